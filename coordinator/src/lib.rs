@@ -1,0 +1,1 @@
+//! Admission, plan, dispatch, fleet, vote and verdict.

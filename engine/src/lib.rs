@@ -1,0 +1,1 @@
+//! Language models whose k samples of one prompt share its prefill.

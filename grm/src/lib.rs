@@ -1,0 +1,1 @@
+//! The generative-reward-model method as pure functions: prompts, orders, seeds, parsing, voting.

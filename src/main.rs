@@ -1,0 +1,2 @@
+//! Jury.
+fn main() {}

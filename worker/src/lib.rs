@@ -1,0 +1,1 @@
+//! Serves samples over a backend.
