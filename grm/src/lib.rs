@@ -1,1 +1,17 @@
-//! The generative-reward-model method as pure functions: prompts, orders, seeds, parsing, voting.
+//! The generative-reward-model method as pure functions.
+//!
+//! One request descends these modules from top to bottom:
+//!
+//! ```text
+//! domain    what a request, a sample and a verdict are (their serde form is Jury's JSON)
+//! plan      collapse -> panels -> balanced orders -> seeds          (before any sampling)
+//! prompt    item + order -> trusted and untrusted spans
+//! guide     what the engine writes itself, and when free text has ended
+//! parse     model text -> scores with issues, never a panic
+//! vote      samples in index order -> rewards, pick, agreement, confidence
+//! correct   what SPCT calls a correct trajectory
+//! ```
+//!
+//! Nothing here performs I/O, reads a clock or draws unseeded randomness.
+
+pub mod domain;

@@ -1,0 +1,324 @@
+//! One request for rewards, and what makes it malformed.
+
+use std::num::NonZeroU64;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Item, Settings};
+
+/// The limits that a request is held to, one home for all of them.
+pub mod limits {
+    /// Most samples a request may ask for.
+    pub const MAX_K: u32 = 256;
+    /// Most responses of one item: the largest GRPO group that Jury promises to judge.
+    pub const MAX_RESPONSES: usize = 64;
+    /// Most bytes of query, responses, reference and criteria together.
+    pub const MAX_ITEM_BYTES: usize = 4 << 20;
+    /// Longest critique, in tokens.
+    pub const MAX_CRITIQUE_TOKENS: u32 = 16_384;
+    /// Seeds stay below 2^53 so that every JSON reader keeps them exactly.
+    pub const MAX_SEED: u64 = (1 << 53) - 1;
+    /// Longest request id and item id, in bytes.
+    pub const MAX_ID_BYTES: usize = 256;
+    /// Longest budget: one day, in milliseconds.
+    pub const MAX_BUDGET_MS: u64 = 24 * 60 * 60 * 1000;
+}
+
+/// A request for the rewards of one item, all defaults applied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoreRequest {
+    /// What to judge.
+    pub item: Item,
+    /// Name of the model that must judge; `None` takes the only model of the fleet.
+    pub model: Option<String>,
+    /// How samples are drawn.
+    pub settings: Settings,
+    /// The request's seed; samples derive theirs from it. Below 2^53.
+    pub seed: u64,
+    /// Fewest valid samples worth a verdict; `None` is ceil(k / 2).
+    pub min_samples: Option<u32>,
+    /// Time until the answer, in milliseconds; `None` takes the coordinator's default.
+    pub budget_ms: Option<NonZeroU64>,
+    /// Whether the verdict carries its samples.
+    pub include_samples: bool,
+    /// The caller's idempotency key; empty means none.
+    pub request_id: String,
+}
+
+/// Why a request is malformed: a field, and the limit that it breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct RequestError {
+    /// Path of the field, as in the JSON.
+    pub field: &'static str,
+    /// What is wrong, with the limit and the way out.
+    pub problem: String,
+}
+
+// === impl ScoreRequest ===
+
+impl ScoreRequest {
+    /// A request for `item` with every default.
+    pub fn new(item: Item) -> Self {
+        Self {
+            item,
+            model: None,
+            settings: Settings::default(),
+            seed: 0,
+            min_samples: None,
+            budget_ms: None,
+            include_samples: false,
+            request_id: String::new(),
+        }
+    }
+
+    /// Fewest valid samples worth a verdict.
+    pub fn effective_min_samples(&self) -> u32 {
+        self.min_samples.unwrap_or(self.settings.k.div_ceil(2))
+    }
+
+    /// Checks everything that depends on the request alone.
+    ///
+    /// # Errors
+    /// The first [`RequestError`] in field order; it names the field and the limit.
+    pub fn validate(&self) -> Result<(), RequestError> {
+        validate_item(&self.item)?;
+        validate_settings(&self.settings)?;
+        let k = self.settings.k;
+        if let Some(min_samples) = self.min_samples {
+            require((1..=k).contains(&min_samples), "min_samples", || {
+                format!("must be between 1 and k = {k}, is {min_samples}")
+            })?;
+        }
+        require(self.seed <= limits::MAX_SEED, "seed", || {
+            format!("must be at most 2^53 - 1, is {}", self.seed)
+        })?;
+        if let Some(budget_ms) = self.budget_ms {
+            require(
+                budget_ms.get() <= limits::MAX_BUDGET_MS,
+                "budget_ms",
+                || {
+                    format!(
+                        "must be at most {} (one day), is {budget_ms}",
+                        limits::MAX_BUDGET_MS
+                    )
+                },
+            )?;
+        }
+        require(
+            self.request_id.len() <= limits::MAX_ID_BYTES,
+            "request_id",
+            || {
+                format!(
+                    "must be at most {} bytes, has {}",
+                    limits::MAX_ID_BYTES,
+                    self.request_id.len()
+                )
+            },
+        )
+    }
+}
+
+// === private ===
+
+fn require(
+    holds: bool,
+    field: &'static str,
+    problem: impl FnOnce() -> String,
+) -> Result<(), RequestError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(RequestError {
+            field,
+            problem: problem(),
+        })
+    }
+}
+
+fn validate_item(item: &Item) -> Result<(), RequestError> {
+    let n_responses = item.responses.len();
+    require(item.id.len() <= limits::MAX_ID_BYTES, "item.id", || {
+        format!(
+            "must be at most {} bytes, has {}",
+            limits::MAX_ID_BYTES,
+            item.id.len()
+        )
+    })?;
+    require(!item.query.is_blank(), "item.query", || {
+        "is empty; a response can only be judged against what was asked".to_owned()
+    })?;
+    if let super::Query::Turns(turns) = &item.query {
+        let ends_in_user = turns
+            .last()
+            .is_some_and(|turn| turn.role == super::Role::User);
+        require(ends_in_user, "item.query", || {
+            "a conversation must end in a user turn".to_owned()
+        })?;
+    }
+    require(n_responses >= 1, "item.responses", || {
+        "is empty; give at least 1 response".to_owned()
+    })?;
+    require(
+        n_responses <= limits::MAX_RESPONSES,
+        "item.responses",
+        || {
+            format!(
+                "at most {} responses, has {n_responses}",
+                limits::MAX_RESPONSES
+            )
+        },
+    )?;
+    let bytes = item_bytes(item);
+    require(bytes <= limits::MAX_ITEM_BYTES, "item", || {
+        format!(
+            "at most {} bytes of text, has {bytes}",
+            limits::MAX_ITEM_BYTES
+        )
+    })?;
+    if let Some(best) = item.best {
+        require(best < n_responses, "item.best", || {
+            format!("must be an index below {n_responses}, is {best}")
+        })?;
+    }
+    if let Some(labels) = &item.labels {
+        require(labels.len() == n_responses, "item.labels", || {
+            format!(
+                "must have one label for each of {n_responses} responses, has {}",
+                labels.len()
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn item_bytes(item: &Item) -> usize {
+    let of_list =
+        |list: &Option<Vec<String>>| -> usize { list.iter().flatten().map(String::len).sum() };
+    item.query
+        .turns()
+        .iter()
+        .map(|turn| turn.content.len())
+        .sum::<usize>()
+        + item.responses.iter().map(String::len).sum::<usize>()
+        + item.reference.as_ref().map_or(0, String::len)
+        + of_list(&item.criteria)
+        + of_list(&item.principles)
+}
+
+fn validate_settings(settings: &Settings) -> Result<(), RequestError> {
+    let Settings {
+        k,
+        temperature,
+        top_p,
+        max_critique_tokens,
+        ..
+    } = *settings;
+    require((1..=limits::MAX_K).contains(&k), "k", || {
+        format!("must be between 1 and {}, is {k}", limits::MAX_K)
+    })?;
+    require((0.0..=2.0).contains(&temperature), "temperature", || {
+        format!("must be between 0 and 2, is {temperature}")
+    })?;
+    require(top_p > 0.0 && top_p <= 1.0, "top_p", || {
+        format!("must be above 0 and at most 1, is {top_p}")
+    })?;
+    let critique_range = 1..=limits::MAX_CRITIQUE_TOKENS;
+    require(
+        critique_range.contains(&max_critique_tokens),
+        "max_critique_tokens",
+        || {
+            format!(
+                "must be between 1 and {}, is {max_critique_tokens}",
+                limits::MAX_CRITIQUE_TOKENS
+            )
+        },
+    )?;
+    require(
+        (0.0..=1.0).contains(&settings.min_readout_mass),
+        "min_readout_mass",
+        || format!("must be between 0 and 1, is {}", settings.min_readout_mass),
+    )?;
+    let scale = settings.scale;
+    require(
+        scale.min < scale.max && scale.min >= 0 && scale.max <= 100,
+        "scale",
+        || {
+            format!(
+                "must be 0 <= min < max <= 100, is {}..{}",
+                scale.min, scale.max
+            )
+        },
+    )?;
+    let max_panel = settings.max_panel as usize;
+    require(
+        (2..=limits::MAX_RESPONSES).contains(&max_panel),
+        "max_panel",
+        || {
+            format!(
+                "must be between 2 and {}, is {max_panel}",
+                limits::MAX_RESPONSES
+            )
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Query;
+    use super::*;
+
+    fn request() -> ScoreRequest {
+        let json = r#"{"id": "x", "query": "q", "responses": ["a", "b"]}"#;
+        ScoreRequest::new(Item::from_json(json).unwrap().0)
+    }
+
+    fn broken(change: impl FnOnce(&mut ScoreRequest)) -> RequestError {
+        let mut request = request();
+        change(&mut request);
+        request.validate().unwrap_err()
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(request().validate(), Ok(()));
+        assert_eq!(request().effective_min_samples(), 4);
+    }
+
+    #[test]
+    fn every_refusal_names_its_field_and_limit() {
+        let error = broken(|r| r.item.responses.clear());
+        assert_eq!(
+            error.to_string(),
+            "item.responses: is empty; give at least 1 response"
+        );
+        assert_eq!(
+            broken(|r| r.item.query = Query::Text(" ".into())).field,
+            "item.query"
+        );
+        assert_eq!(
+            broken(|r| r.settings.k = 0).to_string(),
+            "k: must be between 1 and 256, is 0"
+        );
+        assert_eq!(broken(|r| r.settings.k = 257).field, "k");
+        assert_eq!(
+            broken(|r| r.settings.temperature = f64::NAN).field,
+            "temperature"
+        );
+        assert_eq!(broken(|r| r.settings.top_p = 0.0).field, "top_p");
+        assert_eq!(broken(|r| r.seed = 1 << 53).field, "seed");
+        assert_eq!(broken(|r| r.min_samples = Some(9)).field, "min_samples");
+        assert_eq!(broken(|r| r.item.best = Some(2)).field, "item.best");
+        assert_eq!(
+            broken(|r| r.item.labels = Some(vec![1.0])).field,
+            "item.labels"
+        );
+    }
+
+    #[test]
+    fn empty_and_identical_responses_are_allowed() {
+        let mut request = request();
+        request.item.responses = vec![String::new(), "same".into(), "same".into()];
+        assert_eq!(request.validate(), Ok(()));
+    }
+}

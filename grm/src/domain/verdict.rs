@@ -1,0 +1,182 @@
+//! The verdict: a reward for every response, or the reason why there is none.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Sample, Settings};
+
+/// The answer to one request. Everything outside `run` is byte-stable for [`Status::Ok`] where
+/// the backend is [`Reproducible::Bitwise`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The item's id, echoed.
+    pub item_id: String,
+    /// Whether all, some or no samples stand behind the rewards.
+    pub status: Status,
+    /// Mean score of the voting samples that showed each response; null where there is none.
+    pub rewards: Vec<Option<f64>>,
+    /// Parallel to `rewards`: why a reward is null.
+    pub reasons: Vec<Option<Reason>>,
+    /// Index of the best response; null for a single response or without rewards.
+    pub pick: Option<usize>,
+    /// Every index that shares the highest reward, when more than one does.
+    pub tied: Vec<usize>,
+    /// Probability that a bootstrap of the voting samples picks the same response, 0..=1.
+    pub confidence: Option<f64>,
+    /// Mean share of voting samples whose own best is the pick (a tie splits), 0..=1.
+    pub agreement: Option<f64>,
+    /// What ended the drawing of samples.
+    pub stopped_by: StoppedBy,
+    /// Final outcomes of the planned samples; they add up to `asked`.
+    pub counts: Counts,
+    /// Tokens of the planned samples, each counted once.
+    pub usage: Usage,
+    /// Everything needed to draw the same samples again.
+    pub provenance: Provenance,
+    /// The samples in index order, when asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<Vec<Sample>>,
+    /// All that may differ between two runs of the same request.
+    pub run: RunReport,
+}
+
+/// How complete a verdict is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// Every planned sample came to its own end.
+    Ok,
+    /// The budget ended first, but at least `min_samples` are valid.
+    Partial,
+    /// No rewards; `reasons` says why.
+    Unscored,
+}
+
+/// Why a response has no reward.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// Which kind, for machines.
+    pub code: ReasonCode,
+    /// A sentence for a person, with figures.
+    pub detail: String,
+}
+
+/// Kinds of reasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonCode {
+    /// The prompt does not fit the model's context or memory.
+    TooLong,
+    /// No worker could be reached.
+    NoWorker,
+    /// No worker serves the model that was asked for.
+    UnknownModel,
+    /// The budget ended before `min_samples` were valid.
+    Budget,
+    /// Too few samples had readable scores.
+    ParseFailed,
+    /// Workers failed, and no other could take over.
+    WorkerFailed,
+    /// No valid sample showed this response.
+    NotShown,
+}
+
+/// What ended the drawing of samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoppedBy {
+    /// All planned samples were drawn.
+    Complete,
+    /// The budget ended.
+    Budget,
+    /// Nothing could be drawn.
+    Refused,
+}
+
+/// Final outcomes of the planned samples: `valid + parse_failed + timed_out + failed +
+/// not_needed = asked`; `voted` and `forced` are parts of `valid`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Samples planned.
+    pub asked: u32,
+    /// Samples with scores.
+    pub valid: u32,
+    /// Valid samples whose scores are in the rewards.
+    pub voted: u32,
+    /// Valid samples whose critique hit the token limit before its read-out.
+    pub forced: u32,
+    /// Samples whose own text gave no scores.
+    pub parse_failed: u32,
+    /// Samples that the budget cut off.
+    pub timed_out: u32,
+    /// Samples lost to infrastructure.
+    pub failed: u32,
+    /// Samples cancelled because the verdict was already decided.
+    pub not_needed: u32,
+}
+
+/// Tokens of the planned samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// Prompt tokens, summed over the distinct prompts of the plan.
+    pub prompt_tokens: u64,
+    /// Generated tokens, summed over the samples that finished.
+    pub generated_tokens: u64,
+}
+
+/// Everything needed to draw the same samples again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Name of the model that judged.
+    pub model: Option<String>,
+    /// SHA-256 of its file, hex.
+    pub model_digest: Option<String>,
+    /// Class of arithmetic; equal classes give equal bits.
+    pub numerics: Option<String>,
+    /// Digest of template, parser and guide.
+    pub method_digest: String,
+    /// Digest of the Meta RM that ranked, if one did.
+    pub meta_digest: Option<String>,
+    /// The request's seed.
+    pub seed: u64,
+    /// The settings in force.
+    pub settings: Settings,
+    /// Marker lines inside untrusted text that were escaped.
+    pub escaped_markers: u32,
+    /// What a repeat of this request may rely on.
+    pub reproducible: Reproducible,
+    /// Version of Jury.
+    pub version: String,
+}
+
+/// What a repeat of a request may rely on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Reproducible {
+    /// The same bytes, whatever the fleet, the batch or a worker's death.
+    Bitwise,
+    /// Seeds are honoured upstream; bits may differ.
+    Seeded,
+    /// Nothing.
+    None,
+}
+
+/// All that may differ between two runs of the same request.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RunReport {
+    /// The request's id, the caller's or one made up.
+    pub request_id: String,
+    /// Time spent waiting for admission, in milliseconds.
+    pub queue_ms: u64,
+    /// Time from arrival to answer, in milliseconds.
+    pub total_ms: u64,
+    /// Prompt tokens that a worker did not have to prefill.
+    pub cached_tokens: u64,
+    /// Tokens generated for nothing: lost with a worker, or cancelled.
+    pub wasted_tokens: u64,
+    /// Samples drawn again after their worker was lost.
+    pub reissued: u32,
+    /// Samples drawn twice against a straggler.
+    pub hedged: u32,
+    /// Ids of the workers that delivered samples, sorted.
+    pub workers: Vec<String>,
+}
