@@ -1,1 +1,30 @@
 //! Language models whose k samples of one prompt share its prefill.
+//!
+//! ```text
+//! Engine::load        gguf -> tokenizer, chat template, packed weights
+//! Engine::encode      Prompt (trusted and untrusted spans) -> tokens
+//! Engine::submit      Group (tokens, k samples) -> queue
+//! Engine::step        plan -> one forward pass of prompt chunks and decoding lanes -> sampling -> events
+//! ```
+//!
+//! An [`Engine`] belongs to one thread and is driven by calling [`Engine::step`] until it is idle; its own
+//! compute threads live inside. A sample's bits depend on its prompt, settings and seed alone: not on other
+//! samples, the order of arrival, the size of prefill chunks, cache hits or the number of threads.
+
+mod config;
+mod engine;
+mod error;
+mod event;
+mod info;
+mod prompt;
+mod request;
+
+pub use config::{DeviceKind, EngineConfig};
+pub use engine::{Engine, inspect};
+pub use error::{LoadError, PromptError, SampleError, SubmitError};
+pub use event::{Counters, Event, Finish, ReadoutOutput, SampleOutput};
+pub use info::ModelInfo;
+pub use prompt::{Message, Prompt, Role, Span, Trust};
+pub use request::{
+    Group, GroupId, Look, NoWatch, Opening, Readout, ReadoutMode, SampleSpec, Sampling, Watch,
+};

@@ -1,0 +1,43 @@
+//! What the caller may decide about an engine; every default lives here.
+
+/// Where the model's arithmetic happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceKind {
+    /// This process's own CPU kernels.
+    #[default]
+    Cpu,
+    /// A CUDA device by its ordinal (cargo feature `cuda`).
+    Cuda(usize),
+    /// An Apple GPU by its ordinal (cargo feature `metal`).
+    Metal(usize),
+}
+
+/// How to load and run a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineConfig {
+    /// Where to compute.
+    pub device: DeviceKind,
+    /// Threads that compute; `None` means as many as affinity and cgroup allow.
+    pub threads: Option<usize>,
+    /// Upper bound of the context, in tokens; `None` means what the model was trained for.
+    pub context_limit: Option<usize>,
+    /// Samples that decode at once; more wait for a free lane.
+    pub max_lanes: usize,
+    /// Prompt tokens computed in one step; smaller values let decoding samples wait less.
+    pub prefill_chunk: usize,
+    /// Memory for keys and values, in bytes; `None` means a quarter of the available memory.
+    pub kv_budget_bytes: Option<u64>,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig {
+            device: DeviceKind::Cpu,
+            threads: None,
+            context_limit: None,
+            max_lanes: 32,
+            prefill_chunk: 256,
+            kv_budget_bytes: None,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The engine's error types, one for each thing a caller can ask.
+
+use std::path::PathBuf;
+
+/// A model file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file could not be opened or read.
+    #[error("cannot read {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The file is not a model file at all.
+    #[error("{path} is not a GGUF file: {why}")]
+    NotGguf {
+        /// The file.
+        path: PathBuf,
+        /// What was found instead.
+        why: String,
+    },
+    /// The file ends early or contradicts itself.
+    #[error("{path} is corrupt: {why}")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What contradicts what.
+        why: String,
+    },
+    /// The file is sound, but asks for something that this engine does not have.
+    #[error("{path} is not supported: {why}")]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What it asks for.
+        why: String,
+    },
+    /// The configuration and this machine do not fit.
+    #[error("cannot run here: {0}")]
+    Device(String),
+}
+
+/// A prompt cannot be turned into tokens.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PromptError {
+    /// No messages.
+    #[error("a prompt needs at least one message")]
+    Empty,
+    /// The model's chat template refused the conversation.
+    #[error("the model's chat template refused the conversation: {0}")]
+    Template(String),
+    /// The chat template dropped or doubled a message.
+    #[error("the model's chat template shows message {index} {times} times instead of once")]
+    MessageLost {
+        /// Index of the message in the prompt.
+        index: usize,
+        /// How often its content appears.
+        times: usize,
+    },
+    /// The tokenizer failed.
+    #[error("the tokenizer failed: {0}")]
+    Tokenizer(String),
+}
+
+/// A group cannot be accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// Prompt and the longest sample do not fit the context.
+    #[error("prompt of {prompt_tokens} tokens and its samples are {over_by} tokens over the context of {context}")]
+    TooLong {
+        /// Length of the prompt.
+        prompt_tokens: usize,
+        /// The engine's context.
+        context: usize,
+        /// Tokens that would have to go.
+        over_by: usize,
+    },
+    /// Even alone, a sample's keys and values would not fit the budget.
+    #[error("keys and values need {needed_bytes} bytes, the budget is {budget_bytes}")]
+    NoMemory {
+        /// For the prompt and one sample of its longest.
+        needed_bytes: u64,
+        /// The engine's budget.
+        budget_bytes: u64,
+    },
+    /// A field has no meaning.
+    #[error("{field}: {why}")]
+    Invalid {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// A sample could not be finished.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SampleError {
+    /// The model's output is not a number.
+    #[error("the model's output is not a number after {tokens} tokens")]
+    NotANumber {
+        /// Free tokens generated before.
+        tokens: usize,
+    },
+    /// The opening that the caller gave is longer than the room the context left.
+    #[error("the read-out text of {tokens} tokens does not fit the context")]
+    ReadoutTooLong {
+        /// Its length.
+        tokens: usize,
+    },
+    /// The engine failed; the message is for its developers.
+    #[error("engine failure: {0}")]
+    Internal(String),
+}

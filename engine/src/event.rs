@@ -1,0 +1,114 @@
+//! What the engine tells its caller while it works.
+
+use serde::Serialize;
+
+use crate::error::SampleError;
+use crate::request::GroupId;
+
+/// Something that happened in a step. Events of one sample come in order.
+#[derive(Debug)]
+pub enum Event {
+    /// The group's prompt is in the cache; its samples may now decode.
+    Prefilled {
+        /// Which group.
+        group: GroupId,
+        /// Length of the prompt.
+        prompt_tokens: usize,
+        /// Tokens of it that an earlier group had already computed.
+        cached_tokens: usize,
+    },
+    /// A sample has grown (told every 16 tokens).
+    Progress {
+        /// Which group.
+        group: GroupId,
+        /// Index of the sample in its group.
+        sample: usize,
+        /// Free tokens generated so far.
+        tokens: usize,
+    },
+    /// A sample ended, or was cancelled; its lane is free.
+    Finished {
+        /// Which group.
+        group: GroupId,
+        /// Index of the sample in its group.
+        sample: usize,
+        /// What it generated.
+        output: SampleOutput,
+    },
+    /// A sample could not be finished; its lane is free.
+    Failed {
+        /// Which group.
+        group: GroupId,
+        /// Index of the sample in its group.
+        sample: usize,
+        /// Why.
+        error: SampleError,
+    },
+}
+
+/// What a sample generated.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampleOutput {
+    /// Free text, opening and read-out text, in this order.
+    pub text: String,
+    /// Length of the free text within `text`.
+    pub free_text_bytes: usize,
+    /// Tokens that the model chose: free tokens (the end token included) and those of the read-out choices.
+    pub generated_tokens: usize,
+    /// Why the free text ended.
+    pub finish: Finish,
+    /// The choices read, when a read-out was asked for and the sample was not cancelled.
+    pub readout: Option<ReadoutOutput>,
+}
+
+/// Why a sample's free text ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// The watch said so.
+    Stopped,
+    /// The model wrote its end token.
+    EndOfText,
+    /// `max_tokens` was reached.
+    Limit,
+    /// The caller cancelled the sample; `text` is what there was.
+    Cancelled,
+}
+
+/// The result of a guided read-out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadoutOutput {
+    /// For each slot, the index of its choice: drawn (`Sampled`) or most probable (`Expected`, ties to the lowest index).
+    pub choices: Vec<usize>,
+    /// Slots x choices: probability at temperature 1, before top-p, renormalised over the legal strings of the
+    /// slot, given the choices taken before it.
+    pub distributions: Vec<Vec<f64>>,
+    /// The least probability, over the slots, that the model itself gave to the set of legal strings. A string's
+    /// probability is the product of its tokens', times that of its terminator where another choice continues it.
+    pub mass: f64,
+    /// The free text was cut at `max_tokens` rather than ended by the watch or the model.
+    pub forced: bool,
+}
+
+/// What the engine has done since it was loaded; every value only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Counters {
+    /// Groups whose prompt became ready.
+    pub prefills: u64,
+    /// Prompt tokens computed.
+    pub prefill_tokens: u64,
+    /// Groups that found a part of their prompt in the cache.
+    pub prefix_hits: u64,
+    /// Prompt tokens taken from the cache instead of computed.
+    pub cached_tokens: u64,
+    /// Steps in which at least one sample decoded.
+    pub decode_steps: u64,
+    /// Free tokens decoded.
+    pub decode_tokens: u64,
+    /// Tokens computed for read-outs (fixed text, branches and choices).
+    pub readout_tokens: u64,
+    /// Samples finished, cancelled ones included.
+    pub finished_samples: u64,
+    /// Samples cancelled.
+    pub cancelled_samples: u64,
+}

@@ -1,0 +1,121 @@
+//! What a caller asks for: a group of samples that share one prompt.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Samples that share one prompt; the prompt is computed and stored once.
+#[derive(Debug)]
+pub struct Group {
+    /// Prompt tokens, as [`crate::Engine::encode`] gives them.
+    pub prompt: Vec<u32>,
+    /// One entry for each sample; a sample's index in this list is its name in events.
+    pub samples: Vec<SampleSpec>,
+}
+
+/// Names a submitted group for as long as the engine lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupId(pub(crate) u64);
+
+/// One sample of a group.
+pub struct SampleSpec {
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// Upper bound of the free text, in tokens; the read-out comes on top.
+    pub max_tokens: usize,
+    /// Decides where the free text ends.
+    pub watch: Box<dyn Watch>,
+    /// Choices that the engine itself reads after the free text.
+    pub readout: Option<Readout>,
+}
+
+/// How tokens are drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    /// 0 is greedy (ties go to the lowest token id).
+    pub temperature: f32,
+    /// Smallest set of most probable tokens whose probability reaches this; 1 keeps all.
+    pub top_p: f32,
+    /// The same seed draws the same text, whatever else decodes beside it.
+    pub seed: u64,
+}
+
+/// Decides, after every token, whether the sample's free text has ended.
+pub trait Watch: Send {
+    /// `text` is all free text generated so far (complete characters only).
+    fn look(&mut self, text: &str) -> Look;
+}
+
+/// What a [`Watch`] decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Go on decoding.
+    Continue,
+    /// The free text ends here.
+    Stop,
+}
+
+/// A watch that never stops: the text ends by the model's end token or by its limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoWatch;
+
+impl Watch for NoWatch {
+    fn look(&mut self, _text: &str) -> Look {
+        Look::Continue
+    }
+}
+
+/// Gives the fixed text to append for a given free text.
+pub type Opening = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// Guided read-out: when the free text has ended, the engine appends `opening`, then reads `slots`
+/// choices from the model's own distribution, with fixed text between them. Fixed text is appended, never sampled.
+#[derive(Clone)]
+pub struct Readout {
+    /// Given the free text, the text to append before the first slot.
+    pub opening: Opening,
+    /// Number of choices to read; at least 1.
+    pub slots: usize,
+    /// The legal strings of a slot, distinct and not empty; one may be the beginning of another.
+    pub choices: Vec<String>,
+    /// Text between two slots.
+    pub separator: String,
+    /// Text after the last slot.
+    pub closing: String,
+    /// How a slot's choice is taken from its distribution.
+    pub mode: ReadoutMode,
+}
+
+/// How a slot's choice is taken from its distribution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadoutMode {
+    /// Drawn with the sample's temperature and top-p.
+    Sampled,
+    /// The most probable choice; the caller takes the mean of the distribution.
+    Expected,
+}
+
+// === impl SampleSpec ===
+
+impl fmt::Debug for SampleSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SampleSpec")
+            .field("sampling", &self.sampling)
+            .field("max_tokens", &self.max_tokens)
+            .field("readout", &self.readout)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Readout ===
+
+impl fmt::Debug for Readout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readout")
+            .field("slots", &self.slots)
+            .field("choices", &self.choices)
+            .field("separator", &self.separator)
+            .field("closing", &self.closing)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
+}
