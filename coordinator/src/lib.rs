@@ -1,1 +1,28 @@
-//! Admission, plan, dispatch, fleet, vote and verdict.
+//! Admission, plan, dispatch, vote and verdict: the way of one request.
+//!
+//! ```text
+//! service -> pipeline -> admission -> plan + render -> dispatch -> answer
+//!                                                        |
+//!                                                        +-- fleet (who is there, how busy)
+//! ```
+//!
+//! [`pipeline`] alone knows every stage and tells the story on one screen; a stage never imports
+//! a later one. Decisions are pure: [`admission::Queue`], [`dispatch::Workbench`],
+//! [`dispatch::assign`] and everything of `jury-grm`; what awaits is a thin driver around them.
+
+pub mod admission;
+pub mod answer;
+pub mod config;
+pub mod dispatch;
+pub mod fleet;
+pub mod idempotency;
+mod metrics;
+mod pipeline;
+pub mod progress;
+mod render;
+pub mod run;
+mod service;
+
+pub use config::{Config, ConfigError};
+pub use pipeline::Coordinator;
+pub use run::run;

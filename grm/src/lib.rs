@@ -15,3 +15,4 @@
 //! Nothing here performs I/O, reads a clock or draws unseeded randomness.
 
 pub mod domain;
+pub mod prompt;

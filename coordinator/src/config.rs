@@ -1,0 +1,83 @@
+//! What a coordinator can be told. The only home of its defaults.
+
+use std::time::Duration;
+
+use jury_grm::prompt::Template;
+
+/// How a coordinator works.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Prompt template of every request.
+    pub template: Template,
+    /// Budget of a request that brings neither a budget nor a deadline.
+    pub default_budget: Duration,
+    /// Requests that may wait for admission; one more is refused.
+    pub queue_limit: usize,
+    /// Samples admitted at once, as a multiple of what the fleet can draw at once. Above 1 so
+    /// that a worker always has its next group at hand.
+    pub admitted_per_capacity: f64,
+    /// How long a request waits for a first worker before it is answered without rewards.
+    pub worker_wait: Duration,
+    /// Times that a sample is drawn anew after its worker was lost.
+    pub max_reissues: u32,
+    /// Verdicts kept for repeated request ids.
+    pub idempotency_entries: usize,
+    /// How long they are kept.
+    pub idempotency_ttl: Duration,
+    /// Most items of one stream that are judged at once.
+    pub stream_concurrency: usize,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct ConfigError {
+    /// Name of the setting.
+    pub field: &'static str,
+    /// What is wrong, with the limit.
+    pub problem: String,
+}
+
+// === impl Config ===
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            template: Template::builtin(),
+            default_budget: Duration::from_secs(60),
+            queue_limit: 1024,
+            admitted_per_capacity: 2.0,
+            worker_wait: Duration::from_secs(5),
+            max_reissues: 3,
+            idempotency_entries: 4096,
+            idempotency_ttl: Duration::from_secs(15 * 60),
+            stream_concurrency: 64,
+        }
+    }
+}
+
+impl Config {
+    /// The default budget where the workers run on this machine's CPU.
+    pub const EMBEDDED_BUDGET: Duration = Duration::from_secs(5 * 60);
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// The first setting that cannot work; it names the limit.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let refuse = |field, problem: &str| Err(ConfigError { field, problem: problem.to_owned() });
+        if self.default_budget.is_zero() {
+            return refuse("default_budget", "must be above 0");
+        }
+        if self.queue_limit == 0 {
+            return refuse("queue_limit", "must be at least 1");
+        }
+        if !(self.admitted_per_capacity >= 1.0) {
+            return refuse("admitted_per_capacity", "must be at least 1");
+        }
+        if self.stream_concurrency == 0 {
+            return refuse("stream_concurrency", "must be at least 1");
+        }
+        Ok(())
+    }
+}

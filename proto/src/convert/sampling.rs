@@ -1,0 +1,238 @@
+//! What coordinator and worker say to each other.
+
+use jury_grm::domain::{Reproducible, SampleSpec, Settings};
+use jury_grm::prompt::{Message, Span, Trust};
+
+use super::{index_to_pb, required};
+use crate::error::JuryError;
+use crate::v1;
+
+/// Samples that share one rendered prompt, and what the worker must be to draw them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SampleGroup {
+    /// Digest of the model that must draw them, hex.
+    pub model_digest: String,
+    /// Numerics class that must draw them.
+    pub numerics: String,
+    /// Version of parser and guide.
+    pub method_version: String,
+    /// The prompt, before the model's chat template.
+    pub messages: Vec<Message>,
+    /// Identity of every sample, at least one, all with the same order.
+    pub samples: Vec<SampleSpec>,
+    /// How they are drawn.
+    pub settings: Settings,
+    /// The request's id, for logs.
+    pub request_id: String,
+}
+
+/// A prompt that does not fit, with its figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLong {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Tokens that the prompt may have, the critique's limit already taken off.
+    pub limit_tokens: u32,
+    /// Tokens over the limit.
+    pub over_by: u32,
+    /// The caller's index of the longest response shown.
+    pub longest_response: Option<usize>,
+    /// Tokens of that response.
+    pub longest_response_tokens: u32,
+}
+
+/// What a worker serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerInfo {
+    /// The worker's id.
+    pub worker_id: String,
+    /// Name of the model.
+    pub model: String,
+    /// SHA-256 of the model's file, hex.
+    pub model_digest: String,
+    /// Class of arithmetic.
+    pub numerics: String,
+    /// Version of parser and guide.
+    pub method_version: String,
+    /// Most tokens of prompt and generation together.
+    pub context_tokens: u32,
+    /// What a repeat of a sample may rely on.
+    pub reproducible: Reproducible,
+    /// Version of Jury.
+    pub version: String,
+    /// Samples that can be drawn at once.
+    pub capacity: u32,
+}
+
+// === impl SampleGroup ===
+
+impl SampleGroup {
+    /// The caller's indices shown by every sample of the group.
+    pub fn order(&self) -> &[usize] {
+        self.samples.first().map_or(&[], |spec| &spec.order)
+    }
+}
+
+impl From<SampleGroup> for v1::SampleGroup {
+    fn from(group: SampleGroup) -> Self {
+        Self {
+            model_digest: group.model_digest,
+            numerics: group.numerics,
+            method_version: group.method_version,
+            messages: group.messages.into_iter().map(Into::into).collect(),
+            samples: group.samples.into_iter().map(Into::into).collect(),
+            settings: Some(group.settings.into()),
+            request_id: group.request_id,
+        }
+    }
+}
+
+impl TryFrom<v1::SampleGroup> for SampleGroup {
+    type Error = JuryError;
+
+    fn try_from(group: v1::SampleGroup) -> Result<Self, JuryError> {
+        let samples: Vec<SampleSpec> = group.samples.into_iter().map(Into::into).collect();
+        let Some(first) = samples.first() else {
+            return Err(JuryError::invalid(
+                "start.samples",
+                "is empty; give at least 1 sample",
+            ));
+        };
+        if first.order.is_empty() || samples.iter().any(|spec| spec.order != first.order) {
+            return Err(JuryError::invalid(
+                "start.samples.order",
+                "must be the same for every sample of a group, and show at least 1 response",
+            ));
+        }
+        Ok(Self {
+            model_digest: group.model_digest,
+            numerics: group.numerics,
+            method_version: group.method_version,
+            messages: group
+                .messages
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, JuryError>>()?,
+            samples,
+            settings: required("start.settings", group.settings)?.into(),
+            request_id: group.request_id,
+        })
+    }
+}
+
+// === impl Message, Span ===
+
+impl From<Message> for v1::PromptMessage {
+    fn from(message: Message) -> Self {
+        Self {
+            role: v1::Role::from(message.role).into(),
+            spans: message.spans.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::PromptMessage> for Message {
+    type Error = JuryError;
+
+    fn try_from(message: v1::PromptMessage) -> Result<Self, JuryError> {
+        Ok(Self {
+            role: message.role().try_into()?,
+            spans: message.spans.into_iter().map(Into::into).collect(),
+        })
+    }
+}
+
+impl From<Span> for v1::Span {
+    fn from(span: Span) -> Self {
+        let trust = match span.trust {
+            Trust::Trusted => v1::Trust::Trusted,
+            Trust::Untrusted => v1::Trust::Untrusted,
+        };
+        Self {
+            text: span.text,
+            trust: trust.into(),
+            response: span.response.map(index_to_pb),
+        }
+    }
+}
+
+impl From<v1::Span> for Span {
+    /// Text whose trust is not stated is untrusted.
+    fn from(span: v1::Span) -> Self {
+        let trust = match span.trust() {
+            v1::Trust::Trusted => Trust::Trusted,
+            v1::Trust::Untrusted | v1::Trust::Unspecified => Trust::Untrusted,
+        };
+        Self {
+            text: span.text,
+            trust,
+            response: span.response.map(|index| index as usize),
+        }
+    }
+}
+
+// === impl TooLong ===
+
+impl From<TooLong> for v1::TooLong {
+    fn from(too_long: TooLong) -> Self {
+        Self {
+            prompt_tokens: too_long.prompt_tokens,
+            limit_tokens: too_long.limit_tokens,
+            over_by: too_long.over_by,
+            longest_response: too_long.longest_response.map(index_to_pb),
+            longest_response_tokens: too_long.longest_response_tokens,
+        }
+    }
+}
+
+impl From<v1::TooLong> for TooLong {
+    fn from(too_long: v1::TooLong) -> Self {
+        Self {
+            prompt_tokens: too_long.prompt_tokens,
+            limit_tokens: too_long.limit_tokens,
+            over_by: too_long.over_by,
+            longest_response: too_long.longest_response.map(|index| index as usize),
+            longest_response_tokens: too_long.longest_response_tokens,
+        }
+    }
+}
+
+// === impl WorkerInfo ===
+
+impl From<v1::GetInfoResponse> for WorkerInfo {
+    fn from(info: v1::GetInfoResponse) -> Self {
+        Self {
+            reproducible: info.reproducible().into(),
+            capacity: info.load.map_or(0, |load| load.capacity),
+            worker_id: info.worker_id,
+            model: info.model,
+            model_digest: info.model_digest,
+            numerics: info.numerics,
+            method_version: info.method_version,
+            context_tokens: info.context_tokens,
+            version: info.version,
+        }
+    }
+}
+
+impl From<WorkerInfo> for v1::GetInfoResponse {
+    /// The load but for its capacity, and the roles, are the worker's to add.
+    fn from(info: WorkerInfo) -> Self {
+        Self {
+            worker_id: info.worker_id,
+            model: info.model,
+            model_digest: info.model_digest,
+            numerics: info.numerics,
+            method_version: info.method_version,
+            context_tokens: info.context_tokens,
+            reproducible: v1::Reproducible::from(info.reproducible).into(),
+            version: info.version,
+            load: Some(v1::Load {
+                running: 0,
+                queued: 0,
+                capacity: info.capacity,
+            }),
+            roles: vec![v1::WorkerRole::Grm.into()],
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! One small set of error codes, and their form on the wire.
+//!
+//! An error is INVALID_ARGUMENT or ALREADY_EXISTS or ... on the wire, with google.rpc details:
+//! `ErrorInfo` always (reason = the code's name, domain = `jury.v1`), `BadRequest` for a field,
+//! `RetryInfo` for a delay. [`JuryError`] survives the round trip.
+
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// Domain of every `google.rpc.ErrorInfo` that Jury sends.
+const ERROR_DOMAIN: &str = "jury.v1";
+
+/// What kind of error, for machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// The request is malformed; sending it again cannot help.
+    InvalidArgument,
+    /// Another payload was sent under the same request id.
+    RequestIdReused,
+    /// Queues are full, or the budget cannot be met at this load; try again after the delay.
+    Overloaded,
+    /// A worker serves another model, numerics class or method version than was asked for.
+    WrongModel,
+    /// The part is going down; try another, or again later.
+    ShuttingDown,
+    /// The other side cannot be reached.
+    Unreachable,
+    /// The call's own deadline ended first.
+    DeadlineExceeded,
+    /// The caller went away.
+    Cancelled,
+    /// A bug of ours.
+    Internal,
+}
+
+/// An error that crosses the wire whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct JuryError {
+    /// Which kind.
+    pub code: ErrorCode,
+    /// A sentence for a person.
+    pub message: String,
+    /// Path of the malformed field.
+    pub field: Option<String>,
+    /// Time to wait before trying again.
+    pub retry_delay: Option<Duration>,
+}
+
+// === impl ErrorCode ===
+
+impl ErrorCode {
+    /// Every code.
+    pub const ALL: [Self; 9] = [
+        Self::InvalidArgument,
+        Self::RequestIdReused,
+        Self::Overloaded,
+        Self::WrongModel,
+        Self::ShuttingDown,
+        Self::Unreachable,
+        Self::DeadlineExceeded,
+        Self::Cancelled,
+        Self::Internal,
+    ];
+
+    /// The code's name on the wire, as `google.rpc.ErrorInfo.reason`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::Overloaded => "OVERLOADED",
+            Self::WrongModel => "WRONG_MODEL",
+            Self::ShuttingDown => "SHUTTING_DOWN",
+            Self::Unreachable => "UNREACHABLE",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::Cancelled => "CANCELLED",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
+    /// The gRPC code that carries it.
+    pub fn grpc(self) -> Code {
+        match self {
+            Self::InvalidArgument => Code::InvalidArgument,
+            Self::RequestIdReused => Code::AlreadyExists,
+            Self::Overloaded => Code::ResourceExhausted,
+            Self::WrongModel => Code::FailedPrecondition,
+            Self::ShuttingDown | Self::Unreachable => Code::Unavailable,
+            Self::DeadlineExceeded => Code::DeadlineExceeded,
+            Self::Cancelled => Code::Cancelled,
+            Self::Internal => Code::Internal,
+        }
+    }
+
+    /// True when the same request may succeed a little later, or elsewhere.
+    pub fn is_transient(self) -> bool {
+        matches!(
+            self,
+            Self::Overloaded | Self::ShuttingDown | Self::Unreachable
+        )
+    }
+
+    /// True when a worker caused it, so that it may count against that worker's health. The
+    /// caller's own mistakes never do.
+    pub fn is_worker_fault(self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable | Self::DeadlineExceeded | Self::Internal
+        )
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.name() == name)
+    }
+
+    fn from_grpc(code: Code) -> Self {
+        match code {
+            Code::InvalidArgument | Code::OutOfRange => Self::InvalidArgument,
+            Code::AlreadyExists => Self::RequestIdReused,
+            Code::ResourceExhausted => Self::Overloaded,
+            Code::FailedPrecondition => Self::WrongModel,
+            Code::Unavailable => Self::Unreachable,
+            Code::DeadlineExceeded => Self::DeadlineExceeded,
+            Code::Cancelled => Self::Cancelled,
+            _ => Self::Internal,
+        }
+    }
+}
+
+// === impl JuryError ===
+
+impl JuryError {
+    /// An error with neither field nor delay.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            field: None,
+            retry_delay: None,
+        }
+    }
+
+    /// A malformed field.
+    pub fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        let (field, problem) = (field.into(), problem.into());
+        Self {
+            message: format!("{field}: {problem}"),
+            field: Some(field),
+            ..Self::new(ErrorCode::InvalidArgument, "")
+        }
+    }
+
+    /// No room now.
+    pub fn overloaded(message: impl Into<String>, retry_delay: Duration) -> Self {
+        Self {
+            retry_delay: Some(retry_delay),
+            ..Self::new(ErrorCode::Overloaded, message)
+        }
+    }
+}
+
+impl From<jury_grm::domain::RequestError> for JuryError {
+    fn from(error: jury_grm::domain::RequestError) -> Self {
+        Self::invalid(error.field, error.problem)
+    }
+}
+
+impl From<JuryError> for Status {
+    fn from(error: JuryError) -> Self {
+        let mut details = ErrorDetails::new();
+        let no_metadata = std::collections::HashMap::new();
+        details.set_error_info(error.code.name(), ERROR_DOMAIN, no_metadata);
+        if let Some(field) = &error.field {
+            details.add_bad_request_violation(field, &error.message);
+        }
+        if let Some(delay) = error.retry_delay {
+            details.set_retry_info(Some(delay));
+        }
+        Self::with_error_details(error.code.grpc(), error.message, details)
+    }
+}
+
+impl From<Status> for JuryError {
+    fn from(status: Status) -> Self {
+        let details = status.get_error_details();
+        let named = details
+            .error_info()
+            .filter(|info| info.domain == ERROR_DOMAIN)
+            .and_then(|info| ErrorCode::from_name(&info.reason));
+        let violation = details
+            .bad_request()
+            .and_then(|bad| bad.field_violations.first());
+        Self {
+            code: named.unwrap_or_else(|| ErrorCode::from_grpc(status.code())),
+            message: status.message().to_owned(),
+            field: violation.map(|violation| violation.field.clone()),
+            retry_delay: details.retry_info().and_then(|info| info.retry_delay),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_survives_the_wire() {
+        for code in ErrorCode::ALL {
+            let sent = JuryError::new(code, "what happened");
+            assert_eq!(JuryError::from(Status::from(sent.clone())), sent);
+        }
+    }
+
+    #[test]
+    fn field_and_delay_survive_the_wire() {
+        let invalid = JuryError::invalid("k", "must be between 1 and 256, is 0");
+        assert_eq!(JuryError::from(Status::from(invalid.clone())), invalid);
+        let overloaded = JuryError::overloaded("queue is full", Duration::from_millis(250));
+        assert_eq!(
+            JuryError::from(Status::from(overloaded.clone())),
+            overloaded
+        );
+    }
+
+    #[test]
+    fn a_foreign_status_keeps_its_meaning() {
+        assert_eq!(
+            JuryError::from(Status::unavailable("gone")).code,
+            ErrorCode::Unreachable
+        );
+        assert_eq!(
+            JuryError::from(Status::unknown("?")).code,
+            ErrorCode::Internal
+        );
+    }
+
+    #[test]
+    fn a_callers_mistake_never_counts_against_a_worker() {
+        for code in ErrorCode::ALL
+            .into_iter()
+            .filter(|code| code.is_worker_fault())
+        {
+            assert!(!matches!(
+                code,
+                ErrorCode::InvalidArgument | ErrorCode::WrongModel
+            ));
+        }
+    }
+}
