@@ -1,1 +1,11 @@
 //! Serves samples over a backend.
+//!
+//! ```text
+//! run        serve -> register -> ... -> not serving -> withdraw -> drain -> cut
+//! service    gRPC: one group a call, every sample as it finishes
+//! backend    who draws: the embedded engine, or a script
+//! models     which file a model's name means, and how it gets here
+//! metrics    what was drawn, as Prometheus sees it
+//! ```
+
+pub mod backend;

@@ -1,0 +1,81 @@
+//! The seam between serving and sampling: who draws a group's samples.
+//!
+//! ```text
+//! service --start(group, GroupEvents)--> Backend        owned data in
+//!    ^                                      |
+//!    +------------ EventReceiver <----------+           owned data out, bounded
+//!    +------------ GroupHandle   ---------->+           cancels; dropping it cancels all
+//! ```
+//!
+//! A backend answers a group with exactly one of `Accepted`, `TooLong` and `Busy`, and after `Accepted` with exactly
+//! one of `Finished` and `Failed` for each sample: [`GroupEvents`] holds it to that, and answers for a backend that
+//! dies. Not promised: any order between samples, and any `Progress` at all.
+
+pub mod cancel;
+pub mod events;
+pub mod scripted;
+
+use std::sync::Arc;
+
+use jury_grm::domain::Reproducible;
+use jury_proto::convert::SampleGroup;
+use tokio::sync::watch;
+
+pub use cancel::{CancelRequests, Cancelled, GroupHandle};
+pub use events::{BackendEvent, EventReceiver, GroupEvents};
+
+/// Something that draws samples. Its methods never wait.
+pub trait Backend: Send + Sync + 'static {
+    /// What it serves; constant over its life.
+    fn info(&self) -> BackendInfo;
+
+    /// How busy it is now.
+    fn load(&self) -> Load;
+
+    /// Begins a group and reports through `events`. The group is wanted until its handle is dropped.
+    /// Must be called from within a tokio runtime.
+    fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle;
+
+    /// Becomes `Some(why)` when the backend has died. A dead backend fails every group at once.
+    fn death(&self) -> watch::Receiver<Option<Arc<str>>>;
+}
+
+/// What a backend serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendInfo {
+    /// The model's name, by which requests ask for it.
+    pub model: String,
+    /// SHA-256 of the model's file, hex.
+    pub model_digest: String,
+    /// Class of arithmetic: equal digest and class promise what `reproducible` says.
+    pub numerics: String,
+    /// Most tokens of prompt and generation together.
+    pub context_tokens: u32,
+    /// What a repeat of a sample may rely on.
+    pub reproducible: Reproducible,
+    /// Samples that can be drawn at once, at least 1.
+    pub capacity: u32,
+}
+
+/// How busy a backend is, in samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Being drawn.
+    pub running: u32,
+    /// Waiting for room.
+    pub queued: u32,
+    /// Can be drawn at once.
+    pub capacity: u32,
+}
+
+// === impl Load ===
+
+impl From<Load> for jury_proto::v1::Load {
+    fn from(load: Load) -> Self {
+        Self {
+            running: load.running,
+            queued: load.queued,
+            capacity: load.capacity,
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! A group's events on their way out: bounded, never blocking the backend, each sample ended exactly once.
+//!
+//! The channel has room for the answer, for the end of every sample and for some progress. Progress gives way: it is
+//! sent only while the ends that are still owed keep their room, so a slow reader costs progress events and nothing
+//! else, and a backend never waits for a reader. Dropping a [`GroupEvents`] fails the samples that it still owes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jury_grm::domain::{Failure, FailureKind, Sample};
+use jury_proto::convert::{SampleGroup, TooLong};
+use tokio::sync::mpsc;
+
+/// Room for progress beyond the events that are owed: enough for a burst, small enough to stay fresh.
+const PROGRESS_ROOM: usize = 32;
+
+/// What a backend reports about a group.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BackendEvent {
+    /// The group fits and its prompt is ready.
+    Accepted {
+        /// Tokens of the prompt, chat template included.
+        prompt_tokens: u32,
+        /// Those that were already computed for an earlier group.
+        cached_tokens: u32,
+    },
+    /// The prompt does not fit; nothing follows.
+    TooLong(TooLong),
+    /// No room now; nothing follows.
+    Busy {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// How far a sample is.
+    Progress {
+        /// Index of the sample in its plan.
+        index: u32,
+        /// Tokens generated so far.
+        tokens: u32,
+    },
+    /// A sample came to its end, scored or not.
+    Finished(Sample),
+    /// A sample could not be drawn, or was cancelled.
+    Failed {
+        /// Index of the sample in its plan.
+        index: u32,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// The reading end; it ends when everything owed has been received.
+pub type EventReceiver = mpsc::Receiver<BackendEvent>;
+
+/// The reporting end of one group.
+#[derive(Debug)]
+pub struct GroupEvents {
+    sender: mpsc::Sender<BackendEvent>,
+    /// Indices whose end has not been reported.
+    owed: BTreeSet<u32>,
+}
+
+// === impl GroupEvents ===
+
+impl GroupEvents {
+    /// A channel for the events of `group`.
+    pub fn channel(group: &SampleGroup) -> (Self, EventReceiver) {
+        let owed: BTreeSet<u32> = group.samples.iter().map(|spec| spec.index).collect();
+        let (sender, receiver) = mpsc::channel(1 + owed.len() + PROGRESS_ROOM);
+        (Self { sender, owed }, receiver)
+    }
+
+    /// True when nobody reads any more.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Waits until nobody reads any more.
+    pub async fn closed(&self) {
+        self.sender.closed().await;
+    }
+
+    /// True while the end of sample `index` is owed.
+    pub fn owes(&self, index: u32) -> bool {
+        self.owed.contains(&index)
+    }
+
+    /// Number of samples whose end is owed.
+    pub fn owed(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// The group fits.
+    pub fn accepted(&self, prompt_tokens: u32, cached_tokens: u32) {
+        self.send_owed(BackendEvent::Accepted {
+            prompt_tokens,
+            cached_tokens,
+        });
+    }
+
+    /// The prompt does not fit; this ends the group.
+    pub fn too_long(mut self, too_long: TooLong) {
+        self.owed.clear();
+        self.send_owed(BackendEvent::TooLong(too_long));
+    }
+
+    /// There is no room now; this ends the group.
+    pub fn busy(mut self, retry_after: Duration) {
+        self.owed.clear();
+        self.send_owed(BackendEvent::Busy { retry_after });
+    }
+
+    /// A sample has grown; dropped when the reader lags.
+    pub fn progress(&self, index: u32, tokens: u32) {
+        if self.sender.capacity() > self.owed.len() + 1 {
+            self.send_owed(BackendEvent::Progress { index, tokens });
+        }
+    }
+
+    /// A sample came to its end. A second end of the same sample is ignored.
+    pub fn finished(&mut self, sample: Sample) {
+        if self.owed.remove(&sample.spec.index) {
+            self.send_owed(BackendEvent::Finished(sample));
+        }
+    }
+
+    /// A sample could not be drawn. A second end of the same sample is ignored.
+    pub fn failed(&mut self, index: u32, kind: FailureKind, detail: impl Into<String>) {
+        if self.owed.remove(&index) {
+            let failure = Failure {
+                kind,
+                detail: detail.into(),
+            };
+            self.send_owed(BackendEvent::Failed { index, failure });
+        }
+    }
+
+    /// No sample of the group that is still owed can be drawn; this ends the group.
+    pub fn fail_all(mut self, kind: FailureKind, detail: &str) {
+        self.fail_owed(kind, detail);
+    }
+
+    fn fail_owed(&mut self, kind: FailureKind, detail: &str) {
+        for index in self.owed.clone() {
+            self.failed(index, kind, detail);
+        }
+    }
+
+    /// Sends what the channel has room for by construction; only a reader that left makes it fail, and then
+    /// nobody misses the event.
+    fn send_owed(&self, event: BackendEvent) {
+        let sent = self.sender.try_send(event);
+        debug_assert!(!matches!(sent, Err(mpsc::error::TrySendError::Full(_))));
+    }
+}
+
+impl Drop for GroupEvents {
+    fn drop(&mut self) {
+        self.fail_owed(
+            FailureKind::Worker,
+            "the worker's backend stopped before the sample was drawn",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::scripted::example_group;
+
+    fn drain(receiver: &mut EventReceiver) -> Vec<BackendEvent> {
+        std::iter::from_fn(|| receiver.try_recv().ok()).collect()
+    }
+
+    #[test]
+    fn a_reader_that_lags_loses_progress_and_nothing_else() {
+        let group = example_group(4);
+        let (mut events, mut receiver) = GroupEvents::channel(&group);
+        events.accepted(10, 0);
+        for tokens in 0..1000 {
+            events.progress(0, tokens);
+        }
+        for spec in &group.samples {
+            events.failed(spec.index, FailureKind::NotNeeded, "");
+        }
+        drop(events);
+        let received = drain(&mut receiver);
+        let ends = received
+            .iter()
+            .filter(|event| matches!(event, BackendEvent::Failed { .. }));
+        assert_eq!(ends.count(), 4);
+        assert!(matches!(received[0], BackendEvent::Accepted { .. }));
+        assert!(received.len() <= 1 + 4 + PROGRESS_ROOM);
+    }
+
+    #[test]
+    fn a_backend_that_vanishes_fails_what_it_owes() {
+        let group = example_group(3);
+        let (mut events, mut receiver) = GroupEvents::channel(&group);
+        events.finished(Sample::failed(
+            group.samples[1].clone(),
+            FailureKind::NoBox,
+            "",
+        ));
+        drop(events);
+        let failed: Vec<u32> = drain(&mut receiver)
+            .into_iter()
+            .filter_map(|event| match event {
+                BackendEvent::Failed { index, failure } => {
+                    assert_eq!(failure.kind, FailureKind::Worker);
+                    Some(index)
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(failed, [0, 2]);
+    }
+
+    #[test]
+    fn a_sample_ends_once() {
+        let group = example_group(1);
+        let (mut events, mut receiver) = GroupEvents::channel(&group);
+        events.failed(0, FailureKind::NotNeeded, "");
+        events.failed(0, FailureKind::Worker, "");
+        events.failed(7, FailureKind::Worker, "a sample that is not of this group");
+        drop(events);
+        assert_eq!(drain(&mut receiver).len(), 1);
+    }
+
+    #[test]
+    fn a_refused_group_gets_the_refusal_alone() {
+        let (events, mut receiver) = GroupEvents::channel(&example_group(8));
+        events.busy(Duration::from_millis(5));
+        assert_eq!(drain(&mut receiver).len(), 1);
+    }
+}

@@ -1,0 +1,259 @@
+//! A backend for tests, of ours and of whoever calls a worker: it draws what a script says, when the test says.
+//!
+//! ```text
+//! on_group(group)  -> Draw | TooLong | Busy          what becomes of a group
+//! on_sample(spec)  -> Act { outcome, gate }           what becomes of a sample, and when
+//! ScriptHandle        release, wait until started, see cancels, die
+//! ```
+//!
+//! Without scripts every sample is scored at once, by a function of its seed and order alone: two backends, or one
+//! backend asked twice, give the same samples. No clock is read and nothing sleeps.
+
+mod act;
+mod run;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jury_grm::domain::{Reproducible, SampleSpec, Settings};
+use jury_grm::prompt::{Message, Span, Trust};
+use jury_proto::convert::SampleGroup;
+use tokio::sync::watch;
+
+pub use act::{Act, Ending, Gate, GroupAct};
+
+use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
+use run::{Journal, Running};
+
+type GroupScript = dyn Fn(&SampleGroup) -> GroupAct + Send + Sync;
+type SampleScript = dyn Fn(&SampleSpec, &Settings) -> Act + Send + Sync;
+
+/// A backend that follows scripts.
+#[derive(Clone)]
+pub struct ScriptedBackend {
+    info: BackendInfo,
+    on_group: Arc<GroupScript>,
+    on_sample: Arc<SampleScript>,
+    handle: ScriptHandle,
+}
+
+/// The test's hold on a [`ScriptedBackend`]; clones are one.
+#[derive(Debug, Clone)]
+pub struct ScriptHandle {
+    /// What has happened so far.
+    journal: watch::Sender<Journal>,
+    death: watch::Sender<Option<Arc<str>>>,
+    /// Serialises `start` with `die`.
+    alive: Arc<Mutex<()>>,
+}
+
+/// A group of `n_samples` over two responses, with every default, that a fresh [`ScriptedBackend`] accepts.
+pub fn example_group(n_samples: u32) -> SampleGroup {
+    let info = ScriptedBackend::new().info;
+    let span = |text: &str, trust, response| Span {
+        text: text.to_owned(),
+        trust,
+        response,
+    };
+    SampleGroup {
+        model_digest: info.model_digest,
+        numerics: info.numerics,
+        method_version: "parser-1+guide-1".to_owned(),
+        messages: vec![Message {
+            role: jury_grm::domain::Role::User,
+            spans: vec![
+                span("Judge these answers.\n", Trust::Trusted, None),
+                span("It is Paris.", Trust::Untrusted, Some(0)),
+                span("\nThe other:\n", Trust::Trusted, None),
+                span("It is Lyon, I think.", Trust::Untrusted, Some(1)),
+            ],
+        }],
+        samples: (0..n_samples)
+            .map(|index| SampleSpec {
+                index,
+                seed: 1000 + u64::from(index),
+                order: vec![0, 1],
+            })
+            .collect(),
+        settings: Settings::default(),
+        request_id: "example".to_owned(),
+    }
+}
+
+// === impl ScriptedBackend ===
+
+impl Default for ScriptedBackend {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ScriptedBackend {
+    /// A backend that scores every sample at once, by its seed.
+    pub fn new() -> Self {
+        Self {
+            info: BackendInfo {
+                model: "scripted".to_owned(),
+                model_digest: "5c".repeat(32),
+                numerics: "scripted-1".to_owned(),
+                context_tokens: 4096,
+                reproducible: Reproducible::Bitwise,
+                capacity: 32,
+            },
+            on_group: Arc::new(|_| GroupAct::Draw),
+            on_sample: Arc::new(|_, _| Act::now(Ending::BySeed)),
+            handle: ScriptHandle {
+                journal: watch::Sender::new(Journal::default()),
+                death: watch::Sender::new(None),
+                alive: Arc::new(Mutex::new(())),
+            },
+        }
+    }
+
+    /// The same backend, serving something else.
+    #[must_use]
+    pub fn with_info(mut self, change: impl FnOnce(&mut BackendInfo)) -> Self {
+        change(&mut self.info);
+        self
+    }
+
+    /// Decides over groups before any sample.
+    #[must_use]
+    pub fn on_group(
+        mut self,
+        script: impl Fn(&SampleGroup) -> GroupAct + Send + Sync + 'static,
+    ) -> Self {
+        self.on_group = Arc::new(script);
+        self
+    }
+
+    /// Decides over each sample.
+    #[must_use]
+    pub fn on_sample(
+        mut self,
+        script: impl Fn(&SampleSpec, &Settings) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        self.on_sample = Arc::new(script);
+        self
+    }
+
+    /// The test's hold on it.
+    pub fn handle(&self) -> ScriptHandle {
+        self.handle.clone()
+    }
+}
+
+impl Backend for ScriptedBackend {
+    fn info(&self) -> BackendInfo {
+        self.info.clone()
+    }
+
+    fn load(&self) -> Load {
+        let drawing = self.handle.journal.borrow().drawing();
+        Load {
+            running: drawing.min(self.info.capacity),
+            queued: drawing.saturating_sub(self.info.capacity),
+            capacity: self.info.capacity,
+        }
+    }
+
+    fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle {
+        let (group_handle, cancels) = GroupHandle::new();
+        let _alive = self.handle.lock();
+        if self.handle.death.borrow().is_some() {
+            return group_handle; // dropping `events` fails every sample
+        }
+        self.handle
+            .journal
+            .send_modify(|journal| journal.groups.push(group.clone()));
+        match (self.on_group)(&group) {
+            GroupAct::TooLong(too_long) => events.too_long(too_long),
+            GroupAct::Busy(retry_after) => events.busy(retry_after),
+            GroupAct::Draw => {
+                let acts = group
+                    .samples
+                    .iter()
+                    .map(|spec| (self.on_sample)(spec, &group.settings))
+                    .collect();
+                let running = Running::new(group, acts, events, self.handle.clone());
+                tokio::spawn(running.run(cancels));
+            }
+        }
+        group_handle
+    }
+
+    fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.handle.death.subscribe()
+    }
+}
+
+// === impl ScriptHandle ===
+
+impl ScriptHandle {
+    /// Opens the gate of held samples with this index, in all groups, now and later.
+    pub fn release(&self, index: u32) {
+        self.journal.send_modify(|journal| {
+            journal.released.insert(index);
+        });
+    }
+
+    /// Opens the gate of every held sample, now and later.
+    pub fn release_all(&self) {
+        self.journal
+            .send_modify(|journal| journal.all_released = true);
+    }
+
+    /// The groups that came so far, in order, refused ones included.
+    pub fn groups(&self) -> Vec<SampleGroup> {
+        self.journal.borrow().groups.clone()
+    }
+
+    /// Indices of samples that were cancelled while they were drawn, in order.
+    pub fn cancelled(&self) -> Vec<u32> {
+        self.journal.borrow().cancelled.clone()
+    }
+
+    /// Indices of samples that came to their end uncancelled, in order.
+    pub fn ended(&self) -> Vec<u32> {
+        self.journal.borrow().ended.clone()
+    }
+
+    /// Waits until `n_groups` groups have come.
+    pub async fn wait_for_groups(&self, n_groups: usize) {
+        self.wait(|journal| journal.groups.len() >= n_groups).await;
+    }
+
+    /// Waits until a sample with this index has been cancelled.
+    pub async fn wait_for_cancel(&self, index: u32) {
+        self.wait(|journal| journal.cancelled.contains(&index))
+            .await;
+    }
+
+    /// Waits until `n_samples` samples have been cancelled.
+    pub async fn wait_for_cancels(&self, n_samples: usize) {
+        self.wait(|journal| journal.cancelled.len() >= n_samples)
+            .await;
+    }
+
+    /// Waits until no sample is being drawn.
+    pub async fn wait_until_idle(&self) {
+        self.wait(|journal| journal.drawing() == 0).await;
+    }
+
+    /// Kills the backend: every sample being drawn fails, and so does every later group.
+    pub fn die(&self, why: &str) {
+        let _alive = self.lock();
+        self.death.send_replace(Some(why.into()));
+    }
+
+    async fn wait(&self, until: impl FnMut(&Journal) -> bool) {
+        self.journal
+            .subscribe()
+            .wait_for(until)
+            .await
+            .expect("the sender is in self");
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.alive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

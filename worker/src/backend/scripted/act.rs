@@ -1,0 +1,146 @@
+//! The words of a script.
+
+use std::time::Duration;
+
+use jury_grm::domain::{
+    FailureKind, Finish, Outcome, Readout, Sample, SampleSpec, Scale, Scores, Settings,
+};
+use jury_proto::convert::TooLong;
+
+/// What becomes of a group.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GroupAct {
+    /// Its samples are drawn.
+    Draw,
+    /// Refused: the prompt does not fit.
+    TooLong(TooLong),
+    /// Refused: no room now.
+    Busy(Duration),
+}
+
+/// What becomes of a sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Act {
+    /// What comes of it.
+    pub ending: Ending,
+    /// When.
+    pub gate: Gate,
+    /// Progress events before the gate: token counts.
+    pub progress: Vec<u32>,
+}
+
+/// What comes of a sample.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// Scores by a function of seed, order and scale.
+    BySeed,
+    /// These scores, parallel to the order shown.
+    Scores(Vec<f64>),
+    /// A finished sample without scores.
+    Unparsed(FailureKind),
+    /// A sample that could not be drawn.
+    Failed(FailureKind),
+}
+
+/// When a sample ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// At once.
+    Open,
+    /// When the test releases its index.
+    Held,
+    /// Never: it can only be cancelled.
+    Hangs,
+}
+
+// === impl Act ===
+
+impl Act {
+    /// Ends at once.
+    pub fn now(ending: Ending) -> Self {
+        Self {
+            ending,
+            gate: Gate::Open,
+            progress: Vec::new(),
+        }
+    }
+
+    /// Ends when the test releases it.
+    pub fn held(ending: Ending) -> Self {
+        Self {
+            gate: Gate::Held,
+            ..Self::now(ending)
+        }
+    }
+
+    /// Never ends.
+    pub fn hangs() -> Self {
+        Self {
+            gate: Gate::Hangs,
+            ..Self::now(Ending::BySeed)
+        }
+    }
+}
+
+// === impl Ending ===
+
+impl Ending {
+    /// The sample, or the kind of failure to draw it.
+    pub(super) fn sample(
+        &self,
+        spec: &SampleSpec,
+        settings: &Settings,
+    ) -> Result<Sample, FailureKind> {
+        match self {
+            Self::BySeed => Ok(scored(spec, settings, by_seed(spec, settings.scale))),
+            Self::Scores(scores) => Ok(scored(spec, settings, scores.clone())),
+            Self::Unparsed(kind) => Ok(Sample {
+                prompt_tokens: PROMPT_TOKENS,
+                finish: Finish::EndOfText,
+                ..Sample::failed(spec.clone(), *kind, "as the script says")
+            }),
+            Self::Failed(kind) => Err(*kind),
+        }
+    }
+}
+
+/// Every scripted prompt has this many tokens.
+pub(super) const PROMPT_TOKENS: u32 = 100;
+
+/// A score for each response shown, that depends on the sample's seed and the response alone.
+fn by_seed(spec: &SampleSpec, scale: Scale) -> Vec<f64> {
+    let n_choices = u64::from(scale.max.abs_diff(scale.min)) + 1;
+    spec.order
+        .iter()
+        .map(|&response| {
+            let drawn = mix(spec.seed ^ mix(response as u64)) % n_choices;
+            f64::from(scale.min) + drawn as f64
+        })
+        .collect()
+}
+
+/// The finaliser of SplitMix64: a cheap function that spreads neighbours apart.
+fn mix(seed: u64) -> u64 {
+    let mut bits = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    bits ^ (bits >> 31)
+}
+
+fn scored(spec: &SampleSpec, settings: &Settings, scores: Vec<f64>) -> Sample {
+    let guided = settings.readout != Readout::Free;
+    Sample {
+        principles: format!("1. A principle of seed {}", spec.seed),
+        critique: format!("A critique of order {:?}", spec.order),
+        outcome: Outcome::Scored(Scores {
+            scores,
+            score_distribution: None,
+            readout_mass: guided.then_some(1.0),
+            forced: false,
+        }),
+        finish: Finish::Box,
+        prompt_tokens: PROMPT_TOKENS,
+        generated_tokens: 20 + (mix(spec.seed) % 20) as u32,
+        ..Sample::failed(spec.clone(), FailureKind::NoBox, "")
+    }
+}

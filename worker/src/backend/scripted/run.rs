@@ -1,0 +1,142 @@
+//! One scripted group while it is drawn.
+
+use std::collections::BTreeSet;
+
+use jury_grm::domain::{FailureKind, SampleSpec};
+use jury_proto::convert::SampleGroup;
+
+use super::act::PROMPT_TOKENS;
+use super::{Act, Gate, ScriptHandle};
+use crate::backend::{CancelRequests, Cancelled, GroupEvents};
+
+/// What has happened to a backend so far, and which gates are open.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    pub(super) groups: Vec<SampleGroup>,
+    pub(super) released: BTreeSet<u32>,
+    pub(super) all_released: bool,
+    pub(super) cancelled: Vec<u32>,
+    pub(super) ended: Vec<u32>,
+    /// Samples begun, over all groups.
+    begun: u32,
+    /// Samples whose group vanished before they ended.
+    abandoned: u32,
+}
+
+/// A group being drawn.
+pub(super) struct Running {
+    group: SampleGroup,
+    /// Samples that have not ended, with their scripts.
+    pending: Vec<(SampleSpec, Act)>,
+    events: GroupEvents,
+    handle: ScriptHandle,
+}
+
+// === impl Journal ===
+
+impl Journal {
+    /// Samples being drawn.
+    pub(super) fn drawing(&self) -> u32 {
+        let over = self.cancelled.len() + self.ended.len();
+        self.begun - self.abandoned - over as u32
+    }
+
+    fn is_open(&self, index: u32, gate: Gate) -> bool {
+        match gate {
+            Gate::Open => true,
+            Gate::Held => self.all_released || self.released.contains(&index),
+            Gate::Hangs => false,
+        }
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    pub(super) fn new(
+        group: SampleGroup,
+        acts: Vec<Act>,
+        events: GroupEvents,
+        handle: ScriptHandle,
+    ) -> Self {
+        let pending: Vec<_> = group.samples.iter().cloned().zip(acts).collect();
+        handle
+            .journal
+            .send_modify(|journal| journal.begun += pending.len() as u32);
+        Self {
+            group,
+            pending,
+            events,
+            handle,
+        }
+    }
+
+    /// Draws until every sample has ended, the caller is gone, or the backend died.
+    pub(super) async fn run(mut self, cancels: CancelRequests) {
+        let mut journal = self.handle.journal.subscribe();
+        let mut death = self.handle.death.subscribe();
+        self.events.accepted(PROMPT_TOKENS, 0);
+        for (spec, act) in &self.pending {
+            for &tokens in &act.progress {
+                self.events.progress(spec.index, tokens);
+            }
+        }
+        loop {
+            self.end_open_samples();
+            if self.pending.is_empty() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                _ = death.wait_for(Option::is_some) => return,
+                cancelled = cancels.next() => self.cancel(&cancelled),
+                () = self.events.closed() => self.cancel(&Cancelled::Group),
+                _ = journal.changed() => {}
+            }
+        }
+    }
+
+    fn end_open_samples(&mut self) {
+        let ready = {
+            let journal = self.handle.journal.borrow();
+            let is_open =
+                |(spec, act): &mut (SampleSpec, Act)| journal.is_open(spec.index, act.gate);
+            self.pending.extract_if(.., is_open).collect::<Vec<_>>()
+        };
+        for (spec, act) in ready {
+            match act.ending.sample(&spec, &self.group.settings) {
+                Ok(sample) => self.events.finished(sample),
+                Err(kind) => self.events.failed(spec.index, kind, "as the script says"),
+            }
+            let index = spec.index;
+            self.handle
+                .journal
+                .send_modify(|journal| journal.ended.push(index));
+        }
+    }
+
+    fn cancel(&mut self, cancelled: &Cancelled) {
+        let is_cancelled = |(spec, _): &mut (SampleSpec, Act)| match cancelled {
+            Cancelled::Nothing => false,
+            Cancelled::Samples(indices) => indices.contains(&spec.index),
+            Cancelled::Group => true,
+        };
+        let dropped: Vec<_> = self.pending.extract_if(.., is_cancelled).collect();
+        for (spec, _) in dropped {
+            self.events
+                .failed(spec.index, FailureKind::NotNeeded, "cancelled");
+            self.handle
+                .journal
+                .send_modify(|journal| journal.cancelled.push(spec.index));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let abandoned = self.pending.len() as u32;
+        self.handle
+            .journal
+            .send_modify(|journal| journal.abandoned += abandoned);
+    }
+}
