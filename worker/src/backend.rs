@@ -72,10 +72,6 @@ pub struct Load {
 
 impl From<Load> for jury_proto::v1::Load {
     fn from(load: Load) -> Self {
-        Self {
-            running: load.running,
-            queued: load.queued,
-            capacity: load.capacity,
-        }
+        Self { running: load.running, queued: load.queued, capacity: load.capacity }
     }
 }

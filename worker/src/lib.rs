@@ -9,3 +9,5 @@
 //! ```
 
 pub mod backend;
+pub mod metrics;
+pub mod service;

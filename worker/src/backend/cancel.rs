@@ -45,9 +45,7 @@ impl GroupHandle {
     /// A handle with the backend's end of it.
     pub fn new() -> (Self, CancelRequests) {
         let shared = Arc::new(Shared::default());
-        let requests = CancelRequests {
-            shared: shared.clone(),
-        };
+        let requests = CancelRequests { shared: shared.clone() };
         (Self { shared }, requests)
     }
 

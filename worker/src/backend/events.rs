@@ -92,10 +92,7 @@ impl GroupEvents {
 
     /// The group fits.
     pub fn accepted(&self, prompt_tokens: u32, cached_tokens: u32) {
-        self.send_owed(BackendEvent::Accepted {
-            prompt_tokens,
-            cached_tokens,
-        });
+        self.send_owed(BackendEvent::Accepted { prompt_tokens, cached_tokens });
     }
 
     /// The prompt does not fit; this ends the group.
@@ -127,10 +124,7 @@ impl GroupEvents {
     /// A sample could not be drawn. A second end of the same sample is ignored.
     pub fn failed(&mut self, index: u32, kind: FailureKind, detail: impl Into<String>) {
         if self.owed.remove(&index) {
-            let failure = Failure {
-                kind,
-                detail: detail.into(),
-            };
+            let failure = Failure { kind, detail: detail.into() };
             self.send_owed(BackendEvent::Failed { index, failure });
         }
     }
@@ -185,9 +179,7 @@ mod tests {
         }
         drop(events);
         let received = drain(&mut receiver);
-        let ends = received
-            .iter()
-            .filter(|event| matches!(event, BackendEvent::Failed { .. }));
+        let ends = received.iter().filter(|event| matches!(event, BackendEvent::Failed { .. }));
         assert_eq!(ends.count(), 4);
         assert!(matches!(received[0], BackendEvent::Accepted { .. }));
         assert!(received.len() <= 1 + 4 + PROGRESS_ROOM);
@@ -197,11 +189,7 @@ mod tests {
     fn a_backend_that_vanishes_fails_what_it_owes() {
         let group = example_group(3);
         let (mut events, mut receiver) = GroupEvents::channel(&group);
-        events.finished(Sample::failed(
-            group.samples[1].clone(),
-            FailureKind::NoBox,
-            "",
-        ));
+        events.finished(Sample::failed(group.samples[1].clone(), FailureKind::NoBox, ""));
         drop(events);
         let failed: Vec<u32> = drain(&mut receiver)
             .into_iter()

@@ -49,15 +49,11 @@ pub struct ScriptHandle {
 /// A group of `n_samples` over two responses, with every default, that a fresh [`ScriptedBackend`] accepts.
 pub fn example_group(n_samples: u32) -> SampleGroup {
     let info = ScriptedBackend::new().info;
-    let span = |text: &str, trust, response| Span {
-        text: text.to_owned(),
-        trust,
-        response,
-    };
+    let span = |text: &str, trust, response| Span { text: text.to_owned(), trust, response };
     SampleGroup {
         model_digest: info.model_digest,
         numerics: info.numerics,
-        method_version: "parser-1+guide-1".to_owned(),
+        method_version: crate::service::METHOD_VERSION.to_owned(),
         messages: vec![Message {
             role: jury_grm::domain::Role::User,
             spans: vec![
@@ -68,11 +64,7 @@ pub fn example_group(n_samples: u32) -> SampleGroup {
             ],
         }],
         samples: (0..n_samples)
-            .map(|index| SampleSpec {
-                index,
-                seed: 1000 + u64::from(index),
-                order: vec![0, 1],
-            })
+            .map(|index| SampleSpec { index, seed: 1000 + u64::from(index), order: vec![0, 1] })
             .collect(),
         settings: Settings::default(),
         request_id: "example".to_owned(),
@@ -162,9 +154,7 @@ impl Backend for ScriptedBackend {
         if self.handle.death.borrow().is_some() {
             return group_handle; // dropping `events` fails every sample
         }
-        self.handle
-            .journal
-            .send_modify(|journal| journal.groups.push(group.clone()));
+        self.handle.journal.send_modify(|journal| journal.groups.push(group.clone()));
         match (self.on_group)(&group) {
             GroupAct::TooLong(too_long) => events.too_long(too_long),
             GroupAct::Busy(retry_after) => events.busy(retry_after),
@@ -198,8 +188,7 @@ impl ScriptHandle {
 
     /// Opens the gate of every held sample, now and later.
     pub fn release_all(&self) {
-        self.journal
-            .send_modify(|journal| journal.all_released = true);
+        self.journal.send_modify(|journal| journal.all_released = true);
     }
 
     /// The groups that came so far, in order, refused ones included.
@@ -224,14 +213,12 @@ impl ScriptHandle {
 
     /// Waits until a sample with this index has been cancelled.
     pub async fn wait_for_cancel(&self, index: u32) {
-        self.wait(|journal| journal.cancelled.contains(&index))
-            .await;
+        self.wait(|journal| journal.cancelled.contains(&index)).await;
     }
 
     /// Waits until `n_samples` samples have been cancelled.
     pub async fn wait_for_cancels(&self, n_samples: usize) {
-        self.wait(|journal| journal.cancelled.len() >= n_samples)
-            .await;
+        self.wait(|journal| journal.cancelled.len() >= n_samples).await;
     }
 
     /// Waits until no sample is being drawn.
@@ -246,11 +233,7 @@ impl ScriptHandle {
     }
 
     async fn wait(&self, until: impl FnMut(&Journal) -> bool) {
-        self.journal
-            .subscribe()
-            .wait_for(until)
-            .await
-            .expect("the sender is in self");
+        self.journal.subscribe().wait_for(until).await.expect("the sender is in self");
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, ()> {

@@ -58,27 +58,17 @@ pub enum Gate {
 impl Act {
     /// Ends at once.
     pub fn now(ending: Ending) -> Self {
-        Self {
-            ending,
-            gate: Gate::Open,
-            progress: Vec::new(),
-        }
+        Self { ending, gate: Gate::Open, progress: Vec::new() }
     }
 
     /// Ends when the test releases it.
     pub fn held(ending: Ending) -> Self {
-        Self {
-            gate: Gate::Held,
-            ..Self::now(ending)
-        }
+        Self { gate: Gate::Held, ..Self::now(ending) }
     }
 
     /// Never ends.
     pub fn hangs() -> Self {
-        Self {
-            gate: Gate::Hangs,
-            ..Self::now(Ending::BySeed)
-        }
+        Self { gate: Gate::Hangs, ..Self::now(Ending::BySeed) }
     }
 }
 

@@ -60,15 +60,8 @@ impl Running {
         handle: ScriptHandle,
     ) -> Self {
         let pending: Vec<_> = group.samples.iter().cloned().zip(acts).collect();
-        handle
-            .journal
-            .send_modify(|journal| journal.begun += pending.len() as u32);
-        Self {
-            group,
-            pending,
-            events,
-            handle,
-        }
+        handle.journal.send_modify(|journal| journal.begun += pending.len() as u32);
+        Self { group, pending, events, handle }
     }
 
     /// Draws until every sample has ended, the caller is gone, or the backend died.
@@ -109,9 +102,7 @@ impl Running {
                 Err(kind) => self.events.failed(spec.index, kind, "as the script says"),
             }
             let index = spec.index;
-            self.handle
-                .journal
-                .send_modify(|journal| journal.ended.push(index));
+            self.handle.journal.send_modify(|journal| journal.ended.push(index));
         }
     }
 
@@ -123,11 +114,8 @@ impl Running {
         };
         let dropped: Vec<_> = self.pending.extract_if(.., is_cancelled).collect();
         for (spec, _) in dropped {
-            self.events
-                .failed(spec.index, FailureKind::NotNeeded, "cancelled");
-            self.handle
-                .journal
-                .send_modify(|journal| journal.cancelled.push(spec.index));
+            self.events.failed(spec.index, FailureKind::NotNeeded, "cancelled");
+            self.handle.journal.send_modify(|journal| journal.cancelled.push(spec.index));
         }
     }
 }
@@ -135,8 +123,6 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let abandoned = self.pending.len() as u32;
-        self.handle
-            .journal
-            .send_modify(|journal| journal.abandoned += abandoned);
+        self.handle.journal.send_modify(|journal| journal.abandoned += abandoned);
     }
 }

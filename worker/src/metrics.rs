@@ -1,0 +1,230 @@
+//! What was drawn, as Prometheus sees it: `jury_worker_*`.
+//!
+//! Counted where samples leave the worker, so every backend is counted alike. A call that was dropped counts its
+//! unfinished samples as cancelled.
+
+use std::time::Instant;
+
+use jury_grm::domain::{FailureKind, Outcome};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::backend::BackendEvent;
+
+/// Seconds from the start of a group to the end of a sample; a sample may wait for minutes on a small machine.
+const SAMPLE_SECONDS_BUCKETS: [f64; 12] =
+    [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+
+/// A worker's metrics; clones are one.
+#[derive(Debug, Clone)]
+pub struct WorkerMetrics {
+    samples: Family<OutcomeLabels, Counter>,
+    groups: Family<AnswerLabels, Counter>,
+    running: Gauge,
+    generated_tokens: Counter,
+    prefill_tokens: Counter,
+    cached_tokens: Counter,
+    sample_seconds: Histogram,
+}
+
+/// The metrics of one group while it is drawn.
+#[derive(Debug)]
+pub(crate) struct GroupMetrics {
+    metrics: WorkerMetrics,
+    started_at: Instant,
+    /// Samples whose end has not been recorded.
+    unfinished: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: OutcomeLabel,
+}
+
+/// What came of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types)] // the labels' spelling
+enum OutcomeLabel {
+    scored,
+    unparsed,
+    cancelled,
+    failed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabels {
+    answer: AnswerLabel,
+}
+
+/// How a group was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types)] // the labels' spelling
+enum AnswerLabel {
+    accepted,
+    too_long,
+    busy,
+}
+
+// === impl WorkerMetrics ===
+
+impl WorkerMetrics {
+    /// Registers every metric, each label at zero.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::unregistered();
+        registry.register(
+            "jury_worker_samples",
+            "Samples that ended, by what came of them",
+            metrics.samples.clone(),
+        );
+        registry.register(
+            "jury_worker_groups",
+            "Groups answered, by the answer",
+            metrics.groups.clone(),
+        );
+        registry.register(
+            "jury_worker_running_samples",
+            "Samples begun and not ended",
+            metrics.running.clone(),
+        );
+        registry.register(
+            "jury_worker_generated_tokens",
+            "Tokens generated for samples that came to their end",
+            metrics.generated_tokens.clone(),
+        );
+        registry.register(
+            "jury_worker_prefill_tokens",
+            "Prompt tokens computed",
+            metrics.prefill_tokens.clone(),
+        );
+        registry.register(
+            "jury_worker_cached_tokens",
+            "Prompt tokens that an earlier group had computed",
+            metrics.cached_tokens.clone(),
+        );
+        registry.register_with_unit(
+            "jury_worker_sample",
+            "Time from the start of a group to the end of each sample",
+            Unit::Seconds,
+            metrics.sample_seconds.clone(),
+        );
+        metrics
+    }
+
+    /// Metrics that nobody collects, for embedded use and tests.
+    pub fn unregistered() -> Self {
+        use AnswerLabel::{accepted, busy, too_long};
+        use OutcomeLabel::{cancelled, failed, scored, unparsed};
+        let samples = Family::<OutcomeLabels, Counter>::default();
+        for outcome in [scored, unparsed, cancelled, failed] {
+            drop(samples.get_or_create(&OutcomeLabels { outcome }));
+        }
+        let groups = Family::<AnswerLabels, Counter>::default();
+        for answer in [accepted, too_long, busy] {
+            drop(groups.get_or_create(&AnswerLabels { answer }));
+        }
+        Self {
+            samples,
+            groups,
+            running: Gauge::default(),
+            generated_tokens: Counter::default(),
+            prefill_tokens: Counter::default(),
+            cached_tokens: Counter::default(),
+            sample_seconds: Histogram::new(SAMPLE_SECONDS_BUCKETS),
+        }
+    }
+
+    /// Begins to count a group of `n_samples`.
+    pub(crate) fn group(&self, n_samples: usize) -> GroupMetrics {
+        self.running.inc_by(n_samples as i64);
+        GroupMetrics { metrics: self.clone(), started_at: Instant::now(), unfinished: n_samples }
+    }
+}
+
+// === impl GroupMetrics ===
+
+impl GroupMetrics {
+    /// Counts an event on its way out.
+    pub(crate) fn record(&mut self, event: &BackendEvent) {
+        match event {
+            BackendEvent::Accepted { prompt_tokens, cached_tokens } => {
+                self.answered(AnswerLabel::accepted);
+                let computed = prompt_tokens.saturating_sub(*cached_tokens);
+                self.metrics.prefill_tokens.inc_by(u64::from(computed));
+                self.metrics.cached_tokens.inc_by(u64::from(*cached_tokens));
+            }
+            BackendEvent::TooLong(_) => self.refused(AnswerLabel::too_long),
+            BackendEvent::Busy { .. } => self.refused(AnswerLabel::busy),
+            BackendEvent::Progress { .. } => {}
+            BackendEvent::Finished(sample) => {
+                let tokens = u64::from(sample.generated_tokens);
+                self.metrics.generated_tokens.inc_by(tokens);
+                self.metrics.sample_seconds.observe(self.started_at.elapsed().as_secs_f64());
+                self.ended(match sample.outcome {
+                    Outcome::Scored(_) => OutcomeLabel::scored,
+                    Outcome::Failed { .. } => OutcomeLabel::unparsed,
+                });
+            }
+            BackendEvent::Failed { failure, .. } => self.ended(match failure.kind {
+                FailureKind::NotNeeded => OutcomeLabel::cancelled,
+                _ => OutcomeLabel::failed,
+            }),
+        }
+    }
+
+    fn answered(&self, answer: AnswerLabel) {
+        self.metrics.groups.get_or_create(&AnswerLabels { answer }).inc();
+    }
+
+    /// Samples of a refused group never began.
+    fn refused(&mut self, answer: AnswerLabel) {
+        self.answered(answer);
+        self.metrics.running.dec_by(self.unfinished as i64);
+        self.unfinished = 0;
+    }
+
+    fn ended(&mut self, outcome: OutcomeLabel) {
+        self.metrics.samples.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.metrics.running.dec();
+        self.unfinished = self.unfinished.saturating_sub(1);
+    }
+}
+
+impl Drop for GroupMetrics {
+    fn drop(&mut self) {
+        for _ in 0..self.unfinished {
+            self.ended(OutcomeLabel::cancelled);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prometheus_client::encoding::text::encode;
+
+    #[test]
+    fn every_label_is_there_from_the_start_and_a_dropped_call_counts_as_cancelled() {
+        let mut registry = Registry::default();
+        let metrics = WorkerMetrics::register(&mut registry);
+        let mut group = metrics.group(3);
+        group.record(&BackendEvent::Accepted { prompt_tokens: 10, cached_tokens: 4 });
+        drop(group);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"jury_worker_samples_total{outcome="scored"} 0"#,
+            r#"jury_worker_samples_total{outcome="cancelled"} 3"#,
+            r#"jury_worker_groups_total{answer="accepted"} 1"#,
+            "jury_worker_running_samples 0",
+            "jury_worker_prefill_tokens_total 6",
+            "jury_worker_cached_tokens_total 4",
+            "jury_worker_sample_seconds_count 0",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

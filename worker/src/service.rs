@@ -1,0 +1,114 @@
+//! `SamplingService` over a [`Backend`]: protobuf to domain and back, once.
+//!
+//! ```text
+//! Sample   first message -> check (shape, model, numerics, method) -> gate -> backend -> stream of events
+//! GetInfo  what the backend serves, and its load
+//! ```
+//!
+//! Dropping a call drops its stream, which drops the backend's handle, which cancels its samples.
+
+mod check;
+mod gate;
+mod stream;
+
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use jury_proto::convert::{SampleGroup, WorkerInfo};
+use jury_proto::v1::sampling_service_server::SamplingService;
+use jury_proto::{ErrorCode, JuryError, v1};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::backend::{Backend, GroupEvents};
+use crate::metrics::WorkerMetrics;
+
+pub use gate::{Gate, Unfinished};
+use stream::Call;
+
+/// Version of parser and guide that this worker draws with; a group that names another is refused.
+pub const METHOD_VERSION: &str = "parser-1+guide-1";
+
+/// The gRPC service of one worker.
+#[derive(Clone)]
+pub struct Sampling {
+    worker_id: String,
+    backend: Arc<dyn Backend>,
+    gate: Gate,
+    metrics: WorkerMetrics,
+}
+
+// === impl Sampling ===
+
+impl Sampling {
+    /// A service that draws on `backend` for as long as `gate` is open.
+    pub fn new(
+        worker_id: impl Into<String>,
+        backend: Arc<dyn Backend>,
+        gate: Gate,
+        metrics: WorkerMetrics,
+    ) -> Self {
+        Self { worker_id: worker_id.into(), backend, gate, metrics }
+    }
+
+    /// What this worker serves.
+    pub fn info(&self) -> WorkerInfo {
+        let backend = self.backend.info();
+        WorkerInfo {
+            worker_id: self.worker_id.clone(),
+            model: backend.model,
+            model_digest: backend.model_digest,
+            numerics: backend.numerics,
+            method_version: METHOD_VERSION.to_owned(),
+            context_tokens: backend.context_tokens,
+            reproducible: backend.reproducible,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            capacity: backend.capacity,
+        }
+    }
+
+    async fn begin(&self, mut requests: Streaming<v1::SampleRequest>) -> Result<Call, Status> {
+        let group = first_group(requests.message().await?)?;
+        check::shape(&group)?;
+        check::serves(&self.backend.info(), &group)?;
+        let permit = self.gate.enter(&group).ok_or_else(|| {
+            JuryError::new(ErrorCode::ShuttingDown, "the worker is going down; try another")
+        })?;
+        tracing::debug!(
+            request_id = group.request_id,
+            samples = group.samples.len(),
+            "group started"
+        );
+        let (events, receiver) = GroupEvents::channel(&group);
+        let watch = self.metrics.group(group.samples.len());
+        let handle = self.backend.start(group, events);
+        Ok(Call::new(receiver, requests, handle, permit, watch))
+    }
+}
+
+fn first_group(message: Option<v1::SampleRequest>) -> Result<SampleGroup, JuryError> {
+    match message.and_then(|request| request.message) {
+        Some(v1::sample_request::Message::Start(group)) => group.try_into(),
+        _ => Err(JuryError::invalid("start", "must be the first message of the call")),
+    }
+}
+
+#[tonic::async_trait]
+impl SamplingService for Sampling {
+    type SampleStream = BoxStream<'static, Result<v1::SampleResponse, Status>>;
+
+    async fn sample(
+        &self,
+        request: Request<Streaming<v1::SampleRequest>>,
+    ) -> Result<Response<Self::SampleStream>, Status> {
+        let call = self.begin(request.into_inner()).await?;
+        Ok(Response::new(call.into_stream(self.backend.clone())))
+    }
+
+    async fn get_info(
+        &self,
+        _request: Request<v1::GetInfoRequest>,
+    ) -> Result<Response<v1::GetInfoResponse>, Status> {
+        let load = Some(self.backend.load().into());
+        Ok(Response::new(v1::GetInfoResponse { load, ..self.info().into() }))
+    }
+}

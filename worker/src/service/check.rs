@@ -1,0 +1,135 @@
+//! Which groups a worker may draw at all. Pure.
+
+use std::collections::BTreeSet;
+
+use jury_grm::domain::limits;
+use jury_proto::convert::SampleGroup;
+use jury_proto::{ErrorCode, JuryError};
+
+use super::METHOD_VERSION;
+use crate::backend::BackendInfo;
+
+/// Highest score of a scale, as requests allow it: bounds the choices of a read-out.
+const MAX_SCORE: i32 = 100;
+
+/// Refuses a group that no worker could draw. Coordinators check requests before; this keeps a confused one from
+/// harming the model's thread.
+///
+/// # Errors
+/// `InvalidArgument` with the field and its limit.
+pub(super) fn shape(group: &SampleGroup) -> Result<(), JuryError> {
+    let settings = &group.settings;
+    let scale = settings.scale;
+    let indices: BTreeSet<u32> = group.samples.iter().map(|spec| spec.index).collect();
+    let max_samples = limits::MAX_K as usize;
+    require(group.samples.len() <= max_samples, "start.samples", || {
+        format!("at most {max_samples}, has {}", group.samples.len())
+    })?;
+    require(indices.len() == group.samples.len(), "start.samples.index", || {
+        "must differ between the samples of a group".to_owned()
+    })?;
+    require(group.order().len() <= limits::MAX_RESPONSES, "start.samples.order", || {
+        format!("at most {} responses, has {}", limits::MAX_RESPONSES, group.order().len())
+    })?;
+    require(!group.messages.is_empty(), "start.messages", || {
+        "is empty; give at least 1 message".to_owned()
+    })?;
+    require((0.0..=2.0).contains(&settings.temperature), "start.settings.temperature", || {
+        format!("must be between 0 and 2, is {}", settings.temperature)
+    })?;
+    require(settings.top_p > 0.0 && settings.top_p <= 1.0, "start.settings.top_p", || {
+        format!("must be above 0 and at most 1, is {}", settings.top_p)
+    })?;
+    require(
+        (1..=limits::MAX_CRITIQUE_TOKENS).contains(&settings.max_critique_tokens),
+        "start.settings.max_critique_tokens",
+        || {
+            let (max, is) = (limits::MAX_CRITIQUE_TOKENS, settings.max_critique_tokens);
+            format!("must be between 1 and {max}, is {is}")
+        },
+    )?;
+    require(
+        (0..scale.max).contains(&scale.min) && scale.max <= MAX_SCORE,
+        "start.settings.scale",
+        || format!("must be 0 <= min < max <= {MAX_SCORE}, is {}..{}", scale.min, scale.max),
+    )
+}
+
+/// Refuses a group that is meant for another model, numerics class or method.
+///
+/// # Errors
+/// `WrongModel`, naming what differs.
+pub(super) fn serves(info: &BackendInfo, group: &SampleGroup) -> Result<(), JuryError> {
+    let expectations = [
+        ("model digest", &group.model_digest, info.model_digest.as_str()),
+        ("numerics class", &group.numerics, info.numerics.as_str()),
+        ("method version", &group.method_version, METHOD_VERSION),
+    ];
+    for (what, asked, served) in expectations {
+        if asked != served {
+            return Err(JuryError::new(
+                ErrorCode::WrongModel,
+                format!("this worker has {what} {served}, the group asks for {asked}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn require(
+    holds: bool,
+    field: &'static str,
+    problem: impl FnOnce() -> String,
+) -> Result<(), JuryError> {
+    if holds { Ok(()) } else { Err(JuryError::invalid(field, problem())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Backend;
+    use crate::backend::scripted::{ScriptedBackend, example_group};
+
+    fn refused(change: impl FnOnce(&mut SampleGroup)) -> Option<String> {
+        let mut group = example_group(2);
+        change(&mut group);
+        shape(&group).unwrap_err().field
+    }
+
+    #[test]
+    fn an_example_group_may_be_drawn() {
+        let info = ScriptedBackend::new().info();
+        assert_eq!(shape(&example_group(4)), Ok(()));
+        assert_eq!(serves(&info, &example_group(4)), Ok(()));
+    }
+
+    #[test]
+    fn every_refusal_names_its_field() {
+        let field = |name: &str| Some(format!("start.{name}"));
+        assert_eq!(refused(|g| g.samples[1].index = 0), field("samples.index"));
+        assert_eq!(refused(|g| g.messages.clear()), field("messages"));
+        assert_eq!(refused(|g| g.settings.temperature = f64::NAN), field("settings.temperature"));
+        assert_eq!(refused(|g| g.settings.top_p = f64::NAN), field("settings.top_p"));
+        let none = field("settings.max_critique_tokens");
+        assert_eq!(refused(|g| g.settings.max_critique_tokens = 0), none);
+        assert_eq!(refused(|g| g.settings.scale.max = i32::MAX), field("settings.scale"));
+        assert_eq!(refused(|g| g.settings.scale.min = i32::MIN), field("settings.scale"));
+    }
+
+    #[test]
+    fn another_model_numerics_or_method_is_refused_by_name() {
+        let info = ScriptedBackend::new().info();
+        let changes: [(&str, fn(&mut SampleGroup)); 3] = [
+            ("model digest", |group| group.model_digest = "other".into()),
+            ("numerics class", |group| group.numerics = "other".into()),
+            ("method version", |group| group.method_version = "other".into()),
+        ];
+        for (what, change) in changes {
+            let mut group = example_group(1);
+            change(&mut group);
+            let error = serves(&info, &group).unwrap_err();
+            assert_eq!(error.code, ErrorCode::WrongModel);
+            assert!(error.message.contains(what), "{error}");
+        }
+    }
+}

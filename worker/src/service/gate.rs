@@ -1,0 +1,159 @@
+//! Who may begin, who is still inside, and when those inside must leave.
+//!
+//! ```text
+//! open --close()--> closed: nobody enters, those inside go on --cut()--> those inside leave now
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jury_proto::convert::SampleGroup;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// The gate that every group passes; clones are one.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    inner: Arc<Inner>,
+}
+
+/// A group inside; it has left when this is dropped.
+#[derive(Debug)]
+pub(super) struct Permit {
+    inner: Arc<Inner>,
+    number: u64,
+}
+
+/// A group that has not finished, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The request's id.
+    pub request_id: String,
+    /// Samples that the group began with.
+    pub samples: usize,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    /// Number of groups inside, for those who wait.
+    inside: watch::Sender<usize>,
+    /// Fires when those inside must leave.
+    cut: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    closed: bool,
+    next_number: u64,
+    /// Groups inside, by their number.
+    groups: BTreeMap<u64, Unfinished>,
+}
+
+// === impl Gate ===
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Gate {
+    /// An open gate.
+    pub fn new() -> Self {
+        let inner = Inner {
+            state: Mutex::default(),
+            inside: watch::Sender::new(0),
+            cut: CancellationToken::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Lets a group in; `None` when the gate is closed.
+    pub(super) fn enter(&self, group: &SampleGroup) -> Option<Permit> {
+        let mut state = self.inner.lock();
+        if state.closed {
+            return None;
+        }
+        let number = state.next_number;
+        state.next_number += 1;
+        let entered =
+            Unfinished { request_id: group.request_id.clone(), samples: group.samples.len() };
+        state.groups.insert(number, entered);
+        self.inner.inside.send_replace(state.groups.len());
+        drop(state);
+        Some(Permit { inner: self.inner.clone(), number })
+    }
+
+    /// Lets nobody in from now on.
+    pub fn close(&self) {
+        self.inner.lock().closed = true;
+    }
+
+    /// Waits until nobody is inside.
+    pub async fn empty(&self) {
+        let mut inside = self.inner.inside.subscribe();
+        inside.wait_for(|&n| n == 0).await.expect("the sender is in self");
+    }
+
+    /// Makes those inside leave, and says who they are.
+    pub fn cut(&self) -> Vec<Unfinished> {
+        self.close();
+        self.inner.cut.cancel();
+        self.inner.lock().groups.values().cloned().collect()
+    }
+}
+
+// === impl Permit ===
+
+impl Permit {
+    /// Waits until this group must leave.
+    pub(super) async fn cut(&self) {
+        self.inner.cut.cancelled().await;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut state = self.inner.lock();
+        state.groups.remove(&self.number);
+        self.inner.inside.send_replace(state.groups.len());
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No critical section can leave the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::scripted::example_group;
+
+    #[tokio::test]
+    async fn a_closed_gate_admits_nobody_and_waits_for_those_inside() {
+        let gate = Gate::new();
+        let permit = gate.enter(&example_group(1)).unwrap();
+        gate.close();
+        assert!(gate.enter(&example_group(1)).is_none());
+        let mut empty = std::pin::pin!(gate.empty());
+        assert!(futures::poll!(empty.as_mut()).is_pending());
+        drop(permit);
+        empty.await;
+    }
+
+    #[tokio::test]
+    async fn a_cut_says_who_is_left() {
+        let gate = Gate::new();
+        let permit = gate.enter(&example_group(3)).unwrap();
+        let left = gate.cut();
+        assert_eq!(left, [Unfinished { request_id: "example".into(), samples: 3 }]);
+        permit.cut().await;
+        assert!(gate.enter(&example_group(1)).is_none());
+    }
+}
