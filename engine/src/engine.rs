@@ -1,19 +1,106 @@
-//! The engine: owns model, lanes and cache, and turns steps into events.
+//! The engine: owns model, queue, lanes and cache, and turns steps into events.
+//!
+//! ```text
+//! step: cancel -> start a prompt -> fill lanes -> draw -> forward pass -> draw -> events
+//!                 (admission.rs)                          (batch.rs)
+//! ```
 
+mod admission;
+mod batch;
+mod submit;
+
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::{
-    Counters, EngineConfig, Event, Group, GroupId, LoadError, ModelInfo, Prompt, PromptError,
-    SubmitError,
-};
+use crate::config::{DeviceKind, EngineConfig};
+use crate::error::{LoadError, PromptError, SampleError, SubmitError};
+use crate::event::{Counters, Event};
+use crate::gguf::GgufFile;
+use crate::info::ModelInfo;
+use crate::kernels::Level;
+use crate::kernels::team::Team;
+use crate::lane::{Lane, Reader, Waiting, Wish};
+use crate::machine;
+use crate::model::forward::Forward;
+use crate::model::kv::KvStore;
+use crate::model::{self, Shape, Weights};
+use crate::prefix::{self, PrefixTree};
+use crate::prompt::Prompt;
+use crate::request::{Group, GroupId};
+use crate::tokens::Tokens;
+use batch::Draw;
+
+/// Changes whenever the same model and prompt would give other bits. All kernel levels give equal bits (a test
+/// holds that), so the class does not name them.
+const NUMERICS: &str = "cpu-a8g32-f32-v1";
+/// Free tokens between two progress events of a sample.
+const PROGRESS_TOKENS: usize = 16;
+/// Cache that is useful at all, in bytes; the default budget is never smaller.
+const LEAST_DEFAULT_BUDGET_BYTES: u64 = 256 << 20;
 
 /// A loaded model with the samples that it is generating. Owned by one thread; every method returns without waiting
 /// for anything but its own arithmetic.
 #[derive(Debug)]
 pub struct Engine {
     info: ModelInfo,
+    shape: Shape,
+    weights: Weights,
+    tokens: Tokens,
+    level: Level,
+    team: Team,
+    forward: Forward,
+    store: KvStore,
+    tree: PrefixTree,
+    context: usize,
+    max_lanes: usize,
+    prefill_chunk: usize,
+    /// Groups that are not done, by age.
+    groups: VecDeque<GroupState>,
+    lanes: Vec<Lane>,
+    /// Pages promised to groups and lanes, but not taken yet.
+    reserved_pages: usize,
+    cancels: Vec<(GroupId, Option<usize>)>,
+    next_group: u64,
+    /// Tokens that start with a byte, as far as anyone asked.
+    starting_with: HashMap<u8, Arc<Vec<u32>>>,
     counters: Counters,
 }
+
+/// A group that is not done.
+#[derive(Debug)]
+struct GroupState {
+    id: GroupId,
+    prompt: Vec<u32>,
+    stage: Stage,
+    /// Samples that have no lane yet.
+    waiting: VecDeque<Waiting>,
+    /// Samples that have one.
+    live: usize,
+    /// The prompt's place in the cache.
+    path: prefix::Path,
+    /// Nodes of the path that were there before.
+    shared_nodes: usize,
+    /// Tokens of the prompt that were there before.
+    cached_tokens: usize,
+    /// Pages of the prompt that are reserved, but not taken yet.
+    prompt_pages_left: usize,
+    /// Pages that its longest sample may need.
+    lane_pages: usize,
+    /// Whether the room for one sample, which every started group keeps, is unused.
+    base_free: bool,
+    /// After the prompt.
+    logits: Vec<f32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Queued,
+    Prefilling,
+    Ready,
+}
+
+// === impl Engine ===
 
 impl Engine {
     /// Loads a model file and makes its compute threads.
@@ -21,8 +108,51 @@ impl Engine {
     /// # Errors
     /// A file that is missing, foreign, corrupt or of an unknown family, or a device that is not here.
     pub fn load(path: &Path, config: &EngineConfig) -> Result<Engine, LoadError> {
-        let _ = config;
-        Ok(Engine { info: inspect(path)?, counters: Counters::default() })
+        if config.device != DeviceKind::Cpu {
+            let device = config.device;
+            return Err(LoadError::Device(format!("{device:?} is not built in")));
+        }
+        let file = GgufFile::open(path)?;
+        let shape = Shape::read(&file)?;
+        let info = model::describe(&file, &shape)?;
+        let tokens = Tokens::load(&file)?;
+        let weights = Weights::load(&file, &shape)?;
+        let level = Level::detect();
+        let members = config.threads.unwrap_or_else(machine::threads);
+        let team = Team::new(members).map_err(|error| LoadError::Device(error.to_string()))?;
+        let budget_bytes = config.kv_budget_bytes.unwrap_or_else(|| {
+            (machine::available_memory_bytes() / 4).max(LEAST_DEFAULT_BUDGET_BYTES)
+        });
+        let store = KvStore::new(&shape, budget_bytes);
+        let context = shape.context_length.min(config.context_limit.unwrap_or(usize::MAX));
+        tracing::info!(
+            model = info.name,
+            kernels = level.name(),
+            threads = members,
+            kv_budget_bytes = budget_bytes,
+            "model loaded"
+        );
+        Ok(Engine {
+            info,
+            shape,
+            weights,
+            tokens,
+            level,
+            team,
+            forward: Forward::new(level),
+            store,
+            tree: PrefixTree::default(),
+            context,
+            max_lanes: config.max_lanes.max(1),
+            prefill_chunk: config.prefill_chunk.max(1),
+            groups: VecDeque::new(),
+            lanes: Vec::new(),
+            reserved_pages: 0,
+            cancels: Vec::new(),
+            next_group: 0,
+            starting_with: HashMap::new(),
+            counters: Counters::default(),
+        })
     }
 
     /// Facts about the model.
@@ -32,7 +162,17 @@ impl Engine {
 
     /// The numerics class: engines with equal model file and equal class give equal bits.
     pub fn numerics(&self) -> &str {
-        "cpu-v1"
+        NUMERICS
+    }
+
+    /// The instruction set that the kernels use.
+    pub fn kernels(&self) -> &str {
+        self.level.name()
+    }
+
+    /// Tokens that a prompt and its longest sample may have together.
+    pub fn context(&self) -> usize {
+        self.context
     }
 
     /// Renders the model's chat template and the start of its answer, and tokenises them.
@@ -40,13 +180,12 @@ impl Engine {
     /// # Errors
     /// An empty prompt, or a conversation that the template refuses.
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, PromptError> {
-        let _ = prompt;
-        Err(PromptError::Empty)
+        self.tokens.encode_prompt(prompt)
     }
 
     /// Number of tokens of a piece of untrusted text, alone.
     pub fn count_tokens(&self, untrusted_text: &str) -> usize {
-        untrusted_text.len()
+        self.tokens.encode_plain(untrusted_text).map_or(0, |tokens| tokens.len())
     }
 
     /// Queues a group. Its samples join the batch as lanes get free.
@@ -54,34 +193,117 @@ impl Engine {
     /// # Errors
     /// A group that can never run: too long, too large, or with meaningless settings.
     pub fn submit(&mut self, group: Group) -> Result<GroupId, SubmitError> {
-        let _ = group;
-        Ok(GroupId(0))
+        self.enqueue(group)
     }
 
     /// Ends a sample; its lane is free at the next step, which reports it as `Finished` with `Cancelled`.
     /// Unknown and finished samples are ignored.
     pub fn cancel(&mut self, group: GroupId, sample: usize) {
-        let _ = (group, sample);
+        self.cancels.push((group, Some(sample)));
     }
 
     /// Ends all samples of a group.
     pub fn cancel_group(&mut self, group: GroupId) {
-        let _ = group;
+        self.cancels.push((group, None));
     }
 
     /// Computes one chunk of a waiting prompt and one token of every decoding sample, and appends what happened.
     pub fn step(&mut self, events: &mut Vec<Event>) {
-        let _ = events;
+        self.apply_cancels(events);
+        self.start_prompt();
+        let joined = self.fill_lanes();
+        self.draw(&joined, true, events);
+        self.compute(events);
+        self.forget_finished_groups();
     }
 
     /// True when nothing waits and nothing decodes: `step` would do nothing.
     pub fn is_idle(&self) -> bool {
-        true
+        self.groups.is_empty() && self.cancels.is_empty()
     }
 
     /// What the engine has done since it was loaded.
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Forgets all stored prompts that no group uses, so that measurements start cold.
+    pub fn flush_prefix_cache(&mut self) {
+        while let Some(page) = self.tree.evict() {
+            self.store.give_back(page);
+        }
+    }
+
+    /// The logits of the token after a prompt: one for each token of the vocabulary. For tests and measurements;
+    /// computes alone, beside the queue.
+    ///
+    /// # Errors
+    /// A prompt that can never run.
+    pub fn logits_after(&mut self, prompt: &[u32]) -> Result<Vec<f32>, SubmitError> {
+        self.probe(prompt)
+    }
+
+    /// Gives every lane of `draws` its logits: draws in parallel, then lets the lanes act in order.
+    fn draw(&mut self, draws: &[Draw], from_groups: bool, events: &mut Vec<Event>) {
+        let tokens = self.draw_tokens(draws, from_groups);
+        let mut scratch = Vec::new();
+        let stride = Forward::logits_stride(&self.shape);
+        let mut ended = Vec::new();
+        for (draw, token) in draws.iter().zip(tokens) {
+            let lane = &mut self.lanes[draw.lane];
+            let logits = match from_groups {
+                true => self.groups[draw.source].logits.as_slice(),
+                false => &self.forward.logits()[draw.source * stride..][..stride],
+            };
+            let mut read = Reader { level: self.level, logits, scratch: &mut scratch };
+            let wish = if lane.draws() {
+                self.counters.decode_tokens += 1;
+                lane.take_token(token, &self.tokens, &mut read)
+            } else if lane.reads_out() {
+                lane.take_slot_logits(&mut read)
+            } else {
+                lane.end_free_text(&self.tokens, &mut read)
+            };
+            if !lane.reads_out() && lane.tokens > 0 && lane.tokens.is_multiple_of(PROGRESS_TOKENS) {
+                let (group, sample, tokens) = (lane.group, lane.spec.sample, lane.tokens);
+                events.push(Event::Progress { group, sample, tokens });
+            }
+            match wish {
+                Wish::Feed => {}
+                Wish::Done => ended.push((draw.lane, None)),
+                Wish::Failed(error) => ended.push((draw.lane, Some(error))),
+            }
+        }
+        ended.sort_by_key(|&(lane, _)| std::cmp::Reverse(lane));
+        let mut told = Vec::new();
+        for (lane, error) in ended {
+            told.push(self.end_lane(lane, error, false));
+        }
+        events.extend(told.into_iter().rev());
+    }
+
+    /// Frees a lane; later lanes move up.
+    fn end_lane(&mut self, index: usize, error: Option<SampleError>, cancelled: bool) -> Event {
+        let lane = self.lanes.remove(index);
+        self.counters.finished_samples += 1;
+        self.counters.cancelled_samples += u64::from(cancelled);
+        let (group, sample) = (lane.group, lane.spec.sample);
+        for &page in &lane.cache.pages {
+            self.store.give_back(page);
+        }
+        if let Some(state) = self.groups.iter_mut().find(|state| state.id == group) {
+            self.reserved_pages -= state.lane_pages - lane.cache.pages.len();
+            state.live -= 1;
+            if lane.on_base && !state.waiting.is_empty() {
+                // Its pages have just come back, so the room is there.
+                self.reserved_pages += state.lane_pages;
+                state.base_free = true;
+            }
+        }
+        match error {
+            Some(error) => Event::Failed { group, sample, error },
+            None => Event::Finished { group, sample, output: lane.output(cancelled) },
+        }
     }
 }
 
@@ -90,5 +312,7 @@ impl Engine {
 /// # Errors
 /// As [`Engine::load`].
 pub fn inspect(path: &Path) -> Result<ModelInfo, LoadError> {
-    Err(LoadError::NotGguf { path: path.to_owned(), why: "not written yet".to_owned() })
+    let file = GgufFile::open(path)?;
+    let shape = Shape::read(&file)?;
+    model::describe(&file, &shape)
 }

@@ -71,7 +71,9 @@ pub enum PromptError {
 #[non_exhaustive]
 pub enum SubmitError {
     /// Prompt and the longest sample do not fit the context.
-    #[error("prompt of {prompt_tokens} tokens and its samples are {over_by} tokens over the context of {context}")]
+    #[error(
+        "prompt of {prompt_tokens} tokens and its samples are {over_by} tokens over the context of {context}"
+    )]
     TooLong {
         /// Length of the prompt.
         prompt_tokens: usize,

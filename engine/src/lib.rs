@@ -15,9 +15,18 @@ mod config;
 mod engine;
 mod error;
 mod event;
+mod gguf;
 mod info;
+mod kernels;
+mod lane;
+mod machine;
+mod model;
+mod prefix;
 mod prompt;
+mod readout;
 mod request;
+mod sampling;
+mod tokens;
 
 pub use config::{DeviceKind, EngineConfig};
 pub use engine::{Engine, inspect};

@@ -1,0 +1,124 @@
+//! What is checked before a group is queued.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::{Engine, GroupState, Stage};
+use crate::error::SubmitError;
+use crate::lane::Waiting;
+use crate::model::kv::PAGE_TOKENS;
+use crate::prefix;
+use crate::readout::Plan;
+use crate::request::{Group, GroupId, Readout, SampleSpec, Sampling};
+
+// === impl Engine ===
+
+impl Engine {
+    pub(super) fn enqueue(&mut self, group: Group) -> Result<GroupId, SubmitError> {
+        self.check_prompt(&group.prompt)?;
+        if group.samples.is_empty() {
+            return Err(invalid("samples", "there are none"));
+        }
+        let mut waiting = VecDeque::new();
+        let mut longest = 0;
+        for (sample, spec) in group.samples.into_iter().enumerate() {
+            let ready = self.prepare(sample, spec)?;
+            longest = longest.max(ready.max_tokens + ready.plan.as_ref().map_or(0, |p| p.room()));
+            waiting.push_back(ready);
+        }
+        let prompt_tokens = group.prompt.len();
+        let wanted = prompt_tokens + longest;
+        if wanted > self.context {
+            let (context, over_by) = (self.context, wanted - self.context);
+            return Err(SubmitError::TooLong { prompt_tokens, context, over_by });
+        }
+        let lane_pages = longest.div_ceil(PAGE_TOKENS);
+        self.check_memory(prompt_tokens.div_ceil(PAGE_TOKENS) + lane_pages)?;
+        let id = GroupId(self.next_group);
+        self.next_group += 1;
+        self.groups.push_back(GroupState {
+            id,
+            prompt: group.prompt,
+            stage: Stage::Queued,
+            waiting,
+            live: 0,
+            path: prefix::Path::default(),
+            shared_nodes: 0,
+            cached_tokens: 0,
+            prompt_pages_left: 0,
+            lane_pages,
+            base_free: false,
+            logits: Vec::new(),
+        });
+        Ok(id)
+    }
+
+    pub(super) fn check_prompt(&self, prompt: &[u32]) -> Result<(), SubmitError> {
+        if prompt.is_empty() {
+            return Err(invalid("prompt", "it has no tokens"));
+        }
+        let vocabulary = self.tokens.len();
+        match prompt.iter().find(|&&token| token as usize >= vocabulary) {
+            None => Ok(()),
+            Some(token) => {
+                Err(invalid("prompt", &format!("token {token} of a vocabulary of {vocabulary}")))
+            }
+        }
+    }
+
+    fn check_memory(&self, pages: usize) -> Result<(), SubmitError> {
+        if pages <= self.store.most_pages() {
+            return Ok(());
+        }
+        let page_bytes = self.store.page_bytes();
+        Err(SubmitError::NoMemory {
+            needed_bytes: pages as u64 * page_bytes,
+            budget_bytes: self.store.most_pages() as u64 * page_bytes,
+        })
+    }
+
+    fn prepare(&mut self, sample: usize, spec: SampleSpec) -> Result<Waiting, SubmitError> {
+        check_sampling(spec.sampling)?;
+        if spec.max_tokens == 0 && spec.readout.is_none() {
+            return Err(invalid("max_tokens", "0, and there is no read-out"));
+        }
+        let plan = match spec.readout {
+            None => None,
+            Some(readout) => Some(Arc::new(self.plan_readout(readout)?)),
+        };
+        let SampleSpec { sampling, max_tokens, watch, .. } = spec;
+        Ok(Waiting { sample, sampling, max_tokens, watch, plan })
+    }
+
+    fn plan_readout(&mut self, readout: Readout) -> Result<Plan, SubmitError> {
+        if readout.slots == 0 || readout.slots > self.context {
+            return Err(invalid("readout.slots", &format!("{} slots", readout.slots)));
+        }
+        let distinct: HashSet<&String> = readout.choices.iter().collect();
+        let empty = readout.choices.iter().any(String::is_empty);
+        if readout.choices.is_empty() || empty || distinct.len() < readout.choices.len() {
+            return Err(invalid("readout.choices", "they must be distinct and not empty"));
+        }
+        let (tokens, known) = (&self.tokens, &mut self.starting_with);
+        let starting_with = |byte: u8| {
+            let found = known.entry(byte);
+            Arc::clone(found.or_insert_with(|| Arc::new(tokens.starting_with(byte))))
+        };
+        Plan::new(readout, tokens, starting_with)
+            .map_err(|error| invalid("readout", &error.to_string()))
+    }
+}
+
+fn check_sampling(sampling: Sampling) -> Result<(), SubmitError> {
+    if !sampling.temperature.is_finite() || sampling.temperature < 0.0 {
+        return Err(invalid("temperature", &sampling.temperature.to_string()));
+    }
+    if !(sampling.top_p > 0.0 && sampling.top_p <= 1.0) {
+        return Err(invalid("top_p", &sampling.top_p.to_string()));
+    }
+    Ok(())
+}
+
+fn invalid(field: &'static str, why: &str) -> SubmitError {
+    SubmitError::Invalid { field, why: why.to_owned() }
+}

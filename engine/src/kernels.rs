@@ -1,0 +1,115 @@
+//! The arithmetic on the CPU: one portable definition, and faster ways to the same bits.
+//!
+//! ```text
+//! codes.rs     integer products of packed weights with quantised activations: definition, AVX2, AVX-512 VNNI
+//! floats.rs    small float products (attention, float weights)
+//! rows.rs      norms, softmax, activation functions, quantisation of rows
+//! packed.rs    weights as panels of 32 outputs
+//! team.rs      threads that share one job
+//! disjoint.rs  slices that threads write in disjoint parts
+//! ```
+//!
+//! Every float result has one order of operations, written down in the portable functions and followed by all
+//! others, with fused multiply-adds where the definition says `mul_add`. It depends neither on the number of
+//! rows computed together nor on the threads. All levels therefore give equal bits; a test holds that.
+
+pub(crate) mod aligned;
+pub(crate) mod codes;
+pub(crate) mod disjoint;
+pub(crate) mod floats;
+pub(crate) mod packed;
+pub(crate) mod rows;
+pub(crate) mod team;
+
+/// Outputs that are computed together: two registers of sixteen.
+pub(crate) const PANEL: usize = 32;
+/// Rows that are computed together, at most.
+pub(crate) const TILE_ROWS: usize = 6;
+/// Inputs whose quantised activations share a scale.
+pub(crate) const GROUP: usize = 32;
+/// Lanes of every float reduction.
+pub(crate) const LANES: usize = 16;
+
+/// Instruction sets that the kernels know, chosen once at run time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Plain Rust.
+    Portable,
+    /// x86-64 with AVX2, FMA and F16C.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, VL and VNNI.
+    Avx512Vnni,
+}
+
+// === impl Level ===
+
+impl Level {
+    /// The fastest level that this CPU can execute.
+    pub(crate) fn detect() -> Level {
+        Level::available().last().copied().unwrap_or(Level::Portable)
+    }
+
+    /// All levels that this CPU can execute, the fastest last.
+    pub(crate) fn available() -> Vec<Level> {
+        #[allow(unused_mut)]
+        let mut levels = vec![Level::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c")
+            {
+                levels.push(Level::Avx2);
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+                {
+                    levels.push(Level::Avx512Vnni);
+                }
+            }
+        }
+        levels
+    }
+
+    /// Name for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Level::Portable => "portable",
+            Level::Avx2 => "avx2",
+            Level::Avx512Vnni => "avx512vnni",
+        }
+    }
+}
+
+/// Runs a portable, always inlined function compiled for the level's instructions. The bits are those of the
+/// portable function: Rust neither reorders float operations nor fuses them by itself.
+macro_rules! at_level {
+    ($level:expr, $body:path, ( $($name:ident : $type:ty),* $(,)? )) => {{
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "avx2,fma,f16c")]
+            fn avx2($($name: $type),*) {
+                $body($($name),*)
+            }
+            #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq")]
+            fn avx512($($name: $type),*) {
+                $body($($name),*)
+            }
+            match $level {
+                $crate::kernels::Level::Portable => $body($($name),*),
+                // SAFETY: a level is only chosen after its features were detected.
+                $crate::kernels::Level::Avx2 => unsafe { avx2($($name),*) },
+                // SAFETY: as above.
+                $crate::kernels::Level::Avx512Vnni => unsafe { avx512($($name),*) },
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            let _ = $level;
+            $body($($name),*)
+        }
+    }};
+}
+pub(crate) use at_level;

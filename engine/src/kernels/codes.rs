@@ -1,0 +1,94 @@
+//! Products of packed integer weights with quantised activations.
+//!
+//! A tile is up to six rows times one panel of 32 outputs. For every group of 32 inputs the integer products are
+//! summed exactly; then `sum * (weight scale * activation scale)` is added to the output's float by one fused
+//! multiply-add, groups in ascending order. Types with a min add `min * (activation scale * sum of codes)` next.
+//! Types with a scale for 16 inputs do so for each half of the group.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+use super::packed::Format;
+use super::{GROUP, Level, PANEL, TILE_ROWS};
+
+/// Rows of activations as 8-bit codes: `value = scale * code`.
+#[derive(Debug, Default)]
+pub(crate) struct QuantRows {
+    /// Inputs of a row, a multiple of 32.
+    pub(crate) inputs: usize,
+    /// rows x inputs.
+    pub(crate) codes: Vec<i8>,
+    /// rows x groups of 32.
+    pub(crate) scales: Vec<f32>,
+    /// rows x halves of a group (16 codes): sum of the codes.
+    pub(crate) sums: Vec<i32>,
+}
+
+/// A view of some rows of [`QuantRows`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QuantView<'a> {
+    pub(crate) inputs: usize,
+    pub(crate) codes: &'a [i8],
+    pub(crate) scales: &'a [f32],
+    pub(crate) sums: &'a [i32],
+}
+
+/// The outputs of a tile.
+pub(crate) type Tile = [[f32; PANEL]; TILE_ROWS];
+
+// === impl QuantRows ===
+
+impl QuantRows {
+    /// Makes room; contents are unspecified.
+    pub(crate) fn resize(&mut self, rows: usize, inputs: usize) {
+        self.inputs = inputs;
+        self.codes.resize(rows * inputs, 0);
+        self.scales.resize(rows * inputs / GROUP, 0.0);
+        self.sums.resize(rows * inputs / GROUP * 2, 0);
+    }
+}
+
+// === impl QuantView ===
+
+impl<'a> QuantView<'a> {
+    /// Rows `first .. first + count`.
+    pub(crate) fn rows(&self, first: usize, count: usize) -> QuantView<'a> {
+        let groups = self.inputs / GROUP;
+        QuantView {
+            inputs: self.inputs,
+            codes: &self.codes[first * self.inputs..][..count * self.inputs],
+            scales: &self.scales[first * groups..][..count * groups],
+            sums: &self.sums[first * groups * 2..][..count * groups * 2],
+        }
+    }
+}
+
+/// Computes a tile: `out[row][output]` for all rows of the view (at most six).
+///
+/// `next` is a panel that will be wanted soon; it is fetched into the cache meanwhile.
+pub(crate) fn tile(
+    level: Level,
+    format: Format,
+    panel: &[u8],
+    rows: QuantView<'_>,
+    out: &mut Tile,
+    next: &[u8],
+) {
+    debug_assert_eq!(panel.len(), format.panel_bytes(rows.inputs));
+    match level {
+        Level::Portable => portable::tile(format, panel, rows, out),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => avx2::tile(format, panel, rows, out),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Vnni => avx512::tile(format, panel, rows, out, next),
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => portable::tile(format, panel, rows, out),
+    }
+    let _ = next;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! What is done to single rows: norms, softmax, activations, rotation, quantisation.
+//!
+//! Sums run in sixteen lanes (element i in lane i mod 16), the lanes are then added pairwise: 8 apart, 4, 2, 1.
+
+#![allow(unsafe_code)] // `at_level!` calls functions whose features were detected.
+
+use super::codes::QuantRows;
+use super::{GROUP, LANES, Level, at_level};
+
+/// `out = x / rms(x) * weight`.
+pub(crate) fn rms_norm(level: Level, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+    at_level!(level, rms_norm_body, (x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]));
+}
+
+/// Replaces scores by their softmax. The length is a multiple of 16; padding must be minus infinity, and becomes 0.
+pub(crate) fn softmax(level: Level, scores: &mut [f32]) {
+    at_level!(level, softmax_body, (scores: &mut [f32]));
+}
+
+/// Replaces `gate` by `silu(gate) * up`. Lengths are equal and multiples of 16.
+pub(crate) fn silu_times(level: Level, gate: &mut [f32], up: &[f32]) {
+    at_level!(level, silu_times_body, (gate: &mut [f32], up: &[f32]));
+}
+
+/// `out = exp((x - shift) * factor)`, and the sum of all by lanes. Lengths are equal and multiples of 16.
+pub(crate) fn exp_scaled(
+    level: Level,
+    x: &[f32],
+    shift: f32,
+    factor: f32,
+    out: &mut [f32],
+    sum: &mut f32,
+) {
+    at_level!(level, exp_scaled_body, (x: &[f32], shift: f32, factor: f32, out: &mut [f32], sum: &mut f32));
+}
+
+/// The greatest element, or minus infinity. The length is a multiple of 16. Not a number if one is not.
+pub(crate) fn greatest(level: Level, x: &[f32], out: &mut f32) {
+    at_level!(level, greatest_body, (x: &[f32], out: &mut f32));
+}
+
+/// Which elements of a head are rotated together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RopePairs {
+    /// Neighbours: 0 and 1, 2 and 3 ... (GGUF files of the llama family).
+    Neighbours,
+    /// Halves: 0 and d/2, 1 and d/2 + 1 ...
+    Halves,
+}
+
+/// Rotates one head's elements; `angles` holds cosine and sine for each pair.
+pub(crate) fn rotate(pairs: RopePairs, head: &mut [f32], angles: &[[f32; 2]]) {
+    let count = angles.len();
+    for (pair, &[cosine, sine]) in angles.iter().enumerate() {
+        let (first, second) = match pairs {
+            RopePairs::Neighbours => (2 * pair, 2 * pair + 1),
+            RopePairs::Halves => (pair, pair + count),
+        };
+        let (x, y) = (head[first], head[second]);
+        head[first] = x.mul_add(cosine, -(y * sine));
+        head[second] = x.mul_add(sine, y * cosine);
+    }
+}
+
+/// The destination of [`quantise`]: one row of [`QuantRows`].
+pub(crate) struct QuantRow<'a> {
+    pub(crate) codes: &'a mut [i8],
+    pub(crate) scales: &'a mut [f32],
+    pub(crate) sums: &'a mut [i32],
+}
+
+/// Rounds a row to 8-bit codes, one scale for 32 elements (the greatest magnitude is 127 steps; ties go to even).
+pub(crate) fn quantise(level: Level, x: &[f32], row: QuantRow<'_>) {
+    at_level!(level, quantise_body, (x: &[f32], row: QuantRow<'_>));
+}
+
+impl QuantRows {
+    /// One row, for a single thread.
+    pub(crate) fn row_mut(&mut self, row: usize) -> QuantRow<'_> {
+        let (inputs, groups) = (self.inputs, self.inputs / GROUP);
+        QuantRow {
+            codes: &mut self.codes[row * inputs..][..inputs],
+            scales: &mut self.scales[row * groups..][..groups],
+            sums: &mut self.sums[row * groups * 2..][..groups * 2],
+        }
+    }
+}
+
+#[inline(always)]
+fn add_lanes(mut lanes: [f32; LANES]) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] += lanes[lane + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+#[inline(always)]
+fn rms_norm_body(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+    let mut lanes = [0.0f32; LANES];
+    for chunk in x.chunks_exact(LANES) {
+        for lane in 0..LANES {
+            lanes[lane] = chunk[lane].mul_add(chunk[lane], lanes[lane]);
+        }
+    }
+    let mean = add_lanes(lanes) / x.len() as f32;
+    let factor = 1.0 / (mean + epsilon).sqrt();
+    for ((out, &x), &weight) in out.iter_mut().zip(x).zip(weight) {
+        *out = x * factor * weight;
+    }
+}
+
+/// e^x to about one unit in the last place; 0 below -87.3, and for minus infinity.
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    // Below this, results would be subnormal; above, they are not wanted.
+    const LOWEST: f32 = -87.3;
+    const HIGHEST: f32 = 88.3;
+    const LOG2_E: f32 = std::f32::consts::LOG2_E;
+    // ln 2 in two parts, the first with few bits, so that `n * LN2_HIGH` is exact.
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    // Adding and subtracting 1.5 * 2^23 rounds to an integer.
+    const ROUND: f32 = 12_582_912.0;
+    let inside = if x < LOWEST { LOWEST } else { x };
+    let inside = if inside > HIGHEST { HIGHEST } else { inside };
+    let shifted = inside.mul_add(LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = n.mul_add(-LN2_HIGH, inside);
+    let r = n.mul_add(-LN2_LOW, r);
+    let p = 1.987_569_1e-4f32;
+    let p = p.mul_add(r, 1.398_199_9e-3);
+    let p = p.mul_add(r, 8.333_452e-3);
+    let p = p.mul_add(r, 4.166_579_6e-2);
+    let p = p.mul_add(r, 0.166_666_66);
+    let p = p.mul_add(r, 0.5);
+    let p = (p * r).mul_add(r, r) + 1.0;
+    let bits = (shifted.to_bits() << 23).wrapping_add(p.to_bits());
+    if x < LOWEST { 0.0 } else { f32::from_bits(bits) }
+}
+
+#[inline(always)]
+fn greatest_body(x: &[f32], out: &mut f32) {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let mut bad = [false; LANES];
+    for chunk in x.chunks_exact(LANES) {
+        for lane in 0..LANES {
+            lanes[lane] = if chunk[lane] > lanes[lane] { chunk[lane] } else { lanes[lane] };
+            bad[lane] |= chunk[lane].is_nan();
+        }
+    }
+    let greatest = lanes.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    *out = if bad.contains(&true) { f32::NAN } else { greatest };
+}
+
+#[inline(always)]
+fn exp_scaled_body(x: &[f32], shift: f32, factor: f32, out: &mut [f32], sum: &mut f32) {
+    let mut lanes = [0.0f32; LANES];
+    for (out, x) in out.chunks_exact_mut(LANES).zip(x.chunks_exact(LANES)) {
+        for lane in 0..LANES {
+            let value = exp((x[lane] - shift) * factor);
+            out[lane] = value;
+            lanes[lane] += value;
+        }
+    }
+    *sum = add_lanes(lanes);
+}
+
+#[inline(always)]
+fn softmax_body(scores: &mut [f32]) {
+    let mut greatest = 0.0;
+    greatest_body(scores, &mut greatest);
+    let mut lanes = [0.0f32; LANES];
+    for chunk in scores.chunks_exact_mut(LANES) {
+        for lane in 0..LANES {
+            let value = exp(chunk[lane] - greatest);
+            chunk[lane] = value;
+            lanes[lane] += value;
+        }
+    }
+    let factor = 1.0 / add_lanes(lanes);
+    for score in scores {
+        *score *= factor;
+    }
+}
+
+#[inline(always)]
+fn silu_times_body(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.chunks_exact_mut(LANES).zip(up.chunks_exact(LANES)) {
+        for lane in 0..LANES {
+            let x = gate[lane];
+            gate[lane] = x / (1.0 + exp(-x)) * up[lane];
+        }
+    }
+}
+
+#[inline(always)]
+fn quantise_body(x: &[f32], row: QuantRow<'_>) {
+    const ROUND: f32 = 12_582_912.0;
+    for (group, x) in x.chunks_exact(GROUP).enumerate() {
+        let mut greatest = [0.0f32; GROUP];
+        for lane in 0..GROUP {
+            greatest[lane] = x[lane].abs();
+        }
+        let mut width = GROUP / 2;
+        while width > 0 {
+            for lane in 0..width {
+                let other = greatest[lane + width];
+                greatest[lane] = if other > greatest[lane] { other } else { greatest[lane] };
+            }
+            width /= 2;
+        }
+        let greatest = greatest[0];
+        let scale = greatest / 127.0;
+        let inverse = if greatest > 0.0 { 127.0 / greatest } else { 0.0 };
+        row.scales[group] = scale;
+        let codes = &mut row.codes[group * GROUP..][..GROUP];
+        let mut integers = [0i32; GROUP];
+        for lane in 0..GROUP {
+            // The low bits of a float near 1.5 * 2^23 are the rounded integer.
+            let shifted = x[lane].mul_add(inverse, ROUND);
+            integers[lane] = shifted.to_bits() as i32 - ROUND.to_bits() as i32;
+            codes[lane] = integers[lane] as i8;
+        }
+        for half in 0..2 {
+            row.sums[group * 2 + half] = integers[half * 16..][..16].iter().sum();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_right_to_two_units_in_the_last_place() {
+        for step in -8_700..=8_800 {
+            let x = step as f32 / 100.0;
+            let expected = f64::from(x).exp();
+            let error = (f64::from(exp(x)) - expected).abs() / expected;
+            assert!(error < 2.4e-7, "exp({x}) is off by {error:e}");
+        }
+        assert_eq!(exp(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp(0.0), 1.0);
+    }
+
+    #[test]
+    fn every_level_gives_the_portable_bits() {
+        let x: Vec<f32> = (0..576).map(|i| ((i * 7919) % 1000) as f32 / 250.0 - 2.0).collect();
+        let run = |level: Level| {
+            let mut bits: Vec<u32> = Vec::new();
+            let mut out = vec![0.0; x.len()];
+            rms_norm(level, &x, &x, 1e-5, &mut out);
+            bits.extend(out.iter().map(|value| value.to_bits()));
+            softmax(level, &mut out);
+            bits.extend(out.iter().map(|value| value.to_bits()));
+            out.copy_from_slice(&x);
+            silu_times(level, &mut out, &x);
+            bits.extend(out.iter().map(|value| value.to_bits()));
+            let mut rows = QuantRows::default();
+            rows.resize(1, x.len());
+            quantise(level, &x, rows.row_mut(0));
+            bits.extend(rows.codes.iter().map(|&code| code as u32));
+            bits.extend(rows.scales.iter().map(|value| value.to_bits()));
+            bits.extend(rows.sums.iter().map(|&sum| sum as u32));
+            bits
+        };
+        for level in Level::available() {
+            assert_eq!(run(level), run(Level::Portable), "{level:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_of_zeros_quantises_to_zeros() {
+        let mut rows = QuantRows::default();
+        rows.resize(1, 32);
+        quantise(Level::Portable, &[0.0; 32], rows.row_mut(0));
+        assert_eq!((rows.codes[0], rows.scales[0], rows.sums[0]), (0, 0.0, 0));
+    }
+}

@@ -1,0 +1,219 @@
+//! One decoding sample: its text, its own part of the cache, and what it does with the logits it gets.
+//!
+//! ```text
+//! free text --(watch, end token or limit)--> opening --> slot, branches --> slot ... --> done
+//!     \------------------(no read-out asked for)------------------------------------------/
+//! ```
+
+use std::sync::Arc;
+
+use crate::error::SampleError;
+use crate::event::{Finish, SampleOutput};
+use crate::kernels::Level;
+use crate::model::kv::{PAGE_TOKENS, PageId, Segment};
+use crate::readout::{self, Plan};
+use crate::request::{GroupId, Look, Sampling, Watch};
+use crate::tokens::{GeneratedText, Tokens};
+
+/// A sample before it decodes.
+pub(crate) struct Waiting {
+    pub(crate) sample: usize,
+    pub(crate) sampling: Sampling,
+    pub(crate) max_tokens: usize,
+    pub(crate) watch: Box<dyn Watch>,
+    pub(crate) plan: Option<Arc<Plan>>,
+}
+
+/// A sample that decodes.
+pub(crate) struct Lane {
+    pub(crate) group: GroupId,
+    pub(crate) spec: Waiting,
+    /// Whether it runs on the room that its group always keeps.
+    pub(crate) on_base: bool,
+    /// Tokens to compute next; the logits after the last are wanted.
+    pub(crate) pending: Vec<u32>,
+    pub(crate) cache: OwnCache,
+    /// Free tokens drawn so far, the end token included.
+    pub(crate) tokens: usize,
+    text: GeneratedText,
+    finish: Finish,
+    run: Option<readout::Run>,
+    /// Length of the cache where the current slot begins.
+    slot_start: usize,
+}
+
+/// Keys and values of what a sample generated, after its prompt.
+#[derive(Debug, Default)]
+pub(crate) struct OwnCache {
+    pub(crate) pages: Vec<PageId>,
+    pub(crate) tokens: usize,
+}
+
+/// What a lane wants after it got its logits.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    /// Compute `pending`.
+    Feed,
+    /// The lane has ended.
+    Done,
+    /// The lane has failed.
+    Failed(SampleError),
+}
+
+// === impl OwnCache ===
+
+impl OwnCache {
+    /// The page and slot of the next token; `None` when a page must be added first.
+    pub(crate) fn next_slot(&self) -> Option<(PageId, usize)> {
+        let page = self.pages.get(self.tokens / PAGE_TOKENS)?;
+        Some((*page, self.tokens % PAGE_TOKENS))
+    }
+
+    pub(crate) fn segments(&self) -> Vec<Segment> {
+        (0..self.tokens.div_ceil(PAGE_TOKENS))
+            .map(|index| Segment {
+                page: self.pages[index],
+                tokens: PAGE_TOKENS.min(self.tokens - index * PAGE_TOKENS),
+            })
+            .collect()
+    }
+}
+
+// === impl Lane ===
+
+impl Lane {
+    pub(crate) fn new(group: GroupId, spec: Waiting, on_base: bool) -> Lane {
+        Lane {
+            group,
+            spec,
+            on_base,
+            pending: Vec::new(),
+            cache: OwnCache::default(),
+            tokens: 0,
+            text: GeneratedText::default(),
+            finish: Finish::Limit,
+            run: None,
+            slot_start: 0,
+        }
+    }
+
+    /// Whether its next logits are for a free token (else for a read-out).
+    pub(crate) fn draws(&self) -> bool {
+        self.run.is_none() && self.spec.max_tokens > 0
+    }
+
+    /// Whether it is in its read-out.
+    pub(crate) fn reads_out(&self) -> bool {
+        self.run.is_some()
+    }
+
+    /// Takes a drawn free token. `read` has the logits that it was drawn from.
+    pub(crate) fn take_token(
+        &mut self,
+        token: Option<u32>,
+        tokens: &Tokens,
+        read: &mut Reader<'_>,
+    ) -> Wish {
+        let Some(token) = token else {
+            return Wish::Failed(SampleError::NotANumber { tokens: self.tokens });
+        };
+        self.tokens += 1;
+        self.pending.clear();
+        if tokens.is_end(token) {
+            self.finish = Finish::EndOfText;
+            return self.end_free_text(tokens, read);
+        }
+        self.pending.push(token);
+        self.text.push(tokens.bytes(token));
+        if self.spec.watch.look(self.text.as_str()) == Look::Stop {
+            self.finish = Finish::Stopped;
+            return self.end_free_text(tokens, read);
+        }
+        if self.tokens >= self.spec.max_tokens {
+            self.finish = Finish::Limit;
+            return self.end_free_text(tokens, read);
+        }
+        Wish::Feed
+    }
+
+    /// Starts the read-out, if there is one. `pending` holds the last token when it is not in the cache yet.
+    pub(crate) fn end_free_text(&mut self, tokens: &Tokens, read: &mut Reader<'_>) -> Wish {
+        let Some(plan) = self.spec.plan.clone() else {
+            return Wish::Done;
+        };
+        let forced = self.finish == Finish::Limit;
+        let (run, opening) = match plan.start(self.text.as_str(), forced, tokens) {
+            Ok(started) => started,
+            Err(error) => return Wish::Failed(SampleError::Internal(error.to_string())),
+        };
+        if opening.len() > plan.opening_room {
+            return Wish::Failed(SampleError::ReadoutTooLong { tokens: opening.len() });
+        }
+        self.run = Some(run);
+        self.pending.extend(opening);
+        self.slot_start = self.cache.tokens + self.pending.len();
+        // With nothing to append, the logits at hand are already the slot's.
+        if self.pending.is_empty() { self.take_slot_logits(read) } else { Wish::Feed }
+    }
+
+    /// Takes the logits of a read-out's node.
+    pub(crate) fn take_slot_logits(&mut self, read: &mut Reader<'_>) -> Wish {
+        let (Some(run), Some(plan)) = (&mut self.run, &self.spec.plan) else {
+            return Wish::Failed(SampleError::Internal("no read-out is under way".to_owned()));
+        };
+        let next = run.advance(plan, read.level, read.logits, self.spec.sampling, read.scratch);
+        match next {
+            readout::Next::Feed { new_slot, tokens } => {
+                self.cache.tokens = self.slot_start;
+                self.pending = tokens;
+                if new_slot {
+                    self.slot_start += self.pending.len();
+                }
+                Wish::Feed
+            }
+            readout::Next::Done => Wish::Done,
+            readout::Next::NotANumber => {
+                Wish::Failed(SampleError::NotANumber { tokens: self.tokens })
+            }
+        }
+    }
+
+    /// What the sample generated.
+    pub(crate) fn output(self, cancelled: bool) -> SampleOutput {
+        let mut text = self.text.finish();
+        let free_text_bytes = text.len();
+        let mut generated_tokens = self.tokens;
+        let mut readout = None;
+        if !cancelled && let Some(run) = self.run {
+            let (appended, tokens, output) = run.finish();
+            text.push_str(&appended);
+            generated_tokens += tokens;
+            readout = Some(output);
+        }
+        let finish = if cancelled { Finish::Cancelled } else { self.finish };
+        SampleOutput { text, free_text_bytes, generated_tokens, finish, readout }
+    }
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waiting").field("sample", &self.sample).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lane")
+            .field("group", &self.group)
+            .field("sample", &self.spec.sample)
+            .field("tokens", &self.tokens)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Logits with what is needed to read them.
+pub(crate) struct Reader<'a> {
+    pub(crate) level: Level,
+    pub(crate) logits: &'a [f32],
+    pub(crate) scratch: &'a mut Vec<f32>,
+}

@@ -1,0 +1,249 @@
+//! Which prompt tokens are already computed, and in which pages: a tree whose every node is one page.
+//!
+//! A node continues its parent after some number of the parent's tokens, so a prompt that leaves a stored one in
+//! the middle of a page shares that page up to there. Nodes in use are never evicted; unused ones stay until
+//! their page is needed, the least recently used leaf goes first.
+
+use crate::model::kv::{PageId, Segment};
+
+/// A node's place in the tree.
+pub(crate) type NodeId = usize;
+
+/// All stored prompts.
+#[derive(Debug, Default)]
+pub(crate) struct PrefixTree {
+    nodes: Vec<Option<Node>>,
+    vacant: Vec<NodeId>,
+    roots: Vec<NodeId>,
+    /// Grows with every use.
+    clock: u64,
+    /// Nodes that nobody uses: pages that can be had.
+    idle: usize,
+}
+
+#[derive(Debug)]
+struct Node {
+    page: PageId,
+    /// What has been computed of it.
+    tokens: Vec<u32>,
+    /// The node before, and how many of its tokens come before this one's.
+    parent: Option<(NodeId, usize)>,
+    children: Vec<NodeId>,
+    users: usize,
+    last_used: u64,
+}
+
+/// A prompt's way through the tree: nodes, and how many of their tokens belong to it. Its nodes are in use until
+/// it is given to [`PrefixTree::release`].
+#[derive(Debug, Default)]
+pub(crate) struct Path(Vec<(NodeId, usize)>);
+
+// === impl Path ===
+
+impl Path {
+    /// Number of tokens.
+    pub(crate) fn tokens(&self) -> usize {
+        self.0.iter().map(|&(_, used)| used).sum()
+    }
+}
+
+// === impl PrefixTree ===
+
+impl PrefixTree {
+    /// Pages that could be evicted.
+    pub(crate) fn idle_pages(&self) -> usize {
+        self.idle
+    }
+
+    /// The longest stored beginning of `prompt`, now in use.
+    pub(crate) fn find(&mut self, prompt: &[u32]) -> Path {
+        self.clock += 1;
+        let mut path = Path::default();
+        let mut rest = prompt;
+        while !rest.is_empty() {
+            let (siblings, attach) = match path.0.last() {
+                None => (&self.roots, None),
+                Some(&(last, used)) => (&self.node(last).children, Some((last, used))),
+            };
+            let best = siblings
+                .iter()
+                .filter(|&&child| self.node(child).parent == attach)
+                .map(|&child| (common(&self.node(child).tokens, rest), child))
+                .max_by_key(|&(length, child)| (length, usize::MAX - child));
+            let Some((length, child)) = best.filter(|&(length, _)| length > 0) else { break };
+            self.retain(child);
+            path.0.push((child, length));
+            rest = &rest[length..];
+        }
+        path
+    }
+
+    /// Adds an empty page at the end of a path.
+    pub(crate) fn grow(&mut self, path: &mut Path, page: PageId) {
+        let parent = path.0.last().copied();
+        let node = Node {
+            page,
+            tokens: Vec::new(),
+            parent,
+            children: Vec::new(),
+            users: 1,
+            last_used: self.clock,
+        };
+        let id = match self.vacant.pop() {
+            Some(id) => {
+                self.nodes[id] = Some(node);
+                id
+            }
+            None => {
+                self.nodes.push(Some(node));
+                self.nodes.len() - 1
+            }
+        };
+        match parent {
+            Some((parent, _)) => self.node_mut(parent).children.push(id),
+            None => self.roots.push(id),
+        }
+        path.0.push((id, 0));
+    }
+
+    /// Where the path's next token goes: its last page and the slot; `None` when a page must be added first.
+    /// Only pages that this path itself has added can be written.
+    pub(crate) fn next_slot(
+        &self,
+        path: &Path,
+        shared_nodes: usize,
+        page_tokens: usize,
+    ) -> Option<(PageId, usize)> {
+        let &(last, used) = path.0.last()?;
+        let own = path.0.len() > shared_nodes && used < page_tokens;
+        own.then(|| (self.node(last).page, used))
+    }
+
+    /// Records a computed token at the end of the path.
+    pub(crate) fn push(&mut self, path: &mut Path, token: u32) {
+        if let Some((last, used)) = path.0.last_mut() {
+            *used += 1;
+            let last = *last;
+            self.node_mut(last).tokens.push(token);
+        }
+    }
+
+    /// Number of nodes of a path.
+    pub(crate) fn nodes_of(path: &Path) -> usize {
+        path.0.len()
+    }
+
+    /// The pages of a path.
+    pub(crate) fn segments(&self, path: &Path) -> Vec<Segment> {
+        path.0
+            .iter()
+            .map(|&(node, used)| Segment { page: self.node(node).page, tokens: used })
+            .collect()
+    }
+
+    /// Ends a path's use of its nodes; they stay stored.
+    pub(crate) fn release(&mut self, path: Path) {
+        self.clock += 1;
+        for (node, _) in path.0 {
+            let clock = self.clock;
+            let node = self.node_mut(node);
+            node.users -= 1;
+            node.last_used = clock;
+            if node.users == 0 {
+                self.idle += 1;
+            }
+        }
+    }
+
+    /// Forgets the least recently used leaf that nobody uses; its page is free.
+    pub(crate) fn evict(&mut self) -> Option<PageId> {
+        let (id, _) = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(id, node)| Some((id, node.as_ref()?)))
+            .filter(|(_, node)| node.users == 0 && node.children.is_empty())
+            .min_by_key(|(_, node)| node.last_used)?;
+        let node = self.nodes[id].take()?;
+        match node.parent {
+            Some((parent, _)) => self.node_mut(parent).children.retain(|&child| child != id),
+            None => self.roots.retain(|&root| root != id),
+        }
+        self.vacant.push(id);
+        self.idle -= 1;
+        Some(node.page)
+    }
+
+    fn retain(&mut self, id: NodeId) {
+        let clock = self.clock;
+        let node = self.node_mut(id);
+        node.users += 1;
+        node.last_used = clock;
+        if node.users == 1 {
+            self.idle -= 1;
+        }
+    }
+
+    fn node(&self, id: NodeId) -> &Node {
+        self.nodes[id].as_ref().expect("paths and links name living nodes only")
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        self.nodes[id].as_mut().expect("paths and links name living nodes only")
+    }
+}
+
+fn common(a: &[u32], b: &[u32]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Stores a prompt, four tokens a page; gives its pages and how much was found.
+    fn store(tree: &mut PrefixTree, prompt: &[u32], next_page: &mut PageId) -> (Path, usize) {
+        let mut path = tree.find(prompt);
+        let (found, shared) = (path.tokens(), PrefixTree::nodes_of(&path));
+        for &token in &prompt[found..] {
+            if tree.next_slot(&path, shared, 4).is_none() {
+                tree.grow(&mut path, *next_page);
+                *next_page += 1;
+            }
+            tree.push(&mut path, token);
+        }
+        (path, found)
+    }
+
+    #[test]
+    fn a_prompt_shares_its_beginning_up_to_the_token_where_it_differs() {
+        let (mut tree, mut pages) = (PrefixTree::default(), 0);
+        let (first, found) = store(&mut tree, &[1, 2, 3, 4, 5, 6], &mut pages);
+        assert_eq!(found, 0);
+        let (second, found) = store(&mut tree, &[1, 2, 3, 9, 9], &mut pages);
+        assert_eq!(found, 3);
+        let segments = tree.segments(&second);
+        assert_eq!(segments[0], Segment { page: 0, tokens: 3 });
+        assert_eq!(segments[1], Segment { page: 2, tokens: 2 });
+        tree.release(first);
+        tree.release(second);
+        assert_eq!(store(&mut tree, &[1, 2, 3, 9, 9, 7], &mut pages).1, 5);
+        assert_eq!(store(&mut tree, &[1, 2, 3, 4, 5, 6], &mut pages).1, 6);
+    }
+
+    #[test]
+    fn what_is_in_use_is_never_evicted_and_the_oldest_leaf_goes_first() {
+        let (mut tree, mut pages) = (PrefixTree::default(), 0);
+        let (old, _) = store(&mut tree, &[1, 2, 3, 4, 5], &mut pages);
+        let (new, _) = store(&mut tree, &[7, 8], &mut pages);
+        assert_eq!(tree.evict(), None);
+        tree.release(old);
+        assert_eq!(tree.idle_pages(), 2);
+        assert_eq!(tree.evict(), Some(1));
+        tree.release(new);
+        assert_eq!(tree.evict(), Some(0));
+        assert_eq!(tree.evict(), Some(2));
+        assert_eq!(tree.evict(), None);
+        assert_eq!(tree.idle_pages(), 0);
+    }
+}

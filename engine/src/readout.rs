@@ -1,0 +1,198 @@
+//! Guided read-out: the engine reads choices from the model's own distribution.
+//!
+//! A choice may be several tokens and one choice may begin another ("1" and "10"). The choices' tokens form a trie; for every inner
+//! node the model is asked once (the branch's tokens are fed and taken back). A choice's probability is
+//! the product of its tokens', and, where another choice continues it, of the terminator: of all tokens that begin with the first
+//! character of the text that follows a choice.
+
+use std::sync::Arc;
+
+use crate::error::PromptError;
+use crate::event::ReadoutOutput;
+use crate::kernels::Level;
+use crate::kernels::rows::{exp_scaled, greatest};
+use crate::request::{Readout, ReadoutMode, Sampling};
+use crate::sampling::{draw_choice, most_likely_choice, slot_uniform};
+use crate::tokens::Tokens;
+
+/// Tokens of opening text beyond what an empty free text asks for, for which room is kept.
+const OPENING_SLACK: usize = 32;
+
+/// A read-out as tokens; the same for all samples that ask for the same.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    readout: Readout,
+    choices: Vec<Vec<u32>>,
+    /// Inner nodes of the trie, the root first.
+    nodes: Vec<Vec<u32>>,
+    separator: Vec<u32>,
+    after_separator: Arc<Vec<u32>>,
+    after_closing: Arc<Vec<u32>>,
+    /// Tokens that the opening may have.
+    pub(crate) opening_room: usize,
+}
+
+/// A read-out under way.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// Index into `Plan::nodes` of the node that the next logits are for.
+    node: usize,
+    /// Of the current slot: unnormalised probability of each choice.
+    weights: Vec<f64>,
+    text: String,
+    /// Tokens of the choices taken.
+    tokens: usize,
+    output: ReadoutOutput,
+}
+
+/// What the logits of a node lead to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Take back what was fed since the slot began, then feed these.
+    Feed {
+        /// A new slot begins after them (else they are a branch to be taken back).
+        new_slot: bool,
+        tokens: Vec<u32>,
+    },
+    /// All slots are read.
+    Done,
+    /// The logits hold no number.
+    NotANumber,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// `starting_with` gives all tokens that begin with a byte.
+    pub(crate) fn new(
+        readout: Readout,
+        tokens: &Tokens,
+        mut starting_with: impl FnMut(u8) -> Arc<Vec<u32>>,
+    ) -> Result<Plan, PromptError> {
+        let separator = tokens.encode_plain(&readout.separator)?;
+        let mut choices = Vec::new();
+        for choice in &readout.choices {
+            // As the choice is cut where it follows other text; the first slot follows the opening, which differs.
+            let joined = tokens.encode_plain(&format!("{}{choice}", readout.separator))?;
+            choices.push(match joined.strip_prefix(separator.as_slice()) {
+                Some(rest) if !rest.is_empty() => rest.to_vec(),
+                _ => tokens.encode_plain(choice)?,
+            });
+        }
+        let mut nodes = vec![Vec::new()];
+        for choice in &choices {
+            for depth in 1..choice.len() {
+                if !nodes.iter().any(|node| node == &choice[..depth]) {
+                    nodes.push(choice[..depth].to_vec());
+                }
+            }
+        }
+        let mut after =
+            |text: &str| text.bytes().next().map(&mut starting_with).unwrap_or_default();
+        let (after_separator, after_closing) = (after(&readout.separator), after(&readout.closing));
+        let opening_room = tokens.encode_plain(&(readout.opening)(""))?.len() + OPENING_SLACK;
+        Ok(Plan {
+            readout,
+            choices,
+            nodes,
+            separator,
+            after_separator,
+            after_closing,
+            opening_room,
+        })
+    }
+
+    /// Tokens for which the context must have room.
+    pub(crate) fn room(&self) -> usize {
+        let longest = self.choices.iter().map(Vec::len).max().unwrap_or(0);
+        self.opening_room + self.readout.slots * (longest + self.separator.len())
+    }
+
+    /// Starts a read-out; gives the tokens of the opening.
+    pub(crate) fn start(
+        &self,
+        free_text: &str,
+        forced: bool,
+        tokens: &Tokens,
+    ) -> Result<(Run, Vec<u32>), PromptError> {
+        let text = (self.readout.opening)(free_text);
+        let opening = tokens.encode_plain(&text)?;
+        let output =
+            ReadoutOutput { choices: Vec::new(), distributions: Vec::new(), mass: 1.0, forced };
+        let weights = vec![1.0; self.choices.len()];
+        Ok((Run { node: 0, weights, text, tokens: 0, output }, opening))
+    }
+}
+
+// === impl Run ===
+
+impl Run {
+    /// Takes the logits of the node that was asked for.
+    pub(crate) fn advance(
+        &mut self,
+        plan: &Plan,
+        level: Level,
+        logits: &[f32],
+        sampling: Sampling,
+        scratch: &mut Vec<f32>,
+    ) -> Next {
+        let (mut top, mut total) = (0.0, 0.0);
+        greatest(level, logits, &mut top);
+        if !top.is_finite() {
+            return Next::NotANumber;
+        }
+        scratch.resize(logits.len(), 0.0);
+        exp_scaled(level, logits, top, 1.0, scratch, &mut total);
+        let probability = |token: u32| f64::from(scratch[token as usize]) / f64::from(total);
+        let last_slot = self.output.choices.len() + 1 == plan.readout.slots;
+        let node = plan.nodes[self.node].as_slice();
+        for (choice, weight) in plan.choices.iter().zip(&mut self.weights) {
+            if choice == node {
+                let after = if last_slot { &plan.after_closing } else { &plan.after_separator };
+                *weight *= after.iter().map(|&token| probability(token)).sum::<f64>();
+            } else if choice.starts_with(node) {
+                *weight *= probability(choice[node.len()]);
+            }
+        }
+        self.node += 1;
+        if let Some(next) = plan.nodes.get(self.node) {
+            return Next::Feed { new_slot: false, tokens: next.clone() };
+        }
+        self.end_slot(plan, sampling, last_slot)
+    }
+
+    /// Text of the opening and the choices, tokens of the choices, and the result.
+    pub(crate) fn finish(self) -> (String, usize, ReadoutOutput) {
+        (self.text, self.tokens, self.output)
+    }
+
+    fn end_slot(&mut self, plan: &Plan, sampling: Sampling, last_slot: bool) -> Next {
+        let mass: f64 = self.weights.iter().sum();
+        if !(mass > 0.0) {
+            return Next::NotANumber;
+        }
+        let distribution: Vec<f64> = self.weights.iter().map(|weight| weight / mass).collect();
+        let slot = self.output.choices.len();
+        let choice = match plan.readout.mode {
+            ReadoutMode::Expected => most_likely_choice(&distribution),
+            ReadoutMode::Sampled => {
+                draw_choice(&distribution, sampling, slot_uniform(sampling.seed, slot))
+            }
+        };
+        self.output.choices.push(choice);
+        self.output.distributions.push(distribution);
+        self.output.mass = self.output.mass.min(mass);
+        self.text.push_str(&plan.readout.choices[choice]);
+        self.tokens += plan.choices[choice].len();
+        if last_slot {
+            self.text.push_str(&plan.readout.closing);
+            return Next::Done;
+        }
+        self.text.push_str(&plan.readout.separator);
+        self.node = 0;
+        self.weights.fill(1.0);
+        let mut tokens = plan.choices[choice].clone();
+        tokens.extend_from_slice(&plan.separator);
+        Next::Feed { new_slot: true, tokens }
+    }
+}
