@@ -1,1 +1,27 @@
-//! A typed client of Jury's RewardService.
+//! A typed client of Jury's `RewardService`.
+//!
+//! ```text
+//! client     score one item, stream many, ask for the fleet
+//! many       the stream: a bounded window of unanswered items, sent again after a lost connection
+//! retry      when to try again, and after how long: pure
+//! error      what went wrong, with field and code
+//! status     the fleet, as its coordinator sees it
+//! ```
+//!
+//! A call is retried by error code, only inside its deadline, and always under the request id of
+//! its first attempt, so that a retried call is the same call. What this crate does NOT promise:
+//! that a verdict has rewards (read its status), or that answers of a stream come in order.
+
+mod client;
+mod config;
+mod error;
+mod many;
+mod request;
+mod retry;
+mod status;
+
+pub use client::Client;
+pub use config::ClientConfig;
+pub use error::ClientError;
+pub use retry::RetryPolicy;
+pub use status::{FleetStatus, WorkerStatus};

@@ -1,0 +1,130 @@
+//! One call at a time; streams are [`crate::many`]'s.
+
+use std::time::Duration;
+
+use futures::Stream;
+use jury_grm::domain::{ScoreRequest, Verdict};
+use jury_proto::v1::reward_service_client::RewardServiceClient;
+use jury_proto::{ErrorCode, JuryError, v1};
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::transport::Channel;
+
+use crate::error::{deadline_exceeded, from_status};
+use crate::many::Many;
+use crate::request::Prepared;
+use crate::retry::Attempt;
+use crate::{ClientConfig, ClientError, FleetStatus};
+
+/// Largest answer read, in bytes: 256 samples of the longest critique with room to spare.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// Calls one coordinator. Cloning is cheap and shares the connection.
+#[derive(Debug, Clone)]
+pub struct Client {
+    service: RewardServiceClient<Channel>,
+    config: ClientConfig,
+}
+
+// === impl Client ===
+
+impl Client {
+    /// A client over `channel`; nothing is sent yet.
+    pub fn new(channel: Channel, config: ClientConfig) -> Self {
+        let service = RewardServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+        Self { service, config }
+    }
+
+    /// Judges one item. Dropping the future cancels the call, and the samples with it.
+    ///
+    /// The verdict may be PARTIAL or UNSCORED; a reward that is not there is `None`, never 0.
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is no verdict: the request is malformed, or the service could
+    /// not be reached, or refused, or did not answer within budget and grace.
+    pub async fn score(&self, request: ScoreRequest) -> Result<Verdict, ClientError> {
+        let prepared = Prepared::new(request, &self.config, Instant::now())?;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let error = match self.attempt(&prepared).await {
+                Ok(verdict) => return Ok(verdict),
+                Err(error) => error,
+            };
+            let attempt =
+                Attempt { error: &error, attempts, time_left: prepared.deadline - Instant::now() };
+            let Some(delay) = self.config.retry.delay(attempt, rand::random()) else {
+                return Err(ClientError::after(attempts, error));
+            };
+            tracing::debug!(attempts, ?delay, %error, "call is tried again");
+            sleep(delay).await;
+        }
+    }
+
+    /// Judges many items; answers come as they are ready, out of order.
+    ///
+    /// An answer is numbered by its request's place in `requests`, from 0; each request is
+    /// answered exactly once. At most [`ClientConfig::stream_window`] requests are unanswered at a
+    /// time, and no more than that are taken from `requests`. A lost connection is made anew and
+    /// what is unanswered sent again under its request id. An error concerns one item, and the
+    /// stream goes on: a caller that sees [`ErrorCode::Unreachable`] may want to stop. Dropping
+    /// the stream cancels what is in flight.
+    pub fn score_many<S>(
+        &self,
+        requests: S,
+    ) -> impl Stream<Item = (u64, Result<Verdict, ClientError>)> + Send + use<S>
+    where
+        S: Stream<Item = ScoreRequest> + Send + 'static,
+    {
+        Many::new(self.service.clone(), self.config.clone(), requests).into_stream()
+    }
+
+    /// The fleet and the load.
+    ///
+    /// # Errors
+    /// [`ClientError`] when the coordinator cannot be reached within
+    /// [`ClientConfig::status_timeout`]. Tried once.
+    pub async fn status(&self) -> Result<FleetStatus, ClientError> {
+        let patience = self.config.status_timeout;
+        let deadline = Instant::now() + patience;
+        let request = with_timeout(v1::GetStatusRequest {}, patience);
+        let mut service = self.service.clone();
+        let answer =
+            timeout_at(deadline, service.get_status(request)).await.map_err(|_elapsed| {
+                let message = format!("no answer within {} s", patience.as_secs_f64());
+                ClientError::after(1, JuryError::new(ErrorCode::DeadlineExceeded, message))
+            })?;
+        answer
+            .map(|status| status.into_inner().into())
+            .map_err(|status| ClientError::after(1, from_status(status)))
+    }
+
+    async fn attempt(&self, prepared: &Prepared) -> Result<Verdict, JuryError> {
+        let time_left = prepared.deadline - Instant::now();
+        let request = with_timeout(prepared.message.clone(), time_left);
+        let mut service = self.service.clone();
+        let late = || deadline_exceeded(prepared.patience);
+        match timeout_at(prepared.deadline, service.score(request)).await {
+            Ok(Ok(answer)) => verdict(answer.into_inner().verdict),
+            // The transport's own timer may fire a moment before ours, under another code.
+            Ok(Err(_)) if Instant::now() >= prepared.deadline => Err(late()),
+            Ok(Err(status)) => Err(from_status(status)),
+            Err(_elapsed) => Err(late()),
+        }
+    }
+}
+
+/// Reads the verdict of an answer.
+pub(crate) fn verdict(verdict: Option<v1::Verdict>) -> Result<Verdict, JuryError> {
+    let unreadable = |problem: &str| {
+        let message = format!("the service's answer cannot be read: {problem}");
+        JuryError::new(ErrorCode::Internal, message)
+    };
+    let verdict = verdict.ok_or_else(|| unreadable("it has no verdict"))?;
+    verdict.try_into().map_err(|error: JuryError| unreadable(&error.message))
+}
+
+fn with_timeout<T>(message: T, timeout: Duration) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(timeout);
+    request
+}

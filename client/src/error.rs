@@ -1,0 +1,116 @@
+//! What went wrong with a call.
+
+use std::time::Duration;
+
+use jury_grm::domain::RequestError;
+use jury_proto::{ErrorCode, JuryError, v1};
+use tonic::{Code, Status};
+
+/// A call that gave no verdict.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ClientError {
+    /// Which kind, for machines.
+    pub code: ErrorCode,
+    /// A sentence for a person.
+    pub message: String,
+    /// Path of the malformed field; only with [`ErrorCode::InvalidArgument`].
+    pub field: Option<String>,
+    /// What the service asked to wait before the next try; only with [`ErrorCode::Overloaded`].
+    pub retry_delay: Option<Duration>,
+    /// Attempts made. 0 when the request never left, because it is malformed.
+    pub attempts: u32,
+}
+
+// === impl ClientError ===
+
+impl ClientError {
+    pub(crate) fn after(attempts: u32, error: JuryError) -> Self {
+        Self {
+            code: error.code,
+            message: error.message,
+            field: error.field,
+            retry_delay: error.retry_delay,
+            attempts,
+        }
+    }
+
+    /// True when the same request may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        self.code.is_transient() || self.code == ErrorCode::DeadlineExceeded
+    }
+}
+
+impl From<RequestError> for ClientError {
+    fn from(error: RequestError) -> Self {
+        Self::after(0, error.into())
+    }
+}
+
+/// The error of a call whose deadline passed without an answer.
+pub(crate) fn deadline_exceeded(waited: Duration) -> JuryError {
+    let seconds = waited.as_secs_f64();
+    let message = format!("no answer within {seconds:.1} s, the budget and the grace after it");
+    JuryError::new(ErrorCode::DeadlineExceeded, message)
+}
+
+/// A status from the wire, with the causes that tonic keeps apart from its message.
+pub(crate) fn from_status(status: Status) -> JuryError {
+    let causes = causes(&status);
+    let mut error = JuryError::from(status);
+    for cause in causes {
+        if !error.message.contains(&cause) {
+            error.message = format!("{}: {cause}", error.message);
+        }
+    }
+    error
+}
+
+/// The error that a stream answers for one item.
+pub(crate) fn from_item(error: v1::ScoreError) -> JuryError {
+    let named = ErrorCode::ALL.into_iter().find(|code| code.name() == error.reason);
+    // A name of a later version: the gRPC code still tells the kind.
+    let foreign = || JuryError::from(Status::new(Code::from_i32(error.grpc_code), "")).code;
+    JuryError {
+        code: named.unwrap_or_else(foreign),
+        message: error.message,
+        field: Some(error.field).filter(|field| !field.is_empty()),
+        retry_delay: error.retry_delay_ms.map(Duration::from_millis),
+    }
+}
+
+fn causes(status: &Status) -> Vec<String> {
+    let first = std::error::Error::source(status);
+    std::iter::successors(first, |error| error.source()).map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_items_error_keeps_code_field_and_delay() {
+        let wire = v1::ScoreError {
+            grpc_code: 8,
+            message: "the queue is full".to_owned(),
+            reason: "OVERLOADED".to_owned(),
+            field: String::new(),
+            retry_delay_ms: Some(250),
+        };
+        let expected = JuryError::overloaded("the queue is full", Duration::from_millis(250));
+        assert_eq!(from_item(wire), expected);
+    }
+
+    #[test]
+    fn an_unknown_name_falls_back_to_the_grpc_code() {
+        let wire = v1::ScoreError {
+            grpc_code: 3,
+            reason: "FROM_A_LATER_VERSION".to_owned(),
+            field: "k".to_owned(),
+            ..Default::default()
+        };
+        let error = from_item(wire);
+        assert_eq!(error.code, ErrorCode::InvalidArgument);
+        assert_eq!(error.field.as_deref(), Some("k"));
+    }
+}

@@ -1,0 +1,173 @@
+//! The unanswered items of a stream: which of them is due to be sent, sent, or past its deadline.
+//! Pure: time and chance are arguments.
+//!
+//! Law: every item that was added is answered exactly once.
+
+use std::collections::BTreeMap;
+
+use jury_grm::domain::Verdict;
+use jury_proto::{JuryError, v1};
+use tokio::time::Instant;
+
+use super::Answered;
+use crate::error::deadline_exceeded;
+use crate::request::Prepared;
+use crate::retry::Attempt;
+use crate::{ClientError, RetryPolicy};
+
+/// Unanswered items, by sequence.
+pub(crate) struct Window {
+    retry: RetryPolicy,
+    items: BTreeMap<u64, Pending>,
+    /// Connections lost in a row, without an answer in between.
+    lost_in_a_row: u32,
+}
+
+struct Pending {
+    prepared: Prepared,
+    /// Times sent.
+    attempts: u32,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Waits to be sent from this time on.
+    Due(Instant),
+    /// Waits for an answer.
+    Sent,
+}
+
+// === impl Window ===
+
+impl Window {
+    pub fn new(retry: RetryPolicy) -> Self {
+        Self { retry, items: BTreeMap::new(), lost_in_a_row: 0 }
+    }
+
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Adds an item that is due at once.
+    pub fn add(&mut self, sequence: u64, prepared: Prepared, now: Instant) {
+        let pending = Pending { prepared, attempts: 0, state: State::Due(now) };
+        self.items.insert(sequence, pending);
+    }
+
+    /// True when there is something to send.
+    pub fn has_due(&self, now: Instant) -> bool {
+        self.items.values().any(|pending| pending.is_due(now))
+    }
+
+    /// What is to be sent now; counts as sent.
+    pub fn take_due(&mut self, now: Instant) -> Vec<v1::ScoreStreamRequest> {
+        let due = self.items.iter_mut().filter(|(_, pending)| pending.is_due(now));
+        due.map(|(&sequence, pending)| {
+            pending.state = State::Sent;
+            pending.attempts += 1;
+            v1::ScoreStreamRequest { sequence, request: Some(pending.prepared.message.clone()) }
+        })
+        .collect()
+    }
+
+    /// The next moment at which an item is due or late.
+    pub fn next_alarm(&self) -> Option<Instant> {
+        let of_item = |pending: &Pending| match pending.state {
+            State::Due(at) => at.min(pending.prepared.deadline),
+            State::Sent => pending.prepared.deadline,
+        };
+        self.items.values().map(of_item).min()
+    }
+
+    /// The deadline that passes first.
+    pub fn earliest_deadline(&self) -> Option<Instant> {
+        let deadlines = self.items.values().map(|pending| pending.prepared.deadline);
+        deadlines.min()
+    }
+
+    /// Takes out what is past its deadline.
+    pub fn expire(&mut self, now: Instant) -> Vec<Answered> {
+        let late = |_: &u64, pending: &mut Pending| pending.prepared.deadline <= now;
+        self.items
+            .extract_if(.., late)
+            .map(|(sequence, pending)| {
+                let error = deadline_exceeded(pending.prepared.patience);
+                (sequence, Err(ClientError::after(pending.attempts, error)))
+            })
+            .collect()
+    }
+
+    /// Records the answer to an item. `None` when the item is sent again later, or is unknown.
+    pub fn answered(
+        &mut self,
+        sequence: u64,
+        outcome: Result<Verdict, JuryError>,
+        now: Instant,
+        chance: f64,
+    ) -> Option<Answered> {
+        self.lost_in_a_row = 0;
+        let pending = self.items.get_mut(&sequence)?;
+        let attempts = pending.attempts;
+        if let Err(error) = &outcome
+            && let Some(delay) = self.retry.delay(pending.attempt(error, now), chance)
+        {
+            pending.state = State::Due(now + delay);
+            return None;
+        }
+        self.items.remove(&sequence);
+        let result = outcome.map_err(|error| ClientError::after(attempts, error));
+        Some((sequence, result))
+    }
+
+    /// Records that what was sent may never be answered: it becomes due again after a wait, or,
+    /// when connections were lost too often in a row, is taken out with the error.
+    pub fn connection_lost(
+        &mut self,
+        error: &JuryError,
+        now: Instant,
+        chance: f64,
+    ) -> Vec<Answered> {
+        self.lost_in_a_row += 1;
+        let attempts = self.lost_in_a_row;
+        // No item's deadline bounds this wait: an item whose time is up is expired.
+        let attempt = Attempt { error, attempts, time_left: std::time::Duration::MAX };
+        let Some(delay) = self.retry.delay(attempt, chance) else {
+            self.lost_in_a_row = 0;
+            let given_up = std::mem::take(&mut self.items).into_iter();
+            return given_up
+                .map(|(sequence, pending)| {
+                    let attempts = pending.attempts;
+                    (sequence, Err(ClientError::after(attempts, error.clone())))
+                })
+                .collect();
+        };
+        for pending in self.items.values_mut() {
+            let earliest = match pending.state {
+                State::Due(at) => at.max(now + delay),
+                State::Sent => now + delay,
+            };
+            pending.state = State::Due(earliest);
+        }
+        Vec::new()
+    }
+}
+
+// === impl Pending ===
+
+impl Pending {
+    fn is_due(&self, now: Instant) -> bool {
+        matches!(self.state, State::Due(at) if at <= now)
+    }
+
+    fn attempt<'a>(&self, error: &'a JuryError, now: Instant) -> Attempt<'a> {
+        Attempt { error, attempts: self.attempts, time_left: self.prepared.deadline - now }
+    }
+}
+
+#[cfg(test)]
+mod tests;
