@@ -1,1 +1,16 @@
-//! How Jury's parts find and talk to each other: transport and directory.
+//! How Jury's parts find and talk to each other.
+//!
+//! * [`transport`]: channels and servers, over TCP or memory; health, reflection, drain;
+//! * [`directory`]: which workers there are, from etcd, a fixed list or this process;
+//! * [`trace`] and [`deadline`]: what travels with a call;
+//! * [`telemetry`]: logs and metrics; [`shutdown`]: signals; [`backoff`]: when to try again.
+//!
+//! Nothing here knows what is being called: prompts, samples and verdicts are other crates' matter.
+
+pub mod backoff;
+pub mod deadline;
+pub mod directory;
+pub mod shutdown;
+pub mod telemetry;
+pub mod trace;
+pub mod transport;

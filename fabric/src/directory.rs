@@ -1,0 +1,147 @@
+//! Which workers there are: a stream of updates, wherever it comes from.
+//!
+//! ```text
+//! worker ── Etcd::register ──> etcd ── Etcd::watch ──┐
+//! --worker http://... ─────────────── Fixed::watch ──┼──> Reset, Added, Removed ──> coordinator
+//! the same process ──────────────── InProcess::watch ┘
+//! ```
+//!
+//! A directory tells who says that it exists, not who answers: whether a worker can be reached is
+//! its caller's to find out.
+
+//ETCD mod etcd;
+mod fixed;
+mod in_process;
+
+use futures::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+use tonic::transport::Channel;
+
+use crate::transport::{self, AddressError};
+
+//ETCD pub use etcd::{Etcd, EtcdConfig, EtcdConfigError, RegistrationHandle};
+pub use fixed::Fixed;
+pub use in_process::InProcess;
+
+/// A worker, as it tells of itself. Its JSON is the value in etcd.
+///
+/// Where only the address is known (a fixed list), the other texts are empty: the worker itself
+/// answers `GetInfo`. Readers ignore fields that they do not know, and take a missing one for
+/// empty: workers and coordinators of neighbouring versions share one etcd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// Unique in the cluster.
+    pub worker_id: String,
+    /// Where it listens, for [`Directory::connect`].
+    pub address: String,
+    /// Name of its model.
+    #[serde(default)]
+    pub model: String,
+    /// SHA-256 of the model's file, hex.
+    #[serde(default)]
+    pub model_digest: String,
+    /// Class of arithmetic; equal classes give equal bits.
+    #[serde(default)]
+    pub numerics: String,
+    /// Version of parser and guide.
+    #[serde(default)]
+    pub method_version: String,
+    /// What it is used for.
+    #[serde(default)]
+    pub roles: Vec<WorkerRole>,
+    /// Samples that it can draw at once; 0 is unknown.
+    #[serde(default)]
+    pub capacity: u32,
+    /// Version of Jury that it runs.
+    #[serde(default)]
+    pub version: String,
+}
+
+/// What a worker is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerRole {
+    /// Draws samples.
+    Grm,
+    /// Ranks trajectories.
+    Meta,
+    /// A role of a later version; to be ignored.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A change of the fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Update {
+    /// These are all the workers there are; forget any other.
+    Reset(Vec<Registration>),
+    /// A new worker, or new facts about one of the same id.
+    Added(Registration),
+    /// The worker of this id is gone.
+    Removed(String),
+}
+
+/// Where workers are found.
+pub trait Directory: Send + Sync {
+    /// `"fixed"`, `"in-process"` or `"etcd"`, for people.
+    fn kind(&self) -> &'static str;
+
+    /// False while updates cannot arrive, so that the fleet told so far may be out of date.
+    fn is_connected(&self) -> bool;
+
+    /// The fleet from now on: first a [`Update::Reset`] (as soon as the directory is reached), then
+    /// its changes. Does not end while the directory lives; errors become silence and a later
+    /// Reset. Must be called inside a tokio runtime.
+    fn watch(&self) -> BoxStream<'static, Update>;
+
+    /// A channel to a worker of this directory.
+    ///
+    /// # Errors
+    /// [`AddressError`] when its address is malformed; never because it is away.
+    fn connect(&self, worker: &Registration) -> Result<Channel, AddressError> {
+        transport::connect(&worker.address)
+    }
+}
+
+// === impl Registration ===
+
+impl Registration {
+    /// A worker of which only the address is known; the address is its id.
+    pub fn at(address: impl Into<String>) -> Self {
+        let address = address.into();
+        Self {
+            worker_id: address.clone(),
+            address,
+            model: String::new(),
+            model_digest: String::new(),
+            numerics: String::new(),
+            method_version: String::new(),
+            roles: Vec::new(),
+            capacity: 0,
+            version: String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registration_survives_the_round_trip() {
+        let mut sent = Registration::at("http://10.0.0.7:7711");
+        sent.worker_id = "worker-7".to_owned();
+        sent.roles = vec![WorkerRole::Grm, WorkerRole::Meta];
+        sent.capacity = 32;
+        let json = serde_json::to_string(&sent).unwrap();
+        assert_eq!(serde_json::from_str::<Registration>(&json).unwrap(), sent);
+    }
+
+    #[test]
+    fn a_worker_of_a_later_version_can_still_be_read() {
+        let json = r#"{"worker_id": "w", "address": "a:1", "roles": ["grm", "poet"], "mood": 1}"#;
+        let read: Registration = serde_json::from_str(json).unwrap();
+        assert_eq!(read.roles, [WorkerRole::Grm, WorkerRole::Unknown]);
+        assert_eq!(read.capacity, 0);
+    }
+}

@@ -1,0 +1,137 @@
+//! `grpc.health.v1`: whether this part takes new work.
+//!
+//! One state for the whole server and each of its services: a part of Jury has one job. Starts as
+//! NOT_SERVING. `Watch` streams end when the server drains, so that a watching load balancer does
+//! not hold up a shutdown.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::{Stream, stream};
+use tokio::sync::watch;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+/// What the watchers see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    serving: bool,
+    /// True once the server drains; no state follows.
+    closed: bool,
+}
+
+/// Sets what `grpc.health.v1` and `/healthz` tell. Clones share one state.
+#[derive(Debug, Clone)]
+pub struct HealthHandle {
+    state: Arc<watch::Sender<State>>,
+    /// Full names of the services that may be asked about, next to "".
+    services: Arc<[String]>,
+}
+
+/// The service over a handle's state.
+pub(super) struct HealthService(HealthHandle);
+
+// === impl HealthHandle ===
+
+impl HealthHandle {
+    /// NOT_SERVING for the server as a whole (`""`) and for `services`, by full name
+    /// (`jury.v1.RewardService`).
+    pub fn new(services: &[&str]) -> Self {
+        let (state, _) = watch::channel(State { serving: false, closed: false });
+        let services = services.iter().map(|&name| name.to_owned()).collect();
+        Self { state: Arc::new(state), services }
+    }
+
+    /// From now on new work is welcome.
+    pub fn set_serving(&self) {
+        self.set(true);
+    }
+
+    /// From now on new work should go elsewhere; calls that still come are served.
+    pub fn set_not_serving(&self) {
+        self.set(false);
+    }
+
+    /// Whether new work is welcome.
+    pub fn is_serving(&self) -> bool {
+        self.state.borrow().serving
+    }
+
+    /// NOT_SERVING for good, and the end of every `Watch`.
+    pub(super) fn close(&self) {
+        self.state.send_replace(State { serving: false, closed: true });
+    }
+
+    pub(super) fn service(&self) -> HealthServer<HealthService> {
+        HealthServer::new(HealthService(self.clone()))
+    }
+
+    fn set(&self, serving: bool) {
+        self.state.send_if_modified(|state| {
+            let changes = !state.closed && state.serving != serving;
+            if changes {
+                state.serving = serving;
+            }
+            changes
+        });
+    }
+
+    fn knows(&self, service: &str) -> bool {
+        service.is_empty() || self.services.iter().any(|name| name == service)
+    }
+}
+
+// === impl HealthService ===
+
+#[tonic::async_trait]
+impl Health for HealthService {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        let service = &request.get_ref().service;
+        if !self.0.knows(service) {
+            return Err(Status::not_found(format!("no service {service:?} here")));
+        }
+        let status = status_of(self.0.is_serving()).into();
+        Ok(Response::new(HealthCheckResponse { status }))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let known = self.0.knows(&request.get_ref().service);
+        let state = self.0.state.subscribe();
+        let answers = stream::unfold((state, None), move |(mut state, last_told)| async move {
+            let serving = next_state(&mut state, last_told).await?;
+            // As the protocol wants it: a watch of an unknown service stays, it may still come.
+            let status = if known { status_of(serving) } else { ServingStatus::ServiceUnknown };
+            Some((Ok(HealthCheckResponse { status: status.into() }), (state, Some(serving))))
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+// === private ===
+
+fn status_of(serving: bool) -> ServingStatus {
+    if serving { ServingStatus::Serving } else { ServingStatus::NotServing }
+}
+
+/// Waits for a state that the watcher has not been told; `None` when no more will come.
+async fn next_state(state: &mut watch::Receiver<State>, last_told: Option<bool>) -> Option<bool> {
+    loop {
+        let now = *state.borrow_and_update();
+        if last_told != Some(now.serving) {
+            return Some(now.serving);
+        }
+        if now.closed || state.changed().await.is_err() {
+            return None;
+        }
+    }
+}

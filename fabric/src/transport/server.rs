@@ -1,0 +1,156 @@
+//! Serves gRPC until told to stop.
+//!
+//! ```text
+//! accept ... -> shutdown -> no new connections, GOAWAY on the open ones
+//!                        -> running calls finish, at most `grace` long
+//!                        -> whatever is left is cut, and counted in the log
+//! ```
+//!
+//! Before it cancels `shutdown`, the caller sets NOT_SERVING, leaves the registry and closes its
+//! admission; the server does none of that.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::{Connected, TcpIncoming};
+use tracing::{debug, warn};
+
+use super::severable::Severable;
+use super::{HealthHandle, Listener};
+
+/// How a server treats its connections.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Time that running calls have to finish once the shutdown begins.
+    pub grace: Duration,
+    /// Age at which a connection is asked to close, its running calls finishing first, so that
+    /// balancers which pin connections spread anew. `None`: connections live as long as they like.
+    pub max_connection_age: Option<Duration>,
+    /// Most calls at once on one connection; more wait at the client.
+    pub max_calls_per_connection: u32,
+    /// Whether `grpcurl` may list the services.
+    pub reflection: bool,
+}
+
+/// Why a server could not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The transport failed.
+    #[error("serving gRPC failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The descriptors compiled into the program cannot be read: a bug of ours.
+    #[error("gRPC reflection cannot start: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// An idle or silent connection is pinged this often.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// A ping unanswered for this long ends the connection: its client has vanished.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+// === impl ServerConfig ===
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(30),
+            max_connection_age: None,
+            max_calls_per_connection: 1024,
+            reflection: true,
+        }
+    }
+}
+
+/// Serves `routes`, health and reflection on `listener` until `shutdown` is cancelled and running
+/// calls have ended, or `config.grace` has.
+///
+/// An in-process server also ends when its channel is gone.
+///
+/// # Errors
+/// [`ServeError`]. That calls had to be cut is none: it is logged.
+pub async fn serve(
+    routes: Routes,
+    health: HealthHandle,
+    listener: Listener,
+    shutdown: CancellationToken,
+    config: ServerConfig,
+) -> Result<(), ServeError> {
+    let mut routes = routes.add_service(health.service());
+    if config.reflection {
+        routes = with_reflection(routes)?;
+    }
+    match listener {
+        Listener::Tcp(listener) => {
+            let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
+            run(routes, health, connections, shutdown, &config).await
+        }
+        Listener::InProcess(connections) => {
+            run(routes, health, connections, shutdown, &config).await
+        }
+    }
+}
+
+// === private ===
+
+async fn run<Io>(
+    routes: Routes,
+    health: HealthHandle,
+    connections: impl Stream<Item = io::Result<Io>>,
+    shutdown: CancellationToken,
+    config: &ServerConfig,
+) -> Result<(), ServeError>
+where
+    Io: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
+    let cut = CancellationToken::new();
+    let open_connections = Arc::new(());
+    let severable = connections
+        .map(|connection| connection.map(|io| Severable::new(io, &cut, &open_connections)));
+    let mut builder = Server::builder()
+        .http2_keepalive_interval(Some(PING_INTERVAL))
+        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+        .max_concurrent_streams(config.max_calls_per_connection);
+    if let Some(age) = config.max_connection_age {
+        // No age grace: with one, tonic 0.14 cuts the connection without asking it to close first.
+        builder = builder.max_connection_age(age);
+    }
+    let draining = async {
+        shutdown.cancelled().await;
+        // A health watch never ends by itself and would use up the whole grace.
+        health.close();
+    };
+    let server = builder.add_routes(routes).serve_with_incoming_shutdown(severable, draining);
+    tokio::pin!(server);
+
+    let grace_ended = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(config.grace).await;
+    };
+    tokio::select! {
+        result = &mut server => {
+            debug!("server drained");
+            return Ok(result?);
+        }
+        () = grace_ended => {}
+    }
+    let connections_left = Arc::strong_count(&open_connections) - 1;
+    warn!(connections_left, grace = ?config.grace, "grace period ended, cutting connections");
+    cut.cancel();
+    Ok(server.await?)
+}
+
+/// Both versions of the protocol: older tools know only v1alpha.
+fn with_reflection(routes: Routes) -> Result<Routes, ServeError> {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(jury_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(routes.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?))
+}
