@@ -97,7 +97,7 @@ impl Idempotency {
         let key =
             Key { request_id: request.request_id.clone(), item_id: request.item.id.clone() };
         let mut entries = self.lock();
-        self.forget_old(&mut entries);
+        self.forget_old(&mut entries, &key);
         if let Some(entry) = entries.get(&key) {
             if entry.payload != payload {
                 return Err(JuryError {
@@ -126,26 +126,26 @@ impl Idempotency {
         }))
     }
 
-    /// Drops what is past its time, and the oldest verdict when there are too many.
-    fn forget_old(&self, entries: &mut HashMap<Key, Entry>) {
-        let now = Instant::now();
+    /// Drops `key` when its time is past, and the oldest verdict when there are too many.
+    fn forget_old(&self, entries: &mut HashMap<Key, Entry>, key: &Key) {
         let kept_since = |entry: &Entry| match entry.state {
             State::Kept { since, .. } => Some(since),
             State::Running(_) => None,
         };
-        if entries.len() < self.max_entries {
+        let since = entries.get(key).and_then(kept_since);
+        if since.is_some_and(|since| since.elapsed() >= self.ttl) {
+            entries.remove(key);
+        }
+        if entries.len() < self.max_entries || entries.contains_key(key) {
             return;
         }
-        entries.retain(|_, entry| kept_since(entry).is_none_or(|since| now - since < self.ttl));
         let oldest = entries
             .iter()
             .filter_map(|(key, entry)| Some((kept_since(entry)?, key)))
             .min_by_key(|(since, _)| *since)
             .map(|(_, key)| key.clone());
-        if entries.len() >= self.max_entries
-            && let Some(key) = oldest
-        {
-            entries.remove(&key);
+        if let Some(oldest) = oldest {
+            entries.remove(&oldest);
         }
     }
 

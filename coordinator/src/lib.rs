@@ -23,6 +23,9 @@ mod render;
 pub mod run;
 mod service;
 
+/// Version of Jury, as told in verdicts and status.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 pub use config::{Config, ConfigError};
 pub use pipeline::Coordinator;
 pub use run::run;

@@ -14,5 +14,9 @@
 //!
 //! Nothing here performs I/O, reads a clock or draws unseeded randomness.
 
+pub mod correct;
 pub mod domain;
+pub mod plan;
 pub mod prompt;
+mod random;
+pub mod vote;

@@ -96,19 +96,13 @@ impl ErrorCode {
 
     /// True when the same request may succeed a little later, or elsewhere.
     pub fn is_transient(self) -> bool {
-        matches!(
-            self,
-            Self::Overloaded | Self::ShuttingDown | Self::Unreachable
-        )
+        matches!(self, Self::Overloaded | Self::ShuttingDown | Self::Unreachable)
     }
 
     /// True when a worker caused it, so that it may count against that worker's health. The
     /// caller's own mistakes never do.
     pub fn is_worker_fault(self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable | Self::DeadlineExceeded | Self::Internal
-        )
+        matches!(self, Self::Unreachable | Self::DeadlineExceeded | Self::Internal)
     }
 
     fn from_name(name: &str) -> Option<Self> {
@@ -134,12 +128,7 @@ impl ErrorCode {
 impl JuryError {
     /// An error with neither field nor delay.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            field: None,
-            retry_delay: None,
-        }
+        Self { code, message: message.into(), field: None, retry_delay: None }
     }
 
     /// A malformed field.
@@ -154,10 +143,7 @@ impl JuryError {
 
     /// No room now.
     pub fn overloaded(message: impl Into<String>, retry_delay: Duration) -> Self {
-        Self {
-            retry_delay: Some(retry_delay),
-            ..Self::new(ErrorCode::Overloaded, message)
-        }
+        Self { retry_delay: Some(retry_delay), ..Self::new(ErrorCode::Overloaded, message) }
     }
 }
 
@@ -189,9 +175,7 @@ impl From<Status> for JuryError {
             .error_info()
             .filter(|info| info.domain == ERROR_DOMAIN)
             .and_then(|info| ErrorCode::from_name(&info.reason));
-        let violation = details
-            .bad_request()
-            .and_then(|bad| bad.field_violations.first());
+        let violation = details.bad_request().and_then(|bad| bad.field_violations.first());
         Self {
             code: named.unwrap_or_else(|| ErrorCode::from_grpc(status.code())),
             message: status.message().to_owned(),
@@ -218,34 +202,19 @@ mod tests {
         let invalid = JuryError::invalid("k", "must be between 1 and 256, is 0");
         assert_eq!(JuryError::from(Status::from(invalid.clone())), invalid);
         let overloaded = JuryError::overloaded("queue is full", Duration::from_millis(250));
-        assert_eq!(
-            JuryError::from(Status::from(overloaded.clone())),
-            overloaded
-        );
+        assert_eq!(JuryError::from(Status::from(overloaded.clone())), overloaded);
     }
 
     #[test]
     fn a_foreign_status_keeps_its_meaning() {
-        assert_eq!(
-            JuryError::from(Status::unavailable("gone")).code,
-            ErrorCode::Unreachable
-        );
-        assert_eq!(
-            JuryError::from(Status::unknown("?")).code,
-            ErrorCode::Internal
-        );
+        assert_eq!(JuryError::from(Status::unavailable("gone")).code, ErrorCode::Unreachable);
+        assert_eq!(JuryError::from(Status::unknown("?")).code, ErrorCode::Internal);
     }
 
     #[test]
     fn a_callers_mistake_never_counts_against_a_worker() {
-        for code in ErrorCode::ALL
-            .into_iter()
-            .filter(|code| code.is_worker_fault())
-        {
-            assert!(!matches!(
-                code,
-                ErrorCode::InvalidArgument | ErrorCode::WrongModel
-            ));
+        for code in ErrorCode::ALL.into_iter().filter(|code| code.is_worker_fault()) {
+            assert!(!matches!(code, ErrorCode::InvalidArgument | ErrorCode::WrongModel));
         }
     }
 }

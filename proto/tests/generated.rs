@@ -4,11 +4,7 @@
 
 use std::path::Path;
 
-const PROTOS: [&str; 3] = [
-    "jury/v1/types.proto",
-    "jury/v1/reward.proto",
-    "jury/v1/sampling.proto",
-];
+const PROTOS: [&str; 3] = ["jury/v1/types.proto", "jury/v1/reward.proto", "jury/v1/sampling.proto"];
 const GENERATED: [&str; 2] = ["jury.v1.rs", "jury.v1.bin"];
 
 #[test]
@@ -33,10 +29,7 @@ fn committed_code_is_what_the_contracts_generate() {
         // The descriptor set's bytes depend on protoc's version; the code's do not.
         if name.ends_with(".rs") {
             let on_disk = std::fs::read(committed.join(name)).unwrap_or_default();
-            assert!(
-                on_disk == generated,
-                "{name} is stale: run `make proto` and commit"
-            );
+            assert!(on_disk == generated, "{name} is stale: run `make proto` and commit");
         }
     }
 }

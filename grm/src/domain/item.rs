@@ -120,10 +120,7 @@ impl Query {
     /// The conversation as turns, oldest first.
     pub fn turns(&self) -> Vec<Turn> {
         match self {
-            Self::Text(text) => vec![Turn {
-                role: Role::User,
-                content: text.clone(),
-            }],
+            Self::Text(text) => vec![Turn { role: Role::User, content: text.clone() }],
             Self::Turns(turns) => turns.clone(),
         }
     }

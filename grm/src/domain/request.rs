@@ -94,28 +94,13 @@ impl ScoreRequest {
             format!("must be at most 2^53 - 1, is {}", self.seed)
         })?;
         if let Some(budget_ms) = self.budget_ms {
-            require(
-                budget_ms.get() <= limits::MAX_BUDGET_MS,
-                "budget_ms",
-                || {
-                    format!(
-                        "must be at most {} (one day), is {budget_ms}",
-                        limits::MAX_BUDGET_MS
-                    )
-                },
-            )?;
+            require(budget_ms.get() <= limits::MAX_BUDGET_MS, "budget_ms", || {
+                format!("must be at most {} (one day), is {budget_ms}", limits::MAX_BUDGET_MS)
+            })?;
         }
-        require(
-            self.request_id.len() <= limits::MAX_ID_BYTES,
-            "request_id",
-            || {
-                format!(
-                    "must be at most {} bytes, has {}",
-                    limits::MAX_ID_BYTES,
-                    self.request_id.len()
-                )
-            },
-        )
+        require(self.request_id.len() <= limits::MAX_ID_BYTES, "request_id", || {
+            format!("must be at most {} bytes, has {}", limits::MAX_ID_BYTES, self.request_id.len())
+        })
     }
 }
 
@@ -126,32 +111,19 @@ fn require(
     field: &'static str,
     problem: impl FnOnce() -> String,
 ) -> Result<(), RequestError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(RequestError {
-            field,
-            problem: problem(),
-        })
-    }
+    if holds { Ok(()) } else { Err(RequestError { field, problem: problem() }) }
 }
 
 fn validate_item(item: &Item) -> Result<(), RequestError> {
     let n_responses = item.responses.len();
     require(item.id.len() <= limits::MAX_ID_BYTES, "item.id", || {
-        format!(
-            "must be at most {} bytes, has {}",
-            limits::MAX_ID_BYTES,
-            item.id.len()
-        )
+        format!("must be at most {} bytes, has {}", limits::MAX_ID_BYTES, item.id.len())
     })?;
     require(!item.query.is_blank(), "item.query", || {
         "is empty; a response can only be judged against what was asked".to_owned()
     })?;
     if let super::Query::Turns(turns) = &item.query {
-        let ends_in_user = turns
-            .last()
-            .is_some_and(|turn| turn.role == super::Role::User);
+        let ends_in_user = turns.last().is_some_and(|turn| turn.role == super::Role::User);
         require(ends_in_user, "item.query", || {
             "a conversation must end in a user turn".to_owned()
         })?;
@@ -159,22 +131,12 @@ fn validate_item(item: &Item) -> Result<(), RequestError> {
     require(n_responses >= 1, "item.responses", || {
         "is empty; give at least 1 response".to_owned()
     })?;
-    require(
-        n_responses <= limits::MAX_RESPONSES,
-        "item.responses",
-        || {
-            format!(
-                "at most {} responses, has {n_responses}",
-                limits::MAX_RESPONSES
-            )
-        },
-    )?;
+    require(n_responses <= limits::MAX_RESPONSES, "item.responses", || {
+        format!("at most {} responses, has {n_responses}", limits::MAX_RESPONSES)
+    })?;
     let bytes = item_bytes(item);
     require(bytes <= limits::MAX_ITEM_BYTES, "item", || {
-        format!(
-            "at most {} bytes of text, has {bytes}",
-            limits::MAX_ITEM_BYTES
-        )
+        format!("at most {} bytes of text, has {bytes}", limits::MAX_ITEM_BYTES)
     })?;
     if let Some(best) = item.best {
         require(best < n_responses, "item.best", || {
@@ -183,10 +145,7 @@ fn validate_item(item: &Item) -> Result<(), RequestError> {
     }
     if let Some(labels) = &item.labels {
         require(labels.len() == n_responses, "item.labels", || {
-            format!(
-                "must have one label for each of {n_responses} responses, has {}",
-                labels.len()
-            )
+            format!("must have one label for each of {n_responses} responses, has {}", labels.len())
         })?;
     }
     Ok(())
@@ -195,11 +154,7 @@ fn validate_item(item: &Item) -> Result<(), RequestError> {
 fn item_bytes(item: &Item) -> usize {
     let of_list =
         |list: &Option<Vec<String>>| -> usize { list.iter().flatten().map(String::len).sum() };
-    item.query
-        .turns()
-        .iter()
-        .map(|turn| turn.content.len())
-        .sum::<usize>()
+    item.query.turns().iter().map(|turn| turn.content.len()).sum::<usize>()
         + item.responses.iter().map(String::len).sum::<usize>()
         + item.reference.as_ref().map_or(0, String::len)
         + of_list(&item.criteria)
@@ -207,13 +162,7 @@ fn item_bytes(item: &Item) -> usize {
 }
 
 fn validate_settings(settings: &Settings) -> Result<(), RequestError> {
-    let Settings {
-        k,
-        temperature,
-        top_p,
-        max_critique_tokens,
-        ..
-    } = *settings;
+    let Settings { k, temperature, top_p, max_critique_tokens, .. } = *settings;
     require((1..=limits::MAX_K).contains(&k), "k", || {
         format!("must be between 1 and {}, is {k}", limits::MAX_K)
     })?;
@@ -224,43 +173,20 @@ fn validate_settings(settings: &Settings) -> Result<(), RequestError> {
         format!("must be above 0 and at most 1, is {top_p}")
     })?;
     let critique_range = 1..=limits::MAX_CRITIQUE_TOKENS;
-    require(
-        critique_range.contains(&max_critique_tokens),
-        "max_critique_tokens",
-        || {
-            format!(
-                "must be between 1 and {}, is {max_critique_tokens}",
-                limits::MAX_CRITIQUE_TOKENS
-            )
-        },
-    )?;
-    require(
-        (0.0..=1.0).contains(&settings.min_readout_mass),
-        "min_readout_mass",
-        || format!("must be between 0 and 1, is {}", settings.min_readout_mass),
-    )?;
+    require(critique_range.contains(&max_critique_tokens), "max_critique_tokens", || {
+        format!("must be between 1 and {}, is {max_critique_tokens}", limits::MAX_CRITIQUE_TOKENS)
+    })?;
+    require((0.0..=1.0).contains(&settings.min_readout_mass), "min_readout_mass", || {
+        format!("must be between 0 and 1, is {}", settings.min_readout_mass)
+    })?;
     let scale = settings.scale;
-    require(
-        scale.min < scale.max && scale.min >= 0 && scale.max <= 100,
-        "scale",
-        || {
-            format!(
-                "must be 0 <= min < max <= 100, is {}..{}",
-                scale.min, scale.max
-            )
-        },
-    )?;
+    require(scale.min < scale.max && scale.min >= 0 && scale.max <= 100, "scale", || {
+        format!("must be 0 <= min < max <= 100, is {}..{}", scale.min, scale.max)
+    })?;
     let max_panel = settings.max_panel as usize;
-    require(
-        (2..=limits::MAX_RESPONSES).contains(&max_panel),
-        "max_panel",
-        || {
-            format!(
-                "must be between 2 and {}, is {max_panel}",
-                limits::MAX_RESPONSES
-            )
-        },
-    )
+    require((2..=limits::MAX_RESPONSES).contains(&max_panel), "max_panel", || {
+        format!("must be between 2 and {}, is {max_panel}", limits::MAX_RESPONSES)
+    })
 }
 
 #[cfg(test)]
@@ -288,31 +214,16 @@ mod tests {
     #[test]
     fn every_refusal_names_its_field_and_limit() {
         let error = broken(|r| r.item.responses.clear());
-        assert_eq!(
-            error.to_string(),
-            "item.responses: is empty; give at least 1 response"
-        );
-        assert_eq!(
-            broken(|r| r.item.query = Query::Text(" ".into())).field,
-            "item.query"
-        );
-        assert_eq!(
-            broken(|r| r.settings.k = 0).to_string(),
-            "k: must be between 1 and 256, is 0"
-        );
+        assert_eq!(error.to_string(), "item.responses: is empty; give at least 1 response");
+        assert_eq!(broken(|r| r.item.query = Query::Text(" ".into())).field, "item.query");
+        assert_eq!(broken(|r| r.settings.k = 0).to_string(), "k: must be between 1 and 256, is 0");
         assert_eq!(broken(|r| r.settings.k = 257).field, "k");
-        assert_eq!(
-            broken(|r| r.settings.temperature = f64::NAN).field,
-            "temperature"
-        );
+        assert_eq!(broken(|r| r.settings.temperature = f64::NAN).field, "temperature");
         assert_eq!(broken(|r| r.settings.top_p = 0.0).field, "top_p");
         assert_eq!(broken(|r| r.seed = 1 << 53).field, "seed");
         assert_eq!(broken(|r| r.min_samples = Some(9)).field, "min_samples");
         assert_eq!(broken(|r| r.item.best = Some(2)).field, "item.best");
-        assert_eq!(
-            broken(|r| r.item.labels = Some(vec![1.0])).field,
-            "item.labels"
-        );
+        assert_eq!(broken(|r| r.item.labels = Some(vec![1.0])).field, "item.labels");
     }
 
     #[test]

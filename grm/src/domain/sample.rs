@@ -137,12 +137,7 @@ impl Sample {
             spec,
             principles: String::new(),
             critique: String::new(),
-            outcome: Outcome::Failed {
-                failure: Failure {
-                    kind,
-                    detail: detail.into(),
-                },
-            },
+            outcome: Outcome::Failed { failure: Failure { kind, detail: detail.into() } },
             finish: Finish::None,
             issues: Vec::new(),
             prompt_tokens: 0,
@@ -172,9 +167,6 @@ impl Sample {
 impl FailureKind {
     /// True when the model's own output is the cause.
     pub fn is_parse(self) -> bool {
-        matches!(
-            self,
-            Self::NoBox | Self::WrongCount | Self::OutOfRange | Self::LowReadoutMass
-        )
+        matches!(self, Self::NoBox | Self::WrongCount | Self::OutOfRange | Self::LowReadoutMass)
     }
 }

@@ -95,9 +95,7 @@ impl Scale {
 
     /// The legal scores as text, lowest first.
     pub fn choices(self) -> Vec<String> {
-        (self.min..=self.max)
-            .map(|score| score.to_string())
-            .collect()
+        (self.min..=self.max).map(|score| score.to_string()).collect()
     }
 }
 

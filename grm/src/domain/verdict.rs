@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Sample, Settings};
+use super::{FailureKind, Outcome, Sample, Settings};
 
 /// The answer to one request. Everything outside `run` is byte-stable for [`Status::Ok`] where
 /// the backend is [`Reproducible::Bitwise`].
@@ -179,4 +179,29 @@ pub struct RunReport {
     pub hedged: u32,
     /// Ids of the workers that delivered samples, sorted.
     pub workers: Vec<String>,
+}
+
+// === impl Counts ===
+
+impl Counts {
+    /// Counts the outcomes of every planned sample; `voted` comes from the ballot.
+    pub fn of(samples: &[Sample], voted: u32) -> Self {
+        let mut counts = Self { voted, ..Self::default() };
+        for sample in samples {
+            counts.asked += 1;
+            match &sample.outcome {
+                Outcome::Scored(scores) => {
+                    counts.valid += 1;
+                    counts.forced += u32::from(scores.forced);
+                }
+                Outcome::Failed { failure } => match failure.kind {
+                    kind if kind.is_parse() => counts.parse_failed += 1,
+                    FailureKind::TimedOut => counts.timed_out += 1,
+                    FailureKind::NotNeeded => counts.not_needed += 1,
+                    _ => counts.failed += 1,
+                },
+            }
+        }
+        counts
+    }
 }

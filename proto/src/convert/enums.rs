@@ -92,10 +92,9 @@ impl TryFrom<v1::Role> for domain::Role {
             v1::Role::System => Ok(Self::System),
             v1::Role::User => Ok(Self::User),
             v1::Role::Assistant => Ok(Self::Assistant),
-            v1::Role::Unspecified => Err(JuryError::invalid(
-                "role",
-                "must be system, user or assistant",
-            )),
+            v1::Role::Unspecified => {
+                Err(JuryError::invalid("role", "must be system, user or assistant"))
+            }
         }
     }
 }

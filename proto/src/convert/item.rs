@@ -27,11 +27,7 @@ impl TryFrom<v1::Item> for Item {
     type Error = JuryError;
 
     fn try_from(item: v1::Item) -> Result<Self, JuryError> {
-        let turns = item
-            .query
-            .into_iter()
-            .map(TryInto::try_into)
-            .collect::<Result<_, _>>()?;
+        let turns = item.query.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
         Ok(Self {
             id: item.id,
             source: item.source,
@@ -49,10 +45,7 @@ impl TryFrom<v1::Item> for Item {
 
 impl From<Turn> for v1::Turn {
     fn from(turn: Turn) -> Self {
-        Self {
-            role: v1::Role::from(turn.role).into(),
-            content: turn.content,
-        }
+        Self { role: v1::Role::from(turn.role).into(), content: turn.content }
     }
 }
 
@@ -64,24 +57,14 @@ impl TryFrom<v1::Turn> for Turn {
             .role()
             .try_into()
             .map_err(|error: JuryError| JuryError::invalid("item.query.role", error.message))?;
-        Ok(Self {
-            role,
-            content: turn.content,
-        })
+        Ok(Self { role, content: turn.content })
     }
 }
 
 /// One user turn and a plain text are the same query; both read as [`Query::Text`].
 fn query_from_turns(turns: Vec<Turn>) -> Query {
     match <[Turn; 1]>::try_from(turns) {
-        Ok(
-            [
-                Turn {
-                    role: Role::User,
-                    content,
-                },
-            ],
-        ) => Query::Text(content),
+        Ok([Turn { role: Role::User, content }]) => Query::Text(content),
         Ok(single) => Query::Turns(single.into()),
         Err(turns) => Query::Turns(turns),
     }

@@ -8,21 +8,13 @@ use crate::v1;
 
 impl From<SampleSpec> for v1::SampleSpec {
     fn from(spec: SampleSpec) -> Self {
-        Self {
-            index: spec.index,
-            seed: spec.seed,
-            order: indices_to_pb(&spec.order),
-        }
+        Self { index: spec.index, seed: spec.seed, order: indices_to_pb(&spec.order) }
     }
 }
 
 impl From<v1::SampleSpec> for SampleSpec {
     fn from(spec: v1::SampleSpec) -> Self {
-        Self {
-            index: spec.index,
-            seed: spec.seed,
-            order: indices_from_pb(spec.order),
-        }
+        Self { index: spec.index, seed: spec.seed, order: indices_from_pb(spec.order) }
     }
 }
 
@@ -34,11 +26,7 @@ impl From<Sample> for v1::Sample {
             critique: sample.critique,
             outcome: Some(sample.outcome.into()),
             finish: v1::Finish::from(sample.finish).into(),
-            issues: sample
-                .issues
-                .into_iter()
-                .map(|issue| v1::Issue::from(issue).into())
-                .collect(),
+            issues: sample.issues.into_iter().map(|issue| v1::Issue::from(issue).into()).collect(),
             prompt_tokens: sample.prompt_tokens,
             generated_tokens: sample.generated_tokens,
         }
@@ -88,9 +76,7 @@ impl From<v1::sample::Outcome> for Outcome {
     fn from(outcome: v1::sample::Outcome) -> Self {
         match outcome {
             v1::sample::Outcome::Scores(scores) => Self::Scored(scores.into()),
-            v1::sample::Outcome::Failure(failure) => Self::Failed {
-                failure: failure.into(),
-            },
+            v1::sample::Outcome::Failure(failure) => Self::Failed { failure: failure.into() },
         }
     }
 }
@@ -128,18 +114,12 @@ impl From<v1::Scores> for Scores {
 
 impl From<Failure> for v1::Failure {
     fn from(failure: Failure) -> Self {
-        Self {
-            kind: v1::FailureKind::from(failure.kind).into(),
-            detail: failure.detail,
-        }
+        Self { kind: v1::FailureKind::from(failure.kind).into(), detail: failure.detail }
     }
 }
 
 impl From<v1::Failure> for Failure {
     fn from(failure: v1::Failure) -> Self {
-        Self {
-            kind: failure.kind().into(),
-            detail: failure.detail,
-        }
+        Self { kind: failure.kind().into(), detail: failure.detail }
     }
 }

@@ -93,10 +93,7 @@ impl TryFrom<v1::SampleGroup> for SampleGroup {
     fn try_from(group: v1::SampleGroup) -> Result<Self, JuryError> {
         let samples: Vec<SampleSpec> = group.samples.into_iter().map(Into::into).collect();
         let Some(first) = samples.first() else {
-            return Err(JuryError::invalid(
-                "start.samples",
-                "is empty; give at least 1 sample",
-            ));
+            return Err(JuryError::invalid("start.samples", "is empty; give at least 1 sample"));
         };
         if first.order.is_empty() || samples.iter().any(|spec| spec.order != first.order) {
             return Err(JuryError::invalid(
@@ -148,11 +145,7 @@ impl From<Span> for v1::Span {
             Trust::Trusted => v1::Trust::Trusted,
             Trust::Untrusted => v1::Trust::Untrusted,
         };
-        Self {
-            text: span.text,
-            trust: trust.into(),
-            response: span.response.map(index_to_pb),
-        }
+        Self { text: span.text, trust: trust.into(), response: span.response.map(index_to_pb) }
     }
 }
 
@@ -163,11 +156,7 @@ impl From<v1::Span> for Span {
             v1::Trust::Trusted => Trust::Trusted,
             v1::Trust::Untrusted | v1::Trust::Unspecified => Trust::Untrusted,
         };
-        Self {
-            text: span.text,
-            trust,
-            response: span.response.map(|index| index as usize),
-        }
+        Self { text: span.text, trust, response: span.response.map(|index| index as usize) }
     }
 }
 
@@ -227,11 +216,7 @@ impl From<WorkerInfo> for v1::GetInfoResponse {
             context_tokens: info.context_tokens,
             reproducible: v1::Reproducible::from(info.reproducible).into(),
             version: info.version,
-            load: Some(v1::Load {
-                running: 0,
-                queued: 0,
-                capacity: info.capacity,
-            }),
+            load: Some(v1::Load { running: 0, queued: 0, capacity: info.capacity }),
             roles: vec![v1::WorkerRole::Grm.into()],
         }
     }

@@ -14,10 +14,7 @@ impl From<Settings> for v1::Settings {
             max_critique_tokens: Some(settings.max_critique_tokens),
             readout: v1::Readout::from(settings.readout).into(),
             min_readout_mass: Some(settings.min_readout_mass),
-            scale: Some(v1::Scale {
-                min: settings.scale.min,
-                max: settings.scale.max,
-            }),
+            scale: Some(v1::Scale { min: settings.scale.min, max: settings.scale.max }),
             max_panel: Some(settings.max_panel),
         }
     }
@@ -34,13 +31,10 @@ impl From<v1::Settings> for Settings {
             max_critique_tokens: settings
                 .max_critique_tokens
                 .unwrap_or(default.max_critique_tokens),
-            min_readout_mass: settings
-                .min_readout_mass
-                .unwrap_or(default.min_readout_mass),
-            scale: settings.scale.map_or(default.scale, |scale| Scale {
-                min: scale.min,
-                max: scale.max,
-            }),
+            min_readout_mass: settings.min_readout_mass.unwrap_or(default.min_readout_mass),
+            scale: settings
+                .scale
+                .map_or(default.scale, |scale| Scale { min: scale.min, max: scale.max }),
             max_panel: settings.max_panel.unwrap_or(default.max_panel),
         }
     }

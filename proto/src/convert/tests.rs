@@ -17,57 +17,34 @@ fn item() -> impl Strategy<Value = Item> {
         text().prop_map(|text| Query::Text(format!("q{text}"))),
         text().prop_map(|content| {
             Query::Turns(vec![
-                Turn {
-                    role: Role::Assistant,
-                    content,
-                },
-                Turn {
-                    role: Role::User,
-                    content: "ask".into(),
-                },
+                Turn { role: Role::Assistant, content },
+                Turn { role: Role::User, content: "ask".into() },
             ])
         }),
     ];
     let responses = prop::collection::vec(text(), 1..5);
     let list = || prop::option::of(prop::collection::vec(text(), 1..3));
-    (
-        text(),
-        query,
-        responses,
-        prop::option::of(text()),
-        list(),
-        list(),
-        any::<bool>(),
+    (text(), query, responses, prop::option::of(text()), list(), list(), any::<bool>()).prop_map(
+        |(id, query, responses, reference, criteria, principles, labelled)| Item {
+            id,
+            source: reference.clone(),
+            query,
+            best: labelled.then_some(0),
+            labels: labelled.then(|| vec![0.25; responses.len()]),
+            category: None,
+            responses,
+            reference,
+            criteria,
+            principles,
+        },
     )
-        .prop_map(
-            |(id, query, responses, reference, criteria, principles, labelled)| Item {
-                id,
-                source: reference.clone(),
-                query,
-                best: labelled.then_some(0),
-                labels: labelled.then(|| vec![0.25; responses.len()]),
-                category: None,
-                responses,
-                reference,
-                criteria,
-                principles,
-            },
-        )
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
     let readout = prop::sample::select(vec![Readout::Free, Readout::Sampled, Readout::Expected]);
-    (
-        1..=limits::MAX_K,
-        0.0..2.0f64,
-        0.1..1.0f64,
-        1u32..999,
-        readout,
-        0.0..1.0f64,
-        2u32..64,
-    )
-        .prop_map(
-            |(k, temperature, top_p, max_critique_tokens, readout, mass, max_panel)| Settings {
+    (1..=limits::MAX_K, 0.0..2.0f64, 0.1..1.0f64, 1u32..999, readout, 0.0..1.0f64, 2u32..64)
+        .prop_map(|(k, temperature, top_p, max_critique_tokens, readout, mass, max_panel)| {
+            Settings {
                 k,
                 temperature,
                 top_p,
@@ -76,8 +53,8 @@ fn settings() -> impl Strategy<Value = Settings> {
                 min_readout_mass: mass,
                 scale: Scale::BINARY,
                 max_panel,
-            },
-        )
+            }
+        })
 }
 
 fn sample() -> impl Strategy<Value = Sample> {
@@ -90,23 +67,11 @@ fn sample() -> impl Strategy<Value = Sample> {
         })
     });
     let failed = text().prop_map(|detail| Outcome::Failed {
-        failure: Failure {
-            kind: FailureKind::WrongCount,
-            detail,
-        },
+        failure: Failure { kind: FailureKind::WrongCount, detail },
     });
-    (
-        0u32..99,
-        0..limits::MAX_SEED,
-        text(),
-        prop_oneof![scores, failed],
-    )
-        .prop_map(|(index, seed, critique, outcome)| Sample {
-            spec: SampleSpec {
-                index,
-                seed,
-                order: vec![3, 1],
-            },
+    (0u32..99, 0..limits::MAX_SEED, text(), prop_oneof![scores, failed]).prop_map(
+        |(index, seed, critique, outcome)| Sample {
+            spec: SampleSpec { index, seed, order: vec![3, 1] },
             principles: "p".into(),
             critique,
             outcome,
@@ -114,16 +79,14 @@ fn sample() -> impl Strategy<Value = Sample> {
             issues: vec![Issue::BareBrackets, Issue::Fraction],
             prompt_tokens: 17,
             generated_tokens: index,
-        })
+        },
+    )
 }
 
 fn verdict() -> impl Strategy<Value = Verdict> {
     let samples = prop::option::of(prop::collection::vec(sample(), 0..3));
     (settings(), samples, prop::option::of(0.0..10.0f64)).prop_map(|(settings, samples, reward)| {
-        let reason = Reason {
-            code: ReasonCode::Budget,
-            detail: "2 of 8".into(),
-        };
+        let reason = Reason { code: ReasonCode::Budget, detail: "2 of 8".into() };
         Verdict {
             item_id: "i".into(),
             status: Status::Partial,
@@ -134,17 +97,8 @@ fn verdict() -> impl Strategy<Value = Verdict> {
             confidence: reward,
             agreement: None,
             stopped_by: StoppedBy::Budget,
-            counts: Counts {
-                asked: 8,
-                valid: 4,
-                voted: 4,
-                timed_out: 4,
-                ..Counts::default()
-            },
-            usage: Usage {
-                prompt_tokens: 9,
-                generated_tokens: 99,
-            },
+            counts: Counts { asked: 8, valid: 4, voted: 4, timed_out: 4, ..Counts::default() },
+            usage: Usage { prompt_tokens: 9, generated_tokens: 99 },
             provenance: Provenance {
                 model: Some("m".into()),
                 model_digest: None,
@@ -158,11 +112,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
                 version: "0".into(),
             },
             samples,
-            run: RunReport {
-                workers: vec!["w".into()],
-                total_ms: 5,
-                ..RunReport::default()
-            },
+            run: RunReport { workers: vec!["w".into()], total_ms: 5, ..RunReport::default() },
         }
     })
 }
@@ -227,37 +177,21 @@ fn an_empty_message_takes_every_default_but_the_item() {
 fn a_zero_on_the_wire_is_a_zero_and_not_a_default() {
     let request = v1::ScoreRequest {
         item: Some(v1::Item {
-            query: vec![v1::Turn {
-                role: v1::Role::User.into(),
-                content: "q".into(),
-            }],
+            query: vec![v1::Turn { role: v1::Role::User.into(), content: "q".into() }],
             responses: vec!["a".into()],
             ..v1::Item::default()
         }),
-        settings: Some(v1::Settings {
-            k: Some(0),
-            ..v1::Settings::default()
-        }),
+        settings: Some(v1::Settings { k: Some(0), ..v1::Settings::default() }),
         ..v1::ScoreRequest::default()
     };
     let error = ScoreRequest::try_from(request).unwrap_err();
-    assert_eq!(
-        (error.code, error.field.as_deref()),
-        (ErrorCode::InvalidArgument, Some("k"))
-    );
+    assert_eq!((error.code, error.field.as_deref()), (ErrorCode::InvalidArgument, Some("k")));
 }
 
 #[test]
 fn a_sample_with_too_few_scores_is_refused() {
-    let scores = v1::Scores {
-        scores: vec![7.0],
-        ..v1::Scores::default()
-    };
-    let spec = v1::SampleSpec {
-        index: 0,
-        seed: 0,
-        order: vec![0, 1],
-    };
+    let scores = v1::Scores { scores: vec![7.0], ..v1::Scores::default() };
+    let spec = v1::SampleSpec { index: 0, seed: 0, order: vec![0, 1] };
     let sample = v1::Sample {
         spec: Some(spec),
         outcome: Some(v1::sample::Outcome::Scores(scores)),

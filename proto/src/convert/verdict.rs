@@ -13,10 +13,7 @@ impl From<Verdict> for v1::Verdict {
             item_id: verdict.item_id,
             status: v1::VerdictStatus::from(verdict.status).into(),
             rewards: rewards
-                .map(|(value, reason)| v1::Reward {
-                    value,
-                    reason: reason.map(Into::into),
-                })
+                .map(|(value, reason)| v1::Reward { value, reason: reason.map(Into::into) })
                 .collect(),
             pick: verdict.pick.map(index_to_pb),
             tied: indices_to_pb(&verdict.tied),
@@ -27,12 +24,7 @@ impl From<Verdict> for v1::Verdict {
             usage: Some(verdict.usage.into()),
             provenance: Some(verdict.provenance.into()),
             includes_samples: verdict.samples.is_some(),
-            samples: verdict
-                .samples
-                .into_iter()
-                .flatten()
-                .map(Into::into)
-                .collect(),
+            samples: verdict.samples.into_iter().flatten().map(Into::into).collect(),
             run: Some(verdict.run.into()),
         }
     }
@@ -44,11 +36,8 @@ impl TryFrom<v1::Verdict> for Verdict {
     fn try_from(verdict: v1::Verdict) -> Result<Self, JuryError> {
         let status = verdict.status().into();
         let stopped_by = verdict.stopped_by().into();
-        let samples = verdict
-            .samples
-            .into_iter()
-            .map(TryInto::try_into)
-            .collect::<Result<Vec<_>, _>>()?;
+        let samples =
+            verdict.samples.into_iter().map(TryInto::try_into).collect::<Result<Vec<_>, _>>()?;
         let (rewards, reasons) = verdict
             .rewards
             .into_iter()
@@ -111,19 +100,13 @@ impl TryFrom<v1::Provenance> for Provenance {
 
 impl From<Reason> for v1::Reason {
     fn from(reason: Reason) -> Self {
-        Self {
-            code: v1::ReasonCode::from(reason.code).into(),
-            detail: reason.detail,
-        }
+        Self { code: v1::ReasonCode::from(reason.code).into(), detail: reason.detail }
     }
 }
 
 impl From<v1::Reason> for Reason {
     fn from(reason: v1::Reason) -> Self {
-        Self {
-            code: reason.code().into(),
-            detail: reason.detail,
-        }
+        Self { code: reason.code().into(), detail: reason.detail }
     }
 }
 

@@ -1,0 +1,141 @@
+//! What the coordinator counts. Every series exists from the start, at zero.
+
+use jury_grm::domain::{Status, Verdict};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Seconds; critiques take from one to several hundred on a CPU.
+const SECONDS_BUCKETS: [f64; 12] =
+    [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+
+/// The coordinator's series.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    samples: Family<SampleLabels, Counter>,
+    request_seconds: Histogram,
+    queue_seconds: Histogram,
+    reissued: Counter,
+    wasted_tokens: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    outcome: RequestOutcome,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum RequestOutcome {
+    Ok,
+    Partial,
+    Unscored,
+    Refused,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SampleLabels {
+    outcome: SampleOutcome,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+enum SampleOutcome {
+    Valid,
+    ParseFailed,
+    TimedOut,
+    Failed,
+    NotNeeded,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Registers every series.
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            requests: Family::default(),
+            samples: Family::default(),
+            request_seconds: Histogram::new(SECONDS_BUCKETS),
+            queue_seconds: Histogram::new(SECONDS_BUCKETS),
+            reissued: Counter::default(),
+            wasted_tokens: Counter::default(),
+        };
+        for outcome in [
+            RequestOutcome::Ok,
+            RequestOutcome::Partial,
+            RequestOutcome::Unscored,
+            RequestOutcome::Refused,
+        ] {
+            drop(metrics.requests.get_or_create(&RequestLabels { outcome }));
+        }
+        for outcome in [
+            SampleOutcome::Valid,
+            SampleOutcome::ParseFailed,
+            SampleOutcome::TimedOut,
+            SampleOutcome::Failed,
+            SampleOutcome::NotNeeded,
+        ] {
+            drop(metrics.samples.get_or_create(&SampleLabels { outcome }));
+        }
+        let part = registry.sub_registry_with_prefix("jury_coordinator");
+        part.register("requests", "Requests answered, by outcome", metrics.requests.clone());
+        part.register("samples", "Planned samples, by final outcome", metrics.samples.clone());
+        part.register(
+            "request_seconds",
+            "Seconds from a request's arrival to its answer",
+            metrics.request_seconds.clone(),
+        );
+        part.register(
+            "queue_seconds",
+            "Seconds that a request waited for admission",
+            metrics.queue_seconds.clone(),
+        );
+        part.register(
+            "samples_reissued",
+            "Samples drawn again after their worker was lost",
+            metrics.reissued.clone(),
+        );
+        part.register(
+            "wasted_tokens",
+            "Tokens generated for nothing",
+            metrics.wasted_tokens.clone(),
+        );
+        metrics
+    }
+
+    /// A request was answered.
+    pub(crate) fn record_verdict(&self, verdict: &Verdict) {
+        let outcome = match verdict.status {
+            Status::Ok => RequestOutcome::Ok,
+            Status::Partial => RequestOutcome::Partial,
+            Status::Unscored => RequestOutcome::Unscored,
+        };
+        self.requests.get_or_create(&RequestLabels { outcome }).inc();
+        let counts = &verdict.counts;
+        for (outcome, n) in [
+            (SampleOutcome::Valid, counts.valid),
+            (SampleOutcome::ParseFailed, counts.parse_failed),
+            (SampleOutcome::TimedOut, counts.timed_out),
+            (SampleOutcome::Failed, counts.failed),
+            (SampleOutcome::NotNeeded, counts.not_needed),
+        ] {
+            self.samples.get_or_create(&SampleLabels { outcome }).inc_by(n.into());
+        }
+        self.request_seconds.observe(seconds(verdict.run.total_ms));
+        self.queue_seconds.observe(seconds(verdict.run.queue_ms));
+        self.reissued.inc_by(verdict.run.reissued.into());
+        self.wasted_tokens.inc_by(verdict.run.wasted_tokens);
+    }
+
+    /// A request was answered with an error.
+    pub(crate) fn record_refused(&self) {
+        self.requests.get_or_create(&RequestLabels { outcome: RequestOutcome::Refused }).inc();
+    }
+}
+
+fn seconds(milliseconds: u64) -> f64 {
+    std::time::Duration::from_millis(milliseconds).as_secs_f64()
+}

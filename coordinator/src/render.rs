@@ -1,0 +1,51 @@
+//! Renders the prompt of every distinct order of a plan.
+
+use std::collections::BTreeMap;
+
+use jury_grm::domain::ScoreRequest;
+use jury_grm::plan::Plan;
+use jury_grm::prompt::{Message, PromptInput, Template, Variant};
+use jury_proto::{ErrorCode, JuryError};
+
+/// The prompts of a plan.
+#[derive(Debug, Clone)]
+pub(crate) struct Rendered {
+    /// One prompt an order.
+    pub(crate) prompts: BTreeMap<Vec<usize>, Vec<Message>>,
+    /// Marker lines that were escaped, in the prompt that has most: orders of one panel agree.
+    pub(crate) escaped_markers: u32,
+    /// Digest of template, parser and guide.
+    pub(crate) method_digest: String,
+}
+
+/// Renders every order of `plan` once.
+///
+/// # Errors
+/// A template that fails on this item is a fault of the configuration: [`ErrorCode::Internal`].
+pub(crate) fn render(
+    template: &Template,
+    request: &ScoreRequest,
+    plan: &Plan,
+) -> Result<Rendered, JuryError> {
+    let mut prompts = BTreeMap::new();
+    let mut escaped_markers = 0;
+    for spec in &plan.samples {
+        if prompts.contains_key(&spec.order) {
+            continue;
+        }
+        let rendered = template
+            .render(&PromptInput {
+                item: &request.item,
+                order: &spec.order,
+                scale: request.settings.scale,
+                variant: Variant::Plain,
+            })
+            .map_err(|error| {
+                JuryError::new(ErrorCode::Internal, format!("the prompt template failed: {error}"))
+            })?;
+        escaped_markers = escaped_markers.max(rendered.escaped_markers);
+        prompts.insert(spec.order.clone(), rendered.messages);
+    }
+    let method_digest = jury_grm::method_digest(template);
+    Ok(Rendered { prompts, escaped_markers, method_digest })
+}

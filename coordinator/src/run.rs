@@ -1,0 +1,38 @@
+//! Serves a coordinator until told to stop: not serving first, then drain, then cut.
+
+use jury_fabric::transport::{self, HealthHandle, Listener, ServeError, ServerConfig};
+use jury_proto::v1::reward_service_server::RewardServiceServer;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::pipeline::Coordinator;
+use crate::service::Service;
+
+/// Serves `jury.v1.RewardService` on `listener` until `shutdown`, then lets what runs finish
+/// within the server's grace.
+///
+/// # Errors
+/// [`ServeError`] when the listener fails.
+pub async fn run(
+    coordinator: Coordinator,
+    listener: Listener,
+    config: ServerConfig,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let service = RewardServiceServer::new(Service::new(coordinator.clone()))
+        .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(transport::MAX_MESSAGE_BYTES);
+    let health = HealthHandle::new(&["jury.v1.RewardService"]);
+    health.set_serving();
+    let stop_serving = CancellationToken::new();
+    tokio::spawn({
+        let (health, stop_serving) = (health.clone(), stop_serving.clone());
+        async move {
+            shutdown.cancelled().await;
+            health.set_not_serving();
+            coordinator.close();
+            stop_serving.cancel();
+        }
+    });
+    transport::serve(Routes::new(service), health, listener, stop_serving, config).await
+}

@@ -1,0 +1,159 @@
+//! The edge: protobuf to domain once, verdicts and errors back. Nothing past this file sees a
+//! `Status`.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use jury_fabric::{deadline, trace};
+use jury_grm::domain::{ScoreRequest, Verdict};
+use jury_proto::v1::reward_service_server::RewardService;
+use jury_proto::v1::{self, score_stream_response};
+use jury_proto::{ErrorCode, JuryError};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument;
+
+use crate::pipeline::Coordinator;
+
+/// Answers of a stream that may wait for the caller to read them.
+const STREAM_BACKLOG: usize = 16;
+
+/// `jury.v1.RewardService` over a [`Coordinator`].
+#[derive(Clone)]
+pub(crate) struct Service {
+    coordinator: Coordinator,
+}
+
+// === impl Service ===
+
+impl Service {
+    pub(crate) fn new(coordinator: Coordinator) -> Self {
+        Self { coordinator }
+    }
+
+    /// Reads and judges one request. The budget is the request's own, or 90 % of the call's
+    /// deadline, or the coordinator's default.
+    async fn score_one(
+        &self,
+        request: v1::ScoreRequest,
+        call_deadline: Option<Duration>,
+    ) -> Result<Verdict, JuryError> {
+        let read = ScoreRequest::try_from(request).inspect_err(|_| self.coordinator.refused());
+        let mut request = read?;
+        if request.budget_ms.is_none() {
+            request.budget_ms = call_deadline.and_then(|call_deadline| {
+                let budget = deadline::budget_within(call_deadline).as_millis();
+                NonZeroU64::new(u64::try_from(budget).unwrap_or(u64::MAX))
+            });
+        }
+        self.coordinator.score(request).await
+    }
+}
+
+#[tonic::async_trait]
+impl RewardService for Service {
+    async fn score(
+        &self,
+        request: Request<v1::ScoreRequest>,
+    ) -> Result<Response<v1::ScoreResponse>, Status> {
+        let span = trace::server_span("score", request.metadata());
+        let call_deadline = deadline::of_call(request.metadata());
+        let verdict =
+            self.score_one(request.into_inner(), call_deadline).instrument(span).await?;
+        Ok(Response::new(v1::ScoreResponse { verdict: Some(verdict.into()) }))
+    }
+
+    type ScoreStreamStream = BoxStream<'static, Result<v1::ScoreStreamResponse, Status>>;
+
+    async fn score_stream(
+        &self,
+        request: Request<Streaming<v1::ScoreStreamRequest>>,
+    ) -> Result<Response<Self::ScoreStreamStream>, Status> {
+        let span = trace::server_span("score_stream", request.metadata());
+        let requests = request.into_inner();
+        let (answers, answered) = mpsc::channel(STREAM_BACKLOG);
+        tokio::spawn(answer_stream(self.clone(), requests, answers).instrument(span));
+        Ok(Response::new(ReceiverStream::new(answered).boxed()))
+    }
+
+    async fn get_status(
+        &self,
+        _request: Request<v1::GetStatusRequest>,
+    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+        Ok(Response::new(self.coordinator.status()))
+    }
+}
+
+/// Judges the items of a stream side by side. Reading stops while as many are under way as may
+/// be, which is what holds a fast caller back; all of it stops when the caller goes away.
+async fn answer_stream(
+    service: Service,
+    mut requests: Streaming<v1::ScoreStreamRequest>,
+    answers: mpsc::Sender<Result<v1::ScoreStreamResponse, Status>>,
+) {
+    let places = Arc::new(Semaphore::new(service.coordinator.stream_concurrency()));
+    let mut under_way = tokio::task::JoinSet::new();
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
+        let request = tokio::select! {
+            () = answers.closed() => return,
+            request = requests.message() => request,
+        };
+        match request {
+            Ok(Some(request)) => {
+                let (service, answers) = (service.clone(), answers.clone());
+                let judged = async move {
+                    let answer = answer_one(&service, request).await;
+                    drop(answers.send(Ok(answer)).await);
+                    drop(place);
+                };
+                under_way.spawn(judged.in_current_span());
+            }
+            Ok(None) => break,
+            Err(status) => {
+                drop(answers.send(Err(status)).await);
+                break;
+            }
+        }
+        while under_way.join_next().now_or_never().flatten().is_some() {}
+    }
+    tokio::select! {
+        () = answers.closed() => {}
+        () = async { while under_way.join_next().await.is_some() {} } => {}
+    }
+}
+
+async fn answer_one(service: &Service, request: v1::ScoreStreamRequest) -> v1::ScoreStreamResponse {
+    let sequence = request.sequence;
+    let judged = match request.request {
+        Some(request) => service.score_one(request, None).await,
+        None => Err(JuryError::invalid("request", "is missing")),
+    };
+    let result = match judged {
+        Ok(verdict) => score_stream_response::Result::Verdict(verdict.into()),
+        Err(error) => score_stream_response::Result::Error(in_band(error)),
+    };
+    v1::ScoreStreamResponse { sequence, result: Some(result) }
+}
+
+fn in_band(error: JuryError) -> v1::ScoreError {
+    let retry_delay_ms = error.retry_delay.map(|delay| {
+        u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)
+    });
+    v1::ScoreError {
+        grpc_code: error.code.grpc() as i32,
+        reason: error.code.name().to_owned(),
+        message: error.message,
+        field: error.field.unwrap_or_default(),
+        retry_delay_ms,
+    }
+}
+
+/// A coordinator that is going down takes nothing new.
+pub(crate) fn shutting_down() -> JuryError {
+    JuryError::new(ErrorCode::ShuttingDown, "the coordinator is going down; try another")
+}

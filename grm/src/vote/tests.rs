@@ -1,0 +1,158 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::{Counts, FailureKind, Finish, Outcome, SampleSpec, Scores};
+
+fn sample(index: u32, order: &[usize], scores: &[f64]) -> Sample {
+    let spec = SampleSpec { index, seed: 31 * u64::from(index), order: order.to_vec() };
+    Sample {
+        outcome: Outcome::Scored(Scores {
+            scores: scores.to_vec(),
+            score_distribution: None,
+            readout_mass: None,
+            forced: false,
+        }),
+        finish: Finish::Box,
+        ..Sample::failed(spec, FailureKind::NoBox, "")
+    }
+}
+
+fn failed(index: u32) -> Sample {
+    let spec = SampleSpec { index, seed: 0, order: vec![0, 1] };
+    Sample::failed(spec, FailureKind::NoBox, "no box")
+}
+
+#[test]
+fn the_papers_vector_sums_to_20_and_27() {
+    let samples = [
+        sample(0, &[0, 1], &[8.0, 8.0]),
+        sample(1, &[1, 0], &[9.0, 5.0]),
+        sample(2, &[1, 0], &[10.0, 7.0]),
+    ];
+    let ballot = vote(&[0, 1], &samples);
+    assert_eq!(ballot.rewards, [Some(20.0 / 3.0), Some(27.0 / 3.0)]);
+    assert_eq!(ballot.pick, Some(1));
+    assert_eq!(ballot.agreement, Some((0.5 + 1.0 + 1.0) / 3.0));
+}
+
+#[test]
+fn a_tie_goes_to_the_lowest_index_and_is_listed() {
+    let samples = [sample(0, &[0, 1, 2], &[3.0, 7.0, 7.0])];
+    let ballot = vote(&[0, 1, 2], &samples);
+    assert_eq!((ballot.pick, ballot.tied), (Some(1), vec![1, 2]));
+    assert_eq!(ballot.agreement, Some(0.5));
+}
+
+#[test]
+fn a_failed_sample_is_no_zero() {
+    let samples = [sample(0, &[0, 1], &[8.0, 4.0]), failed(1)];
+    let ballot = vote(&[0, 1], &samples);
+    assert_eq!(ballot.rewards, [Some(8.0), Some(4.0)]);
+    assert_eq!(ballot.voted, 1);
+}
+
+#[test]
+fn without_a_valid_sample_there_is_no_reward_and_no_pick() {
+    assert_eq!(vote(&[0, 1], &[failed(0), failed(1)]), Ballot::none(2));
+}
+
+#[test]
+fn a_single_response_has_a_reward_and_no_pick() {
+    let ballot = vote(&[0], &[sample(0, &[0], &[6.0])]);
+    assert_eq!((ballot.rewards, ballot.pick), (vec![Some(6.0)], None));
+    assert_eq!((ballot.agreement, ballot.confidence), (None, None));
+}
+
+#[test]
+fn identical_responses_share_reward_and_tie() {
+    let samples = [sample(0, &[0, 1], &[8.0, 2.0]), sample(1, &[1, 0], &[3.0, 9.0])];
+    let ballot = vote(&[0, 1, 0], &samples);
+    assert_eq!(ballot.rewards, [Some(8.5), Some(2.5), Some(8.5)]);
+    assert_eq!((ballot.pick, ballot.tied), (Some(0), vec![0, 2]));
+    assert_eq!((ballot.agreement, ballot.confidence), (Some(1.0), Some(1.0)));
+}
+
+#[test]
+fn a_panel_votes_only_on_what_it_showed() {
+    let samples = [sample(0, &[0, 1], &[8.0, 2.0]), sample(1, &[2], &[9.0])];
+    let ballot = vote(&[0, 1, 2, 3], &samples);
+    assert_eq!(ballot.rewards, [Some(8.0), Some(2.0), Some(9.0), None]);
+    assert_eq!(ballot.agreement, Some(1.0));
+}
+
+#[test]
+fn an_even_split_is_less_sure_than_a_landslide() {
+    let split: Vec<Sample> = (0..8)
+        .map(|i| sample(i, &[0, 1], if i % 2 == 0 { &[9.0, 2.0] } else { &[3.0, 9.0] }))
+        .collect();
+    let landslide: Vec<Sample> = (0..8).map(|i| sample(i, &[0, 1], &[9.0, 2.0])).collect();
+    let sure = |samples: &[Sample]| vote(&[0, 1], samples).confidence.unwrap();
+    assert_eq!(sure(&landslide), 1.0);
+    assert!(sure(&split) < 0.9, "{}", sure(&split));
+}
+
+fn samples_of(n: usize) -> impl Strategy<Value = Vec<Sample>> {
+    let one = (
+        Just((0..n).collect::<Vec<usize>>()).prop_shuffle(),
+        prop::collection::vec(1u8..=10, n),
+        0u8..5,
+    );
+    prop::collection::vec(one, 1..12).prop_map(|drawn| {
+        drawn
+            .into_iter()
+            .enumerate()
+            .map(|(index, (order, scores, fate))| {
+                let scores: Vec<f64> = scores.into_iter().map(f64::from).collect();
+                let whole = sample(index as u32, &order, &scores);
+                if fate == 0 { Sample::failed(whole.spec, FailureKind::NoBox, "") } else { whole }
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_vote_does_not_depend_on_arrival_order(
+        samples in samples_of(3), shuffle in any::<prop::sample::Index>(),
+    ) {
+        let mut arrived = samples.clone();
+        arrived.rotate_left(shuffle.index(samples.len()));
+        arrived.reverse();
+        prop_assert_eq!(vote(&[0, 1, 2], &arrived), vote(&[0, 1, 2], &samples));
+    }
+
+    #[test]
+    fn the_vote_does_not_depend_on_where_a_response_was_shown(samples in samples_of(4)) {
+        let mut moved = samples.clone();
+        for sample in &mut moved {
+            sample.spec.order.rotate_left(1);
+            if let Outcome::Scored(scores) = &mut sample.outcome {
+                scores.scores.rotate_left(1);
+            }
+        }
+        prop_assert_eq!(vote(&[0, 1, 2, 3], &moved), vote(&[0, 1, 2, 3], &samples));
+    }
+
+    #[test]
+    fn rewards_stay_on_the_scale_and_the_pick_is_the_highest(samples in samples_of(3)) {
+        let ballot = vote(&[0, 1, 2], &samples);
+        for reward in ballot.rewards.iter().flatten() {
+            prop_assert!((1.0..=10.0).contains(reward));
+        }
+        if let Some(pick) = ballot.pick {
+            prop_assert!(ballot.rewards.iter().all(|reward| *reward <= ballot.rewards[pick]));
+            prop_assert!((0.0..=1.0).contains(&ballot.agreement.unwrap()));
+            prop_assert!((0.0..=1.0).contains(&ballot.confidence.unwrap()));
+        }
+    }
+
+    #[test]
+    fn outcomes_add_up_to_what_was_asked(samples in samples_of(2)) {
+        let ballot = vote(&[0, 1], &samples);
+        let counts = Counts::of(&samples, ballot.voted);
+        let sum = counts.valid + counts.parse_failed + counts.timed_out + counts.failed
+            + counts.not_needed;
+        prop_assert_eq!(sum, counts.asked);
+        prop_assert!(counts.voted <= counts.valid && counts.forced <= counts.valid);
+    }
+}

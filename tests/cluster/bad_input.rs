@@ -1,0 +1,104 @@
+//! What a user may get wrong: a clear message, the documented exit code, no panic.
+
+use super::etcd::free_port;
+use super::process::{jury, model_path};
+use super::sandbox::ITEM;
+
+/// Writes `content` to a file and returns its path.
+fn file(folder: &tempfile::TempDir, name: &str, content: &[u8]) -> String {
+    let path = folder.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// `jury ARGUMENTS` must end with `code` and say every one of `words`.
+fn refuses(arguments: &[&str], code: i32, words: &[&str]) {
+    let ended = jury(arguments);
+    assert_eq!(ended.code, Some(code), "{arguments:?}\n{}\n{}", ended.stdout, ended.stderr);
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    for word in words {
+        assert!(ended.stderr.contains(word), "{arguments:?} must say {word:?}:\n{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_malformed_item_names_its_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model_path();
+    for (json, field) in [
+        (r#"{"query": "q", "responses": []}"#, "responses"),
+        (r#"{"query": "", "responses": ["a"]}"#, "query"),
+        (r#"{"query": "q"}"#, "responses"),
+        (r#"{"query": "q", "responses": ["a"], "best": 4}"#, "best"),
+    ] {
+        let item = file(&folder, "item.json", json.as_bytes());
+        refuses(&["score", &item, "--model", &model], 64, &[field]);
+    }
+    let not_utf8 = file(&folder, "latin1.json", b"{\"query\": \"caf\xe9\", \"responses\": [\"a\"]}");
+    refuses(&["score", &not_utf8, "--model", &model], 64, &["UTF-8"]);
+}
+
+#[test]
+fn a_setting_out_of_range_names_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let item = file(&folder, "item.json", ITEM.as_bytes());
+    refuses(&["score", &item, "-k", "0"], 64, &["k", "256"]);
+    refuses(&["score", &item, "-k", "257"], 64, &["k", "256"]);
+    refuses(&["score", &item, "--temperature", "3"], 64, &["temperature", "2"]);
+}
+
+#[test]
+fn a_model_that_is_none_is_refused_at_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let item = file(&folder, "item.json", ITEM.as_bytes());
+    let whole = std::fs::read(model_path()).unwrap();
+    let truncated = file(&folder, "truncated.gguf", &whole[..whole.len() / 2]);
+    refuses(&["score", &item, "--model", &truncated], 65, &["truncated.gguf"]);
+    let garbage = file(&folder, "garbage.gguf", b"GGUF but not really");
+    refuses(&["score", &item, "--model", &garbage], 65, &["garbage.gguf"]);
+    refuses(&["score", &item, "--model", "no-such-model"], 64, &["no-such-model", "jury models"]);
+}
+
+#[test]
+fn nobody_at_the_endpoint_and_a_port_in_use_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let item = file(&folder, "item.json", ITEM.as_bytes());
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    refuses(&["score", &item, "--endpoint", &nobody, "--budget", "2s"], 69, &[&nobody]);
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    refuses(&["up", "--model", &model_path(), "--listen", &address], 69, &[&address, "in use"]);
+}
+
+#[test]
+fn a_bad_line_of_a_batch_is_named_and_the_others_still_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = ITEM.replace('\n', " ");
+    let lines = format!("{good}\nnot json\n{good}\n");
+    let items = file(&folder, "items.jsonl", lines.as_bytes());
+    let ended = jury(&[
+        "score", "--items", &items, "--model", &model_path(), "-k", "1",
+        "--max-critique-tokens", "8", "--json",
+    ]);
+    assert_eq!(ended.code, Some(65), "{}", ended.stderr);
+    assert!(ended.stderr.contains("line 2"), "{}", ended.stderr);
+    assert_eq!(ended.stdout.lines().count(), 2, "{}", ended.stdout);
+}
+
+#[test]
+fn a_prompt_longer_than_the_context_is_unscored_with_its_figures() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = "word ".repeat(20_000);
+    let json = serde_json::json!({"query": "q", "responses": ["short", long]}).to_string();
+    let item = file(&folder, "long.json", json.as_bytes());
+    let ended = jury(&["score", &item, "--model", &model_path(), "-k", "2", "--json"]);
+    let verdict: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(verdict["status"], "UNSCORED");
+    assert_eq!(verdict["rewards"], serde_json::json!([null, null]));
+    for reason in verdict["reasons"].as_array().unwrap() {
+        assert_eq!(reason["code"], "too_long");
+        let detail = reason["detail"].as_str().unwrap();
+        assert!(detail.contains("over the limit") && detail.contains("responses[1]"), "{detail}");
+    }
+}

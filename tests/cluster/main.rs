@@ -1,0 +1,12 @@
+//! Real processes, a real etcd, a real model: what a verdict is worth when parts of the cluster die.
+//!
+//! Every test has a sandbox of its own: an etcd on free ports, workers, a coordinator, all ended
+//! with it. Nothing here sleeps: a test waits for a line of a process's event log.
+
+mod etcd;
+mod process;
+mod sandbox;
+
+mod bad_input;
+mod faults;
+mod one_process;
