@@ -10,4 +10,5 @@
 
 pub mod backend;
 pub mod metrics;
+pub mod models;
 pub mod service;

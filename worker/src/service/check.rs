@@ -119,7 +119,8 @@ mod tests {
     #[test]
     fn another_model_numerics_or_method_is_refused_by_name() {
         let info = ScriptedBackend::new().info();
-        let changes: [(&str, fn(&mut SampleGroup)); 3] = [
+        type Change = fn(&mut SampleGroup);
+        let changes: [(&str, Change); 3] = [
             ("model digest", |group| group.model_digest = "other".into()),
             ("numerics class", |group| group.numerics = "other".into()),
             ("method version", |group| group.method_version = "other".into()),

@@ -1,0 +1,90 @@
+//! Why a model file cannot be had; each message names the way out.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::CATALOGUE;
+
+/// A model file cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// Neither a catalogue name, nor a path, nor a hub file.
+    #[error(
+        "unknown model {name:?}: give one of {}, a path that ends in .gguf, or hub:owner/repo/file.gguf",
+        catalogue_names()
+    )]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// A hub reference that lacks a part.
+    #[error("{reference:?} is not hub:owner/repo/file.gguf")]
+    MalformedHubReference {
+        /// What was asked for.
+        reference: String,
+    },
+    /// The path leads nowhere.
+    #[error("there is no model file {path}; `jury models list` shows what can be fetched by name")]
+    NoSuchFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file is not the one that its name promises.
+    #[error(
+        "{path} has sha256 {actual} instead of {expected}: it is damaged or another file; remove it and fetch it again"
+    )]
+    WrongDigest {
+        /// The file.
+        path: PathBuf,
+        /// What the catalogue says.
+        expected: String,
+        /// What the file has.
+        actual: String,
+    },
+    /// Neither the hub nor the mirror gave the file.
+    #[error(
+        "model {name} could not be fetched. {hub}. {mirror}. Check the network, or put the file in place by hand and give its path"
+    )]
+    Unavailable {
+        /// The model.
+        name: String,
+        /// The hub's problem.
+        hub: String,
+        /// The mirror's problem.
+        mirror: String,
+    },
+    /// The hub did not give the file, and there is no mirror of it.
+    #[error(
+        "{file} of {repo} could not be fetched. {problem}. Check the network and the name, or give a path"
+    )]
+    Hub {
+        /// The repository.
+        repo: String,
+        /// The file in it.
+        file: String,
+        /// What went wrong.
+        problem: String,
+    },
+    /// The file system said no.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+// === impl ModelError ===
+
+impl ModelError {
+    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+}
+
+fn catalogue_names() -> String {
+    CATALOGUE.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ")
+}
