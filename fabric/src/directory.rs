@@ -9,7 +9,7 @@
 //! A directory tells who says that it exists, not who answers: whether a worker can be reached is
 //! its caller's to find out.
 
-//ETCD mod etcd;
+mod etcd;
 mod fixed;
 mod in_process;
 
@@ -19,7 +19,7 @@ use tonic::transport::Channel;
 
 use crate::transport::{self, AddressError};
 
-//ETCD pub use etcd::{Etcd, EtcdConfig, EtcdConfigError, RegistrationHandle};
+pub use etcd::{Etcd, EtcdConfig, EtcdConfigError, RegistrationHandle};
 pub use fixed::Fixed;
 pub use in_process::InProcess;
 

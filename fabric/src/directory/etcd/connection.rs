@@ -1,0 +1,122 @@
+//! The way to etcd: one endpoint a session, a limit on every request, and one log line for each
+//! change between reached and lost.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use etcd_client::{Client, ConnectOptions};
+use tracing::{info, warn};
+
+use crate::backoff::Backoff;
+
+/// etcd answers in milliseconds; a member that takes this long is asked no more.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+/// A member that does not accept within this time is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// etcd refuses pings more frequent than every five seconds.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// A watch whose member answers no ping for this long is broken.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bounds of the waits between sessions: a lease of ten seconds survives an etcd that comes back.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Why a session with etcd ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    /// A request failed.
+    #[error("{0}")]
+    Etcd(#[from] etcd_client::Error),
+    /// A request was not answered in time.
+    #[error("etcd did not {what} within {REQUEST_TIMEOUT:?}")]
+    Silent { what: &'static str },
+    /// The stream of a watch or lease ended without an error.
+    #[error("etcd closed the stream")]
+    Closed,
+    /// etcd no longer has the revisions that the watch needs, or is about to stop.
+    #[error("etcd cancelled the watch: {reason} (compacted up to {compact_revision})")]
+    Cancelled { reason: String, compact_revision: i64 },
+    /// etcd was restored from a backup, or replaced.
+    #[error("etcd went back to an earlier revision")]
+    WentBack,
+}
+
+/// Opens sessions, each with the next endpoint.
+///
+/// tonic's own balancing would keep a dead endpoint in its rotation for good.
+#[derive(Debug)]
+pub(super) struct Connector {
+    /// Never empty.
+    endpoints: Vec<String>,
+    /// Which one is next, modulo their number.
+    next: AtomicUsize,
+}
+
+/// Tells the log when etcd is reached and when it is lost, once each, and spaces the attempts.
+pub(super) struct Link {
+    /// What depends on it, for the log.
+    purpose: &'static str,
+    /// What the log was told last; `None` before the first attempt has ended.
+    told: Option<bool>,
+    backoff: Backoff,
+}
+
+// === impl Connector ===
+
+impl Connector {
+    pub(super) fn new(endpoints: Vec<String>) -> Self {
+        // A random start spreads a fleet's sessions over the members.
+        let start = rand::random_range(0..endpoints.len());
+        Self { endpoints, next: AtomicUsize::new(start) }
+    }
+
+    pub(super) async fn connect(&self) -> Result<Client, Trouble> {
+        let index = self.next.fetch_add(1, Ordering::Relaxed) % self.endpoints.len();
+        let options = ConnectOptions::new()
+            .with_connect_timeout(CONNECT_TIMEOUT)
+            .with_keep_alive(PING_INTERVAL, PING_TIMEOUT)
+            .with_keep_alive_while_idle(true)
+            // A member cut off from the others must say so instead of serving stale silence.
+            .with_require_leader(true);
+        let endpoint = [self.endpoints[index].as_str()];
+        within("connect", Client::connect(endpoint, Some(options))).await
+    }
+}
+
+/// Gives a request its limit; `what` completes "etcd did not ...".
+pub(super) async fn within<T>(
+    what: &'static str,
+    request: impl Future<Output = Result<T, etcd_client::Error>>,
+) -> Result<T, Trouble> {
+    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Trouble::Silent { what }),
+    }
+}
+
+// === impl Link ===
+
+impl Link {
+    pub(super) fn new(purpose: &'static str) -> Self {
+        Self { purpose, told: None, backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT) }
+    }
+
+    /// A session works.
+    pub(super) fn reached(&mut self) {
+        self.backoff.reset();
+        if self.told != Some(true) {
+            info!(purpose = self.purpose, "etcd reached");
+        }
+        self.told = Some(true);
+    }
+
+    /// A session has ended; returns when to try the next.
+    pub(super) async fn wait_after(&mut self, trouble: &Trouble) {
+        if self.told != Some(false) {
+            warn!(purpose = self.purpose, %trouble, "etcd lost, trying again");
+        }
+        self.told = Some(false);
+        tokio::time::sleep(self.backoff.next_wait(rand::random())).await;
+    }
+}

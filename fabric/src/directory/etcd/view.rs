@@ -1,0 +1,205 @@
+//! What a watcher knows of the fleet: pure, so that its laws can be tested.
+//!
+//! A list and a watch overlap: a list made while the watch runs may already contain changes that
+//! the watch has yet to deliver. Every change has a revision; one at or before the last list's is
+//! old news, and applying it would bring back the dead.
+
+use std::collections::BTreeMap;
+
+use super::{Registration, Update};
+
+/// The workers, by id, as of a revision of etcd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct View {
+    /// Everything up to this revision is contained.
+    revision: i64,
+    fleet: BTreeMap<String, Registration>,
+}
+
+/// One change that a watch delivers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Change {
+    /// The revision that made it.
+    pub(super) revision: i64,
+    /// The id in the key.
+    pub(super) worker_id: String,
+    /// The worker, or `None`: the key is gone, or its value cannot be read.
+    pub(super) worker: Option<Registration>,
+}
+
+/// Why a value in etcd is not a worker.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("not a registration: {0}")]
+    Malformed(String),
+    #[error("it is the registration of another worker, {0:?}")]
+    OtherId(String),
+}
+
+/// A list is older than what is already known: etcd's history was replaced.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct WentBack;
+
+// === impl View ===
+
+impl View {
+    pub(super) fn new(revision: i64, workers: impl IntoIterator<Item = Registration>) -> Self {
+        let fleet = workers.into_iter().map(|worker| (worker.worker_id.clone(), worker)).collect();
+        Self { revision, fleet }
+    }
+
+    /// Where a watch must start so that it neither misses nor repeats a change.
+    pub(super) fn next_revision(&self) -> i64 {
+        self.revision + 1
+    }
+
+    /// The whole fleet, for a watcher that knows nothing or may know ghosts.
+    pub(super) fn as_reset(&self) -> Update {
+        Update::Reset(self.fleet.values().cloned().collect())
+    }
+
+    /// Takes in a change of the watch; what it means for the watcher, if anything.
+    pub(super) fn apply(&mut self, change: Change) -> Option<Update> {
+        if change.revision <= self.revision {
+            return None;
+        }
+        // The revision stays: one transaction may change several keys at the same revision.
+        match change.worker {
+            Some(worker) => {
+                let known = self.fleet.insert(change.worker_id, worker.clone());
+                (known.as_ref() != Some(&worker)).then_some(Update::Added(worker))
+            }
+            None => {
+                self.fleet.remove(&change.worker_id)?;
+                Some(Update::Removed(change.worker_id))
+            }
+        }
+    }
+
+    /// Takes in a newer list; the updates that lead to it.
+    pub(super) fn replace(&mut self, newer: Self) -> Result<Vec<Update>, WentBack> {
+        if newer.revision < self.revision {
+            return Err(WentBack);
+        }
+        let gone = self.fleet.keys().filter(|id| !newer.fleet.contains_key(*id));
+        let removed = gone.map(|id| Update::Removed(id.clone()));
+        let changed = newer.fleet.iter().filter(|(id, worker)| self.fleet.get(*id) != Some(worker));
+        let added = changed.map(|(_, worker)| Update::Added(worker.clone()));
+        let updates = removed.chain(added).collect();
+        *self = newer;
+        Ok(updates)
+    }
+}
+
+/// Reads the value under `worker_id`'s key.
+pub(super) fn read_worker(worker_id: &str, json: &[u8]) -> Result<Registration, Unreadable> {
+    let worker: Registration = serde_json::from_slice(json)
+        .map_err(|problem| Unreadable::Malformed(problem.to_string()))?;
+    if worker.worker_id == worker_id {
+        Ok(worker)
+    } else {
+        Err(Unreadable::OtherId(worker.worker_id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn worker(id: &str, address: &str) -> Registration {
+        Registration { worker_id: id.to_owned(), ..Registration::at(address) }
+    }
+
+    fn put(revision: i64, id: &str, address: &str) -> Change {
+        let worker = Some(worker(id, address));
+        Change { revision, worker_id: id.to_owned(), worker }
+    }
+
+    fn delete(revision: i64, id: &str) -> Change {
+        Change { revision, worker_id: id.to_owned(), worker: None }
+    }
+
+    #[test]
+    fn a_watch_starts_right_after_the_list() {
+        assert_eq!(View::new(41, []).next_revision(), 42);
+    }
+
+    #[test]
+    fn a_change_that_the_list_contains_already_is_old_news() {
+        let mut view = View::new(7, [worker("a", "a:1")]);
+        assert_eq!(view.apply(delete(5, "a")), None);
+        assert_eq!(view.apply(put(7, "a", "a:0")), None);
+        assert_eq!(view.as_reset(), Update::Reset(vec![worker("a", "a:1")]));
+    }
+
+    #[test]
+    fn a_worker_comes_changes_and_goes() {
+        let mut view = View::new(1, []);
+        assert_eq!(view.apply(put(2, "a", "a:1")), Some(Update::Added(worker("a", "a:1"))));
+        assert_eq!(view.apply(put(3, "a", "a:1")), None, "the same facts are no news");
+        assert_eq!(view.apply(put(4, "a", "a:2")), Some(Update::Added(worker("a", "a:2"))));
+        assert_eq!(view.apply(delete(5, "a")), Some(Update::Removed("a".to_owned())));
+        assert_eq!(view.apply(delete(6, "a")), None);
+    }
+
+    #[test]
+    fn changes_of_one_transaction_all_count() {
+        let mut view = View::new(1, []);
+        assert!(view.apply(put(2, "a", "a:1")).is_some());
+        assert!(view.apply(put(2, "b", "b:1")).is_some());
+    }
+
+    #[test]
+    fn a_later_list_tells_only_what_differs() {
+        let mut view = View::new(1, [worker("a", "a:1"), worker("b", "b:1"), worker("c", "c:1")]);
+        let newer = View::new(9, [worker("b", "b:2"), worker("c", "c:1"), worker("d", "d:1")]);
+        let expected = [
+            Update::Removed("a".to_owned()),
+            Update::Added(worker("b", "b:2")),
+            Update::Added(worker("d", "d:1")),
+        ];
+        assert_eq!(view.replace(newer.clone()).unwrap(), expected);
+        assert_eq!(view, newer);
+        assert_eq!(view.replace(newer).unwrap(), []);
+    }
+
+    #[test]
+    fn the_updates_of_a_later_list_lead_to_it_from_any_fleet() {
+        for old_bits in 0..16_u32 {
+            for new_bits in 0..16_u32 {
+                let fleet = |bits: u32| {
+                    (0..4)
+                        .filter(move |n| bits & (1 << n) != 0)
+                        .map(|n| worker(&n.to_string(), "x:1"))
+                };
+                let (old, new) = (View::new(1, fleet(old_bits)), View::new(2, fleet(new_bits)));
+                let mut watcher = old.fleet.clone();
+                for update in old.clone().replace(new.clone()).unwrap() {
+                    match update {
+                        Update::Added(worker) => {
+                            watcher.insert(worker.worker_id.clone(), worker);
+                        }
+                        Update::Removed(id) => assert!(watcher.remove(&id).is_some()),
+                        Update::Reset(_) => panic!("a list tells differences"),
+                    }
+                }
+                assert_eq!(watcher, new.fleet);
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_from_before_means_that_history_was_replaced() {
+        let mut view = View::new(9, [worker("a", "a:1")]);
+        assert_eq!(view.replace(View::new(3, [])), Err(WentBack));
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_is_told_and_is_no_worker() {
+        assert!(matches!(read_worker("a", b"\xff\xfe"), Err(Unreadable::Malformed(_))));
+        assert!(matches!(read_worker("a", b"{}"), Err(Unreadable::Malformed(_))));
+        let other = serde_json::to_vec(&worker("b", "b:1")).unwrap();
+        assert_eq!(read_worker("a", &other), Err(Unreadable::OtherId("b".to_owned())));
+        assert_eq!(read_worker("b", &other), Ok(worker("b", "b:1")));
+    }
+}
