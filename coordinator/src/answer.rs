@@ -59,7 +59,10 @@ impl<'a> Answer<'a> {
             Refusal::Queue { budget } => (
                 ReasonCode::Budget,
                 FailureKind::TimedOut,
-                format!("the budget of {} ms ended while waiting for admission", budget.as_millis()),
+                format!(
+                    "the budget of {} ms ended while waiting for admission",
+                    budget.as_millis()
+                ),
             ),
             Refusal::NoClass(no_class) => {
                 let code = match no_class {
@@ -184,16 +187,15 @@ fn conclude(counts: &Counts, drawn: &Drawn, min_samples: u32) -> Conclusion {
         Some(cause) => format!("{figures}; {cause}"),
         None => figures.clone(),
     };
-    let (code, detail) =
-        if let Some(too_long) = detail_of(|kind| kind == FailureKind::TooLong) {
-            (ReasonCode::TooLong, too_long)
-        } else if timed_out > 0 {
-            (ReasonCode::Budget, with_cause(detail_of(|kind| kind == FailureKind::TimedOut)))
-        } else if failed > 0 {
-            (ReasonCode::WorkerFailed, with_cause(detail_of(|kind| kind == FailureKind::Worker)))
-        } else {
-            (ReasonCode::ParseFailed, with_cause(detail_of(FailureKind::is_parse)))
-        };
+    let (code, detail) = if let Some(too_long) = detail_of(|kind| kind == FailureKind::TooLong) {
+        (ReasonCode::TooLong, too_long)
+    } else if timed_out > 0 {
+        (ReasonCode::Budget, with_cause(detail_of(|kind| kind == FailureKind::TimedOut)))
+    } else if failed > 0 {
+        (ReasonCode::WorkerFailed, with_cause(detail_of(|kind| kind == FailureKind::Worker)))
+    } else {
+        (ReasonCode::ParseFailed, with_cause(detail_of(FailureKind::is_parse)))
+    };
     Conclusion::Unscored(stopped_by, Reason { code, detail })
 }
 

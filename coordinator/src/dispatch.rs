@@ -176,7 +176,10 @@ impl<'a> Drawing<'a> {
             let n_samples = u32::try_from(indices.len()).expect("k is below the request's limit");
             self.fleet.reserve(&worker_id, n_samples);
             info!(
-                request_id = self.job.request_id, worker_id, call = call.0, ?indices,
+                request_id = self.job.request_id,
+                worker_id,
+                call = call.0,
+                ?indices,
                 "samples issued"
             );
             let group = self.group(&indices);

@@ -39,7 +39,10 @@ struct Entry {
 enum State {
     /// Somebody judges; the channel closes when they are done or gone.
     Running(watch::Receiver<()>),
-    Kept { verdict: Box<Verdict>, since: Instant },
+    Kept {
+        verdict: Box<Verdict>,
+        since: Instant,
+    },
 }
 
 enum Turn {
@@ -94,8 +97,7 @@ impl Idempotency {
     }
 
     fn turn(&self, request: &ScoreRequest, payload: blake3::Hash) -> Result<Turn, JuryError> {
-        let key =
-            Key { request_id: request.request_id.clone(), item_id: request.item.id.clone() };
+        let key = Key { request_id: request.request_id.clone(), item_id: request.item.id.clone() };
         let mut entries = self.lock();
         self.forget_old(&mut entries, &key);
         if let Some(entry) = entries.get(&key) {
@@ -119,11 +121,7 @@ impl Idempotency {
         }
         let (closes_on_drop, running) = watch::channel(());
         entries.insert(key.clone(), Entry { payload, state: State::Running(running) });
-        Ok(Turn::Judge(Leader {
-            idempotency: self.clone(),
-            key,
-            _closes_on_drop: closes_on_drop,
-        }))
+        Ok(Turn::Judge(Leader { idempotency: self.clone(), key, _closes_on_drop: closes_on_drop }))
     }
 
     /// Drops `key` when its time is past, and the oldest verdict when there are too many.
@@ -162,8 +160,7 @@ impl Leader {
             return;
         }
         if let Some(entry) = self.idempotency.lock().get_mut(&self.key) {
-            entry.state =
-                State::Kept { verdict: Box::new(verdict.clone()), since: Instant::now() };
+            entry.state = State::Kept { verdict: Box::new(verdict.clone()), since: Instant::now() };
         }
     }
 }

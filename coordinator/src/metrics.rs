@@ -1,15 +1,12 @@
 //! What the coordinator counts. Every series exists from the start, at zero.
 
+use jury_fabric::telemetry::LATENCY_BUCKETS_SECONDS;
 use jury_grm::domain::{Status, Verdict};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-
-/// Seconds; critiques take from one to several hundred on a CPU.
-const SECONDS_BUCKETS: [f64; 12] =
-    [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
 
 /// The coordinator's series.
 #[derive(Debug, Clone)]
@@ -58,8 +55,8 @@ impl Metrics {
         let metrics = Self {
             requests: Family::default(),
             samples: Family::default(),
-            request_seconds: Histogram::new(SECONDS_BUCKETS),
-            queue_seconds: Histogram::new(SECONDS_BUCKETS),
+            request_seconds: Histogram::new(LATENCY_BUCKETS_SECONDS),
+            queue_seconds: Histogram::new(LATENCY_BUCKETS_SECONDS),
             reissued: Counter::default(),
             wasted_tokens: Counter::default(),
         };

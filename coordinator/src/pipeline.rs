@@ -79,13 +79,13 @@ impl Coordinator {
             return Err(shutting_down());
         }
         let arrived = Instant::now();
-        let judged = inner.idempotency.once(&request.clone(), || {
+        let as_sent = request.clone();
+        let judged = inner.idempotency.once(&as_sent, || {
             if request.request_id.is_empty() {
                 request.request_id = format!("{:016x}", rand::random::<u64>());
             }
-            let span = info_span!(
-                "request", request_id = request.request_id, item_id = request.item.id
-            );
+            let span =
+                info_span!("request", request_id = request.request_id, item_id = request.item.id);
             self.judge(request, arrived).instrument(span)
         });
         let answered = judged.await;

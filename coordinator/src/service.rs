@@ -62,8 +62,7 @@ impl RewardService for Service {
     ) -> Result<Response<v1::ScoreResponse>, Status> {
         let span = trace::server_span("score", request.metadata());
         let call_deadline = deadline::of_call(request.metadata());
-        let verdict =
-            self.score_one(request.into_inner(), call_deadline).instrument(span).await?;
+        let verdict = self.score_one(request.into_inner(), call_deadline).instrument(span).await?;
         Ok(Response::new(v1::ScoreResponse { verdict: Some(verdict.into()) }))
     }
 
@@ -141,9 +140,8 @@ async fn answer_one(service: &Service, request: v1::ScoreStreamRequest) -> v1::S
 }
 
 fn in_band(error: JuryError) -> v1::ScoreError {
-    let retry_delay_ms = error.retry_delay.map(|delay| {
-        u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)
-    });
+    let retry_delay_ms =
+        error.retry_delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
     v1::ScoreError {
         grpc_code: error.code.grpc() as i32,
         reason: error.code.name().to_owned(),

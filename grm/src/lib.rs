@@ -16,7 +16,12 @@
 
 pub mod correct;
 pub mod domain;
+pub mod guide;
+mod method;
+pub mod parse;
 pub mod plan;
 pub mod prompt;
 mod random;
 pub mod vote;
+
+pub use method::{method_digest, method_version};

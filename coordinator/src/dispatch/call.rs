@@ -76,9 +76,7 @@ async fn follow(
     group: SampleGroup,
     events: &mpsc::Sender<(CallId, CallEvent)>,
 ) -> Result<CallEnd, JuryError> {
-    let start = v1::SampleRequest {
-        message: Some(sample_request::Message::Start(group.into())),
-    };
+    let start = v1::SampleRequest { message: Some(sample_request::Message::Start(group.into())) };
     let request = jury_fabric::trace::outgoing(tokio_stream::once(start));
     let mut client = SamplingServiceClient::new(channel)
         .max_decoding_message_size(jury_fabric::transport::MAX_MESSAGE_BYTES);

@@ -162,8 +162,11 @@ impl Workbench {
 
     /// A call ended: whatever it still owes was lost with its worker. Returns those indices.
     pub fn record_lost(&mut self, call: CallId, detail: &str) -> Vec<u32> {
-        let owed: Vec<u32> =
-            self.calls.get(&call).map(|call| call.owed.iter().copied().collect()).unwrap_or_default();
+        let owed: Vec<u32> = self
+            .calls
+            .get(&call)
+            .map(|call| call.owed.iter().copied().collect())
+            .unwrap_or_default();
         for &index in &owed {
             self.record_failed(call, index, FailureKind::Worker, detail);
         }

@@ -80,7 +80,10 @@ impl Roster {
             Update::Reset(registrations) => {
                 let is_listed = |id: &String| registrations.iter().any(|r| r.worker_id == *id);
                 self.workers.retain(|id, _| is_listed(id));
-                registrations.into_iter().filter_map(|registration| self.add(registration)).collect()
+                registrations
+                    .into_iter()
+                    .filter_map(|registration| self.add(registration))
+                    .collect()
             }
             Update::Added(registration) => self.add(registration).into_iter().collect(),
             Update::Removed(worker_id) => {
@@ -160,11 +163,8 @@ impl Roster {
         };
         let mut capacities: BTreeMap<(&str, &str, &str), (u32, &WorkerInfo)> = BTreeMap::new();
         for info in serving.into_iter().filter(|info| info.model == model) {
-            let key = (
-                info.model_digest.as_str(),
-                info.numerics.as_str(),
-                info.method_version.as_str(),
-            );
+            let key =
+                (info.model_digest.as_str(), info.numerics.as_str(), info.method_version.as_str());
             capacities.entry(key).or_insert((0, info)).0 += info.capacity.max(1);
         }
         // Of equals `max_by_key` takes the last, so the order is reversed to take the first.
@@ -220,8 +220,7 @@ impl Roster {
         {
             return None;
         }
-        let worker =
-            Worker { registration, info: None, in_flight: 0, reported: Load::default() };
+        let worker = Worker { registration, info: None, in_flight: 0, reported: Load::default() };
         self.workers.insert(worker_id.clone(), worker);
         Some(worker_id)
     }

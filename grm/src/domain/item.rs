@@ -94,6 +94,22 @@ const KNOWN_KEYS: [&str; 10] = [
 // === impl Item ===
 
 impl Item {
+    /// An item of nothing but a query and its responses.
+    pub fn bare(query: Query, responses: Vec<String>) -> Self {
+        Self {
+            id: String::new(),
+            source: None,
+            query,
+            responses,
+            reference: None,
+            criteria: None,
+            principles: None,
+            best: None,
+            labels: None,
+            category: None,
+        }
+    }
+
     /// Reads an item from JSON, and names the keys that nobody will look at.
     ///
     /// # Errors

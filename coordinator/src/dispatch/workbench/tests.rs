@@ -4,7 +4,9 @@ use proptest::prelude::*;
 use super::*;
 
 fn specs(k: u32) -> Vec<SampleSpec> {
-    (0..k).map(|index| SampleSpec { index, seed: u64::from(index) + 7, order: vec![0, 1] }).collect()
+    (0..k)
+        .map(|index| SampleSpec { index, seed: u64::from(index) + 7, order: vec![0, 1] })
+        .collect()
 }
 
 fn scored(spec: SampleSpec) -> Sample {

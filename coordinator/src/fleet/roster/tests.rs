@@ -3,8 +3,7 @@ use super::*;
 fn registration(worker_id: &str) -> Registration {
     Registration {
         worker_id: worker_id.to_owned(),
-        address: format!("http://{worker_id}"),
-        ..Registration::default()
+        ..Registration::at(format!("http://{worker_id}"))
     }
 }
 

@@ -1,0 +1,215 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn free(text: &str) -> Parsed {
+    parse_free(text, 2, Scale::POINTWISE, Finish::EndOfText)
+}
+
+fn scores(text: &str) -> Option<Vec<f64>> {
+    free(text).scores().map(|scores| scores.scores.clone())
+}
+
+fn kind(text: &str) -> FailureKind {
+    match free(text).outcome {
+        Outcome::Failed { failure } => failure.kind,
+        Outcome::Scored(scores) => panic!("{text:?} gave {scores:?}"),
+    }
+}
+
+#[test]
+fn a_whole_trajectory_falls_into_its_parts() {
+    let parsed = free(
+        "Specific Criteria: accuracy 60 %, brevity 40 %\n\nAnalysis: The first is right.\n\
+         The second is not.\n\nScores: \\boxed{9, 2}",
+    );
+    assert_eq!(parsed.principles, "accuracy 60 %, brevity 40 %");
+    assert_eq!(parsed.critique, "The first is right.\nThe second is not.");
+    assert_eq!(parsed.scores().unwrap().scores, [9.0, 2.0]);
+    assert_eq!(parsed.issues, []);
+}
+
+#[test]
+fn headings_vary() {
+    for text in [
+        "**Scores: \\boxed{8, 7}**",
+        "### Scores\n\\boxed{8, 7}",
+        "**Scores:** $\\boxed{8, 7}$",
+        "Final Scores: \\boxed{8,7}",
+        "scores:\n\n\\boxed {8, 7}",
+        "Scores: \\boxed{\\text{8, 7}}",
+        "Scores: \\boxed{8，7}",
+        "Scores: \\\\boxed{8, 7}",
+        "Scores: \\boxed{ 8 ; 7 }",
+    ] {
+        assert_eq!(scores(text), Some(vec![8.0, 7.0]), "{text:?}");
+    }
+}
+
+#[test]
+fn a_box_under_another_heading_counts_with_an_issue() {
+    let parsed = free("### Output: \\boxed{10, 7}");
+    assert_eq!(parsed.scores().unwrap().scores, [10.0, 7.0]);
+    assert_eq!(parsed.issues, [Issue::NoAnalysisHeading, Issue::BoxOutsideScores]);
+}
+
+#[test]
+fn numbers_in_brackets_before_the_scores_are_not_scores() {
+    assert_eq!(scores("See [3, 4].\nScores: \\boxed{8, 7}"), Some(vec![8.0, 7.0]));
+}
+
+#[test]
+fn a_later_bracket_in_prose_does_not_win() {
+    assert_eq!(scores("Scores: \\boxed{8, 7}\nAs said in [1], [2, 3]."), Some(vec![8.0, 7.0]));
+}
+
+#[test]
+fn bare_brackets_count_under_the_heading_only() {
+    let parsed = free("Analysis: fine\nScores: [8, 7]");
+    assert_eq!(parsed.scores().unwrap().scores, [8.0, 7.0]);
+    assert_eq!(parsed.issues, [Issue::BareBrackets]);
+    assert_eq!(kind("the pair [8, 7] is good"), FailureKind::NoBox);
+}
+
+#[test]
+fn a_dropped_part_is_a_failed_sample_and_no_guess() {
+    assert_eq!(kind("Scores: \\boxed{8}"), FailureKind::WrongCount);
+    assert_eq!(kind("Scores: \\boxed{8, 7, 6}"), FailureKind::WrongCount);
+    assert_eq!(kind("Scores: \\boxed{8, N/A}"), FailureKind::WrongCount);
+    assert_eq!(kind("Scores: \\boxed{8, }"), FailureKind::WrongCount);
+    assert_eq!(kind("Scores: \\boxed{}"), FailureKind::WrongCount);
+}
+
+#[test]
+fn a_number_off_the_scale_is_a_failed_sample_and_not_clamped() {
+    for text in ["{0, 7}", "{11, 7}", "{-3, 7}", "{8.5, 7}", "{8, 99999999999999999999}"] {
+        assert_eq!(kind(&format!("Scores: \\boxed{text}")), FailureKind::OutOfRange, "{text}");
+    }
+}
+
+#[test]
+fn a_fraction_of_the_scale_counts_with_an_issue() {
+    let parsed = free("Scores: \\boxed{8/10, 7/10}");
+    assert_eq!(parsed.scores().unwrap().scores, [8.0, 7.0]);
+    assert!(parsed.issues.contains(&Issue::Fraction));
+    assert_eq!(kind("Scores: \\boxed{8/20, 7/10}"), FailureKind::OutOfRange);
+}
+
+#[test]
+fn scores_without_a_box_are_not_guessed() {
+    assert_eq!(kind("Scores: 9, 9"), FailureKind::NoBox);
+    assert_eq!(kind(""), FailureKind::NoBox);
+    assert_eq!(kind("Scores: \\boxed{8, 7"), FailureKind::NoBox);
+}
+
+#[test]
+fn the_last_box_of_the_right_shape_under_the_last_heading_counts() {
+    let parsed = free(
+        "Scores: \\boxed{1, 2}\nOn reflection:\nScores: \\boxed{3, 4} \\boxed{5, 6} \\boxed{7}",
+    );
+    assert_eq!(parsed.scores().unwrap().scores, [5.0, 6.0]);
+    assert!(parsed.issues.contains(&Issue::SeveralBoxes));
+}
+
+#[test]
+fn a_quoted_box_ends_nothing() {
+    let mut watch = ScoreBoxWatch::new(2, Scale::POINTWISE);
+    let mut text = String::new();
+    let whole = "Analysis: it says \\boxed{10, 1} and \\boxed{123}.\nScores are close.\n\
+                 Scores: \\boxed{123} no, \\boxed{8, 7}";
+    for character in whole.chars() {
+        assert!(!watch.look(&text), "fired at {text:?}");
+        text.push(character);
+    }
+    assert!(watch.look(&text));
+    assert_eq!(scores(&text), Some(vec![8.0, 7.0]));
+}
+
+#[test]
+fn the_scale_decides() {
+    let parsed = parse_free("Scores: \\boxed{0}", 1, Scale::BINARY, Finish::Box);
+    assert_eq!(parsed.scores().unwrap().scores, [0.0]);
+}
+
+#[test]
+fn a_failure_names_count_scale_and_limit() {
+    let parsed = parse_free("Analysis: and so", 3, Scale::POINTWISE, Finish::Limit);
+    let Outcome::Failed { failure } = parsed.outcome else { panic!("there are no scores") };
+    assert_eq!(
+        failure.detail,
+        "the text has no score box with 3 scores; the text ended at its token limit"
+    );
+}
+
+/// Pieces from which a model's worst texts are made.
+fn fragments() -> impl Strategy<Value = String> {
+    let fragment = prop::sample::select(vec![
+        "\\boxed{",
+        "}",
+        "8",
+        ", ",
+        "[",
+        "]",
+        "Scores",
+        ":",
+        "\n",
+        "**",
+        "### ",
+        "10",
+        "/10",
+        "é",
+        "Analysis:",
+        "Specific Criteria:",
+        " ",
+        "{",
+        "$",
+        "-1",
+        "\\boxed{8, 7}",
+        "Final ",
+    ]);
+    prop::collection::vec(fragment, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_text_gives_scores_of_the_right_shape_or_none(text in fragments(), n in 1usize..4) {
+        let parsed = parse_free(&text, n, Scale::POINTWISE, Finish::EndOfText);
+        if let Some(scores) = parsed.scores() {
+            prop_assert_eq!(scores.scores.len(), n);
+            prop_assert!(scores.scores.iter().all(|&score| Scale::POINTWISE.contains(score)));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_survived(text in ".*") {
+        free(&text);
+    }
+
+    #[test]
+    fn where_the_watch_fires_the_parser_finds_scores(text in fragments()) {
+        let mut watch = ScoreBoxWatch::new(2, Scale::POINTWISE);
+        let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+        for end in ends {
+            if watch.look(&text[..end]) {
+                let parsed = free(&text[..end]);
+                prop_assert!(parsed.scores().is_some(), "{:?}", &text[..end]);
+                prop_assert!(!parsed.issues.contains(&Issue::BoxOutsideScores));
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_written_in_the_format_is_read_back(
+        written in prop::collection::vec(1i32..=10, 1..9),
+        critique in "[a-z ,.]{0,40}",
+    ) {
+        let list = written.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let text = format!("Specific Criteria: c\nAnalysis: {critique}\nScores: \\boxed{{{list}}}");
+        let parsed = parse_free(&text, written.len(), Scale::POINTWISE, Finish::Box);
+        let expected: Vec<f64> = written.into_iter().map(f64::from).collect();
+        prop_assert_eq!(parsed.scores().map(|scores| scores.scores.clone()), Some(expected));
+        prop_assert_eq!(parsed.critique, critique.trim());
+        prop_assert_eq!(parsed.issues, vec![]);
+    }
+}

@@ -1,0 +1,83 @@
+//! Sets untrusted texts aside while a template runs, and puts them into its output as spans.
+
+use super::escape::escape;
+use super::{Span, TemplateError, Trust};
+
+/// Opens and closes the number of a text. Unicode noncharacters: they stand for nothing, and
+/// [`super::Template::parse`] refuses a template that contains them.
+pub(super) const OPEN: char = '\u{FDD0}';
+pub(super) const CLOSE: char = '\u{FDD1}';
+
+/// Texts that a template may place but not see.
+#[derive(Debug, Default)]
+pub(super) struct Slots<'a> {
+    slots: Vec<Slot<'a>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slot<'a> {
+    text: &'a str,
+    response: Option<usize>,
+}
+
+// === impl Slots ===
+
+impl<'a> Slots<'a> {
+    /// Sets `text` aside; gives what a template places in its stead.
+    pub(super) fn put(&mut self, text: &'a str, response: Option<usize>) -> String {
+        self.slots.push(Slot { text, response });
+        format!("{OPEN}{}{CLOSE}", self.slots.len() - 1)
+    }
+
+    /// Cuts a template's output into spans, with the escaped marks counted. Empty spans are left
+    /// out, but for those of empty responses.
+    ///
+    /// # Errors
+    /// [`TemplateError::BrokenText`] when the template changed a placeholder, and
+    /// [`TemplateError::MissingResponse`] when it did not show every response once.
+    pub(super) fn fill(
+        &self,
+        rendered: &str,
+        name: &str,
+    ) -> Result<(Vec<Span>, u32), TemplateError> {
+        let mut spans = Vec::new();
+        let mut escaped_markers = 0;
+        let mut shown = vec![0; self.slots.len()];
+        let mut rest = rendered.trim();
+        while let Some((trusted, at_number)) = rest.split_once(OPEN) {
+            let (number, after) = at_number.split_once(CLOSE).unwrap_or((at_number, ""));
+            let number: usize = number.parse().map_err(|_| broken(name))?;
+            let slot = self.slots.get(number).ok_or_else(|| broken(name))?;
+            push_trusted(&mut spans, trusted);
+            let (text, marks) = escape(slot.text);
+            escaped_markers += marks;
+            shown[number] += 1;
+            if !text.is_empty() || slot.response.is_some() {
+                let text = text.into_owned();
+                spans.push(Span { text, trust: Trust::Untrusted, response: slot.response });
+            }
+            rest = after;
+        }
+        push_trusted(&mut spans, rest);
+        for (slot, times) in self.slots.iter().zip(shown) {
+            if let (Some(response), true) = (slot.response, times != 1) {
+                return Err(TemplateError::MissingResponse {
+                    name: name.to_owned(),
+                    response,
+                    times,
+                });
+            }
+        }
+        Ok((spans, escaped_markers))
+    }
+}
+
+fn broken(name: &str) -> TemplateError {
+    TemplateError::BrokenText { name: name.to_owned() }
+}
+
+fn push_trusted(spans: &mut Vec<Span>, text: &str) {
+    if !text.is_empty() {
+        spans.push(Span { text: text.to_owned(), trust: Trust::Trusted, response: None });
+    }
+}
