@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::Stream;
+use jury_fabric::{trace, transport};
 use jury_grm::domain::{ScoreRequest, Verdict};
 use jury_proto::v1::reward_service_client::RewardServiceClient;
 use jury_proto::{ErrorCode, JuryError, v1};
@@ -14,9 +15,6 @@ use crate::many::Many;
 use crate::request::Prepared;
 use crate::retry::Attempt;
 use crate::{ClientConfig, ClientError, FleetStatus};
-
-/// Largest answer read, in bytes: 256 samples of the longest critique with room to spare.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
 
 /// Calls one coordinator. Cloning is cheap and shares the connection.
 #[derive(Debug, Clone)]
@@ -30,7 +28,8 @@ pub struct Client {
 impl Client {
     /// A client over `channel`; nothing is sent yet.
     pub fn new(channel: Channel, config: ClientConfig) -> Self {
-        let service = RewardServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+        let service = RewardServiceClient::new(channel)
+            .max_decoding_message_size(transport::MAX_MESSAGE_BYTES);
         Self { service, config }
     }
 
@@ -123,8 +122,9 @@ pub(crate) fn verdict(verdict: Option<v1::Verdict>) -> Result<Verdict, JuryError
     verdict.try_into().map_err(|error: JuryError| unreadable(&error.message))
 }
 
+/// A request that carries the trace of whoever calls, and its own end.
 fn with_timeout<T>(message: T, timeout: Duration) -> tonic::Request<T> {
-    let mut request = tonic::Request::new(message);
+    let mut request = trace::outgoing(message);
     request.set_timeout(timeout);
     request
 }

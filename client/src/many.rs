@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt, stream};
+use jury_fabric::trace;
 use jury_grm::domain::{ScoreRequest, Verdict};
 use jury_proto::v1::reward_service_client::RewardServiceClient;
 use jury_proto::v1::score_stream_response::Result as Answer;
@@ -155,7 +156,7 @@ impl Many {
         for message in self.window.take_due(now) {
             drop(outgoing.try_send(message));
         }
-        let open = self.service.score_stream(ReceiverStream::new(messages));
+        let open = self.service.score_stream(trace::outgoing(ReceiverStream::new(messages)));
         let earliest_deadline = self.window.earliest_deadline().unwrap_or(now);
         let incoming = match timeout_at(earliest_deadline, open).await {
             Ok(opened) => opened.map_err(from_status)?.into_inner(),

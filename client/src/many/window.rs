@@ -92,12 +92,18 @@ impl Window {
 
     /// Takes out what is past its deadline.
     pub fn expire(&mut self, now: Instant) -> Vec<Answered> {
-        let late = |_: &u64, pending: &mut Pending| pending.prepared.deadline <= now;
-        self.items
-            .extract_if(.., late)
-            .map(|(sequence, pending)| {
+        let is_late = |pending: &Pending| pending.prepared.deadline <= now;
+        let late: Vec<u64> = self
+            .items
+            .iter()
+            .filter(|(_, pending)| is_late(pending))
+            .map(|(&sequence, _)| sequence)
+            .collect();
+        late.into_iter()
+            .filter_map(|sequence| {
+                let pending = self.items.remove(&sequence)?;
                 let error = deadline_exceeded(pending.prepared.patience);
-                (sequence, Err(ClientError::after(pending.attempts, error)))
+                Some((sequence, Err(ClientError::after(pending.attempts, error))))
             })
             .collect()
     }

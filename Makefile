@@ -1,0 +1,61 @@
+# Every habit of this repository, by name. `make` alone lists them.
+#
+# There is one set of artefacts for the demo and the tests: the dev profile, in which every
+# dependency and the engine are optimised. A release build would be no faster where it counts, and
+# would compile three hundred crates a second time.
+
+CARGO ?= cargo
+JURY = $(CARGO) run --quiet --bin jury --
+# Every package at once: with the same features, each crate is compiled once.
+BUILD = $(CARGO) build --workspace
+DEMO_MODEL ?= qwen2.5-coder-0.5b
+TEST_MODEL = smollm2-135m
+FUZZ_SECONDS ?= 600
+
+.DEFAULT_GOAL := help
+.PHONY: help requirements setup build demo test lint fmt doc fuzz bench proto
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+requirements: # Rust, a C compiler, Python 3 with pip
+	@scripts/requirements
+
+setup: requirements build ## Install what the tests need: etcd and their model
+	@scripts/etcd
+	$(JURY) models fetch $(TEST_MODEL)
+
+build: requirements ## Build the jury binary
+	$(BUILD)
+
+demo: build ## Fetch a small model and judge examples/capital.json with it
+	$(JURY) models fetch $(DEMO_MODEL)
+	$(JURY) score examples/capital.json --model $(DEMO_MODEL)
+
+test: setup lint doc ## Run everything: format, lints, docs, all tests
+	JURY_ETCD="$$(scripts/etcd)" $(CARGO) test --workspace
+
+lint: requirements ## Check format and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+doc: requirements ## Build the documentation; a broken link is an error
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
+
+fuzz: requirements ## Fuzz parser and guide, FUZZ_SECONDS each
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
+	cd grm && for target in fuzz/fuzz_targets/*.rs; do \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run "$$(basename "$$target" .rs)" -- \
+			-max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
+
+bench: build ## Measure prefill and decode at k = 1, 8, 32
+	$(CARGO) bench -p jury-engine
+
+proto: requirements ## Generate the code of the contracts anew, and lint them where npx is there
+	JURY_UPDATE_PROTO=1 $(CARGO) test -p jury-proto --test generated
+	@if command -v npx >/dev/null; then npx --yes @bufbuild/buf lint proto; \
+	else echo 'buf lint was left out: it needs npx'; fi
