@@ -12,6 +12,7 @@
 //! dies. Not promised: any order between samples, and any `Progress` at all.
 
 pub mod cancel;
+pub mod engine;
 pub mod events;
 pub mod scripted;
 

@@ -11,4 +11,5 @@
 pub mod backend;
 pub mod metrics;
 pub mod models;
+pub mod run;
 pub mod service;

@@ -14,6 +14,7 @@ mod stream;
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
+use jury_grm::method_version;
 use jury_proto::convert::{SampleGroup, WorkerInfo};
 use jury_proto::v1::sampling_service_server::SamplingService;
 use jury_proto::{ErrorCode, JuryError, v1};
@@ -24,9 +25,6 @@ use crate::metrics::WorkerMetrics;
 
 pub use gate::{Gate, Unfinished};
 use stream::Call;
-
-/// Version of parser and guide that this worker draws with; a group that names another is refused.
-pub const METHOD_VERSION: &str = "parser-1+guide-1";
 
 /// The gRPC service of one worker.
 #[derive(Clone)]
@@ -58,7 +56,7 @@ impl Sampling {
             model: backend.model,
             model_digest: backend.model_digest,
             numerics: backend.numerics,
-            method_version: METHOD_VERSION.to_owned(),
+            method_version: method_version(),
             context_tokens: backend.context_tokens,
             reproducible: backend.reproducible,
             version: env!("CARGO_PKG_VERSION").to_owned(),

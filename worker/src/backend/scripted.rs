@@ -53,7 +53,7 @@ pub fn example_group(n_samples: u32) -> SampleGroup {
     SampleGroup {
         model_digest: info.model_digest,
         numerics: info.numerics,
-        method_version: crate::service::METHOD_VERSION.to_owned(),
+        method_version: jury_grm::method_version(),
         messages: vec![Message {
             role: jury_grm::domain::Role::User,
             spans: vec![

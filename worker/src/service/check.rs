@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use jury_grm::domain::limits;
+use jury_grm::method_version;
 use jury_proto::convert::SampleGroup;
 use jury_proto::{ErrorCode, JuryError};
 
-use super::METHOD_VERSION;
 use crate::backend::BackendInfo;
 
 /// Highest score of a scale, as requests allow it: bounds the choices of a read-out.
@@ -60,10 +60,11 @@ pub(super) fn shape(group: &SampleGroup) -> Result<(), JuryError> {
 /// # Errors
 /// `WrongModel`, naming what differs.
 pub(super) fn serves(info: &BackendInfo, group: &SampleGroup) -> Result<(), JuryError> {
+    let method = method_version();
     let expectations = [
         ("model digest", &group.model_digest, info.model_digest.as_str()),
         ("numerics class", &group.numerics, info.numerics.as_str()),
-        ("method version", &group.method_version, METHOD_VERSION),
+        ("method version", &group.method_version, method.as_str()),
     ];
     for (what, asked, served) in expectations {
         if asked != served {

@@ -36,6 +36,8 @@ pub enum Ending {
     BySeed,
     /// These scores, parallel to the order shown.
     Scores(Vec<f64>),
+    /// This text, parsed as free output.
+    Text(String),
     /// A finished sample without scores.
     Unparsed(FailureKind),
     /// A sample that could not be drawn.
@@ -84,6 +86,7 @@ impl Ending {
         match self {
             Self::BySeed => Ok(scored(spec, settings, by_seed(spec, settings.scale))),
             Self::Scores(scores) => Ok(scored(spec, settings, scores.clone())),
+            Self::Text(text) => Ok(parsed(spec, settings, text)),
             Self::Unparsed(kind) => Ok(Sample {
                 prompt_tokens: PROMPT_TOKENS,
                 finish: Finish::EndOfText,
@@ -132,5 +135,20 @@ fn scored(spec: &SampleSpec, settings: &Settings, scores: Vec<f64>) -> Sample {
         prompt_tokens: PROMPT_TOKENS,
         generated_tokens: 20 + (mix(spec.seed) % 20) as u32,
         ..Sample::failed(spec.clone(), FailureKind::NoBox, "")
+    }
+}
+
+fn parsed(spec: &SampleSpec, settings: &Settings, text: &str) -> Sample {
+    let finish = Finish::EndOfText;
+    let parsed = jury_grm::parse::parse_free(text, spec.order.len(), settings.scale, finish);
+    Sample {
+        spec: spec.clone(),
+        principles: parsed.principles,
+        critique: parsed.critique,
+        outcome: parsed.outcome,
+        finish,
+        issues: parsed.issues,
+        prompt_tokens: PROMPT_TOKENS,
+        generated_tokens: text.split_whitespace().count() as u32,
     }
 }

@@ -1,0 +1,220 @@
+//! The engine backend on a real model, a few tokens at a time.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use jury_grm::domain::{FailureKind, Outcome, Sample};
+
+use super::*;
+use crate::backend::BackendEvent;
+use crate::backend::scripted::example_group;
+use crate::models::{ModelStore, entry};
+
+/// Few enough that the tests take seconds.
+const MAX_TOKENS: u32 = 12;
+
+fn model_path() -> PathBuf {
+    let file = entry("smollm2-135m").unwrap().file;
+    let path = ModelStore::default_directory().unwrap().join(file);
+    assert!(path.exists(), "{} is missing: run `make test`, which fetches it", path.display());
+    path
+}
+
+fn load(change: impl FnOnce(&mut EngineBackendConfig)) -> EngineBackend {
+    let model = ResolvedModel {
+        path: model_path(),
+        digest: example_group(1).model_digest,
+        name: "smollm2-135m".into(),
+    };
+    let mut config = EngineBackendConfig::new(model);
+    config.engine.context_limit = Some(1024);
+    config.engine.max_lanes = 8;
+    config.engine.threads = Some(1); // tests run beside each other
+    change(&mut config);
+    EngineBackend::load(config).unwrap()
+}
+
+/// One backend for the tests that only look at samples.
+fn shared() -> &'static EngineBackend {
+    static BACKEND: OnceLock<EngineBackend> = OnceLock::new();
+    BACKEND.get_or_init(|| load(|_| {}))
+}
+
+fn group(n_samples: u32, max_tokens: u32) -> SampleGroup {
+    let mut group = example_group(n_samples);
+    group.settings.max_critique_tokens = max_tokens;
+    group.settings.min_readout_mass = 0.0;
+    group
+}
+
+/// A group that goes on for as long as nobody cancels it: free text whose box never comes.
+fn long_group(n_samples: u32) -> SampleGroup {
+    let mut group = group(n_samples, 600);
+    group.settings.readout = jury_grm::domain::Readout::Free;
+    group.settings.temperature = 2.0; // noise seldom ends its turn
+    group
+}
+
+async fn events_of(backend: &EngineBackend, group: SampleGroup) -> Vec<BackendEvent> {
+    let (events, mut receiver) = GroupEvents::channel(&group);
+    let _handle = backend.start(group, events);
+    let mut received = Vec::new();
+    while let Some(event) = receiver.recv().await {
+        received.push(event);
+    }
+    received
+}
+
+/// The samples of a group that was drawn whole, by index.
+async fn samples_of(backend: &EngineBackend, group: SampleGroup) -> Vec<Sample> {
+    let events = events_of(backend, group).await;
+    assert!(matches!(events[0], BackendEvent::Accepted { .. }), "{events:?}");
+    let finished = events.into_iter().filter_map(|event| match event {
+        BackendEvent::Finished(sample) => Some(sample),
+        BackendEvent::Failed { .. } => panic!("{event:?}"),
+        _ => None,
+    });
+    let mut samples: Vec<Sample> = finished.collect();
+    samples.sort_by_key(|sample| sample.spec.index);
+    samples
+}
+
+#[tokio::test]
+async fn guided_samples_have_scores_in_range_and_repeat_by_seed() {
+    let first = samples_of(shared(), group(4, MAX_TOKENS)).await;
+    assert_eq!(first.len(), 4);
+    for sample in &first {
+        let Outcome::Scored(scores) = &sample.outcome else { panic!("{sample:?}") };
+        assert_eq!(scores.scores.len(), 2);
+        assert!(scores.scores.iter().all(|score| (1.0..=10.0).contains(score)), "{scores:?}");
+        for distribution in scores.score_distribution.as_ref().unwrap() {
+            assert!((distribution.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+        }
+        assert!(sample.prompt_tokens > 10 && sample.generated_tokens > 0);
+    }
+    assert_eq!(samples_of(shared(), group(4, MAX_TOKENS)).await, first);
+
+    let mut alone = group(4, MAX_TOKENS);
+    alone.samples.drain(..3);
+    assert_eq!(samples_of(shared(), alone).await, first[3..], "alone as in a group");
+
+    let mut reseeded = group(4, MAX_TOKENS);
+    reseeded.samples.iter_mut().for_each(|spec| spec.seed += 1_000_000);
+    assert_ne!(samples_of(shared(), reseeded).await, first);
+}
+
+#[tokio::test]
+async fn a_groups_prompt_is_prefilled_once() {
+    let backend = load(|_| {});
+    let before = backend.counters();
+    let samples = samples_of(&backend, group(4, 4)).await;
+    // The last event leaves the thread before the step's counters do; the thread's death orders them.
+    let mut death = backend.death();
+    backend.die();
+    death.wait_for(Option::is_some).await.unwrap();
+    let after = backend.counters();
+    assert_eq!(after.prefills - before.prefills, 1);
+    let prompt_tokens = u64::from(samples[0].prompt_tokens);
+    assert_eq!(after.prefill_tokens - before.prefill_tokens, prompt_tokens);
+}
+
+#[tokio::test]
+async fn a_cancelled_sample_frees_its_lane_and_a_dropped_group_ends() {
+    let backend = load(|config| config.engine.max_lanes = 1);
+    let group = long_group(3);
+    let (events, mut receiver) = GroupEvents::channel(&group);
+    let handle = backend.start(group, events);
+    assert!(matches!(receiver.recv().await, Some(BackendEvent::Accepted { .. })));
+    handle.cancel(&[0]);
+    loop {
+        match receiver.recv().await.unwrap() {
+            BackendEvent::Progress { .. } => {}
+            BackendEvent::Failed { index, failure } => {
+                assert_eq!((index, failure.kind), (0, FailureKind::NotNeeded));
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    // The one lane is free for the next sample.
+    loop {
+        if let BackendEvent::Progress { index, .. } = receiver.recv().await.unwrap() {
+            assert_eq!(index, 1);
+            break;
+        }
+    }
+    drop(handle);
+    let mut ended = 0;
+    while let Some(event) = receiver.recv().await {
+        ended += usize::from(matches!(event, BackendEvent::Failed { .. }));
+    }
+    assert_eq!(ended, 2);
+}
+
+#[tokio::test]
+async fn a_reader_that_left_costs_no_more_than_the_step_in_progress() {
+    let backend = load(|config| {
+        config.engine.max_lanes = 1;
+        config.max_queued_samples = 0;
+    });
+    let long = long_group(1);
+    let (events, mut receiver) = GroupEvents::channel(&long);
+    let _handle = backend.start(long, events);
+    assert!(matches!(receiver.recv().await, Some(BackendEvent::Accepted { .. })));
+    let busy = events_of(&backend, group(1, 1)).await;
+    assert!(matches!(busy[..], [BackendEvent::Busy { .. }]), "{busy:?}");
+    drop(receiver);
+    while Backend::load(&backend).running > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(samples_of(&backend, group(1, 1)).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_prompt_over_the_context_is_told_by_how_much_and_for_which_response() {
+    let mut group = group(2, MAX_TOKENS);
+    group.messages[0].spans[3].text = "word ".repeat(3000);
+    let events = events_of(shared(), group).await;
+    let [BackendEvent::TooLong(too_long)] = events[..] else { panic!("{events:?}") };
+    assert_eq!(too_long.longest_response, Some(1));
+    assert!(too_long.longest_response_tokens >= 3000, "{too_long:?}");
+    assert_eq!(too_long.prompt_tokens, too_long.limit_tokens + too_long.over_by);
+    assert!(too_long.limit_tokens < 1024 - MAX_TOKENS);
+}
+
+#[tokio::test]
+async fn the_death_of_the_thread_reaches_every_caller_and_is_told() {
+    let backend = load(|_| {});
+    let group = long_group(2);
+    let (events, mut receiver) = GroupEvents::channel(&group);
+    let _handle = backend.start(group.clone(), events);
+    assert!(matches!(receiver.recv().await, Some(BackendEvent::Accepted { .. })));
+    backend.die();
+    let mut death = backend.death();
+    let why = death.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+    assert_eq!(&*why, "asked to die");
+    for received in [receiver_rest(receiver).await, events_of(&backend, group).await] {
+        let failed: Vec<_> = received
+            .iter()
+            .filter(|event| matches!(event, BackendEvent::Failed { failure, .. } if failure.kind == FailureKind::Worker))
+            .collect();
+        assert_eq!(failed.len(), 2);
+    }
+}
+
+async fn receiver_rest(mut receiver: crate::backend::EventReceiver) -> Vec<BackendEvent> {
+    let mut received = Vec::new();
+    while let Some(event) = receiver.recv().await {
+        received.push(event);
+    }
+    received
+}
+
+#[test]
+fn a_file_that_is_no_model_is_a_typed_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("not.gguf");
+    std::fs::write(&path, "not a model").unwrap();
+    let model = ResolvedModel { path, digest: String::new(), name: String::new() };
+    assert!(EngineBackend::load(EngineBackendConfig::new(model)).is_err());
+}

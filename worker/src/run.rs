@@ -1,0 +1,221 @@
+//! A worker from its first to its last moment.
+//!
+//! ```text
+//! serve gRPC -> SERVING -> announce -> ... shutdown, or the backend's death ...
+//!   -> NOT_SERVING -> withdraw -> admit nobody -> drain within grace -> cut, and say who is left -> stop serving
+//! ```
+//!
+//! A worker whose backend died goes the same way and ends with an error, so that whoever started it starts it anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jury_fabric::directory::{Etcd, InProcess, Registration, RegistrationHandle, WorkerRole};
+use jury_fabric::transport::{
+    Channel, HealthHandle, Listener, MAX_MESSAGE_BYTES, ServeError, ServerConfig, serve,
+};
+use jury_proto::convert::WorkerInfo;
+use jury_proto::v1::sampling_service_server::SamplingServiceServer;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::backend::Backend;
+use crate::metrics::WorkerMetrics;
+use crate::service::{Gate, Sampling};
+
+/// Full name of the service, for health checks.
+pub const SERVICE_NAME: &str = "jury.v1.SamplingService";
+
+/// Time for the last bytes of drained calls to leave.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// How a worker presents itself and leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerConfig {
+    /// Unique in the cluster.
+    pub worker_id: String,
+    /// `http://host:port` at which coordinators reach it.
+    pub advertised_address: String,
+    /// Time that running samples have to finish once the shutdown begins.
+    pub grace: Duration,
+}
+
+/// Where a worker tells that it exists.
+#[derive(Debug, Clone)]
+pub enum Announce {
+    /// Nowhere: coordinators were told its address.
+    Nowhere,
+    /// In etcd.
+    Etcd(Etcd),
+    /// In this process: coordinators use the channel.
+    InProcess(InProcess, Channel),
+}
+
+/// Everything that a worker is made of.
+pub struct Worker {
+    /// How it presents itself and leaves.
+    pub config: WorkerConfig,
+    /// Who draws.
+    pub backend: Arc<dyn Backend>,
+    /// Where it tells that it exists.
+    pub announce: Announce,
+    /// Its health: made with [`SERVICE_NAME`], NOT_SERVING until the worker serves.
+    pub health: HealthHandle,
+    /// What it counts.
+    pub metrics: WorkerMetrics,
+}
+
+/// Why a worker ended other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The transport failed.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The server ended or panicked: a bug of ours.
+    #[error("the worker's server ended by itself: {0}")]
+    Server(String),
+    /// The backend can draw no more.
+    #[error("the worker's backend died: {0}")]
+    BackendDied(Arc<str>),
+}
+
+/// A registration in force.
+enum Announced {
+    Nowhere,
+    Etcd(RegistrationHandle),
+    InProcess { directory: InProcess, worker_id: String },
+}
+
+/// Serves until `shutdown` is cancelled, then leaves in order.
+///
+/// # Errors
+/// [`WorkerError`]; that samples had to be cut is none, it is logged.
+pub async fn run(
+    worker: Worker,
+    listener: Listener,
+    shutdown: CancellationToken,
+) -> Result<(), WorkerError> {
+    let Worker { config, backend, announce, health, metrics } = worker;
+    let gate = Gate::new();
+    let sampling = Sampling::new(config.worker_id.as_str(), backend.clone(), gate.clone(), metrics);
+    let info = sampling.info();
+    let stop = CancellationToken::new();
+    let _stop_when_dropped = stop.clone().drop_guard();
+    let mut server = tokio::spawn(serve(
+        routes(sampling),
+        health.clone(),
+        listener,
+        stop.clone(),
+        ServerConfig { grace: FLUSH, ..ServerConfig::default() },
+    ));
+    health.set_serving();
+    let announced = Announced::begin(announce, registration(&info, &config));
+    tracing::info!(
+        worker_id = info.worker_id,
+        model = info.model,
+        numerics = info.numerics,
+        capacity = info.capacity,
+        "worker serves"
+    );
+
+    let end = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        why = died(backend.as_ref()) => Err(WorkerError::BackendDied(why)),
+        ended = &mut server => {
+            health.set_not_serving();
+            announced.withdraw().await;
+            gate.cut();
+            return Err(server_ended(ended));
+        }
+    };
+
+    health.set_not_serving();
+    announced.withdraw().await;
+    gate.close();
+    drain(&gate, config.grace).await;
+    stop.cancel();
+    match server.await {
+        Ok(served) => served?,
+        Err(panic) => return Err(WorkerError::Server(panic.to_string())),
+    }
+    end
+}
+
+// === private ===
+
+fn routes(sampling: Sampling) -> Routes {
+    let service = SamplingServiceServer::new(sampling).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    Routes::new(service)
+}
+
+fn registration(info: &WorkerInfo, config: &WorkerConfig) -> Registration {
+    Registration {
+        worker_id: info.worker_id.clone(),
+        address: config.advertised_address.clone(),
+        model: info.model.clone(),
+        model_digest: info.model_digest.clone(),
+        numerics: info.numerics.clone(),
+        method_version: info.method_version.clone(),
+        roles: vec![WorkerRole::Grm],
+        capacity: info.capacity,
+        version: info.version.clone(),
+    }
+}
+
+/// Waits until the backend has died, which one that ends well never does.
+async fn died(backend: &dyn Backend) -> Arc<str> {
+    let mut death = backend.death();
+    let why = death.wait_for(Option::is_some).await.map(|why| why.clone().unwrap_or_default());
+    match why {
+        Ok(why) => why,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Waits for the groups inside, then makes them leave.
+async fn drain(gate: &Gate, grace: Duration) {
+    if tokio::time::timeout(grace, gate.empty()).await.is_ok() {
+        tracing::info!("worker drained");
+        return;
+    }
+    for left in gate.cut() {
+        tracing::warn!(
+            request_id = left.request_id,
+            samples = left.samples,
+            grace = ?grace,
+            "grace period ended, group cut"
+        );
+    }
+}
+
+fn server_ended(ended: Result<Result<(), ServeError>, tokio::task::JoinError>) -> WorkerError {
+    match ended {
+        Ok(Ok(())) => WorkerError::Server("nobody can connect any more".to_owned()),
+        Ok(Err(error)) => error.into(),
+        Err(panic) => WorkerError::Server(panic.to_string()),
+    }
+}
+
+// === impl Announced ===
+
+impl Announced {
+    fn begin(announce: Announce, registration: Registration) -> Self {
+        match announce {
+            Announce::Nowhere => Self::Nowhere,
+            Announce::Etcd(etcd) => Self::Etcd(etcd.register(registration)),
+            Announce::InProcess(directory, channel) => {
+                let worker_id = registration.worker_id.clone();
+                directory.add(registration, channel);
+                Self::InProcess { directory, worker_id }
+            }
+        }
+    }
+
+    async fn withdraw(self) {
+        match self {
+            Self::Nowhere => {}
+            Self::Etcd(handle) => handle.withdraw().await,
+            Self::InProcess { directory, worker_id } => directory.remove(&worker_id),
+        }
+    }
+}

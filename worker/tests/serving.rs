@@ -1,0 +1,307 @@
+//! A worker over a scripted backend, through gRPC in memory.
+
+#![allow(clippy::unwrap_used)] // a test's failure is a panic
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use jury_fabric::directory::{Directory, InProcess, Update};
+use jury_fabric::transport::{Channel, HealthHandle, Listener, in_process};
+use jury_grm::domain::FailureKind;
+use jury_proto::convert::{SampleGroup, TooLong};
+use jury_proto::v1::sample_response::Event;
+use jury_proto::v1::sampling_service_client::SamplingServiceClient;
+use jury_proto::{ErrorCode, JuryError, v1};
+use jury_worker::backend::Backend;
+use jury_worker::backend::scripted::{
+    Act, Ending, GroupAct, ScriptHandle, ScriptedBackend, example_group,
+};
+use jury_worker::metrics::WorkerMetrics;
+use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig, WorkerError, run};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
+
+/// A running worker with everything that a test may want to hold.
+struct Cluster {
+    client: SamplingServiceClient<Channel>,
+    script: ScriptHandle,
+    directory: InProcess,
+    health: HealthHandle,
+    shutdown: CancellationToken,
+    ended: JoinHandle<Result<(), WorkerError>>,
+}
+
+/// One call of `Sample`.
+struct Call {
+    requests: mpsc::Sender<v1::SampleRequest>,
+    responses: Streaming<v1::SampleResponse>,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    fn start(backend: ScriptedBackend) -> Self {
+        Self::start_with_grace(backend, Duration::from_secs(60))
+    }
+
+    fn start_with_grace(backend: ScriptedBackend, grace: Duration) -> Self {
+        let (channel, incoming) = in_process();
+        let (directory, script) = (InProcess::new(), backend.handle());
+        let health = HealthHandle::new(&[SERVICE_NAME]);
+        let shutdown = CancellationToken::new();
+        let worker = Worker {
+            config: WorkerConfig {
+                worker_id: "worker-1".into(),
+                advertised_address: "http://here:1".into(),
+                grace,
+            },
+            backend: Arc::new(backend),
+            announce: Announce::InProcess(directory.clone(), channel.clone()),
+            health: health.clone(),
+            metrics: WorkerMetrics::unregistered(),
+        };
+        let ended = tokio::spawn(run(worker, Listener::InProcess(incoming), shutdown.clone()));
+        let client = SamplingServiceClient::new(channel);
+        Self { client, script, directory, health, shutdown, ended }
+    }
+
+    async fn call(&self, group: SampleGroup) -> Result<Call, JuryError> {
+        let start = v1::sample_request::Message::Start(group.into());
+        self.call_with(start).await
+    }
+
+    async fn call_with(&self, first: v1::sample_request::Message) -> Result<Call, JuryError> {
+        let (requests, messages) = mpsc::channel(8);
+        requests.send(v1::SampleRequest { message: Some(first) }).await.unwrap();
+        let response = self.client.clone().sample(ReceiverStream::new(messages)).await?;
+        Ok(Call { requests, responses: response.into_inner() })
+    }
+
+    /// The worker as the directory shows it, once it does.
+    async fn wait_until_announced(&self) {
+        let mut updates = self.directory.watch();
+        while let Some(update) = updates.next().await {
+            match update {
+                Update::Reset(fleet) if fleet.is_empty() => {}
+                _ => return,
+            }
+        }
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    async fn next(&mut self) -> Result<Option<Event>, JuryError> {
+        let response = self.responses.message().await?;
+        Ok(response.map(|response| {
+            assert!(response.load.is_some(), "every response carries the load");
+            response.event.unwrap()
+        }))
+    }
+
+    async fn event(&mut self) -> Event {
+        self.next().await.unwrap().expect("the stream has not ended")
+    }
+
+    /// Every event until the end.
+    async fn rest(mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(event) = self.next().await.unwrap() {
+            events.push(event);
+        }
+        events
+    }
+
+    async fn cancel(&self, indices: &[u32]) {
+        let cancel = v1::CancelSamples { indices: indices.to_vec() };
+        let message = Some(v1::sample_request::Message::Cancel(cancel));
+        self.requests.send(v1::SampleRequest { message }).await.unwrap();
+    }
+}
+
+fn finished_index(event: &Event) -> u32 {
+    match event {
+        Event::Finished(sample) => sample.spec.as_ref().unwrap().index,
+        other => panic!("not a finished sample: {other:?}"),
+    }
+}
+
+fn failed(event: &Event) -> (u32, FailureKind) {
+    match event {
+        Event::Failed(failed) => {
+            let failure = jury_grm::domain::Failure::from(failed.failure.clone().unwrap());
+            (failed.index, failure.kind)
+        }
+        other => panic!("not a failed sample: {other:?}"),
+    }
+}
+
+fn held() -> ScriptedBackend {
+    ScriptedBackend::new().on_sample(|_, _| Act::held(Ending::BySeed))
+}
+
+#[tokio::test]
+async fn each_sample_arrives_as_it_finishes() {
+    let cluster = Cluster::start(held());
+    let mut call = cluster.call(example_group(3)).await.unwrap();
+    assert!(matches!(call.event().await, Event::Accepted(_)));
+    for index in [2, 0, 1] {
+        cluster.script.release(index);
+        assert_eq!(finished_index(&call.event().await), index);
+    }
+    assert_eq!(call.next().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_same_group_gives_the_same_samples_on_another_worker() {
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let cluster = Cluster::start(ScriptedBackend::new());
+        answers.push(cluster.call(example_group(4)).await.unwrap().rest().await);
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0].len(), 5);
+}
+
+#[tokio::test]
+async fn a_cancel_ends_its_sample_and_no_other() {
+    let cluster = Cluster::start(held());
+    let mut call = cluster.call(example_group(3)).await.unwrap();
+    assert!(matches!(call.event().await, Event::Accepted(_)));
+    call.cancel(&[1]).await;
+    assert_eq!(failed(&call.event().await), (1, FailureKind::NotNeeded));
+    cluster.script.release_all();
+    let rest: Vec<u32> = call.rest().await.iter().map(finished_index).collect();
+    assert_eq!(rest, [0, 2]);
+}
+
+#[tokio::test]
+async fn a_dropped_call_cancels_what_it_asked_for() {
+    let cluster = Cluster::start(held());
+    let mut call = cluster.call(example_group(3)).await.unwrap();
+    assert!(matches!(call.event().await, Event::Accepted(_)));
+    drop(call);
+    cluster.script.wait_for_cancels(3).await;
+}
+
+#[tokio::test]
+async fn closing_the_request_side_cancels_nothing() {
+    let cluster = Cluster::start(held());
+    let Call { requests, responses } = cluster.call(example_group(2)).await.unwrap();
+    drop(requests);
+    cluster.script.release_all();
+    let events: Vec<_> = responses.collect().await;
+    assert_eq!(events.len(), 3);
+    assert!(cluster.script.cancelled().is_empty());
+}
+
+#[tokio::test]
+async fn another_model_is_refused_before_anything_is_drawn() {
+    let cluster = Cluster::start(ScriptedBackend::new());
+    let mut group = example_group(1);
+    group.model_digest = "another".into();
+    let error = cluster.call(group).await.err().unwrap();
+    assert_eq!(error.code, ErrorCode::WrongModel);
+    assert!(cluster.script.groups().is_empty());
+}
+
+#[tokio::test]
+async fn a_call_must_begin_with_its_group() {
+    let cluster = Cluster::start(ScriptedBackend::new());
+    let cancel = v1::sample_request::Message::Cancel(v1::CancelSamples { indices: vec![0] });
+    let error = cluster.call_with(cancel).await.err().unwrap();
+    assert_eq!((error.code, error.field.as_deref()), (ErrorCode::InvalidArgument, Some("start")));
+}
+
+#[tokio::test]
+async fn a_full_backend_answers_busy_with_its_delay() {
+    let backend = ScriptedBackend::new().on_group(|_| GroupAct::Busy(Duration::from_millis(250)));
+    let events = Cluster::start(backend).call(example_group(2)).await.unwrap().rest().await;
+    assert_eq!(events, [Event::Busy(v1::Busy { retry_after_ms: 250 })]);
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_too_long_keeps_its_figures() {
+    let figures = TooLong {
+        prompt_tokens: 5000,
+        limit_tokens: 4000,
+        over_by: 1000,
+        longest_response: Some(1),
+        longest_response_tokens: 3000,
+    };
+    let backend = ScriptedBackend::new().on_group(move |_| GroupAct::TooLong(figures));
+    let events = Cluster::start(backend).call(example_group(2)).await.unwrap().rest().await;
+    assert_eq!(events, [Event::TooLong(figures.into())]);
+}
+
+#[tokio::test]
+async fn get_info_tells_what_is_served() {
+    let cluster = Cluster::start(ScriptedBackend::new());
+    let info = cluster.client.clone().get_info(v1::GetInfoRequest {}).await.unwrap().into_inner();
+    let served = ScriptedBackend::new().info();
+    assert_eq!((info.worker_id.as_str(), info.model), ("worker-1", served.model));
+    assert_eq!(info.load.unwrap().capacity, served.capacity);
+}
+
+#[tokio::test]
+async fn a_shutdown_leaves_in_order_and_lets_running_samples_finish() {
+    let cluster = Cluster::start(held());
+    let mut call = cluster.call(example_group(1)).await.unwrap();
+    assert!(matches!(call.event().await, Event::Accepted(_)));
+    cluster.wait_until_announced().await;
+    assert!(cluster.health.is_serving());
+
+    let mut updates = cluster.directory.watch();
+    cluster.shutdown.cancel();
+    loop {
+        match updates.next().await.unwrap() {
+            Update::Removed(_) => break,
+            Update::Reset(fleet) if fleet.is_empty() => break,
+            _ => {}
+        }
+    }
+    assert!(!cluster.health.is_serving(), "not serving before the registration is withdrawn");
+
+    // From the withdrawal on, admission closes; the call that runs goes on.
+    let refused = loop {
+        match cluster.call(example_group(1)).await {
+            Err(error) => break error,
+            Ok(admitted) => drop(admitted),
+        }
+    };
+    assert_eq!(refused.code, ErrorCode::ShuttingDown);
+    cluster.script.release_all();
+    assert_eq!(finished_index(&call.event().await), 0);
+    drop(call);
+    cluster.ended.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn samples_that_outlive_the_grace_are_cut_with_a_typed_error() {
+    let cluster = Cluster::start_with_grace(held(), Duration::ZERO);
+    let mut call = cluster.call(example_group(2)).await.unwrap();
+    assert!(matches!(call.event().await, Event::Accepted(_)));
+    cluster.shutdown.cancel();
+    assert_eq!(call.next().await.unwrap_err().code, ErrorCode::ShuttingDown);
+    cluster.script.wait_for_cancels(2).await;
+    cluster.ended.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_dead_backend_fails_its_callers_and_ends_the_worker() {
+    let cluster = Cluster::start(held());
+    let mut call = cluster.call(example_group(2)).await.unwrap();
+    assert!(matches!(call.event().await, Event::Accepted(_)));
+    cluster.script.die("out of luck");
+    for index in [0, 1] {
+        assert_eq!(failed(&call.event().await), (index, FailureKind::Worker));
+    }
+    let error = cluster.ended.await.unwrap().unwrap_err();
+    assert!(matches!(error, WorkerError::BackendDied(why) if &*why == "out of luck"));
+    assert!(!cluster.health.is_serving());
+}
