@@ -37,7 +37,7 @@ pub(super) struct HealthService(HealthHandle);
 
 impl HealthHandle {
     /// NOT_SERVING for the server as a whole (`""`) and for `services`, by full name
-    /// (`jury.v1.RewardService`).
+    /// (`jury.v1.RewardService`). Reflection lists the same names.
     pub fn new(services: &[&str]) -> Self {
         let (state, _) = watch::channel(State { serving: false, closed: false });
         let services = services.iter().map(|&name| name.to_owned()).collect();
@@ -57,6 +57,11 @@ impl HealthHandle {
     /// Whether new work is welcome.
     pub fn is_serving(&self) -> bool {
         self.state.borrow().serving
+    }
+
+    /// Full names of the services that may be asked about, next to "".
+    pub(super) fn services(&self) -> &[String] {
+        &self.services
     }
 
     /// NOT_SERVING for good, and the end of every `Watch`.

@@ -83,7 +83,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let mut routes = routes.add_service(health.service());
     if config.reflection {
-        routes = with_reflection(routes)?;
+        routes = with_reflection(routes, health.services())?;
     }
     match listener {
         Listener::Tcp(listener) => {
@@ -145,12 +145,18 @@ where
     Ok(server.await?)
 }
 
-/// Both versions of the protocol: older tools know only v1alpha.
-fn with_reflection(routes: Routes) -> Result<Routes, ServeError> {
+/// Lists what this server serves, not all that the contracts know. Both versions of the protocol:
+/// older tools know only v1alpha.
+fn with_reflection(routes: Routes, services: &[String]) -> Result<Routes, ServeError> {
     let builder = || {
-        tonic_reflection::server::Builder::configure()
+        let listed = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(jury_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name("grpc.health.v1.Health");
+        services.iter().fold(listed, |listed, name| listed.with_service_name(name))
     };
-    Ok(routes.add_service(builder().build_v1()?).add_service(builder().build_v1alpha()?))
+    let v1 = builder().with_service_name("grpc.reflection.v1.ServerReflection").build_v1()?;
+    let v1alpha =
+        builder().with_service_name("grpc.reflection.v1alpha.ServerReflection").build_v1alpha()?;
+    Ok(routes.add_service(v1).add_service(v1alpha))
 }

@@ -41,13 +41,13 @@ async fn session(
 ) -> Result<Infallible, Trouble> {
     let mut client = shared.connector.connect().await?;
     let mut view = list(&mut client, &shared.prefix, Unreadable::Warn).await?;
+    shared.watching.store(true, Ordering::Relaxed);
     tell(updates, view.as_reset()).await;
 
     let from_there = WatchOptions::new().with_prefix().with_start_revision(view.next_revision());
     let watch = client.watch(shared.prefix.as_str(), Some(from_there));
     let mut watch = within("start the watch", watch).await?;
     link.reached();
-    shared.watching.store(true, Ordering::Relaxed);
 
     let mut next_list = Instant::now() + spread(shared.relist_every);
     loop {
