@@ -1,2 +1,85 @@
-//! Jury.
-fn main() {}
+//! The `jury` binary: one subcommand a file, no logic of the method.
+//!
+//! ```text
+//! args     the command line                       exit    how it ends
+//! score    one item or a batch, for a person or a machine
+//! up, coordinator, worker     what serves          parts   a model, an embedded cluster
+//! models, status, completions                      meter   progress on stderr
+//! ```
+
+mod args;
+mod completions;
+mod coordinator;
+mod exit;
+mod meter;
+mod models;
+mod parts;
+mod score;
+mod serving;
+mod status;
+mod up;
+mod worker;
+
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+use clap::Parser;
+use jury_fabric::telemetry::{LogFormat, init_logs};
+
+use self::args::{Args, Command, LogArgs, LogFormatArg};
+use self::exit::{Exit, Failed, OrExit};
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version are answers; anything else is a mistake.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            drop(error.print());
+            return exit.into();
+        }
+    };
+    match run(args) {
+        Ok(exit) => exit.into(),
+        Err(failed) if is_broken_pipe(&failed) => Exit::Done.into(),
+        Err(failed) => {
+            eprintln!("jury: {:#}", failed.error);
+            failed.exit.into()
+        }
+    }
+}
+
+fn run(args: Args) -> Result<Exit, Failed> {
+    start_logs(&args.logs, args.command.serves())?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().or_exit(Exit::Internal)?;
+    let ended = runtime.block_on(async {
+        match args.command {
+            Command::Score(args) => score::run(*args).await,
+            Command::Up(args) => up::run(args).await,
+            Command::Coordinator(args) => coordinator::run(args).await,
+            Command::Worker(args) => worker::run(args).await,
+            Command::Models(args) => models::run(args),
+            Command::Status(args) => status::run(args).await,
+            Command::Completions(args) => completions::run(&args),
+        }
+    });
+    // An embedded engine may be in the middle of a step that nobody waits for any more.
+    runtime.shutdown_background();
+    ended
+}
+
+fn start_logs(args: &LogArgs, serves: bool) -> Result<(), Failed> {
+    let format = match args.log_format {
+        LogFormatArg::Text => LogFormat::Text,
+        LogFormatArg::Json => LogFormat::Json,
+    };
+    let default = if serves { "info" } else { "warn" };
+    init_logs(format, args.log.as_deref().unwrap_or(default)).or_exit(Exit::Usage)
+}
+
+/// True when whoever read our output has gone: `jury score .. | head` is no failure.
+fn is_broken_pipe(failed: &Failed) -> bool {
+    let cause = failed.error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}

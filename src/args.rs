@@ -1,0 +1,126 @@
+//! The command line. Every option, its environment variable and its help; what they mean together
+//! is decided where they become a config (`TryFrom`), and nowhere else.
+
+mod models;
+mod score;
+mod serve;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+pub use self::models::{ModelsArgs, ModelsCommand};
+pub use self::score::ScoreArgs;
+pub use self::serve::{
+    CacheArgs, CoordinatorArgs, EtcdArgs, JudgingArgs, ModelArgs, ServeArgs, UpArgs, WorkerArgs,
+};
+use crate::exit;
+
+/// The model that runs when none is named: the smallest of the catalogue whose critiques make
+/// sense to a reader.
+pub const DEFAULT_MODEL: &str = "qwen2.5-coder-0.5b";
+
+/// Rewards from a generative judge: k critiques in parallel, one vote.
+#[derive(Debug, Parser)]
+#[command(name = "jury", version, after_help = exit::TABLE, max_term_width = 100)]
+#[command(propagate_version = true, arg_required_else_help = true)]
+pub struct Args {
+    #[command(flatten)]
+    pub logs: LogArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What is logged, to stderr.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Logs")]
+pub struct LogArgs {
+    /// What to log: a level, or a filter like `info,jury_worker=debug` [default: warn for score,
+    /// models and status, info for what serves]
+    #[arg(long, global = true, env = "JURY_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// How a line of log looks
+    #[arg(long, global = true, env = "JURY_LOG_FORMAT", value_enum, default_value_t = LogFormatArg::Text)]
+    pub log_format: LogFormatArg,
+}
+
+/// How a line of log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormatArg {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Judge the responses of an item, or of many, and print the rewards
+    Score(Box<ScoreArgs>),
+    /// Serve coordinator and worker in one process
+    Up(UpArgs),
+    /// Serve a coordinator that spreads samples over workers
+    Coordinator(CoordinatorArgs),
+    /// Serve a model's samples to coordinators
+    Worker(WorkerArgs),
+    /// List, fetch and inspect models
+    Models(ModelsArgs),
+    /// Show a coordinator's fleet and load
+    Status(StatusArgs),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  jury status --endpoint http://127.0.0.1:7480")]
+pub struct StatusArgs {
+    /// The coordinator to ask
+    #[arg(
+        long,
+        env = "JURY_ENDPOINT",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7480"
+    )]
+    pub endpoint: String,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  jury completions bash > ~/.local/share/bash-completion/completions/jury"
+)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// Why options do not go together, or a value is out of its range.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{flag}: {problem}")]
+pub struct Refused {
+    /// The option, as it is typed.
+    pub flag: String,
+    /// What is wrong, with the limit or the way out.
+    pub problem: String,
+}
+
+// === impl Command ===
+
+impl Command {
+    /// True for what runs until it is told to stop.
+    pub fn serves(&self) -> bool {
+        matches!(self, Self::Up(_) | Self::Coordinator(_) | Self::Worker(_))
+    }
+}
+
+// === impl Refused ===
+
+impl Refused {
+    pub fn new(flag: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { flag: flag.into(), problem: problem.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

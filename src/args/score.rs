@@ -1,0 +1,164 @@
+//! `jury score`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{ArgGroup, ValueEnum};
+use jury_grm::domain::{Readout, Scale};
+
+use super::CacheArgs;
+
+const EXAMPLES: &str = "\
+Examples:
+  jury score examples/capital.json                        judge one item here, with a small model
+  jury score item.json --json -k 16 --seed 7              the verdict as JSON, more samples
+  jury score item.json --endpoint http://127.0.0.1:7480   let a running cluster judge
+  jury score --items items.jsonl --out verdicts.jsonl --resume";
+
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = EXAMPLES)]
+#[command(group(ArgGroup::new("input").required(true).args(["item", "items"])))]
+pub struct ScoreArgs {
+    /// A file with one item as JSON ({"query", "responses", ..}); - reads stdin
+    #[arg(value_name = "ITEM.json")]
+    pub item: Option<PathBuf>,
+    /// A file with one item a line; - reads stdin. Prints one verdict a line. An item without an
+    /// id takes the name of its line, line-N
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub items: Option<PathBuf>,
+
+    /// The coordinator to ask. Without it, a coordinator and a worker run inside this process
+    #[arg(long, env = "JURY_ENDPOINT", value_name = "URL", help_heading = "Who judges")]
+    pub endpoint: Option<String>,
+    /// A model of the catalogue (`jury models list`), a GGUF file, or hub:OWNER/REPO/FILE; with
+    /// --endpoint, the name of a model of the fleet [default: qwen2.5-coder-0.5b]
+    #[arg(long, env = "JURY_MODEL", value_name = "MODEL", help_heading = "Who judges")]
+    pub model: Option<String>,
+    /// Threads of the embedded worker [default: what this machine lets us use]
+    #[arg(long, env = "JURY_THREADS", value_name = "N", help_heading = "Who judges")]
+    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    /// A prompt template that takes the place of the built-in one; embedded only
+    #[arg(long, env = "JURY_TEMPLATE", value_name = "FILE", help_heading = "Who judges")]
+    pub template: Option<PathBuf>,
+
+    /// Samples to draw, 1 to 256 [default: 8]
+    #[arg(short, long, env = "JURY_K", value_name = "N", help_heading = "Sampling")]
+    pub k: Option<u32>,
+    /// Softmax temperature, 0 (greedy) to 2 [default: 0.5]
+    #[arg(long, env = "JURY_TEMPERATURE", value_name = "T", help_heading = "Sampling")]
+    pub temperature: Option<f64>,
+    /// Nucleus mass, above 0 and at most 1 [default: 1]
+    #[arg(long, env = "JURY_TOP_P", value_name = "P", help_heading = "Sampling")]
+    pub top_p: Option<f64>,
+    /// Longest critique, 1 to 16384 tokens [default: 512]
+    #[arg(long, env = "JURY_MAX_CRITIQUE_TOKENS", value_name = "N", help_heading = "Sampling")]
+    pub max_critique_tokens: Option<u32>,
+    /// How scores are read [default: sampled]
+    #[arg(long, env = "JURY_READOUT", value_enum, help_heading = "Sampling")]
+    pub readout: Option<ReadoutArg>,
+    /// A guided sample fails when its model gave less than this probability to the legal scores,
+    /// 0 to 1 [default: 0.01]
+    #[arg(long, env = "JURY_MIN_READOUT_MASS", value_name = "P", help_heading = "Sampling")]
+    pub min_readout_mass: Option<f64>,
+    /// The legal scores, lowest and highest [default: 1..10]
+    #[arg(long, env = "JURY_SCALE", value_name = "MIN..MAX", help_heading = "Sampling")]
+    pub scale: Option<ScaleArg>,
+    /// Most responses shown in one sample, 2 to 64 [default: 8]
+    #[arg(long, env = "JURY_MAX_PANEL", value_name = "N", help_heading = "Sampling")]
+    pub max_panel: Option<u32>,
+    /// Seed of the request, below 2^53; the same seed gives the same verdict
+    #[arg(
+        long,
+        env = "JURY_SEED",
+        value_name = "N",
+        default_value_t = 0,
+        help_heading = "Sampling"
+    )]
+    pub seed: u64,
+
+    /// Time until the answer, like 90s or 5m [default: 60s, embedded 5m]
+    #[arg(long, env = "JURY_BUDGET", value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Answer")]
+    pub budget: Option<Duration>,
+    /// Fewest valid samples worth a verdict, 1 to k [default: half of k]
+    #[arg(long, env = "JURY_MIN_SAMPLES", value_name = "N", help_heading = "Answer")]
+    pub min_samples: Option<u32>,
+    /// Put the samples into the JSON of the verdict
+    #[arg(long, help_heading = "Answer")]
+    pub samples: bool,
+    /// Print the verdict as one JSON object
+    #[arg(long, help_heading = "Answer")]
+    pub json: bool,
+    /// No progress on stderr
+    #[arg(short, long, help_heading = "Answer")]
+    pub quiet: bool,
+
+    /// Write the verdicts to this file instead of stdout
+    #[arg(long, value_name = "FILE", requires = "items", help_heading = "Batches")]
+    pub out: Option<PathBuf>,
+    /// Add to --out, and skip the items whose ids it has
+    #[arg(long, requires = "out", help_heading = "Batches")]
+    pub resume: bool,
+    /// Write verdicts as they are ready instead of in the order of the items
+    #[arg(long, requires = "items", help_heading = "Batches")]
+    pub unordered: bool,
+    /// Items judged at once, 1 to 1024 [default: 16, embedded 2]
+    #[arg(
+        long,
+        env = "JURY_CONCURRENCY",
+        value_name = "N",
+        requires = "items",
+        help_heading = "Batches"
+    )]
+    pub concurrency: Option<usize>,
+}
+
+/// How scores are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReadoutArg {
+    /// The model writes its own score box, which is parsed
+    Free,
+    /// The engine writes the score line and samples each score from the legal ones
+    Sampled,
+    /// The engine writes the score line; each score is the mean of its distribution
+    Expected,
+}
+
+/// `MIN..MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScaleArg(pub Scale);
+
+impl From<ReadoutArg> for Readout {
+    fn from(readout: ReadoutArg) -> Self {
+        match readout {
+            ReadoutArg::Free => Self::Free,
+            ReadoutArg::Sampled => Self::Sampled,
+            ReadoutArg::Expected => Self::Expected,
+        }
+    }
+}
+
+impl FromStr for ScaleArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let malformed = || format!("write MIN..MAX, two whole numbers like 1..10, not {text:?}");
+        let (min, max) = text.split_once("..").ok_or_else(malformed)?;
+        let number = |part: &str| part.trim().parse::<i32>().map_err(|_| malformed());
+        Ok(Self(Scale { min: number(min)?, max: number(max)? }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_reads_as_its_two_ends() {
+        assert_eq!("0..1".parse(), Ok(ScaleArg(Scale::BINARY)));
+        assert!("1-10".parse::<ScaleArg>().unwrap_err().contains("MIN..MAX"));
+        assert!("1..x".parse::<ScaleArg>().is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! `jury coordinator`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use jury_coordinator::{Config, Coordinator};
+use jury_fabric::directory::{Directory, Etcd, EtcdConfig, Fixed};
+use jury_fabric::shutdown::on_signals;
+use jury_fabric::transport::Listener;
+use jury_grm::prompt::Template;
+use prometheus_client::registry::Registry;
+
+use crate::args::{CoordinatorArgs, EtcdArgs, JudgingArgs};
+use crate::exit::{Exit, Failed, OrExit};
+use crate::serving::{Sockets, server_config, until_cut, until_drain};
+
+pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
+    let config = judging_config(&args.judging, Config::default().default_budget)?;
+    let directory: Arc<dyn Directory> = if args.worker.is_empty() {
+        Arc::new(etcd(&args.etcd)?)
+    } else {
+        Arc::new(Fixed::new(&args.worker).context("--worker").or_exit(Exit::Usage)?)
+    };
+    let mut sockets = Sockets::bind(args.listen, &args.serve).await?;
+    let shutdown = on_signals().or_exit(Exit::Internal)?;
+    let mut registry = Registry::default();
+    let coordinator = Coordinator::start(config, directory, &mut registry).or_exit(Exit::Usage)?;
+    sockets.announce(registry, until_drain(&shutdown), &shutdown)?;
+    let listener = Listener::Tcp(sockets.grpc);
+    let drain = shutdown.drain.clone();
+    let served = jury_coordinator::run(coordinator, listener, server_config(&args.serve), drain);
+    until_cut(served, &shutdown).await
+}
+
+/// How a coordinator judges; `default_budget` is what none was named.
+pub fn judging_config(args: &JudgingArgs, default_budget: Duration) -> Result<Config, Failed> {
+    let default = Config::default();
+    let template = match &args.template {
+        Some(path) => template(path)?,
+        None => default.template.clone(),
+    };
+    let config = Config {
+        template,
+        default_budget: args.default_budget.unwrap_or(default_budget),
+        queue_limit: args.queue_limit,
+        ..default
+    };
+    config.validate().or_exit(Exit::Usage)?;
+    Ok(config)
+}
+
+/// The prompt template in a file.
+pub fn template(path: &std::path::Path) -> Result<Template, Failed> {
+    let name = path.display().to_string();
+    let source = std::fs::read_to_string(path)
+        .with_context(|| format!("--template: {name}"))
+        .or_exit(Exit::NoInput)?;
+    Template::parse(&name, &source).context("--template").or_exit(Exit::Usage)
+}
+
+/// The directory in etcd.
+pub fn etcd(args: &EtcdArgs) -> Result<Etcd, Failed> {
+    let config = EtcdConfig::new(args.etcd.clone(), args.cluster.clone());
+    Etcd::new(&config).context("--etcd").or_exit(Exit::Usage)
+}

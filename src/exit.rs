@@ -1,0 +1,176 @@
+//! What the process tells the shell when it ends.
+
+use std::process::ExitCode;
+
+use jury_client::ClientError;
+use jury_grm::domain::{ReasonCode, Status, Verdict};
+use jury_proto::ErrorCode;
+
+/// How a command ended, as a number of sysexits.h where it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done. A PARTIAL verdict counts: it has rewards, and says what is missing.
+    Done,
+    /// Judged, but without a reward that waiting could bring: the verdict says why.
+    Unscored,
+    /// EX_USAGE: the command line or the request is malformed.
+    Usage,
+    /// EX_DATAERR: a file's content is wrong, be it a line of a batch (the others ran) or a model.
+    BadData,
+    /// EX_NOINPUT: a file to read is not there.
+    NoInput,
+    /// EX_UNAVAILABLE: no worker, nobody at the endpoint, or the address to listen on is taken.
+    Unavailable,
+    /// EX_SOFTWARE: a bug of ours.
+    Internal,
+    /// EX_CANTCREAT or EX_IOERR: the output cannot be written.
+    CannotWrite,
+    /// EX_TEMPFAIL: overloaded, or the budget was too short; the same again may work.
+    TryAgain,
+    /// Ended by Ctrl-C; what was finished is written.
+    Interrupted,
+}
+
+/// The part of `jury --help` about exit codes.
+pub const TABLE: &str = "\
+Exit codes:
+  0    done (a PARTIAL verdict has rewards, and counts as done)
+  3    judged, but UNSCORED: no reward, and the verdict says why
+  64   the command line or the request is malformed; the message names the field and the limit
+  65   bad data: lines of a batch that are no items (the others ran), or a model file that is none
+  66   a file to read is not there
+  69   unavailable: no worker, nobody at the endpoint, or an address in use
+  70   internal error, please report it
+  74   the output cannot be written
+  75   overloaded, or the budget was too short: try again
+  130  interrupted; finished verdicts of a batch are written, --resume goes on";
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub struct Failed {
+    /// What the shell is told.
+    pub exit: Exit,
+    /// What the person is told.
+    pub error: anyhow::Error,
+}
+
+// === impl Exit ===
+
+impl Exit {
+    /// The number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Unscored => 3,
+            Self::Usage => 64,
+            Self::BadData => 65,
+            Self::NoInput => 66,
+            Self::Unavailable => 69,
+            Self::Internal => 70,
+            Self::CannotWrite => 74,
+            Self::TryAgain => 75,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// How a command ends that was given `verdict`.
+    pub fn of_verdict(verdict: &Verdict) -> Self {
+        if verdict.status != Status::Unscored {
+            return Self::Done;
+        }
+        let codes: Vec<ReasonCode> =
+            verdict.reasons.iter().flatten().map(|reason| reason.code).collect();
+        let unavailable = |code: &ReasonCode| {
+            matches!(
+                code,
+                ReasonCode::NoWorker | ReasonCode::UnknownModel | ReasonCode::WorkerFailed
+            )
+        };
+        if codes.iter().any(unavailable) {
+            Self::Unavailable
+        } else if codes.contains(&ReasonCode::Budget) {
+            Self::TryAgain
+        } else {
+            Self::Unscored
+        }
+    }
+
+    /// How a command ends whose call failed with `code`.
+    pub fn of_code(code: ErrorCode) -> Self {
+        match code {
+            ErrorCode::InvalidArgument | ErrorCode::RequestIdReused => Self::Usage,
+            ErrorCode::Overloaded | ErrorCode::DeadlineExceeded => Self::TryAgain,
+            ErrorCode::Unreachable | ErrorCode::ShuttingDown | ErrorCode::WrongModel => {
+                Self::Unavailable
+            }
+            ErrorCode::Cancelled => Self::Interrupted,
+            ErrorCode::Internal => Self::Internal,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+// === impl Failed ===
+
+impl Failed {
+    /// Ends with `exit`, and says `error` with its causes.
+    pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Self { exit, error: error.into() }
+    }
+}
+
+impl From<ClientError> for Failed {
+    fn from(error: ClientError) -> Self {
+        Self::new(Exit::of_code(error.code), error)
+    }
+}
+
+/// Gives an error the exit code that its place in the code knows.
+pub trait OrExit<T> {
+    /// Ends with `exit` unless this is fine.
+    fn or_exit(self, exit: Exit) -> Result<T, Failed>;
+}
+
+impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
+    fn or_exit(self, exit: Exit) -> Result<T, Failed> {
+        self.map_err(|error| Failed::new(exit, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_exit_code_stands_in_the_table() {
+        for exit in [
+            Exit::Done,
+            Exit::Unscored,
+            Exit::Usage,
+            Exit::BadData,
+            Exit::NoInput,
+            Exit::Unavailable,
+            Exit::Internal,
+            Exit::CannotWrite,
+            Exit::TryAgain,
+            Exit::Interrupted,
+        ] {
+            let row = format!("\n  {:<5}", exit.code());
+            assert!(TABLE.contains(&row), "{exit:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_may_pass_asks_to_try_again() {
+        for code in ErrorCode::ALL {
+            if Exit::of_code(code) == Exit::TryAgain {
+                assert!(code.is_transient() || code == ErrorCode::DeadlineExceeded);
+            }
+        }
+    }
+}

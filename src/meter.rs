@@ -1,0 +1,145 @@
+//! Progress on stderr: a live line on a terminal, single lines elsewhere, nothing when asked.
+
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jury_coordinator::progress::{Phase as JudgingPhase, Progress as Judging};
+use jury_worker::models::{Phase as FetchPhase, Progress as FetchProgress};
+
+/// How often a live line is drawn while nothing happens, so that its clock goes on.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Tells a person how far the work is.
+pub struct Meter {
+    show: Show,
+    bar: ProgressBar,
+    /// What was said last, where every change is a line of its own.
+    said: Mutex<String>,
+}
+
+/// What is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Show {
+    Live,
+    Lines,
+    Nothing,
+}
+
+// === impl Meter ===
+
+impl Meter {
+    /// Draws on stderr unless `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        let show = match (quiet, std::io::stderr().is_terminal()) {
+            (true, _) => Show::Nothing,
+            (false, true) => Show::Live,
+            (false, false) => Show::Lines,
+        };
+        let bar = match show {
+            Show::Live => ProgressBar::new_spinner(),
+            Show::Lines | Show::Nothing => {
+                ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())
+            }
+        };
+        if show == Show::Live {
+            bar.enable_steady_tick(TICK);
+        }
+        Self { show, bar, said: Mutex::default() }
+    }
+
+    /// A new stretch of work of unknown length.
+    pub fn stage(&self, message: &str) {
+        self.bar.set_style(style("{spinner} {msg} ({elapsed})"));
+        self.bar.unset_length();
+        self.say(message);
+    }
+
+    /// Items of a batch, with the time they still need.
+    pub fn items(&self, total: Option<u64>) {
+        let Some(total) = total else {
+            self.bar.set_style(style("{spinner} {pos} items, {elapsed} {msg}"));
+            return;
+        };
+        self.bar.set_style(style("{bar:30} {pos} of {len} items, {elapsed}, {eta} left {msg}"));
+        self.bar.set_length(total);
+    }
+
+    /// One more item.
+    pub fn item_done(&self) {
+        self.bar.inc(1);
+    }
+
+    /// How far the samples of one item are.
+    pub fn judging(&self, progress: &Judging) {
+        let Judging { samples_done, samples_asked, tokens, .. } = *progress;
+        match progress.phase {
+            JudgingPhase::Waiting => self.stage("waiting for a worker"),
+            JudgingPhase::Prefill => self.stage("reading the prompt"),
+            JudgingPhase::Sampling => {
+                let samples = format!("{samples_done} of {samples_asked} samples");
+                match self.show {
+                    Show::Live => {
+                        self.bar.set_style(style("{bar:20} {msg} ({elapsed})"));
+                        self.bar.set_length(samples_asked.into());
+                        self.bar.set_position(samples_done.into());
+                        self.bar.set_message(format!("{samples}, {tokens} tokens"));
+                    }
+                    Show::Lines => self.say(&samples),
+                    Show::Nothing => {}
+                }
+            }
+            JudgingPhase::Answered => {}
+        }
+    }
+
+    /// A line that stays, whatever is drawn; also when quiet.
+    pub fn print(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+
+    /// Takes the live line away.
+    pub fn clear(&self) {
+        self.bar.disable_steady_tick();
+        self.bar.finish_and_clear();
+    }
+
+    fn say(&self, message: &str) {
+        self.bar.set_message(message.to_owned());
+        if self.show != Show::Lines {
+            return;
+        }
+        let mut said = self.said.lock().expect("nothing panics while it holds this lock");
+        if *said != message {
+            eprintln!("{message}");
+            message.clone_into(&mut said);
+        }
+    }
+}
+
+impl FetchProgress for Meter {
+    fn phase(&self, phase: FetchPhase) {
+        self.stage(phase.describe());
+    }
+
+    fn advanced(&self, done_bytes: u64, total_bytes: u64) {
+        if total_bytes > 0 {
+            self.bar.set_style(style("{bar:20} {msg} {bytes} of {total_bytes} ({eta} left)"));
+            self.bar.set_length(total_bytes);
+        }
+        self.bar.set_position(done_bytes);
+    }
+
+    fn note(&self, message: &str) {
+        if self.show != Show::Nothing {
+            self.print(message);
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .expect("the templates are constants of this file")
+        .progress_chars("=> ")
+}

@@ -1,0 +1,110 @@
+//! `jury models`.
+
+use jury_worker::models::{ListedModel, ModelRef, ModelStore, ResolvedModel};
+use serde_json::json;
+
+use crate::args::{CacheArgs, ModelsArgs, ModelsCommand};
+use crate::exit::{Exit, Failed, OrExit};
+use crate::meter::Meter;
+use crate::parts::{load_failed, model_failed, store};
+use crate::score::print;
+use crate::status::columns;
+
+pub fn run(args: ModelsArgs) -> Result<Exit, Failed> {
+    let text = match args.command {
+        ModelsCommand::List { json } => list(&models(&args.cache)?.list(), json),
+        ModelsCommand::Fetch { model, json } => {
+            let resolved = resolve(&args.cache, &model)?;
+            if json {
+                format!("{}\n", as_json(&resolved))
+            } else {
+                format!("{}\n", resolved.path.display())
+            }
+        }
+        ModelsCommand::Inspect { model, json } => inspect(&resolve(&args.cache, &model)?, json)?,
+    };
+    print(&text)?;
+    Ok(Exit::Done)
+}
+
+fn models(cache: &CacheArgs) -> Result<ModelStore, Failed> {
+    store(cache).or_exit(Exit::Usage)
+}
+
+fn resolve(cache: &CacheArgs, model: &str) -> Result<ResolvedModel, Failed> {
+    let reference = ModelRef::parse(model).map_err(model_failed)?;
+    let meter = Meter::new(false);
+    let resolved = models(cache)?.resolve(&reference, &meter);
+    meter.clear();
+    resolved.map_err(model_failed)
+}
+
+fn list(models: &[ListedModel], json: bool) -> String {
+    if json {
+        let models: Vec<_> = models
+            .iter()
+            .map(|model| {
+                let entry = model.entry;
+                json!({
+                    "name": entry.name, "description": entry.description,
+                    "licence": entry.licence, "bytes": entry.bytes, "sha256": entry.sha256,
+                    "hub": format!("{}/{}", entry.hub_repo, entry.hub_file),
+                    "path": model.path, "cached": model.is_cached,
+                })
+            })
+            .collect();
+        return format!("{}\n", serde_json::Value::from(models));
+    }
+    let mut rows = vec![["MODEL", "SIZE", "HERE", "LICENCE", "ABOUT"].map(String::from)];
+    rows.extend(models.iter().map(|model| {
+        let entry = model.entry;
+        let here = if model.is_cached { "yes" } else { "no" };
+        [
+            entry.name.to_owned(),
+            megabytes(entry.bytes),
+            here.to_owned(),
+            entry.licence.to_owned(),
+            entry.description.to_owned(),
+        ]
+    }));
+    columns(&rows)
+}
+
+fn inspect(model: &ResolvedModel, json: bool) -> Result<String, Failed> {
+    let info = jury_engine::inspect(&model.path).map_err(load_failed)?;
+    if json {
+        let mut object = as_json(model);
+        object["info"] = serde_json::to_value(&info).or_exit(Exit::Internal)?;
+        return Ok(format!("{object}\n"));
+    }
+    let template = if info.has_chat_template { "in the file" } else { "none, ChatML is used" };
+    let rows = [
+        ["name", &model.name],
+        ["made as", &info.name],
+        ["file", &format!("{} ({})", model.path.display(), megabytes(info.file_bytes))],
+        ["sha256", &model.digest],
+        ["family", &format!("{}, {} weights", info.architecture, info.file_type)],
+        ["size", &format!("{:.0} million weights", info.parameters as f64 / 1e6)],
+        [
+            "context",
+            &format!("{} tokens, {} bytes each", info.context_length, info.kv_bytes_per_token),
+        ],
+        [
+            "shape",
+            &format!(
+                "{} layers of {}, {} heads over {}, {} words",
+                info.layers, info.embedding_length, info.heads, info.kv_heads, info.vocabulary
+            ),
+        ],
+        ["chat template", template],
+    ];
+    Ok(columns(&rows.map(|row| row.map(str::to_owned))))
+}
+
+fn as_json(model: &ResolvedModel) -> serde_json::Value {
+    json!({"name": model.name, "path": model.path, "sha256": model.digest})
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.0} MB", bytes as f64 / 1e6)
+}

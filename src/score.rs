@@ -1,0 +1,112 @@
+//! `jury score`: items in, verdicts out.
+//!
+//! ```text
+//! config   arguments -> what to do           judge    who judges: here, or at an endpoint
+//! batch    many items, one a line            render   one verdict, for a person
+//! ```
+
+mod batch;
+mod best;
+mod config;
+mod judge;
+mod render;
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+
+use anyhow::{Context, anyhow};
+use jury_client::ClientError;
+use jury_grm::domain::{Item, Verdict};
+
+pub use self::config::ScoreConfig;
+use self::config::{Input, Output, Source};
+use self::judge::Bench;
+use self::render::{MAX_WIDTH, Page, Paint, render};
+use crate::args::ScoreArgs;
+use crate::exit::{Exit, Failed, OrExit};
+use crate::meter::Meter;
+
+/// Columns where the output is no terminal.
+const DEFAULT_WIDTH: usize = 80;
+
+pub async fn run(args: ScoreArgs) -> Result<Exit, Failed> {
+    let config = ScoreConfig::try_from(args).or_exit(Exit::Usage)?;
+    let meter = Meter::new(config.output.quiet);
+    match &config.input {
+        Input::One(source) => score_one(&config, source, &meter).await,
+        Input::Many(source) => batch::run(&config, source, &meter).await,
+    }
+}
+
+/// Adds to a call's error where the call went.
+pub fn at_endpoint(error: ClientError, endpoint: &str) -> Failed {
+    let failed = Failed::from(error);
+    Failed { error: failed.error.context(endpoint.to_owned()), ..failed }
+}
+
+/// Writes a result to stdout.
+pub fn print(text: &str) -> Result<(), Failed> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).or_exit(Exit::CannotWrite)
+}
+
+/// A verdict as one line of JSON.
+fn json_line(verdict: &Verdict) -> Result<String, Failed> {
+    let json = serde_json::to_string(verdict).or_exit(Exit::Internal)?;
+    Ok(format!("{json}\n"))
+}
+
+async fn score_one(config: &ScoreConfig, source: &Source, meter: &Meter) -> Result<Exit, Failed> {
+    let mut request = config.request.clone();
+    request.item = read_item(source, meter)?;
+    // Before a model is loaded for it.
+    request.validate().with_context(|| source.name()).or_exit(Exit::Usage)?;
+    let item = request.item.clone();
+
+    let bench = Bench::open(&config.judge, meter)?;
+    let verdict = bench.score(request, meter).await;
+    meter.clear();
+    let verdict = verdict?;
+    print(&written(&item, &verdict, &config.output)?)?;
+    Ok(Exit::of_verdict(&verdict))
+}
+
+fn written(item: &Item, verdict: &Verdict, output: &Output) -> Result<String, Failed> {
+    if output.json { json_line(verdict) } else { Ok(render(item, verdict, page())) }
+}
+
+fn read_item(source: &Source, meter: &Meter) -> Result<Item, Failed> {
+    let mut bytes = Vec::new();
+    match source {
+        Source::Stdin => io::stdin().lock().read_to_end(&mut bytes),
+        Source::File(path) => File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)),
+    }
+    .with_context(|| source.name())
+    .or_exit(Exit::NoInput)?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let position = error.utf8_error().valid_up_to() + 1;
+        Failed::new(Exit::Usage, anyhow!("{}: not UTF-8, from byte {position} on", source.name()))
+    })?;
+    let (item, unknown_keys) = Item::from_json(text.trim_start_matches('\u{feff}'))
+        .with_context(|| source.name())
+        .or_exit(Exit::Usage)?;
+    for key in unknown_keys {
+        meter.print(&unknown_key(&key));
+    }
+    Ok(item)
+}
+
+fn unknown_key(key: &str) -> String {
+    format!("jury: warning: nobody looks at the key {key:?} of an item")
+}
+
+/// What stdout is. `NO_COLOR` is a convention of all programs, not a setting of ours.
+fn page() -> Page {
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colours = io::stdout().is_terminal() && !no_color;
+    let columns = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+    Page {
+        width: columns.unwrap_or(DEFAULT_WIDTH).min(MAX_WIDTH),
+        paint: if colours { Paint::Colours } else { Paint::Plain },
+    }
+}

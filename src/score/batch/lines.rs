@@ -1,0 +1,163 @@
+//! Items, one a line: each line is an item or is named with what is wrong, and the others go on.
+
+use std::io::{self, BufRead, Read};
+
+use jury_grm::domain::{Item, ItemError};
+
+/// Longest line read, in bytes: the largest item with every byte escaped as `\u00xx`.
+const MAX_LINE_BYTES: usize = 32 << 20;
+
+/// A line that is not blank.
+#[derive(Debug, PartialEq)]
+pub struct Line {
+    /// Its number, 1-based, as editors count.
+    pub number: u64,
+    /// What it holds.
+    pub content: Result<NamedItem, BadLine>,
+}
+
+/// An item, and the keys of its line that nobody looks at.
+#[derive(Debug, PartialEq)]
+pub struct NamedItem {
+    /// Never without an id: an item that brings none takes its line's name.
+    pub item: Item,
+    pub unknown_keys: Vec<String>,
+}
+
+/// Why a line is no item.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum BadLine {
+    #[error("not UTF-8, from byte {position} of the line on")]
+    NotUtf8 { position: usize },
+    #[error("longer than {MAX_LINE_BYTES} bytes")]
+    TooLong,
+    #[error(transparent)]
+    NotAnItem(#[from] ItemError),
+}
+
+/// The lines of a batch, one by one.
+#[derive(Debug)]
+pub struct Lines<R> {
+    reader: R,
+    /// Lines read so far.
+    number: u64,
+}
+
+// === impl Lines ===
+
+impl<R: BufRead> Lines<R> {
+    pub fn new(reader: R) -> Self {
+        Self { reader, number: 0 }
+    }
+
+    fn next_line(&mut self) -> io::Result<Option<Line>> {
+        loop {
+            let mut bytes = Vec::new();
+            let limit = MAX_LINE_BYTES as u64 + 1;
+            let n_read = self.reader.by_ref().take(limit).read_until(b'\n', &mut bytes)?;
+            if n_read == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            if bytes.len() > MAX_LINE_BYTES {
+                if bytes.last() != Some(&b'\n') {
+                    self.reader.skip_until(b'\n')?;
+                }
+                return Ok(Some(Line { number: self.number, content: Err(BadLine::TooLong) }));
+            }
+            if !bytes.trim_ascii().is_empty() {
+                let content = read(self.number, &bytes);
+                return Ok(Some(Line { number: self.number, content }));
+            }
+        }
+    }
+}
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = io::Result<Line>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_line().transpose()
+    }
+}
+
+/// How many lines a batch has that are not blank.
+pub fn count(mut reader: impl BufRead) -> io::Result<u64> {
+    let mut n_lines = 0;
+    let mut bytes = Vec::new();
+    while reader.read_until(b'\n', &mut bytes)? > 0 {
+        n_lines += u64::from(!bytes.trim_ascii().is_empty());
+        bytes.clear();
+    }
+    Ok(n_lines)
+}
+
+fn read(number: u64, bytes: &[u8]) -> Result<NamedItem, BadLine> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| BadLine::NotUtf8 { position: error.valid_up_to() + 1 })?;
+    // Some editors put a byte order mark before the first line.
+    let (mut item, unknown_keys) = Item::from_json(text.trim_start_matches('\u{feff}').trim())?;
+    if item.id.is_empty() {
+        item.id = format!("line-{number}");
+    }
+    Ok(NamedItem { item, unknown_keys })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(bytes: &[u8]) -> Vec<Line> {
+        Lines::new(bytes).map(Result::unwrap).collect()
+    }
+
+    fn id(line: &Line) -> &str {
+        &line.content.as_ref().unwrap().item.id
+    }
+
+    #[test]
+    fn a_bad_line_has_its_number_and_the_others_are_read() {
+        let text = b"{\"id\":\"a\",\"query\":\"q\",\"responses\":[\"r\"]}\n\n{oops\n\
+                     {\"query\":\"q\",\"responses\":[\"r\"]}";
+        let lines = lines(text);
+        assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<_>>(), [1, 3, 4]);
+        assert_eq!(id(&lines[0]), "a");
+        assert!(matches!(lines[1].content, Err(BadLine::NotAnItem(_))));
+        assert_eq!(id(&lines[2]), "line-4", "an item without an id takes its line's name");
+    }
+
+    #[test]
+    fn a_line_that_is_not_utf8_names_the_byte() {
+        let lines = lines(b"{\"query\": \"caf\xe9\"}\n{\"query\":\"q\",\"responses\":[]}\n");
+        assert_eq!(lines[0].content, Err(BadLine::NotUtf8 { position: 15 }));
+        assert!(lines[1].content.is_ok());
+    }
+
+    #[test]
+    fn a_line_too_long_is_skipped_whole() {
+        let mut text = vec![b'x'; MAX_LINE_BYTES + 10];
+        text.extend(b"\n{\"query\":\"q\",\"responses\":[]}\n");
+        let lines = lines(&text);
+        assert_eq!(lines[0].content, Err(BadLine::TooLong));
+        assert_eq!(lines[1].number, 2);
+        assert!(lines[1].content.is_ok());
+    }
+
+    #[test]
+    fn windows_line_ends_and_a_byte_order_mark_do_no_harm() {
+        let lines = lines(b"\xef\xbb\xbf{\"query\":\"q\",\"responses\":[]}\r\n\r\n");
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].content.is_ok());
+    }
+
+    #[test]
+    fn unknown_keys_are_named() {
+        let lines = lines(b"{\"query\":\"q\",\"responses\":[],\"colour\":1}");
+        assert_eq!(lines[0].content.as_ref().unwrap().unknown_keys, ["colour"]);
+    }
+
+    #[test]
+    fn blank_lines_do_not_count() {
+        assert_eq!(count(&b"a\n\n  \nb"[..]).unwrap(), 2);
+    }
+}

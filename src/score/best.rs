@@ -1,0 +1,64 @@
+//! Which sample to show to a person.
+
+use jury_grm::domain::{Sample, Verdict};
+
+/// The sample whose scores are closest to the verdict's rewards: what the judges said on average,
+/// in the words of the one who agrees most. Distance is the mean over the responses it showed. Of
+/// equal ones that which showed the responses in the caller's order, since its text reads easier;
+/// then the first.
+///
+/// `None` without rewards, without samples, or when no sample has scores.
+pub fn best_sample(verdict: &Verdict) -> Option<&Sample> {
+    let samples = verdict.samples.as_deref()?.iter();
+    let ranked = samples.filter_map(|sample| {
+        let distance = distance(sample, &verdict.rewards)?;
+        Some((distance, !in_callers_order(sample), sample.spec.index, sample))
+    });
+    ranked
+        .min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))))
+        .map(|(_, _, _, sample)| sample)
+}
+
+/// True when the text's Response 1, 2, .. are the caller's.
+pub fn in_callers_order(sample: &Sample) -> bool {
+    sample.spec.order.iter().copied().eq(0..sample.spec.order.len())
+}
+
+fn distance(sample: &Sample, rewards: &[Option<f64>]) -> Option<f64> {
+    let scores = &sample.scores()?.scores;
+    let differences: Vec<f64> = std::iter::zip(&sample.spec.order, scores)
+        .filter_map(|(&response, score)| Some((score - (*rewards.get(response)?)?).abs()))
+        .collect();
+    let n_shown = differences.len();
+    (n_shown > 0).then(|| differences.iter().sum::<f64>() / n_shown as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::score::render::sample_verdict;
+
+    #[test]
+    fn the_closest_sample_wins_whatever_its_order() {
+        // Rewards are 8 and 3; scores run parallel to the order shown.
+        let verdict = sample_verdict(&[(&[0, 1], &[9.0, 5.0]), (&[1, 0], &[3.0, 8.0])]);
+        assert_eq!(best_sample(&verdict).unwrap().spec.index, 1);
+    }
+
+    #[test]
+    fn of_equal_ones_the_callers_order_wins_and_then_the_first() {
+        let verdict = sample_verdict(&[
+            (&[1, 0], &[3.0, 8.0]),
+            (&[0, 1], &[8.0, 3.0]),
+            (&[0, 1], &[8.0, 3.0]),
+        ]);
+        assert_eq!(best_sample(&verdict).unwrap().spec.index, 1);
+    }
+
+    #[test]
+    fn there_is_none_without_rewards() {
+        let mut verdict = sample_verdict(&[(&[0, 1], &[8.0, 3.0])]);
+        verdict.rewards = vec![None, None];
+        assert!(best_sample(&verdict).is_none());
+    }
+}

@@ -1,0 +1,270 @@
+//! `jury score`: arguments to config, the only home of its defaults and cross-option rules.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jury_coordinator::Config as CoordinatorConfig;
+use jury_grm::domain::{Item, Query, RequestError, ScoreRequest, Settings};
+
+use crate::args::{DEFAULT_MODEL, ModelArgs, Refused, ScoreArgs};
+use crate::parts::ModelConfig;
+
+/// Most items judged at once that --concurrency takes.
+const MAX_CONCURRENCY: usize = 1024;
+/// One judged while the next one's prompt is at hand: more would only eat each other's budget.
+const EMBEDDED_CONCURRENCY: usize = 2;
+/// Keeps a small cluster busy without filling its queue.
+const ENDPOINT_CONCURRENCY: usize = 16;
+/// Budget where a cluster judges.
+const ENDPOINT_BUDGET: Duration = Duration::from_secs(60);
+
+/// What `jury score` does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreConfig {
+    pub input: Input,
+    pub judge: Judge,
+    /// The request to make of every item; its own item is a placeholder.
+    pub request: ScoreRequest,
+    pub output: Output,
+}
+
+/// What is judged.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    One(Source),
+    Many(Source),
+}
+
+/// Where text comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Source {
+    Stdin,
+    File(PathBuf),
+}
+
+/// Who judges.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Judge {
+    /// A coordinator and a worker inside this process.
+    Embedded { model: ModelConfig, template: Option<PathBuf> },
+    /// A running coordinator.
+    Endpoint(String),
+}
+
+/// How verdicts are written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    pub json: bool,
+    pub quiet: bool,
+    /// Batches only; `None` is stdout.
+    pub out: Option<PathBuf>,
+    pub resume: bool,
+    pub unordered: bool,
+    pub concurrency: usize,
+}
+
+impl TryFrom<ScoreArgs> for ScoreConfig {
+    type Error = Refused;
+
+    fn try_from(args: ScoreArgs) -> Result<Self, Refused> {
+        let input = match (&args.item, &args.items) {
+            (Some(item), _) => Input::One(Source::from_path(item.clone())),
+            (None, Some(items)) => Input::Many(Source::from_path(items.clone())),
+            (None, None) => return Err(Refused::new("ITEM", "give an item, or --items")),
+        };
+        let is_batch = matches!(input, Input::Many(_));
+        let embedded = args.endpoint.is_none();
+        let judge = judge(&args)?;
+        let concurrency = args.concurrency.unwrap_or(if embedded {
+            EMBEDDED_CONCURRENCY
+        } else {
+            ENDPOINT_CONCURRENCY
+        });
+        if !(1..=MAX_CONCURRENCY).contains(&concurrency) {
+            let problem = format!("must be between 1 and {MAX_CONCURRENCY}, is {concurrency}");
+            return Err(Refused::new("--concurrency", problem));
+        }
+        let request = request(&args, is_batch)?;
+        let output = Output {
+            json: args.json,
+            quiet: args.quiet,
+            out: args.out,
+            resume: args.resume,
+            unordered: args.unordered,
+            concurrency,
+        };
+        Ok(Self { input, judge, request, output })
+    }
+}
+
+fn judge(args: &ScoreArgs) -> Result<Judge, Refused> {
+    let Some(endpoint) = &args.endpoint else {
+        let args = args.clone();
+        let model = ModelArgs {
+            model: args.model.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
+            threads: args.threads,
+            cache: args.cache,
+        };
+        return Ok(Judge::Embedded { model: model.try_into()?, template: args.template });
+    };
+    if args.template.is_some() {
+        let problem =
+            "with --endpoint the coordinator's own template counts; start it with --template";
+        return Err(Refused::new("--template", problem));
+    }
+    if args.threads.is_some() {
+        let problem = "with --endpoint the workers have their own threads; leave it out";
+        return Err(Refused::new("--threads", problem));
+    }
+    Ok(Judge::Endpoint(endpoint.clone()))
+}
+
+/// The request of every item, checked except for the item itself.
+fn request(args: &ScoreArgs, is_batch: bool) -> Result<ScoreRequest, Refused> {
+    let default = Settings::default();
+    let settings = Settings {
+        k: args.k.unwrap_or(default.k),
+        temperature: args.temperature.unwrap_or(default.temperature),
+        top_p: args.top_p.unwrap_or(default.top_p),
+        max_critique_tokens: args.max_critique_tokens.unwrap_or(default.max_critique_tokens),
+        readout: args.readout.map_or(default.readout, Into::into),
+        min_readout_mass: args.min_readout_mass.unwrap_or(default.min_readout_mass),
+        scale: args.scale.map_or(default.scale, |scale| scale.0),
+        max_panel: args.max_panel.unwrap_or(default.max_panel),
+    };
+    let embedded = args.endpoint.is_none();
+    let budget = args.budget.unwrap_or(if embedded {
+        CoordinatorConfig::EMBEDDED_BUDGET
+    } else {
+        ENDPOINT_BUDGET
+    });
+    let budget_ms = NonZeroU64::new(u64::try_from(budget.as_millis()).unwrap_or(u64::MAX))
+        .ok_or_else(|| Refused::new("--budget", "must be at least 1 ms"))?;
+    let for_a_person = !is_batch && !args.json;
+    let request = ScoreRequest {
+        settings,
+        // Embedded, --model chooses what runs; what runs is the fleet's only model.
+        model: if embedded { None } else { args.model.clone() },
+        seed: args.seed,
+        min_samples: args.min_samples,
+        budget_ms: Some(budget_ms),
+        // A person is shown a sample in any case.
+        include_samples: args.samples || for_a_person,
+        ..ScoreRequest::new(placeholder())
+    };
+    request.validate().map_err(refused_field)?;
+    Ok(request)
+}
+
+fn placeholder() -> Item {
+    Item {
+        id: String::new(),
+        source: None,
+        query: Query::Text("placeholder".to_owned()),
+        responses: vec![String::new()],
+        reference: None,
+        criteria: None,
+        principles: None,
+        best: None,
+        labels: None,
+        category: None,
+    }
+}
+
+/// A field of the request by the name of its option.
+fn refused_field(error: RequestError) -> Refused {
+    let flag = match error.field {
+        "k" => "-k".to_owned(),
+        "budget_ms" => "--budget".to_owned(),
+        field => format!("--{}", field.replace('_', "-")),
+    };
+    Refused::new(flag, error.problem)
+}
+
+// === impl Source ===
+
+impl Source {
+    fn from_path(path: PathBuf) -> Self {
+        if path.as_os_str() == "-" { Self::Stdin } else { Self::File(path) }
+    }
+
+    /// How messages call it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Stdin => "stdin".to_owned(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn config(line: &str) -> Result<ScoreConfig, Refused> {
+        let words = ["jury", "score"].into_iter().chain(line.split_whitespace());
+        let args = Args::try_parse_from(words).unwrap();
+        let Command::Score(args) = args.command else { panic!("not score") };
+        (*args).try_into()
+    }
+
+    #[test]
+    fn a_refusal_names_its_option_and_the_limit() {
+        for (line, message) in [
+            ("a.json -k 0", "-k: must be between 1 and 256, is 0"),
+            ("a.json --temperature 3", "--temperature: must be between 0 and 2, is 3"),
+            ("a.json --top-p 0", "--top-p: must be above 0 and at most 1, is 0"),
+            ("a.json -k 4 --min-samples 5", "--min-samples: must be between 1 and k = 4, is 5"),
+            ("a.json --scale 5..5", "--scale: must be 0 <= min < max <= 100, is 5..5"),
+            ("a.json --budget 0s", "--budget: must be at least 1 ms"),
+            ("a.json --threads 0", "--threads: must be at least 1, is 0"),
+            ("--items a.jsonl --concurrency 0", "--concurrency: must be between 1 and 1024, is 0"),
+        ] {
+            assert_eq!(config(line).unwrap_err().to_string(), message, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_only_an_embedded_judge_can_do_is_refused_with_an_endpoint() {
+        for flag in ["--template t.j2", "--threads 2"] {
+            let error = config(&format!("a.json --endpoint http://h:1 {flag}")).unwrap_err();
+            assert!(flag.starts_with(&error.flag), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_budget_depends_on_who_judges() {
+        let budget_ms = |line| config(line).unwrap().request.budget_ms.unwrap().get();
+        assert_eq!(budget_ms("a.json"), 300_000);
+        assert_eq!(budget_ms("a.json --endpoint http://h:1"), 60_000);
+        assert_eq!(budget_ms("a.json --budget 90s"), 90_000);
+    }
+
+    #[test]
+    fn a_person_gets_samples_and_a_machine_only_when_it_asks() {
+        let samples = |line| config(line).unwrap().request.include_samples;
+        assert!(samples("a.json"));
+        assert!(!samples("a.json --json"));
+        assert!(samples("a.json --json --samples"));
+        assert!(!samples("--items a.jsonl"));
+    }
+
+    #[test]
+    fn a_dash_is_stdin() {
+        assert_eq!(config("-").unwrap().input, Input::One(Source::Stdin));
+        assert_eq!(config("--items -").unwrap().input, Input::Many(Source::Stdin));
+    }
+
+    #[test]
+    fn a_named_model_is_asked_of_an_endpoint_and_run_without_one() {
+        let asked = config("a.json --endpoint http://h:1 --model m").unwrap();
+        assert_eq!(asked.request.model.as_deref(), Some("m"));
+        let embedded = config("a.json --model m").unwrap();
+        assert_eq!(embedded.request.model, None);
+        assert!(matches!(embedded.judge, Judge::Embedded { model, .. } if model.name == "m"));
+    }
+}

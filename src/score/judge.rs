@@ -1,0 +1,106 @@
+//! Who judges: a cluster at an endpoint, or one embedded in this process. Both are asked through
+//! the same client.
+
+use std::time::Duration;
+
+use futures::Stream;
+use jury_client::{Client, ClientConfig, ClientError, RetryPolicy};
+use jury_fabric::transport::connect;
+use jury_grm::domain::{ScoreRequest, Verdict};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::at_endpoint;
+use super::config::{Judge, Output};
+use crate::exit::{Exit, Failed, OrExit};
+use crate::meter::Meter;
+use crate::parts::Embedded;
+
+/// Time past the budget for an embedded answer: the engine may leave us little of the CPU.
+const EMBEDDED_GRACE: Duration = Duration::from_secs(30);
+
+/// Those who judge.
+pub enum Bench {
+    Embedded { client: Client, cluster: Embedded },
+    Endpoint { client: Client, endpoint: String },
+}
+
+// === impl Bench ===
+
+impl Bench {
+    /// Loads the model and starts the embedded cluster, or makes a client for the endpoint.
+    pub fn open(judge: &Judge, meter: &Meter) -> Result<Self, Failed> {
+        Self::open_for(judge, 1, meter)
+    }
+
+    /// The same, for a batch that has `output.concurrency` items judged at once.
+    pub fn open_for_batch(judge: &Judge, output: &Output, meter: &Meter) -> Result<Self, Failed> {
+        Self::open_for(judge, output.concurrency, meter)
+    }
+
+    fn open_for(judge: &Judge, stream_window: usize, meter: &Meter) -> Result<Self, Failed> {
+        let config = ClientConfig { stream_window, ..ClientConfig::default() };
+        match judge {
+            Judge::Endpoint(endpoint) => {
+                let channel = connect(endpoint).or_exit(Exit::Usage)?;
+                let client = Client::new(channel, config);
+                Ok(Self::Endpoint { client, endpoint: endpoint.clone() })
+            }
+            Judge::Embedded { model, template } => {
+                let cluster = Embedded::start(model, template.as_deref(), meter)?;
+                let channel = cluster.serve_in_process();
+                let config =
+                    ClientConfig { grace: EMBEDDED_GRACE, retry: RetryPolicy::NEVER, ..config };
+                Ok(Self::Embedded { client: Client::new(channel, config), cluster })
+            }
+        }
+    }
+
+    /// Judges one item, and shows how far it is.
+    pub async fn score(&self, request: ScoreRequest, meter: &Meter) -> Result<Verdict, Failed> {
+        match self {
+            Self::Embedded { client, cluster } => {
+                let mut progress = cluster.watch_progress();
+                let answered = client.score(request);
+                tokio::pin!(answered);
+                loop {
+                    tokio::select! {
+                        biased;
+                        answer = &mut answered => return answer.map_err(Failed::from),
+                        step = progress.recv() => match step {
+                            Ok(step) => meter.judging(&step),
+                            Err(RecvError::Lagged(_)) => {}
+                            Err(RecvError::Closed) => return answered.await.map_err(Failed::from),
+                        },
+                    }
+                }
+            }
+            Self::Endpoint { client, endpoint } => {
+                meter.stage(&format!("waiting for {endpoint}"));
+                client.score(request).await.map_err(|error| at_endpoint(error, endpoint))
+            }
+        }
+    }
+
+    /// Judges many items; see [`Client::score_many`].
+    pub fn score_many<S>(
+        &self,
+        requests: S,
+    ) -> impl Stream<Item = (u64, Result<Verdict, ClientError>)> + Send + use<S>
+    where
+        S: Stream<Item = ScoreRequest> + Send + 'static,
+    {
+        match self {
+            Self::Embedded { client, .. } | Self::Endpoint { client, .. } => {
+                client.score_many(requests)
+            }
+        }
+    }
+
+    /// Says where a call went that failed.
+    pub fn failed(&self, error: ClientError) -> Failed {
+        match self {
+            Self::Embedded { .. } => error.into(),
+            Self::Endpoint { endpoint, .. } => at_endpoint(error, endpoint),
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! A verdict for a person. Pure: the terminal's width and colours are arguments.
+
+mod paint;
+
+use std::fmt::Write;
+
+use jury_grm::domain::{Item, Readout, Sample, Status, Verdict};
+
+pub use self::paint::{Paint, one_line, wrapped};
+use super::best::{best_sample, in_callers_order};
+
+/// The page to write on.
+#[derive(Debug, Clone, Copy)]
+pub struct Page {
+    /// Columns.
+    pub width: usize,
+    pub paint: Paint,
+}
+
+/// Widest page: longer lines are hard to read.
+pub const MAX_WIDTH: usize = 100;
+/// Lines of text start here.
+const INDENT: &str = "  ";
+
+/// The whole answer to one item.
+pub fn render(item: &Item, verdict: &Verdict, page: Page) -> String {
+    let mut text = String::new();
+    headline(&mut text, verdict, page);
+    rewards(&mut text, item, verdict, page);
+    figures(&mut text, verdict, page);
+    if let Some(sample) = best_sample(verdict) {
+        critique(&mut text, sample, page);
+    }
+    text
+}
+
+fn headline(text: &mut String, verdict: &Verdict, page: Page) {
+    let paint = page.paint;
+    let said = match (verdict.status, verdict.pick) {
+        (Status::Unscored, _) => paint.red("UNSCORED: there is no reward"),
+        (_, Some(pick)) => paint.bold(&format!("Response {} is best", pick + 1)),
+        (_, None) => paint.bold("Rewarded"),
+    };
+    write_line(text, &said);
+    if verdict.status == Status::Partial {
+        let counts = verdict.counts;
+        let said = format!(
+            "PARTIAL: the budget ended before every sample did; {} of {} are valid",
+            counts.valid, counts.asked
+        );
+        write_line(text, &paint.yellow(&said));
+    }
+    if let (Some(agreement), Some(confidence)) = (verdict.agreement, verdict.confidence) {
+        let said = format!(
+            "agreement {} of the samples, confidence {}",
+            percent(agreement),
+            percent(confidence)
+        );
+        write_line(text, &said);
+    }
+    if !verdict.tied.is_empty() {
+        let tied: Vec<String> = verdict.tied.iter().map(|index| (index + 1).to_string()).collect();
+        let said = format!("tied for the highest reward: responses {}", tied.join(", "));
+        write_line(text, &paint.yellow(&said));
+    }
+    text.push('\n');
+}
+
+fn rewards(text: &mut String, item: &Item, verdict: &Verdict, page: Page) {
+    let paint = page.paint;
+    let mut last_reason = None;
+    for (index, response) in item.responses.iter().enumerate() {
+        let reward = verdict.rewards.get(index).copied().flatten();
+        let mark = if verdict.pick == Some(index) { paint.green("*") } else { " ".to_owned() };
+        let figure = match reward {
+            Some(reward) => paint.bold(&format!("{reward:6.2}")),
+            None => paint.red("  none"),
+        };
+        let preview = if response.is_empty() {
+            "(empty)".to_owned()
+        } else {
+            one_line(response, page.width.saturating_sub(16))
+        };
+        let _ = writeln!(text, "{INDENT}{mark} {:>2} {figure}  {preview}", index + 1);
+        let reason = verdict.reasons.get(index).and_then(Option::as_ref);
+        if let Some(reason) = reason
+            && last_reason != Some(reason)
+        {
+            let because = format!("because {}", reason.detail);
+            text.push_str(&wrapped(&because, page.width, "               "));
+            last_reason = Some(reason);
+        }
+    }
+    text.push('\n');
+}
+
+fn figures(text: &mut String, verdict: &Verdict, page: Page) {
+    let counts = verdict.counts;
+    let mut samples =
+        format!("{} asked, {} valid, {} voted", counts.asked, counts.valid, counts.voted);
+    for (n, what) in [
+        (counts.forced, "forced at the token limit"),
+        (counts.parse_failed, "without readable scores"),
+        (counts.timed_out, "cut off by the budget"),
+        (counts.failed, "lost to a fault"),
+        (counts.not_needed, "not needed"),
+        (verdict.run.reissued, "drawn again after a worker was lost"),
+    ] {
+        if n > 0 {
+            let _ = write!(samples, ", {n} {what}");
+        }
+    }
+    let (usage, run) = (verdict.usage, &verdict.run);
+    let sampling_seconds = run.total_ms.saturating_sub(run.queue_ms) as f64 / 1000.0;
+    let mut tokens =
+        format!("{} prompt, {} generated", usage.prompt_tokens, usage.generated_tokens);
+    if sampling_seconds > 0.0 {
+        let rate = usage.generated_tokens as f64 / sampling_seconds;
+        let _ = write!(tokens, " ({rate:.1} a second, prompt included in the time)");
+    }
+    let time = format!(
+        "{:.1} s, {:.1} s of it waiting",
+        run.total_ms as f64 / 1000.0,
+        run.queue_ms as f64 / 1000.0
+    );
+    for (name, value) in
+        [("samples", samples), ("tokens", tokens), ("time", time), ("model", model(verdict))]
+    {
+        let name = page.paint.dim(&format!("{name:<8}"));
+        let _ = writeln!(text, "{INDENT}{name} {value}");
+    }
+}
+
+fn model(verdict: &Verdict) -> String {
+    let provenance = &verdict.provenance;
+    let Some(model) = &provenance.model else { return "none judged".to_owned() };
+    let digest: String =
+        provenance.model_digest.iter().flat_map(|digest| digest.chars().take(8)).collect();
+    let readout = match provenance.settings.readout {
+        Readout::Free => "free",
+        Readout::Sampled => "sampled",
+        Readout::Expected => "expected",
+    };
+    format!(
+        "{model} ({digest}), k {}, {readout} read-out, seed {}",
+        provenance.settings.k, provenance.seed
+    )
+}
+
+fn critique(text: &mut String, sample: &Sample, page: Page) {
+    let paint = page.paint;
+    let scores = sample.scores().map_or(&[][..], |scores| &scores.scores);
+    let by_response: Vec<String> = std::iter::zip(&sample.spec.order, scores)
+        .map(|(response, score)| format!("response {} gets {score}", response + 1))
+        .collect();
+    let title = format!(
+        "The sample closest to the verdict (number {}: {})",
+        sample.spec.index + 1,
+        by_response.join(", ")
+    );
+    text.push('\n');
+    text.push_str(&paint.bold(&wrapped(&title, page.width, "")));
+    if !in_callers_order(sample) {
+        let shown: Vec<String> = std::iter::zip(1.., &sample.spec.order)
+            .map(|(place, response)| format!("its Response {place} is response {}", response + 1))
+            .collect();
+        let said = format!("It was shown another order: {}.", shown.join(", "));
+        text.push_str(&paint.yellow(&wrapped(&said, page.width, INDENT)));
+    }
+    for (name, content) in [("Principles", &sample.principles), ("Critique", &sample.critique)] {
+        let content = content.trim();
+        if !content.is_empty() {
+            let _ = writeln!(text, "{}", paint.dim(name));
+            text.push_str(&wrapped(content, page.width, INDENT));
+        }
+    }
+}
+
+fn write_line(text: &mut String, line: &str) {
+    text.push_str(line);
+    text.push('\n');
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub use tests::sample_verdict;

@@ -1,0 +1,109 @@
+use jury_grm::domain::*;
+
+use super::*;
+
+/// A verdict whose rewards are 8 and 3, with these samples: order and scores.
+pub fn sample_verdict(samples: &[(&[usize], &[f64])]) -> Verdict {
+    let asked = u32::try_from(samples.len()).unwrap();
+    let samples = std::iter::zip(0.., samples).map(|(index, (order, scores))| Sample {
+        spec: SampleSpec { index, seed: 1, order: order.to_vec() },
+        principles: "1. Accuracy: the facts hold.\n2. Brevity.".to_owned(),
+        critique: "The one names the capital; the other names a city that is larger but is not \
+                   the seat of government."
+            .to_owned(),
+        outcome: Outcome::Scored(Scores {
+            scores: scores.to_vec(),
+            score_distribution: None,
+            readout_mass: None,
+            forced: false,
+        }),
+        finish: Finish::Box,
+        issues: Vec::new(),
+        prompt_tokens: 300,
+        generated_tokens: 90,
+    });
+    Verdict {
+        item_id: "capital".to_owned(),
+        status: Status::Ok,
+        rewards: vec![Some(8.0), Some(3.0)],
+        reasons: vec![None, None],
+        pick: Some(0),
+        tied: Vec::new(),
+        confidence: Some(0.991),
+        agreement: Some(0.875),
+        stopped_by: StoppedBy::Complete,
+        counts: Counts { asked, valid: asked, voted: asked, ..Counts::default() },
+        usage: Usage { prompt_tokens: 600, generated_tokens: 180 },
+        provenance: Provenance {
+            model: Some("smollm2-135m".to_owned()),
+            model_digest: Some("0123456789abcdef".to_owned()),
+            numerics: Some("cpu-1".to_owned()),
+            method_digest: "m".to_owned(),
+            meta_digest: None,
+            seed: 7,
+            settings: Settings { k: asked, ..Settings::default() },
+            escaped_markers: 0,
+            reproducible: Reproducible::Bitwise,
+            version: "0.1.0".to_owned(),
+        },
+        samples: Some(samples.collect()),
+        run: RunReport { total_ms: 10_500, queue_ms: 500, ..RunReport::default() },
+    }
+}
+
+fn item() -> Item {
+    let json = r#"{"id": "capital", "query": "What is the capital of Australia?",
+        "responses": ["Canberra, and this answer is long enough to be cut off.", ""]}"#;
+    Item::from_json(json).unwrap().0
+}
+
+fn rendered(verdict: &Verdict) -> String {
+    render(&item(), verdict, Page { width: 60, paint: Paint::Plain })
+}
+
+#[test]
+fn a_verdict_reads_like_this() {
+    let verdict = sample_verdict(&[(&[0, 1], &[9.0, 5.0]), (&[1, 0], &[3.0, 8.0])]);
+    insta::assert_snapshot!(rendered(&verdict), @"");
+}
+
+#[test]
+fn a_verdict_without_rewards_says_why_once() {
+    let mut verdict = sample_verdict(&[]);
+    let reason = Reason {
+        code: ReasonCode::TooLong,
+        detail: "the prompt has 9000 tokens, 904 over the limit of 8096".to_owned(),
+    };
+    verdict.status = Status::Unscored;
+    verdict.rewards = vec![None, None];
+    verdict.reasons = vec![Some(reason.clone()), Some(reason)];
+    (verdict.pick, verdict.agreement, verdict.confidence) = (None, None, None);
+    insta::assert_snapshot!(rendered(&verdict), @"");
+}
+
+#[test]
+fn a_partial_verdict_says_what_is_missing() {
+    let mut verdict = sample_verdict(&[(&[0, 1], &[8.0, 3.0])]);
+    verdict.status = Status::Partial;
+    verdict.counts = Counts { asked: 4, valid: 3, voted: 3, timed_out: 1, ..Counts::default() };
+    let text = rendered(&verdict);
+    assert!(text.contains("PARTIAL") && text.contains("3 of 4 are valid"), "{text}");
+    assert!(text.contains("1 cut off by the budget"), "{text}");
+}
+
+#[test]
+fn a_tie_is_said() {
+    let mut verdict = sample_verdict(&[(&[0, 1], &[8.0, 8.0])]);
+    (verdict.rewards, verdict.tied) = (vec![Some(8.0), Some(8.0)], vec![0, 1]);
+    assert!(rendered(&verdict).contains("tied for the highest reward: responses 1, 2"));
+}
+
+#[test]
+fn no_line_is_wider_than_the_page() {
+    let verdict = sample_verdict(&[(&[1, 0], &[3.0, 8.0])]);
+    let figures = ["samples", "tokens", "time", "model"];
+    for line in rendered(&verdict).lines() {
+        let is_figure = figures.iter().any(|name| line.trim_start().starts_with(name));
+        assert!(is_figure || line.chars().count() <= 60, "{line}");
+    }
+}

@@ -1,0 +1,95 @@
+//! What every serving command shares: listeners, metrics, signals, the end.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jury_fabric::shutdown::Shutdown;
+use jury_fabric::telemetry::serve_metrics;
+use jury_fabric::transport::{HealthHandle, ServerConfig, bind};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tracing::{error, info};
+
+use crate::args::ServeArgs;
+use crate::exit::{Exit, Failed, OrExit};
+
+/// The sockets of a part, taken before anything that takes long.
+pub struct Sockets {
+    pub grpc: TcpListener,
+    metrics: Option<TcpListener>,
+}
+
+// === impl Sockets ===
+
+impl Sockets {
+    /// Takes the addresses, or says at once that they are in use.
+    pub async fn bind(listen: SocketAddr, args: &ServeArgs) -> Result<Self, Failed> {
+        let grpc = bind(listen).await.or_exit(Exit::Unavailable)?;
+        let metrics = match args.metrics_listen {
+            Some(address) => Some(bind(address).await.or_exit(Exit::Unavailable)?),
+            None => None,
+        };
+        Ok(Self { grpc, metrics })
+    }
+
+    /// The address that gRPC is served on, its port known.
+    pub fn address(&self) -> Result<SocketAddr, Failed> {
+        self.grpc.local_addr().or_exit(Exit::Internal)
+    }
+
+    /// Says where we listen, and serves the metrics until the end; `health` is what `/healthz`
+    /// answers.
+    pub fn announce(
+        &mut self,
+        registry: Registry,
+        health: HealthHandle,
+        shutdown: &Shutdown,
+    ) -> Result<(), Failed> {
+        if let Some(listener) = self.metrics.take() {
+            let address = listener.local_addr().or_exit(Exit::Internal)?;
+            info!(%address, "metrics listening");
+            // Served through the drain: it is when an operator looks.
+            let served = serve_metrics(listener, Arc::new(registry), health, shutdown.cut.clone());
+            tokio::spawn(async move {
+                if let Err(error) = served.await {
+                    error!(%error, "metrics are no longer served");
+                }
+            });
+        }
+        info!(address = %self.address()?, "listening");
+        Ok(())
+    }
+}
+
+/// Serving until the drain begins: the health of a part that keeps none of its own.
+pub fn until_drain(shutdown: &Shutdown) -> HealthHandle {
+    let health = HealthHandle::new(&[]);
+    health.set_serving();
+    let (handle, drain) = (health.clone(), shutdown.drain.clone());
+    tokio::spawn(async move {
+        drain.cancelled().await;
+        handle.set_not_serving();
+    });
+    health
+}
+
+/// How a server ends.
+pub fn server_config(args: &ServeArgs) -> ServerConfig {
+    ServerConfig { grace: args.grace, ..ServerConfig::default() }
+}
+
+/// Runs `served` to its end, or until a second signal wants the end now.
+pub async fn until_cut<E: Into<anyhow::Error>>(
+    served: impl Future<Output = Result<(), E>>,
+    shutdown: &Shutdown,
+) -> Result<Exit, Failed> {
+    tokio::select! {
+        ended = served => {
+            ended.or_exit(Exit::Internal)?;
+            info!("stopped");
+            Ok(Exit::Done)
+        }
+        () = shutdown.cut.cancelled() => Ok(Exit::Interrupted),
+    }
+}

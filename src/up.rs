@@ -1,0 +1,32 @@
+//! `jury up`: coordinator and worker in one process.
+
+use jury_coordinator::Config;
+use jury_fabric::shutdown::on_signals;
+use jury_fabric::transport::Listener;
+use prometheus_client::registry::Registry;
+
+use crate::args::UpArgs;
+use crate::coordinator::judging_config;
+use crate::exit::{Exit, Failed, OrExit};
+use crate::meter::Meter;
+use crate::parts::{Embedded, ModelConfig};
+use crate::serving::{Sockets, server_config, until_cut, until_drain};
+
+pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
+    let config = judging_config(&args.judging, Config::EMBEDDED_BUDGET)?;
+    let model = ModelConfig::try_from(args.model).or_exit(Exit::Usage)?;
+    let mut sockets = Sockets::bind(args.listen, &args.serve).await?;
+    let meter = Meter::new(false);
+    let backend = model.load(&meter)?;
+    meter.clear();
+
+    let shutdown = on_signals().or_exit(Exit::Internal)?;
+    let mut registry = Registry::default();
+    let cluster = Embedded::start_with(backend, config, &mut registry)?;
+    sockets.announce(registry, until_drain(&shutdown), &shutdown)?;
+    let listener = Listener::Tcp(sockets.grpc);
+    let coordinator = cluster.coordinator();
+    let drain = shutdown.drain.clone();
+    let served = jury_coordinator::run(coordinator, listener, server_config(&args.serve), drain);
+    until_cut(served, &shutdown).await
+}

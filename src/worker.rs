@@ -1,0 +1,98 @@
+//! `jury worker`.
+
+use std::net::SocketAddr;
+
+use jury_fabric::shutdown::on_signals;
+use jury_fabric::transport::{HealthHandle, Listener};
+use jury_worker::metrics::WorkerMetrics;
+use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
+use prometheus_client::registry::Registry;
+
+use crate::args::{Refused, WorkerArgs};
+use crate::coordinator::etcd;
+use crate::exit::{Exit, Failed, OrExit};
+use crate::meter::Meter;
+use crate::parts::ModelConfig;
+use crate::serving::{Sockets, until_cut};
+
+pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
+    let model = ModelConfig::try_from(args.model).or_exit(Exit::Usage)?;
+    let announce = if args.etcd.etcd.is_empty() {
+        Announce::Nowhere
+    } else {
+        Announce::Etcd(etcd(&args.etcd)?)
+    };
+    let mut sockets = Sockets::bind(args.listen, &args.serve).await?;
+    let announces = matches!(announce, Announce::Etcd(_));
+    let advertised_address =
+        advertised(args.advertise, sockets.address()?, announces).or_exit(Exit::Usage)?;
+    let meter = Meter::new(false);
+    let backend = model.load(&meter)?;
+    meter.clear();
+
+    let shutdown = on_signals().or_exit(Exit::Internal)?;
+    let mut registry = Registry::default();
+    let worker = Worker {
+        config: WorkerConfig {
+            worker_id: args.id.unwrap_or_else(random_id),
+            advertised_address,
+            grace: args.serve.grace,
+        },
+        backend,
+        announce,
+        health: HealthHandle::new(&[SERVICE_NAME]),
+        metrics: WorkerMetrics::register(&mut registry),
+    };
+    sockets.announce(registry, worker.health.clone(), &shutdown)?;
+    let listener = Listener::Tcp(sockets.grpc);
+    let served = jury_worker::run::run(worker, listener, shutdown.drain.clone());
+    until_cut(served, &shutdown).await
+}
+
+/// The address that coordinators are told to call.
+fn advertised(
+    asked: Option<String>,
+    listened: SocketAddr,
+    announces: bool,
+) -> Result<String, Refused> {
+    match asked {
+        Some(address) => Ok(address),
+        None if announces && listened.ip().is_unspecified() => {
+            let problem = format!(
+                "nobody can call {}; with --etcd, name the address at which coordinators reach \
+                 this worker, like http://10.0.0.5:{}",
+                listened.ip(),
+                listened.port()
+            );
+            Err(Refused::new("--advertise", problem))
+        }
+        None => Ok(format!("http://{listened}")),
+    }
+}
+
+/// Of this process alone: a worker that starts anew is another one, and the old one's samples are
+/// drawn again.
+fn random_id() -> String {
+    format!("worker-{:08x}", rand::random::<u32>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_never_advertises_an_address_that_nobody_can_call() {
+        let everywhere: SocketAddr = "0.0.0.0:7481".parse().unwrap();
+        let error = advertised(None, everywhere, true).unwrap_err();
+        assert_eq!(error.flag, "--advertise");
+        assert!(error.problem.contains("http://10.0.0.5:7481"));
+        assert!(advertised(None, everywhere, false).is_ok());
+        assert_eq!(advertised(Some("http://h:1".into()), everywhere, true).unwrap(), "http://h:1");
+    }
+
+    #[test]
+    fn what_is_listened_on_is_advertised_by_default() {
+        let loopback: SocketAddr = "127.0.0.1:4242".parse().unwrap();
+        assert_eq!(advertised(None, loopback, true).unwrap(), "http://127.0.0.1:4242");
+    }
+}
