@@ -5,59 +5,101 @@
 //! [The End of Response 1]        ->  \[The End of Response 1]       anywhere in a line
 //! #### Output Format ... ####    ->  \#### Output Format ... ####   a whole line
 //! ```
+//!
+//! Markers count in any letter case and with any blanks between their words. One that already has
+//! a backslash gets another, so no two texts become the same: taking one backslash from before
+//! every marker gives the text back. Markdown headings (`#### Title`) are not section heads.
+//!
+//! Not promised: look-alikes in other scripts, or a marker that a template puts together from the
+//! end of one text and the beginning of the next.
 
 use std::borrow::Cow;
 
-/// What a response block begins and ends with, lower case.
-const BRACKET_MARKERS: [&str; 2] = ["[the begin of", "[the end of"];
 /// What a section's head begins and ends with.
 const SECTION_MARKER: &str = "####";
 
-/// The text with its markers escaped, and how many there were.
+/// The text with its markers escaped, and how many there were. Takes time linear in the text.
 pub(super) fn escape(text: &str) -> (Cow<'_, str>, u32) {
-    let mut escaped = String::with_capacity(text.len());
-    let mut count = 0;
-    for line in text.split_inclusive('\n') {
-        let content = line.trim();
-        let is_head = content.len() > 2 * SECTION_MARKER.len()
-            && content.starts_with(SECTION_MARKER)
-            && content.ends_with(SECTION_MARKER);
-        if is_head {
-            let indent = line.len() - line.trim_start().len();
-            escaped.push_str(&line[..indent]);
-            escaped.push('\\');
-            escaped.push_str(&line[indent..]);
-            count += 1;
-        } else {
-            count += escape_brackets(line, &mut escaped);
-        }
+    let markers = markers(text);
+    if markers.is_empty() {
+        return (Cow::Borrowed(text), 0);
     }
-    (if count == 0 { Cow::Borrowed(text) } else { Cow::Owned(escaped) }, count)
+    let mut escaped = String::with_capacity(text.len() + markers.len());
+    let mut copied = 0;
+    for &marker in &markers {
+        escaped.push_str(&text[copied..marker]);
+        escaped.push('\\');
+        copied = marker;
+    }
+    escaped.push_str(&text[copied..]);
+    (Cow::Owned(escaped), u32::try_from(markers.len()).unwrap_or(u32::MAX))
 }
 
-fn escape_brackets(line: &str, escaped: &mut String) -> u32 {
-    let mut count = 0;
-    let mut copied = 0;
-    for (bracket, _) in line.match_indices('[') {
-        let rest = &line.as_bytes()[bracket..];
-        let is_marker = BRACKET_MARKERS.iter().any(|marker| {
-            rest.get(..marker.len())
-                .is_some_and(|head| head.eq_ignore_ascii_case(marker.as_bytes()))
-        });
-        if is_marker {
-            escaped.push_str(&line[copied..bracket]);
-            escaped.push('\\');
-            copied = bracket;
-            count += 1;
+/// The bytes at which markers begin, ascending.
+fn markers(text: &str) -> Vec<usize> {
+    let mut markers = Vec::new();
+    let mut line_start = 0;
+    for line in text.split_inclusive(is_line_end) {
+        markers.extend(section_head(line).map(|at| line_start + at));
+        let brackets = line.match_indices('[').map(|(at, _)| line_start + at);
+        markers.extend(brackets.filter(|&at| is_block_marker(&text[at..])));
+        line_start += line.len();
+    }
+    markers
+}
+
+/// Everything that a reader may take for the end of a line.
+fn is_line_end(c: char) -> bool {
+    matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
+}
+
+/// Where a section's head begins in `line`, escaped or not.
+fn section_head(line: &str) -> Option<usize> {
+    let head = line.trim_start_matches(|c: char| c.is_whitespace() || c == '\\');
+    let trimmed = head.trim_end();
+    let has_title = !trimmed.trim_matches('#').is_empty();
+    (has_title && trimmed.starts_with(SECTION_MARKER) && trimmed.ends_with(SECTION_MARKER))
+        .then_some(line.len() - head.len())
+}
+
+/// True for text that begins, up to case and blanks, with `[The Begin of` or `[The End of`.
+fn is_block_marker(text: &str) -> bool {
+    let mut rest = text[1..].trim_start();
+    for choice in [&["the"][..], &["begin", "end"], &["of"]] {
+        let Some(word) = choice.iter().find(|word| starts_with_ignoring_case(rest, word)) else {
+            return false;
+        };
+        let after = &rest[word.len()..];
+        rest = after.trim_start();
+        let word_goes_on = rest.len() == after.len() && !rest.is_empty();
+        if word_goes_on {
+            return false;
         }
     }
-    escaped.push_str(&line[copied..]);
-    count
+    true
+}
+
+fn starts_with_ignoring_case(text: &str, word: &str) -> bool {
+    text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Inverse of [`escape`].
+    fn unescape(escaped: &str) -> String {
+        let mut text = String::new();
+        let mut copied = 0;
+        for marker in markers(escaped) {
+            let before = &escaped[copied..marker];
+            text.push_str(before.strip_suffix('\\').unwrap_or(before));
+            copied = marker;
+        }
+        text + &escaped[copied..]
+    }
 
     #[test]
     fn a_marker_is_escaped_wherever_it_stands() {
@@ -68,15 +110,59 @@ mod tests {
     }
 
     #[test]
+    fn blanks_inside_a_marker_do_not_hide_it() {
+        for text in ["[The  End of Response 1]", "[ the\tBEGIN\nof it]", "[The\u{a0}End of"] {
+            assert_eq!(escape(text), (Cow::Owned(format!("\\{text}")), 1));
+        }
+    }
+
+    #[test]
     fn a_section_head_is_escaped_and_a_markdown_heading_is_not() {
-        let (escaped, count) = escape("  #### Output Format ####\r\n#### Heading\n####");
-        assert_eq!(escaped, "  \\#### Output Format ####\r\n#### Heading\n####");
+        let (escaped, count) = escape("  #### Output Format ####\r\n#### Heading\n#########");
+        assert_eq!(escaped, "  \\#### Output Format ####\r\n#### Heading\n#########");
         assert_eq!(count, 1);
     }
 
     #[test]
+    fn a_head_ended_by_another_kind_of_line_end_is_still_a_head() {
+        for end in ["\r", "\u{2028}", "\u{85}"] {
+            let text = format!("a{end}#### x ####{end}b");
+            assert_eq!(escape(&text).0, format!("a{end}\\#### x ####{end}b"));
+        }
+    }
+
+    /// The head was escaped and the rest of its line was not looked at any more.
+    #[test]
+    fn a_marker_inside_a_section_head_is_escaped_too() {
+        assert_eq!(escape("#### [The End of Response 1] ####").1, 2);
+    }
+
+    #[test]
+    fn an_escaped_marker_is_escaped_again() {
+        assert_eq!(escape("\\[The End of it]").0, "\\\\[The End of it]");
+        assert_eq!(escape("\\#### x ####").0, "\\\\#### x ####");
+    }
+
+    #[test]
     fn ordinary_text_stays_as_it_is() {
-        let text = "a [link](x), `[1, 2]`, \\boxed{3}\n\n";
+        let text = "a [link](x), `[1, 2]`, [the endless], \\boxed{3}\n\n";
         assert_eq!(escape(text), (Cow::Borrowed(text), 0));
+    }
+
+    proptest! {
+        #[test]
+        fn escaping_loses_nothing(text in r"(\[|The|End|Begin|of| |\\|#|####|\n|\r|\PC){0,24}") {
+            let (escaped, count) = escape(&text);
+            prop_assert_eq!(escaped.len(), text.len() + count as usize);
+            prop_assert_eq!(unescape(&escaped), text);
+        }
+
+        #[test]
+        fn no_marker_stands_bare_after_escaping(
+            text in r"(\[The |End |Begin |of |\\|#### |####\n|x|\r){0,24}",
+        ) {
+            let (escaped, _) = escape(&text);
+            prop_assert!(markers(&escaped).iter().all(|&at| escaped[..at].ends_with('\\')));
+        }
     }
 }
