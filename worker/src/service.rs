@@ -14,11 +14,13 @@ mod stream;
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
+use jury_fabric::trace;
 use jury_grm::method_version;
 use jury_proto::convert::{SampleGroup, WorkerInfo};
 use jury_proto::v1::sampling_service_server::SamplingService;
 use jury_proto::{ErrorCode, JuryError, v1};
 use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument, Span};
 
 use crate::backend::{Backend, GroupEvents};
 use crate::metrics::WorkerMetrics;
@@ -71,11 +73,8 @@ impl Sampling {
         let permit = self.gate.enter(&group).ok_or_else(|| {
             JuryError::new(ErrorCode::ShuttingDown, "the worker is going down; try another")
         })?;
-        tracing::debug!(
-            request_id = group.request_id,
-            samples = group.samples.len(),
-            "group started"
-        );
+        Span::current().record("request_id", &group.request_id);
+        tracing::debug!(samples = group.samples.len(), "group started");
         let (events, receiver) = GroupEvents::channel(&group);
         let watch = self.metrics.group(group.samples.len());
         let handle = self.backend.start(group, events);
@@ -98,7 +97,8 @@ impl SamplingService for Sampling {
         &self,
         request: Request<Streaming<v1::SampleRequest>>,
     ) -> Result<Response<Self::SampleStream>, Status> {
-        let call = self.begin(request.into_inner()).await?;
+        let span = trace::server_span("sample", request.metadata());
+        let call = self.begin(request.into_inner()).instrument(span).await?;
         Ok(Response::new(call.into_stream(self.backend.clone())))
     }
 

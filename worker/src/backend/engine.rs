@@ -6,9 +6,9 @@
 //!                          waits for the mailbox only while nothing decodes
 //! ```
 //!
-//! * [`occupancy`]: who may queue, and how busy the engine is;
-//! * [`thread`]: the loop; [`group`]: one group inside it;
-//! * [`translate`]: our words to the engine's and back, pure.
+//! * `occupancy`: who may queue, and how busy the engine is;
+//! * `thread`: the loop; `group`: one group inside it;
+//! * `translate`: our words to the engine's and back, pure.
 //!
 //! When the thread dies, every group inside it fails, the mailbox closes and [`Backend::death`] tells why.
 

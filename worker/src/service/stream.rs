@@ -7,6 +7,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use jury_proto::{ErrorCode, JuryError, v1};
 use tonic::{Status, Streaming};
+use tracing::{Instrument, Span};
 
 use super::gate::Permit;
 use crate::backend::{Backend, BackendEvent, EventReceiver, GroupHandle};
@@ -20,6 +21,8 @@ pub(super) struct Call {
     handle: GroupHandle,
     permit: Permit,
     metrics: GroupMetrics,
+    /// The call's span, for what is logged while it streams.
+    span: Span,
 }
 
 /// What happens next in a call.
@@ -44,7 +47,7 @@ impl Call {
         permit: Permit,
         metrics: GroupMetrics,
     ) -> Self {
-        Self { events, requests: Some(requests), handle, permit, metrics }
+        Self { events, requests: Some(requests), handle, permit, metrics, span: Span::current() }
     }
 
     /// The call's responses. Each carries the backend's load at that moment.
@@ -54,7 +57,8 @@ impl Call {
     ) -> BoxStream<'static, Result<v1::SampleResponse, Status>> {
         let responses = stream::unfold(Some((self, backend)), |state| async move {
             let (mut call, backend) = state?;
-            match call.respond().await? {
+            let span = call.span.clone();
+            match call.respond().instrument(span).await? {
                 Ok(event) => {
                     let load = Some(backend.load().into());
                     let response = v1::SampleResponse { event: Some(event), load };

@@ -104,6 +104,20 @@ async fn guided_samples_have_scores_in_range_and_repeat_by_seed() {
 }
 
 #[tokio::test]
+async fn an_expected_score_is_the_mean_of_its_distribution() {
+    let mut expected = group(2, MAX_TOKENS);
+    expected.settings.readout = jury_grm::domain::Readout::Expected;
+    for sample in samples_of(shared(), expected).await {
+        let scores = sample.scores().unwrap();
+        let distributions = scores.score_distribution.as_ref().unwrap();
+        for (score, distribution) in scores.scores.iter().zip(distributions) {
+            let mean: f64 = (1..).zip(distribution).map(|(s, share)| f64::from(s) * share).sum();
+            assert!((score - mean).abs() < 1e-9, "{score} {mean}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_groups_prompt_is_prefilled_once() {
     let backend = load(|_| {});
     let before = backend.counters();
