@@ -6,6 +6,7 @@
 //!
 //! [`Scale::choices`]: crate::domain::Scale::choices
 
+use crate::parse::BOX_OPENING;
 use crate::parse::heading::{Heading, last_line_heading};
 
 /// Version of this module's decisions. Part of the method digest: change it with them.
@@ -15,25 +16,31 @@ pub const SEPARATOR: &str = ", ";
 /// After the last score.
 pub const CLOSING: &str = "}";
 
-const BOX: &str = "\\boxed{";
+/// Markup that may stand before a box that begins a line.
+const BOX_MARKUP: [char; 6] = ['*', '_', '$', '#', ' ', '\t'];
 
 /// True as soon as the model begins its own score line: a complete `Scores` heading at the start
 /// of the last line (with its colon, or with the line's end), or a box that begins a line. Looks
-/// at the last two lines only.
+/// at the last line only, so it costs little after every token; blank lines do not hide it, since
+/// one token may hold a colon and two line ends.
 pub fn critique_has_ended(text: &str) -> bool {
-    matches!(last_line_heading(text), Heading::Complete) || ends_in_fresh_box(text)
+    let has_heading = matches!(last_line_heading(text), Heading::Complete { .. });
+    has_heading || fresh_box(text) == Some(BOX_OPENING)
 }
 
 /// What the engine appends to `text` so that it ends in `Scores: \boxed{`, wherever the free text
-/// stopped: after a whole heading, inside one, or in the middle of a sentence.
+/// stopped: after a whole heading, inside one, inside the box's command, or in mid-sentence.
 pub fn opening(text: &str) -> String {
-    if ends_in_fresh_box(text) {
-        return String::new();
-    }
     let gap = if text.ends_with([' ', '\n']) { "" } else { " " };
+    if let Some(begun) = fresh_box(text) {
+        return BOX_OPENING[begun.len()..].to_owned();
+    }
     match last_line_heading(text) {
-        Heading::Complete => format!("{gap}{BOX}"),
-        Heading::WordOnly => format!(":{}{BOX}", if gap.is_empty() { "" } else { " " }),
+        Heading::Complete { rest } if !rest.is_empty() && text.ends_with(rest) => {
+            BOX_OPENING[rest.len()..].to_owned()
+        }
+        Heading::Complete { .. } => format!("{gap}{BOX_OPENING}"),
+        Heading::WordOnly => format!(": {BOX_OPENING}"),
         Heading::None => {
             let newlines = match text {
                 "" => "",
@@ -41,16 +48,16 @@ pub fn opening(text: &str) -> String {
                 _ if text.ends_with('\n') => "\n",
                 _ => "\n\n",
             };
-            format!("{newlines}Scores: {BOX}")
+            format!("{newlines}Scores: {BOX_OPENING}")
         }
     }
 }
 
-/// True when the last line is nothing but the beginning of a box.
-fn ends_in_fresh_box(text: &str) -> bool {
+/// The beginning of a box, where the last line is nothing else: from `\b` to `\boxed{`.
+fn fresh_box(text: &str) -> Option<&str> {
     let last_line = text.rsplit('\n').next().unwrap_or_default();
-    last_line.trim_start_matches([' ', '*', '$', '\t']) == BOX
-        || last_line.ends_with(BOX) && matches!(last_line_heading(last_line), Heading::Complete)
+    let begun = last_line.trim_start_matches(BOX_MARKUP);
+    (begun.len() > 1 && BOX_OPENING.starts_with(begun)).then_some(begun)
 }
 
 #[cfg(test)]
@@ -73,6 +80,9 @@ mod tests {
             "fine\n  Final Scores:",
             "fine\n\\boxed{",
             "fine\nScores: \\boxed{",
+            "fine\n3. Scores:",
+            "fine\n### 3) **Scores:**",
+            "fine\nScores：",
         ] {
             assert!(critique_has_ended(text), "{text:?}");
         }
@@ -114,10 +124,33 @@ mod tests {
         }
     }
 
+    /// Qwen's vocabulary has a token of a colon and two line ends: the last line was blank, and the
+    /// model went on to write scores of its own.
+    #[test]
+    fn blank_lines_after_a_heading_do_not_hide_it() {
+        for text in ["fine\nScores:\n\n", "fine\n**Scores:**\n\n", "### Scores\n \n", "Scores:\r\n"]
+        {
+            assert!(critique_has_ended(text), "{text:?}");
+            assert_eq!(opening(text), BOX_OPENING, "{text:?}");
+        }
+        assert!(!critique_has_ended("fine\nScores: 8, 7\n\n"));
+    }
+
+    #[test]
+    fn a_box_begun_is_finished() {
+        for text in
+            ["fine\nScores: \\", "fine\nScores: \\box", "fine\n**Scores:** $\\boxed", "fine\n\\bo"]
+        {
+            let whole = format!("{text}{}", opening(text));
+            assert!(whole.ends_with("\\boxed{"), "{whole:?}");
+            assert_eq!(whole.matches('\\').count(), 1, "{whole:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_the_guide_writes_the_parser_reads(
-            text in "([a-zA-Z:*# \\n]|Scores|\\\\boxed\\{){0,30}",
+            text in r"([a-zA-Z:*#$ \n\\]|Scores|\n|\\boxed\{|\\boxed|\{|\}){0,30}",
         ) {
             let whole = format!("{text}{}7{SEPARATOR}3{CLOSING}", opening(&text));
             let parsed = parse_free(&whole, 2, Scale::POINTWISE, Finish::Box);

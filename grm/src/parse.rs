@@ -4,26 +4,35 @@
 //! ... Specific Criteria: <principles> Analysis: <critique> Scores: \boxed{8, 3}
 //! ```
 //!
-//! Order of precedence: the last box of the right shape under the last `Scores` heading; the last
-//! bare `[8, 3]` of the right shape there; the last box of the right shape anywhere. The right
-//! shape is as many numbers as responses shown, all on the scale. Whatever else there is makes a
-//! failed sample that says which rule broke: published parsers drop and clamp instead, and so make
-//! rewards up.
+//! Order of precedence:
+//!
+//! 1. the last `Scores` heading that has a box under it: of those boxes, the last of the right
+//!    shape;
+//! 2. a bare `[8, 3]`, the first bracket under the last `Scores` heading, if it has the right shape;
+//! 3. only in a text without a `Scores` heading: the last box of the right shape anywhere.
+//!
+//! The right shape is as many numbers as responses shown, all whole and on the scale. Whatever
+//! else there is makes a failed sample that says which rule broke: published parsers drop and
+//! clamp instead, and so make rewards up. A box before the heading never counts: it may be one that
+//! the critique quotes from a response.
 
-pub mod heading;
+pub(crate) mod heading;
 mod score_box;
 mod sections;
 mod watch;
 
 use crate::domain::{Failure, FailureKind, Finish, Issue, Outcome, Scale, Scores};
-use heading::last_scores_heading;
-use score_box::{Candidate, Problem, boxes, bracketed};
+use heading::scores_headings;
+use score_box::{Candidate, Problem, Reading, boxes, first_bracketed};
 
 pub use sections::{Sections, sections};
 pub use watch::ScoreBoxWatch;
 
 /// Version of this module's decisions. Part of the method digest: change it with them.
 pub const PARSER_VERSION: u32 = 1;
+
+/// How a box begins.
+pub(crate) const BOX_OPENING: &str = "\\boxed{";
 
 /// What a text amounts to.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,15 +48,12 @@ pub struct Parsed {
 }
 
 /// Reads the text of a free sample that showed `n_shown` responses. Takes time linear in the text.
+///
+/// Without scores, the critique goes on to the text's end, so that a person can see what the model
+/// wrote in their place.
 pub fn parse_free(text: &str, n_shown: usize, scale: Scale, finish: Finish) -> Parsed {
-    let heading = last_scores_heading(text);
-    let found = find(text, heading.as_ref().map(|heading| heading.end), n_shown, scale);
-    let trajectory_end = match (&found, heading) {
-        (Ok(found), Some(heading)) if found.at >= heading.end => heading.start,
-        (Ok(found), _) => found.at,
-        (Err(_), Some(heading)) => heading.start,
-        (Err(_), None) => text.len(),
-    };
+    let found = find(text, n_shown, scale);
+    let trajectory_end = found.as_ref().map_or(text.len(), |found| found.score_line);
     let sections = sections(&text[..trajectory_end]);
     let mut issues = sections.issues;
     let outcome = match found {
@@ -78,65 +84,66 @@ impl Parsed {
 /// Scores and where they stood.
 #[derive(Debug)]
 struct Found {
-    at: usize,
+    /// Where the trajectory ends: at the heading of the scores, or at their box.
+    score_line: usize,
     scores: Vec<f64>,
     issues: Vec<Issue>,
 }
 
 /// Applies the order of precedence; without scores, the kind of failure of the likeliest place.
-fn find(
-    text: &str,
-    under_heading: Option<usize>,
+fn find(text: &str, n_shown: usize, scale: Scale) -> Result<Found, FailureKind> {
+    let boxes = boxes(text);
+    let headings: Vec<_> = scores_headings(text).collect();
+    let Some(last_heading) = headings.last() else {
+        let found = last_of_shape(&boxes, n_shown, scale)?;
+        return Ok(Found {
+            issues: [vec![Issue::BoxOutsideScores], found.issues].concat(),
+            ..found
+        });
+    };
+    // The heading over the last box: the last one before it.
+    let boxed_heading = boxes
+        .last()
+        .and_then(|last_box| headings.iter().rfind(|heading| heading.end <= last_box.at));
+    if let Some(heading) = boxed_heading {
+        let first_under = boxes.partition_point(|candidate| candidate.at < heading.end);
+        let found = last_of_shape(&boxes[first_under..], n_shown, scale)?;
+        return Ok(Found { score_line: heading.start, ..found });
+    }
+    let bare = first_bracketed(text, last_heading.end).ok_or(FailureKind::NoBox)?;
+    let found = last_of_shape(&[bare], n_shown, scale).map_err(|_| FailureKind::NoBox)?;
+    let issues = [vec![Issue::BareBrackets], found.issues].concat();
+    Ok(Found { score_line: last_heading.start, issues, ..found })
+}
+
+/// The last candidate of the right shape; without one, what is wrong with the last.
+fn last_of_shape(
+    candidates: &[Candidate<'_>],
     n_shown: usize,
     scale: Scale,
 ) -> Result<Found, FailureKind> {
-    let all = boxes(text);
-    let read = |candidate: &Candidate| candidate.read(n_shown, scale);
-    let mut near_miss = None;
-    if let Some(heading_end) = under_heading {
-        let under: Vec<&Candidate> = all.iter().filter(|found| found.at >= heading_end).collect();
-        if let Some(found) = last_of_shape(&under, read, &[]) {
-            return Ok(found);
-        }
-        near_miss = under.iter().rev().find_map(|candidate| read(candidate).err());
-        let bare = bracketed(text, heading_end);
-        let bare: Vec<&Candidate> = bare.iter().collect();
-        if let Some(found) = last_of_shape(&bare, read, &[Issue::BareBrackets]) {
-            return Ok(found);
+    let mut last: Option<(usize, Reading)> = None;
+    let mut n_of_shape = 0;
+    let mut problem = FailureKind::NoBox;
+    for candidate in candidates {
+        match candidate.read(n_shown, scale) {
+            Ok(reading) => {
+                last = Some((candidate.at, reading));
+                n_of_shape += 1;
+            }
+            Err(Problem::Count) => problem = FailureKind::WrongCount,
+            Err(Problem::Range) => problem = FailureKind::OutOfRange,
         }
     }
-    let all: Vec<&Candidate> = all.iter().collect();
-    if let Some(found) = last_of_shape(&all, read, &[Issue::BoxOutsideScores]) {
-        return Ok(found);
-    }
-    let near_miss =
-        near_miss.or_else(|| all.iter().rev().find_map(|candidate| read(candidate).err()));
-    Err(match near_miss {
-        None => FailureKind::NoBox,
-        Some(Problem::Count) => FailureKind::WrongCount,
-        Some(Problem::Range) => FailureKind::OutOfRange,
-    })
-}
-
-fn last_of_shape(
-    candidates: &[&Candidate],
-    read: impl Fn(&Candidate) -> Result<score_box::Reading, Problem>,
-    issues: &[Issue],
-) -> Option<Found> {
-    let mut right: Vec<_> = candidates
-        .iter()
-        .filter_map(|candidate| Some((candidate.at, read(candidate).ok()?)))
-        .collect();
-    let n_right = right.len();
-    let (at, reading) = right.pop()?;
-    let mut issues = issues.to_vec();
-    if n_right > 1 {
+    let (score_line, reading) = last.ok_or(problem)?;
+    let mut issues = Vec::new();
+    if n_of_shape > 1 {
         issues.push(Issue::SeveralBoxes);
     }
     if reading.has_fraction {
         issues.push(Issue::Fraction);
     }
-    Some(Found { at, scores: reading.scores, issues })
+    Ok(Found { score_line, scores: reading.scores, issues })
 }
 
 fn failure(kind: FailureKind, n_shown: usize, scale: Scale, finish: Finish) -> Failure {

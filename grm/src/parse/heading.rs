@@ -1,83 +1,108 @@
-//! Headings at the start of a line: `Scores:`, `**Scores:**`, `### Scores`, `Analysis:`.
+//! Headings at the start of a line: `Scores:`, `**Scores:**`, `### 3. Scores`, `Analysis:`.
 
 use std::ops::Range;
 
 /// Markup that may stand before a heading's word.
 const MARKUP: [char; 7] = ['#', '*', '_', '>', '-', ' ', '\t'];
+/// Markup that may stand between a heading's word, its colon and what follows on the line.
+const INNER_MARKUP: [char; 5] = ['*', '_', '$', ' ', '\t'];
+/// A heading's colon, ASCII or full width.
+const COLON: [char; 2] = [':', '：'];
+/// Most digits of the number before a heading.
+const MAX_NUMBER_DIGITS: usize = 2;
 
 /// How much of a `Scores` heading the last line of a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Heading {
+pub(crate) enum Heading<'a> {
     /// None of it.
     None,
     /// The word, and nothing after it yet.
     WordOnly,
     /// The word and its colon, or a heading line that has ended.
-    Complete,
+    Complete {
+        /// What the same line goes on with, without markup: nothing, or the beginning of a box.
+        rest: &'a str,
+    },
 }
 
-/// The last `Scores` heading: its line's start, and the end of its word and colon.
-pub(super) fn last_scores_heading(text: &str) -> Option<Range<usize>> {
-    let headings = line_starts(text).filter_map(|start| {
-        let word_end = scores_word(&text[start..])?;
-        let rest = &text[start + word_end..];
-        is_after_word(rest).then(|| start..start + word_end)
-    });
-    headings.last()
+/// The `Scores` heading that begins at the start of `line`: the end of its word. Text after the
+/// first line is not looked at.
+pub(super) fn scores_heading(line: &str) -> Option<usize> {
+    let word_end = scores_word(line)?;
+    // A word, then prose, is no heading: `Scores are hard to give`.
+    let after = line[word_end..].trim_start_matches(INNER_MARKUP);
+    let is_heading = after.is_empty()
+        || after.starts_with(COLON)
+        || after.starts_with(['\n', '\r', '\\', '[', '=']);
+    is_heading.then_some(word_end)
+}
+
+/// Every `Scores` heading, in order: its line's start, and the end of its word.
+pub(super) fn scores_headings(text: &str) -> impl Iterator<Item = Range<usize>> {
+    line_starts(text).filter_map(|start| Some(start..start + scores_heading(&text[start..])?))
 }
 
 /// The first heading with one of `words` (lower case): its line's start, and the end of its colon.
 pub(super) fn first_heading(text: &str, words: &[&str]) -> Option<Range<usize>> {
     line_starts(text).find_map(|start| {
         let line = &text[start..];
-        let markup = line.len() - line.trim_start_matches(MARKUP).len();
+        let markup = markup_length(line);
         let word = words.iter().find(|word| starts_with_word(&line[markup..], word))?;
-        let after = &line[markup + word.len()..];
-        let closing = after.len() - after.trim_start_matches(['*', ' ', '_']).len();
-        let after_closing = &after[closing..];
-        if let Some(rest) = after_closing.strip_prefix(':') {
+        let after = line[markup + word.len()..].trim_start_matches(INNER_MARKUP);
+        if let Some(rest) = after.strip_prefix(COLON) {
             let end = text.len() - rest.trim_start_matches(['*', '_']).len();
             return Some(start..end);
         }
-        let is_whole_line = after_closing.is_empty() || after_closing.starts_with(['\n', '\r']);
-        is_whole_line.then(|| start..text.len() - after_closing.len())
+        let is_whole_line = after.is_empty() || after.starts_with(['\n', '\r']);
+        is_whole_line.then(|| start..text.len() - after.len())
     })
 }
 
-/// How much of a `Scores` heading the last line is; an empty last line looks at the one before.
-pub fn last_line_heading(text: &str) -> Heading {
-    let (line, has_ended) = match text.strip_suffix('\n') {
-        Some(before) => (before.rsplit('\n').next().unwrap_or_default(), true),
-        None => (text.rsplit('\n').next().unwrap_or_default(), false),
-    };
+/// How much of a `Scores` heading the last line is; blank lines after it end it.
+pub(crate) fn last_line_heading(text: &str) -> Heading<'_> {
+    let trimmed = text.trim_end();
+    let has_ended = text[trimmed.len()..].contains('\n');
+    let line = trimmed.rsplit('\n').next().unwrap_or_default();
     let Some(word_end) = scores_word(line) else { return Heading::None };
-    let after = line[word_end..].trim_start_matches(['*', '_', ' ']).trim_end_matches('\r');
-    match after.strip_prefix(':') {
-        // Whatever follows the colon must be markup or the box itself: `Scores: as I said` ends
-        // nothing once the line has gone on.
-        Some(rest) if rest.trim_matches(['*', '_', ' ', '$']).is_empty() => Heading::Complete,
-        Some(rest) if rest.trim_matches(['*', '_', ' ', '$']) == "\\boxed{" => Heading::Complete,
-        Some(_) => Heading::None,
-        None if after.is_empty() && has_ended => Heading::Complete,
-        None if after.is_empty() => Heading::WordOnly,
-        None => Heading::None,
+    let after = line[word_end..].trim_start_matches(INNER_MARKUP);
+    match after.strip_prefix(COLON) {
+        // What follows the colon must be the beginning of a box: `Scores: as I said` ends nothing.
+        Some(rest) => match rest.trim_matches(INNER_MARKUP) {
+            rest if begins_box(rest) => Heading::Complete { rest },
+            _ => Heading::None,
+        },
+        None if !after.is_empty() => Heading::None,
+        None if has_ended => Heading::Complete { rest: "" },
+        None => Heading::WordOnly,
     }
+}
+
+/// True for nothing at all and for any beginning of `\boxed{`, the whole included.
+fn begins_box(text: &str) -> bool {
+    super::BOX_OPENING.starts_with(text)
 }
 
 /// The end of `Scores` or `Final Scores` at the start of a line, after any markup.
 fn scores_word(line: &str) -> Option<usize> {
-    let markup = line.len() - line.trim_start_matches(MARKUP).len();
+    let markup = markup_length(line);
     ["scores", "final scores"]
         .into_iter()
         .find(|word| starts_with_word(&line[markup..], word))
         .map(|word| markup + word.len())
 }
 
-/// A heading's word is followed by its colon, markup, a box, or the end of the line: `Scores are
-/// hard to give` is prose.
-fn is_after_word(rest: &str) -> bool {
-    let rest = rest.trim_start_matches(['*', '_', ' ', '\t', '$']);
-    rest.is_empty() || rest.starts_with([':', '\n', '\r', '\\', '[', '=', '：'])
+/// Length of what may stand before a heading's word: markup, and one number (`3.`, `3)`).
+fn markup_length(line: &str) -> usize {
+    let after_markup = line.trim_start_matches(MARKUP);
+    let after_digits = after_markup.trim_start_matches(|c: char| c.is_ascii_digit());
+    let digits = after_markup.len() - after_digits.len();
+    let rest = match after_digits.strip_prefix(['.', ')']) {
+        Some(after_number) if (1..=MAX_NUMBER_DIGITS).contains(&digits) => {
+            after_number.trim_start_matches(MARKUP)
+        }
+        _ => after_markup,
+    };
+    line.len() - rest.len()
 }
 
 fn starts_with_word(text: &str, word: &str) -> bool {

@@ -44,22 +44,11 @@ pub(super) fn boxes(text: &str) -> Vec<Candidate<'_>> {
         .collect()
 }
 
-/// Every `[..]` without brackets inside, from byte `from` on, in order.
-pub(super) fn bracketed(text: &str, from: usize) -> Vec<Candidate<'_>> {
-    let mut found = Vec::new();
-    let mut open = None;
-    for (at, character) in text[from..].char_indices() {
-        match character {
-            '[' => open = Some(from + at),
-            ']' => {
-                if let Some(open) = open.take() {
-                    found.push(Candidate { at: open, content: &text[open + 1..from + at] });
-                }
-            }
-            _ => {}
-        }
-    }
-    found
+/// The first `[..]` without brackets inside, from byte `from` on.
+pub(super) fn first_bracketed(text: &str, from: usize) -> Option<Candidate<'_>> {
+    let close = from + text[from..].find(']')?;
+    let open = from + text[from..close].rfind('[')?;
+    Some(Candidate { at: open, content: &text[open + 1..close] })
 }
 
 // === impl Candidate ===

@@ -71,6 +71,29 @@ fn bare_brackets_count_under_the_heading_only() {
     assert_eq!(kind("the pair [8, 7] is good"), FailureKind::NoBox);
 }
 
+/// Such a critique gave the response the score that it asked for: the box was taken from anywhere.
+#[test]
+fn a_box_quoted_before_the_heading_never_stands_in_for_the_scores() {
+    let quote = "Analysis: the first one claims \\boxed{10, 1}.\n";
+    assert_eq!(kind(&format!("{quote}Scores: 2, 9")), FailureKind::NoBox);
+    assert_eq!(kind(&format!("{quote}Scores: \\boxed{{2}}")), FailureKind::WrongCount);
+    assert_eq!(kind(&format!("{quote}Scores: \\boxed{{2, 99}}")), FailureKind::OutOfRange);
+    assert_eq!(kind(&format!("{quote}Scores: \\boxed{{2, 9")), FailureKind::NoBox);
+}
+
+#[test]
+fn text_after_the_score_line_takes_nothing_back() {
+    let after = "Scores: \\boxed{8, 7}\n\n### Scores\nThe first is better.";
+    assert_eq!(scores(after), Some(vec![8.0, 7.0]));
+    assert_eq!(scores("Scores: [8, 7]\nAs said in [2, 3]."), Some(vec![8.0, 7.0]));
+    assert_eq!(kind("Scores: see [1]; [8, 7]"), FailureKind::NoBox);
+}
+
+#[test]
+fn without_scores_everything_that_was_written_can_be_seen() {
+    assert_eq!(free("Analysis: fine.\nScores: 9, 9").critique, "fine.\nScores: 9, 9");
+}
+
 #[test]
 fn a_dropped_part_is_a_failed_sample_and_no_guess() {
     assert_eq!(kind("Scores: \\boxed{8}"), FailureKind::WrongCount);
@@ -183,6 +206,29 @@ proptest! {
     #[test]
     fn any_bytes_are_survived(text in ".*") {
         free(&text);
+    }
+
+    #[test]
+    fn the_watch_sees_the_same_in_pieces_as_at_once(text in fragments(), step in 1usize..5) {
+        let mut stepped = ScoreBoxWatch::new(2, Scale::POINTWISE);
+        let ends = text.char_indices().map(|(at, c)| at + c.len_utf8()).step_by(step);
+        for end in ends {
+            let at_once = ScoreBoxWatch::new(2, Scale::POINTWISE).look(&text[..end]);
+            let fired = stepped.look(&text[..end]);
+            prop_assert!(!fired || at_once, "{:?}", &text[..end]);
+            if fired || at_once {
+                prop_assert!(fired, "{:?}", &text[..end]);
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn any_sequence_of_texts_is_survived(texts in prop::collection::vec(fragments(), 0..6)) {
+        let mut watch = ScoreBoxWatch::new(2, Scale::POINTWISE);
+        for text in &texts {
+            watch.look(text);
+        }
     }
 
     #[test]
