@@ -97,6 +97,11 @@ mod tests {
             directory_connected: false,
             workers: vec![worker],
         };
-        insta::assert_snapshot!(table(&status), @"");
+        insta::assert_snapshot!(table(&status), @r"
+        jury 0.1.0, workers from etcd (away: the last known fleet)
+        requests: 1 running, 2 of 1024 places in the queue taken
+        WORKER  MODEL         DIGEST    SAMPLES  STATE  ADDRESS
+        w1      smollm2-135m  01234567  4 of 32  ready  http://10.0.0.5:7481
+        ");
     }
 }

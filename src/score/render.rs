@@ -68,7 +68,6 @@ fn headline(text: &mut String, verdict: &Verdict, page: Page) {
 
 fn rewards(text: &mut String, item: &Item, verdict: &Verdict, page: Page) {
     let paint = page.paint;
-    let mut last_reason = None;
     for (index, response) in item.responses.iter().enumerate() {
         let reward = verdict.rewards.get(index).copied().flatten();
         let mark = if verdict.pick == Some(index) { paint.green("*") } else { " ".to_owned() };
@@ -82,13 +81,13 @@ fn rewards(text: &mut String, item: &Item, verdict: &Verdict, page: Page) {
             one_line(response, page.width.saturating_sub(16))
         };
         let _ = writeln!(text, "{INDENT}{mark} {:>2} {figure}  {preview}", index + 1);
-        let reason = verdict.reasons.get(index).and_then(Option::as_ref);
-        if let Some(reason) = reason
-            && last_reason != Some(reason)
+        // Neighbours without reward for one reason share its line.
+        let reason_of = |index: usize| verdict.reasons.get(index).and_then(Option::as_ref);
+        if let Some(reason) = reason_of(index)
+            && reason_of(index + 1) != Some(reason)
         {
             let because = format!("because {}", reason.detail);
             text.push_str(&wrapped(&because, page.width, "               "));
-            last_reason = Some(reason);
         }
     }
     text.push('\n');
@@ -150,8 +149,11 @@ fn model(verdict: &Verdict) -> String {
 fn critique(text: &mut String, sample: &Sample, page: Page) {
     let paint = page.paint;
     let scores = sample.scores().map_or(&[][..], |scores| &scores.scores);
-    let by_response: Vec<String> = std::iter::zip(&sample.spec.order, scores)
-        .map(|(response, score)| format!("response {} gets {score}", response + 1))
+    let mut scores: Vec<(&usize, &f64)> = std::iter::zip(&sample.spec.order, scores).collect();
+    scores.sort_by_key(|(response, _)| **response);
+    let by_response: Vec<String> = scores
+        .iter()
+        .map(|(response, score)| format!("response {} gets {score}", *response + 1))
         .collect();
     let title = format!(
         "The sample closest to the verdict (number {}: {})",

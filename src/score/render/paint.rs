@@ -63,9 +63,9 @@ pub fn one_line(text: &str, width: usize) -> String {
 pub fn wrapped(text: &str, width: usize, indent: &str) -> String {
     let options =
         textwrap::Options::new(width.max(20)).initial_indent(indent).subsequent_indent(indent);
-    let mut lines = textwrap::fill(&without_controls(text), options);
-    lines.push('\n');
-    lines
+    let clean = without_controls(text);
+    let lines = textwrap::wrap(&clean, options);
+    lines.iter().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 
 fn without_controls(text: &str) -> String {
@@ -89,5 +89,10 @@ mod tests {
     fn a_models_control_characters_never_reach_the_terminal() {
         assert_eq!(one_line("a\x1b[2Jb", 20), "a[2Jb");
         assert_eq!(wrapped("a\x1b[2J\nb", 40, ""), "a[2J\nb\n");
+    }
+
+    #[test]
+    fn an_empty_line_stays_empty() {
+        assert_eq!(wrapped("a\n\nb", 40, "  "), "  a\n\n  b\n");
     }
 }

@@ -64,7 +64,29 @@ fn rendered(verdict: &Verdict) -> String {
 #[test]
 fn a_verdict_reads_like_this() {
     let verdict = sample_verdict(&[(&[0, 1], &[9.0, 5.0]), (&[1, 0], &[3.0, 8.0])]);
-    insta::assert_snapshot!(rendered(&verdict), @"");
+    insta::assert_snapshot!(rendered(&verdict), @r"
+    Response 1 is best
+    agreement 88 % of the samples, confidence 99 %
+
+      *  1   8.00  Canberra, and this answer is long enough to…
+         2   3.00  (empty)
+
+      samples  2 asked, 2 valid, 2 voted
+      tokens   600 prompt, 180 generated (18.0 a second, prompt included in the time)
+      time     10.5 s, 0.5 s of it waiting
+      model    smollm2-135m (01234567), k 2, sampled read-out, seed 7
+
+    The sample closest to the verdict (number 2: response 1 gets
+    8, response 2 gets 3)
+      It was shown another order: its Response 1 is response 2,
+      its Response 2 is response 1.
+    Principles
+      1. Accuracy: the facts hold.
+      2. Brevity.
+    Critique
+      The one names the capital; the other names a city that is
+      larger but is not the seat of government.
+    ");
 }
 
 #[test]
@@ -78,7 +100,19 @@ fn a_verdict_without_rewards_says_why_once() {
     verdict.rewards = vec![None, None];
     verdict.reasons = vec![Some(reason.clone()), Some(reason)];
     (verdict.pick, verdict.agreement, verdict.confidence) = (None, None, None);
-    insta::assert_snapshot!(rendered(&verdict), @"");
+    insta::assert_snapshot!(rendered(&verdict), @r"
+    UNSCORED: there is no reward
+
+         1   none  Canberra, and this answer is long enough to…
+         2   none  (empty)
+                   because the prompt has 9000 tokens, 904 over
+                   the limit of 8096
+
+      samples  0 asked, 0 valid, 0 voted
+      tokens   600 prompt, 180 generated (18.0 a second, prompt included in the time)
+      time     10.5 s, 0.5 s of it waiting
+      model    smollm2-135m (01234567), k 0, sampled read-out, seed 7
+    ");
 }
 
 #[test]
