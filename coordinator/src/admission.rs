@@ -151,11 +151,11 @@ mod tests {
     #[tokio::test]
     async fn a_permit_given_back_lets_the_next_request_in() {
         let admission = Admission::new(4);
-        admission.set_capacity(8);
-        let first = admission.admit(8).await.unwrap();
+        
+        let first = admission.admit(60).await.unwrap();
         let next = tokio::spawn({
             let admission = admission.clone();
-            async move { admission.admit(8).await.map(|_| ()) }
+            async move { admission.admit(60).await.map(|_| ()) }
         });
         while admission.load().waiting == 0 {
             tokio::task::yield_now().await;
@@ -168,11 +168,11 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_goes_away_leaves_the_queue() {
         let admission = Admission::new(1);
-        admission.set_capacity(1);
-        let _running = admission.admit(1).await.unwrap();
+        
+        let _running = admission.admit(60).await.unwrap();
         let waiting = tokio::spawn({
             let admission = admission.clone();
-            async move { admission.admit(1).await.map(|_| ()) }
+            async move { admission.admit(60).await.map(|_| ()) }
         });
         while admission.load().waiting == 0 {
             tokio::task::yield_now().await;

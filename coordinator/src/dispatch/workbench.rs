@@ -64,7 +64,7 @@ struct Slot {
 #[derive(Debug)]
 enum State {
     Pending,
-    InFlight(CallId),
+    InFlight,
     Done(Box<Sample>),
 }
 
@@ -109,7 +109,7 @@ impl Workbench {
         for &index in indices {
             let Some(slot) = self.slots.get_mut(index as usize) else { continue };
             if matches!(slot.state, State::Pending) {
-                slot.state = State::InFlight(call);
+                slot.state = State::InFlight;
                 slot.tokens = 0;
                 owed.insert(index);
             }
@@ -203,7 +203,7 @@ impl Workbench {
     pub fn tokens(&self) -> u64 {
         let of = |slot: &Slot| match &slot.state {
             State::Done(sample) => sample.generated_tokens,
-            State::InFlight(_) | State::Pending => slot.tokens,
+            State::InFlight | State::Pending => slot.tokens,
         };
         self.slots.iter().map(|slot| u64::from(of(slot))).sum()
     }
@@ -215,7 +215,7 @@ impl Workbench {
         for slot in self.slots {
             samples.push(match slot.state {
                 State::Done(sample) => *sample,
-                State::Pending | State::InFlight(_) => {
+                State::Pending | State::InFlight => {
                     self.tally.wasted_tokens += u64::from(slot.tokens);
                     Sample::failed(slot.spec, kind, detail)
                 }
