@@ -120,16 +120,15 @@ where
         // No age grace: with one, tonic 0.14 cuts the connection without asking it to close first.
         builder = builder.max_connection_age(age);
     }
-    let draining = async {
-        shutdown.cancelled().await;
-        // A health watch never ends by itself and would use up the whole grace.
-        health.close();
-    };
-    let server = builder.add_routes(routes).serve_with_incoming_shutdown(severable, draining);
+    let server = builder
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(severable, shutdown.clone().cancelled_owned());
     tokio::pin!(server);
 
     let grace_ended = async {
         shutdown.cancelled().await;
+        // A health watch never ends by itself and would use up the whole grace.
+        health.close();
         tokio::time::sleep(config.grace).await;
     };
     tokio::select! {
