@@ -76,3 +76,67 @@ where
     // the trace id belongs on every line.
     lines.with_filter(filter.or(trace_spans))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tonic::metadata::MetadataMap;
+
+    use super::*;
+    use crate::trace;
+
+    /// Everything that was logged.
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, filter: &str, body: impl FnOnce()) -> String {
+        let sink = Sink::default();
+        let writer = sink.clone();
+        let layer = log_layer(format, filter.parse().unwrap(), move || writer.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), body);
+        let bytes = sink.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn every_line_of_a_call_carries_its_trace_id_whatever_the_filter() {
+        let mut metadata = MetadataMap::new();
+        let context = trace::TraceContext::new_root();
+        trace::inject(&context, &mut metadata);
+        for format in [LogFormat::Text, LogFormat::Json] {
+            for filter in ["info", "warn"] {
+                let lines = logged(format, filter, || {
+                    trace::server_span("score", &metadata).in_scope(|| {
+                        tracing::info_span!("inner").in_scope(|| tracing::warn!("it happened"));
+                    });
+                });
+                assert_eq!(lines.lines().count(), 1, "{lines}");
+                assert!(lines.contains(&context.trace_id_hex()), "{format:?} {filter}: {lines}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_json_line_is_one_json_object() {
+        let line = logged(LogFormat::Json, "info", || tracing::info!(n = 3, "it happened"));
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&value["message"], &value["n"]), (&"it happened".into(), &3.into()));
+    }
+
+    #[test]
+    fn a_malformed_filter_is_named() {
+        let error = init_logs(LogFormat::Text, "jury=loud").unwrap_err();
+        assert!(error.to_string().contains("jury=loud"), "{error}");
+    }
+}
