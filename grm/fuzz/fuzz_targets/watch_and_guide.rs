@@ -1,0 +1,40 @@
+//! Where the watch fires, the parser finds scores; what the guide writes, the parser reads; both
+//! whatever a text is cut into.
+
+#![no_main]
+
+use jury_grm::domain::{Finish, Issue};
+use jury_grm::guide::{CLOSING, SEPARATOR, critique_has_ended, opening};
+use jury_grm::parse::{ScoreBoxWatch, parse_free};
+use jury_grm_fuzz::Case;
+use libfuzzer_sys::fuzz_target;
+
+/// Longest text: every prefix is looked at.
+const MAX_TEXT_BYTES: usize = 4096;
+
+fuzz_target!(|case: Case<'_>| {
+    let (text, n_shown, scale) = (case.text(), case.n_shown(), case.scale());
+    if text.len() > MAX_TEXT_BYTES {
+        return;
+    }
+    let mut watch = ScoreBoxWatch::new(n_shown, scale);
+    for end in text.char_indices().map(|(at, c)| at + c.len_utf8()) {
+        let prefix = &text[..end];
+        let has_fired = watch.look(prefix);
+        assert_eq!(has_fired, ScoreBoxWatch::new(n_shown, scale).look(prefix), "pieces matter");
+        if has_fired {
+            let parsed = parse_free(prefix, n_shown, scale, Finish::Box);
+            assert!(parsed.scores().is_some(), "the watch saw a box that the parser does not");
+            assert!(!parsed.issues.contains(&Issue::BoxOutsideScores));
+            break;
+        }
+    }
+    let has_ended = critique_has_ended(&text);
+    let appended = opening(&text);
+    assert!(!has_ended || !appended.contains("Scores"), "a heading was written twice");
+    let list = vec![scale.max.to_string(); n_shown].join(SEPARATOR);
+    let whole = format!("{text}{appended}{list}{CLOSING}");
+    let parsed = parse_free(&whole, n_shown, scale, Finish::Box);
+    let scores = parsed.scores().expect("the guide's own score line is read");
+    assert_eq!(scores.scores, vec![f64::from(scale.max); n_shown]);
+});
