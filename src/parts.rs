@@ -61,7 +61,11 @@ pub fn store(cache: &CacheArgs) -> Result<ModelStore, Refused> {
 /// Gives a model's error its exit code.
 pub fn model_failed(error: ModelError) -> Failed {
     let exit = match &error {
-        ModelError::Unknown { .. } | ModelError::MalformedHubReference { .. } => Exit::Usage,
+        ModelError::Unknown { .. } => {
+            let help = "`jury models list` tells what each is good for";
+            return Failed::new(Exit::Usage, anyhow::anyhow!("{error}; {help}"));
+        }
+        ModelError::MalformedHubReference { .. } => Exit::Usage,
         ModelError::NoSuchFile { .. } => Exit::NoInput,
         ModelError::WrongDigest { .. } => Exit::BadData,
         ModelError::Unavailable { .. } | ModelError::Hub { .. } => Exit::Unavailable,

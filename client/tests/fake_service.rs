@@ -1,6 +1,9 @@
 //! The client against a fake `RewardService` in memory, scripted call by call.
 
+#![allow(clippy::unwrap_used, reason = "clippy sees tests, but not the fake that serves them")]
+
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -144,7 +147,7 @@ fn verdict(request: &v1::ScoreRequest) -> v1::Verdict {
     }
 }
 
-fn request(id: impl ToString) -> ScoreRequest {
+fn request(id: impl Display + Copy) -> ScoreRequest {
     let json = serde_json::json!({"id": id.to_string(), "query": "q", "responses": ["a", "b"]});
     ScoreRequest::new(Item::from_json(&json.to_string()).unwrap().0)
 }
