@@ -112,6 +112,49 @@ fn an_empty_response_is_shown_as_an_empty_block() {
     assert!(text.contains("[The Begin of Response 1]\n\n[The End of Response 1]"), "{text}");
 }
 
+/// The prompts themselves, so that a change of wording is read as what it is. Spans that callers
+/// wrote stand between guillemets.
+#[test]
+fn the_prompts_of_the_method_read_well() {
+    let shown = |prompt: &RenderedPrompt| -> String {
+        let spans = prompt.messages.iter().flat_map(|message| &message.spans);
+        spans
+            .map(|span| match span.trust {
+                Trust::Trusted => span.text.clone(),
+                Trust::Untrusted => format!("«{}»", span.text),
+            })
+            .collect()
+    };
+    let pair = item("Capital of France?", &["Lyon.", "Paris."]);
+    insta::assert_snapshot!("pair", shown(&render(&pair, &[1, 0], Variant::Plain)));
+
+    let mut full = item("", &["a", "b", "c"]);
+    full.query = Query::Turns(vec![
+        Turn { role: Role::System, content: "Be brief.".into() },
+        Turn { role: Role::User, content: "One?".into() },
+        Turn { role: Role::Assistant, content: "Two.".into() },
+        Turn { role: Role::User, content: "Three?".into() },
+    ]);
+    full.reference = Some("Four.".into());
+    full.criteria = Some(vec!["Counts on".into()]);
+    full.principles = Some(vec!["Order matters".into()]);
+    let hinted = render(&full, &[2, 0, 1], Variant::Hinted { best: 0 });
+    insta::assert_snapshot!("hinted_list_with_everything", shown(&hinted));
+
+    let single = item("1 + 1?", &["2"]);
+    let (scale, variant) = (Scale::BINARY, Variant::Plain);
+    let input = PromptInput { item: &single, order: &[0], scale, variant };
+    let single = Template::builtin().render(&input).unwrap();
+    insta::assert_snapshot!("single_binary", shown(&single));
+}
+
+/// Prefill costs on a CPU. Qwen2.5 takes a token for every 4.07 bytes of this prompt: 339 for a pair.
+#[test]
+fn the_builtin_prompt_takes_few_tokens() {
+    let fixed_bytes = flat(&render(&item("", &["", ""]), &[0, 1], Variant::Plain)).len();
+    assert!(fixed_bytes < 450 * 4, "{fixed_bytes}");
+}
+
 proptest! {
     #[test]
     fn every_text_of_the_caller_stands_in_an_untrusted_span_of_its_own(
