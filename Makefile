@@ -8,7 +8,7 @@ CARGO ?= cargo
 JURY = $(CARGO) run --quiet --bin jury --
 # Every package at once: with the same features, each crate is compiled once.
 BUILD = $(CARGO) build --workspace
-DEMO_MODEL ?= qwen2.5-coder-0.5b
+DEMO_MODEL ?= qwen2.5-coder-1.5b
 TEST_MODEL = smollm2-135m
 FUZZ_SECONDS ?= 600
 

@@ -17,7 +17,7 @@ use crate::exit;
 
 /// The model that runs when none is named: the smallest of the catalogue whose critiques make
 /// sense to a reader.
-pub const DEFAULT_MODEL: &str = "qwen2.5-coder-0.5b";
+pub const DEFAULT_MODEL: &str = "qwen2.5-coder-1.5b";
 
 /// Rewards from a generative judge: k critiques in parallel, one vote.
 #[derive(Debug, Parser)]

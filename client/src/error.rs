@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jury_grm::domain::RequestError;
-use jury_proto::{ErrorCode, JuryError, v1};
-use tonic::{Code, Status};
+use jury_proto::{ErrorCode, JuryError};
+use tonic::Status;
 
 /// A call that gave no verdict.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,51 +66,7 @@ pub(crate) fn from_status(status: Status) -> JuryError {
     error
 }
 
-/// The error that a stream answers for one item.
-pub(crate) fn from_item(error: v1::ScoreError) -> JuryError {
-    let named = ErrorCode::ALL.into_iter().find(|code| code.name() == error.reason);
-    // A name of a later version: the gRPC code still tells the kind.
-    let foreign = || JuryError::from(Status::new(Code::from_i32(error.grpc_code), "")).code;
-    JuryError {
-        code: named.unwrap_or_else(foreign),
-        message: error.message,
-        field: Some(error.field).filter(|field| !field.is_empty()),
-        retry_delay: error.retry_delay_ms.map(Duration::from_millis),
-    }
-}
-
 fn causes(status: &Status) -> Vec<String> {
     let first = std::error::Error::source(status);
     std::iter::successors(first, |error| error.source()).map(ToString::to_string).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_items_error_keeps_code_field_and_delay() {
-        let wire = v1::ScoreError {
-            grpc_code: 8,
-            message: "the queue is full".to_owned(),
-            reason: "OVERLOADED".to_owned(),
-            field: String::new(),
-            retry_delay_ms: Some(250),
-        };
-        let expected = JuryError::overloaded("the queue is full", Duration::from_millis(250));
-        assert_eq!(from_item(wire), expected);
-    }
-
-    #[test]
-    fn an_unknown_name_falls_back_to_the_grpc_code() {
-        let wire = v1::ScoreError {
-            grpc_code: 3,
-            reason: "FROM_A_LATER_VERSION".to_owned(),
-            field: "k".to_owned(),
-            ..Default::default()
-        };
-        let error = from_item(wire);
-        assert_eq!(error.code, ErrorCode::InvalidArgument);
-        assert_eq!(error.field.as_deref(), Some("k"));
-    }
 }

@@ -27,7 +27,7 @@ use tonic::transport::Channel;
 
 use self::window::Window;
 use crate::client::verdict;
-use crate::error::{from_item, from_status};
+use crate::error::from_status;
 use crate::request::Prepared;
 use crate::{ClientConfig, ClientError};
 
@@ -181,7 +181,7 @@ impl Many {
         let sequence = message.sequence;
         let outcome = match message.result {
             Some(Answer::Verdict(answer)) => verdict(Some(answer)),
-            Some(Answer::Error(error)) => Err(from_item(error)),
+            Some(Answer::Error(error)) => Err(error.into()),
             None => verdict(None),
         };
         let now = Instant::now();

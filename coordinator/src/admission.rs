@@ -151,7 +151,7 @@ mod tests {
     #[tokio::test]
     async fn a_permit_given_back_lets_the_next_request_in() {
         let admission = Admission::new(4);
-        
+
         let first = admission.admit(60).await.unwrap();
         let next = tokio::spawn({
             let admission = admission.clone();
@@ -168,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_goes_away_leaves_the_queue() {
         let admission = Admission::new(1);
-        
+
         let _running = admission.admit(60).await.unwrap();
         let waiting = tokio::spawn({
             let admission = admission.clone();

@@ -184,8 +184,10 @@ fn is_final(verdict: &Verdict) -> bool {
     }
 }
 
+/// Everything but the budget: a retry has less time left, and a kept verdict does not depend on it.
 fn digest(request: &ScoreRequest) -> blake3::Hash {
-    let json = serde_json::to_vec(request).expect("a request's fields all have a JSON form");
+    let timeless = ScoreRequest { budget_ms: None, ..request.clone() };
+    let json = serde_json::to_vec(&timeless).expect("a request's fields all have a JSON form");
     blake3::hash(&json)
 }
 

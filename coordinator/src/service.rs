@@ -35,8 +35,8 @@ impl Service {
         Self { coordinator }
     }
 
-    /// Reads and judges one request. The budget is the request's own, or 90 % of the call's
-    /// deadline, or the coordinator's default.
+    /// Reads and judges one request. The budget is the request's own, but at most 90 % of the
+    /// call's deadline; without either, the coordinator's default.
     async fn score_one(
         &self,
         request: v1::ScoreRequest,
@@ -44,12 +44,11 @@ impl Service {
     ) -> Result<Verdict, JuryError> {
         let read = ScoreRequest::try_from(request).inspect_err(|_| self.coordinator.refused());
         let mut request = read?;
-        if request.budget_ms.is_none() {
-            request.budget_ms = call_deadline.and_then(|call_deadline| {
-                let budget = deadline::budget_within(call_deadline).as_millis();
-                NonZeroU64::new(u64::try_from(budget).unwrap_or(u64::MAX))
-            });
-        }
+        let within_deadline = call_deadline.and_then(|call_deadline| {
+            let budget = deadline::budget_within(call_deadline).as_millis();
+            NonZeroU64::new(u64::try_from(budget).unwrap_or(u64::MAX))
+        });
+        request.budget_ms = request.budget_ms.into_iter().chain(within_deadline).min();
         self.coordinator.score(request).await
     }
 }
@@ -134,21 +133,9 @@ async fn answer_one(service: &Service, request: v1::ScoreStreamRequest) -> v1::S
     };
     let result = match judged {
         Ok(verdict) => score_stream_response::Result::Verdict(verdict.into()),
-        Err(error) => score_stream_response::Result::Error(in_band(error)),
+        Err(error) => score_stream_response::Result::Error(error.into()),
     };
     v1::ScoreStreamResponse { sequence, result: Some(result) }
-}
-
-fn in_band(error: JuryError) -> v1::ScoreError {
-    let retry_delay_ms =
-        error.retry_delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
-    v1::ScoreError {
-        grpc_code: error.code.grpc() as i32,
-        reason: error.code.name().to_owned(),
-        message: error.message,
-        field: error.field.unwrap_or_default(),
-        retry_delay_ms,
-    }
 }
 
 /// A coordinator that is going down takes nothing new.

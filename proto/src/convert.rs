@@ -4,6 +4,7 @@
 //! Writing is `From`: a domain value always has a wire form.
 
 mod enums;
+mod error;
 mod item;
 mod request;
 mod sample;

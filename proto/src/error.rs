@@ -105,11 +105,13 @@ impl ErrorCode {
         matches!(self, Self::Unreachable | Self::DeadlineExceeded | Self::Internal)
     }
 
-    fn from_name(name: &str) -> Option<Self> {
+    /// The code of that name, as [`Self::name`] gives it.
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|code| code.name() == name)
     }
 
-    fn from_grpc(code: Code) -> Self {
+    /// The nearest code to what somebody else's status says.
+    pub fn from_grpc(code: Code) -> Self {
         match code {
             Code::InvalidArgument | Code::OutOfRange => Self::InvalidArgument,
             Code::AlreadyExists => Self::RequestIdReused,
@@ -177,11 +179,29 @@ impl From<Status> for JuryError {
             .and_then(|info| ErrorCode::from_name(&info.reason));
         let violation = details.bad_request().and_then(|bad| bad.field_violations.first());
         Self {
-            code: named.unwrap_or_else(|| ErrorCode::from_grpc(status.code())),
+            code: named.unwrap_or_else(|| local_code(&status)),
             message: status.message().to_owned(),
             field: violation.map(|violation| violation.field.clone()),
             retry_delay: details.retry_info().and_then(|info| info.retry_delay),
         }
+    }
+}
+
+/// The code of a status that no Jury part sent. One made on this side has a local source: tonic
+/// calls a broken connection Unknown, Internal or Cancelled, but what it means is that the other
+/// side cannot be reached, unless it is tonic's own timer.
+fn local_code(status: &Status) -> ErrorCode {
+    let sources = std::iter::successors(std::error::Error::source(status), |e| e.source());
+    let mut is_local = false;
+    for source in sources {
+        if source.is::<tonic::TimeoutExpired>() {
+            return ErrorCode::DeadlineExceeded;
+        }
+        is_local = true;
+    }
+    match status.code() {
+        Code::Unknown | Code::Internal | Code::Cancelled if is_local => ErrorCode::Unreachable,
+        code => ErrorCode::from_grpc(code),
     }
 }
 
@@ -209,6 +229,15 @@ mod tests {
     fn a_foreign_status_keeps_its_meaning() {
         assert_eq!(JuryError::from(Status::unavailable("gone")).code, ErrorCode::Unreachable);
         assert_eq!(JuryError::from(Status::unknown("?")).code, ErrorCode::Internal);
+    }
+
+    #[test]
+    fn a_connection_that_broke_is_the_other_side_unreachable() {
+        let broke = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert_eq!(
+            JuryError::from(Status::from_error(Box::new(broke))).code,
+            ErrorCode::Unreachable
+        );
     }
 
     #[test]

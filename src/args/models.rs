@@ -33,7 +33,7 @@ pub enum ModelsCommand {
         json: bool,
     },
     /// Tell a model's architecture, size, digest and context
-    #[command(after_help = "Example:\n  jury models inspect qwen2.5-coder-0.5b --json")]
+    #[command(after_help = "Example:\n  jury models inspect qwen2.5-coder-1.5b --json")]
     Inspect {
         /// A model of the catalogue, a GGUF file, or hub:OWNER/REPO/FILE
         #[arg(value_name = "MODEL")]

@@ -69,7 +69,7 @@ pub struct EtcdArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  jury up --model qwen2.5-coder-0.5b &\n  jury score examples/capital.json --endpoint http://127.0.0.1:7480"
+    after_help = "Example:\n  jury up --model qwen2.5-coder-1.5b &\n  jury score examples/capital.json --endpoint http://127.0.0.1:7480"
 )]
 pub struct UpArgs {
     /// Where to serve gRPC; port 0 takes a free one

@@ -34,7 +34,8 @@ fn a_malformed_item_names_its_field() {
         let item = file(&folder, "item.json", json.as_bytes());
         refuses(&["score", &item, "--model", &model], 64, &[field]);
     }
-    let not_utf8 = file(&folder, "latin1.json", b"{\"query\": \"caf\xe9\", \"responses\": [\"a\"]}");
+    let not_utf8 =
+        file(&folder, "latin1.json", b"{\"query\": \"caf\xe9\", \"responses\": [\"a\"]}");
     refuses(&["score", &not_utf8, "--model", &model], 64, &["UTF-8"]);
 }
 
@@ -78,8 +79,16 @@ fn a_bad_line_of_a_batch_is_named_and_the_others_still_run() {
     let lines = format!("{good}\nnot json\n{good}\n");
     let items = file(&folder, "items.jsonl", lines.as_bytes());
     let ended = jury(&[
-        "score", "--items", &items, "--model", &model_path(), "-k", "1",
-        "--max-critique-tokens", "8", "--json",
+        "score",
+        "--items",
+        &items,
+        "--model",
+        &model_path(),
+        "-k",
+        "1",
+        "--max-critique-tokens",
+        "8",
+        "--json",
     ]);
     assert_eq!(ended.code, Some(65), "{}", ended.stderr);
     assert!(ended.stderr.contains("line 2"), "{}", ended.stderr);

@@ -15,8 +15,9 @@ fn a_worker_killed_in_flight_does_not_change_a_byte_of_the_verdict() {
     coordinator.wait_for("request answered");
 
     // The victim is whoever is given samples next, killed before it can have finished one.
+    let item = sandbox.item();
     let disturbed = std::thread::scope(|scope| {
-        let scored = scope.spawn(|| sandbox.score(&endpoint));
+        let scored = scope.spawn(|| score(&item, &["--endpoint", &endpoint]));
         let issued = coordinator.wait_for("samples issued");
         let victim = workers.iter().position(|id| *id == text(&issued, "worker_id"));
         processes[victim.expect("it is one of ours")].kill();
@@ -68,7 +69,7 @@ fn etcd_away_at_the_start_is_waited_for() {
     let mut sandbox = Sandbox::new();
     sandbox.etcd.kill();
     let mut worker = sandbox.start_worker("w1");
-    worker.wait_for("etcd cannot be reached");
+    worker.wait_for("etcd lost");
     sandbox.etcd.restart();
     worker.wait_for("registered");
 }

@@ -133,10 +133,12 @@ pub fn text<'a>(event: &'a Value, field: &str) -> &'a str {
 pub fn model_path() -> String {
     let cache = std::env::var("XDG_CACHE_HOME")
         .unwrap_or_else(|_| format!("{}/.cache", std::env::var("HOME").expect("HOME is set")));
-    let path = std::env::var("JURY_TEST_MODEL").unwrap_or_else(|_| {
-        format!("{cache}/jury/models/SmolLM2-135M-Instruct.Q4_1.gguf")
-    });
-    assert!(Path::new(&path).exists(), "no test model at {path}: run `make test`, which fetches it");
+    let path = std::env::var("JURY_TEST_MODEL")
+        .unwrap_or_else(|_| format!("{cache}/jury/models/SmolLM2-135M-Instruct.Q4_1.gguf"));
+    assert!(
+        Path::new(&path).exists(),
+        "no test model at {path}: run `make test`, which fetches it"
+    );
     path
 }
 

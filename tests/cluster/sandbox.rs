@@ -39,8 +39,17 @@ impl Sandbox {
         Process::jury(
             worker_id,
             &[
-                "worker", "--etcd", &endpoint, "--model", &model, "--id", worker_id,
-                "--listen", "127.0.0.1:0", "--threads", "1",
+                "worker",
+                "--etcd",
+                &endpoint,
+                "--model",
+                &model,
+                "--id",
+                worker_id,
+                "--listen",
+                "127.0.0.1:0",
+                "--threads",
+                "1",
             ],
         )
     }
@@ -51,7 +60,9 @@ impl Sandbox {
         let arguments = ["coordinator", "--etcd", &endpoint, "--listen", "127.0.0.1:0"];
         let mut coordinator = Process::jury("coordinator", &arguments);
         let listening = coordinator.wait_for("listening");
-        for _ in 0..n_workers {
+        let is_ready = |event: &&Value| text(event, "message") == "worker is ready";
+        let n_ready = coordinator.events().iter().filter(is_ready).count();
+        for _ in n_ready..n_workers {
             coordinator.wait_for("worker is ready");
         }
         (coordinator, format!("http://{}", text(&listening, "address")))
