@@ -100,6 +100,8 @@ mod tests {
             "fine\nScore: 8",
             "fine\nScores are hard\n",
             "Scores:\nmore\n",
+            "> Scores:",
+            "- Response 1:\n  - Scores:",
         ] {
             assert!(!critique_has_ended(text), "{text:?}");
         }

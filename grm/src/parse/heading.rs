@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// Markup that may stand before a heading's word.
-const MARKUP: [char; 7] = ['#', '*', '_', '>', '-', ' ', '\t'];
+/// Markup that may stand before a heading's word. No `>`: what is quoted is not the model's own.
+const MARKUP: [char; 6] = ['#', '*', '_', '-', ' ', '\t'];
 /// Markup that may stand between a heading's word, its colon and what follows on the line.
 const INNER_MARKUP: [char; 5] = ['*', '_', '$', ' ', '\t'];
 /// A heading's colon, ASCII or full width.
@@ -84,11 +84,20 @@ fn begins_box(text: &str) -> bool {
 
 /// The end of `Scores` or `Final Scores` at the start of a line, after any markup.
 fn scores_word(line: &str) -> Option<usize> {
+    if is_nested_bullet(line) {
+        return None;
+    }
     let markup = markup_length(line);
     ["scores", "final scores"]
         .into_iter()
         .find(|word| starts_with_word(&line[markup..], word))
         .map(|word| markup + word.len())
+}
+
+/// True for an item of a list inside a list, where small models score single criteria.
+fn is_nested_bullet(line: &str) -> bool {
+    let item = line.trim_start_matches([' ', '\t']);
+    item.len() < line.len() && (item.starts_with("- ") || item.starts_with("* "))
 }
 
 /// Length of what may stand before a heading's word: markup, and one number (`3.`, `3)`).

@@ -81,6 +81,15 @@ fn a_box_quoted_before_the_heading_never_stands_in_for_the_scores() {
     assert_eq!(kind(&format!("{quote}Scores: \\boxed{{2, 9")), FailureKind::NoBox);
 }
 
+/// Seen of a small model: it scored every criterion of a response in a list of its own.
+#[test]
+fn a_quote_and_a_nested_list_hold_no_score_line() {
+    let nested = "Analysis:\n- Response 1\n  - Scores: \\boxed{10, 10}\n\n";
+    assert_eq!(kind(&format!("{nested}Scores: 8, 7")), FailureKind::NoBox);
+    assert_eq!(kind("> Scores: \\boxed{10, 1}\n\nScores: 2, 9"), FailureKind::NoBox);
+    assert_eq!(scores(&format!("{nested}- Scores: \\boxed{{8, 7}}")), Some(vec![8.0, 7.0]));
+}
+
 #[test]
 fn text_after_the_score_line_takes_nothing_back() {
     let after = "Scores: \\boxed{8, 7}\n\n### Scores\nThe first is better.";

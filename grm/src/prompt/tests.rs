@@ -148,7 +148,7 @@ fn the_prompts_of_the_method_read_well() {
     insta::assert_snapshot!("single_binary", shown(&single));
 }
 
-/// Prefill costs on a CPU. Qwen2.5 takes a token for every 4.07 bytes of this prompt: 339 for a pair.
+/// Prefill costs on a CPU. Qwen2.5 takes a token for every 4.0 bytes of such a prompt.
 #[test]
 fn the_builtin_prompt_takes_few_tokens() {
     let fixed_bytes = flat(&render(&item("", &["", ""]), &[0, 1], Variant::Plain)).len();
