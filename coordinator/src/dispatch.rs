@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-pub use assign::{Assignment, Candidate, MIN_CHUNK, assign};
+pub use assign::{Assignment, MIN_CHUNK, assign};
 pub use workbench::{CallId, Refused, Tally, Workbench};
 
 use crate::fleet::{Class, Fleet};

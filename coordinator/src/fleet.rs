@@ -20,9 +20,7 @@ use jury_proto::{ErrorCode, JuryError};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-pub use roster::{Class, NoClass, Roster};
-
-use crate::dispatch::Candidate;
+pub use roster::{Candidate, Class, NoClass, Roster};
 
 /// A probe that takes longer counts as failed.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);

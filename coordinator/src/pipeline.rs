@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jury_fabric::directory::Directory;
 use jury_grm::domain::{ScoreRequest, Verdict};
 use jury_grm::plan::plan;
-use jury_proto::{JuryError, v1};
+use jury_proto::{ErrorCode, JuryError, v1};
 use prometheus_client::registry::Registry;
 use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout_at};
@@ -21,7 +21,6 @@ use crate::idempotency::Idempotency;
 use crate::metrics::Metrics;
 use crate::progress::{Phase, Progress, Reporter};
 use crate::render;
-use crate::service::shutting_down;
 
 /// A coordinator; a cheap handle to its shared parts.
 #[derive(Clone)]
@@ -76,7 +75,8 @@ impl Coordinator {
         let inner = &self.inner;
         if inner.closing.is_cancelled() {
             self.refused();
-            return Err(shutting_down());
+            let message = "the coordinator is going down; try another";
+            return Err(JuryError::new(ErrorCode::ShuttingDown, message));
         }
         let arrived = Instant::now();
         let as_sent = request.clone();

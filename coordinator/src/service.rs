@@ -9,9 +9,9 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use jury_fabric::{deadline, trace};
 use jury_grm::domain::{ScoreRequest, Verdict};
+use jury_proto::JuryError;
 use jury_proto::v1::reward_service_server::RewardService;
 use jury_proto::v1::{self, score_stream_response};
-use jury_proto::{ErrorCode, JuryError};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -136,9 +136,4 @@ async fn answer_one(service: &Service, request: v1::ScoreStreamRequest) -> v1::S
         Err(error) => score_stream_response::Result::Error(error.into()),
     };
     v1::ScoreStreamResponse { sequence, result: Some(result) }
-}
-
-/// A coordinator that is going down takes nothing new.
-pub(crate) fn shutting_down() -> JuryError {
-    JuryError::new(ErrorCode::ShuttingDown, "the coordinator is going down; try another")
 }

@@ -101,7 +101,7 @@ fn figures(text: &mut String, verdict: &Verdict, page: Page) {
         (counts.forced, "forced at the token limit"),
         (counts.parse_failed, "without readable scores"),
         (counts.timed_out, "cut off by the budget"),
-        (counts.failed, "lost to a fault"),
+        (counts.failed, "failed"),
         (counts.not_needed, "not needed"),
         (verdict.run.reissued, "drawn again after a worker was lost"),
     ] {

@@ -9,19 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jury_grm::domain::SampleSpec;
 
+use crate::fleet::Candidate;
+
 /// Fewest samples worth a prefill of their own while the order has more.
 pub const MIN_CHUNK: usize = 4;
-
-/// A worker as the choice sees it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Candidate {
-    /// Its id.
-    pub worker_id: String,
-    /// Samples that it draws or has waiting.
-    pub load: u32,
-    /// Samples that it draws at once, at least 1.
-    pub capacity: u32,
-}
 
 /// One call to make.
 #[derive(Debug, Clone, PartialEq, Eq)]

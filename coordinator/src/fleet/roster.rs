@@ -12,8 +12,6 @@ use jury_grm::domain::Reproducible;
 use jury_proto::convert::WorkerInfo;
 use jury_proto::v1::{Load, WorkerStatus};
 
-use crate::dispatch::Candidate;
-
 /// Workers that draw the same bytes for the same sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Class {
@@ -27,6 +25,17 @@ pub struct Class {
     pub method_version: String,
     /// What a repeat of a sample may rely on.
     pub reproducible: Reproducible,
+}
+
+/// A worker as the choice between workers sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// Its id.
+    pub worker_id: String,
+    /// Samples that it draws or has waiting.
+    pub load: u32,
+    /// Samples that it draws at once, at least 1.
+    pub capacity: u32,
 }
 
 /// Why no class can serve a request.

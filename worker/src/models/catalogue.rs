@@ -59,7 +59,7 @@ pub const CATALOGUE: &[CatalogueEntry] = &[
     },
     CatalogueEntry {
         name: "qwen2.5-coder-0.5b",
-        description: "Qwen2.5 Coder 0.5B Instruct, 4 bit: the smallest whose guided critiques make sense",
+        description: "Qwen2.5 Coder 0.5B Instruct, 4 bit: quick, names sensible criteria, checks few facts",
         licence: "Apache-2.0",
         file: "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
         bytes: 491_400_064,
@@ -75,7 +75,7 @@ pub const CATALOGUE: &[CatalogueEntry] = &[
     },
     CatalogueEntry {
         name: "qwen2.5-coder-1.5b",
-        description: "Qwen2.5 Coder 1.5B Instruct, 4 bit: better judgements, three times the work",
+        description: "Qwen2.5 Coder 1.5B Instruct, 4 bit: the smallest whose guided critiques make sense",
         licence: "Apache-2.0",
         file: "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
         bytes: 1_117_320_768,

@@ -1,0 +1,83 @@
+//! A coordinator and its scripted workers.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use jury_coordinator::{Config, Coordinator};
+use jury_fabric::directory::InProcess;
+use jury_fabric::transport::{Channel, HealthHandle, Listener, ServerConfig, in_process};
+use jury_grm::domain::{Item, Query, ScoreRequest, Verdict};
+use jury_proto::v1::reward_service_client::RewardServiceClient;
+use jury_proto::{JuryError, v1};
+use jury_worker::backend::scripted::ScriptedBackend;
+use jury_worker::metrics::WorkerMetrics;
+use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
+use prometheus_client::registry::Registry;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// A cluster in memory; ends when dropped.
+pub struct Cluster {
+    channel: Channel,
+    _stop_when_dropped: DropGuard,
+}
+
+/// A request over two responses with a budget of ten seconds.
+pub fn request(k: u32) -> ScoreRequest {
+    let responses = vec!["It is Paris.".to_owned(), "It is Lyon.".to_owned()];
+    let item = Item::bare(Query::Text("What is the capital of France?".to_owned()), responses);
+    let mut request = ScoreRequest::new(Item { id: "capital".to_owned(), ..item });
+    request.settings.k = k;
+    request.budget_ms = NonZeroU64::new(10_000);
+    request.include_samples = true;
+    request
+}
+
+impl Cluster {
+    /// Starts everything, and waits until every worker has told what it serves.
+    pub async fn start(workers: &[(&str, ScriptedBackend)]) -> Self {
+        let stop = CancellationToken::new();
+        let directory = InProcess::new();
+        for (worker_id, backend) in workers {
+            let (channel, incoming) = in_process();
+            let worker = Worker {
+                config: WorkerConfig {
+                    worker_id: (*worker_id).to_owned(),
+                    advertised_address: "in-process".to_owned(),
+                    grace: std::time::Duration::ZERO,
+                },
+                backend: Arc::new(backend.clone()),
+                announce: Announce::InProcess(directory.clone(), channel),
+                health: HealthHandle::new(&[SERVICE_NAME]),
+                metrics: WorkerMetrics::unregistered(),
+            };
+            let listener = Listener::InProcess(incoming);
+            tokio::spawn(jury_worker::run::run(worker, listener, stop.clone()));
+        }
+        let mut registry = Registry::default();
+        let coordinator =
+            Coordinator::start(Config::default(), Arc::new(directory), &mut registry).unwrap();
+        let (channel, incoming) = in_process();
+        tokio::spawn(jury_coordinator::run(
+            coordinator.clone(),
+            Listener::InProcess(incoming),
+            ServerConfig::default(),
+            stop.clone(),
+        ));
+        while coordinator.status().workers.iter().filter(|w| w.connected).count() < workers.len() {
+            tokio::task::yield_now().await;
+        }
+        Self { channel, _stop_when_dropped: stop.drop_guard() }
+    }
+
+    /// The way to the coordinator.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    /// Scores over gRPC.
+    pub async fn score(&self, request: ScoreRequest) -> Result<Verdict, JuryError> {
+        let mut client = RewardServiceClient::new(self.channel());
+        let answer = client.score(v1::ScoreRequest::from(request)).await?.into_inner();
+        answer.verdict.expect("the contract says so").try_into()
+    }
+}

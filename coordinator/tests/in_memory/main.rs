@@ -1,0 +1,201 @@
+//! A coordinator over scripted workers, all in one process, by gRPC in memory.
+
+mod cluster;
+
+use std::time::Duration;
+
+use jury_grm::domain::{FailureKind, ReasonCode, Status, StoppedBy};
+use jury_proto::v1::reward_service_client::RewardServiceClient;
+use jury_proto::{ErrorCode, JuryError, v1};
+use jury_worker::backend::scripted::{Act, Ending, GroupAct, ScriptedBackend};
+
+use cluster::{Cluster, request};
+
+#[tokio::test]
+async fn every_sample_votes_in_an_undisturbed_request() {
+    let cluster = Cluster::start(&[("w", ScriptedBackend::new())]).await;
+    let verdict = cluster.score(request(8)).await.unwrap();
+    assert_eq!((verdict.status, verdict.stopped_by), (Status::Ok, StoppedBy::Complete));
+    assert_eq!((verdict.counts.asked, verdict.counts.voted), (8, 8));
+    assert!(verdict.rewards.iter().all(Option::is_some));
+    assert!(verdict.reasons.iter().all(Option::is_none));
+    assert_eq!(verdict.run.workers, ["w"]);
+}
+
+#[tokio::test]
+async fn one_worker_and_three_give_the_same_verdict() {
+    let one = Cluster::start(&[("a", ScriptedBackend::new())]).await;
+    let three = Cluster::start(&[
+        ("a", ScriptedBackend::new()),
+        ("b", ScriptedBackend::new()),
+        ("c", ScriptedBackend::new()),
+    ])
+    .await;
+    let alone = one.score(request(32)).await.unwrap();
+    let mut shared = three.score(request(32)).await.unwrap();
+    assert!(shared.run.workers.len() > 1, "{:?}", shared.run);
+    shared.run = alone.run.clone();
+    assert_eq!(shared, alone);
+}
+
+#[tokio::test]
+async fn samples_of_a_worker_that_dies_are_drawn_elsewhere_and_the_verdict_is_the_same() {
+    let undisturbed = Cluster::start(&[("a", ScriptedBackend::new())]).await;
+    let expected = undisturbed.score(request(16)).await.unwrap();
+
+    let hanging = ScriptedBackend::new().on_sample(|_, _| Act::hangs());
+    let victim = hanging.handle();
+    let cluster = Cluster::start(&[("a", hanging), ("b", ScriptedBackend::new())]).await;
+    let scoring = cluster.score(request(16));
+    let killing = async {
+        victim.wait_for_groups(1).await;
+        victim.die("killed by the test");
+    };
+    let (verdict, ()) = tokio::join!(scoring, killing);
+    let mut verdict = verdict.unwrap();
+    assert!(verdict.run.reissued > 0);
+    assert_eq!(verdict.run.workers, ["b"]);
+    verdict.run = expected.run.clone();
+    assert_eq!(verdict, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_budget_the_answer_is_partial_with_what_is_there() {
+    let half = ScriptedBackend::new().on_sample(|spec, _| match spec.index % 2 {
+        0 => Act::now(Ending::BySeed),
+        _ => Act::hangs(),
+    });
+    let cluster = Cluster::start(&[("w", half)]).await;
+    let verdict = cluster.score(request(8)).await.unwrap();
+    assert_eq!((verdict.status, verdict.stopped_by), (Status::Partial, StoppedBy::Budget));
+    assert_eq!((verdict.counts.valid, verdict.counts.timed_out), (4, 4));
+    assert!(verdict.rewards.iter().all(Option::is_some));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_too_few_samples_at_the_budget_there_is_no_reward_and_never_a_zero() {
+    let straggling = ScriptedBackend::new().on_sample(|spec, _| match spec.index {
+        0 => Act::now(Ending::BySeed),
+        _ => Act::hangs(),
+    });
+    let handle = straggling.handle();
+    let cluster = Cluster::start(&[("w", straggling)]).await;
+    let verdict = cluster.score(request(8)).await.unwrap();
+    assert_eq!(verdict.status, Status::Unscored);
+    assert_eq!(verdict.rewards, [None, None]);
+    let reason = verdict.reasons[0].clone().unwrap();
+    assert_eq!(reason.code, ReasonCode::Budget);
+    assert!(reason.detail.starts_with("1 of 8 samples are valid, 4 are needed"), "{reason:?}");
+    handle.wait_until_idle().await;
+}
+
+#[tokio::test]
+async fn unreadable_samples_are_told_from_lost_ones() {
+    let unreadable =
+        ScriptedBackend::new().on_sample(|_, _| Act::now(Ending::Unparsed(FailureKind::NoBox)));
+    let cluster = Cluster::start(&[("w", unreadable)]).await;
+    let verdict = cluster.score(request(4)).await.unwrap();
+    assert_eq!(verdict.status, Status::Unscored);
+    assert_eq!((verdict.counts.parse_failed, verdict.counts.failed), (4, 0));
+    assert_eq!(verdict.reasons[1].as_ref().unwrap().code, ReasonCode::ParseFailed);
+
+    let lossy =
+        ScriptedBackend::new().on_sample(|_, _| Act::now(Ending::Failed(FailureKind::Worker)));
+    let cluster = Cluster::start(&[("w", lossy)]).await;
+    let verdict = cluster.score(request(4)).await.unwrap();
+    assert_eq!((verdict.counts.parse_failed, verdict.counts.failed), (0, 4));
+    assert_eq!(verdict.reasons[1].as_ref().unwrap().code, ReasonCode::WorkerFailed);
+    assert_eq!(verdict.run.reissued, 4 * 3, "every sample was tried again, and not for ever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_worker_is_asked_again_and_not_blamed() {
+    let first_time = std::sync::atomic::AtomicBool::new(true);
+    let busy_once = ScriptedBackend::new().on_group(move |_| {
+        match first_time.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            true => GroupAct::Busy(Duration::from_millis(300)),
+            false => GroupAct::Draw,
+        }
+    });
+    let cluster = Cluster::start(&[("w", busy_once)]).await;
+    let verdict = cluster.score(request(4)).await.unwrap();
+    assert_eq!((verdict.status, verdict.run.reissued), (Status::Ok, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_worker_or_the_right_model_the_verdict_says_so() {
+    let empty = Cluster::start(&[]).await;
+    let verdict = empty.score(request(2)).await.unwrap();
+    assert_eq!((verdict.status, verdict.stopped_by), (Status::Unscored, StoppedBy::Refused));
+    assert_eq!(verdict.reasons[0].as_ref().unwrap().code, ReasonCode::NoWorker);
+
+    let cluster = Cluster::start(&[("w", ScriptedBackend::new())]).await;
+    let mut other = request(2);
+    other.model = Some("gpt-17".to_owned());
+    let verdict = cluster.score(other).await.unwrap();
+    let reason = verdict.reasons[0].clone().unwrap();
+    assert_eq!(reason.code, ReasonCode::UnknownModel);
+    assert_eq!(reason.detail, "no worker serves model \"gpt-17\"; the fleet serves scripted");
+}
+
+#[tokio::test]
+async fn a_request_id_is_judged_once_and_held_to_its_payload() {
+    let scripted = ScriptedBackend::new();
+    let handle = scripted.handle();
+    let cluster = Cluster::start(&[("w", scripted)]).await;
+    let mut first = request(4);
+    first.request_id = "r-1".to_owned();
+    let verdict = cluster.score(first.clone()).await.unwrap();
+    let n_groups = handle.groups().len();
+    assert_eq!(cluster.score(first.clone()).await.unwrap(), verdict);
+    assert_eq!(handle.groups().len(), n_groups, "nothing was drawn again");
+
+    first.seed = 5;
+    assert_eq!(cluster.score(first).await.unwrap_err().code, ErrorCode::RequestIdReused);
+}
+
+#[tokio::test]
+async fn a_malformed_item_of_a_stream_fails_alone() {
+    let cluster = Cluster::start(&[("w", ScriptedBackend::new())]).await;
+    let mut client = RewardServiceClient::new(cluster.channel());
+    let good = |sequence| v1::ScoreStreamRequest { sequence, request: Some(request(2).into()) };
+    let bad = v1::ScoreStreamRequest { sequence: 1, request: Some(v1::ScoreRequest::default()) };
+    let requests = tokio_stream::iter([good(0), bad, good(2)]);
+    let mut answers = client.score_stream(requests).await.unwrap().into_inner();
+    let mut seen = Vec::new();
+    while let Some(answer) = answers.message().await.unwrap() {
+        match answer.result.unwrap() {
+            v1::score_stream_response::Result::Verdict(_) => assert_ne!(answer.sequence, 1),
+            v1::score_stream_response::Result::Error(error) => {
+                assert_eq!(answer.sequence, 1);
+                assert_eq!(JuryError::from(error).field.as_deref(), Some("item"));
+            }
+        }
+        seen.push(answer.sequence);
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_stops_the_work() {
+    let hanging = ScriptedBackend::new().on_sample(|_, _| Act::hangs());
+    let handle = hanging.handle();
+    let cluster = Cluster::start(&[("w", hanging)]).await;
+    tokio::select! {
+        _ = cluster.score(request(4)) => panic!("it hangs"),
+        () = handle.wait_for_groups(2) => {}
+    }
+    handle.wait_until_idle().await;
+}
+
+#[tokio::test]
+async fn status_tells_the_fleet() {
+    let cluster = Cluster::start(&[("w", ScriptedBackend::new())]).await;
+    let mut client = RewardServiceClient::new(cluster.channel());
+    let status = client.get_status(v1::GetStatusRequest {}).await.unwrap().into_inner();
+    assert_eq!(status.directory, "in-process");
+    let worker = &status.workers[0];
+    assert_eq!((worker.worker_id.as_str(), worker.model.as_str()), ("w", "scripted"));
+    assert!(worker.connected);
+}
