@@ -1,0 +1,121 @@
+//! The law: a sample's bits depend on its prompt, settings and seed alone.
+
+use std::collections::BTreeMap;
+
+use jury_engine::{EngineConfig, Group, ReadoutMode, SampleOutput, SampleSpec};
+
+use crate::support::{PROMPTS, config, drive, load, outputs, run, sample, scores, user};
+
+/// Counter-based, so that a failing schedule can be repeated by its number.
+fn random(schedule: u64, draw: u64, below: u64) -> u64 {
+    let mut bits =
+        schedule.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ draw.wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits ^= bits >> 29;
+    bits = bits.wrapping_mul(0x94d0_49bb_1331_11eb);
+    (bits >> 32) % below
+}
+
+/// Every probability read goes into the comparison, bit by bit.
+fn fingerprint(output: &SampleOutput) -> (String, Vec<u64>) {
+    let bits = output.readout.iter().flat_map(|readout| {
+        readout.distributions.iter().flatten().map(|p| p.to_bits()).chain([readout.mass.to_bits()])
+    });
+    (output.text.clone(), bits.collect())
+}
+
+fn spec(prompt: usize, index: u64) -> SampleSpec {
+    let length = 3 + (prompt + index as usize * 5) % 11;
+    let readout =
+        (!(prompt + index as usize).is_multiple_of(3)).then(|| scores(ReadoutMode::Sampled));
+    SampleSpec { readout, ..sample(prompt as u64 * 100 + index, 0.8, length) }
+}
+
+#[test]
+fn random_schedules_give_the_bits_of_lonely_samples() {
+    const SAMPLES: u64 = 4;
+    let prompts: Vec<usize> = (0..6).collect();
+    let mut alone = BTreeMap::new();
+    let mut engine = load(&EngineConfig { prefill_chunk: 1_000, ..config(1) });
+    let long = "A long conversation about many things, one after the other. ".repeat(9);
+    let text =
+        |prompt: usize| format!("{}{}", if prompt % 2 == 0 { &long } else { "" }, PROMPTS[prompt]);
+    for &prompt in &prompts {
+        let tokens = engine.encode(&user(&text(prompt))).unwrap();
+        for index in 0..SAMPLES {
+            engine.flush_prefix_cache();
+            let output = run(&mut engine, tokens.clone(), vec![spec(prompt, index)]).remove(0);
+            alone.insert((prompt, index), fingerprint(&output));
+        }
+    }
+    for schedule in 0..6 {
+        let pick = |draw: u64, below: u64| random(schedule, draw, below);
+        let mut engine = load(&EngineConfig {
+            max_lanes: [1, 3, 7, 32][pick(0, 4) as usize],
+            prefill_chunk: [1, 5, 17, 64, 100, 512][schedule as usize],
+            kv_budget_bytes: Some(46_080 * 64 * [6, 9, 40][pick(1, 3) as usize]),
+            ..config([1, 2, 3][pick(2, 3) as usize])
+        });
+        let (mut events, mut submitted, mut cancelled) = (Vec::new(), Vec::new(), Vec::new());
+        for arrival in 0..8 {
+            let prompt = prompts[pick(10 + arrival, prompts.len() as u64) as usize];
+            let tokens = engine.encode(&user(&text(prompt))).unwrap();
+            let indices: Vec<u64> =
+                (0..SAMPLES).filter(|&index| pick(100 + arrival * 8 + index, 3) > 0).collect();
+            if indices.is_empty() {
+                continue;
+            }
+            let samples = indices.iter().map(|&index| spec(prompt, index)).collect();
+            let group = engine.submit(Group { prompt: tokens, samples }).unwrap();
+            submitted.push((group, prompt, indices));
+            for _ in 0..pick(200 + arrival, 12) {
+                engine.step(&mut events);
+            }
+            if pick(300 + arrival, 4) == 0 {
+                engine.cancel(group, 0);
+                cancelled.push((group, 0));
+            }
+        }
+        events.extend(drive(&mut engine));
+        let outputs = outputs(events);
+        for (group, prompt, indices) in submitted {
+            for (sample, index) in indices.into_iter().enumerate() {
+                let output = &outputs[&(group, sample)];
+                if cancelled.contains(&(group, sample))
+                    && output.finish == jury_engine::Finish::Cancelled
+                {
+                    continue;
+                }
+                assert_eq!(
+                    fingerprint(output),
+                    alone[&(prompt, index)],
+                    "schedule {schedule}, prompt {prompt}, sample {index}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn logits_do_not_depend_on_chunks_threads_or_the_cache() {
+    let text = format!("{} {}", "Some words that fill a page or two. ".repeat(20), PROMPTS[3]);
+    let bits = |threads: usize, chunk: usize, warm: Option<usize>| -> Vec<u32> {
+        let mut engine = load(&EngineConfig { prefill_chunk: chunk, ..config(threads) });
+        let prompt = engine.encode(&user(&text)).unwrap();
+        if let Some(length) = warm {
+            engine.logits_after(&prompt[..length]).unwrap();
+        }
+        let before = engine.counters().cached_tokens;
+        let logits = engine.logits_after(&prompt).unwrap();
+        assert_eq!(engine.counters().cached_tokens - before, warm.unwrap_or(0) as u64);
+        logits.into_iter().map(f32::to_bits).collect()
+    };
+    let expected = bits(1, 10_000, None);
+    for (threads, chunk, warm) in
+        [(2, 1, None), (3, 7, Some(1)), (2, 33, Some(64)), (1, 64, Some(100)), (4, 200, Some(131))]
+    {
+        assert!(
+            bits(threads, chunk, warm) == expected,
+            "{threads} threads, chunks of {chunk}, {warm:?}"
+        );
+    }
+}

@@ -1,0 +1,13 @@
+//! The engine against a real model: SmolLM2-135M-Instruct, Q4_1.
+//!
+//! The file is named by `JURY_TEST_MODEL`, or lies in the user's cache folder, where `make test` puts it.
+
+#![allow(clippy::unwrap_used)] // Tests may.
+
+mod break_out;
+mod corrupt;
+mod invariance;
+mod readout;
+mod reference;
+mod samples;
+mod support;

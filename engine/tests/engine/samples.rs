@@ -1,0 +1,174 @@
+//! Samples of a group: seeds, the prompt's single computation, ends, cancelling, events.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use jury_engine::{EngineConfig, Event, Finish, Group, Look, SubmitError, Watch};
+
+use crate::support::{config, drive, load, outputs, run, sample, user};
+
+struct StopAt(&'static str);
+
+impl Watch for StopAt {
+    fn look(&mut self, text: &str) -> Look {
+        if text.contains(self.0) { Look::Stop } else { Look::Continue }
+    }
+}
+
+#[test]
+fn k_texts_differ_the_same_seed_repeats_and_another_seed_changes_them() {
+    let mut engine = load(&config(2));
+    let prompt = engine.encode(&user("Tell me a story about a fox.")).unwrap();
+    let mut texts = |seed: u64| -> Vec<String> {
+        let samples = (0..8).map(|index| sample(seed + index, 0.5, 24)).collect();
+        run(&mut engine, prompt.clone(), samples).into_iter().map(|output| output.text).collect()
+    };
+    let first = texts(100);
+    let distinct: std::collections::BTreeSet<&String> = first.iter().collect();
+    assert!(distinct.len() >= 7, "{first:?}");
+    assert_eq!(texts(100), first);
+    let other = texts(200);
+    assert!(other.iter().zip(&first).filter(|(a, b)| a != b).count() >= 7, "{other:?}");
+}
+
+#[test]
+fn the_prompt_of_a_group_is_computed_once_and_again_only_where_the_next_differs() {
+    let mut engine = load(&config(2));
+    let prompt = engine.encode(&user("What is the capital of France?")).unwrap();
+    let samples = |count: u64| (0..count).map(|seed| sample(seed, 0.5, 4)).collect();
+    run(&mut engine, prompt.clone(), samples(8));
+    let first = engine.counters();
+    assert_eq!((first.prefills, first.prefill_tokens), (1, prompt.len() as u64));
+    assert_eq!((first.prefix_hits, first.cached_tokens), (0, 0));
+    run(&mut engine, prompt.clone(), samples(2));
+    let second = engine.counters();
+    assert_eq!(second.prefill_tokens - first.prefill_tokens, 1, "the last token gives the logits");
+    assert_eq!((second.prefix_hits, second.cached_tokens), (1, prompt.len() as u64 - 1));
+    let longer = engine.encode(&user("What is the capital of Italy?")).unwrap();
+    let shared = prompt.iter().zip(&longer).take_while(|(a, b)| a == b).count() as u64;
+    run(&mut engine, longer, samples(2));
+    assert_eq!(engine.counters().cached_tokens - second.cached_tokens, shared);
+    assert_eq!(engine.counters().finished_samples, 12);
+}
+
+#[test]
+fn a_cancelled_sample_frees_its_lane_at_the_next_step() {
+    let mut engine = load(&EngineConfig { max_lanes: 2, ..config(2) });
+    let prompt = engine.encode(&user("Count to one thousand.")).unwrap();
+    let samples = (0..3).map(|seed| sample(seed, 0.5, 40)).collect();
+    let group = engine.submit(Group { prompt, samples }).unwrap();
+    let mut events = Vec::new();
+    for _ in 0..6 {
+        engine.step(&mut events);
+    }
+    let before = engine.counters();
+    engine.cancel(group, 0);
+    events.clear();
+    engine.step(&mut events);
+    let cancelled = events.iter().any(|event| {
+        matches!(event, Event::Finished { sample: 0, output, .. } if output.finish == Finish::Cancelled)
+    });
+    assert!(cancelled, "{events:?}");
+    // The step after the cancel decoded the second sample and, in the freed lane, the third twice: from the
+    // prompt's logits, and after its first token.
+    assert_eq!(engine.counters().decode_tokens - before.decode_tokens, 3);
+    engine.cancel_group(group);
+    engine.step(&mut events);
+    assert!(engine.is_idle());
+    assert_eq!(engine.counters().cancelled_samples, 3);
+}
+
+#[test]
+fn cancelling_a_waiting_group_finishes_its_samples_without_computing() {
+    let mut engine = load(&config(1));
+    let prompt = engine.encode(&user("Hello")).unwrap();
+    let samples = vec![sample(0, 0.0, 8), sample(1, 0.0, 8)];
+    let group = engine.submit(Group { prompt, samples }).unwrap();
+    engine.cancel_group(group);
+    let outputs = outputs(drive(&mut engine));
+    assert!(outputs.values().all(|output| output.finish == Finish::Cancelled));
+    assert_eq!(outputs.len(), 2);
+    assert_eq!(engine.counters().prefill_tokens, 0);
+}
+
+#[test]
+fn the_watch_sees_the_growing_text_and_ends_it() {
+    struct Counting(Arc<AtomicUsize>);
+    impl Watch for Counting {
+        fn look(&mut self, text: &str) -> Look {
+            self.0.store(text.len(), Ordering::Relaxed);
+            Look::Continue
+        }
+    }
+    let mut engine = load(&config(1));
+    let prompt = engine.encode(&user("What is the capital of France?")).unwrap();
+    let seen = Arc::new(AtomicUsize::new(0));
+    let mut stopped = sample(0, 0.0, 30);
+    stopped.watch = Box::new(StopAt("capital of"));
+    let mut counted = sample(0, 0.0, 5);
+    counted.watch = Box::new(Counting(Arc::clone(&seen)));
+    let outputs = run(&mut engine, prompt, vec![stopped, counted, sample(0, 0.0, 200)]);
+    assert_eq!(outputs[0].finish, Finish::Stopped);
+    assert!(outputs[0].text.ends_with("capital of"), "{}", outputs[0].text);
+    assert_eq!((outputs[1].finish, outputs[1].generated_tokens), (Finish::Limit, 5));
+    assert_eq!(outputs[1].free_text_bytes, seen.load(Ordering::Relaxed));
+    assert_eq!(outputs[2].finish, Finish::EndOfText);
+    assert!(!outputs[2].text.contains("<|im_end|>"), "{}", outputs[2].text);
+}
+
+#[test]
+fn more_samples_than_lanes_and_than_memory_all_finish() {
+    let mut engine = load(&config(2));
+    let prompt = engine.encode(&user("Name a fruit.")).unwrap();
+    let token_bytes = engine.model().kv_bytes_per_token;
+    let expected: Vec<String> =
+        run(&mut engine, prompt.clone(), (0..5).map(|s| sample(s, 0.7, 12)).collect())
+            .into_iter()
+            .map(|output| output.text)
+            .collect();
+    // Room for the prompt's page and two pages of samples.
+    let small =
+        EngineConfig { kv_budget_bytes: Some(token_bytes * 64 * 3), max_lanes: 4, ..config(2) };
+    let mut engine = load(&small);
+    for _ in 0..3 {
+        let samples = (0..5).map(|seed| sample(seed, 0.7, 12)).collect();
+        engine.submit(Group { prompt: prompt.clone(), samples }).unwrap();
+    }
+    let texts: Vec<String> =
+        outputs(drive(&mut engine)).into_values().map(|output| output.text).collect();
+    assert_eq!(texts.len(), 15);
+    for group in texts.chunks(5) {
+        assert_eq!(group, expected);
+    }
+}
+
+#[test]
+fn groups_that_can_never_run_are_refused_with_their_figures() {
+    let token_bytes = load(&config(1)).model().kv_bytes_per_token;
+    let mut engine = load(&EngineConfig {
+        context_limit: Some(256),
+        kv_budget_bytes: Some(token_bytes * 64 * 3),
+        ..config(1)
+    });
+    let submit = |engine: &mut jury_engine::Engine, tokens: usize, max_tokens: usize| {
+        engine.submit(Group { prompt: vec![5; tokens], samples: vec![sample(0, 0.5, max_tokens)] })
+    };
+    let long = submit(&mut engine, 200, 100).unwrap_err();
+    assert_eq!(long, SubmitError::TooLong { prompt_tokens: 200, context: 256, over_by: 44 });
+    let large = submit(&mut engine, 129, 65).unwrap_err();
+    let page = token_bytes * 64;
+    assert_eq!(large, SubmitError::NoMemory { needed_bytes: page * 5, budget_bytes: page * 3 });
+    for (field, group) in [
+        ("prompt", Group { prompt: vec![], samples: vec![sample(0, 0.5, 1)] }),
+        ("prompt", Group { prompt: vec![u32::MAX], samples: vec![sample(0, 0.5, 1)] }),
+        ("samples", Group { prompt: vec![1], samples: vec![] }),
+        ("temperature", Group { prompt: vec![1], samples: vec![sample(0, f32::NAN, 1)] }),
+        ("max_tokens", Group { prompt: vec![1], samples: vec![sample(0, 0.5, 0)] }),
+    ] {
+        match engine.submit(group) {
+            Err(SubmitError::Invalid { field: found, .. }) => assert_eq!(found, field),
+            other => panic!("{field}: {other:?}"),
+        }
+    }
+    assert!(engine.is_idle());
+}
