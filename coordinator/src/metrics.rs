@@ -26,11 +26,12 @@ struct RequestLabels {
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum RequestOutcome {
-    Ok,
-    Partial,
-    Unscored,
-    Refused,
+#[allow(non_camel_case_types)] // the labels' spelling
+enum RequestOutcome {
+    ok,
+    partial,
+    unscored,
+    refused,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -38,13 +39,15 @@ struct SampleLabels {
     outcome: SampleOutcome,
 }
 
+/// How a planned sample ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types)] // the labels' spelling
 enum SampleOutcome {
-    Valid,
-    ParseFailed,
-    TimedOut,
-    Failed,
-    NotNeeded,
+    valid,
+    parse_failed,
+    timed_out,
+    failed,
+    not_needed,
 }
 
 // === impl Metrics ===
@@ -61,19 +64,19 @@ impl Metrics {
             wasted_tokens: Counter::default(),
         };
         for outcome in [
-            RequestOutcome::Ok,
-            RequestOutcome::Partial,
-            RequestOutcome::Unscored,
-            RequestOutcome::Refused,
+            RequestOutcome::ok,
+            RequestOutcome::partial,
+            RequestOutcome::unscored,
+            RequestOutcome::refused,
         ] {
             drop(metrics.requests.get_or_create(&RequestLabels { outcome }));
         }
         for outcome in [
-            SampleOutcome::Valid,
-            SampleOutcome::ParseFailed,
-            SampleOutcome::TimedOut,
-            SampleOutcome::Failed,
-            SampleOutcome::NotNeeded,
+            SampleOutcome::valid,
+            SampleOutcome::parse_failed,
+            SampleOutcome::timed_out,
+            SampleOutcome::failed,
+            SampleOutcome::not_needed,
         ] {
             drop(metrics.samples.get_or_create(&SampleLabels { outcome }));
         }
@@ -106,18 +109,18 @@ impl Metrics {
     /// A request was answered.
     pub(crate) fn record_verdict(&self, verdict: &Verdict) {
         let outcome = match verdict.status {
-            Status::Ok => RequestOutcome::Ok,
-            Status::Partial => RequestOutcome::Partial,
-            Status::Unscored => RequestOutcome::Unscored,
+            Status::Ok => RequestOutcome::ok,
+            Status::Partial => RequestOutcome::partial,
+            Status::Unscored => RequestOutcome::unscored,
         };
         self.requests.get_or_create(&RequestLabels { outcome }).inc();
         let counts = &verdict.counts;
         for (outcome, n) in [
-            (SampleOutcome::Valid, counts.valid),
-            (SampleOutcome::ParseFailed, counts.parse_failed),
-            (SampleOutcome::TimedOut, counts.timed_out),
-            (SampleOutcome::Failed, counts.failed),
-            (SampleOutcome::NotNeeded, counts.not_needed),
+            (SampleOutcome::valid, counts.valid),
+            (SampleOutcome::parse_failed, counts.parse_failed),
+            (SampleOutcome::timed_out, counts.timed_out),
+            (SampleOutcome::failed, counts.failed),
+            (SampleOutcome::not_needed, counts.not_needed),
         ] {
             self.samples.get_or_create(&SampleLabels { outcome }).inc_by(n.into());
         }
@@ -129,7 +132,7 @@ impl Metrics {
 
     /// A request was answered with an error.
     pub(crate) fn record_refused(&self) {
-        self.requests.get_or_create(&RequestLabels { outcome: RequestOutcome::Refused }).inc();
+        self.requests.get_or_create(&RequestLabels { outcome: RequestOutcome::refused }).inc();
     }
 }
 

@@ -1,4 +1,4 @@
-//! Measures prefill and decoding: `bench MODEL.gguf [prompt tokens] [generated tokens] [k,k,...] [rounds]`.
+//! Measures prefill and decoding: `bench MODEL.gguf [prompt tokens] [generated tokens] [k,k,...] [rounds] [threads]`.
 //!
 //! Prints the median over the rounds, in tokens a second, and the counters that prove what was computed: the
 //! prompt once for each measurement, with a cold cache.
@@ -22,7 +22,9 @@ fn main() -> Result<(), Failure> {
     let counts = arguments.get(4).map_or("1,8,32", String::as_str);
     let counts: Vec<usize> = counts.split(',').map(str::parse).collect::<Result<_, _>>()?;
     let rounds = number(5, 3)?;
-    let config = EngineConfig { kv_budget_bytes: Some(4 << 30), ..EngineConfig::default() };
+    let threads = arguments.get(6).map(|text| text.parse()).transpose()?;
+    let kv_budget_bytes = Some(4 << 30);
+    let config = EngineConfig { kv_budget_bytes, threads, ..EngineConfig::default() };
     let mut engine = Engine::load(Path::new(path), &config)?;
     let text = "The committee read every answer twice before it wrote down a score. ".repeat(2_000);
     let message = Message { role: Role::User, spans: vec![Span::untrusted(text)] };
