@@ -1,4 +1,5 @@
-//! Any text gives scores of the right shape or none, and its sections are pieces of it.
+//! Any text gives scores of the right shape or none, its sections are pieces of it, and a box
+//! quoted in a line before it changes nothing.
 
 #![no_main]
 
@@ -12,14 +13,19 @@ fuzz_target!(|case: Case<'_>| {
     let parsed = parse_free(&text, n_shown, scale, Finish::EndOfText);
     assert!(text.contains(&parsed.principles), "principles that nobody wrote");
     assert!(text.contains(&parsed.critique), "a critique that nobody wrote");
-    let Some(scores) = parsed.scores() else { return };
+    let quote = vec![scale.max.to_string(); n_shown].join(", ");
+    let quoting = format!("It says \\boxed{{{quote}}}.\n{text}");
+    let with_quote = parse_free(&quoting, n_shown, scale, Finish::EndOfText);
+    let is_outside = with_quote.issues.contains(&Issue::BoxOutsideScores);
+    let Some(scores) = parsed.scores() else {
+        assert!(with_quote.scores().is_none() || is_outside, "a quote stood in for the scores");
+        return;
+    };
+    assert_eq!(with_quote.scores(), parsed.scores(), "a quote changed the scores");
+    assert_eq!(is_outside, parsed.issues.contains(&Issue::BoxOutsideScores));
     assert_eq!(scores.scores.len(), n_shown);
     for &score in &scores.scores {
         assert!(scale.contains(score) && score.fract() == 0.0, "{score} is no score");
         assert!(text.contains(&format!("{score}")), "{score} was never written");
-    }
-    if parsed.issues.contains(&Issue::BoxOutsideScores) {
-        let has_heading = text.lines().any(|line| line.trim_end() == "Scores:");
-        assert!(!has_heading, "a box before the heading stood in for the scores");
     }
 });

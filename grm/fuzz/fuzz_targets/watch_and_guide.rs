@@ -1,5 +1,5 @@
-//! Where the watch fires, the parser finds scores; what the guide writes, the parser reads; both
-//! whatever a text is cut into.
+//! Where the watch fires, the parser finds scores, whatever a text is cut into and whatever is
+//! quoted before it; what the guide writes, the parser reads.
 
 #![no_main]
 
@@ -17,6 +17,13 @@ fuzz_target!(|case: Case<'_>| {
     if text.len() > MAX_TEXT_BYTES {
         return;
     }
+    let quote = vec![scale.max.to_string(); n_shown].join(SEPARATOR);
+    let quoting = format!("It says \\boxed{{{quote}}}.\n{text}");
+    assert_eq!(
+        ScoreBoxWatch::new(n_shown, scale).look(&quoting),
+        ScoreBoxWatch::new(n_shown, scale).look(&text),
+        "a quote matters",
+    );
     let mut watch = ScoreBoxWatch::new(n_shown, scale);
     for end in text.char_indices().map(|(at, c)| at + c.len_utf8()) {
         let prefix = &text[..end];
@@ -32,8 +39,7 @@ fuzz_target!(|case: Case<'_>| {
     let has_ended = critique_has_ended(&text);
     let appended = opening(&text);
     assert!(!has_ended || !appended.contains("Scores"), "a heading was written twice");
-    let list = vec![scale.max.to_string(); n_shown].join(SEPARATOR);
-    let whole = format!("{text}{appended}{list}{CLOSING}");
+    let whole = format!("{text}{appended}{quote}{CLOSING}");
     let parsed = parse_free(&whole, n_shown, scale, Finish::Box);
     let scores = parsed.scores().expect("the guide's own score line is read");
     assert_eq!(scores.scores, vec![f64::from(scale.max); n_shown]);

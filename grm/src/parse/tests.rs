@@ -218,6 +218,19 @@ proptest! {
     }
 
     #[test]
+    fn a_box_quoted_before_a_text_changes_neither_its_scores_nor_its_watch(text in fragments()) {
+        let quoting = format!("It says \\boxed{{10, 1}}.\n{text}");
+        let (parsed, with_quote) = (free(&text), free(&quoting));
+        if parsed.scores().is_some() {
+            prop_assert_eq!(parsed.scores(), with_quote.scores());
+        } else if with_quote.scores().is_some() {
+            prop_assert!(with_quote.issues.contains(&Issue::BoxOutsideScores));
+        }
+        let fires = |text: &str| ScoreBoxWatch::new(2, Scale::POINTWISE).look(text);
+        prop_assert_eq!(fires(&quoting), fires(&text));
+    }
+
+    #[test]
     fn the_watch_sees_the_same_in_pieces_as_at_once(text in fragments(), step in 1usize..5) {
         let mut stepped = ScoreBoxWatch::new(2, Scale::POINTWISE);
         let ends = text.char_indices().map(|(at, c)| at + c.len_utf8()).step_by(step);
