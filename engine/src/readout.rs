@@ -168,7 +168,7 @@ impl Run {
 
     fn end_slot(&mut self, plan: &Plan, sampling: Sampling, last_slot: bool) -> Next {
         let mass: f64 = self.weights.iter().sum();
-        if !(mass > 0.0) {
+        if mass.is_nan() || mass <= 0.0 {
             return Next::NotANumber;
         }
         let distribution: Vec<f64> = self.weights.iter().map(|weight| weight / mass).collect();

@@ -114,11 +114,6 @@ impl Packed {
         self.outputs.div_ceil(PANEL)
     }
 
-    /// Whether rows must be given as codes (else as floats).
-    pub(crate) fn takes_codes(&self) -> bool {
-        matches!(self.storage, Storage::Codes { .. })
-    }
-
     /// Computes one panel's outputs for all rows and hands them on, at most six rows at a time: first row, rows, tile.
     pub(crate) fn panel(
         &self,

@@ -4,6 +4,7 @@
 
 #![allow(unsafe_code)] // `at_level!` calls functions whose features were detected.
 
+#[cfg(test)]
 use super::codes::QuantRows;
 use super::{GROUP, LANES, Level, at_level};
 
@@ -74,6 +75,7 @@ pub(crate) fn quantise(level: Level, x: &[f32], row: QuantRow<'_>) {
     at_level!(level, quantise_body, (x: &[f32], row: QuantRow<'_>));
 }
 
+#[cfg(test)]
 impl QuantRows {
     /// One row, for a single thread.
     pub(crate) fn row_mut(&mut self, row: usize) -> QuantRow<'_> {
@@ -198,6 +200,7 @@ fn silu_times_body(gate: &mut [f32], up: &[f32]) {
 }
 
 #[inline(always)]
+#[allow(clippy::needless_pass_by_value)] // A row is three borrowed slices.
 fn quantise_body(x: &[f32], row: QuantRow<'_>) {
     const ROUND: f32 = 12_582_912.0;
     for (group, x) in x.chunks_exact(GROUP).enumerate() {

@@ -1,8 +1,10 @@
 //! Threads that work on one job together, and wait for each other inside it.
 //!
-//! A job is one closure that every member runs with its own number; `Crew::wait` is a barrier among them. Members
-//! spin while a job is likely to come within microseconds and sleep otherwise: idle spinning takes a fifth of the
-//! machine from whoever else has work.
+//! A job is one closure that every member runs with its own number. Work is claimed piece by piece, and
+//! `Phase::run` returns when all pieces of a phase are done, *not* when all members have come by: a member that the
+//! system has put aside holds up nobody, unless it was put aside in the middle of a piece. (With barriers among
+//! members, two threads on a busy machine were four times slower than one.) Members spin while a job is likely to come
+//! within microseconds and sleep otherwise: idle spinning takes a fifth of the machine from whoever else has work.
 
 #![allow(unsafe_code)] // Lends a borrowed closure to threads that are waited for.
 
@@ -11,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 
-/// Rounds of spinning before a barrier gives its time slice away (a few microseconds).
+/// Rounds of spinning before a waiting member gives its time slice away (a few microseconds).
 const SPINS_BEFORE_YIELD: usize = 4_000;
 /// Rounds, each with a yield, before an idle member sleeps (about the pause between two steps).
 const YIELDS_BEFORE_SLEEP: usize = 200;
@@ -23,13 +25,12 @@ pub(crate) struct Team {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// One member's view of a running job.
-#[derive(Debug)]
-pub(crate) struct Crew<'a> {
-    /// 0 .. `members`.
-    pub(crate) member: usize,
-    pub(crate) members: usize,
-    shared: &'a Shared,
+/// Work that is claimed piece by piece; used once. A cache line of its own keeps phases from disturbing each other.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Phase {
+    claimed: AtomicUsize,
+    done: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -39,9 +40,8 @@ struct Shared {
     job_number: AtomicUsize,
     job: Mutex<Job>,
     wake: Condvar,
-    /// Members that reached the barrier of the current round.
-    arrived: AtomicUsize,
-    round: AtomicUsize,
+    /// Members that are running the current job; grows under the lock of `job` only.
+    inside: AtomicUsize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +53,7 @@ enum Job {
 
 /// A job's closure with its lifetime removed.
 #[derive(Clone, Copy)]
-struct Pointer(*const (dyn Fn(&Crew<'_>) + Sync));
+struct Pointer(*const (dyn Fn(usize) + Sync));
 
 // SAFETY: the closure is `Sync`, and `Team::run` keeps it alive until all members are done.
 unsafe impl Send for Pointer {}
@@ -77,8 +77,7 @@ impl Team {
             job_number: AtomicUsize::new(0),
             job: Mutex::new(Job::None),
             wake: Condvar::new(),
-            arrived: AtomicUsize::new(0),
-            round: AtomicUsize::new(0),
+            inside: AtomicUsize::new(0),
         });
         let mut threads = Vec::new();
         for member in 1..members {
@@ -94,20 +93,21 @@ impl Team {
         self.shared.members
     }
 
-    /// Runs the job on all members and returns when all are done.
-    pub(crate) fn run(&mut self, job: &(dyn Fn(&Crew<'_>) + Sync)) {
-        let crew = Crew { member: 0, members: self.shared.members, shared: &self.shared };
+    /// Runs the job (it is told its member's number) and returns when no member runs it any more. A member that comes
+    /// too late does not run it at all: every piece of work must be claimed.
+    pub(crate) fn run(&mut self, job: &(dyn Fn(usize) + Sync)) {
         if self.threads.is_empty() {
-            job(&crew);
+            job(0);
             return;
         }
-        // SAFETY: only the lifetime changes. Members use the pointer between the start of this job and the barrier
-        // below, which this function does not leave before all have reached it; a panic ends the process.
-        let pointer: *const (dyn Fn(&Crew<'_>) + Sync) = unsafe { std::mem::transmute(job) };
-        self.shared.announce(Job::Run(Pointer(pointer)));
+        // SAFETY: only the lifetime changes. Members use the pointer while they are counted in `inside`, and this
+        // function does not return before the job is withdrawn and nobody is inside; a panic ends the process.
+        let pointer: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(job) };
         let guard = AbortOnPanic;
-        job(&crew);
-        crew.wait();
+        self.shared.announce(Job::Run(Pointer(pointer)));
+        job(0);
+        *self.shared.job.lock().expect("nothing panics under this lock") = Job::None;
+        wait_until(|| self.shared.inside.load(Ordering::Acquire) == 0);
         std::mem::forget(guard);
     }
 }
@@ -122,19 +122,34 @@ impl Drop for Team {
     }
 }
 
-// === impl Crew ===
+// === impl Phase ===
 
-impl Crew<'_> {
-    /// Returns when all members have called it; what they wrote before is visible after.
-    pub(crate) fn wait(&self) {
-        if self.members > 1 {
-            self.shared.barrier();
+impl Phase {
+    /// Claims and does pieces `0 .. pieces` until none is left, then waits for those that others claimed. All members
+    /// must give the same number. What is written in the phase is visible after it.
+    pub(crate) fn run(&self, pieces: usize, mut work: impl FnMut(usize)) {
+        loop {
+            let piece = self.claimed.fetch_add(1, Ordering::Relaxed);
+            if piece >= pieces {
+                break;
+            }
+            work(piece);
+            self.done.fetch_add(1, Ordering::Release);
         }
+        wait_until(|| self.done.load(Ordering::Acquire) == pieces);
     }
+}
 
-    /// This member's even share of `count` things.
-    pub(crate) fn share(&self, count: usize) -> std::ops::Range<usize> {
-        self.member * count / self.members..(self.member + 1) * count / self.members
+/// Spins, then yields, until something is true.
+fn wait_until(is_true: impl Fn() -> bool) {
+    let mut spins = 0;
+    while !is_true() {
+        if spins < SPINS_BEFORE_YIELD {
+            spins += 1;
+            hint::spin_loop();
+        } else {
+            thread::yield_now();
+        }
     }
 }
 
@@ -150,10 +165,9 @@ impl Shared {
                 Job::Quit => return,
                 Job::Run(Pointer(job)) => {
                     let guard = AbortOnPanic;
-                    let crew = Crew { member, members: self.members, shared: self };
-                    // SAFETY: `Team::run` waits at the barrier below before the closure dies.
-                    unsafe { (*job)(&crew) };
-                    crew.wait();
+                    // SAFETY: this member is counted in `inside`, so `Team::run` keeps the closure alive.
+                    unsafe { (*job)(member) };
+                    self.inside.fetch_sub(1, Ordering::Release);
                     std::mem::forget(guard);
                 }
             }
@@ -180,6 +194,9 @@ impl Shared {
             job = self.wake.wait(job).expect("nothing panics under this lock");
         }
         *last_job = self.job_number.load(Ordering::Acquire);
+        if matches!(*job, Job::Run(_)) {
+            self.inside.fetch_add(1, Ordering::Relaxed);
+        }
         *job
     }
 
@@ -189,24 +206,6 @@ impl Shared {
         self.job_number.fetch_add(1, Ordering::Release);
         drop(job);
         self.wake.notify_all();
-    }
-
-    fn barrier(&self) {
-        let round = self.round.load(Ordering::Acquire);
-        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.members {
-            self.arrived.store(0, Ordering::Relaxed);
-            self.round.store(round.wrapping_add(1), Ordering::Release);
-            return;
-        }
-        let mut spins = 0;
-        while self.round.load(Ordering::Acquire) == round {
-            if spins < SPINS_BEFORE_YIELD {
-                spins += 1;
-                hint::spin_loop();
-            } else {
-                thread::yield_now();
-            }
-        }
     }
 }
 
@@ -224,18 +223,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_member_runs_every_job_once_and_sees_what_others_wrote_before_the_barrier() {
+    fn every_piece_of_every_phase_is_done_once_and_seen_by_the_next() {
         let mut team = Team::new(4).expect("threads");
-        let sums: Vec<AtomicUsize> = (0..4).map(|_| AtomicUsize::new(0)).collect();
-        for round in 1..=50 {
-            team.run(&|crew| {
-                sums[crew.member].fetch_add(1, Ordering::Relaxed);
-                crew.wait();
-                for sum in &sums {
-                    assert_eq!(sum.load(Ordering::Relaxed), round);
+        for _ in 0..200 {
+            let counts: Vec<AtomicUsize> = (0..10).map(|_| AtomicUsize::new(0)).collect();
+            let phases: Vec<Phase> = (0..20).map(|_| Phase::default()).collect();
+            let seen = AtomicUsize::new(0);
+            team.run(&|_member| {
+                for (round, phase) in phases.iter().enumerate() {
+                    phase.run(counts.len(), |piece| {
+                        if counts.iter().all(|count| count.load(Ordering::Relaxed) >= round) {
+                            seen.fetch_add(1, Ordering::Relaxed);
+                        }
+                        counts[piece].fetch_add(1, Ordering::Relaxed);
+                    });
                 }
-                crew.wait();
             });
+            assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 20));
+            assert_eq!(seen.load(Ordering::Relaxed), 200);
         }
     }
 }

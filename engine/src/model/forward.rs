@@ -4,12 +4,9 @@
 //! rows -> embedding -> layers of [norm, q k v, rotation, store, attention, output, norm, gate up, down] -> norm -> head
 //! ```
 //!
-//! One job for the team: every phase is shared out (weight panels and attention tiles are claimed one by one), and
-//! a barrier separates it from the next.
+//! One job for the team: rows, weight panels and attention tiles are the pieces of its phases.
 
-#![allow(unsafe_code)] // Threads write disjoint rows and columns of the buffers between barriers.
-
-use std::sync::atomic::{AtomicUsize, Ordering};
+#![allow(unsafe_code)] // Threads write disjoint rows and columns of the buffers within a phase.
 
 use super::attention::{AttentionLayer, AttentionShape, Cluster, Scratch, tiles};
 use super::kv::{KvStore, PAGE_TOKENS, PageId, PageLayout};
@@ -19,11 +16,13 @@ use crate::kernels::codes::{QuantRows, QuantView};
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::packed::{Input, Packed};
 use crate::kernels::rows::{QuantRow, quantise, rms_norm, rotate, silu_times};
-use crate::kernels::team::{Crew, Team};
+use crate::kernels::team::{Phase, Team};
 use crate::kernels::{GROUP, Level, PANEL};
 
-/// Phases of a layer whose work is claimed piece by piece.
-const CLAIMED_PHASES: usize = 5;
+/// Phases of a layer.
+const LAYER_PHASES: usize = 10;
+/// Phases outside the layers: embedding, last norm, head.
+const OTHER_PHASES: usize = 3;
 
 /// One token to compute.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +58,7 @@ pub(crate) struct Forward {
     codes: QuantRows,
     angles: Vec<[f32; 2]>,
     scratch: Vec<ThreadScratch>,
-    claims: Vec<AtomicUsize>,
+    phases: Vec<Phase>,
     logits: Vec<f32>,
 }
 
@@ -90,7 +89,7 @@ struct Pass<'a> {
     code_scales: Disjoint<'a, f32>,
     code_sums: Disjoint<'a, i32>,
     angles: &'a [[f32; 2]],
-    claims: &'a [AtomicUsize],
+    phases: &'a [Phase],
 }
 
 // === impl Forward ===
@@ -132,8 +131,8 @@ impl Forward {
         self.hidden.resize(rows * shape.hidden, 0.0);
         self.codes.resize(rows, widest);
         self.scratch.resize_with(members, ThreadScratch::default);
-        self.claims.clear();
-        self.claims.resize_with(shape.layers * CLAIMED_PHASES + 1, || AtomicUsize::new(0));
+        self.phases.clear();
+        self.phases.resize_with(shape.layers * LAYER_PHASES + OTHER_PHASES, Phase::default);
         self.angles.clear();
         for row in &batch.rows {
             self.angles.extend(weights.rope_frequencies.iter().map(|frequency| {
@@ -171,22 +170,22 @@ impl Forward {
             code_scales: Disjoint::new(&mut self.codes.scales),
             code_sums: Disjoint::new(&mut self.codes.sums),
             angles: &self.angles,
-            claims: &self.claims,
+            phases: &self.phases,
         };
         let scratch = Disjoint::new(&mut self.scratch);
         let logits = Disjoint::new(&mut self.logits);
-        team.run(&|crew| {
+        team.run(&|member| {
             // SAFETY: every member has its own scratch.
-            let scratch = unsafe { &mut scratch.part(crew.member..crew.member + 1)[0] };
-            // SAFETY: the phases of `Pass` are written so that between two barriers no thread reads or writes what
-            // another writes: rows are shared out by `share`, panels and tiles by claims.
+            let scratch = unsafe { &mut scratch.part(member..member + 1)[0] };
+            // SAFETY: within a phase no piece reads or writes what another piece writes: pieces are rows, panels'
+            // columns, or tiles' rows and heads. Phases follow each other.
             unsafe {
-                pass.embed(crew);
+                pass.embed();
                 for layer in 0..shape.layers {
-                    pass.attend(crew, layer, &tiles, attention, scratch);
-                    pass.feed(crew, layer, scratch);
+                    pass.attend(layer, &tiles, attention, scratch);
+                    pass.feed(layer, scratch);
                 }
-                pass.head(crew, &wanted, &logits);
+                pass.head(&wanted, &logits);
             }
         });
     }
@@ -194,24 +193,23 @@ impl Forward {
 
 // === impl Pass ===
 
-// Safety of all methods: called by every member of the crew, in the same order.
+// Safety of all methods: called by every member that takes part, in the same order. A member that comes late runs
+// through phases that are over without touching anything, so views are made inside claimed pieces only.
 impl Pass<'_> {
     fn rows(&self) -> usize {
         self.batch.rows.len()
     }
 
-    unsafe fn embed(&self, crew: &Crew<'_>) {
-        for row in crew.share(self.rows()) {
-            // SAFETY: rows are shared out.
+    unsafe fn embed(&self) {
+        self.phases[self.shape.layers * LAYER_PHASES].run(self.rows(), |row| {
+            // SAFETY: the piece is this row.
             let stream = unsafe { self.stream.part(span(row, self.shape.width)) };
             self.weights.embedding.row(self.batch.rows[row].token, stream);
-        }
-        // The norm that follows takes the same rows: no barrier.
+        });
     }
 
     unsafe fn attend(
         &self,
-        crew: &Crew<'_>,
         layer: usize,
         tiles: &[super::attention::AttentionTile],
         attention: AttentionShape,
@@ -220,15 +218,13 @@ impl Pass<'_> {
         let (shape, weights) = (self.shape, &self.weights.layers[layer]);
         let width = shape.width;
         let query_width = shape.heads * shape.head_size;
-        // SAFETY (whole body): each loop touches its share of rows, its claimed panels' columns, or its claimed
-        // tiles' rows and heads; barriers lie between a write and another thread's read.
+        let (queries, keys) = (weights.query.matrix.panels(), weights.key.matrix.panels());
+        let all = queries + keys + weights.value.matrix.panels();
+        let phase = |number: usize| &self.phases[layer * LAYER_PHASES + number];
+        // SAFETY (whole body): see `Pass`.
         unsafe {
-            self.normalise(crew, &weights.attention_norm);
-            crew.wait();
-            let input = self.input(self.rows(), width);
-            let (queries, keys) = (weights.query.matrix.panels(), weights.key.matrix.panels());
-            let all = queries + keys + weights.value.matrix.panels();
-            self.claim(layer, 0, all, |panel| {
+            phase(0).run(self.rows(), |row| self.normalise(row, &weights.attention_norm));
+            phase(1).run(all, |panel| {
                 let (linear, panel, out) = if panel < queries {
                     (&weights.query, panel, &self.queries)
                 } else if panel < queries + keys {
@@ -236,85 +232,77 @@ impl Pass<'_> {
                 } else {
                     (&weights.value, panel - queries - keys, &self.values)
                 };
+                let input = self.input(self.rows(), width, &self.normed);
                 self.store_panel(linear, panel, &input, out);
             });
-            crew.wait();
-            for row in crew.share(self.rows()) {
-                self.rotate_and_store(layer, row);
-            }
-            crew.wait();
-            let run = AttentionLayer {
-                level: self.level,
-                shape: attention,
-                layer,
-                clusters: &self.batch.clusters,
-                positions: &self.positions,
-                pages: &self.pages,
-                queries: self.queries.read(0..self.rows() * query_width),
-                out: &self.attended,
-            };
-            self.claim(layer, 1, tiles.len(), |tile| run.run(&tiles[tile], &mut scratch.attention));
-            crew.wait();
-            for row in crew.share(self.rows()) {
+            phase(2).run(self.rows(), |row| self.rotate_and_store(layer, row));
+            phase(3).run(tiles.len(), |tile| {
+                let run = AttentionLayer {
+                    level: self.level,
+                    shape: attention,
+                    layer,
+                    clusters: &self.batch.clusters,
+                    positions: &self.positions,
+                    pages: &self.pages,
+                    queries: self.queries.read(0..self.rows() * query_width),
+                    out: &self.attended,
+                };
+                run.run(&tiles[tile], &mut scratch.attention);
+            });
+            phase(4).run(self.rows(), |row| {
                 let attended = self.attended.read(span(row, query_width));
                 quantise(self.level, attended, self.quant_row(row, query_width));
-            }
-            crew.wait();
-            let input = self.input_of(self.rows(), query_width, &self.attended);
-            self.claim(layer, 2, weights.output.matrix.panels(), |panel| {
+            });
+            phase(5).run(weights.output.matrix.panels(), |panel| {
+                let input = self.input(self.rows(), query_width, &self.attended);
                 self.add_panel(&weights.output.matrix, panel, &input);
             });
-            crew.wait();
         }
     }
 
-    unsafe fn feed(&self, crew: &Crew<'_>, layer: usize, scratch: &mut ThreadScratch) {
+    unsafe fn feed(&self, layer: usize, scratch: &mut ThreadScratch) {
         let weights = &self.weights.layers[layer];
         let hidden = self.shape.hidden;
-        // SAFETY (whole body): as in `attend`.
+        let phase = |number: usize| &self.phases[layer * LAYER_PHASES + number];
+        // SAFETY (whole body): see `Pass`.
         unsafe {
-            self.normalise(crew, &weights.feed_norm);
-            crew.wait();
-            let input = self.input(self.rows(), self.shape.width);
-            self.claim(layer, 3, weights.gate.panels(), |panel| {
+            phase(6).run(self.rows(), |row| self.normalise(row, &weights.feed_norm));
+            phase(7).run(weights.gate.panels(), |panel| {
+                let input = self.input(self.rows(), self.shape.width, &self.normed);
                 self.gate_panel(weights, panel, &input, &mut scratch.gate);
             });
-            crew.wait();
-            for row in crew.share(self.rows()) {
+            phase(8).run(self.rows(), |row| {
                 let values = self.hidden.read(span(row, hidden));
                 quantise(self.level, values, self.quant_row(row, hidden));
-            }
-            crew.wait();
-            let input = self.input_of(self.rows(), hidden, &self.hidden);
-            self.claim(layer, 4, weights.down.panels(), |panel| {
+            });
+            phase(9).run(weights.down.panels(), |panel| {
+                let input = self.input(self.rows(), hidden, &self.hidden);
                 self.add_panel(&weights.down, panel, &input);
             });
-            crew.wait();
         }
     }
 
-    unsafe fn head(&self, crew: &Crew<'_>, wanted: &[usize], logits: &Disjoint<'_, f32>) {
+    unsafe fn head(&self, wanted: &[usize], logits: &Disjoint<'_, f32>) {
         let (width, head) = (self.shape.width, &self.weights.head);
         let stride = Forward::logits_stride(self.shape);
-        // SAFETY (whole body): as in `attend`; the wanted rows move to the front of the codes.
+        let first_phase = self.shape.layers * LAYER_PHASES + 1;
+        // SAFETY (whole body): see `Pass`; the wanted rows move to the front of the codes.
         unsafe {
-            for index in crew.share(wanted.len()) {
+            self.phases[first_phase].run(wanted.len(), |index| {
                 let stream = self.stream.read(span(wanted[index], width));
                 let normed = self.normed.part(span(index, width));
                 let epsilon = self.shape.norm_epsilon;
                 rms_norm(self.level, stream, &self.weights.output_norm, epsilon, normed);
                 quantise(self.level, normed, self.quant_row(index, width));
-            }
-            crew.wait();
-            let input = self.input(wanted.len(), width);
-            let phase = self.shape.layers * CLAIMED_PHASES;
-            self.claim_at(phase, head.panels(), |panel| {
+            });
+            self.phases[first_phase + 1].run(head.panels(), |panel| {
+                let input = self.input(wanted.len(), width, &self.normed);
                 head.panel(self.level, panel, &input, |first, count, tile| {
                     let width = PANEL.min(head.outputs - panel * PANEL);
-                    for row in 0..count {
+                    for (row, tile) in tile.iter().enumerate().take(count) {
                         let at = (first + row) * stride + panel * PANEL;
                         let out = logits.part(at..at + PANEL);
-                        out[..width].copy_from_slice(&tile[row][..width]);
+                        out[..width].copy_from_slice(&tile[..width]);
                         out[width..].fill(f32::NEG_INFINITY);
                     }
                 });
@@ -322,23 +310,21 @@ impl Pass<'_> {
         }
     }
 
-    /// Norm and quantisation of this member's share of the residual stream.
-    unsafe fn normalise(&self, crew: &Crew<'_>, weight: &[f32]) {
-        for row in crew.share(self.rows()) {
-            // SAFETY: rows are shared out.
-            unsafe {
-                let stream = self.stream.read(span(row, self.shape.width));
-                let normed = self.normed.part(span(row, self.shape.width));
-                rms_norm(self.level, stream, weight, self.shape.norm_epsilon, normed);
-                quantise(self.level, normed, self.quant_row(row, self.shape.width));
-            }
+    /// Norm and quantisation of a row of the residual stream.
+    unsafe fn normalise(&self, row: usize, weight: &[f32]) {
+        // SAFETY: the piece is this row.
+        unsafe {
+            let stream = self.stream.read(span(row, self.shape.width));
+            let normed = self.normed.part(span(row, self.shape.width));
+            rms_norm(self.level, stream, weight, self.shape.norm_epsilon, normed);
+            quantise(self.level, normed, self.quant_row(row, self.shape.width));
         }
     }
 
     /// One row's place among the codes, for rows of `inputs` elements.
     unsafe fn quant_row(&self, row: usize, inputs: usize) -> QuantRow<'_> {
         let groups = inputs / GROUP;
-        // SAFETY: rows are shared out by the caller.
+        // SAFETY: the caller's piece is this row.
         unsafe {
             QuantRow {
                 codes: self.codes.part(span(row, inputs)),
@@ -348,19 +334,14 @@ impl Pass<'_> {
         }
     }
 
-    unsafe fn input(&self, rows: usize, inputs: usize) -> Input<'_> {
-        // SAFETY: the caller has passed a barrier since rows were written.
-        unsafe { self.input_of(rows, inputs, &self.normed) }
-    }
-
-    unsafe fn input_of<'b>(
+    unsafe fn input<'b>(
         &'b self,
         rows: usize,
         inputs: usize,
         floats: &'b Disjoint<'_, f32>,
     ) -> Input<'b> {
         let groups = inputs / GROUP;
-        // SAFETY: the caller has passed a barrier since rows were written.
+        // SAFETY: rows were written in an earlier phase.
         unsafe {
             Input {
                 rows,
@@ -375,21 +356,6 @@ impl Pass<'_> {
         }
     }
 
-    fn claim(&self, layer: usize, phase: usize, count: usize, work: impl FnMut(usize)) {
-        self.claim_at(layer * CLAIMED_PHASES + phase, count, work);
-    }
-
-    /// Takes pieces of work until none is left.
-    fn claim_at(&self, counter: usize, count: usize, mut work: impl FnMut(usize)) {
-        loop {
-            let piece = self.claims[counter].fetch_add(1, Ordering::Relaxed);
-            if piece >= count {
-                return;
-            }
-            work(piece);
-        }
-    }
-
     unsafe fn store_panel(
         &self,
         linear: &Linear,
@@ -400,15 +366,15 @@ impl Pass<'_> {
         let matrix = &linear.matrix;
         let width = PANEL.min(matrix.outputs - panel * PANEL);
         matrix.panel(self.level, panel, input, |first, count, tile| {
-            for row in 0..count {
+            for (row, tile) in tile.iter().enumerate().take(count) {
                 let at = (first + row) * matrix.outputs + panel * PANEL;
                 // SAFETY: this panel's columns are this thread's.
                 let out = unsafe { out.part(at..at + width) };
                 match &linear.bias {
-                    None => out.copy_from_slice(&tile[row][..width]),
+                    None => out.copy_from_slice(&tile[..width]),
                     Some(bias) => {
                         for column in 0..width {
-                            out[column] = tile[row][column] + bias[panel * PANEL + column];
+                            out[column] = tile[column] + bias[panel * PANEL + column];
                         }
                     }
                 }
@@ -420,12 +386,12 @@ impl Pass<'_> {
     unsafe fn add_panel(&self, matrix: &Packed, panel: usize, input: &Input<'_>) {
         let width = PANEL.min(matrix.outputs - panel * PANEL);
         matrix.panel(self.level, panel, input, |first, count, tile| {
-            for row in 0..count {
+            for (row, tile) in tile.iter().enumerate().take(count) {
                 let at = (first + row) * matrix.outputs + panel * PANEL;
                 // SAFETY: this panel's columns are this thread's.
                 let out = unsafe { self.stream.part(at..at + width) };
                 for column in 0..width {
-                    out[column] += tile[row][column];
+                    out[column] += tile[column];
                 }
             }
         });
@@ -465,7 +431,7 @@ impl Pass<'_> {
         let angles = &self.angles[span(row, size / 2)];
         let place = &self.batch.rows[row];
         let page = &self.pages[place.page as usize];
-        // SAFETY: rows are shared out, and every row has its own slot of a page.
+        // SAFETY: the piece is this row, and every row has its own slot of a page.
         unsafe {
             for query in self.queries.part(span(row, shape.heads * size)).chunks_exact_mut(size) {
                 self.norm_head(weights.query_norm.as_deref(), query);

@@ -37,8 +37,9 @@ fn random_schedules_give_the_bits_of_lonely_samples() {
     let mut alone = BTreeMap::new();
     let mut engine = load(&EngineConfig { prefill_chunk: 1_000, ..config(1) });
     let long = "A long conversation about many things, one after the other. ".repeat(9);
-    let text =
-        |prompt: usize| format!("{}{}", if prompt % 2 == 0 { &long } else { "" }, PROMPTS[prompt]);
+    let text = |prompt: usize| {
+        format!("{}{}", if prompt.is_multiple_of(2) { &long } else { "" }, PROMPTS[prompt])
+    };
     for &prompt in &prompts {
         let tokens = engine.encode(&user(&text(prompt))).unwrap();
         for index in 0..SAMPLES {

@@ -59,9 +59,9 @@ fn products(level: Level, matrix: &Packed, rows: usize, codes: &QuantRows) -> Ve
     let mut out = vec![0.0; rows * matrix.panels() * PANEL];
     for panel in 0..matrix.panels() {
         matrix.panel(level, panel, &input, |first, count, tile| {
-            for row in 0..count {
+            for (row, tile) in tile.iter().enumerate().take(count) {
                 let at = (first + row) * matrix.panels() * PANEL + panel * PANEL;
-                out[at..][..PANEL].copy_from_slice(&tile[row]);
+                out[at..][..PANEL].copy_from_slice(tile);
             }
         });
     }
@@ -104,11 +104,11 @@ fn packed_products_are_those_of_the_weights_in_the_file() {
             );
             for row in 0..2 {
                 let (mut sum, mut size) = (0.0f64, 0.0f64);
-                for input in 0..inputs {
+                for (input, &weight) in row_weights.iter().enumerate() {
                     let at = row * inputs + input;
                     let value = f64::from(codes.codes[at]) * f64::from(codes.scales[at / GROUP]);
-                    sum += value * f64::from(row_weights[input]);
-                    size += (value * f64::from(row_weights[input])).abs();
+                    sum += value * f64::from(weight);
+                    size += (value * f64::from(weight)).abs();
                 }
                 let error = (sum - f64::from(found[row * matrix.panels() * PANEL + output])).abs();
                 assert!(error <= size * 1e-5, "{kind:?} output {output}: {error} of {size}");
