@@ -96,3 +96,17 @@ fn the_chat_template_is_the_model_s_own() {
     assert_eq!(engine.encode(&Prompt::default()), Err(PromptError::Empty));
     assert!(engine.model().has_chat_template);
 }
+
+/// Recorded from llama.cpp's `llama-tokenize --ids` (11434) on the same file.
+#[test]
+fn tokens_are_those_of_an_independent_tokenizer() {
+    let engine = load(&config(1));
+    let text = "Größe, naïve, 東京 and emoji 🙂: 12,345 words  have   in common?\n a\tb";
+    let expected = [
+        1, 4093, 198, 27302, 7466, 34878, 85, 28, 15486, 46494, 28, 17097, 247, 126, 16736, 122,
+        284, 649, 33777, 47526, 42, 216, 33, 34, 28, 35, 36, 37, 1924, 216, 457, 256, 281, 1273,
+        47, 198, 253, 197, 82, 2,
+    ];
+    let tokens = engine.encode(&user(text)).unwrap();
+    assert!(tokens.windows(expected.len()).any(|window| window == expected), "{tokens:?}");
+}
