@@ -6,6 +6,8 @@ pub enum DeviceKind {
     /// This process's own CPU kernels.
     #[default]
     Cpu,
+    /// candle's CPU code (cargo feature `candle`): slow, the reference for what GPUs compute.
+    CandleCpu,
     /// A CUDA device by its ordinal (cargo feature `cuda`).
     Cuda(usize),
     /// An Apple GPU by its ordinal (cargo feature `metal`).
@@ -25,7 +27,8 @@ pub struct EngineConfig {
     pub max_lanes: usize,
     /// Prompt tokens computed in one step; smaller values let decoding samples wait less.
     pub prefill_chunk: usize,
-    /// Memory for keys and values, in bytes; `None` means a quarter of the available memory.
+    /// Memory for keys and values, in bytes; `None` means a quarter of the available memory, or 2 GiB
+    /// on a GPU.
     pub kv_budget_bytes: Option<u64>,
 }
 

@@ -13,7 +13,8 @@ use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{DeviceKind, EngineConfig};
+use crate::compute::{self, Compute};
+use crate::config::EngineConfig;
 use crate::error::{LoadError, PromptError, SampleError, SubmitError};
 use crate::event::{Counters, Event};
 use crate::gguf::GgufFile;
@@ -24,20 +25,15 @@ use crate::lane::{Lane, Reader, Waiting, Wish};
 use crate::machine;
 use crate::model::forward::Forward;
 use crate::model::kv::KvStore;
-use crate::model::{self, Shape, Weights};
+use crate::model::{self, Shape};
 use crate::prefix::{self, PrefixTree};
 use crate::prompt::Prompt;
 use crate::request::{Group, GroupId};
 use crate::tokens::Tokens;
 use batch::Draw;
 
-/// Changes whenever the same model and prompt would give other bits. All kernel levels give equal bits (a test
-/// holds that), so the class does not name them.
-const NUMERICS: &str = "cpu-a8g32-f32-v1";
 /// Free tokens between two progress events of a sample.
 const PROGRESS_TOKENS: usize = 16;
-/// Cache that is useful at all, in bytes; the default budget is never smaller.
-const LEAST_DEFAULT_BUDGET_BYTES: u64 = 256 << 20;
 
 /// A loaded model with the samples that it is generating. Owned by one thread; every method returns without waiting
 /// for anything but its own arithmetic.
@@ -45,11 +41,10 @@ const LEAST_DEFAULT_BUDGET_BYTES: u64 = 256 << 20;
 pub struct Engine {
     info: ModelInfo,
     shape: Shape,
-    weights: Weights,
     tokens: Tokens,
     level: Level,
     team: Team,
-    forward: Forward,
+    compute: Compute,
     store: KvStore,
     tree: PrefixTree,
     context: usize,
@@ -108,25 +103,20 @@ impl Engine {
     /// # Errors
     /// A file that is missing, foreign, corrupt or of an unknown family, or a device that is not here.
     pub fn load(path: &Path, config: &EngineConfig) -> Result<Engine, LoadError> {
-        if config.device != DeviceKind::Cpu {
-            let device = config.device;
-            return Err(LoadError::Device(format!("{device:?} is not built in")));
-        }
         let file = GgufFile::open(path)?;
         let shape = Shape::read(&file)?;
         let info = model::describe(&file, &shape)?;
         let tokens = Tokens::load(&file)?;
-        let weights = Weights::load(&file, &shape)?;
         let level = Level::detect();
+        let compute = Compute::load(config.device, &file, &shape, level)?;
         let members = config.threads.unwrap_or_else(machine::threads);
         let team = Team::new(members).map_err(|error| LoadError::Device(error.to_string()))?;
-        let budget_bytes = config.kv_budget_bytes.unwrap_or_else(|| {
-            (machine::available_memory_bytes() / 4).max(LEAST_DEFAULT_BUDGET_BYTES)
-        });
-        let store = KvStore::new(&shape, budget_bytes);
+        let budget_bytes = compute::kv_budget_bytes(config);
+        let store = compute.store(&shape, budget_bytes);
         let context = shape.context_length.min(config.context_limit.unwrap_or(usize::MAX));
         tracing::info!(
             model = info.name,
+            device = ?config.device,
             kernels = level.name(),
             threads = members,
             kv_budget_bytes = budget_bytes,
@@ -135,11 +125,10 @@ impl Engine {
         Ok(Engine {
             info,
             shape,
-            weights,
             tokens,
             level,
             team,
-            forward: Forward::new(level),
+            compute,
             store,
             tree: PrefixTree::default(),
             context,
@@ -162,7 +151,13 @@ impl Engine {
 
     /// The numerics class: engines with equal model file and equal class give equal bits.
     pub fn numerics(&self) -> &str {
-        NUMERICS
+        self.compute.numerics()
+    }
+
+    /// Whether equal prompt, settings and seed give equal bits whatever else runs. False on candle devices, whose
+    /// products may round differently with the number of rows beside one's own.
+    pub fn is_bitwise(&self) -> bool {
+        self.compute.is_bitwise()
     }
 
     /// The instruction set that the kernels use.
@@ -253,7 +248,7 @@ impl Engine {
             let lane = &mut self.lanes[draw.lane];
             let logits = match from_groups {
                 true => self.groups[draw.source].logits.as_slice(),
-                false => &self.forward.logits()[draw.source * stride..][..stride],
+                false => &self.compute.logits()[draw.source * stride..][..stride],
             };
             let mut read = Reader { level: self.level, logits, scratch: &mut scratch };
             let wish = if lane.draws() {

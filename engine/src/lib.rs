@@ -9,9 +9,13 @@
 //!
 //! An [`Engine`] belongs to one thread and is driven by calling [`Engine::step`] until it is idle; its own
 //! compute threads live inside. A sample's bits depend on its prompt, settings and seed alone: not on other
-//! samples, the order of arrival, the size of prefill chunks, cache hits or the number of threads.
+//! samples, the order of arrival, the size of prefill chunks, cache hits or the number of threads. (With the own CPU
+//! kernels; a candle device promises no equal bits, see [`Engine::is_bitwise`].)
 
+mod compute;
 mod config;
+#[cfg(feature = "candle")]
+mod device;
 mod engine;
 mod error;
 mod event;

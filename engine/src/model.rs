@@ -7,6 +7,8 @@ mod shape;
 mod weights;
 
 pub(crate) use shape::Shape;
+#[cfg(feature = "candle")]
+pub(crate) use weights::Reader as WeightReader;
 pub(crate) use weights::Weights;
 
 use crate::error::LoadError;

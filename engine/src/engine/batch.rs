@@ -31,13 +31,13 @@ impl Engine {
         if batch.rows.is_empty() {
             return;
         }
-        self.forward.run(&mut self.team, &self.shape, &self.weights, &mut self.store, &batch);
+        self.compute.run(&mut self.team, &self.shape, &mut self.store, &batch);
         self.counters.decode_steps += u64::from(decodes);
         if let Some((index, cached_tokens)) = prefill {
             let stride = Forward::logits_stride(&self.shape);
             let group = &mut self.groups[index];
             if group.path.tokens() == group.prompt.len() {
-                group.logits = self.forward.logits()[draws.len() * stride..][..stride].to_vec();
+                group.logits = self.compute.logits()[draws.len() * stride..][..stride].to_vec();
                 group.stage = Stage::Ready;
                 self.reserved_pages -= group.prompt_pages_left;
                 group.prompt_pages_left = 0;
@@ -63,7 +63,7 @@ impl Engine {
                 let lane = &self.lanes[wanted.lane];
                 let logits = match from_groups {
                     true => self.groups[wanted.source].logits.as_slice(),
-                    false => &self.forward.logits()[wanted.source * stride..][..stride],
+                    false => &self.compute.logits()[wanted.source * stride..][..stride],
                 };
                 lane.draws().then_some((logits, lane.spec.sampling, lane.tokens as u64))
             })

@@ -30,6 +30,8 @@ pub(crate) struct KvStore {
     free: Vec<PageId>,
     most_pages: usize,
     page_bytes: usize,
+    /// Of a page, in this store.
+    host_bytes: usize,
 }
 
 /// Where a layer's and head's keys and values lie in a page, in floats.
@@ -62,7 +64,14 @@ impl KvStore {
     pub(crate) fn new(shape: &Shape, budget_bytes: u64) -> KvStore {
         let page_bytes = shape.kv_floats_per_token() * PAGE_TOKENS * 4;
         let most_pages = (budget_bytes / page_bytes as u64).min(u64::from(PageId::MAX)) as usize;
-        KvStore { pages: Vec::new(), free: Vec::new(), most_pages, page_bytes }
+        let host_bytes = page_bytes;
+        KvStore { pages: Vec::new(), free: Vec::new(), most_pages, page_bytes, host_bytes }
+    }
+
+    /// A store that hands out pages whose memory is on a device.
+    #[cfg(feature = "candle")]
+    pub(crate) fn numbers_only(shape: &Shape, budget_bytes: u64) -> KvStore {
+        KvStore { host_bytes: 0, ..KvStore::new(shape, budget_bytes) }
     }
 
     pub(crate) fn page_bytes(&self) -> u64 {
@@ -86,7 +95,7 @@ impl KvStore {
         if self.pages.len() == self.most_pages {
             return None;
         }
-        self.pages.push(AlignedBytes::zeroed(self.page_bytes));
+        self.pages.push(AlignedBytes::zeroed(self.host_bytes));
         Some((self.pages.len() - 1) as PageId)
     }
 

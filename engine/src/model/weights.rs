@@ -104,14 +104,19 @@ impl Weights {
     }
 }
 
-struct Reader<'a> {
-    file: &'a GgufFile,
+/// Reads tensors of expected sizes.
+pub(crate) struct Reader<'a> {
+    pub(crate) file: &'a GgufFile,
 }
 
 // === impl Reader ===
 
 impl Reader<'_> {
-    fn checked(&self, name: &str, dimensions: &[usize]) -> Result<&TensorInfo, LoadError> {
+    pub(crate) fn checked(
+        &self,
+        name: &str,
+        dimensions: &[usize],
+    ) -> Result<&TensorInfo, LoadError> {
         let info = self.file.tensor(name)?;
         if info.dimensions != dimensions {
             let found = &info.dimensions;
@@ -122,7 +127,7 @@ impl Reader<'_> {
         Ok(info)
     }
 
-    fn vector(&self, name: &str, size: usize) -> Result<Vec<f32>, LoadError> {
+    pub(crate) fn vector(&self, name: &str, size: usize) -> Result<Vec<f32>, LoadError> {
         let info = self.checked(name, &[size])?;
         let mut floats = vec![0.0; size];
         info.block_type.read_floats(&self.file.read(info)?, &mut floats);
@@ -132,7 +137,11 @@ impl Reader<'_> {
         Ok(floats)
     }
 
-    fn maybe_vector(&self, name: &str, size: usize) -> Result<Option<Vec<f32>>, LoadError> {
+    pub(crate) fn maybe_vector(
+        &self,
+        name: &str,
+        size: usize,
+    ) -> Result<Option<Vec<f32>>, LoadError> {
         if !self.file.tensors.contains_key(name) {
             return Ok(None);
         }
@@ -152,7 +161,7 @@ impl Reader<'_> {
         })
     }
 
-    fn rope_frequencies(&self, shape: &Shape) -> Result<Vec<f64>, LoadError> {
+    pub(crate) fn rope_frequencies(&self, shape: &Shape) -> Result<Vec<f64>, LoadError> {
         let pairs = shape.head_size / 2;
         let factors = self.maybe_vector("rope_freqs.weight", pairs)?;
         Ok((0..pairs)

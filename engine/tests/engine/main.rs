@@ -6,6 +6,7 @@
 
 mod break_out;
 mod corrupt;
+mod device;
 mod invariance;
 mod readout;
 mod reference;

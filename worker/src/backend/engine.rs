@@ -24,7 +24,7 @@ use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jury_engine::{Counters, DeviceKind, Engine, EngineConfig, LoadError, ModelInfo};
+use jury_engine::{Counters, Engine, EngineConfig, LoadError, ModelInfo};
 use jury_grm::domain::{Reproducible, limits};
 use jury_proto::convert::SampleGroup;
 use tokio::sync::watch;
@@ -97,9 +97,9 @@ impl EngineBackend {
             model_digest: config.digest,
             numerics: engine.numerics().to_owned(),
             context_tokens: u32::try_from(engine.context()).unwrap_or(u32::MAX),
-            reproducible: match config.engine.device {
-                DeviceKind::Cpu => Reproducible::Bitwise,
-                DeviceKind::Cuda(_) | DeviceKind::Metal(_) => Reproducible::None,
+            reproducible: match engine.is_bitwise() {
+                true => Reproducible::Bitwise,
+                false => Reproducible::None,
             },
             capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
         };

@@ -1,0 +1,111 @@
+//! Who computes a step: this process's own kernels, or a candle device. Both take the same batches and pages.
+
+use crate::config::{DeviceKind, EngineConfig};
+#[cfg(feature = "candle")]
+use crate::device::DeviceModel;
+use crate::error::LoadError;
+use crate::gguf::GgufFile;
+use crate::kernels::Level;
+use crate::kernels::team::Team;
+use crate::machine;
+use crate::model::forward::{Batch, Forward};
+use crate::model::kv::KvStore;
+use crate::model::{Shape, Weights};
+
+/// Changes whenever the same model and prompt would give other bits. All kernel levels give equal bits (a test
+/// holds that), so the class does not name them.
+const OWN_NUMERICS: &str = "cpu-a8g32-f32-v1";
+/// Cache that is useful at all, in bytes; the default budget is never smaller.
+const LEAST_DEFAULT_BUDGET_BYTES: u64 = 256 << 20;
+/// Default budget on a GPU, whose free memory is not known here.
+const DEFAULT_GPU_BUDGET_BYTES: u64 = 2 << 30;
+
+/// A loaded model's arithmetic.
+#[derive(Debug)]
+pub(crate) enum Compute {
+    Own {
+        weights: Box<Weights>,
+        forward: Box<Forward>,
+    },
+    #[cfg(feature = "candle")]
+    Device(Box<DeviceModel>),
+}
+
+/// Bytes for keys and values that the configuration grants.
+pub(crate) fn kv_budget_bytes(config: &EngineConfig) -> u64 {
+    config.kv_budget_bytes.unwrap_or_else(|| match config.device {
+        DeviceKind::Cpu | DeviceKind::CandleCpu => {
+            (machine::available_memory_bytes() / 4).max(LEAST_DEFAULT_BUDGET_BYTES)
+        }
+        DeviceKind::Cuda(_) | DeviceKind::Metal(_) => DEFAULT_GPU_BUDGET_BYTES,
+    })
+}
+
+// === impl Compute ===
+
+impl Compute {
+    /// Loads the weights to where they are used.
+    pub(crate) fn load(
+        kind: DeviceKind,
+        file: &GgufFile,
+        shape: &Shape,
+        level: Level,
+    ) -> Result<Compute, LoadError> {
+        match kind {
+            DeviceKind::Cpu => Ok(Compute::Own {
+                weights: Box::new(Weights::load(file, shape)?),
+                forward: Box::new(Forward::new(level)),
+            }),
+            #[cfg(feature = "candle")]
+            _ => Ok(Compute::Device(Box::new(DeviceModel::load(kind, file, shape)?))),
+            #[cfg(not(feature = "candle"))]
+            _ => Err(LoadError::Device(format!("{kind:?} is not built in"))),
+        }
+    }
+
+    /// The store that hands out pages, with their memory where this process computes itself.
+    pub(crate) fn store(&self, shape: &Shape, budget_bytes: u64) -> KvStore {
+        match self {
+            Compute::Own { .. } => KvStore::new(shape, budget_bytes),
+            #[cfg(feature = "candle")]
+            Compute::Device(_) => KvStore::numbers_only(shape, budget_bytes),
+        }
+    }
+
+    pub(crate) fn numerics(&self) -> &str {
+        match self {
+            Compute::Own { .. } => OWN_NUMERICS,
+            #[cfg(feature = "candle")]
+            Compute::Device(model) => model.numerics(),
+        }
+    }
+
+    /// Whether bits depend on nothing but prompt, settings and seed.
+    pub(crate) fn is_bitwise(&self) -> bool {
+        matches!(self, Compute::Own { .. })
+    }
+
+    /// Computes the batch: stores its keys and values, leaves the logits.
+    pub(crate) fn run(
+        &mut self,
+        team: &mut Team,
+        shape: &Shape,
+        store: &mut KvStore,
+        batch: &Batch,
+    ) {
+        match self {
+            Compute::Own { weights, forward } => forward.run(team, shape, weights, store, batch),
+            #[cfg(feature = "candle")]
+            Compute::Device(model) => model.run(batch),
+        }
+    }
+
+    /// The logits of the last batch, [`Forward::logits_stride`] a row, for the rows that wanted them, in order.
+    pub(crate) fn logits(&self) -> &[f32] {
+        match self {
+            Compute::Own { forward, .. } => forward.logits(),
+            #[cfg(feature = "candle")]
+            Compute::Device(model) => model.logits(),
+        }
+    }
+}
