@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jury_coordinator::progress::Progress;
 use jury_coordinator::{Config, Coordinator};
-use jury_engine::LoadError;
+use jury_engine::{DeviceKind, LoadError};
 use jury_fabric::directory::InProcess;
 use jury_fabric::transport::{Channel, HealthHandle, Listener, ServerConfig, in_process};
 use jury_worker::backend::Backend;
@@ -32,6 +32,7 @@ pub struct ModelConfig {
     /// As it was asked for.
     pub name: String,
     pub threads: Option<usize>,
+    pub device: DeviceKind,
     pub cache: PathBuf,
 }
 
@@ -49,7 +50,8 @@ impl TryFrom<ModelArgs> for ModelConfig {
         if args.threads == Some(0) {
             return Err(Refused::new("--threads", "must be at least 1, is 0"));
         }
-        Ok(Self { name: args.model, threads: args.threads, cache: cache_folder(&args.cache)? })
+        let cache = cache_folder(&args.cache)?;
+        Ok(Self { name: args.model, threads: args.threads, device: args.device, cache })
     }
 }
 
@@ -96,6 +98,7 @@ impl ModelConfig {
             meter.stage(&format!("loading {}", model.name));
             let mut config = EngineBackendConfig::new(model);
             config.engine.threads = self.threads;
+            config.engine.device = self.device;
             let backend = EngineBackend::load(config).map_err(load_failed)?;
             Ok(Arc::new(backend) as Arc<dyn Backend>)
         };

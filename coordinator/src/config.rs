@@ -72,7 +72,7 @@ impl Config {
         if self.queue_limit == 0 {
             return refuse("queue_limit", "must be at least 1");
         }
-        if !(self.admitted_per_capacity >= 1.0) {
+        if self.admitted_per_capacity.is_nan() || self.admitted_per_capacity < 1.0 {
             return refuse("admitted_per_capacity", "must be at least 1");
         }
         if self.stream_concurrency == 0 {

@@ -1,5 +1,6 @@
 //! `jury up`, `jury coordinator`, `jury worker`.
 
+use jury_engine::DeviceKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +29,9 @@ pub struct ModelArgs {
     /// Threads of the engine [default: what this machine lets us use]
     #[arg(long, env = "JURY_THREADS", value_name = "N")]
     pub threads: Option<usize>,
+    /// Where to compute: cpu, cuda:N or metal:N (built with the cargo feature of that name)
+    #[arg(long, env = "JURY_DEVICE", value_name = "DEVICE", default_value = "cpu", value_parser = device)]
+    pub device: DeviceKind,
     #[command(flatten)]
     pub cache: CacheArgs,
 }
@@ -129,4 +133,17 @@ pub struct WorkerArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub serve: ServeArgs,
+}
+
+/// Reads a device: its name, and for a GPU its ordinal (0 when left out).
+fn device(text: &str) -> Result<DeviceKind, String> {
+    let (name, ordinal) = text.split_once(':').unwrap_or((text, "0"));
+    let unknown = || "must be cpu, cuda:N or metal:N".to_owned();
+    let ordinal: usize = ordinal.parse().map_err(|_| unknown())?;
+    match name {
+        "cpu" => Ok(DeviceKind::Cpu),
+        "cuda" => Ok(DeviceKind::Cuda(ordinal)),
+        "metal" => Ok(DeviceKind::Metal(ordinal)),
+        _ => Err(unknown()),
+    }
 }

@@ -1,5 +1,6 @@
 //! `jury score`: arguments to config, the only home of its defaults and cross-option rules.
 
+use jury_engine::DeviceKind;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -104,6 +105,7 @@ fn judge(args: &ScoreArgs) -> Result<Judge, Refused> {
         let model = ModelArgs {
             model: args.model.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
             threads: args.threads,
+            device: DeviceKind::Cpu,
             cache: args.cache,
         };
         return Ok(Judge::Embedded { model: model.try_into()?, template: args.template });

@@ -7,8 +7,8 @@ use super::sandbox::ITEM;
 /// Writes `content` to a file and returns its path.
 fn file(folder: &tempfile::TempDir, name: &str, content: &[u8]) -> String {
     let path = folder.path().join(name);
-    std::fs::write(&path, content).unwrap();
-    path.to_str().unwrap().to_owned()
+    std::fs::write(&path, content).expect("the folder is ours");
+    path.to_str().expect("a temporary path is UTF-8").to_owned()
 }
 
 /// `jury ARGUMENTS` must end with `code` and say every one of `words`.

@@ -54,8 +54,8 @@ impl Cluster {
             tokio::spawn(jury_worker::run::run(worker, listener, stop.clone()));
         }
         let mut registry = Registry::default();
-        let coordinator =
-            Coordinator::start(Config::default(), Arc::new(directory), &mut registry).unwrap();
+        let coordinator = Coordinator::start(Config::default(), Arc::new(directory), &mut registry)
+            .expect("the defaults are valid");
         let (channel, incoming) = in_process();
         tokio::spawn(jury_coordinator::run(
             coordinator.clone(),
