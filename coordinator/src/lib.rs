@@ -6,7 +6,7 @@
 //!                                                        +-- fleet (who is there, how busy)
 //! ```
 //!
-//! [`pipeline`] alone knows every stage and tells the story on one screen; a stage never imports
+//! `pipeline` alone knows every stage and tells the story on one screen; a stage never imports
 //! a later one. Decisions are pure: [`admission::Queue`], [`dispatch::Workbench`],
 //! [`dispatch::assign`] and everything of `jury-grm`; what awaits is a thin driver around them.
 

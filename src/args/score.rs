@@ -56,7 +56,7 @@ pub struct ScoreArgs {
     /// Longest critique, 1 to 16384 tokens [default: 512]
     #[arg(long, env = "JURY_MAX_CRITIQUE_TOKENS", value_name = "N", help_heading = "Sampling")]
     pub max_critique_tokens: Option<u32>,
-    /// How scores are read [default: sampled]
+    /// How scores are read [default: expected]
     #[arg(long, env = "JURY_READOUT", value_enum, help_heading = "Sampling")]
     pub readout: Option<ReadoutArg>,
     /// A guided sample fails when its model gave less than this probability to the legal scores,

@@ -153,7 +153,7 @@ fn critique(text: &mut String, sample: &Sample, page: Page) {
     scores.sort_by_key(|(response, _)| **response);
     let by_response: Vec<String> = scores
         .iter()
-        .map(|(response, score)| format!("response {} gets {score}", *response + 1))
+        .map(|(response, score)| format!("response {} gets {}", *response + 1, rounded(*score)))
         .collect();
     let title = format!(
         "The sample closest to the verdict (number {}: {})",
@@ -185,6 +185,11 @@ fn write_line(text: &mut String, line: &str) {
 
 fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
+}
+
+/// A score with at most two decimals: whole ones look whole.
+fn rounded(score: f64) -> f64 {
+    (score * 100.0).round() / 100.0
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Default for Settings {
             temperature: 0.5,
             top_p: 1.0,
             max_critique_tokens: 512,
-            readout: Readout::Sampled,
+            readout: Readout::Expected,
             min_readout_mass: 0.01,
             scale: Scale::POINTWISE,
             max_panel: 8,

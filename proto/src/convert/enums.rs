@@ -24,7 +24,7 @@ macro_rules! lenient_enum {
     };
 }
 
-lenient_enum!(domain::Readout, v1::Readout, otherwise Sampled, {
+lenient_enum!(domain::Readout, v1::Readout, otherwise Expected, {
     Free <=> Free, Sampled <=> Sampled, Expected <=> Expected,
 });
 lenient_enum!(domain::FailureKind, v1::FailureKind, otherwise Worker, {

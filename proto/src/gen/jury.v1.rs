@@ -62,7 +62,7 @@ pub struct Settings {
     /// Most tokens of principles and critique, 1 to 16384. Default 512.
     #[prost(uint32, optional, tag = "4")]
     pub max_critique_tokens: ::core::option::Option<u32>,
-    /// How scores are read. Unspecified: READOUT_SAMPLED.
+    /// How scores are read. Unspecified: READOUT_EXPECTED.
     #[prost(enumeration = "Readout", tag = "5")]
     pub readout: i32,
     /// A guided read-out fails below this probability of the legal scores, 0 to 1. Default 0.01.

@@ -74,7 +74,7 @@ fn a_verdict_reads_like_this() {
       samples  2 asked, 2 valid, 2 voted
       tokens   600 prompt, 180 generated (18.0 a second, prompt included in the time)
       time     10.5 s, 0.5 s of it waiting
-      model    smollm2-135m (01234567), k 2, sampled read-out, seed 7
+      model    smollm2-135m (01234567), k 2, expected read-out, seed 7
 
     The sample closest to the verdict (number 2: response 1 gets
     8, response 2 gets 3)
@@ -111,7 +111,7 @@ fn a_verdict_without_rewards_says_why_once() {
       samples  0 asked, 0 valid, 0 voted
       tokens   600 prompt, 180 generated (18.0 a second, prompt included in the time)
       time     10.5 s, 0.5 s of it waiting
-      model    smollm2-135m (01234567), k 0, sampled read-out, seed 7
+      model    smollm2-135m (01234567), k 0, expected read-out, seed 7
     ");
 }
 
