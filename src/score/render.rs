@@ -153,7 +153,7 @@ fn critique(text: &mut String, sample: &Sample, page: Page) {
     scores.sort_by_key(|(response, _)| **response);
     let by_response: Vec<String> = scores
         .iter()
-        .map(|(response, score)| format!("response {} gets {}", *response + 1, rounded(*score)))
+        .map(|(response, score)| format!("response {} gets {}", *response + 1, rounded(**score)))
         .collect();
     let title = format!(
         "The sample closest to the verdict (number {}: {})",
