@@ -216,7 +216,8 @@ mod tests {
 
     #[test]
     fn sampled_scores_are_the_choices_drawn_and_keep_their_distribution() {
-        let sample = drawn(&Settings::default(), output(Some(readout(0.5))));
+        let settings = Settings { readout: Readout::Sampled, ..Settings::default() };
+        let sample = drawn(&settings, output(Some(readout(0.5))));
         let scores = sample.scores().unwrap();
         assert_eq!(scores.scores, [10.0, 2.0]);
         assert_eq!(scores.score_distribution.as_ref().unwrap()[0].len(), 10);
