@@ -10,13 +10,15 @@ JURY = $(CARGO) run --quiet --bin jury --
 BUILD = $(CARGO) build --workspace
 DEMO_MODEL ?= qwen2.5-coder-1.5b
 TEST_MODEL = smollm2-135m
+# One more of each family that the engine knows, too large to fetch for every test.
+REFERENCE_MODELS = qwen2.5-coder-0.5b
 FUZZ_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help requirements setup build demo test lint fmt doc fuzz bench proto
+.PHONY: help requirements setup build demo test test-models lint fmt doc fuzz bench proto
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 requirements: # Rust, a C compiler, Python 3 with pip
 	@scripts/requirements
@@ -34,6 +36,10 @@ demo: build ## Fetch a small model and judge examples/capital.json with it
 
 test: setup lint doc ## Run everything: format, lints, docs, all tests
 	JURY_ETCD="$$(scripts/etcd)" $(CARGO) test --workspace
+
+test-models: build ## Compare further families of models with a reference: 491 MB, minutes
+	for model in $(REFERENCE_MODELS); do $(JURY) models fetch "$$model" || exit 1; done
+	$(CARGO) test --workspace --test engine -- --ignored --nocapture reference::
 
 lint: requirements ## Check format and lints
 	$(CARGO) fmt --all --check

@@ -9,6 +9,7 @@ use jury_engine::{
     DeviceKind, Engine, EngineConfig, LoadError, Readout, ReadoutMode, SampleOutput, SampleSpec,
 };
 
+use crate::distance::{divergence, log_softmax};
 use crate::support::{PROMPTS, config, load, model_path, run, sample, scores, user};
 
 /// Mean KL divergence of next-token distributions, own kernels to candle's, over prompts.
@@ -22,17 +23,6 @@ fn candle_config() -> EngineConfig {
     EngineConfig { device: DeviceKind::CandleCpu, prefill_chunk: 16, ..config(2) }
 }
 
-fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let top = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - top).exp()).sum();
-    logits.iter().map(|&logit| f64::from(logit) - top - sum.ln()).collect()
-}
-
-fn divergence(own: &[f32], other: &[f32]) -> f64 {
-    let (own, other) = (log_softmax(own), log_softmax(other));
-    own.iter().zip(other).map(|(own, other)| own.exp() * (own - other)).sum()
-}
-
 #[test]
 fn the_candle_device_gives_the_own_kernels_distributions_and_greedy_continuations() {
     let (mut own, mut candle) = (load(&config(2)), load(&candle_config()));
@@ -42,8 +32,9 @@ fn the_candle_device_gives_the_own_kernels_distributions_and_greedy_continuation
     let prompts = &PROMPTS[..8];
     for text in prompts {
         let prompt = own.encode(&user(text)).unwrap();
-        let distance =
-            divergence(&own.logits_after(&prompt).unwrap(), &candle.logits_after(&prompt).unwrap());
+        let [truth, other] = [&mut own, &mut candle]
+            .map(|engine| log_softmax(&engine.logits_after(&prompt).unwrap()));
+        let distance = divergence(&truth, &other);
         sum += distance;
         worst = worst.max(distance);
         let texts = [&mut own, &mut candle]

@@ -1,12 +1,14 @@
 //! The engine against a real model: SmolLM2-135M-Instruct, Q4_1.
 //!
-//! The file is named by `JURY_TEST_MODEL`, or lies in the user's cache folder, where `make test` puts it.
+//! The file is named by `JURY_TEST_MODEL`, or lies in the user's cache folder, where `make test` puts it. Ignored tests
+//! need further models of the cache folder, which `make test-models` fetches.
 
 #![allow(clippy::unwrap_used)] // Tests may.
 
 mod break_out;
 mod corrupt;
 mod device;
+mod distance;
 mod invariance;
 mod readout;
 mod reference;

@@ -1,112 +1,90 @@
 //! Against independent implementations on the same file: candle-transformers with its quantised products, and with
 //! the weights dequantised to f32.
 //!
-//! Both quantised implementations round activations to 8 bits, each in its own way, so neither is exact: the
-//! distance is measured as the KL divergence of the next-token distributions from f32's. Found with 22 prompts
-//! and 6 greedy tokens each: see the assertions, which hold the tolerance.
+//! Both quantised implementations round activations to 8 bits, each in its own way, so neither is exact: what is held
+//! is the error of each from f32, over 22 prompts and 6 greedy tokens each. Found with AVX2, of which the tolerances
+//! leave room for other orders of summation:
+//!
+//! |                              | llama, own | candle's | qwen2, own | candle's |
+//! |------------------------------|-----------:|---------:|-----------:|---------:|
+//! | KL divergence from f32, mean |    0.00302 |  0.00358 |    0.00030 |  0.00065 |
+//! | the same, worst              |     0.0187 |   0.0161 |     0.0022 |   0.0121 |
+//! | error of f32's lead, RMS     |      0.150 |    0.169 |      0.060 |    0.093 |
+//! | most that a choice gave away |      0.164 |    0.336 |      0.078 |    0.295 |
+//! | same greedy choice           |      0.962 |    0.970 |      0.977 |    0.992 |
+//!
+//! The share of same choices is not held: it counts the near-ties of the prompts. Engine faults may even raise it: an
+//! epsilon ten times too large in the norms of qwen2 gives 0.992, and a mean KL of 0.00044. Held instead are the cause,
+//! the error of the lead (in nats, of f32's choice over its runner-up), and the consequence: beyond a margin of about
+//! three such errors the choice is always f32's own. Most positions must be led by more than the margin.
 
-use candle_core::quantized::gguf_file::{Content, write};
-use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Tensor};
-use candle_transformers::models::quantized_llama::ModelWeights;
+mod candle;
+mod error;
 
-use std::fs::File;
-use std::io::Cursor;
+use std::path::Path;
 
-use crate::support::{PROMPTS, config, load, model_path, user};
+use crate::distance::{log_softmax, top_two};
+use crate::support::{PROMPTS, cached, config, load_file, model_path, user};
+
+use candle::{Build, Candle};
+use error::Error;
 
 /// Greedy tokens compared after each prompt.
 const TOKENS: usize = 6;
+/// Greatest ratio of an own error to candle's: not worse, up to the noise of the choice of prompts.
+const MOST_OF_CANDLES: f64 = 1.1;
+/// Share of positions at which f32 leads by more than the margin.
+const LEAST_CLEAR: f64 = 0.75;
 
-fn candle() -> ModelWeights {
-    let mut file = File::open(model_path()).unwrap();
-    let content = Content::read(&mut file).unwrap();
-    ModelWeights::from_gguf(content, &mut file, &Device::Cpu).unwrap()
-}
-
-/// The same file with every weight as f32.
-fn candle_f32() -> ModelWeights {
-    let mut file = File::open(model_path()).unwrap();
-    let content = Content::read(&mut file).unwrap();
-    let device = Device::Cpu;
-    let names: Vec<String> = content.tensor_infos.keys().cloned().collect();
-    let tensors: Vec<QTensor> = names
-        .iter()
-        .map(|name| {
-            let tensor = content.tensor(&mut file, name, &device).unwrap();
-            QTensor::quantize(&tensor.dequantize(&device).unwrap(), GgmlDType::F32).unwrap()
-        })
-        .collect();
-    let metadata: Vec<(&str, &_)> =
-        content.metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
-    let named: Vec<(&str, &QTensor)> = names.iter().map(String::as_str).zip(&tensors).collect();
-    let mut bytes = Cursor::new(Vec::new());
-    write(&mut bytes, &metadata, &named).unwrap();
-    bytes.set_position(0);
-    let content = Content::read(&mut bytes).unwrap();
-    ModelWeights::from_gguf(content, &mut bytes, &device).unwrap()
-}
-
-fn candle_logits(model: &mut ModelWeights, tokens: &[u32], position: usize) -> Vec<f32> {
-    let input = Tensor::new(tokens, &Device::Cpu).unwrap().unsqueeze(0).unwrap();
-    model.forward(&input, position).unwrap().squeeze(0).unwrap().to_vec1().unwrap()
-}
-
-fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let top = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - top).exp()).sum();
-    logits.iter().map(|&logit| f64::from(logit) - top - sum.ln()).collect()
-}
-
-fn divergence(truth: &[f64], other: &[f64]) -> f64 {
-    truth.iter().zip(other).map(|(truth, other)| truth.exp() * (truth - other)).sum()
-}
-
-fn top(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (token, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = token;
-        }
-    }
-    best as u32
+/// What a family of models is held to.
+struct Tolerance {
+    mean_divergence: f64,
+    worst_divergence: f64,
+    /// Nats that a greedy choice may give away.
+    margin: f64,
 }
 
 #[test]
-fn logits_and_greedy_continuations_are_as_near_to_f32_as_another_quantised_implementation() {
-    let mut engine = load(&config(2));
-    let (mut quantised, mut exact) = (candle(), candle_f32());
-    let (mut own_sum, mut other_sum, mut worst, mut positions) = (0.0, 0.0, 0.0f64, 0.0);
-    let (mut same, mut clear_mistakes) = (0.0, 0);
+fn llama_is_as_near_to_f32_as_another_quantised_implementation() {
+    let tolerance = Tolerance { mean_divergence: 0.004, worst_divergence: 0.03, margin: 0.4 };
+    hold(&model_path(), candle::llama, &tolerance);
+}
+
+#[test]
+#[ignore = "needs qwen2.5-coder-0.5b (491 MB): make test-models"]
+fn qwen2_is_as_near_to_f32_as_another_quantised_implementation() {
+    let path = cached("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf", "`make test-models` fetches it");
+    let tolerance = Tolerance { mean_divergence: 0.0004, worst_divergence: 0.004, margin: 0.2 };
+    hold(&path, candle::qwen2, &tolerance);
+}
+
+fn hold(path: &Path, build: Build, tolerance: &Tolerance) {
+    let (own, other) = errors(path, build);
+    let clear = own.share_led_by(tolerance.margin);
+    println!("own: {own}\ncandle's: {other}\nclear choices: {clear:.3}");
+    assert!(own.mean_divergence() < tolerance.mean_divergence, "{own}");
+    assert!(own.worst_divergence() < tolerance.worst_divergence, "{own}");
+    assert!(own.mean_divergence() <= other.mean_divergence() * MOST_OF_CANDLES, "{own}\n{other}");
+    assert!(own.lead_error() <= other.lead_error() * MOST_OF_CANDLES, "{own}\n{other}");
+    assert!(own.worst_loss() <= tolerance.margin, "{own}");
+    assert!(clear >= LEAST_CLEAR, "the prompts have too many near-ties: {clear}");
+}
+
+/// The errors of the engine and of candle's quantised products, along f32's greedy continuations.
+fn errors(path: &Path, build: Build) -> (Error, Error) {
+    let mut engine = load_file(path, &config(2));
+    let (mut quantised, mut exact) = (Candle::quantised(path, build), Candle::exact(path, build));
+    let (mut own, mut other) = (Error::default(), Error::default());
     for text in PROMPTS {
         let mut tokens = engine.encode(&user(text)).unwrap();
-        let mut fresh = 0;
+        quantised.restart();
+        exact.restart();
         for _ in 0..TOKENS {
-            let own_logits = engine.logits_after(&tokens).unwrap();
-            let other = log_softmax(&candle_logits(&mut quantised, &tokens[fresh..], fresh));
-            let truth_logits = candle_logits(&mut exact, &tokens[fresh..], fresh);
-            fresh = tokens.len();
-            let (own, truth) = (log_softmax(&own_logits), log_softmax(&truth_logits));
-            let own_divergence = divergence(&truth, &own);
-            own_sum += own_divergence;
-            other_sum += divergence(&truth, &other);
-            worst = worst.max(own_divergence);
-            positions += 1.0;
-            let (own_top, truth_top) = (top(&own_logits), top(&truth_logits));
-            same += f64::from(u8::from(own_top == truth_top));
-            // A different choice is only rounding where f32 itself hardly prefers its own.
-            let lead = truth[truth_top as usize] - truth[own_top as usize];
-            clear_mistakes += u32::from(lead > 0.25);
-            tokens.push(truth_top);
+            let truth = log_softmax(&exact.logits_after(&tokens));
+            own.add(&truth, &log_softmax(&engine.logits_after(&tokens).unwrap()));
+            other.add(&truth, &log_softmax(&quantised.logits_after(&tokens)));
+            tokens.push(top_two(&truth)[0] as u32);
         }
     }
-    let (own, other, same) = (own_sum / positions, other_sum / positions, same / positions);
-    println!(
-        "mean KL from f32: {own:.5} (candle's {other:.5}), worst {worst:.4}, same top {same:.3}"
-    );
-    assert!(own < 0.004, "mean KL {own}");
-    assert!(own < other * 1.5 + 0.0005, "mean KL {own}, candle's {other}");
-    assert!(worst < 0.05, "worst KL {worst}");
-    assert!(same >= 0.95, "same top token: {same}");
-    assert_eq!(clear_mistakes, 0);
+    (own, other)
 }

@@ -1,7 +1,7 @@
 //! What all tests need: the model, prompts, and a way to drive an engine.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jury_engine::{
@@ -37,18 +37,23 @@ pub const PROMPTS: [&str; 22] = [
 ];
 
 pub fn model_path() -> PathBuf {
-    let from_environment = std::env::var_os("JURY_TEST_MODEL").map(PathBuf::from);
+    match std::env::var_os("JURY_TEST_MODEL") {
+        Some(path) => present(path.into(), "JURY_TEST_MODEL names it"),
+        None => cached(FILE, "`make test` fetches it, or set JURY_TEST_MODEL"),
+    }
+}
+
+/// A model in the user's cache folder; `remedy` says how it gets there.
+pub fn cached(file: &str, remedy: &str) -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
-    let path = from_environment
-        .or_else(|| Some(cache?.join("jury").join("models").join(FILE)))
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
         .expect("a home folder");
-    assert!(
-        path.is_file(),
-        "{} is missing: `make test` fetches it, or set JURY_TEST_MODEL",
-        path.display()
-    );
+    present(cache.join("jury").join("models").join(file), remedy)
+}
+
+fn present(path: PathBuf, remedy: &str) -> PathBuf {
+    assert!(path.is_file(), "{} is missing: {remedy}", path.display());
     path
 }
 
@@ -61,7 +66,11 @@ pub fn config(threads: usize) -> EngineConfig {
 }
 
 pub fn load(config: &EngineConfig) -> Engine {
-    Engine::load(&model_path(), config).unwrap()
+    load_file(&model_path(), config)
+}
+
+pub fn load_file(path: &Path, config: &EngineConfig) -> Engine {
+    Engine::load(path, config).unwrap()
 }
 
 pub fn user(text: &str) -> Prompt {
