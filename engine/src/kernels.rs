@@ -1,12 +1,14 @@
 //! The arithmetic on the CPU: one portable definition, and faster ways to the same bits.
 //!
 //! ```text
-//! codes.rs     integer products of packed weights with quantised activations: definition, AVX2, AVX-512 VNNI
-//! floats.rs    small float products (attention, float weights)
-//! rows.rs      norms, softmax, activation functions, quantisation of rows
-//! packed.rs    weights as panels of 32 outputs
-//! team.rs      threads that share one job
-//! disjoint.rs  slices that threads write in disjoint parts
+//! codes.rs          integer products of packed weights, or keys, with quantised activations
+//! values.rs         integer sums of values, weighted by attention
+//! probabilities.rs  attention scores to integer weights
+//! floats.rs         products of float weights
+//! rows.rs           norms, activation functions, rotation, quantisation of rows
+//! packed.rs         weights as panels of 32 outputs
+//! team.rs           threads that share one job
+//! disjoint.rs       slices that threads write in disjoint parts
 //! ```
 //!
 //! Every float result has one order of operations, written down in the portable functions and followed by all
@@ -18,8 +20,10 @@ pub(crate) mod codes;
 pub(crate) mod disjoint;
 pub(crate) mod floats;
 pub(crate) mod packed;
+pub(crate) mod probabilities;
 pub(crate) mod rows;
 pub(crate) mod team;
+pub(crate) mod values;
 
 /// Outputs that are computed together: two registers of sixteen.
 pub(crate) const PANEL: usize = 32;

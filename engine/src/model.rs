@@ -14,6 +14,7 @@ pub(crate) use weights::Weights;
 use crate::error::LoadError;
 use crate::gguf::GgufFile;
 use crate::info::ModelInfo;
+use kv::PageLayout;
 
 /// The facts that callers see.
 pub(crate) fn describe(file: &GgufFile, shape: &Shape) -> Result<ModelInfo, LoadError> {
@@ -37,7 +38,7 @@ pub(crate) fn describe(file: &GgufFile, shape: &Shape) -> Result<ModelInfo, Load
         heads: shape.heads,
         kv_heads: shape.kv_heads,
         has_chat_template: metadata.text_maybe("tokenizer.chat_template")?.is_some(),
-        kv_bytes_per_token: shape.kv_floats_per_token() as u64 * 4,
+        kv_bytes_per_token: PageLayout::new(shape).bytes_per_token(shape.layers) as u64,
         file_bytes: file.file_bytes,
     })
 }

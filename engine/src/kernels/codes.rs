@@ -10,6 +10,9 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
+mod shared;
+
+pub(crate) use shared::SharedCodes;
 
 use super::packed::Format;
 use super::{GROUP, Level, PANEL, TILE_ROWS};
@@ -49,6 +52,29 @@ impl QuantRows {
         self.scales.resize(rows * inputs / GROUP, 0.0);
         self.sums.resize(rows * inputs / GROUP * 2, 0);
     }
+
+    /// One row, for a single thread.
+    pub(crate) fn row_mut(&mut self, row: usize) -> QuantRow<'_> {
+        let (inputs, groups) = (self.inputs, self.inputs / GROUP);
+        QuantRow {
+            codes: &mut self.codes[row * inputs..][..inputs],
+            scales: &mut self.scales[row * groups..][..groups],
+            sums: &mut self.sums[row * groups * 2..][..groups * 2],
+        }
+    }
+
+    /// All rows, to read.
+    pub(crate) fn view(&self) -> QuantView<'_> {
+        let QuantRows { inputs, codes, scales, sums } = self;
+        QuantView { inputs: *inputs, codes, scales, sums }
+    }
+}
+
+/// The destination of a quantised row, or of some groups of one.
+pub(crate) struct QuantRow<'a> {
+    pub(crate) codes: &'a mut [i8],
+    pub(crate) scales: &'a mut [f32],
+    pub(crate) sums: &'a mut [i32],
 }
 
 // === impl QuantView ===
@@ -68,7 +94,7 @@ impl<'a> QuantView<'a> {
 
 /// Computes a tile: `out[row][output]` for all rows of the view (at most six).
 ///
-/// `next` is a panel that will be wanted soon; it is fetched into the cache meanwhile.
+/// `next` will be wanted soon; it is fetched into the second-level cache meanwhile.
 pub(crate) fn tile(
     level: Level,
     format: Format,

@@ -115,10 +115,12 @@ impl Packed {
     }
 
     /// Computes one panel's outputs for all rows and hands them on, at most six rows at a time: first row, rows, tile.
+    /// What comes `ahead` is fetched into the cache meanwhile, a share with every tile.
     pub(crate) fn panel(
         &self,
         level: Level,
         panel: usize,
+        ahead: &[u8],
         input: &Input<'_>,
         mut sink: impl FnMut(usize, usize, &Tile),
     ) {
@@ -126,15 +128,11 @@ impl Packed {
         let mut first = 0;
         while first < input.rows {
             let rows = tile_rows(input.rows - first);
+            let share = ahead.len() * first / input.rows..ahead.len() * (first + rows) / input.rows;
             match &self.storage {
-                Storage::Codes { format, panels } => {
-                    let bytes = format.panel_bytes(self.inputs);
-                    let all = panels.as_slice();
-                    let next = (panel + 1) * bytes;
-                    let next = if first == 0 && next < all.len() { &all[next..] } else { &[] };
-                    let these = &all[panel * bytes..][..bytes];
+                Storage::Codes { format, .. } => {
                     let view = input.codes.rows(first, rows);
-                    tile(level, *format, these, view, &mut out, next);
+                    tile(level, *format, self.panel_bytes(panel), view, &mut out, &ahead[share]);
                 }
                 Storage::Floats { panels } => {
                     let floats = self.inputs * PANEL;
@@ -159,6 +157,15 @@ impl Packed {
             sink(first, rows, &out);
             first += rows;
         }
+    }
+
+    /// A panel as it is stored, to be fetched ahead.
+    pub(crate) fn panel_bytes(&self, panel: usize) -> &[u8] {
+        let (panels, bytes) = match &self.storage {
+            Storage::Codes { format, panels } => (panels, format.panel_bytes(self.inputs)),
+            Storage::Floats { panels } => (panels, self.inputs * PANEL * 4),
+        };
+        &panels.as_slice()[panel * bytes..][..bytes]
     }
 }
 

@@ -1,21 +1,18 @@
-//! What is done to single rows: norms, softmax, activations, rotation, quantisation.
+//! What is done to single rows: norms, activations, rotation, quantisation.
 //!
 //! Sums run in sixteen lanes (element i in lane i mod 16), the lanes are then added pairwise: 8 apart, 4, 2, 1.
 
 #![allow(unsafe_code)] // `at_level!` calls functions whose features were detected.
 
-#[cfg(test)]
-use super::codes::QuantRows;
+use super::codes::QuantRow;
 use super::{GROUP, LANES, Level, at_level};
+
+/// Adding and subtracting 1.5 * 2^23 rounds to an integer.
+const ROUND: f32 = 12_582_912.0;
 
 /// `out = x / rms(x) * weight`.
 pub(crate) fn rms_norm(level: Level, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
     at_level!(level, rms_norm_body, (x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]));
-}
-
-/// Replaces scores by their softmax. The length is a multiple of 16; padding must be minus infinity, and becomes 0.
-pub(crate) fn softmax(level: Level, scores: &mut [f32]) {
-    at_level!(level, softmax_body, (scores: &mut [f32]));
 }
 
 /// Replaces `gate` by `silu(gate) * up`. Lengths are equal and multiples of 16.
@@ -49,25 +46,30 @@ pub(crate) enum RopePairs {
     Halves,
 }
 
-/// Rotates one head's elements; `angles` holds cosine and sine for each pair.
-pub(crate) fn rotate(pairs: RopePairs, head: &mut [f32], angles: &[[f32; 2]]) {
-    let count = angles.len();
-    for (pair, &[cosine, sine]) in angles.iter().enumerate() {
-        let (first, second) = match pairs {
-            RopePairs::Neighbours => (2 * pair, 2 * pair + 1),
-            RopePairs::Halves => (pair, pair + count),
-        };
-        let (x, y) = (head[first], head[second]);
-        head[first] = x.mul_add(cosine, -(y * sine));
-        head[second] = x.mul_add(sine, y * cosine);
+/// Rotates the first elements of a head; `angles` holds cosine and sine for each pair.
+pub(crate) fn rotate(level: Level, pairs: RopePairs, head: &mut [f32], angles: &[[f32; 2]]) {
+    match pairs {
+        RopePairs::Neighbours => {
+            at_level!(level, rotate_neighbours, (head: &mut [f32], angles: &[[f32; 2]]));
+        }
+        RopePairs::Halves => {
+            let (first, second) = head[..2 * angles.len()].split_at_mut(angles.len());
+            at_level!(level, rotate_halves, (first: &mut [f32], second: &mut [f32], angles: &[[f32; 2]]));
+        }
     }
 }
 
-/// The destination of [`quantise`]: one row of [`QuantRows`].
-pub(crate) struct QuantRow<'a> {
-    pub(crate) codes: &'a mut [i8],
-    pub(crate) scales: &'a mut [f32],
-    pub(crate) sums: &'a mut [i32],
+/// The greatest magnitude; elements that are no numbers do not count.
+pub(crate) fn greatest_magnitude(level: Level, x: &[f32]) -> f32 {
+    let mut greatest = 0.0;
+    let to = &mut greatest;
+    at_level!(level, greatest_magnitude_body, (x: &[f32], to: &mut f32));
+    greatest
+}
+
+/// `codes = x * inverse`, rounded (ties to even) and kept within 127 steps; what is no number becomes some code.
+pub(crate) fn encode(level: Level, x: &[f32], inverse: f32, codes: &mut [i8]) {
+    at_level!(level, encode_body, (x: &[f32], inverse: f32, codes: &mut [i8]));
 }
 
 /// Rounds a row to 8-bit codes, one scale for 32 elements (the greatest magnitude is 127 steps; ties go to even).
@@ -75,21 +77,53 @@ pub(crate) fn quantise(level: Level, x: &[f32], row: QuantRow<'_>) {
     at_level!(level, quantise_body, (x: &[f32], row: QuantRow<'_>));
 }
 
-#[cfg(test)]
-impl QuantRows {
-    /// One row, for a single thread.
-    pub(crate) fn row_mut(&mut self, row: usize) -> QuantRow<'_> {
-        let (inputs, groups) = (self.inputs, self.inputs / GROUP);
-        QuantRow {
-            codes: &mut self.codes[row * inputs..][..inputs],
-            scales: &mut self.scales[row * groups..][..groups],
-            sums: &mut self.sums[row * groups * 2..][..groups * 2],
-        }
+#[inline(always)]
+fn rotated(x: f32, y: f32, [cosine, sine]: [f32; 2]) -> [f32; 2] {
+    [x.mul_add(cosine, -(y * sine)), x.mul_add(sine, y * cosine)]
+}
+
+#[inline(always)]
+fn rotate_neighbours(head: &mut [f32], angles: &[[f32; 2]]) {
+    for (pair, &angle) in head.chunks_exact_mut(2).zip(angles) {
+        let turned = rotated(pair[0], pair[1], angle);
+        pair.copy_from_slice(&turned);
     }
 }
 
 #[inline(always)]
-fn add_lanes(mut lanes: [f32; LANES]) -> f32 {
+fn rotate_halves(first: &mut [f32], second: &mut [f32], angles: &[[f32; 2]]) {
+    for ((x, y), &angle) in first.iter_mut().zip(second).zip(angles) {
+        [*x, *y] = rotated(*x, *y, angle);
+    }
+}
+
+#[inline(always)]
+fn greatest_magnitude_body(x: &[f32], greatest: &mut f32) {
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    let mut lanes = [0.0f32; LANES];
+    for chunk in chunks {
+        for lane in 0..LANES {
+            let magnitude = chunk[lane].abs();
+            lanes[lane] = if magnitude > lanes[lane] { magnitude } else { lanes[lane] };
+        }
+    }
+    let rest = rest.iter().map(|value| value.abs());
+    *greatest = lanes.into_iter().chain(rest).fold(0.0, f32::max);
+}
+
+#[inline(always)]
+fn encode_body(x: &[f32], inverse: f32, codes: &mut [i8]) {
+    for (&x, code) in x.iter().zip(codes) {
+        let scaled = x * inverse;
+        let scaled = if scaled < 127.0 { scaled } else { 127.0 };
+        let scaled = if scaled > -127.0 { scaled } else { -127.0 };
+        // The low bits of a float near 1.5 * 2^23 are the rounded integer.
+        *code = (scaled + ROUND).to_bits() as i8;
+    }
+}
+
+#[inline(always)]
+pub(crate) fn add_lanes(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
         for lane in 0..width {
@@ -125,8 +159,6 @@ pub(crate) fn exp(x: f32) -> f32 {
     // ln 2 in two parts, the first with few bits, so that `n * LN2_HIGH` is exact.
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    // Adding and subtracting 1.5 * 2^23 rounds to an integer.
-    const ROUND: f32 = 12_582_912.0;
     let inside = if x < LOWEST { LOWEST } else { x };
     let inside = if inside > HIGHEST { HIGHEST } else { inside };
     let shifted = inside.mul_add(LOG2_E, ROUND);
@@ -145,7 +177,7 @@ pub(crate) fn exp(x: f32) -> f32 {
 }
 
 #[inline(always)]
-fn greatest_body(x: &[f32], out: &mut f32) {
+pub(crate) fn greatest_body(x: &[f32], out: &mut f32) {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let mut bad = [false; LANES];
     for chunk in x.chunks_exact(LANES) {
@@ -172,24 +204,6 @@ fn exp_scaled_body(x: &[f32], shift: f32, factor: f32, out: &mut [f32], sum: &mu
 }
 
 #[inline(always)]
-fn softmax_body(scores: &mut [f32]) {
-    let mut greatest = 0.0;
-    greatest_body(scores, &mut greatest);
-    let mut lanes = [0.0f32; LANES];
-    for chunk in scores.chunks_exact_mut(LANES) {
-        for lane in 0..LANES {
-            let value = exp(chunk[lane] - greatest);
-            chunk[lane] = value;
-            lanes[lane] += value;
-        }
-    }
-    let factor = 1.0 / add_lanes(lanes);
-    for score in scores {
-        *score *= factor;
-    }
-}
-
-#[inline(always)]
 fn silu_times_body(gate: &mut [f32], up: &[f32]) {
     for (gate, up) in gate.chunks_exact_mut(LANES).zip(up.chunks_exact(LANES)) {
         for lane in 0..LANES {
@@ -202,7 +216,6 @@ fn silu_times_body(gate: &mut [f32], up: &[f32]) {
 #[inline(always)]
 #[allow(clippy::needless_pass_by_value)] // A row is three borrowed slices.
 fn quantise_body(x: &[f32], row: QuantRow<'_>) {
-    const ROUND: f32 = 12_582_912.0;
     for (group, x) in x.chunks_exact(GROUP).enumerate() {
         let mut greatest = [0.0f32; GROUP];
         for lane in 0..GROUP {
@@ -237,6 +250,7 @@ fn quantise_body(x: &[f32], row: QuantRow<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::codes::QuantRows;
 
     #[test]
     fn exp_is_right_to_two_units_in_the_last_place() {
@@ -257,8 +271,6 @@ mod tests {
             let mut bits: Vec<u32> = Vec::new();
             let mut out = vec![0.0; x.len()];
             rms_norm(level, &x, &x, 1e-5, &mut out);
-            bits.extend(out.iter().map(|value| value.to_bits()));
-            softmax(level, &mut out);
             bits.extend(out.iter().map(|value| value.to_bits()));
             out.copy_from_slice(&x);
             silu_times(level, &mut out, &x);

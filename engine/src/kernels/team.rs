@@ -30,7 +30,17 @@ pub(crate) struct Team {
 #[repr(align(64))]
 pub(crate) struct Phase {
     claimed: AtomicUsize,
+    /// Bits of the members' own first pieces.
+    firsts_claimed: AtomicUsize,
     done: AtomicUsize,
+}
+
+/// One of the members that run a job.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member {
+    pub(crate) number: usize,
+    /// Of all members.
+    pub(crate) count: usize,
 }
 
 #[derive(Debug)]
@@ -128,13 +138,64 @@ impl Phase {
     /// Claims and does pieces `0 .. pieces` until none is left, then waits for those that others claimed. All members
     /// must give the same number. What is written in the phase is visible after it.
     pub(crate) fn run(&self, pieces: usize, mut work: impl FnMut(usize)) {
-        loop {
-            let piece = self.claimed.fetch_add(1, Ordering::Relaxed);
-            if piece >= pieces {
-                break;
-            }
+        let mut finished = 0;
+        while let Some(piece) = self.claim(pieces) {
             work(piece);
-            self.done.fetch_add(1, Ordering::Release);
+            finished += 1;
+        }
+        self.finish(pieces, finished);
+    }
+
+    /// The same for small work: neighbouring pieces are claimed together.
+    pub(crate) fn run_in_chunks(&self, pieces: usize, chunk: usize, mut work: impl FnMut(usize)) {
+        self.run(pieces.div_ceil(chunk), |index| {
+            (index * chunk..pieces.min((index + 1) * chunk)).for_each(&mut work);
+        });
+    }
+
+    /// The same for work that likes to know which piece the member does next (to fetch its data meanwhile): pieces
+    /// are claimed one ahead, and a member's first piece is the one of its own number, unless it comes too late.
+    pub(crate) fn run_ahead(
+        &self,
+        member: Member,
+        pieces: usize,
+        mut work: impl FnMut(usize, Option<usize>),
+    ) {
+        let firsts = member.count.min(pieces).min(usize::BITS as usize);
+        let first =
+            (member.number < firsts && self.claim_first(member.number)).then_some(member.number);
+        let claim = || self.claim_after(firsts, pieces);
+        let (mut current, mut finished) = (first.or_else(claim), 0);
+        while let Some(piece) = current {
+            current = claim();
+            work(piece, current);
+            finished += 1;
+        }
+        self.finish(pieces, finished);
+    }
+
+    fn claim(&self, pieces: usize) -> Option<usize> {
+        self.claim_after(0, pieces)
+    }
+
+    /// A piece past the `firsts`, or else one of them that its member has not come for.
+    fn claim_after(&self, firsts: usize, pieces: usize) -> Option<usize> {
+        let piece = self.claimed.fetch_add(1, Ordering::Relaxed) + firsts;
+        if piece < pieces {
+            return Some(piece);
+        }
+        (0..firsts).find(|&first| self.claim_first(first))
+    }
+
+    fn claim_first(&self, first: usize) -> bool {
+        let bit = 1 << first;
+        self.firsts_claimed.load(Ordering::Relaxed) & bit == 0
+            && self.firsts_claimed.fetch_or(bit, Ordering::Relaxed) & bit == 0
+    }
+
+    fn finish(&self, pieces: usize, finished: usize) {
+        if finished > 0 {
+            self.done.fetch_add(finished, Ordering::Release);
         }
         wait_until(|| self.done.load(Ordering::Acquire) == pieces);
     }
@@ -221,6 +282,22 @@ impl Drop for AbortOnPanic {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_claimed_ahead_are_done_once_even_if_a_member_never_comes() {
+        let mut team = Team::new(3).expect("threads");
+        for pieces in [0, 1, 2, 3, 5, 40] {
+            let counts: Vec<AtomicUsize> = (0..pieces).map(|_| AtomicUsize::new(0)).collect();
+            let phase = Phase::default();
+            team.run(&|number| {
+                // As if there were five members, two of which have been put aside.
+                phase.run_ahead(Member { number, count: 5 }, pieces, |piece, _next| {
+                    counts[piece].fetch_add(1, Ordering::Relaxed);
+                });
+            });
+            assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{pieces}");
+        }
+    }
 
     #[test]
     fn every_piece_of_every_phase_is_done_once_and_seen_by_the_next() {

@@ -1,16 +1,30 @@
 //! Memory for keys and values: pages of 64 tokens, counted by their users.
 //!
 //! ```text
-//! page  = for every layer, for every key head: keys, values
-//! keys  = head size x 64, a column a token (scores of neighbouring tokens are neighbours)
-//! values = 64 x head size, a row a token
+//! page   = for every layer, for every key head: keys, values, value scales
+//! keys   = two panels of 32 tokens, laid out like a matrix of 8-bit weights whose outputs are the tokens: a code an
+//!          element, an f16 scale for 32 elements of a key
+//! values = quads of 4 tokens: for every element 4 neighbouring codes
+//! scales = an f32 for every token's value
 //! ```
+//!
+//! A token's codes are made from its own key and value alone: they do not depend on what else is stored.
+
+#![allow(unsafe_code)] // Threads write different slots of a page.
+
+mod store;
+
+pub(crate) use store::{Slot, store_key, store_value};
+
+use std::ops::Range;
 
 use super::Shape;
+use crate::kernels::PANEL;
 use crate::kernels::aligned::AlignedBytes;
 use crate::kernels::disjoint::Disjoint;
+use crate::kernels::packed::{Format, Scales};
 
-/// Tokens of a page: four registers of scores.
+/// Tokens of a page: two panels of keys.
 pub(crate) const PAGE_TOKENS: usize = 64;
 
 /// A page's place in the store.
@@ -34,26 +48,58 @@ pub(crate) struct KvStore {
     host_bytes: usize,
 }
 
-/// Where a layer's and head's keys and values lie in a page, in floats.
+/// Where a layer's and head's keys and values lie in a page, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageLayout {
-    kv_heads: usize,
-    pub(crate) head_size: usize,
+    pub(crate) kv_heads: usize,
+    /// Elements of a key, a multiple of 32.
+    pub(crate) key_size: usize,
+    /// Elements of a value, a multiple of 32.
+    pub(crate) value_size: usize,
 }
 
 // === impl PageLayout ===
 
 impl PageLayout {
+    /// How the keys of a panel are stored.
+    pub(crate) const KEYS: Format =
+        Format { scales: Scales::Half, four_bits: false, offset: store::KEY_OFFSET };
+
     pub(crate) fn new(shape: &Shape) -> PageLayout {
-        PageLayout { kv_heads: shape.kv_heads, head_size: shape.head_size }
+        let size = shape.head_size;
+        PageLayout { kv_heads: shape.kv_heads, key_size: size, value_size: size }
     }
 
-    pub(crate) fn keys(&self, layer: usize, head: usize) -> usize {
-        (layer * self.kv_heads + head) * 2 * self.head_size * PAGE_TOKENS
+    /// Bytes of a panel of keys.
+    pub(crate) fn panel_bytes(self) -> usize {
+        Self::KEYS.panel_bytes(self.key_size)
     }
 
-    pub(crate) fn values(&self, layer: usize, head: usize) -> usize {
-        self.keys(layer, head) + self.head_size * PAGE_TOKENS
+    /// The panels of keys.
+    pub(crate) fn keys(&self, layer: usize, head: usize) -> Range<usize> {
+        let start = (layer * self.kv_heads + head) * self.head_bytes();
+        start..start + PAGE_TOKENS / PANEL * self.panel_bytes()
+    }
+
+    /// The codes of values.
+    pub(crate) fn values(&self, layer: usize, head: usize) -> Range<usize> {
+        let start = self.keys(layer, head).end;
+        start..start + PAGE_TOKENS * self.value_size
+    }
+
+    /// The scales of values.
+    pub(crate) fn value_scales(&self, layer: usize, head: usize) -> Range<usize> {
+        let start = self.values(layer, head).end;
+        start..start + PAGE_TOKENS * 4
+    }
+
+    /// Bytes of a token's keys and values in `layers` layers.
+    pub(crate) fn bytes_per_token(&self, layers: usize) -> usize {
+        layers * self.kv_heads * self.head_bytes() / PAGE_TOKENS
+    }
+
+    fn head_bytes(self) -> usize {
+        PAGE_TOKENS / PANEL * self.panel_bytes() + PAGE_TOKENS * (self.value_size + 4)
     }
 }
 
@@ -62,16 +108,20 @@ impl PageLayout {
 impl KvStore {
     /// A store of at most `budget_bytes`; pages are made when they are first needed.
     pub(crate) fn new(shape: &Shape, budget_bytes: u64) -> KvStore {
-        let page_bytes = shape.kv_floats_per_token() * PAGE_TOKENS * 4;
-        let most_pages = (budget_bytes / page_bytes as u64).min(u64::from(PageId::MAX)) as usize;
-        let host_bytes = page_bytes;
-        KvStore { pages: Vec::new(), free: Vec::new(), most_pages, page_bytes, host_bytes }
+        let page_bytes = PageLayout::new(shape).bytes_per_token(shape.layers) * PAGE_TOKENS;
+        KvStore::of_pages(page_bytes, page_bytes, budget_bytes)
     }
 
-    /// A store that hands out pages whose memory is on a device.
+    /// A store that hands out pages whose memory, of floats, is on a device.
     #[cfg(feature = "candle")]
     pub(crate) fn numbers_only(shape: &Shape, budget_bytes: u64) -> KvStore {
-        KvStore { host_bytes: 0, ..KvStore::new(shape, budget_bytes) }
+        let page_bytes = shape.kv_floats_per_token() * 4 * PAGE_TOKENS;
+        KvStore::of_pages(page_bytes, 0, budget_bytes)
+    }
+
+    fn of_pages(page_bytes: usize, host_bytes: usize, budget_bytes: u64) -> KvStore {
+        let most_pages = (budget_bytes / page_bytes as u64).min(u64::from(PageId::MAX)) as usize;
+        KvStore { pages: Vec::new(), free: Vec::new(), most_pages, page_bytes, host_bytes }
     }
 
     pub(crate) fn page_bytes(&self) -> u64 {
@@ -106,7 +156,7 @@ impl KvStore {
     }
 
     /// All pages, for threads that write disjoint parts.
-    pub(crate) fn views(&mut self) -> Vec<Disjoint<'_, f32>> {
-        self.pages.iter_mut().map(|page| Disjoint::new(page.as_mut_floats())).collect()
+    pub(crate) fn views(&mut self) -> Vec<Disjoint<'_, u8>> {
+        self.pages.iter_mut().map(|page| Disjoint::new(page.as_mut_slice())).collect()
     }
 }

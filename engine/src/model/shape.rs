@@ -2,8 +2,8 @@
 
 use crate::error::LoadError;
 use crate::gguf::GgufFile;
+use crate::kernels::GROUP;
 use crate::kernels::rows::RopePairs;
-use crate::kernels::{GROUP, LANES};
 
 /// Bound on every single size, so that products of sizes cannot overflow.
 const LARGEST: usize = 1 << 24;
@@ -92,6 +92,7 @@ impl Shape {
     }
 
     /// Keys and values of one token in all layers.
+    #[cfg(feature = "candle")]
     pub(crate) fn kv_floats_per_token(&self) -> usize {
         self.layers * self.kv_heads * self.head_size * 2
     }
@@ -102,7 +103,7 @@ impl Shape {
             return Err(format!("{} query heads for {} key heads", self.heads, self.kv_heads));
         }
         for (what, size, unit) in [
-            ("head size", self.head_size, LANES),
+            ("head size", self.head_size, GROUP),
             ("width", self.width, GROUP),
             ("attention width", queries, GROUP),
             ("hidden size", self.hidden, GROUP),

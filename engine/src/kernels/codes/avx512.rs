@@ -4,7 +4,7 @@
 #![allow(unsafe_code)] // Intrinsics on raw pointers into slices whose lengths are checked on entry.
 
 use std::arch::x86_64::{
-    __m128i, __m256i, __m512, __m512i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch,
+    __m128i, __m256i, __m512, __m512i, _MM_HINT_T1, _mm_loadu_si128, _mm_prefetch,
     _mm256_loadu_si256, _mm512_and_si512, _mm512_cvtepi8_epi32, _mm512_cvtepi32_ps,
     _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
     _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
@@ -20,6 +20,9 @@ const HALF: u8 = 0;
 const HALF_MIN: u8 = 1;
 const FACTORED: u8 = 2;
 const SIXTEENS: u8 = 3;
+
+/// Bytes that are fetched at once.
+const CACHE_LINE: usize = 64;
 
 /// See [`super::tile`].
 pub(super) fn tile(format: Format, panel: &[u8], rows: QuantView<'_>, out: &mut Tile, next: &[u8]) {
@@ -76,7 +79,8 @@ unsafe fn tile_of<const R: usize, const FOUR: bool, const KIND: u8>(
     let start = i32::from(format.offset);
     let low_bits = _mm512_set1_epi8(15);
     let mut floats = [[_mm512_setzero_ps(); 2]; R];
-    let prefetch = next.len() >= panel.len();
+    let lines_a_group = next.len().div_ceil(CACHE_LINE).div_ceil(groups);
+    let mut ahead = next.chunks(CACHE_LINE);
     // SAFETY: every offset below stays inside the slices by the assertions above: blocks are `groups` times
     // `block_bytes` after the header, headers hold an entry for every 8 groups, rows are `inputs` codes apart.
     unsafe {
@@ -85,13 +89,8 @@ unsafe fn tile_of<const R: usize, const FOUR: bool, const KIND: u8>(
         for group in 0..groups {
             let at = header_bytes + group * block_bytes;
             let block = panel.as_ptr().add(at);
-            if prefetch {
-                let ahead = next.as_ptr().add(at);
-                let mut line = 0;
-                while line < block_bytes {
-                    _mm_prefetch::<_MM_HINT_T0>(ahead.add(line).cast());
-                    line += 64;
-                }
+            for line in ahead.by_ref().take(lines_a_group) {
+                _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
             }
             let codes = rows.codes.as_ptr().add(group * GROUP);
             let sums = rows.sums.as_ptr().add(group * 2);

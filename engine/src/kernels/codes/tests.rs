@@ -58,7 +58,7 @@ fn products(level: Level, matrix: &Packed, rows: usize, codes: &QuantRows) -> Ve
     let input = Input { rows, codes: view, floats: &[] };
     let mut out = vec![0.0; rows * matrix.panels() * PANEL];
     for panel in 0..matrix.panels() {
-        matrix.panel(level, panel, &input, |first, count, tile| {
+        matrix.panel(level, panel, &[], &input, |first, count, tile| {
             for (row, tile) in tile.iter().enumerate().take(count) {
                 let at = (first + row) * matrix.panels() * PANEL + panel * PANEL;
                 out[at..][..PANEL].copy_from_slice(tile);

@@ -1,0 +1,72 @@
+//! Quantised rows that the threads of a job fill together.
+
+#![allow(unsafe_code)] // Hands out disjoint parts.
+
+use super::{QuantRow, QuantRows, QuantView};
+use crate::kernels::GROUP;
+use crate::kernels::disjoint::Disjoint;
+use crate::kernels::packed::Input;
+
+/// Quantised rows that threads write in disjoint parts.
+pub(crate) struct SharedCodes<'a> {
+    /// Inputs of a row.
+    inputs: usize,
+    codes: Disjoint<'a, i8>,
+    scales: Disjoint<'a, f32>,
+    sums: Disjoint<'a, i32>,
+}
+
+// === impl SharedCodes ===
+
+impl<'a> SharedCodes<'a> {
+    pub(crate) fn new(rows: &'a mut QuantRows) -> SharedCodes<'a> {
+        SharedCodes {
+            inputs: rows.inputs,
+            codes: Disjoint::new(&mut rows.codes),
+            scales: Disjoint::new(&mut rows.scales),
+            sums: Disjoint::new(&mut rows.sums),
+        }
+    }
+
+    /// The place of `count` inputs of a row, from `first` on (both multiples of 32).
+    ///
+    /// # Safety
+    /// Nobody else uses these inputs meanwhile.
+    pub(crate) unsafe fn part(&self, row: usize, first: usize, count: usize) -> QuantRow<'_> {
+        let at = row * self.inputs + first;
+        let (group, groups) = (at / GROUP, count / GROUP);
+        // SAFETY: the caller's promise.
+        unsafe {
+            QuantRow {
+                codes: self.codes.part(at..at + count),
+                scales: self.scales.part(group..group + groups),
+                sums: self.sums.part(group * 2..(group + groups) * 2),
+            }
+        }
+    }
+
+    /// The first rows as input of a product; `floats` holds the same rows.
+    ///
+    /// # Safety
+    /// The rows were written in an earlier phase.
+    pub(crate) unsafe fn input<'b>(
+        &'b self,
+        rows: usize,
+        floats: &'b Disjoint<'_, f32>,
+    ) -> Input<'b> {
+        let (inputs, groups) = (self.inputs, self.inputs / GROUP);
+        // SAFETY: the caller's promise.
+        unsafe {
+            Input {
+                rows,
+                codes: QuantView {
+                    inputs,
+                    codes: self.codes.read(0..rows * inputs),
+                    scales: self.scales.read(0..rows * groups),
+                    sums: self.sums.read(0..rows * groups * 2),
+                },
+                floats: floats.read(0..rows * inputs),
+            }
+        }
+    }
+}

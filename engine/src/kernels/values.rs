@@ -1,0 +1,173 @@
+//! Weighted sums of stored values: 16-bit weights times 8-bit values, exactly.
+//!
+//! Weights come as two planes of bytes, `weight = 256 * high + low`, and each plane has its own sums. Integer sums
+//! have no order: however tokens are cut into pages, and rows into tiles, the result is the same.
+//!
+//! Values lie in quads: for every 4 tokens, each element's 4 bytes are neighbours. With at most 65,536 tokens no sum
+//! leaves 32 bits (255 * 127 * 65,536 < 2^31).
+
+#![allow(unsafe_code)] // Calls functions whose features were detected.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
+use super::{LANES, Level, TILE_ROWS, at_level};
+
+/// Tokens whose bytes are neighbours.
+pub(crate) const QUAD: usize = 4;
+
+/// One page's contribution to the sums of some rows.
+#[derive(Debug)]
+pub(crate) struct WeightedValues<'a> {
+    /// Quads of tokens x elements x 4 signed bytes.
+    pub(crate) values: &'a [u8],
+    /// Elements of a value, a multiple of 16.
+    pub(crate) size: usize,
+    /// Tokens that count, from the page's first on.
+    pub(crate) tokens: usize,
+    /// The high and the low bytes of the weights of this page's tokens, a row every `stride`. Three bytes past a
+    /// row's tokens can be read.
+    pub(crate) weights: [&'a [u8]; 2],
+    pub(crate) stride: usize,
+    pub(crate) rows: usize,
+    /// rows x 2 planes x elements.
+    pub(crate) sums: &'a mut [i32],
+}
+
+/// Adds `sum over tokens of weight * value` to the sums.
+pub(crate) fn add_weighted(level: Level, work: WeightedValues<'_>) {
+    work.check();
+    match level {
+        Level::Portable => portable(work),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => avx2::add_weighted(work),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Vnni => avx512::add_weighted(work),
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => portable(work),
+    }
+}
+
+/// The sums of one row, `high` and `low` plane, as numbers: `(256 * high + low) * factor`.
+pub(crate) fn finish(level: Level, sums: &[i32], factor: f32, out: &mut [f32]) {
+    let (high, low) = sums.split_at(out.len());
+    at_level!(level, finish_body, (high: &[i32], low: &[i32], factor: f32, out: &mut [f32]));
+}
+
+#[inline(always)]
+fn finish_body(high: &[i32], low: &[i32], factor: f32, out: &mut [f32]) {
+    for ((out, &high), &low) in out.iter_mut().zip(high).zip(low) {
+        *out = (high as f32 * 256.0 + low as f32) * factor;
+    }
+}
+
+// === impl WeightedValues ===
+
+impl WeightedValues<'_> {
+    /// All accesses of the kernels are inside the slices.
+    fn check(&self) {
+        let quads = self.tokens.div_ceil(QUAD);
+        assert!(self.size.is_multiple_of(LANES), "elements come in whole registers");
+        assert!(self.values.len() >= quads * QUAD * self.size);
+        assert!(self.sums.len() >= self.rows * 2 * self.size);
+        let last = self.rows.saturating_sub(1) * self.stride + quads * QUAD;
+        assert!(self.rows == 0 || self.weights.iter().all(|plane| plane.len() >= last));
+    }
+
+    /// The weights of a row's quad in a plane; tokens that do not count weigh nothing.
+    fn quad(&self, plane: usize, row: usize, quad: usize) -> [u8; QUAD] {
+        let at = row * self.stride + quad * QUAD;
+        let mut bytes = [0; QUAD];
+        let counted = QUAD.min(self.tokens - quad * QUAD);
+        bytes[..counted].copy_from_slice(&self.weights[plane][at..at + counted]);
+        bytes
+    }
+}
+
+/// Rows computed together, at most.
+const ROWS: usize = TILE_ROWS;
+
+fn portable(work: WeightedValues<'_>) {
+    for row in 0..work.rows {
+        for plane in 0..2 {
+            for quad in 0..work.tokens.div_ceil(QUAD) {
+                let weights = work.quad(plane, row, quad).map(i32::from);
+                let sums = &mut work.sums[(row * 2 + plane) * work.size..][..work.size];
+                let values = work.values[quad * QUAD * work.size..].chunks_exact(QUAD);
+                for (sum, values) in sums.iter_mut().zip(values) {
+                    for (weight, &value) in weights.iter().zip(values) {
+                        *sum += weight * i32::from(value as i8);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(level: Level, rows: usize, tokens: usize, size: usize, cut: usize) -> Vec<i32> {
+        let quads = tokens.div_ceil(QUAD);
+        let byte = |index: usize, salt: usize| ((index * 7919 + salt) * 104_729 >> 7) as u8;
+        let stride = tokens + QUAD;
+        let values: Vec<u8> = (0..quads * QUAD * size).map(|i| byte(i, 1)).collect();
+        let planes: Vec<Vec<u8>> =
+            (0..2).map(|plane| (0..rows * stride).map(|i| byte(i, 9 + plane)).collect()).collect();
+        let mut sums = vec![0; rows * 2 * size];
+        for tokens in [0..cut, cut..tokens] {
+            add_weighted(
+                level,
+                WeightedValues {
+                    values: &values[tokens.start * size..],
+                    size,
+                    tokens: tokens.len(),
+                    weights: [&planes[0][tokens.start..], &planes[1][tokens.start..]],
+                    stride,
+                    rows,
+                    sums: &mut sums,
+                },
+            );
+        }
+        sums
+    }
+
+    #[test]
+    fn every_level_and_every_cut_gives_the_portable_sums() {
+        for (rows, tokens, size) in
+            [(1, 1, 16), (3, 64, 64), (7, 33, 80), (6, 30, 128), (13, 5, 32)]
+        {
+            let expected = run(Level::Portable, rows, tokens, size, 0);
+            assert!(expected.iter().any(|&sum| sum != 0));
+            for level in Level::available() {
+                for cut in [0, 4.min(tokens / 4 * 4), tokens / 8 * 4] {
+                    let sums = run(level, rows, tokens, size, cut);
+                    assert_eq!(sums, expected, "{level:?}, {rows} x {tokens} x {size}, cut {cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_past_the_last_weigh_nothing() {
+        let values = [1u8; 64];
+        let weights = [255u8; 4];
+        let mut sums = vec![0; 32];
+        add_weighted(
+            Level::detect(),
+            WeightedValues {
+                values: &values,
+                size: 16,
+                tokens: 1,
+                weights: [&weights, &weights],
+                stride: 4,
+                rows: 1,
+                sums: &mut sums,
+            },
+        );
+        assert!(sums.iter().all(|&sum| sum == 255));
+    }
+}

@@ -1,0 +1,280 @@
+//! The computation of one tile: scores, weights, weighted values.
+
+#![allow(unsafe_code)] // Threads read pages and write rows through `Disjoint`.
+
+use std::ops::Range;
+
+use super::{AttentionShape, AttentionTile, Cluster};
+use crate::kernels::codes::{QuantRows, SharedCodes, Tile, tile};
+use crate::kernels::disjoint::Disjoint;
+use crate::kernels::probabilities::{Weighing, weigh};
+use crate::kernels::rows::quantise;
+use crate::kernels::values::{QUAD, WeightedValues, add_weighted, finish};
+use crate::kernels::{LANES, Level, PANEL, TILE_ROWS};
+use crate::model::kv::{PageLayout, Segment};
+
+/// Memory of one thread.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// One scaled query.
+    query: Vec<f32>,
+    queries: QuantRows,
+    /// queries x stride, by position.
+    scores: Vec<f32>,
+    /// Two planes of weights, queries x stride each.
+    planes: [Vec<u8>; 2],
+    /// By position.
+    value_scales: Vec<f32>,
+    factors: Vec<f32>,
+    /// queries x planes x value size.
+    sums: Vec<i32>,
+}
+
+/// The data of one layer's attention.
+pub(crate) struct AttentionLayer<'a> {
+    pub(crate) level: Level,
+    pub(crate) shape: AttentionShape,
+    pub(crate) layer: usize,
+    pub(crate) clusters: &'a [Cluster],
+    /// Of every row of the batch.
+    pub(crate) positions: &'a [usize],
+    pub(crate) pages: &'a [Disjoint<'a, u8>],
+    /// rows x heads x key size.
+    pub(crate) queries: &'a [f32],
+    /// rows x heads x value size.
+    pub(crate) out: &'a Disjoint<'a, f32>,
+    /// The same, quantised for the output's product.
+    pub(crate) out_codes: &'a SharedCodes<'a>,
+}
+
+/// A segment as some queries of a tile see it.
+struct Part<'a> {
+    keys: &'a [u8],
+    values: &'a [u8],
+    value_scales: &'a [u8],
+    queries: Range<usize>,
+    /// Of the segment's first token in the sequence.
+    position: usize,
+    tokens: usize,
+}
+
+// === impl AttentionTile ===
+
+impl AttentionTile {
+    fn rows(&self) -> impl Iterator<Item = usize> + '_ {
+        self.spans.iter().flat_map(|(rows, _)| rows.clone())
+    }
+}
+
+// === impl AttentionLayer ===
+
+impl AttentionLayer<'_> {
+    /// Computes one tile and writes its rows of `out`.
+    ///
+    /// # Safety
+    /// Nobody writes the pages meanwhile, and nobody else has a tile with the same rows and query heads.
+    pub(crate) unsafe fn run(&self, tile: &AttentionTile, scratch: &mut Scratch) {
+        let tokens = tile.rows().map(|row| self.positions[row]).max().unwrap_or(0) + 1;
+        // Scores come by panels, which may run past a segment.
+        let stride = tokens.next_multiple_of(LANES) + PANEL;
+        let queries = tile.rows().count() * tile.queries.len();
+        scratch.make_room(queries, stride, self.shape.layout);
+        self.gather(tile, scratch);
+        // SAFETY: the caller's promise about pages, here and below.
+        unsafe {
+            self.each_part(tile, 0..tile.spans.len(), tokens, |part| {
+                self.score(&part, scratch, stride);
+            });
+            self.weigh(tile, tokens, scratch, stride);
+            scratch.sums.fill(0);
+            self.each_part(tile, 0..tile.spans.len(), tokens, |part| {
+                self.add_values(&part, scratch, stride);
+            });
+            self.write(tile, scratch);
+        }
+    }
+
+    /// Scales and quantises the tile's queries.
+    fn gather(&self, tile: &AttentionTile, scratch: &mut Scratch) {
+        let (size, per_kv) = (self.shape.layout.key_size, self.shape.heads_per_kv);
+        let mut to = 0;
+        for row in tile.rows() {
+            for query in tile.queries.clone() {
+                let at = ((row * self.shape.kv_heads + tile.head) * per_kv + query) * size;
+                let scaled =
+                    self.queries[at..at + size].iter().map(|value| value * self.shape.scale);
+                scratch.query.clear();
+                scratch.query.extend(scaled);
+                quantise(self.level, &scratch.query, scratch.queries.row_mut(to));
+                to += 1;
+            }
+        }
+    }
+
+    /// Visits what some of the tile's spans see, in ascending position: shared segments for all their queries, then
+    /// each member's own.
+    unsafe fn each_part(
+        &self,
+        tile: &AttentionTile,
+        spans: Range<usize>,
+        tokens: usize,
+        mut visit: impl FnMut(Part<'_>),
+    ) {
+        let cluster = &self.clusters[tile.cluster];
+        let layout = self.shape.layout;
+        let mut each = |segments: &[Segment], queries: Range<usize>, position: &mut usize| {
+            for segment in segments {
+                let count = segment.tokens.min(tokens.saturating_sub(*position));
+                if count > 0 {
+                    let page = &self.pages[segment.page as usize];
+                    // SAFETY: nobody writes pages now, by the promise of `run`.
+                    unsafe {
+                        visit(Part {
+                            keys: page.read(layout.keys(self.layer, tile.head)),
+                            values: page.read(layout.values(self.layer, tile.head)),
+                            value_scales: page.read(layout.value_scales(self.layer, tile.head)),
+                            queries: queries.clone(),
+                            position: *position,
+                            tokens: count,
+                        });
+                    }
+                }
+                *position += segment.tokens;
+            }
+        };
+        let queries = |rows: &Range<usize>| rows.len() * tile.queries.len();
+        let first: usize = tile.spans[..spans.start].iter().map(|(rows, _)| queries(rows)).sum();
+        let count: usize = tile.spans[spans.clone()].iter().map(|(rows, _)| queries(rows)).sum();
+        let mut position = 0;
+        each(&cluster.shared, first..first + count, &mut position);
+        let mut first = first;
+        for (rows, member) in &tile.spans[spans] {
+            let own = first..first + queries(rows);
+            first = own.end;
+            each(&cluster.members[*member].own, own, &mut position.clone());
+        }
+    }
+
+    fn score(&self, part: &Part<'_>, scratch: &mut Scratch, stride: usize) {
+        let mut out: Tile = [[0.0; PANEL]; TILE_ROWS];
+        let panels = part.keys.chunks_exact(self.shape.layout.panel_bytes());
+        for (index, panel) in panels.take(part.tokens.div_ceil(PANEL)).enumerate() {
+            let mut first = part.queries.start;
+            while first < part.queries.end {
+                let rows = TILE_ROWS.min(part.queries.end - first);
+                let view = scratch.queries.view().rows(first, rows);
+                tile(self.level, PageLayout::KEYS, panel, view, &mut out, &[]);
+                for (row, scores) in out.iter().enumerate().take(rows) {
+                    let at = (first + row) * stride + part.position + index * PANEL;
+                    scratch.scores[at..at + PANEL].copy_from_slice(scores);
+                }
+                first += rows;
+            }
+        }
+    }
+
+    /// Turns all scores to weights.
+    unsafe fn weigh(
+        &self,
+        tile: &AttentionTile,
+        tokens: usize,
+        scratch: &mut Scratch,
+        stride: usize,
+    ) {
+        let mut query = 0;
+        for (span, (rows, _)) in tile.spans.iter().enumerate() {
+            // SAFETY: the caller's promise about pages.
+            unsafe {
+                self.each_part(tile, span..span + 1, tokens, |part| {
+                    let scales = part.value_scales.chunks_exact(4).take(part.tokens);
+                    let to = scratch.value_scales[part.position..].iter_mut();
+                    for (to, scale) in to.zip(scales) {
+                        *to = f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]);
+                    }
+                });
+            }
+            for row in rows.clone() {
+                let seen = self.positions[row] + 1;
+                let padded = seen.next_multiple_of(LANES);
+                for _ in tile.queries.clone() {
+                    let all = query * stride..(query + 1) * stride;
+                    let scores = &mut scratch.scores[all.clone()];
+                    scores[seen..padded].fill(f32::NEG_INFINITY);
+                    let [high, low] =
+                        scratch.planes.each_mut().map(|plane| &mut plane[all.clone()]);
+                    high[padded..].fill(0);
+                    low[padded..].fill(0);
+                    scratch.factors[query] = weigh(
+                        self.level,
+                        Weighing {
+                            scores: &mut scores[..padded],
+                            value_scales: &scratch.value_scales[..padded],
+                            high: &mut high[..padded],
+                            low: &mut low[..padded],
+                        },
+                    );
+                    query += 1;
+                }
+            }
+        }
+    }
+
+    fn add_values(&self, part: &Part<'_>, scratch: &mut Scratch, stride: usize) {
+        let size = self.shape.layout.value_size;
+        let from = part.queries.start * stride + part.position;
+        let [high, low] = scratch.planes.each_ref().map(|plane| &plane[from..]);
+        add_weighted(
+            self.level,
+            WeightedValues {
+                values: part.values,
+                size,
+                tokens: part.tokens,
+                weights: [high, low],
+                stride,
+                rows: part.queries.len(),
+                sums: &mut scratch.sums[part.queries.start * 2 * size..],
+            },
+        );
+    }
+
+    /// Writes the results, and quantises them.
+    unsafe fn write(&self, tile: &AttentionTile, scratch: &Scratch) {
+        let (size, per_kv) = (self.shape.layout.value_size, self.shape.heads_per_kv);
+        let mut sums = scratch.sums.chunks_exact(2 * size).zip(&scratch.factors);
+        for row in tile.rows() {
+            let first = tile.head * per_kv + tile.queries.start;
+            let width = self.shape.kv_heads * per_kv * size;
+            let at = row * width + first * size;
+            let count = tile.queries.len() * size;
+            // SAFETY: this row and these heads belong to this tile alone.
+            let (out, codes) = unsafe {
+                (self.out.part(at..at + count), self.out_codes.part(row, first * size, count))
+            };
+            for (out, (sums, factor)) in out.chunks_exact_mut(size).zip(&mut sums) {
+                finish(self.level, sums, *factor, out);
+            }
+            quantise(self.level, out, codes);
+        }
+    }
+}
+
+// === impl Scratch ===
+
+impl Scratch {
+    fn make_room(&mut self, queries: usize, stride: usize, layout: PageLayout) {
+        self.queries.resize(queries, layout.key_size);
+        if self.scores.len() < queries * stride {
+            self.scores.resize(queries * stride, 0.0);
+        }
+        for plane in &mut self.planes {
+            if plane.len() < queries * stride + QUAD {
+                plane.resize(queries * stride + QUAD, 0);
+            }
+        }
+        if self.value_scales.len() < stride {
+            self.value_scales.resize(stride, 0.0);
+        }
+        self.factors.resize(queries, 0.0);
+        self.sums.resize(queries * 2 * layout.value_size, 0);
+    }
+}
