@@ -31,10 +31,11 @@ use crate::kernels::peak::{Floats, Integers, Operand, read_all};
 use crate::machine;
 use crate::model::Shape;
 
-/// Time for each window of arithmetic; the best of [`WINDOWS`] counts.
-const WINDOW: Duration = Duration::from_millis(60);
+/// Time for each window of arithmetic; the best of [`WINDOWS`] counts. Short, so that on a machine with other work one
+/// of them is likely to be undisturbed.
+const WINDOW: Duration = Duration::from_millis(15);
 /// Windows of arithmetic, and passes over memory.
-const WINDOWS: usize = 4;
+const WINDOWS: usize = 16;
 /// Passes between two looks at the clock: some ten microseconds.
 const PASSES: u64 = 16;
 /// Times that the last cache level fits into the memory that is read.

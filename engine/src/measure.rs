@@ -16,6 +16,10 @@ use crate::request::{Group, NoWatch, SampleSpec, Sampling};
 
 /// Repeated until a prompt is long enough.
 const SENTENCE: &str = "The committee read every answer twice before it wrote down a score. ";
+/// Asks for more than any measurement generates, so that few samples end before their limit.
+const REQUEST: &str = "Write a long novel about this, with many chapters, and never stop.";
+/// Tokens of a prompt's end that are kept: the request, and what the chat template puts after it.
+const END_TOKENS: usize = 32;
 
 /// Samples of one prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,17 +86,23 @@ pub enum MeasureError {
     },
 }
 
-/// A prompt of exactly so many tokens. Prompts of different numbers differ from their first sentence on.
+/// A prompt of exactly so many tokens: the middle of a longer one is left out. Prompts of different numbers differ from
+/// their first sentence on.
 ///
 /// # Errors
 /// A model whose tokenizer or template refuses plain text.
 pub fn prompt(engine: &Engine, tokens: usize, number: usize) -> Result<Vec<u32>, PromptError> {
     // A word is never more than a few of its letters' worth of tokens: this is always long enough.
-    let text = format!("Question {number}. {}", SENTENCE.repeat(tokens / 8 + 2));
+    let text = format!("Question {number}. {}{REQUEST}", SENTENCE.repeat(tokens / 8 + 2));
     let message = Message { role: Role::User, spans: vec![Span::untrusted(text)] };
-    let mut prompt = engine.encode(&Prompt { messages: vec![message] })?;
-    prompt.truncate(tokens);
-    Ok(prompt)
+    Ok(without_middle(&engine.encode(&Prompt { messages: vec![message] })?, tokens))
+}
+
+/// So many tokens of a longer prompt: its beginning, and at most [`END_TOKENS`] of its end.
+fn without_middle(prompt: &[u32], tokens: usize) -> Vec<u32> {
+    let tokens = tokens.min(prompt.len());
+    let end = END_TOKENS.min(tokens / 2);
+    [&prompt[..tokens - end], &prompt[prompt.len() - end..]].concat()
 }
 
 /// Runs the workloads together, each a group of its own, from a cold prefix cache.
@@ -203,6 +213,17 @@ mod tests {
     fn counters(prefills: u64, computed: u64, cached: u64) -> Counters {
         let (prefill_tokens, cached_tokens) = (computed, cached);
         Counters { prefills, prefill_tokens, cached_tokens, ..Counters::default() }
+    }
+
+    #[test]
+    fn a_prompt_has_the_length_asked_for_and_its_true_end() {
+        let long: Vec<u32> = (0..1_000).collect();
+        for tokens in [1, 2, 63, 64, 999, 1_000, 2_000] {
+            let cut = without_middle(&long, tokens);
+            assert_eq!(cut.len(), tokens.min(1_000), "{tokens}");
+            assert_eq!(cut.first(), Some(&0), "{tokens}");
+            assert!(tokens < 2 || cut.last() == Some(&999), "{tokens}");
+        }
     }
 
     #[test]

@@ -85,6 +85,23 @@ mod tests {
         facts.etcd = Some(Answer::Fails("http://127.0.0.1:1 did not answer".to_owned()));
         facts.debug_build = true;
         let findings = Findings::of(&facts);
-        insta::assert_snapshot!(page(&facts, &findings));
+        insta::assert_snapshot!(page(&facts, &findings), @r"
+        jury            0.1.0, a debug build
+        cpu             A CPU
+        kernels         avx512vnni (of portable, avx2, avx512vnni)
+        threads         8
+        memory          16.0 GB available, 4.0 GB of it for keys and values by default
+        gpu             not compiled in
+        models in       /cache
+        models          a (98 MB)
+        python          Python 3.11.2
+        pip             pip 23.0
+        etcd            fails: http://127.0.0.1:1 did not answer
+        8-bit products  1420 Gop/s on 8 threads (an instruction)
+        float products  321 Gflop/s
+        memory reads    29.0 GB/s
+        warning: a debug build: the engine is optimised in it, but for measurements use `cargo build --release`
+        broken: etcd: http://127.0.0.1:1 did not answer
+        ");
     }
 }

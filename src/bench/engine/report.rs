@@ -15,8 +15,7 @@ use crate::status::columns;
 
 /// Below this part of the tokens asked for, a row says how many there were.
 const COMPLETE: f64 = 0.995;
-const HEADINGS: [&str; 7] =
-    ["MODEL", "PROMPT", "WHAT", "OURS tok/s", "LLAMA.CPP tok/s", "RATIO", "OF LIMIT"];
+const HEADINGS: [&str; 7] = ["MODEL", "PROMPT", "WHAT", "OURS", "LLAMA.CPP", "RATIO", "OF LIMIT"];
 
 /// A whole run.
 #[derive(Debug, Serialize)]
@@ -144,7 +143,10 @@ impl Report {
             || "no peer".to_owned(),
             |peer| format!("llama.cpp {} at its best setting for each row", peer.version),
         );
-        let rounds = self.rounds;
+        let rounds = match self.rounds {
+            1 => "one round".to_owned(),
+            rounds => format!("{rounds} alternating rounds"),
+        };
         vec![
             format!("{}, jury {}, {} kernels; {peer}", self.date, self.version, self.host.kernels),
             format!(
@@ -153,7 +155,7 @@ impl Report {
                 self.host.cpu
             ),
             format!(
-                "medians of {rounds} alternating rounds (least to greatest); the prompt is prefilled once"
+                "tokens a second, medians of {rounds} (least to greatest); each prompt was prefilled once"
             ),
         ]
     }
@@ -161,7 +163,8 @@ impl Report {
 
 fn shown(spread: &Spread) -> String {
     let Spread { median, min, max, .. } = spread;
-    format!("{median:.0} ({min:.0} to {max:.0})")
+    let decimals = if *median < 10.0 { 1 } else { 0 };
+    format!("{median:.decimals$} ({min:.decimals$} to {max:.decimals$})")
 }
 
 #[cfg(test)]
@@ -183,7 +186,7 @@ mod tests {
             float_seconds: 0.001,
         };
         let model = BenchModel { name: "m".to_owned(), path: "m.gguf".into() };
-        let alone = Series { theirs: Vec::new(), setting: None, ..series.clone() };
+        let alone = Series { ours: series.ours.clone(), ..Series::default() };
         let rows = [
             Row::new(&model, 512, None, &alone, bound),
             Row::new(&model, 512, Some((8, 64)), &series, bound),
@@ -214,7 +217,14 @@ mod tests {
 
     #[test]
     fn the_table_reads_like_this() {
-        insta::assert_snapshot!(report().table());
+        insta::assert_snapshot!(report().table(), @r"
+        2030-01-01T00:00:00Z, jury 0.1.0, avx2 kernels; no peer
+        A CPU, 2 threads: 1420 Gop/s in 8 bits (an instruction), 321 Gflop/s, 29.0 GB/s
+        tokens a second, medians of 3 alternating rounds (least to greatest); each prompt was prefilled once
+        MODEL  PROMPT  WHAT                              OURS              LLAMA.CPP                 RATIO  OF LIMIT
+        m      512     prefill                           750 (700 to 800)  -                         -      58 % of 1300
+        m      512     k 8, 64 generated (90 % of them)  750 (700 to 800)  200 (175 to 200) -fa off  4.00x  58 % of 1300
+        ");
     }
 
     #[test]
