@@ -1,8 +1,8 @@
 //! Times an engine on groups of samples, and proves by its counters what was computed.
 //!
 //! The engine must be idle, and is left idle. Nothing is taken from the prefix cache of earlier measurements: it is
-//! flushed first. A measurement whose counters do not show that each group's prompt was prefilled exactly once is an
-//! error, not a number.
+//! flushed first. A measurement whose counters do not show that each group's prompt was prefilled exactly once, and that
+//! the samples of a single group decoded together, is an error, not a number.
 
 use std::time::Instant;
 
@@ -83,6 +83,16 @@ pub enum MeasureError {
         groups: u64,
         /// Their prompt tokens.
         asked: u64,
+    },
+    /// Some samples of a single group waited for a lane or for memory.
+    #[error(
+        "{steps} steps decoded samples of {generated} tokens: some waited for a lane or for memory"
+    )]
+    NotTogether {
+        /// Steps in which at least one sample decoded.
+        steps: u64,
+        /// Tokens that a sample generates.
+        generated: usize,
     },
 }
 
@@ -180,6 +190,12 @@ fn check(before: &Counters, after: &Counters, workloads: &[Workload]) -> Result<
     if prefills != groups || computed + cached != asked || alone_but_cached {
         return Err(MeasureError::NotOnce { prefills, computed, cached, groups, asked });
     }
+    if let [Workload { generated, .. }] = *workloads {
+        let steps = after.decode_steps - before.decode_steps;
+        if steps > generated as u64 {
+            return Err(MeasureError::NotTogether { steps, generated });
+        }
+    }
     Ok(())
 }
 
@@ -239,6 +255,15 @@ mod tests {
             let refused = check(&before, &after, &[workload(100)]);
             assert!(matches!(refused, Err(MeasureError::NotOnce { .. })), "{after:?}");
         }
+    }
+
+    #[test]
+    fn samples_that_had_to_wait_are_no_measurement() {
+        let before = counters(0, 0, 0);
+        let after = |decode_steps| Counters { decode_steps, ..counters(1, 100, 0) };
+        assert!(check(&before, &after(3), &[workload(100)]).is_ok());
+        let refused = check(&before, &after(6), &[workload(100)]);
+        assert!(matches!(refused, Err(MeasureError::NotTogether { steps: 6, generated: 4 })));
     }
 
     #[test]

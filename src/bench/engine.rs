@@ -29,8 +29,8 @@ use crate::meter::Meter;
 use crate::parts::load_failed;
 use crate::score::print;
 
-/// Tokens beyond prompt and samples that keys and values get room for, a sample: pages that are not full.
-const SLACK_TOKENS: usize = 64;
+/// Room for keys and values beyond those of a prompt or a sample, in tokens: more than a page that is not full.
+const SLACK_TOKENS: usize = 128;
 
 pub fn run(args: BenchEngineArgs) -> Result<Exit, Failed> {
     let plan = Plan::try_from(args).or_exit(Exit::Usage)?;

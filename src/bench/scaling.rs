@@ -23,8 +23,8 @@ use crate::status::columns;
 
 /// Lanes of the engine: as many samples as decode at once, over all requests.
 const LANES: usize = 64;
-/// Room that a sample's last page may leave unused, in tokens.
-const SLACK_TOKENS: usize = 64;
+/// Room for keys and values beyond those of a prompt or a sample, in tokens: more than a page that is not full.
+const SLACK_TOKENS: usize = 128;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,8 @@ fn measure(
 ) -> Result<Vec<Curve>, Failed> {
     let plan = plan(quick);
     let tokens = |point: &Point| {
-        point.requests * (point.prompt + point.samples * (point.generated + SLACK_TOKENS))
+        let of_samples = point.samples * (point.generated + SLACK_TOKENS);
+        point.requests * (point.prompt + SLACK_TOKENS + of_samples)
     };
     let most = plan.iter().flat_map(|(_, points)| points).map(tokens).max().unwrap_or(0);
     let cost = ModelCost::of_file(&model.path).map_err(load_failed)?;

@@ -130,7 +130,8 @@ pub mod tests {
 
     #[test]
     fn whatever_bites_is_said_once() {
-        let changes: [(&str, fn(&mut Facts)); 6] = [
+        type Change = fn(&mut Facts);
+        let changes: [(&str, Change); 6] = [
             ("one thread", |facts| facts.host.threads = 1),
             ("portable", |facts| facts.host.kernels = "portable".to_owned()),
             ("1.0 GB", |facts| facts.host.available_memory_bytes = 1_000_000_000),
