@@ -13,12 +13,14 @@ TEST_MODEL = smollm2-135m
 # One more of each family that the engine knows, too large to fetch for every test.
 REFERENCE_MODELS = qwen2.5-coder-0.5b
 FUZZ_SECONDS ?= 600
+# A release build lies where cargo puts it.
+RELEASE = $${CARGO_TARGET_DIR:-target}/release/jury
 
 .DEFAULT_GOAL := help
-.PHONY: help requirements setup build demo test test-models lint fmt doc fuzz bench proto
+.PHONY: help requirements setup build demo test test-models lint fmt doc fuzz bench bench-engine proto
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 requirements: # Rust, a C compiler, Python 3 with pip
 	@scripts/requirements
@@ -58,8 +60,12 @@ fuzz: requirements ## Fuzz parser and guide, FUZZ_SECONDS each
 			-max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
-bench: build ## Measure prefill and decode at k = 1, 8, 32
-	$(CARGO) bench -p jury-engine
+bench: bench-engine ## Same as bench-engine
+
+bench-engine: requirements ## Measure the engine against llama.cpp (BENCH= more options, as --quick)
+	$(CARGO) build --release --bin jury
+	$(RELEASE) models fetch $(TEST_MODEL)
+	peer="$$(scripts/llama-cpp)" && $(RELEASE) bench engine --peer "$$peer/llama-batched-bench" $(BENCH)
 
 proto: requirements ## Generate the code of the contracts anew, and lint them where npx is there
 	JURY_UPDATE_PROTO=1 $(CARGO) test -p jury-proto --test generated

@@ -1,6 +1,8 @@
 //! The command line. Every option, its environment variable and its help; what they mean together
 //! is decided where they become a config (`TryFrom`), and nowhere else.
 
+mod bench;
+mod doctor;
 mod models;
 mod score;
 mod serve;
@@ -8,6 +10,8 @@ mod serve;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub use self::bench::{BenchArgs, BenchCommand, BenchEngineArgs, BenchScalingArgs, MeasuringArgs};
+pub use self::doctor::DoctorArgs;
 pub use self::models::{ModelsArgs, ModelsCommand};
 pub use self::score::ScoreArgs;
 pub use self::serve::{
@@ -66,6 +70,10 @@ pub enum Command {
     Models(ModelsArgs),
     /// Show a coordinator's fleet and load
     Status(StatusArgs),
+    /// Tell what this machine offers, and what would bite
+    Doctor(DoctorArgs),
+    /// Measure the engine, against its limits and its peer
+    Bench(BenchArgs),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
 }

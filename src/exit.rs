@@ -39,7 +39,7 @@ Exit codes:
   64   the command line or the request is malformed; the message names the field and the limit
   65   bad data: lines of a batch that are no items (the others ran), or a model file that is none
   66   a file to read is not there
-  69   unavailable: no worker, nobody at the endpoint, or an address in use
+  69   unavailable: no worker, nobody at the endpoint, an address in use, or what doctor calls broken
   70   internal error, please report it
   74   the output cannot be written
   75   overloaded, or the budget was too short: try again

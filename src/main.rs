@@ -5,11 +5,14 @@
 //! score    one item or a batch, for a person or a machine
 //! up, coordinator, worker     what serves          parts   a model, an embedded cluster
 //! models, status, completions                      meter   progress on stderr
+//! doctor   what this machine offers                bench   how fast the engine is on it
 //! ```
 
 mod args;
+mod bench;
 mod completions;
 mod coordinator;
+mod doctor;
 mod exit;
 mod meter;
 mod models;
@@ -61,6 +64,8 @@ fn run(args: Args) -> Result<Exit, Failed> {
             Command::Worker(args) => worker::run(args).await,
             Command::Models(args) => models::run(args),
             Command::Status(args) => status::run(args).await,
+            Command::Doctor(args) => doctor::run(args).await,
+            Command::Bench(args) => bench::run(args),
             Command::Completions(args) => completions::run(&args),
         }
     });

@@ -66,6 +66,22 @@ impl Meter {
         self.bar.set_length(total);
     }
 
+    /// A known number of measurements.
+    pub fn runs(&self, total: u64) {
+        self.bar.set_style(style("{bar:30} {pos} of {len} runs, {elapsed}, {eta} left: {msg}"));
+        self.bar.set_length(total);
+    }
+
+    /// The measurement that starts now.
+    pub fn run(&self, message: &str) {
+        self.say(message);
+    }
+
+    /// One measurement is over.
+    pub fn run_done(&self) {
+        self.bar.inc(1);
+    }
+
     /// One more item.
     pub fn item_done(&self) {
         self.bar.inc(1);

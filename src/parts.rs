@@ -60,6 +60,12 @@ pub fn store(cache: &CacheArgs) -> Result<ModelStore, Refused> {
     cache_folder(cache).map(ModelStore::new)
 }
 
+/// The folder of model files: the one named, else the user's own.
+pub fn cache_folder(cache: &CacheArgs) -> Result<PathBuf, Refused> {
+    let folder = cache.model_cache.clone().or_else(ModelStore::default_directory);
+    folder.ok_or_else(|| Refused::new("--model-cache", "this user has no home; name a folder"))
+}
+
 /// Gives a model's error its exit code.
 pub fn model_failed(error: ModelError) -> Failed {
     let exit = match &error {
@@ -180,11 +186,4 @@ impl Embedded {
     pub fn watch_progress(&self) -> broadcast::Receiver<Progress> {
         self.coordinator.watch_progress()
     }
-}
-
-// === private ===
-
-fn cache_folder(cache: &CacheArgs) -> Result<PathBuf, Refused> {
-    let folder = cache.model_cache.clone().or_else(ModelStore::default_directory);
-    folder.ok_or_else(|| Refused::new("--model-cache", "this user has no home; name a folder"))
 }

@@ -9,6 +9,7 @@
 //! packed.rs         weights as panels of 32 outputs
 //! team.rs           threads that share one job
 //! disjoint.rs       slices that threads write in disjoint parts
+//! peak.rs           loops that show what the CPU can do at most
 //! ```
 //!
 //! Every float result has one order of operations, written down in the portable functions and followed by all
@@ -20,6 +21,7 @@ pub(crate) mod codes;
 pub(crate) mod disjoint;
 pub(crate) mod floats;
 pub(crate) mod packed;
+pub(crate) mod peak;
 pub(crate) mod probabilities;
 pub(crate) mod rows;
 pub(crate) mod team;

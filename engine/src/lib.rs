@@ -5,6 +5,8 @@
 //! Engine::encode      Prompt (trusted and untrusted spans) -> tokens
 //! Engine::submit      Group (tokens, k samples) -> queue
 //! Engine::step        plan -> one forward pass of prompt chunks and decoding lanes -> sampling -> events
+//!
+//! measure             times groups on an engine    limits   what the machine could do at most    Host   its facts
 //! ```
 //!
 //! An [`Engine`] belongs to one thread and is driven by calling [`Engine::step`] until it is idle; its own
@@ -20,10 +22,13 @@ mod engine;
 mod error;
 mod event;
 mod gguf;
+mod host;
 mod info;
 mod kernels;
 mod lane;
+pub mod limits;
 mod machine;
+pub mod measure;
 mod model;
 mod prefix;
 mod prompt;
@@ -36,6 +41,7 @@ pub use config::{DeviceKind, EngineConfig};
 pub use engine::{Engine, inspect};
 pub use error::{LoadError, PromptError, SampleError, SubmitError};
 pub use event::{Counters, Event, Finish, ReadoutOutput, SampleOutput};
+pub use host::Host;
 pub use info::ModelInfo;
 pub use prompt::{Message, Prompt, Role, Span, Trust};
 pub use request::{

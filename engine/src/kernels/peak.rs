@@ -1,0 +1,321 @@
+//! Loops that do nothing but one kind of work, to find out how much of it this CPU can do.
+//!
+//! The instruction is chosen by what the CPU has, as the kernels choose theirs: `vpdpbusd` on 64 or 32 bytes,
+//! `vpmaddubsw` with `vpmaddwd`, or plain Rust that the compiler vectorises for the target's baseline. As in a kernel,
+//! one operand comes from the first cache level and the other from registers, and enough sums run side by side to hide
+//! each other's latency. Not promised: that no code could be faster, where the instruction is plain Rust.
+
+#![allow(unsafe_code)] // Intrinsics whose features were detected.
+
+use std::hint::black_box;
+
+use super::{Level, at_level};
+
+/// Bytes of the operand in memory: well inside the first cache level.
+const OPERAND_BYTES: usize = 4096;
+
+/// The fastest way to 8-bit products on this CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Integers {
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+/// The fastest way to fused multiply-adds of 32-bit floats on this CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Floats {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Fma,
+    Portable,
+}
+
+/// What the loops multiply.
+#[derive(Debug, Clone)]
+#[repr(align(64))]
+pub(crate) struct Operand([u8; OPERAND_BYTES]);
+
+// === impl Integers ===
+
+impl Integers {
+    pub(crate) fn detect() -> Integers {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
+                return Integers::Avx512Vnni;
+            }
+            if is_x86_feature_detected!("avxvnni") && is_x86_feature_detected!("avx2") {
+                return Integers::AvxVnni;
+            }
+            if is_x86_feature_detected!("avx2") {
+                return Integers::Avx2;
+            }
+        }
+        Integers::Portable
+    }
+
+    /// Name of the instruction, for people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Integers::Avx512Vnni => "vpdpbusd on 64 bytes",
+            #[cfg(target_arch = "x86_64")]
+            Integers::AvxVnni => "vpdpbusd on 32 bytes",
+            #[cfg(target_arch = "x86_64")]
+            Integers::Avx2 => "vpmaddubsw on 32 bytes",
+            Integers::Portable => "portable",
+        }
+    }
+
+    /// Multiplies and adds; gives the number of operations done (a product and its addition are two).
+    pub(crate) fn work(self, operand: &Operand, passes: u64) -> u64 {
+        match self {
+            // SAFETY: the features were detected.
+            #[cfg(target_arch = "x86_64")]
+            Integers::Avx512Vnni => unsafe { x86::dot_512(operand, passes) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Integers::AvxVnni => unsafe { x86::dot_256(operand, passes) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Integers::Avx2 => unsafe { x86::maddubs_256(operand, passes) },
+            Integers::Portable => portable_integers(operand, passes),
+        }
+    }
+}
+
+// === impl Floats ===
+
+impl Floats {
+    pub(crate) fn detect() -> Floats {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                return Floats::Avx512;
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                return Floats::Fma;
+            }
+        }
+        Floats::Portable
+    }
+
+    /// Multiplies and adds; gives the number of operations done (a product and its addition are two).
+    pub(crate) fn work(self, operand: &Operand, passes: u64) -> u64 {
+        match self {
+            // SAFETY: the features were detected.
+            #[cfg(target_arch = "x86_64")]
+            Floats::Avx512 => unsafe { x86::fma_512(operand, passes) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Floats::Fma => unsafe { x86::fma_256(operand, passes) },
+            Floats::Portable => portable_floats(operand, passes),
+        }
+    }
+}
+
+// === impl Operand ===
+
+impl Operand {
+    /// Bytes that are sound codes, and whose groups of four are sound, tiny floats.
+    pub(crate) fn new() -> Operand {
+        Operand(black_box([1; OPERAND_BYTES]))
+    }
+}
+
+/// Adds up all words: the fastest way to read memory once.
+pub(crate) fn read_all(level: Level, words: &[u64], sum: &mut u64) {
+    at_level!(level, read_all_body, (words: &[u64], sum: &mut u64));
+}
+
+#[inline(always)]
+fn read_all_body(words: &[u64], sum: &mut u64) {
+    let mut sums = [0_u64; 64];
+    let blocks = words.chunks_exact(64);
+    let rest = blocks.remainder();
+    for block in blocks {
+        for (sum, word) in sums.iter_mut().zip(block) {
+            *sum = sum.wrapping_add(*word);
+        }
+    }
+    *sum = sums.iter().chain(rest).fold(0, |sum, word| sum.wrapping_add(*word));
+}
+
+fn portable_integers(operand: &Operand, passes: u64) -> u64 {
+    let with: [i8; 16] = black_box([3; 16]);
+    let mut sums = [0_i32; 16];
+    for _ in 0..passes {
+        for codes in operand.0.as_chunks::<16>().0 {
+            for lane in 0..16 {
+                sums[lane] += i32::from(codes[lane]) * i32::from(with[lane]);
+            }
+        }
+        // Far from an overflow of the sums, and never the same loop twice.
+        sums = black_box([0; 16]);
+    }
+    black_box(sums);
+    passes * OPERAND_BYTES as u64 * 2
+}
+
+fn portable_floats(operand: &Operand, passes: u64) -> u64 {
+    let with: [f32; 16] = black_box([0.5; 16]);
+    let mut sums = [[0.0_f32; 16]; 4];
+    for _ in 0..passes {
+        for block in operand.0.as_chunks::<64>().0 {
+            let floats = block.as_chunks::<4>().0;
+            for sums in &mut sums {
+                for lane in 0..16 {
+                    let float = f32::from_le_bytes(floats[lane]);
+                    // Two instructions: without the target's own, a fused one is a call of hundreds.
+                    sums[lane] += float * with[lane];
+                }
+            }
+        }
+    }
+    black_box(sums);
+    passes * (OPERAND_BYTES / 4) as u64 * 4 * 2
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{
+        __m256i, __m512i, _mm256_add_epi32, _mm256_castsi256_ps, _mm256_dpbusd_avx_epi32,
+        _mm256_fmadd_ps, _mm256_load_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
+        _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_ps, _mm256_setzero_ps,
+        _mm256_setzero_si256, _mm512_castsi512_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
+        _mm512_load_si512, _mm512_set1_epi8, _mm512_set1_ps, _mm512_setzero_ps,
+        _mm512_setzero_si512,
+    };
+    use std::hint::black_box;
+
+    use super::{OPERAND_BYTES, Operand};
+
+    /// Products of one loaded register: enough to hide a latency of five at two a cycle.
+    const SUMS: usize = 12;
+    /// Registers of the other factor.
+    const FACTORS: usize = 3;
+
+    /// The registers of an operand, in order.
+    macro_rules! registers {
+        ($operand:expr, $kind:ty, $load:ident) => {
+            // SAFETY: every chunk is a register's bytes, and the operand is aligned to 64 bytes.
+            $operand
+                .0
+                .chunks_exact(size_of::<$kind>())
+                .map(|chunk| unsafe { $load(chunk.as_ptr().cast::<$kind>()) })
+        };
+    }
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub(super) fn dot_512(operand: &Operand, passes: u64) -> u64 {
+        let factors = [1, 2, 3].map(|value| _mm512_set1_epi8(black_box(value)));
+        let mut sums = [_mm512_setzero_si512(); SUMS];
+        for _ in 0..passes {
+            for codes in registers!(operand, __m512i, _mm512_load_si512) {
+                for (index, sum) in sums.iter_mut().enumerate() {
+                    *sum = _mm512_dpbusd_epi32(*sum, codes, factors[index % FACTORS]);
+                }
+            }
+        }
+        black_box(sums);
+        passes * (OPERAND_BYTES * SUMS * 2) as u64
+    }
+
+    #[target_feature(enable = "avx2,avxvnni")]
+    pub(super) fn dot_256(operand: &Operand, passes: u64) -> u64 {
+        let factors = [1, 2, 3].map(|value| _mm256_set1_epi8(black_box(value)));
+        let mut sums = [_mm256_setzero_si256(); SUMS];
+        for _ in 0..passes {
+            for codes in registers!(operand, __m256i, _mm256_load_si256) {
+                for (index, sum) in sums.iter_mut().enumerate() {
+                    *sum = _mm256_dpbusd_avx_epi32(*sum, codes, factors[index % FACTORS]);
+                }
+            }
+        }
+        black_box(sums);
+        passes * (OPERAND_BYTES * SUMS * 2) as u64
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn maddubs_256(operand: &Operand, passes: u64) -> u64 {
+        let factors = [1, 2, 3].map(|value| _mm256_set1_epi8(black_box(value)));
+        let ones = _mm256_set1_epi16(black_box(1));
+        let mut sums = [_mm256_setzero_si256(); FACTORS * 2];
+        for _ in 0..passes {
+            for codes in registers!(operand, __m256i, _mm256_load_si256) {
+                for (index, sum) in sums.iter_mut().take(FACTORS).enumerate() {
+                    let pairs = _mm256_maddubs_epi16(codes, factors[index]);
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+                }
+            }
+        }
+        black_box(sums);
+        passes * (OPERAND_BYTES * FACTORS * 2) as u64
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn fma_512(operand: &Operand, passes: u64) -> u64 {
+        let factors = [0.1, 0.2, 0.3].map(|value| _mm512_set1_ps(black_box(value)));
+        let mut sums = [_mm512_setzero_ps(); SUMS];
+        for _ in 0..passes {
+            for floats in registers!(operand, __m512i, _mm512_load_si512) {
+                let floats = _mm512_castsi512_ps(floats);
+                for (index, sum) in sums.iter_mut().enumerate() {
+                    *sum = _mm512_fmadd_ps(floats, factors[index % FACTORS], *sum);
+                }
+            }
+        }
+        black_box(sums);
+        passes * (OPERAND_BYTES / 4 * SUMS * 2) as u64
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn fma_256(operand: &Operand, passes: u64) -> u64 {
+        let factors = [0.1, 0.2, 0.3].map(|value| _mm256_set1_ps(black_box(value)));
+        let mut sums = [_mm256_setzero_ps(); SUMS];
+        for _ in 0..passes {
+            for floats in registers!(operand, __m256i, _mm256_load_si256) {
+                let floats = _mm256_castsi256_ps(floats);
+                for (index, sum) in sums.iter_mut().enumerate() {
+                    *sum = _mm256_fmadd_ps(floats, factors[index % FACTORS], *sum);
+                }
+            }
+        }
+        black_box(sums);
+        passes * (OPERAND_BYTES / 4 * SUMS * 2) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_read() {
+        for length in [0, 1, 63, 64, 65, 1_000] {
+            let words: Vec<u64> = (0..length).collect();
+            for level in Level::available() {
+                let mut sum = 0;
+                read_all(level, &words, &mut sum);
+                assert_eq!(sum, (0..length).sum::<u64>(), "{length} words, {}", level.name());
+            }
+        }
+    }
+
+    #[test]
+    fn work_counts_grow_with_the_passes() {
+        let operand = Operand::new();
+        for passes in [1, 7] {
+            let integers = Integers::detect().work(&operand, passes);
+            assert_eq!(integers, passes * Integers::detect().work(&operand, 1));
+            let floats = Floats::detect().work(&operand, passes);
+            assert_eq!(floats, passes * Floats::detect().work(&operand, 1));
+        }
+    }
+}

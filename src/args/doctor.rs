@@ -1,0 +1,18 @@
+//! `jury doctor`.
+
+use super::{CacheArgs, EtcdArgs};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  jury doctor --json")]
+pub struct DoctorArgs {
+    /// Threads of the self-benchmark [default: what this machine lets us use]
+    #[arg(long, env = "JURY_THREADS", value_name = "N")]
+    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    #[command(flatten)]
+    pub etcd: EtcdArgs,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,154 @@
+//! What `jury bench engine` is to measure.
+
+use std::path::PathBuf;
+
+use crate::args::{BenchEngineArgs, Refused};
+use crate::bench::peer::Setting;
+use crate::bench::threads;
+use crate::parts::cache_folder;
+
+const MODELS: [&str; 4] =
+    ["smollm2-135m-q8_0", "smollm2-135m-q4_0", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"];
+/// For a quick look: the model that the tests need anyway.
+const QUICK_MODELS: [&str; 1] = ["smollm2-135m"];
+const ROUNDS: usize = 4;
+/// Bounds of every number, so that products of them cannot overflow.
+const LARGEST: usize = 1 << 20;
+
+/// What is measured, with what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    pub models: Vec<String>,
+    /// Numbers of samples, ascending.
+    pub k: Vec<usize>,
+    pub prompts: Vec<usize>,
+    pub generated: Vec<usize>,
+    pub rounds: usize,
+    pub threads: usize,
+    /// The peer, if there is to be one, and its program, if that was named.
+    pub peer: Option<Option<PathBuf>>,
+    /// Where models are kept.
+    pub cache: PathBuf,
+    pub markdown: Option<PathBuf>,
+    pub json: bool,
+}
+
+impl TryFrom<BenchEngineArgs> for Plan {
+    type Error = Refused;
+
+    fn try_from(args: BenchEngineArgs) -> Result<Self, Refused> {
+        let quick = args.measuring.quick;
+        let threads = threads(&args.measuring)?;
+        let models = if quick { &QUICK_MODELS[..] } else { &MODELS[..] };
+        let models = match args.models.is_empty() {
+            true => models.iter().copied().map(str::to_owned).collect(),
+            false => args.models,
+        };
+        let rounds = args.rounds.unwrap_or(if quick { 1 } else { ROUNDS });
+        if rounds == 0 || rounds > LARGEST {
+            return Err(Refused::new("--rounds", format!("must be 1 to {LARGEST}, is {rounds}")));
+        }
+        let (k, prompts, generated): (&[_], &[_], &[_]) =
+            if quick { (&[1, 4], &[128], &[8]) } else { (&[1, 8, 32], &[512, 1500], &[64, 250]) };
+        Ok(Self {
+            models,
+            k: numbers("--k", args.k, k, 1)?,
+            prompts: numbers("--prompt", args.prompt, prompts, 1)?,
+            // A sample's first token comes out of the prompt's logits: the second is the first decoded.
+            generated: numbers("--generated", args.generated, generated, 2)?,
+            rounds,
+            threads,
+            peer: (!args.no_peer).then_some(args.peer),
+            cache: cache_folder(&args.measuring.cache)?,
+            markdown: args.markdown,
+            json: args.measuring.json,
+        })
+    }
+}
+
+/// The numbers that were asked for, or those that stand for none; ascending, each once.
+fn numbers(
+    flag: &str,
+    asked: Vec<usize>,
+    default: &[usize],
+    least: usize,
+) -> Result<Vec<usize>, Refused> {
+    let mut numbers = if asked.is_empty() { default.to_vec() } else { asked };
+    numbers.sort_unstable();
+    numbers.dedup();
+    match numbers.iter().find(|number| !(least..=LARGEST).contains(number)) {
+        Some(bad) => Err(Refused::new(flag, format!("must be {least} to {LARGEST}, is {bad}"))),
+        None => Ok(numbers),
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// About how many runs it takes, for a progress bar: the peer may need one setting or two a round.
+    pub fn runs(&self, with_peer: bool) -> u64 {
+        let places = self.models.len() * self.prompts.len() * self.generated.len();
+        let ours = self.k.len() * (self.rounds + 1);
+        let theirs = if with_peer { Setting::ALL.len() * (self.rounds + 1) } else { 0 };
+        (places * (ours + theirs)) as u64
+    }
+
+    pub fn longest_prompt(&self) -> usize {
+        self.prompts.last().copied().unwrap_or(1)
+    }
+
+    pub fn most_samples(&self) -> usize {
+        self.k.last().copied().unwrap_or(1)
+    }
+
+    pub fn most_generated(&self) -> usize {
+        self.generated.last().copied().unwrap_or(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, BenchCommand, Command};
+
+    fn plan(typed: &str) -> Result<Plan, Refused> {
+        let words = format!("jury bench engine --model-cache m {typed}");
+        let args = Args::try_parse_from(words.split_whitespace()).unwrap();
+        match args.command {
+            Command::Bench(args) => match args.command {
+                BenchCommand::Engine(args) => Plan::try_from(args),
+                other => unreachable!("{other:?}"),
+            },
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_wins_over_quick() {
+        let found = plan("--quick --k 16,2,2 --prompt 64").unwrap();
+        assert_eq!((found.k, found.prompts, found.generated), (vec![2, 16], vec![64], vec![8]));
+        assert_eq!((found.rounds, found.models.len()), (1, 1));
+    }
+
+    #[test]
+    fn numbers_that_measure_nothing_are_refused() {
+        for (typed, flag) in [
+            ("--k 0", "--k"),
+            ("--prompt 0", "--prompt"),
+            ("--generated 1", "--generated"),
+            ("--rounds 0", "--rounds"),
+            ("--threads 0", "--threads"),
+        ] {
+            assert_eq!(plan(typed).unwrap_err().flag, flag);
+        }
+    }
+
+    #[test]
+    fn ours_alone_has_no_peer() {
+        assert_eq!(plan("--no-peer").unwrap().peer, None);
+        assert_eq!(plan("").unwrap().peer, Some(None));
+        assert_eq!(plan("--peer a/b").unwrap().peer, Some(Some("a/b".into())));
+    }
+}

@@ -1,0 +1,134 @@
+//! The curves of `jury bench scaling` as an SVG: one panel a curve, both axes logarithmic.
+//!
+//! Text is written as text; whoever shows the picture draws it with a font of its own. No font is needed here.
+
+use anyhow::anyhow;
+use plotters::prelude::*;
+
+use super::scaling::{Curve, Measured};
+
+const SIZE: (u32, u32) = (1_200, 420);
+/// Space around an axis's range, as a factor: points do not sit on the frame.
+const MARGIN: f64 = 1.25;
+const TOTAL: RGBColor = RGBColor(0x1f, 0x4e, 0x79);
+const PREFILL: RGBColor = RGBColor(0xc0, 0x50, 0x20);
+
+/// Draws the curves side by side.
+pub fn plot(model: &str, curves: &[Curve]) -> anyhow::Result<String> {
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        root.fill(&WHITE).map_err(drawing)?;
+        let panels = root.split_evenly((1, curves.len().max(1)));
+        for (panel, curve) in panels.iter().zip(curves) {
+            draw(panel, model, curve)?;
+        }
+        root.present().map_err(drawing)?;
+    }
+    Ok(svg)
+}
+
+type Panel<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+fn draw(panel: &Panel<'_>, model: &str, curve: &Curve) -> anyhow::Result<()> {
+    let values = range(curve.points.iter().map(|point| point.value as f64));
+    let seconds =
+        range(curve.points.iter().flat_map(|point| [point.seconds, point.prefill_seconds]));
+    let title = format!("{model}: time against {}", curve.against);
+    let mut chart = ChartBuilder::on(panel)
+        .caption(title, ("sans-serif", 16))
+        .margin(12)
+        .x_label_area_size(42)
+        .y_label_area_size(56)
+        .build_cartesian_2d(values.log_scale(), seconds.log_scale())
+        .map_err(drawing)?;
+    chart
+        .configure_mesh()
+        .x_desc(format!("{} ({})", curve.against, curve.fixed))
+        .y_desc("seconds")
+        .x_label_formatter(&|value| format!("{value:.0}"))
+        .y_label_formatter(&|value| number(*value))
+        .label_style(("sans-serif", 12))
+        .light_line_style(WHITE)
+        .draw()
+        .map_err(drawing)?;
+    type Seconds = fn(&Measured) -> f64;
+    let lines: [(&str, RGBColor, Seconds); 2] = [
+        ("all", TOTAL, |point| point.seconds),
+        ("prefill", PREFILL, |point| point.prefill_seconds),
+    ];
+    for (name, colour, seconds) in lines {
+        let points = || curve.points.iter().map(|point| (point.value as f64, seconds(point)));
+        chart
+            .draw_series(LineSeries::new(points(), colour.stroke_width(2)))
+            .map_err(drawing)?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+        let dots = points().map(|at| Circle::new(at, 3, colour.filled()));
+        chart.draw_series(dots).map_err(drawing)?;
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .label_font(("sans-serif", 12))
+        .draw()
+        .map_err(drawing)
+}
+
+/// All values and a little more. Never empty, never 0: its scale is logarithmic.
+fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
+    let positive = values.filter(|&value| value > 0.0);
+    let (least, most) = positive
+        .fold((f64::INFINITY, 0.0_f64), |(least, most), value| (least.min(value), most.max(value)));
+    if least > most { 1.0..10.0 } else { least / MARGIN..most * MARGIN }
+}
+
+fn number(value: f64) -> String {
+    if value >= 10.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}
+
+fn drawing(error: impl std::fmt::Display) -> anyhow::Error {
+    anyhow!("the plot cannot be drawn: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn curve(against: &'static str, seconds: &[f64]) -> Curve {
+        let point = |(index, &seconds): (usize, &f64)| Measured {
+            value: 1 << index,
+            seconds,
+            prefill_seconds: seconds / 2.0,
+            prefill_tokens: 1,
+            shared_tokens: 0,
+        };
+        let points = seconds.iter().enumerate().map(point).collect();
+        Curve { against, fixed: "k 8".to_owned(), points }
+    }
+
+    #[test]
+    fn every_curve_has_its_title_axes_and_points() {
+        let curves = [curve("samples", &[0.5, 0.8, 1.5]), curve("requests", &[1.0, 2.1])];
+        let svg = plot("a-model", &curves).unwrap();
+        assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+        for text in ["a-model: time against samples", "samples (k 8)", "seconds", "prefill"] {
+            assert!(svg.contains(text), "{text}");
+        }
+        assert_eq!(svg.matches("<circle").count(), 2 * 5);
+        assert!(svg.matches("<polyline").count() >= 4);
+    }
+
+    #[test]
+    fn nothing_measured_is_drawn_as_an_empty_panel() {
+        assert!(plot("m", &[curve("samples", &[])]).is_ok());
+        assert!(plot("m", &[]).is_ok());
+    }
+
+    #[test]
+    fn a_logarithmic_range_is_never_empty_and_never_zero() {
+        assert_eq!(range([].into_iter()), 1.0..10.0);
+        let one = range([0.0, 4.0].into_iter());
+        assert!(one.start > 0.0 && one.contains(&4.0));
+    }
+}

@@ -1,0 +1,77 @@
+//! What several measurements of one thing say together.
+
+use serde::Serialize;
+
+/// Values of one thing, one a round.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Spread {
+    /// Half of the values are not greater.
+    pub median: f64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+    /// All of them, in the order of the rounds.
+    pub values: Vec<f64>,
+}
+
+/// The middle value, or the mean of the two in the middle; `None` of nothing.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 {
+        return Some(sorted[middle]);
+    }
+    let lower = sorted.get(middle.checked_sub(1)?)?;
+    Some((lower + sorted[middle]) / 2.0)
+}
+
+/// The median of the ratios, round by round. A machine that drifts does so for both sides of a round, so this moves
+/// less than the ratio of the medians. `None` unless both have the same rounds.
+pub fn paired_ratio(ours: &[f64], theirs: &[f64]) -> Option<f64> {
+    if ours.len() != theirs.len() {
+        return None;
+    }
+    let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
+    median(&ratios)
+}
+
+// === impl Spread ===
+
+impl Spread {
+    /// `None` of nothing.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let median = median(values)?;
+        let min = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        Some(Self { median, min, max, values: values.to_vec() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_is_in_the_middle_whatever_the_order() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0]), Some(3.0));
+        assert_eq!(median(&[9.0, 1.0, 5.0]), Some(5.0));
+        assert_eq!(median(&[9.0, 1.0, 5.0, 3.0]), Some(4.0));
+    }
+
+    #[test]
+    fn a_spread_keeps_its_outliers_out_of_the_median_only() {
+        let spread = Spread::of(&[10.0, 11.0, 900.0]).unwrap();
+        assert_eq!((spread.median, spread.min, spread.max), (11.0, 10.0, 900.0));
+        assert_eq!(spread.values, [10.0, 11.0, 900.0]);
+        assert_eq!(Spread::of(&[]), None);
+    }
+
+    #[test]
+    fn a_machine_that_slows_down_for_both_changes_no_ratio() {
+        assert_eq!(paired_ratio(&[40.0, 20.0, 10.0], &[10.0, 5.0, 2.5]), Some(4.0));
+        assert_eq!(paired_ratio(&[40.0], &[]), None);
+    }
+}

@@ -1,0 +1,49 @@
+//! `jury doctor`: what this machine offers, and what would bite.
+//!
+//! ```text
+//! facts     looked up: CPU, memory, models, Python, etcd, limits
+//! findings  facts -> warnings and what is broken. Pure
+//! page      facts and findings, for a person
+//! ```
+//!
+//! A warning is something that works, but badly; broken is what was configured and cannot work. Only that changes the
+//! exit code.
+
+mod facts;
+mod findings;
+mod page;
+
+use serde::Serialize;
+
+use self::facts::Facts;
+use self::findings::Findings;
+use crate::args::DoctorArgs;
+use crate::exit::{Exit, Failed, OrExit};
+use crate::meter::Meter;
+use crate::score::print;
+
+/// What is printed as JSON.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    facts: &'a Facts,
+    #[serde(flatten)]
+    findings: &'a Findings,
+}
+
+pub async fn run(args: DoctorArgs) -> Result<Exit, Failed> {
+    let meter = Meter::new(args.json);
+    let facts = Facts::gather(&args, &meter).await;
+    meter.clear();
+    let facts = facts?;
+    let findings = Findings::of(&facts);
+    let text = if args.json {
+        let report = Report { facts: &facts, findings: &findings };
+        let json = serde_json::to_string(&report).or_exit(Exit::Internal)?;
+        format!("{json}\n")
+    } else {
+        page::page(&facts, &findings)
+    };
+    print(&text)?;
+    Ok(if findings.broken.is_empty() { Exit::Done } else { Exit::Unavailable })
+}

@@ -1,0 +1,161 @@
+//! What the facts mean for someone who wants to judge with this machine.
+
+use serde::Serialize;
+
+use super::facts::{Answer, Facts};
+
+/// Below this, the default model and its keys and values do not fit: 1.1 GB of weights, packed anew, and a cache.
+const LITTLE_MEMORY_BYTES: u64 = 2_500_000_000;
+
+/// What would bite.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Findings {
+    /// Works, but badly.
+    pub warnings: Vec<String>,
+    /// Was configured, and cannot work.
+    pub broken: Vec<String>,
+}
+
+// === impl Findings ===
+
+impl Findings {
+    pub fn of(facts: &Facts) -> Self {
+        Self { warnings: warnings(facts), broken: broken(facts) }
+    }
+}
+
+fn warnings(facts: &Facts) -> Vec<String> {
+    let mut found = Vec::new();
+    if facts.host.threads == 1 {
+        found.push("one thread only: samples decode at a fraction of the usual speed".to_owned());
+    }
+    if facts.host.kernels == "portable" {
+        found.push(
+            "the portable kernels are in use (on x86-64: no AVX2): many times slower than a \
+             current CPU"
+                .to_owned(),
+        );
+    }
+    let memory = facts.host.available_memory_bytes;
+    if memory < LITTLE_MEMORY_BYTES {
+        found.push(format!(
+            "{:.1} GB of memory are left, the default model wants {:.1}: take a smaller one",
+            memory as f64 / 1e9,
+            LITTLE_MEMORY_BYTES as f64 / 1e9
+        ));
+    }
+    if facts.debug_build {
+        found.push(
+            "a debug build: the engine is optimised in it, but for measurements use `cargo build \
+             --release`"
+                .to_owned(),
+        );
+    }
+    for (what, answer) in [("python3", &facts.python), ("its pip", &facts.pip)] {
+        if let Answer::Fails(why) = answer {
+            found.push(format!(
+                "{what} cannot be run ({why}): models come from the hub alone, not from the mirror"
+            ));
+            break;
+        }
+    }
+    for model in facts.cache.models.iter().filter(|model| model.is_damaged()) {
+        found.push(format!(
+            "{} is not the file of the catalogue: {} bytes instead of {}; it will be fetched anew",
+            model.file,
+            model.bytes,
+            model.expected_bytes.unwrap_or_default()
+        ));
+    }
+    found
+}
+
+fn broken(facts: &Facts) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(why) = &facts.cache.not_writable {
+        found.push(format!("no model can be put into {}: {why}", facts.cache.folder.display()));
+    }
+    if let Some(Answer::Fails(why)) = &facts.etcd {
+        found.push(format!("etcd: {why}"));
+    }
+    found
+}
+
+#[cfg(test)]
+pub mod tests {
+    use jury_engine::Host;
+    use jury_engine::limits::Limits;
+
+    use super::*;
+    use crate::doctor::facts::{Cache, CachedModel};
+
+    /// A machine on which nothing bites.
+    pub fn sound() -> Facts {
+        let model = CachedModel {
+            file: "a.gguf".to_owned(),
+            bytes: 98_362_432,
+            name: Some("a"),
+            expected_bytes: Some(98_362_432),
+        };
+        Facts {
+            version: "0.1.0",
+            debug_build: false,
+            host: Host {
+                cpu: "A CPU".to_owned(),
+                kernels: "avx512vnni".to_owned(),
+                available_kernels: ["portable", "avx2", "avx512vnni"].map(str::to_owned).to_vec(),
+                threads: 8,
+                available_memory_bytes: 16_000_000_000,
+                default_kv_budget_bytes: 4_000_000_000,
+            },
+            gpu_features: vec![],
+            cache: Cache { folder: "/cache".into(), not_writable: None, models: vec![model] },
+            python: Answer::Works("Python 3.11.2".to_owned()),
+            pip: Answer::Works("pip 23.0".to_owned()),
+            etcd: None,
+            limits: Limits {
+                threads: 8,
+                integer_instruction: "an instruction".to_owned(),
+                integer_gops: 1_420.0,
+                float_gflops: 321.0,
+                memory_gbps: 29.0,
+            },
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_about_a_sound_machine() {
+        assert_eq!(Findings::of(&sound()), Findings::default());
+    }
+
+    #[test]
+    fn whatever_bites_is_said_once() {
+        type Change = fn(&mut Facts);
+        let changes: [(&str, Change); 6] = [
+            ("one thread", |facts| facts.host.threads = 1),
+            ("portable", |facts| facts.host.kernels = "portable".to_owned()),
+            ("1.0 GB", |facts| facts.host.available_memory_bytes = 1_000_000_000),
+            ("debug build", |facts| facts.debug_build = true),
+            ("mirror", |facts| facts.pip = Answer::Fails("No module named pip".to_owned())),
+            ("fetched anew", |facts| facts.cache.models[0].bytes = 7),
+        ];
+        for (word, change) in changes {
+            let mut facts = sound();
+            change(&mut facts);
+            let findings = Findings::of(&facts);
+            assert!(findings.broken.is_empty(), "{word}");
+            assert_eq!(findings.warnings.len(), 1, "{word}");
+            assert!(findings.warnings[0].contains(word), "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_configured_and_cannot_work_is_broken() {
+        let mut facts = sound();
+        facts.etcd = Some(Answer::Works("3 workers".to_owned()));
+        assert!(Findings::of(&facts).broken.is_empty());
+        facts.etcd = Some(Answer::Fails("no answer".to_owned()));
+        facts.cache.not_writable = Some("read-only file system".to_owned());
+        assert_eq!(Findings::of(&facts).broken.len(), 2);
+    }
+}
