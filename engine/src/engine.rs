@@ -106,7 +106,7 @@ impl Engine {
         let file = GgufFile::open(path)?;
         let shape = Shape::read(&file)?;
         let info = model::describe(&file, &shape)?;
-        let tokens = Tokens::load(&file)?;
+        let tokens = Tokens::from_gguf(&file)?;
         let level = Level::detect();
         let compute = Compute::load(config.device, &file, &shape, level)?;
         let members = config.threads.unwrap_or_else(machine::threads);

@@ -82,7 +82,8 @@ impl OwnCache {
 // === impl Lane ===
 
 impl Lane {
-    pub(crate) fn new(group: GroupId, spec: Waiting, on_base: bool) -> Lane {
+    /// `text` is empty, and ready for the answer.
+    pub(crate) fn new(group: GroupId, spec: Waiting, on_base: bool, text: GeneratedText) -> Lane {
         Lane {
             group,
             spec,
@@ -90,7 +91,7 @@ impl Lane {
             pending: Vec::new(),
             cache: OwnCache::default(),
             tokens: 0,
-            text: GeneratedText::default(),
+            text,
             finish: Finish::Limit,
             run: None,
             slot_start: 0,

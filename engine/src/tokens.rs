@@ -9,10 +9,15 @@
 //! Untrusted text passes neither through the template engine nor through the search for special tokens, so no
 //! character of it can become structure. Text between two special tokens is one piece, however many spans it
 //! came from, so that a span's border leaves no trace in the tokens.
+//!
+//! A model comes as a GGUF file or as a Hugging Face folder (folder.rs); both give the same [`Tokens`].
 
 mod chat;
+mod folder;
 mod text;
 mod vocabulary;
+
+use std::path::Path;
 
 pub(crate) use text::GeneratedText;
 
@@ -20,44 +25,85 @@ use crate::error::{LoadError, PromptError};
 use crate::gguf::GgufFile;
 use crate::prompt::{Prompt, Trust};
 use chat::{ChatTemplate, Piece};
-use vocabulary::Vocabulary;
+use folder::TokenizerFolder;
+use vocabulary::{Before, Special, Vocabulary};
 
 /// A model's tokenizer and chat template.
 #[derive(Debug)]
 pub(crate) struct Tokens {
     vocabulary: Vocabulary,
     template: ChatTemplate,
+    /// Whether a conversation starts with the start token even if the template does not write it.
     add_bos: bool,
+    has_chat_template: bool,
+}
+
+/// Tokens of a conversation so far.
+struct Encoding<'a> {
+    vocabulary: &'a Vocabulary,
+    tokens: Vec<u32>,
+    /// Text after the last special token.
+    run: String,
+    /// The last special token.
+    special: Option<Special>,
 }
 
 // === impl Tokens ===
 
 impl Tokens {
-    pub(crate) fn load(file: &GgufFile) -> Result<Tokens, LoadError> {
-        let vocabulary = Vocabulary::load(file)?;
-        let template = ChatTemplate::load(file, &vocabulary)?;
-        let add_bos = file.metadata.flag_or("tokenizer.ggml.add_bos_token", false)?;
-        Ok(Tokens { vocabulary, template, add_bos })
+    /// From a model file.
+    pub(crate) fn from_gguf(file: &GgufFile) -> Result<Tokens, LoadError> {
+        let vocabulary = Vocabulary::from_gguf(file)?;
+        let source = file.metadata.text_maybe("tokenizer.chat_template")?;
+        let template =
+            ChatTemplate::load(source, &vocabulary).map_err(|why| file.unsupported(why))?;
+        let is_sentence_piece = file.metadata.text("tokenizer.ggml.model")? == "llama";
+        let add_bos = file.metadata.flag_or("tokenizer.ggml.add_bos_token", is_sentence_piece)?;
+        Ok(Tokens { vocabulary, template, add_bos, has_chat_template: source.is_some() })
+    }
+
+    /// From a Hugging Face folder. The start token is what its template writes; without a template, what its
+    /// tokenizer adds.
+    #[cfg_attr(not(test), expect(dead_code, reason = "until models are loaded from folders"))]
+    pub(crate) fn from_folder(path: &Path) -> Result<Tokens, LoadError> {
+        let folder = TokenizerFolder::read(path)?;
+        let vocabulary = Vocabulary::from_folder(&folder)?;
+        let template = ChatTemplate::load(folder.template.as_deref(), &vocabulary)
+            .map_err(|why| folder.unsupported(why))?;
+        let has_chat_template = folder.template.is_some();
+        let add_bos = !has_chat_template && folder.adds_bos();
+        Ok(Tokens { vocabulary, template, add_bos, has_chat_template })
+    }
+
+    /// Whether the model brought its chat template; without one, ChatML is used.
+    #[cfg_attr(not(test), expect(dead_code, reason = "until models are loaded from folders"))]
+    pub(crate) fn has_chat_template(&self) -> bool {
+        self.has_chat_template
     }
 
     pub(crate) fn encode_prompt(&self, prompt: &Prompt) -> Result<Vec<u32>, PromptError> {
-        let mut tokens = Vec::new();
-        let mut run = String::new();
+        let mut encoding = Encoding {
+            vocabulary: &self.vocabulary,
+            tokens: Vec::new(),
+            run: String::new(),
+            special: None,
+        };
         for piece in self.template.pieces(prompt)? {
             match piece {
-                Piece::Template(text) => self.trusted(&text, &mut run, &mut tokens)?,
+                Piece::Template(text) => encoding.add_trusted(&text)?,
                 Piece::Content(index) => {
                     for span in &prompt.messages[index].spans {
                         match span.trust {
-                            Trust::Trusted => self.trusted(&span.text, &mut run, &mut tokens)?,
-                            Trust::Untrusted => run.push_str(&span.text),
+                            Trust::Trusted => encoding.add_trusted(&span.text)?,
+                            Trust::Untrusted => encoding.run.push_str(&span.text),
                         }
                     }
                 }
             }
         }
-        self.vocabulary.encode_plain(&run, &mut tokens)?;
-        if let Some(bos) = self.vocabulary.bos.filter(|_| self.add_bos)
+        encoding.end_run()?;
+        let mut tokens = encoding.tokens;
+        if let Some(bos) = self.vocabulary.bos().filter(|_| self.add_bos)
             && tokens.first() != Some(&bos)
         {
             tokens.insert(0, bos);
@@ -65,10 +111,19 @@ impl Tokens {
         Ok(tokens)
     }
 
-    /// Tokens of text in which nothing is special.
+    /// An answer's text, to be filled with what follows this prompt.
+    pub(crate) fn answer_to(&self, prompt: &[u32]) -> GeneratedText {
+        if self.vocabulary.answer_has_prefix(prompt) {
+            GeneratedText::without_first_space()
+        } else {
+            GeneratedText::default()
+        }
+    }
+
+    /// Tokens of text in which nothing is special, and which follows other text.
     pub(crate) fn encode_plain(&self, text: &str) -> Result<Vec<u32>, PromptError> {
         let mut tokens = Vec::new();
-        self.vocabulary.encode_plain(text, &mut tokens)?;
+        self.vocabulary.encode_plain(text, Before::Text, &mut tokens)?;
         Ok(tokens)
     }
 
@@ -93,23 +148,39 @@ impl Tokens {
     pub(crate) fn len(&self) -> usize {
         self.vocabulary.len()
     }
+}
 
+// === impl Encoding ===
+
+impl Encoding<'_> {
     /// Special tokens end the run of plain text before them.
-    fn trusted(
-        &self,
-        text: &str,
-        run: &mut String,
-        tokens: &mut Vec<u32>,
-    ) -> Result<(), PromptError> {
+    fn add_trusted(&mut self, text: &str) -> Result<(), PromptError> {
         let mut rest = text;
         while let Some((at, length, special)) = self.vocabulary.find_special(rest) {
-            run.push_str(&rest[..at]);
-            self.vocabulary.encode_plain(run, tokens)?;
-            run.clear();
-            tokens.push(special);
+            self.run.push_str(&rest[..at]);
+            if special.strips_before {
+                self.run.truncate(self.run.trim_end().len());
+            }
+            self.end_run()?;
+            self.tokens.push(special.token);
+            self.special = Some(special);
             rest = &rest[at + length..];
         }
-        run.push_str(rest);
+        self.run.push_str(rest);
+        Ok(())
+    }
+
+    fn end_run(&mut self) -> Result<(), PromptError> {
+        let strips = self.special.is_some_and(|special| special.strips_after);
+        let run = if strips { self.run.trim_start() } else { &self.run };
+        let before = if self.special.is_some() { Before::Special } else { Before::Nothing };
+        self.vocabulary.encode_plain(run, before, &mut self.tokens)?;
+        self.run.clear();
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod written;

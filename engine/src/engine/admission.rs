@@ -10,6 +10,7 @@ use crate::lane::{Lane, Waiting};
 use crate::model::kv::{PAGE_TOKENS, PageId};
 use crate::prefix::{Path, PrefixTree};
 use crate::request::GroupId;
+use crate::tokens::GeneratedText;
 
 // === impl Engine ===
 
@@ -69,7 +70,8 @@ impl Engine {
                 }
                 group.live += 1;
                 joined.push(Draw { lane: self.lanes.len(), source });
-                self.lanes.push(Lane::new(group.id, waiting, on_base));
+                let text = self.tokens.answer_to(&group.prompt);
+                self.lanes.push(Lane::new(group.id, waiting, on_base, text));
             }
         }
         joined
@@ -102,7 +104,7 @@ impl Engine {
                 self.counters.finished_samples += 1;
                 self.counters.cancelled_samples += 1;
                 let sample = waiting.sample;
-                let output = Lane::new(id, waiting, false).output(true);
+                let output = Lane::new(id, waiting, false, GeneratedText::default()).output(true);
                 events.push(Event::Finished { group: id, sample, output });
             }
         }

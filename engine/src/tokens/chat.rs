@@ -8,11 +8,10 @@ use minijinja::{Environment, Error, ErrorKind, context};
 use serde::Serialize;
 
 use super::vocabulary::Vocabulary;
-use crate::error::{LoadError, PromptError};
-use crate::gguf::GgufFile;
+use crate::error::PromptError;
 use crate::prompt::Prompt;
 
-/// Used when the file has no template.
+/// Used when the model has no template.
 const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 /// Surround a placeholder's number; private characters that no template writes.
 const OPEN: char = '\u{f5a1}';
@@ -46,15 +45,15 @@ struct TemplateMessage {
 // === impl ChatTemplate ===
 
 impl ChatTemplate {
+    /// The model's own template, or ChatML without one: its marks are plain text then, unless the vocabulary has
+    /// them.
     pub(crate) fn load(
-        file: &GgufFile,
+        source: Option<&str>,
         vocabulary: &Vocabulary,
-    ) -> Result<ChatTemplate, LoadError> {
-        let source = file.metadata.text_maybe("tokenizer.chat_template")?.unwrap_or(CHATML);
-        let bos = vocabulary.special_text(vocabulary.bos).to_owned();
-        let eos = vocabulary.special_text(vocabulary.eos).to_owned();
-        ChatTemplate::new(source, bos, eos)
-            .map_err(|error| file.unsupported(format!("chat template: {error:#}")))
+    ) -> Result<ChatTemplate, String> {
+        let (bos, eos) = (vocabulary.bos_text().to_owned(), vocabulary.eos_text().to_owned());
+        ChatTemplate::new(source.unwrap_or(CHATML), bos, eos)
+            .map_err(|error| format!("chat template: {error:#}"))
     }
 
     fn new(source: &str, bos: String, eos: String) -> Result<ChatTemplate, Error> {

@@ -6,14 +6,23 @@ pub(crate) struct GeneratedText {
     text: String,
     /// The beginning of a character whose end has not come.
     pending: Vec<u8>,
+    /// The next byte is dropped if it is a space.
+    drops_space: bool,
 }
 
 // === impl GeneratedText ===
 
 impl GeneratedText {
+    /// A text whose first space, if it starts with one, is none: some vocabularies write one there always.
+    pub(crate) fn without_first_space() -> GeneratedText {
+        GeneratedText { drops_space: true, ..GeneratedText::default() }
+    }
+
     /// Adds a token's bytes. Bytes that can never become a character are shown as U+FFFD.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.pending.extend_from_slice(bytes);
+        let Some(&first) = bytes.first() else { return };
+        let drops_space = std::mem::take(&mut self.drops_space) && first == b' ';
+        self.pending.extend_from_slice(&bytes[usize::from(drops_space)..]);
         loop {
             match std::str::from_utf8(&self.pending) {
                 Ok(text) => {
@@ -60,6 +69,32 @@ mod tests {
         assert_eq!(text.as_str(), "a");
         text.push(b"\xac!");
         assert_eq!(text.as_str(), "a\u{20ac}!");
+    }
+
+    #[test]
+    fn byte_tokens_make_a_character_together() {
+        let mut text = GeneratedText::default();
+        let seen: Vec<String> = "\u{1f642}"
+            .bytes()
+            .map(|byte| {
+                text.push(&[byte]);
+                text.as_str().to_owned()
+            })
+            .collect();
+        assert_eq!(seen, ["", "", "", "\u{1f642}"]);
+    }
+
+    #[test]
+    fn one_space_is_dropped_and_only_at_the_start() {
+        let write = |tokens: &[&str]| {
+            let mut text = GeneratedText::without_first_space();
+            tokens.iter().for_each(|token| text.push(token.as_bytes()));
+            text.finish()
+        };
+        assert_eq!(write(&["", " a", " b"]), "a b");
+        assert_eq!(write(&["  a"]), " a");
+        assert_eq!(write(&["a", " b"]), "a b");
+        assert_eq!(write(&[" ", " b"]), " b");
     }
 
     #[test]

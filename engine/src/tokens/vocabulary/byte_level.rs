@@ -1,0 +1,109 @@
+//! Byte-level BPE from a GGUF file's tokens and merges, and the bytes that its tokens stand for.
+
+use std::collections::{HashMap, HashSet};
+
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::normalizers::unicode::NFC;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{SplitDelimiterBehavior, Tokenizer};
+
+use crate::error::LoadError;
+use crate::gguf::GgufFile;
+
+/// How Qwen2 cuts text before BPE (from its published tokenizer).
+const QWEN2_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// How Llama 3 does: as Qwen2, but with up to three digits together.
+const LLAMA3_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// A cutter that cannot give the tokens of `structure`.
+pub(super) fn tokenizer(
+    file: &GgufFile,
+    texts: &[String],
+    structure: &HashSet<&str>,
+) -> Result<Tokenizer, LoadError> {
+    let mut known = HashSet::new();
+    let mut vocabulary = Vocab::default();
+    for (token, text) in texts.iter().enumerate() {
+        known.insert(text.as_str());
+        if !structure.contains(text.as_str()) {
+            vocabulary.entry(text.clone()).or_insert(token as u32);
+        }
+    }
+    let mut merges = Vec::new();
+    for merge in file.metadata.texts("tokenizer.ggml.merges")? {
+        let pair = merge.split_once(' ').filter(|(left, right)| {
+            known.contains(left)
+                && known.contains(right)
+                && known.contains(format!("{left}{right}").as_str())
+        });
+        let (left, right) =
+            pair.ok_or_else(|| file.corrupt(format!("merge {merge:?} is outside the vocabulary")))?;
+        if is_plain_merge(left, right, |text| structure.contains(text)) {
+            merges.push((left.to_owned(), right.to_owned()));
+        }
+    }
+    let broken = |error: tokenizers::Error| file.corrupt(format!("tokenizer: {error}"));
+    let kind = file.metadata.text_maybe("tokenizer.ggml.pre")?.unwrap_or("default");
+    let ignore_merges = kind == "llama-bpe";
+    let bpe = BPE::builder()
+        .vocab_and_merges(vocabulary, merges)
+        .ignore_merges(ignore_merges)
+        .build()
+        .map_err(broken)?;
+    let mut tokenizer = Tokenizer::new(bpe);
+    let by_pattern = |pattern: &str| -> Result<PreTokenizerWrapper, LoadError> {
+        let pattern = SplitPattern::Regex(pattern.to_owned());
+        let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map_err(broken)?;
+        let bytes = ByteLevel::new(false, true, false);
+        Ok(PreTokenizerWrapper::Sequence(Sequence::new(vec![split.into(), bytes.into()])))
+    };
+    let pre_tokenizer: PreTokenizerWrapper = match kind {
+        "gpt-2" | "default" => ByteLevel::new(false, true, true).into(),
+        "smollm" => {
+            let digits = Digits::new(true);
+            let bytes = ByteLevel::new(false, true, true);
+            PreTokenizerWrapper::Sequence(Sequence::new(vec![digits.into(), bytes.into()]))
+        }
+        "qwen2" => {
+            tokenizer.with_normalizer(Some(NFC)).map_err(broken)?;
+            by_pattern(QWEN2_PATTERN)?
+        }
+        "llama-bpe" => by_pattern(LLAMA3_PATTERN)?,
+        other => return Err(file.unsupported(format!("pre-tokenizer {other:?}"))),
+    };
+    tokenizer.with_pre_tokenizer(Some(pre_tokenizer));
+    Ok(tokenizer)
+}
+
+/// Whether a merge neither takes nor makes structure.
+pub(super) fn is_plain_merge(left: &str, right: &str, is_structure: impl Fn(&str) -> bool) -> bool {
+    !(is_structure(left) || is_structure(right) || is_structure(&format!("{left}{right}")))
+}
+
+/// Byte-level BPE writes every byte as a printable character; this is the way back.
+pub(super) fn byte_of_character() -> HashMap<char, u8> {
+    let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    let mut next = 256;
+    (0..=255u8)
+        .map(|byte| {
+            let code = if printable(byte) {
+                u32::from(byte)
+            } else {
+                next += 1;
+                next - 1
+            };
+            (char::from_u32(code).expect("codes below 512 are characters"), byte)
+        })
+        .collect()
+}
+
+/// The bytes of a token's text; a text that is not written so is taken as it is.
+pub(super) fn plain_bytes(text: &str, byte_of: &HashMap<char, u8>) -> Vec<u8> {
+    let mapped: Option<Vec<u8>> =
+        text.chars().map(|character| byte_of.get(&character).copied()).collect();
+    mapped.unwrap_or_else(|| text.as_bytes().to_vec())
+}
