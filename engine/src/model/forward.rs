@@ -10,7 +10,7 @@
 
 use super::attention::{AttentionLayer, AttentionShape, Cluster, Scratch, tiles};
 use super::kv::{KvStore, PAGE_TOKENS, PageId, PageLayout};
-use super::weights::Linear;
+use super::weights::{Attention, Feed, Gated, Linear};
 use super::{Shape, Weights};
 use crate::kernels::codes::{QuantRows, QuantView};
 use crate::kernels::disjoint::Disjoint;
@@ -120,7 +120,7 @@ impl Forward {
     ) {
         let rows = batch.rows.len();
         let members = team.members();
-        let (queries, keys) = (shape.heads * shape.head_size, shape.kv_heads * shape.head_size);
+        let (queries, keys) = (shape.heads * shape.head_size(), shape.kv_heads * shape.head_size());
         let widest = shape.width.max(queries).max(shape.hidden);
         self.stream.resize(rows * shape.width, 0.0);
         self.normed.resize(rows * shape.width, 0.0);
@@ -147,7 +147,7 @@ impl Forward {
             layout,
             kv_heads: shape.kv_heads,
             heads_per_kv: shape.heads_per_kv(),
-            scale: 1.0 / (shape.head_size as f32).sqrt(),
+            scale: shape.attention_scale,
         };
         let positions: Vec<usize> = batch.rows.iter().map(|row| row.position).collect();
         let tiles = tiles(&attention, &batch.clusters, &positions, members);
@@ -217,20 +217,23 @@ impl Pass<'_> {
     ) {
         let (shape, weights) = (self.shape, &self.weights.layers[layer]);
         let width = shape.width;
-        let query_width = shape.heads * shape.head_size;
-        let (queries, keys) = (weights.query.matrix.panels(), weights.key.matrix.panels());
-        let all = queries + keys + weights.value.matrix.panels();
+        let query_width = shape.heads * shape.head_size();
+        let Attention::Heads { query, key, value, output } = &weights.attention else {
+            unreachable!("`runnable` refuses latent attention");
+        };
+        let (queries, keys) = (query.matrix.panels(), key.matrix.panels());
+        let all = queries + keys + value.matrix.panels();
         let phase = |number: usize| &self.phases[layer * LAYER_PHASES + number];
         // SAFETY (whole body): see `Pass`.
         unsafe {
             phase(0).run(self.rows(), |row| self.normalise(row, &weights.attention_norm));
             phase(1).run(all, |panel| {
                 let (linear, panel, out) = if panel < queries {
-                    (&weights.query, panel, &self.queries)
+                    (query, panel, &self.queries)
                 } else if panel < queries + keys {
-                    (&weights.key, panel - queries, &self.keys)
+                    (key, panel - queries, &self.keys)
                 } else {
-                    (&weights.value, panel - queries - keys, &self.values)
+                    (value, panel - queries - keys, &self.values)
                 };
                 let input = self.input(self.rows(), width, &self.normed);
                 self.store_panel(linear, panel, &input, out);
@@ -253,31 +256,34 @@ impl Pass<'_> {
                 let attended = self.attended.read(span(row, query_width));
                 quantise(self.level, attended, self.quant_row(row, query_width));
             });
-            phase(5).run(weights.output.matrix.panels(), |panel| {
+            phase(5).run(output.panels(), |panel| {
                 let input = self.input(self.rows(), query_width, &self.attended);
-                self.add_panel(&weights.output.matrix, panel, &input);
+                self.add_panel(output, panel, &input);
             });
         }
     }
 
     unsafe fn feed(&self, layer: usize, scratch: &mut ThreadScratch) {
         let weights = &self.weights.layers[layer];
+        let Feed::Dense(gated) = &weights.feed else {
+            unreachable!("`runnable` refuses experts");
+        };
         let hidden = self.shape.hidden;
         let phase = |number: usize| &self.phases[layer * LAYER_PHASES + number];
         // SAFETY (whole body): see `Pass`.
         unsafe {
             phase(6).run(self.rows(), |row| self.normalise(row, &weights.feed_norm));
-            phase(7).run(weights.gate.panels(), |panel| {
+            phase(7).run(gated.gate.panels(), |panel| {
                 let input = self.input(self.rows(), self.shape.width, &self.normed);
-                self.gate_panel(weights, panel, &input, &mut scratch.gate);
+                self.gate_panel(gated, panel, &input, &mut scratch.gate);
             });
             phase(8).run(self.rows(), |row| {
                 let values = self.hidden.read(span(row, hidden));
                 quantise(self.level, values, self.quant_row(row, hidden));
             });
-            phase(9).run(weights.down.panels(), |panel| {
+            phase(9).run(gated.down.panels(), |panel| {
                 let input = self.input(self.rows(), hidden, &self.hidden);
-                self.add_panel(&weights.down, panel, &input);
+                self.add_panel(&gated.down, panel, &input);
             });
         }
     }
@@ -400,7 +406,7 @@ impl Pass<'_> {
     /// silu(gate) * up for one panel.
     unsafe fn gate_panel(
         &self,
-        weights: &super::weights::Layer,
+        gated: &Gated,
         panel: usize,
         input: &Input<'_>,
         gate: &mut Vec<f32>,
@@ -408,12 +414,12 @@ impl Pass<'_> {
         let hidden = self.shape.hidden;
         let width = PANEL.min(hidden - panel * PANEL);
         gate.resize(input.rows * PANEL, 0.0);
-        weights.gate.panel(self.level, panel, input, |first, count, tile| {
+        gated.gate.panel(self.level, panel, input, |first, count, tile| {
             for row in 0..count {
                 gate[(first + row) * PANEL..][..PANEL].copy_from_slice(&tile[row]);
             }
         });
-        weights.up.panel(self.level, panel, input, |first, count, tile| {
+        gated.up.panel(self.level, panel, input, |first, count, tile| {
             for row in 0..count {
                 let gate = &mut gate[(first + row) * PANEL..][..PANEL];
                 silu_times(self.level, gate, &tile[row]);
@@ -427,7 +433,7 @@ impl Pass<'_> {
     /// Turns a row's queries and keys to its position, and puts keys and values into its page.
     unsafe fn rotate_and_store(&self, layer: usize, row: usize) {
         let (shape, weights) = (self.shape, &self.weights.layers[layer]);
-        let size = shape.head_size;
+        let size = shape.head_size();
         let angles = &self.angles[span(row, size / 2)];
         let place = &self.batch.rows[row];
         let page = &self.pages[place.page as usize];
@@ -435,14 +441,14 @@ impl Pass<'_> {
         unsafe {
             for query in self.queries.part(span(row, shape.heads * size)).chunks_exact_mut(size) {
                 self.norm_head(weights.query_norm.as_deref(), query);
-                rotate(shape.rope_pairs, query, angles);
+                rotate(shape.rope.pairs, query, angles);
             }
             let keys = self.keys.part(span(row, shape.kv_heads * size));
             let values = self.values.read(span(row, shape.kv_heads * size));
             for head in 0..shape.kv_heads {
                 let key = &mut keys[span(head, size)];
                 self.norm_head(weights.key_norm.as_deref(), key);
-                rotate(shape.rope_pairs, key, angles);
+                rotate(shape.rope.pairs, key, angles);
                 let at = self.layout.keys(layer, head) + place.slot;
                 for (element, &value) in key.iter().enumerate() {
                     let at = at + element * PAGE_TOKENS;

@@ -45,7 +45,7 @@ pub(crate) struct PageLayout {
 
 impl PageLayout {
     pub(crate) fn new(shape: &Shape) -> PageLayout {
-        PageLayout { kv_heads: shape.kv_heads, head_size: shape.head_size }
+        PageLayout { kv_heads: shape.kv_heads, head_size: shape.head_size() }
     }
 
     pub(crate) fn keys(&self, layer: usize, head: usize) -> usize {
