@@ -50,7 +50,7 @@ pub(crate) struct HfFolder {
 impl HfFolder {
     /// Reads everything but the tensors' bytes.
     pub(crate) fn open(path: &Path) -> Result<HfFolder, LoadError> {
-        let (architecture, config) = read_config(&path.join("config.json"))?;
+        let (architecture, config) = HfFolder::read_config(path)?;
         let shards = shards::open_all(path)?;
         let mut folder = HfFolder {
             path: path.to_owned(),
@@ -73,6 +73,19 @@ impl HfFolder {
             return Err(folder.corrupt("tensor lm_head.weight is missing"));
         }
         Ok(folder)
+    }
+
+    /// The family, and the settings of its text model.
+    pub(crate) fn read_config(folder: &Path) -> Result<(Architecture, Config), LoadError> {
+        let whole = Config::read(&folder.join("config.json"), MOST_CONFIG_BYTES)?;
+        let kind = whole.text_maybe("model_type")?.unwrap_or_default();
+        let architecture = Architecture::of_folder(kind)
+            .ok_or_else(|| whole.unsupported(format!("model_type {kind:?}")))?;
+        if whole.has("quantization_config") {
+            return Err(whole.unsupported("quantised weights in safetensors"));
+        }
+        let config = whole.object("text_config")?.unwrap_or(whole);
+        Ok((architecture, config))
     }
 
     /// A tensor's bytes.
@@ -144,17 +157,4 @@ impl HfFolder {
             Some(_) => Err(self.corrupt(format!("{} is there twice", entry.name))),
         }
     }
-}
-
-/// The family, and the settings of its text model.
-fn read_config(path: &Path) -> Result<(Architecture, Config), LoadError> {
-    let whole = Config::read(path, MOST_CONFIG_BYTES)?;
-    let kind = whole.text_maybe("model_type")?.unwrap_or_default();
-    let architecture = Architecture::of_folder(kind)
-        .ok_or_else(|| whole.unsupported(format!("model_type {kind:?}")))?;
-    if whole.has("quantization_config") {
-        return Err(whole.unsupported("quantised weights in safetensors"));
-    }
-    let config = whole.object("text_config")?.unwrap_or(whole);
-    Ok((architecture, config))
 }

@@ -17,6 +17,7 @@ pub(crate) use runnable::runnable;
 use super::Architecture;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
+use crate::hf::Config;
 
 /// Bound on every single size, so that products of sizes cannot overflow.
 const LARGEST: usize = 1 << 24;
@@ -61,11 +62,25 @@ pub(crate) struct Shape {
 
 impl Shape {
     pub(crate) fn read(files: &ModelFiles) -> Result<Shape, LoadError> {
-        let shape = match files {
-            ModelFiles::Gguf(file) => gguf::read(file)?,
-            ModelFiles::Folder(folder) => folder::read(folder.architecture, &folder.config)?,
-        };
-        shape.check().map_err(|why| files.corrupt(why))?;
+        match files {
+            ModelFiles::Gguf(file) => {
+                let shape = gguf::read(file)?;
+                shape.check().map_err(|why| file.corrupt(why))?;
+                Ok(shape)
+            }
+            ModelFiles::Folder(folder) => {
+                Shape::of_configuration(folder.architecture, &folder.config)
+            }
+        }
+    }
+
+    /// From the settings of a folder alone.
+    pub(crate) fn of_configuration(
+        architecture: Architecture,
+        config: &Config,
+    ) -> Result<Shape, LoadError> {
+        let shape = folder::read(architecture, config)?;
+        shape.check().map_err(|why| config.corrupt(why))?;
         Ok(shape)
     }
 

@@ -1,1 +1,8 @@
+//! Models small enough to be written by a test, as GGUF files and as folders; and what published ones say of
+//! themselves.
 
+mod damaged;
+mod metadata;
+pub(super) mod published;
+mod same;
+mod written;

@@ -9,6 +9,8 @@ mod feed;
 mod reader;
 
 pub(crate) use attention::Attention;
+#[cfg(test)]
+pub(crate) use attention::LatentQuery;
 pub(crate) use feed::{Feed, Gated};
 pub(crate) use reader::Reader;
 
