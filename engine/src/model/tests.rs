@@ -2,6 +2,8 @@
 //! themselves.
 
 mod damaged;
+mod latent;
+mod listing;
 mod metadata;
 pub(super) mod published;
 mod same;
