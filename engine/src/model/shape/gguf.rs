@@ -128,9 +128,12 @@ impl Reader<'_> {
             "linear" => RopeScaling::Linear { factor: factor()? },
             "yarn" => {
                 let (factor, context_length) = (factor()?, self.size("context_length")?);
-                // Written where queries and keys are not to be changed, but the scale of the scores is.
-                let is_in_scores = self.float_or("rope.scaling.yarn_log_multiplier", 0.0)? != 0.0;
-                let usual = if is_in_scores { 1.0 } else { yarn_magnitude(factor, 1.0) };
+                let weight_in_scores = self.float_or("rope.scaling.yarn_log_multiplier", 0.0)?;
+                // DeepSeek's weights of queries and keys and of the scores are equal, others' first one is 1.
+                let usual = match self.architecture {
+                    Architecture::DeepSeek2 if weight_in_scores != 0.0 => 1.0,
+                    _ => yarn_magnitude(factor, 1.0) / yarn_magnitude(factor, weight_in_scores),
+                };
                 RopeScaling::Yarn {
                     factor,
                     original_context: self
