@@ -4,7 +4,7 @@ use crate::config::{DeviceKind, EngineConfig};
 #[cfg(feature = "candle")]
 use crate::device::DeviceModel;
 use crate::error::LoadError;
-use crate::gguf::GgufFile;
+use crate::files::ModelFiles;
 use crate::kernels::Level;
 use crate::kernels::team::Team;
 use crate::machine;
@@ -47,17 +47,17 @@ impl Compute {
     /// Loads the weights to where they are used.
     pub(crate) fn load(
         kind: DeviceKind,
-        file: &GgufFile,
+        files: &ModelFiles,
         shape: &Shape,
         level: Level,
     ) -> Result<Compute, LoadError> {
         match kind {
             DeviceKind::Cpu => Ok(Compute::Own {
-                weights: Box::new(Weights::load(file, shape)?),
+                weights: Box::new(Weights::load(files, shape)?),
                 forward: Box::new(Forward::new(level)),
             }),
             #[cfg(feature = "candle")]
-            _ => Ok(Compute::Device(Box::new(DeviceModel::load(kind, file, shape)?))),
+            _ => Ok(Compute::Device(Box::new(DeviceModel::load(kind, files, shape)?))),
             #[cfg(not(feature = "candle"))]
             _ => Err(LoadError::Device(format!("{kind:?} is not built in"))),
         }

@@ -18,7 +18,7 @@ use candle_core::{D, Device, Module, Result, Tensor};
 
 use crate::config::DeviceKind;
 use crate::error::LoadError;
-use crate::gguf::GgufFile;
+use crate::files::ModelFiles;
 use crate::kernels::rows::RopePairs;
 use crate::model::Shape;
 use crate::model::forward::{Batch, Forward};
@@ -53,7 +53,7 @@ struct Pass {
 impl DeviceModel {
     pub(crate) fn load(
         kind: DeviceKind,
-        file: &GgufFile,
+        files: &ModelFiles,
         shape: &Shape,
     ) -> std::result::Result<DeviceModel, LoadError> {
         let device = match kind {
@@ -62,9 +62,9 @@ impl DeviceModel {
             DeviceKind::Cpu | DeviceKind::CandleCpu => Ok(Device::Cpu),
         };
         let device = device.map_err(|error| LoadError::Device(format!("{kind:?}: {error}")))?;
-        let weights = Weights::load(file, shape, &device)?;
+        let weights = Weights::load(files, shape, &device)?;
         let store = (0..shape.layers)
-            .map(|_| LayerStore::new(shape.kv_heads * shape.head_size, &device))
+            .map(|_| LayerStore::new(shape.kv_heads * shape.head_size(), &device))
             .collect::<Result<Vec<LayerStore>>>()
             .map_err(|error| LoadError::Device(error.to_string()))?;
         let shape = shape.clone();
@@ -137,13 +137,13 @@ impl DeviceModel {
     }
 
     fn plan(&self, batch: &Batch) -> Result<Pass> {
-        let (rows, elements) = (batch.rows.len(), self.shape.kv_heads * self.shape.head_size);
+        let (rows, elements) = (batch.rows.len(), self.shape.kv_heads * self.shape.head_size());
         let angles = batch.rows.iter().flat_map(|row| {
             self.weights.rope_frequencies.iter().map(|frequency| row.position as f64 * frequency)
         });
         let (cosines, sines): (Vec<f32>, Vec<f32>) =
             angles.map(|angle| (libm::cos(angle) as f32, libm::sin(angle) as f32)).unzip();
-        let turns = (rows, 1, self.shape.head_size / 2);
+        let turns = (rows, 1, self.shape.head_size() / 2);
         let slots: Vec<u32> =
             batch.rows.iter().map(|row| row.page * PAGE_TOKENS as u32 + row.slot as u32).collect();
         let positions: Vec<usize> = batch.rows.iter().map(|row| row.position).collect();
@@ -174,11 +174,11 @@ impl DeviceModel {
         let shape = &self.shape;
         let rows = normed.dim(0)?;
         let turned = |linear: &Linear, norm: Option<&Tensor>, heads: usize| -> Result<Tensor> {
-            let mut all = linear.forward(normed)?.reshape((rows, heads, shape.head_size))?;
+            let mut all = linear.forward(normed)?.reshape((rows, heads, shape.head_size()))?;
             if let Some(weight) = norm {
                 all = self::norm(&all, weight, f64::from(shape.norm_epsilon))?;
             }
-            rotate(shape.rope_pairs, &all, pass)
+            rotate(shape.rope.pairs, &all, pass)
         };
         let queries = turned(&layer.query, layer.query_norm.as_ref(), shape.heads)?;
         let keys = turned(&layer.key, layer.key_norm.as_ref(), shape.kv_heads)?;

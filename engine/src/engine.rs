@@ -17,7 +17,7 @@ use crate::compute::{self, Compute};
 use crate::config::EngineConfig;
 use crate::error::{LoadError, PromptError, SampleError, SubmitError};
 use crate::event::{Counters, Event};
-use crate::gguf::GgufFile;
+use crate::files::ModelFiles;
 use crate::info::ModelInfo;
 use crate::kernels::Level;
 use crate::kernels::team::Team;
@@ -98,17 +98,22 @@ enum Stage {
 // === impl Engine ===
 
 impl Engine {
-    /// Loads a model file and makes its compute threads.
+    /// Loads a model, a GGUF file or a folder as Hugging Face publishes them, and makes its compute threads.
     ///
     /// # Errors
-    /// A file that is missing, foreign, corrupt or of an unknown family, or a device that is not here.
+    /// A file that is missing, foreign, corrupt or of a family that the engine cannot run, or a device that is not
+    /// here.
     pub fn load(path: &Path, config: &EngineConfig) -> Result<Engine, LoadError> {
-        let file = GgufFile::open(path)?;
-        let shape = Shape::read(&file)?;
-        let info = model::describe(&file, &shape)?;
-        let tokens = Tokens::from_gguf(&file)?;
+        let files = ModelFiles::open(path)?;
+        let shape = Shape::read(&files)?;
+        model::runnable(&shape).map_err(|why| files.unsupported(why))?;
+        let info = model::describe(&files, &shape)?;
+        let tokens = match &files {
+            ModelFiles::Gguf(file) => Tokens::from_gguf(file)?,
+            ModelFiles::Folder(folder) => Tokens::from_folder(folder.path())?,
+        };
         let level = Level::detect();
-        let compute = Compute::load(config.device, &file, &shape, level)?;
+        let compute = Compute::load(config.device, &files, &shape, level)?;
         let members = config.threads.unwrap_or_else(machine::threads);
         let team = Team::new(members).map_err(|error| LoadError::Device(error.to_string()))?;
         let budget_bytes = compute::kv_budget_bytes(config);
@@ -302,12 +307,13 @@ impl Engine {
     }
 }
 
-/// Reads a model file's facts without loading its weights.
+/// Reads a model's facts without loading its weights. Families that the engine knows, but cannot run yet, have
+/// facts too.
 ///
 /// # Errors
-/// As [`Engine::load`].
+/// Files that are missing, foreign, corrupt or of an unknown family.
 pub fn inspect(path: &Path) -> Result<ModelInfo, LoadError> {
-    let file = GgufFile::open(path)?;
-    let shape = Shape::read(&file)?;
-    model::describe(&file, &shape)
+    let files = ModelFiles::open(path)?;
+    let shape = Shape::read(&files)?;
+    model::describe(&files, &shape)
 }

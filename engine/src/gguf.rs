@@ -16,6 +16,7 @@ pub(crate) use blocks::BlockType;
 pub(crate) use metadata::{Metadata, Value};
 
 use crate::error::LoadError;
+use crate::tensor::TensorInfo;
 
 /// Tensors have at most this many dimensions in the format.
 const MAX_DIMENSIONS: u32 = 4;
@@ -35,26 +36,6 @@ pub(crate) struct GgufFile {
     pub(crate) tensors: HashMap<String, TensorInfo>,
 }
 
-/// Where a tensor lies and what it is.
-#[derive(Debug, Clone)]
-pub(crate) struct TensorInfo {
-    /// Sizes, the contiguous dimension first: a matrix is [inputs, outputs].
-    pub(crate) dimensions: Vec<usize>,
-    pub(crate) block_type: BlockType,
-    /// From the start of the file.
-    offset: u64,
-    bytes: u64,
-}
-
-// === impl TensorInfo ===
-
-impl TensorInfo {
-    /// Number of weights.
-    pub(crate) fn elements(&self) -> u64 {
-        self.dimensions.iter().map(|&size| size as u64).product()
-    }
-}
-
 // === impl GgufFile ===
 
 impl GgufFile {
@@ -71,11 +52,6 @@ impl GgufFile {
         };
         let (metadata, tensors) = source.read_header()?;
         Ok(GgufFile { path: path.to_owned(), file, file_bytes, metadata, tensors })
-    }
-
-    /// The tensor's entry.
-    pub(crate) fn tensor(&self, name: &str) -> Result<&TensorInfo, LoadError> {
-        self.tensors.get(name).ok_or_else(|| self.corrupt(format!("tensor {name} is missing")))
     }
 
     /// The tensor's raw blocks.
@@ -177,7 +153,7 @@ impl Source<'_> {
         }
         let bytes = elements / block_weights as u64 * block_bytes as u64;
         let offset = self.u64()?;
-        Ok((name, TensorInfo { dimensions, block_type, offset, bytes }))
+        Ok((name, TensorInfo { dimensions, block_type, shard: 0, offset, bytes }))
     }
 
     /// Makes offsets absolute and checks that every tensor lies inside the file.

@@ -1,7 +1,7 @@
 //! Language models whose k samples of one prompt share its prefill.
 //!
 //! ```text
-//! Engine::load        gguf -> tokenizer, chat template, packed weights
+//! Engine::load        a GGUF file, or a folder of safetensors -> tokenizer, chat template, packed weights
 //! Engine::encode      Prompt (trusted and untrusted spans) -> tokens
 //! Engine::submit      Group (tokens, k samples) -> queue
 //! Engine::step        plan -> one forward pass of prompt chunks and decoding lanes -> sampling -> events
@@ -21,7 +21,9 @@ mod device;
 mod engine;
 mod error;
 mod event;
+mod files;
 mod gguf;
+mod hf;
 mod host;
 mod info;
 mod kernels;
@@ -35,6 +37,7 @@ mod prompt;
 mod readout;
 mod request;
 mod sampling;
+mod tensor;
 mod tokens;
 
 pub use config::{DeviceKind, EngineConfig};

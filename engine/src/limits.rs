@@ -25,11 +25,12 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::error::LoadError;
-use crate::gguf::{GgufFile, TensorInfo};
+use crate::files::ModelFiles;
 use crate::kernels::Level;
 use crate::kernels::peak::{Floats, Integers, Operand, read_all};
 use crate::machine;
 use crate::model::Shape;
+use crate::tensor::TensorInfo;
 
 /// Time for each window of arithmetic; the best of [`WINDOWS`] counts. Short, so that on a machine with other work one
 /// of them is likely to be undisturbed.
@@ -240,14 +241,14 @@ impl ModelCost {
     /// # Errors
     /// As [`crate::Engine::load`].
     pub fn of_file(path: &Path) -> Result<ModelCost, LoadError> {
-        let file = GgufFile::open(path)?;
-        let shape = Shape::read(&file)?;
-        let embedding = file.tensor("token_embd.weight")?;
+        let files = ModelFiles::open(path)?;
+        let shape = Shape::read(&files)?;
+        let embedding = files.tensor("token_embd.weight", &[shape.width, shape.vocabulary])?;
         // Without a head of its own, a model multiplies with its embedding.
-        let head = file.tensors.get("output.weight").unwrap_or(embedding);
+        let head = files.tensors().get("output.weight").unwrap_or(embedding);
         let mut layer_weights = 0;
         let mut weight_bytes = stored_bytes(head);
-        for (name, tensor) in &file.tensors {
+        for (name, tensor) in files.tensors() {
             let in_a_layer = name.starts_with("blk.");
             if in_a_layer {
                 weight_bytes += stored_bytes(tensor);
@@ -260,8 +261,8 @@ impl ModelCost {
             weight_bytes,
             layer_weights,
             head_weights: head.elements(),
-            attention_width: (shape.layers * shape.heads * shape.head_size) as u64,
-            kv_bytes_per_token: crate::model::describe(&file, &shape)?.kv_bytes_per_token,
+            attention_width: (shape.layers * shape.heads * shape.key_size) as u64,
+            kv_bytes_per_token: crate::model::describe(&files, &shape)?.kv_bytes_per_token,
         })
     }
 }

@@ -1,44 +1,47 @@
 //! A model: its shape, its weights, and the forward pass of a batch of rows.
 
+mod architecture;
 pub(crate) mod attention;
 pub(crate) mod forward;
 pub(crate) mod kv;
 mod shape;
+#[cfg(test)]
+mod tests;
 mod weights;
 
-pub(crate) use shape::Shape;
+pub(crate) use architecture::Architecture;
+pub(crate) use shape::{Shape, runnable};
 #[cfg(feature = "candle")]
 pub(crate) use weights::Reader as WeightReader;
 pub(crate) use weights::Weights;
 
 use crate::error::LoadError;
-use crate::gguf::GgufFile;
+use crate::files::ModelFiles;
 use crate::info::ModelInfo;
 use kv::PageLayout;
 
 /// The facts that callers see.
-pub(crate) fn describe(file: &GgufFile, shape: &Shape) -> Result<ModelInfo, LoadError> {
-    let metadata = &file.metadata;
+pub(crate) fn describe(files: &ModelFiles, shape: &Shape) -> Result<ModelInfo, LoadError> {
     let mut kinds = std::collections::HashMap::new();
-    for tensor in file.tensors.values() {
+    for tensor in files.tensors().values() {
         *kinds.entry(tensor.block_type).or_insert(0) += tensor.elements();
     }
     // Ties cannot occur between types that matter: the name only breaks them.
     let most_common =
         kinds.into_iter().max_by_key(|&(kind, weights)| (weights, format!("{kind:?}")));
     Ok(ModelInfo {
-        name: metadata.text_maybe("general.name")?.unwrap_or_default().to_owned(),
-        architecture: shape.architecture.clone(),
+        name: files.model_name()?,
+        architecture: shape.architecture.name().to_owned(),
         file_type: most_common.map(|(kind, _)| format!("{kind:?}")).unwrap_or_default(),
-        parameters: file.tensors.values().map(|tensor| tensor.elements()).sum(),
+        parameters: files.tensors().values().map(|tensor| tensor.elements()).sum(),
         context_length: shape.context_length,
         vocabulary: shape.vocabulary,
         layers: shape.layers,
         embedding_length: shape.width,
         heads: shape.heads,
         kv_heads: shape.kv_heads,
-        has_chat_template: metadata.text_maybe("tokenizer.chat_template")?.is_some(),
+        has_chat_template: files.has_chat_template()?,
         kv_bytes_per_token: PageLayout::new(shape).bytes_per_token(shape.layers) as u64,
-        file_bytes: file.file_bytes,
+        file_bytes: files.file_bytes(),
     })
 }

@@ -35,7 +35,6 @@ pub(crate) struct Tokens {
     template: ChatTemplate,
     /// Whether a conversation starts with the start token even if the template does not write it.
     add_bos: bool,
-    has_chat_template: bool,
 }
 
 /// Tokens of a conversation so far.
@@ -59,12 +58,11 @@ impl Tokens {
             ChatTemplate::load(source, &vocabulary).map_err(|why| file.unsupported(why))?;
         let is_sentence_piece = file.metadata.text("tokenizer.ggml.model")? == "llama";
         let add_bos = file.metadata.flag_or("tokenizer.ggml.add_bos_token", is_sentence_piece)?;
-        Ok(Tokens { vocabulary, template, add_bos, has_chat_template: source.is_some() })
+        Ok(Tokens { vocabulary, template, add_bos })
     }
 
     /// From a Hugging Face folder. The start token is what its template writes; without a template, what its
     /// tokenizer adds.
-    #[cfg_attr(not(test), expect(dead_code, reason = "until models are loaded from folders"))]
     pub(crate) fn from_folder(path: &Path) -> Result<Tokens, LoadError> {
         let folder = TokenizerFolder::read(path)?;
         let vocabulary = Vocabulary::from_folder(&folder)?;
@@ -72,13 +70,7 @@ impl Tokens {
             .map_err(|why| folder.unsupported(why))?;
         let has_chat_template = folder.template.is_some();
         let add_bos = !has_chat_template && folder.adds_bos();
-        Ok(Tokens { vocabulary, template, add_bos, has_chat_template })
-    }
-
-    /// Whether the model brought its chat template; without one, ChatML is used.
-    #[cfg_attr(not(test), expect(dead_code, reason = "until models are loaded from folders"))]
-    pub(crate) fn has_chat_template(&self) -> bool {
-        self.has_chat_template
+        Ok(Tokens { vocabulary, template, add_bos })
     }
 
     pub(crate) fn encode_prompt(&self, prompt: &Prompt) -> Result<Vec<u32>, PromptError> {

@@ -6,9 +6,11 @@ use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{Device, Module, Result, Tensor};
 
 use crate::error::LoadError;
-use crate::gguf::{BlockType, GgufFile, TensorInfo};
+use crate::files::ModelFiles;
+use crate::gguf::BlockType;
 use crate::model::forward::Row;
 use crate::model::{Shape, WeightReader};
+use crate::tensor::TensorInfo;
 
 /// All weights of a model.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ pub(super) struct Linear {
 
 struct Loader<'a> {
     reader: WeightReader<'a>,
-    file: &'a GgufFile,
+    files: &'a ModelFiles,
     device: &'a Device,
 }
 
@@ -68,45 +70,45 @@ impl Linear {
 
 impl Weights {
     pub(super) fn load(
-        file: &GgufFile,
+        files: &ModelFiles,
         shape: &Shape,
         device: &Device,
     ) -> std::result::Result<Weights, LoadError> {
-        let loader = Loader { reader: WeightReader { file }, file, device };
+        let loader = Loader { reader: WeightReader::new(files, shape), files, device };
         let (width, vocabulary, hidden) = (shape.width, shape.vocabulary, shape.hidden);
-        let queries = shape.heads * shape.head_size;
-        let keys = shape.kv_heads * shape.head_size;
+        let queries = shape.heads * shape.head_size();
+        let keys = shape.kv_heads * shape.head_size();
         let mut layers = Vec::new();
         for index in 0..shape.layers {
             let name = |part: &str| format!("blk.{index}.{part}");
             layers.push(Layer {
-                attention_norm: loader.vector(&name("attn_norm.weight"), width)?,
+                attention_norm: loader.norm(&name("attn_norm.weight"), width)?,
                 query: loader.linear(&name("attn_q"), width, queries)?,
                 key: loader.linear(&name("attn_k"), width, keys)?,
                 value: loader.linear(&name("attn_v"), width, keys)?,
-                query_norm: loader.maybe_vector(&name("attn_q_norm.weight"), shape.head_size)?,
-                key_norm: loader.maybe_vector(&name("attn_k_norm.weight"), shape.head_size)?,
+                query_norm: loader.head_norm(&name("attn_q_norm.weight"))?,
+                key_norm: loader.head_norm(&name("attn_k_norm.weight"))?,
                 output: loader.linear(&name("attn_output"), queries, width)?,
-                feed_norm: loader.vector(&name("ffn_norm.weight"), width)?,
+                feed_norm: loader.norm(&name("ffn_norm.weight"), width)?,
                 gate: loader.matrix(&name("ffn_gate.weight"), width, hidden)?,
                 up: loader.matrix(&name("ffn_up.weight"), width, hidden)?,
                 down: loader.matrix(&name("ffn_down.weight"), hidden, width)?,
             });
         }
-        let table = loader.reader.checked("token_embd.weight", &[width, vocabulary])?;
+        let table = files.tensor("token_embd.weight", &[width, vocabulary])?;
         // Without a head of its own, a model uses its embedding table.
-        let head = match file.tensors.contains_key("output.weight") {
+        let head = match files.has("output.weight") {
             true => "output.weight",
             false => "token_embd.weight",
         };
         Ok(Weights {
-            table: file.read(table)?,
+            table: files.read(table)?.into_owned(),
             table_type: table.block_type,
             width,
             layers,
-            output_norm: loader.vector("output_norm.weight", width)?,
+            output_norm: loader.norm("output_norm.weight", width)?,
             head: loader.matrix(head, width, vocabulary)?,
-            rope_frequencies: loader.reader.rope_frequencies(shape)?,
+            rope_frequencies: loader.reader.rope_frequencies()?,
         })
     }
 
@@ -125,8 +127,13 @@ impl Weights {
 // === impl Loader ===
 
 impl Loader<'_> {
-    fn vector(&self, name: &str, size: usize) -> std::result::Result<Tensor, LoadError> {
-        Tensor::new(self.reader.vector(name, size)?, self.device).map_err(|error| failed(&error))
+    fn norm(&self, name: &str, size: usize) -> std::result::Result<Tensor, LoadError> {
+        let floats = self.reader.norm(name, size)?;
+        Tensor::new(floats, self.device).map_err(|error| failed(&error))
+    }
+
+    fn head_norm(&self, name: &str) -> std::result::Result<Option<Tensor>, LoadError> {
+        self.place_maybe(self.reader.head_norm(name)?)
     }
 
     fn maybe_vector(
@@ -134,7 +141,13 @@ impl Loader<'_> {
         name: &str,
         size: usize,
     ) -> std::result::Result<Option<Tensor>, LoadError> {
-        let floats = self.reader.maybe_vector(name, size)?;
+        self.place_maybe(self.reader.maybe_vector(name, size)?)
+    }
+
+    fn place_maybe(
+        &self,
+        floats: Option<Vec<f32>>,
+    ) -> std::result::Result<Option<Tensor>, LoadError> {
         floats
             .map(|floats| Tensor::new(floats, self.device))
             .transpose()
@@ -159,8 +172,8 @@ impl Loader<'_> {
         inputs: usize,
         outputs: usize,
     ) -> std::result::Result<QMatMul, LoadError> {
-        let info = self.reader.checked(name, &[inputs, outputs])?;
-        let bytes = self.file.read(info)?;
+        let info = self.files.tensor(name, &[inputs, outputs])?;
+        let bytes = self.files.read(info)?.into_owned();
         self.place(info, bytes, inputs, outputs).map_err(|error| failed(&error))
     }
 

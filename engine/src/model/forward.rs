@@ -164,7 +164,7 @@ impl Forward {
             layout: PageLayout::new(shape),
             kv_heads: shape.kv_heads,
             heads_per_kv: shape.heads_per_kv(),
-            scale: 1.0 / (shape.head_size as f32).sqrt(),
+            scale: shape.attention_scale,
         };
         let tiles = tiles(&attention, &batch.clusters, &positions, team.members());
         let pass = Pass {
@@ -206,7 +206,7 @@ impl Forward {
                 for (index, layer) in weights.layers.iter().enumerate() {
                     pass.attend(index, layer, &mut walk);
                     let next = weights.layers.get(index + 1);
-                    let then = next.map_or(&weights.head, |next| &next.query.matrix);
+                    let then = next.map_or(&weights.head, |next| next.attention.first_matrix());
                     pass.feed(layer, then, &mut walk);
                 }
                 pass.head(&mut walk);
@@ -215,7 +215,7 @@ impl Forward {
     }
 
     fn make_room(&mut self, shape: &Shape, rows: usize, wanted: usize, members: usize) {
-        let (queries, keys) = (shape.heads * shape.head_size, shape.kv_heads * shape.head_size);
+        let (queries, keys) = (shape.heads * shape.head_size(), shape.kv_heads * shape.head_size());
         self.stream.resize(rows * shape.width, 0.0);
         self.normed.resize(rows * shape.width, 0.0);
         self.queries.resize(rows * queries, 0.0);

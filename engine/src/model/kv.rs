@@ -66,8 +66,8 @@ impl PageLayout {
         Format { scales: Scales::Half, four_bits: false, offset: store::KEY_OFFSET };
 
     pub(crate) fn new(shape: &Shape) -> PageLayout {
-        let size = shape.head_size;
-        PageLayout { kv_heads: shape.kv_heads, key_size: size, value_size: size }
+        let Shape { kv_heads, key_size, value_size, .. } = *shape;
+        PageLayout { kv_heads, key_size, value_size }
     }
 
     /// Bytes of a panel of keys.

@@ -1,89 +1,92 @@
-//! The sizes and settings of a model, from its file's metadata, checked against each other.
+//! The sizes and settings of a model, from its files, checked against each other.
+//!
+//! What the files say is checked for sense here; whether the forward pass can compute it is [`runnable`]'s question.
 
+mod folder;
+mod gguf;
+mod parts;
+pub(crate) mod rope;
+mod runnable;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use parts::{Activation, ExpertGroups, Experts, Latent, Window};
+pub(crate) use rope::Rope;
+pub(crate) use runnable::runnable;
+
+use super::Architecture;
 use crate::error::LoadError;
-use crate::gguf::GgufFile;
-use crate::kernels::GROUP;
-use crate::kernels::rows::RopePairs;
+use crate::files::ModelFiles;
+use crate::hf::Config;
 
 /// Bound on every single size, so that products of sizes cannot overflow.
 const LARGEST: usize = 1 << 24;
+/// Bound on the number of layers, so that a list of them is small.
+const MOST_LAYERS: usize = 1 << 16;
 
 /// Sizes and settings.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Shape {
-    pub(crate) architecture: String,
+    pub(crate) architecture: Architecture,
     pub(crate) layers: usize,
     /// Of the residual stream.
     pub(crate) width: usize,
     pub(crate) heads: usize,
+    /// Heads of keys and values; 1 for latent attention.
     pub(crate) kv_heads: usize,
-    /// Elements of a head.
-    pub(crate) head_size: usize,
-    /// Of the feed-forward network's inner layer.
+    /// Elements of one head's key as it is stored and multiplied; for latent attention, rank + rotated part.
+    pub(crate) key_size: usize,
+    /// Elements of one head's value; for latent attention the rank, and the value is the beginning of the key.
+    pub(crate) value_size: usize,
+    /// Of the feed-forward network's inner layer; where there are experts, in the dense layers.
     pub(crate) hidden: usize,
     pub(crate) vocabulary: usize,
     pub(crate) context_length: usize,
     pub(crate) norm_epsilon: f32,
-    pub(crate) rope_pairs: RopePairs,
-    pub(crate) rope_base: f64,
+    pub(crate) rope: Rope,
+    pub(crate) activation: Activation,
+    /// Embeddings are multiplied by it.
+    pub(crate) embedding_scale: f32,
+    /// Scores of attention are multiplied by it, before the cap.
+    pub(crate) attention_scale: f32,
+    /// Scores become `cap * tanh(score / cap)`.
+    pub(crate) attention_softcap: Option<f32>,
+    /// So do logits.
+    pub(crate) logit_softcap: Option<f32>,
+    pub(crate) window: Option<Window>,
+    pub(crate) latent: Option<Latent>,
+    pub(crate) experts: Option<Experts>,
 }
 
 // === impl Shape ===
 
 impl Shape {
-    pub(crate) fn read(file: &GgufFile) -> Result<Shape, LoadError> {
-        let metadata = &file.metadata;
-        let architecture = metadata.text("general.architecture")?.to_owned();
-        let rope_pairs = match architecture.as_str() {
-            "llama" => RopePairs::Neighbours,
-            "qwen2" | "qwen3" => RopePairs::Halves,
-            other => return Err(file.unsupported(format!("architecture {other:?}"))),
-        };
-        let size = |name: &str| -> Result<usize, LoadError> {
-            let size = metadata.size(&format!("{architecture}.{name}"))?;
-            if size == 0 || size > LARGEST {
-                return Err(file.corrupt(format!("{architecture}.{name} is {size}")));
+    pub(crate) fn read(files: &ModelFiles) -> Result<Shape, LoadError> {
+        match files {
+            ModelFiles::Gguf(file) => {
+                let shape = gguf::read(file)?;
+                shape.check().map_err(|why| file.corrupt(why))?;
+                Ok(shape)
             }
-            Ok(size)
-        };
-        let maybe = |name: &str, default: usize| -> Result<usize, LoadError> {
-            let key = format!("{architecture}.{name}");
-            let size = metadata.unsigned_or(&key, default as u64)? as usize;
-            if size == 0 || size > LARGEST {
-                return Err(file.corrupt(format!("{key} is {size}")));
+            ModelFiles::Folder(folder) => {
+                Shape::of_configuration(folder.architecture, &folder.config)
             }
-            Ok(size)
-        };
-        let (width, heads) = (size("embedding_length")?, size("attention.head_count")?);
-        let head_size = maybe("attention.key_length", width / heads)?;
-        let shape = Shape {
-            layers: size("block_count")?,
-            width,
-            heads,
-            kv_heads: maybe("attention.head_count_kv", heads)?,
-            head_size,
-            hidden: size("feed_forward_length")?,
-            vocabulary: metadata.texts("tokenizer.ggml.tokens")?.len(),
-            context_length: size("context_length")?,
-            norm_epsilon: metadata
-                .float(&format!("{architecture}.attention.layer_norm_rms_epsilon"))?
-                as f32,
-            rope_pairs,
-            rope_base: metadata.float_or(&format!("{architecture}.rope.freq_base"), 10_000.0)?,
-            architecture: architecture.clone(),
-        };
-        let rope_size = maybe("rope.dimension_count", head_size)?;
-        let value_size = maybe("attention.value_length", head_size)?;
-        let experts = metadata.unsigned_or(&format!("{architecture}.expert_count"), 0)?;
-        let scaling = metadata.text_maybe(&format!("{architecture}.rope.scaling.type"))?;
-        if rope_size != head_size || value_size != head_size || experts > 0 {
-            return Err(file.unsupported("partial rotation, uneven heads, or experts"));
         }
-        if let Some(kind) = scaling.filter(|&kind| kind != "none") {
-            return Err(file.unsupported(format!("position scaling {kind:?}")));
-        }
-        shape.check().map_err(|why| file.unsupported(why))?;
+    }
+
+    /// From the settings of a folder alone.
+    pub(crate) fn of_configuration(
+        architecture: Architecture,
+        config: &Config,
+    ) -> Result<Shape, LoadError> {
+        let shape = folder::read(architecture, config)?;
+        shape.check().map_err(|why| config.corrupt(why))?;
         Ok(shape)
+    }
+
+    /// Elements of a head, for models whose keys and values have the same size.
+    pub(crate) fn head_size(&self) -> usize {
+        self.key_size
     }
 
     /// Query heads that share a key and value head.
@@ -94,31 +97,67 @@ impl Shape {
     /// Keys and values of one token in all layers.
     #[cfg(feature = "candle")]
     pub(crate) fn kv_floats_per_token(&self) -> usize {
-        self.layers * self.kv_heads * self.head_size * 2
+        let values = if self.latent.is_some() { 0 } else { self.value_size };
+        self.layers * self.kv_heads * (self.key_size + values)
+    }
+
+    /// How many of the newest tokens a token of this layer sees, itself included; `None` for all.
+    #[allow(dead_code)] // Until the forward pass knows windows.
+    pub(crate) fn window(&self, layer: usize) -> Option<usize> {
+        let window = self.window.as_ref()?;
+        window.layers[layer].then_some(window.tokens)
+    }
+
+    /// Whether this layer has experts instead of one feed-forward network.
+    pub(crate) fn has_experts(&self, layer: usize) -> bool {
+        self.experts.as_ref().is_some_and(|experts| layer >= experts.dense_layers)
     }
 
     fn check(&self) -> Result<(), String> {
-        let queries = self.heads * self.head_size;
+        let latent = self.latent.map_or([1; 5], |latent| {
+            let query_rank = latent.query_rank.unwrap_or(1);
+            [latent.rank, latent.rope_size, latent.nope_size, latent.value_size, query_rank]
+        });
+        let sizes = [
+            ("width", self.width),
+            ("number of heads", self.heads),
+            ("number of key heads", self.kv_heads),
+            ("key size", self.key_size),
+            ("value size", self.value_size),
+            ("hidden size", self.hidden),
+            ("vocabulary", self.vocabulary),
+            ("context length", self.context_length),
+            ("rotated size", self.rope.size),
+        ];
+        let latents = latent.map(|size| ("size of latent attention", size));
+        for (what, size) in sizes.into_iter().chain(latents) {
+            if size == 0 || size > LARGEST {
+                return Err(format!("{what} of {size}"));
+            }
+        }
+        if self.layers == 0 || self.layers > MOST_LAYERS {
+            return Err(format!("{} layers", self.layers));
+        }
         if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(format!("{} query heads for {} key heads", self.heads, self.kv_heads));
         }
-        for (what, size, unit) in [
-            ("head size", self.head_size, GROUP),
-            ("width", self.width, GROUP),
-            ("attention width", queries, GROUP),
-            ("hidden size", self.hidden, GROUP),
-        ] {
-            if !size.is_multiple_of(unit) {
-                return Err(format!("{what} of {size}, which is not a multiple of {unit}"));
-            }
+        if !self.rope.size.is_multiple_of(2) || self.rope.size > self.key_size {
+            return Err(format!("{} rotated elements of {}", self.rope.size, self.key_size));
         }
-        if self.vocabulary == 0 {
-            return Err("an empty vocabulary".to_owned());
-        }
-        let sane = self.norm_epsilon.is_finite() && self.norm_epsilon > 0.0;
-        if !sane || !self.rope_base.is_finite() || self.rope_base <= 0.0 {
+        let positive = [self.norm_epsilon, self.embedding_scale, self.attention_scale];
+        let caps = self.attention_softcap.into_iter().chain(self.logit_softcap);
+        if !positive.into_iter().chain(caps).all(|number| number.is_finite() && number > 0.0) {
             return Err("settings that are no positive numbers".to_owned());
         }
-        Ok(())
+        self.rope.check()?;
+        if let Some(window) = &self.window {
+            window.check(self.layers)?;
+        }
+        self.experts.as_ref().map_or(Ok(()), |experts| experts.check(self.layers))
     }
+}
+
+/// As the own kernels have always computed it: in f32.
+fn one_by_root(size: f64) -> f32 {
+    1.0 / (size as f32).sqrt()
 }

@@ -1,8 +1,23 @@
 //! A model's weights, packed for the kernels.
+//!
+//! ```text
+//! files --tensors under GGUF's names (reader.rs)--> layers: attention (attention.rs), feed-forward (feed.rs)
+//! ```
+
+mod attention;
+mod feed;
+mod reader;
+
+pub(crate) use attention::Attention;
+#[cfg(test)]
+pub(crate) use attention::LatentQuery;
+pub(crate) use feed::{Feed, Gated};
+pub(crate) use reader::Reader;
 
 use super::Shape;
 use crate::error::LoadError;
-use crate::gguf::{BlockType, GgufFile, TensorInfo};
+use crate::files::ModelFiles;
+use crate::gguf::BlockType;
 use crate::kernels::packed::Packed;
 
 /// All weights of a model.
@@ -14,23 +29,27 @@ pub(crate) struct Weights {
     pub(crate) head: Packed,
     /// Position-dependent rotation: the angle a position turns each pair by.
     pub(crate) rope_frequencies: Vec<f64>,
+    /// The same in layers that see a window, where they differ.
+    #[allow(dead_code)] // Until the forward pass knows windows.
+    pub(crate) local_rope_frequencies: Option<Vec<f64>>,
 }
 
 /// One layer.
 #[derive(Debug)]
 pub(crate) struct Layer {
     pub(crate) attention_norm: Vec<f32>,
-    pub(crate) query: Linear,
-    pub(crate) key: Linear,
-    pub(crate) value: Linear,
-    /// Norms of single heads before rotation (qwen3).
+    pub(crate) attention: Attention,
+    /// Norms of single heads before rotation.
     pub(crate) query_norm: Option<Vec<f32>>,
     pub(crate) key_norm: Option<Vec<f32>>,
-    pub(crate) output: Linear,
+    /// Norm of what attention adds to the residual stream.
+    #[allow(dead_code)] // Until the forward pass knows it.
+    pub(crate) post_attention_norm: Option<Vec<f32>>,
     pub(crate) feed_norm: Vec<f32>,
-    pub(crate) gate: Packed,
-    pub(crate) up: Packed,
-    pub(crate) down: Packed,
+    pub(crate) feed: Feed,
+    /// Norm of what the feed-forward network adds to the residual stream.
+    #[allow(dead_code)] // Until the forward pass knows it.
+    pub(crate) post_feed_norm: Option<Vec<f32>>,
 }
 
 /// A matrix with an optional bias.
@@ -61,115 +80,41 @@ impl Embedding {
 // === impl Weights ===
 
 impl Weights {
-    pub(crate) fn load(file: &GgufFile, shape: &Shape) -> Result<Weights, LoadError> {
-        let reader = Reader { file };
+    pub(crate) fn load(files: &ModelFiles, shape: &Shape) -> Result<Weights, LoadError> {
+        let reader = Reader::new(files, shape);
         let (width, vocabulary) = (shape.width, shape.vocabulary);
-        let queries = shape.heads * shape.head_size;
-        let keys = shape.kv_heads * shape.head_size;
         let mut layers = Vec::new();
         for index in 0..shape.layers {
-            let name = |part: &str| format!("blk.{index}.{part}");
+            let name = |part: &str| format!("blk.{index}.{part}.weight");
             layers.push(Layer {
-                attention_norm: reader.vector(&name("attn_norm.weight"), width)?,
-                query: reader.linear(&name("attn_q"), width, queries)?,
-                key: reader.linear(&name("attn_k"), width, keys)?,
-                value: reader.linear(&name("attn_v"), width, keys)?,
-                query_norm: reader.maybe_vector(&name("attn_q_norm.weight"), shape.head_size)?,
-                key_norm: reader.maybe_vector(&name("attn_k_norm.weight"), shape.head_size)?,
-                output: reader.linear(&name("attn_output"), queries, width)?,
-                feed_norm: reader.vector(&name("ffn_norm.weight"), width)?,
-                gate: reader.matrix(&name("ffn_gate.weight"), width, shape.hidden)?,
-                up: reader.matrix(&name("ffn_up.weight"), width, shape.hidden)?,
-                down: reader.matrix(&name("ffn_down.weight"), shape.hidden, width)?,
+                attention_norm: reader.norm(&name("attn_norm"), width)?,
+                attention: Attention::load(&reader, index)?,
+                query_norm: reader.head_norm(&name("attn_q_norm"))?,
+                key_norm: reader.head_norm(&name("attn_k_norm"))?,
+                post_attention_norm: reader.post_norm(&name("post_attention_norm"))?,
+                feed_norm: reader.norm(&name("ffn_norm"), width)?,
+                feed: Feed::load(&reader, index)?,
+                post_feed_norm: reader.post_norm(&name("post_ffw_norm"))?,
             });
         }
-        let table = reader.checked("token_embd.weight", &[width, vocabulary])?;
+        let table = files.tensor("token_embd.weight", &[width, vocabulary])?;
         let embedding = Embedding {
             kind: table.block_type,
-            bytes: file.read(table)?,
+            bytes: files.read(table)?.into_owned(),
             row_bytes: table.block_type.row_bytes(width),
         };
         // Without a head of its own, a model uses its embedding table.
-        let head = match file.tensors.contains_key("output.weight") {
+        let head = match files.has("output.weight") {
             true => reader.matrix("output.weight", width, vocabulary)?,
             false => reader.matrix("token_embd.weight", width, vocabulary)?,
         };
         Ok(Weights {
             embedding,
             layers,
-            output_norm: reader.vector("output_norm.weight", width)?,
+            output_norm: reader.norm("output_norm.weight", width)?,
             head,
-            rope_frequencies: reader.rope_frequencies(shape)?,
+            rope_frequencies: reader.rope_frequencies()?,
+            local_rope_frequencies: shape.rope.local_frequencies(),
         })
-    }
-}
-
-/// Reads tensors of expected sizes.
-pub(crate) struct Reader<'a> {
-    pub(crate) file: &'a GgufFile,
-}
-
-// === impl Reader ===
-
-impl Reader<'_> {
-    pub(crate) fn checked(
-        &self,
-        name: &str,
-        dimensions: &[usize],
-    ) -> Result<&TensorInfo, LoadError> {
-        let info = self.file.tensor(name)?;
-        if info.dimensions != dimensions {
-            let found = &info.dimensions;
-            return Err(self
-                .file
-                .corrupt(format!("{name} is {found:?} instead of {dimensions:?}")));
-        }
-        Ok(info)
-    }
-
-    pub(crate) fn vector(&self, name: &str, size: usize) -> Result<Vec<f32>, LoadError> {
-        let info = self.checked(name, &[size])?;
-        let mut floats = vec![0.0; size];
-        info.block_type.read_floats(&self.file.read(info)?, &mut floats);
-        if !floats.iter().all(|float: &f32| float.is_finite()) {
-            return Err(self.file.corrupt(format!("{name} has values that are not finite")));
-        }
-        Ok(floats)
-    }
-
-    pub(crate) fn maybe_vector(
-        &self,
-        name: &str,
-        size: usize,
-    ) -> Result<Option<Vec<f32>>, LoadError> {
-        if !self.file.tensors.contains_key(name) {
-            return Ok(None);
-        }
-        self.vector(name, size).map(Some)
-    }
-
-    fn matrix(&self, name: &str, inputs: usize, outputs: usize) -> Result<Packed, LoadError> {
-        let info = self.checked(name, &[inputs, outputs])?;
-        Packed::new(info.block_type, &self.file.read(info)?, inputs, outputs)
-            .ok_or_else(|| self.file.corrupt(format!("{name} has scales that are not finite")))
-    }
-
-    fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear, LoadError> {
-        Ok(Linear {
-            matrix: self.matrix(&format!("{name}.weight"), inputs, outputs)?,
-            bias: self.maybe_vector(&format!("{name}.bias"), outputs)?,
-        })
-    }
-
-    pub(crate) fn rope_frequencies(&self, shape: &Shape) -> Result<Vec<f64>, LoadError> {
-        let pairs = shape.head_size / 2;
-        let factors = self.maybe_vector("rope_freqs.weight", pairs)?;
-        Ok((0..pairs)
-            .map(|pair| {
-                let exponent = -2.0 * pair as f64 / shape.head_size as f64;
-                let factor = factors.as_ref().map_or(1.0, |factors| f64::from(factors[pair]));
-                libm::pow(shape.rope_base, exponent) / factor
-            })
-            .collect())
     }
 }

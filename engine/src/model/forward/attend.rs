@@ -5,14 +5,16 @@ use super::{Pass, Walk, span};
 use crate::kernels::rows::{rms_norm, rotate};
 use crate::model::attention::AttentionLayer;
 use crate::model::kv::{Slot, store_key, store_value};
-use crate::model::weights::{Layer, Linear};
+use crate::model::weights::{Attention, Layer, Linear};
 
 // Safety of all methods: see `ends.rs`.
 impl Pass<'_> {
     pub(super) unsafe fn attend(&self, index: usize, layer: &Layer, walk: &mut Walk<'_>) {
-        let products =
-            [(&layer.query, &self.queries), (&layer.key, &self.keys), (&layer.value, &self.values)];
-        let width = self.shape.heads * self.shape.head_size;
+        let Attention::Heads { query, key, value, output } = &layer.attention else {
+            unreachable!("`runnable` refuses latent attention");
+        };
+        let products = [(query, &self.queries), (key, &self.keys), (value, &self.values)];
+        let width = self.shape.heads * self.shape.head_size();
         let member = walk.member;
         let panels = products.iter().map(|(linear, _)| linear.matrix.panels()).sum();
         // SAFETY (whole body): pieces are rows, panels' columns, or tiles, written in this phase and read in the next.
@@ -24,7 +26,7 @@ impl Pass<'_> {
                 let (linear, out, panel) = locate(&products, piece);
                 let ahead = match next.map(|next| locate(&products, next)) {
                     Some((linear, _, panel)) => linear.matrix.panel_bytes(panel),
-                    None => ahead(&linear.matrix, None, &layer.output.matrix, member),
+                    None => ahead(&linear.matrix, None, output, member),
                 };
                 let input = self.width_codes.input(self.rows(), &self.normed);
                 self.store_panel(linear, panel, ahead, &input, out);
@@ -47,10 +49,10 @@ impl Pass<'_> {
                 };
                 run.run(&self.tiles[tile], scratch);
             });
-            walk.phase().run_ahead(member, layer.output.matrix.panels(), |panel, next| {
+            walk.phase().run_ahead(member, output.panels(), |panel, next| {
                 let input = self.attended_codes.input(self.rows(), &self.attended);
-                let ahead = ahead(&layer.output.matrix, next, &layer.gate, member);
-                self.add_panel(&layer.output.matrix, panel, ahead, &input);
+                let ahead = ahead(output, next, layer.feed.first_matrix(), member);
+                self.add_panel(output, panel, ahead, &input);
             });
         }
     }
@@ -58,7 +60,7 @@ impl Pass<'_> {
     /// Turns a row's queries and keys to its position, and puts keys and values into its page.
     unsafe fn rotate_and_store(&self, index: usize, layer: &Layer, row: usize) {
         let shape = self.shape;
-        let (size, layout) = (shape.head_size, self.attention.layout);
+        let (size, layout) = (shape.head_size(), self.attention.layout);
         let place = &self.batch.rows[row];
         let angles = &self.angles[span(place.position, size / 2)];
         let page = &self.pages[place.page as usize];
@@ -66,14 +68,14 @@ impl Pass<'_> {
         unsafe {
             for query in self.queries.part(span(row, shape.heads * size)).chunks_exact_mut(size) {
                 self.norm_head(layer.query_norm.as_deref(), query);
-                rotate(self.level, shape.rope_pairs, query, angles);
+                rotate(self.level, shape.rope.pairs, query, angles);
             }
             let keys = self.keys.part(span(row, shape.kv_heads * size));
             let values = self.values.read(span(row, shape.kv_heads * size));
             for head in 0..shape.kv_heads {
                 let key = &mut keys[span(head, size)];
                 self.norm_head(layer.key_norm.as_deref(), key);
-                rotate(self.level, shape.rope_pairs, key, angles);
+                rotate(self.level, shape.rope.pairs, key, angles);
                 let to = Slot { page, layout, layer: index, head, slot: place.slot };
                 store_key(self.level, to, key);
                 store_value(self.level, to, &values[span(head, size)]);

@@ -1,0 +1,123 @@
+//! A model's files: one GGUF file, or a folder as Hugging Face publishes them.
+//!
+//! Tensors have GGUF's names and dimensions in both. Their contents are as the files have them: rows of queries and
+//! keys may be in another order (the shape's rotation says which), and Gemma's norms in folders lack their 1
+//! ([`ModelFiles::norm_offset`]).
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::error::LoadError;
+use crate::gguf::GgufFile;
+use crate::hf::HfFolder;
+use crate::tensor::TensorInfo;
+
+/// Open files of one model.
+#[derive(Debug)]
+pub(crate) enum ModelFiles {
+    Gguf(GgufFile),
+    Folder(HfFolder),
+}
+
+// === impl ModelFiles ===
+
+impl ModelFiles {
+    /// Reads everything but the tensors' bytes. A folder is read as Hugging Face's, anything else as GGUF.
+    pub(crate) fn open(path: &Path) -> Result<ModelFiles, LoadError> {
+        if path.is_dir() {
+            HfFolder::open(path).map(ModelFiles::Folder)
+        } else {
+            GgufFile::open(path).map(ModelFiles::Gguf)
+        }
+    }
+
+    /// All tensors that the engine knows, by their GGUF names.
+    pub(crate) fn tensors(&self) -> &HashMap<String, TensorInfo> {
+        match self {
+            ModelFiles::Gguf(file) => &file.tensors,
+            ModelFiles::Folder(folder) => &folder.tensors,
+        }
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors().contains_key(name)
+    }
+
+    /// The entry of a tensor that must be there with these dimensions.
+    pub(crate) fn tensor(
+        &self,
+        name: &str,
+        dimensions: &[usize],
+    ) -> Result<&TensorInfo, LoadError> {
+        let info = self
+            .tensors()
+            .get(name)
+            .ok_or_else(|| self.corrupt(format!("tensor {name} is missing")))?;
+        if info.dimensions != dimensions {
+            let found = &info.dimensions;
+            return Err(self.corrupt(format!("{name} is {found:?} instead of {dimensions:?}")));
+        }
+        Ok(info)
+    }
+
+    /// A tensor's raw blocks.
+    pub(crate) fn read(&self, info: &TensorInfo) -> Result<Cow<'_, [u8]>, LoadError> {
+        match self {
+            ModelFiles::Gguf(file) => file.read(info).map(Cow::Owned),
+            ModelFiles::Folder(folder) => Ok(Cow::Borrowed(folder.read(info))),
+        }
+    }
+
+    /// What has to be added to the weights of norms.
+    pub(crate) fn norm_offset(&self) -> f32 {
+        match self {
+            ModelFiles::Gguf(_) => 0.0,
+            ModelFiles::Folder(folder) if folder.architecture.is_gemma() => 1.0,
+            ModelFiles::Folder(_) => 0.0,
+        }
+    }
+
+    /// The name that its makers gave the model; empty when the files have none.
+    pub(crate) fn model_name(&self) -> Result<String, LoadError> {
+        match self {
+            ModelFiles::Gguf(file) => {
+                Ok(file.metadata.text_maybe("general.name")?.unwrap_or_default().to_owned())
+            }
+            ModelFiles::Folder(folder) => Ok(folder.name()),
+        }
+    }
+
+    pub(crate) fn has_chat_template(&self) -> Result<bool, LoadError> {
+        match self {
+            ModelFiles::Gguf(file) => {
+                Ok(file.metadata.text_maybe("tokenizer.chat_template")?.is_some())
+            }
+            ModelFiles::Folder(folder) => folder.has_chat_template(),
+        }
+    }
+
+    /// Size of all files of weights, in bytes.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        match self {
+            ModelFiles::Gguf(file) => file.file_bytes,
+            ModelFiles::Folder(folder) => folder.file_bytes,
+        }
+    }
+
+    /// An error that names these files as contradicting themselves.
+    pub(crate) fn corrupt(&self, why: impl Into<String>) -> LoadError {
+        match self {
+            ModelFiles::Gguf(file) => file.corrupt(why),
+            ModelFiles::Folder(folder) => folder.corrupt(why),
+        }
+    }
+
+    /// An error that names these files as asking for something unknown.
+    pub(crate) fn unsupported(&self, why: impl Into<String>) -> LoadError {
+        match self {
+            ModelFiles::Gguf(file) => file.unsupported(why),
+            ModelFiles::Folder(folder) => folder.unsupported(why),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Reads a model's folder as Hugging Face publishes them: `config.json`, and weights as safetensors in one or
+//! several files.
+//!
+//! ```text
+//! config.json                        settings                                          (config.rs)
+//! model.safetensors, or
+//! model.safetensors.index.json  -->  model-00001-of-00002.safetensors ...  mapped      (shards.rs)
+//!                                    names of tensors --> GGUF's                       (names.rs)
+//! tokenizer.json, tokenizer_config.json, chat_template.jinja: their places only
+//! ```
+//!
+//! NOT read: weights that are quantised (their types are refused), and pickled ones.
+
+mod config;
+mod names;
+mod shards;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+pub(crate) use config::Config;
+use safetensors::tensor::Dtype;
+use shards::{Entry, Shard};
+
+use crate::error::LoadError;
+use crate::gguf::BlockType;
+use crate::model::Architecture;
+use crate::tensor::TensorInfo;
+
+/// Of a `config.json`; published ones have some kilobytes.
+const MOST_CONFIG_BYTES: u64 = 4 << 20;
+/// Of a `tokenizer_config.json`, which lists all special tokens.
+const MOST_TOKENIZER_CONFIG_BYTES: u64 = 64 << 20;
+
+/// An open folder.
+#[derive(Debug)]
+pub(crate) struct HfFolder {
+    path: PathBuf,
+    pub(crate) architecture: Architecture,
+    /// Settings of the text model.
+    pub(crate) config: Config,
+    shards: Vec<Shard>,
+    pub(crate) tensors: HashMap<String, TensorInfo>,
+    /// Size of all files of weights, in bytes.
+    pub(crate) file_bytes: u64,
+}
+
+// === impl HfFolder ===
+
+impl HfFolder {
+    /// Reads everything but the tensors' bytes.
+    pub(crate) fn open(path: &Path) -> Result<HfFolder, LoadError> {
+        let (architecture, config) = HfFolder::read_config(path)?;
+        let shards = shards::open_all(path)?;
+        let mut folder = HfFolder {
+            path: path.to_owned(),
+            architecture,
+            config,
+            file_bytes: shards.iter().map(Shard::file_bytes).sum(),
+            tensors: HashMap::new(),
+            shards: Vec::new(),
+        };
+        for (number, shard) in shards.iter().enumerate() {
+            for entry in shard.entries() {
+                folder.add(number, entry)?;
+            }
+        }
+        folder.shards = shards;
+        // A head that is tied is the embedding table, whatever else a file may have kept.
+        if folder.config.flag_or("tie_word_embeddings", architecture.is_gemma())? {
+            folder.tensors.remove("output.weight");
+        } else if !folder.tensors.contains_key("output.weight") {
+            return Err(folder.corrupt("tensor lm_head.weight is missing"));
+        }
+        Ok(folder)
+    }
+
+    /// The family, and the settings of its text model.
+    pub(crate) fn read_config(folder: &Path) -> Result<(Architecture, Config), LoadError> {
+        let whole = Config::read(&folder.join("config.json"), MOST_CONFIG_BYTES)?;
+        let kind = whole.text_maybe("model_type")?.unwrap_or_default();
+        let architecture = Architecture::of_folder(kind)
+            .ok_or_else(|| whole.unsupported(format!("model_type {kind:?}")))?;
+        if whole.has("quantization_config") {
+            return Err(whole.unsupported("quantised weights in safetensors"));
+        }
+        let config = whole.object("text_config")?.unwrap_or(whole);
+        Ok((architecture, config))
+    }
+
+    /// A tensor's bytes.
+    pub(crate) fn read(&self, info: &TensorInfo) -> &[u8] {
+        self.shards[info.shard].bytes(info.offset as usize, info.bytes as usize)
+    }
+
+    /// The folder's name: its makers' name of the model, as a rule.
+    pub(crate) fn name(&self) -> String {
+        let name = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
+        name.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The tokenizer's special tokens, and often the chat template.
+    pub(crate) fn tokenizer_config_path(&self) -> PathBuf {
+        self.path.join("tokenizer_config.json")
+    }
+
+    /// The chat template, where it has a file of its own.
+    pub(crate) fn chat_template_path(&self) -> PathBuf {
+        self.path.join("chat_template.jinja")
+    }
+
+    pub(crate) fn has_chat_template(&self) -> Result<bool, LoadError> {
+        let tokenizer = self.tokenizer_config_path();
+        if self.chat_template_path().is_file() || !tokenizer.exists() {
+            return Ok(self.chat_template_path().is_file());
+        }
+        Ok(Config::read(&tokenizer, MOST_TOKENIZER_CONFIG_BYTES)?.has("chat_template"))
+    }
+
+    /// An error that names this folder as contradicting itself.
+    pub(crate) fn corrupt(&self, why: impl Into<String>) -> LoadError {
+        LoadError::Corrupt { path: self.path.clone(), why: why.into() }
+    }
+
+    /// An error that names this folder as asking for something unknown.
+    pub(crate) fn unsupported(&self, why: impl Into<String>) -> LoadError {
+        LoadError::Unsupported { path: self.path.clone(), why: why.into() }
+    }
+
+    fn add(&mut self, shard: usize, entry: Entry) -> Result<(), LoadError> {
+        let Some(name) = names::canonical(self.architecture, &entry.name) else { return Ok(()) };
+        let block_type = match entry.dtype {
+            Dtype::F32 => BlockType::F32,
+            Dtype::F16 => BlockType::F16,
+            Dtype::BF16 => BlockType::BF16,
+            other => {
+                return Err(
+                    self.unsupported(format!("{} has weights of type {other:?}", entry.name))
+                );
+            }
+        };
+        let info = TensorInfo {
+            dimensions: entry.shape.into_iter().rev().collect(),
+            block_type,
+            shard,
+            offset: entry.offset as u64,
+            bytes: entry.bytes as u64,
+        };
+        match self.tensors.insert(name, info) {
+            None => Ok(()),
+            Some(_) => Err(self.corrupt(format!("{} is there twice", entry.name))),
+        }
+    }
+}

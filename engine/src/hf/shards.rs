@@ -1,0 +1,117 @@
+//! The safetensors files of a folder, mapped into memory.
+//!
+//! Headers are checked by the safetensors crate against the files' lengths: tensors lie inside their file, follow
+//! each other, and have the bytes that their shapes and types ask for.
+
+#![allow(unsafe_code)] // Mapping a file is unsafe; see `Shard::open`.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use safetensors::tensor::{Dtype, Metadata, SafeTensors};
+
+use super::config::Config;
+use crate::error::LoadError;
+
+/// Of an index; the largest published ones have some megabytes.
+const MOST_INDEX_BYTES: u64 = 256 << 20;
+/// The weights of a model in one file.
+const SINGLE: &str = "model.safetensors";
+/// Says which file has which tensor.
+const INDEX: &str = "model.safetensors.index.json";
+
+/// One file of weights.
+#[derive(Debug)]
+pub(super) struct Shard {
+    map: Mmap,
+    data_start: usize,
+    header: Metadata,
+}
+
+/// A tensor as the file describes it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) dtype: Dtype,
+    /// The contiguous dimension last.
+    pub(super) shape: Vec<usize>,
+    /// From the start of the file.
+    pub(super) offset: usize,
+    pub(super) bytes: usize,
+}
+
+/// Opens all files of weights of a folder.
+pub(super) fn open_all(folder: &Path) -> Result<Vec<Shard>, LoadError> {
+    let index = folder.join(INDEX);
+    if folder.join(SINGLE).exists() || !index.exists() {
+        return Ok(vec![Shard::open(&folder.join(SINGLE))?]);
+    }
+    let index = Config::read(&index, MOST_INDEX_BYTES)?;
+    let map = index.object("weight_map")?;
+    let map = map.ok_or_else(|| index.corrupt("weight_map is missing"))?;
+    let mut names = Vec::new();
+    for tensor in map.keys() {
+        let name = map.text_maybe(tensor)?.unwrap_or_default();
+        // A name and nothing else: an index must not lead out of its folder.
+        if Path::new(name).file_name().is_none_or(|file| file != name) {
+            return Err(index.corrupt(format!("{tensor} is in a file called {name:?}")));
+        }
+        names.push((name, tensor));
+    }
+    names.sort_unstable();
+    let mut shards: Vec<Shard> = Vec::new();
+    for tensors in names.chunk_by(|(one, _), (other, _)| one == other) {
+        let shard = Shard::open(&folder.join(tensors[0].0))?;
+        let missing = tensors.iter().find(|(_, tensor)| shard.header.info(tensor).is_none());
+        if let Some((name, tensor)) = missing {
+            return Err(index.corrupt(format!("{tensor} is not in {name}")));
+        }
+        shards.push(shard);
+    }
+    Ok(shards)
+}
+
+// === impl Shard ===
+
+impl Shard {
+    fn open(path: &Path) -> Result<Shard, LoadError> {
+        let io = |source| LoadError::Io { path: path.to_owned(), source };
+        if path.exists() && !path.is_file() {
+            return Err(corrupt(path.to_owned(), "not a file"));
+        }
+        let file = File::open(path).map_err(io)?;
+        // SAFETY: the map is only read, as bytes, and lives as long as loading takes. Changing a model's files
+        // meanwhile is as forbidden as it is for every other program that maps them.
+        let map = unsafe { Mmap::map(&file) }.map_err(io)?;
+        let (header_bytes, header) = SafeTensors::read_metadata(&map)
+            .map_err(|error| corrupt(path.to_owned(), &error.to_string()))?;
+        // Eight bytes say how long the header is.
+        Ok(Shard { map, data_start: 8 + header_bytes, header })
+    }
+
+    /// Size of the file, in bytes.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.map.len() as u64
+    }
+
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        let entry = |(name, info): (String, &safetensors::tensor::TensorInfo)| Entry {
+            name,
+            dtype: info.dtype,
+            shape: info.shape.clone(),
+            offset: self.data_start + info.data_offsets.0,
+            bytes: info.data_offsets.1 - info.data_offsets.0,
+        };
+        self.header.tensors().into_iter().map(entry).collect()
+    }
+
+    /// Bytes of the file; the range is an [`Entry`]'s.
+    pub(super) fn bytes(&self, offset: usize, bytes: usize) -> &[u8] {
+        &self.map[offset..offset + bytes]
+    }
+}
+
+fn corrupt(path: PathBuf, why: &str) -> LoadError {
+    LoadError::Corrupt { path, why: why.to_owned() }
+}

@@ -1,0 +1,10 @@
+//! Models small enough to be written by a test, as GGUF files and as folders; and what published ones say of
+//! themselves.
+
+mod damaged;
+mod latent;
+mod listing;
+mod metadata;
+pub(super) mod published;
+mod same;
+mod written;

@@ -1,0 +1,130 @@
+//! The matrices of one layer's attention.
+
+use super::{Linear, Reader};
+use crate::error::LoadError;
+use crate::gguf::BlockType;
+use crate::kernels::packed::Packed;
+use crate::model::shape::Latent;
+
+/// Attention of one layer.
+#[derive(Debug)]
+pub(crate) enum Attention {
+    /// Keys and values of their own for every head, or for some heads together.
+    Heads { query: Linear, key: Linear, value: Linear, output: Packed },
+    /// One latent vector for all heads: see [`Latent`].
+    #[allow(dead_code)] // Until the forward pass knows it.
+    Latent {
+        query: LatentQuery,
+        /// Width to rank + rotated elements: a token's latent vector, before its norm, and the key's rotated part.
+        down: Packed,
+        /// Of the latent vector.
+        norm: Vec<f32>,
+        /// For every head: its query's part that is not rotated to rank elements.
+        key_up: Vec<Packed>,
+        /// For every head: its attended latent vector to value elements.
+        value_up: Vec<Packed>,
+        output: Packed,
+    },
+}
+
+/// The queries of latent attention: for every head, elements that are not rotated, then those that are.
+#[derive(Debug)]
+#[allow(dead_code)] // Until the forward pass knows them.
+pub(crate) enum LatentQuery {
+    Full(Packed),
+    LowRank { down: Packed, norm: Vec<f32>, up: Packed },
+}
+
+// === impl Attention ===
+
+impl Attention {
+    /// The matrix that a token meets first.
+    pub(crate) fn first_matrix(&self) -> &Packed {
+        match self {
+            Attention::Heads { query, .. } => &query.matrix,
+            Attention::Latent { down, .. } => down,
+        }
+    }
+
+    pub(super) fn load(reader: &Reader<'_>, layer: usize) -> Result<Attention, LoadError> {
+        let shape = reader.shape;
+        let name = |part: &str| format!("blk.{layer}.{part}");
+        if let Some(latent) = shape.latent {
+            return load_latent(reader, layer, latent);
+        }
+        let (queries, keys) = (shape.heads * shape.key_size, shape.kv_heads * shape.key_size);
+        let values = shape.kv_heads * shape.value_size;
+        let (width, attended) = (shape.width, shape.heads * shape.value_size);
+        Ok(Attention::Heads {
+            query: reader.linear(&name("attn_q"), width, queries)?,
+            key: reader.linear(&name("attn_k"), width, keys)?,
+            value: reader.linear(&name("attn_v"), width, values)?,
+            output: reader.matrix(&name("attn_output.weight"), attended, width)?,
+        })
+    }
+}
+
+fn load_latent(reader: &Reader<'_>, layer: usize, latent: Latent) -> Result<Attention, LoadError> {
+    let shape = reader.shape;
+    let name = |part: &str| format!("blk.{layer}.{part}.weight");
+    let queries = shape.heads * (latent.nope_size + latent.rope_size);
+    let query = match latent.query_rank {
+        None => LatentQuery::Full(reader.matrix(&name("attn_q"), shape.width, queries)?),
+        Some(rank) => LatentQuery::LowRank {
+            down: reader.matrix(&name("attn_q_a"), shape.width, rank)?,
+            norm: reader.norm(&name("attn_q_a_norm"), rank)?,
+            up: reader.matrix(&name("attn_q_b"), rank, queries)?,
+        },
+    };
+    let down_size = latent.rank + latent.rope_size;
+    let (key_up, value_up) = if reader.files.has(&name("attn_k_b")) {
+        (
+            reader.stacked(&name("attn_k_b"), latent.nope_size, latent.rank, shape.heads)?,
+            reader.stacked(&name("attn_v_b"), latent.rank, latent.value_size, shape.heads)?,
+        )
+    } else {
+        split_up(reader, &name("attn_kv_b"), latent)?
+    };
+    Ok(Attention::Latent {
+        query,
+        down: reader.matrix(&name("attn_kv_a_mqa"), shape.width, down_size)?,
+        norm: reader.norm(&name("attn_kv_a_norm"), latent.rank)?,
+        key_up,
+        value_up,
+        output: reader.matrix(
+            &name("attn_output"),
+            shape.heads * latent.value_size,
+            shape.width,
+        )?,
+    })
+}
+
+/// Cuts the matrix that expands latent vectors to all heads' keys and values. Keys' parts are turned over, because
+/// queries go through them the other way; as no packed type can be turned over without rounding, they become f32.
+fn split_up(
+    reader: &Reader<'_>,
+    name: &str,
+    latent: Latent,
+) -> Result<(Vec<Packed>, Vec<Packed>), LoadError> {
+    let Latent { rank, nope_size, value_size, .. } = latent;
+    let head_size = nope_size + value_size;
+    let info = reader.files.tensor(name, &[rank, reader.shape.heads * head_size])?;
+    let bytes = reader.files.read(info)?;
+    let row_bytes = info.block_type.row_bytes(rank);
+    let (mut key_up, mut value_up) = (Vec::new(), Vec::new());
+    for head in bytes.chunks_exact(row_bytes * head_size) {
+        let (keys, values) = head.split_at(row_bytes * nope_size);
+        let mut floats = vec![0.0; nope_size * rank];
+        info.block_type.read_floats(keys, &mut floats);
+        let mut turned = vec![0; floats.len() * 4];
+        for (index, float) in floats.iter().enumerate() {
+            let (row, column) = (index / rank, index % rank);
+            turned[(column * nope_size + row) * 4..][..4].copy_from_slice(&float.to_le_bytes());
+        }
+        let not_finite = || reader.not_finite(name);
+        key_up.push(Packed::new(BlockType::F32, &turned, nope_size, rank).ok_or_else(not_finite)?);
+        value_up
+            .push(Packed::new(info.block_type, values, rank, value_size).ok_or_else(not_finite)?);
+    }
+    Ok((key_up, value_up))
+}

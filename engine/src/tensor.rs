@@ -1,0 +1,25 @@
+//! Where a tensor lies in a model's files and what it is, whatever the files' format.
+
+use crate::gguf::BlockType;
+
+/// A tensor's entry, under its GGUF name.
+#[derive(Debug, Clone)]
+pub(crate) struct TensorInfo {
+    /// Sizes, the contiguous dimension first: a matrix is [inputs, outputs].
+    pub(crate) dimensions: Vec<usize>,
+    pub(crate) block_type: BlockType,
+    /// Which of the model's files holds it; 0 where there is one.
+    pub(crate) shard: usize,
+    /// From the start of that file.
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
+}
+
+// === impl TensorInfo ===
+
+impl TensorInfo {
+    /// Number of weights.
+    pub(crate) fn elements(&self) -> u64 {
+        self.dimensions.iter().map(|&size| size as u64).product()
+    }
+}
