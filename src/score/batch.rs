@@ -32,6 +32,7 @@ use jury_proto::ErrorCode;
 
 use self::feed::Feed;
 use self::order::InOrder;
+use self::resume::{Asked, JudgedBy};
 use self::sink::Sink;
 use self::tally::Tally;
 use super::config::{ScoreConfig, Source};
@@ -43,7 +44,12 @@ pub async fn run(config: &ScoreConfig, source: &Source, meter: &Meter) -> Result
     // Everything that can be refused, before a model is loaded.
     let total = count_items(source)?;
     let reader = feed::open(source)?;
-    let (sink, finished) = Sink::open(&config.output)?;
+    let (sink, finished) = Sink::open(&config.output, &Asked::of(&config.request))?;
+    if !finished.to_retry.is_empty() && !config.output.quiet {
+        let n = finished.to_retry.len();
+        meter.print(&format!("jury: {n} items without reward so far are judged again"));
+    }
+    let judged_before = finished.judged_by.clone().filter(|_| !config.output.allow_mixed);
 
     let bench = Bench::open_for_batch(&config.judge, &config.output, meter)?;
     // From here on Ctrl-C ends the batch in order; before, there was nothing to lose.
@@ -64,6 +70,11 @@ pub async fn run(config: &ScoreConfig, source: &Source, meter: &Meter) -> Result
                 Some((sequence, Err(error))) if is_nobody_there(&error) => {
                     lock(&tally).failed(sequence, &error);
                     break Ended::Failed(bench.failed(error));
+                }
+                Some((_, Ok(verdict)))
+                    if let Some(problem) = other_judge(judged_before.as_ref(), &verdict) =>
+                {
+                    break Ended::Failed(problem);
                 }
                 Some((sequence, answer)) => {
                     let verdict = lock(&tally).record(sequence, answer);
@@ -95,7 +106,7 @@ pub async fn run(config: &ScoreConfig, source: &Source, meter: &Meter) -> Result
 enum Ended {
     AllRead,
     Interrupted,
-    /// Nobody is there to judge the rest.
+    /// Nobody is there to judge the rest, or not the one who judged before.
     Failed(Failed),
 }
 
@@ -140,6 +151,14 @@ fn count_items(source: &Source) -> Result<Option<u64>, Failed> {
         if is_file { lines::count(BufReader::new(file)).map(Some) } else { Ok(None) }
     });
     counted.with_context(|| source.name()).or_exit(Exit::NoInput)
+}
+
+/// A verdict that does not belong with those of the file is not written to it.
+fn other_judge(before: Option<&JudgedBy>, verdict: &Verdict) -> Option<Failed> {
+    let difference = before?.differ(&verdict.provenance)?;
+    let way_out = "ask the same judge, name another file, or add --allow-mixed";
+    let problem = anyhow!("--resume: {difference}; {way_out}");
+    Some(Failed::new(Exit::Usage, problem))
 }
 
 /// The client has tried again already; every other item would fare the same.

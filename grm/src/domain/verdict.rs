@@ -181,6 +181,19 @@ pub struct RunReport {
     pub workers: Vec<String>,
 }
 
+// === impl ReasonCode ===
+
+impl ReasonCode {
+    /// True when the same request may bring a reward another time: what was missing was time or a
+    /// worker, not room in the context or a readable score.
+    pub fn may_pass(self) -> bool {
+        match self {
+            Self::NoWorker | Self::UnknownModel | Self::Budget | Self::WorkerFailed => true,
+            Self::TooLong | Self::ParseFailed | Self::NotShown => false,
+        }
+    }
+}
+
 // === impl Counts ===
 
 impl Counts {
