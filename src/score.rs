@@ -16,7 +16,7 @@ use std::io::{self, IsTerminal, Read, Write};
 
 use anyhow::{Context, anyhow};
 use jury_client::ClientError;
-use jury_grm::domain::{Item, Verdict};
+use jury_grm::domain::{Item, ItemError, Verdict};
 
 pub use self::config::ScoreConfig;
 use self::config::{Input, Output, Source};
@@ -88,16 +88,30 @@ fn read_item(source: &Source, meter: &Meter) -> Result<Item, Failed> {
         Failed::new(Exit::Usage, anyhow!("{}: not UTF-8, from byte {position} on", source.name()))
     })?;
     let (item, unknown_keys) = Item::from_json(text.trim_start_matches('\u{feff}'))
-        .with_context(|| source.name())
-        .or_exit(Exit::Usage)?;
+        .map_err(|error| Failed::new(Exit::Usage, not_an_item(error, &source.name())))?;
     for key in unknown_keys {
         meter.print(&unknown_key(&key));
     }
     Ok(item)
 }
 
+/// Says which way out there is for a file that holds several items.
+fn not_an_item(error: ItemError, name: &str) -> anyhow::Error {
+    let hint = match &error {
+        ItemError::MoreFollows { .. } => Some("one item a line? Then: --items"),
+        ItemError::NotAnObject { .. } => Some("many items go one a line into a file for --items"),
+        _ => None,
+    };
+    match hint {
+        Some(hint) => anyhow!("{name}: {error}; {hint}"),
+        None => anyhow::Error::from(error).context(name.to_owned()),
+    }
+}
+
 fn unknown_key(key: &str) -> String {
-    format!("jury: warning: nobody looks at the key {key:?} of an item")
+    let hint = Item::key_like(key).map(|known| format!("; did you mean {known:?}?"));
+    let hint = hint.unwrap_or_default();
+    format!("jury: warning: nobody looks at the key {key:?} of an item{hint}")
 }
 
 /// What stdout is. `NO_COLOR` is a convention of all programs, not a setting of ours.

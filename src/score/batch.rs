@@ -27,7 +27,7 @@ use anyhow::{Context, anyhow};
 use futures::StreamExt;
 use jury_client::ClientError;
 use jury_fabric::shutdown::on_signals;
-use jury_grm::domain::Verdict;
+use jury_grm::domain::{Verdict, limits};
 use jury_proto::ErrorCode;
 
 use self::feed::Feed;
@@ -42,6 +42,7 @@ use crate::meter::Meter;
 
 pub async fn run(config: &ScoreConfig, source: &Source, meter: &Meter) -> Result<Exit, Failed> {
     // Everything that can be refused, before a model is loaded.
+    refuse_single_item(source)?;
     let total = count_items(source)?;
     let reader = feed::open(source)?;
     let (sink, finished) = Sink::open(&config.output, &Asked::of(&config.request))?;
@@ -141,6 +142,21 @@ impl Writer {
 }
 
 // === private ===
+
+/// A single item is a likely mistake, and every line of it would be a bad one.
+fn refuse_single_item(source: &Source) -> Result<(), Failed> {
+    let Source::File(path) = source else { return Ok(()) };
+    let is_small = path
+        .metadata()
+        .is_ok_and(|found| found.is_file() && found.len() <= limits::MAX_ITEM_BYTES as u64);
+    // Whoever cannot be read is told of when the batch is opened.
+    if is_small && std::fs::read(path).is_ok_and(|text| lines::is_one_item(&text)) {
+        let name = source.name();
+        let problem = anyhow!("--items: {name} is one item and no batch; leave --items out");
+        return Err(Failed::new(Exit::Usage, problem));
+    }
+    Ok(())
+}
 
 /// Items of a file that can be read twice; nobody knows how many stdin has.
 fn count_items(source: &Source) -> Result<Option<u64>, Failed> {

@@ -197,7 +197,7 @@ fn placeholder() -> Item {
 
 /// A field of the request by the name of its option.
 fn refused_field(error: RequestError) -> Refused {
-    let flag = match error.field {
+    let flag = match error.field.strip_prefix("settings.").unwrap_or(error.field) {
         "k" => "-k".to_owned(),
         "budget_ms" => "--budget".to_owned(),
         field => format!("--{}", field.replace('_', "-")),

@@ -4,7 +4,7 @@ mod paint;
 
 use std::fmt::Write;
 
-use jury_grm::domain::{Item, Readout, Sample, Status, Verdict};
+use jury_grm::domain::{Item, Readout, Sample, Status, Usage, Verdict};
 
 pub use self::paint::{Paint, one_line, wrapped};
 use super::best::{best_sample, in_callers_order};
@@ -45,17 +45,16 @@ fn headline(text: &mut String, verdict: &Verdict, page: Page) {
     if verdict.status == Status::Partial {
         let counts = verdict.counts;
         let said = format!(
-            "PARTIAL: the budget ended before every sample did; {} of {} are valid",
+            "PARTIAL: not every sample came to its end; {} of {} are valid",
             counts.valid, counts.asked
         );
         write_line(text, &paint.yellow(&said));
     }
-    if let (Some(agreement), Some(confidence)) = (verdict.agreement, verdict.confidence) {
-        let said = format!(
-            "agreement {} of the samples, confidence {}",
-            percent(agreement),
-            percent(confidence)
-        );
+    if let Some(agreement) = verdict.agreement {
+        // One sample cannot tell how sure it is.
+        let confidence = verdict.confidence.map_or_else(|| "-".to_owned(), percent);
+        let said =
+            format!("agreement {} of the samples, confidence {confidence}", percent(agreement));
         write_line(text, &said);
     }
     if !verdict.tied.is_empty() {
@@ -100,8 +99,9 @@ fn figures(text: &mut String, verdict: &Verdict, page: Page) {
     for (n, what) in [
         (counts.forced, "forced at the token limit"),
         (counts.parse_failed, "without readable scores"),
+        (counts.too_long, "with a prompt that does not fit"),
         (counts.timed_out, "cut off by the budget"),
-        (counts.failed, "failed"),
+        (counts.failed, "lost with a worker"),
         (counts.not_needed, "not needed"),
         (verdict.run.reissued, "drawn again after a worker was lost"),
     ] {
@@ -111,9 +111,12 @@ fn figures(text: &mut String, verdict: &Verdict, page: Page) {
     }
     let (usage, run) = (verdict.usage, &verdict.run);
     let sampling_seconds = run.total_ms.saturating_sub(run.queue_ms) as f64 / 1000.0;
-    let mut tokens =
-        format!("{} prompt, {} generated", usage.prompt_tokens, usage.generated_tokens);
-    if sampling_seconds > 0.0 {
+    let mut tokens = if usage == Usage::default() {
+        "none: nothing was drawn".to_owned()
+    } else {
+        format!("{} prompt, {} generated", usage.prompt_tokens, usage.generated_tokens)
+    };
+    if sampling_seconds > 0.0 && usage.generated_tokens > 0 {
         let rate = usage.generated_tokens as f64 / sampling_seconds;
         let _ = write!(tokens, " ({rate:.1} a second, prompt included in the time)");
     }
