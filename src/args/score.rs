@@ -10,6 +10,8 @@ use jury_grm::domain::{Readout, Scale};
 use super::CacheArgs;
 
 const EXAMPLES: &str = "\
+The verdict's JSON is annotated in docs/verdict.md, templates are explained in docs/templates.md.
+
 Examples:
   jury score examples/capital.json                        judge one item here, with a small model
   jury score item.json --json -k 16 --seed 7              the verdict as JSON, more samples

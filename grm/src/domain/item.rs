@@ -273,6 +273,10 @@ mod tests {
             (r#"{"query": "q", "responses": "a"}"#, "responses: must be a list, is a text"),
             (r#"{"query": "q"}"#, "responses: is missing"),
             (
+                r#"{"query": "q", "respones": ["a"]}"#,
+                r#"responses: is missing; is "respones" meant to be it?"#,
+            ),
+            (
                 r#"{"query": "q", "responses": ["a"], "best": -1}"#,
                 "best: must be the index of a response, counted from 0, is a number",
             ),

@@ -15,7 +15,9 @@ pub(super) fn check(value: &Value) -> Result<(), ItemError> {
     };
     for required in ["query", "responses"] {
         if !object.contains_key(required) {
-            return Err(field(required, "is missing"));
+            let misspelt = object.keys().find(|key| super::is_near(key, required));
+            let hint = misspelt.map(|key| format!("; is {key:?} meant to be it?"));
+            return Err(field(required, format!("is missing{}", hint.unwrap_or_default())));
         }
     }
     for (key, value) in object {
