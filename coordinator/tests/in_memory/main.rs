@@ -214,7 +214,7 @@ async fn a_prompt_too_long_is_no_failure_of_a_worker() {
         longest_response: Some(1),
         longest_response_tokens: 9000,
     };
-    let backend = ScriptedBackend::new().on_group(move |_| GroupAct::TooLong(too_long.clone()));
+    let backend = ScriptedBackend::new().on_group(move |_| GroupAct::TooLong(too_long));
     let cluster = Cluster::start(&[("w", backend)]).await;
     let verdict = cluster.score(request(2)).await.unwrap();
     assert_eq!((verdict.counts.too_long, verdict.counts.failed), (2, 0));

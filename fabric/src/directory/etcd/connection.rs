@@ -121,8 +121,10 @@ impl Link {
 
     /// A session has ended; returns when to try the next.
     pub(super) async fn wait_after(&mut self, trouble: &Trouble) {
-        if self.told != Some(false) {
-            warn!(purpose = self.purpose, %trouble, "etcd lost, trying again");
+        match self.told {
+            None => warn!(purpose = self.purpose, %trouble, "etcd not reached yet, trying again"),
+            Some(true) => warn!(purpose = self.purpose, %trouble, "etcd lost, trying again"),
+            Some(false) => {}
         }
         self.told = Some(false);
         tokio::time::sleep(self.backoff.next_wait(rand::random())).await;
