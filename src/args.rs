@@ -113,6 +113,16 @@ pub struct Refused {
     pub problem: String,
 }
 
+/// What clap found wrong, in the way in which we say everything else. Its usage line is left out:
+/// it shows options as required that an environment variable has set.
+pub fn refusal(error: &clap::Error) -> String {
+    let said = error.render().to_string();
+    let problem = said.split("\n\nUsage:").next().unwrap_or_default();
+    let problem = problem.strip_prefix("error: ").unwrap_or(problem).trim_end();
+    let problem = problem.split("\n\nFor more information").next().unwrap_or_default();
+    format!("jury: {problem}\nFor more information, try '--help'.")
+}
+
 // === impl Command ===
 
 impl Command {

@@ -35,14 +35,15 @@ pub enum Exit {
 pub const TABLE: &str = "\
 Exit codes:
   0    done (a PARTIAL verdict has rewards, and counts as done)
-  3    judged, but UNSCORED: no reward, and the verdict says why
+  3    UNSCORED for good: the prompt is too long, or too few scores were readable
   64   the command line or the request is malformed; the message names the field and the limit
   65   bad data: lines of a batch that are no items (the others ran), or a model file that is none
   66   a file to read is not there
-  69   unavailable: no worker, nobody at the endpoint, an address in use, or what doctor calls broken
+  69   unavailable: nobody at the endpoint, an address in use, UNSCORED for want of a worker or
+       its model, or what doctor calls broken
   70   internal error, please report it
   74   the output cannot be written
-  75   overloaded, or the budget was too short: try again
+  75   overloaded, or UNSCORED because the budget was too short: try again
   130  interrupted; finished verdicts of a batch are written, --resume goes on";
 
 /// Why a command could not do its work.

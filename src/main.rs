@@ -23,10 +23,10 @@ mod status;
 mod up;
 mod worker;
 
-use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 use jury_fabric::telemetry::{LogFormat, init_logs};
 
 use self::args::{Args, Command, LogArgs, LogFormatArg};
@@ -37,6 +37,12 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             // Help and version are answers; anything else is a mistake.
+            if error.use_stderr()
+                && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            {
+                eprintln!("{}", args::refusal(&error));
+                return Exit::Usage.into();
+            }
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
             drop(error.print());
             return exit.into();
@@ -86,5 +92,5 @@ fn start_logs(args: &LogArgs, serves: bool) -> Result<(), Failed> {
 /// True when whoever read our output has gone: `jury score .. | head` is no failure.
 fn is_broken_pipe(failed: &Failed) -> bool {
     let cause = failed.error.root_cause().downcast_ref::<std::io::Error>();
-    cause.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    cause.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

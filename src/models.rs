@@ -14,6 +14,7 @@ pub fn run(args: ModelsArgs) -> Result<Exit, Failed> {
     let text = match args.command {
         ModelsCommand::List { json } => list(&models(&args.cache)?.list(), json),
         ModelsCommand::Fetch { model, json } => {
+            refuse_file(&model)?;
             let resolved = resolve(&args.cache, &model)?;
             if json {
                 format!("{}\n", as_json(&resolved))
@@ -29,6 +30,16 @@ pub fn run(args: ModelsArgs) -> Result<Exit, Failed> {
 
 fn models(cache: &CacheArgs) -> Result<ModelStore, Failed> {
     store(cache).or_exit(Exit::Usage)
+}
+
+/// Nothing says what a file of the caller's own ought to be, so it cannot be "fetched and checked".
+fn refuse_file(model: &str) -> Result<(), Failed> {
+    if !matches!(ModelRef::parse(model), Ok(ModelRef::Path(_))) {
+        return Ok(());
+    }
+    let problem = "is a file; there is nothing to fetch, and no sha256 to hold it to";
+    let way_out = format!("`jury models inspect {model}` reads it");
+    Err(Failed::new(Exit::Usage, anyhow::anyhow!("{model} {problem}; {way_out}")))
 }
 
 fn resolve(cache: &CacheArgs, model: &str) -> Result<ResolvedModel, Failed> {

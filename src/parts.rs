@@ -50,9 +50,24 @@ impl TryFrom<ModelArgs> for ModelConfig {
         if args.threads == Some(0) {
             return Err(Refused::new("--threads", "must be at least 1, is 0"));
         }
+        refuse_device(args.device)?;
         let cache = cache_folder(&args.cache)?;
         Ok(Self { name: args.model, threads: args.threads, device: args.device, cache })
     }
+}
+
+/// Before anything is loaded: a device that this program was built without.
+fn refuse_device(device: DeviceKind) -> Result<(), Refused> {
+    let feature = match device {
+        DeviceKind::Cuda(_) if !cfg!(feature = "cuda") => "cuda",
+        DeviceKind::Metal(_) if !cfg!(feature = "metal") => "metal",
+        _ => return Ok(()),
+    };
+    let problem = format!(
+        "this jury was built without {feature}; build it with `cargo install --path . --features \
+         {feature}`"
+    );
+    Err(Refused::new("--device", problem))
 }
 
 /// The models of this machine.

@@ -16,7 +16,9 @@ use std::io::{self, IsTerminal, Read, Write};
 
 use anyhow::{Context, anyhow};
 use jury_client::ClientError;
-use jury_grm::domain::{Item, Verdict};
+use jury_fabric::shutdown::on_signals;
+use jury_grm::domain::{Item, ItemError, Verdict};
+use jury_proto::ErrorCode;
 
 pub use self::config::ScoreConfig;
 use self::config::{Input, Output, Source};
@@ -38,10 +40,17 @@ pub async fn run(args: ScoreArgs) -> Result<Exit, Failed> {
     }
 }
 
-/// Adds to a call's error where the call went.
+/// Adds to a call's error where the call went, and what to look after when nobody is there.
 pub fn at_endpoint(error: ClientError, endpoint: &str) -> Failed {
+    let is_unreachable = error.code == ErrorCode::Unreachable;
     let failed = Failed::from(error);
-    Failed { error: failed.error.context(endpoint.to_owned()), ..failed }
+    let error = if is_unreachable {
+        let hint = "is `jury up` or `jury coordinator` running there?";
+        anyhow!("no answer from {endpoint}: {}; {hint}", failed.error)
+    } else {
+        failed.error.context(endpoint.to_owned())
+    };
+    Failed { error, ..failed }
 }
 
 /// Writes a result to stdout.
@@ -64,7 +73,16 @@ async fn score_one(config: &ScoreConfig, source: &Source, meter: &Meter) -> Resu
     let item = request.item.clone();
 
     let bench = Bench::open(&config.judge, meter)?;
-    let verdict = bench.score(request, meter).await;
+    let signals = on_signals().or_exit(Exit::Internal)?;
+    let verdict = tokio::select! {
+        biased;
+        () = signals.drain.cancelled() => {
+            meter.clear();
+            meter.print("jury: interrupted, no verdict");
+            return Ok(Exit::Interrupted);
+        }
+        verdict = bench.score(request, meter) => verdict,
+    };
     meter.clear();
     let verdict = verdict?;
     print(&written(&item, &verdict, &config.output)?)?;
@@ -88,16 +106,30 @@ fn read_item(source: &Source, meter: &Meter) -> Result<Item, Failed> {
         Failed::new(Exit::Usage, anyhow!("{}: not UTF-8, from byte {position} on", source.name()))
     })?;
     let (item, unknown_keys) = Item::from_json(text.trim_start_matches('\u{feff}'))
-        .with_context(|| source.name())
-        .or_exit(Exit::Usage)?;
+        .map_err(|error| Failed::new(Exit::Usage, not_an_item(error, &source.name())))?;
     for key in unknown_keys {
         meter.print(&unknown_key(&key));
     }
     Ok(item)
 }
 
+/// Says which way out there is for a file that holds several items.
+fn not_an_item(error: ItemError, name: &str) -> anyhow::Error {
+    let hint = match &error {
+        ItemError::MoreFollows { .. } => Some("one item a line? Then: --items"),
+        ItemError::NotAnObject { .. } => Some("many items go one a line into a file for --items"),
+        _ => None,
+    };
+    match hint {
+        Some(hint) => anyhow!("{name}: {error}; {hint}"),
+        None => anyhow::Error::from(error).context(name.to_owned()),
+    }
+}
+
 fn unknown_key(key: &str) -> String {
-    format!("jury: warning: nobody looks at the key {key:?} of an item")
+    let hint = Item::key_like(key).map(|known| format!("; did you mean {known:?}?"));
+    let hint = hint.unwrap_or_default();
+    format!("jury: warning: nobody looks at the key {key:?} of an item{hint}")
 }
 
 /// What stdout is. `NO_COLOR` is a convention of all programs, not a setting of ours.

@@ -54,10 +54,17 @@ pub(crate) fn deadline_exceeded(waited: Duration) -> JuryError {
     JuryError::new(ErrorCode::DeadlineExceeded, message)
 }
 
-/// A status from the wire, with the causes that tonic keeps apart from its message.
+/// A status from the wire, with the causes that tonic keeps apart from its message. Of a
+/// connection that failed the first cause says it all: the others are layers of the transport.
 pub(crate) fn from_status(status: Status) -> JuryError {
-    let causes = causes(&status);
+    let mut causes = causes(&status);
     let mut error = JuryError::from(status);
+    if error.code == ErrorCode::Unreachable
+        && let Some(first_cause) = causes.pop()
+    {
+        error.message = first_cause;
+        return error;
+    }
     for cause in causes {
         if !error.message.contains(&cause) {
             error.message = format!("{}: {cause}", error.message);
@@ -69,4 +76,24 @@ pub(crate) fn from_status(status: Status) -> JuryError {
 fn causes(status: &Status) -> Vec<String> {
     let first = std::error::Error::source(status);
     std::iter::successors(first, |error| error.source()).map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_failed_is_told_by_its_first_cause_alone() {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let said = refused.to_string();
+        let layered = std::io::Error::other(refused);
+        let error = from_status(Status::from_error(Box::new(layered)));
+        assert_eq!((error.code, error.message), (ErrorCode::Unreachable, said));
+    }
+
+    #[test]
+    fn what_the_service_says_stays_as_it_is() {
+        let said = JuryError::invalid("settings.k", "must be between 1 and 256, is 0");
+        assert_eq!(from_status(said.clone().into()), said);
+    }
 }

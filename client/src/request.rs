@@ -90,7 +90,7 @@ mod tests {
         let mut request = request();
         request.settings.k = 0;
         let error = prepared(request).unwrap_err();
-        assert_eq!(error.field.as_deref(), Some("k"));
+        assert_eq!(error.field.as_deref(), Some("settings.k"));
         assert_eq!(error.attempts, 0);
     }
 }

@@ -172,9 +172,9 @@ enum Conclusion {
 /// workers, then the model's own text.
 fn conclude(counts: &Counts, drawn: &Drawn, min_samples: u32) -> Conclusion {
     let stopped_by = if drawn.out_of_time { StoppedBy::Budget } else { StoppedBy::Complete };
-    let Counts { asked, valid, timed_out, failed, .. } = *counts;
+    let Counts { asked, valid, too_long, timed_out, failed, .. } = *counts;
     if valid >= min_samples {
-        let is_whole = timed_out == 0 && failed == 0;
+        let is_whole = too_long == 0 && timed_out == 0 && failed == 0;
         let status = if is_whole { Status::Ok } else { Status::Partial };
         return Conclusion::Scored(status, stopped_by);
     }

@@ -175,13 +175,7 @@ impl<'a> Drawing<'a> {
             let call = self.workbench.issue(&worker_id, &indices);
             let n_samples = u32::try_from(indices.len()).expect("k is below the request's limit");
             self.fleet.reserve(&worker_id, n_samples);
-            info!(
-                request_id = self.job.request_id,
-                worker_id,
-                call = call.0,
-                ?indices,
-                "samples issued"
-            );
+            info!(worker_id, call = call.0, ?indices, "samples issued");
             let group = self.group(&indices);
             let reserved = Reserved { fleet: self.fleet.clone(), worker_id, n_samples };
             self.calls.insert(call, reserved);
@@ -265,7 +259,7 @@ impl<'a> Drawing<'a> {
                 let detail = format!("worker {worker_id}: {error}");
                 let indices = self.workbench.record_lost(call, &detail);
                 warn!(
-                    request_id = self.job.request_id, worker_id, call = call.0, ?indices, %error,
+                    worker_id, call = call.0, ?indices, %error,
                     "samples in flight were lost, issuing them again"
                 );
                 self.fleet.record_failed_call(worker_id, &error);

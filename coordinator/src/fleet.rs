@@ -1,8 +1,9 @@
 //! The fleet: keeps the [`Roster`] up to date, and a channel to every worker.
 //!
 //! A task follows the directory. A worker that appears, or that a call could not reach, is probed
-//! (`GetInfo`) until it tells what it serves; only then it gets samples. Whatever changes is told
-//! to whoever waits for a worker.
+//! (`GetInfo`) until it tells what it serves; only then it gets samples. A worker that is idle is
+//! asked now and then, since a directory that is away cannot tell that it has gone; one that draws
+//! is known by its calls. Whatever changes is told to whoever waits for a worker.
 
 mod roster;
 
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::join_all;
 use jury_fabric::directory::Directory;
 use jury_fabric::transport::Channel;
 use jury_proto::convert::WorkerInfo;
@@ -24,6 +26,8 @@ pub use roster::{Candidate, Class, NoClass, Roster};
 
 /// A probe that takes longer counts as failed.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often an idle worker is asked whether it is still there.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// First pause between probes of a worker that does not answer; doubles up to the longest.
 const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause between probes.
@@ -72,6 +76,7 @@ impl Fleet {
                 fleet.tell_change();
             }
         });
+        fleet.check_idle_workers();
         fleet
     }
 
@@ -206,6 +211,31 @@ impl Fleet {
                 pause = (pause * 2).min(LONGEST_PROBE_PAUSE);
             }
         });
+    }
+
+    /// Leaves alone whoever is idle and does not answer, from now on and until it does.
+    fn check_idle_workers(&self) {
+        let weak = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            loop {
+                let pause = IDLE_CHECK_INTERVAL.mul_f64(rand::random_range(0.8..1.2));
+                tokio::time::sleep(pause).await;
+                let Some(inner) = weak.upgrade() else { return };
+                let fleet = Self { inner };
+                let idle = fleet.roster().idle();
+                join_all(idle.iter().map(|worker_id| fleet.check(worker_id))).await;
+            }
+        });
+    }
+
+    async fn check(&self, worker_id: &str) {
+        if let Err(error) = self.probe(worker_id).await
+            && self.roster().record_unreachable(worker_id)
+        {
+            warn!(worker_id, %error, "idle worker does not answer, nothing is sent to it");
+            self.probe_until_answered(worker_id.to_owned());
+            self.tell_change();
+        }
     }
 
     async fn probe(&self, worker_id: &str) -> Result<WorkerInfo, JuryError> {

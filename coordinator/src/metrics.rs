@@ -45,6 +45,7 @@ struct SampleLabels {
 enum SampleOutcome {
     valid,
     parse_failed,
+    too_long,
     timed_out,
     failed,
     not_needed,
@@ -74,6 +75,7 @@ impl Metrics {
         for outcome in [
             SampleOutcome::valid,
             SampleOutcome::parse_failed,
+            SampleOutcome::too_long,
             SampleOutcome::timed_out,
             SampleOutcome::failed,
             SampleOutcome::not_needed,
@@ -118,6 +120,7 @@ impl Metrics {
         for (outcome, n) in [
             (SampleOutcome::valid, counts.valid),
             (SampleOutcome::parse_failed, counts.parse_failed),
+            (SampleOutcome::too_long, counts.too_long),
             (SampleOutcome::timed_out, counts.timed_out),
             (SampleOutcome::failed, counts.failed),
             (SampleOutcome::not_needed, counts.not_needed),

@@ -22,7 +22,8 @@ pub struct Ballot {
     /// Mean share of the voting samples that showed the pick whose own best it is; equals split.
     /// 0..=1.
     pub agreement: Option<f64>,
-    /// Share of bootstrap resamples of the voting samples with the same pick. 0..=1.
+    /// Share of bootstrap resamples of the voting samples with the same pick. 0..=1. `None` too
+    /// when fewer than two of them showed the pick: resamples of one sample are all the same.
     pub confidence: Option<f64>,
     /// Samples that voted.
     pub voted: u32,
@@ -47,7 +48,8 @@ pub fn vote(classes: &[usize], samples: &[Sample]) -> Ballot {
         ballot.pick = Some(pick);
         ballot.tied = if best.len() > 1 { best } else { Vec::new() };
         ballot.agreement = agreement(classes[pick], &votes);
-        ballot.confidence = Some(bootstrap::confidence(classes, &votes, pick));
+        let n_showed = votes.iter().filter(|vote| vote.order.contains(&classes[pick])).count();
+        ballot.confidence = (n_showed > 1).then(|| bootstrap::confidence(classes, &votes, pick));
     }
     ballot.rewards = rewards;
     ballot

@@ -10,6 +10,8 @@ use jury_grm::domain::{Readout, Scale};
 use super::CacheArgs;
 
 const EXAMPLES: &str = "\
+The verdict's JSON is annotated in docs/verdict.md, templates are explained in docs/templates.md.
+
 Examples:
   jury score examples/capital.json                        judge one item here, with a small model
   jury score item.json --json -k 16 --seed 7              the verdict as JSON, more samples
@@ -23,8 +25,8 @@ pub struct ScoreArgs {
     /// A file with one item as JSON ({"query", "responses", ..}); - reads stdin
     #[arg(value_name = "ITEM.json")]
     pub item: Option<PathBuf>,
-    /// A file with one item a line; - reads stdin. Prints one verdict a line. An item without an
-    /// id takes the name of its line, line-N
+    /// A file with one item a line; - reads stdin. Prints one verdict a line. Ids must differ; an
+    /// item without one takes the name of its line, line-N
     #[arg(long, value_name = "FILE.jsonl")]
     pub items: Option<PathBuf>,
 
@@ -95,23 +97,22 @@ pub struct ScoreArgs {
     #[arg(short, long, help_heading = "Answer")]
     pub quiet: bool,
 
-    /// Write the verdicts to this file instead of stdout
-    #[arg(long, value_name = "FILE", requires = "items", help_heading = "Batches")]
+    /// Write the verdicts to this file instead of stdout; needs --items
+    #[arg(long, value_name = "FILE", help_heading = "Batches")]
     pub out: Option<PathBuf>,
-    /// Add to --out, and skip the items whose ids it has
+    /// Add to --out: skip the items whose verdicts it has, and judge those again that are
+    /// UNSCORED for a reason that may pass (budget, no_worker, unknown_model, worker_failed; their
+    /// old lines go). A file made with other settings, seed, model or template is refused
     #[arg(long, requires = "out", help_heading = "Batches")]
     pub resume: bool,
+    /// With --resume, go on though the file's verdicts were made in another way
+    #[arg(long, requires = "resume", help_heading = "Batches")]
+    pub allow_mixed: bool,
     /// Write verdicts as they are ready instead of in the order of the items
-    #[arg(long, requires = "items", help_heading = "Batches")]
+    #[arg(long, help_heading = "Batches")]
     pub unordered: bool,
     /// Items judged at once, 1 to 1024 [default: 16, embedded 2]
-    #[arg(
-        long,
-        env = "JURY_CONCURRENCY",
-        value_name = "N",
-        requires = "items",
-        help_heading = "Batches"
-    )]
+    #[arg(long, env = "JURY_CONCURRENCY", value_name = "N", help_heading = "Batches")]
     pub concurrency: Option<usize>,
 }
 

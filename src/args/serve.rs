@@ -40,7 +40,7 @@ pub struct ModelArgs {
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 pub struct CacheArgs {
     /// The folder of model files [default: jury/models in the user's cache folder]
-    #[arg(long, env = "JURY_MODEL_CACHE", value_name = "FOLDER")]
+    #[arg(long, global = true, env = "JURY_MODEL_CACHE", value_name = "FOLDER")]
     pub model_cache: Option<PathBuf>,
 }
 

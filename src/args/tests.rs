@@ -45,6 +45,29 @@ fn log_options_may_follow_the_subcommand() {
 }
 
 #[test]
+fn every_mistake_is_told_in_one_style() {
+    for line in [
+        &["jury", "score", "a.json", "-k", "many"][..],
+        &["jury", "score"],
+        &["jury", "scoer"],
+        &["jury", "worker", "--device", "abacus"],
+    ] {
+        let told = refusal(&Args::try_parse_from(line).unwrap_err());
+        assert!(told.starts_with("jury: ") && !told.contains("error:"), "{told}");
+        assert!(!told.contains("Usage:") && told.ends_with("try '--help'."), "{told}");
+    }
+}
+
+#[test]
+fn the_model_cache_may_follow_any_command_of_models() {
+    let line = ["jury", "models", "list", "--model-cache", "folder"];
+    let Command::Models(args) = Args::try_parse_from(line).unwrap().command else {
+        panic!("not models")
+    };
+    assert_eq!(args.cache.model_cache.as_deref(), Some(std::path::Path::new("folder")));
+}
+
+#[test]
 fn an_item_and_a_batch_exclude_each_other_and_one_is_needed() {
     assert!(Args::try_parse_from(["jury", "score"]).is_err());
     assert!(Args::try_parse_from(["jury", "score", "a.json", "--items", "b.jsonl"]).is_err());

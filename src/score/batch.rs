@@ -27,11 +27,12 @@ use anyhow::{Context, anyhow};
 use futures::StreamExt;
 use jury_client::ClientError;
 use jury_fabric::shutdown::on_signals;
-use jury_grm::domain::Verdict;
+use jury_grm::domain::{Verdict, limits};
 use jury_proto::ErrorCode;
 
 use self::feed::Feed;
 use self::order::InOrder;
+use self::resume::{Asked, JudgedBy};
 use self::sink::Sink;
 use self::tally::Tally;
 use super::config::{ScoreConfig, Source};
@@ -41,9 +42,15 @@ use crate::meter::Meter;
 
 pub async fn run(config: &ScoreConfig, source: &Source, meter: &Meter) -> Result<Exit, Failed> {
     // Everything that can be refused, before a model is loaded.
+    refuse_single_item(source)?;
     let total = count_items(source)?;
     let reader = feed::open(source)?;
-    let (sink, finished) = Sink::open(&config.output)?;
+    let (sink, finished) = Sink::open(&config.output, &Asked::of(&config.request))?;
+    if !finished.to_retry.is_empty() && !config.output.quiet {
+        let n = finished.to_retry.len();
+        meter.print(&format!("jury: {n} items without reward so far are judged again"));
+    }
+    let judged_before = finished.judged_by.clone().filter(|_| !config.output.allow_mixed);
 
     let bench = Bench::open_for_batch(&config.judge, &config.output, meter)?;
     // From here on Ctrl-C ends the batch in order; before, there was nothing to lose.
@@ -64,6 +71,11 @@ pub async fn run(config: &ScoreConfig, source: &Source, meter: &Meter) -> Result
                 Some((sequence, Err(error))) if is_nobody_there(&error) => {
                     lock(&tally).failed(sequence, &error);
                     break Ended::Failed(bench.failed(error));
+                }
+                Some((_, Ok(verdict)))
+                    if let Some(problem) = other_judge(judged_before.as_ref(), &verdict) =>
+                {
+                    break Ended::Failed(problem);
                 }
                 Some((sequence, answer)) => {
                     let verdict = lock(&tally).record(sequence, answer);
@@ -95,7 +107,7 @@ pub async fn run(config: &ScoreConfig, source: &Source, meter: &Meter) -> Result
 enum Ended {
     AllRead,
     Interrupted,
-    /// Nobody is there to judge the rest.
+    /// Nobody is there to judge the rest, or not the one who judged before.
     Failed(Failed),
 }
 
@@ -131,6 +143,21 @@ impl Writer {
 
 // === private ===
 
+/// A single item is a likely mistake, and every line of it would be a bad one.
+fn refuse_single_item(source: &Source) -> Result<(), Failed> {
+    let Source::File(path) = source else { return Ok(()) };
+    let is_small = path
+        .metadata()
+        .is_ok_and(|found| found.is_file() && found.len() <= limits::MAX_ITEM_BYTES as u64);
+    // Whoever cannot be read is told of when the batch is opened.
+    if is_small && std::fs::read(path).is_ok_and(|text| lines::is_one_item(&text)) {
+        let name = source.name();
+        let problem = anyhow!("--items: {name} is one item and no batch; leave --items out");
+        return Err(Failed::new(Exit::Usage, problem));
+    }
+    Ok(())
+}
+
 /// Items of a file that can be read twice; nobody knows how many stdin has.
 fn count_items(source: &Source) -> Result<Option<u64>, Failed> {
     let Source::File(path) = source else { return Ok(None) };
@@ -140,6 +167,14 @@ fn count_items(source: &Source) -> Result<Option<u64>, Failed> {
         if is_file { lines::count(BufReader::new(file)).map(Some) } else { Ok(None) }
     });
     counted.with_context(|| source.name()).or_exit(Exit::NoInput)
+}
+
+/// A verdict that does not belong with those of the file is not written to it.
+fn other_judge(before: Option<&JudgedBy>, verdict: &Verdict) -> Option<Failed> {
+    let difference = before?.differ(&verdict.provenance)?;
+    let way_out = "ask the same judge, name another file, or add --allow-mixed";
+    let problem = anyhow!("--resume: {difference}; {way_out}");
+    Some(Failed::new(Exit::Usage, problem))
 }
 
 /// The client has tried again already; every other item would fare the same.

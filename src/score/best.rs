@@ -2,8 +2,9 @@
 
 use jury_grm::domain::{Sample, Verdict};
 
-/// The sample whose scores are closest to the verdict's rewards: what the judges said on average,
-/// in the words of the one who agrees most. Distance is the mean over the responses it showed. Of
+/// Of the samples whose own best is the pick, the one whose scores are closest to the verdict's
+/// rewards: what the judges said on average, in the words of the one who agrees most. Without one
+/// that agrees, the closest of all. Distance is the mean over the responses it showed. Of
 /// equal ones that which showed the responses in the caller's order, since its text reads easier;
 /// then the first.
 ///
@@ -12,16 +13,28 @@ pub fn best_sample(verdict: &Verdict) -> Option<&Sample> {
     let samples = verdict.samples.as_deref()?.iter();
     let ranked = samples.filter_map(|sample| {
         let distance = distance(sample, &verdict.rewards)?;
-        Some((distance, !in_callers_order(sample), sample.spec.index, sample))
+        let disagrees = !agrees(sample, verdict.pick);
+        Some((disagrees, distance, !in_callers_order(sample), sample.spec.index, sample))
     });
     ranked
-        .min_by(|a, b| a.0.total_cmp(&b.0).then_with(|| (a.1, a.2).cmp(&(b.1, b.2))))
-        .map(|(_, _, _, sample)| sample)
+        .min_by(|a, b| {
+            let by_distance = || a.1.total_cmp(&b.1).then_with(|| (a.2, a.3).cmp(&(b.2, b.3)));
+            a.0.cmp(&b.0).then_with(by_distance)
+        })
+        .map(|(_, _, _, _, sample)| sample)
 }
 
 /// True when the text's Response 1, 2, .. are the caller's.
 pub fn in_callers_order(sample: &Sample) -> bool {
     sample.spec.order.iter().copied().eq(0..sample.spec.order.len())
+}
+
+/// True when the sample scores nothing above the pick, or there is none to agree with.
+fn agrees(sample: &Sample, pick: Option<usize>) -> bool {
+    let (Some(pick), Some(scores)) = (pick, sample.scores()) else { return true };
+    let shown = std::iter::zip(&sample.spec.order, &scores.scores);
+    let of_pick = shown.clone().find(|(response, _)| **response == pick).map(|(_, score)| *score);
+    of_pick.is_some_and(|of_pick| shown.clone().all(|(_, score)| *score <= of_pick))
 }
 
 fn distance(sample: &Sample, rewards: &[Option<f64>]) -> Option<f64> {
@@ -43,6 +56,14 @@ mod tests {
         // Rewards are 8 and 3; scores run parallel to the order shown.
         let verdict = sample_verdict(&[(&[0, 1], &[9.0, 5.0]), (&[1, 0], &[3.0, 8.0])]);
         assert_eq!(best_sample(&verdict).unwrap().spec.index, 1);
+    }
+
+    #[test]
+    fn a_sample_that_prefers_another_response_is_not_shown_while_one_agrees() {
+        let verdict = sample_verdict(&[(&[0, 1], &[5.0, 5.5]), (&[0, 1], &[10.0, 1.0])]);
+        assert_eq!(best_sample(&verdict).unwrap().spec.index, 1);
+        let nobody_agrees = sample_verdict(&[(&[0, 1], &[5.0, 5.5])]);
+        assert_eq!(best_sample(&nobody_agrees).unwrap().spec.index, 0);
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub struct Output {
     /// Batches only; `None` is stdout.
     pub out: Option<PathBuf>,
     pub resume: bool,
+    /// Go on with verdicts that were made in another way.
+    pub allow_mixed: bool,
     pub unordered: bool,
     pub concurrency: usize,
 }
@@ -75,6 +77,9 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
             (None, None) => return Err(Refused::new("ITEM", "give an item, or --items")),
         };
         let is_batch = matches!(input, Input::Many(_));
+        if !is_batch {
+            refuse_batch_options(&args)?;
+        }
         let embedded = args.endpoint.is_none();
         let judge = judge(&args)?;
         let concurrency = args.concurrency.unwrap_or(if embedded {
@@ -92,10 +97,26 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
             quiet: args.quiet,
             out: args.out,
             resume: args.resume,
+            allow_mixed: args.allow_mixed,
             unordered: args.unordered,
             concurrency,
         };
         Ok(Self { input, judge, request, output })
+    }
+}
+
+/// clap drops `requires = "items"` where an item excludes --items, so it is held here.
+fn refuse_batch_options(args: &ScoreArgs) -> Result<(), Refused> {
+    let needs_items = "needs --items; the verdict of a single item goes to stdout";
+    let batch_options = [
+        ("--out", args.out.is_some()),
+        ("--resume", args.resume),
+        ("--allow-mixed", args.allow_mixed),
+        ("--unordered", args.unordered),
+    ];
+    match batch_options.iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(Refused::new(*flag, needs_items)),
+        None => Ok(()),
     }
 }
 
@@ -176,7 +197,7 @@ fn placeholder() -> Item {
 
 /// A field of the request by the name of its option.
 fn refused_field(error: RequestError) -> Refused {
-    let flag = match error.field {
+    let flag = match error.field.strip_prefix("settings.").unwrap_or(error.field) {
         "k" => "-k".to_owned(),
         "budget_ms" => "--budget".to_owned(),
         field => format!("--{}", field.replace('_', "-")),
@@ -236,6 +257,21 @@ mod tests {
             let error = config(&format!("a.json --endpoint http://h:1 {flag}")).unwrap_err();
             assert!(flag.starts_with(&error.flag), "{error}");
         }
+    }
+
+    #[test]
+    fn an_option_of_batches_is_refused_for_a_single_item_and_never_ignored() {
+        for (line, flag) in [
+            ("a.json --out v.jsonl", "--out"),
+            ("a.json --out v.jsonl --resume", "--out"),
+            ("a.json --unordered", "--unordered"),
+        ] {
+            let error = config(line).unwrap_err();
+            assert_eq!(error.flag, flag, "{line}");
+            assert!(error.problem.starts_with("needs --items"), "{error}");
+        }
+        assert!(config("--items a.jsonl --out v.jsonl --resume --allow-mixed").is_ok());
+        assert!(config("a.json --concurrency 2").is_ok(), "it may come from the environment");
     }
 
     #[test]

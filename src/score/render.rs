@@ -4,7 +4,9 @@ mod paint;
 
 use std::fmt::Write;
 
-use jury_grm::domain::{Item, Readout, Sample, Status, Verdict};
+use jury_grm::domain::{Item, Readout, Sample, Status, Usage, Verdict};
+
+use jury_worker::models::entry;
 
 pub use self::paint::{Paint, one_line, wrapped};
 use super::best::{best_sample, in_callers_order};
@@ -19,6 +21,8 @@ pub struct Page {
 
 /// Widest page: longer lines are hard to read.
 pub const MAX_WIDTH: usize = 100;
+/// Most lines of one sample's principles, and of its critique.
+const MAX_TEXT_LINES: usize = 12;
 /// Lines of text start here.
 const INDENT: &str = "  ";
 
@@ -31,6 +35,13 @@ pub fn render(item: &Item, verdict: &Verdict, page: Page) -> String {
     if let Some(sample) = best_sample(verdict) {
         critique(&mut text, sample, page);
     }
+    let is_small = verdict.provenance.model.as_deref().is_some_and(|model| entry(model).is_some());
+    if is_small && verdict.status != Status::Unscored {
+        let said =
+            "Models of this size show how Jury works; their rewards are not worth training on.";
+        text.push('\n');
+        text.push_str(&page.paint.dim(&wrapped(said, page.width, "")));
+    }
     text
 }
 
@@ -38,29 +49,29 @@ fn headline(text: &mut String, verdict: &Verdict, page: Page) {
     let paint = page.paint;
     let said = match (verdict.status, verdict.pick) {
         (Status::Unscored, _) => paint.red("UNSCORED: there is no reward"),
-        (_, Some(pick)) => paint.bold(&format!("Response {} is best", pick + 1)),
+        (_, Some(pick)) => paint.bold(&format!("responses[{pick}] is best")),
         (_, None) => paint.bold("Rewarded"),
     };
     write_line(text, &said);
     if verdict.status == Status::Partial {
         let counts = verdict.counts;
         let said = format!(
-            "PARTIAL: the budget ended before every sample did; {} of {} are valid",
+            "PARTIAL: not every sample came to its end; {} of {} are valid",
             counts.valid, counts.asked
         );
         write_line(text, &paint.yellow(&said));
     }
-    if let (Some(agreement), Some(confidence)) = (verdict.agreement, verdict.confidence) {
-        let said = format!(
-            "agreement {} of the samples, confidence {}",
-            percent(agreement),
-            percent(confidence)
-        );
+    if let Some(agreement) = verdict.agreement {
+        // One sample cannot tell how sure it is.
+        let confidence = verdict.confidence.map_or_else(|| "-".to_owned(), percent);
+        let said =
+            format!("agreement {} of the samples, confidence {confidence}", percent(agreement));
         write_line(text, &said);
     }
     if !verdict.tied.is_empty() {
-        let tied: Vec<String> = verdict.tied.iter().map(|index| (index + 1).to_string()).collect();
-        let said = format!("tied for the highest reward: responses {}", tied.join(", "));
+        let tied: Vec<String> =
+            verdict.tied.iter().map(|index| format!("responses[{index}]")).collect();
+        let said = format!("tied for the highest reward: {}", tied.join(", "));
         write_line(text, &paint.yellow(&said));
     }
     text.push('\n');
@@ -78,16 +89,17 @@ fn rewards(text: &mut String, item: &Item, verdict: &Verdict, page: Page) {
         let preview = if response.is_empty() {
             "(empty)".to_owned()
         } else {
-            one_line(response, page.width.saturating_sub(16))
+            one_line(response, page.width.saturating_sub(18))
         };
-        let _ = writeln!(text, "{INDENT}{mark} {:>2} {figure}  {preview}", index + 1);
+        let place = format!("[{index}]");
+        let _ = writeln!(text, "{INDENT}{mark} {place:>4} {figure}  {preview}");
         // Neighbours without reward for one reason share its line.
         let reason_of = |index: usize| verdict.reasons.get(index).and_then(Option::as_ref);
         if let Some(reason) = reason_of(index)
             && reason_of(index + 1) != Some(reason)
         {
             let because = format!("because {}", reason.detail);
-            text.push_str(&wrapped(&because, page.width, "               "));
+            text.push_str(&wrapped(&because, page.width, "                 "));
         }
     }
     text.push('\n');
@@ -100,8 +112,9 @@ fn figures(text: &mut String, verdict: &Verdict, page: Page) {
     for (n, what) in [
         (counts.forced, "forced at the token limit"),
         (counts.parse_failed, "without readable scores"),
+        (counts.too_long, "with a prompt that does not fit"),
         (counts.timed_out, "cut off by the budget"),
-        (counts.failed, "failed"),
+        (counts.failed, "lost with a worker"),
         (counts.not_needed, "not needed"),
         (verdict.run.reissued, "drawn again after a worker was lost"),
     ] {
@@ -111,9 +124,12 @@ fn figures(text: &mut String, verdict: &Verdict, page: Page) {
     }
     let (usage, run) = (verdict.usage, &verdict.run);
     let sampling_seconds = run.total_ms.saturating_sub(run.queue_ms) as f64 / 1000.0;
-    let mut tokens =
-        format!("{} prompt, {} generated", usage.prompt_tokens, usage.generated_tokens);
-    if sampling_seconds > 0.0 {
+    let mut tokens = if usage == Usage::default() {
+        "none: nothing was drawn".to_owned()
+    } else {
+        format!("{} prompt, {} generated", usage.prompt_tokens, usage.generated_tokens)
+    };
+    if sampling_seconds > 0.0 && usage.generated_tokens > 0 {
         let rate = usage.generated_tokens as f64 / sampling_seconds;
         let _ = write!(tokens, " ({rate:.1} a second, prompt included in the time)");
     }
@@ -153,18 +169,18 @@ fn critique(text: &mut String, sample: &Sample, page: Page) {
     scores.sort_by_key(|(response, _)| **response);
     let by_response: Vec<String> = scores
         .iter()
-        .map(|(response, score)| format!("response {} gets {}", *response + 1, rounded(**score)))
+        .map(|(response, score)| format!("responses[{response}] gets {}", rounded(**score)))
         .collect();
     let title = format!(
-        "The sample closest to the verdict (number {}: {})",
-        sample.spec.index + 1,
+        "The sample closest to the verdict (samples[{}]: {})",
+        sample.spec.index,
         by_response.join(", ")
     );
     text.push('\n');
     text.push_str(&paint.bold(&wrapped(&title, page.width, "")));
     if !in_callers_order(sample) {
         let shown: Vec<String> = std::iter::zip(1.., &sample.spec.order)
-            .map(|(place, response)| format!("its Response {place} is response {}", response + 1))
+            .map(|(place, response)| format!("its Response {place} is responses[{response}]"))
             .collect();
         let said = format!("It was shown another order: {}.", shown.join(", "));
         text.push_str(&paint.yellow(&wrapped(&said, page.width, INDENT)));
@@ -173,9 +189,19 @@ fn critique(text: &mut String, sample: &Sample, page: Page) {
         let content = content.trim();
         if !content.is_empty() {
             let _ = writeln!(text, "{}", paint.dim(name));
-            text.push_str(&wrapped(content, page.width, INDENT));
+            text.push_str(&cut(&wrapped(content, page.width, INDENT)));
         }
     }
+}
+
+/// The first lines of a text, and how many are left out: small models repeat themselves.
+fn cut(text: &str) -> String {
+    let n_left_out = text.lines().count().saturating_sub(MAX_TEXT_LINES);
+    if n_left_out < 2 {
+        return text.to_owned();
+    }
+    let shown: String = text.split_inclusive('\n').take(MAX_TEXT_LINES).collect();
+    format!("{shown}{INDENT}… {n_left_out} more lines; --json --samples has them all\n")
 }
 
 fn write_line(text: &mut String, line: &str) {

@@ -49,6 +49,16 @@ fn a_setting_out_of_range_names_the_limit() {
 }
 
 #[test]
+fn an_option_of_batches_is_refused_for_a_single_item() {
+    let folder = tempfile::tempdir().unwrap();
+    let item = file(&folder, "item.json", ITEM.as_bytes());
+    let out = folder.path().join("out.jsonl");
+    let out = out.to_str().unwrap();
+    refuses(&["score", &item, "--out", out], 64, &["--out", "--items"]);
+    assert!(!std::path::Path::new(out).exists());
+}
+
+#[test]
 fn a_model_that_is_none_is_refused_at_load() {
     let folder = tempfile::tempdir().unwrap();
     let item = file(&folder, "item.json", ITEM.as_bytes());
@@ -76,7 +86,8 @@ fn nobody_at_the_endpoint_and_a_port_in_use_say_so() {
 fn a_bad_line_of_a_batch_is_named_and_the_others_still_run() {
     let folder = tempfile::tempdir().unwrap();
     let good = ITEM.replace('\n', " ");
-    let lines = format!("{good}\nnot json\n{good}\n");
+    let other = good.replace("\"capital\"", "\"other\"");
+    let lines = format!("{good}\nnot json\n{other}\n{good}\n");
     let items = file(&folder, "items.jsonl", lines.as_bytes());
     let ended = jury(&[
         "score",
@@ -91,7 +102,9 @@ fn a_bad_line_of_a_batch_is_named_and_the_others_still_run() {
         "--json",
     ]);
     assert_eq!(ended.code, Some(65), "{}", ended.stderr);
-    assert!(ended.stderr.contains("line 2"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("line 2: not JSON"), "{}", ended.stderr);
+    let repeated = "line 4: its id \"capital\" is that of line 1";
+    assert!(ended.stderr.contains(repeated), "{}", ended.stderr);
     assert_eq!(ended.stdout.lines().count(), 2, "{}", ended.stdout);
 }
 

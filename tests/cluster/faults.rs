@@ -69,7 +69,7 @@ fn etcd_away_at_the_start_is_waited_for() {
     let mut sandbox = Sandbox::new();
     sandbox.etcd.kill();
     let mut worker = sandbox.start_worker("w1");
-    worker.wait_for("etcd lost");
+    worker.wait_for("etcd not reached");
     sandbox.etcd.restart();
     worker.wait_for("registered");
 }

@@ -70,9 +70,7 @@ impl Sampling {
         let group = first_group(requests.message().await?)?;
         check::shape(&group)?;
         check::serves(&self.backend.info(), &group)?;
-        let permit = self.gate.enter(&group).ok_or_else(|| {
-            JuryError::new(ErrorCode::ShuttingDown, "the worker is going down; try another")
-        })?;
+        let permit = self.gate.enter(&group).ok_or_else(going_down)?;
         Span::current().record("request_id", &group.request_id);
         tracing::debug!(samples = group.samples.len(), "group started");
         let (events, receiver) = GroupEvents::channel(&group);
@@ -80,6 +78,10 @@ impl Sampling {
         let handle = self.backend.start(group, events);
         Ok(Call::new(receiver, requests, handle, permit, watch))
     }
+}
+
+fn going_down() -> JuryError {
+    JuryError::new(ErrorCode::ShuttingDown, "the worker is going down; try another")
 }
 
 fn first_group(message: Option<v1::SampleRequest>) -> Result<SampleGroup, JuryError> {
@@ -106,6 +108,9 @@ impl SamplingService for Sampling {
         &self,
         _request: Request<v1::GetInfoRequest>,
     ) -> Result<Response<v1::GetInfoResponse>, Status> {
+        if self.gate.is_closed() {
+            return Err(going_down().into());
+        }
         let load = Some(self.backend.load().into());
         Ok(Response::new(v1::GetInfoResponse { load, ..self.info().into() }))
     }

@@ -275,6 +275,9 @@ async fn a_shutdown_leaves_in_order_and_lets_running_samples_finish() {
         }
     };
     assert_eq!(refused.code, ErrorCode::ShuttingDown);
+    let asked = cluster.client.clone().get_info(v1::GetInfoRequest {}).await;
+    let code = JuryError::from(asked.unwrap_err()).code;
+    assert_eq!(code, ErrorCode::ShuttingDown, "a coordinator that only asks must learn it too");
     cluster.script.release_all();
     assert_eq!(finished_index(&call.event().await), 0);
     drop(call);

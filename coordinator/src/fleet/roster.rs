@@ -210,6 +210,13 @@ impl Roster {
             .collect()
     }
 
+    /// Workers that can be reached, as far as is known, and draw nothing for this coordinator.
+    pub fn idle(&self) -> Vec<String> {
+        let is_idle = |worker: &Worker| worker.info.is_some() && worker.in_flight == 0;
+        let idle = self.workers.iter().filter(|(_, worker)| is_idle(worker));
+        idle.map(|(worker_id, _)| worker_id.clone()).collect()
+    }
+
     /// Samples that all reachable workers can draw at once.
     pub fn capacity(&self) -> u32 {
         let reachable = self.workers.values().filter(|worker| worker.info.is_some());

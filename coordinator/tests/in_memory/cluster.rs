@@ -1,10 +1,11 @@
 //! A coordinator and its scripted workers.
 
+use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use jury_coordinator::{Config, Coordinator};
-use jury_fabric::directory::InProcess;
+use jury_fabric::directory::{InProcess, Registration, WorkerRole};
 use jury_fabric::transport::{Channel, HealthHandle, Listener, ServerConfig, in_process};
 use jury_grm::domain::{Item, Query, ScoreRequest, Verdict};
 use jury_proto::v1::reward_service_client::RewardServiceClient;
@@ -18,6 +19,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 /// A cluster in memory; ends when dropped.
 pub struct Cluster {
     channel: Channel,
+    coordinator: Coordinator,
+    /// Ends one worker, by id.
+    leave: HashMap<String, CancellationToken>,
     _stop_when_dropped: DropGuard,
 }
 
@@ -37,6 +41,7 @@ impl Cluster {
     pub async fn start(workers: &[(&str, ScriptedBackend)]) -> Self {
         let stop = CancellationToken::new();
         let directory = InProcess::new();
+        let mut leave = HashMap::new();
         for (worker_id, backend) in workers {
             let (channel, incoming) = in_process();
             let worker = Worker {
@@ -46,12 +51,16 @@ impl Cluster {
                     grace: std::time::Duration::ZERO,
                 },
                 backend: Arc::new(backend.clone()),
-                announce: Announce::InProcess(directory.clone(), channel),
+                // The directory is told by us alone, as one that is away when a worker leaves.
+                announce: Announce::Nowhere,
                 health: HealthHandle::new(&[SERVICE_NAME]),
                 metrics: WorkerMetrics::unregistered(),
             };
             let listener = Listener::InProcess(incoming);
-            tokio::spawn(jury_worker::run::run(worker, listener, stop.clone()));
+            directory.add(registration(worker_id), channel);
+            let ends = stop.child_token();
+            leave.insert((*worker_id).to_owned(), ends.clone());
+            tokio::spawn(jury_worker::run::run(worker, listener, ends));
         }
         let mut registry = Registry::default();
         let coordinator = Coordinator::start(Config::default(), Arc::new(directory), &mut registry)
@@ -66,7 +75,7 @@ impl Cluster {
         while coordinator.status().workers.iter().filter(|w| w.connected).count() < workers.len() {
             tokio::task::yield_now().await;
         }
-        Self { channel, _stop_when_dropped: stop.drop_guard() }
+        Self { channel, coordinator, leave, _stop_when_dropped: stop.drop_guard() }
     }
 
     /// The way to the coordinator.
@@ -74,10 +83,36 @@ impl Cluster {
         self.channel.clone()
     }
 
+    /// Whether the coordinator can reach a worker, by its own word.
+    pub fn is_connected(&self, worker_id: &str) -> bool {
+        let workers = self.coordinator.status().workers;
+        workers.iter().any(|worker| worker.worker_id == worker_id && worker.connected)
+    }
+
+    /// Ends a worker, and the directory does not notice.
+    pub fn leaves_unnoticed(&self, worker_id: &str) {
+        self.leave[worker_id].cancel();
+    }
+
     /// Scores over gRPC.
     pub async fn score(&self, request: ScoreRequest) -> Result<Verdict, JuryError> {
         let mut client = RewardServiceClient::new(self.channel());
         let answer = client.score(v1::ScoreRequest::from(request)).await?.into_inner();
         answer.verdict.expect("the contract says so").try_into()
+    }
+}
+
+/// What the directory knows of a worker; the rest is asked of the worker.
+fn registration(worker_id: &str) -> Registration {
+    Registration {
+        worker_id: worker_id.to_owned(),
+        address: "in-process".to_owned(),
+        model: String::new(),
+        model_digest: String::new(),
+        numerics: String::new(),
+        method_version: String::new(),
+        roles: vec![WorkerRole::Grm],
+        capacity: 0,
+        version: String::new(),
     }
 }

@@ -5,6 +5,7 @@ mod cluster;
 use std::time::Duration;
 
 use jury_grm::domain::{FailureKind, ReasonCode, Status, StoppedBy};
+use jury_proto::convert::TooLong;
 use jury_proto::v1::reward_service_client::RewardServiceClient;
 use jury_proto::{ErrorCode, JuryError, v1};
 use jury_worker::backend::scripted::{Act, Ending, GroupAct, ScriptedBackend};
@@ -187,6 +188,37 @@ async fn a_caller_that_goes_away_stops_the_work() {
         () = handle.wait_for_groups(2) => {}
     }
     handle.wait_until_idle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_worker_that_left_unnoticed_is_soon_known_to_be_away() {
+    let fleet = [("stays", ScriptedBackend::new()), ("leaves", ScriptedBackend::new())];
+    let cluster = Cluster::start(&fleet).await;
+    cluster.leaves_unnoticed("leaves");
+    tokio::time::timeout(Duration::from_secs(10), async {
+        while cluster.is_connected("leaves") {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await
+    .expect("it is asked every two seconds");
+    assert!(cluster.is_connected("stays"));
+}
+
+#[tokio::test]
+async fn a_prompt_too_long_is_no_failure_of_a_worker() {
+    let too_long = TooLong {
+        prompt_tokens: 9375,
+        limit_tokens: 7680,
+        over_by: 1695,
+        longest_response: Some(1),
+        longest_response_tokens: 9000,
+    };
+    let backend = ScriptedBackend::new().on_group(move |_| GroupAct::TooLong(too_long));
+    let cluster = Cluster::start(&[("w", backend)]).await;
+    let verdict = cluster.score(request(2)).await.unwrap();
+    assert_eq!((verdict.counts.too_long, verdict.counts.failed), (2, 0));
+    assert_eq!(verdict.reasons[0].as_ref().unwrap().code, ReasonCode::TooLong);
 }
 
 #[tokio::test]

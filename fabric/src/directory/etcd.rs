@@ -67,7 +67,7 @@ pub enum EtcdConfigError {
     #[error("no etcd endpoint given")]
     NoEndpoint,
     /// An endpoint is malformed.
-    #[error("etcd endpoint: {0}")]
+    #[error(transparent)]
     Endpoint(#[from] AddressError),
     /// The cluster's name cannot be a part of a key.
     #[error("cluster name {0:?} must be 1 to 64 letters, digits, dots, dashes or underscores")]

@@ -1,5 +1,7 @@
 //! One item to judge: a query and its candidate responses.
 
+mod shape;
+
 use serde::{Deserialize, Serialize};
 
 /// A query with its candidate responses, as one JSON line.
@@ -72,9 +74,38 @@ pub enum Role {
 /// Why a JSON line is not an item.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ItemError {
-    /// Not JSON, or JSON of another shape; the message names the field.
-    #[error("not an item: {0}")]
-    Malformed(String),
+    /// Not JSON.
+    #[error("not JSON at line {line}, column {column}: {problem}")]
+    NotJson {
+        /// Line of the text, 1-based.
+        line: usize,
+        /// Byte of the line, 1-based.
+        column: usize,
+        /// What the parser met.
+        problem: String,
+    },
+    /// A whole JSON value, and then more.
+    #[error("one JSON value ends before line {line}, column {column}, and more follows")]
+    MoreFollows {
+        /// Line of what follows, 1-based.
+        line: usize,
+        /// Byte of the line, 1-based.
+        column: usize,
+    },
+    /// JSON, but no object.
+    #[error(r#"an item is one object with "query" and "responses", this is {found}"#)]
+    NotAnObject {
+        /// What it is instead.
+        found: &'static str,
+    },
+    /// A field is missing or of another shape.
+    #[error("{path}: {problem}")]
+    Field {
+        /// Path of the field, such as `query[1].role`.
+        path: String,
+        /// What is wrong, with what is allowed.
+        problem: String,
+    },
 }
 
 /// The keys of an item; anything else in a line is worth a warning.
@@ -113,10 +144,10 @@ impl Item {
     /// Reads an item from JSON, and names the keys that nobody will look at.
     ///
     /// # Errors
-    /// [`ItemError::Malformed`] when `json` is not an object of this shape.
+    /// [`ItemError`] when `json` is not an object of this shape; it names the field.
     pub fn from_json(json: &str) -> Result<(Self, Vec<String>), ItemError> {
-        let malformed = |error: serde_json::Error| ItemError::Malformed(error.to_string());
-        let value: serde_json::Value = serde_json::from_str(json).map_err(malformed)?;
+        let value = read_value(json)?;
+        shape::check(&value)?;
         let unknown_keys = value
             .as_object()
             .into_iter()
@@ -124,9 +155,15 @@ impl Item {
             .filter(|key| !KNOWN_KEYS.contains(&key.as_str()))
             .cloned()
             .collect();
-        // Parsed from the text again, so that an error names its line and column.
-        let item = serde_json::from_str(json).map_err(malformed)?;
+        // From the text again: a field given twice is seen there alone.
+        let item = serde_json::from_str(json).map_err(|error| not_json(&error))?;
         Ok((item, unknown_keys))
+    }
+
+    /// The key of an item that `key` is probably meant to be, if one is near.
+    pub fn key_like(key: &str) -> Option<&'static str> {
+        let near = |known: &&&str| is_near(key, known);
+        KNOWN_KEYS.iter().find(near).copied()
     }
 }
 
@@ -150,6 +187,44 @@ impl Query {
     }
 }
 
+// === private ===
+
+/// The one value that `json` holds.
+fn read_value(json: &str) -> Result<serde_json::Value, ItemError> {
+    let mut values = serde_json::Deserializer::from_str(json);
+    let value = Deserialize::deserialize(&mut values).map_err(|error| not_json(&error))?;
+    match values.end() {
+        Ok(()) => Ok(value),
+        Err(error) => Err(ItemError::MoreFollows { line: error.line(), column: error.column() }),
+    }
+}
+
+fn not_json(error: &serde_json::Error) -> ItemError {
+    let (line, column) = (error.line(), error.column());
+    let said = error.to_string();
+    let place = format!(" at line {line} column {column}");
+    let problem = match said.strip_suffix(&place).unwrap_or(&said) {
+        "expected ident" => "this is no JSON value",
+        problem => problem,
+    };
+    ItemError::NotJson { line, column, problem: problem.to_owned() }
+}
+
+/// True for a known key with another case, a letter more, less, or other, or two exchanged.
+fn is_near(key: &str, known: &str) -> bool {
+    let (key, known) = (key.to_lowercase().into_bytes(), known.as_bytes());
+    let same_start = key.iter().zip(known).take_while(|(a, b)| a == b).count();
+    let rests = (&key[same_start..], &known[same_start..]);
+    match rests {
+        ([], []) => true,
+        ([a, b, key @ ..], [c, d, known @ ..]) if (a, b) == (d, c) && key == known => true,
+        ([_, key @ ..], [_, known @ ..]) if key == known => true,
+        ([_, key @ ..], known) if key == known => true,
+        (key, [_, known @ ..]) => key == known,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +241,67 @@ mod tests {
     fn a_missing_field_is_named() {
         let error = Item::from_json(r#"{"query": "q"}"#).unwrap_err();
         assert!(error.to_string().contains("responses"), "{error}");
+    }
+
+    #[test]
+    fn a_misspelt_key_is_told_which_one_it_is_like() {
+        for key in ["respones", "response", "Responses", "responsess", "repsonses", "rezponses"] {
+            assert_eq!(Item::key_like(key), Some("responses"), "{key}");
+        }
+        assert_eq!(Item::key_like("colour"), None);
+    }
+
+    #[test]
+    fn a_field_of_another_shape_is_named_in_the_words_of_json() {
+        for (json, message) in [
+            (
+                r#"{"query": [{"role": "bot", "content": "q"}], "responses": ["a"]}"#,
+                r#"query[0].role: must be "system", "user" or "assistant", is "bot""#,
+            ),
+            (
+                r#"{"query": [{"role": "user"}], "responses": ["a"]}"#,
+                r#"query[0]: must be a turn like {"role": "user", "content": ".."}, has no content"#,
+            ),
+            (
+                r#"{"query": 3, "responses": ["a"]}"#,
+                r#"query: must be a text, or a list of turns like {"role": "user", "content": ".."}, is a number"#,
+            ),
+            (
+                r#"{"query": "q", "responses": ["a", {"text": "b"}]}"#,
+                "responses[1]: must be a text, is an object",
+            ),
+            (r#"{"query": "q", "responses": "a"}"#, "responses: must be a list, is a text"),
+            (r#"{"query": "q"}"#, "responses: is missing"),
+            (
+                r#"{"query": "q", "respones": ["a"]}"#,
+                r#"responses: is missing; is "respones" meant to be it?"#,
+            ),
+            (
+                r#"{"query": "q", "responses": ["a"], "best": -1}"#,
+                "best: must be the index of a response, counted from 0, is a number",
+            ),
+            (
+                r#"[{"query": "q", "responses": ["a"]}]"#,
+                r#"an item is one object with "query" and "responses", this is a list"#,
+            ),
+            ("not json", "not JSON at line 1, column 2: this is no JSON value"),
+        ] {
+            assert_eq!(Item::from_json(json).unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn what_follows_an_item_and_a_field_given_twice_are_errors() {
+        let error = Item::from_json("{}\n{}").unwrap_err();
+        assert_eq!(error, ItemError::MoreFollows { line: 2, column: 1 });
+        let twice = r#"{"query": "q", "responses": ["a"], "responses": ["b"]}"#;
+        assert!(Item::from_json(twice).unwrap_err().to_string().contains("duplicate field"));
+    }
+
+    #[test]
+    fn null_is_the_same_as_leaving_an_optional_field_out() {
+        let json = r#"{"query": "q", "responses": ["a"], "best": null, "criteria": null}"#;
+        assert_eq!(Item::from_json(json).unwrap().0.best, None);
     }
 
     #[test]

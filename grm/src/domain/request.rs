@@ -163,28 +163,28 @@ fn item_bytes(item: &Item) -> usize {
 
 fn validate_settings(settings: &Settings) -> Result<(), RequestError> {
     let Settings { k, temperature, top_p, max_critique_tokens, .. } = *settings;
-    require((1..=limits::MAX_K).contains(&k), "k", || {
+    require((1..=limits::MAX_K).contains(&k), "settings.k", || {
         format!("must be between 1 and {}, is {k}", limits::MAX_K)
     })?;
-    require((0.0..=2.0).contains(&temperature), "temperature", || {
+    require((0.0..=2.0).contains(&temperature), "settings.temperature", || {
         format!("must be between 0 and 2, is {temperature}")
     })?;
-    require(top_p > 0.0 && top_p <= 1.0, "top_p", || {
+    require(top_p > 0.0 && top_p <= 1.0, "settings.top_p", || {
         format!("must be above 0 and at most 1, is {top_p}")
     })?;
     let critique_range = 1..=limits::MAX_CRITIQUE_TOKENS;
-    require(critique_range.contains(&max_critique_tokens), "max_critique_tokens", || {
+    require(critique_range.contains(&max_critique_tokens), "settings.max_critique_tokens", || {
         format!("must be between 1 and {}, is {max_critique_tokens}", limits::MAX_CRITIQUE_TOKENS)
     })?;
-    require((0.0..=1.0).contains(&settings.min_readout_mass), "min_readout_mass", || {
+    require((0.0..=1.0).contains(&settings.min_readout_mass), "settings.min_readout_mass", || {
         format!("must be between 0 and 1, is {}", settings.min_readout_mass)
     })?;
     let scale = settings.scale;
-    require(scale.min < scale.max && scale.min >= 0 && scale.max <= 100, "scale", || {
+    require(scale.min < scale.max && scale.min >= 0 && scale.max <= 100, "settings.scale", || {
         format!("must be 0 <= min < max <= 100, is {}..{}", scale.min, scale.max)
     })?;
     let max_panel = settings.max_panel as usize;
-    require((2..=limits::MAX_RESPONSES).contains(&max_panel), "max_panel", || {
+    require((2..=limits::MAX_RESPONSES).contains(&max_panel), "settings.max_panel", || {
         format!("must be between 2 and {}, is {max_panel}", limits::MAX_RESPONSES)
     })
 }
@@ -216,10 +216,13 @@ mod tests {
         let error = broken(|r| r.item.responses.clear());
         assert_eq!(error.to_string(), "item.responses: is empty; give at least 1 response");
         assert_eq!(broken(|r| r.item.query = Query::Text(" ".into())).field, "item.query");
-        assert_eq!(broken(|r| r.settings.k = 0).to_string(), "k: must be between 1 and 256, is 0");
-        assert_eq!(broken(|r| r.settings.k = 257).field, "k");
-        assert_eq!(broken(|r| r.settings.temperature = f64::NAN).field, "temperature");
-        assert_eq!(broken(|r| r.settings.top_p = 0.0).field, "top_p");
+        assert_eq!(
+            broken(|r| r.settings.k = 0).to_string(),
+            "settings.k: must be between 1 and 256, is 0"
+        );
+        assert_eq!(broken(|r| r.settings.k = 257).field, "settings.k");
+        assert_eq!(broken(|r| r.settings.temperature = f64::NAN).field, "settings.temperature");
+        assert_eq!(broken(|r| r.settings.top_p = 0.0).field, "settings.top_p");
         assert_eq!(broken(|r| r.seed = 1 << 53).field, "seed");
         assert_eq!(broken(|r| r.min_samples = Some(9)).field, "min_samples");
         assert_eq!(broken(|r| r.item.best = Some(2)).field, "item.best");

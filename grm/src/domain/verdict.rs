@@ -20,7 +20,8 @@ pub struct Verdict {
     pub pick: Option<usize>,
     /// Every index that shares the highest reward, when more than one does.
     pub tied: Vec<usize>,
-    /// Probability that a bootstrap of the voting samples picks the same response, 0..=1.
+    /// Probability that a bootstrap of the voting samples picks the same response, 0..=1; null
+    /// without a pick, or when fewer than two voting samples showed it.
     pub confidence: Option<f64>,
     /// Mean share of voting samples whose own best is the pick (a tie splits), 0..=1.
     pub agreement: Option<f64>,
@@ -45,7 +46,8 @@ pub struct Verdict {
 pub enum Status {
     /// Every planned sample came to its own end.
     Ok,
-    /// The budget ended first, but at least `min_samples` are valid.
+    /// Some did not (cut off by the budget, lost with a worker, too long), but at least
+    /// `min_samples` are valid.
     Partial,
     /// No rewards; `reasons` says why.
     Unscored,
@@ -92,7 +94,7 @@ pub enum StoppedBy {
     Refused,
 }
 
-/// Final outcomes of the planned samples: `valid + parse_failed + timed_out + failed +
+/// Final outcomes of the planned samples: `valid + parse_failed + too_long + timed_out + failed +
 /// not_needed = asked`; `voted` and `forced` are parts of `valid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
@@ -106,6 +108,9 @@ pub struct Counts {
     pub forced: u32,
     /// Samples whose own text gave no scores.
     pub parse_failed: u32,
+    /// Samples whose prompt does not fit the model's context or memory.
+    #[serde(default)]
+    pub too_long: u32,
     /// Samples that the budget cut off.
     pub timed_out: u32,
     /// Samples lost to infrastructure.
@@ -181,6 +186,19 @@ pub struct RunReport {
     pub workers: Vec<String>,
 }
 
+// === impl ReasonCode ===
+
+impl ReasonCode {
+    /// True when the same request may bring a reward another time: what was missing was time or a
+    /// worker, not room in the context or a readable score.
+    pub fn may_pass(self) -> bool {
+        match self {
+            Self::NoWorker | Self::UnknownModel | Self::Budget | Self::WorkerFailed => true,
+            Self::TooLong | Self::ParseFailed | Self::NotShown => false,
+        }
+    }
+}
+
 // === impl Counts ===
 
 impl Counts {
@@ -196,6 +214,7 @@ impl Counts {
                 }
                 Outcome::Failed { failure } => match failure.kind {
                     kind if kind.is_parse() => counts.parse_failed += 1,
+                    FailureKind::TooLong => counts.too_long += 1,
                     FailureKind::TimedOut => counts.timed_out += 1,
                     FailureKind::NotNeeded => counts.not_needed += 1,
                     _ => counts.failed += 1,

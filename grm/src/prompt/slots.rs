@@ -8,6 +8,10 @@ use super::{Span, TemplateError, Trust};
 pub(super) const OPEN: char = '\u{FDD0}';
 pub(super) const CLOSE: char = '\u{FDD1}';
 
+/// Stands before the number, so that a filter which changes the case of letters breaks the place
+/// of the text instead of passing it by.
+const CASED: &str = "tX";
+
 /// Texts that a template may place but not see.
 #[derive(Debug, Default)]
 pub(super) struct Slots<'a> {
@@ -18,6 +22,8 @@ pub(super) struct Slots<'a> {
 struct Slot<'a> {
     text: &'a str,
     response: Option<usize>,
+    /// Whether a prompt makes sense only with it.
+    is_question: bool,
 }
 
 // === impl Slots ===
@@ -25,8 +31,18 @@ struct Slot<'a> {
 impl<'a> Slots<'a> {
     /// Sets `text` aside; gives what a template places in its stead.
     pub(super) fn put(&mut self, text: &'a str, response: Option<usize>) -> String {
-        self.slots.push(Slot { text, response });
-        format!("{OPEN}{}{CLOSE}", self.slots.len() - 1)
+        self.slots.push(Slot { text, response, is_question: false });
+        self.placeholder()
+    }
+
+    /// The same for the turn that the responses answer.
+    pub(super) fn put_question(&mut self, text: &'a str) -> String {
+        self.slots.push(Slot { text, response: None, is_question: true });
+        self.placeholder()
+    }
+
+    fn placeholder(&self) -> String {
+        format!("{OPEN}{CASED}{}{CLOSE}", self.slots.len() - 1)
     }
 
     /// Cuts a template's output into spans, with the escaped marks counted. Empty spans are left
@@ -34,7 +50,8 @@ impl<'a> Slots<'a> {
     ///
     /// # Errors
     /// [`TemplateError::BrokenText`] when the template changed a placeholder, and
-    /// [`TemplateError::MissingResponse`] when it did not show every response once.
+    /// [`TemplateError::MissingResponse`] when it did not show every response once, and
+    /// [`TemplateError::MissingQuery`] when it did not show what they answer.
     pub(super) fn fill(
         &self,
         rendered: &str,
@@ -46,7 +63,9 @@ impl<'a> Slots<'a> {
         let mut rest = rendered.trim();
         while let Some((trusted, at_number)) = rest.split_once(OPEN) {
             let (number, after) = at_number.split_once(CLOSE).unwrap_or((at_number, ""));
-            let number: usize = number.parse().map_err(|_| broken(name))?;
+            let number: Option<usize> =
+                number.strip_prefix(CASED).and_then(|number| number.parse().ok());
+            let number = number.ok_or_else(|| broken(name))?;
             let slot = self.slots.get(number).ok_or_else(|| broken(name))?;
             push_trusted(&mut spans, trusted);
             let (text, marks) = escape(slot.text);
@@ -60,6 +79,9 @@ impl<'a> Slots<'a> {
         }
         push_trusted(&mut spans, rest);
         for (slot, times) in self.slots.iter().zip(shown) {
+            if slot.is_question && times == 0 {
+                return Err(TemplateError::MissingQuery { name: name.to_owned() });
+            }
             if let (Some(response), true) = (slot.response, times != 1) {
                 return Err(TemplateError::MissingResponse {
                     name: name.to_owned(),

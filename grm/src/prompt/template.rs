@@ -30,6 +30,8 @@ const BUILTIN: &str = include_str!("templates/pointwise.j2");
 /// | `best` | the number of the best response; none but in the hinted variant |
 /// | `box` | the box to ask for, such as `\boxed{x, x}` |
 ///
+/// The last turn (what the responses answer) must be shown, and every response once.
+///
 /// The texts of turns, responses, reference, criteria and principles are opaque: a template
 /// places them, once for every response, and must not put them through filters. None of them is
 /// ever read as template code.
@@ -86,6 +88,12 @@ pub enum TemplateError {
         response: usize,
         /// How often it is shown.
         times: usize,
+    },
+    /// It does not show the turn that the responses answer.
+    #[error("{name}: must show the query: the text of the last turn, turns[-1].text")]
+    MissingQuery {
+        /// Name of the template.
+        name: String,
     },
     /// The input names a response that the item does not have, or a best one that is not shown.
     #[error("response {response} is not among those that can be shown")]
@@ -220,10 +228,16 @@ fn render_error(name: &str, error: &Error) -> TemplateError {
     TemplateError::Render { name: name.to_owned(), line, problem }
 }
 
+/// The part of the template that failed.
+fn expression(error: &Error) -> Option<&str> {
+    error.template_source()?.get(error.range()?)
+}
+
 fn place(error: &Error) -> (usize, String) {
-    let problem = match error.detail() {
-        Some(detail) => format!("{}: {detail}", error.kind()),
-        None => error.kind().to_string(),
+    let problem = match (error.detail(), expression(error)) {
+        (Some(detail), _) => format!("{}: {detail}", error.kind()),
+        (None, Some(expression)) => format!("{}: {expression}", error.kind()),
+        (None, None) => error.kind().to_string(),
     };
     (error.line().unwrap_or(0), problem)
 }

@@ -91,7 +91,7 @@ fn markers_in_callers_text_are_escaped_and_counted() {
 
 #[test]
 fn a_template_from_a_file_is_held_to_its_duty() {
-    let source = "{{ turns[0].text }}|{% for r in responses %}{{ r.text }}{% endfor %}";
+    let source = "{{ turns[-1].text }}|{% for r in responses %}{{ r.text }}{% endfor %}";
     let good = Template::parse("t", source).unwrap();
     let item = item("q", &["a", "b"]);
     let (scale, variant) = (Scale::POINTWISE, Variant::Plain);
@@ -102,7 +102,8 @@ fn a_template_from_a_file_is_held_to_its_duty() {
     let refusal = |source: &str| Template::parse("t", source).unwrap_err().to_string();
     assert!(refusal("one\n{% for %}").starts_with("t:2:"), "{}", refusal("one\n{% for %}"));
     assert!(refusal("a\n{{ nonsense }}").starts_with("t:2:"));
-    assert!(refusal("{{ responses[0].text }}").contains("must show every response once"));
+    let one_of_two = refusal("{{ turns[-1].text }}{{ responses[0].text }}");
+    assert!(one_of_two.contains("must show every response once"), "{one_of_two}");
     assert!(refusal("\u{FDD0}0\u{FDD1}").contains("reserved"));
 }
 
@@ -172,4 +173,28 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_template_that_hides_the_query_is_refused() {
+    let only_responses = "{% for response in responses %}{{ response.text }}{% endfor %}";
+    let error = Template::parse("t.j2", only_responses).unwrap_err();
+    assert_eq!(error, TemplateError::MissingQuery { name: "t.j2".to_owned() });
+}
+
+#[test]
+fn a_filter_that_changes_letters_is_refused_and_never_without_effect() {
+    for filter in ["upper", "lower", "title", "capitalize"] {
+        let source = format!(
+            "{{{{ turns[-1].text }}}}{{% for r in responses %}}{{{{ r.text | {filter} }}}}{{% endfor %}}"
+        );
+        let error = Template::parse("t.j2", &source).unwrap_err();
+        assert_eq!(error, TemplateError::BrokenText { name: "t.j2".to_owned() }, "{filter}");
+    }
+}
+
+#[test]
+fn an_unknown_variable_is_named() {
+    let error = Template::parse("t.j2", "{{ turns[-1].text }}\n{{ respones }}").unwrap_err();
+    assert_eq!(error.to_string(), "t.j2:2: undefined value: respones");
 }

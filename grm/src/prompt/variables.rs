@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::slots::Slots;
 use super::{PromptInput, Variant};
-use crate::domain::{Query, Role, Scale};
+use crate::domain::{Query, Role, Scale, Turn};
 
 /// Everything that a template may use. Every variable always exists, so a misspelt one is an error.
 #[derive(Debug, Serialize)]
@@ -51,12 +51,19 @@ impl Variables {
         let item = input.item;
         let turns = match &item.query {
             Query::Text(text) => {
-                vec![TurnVariable { role: Role::User, text: slots.put(text, None) }]
+                vec![TurnVariable { role: Role::User, text: slots.put_question(text) }]
             }
-            Query::Turns(turns) => turns
-                .iter()
-                .map(|turn| TurnVariable { role: turn.role, text: slots.put(&turn.content, None) })
-                .collect(),
+            Query::Turns(turns) => {
+                let last = turns.len().saturating_sub(1);
+                let variable = |(at, turn): (usize, &'a Turn)| {
+                    let text = match at == last {
+                        true => slots.put_question(&turn.content),
+                        false => slots.put(&turn.content, None),
+                    };
+                    TurnVariable { role: turn.role, text }
+                };
+                turns.iter().enumerate().map(variable).collect()
+            }
         };
         let responses = input.order.iter().zip(1..).map(|(&response, number)| {
             let text = slots.put(&item.responses[response], Some(response));

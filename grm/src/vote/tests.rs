@@ -91,6 +91,24 @@ fn an_even_split_is_less_sure_than_a_landslide() {
     assert!(sure(&split) < 0.9, "{}", sure(&split));
 }
 
+#[test]
+fn one_sample_has_no_confidence() {
+    let ballot = vote(&[0, 1], &[sample(0, &[0, 1], &[9.0, 2.0])]);
+    assert_eq!((ballot.pick, ballot.agreement, ballot.confidence), (Some(0), Some(1.0), None));
+    let panels = [sample(0, &[0, 1], &[9.0, 2.0]), sample(1, &[2], &[3.0])];
+    assert_eq!(vote(&[0, 1, 2], &panels).confidence, None, "one alone showed the pick");
+}
+
+#[test]
+fn confidence_is_of_the_means_and_agreement_of_the_preferences() {
+    // Six clear votes and two narrow ones against them: no resample but a freak turns the means.
+    let samples: Vec<Sample> =
+        (0..8).map(|i| sample(i, &[0, 1], if i < 6 { &[9.0, 5.0] } else { &[5.0, 5.5] })).collect();
+    let ballot = vote(&[0, 1], &samples);
+    assert_eq!(ballot.agreement, Some(0.75));
+    assert!(ballot.confidence.unwrap() > 0.99, "{:?}", ballot.confidence);
+}
+
 fn samples_of(n: usize) -> impl Strategy<Value = Vec<Sample>> {
     let one = (
         Just((0..n).collect::<Vec<usize>>()).prop_shuffle(),
@@ -142,7 +160,8 @@ proptest! {
         if let Some(pick) = ballot.pick {
             prop_assert!(ballot.rewards.iter().all(|reward| *reward <= ballot.rewards[pick]));
             prop_assert!((0.0..=1.0).contains(&ballot.agreement.unwrap()));
-            prop_assert!((0.0..=1.0).contains(&ballot.confidence.unwrap()));
+            prop_assert_eq!(ballot.confidence.is_some(), ballot.voted > 1);
+            prop_assert!((0.0..=1.0).contains(&ballot.confidence.unwrap_or(0.5)));
         }
     }
 
@@ -150,8 +169,8 @@ proptest! {
     fn outcomes_add_up_to_what_was_asked(samples in samples_of(2)) {
         let ballot = vote(&[0, 1], &samples);
         let counts = Counts::of(&samples, ballot.voted);
-        let sum = counts.valid + counts.parse_failed + counts.timed_out + counts.failed
-            + counts.not_needed;
+        let sum = counts.valid + counts.parse_failed + counts.too_long + counts.timed_out
+            + counts.failed + counts.not_needed;
         prop_assert_eq!(sum, counts.asked);
         prop_assert!(counts.voted <= counts.valid && counts.forced <= counts.valid);
     }

@@ -185,7 +185,10 @@ fn a_zero_on_the_wire_is_a_zero_and_not_a_default() {
         ..v1::ScoreRequest::default()
     };
     let error = ScoreRequest::try_from(request).unwrap_err();
-    assert_eq!((error.code, error.field.as_deref()), (ErrorCode::InvalidArgument, Some("k")));
+    assert_eq!(
+        (error.code, error.field.as_deref()),
+        (ErrorCode::InvalidArgument, Some("settings.k"))
+    );
 }
 
 #[test]

@@ -552,7 +552,7 @@ pub struct Verdict {
     /// Every index that shares the highest reward, when more than one does.
     #[prost(uint32, repeated, tag = "5")]
     pub tied: ::prost::alloc::vec::Vec<u32>,
-    /// Bootstrap probability of the same pick, 0 to 1. Absent: no pick.
+    /// Bootstrap probability of the same pick, 0 to 1. Absent: no pick, or fewer than two voting samples showed it.
     #[prost(double, optional, tag = "6")]
     pub confidence: ::core::option::Option<f64>,
     /// Mean share of voting samples whose own best is the pick, 0 to 1. Absent: no pick.
@@ -602,7 +602,7 @@ pub struct Reason {
     #[prost(string, tag = "2")]
     pub detail: ::prost::alloc::string::String,
 }
-/// Final outcomes: valid + parse_failed + timed_out + failed + not_needed = asked.
+/// Final outcomes: valid + parse_failed + too_long + timed_out + failed + not_needed = asked.
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Counts {
@@ -630,6 +630,9 @@ pub struct Counts {
     /// Samples cancelled because the verdict was already decided.
     #[prost(uint32, tag = "8")]
     pub not_needed: u32,
+    /// Samples whose prompt does not fit the model's context or memory.
+    #[prost(uint32, tag = "9")]
+    pub too_long: u32,
 }
 /// Tokens of the planned samples, each counted once.
 #[allow(clippy::all)]
@@ -761,7 +764,8 @@ pub struct WorkerStatus {
     /// Samples being drawn, by its own last report.
     #[prost(uint32, tag = "7")]
     pub running: u32,
-    /// Whether the coordinator can reach it now.
+    /// Whether the coordinator can reach it: it answered, and no later call or check (every 2 seconds while it is idle)
+    /// has failed.
     #[prost(bool, tag = "8")]
     pub connected: bool,
     /// Version of Jury that it runs.
@@ -831,7 +835,7 @@ pub enum VerdictStatus {
     Unspecified = 0,
     /// Every planned sample came to its own end.
     Ok = 1,
-    /// The budget ended first, but at least min_samples are valid.
+    /// Some did not (cut off by the budget, lost with a worker, too long), but at least min_samples are valid.
     Partial = 2,
     /// No rewards.
     Unscored = 3,
@@ -1566,7 +1570,7 @@ pub struct Load {
     #[prost(uint32, tag = "3")]
     pub capacity: u32,
 }
-/// Asks what a worker serves.
+/// Asks what a worker serves. A worker that is going down refuses with UNAVAILABLE, so that nothing is sent to it.
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetInfoRequest {}

@@ -1,5 +1,6 @@
 //! Lines of a batch to requests, as fast as they are asked for.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::sync::{Arc, Mutex};
@@ -24,6 +25,8 @@ const READ_AHEAD: usize = 16;
 pub struct Feed {
     request: ScoreRequest,
     finished: Finished,
+    /// The line of every id so far: an id names its verdict, so it stands for one item.
+    lines_by_id: HashMap<String, u64>,
     tally: Arc<Mutex<Tally>>,
 }
 
@@ -43,7 +46,7 @@ pub fn open(source: &Source) -> Result<Box<dyn BufRead + Send>, Failed> {
 impl Feed {
     /// Every item gets `request`, and none that is `finished` is asked for again.
     pub fn new(request: ScoreRequest, finished: Finished, tally: Arc<Mutex<Tally>>) -> Self {
-        Self { request, finished, tally }
+        Self { request, finished, lines_by_id: HashMap::new(), tally }
     }
 
     /// The requests, in the order of their lines.
@@ -87,7 +90,14 @@ impl Feed {
         for key in &named.unknown_keys {
             tally.unknown_key(key);
         }
-        if self.finished.take(&named.item.id) {
+        let id = &named.item.id;
+        if let Some(first) = self.lines_by_id.get(id) {
+            let problem = format!("its id {id:?} is that of line {first}; give every item its own");
+            tally.bad_line(number, &problem);
+            return None;
+        }
+        self.lines_by_id.insert(id.clone(), number);
+        if self.finished.has(id) {
             tally.skipped();
             return None;
         }

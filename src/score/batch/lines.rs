@@ -31,8 +31,25 @@ pub enum BadLine {
     NotUtf8 { position: usize },
     #[error("longer than {MAX_LINE_BYTES} bytes")]
     TooLong,
+    #[error("not JSON, from byte {position} of the line on: {problem}")]
+    NotJson { position: usize, problem: String },
+    #[error("more follows after the item, from byte {position} of the line on")]
+    MoreFollows { position: usize },
     #[error(transparent)]
-    NotAnItem(#[from] ItemError),
+    NotAnItem(ItemError),
+}
+
+impl From<ItemError> for BadLine {
+    /// A line is one line: only the place in it is told.
+    fn from(error: ItemError) -> Self {
+        match error {
+            ItemError::NotJson { column, problem, .. } => {
+                Self::NotJson { position: column, problem }
+            }
+            ItemError::MoreFollows { column, .. } => Self::MoreFollows { position: column },
+            other => Self::NotAnItem(other),
+        }
+    }
 }
 
 /// The lines of a batch, one by one.
@@ -92,6 +109,13 @@ pub fn count(mut reader: impl BufRead) -> io::Result<u64> {
     Ok(n_lines)
 }
 
+/// True when the whole text is one item, written over several lines: no batch.
+pub fn is_one_item(text: &[u8]) -> bool {
+    let n_lines = text.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let item = std::str::from_utf8(text).ok().map(|text| text.trim_start_matches('\u{feff}'));
+    n_lines.count() > 1 && item.is_some_and(|text| Item::from_json(text).is_ok())
+}
+
 fn read(number: u64, bytes: &[u8]) -> Result<NamedItem, BadLine> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| BadLine::NotUtf8 { position: error.valid_up_to() + 1 })?;
@@ -122,7 +146,7 @@ mod tests {
         let lines = lines(text);
         assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<_>>(), [1, 3, 4]);
         assert_eq!(id(&lines[0]), "a");
-        assert!(matches!(lines[1].content, Err(BadLine::NotAnItem(_))));
+        assert!(matches!(lines[1].content, Err(BadLine::NotJson { position: 2, .. })));
         assert_eq!(id(&lines[2]), "line-4", "an item without an id takes its line's name");
     }
 
@@ -154,6 +178,14 @@ mod tests {
     fn unknown_keys_are_named() {
         let lines = lines(b"{\"query\":\"q\",\"responses\":[],\"colour\":1}");
         assert_eq!(lines[0].content.as_ref().unwrap().unknown_keys, ["colour"]);
+    }
+
+    #[test]
+    fn an_item_over_several_lines_is_told_from_a_batch() {
+        assert!(is_one_item(b"{\"query\": \"q\",\n \"responses\": [\"r\"]}\n"));
+        assert!(!is_one_item(b"{\"query\": \"q\", \"responses\": [\"r\"]}\n"));
+        let line = r#"{"query": "q", "responses": ["r"]}"#;
+        assert!(!is_one_item(format!("{line}\n{line}\n").as_bytes()));
     }
 
     #[test]

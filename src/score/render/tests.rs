@@ -65,27 +65,30 @@ fn rendered(verdict: &Verdict) -> String {
 fn a_verdict_reads_like_this() {
     let verdict = sample_verdict(&[(&[0, 1], &[9.0, 5.0]), (&[1, 0], &[3.0, 8.0])]);
     insta::assert_snapshot!(rendered(&verdict), @r"
-    Response 1 is best
+    responses[0] is best
     agreement 88 % of the samples, confidence 99 %
 
-      *  1   8.00  Canberra, and this answer is long enough to…
-         2   3.00  (empty)
+      *  [0]   8.00  Canberra, and this answer is long enough …
+         [1]   3.00  (empty)
 
       samples  2 asked, 2 valid, 2 voted
       tokens   600 prompt, 180 generated (18.0 a second, prompt included in the time)
       time     10.5 s, 0.5 s of it waiting
       model    smollm2-135m (01234567), k 2, expected read-out, seed 7
 
-    The sample closest to the verdict (number 2: response 1 gets
-    8, response 2 gets 3)
-      It was shown another order: its Response 1 is response 2,
-      its Response 2 is response 1.
+    The sample closest to the verdict (samples[1]: responses[0]
+    gets 8, responses[1] gets 3)
+      It was shown another order: its Response 1 is
+      responses[1], its Response 2 is responses[0].
     Principles
       1. Accuracy: the facts hold.
       2. Brevity.
     Critique
       The one names the capital; the other names a city that is
       larger but is not the seat of government.
+
+    Models of this size show how Jury works; their rewards are
+    not worth training on.
     ");
 }
 
@@ -103,10 +106,10 @@ fn a_verdict_without_rewards_says_why_once() {
     insta::assert_snapshot!(rendered(&verdict), @r"
     UNSCORED: there is no reward
 
-         1   none  Canberra, and this answer is long enough to…
-         2   none  (empty)
-                   because the prompt has 9000 tokens, 904 over
-                   the limit of 8096
+         [0]   none  Canberra, and this answer is long enough …
+         [1]   none  (empty)
+                     because the prompt has 9000 tokens, 904
+                     over the limit of 8096
 
       samples  0 asked, 0 valid, 0 voted
       tokens   600 prompt, 180 generated (18.0 a second, prompt included in the time)
@@ -126,10 +129,26 @@ fn a_partial_verdict_says_what_is_missing() {
 }
 
 #[test]
+fn a_text_that_goes_on_and_on_is_cut_and_says_where_the_rest_is() {
+    let mut verdict = sample_verdict(&[(&[0, 1], &[8.0, 3.0])]);
+    verdict.samples.as_mut().unwrap()[0].critique = "It is right.\n".repeat(40);
+    let text = rendered(&verdict);
+    assert_eq!(text.matches("It is right.").count(), MAX_TEXT_LINES);
+    assert!(text.contains("28 more lines; --json --samples"), "{text}");
+}
+
+#[test]
+fn one_sample_shows_no_confidence() {
+    let mut verdict = sample_verdict(&[(&[0, 1], &[8.0, 3.0])]);
+    verdict.confidence = None;
+    assert!(rendered(&verdict).contains("agreement 88 % of the samples, confidence -"));
+}
+
+#[test]
 fn a_tie_is_said() {
     let mut verdict = sample_verdict(&[(&[0, 1], &[8.0, 8.0])]);
     (verdict.rewards, verdict.tied) = (vec![Some(8.0), Some(8.0)], vec![0, 1]);
-    assert!(rendered(&verdict).contains("tied for the highest reward: responses 1, 2"));
+    assert!(rendered(&verdict).contains("tied for the highest reward: responses[0], responses[1]"));
 }
 
 #[test]

@@ -69,6 +69,11 @@ impl Gate {
         Self { inner: Arc::new(inner) }
     }
 
+    /// True once nobody is let in any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.inner.lock().closed
+    }
+
     /// Lets a group in; `None` when the gate is closed.
     pub(super) fn enter(&self, group: &SampleGroup) -> Option<Permit> {
         let mut state = self.inner.lock();

@@ -26,7 +26,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
     /// A request failed.
-    #[error("{0}")]
+    #[error("{}", first_cause(.0))]
     Etcd(#[from] etcd_client::Error),
     /// A request was not answered in time.
     #[error("etcd did not {what} within {REQUEST_TIMEOUT:?}")]
@@ -40,6 +40,14 @@ pub(super) enum Trouble {
     /// etcd was restored from a backup, or replaced.
     #[error("etcd went back to an earlier revision")]
     WentBack,
+}
+
+/// What is at the bottom of an error; a status alone would print its layers one inside the other.
+fn first_cause(error: &etcd_client::Error) -> String {
+    let etcd_client::Error::GRpcStatus(status) = error else { return error.to_string() };
+    let first = std::error::Error::source(status);
+    let causes = std::iter::successors(first, |cause| cause.source());
+    causes.last().map_or_else(|| status.message().to_owned(), ToString::to_string)
 }
 
 /// Opens sessions, each with the next endpoint.
@@ -113,8 +121,10 @@ impl Link {
 
     /// A session has ended; returns when to try the next.
     pub(super) async fn wait_after(&mut self, trouble: &Trouble) {
-        if self.told != Some(false) {
-            warn!(purpose = self.purpose, %trouble, "etcd lost, trying again");
+        match self.told {
+            None => warn!(purpose = self.purpose, %trouble, "etcd not reached yet, trying again"),
+            Some(true) => warn!(purpose = self.purpose, %trouble, "etcd lost, trying again"),
+            Some(false) => {}
         }
         self.told = Some(false);
         tokio::time::sleep(self.backoff.next_wait(rand::random())).await;

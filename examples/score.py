@@ -1,0 +1,31 @@
+"""Asks a running coordinator (`jury up`) for rewards, over gRPC.
+
+    pip install grpcio grpcio-tools googleapis-common-protos
+    python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. proto/jury/v1/*.proto
+    PYTHONPATH=. python examples/score.py 127.0.0.1:7480
+"""
+
+import sys
+
+import grpc
+from jury.v1 import reward_pb2, reward_pb2_grpc, types_pb2
+
+endpoint = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:7480"
+item = types_pb2.Item(
+    id="capital",
+    query=[types_pb2.Turn(role=types_pb2.ROLE_USER, content="What is the capital of France?")],
+    responses=["It is Paris.", "It is Lyon."],
+)
+request = reward_pb2.ScoreRequest(item=item, settings=types_pb2.Settings(k=4), budget_ms=60_000)
+
+with grpc.insecure_channel(endpoint) as channel:
+    try:
+        verdict = reward_pb2_grpc.RewardServiceStub(channel).Score(request, timeout=70).verdict
+    except grpc.RpcError as error:
+        sys.exit(f"{error.code().name}: {error.details()}")
+
+print(reward_pb2.VerdictStatus.Name(verdict.status))
+for index, reward in enumerate(verdict.rewards):
+    # A reward that is not there is absent, never 0.
+    value = f"{reward.value:.2f}" if reward.HasField("value") else f"none: {reward.reason.detail}"
+    print(f"responses[{index}]: {value}")

@@ -1,0 +1,107 @@
+//! How a verdict was made, held against how the next ones are to be made.
+
+use jury_grm::domain::{Provenance, ScoreRequest};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What is asked for now, as far as a request says it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    seed: u64,
+    /// The settings as JSON, field by field.
+    settings: serde_json::Map<String, Value>,
+    /// Only where the request names it.
+    model: Option<String>,
+}
+
+/// Who judged: rewards of two judges are not comparable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JudgedBy {
+    model: String,
+    model_digest: String,
+    method_digest: String,
+}
+
+/// The provenance of a written verdict; what an older version did not write is not compared.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct PastProvenance {
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(default)]
+    model_digest: Option<String>,
+    #[serde(default)]
+    method_digest: String,
+    #[serde(default)]
+    seed: Option<u64>,
+    #[serde(default)]
+    settings: serde_json::Map<String, Value>,
+}
+
+/// Digits of a digest that a person is shown.
+const DIGEST_DIGITS: usize = 8;
+
+// === impl Asked ===
+
+impl Asked {
+    pub fn of(request: &ScoreRequest) -> Self {
+        let settings = match serde_json::to_value(&request.settings) {
+            Ok(Value::Object(settings)) => settings,
+            _ => unreachable!("settings are a struct of numbers and names"),
+        };
+        Self { seed: request.seed, settings, model: request.model.clone() }
+    }
+
+    /// Every field in which a verdict was made in another way, with both values.
+    pub(super) fn differ(&self, past: &PastProvenance) -> Vec<String> {
+        let mut differences = Vec::new();
+        if let Some(seed) = past.seed
+            && seed != self.seed
+        {
+            differences.push(format!("seed was {seed}, is {}", self.seed));
+        }
+        for (field, now) in &self.settings {
+            if let Some(then) = past.settings.get(field)
+                && then != now
+            {
+                differences.push(format!("{field} was {then}, is {now}"));
+            }
+        }
+        if let (Some(then), Some(now)) = (&past.model, &self.model)
+            && then != now
+        {
+            differences.push(format!("model was {then}, is {now}"));
+        }
+        differences
+    }
+}
+
+// === impl JudgedBy ===
+
+impl JudgedBy {
+    /// What a verdict of another judge differs in; `None` when it is the same, or nobody judged.
+    pub fn differ(&self, provenance: &Provenance) -> Option<String> {
+        let (model, digest) = (provenance.model.as_ref()?, provenance.model_digest.as_ref()?);
+        let short = |digest: &str| digest.chars().take(DIGEST_DIGITS).collect::<String>();
+        if *digest != self.model_digest {
+            let (was, is) = (short(&self.model_digest), short(digest));
+            return Some(format!("the model was {} ({was}), is {model} ({is})", self.model));
+        }
+        if provenance.method_digest != self.method_digest {
+            let (was, is) = (short(&self.method_digest), short(&provenance.method_digest));
+            return Some(format!("the method (template, parser, guide) was {was}, is {is}"));
+        }
+        None
+    }
+}
+
+// === impl PastProvenance ===
+
+impl PastProvenance {
+    pub(super) fn judged_by(&self) -> Option<JudgedBy> {
+        Some(JudgedBy {
+            model: self.model.clone()?,
+            model_digest: self.model_digest.clone()?,
+            method_digest: self.method_digest.clone(),
+        })
+    }
+}
