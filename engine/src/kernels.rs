@@ -4,6 +4,7 @@
 //! codes.rs          integer products of packed weights, or keys, with quantised activations
 //! values.rs         integer sums of values, weighted by attention
 //! probabilities.rs  attention scores to integer weights
+//! hadamard.rs       spreads outliers before quantisation
 //! floats.rs         products of float weights
 //! rows.rs           norms, activation functions, rotation, quantisation of rows
 //! packed.rs         weights as panels of 32 outputs
@@ -20,6 +21,7 @@ pub(crate) mod aligned;
 pub(crate) mod codes;
 pub(crate) mod disjoint;
 pub(crate) mod floats;
+pub(crate) mod hadamard;
 pub(crate) mod packed;
 pub(crate) mod peak;
 pub(crate) mod probabilities;

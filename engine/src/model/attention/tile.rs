@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::{AttentionShape, AttentionTile, Cluster};
 use crate::kernels::codes::{QuantRows, SharedCodes, Tile, tile};
 use crate::kernels::disjoint::Disjoint;
+use crate::kernels::hadamard::{block_length, hadamard};
 use crate::kernels::probabilities::{Weighing, weigh};
 use crate::kernels::rows::quantise;
 use crate::kernels::values::{QUAD, WeightedValues, add_weighted, finish};
@@ -94,18 +95,22 @@ impl AttentionLayer<'_> {
         }
     }
 
-    /// Scales and quantises the tile's queries.
+    /// Scales, transforms and quantises the tile's queries, each in two rows: its codes, and the codes of what they
+    /// leave.
     fn gather(&self, tile: &AttentionTile, scratch: &mut Scratch) {
         let (size, per_kv) = (self.shape.layout.key_size, self.shape.heads_per_kv);
+        let scale = self.shape.scale / block_length(size) as f32;
         let mut to = 0;
         for row in tile.rows() {
             for query in tile.queries.clone() {
                 let at = ((row * self.shape.kv_heads + tile.head) * per_kv + query) * size;
-                let scaled =
-                    self.queries[at..at + size].iter().map(|value| value * self.shape.scale);
+                let scaled = self.queries[at..at + size].iter().map(|value| value * scale);
                 scratch.query.clear();
                 scratch.query.extend(scaled);
-                quantise(self.level, &scratch.query, scratch.queries.row_mut(to));
+                hadamard(self.level, &mut scratch.query);
+                quantise(self.level, &scratch.query, scratch.queries.row_mut(2 * to));
+                scratch.queries.view().rows(2 * to, 1).subtract_from(&mut scratch.query);
+                quantise(self.level, &scratch.query, scratch.queries.row_mut(2 * to + 1));
                 to += 1;
             }
         }
@@ -159,16 +164,17 @@ impl AttentionLayer<'_> {
         let mut out: Tile = [[0.0; PANEL]; TILE_ROWS];
         let panels = part.keys.chunks_exact(self.shape.layout.panel_bytes());
         for (index, panel) in panels.take(part.tokens.div_ceil(PANEL)).enumerate() {
-            let mut first = part.queries.start;
-            while first < part.queries.end {
-                let rows = TILE_ROWS.min(part.queries.end - first);
-                let view = scratch.queries.view().rows(first, rows);
+            for first in part.queries.clone().step_by(TILE_ROWS / 2) {
+                let count = (part.queries.end - first).min(TILE_ROWS / 2);
+                let view = scratch.queries.view().rows(2 * first, 2 * count);
                 tile(self.level, PageLayout::KEYS, panel, view, &mut out, &[]);
-                for (row, scores) in out.iter().enumerate().take(rows) {
-                    let at = (first + row) * stride + part.position + index * PANEL;
-                    scratch.scores[at..at + PANEL].copy_from_slice(scores);
+                for (query, rows) in (first..first + count).zip(out.as_chunks::<2>().0) {
+                    let at = query * stride + part.position + index * PANEL;
+                    let scores = &mut scratch.scores[at..at + PANEL];
+                    for ((score, &coarse), &fine) in scores.iter_mut().zip(&rows[0]).zip(&rows[1]) {
+                        *score = coarse + fine;
+                    }
                 }
-                first += rows;
             }
         }
     }
@@ -251,7 +257,8 @@ impl AttentionLayer<'_> {
                 (self.out.part(at..at + count), self.out_codes.part(row, first * size, count))
             };
             for (out, (sums, factor)) in out.chunks_exact_mut(size).zip(&mut sums) {
-                finish(self.level, sums, *factor, out);
+                finish(self.level, sums, factor / block_length(size) as f32, out);
+                hadamard(self.level, out);
             }
             quantise(self.level, out, codes);
         }
@@ -262,7 +269,7 @@ impl AttentionLayer<'_> {
 
 impl Scratch {
     fn make_room(&mut self, queries: usize, stride: usize, layout: PageLayout) {
-        self.queries.resize(queries, layout.key_size);
+        self.queries.resize(queries * 2, layout.key_size);
         if self.scores.len() < queries * stride {
             self.scores.resize(queries * stride, 0.0);
         }

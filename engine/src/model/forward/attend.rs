@@ -2,6 +2,7 @@
 
 use super::linear::ahead;
 use super::{Pass, Walk, span};
+use crate::kernels::hadamard::hadamard;
 use crate::kernels::rows::{rms_norm, rotate};
 use crate::model::attention::AttentionLayer;
 use crate::model::kv::{Slot, store_key, store_value};
@@ -71,14 +72,17 @@ impl Pass<'_> {
                 rotate(self.level, shape.rope.pairs, query, angles);
             }
             let keys = self.keys.part(span(row, shape.kv_heads * size));
-            let values = self.values.read(span(row, shape.kv_heads * size));
+            let values = self.values.part(span(row, shape.kv_heads * size));
             for head in 0..shape.kv_heads {
                 let key = &mut keys[span(head, size)];
                 self.norm_head(layer.key_norm.as_deref(), key);
                 rotate(self.level, shape.rope.pairs, key, angles);
                 let to = Slot { page, layout, layer: index, head, slot: place.slot };
+                hadamard(self.level, key);
                 store_key(self.level, to, key);
-                store_value(self.level, to, &values[span(head, size)]);
+                let value = &mut values[span(head, size)];
+                hadamard(self.level, value);
+                store_value(self.level, to, value);
             }
         }
     }
