@@ -6,7 +6,8 @@
 //! probabilities.rs  attention scores to integer weights
 //! hadamard.rs       spreads outliers before quantisation
 //! floats.rs         products of float weights
-//! rows.rs           norms, activation functions, rotation, quantisation of rows
+//! rows.rs           norms, rotation, quantisation of rows
+//! activations.rs    SiLU, GELU, soft caps
 //! packed.rs         weights as panels of 32 outputs
 //! team.rs           threads that share one job
 //! disjoint.rs       slices that threads write in disjoint parts
@@ -17,6 +18,7 @@
 //! others, with fused multiply-adds where the definition says `mul_add`. It depends neither on the number of
 //! rows computed together nor on the threads. All levels therefore give equal bits; a test holds that.
 
+pub(crate) mod activations;
 pub(crate) mod aligned;
 pub(crate) mod codes;
 pub(crate) mod disjoint;

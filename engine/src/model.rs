@@ -4,7 +4,8 @@ mod architecture;
 pub(crate) mod attention;
 pub(crate) mod forward;
 pub(crate) mod kv;
-mod shape;
+pub(crate) mod routing;
+pub(crate) mod shape;
 #[cfg(test)]
 mod tests;
 mod weights;

@@ -1,4 +1,4 @@
-//! What is done to single rows: norms, activations, rotation, quantisation.
+//! What is done to single rows: norms, exponentials, rotation, quantisation.
 //!
 //! Sums run in sixteen lanes (element i in lane i mod 16), the lanes are then added pairwise: 8 apart, 4, 2, 1.
 
@@ -15,9 +15,9 @@ pub(crate) fn rms_norm(level: Level, x: &[f32], weight: &[f32], epsilon: f32, ou
     at_level!(level, rms_norm_body, (x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]));
 }
 
-/// Replaces `gate` by `silu(gate) * up`. Lengths are equal and multiples of 16.
-pub(crate) fn silu_times(level: Level, gate: &mut [f32], up: &[f32]) {
-    at_level!(level, silu_times_body, (gate: &mut [f32], up: &[f32]));
+/// `to += x * factor`.
+pub(crate) fn add_scaled(level: Level, x: &[f32], factor: f32, to: &mut [f32]) {
+    at_level!(level, add_scaled_body, (x: &[f32], factor: f32, to: &mut [f32]));
 }
 
 /// `out = exp((x - shift) * factor)`, and the sum of all by lanes. Lengths are equal and multiples of 16.
@@ -149,6 +149,13 @@ fn rms_norm_body(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
     }
 }
 
+#[inline(always)]
+fn add_scaled_body(x: &[f32], factor: f32, to: &mut [f32]) {
+    for (to, &x) in to.iter_mut().zip(x) {
+        *to = x.mul_add(factor, *to);
+    }
+}
+
 /// e^x to about one unit in the last place; 0 below -87.3, and for minus infinity.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
@@ -201,16 +208,6 @@ fn exp_scaled_body(x: &[f32], shift: f32, factor: f32, out: &mut [f32], sum: &mu
         }
     }
     *sum = add_lanes(lanes);
-}
-
-#[inline(always)]
-fn silu_times_body(gate: &mut [f32], up: &[f32]) {
-    for (gate, up) in gate.chunks_exact_mut(LANES).zip(up.chunks_exact(LANES)) {
-        for lane in 0..LANES {
-            let x = gate[lane];
-            gate[lane] = x / (1.0 + exp(-x)) * up[lane];
-        }
-    }
 }
 
 #[inline(always)]
@@ -272,8 +269,7 @@ mod tests {
             let mut out = vec![0.0; x.len()];
             rms_norm(level, &x, &x, 1e-5, &mut out);
             bits.extend(out.iter().map(|value| value.to_bits()));
-            out.copy_from_slice(&x);
-            silu_times(level, &mut out, &x);
+            add_scaled(level, &x, 0.3, &mut out);
             bits.extend(out.iter().map(|value| value.to_bits()));
             let mut rows = QuantRows::default();
             rows.resize(1, x.len());

@@ -53,7 +53,10 @@ pub(crate) struct AttentionShape {
     pub(crate) layout: PageLayout,
     pub(crate) kv_heads: usize,
     pub(crate) heads_per_kv: usize,
+    /// Scores are multiplied by it.
     pub(crate) scale: f32,
+    /// Then they become `cap * tanh(score / cap)`.
+    pub(crate) softcap: Option<f32>,
 }
 
 /// Cuts the clusters into tiles of about equal size, with enough of them for all threads. Every row meets every query
@@ -134,7 +137,8 @@ mod tests {
     #[test]
     fn every_row_meets_every_query_head_once() {
         let layout = PageLayout { kv_heads: 3, key_size: 32, value_size: 32 };
-        let shape = AttentionShape { layout, kv_heads: 3, heads_per_kv: 4, scale: 1.0 };
+        let shape =
+            AttentionShape { layout, kv_heads: 3, heads_per_kv: 4, scale: 1.0, softcap: None };
         for (sizes, threads) in [(&[1][..], 2), (&[1, 1, 1], 8), (&[100], 2), (&[1, 40, 1, 7], 3)] {
             let rows: usize = sizes.iter().sum();
             let clusters = [Cluster { shared: Vec::new(), members: members(sizes) }];
@@ -153,7 +157,8 @@ mod tests {
     #[test]
     fn a_single_row_occupies_all_threads() {
         let layout = PageLayout { kv_heads: 1, key_size: 32, value_size: 32 };
-        let shape = AttentionShape { layout, kv_heads: 1, heads_per_kv: 4, scale: 1.0 };
+        let shape =
+            AttentionShape { layout, kv_heads: 1, heads_per_kv: 4, scale: 1.0, softcap: None };
         let clusters = [Cluster { shared: Vec::new(), members: members(&[1]) }];
         assert_eq!(tiles(&shape, &clusters, &[9], 2).len(), 4);
     }

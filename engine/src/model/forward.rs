@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! rows -> embedding                                                  ends.rs
-//!      -> layers of [norm, q k v, rotation, store, attention, output,  attend.rs
-//!                    norm, gate and up, down]                        feed.rs
+//!      -> layers of [norm, q k v, rotation, store, attention, output,  attend.rs, or latent.rs between norm and output
+//!                    norm, gate and up, down]                        feed.rs, or experts.rs after the norm
 //!      -> norm, head -> logits                                       ends.rs
 //! ```
+//!
+//! Matrices by panels: linear.rs. Rows between products: buffers.rs. How a branch joins the stream: branch.rs.
 //!
 //! One job for the team: rows, weight panels and attention tiles are the pieces of its phases. What follows a
 //! product row by row and column by column (bias, activation, quantisation for the next product) is done by
@@ -13,20 +15,29 @@
 
 #![allow(unsafe_code)] // Threads write disjoint rows and columns of the buffers within a phase.
 
+mod angles;
 mod attend;
+mod branch;
+mod buffers;
 mod ends;
+mod experts;
 mod feed;
+mod latent;
 mod linear;
 
 use super::attention::{AttentionShape, AttentionTile, Cluster, Scratch, tiles};
 use super::kv::{KvStore, PageId, PageLayout};
 use super::{Shape, Weights};
-use crate::kernels::codes::{QuantRows, SharedCodes};
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::team::{Member, Phase, Team};
 use crate::kernels::{Level, PANEL};
+use angles::Angles;
+use branch::Joining;
+use buffers::{Inputs, SharedInputs};
+use experts::{ExpertBuffers, SharedExperts};
+use latent::{LatentBuffers, SharedLatent};
 
-/// Phases of a layer, at most.
+/// Phases of a layer with heads and a dense network.
 const LAYER_PHASES: usize = 8;
 /// Phases outside the layers: embedding, last norm, head.
 const OTHER_PHASES: usize = 3;
@@ -59,20 +70,17 @@ pub(crate) struct Batch {
 pub(crate) struct Forward {
     level: Option<Level>,
     stream: Vec<f32>,
-    normed: Vec<f32>,
+    branch: Vec<f32>,
+    normed: Inputs,
     queries: Vec<f32>,
     keys: Vec<f32>,
     values: Vec<f32>,
-    attended: Vec<f32>,
-    hidden: Vec<f32>,
-    /// Inputs of the products from rows of the stream.
-    width_codes: QuantRows,
-    /// Inputs of the attention's output product.
-    attended_codes: QuantRows,
-    /// Inputs of the feed-forward network's second product.
-    hidden_codes: QuantRows,
-    /// Cosines and sines of all positions met so far.
-    angles: Vec<[f32; 2]>,
+    attended: Inputs,
+    latent: LatentBuffers,
+    hidden: Inputs,
+    experts: ExpertBuffers,
+    angles: Angles,
+    local_angles: Angles,
     scratch: Vec<ThreadScratch>,
     phases: Vec<Phase>,
     logits: Vec<f32>,
@@ -97,18 +105,28 @@ struct Pass<'a> {
     attention: AttentionShape,
     tiles: &'a [AttentionTile],
     pages: Vec<Disjoint<'a, u8>>,
+    /// The residual stream: rows x width.
     stream: Disjoint<'a, f32>,
-    normed: Disjoint<'a, f32>,
+    /// Outputs that are normed before they join the stream: rows x width.
+    branch: Disjoint<'a, f32>,
+    /// Rows of the stream, normed.
+    normed: SharedInputs<'a>,
+    /// Rows x heads x key size.
     queries: Disjoint<'a, f32>,
+    /// Rows x key heads x key size; for latent attention, latent vector and rotated part.
     keys: Disjoint<'a, f32>,
+    /// Rows x key heads x value size; empty for latent attention.
     values: Disjoint<'a, f32>,
-    attended: Disjoint<'a, f32>,
-    hidden: Disjoint<'a, f32>,
-    width_codes: SharedCodes<'a>,
-    attended_codes: SharedCodes<'a>,
-    hidden_codes: SharedCodes<'a>,
+    /// Rows x heads x value size.
+    attended: SharedInputs<'a>,
+    latent: SharedLatent<'a>,
+    /// Rows x inner layer of dense networks.
+    hidden: SharedInputs<'a>,
+    experts: SharedExperts<'a>,
     logits: Disjoint<'a, f32>,
-    angles: &'a [[f32; 2]],
+    angles: &'a Angles,
+    /// Of layers that see a window, where they differ.
+    local_angles: Option<&'a Angles>,
     /// Rows that are claimed together where work on a row is small.
     row_chunk: usize,
 }
@@ -159,12 +177,17 @@ impl Forward {
         let wanted: Vec<usize> =
             (0..batch.rows.len()).filter(|&row| batch.rows[row].wants_logits).collect();
         self.make_room(shape, batch.rows.len(), wanted.len(), team.members());
-        self.extend_angles(weights, positions.iter().max().map_or(0, |last| last + 1));
+        let length = positions.iter().max().map_or(0, |last| last + 1);
+        self.angles.extend(&weights.rope_frequencies, shape.rope.magnitude(), length);
+        if let Some(frequencies) = &weights.local_rope_frequencies {
+            self.local_angles.extend(frequencies, 1.0, length);
+        }
         let attention = AttentionShape {
             layout: PageLayout::new(shape),
             kv_heads: shape.kv_heads,
             heads_per_kv: shape.heads_per_kv(),
             scale: shape.attention_scale,
+            softcap: shape.attention_softcap,
         };
         let tiles = tiles(&attention, &batch.clusters, &positions, team.members());
         let pass = Pass {
@@ -178,17 +201,18 @@ impl Forward {
             tiles: &tiles,
             pages: store.views(),
             stream: Disjoint::new(&mut self.stream),
-            normed: Disjoint::new(&mut self.normed),
+            branch: Disjoint::new(&mut self.branch),
+            normed: self.normed.share(),
             queries: Disjoint::new(&mut self.queries),
             keys: Disjoint::new(&mut self.keys),
             values: Disjoint::new(&mut self.values),
-            attended: Disjoint::new(&mut self.attended),
-            hidden: Disjoint::new(&mut self.hidden),
-            width_codes: SharedCodes::new(&mut self.width_codes),
-            attended_codes: SharedCodes::new(&mut self.attended_codes),
-            hidden_codes: SharedCodes::new(&mut self.hidden_codes),
+            attended: self.attended.share(),
+            latent: self.latent.share(),
+            hidden: self.hidden.share(),
+            experts: self.experts.share(),
             logits: Disjoint::new(&mut self.logits),
             angles: &self.angles,
+            local_angles: weights.local_rope_frequencies.as_ref().map(|_| &self.local_angles),
             row_chunk: (positions.len() / (team.members() * 4)).clamp(1, MOST_ROWS_AT_ONCE),
         };
         let scratch = Disjoint::new(&mut self.scratch);
@@ -203,43 +227,50 @@ impl Forward {
             // columns, or tiles' rows and heads. Phases follow each other.
             unsafe {
                 pass.embed(&mut walk);
+                let mut joining = Joining::Done;
                 for (index, layer) in weights.layers.iter().enumerate() {
-                    pass.attend(index, layer, &mut walk);
+                    pass.attend(index, layer, joining, &mut walk);
                     let next = weights.layers.get(index + 1);
                     let then = next.map_or(&weights.head, |next| next.attention.first_matrix());
                     pass.feed(layer, then, &mut walk);
+                    joining = layer.after_feed();
                 }
-                pass.head(&mut walk);
+                pass.head(joining, &mut walk);
             }
         });
     }
 
     fn make_room(&mut self, shape: &Shape, rows: usize, wanted: usize, members: usize) {
-        let (queries, keys) = (shape.heads * shape.head_size(), shape.kv_heads * shape.head_size());
+        let values = if shape.latent.is_some() { 0 } else { shape.kv_heads * shape.value_size };
+        let branch = if shape.architecture.has_post_norms() { shape.width } else { 0 };
         self.stream.resize(rows * shape.width, 0.0);
-        self.normed.resize(rows * shape.width, 0.0);
-        self.queries.resize(rows * queries, 0.0);
-        self.keys.resize(rows * keys, 0.0);
-        self.values.resize(rows * keys, 0.0);
-        self.attended.resize(rows * queries, 0.0);
-        self.hidden.resize(rows * shape.hidden, 0.0);
-        self.width_codes.resize(rows, shape.width);
-        self.attended_codes.resize(rows, queries);
-        self.hidden_codes.resize(rows, shape.hidden);
+        self.branch.resize(rows * branch, 0.0);
+        self.normed.resize(rows, shape.width);
+        self.queries.resize(rows * shape.heads * shape.key_size, 0.0);
+        self.keys.resize(rows * shape.kv_heads * shape.key_size, 0.0);
+        self.values.resize(rows * values, 0.0);
+        self.attended.resize(rows, shape.heads * shape.value_size);
+        self.latent.make_room(shape, rows);
+        self.hidden.resize(rows, shape.hidden);
+        self.experts.make_room(shape, rows);
         self.logits.resize(wanted * Self::logits_stride(shape), 0.0);
         self.scratch.resize_with(members, ThreadScratch::default);
         self.phases.clear();
-        self.phases.resize_with(shape.layers * LAYER_PHASES + OTHER_PHASES, Phase::default);
+        let more = shape.latent.map_or(0, |_| latent::PHASES)
+            + shape.experts.as_ref().map_or(0, |_| experts::PHASES);
+        let phases = shape.layers * (LAYER_PHASES + more) + OTHER_PHASES;
+        self.phases.resize_with(phases, Phase::default);
     }
+}
 
-    /// Angles of positions are computed once, in double precision.
-    fn extend_angles(&mut self, weights: &Weights, positions: usize) {
-        let pairs = weights.rope_frequencies.len();
-        for position in self.angles.len() / pairs..positions {
-            self.angles.extend(weights.rope_frequencies.iter().map(|frequency| {
-                let angle = position as f64 * frequency;
-                [libm::cos(angle) as f32, libm::sin(angle) as f32]
-            }));
+// === impl Pass ===
+
+impl Pass<'_> {
+    /// What a layer turns queries and keys by.
+    fn angles(&self, layer: usize) -> &Angles {
+        match self.local_angles {
+            Some(local) if self.shape.window(layer).is_some() => local,
+            _ => self.angles,
         }
     }
 }

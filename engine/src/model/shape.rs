@@ -102,7 +102,6 @@ impl Shape {
     }
 
     /// How many of the newest tokens a token of this layer sees, itself included; `None` for all.
-    #[allow(dead_code)] // Until the forward pass knows windows.
     pub(crate) fn window(&self, layer: usize) -> Option<usize> {
         let window = self.window.as_ref()?;
         window.layers[layer].then_some(window.tokens)

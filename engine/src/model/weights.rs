@@ -8,9 +8,7 @@ mod attention;
 mod feed;
 mod reader;
 
-pub(crate) use attention::Attention;
-#[cfg(test)]
-pub(crate) use attention::LatentQuery;
+pub(crate) use attention::{Attention, LatentAttention, LatentQuery};
 pub(crate) use feed::{Feed, Gated};
 pub(crate) use reader::Reader;
 
@@ -30,7 +28,6 @@ pub(crate) struct Weights {
     /// Position-dependent rotation: the angle a position turns each pair by.
     pub(crate) rope_frequencies: Vec<f64>,
     /// The same in layers that see a window, where they differ.
-    #[allow(dead_code)] // Until the forward pass knows windows.
     pub(crate) local_rope_frequencies: Option<Vec<f64>>,
 }
 
@@ -43,12 +40,10 @@ pub(crate) struct Layer {
     pub(crate) query_norm: Option<Vec<f32>>,
     pub(crate) key_norm: Option<Vec<f32>>,
     /// Norm of what attention adds to the residual stream.
-    #[allow(dead_code)] // Until the forward pass knows it.
     pub(crate) post_attention_norm: Option<Vec<f32>>,
     pub(crate) feed_norm: Vec<f32>,
     pub(crate) feed: Feed,
     /// Norm of what the feed-forward network adds to the residual stream.
-    #[allow(dead_code)] // Until the forward pass knows it.
     pub(crate) post_feed_norm: Option<Vec<f32>>,
 }
 

@@ -9,6 +9,7 @@ mod break_out;
 mod corrupt;
 mod device;
 mod distance;
+mod families;
 mod invariance;
 mod readout;
 mod reference;

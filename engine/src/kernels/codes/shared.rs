@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)] // Hands out disjoint parts.
 
+use std::ops::Range;
+
 use super::{QuantRow, QuantRows, QuantView};
 use crate::kernels::GROUP;
 use crate::kernels::disjoint::Disjoint;
@@ -45,27 +47,28 @@ impl<'a> SharedCodes<'a> {
         }
     }
 
-    /// The first rows as input of a product; `floats` holds the same rows.
+    /// Some rows as input of a product; `floats` holds the same rows.
     ///
     /// # Safety
     /// The rows were written in an earlier phase.
     pub(crate) unsafe fn input<'b>(
         &'b self,
-        rows: usize,
+        rows: Range<usize>,
         floats: &'b Disjoint<'_, f32>,
     ) -> Input<'b> {
         let (inputs, groups) = (self.inputs, self.inputs / GROUP);
+        let every = |width: usize| rows.start * width..rows.end * width;
         // SAFETY: the caller's promise.
         unsafe {
             Input {
-                rows,
+                rows: rows.len(),
                 codes: QuantView {
                     inputs,
-                    codes: self.codes.read(0..rows * inputs),
-                    scales: self.scales.read(0..rows * groups),
-                    sums: self.sums.read(0..rows * groups * 2),
+                    codes: self.codes.read(every(inputs)),
+                    scales: self.scales.read(every(groups)),
+                    sums: self.sums.read(every(groups * 2)),
                 },
-                floats: floats.read(0..rows * inputs),
+                floats: floats.read(every(inputs)),
             }
         }
     }

@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use super::{AttentionShape, AttentionTile, Cluster};
+use crate::kernels::activations::soft_cap;
 use crate::kernels::codes::{QuantRows, SharedCodes, Tile, tile};
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::hadamard::{block_length, hadamard};
@@ -36,6 +37,8 @@ pub(crate) struct AttentionLayer<'a> {
     pub(crate) level: Level,
     pub(crate) shape: AttentionShape,
     pub(crate) layer: usize,
+    /// How many of the newest tokens a row sees, itself included; `None` for all.
+    pub(crate) window: Option<usize>,
     pub(crate) clusters: &'a [Cluster],
     /// Of every row of the batch.
     pub(crate) positions: &'a [usize],
@@ -116,8 +119,13 @@ impl AttentionLayer<'_> {
         }
     }
 
+    /// The first position that a row sees in this layer.
+    fn first_seen(&self, row: usize) -> usize {
+        self.window.map_or(0, |window| (self.positions[row] + 1).saturating_sub(window))
+    }
+
     /// Visits what some of the tile's spans see, in ascending position: shared segments for all their queries, then
-    /// each member's own.
+    /// each member's own. Segments before the windows of all rows are left out.
     unsafe fn each_part(
         &self,
         tile: &AttentionTile,
@@ -127,10 +135,11 @@ impl AttentionLayer<'_> {
     ) {
         let cluster = &self.clusters[tile.cluster];
         let layout = self.shape.layout;
+        let begin = tile.rows().map(|row| self.first_seen(row)).min().unwrap_or(0);
         let mut each = |segments: &[Segment], queries: Range<usize>, position: &mut usize| {
             for segment in segments {
                 let count = segment.tokens.min(tokens.saturating_sub(*position));
-                if count > 0 {
+                if count > 0 && *position + count > begin {
                     let page = &self.pages[segment.page as usize];
                     // SAFETY: nobody writes pages now, by the promise of `run`.
                     unsafe {
@@ -200,23 +209,29 @@ impl AttentionLayer<'_> {
                 });
             }
             for row in rows.clone() {
-                let seen = self.positions[row] + 1;
-                let padded = seen.next_multiple_of(LANES);
+                let (first, seen) = (self.first_seen(row), self.positions[row] + 1);
+                let (begin, padded) = (first / LANES * LANES, seen.next_multiple_of(LANES));
                 for _ in tile.queries.clone() {
                     let all = query * stride..(query + 1) * stride;
                     let scores = &mut scratch.scores[all.clone()];
+                    if let Some(cap) = self.shape.softcap {
+                        soft_cap(self.level, &mut scores[first..seen], cap);
+                    }
+                    scores[begin..first].fill(f32::NEG_INFINITY);
                     scores[seen..padded].fill(f32::NEG_INFINITY);
                     let [high, low] =
                         scratch.planes.each_mut().map(|plane| &mut plane[all.clone()]);
-                    high[padded..].fill(0);
-                    low[padded..].fill(0);
+                    for plane in [&mut *high, &mut *low] {
+                        plane[..begin].fill(0);
+                        plane[padded..].fill(0);
+                    }
                     scratch.factors[query] = weigh(
                         self.level,
                         Weighing {
-                            scores: &mut scores[..padded],
-                            value_scales: &scratch.value_scales[..padded],
-                            high: &mut high[..padded],
-                            low: &mut low[..padded],
+                            scores: &mut scores[begin..padded],
+                            value_scales: &scratch.value_scales[begin..padded],
+                            high: &mut high[begin..padded],
+                            low: &mut low[begin..padded],
                         },
                     );
                     query += 1;

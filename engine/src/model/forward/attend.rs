@@ -1,59 +1,93 @@
 //! The attention of a layer: queries, keys and values, their rotation and storage, attention, and its output.
+//!
+//! Latent attention makes its queries, keys and values in its own way: `latent.rs`.
 
-use super::linear::ahead;
+use super::branch::Joining;
+use super::linear::{Piece, ahead};
 use super::{Pass, Walk, span};
-use crate::kernels::hadamard::hadamard;
+use crate::kernels::disjoint::Disjoint;
+use crate::kernels::packed::Packed;
 use crate::kernels::rows::{rms_norm, rotate};
 use crate::model::attention::AttentionLayer;
 use crate::model::kv::{Slot, store_key, store_value};
 use crate::model::weights::{Attention, Layer, Linear};
 
+use super::buffers::SharedInputs;
+
+/// Projections of all heads, from the same inputs.
+struct Projections<'b> {
+    query: &'b Linear,
+    key: &'b Linear,
+    value: &'b Linear,
+    output: &'b Packed,
+}
+
+// === impl Layer ===
+
+impl Layer {
+    /// What its attention leaves to be done.
+    pub(super) fn after_attention(&self) -> Joining<'_> {
+        self.post_attention_norm.as_deref().map_or(Joining::Done, Joining::Normed)
+    }
+}
+
 // Safety of all methods: see `ends.rs`.
 impl Pass<'_> {
-    pub(super) unsafe fn attend(&self, index: usize, layer: &Layer, walk: &mut Walk<'_>) {
-        let Attention::Heads { query, key, value, output } = &layer.attention else {
-            unreachable!("`runnable` refuses latent attention");
-        };
-        let products = [(query, &self.queries), (key, &self.keys), (value, &self.values)];
-        let width = self.shape.heads * self.shape.head_size();
-        let member = walk.member;
-        let panels = products.iter().map(|(linear, _)| linear.matrix.panels()).sum();
+    /// `before` is what the last layer left to be done.
+    pub(super) unsafe fn attend(
+        &self,
+        index: usize,
+        layer: &Layer,
+        before: Joining<'_>,
+        walk: &mut Walk<'_>,
+    ) {
         // SAFETY (whole body): pieces are rows, panels' columns, or tiles, written in this phase and read in the next.
         unsafe {
             walk.phase().run_in_chunks(self.rows(), self.row_chunk, |row| {
-                self.normalise(row, row, &layer.attention_norm)
+                self.normalise(row, row, before, &layer.attention_norm);
             });
+            let (output, input) = match &layer.attention {
+                Attention::Heads { query, key, value, output } => {
+                    self.heads(index, layer, &Projections { query, key, value, output }, walk);
+                    self.score(index, walk);
+                    (output, &self.attended)
+                }
+                Attention::Latent(latent) => {
+                    self.compress(index, latent, walk);
+                    self.score(index, walk);
+                    self.expand(latent, walk);
+                    (&latent.output, &self.latent.expanded)
+                }
+            };
+            self.output(layer, output, input, walk);
+        }
+    }
+
+    unsafe fn heads(
+        &self,
+        index: usize,
+        layer: &Layer,
+        projections: &Projections<'_>,
+        walk: &mut Walk<'_>,
+    ) {
+        let Projections { query, key, value, output } = *projections;
+        let products = [(query, &self.queries), (key, &self.keys), (value, &self.values)];
+        let panels = products.iter().map(|(linear, _)| linear.matrix.panels()).sum();
+        let member = walk.member;
+        // SAFETY (whole body): see `attend`.
+        unsafe {
             walk.phase().run_ahead(member, panels, |piece, next| {
                 let (linear, out, panel) = locate(&products, piece);
                 let ahead = match next.map(|next| locate(&products, next)) {
                     Some((linear, _, panel)) => linear.matrix.panel_bytes(panel),
                     None => ahead(&linear.matrix, None, output, member),
                 };
-                let input = self.width_codes.input(self.rows(), &self.normed);
-                self.store_panel(linear, panel, ahead, &input, out);
+                let bias = linear.bias.as_deref();
+                let piece = Piece { bias, ..Piece::new(&linear.matrix, panel, ahead) };
+                self.store(piece, &self.normed.rows(0..self.rows()), out);
             });
             walk.phase().run_in_chunks(self.rows(), self.row_chunk, |row| {
-                self.rotate_and_store(index, layer, row)
-            });
-            let (phase, scratch) = (walk.phase(), &mut walk.scratch.attention);
-            phase.run(self.tiles.len(), |tile| {
-                let run = AttentionLayer {
-                    level: self.level,
-                    shape: self.attention,
-                    layer: index,
-                    clusters: &self.batch.clusters,
-                    positions: self.positions,
-                    pages: &self.pages,
-                    queries: self.queries.read(0..self.rows() * width),
-                    out: &self.attended,
-                    out_codes: &self.attended_codes,
-                };
-                run.run(&self.tiles[tile], scratch);
-            });
-            walk.phase().run_ahead(member, output.panels(), |panel, next| {
-                let input = self.attended_codes.input(self.rows(), &self.attended);
-                let ahead = ahead(output, next, layer.feed.first_matrix(), member);
-                self.add_panel(output, panel, ahead, &input);
+                self.rotate_and_store(index, layer, row);
             });
         }
     }
@@ -61,33 +95,77 @@ impl Pass<'_> {
     /// Turns a row's queries and keys to its position, and puts keys and values into its page.
     unsafe fn rotate_and_store(&self, index: usize, layer: &Layer, row: usize) {
         let shape = self.shape;
-        let (size, layout) = (shape.head_size(), self.attention.layout);
-        let place = &self.batch.rows[row];
-        let angles = &self.angles[span(place.position, size / 2)];
-        let page = &self.pages[place.page as usize];
+        let (key_size, value_size) = (shape.key_size, shape.value_size);
+        let angles = self.angles(index).at(self.positions[row]);
         // SAFETY: the piece is this row, and every row has its own slot of a page.
         unsafe {
-            for query in self.queries.part(span(row, shape.heads * size)).chunks_exact_mut(size) {
+            let queries = self.queries.part(span(row, shape.heads * key_size));
+            for query in queries.chunks_exact_mut(key_size) {
                 self.norm_head(layer.query_norm.as_deref(), query);
                 rotate(self.level, shape.rope.pairs, query, angles);
             }
-            let keys = self.keys.part(span(row, shape.kv_heads * size));
-            let values = self.values.part(span(row, shape.kv_heads * size));
+            let keys = self.keys.part(span(row, shape.kv_heads * key_size));
+            let values = self.values.part(span(row, shape.kv_heads * value_size));
             for head in 0..shape.kv_heads {
-                let key = &mut keys[span(head, size)];
+                let key = &mut keys[span(head, key_size)];
                 self.norm_head(layer.key_norm.as_deref(), key);
                 rotate(self.level, shape.rope.pairs, key, angles);
-                let to = Slot { page, layout, layer: index, head, slot: place.slot };
-                hadamard(self.level, key);
+                let to = self.slot(index, head, row);
                 store_key(self.level, to, key);
-                let value = &mut values[span(head, size)];
-                hadamard(self.level, value);
-                store_value(self.level, to, value);
+                store_value(self.level, to, &mut values[span(head, value_size)]);
             }
         }
     }
 
-    fn norm_head(&self, weight: Option<&[f32]>, head: &mut [f32]) {
+    /// Where a row's key and value of a head go.
+    pub(super) fn slot(&self, layer: usize, head: usize, row: usize) -> Slot<'_> {
+        let place = &self.batch.rows[row];
+        let page = &self.pages[place.page as usize];
+        Slot { page, layout: self.attention.layout, layer, head, slot: place.slot }
+    }
+
+    /// Queries meet keys and values.
+    unsafe fn score(&self, index: usize, walk: &mut Walk<'_>) {
+        let width = self.shape.heads * self.shape.key_size;
+        let (phase, scratch) = (walk.phase(), &mut walk.scratch.attention);
+        phase.run(self.tiles.len(), |tile| {
+            // SAFETY: see `attend`.
+            unsafe {
+                let run = AttentionLayer {
+                    level: self.level,
+                    shape: self.attention,
+                    layer: index,
+                    window: self.shape.window(index),
+                    clusters: &self.batch.clusters,
+                    positions: self.positions,
+                    pages: &self.pages,
+                    queries: self.queries.read(0..self.rows() * width),
+                    out: &self.attended.floats,
+                    out_codes: &self.attended.codes,
+                };
+                run.run(&self.tiles[tile], scratch);
+            }
+        });
+    }
+
+    unsafe fn output(
+        &self,
+        layer: &Layer,
+        output: &Packed,
+        input: &SharedInputs<'_>,
+        walk: &mut Walk<'_>,
+    ) {
+        let member = walk.member;
+        walk.phase().run_ahead(member, output.panels(), |panel, next| {
+            let ahead = ahead(output, next, layer.feed.first_matrix(), member);
+            let piece = Piece::new(output, panel, ahead);
+            // SAFETY: see `attend`.
+            unsafe { self.join(piece, &input.rows(0..self.rows()), layer.after_attention()) };
+        });
+    }
+
+    /// Norms a single head, or another part of a row, in place.
+    pub(super) fn norm_head(&self, weight: Option<&[f32]>, head: &mut [f32]) {
         if let Some(weight) = weight {
             let before = head.to_vec();
             rms_norm(self.level, &before, weight, self.shape.norm_epsilon, head);
@@ -96,7 +174,10 @@ impl Pass<'_> {
 }
 
 /// The matrix that a piece of some products belongs to, its destination, and its panel.
-fn locate<'b, T>(products: &[(&'b Linear, &'b T)], mut piece: usize) -> (&'b Linear, &'b T, usize) {
+fn locate<'b>(
+    products: &[(&'b Linear, &'b Disjoint<'b, f32>)],
+    mut piece: usize,
+) -> (&'b Linear, &'b Disjoint<'b, f32>, usize) {
     for &(linear, out) in products {
         let panels = linear.matrix.panels();
         if piece < panels {

@@ -1,41 +1,50 @@
 //! Both ends of a pass: tokens become rows of the residual stream, wanted rows become logits.
 
-use super::linear::{columns, each_row};
+use super::branch::Joining;
+use super::linear::Piece;
 use super::{Forward, Pass, Walk, span};
 use crate::kernels::PANEL;
+use crate::kernels::activations::soft_cap;
 
 // Safety of all methods: called by every member that takes part, in the same order. A member that comes late runs
 // through phases that are over without touching anything, so views are made inside claimed pieces only.
 impl Pass<'_> {
     pub(super) unsafe fn embed(&self, walk: &mut Walk<'_>) {
+        let scale = self.shape.embedding_scale;
         walk.phase().run_in_chunks(self.rows(), self.row_chunk, |row| {
             // SAFETY: the piece is this row.
             let stream = unsafe { self.stream.part(span(row, self.shape.width)) };
             self.weights.embedding.row(self.batch.rows[row].token, stream);
+            if scale != 1.0 {
+                stream.iter_mut().for_each(|value| *value *= scale);
+            }
         });
     }
 
-    pub(super) unsafe fn head(&self, walk: &mut Walk<'_>) {
+    /// `joining` is what the last layer leaves to be done.
+    pub(super) unsafe fn head(&self, joining: Joining<'_>, walk: &mut Walk<'_>) {
         let head = &self.weights.head;
         let stride = Forward::logits_stride(self.shape);
         walk.phase().run(self.wanted.len(), |index| {
+            let norm = &self.weights.output_norm;
             // SAFETY: the piece is this wanted row, which moves to the front of the inputs.
-            unsafe { self.normalise(self.wanted[index], index, &self.weights.output_norm) };
+            unsafe { self.normalise(self.wanted[index], index, joining, norm) };
         });
         let member = walk.member;
         walk.phase().run_ahead(member, head.panels(), |panel, next| {
             // SAFETY: the rows were written in the last phase.
-            let input = unsafe { self.width_codes.input(self.wanted.len(), &self.normed) };
-            let width = columns(head, panel).len();
+            let input = unsafe { self.normed.rows(0..self.wanted.len()) };
             let ahead = next.map_or(&[][..], |next| head.panel_bytes(next));
-            head.panel(self.level, panel, ahead, &input, |first, count, tile| {
-                each_row(tile, first, count, |row, tile| {
-                    let at = row * stride + panel * PANEL;
-                    // SAFETY: the piece is this panel's columns.
-                    let out = unsafe { self.logits.part(at..at + PANEL) };
-                    out[..width].copy_from_slice(&tile[..width]);
-                    out[width..].fill(f32::NEG_INFINITY);
-                });
+            self.outputs(Piece::new(head, panel, ahead), &input, |row, outputs| {
+                let at = row * stride + panel * PANEL;
+                // SAFETY: the piece is this panel's columns.
+                let logits = unsafe { self.logits.part(at..at + PANEL) };
+                let (logits, beyond) = logits.split_at_mut(outputs.len());
+                logits.copy_from_slice(outputs);
+                if let Some(cap) = self.shape.logit_softcap {
+                    soft_cap(self.level, logits, cap);
+                }
+                beyond.fill(f32::NEG_INFINITY);
             });
         });
     }

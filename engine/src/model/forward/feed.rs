@@ -1,67 +1,115 @@
 //! The feed-forward network of a layer: `stream += down(activation(gate(x)) * up(x))`, x the row's norm.
 
-use super::linear::{ahead, columns};
+use super::branch::Joining;
+use super::buffers::SharedInputs;
+use super::linear::{Piece, ahead};
 use super::{Pass, Walk};
 use crate::kernels::PANEL;
+use crate::kernels::activations::{gelu_times, silu_times};
 use crate::kernels::packed::{Input, Packed};
-use crate::kernels::rows::{quantise, silu_times};
+use crate::model::shape::Activation;
 use crate::model::weights::{Feed, Gated, Layer};
+
+/// One panel of a network's inner layer: of its gate, and of the matrix beside it.
+pub(super) struct GatedPanel<'b> {
+    pub(super) gated: &'b Gated,
+    pub(super) panel: usize,
+    /// What is fetched meanwhile, with the gate and with the other.
+    pub(super) ahead: [&'b [u8]; 2],
+    /// Where the outputs go: the row of the first input.
+    pub(super) first_row: usize,
+}
+
+// === impl Layer ===
+
+impl Layer {
+    /// What its feed-forward part leaves to be done.
+    pub(super) fn after_feed(&self) -> Joining<'_> {
+        match (&self.feed, &self.post_feed_norm) {
+            (Feed::Experts { .. }, _) => Joining::Routed,
+            (Feed::Dense(_), Some(norm)) => Joining::Normed(norm),
+            (Feed::Dense(_), None) => Joining::Done,
+        }
+    }
+}
 
 // Safety of all methods: see `ends.rs`.
 impl Pass<'_> {
     /// `then` is the matrix that comes after this layer.
     pub(super) unsafe fn feed(&self, layer: &Layer, then: &Packed, walk: &mut Walk<'_>) {
-        let Feed::Dense(gated) = &layer.feed else {
-            unreachable!("`runnable` refuses experts");
-        };
         // SAFETY (whole body): pieces are rows or panels' columns, written in this phase and read in the next.
         unsafe {
             walk.phase().run_in_chunks(self.rows(), self.row_chunk, |row| {
-                self.normalise(row, row, &layer.feed_norm)
+                self.normalise(row, row, layer.after_attention(), &layer.feed_norm);
             });
-            let member = walk.member;
-            let (phase, gate) = (walk.phase(), &mut walk.scratch.gate);
+            match &layer.feed {
+                Feed::Dense(gated) => self.dense(gated, layer.after_feed(), then, walk),
+                Feed::Experts { router, experts, shared } => {
+                    self.route_to(router, shared.as_ref(), walk);
+                    self.experts(experts, shared.as_ref(), walk);
+                }
+            }
+        }
+    }
+
+    unsafe fn dense(
+        &self,
+        gated: &Gated,
+        joining: Joining<'_>,
+        then: &Packed,
+        walk: &mut Walk<'_>,
+    ) {
+        let member = walk.member;
+        // SAFETY (whole body): see `feed`.
+        unsafe {
+            let (phase, scratch) = (walk.phase(), &mut walk.scratch.gate);
             phase.run_ahead(member, gated.gate.panels(), |panel, next| {
-                let input = self.width_codes.input(self.rows(), &self.normed);
                 let ahead = [
                     ahead(&gated.gate, next, &gated.down, member),
                     ahead(&gated.up, next, &gated.down, member),
                 ];
-                self.gate_panel(gated, panel, ahead, &input, gate);
+                let input = self.normed.rows(0..self.rows());
+                let work = GatedPanel { gated, panel, ahead, first_row: 0 };
+                self.gate(work, &input, &self.hidden, scratch);
             });
             walk.phase().run_ahead(member, gated.down.panels(), |panel, next| {
-                let input = self.hidden_codes.input(self.rows(), &self.hidden);
-                self.add_panel(&gated.down, panel, ahead(&gated.down, next, then, member), &input);
+                let piece = Piece::new(&gated.down, panel, ahead(&gated.down, next, then, member));
+                self.join(piece, &self.hidden.rows(0..self.rows()), joining);
             });
         }
     }
 
     /// One panel of the inner layer, quantised for the next product (a panel is as wide as a group).
-    unsafe fn gate_panel(
+    ///
+    /// # Safety
+    /// The caller's piece is this panel's columns of these rows of `hidden`.
+    pub(super) unsafe fn gate(
         &self,
-        gated: &Gated,
-        panel: usize,
-        ahead: [&[u8]; 2],
+        work: GatedPanel<'_>,
         input: &Input<'_>,
-        gate: &mut Vec<f32>,
+        hidden: &SharedInputs<'_>,
+        scratch: &mut Vec<f32>,
     ) {
-        let columns = columns(&gated.gate, panel);
-        gate.resize(input.rows * PANEL, 0.0);
+        let GatedPanel { gated, panel, ahead, first_row } = work;
+        let columns = Piece::new(&gated.gate, panel, &[]).columns();
+        scratch.resize(input.rows * PANEL, 0.0);
         gated.gate.panel(self.level, panel, ahead[0], input, |first, count, tile| {
-            gate[first * PANEL..][..count * PANEL].copy_from_slice(tile[..count].as_flattened());
+            scratch[first * PANEL..][..count * PANEL].copy_from_slice(tile[..count].as_flattened());
         });
         gated.up.panel(self.level, panel, ahead[1], input, |first, count, tile| {
-            let gate = &mut gate[first * PANEL..][..count * PANEL];
-            silu_times(self.level, gate, tile[..count].as_flattened());
-            for (row, gate) in (first..).zip(gate.chunks_exact(PANEL)) {
-                let at = row * self.shape.hidden + columns.start;
-                // SAFETY: this panel's columns are this thread's.
-                let (hidden, codes) = unsafe {
-                    let codes = self.hidden_codes.part(row, columns.start, columns.len());
-                    (self.hidden.part(at..at + columns.len()), codes)
-                };
-                hidden.copy_from_slice(&gate[..columns.len()]);
-                quantise(self.level, hidden, codes);
+            let gate = &mut scratch[first * PANEL..][..count * PANEL];
+            let up = tile[..count].as_flattened();
+            match self.shape.activation {
+                Activation::Silu => silu_times(self.level, gate, up),
+                Activation::GeluTanh => gelu_times(self.level, gate, up),
+            }
+            for (row, gate) in (first_row + first..).zip(gate.chunks_exact(PANEL)) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    hidden.write(self.level, row, columns.clone(), |hidden| {
+                        hidden.copy_from_slice(&gate[..hidden.len()]);
+                    });
+                }
             }
         });
     }

@@ -1,13 +1,35 @@
-//! Inputs and outputs of the matrix products, as the pieces of a pass share them.
+//! Matrix products by panels, as the pieces of a phase compute them.
+
+use std::ops::Range;
 
 use super::{Pass, span};
 use crate::kernels::PANEL;
-use crate::kernels::codes::Tile;
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::packed::{Input, Packed};
-use crate::kernels::rows::{quantise, rms_norm};
 use crate::kernels::team::Member;
-use crate::model::weights::Linear;
+
+/// One panel of a product.
+#[derive(Clone, Copy)]
+pub(super) struct Piece<'b> {
+    pub(super) matrix: &'b Packed,
+    pub(super) bias: Option<&'b [f32]>,
+    pub(super) panel: usize,
+    /// What the thread will want next: fetched into the cache meanwhile.
+    pub(super) ahead: &'b [u8],
+}
+
+// === impl Piece ===
+
+impl<'b> Piece<'b> {
+    pub(super) fn new(matrix: &'b Packed, panel: usize, ahead: &'b [u8]) -> Piece<'b> {
+        Piece { matrix, bias: None, panel, ahead }
+    }
+
+    /// The outputs of the panel.
+    pub(super) fn columns(&self) -> Range<usize> {
+        self.panel * PANEL..self.matrix.outputs.min((self.panel + 1) * PANEL)
+    }
+}
 
 // === impl Pass ===
 
@@ -16,50 +38,45 @@ impl Pass<'_> {
         self.batch.rows.len()
     }
 
-    /// Norm and quantisation of a row of the residual stream, to row `to` of the inputs.
-    ///
-    /// # Safety
-    /// The caller's piece is both rows.
-    pub(super) unsafe fn normalise(&self, row: usize, to: usize, weight: &[f32]) {
-        let (width, epsilon) = (self.shape.width, self.shape.norm_epsilon);
-        // SAFETY: the caller's promise.
-        unsafe {
-            let stream = self.stream.read(span(row, width));
-            let normed = self.normed.part(span(to, width));
-            rms_norm(self.level, stream, weight, epsilon, normed);
-            quantise(self.level, normed, self.width_codes.part(to, 0, width));
-        }
+    /// Computes a panel and visits every row's outputs, without the bias.
+    pub(super) fn outputs(
+        &self,
+        piece: Piece<'_>,
+        input: &Input<'_>,
+        mut visit: impl FnMut(usize, &[f32]),
+    ) {
+        let width = piece.columns().len();
+        piece.matrix.panel(self.level, piece.panel, piece.ahead, input, |first, count, tile| {
+            for (row, outputs) in (first..).zip(&tile[..count]) {
+                visit(row, &outputs[..width]);
+            }
+        });
     }
 
-    /// Writes a panel's outputs, with their bias.
+    /// Writes a panel's outputs to rows of `out`, which are as wide as the matrix.
     ///
     /// # Safety
     /// The caller's piece is this panel's columns of `out`.
-    pub(super) unsafe fn store_panel(
+    pub(super) unsafe fn store(
         &self,
-        linear: &Linear,
-        panel: usize,
-        ahead: &[u8],
+        piece: Piece<'_>,
         input: &Input<'_>,
         out: &Disjoint<'_, f32>,
     ) {
-        let columns = columns(&linear.matrix, panel);
-        linear.matrix.panel(self.level, panel, ahead, input, |first, count, tile| {
-            each_row(tile, first, count, |row, tile| {
-                let at = row * linear.matrix.outputs + columns.start;
-                // SAFETY: the caller's promise.
-                let out = unsafe { out.part(at..at + columns.len()) };
-                match &linear.bias {
-                    None => out.copy_from_slice(&tile[..columns.len()]),
-                    Some(bias) => {
-                        for ((out, &value), &bias) in
-                            out.iter_mut().zip(tile).zip(&bias[columns.clone()])
-                        {
-                            *out = value + bias;
-                        }
+        let (columns, width) = (piece.columns(), piece.matrix.outputs);
+        self.outputs(piece, input, |row, outputs| {
+            // SAFETY: the caller's promise.
+            let out = unsafe { out.part(within(row, width, &columns)) };
+            match piece.bias {
+                None => out.copy_from_slice(outputs),
+                Some(bias) => {
+                    for ((out, &value), &bias) in
+                        out.iter_mut().zip(outputs).zip(&bias[columns.clone()])
+                    {
+                        *out = value + bias;
                     }
                 }
-            });
+            }
         });
     }
 
@@ -67,25 +84,22 @@ impl Pass<'_> {
     ///
     /// # Safety
     /// The caller's piece is this panel's columns of the stream.
-    pub(super) unsafe fn add_panel(
-        &self,
-        matrix: &Packed,
-        panel: usize,
-        ahead: &[u8],
-        input: &Input<'_>,
-    ) {
-        let columns = columns(matrix, panel);
-        matrix.panel(self.level, panel, ahead, input, |first, count, tile| {
-            each_row(tile, first, count, |row, tile| {
-                let at = row * matrix.outputs + columns.start;
-                // SAFETY: the caller's promise.
-                let out = unsafe { self.stream.part(at..at + columns.len()) };
-                for (out, &value) in out.iter_mut().zip(tile) {
-                    *out += value;
-                }
-            });
+    pub(super) unsafe fn add(&self, piece: Piece<'_>, input: &Input<'_>) {
+        let (columns, width) = (piece.columns(), self.shape.width);
+        self.outputs(piece, input, |row, outputs| {
+            // SAFETY: the caller's promise.
+            let stream = unsafe { self.stream.part(within(row, width, &columns)) };
+            for (to, &value) in stream.iter_mut().zip(outputs) {
+                *to += value;
+            }
         });
     }
+}
+
+/// Columns of a row of `width` elements.
+pub(super) fn within(row: usize, width: usize, columns: &Range<usize>) -> Range<usize> {
+    let row = span(row, width).start;
+    row + columns.start..row + columns.end
 }
 
 /// What a member should fetch while it computes a panel: its next panel of the same matrix, or else the panel of the
@@ -99,22 +113,5 @@ pub(super) fn ahead<'b>(
     match next {
         Some(next) => matrix.panel_bytes(next),
         None => then.panel_bytes(member.number.min(then.panels() - 1)),
-    }
-}
-
-/// The outputs of a panel.
-pub(super) fn columns(matrix: &Packed, panel: usize) -> std::ops::Range<usize> {
-    panel * PANEL..matrix.outputs.min((panel + 1) * PANEL)
-}
-
-/// Visits the rows of a tile.
-pub(super) fn each_row(
-    tile: &Tile,
-    first: usize,
-    count: usize,
-    mut visit: impl FnMut(usize, &[f32; PANEL]),
-) {
-    for (index, tile) in tile.iter().enumerate().take(count) {
-        visit(first + index, tile);
     }
 }

@@ -4,6 +4,7 @@ use half::f16;
 
 use super::PageLayout;
 use crate::kernels::disjoint::Disjoint;
+use crate::kernels::hadamard::hadamard;
 use crate::kernels::rows::{encode, greatest_magnitude};
 use crate::kernels::values::QUAD;
 use crate::kernels::{GROUP, Level, PANEL};
@@ -24,11 +25,12 @@ pub(crate) struct Slot<'a> {
     pub(crate) slot: usize,
 }
 
-/// Stores a key of one head.
+/// Stores a key of one head, which is transformed on the way (see `hadamard.rs`).
 ///
 /// # Safety
 /// Nobody else uses this slot of the page meanwhile.
-pub(crate) unsafe fn store_key(level: Level, to: Slot<'_>, key: &[f32]) {
+pub(crate) unsafe fn store_key(level: Level, to: Slot<'_>, key: &mut [f32]) {
+    hadamard(level, key);
     let Slot { page, layout, slot, .. } = to;
     let (panel, column) = (slot / PANEL, slot % PANEL);
     let start = layout.keys(to.layer, to.head).start + panel * layout.panel_bytes();
@@ -50,11 +52,12 @@ pub(crate) unsafe fn store_key(level: Level, to: Slot<'_>, key: &[f32]) {
     }
 }
 
-/// Stores a value of one head.
+/// Stores a value of one head, which is transformed on the way.
 ///
 /// # Safety
 /// Nobody else uses this slot of the page meanwhile.
-pub(crate) unsafe fn store_value(level: Level, to: Slot<'_>, value: &[f32]) {
+pub(crate) unsafe fn store_value(level: Level, to: Slot<'_>, value: &mut [f32]) {
+    hadamard(level, value);
     let Slot { page, layout, slot, .. } = to;
     let scale = greatest(level, value) / STEPS;
     let inverse = inverse(scale);
@@ -88,6 +91,7 @@ mod tests {
     use super::*;
     use crate::kernels::TILE_ROWS;
     use crate::kernels::codes::{QuantRows, tile};
+    use crate::kernels::hadamard::block_length;
     use crate::kernels::rows::quantise;
     use crate::model::kv::PAGE_TOKENS;
 
@@ -109,12 +113,14 @@ mod tests {
         let page = Disjoint::new(&mut page);
         for slot in 0..PAGE_TOKENS {
             // SAFETY: one thread.
-            unsafe { store_key(LEVEL, at(&page, 1, 1, slot), &numbers(64, slot)) };
+            unsafe { store_key(LEVEL, at(&page, 1, 1, slot), &mut numbers(64, slot)) };
         }
         let query = numbers(64, 5);
+        let mut transformed = query.clone();
+        hadamard(LEVEL, &mut transformed);
         let mut rows = QuantRows::default();
         rows.resize(1, 64);
-        quantise(Level::Portable, &query, rows.row_mut(0));
+        quantise(LEVEL, &transformed, rows.row_mut(0));
         // SAFETY: as above.
         let keys = unsafe { page.read(LAYOUT.keys(1, 1)) };
         let mut out = [[0.0; PANEL]; TILE_ROWS];
@@ -123,7 +129,8 @@ mod tests {
             for (column, &score) in out[0].iter().enumerate() {
                 let key = numbers(64, panel * PANEL + column);
                 let exact: f32 = query.iter().zip(&key).map(|(query, key)| query * key).sum();
-                assert!((score - exact).abs() < 0.1, "{score} instead of {exact}");
+                let score = score / block_length(64) as f32;
+                assert!((score - exact).abs() < 0.2, "{score} instead of {exact}");
             }
         }
     }
@@ -132,10 +139,10 @@ mod tests {
     fn a_stored_value_is_within_half_a_step() {
         let mut page = vec![0; LAYOUT.bytes_per_token(1) * PAGE_TOKENS];
         let page = Disjoint::new(&mut page);
-        let value = numbers(32, 3);
+        let mut value = numbers(32, 3);
         // SAFETY: one thread.
         let (codes, scale) = unsafe {
-            store_value(LEVEL, at(&page, 0, 1, 6), &value);
+            store_value(LEVEL, at(&page, 0, 1, 6), &mut value);
             (page.read(LAYOUT.values(0, 1)), page.read(LAYOUT.value_scales(0, 1)))
         };
         let scale = f32::from_le_bytes(scale[24..28].try_into().unwrap());
@@ -149,11 +156,11 @@ mod tests {
     fn numbers_that_are_none_are_stored_as_codes() {
         let mut page = vec![0; LAYOUT.bytes_per_token(1) * PAGE_TOKENS];
         let page = Disjoint::new(&mut page);
-        let bad = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0].repeat(16);
+        let mut bad = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0].repeat(16);
         // SAFETY: one thread.
         unsafe {
-            store_key(LEVEL, at(&page, 0, 0, 0), &bad);
-            store_value(LEVEL, at(&page, 0, 0, 0), &bad[..32]);
+            store_key(LEVEL, at(&page, 0, 0, 0), &mut bad);
+            store_value(LEVEL, at(&page, 0, 0, 0), &mut bad[..32]);
         }
     }
 }

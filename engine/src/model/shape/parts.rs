@@ -67,6 +67,15 @@ pub(crate) struct ExpertGroups {
     pub(crate) used: usize,
 }
 
+// === impl Latent ===
+
+impl Latent {
+    /// Elements of a head's query before it is absorbed.
+    pub(crate) fn query_size(&self) -> usize {
+        self.nope_size + self.rope_size
+    }
+}
+
 // === impl Window ===
 
 impl Window {

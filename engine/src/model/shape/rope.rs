@@ -85,7 +85,6 @@ impl Rope {
     }
 
     /// Sines and cosines are multiplied by it.
-    #[allow(dead_code)] // Until the forward pass knows YaRN.
     pub(crate) fn magnitude(&self) -> f64 {
         match self.scaling {
             RopeScaling::Yarn { magnitude, .. } => magnitude,

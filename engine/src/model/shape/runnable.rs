@@ -1,41 +1,29 @@
-//! What the forward pass can compute yet. Each line that goes from here is a step of the forward pass done.
+//! What the kernels ask of a model's sizes.
 
-use super::rope::RopeScaling;
-use super::{Activation, Shape};
+use super::Shape;
 use crate::kernels::GROUP;
 
-/// Says what of a shape the forward pass lacks.
+/// Says why the forward pass cannot run a shape.
 pub(crate) fn runnable(shape: &Shape) -> Result<(), String> {
-    let family = shape.architecture.name();
-    let plain_scale = super::one_by_root(shape.key_size as f64);
-    let lacking = [
-        ("latent attention", shape.latent.is_some()),
-        ("experts", shape.experts.is_some()),
-        ("attention over a window", shape.window.is_some()),
-        ("norms of outputs", shape.architecture.has_post_norms()),
-        ("GELU", shape.activation == Activation::GeluTanh),
-        ("scaled embeddings", shape.embedding_scale != 1.0),
-        ("capped attention scores", shape.attention_softcap.is_some()),
-        ("capped logits", shape.logit_softcap.is_some()),
-        ("its scale of attention scores", shape.attention_scale != plain_scale),
-        ("keys and values of different sizes", shape.key_size != shape.value_size),
-        ("heads that are rotated in part", shape.rope.size != shape.key_size),
-        ("a rotation of its own for some layers", shape.rope.local_base.is_some()),
-        ("YaRN", matches!(shape.rope.scaling, RopeScaling::Yarn { .. })),
+    let mut sizes = vec![
+        ("key size", shape.key_size),
+        ("value size", shape.value_size),
+        ("width", shape.width),
+        ("hidden size", shape.hidden),
     ];
-    if let Some((what, _)) = lacking.iter().find(|(_, is_needed)| *is_needed) {
-        return Err(format!("architecture {family:?} needs {what}"));
+    if let Some(latent) = shape.latent {
+        sizes.extend([
+            ("rank of latent attention", latent.rank),
+            ("size of a query's part that is not rotated", latent.nope_size),
+            ("value size of latent attention", latent.value_size),
+            ("rank of queries", latent.query_rank.unwrap_or(0)),
+        ]);
     }
-    let sizes = [
-        ("head size", shape.head_size(), GROUP),
-        ("width", shape.width, GROUP),
-        ("attention width", shape.heads * shape.value_size, GROUP),
-        ("hidden size", shape.hidden, GROUP),
-    ];
-    for (what, size, unit) in sizes {
-        if !size.is_multiple_of(unit) {
-            return Err(format!("{what} of {size}, which is not a multiple of {unit}"));
-        }
+    if let Some(experts) = &shape.experts {
+        sizes.push(("hidden size of experts", experts.hidden));
     }
-    Ok(())
+    match sizes.into_iter().find(|(_, size)| !size.is_multiple_of(GROUP)) {
+        None => Ok(()),
+        Some((what, size)) => Err(format!("{what} of {size}, which is not a multiple of {GROUP}")),
+    }
 }

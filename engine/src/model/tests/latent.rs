@@ -4,7 +4,7 @@ use safetensors::tensor::Dtype;
 
 use super::listing::{assert_same, load, unpacked};
 use super::written::{LAYERS, Meta, Tensor, VOCABULARY, Written, dense, sizes};
-use crate::model::weights::Attention;
+use crate::model::weights::{Attention, LatentAttention};
 
 /// DeepSeek V2 with two heads: 32 + 16 elements of a query, 32 of a value, a latent vector of 64.
 fn deepseek(gguf_kv: &[(&str, Meta)], query_rank: &str) -> Written {
@@ -162,7 +162,8 @@ fn absorbed_matrices_give_the_scores_and_values_of_expanded_ones() {
     let (_, weights) = load(&model.folder(Dtype::F32).open());
     let expand =
         &model.tensors.iter().find(|tensor| tensor.gguf == "blk.0.attn_kv_b.weight").unwrap();
-    let Attention::Latent { key_up, value_up, .. } = &weights.layers[0].attention else { panic!() };
+    let Attention::Latent(latent) = &weights.layers[0].attention else { panic!() };
+    let LatentAttention { key_up, value_up, .. } = latent;
     let latent: Vec<f32> = (0..64).map(|at| (at as f32 / 5.0).sin()).collect();
     let query: Vec<f32> = (0..32).map(|at| (at as f32 / 3.0).cos()).collect();
     let times = |rows: &[f32], x: &[f32]| -> Vec<f32> {

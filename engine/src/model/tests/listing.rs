@@ -5,7 +5,7 @@ use crate::files::ModelFiles;
 use crate::kernels::codes::{QuantRows, QuantView};
 use crate::kernels::packed::{Input, Packed};
 use crate::kernels::{Level, PANEL};
-use crate::model::weights::{Attention, Feed, Gated, LatentQuery, Layer};
+use crate::model::weights::{Attention, Feed, Gated, LatentAttention, LatentQuery, Layer};
 use crate::model::{Shape, Weights};
 
 /// Everything of a model's weights, as floats.
@@ -69,7 +69,8 @@ fn list_layer(layer: &Layer, push: &mut dyn FnMut(&str, Vec<f32>)) {
             }
             push("output", unpacked(output));
         }
-        Attention::Latent { query, down, norm, key_up, value_up, output } => {
+        Attention::Latent(latent) => {
+            let LatentAttention { sizes: _, query, down, norm, key_up, value_up, output } = latent;
             match query {
                 LatentQuery::Full(query) => push("query", unpacked(query)),
                 LatentQuery::LowRank { down, norm, up } => {

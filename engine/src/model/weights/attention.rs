@@ -11,25 +11,28 @@ use crate::model::shape::Latent;
 pub(crate) enum Attention {
     /// Keys and values of their own for every head, or for some heads together.
     Heads { query: Linear, key: Linear, value: Linear, output: Packed },
-    /// One latent vector for all heads: see [`Latent`].
-    #[allow(dead_code)] // Until the forward pass knows it.
-    Latent {
-        query: LatentQuery,
-        /// Width to rank + rotated elements: a token's latent vector, before its norm, and the key's rotated part.
-        down: Packed,
-        /// Of the latent vector.
-        norm: Vec<f32>,
-        /// For every head: its query's part that is not rotated to rank elements.
-        key_up: Vec<Packed>,
-        /// For every head: its attended latent vector to value elements.
-        value_up: Vec<Packed>,
-        output: Packed,
-    },
+    /// One latent vector for all heads.
+    Latent(LatentAttention),
+}
+
+/// Latent attention: see [`Latent`].
+#[derive(Debug)]
+pub(crate) struct LatentAttention {
+    pub(crate) sizes: Latent,
+    pub(crate) query: LatentQuery,
+    /// Width to rank + rotated elements: a token's latent vector, before its norm, and the key's rotated part.
+    pub(crate) down: Packed,
+    /// Of the latent vector.
+    pub(crate) norm: Vec<f32>,
+    /// For every head: its query's part that is not rotated to rank elements.
+    pub(crate) key_up: Vec<Packed>,
+    /// For every head: its attended latent vector to value elements.
+    pub(crate) value_up: Vec<Packed>,
+    pub(crate) output: Packed,
 }
 
 /// The queries of latent attention: for every head, elements that are not rotated, then those that are.
 #[derive(Debug)]
-#[allow(dead_code)] // Until the forward pass knows them.
 pub(crate) enum LatentQuery {
     Full(Packed),
     LowRank { down: Packed, norm: Vec<f32>, up: Packed },
@@ -42,7 +45,7 @@ impl Attention {
     pub(crate) fn first_matrix(&self) -> &Packed {
         match self {
             Attention::Heads { query, .. } => &query.matrix,
-            Attention::Latent { down, .. } => down,
+            Attention::Latent(latent) => &latent.down,
         }
     }
 
@@ -50,7 +53,7 @@ impl Attention {
         let shape = reader.shape;
         let name = |part: &str| format!("blk.{layer}.{part}");
         if let Some(latent) = shape.latent {
-            return load_latent(reader, layer, latent);
+            return load_latent(reader, layer, latent).map(Attention::Latent);
         }
         let (queries, keys) = (shape.heads * shape.key_size, shape.kv_heads * shape.key_size);
         let values = shape.kv_heads * shape.value_size;
@@ -64,10 +67,14 @@ impl Attention {
     }
 }
 
-fn load_latent(reader: &Reader<'_>, layer: usize, latent: Latent) -> Result<Attention, LoadError> {
+fn load_latent(
+    reader: &Reader<'_>,
+    layer: usize,
+    latent: Latent,
+) -> Result<LatentAttention, LoadError> {
     let shape = reader.shape;
     let name = |part: &str| format!("blk.{layer}.{part}.weight");
-    let queries = shape.heads * (latent.nope_size + latent.rope_size);
+    let queries = shape.heads * latent.query_size();
     let query = match latent.query_rank {
         None => LatentQuery::Full(reader.matrix(&name("attn_q"), shape.width, queries)?),
         Some(rank) => LatentQuery::LowRank {
@@ -85,7 +92,8 @@ fn load_latent(reader: &Reader<'_>, layer: usize, latent: Latent) -> Result<Atte
     } else {
         split_up(reader, &name("attn_kv_b"), latent)?
     };
-    Ok(Attention::Latent {
+    Ok(LatentAttention {
+        sizes: latent,
         query,
         down: reader.matrix(&name("attn_kv_a_mqa"), shape.width, down_size)?,
         norm: reader.norm(&name("attn_kv_a_norm"), latent.rank)?,

@@ -10,7 +10,6 @@ use crate::model::shape::Experts;
 pub(crate) enum Feed {
     Dense(Gated),
     /// A router chooses some networks for each token: see [`Experts`].
-    #[allow(dead_code)] // Until the forward pass knows them.
     Experts {
         /// Width to one score for each expert.
         router: Packed,

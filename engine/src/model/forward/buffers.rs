@@ -1,0 +1,86 @@
+//! Rows of floats between the products, with their codes for the products that take codes.
+
+#![allow(unsafe_code)] // Hands out disjoint parts.
+
+use std::ops::Range;
+
+use crate::kernels::Level;
+use crate::kernels::codes::{QuantRows, SharedCodes};
+use crate::kernels::disjoint::Disjoint;
+use crate::kernels::packed::Input;
+use crate::kernels::rows::quantise;
+
+/// Inputs of a product.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    floats: Vec<f32>,
+    codes: QuantRows,
+}
+
+/// The same, while threads write disjoint parts.
+pub(super) struct SharedInputs<'a> {
+    /// Of a row, a multiple of 32.
+    width: usize,
+    pub(super) floats: Disjoint<'a, f32>,
+    pub(super) codes: SharedCodes<'a>,
+}
+
+// === impl Inputs ===
+
+impl Inputs {
+    /// Makes room; contents are unspecified.
+    pub(super) fn resize(&mut self, rows: usize, width: usize) {
+        self.floats.resize(rows * width, 0.0);
+        self.codes.resize(rows, width);
+    }
+
+    pub(super) fn share(&mut self) -> SharedInputs<'_> {
+        SharedInputs {
+            width: self.codes.inputs,
+            floats: Disjoint::new(&mut self.floats),
+            codes: SharedCodes::new(&mut self.codes),
+        }
+    }
+}
+
+// === impl SharedInputs ===
+
+impl SharedInputs<'_> {
+    /// Lets `write` fill some columns of a row, and quantises them. First column and length are multiples of 32.
+    ///
+    /// # Safety
+    /// Nobody else uses these columns meanwhile.
+    pub(super) unsafe fn write(
+        &self,
+        level: Level,
+        row: usize,
+        columns: Range<usize>,
+        write: impl FnOnce(&mut [f32]),
+    ) {
+        let at = row * self.width;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let floats = self.floats.part(at + columns.start..at + columns.end);
+            write(floats);
+            quantise(level, floats, self.codes.part(row, columns.start, columns.len()));
+        }
+    }
+
+    /// The floats of a row.
+    ///
+    /// # Safety
+    /// Nobody writes them meanwhile.
+    pub(super) unsafe fn row(&self, row: usize) -> &[f32] {
+        // SAFETY: the caller's promise.
+        unsafe { self.floats.read(row * self.width..(row + 1) * self.width) }
+    }
+
+    /// Some rows, for a product.
+    ///
+    /// # Safety
+    /// They were written in an earlier phase.
+    pub(super) unsafe fn rows(&self, rows: Range<usize>) -> Input<'_> {
+        // SAFETY: the caller's promise.
+        unsafe { self.codes.input(rows, &self.floats) }
+    }
+}

@@ -1,0 +1,113 @@
+//! Every family against transformers, on the tiny random models of `tests/fixtures` (`make.py` there).
+//!
+//! The candle device, whose keys, values and weights are floats here, is held to the logits themselves. The own
+//! kernels keep keys and values in 8 bits and round queries so: on these models, whose logits are far apart, that is
+//! held as a divergence of the next token's probabilities. Found with AVX-512 and room for other orders of summation:
+//! see each test.
+
+use std::path::{Path, PathBuf};
+
+use jury_engine::{DeviceKind, Engine, EngineConfig};
+use safetensors::SafeTensors;
+
+use crate::distance::{divergence, log_softmax};
+use crate::support::{config, load_file};
+
+/// Greatest difference of a logit from transformers' in floats.
+const MOST_LOGIT_ERROR: f32 = 1e-3;
+
+/// Tokens, and the logits after each of the last of them.
+struct Expected {
+    sequences: Vec<Vec<u32>>,
+    /// For each sequence, the shown logits in order.
+    logits: Vec<Vec<Vec<f32>>>,
+}
+
+pub fn fixture(family: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("fixtures").join(family)
+}
+
+impl Expected {
+    fn read(folder: &Path) -> Expected {
+        let bytes = std::fs::read(folder.join("expected.safetensors")).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let (tokens, logits) =
+            (tensors.tensor("tokens").unwrap(), tensors.tensor("logits").unwrap());
+        let words = |data: &[u8]| -> Vec<[u8; 4]> { data.as_chunks().0.to_vec() };
+        let sequences = words(tokens.data())
+            .chunks_exact(tokens.shape()[1])
+            .map(|row| row.iter().map(|&word| u32::from_le_bytes(word)).collect())
+            .collect();
+        let [_, shown, vocabulary] = *logits.shape() else { panic!("{:?}", logits.shape()) };
+        let rows: Vec<Vec<f32>> = words(logits.data())
+            .chunks_exact(vocabulary)
+            .map(|row| row.iter().map(|&word| f32::from_le_bytes(word)).collect())
+            .collect();
+        Expected { sequences, logits: rows.chunks_exact(shown).map(<[_]>::to_vec).collect() }
+    }
+
+    /// Visits what an engine makes of every shown position, beside what it should be.
+    fn each(&self, engine: &mut Engine, mut visit: impl FnMut(&[f32], &[f32])) {
+        for (tokens, shown) in self.sequences.iter().zip(&self.logits) {
+            let first = tokens.len() - shown.len();
+            for (index, expected) in shown.iter().enumerate() {
+                visit(expected, &engine.logits_after(&tokens[..=first + index]).unwrap());
+            }
+        }
+    }
+}
+
+/// Holds both paths to the family's logits; `mean` and `worst` bound the own kernels' KL divergence.
+fn hold(family: &str, mean: f64, worst: f64) {
+    let folder = fixture(family);
+    let expected = Expected::read(&folder);
+    let candle = EngineConfig { device: DeviceKind::CandleCpu, prefill_chunk: 7, ..config(2) };
+    let mut most = 0.0f32;
+    expected.each(&mut load_file(&folder, &candle), |expected, found| {
+        assert_eq!(expected.len(), found.len());
+        for (expected, found) in expected.iter().zip(found) {
+            most = most.max((expected - found).abs());
+        }
+    });
+    let mut divergences = Vec::new();
+    let own = EngineConfig { prefill_chunk: 7, ..config(2) };
+    expected.each(&mut load_file(&folder, &own), |expected, found| {
+        divergences.push(divergence(&log_softmax(expected), &log_softmax(found)));
+    });
+    let found_mean = divergences.iter().sum::<f64>() / divergences.len() as f64;
+    let found_worst = divergences.iter().copied().fold(0.0, f64::max);
+    println!("{family}: floats {most:.2e}; own mean KL {found_mean:.5}, worst {found_worst:.5}");
+    assert!(most < MOST_LOGIT_ERROR, "{family}: a logit is {most} from transformers'");
+    assert!(found_mean < mean, "{family}: mean KL {found_mean}");
+    assert!(found_worst < worst, "{family}: worst KL {found_worst}");
+}
+
+#[test]
+fn llama_gives_the_logits_of_transformers() {
+    hold("llama", 0.01, 0.1);
+}
+
+#[test]
+fn qwen2_gives_the_logits_of_transformers() {
+    hold("qwen2", 0.01, 0.1);
+}
+
+#[test]
+fn qwen3_gives_the_logits_of_transformers() {
+    hold("qwen3", 0.01, 0.1);
+}
+
+#[test]
+fn gemma2_gives_the_logits_of_transformers() {
+    hold("gemma2", 0.01, 0.1);
+}
+
+#[test]
+fn gemma3_gives_the_logits_of_transformers() {
+    hold("gemma3_text", 0.01, 0.1);
+}
+
+#[test]
+fn deepseek2_gives_the_logits_of_transformers() {
+    hold("deepseek_v2", 0.01, 0.1);
+}
