@@ -111,9 +111,7 @@ impl AttentionLayer<'_> {
                 scratch.query.clear();
                 scratch.query.extend(scaled);
                 hadamard(self.level, &mut scratch.query);
-                quantise(self.level, &scratch.query, scratch.queries.row_mut(2 * to));
-                scratch.queries.view().rows(2 * to, 1).subtract_from(&mut scratch.query);
-                quantise(self.level, &scratch.query, scratch.queries.row_mut(2 * to + 1));
+                quantise(self.level, &scratch.query, scratch.queries.row_mut(to));
                 to += 1;
             }
         }
@@ -173,16 +171,13 @@ impl AttentionLayer<'_> {
         let mut out: Tile = [[0.0; PANEL]; TILE_ROWS];
         let panels = part.keys.chunks_exact(self.shape.layout.panel_bytes());
         for (index, panel) in panels.take(part.tokens.div_ceil(PANEL)).enumerate() {
-            for first in part.queries.clone().step_by(TILE_ROWS / 2) {
-                let count = (part.queries.end - first).min(TILE_ROWS / 2);
-                let view = scratch.queries.view().rows(2 * first, 2 * count);
+            for first in part.queries.clone().step_by(TILE_ROWS) {
+                let count = (part.queries.end - first).min(TILE_ROWS);
+                let view = scratch.queries.view().rows(first, count);
                 tile(self.level, PageLayout::KEYS, panel, view, &mut out, &[]);
-                for (query, rows) in (first..first + count).zip(out.as_chunks::<2>().0) {
+                for (query, row) in (first..first + count).zip(&out) {
                     let at = query * stride + part.position + index * PANEL;
-                    let scores = &mut scratch.scores[at..at + PANEL];
-                    for ((score, &coarse), &fine) in scores.iter_mut().zip(&rows[0]).zip(&rows[1]) {
-                        *score = coarse + fine;
-                    }
+                    scratch.scores[at..at + PANEL].copy_from_slice(row);
                 }
             }
         }
@@ -284,7 +279,7 @@ impl AttentionLayer<'_> {
 
 impl Scratch {
     fn make_room(&mut self, queries: usize, stride: usize, layout: PageLayout) {
-        self.queries.resize(queries * 2, layout.key_size);
+        self.queries.resize(queries, layout.key_size);
         if self.scores.len() < queries * stride {
             self.scores.resize(queries * stride, 0.0);
         }
