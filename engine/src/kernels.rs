@@ -5,6 +5,7 @@
 //! values.rs         integer sums of values, weighted by attention
 //! probabilities.rs  attention scores to integer weights
 //! hadamard.rs       spreads outliers before quantisation
+//! fetch.rs          asks for memory ahead of its use
 //! floats.rs         products of float weights
 //! rows.rs           norms, rotation, quantisation of rows
 //! activations.rs    SiLU, GELU, soft caps
@@ -22,6 +23,7 @@ pub(crate) mod activations;
 pub(crate) mod aligned;
 pub(crate) mod codes;
 pub(crate) mod disjoint;
+pub(crate) mod fetch;
 pub(crate) mod floats;
 pub(crate) mod hadamard;
 pub(crate) mod packed;

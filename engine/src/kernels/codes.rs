@@ -92,20 +92,6 @@ impl<'a> QuantView<'a> {
     }
 }
 
-// === impl QuantView ===
-
-impl QuantView<'_> {
-    /// Subtracts what the codes stand for from the numbers that they were made of.
-    pub(crate) fn subtract_from(&self, numbers: &mut [f32]) {
-        let groups = numbers.chunks_exact_mut(GROUP).zip(self.codes.chunks_exact(GROUP));
-        for ((numbers, codes), scale) in groups.zip(self.scales) {
-            for (number, &code) in numbers.iter_mut().zip(codes) {
-                *number -= f32::from(code) * scale;
-            }
-        }
-    }
-}
-
 /// Computes a tile: `out[row][output]` for all rows of the view (at most six).
 ///
 /// `next` will be wanted soon; it is fetched into the second-level cache meanwhile.

@@ -70,8 +70,8 @@ pub(crate) fn tiles(
     let rows: usize = clusters.iter().flat_map(|c| &c.members).map(|m| m.rows.len()).sum();
     let wanted = if threads > 1 { threads * 2 } else { 1 };
     let fair = (rows * shape.kv_heads).div_ceil(wanted).max(2);
-    // With few rows, query heads that share keys are told apart: keys are read again, but by another thread.
-    let queries = if rows * shape.kv_heads < wanted { 1 } else { shape.heads_per_kv };
+    // With too few key heads, query heads that share one are told apart: keys are read again, by another thread.
+    let queries = if rows * shape.kv_heads < threads { 1 } else { shape.heads_per_kv };
     let mut tiles = Vec::new();
     for (index, cluster) in clusters.iter().enumerate() {
         let longest =

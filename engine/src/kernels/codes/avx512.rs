@@ -12,6 +12,7 @@ use std::arch::x86_64::{
 };
 
 use super::{QuantView, Tile};
+use crate::kernels::fetch::CACHE_LINE;
 use crate::kernels::packed::{Format, Scales};
 use crate::kernels::{GROUP, PANEL, TILE_ROWS};
 
@@ -20,9 +21,6 @@ const HALF: u8 = 0;
 const HALF_MIN: u8 = 1;
 const FACTORED: u8 = 2;
 const SIXTEENS: u8 = 3;
-
-/// Bytes that are fetched at once.
-const CACHE_LINE: usize = 64;
 
 /// See [`super::tile`].
 pub(super) fn tile(format: Format, panel: &[u8], rows: QuantView<'_>, out: &mut Tile, next: &[u8]) {

@@ -8,12 +8,13 @@ use super::{AttentionShape, AttentionTile, Cluster};
 use crate::kernels::activations::soft_cap;
 use crate::kernels::codes::{QuantRows, SharedCodes, Tile, tile};
 use crate::kernels::disjoint::Disjoint;
+use crate::kernels::fetch::fetch;
 use crate::kernels::hadamard::{block_length, hadamard};
 use crate::kernels::probabilities::{Weighing, weigh};
 use crate::kernels::rows::quantise;
 use crate::kernels::values::{QUAD, WeightedValues, add_weighted, finish};
 use crate::kernels::{LANES, Level, PANEL, TILE_ROWS};
-use crate::model::kv::{PageLayout, Segment};
+use crate::model::kv::{PAGE_TOKENS, PageLayout, Segment};
 
 /// Memory of one thread.
 #[derive(Debug, Default)]
@@ -62,6 +63,20 @@ struct Part<'a> {
     tokens: usize,
 }
 
+// === impl Part ===
+
+impl Part<'_> {
+    /// Starts to fetch the keys that count.
+    fn fetch_keys(&self) {
+        fetch(&self.keys[..self.keys.len() * self.tokens.div_ceil(PANEL) * PANEL / PAGE_TOKENS]);
+    }
+
+    /// The values that count.
+    fn counted_values(&self) -> &[u8] {
+        &self.values[..self.values.len() * self.tokens.next_multiple_of(QUAD) / PAGE_TOKENS]
+    }
+}
+
 // === impl AttentionTile ===
 
 impl AttentionTile {
@@ -83,6 +98,8 @@ impl AttentionLayer<'_> {
         let stride = tokens.next_multiple_of(LANES) + PANEL;
         let queries = tile.rows().count() * tile.queries.len();
         scratch.make_room(queries, stride, self.shape.layout);
+        // SAFETY: as below; nothing of the pages is read yet.
+        unsafe { self.each_part(tile, 0..tile.spans.len(), tokens, |part| part.fetch_keys()) };
         self.gather(tile, scratch);
         // SAFETY: the caller's promise about pages, here and below.
         unsafe {
@@ -167,7 +184,9 @@ impl AttentionLayer<'_> {
         }
     }
 
+    /// Fetches the values meanwhile.
     fn score(&self, part: &Part<'_>, scratch: &mut Scratch, stride: usize) {
+        fetch(part.counted_values());
         let mut out: Tile = [[0.0; PANEL]; TILE_ROWS];
         let panels = part.keys.chunks_exact(self.shape.layout.panel_bytes());
         for (index, panel) in panels.take(part.tokens.div_ceil(PANEL)).enumerate() {
