@@ -7,12 +7,13 @@
 #![allow(unsafe_code)] // Intrinsics on raw pointers into slices whose lengths are checked on entry.
 
 use std::arch::aarch64::{
-    float32x4_t, int8x16_t, int32x4_t, vaddq_s32, vandq_u8, vcreate_s8, vcreate_u8, vcvtq_f32_s32,
-    vcvtq_f32_u32, vdupq_n_f32, vdupq_n_s32, vdupq_n_u8, veorq_u8, vfmaq_f32, vget_low_s16,
-    vget_low_u16, vld1_u16, vld1q_s8, vld1q_u8, vmovl_s8, vmovl_s16, vmovl_u8, vmovl_u16,
-    vmulq_f32, vreinterpretq_s8_u8, vshrq_n_u8, vst1q_f32,
+    float32x4_t, int8x16_t, int32x4_t, uint8x16_t, vaddq_s32, vandq_u8, vcreate_s8, vcreate_u8,
+    vcreate_u16, vcvtq_f32_s32, vcvtq_f32_u32, vdupq_n_f32, vdupq_n_s32, vdupq_n_u8, veorq_u8,
+    vfmaq_f32, vget_low_s16, vget_low_u16, vmovl_s8, vmovl_s16, vmovl_u8, vmovl_u16, vmulq_f32,
+    vreinterpretq_s8_u8, vshrq_n_u8, vst1q_f32,
 };
 use std::arch::asm;
+use std::mem::transmute;
 
 use super::{QuantView, Tile};
 use crate::kernels::packed::{Format, Scales};
@@ -82,7 +83,7 @@ unsafe fn tile_of<const R: usize, const FOUR: bool>(
         for group in 0..groups {
             let block = panel.as_ptr().add(header_bytes + group * block_bytes);
             let stored = group_scales(format.scales, panel.as_ptr(), block.add(code_bytes), group);
-            let codes = rows.codes.as_ptr().add(group * GROUP);
+            let codes = rows.codes.as_ptr().add(group * GROUP).cast::<u8>();
             let row_scales = rows.scales.as_ptr().add(group);
             let sums = rows.sums.as_ptr().add(group * 2);
             for register in 0..REGISTERS {
@@ -91,7 +92,7 @@ unsafe fn tile_of<const R: usize, const FOUR: bool>(
                     let mut weights = [vdupq_n_u8(0); 4];
                     for (quad, weights) in weights.iter_mut().enumerate() {
                         let line = if FOUR { quad } else { half * 4 + quad };
-                        *weights = vld1q_u8(block.add(line * PANEL * 4 + register * 16));
+                        *weights = load(block.add(line * PANEL * 4 + register * 16));
                         *weights = match (FOUR, half) {
                             (true, 0) => vandq_u8(*weights, vdupq_n_u8(15)),
                             (true, _) => vshrq_n_u8::<4>(*weights),
@@ -101,7 +102,7 @@ unsafe fn tile_of<const R: usize, const FOUR: bool>(
                     let [first, second, third, fourth] =
                         weights.map(|weights| vreinterpretq_s8_u8(weights));
                     for (row, total) in totals.iter_mut().enumerate() {
-                        let codes = vld1q_s8(codes.add(row * inputs + half * 16));
+                        let codes = vreinterpretq_s8_u8(load(codes.add(row * inputs + half * 16)));
                         *total = dot::<0>(*total, first, codes);
                         *total = dot::<1>(*total, second, codes);
                         *total = dot::<2>(*total, third, codes);
@@ -207,6 +208,18 @@ fn dot<const QUAD: u8>(sums: int32x4_t, weights: int8x16_t, codes: int8x16_t) ->
     sums
 }
 
+// Loads here are of the kinds that the dev profile does not check in front of every one: `vld1q_u8` and
+// `read_unaligned` compare addresses there.
+
+/// # Safety
+/// 16 bytes can be read.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn load(from: *const u8) -> uint8x16_t {
+    // SAFETY: the caller's promise; a register is 16 bytes of any content.
+    unsafe { transmute::<[u8; 16], uint8x16_t>(*from.cast::<[u8; 16]>()) }
+}
+
 /// # Safety
 /// 8 bytes can be read.
 #[inline]
@@ -219,7 +232,7 @@ unsafe fn halves(from: *const u8) -> float32x4_t {
         asm!(
             "fcvtl {floats:v}.4s, {halves:v}.4h",
             floats = lateout(vreg) floats,
-            halves = in(vreg) vld1_u16(from.cast()),
+            halves = in(vreg) vcreate_u16(u64::from_le_bytes(*from.cast::<[u8; 8]>())),
             options(pure, nomem, nostack, preserves_flags),
         );
     }
@@ -232,7 +245,7 @@ unsafe fn halves(from: *const u8) -> float32x4_t {
 #[target_feature(enable = "neon")]
 unsafe fn bytes(from: *const u8) -> float32x4_t {
     // SAFETY: the caller's promise.
-    let four = unsafe { from.cast::<u32>().read_unaligned() };
+    let four = unsafe { u32::from_le_bytes(*from.cast::<[u8; 4]>()) };
     vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(u64::from(four))))))
 }
 
@@ -242,6 +255,6 @@ unsafe fn bytes(from: *const u8) -> float32x4_t {
 #[target_feature(enable = "neon")]
 unsafe fn signed_bytes(from: *const u8) -> float32x4_t {
     // SAFETY: the caller's promise.
-    let four = unsafe { from.cast::<u32>().read_unaligned() };
+    let four = unsafe { u32::from_le_bytes(*from.cast::<[u8; 4]>()) };
     vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(u64::from(four))))))
 }

@@ -47,15 +47,22 @@ unsafe fn tile<const R: usize>(work: &mut WeightedValues<'_>, row: usize, elemen
     // SAFETY: by the caller's promise every access is one that `WeightedValues::check` has found inside.
     unsafe {
         let values = work.values.as_ptr().add(element * QUAD).cast::<i8>();
+        let planes = work.weights.map(|plane| plane.as_ptr().add(row * work.stride));
         for quad in 0..work.tokens.div_ceil(QUAD) {
+            let whole = (quad + 1) * QUAD <= work.tokens;
             let mut line = [vdupq_n_s8(0); TOGETHER];
             for (register, line) in line.iter_mut().enumerate() {
                 *line = vld1q_s8(values.add((quad * size + register * WIDTH) * QUAD));
                 plain[register] = dot(plain[register], *line, vdupq_n_s8(1));
             }
-            for (r, planes) in products.iter_mut().enumerate() {
-                for (plane, products) in planes.iter_mut().enumerate() {
-                    let four = u32::from_le_bytes(work.quad(plane, row + r, quad));
+            for (r, products) in products.iter_mut().enumerate() {
+                for (plane, products) in products.iter_mut().enumerate() {
+                    let four = if whole {
+                        *planes[plane].add(r * work.stride + quad * QUAD).cast::<[u8; QUAD]>()
+                    } else {
+                        work.quad(plane, row + r, quad)
+                    };
+                    let four = u32::from_le_bytes(four);
                     let four = veorq_u8(vreinterpretq_u8_u32(vdupq_n_u32(four)), vdupq_n_u8(128));
                     for register in 0..TOGETHER {
                         let four = vreinterpretq_s8_u8(four);
