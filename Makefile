@@ -13,14 +13,17 @@ TEST_MODEL = smollm2-135m
 # One more of each family that the engine knows, too large to fetch for every test.
 REFERENCE_MODELS = qwen2.5-coder-0.5b
 FUZZ_SECONDS ?= 600
+# The address sanitizer takes its time on every access: what is not ours is left unoptimised.
+ASAN_CONFIG = --config 'profile.dev.package."*".opt-level=0' \
+	--config 'profile.dev.package.jury-engine.opt-level=1'
 # A release build lies where cargo puts it.
 RELEASE = $${CARGO_TARGET_DIR:-target}/release/jury
 
 .DEFAULT_GOAL := help
-.PHONY: help requirements setup build demo test test-models lint fmt doc fuzz bench bench-engine proto
+.PHONY: help requirements setup build demo test test-models test-aarch64 asan lint fmt doc fuzz bench bench-engine proto
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 requirements: # Rust, a C compiler, Python 3 with pip
 	@scripts/requirements
@@ -42,6 +45,18 @@ test: setup lint doc ## Run everything: format, lints, docs, all tests
 test-models: build ## Compare further families of models with a reference: 491 MB, minutes
 	for model in $(REFERENCE_MODELS); do $(JURY) models fetch "$$model" || exit 1; done
 	$(CARGO) test --workspace --test engine -- --ignored --nocapture reference::
+
+test-aarch64: requirements ## Test the kernels for ARM in an emulator
+	@command -v qemu-aarch64-static >/dev/null && command -v aarch64-linux-gnu-gcc >/dev/null || { \
+		echo 'needs the packages qemu-user-static, gcc-aarch64-linux-gnu, libc6-dev-arm64-cross'; exit 1; }
+	rustup target add aarch64-unknown-linux-gnu
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER='qemu-aarch64-static -L /usr/aarch64-linux-gnu' \
+	$(CARGO) test -p jury-engine --lib --target aarch64-unknown-linux-gnu kernels::
+
+asan: setup ## Test the engine with the address sanitizer
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address $(CARGO) test -p jury-engine $(ASAN_CONFIG) \
+		--target "$$(rustc -vV | sed -n 's/^host: //p')" --lib --test engine -- --skip reference::
 
 lint: requirements ## Check format and lints
 	$(CARGO) fmt --all --check

@@ -48,9 +48,17 @@ pub(crate) enum Level {
     /// Plain Rust.
     Portable,
     /// x86-64 with AVX2, FMA and F16C.
+    #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// The same with `vpdpbusd` on 32 bytes: AVX-VNNI, or that part of AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
     /// x86-64 with AVX-512 F, BW, VL and VNNI.
+    #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    /// AArch64 with the dot product of bytes.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 // === impl Level ===
@@ -72,6 +80,12 @@ impl Level {
                 && is_x86_feature_detected!("f16c")
             {
                 levels.push(Level::Avx2);
+                let newer_encoding = is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni");
+                if is_x86_feature_detected!("avxvnni") || newer_encoding {
+                    levels.push(Level::AvxVnni);
+                }
                 if is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512dq")
@@ -82,6 +96,10 @@ impl Level {
                 }
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("dotprod") {
+            levels.push(Level::Neon);
+        }
         levels
     }
 
@@ -89,14 +107,21 @@ impl Level {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Level::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => "avxvnni",
+            #[cfg(target_arch = "x86_64")]
             Level::Avx512Vnni => "avx512vnni",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "neon",
         }
     }
 }
 
 /// Runs a portable, always inlined function compiled for the level's instructions. The bits are those of the
-/// portable function: Rust neither reorders float operations nor fuses them by itself.
+/// portable function: Rust neither reorders float operations nor fuses them by itself. On other architectures
+/// the baseline is what there is: AArch64 always has NEON.
 macro_rules! at_level {
     ($level:expr, $body:path, ( $($name:ident : $type:ty),* $(,)? )) => {{
         #[cfg(target_arch = "x86_64")]
@@ -112,7 +137,7 @@ macro_rules! at_level {
             match $level {
                 $crate::kernels::Level::Portable => $body($($name),*),
                 // SAFETY: a level is only chosen after its features were detected.
-                $crate::kernels::Level::Avx2 => unsafe { avx2($($name),*) },
+                $crate::kernels::Level::Avx2 | $crate::kernels::Level::AvxVnni => unsafe { avx2($($name),*) },
                 // SAFETY: as above.
                 $crate::kernels::Level::Avx512Vnni => unsafe { avx512($($name),*) },
             }

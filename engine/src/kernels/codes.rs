@@ -6,9 +6,15 @@
 //! Types with a scale for 16 inputs do so for each half of the group.
 
 #[cfg(target_arch = "x86_64")]
+mod avx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 mod shared;
 
@@ -22,7 +28,7 @@ use super::{GROUP, Level, PANEL, TILE_ROWS};
 pub(crate) struct QuantRows {
     /// Inputs of a row, a multiple of 32.
     pub(crate) inputs: usize,
-    /// rows x inputs.
+    /// rows x inputs, from -127 to 127.
     pub(crate) codes: Vec<i8>,
     /// rows x groups of 32.
     pub(crate) scales: Vec<f32>,
@@ -105,13 +111,15 @@ pub(crate) fn tile(
 ) {
     debug_assert_eq!(panel.len(), format.panel_bytes(rows.inputs));
     match level {
-        Level::Portable => portable::tile(format, panel, rows, out),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => avx2::tile(format, panel, rows, out),
+        Level::Avx2 => avx2::tile(format, panel, rows, out, next),
+        #[cfg(target_arch = "x86_64")]
+        Level::AvxVnni => avx_vnni::tile(format, panel, rows, out, next),
         #[cfg(target_arch = "x86_64")]
         Level::Avx512Vnni => avx512::tile(format, panel, rows, out, next),
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => portable::tile(format, panel, rows, out),
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => neon::tile(format, panel, rows, out),
+        Level::Portable => portable::tile(format, panel, rows, out),
     }
     let _ = next;
 }

@@ -1,11 +1,14 @@
 //! Loops that do nothing but one kind of work, to find out how much of it this CPU can do.
 //!
 //! The instruction is chosen by what the CPU has, as the kernels choose theirs: `vpdpbusd` on 64 or 32 bytes,
-//! `vpmaddubsw` with `vpmaddwd`, or plain Rust that the compiler vectorises for the target's baseline. As in a kernel,
+//! `vpmaddubsw` with `vpmaddwd`, `sdot`, or plain Rust that the compiler vectorises for the target's baseline. As in a kernel,
 //! one operand comes from the first cache level and the other from registers, and enough sums run side by side to hide
 //! each other's latency. Not promised: that no code could be faster, where the instruction is plain Rust.
 
 #![allow(unsafe_code)] // Intrinsics whose features were detected.
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 use std::hint::black_box;
 
@@ -23,6 +26,8 @@ pub(crate) enum Integers {
     AvxVnni,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     Portable,
 }
 
@@ -33,6 +38,8 @@ pub(crate) enum Floats {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Fma,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     Portable,
 }
 
@@ -57,6 +64,10 @@ impl Integers {
                 return Integers::Avx2;
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("dotprod") {
+            return Integers::Neon;
+        }
         Integers::Portable
     }
 
@@ -69,6 +80,8 @@ impl Integers {
             Integers::AvxVnni => "vpdpbusd on 32 bytes",
             #[cfg(target_arch = "x86_64")]
             Integers::Avx2 => "vpmaddubsw on 32 bytes",
+            #[cfg(target_arch = "aarch64")]
+            Integers::Neon => "sdot on 16 bytes",
             Integers::Portable => "portable",
         }
     }
@@ -85,6 +98,9 @@ impl Integers {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Integers::Avx2 => unsafe { x86::maddubs_256(operand, passes) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Integers::Neon => unsafe { neon::dot(operand, passes) },
             Integers::Portable => portable_integers(operand, passes),
         }
     }
@@ -103,6 +119,10 @@ impl Floats {
                 return Floats::Fma;
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            return Floats::Neon;
+        }
         Floats::Portable
     }
 
@@ -115,6 +135,9 @@ impl Floats {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Floats::Fma => unsafe { x86::fma_256(operand, passes) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Floats::Neon => unsafe { neon::fma(operand, passes) },
             Floats::Portable => portable_floats(operand, passes),
         }
     }

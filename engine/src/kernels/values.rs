@@ -12,6 +12,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
 use super::{LANES, Level, TILE_ROWS, at_level};
 
@@ -40,13 +42,13 @@ pub(crate) struct WeightedValues<'a> {
 pub(crate) fn add_weighted(level: Level, work: WeightedValues<'_>) {
     work.check();
     match level {
-        Level::Portable => portable(work),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => avx2::add_weighted(work),
+        Level::Avx2 | Level::AvxVnni => avx2::add_weighted(work),
         #[cfg(target_arch = "x86_64")]
         Level::Avx512Vnni => avx512::add_weighted(work),
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => portable(work),
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => neon::add_weighted(work),
+        Level::Portable => portable(work),
     }
 }
 
@@ -89,6 +91,7 @@ impl WeightedValues<'_> {
 /// Rows computed together, at most.
 const ROWS: usize = TILE_ROWS;
 
+#[allow(clippy::needless_pass_by_value)] // Work is a few borrowed slices.
 fn portable(work: WeightedValues<'_>) {
     for row in 0..work.rows {
         for plane in 0..2 {
@@ -112,7 +115,7 @@ mod tests {
 
     fn run(level: Level, rows: usize, tokens: usize, size: usize, cut: usize) -> Vec<i32> {
         let quads = tokens.div_ceil(QUAD);
-        let byte = |index: usize, salt: usize| ((index * 7919 + salt) * 104_729 >> 7) as u8;
+        let byte = |index: usize, salt: usize| (((index * 7919 + salt) * 104_729) >> 7) as u8;
         let stride = tokens + QUAD;
         let values: Vec<u8> = (0..quads * QUAD * size).map(|i| byte(i, 1)).collect();
         let planes: Vec<Vec<u8>> =

@@ -18,6 +18,7 @@ pub(super) fn add_weighted(work: WeightedValues<'_>) {
 }
 
 #[target_feature(enable = "avx2")]
+#[allow(clippy::needless_pass_by_value)] // Work is a few borrowed slices.
 fn with_avx2(work: WeightedValues<'_>) {
     for row in 0..work.rows {
         for plane in 0..2 {

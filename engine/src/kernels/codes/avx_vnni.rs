@@ -1,0 +1,80 @@
+//! The integer tile with `vpdpbusd` on 32 bytes: weight codes (unsigned) times activation codes (signed), groups of
+//! four added exactly.
+//!
+//! CPUs without AVX-512 have the instruction in the older encoding (AVX-VNNI), others perhaps only in the newer one
+//! (AVX-512 VL with VNNI). Both compute the same.
+
+#![allow(unsafe_code)] // Intrinsics whose features were detected.
+
+use std::arch::x86_64::{__m256i, _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm256_dpbusd_epi32};
+
+use super::avx::{self, Dot};
+use super::{QuantView, Tile};
+use crate::kernels::packed::Format;
+
+/// The encoding of AVX-VNNI.
+struct Vex;
+
+/// The encoding of AVX-512.
+struct Evex;
+
+/// See [`super::tile`].
+pub(super) fn tile(format: Format, panel: &[u8], rows: QuantView<'_>, out: &mut Tile, next: &[u8]) {
+    let vex = is_x86_feature_detected!("avxvnni");
+    // SAFETY: this level is chosen only where one of the encodings was detected.
+    unsafe {
+        match (vex, format.four_bits) {
+            (true, true) => with_vex::<true>(format, panel, rows, out, next),
+            (true, false) => with_vex::<false>(format, panel, rows, out, next),
+            (false, true) => with_evex::<true>(format, panel, rows, out, next),
+            (false, false) => with_evex::<false>(format, panel, rows, out, next),
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+fn with_vex<const FOUR: bool>(
+    format: Format,
+    panel: &[u8],
+    rows: QuantView<'_>,
+    out: &mut Tile,
+    next: &[u8],
+) {
+    // SAFETY: this function has the features.
+    unsafe { avx::tile::<Vex, FOUR>(format, panel, rows, out, next) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512vnni")]
+fn with_evex<const FOUR: bool>(
+    format: Format,
+    panel: &[u8],
+    rows: QuantView<'_>,
+    out: &mut Tile,
+    next: &[u8],
+) {
+    // SAFETY: this function has the features.
+    unsafe { avx::tile::<Evex, FOUR>(format, panel, rows, out, next) }
+}
+
+macro_rules! dot_by {
+    ($encoding:ident, $instruction:ident) => {
+        impl Dot for $encoding {
+            const SIGNED: bool = false;
+            const RUN: usize = 4;
+
+            #[inline(always)]
+            unsafe fn add(running: __m256i, weights: __m256i, codes: __m256i) -> __m256i {
+                // SAFETY: the caller has the encoding's features.
+                unsafe { $instruction(running, weights, codes) }
+            }
+
+            #[inline(always)]
+            unsafe fn flush(total: __m256i, running: __m256i) -> __m256i {
+                // SAFETY: the caller has AVX2.
+                unsafe { _mm256_add_epi32(total, running) }
+            }
+        }
+    };
+}
+dot_by!(Vex, _mm256_dpbusd_avx_epi32);
+dot_by!(Evex, _mm256_dpbusd_epi32);
