@@ -81,9 +81,9 @@ impl DeviceModel {
     /// Changes whenever this path's arithmetic does; names the device, because each rounds in its own way.
     pub(crate) fn numerics(&self) -> &'static str {
         match self.kind {
-            DeviceKind::Cuda(_) => "candle-cuda-f32-v1",
-            DeviceKind::Metal(_) => "candle-metal-f32-v1",
-            DeviceKind::Cpu | DeviceKind::CandleCpu => "candle-cpu-f32-v1",
+            DeviceKind::Cuda(_) => "candle-cuda-f32-v2",
+            DeviceKind::Metal(_) => "candle-metal-f32-v2",
+            DeviceKind::Cpu | DeviceKind::CandleCpu => "candle-cpu-f32-v2",
         }
     }
 

@@ -1,9 +1,18 @@
 //! Every family against transformers, on the tiny random models of `tests/fixtures` (`make.py` there).
 //!
 //! The candle device, whose keys, values and weights are floats here, is held to the logits themselves. The own
-//! kernels keep keys and values in 8 bits and round queries so: on these models, whose logits are far apart, that is
-//! held as a divergence of the next token's probabilities. Found with AVX-512 and room for other orders of summation:
-//! see each test.
+//! kernels keep keys and values in 8 bits and round queries so; random models feel that much more than trained ones.
+//! They are held to the mean KL divergence and to the error of a logit (root mean square), with half as much again for
+//! changes of rounding. Found with AVX-512, where logits deviate by about 7 (Gemma 2: capped at 20):
+//!
+//! |             | floats, worst | own, mean KL | own, error |
+//! |-------------|--------------:|-------------:|-----------:|
+//! | llama       |        4.3e-5 |       0.0027 |      0.122 |
+//! | qwen2       |        2.6e-5 |       0.0017 |      0.087 |
+//! | qwen3       |        3.4e-5 |      0.00065 |      0.065 |
+//! | gemma2      |        1.5e-5 |     0.000026 |      0.046 |
+//! | gemma3_text |        1.5e-5 |     0.000003 |      0.034 |
+//! | deepseek_v2 |        1.0e-4 |       0.0021 |      0.140 |
 
 use std::path::{Path, PathBuf};
 
@@ -88,30 +97,30 @@ fn hold(family: &str, most_divergence: f64, most_error: f64) {
 
 #[test]
 fn llama_gives_the_logits_of_transformers() {
-    hold("llama", 0.01, 0.2);
+    hold("llama", 0.005, 0.2);
 }
 
 #[test]
 fn qwen2_gives_the_logits_of_transformers() {
-    hold("qwen2", 0.01, 0.2);
+    hold("qwen2", 0.003, 0.14);
 }
 
 #[test]
 fn qwen3_gives_the_logits_of_transformers() {
-    hold("qwen3", 0.01, 0.2);
+    hold("qwen3", 0.0012, 0.1);
 }
 
 #[test]
 fn gemma2_gives_the_logits_of_transformers() {
-    hold("gemma2", 0.01, 0.2);
+    hold("gemma2", 5e-5, 0.07);
 }
 
 #[test]
 fn gemma3_gives_the_logits_of_transformers() {
-    hold("gemma3_text", 0.01, 0.2);
+    hold("gemma3_text", 1e-5, 0.05);
 }
 
 #[test]
 fn deepseek2_gives_the_logits_of_transformers() {
-    hold("deepseek_v2", 0.01, 0.2);
+    hold("deepseek_v2", 0.004, 0.22);
 }

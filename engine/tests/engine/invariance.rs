@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use jury_engine::{EngineConfig, Group, ReadoutMode, SampleOutput, SampleSpec};
+use jury_engine::{EngineConfig, Group, Readout, ReadoutMode, SampleOutput, SampleSpec};
 
 use crate::families::fixture;
 use crate::support::{
@@ -34,6 +35,8 @@ struct Subject {
     prompts: Vec<Vec<u32>>,
     /// Free tokens of a sample: at least, and more at most.
     lengths: (usize, usize),
+    /// What the read-out begins with.
+    opening: &'static str,
     /// In bytes.
     page: u64,
 }
@@ -48,7 +51,14 @@ impl Subject {
         };
         let page = engine.model().kv_bytes_per_token * 64;
         let prompts = (0..PROMPT_COUNT).map(prompt).collect();
-        Subject { name: "SmolLM2", path: model_path(), prompts, lengths: (3, 11), page }
+        Subject {
+            name: "SmolLM2",
+            path: model_path(),
+            prompts,
+            lengths: (3, 11),
+            opening: "\n\nScores:\n\\boxed{",
+            page,
+        }
     }
 
     /// A fixture of 128 tokens' context: prompts that leave room for the read-out.
@@ -62,14 +72,17 @@ impl Subject {
         };
         let page = engine.model().kv_bytes_per_token * 64;
         let prompts = (0..PROMPT_COUNT as u64).map(prompt).collect();
-        Subject { name, path, prompts, lengths: (2, 7), page }
+        Subject { name, path, prompts, lengths: (2, 7), opening: " {", page }
     }
 
     fn spec(&self, prompt: usize, index: u64) -> SampleSpec {
         let (least, more) = self.lengths;
         let length = least + (prompt + index as usize * 5) % more;
-        let readout =
-            (!(prompt + index as usize).is_multiple_of(3)).then(|| scores(ReadoutMode::Sampled));
+        let opening = self.opening;
+        let readout = (!(prompt + index as usize).is_multiple_of(3)).then(|| Readout {
+            opening: Arc::new(move |_| opening.to_owned()),
+            ..scores(ReadoutMode::Sampled)
+        });
         SampleSpec { readout, ..sample(prompt as u64 * 100 + index, 0.8, length) }
     }
 }
