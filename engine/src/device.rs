@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Batch -> embedding rows (host) -> layers of [q k v, rotation, scatter into slots, attention, gate up down] -> logits
-//!                                                                     (attention.rs)
+//!                                             (projections.rs)                     (attention.rs)  (feed.rs)
 //! ```
 //!
 //! Rows, clusters, pages and slots are those of the own kernels: a group's shared keys and values are gathered once
@@ -12,6 +12,9 @@
 //! fails once is lost: its logits are not numbers from then on, which ends every sample with an error.
 
 mod attention;
+mod feed;
+mod projections;
+mod rotation;
 mod weights;
 
 use candle_core::{D, Device, Module, Result, Tensor};
@@ -19,12 +22,13 @@ use candle_core::{D, Device, Module, Result, Tensor};
 use crate::config::DeviceKind;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
-use crate::kernels::rows::RopePairs;
 use crate::model::Shape;
 use crate::model::forward::{Batch, Forward};
 use crate::model::kv::PAGE_TOKENS;
-use attention::{ClusterPlan, LayerStore};
-use weights::{Layer, Linear, Weights};
+use attention::{ClusterPlan, LayerStore, Scoring, soft_cap};
+use projections::Projected;
+use rotation::Turns;
+use weights::{Attention, Layer, Weights};
 
 /// A model's weights, keys and values on a device.
 #[derive(Debug)]
@@ -40,10 +44,10 @@ pub(crate) struct DeviceModel {
 
 /// What all layers need to know of a batch.
 struct Pass {
-    /// Cosine and sine of every row and pair: rows x 1 x pairs.
-    cosines: Tensor,
-    sines: Tensor,
-    /// Where every row's keys and values go, once for each of their elements: rows x elements.
+    turns: Turns,
+    /// Of layers that see a window, where they differ.
+    local_turns: Option<Turns>,
+    /// Where every row's keys and values go: rows x 1.
     slots: Tensor,
     clusters: Vec<ClusterPlan>,
 }
@@ -64,7 +68,10 @@ impl DeviceModel {
         let device = device.map_err(|error| LoadError::Device(format!("{kind:?}: {error}")))?;
         let weights = Weights::load(files, shape, &device)?;
         let store = (0..shape.layers)
-            .map(|_| LayerStore::new(shape.kv_heads * shape.head_size(), &device))
+            .map(|_| {
+                let values = shape.latent.is_none().then_some(shape.kv_heads * shape.value_size);
+                LayerStore::new(shape.kv_heads * shape.key_size, values, &device)
+            })
             .collect::<Result<Vec<LayerStore>>>()
             .map_err(|error| LoadError::Device(error.to_string()))?;
         let shape = shape.clone();
@@ -74,9 +81,9 @@ impl DeviceModel {
     /// Changes whenever this path's arithmetic does; names the device, because each rounds in its own way.
     pub(crate) fn numerics(&self) -> &'static str {
         match self.kind {
-            DeviceKind::Cuda(_) => "candle-cuda-f32-v1",
-            DeviceKind::Metal(_) => "candle-metal-f32-v1",
-            DeviceKind::Cpu | DeviceKind::CandleCpu => "candle-cpu-f32-v1",
+            DeviceKind::Cuda(_) => "candle-cuda-f32-v2",
+            DeviceKind::Metal(_) => "candle-metal-f32-v2",
+            DeviceKind::Cpu | DeviceKind::CandleCpu => "candle-cpu-f32-v2",
         }
     }
 
@@ -120,76 +127,84 @@ impl DeviceModel {
         let pass = self.plan(batch)?;
         let epsilon = f64::from(self.shape.norm_epsilon);
         let mut stream = self.weights.embed(&batch.rows, &self.device)?;
-        for (layer, store) in self.weights.layers.iter().zip(&self.store) {
-            let attended =
-                self.attend(layer, store, &pass, &norm(&stream, &layer.attention_norm, epsilon)?)?;
-            stream = (stream + layer.output.forward(&attended)?)?;
+        for (index, (layer, store)) in self.weights.layers.iter().zip(&self.store).enumerate() {
+            let normed = norm(&stream, &layer.attention_norm, epsilon)?;
+            let attended = self.attend(index, layer, store, &pass, &normed)?;
+            let output = layer.output.forward(&attended)?;
+            stream = (stream + norm_maybe(output, layer.post_attention_norm.as_ref(), epsilon)?)?;
             let normed = norm(&stream, &layer.feed_norm, epsilon)?;
-            let hidden = (layer.gate.forward(&normed)?.silu()? * layer.up.forward(&normed)?)?;
-            stream = (stream + layer.down.forward(&hidden)?)?;
+            let output = layer.feed.forward(&self.shape, &normed)?;
+            stream = (stream + norm_maybe(output, layer.post_feed_norm.as_ref(), epsilon)?)?;
         }
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
         let last = stream.index_select(&Tensor::new(wanted, &self.device)?, 0)?;
         let normed = norm(&last, &self.weights.output_norm, epsilon)?;
-        self.weights.head.forward(&normed)?.to_vec2()
+        let logits = self.weights.head.forward(&normed)?;
+        match self.shape.logit_softcap {
+            None => logits.to_vec2(),
+            Some(cap) => soft_cap(&logits, f64::from(cap))?.to_vec2(),
+        }
     }
 
     fn plan(&self, batch: &Batch) -> Result<Pass> {
-        let (rows, elements) = (batch.rows.len(), self.shape.kv_heads * self.shape.head_size());
-        let angles = batch.rows.iter().flat_map(|row| {
-            self.weights.rope_frequencies.iter().map(|frequency| row.position as f64 * frequency)
-        });
-        let (cosines, sines): (Vec<f32>, Vec<f32>) =
-            angles.map(|angle| (libm::cos(angle) as f32, libm::sin(angle) as f32)).unzip();
-        let turns = (rows, 1, self.shape.head_size() / 2);
+        let (shape, device) = (&self.shape, &self.device);
         let slots: Vec<u32> =
             batch.rows.iter().map(|row| row.page * PAGE_TOKENS as u32 + row.slot as u32).collect();
         let positions: Vec<usize> = batch.rows.iter().map(|row| row.position).collect();
-        let per_kv = self.shape.heads_per_kv();
+        let per_kv = shape.heads_per_kv();
+        let window = shape.window.as_ref().map(|window| window.tokens);
+        let local = self.weights.local_rope_frequencies.as_ref();
+        let magnitude = shape.rope.magnitude();
         Ok(Pass {
-            cosines: Tensor::from_vec(cosines, turns, &self.device)?,
-            sines: Tensor::from_vec(sines, turns, &self.device)?,
-            slots: Tensor::from_vec(slots, (rows, 1), &self.device)?
-                .broadcast_as((rows, elements))?
-                .contiguous()?,
+            turns: Turns::new(&positions, &self.weights.rope_frequencies, magnitude, device)?,
+            local_turns: local
+                .map(|frequencies| Turns::new(&positions, frequencies, 1.0, device))
+                .transpose()?,
+            slots: Tensor::from_vec(slots, (batch.rows.len(), 1), device)?,
             clusters: batch
                 .clusters
                 .iter()
                 .filter(|cluster| cluster.members.iter().any(|member| !member.rows.is_empty()))
-                .map(|cluster| ClusterPlan::new(cluster, &positions, per_kv, &self.device))
+                .map(|cluster| ClusterPlan::new(cluster, &positions, per_kv, window, device))
                 .collect::<Result<_>>()?,
         })
     }
 
-    /// Attention of all rows of one layer: rows x (heads x head size).
+    /// Attention of all rows of one layer: the inputs of its output's product.
     fn attend(
         &self,
+        index: usize,
         layer: &Layer,
         store: &LayerStore,
         pass: &Pass,
         normed: &Tensor,
     ) -> Result<Tensor> {
         let shape = &self.shape;
-        let rows = normed.dim(0)?;
-        let turned = |linear: &Linear, norm: Option<&Tensor>, heads: usize| -> Result<Tensor> {
-            let mut all = linear.forward(normed)?.reshape((rows, heads, shape.head_size()))?;
-            if let Some(weight) = norm {
-                all = self::norm(&all, weight, f64::from(shape.norm_epsilon))?;
-            }
-            rotate(shape.rope.pairs, &all, pass)
+        let in_window = shape.window(index).is_some();
+        let turns = pass.local_turns.as_ref().filter(|_| in_window).unwrap_or(&pass.turns);
+        let Projected { queries, keys, values } = layer.project(shape, turns, normed)?;
+        store.put(&pass.slots, &keys, values.as_ref())?;
+        let scoring = Scoring {
+            kv_heads: shape.kv_heads,
+            key_size: shape.key_size,
+            value_size: shape.value_size,
+            scale: f64::from(shape.attention_scale),
+            softcap: shape.attention_softcap.map(f64::from),
+            in_window,
         };
-        let queries = turned(&layer.query, layer.query_norm.as_ref(), shape.heads)?;
-        let keys = turned(&layer.key, layer.key_norm.as_ref(), shape.kv_heads)?;
-        store.put(&pass.slots, &keys.flatten_from(1)?, &layer.value.forward(normed)?)?;
         let parts = pass
             .clusters
             .iter()
-            .map(|cluster| cluster.attend(store, &queries, shape.kv_heads))
+            .map(|cluster| cluster.attend(store, &queries, &scoring))
             .collect::<Result<Vec<Tensor>>>()?;
         // The batch lists clusters in the order of their rows.
-        Tensor::cat(&parts, 0)
+        let attended = Tensor::cat(&parts, 0)?;
+        match &layer.attention {
+            Attention::Heads { .. } => Ok(attended),
+            Attention::Latent(latent) => latent.expand(&attended),
+        }
     }
 }
 
@@ -199,20 +214,10 @@ fn norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {
     x.broadcast_div(&(mean + epsilon)?.sqrt()?)?.broadcast_mul(weight)
 }
 
-/// Turns all heads (rows x heads x head size) to their rows' positions.
-fn rotate(pairs: RopePairs, heads: &Tensor, pass: &Pass) -> Result<Tensor> {
-    let (rows, count, size) = heads.dims3()?;
-    let (x, y) = match pairs {
-        RopePairs::Halves => (heads.narrow(2, 0, size / 2)?, heads.narrow(2, size / 2, size / 2)?),
-        RopePairs::Neighbours => {
-            let pairs = heads.reshape((rows, count, size / 2, 2))?;
-            (pairs.narrow(3, 0, 1)?.squeeze(3)?, pairs.narrow(3, 1, 1)?.squeeze(3)?)
-        }
-    };
-    let first = (x.broadcast_mul(&pass.cosines)? - y.broadcast_mul(&pass.sines)?)?;
-    let second = (x.broadcast_mul(&pass.sines)? + y.broadcast_mul(&pass.cosines)?)?;
-    match pairs {
-        RopePairs::Halves => Tensor::cat(&[first, second], 2),
-        RopePairs::Neighbours => Tensor::stack(&[first, second], 3)?.flatten_from(2),
+/// The norm of an output, in families that have it.
+fn norm_maybe(x: Tensor, weight: Option<&Tensor>, epsilon: f64) -> Result<Tensor> {
+    match weight {
+        None => Ok(x),
+        Some(weight) => norm(&x, weight, epsilon),
     }
 }

@@ -1,16 +1,21 @@
 //! A model's weights on a device: matrices stay quantised as in the file, vectors are f32.
 
-use std::borrow::Cow;
+mod attention;
+mod feed;
+mod loader;
 
-use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
+pub(super) use attention::{Attention, LatentAttention, LatentQuery};
+pub(super) use feed::{Feed, Gated};
+
+use candle_core::quantized::QMatMul;
 use candle_core::{Device, Module, Result, Tensor};
 
 use crate::error::LoadError;
 use crate::files::ModelFiles;
 use crate::gguf::BlockType;
+use crate::model::Shape;
 use crate::model::forward::Row;
-use crate::model::{Shape, WeightReader};
-use crate::tensor::TensorInfo;
+use loader::Loader;
 
 /// All weights of a model.
 #[derive(Debug)]
@@ -23,22 +28,23 @@ pub(super) struct Weights {
     pub(super) output_norm: Tensor,
     pub(super) head: QMatMul,
     pub(super) rope_frequencies: Vec<f64>,
+    /// The same in layers that see a window, where they differ.
+    pub(super) local_rope_frequencies: Option<Vec<f64>>,
+    embedding_scale: f64,
 }
 
 /// One layer, with the parts of [`crate::model::Weights`].
 #[derive(Debug)]
 pub(super) struct Layer {
     pub(super) attention_norm: Tensor,
-    pub(super) query: Linear,
-    pub(super) key: Linear,
-    pub(super) value: Linear,
+    pub(super) attention: Attention,
     pub(super) query_norm: Option<Tensor>,
     pub(super) key_norm: Option<Tensor>,
     pub(super) output: Linear,
+    pub(super) post_attention_norm: Option<Tensor>,
     pub(super) feed_norm: Tensor,
-    pub(super) gate: QMatMul,
-    pub(super) up: QMatMul,
-    pub(super) down: QMatMul,
+    pub(super) feed: Feed,
+    pub(super) post_feed_norm: Option<Tensor>,
 }
 
 /// A matrix with an optional bias.
@@ -46,12 +52,6 @@ pub(super) struct Layer {
 pub(super) struct Linear {
     matrix: QMatMul,
     bias: Option<Tensor>,
-}
-
-struct Loader<'a> {
-    reader: WeightReader<'a>,
-    files: &'a ModelFiles,
-    device: &'a Device,
 }
 
 // === impl Linear ===
@@ -74,25 +74,23 @@ impl Weights {
         shape: &Shape,
         device: &Device,
     ) -> std::result::Result<Weights, LoadError> {
-        let loader = Loader { reader: WeightReader::new(files, shape), files, device };
-        let (width, vocabulary, hidden) = (shape.width, shape.vocabulary, shape.hidden);
-        let queries = shape.heads * shape.head_size();
-        let keys = shape.kv_heads * shape.head_size();
+        let loader = Loader::new(files, shape, device);
+        let (width, vocabulary) = (shape.width, shape.vocabulary);
+        let attended =
+            shape.heads * shape.latent.map_or(shape.value_size, |latent| latent.value_size);
         let mut layers = Vec::new();
         for index in 0..shape.layers {
             let name = |part: &str| format!("blk.{index}.{part}");
             layers.push(Layer {
                 attention_norm: loader.norm(&name("attn_norm.weight"), width)?,
-                query: loader.linear(&name("attn_q"), width, queries)?,
-                key: loader.linear(&name("attn_k"), width, keys)?,
-                value: loader.linear(&name("attn_v"), width, keys)?,
+                attention: Attention::load(&loader, index)?,
                 query_norm: loader.head_norm(&name("attn_q_norm.weight"))?,
                 key_norm: loader.head_norm(&name("attn_k_norm.weight"))?,
-                output: loader.linear(&name("attn_output"), queries, width)?,
+                output: loader.linear(&name("attn_output"), attended, width)?,
+                post_attention_norm: loader.post_norm(&name("post_attention_norm.weight"))?,
                 feed_norm: loader.norm(&name("ffn_norm.weight"), width)?,
-                gate: loader.matrix(&name("ffn_gate.weight"), width, hidden)?,
-                up: loader.matrix(&name("ffn_up.weight"), width, hidden)?,
-                down: loader.matrix(&name("ffn_down.weight"), hidden, width)?,
+                feed: Feed::load(&loader, index)?,
+                post_feed_norm: loader.post_norm(&name("post_ffw_norm.weight"))?,
             });
         }
         let table = files.tensor("token_embd.weight", &[width, vocabulary])?;
@@ -108,7 +106,9 @@ impl Weights {
             layers,
             output_norm: loader.norm("output_norm.weight", width)?,
             head: loader.matrix(head, width, vocabulary)?,
-            rope_frequencies: loader.reader.rope_frequencies()?,
+            rope_frequencies: loader.rope_frequencies()?,
+            local_rope_frequencies: shape.rope.local_frequencies(),
+            embedding_scale: f64::from(shape.embedding_scale),
         })
     }
 
@@ -120,95 +120,6 @@ impl Weights {
             let bytes = &self.table[row.token as usize * row_bytes..][..row_bytes];
             self.table_type.read_floats(bytes, floats);
         }
-        Tensor::from_vec(floats, (rows.len(), self.width), device)
+        Tensor::from_vec(floats, (rows.len(), self.width), device)? * self.embedding_scale
     }
-}
-
-// === impl Loader ===
-
-impl Loader<'_> {
-    fn norm(&self, name: &str, size: usize) -> std::result::Result<Tensor, LoadError> {
-        let floats = self.reader.norm(name, size)?;
-        Tensor::new(floats, self.device).map_err(|error| failed(&error))
-    }
-
-    fn head_norm(&self, name: &str) -> std::result::Result<Option<Tensor>, LoadError> {
-        self.place_maybe(self.reader.head_norm(name)?)
-    }
-
-    fn maybe_vector(
-        &self,
-        name: &str,
-        size: usize,
-    ) -> std::result::Result<Option<Tensor>, LoadError> {
-        self.place_maybe(self.reader.maybe_vector(name, size)?)
-    }
-
-    fn place_maybe(
-        &self,
-        floats: Option<Vec<f32>>,
-    ) -> std::result::Result<Option<Tensor>, LoadError> {
-        floats
-            .map(|floats| Tensor::new(floats, self.device))
-            .transpose()
-            .map_err(|error| failed(&error))
-    }
-
-    fn linear(
-        &self,
-        name: &str,
-        inputs: usize,
-        outputs: usize,
-    ) -> std::result::Result<Linear, LoadError> {
-        Ok(Linear {
-            matrix: self.matrix(&format!("{name}.weight"), inputs, outputs)?,
-            bias: self.maybe_vector(&format!("{name}.bias"), outputs)?,
-        })
-    }
-
-    fn matrix(
-        &self,
-        name: &str,
-        inputs: usize,
-        outputs: usize,
-    ) -> std::result::Result<QMatMul, LoadError> {
-        let info = self.files.tensor(name, &[inputs, outputs])?;
-        let bytes = self.files.read(info)?.into_owned();
-        self.place(info, bytes, inputs, outputs).map_err(|error| failed(&error))
-    }
-
-    fn place(
-        &self,
-        info: &TensorInfo,
-        bytes: Vec<u8>,
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<QMatMul> {
-        let Some(kind) = quantised(info.block_type) else {
-            let mut floats = vec![0.0; inputs * outputs];
-            info.block_type.read_floats(&bytes, &mut floats);
-            return Ok(QMatMul::Tensor(Tensor::from_vec(floats, (outputs, inputs), self.device)?));
-        };
-        let storage = QStorage::from_data(Cow::Owned(bytes), self.device, kind)?;
-        QMatMul::from_qtensor(QTensor::new(storage, (outputs, inputs))?)
-    }
-}
-
-/// candle's name of a block type; `None` for floats.
-fn quantised(kind: BlockType) -> Option<GgmlDType> {
-    Some(match kind {
-        BlockType::F32 | BlockType::F16 | BlockType::BF16 => return None,
-        BlockType::Q4_0 => GgmlDType::Q4_0,
-        BlockType::Q4_1 => GgmlDType::Q4_1,
-        BlockType::Q5_0 => GgmlDType::Q5_0,
-        BlockType::Q5_1 => GgmlDType::Q5_1,
-        BlockType::Q8_0 => GgmlDType::Q8_0,
-        BlockType::Q4_K => GgmlDType::Q4K,
-        BlockType::Q5_K => GgmlDType::Q5K,
-        BlockType::Q6_K => GgmlDType::Q6K,
-    })
-}
-
-fn failed(error: &candle_core::Error) -> LoadError {
-    LoadError::Device(error.to_string())
 }

@@ -1,9 +1,18 @@
 //! Every family against transformers, on the tiny random models of `tests/fixtures` (`make.py` there).
 //!
 //! The candle device, whose keys, values and weights are floats here, is held to the logits themselves. The own
-//! kernels keep keys and values in 8 bits and round queries so: on these models, whose logits are far apart, that is
-//! held as a divergence of the next token's probabilities. Found with AVX-512 and room for other orders of summation:
-//! see each test.
+//! kernels keep keys and values in 8 bits and round queries so; random models feel that much more than trained ones.
+//! They are held to the mean KL divergence and to the error of a logit (root mean square), with half as much again for
+//! changes of rounding. Found with AVX-512, where logits deviate by about 7 (Gemma 2: capped at 20):
+//!
+//! |             | floats, worst | own, mean KL | own, error |
+//! |-------------|--------------:|-------------:|-----------:|
+//! | llama       |        4.3e-5 |       0.0027 |      0.122 |
+//! | qwen2       |        2.6e-5 |       0.0017 |      0.087 |
+//! | qwen3       |        3.4e-5 |      0.00065 |      0.065 |
+//! | gemma2      |        1.5e-5 |     0.000026 |      0.046 |
+//! | gemma3_text |        1.5e-5 |     0.000003 |      0.034 |
+//! | deepseek_v2 |        1.0e-4 |       0.0021 |      0.140 |
 
 use std::path::{Path, PathBuf};
 
@@ -57,57 +66,61 @@ impl Expected {
     }
 }
 
-/// Holds both paths to the family's logits; `mean` and `worst` bound the own kernels' KL divergence.
-fn hold(family: &str, mean: f64, worst: f64) {
+/// Holds both paths to the family's logits; `divergence` (mean KL) and `error` (of a logit, root mean square) bound the
+/// own kernels' distance.
+fn hold(family: &str, most_divergence: f64, most_error: f64) {
     let folder = fixture(family);
     let expected = Expected::read(&folder);
     let candle = EngineConfig { device: DeviceKind::CandleCpu, prefill_chunk: 7, ..config(2) };
-    let mut most = 0.0f32;
+    let mut worst = 0.0f32;
     expected.each(&mut load_file(&folder, &candle), |expected, found| {
         assert_eq!(expected.len(), found.len());
         for (expected, found) in expected.iter().zip(found) {
-            most = most.max((expected - found).abs());
+            worst = worst.max((expected - found).abs());
         }
     });
-    let mut divergences = Vec::new();
+    let (mut divergences, mut squares) = (Vec::new(), Vec::new());
     let own = EngineConfig { prefill_chunk: 7, ..config(2) };
     expected.each(&mut load_file(&folder, &own), |expected, found| {
         divergences.push(divergence(&log_softmax(expected), &log_softmax(found)));
+        squares.extend(expected.iter().zip(found).map(|(a, b)| f64::from(a - b).powi(2)));
     });
-    let found_mean = divergences.iter().sum::<f64>() / divergences.len() as f64;
-    let found_worst = divergences.iter().copied().fold(0.0, f64::max);
-    println!("{family}: floats {most:.2e}; own mean KL {found_mean:.5}, worst {found_worst:.5}");
-    assert!(most < MOST_LOGIT_ERROR, "{family}: a logit is {most} from transformers'");
-    assert!(found_mean < mean, "{family}: mean KL {found_mean}");
-    assert!(found_worst < worst, "{family}: worst KL {found_worst}");
+    let mean = |numbers: &[f64]| numbers.iter().sum::<f64>() / numbers.len() as f64;
+    let (divergence, error) = (mean(&divergences), mean(&squares).sqrt());
+    println!(
+        "{family}: floats within {worst:.1e}; own: mean KL {divergence:.1e}, error {error:.4}"
+    );
+    assert!(worst < MOST_LOGIT_ERROR, "{family}: a logit is {worst} from transformers'");
+    assert!(divergence < most_divergence, "{family}: mean KL {divergence}");
+    assert!(error < most_error, "{family}: error of logits {error}");
 }
 
 #[test]
 fn llama_gives_the_logits_of_transformers() {
-    hold("llama", 0.01, 0.1);
+    hold("llama", 0.005, 0.2);
 }
 
 #[test]
 fn qwen2_gives_the_logits_of_transformers() {
-    hold("qwen2", 0.01, 0.1);
+    hold("qwen2", 0.003, 0.14);
 }
 
 #[test]
 fn qwen3_gives_the_logits_of_transformers() {
-    hold("qwen3", 0.01, 0.1);
+    hold("qwen3", 0.0012, 0.1);
 }
 
 #[test]
 fn gemma2_gives_the_logits_of_transformers() {
-    hold("gemma2", 0.01, 0.1);
+    hold("gemma2", 5e-5, 0.07);
 }
 
 #[test]
 fn gemma3_gives_the_logits_of_transformers() {
-    hold("gemma3_text", 0.01, 0.1);
+    hold("gemma3_text", 1e-5, 0.05);
 }
 
 #[test]
 fn deepseek2_gives_the_logits_of_transformers() {
-    hold("deepseek_v2", 0.01, 0.1);
+    hold("deepseek_v2", 0.004, 0.22);
 }

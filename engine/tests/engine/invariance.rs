@@ -1,10 +1,15 @@
 //! The law: a sample's bits depend on its prompt, settings and seed alone.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use jury_engine::{EngineConfig, Group, ReadoutMode, SampleOutput, SampleSpec};
+use jury_engine::{EngineConfig, Group, Readout, ReadoutMode, SampleOutput, SampleSpec};
 
-use crate::support::{PROMPTS, config, drive, load, outputs, run, sample, scores, user};
+use crate::families::fixture;
+use crate::support::{
+    PROMPTS, config, drive, load, load_file, model_path, outputs, run, sample, scores, user,
+};
 
 /// Counter-based, so that a failing schedule can be repeated by its number.
 fn random(schedule: u64, draw: u64, below: u64) -> u64 {
@@ -23,49 +28,110 @@ fn fingerprint(output: &SampleOutput) -> (String, Vec<u64>) {
     (output.text.clone(), bits.collect())
 }
 
-fn spec(prompt: usize, index: u64) -> SampleSpec {
-    let length = 3 + (prompt + index as usize * 5) % 11;
-    let readout =
-        (!(prompt + index as usize).is_multiple_of(3)).then(|| scores(ReadoutMode::Sampled));
-    SampleSpec { readout, ..sample(prompt as u64 * 100 + index, 0.8, length) }
+/// A model, and prompts for it; the first half of them longer than a page, and alike at first.
+struct Subject {
+    name: &'static str,
+    path: PathBuf,
+    prompts: Vec<Vec<u32>>,
+    /// Free tokens of a sample: at least, and more at most.
+    lengths: (usize, usize),
+    /// What the read-out begins with.
+    opening: &'static str,
+    /// In bytes.
+    page: u64,
 }
+
+impl Subject {
+    fn real() -> Subject {
+        let engine = load(&config(1));
+        let long = "A long conversation about many things, one after the other. ".repeat(9);
+        let prompt = |index: usize| {
+            let text = format!("{}{}", if index < 3 { &long } else { "" }, PROMPTS[index]);
+            engine.encode(&user(&text)).unwrap()
+        };
+        let page = engine.model().kv_bytes_per_token * 64;
+        let prompts = (0..PROMPT_COUNT).map(prompt).collect();
+        Subject {
+            name: "SmolLM2",
+            path: model_path(),
+            prompts,
+            lengths: (3, 11),
+            opening: "\n\nScores:\n\\boxed{",
+            page,
+        }
+    }
+
+    /// A fixture of 128 tokens' context: prompts that leave room for the read-out.
+    fn tiny(name: &'static str) -> Subject {
+        let path = fixture(name);
+        let engine = load_file(&path, &config(1));
+        let token = |draw: u64| random(99, draw, engine.model().vocabulary as u64) as u32;
+        let prompt = |index: u64| -> Vec<u32> {
+            let (shared, own) = if index < 3 { (66, 6) } else { (0, 5 + 9 * index) };
+            (0..shared).chain(1_000 * index..1_000 * index + own).map(token).collect()
+        };
+        let page = engine.model().kv_bytes_per_token * 64;
+        let prompts = (0..PROMPT_COUNT as u64).map(prompt).collect();
+        Subject { name, path, prompts, lengths: (2, 7), opening: " {", page }
+    }
+
+    fn spec(&self, prompt: usize, index: u64) -> SampleSpec {
+        let (least, more) = self.lengths;
+        let length = least + (prompt + index as usize * 5) % more;
+        let opening = self.opening;
+        let readout = (!(prompt + index as usize).is_multiple_of(3)).then(|| Readout {
+            opening: Arc::new(move |_| opening.to_owned()),
+            ..scores(ReadoutMode::Sampled)
+        });
+        SampleSpec { readout, ..sample(prompt as u64 * 100 + index, 0.8, length) }
+    }
+}
+
+const PROMPT_COUNT: usize = 6;
+const SAMPLES: u64 = 4;
 
 #[test]
 fn random_schedules_give_the_bits_of_lonely_samples() {
-    const SAMPLES: u64 = 4;
-    let prompts: Vec<usize> = (0..6).collect();
+    hold(&Subject::real());
+}
+
+#[test]
+fn random_schedules_give_the_bits_of_lonely_samples_in_every_family() {
+    for family in ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "deepseek_v2"] {
+        hold(&Subject::tiny(family));
+    }
+}
+
+fn hold(subject: &Subject) {
     let mut alone = BTreeMap::new();
-    let mut engine = load(&EngineConfig { prefill_chunk: 1_000, ..config(1) });
-    let long = "A long conversation about many things, one after the other. ".repeat(9);
-    let text = |prompt: usize| {
-        format!("{}{}", if prompt.is_multiple_of(2) { &long } else { "" }, PROMPTS[prompt])
-    };
-    for &prompt in &prompts {
-        let tokens = engine.encode(&user(&text(prompt))).unwrap();
+    let mut engine = load_file(&subject.path, &EngineConfig { prefill_chunk: 1_000, ..config(1) });
+    for (prompt, tokens) in subject.prompts.iter().enumerate() {
         for index in 0..SAMPLES {
             engine.flush_prefix_cache();
-            let output = run(&mut engine, tokens.clone(), vec![spec(prompt, index)]).remove(0);
+            let spec = vec![subject.spec(prompt, index)];
+            let output = run(&mut engine, tokens.clone(), spec).remove(0);
             alone.insert((prompt, index), fingerprint(&output));
         }
     }
     for schedule in 0..6 {
         let pick = |draw: u64, below: u64| random(schedule, draw, below);
-        let mut engine = load(&EngineConfig {
+        let config = EngineConfig {
             max_lanes: [1, 3, 7, 32][pick(0, 4) as usize],
             prefill_chunk: [1, 5, 17, 64, 100, 512][schedule as usize],
-            kv_budget_bytes: Some(46_080 * 64 * [6, 9, 40][pick(1, 3) as usize]),
+            kv_budget_bytes: Some(subject.page * [6, 9, 40][pick(1, 3) as usize]),
             ..config([1, 2, 3][pick(2, 3) as usize])
-        });
+        };
+        let mut engine = load_file(&subject.path, &config);
         let (mut events, mut submitted, mut cancelled) = (Vec::new(), Vec::new(), Vec::new());
         for arrival in 0..8 {
-            let prompt = prompts[pick(10 + arrival, prompts.len() as u64) as usize];
-            let tokens = engine.encode(&user(&text(prompt))).unwrap();
+            let prompt = pick(10 + arrival, PROMPT_COUNT as u64) as usize;
             let indices: Vec<u64> =
                 (0..SAMPLES).filter(|&index| pick(100 + arrival * 8 + index, 3) > 0).collect();
             if indices.is_empty() {
                 continue;
             }
-            let samples = indices.iter().map(|&index| spec(prompt, index)).collect();
+            let samples = indices.iter().map(|&index| subject.spec(prompt, index)).collect();
+            let tokens = subject.prompts[prompt].clone();
             let group = engine.submit(Group { prompt: tokens, samples }).unwrap();
             submitted.push((group, prompt, indices));
             for _ in 0..pick(200 + arrival, 12) {
@@ -89,7 +155,8 @@ fn random_schedules_give_the_bits_of_lonely_samples() {
                 assert_eq!(
                     fingerprint(output),
                     alone[&(prompt, index)],
-                    "schedule {schedule}, prompt {prompt}, sample {index}"
+                    "{}: schedule {schedule}, prompt {prompt}, sample {index}",
+                    subject.name
                 );
             }
         }

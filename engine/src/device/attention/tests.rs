@@ -4,7 +4,7 @@
 
 use candle_core::{Device, Tensor};
 
-use super::{ClusterPlan, LayerStore, slots};
+use super::{ClusterPlan, LayerStore, Scoring, slots};
 use crate::model::attention::{Cluster, Member};
 use crate::model::kv::{PAGE_TOKENS, Segment};
 
@@ -45,7 +45,7 @@ fn expected(query: &[f32], keys: &[f32], values: &[f32], seen: &[u32]) -> Vec<f3
 }
 
 #[test]
-fn every_row_sees_the_shared_tokens_and_its_own_up_to_its_position() {
+fn every_row_sees_the_shared_tokens_and_its_own_up_to_its_position_and_in_its_window() {
     let device = Device::Cpu;
     let shared = vec![Segment { page: 2, tokens: 64 }, Segment { page: 0, tokens: 7 }];
     // Uneven members, one with two rows, in a batch whose first row belongs to somebody else.
@@ -58,28 +58,38 @@ fn every_row_sees_the_shared_tokens_and_its_own_up_to_its_position() {
     let (keys, values) = (numbers(elements, 1), numbers(elements, 2));
     let queries = numbers(positions.len() * HEADS * SIZE, 3);
     let rows = (PAGES * PAGE_TOKENS, KV_HEADS * SIZE);
-    let mut store = LayerStore::new(KV_HEADS * SIZE, &device).unwrap();
+    let mut store = LayerStore::new(KV_HEADS * SIZE, Some(KV_HEADS * SIZE), &device).unwrap();
     store.grow(PAGES * PAGE_TOKENS).unwrap();
     let everywhere: Vec<u32> = (0..rows.0 as u32).collect();
     let everywhere = Tensor::new(everywhere, &device).unwrap().unsqueeze(1).unwrap();
-    let everywhere = everywhere.broadcast_as(rows).unwrap().contiguous().unwrap();
     let tensor = |floats: &[f32]| Tensor::from_slice(floats, rows, &device).unwrap();
-    store.put(&everywhere, &tensor(&keys), &tensor(&values)).unwrap();
+    store.put(&everywhere, &tensor(&keys), Some(&tensor(&values))).unwrap();
 
-    let plan = ClusterPlan::new(&cluster, &positions, HEADS / KV_HEADS, &device).unwrap();
     let all = Tensor::from_slice(&queries, (positions.len(), HEADS, SIZE), &device).unwrap();
-    let found = plan.attend(&store, &all, KV_HEADS).unwrap().to_vec2::<f32>().unwrap();
-    assert_eq!(found.len(), 4);
-    for member in &cluster.members {
-        for row in member.rows.clone() {
-            let mut seen = slots(&cluster.shared);
-            seen.extend(slots(&member.own));
-            seen.truncate(positions[row] + 1);
-            let query = &queries[row * HEADS * SIZE..][..HEADS * SIZE];
-            for (found, expected) in
-                found[row - 1].iter().zip(expected(query, &keys, &values, &seen))
-            {
-                assert!((found - expected).abs() < 1e-5, "row {row}: {found}, not {expected}");
+    for window in [None, Some(5), Some(1)] {
+        let plan =
+            ClusterPlan::new(&cluster, &positions, HEADS / KV_HEADS, window, &device).unwrap();
+        let scoring = Scoring {
+            kv_heads: KV_HEADS,
+            key_size: SIZE,
+            value_size: SIZE,
+            scale: 1.0 / (SIZE as f64).sqrt(),
+            softcap: None,
+            in_window: window.is_some(),
+        };
+        let found = plan.attend(&store, &all, &scoring).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(found.len(), 4);
+        for member in &cluster.members {
+            for row in member.rows.clone() {
+                let mut seen = slots(&cluster.shared);
+                seen.extend(slots(&member.own));
+                seen.truncate(positions[row] + 1);
+                let hidden = window.map_or(0, |window| seen.len().saturating_sub(window));
+                let query = &queries[row * HEADS * SIZE..][..HEADS * SIZE];
+                let expected = expected(query, &keys, &values, &seen[hidden..]);
+                for (found, expected) in found[row - 1].iter().zip(expected) {
+                    assert!((found - expected).abs() < 1e-5, "row {row}: {found}, not {expected}");
+                }
             }
         }
     }

@@ -133,8 +133,16 @@ fn rope_parameters_are_the_newer_way_to_say_the_same() {
 }
 
 #[test]
+fn sizes_that_kernels_cannot_cut_are_refused_by_name() {
+    let odd = with(QWEN3_0_6B, r#""head_dim": 128"#, r#""head_dim": 80"#);
+    let why = runnable(&shape(Architecture::Qwen3, &odd)).unwrap_err();
+    assert_eq!(why, "key size of 80, which is not a multiple of 32");
+}
+
+#[test]
 fn deepseek_v2_lite_stores_its_latent_vectors() {
     let shape = shape(Architecture::DeepSeek2, DEEPSEEK_V2_LITE);
+    assert_eq!(runnable(&shape), Ok(()));
     let latent = shape.latent.unwrap();
     assert_eq!((latent.rank, latent.rope_size, latent.nope_size), (512, 64, 128));
     assert_eq!((latent.value_size, latent.query_rank), (128, None));
