@@ -30,6 +30,8 @@ pub(crate) struct Lane {
     pub(crate) spec: Waiting,
     /// Whether it runs on the room that its group always keeps.
     pub(crate) on_base: bool,
+    /// Whether it leaves at the next step.
+    pub(crate) cancelled: bool,
     /// Tokens to compute next; the logits after the last are wanted.
     pub(crate) pending: Vec<u32>,
     pub(crate) cache: OwnCache,
@@ -88,6 +90,7 @@ impl Lane {
             group,
             spec,
             on_base,
+            cancelled: false,
             pending: Vec::new(),
             cache: OwnCache::default(),
             tokens: 0,

@@ -20,10 +20,13 @@ impl Engine {
             return Err(invalid("samples", "there are none"));
         }
         let mut waiting = VecDeque::new();
-        let mut longest = 0;
+        let (mut longest, mut first_tokens) = (0, 0);
         for (sample, spec) in group.samples.into_iter().enumerate() {
             let ready = self.prepare(sample, spec)?;
             longest = longest.max(ready.max_tokens + ready.plan.as_ref().map_or(0, |p| p.room()));
+            // A sample's first draw may end its free text: then the opening follows at once.
+            let opening = ready.plan.as_ref().map_or(0, |plan| plan.opening_room);
+            first_tokens = first_tokens.max(ready.max_tokens.min(1) + opening);
             waiting.push_back(ready);
         }
         let prompt_tokens = group.prompt.len();
@@ -47,6 +50,7 @@ impl Engine {
             cached_tokens: 0,
             prompt_pages_left: 0,
             lane_pages,
+            first_tokens,
             base_free: false,
             logits: Vec::new(),
         });
