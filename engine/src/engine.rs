@@ -86,6 +86,8 @@ struct GroupState {
     base_free: bool,
     /// After the prompt.
     logits: Vec<f32>,
+    /// The state that gave them.
+    last_hidden: Vec<f32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -114,7 +114,9 @@ impl Engine {
     /// Keeps the logits of prompts that are complete; their rows follow those of the lanes.
     fn finish_prompts(&mut self, prefill: &[Chunk], lanes: usize, events: &mut Vec<Event>) {
         let stride = Forward::logits_stride(&self.shape);
-        let mut rows = self.compute.logits().chunks_exact(stride).skip(lanes);
+        let logits = self.compute.logits().chunks_exact(stride);
+        let hidden = self.compute.last_hidden().chunks_exact(self.shape.width);
+        let mut rows = logits.zip(hidden).skip(lanes);
         for chunk in prefill {
             let Some(group) = self.groups.iter_mut().find(|group| group.id == chunk.group) else {
                 continue;
@@ -123,8 +125,10 @@ impl Engine {
             if group.path.tokens() < prompt_tokens {
                 continue;
             }
-            let logits = rows.next().expect("a complete prompt's last row wants its logits");
+            let (logits, hidden) =
+                rows.next().expect("a complete prompt's last row wants its logits");
             group.logits = logits.to_vec();
+            group.last_hidden = hidden.to_vec();
             group.stage = Stage::Ready;
             self.counters.prefills += 1;
             let (group, cached_tokens) = (group.id, group.cached_tokens);
@@ -139,6 +143,7 @@ impl Engine {
             max_tokens: 1,
             watch: Box::new(NoWatch),
             readout: None,
+            last_hidden: false,
         }];
         let id = self.enqueue(Group { prompt: prompt.to_vec(), samples })?;
         let mut ignored = Vec::new();

@@ -30,13 +30,21 @@ impl Engine {
         let tokens = self.draw_tokens(draws, from_groups);
         let mut scratch = Vec::new();
         let stride = Forward::logits_stride(&self.shape);
+        let width = self.shape.width;
         let mut ended = Vec::new();
         for (draw, token) in draws.iter().zip(tokens) {
             let lane = &mut self.lanes[draw.lane];
-            let logits = match from_groups {
-                true => self.groups[draw.source].logits.as_slice(),
-                false => &self.compute.logits()[draw.source * stride..][..stride],
+            let (logits, hidden) = match from_groups {
+                true => {
+                    let group = &self.groups[draw.source];
+                    (group.logits.as_slice(), group.last_hidden.as_slice())
+                }
+                false => (
+                    &self.compute.logits()[draw.source * stride..][..stride],
+                    &self.compute.last_hidden()[draw.source * width..][..width],
+                ),
             };
+            lane.keep_hidden(hidden);
             let mut read = Reader { level: self.level, logits, scratch: &mut scratch };
             let wish = if lane.draws() {
                 self.counters.decode_tokens += 1;

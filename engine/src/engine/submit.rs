@@ -53,6 +53,7 @@ impl Engine {
             first_tokens,
             base_free: false,
             logits: Vec::new(),
+            last_hidden: Vec::new(),
         });
         Ok(id)
     }
@@ -83,15 +84,18 @@ impl Engine {
 
     fn prepare(&mut self, sample: usize, spec: SampleSpec) -> Result<Waiting, SubmitError> {
         check_sampling(spec.sampling)?;
-        if spec.max_tokens == 0 && spec.readout.is_none() {
-            return Err(invalid("max_tokens", "0, and there is no read-out"));
+        if spec.max_tokens == 0 && spec.readout.is_none() && !spec.last_hidden {
+            return Err(invalid(
+                "max_tokens",
+                "0, and neither read-out nor hidden state is wanted",
+            ));
         }
         let plan = match spec.readout {
             None => None,
             Some(readout) => Some(Arc::new(self.plan_readout(readout)?)),
         };
-        let SampleSpec { sampling, max_tokens, watch, .. } = spec;
-        Ok(Waiting { sample, sampling, max_tokens, watch, plan })
+        let SampleSpec { sampling, max_tokens, watch, last_hidden, .. } = spec;
+        Ok(Waiting { sample, sampling, max_tokens, watch, plan, last_hidden })
     }
 
     fn plan_readout(&mut self, readout: Readout) -> Result<Plan, SubmitError> {

@@ -10,6 +10,7 @@ mod corrupt;
 mod device;
 mod distance;
 mod families;
+mod hidden;
 mod invariance;
 mod readout;
 mod reference;
