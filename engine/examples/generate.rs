@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         max_tokens,
         watch: Box::new(NoWatch),
         readout: None,
+        last_hidden: false,
     };
     engine.submit(Group { prompt, samples: (0..samples).map(sample).collect() })?;
     let started = Instant::now();

@@ -108,4 +108,13 @@ impl Compute {
             Compute::Device(model) => model.logits(),
         }
     }
+
+    /// The rows that the head was multiplied with to give [`Compute::logits`], the model's width each.
+    pub(crate) fn last_hidden(&self) -> &[f32] {
+        match self {
+            Compute::Own { forward, .. } => forward.last_hidden(),
+            #[cfg(feature = "candle")]
+            Compute::Device(model) => model.last_hidden(),
+        }
+    }
 }

@@ -25,7 +25,8 @@ pub struct EngineConfig {
     pub context_limit: Option<usize>,
     /// Samples that decode at once; more wait for a free lane.
     pub max_lanes: usize,
-    /// Prompt tokens computed in one step; smaller values let decoding samples wait less.
+    /// Most prompt tokens computed in one step. Beside decoding samples the engine takes fewer by itself, see
+    /// [`crate::Engine::step`].
     pub prefill_chunk: usize,
     /// Memory for keys and values, in bytes; `None` means a quarter of the available memory, or 2 GiB
     /// on a GPU.

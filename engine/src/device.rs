@@ -39,6 +39,7 @@ pub(crate) struct DeviceModel {
     weights: Weights,
     store: Vec<LayerStore>,
     logits: Vec<f32>,
+    last_hidden: Vec<f32>,
     lost: bool,
 }
 
@@ -75,7 +76,8 @@ impl DeviceModel {
             .collect::<Result<Vec<LayerStore>>>()
             .map_err(|error| LoadError::Device(error.to_string()))?;
         let shape = shape.clone();
-        Ok(DeviceModel { kind, device, shape, weights, store, logits: Vec::new(), lost: false })
+        let (logits, last_hidden) = (Vec::new(), Vec::new());
+        Ok(DeviceModel { kind, device, shape, weights, store, logits, last_hidden, lost: false })
     }
 
     /// Changes whenever this path's arithmetic does; names the device, because each rounds in its own way.
@@ -90,6 +92,11 @@ impl DeviceModel {
     /// As [`Forward::logits`].
     pub(crate) fn logits(&self) -> &[f32] {
         &self.logits
+    }
+
+    /// As [`Forward::last_hidden`].
+    pub(crate) fn last_hidden(&self) -> &[f32] {
+        &self.last_hidden
     }
 
     /// As [`Forward::run`].
@@ -116,6 +123,7 @@ impl DeviceModel {
         }
         if self.lost {
             self.logits.fill(f32::NAN);
+            self.last_hidden = vec![f32::NAN; wanted.len() * self.shape.width];
         }
     }
 
@@ -141,6 +149,7 @@ impl DeviceModel {
         }
         let last = stream.index_select(&Tensor::new(wanted, &self.device)?, 0)?;
         let normed = norm(&last, &self.weights.output_norm, epsilon)?;
+        self.last_hidden = normed.flatten_all()?.to_vec1()?;
         let logits = self.weights.head.forward(&normed)?;
         match self.shape.logit_softcap {
             None => logits.to_vec2(),

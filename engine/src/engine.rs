@@ -1,12 +1,15 @@
 //! The engine: owns model, queue, lanes and cache, and turns steps into events.
 //!
 //! ```text
-//! step: cancel -> start a prompt -> fill lanes -> draw -> forward pass -> draw -> events
-//!                 (admission.rs)                          (batch.rs)
+//! step: describe -> plan -> lanes and groups come and go -> draw -> forward pass -> draw -> events
+//!                           (admission.rs)                          (batch.rs)
 //! ```
 
 mod admission;
 mod batch;
+mod describe;
+mod draw;
+mod plan;
 mod submit;
 
 use std::collections::{HashMap, VecDeque};
@@ -15,25 +18,20 @@ use std::sync::Arc;
 
 use crate::compute::{self, Compute};
 use crate::config::EngineConfig;
-use crate::error::{LoadError, PromptError, SampleError, SubmitError};
+use crate::error::{LoadError, PromptError, SubmitError};
 use crate::event::{Counters, Event};
 use crate::files::ModelFiles;
 use crate::info::ModelInfo;
 use crate::kernels::Level;
 use crate::kernels::team::Team;
-use crate::lane::{Lane, Reader, Waiting, Wish};
+use crate::lane::{Lane, Waiting};
 use crate::machine;
-use crate::model::forward::Forward;
 use crate::model::kv::KvStore;
 use crate::model::{self, Shape};
 use crate::prefix::{self, PrefixTree};
 use crate::prompt::Prompt;
 use crate::request::{Group, GroupId};
 use crate::tokens::Tokens;
-use batch::Draw;
-
-/// Free tokens between two progress events of a sample.
-const PROGRESS_TOKENS: usize = 16;
 
 /// A loaded model with the samples that it is generating. Owned by one thread; every method returns without waiting
 /// for anything but its own arithmetic.
@@ -82,10 +80,14 @@ struct GroupState {
     prompt_pages_left: usize,
     /// Pages that its longest sample may need.
     lane_pages: usize,
+    /// Tokens that a sample may add in its first step, at most.
+    first_tokens: usize,
     /// Whether the room for one sample, which every started group keeps, is unused.
     base_free: bool,
     /// After the prompt.
     logits: Vec<f32>,
+    /// The state that gave them.
+    last_hidden: Vec<f32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,13 +209,15 @@ impl Engine {
         self.cancels.push((group, None));
     }
 
-    /// Computes one chunk of a waiting prompt and one token of every decoding sample, and appends what happened.
+    /// Computes a chunk of waiting prompts and one token of every decoding sample, and appends what happened. Beside
+    /// decoding samples the chunk is smaller: four prompt tokens for each of them, but at least 64, and never more than
+    /// [`EngineConfig::prefill_chunk`].
     pub fn step(&mut self, events: &mut Vec<Event>) {
         self.apply_cancels(events);
-        self.start_prompt();
-        let joined = self.fill_lanes();
+        let plan = plan::plan(&self.describe());
+        let joined = self.admit(&plan, events);
         self.draw(&joined, true, events);
-        self.compute(events);
+        self.compute(&plan.prefill, events);
         self.forget_finished_groups();
     }
 
@@ -241,69 +245,6 @@ impl Engine {
     /// A prompt that can never run.
     pub fn logits_after(&mut self, prompt: &[u32]) -> Result<Vec<f32>, SubmitError> {
         self.probe(prompt)
-    }
-
-    /// Gives every lane of `draws` its logits: draws in parallel, then lets the lanes act in order.
-    fn draw(&mut self, draws: &[Draw], from_groups: bool, events: &mut Vec<Event>) {
-        let tokens = self.draw_tokens(draws, from_groups);
-        let mut scratch = Vec::new();
-        let stride = Forward::logits_stride(&self.shape);
-        let mut ended = Vec::new();
-        for (draw, token) in draws.iter().zip(tokens) {
-            let lane = &mut self.lanes[draw.lane];
-            let logits = match from_groups {
-                true => self.groups[draw.source].logits.as_slice(),
-                false => &self.compute.logits()[draw.source * stride..][..stride],
-            };
-            let mut read = Reader { level: self.level, logits, scratch: &mut scratch };
-            let wish = if lane.draws() {
-                self.counters.decode_tokens += 1;
-                lane.take_token(token, &self.tokens, &mut read)
-            } else if lane.reads_out() {
-                lane.take_slot_logits(&mut read)
-            } else {
-                lane.end_free_text(&self.tokens, &mut read)
-            };
-            if !lane.reads_out() && lane.tokens > 0 && lane.tokens.is_multiple_of(PROGRESS_TOKENS) {
-                let (group, sample, tokens) = (lane.group, lane.spec.sample, lane.tokens);
-                events.push(Event::Progress { group, sample, tokens });
-            }
-            match wish {
-                Wish::Feed => {}
-                Wish::Done => ended.push((draw.lane, None)),
-                Wish::Failed(error) => ended.push((draw.lane, Some(error))),
-            }
-        }
-        ended.sort_by_key(|&(lane, _)| std::cmp::Reverse(lane));
-        let mut told = Vec::new();
-        for (lane, error) in ended {
-            told.push(self.end_lane(lane, error, false));
-        }
-        events.extend(told.into_iter().rev());
-    }
-
-    /// Frees a lane; later lanes move up.
-    fn end_lane(&mut self, index: usize, error: Option<SampleError>, cancelled: bool) -> Event {
-        let lane = self.lanes.remove(index);
-        self.counters.finished_samples += 1;
-        self.counters.cancelled_samples += u64::from(cancelled);
-        let (group, sample) = (lane.group, lane.spec.sample);
-        for &page in &lane.cache.pages {
-            self.store.give_back(page);
-        }
-        if let Some(state) = self.groups.iter_mut().find(|state| state.id == group) {
-            self.reserved_pages -= state.lane_pages - lane.cache.pages.len();
-            state.live -= 1;
-            if lane.on_base && !state.waiting.is_empty() {
-                // Its pages have just come back, so the room is there.
-                self.reserved_pages += state.lane_pages;
-                state.base_free = true;
-            }
-        }
-        match error {
-            Some(error) => Event::Failed { group, sample, error },
-            None => Event::Finished { group, sample, output: lane.output(cancelled) },
-        }
     }
 }
 

@@ -59,6 +59,11 @@ pub struct SampleOutput {
     pub finish: Finish,
     /// The choices read, when a read-out was asked for and the sample was not cancelled.
     pub readout: Option<ReadoutOutput>,
+    /// The hidden state, when it was asked for and the sample was not cancelled: the residual stream after the last
+    /// norm, [`crate::ModelInfo::embedding_length`] numbers, whose product with the head gave the sample's last logits.
+    /// That is after the token before the last free token; with a read-out, before the last slot's choice; with
+    /// neither, after the prompt. The last token drawn is never computed, so this state does not know it.
+    pub last_hidden: Option<Vec<f32>>,
 }
 
 /// Why a sample's free text ended.

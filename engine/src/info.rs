@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::model::kv::PAGE_TOKENS;
+
 /// A model's facts, from its file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelInfo {
@@ -31,4 +33,61 @@ pub struct ModelInfo {
     pub kv_bytes_per_token: u64,
     /// Size of the file, in bytes.
     pub file_bytes: u64,
+}
+
+// === impl ModelInfo ===
+
+impl ModelInfo {
+    /// Memory for keys and values, in bytes, of a prompt of `prompt_tokens` that `samples` samples share, each with up
+    /// to `generated_tokens` of its own, decoding at once. Counted in whole pages of 64 tokens, as the engine reserves
+    /// them; without anything in the cache. On candle devices keys and values are floats and take more.
+    pub fn kv_bytes_needed(
+        &self,
+        prompt_tokens: usize,
+        samples: usize,
+        generated_tokens: usize,
+    ) -> u64 {
+        let pages =
+            prompt_tokens.div_ceil(PAGE_TOKENS) + samples * generated_tokens.div_ceil(PAGE_TOKENS);
+        (pages * PAGE_TOKENS) as u64 * self.kv_bytes_per_token
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Qwen2.5 of 1.5 billion weights, as far as it matters here.
+    fn qwen() -> ModelInfo {
+        ModelInfo {
+            name: String::new(),
+            architecture: "qwen2".to_owned(),
+            file_type: String::new(),
+            parameters: 0,
+            context_length: 32_768,
+            vocabulary: 151_936,
+            layers: 28,
+            embedding_length: 1_536,
+            heads: 12,
+            kv_heads: 2,
+            has_chat_template: true,
+            kv_bytes_per_token: 15_008,
+            file_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_counted_once_and_every_sample_s_own_tokens_once_each() {
+        let token = qwen().kv_bytes_per_token;
+        assert_eq!(qwen().kv_bytes_needed(4_096, 32, 512), token * (4_096 + 32 * 512));
+        assert_eq!(qwen().kv_bytes_needed(4_096, 32, 512), 307_363_840);
+    }
+
+    #[test]
+    fn begun_pages_count_in_full() {
+        let page = qwen().kv_bytes_per_token * 64;
+        assert_eq!(qwen().kv_bytes_needed(1, 1, 1), 2 * page);
+        assert_eq!(qwen().kv_bytes_needed(65, 3, 64), 5 * page);
+        assert_eq!(qwen().kv_bytes_needed(64, 3, 0), page);
+    }
 }

@@ -22,6 +22,7 @@ pub(crate) struct Waiting {
     pub(crate) max_tokens: usize,
     pub(crate) watch: Box<dyn Watch>,
     pub(crate) plan: Option<Arc<Plan>>,
+    pub(crate) last_hidden: bool,
 }
 
 /// A sample that decodes.
@@ -30,6 +31,8 @@ pub(crate) struct Lane {
     pub(crate) spec: Waiting,
     /// Whether it runs on the room that its group always keeps.
     pub(crate) on_base: bool,
+    /// Whether it leaves at the next step.
+    pub(crate) cancelled: bool,
     /// Tokens to compute next; the logits after the last are wanted.
     pub(crate) pending: Vec<u32>,
     pub(crate) cache: OwnCache,
@@ -40,6 +43,8 @@ pub(crate) struct Lane {
     run: Option<readout::Run>,
     /// Length of the cache where the current slot begins.
     slot_start: usize,
+    /// After the last norm, of the row that gave the last logits on the sample's own way.
+    last_hidden: Option<Vec<f32>>,
 }
 
 /// Keys and values of what a sample generated, after its prompt.
@@ -88,6 +93,7 @@ impl Lane {
             group,
             spec,
             on_base,
+            cancelled: false,
             pending: Vec::new(),
             cache: OwnCache::default(),
             tokens: 0,
@@ -95,6 +101,15 @@ impl Lane {
             finish: Finish::Limit,
             run: None,
             slot_start: 0,
+            last_hidden: None,
+        }
+    }
+
+    /// Keeps the hidden state behind the logits at hand, if it is wanted and they are not a branch's.
+    pub(crate) fn keep_hidden(&mut self, hidden: &[f32]) {
+        let on_a_branch = self.run.as_ref().is_some_and(readout::Run::is_on_a_branch);
+        if self.spec.last_hidden && !on_a_branch {
+            self.last_hidden = Some(hidden.to_vec());
         }
     }
 
@@ -140,7 +155,11 @@ impl Lane {
     /// Starts the read-out, if there is one. `pending` holds the last token when it is not in the cache yet.
     pub(crate) fn end_free_text(&mut self, tokens: &Tokens, read: &mut Reader<'_>) -> Wish {
         let Some(plan) = self.spec.plan.clone() else {
-            return Wish::Done;
+            let mut hidden = self.last_hidden.iter().flatten();
+            return match hidden.all(|number| number.is_finite()) {
+                true => Wish::Done,
+                false => Wish::Failed(SampleError::NotANumber { tokens: self.tokens }),
+            };
         };
         let forced = self.finish == Finish::Limit;
         let (run, opening) = match plan.start(self.text.as_str(), forced, tokens) {
@@ -192,7 +211,8 @@ impl Lane {
             readout = Some(output);
         }
         let finish = if cancelled { Finish::Cancelled } else { self.finish };
-        SampleOutput { text, free_text_bytes, generated_tokens, finish, readout }
+        let last_hidden = self.last_hidden.filter(|_| !cancelled);
+        SampleOutput { text, free_text_bytes, generated_tokens, finish, readout, last_hidden }
     }
 }
 

@@ -171,6 +171,7 @@ fn group(workload: &Workload) -> Group {
         max_tokens: workload.generated,
         watch: Box::new(NoWatch),
         readout: None,
+        last_hidden: false,
     };
     Group { prompt: workload.prompt.clone(), samples: (0..workload.samples).map(sample).collect() }
 }

@@ -58,6 +58,21 @@ impl PrefixTree {
     /// The longest stored beginning of `prompt`, now in use.
     pub(crate) fn find(&mut self, prompt: &[u32]) -> Path {
         self.clock += 1;
+        let path = self.longest(prompt);
+        for &(node, _) in &path.0 {
+            self.retain(node);
+        }
+        path
+    }
+
+    /// What [`PrefixTree::find`] would find: its tokens, and its pages that nobody uses now.
+    pub(crate) fn peek(&self, prompt: &[u32]) -> (usize, usize) {
+        let path = self.longest(prompt);
+        let idle = path.0.iter().filter(|&&(node, _)| self.node(node).users == 0).count();
+        (path.tokens(), idle)
+    }
+
+    fn longest(&self, prompt: &[u32]) -> Path {
         let mut path = Path::default();
         let mut rest = prompt;
         while !rest.is_empty() {
@@ -71,7 +86,6 @@ impl PrefixTree {
                 .map(|&child| (common(&self.node(child).tokens, rest), child))
                 .max_by_key(|&(length, child)| (length, usize::MAX - child));
             let Some((length, child)) = best.filter(|&(length, _)| length > 0) else { break };
-            self.retain(child);
             path.0.push((child, length));
             rest = &rest[length..];
         }
@@ -193,7 +207,8 @@ impl PrefixTree {
     }
 }
 
-fn common(a: &[u32], b: &[u32]) -> usize {
+/// Length of the common beginning.
+pub(crate) fn common(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 

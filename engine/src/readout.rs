@@ -161,6 +161,11 @@ impl Run {
         self.end_slot(plan, sampling, last_slot)
     }
 
+    /// Whether the next logits follow a part of a choice, which is taken back.
+    pub(crate) fn is_on_a_branch(&self) -> bool {
+        self.node > 0
+    }
+
     /// Text of the opening and the choices, tokens of the choices, and the result.
     pub(crate) fn finish(self) -> (String, usize, ReadoutOutput) {
         (self.text, self.tokens, self.output)

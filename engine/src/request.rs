@@ -26,6 +26,9 @@ pub struct SampleSpec {
     pub watch: Box<dyn Watch>,
     /// Choices that the engine itself reads after the free text.
     pub readout: Option<Readout>,
+    /// Whether [`crate::SampleOutput::last_hidden`] is wanted, for a head of the caller's. With it, `max_tokens` may be 0
+    /// without a read-out: then the state after the prompt is all there is.
+    pub last_hidden: bool,
 }
 
 /// How tokens are drawn.
@@ -102,6 +105,7 @@ impl fmt::Debug for SampleSpec {
             .field("sampling", &self.sampling)
             .field("max_tokens", &self.max_tokens)
             .field("readout", &self.readout)
+            .field("last_hidden", &self.last_hidden)
             .finish_non_exhaustive()
     }
 }

@@ -1,9 +1,8 @@
-//! Who may use lanes and pages, and when.
-//!
-//! Pages are reserved before they are used: a started group holds room for its prompt and for one sample, every
-//! further lane reserves its own. So whatever has started can finish, and nothing waits for pages in a circle.
+//! Carries out who comes and who goes; `plan` has decided, and counted the pages.
 
-use super::batch::Draw;
+use super::describe::sharable;
+use super::draw::Draw;
+use super::plan::{Join, Start, StepPlan};
 use super::{Engine, Stage};
 use crate::event::Event;
 use crate::lane::{Lane, Waiting};
@@ -15,90 +14,16 @@ use crate::tokens::GeneratedText;
 // === impl Engine ===
 
 impl Engine {
-    /// Starts the oldest queued group, if no other prompt is being computed and there is room.
-    pub(super) fn start_prompt(&mut self) {
-        if self.groups.iter().any(|group| group.stage == Stage::Prefilling) {
-            return;
-        }
-        let Some(index) = self.groups.iter().position(|group| group.stage == Stage::Queued) else {
-            return;
-        };
-        let alone = self.groups.iter().all(|group| group.stage == Stage::Queued);
-        let prompt = &self.groups[index].prompt;
-        // The last token is computed in any case: its logits are wanted.
-        let mut path = self.tree.find(&prompt[..prompt.len() - 1]);
-        let mut prompt_pages = (prompt.len() - path.tokens()).div_ceil(PAGE_TOKENS);
-        let lane_pages = self.groups[index].lane_pages;
-        if self.available_pages() < prompt_pages + lane_pages {
-            let without_cache = prompt.len().div_ceil(PAGE_TOKENS);
-            self.tree.release(path);
-            if !alone {
-                return;
-            }
-            // Alone, it fits an empty cache (`submit` saw to that); what it found there may be cut in wasteful pieces.
-            path = Path::default();
-            prompt_pages = without_cache;
-        }
-        self.reserved_pages += prompt_pages + lane_pages;
-        self.counters.cached_tokens += path.tokens() as u64;
-        self.counters.prefix_hits += u64::from(path.tokens() > 0);
-        let group = &mut self.groups[index];
-        group.stage = Stage::Prefilling;
-        group.shared_nodes = PrefixTree::nodes_of(&path);
-        group.cached_tokens = path.tokens();
-        group.path = path;
-        group.prompt_pages_left = prompt_pages;
-        group.base_free = true;
-    }
-
-    /// Gives lanes to samples whose prompt is ready, the oldest groups first. They still need their first logits.
-    pub(super) fn fill_lanes(&mut self) -> Vec<Draw> {
-        let mut joined = Vec::new();
-        for source in 0..self.groups.len() {
-            while self.lanes.len() < self.max_lanes {
-                let available = self.available_pages();
-                let group = &mut self.groups[source];
-                let on_base = group.base_free;
-                if group.stage != Stage::Ready || (!on_base && available < group.lane_pages) {
-                    break;
-                }
-                let Some(waiting) = group.waiting.pop_front() else { break };
-                if on_base {
-                    group.base_free = false;
-                } else {
-                    self.reserved_pages += group.lane_pages;
-                }
-                group.live += 1;
-                joined.push(Draw { lane: self.lanes.len(), source });
-                let text = self.tokens.answer_to(&group.prompt);
-                self.lanes.push(Lane::new(group.id, waiting, on_base, text));
-            }
-        }
-        joined
-    }
-
-    /// Takes a reserved page.
-    pub(super) fn take_page(&mut self) -> PageId {
-        self.reserved_pages -= 1;
-        if let Some(page) = self.store.take() {
-            return page;
-        }
-        self.tree.evict().expect("a reserved page is free or evictable")
-    }
-
+    /// Ends cancelled samples that wait; marks those that have a lane, for the plan.
     pub(super) fn apply_cancels(&mut self, events: &mut Vec<Event>) {
-        for (group, sample) in std::mem::take(&mut self.cancels) {
-            self.cancel_now(group, sample, events);
-        }
-        self.forget_finished_groups();
-    }
-
-    fn cancel_now(&mut self, id: GroupId, sample: Option<usize>, events: &mut Vec<Event>) {
-        let hit = |other: usize| sample.is_none_or(|sample| sample == other);
-        if let Some(group) = self.groups.iter_mut().find(|group| group.id == id) {
-            let waiting = std::mem::take(&mut group.waiting);
+        for (id, sample) in std::mem::take(&mut self.cancels) {
+            let hit = |other: usize| sample.is_none_or(|sample| sample == other);
+            for lane in &mut self.lanes {
+                lane.cancelled |= lane.group == id && hit(lane.spec.sample);
+            }
+            let Some(group) = self.groups.iter_mut().find(|group| group.id == id) else { continue };
             let (gone, kept): (Vec<Waiting>, Vec<Waiting>) =
-                waiting.into_iter().partition(|waiting| hit(waiting.sample));
+                group.waiting.drain(..).partition(|waiting| hit(waiting.sample));
             group.waiting = kept.into();
             for waiting in gone {
                 self.counters.finished_samples += 1;
@@ -108,30 +33,89 @@ impl Engine {
                 events.push(Event::Finished { group: id, sample, output });
             }
         }
-        for index in (0..self.lanes.len()).rev() {
-            if self.lanes[index].group == id && hit(self.lanes[index].spec.sample) {
-                let event = self.end_lane(index, None, true);
-                events.push(event);
-            }
+    }
+
+    /// Lets lanes and groups go and come, and makes room; gives the lanes that need their first logits.
+    pub(super) fn admit(&mut self, plan: &StepPlan, events: &mut Vec<Event>) -> Vec<Draw> {
+        for &lane in plan.leave.iter().rev() {
+            let event = self.end_lane(lane, None, true);
+            events.push(event);
         }
+        for &group in &plan.drop {
+            self.drop_group(group);
+        }
+        let joined = plan.join.iter().filter_map(|&join| self.join(join)).collect();
+        for &start in &plan.start {
+            self.start(start);
+        }
+        for _ in 0..plan.evict {
+            let page = self.tree.evict().expect("a plan evicts at most the pages that are idle");
+            self.store.give_back(page);
+        }
+        joined
     }
 
     /// Drops groups without samples; their prompts stay in the cache.
     pub(super) fn forget_finished_groups(&mut self) {
-        for index in (0..self.groups.len()).rev() {
-            let group = &self.groups[index];
-            if group.live > 0 || !group.waiting.is_empty() {
-                continue;
-            }
-            if let Some(group) = self.groups.remove(index) {
-                self.reserved_pages -= group.prompt_pages_left;
-                self.reserved_pages -= if group.base_free { group.lane_pages } else { 0 };
-                self.tree.release(group.path);
-            }
+        let finished = |group: &&super::GroupState| group.live == 0 && group.waiting.is_empty();
+        let finished: Vec<GroupId> =
+            self.groups.iter().filter(finished).map(|group| group.id).collect();
+        for group in finished {
+            self.drop_group(group);
         }
     }
 
-    fn available_pages(&self) -> usize {
-        (self.store.free_pages() + self.tree.idle_pages()).saturating_sub(self.reserved_pages)
+    /// Index of a group that is not done.
+    pub(super) fn position(&self, id: GroupId) -> Option<usize> {
+        // Ids grow with age, and the oldest group comes first.
+        self.groups.binary_search_by_key(&id, |group| group.id).ok()
+    }
+
+    /// Takes a reserved page.
+    pub(super) fn take_page(&mut self) -> PageId {
+        self.reserved_pages -= 1;
+        self.store.take().expect("the plan has evicted as many pages as its step takes")
+    }
+
+    fn drop_group(&mut self, id: GroupId) {
+        let Some(group) = self.position(id).and_then(|index| self.groups.remove(index)) else {
+            return;
+        };
+        self.reserved_pages -= group.prompt_pages_left;
+        self.reserved_pages -= if group.base_free { group.lane_pages } else { 0 };
+        self.tree.release(group.path);
+    }
+
+    fn join(&mut self, join: Join) -> Option<Draw> {
+        let source = self.position(join.group)?;
+        let group = &mut self.groups[source];
+        let waiting = group.waiting.pop_front()?;
+        match join.on_base {
+            true => group.base_free = false,
+            false => self.reserved_pages += group.lane_pages,
+        }
+        group.live += 1;
+        let text = self.tokens.answer_to(&group.prompt);
+        self.lanes.push(Lane::new(group.id, waiting, join.on_base, text));
+        Some(Draw { lane: self.lanes.len() - 1, source })
+    }
+
+    fn start(&mut self, start: Start) {
+        let Some(index) = self.position(start.group) else { return };
+        let group = &mut self.groups[index];
+        let path = match start.from_cache {
+            true => self.tree.find(sharable(&group.prompt)),
+            false => Path::default(),
+        };
+        let prompt_pages = (group.prompt.len() - path.tokens()).div_ceil(PAGE_TOKENS);
+        self.reserved_pages += prompt_pages + group.lane_pages;
+        self.counters.cached_tokens += path.tokens() as u64;
+        self.counters.prefix_hits += u64::from(path.tokens() > 0);
+        group.stage = Stage::Prefilling;
+        group.shared_nodes = PrefixTree::nodes_of(&path);
+        group.cached_tokens = path.tokens();
+        group.path = path;
+        group.prompt_pages_left = prompt_pages;
+        group.base_free = true;
     }
 }

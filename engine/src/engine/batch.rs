@@ -1,85 +1,32 @@
-//! One step's forward pass: which rows, and what becomes of their logits.
+//! One step's forward pass: its rows, and the prompts that it completes.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
+use super::draw::Draw;
+use super::plan::Chunk;
 use super::{Engine, Stage};
 use crate::error::SubmitError;
 use crate::event::Event;
-use crate::kernels::disjoint::Results;
 use crate::model::attention::{Cluster, Member};
 use crate::model::forward::{Batch, Forward, Row};
 use crate::model::kv::PAGE_TOKENS;
 use crate::request::{Group, NoWatch, SampleSpec, Sampling};
-use crate::sampling::draw;
-
-/// A lane that gets logits: from a group's prompt, or from a row of the forward pass.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Draw {
-    pub(super) lane: usize,
-    /// Index of the group, or of the row of logits.
-    pub(super) source: usize,
-}
 
 // === impl Engine ===
 
 impl Engine {
-    /// Computes a chunk of the current prompt and what the lanes have pending; lets the lanes act.
-    pub(super) fn compute(&mut self, events: &mut Vec<Event>) {
+    /// Computes the planned chunks of prompts and what the lanes have pending; lets the lanes act.
+    pub(super) fn compute(&mut self, prefill: &[Chunk], events: &mut Vec<Event>) {
         let mut batch = Batch::default();
         let (draws, decodes) = self.add_lanes(&mut batch);
-        let prefill = self.add_prompt(&mut batch);
+        for &chunk in prefill {
+            self.add_prompt(chunk, &mut batch);
+        }
         if batch.rows.is_empty() {
             return;
         }
         self.compute.run(&mut self.team, &self.shape, &mut self.store, &batch);
         self.counters.decode_steps += u64::from(decodes);
-        if let Some((index, cached_tokens)) = prefill {
-            let stride = Forward::logits_stride(&self.shape);
-            let group = &mut self.groups[index];
-            if group.path.tokens() == group.prompt.len() {
-                group.logits = self.compute.logits()[draws.len() * stride..][..stride].to_vec();
-                group.stage = Stage::Ready;
-                self.reserved_pages -= group.prompt_pages_left;
-                group.prompt_pages_left = 0;
-                self.counters.prefills += 1;
-                let (group, prompt_tokens) = (group.id, group.prompt.len());
-                events.push(Event::Prefilled { group, prompt_tokens, cached_tokens });
-            }
-        }
+        self.finish_prompts(prefill, draws.len(), events);
         self.draw(&draws, false, events);
-    }
-
-    /// Draws free tokens, the lanes shared out among the threads; `None` where a lane does not draw.
-    pub(super) fn draw_tokens(&mut self, draws: &[Draw], from_groups: bool) -> Vec<Option<u32>> {
-        if draws.is_empty() {
-            return Vec::new();
-        }
-        let claims = AtomicUsize::new(0);
-        let stride = Forward::logits_stride(&self.shape);
-        let level = self.level;
-        let wanted: Vec<Option<(&[f32], Sampling, u64)>> = draws
-            .iter()
-            .map(|wanted| {
-                let lane = &self.lanes[wanted.lane];
-                let logits = match from_groups {
-                    true => self.groups[wanted.source].logits.as_slice(),
-                    false => &self.compute.logits()[wanted.source * stride..][..stride],
-                };
-                lane.draws().then_some((logits, lane.spec.sampling, lane.tokens as u64))
-            })
-            .collect();
-        let tokens = Results::new(draws.len());
-        self.team.run(&|_member| {
-            let mut scratch = Vec::new();
-            loop {
-                let index = claims.fetch_add(1, Ordering::Relaxed);
-                let Some(wanted) = wanted.get(index) else { return };
-                let Some((logits, sampling, position)) = *wanted else { continue };
-                let token = draw(level, logits, sampling, position, &mut scratch);
-                tokens.put(index, token);
-            }
-        });
-        tokens.into_vec().into_iter().map(Option::flatten).collect()
     }
 
     /// Rows for all pending tokens of lanes; gives who gets which logits, and whether free tokens are among them.
@@ -134,14 +81,13 @@ impl Engine {
         }
     }
 
-    /// Rows for the next chunk of the prompt that is being computed; gives its group, and how much it had found.
-    fn add_prompt(&mut self, batch: &mut Batch) -> Option<(usize, usize)> {
-        let index = self.groups.iter().position(|group| group.stage == Stage::Prefilling)?;
+    /// Rows for a chunk of a prompt.
+    fn add_prompt(&mut self, chunk: Chunk, batch: &mut Batch) {
+        let Some(index) = self.position(chunk.group) else { return };
         let first = batch.rows.len();
         let start = self.groups[index].path.tokens();
-        let end = self.groups[index].prompt.len().min(start + self.prefill_chunk);
-        self.counters.prefill_tokens += (end - start) as u64;
-        for position in start..end {
+        self.counters.prefill_tokens += chunk.tokens as u64;
+        for position in start..start + chunk.tokens {
             let group = &self.groups[index];
             let place = self.tree.next_slot(&group.path, group.shared_nodes, PAGE_TOKENS);
             let (page, slot) = match place {
@@ -163,7 +109,31 @@ impl Engine {
         let shared = self.tree.segments(&self.groups[index].path);
         let members = vec![Member { rows: first..batch.rows.len(), own: Vec::new() }];
         batch.clusters.push(Cluster { shared, members });
-        Some((index, self.groups[index].cached_tokens))
+    }
+
+    /// Keeps the logits of prompts that are complete; their rows follow those of the lanes.
+    fn finish_prompts(&mut self, prefill: &[Chunk], lanes: usize, events: &mut Vec<Event>) {
+        let stride = Forward::logits_stride(&self.shape);
+        let logits = self.compute.logits().chunks_exact(stride);
+        let hidden = self.compute.last_hidden().chunks_exact(self.shape.width);
+        let mut rows = logits.zip(hidden).skip(lanes);
+        for chunk in prefill {
+            let Some(group) = self.groups.iter_mut().find(|group| group.id == chunk.group) else {
+                continue;
+            };
+            let prompt_tokens = group.prompt.len();
+            if group.path.tokens() < prompt_tokens {
+                continue;
+            }
+            let (logits, hidden) =
+                rows.next().expect("a complete prompt's last row wants its logits");
+            group.logits = logits.to_vec();
+            group.last_hidden = hidden.to_vec();
+            group.stage = Stage::Ready;
+            self.counters.prefills += 1;
+            let (group, cached_tokens) = (group.id, group.cached_tokens);
+            events.push(Event::Prefilled { group, prompt_tokens, cached_tokens });
+        }
     }
 
     /// See [`Engine::logits_after`].
@@ -173,20 +143,22 @@ impl Engine {
             max_tokens: 1,
             watch: Box::new(NoWatch),
             readout: None,
+            last_hidden: false,
         }];
         let id = self.enqueue(Group { prompt: prompt.to_vec(), samples })?;
         let mut ignored = Vec::new();
         loop {
+            self.step(&mut ignored);
+            // A prompt that got ready in this step has no lane yet: its only sample joins in the next.
             if let Some(group) = self.groups.iter().find(|group| group.id == id)
                 && group.stage == Stage::Ready
             {
                 let logits = group.logits[..self.shape.vocabulary].to_vec();
                 self.cancel_group(id);
                 self.apply_cancels(&mut ignored);
+                self.forget_finished_groups();
                 return Ok(logits);
             }
-            self.start_prompt();
-            self.compute(&mut ignored);
         }
     }
 }

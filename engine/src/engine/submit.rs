@@ -20,10 +20,13 @@ impl Engine {
             return Err(invalid("samples", "there are none"));
         }
         let mut waiting = VecDeque::new();
-        let mut longest = 0;
+        let (mut longest, mut first_tokens) = (0, 0);
         for (sample, spec) in group.samples.into_iter().enumerate() {
             let ready = self.prepare(sample, spec)?;
             longest = longest.max(ready.max_tokens + ready.plan.as_ref().map_or(0, |p| p.room()));
+            // A sample's first draw may end its free text: then the opening follows at once.
+            let opening = ready.plan.as_ref().map_or(0, |plan| plan.opening_room);
+            first_tokens = first_tokens.max(ready.max_tokens.min(1) + opening);
             waiting.push_back(ready);
         }
         let prompt_tokens = group.prompt.len();
@@ -47,8 +50,10 @@ impl Engine {
             cached_tokens: 0,
             prompt_pages_left: 0,
             lane_pages,
+            first_tokens,
             base_free: false,
             logits: Vec::new(),
+            last_hidden: Vec::new(),
         });
         Ok(id)
     }
@@ -79,15 +84,18 @@ impl Engine {
 
     fn prepare(&mut self, sample: usize, spec: SampleSpec) -> Result<Waiting, SubmitError> {
         check_sampling(spec.sampling)?;
-        if spec.max_tokens == 0 && spec.readout.is_none() {
-            return Err(invalid("max_tokens", "0, and there is no read-out"));
+        if spec.max_tokens == 0 && spec.readout.is_none() && !spec.last_hidden {
+            return Err(invalid(
+                "max_tokens",
+                "0, and neither read-out nor hidden state is wanted",
+            ));
         }
         let plan = match spec.readout {
             None => None,
             Some(readout) => Some(Arc::new(self.plan_readout(readout)?)),
         };
-        let SampleSpec { sampling, max_tokens, watch, .. } = spec;
-        Ok(Waiting { sample, sampling, max_tokens, watch, plan })
+        let SampleSpec { sampling, max_tokens, watch, last_hidden, .. } = spec;
+        Ok(Waiting { sample, sampling, max_tokens, watch, plan, last_hidden })
     }
 
     fn plan_readout(&mut self, readout: Readout) -> Result<Plan, SubmitError> {

@@ -164,6 +164,12 @@ impl Forward {
         &self.logits
     }
 
+    /// The rows that gave [`Forward::logits`], after the last norm, the model's width each; further rows mean nothing.
+    pub(crate) fn last_hidden(&self) -> &[f32] {
+        // The last phases move the wanted rows to the front.
+        self.normed.floats()
+    }
+
     /// Computes the batch: stores its keys and values, leaves the logits.
     pub(crate) fn run(
         &mut self,

@@ -11,6 +11,7 @@ mod device;
 mod distance;
 mod families;
 mod gemma;
+mod hidden;
 mod invariance;
 mod readout;
 mod reference;

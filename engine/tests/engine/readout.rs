@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jury_engine::{Finish, Group, ReadoutMode, SampleSpec};
+use jury_engine::{Finish, Group, Readout, ReadoutMode, SampleSpec};
 
 use crate::support::{config, drive, load, outputs, run, sample, scores, user};
 
@@ -122,4 +122,39 @@ fn an_opening_longer_than_its_room_fails_the_sample_alone() {
     let rest: Vec<_> =
         events.into_iter().filter(|e| !matches!(e, jury_engine::Event::Failed { .. })).collect();
     assert_eq!(outputs(rest).len(), 1);
+}
+
+#[test]
+fn fixed_text_takes_no_step_of_its_own_however_long_it_is() {
+    let mut engine = load(&config(2));
+    let prompt = engine.encode(&user(QUESTION)).unwrap();
+    let empty = engine.encode(&user("")).unwrap().len();
+    let text =
+        "\n\nAll responses have been weighed against the criteria, one by one. Scores:\n\\boxed{";
+    let fixed = [text, ", the score of the second response is "];
+    let [opening, separator] = fixed.map(|text| engine.encode(&user(text)).unwrap().len() - empty);
+    assert!(opening > 12 && separator > 6);
+    let readout = Readout {
+        opening: Arc::new(move |_| text.to_owned()),
+        separator: fixed[1].to_owned(),
+        ..scores(ReadoutMode::Expected)
+    };
+    engine
+        .submit(Group {
+            prompt,
+            samples: vec![SampleSpec { readout: Some(readout), ..sample(0, 0.5, 0) }],
+        })
+        .unwrap();
+    let (mut events, mut steps) = (Vec::new(), 0);
+    while !engine.is_idle() {
+        engine.step(&mut events);
+        steps += 1;
+    }
+    // The prompt; then two slots, each asked for two nodes: the beginning, and what follows a "1".
+    assert_eq!(steps, 1 + 2 * 2);
+    let computed = engine.counters().readout_tokens as usize;
+    // Tokens at the seams may merge.
+    let fixed = opening + separator;
+    assert!(computed.abs_diff(fixed + 3) <= 3, "{computed} tokens for {fixed} of fixed text");
+    assert_eq!(outputs(events).len(), 1);
 }

@@ -83,6 +83,7 @@ pub fn sample(seed: u64, temperature: f32, max_tokens: usize) -> SampleSpec {
         max_tokens,
         watch: Box::new(NoWatch),
         readout: None,
+        last_hidden: false,
     }
 }
 

@@ -34,6 +34,11 @@ impl Inputs {
         self.codes.resize(rows, width);
     }
 
+    /// All rows, one after the other.
+    pub(super) fn floats(&self) -> &[f32] {
+        &self.floats
+    }
+
     pub(super) fn share(&mut self) -> SharedInputs<'_> {
         SharedInputs {
             width: self.codes.inputs,

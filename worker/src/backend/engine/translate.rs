@@ -73,6 +73,7 @@ pub(super) fn spec(spec: &SampleSpec, settings: &Settings) -> EngineSpec {
             closing: CLOSING.to_owned(),
             mode,
         }),
+        last_hidden: false,
     }
 }
 
@@ -194,6 +195,7 @@ mod tests {
             generated_tokens: 30,
             finish: jury_engine::Finish::Stopped,
             readout,
+            last_hidden: None,
         }
     }
 

@@ -1,0 +1,81 @@
+//! The engine as the plan sees it.
+
+use super::plan::{GroupView, LaneView, Limits, Pages, PromptView, State};
+use super::{Engine, GroupState, Stage};
+use crate::model::kv::PAGE_TOKENS;
+use crate::prefix::common;
+
+/// Queued groups that a step looks at; each is compared with the cache and with those before it.
+const LOOK_AHEAD: usize = 16;
+
+// === impl Engine ===
+
+impl Engine {
+    pub(super) fn describe(&self) -> State {
+        let mut groups = Vec::new();
+        // Prompts that older groups compute, or will.
+        let mut older: Vec<&[u32]> = Vec::new();
+        let mut queued = 0;
+        let mut indices = std::collections::HashMap::new();
+        for group in &self.groups {
+            let prompt = match group.stage {
+                Stage::Queued if queued == LOOK_AHEAD => continue,
+                Stage::Queued => {
+                    queued += 1;
+                    self.describe_queued(&group.prompt, &older)
+                }
+                Stage::Prefilling | Stage::Ready => Self::describe_started(group),
+            };
+            if group.stage != Stage::Ready {
+                older.push(&group.prompt);
+            }
+            indices.insert(group.id, groups.len());
+            groups.push(GroupView {
+                id: group.id,
+                waiting: group.waiting.len(),
+                lane_pages: group.lane_pages,
+                first_tokens: group.first_tokens,
+                prompt,
+            });
+        }
+        let lanes = self.lanes.iter().map(|lane| LaneView {
+            group: indices[&lane.group],
+            tokens: lane.cache.tokens,
+            pending: lane.pending.len(),
+            pages: lane.cache.pages.len(),
+            on_base: lane.on_base,
+            cancelled: lane.cancelled,
+        });
+        State {
+            limits: Limits { max_lanes: self.max_lanes, prefill_chunk: self.prefill_chunk },
+            pages: Pages {
+                free: self.store.free_pages(),
+                idle: self.tree.idle_pages(),
+                reserved: self.reserved_pages,
+            },
+            lanes: lanes.collect(),
+            groups,
+        }
+    }
+
+    fn describe_queued(&self, prompt: &[u32], older: &[&[u32]]) -> PromptView {
+        let beginning = sharable(prompt);
+        let (cached_tokens, cached_idle_pages) = self.tree.peek(beginning);
+        let shared_tokens = older.iter().map(|other| common(beginning, other)).max().unwrap_or(0);
+        PromptView::Queued { tokens: prompt.len(), cached_tokens, cached_idle_pages, shared_tokens }
+    }
+
+    fn describe_started(group: &GroupState) -> PromptView {
+        let own_tokens = group.path.tokens() - group.cached_tokens;
+        PromptView::Started {
+            tokens_left: group.prompt.len() - group.path.tokens(),
+            room: own_tokens.next_multiple_of(PAGE_TOKENS) - own_tokens,
+            base_free: group.base_free,
+        }
+    }
+}
+
+/// What of a prompt may come from the cache: its last token is computed in any case, for its logits are wanted.
+pub(super) fn sharable(prompt: &[u32]) -> &[u32] {
+    &prompt[..prompt.len() - 1]
+}

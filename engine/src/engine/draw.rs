@@ -1,0 +1,136 @@
+//! What lanes do with their logits: they draw, read out, and end.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Engine;
+use crate::error::SampleError;
+use crate::event::Event;
+use crate::kernels::disjoint::Results;
+use crate::lane::{Reader, Wish};
+use crate::model::forward::Forward;
+use crate::request::Sampling;
+use crate::sampling::draw;
+
+/// Free tokens between two progress events of a sample.
+const PROGRESS_TOKENS: usize = 16;
+
+/// A lane that gets logits: from a group's prompt, or from a row of the forward pass.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Draw {
+    pub(super) lane: usize,
+    /// Index of the group, or of the row of logits.
+    pub(super) source: usize,
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// Gives every lane of `draws` its logits: draws in parallel, then lets the lanes act in order.
+    pub(super) fn draw(&mut self, draws: &[Draw], from_groups: bool, events: &mut Vec<Event>) {
+        let tokens = self.draw_tokens(draws, from_groups);
+        let mut scratch = Vec::new();
+        let stride = Forward::logits_stride(&self.shape);
+        let width = self.shape.width;
+        let mut ended = Vec::new();
+        for (draw, token) in draws.iter().zip(tokens) {
+            let lane = &mut self.lanes[draw.lane];
+            let (logits, hidden) = match from_groups {
+                true => {
+                    let group = &self.groups[draw.source];
+                    (group.logits.as_slice(), group.last_hidden.as_slice())
+                }
+                false => (
+                    &self.compute.logits()[draw.source * stride..][..stride],
+                    &self.compute.last_hidden()[draw.source * width..][..width],
+                ),
+            };
+            lane.keep_hidden(hidden);
+            let mut read = Reader { level: self.level, logits, scratch: &mut scratch };
+            let wish = if lane.draws() {
+                self.counters.decode_tokens += 1;
+                lane.take_token(token, &self.tokens, &mut read)
+            } else if lane.reads_out() {
+                lane.take_slot_logits(&mut read)
+            } else {
+                lane.end_free_text(&self.tokens, &mut read)
+            };
+            if !lane.reads_out() && lane.tokens > 0 && lane.tokens.is_multiple_of(PROGRESS_TOKENS) {
+                let (group, sample, tokens) = (lane.group, lane.spec.sample, lane.tokens);
+                events.push(Event::Progress { group, sample, tokens });
+            }
+            match wish {
+                Wish::Feed => {}
+                Wish::Done => ended.push((draw.lane, None)),
+                Wish::Failed(error) => ended.push((draw.lane, Some(error))),
+            }
+        }
+        ended.sort_by_key(|&(lane, _)| std::cmp::Reverse(lane));
+        let mut told = Vec::new();
+        for (lane, error) in ended {
+            told.push(self.end_lane(lane, error, false));
+        }
+        events.extend(told.into_iter().rev());
+    }
+
+    /// Frees a lane; later lanes move up.
+    pub(super) fn end_lane(
+        &mut self,
+        index: usize,
+        error: Option<SampleError>,
+        cancelled: bool,
+    ) -> Event {
+        let lane = self.lanes.remove(index);
+        self.counters.finished_samples += 1;
+        self.counters.cancelled_samples += u64::from(cancelled);
+        let (group, sample) = (lane.group, lane.spec.sample);
+        for &page in &lane.cache.pages {
+            self.store.give_back(page);
+        }
+        if let Some(state) = self.groups.iter_mut().find(|state| state.id == group) {
+            self.reserved_pages -= state.lane_pages - lane.cache.pages.len();
+            state.live -= 1;
+            if lane.on_base && !state.waiting.is_empty() {
+                // Its pages have just come back, so the room is there.
+                self.reserved_pages += state.lane_pages;
+                state.base_free = true;
+            }
+        }
+        match error {
+            Some(error) => Event::Failed { group, sample, error },
+            None => Event::Finished { group, sample, output: lane.output(cancelled) },
+        }
+    }
+
+    /// Draws free tokens, the lanes shared out among the threads; `None` where a lane does not draw.
+    fn draw_tokens(&mut self, draws: &[Draw], from_groups: bool) -> Vec<Option<u32>> {
+        if draws.is_empty() {
+            return Vec::new();
+        }
+        let claims = AtomicUsize::new(0);
+        let stride = Forward::logits_stride(&self.shape);
+        let level = self.level;
+        let wanted: Vec<Option<(&[f32], Sampling, u64)>> = draws
+            .iter()
+            .map(|wanted| {
+                let lane = &self.lanes[wanted.lane];
+                let logits = match from_groups {
+                    true => self.groups[wanted.source].logits.as_slice(),
+                    false => &self.compute.logits()[wanted.source * stride..][..stride],
+                };
+                lane.draws().then_some((logits, lane.spec.sampling, lane.tokens as u64))
+            })
+            .collect();
+        let tokens = Results::new(draws.len());
+        self.team.run(&|_member| {
+            let mut scratch = Vec::new();
+            loop {
+                let index = claims.fetch_add(1, Ordering::Relaxed);
+                let Some(wanted) = wanted.get(index) else { return };
+                let Some((logits, sampling, position)) = *wanted else { continue };
+                let token = draw(level, logits, sampling, position, &mut scratch);
+                tokens.put(index, token);
+            }
+        });
+        tokens.into_vec().into_iter().map(Option::flatten).collect()
+    }
+}

@@ -1,0 +1,329 @@
+//! What one step does, as a pure function of a description of the engine.
+//!
+//! ```text
+//! cancelled lanes leave -> groups without samples are dropped
+//!   -> samples of ready prompts join, oldest group first
+//!   -> the chunk is shared out: prompts under way, oldest first, then new ones, first come first served
+//!   -> as many pages are evicted as the step takes beyond the free ones
+//! ```
+//!
+//! Pages are reserved before they are used: a started group holds room for its prompt and for one sample, every further
+//! lane reserves its own. So whatever has started can finish, and nothing waits for pages in a circle. A queued group
+//! that finds no room holds back all that are younger; a started one always advances. So every group gets its turn.
+//!
+//! A queued group whose beginning an older prompt is just computing waits for it, and lets others pass: it finds in the
+//! cache what it would else compute a second time. It waits for older groups only, hence not for ever.
+//!
+//! NOT promised: how many rows a step has. A joining sample's first rows are known only after its first draw, a read-out
+//! appends all of a fixed text at once.
+
+use crate::model::kv::PAGE_TOKENS;
+use crate::request::GroupId;
+
+#[cfg(test)]
+mod tests;
+
+/// Prompt tokens in a step beside few lanes: below, a step's time is that of reading the weights, so fewer tokens would
+/// not make it shorter.
+const LEAST_CHUNK_BESIDE_LANES: usize = 64;
+/// Prompt tokens in a step for every lane that decodes in it: a step becomes about five times as long as without.
+const CHUNK_PER_LANE: usize = 4;
+/// A queued group waits for an older one that is computing its beginning when that saves so many tokens. Below, a lost
+/// step costs more.
+const WORTH_WAITING_TOKENS: usize = 16;
+
+/// What a step may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Lanes at once, at least 1.
+    pub(super) max_lanes: usize,
+    /// Prompt tokens in a step, at least 1.
+    pub(super) prefill_chunk: usize,
+}
+
+/// The store's pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pages {
+    /// Can be taken at once.
+    pub(super) free: usize,
+    /// Hold prompts that nobody uses: can be taken after eviction.
+    pub(super) idle: usize,
+    /// Of both, promised to groups and lanes, but not taken yet.
+    pub(super) reserved: usize,
+}
+
+/// The engine before a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) limits: Limits,
+    pub(super) pages: Pages,
+    /// By age. Of the queued ones, the oldest few are enough.
+    pub(super) groups: Vec<GroupView>,
+    /// In the order of their joining.
+    pub(super) lanes: Vec<LaneView>,
+}
+
+/// A group that is not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GroupView {
+    pub(super) id: GroupId,
+    /// Samples without a lane, cancelled ones left out.
+    pub(super) waiting: usize,
+    /// Pages that its longest sample may need.
+    pub(super) lane_pages: usize,
+    /// Tokens that a joining sample may add in its first step, at most.
+    pub(super) first_tokens: usize,
+    pub(super) prompt: PromptView,
+}
+
+/// How far a group's prompt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PromptView {
+    /// Nothing is computed or reserved.
+    Queued {
+        /// Its length, at least 1.
+        tokens: usize,
+        /// Tokens that the cache has; less than `tokens`, because the last one's logits are wanted.
+        cached_tokens: usize,
+        /// Pages of those that nobody uses now.
+        cached_idle_pages: usize,
+        /// The longest beginning that an older group, whose prompt is not ready, has in common with it.
+        shared_tokens: usize,
+    },
+    /// Its pages are reserved.
+    Started {
+        /// Tokens to compute; 0 when the prompt is ready.
+        tokens_left: usize,
+        /// Tokens that its last page has room for.
+        room: usize,
+        /// Whether the room for one sample, which every started group keeps, is unused.
+        base_free: bool,
+    },
+}
+
+/// A sample that decodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LaneView {
+    /// Index into `State::groups`.
+    pub(super) group: usize,
+    /// Tokens it has in its own pages.
+    pub(super) tokens: usize,
+    /// Tokens to compute in this step.
+    pub(super) pending: usize,
+    /// Pages it has taken.
+    pub(super) pages: usize,
+    /// Whether it runs on the room that its group always keeps.
+    pub(super) on_base: bool,
+    pub(super) cancelled: bool,
+}
+
+/// What the step does, in the order of the fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct StepPlan {
+    /// Lanes that end at once, indices into `State::lanes`, ascending. They are not computed.
+    pub(super) leave: Vec<usize>,
+    /// Groups that have no sample left.
+    pub(super) drop: Vec<GroupId>,
+    /// Groups whose next waiting sample gets a lane, once for every lane.
+    pub(super) join: Vec<Join>,
+    /// Groups whose prompt is begun.
+    pub(super) start: Vec<Start>,
+    /// Stored prompt pages to forget, the least recently used first.
+    pub(super) evict: usize,
+    /// Prompt tokens to compute, at most one entry a group, the oldest first.
+    pub(super) prefill: Vec<Chunk>,
+    /// Lanes whose pending tokens are computed, indices into `State::lanes`, ascending. The joining ones follow.
+    pub(super) decode: Vec<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Join {
+    pub(super) group: GroupId,
+    /// On the room that the group keeps (else its pages are reserved now).
+    pub(super) on_base: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Start {
+    pub(super) group: GroupId,
+    /// Whether it takes what the cache has of it. False when it fits only without: cached beginnings may be cut into
+    /// wasteful pieces.
+    pub(super) from_cache: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Chunk {
+    pub(super) group: GroupId,
+    /// At least 1.
+    pub(super) tokens: usize,
+}
+
+/// Plans a step.
+pub(super) fn plan(state: &State) -> StepPlan {
+    let mut planner = Planner {
+        limits: state.limits,
+        pages: state.pages,
+        groups: state.groups.clone(),
+        taken: 0,
+        plan: StepPlan::default(),
+    };
+    planner.leave(&state.lanes);
+    planner.join();
+    planner.prefill();
+    planner.plan.evict = planner.taken.saturating_sub(planner.pages.free);
+    planner.plan
+}
+
+/// Most prompt tokens of a step in which so many lanes decode. Without lanes nobody waits for the step's end, and a
+/// large chunk reads the weights once for many tokens. Beside lanes the chunk follows their number: prompts slow
+/// decoding down by a bounded factor, and the more samples decode, the more rows a step has anyway.
+pub(super) fn chunk_beside(lanes: usize, prefill_chunk: usize) -> usize {
+    match lanes {
+        0 => prefill_chunk,
+        _ => prefill_chunk.min((lanes * CHUNK_PER_LANE).max(LEAST_CHUNK_BESIDE_LANES)),
+    }
+}
+
+/// The state as the plan changes it.
+struct Planner {
+    limits: Limits,
+    pages: Pages,
+    groups: Vec<GroupView>,
+    /// Pages that the step's rows take, at most.
+    taken: usize,
+    plan: StepPlan,
+}
+
+// === impl Planner ===
+
+impl Planner {
+    fn leave(&mut self, lanes: &[LaneView]) {
+        let mut live = vec![false; self.groups.len()];
+        for (index, lane) in lanes.iter().enumerate() {
+            if !lane.cancelled {
+                live[lane.group] = true;
+                self.taken +=
+                    (lane.tokens + lane.pending).div_ceil(PAGE_TOKENS).saturating_sub(lane.pages);
+                self.plan.decode.push(index);
+                continue;
+            }
+            let group = &mut self.groups[lane.group];
+            self.pages.free += lane.pages;
+            self.pages.reserved -= group.lane_pages - lane.pages;
+            if let PromptView::Started { base_free, .. } = &mut group.prompt
+                && lane.on_base
+                && group.waiting > 0
+            {
+                // Its pages have just come back, so the room is there.
+                *base_free = true;
+                self.pages.reserved += group.lane_pages;
+            }
+            self.plan.leave.push(index);
+        }
+        for (group, live) in self.groups.iter().zip(&live) {
+            if *live || group.waiting > 0 {
+                continue;
+            }
+            self.plan.drop.push(group.id);
+            // The pages of its prompt become idle, but not yet to this plan: a group that starts now may find them.
+            if let PromptView::Started { tokens_left, room, base_free } = group.prompt {
+                self.pages.reserved -= pages_of(tokens_left, room);
+                self.pages.reserved -= if base_free { group.lane_pages } else { 0 };
+            }
+        }
+        let mut live = live.into_iter();
+        self.groups.retain(|group| live.next().unwrap_or(false) || group.waiting > 0);
+    }
+
+    /// Lanes for samples whose prompt is ready, the oldest groups first.
+    fn join(&mut self) {
+        for group in &mut self.groups {
+            let PromptView::Started { tokens_left: 0, base_free, .. } = &mut group.prompt else {
+                continue;
+            };
+            while group.waiting > 0
+                && self.plan.decode.len() + self.plan.join.len() < self.limits.max_lanes
+            {
+                let on_base = std::mem::take(base_free);
+                if !on_base {
+                    if self.pages.available() < group.lane_pages {
+                        break;
+                    }
+                    self.pages.reserved += group.lane_pages;
+                }
+                group.waiting -= 1;
+                self.taken += pages_of(group.first_tokens, 0).min(group.lane_pages);
+                self.plan.join.push(Join { group: group.id, on_base });
+            }
+        }
+    }
+
+    /// Shares the chunk out.
+    fn prefill(&mut self) {
+        let lanes = self.plan.decode.len() + self.plan.join.len();
+        let mut chunk = chunk_beside(lanes, self.limits.prefill_chunk);
+        for index in 0..self.groups.len() {
+            if let PromptView::Started { tokens_left, room, .. } = self.groups[index].prompt {
+                self.compute(index, tokens_left, room, &mut chunk);
+            }
+        }
+        let mut alone =
+            self.groups.iter().all(|group| matches!(group.prompt, PromptView::Queued { .. }));
+        for index in 0..self.groups.len() {
+            let PromptView::Queued { tokens, cached_tokens, cached_idle_pages, shared_tokens } =
+                self.groups[index].prompt
+            else {
+                continue;
+            };
+            if chunk == 0 {
+                break;
+            }
+            if shared_tokens >= cached_tokens + WORTH_WAITING_TOKENS {
+                continue;
+            }
+            let (group, lane_pages) = (self.groups[index].id, self.groups[index].lane_pages);
+            let (with, without) = (
+                pages_of(tokens - cached_tokens, 0) + lane_pages,
+                pages_of(tokens, 0) + lane_pages,
+            );
+            if self.pages.available() >= with + cached_idle_pages {
+                self.pages.reserved += with;
+                // Another group that starts in this step may have counted the same pages.
+                self.pages.idle = self.pages.idle.saturating_sub(cached_idle_pages);
+                self.plan.start.push(Start { group, from_cache: true });
+                self.compute(index, tokens - cached_tokens, 0, &mut chunk);
+            } else if alone && self.pages.available() >= without {
+                self.pages.reserved += without;
+                self.plan.start.push(Start { group, from_cache: false });
+                self.compute(index, tokens, 0, &mut chunk);
+            } else {
+                break;
+            }
+            alone = false;
+        }
+    }
+
+    /// Gives a prompt what is left of the chunk, as far as it needs it.
+    fn compute(&mut self, index: usize, tokens_left: usize, room: usize, chunk: &mut usize) {
+        let tokens = tokens_left.min(*chunk);
+        if tokens > 0 {
+            *chunk -= tokens;
+            self.taken += pages_of(tokens, room);
+            self.plan.prefill.push(Chunk { group: self.groups[index].id, tokens });
+        }
+    }
+}
+
+// === impl Pages ===
+
+impl Pages {
+    /// Pages that can still be promised.
+    fn available(self) -> usize {
+        (self.free + self.idle).saturating_sub(self.reserved)
+    }
+}
+
+/// Pages to take for so many more tokens, when the last page has room for some.
+fn pages_of(tokens: usize, room: usize) -> usize {
+    tokens.saturating_sub(room).div_ceil(PAGE_TOKENS)
+}

@@ -1,0 +1,364 @@
+//! An engine without a model: carries plans out on a real prefix tree, and checks every step.
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::kv::PageId;
+use crate::prefix::{Path, PrefixTree, common};
+
+/// A group of the workload.
+#[derive(Debug, Clone)]
+pub(super) struct Arrival {
+    /// Steps after the group before it.
+    pub(super) pause: usize,
+    pub(super) prompt: Vec<u32>,
+    /// How much each sample adds in each of its steps.
+    pub(super) samples: Vec<Vec<usize>>,
+    /// Steps after the arrival until the first sample is cancelled.
+    pub(super) cancel_after: Option<usize>,
+}
+
+/// Prompts of three families that share beginnings of different lengths.
+pub(super) fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
+    let feeds = prop::collection::vec(prop_oneof![6 => Just(1_usize), 1 => 2_usize..150], 1..12);
+    let prompt = (0_u32..3, 0_usize..200, 1_usize..250, 0_u32..4).prop_map(
+        |(family, shared, own, text)| -> Vec<u32> {
+            let own = (0..own as u32).map(|index| 1_000 + text * 1_000 + index);
+            (0..shared as u32).map(|index| family * 300 + index).chain(own).collect()
+        },
+    );
+    let samples = prop::collection::vec(feeds, 1..6);
+    let arrival = (0_usize..4, prompt, samples, prop::option::weighted(0.3, 0_usize..12)).prop_map(
+        |(pause, prompt, samples, cancel_after)| Arrival { pause, prompt, samples, cancel_after },
+    );
+    prop::collection::vec(arrival, 1..12)
+}
+
+pub(super) fn limits() -> impl Strategy<Value = Limits> {
+    (1_usize..9, 1_usize..300)
+        .prop_map(|(max_lanes, prefill_chunk)| Limits { max_lanes, prefill_chunk })
+}
+
+pub(super) struct Simulation {
+    limits: Limits,
+    arrivals: VecDeque<Arrival>,
+    pause: usize,
+    groups: Vec<Group>,
+    lanes: Vec<Lane>,
+    tree: PrefixTree,
+    free: Vec<PageId>,
+    pages: usize,
+    reserved: usize,
+    next: u64,
+    pub(super) finished: usize,
+    pub(super) cancelled: usize,
+}
+
+struct Group {
+    id: GroupId,
+    prompt: Vec<u32>,
+    waiting: VecDeque<Vec<usize>>,
+    lane_pages: usize,
+    path: Path,
+    shared_nodes: usize,
+    cached: usize,
+    started: bool,
+    base_free: bool,
+    cancel_after: Option<usize>,
+}
+
+struct Lane {
+    group: GroupId,
+    feeds: VecDeque<usize>,
+    tokens: usize,
+    pages: Vec<PageId>,
+    on_base: bool,
+    cancelled: bool,
+}
+
+// === impl Simulation ===
+
+impl Simulation {
+    /// With just enough pages for the largest group alone, and some to spare.
+    pub(super) fn new(limits: Limits, arrivals: &[Arrival], spare_pages: usize) -> Simulation {
+        let least = arrivals.iter().map(|arrival| {
+            arrival.prompt.len().div_ceil(PAGE_TOKENS) + lane_pages(&arrival.samples)
+        });
+        let pages = least.max().unwrap_or(0) + spare_pages;
+        Simulation {
+            limits,
+            arrivals: arrivals.iter().cloned().collect(),
+            pause: 0,
+            groups: Vec::new(),
+            lanes: Vec::new(),
+            tree: PrefixTree::default(),
+            free: (0..pages as PageId).collect(),
+            pages,
+            reserved: 0,
+            next: 0,
+            finished: 0,
+            cancelled: 0,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.arrivals.is_empty() && self.groups.is_empty()
+    }
+
+    /// Pages that are neither free nor idle.
+    pub(super) fn pages_in_use(&self) -> usize {
+        self.pages - self.free.len() - self.tree.idle_pages()
+    }
+
+    pub(super) fn step(&mut self) {
+        self.arrive();
+        self.cancel();
+        let state = self.state();
+        let plan = plan(&state);
+        check(&state, &plan);
+        let lanes = plan.decode.len() + plan.join.len();
+        self.carry_out(&plan);
+        assert!(
+            self.free.len() + self.tree.idle_pages() >= self.reserved,
+            "more is promised than there is: {plan:?}"
+        );
+        self.end_lanes();
+        self.forget();
+        let progress = lanes > 0 || !plan.drop.is_empty() || !plan.prefill.is_empty();
+        assert!(progress || state.groups.is_empty(), "a step without progress: {state:?}");
+    }
+
+    pub(super) fn state(&self) -> State {
+        let mut older: Vec<&[u32]> = Vec::new();
+        let mut groups = Vec::new();
+        for group in &self.groups {
+            let tokens = group.prompt.len();
+            let prompt = if group.started {
+                let own = group.path.tokens() - group.cached;
+                PromptView::Started {
+                    tokens_left: tokens - group.path.tokens(),
+                    room: own.next_multiple_of(PAGE_TOKENS) - own,
+                    base_free: group.base_free,
+                }
+            } else {
+                let beginning = &group.prompt[..tokens - 1];
+                let (cached_tokens, cached_idle_pages) = self.tree.peek(beginning);
+                let shared = older.iter().map(|other| common(beginning, other)).max();
+                let shared_tokens = shared.unwrap_or(0);
+                PromptView::Queued { tokens, cached_tokens, cached_idle_pages, shared_tokens }
+            };
+            if group.path.tokens() < tokens {
+                older.push(&group.prompt);
+            }
+            groups.push(GroupView {
+                id: group.id,
+                waiting: group.waiting.len(),
+                lane_pages: group.lane_pages,
+                first_tokens: group.waiting.iter().map(|feeds| feeds[0]).max().unwrap_or(0),
+                prompt,
+            });
+        }
+        let lanes = self.lanes.iter().map(|lane| LaneView {
+            group: self.groups.iter().position(|group| group.id == lane.group).unwrap(),
+            tokens: lane.tokens,
+            pending: lane.feeds[0],
+            pages: lane.pages.len(),
+            on_base: lane.on_base,
+            cancelled: lane.cancelled,
+        });
+        let pages =
+            Pages { free: self.free.len(), idle: self.tree.idle_pages(), reserved: self.reserved };
+        State { limits: self.limits, pages, lanes: lanes.collect(), groups }
+    }
+
+    fn arrive(&mut self) {
+        while let Some(next) = self.arrivals.front() {
+            if next.pause > self.pause {
+                self.pause += 1;
+                return;
+            }
+            self.pause = 0;
+            let Some(Arrival { prompt, samples, cancel_after, .. }) = self.arrivals.pop_front()
+            else {
+                return;
+            };
+            self.groups.push(Group {
+                id: GroupId(self.next),
+                prompt,
+                lane_pages: lane_pages(&samples),
+                waiting: samples.into(),
+                path: Path::default(),
+                shared_nodes: 0,
+                cached: 0,
+                started: false,
+                base_free: false,
+                cancel_after,
+            });
+            self.next += 1;
+        }
+    }
+
+    /// Cancels a waiting sample and a lane of every group whose time has come.
+    fn cancel(&mut self) {
+        for group in &mut self.groups {
+            match &mut group.cancel_after {
+                Some(0) => {
+                    group.cancel_after = None;
+                    self.cancelled += usize::from(group.waiting.pop_back().is_some());
+                    if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.group == group.id) {
+                        lane.cancelled = true;
+                    }
+                }
+                Some(steps) => *steps -= 1,
+                None => {}
+            }
+        }
+    }
+
+    fn carry_out(&mut self, plan: &StepPlan) {
+        for &index in plan.leave.iter().rev() {
+            self.cancelled += 1;
+            self.end(index);
+        }
+        for &id in &plan.drop {
+            self.drop(id);
+        }
+        for join in &plan.join {
+            let group = self.group(join.group);
+            let (feeds, pages) = (group.waiting.pop_front().unwrap(), group.lane_pages);
+            assert!(group.base_free || !join.on_base);
+            group.base_free &= !join.on_base;
+            self.reserved += if join.on_base { 0 } else { pages };
+            self.lanes.push(Lane {
+                group: join.group,
+                feeds: feeds.into(),
+                tokens: 0,
+                pages: Vec::new(),
+                on_base: join.on_base,
+                cancelled: false,
+            });
+        }
+        for start in &plan.start {
+            let index = self.groups.iter().position(|group| group.id == start.group).unwrap();
+            let group = &mut self.groups[index];
+            if start.from_cache {
+                group.path = self.tree.find(&group.prompt[..group.prompt.len() - 1]);
+            }
+            group.shared_nodes = PrefixTree::nodes_of(&group.path);
+            group.cached = group.path.tokens();
+            (group.started, group.base_free) = (true, true);
+            self.reserved +=
+                (group.prompt.len() - group.cached).div_ceil(PAGE_TOKENS) + group.lane_pages;
+        }
+        for _ in 0..plan.evict {
+            self.free.push(self.tree.evict().expect("evictions are of idle pages"));
+        }
+        for index in 0..self.lanes.len() {
+            let pending = self.lanes[index].feeds.pop_front().unwrap();
+            self.lanes[index].tokens += pending;
+            while self.lanes[index].pages.len() * PAGE_TOKENS < self.lanes[index].tokens {
+                let page = self.take();
+                self.lanes[index].pages.push(page);
+            }
+        }
+        for chunk in &plan.prefill {
+            self.compute(*chunk);
+        }
+    }
+
+    fn compute(&mut self, chunk: Chunk) {
+        let index = self.groups.iter().position(|group| group.id == chunk.group).unwrap();
+        for _ in 0..chunk.tokens {
+            let group = &self.groups[index];
+            if self.tree.next_slot(&group.path, group.shared_nodes, PAGE_TOKENS).is_none() {
+                let page = self.take();
+                self.tree.grow(&mut self.groups[index].path, page);
+            }
+            let group = &mut self.groups[index];
+            let token = group.prompt[group.path.tokens()];
+            self.tree.push(&mut group.path, token);
+        }
+    }
+
+    fn take(&mut self) -> PageId {
+        self.reserved -= 1;
+        self.free.pop().expect("the plan evicts enough")
+    }
+
+    fn end_lanes(&mut self) {
+        for index in (0..self.lanes.len()).rev() {
+            if self.lanes[index].feeds.is_empty() {
+                self.finished += 1;
+                self.end(index);
+            }
+        }
+    }
+
+    fn end(&mut self, index: usize) {
+        let lane = self.lanes.remove(index);
+        let group = self.groups.iter_mut().find(|group| group.id == lane.group).unwrap();
+        self.reserved -= group.lane_pages - lane.pages.len();
+        if lane.on_base && !group.waiting.is_empty() {
+            self.reserved += group.lane_pages;
+            group.base_free = true;
+        }
+        self.free.extend(lane.pages);
+    }
+
+    fn forget(&mut self) {
+        let live = |id: GroupId| self.lanes.iter().any(|lane| lane.group == id);
+        let gone: Vec<GroupId> = self
+            .groups
+            .iter()
+            .filter(|group| group.waiting.is_empty() && !live(group.id))
+            .map(|group| group.id)
+            .collect();
+        gone.into_iter().for_each(|id| self.drop(id));
+    }
+
+    fn drop(&mut self, id: GroupId) {
+        let index = self.groups.iter().position(|group| group.id == id).unwrap();
+        let group = self.groups.remove(index);
+        if group.started {
+            let own = group.path.tokens() - group.cached;
+            let all = (group.prompt.len() - group.cached).div_ceil(PAGE_TOKENS);
+            self.reserved -= all - own.div_ceil(PAGE_TOKENS);
+            self.reserved -= if group.base_free { group.lane_pages } else { 0 };
+        }
+        self.tree.release(group.path);
+    }
+
+    fn group(&mut self, id: GroupId) -> &mut Group {
+        self.groups.iter_mut().find(|group| group.id == id).unwrap()
+    }
+}
+
+/// The laws of a single step.
+fn check(state: &State, plan: &StepPlan) {
+    let (leaving, decoding): (Vec<usize>, Vec<usize>) =
+        (0..state.lanes.len()).partition(|&lane| state.lanes[lane].cancelled);
+    assert_eq!(plan.leave, leaving, "cancelled lanes leave at once");
+    assert_eq!(plan.decode, decoding, "all others decode");
+    let lanes = plan.decode.len() + plan.join.len();
+    assert!(lanes <= state.limits.max_lanes);
+    let prefill: usize = plan.prefill.iter().map(|chunk| chunk.tokens).sum();
+    assert!(prefill <= chunk_beside(lanes, state.limits.prefill_chunk));
+    for chunk in &plan.prefill {
+        assert!(chunk.tokens > 0 && !plan.drop.contains(&chunk.group));
+    }
+    for group in &state.groups {
+        let live = decoding.iter().any(|&lane| state.groups[state.lanes[lane].group] == *group);
+        let gone = group.waiting == 0 && !live;
+        assert_eq!(plan.drop.contains(&group.id), gone, "a group without samples is dropped");
+        let begun = plan.start.iter().any(|start| start.group == group.id);
+        assert!(!(gone && begun), "and never started");
+        let joins = plan.join.iter().filter(|join| join.group == group.id).count();
+        assert!(joins <= group.waiting);
+    }
+}
+
+fn lane_pages(samples: &[Vec<usize>]) -> usize {
+    samples.iter().map(|feeds| feeds.iter().sum::<usize>().div_ceil(PAGE_TOKENS)).max().unwrap_or(0)
+}
