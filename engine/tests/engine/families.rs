@@ -117,10 +117,10 @@ fn gemma2_gives_the_logits_of_transformers() {
 
 #[test]
 fn gemma3_gives_the_logits_of_transformers() {
-    hold("gemma3_text", 1e-5, 0.05);
+    hold("gemma3_text", 5e-5, 0.06);
 }
 
 #[test]
 fn deepseek2_gives_the_logits_of_transformers() {
-    hold("deepseek_v2", 0.004, 0.22);
+    hold("deepseek_v2", 0.009, 0.25);
 }

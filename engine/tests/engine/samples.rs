@@ -7,11 +7,11 @@ use jury_engine::{EngineConfig, Event, Finish, Group, Look, SubmitError, Watch};
 
 use crate::support::{config, drive, load, outputs, run, sample, user};
 
-struct StopAt(&'static str);
+struct StopAt(String);
 
 impl Watch for StopAt {
     fn look(&mut self, text: &str) -> Look {
-        if text.contains(self.0) { Look::Stop } else { Look::Continue }
+        if text.contains(&self.0) { Look::Stop } else { Look::Continue }
     }
 }
 
@@ -102,14 +102,17 @@ fn the_watch_sees_the_growing_text_and_ends_it() {
     }
     let mut engine = load(&config(1));
     let prompt = engine.encode(&user("Hello!")).unwrap();
+    let whole = run(&mut engine, prompt.clone(), vec![sample(0, 0.0, 100)]).remove(0);
+    let stop = whole.text.split_whitespace().nth(3).expect("an answer of some words").to_owned();
     let seen = Arc::new(AtomicUsize::new(0));
     let mut stopped = sample(0, 0.0, 30);
-    stopped.watch = Box::new(StopAt("here to help"));
+    stopped.watch = Box::new(StopAt(stop.clone()));
     let mut counted = sample(0, 0.0, 5);
     counted.watch = Box::new(Counting(Arc::clone(&seen)));
     let outputs = run(&mut engine, prompt, vec![stopped, counted, sample(0, 0.0, 100)]);
     assert_eq!(outputs[0].finish, Finish::Stopped);
-    assert!(outputs[0].text.ends_with("here to help"), "{}", outputs[0].text);
+    assert!(outputs[0].text.contains(&stop), "{stop:?} in {}", outputs[0].text);
+    assert!(outputs[0].text.len() < whole.text.len() && whole.text.starts_with(&outputs[0].text));
     assert_eq!((outputs[1].finish, outputs[1].generated_tokens), (Finish::Limit, 5));
     assert_eq!(outputs[1].free_text_bytes, seen.load(Ordering::Relaxed));
     assert_eq!(outputs[2].finish, Finish::EndOfText);
