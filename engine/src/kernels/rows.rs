@@ -59,6 +59,14 @@ pub(crate) fn rotate(level: Level, pairs: RopePairs, head: &mut [f32], angles: &
     }
 }
 
+/// The product of two vectors, whose length is a multiple of 16.
+pub(crate) fn dot(level: Level, x: &[f32], y: &[f32]) -> f32 {
+    let mut product = 0.0;
+    let to = &mut product;
+    at_level!(level, dot_body, (x: &[f32], y: &[f32], to: &mut f32));
+    product
+}
+
 /// The greatest magnitude; elements that are no numbers do not count.
 pub(crate) fn greatest_magnitude(level: Level, x: &[f32]) -> f32 {
     let mut greatest = 0.0;
@@ -95,6 +103,17 @@ fn rotate_halves(first: &mut [f32], second: &mut [f32], angles: &[[f32; 2]]) {
     for ((x, y), &angle) in first.iter_mut().zip(second).zip(angles) {
         [*x, *y] = rotated(*x, *y, angle);
     }
+}
+
+#[inline(always)]
+fn dot_body(x: &[f32], y: &[f32], product: &mut f32) {
+    let mut lanes = [0.0f32; LANES];
+    for (x, y) in x.as_chunks::<LANES>().0.iter().zip(y.as_chunks::<LANES>().0) {
+        for lane in 0..LANES {
+            lanes[lane] = x[lane].mul_add(y[lane], lanes[lane]);
+        }
+    }
+    *product = add_lanes(lanes);
 }
 
 #[inline(always)]

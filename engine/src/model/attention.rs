@@ -7,10 +7,12 @@
 //! A score depends on its query and key alone; a row's scores become weights at once, by absolute position; weighted
 //! values are added as integers. Therefore neither clusters nor pages nor tiles leave a trace in a row's bits.
 
+mod shift;
 mod tile;
 
 use std::ops::Range;
 
+pub(crate) use shift::KeyShift;
 pub(crate) use tile::{AttentionLayer, Scratch};
 
 use super::kv::{PAGE_TOKENS, PageLayout, Segment};

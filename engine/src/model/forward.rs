@@ -25,13 +25,13 @@ mod feed;
 mod latent;
 mod linear;
 
-use super::attention::{AttentionShape, AttentionTile, Cluster, Scratch, tiles};
+use super::attention::{AttentionShape, AttentionTile, Cluster, KeyShift, Scratch, tiles};
 use super::kv::{KvStore, PageId, PageLayout};
 use super::{Shape, Weights};
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::team::{Member, Phase, Team};
 use crate::kernels::{Level, PANEL};
-use angles::Angles;
+pub(crate) use angles::Angles;
 use branch::Joining;
 use buffers::{Inputs, SharedInputs};
 use experts::{ExpertBuffers, SharedExperts};
@@ -183,7 +183,7 @@ impl Forward {
         let wanted: Vec<usize> =
             (0..batch.rows.len()).filter(|&row| batch.rows[row].wants_logits).collect();
         self.make_room(shape, batch.rows.len(), wanted.len(), team.members());
-        let length = positions.iter().max().map_or(0, |last| last + 1);
+        let length = KeyShift::angles_for(positions.iter().max().map_or(0, |last| last + 1));
         self.angles.extend(&weights.rope_frequencies, shape.rope.magnitude(), length);
         if let Some(frequencies) = &weights.local_rope_frequencies {
             self.local_angles.extend(frequencies, 1.0, length);

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use super::shift::{BLOCK, KeyShift};
 use super::{AttentionShape, AttentionTile, Cluster};
 use crate::kernels::activations::soft_cap;
 use crate::kernels::codes::{QuantRows, SharedCodes, Tile, tile};
@@ -19,8 +20,10 @@ use crate::model::kv::{PAGE_TOKENS, PageLayout, Segment};
 /// Memory of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    /// One scaled query.
-    query: Vec<f32>,
+    /// The scaled queries: queries x key size.
+    scaled: Vec<f32>,
+    /// What blocks add to scores: queries x blocks; empty without a shift.
+    shifts: Vec<f32>,
     queries: QuantRows,
     /// queries x stride, by position.
     scores: Vec<f32>,
@@ -40,6 +43,8 @@ pub(crate) struct AttentionLayer<'a> {
     pub(crate) layer: usize,
     /// How many of the newest tokens a row sees, itself included; `None` for all.
     pub(crate) window: Option<usize>,
+    /// For models whose keys have a bias.
+    pub(crate) shift: Option<KeyShift<'a>>,
     pub(crate) clusters: &'a [Cluster],
     /// Of every row of the batch.
     pub(crate) positions: &'a [usize],
@@ -100,7 +105,7 @@ impl AttentionLayer<'_> {
         scratch.make_room(queries, stride, self.shape.layout);
         // SAFETY: as below; nothing of the pages is read yet.
         unsafe { self.each_part(tile, 0..tile.spans.len(), tokens, |part| part.fetch_keys()) };
-        self.gather(tile, scratch);
+        self.gather(tile, tokens, scratch);
         // SAFETY: the caller's promise about pages, here and below.
         unsafe {
             self.each_part(tile, 0..tile.spans.len(), tokens, |part| {
@@ -115,22 +120,28 @@ impl AttentionLayer<'_> {
         }
     }
 
-    /// Scales, transforms and quantises the tile's queries, each in two rows: its codes, and the codes of what they
-    /// leave.
-    fn gather(&self, tile: &AttentionTile, scratch: &mut Scratch) {
+    /// Scales, transforms and quantises the tile's queries.
+    fn gather(&self, tile: &AttentionTile, tokens: usize, scratch: &mut Scratch) {
         let (size, per_kv) = (self.shape.layout.key_size, self.shape.heads_per_kv);
-        let scale = self.shape.scale / block_length(size) as f32;
-        let mut to = 0;
+        scratch.scaled.clear();
         for row in tile.rows() {
             for query in tile.queries.clone() {
                 let at = ((row * self.shape.kv_heads + tile.head) * per_kv + query) * size;
-                let scaled = self.queries[at..at + size].iter().map(|value| value * scale);
-                scratch.query.clear();
-                scratch.query.extend(scaled);
-                hadamard(self.level, &mut scratch.query);
-                quantise(self.level, &scratch.query, scratch.queries.row_mut(to));
-                to += 1;
+                let query = &self.queries[at..at + size];
+                scratch.scaled.extend(query.iter().map(|value| value * self.shape.scale));
             }
+        }
+        scratch.shifts.clear();
+        if let Some(shift) = &self.shift {
+            let blocks = tokens.div_ceil(BLOCK);
+            shift.products(tile.head, blocks, &scratch.scaled, &mut scratch.shifts);
+        }
+        for (to, query) in scratch.scaled.chunks_exact_mut(size).enumerate() {
+            hadamard(self.level, query);
+            for element in &mut *query {
+                *element /= block_length(size) as f32;
+            }
+            quantise(self.level, query, scratch.queries.row_mut(to));
         }
     }
 
@@ -228,6 +239,11 @@ impl AttentionLayer<'_> {
                 for _ in tile.queries.clone() {
                     let all = query * stride..(query + 1) * stride;
                     let scores = &mut scratch.scores[all.clone()];
+                    let blocks = tokens.div_ceil(BLOCK);
+                    let shifts = scratch.shifts.iter().skip(query * blocks).take(blocks);
+                    for (scores, shift) in scores[..seen].chunks_mut(BLOCK).zip(shifts) {
+                        scores.iter_mut().for_each(|score| *score += shift);
+                    }
                     if let Some(cap) = self.shape.softcap {
                         soft_cap(self.level, &mut scores[first..seen], cap);
                     }

@@ -2,7 +2,7 @@
 
 /// A table of angles, grown as positions come.
 #[derive(Debug, Default)]
-pub(super) struct Angles {
+pub(crate) struct Angles {
     /// Positions x pairs.
     turns: Vec<[f32; 2]>,
     pairs: usize,
@@ -13,7 +13,7 @@ pub(super) struct Angles {
 impl Angles {
     /// Makes the table long enough. `frequencies` are one for each pair; cosines and sines are multiplied by
     /// `magnitude`. Both are the same in every call.
-    pub(super) fn extend(&mut self, frequencies: &[f64], magnitude: f64, positions: usize) {
+    pub(crate) fn extend(&mut self, frequencies: &[f64], magnitude: f64, positions: usize) {
         self.pairs = frequencies.len();
         for position in self.turns.len() / self.pairs..positions {
             self.turns.extend(frequencies.iter().map(|frequency| {
@@ -24,7 +24,7 @@ impl Angles {
     }
 
     /// Of one position, a turn for each pair.
-    pub(super) fn at(&self, position: usize) -> &[[f32; 2]] {
+    pub(crate) fn at(&self, position: usize) -> &[[f32; 2]] {
         &self.turns[position * self.pairs..][..self.pairs]
     }
 }

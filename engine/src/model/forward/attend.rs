@@ -8,7 +8,7 @@ use super::{Pass, Walk, span};
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::packed::Packed;
 use crate::kernels::rows::{rms_norm, rotate};
-use crate::model::attention::AttentionLayer;
+use crate::model::attention::{AttentionLayer, KeyShift};
 use crate::model::kv::{Slot, store_key, store_value};
 use crate::model::weights::{Attention, Layer, Linear};
 
@@ -110,11 +110,28 @@ impl Pass<'_> {
                 let key = &mut keys[span(head, key_size)];
                 self.norm_head(layer.key_norm.as_deref(), key);
                 rotate(self.level, shape.rope.pairs, key, angles);
+                if let Some(shift) = self.key_shift(index) {
+                    shift.take_off(head, self.positions[row], key);
+                }
                 let to = self.slot(index, head, row);
                 store_key(self.level, to, key);
                 store_value(self.level, to, &mut values[span(head, value_size)]);
             }
         }
+    }
+
+    /// What a layer's keys have in common, if they have a bias.
+    fn key_shift(&self, index: usize) -> Option<KeyShift<'_>> {
+        let layer = &self.weights.layers[index];
+        let Attention::Heads { key, .. } = &layer.attention else { return None };
+        let bias = key.bias.as_deref().filter(|_| layer.key_norm.is_none())?;
+        Some(KeyShift {
+            level: self.level,
+            pairs: self.shape.rope.pairs,
+            angles: self.angles(index),
+            bias,
+            key_size: self.shape.key_size,
+        })
     }
 
     /// Where a row's key and value of a head go.
@@ -136,6 +153,7 @@ impl Pass<'_> {
                     shape: self.attention,
                     layer: index,
                     window: self.shape.window(index),
+                    shift: self.key_shift(index),
                     clusters: &self.batch.clusters,
                     positions: self.positions,
                     pages: &self.pages,
