@@ -34,7 +34,7 @@ fn silu_times_body(gate: &mut [f32], up: &[f32]) {
 #[inline(always)]
 fn gelu_times_body(gate: &mut [f32], up: &[f32]) {
     // x * (1 + tanh u) / 2 = x / (1 + exp(-2 u)), u = sqrt(2 / pi) * (x + 0.044715 * x^3).
-    const TWICE_ROOT: f32 = 1.595_769_1;
+    const TWICE_ROOT: f32 = 1.595_769;
     const CUBE: f32 = 0.044_715;
     for (gate, up) in gate.chunks_exact_mut(LANES).zip(up.chunks_exact(LANES)) {
         for lane in 0..LANES {

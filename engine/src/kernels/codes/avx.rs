@@ -87,7 +87,6 @@ pub(super) unsafe fn tile<D: Dot, const FOUR: bool>(
 /// # Safety
 /// As [`tile`].
 #[inline(always)]
-#[allow(clippy::needless_range_loop)] // A half has its place in the codes and its shift, beside its offset.
 unsafe fn tile_of<D: Dot, const R: usize, const FOUR: bool>(
     format: Format,
     panel: &[u8],

@@ -123,10 +123,10 @@ unsafe fn tile_of<const R: usize, const FOUR: bool>(
                     }
                 }
                 if let Some(mins) = &stored.mins {
-                    for (row, floats) in floats.iter_mut().enumerate() {
+                    for row in 0..R {
                         let sum = sums.add(row * groups * 2);
                         let sum = *row_scales.add(row * groups) * (*sum + *sum.add(1)) as f32;
-                        let float = &mut floats[register];
+                        let float = &mut floats[row][register];
                         *float = vfmaq_f32(*float, mins[register], vdupq_n_f32(sum));
                     }
                 }

@@ -11,6 +11,7 @@ use crate::model::shape::Activation;
 use crate::model::weights::{Feed, Gated, Layer};
 
 /// One panel of a network's inner layer: of its gate, and of the matrix beside it.
+#[derive(Clone, Copy)]
 pub(super) struct GatedPanel<'b> {
     pub(super) gated: &'b Gated,
     pub(super) panel: usize,
