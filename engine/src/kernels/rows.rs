@@ -247,18 +247,22 @@ fn quantise_body(x: &[f32], row: QuantRow<'_>) {
         }
         let greatest = greatest[0];
         let scale = greatest / 127.0;
-        let inverse = if greatest > 0.0 { 127.0 / greatest } else { 0.0 };
+        // Below this, the inverse would be infinite; such a group counts as zeros.
+        let inverse = if greatest > 1e-36 { 127.0 / greatest } else { 0.0 };
         row.scales[group] = scale;
         let codes = &mut row.codes[group * GROUP..][..GROUP];
         let mut integers = [0i32; GROUP];
         for lane in 0..GROUP {
             // The low bits of a float near 1.5 * 2^23 are the rounded integer.
             let shifted = x[lane].mul_add(inverse, ROUND);
-            integers[lane] = shifted.to_bits() as i32 - ROUND.to_bits() as i32;
+            integers[lane] = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
             codes[lane] = integers[lane] as i8;
         }
         for half in 0..2 {
-            row.sums[group * 2 + half] = integers[half * 16..][..16].iter().sum();
+            // Wrapping, because elements that are no numbers give any integers; their scale makes the result none.
+            row.sums[group * 2 + half] = integers[half * 16..][..16]
+                .iter()
+                .fold(0, |sum: i32, &code| sum.wrapping_add(code));
         }
     }
 }
@@ -300,6 +304,18 @@ mod tests {
         };
         for level in Level::available() {
             assert_eq!(run(level), run(Level::Portable), "{level:?}");
+        }
+    }
+
+    #[test]
+    fn rows_that_are_tiny_or_no_numbers_do_not_panic() {
+        for odd in [1e-38, f32::INFINITY, f32::NAN] {
+            for level in Level::available() {
+                let mut rows = QuantRows::default();
+                rows.resize(1, 32);
+                quantise(level, &[odd; 32], rows.row_mut(0));
+                assert!(odd != 1e-38 || rows.codes.iter().all(|&code| code == 0));
+            }
         }
     }
 

@@ -131,6 +131,10 @@ unsafe fn tile_of<D: Dot, const R: usize, const FOUR: bool>(
             }
             for register in 0..REGISTERS {
                 let mut totals = [_mm256_setzero_si256(); R];
+                #[expect(
+                    clippy::needless_range_loop,
+                    reason = "the half is a place in the codes, too"
+                )]
                 for half in 0..2 {
                     let mut running = [_mm256_setzero_si256(); R];
                     for quad in 0..QUADS {
