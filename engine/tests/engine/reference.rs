@@ -55,7 +55,7 @@ fn llama_is_as_near_to_f32_as_another_quantised_implementation() {
 #[ignore = "needs qwen2.5-coder-0.5b (491 MB): make test-models"]
 fn qwen2_is_as_near_to_f32_as_another_quantised_implementation() {
     let path = cached("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf", "`make test-models` fetches it");
-    let tolerance = Tolerance { mean_divergence: 0.0004, worst_divergence: 0.004, margin: 0.2 };
+    let tolerance = Tolerance { mean_divergence: 0.0007, worst_divergence: 0.01, margin: 0.2 };
     hold(&path, candle::qwen2, &tolerance);
 }
 
