@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         watch: Box::new(NoWatch),
         readout: None,
         last_hidden: false,
+        ignores_end: false,
     };
     engine.submit(Group { prompt, samples: (0..samples).map(sample).collect() })?;
     let started = Instant::now();

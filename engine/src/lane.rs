@@ -23,6 +23,7 @@ pub(crate) struct Waiting {
     pub(crate) watch: Box<dyn Watch>,
     pub(crate) plan: Option<Arc<Plan>>,
     pub(crate) last_hidden: bool,
+    pub(crate) ignores_end: bool,
 }
 
 /// A sample that decodes.
@@ -135,7 +136,7 @@ impl Lane {
         };
         self.tokens += 1;
         self.pending.clear();
-        if tokens.is_end(token) {
+        if tokens.is_end(token) && !self.spec.ignores_end {
             self.finish = Finish::EndOfText;
             return self.end_free_text(tokens, read);
         }

@@ -172,6 +172,7 @@ fn group(workload: &Workload) -> Group {
         watch: Box::new(NoWatch),
         readout: None,
         last_hidden: false,
+        ignores_end: true,
     };
     Group { prompt: workload.prompt.clone(), samples: (0..workload.samples).map(sample).collect() }
 }

@@ -29,6 +29,9 @@ pub struct SampleSpec {
     /// Whether [`crate::SampleOutput::last_hidden`] is wanted, for a head of the caller's. With it, `max_tokens` may be 0
     /// without a read-out: then the state after the prompt is all there is.
     pub last_hidden: bool,
+    /// Whether the model's end of text is a token like any other, so that every sample draws `max_tokens`: for
+    /// measurements.
+    pub ignores_end: bool,
 }
 
 /// How tokens are drawn.
@@ -106,6 +109,7 @@ impl fmt::Debug for SampleSpec {
             .field("max_tokens", &self.max_tokens)
             .field("readout", &self.readout)
             .field("last_hidden", &self.last_hidden)
+            .field("ignores_end", &self.ignores_end)
             .finish_non_exhaustive()
     }
 }

@@ -144,6 +144,7 @@ impl Engine {
             watch: Box::new(NoWatch),
             readout: None,
             last_hidden: false,
+            ignores_end: false,
         }];
         let id = self.enqueue(Group { prompt: prompt.to_vec(), samples })?;
         let mut ignored = Vec::new();

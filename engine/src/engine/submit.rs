@@ -94,8 +94,8 @@ impl Engine {
             None => None,
             Some(readout) => Some(Arc::new(self.plan_readout(readout)?)),
         };
-        let SampleSpec { sampling, max_tokens, watch, last_hidden, .. } = spec;
-        Ok(Waiting { sample, sampling, max_tokens, watch, plan, last_hidden })
+        let SampleSpec { sampling, max_tokens, watch, last_hidden, ignores_end, .. } = spec;
+        Ok(Waiting { sample, sampling, max_tokens, watch, plan, last_hidden, ignores_end })
     }
 
     fn plan_readout(&mut self, readout: Readout) -> Result<Plan, SubmitError> {

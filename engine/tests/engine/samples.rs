@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jury_engine::{EngineConfig, Event, Finish, Group, Look, SubmitError, Watch};
+use jury_engine::{EngineConfig, Event, Finish, Group, Look, SampleSpec, SubmitError, Watch};
 
 use crate::support::{config, drive, load, outputs, run, sample, user};
 
@@ -174,4 +174,14 @@ fn groups_that_can_never_run_are_refused_with_their_figures() {
         }
     }
     assert!(engine.is_idle());
+}
+
+#[test]
+fn a_sample_that_ignores_the_end_draws_all_its_tokens() {
+    let mut engine = load(&config(2));
+    let prompt = engine.encode(&user("Hello!")).unwrap();
+    let endless = SampleSpec { ignores_end: true, ..sample(0, 0.0, 100) };
+    let outputs = run(&mut engine, prompt, vec![sample(0, 0.0, 100), endless]);
+    assert_eq!(outputs[0].finish, Finish::EndOfText);
+    assert_eq!((outputs[1].finish, outputs[1].generated_tokens), (Finish::Limit, 100));
 }

@@ -84,6 +84,7 @@ pub fn sample(seed: u64, temperature: f32, max_tokens: usize) -> SampleSpec {
         watch: Box::new(NoWatch),
         readout: None,
         last_hidden: false,
+        ignores_end: false,
     }
 }
 

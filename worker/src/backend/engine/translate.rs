@@ -74,6 +74,7 @@ pub(super) fn spec(spec: &SampleSpec, settings: &Settings) -> EngineSpec {
             mode,
         }),
         last_hidden: false,
+        ignores_end: false,
     }
 }
 
