@@ -29,6 +29,7 @@ pub(crate) mod hadamard;
 pub(crate) mod packed;
 pub(crate) mod peak;
 pub(crate) mod probabilities;
+pub(crate) mod quantise;
 pub(crate) mod rows;
 pub(crate) mod team;
 pub(crate) mod values;

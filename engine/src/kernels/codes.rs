@@ -34,6 +34,8 @@ pub(crate) struct QuantRows {
     pub(crate) scales: Vec<f32>,
     /// rows x halves of a group (16 codes): sum of the codes.
     pub(crate) sums: Vec<i32>,
+    /// rows x groups: sum of the group's codes times its scale.
+    pub(crate) scaled_sums: Vec<f32>,
 }
 
 /// A view of some rows of [`QuantRows`].
@@ -43,6 +45,7 @@ pub(crate) struct QuantView<'a> {
     pub(crate) codes: &'a [i8],
     pub(crate) scales: &'a [f32],
     pub(crate) sums: &'a [i32],
+    pub(crate) scaled_sums: &'a [f32],
 }
 
 /// The outputs of a tile.
@@ -57,6 +60,7 @@ impl QuantRows {
         self.codes.resize(rows * inputs, 0);
         self.scales.resize(rows * inputs / GROUP, 0.0);
         self.sums.resize(rows * inputs / GROUP * 2, 0);
+        self.scaled_sums.resize(rows * inputs / GROUP, 0.0);
     }
 
     /// One row, for a single thread.
@@ -66,13 +70,14 @@ impl QuantRows {
             codes: &mut self.codes[row * inputs..][..inputs],
             scales: &mut self.scales[row * groups..][..groups],
             sums: &mut self.sums[row * groups * 2..][..groups * 2],
+            scaled_sums: &mut self.scaled_sums[row * groups..][..groups],
         }
     }
 
     /// All rows, to read.
     pub(crate) fn view(&self) -> QuantView<'_> {
-        let QuantRows { inputs, codes, scales, sums } = self;
-        QuantView { inputs: *inputs, codes, scales, sums }
+        let QuantRows { inputs, codes, scales, sums, scaled_sums } = self;
+        QuantView { inputs: *inputs, codes, scales, sums, scaled_sums }
     }
 }
 
@@ -81,6 +86,7 @@ pub(crate) struct QuantRow<'a> {
     pub(crate) codes: &'a mut [i8],
     pub(crate) scales: &'a mut [f32],
     pub(crate) sums: &'a mut [i32],
+    pub(crate) scaled_sums: &'a mut [f32],
 }
 
 // === impl QuantView ===
@@ -94,7 +100,29 @@ impl<'a> QuantView<'a> {
             codes: &self.codes[first * self.inputs..][..count * self.inputs],
             scales: &self.scales[first * groups..][..count * groups],
             sums: &self.sums[first * groups * 2..][..count * groups * 2],
+            scaled_sums: &self.scaled_sums[first * groups..][..count * groups],
         }
+    }
+}
+
+/// Where the rows of a tile go: 32 floats each, `stride` floats from one to the next.
+#[derive(Debug)]
+pub(crate) struct Outputs<'a> {
+    pub(crate) floats: &'a mut [f32],
+    pub(crate) stride: usize,
+}
+
+// === impl Outputs ===
+
+impl<'a> Outputs<'a> {
+    /// All of a tile.
+    pub(crate) fn tile(tile: &'a mut Tile) -> Outputs<'a> {
+        Outputs { floats: tile.as_flattened_mut(), stride: PANEL }
+    }
+
+    fn row(&mut self, row: usize) -> &mut [f32; PANEL] {
+        let row = &mut self.floats[row * self.stride..][..PANEL];
+        row.as_chunks_mut().0.first_mut().expect("the slice is as long as the array")
     }
 }
 
@@ -106,7 +134,7 @@ pub(crate) fn tile(
     format: Format,
     panel: &[u8],
     rows: QuantView<'_>,
-    out: &mut Tile,
+    out: Outputs<'_>,
     next: &[u8],
 ) {
     debug_assert_eq!(panel.len(), format.panel_bytes(rows.inputs));

@@ -7,13 +7,13 @@
 
 #![allow(unsafe_code)] // `at_level!` calls functions whose features were detected.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
 use super::{LANES, Level, at_level};
 
 /// Elements of a block at most.
 const LONGEST: usize = 256;
-
-/// Signs of the transform of 16 elements.
-const SIGNS: [[f32; LANES]; LANES] = signs();
 
 /// Elements that are transformed together, in vectors of `size` elements (a multiple of 16): a power of two.
 pub(crate) fn block_length(size: usize) -> usize {
@@ -22,21 +22,23 @@ pub(crate) fn block_length(size: usize) -> usize {
 
 /// Transforms all blocks of a vector in place, without the factor that would make it a rotation.
 pub(crate) fn hadamard(level: Level, x: &mut [f32]) {
-    at_level!(level, hadamard_body, (x: &mut [f32]));
+    let length = block_length(x.len());
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level was detected; blocks are multiples of 16, and the vector has whole ones.
+        Level::Avx512Vnni => unsafe { avx512::hadamard(x, length) },
+        _ => at_level!(level, hadamard_body, (x: &mut [f32], length: usize)),
+    }
 }
 
 #[inline(always)]
-fn hadamard_body(x: &mut [f32]) {
-    let length = block_length(x.len());
+fn hadamard_body(x: &mut [f32], length: usize) {
     for block in x.chunks_exact_mut(length) {
         for chunk in block.as_chunks_mut::<LANES>().0 {
-            let mut sums = [0.0f32; LANES];
-            for (&element, signs) in chunk.iter().zip(&SIGNS) {
-                for lane in 0..LANES {
-                    sums[lane] += element * signs[lane];
-                }
-            }
-            *chunk = sums;
+            *chunk = butterfly::<1>(*chunk);
+            *chunk = butterfly::<2>(*chunk);
+            *chunk = butterfly::<4>(*chunk);
+            *chunk = butterfly::<8>(*chunk);
         }
         let mut half = LANES;
         while half < length {
@@ -51,20 +53,14 @@ fn hadamard_body(x: &mut [f32]) {
     }
 }
 
-const fn signs() -> [[f32; LANES]; LANES] {
-    let mut signs = [[1.0; LANES]; LANES];
-    let mut row = 0;
-    while row < LANES {
-        let mut column = 0;
-        while column < LANES {
-            if (row & column).count_ones() % 2 == 1 {
-                signs[row][column] = -1.0;
-            }
-            column += 1;
-        }
-        row += 1;
-    }
-    signs
+/// Sums and differences of elements `HALF` apart.
+#[inline(always)]
+fn butterfly<const HALF: usize>(x: [f32; LANES]) -> [f32; LANES] {
+    let other: [f32; LANES] = std::array::from_fn(|lane| x[lane ^ HALF]);
+    std::array::from_fn(|lane| {
+        let sign = if lane & HALF == 0 { 1.0 } else { -1.0 };
+        x[lane] * sign + other[lane]
+    })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@
 use half::f16;
 
 use super::aligned::AlignedBytes;
-use super::codes::{QuantView, Tile, tile};
+use super::codes::{Outputs, QuantView, Tile, tile};
 use super::floats::{Product, product};
 use super::{GROUP, Level, PANEL, TILE_ROWS};
 use crate::gguf::BlockType;
@@ -109,6 +109,11 @@ impl Packed {
         Some(Packed { outputs, inputs, storage })
     }
 
+    /// Whether its inputs are floats, not codes.
+    pub(crate) fn takes_floats(&self) -> bool {
+        matches!(self.storage, Storage::Floats { .. })
+    }
+
     /// Number of panels: the units of work.
     pub(crate) fn panels(&self) -> usize {
         self.outputs.div_ceil(PANEL)
@@ -132,7 +137,8 @@ impl Packed {
             match &self.storage {
                 Storage::Codes { format, .. } => {
                     let view = input.codes.rows(first, rows);
-                    tile(level, *format, self.panel_bytes(panel), view, &mut out, &ahead[share]);
+                    let (panel, ahead) = (self.panel_bytes(panel), &ahead[share]);
+                    tile(level, *format, panel, view, Outputs::tile(&mut out), ahead);
                 }
                 Storage::Floats { panels } => {
                     let floats = self.inputs * PANEL;

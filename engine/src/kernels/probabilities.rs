@@ -41,6 +41,8 @@ fn weigh_body(row: Weighing<'_>, factor: &mut f32) {
     let mut greatest = 0.0;
     greatest_body(row.scores, &mut greatest);
     let mut sums = [0.0f32; LANES];
+    // Products are not negative: they compare as their bits do, and what is no number is the greatest.
+    let mut top = [0u32; LANES];
     for (scores, scales) in
         row.scores.chunks_exact_mut(LANES).zip(row.value_scales.chunks_exact(LANES))
     {
@@ -48,10 +50,10 @@ fn weigh_body(row: Weighing<'_>, factor: &mut f32) {
             let value = exp(scores[lane] - greatest);
             sums[lane] += value;
             scores[lane] = value * scales[lane];
+            top[lane] = top[lane].max(scores[lane].to_bits());
         }
     }
-    let mut top = 0.0;
-    greatest_body(row.scores, &mut top);
+    let top = f32::from_bits(top.into_iter().fold(0, u32::max));
     let inverse = if top > 0.0 { HIGHEST / top } else { 0.0 };
     for ((&score, high), low) in row.scores.iter().zip(row.high).zip(row.low) {
         // Adding 2^23 leaves the rounded integer in the low bits. Minimum first: rounding of `inverse` may carry

@@ -1,14 +1,13 @@
-//! What is done to single rows: norms, exponentials, rotation, quantisation.
+//! What is done to single rows: norms, exponentials, rotation.
 //!
 //! Sums run in sixteen lanes (element i in lane i mod 16), the lanes are then added pairwise: 8 apart, 4, 2, 1.
 
 #![allow(unsafe_code)] // `at_level!` calls functions whose features were detected.
 
-use super::codes::QuantRow;
-use super::{GROUP, LANES, Level, at_level};
+use super::{LANES, Level, at_level};
 
 /// Adding and subtracting 1.5 * 2^23 rounds to an integer.
-const ROUND: f32 = 12_582_912.0;
+pub(super) const ROUND: f32 = 12_582_912.0;
 
 /// `out = x / rms(x) * weight`.
 pub(crate) fn rms_norm(level: Level, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
@@ -78,11 +77,6 @@ pub(crate) fn greatest_magnitude(level: Level, x: &[f32]) -> f32 {
 /// `codes = x * inverse`, rounded (ties to even) and kept within 127 steps; what is no number becomes some code.
 pub(crate) fn encode(level: Level, x: &[f32], inverse: f32, codes: &mut [i8]) {
     at_level!(level, encode_body, (x: &[f32], inverse: f32, codes: &mut [i8]));
-}
-
-/// Rounds a row to 8-bit codes, one scale for 32 elements (the greatest magnitude is 127 steps; ties go to even).
-pub(crate) fn quantise(level: Level, x: &[f32], row: QuantRow<'_>) {
-    at_level!(level, quantise_body, (x: &[f32], row: QuantRow<'_>));
 }
 
 #[inline(always)]
@@ -229,48 +223,9 @@ fn exp_scaled_body(x: &[f32], shift: f32, factor: f32, out: &mut [f32], sum: &mu
     *sum = add_lanes(lanes);
 }
 
-#[inline(always)]
-#[allow(clippy::needless_pass_by_value)] // A row is three borrowed slices.
-fn quantise_body(x: &[f32], row: QuantRow<'_>) {
-    for (group, x) in x.chunks_exact(GROUP).enumerate() {
-        let mut greatest = [0.0f32; GROUP];
-        for lane in 0..GROUP {
-            greatest[lane] = x[lane].abs();
-        }
-        let mut width = GROUP / 2;
-        while width > 0 {
-            for lane in 0..width {
-                let other = greatest[lane + width];
-                greatest[lane] = if other > greatest[lane] { other } else { greatest[lane] };
-            }
-            width /= 2;
-        }
-        let greatest = greatest[0];
-        let scale = greatest / 127.0;
-        // Below this, the inverse would be infinite; such a group counts as zeros.
-        let inverse = if greatest > 1e-36 { 127.0 / greatest } else { 0.0 };
-        row.scales[group] = scale;
-        let codes = &mut row.codes[group * GROUP..][..GROUP];
-        let mut integers = [0i32; GROUP];
-        for lane in 0..GROUP {
-            // The low bits of a float near 1.5 * 2^23 are the rounded integer.
-            let shifted = x[lane].mul_add(inverse, ROUND);
-            integers[lane] = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
-            codes[lane] = integers[lane] as i8;
-        }
-        for half in 0..2 {
-            // Wrapping, because elements that are no numbers give any integers; their scale makes the result none.
-            row.sums[group * 2 + half] = integers[half * 16..][..16]
-                .iter()
-                .fold(0, |sum: i32, &code| sum.wrapping_add(code));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::codes::QuantRows;
 
     #[test]
     fn exp_is_right_to_two_units_in_the_last_place() {
@@ -294,36 +249,10 @@ mod tests {
             bits.extend(out.iter().map(|value| value.to_bits()));
             add_scaled(level, &x, 0.3, &mut out);
             bits.extend(out.iter().map(|value| value.to_bits()));
-            let mut rows = QuantRows::default();
-            rows.resize(1, x.len());
-            quantise(level, &x, rows.row_mut(0));
-            bits.extend(rows.codes.iter().map(|&code| code as u32));
-            bits.extend(rows.scales.iter().map(|value| value.to_bits()));
-            bits.extend(rows.sums.iter().map(|&sum| sum as u32));
             bits
         };
         for level in Level::available() {
             assert_eq!(run(level), run(Level::Portable), "{level:?}");
         }
-    }
-
-    #[test]
-    fn rows_that_are_tiny_or_no_numbers_do_not_panic() {
-        for odd in [1e-38, f32::INFINITY, f32::NAN] {
-            for level in Level::available() {
-                let mut rows = QuantRows::default();
-                rows.resize(1, 32);
-                quantise(level, &[odd; 32], rows.row_mut(0));
-                assert!(odd != 1e-38 || rows.codes.iter().all(|&code| code == 0));
-            }
-        }
-    }
-
-    #[test]
-    fn a_row_of_zeros_quantises_to_zeros() {
-        let mut rows = QuantRows::default();
-        rows.resize(1, 32);
-        quantise(Level::Portable, &[0.0; 32], rows.row_mut(0));
-        assert_eq!((rows.codes[0], rows.scales[0], rows.sums[0]), (0, 0.0, 0));
     }
 }

@@ -18,7 +18,7 @@ use std::arch::x86_64::{
     _mm256_srli_epi16, _mm256_storeu_ps,
 };
 
-use super::{QuantView, Tile};
+use super::{Outputs, QuantView};
 use crate::kernels::packed::{Format, Scales};
 use crate::kernels::{GROUP, PANEL, TILE_ROWS};
 
@@ -67,7 +67,7 @@ pub(super) unsafe fn tile<D: Dot, const FOUR: bool>(
     format: Format,
     panel: &[u8],
     rows: QuantView<'_>,
-    out: &mut Tile,
+    out: Outputs<'_>,
     next: &[u8],
 ) {
     // SAFETY: the caller's promise.
@@ -91,7 +91,7 @@ unsafe fn tile_of<D: Dot, const R: usize, const FOUR: bool>(
     format: Format,
     panel: &[u8],
     rows: QuantView<'_>,
-    out: &mut Tile,
+    mut out: Outputs<'_>,
     next: &[u8],
 ) {
     const { assert!(R <= TILE_ROWS && QUADS.is_multiple_of(D::RUN)) };
@@ -101,7 +101,7 @@ unsafe fn tile_of<D: Dot, const R: usize, const FOUR: bool>(
     let (code_bytes, block_bytes) = (format.code_bytes(), format.block_bytes());
     assert!(FOUR == format.four_bits && panel.len() >= header_bytes + groups * block_bytes);
     assert!(rows.codes.len() >= R * inputs && rows.scales.len() >= R * groups);
-    assert!(rows.sums.len() >= R * groups * 2);
+    assert!(rows.sums.len() >= R * groups * 2 && rows.scaled_sums.len() >= R * groups);
     let offset = if D::SIGNED { 0 } else { i32::from(format.offset) };
     let halves_differ = format.scales == Scales::Sixteens;
     let lines_a_group = next.len().div_ceil(CACHE_LINE).div_ceil(groups);
@@ -127,7 +127,7 @@ unsafe fn tile_of<D: Dot, const R: usize, const FOUR: bool>(
                 let whole = sums[0] + sums[1];
                 offsets[row] =
                     if halves_differ { sums } else { [whole; 2] }.map(|sum| -offset * sum);
-                min_sums[row] = scales[row] * whole as f32;
+                min_sums[row] = *rows.scaled_sums.get_unchecked(row * groups + group);
             }
             for register in 0..REGISTERS {
                 let mut totals = [_mm256_setzero_si256(); R];
@@ -181,7 +181,8 @@ unsafe fn tile_of<D: Dot, const R: usize, const FOUR: bool>(
                 }
             }
         }
-        for (floats, out) in floats.iter().zip(out.iter_mut()) {
+        for (row, floats) in floats.iter().enumerate() {
+            let out = out.row(row);
             for (register, &float) in floats.iter().enumerate() {
                 _mm256_storeu_ps(out[register * WIDTH..][..WIDTH].as_mut_ptr(), float);
             }

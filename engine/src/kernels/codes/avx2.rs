@@ -12,7 +12,7 @@ use std::arch::x86_64::{
 };
 
 use super::avx::{self, Dot};
-use super::{QuantView, Tile};
+use super::{Outputs, QuantView};
 use crate::kernels::packed::{Format, Scales};
 
 /// Weight codes below 128, of which `RUN` quads fit sums of 16 bits.
@@ -22,7 +22,13 @@ struct Small<const RUN: usize>;
 struct Signed;
 
 /// See [`super::tile`].
-pub(super) fn tile(format: Format, panel: &[u8], rows: QuantView<'_>, out: &mut Tile, next: &[u8]) {
+pub(super) fn tile(
+    format: Format,
+    panel: &[u8],
+    rows: QuantView<'_>,
+    out: Outputs<'_>,
+    next: &[u8],
+) {
     // SAFETY: this level is chosen only where its features were detected.
     unsafe {
         match (format.four_bits, format.offset, format.scales) {
@@ -43,7 +49,7 @@ fn with_avx2<D: Dot, const FOUR: bool>(
     format: Format,
     panel: &[u8],
     rows: QuantView<'_>,
-    out: &mut Tile,
+    out: Outputs<'_>,
     next: &[u8],
 ) {
     // SAFETY: both ways to multiply need no more than AVX2.

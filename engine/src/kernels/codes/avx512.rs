@@ -11,7 +11,7 @@ use std::arch::x86_64::{
     _mm512_setzero_ps, _mm512_srli_epi16, _mm512_storeu_ps,
 };
 
-use super::{QuantView, Tile};
+use super::{Outputs, QuantView};
 use crate::kernels::fetch::CACHE_LINE;
 use crate::kernels::packed::{Format, Scales};
 use crate::kernels::{GROUP, PANEL, TILE_ROWS};
@@ -23,7 +23,13 @@ const FACTORED: u8 = 2;
 const SIXTEENS: u8 = 3;
 
 /// See [`super::tile`].
-pub(super) fn tile(format: Format, panel: &[u8], rows: QuantView<'_>, out: &mut Tile, next: &[u8]) {
+pub(super) fn tile(
+    format: Format,
+    panel: &[u8],
+    rows: QuantView<'_>,
+    out: Outputs<'_>,
+    next: &[u8],
+) {
     macro_rules! by_rows {
         ($four:literal, $kind:ident) => {
             match rows.codes.len() / rows.inputs {
@@ -62,7 +68,7 @@ unsafe fn tile_of<const R: usize, const FOUR: bool, const KIND: u8>(
     format: Format,
     panel: &[u8],
     rows: QuantView<'_>,
-    out: &mut Tile,
+    mut out: Outputs<'_>,
     next: &[u8],
 ) {
     const { assert!(R <= TILE_ROWS) };
@@ -73,7 +79,7 @@ unsafe fn tile_of<const R: usize, const FOUR: bool, const KIND: u8>(
     let header_bytes = format.header_bytes(inputs);
     assert!(panel.len() >= header_bytes + groups * block_bytes);
     assert!(rows.codes.len() >= R * inputs && rows.scales.len() >= R * groups);
-    assert!(rows.sums.len() >= R * groups * 2);
+    assert!(rows.sums.len() >= R * groups * 2 && rows.scaled_sums.len() >= R * groups);
     let start = i32::from(format.offset);
     let low_bits = _mm512_set1_epi8(15);
     let mut floats = [[_mm512_setzero_ps(); 2]; R];
@@ -165,15 +171,15 @@ unsafe fn tile_of<const R: usize, const FOUR: bool, const KIND: u8>(
                     ]
                 };
                 for (row, floats) in floats.iter_mut().enumerate() {
-                    let scale = *rows.scales.get_unchecked(row * groups + group);
-                    let sum = sums.add(row * groups * 2);
-                    let sum = _mm512_set1_ps(scale * (*sum + *sum.add(1)) as f32);
+                    let sum = *rows.scaled_sums.get_unchecked(row * groups + group);
+                    let sum = _mm512_set1_ps(sum);
                     floats[0] = _mm512_fmadd_ps(mins[0], sum, floats[0]);
                     floats[1] = _mm512_fmadd_ps(mins[1], sum, floats[1]);
                 }
             }
         }
-        for (floats, out) in floats.iter().zip(out.iter_mut()) {
+        for (row, floats) in floats.iter().enumerate() {
+            let out = out.row(row);
             _mm512_storeu_ps(out.as_mut_ptr(), floats[0]);
             _mm512_storeu_ps(out.as_mut_ptr().add(16), floats[1]);
         }

@@ -9,7 +9,7 @@
 use std::arch::x86_64::{__m256i, _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm256_dpbusd_epi32};
 
 use super::avx::{self, Dot};
-use super::{QuantView, Tile};
+use super::{Outputs, QuantView};
 use crate::kernels::packed::Format;
 
 /// The encoding of AVX-VNNI.
@@ -19,7 +19,13 @@ struct Vex;
 struct Evex;
 
 /// See [`super::tile`].
-pub(super) fn tile(format: Format, panel: &[u8], rows: QuantView<'_>, out: &mut Tile, next: &[u8]) {
+pub(super) fn tile(
+    format: Format,
+    panel: &[u8],
+    rows: QuantView<'_>,
+    out: Outputs<'_>,
+    next: &[u8],
+) {
     let vex = is_x86_feature_detected!("avxvnni");
     // SAFETY: this level is chosen only where one of the encodings was detected.
     unsafe {
@@ -37,7 +43,7 @@ fn with_vex<const FOUR: bool>(
     format: Format,
     panel: &[u8],
     rows: QuantView<'_>,
-    out: &mut Tile,
+    out: Outputs<'_>,
     next: &[u8],
 ) {
     // SAFETY: this function has the features.
@@ -49,7 +55,7 @@ fn with_evex<const FOUR: bool>(
     format: Format,
     panel: &[u8],
     rows: QuantView<'_>,
-    out: &mut Tile,
+    out: Outputs<'_>,
     next: &[u8],
 ) {
     // SAFETY: this function has the features.

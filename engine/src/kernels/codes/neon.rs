@@ -15,7 +15,7 @@ use std::arch::aarch64::{
 use std::arch::asm;
 use std::mem::transmute;
 
-use super::{QuantView, Tile};
+use super::{Outputs, QuantView};
 use crate::kernels::packed::{Format, Scales};
 use crate::kernels::{GROUP, PANEL, TILE_ROWS};
 
@@ -32,7 +32,7 @@ struct GroupScales {
 }
 
 /// See [`super::tile`].
-pub(super) fn tile(format: Format, panel: &[u8], rows: QuantView<'_>, out: &mut Tile) {
+pub(super) fn tile(format: Format, panel: &[u8], rows: QuantView<'_>, out: Outputs<'_>) {
     macro_rules! by_rows {
         ($four:literal) => {
             match rows.codes.len() / rows.inputs {
@@ -62,7 +62,7 @@ unsafe fn tile_of<const R: usize, const FOUR: bool>(
     format: Format,
     panel: &[u8],
     rows: QuantView<'_>,
-    out: &mut Tile,
+    mut out: Outputs<'_>,
 ) {
     const { assert!(R <= TILE_ROWS) };
     let inputs = rows.inputs;
@@ -71,7 +71,7 @@ unsafe fn tile_of<const R: usize, const FOUR: bool>(
     let (code_bytes, block_bytes) = (format.code_bytes(), format.block_bytes());
     assert!(FOUR == format.four_bits && panel.len() >= header_bytes + groups * block_bytes);
     assert!(rows.codes.len() >= R * inputs && rows.scales.len() >= R * groups);
-    assert!(rows.sums.len() >= R * groups * 2);
+    assert!(rows.sums.len() >= R * groups * 2 && rows.scaled_sums.len() >= R * groups);
     let wide = format.offset == 128;
     let offset = if wide { 0 } else { i32::from(format.offset) };
     let flipped = vdupq_n_u8(if wide { 128 } else { 0 });
@@ -124,15 +124,15 @@ unsafe fn tile_of<const R: usize, const FOUR: bool>(
                 }
                 if let Some(mins) = &stored.mins {
                     for row in 0..R {
-                        let sum = sums.add(row * groups * 2);
-                        let sum = *row_scales.add(row * groups) * (*sum + *sum.add(1)) as f32;
+                        let sum = *rows.scaled_sums.as_ptr().add(row * groups + group);
                         let float = &mut floats[row][register];
                         *float = vfmaq_f32(*float, mins[register], vdupq_n_f32(sum));
                     }
                 }
             }
         }
-        for (floats, out) in floats.iter().zip(out.iter_mut()) {
+        for (row, floats) in floats.iter().enumerate() {
+            let out = out.row(row);
             for (register, &float) in floats.iter().enumerate() {
                 vst1q_f32(out[register * WIDTH..][..WIDTH].as_mut_ptr(), float);
             }

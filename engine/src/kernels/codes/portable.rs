@@ -2,15 +2,16 @@
 
 use half::f16;
 
-use super::{QuantView, Tile};
+use super::{Outputs, QuantView};
 use crate::kernels::packed::{Format, Scales};
 use crate::kernels::{GROUP, PANEL};
 
 /// See [`super::tile`].
-pub(super) fn tile(format: Format, panel: &[u8], rows: QuantView<'_>, out: &mut Tile) {
+pub(super) fn tile(format: Format, panel: &[u8], rows: QuantView<'_>, mut out: Outputs<'_>) {
     let groups = rows.inputs / GROUP;
     let (header, blocks) = panel.split_at(format.header_bytes(rows.inputs));
-    for (row, floats) in (0..rows.codes.len() / rows.inputs).zip(out.iter_mut()) {
+    for row in 0..rows.codes.len() / rows.inputs {
+        let floats = out.row(row);
         floats.fill(0.0);
         let codes = &rows.codes[row * rows.inputs..][..rows.inputs];
         for (group, block) in blocks.chunks_exact(format.block_bytes()).enumerate() {
@@ -29,7 +30,7 @@ pub(super) fn tile(format: Format, panel: &[u8], rows: QuantView<'_>, out: &mut 
                     *float = ((low + high) as f32).mul_add(first * scale, *float);
                 }
                 if let Some(min) = weights.min() {
-                    *float = min.mul_add(scale * (sums[0] + sums[1]) as f32, *float);
+                    *float = min.mul_add(rows.scaled_sums[row * groups + group], *float);
                 }
             }
         }

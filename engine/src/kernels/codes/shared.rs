@@ -16,6 +16,7 @@ pub(crate) struct SharedCodes<'a> {
     codes: Disjoint<'a, i8>,
     scales: Disjoint<'a, f32>,
     sums: Disjoint<'a, i32>,
+    scaled_sums: Disjoint<'a, f32>,
 }
 
 // === impl SharedCodes ===
@@ -27,6 +28,7 @@ impl<'a> SharedCodes<'a> {
             codes: Disjoint::new(&mut rows.codes),
             scales: Disjoint::new(&mut rows.scales),
             sums: Disjoint::new(&mut rows.sums),
+            scaled_sums: Disjoint::new(&mut rows.scaled_sums),
         }
     }
 
@@ -43,6 +45,7 @@ impl<'a> SharedCodes<'a> {
                 codes: self.codes.part(at..at + count),
                 scales: self.scales.part(group..group + groups),
                 sums: self.sums.part(group * 2..(group + groups) * 2),
+                scaled_sums: self.scaled_sums.part(group..group + groups),
             }
         }
     }
@@ -67,6 +70,7 @@ impl<'a> SharedCodes<'a> {
                     codes: self.codes.read(every(inputs)),
                     scales: self.scales.read(every(groups)),
                     sums: self.sums.read(every(groups * 2)),
+                    scaled_sums: self.scaled_sums.read(every(groups)),
                 },
                 floats: floats.read(every(inputs)),
             }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::gguf::BlockType;
 use crate::kernels::packed::{Input, Packed};
-use crate::kernels::rows::quantise;
+use crate::kernels::quantise::quantise;
 
 const KINDS: [BlockType; 8] = [
     BlockType::Q4_0,
@@ -49,13 +49,7 @@ fn activations(rows: usize, inputs: usize) -> (Vec<f32>, QuantRows) {
 }
 
 fn products(level: Level, matrix: &Packed, rows: usize, codes: &QuantRows) -> Vec<f32> {
-    let view = QuantView {
-        inputs: codes.inputs,
-        codes: &codes.codes,
-        scales: &codes.scales,
-        sums: &codes.sums,
-    };
-    let input = Input { rows, codes: view, floats: &[] };
+    let input = Input { rows, codes: codes.view(), floats: &[] };
     let mut out = vec![0.0; rows * matrix.panels() * PANEL];
     for panel in 0..matrix.panels() {
         matrix.panel(level, panel, &[], &input, |first, count, tile| {

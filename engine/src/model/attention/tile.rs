@@ -7,12 +7,12 @@ use std::ops::Range;
 use super::shift::{BLOCK, KeyShift};
 use super::{AttentionShape, AttentionTile, Cluster};
 use crate::kernels::activations::soft_cap;
-use crate::kernels::codes::{QuantRows, SharedCodes, Tile, tile};
+use crate::kernels::codes::{Outputs, QuantRows, SharedCodes, tile};
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::fetch::fetch;
 use crate::kernels::hadamard::{block_length, hadamard};
 use crate::kernels::probabilities::{Weighing, weigh};
-use crate::kernels::rows::quantise;
+use crate::kernels::quantise::quantise;
 use crate::kernels::values::{QUAD, WeightedValues, add_weighted, finish};
 use crate::kernels::{LANES, Level, PANEL, TILE_ROWS};
 use crate::model::kv::{PAGE_TOKENS, PageLayout, Segment};
@@ -198,17 +198,14 @@ impl AttentionLayer<'_> {
     /// Fetches the values meanwhile.
     fn score(&self, part: &Part<'_>, scratch: &mut Scratch, stride: usize) {
         fetch(part.counted_values());
-        let mut out: Tile = [[0.0; PANEL]; TILE_ROWS];
+        let queries = scratch.queries.view();
         let panels = part.keys.chunks_exact(self.shape.layout.panel_bytes());
         for (index, panel) in panels.take(part.tokens.div_ceil(PANEL)).enumerate() {
             for first in part.queries.clone().step_by(TILE_ROWS) {
                 let count = (part.queries.end - first).min(TILE_ROWS);
-                let view = scratch.queries.view().rows(first, count);
-                tile(self.level, PageLayout::KEYS, panel, view, &mut out, &[]);
-                for (query, row) in (first..first + count).zip(&out) {
-                    let at = query * stride + part.position + index * PANEL;
-                    scratch.scores[at..at + PANEL].copy_from_slice(row);
-                }
+                let at = first * stride + part.position + index * PANEL;
+                let out = Outputs { floats: &mut scratch.scores[at..], stride };
+                tile(self.level, PageLayout::KEYS, panel, queries.rows(first, count), out, &[]);
             }
         }
     }

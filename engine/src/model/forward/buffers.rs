@@ -8,7 +8,7 @@ use crate::kernels::Level;
 use crate::kernels::codes::{QuantRows, SharedCodes};
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::packed::Input;
-use crate::kernels::rows::quantise;
+use crate::kernels::quantise::quantise;
 
 /// Inputs of a product.
 #[derive(Debug, Default)]
@@ -68,6 +68,29 @@ impl SharedInputs<'_> {
             let floats = self.floats.part(at + columns.start..at + columns.end);
             write(floats);
             quantise(level, floats, self.codes.part(row, columns.start, columns.len()));
+        }
+    }
+
+    /// Quantises some columns of a row, and keeps the floats as well if a product wants them. First column and length
+    /// are multiples of 32.
+    ///
+    /// # Safety
+    /// Nobody else uses these columns meanwhile.
+    pub(super) unsafe fn put(
+        &self,
+        level: Level,
+        row: usize,
+        columns: Range<usize>,
+        floats: &[f32],
+        keep_floats: bool,
+    ) {
+        let at = row * self.width;
+        // SAFETY: the caller's promise.
+        unsafe {
+            quantise(level, floats, self.codes.part(row, columns.start, columns.len()));
+            if keep_floats {
+                self.floats.part(at + columns.start..at + columns.end).copy_from_slice(floats);
+            }
         }
     }
 

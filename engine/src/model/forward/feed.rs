@@ -107,9 +107,8 @@ impl Pass<'_> {
             for (row, gate) in (first_row + first..).zip(gate.chunks_exact(PANEL)) {
                 // SAFETY: the caller's promise.
                 unsafe {
-                    hidden.write(self.level, row, columns.clone(), |hidden| {
-                        hidden.copy_from_slice(&gate[..hidden.len()]);
-                    });
+                    let gate = &gate[..columns.len()];
+                    hidden.put(self.level, row, columns.clone(), gate, gated.down.takes_floats());
                 }
             }
         });

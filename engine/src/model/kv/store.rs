@@ -90,9 +90,9 @@ fn inverse(scale: f32) -> f32 {
 mod tests {
     use super::*;
     use crate::kernels::TILE_ROWS;
-    use crate::kernels::codes::{QuantRows, tile};
+    use crate::kernels::codes::{Outputs, QuantRows, tile};
     use crate::kernels::hadamard::block_length;
-    use crate::kernels::rows::quantise;
+    use crate::kernels::quantise::quantise;
     use crate::model::kv::PAGE_TOKENS;
 
     const LAYOUT: PageLayout = PageLayout { kv_heads: 2, key_size: 64, value_size: 32 };
@@ -125,7 +125,14 @@ mod tests {
         let keys = unsafe { page.read(LAYOUT.keys(1, 1)) };
         let mut out = [[0.0; PANEL]; TILE_ROWS];
         for (panel, keys) in keys.chunks_exact(LAYOUT.panel_bytes()).enumerate() {
-            tile(Level::detect(), PageLayout::KEYS, keys, rows.view(), &mut out, &[]);
+            tile(
+                Level::detect(),
+                PageLayout::KEYS,
+                keys,
+                rows.view(),
+                Outputs::tile(&mut out),
+                &[],
+            );
             for (column, &score) in out[0].iter().enumerate() {
                 let key = numbers(64, panel * PANEL + column);
                 let exact: f32 = query.iter().zip(&key).map(|(query, key)| query * key).sum();

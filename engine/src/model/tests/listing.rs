@@ -18,7 +18,7 @@ pub(super) fn unpacked(matrix: &Packed) -> Vec<f32> {
         (0..rows * inputs).map(|at| f32::from(u8::from(at / inputs == at % inputs))).collect();
     let mut quant = QuantRows::default();
     quant.resize(rows, inputs.next_multiple_of(32));
-    let codes = QuantView { inputs, codes: &quant.codes, scales: &quant.scales, sums: &quant.sums };
+    let codes = QuantView { inputs, ..quant.view() };
     let input = Input { rows, codes, floats: &floats };
     let mut out = vec![0.0; matrix.outputs * inputs];
     for panel in 0..matrix.panels() {
