@@ -103,10 +103,8 @@ unsafe fn tile_of<const R: usize, const FOUR: bool, const KIND: u8>(
                 factors = [halves(header), halves(header.add(32))];
                 min_factors = [halves(header.add(64)), halves(header.add(96))];
             }
-            if KIND == SIXTEENS && group % 8 == 0 {
-                let header = panel.as_ptr().add(group / 8 * PANEL * 2);
-                factors = [halves(header), halves(header.add(32))];
-            }
+            // Read where they are wanted: here, registers are scarcer.
+            let sixteens = panel.as_ptr().add(group / 8 * PANEL * 2);
             let stored = block.add(code_bytes);
             let mut integers = [[_mm512_set1_epi32(0); 2]; R];
             for (row, integers) in integers.iter_mut().enumerate() {
@@ -135,8 +133,8 @@ unsafe fn tile_of<const R: usize, const FOUR: bool, const KIND: u8>(
                 }
                 if KIND == SIXTEENS && quad == 3 {
                     let scales = [
-                        _mm512_mul_ps(factors[0], signed_bytes(stored)),
-                        _mm512_mul_ps(factors[1], signed_bytes(stored.add(16))),
+                        _mm512_mul_ps(halves(sixteens), signed_bytes(stored)),
+                        _mm512_mul_ps(halves(sixteens.add(32)), signed_bytes(stored.add(16))),
                     ];
                     for row in 0..R {
                         let scale = *rows.scales.get_unchecked(row * groups + group);
@@ -153,8 +151,8 @@ unsafe fn tile_of<const R: usize, const FOUR: bool, const KIND: u8>(
                     _mm512_mul_ps(factors[1], bytes(stored.add(16))),
                 ],
                 _ => [
-                    _mm512_mul_ps(factors[0], signed_bytes(stored.add(32))),
-                    _mm512_mul_ps(factors[1], signed_bytes(stored.add(48))),
+                    _mm512_mul_ps(halves(sixteens), signed_bytes(stored.add(32))),
+                    _mm512_mul_ps(halves(sixteens.add(32)), signed_bytes(stored.add(48))),
                 ],
             };
             for row in 0..R {
