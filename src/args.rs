@@ -10,7 +10,9 @@ mod serve;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-pub use self::bench::{BenchArgs, BenchCommand, BenchEngineArgs, BenchScalingArgs, MeasuringArgs};
+pub use self::bench::{
+    BenchArgs, BenchCommand, BenchEngineArgs, BenchScalingArgs, BenchVerdictsArgs, MeasuringArgs,
+};
 pub use self::doctor::DoctorArgs;
 pub use self::models::{ModelsArgs, ModelsCommand};
 pub use self::score::ScoreArgs;

@@ -20,6 +20,7 @@ use jury_fabric::shutdown::on_signals;
 use jury_grm::domain::{Item, ItemError, Verdict};
 use jury_proto::ErrorCode;
 
+pub use self::batch::read_items;
 pub use self::config::ScoreConfig;
 use self::config::{Input, Output, Source};
 use self::judge::Bench;

@@ -110,10 +110,7 @@ impl Engine {
         let shape = Shape::read(&files)?;
         model::runnable(&shape).map_err(|why| files.unsupported(why))?;
         let info = model::describe(&files, &shape)?;
-        let tokens = match &files {
-            ModelFiles::Gguf(file) => Tokens::from_gguf(file)?,
-            ModelFiles::Folder(folder) => Tokens::from_folder(folder.path())?,
-        };
+        let tokens = Tokens::of_files(&files)?;
         let level = Level::detect();
         let compute = Compute::load(config.device, &files, &shape, level)?;
         let members = config.threads.unwrap_or_else(machine::threads);

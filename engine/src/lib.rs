@@ -38,6 +38,7 @@ mod readout;
 mod request;
 mod sampling;
 mod tensor;
+mod tokenizer;
 mod tokens;
 
 pub use config::{DeviceKind, EngineConfig};
@@ -50,3 +51,4 @@ pub use prompt::{Message, Prompt, Role, Span, Trust};
 pub use request::{
     Group, GroupId, Look, NoWatch, Opening, Readout, ReadoutMode, SampleSpec, Sampling, Watch,
 };
+pub use tokenizer::Tokenizer;

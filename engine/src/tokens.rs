@@ -22,6 +22,7 @@ use std::path::Path;
 pub(crate) use text::GeneratedText;
 
 use crate::error::{LoadError, PromptError};
+use crate::files::ModelFiles;
 use crate::gguf::GgufFile;
 use crate::prompt::{Prompt, Trust};
 use chat::{ChatTemplate, Piece};
@@ -50,6 +51,14 @@ struct Encoding<'a> {
 // === impl Tokens ===
 
 impl Tokens {
+    /// From either.
+    pub(crate) fn of_files(files: &ModelFiles) -> Result<Tokens, LoadError> {
+        match files {
+            ModelFiles::Gguf(file) => Tokens::from_gguf(file),
+            ModelFiles::Folder(folder) => Tokens::from_folder(folder.path()),
+        }
+    }
+
     /// From a model file.
     pub(crate) fn from_gguf(file: &GgufFile) -> Result<Tokens, LoadError> {
         let vocabulary = Vocabulary::from_gguf(file)?;

@@ -6,6 +6,12 @@ use clap::Subcommand;
 
 use super::CacheArgs;
 
+const VERDICTS_EXAMPLES: &str = "\
+Examples:
+  jury bench verdicts --items examples/items.jsonl --quick          see that it works
+  jury bench verdicts --items examples/items.jsonl --markdown results.md
+  jury bench verdicts --items examples/items.jsonl --no-peer --limit 4";
+
 const ENGINE_EXAMPLES: &str = "\
 Examples:
   jury bench engine --quick                               a minute: see that it works
@@ -24,6 +30,9 @@ pub enum BenchCommand {
     /// Measure the engine and llama.cpp alternately: prefill and decoding, tokens a second
     #[command(after_help = ENGINE_EXAMPLES)]
     Engine(BenchEngineArgs),
+    /// Measure verdicts a minute, from items to rewards, ours and over llama-server alternately
+    #[command(after_help = VERDICTS_EXAMPLES)]
+    Verdicts(Box<BenchVerdictsArgs>),
     /// Measure time against samples, prompt length and requests in flight, and plot it
     #[command(after_help = "Example:\n  jury bench scaling --quick --svg scaling.svg")]
     Scaling(BenchScalingArgs),
@@ -67,6 +76,49 @@ pub struct BenchEngineArgs {
     /// llama.cpp's llama-batched-bench [default: what scripts/llama-cpp installed, else the one in
     /// PATH]
     #[arg(long, env = "JURY_LLAMA_BATCHED_BENCH", value_name = "PROGRAM")]
+    pub peer: Option<PathBuf>,
+    /// Measure ours alone
+    #[arg(long, conflicts_with = "peer")]
+    pub no_peer: bool,
+    /// Write the table as Markdown too
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    #[command(flatten)]
+    pub measuring: MeasuringArgs,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct BenchVerdictsArgs {
+    /// A file with one item as JSON a line
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub items: PathBuf,
+    /// A model of the catalogue (`jury models list`), a GGUF file, hub:OWNER/REPO/FILE, or a file
+    /// that scripts/llama-cpp makes
+    #[arg(long, env = "JURY_MODEL", value_name = "MODEL", default_value = "smollm2-135m")]
+    pub model: String,
+    /// Samples of an item, 1 to 256
+    #[arg(short, long, env = "JURY_K", value_name = "N", default_value_t = 8)]
+    pub k: u32,
+    /// Judge only the first items of the file
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Items judged at once, 1 to 16, on both sides
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub at_once: usize,
+    /// Rounds, each ours and the peer's [default: 3]
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<usize>,
+    /// Softmax temperature, 0 (greedy) to 2 [default: 0.5]
+    #[arg(long, env = "JURY_TEMPERATURE", value_name = "T")]
+    pub temperature: Option<f64>,
+    /// Nucleus mass, above 0 and at most 1 [default: 1]
+    #[arg(long, env = "JURY_TOP_P", value_name = "P")]
+    pub top_p: Option<f64>,
+    /// Most tokens of a sample, 1 to 16384 [default: 512]
+    #[arg(long, visible_alias = "max-tokens", env = "JURY_MAX_CRITIQUE_TOKENS", value_name = "N")]
+    pub max_critique_tokens: Option<u32>,
+    /// llama.cpp's llama-server [default: what scripts/llama-cpp installed, else the one in PATH]
+    #[arg(long, env = "JURY_LLAMA_SERVER", value_name = "PROGRAM")]
     pub peer: Option<PathBuf>,
     /// Measure ours alone
     #[arg(long, conflicts_with = "peer")]

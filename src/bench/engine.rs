@@ -23,6 +23,7 @@ use self::series::{Best, Series};
 use super::models::BenchModel;
 use super::now;
 use super::peer::{Answer, Peer, Question, Setting};
+use super::programs::Programs;
 use crate::args::BenchEngineArgs;
 use crate::exit::{Exit, Failed, OrExit};
 use crate::meter::Meter;
@@ -32,10 +33,10 @@ use crate::score::print;
 /// Room for keys and values beyond those of a prompt or a sample, in tokens: more than a page that is not full.
 const SLACK_TOKENS: usize = 128;
 
-pub fn run(args: BenchEngineArgs) -> Result<Exit, Failed> {
+pub fn run(args: BenchEngineArgs, programs: &Programs) -> Result<Exit, Failed> {
     let plan = Plan::try_from(args).or_exit(Exit::Usage)?;
     let meter = Meter::new(false);
-    let report = measure_all(&plan, &meter);
+    let report = measure_all(&plan, programs, &meter);
     meter.clear();
     let report = report?;
     if let Some(path) = &plan.markdown {
@@ -47,10 +48,10 @@ pub fn run(args: BenchEngineArgs) -> Result<Exit, Failed> {
     Ok(Exit::Done)
 }
 
-fn measure_all(plan: &Plan, meter: &Meter) -> Result<Report, Failed> {
+fn measure_all(plan: &Plan, programs: &Programs, meter: &Meter) -> Result<Report, Failed> {
     let tools = plan.cache.parent().map(|folder| folder.join("tools"));
     let peer = match &plan.peer {
-        Some(named) => Some(Peer::find(named.clone(), tools.as_deref())?),
+        Some(named) => Some(Peer::find(named.clone(), tools.as_deref(), programs.clone())?),
         None => None,
     };
     let store = ModelStore::new(&plan.cache);

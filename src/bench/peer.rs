@@ -4,11 +4,12 @@
 //! (`-kvu`), with and without flash attention. It draws no tokens, so its decoding is a little cheaper than a real one.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 
+use super::programs::{Found, LastLines, Programs};
 use crate::exit::{Exit, Failed, OrExit};
 
 const PROGRAM: &str = "llama-batched-bench";
@@ -16,10 +17,12 @@ const PROGRAM: &str = "llama-batched-bench";
 const CONTEXT_STEP: usize = 256;
 
 /// A `llama-batched-bench` that runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Peer {
     #[serde(skip)]
     program: PathBuf,
+    #[serde(skip)]
+    programs: Programs,
     /// What it says about itself.
     pub version: String,
 }
@@ -74,30 +77,20 @@ struct Line {
 
 impl Peer {
     /// The program that was named; else the one that `scripts/llama-cpp` installed into `tools`; else the one in PATH.
-    pub fn find(named: Option<PathBuf>, tools: Option<&Path>) -> Result<Self, Failed> {
-        let installed = tools.map(|tools| tools.join("llama-cpp").join("bin").join(PROGRAM));
-        let program = named
-            .or_else(|| installed.filter(|program| program.is_file()))
-            .unwrap_or_else(|| PathBuf::from(PROGRAM));
-        let answered = Command::new(&program).arg("--version").stdin(Stdio::null()).output();
-        let output = answered
-            .with_context(|| {
-                format!(
-                    "{} cannot be run; scripts/llama-cpp installs it, --no-peer does without",
-                    program.display()
-                )
-            })
-            .or_exit(Exit::NoInput)?;
-        let said = [output.stdout, output.stderr].concat();
-        Ok(Self { version: version(&String::from_utf8_lossy(&said)), program })
+    pub fn find(
+        named: Option<PathBuf>,
+        tools: Option<&Path>,
+        programs: Programs,
+    ) -> Result<Self, Failed> {
+        let Found { program, version } = programs.find_llama_cpp(PROGRAM, named, tools)?;
+        Ok(Self { program, programs, version })
     }
 
     /// Runs it once; the answers stand in the order of the question's numbers.
     pub fn ask(&self, question: &Question<'_>) -> Result<Vec<Answer>, Failed> {
-        let output = Command::new(&self.program)
-            .args(arguments(question))
-            .stdin(Stdio::null())
-            .output()
+        let output = self
+            .programs
+            .output(&self.program, &arguments(question))
             .with_context(|| self.program.display().to_string())
             .or_exit(Exit::Unavailable)?;
         answers(question, &output)
@@ -150,15 +143,14 @@ fn arguments(question: &Question<'_>) -> Vec<String> {
 }
 
 fn answers(question: &Question<'_>, output: &Output) -> anyhow::Result<Vec<Answer>> {
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    let complaint = complaints.lines().rfind(|line| line.contains("error")).unwrap_or_default();
+    let said = || LastLines::of(&output.stderr).describe();
     if !output.status.success() {
-        return Err(anyhow!("{}: {complaint}", output.status));
+        return Err(anyhow!("it ended ({}){}", output.status, said()));
     }
     let answers = parse(&String::from_utf8_lossy(&output.stdout), question)?;
     if answers.len() != question.k.len() {
         let (found, asked) = (answers.len(), question.k.len());
-        return Err(anyhow!("{found} of {asked} measurements came back: {complaint}"));
+        return Err(anyhow!("{found} of {asked} measurements came back{}", said()));
     }
     Ok(answers)
 }
@@ -177,12 +169,6 @@ fn parse(text: &str, question: &Question<'_>) -> anyhow::Result<Vec<Answer>> {
         answers.push(found.answer);
     }
     Ok(answers)
-}
-
-/// The line with its version, else nothing known.
-fn version(text: &str) -> String {
-    let line = text.lines().find_map(|line| line.trim().strip_prefix("version:"));
-    line.map_or_else(|| "of an unknown version".to_owned(), |line| line.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -223,14 +209,5 @@ mod tests {
         let typed = arguments(&question(&[1, 32], 512)).join(" ");
         assert!(typed.contains("-c 768 -npp 512 -ntg 8 -npl 1,32"), "{typed}");
         assert!(typed.ends_with("-pps -kvu"), "{typed}");
-    }
-
-    #[test]
-    fn its_version_is_found_among_other_lines() {
-        assert_eq!(
-            version("load\nversion: 0.6.0-dev (build 0)\nbuilt with"),
-            "0.6.0-dev (build 0)"
-        );
-        assert_eq!(version(""), "of an unknown version");
     }
 }

@@ -21,13 +21,14 @@ mod tally;
 
 use std::fs::File;
 use std::io::BufReader;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, anyhow};
 use futures::StreamExt;
 use jury_client::ClientError;
 use jury_fabric::shutdown::on_signals;
-use jury_grm::domain::{Verdict, limits};
+use jury_grm::domain::{Item, Verdict, limits};
 use jury_proto::ErrorCode;
 
 use self::feed::Feed;
@@ -39,6 +40,21 @@ use super::config::{ScoreConfig, Source};
 use super::judge::Bench;
 use crate::exit::{Exit, Failed, OrExit};
 use crate::meter::Meter;
+
+/// All items of a file, at once; the first bad line refuses it.
+pub fn read_items(path: &Path) -> Result<Vec<Item>, Failed> {
+    let source = Source::File(path.to_path_buf());
+    let mut items = Vec::new();
+    for line in lines::Lines::new(feed::open(&source)?) {
+        let line = line.map_err(|error| unreadable(&source.name(), &error))?;
+        let named = line
+            .content
+            .with_context(|| format!("{}:{}", source.name(), line.number))
+            .or_exit(Exit::BadData)?;
+        items.push(named.item);
+    }
+    Ok(items)
+}
 
 pub async fn run(config: &ScoreConfig, source: &Source, meter: &Meter) -> Result<Exit, Failed> {
     // Everything that can be refused, before a model is loaded.

@@ -182,8 +182,8 @@ mod tests {
         let bound = Bound {
             tokens_per_second: 1_300.0,
             memory_seconds: 0.006,
-            integer_seconds: 0.001,
-            float_seconds: 0.001,
+            weight_seconds: 0.001,
+            attention_seconds: 0.001,
         };
         let model = BenchModel { name: "m".to_owned(), path: "m.gguf".into() };
         let alone = Series { ours: series.ours.clone(), ..Series::default() };

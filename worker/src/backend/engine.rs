@@ -34,6 +34,8 @@ use crate::models::ResolvedModel;
 use occupancy::Occupancy;
 use thread::{Message, NewGroup};
 
+pub use translate::prompt as engine_prompt;
+
 /// Groups that may wait between two steps. Each has a seat, so that the queue is bounded by samples long before.
 const MAILBOX_GROUPS: usize = 1024;
 

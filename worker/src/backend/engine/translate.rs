@@ -15,7 +15,7 @@ use jury_grm::parse::{Parsed, ScoreBoxWatch, parse_free};
 use jury_grm::prompt::{Message, Trust};
 
 /// A prompt without what only we need to know: which span is which response.
-pub(super) fn prompt(messages: &[Message]) -> jury_engine::Prompt {
+pub fn prompt(messages: &[Message]) -> jury_engine::Prompt {
     let span = |span: &jury_grm::prompt::Span| jury_engine::Span {
         text: span.text.clone(),
         trust: match span.trust {

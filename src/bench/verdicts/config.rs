@@ -1,0 +1,176 @@
+//! What `jury bench verdicts` is to measure.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use jury_grm::domain::{Item, Query, Readout, ScoreRequest, Settings, limits};
+
+use crate::args::{BenchVerdictsArgs, Refused};
+use crate::bench::threads;
+use crate::parts::cache_folder;
+
+const ROUNDS: usize = 3;
+/// Tokens of a sample in a quick look.
+const QUICK_TOKENS: u32 = 16;
+/// Tokens of a sample that is not measured.
+const WARM_UP_TOKENS: u32 = 4;
+/// Most items at once: llama-server has k slots for each.
+const MOST_AT_ONCE: usize = 16;
+
+/// What is measured, with what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    pub items: PathBuf,
+    pub model: String,
+    pub settings: Settings,
+    /// First items of the file that are judged; `None` judges all.
+    pub limit: Option<usize>,
+    /// Items in flight, on both sides.
+    pub at_once: usize,
+    pub rounds: usize,
+    pub threads: usize,
+    /// The peer, if there is to be one, and its program, if that was named.
+    pub peer: Option<Option<PathBuf>>,
+    /// Where models are kept.
+    pub cache: PathBuf,
+    pub markdown: Option<PathBuf>,
+    pub json: bool,
+}
+
+impl TryFrom<BenchVerdictsArgs> for Plan {
+    type Error = Refused;
+
+    fn try_from(args: BenchVerdictsArgs) -> Result<Self, Refused> {
+        let quick = args.measuring.quick;
+        let default = Settings::default();
+        let default_tokens = if quick { QUICK_TOKENS } else { default.max_critique_tokens };
+        let settings = Settings {
+            k: args.k,
+            temperature: args.temperature.unwrap_or(default.temperature),
+            top_p: args.top_p.unwrap_or(default.top_p),
+            max_critique_tokens: args.max_critique_tokens.unwrap_or(default_tokens),
+            readout: Readout::Free,
+            ..default
+        };
+        let plan = Self {
+            limit: args.limit.or(quick.then_some(1)),
+            at_once: args.at_once,
+            rounds: args.rounds.unwrap_or(if quick { 1 } else { ROUNDS }),
+            threads: threads(&args.measuring)?,
+            peer: (!args.no_peer).then_some(args.peer),
+            cache: cache_folder(&args.measuring.cache)?,
+            markdown: args.markdown,
+            json: args.measuring.json,
+            items: args.items,
+            model: args.model,
+            settings,
+        };
+        for (flag, number, most) in [
+            ("--rounds", plan.rounds, 1_000),
+            ("--limit", plan.limit.unwrap_or(1), usize::MAX),
+            ("--at-once", plan.at_once, MOST_AT_ONCE),
+        ] {
+            if number == 0 || number > most {
+                let problem = format!("must be between 1 and {most}, is {number}");
+                return Err(Refused::new(flag, problem));
+            }
+        }
+        plan.request(warm_up_item(), 0).validate().map_err(|error| {
+            let flag = match error.field {
+                "settings.k" => "-k",
+                "settings.temperature" => "--temperature",
+                "settings.top_p" => "--top-p",
+                _ => "--max-critique-tokens",
+            };
+            Refused::new(flag, error.problem)
+        })?;
+        Ok(plan)
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// The request to judge an item, the same for both sides.
+    pub fn request(&self, item: Item, seed: u64) -> ScoreRequest {
+        ScoreRequest {
+            settings: self.settings.clone(),
+            seed,
+            // A verdict that is cut off measures nothing.
+            budget_ms: NonZeroU64::new(limits::MAX_BUDGET_MS),
+            ..ScoreRequest::new(item)
+        }
+    }
+
+    /// The same request with a few tokens a sample.
+    pub fn short(&self, mut request: ScoreRequest) -> ScoreRequest {
+        let tokens = &mut request.settings.max_critique_tokens;
+        *tokens = (*tokens).min(WARM_UP_TOKENS);
+        request
+    }
+}
+
+/// Judged before the measured ones: memory is touched, and the prompt's fixed beginning is cached, as it is while
+/// serving.
+pub fn warm_up_item() -> Item {
+    Item {
+        id: "warm-up".to_owned(),
+        source: None,
+        query: Query::Text("Name an even number.".to_owned()),
+        responses: vec!["Two.".to_owned(), "Three.".to_owned()],
+        reference: None,
+        criteria: None,
+        principles: None,
+        best: None,
+        labels: None,
+        category: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, BenchCommand, Command};
+
+    fn plan(typed: &str) -> Result<Plan, Refused> {
+        let words = format!("jury bench verdicts --items i.jsonl --model-cache m {typed}");
+        let args = Args::try_parse_from(words.split_whitespace()).unwrap();
+        match args.command {
+            Command::Bench(args) => match args.command {
+                BenchCommand::Verdicts(args) => Plan::try_from(*args),
+                other => unreachable!("{other:?}"),
+            },
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn scores_are_always_read_from_free_text() {
+        assert_eq!(plan("").unwrap().settings.readout, Readout::Free);
+    }
+
+    #[test]
+    fn what_is_asked_for_wins_over_quick() {
+        let found = plan("--quick --limit 3 --rounds 2").unwrap();
+        assert_eq!((found.limit, found.rounds), (Some(3), 2));
+        assert_eq!(found.settings.max_critique_tokens, QUICK_TOKENS);
+        assert_eq!(plan("--quick").unwrap().limit, Some(1));
+    }
+
+    #[test]
+    fn what_measures_nothing_is_refused() {
+        for (typed, flag) in [
+            ("-k 0", "-k"),
+            ("--limit 0", "--limit"),
+            ("--rounds 0", "--rounds"),
+            ("--at-once 0", "--at-once"),
+            ("--temperature 9", "--temperature"),
+            ("--top-p 0", "--top-p"),
+            ("--max-tokens 0", "--max-critique-tokens"),
+        ] {
+            assert_eq!(plan(typed).unwrap_err().flag, flag);
+        }
+    }
+}

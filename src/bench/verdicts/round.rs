@@ -1,0 +1,40 @@
+//! What one side did in one round.
+
+use jury_grm::domain::Sample;
+use serde::Serialize;
+
+/// All items judged once by one side.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Round {
+    /// From the first item's start to the last one's verdict.
+    pub seconds: f64,
+    pub verdicts: u64,
+    /// Verdicts in which every response has a reward.
+    pub rewarded: u64,
+    pub samples: u64,
+    /// Samples whose text gave scores.
+    pub read_samples: u64,
+    /// Tokens that the samples generated.
+    pub generated_tokens: u64,
+    /// Tokens that the peer generated besides, for samples that had their scores while others of their request went on.
+    pub surplus_tokens: u64,
+}
+
+// === impl Round ===
+
+impl Round {
+    /// Adds a verdict: its samples, and the reward of every response.
+    pub fn add(&mut self, samples: &[Sample], rewards: &[Option<f64>]) {
+        self.verdicts += 1;
+        self.rewarded += u64::from(rewards.iter().all(Option::is_some));
+        self.samples += samples.len() as u64;
+        self.read_samples +=
+            samples.iter().filter(|sample| sample.scores().is_some()).count() as u64;
+        self.generated_tokens +=
+            samples.iter().map(|sample| u64::from(sample.generated_tokens)).sum::<u64>();
+    }
+
+    pub fn verdicts_per_minute(&self) -> f64 {
+        self.verdicts as f64 * 60.0 / self.seconds.max(1e-9)
+    }
+}
