@@ -128,7 +128,8 @@ impl Written {
         folder
     }
 
-    fn gguf_bytes(&self) -> Vec<u8> {
+    /// The GGUF file. Its last byte is the last of a tensor's.
+    pub(in crate::model) fn gguf_bytes(&self) -> Vec<u8> {
         let mut out = b"GGUF\x03\0\0\0".to_vec();
         let number = |out: &mut Vec<u8>, number: usize| out.extend((number as u64).to_le_bytes());
         let text = |out: &mut Vec<u8>, text: &str| {
