@@ -22,7 +22,19 @@ pub enum LoadError {
         /// What was found instead.
         why: String,
     },
-    /// The file ends early or contradicts itself.
+    /// The file ends before everything that its header lists, as after a download that was cut off.
+    #[error(
+        "{path} is truncated: it needs at least {needed_bytes} bytes, it has {file_bytes} (download it again)"
+    )]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Up to the furthest end of a tensor, or, where the header itself is cut off, of what was being read.
+        needed_bytes: u64,
+        /// Its size.
+        file_bytes: u64,
+    },
+    /// The file contradicts itself.
     #[error("{path} is corrupt: {why}")]
     Corrupt {
         /// The file.

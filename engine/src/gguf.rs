@@ -2,7 +2,9 @@
 //!
 //! Every length in the file is checked against what is left of the file before memory is reserved, so a
 //! truncated or damaged file gives a [`LoadError`] and never a panic or a huge allocation. (candle's own reader
-//! allocates what the file says, therefore it is not used here.)
+//! allocates what the file says, therefore it is not used here.) A file that ends early is told by the furthest end of
+//! all its tensors, so that its error says how much is missing. Not told apart: a file that was cut off, and one whose
+//! lengths are damaged so that it seems to be.
 
 pub(crate) mod blocks;
 mod metadata;
@@ -153,6 +155,9 @@ impl Source<'_> {
         }
         let bytes = elements / block_weights as u64 * block_bytes as u64;
         let offset = self.u64()?;
+        if offset.checked_add(bytes).is_none() {
+            return Err(self.corrupt(format!("tensor {name:?} starts at {offset}")));
+        }
         Ok((name, TensorInfo { dimensions, block_type, shard: 0, offset, bytes }))
     }
 
@@ -163,18 +168,12 @@ impl Source<'_> {
         alignment: u64,
     ) -> Result<(), LoadError> {
         let data_start = self.position.next_multiple_of(alignment);
-        for (name, info) in tensors.iter_mut() {
-            let end = data_start
-                .checked_add(info.offset)
-                .and_then(|start| start.checked_add(info.bytes))
-                .unwrap_or(u64::MAX);
-            if end > self.file_bytes {
-                let file_bytes = self.file_bytes;
-                return Err(self
-                    .corrupt(format!("tensor {name:?} ends at {end}, the file at {file_bytes}")));
-            }
-            info.offset += data_start;
+        let end = |info: &TensorInfo| data_start.saturating_add(info.offset + info.bytes);
+        let furthest_end = tensors.values().map(end).max().unwrap_or(data_start);
+        if furthest_end > self.file_bytes {
+            return Err(self.truncated(furthest_end));
         }
+        tensors.values_mut().for_each(|info| info.offset += data_start);
         Ok(())
     }
 
@@ -235,11 +234,12 @@ impl Source<'_> {
     /// A count of things of at least `least_bytes` each, which must fit what is left of the file.
     fn count(&mut self, what: &str, least_bytes: u64) -> Result<u64, LoadError> {
         let count = self.u64()?;
-        let left = self.file_bytes - self.position;
-        if count > left / least_bytes {
-            return Err(self.corrupt(format!("{count} {what}, but only {left} bytes are left")));
+        let end = count.checked_mul(least_bytes).and_then(|least| least.checked_add(self.position));
+        match end {
+            None => Err(self.corrupt(format!("{count} {what}"))),
+            Some(end) if end > self.file_bytes => Err(self.truncated(end)),
+            Some(_) => Ok(count),
         }
-        Ok(count)
     }
 
     fn u32(&mut self) -> Result<u32, LoadError> {
@@ -257,18 +257,27 @@ impl Source<'_> {
     }
 
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), LoadError> {
-        if self.file_bytes - self.position < bytes.len() as u64 {
-            return Err(self.corrupt(format!("it ends at byte {} of its header", self.file_bytes)));
+        let end = self.position + bytes.len() as u64;
+        if end > self.file_bytes {
+            return Err(self.truncated(end));
         }
         self.reader
             .read_exact(bytes)
             .map_err(|source| LoadError::Io { path: self.path.to_owned(), source })?;
-        self.position += bytes.len() as u64;
+        self.position = end;
         Ok(())
     }
 
     fn corrupt(&self, why: impl Into<String>) -> LoadError {
         LoadError::Corrupt { path: self.path.to_owned(), why: why.into() }
+    }
+
+    fn truncated(&self, needed_bytes: u64) -> LoadError {
+        LoadError::Truncated {
+            path: self.path.to_owned(),
+            needed_bytes,
+            file_bytes: self.file_bytes,
+        }
     }
 
     fn not_gguf(&self, why: String) -> LoadError {

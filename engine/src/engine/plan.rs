@@ -17,11 +17,14 @@
 //! NOT promised: how many rows a step has. A joining sample's first rows are known only after its first draw, a read-out
 //! appends all of a fixed text at once.
 
-use crate::model::kv::PAGE_TOKENS;
-use crate::request::GroupId;
-
+mod state;
 #[cfg(test)]
 mod tests;
+
+pub(super) use state::{GroupView, LaneView, Limits, Pages, PromptView, State};
+
+use crate::model::kv::PAGE_TOKENS;
+use crate::request::GroupId;
 
 /// Prompt tokens in a step beside few lanes: below, a step's time is that of reading the weights, so fewer tokens would
 /// not make it shorter.
@@ -31,91 +34,6 @@ const CHUNK_PER_LANE: usize = 4;
 /// A queued group waits for an older one that is computing its beginning when that saves so many tokens. Below, a lost
 /// step costs more.
 const WORTH_WAITING_TOKENS: usize = 16;
-
-/// What a step may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Limits {
-    /// Lanes at once, at least 1.
-    pub(super) max_lanes: usize,
-    /// Prompt tokens in a step, at least 1.
-    pub(super) prefill_chunk: usize,
-}
-
-/// The store's pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Pages {
-    /// Can be taken at once.
-    pub(super) free: usize,
-    /// Hold prompts that nobody uses: can be taken after eviction.
-    pub(super) idle: usize,
-    /// Of both, promised to groups and lanes, but not taken yet.
-    pub(super) reserved: usize,
-}
-
-/// The engine before a step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct State {
-    pub(super) limits: Limits,
-    pub(super) pages: Pages,
-    /// By age. Of the queued ones, the oldest few are enough.
-    pub(super) groups: Vec<GroupView>,
-    /// In the order of their joining.
-    pub(super) lanes: Vec<LaneView>,
-}
-
-/// A group that is not done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct GroupView {
-    pub(super) id: GroupId,
-    /// Samples without a lane, cancelled ones left out.
-    pub(super) waiting: usize,
-    /// Pages that its longest sample may need.
-    pub(super) lane_pages: usize,
-    /// Tokens that a joining sample may add in its first step, at most.
-    pub(super) first_tokens: usize,
-    pub(super) prompt: PromptView,
-}
-
-/// How far a group's prompt is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PromptView {
-    /// Nothing is computed or reserved.
-    Queued {
-        /// Its length, at least 1.
-        tokens: usize,
-        /// Tokens that the cache has; less than `tokens`, because the last one's logits are wanted.
-        cached_tokens: usize,
-        /// Pages of those that nobody uses now.
-        cached_idle_pages: usize,
-        /// The longest beginning that an older group, whose prompt is not ready, has in common with it.
-        shared_tokens: usize,
-    },
-    /// Its pages are reserved.
-    Started {
-        /// Tokens to compute; 0 when the prompt is ready.
-        tokens_left: usize,
-        /// Tokens that its last page has room for.
-        room: usize,
-        /// Whether the room for one sample, which every started group keeps, is unused.
-        base_free: bool,
-    },
-}
-
-/// A sample that decodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LaneView {
-    /// Index into `State::groups`.
-    pub(super) group: usize,
-    /// Tokens it has in its own pages.
-    pub(super) tokens: usize,
-    /// Tokens to compute in this step.
-    pub(super) pending: usize,
-    /// Pages it has taken.
-    pub(super) pages: usize,
-    /// Whether it runs on the room that its group always keeps.
-    pub(super) on_base: bool,
-    pub(super) cancelled: bool,
-}
 
 /// What the step does, in the order of the fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -311,15 +229,6 @@ impl Planner {
             self.taken += pages_of(tokens, room);
             self.plan.prefill.push(Chunk { group: self.groups[index].id, tokens });
         }
-    }
-}
-
-// === impl Pages ===
-
-impl Pages {
-    /// Pages that can still be promised.
-    fn available(self) -> usize {
-        (self.free + self.idle).saturating_sub(self.reserved)
     }
 }
 

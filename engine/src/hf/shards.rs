@@ -1,15 +1,17 @@
 //! The safetensors files of a folder, mapped into memory.
 //!
 //! Headers are checked by the safetensors crate against the files' lengths: tensors lie inside their file, follow
-//! each other, and have the bytes that their shapes and types ask for.
+//! each other, and have the bytes that their shapes and types ask for. What is said of a file that ends early, or is not
+//! there, is said here, with its figures.
 
 #![allow(unsafe_code)] // Mapping a file is unsafe; see `Shard::open`.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, Metadata, SafeTensors};
+use safetensors::tensor::{Dtype, Metadata, SafeTensorError, SafeTensors};
 
 use super::config::Config;
 use crate::error::LoadError;
@@ -20,6 +22,8 @@ const MOST_INDEX_BYTES: u64 = 256 << 20;
 const SINGLE: &str = "model.safetensors";
 /// Says which file has which tensor.
 const INDEX: &str = "model.safetensors.index.json";
+/// A file starts with the length of its header, a u64.
+const LENGTH_BYTES: usize = 8;
 
 /// One file of weights.
 #[derive(Debug)]
@@ -62,7 +66,13 @@ pub(super) fn open_all(folder: &Path) -> Result<Vec<Shard>, LoadError> {
     names.sort_unstable();
     let mut shards: Vec<Shard> = Vec::new();
     for tensors in names.chunk_by(|(one, _), (other, _)| one == other) {
-        let shard = Shard::open(&folder.join(tensors[0].0))?;
+        let path = folder.join(tensors[0].0);
+        if !path.exists() {
+            let why = format!("{INDEX} names it, but it is missing (download it again)");
+            let source = io::Error::new(io::ErrorKind::NotFound, why);
+            return Err(LoadError::Io { path, source });
+        }
+        let shard = Shard::open(&path)?;
         let missing = tensors.iter().find(|(_, tensor)| shard.header.info(tensor).is_none());
         if let Some((name, tensor)) = missing {
             return Err(index.corrupt(format!("{tensor} is not in {name}")));
@@ -84,10 +94,9 @@ impl Shard {
         // SAFETY: the map is only read, as bytes, and lives as long as loading takes. Changing a model's files
         // meanwhile is as forbidden as it is for every other program that maps them.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
-        let (header_bytes, header) = SafeTensors::read_metadata(&map)
-            .map_err(|error| corrupt(path.to_owned(), &error.to_string()))?;
-        // Eight bytes say how long the header is.
-        Ok(Shard { map, data_start: 8 + header_bytes, header })
+        let (header_bytes, header) =
+            SafeTensors::read_metadata(&map).map_err(|error| damaged(path, &map, &error))?;
+        Ok(Shard { map, data_start: LENGTH_BYTES + header_bytes, header })
     }
 
     /// Size of the file, in bytes.
@@ -110,6 +119,40 @@ impl Shard {
     pub(super) fn bytes(&self, offset: usize, bytes: usize) -> &[u8] {
         &self.map[offset..offset + bytes]
     }
+}
+
+/// What is wrong with a file that the safetensors crate refuses.
+fn damaged(path: &Path, file: &[u8], error: &SafeTensorError) -> LoadError {
+    let needed_bytes = match error {
+        SafeTensorError::HeaderTooSmall => Some(LENGTH_BYTES as u64),
+        SafeTensorError::InvalidHeaderLength => header_end(file),
+        SafeTensorError::MetadataIncompleteBuffer => tensors_end(file),
+        _ => None,
+    };
+    let file_bytes = file.len() as u64;
+    match needed_bytes {
+        Some(needed_bytes) if needed_bytes > file_bytes => {
+            LoadError::Truncated { path: path.to_owned(), needed_bytes, file_bytes }
+        }
+        Some(end) => corrupt(
+            path.to_owned(),
+            &format!("its last tensor ends at {end}, the file at {file_bytes}"),
+        ),
+        None => corrupt(path.to_owned(), &error.to_string()),
+    }
+}
+
+/// Where the header says that it ends.
+fn header_end(file: &[u8]) -> Option<u64> {
+    u64::from_le_bytes(*file.first_chunk::<LENGTH_BYTES>()?).checked_add(LENGTH_BYTES as u64)
+}
+
+/// Where a header that is sound says that the last tensor ends.
+fn tensors_end(file: &[u8]) -> Option<u64> {
+    let end = header_end(file)?;
+    let header = file.get(LENGTH_BYTES..usize::try_from(end).ok()?)?;
+    let header: Metadata = serde_json::from_slice(header).ok()?;
+    end.checked_add(header.data_len() as u64)
 }
 
 fn corrupt(path: PathBuf, why: &str) -> LoadError {

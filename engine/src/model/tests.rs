@@ -7,4 +7,5 @@ mod listing;
 mod metadata;
 pub(super) mod published;
 mod same;
+mod truncated;
 mod written;

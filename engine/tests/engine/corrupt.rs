@@ -31,12 +31,18 @@ fn a_missing_file_and_a_foreign_file_are_told_apart() {
 }
 
 #[test]
-fn a_truncated_file_is_corrupt_wherever_it_ends() {
+fn a_truncated_file_says_so_wherever_it_ends() {
     let whole = fs::read(model_path()).unwrap();
     for length in [24, 25, 100, 1_000, 100_000, 1 << 20, HEADER_BYTES, whole.len() - 1] {
         with_file(&whole[..length], |path| {
             let error = inspect(path).expect_err("truncated");
-            assert!(matches!(error, LoadError::Corrupt { .. }), "{length}: {error}");
+            let LoadError::Truncated { needed_bytes, file_bytes, .. } = error else {
+                panic!("{length}: {error}");
+            };
+            assert_eq!(file_bytes, length as u64);
+            assert!((length as u64 + 1..=whole.len() as u64).contains(&needed_bytes), "{error}");
+            // With the whole header, what is needed is known: all of the file.
+            assert!(length < HEADER_BYTES || needed_bytes == whole.len() as u64, "{error}");
         });
     }
 }

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used)] // Tests may.
 
+mod laws;
 mod simulation;
+mod workload;
 
 use proptest::prelude::*;
 
 use super::*;
-use simulation::{Simulation, arrivals, limits};
+use simulation::Simulation;
+use workload::{arrivals, limits};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]

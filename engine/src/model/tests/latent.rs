@@ -3,7 +3,7 @@
 use safetensors::tensor::Dtype;
 
 use super::listing::{assert_same, load, unpacked};
-use super::written::{LAYERS, Meta, Tensor, VOCABULARY, Written, dense, sizes};
+use super::written::{LAYERS, Meta, Tensor, VOCABULARY, Written, sizes};
 use crate::model::weights::{Attention, LatentAttention};
 
 /// DeepSeek V2 with two heads: 32 + 16 elements of a query, 32 of a value, a latent vector of 64.
@@ -51,7 +51,7 @@ fn deepseek(gguf_kv: &[(&str, Meta)], query_rank: &str) -> Written {
                 ("post_attention_layernorm.weight", "ffn_norm.weight", &[96]),
             ],
         )
-        .layers(0..1, &dense(96, 128))
+        .dense(0..1, 96, 128)
         .layers(
             1..2,
             &[

@@ -3,7 +3,7 @@
 use safetensors::tensor::Dtype;
 
 use super::listing::{assert_same, load, unpacked};
-use super::written::{LAYERS, Meta, Tensor, VOCABULARY, Written, dense, heads, qwen3, sizes};
+use super::written::{LAYERS, Meta, Tensor, VOCABULARY, Written, qwen3, sizes};
 use crate::files::ModelFiles;
 use crate::kernels::Level;
 use crate::kernels::rows::{RopePairs, rotate};
@@ -117,8 +117,8 @@ fn llamas_rows_are_in_another_order_and_attend_alike() {
         .meta(&sizes(64, 4, 2, 96))
         .tensor("model.embed_tokens.weight", "token_embd.weight", &[VOCABULARY, 64])
         .tensor("model.norm.weight", "output_norm.weight", &[64])
-        .layers(0..LAYERS, &heads(64, 64, 32))
-        .layers(0..LAYERS, &dense(64, 96))
+        .heads(0..LAYERS, 64, 64, 32)
+        .dense(0..LAYERS, 64, 96)
         .layers(0..LAYERS, &[("post_attention_layernorm.weight", "ffn_norm.weight", &[64])])
         .in_gguf("attn_q.weight", |tensor| interleaved(tensor, 4))
         .in_gguf("attn_k.weight", |tensor| interleaved(tensor, 2));
@@ -147,8 +147,8 @@ fn gemmas_norms_lack_their_one_in_folders_alone() {
         ])
         .tensor("model.embed_tokens.weight", "token_embd.weight", &[VOCABULARY, 64])
         .tensor("model.norm.weight", "output_norm.weight", &[64])
-        .layers(0..LAYERS, &heads(64, 128, 64))
-        .layers(0..LAYERS, &dense(64, 96))
+        .heads(0..LAYERS, 64, 128, 64)
+        .dense(0..LAYERS, 64, 96)
         .layers(
             0..LAYERS,
             &[

@@ -84,6 +84,43 @@ impl Written {
         self
     }
 
+    /// Adds the matrices of attention with heads, and the norm before it.
+    pub(in crate::model) fn heads(
+        self,
+        layers: std::ops::Range<usize>,
+        width: usize,
+        queries: usize,
+        keys: usize,
+    ) -> Written {
+        self.layers(
+            layers,
+            &[
+                ("input_layernorm.weight", "attn_norm.weight", &[width]),
+                ("self_attn.q_proj.weight", "attn_q.weight", &[queries, width]),
+                ("self_attn.k_proj.weight", "attn_k.weight", &[keys, width]),
+                ("self_attn.v_proj.weight", "attn_v.weight", &[keys, width]),
+                ("self_attn.o_proj.weight", "attn_output.weight", &[width, queries]),
+            ],
+        )
+    }
+
+    /// Adds the matrices of dense feed-forward networks.
+    pub(in crate::model) fn dense(
+        self,
+        layers: std::ops::Range<usize>,
+        width: usize,
+        hidden: usize,
+    ) -> Written {
+        self.layers(
+            layers,
+            &[
+                ("mlp.gate_proj.weight", "ffn_gate.weight", &[hidden, width]),
+                ("mlp.up_proj.weight", "ffn_up.weight", &[hidden, width]),
+                ("mlp.down_proj.weight", "ffn_down.weight", &[width, hidden]),
+            ],
+        )
+    }
+
     /// Changes what GGUF has of the tensors whose GGUF name ends so.
     pub(in crate::model) fn in_gguf(
         mut self,
@@ -128,7 +165,8 @@ impl Written {
         folder
     }
 
-    fn gguf_bytes(&self) -> Vec<u8> {
+    /// The GGUF file. Its last byte is the last of a tensor's.
+    pub(in crate::model) fn gguf_bytes(&self) -> Vec<u8> {
         let mut out = b"GGUF\x03\0\0\0".to_vec();
         let number = |out: &mut Vec<u8>, number: usize| out.extend((number as u64).to_le_bytes());
         let text = |out: &mut Vec<u8>, text: &str| {
@@ -251,8 +289,8 @@ pub(in crate::model) fn qwen3() -> Written {
         .tensor("model.embed_tokens.weight", "token_embd.weight", &[VOCABULARY, 64])
         .tensor("model.norm.weight", "output_norm.weight", &[64])
         .tensor("lm_head.weight", "output.weight", &[VOCABULARY, 64])
-        .layers(0..LAYERS, &heads(64, 128, 64))
-        .layers(0..LAYERS, &dense(64, 96))
+        .heads(0..LAYERS, 64, 128, 64)
+        .dense(0..LAYERS, 64, 96)
         .layers(
             0..LAYERS,
             &[
@@ -278,30 +316,4 @@ pub(in crate::model) fn sizes(
         ("attention.head_count_kv", Meta::Size(kv_heads)),
         ("attention.layer_norm_rms_epsilon", Meta::Float(1e-5)),
     ]
-}
-
-type Parts = Vec<(&'static str, &'static str, &'static [usize])>;
-
-/// The matrices of attention with heads, and the norm before it.
-pub(in crate::model) fn heads(width: usize, queries: usize, keys: usize) -> Parts {
-    vec![
-        ("input_layernorm.weight", "attn_norm.weight", leak(&[width])),
-        ("self_attn.q_proj.weight", "attn_q.weight", leak(&[queries, width])),
-        ("self_attn.k_proj.weight", "attn_k.weight", leak(&[keys, width])),
-        ("self_attn.v_proj.weight", "attn_v.weight", leak(&[keys, width])),
-        ("self_attn.o_proj.weight", "attn_output.weight", leak(&[width, queries])),
-    ]
-}
-
-/// The matrices of a dense feed-forward network.
-pub(in crate::model) fn dense(width: usize, hidden: usize) -> Parts {
-    vec![
-        ("mlp.gate_proj.weight", "ffn_gate.weight", leak(&[hidden, width])),
-        ("mlp.up_proj.weight", "ffn_up.weight", leak(&[hidden, width])),
-        ("mlp.down_proj.weight", "ffn_down.weight", leak(&[width, hidden])),
-    ]
-}
-
-fn leak(shape: &[usize]) -> &'static [usize] {
-    Box::leak(shape.to_vec().into_boxed_slice())
 }

@@ -2,44 +2,11 @@
 
 use std::collections::VecDeque;
 
-use proptest::prelude::*;
-
+use super::laws::check;
+use super::workload::Arrival;
 use super::*;
 use crate::model::kv::PageId;
 use crate::prefix::{Path, PrefixTree, common};
-
-/// A group of the workload.
-#[derive(Debug, Clone)]
-pub(super) struct Arrival {
-    /// Steps after the group before it.
-    pub(super) pause: usize,
-    pub(super) prompt: Vec<u32>,
-    /// How much each sample adds in each of its steps.
-    pub(super) samples: Vec<Vec<usize>>,
-    /// Steps after the arrival until the first sample is cancelled.
-    pub(super) cancel_after: Option<usize>,
-}
-
-/// Prompts of three families that share beginnings of different lengths.
-pub(super) fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
-    let feeds = prop::collection::vec(prop_oneof![6 => Just(1_usize), 1 => 2_usize..150], 1..12);
-    let prompt = (0_u32..3, 0_usize..200, 1_usize..250, 0_u32..4).prop_map(
-        |(family, shared, own, text)| -> Vec<u32> {
-            let own = (0..own as u32).map(|index| 1_000 + text * 1_000 + index);
-            (0..shared as u32).map(|index| family * 300 + index).chain(own).collect()
-        },
-    );
-    let samples = prop::collection::vec(feeds, 1..6);
-    let arrival = (0_usize..4, prompt, samples, prop::option::weighted(0.3, 0_usize..12)).prop_map(
-        |(pause, prompt, samples, cancel_after)| Arrival { pause, prompt, samples, cancel_after },
-    );
-    prop::collection::vec(arrival, 1..12)
-}
-
-pub(super) fn limits() -> impl Strategy<Value = Limits> {
-    (1_usize..9, 1_usize..300)
-        .prop_map(|(max_lanes, prefill_chunk)| Limits { max_lanes, prefill_chunk })
-}
 
 pub(super) struct Simulation {
     limits: Limits,
@@ -332,30 +299,6 @@ impl Simulation {
 
     fn group(&mut self, id: GroupId) -> &mut Group {
         self.groups.iter_mut().find(|group| group.id == id).unwrap()
-    }
-}
-
-/// The laws of a single step.
-fn check(state: &State, plan: &StepPlan) {
-    let (leaving, decoding): (Vec<usize>, Vec<usize>) =
-        (0..state.lanes.len()).partition(|&lane| state.lanes[lane].cancelled);
-    assert_eq!(plan.leave, leaving, "cancelled lanes leave at once");
-    assert_eq!(plan.decode, decoding, "all others decode");
-    let lanes = plan.decode.len() + plan.join.len();
-    assert!(lanes <= state.limits.max_lanes);
-    let prefill: usize = plan.prefill.iter().map(|chunk| chunk.tokens).sum();
-    assert!(prefill <= chunk_beside(lanes, state.limits.prefill_chunk));
-    for chunk in &plan.prefill {
-        assert!(chunk.tokens > 0 && !plan.drop.contains(&chunk.group));
-    }
-    for group in &state.groups {
-        let live = decoding.iter().any(|&lane| state.groups[state.lanes[lane].group] == *group);
-        let gone = group.waiting == 0 && !live;
-        assert_eq!(plan.drop.contains(&group.id), gone, "a group without samples is dropped");
-        let begun = plan.start.iter().any(|start| start.group == group.id);
-        assert!(!(gone && begun), "and never started");
-        let joins = plan.join.iter().filter(|join| join.group == group.id).count();
-        assert!(joins <= group.waiting);
     }
 }
 
