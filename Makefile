@@ -12,6 +12,8 @@ DEMO_MODEL ?= qwen2.5-coder-1.5b
 TEST_MODEL = smollm2-135m
 # One more of each family that the engine knows, too large to fetch for every test.
 REFERENCE_MODELS = qwen2.5-coder-0.5b
+# The one whose memory is measured.
+MEMORY_MODEL = qwen2.5-coder-1.5b
 FUZZ_SECONDS ?= 600
 # The address sanitizer takes its time on every access: what is not ours is left unoptimised.
 ASAN_CONFIG = --config 'profile.dev.package."*".opt-level=0' \
@@ -42,9 +44,10 @@ demo: build ## Fetch a small model and judge examples/capital.json with it
 test: setup lint doc ## Run everything: format, lints, docs, all tests
 	JURY_ETCD="$$(scripts/etcd)" $(CARGO) test --workspace
 
-test-models: build ## Compare further families of models with a reference: 491 MB, minutes
-	for model in $(REFERENCE_MODELS); do $(JURY) models fetch "$$model" || exit 1; done
+test-models: build ## Compare more models with a reference, measure memory: 1.6 GB, minutes
+	for model in $(REFERENCE_MODELS) $(MEMORY_MODEL); do $(JURY) models fetch "$$model" || exit 1; done
 	$(CARGO) test --workspace --test engine -- --ignored --nocapture reference::
+	$(CARGO) test --workspace --test engine -- --ignored --nocapture memory::
 
 test-aarch64: requirements ## Test the kernels for ARM in an emulator
 	@command -v qemu-aarch64-static >/dev/null && command -v aarch64-linux-gnu-gcc >/dev/null || { \
