@@ -13,6 +13,8 @@ mod families;
 mod gemma;
 mod hidden;
 mod invariance;
+#[cfg(target_os = "linux")]
+mod memory;
 mod readout;
 mod reference;
 mod samples;
