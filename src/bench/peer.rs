@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::programs::{Found, LastLines, Programs};
 use crate::exit::{Exit, Failed, OrExit};
 
+/// How often it is asked before we give up.
+const TRIES: usize = 3;
 const PROGRAM: &str = "llama-batched-bench";
 /// Its context is a multiple of this anyway.
 const CONTEXT_STEP: usize = 256;
@@ -86,15 +88,23 @@ impl Peer {
         Ok(Self { program, programs, version })
     }
 
-    /// Runs it once; the answers stand in the order of the question's numbers.
+    /// Runs it; the answers stand in the order of the question's numbers.
     pub fn ask(&self, question: &Question<'_>) -> Result<Vec<Answer>, Failed> {
-        let output = self
-            .programs
-            .output(&self.program, &arguments(question))
-            .with_context(|| self.program.display().to_string())
-            .or_exit(Exit::Unavailable)?;
-        answers(question, &output)
-            .with_context(|| self.program.display().to_string())
+        let named = || self.program.display().to_string();
+        for _ in 0..TRIES {
+            let output = self
+                .programs
+                .output(&self.program, &arguments(question))
+                .with_context(named)
+                .or_exit(Exit::Unavailable)?;
+            let found = answers(question, &output).with_context(named).or_exit(Exit::Unavailable)?;
+            // A thread of its own writes its lines; now and then it ends before the last one is out.
+            if found.len() == question.k.len() {
+                return Ok(found);
+            }
+        }
+        Err(anyhow!("fewer measurements came back than were asked for, {TRIES} times"))
+            .with_context(named)
             .or_exit(Exit::Unavailable)
     }
 }
@@ -147,12 +157,7 @@ fn answers(question: &Question<'_>, output: &Output) -> anyhow::Result<Vec<Answe
     if !output.status.success() {
         return Err(anyhow!("it ended ({}){}", output.status, said()));
     }
-    let answers = parse(&String::from_utf8_lossy(&output.stdout), question)?;
-    if answers.len() != question.k.len() {
-        let (found, asked) = (answers.len(), question.k.len());
-        return Err(anyhow!("{found} of {asked} measurements came back{}", said()));
-    }
-    Ok(answers)
+    parse(&String::from_utf8_lossy(&output.stdout), question)
 }
 
 /// Reads what it prints: one JSON object a measurement, among lines of other kinds.
