@@ -97,7 +97,8 @@ impl Peer {
                 .output(&self.program, &arguments(question))
                 .with_context(named)
                 .or_exit(Exit::Unavailable)?;
-            let found = answers(question, &output).with_context(named).or_exit(Exit::Unavailable)?;
+            let found =
+                answers(question, &output).with_context(named).or_exit(Exit::Unavailable)?;
             // A thread of its own writes its lines; now and then it ends before the last one is out.
             if found.len() == question.k.len() {
                 return Ok(found);

@@ -206,7 +206,7 @@ async fn an_idle_worker_that_left_unnoticed_is_soon_known_to_be_away() {
 }
 
 #[tokio::test]
-async fn a_prompt_too_long_is_no_failure_of_a_worker() {
+async fn a_prompt_too_long_is_unscored_with_its_figures_and_no_failure_of_a_worker() {
     let too_long = TooLong {
         prompt_tokens: 9375,
         limit_tokens: 7680,
@@ -218,7 +218,14 @@ async fn a_prompt_too_long_is_no_failure_of_a_worker() {
     let cluster = Cluster::start(&[("w", backend)]).await;
     let verdict = cluster.score(request(2)).await.unwrap();
     assert_eq!((verdict.counts.too_long, verdict.counts.failed), (2, 0));
-    assert_eq!(verdict.reasons[0].as_ref().unwrap().code, ReasonCode::TooLong);
+    assert_eq!((verdict.status, &verdict.rewards[..]), (Status::Unscored, &[None, None][..]));
+    for reason in verdict.reasons {
+        let reason = reason.unwrap();
+        assert_eq!(reason.code, ReasonCode::TooLong);
+        for figure in ["9375", "1695", "7680", "responses[1]", "9000"] {
+            assert!(reason.detail.contains(figure), "{} lacks {figure}", reason.detail);
+        }
+    }
 }
 
 #[tokio::test]

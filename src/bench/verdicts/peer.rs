@@ -21,7 +21,7 @@ use jury_engine::Tokenizer;
 use jury_grm::domain::{Item, ScoreRequest};
 use jury_grm::plan::plan;
 use jury_grm::prompt::{PromptInput, Template, Variant};
-use jury_grm::vote::vote;
+use jury_grm::vote::{Ballot, vote};
 use jury_worker::backend::engine::engine_prompt;
 
 use self::completion::{Completion, Drawn};
@@ -167,7 +167,14 @@ impl<'a> Peer<'a> {
             drawn.surplus_tokens += of_request.surplus_tokens;
         }
         drawn.samples.sort_by_key(|sample| sample.spec.index);
-        let rewards = vote(&samples_plan.classes, &drawn.samples).rewards;
+        // Too few valid samples give no rewards, as in the coordinator.
+        let valid = drawn.samples.iter().filter(|sample| sample.scores().is_some()).count();
+        let ballot = if valid >= request.effective_min_samples() as usize {
+            vote(&samples_plan.classes, &drawn.samples)
+        } else {
+            Ballot::none(request.item.responses.len())
+        };
+        let rewards = ballot.rewards;
         Ok(Judged { drawn, rewards })
     }
 

@@ -77,14 +77,14 @@ impl Completion<'_> {
         }
         let surplus_tokens = draws.surplus_tokens();
         let samples = self.specs.iter().zip(draws.into_draws());
-        let samples = samples.map(|(spec, draw)| sample(spec, draw, n_tokens, settings)).collect();
+        let samples = samples.map(|(spec, draw)| sample(spec, &draw, n_tokens, settings)).collect();
         Ok(Drawn { samples, surplus_tokens })
     }
 }
 
 // === private ===
 
-fn sample(spec: &SampleSpec, draw: Draw, prompt_tokens: usize, settings: &Settings) -> Sample {
+fn sample(spec: &SampleSpec, draw: &Draw, prompt_tokens: usize, settings: &Settings) -> Sample {
     let finish = draw.finish.unwrap_or(Finish::None);
     let Parsed { principles, critique, outcome, issues } =
         parse_free(&draw.text, spec.order.len(), settings.scale, finish);

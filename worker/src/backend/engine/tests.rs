@@ -197,6 +197,29 @@ async fn a_prompt_over_the_context_is_told_by_how_much_and_for_which_response() 
 }
 
 #[tokio::test]
+async fn a_prompt_over_the_memory_is_told_by_how_much_and_fits_when_it_is_shorter_by_that() {
+    const BUDGET_TOKENS: u32 = 512;
+    let token_bytes = jury_engine::inspect(&model_path()).unwrap().kv_bytes_per_token;
+    let backend = load(|config| {
+        config.engine.context_limit = None;
+        config.engine.kv_budget_bytes = Some(token_bytes * u64::from(BUDGET_TOKENS));
+    });
+    let with_words = |words: u32| {
+        let mut group = group(1, MAX_TOKENS);
+        group.messages[0].spans[3].text = "word ".repeat(words as usize);
+        group
+    };
+    let events = events_of(&backend, with_words(1000)).await;
+    let [BackendEvent::TooLong(too_long)] = events[..] else { panic!("{events:?}") };
+    assert!(too_long.prompt_tokens > 1000 && too_long.limit_tokens < BUDGET_TOKENS, "{too_long:?}");
+    assert_eq!(too_long.prompt_tokens, too_long.limit_tokens + too_long.over_by);
+    assert_eq!(too_long.longest_response, Some(1));
+    // A word is a token.
+    let shorter = samples_of(&backend, with_words(1000 - too_long.over_by)).await;
+    assert!(shorter[0].prompt_tokens <= too_long.limit_tokens, "{too_long:?}");
+}
+
+#[tokio::test]
 async fn the_death_of_the_thread_reaches_every_caller_and_is_told() {
     let backend = load(|_| {});
     let group = long_group(2);
