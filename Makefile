@@ -51,12 +51,14 @@ test-models: build ## Compare more models with a reference, measure memory: 1.6 
 	$(CARGO) test --workspace --test engine -- --ignored --nocapture reference::
 	$(CARGO) test --workspace --test engine -- --ignored --nocapture memory::
 
+# The last flag is for the float products of gemm, whose assembly wants it where it is not optimised.
 test-aarch64: requirements ## Test the kernels for ARM in an emulator
 	@command -v qemu-aarch64-static >/dev/null && command -v aarch64-linux-gnu-gcc >/dev/null || { \
 		echo 'needs the packages qemu-user-static, gcc-aarch64-linux-gnu, libc6-dev-arm64-cross'; exit 1; }
 	rustup target add aarch64-unknown-linux-gnu
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER='qemu-aarch64-static -L /usr/aarch64-linux-gnu' \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+fp16' \
 	$(ENGINE_TEST) --lib --target aarch64-unknown-linux-gnu kernels::
 
 # Left out are the tests of candle's code with a real model, which is unoptimised here and takes long, and those of
