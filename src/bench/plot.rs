@@ -34,13 +34,17 @@ fn draw(panel: &Panel<'_>, model: &str, curve: &Curve) -> anyhow::Result<()> {
     let values = range(curve.points.iter().map(|point| point.value as f64));
     let seconds =
         range(curve.points.iter().flat_map(|point| [point.seconds, point.prefill_seconds]));
+    let measured = curve.points.iter().map(|point| point.value as f64).collect();
     let title = format!("{model}: time against {}", curve.against);
     let mut chart = ChartBuilder::on(panel)
         .caption(title, ("sans-serif", 16))
         .margin(12)
         .x_label_area_size(42)
         .y_label_area_size(56)
-        .build_cartesian_2d(values.log_scale(), seconds.log_scale())
+        .build_cartesian_2d(
+            values.log_scale().with_key_points(measured),
+            seconds.clone().log_scale().with_key_points(round_numbers(&seconds)),
+        )
         .map_err(drawing)?;
     chart
         .configure_mesh()
@@ -83,8 +87,18 @@ fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     if least > most { 1.0..10.0 } else { least / MARGIN..most * MARGIN }
 }
 
+/// 1, 2 and 5 times powers of ten, as far as they are in the range.
+fn round_numbers(range: &std::ops::Range<f64>) -> Vec<f64> {
+    let decades = -9..9;
+    decades
+        .flat_map(|decade| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(decade)))
+        .filter(|number| range.contains(number))
+        .collect()
+}
+
+/// As few digits as a round number needs.
 fn number(value: f64) -> String {
-    if value >= 10.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+    format!("{}", (value * 1e9).round() / 1e9)
 }
 
 fn drawing(error: impl std::fmt::Display) -> anyhow::Error {
@@ -117,6 +131,12 @@ mod tests {
         }
         assert_eq!(svg.matches("<circle").count(), 2 * 5);
         assert!(svg.matches("<polyline").count() >= 4);
+    }
+
+    #[test]
+    fn an_axis_is_labelled_with_round_numbers_in_its_range() {
+        let found: Vec<String> = round_numbers(&(0.3..25.0)).into_iter().map(number).collect();
+        assert_eq!(found, ["0.5", "1", "2", "5", "10", "20"]);
     }
 
     #[test]
