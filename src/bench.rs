@@ -19,6 +19,9 @@ mod scaling;
 mod spread;
 mod verdicts;
 
+use std::path::Path;
+
+use anyhow::Context;
 use jury_engine::Host;
 use jury_fabric::shutdown::on_signals;
 
@@ -54,6 +57,13 @@ fn threads(args: &MeasuringArgs) -> Result<usize, Refused> {
         Some(threads) => Ok(threads),
         None => Ok(Host::detect().threads),
     }
+}
+
+/// Writes a file of results.
+fn write(path: &Path, text: &str) -> Result<(), Failed> {
+    std::fs::write(path, text)
+        .with_context(|| path.display().to_string())
+        .or_exit(Exit::CannotWrite)
 }
 
 /// Today, to the second, in UTC.

@@ -11,7 +11,6 @@ mod config;
 mod report;
 mod series;
 
-use anyhow::Context;
 use jury_engine::limits::{Limits, ModelCost, measure};
 use jury_engine::measure::{MeasureError, Workload, prompt, run as time};
 use jury_engine::{Engine, EngineConfig, Host};
@@ -21,9 +20,9 @@ use self::config::Plan;
 use self::report::{Report, Row};
 use self::series::{Best, Series};
 use super::models::BenchModel;
-use super::now;
 use super::peer::{Answer, Peer, Question, Setting};
 use super::programs::Programs;
+use super::{now, write};
 use crate::args::BenchEngineArgs;
 use crate::exit::{Exit, Failed, OrExit};
 use crate::meter::Meter;
@@ -40,9 +39,7 @@ pub fn run(args: BenchEngineArgs, programs: &Programs) -> Result<Exit, Failed> {
     meter.clear();
     let report = report?;
     if let Some(path) = &plan.markdown {
-        std::fs::write(path, report.markdown())
-            .with_context(|| path.display().to_string())
-            .or_exit(Exit::CannotWrite)?;
+        write(path, &report.markdown())?;
     }
     print(&if plan.json { report.json()? } else { report.table() })?;
     Ok(Exit::Done)

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::models::BenchModel;
 use super::plot::plot;
-use super::{now, threads};
+use super::{now, threads, write};
 use crate::args::BenchScalingArgs;
 use crate::exit::{Exit, Failed, OrExit};
 use crate::meter::Meter;
@@ -82,10 +82,7 @@ pub fn run(args: &BenchScalingArgs) -> Result<Exit, Failed> {
     meter.clear();
     let curves = curves?;
     if let Some(path) = &args.svg {
-        let svg = plot(&model.name, &curves).or_exit(Exit::Internal)?;
-        std::fs::write(path, svg)
-            .with_context(|| path.display().to_string())
-            .or_exit(Exit::CannotWrite)?;
+        write(path, &plot(&model.name, &curves).or_exit(Exit::Internal)?)?;
     }
     let (version, host) = (env!("CARGO_PKG_VERSION"), Host::detect());
     let report = Report { date: now(), version, host, threads, model: model.name, curves };

@@ -31,6 +31,7 @@ use self::report::Report;
 use self::round::Round;
 use super::models::BenchModel;
 use super::programs::Programs;
+use super::write;
 use crate::args::BenchVerdictsArgs;
 use crate::exit::{Exit, Failed, OrExit};
 use crate::meter::Meter;
@@ -56,9 +57,7 @@ pub fn run(args: BenchVerdictsArgs, programs: &Programs) -> Result<Exit, Failed>
     meter.clear();
     let report = report?;
     if let Some(path) = &plan.markdown {
-        std::fs::write(path, report.markdown())
-            .with_context(|| path.display().to_string())
-            .or_exit(Exit::CannotWrite)?;
+        write(path, &report.markdown())?;
     }
     print(&if plan.json { report.json()? } else { report.table() })?;
     Ok(Exit::Done)

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use jury_engine::Tokenizer;
-use jury_grm::domain::{Item, ScoreRequest};
+use jury_grm::domain::{Counts, Item, ScoreRequest};
 use jury_grm::plan::plan;
 use jury_grm::prompt::{PromptInput, Template, Variant};
 use jury_grm::vote::{Ballot, vote};
@@ -168,8 +168,7 @@ impl<'a> Peer<'a> {
         }
         drawn.samples.sort_by_key(|sample| sample.spec.index);
         // Too few valid samples give no rewards, as in the coordinator.
-        let valid = drawn.samples.iter().filter(|sample| sample.scores().is_some()).count();
-        let ballot = if valid >= request.effective_min_samples() as usize {
+        let ballot = if Counts::of(&drawn.samples, 0).valid >= request.effective_min_samples() {
             vote(&samples_plan.classes, &drawn.samples)
         } else {
             Ballot::none(request.item.responses.len())

@@ -193,9 +193,11 @@ impl Report {
             format!("{}, jury {}, {} kernels; {peer}", self.date, self.version, self.host.kernels),
             format!("{}, {} threads; {}", self.host.cpu, self.threads, self.model),
             format!(
-                "{} items, {} at once, k {k}, temperature {temperature}, at most {max_critique_tokens} tokens a sample; \
+                "{} item{}, {} at once, k {k}, temperature {temperature}, at most {max_critique_tokens} tokens a sample; \
                  medians of {rounds} (least to greatest)",
-                self.items, self.at_once
+                self.items,
+                if self.items == 1 { "" } else { "s" },
+                self.at_once
             ),
             "both read scores from what the model writes (free read-out), with the same prompts and parser".to_owned(),
         ];
