@@ -33,8 +33,8 @@ pub(crate) struct CodeShape {
     pub(crate) offset: u8,
     /// Whether groups have a `min`.
     pub(crate) has_min: bool,
-    /// Whether codes fit four bits.
-    pub(crate) four_bits: bool,
+    /// Bits of a code: 4, 5, 6 or 8.
+    pub(crate) bits: u8,
     /// Whether scales and mins are integers, to be multiplied by factors of their block of 256.
     pub(crate) factored: bool,
 }
@@ -94,17 +94,17 @@ impl BlockType {
 
     /// The shape of its codes; `None` for floating-point types.
     pub(crate) fn code_shape(self) -> Option<CodeShape> {
-        let (group, offset, has_min, four_bits) = match self {
+        let (group, offset, has_min, bits) = match self {
             BlockType::F32 | BlockType::F16 | BlockType::BF16 => return None,
-            BlockType::Q4_0 => (32, 8, false, true),
-            BlockType::Q4_1 | BlockType::Q4_K => (32, 0, true, true),
-            BlockType::Q5_0 => (32, 16, false, false),
-            BlockType::Q5_1 | BlockType::Q5_K => (32, 0, true, false),
-            BlockType::Q8_0 => (32, 128, false, false),
-            BlockType::Q6_K => (16, 32, false, false),
+            BlockType::Q4_0 => (32, 8, false, 4),
+            BlockType::Q4_1 | BlockType::Q4_K => (32, 0, true, 4),
+            BlockType::Q5_0 => (32, 16, false, 5),
+            BlockType::Q5_1 | BlockType::Q5_K => (32, 0, true, 5),
+            BlockType::Q8_0 => (32, 128, false, 8),
+            BlockType::Q6_K => (16, 32, false, 6),
         };
         let factored = matches!(self, BlockType::Q4_K | BlockType::Q5_K | BlockType::Q6_K);
-        Some(CodeShape { group, offset, has_min, four_bits, factored })
+        Some(CodeShape { group, offset, has_min, bits, factored })
     }
 
     /// Reads a row of a quantised type. `bytes` holds exactly the row's blocks.

@@ -3,9 +3,33 @@
 #![allow(unsafe_code)] // The prefetch instruction is an intrinsic.
 
 /// Bytes that come at once.
-pub(crate) const CACHE_LINE: usize = 64;
+const CACHE_LINE: usize = 64;
+
+/// Bytes that are asked for little by little, in as many steps as other work has.
+pub(crate) struct Ahead<'a> {
+    left: &'a [u8],
+    bytes_a_step: usize,
+}
+
+// === impl Ahead ===
+
+impl<'a> Ahead<'a> {
+    pub(crate) fn new(bytes: &'a [u8], steps: usize) -> Ahead<'a> {
+        let lines = bytes.len().div_ceil(CACHE_LINE);
+        Ahead { left: bytes, bytes_a_step: lines.div_ceil(steps.max(1)) * CACHE_LINE }
+    }
+
+    /// Asks for the next part, if any is left.
+    #[inline]
+    pub(crate) fn step(&mut self) {
+        let (part, left) = self.left.split_at(self.bytes_a_step.min(self.left.len()));
+        self.left = left;
+        fetch(part);
+    }
+}
 
 /// Starts to bring the bytes into the second-level cache; does not wait for them.
+#[inline]
 pub(crate) fn fetch(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
     for line in bytes.chunks(CACHE_LINE) {

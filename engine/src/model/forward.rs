@@ -36,6 +36,7 @@ use branch::Joining;
 use buffers::{Inputs, SharedInputs};
 use experts::{ExpertBuffers, SharedExperts};
 use latent::{LatentBuffers, SharedLatent};
+use linear::PanelScratch;
 
 /// Phases of a layer with heads and a dense network.
 const LAYER_PHASES: usize = 8;
@@ -89,6 +90,7 @@ pub(crate) struct Forward {
 #[derive(Debug, Default)]
 struct ThreadScratch {
     attention: Scratch,
+    panel: PanelScratch,
     /// Outputs of the gate's panel, for all rows.
     gate: Vec<f32>,
 }

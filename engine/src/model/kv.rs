@@ -63,7 +63,7 @@ pub(crate) struct PageLayout {
 impl PageLayout {
     /// How the keys of a panel are stored.
     pub(crate) const KEYS: Format =
-        Format { scales: Scales::Half, four_bits: false, offset: store::KEY_OFFSET };
+        Format { scales: Scales::Half, bits: 8, offset: store::KEY_OFFSET };
 
     pub(crate) fn new(shape: &Shape) -> PageLayout {
         let Shape { kv_heads, key_size, value_size, .. } = *shape;

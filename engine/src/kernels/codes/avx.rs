@@ -11,15 +11,13 @@
 #![allow(unsafe_code)] // Intrinsics on raw pointers into slices whose lengths are checked on entry.
 
 use std::arch::x86_64::{
-    __m128i, __m256, __m256i, _MM_HINT_T1, _mm_cvtsi64_si128, _mm_lddqu_si128, _mm_prefetch,
-    _mm256_add_epi32, _mm256_and_si256, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps,
-    _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_lddqu_si256, _mm256_mul_ps,
-    _mm256_set1_epi8, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
-    _mm256_srli_epi16, _mm256_storeu_ps,
+    __m256, __m256i, _mm256_add_epi32, _mm256_cvtepi32_ps,
+    _mm256_fmadd_ps, _mm256_lddqu_si256, _mm256_loadu_ps, _mm256_mul_ps, _mm256_set1_epi32,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_ps,
 };
 
-use super::{Outputs, QuantView};
-use crate::kernels::packed::{Format, Scales};
+use super::chunk::{Chunk, Numbers};
+use super::{Group, Work};
 use crate::kernels::{GROUP, PANEL, TILE_ROWS};
 
 /// Outputs of a register.
@@ -28,8 +26,6 @@ const WIDTH: usize = 8;
 const REGISTERS: usize = PANEL / WIDTH;
 /// Quads of inputs in half a group.
 const QUADS: usize = 4;
-/// Bytes that are fetched at once.
-const CACHE_LINE: usize = 64;
 
 /// A way to multiply weight codes with activation codes.
 pub(super) trait Dot {
@@ -51,101 +47,74 @@ pub(super) trait Dot {
     unsafe fn flush(total: __m256i, running: __m256i) -> __m256i;
 }
 
-/// What a group's 32 outputs share among rows.
-struct GroupScales {
-    /// Of both halves of the group.
-    scales: [[__m256; REGISTERS]; 2],
-    mins: Option<[__m256; REGISTERS]>,
-}
-
-/// See [`super::tile`]. `FOUR`: codes are nibbles.
+/// See [`super::portable::add`].
 ///
 /// # Safety
-/// The CPU has AVX2, FMA, F16C and the instructions of `D`, and the caller is compiled for them.
+/// The CPU has AVX2, FMA and the instructions of `D`, and the caller is compiled for them.
 #[inline(always)]
-pub(super) unsafe fn tile<D: Dot, const FOUR: bool>(
-    format: Format,
-    panel: &[u8],
-    rows: QuantView<'_>,
-    out: Outputs<'_>,
-    next: &[u8],
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match rows.codes.len() / rows.inputs {
-            1 => tile_of::<D, 1, FOUR>(format, panel, rows, out, next),
-            2 => tile_of::<D, 2, FOUR>(format, panel, rows, out, next),
-            3 => tile_of::<D, 3, FOUR>(format, panel, rows, out, next),
-            4 => tile_of::<D, 4, FOUR>(format, panel, rows, out, next),
-            5 => tile_of::<D, 5, FOUR>(format, panel, rows, out, next),
-            6 => tile_of::<D, 6, FOUR>(format, panel, rows, out, next),
-            other => unreachable!("a tile of {other} rows"),
+pub(super) unsafe fn add<D: Dot>(chunk: &Chunk<'_>, mut work: Work<'_, '_>) {
+    for rows in work.tiles() {
+        // SAFETY: the caller's promise; the work was checked.
+        unsafe {
+            match rows.len() {
+                1 => add_tile::<D, 1>(chunk, &mut work, rows.start),
+                2 => add_tile::<D, 2>(chunk, &mut work, rows.start),
+                3 => add_tile::<D, 3>(chunk, &mut work, rows.start),
+                4 => add_tile::<D, 4>(chunk, &mut work, rows.start),
+                5 => add_tile::<D, 5>(chunk, &mut work, rows.start),
+                6 => add_tile::<D, 6>(chunk, &mut work, rows.start),
+                other => unreachable!("a tile of {other} rows"),
+            }
         }
     }
 }
 
 /// # Safety
-/// As [`tile`].
+/// As [`add`]; the work was checked and has the rows `first .. first + R`.
 #[inline(always)]
-unsafe fn tile_of<D: Dot, const R: usize, const FOUR: bool>(
-    format: Format,
-    panel: &[u8],
-    rows: QuantView<'_>,
-    mut out: Outputs<'_>,
-    next: &[u8],
+unsafe fn add_tile<D: Dot, const R: usize>(
+    chunk: &Chunk<'_>,
+    work: &mut Work<'_, '_>,
+    first: usize,
 ) {
     const { assert!(R <= TILE_ROWS && QUADS.is_multiple_of(D::RUN)) };
-    let inputs = rows.inputs;
+    let (rows, inputs) = (work.rows.rows(first, R), work.rows.inputs);
     let groups = inputs / GROUP;
-    let header_bytes = format.header_bytes(inputs);
-    let (code_bytes, block_bytes) = (format.code_bytes(), format.block_bytes());
-    assert!(FOUR == format.four_bits && panel.len() >= header_bytes + groups * block_bytes);
-    assert!(rows.codes.len() >= R * inputs && rows.scales.len() >= R * groups);
-    assert!(rows.sums.len() >= R * groups * 2 && rows.scaled_sums.len() >= R * groups);
-    let offset = if D::SIGNED { 0 } else { i32::from(format.offset) };
-    let halves_differ = format.scales == Scales::Sixteens;
-    let lines_a_group = next.len().div_ceil(CACHE_LINE).div_ceil(groups);
-    let mut ahead = next.chunks(CACHE_LINE);
-    // SAFETY: every offset below stays inside the slices by the assertions above: blocks are `groups` times
-    // `block_bytes` after the header, headers hold an entry for every 8 groups, rows are `inputs` codes apart.
+    let parts = if chunk.halves_differ { 2 } else { 1 };
+    let offset = if D::SIGNED { 0 } else { chunk.offset };
+    // SAFETY: every offset below stays inside the slices, since the work was checked: rows are `inputs` codes and
+    // `groups` groups apart.
     unsafe {
-        let low_bits = _mm256_set1_epi8(15);
         let mut floats = [[_mm256_setzero_ps(); REGISTERS]; R];
-        for group in 0..groups {
-            for line in ahead.by_ref().take(lines_a_group) {
-                _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+        if chunk.groups.start > 0 {
+            for (row, floats) in floats.iter_mut().enumerate() {
+                *floats = load_numbers(work.out.row(first + row));
             }
-            let block = panel.as_ptr().add(header_bytes + group * block_bytes);
-            let stored = group_scales(format.scales, panel.as_ptr(), block.add(code_bytes), group);
+        }
+        for (index, group) in chunk.groups.clone().enumerate() {
+            work.ahead.step();
+            let block = chunk.codes.as_ptr().add(index * chunk.stride);
+            let weight_scales = &chunk.scales[index * parts..][..parts];
+            let mins = chunk.mins.get(index).map(|mins| load_numbers(mins));
             let codes = rows.codes.as_ptr().add(group * GROUP);
             let mut scales = [0.0; R];
             let mut offsets = [[0; 2]; R];
             let mut min_sums = [0.0; R];
             for row in 0..R {
-                scales[row] = *rows.scales.as_ptr().add(row * groups + group);
-                let sums = *rows.sums.as_ptr().add((row * groups + group) * 2).cast::<[i32; 2]>();
+                let Group { scale, scaled_sum, sums } =
+                    *rows.groups.get_unchecked(row * groups + group);
+                (scales[row], min_sums[row]) = (scale, scaled_sum);
                 let whole = sums[0] + sums[1];
                 offsets[row] =
-                    if halves_differ { sums } else { [whole; 2] }.map(|sum| -offset * sum);
-                min_sums[row] = *rows.scaled_sums.get_unchecked(row * groups + group);
+                    if chunk.halves_differ { sums } else { [whole; 2] }.map(|sum| -offset * sum);
             }
             for register in 0..REGISTERS {
                 let mut totals = [_mm256_setzero_si256(); R];
-                #[expect(
-                    clippy::needless_range_loop,
-                    reason = "the half is a place in the codes, too"
-                )]
                 for half in 0..2 {
                     let mut running = [_mm256_setzero_si256(); R];
                     for quad in 0..QUADS {
-                        let line = if FOUR { quad } else { half * QUADS + quad };
-                        let mut weights = load(block.add(line * PANEL * 4 + register * 32));
-                        if FOUR {
-                            if half == 1 {
-                                weights = _mm256_srli_epi16::<4>(weights);
-                            }
-                            weights = _mm256_and_si256(weights, low_bits);
-                        }
+                        let line = half * QUADS + quad;
+                        let weights = load(block.add(line * PANEL * 4 + register * 32));
                         for (row, running) in running.iter_mut().enumerate() {
                             let four = codes.add(row * inputs + half * 16 + quad * 4);
                             let four = i32::from_le_bytes(*four.cast::<[u8; 4]>());
@@ -159,20 +128,21 @@ unsafe fn tile_of<D: Dot, const R: usize, const FOUR: bool>(
                             }
                         }
                     }
-                    if half == 0 && !halves_differ {
+                    if half == 0 && !chunk.halves_differ {
                         continue;
                     }
+                    let weight_scales = load_numbers(&weight_scales[half * (parts - 1)]);
                     for row in 0..R {
                         let offset = _mm256_set1_epi32(offsets[row][half]);
                         let total = _mm256_add_epi32(totals[row], offset);
                         let scale = _mm256_set1_ps(scales[row]);
-                        let scale = _mm256_mul_ps(stored.scales[half][register], scale);
+                        let scale = _mm256_mul_ps(weight_scales[register], scale);
                         let float = &mut floats[row][register];
                         *float = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total), scale, *float);
                         totals[row] = _mm256_setzero_si256();
                     }
                 }
-                if let Some(mins) = &stored.mins {
+                if let Some(mins) = &mins {
                     for (row, floats) in floats.iter_mut().enumerate() {
                         let float = &mut floats[register];
                         let sum = _mm256_set1_ps(min_sums[row]);
@@ -182,7 +152,7 @@ unsafe fn tile_of<D: Dot, const R: usize, const FOUR: bool>(
             }
         }
         for (row, floats) in floats.iter().enumerate() {
-            let out = out.row(row);
+            let out = work.out.row(first + row);
             for (register, &float) in floats.iter().enumerate() {
                 _mm256_storeu_ps(out[register * WIDTH..][..WIDTH].as_mut_ptr(), float);
             }
@@ -190,92 +160,21 @@ unsafe fn tile_of<D: Dot, const R: usize, const FOUR: bool>(
     }
 }
 
-/// Scales and mins of a group, from its block's `stored` bytes and the header.
-///
 /// # Safety
-/// As [`tile`]; the header has an entry for the group, the block is whole.
-#[inline(always)]
-unsafe fn group_scales(
-    kind: Scales,
-    header: *const u8,
-    stored: *const u8,
-    group: usize,
-) -> GroupScales {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut scales = [[_mm256_setzero_ps(); REGISTERS]; 2];
-        let mut mins = [_mm256_setzero_ps(); REGISTERS];
-        for register in 0..REGISTERS {
-            let at = register * WIDTH;
-            match kind {
-                Scales::Half | Scales::HalfMin => {
-                    scales[0][register] = halves(stored.add(at * 2));
-                    scales[1][register] = scales[0][register];
-                    if kind == Scales::HalfMin {
-                        mins[register] = halves(stored.add((PANEL + at) * 2));
-                    }
-                }
-                Scales::Factored => {
-                    let factors = header.add(group / 8 * PANEL * 4);
-                    let factor = halves(factors.add(at * 2));
-                    scales[0][register] = _mm256_mul_ps(factor, bytes(stored.add(at)));
-                    scales[1][register] = scales[0][register];
-                    let factor = halves(factors.add((PANEL + at) * 2));
-                    mins[register] = _mm256_mul_ps(factor, bytes(stored.add(PANEL + at)));
-                }
-                Scales::Sixteens => {
-                    let factor = halves(header.add(group / 8 * PANEL * 2 + at * 2));
-                    for (half, scales) in scales.iter_mut().enumerate() {
-                        let scale = signed_bytes(stored.add(half * PANEL + at));
-                        scales[register] = _mm256_mul_ps(factor, scale);
-                    }
-                }
-            }
-        }
-        let has_mins = matches!(kind, Scales::HalfMin | Scales::Factored);
-        GroupScales { scales, mins: has_mins.then_some(mins) }
-    }
-}
-
-// Loads here are of the kinds that the dev profile does not check in front of every one: `loadu` and `read_unaligned`
-// compare addresses there, which takes longer than the arithmetic.
-
-/// # Safety
-/// 32 bytes can be read; instructions as [`tile`].
+/// 32 bytes can be read; instructions as [`add`].
 #[inline(always)]
 unsafe fn load(from: *const u8) -> __m256i {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's promise. This load is of the kind that the dev profile does not check in front of every one:
+    // `loadu` and `read_unaligned` compare addresses there, which takes longer than the arithmetic.
     unsafe { _mm256_lddqu_si256(from.cast::<__m256i>()) }
 }
 
 /// # Safety
-/// 16 bytes can be read; instructions as [`tile`].
+/// Instructions as [`add`].
 #[inline(always)]
-unsafe fn halves(from: *const u8) -> __m256 {
-    // SAFETY: the caller's promise.
-    unsafe { _mm256_cvtph_ps(_mm_lddqu_si128(from.cast::<__m128i>())) }
-}
-
-/// # Safety
-/// 8 bytes can be read; instructions as [`tile`].
-#[inline(always)]
-unsafe fn bytes(from: *const u8) -> __m256 {
-    // SAFETY: the caller's promise.
-    unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(eight(from))) }
-}
-
-/// # Safety
-/// 8 bytes can be read; instructions as [`tile`].
-#[inline(always)]
-unsafe fn signed_bytes(from: *const u8) -> __m256 {
-    // SAFETY: the caller's promise.
-    unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight(from))) }
-}
-
-/// # Safety
-/// 8 bytes can be read; instructions as [`tile`].
-#[inline(always)]
-unsafe fn eight(from: *const u8) -> __m128i {
-    // SAFETY: the caller's promise.
-    unsafe { _mm_cvtsi64_si128(i64::from_le_bytes(*from.cast::<[u8; 8]>())) }
+unsafe fn load_numbers(numbers: &Numbers) -> [__m256; REGISTERS] {
+    // SAFETY: there are 32 floats; the caller has the instructions.
+    unsafe {
+        [0, 1, 2, 3].map(|register| _mm256_loadu_ps(numbers.as_ptr().add(register * WIDTH)))
+    }
 }

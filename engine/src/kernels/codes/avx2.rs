@@ -11,9 +11,9 @@ use std::arch::x86_64::{
     _mm256_maddubs_epi16, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_sign_epi8, _mm256_xor_si256,
 };
 
+use super::Work;
 use super::avx::{self, Dot};
-use super::{Outputs, QuantView};
-use crate::kernels::packed::{Format, Scales};
+use super::chunk::Chunk;
 
 /// Weight codes below 128, of which `RUN` quads fit sums of 16 bits.
 struct Small<const RUN: usize>;
@@ -21,39 +21,24 @@ struct Small<const RUN: usize>;
 /// Weight codes of 8 bits with an offset of 128.
 struct Signed;
 
-/// See [`super::tile`].
-pub(super) fn tile(
-    format: Format,
-    panel: &[u8],
-    rows: QuantView<'_>,
-    out: Outputs<'_>,
-    next: &[u8],
-) {
+/// See [`super::portable::add`].
+pub(super) fn add(chunk: &Chunk<'_>, work: Work<'_, '_>) {
     // SAFETY: this level is chosen only where its features were detected.
     unsafe {
-        match (format.four_bits, format.offset, format.scales) {
-            (false, 128, _) => with_avx2::<Signed, false>(format, panel, rows, out, next),
-            // 6 bits: 2 quads * 2 * 63 * 127 < 32,768
-            (false, _, Scales::Sixteens) => {
-                with_avx2::<Small<2>, false>(format, panel, rows, out, next);
-            }
-            // 5 bits: 4 * 2 * 31 * 127 < 32,768
-            (false, ..) => with_avx2::<Small<4>, false>(format, panel, rows, out, next),
-            (true, ..) => with_avx2::<Small<4>, true>(format, panel, rows, out, next),
+        match chunk.bits {
+            8 => with_avx2::<Signed>(chunk, work),
+            // 2 quads * 2 * 63 * 127 < 32,768
+            6 => with_avx2::<Small<2>>(chunk, work),
+            // 5 bits, or 4: 4 * 2 * 31 * 127 < 32,768
+            _ => with_avx2::<Small<4>>(chunk, work),
         }
     }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn with_avx2<D: Dot, const FOUR: bool>(
-    format: Format,
-    panel: &[u8],
-    rows: QuantView<'_>,
-    out: Outputs<'_>,
-    next: &[u8],
-) {
+fn with_avx2<D: Dot>(chunk: &Chunk<'_>, work: Work<'_, '_>) {
     // SAFETY: both ways to multiply need no more than AVX2.
-    unsafe { avx::tile::<D, FOUR>(format, panel, rows, out, next) }
+    unsafe { avx::add::<D>(chunk, work) }
 }
 
 // === impl Small ===

@@ -8,9 +8,9 @@
 
 use std::arch::x86_64::{__m256i, _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm256_dpbusd_epi32};
 
+use super::Work;
 use super::avx::{self, Dot};
-use super::{Outputs, QuantView};
-use crate::kernels::packed::Format;
+use super::chunk::Chunk;
 
 /// The encoding of AVX-VNNI.
 struct Vex;
@@ -18,48 +18,28 @@ struct Vex;
 /// The encoding of AVX-512.
 struct Evex;
 
-/// See [`super::tile`].
-pub(super) fn tile(
-    format: Format,
-    panel: &[u8],
-    rows: QuantView<'_>,
-    out: Outputs<'_>,
-    next: &[u8],
-) {
-    let vex = is_x86_feature_detected!("avxvnni");
+/// See [`super::portable::add`].
+pub(super) fn add(chunk: &Chunk<'_>, work: Work<'_, '_>) {
     // SAFETY: this level is chosen only where one of the encodings was detected.
     unsafe {
-        match (vex, format.four_bits) {
-            (true, true) => with_vex::<true>(format, panel, rows, out, next),
-            (true, false) => with_vex::<false>(format, panel, rows, out, next),
-            (false, true) => with_evex::<true>(format, panel, rows, out, next),
-            (false, false) => with_evex::<false>(format, panel, rows, out, next),
+        if is_x86_feature_detected!("avxvnni") {
+            with_vex(chunk, work);
+        } else {
+            with_evex(chunk, work);
         }
     }
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-fn with_vex<const FOUR: bool>(
-    format: Format,
-    panel: &[u8],
-    rows: QuantView<'_>,
-    out: Outputs<'_>,
-    next: &[u8],
-) {
+fn with_vex(chunk: &Chunk<'_>, work: Work<'_, '_>) {
     // SAFETY: this function has the features.
-    unsafe { avx::tile::<Vex, FOUR>(format, panel, rows, out, next) }
+    unsafe { avx::add::<Vex>(chunk, work) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512vnni")]
-fn with_evex<const FOUR: bool>(
-    format: Format,
-    panel: &[u8],
-    rows: QuantView<'_>,
-    out: Outputs<'_>,
-    next: &[u8],
-) {
+fn with_evex(chunk: &Chunk<'_>, work: Work<'_, '_>) {
     // SAFETY: this function has the features.
-    unsafe { avx::tile::<Evex, FOUR>(format, panel, rows, out, next) }
+    unsafe { avx::add::<Evex>(chunk, work) }
 }
 
 macro_rules! dot_by {

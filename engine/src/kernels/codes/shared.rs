@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::{QuantRow, QuantRows, QuantView};
+use super::{Group, QuantRow, QuantRows, QuantView};
 use crate::kernels::GROUP;
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::packed::Input;
@@ -14,9 +14,7 @@ pub(crate) struct SharedCodes<'a> {
     /// Inputs of a row.
     inputs: usize,
     codes: Disjoint<'a, i8>,
-    scales: Disjoint<'a, f32>,
-    sums: Disjoint<'a, i32>,
-    scaled_sums: Disjoint<'a, f32>,
+    groups: Disjoint<'a, Group>,
 }
 
 // === impl SharedCodes ===
@@ -26,9 +24,7 @@ impl<'a> SharedCodes<'a> {
         SharedCodes {
             inputs: rows.inputs,
             codes: Disjoint::new(&mut rows.codes),
-            scales: Disjoint::new(&mut rows.scales),
-            sums: Disjoint::new(&mut rows.sums),
-            scaled_sums: Disjoint::new(&mut rows.scaled_sums),
+            groups: Disjoint::new(&mut rows.groups),
         }
     }
 
@@ -43,9 +39,7 @@ impl<'a> SharedCodes<'a> {
         unsafe {
             QuantRow {
                 codes: self.codes.part(at..at + count),
-                scales: self.scales.part(group..group + groups),
-                sums: self.sums.part(group * 2..(group + groups) * 2),
-                scaled_sums: self.scaled_sums.part(group..group + groups),
+                groups: self.groups.part(group..group + groups),
             }
         }
     }
@@ -68,9 +62,7 @@ impl<'a> SharedCodes<'a> {
                 codes: QuantView {
                     inputs,
                     codes: self.codes.read(every(inputs)),
-                    scales: self.scales.read(every(groups)),
-                    sums: self.sums.read(every(groups * 2)),
-                    scaled_sums: self.scaled_sums.read(every(groups)),
+                    groups: self.groups.read(every(groups)),
                 },
                 floats: floats.read(every(inputs)),
             }

@@ -52,12 +52,12 @@ fn products(level: Level, matrix: &Packed, rows: usize, codes: &QuantRows) -> Ve
     let input = Input { rows, codes: codes.view(), floats: &[] };
     let mut out = vec![0.0; rows * matrix.panels() * PANEL];
     for panel in 0..matrix.panels() {
-        matrix.panel(level, panel, &[], &input, |first, count, tile| {
-            for (row, tile) in tile.iter().enumerate().take(count) {
-                let at = (first + row) * matrix.panels() * PANEL + panel * PANEL;
-                out[at..][..PANEL].copy_from_slice(tile);
-            }
-        });
+        let mut panel_out = vec![0.0; rows * PANEL];
+        matrix.panel(level, panel, &[], &input, &mut Room::default(), &mut panel_out);
+        for (row, values) in panel_out.chunks_exact(PANEL).enumerate() {
+            let at = row * matrix.panels() * PANEL + panel * PANEL;
+            out[at..][..PANEL].copy_from_slice(values);
+        }
     }
     out
 }
@@ -100,7 +100,7 @@ fn packed_products_are_those_of_the_weights_in_the_file() {
                 let (mut sum, mut size) = (0.0f64, 0.0f64);
                 for (input, &weight) in row_weights.iter().enumerate() {
                     let at = row * inputs + input;
-                    let value = f64::from(codes.codes[at]) * f64::from(codes.scales[at / GROUP]);
+                    let value = f64::from(codes.codes[at]) * f64::from(codes.groups[at / GROUP].scale);
                     sum += value * f64::from(weight);
                     size += (value * f64::from(weight)).abs();
                 }

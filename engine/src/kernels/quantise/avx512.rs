@@ -10,7 +10,7 @@ use std::arch::x86_64::{
 
 use super::{ROUND, SIGN, scale_of};
 use crate::kernels::GROUP;
-use crate::kernels::codes::QuantRow;
+use crate::kernels::codes::{Group, QuantRow};
 
 /// See [`super::quantise`].
 ///
@@ -45,12 +45,7 @@ pub(super) unsafe fn quantise(x: &[f32], row: QuantRow<'_>) {
         let halves = [low, high].map(|half| {
             _mm_cvtsi128_si32(_mm_add_epi64(half, _mm_unpackhi_epi64(half, half))) - 16 * 128
         });
-        // SAFETY: as above, one scale and two sums a group.
-        unsafe {
-            *row.scales.get_unchecked_mut(group) = scale;
-            *row.sums.get_unchecked_mut(group * 2) = halves[0];
-            *row.sums.get_unchecked_mut(group * 2 + 1) = halves[1];
-            *row.scaled_sums.get_unchecked_mut(group) = scale * (halves[0] + halves[1]) as f32;
-        }
+        // SAFETY: as above, one of them a group.
+        unsafe { *row.groups.get_unchecked_mut(group) = Group::new(scale, halves) };
     }
 }

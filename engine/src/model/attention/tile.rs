@@ -7,14 +7,14 @@ use std::ops::Range;
 use super::shift::{BLOCK, KeyShift};
 use super::{AttentionShape, AttentionTile, Cluster};
 use crate::kernels::activations::soft_cap;
-use crate::kernels::codes::{Outputs, QuantRows, SharedCodes, tile};
+use crate::kernels::codes::{Outputs, PanelProduct, QuantRows, Room, SharedCodes};
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::fetch::fetch;
 use crate::kernels::hadamard::{block_length, hadamard};
 use crate::kernels::probabilities::{Weighing, weigh};
 use crate::kernels::quantise::quantise;
 use crate::kernels::values::{QUAD, WeightedValues, add_weighted, finish};
-use crate::kernels::{LANES, Level, PANEL, TILE_ROWS};
+use crate::kernels::{LANES, Level, PANEL};
 use crate::model::kv::{PAGE_TOKENS, PageLayout, Segment};
 
 /// Memory of one thread.
@@ -25,6 +25,7 @@ pub(crate) struct Scratch {
     /// What blocks add to scores: queries x blocks; empty without a shift.
     shifts: Vec<f32>,
     queries: QuantRows,
+    room: Room,
     /// queries x stride, by position.
     scores: Vec<f32>,
     /// Two planes of weights, queries x stride each.
@@ -201,12 +202,11 @@ impl AttentionLayer<'_> {
         let queries = scratch.queries.view();
         let panels = part.keys.chunks_exact(self.shape.layout.panel_bytes());
         for (index, panel) in panels.take(part.tokens.div_ceil(PANEL)).enumerate() {
-            for first in part.queries.clone().step_by(TILE_ROWS) {
-                let count = (part.queries.end - first).min(TILE_ROWS);
-                let at = first * stride + part.position + index * PANEL;
-                let out = Outputs { floats: &mut scratch.scores[at..], stride };
-                tile(self.level, PageLayout::KEYS, panel, queries.rows(first, count), out, &[]);
-            }
+            let rows = queries.rows(part.queries.start, part.queries.len());
+            let at = part.queries.start * stride + part.position + index * PANEL;
+            let out = Outputs { floats: &mut scratch.scores[at..], stride };
+            let product = PanelProduct { format: PageLayout::KEYS, panel, rows, ahead: &[] };
+            product.compute(self.level, &mut scratch.room, out);
         }
     }
 

@@ -76,7 +76,8 @@ impl Pass<'_> {
         let member = walk.member;
         // SAFETY (whole body): see `attend`.
         unsafe {
-            walk.phase().run_ahead(member, panels, |piece, next| {
+            let (phase, scratch) = (walk.phase(), &mut walk.scratch.panel);
+            phase.run_ahead(member, panels, |piece, next| {
                 let (linear, out, panel) = locate(&products, piece);
                 let ahead = match next.map(|next| locate(&products, next)) {
                     Some((linear, _, panel)) => linear.matrix.panel_bytes(panel),
@@ -84,7 +85,7 @@ impl Pass<'_> {
                 };
                 let bias = linear.bias.as_deref();
                 let piece = Piece { bias, ..Piece::new(&linear.matrix, panel, ahead) };
-                self.store(piece, &self.normed.rows(0..self.rows()), out);
+                self.store(piece, &self.normed.rows(0..self.rows()), scratch, out);
             });
             walk.phase().run_in_chunks(self.rows(), self.row_chunk, |row| {
                 self.rotate_and_store(index, layer, row);
@@ -174,11 +175,15 @@ impl Pass<'_> {
         walk: &mut Walk<'_>,
     ) {
         let member = walk.member;
-        walk.phase().run_ahead(member, output.panels(), |panel, next| {
+        let (phase, scratch) = (walk.phase(), &mut walk.scratch.panel);
+        phase.run_ahead(member, output.panels(), |panel, next| {
             let ahead = ahead(output, next, layer.feed.first_matrix(), member);
             let piece = Piece::new(output, panel, ahead);
             // SAFETY: see `attend`.
-            unsafe { self.join(piece, &input.rows(0..self.rows()), layer.after_attention()) };
+            unsafe {
+                let input = input.rows(0..self.rows());
+                self.join(piece, &input, scratch, layer.after_attention());
+            };
         });
     }
 

@@ -3,7 +3,7 @@
 //! Most are added where they are computed. Where a row's whole output is needed first, the row is added to the stream by
 //! whoever norms it next, so that it costs no phase of its own.
 
-use super::linear::{Piece, within};
+use super::linear::{PanelScratch, Piece, within};
 use super::{Pass, span};
 use crate::kernels::packed::Input;
 use crate::kernels::rows::rms_norm;
@@ -22,11 +22,17 @@ pub(super) enum Joining<'a> {
 // Safety of all methods: see `ends.rs`.
 impl Pass<'_> {
     /// One panel of a branch's last product: added to the stream, or kept until the row is whole.
-    pub(super) unsafe fn join(&self, piece: Piece<'_>, input: &Input<'_>, joining: Joining<'_>) {
+    pub(super) unsafe fn join(
+        &self,
+        piece: Piece<'_>,
+        input: &Input<'_>,
+        scratch: &mut PanelScratch,
+        joining: Joining<'_>,
+    ) {
         // SAFETY: the caller's piece is this panel's columns.
         match joining {
-            Joining::Normed(_) => unsafe { self.store(piece, input, &self.branch) },
-            Joining::Done | Joining::Routed => unsafe { self.add(piece, input) },
+            Joining::Normed(_) => unsafe { self.store(piece, input, scratch, &self.branch) },
+            Joining::Done | Joining::Routed => unsafe { self.add(piece, input, scratch) },
         }
     }
 

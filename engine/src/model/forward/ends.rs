@@ -31,11 +31,14 @@ impl Pass<'_> {
             unsafe { self.normalise(self.wanted[index], index, joining, norm) };
         });
         let member = walk.member;
-        walk.phase().run_ahead(member, head.panels(), |panel, next| {
+        let (phase, scratch) = (walk.phase(), &mut walk.scratch.panel);
+        // The chunk of a prompt that goes on wants none.
+        let panels = if self.wanted.is_empty() { 0 } else { head.panels() };
+        phase.run_ahead(member, panels, |panel, next| {
             // SAFETY: the rows were written in the last phase.
             let input = unsafe { self.normed.rows(0..self.wanted.len()) };
             let ahead = next.map_or(&[][..], |next| head.panel_bytes(next));
-            self.outputs(Piece::new(head, panel, ahead), &input, |row, outputs| {
+            self.outputs(Piece::new(head, panel, ahead), &input, scratch, |row, outputs| {
                 let at = row * stride + panel * PANEL;
                 // SAFETY: the piece is this panel's columns.
                 let logits = unsafe { self.logits.part(at..at + PANEL) };

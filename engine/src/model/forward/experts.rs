@@ -118,7 +118,7 @@ impl Pass<'_> {
         unsafe {
             let panels = router.panels();
             let more = shared.map_or(0, |gated| gated.gate.panels());
-            let (phase, scratch) = (walk.phase(), &mut walk.scratch.gate);
+            let (phase, scratch) = (walk.phase(), &mut *walk.scratch);
             phase.run(panels + more, |piece| {
                 let input = self.normed.rows(0..rows);
                 match (shared, piece.checked_sub(panels)) {
@@ -126,7 +126,10 @@ impl Pass<'_> {
                         let work = GatedPanel { gated, panel, ahead: [&[], &[]], first_row: 0 };
                         self.gate(work, &input, &buffers.shared_hidden, scratch);
                     }
-                    _ => self.store(Piece::new(router, piece, &[]), &input, &buffers.scores),
+                    _ => {
+                        let piece = Piece::new(router, piece, &[]);
+                        self.store(piece, &input, &mut scratch.panel, &buffers.scores);
+                    }
                 }
             });
             walk.phase().run_in_chunks(rows, self.row_chunk, |row| {
@@ -184,7 +187,7 @@ impl Pass<'_> {
                 let normed = self.normed.row(row);
                 buffers.inputs.write(self.level, seat, 0..width, |to| to.copy_from_slice(normed));
             });
-            let (phase, scratch) = (walk.phase(), &mut walk.scratch.gate);
+            let (phase, scratch) = (walk.phase(), &mut *walk.scratch);
             phase.run(buffers.busy_room * inner_panels, |piece| {
                 let Some((expert, seats)) = self.busy(piece / inner_panels) else { return };
                 let (gated, panel) = (&experts[expert], piece % inner_panels);
@@ -194,17 +197,18 @@ impl Pass<'_> {
             });
             let pieces = buffers.busy_room * outer_panels;
             let more = shared.map_or(0, |gated| gated.down.panels());
-            walk.phase().run(pieces + more, |piece| match (shared, piece.checked_sub(pieces)) {
+            let (phase, scratch) = (walk.phase(), &mut walk.scratch.panel);
+            phase.run(pieces + more, |piece| match (shared, piece.checked_sub(pieces)) {
                 (Some(gated), Some(panel)) => {
                     let input = buffers.shared_hidden.rows(0..self.rows());
-                    self.add(Piece::new(&gated.down, panel, &[]), &input);
+                    self.add(Piece::new(&gated.down, panel, &[]), &input, scratch);
                 }
                 _ => {
                     let Some((expert, seats)) = self.busy(piece / outer_panels) else { return };
                     let piece = Piece::new(&experts[expert].down, piece % outer_panels, &[]);
                     let columns = piece.columns();
                     let input = buffers.hidden.rows(seats.clone());
-                    self.outputs(piece, &input, |row, outputs| {
+                    self.outputs(piece, &input, scratch, |row, outputs| {
                         let at = (seats.start + row) * width + columns.start;
                         buffers.outputs.part(at..at + outputs.len()).copy_from_slice(outputs);
                     });

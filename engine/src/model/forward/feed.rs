@@ -3,7 +3,7 @@
 use super::branch::Joining;
 use super::buffers::SharedInputs;
 use super::linear::{Piece, ahead};
-use super::{Pass, Walk};
+use super::{Pass, ThreadScratch, Walk};
 use crate::kernels::PANEL;
 use crate::kernels::activations::{gelu_times, silu_times};
 use crate::kernels::packed::{Input, Packed};
@@ -63,7 +63,7 @@ impl Pass<'_> {
         let member = walk.member;
         // SAFETY (whole body): see `feed`.
         unsafe {
-            let (phase, scratch) = (walk.phase(), &mut walk.scratch.gate);
+            let (phase, scratch) = (walk.phase(), &mut *walk.scratch);
             phase.run_ahead(member, gated.gate.panels(), |panel, next| {
                 let ahead = [
                     ahead(&gated.gate, next, &gated.down, member),
@@ -73,9 +73,10 @@ impl Pass<'_> {
                 let work = GatedPanel { gated, panel, ahead, first_row: 0 };
                 self.gate(work, &input, &self.hidden, scratch);
             });
-            walk.phase().run_ahead(member, gated.down.panels(), |panel, next| {
+            let (phase, scratch) = (walk.phase(), &mut walk.scratch.panel);
+            phase.run_ahead(member, gated.down.panels(), |panel, next| {
                 let piece = Piece::new(&gated.down, panel, ahead(&gated.down, next, then, member));
-                self.join(piece, &self.hidden.rows(0..self.rows()), joining);
+                self.join(piece, &self.hidden.rows(0..self.rows()), scratch, joining);
             });
         }
     }
@@ -89,28 +90,25 @@ impl Pass<'_> {
         work: GatedPanel<'_>,
         input: &Input<'_>,
         hidden: &SharedInputs<'_>,
-        scratch: &mut Vec<f32>,
+        scratch: &mut ThreadScratch,
     ) {
         let GatedPanel { gated, panel, ahead, first_row } = work;
-        let columns = Piece::new(&gated.gate, panel, &[]).columns();
-        scratch.resize(input.rows * PANEL, 0.0);
-        gated.gate.panel(self.level, panel, ahead[0], input, |first, count, tile| {
-            scratch[first * PANEL..][..count * PANEL].copy_from_slice(tile[..count].as_flattened());
-        });
-        gated.up.panel(self.level, panel, ahead[1], input, |first, count, tile| {
-            let gate = &mut scratch[first * PANEL..][..count * PANEL];
-            let up = tile[..count].as_flattened();
-            match self.shape.activation {
-                Activation::Silu => silu_times(self.level, gate, up),
-                Activation::GeluTanh => gelu_times(self.level, gate, up),
+        let piece = Piece::new(&gated.gate, panel, ahead[0]);
+        let columns = piece.columns();
+        let ThreadScratch { gate, panel: scratch, .. } = scratch;
+        gate.clear();
+        gate.extend_from_slice(scratch.compute(self.level, piece, input));
+        let up = scratch.compute(self.level, Piece::new(&gated.up, panel, ahead[1]), input);
+        match self.shape.activation {
+            Activation::Silu => silu_times(self.level, gate, up),
+            Activation::GeluTanh => gelu_times(self.level, gate, up),
+        }
+        for (row, gate) in (first_row..).zip(gate.chunks_exact(PANEL)) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let gate = &gate[..columns.len()];
+                hidden.put(self.level, row, columns.clone(), gate, gated.down.takes_floats());
             }
-            for (row, gate) in (first_row + first..).zip(gate.chunks_exact(PANEL)) {
-                // SAFETY: the caller's promise.
-                unsafe {
-                    let gate = &gate[..columns.len()];
-                    hidden.put(self.level, row, columns.clone(), gate, gated.down.takes_floats());
-                }
-            }
-        });
+        }
     }
 }

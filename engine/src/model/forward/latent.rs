@@ -10,7 +10,7 @@
 //! Matrices of single heads take their rows from inputs that are sorted by head: row `head * rows + row`.
 
 use super::buffers::{Inputs, SharedInputs};
-use super::linear::Piece;
+use super::linear::{PanelScratch, Piece};
 use super::{Pass, Walk, span};
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::packed::Packed;
@@ -88,12 +88,14 @@ impl Pass<'_> {
         // SAFETY (whole body): see above.
         unsafe {
             let panels = first.panels();
-            walk.phase().run(panels + attention.down.panels(), |piece| {
+            let (phase, scratch) = (walk.phase(), &mut walk.scratch.panel);
+            phase.run(panels + attention.down.panels(), |piece| {
                 let (matrix, panel, out) = match piece.checked_sub(panels) {
                     None => (first, piece, first_out),
                     Some(panel) => (&attention.down, panel, &self.keys),
                 };
-                self.store(Piece::new(matrix, panel, &[]), &self.normed.rows(0..rows), out);
+                let piece = Piece::new(matrix, panel, &[]);
+                self.store(piece, &self.normed.rows(0..rows), scratch, out);
             });
             if let LatentQuery::LowRank { norm, up, .. } = &attention.query {
                 walk.phase().run_in_chunks(rows, self.row_chunk, |row| {
@@ -101,19 +103,20 @@ impl Pass<'_> {
                         self.norm_head(Some(norm), query);
                     });
                 });
-                walk.phase().run(up.panels(), |panel| {
+                let (phase, scratch) = (walk.phase(), &mut walk.scratch.panel);
+                phase.run(up.panels(), |panel| {
                     let input = self.latent.low_rank.rows(0..rows);
-                    self.store(Piece::new(up, panel, &[]), &input, &self.latent.queries);
+                    self.store(Piece::new(up, panel, &[]), &input, scratch, &self.latent.queries);
                 });
             }
             walk.phase().run_in_chunks(rows, self.row_chunk, |row| {
                 self.split_queries(index, sizes, row);
                 self.store_latent(index, attention, row);
             });
-            self.each_head(&attention.key_up, walk, |head, panel| {
+            self.each_head(&attention.key_up, walk, |head, panel, scratch| {
                 let piece = Piece::new(&attention.key_up[head], panel, &[]);
                 let input = self.latent.plain.rows(span(head, rows));
-                self.outputs(piece, &input, |row, outputs| {
+                self.outputs(piece, &input, scratch, |row, outputs| {
                     let at = self.query_start(head, row) + panel * PANEL;
                     self.queries.part(at..at + outputs.len()).copy_from_slice(outputs);
                 });
@@ -133,12 +136,12 @@ impl Pass<'_> {
                     });
                 }
             });
-            self.each_head(&attention.value_up, walk, |head, panel| {
+            self.each_head(&attention.value_up, walk, |head, panel, scratch| {
                 let piece = Piece::new(&attention.value_up[head], panel, &[]);
                 let columns = piece.columns();
                 let first = head * value_size;
                 let input = self.latent.by_head.rows(span(head, rows));
-                self.outputs(piece, &input, |row, outputs| {
+                self.outputs(piece, &input, scratch, |row, outputs| {
                     let columns = first + columns.start..first + columns.end;
                     self.latent.expanded.write(self.level, row, columns, |to| {
                         to.copy_from_slice(outputs);
@@ -153,10 +156,11 @@ impl Pass<'_> {
         &self,
         matrices: &[Packed],
         walk: &mut Walk<'_>,
-        mut work: impl FnMut(usize, usize),
+        mut work: impl FnMut(usize, usize, &mut PanelScratch),
     ) {
         let panels = matrices.first().map_or(0, Packed::panels);
-        walk.phase().run(matrices.len() * panels, |piece| work(piece / panels, piece % panels));
+        let (phase, scratch) = (walk.phase(), &mut walk.scratch.panel);
+        phase.run(matrices.len() * panels, |piece| work(piece / panels, piece % panels, scratch));
     }
 
     /// Where a head's query begins among those of all rows.

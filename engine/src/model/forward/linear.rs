@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use super::{Pass, span};
-use crate::kernels::PANEL;
+use crate::kernels::codes::Room;
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::packed::{Input, Packed};
 use crate::kernels::team::Member;
+use crate::kernels::{Level, PANEL};
 
 /// One panel of a product.
 #[derive(Clone, Copy)]
@@ -16,6 +17,31 @@ pub(super) struct Piece<'b> {
     pub(super) panel: usize,
     /// What the thread will want next: fetched into the cache meanwhile.
     pub(super) ahead: &'b [u8],
+}
+
+/// A thread's memory for the product of a panel.
+#[derive(Debug, Default)]
+pub(super) struct PanelScratch {
+    room: Room,
+    /// Rows x 32 outputs.
+    out: Vec<f32>,
+}
+
+// === impl PanelScratch ===
+
+impl PanelScratch {
+    /// Computes a panel's outputs, rows x 32, without the bias.
+    pub(super) fn compute(
+        &mut self,
+        level: Level,
+        piece: Piece<'_>,
+        input: &Input<'_>,
+    ) -> &[f32] {
+        self.out.resize(input.rows * PANEL, 0.0);
+        let Piece { matrix, panel, ahead, .. } = piece;
+        matrix.panel(level, panel, ahead, input, &mut self.room, &mut self.out);
+        &self.out
+    }
 }
 
 // === impl Piece ===
@@ -43,14 +69,14 @@ impl Pass<'_> {
         &self,
         piece: Piece<'_>,
         input: &Input<'_>,
+        scratch: &mut PanelScratch,
         mut visit: impl FnMut(usize, &[f32]),
     ) {
         let width = piece.columns().len();
-        piece.matrix.panel(self.level, piece.panel, piece.ahead, input, |first, count, tile| {
-            for (row, outputs) in (first..).zip(&tile[..count]) {
-                visit(row, &outputs[..width]);
-            }
-        });
+        let outputs = scratch.compute(self.level, piece, input);
+        for (row, outputs) in outputs.chunks_exact(PANEL).enumerate() {
+            visit(row, &outputs[..width]);
+        }
     }
 
     /// Writes a panel's outputs to rows of `out`, which are as wide as the matrix.
@@ -61,10 +87,11 @@ impl Pass<'_> {
         &self,
         piece: Piece<'_>,
         input: &Input<'_>,
+        scratch: &mut PanelScratch,
         out: &Disjoint<'_, f32>,
     ) {
         let (columns, width) = (piece.columns(), piece.matrix.outputs);
-        self.outputs(piece, input, |row, outputs| {
+        self.outputs(piece, input, scratch, |row, outputs| {
             // SAFETY: the caller's promise.
             let out = unsafe { out.part(within(row, width, &columns)) };
             match piece.bias {
@@ -84,9 +111,14 @@ impl Pass<'_> {
     ///
     /// # Safety
     /// The caller's piece is this panel's columns of the stream.
-    pub(super) unsafe fn add(&self, piece: Piece<'_>, input: &Input<'_>) {
+    pub(super) unsafe fn add(
+        &self,
+        piece: Piece<'_>,
+        input: &Input<'_>,
+        scratch: &mut PanelScratch,
+    ) {
         let (columns, width) = (piece.columns(), self.shape.width);
-        self.outputs(piece, input, |row, outputs| {
+        self.outputs(piece, input, scratch, |row, outputs| {
             // SAFETY: the caller's promise.
             let stream = unsafe { self.stream.part(within(row, width, &columns)) };
             for (to, &value) in stream.iter_mut().zip(outputs) {

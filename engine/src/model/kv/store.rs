@@ -89,8 +89,7 @@ fn inverse(scale: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::TILE_ROWS;
-    use crate::kernels::codes::{Outputs, QuantRows, tile};
+    use crate::kernels::codes::{Outputs, PanelProduct, QuantRows, Room};
     use crate::kernels::hadamard::block_length;
     use crate::kernels::quantise::quantise;
     use crate::model::kv::PAGE_TOKENS;
@@ -123,17 +122,17 @@ mod tests {
         quantise(LEVEL, &transformed, rows.row_mut(0));
         // SAFETY: as above.
         let keys = unsafe { page.read(LAYOUT.keys(1, 1)) };
-        let mut out = [[0.0; PANEL]; TILE_ROWS];
+        let mut out = [0.0; PANEL];
         for (panel, keys) in keys.chunks_exact(LAYOUT.panel_bytes()).enumerate() {
-            tile(
-                Level::detect(),
-                PageLayout::KEYS,
-                keys,
-                rows.view(),
-                Outputs::tile(&mut out),
-                &[],
-            );
-            for (column, &score) in out[0].iter().enumerate() {
+            let product = PanelProduct {
+                format: PageLayout::KEYS,
+                panel: keys,
+                rows: rows.view(),
+                ahead: &[],
+            };
+            let outputs = Outputs { floats: &mut out, stride: PANEL };
+            product.compute(Level::detect(), &mut Room::default(), outputs);
+            for (column, &score) in out.iter().enumerate() {
                 let key = numbers(64, panel * PANEL + column);
                 let exact: f32 = query.iter().zip(&key).map(|(query, key)| query * key).sum();
                 let score = score / block_length(64) as f32;

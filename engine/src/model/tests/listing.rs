@@ -2,7 +2,7 @@
 
 use super::written::VOCABULARY;
 use crate::files::ModelFiles;
-use crate::kernels::codes::{QuantRows, QuantView};
+use crate::kernels::codes::{QuantRows, QuantView, Room};
 use crate::kernels::packed::{Input, Packed};
 use crate::kernels::{Level, PANEL};
 use crate::model::weights::{Attention, Feed, Gated, LatentAttention, LatentQuery, Layer};
@@ -22,14 +22,15 @@ pub(super) fn unpacked(matrix: &Packed) -> Vec<f32> {
     let input = Input { rows, codes, floats: &floats };
     let mut out = vec![0.0; matrix.outputs * inputs];
     for panel in 0..matrix.panels() {
-        matrix.panel(Level::Portable, panel, &[], &input, |first, count, tile| {
-            for (row, tile) in tile.iter().enumerate().take(count) {
-                let outputs = panel * PANEL..matrix.outputs.min((panel + 1) * PANEL);
-                for (output, value) in outputs.zip(tile) {
-                    out[output * inputs + first + row] = *value;
-                }
+        let mut panel_out = vec![0.0; rows * PANEL];
+        let room = &mut Room::default();
+        matrix.panel(Level::Portable, panel, &[], &input, room, &mut panel_out);
+        for (row, values) in panel_out.chunks_exact(PANEL).enumerate() {
+            let outputs = panel * PANEL..matrix.outputs.min((panel + 1) * PANEL);
+            for (output, value) in outputs.zip(values) {
+                out[output * inputs + row] = *value;
             }
-        });
+        }
     }
     out
 }
