@@ -28,7 +28,7 @@ pub(crate) use shared::SharedCodes;
 
 use std::ops::Range;
 
-use chunk::{CHUNK_GROUPS, Chunk, Source};
+use chunk::{Chunk, Source, chunks};
 
 use super::fetch::Ahead;
 use super::packed::{BLOCK_CODES, Format};
@@ -136,6 +136,8 @@ pub(crate) struct PanelProduct<'a> {
     pub(crate) format: Format,
     pub(crate) panel: &'a [u8],
     pub(crate) rows: QuantView<'a>,
+    /// Whether the rows' scales have few bits ([`super::quantise`]), which spares multiplications.
+    pub(crate) has_few_bits: bool,
     /// What will be wanted soon; it is fetched into the second-level cache meanwhile.
     pub(crate) ahead: &'a [u8],
 }
@@ -162,17 +164,25 @@ impl Outputs<'_> {
 impl PanelProduct<'_> {
     /// Computes the outputs of all rows.
     pub(crate) fn compute(self, level: Level, room: &mut Room, out: Outputs<'_>) {
-        let PanelProduct { format, panel, rows, ahead } = self;
+        let PanelProduct { format, panel, rows, has_few_bits, ahead } = self;
         debug_assert_eq!(panel.len(), format.panel_bytes(rows.inputs));
-        let groups = if rows.count() > 0 { rows.inputs / GROUP } else { 0 };
-        #[cfg(target_arch = "x86_64")]
-        let with_variants = level == Level::Avx512Vnni && rows.count() > TILE_ROWS;
-        #[cfg(not(target_arch = "x86_64"))]
-        let with_variants = false;
+        if rows.count() == 0 {
+            return;
+        }
         let tiles = rows.count().div_ceil(TILE_ROWS);
+        let groups = rows.inputs / GROUP;
         let mut ahead = Ahead::new(ahead, tiles * groups);
-        for first in (0..groups).step_by(CHUNK_GROUPS) {
-            let groups = first..groups.min(first + CHUNK_GROUPS);
+        #[cfg(target_arch = "x86_64")]
+        if level == Level::Avx512Vnni && avx512::is_for_few_rows(rows.count(), groups) {
+            return avx512::few_rows(format, panel, Work { rows, out, ahead: &mut ahead });
+        }
+        #[cfg(target_arch = "x86_64")]
+        let with_variants = has_few_bits
+            && level == Level::Avx512Vnni
+            && avx512::pays_variants(rows.count(), format);
+        #[cfg(not(target_arch = "x86_64"))]
+        let (with_variants, _) = (false, has_few_bits);
+        for groups in chunks(format, groups) {
             let source = Source { format, panel, inputs: rows.inputs, groups, with_variants };
             let chunk = room.ready(level, &source);
             let out = Outputs { floats: out.floats, stride: out.stride };

@@ -5,6 +5,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use super::fetch::fetch_to_write;
+
 /// A borrowed slice whose parts may be given to different threads.
 #[derive(Debug)]
 pub(crate) struct Disjoint<'a, T> {
@@ -34,6 +36,12 @@ impl<'a, T> Disjoint<'a, T> {
         assert!(range.start <= range.end && range.end <= self.length, "part outside the slice");
         // SAFETY: inside the borrowed slice by the assertion, not aliased by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+
+    /// Starts to bring a part that will be written here, away from other cores.
+    pub(crate) fn fetch_to_write(&self, range: Range<usize>) {
+        assert!(range.start <= range.end && range.end <= self.length, "part outside the slice");
+        fetch_to_write(self.start.wrapping_add(range.start), range.len());
     }
 
     /// A part to read.

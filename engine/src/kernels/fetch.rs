@@ -28,6 +28,25 @@ impl<'a> Ahead<'a> {
     }
 }
 
+/// Starts to bring memory that will be written into the first-level cache, and to take it away from other cores. Only the
+/// address counts.
+#[inline]
+pub(crate) fn fetch_to_write<T>(start: *const T, length: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for at in (0..length * size_of::<T>()).step_by(CACHE_LINE) {
+        // SAFETY: `prefetchw` writes nothing and cannot fault; CPUs without it do nothing.
+        unsafe {
+            std::arch::asm!(
+                "prefetchw byte ptr [{}]",
+                in(reg) start.cast::<u8>().wrapping_add(at),
+                options(nostack, preserves_flags, readonly),
+            );
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (start, length);
+}
+
 /// Starts to bring the bytes into the second-level cache; does not wait for them.
 #[inline]
 pub(crate) fn fetch(bytes: &[u8]) {

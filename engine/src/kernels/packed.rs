@@ -84,7 +84,8 @@ impl Packed {
             Storage::Codes { format, .. } => {
                 let rows = input.codes.rows(0, input.rows);
                 let panel = self.panel_bytes(panel);
-                let product = PanelProduct { format: *format, panel, rows, ahead };
+                let product =
+                    PanelProduct { format: *format, panel, rows, has_few_bits: true, ahead };
                 product.compute(level, room, Outputs { floats: out, stride: PANEL });
             }
             Storage::Floats { panels } => {

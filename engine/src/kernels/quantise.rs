@@ -1,7 +1,7 @@
 //! Activations rounded to 8-bit codes, one scale for 32 elements.
 //!
-//! Scales are rounded up to two bits behind the leading one: 1, 1.25, 1.5 or 1.75 times a power of two. Kernels can
-//! then multiply by a scale without a multiplication; the codes lose a tenth of a bit on average.
+//! Scales are rounded up to four bits behind the leading one: 1, 1 1/16 ... 1 15/16 times a power of two. Kernels can
+//! then multiply by a scale without a multiplication; the codes lose a thirtieth of a bit on average.
 
 #![allow(unsafe_code)] // Calls functions whose features were detected.
 
@@ -16,7 +16,7 @@ use super::{GROUP, Level, at_level};
 const TINIEST: f32 = 1e-36;
 
 /// Bits of a scale's mantissa behind the leading one.
-pub(super) const MANTISSA_BITS: u32 = 2;
+pub(super) const MANTISSA_BITS: u32 = 4;
 
 /// What is below them.
 const BELOW: u32 = (1 << (23 - MANTISSA_BITS)) - 1;
@@ -24,34 +24,44 @@ const BELOW: u32 = (1 << (23 - MANTISSA_BITS)) - 1;
 /// The sign of a float.
 const SIGN: u32 = 1 << 31;
 
-/// Rounds a row to 8-bit codes, one scale for 32 elements: the least one by which the greatest magnitude is at most
-/// 127 steps. Ties go to even. A group with an element that is no number gets such a scale.
+/// Rounds a row to 8-bit codes, one scale for 32 elements: the least one with few bits by which the greatest magnitude
+/// is at most 127 steps. Ties go to even. A group with an element that is no number gets such a scale.
 pub(crate) fn quantise(level: Level, x: &[f32], row: QuantRow<'_>) {
+    quantise_with::<true>(level, x, row);
+}
+
+/// The same with scales of all bits, for products that multiply them.
+pub(crate) fn quantise_finely(level: Level, x: &[f32], row: QuantRow<'_>) {
+    quantise_with::<false>(level, x, row);
+}
+
+fn quantise_with<const FEW_BITS: bool>(level: Level, x: &[f32], row: QuantRow<'_>) {
     assert!(row.codes.len() == x.len() && row.groups.len() * GROUP == x.len());
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level was detected, and the lengths fit.
-        Level::Avx512Vnni => unsafe { avx512::quantise(x, row) },
-        _ => at_level!(level, quantise_body, (x: &[f32], row: QuantRow<'_>)),
+        Level::Avx512Vnni => unsafe { avx512::quantise::<FEW_BITS>(x, row) },
+        _ if FEW_BITS => at_level!(level, quantise_body::<true>, (x: &[f32], row: QuantRow<'_>)),
+        _ => at_level!(level, quantise_body::<false>, (x: &[f32], row: QuantRow<'_>)),
     }
 }
 
 /// A group's scale and the inverse that makes codes, from the bits of its greatest magnitude. (Magnitudes compare as
 /// their bits do, and what is no number is the greatest.)
 #[inline(always)]
-fn scale_of(greatest: u32) -> [f32; 2] {
+fn scale_of<const FEW_BITS: bool>(greatest: u32) -> [f32; 2] {
     let step = f32::from_bits(greatest) / 127.0;
     let up = f32::from_bits((step.to_bits() + BELOW) & !BELOW);
-    let scale = if step.is_finite() { up } else { step };
+    let scale = if FEW_BITS && step.is_finite() { up } else { step };
     [scale, if f32::from_bits(greatest) > TINIEST { 1.0 / scale } else { 0.0 }]
 }
 
 #[inline(always)]
 #[allow(clippy::needless_pass_by_value)] // A row is some borrowed slices.
-fn quantise_body(x: &[f32], row: QuantRow<'_>) {
+fn quantise_body<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>) {
     for (group, x) in x.chunks_exact(GROUP).enumerate() {
         let greatest = x.iter().fold(0, |greatest: u32, x| greatest.max(x.to_bits() & !SIGN));
-        let [scale, inverse] = scale_of(greatest);
+        let [scale, inverse] = scale_of::<FEW_BITS>(greatest);
         let codes = &mut row.codes[group * GROUP..][..GROUP];
         for (code, x) in codes.iter_mut().zip(x) {
             // The low bits of a float near 1.5 * 2^23 are the rounded integer.

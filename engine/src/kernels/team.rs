@@ -1,7 +1,7 @@
 //! Threads that work on one job together, and wait for each other inside it.
 //!
 //! A job is one closure that every member runs with its own number. Work is claimed piece by piece, and
-//! `Phase::run` returns when all pieces of a phase are done, *not* when all members have come by: a member that the
+//! `Turn::run` returns when all pieces of a phase are done, *not* when all members have come by: a member that the
 //! system has put aside holds up nobody, unless it was put aside in the middle of a piece. (With barriers among
 //! members, two threads on a busy machine were four times slower than one.) Members spin while a job is likely to come
 //! within microseconds and sleep otherwise: idle spinning takes a fifth of the machine from whoever else has work.
@@ -9,7 +9,8 @@
 #![allow(unsafe_code)] // Lends a borrowed closure to threads that are waited for.
 
 use std::hint;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 
@@ -17,6 +18,12 @@ use std::thread::{self, JoinHandle};
 const SPINS_BEFORE_YIELD: usize = 4_000;
 /// Rounds, each with a yield, before an idle member sleeps (about the pause between two steps).
 const YIELDS_BEFORE_SLEEP: usize = 200;
+
+/// Ranges of a phase at most: as many as fit a cache line beside the count of what is done.
+const RANGES: usize = 7;
+/// One piece claimed from the front of a range, and from its back.
+const FROM_FRONT: u64 = 1;
+const FROM_BACK: u64 = 1 << 32;
 
 /// The threads of one engine; the thread that calls [`Team::run`] is member 0.
 #[derive(Debug)]
@@ -26,13 +33,23 @@ pub(crate) struct Team {
 }
 
 /// Work that is claimed piece by piece; used once. A cache line of its own keeps phases from disturbing each other.
+///
+/// Each member has a range of neighbouring pieces, which it takes from the front; members that are through with theirs
+/// take from the back of others'. So neighbouring pieces, whose results may share cache lines, mostly have one writer,
+/// and whoever works on a part of a matrix or a row works on the same part in the next phase.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(crate) struct Phase {
-    claimed: AtomicUsize,
-    /// Bits of the members' own first pieces.
-    firsts_claimed: AtomicUsize,
+    /// What was claimed of each range: from the front (low half) and from the back (high half).
+    claimed: [AtomicU64; RANGES],
     done: AtomicUsize,
+}
+
+/// A member's part in a phase.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turn<'a> {
+    phase: &'a Phase,
+    member: Member,
 }
 
 /// One of the members that run a job.
@@ -132,72 +149,90 @@ impl Drop for Team {
     }
 }
 
+// === impl Member ===
+
+impl Member {
+    /// The first piece of this member's range.
+    pub(crate) fn first_piece(self, pieces: usize) -> usize {
+        let ranges = self.ranges();
+        pieces * (self.number % ranges) / ranges
+    }
+
+    /// Ranges of a phase; with many members, some share one.
+    fn ranges(self) -> usize {
+        self.count.min(RANGES)
+    }
+}
+
 // === impl Phase ===
 
 impl Phase {
+    pub(crate) fn turn(&self, member: Member) -> Turn<'_> {
+        Turn { phase: self, member }
+    }
+}
+
+// === impl Turn ===
+
+impl Turn<'_> {
     /// Claims and does pieces `0 .. pieces` until none is left, then waits for those that others claimed. All members
     /// must give the same number. What is written in the phase is visible after it.
-    pub(crate) fn run(&self, pieces: usize, mut work: impl FnMut(usize)) {
-        let mut finished = 0;
-        while let Some(piece) = self.claim(pieces) {
-            work(piece);
-            finished += 1;
-        }
-        self.finish(pieces, finished);
+    pub(crate) fn run(self, pieces: usize, mut work: impl FnMut(usize)) {
+        self.run_ahead(pieces, |piece, _next| work(piece));
     }
 
     /// The same for small work: neighbouring pieces are claimed together.
-    pub(crate) fn run_in_chunks(&self, pieces: usize, chunk: usize, mut work: impl FnMut(usize)) {
+    pub(crate) fn run_in_chunks(self, pieces: usize, chunk: usize, mut work: impl FnMut(usize)) {
         self.run(pieces.div_ceil(chunk), |index| {
             (index * chunk..pieces.min((index + 1) * chunk)).for_each(&mut work);
         });
     }
 
-    /// The same for work that likes to know which piece the member does next (to fetch its data meanwhile): pieces
-    /// are claimed one ahead, and a member's first piece is the one of its own number, unless it comes too late.
-    pub(crate) fn run_ahead(
-        &self,
-        member: Member,
-        pieces: usize,
-        mut work: impl FnMut(usize, Option<usize>),
-    ) {
-        let firsts = member.count.min(pieces).min(usize::BITS as usize);
-        let first =
-            (member.number < firsts && self.claim_first(member.number)).then_some(member.number);
-        let claim = || self.claim_after(firsts, pieces);
-        let (mut current, mut finished) = (first.or_else(claim), 0);
-        while let Some(piece) = current {
-            current = claim();
-            work(piece, current);
+    /// The same for work that likes to know which piece the member does next in its range (to fetch its data
+    /// meanwhile). The range's next piece may still be taken by another.
+    pub(crate) fn run_ahead(self, pieces: usize, mut work: impl FnMut(usize, Option<usize>)) {
+        let (own, mut finished) = (self.range(self.own(), pieces), 0);
+        while let Some(piece) = self.claim(pieces) {
+            let is_next = own.contains(&piece) && piece + 1 < own.end;
+            work(piece, is_next.then_some(piece + 1));
             finished += 1;
         }
-        self.finish(pieces, finished);
-    }
-
-    fn claim(&self, pieces: usize) -> Option<usize> {
-        self.claim_after(0, pieces)
-    }
-
-    /// A piece past the `firsts`, or else one of them that its member has not come for.
-    fn claim_after(&self, firsts: usize, pieces: usize) -> Option<usize> {
-        let piece = self.claimed.fetch_add(1, Ordering::Relaxed) + firsts;
-        if piece < pieces {
-            return Some(piece);
-        }
-        (0..firsts).find(|&first| self.claim_first(first))
-    }
-
-    fn claim_first(&self, first: usize) -> bool {
-        let bit = 1 << first;
-        self.firsts_claimed.load(Ordering::Relaxed) & bit == 0
-            && self.firsts_claimed.fetch_or(bit, Ordering::Relaxed) & bit == 0
-    }
-
-    fn finish(&self, pieces: usize, finished: usize) {
         if finished > 0 {
-            self.done.fetch_add(finished, Ordering::Release);
+            self.phase.done.fetch_add(finished, Ordering::Release);
         }
-        wait_until(|| self.done.load(Ordering::Acquire) == pieces);
+        wait_until(|| self.phase.done.load(Ordering::Acquire) == pieces);
+    }
+
+    fn own(self) -> usize {
+        self.member.number % self.member.ranges()
+    }
+
+    fn range(self, number: usize, pieces: usize) -> Range<usize> {
+        let ranges = self.member.ranges();
+        pieces * number / ranges..pieces * (number + 1) / ranges
+    }
+
+    /// A piece of the member's own range, or else of another.
+    fn claim(self, pieces: usize) -> Option<usize> {
+        let (own, ranges) = (self.own(), self.member.ranges());
+        self.claim_from(own, FROM_FRONT, pieces).or_else(|| {
+            (1..ranges).find_map(|next| self.claim_from((own + next) % ranges, FROM_BACK, pieces))
+        })
+    }
+
+    fn claim_from(self, number: usize, end: u64, pieces: usize) -> Option<usize> {
+        let (range, claimed) = (self.range(number, pieces), &self.phase.claimed[number]);
+        let halves = |claimed: u64| [claimed % FROM_BACK, claimed / FROM_BACK].map(|n| n as usize);
+        let is_left = |[front, back]: [usize; 2]| front + back < range.len();
+        // Looking first keeps members that only pass by from taking the line away.
+        if !is_left(halves(claimed.load(Ordering::Relaxed))) {
+            return None;
+        }
+        let [front, back] = halves(claimed.fetch_add(end, Ordering::Relaxed));
+        if !is_left([front, back]) {
+            return None;
+        }
+        Some(if end == FROM_FRONT { range.start + front } else { range.end - 1 - back })
     }
 }
 
@@ -284,19 +319,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_claimed_ahead_are_done_once_even_if_a_member_never_comes() {
+    fn pieces_are_done_once_even_if_members_never_come() {
         let mut team = Team::new(3).expect("threads");
-        for pieces in [0, 1, 2, 3, 5, 40] {
+        for (pieces, count) in [(0, 5), (1, 5), (2, 3), (3, 5), (5, 9), (40, 5), (100, 64)] {
             let counts: Vec<AtomicUsize> = (0..pieces).map(|_| AtomicUsize::new(0)).collect();
             let phase = Phase::default();
             team.run(&|number| {
-                // As if there were five members, two of which have been put aside.
-                phase.run_ahead(Member { number, count: 5 }, pieces, |piece, _next| {
+                // As if there were more members, who have been put aside.
+                phase.turn(Member { number, count }).run(pieces, |piece| {
                     counts[piece].fetch_add(1, Ordering::Relaxed);
                 });
             });
             assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{pieces}");
         }
+    }
+
+    #[test]
+    fn a_lone_member_goes_through_its_own_range_first_and_others_from_the_back() {
+        let phase = Phase::default();
+        let (member, mut order) = (Member { number: 1, count: 2 }, Vec::new());
+        phase.turn(member).run_ahead(6, |piece, next| order.push((piece, next)));
+        assert_eq!(order[..3], [(3, Some(4)), (4, Some(5)), (5, None)]);
+        assert_eq!(order[3..].iter().map(|&(piece, _)| piece).collect::<Vec<_>>(), [2, 1, 0]);
+        assert_eq!(member.first_piece(6), 3);
     }
 
     #[test]
@@ -306,9 +351,10 @@ mod tests {
             let counts: Vec<AtomicUsize> = (0..10).map(|_| AtomicUsize::new(0)).collect();
             let phases: Vec<Phase> = (0..20).map(|_| Phase::default()).collect();
             let seen = AtomicUsize::new(0);
-            team.run(&|_member| {
+            team.run(&|number| {
+                let member = Member { number, count: 4 };
                 for (round, phase) in phases.iter().enumerate() {
-                    phase.run(counts.len(), |piece| {
+                    phase.turn(member).run(counts.len(), |piece| {
                         if counts.iter().all(|count| count.load(Ordering::Relaxed) >= round) {
                             seen.fetch_add(1, Ordering::Relaxed);
                         }

@@ -4,6 +4,7 @@
 //! rows -> embedding                                                  ends.rs
 //!      -> layers of [norm, q k v, rotation, store, attention, output,  attend.rs, or latent.rs between norm and output
 //!                    norm, gate and up, down]                        feed.rs, or experts.rs after the norm
+//!         (the last one goes on after attention with the rows whose logits are wanted)
 //!      -> norm, head -> logits                                       ends.rs
 //! ```
 //!
@@ -29,7 +30,7 @@ use super::attention::{AttentionShape, AttentionTile, Cluster, KeyShift, Scratch
 use super::kv::{KvStore, PageId, PageLayout};
 use super::{Shape, Weights};
 use crate::kernels::disjoint::Disjoint;
-use crate::kernels::team::{Member, Phase, Team};
+use crate::kernels::team::{Member, Phase, Team, Turn};
 use crate::kernels::{Level, PANEL};
 pub(crate) use angles::Angles;
 use branch::Joining;
@@ -40,8 +41,8 @@ use linear::PanelScratch;
 
 /// Phases of a layer with heads and a dense network.
 const LAYER_PHASES: usize = 8;
-/// Phases outside the layers: embedding, last norm, head.
-const OTHER_PHASES: usize = 3;
+/// Phases outside the layers: embedding, leaving rows, last norm, head.
+const OTHER_PHASES: usize = 4;
 
 /// Neighbouring rows write neighbouring bytes of a page: one thread takes some of them.
 const MOST_ROWS_AT_ONCE: usize = 16;
@@ -138,14 +139,17 @@ struct Walk<'a> {
     phases: std::slice::Iter<'a, Phase>,
     member: Member,
     scratch: &'a mut ThreadScratch,
+    /// Rows that are computed: all, and in the last layer, once keys and values are stored, those that are wanted.
+    rows: usize,
 }
 
 // === impl Walk ===
 
 impl<'a> Walk<'a> {
-    /// The next phase; all members take the same ones in the same order.
-    fn phase(&mut self) -> &'a Phase {
-        self.phases.next().expect("a pass has no more phases than were counted")
+    /// The member's part in the next phase; all members take the same ones in the same order.
+    fn turn(&mut self) -> Turn<'a> {
+        let phase = self.phases.next().expect("a pass has no more phases than were counted");
+        phase.turn(self.member)
     }
 }
 
@@ -230,7 +234,8 @@ impl Forward {
             // SAFETY: every member has its own scratch.
             let scratch = unsafe { &mut scratch.part(number..number + 1)[0] };
             let member = Member { number, count: members };
-            let mut walk = Walk { phases: phases.iter(), member, scratch };
+            let rows = batch.rows.len();
+            let mut walk = Walk { phases: phases.iter(), member, scratch, rows };
             // SAFETY: within a phase no piece reads or writes what another piece writes: pieces are rows, panels'
             // columns, or tiles' rows and heads. Phases follow each other.
             unsafe {

@@ -12,7 +12,7 @@ use crate::support::{
 
 /// Greatest difference of a logit: the engine rounds the state to 8 bits before the product, for which it is small, and
 /// logits span some twenty.
-const MOST_LOGIT_GAP: f32 = 0.4;
+const MOST_LOGIT_GAP: f32 = 0.7;
 
 fn hidden(seed: u64, max_tokens: usize) -> SampleSpec {
     SampleSpec { last_hidden: true, ..sample(seed, 0.8, max_tokens) }

@@ -47,7 +47,7 @@ struct Tolerance {
 
 #[test]
 fn llama_is_as_near_to_f32_as_another_quantised_implementation() {
-    let tolerance = Tolerance { mean_divergence: 0.0045, worst_divergence: 0.03, margin: 0.4 };
+    let tolerance = Tolerance { mean_divergence: 0.0045, worst_divergence: 0.05, margin: 0.4 };
     hold(&model_path(), candle::llama, &tolerance);
 }
 

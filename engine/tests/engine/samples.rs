@@ -101,7 +101,7 @@ fn the_watch_sees_the_growing_text_and_ends_it() {
         }
     }
     let mut engine = load(&config(1));
-    let prompt = engine.encode(&user("Hello!")).unwrap();
+    let prompt = engine.encode(&user("What is the capital of France?")).unwrap();
     let whole = run(&mut engine, prompt.clone(), vec![sample(0, 0.0, 100)]).remove(0);
     let stop = whole.text.split_whitespace().nth(3).expect("an answer of some words").to_owned();
     let seen = Arc::new(AtomicUsize::new(0));

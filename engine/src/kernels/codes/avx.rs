@@ -11,9 +11,9 @@
 #![allow(unsafe_code)] // Intrinsics on raw pointers into slices whose lengths are checked on entry.
 
 use std::arch::x86_64::{
-    __m256, __m256i, _mm256_add_epi32, _mm256_cvtepi32_ps,
-    _mm256_fmadd_ps, _mm256_lddqu_si256, _mm256_loadu_ps, _mm256_mul_ps, _mm256_set1_epi32,
-    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_storeu_ps,
+    __m256, __m256i, _mm256_add_epi32, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_lddqu_si256,
+    _mm256_loadu_ps, _mm256_mul_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps,
+    _mm256_setzero_si256, _mm256_storeu_ps,
 };
 
 use super::chunk::{Chunk, Numbers};
@@ -174,7 +174,5 @@ unsafe fn load(from: *const u8) -> __m256i {
 #[inline(always)]
 unsafe fn load_numbers(numbers: &Numbers) -> [__m256; REGISTERS] {
     // SAFETY: there are 32 floats; the caller has the instructions.
-    unsafe {
-        [0, 1, 2, 3].map(|register| _mm256_loadu_ps(numbers.as_ptr().add(register * WIDTH)))
-    }
+    unsafe { [0, 1, 2, 3].map(|register| _mm256_loadu_ps(numbers.as_ptr().add(register * WIDTH))) }
 }

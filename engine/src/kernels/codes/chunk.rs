@@ -1,4 +1,4 @@
-//! Up to eight groups of a panel, made ready for the kernels: codes as bytes, scales and mins as floats.
+//! Some groups of a panel, made ready for the kernels: codes as bytes, scales and mins as floats.
 //!
 //! This is done once for all rows of a product, in memory that stays in the first-level cache.
 
@@ -7,12 +7,33 @@
 use std::ops::Range;
 
 use crate::kernels::packed::{BLOCK_CODES, Format, Scales};
+use crate::kernels::quantise::MANTISSA_BITS;
 use crate::kernels::{Level, PANEL, at_level};
 
-/// Groups of a chunk: the 256 inputs that share factors.
-pub(super) const CHUNK_GROUPS: usize = 8;
-/// A byte with this many weights in front of it is in the middle of a block.
+/// Groups of a chunk at most: with variants and some rows they fit the first-level cache.
+const MOST_GROUPS: usize = 8;
+/// Groups that share factors.
+const FACTORED_GROUPS: usize = 8;
+const _: () = assert!(FACTORED_GROUPS.is_multiple_of(MOST_GROUPS));
+
+/// Cuts the groups of a panel into chunks. None goes across the border of those that share factors.
+pub(super) fn chunks(format: Format, groups: usize) -> impl Iterator<Item = Range<usize>> {
+    let chunks = groups.div_ceil(MOST_GROUPS);
+    let is_factored = matches!(format.scales, Scales::Factored | Scales::Sixteens);
+    (0..chunks).map(move |chunk| {
+        if is_factored {
+            chunk * MOST_GROUPS..groups.min((chunk + 1) * MOST_GROUPS)
+        } else {
+            groups * chunk / chunks..groups * (chunk + 1) / chunks
+        }
+    })
+}
+
+/// Bytes of the lower bits of a block's codes.
 const HALF_CODES: usize = BLOCK_CODES / 2;
+
+/// Mantissas that activations' scales can have.
+pub(super) const MANTISSAS: usize = 1 << MANTISSA_BITS;
 
 /// One number for each output.
 pub(super) type Numbers = [f32; PANEL];
@@ -33,8 +54,8 @@ pub(super) struct Chunk<'a> {
     pub(super) halves_differ: bool,
     /// One a group, or two; empty if variants were asked for.
     pub(super) scales: &'a [Numbers],
-    /// The same times 1, 1.25, 1.5 and 1.75: the mantissas of activations' scales. Empty if not asked for.
-    pub(super) variants: &'a [[Numbers; 4]],
+    /// The same times all mantissas that activations' scales can have, in ascending order. Empty if not asked for.
+    pub(super) variants: &'a [[Numbers; MANTISSAS]],
     /// One a group; empty for types without.
     pub(super) mins: &'a [Numbers],
 }
@@ -45,9 +66,9 @@ pub(super) struct Source<'a> {
     pub(super) panel: &'a [u8],
     /// Inputs of the panel.
     pub(super) inputs: usize,
-    /// The first one is a multiple of eight.
+    /// One of [`chunks`].
     pub(super) groups: Range<usize>,
-    /// Whether variants are wanted instead of scales; only with AVX-512.
+    /// Whether variants are wanted instead of scales: only with AVX-512, and not where halves of a group differ.
     pub(super) with_variants: bool,
 }
 
@@ -58,10 +79,10 @@ pub(crate) struct Room(Box<Places>);
 #[derive(Debug, Clone)]
 #[repr(align(64))]
 pub(super) struct Places {
-    pub(super) codes: [u8; CHUNK_GROUPS * BLOCK_CODES],
-    pub(super) scales: [Numbers; CHUNK_GROUPS * 2],
-    pub(super) variants: [[Numbers; 4]; CHUNK_GROUPS * 2],
-    pub(super) mins: [Numbers; CHUNK_GROUPS],
+    pub(super) codes: [u8; MOST_GROUPS * BLOCK_CODES],
+    pub(super) scales: [Numbers; MOST_GROUPS * 2],
+    pub(super) variants: [[Numbers; MANTISSAS]; MOST_GROUPS],
+    pub(super) mins: [Numbers; MOST_GROUPS],
 }
 
 // === impl Room ===
@@ -69,10 +90,10 @@ pub(super) struct Places {
 impl Default for Room {
     fn default() -> Room {
         Room(Box::new(Places {
-            codes: [0; CHUNK_GROUPS * BLOCK_CODES],
-            scales: [[0.0; PANEL]; CHUNK_GROUPS * 2],
-            variants: [[[0.0; PANEL]; 4]; CHUNK_GROUPS * 2],
-            mins: [[0.0; PANEL]; CHUNK_GROUPS],
+            codes: [0; MOST_GROUPS * BLOCK_CODES],
+            scales: [[0.0; PANEL]; MOST_GROUPS * 2],
+            variants: [[[0.0; PANEL]; MANTISSAS]; MOST_GROUPS],
+            mins: [[0.0; PANEL]; MOST_GROUPS],
         }))
     }
 }
@@ -87,11 +108,12 @@ impl Room {
             Level::Avx512Vnni => unsafe { super::avx512::ready(source, to) },
             _ => at_level!(level, ready_body, (source: &Source<'_>, to: &mut Places)),
         }
-        let Source { format, groups, with_variants, .. } = source;
+        let &Source { format, ref groups, with_variants, .. } = source;
         #[cfg(target_arch = "x86_64")]
-        let are_nibbles = format.bits == 4 && level == Level::Avx512Vnni;
+        let is_avx512 = level == Level::Avx512Vnni;
         #[cfg(not(target_arch = "x86_64"))]
-        let are_nibbles = false;
+        let is_avx512 = false;
+        let are_nibbles = format.bits == 4 && is_avx512;
         let is_expanded = format.bits < 8 && !are_nibbles;
         let halves_differ = format.scales == Scales::Sixteens;
         let has_mins = matches!(format.scales, Scales::HalfMin | Scales::Factored);
@@ -104,8 +126,8 @@ impl Room {
             bits: format.bits,
             offset: i32::from(format.offset),
             halves_differ,
-            scales: &self.0.scales[..if *with_variants { 0 } else { scales }],
-            variants: &self.0.variants[..if *with_variants { scales } else { 0 }],
+            scales: &self.0.scales[..if with_variants { 0 } else { scales }],
+            variants: &self.0.variants[..if with_variants { scales } else { 0 }],
             mins: &self.0.mins[..if has_mins { count } else { 0 }],
         }
     }
@@ -117,7 +139,7 @@ impl<'a> Source<'a> {
     /// The factors of these groups.
     pub(super) fn header(&self) -> &'a [u8] {
         let bytes = self.format.header_bytes(256);
-        &self.panel[self.groups.start / CHUNK_GROUPS * bytes..][..bytes]
+        &self.panel[self.groups.start / FACTORED_GROUPS * bytes..][..bytes]
     }
 
     /// The blocks of these groups.
@@ -143,7 +165,7 @@ fn ready_body(source: &Source<'_>, to: &mut Places) {
         }
         Scales::Sixteens => halves(header, &mut factors),
     }
-    for (group, block) in source.blocks().take(CHUNK_GROUPS).enumerate() {
+    for (group, block) in source.blocks().take(MOST_GROUPS).enumerate() {
         let (codes, stored) = block.split_at(format.code_bytes());
         match format.scales {
             Scales::Half => halves(stored, &mut to.scales[group]),

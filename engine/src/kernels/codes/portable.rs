@@ -18,12 +18,10 @@ pub(super) fn add(chunk: &Chunk<'_>, mut work: Work<'_, '_>) {
             let Group { scale, scaled_sum, sums } = rows.groups[row * groups + group];
             let weights = &chunk.codes[index * chunk.stride..];
             for (output, float) in floats.iter_mut().enumerate() {
-                let [low, high] = [0, 1].map(|half| {
-                    half_sum(weights, output, codes, half) - chunk.offset * sums[half]
-                });
+                let [low, high] = [0, 1]
+                    .map(|half| half_sum(weights, output, codes, half) - chunk.offset * sums[half]);
                 if chunk.halves_differ {
-                    let [first, second] =
-                        [0, 1].map(|half| chunk.scales[index * 2 + half][output]);
+                    let [first, second] = [0, 1].map(|half| chunk.scales[index * 2 + half][output]);
                     *float = (low as f32).mul_add(first * scale, *float);
                     *float = (high as f32).mul_add(second * scale, *float);
                 } else {
@@ -41,7 +39,7 @@ pub(super) fn add(chunk: &Chunk<'_>, mut work: Work<'_, '_>) {
 /// Exact integer product of half a group, the offset aside.
 fn half_sum(weights: &[u8], output: usize, codes: &[i8], half: usize) -> i32 {
     let weight = |input: usize| weights[input / 4 * PANEL * 4 + output * 4 + input % 4];
-    let products = (half * 16..half * 16 + 16)
-        .map(|input| i32::from(weight(input)) * i32::from(codes[input]));
+    let products =
+        (half * 16..half * 16 + 16).map(|input| i32::from(weight(input)) * i32::from(codes[input]));
     products.sum()
 }

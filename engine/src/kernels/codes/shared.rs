@@ -44,6 +44,29 @@ impl<'a> SharedCodes<'a> {
         }
     }
 
+    /// Starts to bring the same place here, away from other cores.
+    pub(crate) fn fetch_to_write(&self, row: usize, first: usize, count: usize) {
+        let at = row * self.inputs + first;
+        self.codes.fetch_to_write(at..at + count);
+        self.groups.fetch_to_write(at / GROUP..(at + count) / GROUP);
+    }
+
+    /// Puts a row in the place of another.
+    ///
+    /// # Safety
+    /// Nobody else uses either meanwhile, and they differ.
+    pub(crate) unsafe fn move_row(&self, from: usize, to: usize) {
+        let span = |row: usize, width: usize| row * width..(row + 1) * width;
+        let (inputs, groups) = (self.inputs, self.inputs / GROUP);
+        // SAFETY: the caller's promise.
+        unsafe {
+            let codes = self.codes.read(span(from, inputs));
+            self.codes.part(span(to, inputs)).copy_from_slice(codes);
+            let facts = self.groups.read(span(from, groups));
+            self.groups.part(span(to, groups)).copy_from_slice(facts);
+        }
+    }
+
     /// Some rows as input of a product; `floats` holds the same rows.
     ///
     /// # Safety

@@ -69,7 +69,7 @@ fn every_level_gives_the_portable_bits_for_every_weight_type_and_number_of_rows(
         let (weights, _) = kind.block();
         let blocks = random_blocks(kind, outputs * inputs / weights);
         let matrix = Packed::new(kind, &blocks, inputs, outputs).expect("finite scales");
-        for rows in 1..=13 {
+        for rows in (1..=13).chain([20, 64]) {
             let (_, codes) = activations(rows, inputs);
             let expected = products(Level::Portable, &matrix, rows, &codes);
             for level in Level::available() {
@@ -100,7 +100,8 @@ fn packed_products_are_those_of_the_weights_in_the_file() {
                 let (mut sum, mut size) = (0.0f64, 0.0f64);
                 for (input, &weight) in row_weights.iter().enumerate() {
                     let at = row * inputs + input;
-                    let value = f64::from(codes.codes[at]) * f64::from(codes.groups[at / GROUP].scale);
+                    let value =
+                        f64::from(codes.codes[at]) * f64::from(codes.groups[at / GROUP].scale);
                     sum += value * f64::from(weight);
                     size += (value * f64::from(weight)).abs();
                 }

@@ -18,7 +18,7 @@ use crate::kernels::codes::{Group, QuantRow};
 /// AVX-512 is there, and the row's slices fit `x`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[allow(clippy::needless_pass_by_value)] // A row is some borrowed slices.
-pub(super) unsafe fn quantise(x: &[f32], row: QuantRow<'_>) {
+pub(super) unsafe fn quantise<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>) {
     let magnitude = _mm512_set1_epi32((!SIGN).cast_signed());
     let round = _mm512_set1_ps(ROUND);
     let flip = _mm256_set1_epi8(i8::MIN);
@@ -27,7 +27,7 @@ pub(super) unsafe fn quantise(x: &[f32], row: QuantRow<'_>) {
         let x: [__m512; 2] = unsafe { [0, 16].map(|half| _mm512_loadu_ps(x.as_ptr().add(half))) };
         let magnitudes = x.map(|x| _mm512_and_si512(_mm512_castps_si512(x), magnitude));
         let greatest = _mm512_reduce_max_epu32(_mm512_max_epu32(magnitudes[0], magnitudes[1]));
-        let [scale, inverse] = scale_of(greatest);
+        let [scale, inverse] = scale_of::<FEW_BITS>(greatest);
         let inverse = _mm512_set1_ps(inverse);
         // The low bits of a float near 1.5 * 2^23 are the rounded integer.
         let [first, second] = x

@@ -12,7 +12,7 @@ use crate::kernels::disjoint::Disjoint;
 use crate::kernels::fetch::fetch;
 use crate::kernels::hadamard::{block_length, hadamard};
 use crate::kernels::probabilities::{Weighing, weigh};
-use crate::kernels::quantise::quantise;
+use crate::kernels::quantise::{quantise, quantise_finely};
 use crate::kernels::values::{QUAD, WeightedValues, add_weighted, finish};
 use crate::kernels::{LANES, Level, PANEL};
 use crate::model::kv::{PAGE_TOKENS, PageLayout, Segment};
@@ -86,7 +86,7 @@ impl Part<'_> {
 // === impl AttentionTile ===
 
 impl AttentionTile {
-    fn rows(&self) -> impl Iterator<Item = usize> + '_ {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = usize> + '_ {
         self.spans.iter().flat_map(|(rows, _)| rows.clone())
     }
 }
@@ -142,7 +142,7 @@ impl AttentionLayer<'_> {
             for element in &mut *query {
                 *element /= block_length(size) as f32;
             }
-            quantise(self.level, query, scratch.queries.row_mut(to));
+            quantise_finely(self.level, query, scratch.queries.row_mut(to));
         }
     }
 
@@ -205,7 +205,13 @@ impl AttentionLayer<'_> {
             let rows = queries.rows(part.queries.start, part.queries.len());
             let at = part.queries.start * stride + part.position + index * PANEL;
             let out = Outputs { floats: &mut scratch.scores[at..], stride };
-            let product = PanelProduct { format: PageLayout::KEYS, panel, rows, ahead: &[] };
+            let product = PanelProduct {
+                format: PageLayout::KEYS,
+                panel,
+                rows,
+                has_few_bits: false,
+                ahead: &[],
+            };
             product.compute(self.level, &mut scratch.room, out);
         }
     }

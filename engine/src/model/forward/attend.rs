@@ -41,20 +41,27 @@ impl Pass<'_> {
         before: Joining<'_>,
         walk: &mut Walk<'_>,
     ) {
+        let is_last = index + 1 == self.shape.layers;
         // SAFETY (whole body): pieces are rows, panels' columns, or tiles, written in this phase and read in the next.
         unsafe {
-            walk.phase().run_in_chunks(self.rows(), self.row_chunk, |row| {
+            walk.turn().run_in_chunks(self.rows(), self.row_chunk, |row| {
                 self.normalise(row, row, before, &layer.attention_norm);
             });
             let (output, input) = match &layer.attention {
                 Attention::Heads { query, key, value, output } => {
                     self.heads(index, layer, &Projections { query, key, value, output }, walk);
                     self.score(index, walk);
+                    if is_last {
+                        self.leave_rows(walk);
+                    }
                     (output, &self.attended)
                 }
                 Attention::Latent(latent) => {
                     self.compress(index, latent, walk);
                     self.score(index, walk);
+                    if is_last {
+                        self.leave_rows(walk);
+                    }
                     self.expand(latent, walk);
                     (&latent.output, &self.latent.expanded)
                 }
@@ -76,8 +83,8 @@ impl Pass<'_> {
         let member = walk.member;
         // SAFETY (whole body): see `attend`.
         unsafe {
-            let (phase, scratch) = (walk.phase(), &mut walk.scratch.panel);
-            phase.run_ahead(member, panels, |piece, next| {
+            let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
+            turn.run_ahead(panels, |piece, next| {
                 let (linear, out, panel) = locate(&products, piece);
                 let ahead = match next.map(|next| locate(&products, next)) {
                     Some((linear, _, panel)) => linear.matrix.panel_bytes(panel),
@@ -87,7 +94,7 @@ impl Pass<'_> {
                 let piece = Piece { bias, ..Piece::new(&linear.matrix, panel, ahead) };
                 self.store(piece, &self.normed.rows(0..self.rows()), scratch, out);
             });
-            walk.phase().run_in_chunks(self.rows(), self.row_chunk, |row| {
+            walk.turn().run_in_chunks(self.rows(), self.row_chunk, |row| {
                 self.rotate_and_store(index, layer, row);
             });
         }
@@ -145,8 +152,13 @@ impl Pass<'_> {
     /// Queries meet keys and values.
     unsafe fn score(&self, index: usize, walk: &mut Walk<'_>) {
         let width = self.shape.heads * self.shape.key_size;
-        let (phase, scratch) = (walk.phase(), &mut walk.scratch.attention);
-        phase.run(self.tiles.len(), |tile| {
+        let (turn, scratch) = (walk.turn(), &mut walk.scratch.attention);
+        let is_last = index + 1 == self.shape.layers;
+        turn.run(self.tiles.len(), |tile| {
+            // After the last layer's keys and values are stored, other rows are of no use.
+            if is_last && !self.tiles[tile].rows().any(|row| self.batch.rows[row].wants_logits) {
+                return;
+            }
             // SAFETY: see `attend`.
             unsafe {
                 let run = AttentionLayer {
@@ -167,6 +179,22 @@ impl Pass<'_> {
         });
     }
 
+    /// Moves the rows whose logits are wanted to the front, and leaves the others.
+    unsafe fn leave_rows(&self, walk: &mut Walk<'_>) {
+        let width = self.shape.width;
+        walk.turn().run(1, |_| {
+            for (to, &from) in self.wanted.iter().enumerate().filter(|(to, from)| to != *from) {
+                // SAFETY: the only piece of its phase; a row moves to the place of one before it.
+                unsafe {
+                    self.attended.move_row(from, to);
+                    let stream = self.stream.read(span(from, width));
+                    self.stream.part(span(to, width)).copy_from_slice(stream);
+                }
+            }
+        });
+        walk.rows = self.wanted.len();
+    }
+
     unsafe fn output(
         &self,
         layer: &Layer,
@@ -175,13 +203,13 @@ impl Pass<'_> {
         walk: &mut Walk<'_>,
     ) {
         let member = walk.member;
-        let (phase, scratch) = (walk.phase(), &mut walk.scratch.panel);
-        phase.run_ahead(member, output.panels(), |panel, next| {
+        let (turn, rows, scratch) = (walk.turn(), walk.rows, &mut walk.scratch.panel);
+        turn.run_ahead(if rows > 0 { output.panels() } else { 0 }, |panel, next| {
             let ahead = ahead(output, next, layer.feed.first_matrix(), member);
             let piece = Piece::new(output, panel, ahead);
             // SAFETY: see `attend`.
             unsafe {
-                let input = input.rows(0..self.rows());
+                let input = input.rows(0..rows);
                 self.join(piece, &input, scratch, layer.after_attention());
             };
         });

@@ -94,6 +94,19 @@ impl SharedInputs<'_> {
         }
     }
 
+    /// Puts a row in the place of another.
+    ///
+    /// # Safety
+    /// Nobody else uses either meanwhile, and they differ.
+    pub(super) unsafe fn move_row(&self, from: usize, to: usize) {
+        let span = |row: usize| row * self.width..(row + 1) * self.width;
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.floats.part(span(to)).copy_from_slice(self.floats.read(span(from)));
+            self.codes.move_row(from, to);
+        }
+    }
+
     /// The floats of a row.
     ///
     /// # Safety

@@ -11,7 +11,7 @@ use crate::kernels::activations::soft_cap;
 impl Pass<'_> {
     pub(super) unsafe fn embed(&self, walk: &mut Walk<'_>) {
         let scale = self.shape.embedding_scale;
-        walk.phase().run_in_chunks(self.rows(), self.row_chunk, |row| {
+        walk.turn().run_in_chunks(self.rows(), self.row_chunk, |row| {
             // SAFETY: the piece is this row.
             let stream = unsafe { self.stream.part(span(row, self.shape.width)) };
             self.weights.embedding.row(self.batch.rows[row].token, stream);
@@ -25,16 +25,15 @@ impl Pass<'_> {
     pub(super) unsafe fn head(&self, joining: Joining<'_>, walk: &mut Walk<'_>) {
         let head = &self.weights.head;
         let stride = Forward::logits_stride(self.shape);
-        walk.phase().run(self.wanted.len(), |index| {
+        walk.turn().run(self.wanted.len(), |index| {
             let norm = &self.weights.output_norm;
-            // SAFETY: the piece is this wanted row, which moves to the front of the inputs.
-            unsafe { self.normalise(self.wanted[index], index, joining, norm) };
+            // SAFETY: the piece is this row, one of those that the last layer has left.
+            unsafe { self.normalise(index, index, joining, norm) };
         });
-        let member = walk.member;
-        let (phase, scratch) = (walk.phase(), &mut walk.scratch.panel);
+        let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
         // The chunk of a prompt that goes on wants none.
         let panels = if self.wanted.is_empty() { 0 } else { head.panels() };
-        phase.run_ahead(member, panels, |panel, next| {
+        turn.run_ahead(panels, |panel, next| {
             // SAFETY: the rows were written in the last phase.
             let input = unsafe { self.normed.rows(0..self.wanted.len()) };
             let ahead = next.map_or(&[][..], |next| head.panel_bytes(next));

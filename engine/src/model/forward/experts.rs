@@ -111,15 +111,15 @@ impl Pass<'_> {
         shared: Option<&Gated>,
         walk: &mut Walk<'_>,
     ) {
-        let (buffers, rows) = (&self.experts, self.rows());
+        let (buffers, rows) = (&self.experts, walk.rows);
         let Some(settings) = &self.shape.experts else { return };
         let (count, used) = (settings.count, settings.used);
         // SAFETY (whole body): see above.
         unsafe {
             let panels = router.panels();
             let more = shared.map_or(0, |gated| gated.gate.panels());
-            let (phase, scratch) = (walk.phase(), &mut *walk.scratch);
-            phase.run(panels + more, |piece| {
+            let (turn, scratch) = (walk.turn(), &mut *walk.scratch);
+            turn.run(panels + more, |piece| {
                 let input = self.normed.rows(0..rows);
                 match (shared, piece.checked_sub(panels)) {
                     (Some(gated), Some(panel)) => {
@@ -132,21 +132,21 @@ impl Pass<'_> {
                     }
                 }
             });
-            walk.phase().run_in_chunks(rows, self.row_chunk, |row| {
+            walk.turn().run_in_chunks(rows, self.row_chunk, |row| {
                 let scores = buffers.scores.part(span(row, count));
                 route(settings, scores, buffers.routes.part(span(row, used)));
             });
-            walk.phase().run(1, |_| self.assign_seats(count, used));
+            walk.turn().run(1, |_| self.assign_seats(rows, count, used));
         }
     }
 
     /// Sorts all routes by expert, and those of an expert by row.
-    unsafe fn assign_seats(&self, count: usize, used: usize) {
-        let (buffers, all) = (&self.experts, self.rows() * used);
+    unsafe fn assign_seats(&self, rows: usize, count: usize, used: usize) {
+        let (buffers, all) = (&self.experts, rows * used);
         // SAFETY: the only piece of its phase.
         unsafe {
             let routes = buffers.routes.read(0..all);
-            let (seats, rows) = (buffers.seats.part(0..all), buffers.rows.part(0..all));
+            let (seats, seat_rows) = (buffers.seats.part(0..all), buffers.rows.part(0..all));
             let mut next = vec![0; count + 1];
             routes.iter().for_each(|route| next[route.expert + 1] += 1);
             let busy = buffers.busy.part(0..buffers.busy_room);
@@ -164,7 +164,7 @@ impl Pass<'_> {
             for (index, route) in routes.iter().enumerate() {
                 let seat = next[route.expert];
                 next[route.expert] += 1;
-                (seats[index], rows[seat]) = (seat, index / used);
+                (seats[index], seat_rows[seat]) = (seat, index / used);
             }
         }
     }
@@ -176,19 +176,19 @@ impl Pass<'_> {
         shared: Option<&Gated>,
         walk: &mut Walk<'_>,
     ) {
-        let (buffers, width) = (&self.experts, self.shape.width);
+        let (buffers, width, rows) = (&self.experts, self.shape.width, walk.rows);
         let used = self.shape.experts.as_ref().map_or(0, |settings| settings.used);
         let inner_panels = experts.first().map_or(0, |gated| gated.gate.panels());
         let outer_panels = experts.first().map_or(0, |gated| gated.down.panels());
         // SAFETY (whole body): see above.
         unsafe {
-            walk.phase().run_in_chunks(self.rows() * used, self.row_chunk, |seat| {
+            walk.turn().run_in_chunks(rows * used, self.row_chunk, |seat| {
                 let row = buffers.rows.read(seat..seat + 1)[0];
                 let normed = self.normed.row(row);
                 buffers.inputs.write(self.level, seat, 0..width, |to| to.copy_from_slice(normed));
             });
-            let (phase, scratch) = (walk.phase(), &mut *walk.scratch);
-            phase.run(buffers.busy_room * inner_panels, |piece| {
+            let (turn, scratch) = (walk.turn(), &mut *walk.scratch);
+            turn.run(buffers.busy_room * inner_panels, |piece| {
                 let Some((expert, seats)) = self.busy(piece / inner_panels) else { return };
                 let (gated, panel) = (&experts[expert], piece % inner_panels);
                 let input = buffers.inputs.rows(seats.clone());
@@ -197,10 +197,10 @@ impl Pass<'_> {
             });
             let pieces = buffers.busy_room * outer_panels;
             let more = shared.map_or(0, |gated| gated.down.panels());
-            let (phase, scratch) = (walk.phase(), &mut walk.scratch.panel);
-            phase.run(pieces + more, |piece| match (shared, piece.checked_sub(pieces)) {
+            let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
+            turn.run(pieces + more, |piece| match (shared, piece.checked_sub(pieces)) {
                 (Some(gated), Some(panel)) => {
-                    let input = buffers.shared_hidden.rows(0..self.rows());
+                    let input = buffers.shared_hidden.rows(0..rows);
                     self.add(Piece::new(&gated.down, panel, &[]), &input, scratch);
                 }
                 _ => {

@@ -2,7 +2,7 @@
 
 use super::branch::Joining;
 use super::buffers::SharedInputs;
-use super::linear::{Piece, ahead};
+use super::linear::{Piece, ahead, rows_to_fetch};
 use super::{Pass, ThreadScratch, Walk};
 use crate::kernels::PANEL;
 use crate::kernels::activations::{gelu_times, silu_times};
@@ -40,7 +40,7 @@ impl Pass<'_> {
     pub(super) unsafe fn feed(&self, layer: &Layer, then: &Packed, walk: &mut Walk<'_>) {
         // SAFETY (whole body): pieces are rows or panels' columns, written in this phase and read in the next.
         unsafe {
-            walk.phase().run_in_chunks(self.rows(), self.row_chunk, |row| {
+            walk.turn().run_in_chunks(walk.rows, self.row_chunk, |row| {
                 self.normalise(row, row, layer.after_attention(), &layer.feed_norm);
             });
             match &layer.feed {
@@ -63,20 +63,22 @@ impl Pass<'_> {
         let member = walk.member;
         // SAFETY (whole body): see `feed`.
         unsafe {
-            let (phase, scratch) = (walk.phase(), &mut *walk.scratch);
-            phase.run_ahead(member, gated.gate.panels(), |panel, next| {
+            let rows = walk.rows;
+            let panels = |matrix: &Packed| if rows > 0 { matrix.panels() } else { 0 };
+            let (turn, scratch) = (walk.turn(), &mut *walk.scratch);
+            turn.run_ahead(panels(&gated.gate), |panel, next| {
                 let ahead = [
                     ahead(&gated.gate, next, &gated.down, member),
                     ahead(&gated.up, next, &gated.down, member),
                 ];
-                let input = self.normed.rows(0..self.rows());
+                let input = self.normed.rows(0..rows);
                 let work = GatedPanel { gated, panel, ahead, first_row: 0 };
                 self.gate(work, &input, &self.hidden, scratch);
             });
-            let (phase, scratch) = (walk.phase(), &mut walk.scratch.panel);
-            phase.run_ahead(member, gated.down.panels(), |panel, next| {
+            let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
+            turn.run_ahead(panels(&gated.down), |panel, next| {
                 let piece = Piece::new(&gated.down, panel, ahead(&gated.down, next, then, member));
-                self.join(piece, &self.hidden.rows(0..self.rows()), scratch, joining);
+                self.join(piece, &self.hidden.rows(0..rows), scratch, joining);
             });
         }
     }
@@ -96,6 +98,9 @@ impl Pass<'_> {
         let piece = Piece::new(&gated.gate, panel, ahead[0]);
         let columns = piece.columns();
         let ThreadScratch { gate, panel: scratch, .. } = scratch;
+        for row in 0..rows_to_fetch(input.rows) {
+            hidden.codes.fetch_to_write(first_row + row, panel * PANEL, PANEL);
+        }
         gate.clear();
         gate.extend_from_slice(scratch.compute(self.level, piece, input));
         let up = scratch.compute(self.level, Piece::new(&gated.up, panel, ahead[1]), input);

@@ -88,8 +88,8 @@ impl Pass<'_> {
         // SAFETY (whole body): see above.
         unsafe {
             let panels = first.panels();
-            let (phase, scratch) = (walk.phase(), &mut walk.scratch.panel);
-            phase.run(panels + attention.down.panels(), |piece| {
+            let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
+            turn.run(panels + attention.down.panels(), |piece| {
                 let (matrix, panel, out) = match piece.checked_sub(panels) {
                     None => (first, piece, first_out),
                     Some(panel) => (&attention.down, panel, &self.keys),
@@ -98,18 +98,18 @@ impl Pass<'_> {
                 self.store(piece, &self.normed.rows(0..rows), scratch, out);
             });
             if let LatentQuery::LowRank { norm, up, .. } = &attention.query {
-                walk.phase().run_in_chunks(rows, self.row_chunk, |row| {
+                walk.turn().run_in_chunks(rows, self.row_chunk, |row| {
                     self.latent.low_rank.write(self.level, row, 0..norm.len(), |query| {
                         self.norm_head(Some(norm), query);
                     });
                 });
-                let (phase, scratch) = (walk.phase(), &mut walk.scratch.panel);
-                phase.run(up.panels(), |panel| {
+                let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
+                turn.run(up.panels(), |panel| {
                     let input = self.latent.low_rank.rows(0..rows);
                     self.store(Piece::new(up, panel, &[]), &input, scratch, &self.latent.queries);
                 });
             }
-            walk.phase().run_in_chunks(rows, self.row_chunk, |row| {
+            walk.turn().run_in_chunks(rows, self.row_chunk, |row| {
                 self.split_queries(index, sizes, row);
                 self.store_latent(index, attention, row);
             });
@@ -126,10 +126,10 @@ impl Pass<'_> {
 
     /// Takes every head's values out of what it attended to.
     pub(super) unsafe fn expand(&self, attention: &LatentAttention, walk: &mut Walk<'_>) {
-        let (Latent { rank, value_size, .. }, rows) = (attention.sizes, self.rows());
+        let (Latent { rank, value_size, .. }, rows) = (attention.sizes, walk.rows);
         // SAFETY (whole body): see above.
         unsafe {
-            walk.phase().run_in_chunks(rows, self.row_chunk, |row| {
+            walk.turn().run_in_chunks(rows, self.row_chunk, |row| {
                 for (head, attended) in self.attended.row(row).chunks_exact(rank).enumerate() {
                     self.latent.by_head.write(self.level, head * rows + row, 0..rank, |to| {
                         to.copy_from_slice(attended);
@@ -159,8 +159,8 @@ impl Pass<'_> {
         mut work: impl FnMut(usize, usize, &mut PanelScratch),
     ) {
         let panels = matrices.first().map_or(0, Packed::panels);
-        let (phase, scratch) = (walk.phase(), &mut walk.scratch.panel);
-        phase.run(matrices.len() * panels, |piece| work(piece / panels, piece % panels, scratch));
+        let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
+        turn.run(matrices.len() * panels, |piece| work(piece / panels, piece % panels, scratch));
     }
 
     /// Where a head's query begins among those of all rows.

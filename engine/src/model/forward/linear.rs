@@ -31,12 +31,7 @@ pub(super) struct PanelScratch {
 
 impl PanelScratch {
     /// Computes a panel's outputs, rows x 32, without the bias.
-    pub(super) fn compute(
-        &mut self,
-        level: Level,
-        piece: Piece<'_>,
-        input: &Input<'_>,
-    ) -> &[f32] {
+    pub(super) fn compute(&mut self, level: Level, piece: Piece<'_>, input: &Input<'_>) -> &[f32] {
         self.out.resize(input.rows * PANEL, 0.0);
         let Piece { matrix, panel, ahead, .. } = piece;
         matrix.panel(level, panel, ahead, input, &mut self.room, &mut self.out);
@@ -91,6 +86,7 @@ impl Pass<'_> {
         out: &Disjoint<'_, f32>,
     ) {
         let (columns, width) = (piece.columns(), piece.matrix.outputs);
+        fetch_columns(out, input.rows, width, &columns);
         self.outputs(piece, input, scratch, |row, outputs| {
             // SAFETY: the caller's promise.
             let out = unsafe { out.part(within(row, width, &columns)) };
@@ -118,6 +114,7 @@ impl Pass<'_> {
         scratch: &mut PanelScratch,
     ) {
         let (columns, width) = (piece.columns(), self.shape.width);
+        fetch_columns(&self.stream, input.rows, width, &columns);
         self.outputs(piece, input, scratch, |row, outputs| {
             // SAFETY: the caller's promise.
             let stream = unsafe { self.stream.part(within(row, width, &columns)) };
@@ -126,6 +123,19 @@ impl Pass<'_> {
             }
         });
     }
+}
+
+/// Starts to bring some columns of all rows here, to be written when they are computed.
+fn fetch_columns(out: &Disjoint<'_, f32>, rows: usize, width: usize, columns: &Range<usize>) {
+    for row in 0..rows_to_fetch(rows) {
+        out.fetch_to_write(within(row, width, columns));
+    }
+}
+
+/// Of how many rows outputs are fetched before they are computed: of more they would not stay in the cache.
+pub(super) fn rows_to_fetch(rows: usize) -> usize {
+    const MOST: usize = 64;
+    if rows <= MOST { rows } else { 0 }
 }
 
 /// Columns of a row of `width` elements.
@@ -144,6 +154,6 @@ pub(super) fn ahead<'b>(
 ) -> &'b [u8] {
     match next {
         Some(next) => matrix.panel_bytes(next),
-        None => then.panel_bytes(member.number.min(then.panels() - 1)),
+        None => then.panel_bytes(member.first_piece(then.panels())),
     }
 }

@@ -128,6 +128,7 @@ mod tests {
                 format: PageLayout::KEYS,
                 panel: keys,
                 rows: rows.view(),
+                has_few_bits: true,
                 ahead: &[],
             };
             let outputs = Outputs { floats: &mut out, stride: PANEL };

@@ -1,0 +1,155 @@
+//! Tiles for few rows, straight from the panel: what is made of its weights is kept nowhere.
+
+use std::arch::x86_64::{
+    __m512, __m512i, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_si512,
+    _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+};
+
+use super::blocks::{bytes, code, halves, products, signed_bytes};
+use super::store;
+use crate::kernels::codes::Work;
+use crate::kernels::packed::{Format, Scales};
+use crate::kernels::{GROUP, PANEL, TILE_ROWS};
+
+/// Values of the const parameter `KIND`, one for each [`Scales`].
+const HALF: u8 = 0;
+const HALF_MIN: u8 = 1;
+const FACTORED: u8 = 2;
+const SIXTEENS: u8 = 3;
+
+/// Computes the outputs of all rows.
+pub(in crate::kernels::codes) fn few_rows(format: Format, panel: &[u8], work: Work<'_, '_>) {
+    macro_rules! by_bits {
+        ($kind:ident) => {
+            match format.bits {
+                4 => by_rows::<4, $kind>(format, panel, work),
+                5 => by_rows::<5, $kind>(format, panel, work),
+                6 => by_rows::<6, $kind>(format, panel, work),
+                _ => by_rows::<8, $kind>(format, panel, work),
+            }
+        };
+    }
+    match format.scales {
+        Scales::Half => by_bits!(HALF),
+        Scales::HalfMin => by_bits!(HALF_MIN),
+        Scales::Factored => by_bits!(FACTORED),
+        Scales::Sixteens => by_bits!(SIXTEENS),
+    }
+}
+
+fn by_rows<const BITS: u8, const KIND: u8>(format: Format, panel: &[u8], mut work: Work<'_, '_>) {
+    for rows in work.tiles() {
+        // SAFETY: the level was detected, and `compute` checks the slices' lengths.
+        unsafe {
+            match rows.len() {
+                1 => compute::<1, BITS, KIND>(format, panel, &mut work, rows.start),
+                2 => compute::<2, BITS, KIND>(format, panel, &mut work, rows.start),
+                3 => compute::<3, BITS, KIND>(format, panel, &mut work, rows.start),
+                4 => compute::<4, BITS, KIND>(format, panel, &mut work, rows.start),
+                5 => compute::<5, BITS, KIND>(format, panel, &mut work, rows.start),
+                6 => compute::<6, BITS, KIND>(format, panel, &mut work, rows.start),
+                other => unreachable!("a tile of {other} rows"),
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The CPU has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,f16c,fma")]
+unsafe fn compute<const R: usize, const BITS: u8, const KIND: u8>(
+    format: Format,
+    panel: &[u8],
+    work: &mut Work<'_, '_>,
+    first_row: usize,
+) {
+    const { assert!(R <= TILE_ROWS) };
+    let rows = work.rows.rows(first_row, R);
+    let (inputs, groups) = (rows.inputs, rows.inputs / GROUP);
+    assert!(format.bits == BITS && panel.len() >= format.panel_bytes(inputs));
+    assert!(rows.codes.len() >= R * inputs && rows.groups.len() >= R * groups);
+    let (header, blocks) = panel.split_at(format.header_bytes(inputs));
+    let start = i32::from(format.offset);
+    let zero = [_mm512_setzero_ps(); 2];
+    let (mut floats, mut factors, mut min_factors) = ([zero; R], zero, zero);
+    for (group, block) in blocks.chunks_exact(format.block_bytes()).take(groups).enumerate() {
+        work.ahead.step();
+        if KIND == FACTORED && group.is_multiple_of(8) {
+            let header = &header[group / 8 * PANEL * 4..];
+            factors = halves(header);
+            min_factors = halves(&header[PANEL * 2..]);
+        }
+        if KIND == SIXTEENS && group.is_multiple_of(8) {
+            factors = halves(&header[group / 8 * PANEL * 2..]);
+        }
+        let stored = &block[format.code_bytes()..];
+        // SAFETY: every offset below stays inside the slices by the assertions above: rows are `inputs` codes and
+        // `groups` groups apart.
+        unsafe {
+            let facts = |row: usize| rows.groups.get_unchecked(row * groups + group);
+            let codes = rows.codes.as_ptr().add(group * GROUP);
+            let mut integers = [[_mm512_set1_epi32(0); 2]; R];
+            for (row, integers) in integers.iter_mut().enumerate() {
+                let [low, high] = facts(row).sums;
+                let sum = if KIND == SIXTEENS { low } else { low + high };
+                *integers = [_mm512_set1_epi32(-start * sum); 2];
+            }
+            for quad in 0..8 {
+                let weights = [0, 1].map(|half| {
+                    let (block, register) = (block.as_ptr(), quad * 2 + half);
+                    match BITS {
+                        4 => code::<0>(block, register),
+                        5 => code::<1>(block, register),
+                        6 => code::<2>(block, register),
+                        _ => _mm512_loadu_si512(block.add(register * 64).cast()),
+                    }
+                });
+                for (row, integers) in integers.iter_mut().enumerate() {
+                    let four = codes.add(row * inputs + quad * 4);
+                    let four = _mm512_set1_epi32(four.cast::<i32>().read_unaligned());
+                    integers[0] = _mm512_dpbusd_epi32(integers[0], weights[0], four);
+                    integers[1] = _mm512_dpbusd_epi32(integers[1], weights[1], four);
+                }
+                if KIND == SIXTEENS && quad == 3 {
+                    let scales = products(factors, signed_bytes(stored));
+                    for row in 0..R {
+                        add(&mut floats[row], integers[row], scales, facts(row).scale);
+                        integers[row] = [_mm512_set1_epi32(-start * facts(row).sums[1]); 2];
+                    }
+                }
+            }
+            let scales = match KIND {
+                HALF | HALF_MIN => halves(stored),
+                FACTORED => products(factors, bytes(stored)),
+                _ => products(factors, signed_bytes(&stored[PANEL..])),
+            };
+            for row in 0..R {
+                add(&mut floats[row], integers[row], scales, facts(row).scale);
+            }
+            if KIND == HALF_MIN || KIND == FACTORED {
+                let mins = match KIND {
+                    HALF_MIN => halves(&stored[PANEL * 2..]),
+                    _ => products(min_factors, bytes(&stored[PANEL..])),
+                };
+                for (row, floats) in floats.iter_mut().enumerate() {
+                    let sum = _mm512_set1_ps(facts(row).scaled_sum);
+                    floats[0] = _mm512_fmadd_ps(mins[0], sum, floats[0]);
+                    floats[1] = _mm512_fmadd_ps(mins[1], sum, floats[1]);
+                }
+            }
+        }
+    }
+    for (row, floats) in floats.iter().enumerate() {
+        store(floats, work.out.row(first_row + row));
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,fma")]
+fn add(floats: &mut [__m512; 2], integers: [__m512i; 2], scales: [__m512; 2], scale: f32) {
+    let scale = _mm512_set1_ps(scale);
+    for half in 0..2 {
+        let product = _mm512_cvtepi32_ps(integers[half]);
+        floats[half] = _mm512_fmadd_ps(product, _mm512_mul_ps(scales[half], scale), floats[half]);
+    }
+}
