@@ -1,0 +1,226 @@
+//! The instructions for one group of inputs and some rows, put together from texts by macros.
+//!
+//! A row is `(codes, group, sums, floats)`: the addresses of its codes and of its `Group`, open for an offset, and its
+//! registers of integer sums and of floats, for the first and the last 16 outputs each.
+//!
+//! ```text
+//! instructions!
+//!   begin_group! begin_half! begin_zero!      sums begin with what the offset takes off
+//!   half!                                     four quads: bytes! or nibbles, multiply! for every row
+//!   by_variant! by_product!                   sums times scales are added to floats
+//!   add_min!
+//! ```
+
+/// `$what` of each of the first rows, in order.
+#[rustfmt::skip]
+macro_rules! rows {
+    (1, $what:ident $(, $with:tt)*) => {
+        $what!(("[{codes}", "[{group}", ("zmm0", "zmm1"), ("zmm12", "zmm13")) $(, $with)*)
+    };
+    (2, $what:ident $(, $with:tt)*) => { concat!(rows!(1, $what $(, $with)*), $what!(
+        ("[{codes} + {codes_stride}", "[{group} + {group_stride}", ("zmm2", "zmm3"), ("zmm14", "zmm15")) $(, $with)*
+    ))};
+    (3, $what:ident $(, $with:tt)*) => { concat!(rows!(2, $what $(, $with)*), $what!(
+        ("[{codes} + 2 * {codes_stride}", "[{group} + 2 * {group_stride}", ("zmm4", "zmm5"), ("zmm16", "zmm17")) $(, $with)*
+    ))};
+    (4, $what:ident $(, $with:tt)*) => { concat!(rows!(3, $what $(, $with)*), $what!(
+        ("[{codes} + {three_codes}", "[{group} + {three_groups}", ("zmm6", "zmm7"), ("zmm18", "zmm19")) $(, $with)*
+    ))};
+    (5, $what:ident $(, $with:tt)*) => { concat!(rows!(4, $what $(, $with)*), $what!(
+        ("[{codes} + 4 * {codes_stride}", "[{group} + 4 * {group_stride}", ("zmm8", "zmm9"), ("zmm20", "zmm21")) $(, $with)*
+    ))};
+    (6, $what:ident $(, $with:tt)*) => { concat!(rows!(5, $what $(, $with)*), $what!(
+        ("[{codes} + {five_codes}", "[{group} + {five_groups}", ("zmm10", "zmm11"), ("zmm22", "zmm23")) $(, $with)*
+    ))};
+}
+
+/// Sums begin with what the offset takes off the codes of a whole group.
+#[rustfmt::skip]
+macro_rules! begin_group {
+    (($codes:tt, $group:tt, $sums:tt, $floats:tt)) => {
+        concat!(
+            "mov {temporary:e}, dword ptr ", $group, " + 8]\n",
+            "add {temporary:e}, dword ptr ", $group, " + 12]\n",
+            begin!($sums)
+        )
+    };
+}
+
+/// The same of half a group, whose sum is at `$at`.
+#[rustfmt::skip]
+macro_rules! begin_half {
+    (($codes:tt, $group:tt, $sums:tt, $floats:tt), $at:tt) => {
+        concat!("mov {temporary:e}, dword ptr ", $group, " + ", $at, "]\n", begin!($sums))
+    };
+}
+
+#[rustfmt::skip]
+macro_rules! begin {
+    (($first:tt, $last:tt)) => {
+        concat!(
+            "imul {temporary:e}, {last:e}\n",
+            "vpbroadcastd ", $first, ", {temporary:e}\n",
+            "vmovdqa64 ", $last, ", ", $first, "\n"
+        )
+    };
+}
+
+/// For types without an offset.
+#[rustfmt::skip]
+macro_rules! begin_zero {
+    (($codes:tt, $group:tt, ($first:tt, $last:tt), $floats:tt)) => {
+        concat!(
+            "vpxord ", $first, ", ", $first, ", ", $first, "\n",
+            "vpxord ", $last, ", ", $last, ", ", $last, "\n"
+        )
+    };
+}
+
+/// Half of a group's inputs.
+#[rustfmt::skip]
+macro_rules! half {
+    ($rows:tt, bytes, first) => { half!($rows, bytes, 0, 1, 2, 3, 0) };
+    ($rows:tt, bytes, second) => { half!($rows, bytes, 4, 5, 6, 7, 4) };
+    ($rows:tt, nibbles, first) => { half!($rows, low_nibbles, 0, 1, 2, 3, 0) };
+    ($rows:tt, nibbles, second) => { half!($rows, high_nibbles, 0, 1, 2, 3, 4) };
+    // Lines of weights, and the first one's quad of codes.
+    ($rows:tt, $read:ident, $a:tt, $b:tt, $c:tt, $d:tt, $quad:tt) => {
+        concat!(
+            $read!($a), rows!($rows, multiply, $quad, 0),
+            $read!($b), rows!($rows, multiply, $quad, 1),
+            $read!($c), rows!($rows, multiply, $quad, 2),
+            $read!($d), rows!($rows, multiply, $quad, 3)
+        )
+    };
+}
+
+#[rustfmt::skip]
+macro_rules! bytes {
+    ($line:tt) => {
+        concat!(
+            "vmovdqu64 zmm24, zmmword ptr [{weights} + 128 * ", $line, "]\n",
+            "vmovdqu64 zmm25, zmmword ptr [{weights} + 128 * ", $line, " + 64]\n"
+        )
+    };
+}
+
+#[rustfmt::skip]
+macro_rules! low_nibbles {
+    ($line:tt) => {
+        concat!(
+            "vpandd zmm24, zmm30, zmmword ptr [{weights} + 128 * ", $line, "]\n",
+            "vpandd zmm25, zmm30, zmmword ptr [{weights} + 128 * ", $line, " + 64]\n"
+        )
+    };
+}
+
+#[rustfmt::skip]
+macro_rules! high_nibbles {
+    ($line:tt) => {
+        concat!(
+            bytes!($line),
+            "vpsrlw zmm24, zmm24, 4\n",
+            "vpsrlw zmm25, zmm25, 4\n",
+            "vpandd zmm24, zmm24, zmm30\n",
+            "vpandd zmm25, zmm25, zmm30\n"
+        )
+    };
+}
+
+#[rustfmt::skip]
+macro_rules! multiply {
+    (($codes:tt, $group:tt, ($first:tt, $last:tt), $floats:tt), $quad:tt, $next:tt) => {
+        concat!(
+            "vpbroadcastd zmm26, dword ptr ", $codes, " + 4 * ", $quad, " + 4 * ", $next, "]\n",
+            "vpdpbusd ", $first, ", zmm24, zmm26\n",
+            "vpdpbusd ", $last, ", zmm25, zmm26\n"
+        )
+    };
+}
+
+/// Adds a row's sums to its floats. The scale's mantissa says which variant of the weights' scales, and its exponent the
+/// power of two.
+#[rustfmt::skip]
+macro_rules! by_variant {
+    (($codes:tt, $group:tt, ($first:tt, $last:tt), ($first_to:tt, $last_to:tt)), $part:tt) => {
+        concat!(
+            "mov {temporary:e}, dword ptr ", $group, "]\n",
+            "shr {temporary:e}, {below_mantissa}\n",
+            "and {temporary:e}, {last_mantissa}\n",
+            "shl {temporary:e}, 7\n",
+            "vgetexpps zmm27, dword ptr ", $group, "]{{1to16}}\n",
+            "vmovups zmm28, zmmword ptr [{scales} + {temporary}]\n",
+            "vscalefps zmm28, zmm28, zmm27\n",
+            add_products!($first, $first_to),
+            "vmovups zmm28, zmmword ptr [{scales} + {temporary} + 64]\n",
+            "vscalefps zmm28, zmm28, zmm27\n",
+            add_products!($last, $last_to)
+        )
+    };
+}
+
+/// The same by a multiplication of both scales. `$part` is 1 for the scales of a group's second half.
+#[rustfmt::skip]
+macro_rules! by_product {
+    (($codes:tt, $group:tt, ($first:tt, $last:tt), ($first_to:tt, $last_to:tt)), $part:tt) => {
+        concat!(
+            "vbroadcastss zmm27, dword ptr ", $group, "]\n",
+            "vmulps zmm28, zmm27, zmmword ptr [{scales} + 128 * ", $part, "]\n",
+            add_products!($first, $first_to),
+            "vmulps zmm28, zmm27, zmmword ptr [{scales} + 128 * ", $part, " + 64]\n",
+            add_products!($last, $last_to)
+        )
+    };
+}
+
+#[rustfmt::skip]
+macro_rules! add_products {
+    ($sum:tt, $to:tt) => {
+        concat!("vcvtdq2ps zmm29, ", $sum, "\n", "vfmadd231ps ", $to, ", zmm29, zmm28\n")
+    };
+}
+
+#[rustfmt::skip]
+macro_rules! add_min {
+    (($codes:tt, $group:tt, $sums:tt, ($first_to:tt, $last_to:tt))) => {
+        concat!(
+            "vbroadcastss zmm27, dword ptr ", $group, " + 4]\n",
+            "vfmadd231ps ", $first_to, ", zmm24, zmm27\n",
+            "vfmadd231ps ", $last_to, ", zmm25, zmm27\n"
+        )
+    };
+}
+
+/// All instructions for a group.
+#[rustfmt::skip]
+macro_rules! instructions {
+    ($rows:tt, $codes:tt, $scale:ident, plain) => {
+        concat!(
+            rows!($rows, begin_group),
+            half!($rows, $codes, first),
+            half!($rows, $codes, second),
+            rows!($rows, $scale, 0)
+        )
+    };
+    ($rows:tt, $codes:tt, $scale:ident, with_mins) => {
+        concat!(
+            rows!($rows, begin_zero),
+            half!($rows, $codes, first),
+            half!($rows, $codes, second),
+            rows!($rows, $scale, 0),
+            "vmovups zmm24, zmmword ptr [{last}]\n",
+            "vmovups zmm25, zmmword ptr [{last} + 64]\n",
+            rows!($rows, add_min)
+        )
+    };
+    ($rows:tt, $codes:tt, $scale:ident, sixteens) => {
+        concat!(
+            rows!($rows, begin_half, 8),
+            half!($rows, $codes, first),
+            rows!($rows, $scale, 0),
+            rows!($rows, begin_half, 12),
+            half!($rows, $codes, second),
+            rows!($rows, $scale, 1)
+        )
+    };
+}
