@@ -5,6 +5,7 @@
 //! values.rs         integer sums of values, weighted by attention
 //! probabilities.rs  attention scores to integer weights
 //! hadamard.rs       spreads outliers before quantisation
+//! memory.rs         where weights, keys and values lie
 //! fetch.rs          asks for memory ahead of its use
 //! floats.rs         products of float weights
 //! rows.rs           norms, rotation, quantisation of rows
@@ -20,12 +21,12 @@
 //! rows computed together nor on the threads. All levels therefore give equal bits; a test holds that.
 
 pub(crate) mod activations;
-pub(crate) mod aligned;
 pub(crate) mod codes;
 pub(crate) mod disjoint;
 pub(crate) mod fetch;
 pub(crate) mod floats;
 pub(crate) mod hadamard;
+pub(crate) mod memory;
 pub(crate) mod packed;
 pub(crate) mod peak;
 pub(crate) mod probabilities;

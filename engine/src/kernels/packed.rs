@@ -12,9 +12,9 @@ mod pack;
 
 pub(crate) use format::{BLOCK_CODES, Format, Scales};
 
-use super::aligned::AlignedBytes;
 use super::codes::{Outputs, PanelProduct, QuantView, Room};
 use super::floats::{Product, product};
+use super::memory::{AlignedBytes, Arena};
 use super::{Level, PANEL};
 use crate::gguf::BlockType;
 
@@ -47,14 +47,15 @@ pub(crate) struct Input<'a> {
 impl Packed {
     /// Packs rows of GGUF blocks. `None` when a scale is not finite: the file is damaged.
     pub(crate) fn new(
+        memory: &Arena,
         kind: BlockType,
         bytes: &[u8],
         inputs: usize,
         outputs: usize,
     ) -> Option<Packed> {
         let storage = match kind.code_shape() {
-            Some(shape) => pack::pack_codes(kind, shape, bytes, inputs, outputs)?,
-            None => pack::pack_floats(kind, bytes, inputs, outputs)?,
+            Some(shape) => pack::pack_codes(memory, kind, shape, bytes, inputs, outputs)?,
+            None => pack::pack_floats(memory, kind, bytes, inputs, outputs)?,
         };
         Some(Packed { outputs, inputs, storage })
     }

@@ -20,8 +20,8 @@ use std::ops::Range;
 
 use super::Shape;
 use crate::kernels::PANEL;
-use crate::kernels::aligned::AlignedBytes;
 use crate::kernels::disjoint::Disjoint;
+use crate::kernels::memory::{AlignedBytes, Arena};
 use crate::kernels::packed::{Format, Scales};
 
 /// Tokens of a page: two panels of keys.
@@ -40,6 +40,7 @@ pub(crate) struct Segment {
 /// All pages of an engine.
 #[derive(Debug)]
 pub(crate) struct KvStore {
+    memory: Arena,
     pages: Vec<AlignedBytes>,
     free: Vec<PageId>,
     most_pages: usize,
@@ -121,7 +122,14 @@ impl KvStore {
 
     fn of_pages(page_bytes: usize, host_bytes: usize, budget_bytes: u64) -> KvStore {
         let most_pages = (budget_bytes / page_bytes as u64).min(u64::from(PageId::MAX)) as usize;
-        KvStore { pages: Vec::new(), free: Vec::new(), most_pages, page_bytes, host_bytes }
+        KvStore {
+            memory: Arena::default(),
+            pages: Vec::new(),
+            free: Vec::new(),
+            most_pages,
+            page_bytes,
+            host_bytes,
+        }
     }
 
     pub(crate) fn page_bytes(&self) -> u64 {
@@ -145,7 +153,7 @@ impl KvStore {
         if self.pages.len() == self.most_pages {
             return None;
         }
-        self.pages.push(AlignedBytes::zeroed(self.host_bytes));
+        self.pages.push(self.memory.zeroed(self.host_bytes));
         Some((self.pages.len() - 1) as PageId)
     }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::gguf::BlockType;
+use crate::kernels::memory::Arena;
 use crate::kernels::packed::{Input, Packed};
 use crate::kernels::quantise::quantise;
 
@@ -68,7 +69,8 @@ fn every_level_gives_the_portable_bits_for_every_weight_type_and_number_of_rows(
     for kind in KINDS {
         let (weights, _) = kind.block();
         let blocks = random_blocks(kind, outputs * inputs / weights);
-        let matrix = Packed::new(kind, &blocks, inputs, outputs).expect("finite scales");
+        let matrix =
+            Packed::new(&Arena::default(), kind, &blocks, inputs, outputs).expect("finite scales");
         for rows in (1..=13).chain([20, 64]) {
             let (_, codes) = activations(rows, inputs);
             let expected = products(Level::Portable, &matrix, rows, &codes);
@@ -87,7 +89,8 @@ fn packed_products_are_those_of_the_weights_in_the_file() {
     for kind in KINDS {
         let (weights, _) = kind.block();
         let blocks = random_blocks(kind, outputs * inputs / weights);
-        let matrix = Packed::new(kind, &blocks, inputs, outputs).expect("finite scales");
+        let matrix =
+            Packed::new(&Arena::default(), kind, &blocks, inputs, outputs).expect("finite scales");
         let (_, codes) = activations(2, inputs);
         let found = products(Level::Portable, &matrix, 2, &codes);
         let mut row_weights = vec![0.0; inputs];

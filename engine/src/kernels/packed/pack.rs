@@ -6,10 +6,11 @@ use super::Storage;
 use super::format::{Format, Scales};
 use crate::gguf::BlockType;
 use crate::gguf::blocks::{CodeRow, CodeShape};
-use crate::kernels::aligned::AlignedBytes;
+use crate::kernels::memory::Arena;
 use crate::kernels::{GROUP, PANEL};
 
 pub(super) fn pack_codes(
+    memory: &Arena,
     kind: BlockType,
     shape: CodeShape,
     bytes: &[u8],
@@ -18,7 +19,7 @@ pub(super) fn pack_codes(
 ) -> Option<Storage> {
     let format = Format::new(shape);
     let panel_bytes = format.panel_bytes(inputs);
-    let mut panels = AlignedBytes::zeroed(outputs.div_ceil(PANEL) * panel_bytes);
+    let mut panels = memory.zeroed(outputs.div_ceil(PANEL) * panel_bytes);
     let row_bytes = kind.row_bytes(inputs);
     let groups = inputs / shape.group;
     let (mut codes, mut scales) = (vec![0; inputs], vec![0.0; groups]);
@@ -80,12 +81,13 @@ fn put_half(halves: &mut [u8], index: usize, value: f32) {
 }
 
 pub(super) fn pack_floats(
+    memory: &Arena,
     kind: BlockType,
     bytes: &[u8],
     inputs: usize,
     outputs: usize,
 ) -> Option<Storage> {
-    let mut panels = AlignedBytes::zeroed(outputs.div_ceil(PANEL) * PANEL * inputs * 4);
+    let mut panels = memory.zeroed(outputs.div_ceil(PANEL) * PANEL * inputs * 4);
     let mut row = vec![0.0; inputs];
     for (output, bytes) in bytes.chunks_exact(kind.row_bytes(inputs)).take(outputs).enumerate() {
         kind.read_floats(bytes, &mut row);

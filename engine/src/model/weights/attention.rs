@@ -130,9 +130,10 @@ fn split_up(
             turned[(column * nope_size + row) * 4..][..4].copy_from_slice(&float.to_le_bytes());
         }
         let not_finite = || reader.not_finite(name);
-        key_up.push(Packed::new(BlockType::F32, &turned, nope_size, rank).ok_or_else(not_finite)?);
+        key_up
+            .push(reader.packed(BlockType::F32, &turned, nope_size, rank).ok_or_else(not_finite)?);
         value_up
-            .push(Packed::new(info.block_type, values, rank, value_size).ok_or_else(not_finite)?);
+            .push(reader.packed(info.block_type, values, rank, value_size).ok_or_else(not_finite)?);
     }
     Ok((key_up, value_up))
 }

@@ -3,6 +3,8 @@
 use super::Linear;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
+use crate::gguf::BlockType;
+use crate::kernels::memory::Arena;
 use crate::kernels::packed::Packed;
 use crate::model::Shape;
 
@@ -10,13 +12,14 @@ use crate::model::Shape;
 pub(crate) struct Reader<'a> {
     pub(crate) files: &'a ModelFiles,
     pub(crate) shape: &'a Shape,
+    memory: Arena,
 }
 
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(files: &'a ModelFiles, shape: &'a Shape) -> Reader<'a> {
-        Reader { files, shape }
+        Reader { files, shape, memory: Arena::default() }
     }
 
     pub(crate) fn vector(&self, name: &str, size: usize) -> Result<Vec<f32>, LoadError> {
@@ -85,7 +88,7 @@ impl<'a> Reader<'a> {
         let matrix_bytes = info.block_type.row_bytes(inputs) * outputs;
         bytes
             .chunks_exact(matrix_bytes)
-            .map(|bytes| Packed::new(info.block_type, bytes, inputs, outputs))
+            .map(|bytes| self.packed(info.block_type, bytes, inputs, outputs))
             .collect::<Option<Vec<Packed>>>()
             .ok_or_else(|| self.not_finite(name))
     }
@@ -132,7 +135,18 @@ impl<'a> Reader<'a> {
 
     fn pack(&self, name: &str, inputs: usize, outputs: usize) -> Result<Packed, LoadError> {
         let info = self.files.tensor(name, &[inputs, outputs])?;
-        Packed::new(info.block_type, &self.files.read(info)?, inputs, outputs)
+        self.packed(info.block_type, &self.files.read(info)?, inputs, outputs)
             .ok_or_else(|| self.not_finite(name))
+    }
+
+    /// Packs rows of blocks; see [`Packed::new`].
+    pub(super) fn packed(
+        &self,
+        kind: BlockType,
+        blocks: &[u8],
+        inputs: usize,
+        outputs: usize,
+    ) -> Option<Packed> {
+        Packed::new(&self.memory, kind, blocks, inputs, outputs)
     }
 }
