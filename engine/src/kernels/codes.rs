@@ -68,6 +68,7 @@ impl Group {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct QuantView<'a> {
     pub(crate) inputs: usize,
+    pub(crate) count: usize,
     pub(crate) codes: &'a [i8],
     pub(crate) groups: &'a [Group],
 }
@@ -94,7 +95,7 @@ impl QuantRows {
     /// All rows, to read.
     pub(crate) fn view(&self) -> QuantView<'_> {
         let QuantRows { inputs, codes, groups } = self;
-        QuantView { inputs: *inputs, codes, groups }
+        QuantView { inputs: *inputs, count: codes.len() / inputs.max(&1), codes, groups }
     }
 }
 
@@ -107,16 +108,13 @@ pub(crate) struct QuantRow<'a> {
 // === impl QuantView ===
 
 impl<'a> QuantView<'a> {
-    /// Number of rows.
-    pub(crate) fn count(&self) -> usize {
-        self.codes.len() / self.inputs
-    }
-
     /// Rows `first .. first + count`.
+    #[inline]
     pub(crate) fn rows(&self, first: usize, count: usize) -> QuantView<'a> {
         let groups = self.inputs / GROUP;
         QuantView {
             inputs: self.inputs,
+            count,
             codes: &self.codes[first * self.inputs..][..count * self.inputs],
             groups: &self.groups[first * groups..][..count * groups],
         }
@@ -166,20 +164,19 @@ impl PanelProduct<'_> {
     pub(crate) fn compute(self, level: Level, room: &mut Room, out: Outputs<'_>) {
         let PanelProduct { format, panel, rows, has_few_bits, ahead } = self;
         debug_assert_eq!(panel.len(), format.panel_bytes(rows.inputs));
-        if rows.count() == 0 {
+        if rows.count == 0 {
             return;
         }
-        let tiles = rows.count().div_ceil(TILE_ROWS);
+        let tiles = rows.count.div_ceil(TILE_ROWS);
         let groups = rows.inputs / GROUP;
         let mut ahead = Ahead::new(ahead, tiles * groups);
         #[cfg(target_arch = "x86_64")]
-        if level == Level::Avx512Vnni && avx512::is_for_few_rows(rows.count(), groups) {
+        if level == Level::Avx512Vnni && avx512::is_for_few_rows(rows.count, groups) {
             return avx512::few_rows(format, panel, Work { rows, out, ahead: &mut ahead });
         }
         #[cfg(target_arch = "x86_64")]
-        let with_variants = has_few_bits
-            && level == Level::Avx512Vnni
-            && avx512::pays_variants(rows.count(), format);
+        let with_variants =
+            has_few_bits && level == Level::Avx512Vnni && avx512::pays_variants(rows.count, format);
         #[cfg(not(target_arch = "x86_64"))]
         let (with_variants, _) = (false, has_few_bits);
         for groups in chunks(format, groups) {
@@ -208,7 +205,7 @@ impl PanelProduct<'_> {
 impl Work<'_, '_> {
     /// All accesses of the kernels are inside the slices.
     fn check(&self, chunk: &Chunk<'_>) {
-        let (rows, groups) = (self.rows.count(), chunk.groups.len());
+        let (rows, groups) = (self.rows.count, chunk.groups.len());
         let parts = if chunk.halves_differ { 2 } else { 1 };
         assert!(rows > 0 && groups > 0 && chunk.groups.end <= self.rows.inputs / GROUP);
         let code_bytes = if chunk.are_nibbles { BLOCK_CODES / 2 } else { BLOCK_CODES };
@@ -222,7 +219,7 @@ impl Work<'_, '_> {
 
     /// The rows of each tile: as equal as possible, 8 are 4 + 4.
     fn tiles(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let rows = self.rows.count();
+        let rows = self.rows.count;
         let tiles = rows.div_ceil(TILE_ROWS);
         (0..tiles).map(move |tile| rows * tile / tiles..rows * (tile + 1) / tiles)
     }

@@ -14,7 +14,11 @@ pub(crate) struct Ahead<'a> {
 // === impl Ahead ===
 
 impl<'a> Ahead<'a> {
+    #[inline]
     pub(crate) fn new(bytes: &'a [u8], steps: usize) -> Ahead<'a> {
+        if bytes.is_empty() {
+            return Ahead { left: bytes, bytes_a_step: 0 };
+        }
         let lines = bytes.len().div_ceil(CACHE_LINE);
         Ahead { left: bytes, bytes_a_step: lines.div_ceil(steps.max(1)) * CACHE_LINE }
     }

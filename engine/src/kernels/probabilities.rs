@@ -8,7 +8,10 @@
 //!
 //! A token whose share is below 1 / 131,070 of the greatest weighs nothing.
 
-#![allow(unsafe_code)] // `at_level!` calls functions whose features were detected.
+#![allow(unsafe_code)] // Calls functions whose features were detected.
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 
 use super::rows::{add_lanes, exp, greatest_body};
 use super::{LANES, Level, at_level};
@@ -29,10 +32,26 @@ pub(crate) struct Weighing<'a> {
 /// Turns scores to weights; gives the factor that makes sums of weighted codes the attention's result. Scores that
 /// are not numbers make it not a number.
 pub(crate) fn weigh(level: Level, row: Weighing<'_>) -> f32 {
+    row.check();
+    #[cfg(target_arch = "x86_64")]
+    if level == Level::Avx512Vnni {
+        // SAFETY: the level was detected, and the lengths were checked.
+        return unsafe { avx512::weigh(row) };
+    }
     let mut factor = 0.0;
     let to = &mut factor;
     at_level!(level, weigh_body, (row: Weighing<'_>, to: &mut f32));
     factor
+}
+
+// === impl Weighing ===
+
+impl Weighing<'_> {
+    fn check(&self) {
+        let length = self.scores.len();
+        assert!(length.is_multiple_of(LANES) && self.value_scales.len() == length);
+        assert!(self.high.len() == length && self.low.len() == length);
+    }
 }
 
 #[inline(always)]
@@ -110,6 +129,17 @@ mod tests {
         longer.resize(128, f32::NEG_INFINITY);
         let (more, same) = run(Level::detect(), &longer, &scales);
         assert_eq!((&more[..112], same), (&codes[..], factor));
+    }
+
+    #[test]
+    fn a_score_that_is_no_number_makes_the_factor_none() {
+        for level in Level::available() {
+            for at in [0, 50, 104] {
+                let mut odd = scores();
+                odd[at] = f32::NAN;
+                assert!(run(level, &odd, &vec![1.0; 112]).1.is_nan(), "{level:?}, {at}");
+            }
+        }
     }
 
     #[test]

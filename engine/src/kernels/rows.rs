@@ -8,6 +8,14 @@ use super::{LANES, Level, at_level};
 
 /// Adding and subtracting 1.5 * 2^23 rounds to an integer.
 pub(super) const ROUND: f32 = 12_582_912.0;
+/// Below this, exponentials would be subnormal: they are zero.
+pub(super) const EXP_LOWEST: f32 = -87.3;
+/// ln 2 in two parts, the first with few bits: its products with whole numbers are exact.
+pub(super) const LN2_HIGH: f32 = 0.693_359_4;
+pub(super) const LN2_LOW: f32 = -2.121_944_4e-4;
+/// `e^r` is about `1 + r + r * r * p(r)` for r within half of ln 2; of p, the highest power first.
+pub(super) const EXP_POLYNOMIAL: [f32; 6] =
+    [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_66, 0.5];
 
 /// `out = x / rms(x) * weight`.
 pub(crate) fn rms_norm(level: Level, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
@@ -172,28 +180,20 @@ fn add_scaled_body(x: &[f32], factor: f32, to: &mut [f32]) {
 /// e^x to about one unit in the last place; 0 below -87.3, and for minus infinity.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
-    // Below this, results would be subnormal; above, they are not wanted.
-    const LOWEST: f32 = -87.3;
+    // Above, results are not wanted.
     const HIGHEST: f32 = 88.3;
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
-    // ln 2 in two parts, the first with few bits, so that `n * LN2_HIGH` is exact.
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    let inside = if x < LOWEST { LOWEST } else { x };
+    let inside = if x < EXP_LOWEST { EXP_LOWEST } else { x };
     let inside = if inside > HIGHEST { HIGHEST } else { inside };
     let shifted = inside.mul_add(LOG2_E, ROUND);
     let n = shifted - ROUND;
     let r = n.mul_add(-LN2_HIGH, inside);
     let r = n.mul_add(-LN2_LOW, r);
-    let p = 1.987_569_1e-4f32;
-    let p = p.mul_add(r, 1.398_199_9e-3);
-    let p = p.mul_add(r, 8.333_452e-3);
-    let p = p.mul_add(r, 4.166_579_6e-2);
-    let p = p.mul_add(r, 0.166_666_66);
-    let p = p.mul_add(r, 0.5);
+    let [first, rest @ ..] = EXP_POLYNOMIAL;
+    let p = rest.into_iter().fold(first, |p, next| p.mul_add(r, next));
     let p = (p * r).mul_add(r, r) + 1.0;
     let bits = (shifted.to_bits() << 23).wrapping_add(p.to_bits());
-    if x < LOWEST { 0.0 } else { f32::from_bits(bits) }
+    if x < EXP_LOWEST { 0.0 } else { f32::from_bits(bits) }
 }
 
 #[inline(always)]

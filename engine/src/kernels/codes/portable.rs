@@ -8,7 +8,7 @@ use crate::kernels::{GROUP, PANEL};
 pub(super) fn add(chunk: &Chunk<'_>, mut work: Work<'_, '_>) {
     let rows = work.rows;
     let groups = rows.inputs / GROUP;
-    for row in 0..rows.count() {
+    for row in 0..rows.count {
         let floats = work.out.row(row);
         if chunk.groups.start == 0 {
             floats.fill(0.0);

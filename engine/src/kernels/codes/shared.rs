@@ -84,6 +84,7 @@ impl<'a> SharedCodes<'a> {
                 rows: rows.len(),
                 codes: QuantView {
                     inputs,
+                    count: rows.len(),
                     codes: self.codes.read(every(inputs)),
                     groups: self.groups.read(every(groups)),
                 },

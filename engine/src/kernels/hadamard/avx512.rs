@@ -14,26 +14,41 @@ use crate::kernels::LANES;
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn hadamard(x: &mut [f32], length: usize) {
     for block in x.chunks_exact_mut(length) {
-        let registers = length / LANES;
-        let start = block.as_mut_ptr();
-        let at = |register: usize| start.wrapping_add(register * LANES);
-        // SAFETY: registers are inside the block.
+        // SAFETY: as many registers as the block fills.
         unsafe {
-            for register in 0..registers {
-                let sums = inside(_mm512_loadu_ps(at(register)));
-                _mm512_storeu_ps(at(register), sums);
-            }
-            let mut half = 1;
-            while half < registers {
-                for first in (0..registers).filter(|register| register & half == 0) {
-                    let [x, y] =
-                        [first, first + half].map(|register| _mm512_loadu_ps(at(register)));
-                    _mm512_storeu_ps(at(first), _mm512_add_ps(x, y));
-                    _mm512_storeu_ps(at(first + half), _mm512_sub_ps(x, y));
-                }
-                half *= 2;
+            match length / LANES {
+                1 => whole::<1>(block),
+                2 => whole::<2>(block),
+                4 => whole::<4>(block),
+                8 => whole::<8>(block),
+                16 => whole::<16>(block),
+                other => unreachable!("a block of {other} registers"),
             }
         }
+    }
+}
+
+/// # Safety
+/// AVX-512 is there; the block fills `N` registers, a power of two.
+#[target_feature(enable = "avx512f")]
+unsafe fn whole<const N: usize>(block: &mut [f32]) {
+    let at = block.as_mut_ptr();
+    // SAFETY: registers are inside the block.
+    let mut x: [__m512; N] =
+        std::array::from_fn(|register| unsafe { _mm512_loadu_ps(at.add(register * LANES)) });
+    x = x.map(|x| inside(x));
+    let mut half = 1;
+    while half < N {
+        for first in (0..N).filter(|register| register & half == 0) {
+            let other = first + half;
+            (x[first], x[other]) =
+                (_mm512_add_ps(x[first], x[other]), _mm512_sub_ps(x[first], x[other]));
+        }
+        half *= 2;
+    }
+    for (register, x) in x.into_iter().enumerate() {
+        // SAFETY: as above.
+        unsafe { _mm512_storeu_ps(at.add(register * LANES), x) };
     }
 }
 

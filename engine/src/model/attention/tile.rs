@@ -77,6 +77,14 @@ impl Part<'_> {
         fetch(&self.keys[..self.keys.len() * self.tokens.div_ceil(PANEL) * PANEL / PAGE_TOKENS]);
     }
 
+    /// Puts the values' scales in their places, by position.
+    fn copy_scales(&self, to: &mut [f32]) {
+        let scales = self.value_scales.as_chunks().0.iter().take(self.tokens);
+        for (to, scale) in to[self.position..].iter_mut().zip(scales) {
+            *to = f32::from_le_bytes(*scale);
+        }
+    }
+
     /// The values that count.
     fn counted_values(&self) -> &[u8] {
         &self.values[..self.values.len() * self.tokens.next_multiple_of(QUAD) / PAGE_TOKENS]
@@ -105,16 +113,16 @@ impl AttentionLayer<'_> {
         let queries = tile.rows().count() * tile.queries.len();
         scratch.make_room(queries, stride, self.shape.layout);
         // SAFETY: as below; nothing of the pages is read yet.
-        unsafe { self.each_part(tile, 0..tile.spans.len(), tokens, |part| part.fetch_keys()) };
+        unsafe { self.each_part(tile, tokens, |part| part.fetch_keys()) };
         self.gather(tile, tokens, scratch);
         // SAFETY: the caller's promise about pages, here and below.
         unsafe {
-            self.each_part(tile, 0..tile.spans.len(), tokens, |part| {
+            self.each_part(tile, tokens, |part| {
                 self.score(&part, scratch, stride);
             });
             self.weigh(tile, tokens, scratch, stride);
             scratch.sums.fill(0);
-            self.each_part(tile, 0..tile.spans.len(), tokens, |part| {
+            self.each_part(tile, tokens, |part| {
                 self.add_values(&part, scratch, stride);
             });
             self.write(tile, scratch);
@@ -139,9 +147,9 @@ impl AttentionLayer<'_> {
         }
         for (to, query) in scratch.scaled.chunks_exact_mut(size).enumerate() {
             hadamard(self.level, query);
-            for element in &mut *query {
-                *element /= block_length(size) as f32;
-            }
+            // A power of two: nothing is rounded.
+            let share = 1.0 / block_length(size) as f32;
+            query.iter_mut().for_each(|element| *element *= share);
             quantise_finely(self.level, query, scratch.queries.row_mut(to));
         }
     }
@@ -151,48 +159,81 @@ impl AttentionLayer<'_> {
         self.window.map_or(0, |window| (self.positions[row] + 1).saturating_sub(window))
     }
 
-    /// Visits what some of the tile's spans see, in ascending position: shared segments for all their queries, then
-    /// each member's own. Segments before the windows of all rows are left out.
+    /// Visits what the tile's queries see, in ascending position: shared segments for all of them, then each member's
+    /// own. Segments before the windows of all rows are left out.
     unsafe fn each_part(
         &self,
         tile: &AttentionTile,
-        spans: Range<usize>,
         tokens: usize,
         mut visit: impl FnMut(Part<'_>),
     ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.each_shared_part(tile, tokens, &mut visit);
+            for span in 0..tile.spans.len() {
+                self.each_own_part(tile, span, tokens, &mut visit);
+            }
+        }
+    }
+
+    unsafe fn each_shared_part(
+        &self,
+        tile: &AttentionTile,
+        tokens: usize,
+        visit: impl FnMut(Part<'_>),
+    ) {
+        let all = 0..tile.rows().count() * tile.queries.len();
+        let segments = &self.clusters[tile.cluster].shared;
+        // SAFETY: the caller's promise.
+        unsafe { self.each_segment(tile, segments, all, 0, tokens, visit) };
+    }
+
+    unsafe fn each_own_part(
+        &self,
+        tile: &AttentionTile,
+        span: usize,
+        tokens: usize,
+        visit: impl FnMut(Part<'_>),
+    ) {
         let cluster = &self.clusters[tile.cluster];
+        let position = cluster.shared.iter().map(|segment| segment.tokens).sum();
+        let (rows, member) = &tile.spans[span];
+        let before: usize = tile.spans[..span].iter().map(|(rows, _)| rows.len()).sum();
+        let queries = before * tile.queries.len()..(before + rows.len()) * tile.queries.len();
+        let segments = &cluster.members[*member].own;
+        // SAFETY: the caller's promise.
+        unsafe { self.each_segment(tile, segments, queries, position, tokens, visit) };
+    }
+
+    /// Visits segments that begin at a position, as far as they hold some of the first `tokens` tokens.
+    unsafe fn each_segment(
+        &self,
+        tile: &AttentionTile,
+        segments: &[Segment],
+        queries: Range<usize>,
+        mut position: usize,
+        tokens: usize,
+        mut visit: impl FnMut(Part<'_>),
+    ) {
         let layout = self.shape.layout;
         let begin = tile.rows().map(|row| self.first_seen(row)).min().unwrap_or(0);
-        let mut each = |segments: &[Segment], queries: Range<usize>, position: &mut usize| {
-            for segment in segments {
-                let count = segment.tokens.min(tokens.saturating_sub(*position));
-                if count > 0 && *position + count > begin {
-                    let page = &self.pages[segment.page as usize];
-                    // SAFETY: nobody writes pages now, by the promise of `run`.
-                    unsafe {
-                        visit(Part {
-                            keys: page.read(layout.keys(self.layer, tile.head)),
-                            values: page.read(layout.values(self.layer, tile.head)),
-                            value_scales: page.read(layout.value_scales(self.layer, tile.head)),
-                            queries: queries.clone(),
-                            position: *position,
-                            tokens: count,
-                        });
-                    }
+        for segment in segments {
+            let count = segment.tokens.min(tokens.saturating_sub(position));
+            if count > 0 && position + count > begin {
+                let page = &self.pages[segment.page as usize];
+                // SAFETY: nobody writes pages now, by the promise of `run`.
+                unsafe {
+                    visit(Part {
+                        keys: page.read(layout.keys(self.layer, tile.head)),
+                        values: page.read(layout.values(self.layer, tile.head)),
+                        value_scales: page.read(layout.value_scales(self.layer, tile.head)),
+                        queries: queries.clone(),
+                        position,
+                        tokens: count,
+                    });
                 }
-                *position += segment.tokens;
             }
-        };
-        let queries = |rows: &Range<usize>| rows.len() * tile.queries.len();
-        let first: usize = tile.spans[..spans.start].iter().map(|(rows, _)| queries(rows)).sum();
-        let count: usize = tile.spans[spans.clone()].iter().map(|(rows, _)| queries(rows)).sum();
-        let mut position = 0;
-        each(&cluster.shared, first..first + count, &mut position);
-        let mut first = first;
-        for (rows, member) in &tile.spans[spans] {
-            let own = first..first + queries(rows);
-            first = own.end;
-            each(&cluster.members[*member].own, own, &mut position.clone());
+            position += segment.tokens;
         }
     }
 
@@ -225,15 +266,15 @@ impl AttentionLayer<'_> {
         stride: usize,
     ) {
         let mut query = 0;
+        // SAFETY: the caller's promise about pages, here and below.
+        unsafe {
+            self.each_shared_part(tile, tokens, |part| part.copy_scales(&mut scratch.value_scales))
+        };
         for (span, (rows, _)) in tile.spans.iter().enumerate() {
-            // SAFETY: the caller's promise about pages.
+            // SAFETY: as above.
             unsafe {
-                self.each_part(tile, span..span + 1, tokens, |part| {
-                    let scales = part.value_scales.chunks_exact(4).take(part.tokens);
-                    let to = scratch.value_scales[part.position..].iter_mut();
-                    for (to, scale) in to.zip(scales) {
-                        *to = f32::from_le_bytes([scale[0], scale[1], scale[2], scale[3]]);
-                    }
+                self.each_own_part(tile, span, tokens, |part| {
+                    part.copy_scales(&mut scratch.value_scales);
                 });
             }
             for row in rows.clone() {

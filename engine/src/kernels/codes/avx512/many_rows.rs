@@ -40,7 +40,7 @@ pub(in crate::kernels::codes) fn add(chunk: &Chunk<'_>, mut work: Work<'_, '_>) 
         (false, false, true) => &kinds.nibbles_with_mins,
     };
     // As equal as possible: 8 rows are 4 + 4.
-    let rows = work.rows.count();
+    let rows = work.rows.count;
     let tiles = rows.div_ceil(TILE_ROWS);
     let (fewer, larger_tiles) = (rows / tiles, rows % tiles);
     let larger = larger_tiles * (fewer + 1);
@@ -97,6 +97,8 @@ macro_rules! add_rows {
                             // What only one way to scale, or only types with an offset, need.
                             "/* {temporary} {below_mantissa} {last_mantissa} */",
                             weights = in(reg) chunk.codes.as_ptr().add(index * chunk.stride),
+                            // Only fetched; after the last group it may be past the panel.
+                            next = in(reg) chunk.codes.as_ptr().wrapping_add((index + 1) * chunk.stride),
                             codes = in(reg) rows.codes.as_ptr().add(group * GROUP),
                             codes_stride = in(reg) inputs,
                             three_codes = in(reg) 3 * inputs,

@@ -97,9 +97,27 @@ macro_rules! half {
 #[rustfmt::skip]
 macro_rules! bytes {
     ($line:tt) => {
+        concat!(load!($line), fetch_next!($line))
+    };
+}
+
+#[rustfmt::skip]
+macro_rules! load {
+    ($line:tt) => {
         concat!(
             "vmovdqu64 zmm24, zmmword ptr [{weights} + 128 * ", $line, "]\n",
             "vmovdqu64 zmm25, zmmword ptr [{weights} + 128 * ", $line, " + 64]\n"
+        )
+    };
+}
+
+/// Brings a line of the next group's codes into the first-level cache: the first tile would wait for them.
+#[rustfmt::skip]
+macro_rules! fetch_next {
+    ($line:tt) => {
+        concat!(
+            "prefetcht0 byte ptr [{next} + 128 * ", $line, "]\n",
+            "prefetcht0 byte ptr [{next} + 128 * ", $line, " + 64]\n"
         )
     };
 }
@@ -109,7 +127,8 @@ macro_rules! low_nibbles {
     ($line:tt) => {
         concat!(
             "vpandd zmm24, zmm30, zmmword ptr [{weights} + 128 * ", $line, "]\n",
-            "vpandd zmm25, zmm30, zmmword ptr [{weights} + 128 * ", $line, " + 64]\n"
+            "vpandd zmm25, zmm30, zmmword ptr [{weights} + 128 * ", $line, " + 64]\n",
+            fetch_next!($line)
         )
     };
 }
@@ -118,7 +137,7 @@ macro_rules! low_nibbles {
 macro_rules! high_nibbles {
     ($line:tt) => {
         concat!(
-            bytes!($line),
+            load!($line),
             "vpsrlw zmm24, zmm24, 4\n",
             "vpsrlw zmm25, zmm25, 4\n",
             "vpandd zmm24, zmm24, zmm30\n",
