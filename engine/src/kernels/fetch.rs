@@ -1,6 +1,9 @@
 //! Asking for memory before it is needed.
 
-#![allow(unsafe_code)] // The prefetch instruction is an intrinsic.
+#![allow(unsafe_code)] // The instructions are reached through assembly.
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use std::arch::asm;
 
 /// Bytes that come at once.
 const CACHE_LINE: usize = 64;
@@ -36,30 +39,33 @@ impl<'a> Ahead<'a> {
 /// address counts.
 #[inline]
 pub(crate) fn fetch_to_write<T>(start: *const T, length: usize) {
-    #[cfg(target_arch = "x86_64")]
     for at in (0..length * size_of::<T>()).step_by(CACHE_LINE) {
-        // SAFETY: `prefetchw` writes nothing and cannot fault; CPUs without it do nothing.
+        let line = start.cast::<u8>().wrapping_add(at);
+        // SAFETY: asking for a line writes nothing and cannot fault; CPUs that cannot be asked do nothing.
         unsafe {
-            std::arch::asm!(
-                "prefetchw byte ptr [{}]",
-                in(reg) start.cast::<u8>().wrapping_add(at),
-                options(nostack, preserves_flags, readonly),
-            );
+            #[cfg(target_arch = "x86_64")]
+            asm!("prefetchw byte ptr [{}]", in(reg) line, options(nostack, preserves_flags, nomem));
+            #[cfg(target_arch = "aarch64")]
+            asm!("prfm pstl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, nomem));
         }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let _ = line;
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (start, length);
 }
 
 /// Starts to bring the bytes into the second-level cache; does not wait for them.
 #[inline]
 pub(crate) fn fetch(bytes: &[u8]) {
-    #[cfg(target_arch = "x86_64")]
     for line in bytes.chunks(CACHE_LINE) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        // SAFETY: every x86-64 CPU has the instruction; it reads nothing and cannot fault.
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+        let line = line.as_ptr();
+        // SAFETY: as above; nothing is read either.
+        unsafe {
+            #[cfg(target_arch = "x86_64")]
+            asm!("prefetcht1 byte ptr [{}]", in(reg) line, options(nostack, preserves_flags, nomem));
+            #[cfg(target_arch = "aarch64")]
+            asm!("prfm pldl2keep, [{}]", in(reg) line, options(nostack, preserves_flags, nomem));
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let _ = line;
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = bytes;
 }

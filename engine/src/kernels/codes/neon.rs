@@ -64,6 +64,7 @@ unsafe fn add_tile<const R: usize>(chunk: &Chunk<'_>, work: &mut Work<'_, '_>, f
             }
         }
         for (index, group) in chunk.groups.clone().enumerate() {
+            work.ahead.step();
             let block = chunk.codes.as_ptr().add(index * chunk.stride);
             let weight_scales = &chunk.scales[index * parts..][..parts];
             let codes = rows.codes.as_ptr().add(group * GROUP).cast::<u8>();

@@ -268,7 +268,7 @@ impl AttentionLayer<'_> {
         let mut query = 0;
         // SAFETY: the caller's promise about pages, here and below.
         unsafe {
-            self.each_shared_part(tile, tokens, |part| part.copy_scales(&mut scratch.value_scales))
+            self.each_shared_part(tile, tokens, |part| part.copy_scales(&mut scratch.value_scales));
         };
         for (span, (rows, _)) in tile.spans.iter().enumerate() {
             // SAFETY: as above.

@@ -1,7 +1,7 @@
 //! Both ends of a pass: tokens become rows of the residual stream, wanted rows become logits.
 
 use super::branch::Joining;
-use super::linear::Piece;
+use super::linear::{Piece, copy};
 use super::{Forward, Pass, Walk, span};
 use crate::kernels::PANEL;
 use crate::kernels::activations::soft_cap;
@@ -42,7 +42,7 @@ impl Pass<'_> {
                 // SAFETY: the piece is this panel's columns.
                 let logits = unsafe { self.logits.part(at..at + PANEL) };
                 let (logits, beyond) = logits.split_at_mut(outputs.len());
-                logits.copy_from_slice(outputs);
+                copy(outputs, logits);
                 if let Some(cap) = self.shape.logit_softcap {
                     soft_cap(self.level, logits, cap);
                 }

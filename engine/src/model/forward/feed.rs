@@ -101,8 +101,7 @@ impl Pass<'_> {
         for row in 0..rows_to_fetch(input.rows) {
             hidden.codes.fetch_to_write(first_row + row, panel * PANEL, PANEL);
         }
-        gate.clear();
-        gate.extend_from_slice(scratch.compute(self.level, piece, input));
+        scratch.compute_to(self.level, piece, input, gate);
         let up = scratch.compute(self.level, Piece::new(&gated.up, panel, ahead[1]), input);
         match self.shape.activation {
             Activation::Silu => silu_times(self.level, gate, up),

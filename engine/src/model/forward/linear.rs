@@ -33,9 +33,20 @@ impl PanelScratch {
     /// Computes a panel's outputs, rows x 32, without the bias.
     pub(super) fn compute(&mut self, level: Level, piece: Piece<'_>, input: &Input<'_>) -> &[f32] {
         self.out.resize(input.rows * PANEL, 0.0);
-        let Piece { matrix, panel, ahead, .. } = piece;
-        matrix.panel(level, panel, ahead, input, &mut self.room, &mut self.out);
+        piece.compute(level, input, &mut self.room, &mut self.out);
         &self.out
+    }
+
+    /// The same, to memory of the caller's.
+    pub(super) fn compute_to(
+        &mut self,
+        level: Level,
+        piece: Piece<'_>,
+        input: &Input<'_>,
+        out: &mut Vec<f32>,
+    ) {
+        out.resize(input.rows * PANEL, 0.0);
+        piece.compute(level, input, &mut self.room, out);
     }
 }
 
@@ -44,6 +55,10 @@ impl PanelScratch {
 impl<'b> Piece<'b> {
     pub(super) fn new(matrix: &'b Packed, panel: usize, ahead: &'b [u8]) -> Piece<'b> {
         Piece { matrix, bias: None, panel, ahead }
+    }
+
+    fn compute(self, level: Level, input: &Input<'_>, room: &mut Room, out: &mut [f32]) {
+        self.matrix.panel(level, self.panel, self.ahead, input, room, out);
     }
 
     /// The outputs of the panel.
@@ -91,7 +106,7 @@ impl Pass<'_> {
             // SAFETY: the caller's promise.
             let out = unsafe { out.part(within(row, width, &columns)) };
             match piece.bias {
-                None => out.copy_from_slice(outputs),
+                None => copy(outputs, out),
                 Some(bias) => {
                     for ((out, &value), &bias) in
                         out.iter_mut().zip(outputs).zip(&bias[columns.clone()])
@@ -136,6 +151,14 @@ fn fetch_columns(out: &Disjoint<'_, f32>, rows: usize, width: usize, columns: &R
 pub(super) fn rows_to_fetch(rows: usize) -> usize {
     const MOST: usize = 64;
     if rows <= MOST { rows } else { 0 }
+}
+
+/// Copies a panel's outputs, without a call where it is a whole panel.
+pub(super) fn copy(outputs: &[f32], to: &mut [f32]) {
+    match (outputs.as_chunks::<PANEL>(), to.as_chunks_mut::<PANEL>()) {
+        (([outputs], []), ([to], [])) => *to = *outputs,
+        _ => to.copy_from_slice(outputs),
+    }
 }
 
 /// Columns of a row of `width` elements.

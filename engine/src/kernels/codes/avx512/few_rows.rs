@@ -19,21 +19,16 @@ const SIXTEENS: u8 = 3;
 
 /// Computes the outputs of all rows.
 pub(in crate::kernels::codes) fn few_rows(format: Format, panel: &[u8], work: Work<'_, '_>) {
-    macro_rules! by_bits {
-        ($kind:ident) => {
-            match format.bits {
-                4 => by_rows::<4, $kind>(format, panel, work),
-                5 => by_rows::<5, $kind>(format, panel, work),
-                6 => by_rows::<6, $kind>(format, panel, work),
-                _ => by_rows::<8, $kind>(format, panel, work),
-            }
-        };
-    }
-    match format.scales {
-        Scales::Half => by_bits!(HALF),
-        Scales::HalfMin => by_bits!(HALF_MIN),
-        Scales::Factored => by_bits!(FACTORED),
-        Scales::Sixteens => by_bits!(SIXTEENS),
+    match (format.scales, format.bits) {
+        (Scales::Half, 4) => by_rows::<4, HALF>(format, panel, work),
+        (Scales::Half, 5) => by_rows::<5, HALF>(format, panel, work),
+        (Scales::Half, 8) => by_rows::<8, HALF>(format, panel, work),
+        (Scales::HalfMin, 4) => by_rows::<4, HALF_MIN>(format, panel, work),
+        (Scales::HalfMin, 5) => by_rows::<5, HALF_MIN>(format, panel, work),
+        (Scales::Factored, 4) => by_rows::<4, FACTORED>(format, panel, work),
+        (Scales::Factored, 5) => by_rows::<5, FACTORED>(format, panel, work),
+        (Scales::Sixteens, 6) => by_rows::<6, SIXTEENS>(format, panel, work),
+        other => unreachable!("no weight type has {other:?}"),
     }
 }
 
