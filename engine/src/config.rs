@@ -31,6 +31,9 @@ pub struct EngineConfig {
     /// Memory for keys and values, in bytes; `None` means a quarter of the available memory, or 2 GiB
     /// on a GPU.
     pub kv_budget_bytes: Option<u64>,
+    /// Whether a step of few samples also computes drafts of their next tokens, from what stands before. What they say
+    /// does not change by it, only how soon; candle devices never draft.
+    pub drafts: bool,
 }
 
 impl Default for EngineConfig {
@@ -42,6 +45,7 @@ impl Default for EngineConfig {
             max_lanes: 32,
             prefill_chunk: 256,
             kv_budget_bytes: None,
+            drafts: true,
         }
     }
 }

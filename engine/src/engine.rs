@@ -1,8 +1,8 @@
 //! The engine: owns model, queue, lanes and cache, and turns steps into events.
 //!
 //! ```text
-//! step: describe -> plan -> lanes and groups come and go -> draw -> forward pass -> draw -> events
-//!                           (admission.rs)                          (batch.rs)
+//! step: describe -> plan -> lanes and groups come and go -> draw -> forward pass -> draw -> speculate -> events
+//!                           (admission.rs)                          (batch.rs)              (speculate.rs)
 //! ```
 
 mod admission;
@@ -10,6 +10,7 @@ mod batch;
 mod describe;
 mod draw;
 mod plan;
+mod speculate;
 mod submit;
 
 use std::collections::{HashMap, VecDeque};
@@ -48,6 +49,8 @@ pub struct Engine {
     context: usize,
     max_lanes: usize,
     prefill_chunk: usize,
+    /// Whether few samples draft their next tokens.
+    drafts: bool,
     /// Groups that are not done, by age.
     groups: VecDeque<GroupState>,
     lanes: Vec<Lane>,
@@ -126,6 +129,8 @@ impl Engine {
             kv_budget_bytes = budget_bytes,
             "model loaded"
         );
+        // Elsewhere a row's bits depend on its batch mates: drafts would leave a trace.
+        let drafts = config.drafts && compute.is_bitwise();
         Ok(Engine {
             info,
             shape,
@@ -138,6 +143,7 @@ impl Engine {
             context,
             max_lanes: config.max_lanes.max(1),
             prefill_chunk: config.prefill_chunk.max(1),
+            drafts,
             groups: VecDeque::new(),
             lanes: Vec::new(),
             reserved_pages: 0,
@@ -216,6 +222,7 @@ impl Engine {
         self.draw(&joined, true, events);
         self.compute(&plan.prefill, events);
         self.forget_finished_groups();
+        self.speculate();
     }
 
     /// True when nothing waits and nothing decodes: `step` would do nothing.

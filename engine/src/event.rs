@@ -110,6 +110,10 @@ pub struct Counters {
     pub decode_steps: u64,
     /// Free tokens decoded.
     pub decode_tokens: u64,
+    /// Drafts of free tokens that were computed.
+    pub drafted_tokens: u64,
+    /// Those that were accepted: free tokens that cost no step of their own.
+    pub accepted_tokens: u64,
     /// Tokens computed for read-outs (fixed text, branches and choices).
     pub readout_tokens: u64,
     /// Samples finished, cancelled ones included.

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::draft::Drafts;
 use crate::error::SampleError;
 use crate::event::{Finish, SampleOutput};
 use crate::kernels::Level;
@@ -34,11 +35,14 @@ pub(crate) struct Lane {
     pub(crate) on_base: bool,
     /// Whether it leaves at the next step.
     pub(crate) cancelled: bool,
-    /// Tokens to compute next; the logits after the last are wanted.
+    /// Tokens to compute next, drafts last; the logits after the last are wanted, and those before each draft.
     pub(crate) pending: Vec<u32>,
     pub(crate) cache: OwnCache,
     /// Free tokens drawn so far, the end token included.
     pub(crate) tokens: usize,
+    /// The same tokens, but for an end token.
+    pub(crate) drawn: Vec<u32>,
+    pub(crate) drafts: Drafts,
     text: GeneratedText,
     finish: Finish,
     run: Option<readout::Run>,
@@ -60,6 +64,8 @@ pub(crate) struct OwnCache {
 pub(crate) enum Wish {
     /// Compute `pending`.
     Feed,
+    /// Take its next logits of this step: the token was a draft, whose row was computed.
+    Next,
     /// The lane has ended.
     Done,
     /// The lane has failed.
@@ -98,6 +104,8 @@ impl Lane {
             pending: Vec::new(),
             cache: OwnCache::default(),
             tokens: 0,
+            drawn: Vec::new(),
+            drafts: Drafts::default(),
             text,
             finish: Finish::Limit,
             run: None,
@@ -124,6 +132,12 @@ impl Lane {
         self.run.is_some()
     }
 
+    /// Appends drafts of the next tokens to what is computed.
+    pub(crate) fn draft(&mut self, tokens: &[u32]) {
+        self.pending.extend(tokens);
+        self.drafts.put(tokens);
+    }
+
     /// Takes a drawn free token. `read` has the logits that it was drawn from.
     pub(crate) fn take_token(
         &mut self,
@@ -135,22 +149,27 @@ impl Lane {
             return Wish::Failed(SampleError::NotANumber { tokens: self.tokens });
         };
         self.tokens += 1;
-        self.pending.clear();
+        let is_accepted = self.drafts.take(token);
         if tokens.is_end(token) && !self.spec.ignores_end {
             self.finish = Finish::EndOfText;
+            self.cache.tokens -= self.drafts.give_up() + usize::from(is_accepted);
             return self.end_free_text(tokens, read);
         }
-        self.pending.push(token);
+        self.drawn.push(token);
         self.text.push(tokens.bytes(token));
-        if self.spec.watch.look(self.text.as_str()) == Look::Stop {
-            self.finish = Finish::Stopped;
-            return self.end_free_text(tokens, read);
+        let stops = self.spec.watch.look(self.text.as_str()) == Look::Stop;
+        let ends = stops || self.tokens >= self.spec.max_tokens;
+        if is_accepted && !ends {
+            return Wish::Next;
         }
-        if self.tokens >= self.spec.max_tokens {
-            self.finish = Finish::Limit;
-            return self.end_free_text(tokens, read);
+        // What the cache has past the tokens drawn before is written again.
+        self.cache.tokens -= self.drafts.give_up() + usize::from(is_accepted);
+        self.pending.push(token);
+        if !ends {
+            return Wish::Feed;
         }
-        Wish::Feed
+        self.finish = if stops { Finish::Stopped } else { Finish::Limit };
+        self.end_free_text(tokens, read)
     }
 
     /// Starts the read-out, if there is one. `pending` holds the last token when it is not in the cache yet.

@@ -18,6 +18,7 @@ mod compute;
 mod config;
 #[cfg(feature = "candle")]
 mod device;
+mod draft;
 mod engine;
 mod error;
 mod event;

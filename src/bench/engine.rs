@@ -104,6 +104,8 @@ impl<'a> Subject<'a> {
         let config = EngineConfig {
             threads: Some(plan.threads),
             max_lanes: plan.most_samples(),
+            // The peer has none, and the text of a measurement does not tell how many a real one would accept.
+            drafts: false,
             kv_budget_bytes: Some(cost.kv_bytes_per_token * (longest + SLACK_TOKENS) as u64),
             ..EngineConfig::default()
         };

@@ -112,6 +112,7 @@ fn measure(
     let config = EngineConfig {
         threads: Some(threads),
         max_lanes: LANES,
+        drafts: false,
         kv_budget_bytes: Some(cost.kv_bytes_per_token * most as u64),
         ..EngineConfig::default()
     };

@@ -97,7 +97,7 @@ impl Engine {
         group.live += 1;
         let text = self.tokens.answer_to(&group.prompt);
         self.lanes.push(Lane::new(group.id, waiting, join.on_base, text));
-        Some(Draw { lane: self.lanes.len() - 1, source })
+        Some(Draw { lane: self.lanes.len() - 1, source, drafts: 0 })
     }
 
     fn start(&mut self, start: Start) {

@@ -47,7 +47,9 @@ impl Engine {
                 decodes |= !self.lanes[lane].reads_out();
                 let first = batch.rows.len();
                 self.add_lane(lane, start, batch);
-                draws.push(Draw { lane, source: draws.len() });
+                for drafts in 0..=self.lanes[lane].drafts.left() {
+                    draws.push(Draw { lane, source: draws.len(), drafts });
+                }
                 members.push(Member {
                     rows: first..batch.rows.len(),
                     own: self.lanes[lane].cache.segments(),
@@ -61,6 +63,7 @@ impl Engine {
 
     fn add_lane(&mut self, lane: usize, start: usize, batch: &mut Batch) {
         let pending = std::mem::take(&mut self.lanes[lane].pending);
+        let drafts = self.lanes[lane].drafts.left();
         if self.lanes[lane].reads_out() {
             self.counters.readout_tokens += pending.len() as u64;
         }
@@ -76,7 +79,7 @@ impl Engine {
             let cache = &mut self.lanes[lane].cache;
             let position = start + cache.tokens;
             cache.tokens += 1;
-            let wants_logits = index + 1 == pending.len();
+            let wants_logits = index + 1 + drafts >= pending.len();
             batch.rows.push(Row { token, position, page, slot, wants_logits });
         }
     }

@@ -20,6 +20,8 @@ pub(super) struct Draw {
     pub(super) lane: usize,
     /// Index of the group, or of the row of logits.
     pub(super) source: usize,
+    /// Drafts of the lane before this row: it counts if all of them are accepted.
+    pub(super) drafts: usize,
 }
 
 // === impl Engine ===
@@ -32,7 +34,11 @@ impl Engine {
         let stride = Forward::logits_stride(&self.shape);
         let width = self.shape.width;
         let mut ended = Vec::new();
+        let mut accepted = false;
         for (draw, token) in draws.iter().zip(tokens) {
+            if draw.drafts > 0 && !accepted {
+                continue;
+            }
             let lane = &mut self.lanes[draw.lane];
             let (logits, hidden) = match from_groups {
                 true => {
@@ -58,8 +64,10 @@ impl Engine {
                 let (group, sample, tokens) = (lane.group, lane.spec.sample, lane.tokens);
                 events.push(Event::Progress { group, sample, tokens });
             }
+            accepted = matches!(wish, Wish::Next);
+            self.counters.accepted_tokens += u64::from(accepted);
             match wish {
-                Wish::Feed => {}
+                Wish::Feed | Wish::Next => {}
                 Wish::Done => ended.push((draw.lane, None)),
                 Wish::Failed(error) => ended.push((draw.lane, Some(error))),
             }
@@ -117,7 +125,8 @@ impl Engine {
                     true => self.groups[wanted.source].logits.as_slice(),
                     false => &self.compute.logits()[wanted.source * stride..][..stride],
                 };
-                lane.draws().then_some((logits, lane.spec.sampling, lane.tokens as u64))
+                let position = (lane.tokens + wanted.drafts) as u64;
+                lane.draws().then_some((logits, lane.spec.sampling, position))
             })
             .collect();
         let tokens = Results::new(draws.len());

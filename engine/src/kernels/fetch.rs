@@ -40,7 +40,7 @@ impl<'a> Ahead<'a> {
 #[inline]
 pub(crate) fn fetch_to_write<T>(start: *const T, length: usize) {
     for at in (0..length * size_of::<T>()).step_by(CACHE_LINE) {
-        let line = start.cast::<u8>().wrapping_add(at);
+        let line = start.addr() + at;
         // SAFETY: asking for a line writes nothing and cannot fault; CPUs that cannot be asked do nothing.
         unsafe {
             #[cfg(target_arch = "x86_64")]
@@ -57,7 +57,7 @@ pub(crate) fn fetch_to_write<T>(start: *const T, length: usize) {
 #[inline]
 pub(crate) fn fetch(bytes: &[u8]) {
     for line in bytes.chunks(CACHE_LINE) {
-        let line = line.as_ptr();
+        let line = line.as_ptr().addr();
         // SAFETY: as above; nothing is read either.
         unsafe {
             #[cfg(target_arch = "x86_64")]

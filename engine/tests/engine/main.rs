@@ -9,6 +9,7 @@ mod break_out;
 mod corrupt;
 mod device;
 mod distance;
+mod drafts;
 mod families;
 mod gemma;
 mod hidden;
