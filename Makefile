@@ -17,7 +17,7 @@ MEMORY_MODEL = qwen2.5-coder-1.5b
 FUZZ_SECONDS ?= 600
 # Tests of the engine alone, for another target: what is not ours is compiled fast, not to be fast.
 ENGINE_TEST = $(CARGO) test -p jury-engine --config 'profile.dev.package."*".opt-level=0'
-ASAN_TEST = RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address $(ENGINE_TEST) \
+ASAN_TEST = RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address --cfg asan' $(ENGINE_TEST) \
 	--config 'profile.dev.package.jury-engine.opt-level=1' \
 	--target "$$(rustc -vV | sed -n 's/^host: //p')"
 # A release build lies where cargo puts it.

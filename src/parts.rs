@@ -33,6 +33,8 @@ pub struct ModelConfig {
     pub name: String,
     pub threads: Option<usize>,
     pub device: DeviceKind,
+    /// Whether few samples draft their next tokens.
+    pub drafts: bool,
     pub cache: PathBuf,
 }
 
@@ -52,7 +54,8 @@ impl TryFrom<ModelArgs> for ModelConfig {
         }
         refuse_device(args.device)?;
         let cache = cache_folder(&args.cache)?;
-        Ok(Self { name: args.model, threads: args.threads, device: args.device, cache })
+        let ModelArgs { model: name, threads, device, .. } = args;
+        Ok(Self { name, threads, device, drafts: true, cache })
     }
 }
 
@@ -120,6 +123,7 @@ impl ModelConfig {
             let mut config = EngineBackendConfig::new(model);
             config.engine.threads = self.threads;
             config.engine.device = self.device;
+            config.engine.drafts = self.drafts;
             let backend = EngineBackend::load(config).map_err(load_failed)?;
             Ok(Arc::new(backend) as Arc<dyn Backend>)
         };

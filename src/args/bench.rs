@@ -117,6 +117,9 @@ pub struct BenchVerdictsArgs {
     /// Most tokens of a sample, 1 to 16384 [default: 512]
     #[arg(long, visible_alias = "max-tokens", env = "JURY_MAX_CRITIQUE_TOKENS", value_name = "N")]
     pub max_critique_tokens: Option<u32>,
+    /// Let our engine draft no tokens of few samples: what they say stays the same, and takes longer
+    #[arg(long)]
+    pub no_drafts: bool,
     /// llama.cpp's llama-server [default: what scripts/llama-cpp installed, else the one in PATH]
     #[arg(long, env = "JURY_LLAMA_SERVER", value_name = "PROGRAM")]
     pub peer: Option<PathBuf>,

@@ -4,18 +4,26 @@
 
 #![allow(unsafe_code)] // Hands out disjoint parts of mapped memory.
 
-use std::alloc::{Layout, handle_alloc_error};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
-
-use memmap2::MmapMut;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
 /// Bytes of a huge page, on most systems.
 const HUGE: usize = 2 << 20;
-/// Bytes of a block at least. What is not used of the last one is never touched, and so costs nothing.
-const BLOCK: usize = 32 * HUGE;
+/// Bytes of a block at least. What is not used of the last one is never touched, and so costs nothing. Under the address
+/// sanitizer every part has a block of its own, whose ends are watched.
+const BLOCK: usize = if cfg!(asan) { 0 } else { 32 * HUGE };
+
+#[cfg(not(asan))]
+type Block = memmap2::MmapMut;
+#[cfg(asan)]
+type Block = Vec<Line>;
+
+#[cfg(asan)]
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; LINE]);
 
 /// Cuts memory from large blocks, because most matrices are smaller than a huge page.
 #[derive(Debug, Default)]
@@ -29,13 +37,13 @@ pub(crate) struct AlignedBytes {
     start: NonNull<u8>,
     /// Whole lines.
     length: usize,
-    _block: Arc<MmapMut>,
+    _block: Arc<Block>,
 }
 
 /// What nobody has of a block.
 #[derive(Debug)]
 struct Rest {
-    block: Arc<MmapMut>,
+    block: Arc<Block>,
     start: NonNull<u8>,
     length: usize,
 }
@@ -69,10 +77,13 @@ impl Arena {
 
 impl Rest {
     /// A new block of at least that many bytes, of which nobody has any.
+    #[cfg(not(asan))]
     fn map(bytes: usize) -> Rest {
+        use std::alloc::{Layout, handle_alloc_error};
+
         let bytes = bytes.next_multiple_of(HUGE);
         // Room to begin on a huge page.
-        let Ok(mut block) = MmapMut::map_anon(bytes + HUGE) else {
+        let Ok(mut block) = Block::map_anon(bytes + HUGE) else {
             handle_alloc_error(Layout::from_size_align(bytes, LINE).unwrap_or(Layout::new::<u8>()));
         };
         // Not every system has them, and none has to give them.
@@ -80,6 +91,13 @@ impl Rest {
         let _ = block.advise(memmap2::Advice::HugePage);
         let before = block.as_ptr().align_offset(HUGE);
         let start = NonNull::from(&mut block[before..]).cast();
+        Rest { block: Arc::new(block), start, length: bytes }
+    }
+
+    #[cfg(asan)]
+    fn map(bytes: usize) -> Rest {
+        let mut block = vec![Line([0; LINE]); bytes.div_ceil(LINE)];
+        let start = NonNull::from(block.as_mut_slice()).cast();
         Rest { block: Arc::new(block), start, length: bytes }
     }
 
@@ -123,7 +141,7 @@ mod tests {
     #[test]
     fn parts_are_zeros_on_cache_lines_and_nobody_elses() {
         let arena = Arena::default();
-        let lengths = [1, 64, 65, HUGE - 64, 3 * HUGE, BLOCK - 1, BLOCK + 1, 100];
+        let lengths = [1, 64, 65, HUGE - 64, 3 * HUGE, 32 * HUGE - 1, 32 * HUGE + 1, 100];
         let mut parts: Vec<AlignedBytes> =
             lengths.iter().map(|&bytes| arena.zeroed(bytes)).collect();
         for (index, (part, length)) in parts.iter_mut().zip(lengths).enumerate() {

@@ -7,6 +7,7 @@
 //! A score depends on its query and key alone; a row's scores become weights at once, by absolute position; weighted
 //! values are added as integers. Therefore neither clusters nor pages nor tiles leave a trace in a row's bits.
 
+mod parts;
 mod shift;
 mod tile;
 

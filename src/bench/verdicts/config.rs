@@ -29,6 +29,8 @@ pub struct Plan {
     pub at_once: usize,
     pub rounds: usize,
     pub threads: usize,
+    /// Whether few samples of ours draft their next tokens.
+    pub drafts: bool,
     /// The peer, if there is to be one, and its program, if that was named.
     pub peer: Option<Option<PathBuf>>,
     /// Where models are kept.
@@ -57,6 +59,7 @@ impl TryFrom<BenchVerdictsArgs> for Plan {
             at_once: args.at_once,
             rounds: args.rounds.unwrap_or(if quick { 1 } else { ROUNDS }),
             threads: threads(&args.measuring)?,
+            drafts: !args.no_drafts,
             peer: (!args.no_peer).then_some(args.peer),
             cache: cache_folder(&args.measuring.cache)?,
             markdown: args.markdown,

@@ -31,6 +31,7 @@ impl Ours<'_> {
             name: self.model.path.display().to_string(),
             threads: Some(self.plan.threads),
             device: DeviceKind::Cpu,
+            drafts: self.plan.drafts,
             cache: self.plan.cache.clone(),
         };
         let cluster = Embedded::start(&model, None, meter)?;

@@ -2,8 +2,7 @@
 
 #![allow(unsafe_code)] // Threads read pages and write rows through `Disjoint`.
 
-use std::ops::Range;
-
+use super::parts::Part;
 use super::shift::{BLOCK, KeyShift};
 use super::{AttentionShape, AttentionTile, Cluster};
 use crate::kernels::activations::soft_cap;
@@ -15,7 +14,7 @@ use crate::kernels::probabilities::{Weighing, weigh};
 use crate::kernels::quantise::{quantise, quantise_finely};
 use crate::kernels::values::{QUAD, WeightedValues, add_weighted, finish};
 use crate::kernels::{LANES, Level, PANEL};
-use crate::model::kv::{PAGE_TOKENS, PageLayout, Segment};
+use crate::model::kv::PageLayout;
 
 /// Memory of one thread.
 #[derive(Debug, Default)]
@@ -56,39 +55,6 @@ pub(crate) struct AttentionLayer<'a> {
     pub(crate) out: &'a Disjoint<'a, f32>,
     /// The same, quantised for the output's product.
     pub(crate) out_codes: &'a SharedCodes<'a>,
-}
-
-/// A segment as some queries of a tile see it.
-struct Part<'a> {
-    keys: &'a [u8],
-    values: &'a [u8],
-    value_scales: &'a [u8],
-    queries: Range<usize>,
-    /// Of the segment's first token in the sequence.
-    position: usize,
-    tokens: usize,
-}
-
-// === impl Part ===
-
-impl Part<'_> {
-    /// Starts to fetch the keys that count.
-    fn fetch_keys(&self) {
-        fetch(&self.keys[..self.keys.len() * self.tokens.div_ceil(PANEL) * PANEL / PAGE_TOKENS]);
-    }
-
-    /// Puts the values' scales in their places, by position.
-    fn copy_scales(&self, to: &mut [f32]) {
-        let scales = self.value_scales.as_chunks().0.iter().take(self.tokens);
-        for (to, scale) in to[self.position..].iter_mut().zip(scales) {
-            *to = f32::from_le_bytes(*scale);
-        }
-    }
-
-    /// The values that count.
-    fn counted_values(&self) -> &[u8] {
-        &self.values[..self.values.len() * self.tokens.next_multiple_of(QUAD) / PAGE_TOKENS]
-    }
 }
 
 // === impl AttentionTile ===
@@ -151,89 +117,6 @@ impl AttentionLayer<'_> {
             let share = 1.0 / block_length(size) as f32;
             query.iter_mut().for_each(|element| *element *= share);
             quantise_finely(self.level, query, scratch.queries.row_mut(to));
-        }
-    }
-
-    /// The first position that a row sees in this layer.
-    fn first_seen(&self, row: usize) -> usize {
-        self.window.map_or(0, |window| (self.positions[row] + 1).saturating_sub(window))
-    }
-
-    /// Visits what the tile's queries see, in ascending position: shared segments for all of them, then each member's
-    /// own. Segments before the windows of all rows are left out.
-    unsafe fn each_part(
-        &self,
-        tile: &AttentionTile,
-        tokens: usize,
-        mut visit: impl FnMut(Part<'_>),
-    ) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            self.each_shared_part(tile, tokens, &mut visit);
-            for span in 0..tile.spans.len() {
-                self.each_own_part(tile, span, tokens, &mut visit);
-            }
-        }
-    }
-
-    unsafe fn each_shared_part(
-        &self,
-        tile: &AttentionTile,
-        tokens: usize,
-        visit: impl FnMut(Part<'_>),
-    ) {
-        let all = 0..tile.rows().count() * tile.queries.len();
-        let segments = &self.clusters[tile.cluster].shared;
-        // SAFETY: the caller's promise.
-        unsafe { self.each_segment(tile, segments, all, 0, tokens, visit) };
-    }
-
-    unsafe fn each_own_part(
-        &self,
-        tile: &AttentionTile,
-        span: usize,
-        tokens: usize,
-        visit: impl FnMut(Part<'_>),
-    ) {
-        let cluster = &self.clusters[tile.cluster];
-        let position = cluster.shared.iter().map(|segment| segment.tokens).sum();
-        let (rows, member) = &tile.spans[span];
-        let before: usize = tile.spans[..span].iter().map(|(rows, _)| rows.len()).sum();
-        let queries = before * tile.queries.len()..(before + rows.len()) * tile.queries.len();
-        let segments = &cluster.members[*member].own;
-        // SAFETY: the caller's promise.
-        unsafe { self.each_segment(tile, segments, queries, position, tokens, visit) };
-    }
-
-    /// Visits segments that begin at a position, as far as they hold some of the first `tokens` tokens.
-    unsafe fn each_segment(
-        &self,
-        tile: &AttentionTile,
-        segments: &[Segment],
-        queries: Range<usize>,
-        mut position: usize,
-        tokens: usize,
-        mut visit: impl FnMut(Part<'_>),
-    ) {
-        let layout = self.shape.layout;
-        let begin = tile.rows().map(|row| self.first_seen(row)).min().unwrap_or(0);
-        for segment in segments {
-            let count = segment.tokens.min(tokens.saturating_sub(position));
-            if count > 0 && position + count > begin {
-                let page = &self.pages[segment.page as usize];
-                // SAFETY: nobody writes pages now, by the promise of `run`.
-                unsafe {
-                    visit(Part {
-                        keys: page.read(layout.keys(self.layer, tile.head)),
-                        values: page.read(layout.values(self.layer, tile.head)),
-                        value_scales: page.read(layout.value_scales(self.layer, tile.head)),
-                        queries: queries.clone(),
-                        position,
-                        tokens: count,
-                    });
-                }
-            }
-            position += segment.tokens;
         }
     }
 
