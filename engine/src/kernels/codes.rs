@@ -83,13 +83,9 @@ impl QuantRows {
         self.groups.resize(rows * inputs / GROUP, Group::default());
     }
 
-    /// One row, for a single thread.
-    pub(crate) fn row_mut(&mut self, row: usize) -> QuantRow<'_> {
-        let (inputs, groups) = (self.inputs, self.inputs / GROUP);
-        QuantRow {
-            codes: &mut self.codes[row * inputs..][..inputs],
-            groups: &mut self.groups[row * groups..][..groups],
-        }
+    /// All rows one after the other, for a single thread.
+    pub(crate) fn all_mut(&mut self) -> QuantRow<'_> {
+        QuantRow { codes: &mut self.codes, groups: &mut self.groups }
     }
 
     /// All rows, to read.
@@ -103,6 +99,18 @@ impl QuantRows {
 pub(crate) struct QuantRow<'a> {
     pub(crate) codes: &'a mut [i8],
     pub(crate) groups: &'a mut [Group],
+}
+
+// === impl QuantRow ===
+
+impl QuantRow<'_> {
+    /// Makes a single group this one.
+    pub(crate) fn set(self, codes: &[i8; GROUP], group: Group) {
+        if let ([to], [to_group]) = (self.codes.as_chunks_mut().0, self.groups) {
+            *to = *codes;
+            *to_group = group;
+        }
+    }
 }
 
 // === impl QuantView ===

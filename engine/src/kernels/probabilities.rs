@@ -19,52 +19,61 @@ use super::{LANES, Level, at_level};
 /// The greatest weight.
 const HIGHEST: f32 = 65_535.0;
 
-/// A row on its way from scores to weights. All slices have one length, a multiple of 16.
+/// Rows that see the same tokens, on their way from scores to weights.
 pub(crate) struct Weighing<'a> {
-    /// Scores; padding and masked tokens are minus infinity. Overwritten.
+    /// Scores, a row every `stride`; padding and masked tokens are minus infinity. Overwritten.
     pub(crate) scores: &'a mut [f32],
-    /// `value = scale * code`, by position; zero or more.
+    /// `value = scale * code`, by position; zero or more. As many as a row has scores, a multiple of 16.
     pub(crate) value_scales: &'a [f32],
+    /// Rows as those of the scores.
     pub(crate) high: &'a mut [u8],
     pub(crate) low: &'a mut [u8],
+    pub(crate) stride: usize,
+    /// What makes a row's sums of weighted codes the attention's result; not a number if one of its scores is none.
+    pub(crate) factors: &'a mut [f32],
 }
 
-/// Turns scores to weights; gives the factor that makes sums of weighted codes the attention's result. Scores that
-/// are not numbers make it not a number.
-pub(crate) fn weigh(level: Level, row: Weighing<'_>) -> f32 {
-    row.check();
-    #[cfg(target_arch = "x86_64")]
-    if level == Level::Avx512Vnni {
+/// Turns the scores of as many rows as there are factors to weights.
+pub(crate) fn weigh(level: Level, rows: Weighing<'_>) {
+    rows.check();
+    match level {
+        #[cfg(target_arch = "x86_64")]
         // SAFETY: the level was detected, and the lengths were checked.
-        return unsafe { avx512::weigh(row) };
+        Level::Avx512Vnni => unsafe { avx512::weigh(rows) },
+        _ => at_level!(level, weigh_body, (rows: Weighing<'_>)),
     }
-    let mut factor = 0.0;
-    let to = &mut factor;
-    at_level!(level, weigh_body, (row: Weighing<'_>, to: &mut f32));
-    factor
 }
 
 // === impl Weighing ===
 
 impl Weighing<'_> {
     fn check(&self) {
-        let length = self.scores.len();
-        assert!(length.is_multiple_of(LANES) && self.value_scales.len() == length);
-        assert!(self.high.len() == length && self.low.len() == length);
+        let (length, rows) = (self.value_scales.len(), self.factors.len());
+        assert!(length.is_multiple_of(LANES) && length <= self.stride && rows > 0);
+        let needed = (rows - 1) * self.stride + length;
+        assert!(self.scores.len() >= needed);
+        assert!(self.high.len() >= needed && self.low.len() >= needed);
     }
 }
 
 #[inline(always)]
-#[allow(clippy::needless_pass_by_value)] // A row is four borrowed slices.
-fn weigh_body(row: Weighing<'_>, factor: &mut f32) {
+fn weigh_body(rows: Weighing<'_>) {
+    let Weighing { scores, value_scales, high, low, stride, factors } = rows;
+    for (row, factor) in factors.iter_mut().enumerate() {
+        let span = row * stride..row * stride + value_scales.len();
+        let scores = &mut scores[span.clone()];
+        *factor = weigh_row(scores, value_scales, &mut high[span.clone()], &mut low[span]);
+    }
+}
+
+#[inline(always)]
+fn weigh_row(scores: &mut [f32], scales: &[f32], high: &mut [u8], low: &mut [u8]) -> f32 {
     let mut greatest = 0.0;
-    greatest_body(row.scores, &mut greatest);
+    greatest_body(scores, &mut greatest);
     let mut sums = [0.0f32; LANES];
     // Products are not negative: they compare as their bits do, and what is no number is the greatest.
     let mut top = [0u32; LANES];
-    for (scores, scales) in
-        row.scores.chunks_exact_mut(LANES).zip(row.value_scales.chunks_exact(LANES))
-    {
+    for (scores, scales) in scores.chunks_exact_mut(LANES).zip(scales.chunks_exact(LANES)) {
         for lane in 0..LANES {
             let value = exp(scores[lane] - greatest);
             sums[lane] += value;
@@ -74,7 +83,7 @@ fn weigh_body(row: Weighing<'_>, factor: &mut f32) {
     }
     let top = f32::from_bits(top.into_iter().fold(0, u32::max));
     let inverse = if top > 0.0 { HIGHEST / top } else { 0.0 };
-    for ((&score, high), low) in row.scores.iter().zip(row.high).zip(row.low) {
+    for ((&mut score, high), low) in scores.iter_mut().zip(high).zip(low) {
         // Adding 2^23 leaves the rounded integer in the low bits. Minimum first: rounding of `inverse` may carry
         // the greatest past the last code.
         let scaled = score * inverse;
@@ -83,7 +92,7 @@ fn weigh_body(row: Weighing<'_>, factor: &mut f32) {
         *high = (code >> 8) as u8;
         *low = code as u8;
     }
-    *factor = top / HIGHEST / add_lanes(sums);
+    top / HIGHEST / add_lanes(sums)
 }
 
 #[cfg(test)]
@@ -92,10 +101,16 @@ mod tests {
 
     fn run(level: Level, scores: &[f32], scales: &[f32]) -> (Vec<u16>, f32) {
         let (mut high, mut low) = (vec![0; scores.len()], vec![0; scores.len()]);
-        let mut scores = scores.to_vec();
-        let row =
-            Weighing { scores: &mut scores, value_scales: scales, high: &mut high, low: &mut low };
-        let factor = weigh(level, row);
+        let (mut scores, mut factor) = (scores.to_vec(), 0.0);
+        let row = Weighing {
+            scores: &mut scores,
+            value_scales: scales,
+            high: &mut high,
+            low: &mut low,
+            stride: scales.len(),
+            factors: std::slice::from_mut(&mut factor),
+        };
+        weigh(level, row);
         let codes = high.iter().zip(&low).map(|(&high, &low)| u16::from_be_bytes([high, low]));
         (codes.collect(), factor)
     }
@@ -148,6 +163,44 @@ mod tests {
         let expected = run(Level::Portable, &scores(), &scales);
         for level in Level::available() {
             assert_eq!(run(level, &scores(), &scales), expected, "{level:?}");
+        }
+    }
+
+    #[test]
+    fn rows_together_get_the_bits_of_each_alone() {
+        let scales: Vec<f32> = (0..112).map(|i| (i % 5) as f32 / 3.0).collect();
+        let row = |row: usize| -> Vec<f32> {
+            let shift = |(i, score): (usize, f32)| score + ((i * row) % 7) as f32;
+            scores().into_iter().enumerate().map(shift).collect()
+        };
+        for (level, rows) in
+            Level::available().into_iter().flat_map(|l| (1..=7).map(move |n| (l, n)))
+        {
+            let stride = 120;
+            let (mut high, mut low) = (vec![9; rows * stride], vec![9; rows * stride]);
+            let mut all: Vec<f32> =
+                (0..rows).flat_map(|index| row(index).into_iter().chain([0.5; 8])).collect();
+            let mut factors = vec![0.0; rows];
+            let work = Weighing {
+                scores: &mut all,
+                value_scales: &scales,
+                high: &mut high,
+                low: &mut low,
+                stride,
+                factors: &mut factors,
+            };
+            weigh(level, work);
+            for index in 0..rows {
+                let (codes, factor) = run(Level::Portable, &row(index), &scales);
+                let span = index * stride..index * stride + 112;
+                let found = high[span.clone()].iter().zip(&low[span]);
+                let found = found.map(|(&high, &low)| u16::from_be_bytes([high, low]));
+                assert!(
+                    found.eq(codes) && factors[index] == factor,
+                    "{level:?}, {index} of {rows}"
+                );
+                assert_eq!(high[index * stride + 112..][..8], [9; 8]);
+            }
         }
     }
 }

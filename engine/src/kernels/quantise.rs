@@ -80,7 +80,7 @@ mod tests {
     fn run(level: Level, x: &[f32]) -> QuantRows {
         let mut rows = QuantRows::default();
         rows.resize(1, x.len());
-        quantise(level, x, rows.row_mut(0));
+        quantise(level, x, rows.all_mut());
         rows
     }
 
@@ -100,6 +100,19 @@ mod tests {
         };
         for level in Level::available() {
             assert_eq!(bits(level), bits(Level::Portable), "{level:?}");
+        }
+    }
+
+    #[test]
+    fn every_level_gives_the_portable_bits_for_every_number_of_groups() {
+        for groups in 1..=37 {
+            let number = |i: usize| ((i * 7919 + groups) % 1000) as f32 / 250.0 - 2.0;
+            let x: Vec<f32> = (0..groups * GROUP).map(number).collect();
+            let expected = run(Level::Portable, &x);
+            for level in Level::available() {
+                let QuantRows { codes, groups, .. } = run(level, &x);
+                assert_eq!((codes, groups), (expected.codes.clone(), expected.groups.clone()));
+            }
         }
     }
 

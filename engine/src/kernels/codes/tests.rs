@@ -43,9 +43,7 @@ fn activations(rows: usize, inputs: usize) -> (Vec<f32>, QuantRows) {
         (0..rows * inputs).map(|i| ((i * 7919) % 2003) as f32 / 500.0 - 2.0).collect();
     let mut codes = QuantRows::default();
     codes.resize(rows, inputs);
-    for row in 0..rows {
-        quantise(Level::Portable, &floats[row * inputs..][..inputs], codes.row_mut(row));
-    }
+    quantise(Level::Portable, &floats, codes.all_mut());
     (floats, codes)
 }
 

@@ -1,8 +1,10 @@
 //! Weights of attention with AVX-512, 16 tokens a register.
 
 use std::arch::x86_64::{
-    __m512, _CMP_LT_OQ, _CMP_UNORD_Q, _mm_storeu_si128, _mm512_add_epi32, _mm512_add_ps,
-    _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8,
+    __m512, _CMP_LT_OQ, _CMP_UNORD_Q, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps,
+    _mm_movehl_ps, _mm_storeu_si128, _mm256_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps,
+    _mm512_add_epi32, _mm512_add_ps, _mm512_castps_si512, _mm512_castps512_ps256,
+    _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8, _mm512_extractf32x8_ps,
     _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_mov_ps, _mm512_max_epu32, _mm512_max_ps,
     _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_max_epu32, _mm512_reduce_max_ps, _mm512_set1_ps,
     _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_srli_epi32,
@@ -10,59 +12,114 @@ use std::arch::x86_64::{
 };
 
 use super::{HIGHEST, LANES, Weighing};
-use crate::kernels::rows::{EXP_LOWEST, EXP_POLYNOMIAL, LN2_HIGH, LN2_LOW, ROUND, add_lanes};
+use crate::kernels::rows::{EXP_LOWEST, EXP_POLYNOMIAL, LN2_HIGH, LN2_LOW, ROUND};
+
+/// Rows computed side by side: one alone would wait for its own sums and greatest elements.
+const ROWS: usize = 3;
 
 /// See [`super::weigh_body`], whose bits it gives.
 ///
 /// # Safety
-/// AVX-512 is there; all slices have one length, a multiple of 16.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-#[allow(clippy::needless_pass_by_value)] // A row is four borrowed slices.
-pub(super) unsafe fn weigh(row: Weighing<'_>) -> f32 {
-    let length = row.scores.len();
-    let shift = _mm512_set1_ps(greatest(row.scores));
-    let scores = row.scores.as_mut_ptr();
-    let (mut sums, mut top) = (_mm512_setzero_ps(), _mm512_setzero_si512());
-    // SAFETY: all accesses are to 16 elements from a multiple of 16 below the length.
-    unsafe {
-        for at in (0..length).step_by(LANES) {
-            let value = exp(_mm512_sub_ps(_mm512_loadu_ps(scores.add(at)), shift));
-            sums = _mm512_add_ps(sums, value);
-            let scaled = _mm512_mul_ps(value, _mm512_loadu_ps(row.value_scales.as_ptr().add(at)));
-            _mm512_storeu_ps(scores.add(at), scaled);
-            top = _mm512_max_epu32(top, _mm512_castps_si512(scaled));
+/// AVX-512 is there, and the work was checked.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+pub(super) unsafe fn weigh(mut work: Weighing<'_>) {
+    let mut first = 0;
+    while first < work.factors.len() {
+        let rows = ROWS.min(work.factors.len() - first);
+        // SAFETY: the caller's promise; these rows are among the checked ones.
+        unsafe {
+            match rows {
+                1 => weigh_rows::<1>(&mut work, first),
+                2 => weigh_rows::<2>(&mut work, first),
+                _ => weigh_rows::<ROWS>(&mut work, first),
+            }
         }
-        let top = f32::from_bits(_mm512_reduce_max_epu32(top));
-        let inverse = _mm512_set1_ps(if top > 0.0 { HIGHEST / top } else { 0.0 });
-        let (highest, round) = (_mm512_set1_ps(HIGHEST), _mm512_set1_ps(8_388_608.0));
-        for at in (0..length).step_by(LANES) {
-            let scaled = _mm512_mul_ps(_mm512_loadu_ps(scores.add(at)), inverse);
-            // What is no number gives the second operand.
-            let code = _mm512_add_ps(_mm512_min_ps(scaled, highest), round);
-            let code = _mm512_castps_si512(code);
-            let high = _mm512_cvtepi32_epi8(_mm512_srli_epi32::<8>(code));
-            _mm_storeu_si128(row.high.as_mut_ptr().add(at).cast(), high);
-            _mm_storeu_si128(row.low.as_mut_ptr().add(at).cast(), _mm512_cvtepi32_epi8(code));
-        }
-        let mut lanes = [0.0; LANES];
-        _mm512_storeu_ps(lanes.as_mut_ptr(), sums);
-        top / HIGHEST / add_lanes(lanes)
+        first += rows;
     }
 }
 
-/// The greatest score; not a number if one is not.
+/// # Safety
+/// As above; rows `first .. first + R` are part of the work.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+unsafe fn weigh_rows<const R: usize>(work: &mut Weighing<'_>, first: usize) {
+    let (length, stride) = (work.value_scales.len(), work.stride);
+    let start = first * stride;
+    let (scales, scores) = (work.value_scales.as_ptr(), work.scores.as_mut_ptr());
+    // SAFETY (whole body): all accesses are to 16 elements from a multiple of 16 below the length, in checked rows.
+    unsafe {
+        let scores = scores.add(start);
+        let shifts = greatest::<R>(scores, length, stride);
+        let (mut sums, mut top) = ([_mm512_setzero_ps(); R], [_mm512_setzero_si512(); R]);
+        for at in (0..length).step_by(LANES) {
+            let scale = _mm512_loadu_ps(scales.add(at));
+            for row in 0..R {
+                let to = scores.add(row * stride + at);
+                let value = exp(_mm512_sub_ps(_mm512_loadu_ps(to), shifts[row]));
+                sums[row] = _mm512_add_ps(sums[row], value);
+                let scaled = _mm512_mul_ps(value, scale);
+                _mm512_storeu_ps(to, scaled);
+                top[row] = _mm512_max_epu32(top[row], _mm512_castps_si512(scaled));
+            }
+        }
+        let top = top.map(|top| f32::from_bits(_mm512_reduce_max_epu32(top)));
+        let inverses = top.map(|top| _mm512_set1_ps(if top > 0.0 { HIGHEST / top } else { 0.0 }));
+        let (highest, round) = (_mm512_set1_ps(HIGHEST), _mm512_set1_ps(8_388_608.0));
+        let (high, low) = (work.high.as_mut_ptr().add(start), work.low.as_mut_ptr().add(start));
+        for at in (0..length).step_by(LANES) {
+            for row in 0..R {
+                let at = row * stride + at;
+                let scaled = _mm512_mul_ps(_mm512_loadu_ps(scores.add(at)), inverses[row]);
+                // What is no number gives the second operand.
+                let code = _mm512_add_ps(_mm512_min_ps(scaled, highest), round);
+                let code = _mm512_castps_si512(code);
+                let upper = _mm512_cvtepi32_epi8(_mm512_srli_epi32::<8>(code));
+                _mm_storeu_si128(high.add(at).cast(), upper);
+                _mm_storeu_si128(low.add(at).cast(), _mm512_cvtepi32_epi8(code));
+            }
+        }
+        for row in 0..R {
+            work.factors[first + row] = top[row] / HIGHEST / sum(sums[row]);
+        }
+    }
+}
+
+/// The greatest score of each row; not a number if one is not.
+///
+/// # Safety
+/// There are `R` rows of scores, `stride` apart.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn greatest(scores: &[f32]) -> f32 {
-    let mut greatest = _mm512_set1_ps(f32::NEG_INFINITY);
-    let mut odd = 0;
-    for scores in scores.as_chunks::<LANES>().0 {
-        // SAFETY: there are 16 floats.
-        let scores = unsafe { _mm512_loadu_ps(scores.as_ptr()) };
-        greatest = _mm512_max_ps(scores, greatest);
-        odd |= _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(scores, scores);
+unsafe fn greatest<const R: usize>(
+    scores: *const f32,
+    length: usize,
+    stride: usize,
+) -> [__m512; R] {
+    let mut greatest = [_mm512_set1_ps(f32::NEG_INFINITY); R];
+    let mut odd = [0; R];
+    for at in (0..length).step_by(LANES) {
+        for row in 0..R {
+            // SAFETY: the caller's promise.
+            let scores = unsafe { _mm512_loadu_ps(scores.add(row * stride + at)) };
+            greatest[row] = _mm512_max_ps(scores, greatest[row]);
+            odd[row] |= _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(scores, scores);
+        }
     }
-    if odd == 0 { _mm512_reduce_max_ps(greatest) } else { f32::NAN }
+    std::array::from_fn(|row| {
+        let is_odd = odd[row] != 0;
+        _mm512_set1_ps(if is_odd { f32::NAN } else { _mm512_reduce_max_ps(greatest[row]) })
+    })
+}
+
+/// See [`crate::kernels::rows::add_lanes`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn sum(lanes: __m512) -> f32 {
+    let (low, high) = (_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps::<1>(lanes));
+    let eight = _mm256_add_ps(low, high);
+    let (low, high) = (_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+    let four = _mm_add_ps(low, high);
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
 }
 
 /// See [`crate::kernels::rows::exp`]; for numbers that are not positive.

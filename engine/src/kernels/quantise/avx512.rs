@@ -1,4 +1,6 @@
-//! Quantisation with AVX-512, a group in two registers.
+//! Quantisation with AVX-512: many groups together, few of them one by one, each in two registers.
+
+mod block;
 
 use std::arch::x86_64::{
     __m512, _mm_add_epi64, _mm_cvtsi128_si32, _mm_storeu_si128, _mm_unpackhi_epi64,
@@ -9,16 +11,37 @@ use std::arch::x86_64::{
 };
 
 use super::{ROUND, SIGN, scale_of};
-use crate::kernels::GROUP;
 use crate::kernels::codes::{Group, QuantRow};
+use crate::kernels::{GROUP, LANES};
+
+/// From so many groups on, a block takes no longer than one after the other.
+const LEAST_TOGETHER: usize = 5;
 
 /// See [`super::quantise`].
 ///
 /// # Safety
-/// AVX-512 is there, and the row's slices fit `x`.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-#[allow(clippy::needless_pass_by_value)] // A row is some borrowed slices.
+/// AVX-512 VNNI is there, and the row's slices fit `x`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn quantise<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>) {
+    let codes = row.codes.chunks_mut(LANES * GROUP).zip(row.groups.chunks_mut(LANES));
+    for (x, (codes, groups)) in x.chunks(LANES * GROUP).zip(codes) {
+        let row = QuantRow { codes, groups };
+        // SAFETY: the caller's promise holds for the parts.
+        unsafe {
+            if row.groups.len() >= LEAST_TOGETHER {
+                block::quantise::<FEW_BITS>(x, row);
+            } else {
+                one_by_one::<FEW_BITS>(x, row);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As above.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn one_by_one<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>) {
     let magnitude = _mm512_set1_epi32((!SIGN).cast_signed());
     let round = _mm512_set1_ps(ROUND);
     let flip = _mm256_set1_epi8(i8::MIN);

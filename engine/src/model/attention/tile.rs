@@ -111,13 +111,13 @@ impl AttentionLayer<'_> {
             let blocks = tokens.div_ceil(BLOCK);
             shift.products(tile.head, blocks, &scratch.scaled, &mut scratch.shifts);
         }
-        for (to, query) in scratch.scaled.chunks_exact_mut(size).enumerate() {
+        // A power of two: nothing is rounded.
+        let share = 1.0 / block_length(size) as f32;
+        for query in scratch.scaled.chunks_exact_mut(size) {
             hadamard(self.level, query);
-            // A power of two: nothing is rounded.
-            let share = 1.0 / block_length(size) as f32;
             query.iter_mut().for_each(|element| *element *= share);
-            quantise_finely(self.level, query, scratch.queries.row_mut(to));
         }
+        quantise_finely(self.level, &scratch.scaled, scratch.queries.all_mut());
     }
 
     /// Fetches the values meanwhile.
@@ -163,10 +163,11 @@ impl AttentionLayer<'_> {
             for row in rows.clone() {
                 let (first, seen) = (self.first_seen(row), self.positions[row] + 1);
                 let (begin, padded) = (first / LANES * LANES, seen.next_multiple_of(LANES));
+                let blocks = tokens.div_ceil(BLOCK);
+                let first_query = query;
                 for _ in tile.queries.clone() {
                     let all = query * stride..(query + 1) * stride;
                     let scores = &mut scratch.scores[all.clone()];
-                    let blocks = tokens.div_ceil(BLOCK);
                     let shifts = scratch.shifts.iter().skip(query * blocks).take(blocks);
                     for (scores, shift) in scores[..seen].chunks_mut(BLOCK).zip(shifts) {
                         scores.iter_mut().for_each(|score| *score += shift);
@@ -176,23 +177,26 @@ impl AttentionLayer<'_> {
                     }
                     scores[begin..first].fill(f32::NEG_INFINITY);
                     scores[seen..padded].fill(f32::NEG_INFINITY);
-                    let [high, low] =
-                        scratch.planes.each_mut().map(|plane| &mut plane[all.clone()]);
-                    for plane in [&mut *high, &mut *low] {
+                    for plane in &mut scratch.planes {
+                        let plane = &mut plane[all.clone()];
                         plane[..begin].fill(0);
                         plane[padded..].fill(0);
                     }
-                    scratch.factors[query] = weigh(
-                        self.level,
-                        Weighing {
-                            scores: &mut scores[begin..padded],
-                            value_scales: &scratch.value_scales[begin..padded],
-                            high: &mut high[begin..padded],
-                            low: &mut low[begin..padded],
-                        },
-                    );
                     query += 1;
                 }
+                let from = first_query * stride + begin;
+                let [high, low] = scratch.planes.each_mut().map(|plane| &mut plane[from..]);
+                weigh(
+                    self.level,
+                    Weighing {
+                        scores: &mut scratch.scores[from..],
+                        value_scales: &scratch.value_scales[begin..padded],
+                        high,
+                        low,
+                        stride,
+                        factors: &mut scratch.factors[first_query..query],
+                    },
+                );
             }
         }
     }

@@ -4,11 +4,11 @@
 
 use std::ops::Range;
 
-use crate::kernels::Level;
-use crate::kernels::codes::{QuantRows, SharedCodes};
+use crate::kernels::codes::{Group, QuantRow, QuantRows, SharedCodes};
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::packed::Input;
 use crate::kernels::quantise::quantise;
+use crate::kernels::{GROUP, LANES, Level};
 
 /// Inputs of a product.
 #[derive(Debug, Default)]
@@ -71,25 +71,37 @@ impl SharedInputs<'_> {
         }
     }
 
-    /// Quantises some columns of a row, and keeps the floats as well if a product wants them. First column and length
-    /// are multiples of 32.
+    /// Quantises 32 columns of some rows, from `column` (a multiple of 32) and `first_row` on, and keeps the floats as
+    /// well if a product wants them. `floats` are rows x 32.
     ///
     /// # Safety
     /// Nobody else uses these columns meanwhile.
     pub(super) unsafe fn put(
         &self,
         level: Level,
-        row: usize,
-        columns: Range<usize>,
+        first_row: usize,
+        column: usize,
         floats: &[f32],
         keep_floats: bool,
     ) {
-        let at = row * self.width;
-        // SAFETY: the caller's promise.
-        unsafe {
-            quantise(level, floats, self.codes.part(row, columns.start, columns.len()));
-            if keep_floats {
-                self.floats.part(at + columns.start..at + columns.end).copy_from_slice(floats);
+        let mut codes = [0; LANES * GROUP];
+        let mut groups = [Group::default(); LANES];
+        let mut row = first_row;
+        for floats in floats.chunks(LANES * GROUP) {
+            let count = floats.len() / GROUP;
+            let (codes, groups) = (&mut codes[..floats.len()], &mut groups[..count]);
+            quantise(level, floats, QuantRow { codes, groups });
+            let rows = codes.as_chunks::<GROUP>().0.iter().zip(groups);
+            for (floats, (codes, group)) in floats.chunks_exact(GROUP).zip(rows) {
+                let at = row * self.width + column;
+                // SAFETY: the caller's promise.
+                unsafe {
+                    self.codes.part(row, column, GROUP).set(codes, *group);
+                    if keep_floats {
+                        self.floats.part(at..at + GROUP).copy_from_slice(floats);
+                    }
+                }
+                row += 1;
             }
         }
     }

@@ -107,12 +107,9 @@ impl Pass<'_> {
             Activation::Silu => silu_times(self.level, gate, up),
             Activation::GeluTanh => gelu_times(self.level, gate, up),
         }
-        for (row, gate) in (first_row..).zip(gate.chunks_exact(PANEL)) {
-            // SAFETY: the caller's promise.
-            unsafe {
-                let gate = &gate[..columns.len()];
-                hidden.put(self.level, row, columns.clone(), gate, gated.down.takes_floats());
-            }
+        // SAFETY: the caller's promise.
+        unsafe {
+            hidden.put(self.level, first_row, columns.start, gate, gated.down.takes_floats());
         }
     }
 }

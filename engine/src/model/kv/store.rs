@@ -119,7 +119,7 @@ mod tests {
         hadamard(LEVEL, &mut transformed);
         let mut rows = QuantRows::default();
         rows.resize(1, 64);
-        quantise(LEVEL, &transformed, rows.row_mut(0));
+        quantise(LEVEL, &transformed, rows.all_mut());
         // SAFETY: as above.
         let keys = unsafe { page.read(LAYOUT.keys(1, 1)) };
         let mut out = [0.0; PANEL];
