@@ -1,0 +1,120 @@
+//! The nucleus: the fewest of the heaviest tokens that together have a share of all weight (top-p).
+//!
+//! Tokens that cannot belong to it are dropped by a bound first, and of the rest only the heaviest are ordered, a few at
+//! a time.
+
+#![allow(unsafe_code)] // `at_level!` calls functions whose features were detected.
+
+use crate::kernels::{Level, at_level};
+
+/// Weights that are looked at together.
+const BLOCK: usize = 64;
+
+/// The tokens of the nucleus, in ascending order.
+pub(super) fn nucleus(level: Level, weights: &[f32], top_p: f64, total: f64) -> Vec<usize> {
+    // All tokens below this bound together weigh less than what the nucleus leaves out.
+    let bound = ((1.0 - top_p) * total / weights.len() as f64) as f32;
+    let mut blocks = Vec::new();
+    blocks_with(level, weights, bound, &mut blocks);
+    let tokens = blocks.into_iter().flat_map(|block| {
+        let first = block * BLOCK;
+        first..weights.len().min(first + BLOCK)
+    });
+    let mut candidates: Vec<Candidate> = tokens
+        .filter(|&token| weights[token] >= bound)
+        .map(|token| Candidate::new(token, weights[token]))
+        .collect();
+    let count = heaviest(&mut candidates, top_p * total);
+    candidates.truncate(count.max(1));
+    let mut kept: Vec<usize> = candidates.into_iter().map(Candidate::token).collect();
+    kept.sort_unstable();
+    kept
+}
+
+/// The blocks that hold a weight of at least `bound`.
+fn blocks_with(level: Level, weights: &[f32], bound: f32, blocks: &mut Vec<usize>) {
+    at_level!(level, blocks_with_body, (weights: &[f32], bound: f32, blocks: &mut Vec<usize>));
+}
+
+#[inline(always)]
+fn blocks_with_body(weights: &[f32], bound: f32, blocks: &mut Vec<usize>) {
+    for (block, weights) in weights.chunks(BLOCK).enumerate() {
+        // Without an early end, which would keep the compiler from comparing many at once.
+        let found: u32 = weights.iter().map(|&weight| u32::from(weight >= bound)).sum();
+        if found > 0 {
+            blocks.push(block);
+        }
+    }
+}
+
+/// A token and its weight (zero or more), ordered by weight, then by token from the last to the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate(u64);
+
+// === impl Candidate ===
+
+impl Candidate {
+    fn new(token: usize, weight: f32) -> Candidate {
+        // Weights compare as their bits do.
+        Candidate(u64::from(weight.to_bits()) << 32 | u64::from(!(token as u32)))
+    }
+
+    fn token(self) -> usize {
+        !(self.0 as u32) as usize
+    }
+
+    fn weight(self) -> f32 {
+        f32::from_bits((self.0 >> 32) as u32)
+    }
+}
+
+/// Brings the heaviest candidates to the front, in order; gives how many of them weigh as much as wanted.
+fn heaviest(candidates: &mut [Candidate], wanted: f64) -> usize {
+    const FIRST: usize = 32;
+    let by_weight = |a: &Candidate, b: &Candidate| b.cmp(a);
+    let (mut sum, mut ordered, mut step) = (0.0, 0, FIRST);
+    while ordered < candidates.len() {
+        let rest = &mut candidates[ordered..];
+        let count = step.min(rest.len());
+        if count < rest.len() {
+            rest.select_nth_unstable_by(count, by_weight);
+        }
+        rest[..count].sort_unstable_by(by_weight);
+        for (index, candidate) in rest[..count].iter().enumerate() {
+            sum += f64::from(candidate.weight());
+            if sum >= wanted {
+                return ordered + index + 1;
+            }
+        }
+        ordered += count;
+        step *= 4;
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nucleus_is_that_of_a_full_sort() {
+        for (count, top_p) in [(1, 0.5), (31, 0.9), (40, 0.95), (1_000, 0.5), (5_000, 0.999)] {
+            let weight = |token: usize| (-(((token * 7919) % 613) as f32) / 90.0).exp();
+            let weights: Vec<f32> = (0..count).map(weight).collect();
+            let total: f64 = weights.iter().copied().map(f64::from).sum();
+            let mut order: Vec<usize> = (0..count).collect();
+            order.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]).then(a.cmp(&b)));
+            let mut sum = 0.0;
+            let reaches = |&token: &usize| {
+                sum += f64::from(weights[token]);
+                sum >= top_p * total
+            };
+            let last = order.iter().position(reaches).expect("all together reach it");
+            order.truncate(last + 1);
+            order.sort_unstable();
+            for level in Level::available() {
+                assert_eq!(nucleus(level, &weights, top_p, total), order, "{count}, {top_p}");
+            }
+        }
+    }
+}
