@@ -6,8 +6,8 @@
 //! ```text
 //! instructions!
 //!   begin_group! begin_half! begin_zero!      sums begin with what the offset takes off
-//!   half!                                     four quads: bytes! or nibbles, multiply! for every row
-//!   by_variant! by_product!                   sums times scales are added to floats
+//!   group! half! nibbles!                     quads of inputs: load!, multiply! for every row
+//!   add_sums! by_variant! by_product!         sums times scales are added to floats
 //!   add_min!
 //! ```
 
@@ -76,46 +76,58 @@ macro_rules! begin_zero {
     };
 }
 
-/// Half of a group's inputs.
+/// Half of a group's inputs, as bytes.
 #[rustfmt::skip]
 macro_rules! half {
-    ($rows:tt, bytes, first) => { half!($rows, bytes, 0, 1, 2, 3, 0) };
-    ($rows:tt, bytes, second) => { half!($rows, bytes, 4, 5, 6, 7, 4) };
-    ($rows:tt, nibbles, first) => { half!($rows, low_nibbles, 0, 1, 2, 3, 0) };
-    ($rows:tt, nibbles, second) => { half!($rows, high_nibbles, 0, 1, 2, 3, 4) };
+    ($rows:tt, first) => { half!($rows, 0, 1, 2, 3, 0) };
+    ($rows:tt, second) => { half!($rows, 4, 5, 6, 7, 4) };
     // Lines of weights, and the first one's quad of codes.
-    ($rows:tt, $read:ident, $a:tt, $b:tt, $c:tt, $d:tt, $quad:tt) => {
+    ($rows:tt, $a:tt, $b:tt, $c:tt, $d:tt, $quad:tt) => {
         concat!(
-            $read!($a), rows!($rows, multiply, $quad, 0),
-            $read!($b), rows!($rows, multiply, $quad, 1),
-            $read!($c), rows!($rows, multiply, $quad, 2),
-            $read!($d), rows!($rows, multiply, $quad, 3)
+            load!($a), rows!($rows, multiply, ("zmm24", "zmm25"), $quad, 0),
+            load!($b), rows!($rows, multiply, ("zmm24", "zmm25"), $quad, 1),
+            load!($c), rows!($rows, multiply, ("zmm24", "zmm25"), $quad, 2),
+            load!($d), rows!($rows, multiply, ("zmm24", "zmm25"), $quad, 3)
         )
     };
 }
 
+/// A group's inputs.
 #[rustfmt::skip]
-macro_rules! bytes {
-    ($line:tt) => {
-        concat!(load!($line), fetch_next!($line))
+macro_rules! group {
+    ($rows:tt, bytes) => { concat!(half!($rows, first), half!($rows, second)) };
+    ($rows:tt, nibbles) => {
+        concat!(nibbles!($rows, 0), nibbles!($rows, 1), nibbles!($rows, 2), nibbles!($rows, 3))
     };
 }
 
+/// A line of nibbles: a quad of inputs in their lower bits, and one of the second half in the upper ones. Read once,
+/// since registers of 64 bytes take a turn of both ports that read.
+#[rustfmt::skip]
+macro_rules! nibbles {
+    ($rows:tt, $line:tt) => {
+        concat!(
+            load!($line),
+            "vpsrlw zmm28, zmm24, 4\n",
+            "vpsrlw zmm29, zmm25, 4\n",
+            "vpandd zmm24, zmm24, zmm30\n",
+            "vpandd zmm25, zmm25, zmm30\n",
+            rows!($rows, multiply, ("zmm24", "zmm25"), 0, $line),
+            "vpandd zmm28, zmm28, zmm30\n",
+            "vpandd zmm29, zmm29, zmm30\n",
+            rows!($rows, multiply, ("zmm28", "zmm29"), 4, $line)
+        )
+    };
+}
+
+/// Reads a line of weights, and brings the same line of the next group's into the first-level cache: the first tile
+/// would wait for it.
 #[rustfmt::skip]
 macro_rules! load {
     ($line:tt) => {
         concat!(
             "vmovdqu64 zmm24, zmmword ptr [{weights} + 128 * ", $line, "]\n",
-            "vmovdqu64 zmm25, zmmword ptr [{weights} + 128 * ", $line, " + 64]\n"
-        )
-    };
-}
-
-/// Brings a line of the next group's codes into the first-level cache: the first tile would wait for them.
-#[rustfmt::skip]
-macro_rules! fetch_next {
-    ($line:tt) => {
-        concat!(
+            "vmovdqu64 zmm25, zmmword ptr [{weights} + 128 * ", $line, " + 64]\n",
             "prefetcht0 byte ptr [{next} + 128 * ", $line, "]\n",
             "prefetcht0 byte ptr [{next} + 128 * ", $line, " + 64]\n"
         )
@@ -123,36 +135,12 @@ macro_rules! fetch_next {
 }
 
 #[rustfmt::skip]
-macro_rules! low_nibbles {
-    ($line:tt) => {
-        concat!(
-            "vpandd zmm24, zmm30, zmmword ptr [{weights} + 128 * ", $line, "]\n",
-            "vpandd zmm25, zmm30, zmmword ptr [{weights} + 128 * ", $line, " + 64]\n",
-            fetch_next!($line)
-        )
-    };
-}
-
-#[rustfmt::skip]
-macro_rules! high_nibbles {
-    ($line:tt) => {
-        concat!(
-            load!($line),
-            "vpsrlw zmm24, zmm24, 4\n",
-            "vpsrlw zmm25, zmm25, 4\n",
-            "vpandd zmm24, zmm24, zmm30\n",
-            "vpandd zmm25, zmm25, zmm30\n"
-        )
-    };
-}
-
-#[rustfmt::skip]
 macro_rules! multiply {
-    (($codes:tt, $group:tt, ($first:tt, $last:tt), $floats:tt), $quad:tt, $next:tt) => {
+    (($codes:tt, $group:tt, ($first:tt, $last:tt), $floats:tt), ($weights:tt, $more:tt), $quad:tt, $next:tt) => {
         concat!(
             "vpbroadcastd zmm26, dword ptr ", $codes, " + 4 * ", $quad, " + 4 * ", $next, "]\n",
-            "vpdpbusd ", $first, ", zmm24, zmm26\n",
-            "vpdpbusd ", $last, ", zmm25, zmm26\n"
+            "vpdpbusd ", $first, ", ", $weights, ", zmm26\n",
+            "vpdpbusd ", $last, ", ", $more, ", zmm26\n"
         )
     };
 }
@@ -178,16 +166,29 @@ macro_rules! by_variant {
     };
 }
 
-/// The same by a multiplication of both scales. `$part` is 1 for the scales of a group's second half.
+/// The same by a multiplication of both scales; those of the weights are read.
 #[rustfmt::skip]
 macro_rules! by_product {
     (($codes:tt, $group:tt, ($first:tt, $last:tt), ($first_to:tt, $last_to:tt)), $part:tt) => {
         concat!(
             "vbroadcastss zmm27, dword ptr ", $group, "]\n",
-            "vmulps zmm28, zmm27, zmmword ptr [{scales} + 128 * ", $part, "]\n",
+            "vmulps zmm28, zmm27, zmm24\n",
             add_products!($first, $first_to),
-            "vmulps zmm28, zmm27, zmmword ptr [{scales} + 128 * ", $part, " + 64]\n",
+            "vmulps zmm28, zmm27, zmm25\n",
             add_products!($last, $last_to)
+        )
+    };
+}
+
+/// Adds the sums of all rows to their floats.
+#[rustfmt::skip]
+macro_rules! add_sums {
+    ($rows:tt, by_variant, $part:tt) => { rows!($rows, by_variant, $part) };
+    ($rows:tt, by_product, $part:tt) => {
+        concat!(
+            "vmovups zmm24, zmmword ptr [{scales} + 128 * ", $part, "]\n",
+            "vmovups zmm25, zmmword ptr [{scales} + 128 * ", $part, " + 64]\n",
+            rows!($rows, by_product, $part)
         )
     };
 }
@@ -216,17 +217,15 @@ macro_rules! instructions {
     ($rows:tt, $codes:tt, $scale:ident, plain) => {
         concat!(
             rows!($rows, begin_group),
-            half!($rows, $codes, first),
-            half!($rows, $codes, second),
-            rows!($rows, $scale, 0)
+            group!($rows, $codes),
+            add_sums!($rows, $scale, 0)
         )
     };
     ($rows:tt, $codes:tt, $scale:ident, with_mins) => {
         concat!(
             rows!($rows, begin_zero),
-            half!($rows, $codes, first),
-            half!($rows, $codes, second),
-            rows!($rows, $scale, 0),
+            group!($rows, $codes),
+            add_sums!($rows, $scale, 0),
             "vmovups zmm24, zmmword ptr [{last}]\n",
             "vmovups zmm25, zmmword ptr [{last} + 64]\n",
             rows!($rows, add_min)
@@ -235,11 +234,11 @@ macro_rules! instructions {
     ($rows:tt, $codes:tt, $scale:ident, sixteens) => {
         concat!(
             rows!($rows, begin_half, 8),
-            half!($rows, $codes, first),
-            rows!($rows, $scale, 0),
+            half!($rows, first),
+            add_sums!($rows, $scale, 0),
             rows!($rows, begin_half, 12),
-            half!($rows, $codes, second),
-            rows!($rows, $scale, 1)
+            half!($rows, second),
+            add_sums!($rows, $scale, 1)
         )
     };
 }
