@@ -155,6 +155,32 @@ mod tests {
     }
 
     #[test]
+    fn weights_without_high_bytes_add_the_same() {
+        let (rows, tokens, size, stride) = (8, 70, 48, 76);
+        let values: Vec<u8> = (0..72 * size).map(|i| (i * 7919 >> 3) as u8).collect();
+        let low: Vec<u8> = (0..rows * stride).map(|i| (i * 104_729 >> 5) as u8).collect();
+        // Bytes past a row's tokens do not count; a single one of the last row does.
+        let mut high: Vec<u8> =
+            (0..rows * stride).map(|i| u8::from(i % stride >= tokens)).collect();
+        for counted in [0, 3] {
+            high[7 * stride + 69] = counted;
+            let run = |level: Level| {
+                let mut sums = vec![1; rows * 2 * size];
+                let weights = [high.as_slice(), low.as_slice()];
+                let values = values.as_slice();
+                let sums_to = sums.as_mut_slice();
+                let work =
+                    WeightedValues { values, size, tokens, weights, stride, rows, sums: sums_to };
+                add_weighted(level, work);
+                sums
+            };
+            for level in Level::available() {
+                assert_eq!(run(level), run(Level::Portable), "{level:?}");
+            }
+        }
+    }
+
+    #[test]
     fn tokens_past_the_last_weigh_nothing() {
         let values = [1u8; 64];
         let weights = [255u8; 4];

@@ -113,7 +113,7 @@ impl Room {
         let is_avx512 = level == Level::Avx512Vnni;
         #[cfg(not(target_arch = "x86_64"))]
         let is_avx512 = false;
-        let are_nibbles = format.bits == 4 && is_avx512;
+        let are_nibbles = format.bits == 4 && is_avx512 && !source.expands_nibbles();
         let is_expanded = format.bits < 8 && !are_nibbles;
         let halves_differ = format.scales == Scales::Sixteens;
         let has_mins = matches!(format.scales, Scales::HalfMin | Scales::Factored);
@@ -136,6 +136,12 @@ impl Room {
 // === impl Source ===
 
 impl<'a> Source<'a> {
+    /// Whether AVX-512 makes nibbles bytes once for all rows, instead of in every tile. With mins beside variants they
+    /// would crowd each other out of the first-level cache.
+    pub(super) fn expands_nibbles(&self) -> bool {
+        self.with_variants && self.format.scales == Scales::Half
+    }
+
     /// The factors of these groups.
     pub(super) fn header(&self) -> &'a [u8] {
         let bytes = self.format.header_bytes(256);

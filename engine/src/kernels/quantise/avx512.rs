@@ -15,7 +15,7 @@ use crate::kernels::codes::{Group, QuantRow};
 use crate::kernels::{GROUP, LANES};
 
 /// From so many groups on, a block takes no longer than one after the other.
-const LEAST_TOGETHER: usize = 5;
+const LEAST_TOGETHER: usize = 8;
 
 /// See [`super::quantise`].
 ///

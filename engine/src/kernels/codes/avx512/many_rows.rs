@@ -31,13 +31,17 @@ type AddRows = unsafe fn(&Chunk<'_>, &mut Work<'_, '_>, Range<usize>);
 
 /// See [`crate::kernels::codes::portable::add`].
 pub(in crate::kernels::codes) fn add(chunk: &Chunk<'_>, mut work: Work<'_, '_>) {
-    let kinds = if chunk.variants.is_empty() { &BY_PRODUCT } else { &BY_VARIANT };
-    let by_rows = match (chunk.halves_differ, chunk.mins.is_empty(), chunk.are_nibbles) {
-        (true, ..) => &SIXTEENS,
-        (false, true, false) => &kinds.plain,
-        (false, true, true) => &kinds.nibbles,
-        (false, false, false) => &kinds.with_mins,
-        (false, false, true) => &kinds.nibbles_with_mins,
+    let has_mins = !chunk.mins.is_empty();
+    let by_rows = match (chunk.variants.is_empty(), has_mins, chunk.are_nibbles) {
+        _ if chunk.halves_differ => &SIXTEENS,
+        (true, false, false) => &PLAIN,
+        (true, false, true) => &NIBBLES,
+        (true, true, false) => &WITH_MINS,
+        (true, true, true) => &NIBBLES_WITH_MINS,
+        (false, false, false) => &PLAIN_BY_VARIANT,
+        (false, true, false) => &WITH_MINS_BY_VARIANT,
+        (false, true, true) => &NIBBLES_WITH_MINS_BY_VARIANT,
+        (false, false, true) => unreachable!("with variants and without mins nibbles are bytes"),
     };
     // As equal as possible: 8 rows are 4 + 4.
     let rows = work.rows.count;
@@ -138,14 +142,6 @@ macro_rules! add_rows {
 /// Functions for one to six rows.
 type ByRows = [AddRows; TILE_ROWS];
 
-/// Functions for each kind of chunk whose groups have one scale.
-struct Kinds {
-    plain: ByRows,
-    nibbles: ByRows,
-    with_mins: ByRows,
-    nibbles_with_mins: ByRows,
-}
-
 macro_rules! by_rows {
     ($codes:tt, $scale:ident, $kind:tt) => {
         [
@@ -159,17 +155,11 @@ macro_rules! by_rows {
     };
 }
 
-macro_rules! kinds {
-    ($scale:ident) => {
-        Kinds {
-            plain: by_rows!(bytes, $scale, plain),
-            nibbles: by_rows!(nibbles, $scale, plain),
-            with_mins: by_rows!(bytes, $scale, with_mins),
-            nibbles_with_mins: by_rows!(nibbles, $scale, with_mins),
-        }
-    };
-}
-
-static BY_VARIANT: Kinds = kinds!(by_variant);
-static BY_PRODUCT: Kinds = kinds!(by_product);
+static PLAIN: ByRows = by_rows!(bytes, by_product, plain);
+static NIBBLES: ByRows = by_rows!(nibbles, by_product, plain);
+static WITH_MINS: ByRows = by_rows!(bytes, by_product, with_mins);
+static NIBBLES_WITH_MINS: ByRows = by_rows!(nibbles, by_product, with_mins);
+static PLAIN_BY_VARIANT: ByRows = by_rows!(bytes, by_variant, plain);
+static WITH_MINS_BY_VARIANT: ByRows = by_rows!(bytes, by_variant, with_mins);
+static NIBBLES_WITH_MINS_BY_VARIANT: ByRows = by_rows!(nibbles, by_variant, with_mins);
 static SIXTEENS: ByRows = by_rows!(bytes, by_product, sixteens);

@@ -1,6 +1,8 @@
 //! A chunk made ready with AVX-512.
 
-use std::arch::x86_64::{__m512, _mm512_mul_ps, _mm512_set1_ps, _mm512_storeu_si512};
+use std::arch::x86_64::{
+    __m512, _mm512_add_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_storeu_si512,
+};
 
 use super::blocks::{bytes, code, halves, products, signed_bytes};
 use super::store;
@@ -28,9 +30,13 @@ pub(in crate::kernels::codes) unsafe fn ready(source: &Source<'_>, to: &mut Plac
             if !source.with_variants {
                 return store(&scales, &mut to.scales[at]);
             }
-            for (index, variant) in to.variants[at].iter_mut().enumerate() {
-                let mantissa = _mm512_set1_ps(1.0 + index as f32 / MANTISSAS as f32);
-                store(&scales.map(|scale| _mm512_mul_ps(scale, mantissa)), variant);
+            // Exact: scales of weights have at most 18 significant bits. Sums do not take the place of products.
+            let step = _mm512_set1_ps(1.0 / MANTISSAS as f32);
+            let steps = scales.map(|scale| _mm512_mul_ps(scale, step));
+            let mut scales = scales;
+            for variant in &mut to.variants[at] {
+                store(&scales, variant);
+                scales = [0, 1].map(|half| _mm512_add_ps(scales[half], steps[half]));
             }
         };
         match format.scales {
@@ -51,6 +57,7 @@ pub(in crate::kernels::codes) unsafe fn ready(source: &Source<'_>, to: &mut Plac
         }
         let expanded = &mut to.codes[group * BLOCK_CODES..][..BLOCK_CODES];
         match format.bits {
+            4 if source.expands_nibbles() => expand::<0>(codes, expanded),
             5 => expand::<1>(codes, expanded),
             6 => expand::<2>(codes, expanded),
             _ => {}
