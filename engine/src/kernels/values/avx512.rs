@@ -15,11 +15,12 @@ pub(super) fn add_weighted(mut work: WeightedValues<'_>) {
     while row < work.rows {
         let left = work.rows - row;
         let rows = left.div_ceil(left.div_ceil(ROWS));
-        // SAFETY (whole loop): the level was detected; `check` has found all accesses of these rows inside.
-        let are_high = unsafe { weighs(&work, 0, row, rows) };
+        // SAFETY: the level was detected; `check` has found all accesses of these rows inside.
+        let are_high = unsafe { have_high_bytes(&work, row, rows) };
         let mut element = 0;
         while element < work.size {
             let wide = work.size - element >= 2 * LANES;
+            // SAFETY: as above.
             unsafe {
                 match (wide, are_high) {
                     (true, true) => some_rows::<2, 2>(&mut work, row, rows, element),
@@ -34,20 +35,19 @@ pub(super) fn add_weighted(mut work: WeightedValues<'_>) {
     }
 }
 
-/// Whether some rows have weights that are not zero in a plane. Where one token has nearly all weight, others' weights
-/// have no high byte.
+/// Whether some rows have weights with high bytes. Where one token of another page has nearly all weight, they have none.
 ///
 /// # Safety
 /// AVX-512 is there, and the rows are part of checked work.
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn weighs(work: &WeightedValues<'_>, plane: usize, row: usize, rows: usize) -> bool {
+unsafe fn have_high_bytes(work: &WeightedValues<'_>, row: usize, rows: usize) -> bool {
     let mut found = _mm512_setzero_si512();
     for row in row..row + rows {
         for first in (0..work.tokens).step_by(64) {
             let mask = u64::MAX >> 64usize.saturating_sub(work.tokens - first);
             // SAFETY: the mask leaves out what is past the row's tokens.
             let weights = unsafe {
-                let at = work.weights[plane].as_ptr().add(row * work.stride + first);
+                let at = work.weights[0].as_ptr().add(row * work.stride + first);
                 _mm512_maskz_loadu_epi8(mask, at.cast())
             };
             found = _mm512_or_si512(found, weights);
