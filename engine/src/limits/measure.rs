@@ -1,0 +1,129 @@
+//! Measuring what the machine can do.
+
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+use super::Limits;
+use crate::kernels::Level;
+use crate::kernels::peak::{Floats, Integers, Operand, read_all};
+use crate::machine;
+
+/// Time for each window of arithmetic; the best of [`WINDOWS`] counts. Short, so that on a machine with other work one
+/// of them is likely to be undisturbed.
+const WINDOW: Duration = Duration::from_millis(15);
+/// Windows of arithmetic, and passes over memory.
+const WINDOWS: usize = 16;
+/// Passes between two looks at the clock: some ten microseconds.
+const PASSES: u64 = 16;
+/// Times that the last cache level fits into the memory that is read.
+const CACHES: u64 = 4;
+/// Least memory that is read, in bytes, where the cache's size is unknown or small.
+const LEAST_READ_BYTES: u64 = 256 << 20;
+/// Most memory that is read, in bytes: filling it takes time too.
+const MOST_READ_BYTES: u64 = 1 << 30;
+
+/// Measures for about a second, with so many threads at once. Everything else that runs makes the result smaller.
+pub fn measure(threads: usize) -> Limits {
+    let threads = threads.max(1);
+    let (integers, floats) = (Integers::detect(), Floats::detect());
+    let integer_gops = arithmetic(threads, |operand| integers.work(operand, PASSES));
+    let float_gflops = arithmetic(threads, |operand| floats.work(operand, PASSES));
+    Limits {
+        threads,
+        integer_instruction: integers.name().to_owned(),
+        integer_gops: integer_gops / 1e9,
+        float_gflops: float_gflops / 1e9,
+        memory_gbps: memory(threads) / 1e9,
+    }
+}
+
+/// Operations a second in the best window.
+fn arithmetic(threads: usize, work: impl Fn(&Operand) -> u64 + Sync) -> f64 {
+    best(threads, |_thread| {
+        let operand = Operand::new();
+        let work = &work;
+        move || {
+            let started = Instant::now();
+            let mut operations = 0;
+            while started.elapsed() < WINDOW {
+                operations += work(&operand);
+            }
+            operations as f64
+        }
+    })
+}
+
+/// Bytes a second in the best pass.
+fn memory(threads: usize) -> f64 {
+    let level = Level::detect();
+    let room = machine::available_memory_bytes() / 4;
+    let wanted = last_cache_bytes().unwrap_or(0) * CACHES;
+    let bytes = wanted.clamp(LEAST_READ_BYTES, MOST_READ_BYTES).min(room);
+    let words = (bytes as usize / threads / 8).max(1);
+    best(threads, |_thread| {
+        // Written by the thread that will read it: on large machines that is the memory next to it.
+        let memory = vec![1_u64; words];
+        move || {
+            let mut sum = 0;
+            read_all(level, &memory, &mut sum);
+            std::hint::black_box(sum);
+            (words * 8) as f64
+        }
+    })
+}
+
+/// Lets all threads do the same work [`WINDOWS`] times, always starting together; gives the best sum of their work by
+/// the time until the last was done.
+fn best<W: FnMut() -> f64>(threads: usize, prepare: impl Fn(usize) -> W + Sync) -> f64 {
+    let barrier = Barrier::new(threads);
+    let member = |thread: usize| -> Vec<(Instant, Instant, f64)> {
+        let mut work = prepare(thread);
+        let window = |_| {
+            barrier.wait();
+            let started = Instant::now();
+            let done = work();
+            (started, Instant::now(), done)
+        };
+        (0..WINDOWS).map(window).collect()
+    };
+    let members: Vec<Vec<_>> = std::thread::scope(|scope| {
+        let spawned: Vec<_> =
+            (1..threads).map(|thread| scope.spawn(move || member(thread))).collect();
+        let mut members = vec![member(0)];
+        // A member that panicked leaves the others at the barrier: nothing in it can.
+        members.extend(spawned.into_iter().filter_map(|thread| thread.join().ok()));
+        members
+    });
+    let rate = |window: usize| {
+        let of_window = || members.iter().filter_map(|member| member.get(window));
+        let started = of_window().map(|&(started, ..)| started).min()?;
+        let ended = of_window().map(|&(_, ended, _)| ended).max()?;
+        let done: f64 = of_window().map(|&(.., done)| done).sum();
+        Some(done / ended.duration_since(started).as_secs_f64().max(1e-9))
+    };
+    (0..WINDOWS).filter_map(rate).fold(0.0, f64::max)
+}
+
+/// Size of the largest cache that the system tells of.
+fn last_cache_bytes() -> Option<u64> {
+    let size = |index: u32| {
+        let path = format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size");
+        let text = std::fs::read_to_string(path).ok()?;
+        text.trim().strip_suffix('K')?.parse::<u64>().ok()
+    };
+    (0..8).filter_map(size).max().map(|kibibytes| kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_measured_is_positive_and_finite() {
+        let found = measure(2);
+        for value in [found.integer_gops, found.float_gflops, found.memory_gbps] {
+            assert!(value.is_finite() && value > 0.0, "{found:?}");
+        }
+        assert_eq!(found.threads, 2);
+    }
+}
