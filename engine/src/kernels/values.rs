@@ -157,8 +157,8 @@ mod tests {
     #[test]
     fn weights_without_high_bytes_add_the_same() {
         let (rows, tokens, size, stride) = (8, 70, 48, 76);
-        let values: Vec<u8> = (0..72 * size).map(|i| (i * 7919 >> 3) as u8).collect();
-        let low: Vec<u8> = (0..rows * stride).map(|i| (i * 104_729 >> 5) as u8).collect();
+        let values: Vec<u8> = (0..72 * size).map(|i| ((i * 7919) >> 3) as u8).collect();
+        let low: Vec<u8> = (0..rows * stride).map(|i| ((i * 104_729) >> 5) as u8).collect();
         // Bytes past a row's tokens do not count; a single one of the last row does.
         let mut high: Vec<u8> =
             (0..rows * stride).map(|i| u8::from(i % stride >= tokens)).collect();

@@ -66,9 +66,9 @@ unsafe fn weigh_rows<const R: usize>(work: &mut Weighing<'_>, first: usize) {
         let (highest, round) = (_mm512_set1_ps(HIGHEST), _mm512_set1_ps(8_388_608.0));
         let (high, low) = (work.high.as_mut_ptr().add(start), work.low.as_mut_ptr().add(start));
         for at in (0..length).step_by(LANES) {
-            for row in 0..R {
+            for (row, &inverse) in inverses.iter().enumerate() {
                 let at = row * stride + at;
-                let scaled = _mm512_mul_ps(_mm512_loadu_ps(scores.add(at)), inverses[row]);
+                let scaled = _mm512_mul_ps(_mm512_loadu_ps(scores.add(at)), inverse);
                 // What is no number gives the second operand.
                 let code = _mm512_add_ps(_mm512_min_ps(scaled, highest), round);
                 let code = _mm512_castps_si512(code);

@@ -23,8 +23,9 @@ const LEAST_TOGETHER: usize = 8;
 /// AVX-512 VNNI is there, and the row's slices fit `x`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn quantise<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>) {
-    let codes = row.codes.chunks_mut(LANES * GROUP).zip(row.groups.chunks_mut(LANES));
-    for (x, (codes, groups)) in x.chunks(LANES * GROUP).zip(codes) {
+    let QuantRow { codes, groups } = row;
+    let parts = codes.chunks_mut(LANES * GROUP).zip(groups.chunks_mut(LANES));
+    for (x, (codes, groups)) in x.chunks(LANES * GROUP).zip(parts) {
         let row = QuantRow { codes, groups };
         // SAFETY: the caller's promise holds for the parts.
         unsafe {
@@ -42,6 +43,7 @@ pub(super) unsafe fn quantise<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn one_by_one<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>) {
+    let QuantRow { codes, groups } = row;
     let magnitude = _mm512_set1_epi32((!SIGN).cast_signed());
     let round = _mm512_set1_ps(ROUND);
     let flip = _mm256_set1_epi8(i8::MIN);
@@ -57,7 +59,7 @@ unsafe fn one_by_one<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>) {
             .map(|x| _mm512_cvtepi32_epi8(_mm512_castps_si512(_mm512_fmadd_ps(x, inverse, round))));
         // SAFETY: the row has 32 codes for every group, by the caller's promise.
         unsafe {
-            let codes = row.codes.as_mut_ptr().add(group * GROUP);
+            let codes = codes.as_mut_ptr().add(group * GROUP);
             _mm_storeu_si128(codes.cast(), first);
             _mm_storeu_si128(codes.add(16).cast(), second);
         }
@@ -69,6 +71,6 @@ unsafe fn one_by_one<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>) {
             _mm_cvtsi128_si32(_mm_add_epi64(half, _mm_unpackhi_epi64(half, half))) - 16 * 128
         });
         // SAFETY: as above, one of them a group.
-        unsafe { *row.groups.get_unchecked_mut(group) = Group::new(scale, halves) };
+        unsafe { *groups.get_unchecked_mut(group) = Group::new(scale, halves) };
     }
 }

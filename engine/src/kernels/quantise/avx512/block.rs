@@ -48,34 +48,31 @@ pub(super) unsafe fn quantise<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>
     // SAFETY: as many lanes.
     unsafe { _mm512_storeu_ps(inverses.as_mut_ptr(), inverse) };
     let (round, lowest_byte) = (_mm512_set1_ps(ROUND), _mm512_set1_epi32(1));
-    let mut sums = [[zero; QUADS]; 2];
-    for quad in 0..QUADS {
-        if quad * QUAD >= count {
-            break;
-        }
-        let mut own = [[zero; QUAD]; 2];
-        for at in 0..QUAD {
-            let group = quad * QUAD + at;
-            let inverse = _mm512_set1_ps(inverses[group]);
-            for half in 0..2 {
-                // The lowest byte of a float near 1.5 * 2^23 is the rounded integer.
-                let x = _mm512_fmadd_ps(load(group, half), inverse, round);
-                let x = _mm512_castps_si512(x);
-                own[half][at] = _mm512_dpbusd_epi32(zero, lowest_byte, x);
-                if group < count {
-                    // SAFETY: the row has 32 codes for every group, by the caller's promise.
-                    unsafe {
-                        let to = codes.as_mut_ptr().add(group * GROUP + half * LANES);
-                        _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(x));
-                    }
+    // Stores a group's codes; gives lanes whose sums are those of its halves.
+    let mut encode = |group: usize| -> [__m512i; 2] {
+        let inverse = _mm512_set1_ps(inverses[group]);
+        [0, 1].map(|half| {
+            // The lowest byte of a float near 1.5 * 2^23 is the rounded integer.
+            let x = _mm512_castps_si512(_mm512_fmadd_ps(load(group, half), inverse, round));
+            if group < count {
+                // SAFETY: the row has 32 codes for every group, by the caller's promise.
+                unsafe {
+                    let to = codes.as_mut_ptr().add(group * GROUP + half * LANES);
+                    _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(x));
                 }
             }
-        }
-        for half in 0..2 {
-            sums[half][quad] = of_quad::<false>(own[half]);
+            _mm512_dpbusd_epi32(zero, lowest_byte, x)
+        })
+    };
+    let (mut firsts, mut seconds) = ([zero; QUADS], [zero; QUADS]);
+    for (quad, (first, second)) in firsts.iter_mut().zip(&mut seconds).enumerate() {
+        if quad * QUAD < count {
+            let lanes = [0, 1, 2, 3].map(|at| encode(quad * QUAD + at));
+            *first = of_quad::<false>(lanes.map(|[first, _]| first));
+            *second = of_quad::<false>(lanes.map(|[_, second]| second));
         }
     }
-    let sums = sums.map(|sums| of_quads::<false>(sums));
+    let sums = [of_quads::<false>(firsts), of_quads::<false>(seconds)];
     let all = interleaved(scale, sums);
     if count == LANES {
         // SAFETY: there are 16 groups.
