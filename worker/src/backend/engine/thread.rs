@@ -71,11 +71,12 @@ impl ModelThread {
         while self.take_messages() {
             self.take_cancels();
             self.engine.step(&mut events);
+            // Before its events: whoever has seen a sample's end finds it counted.
+            *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.counters();
             for event in events.drain(..) {
                 self.dispatch(event);
             }
             self.fail_forgotten();
-            *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.counters();
         }
     }
 
