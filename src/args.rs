@@ -4,6 +4,7 @@
 mod bench;
 mod doctor;
 mod models;
+mod number;
 mod score;
 mod serve;
 
@@ -11,7 +12,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 pub use self::bench::{
-    BenchArgs, BenchCommand, BenchEngineArgs, BenchScalingArgs, BenchVerdictsArgs, MeasuringArgs,
+    BenchArgs, BenchCommand, BenchEngineArgs, BenchScalingArgs, BenchVerdictsArgs, DraftsArg,
+    MeasuringArgs,
 };
 pub use self::doctor::DoctorArgs;
 pub use self::models::{ModelsArgs, ModelsCommand};
@@ -143,4 +145,4 @@ impl Refused {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -5,40 +5,58 @@
 //! verdicts  the whole way, ours and llama-server's
 //! scaling   time against k, prompt, requests       plot     as an SVG
 //! models    names to files                         spread   median, least, greatest
-//! programs  those of others, and their end
+//! programs  those of others, and their end         load     what else the machine does
+//! output    files of results                       so_far   what a run that is cut short leaves
 //! ```
 //!
 //! Nothing here is part of what serves; the measuring itself is `jury_engine::measure`.
 
 mod engine;
+mod load;
 mod models;
+mod output;
 mod peer;
 mod plot;
 mod programs;
 mod scaling;
+mod so_far;
 mod spread;
 mod verdicts;
 
-use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::Context;
 use jury_engine::Host;
 use jury_fabric::shutdown::on_signals;
 
 use self::programs::Programs;
-use crate::args::{BenchArgs, BenchCommand, MeasuringArgs, Refused};
+use self::so_far::SoFar;
+use crate::args::{BenchArgs, BenchCommand, MeasuringArgs};
 use crate::exit::{Exit, Failed, OrExit};
+use crate::meter::Meter;
+use crate::score::print;
 
-/// Measures until all is measured or a signal asks to end. No program that was started outlives it.
+/// What every measurement is given.
+struct Run {
+    programs: Programs,
+    meter: Meter,
+    so_far: SoFar,
+}
+
+/// Measures until all is measured or a signal asks to end. No program that was started outlives it. Rounds that were
+/// finished are printed whatever ends it.
 pub async fn run(args: BenchArgs) -> Result<Exit, Failed> {
     let signals = on_signals().or_exit(Exit::Internal)?;
-    let programs = Programs::until(signals.drain.clone());
+    let run = Arc::new(Run {
+        programs: Programs::until(signals.drain.clone()),
+        meter: Meter::new(false),
+        so_far: SoFar::default(),
+    });
     let work = {
-        let programs = programs.clone();
+        let run = Arc::clone(&run);
         tokio::task::spawn_blocking(move || match args.command {
-            BenchCommand::Engine(args) => engine::run(args, &programs),
-            BenchCommand::Verdicts(args) => verdicts::run(*args, &programs),
-            BenchCommand::Scaling(args) => scaling::run(&args),
+            BenchCommand::Engine(args) => engine::run(args, &run),
+            BenchCommand::Verdicts(args) => verdicts::run(*args, &run),
+            BenchCommand::Scaling(args) => scaling::run(&args, &run),
         })
     };
     let ended = tokio::select! {
@@ -46,27 +64,22 @@ pub async fn run(args: BenchArgs) -> Result<Exit, Failed> {
         () = signals.drain.cancelled() => Ok(Exit::Interrupted),
         ended = work => ended.or_exit(Exit::Internal).and_then(|ended| ended),
     };
-    programs.end().await;
+    run.programs.end().await;
+    run.meter.clear();
+    if let Some(page) = run.so_far.take() {
+        // What cut it short matters more than a stdout that nobody reads.
+        drop(print(&page));
+        eprintln!("jury: the run was cut short; above is what was finished, no file was written");
+    }
     ended
 }
 
 /// The number of threads that was asked for, else what this machine lets us use.
-fn threads(args: &MeasuringArgs) -> Result<usize, Refused> {
-    match args.threads {
-        Some(0) => Err(Refused::new("--threads", "must be at least 1, is 0")),
-        Some(threads) => Ok(threads),
-        None => Ok(Host::detect().threads),
-    }
+fn threads(args: &MeasuringArgs) -> usize {
+    args.threads.unwrap_or_else(|| Host::detect().threads)
 }
 
-/// Writes a file of results.
-fn write(path: &Path, text: &str) -> Result<(), Failed> {
-    std::fs::write(path, text)
-        .with_context(|| path.display().to_string())
-        .or_exit(Exit::CannotWrite)
-}
-
-/// Today, to the second, in UTC.
+/// Now, to the second, in UTC.
 fn now() -> String {
     humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
 }

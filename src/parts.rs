@@ -84,6 +84,15 @@ pub fn cache_folder(cache: &CacheArgs) -> Result<PathBuf, Refused> {
     folder.ok_or_else(|| Refused::new("--model-cache", "this user has no home; name a folder"))
 }
 
+/// Where `scripts/llama-cpp` and `scripts/etcd` install programs: beside the folder of model files.
+pub fn tools_folder(cache: &Path) -> Option<PathBuf> {
+    cache.parent().map(|folder| folder.join("tools"))
+}
+
+fn embedded_config() -> Config {
+    Config { default_budget: Config::EMBEDDED_BUDGET, ..Config::default() }
+}
+
 /// Gives a model's error its exit code.
 pub fn model_failed(error: ModelError) -> Failed {
     let exit = match &error {
@@ -114,7 +123,7 @@ pub fn load_failed(error: LoadError) -> Failed {
 
 impl ModelConfig {
     /// Finds, fetches if need be, and loads the model. Blocks: the caller has nothing else to do.
-    pub fn load(&self, meter: &Meter) -> Result<Arc<dyn Backend>, Failed> {
+    pub fn load(&self, meter: &Meter) -> Result<Arc<EngineBackend>, Failed> {
         let reference = ModelRef::parse(&self.name).map_err(model_failed)?;
         let store = ModelStore::new(&self.cache);
         let blocking = || {
@@ -124,8 +133,7 @@ impl ModelConfig {
             config.engine.threads = self.threads;
             config.engine.device = self.device;
             config.engine.drafts = self.drafts;
-            let backend = EngineBackend::load(config).map_err(load_failed)?;
-            Ok(Arc::new(backend) as Arc<dyn Backend>)
+            EngineBackend::load(config).map(Arc::new).map_err(load_failed)
         };
         tokio::task::block_in_place(blocking)
     }
@@ -140,13 +148,17 @@ impl Embedded {
         template_file: Option<&Path>,
         meter: &Meter,
     ) -> Result<Self, Failed> {
-        let default = Config { default_budget: Config::EMBEDDED_BUDGET, ..Config::default() };
         let config = match template_file {
-            Some(path) => Config { template: template(path)?, ..default },
-            None => default,
+            Some(path) => Config { template: template(path)?, ..embedded_config() },
+            None => embedded_config(),
         };
         let backend = model.load(meter)?;
         Self::start_with(backend, config, &mut Registry::default())
+    }
+
+    /// The same over a model that the caller has loaded, with the built-in template.
+    pub fn over(backend: Arc<dyn Backend>) -> Result<Self, Failed> {
+        Self::start_with(backend, embedded_config(), &mut Registry::default())
     }
 
     /// Starts the cluster over a loaded model.

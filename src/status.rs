@@ -56,12 +56,19 @@ fn table(status: &FleetStatus) -> String {
 }
 
 /// Rows in aligned columns.
-pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let width_of = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..N).map(|column| width_of(column).unwrap_or(0)).collect();
+pub fn columns(rows: &[impl AsRef<[String]>]) -> String {
+    let mut widths = Vec::new();
+    for row in rows {
+        let row = row.as_ref();
+        widths.resize(row.len().max(widths.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
     let mut text = String::new();
     for row in rows {
-        let cells = std::iter::zip(row, &widths).map(|(cell, &width)| format!("{cell:<width$}"));
+        let cells =
+            std::iter::zip(row.as_ref(), &widths).map(|(cell, &width)| format!("{cell:<width$}"));
         let line = cells.collect::<Vec<_>>().join("  ");
         text.push_str(line.trim_end());
         text.push('\n');

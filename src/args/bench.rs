@@ -2,15 +2,25 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
+use jury_grm::domain::limits;
 
 use super::CacheArgs;
+use super::number::{real, whole};
+
+/// Most of whatever sizes a measurement, so that products of sizes cannot overflow.
+const LARGEST: usize = 1 << 20;
+const MOST_ROUNDS: usize = 1_000;
+const MOST_THREADS: usize = 4_096;
+/// llama-server has k slots for each item that is judged at once.
+const MOST_AT_ONCE: usize = 16;
 
 const VERDICTS_EXAMPLES: &str = "\
 Examples:
   jury bench verdicts --items examples/items.jsonl --quick          see that it works
   jury bench verdicts --items examples/items.jsonl --markdown results.md
-  jury bench verdicts --items examples/items.jsonl --no-peer --limit 4";
+  jury bench verdicts --items examples/items.jsonl --no-peer --limit 4
+  jury bench verdicts --items examples/items.jsonl --no-peer -k 1 --drafts both   what drafts gain";
 
 const ENGINE_EXAMPLES: &str = "\
 Examples:
@@ -42,11 +52,9 @@ pub enum BenchCommand {
 #[derive(Debug, Clone, clap::Args)]
 pub struct MeasuringArgs {
     /// Threads, ours and the peer's [default: what this machine lets us use]
-    #[arg(long, env = "JURY_THREADS", value_name = "N")]
+    #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true,
+        value_parser = whole(1..=MOST_THREADS, "--threads 2"))]
     pub threads: Option<usize>,
-    /// Small sizes and one round where nothing else is said: shows that it works, measures little
-    #[arg(long)]
-    pub quick: bool,
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
@@ -62,16 +70,21 @@ pub struct BenchEngineArgs {
     #[arg(long, value_name = "MODELS", value_delimiter = ',')]
     pub models: Vec<String>,
     /// Numbers of samples of one prompt [default: 1,8,32]
-    #[arg(long, value_name = "N,..", value_delimiter = ',')]
+    #[arg(long, value_name = "N,..", value_delimiter = ',', allow_negative_numbers = true,
+        value_parser = whole(1..=LARGEST, "--k 1,8,32"))]
     pub k: Vec<usize>,
     /// Lengths of the prompt, in tokens [default: 512,1500]
-    #[arg(long, value_name = "N,..", value_delimiter = ',')]
+    #[arg(long, value_name = "N,..", value_delimiter = ',', allow_negative_numbers = true,
+        value_parser = whole(1..=LARGEST, "--prompt 512,1500"))]
     pub prompt: Vec<usize>,
-    /// Tokens that each sample generates [default: 64,250]
-    #[arg(long, value_name = "N,..", value_delimiter = ',')]
+    /// Tokens that each sample generates, at least 2: the first comes out of the prompt [default:
+    /// 64,250]
+    #[arg(long, value_name = "N,..", value_delimiter = ',', allow_negative_numbers = true,
+        value_parser = whole(2..=LARGEST, "--generated 64,250"))]
     pub generated: Vec<usize>,
-    /// Rounds, each ours and the peer's [default: 4]
-    #[arg(long, value_name = "N")]
+    /// Rounds, 1 to 1000, each ours and the peer's [default: 4]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = whole(1..=MOST_ROUNDS, "--rounds 4"))]
     pub rounds: Option<usize>,
     /// llama.cpp's llama-batched-bench [default: what scripts/llama-cpp installed, else the one in
     /// PATH]
@@ -83,6 +96,10 @@ pub struct BenchEngineArgs {
     /// Write the table as Markdown too
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
+    /// See that it works, within a minute; the figures mean little. The same as --models smollm2-135m
+    /// --k 1,4 --prompt 128 --generated 8 --rounds 1 where these are not given
+    #[arg(long)]
+    pub quick: bool,
     #[command(flatten)]
     pub measuring: MeasuringArgs,
 }
@@ -97,29 +114,37 @@ pub struct BenchVerdictsArgs {
     #[arg(long, env = "JURY_MODEL", value_name = "MODEL", default_value = "smollm2-135m")]
     pub model: String,
     /// Samples of an item, 1 to 256
-    #[arg(short, long, env = "JURY_K", value_name = "N", default_value_t = 8)]
+    #[arg(short, long, env = "JURY_K", value_name = "N", default_value_t = 8,
+        allow_negative_numbers = true, value_parser = whole(1..=limits::MAX_K, "-k 8"))]
     pub k: u32,
-    /// Judge only the first items of the file
-    #[arg(long, value_name = "N")]
+    /// Judge only the first items of the file [default: all]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = whole(1..=LARGEST, "--limit 4"))]
     pub limit: Option<usize>,
     /// Items judged at once, 1 to 16, on both sides
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true,
+        value_parser = whole(1..=MOST_AT_ONCE, "--at-once 2"))]
     pub at_once: usize,
-    /// Rounds, each ours and the peer's [default: 3]
-    #[arg(long, value_name = "N")]
+    /// Rounds, 1 to 1000, each ours and the peer's [default: 3]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = whole(1..=MOST_ROUNDS, "--rounds 3"))]
     pub rounds: Option<usize>,
     /// Softmax temperature, 0 (greedy) to 2 [default: 0.5]
-    #[arg(long, env = "JURY_TEMPERATURE", value_name = "T")]
+    #[arg(long, env = "JURY_TEMPERATURE", value_name = "T", allow_negative_numbers = true,
+        value_parser = real(|t| (0.0..=2.0).contains(&t), "from 0 to 2", "--temperature 0.5"))]
     pub temperature: Option<f64>,
     /// Nucleus mass, above 0 and at most 1 [default: 1]
-    #[arg(long, env = "JURY_TOP_P", value_name = "P")]
+    #[arg(long, env = "JURY_TOP_P", value_name = "P", allow_negative_numbers = true,
+        value_parser = real(|p| p > 0.0 && p <= 1.0, "above 0 and at most 1", "--top-p 0.9"))]
     pub top_p: Option<f64>,
     /// Most tokens of a sample, 1 to 16384 [default: 512]
-    #[arg(long, visible_alias = "max-tokens", env = "JURY_MAX_CRITIQUE_TOKENS", value_name = "N")]
+    #[arg(long, visible_alias = "max-tokens", env = "JURY_MAX_CRITIQUE_TOKENS", value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-tokens 200"))]
     pub max_critique_tokens: Option<u32>,
-    /// Let our engine draft no tokens of few samples: what they say stays the same, and takes longer
-    #[arg(long)]
-    pub no_drafts: bool,
+    /// Whether our engine drafts the next tokens of few samples; what they say stays the same
+    #[arg(long, value_enum, default_value_t = DraftsArg::On)]
+    pub drafts: DraftsArg,
     /// llama.cpp's llama-server [default: what scripts/llama-cpp installed, else the one in PATH]
     #[arg(long, env = "JURY_LLAMA_SERVER", value_name = "PROGRAM")]
     pub peer: Option<PathBuf>,
@@ -129,8 +154,24 @@ pub struct BenchVerdictsArgs {
     /// Write the table as Markdown too
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
+    /// See that it works, within a minute; the figures mean little. The same as --limit 1
+    /// --max-tokens 16 --rounds 1 where these are not given; -k stays as it is, and llama-server
+    /// has one setting, where others would be tried
+    #[arg(long)]
+    pub quick: bool,
     #[command(flatten)]
     pub measuring: MeasuringArgs,
+}
+
+/// Whether few samples of ours draft their next tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DraftsArg {
+    /// As everywhere else
+    On,
+    /// Never
+    Off,
+    /// Both ways in every round, in turns, with their ratio
+    Both,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -141,6 +182,12 @@ pub struct BenchScalingArgs {
     /// Write the plot here
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+    /// See that it works, within a minute; the figures mean little. 1, 2 and 4 samples, prompts of
+    /// 32, 64 and 128 tokens and 1, 2 and 4 requests instead of up to 64, 4096 and 32; 4 tokens
+    /// generated instead of 64, else k 2 instead of 8 (of requests 1 instead of 2) and prompts of 64
+    /// instead of 512. A point is one measurement either way
+    #[arg(long)]
+    pub quick: bool,
     #[command(flatten)]
     pub measuring: MeasuringArgs,
 }

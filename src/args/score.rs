@@ -5,9 +5,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgGroup, ValueEnum};
-use jury_grm::domain::{Readout, Scale};
+use jury_grm::domain::{Readout, Scale, limits};
 
 use super::CacheArgs;
+use super::number::whole;
 
 const EXAMPLES: &str = "\
 The verdict's JSON is annotated in docs/verdict.md, templates are explained in docs/templates.md.
@@ -38,7 +39,13 @@ pub struct ScoreArgs {
     #[arg(long, env = "JURY_MODEL", value_name = "MODEL", help_heading = "Who judges")]
     pub model: Option<String>,
     /// Threads of the embedded worker [default: what this machine lets us use]
-    #[arg(long, env = "JURY_THREADS", value_name = "N", help_heading = "Who judges")]
+    #[arg(
+        long,
+        env = "JURY_THREADS",
+        value_name = "N",
+        allow_negative_numbers = true,
+        help_heading = "Who judges"
+    )]
     pub threads: Option<usize>,
     #[command(flatten)]
     pub cache: CacheArgs,
@@ -47,35 +54,60 @@ pub struct ScoreArgs {
     pub template: Option<PathBuf>,
 
     /// Samples to draw, 1 to 256 [default: 8]
-    #[arg(short, long, env = "JURY_K", value_name = "N", help_heading = "Sampling")]
+    #[arg(short, long, env = "JURY_K", value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=limits::MAX_K, "-k 8"), help_heading = "Sampling")]
     pub k: Option<u32>,
     /// Softmax temperature, 0 (greedy) to 2 [default: 0.5]
-    #[arg(long, env = "JURY_TEMPERATURE", value_name = "T", help_heading = "Sampling")]
+    #[arg(
+        long,
+        env = "JURY_TEMPERATURE",
+        value_name = "T",
+        allow_negative_numbers = true,
+        help_heading = "Sampling"
+    )]
     pub temperature: Option<f64>,
     /// Nucleus mass, above 0 and at most 1 [default: 1]
-    #[arg(long, env = "JURY_TOP_P", value_name = "P", help_heading = "Sampling")]
+    #[arg(
+        long,
+        env = "JURY_TOP_P",
+        value_name = "P",
+        allow_negative_numbers = true,
+        help_heading = "Sampling"
+    )]
     pub top_p: Option<f64>,
     /// Longest critique, 1 to 16384 tokens [default: 512]
-    #[arg(long, env = "JURY_MAX_CRITIQUE_TOKENS", value_name = "N", help_heading = "Sampling")]
+    #[arg(long, env = "JURY_MAX_CRITIQUE_TOKENS", value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 512"), help_heading = "Sampling")]
     pub max_critique_tokens: Option<u32>,
     /// How scores are read [default: expected]
     #[arg(long, env = "JURY_READOUT", value_enum, help_heading = "Sampling")]
     pub readout: Option<ReadoutArg>,
     /// A guided sample fails when its model gave less than this probability to the legal scores,
     /// 0 to 1 [default: 0.01]
-    #[arg(long, env = "JURY_MIN_READOUT_MASS", value_name = "P", help_heading = "Sampling")]
+    #[arg(
+        long,
+        env = "JURY_MIN_READOUT_MASS",
+        value_name = "P",
+        allow_negative_numbers = true,
+        help_heading = "Sampling"
+    )]
     pub min_readout_mass: Option<f64>,
     /// The legal scores, lowest and highest [default: 1..10]
     #[arg(long, env = "JURY_SCALE", value_name = "MIN..MAX", help_heading = "Sampling")]
     pub scale: Option<ScaleArg>,
     /// Most responses shown in one sample, 2 to 64 [default: 8]
-    #[arg(long, env = "JURY_MAX_PANEL", value_name = "N", help_heading = "Sampling")]
+    #[arg(
+        long,
+        env = "JURY_MAX_PANEL",
+        value_name = "N",
+        allow_negative_numbers = true,
+        help_heading = "Sampling"
+    )]
     pub max_panel: Option<u32>,
     /// Seed of the request, below 2^53; the same seed gives the same verdict
     #[arg(
         long,
         env = "JURY_SEED",
         value_name = "N",
+        allow_negative_numbers = true,
         default_value_t = 0,
         help_heading = "Sampling"
     )]
@@ -85,7 +117,13 @@ pub struct ScoreArgs {
     #[arg(long, env = "JURY_BUDGET", value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Answer")]
     pub budget: Option<Duration>,
     /// Fewest valid samples worth a verdict, 1 to k [default: half of k]
-    #[arg(long, env = "JURY_MIN_SAMPLES", value_name = "N", help_heading = "Answer")]
+    #[arg(
+        long,
+        env = "JURY_MIN_SAMPLES",
+        value_name = "N",
+        allow_negative_numbers = true,
+        help_heading = "Answer"
+    )]
     pub min_samples: Option<u32>,
     /// Put the samples into the JSON of the verdict
     #[arg(long, help_heading = "Answer")]
@@ -112,7 +150,13 @@ pub struct ScoreArgs {
     #[arg(long, help_heading = "Batches")]
     pub unordered: bool,
     /// Items judged at once, 1 to 1024 [default: 16, embedded 2]
-    #[arg(long, env = "JURY_CONCURRENCY", value_name = "N", help_heading = "Batches")]
+    #[arg(
+        long,
+        env = "JURY_CONCURRENCY",
+        value_name = "N",
+        allow_negative_numbers = true,
+        help_heading = "Batches"
+    )]
     pub concurrency: Option<usize>,
 }
 

@@ -27,7 +27,7 @@ pub struct ModelArgs {
     #[arg(long, env = "JURY_MODEL", value_name = "MODEL", default_value = super::DEFAULT_MODEL)]
     pub model: String,
     /// Threads of the engine [default: what this machine lets us use]
-    #[arg(long, env = "JURY_THREADS", value_name = "N")]
+    #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
     /// Where to compute: cpu, cuda:N or metal:N (built with the cargo feature of that name)
     #[arg(long, env = "JURY_DEVICE", value_name = "DEVICE", default_value = "cpu", value_parser = device)]

@@ -59,6 +59,37 @@ fn every_mistake_is_told_in_one_style() {
 }
 
 #[test]
+fn a_number_that_does_not_fit_is_told_its_option_the_limits_and_an_example() {
+    for (line, words) in [
+        ("score a.json -k 0", "--k 1 to 256 -k 8"),
+        ("score a.json -k -1", "--k 1 to 256 -k 8"),
+        ("score a.json --max-critique-tokens x", "--max-critique-tokens 1 to 16384"),
+        ("bench engine --k 1,x", "'x' '--k <N,..>' 1 to 1048576 --k 1,8,32"),
+        ("bench engine --k 0", "--k 1 to 1048576"),
+        ("bench engine --prompt 0", "--prompt 1 to --prompt 512,1500"),
+        ("bench engine --generated 1", "--generated 2 to --generated 64,250"),
+        ("bench engine --rounds 0", "--rounds 1 to 1000 --rounds 4"),
+        ("bench engine --threads 0", "--threads 1 to 4096 --threads 2"),
+        (
+            "bench verdicts --items i --temperature -1",
+            "--temperature from 0 to 2 --temperature 0.5",
+        ),
+        ("bench verdicts --items i --top-p 0", "--top-p above 0 and at most 1 --top-p 0.9"),
+        ("bench verdicts --items i --limit -3", "--limit 1 to --limit 4"),
+        ("bench verdicts --items i --max-tokens 0", "--max-critique-tokens 1 to --max-tokens 200"),
+        ("bench verdicts --items i --rounds many", "'many' --rounds 1 to 1000 --rounds 3"),
+        ("bench verdicts --items i --at-once 17", "--at-once 1 to 16 --at-once 2"),
+        ("bench verdicts --items i -k 257", "--k 1 to 256 -k 8"),
+    ] {
+        let typed = ["jury"].into_iter().chain(line.split_whitespace());
+        let told = refusal(&Args::try_parse_from(typed).unwrap_err());
+        for word in words.split_whitespace() {
+            assert!(told.contains(word), "{line}: {word} is not in {told}");
+        }
+    }
+}
+
+#[test]
 fn the_model_cache_may_follow_any_command_of_models() {
     let line = ["jury", "models", "list", "--model-cache", "folder"];
     let Command::Models(args) = Args::try_parse_from(line).unwrap().command else {
@@ -72,4 +103,14 @@ fn an_item_and_a_batch_exclude_each_other_and_one_is_needed() {
     assert!(Args::try_parse_from(["jury", "score"]).is_err());
     assert!(Args::try_parse_from(["jury", "score", "a.json", "--items", "b.jsonl"]).is_err());
     assert!(Args::try_parse_from(["jury", "score", "--items", "b.jsonl"]).is_ok());
+}
+
+/// What `--quick` of a benchmark says that it is the same as.
+pub fn quick_as_typed(name: &str) -> String {
+    let jury = Args::command();
+    let bench = jury.find_subcommand("bench").unwrap().find_subcommand(name).unwrap();
+    let quick = bench.get_arguments().find(|argument| argument.get_id() == "quick").unwrap();
+    let help = quick.get_help().unwrap().to_string();
+    let same = help.split("same as ").nth(1).unwrap();
+    same.split(" where").next().unwrap().to_owned()
 }

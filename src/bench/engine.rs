@@ -17,62 +17,72 @@ use jury_engine::{Engine, EngineConfig, Host};
 use jury_worker::models::ModelStore;
 
 use self::config::Plan;
-use self::report::{Report, Row};
+use self::report::{PeerFacts, Report, Row};
 use self::series::{Best, Series};
+use super::load::Load;
 use super::models::BenchModel;
+use super::output::{Output, deliver};
 use super::peer::{Answer, Peer, Question, Setting};
-use super::programs::Programs;
-use super::{now, write};
+use super::{Run, now};
 use crate::args::BenchEngineArgs;
 use crate::exit::{Exit, Failed, OrExit};
 use crate::meter::Meter;
-use crate::parts::load_failed;
-use crate::score::print;
+use crate::parts::{load_failed, tools_folder};
 
 /// Room for keys and values beyond those of a prompt or a sample, in tokens: more than a page that is not full.
 const SLACK_TOKENS: usize = 128;
 
-pub fn run(args: BenchEngineArgs, programs: &Programs) -> Result<Exit, Failed> {
+pub fn run(args: BenchEngineArgs, run: &Run) -> Result<Exit, Failed> {
     let plan = Plan::try_from(args).or_exit(Exit::Usage)?;
-    let meter = Meter::new(false);
-    let report = measure_all(&plan, programs, &meter);
-    meter.clear();
-    let report = report?;
-    if let Some(path) = &plan.markdown {
-        write(path, &report.markdown())?;
-    }
-    print(&if plan.json { report.json()? } else { report.table() })?;
+    let markdown = Output::check("--markdown", plan.markdown.as_deref())?;
+    let report = measure_all(&plan, run)?;
+    deliver(run, &report.page(plan.json)?, markdown.as_ref(), || Ok(report.markdown()))?;
     Ok(Exit::Done)
 }
 
-fn measure_all(plan: &Plan, programs: &Programs, meter: &Meter) -> Result<Report, Failed> {
-    let tools = plan.cache.parent().map(|folder| folder.join("tools"));
+fn measure_all(plan: &Plan, run: &Run) -> Result<Report, Failed> {
+    let meter = &run.meter;
+    let (host, tools) = (Host::detect(), tools_folder(&plan.cache));
+    let consequence = match plan.peer {
+        Some(_) => "ratios still hold, since the sides take turns, but rates do not",
+        None => "rates do not hold",
+    };
+    let load = Load::at_start(meter, host.threads, consequence);
     let peer = match &plan.peer {
-        Some(named) => Some(Peer::find(named.clone(), tools.as_deref(), programs.clone())?),
+        Some(named) => Some(Peer::find(named.clone(), tools.as_deref(), run.programs.clone())?),
         None => None,
     };
     let store = ModelStore::new(&plan.cache);
-    let found = plan.models.iter().map(|name| BenchModel::find(name, &store, meter));
+    let found = plan.models.iter().map(|name| BenchModel::find("--models", name, &store, meter));
     let models = found.collect::<Result<Vec<_>, _>>()?;
     meter.stage("measuring this machine's limits");
     let limits = measure(plan.threads);
     meter.runs(plan.runs(peer.is_some()));
     let mut rows = Vec::new();
+    let report = |rows: &[Row], complete| Report {
+        date: now(),
+        version: env!("CARGO_PKG_VERSION"),
+        host: host.clone(),
+        load: load.until_now(),
+        limits: limits.clone(),
+        peer: peer.as_ref().map(|peer| PeerFacts { version: peer.version.clone() }),
+        rounds: plan.rounds,
+        complete,
+        rows: rows.to_vec(),
+    };
     for model in &models {
         let mut subject = Subject::load(model, plan, &limits, peer.as_ref(), meter)?;
         for &prompt in &plan.prompts {
-            rows.extend(subject.measure(prompt)?);
+            let so_far = |of_prompt: &[Row]| {
+                let page = report(&[&rows, of_prompt].concat(), false).page(plan.json)?;
+                run.so_far.set(page);
+                Ok(())
+            };
+            let of_prompt = subject.measure(prompt, so_far)?;
+            rows.extend(of_prompt);
         }
     }
-    Ok(Report {
-        date: now(),
-        version: env!("CARGO_PKG_VERSION"),
-        host: Host::detect(),
-        limits,
-        peer,
-        rounds: plan.rounds,
-        rows,
-    })
+    Ok(report(&rows, true))
 }
 
 /// A model that is being measured.
@@ -86,6 +96,13 @@ struct Subject<'a> {
     cost: ModelCost,
     /// Seeds of the next samples.
     seed: u64,
+}
+
+/// What was measured with samples of one length.
+struct Decoding {
+    generated: usize,
+    /// One for each number of samples.
+    series: Vec<Series>,
 }
 
 // === impl Subject ===
@@ -113,14 +130,19 @@ impl<'a> Subject<'a> {
         Ok(Self { model, plan, limits, peer, meter, engine, cost, seed: 0 })
     }
 
-    /// Everything with prompts of this length: a row for the prefill, and one for each decoding.
-    fn measure(&mut self, prompt_tokens: usize) -> Result<Vec<Row>, Failed> {
+    /// Everything with prompts of this length: a row for the prefill, and one for each decoding. `after_round` is given
+    /// those that there are.
+    fn measure(
+        &mut self,
+        prompt_tokens: usize,
+        mut after_round: impl FnMut(&[Row]) -> Result<(), Failed>,
+    ) -> Result<Vec<Row>, Failed> {
         let tokens = prompt(&self.engine, prompt_tokens, 1).or_exit(Exit::Internal)?;
         let mut prefill = Series::default();
-        let mut rows = Vec::new();
+        let mut decodings: Vec<Decoding> = Vec::new();
         for &generated in &self.plan.generated {
-            let mut decodes = vec![Series::default(); self.plan.k.len()];
             let best = self.warm_up(&tokens, generated)?;
+            let mut decodes = vec![Series::default(); self.plan.k.len()];
             for round in 0..self.plan.rounds {
                 let ours_first = round % 2 == 0;
                 if ours_first {
@@ -132,13 +154,28 @@ impl<'a> Subject<'a> {
                 if !ours_first {
                     self.ours(&tokens, generated, &mut prefill, &mut decodes)?;
                 }
+                let current = Decoding { generated, series: decodes.clone() };
+                let finished = decodings.iter().chain([&current]);
+                after_round(&self.rows(prompt_tokens, &prefill, finished))?;
             }
-            for (&samples, series) in self.plan.k.iter().zip(decodes) {
-                rows.extend(self.decode_row(prompt_tokens, generated, samples, &series));
+            decodings.push(Decoding { generated, series: decodes });
+        }
+        Ok(self.rows(prompt_tokens, &prefill, decodings.iter()))
+    }
+
+    fn rows<'b>(
+        &self,
+        prompt_tokens: usize,
+        prefill: &Series,
+        decodings: impl Iterator<Item = &'b Decoding>,
+    ) -> Vec<Row> {
+        let mut rows: Vec<Row> = self.prefill_row(prompt_tokens, prefill).into_iter().collect();
+        for Decoding { generated, series } in decodings {
+            for (&samples, series) in self.plan.k.iter().zip(series) {
+                rows.extend(self.decode_row(prompt_tokens, *generated, samples, series));
             }
         }
-        rows.splice(0..0, self.prefill_row(prompt_tokens, &prefill));
-        Ok(rows)
+        rows
     }
 
     /// Runs everything once without counting it; gives the peer's better setting for each cell.

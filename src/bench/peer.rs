@@ -19,11 +19,9 @@ const PROGRAM: &str = "llama-batched-bench";
 const CONTEXT_STEP: usize = 256;
 
 /// A `llama-batched-bench` that runs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Peer {
-    #[serde(skip)]
     program: PathBuf,
-    #[serde(skip)]
     programs: Programs,
     /// What it says about itself.
     pub version: String,

@@ -67,6 +67,18 @@ pub struct Found {
     pub version: String,
 }
 
+/// A program of llama.cpp that `scripts/llama-cpp` has installed into `tools`.
+pub fn installed(tools: &Path, name: &str) -> Option<PathBuf> {
+    let program = tools.join("llama-cpp").join("bin").join(name);
+    program.is_file().then_some(program)
+}
+
+/// The line with a program's version, else nothing known.
+pub fn version(text: &str) -> String {
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("version:"));
+    line.map_or_else(|| "of an unknown version".to_owned(), |line| line.trim().to_owned())
+}
+
 // === impl Programs ===
 
 impl Programs {
@@ -83,10 +95,8 @@ impl Programs {
         named: Option<PathBuf>,
         tools: Option<&Path>,
     ) -> Result<Found, Failed> {
-        let installed = tools.map(|tools| tools.join("llama-cpp").join("bin").join(name));
-        let program = named
-            .or_else(|| installed.filter(|program| program.is_file()))
-            .unwrap_or_else(|| PathBuf::from(name));
+        let program =
+            named.or_else(|| installed(tools?, name)).unwrap_or_else(|| PathBuf::from(name));
         let output = self
             .output(&program, &["--version".to_owned()])
             .with_context(|| {
@@ -259,12 +269,6 @@ async fn read(stderr: ChildStderr, last_lines: &mut LastLines, mut on_line: impl
         on_line(&line);
         last_lines.push(line);
     }
-}
-
-/// The line with its version, else nothing known.
-fn version(text: &str) -> String {
-    let line = text.lines().find_map(|line| line.trim().strip_prefix("version:"));
-    line.map_or_else(|| "of an unknown version".to_owned(), |line| line.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -4,22 +4,24 @@
 //! cold cache, from submission to the last sample's end. Requests have prompts of their own, and share nothing but the
 //! chat template's beginning.
 
+mod report;
+
 use anyhow::Context;
 use jury_engine::limits::ModelCost;
 use jury_engine::measure::{Workload, prompt, run as time};
 use jury_engine::{Engine, EngineConfig, Host};
 use jury_worker::models::ModelStore;
-use serde::Serialize;
 
+use self::report::Report;
+pub use self::report::{Curve, Measured};
+use super::load::Load;
 use super::models::BenchModel;
+use super::output::{Output, deliver};
 use super::plot::plot;
-use super::{now, threads, write};
+use super::{Run, now, threads};
 use crate::args::BenchScalingArgs;
 use crate::exit::{Exit, Failed, OrExit};
-use crate::meter::Meter;
 use crate::parts::{cache_folder, load_failed};
-use crate::score::print;
-use crate::status::columns;
 
 /// Lanes of the engine: as many samples as decode at once, over all requests.
 const LANES: usize = 64;
@@ -35,74 +37,41 @@ struct Point {
     generated: usize,
 }
 
-/// One quantity that grows while the others stay.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Curve {
-    /// What grows: `samples`, `prompt tokens` or `requests`.
-    pub against: &'static str,
-    /// What stays, for people.
-    pub fixed: String,
-    /// Ascending.
-    pub points: Vec<Measured>,
-}
-
-/// A point of a curve.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Measured {
-    /// The quantity that grows.
-    pub value: usize,
-    /// From submission to the last sample's end.
-    pub seconds: f64,
-    /// Part of it until all prompts were ready.
-    pub prefill_seconds: f64,
-    /// Prompt tokens computed.
-    pub prefill_tokens: u64,
-    /// Prompt tokens that requests found in each other's.
-    pub shared_tokens: u64,
-}
-
-/// A whole run.
-#[derive(Debug, Serialize)]
-struct Report {
-    /// When it ended, UTC.
-    date: String,
-    version: &'static str,
-    host: Host,
-    threads: usize,
-    model: String,
-    curves: Vec<Curve>,
-}
-
-pub fn run(args: &BenchScalingArgs) -> Result<Exit, Failed> {
-    let threads = threads(&args.measuring).or_exit(Exit::Usage)?;
+pub fn run(args: &BenchScalingArgs, run: &Run) -> Result<Exit, Failed> {
+    let threads = threads(&args.measuring);
     let cache = cache_folder(&args.measuring.cache).or_exit(Exit::Usage)?;
-    let meter = Meter::new(false);
-    let model = BenchModel::find(&args.model, &ModelStore::new(cache), &meter)?;
-    let curves = measure(&model, threads, args.measuring.quick, &meter);
-    meter.clear();
-    let curves = curves?;
-    if let Some(path) = &args.svg {
-        write(path, &plot(&model.name, &curves).or_exit(Exit::Internal)?)?;
-    }
-    let (version, host) = (env!("CARGO_PKG_VERSION"), Host::detect());
-    let report = Report { date: now(), version, host, threads, model: model.name, curves };
-    let text = if args.measuring.json {
-        let json = serde_json::to_string_pretty(&report).or_exit(Exit::Internal)?;
-        format!("{json}\n")
-    } else {
-        table(&report.curves)
+    let svg = Output::check("--svg", args.svg.as_deref())?;
+    let host = Host::detect();
+    let load = Load::at_start(&run.meter, host.threads, "times do not hold");
+    let model = BenchModel::find("--model", &args.model, &ModelStore::new(cache), &run.meter)?;
+    let mut report = Report {
+        date: now(),
+        version: env!("CARGO_PKG_VERSION"),
+        host,
+        load,
+        threads,
+        model: model.name.clone(),
+        complete: false,
+        curves: Vec::new(),
     };
-    print(&text)?;
+    let json = args.measuring.json;
+    let points = plan(args.quick);
+    measure(&model, &points, run, &mut report, json)?;
+    report.complete = true;
+    report.seen_now();
+    let drawn = || plot(&report.model, &report.curves).or_exit(Exit::Internal);
+    deliver(run, &report.page(json)?, svg.as_ref(), drawn)?;
     Ok(Exit::Done)
 }
 
+/// Fills the report's curves, point by point.
 fn measure(
     model: &BenchModel,
-    threads: usize,
-    quick: bool,
-    meter: &Meter,
-) -> Result<Vec<Curve>, Failed> {
-    let plan = plan(quick);
+    plan: &[(Against, Vec<Point>)],
+    run: &Run,
+    report: &mut Report,
+    json: bool,
+) -> Result<(), Failed> {
     let tokens = |point: &Point| {
         let of_samples = point.samples * (point.generated + SLACK_TOKENS);
         point.requests * (point.prompt + SLACK_TOKENS + of_samples)
@@ -110,27 +79,28 @@ fn measure(
     let most = plan.iter().flat_map(|(_, points)| points).map(tokens).max().unwrap_or(0);
     let cost = ModelCost::of_file(&model.path).map_err(load_failed)?;
     let config = EngineConfig {
-        threads: Some(threads),
+        threads: Some(report.threads),
         max_lanes: LANES,
         drafts: false,
         kv_budget_bytes: Some(cost.kv_bytes_per_token * most as u64),
         ..EngineConfig::default()
     };
-    meter.stage(&format!("loading {}", model.name));
+    run.meter.stage(&format!("loading {}", model.name));
     let mut engine = Engine::load(&model.path, &config).map_err(load_failed)?;
-    meter.runs(plan.iter().map(|(_, points)| points.len() as u64).sum());
-    let mut curves = Vec::new();
-    for (against, points) in &plan {
-        let mut measured = Vec::new();
-        for point in points {
-            meter.run(&format!("{} {against}", against.value(point)));
-            measured.push(measure_point(&mut engine, point, against.value(point))?);
-            meter.run_done();
-        }
+    run.meter.runs(plan.iter().map(|(_, points)| points.len() as u64).sum());
+    for (against, points) in plan {
         let fixed = points.first().map(|point| against.fixed(point)).unwrap_or_default();
-        curves.push(Curve { against: against.name(), fixed, points: measured });
+        report.curves.push(Curve { against: against.name(), fixed, points: Vec::new() });
+        for point in points {
+            run.meter.run(&format!("{} {against}", against.value(point)));
+            let measured = measure_point(&mut engine, point, against.value(point))?;
+            report.add(measured);
+            report.seen_now();
+            run.so_far.set(report.page(json)?);
+            run.meter.run_done();
+        }
     }
-    Ok(curves)
+    Ok(())
 }
 
 fn measure_point(engine: &mut Engine, point: &Point, value: usize) -> Result<Measured, Failed> {
@@ -183,22 +153,6 @@ fn plan(quick: bool) -> Vec<(Against, Vec<Point>)> {
                 .collect(),
         ),
     ]
-}
-
-fn table(curves: &[Curve]) -> String {
-    let mut rows = vec![["AGAINST", "VALUE", "SECONDS", "PREFILL", "WITH"].map(String::from)];
-    for curve in curves {
-        rows.extend(curve.points.iter().map(|point| {
-            [
-                curve.against.to_owned(),
-                point.value.to_string(),
-                format!("{:.2}", point.seconds),
-                format!("{:.2}", point.prefill_seconds),
-                curve.fixed.clone(),
-            ]
-        }));
-    }
-    columns(&rows)
 }
 
 // === impl Against ===

@@ -37,6 +37,15 @@ pub fn paired_ratio(ours: &[f64], theirs: &[f64]) -> Option<f64> {
     median(&ratios)
 }
 
+/// What the numbers of a table are, where so many sides took turns in so many rounds.
+pub fn caption(rounds: usize, sides: usize) -> String {
+    match (rounds, sides) {
+        (1, _) => "one round".to_owned(),
+        (_, 1) => format!("medians of {rounds} rounds (least to greatest)"),
+        _ => format!("medians of {rounds} alternating rounds (least to greatest)"),
+    }
+}
+
 // === impl Spread ===
 
 impl Spread {
@@ -46,6 +55,16 @@ impl Spread {
         let min = values.iter().copied().fold(f64::INFINITY, f64::min);
         let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         Some(Self { median, min, max, values: values.to_vec() })
+    }
+
+    /// For a table; numbers below ten have so many decimals, others none. A single value has no range.
+    pub fn shown(&self, small_decimals: usize) -> String {
+        let Self { median, min, max, values } = self;
+        let decimals = if *median < 10.0 { small_decimals } else { 0 };
+        match values.len() {
+            1 => format!("{median:.decimals$}"),
+            _ => format!("{median:.decimals$} ({min:.decimals$} to {max:.decimals$})"),
+        }
     }
 }
 
@@ -67,6 +86,15 @@ mod tests {
         assert_eq!((spread.median, spread.min, spread.max), (11.0, 10.0, 900.0));
         assert_eq!(spread.values, [10.0, 11.0, 900.0]);
         assert_eq!(Spread::of(&[]), None);
+    }
+
+    #[test]
+    fn a_single_value_has_no_range_and_one_side_does_not_alternate() {
+        assert_eq!(Spread::of(&[162.0]).unwrap().shown(1), "162");
+        assert_eq!(Spread::of(&[2.5, 3.5]).unwrap().shown(2), "3.00 (2.50 to 3.50)");
+        assert_eq!(caption(1, 2), "one round");
+        assert_eq!(caption(3, 1), "medians of 3 rounds (least to greatest)");
+        assert_eq!(caption(3, 2), "medians of 3 alternating rounds (least to greatest)");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! try      one or two items with settings of the peer; the fastest is kept
-//! rounds   ours, peer | peer, ours | ...      each starts anew, judges one item unmeasured, then all of them
+//! rounds   ours, peer | peer, ours | ...      each starts anew, judges one item unmeasured, then all of them;
+//!                                             ours may be there twice, with drafts and without
 //! config   arguments -> plan     ours     the embedded cluster of `jury score --items`
 //! peer     the loop over llama-server     server   its process      draws   what it streams -> texts
 //! round    what a round found             report   table, Markdown, JSON
@@ -21,117 +22,150 @@ mod round;
 mod server;
 
 use anyhow::{Context, anyhow};
+use jury_engine::Host;
 use jury_grm::domain::{Item, limits};
 use jury_worker::models::ModelStore;
 
 use self::config::Plan;
 use self::ours::Ours;
-use self::peer::{Peer, Setting};
-use self::report::Report;
+use self::peer::{Peer, Setting, Trials};
+use self::report::{Frame, PeerFacts, Report, Who};
 use self::round::Round;
+use super::Run;
+use super::load::Load;
 use super::models::BenchModel;
-use super::programs::Programs;
-use super::write;
+use super::output::{Output, deliver};
 use crate::args::BenchVerdictsArgs;
 use crate::exit::{Exit, Failed, OrExit};
 use crate::meter::Meter;
-use crate::score::{print, read_items};
+use crate::parts::tools_folder;
+use crate::score::read_items;
 
 /// Items with which the peer's settings are tried.
 const TRIED_ITEMS: usize = 2;
 
-pub fn run(args: BenchVerdictsArgs, programs: &Programs) -> Result<Exit, Failed> {
+/// One that judges, as it is asked to.
+enum Judge<'a> {
+    Ours(Ours<'a>),
+    Peer(&'a Peer<'a>, Setting),
+}
+
+pub fn run(args: BenchVerdictsArgs, run: &Run) -> Result<Exit, Failed> {
     let plan = Plan::try_from(args).or_exit(Exit::Usage)?;
+    let markdown = Output::check("--markdown", plan.markdown.as_deref())?;
     let mut items = read_items(&plan.items)?;
     items.truncate(plan.limit.unwrap_or(items.len()));
     for item in &items {
-        let problem = || format!("{}: item {:?}", plan.items.display(), item.id);
+        let problem = || format!("--items: {}: item {:?}", plan.items.display(), item.id);
         plan.request(item.clone(), 0).validate().with_context(problem).or_exit(Exit::BadData)?;
     }
     if items.is_empty() {
-        let problem = anyhow!("{}: there is no item", plan.items.display());
+        let problem = anyhow!("--items: {}: there is no item", plan.items.display());
         return Err(Failed::new(Exit::BadData, problem));
     }
-    let meter = Meter::new(false);
-    let report = measure(&plan, &items, programs, &meter);
-    meter.clear();
-    let report = report?;
-    if let Some(path) = &plan.markdown {
-        write(path, &report.markdown())?;
-    }
-    print(&if plan.json { report.json()? } else { report.table() })?;
+    let report = measure(&plan, &items, run)?;
+    deliver(run, &report.page(plan.json)?, markdown.as_ref(), || Ok(report.markdown()))?;
     Ok(Exit::Done)
 }
 
-fn measure(
-    plan: &Plan,
-    items: &[Item],
-    programs: &Programs,
-    meter: &Meter,
-) -> Result<Report, Failed> {
+fn measure(plan: &Plan, items: &[Item], run: &Run) -> Result<Report, Failed> {
+    let meter = &run.meter;
+    let host = Host::detect();
+    let takes_turns = plan.peer.is_some() || plan.sides_of_ours().len() > 1;
+    let consequence = match takes_turns {
+        true => "ratios still hold, since the sides take turns, but rates do not",
+        false => "rates do not hold",
+    };
+    let load = Load::at_start(meter, host.threads, consequence);
     let store = ModelStore::new(&plan.cache);
-    let model = BenchModel::find(&plan.model, &store, meter)?;
-    let tools = plan.cache.parent().map(|folder| folder.join("tools"));
+    let model = BenchModel::find("--model", &plan.model, &store, meter)?;
+    let tools = tools_folder(&plan.cache);
+    let programs = &run.programs;
     let peer = match &plan.peer {
         Some(named) => {
             Some(Peer::find(named.clone(), tools.as_deref(), programs, &model, plan, items)?)
         }
         None => None,
     };
-    let ours = Ours { model: &model, plan };
-    let tried = peer.as_ref().map_or(0, |_| Setting::GROUPED.len() + 1);
-    let sides = 1 + usize::from(peer.is_some());
-    meter.runs((tried + plan.rounds * sides) as u64);
-    let setting = match &peer {
-        Some(peer) => Some(best_setting(peer, &items[..items.len().min(TRIED_ITEMS)], meter)?),
-        None => None,
-    };
-    let (mut of_ours, mut of_peer) = (Vec::new(), Vec::new());
+    let mut trials = Trials::new(plan);
+    let tried = peer.as_ref().map_or(0, |_| trials.count());
+    let n_sides = plan.sides_of_ours().len() + usize::from(peer.is_some());
+    meter.runs((tried + plan.rounds * n_sides) as u64);
+
+    let ours = |&drafts: &bool| Judge::Ours(Ours { model: &model, plan, drafts });
+    let mut judges: Vec<Judge<'_>> = plan.sides_of_ours().iter().map(ours).collect();
+    let mut facts = None;
+    if let Some(peer) = &peer {
+        let setting =
+            best_setting(peer, &mut trials, &items[..items.len().min(TRIED_ITEMS)], meter)?;
+        facts = Some(PeerFacts { version: peer.found.version.clone(), setting, tried });
+        judges.push(Judge::Peer(peer, setting));
+    }
+    let frame = Frame { plan, model: &model.name, items: items.len(), host, load, peer: facts };
+    let mut sides: Vec<(Who, Vec<Round>)> =
+        judges.iter().map(|judge| (judge.who(), Vec::new())).collect();
     for round in 0..plan.rounds {
         // A seed a round: the same samples again would measure the same luck again.
         let seed = round as u64 % limits::MAX_SEED;
-        let mut judge_ours = || -> Result<(), Failed> {
-            meter.run(&format!("round {} of {}: ours", round + 1, plan.rounds));
-            of_ours.push(ours.judge(items, seed, meter)?);
+        for place in order(round, judges.len()) {
+            let (who, rounds) = &mut sides[place];
+            meter.run(&format!("round {} of {}: {}", round + 1, plan.rounds, who.describe()));
+            rounds.push(judges[place].judge(items, seed, meter)?);
             meter.run_done();
-            Ok(())
-        };
-        let mut judge_peer = || -> Result<(), Failed> {
-            if let (Some(peer), Some(setting)) = (&peer, setting) {
-                let what = setting.describe();
-                meter.run(&format!("round {} of {}: llama-server {what}", round + 1, plan.rounds));
-                of_peer.push(peer.judge(setting, items, seed)?);
-                meter.run_done();
-            }
-            Ok(())
-        };
-        if round % 2 == 0 {
-            judge_ours()?;
-            judge_peer()?;
-        } else {
-            judge_peer()?;
-            judge_ours()?;
         }
+        run.so_far.set(Report::new(&frame, false, &sides).page(plan.json)?);
     }
-    Ok(Report::new(plan, &model.name, items.len(), of_ours, peer.zip(setting), of_peer))
+    Ok(Report::new(&frame, true, &sides))
+}
+
+/// Who judges when in a round: a machine that drifts favours nobody.
+fn order(round: usize, sides: usize) -> Vec<usize> {
+    match round % 2 {
+        0 => (0..sides).collect(),
+        _ => (0..sides).rev().collect(),
+    }
 }
 
 /// The setting with which the peer judges most in a minute.
-fn best_setting(peer: &Peer<'_>, items: &[Item], meter: &Meter) -> Result<Setting, Failed> {
-    let rate = |setting: Setting| -> Result<f64, Failed> {
+fn best_setting(
+    peer: &Peer<'_>,
+    trials: &mut Trials,
+    items: &[Item],
+    meter: &Meter,
+) -> Result<Setting, Failed> {
+    while let Some(setting) = trials.next() {
         meter.run(&format!("trying llama-server {}", setting.describe()));
         let round = peer.judge(setting, items, 0)?;
+        trials.record(setting, round.verdicts_per_minute());
         meter.run_done();
-        Ok(round.verdicts_per_minute())
-    };
-    let [mut best, others @ ..] = Setting::GROUPED;
-    let mut fastest = rate(best)?;
-    for setting in others {
-        let found = rate(setting)?;
-        if found > fastest {
-            (best, fastest) = (setting, found);
+    }
+    Ok(trials.best())
+}
+
+// === impl Judge ===
+
+impl Judge<'_> {
+    fn who(&self) -> Who {
+        match self {
+            Self::Ours(ours) => Who::Ours { drafts: ours.drafts },
+            Self::Peer(_, setting) => Who::Peer(*setting),
         }
     }
-    let ungrouped = best.ungrouped();
-    Ok(if rate(ungrouped)? > fastest { ungrouped } else { best })
+
+    fn judge(&self, items: &[Item], seed: u64, meter: &Meter) -> Result<Round, Failed> {
+        match self {
+            Self::Ours(ours) => ours.judge(items, seed, meter),
+            Self::Peer(peer, setting) => peer.judge(*setting, items, seed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_first_in_one_round_is_last_in_the_next() {
+        assert_eq!((order(0, 3), order(1, 3)), (vec![0, 1, 2], vec![2, 1, 0]));
+    }
 }

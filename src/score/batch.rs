@@ -46,7 +46,7 @@ pub fn read_items(path: &Path) -> Result<Vec<Item>, Failed> {
     let source = Source::File(path.to_path_buf());
     let mut items = Vec::new();
     for line in lines::Lines::new(feed::open(&source)?) {
-        let line = line.map_err(|error| unreadable(&source.name(), &error))?;
+        let line = line.map_err(|error| unreadable(&feed::named(&source), &error))?;
         let named = line
             .content
             .with_context(|| format!("{}:{}", source.name(), line.number))
@@ -182,7 +182,7 @@ fn count_items(source: &Source) -> Result<Option<u64>, Failed> {
         let is_file = file.metadata()?.is_file();
         if is_file { lines::count(BufReader::new(file)).map(Some) } else { Ok(None) }
     });
-    counted.with_context(|| source.name()).or_exit(Exit::NoInput)
+    counted.with_context(|| feed::named(source)).or_exit(Exit::NoInput)
 }
 
 /// A verdict that does not belong with those of the file is not written to it.

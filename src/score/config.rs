@@ -238,8 +238,8 @@ mod tests {
     #[test]
     fn a_refusal_names_its_option_and_the_limit() {
         for (line, message) in [
-            ("a.json -k 0", "-k: must be between 1 and 256, is 0"),
             ("a.json --temperature 3", "--temperature: must be between 0 and 2, is 3"),
+            ("a.json --temperature -1", "--temperature: must be between 0 and 2, is -1"),
             ("a.json --top-p 0", "--top-p: must be above 0 and at most 1, is 0"),
             ("a.json -k 4 --min-samples 5", "--min-samples: must be between 1 and k = 4, is 5"),
             ("a.json --scale 5..5", "--scale: must be 0 <= min < max <= 100, is 5..5"),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use jury_grm::domain::{Item, Query, Readout, ScoreRequest, Settings, limits};
 
-use crate::args::{BenchVerdictsArgs, Refused};
+use crate::args::{BenchVerdictsArgs, DraftsArg, Refused};
 use crate::bench::threads;
 use crate::parts::cache_folder;
 
@@ -14,8 +14,8 @@ const ROUNDS: usize = 3;
 const QUICK_TOKENS: u32 = 16;
 /// Tokens of a sample that is not measured.
 const WARM_UP_TOKENS: u32 = 4;
-/// Most items at once: llama-server has k slots for each.
-const MOST_AT_ONCE: usize = 16;
+/// Most samples in flight of which ours drafts: the rows of a step still fit one tile of its kernels.
+const FEW_SAMPLES: usize = 3;
 
 /// What is measured, with what.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +30,9 @@ pub struct Plan {
     pub rounds: usize,
     pub threads: usize,
     /// Whether few samples of ours draft their next tokens.
-    pub drafts: bool,
+    pub drafts: DraftsArg,
+    /// Whether the peer's settings are tried, else it has one.
+    pub tries_settings: bool,
     /// The peer, if there is to be one, and its program, if that was named.
     pub peer: Option<Option<PathBuf>>,
     /// Where models are kept.
@@ -43,7 +45,7 @@ impl TryFrom<BenchVerdictsArgs> for Plan {
     type Error = Refused;
 
     fn try_from(args: BenchVerdictsArgs) -> Result<Self, Refused> {
-        let quick = args.measuring.quick;
+        let quick = args.quick;
         let default = Settings::default();
         let default_tokens = if quick { QUICK_TOKENS } else { default.max_critique_tokens };
         let settings = Settings {
@@ -54,12 +56,13 @@ impl TryFrom<BenchVerdictsArgs> for Plan {
             readout: Readout::Free,
             ..default
         };
-        let plan = Self {
+        Ok(Self {
             limit: args.limit.or(quick.then_some(1)),
             at_once: args.at_once,
             rounds: args.rounds.unwrap_or(if quick { 1 } else { ROUNDS }),
-            threads: threads(&args.measuring)?,
-            drafts: !args.no_drafts,
+            threads: threads(&args.measuring),
+            drafts: args.drafts,
+            tries_settings: !quick,
             peer: (!args.no_peer).then_some(args.peer),
             cache: cache_folder(&args.measuring.cache)?,
             markdown: args.markdown,
@@ -67,33 +70,32 @@ impl TryFrom<BenchVerdictsArgs> for Plan {
             items: args.items,
             model: args.model,
             settings,
-        };
-        for (flag, number, most) in [
-            ("--rounds", plan.rounds, 1_000),
-            ("--limit", plan.limit.unwrap_or(1), usize::MAX),
-            ("--at-once", plan.at_once, MOST_AT_ONCE),
-        ] {
-            if number == 0 || number > most {
-                let problem = format!("must be between 1 and {most}, is {number}");
-                return Err(Refused::new(flag, problem));
-            }
-        }
-        plan.request(warm_up_item(), 0).validate().map_err(|error| {
-            let flag = match error.field {
-                "settings.k" => "-k",
-                "settings.temperature" => "--temperature",
-                "settings.top_p" => "--top-p",
-                _ => "--max-critique-tokens",
-            };
-            Refused::new(flag, error.problem)
-        })?;
-        Ok(plan)
+        })
     }
 }
 
 // === impl Plan ===
 
 impl Plan {
+    /// Whether ours drafts, for each side of ours that is measured.
+    pub fn sides_of_ours(&self) -> &'static [bool] {
+        match self.drafts {
+            DraftsArg::On => &[true],
+            DraftsArg::Off => &[false],
+            DraftsArg::Both => &[true, false],
+        }
+    }
+
+    /// Samples in flight: the peer has a slot for each.
+    pub fn in_flight(&self) -> usize {
+        self.settings.k as usize * self.at_once
+    }
+
+    /// True where ours drafts from the first token to the last; of more samples, it does when few are left.
+    pub fn few_in_flight(&self) -> bool {
+        self.in_flight() <= FEW_SAMPLES
+    }
+
     /// The request to judge an item, the same for both sides.
     pub fn request(&self, item: Item, seed: u64) -> ScoreRequest {
         ScoreRequest {
@@ -135,6 +137,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::args::tests::quick_as_typed;
     use crate::args::{Args, BenchCommand, Command};
 
     fn plan(typed: &str) -> Result<Plan, Refused> {
@@ -163,17 +166,24 @@ mod tests {
     }
 
     #[test]
-    fn what_measures_nothing_is_refused() {
-        for (typed, flag) in [
-            ("-k 0", "-k"),
-            ("--limit 0", "--limit"),
-            ("--rounds 0", "--rounds"),
-            ("--at-once 0", "--at-once"),
-            ("--temperature 9", "--temperature"),
-            ("--top-p 0", "--top-p"),
-            ("--max-tokens 0", "--max-critique-tokens"),
-        ] {
-            assert_eq!(plan(typed).unwrap_err().flag, flag);
-        }
+    fn quick_is_the_same_as_its_help_says_with_one_setting_of_the_peer() {
+        let quick = plan("--quick").unwrap();
+        let typed = plan(&quick_as_typed("verdicts")).unwrap();
+        assert!(typed.tries_settings);
+        assert_eq!(quick, Plan { tries_settings: false, ..typed });
+    }
+
+    #[test]
+    fn both_ways_of_drafting_are_two_sides_of_ours() {
+        let sides = |typed| plan(typed).unwrap().sides_of_ours();
+        assert_eq!(sides(""), [true]);
+        assert_eq!(sides("--drafts off"), [false]);
+        assert_eq!(sides("--drafts both"), [true, false]);
+    }
+
+    #[test]
+    fn samples_in_flight_are_those_of_all_items_at_once() {
+        assert!(plan("-k 3").unwrap().few_in_flight());
+        assert!(!plan("-k 2 --at-once 2").unwrap().few_in_flight());
     }
 }

@@ -9,8 +9,8 @@ use jury_engine::DeviceKind;
 use jury_grm::domain::{Item, ScoreRequest};
 use tokio::runtime::Handle;
 
-use super::Round;
 use super::config::{Plan, warm_up_item};
+use super::round::{Drafts, Round};
 use crate::bench::models::BenchModel;
 use crate::exit::{Exit, Failed, OrExit};
 use crate::meter::Meter;
@@ -20,6 +20,8 @@ use crate::parts::{Embedded, ModelConfig};
 pub struct Ours<'a> {
     pub model: &'a BenchModel,
     pub plan: &'a Plan,
+    /// Whether few samples draft their next tokens.
+    pub drafts: bool,
 }
 
 // === impl Ours ===
@@ -31,10 +33,11 @@ impl Ours<'_> {
             name: self.model.path.display().to_string(),
             threads: Some(self.plan.threads),
             device: DeviceKind::Cpu,
-            drafts: self.plan.drafts,
+            drafts: self.drafts,
             cache: self.plan.cache.clone(),
         };
-        let cluster = Embedded::start(&model, None, meter)?;
+        let backend = model.load(meter)?;
+        let cluster = Embedded::over(backend.clone())?;
         let config = ClientConfig {
             stream_window: self.plan.at_once,
             retry: RetryPolicy::NEVER,
@@ -48,6 +51,7 @@ impl Ours<'_> {
         Handle::current().block_on(async {
             client.score(self.plan.short(request(&warm_up_item()))).await?;
             let requests: Vec<_> = items.iter().map(request).collect();
+            let counters = backend.counters();
             let started = Instant::now();
             let mut answers = client.score_many(stream::iter(requests)).boxed();
             let mut round = Round::default();
@@ -64,6 +68,7 @@ impl Ours<'_> {
                 round.add(samples, &verdict.rewards);
             }
             round.seconds = started.elapsed().as_secs_f64();
+            round.drafts = self.drafts.then(|| Drafts::between(&counters, &backend.counters()));
             Ok(round)
         })
     }

@@ -4,11 +4,12 @@
 //! are sent at once. A connection is closed as soon as its samples have their scores, which ends their slots.
 //!
 //! ```text
-//! setting   how it is started and asked     completion   one request
+//! setting   how it is started and asked     completion   one request     trials   which setting is the best
 //! ```
 
 mod completion;
 mod setting;
+mod trials;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,8 @@ use jury_grm::vote::{Ballot, vote};
 use jury_worker::backend::engine::engine_prompt;
 
 use self::completion::{Completion, Drawn};
-pub use self::setting::Setting;
+pub use self::setting::{Drafting, Setting};
+pub use self::trials::Trials;
 use super::Round;
 use super::config::{Plan, warm_up_item};
 use super::server::Server;

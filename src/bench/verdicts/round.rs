@@ -1,5 +1,6 @@
 //! What one side did in one round.
 
+use jury_engine::Counters;
 use jury_grm::domain::Sample;
 use serde::Serialize;
 
@@ -18,6 +19,27 @@ pub struct Round {
     pub generated_tokens: u64,
     /// Tokens that the peer generated besides, for samples that had their scores while others of their request went on.
     pub surplus_tokens: u64,
+    /// Of a side that drafts and tells.
+    pub drafts: Option<Drafts>,
+}
+
+/// Tokens that were drafted, and those of them that were drawn then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Drafts {
+    pub drafted_tokens: u64,
+    pub accepted_tokens: u64,
+}
+
+// === impl Drafts ===
+
+impl Drafts {
+    /// Those between two looks at an engine's counters.
+    pub fn between(before: &Counters, after: &Counters) -> Self {
+        Self {
+            drafted_tokens: after.drafted_tokens - before.drafted_tokens,
+            accepted_tokens: after.accepted_tokens - before.accepted_tokens,
+        }
+    }
 }
 
 // === impl Round ===

@@ -35,10 +35,15 @@ pub fn open(source: &Source) -> Result<Box<dyn BufRead + Send>, Failed> {
     match source {
         Source::Stdin => Ok(Box::new(BufReader::new(io::stdin()))),
         Source::File(path) => {
-            let file = File::open(path).with_context(|| source.name()).or_exit(Exit::NoInput)?;
+            let file = File::open(path).with_context(|| named(source)).or_exit(Exit::NoInput)?;
             Ok(Box::new(BufReader::new(file)))
         }
     }
+}
+
+/// A batch in a message, by the option that named it.
+pub fn named(source: &Source) -> String {
+    format!("--items: {}", source.name())
 }
 
 // === impl Feed ===

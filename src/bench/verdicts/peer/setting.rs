@@ -1,4 +1,4 @@
-//! How llama-server is started and asked: what is tried, and what is always the same.
+//! How llama-server is started and asked: what may differ, and what is always the same.
 
 use std::path::Path;
 
@@ -18,21 +18,35 @@ pub struct Setting {
     pub unified: bool,
     /// `n_cmpl`: the samples that share a prompt are one request, whose prompt is read once; else each is a request.
     pub grouped: bool,
+    pub drafts: Drafting,
+}
+
+/// Whether it drafts the next tokens of a sample from what stands before, as ours does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drafting {
+    Off,
+    /// `--spec-type ngram-simple` as it is: up to 48 tokens after 12 that stood there before.
+    Ngram,
+    /// The same with the sizes of ours: up to 8 tokens after 3.
+    ShortNgram,
 }
 
 // === impl Setting ===
 
 impl Setting {
-    /// What is tried first, the fastest of which is tried once more [`Self::ungrouped`].
+    /// What most often was the fastest.
+    pub const USUAL: Self = Self::grouped(true, true);
+    /// Each in turn.
     pub const GROUPED: [Self; 4] = [
         Self::grouped(false, false),
         Self::grouped(true, false),
         Self::grouped(false, true),
-        Self::grouped(true, true),
+        Self::USUAL,
     ];
 
     const fn grouped(flash_attention: bool, unified: bool) -> Self {
-        Self { flash_attention, unified, grouped: true }
+        Self { flash_attention, unified, grouped: true, drafts: Drafting::Off }
     }
 
     /// A sample that has its scores ends at once, but each reads the prompt anew: most often slower by far.
@@ -40,11 +54,19 @@ impl Setting {
         Self { grouped: false, ..self }
     }
 
-    /// As it is typed.
+    /// As it is typed, nearly.
     pub fn describe(self) -> String {
-        let attention = if self.flash_attention { "on" } else { "off" };
         let grouped = if self.grouped { ", n_cmpl" } else { "" };
-        format!("-fa {attention} {}{grouped}", self.buffer())
+        let drafts = match self.drafts {
+            Drafting::Off => "",
+            Drafting::Ngram => ", ngram-simple",
+            Drafting::ShortNgram => ", ngram-simple n 3 m 8",
+        };
+        format!("-fa {} {}{grouped}{drafts}", self.attention(), self.buffer())
+    }
+
+    fn attention(self) -> &'static str {
+        if self.flash_attention { "on" } else { "off" }
     }
 
     fn buffer(self) -> &'static str {
@@ -53,9 +75,8 @@ impl Setting {
 
     /// The server's command line. A slot has a context of so many tokens.
     pub fn arguments(self, plan: &Plan, model: &Path, slot_context: usize) -> Vec<String> {
-        let slots = plan.settings.k as usize * plan.at_once;
+        let slots = plan.in_flight();
         let threads = plan.threads.to_string();
-        let attention = if self.flash_attention { "on" } else { "off" };
         let options = [
             ("-m", model.display().to_string()),
             ("--host", "127.0.0.1".to_owned()),
@@ -65,12 +86,36 @@ impl Setting {
             ("-c", (slots * slot_context).to_string()),
             ("-t", threads.clone()),
             ("-tb", threads),
-            ("-fa", attention.to_owned()),
+            ("-fa", self.attention().to_owned()),
             ("--cache-reuse", REUSE_TOKENS.to_string()),
         ];
         let options = options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
         let switches = ["--cache-prompt", "--cont-batching", self.buffer()];
+        let switches = switches.iter().chain(self.drafts.arguments()).copied();
         options.chain(switches.map(str::to_owned)).collect()
+    }
+}
+
+// === impl Drafting ===
+
+impl Drafting {
+    /// All ways to draft.
+    pub const ON: [Self; 2] = [Self::Ngram, Self::ShortNgram];
+
+    fn arguments(self) -> &'static [&'static str] {
+        const SIZES: &[&str] = &[
+            "--spec-type",
+            "ngram-simple",
+            "--spec-ngram-simple-size-n",
+            "3",
+            "--spec-ngram-simple-size-m",
+            "8",
+        ];
+        match self {
+            Self::Off => &[],
+            Self::Ngram => &["--spec-type", "ngram-simple"],
+            Self::ShortNgram => SIZES,
+        }
     }
 }
 
@@ -98,13 +143,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_tried_differs_and_reads_as_it_is_typed() {
-        let mut tried: Vec<_> = Setting::GROUPED.map(Setting::describe).to_vec();
-        tried.push(Setting::GROUPED[3].ungrouped().describe());
-        assert_eq!(tried[3], "-fa on -kvu, n_cmpl");
-        assert_eq!(tried[4], "-fa on -kvu");
-        tried.sort();
-        tried.dedup();
-        assert_eq!(tried.len(), 5);
+    fn what_it_drafts_with_stands_on_its_command_line_and_in_its_name() {
+        let drafting = |drafts| Setting { drafts, ..Setting::USUAL };
+        let plain = drafting(Drafting::Ngram);
+        assert!(typed(plain).ends_with("-kvu --spec-type ngram-simple"));
+        assert_eq!(plain.describe(), "-fa on -kvu, n_cmpl, ngram-simple");
+        let short = drafting(Drafting::ShortNgram);
+        let sizes = "--spec-ngram-simple-size-n 3 --spec-ngram-simple-size-m 8";
+        assert!(typed(short).ends_with(sizes));
+        assert_eq!(short.describe(), "-fa on -kvu, n_cmpl, ngram-simple n 3 m 8");
+        assert_eq!(Setting::USUAL.ungrouped().describe(), "-fa on -kvu");
     }
 }
