@@ -29,6 +29,7 @@ use jury_engine::Host;
 use jury_fabric::shutdown::on_signals;
 
 use self::programs::Programs;
+pub use self::programs::{installed, version};
 use self::so_far::SoFar;
 use crate::args::{BenchArgs, BenchCommand, MeasuringArgs};
 use crate::exit::{Exit, Failed, OrExit};

@@ -1,7 +1,7 @@
 //! `jury doctor`: what this machine offers, and what would bite.
 //!
 //! ```text
-//! facts     looked up: CPU, memory, models, Python, etcd, limits
+//! facts     looked up: CPU, memory, models, Python, etcd, limits     huge_pages, llama_cpp   two of them
 //! findings  facts -> warnings and what is broken. Pure
 //! page      facts and findings, for a person
 //! ```
@@ -11,6 +11,8 @@
 
 mod facts;
 mod findings;
+mod huge_pages;
+mod llama_cpp;
 mod page;
 
 use serde::Serialize;

@@ -6,7 +6,7 @@ use super::{CacheArgs, EtcdArgs};
 #[command(after_help = "Example:\n  jury doctor --json")]
 pub struct DoctorArgs {
     /// Threads of the self-benchmark [default: what this machine lets us use]
-    #[arg(long, env = "JURY_THREADS", value_name = "N")]
+    #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
     #[command(flatten)]
     pub cache: CacheArgs,

@@ -12,11 +12,13 @@ use jury_fabric::directory::{Directory, Update};
 use jury_worker::models::CATALOGUE;
 use serde::Serialize;
 
+use super::huge_pages::HugePages;
+use super::llama_cpp::{self, LlamaCppProgram};
 use crate::args::{DoctorArgs, EtcdArgs, Refused};
 use crate::coordinator::etcd;
 use crate::exit::{Exit, Failed, OrExit};
 use crate::meter::Meter;
-use crate::parts::cache_folder;
+use crate::parts::{cache_folder, tools_folder};
 
 /// Within this time an etcd that can be used tells who is in the fleet.
 const ETCD_PATIENCE: Duration = Duration::from_secs(3);
@@ -37,6 +39,10 @@ pub struct Facts {
     /// What `python3` and its pip say, or why they say nothing.
     pub python: Answer,
     pub pip: Answer,
+    /// The programs that `jury bench` measures beside ours.
+    pub llama_cpp: Vec<LlamaCppProgram>,
+    /// None where the system does not tell.
+    pub huge_pages: Option<HugePages>,
     /// None without a configured etcd.
     pub etcd: Option<Answer>,
     /// The self-benchmark.
@@ -96,6 +102,8 @@ impl Facts {
             version: env!("CARGO_PKG_VERSION"),
             debug_build: cfg!(debug_assertions),
             gpu_features: gpu_features(),
+            llama_cpp: llama_cpp::look(tools_folder(&folder).as_deref()),
+            huge_pages: HugePages::look(),
             cache: Cache::look(folder),
             python: ask(PYTHON, &["--version"]),
             pip: ask(PYTHON, &["-m", "pip", "--version"]),

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::facts::{Answer, Facts};
+use super::huge_pages::{HugePages, SWITCH};
 
 /// Below this, the default model and its keys and values do not fit: 1.1 GB of weights, packed anew, and a cache.
 const LITTLE_MEMORY_BYTES: u64 = 2_500_000_000;
@@ -42,6 +43,12 @@ fn warnings(facts: &Facts) -> Vec<String> {
             "{:.1} GB of memory are left, the default model wants {:.1}: take a smaller one",
             memory as f64 / 1e9,
             LITTLE_MEMORY_BYTES as f64 / 1e9
+        ));
+    }
+    if facts.huge_pages == Some(HugePages::Never) {
+        found.push(format!(
+            "huge pages are never given, so weights are read through 4 KiB pages; `echo madvise | sudo tee {SWITCH}` lets \
+             the engine have them"
         ));
     }
     if facts.debug_build {
@@ -88,6 +95,7 @@ pub mod tests {
 
     use super::*;
     use crate::doctor::facts::{Cache, CachedModel};
+    use crate::doctor::llama_cpp::{LlamaCppProgram, Place};
 
     /// A machine on which nothing bites.
     pub fn sound() -> Facts {
@@ -112,6 +120,8 @@ pub mod tests {
             cache: Cache { folder: "/cache".into(), not_writable: None, models: vec![model] },
             python: Answer::Works("Python 3.11.2".to_owned()),
             pip: Answer::Works("pip 23.0".to_owned()),
+            llama_cpp: ["llama-batched-bench", "llama-server"].map(llama_cpp).to_vec(),
+            huge_pages: Some(HugePages::Madvise),
             etcd: None,
             limits: Limits {
                 threads: 8,
@@ -123,6 +133,11 @@ pub mod tests {
         }
     }
 
+    fn llama_cpp(name: &'static str) -> LlamaCppProgram {
+        let folder = Some("/tools/llama-cpp/bin".into());
+        LlamaCppProgram { name, found: Some(Place { folder, version: "1.2".to_owned() }) }
+    }
+
     #[test]
     fn nothing_is_said_about_a_sound_machine() {
         assert_eq!(Findings::of(&sound()), Findings::default());
@@ -131,10 +146,11 @@ pub mod tests {
     #[test]
     fn whatever_bites_is_said_once() {
         type Change = fn(&mut Facts);
-        let changes: [(&str, Change); 6] = [
+        let changes: [(&str, Change); 7] = [
             ("one thread", |facts| facts.host.threads = 1),
             ("portable", |facts| facts.host.kernels = "portable".to_owned()),
             ("1.0 GB", |facts| facts.host.available_memory_bytes = 1_000_000_000),
+            ("4 KiB pages", |facts| facts.huge_pages = Some(HugePages::Never)),
             ("debug build", |facts| facts.debug_build = true),
             ("mirror", |facts| facts.pip = Answer::Fails("No module named pip".to_owned())),
             ("fetched anew", |facts| facts.cache.models[0].bytes = 7),

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use super::facts::{Answer, CachedModel, Facts};
 use super::findings::Findings;
+use super::huge_pages::HugePages;
+use super::llama_cpp::describe;
 use crate::status::columns;
 
 /// The whole page.
@@ -19,6 +21,7 @@ pub fn page(facts: &Facts, findings: &Findings) -> String {
         true => "none".to_owned(),
         false => facts.cache.models.iter().map(model).collect::<Vec<_>>().join(", "),
     };
+    let huge_pages = facts.huge_pages.map_or("unknown here", HugePages::describe);
     let rows = [
         ("jury", format!("{}, a {build} build", facts.version)),
         ("cpu", host.cpu.clone()),
@@ -37,6 +40,8 @@ pub fn page(facts: &Facts, findings: &Findings) -> String {
         ("models", models),
         ("python", answer(&facts.python)),
         ("pip", answer(&facts.pip)),
+        ("llama.cpp", describe(&facts.llama_cpp)),
+        ("huge pages", huge_pages.to_owned()),
         ("etcd", facts.etcd.as_ref().map_or_else(|| "not configured".to_owned(), answer)),
         (
             "8-bit products",
@@ -96,6 +101,8 @@ mod tests {
         models          a (98 MB)
         python          Python 3.11.2
         pip             pip 23.0
+        llama.cpp       1.2 in /tools/llama-cpp/bin
+        huge pages      given on request, which the engine makes
         etcd            fails: http://127.0.0.1:1 did not answer
         8-bit products  1420 Gop/s on 8 threads (an instruction)
         float products  321 Gflop/s
