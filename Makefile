@@ -15,6 +15,8 @@ REFERENCE_MODELS = qwen2.5-coder-0.5b
 # The one whose memory is measured.
 MEMORY_MODEL = qwen2.5-coder-1.5b
 FUZZ_SECONDS ?= 600
+# What `make bench-verdicts` judges.
+ITEMS ?= examples/items.jsonl
 # Tests of the engine alone, for another target: what is not ours is compiled fast, not to be fast.
 ENGINE_TEST = $(CARGO) test -p jury-engine --config 'profile.dev.package."*".opt-level=0'
 ASAN_TEST = RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address --cfg asan' $(ENGINE_TEST) \
@@ -24,10 +26,10 @@ ASAN_TEST = RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address --cfg asan' $(ENGIN
 RELEASE = $${CARGO_TARGET_DIR:-target}/release/jury
 
 .DEFAULT_GOAL := help
-.PHONY: help requirements setup build demo test test-models test-aarch64 asan lint fmt doc fuzz bench bench-engine proto
+.PHONY: help requirements setup build demo test test-models test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling proto
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 requirements: # Rust, a C compiler, Python 3 with pip
 	@scripts/requirements
@@ -91,6 +93,17 @@ bench-engine: requirements ## Measure the engine against llama.cpp (BENCH= more 
 	$(CARGO) build --release --bin jury
 	$(RELEASE) models fetch $(TEST_MODEL)
 	peer="$$(scripts/llama-cpp)" && $(RELEASE) bench engine --peer "$$peer/llama-batched-bench" $(BENCH)
+
+bench-verdicts: requirements ## Measure verdicts a minute beside llama-server (ITEMS=file.jsonl, BENCH= as above)
+	$(CARGO) build --release --bin jury
+	$(RELEASE) models fetch $(TEST_MODEL)
+	peer="$$(scripts/llama-cpp)" && \
+		$(RELEASE) bench verdicts --items $(ITEMS) --peer "$$peer/llama-server" $(BENCH)
+
+bench-scaling: requirements ## Measure time against samples, prompt and requests (BENCH= as above, or --svg FILE)
+	$(CARGO) build --release --bin jury
+	$(RELEASE) models fetch $(TEST_MODEL)
+	$(RELEASE) bench scaling $(BENCH)
 
 proto: requirements ## Generate the code of the contracts anew, and lint them where npx is there
 	JURY_UPDATE_PROTO=1 $(CARGO) test -p jury-proto --test generated
