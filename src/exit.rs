@@ -44,7 +44,8 @@ Exit codes:
   70   internal error, please report it
   74   the output cannot be written
   75   overloaded, or UNSCORED because the budget was too short: try again
-  130  interrupted; finished verdicts of a batch are written, --resume goes on";
+  130  interrupted; finished verdicts of a batch are written, --resume goes on; finished rounds of a
+       bench are printed";
 
 /// Why a command could not do its work.
 #[derive(Debug)]

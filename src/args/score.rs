@@ -54,7 +54,9 @@ pub struct ScoreArgs {
     pub template: Option<PathBuf>,
 
     /// Samples to draw, 1 to 256 [default: 8]
-    #[arg(short, long, env = "JURY_K", value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=limits::MAX_K, "-k 8"), help_heading = "Sampling")]
+    #[arg(short, long, env = "JURY_K", value_name = "N",
+        allow_negative_numbers = true, value_parser = whole(1..=limits::MAX_K, "-k 8"),
+        help_heading = "Sampling")]
     pub k: Option<u32>,
     /// Softmax temperature, 0 (greedy) to 2 [default: 0.5]
     #[arg(
@@ -75,7 +77,9 @@ pub struct ScoreArgs {
     )]
     pub top_p: Option<f64>,
     /// Longest critique, 1 to 16384 tokens [default: 512]
-    #[arg(long, env = "JURY_MAX_CRITIQUE_TOKENS", value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 512"), help_heading = "Sampling")]
+    #[arg(long, env = "JURY_MAX_CRITIQUE_TOKENS", value_name = "N",
+        allow_negative_numbers = true, value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 512"),
+        help_heading = "Sampling")]
     pub max_critique_tokens: Option<u32>,
     /// How scores are read [default: expected]
     #[arg(long, env = "JURY_READOUT", value_enum, help_heading = "Sampling")]

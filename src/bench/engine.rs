@@ -4,33 +4,30 @@
 //! for each model, prompt length and number of generated tokens:
 //!   warm-up   ours once; the peer with each of its settings, the better one is kept for each cell
 //!   rounds    ours, peer | peer, ours | ours, peer ...        a value a cell and side in each
-//! config      arguments -> plan          series   the values of a round        report   table, Markdown, JSON
+//! config      arguments -> plan          subject  one model                    series   the values of a round
+//! report      table, Markdown, JSON
 //! ```
 
 mod config;
 mod report;
 mod series;
+mod subject;
 
-use jury_engine::limits::{Limits, ModelCost, measure};
-use jury_engine::measure::{MeasureError, Workload, prompt, run as time};
-use jury_engine::{Engine, EngineConfig, Host};
+use jury_engine::Host;
+use jury_engine::limits::measure;
 use jury_worker::models::ModelStore;
 
 use self::config::Plan;
 use self::report::{PeerFacts, Report, Row};
-use self::series::{Best, Series};
+use self::subject::Subject;
 use super::load::Load;
 use super::models::BenchModel;
 use super::output::{Output, deliver};
-use super::peer::{Answer, Peer, Question, Setting};
+use super::peer::Peer;
 use super::{Run, now};
 use crate::args::BenchEngineArgs;
 use crate::exit::{Exit, Failed, OrExit};
-use crate::meter::Meter;
-use crate::parts::{load_failed, tools_folder};
-
-/// Room for keys and values beyond those of a prompt or a sample, in tokens: more than a page that is not full.
-const SLACK_TOKENS: usize = 128;
+use crate::parts::tools_folder;
 
 pub fn run(args: BenchEngineArgs, run: &Run) -> Result<Exit, Failed> {
     let plan = Plan::try_from(args).or_exit(Exit::Usage)?;
@@ -42,12 +39,7 @@ pub fn run(args: BenchEngineArgs, run: &Run) -> Result<Exit, Failed> {
 
 fn measure_all(plan: &Plan, run: &Run) -> Result<Report, Failed> {
     let meter = &run.meter;
-    let (host, tools) = (Host::detect(), tools_folder(&plan.cache));
-    let consequence = match plan.peer {
-        Some(_) => "ratios still hold, since the sides take turns, but rates do not",
-        None => "rates do not hold",
-    };
-    let load = Load::at_start(meter, host.threads, consequence);
+    let tools = tools_folder(&plan.cache);
     let peer = match &plan.peer {
         Some(named) => Some(Peer::find(named.clone(), tools.as_deref(), run.programs.clone())?),
         None => None,
@@ -55,6 +47,12 @@ fn measure_all(plan: &Plan, run: &Run) -> Result<Report, Failed> {
     let store = ModelStore::new(&plan.cache);
     let found = plan.models.iter().map(|name| BenchModel::find("--models", name, &store, meter));
     let models = found.collect::<Result<Vec<_>, _>>()?;
+    let host = Host::detect();
+    let consequence = match plan.peer {
+        Some(_) => "ratios still hold, since the sides take turns, but rates do not",
+        None => "rates do not hold",
+    };
+    let load = Load::at_start(meter, host.threads, consequence);
     meter.stage("measuring this machine's limits");
     let limits = measure(plan.threads);
     meter.runs(plan.runs(peer.is_some()));
@@ -83,223 +81,4 @@ fn measure_all(plan: &Plan, run: &Run) -> Result<Report, Failed> {
         }
     }
     Ok(report(&rows, true))
-}
-
-/// A model that is being measured.
-struct Subject<'a> {
-    model: &'a BenchModel,
-    plan: &'a Plan,
-    limits: &'a Limits,
-    peer: Option<&'a Peer>,
-    meter: &'a Meter,
-    engine: Engine,
-    cost: ModelCost,
-    /// Seeds of the next samples.
-    seed: u64,
-}
-
-/// What was measured with samples of one length.
-struct Decoding {
-    generated: usize,
-    /// One for each number of samples.
-    series: Vec<Series>,
-}
-
-// === impl Subject ===
-
-impl<'a> Subject<'a> {
-    fn load(
-        model: &'a BenchModel,
-        plan: &'a Plan,
-        limits: &'a Limits,
-        peer: Option<&'a Peer>,
-        meter: &'a Meter,
-    ) -> Result<Self, Failed> {
-        let cost = ModelCost::of_file(&model.path).map_err(load_failed)?;
-        let longest =
-            plan.longest_prompt() + plan.most_samples() * (plan.most_generated() + SLACK_TOKENS);
-        let config = EngineConfig {
-            threads: Some(plan.threads),
-            max_lanes: plan.most_samples(),
-            // The peer has none, and the text of a measurement does not tell how many a real one would accept.
-            drafts: false,
-            kv_budget_bytes: Some(cost.kv_bytes_per_token * (longest + SLACK_TOKENS) as u64),
-            ..EngineConfig::default()
-        };
-        let engine = Engine::load(&model.path, &config).map_err(load_failed)?;
-        Ok(Self { model, plan, limits, peer, meter, engine, cost, seed: 0 })
-    }
-
-    /// Everything with prompts of this length: a row for the prefill, and one for each decoding. `after_round` is given
-    /// those that there are.
-    fn measure(
-        &mut self,
-        prompt_tokens: usize,
-        mut after_round: impl FnMut(&[Row]) -> Result<(), Failed>,
-    ) -> Result<Vec<Row>, Failed> {
-        let tokens = prompt(&self.engine, prompt_tokens, 1).or_exit(Exit::Internal)?;
-        let mut prefill = Series::default();
-        let mut decodings: Vec<Decoding> = Vec::new();
-        for &generated in &self.plan.generated {
-            let best = self.warm_up(&tokens, generated)?;
-            let mut decodes = vec![Series::default(); self.plan.k.len()];
-            for round in 0..self.plan.rounds {
-                let ours_first = round % 2 == 0;
-                if ours_first {
-                    self.ours(&tokens, generated, &mut prefill, &mut decodes)?;
-                }
-                if let (Some(peer), Some(best)) = (self.peer, &best) {
-                    self.theirs(peer, best, prompt_tokens, generated, &mut prefill, &mut decodes)?;
-                }
-                if !ours_first {
-                    self.ours(&tokens, generated, &mut prefill, &mut decodes)?;
-                }
-                let current = Decoding { generated, series: decodes.clone() };
-                let finished = decodings.iter().chain([&current]);
-                after_round(&self.rows(prompt_tokens, &prefill, finished))?;
-            }
-            decodings.push(Decoding { generated, series: decodes });
-        }
-        Ok(self.rows(prompt_tokens, &prefill, decodings.iter()))
-    }
-
-    fn rows<'b>(
-        &self,
-        prompt_tokens: usize,
-        prefill: &Series,
-        decodings: impl Iterator<Item = &'b Decoding>,
-    ) -> Vec<Row> {
-        let mut rows: Vec<Row> = self.prefill_row(prompt_tokens, prefill).into_iter().collect();
-        for Decoding { generated, series } in decodings {
-            for (&samples, series) in self.plan.k.iter().zip(series) {
-                rows.extend(self.decode_row(prompt_tokens, *generated, samples, series));
-            }
-        }
-        rows
-    }
-
-    /// Runs everything once without counting it; gives the peer's better setting for each cell.
-    fn warm_up(&mut self, tokens: &[u32], generated: usize) -> Result<Option<Best>, Failed> {
-        let (mut prefill, mut decodes) =
-            (Series::default(), vec![Series::default(); self.plan.k.len()]);
-        self.ours(tokens, generated, &mut prefill, &mut decodes)?;
-        let Some(peer) = self.peer else { return Ok(None) };
-        let mut tried = Vec::new();
-        for setting in Setting::ALL {
-            tried.push((setting, self.ask(peer, setting, &self.plan.k, tokens.len(), generated)?));
-        }
-        Ok(Best::of(&tried))
-    }
-
-    /// One round of ours: every number of samples, each from a cold cache.
-    fn ours(
-        &mut self,
-        tokens: &[u32],
-        generated: usize,
-        prefill: &mut Series,
-        decodes: &mut [Series],
-    ) -> Result<(), Failed> {
-        let mut prefills = Vec::new();
-        for (&samples, series) in self.plan.k.iter().zip(decodes) {
-            let what = format!(
-                "{}, prompt {}, k {samples}, {generated} generated",
-                self.model.name,
-                tokens.len()
-            );
-            self.meter.run(&format!("{what}: ours"));
-            let workload =
-                Workload { prompt: tokens.to_vec(), samples, generated, seed: self.seed };
-            self.seed += samples as u64;
-            let timing =
-                time(&mut self.engine, &[workload]).map_err(|error| not_measured(error, &what))?;
-            prefills.push(timing.prefill_rate());
-            series.add_ours(timing.decode_rate());
-            series.add_completeness(timing.decode_tokens, timing.decode_tokens_asked);
-            self.meter.run_done();
-        }
-        prefill.add_ours_of_round(&prefills);
-        Ok(())
-    }
-
-    /// One round of the peer: each cell with the setting that is best for it.
-    fn theirs(
-        &self,
-        peer: &Peer,
-        best: &Best,
-        prompt_tokens: usize,
-        generated: usize,
-        prefill: &mut Series,
-        decodes: &mut [Series],
-    ) -> Result<(), Failed> {
-        for setting in Setting::ALL {
-            let mut numbers = best.numbers_for(setting, &self.plan.k);
-            if numbers.is_empty() && best.prefill == setting {
-                // It is run for its prefill alone, beside the cheapest decoding.
-                numbers.extend(self.plan.k.first());
-            }
-            if numbers.is_empty() {
-                continue;
-            }
-            let answers = self.ask(peer, setting, &numbers, prompt_tokens, generated)?;
-            if best.prefill == setting {
-                let rates: Vec<f64> = answers.iter().map(|answer| answer.prefill_rate).collect();
-                prefill.add_theirs_of_round(&rates, setting);
-            }
-            for answer in answers {
-                let index = self.plan.k.iter().position(|&k| k == answer.k);
-                if let Some(index) = index.filter(|&index| best.decode(index) == Some(setting)) {
-                    decodes[index].add_theirs(answer.decode_rate, setting);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn ask(
-        &self,
-        peer: &Peer,
-        setting: Setting,
-        k: &[usize],
-        prompt: usize,
-        generated: usize,
-    ) -> Result<Vec<Answer>, Failed> {
-        let what = format!("{}, prompt {prompt}, {generated} generated", self.model.name);
-        self.meter.run(&format!("{what}: llama.cpp {}", setting.describe()));
-        let (model, threads) = (self.model.path.as_path(), self.plan.threads);
-        let answers = peer.ask(&Question { model, threads, prompt, generated, k, setting });
-        self.meter.run_done();
-        answers
-    }
-
-    fn prefill_row(&self, prompt: usize, series: &Series) -> Option<Row> {
-        let work = jury_engine::limits::Work::Prefill { prompt: prompt as u64 };
-        let bound = self.limits.bound(&self.cost, work);
-        Row::new(self.model, prompt, None, series, bound)
-    }
-
-    fn decode_row(
-        &self,
-        prompt: usize,
-        generated: usize,
-        samples: usize,
-        series: &Series,
-    ) -> Option<Row> {
-        let work = jury_engine::limits::Work::DecodeStep {
-            prompt: prompt as u64,
-            // On average over the steps.
-            generated: generated as u64 / 2,
-            samples: samples as u64,
-        };
-        let bound = self.limits.bound(&self.cost, work);
-        Row::new(self.model, prompt, Some((samples, generated)), series, bound)
-    }
-}
-
-/// A measurement that proves nothing is a failure of ours, and one that cannot be made is the caller's.
-fn not_measured(error: MeasureError, what: &str) -> Failed {
-    let exit = match &error {
-        MeasureError::Submit(_) => Exit::Usage,
-        _ => Exit::Internal,
-    };
-    Failed::new(exit, anyhow::Error::new(error).context(what.to_owned()))
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::spread::counted;
 use crate::meter::Meter;
 
 /// Processes that ran or wanted to, a minute's mean.
@@ -65,10 +66,10 @@ fn parse(text: &str) -> Option<f64> {
 }
 
 fn warning(load: f64, cores: usize, consequence: &str) -> Option<String> {
-    let plural = if cores == 1 { "" } else { "s" };
     (load > QUIET * cores as f64).then(|| {
         format!(
-            "jury: the load average is {load:.2} on {cores} core{plural}, so other work is running; {consequence}"
+            "jury: the load average is {load:.2} on {}, so other work is running; {consequence}",
+            counted(cores, "core")
         )
     })
 }

@@ -41,9 +41,9 @@ pub fn run(args: &BenchScalingArgs, run: &Run) -> Result<Exit, Failed> {
     let threads = threads(&args.measuring);
     let cache = cache_folder(&args.measuring.cache).or_exit(Exit::Usage)?;
     let svg = Output::check("--svg", args.svg.as_deref())?;
+    let model = BenchModel::find("--model", &args.model, &ModelStore::new(cache), &run.meter)?;
     let host = Host::detect();
     let load = Load::at_start(&run.meter, host.threads, "times do not hold");
-    let model = BenchModel::find("--model", &args.model, &ModelStore::new(cache), &run.meter)?;
     let mut report = Report {
         date: now(),
         version: env!("CARGO_PKG_VERSION"),

@@ -46,6 +46,12 @@ pub fn caption(rounds: usize, sides: usize) -> String {
     }
 }
 
+/// A number with the name of what is counted.
+pub fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
 // === impl Spread ===
 
 impl Spread {
@@ -92,6 +98,10 @@ mod tests {
     fn a_single_value_has_no_range_and_one_side_does_not_alternate() {
         assert_eq!(Spread::of(&[162.0]).unwrap().shown(1), "162");
         assert_eq!(Spread::of(&[2.5, 3.5]).unwrap().shown(2), "3.00 (2.50 to 3.50)");
+        assert_eq!(
+            (counted(1, "thread"), counted(2, "thread")),
+            ("1 thread".into(), "2 threads".into())
+        );
         assert_eq!(caption(1, 2), "one round");
         assert_eq!(caption(3, 1), "medians of 3 rounds (least to greatest)");
         assert_eq!(caption(3, 2), "medians of 3 alternating rounds (least to greatest)");

@@ -70,13 +70,6 @@ pub fn run(args: BenchVerdictsArgs, run: &Run) -> Result<Exit, Failed> {
 
 fn measure(plan: &Plan, items: &[Item], run: &Run) -> Result<Report, Failed> {
     let meter = &run.meter;
-    let host = Host::detect();
-    let takes_turns = plan.peer.is_some() || plan.sides_of_ours().len() > 1;
-    let consequence = match takes_turns {
-        true => "ratios still hold, since the sides take turns, but rates do not",
-        false => "rates do not hold",
-    };
-    let load = Load::at_start(meter, host.threads, consequence);
     let store = ModelStore::new(&plan.cache);
     let model = BenchModel::find("--model", &plan.model, &store, meter)?;
     let tools = tools_folder(&plan.cache);
@@ -87,6 +80,13 @@ fn measure(plan: &Plan, items: &[Item], run: &Run) -> Result<Report, Failed> {
         }
         None => None,
     };
+    let host = Host::detect();
+    let takes_turns = plan.peer.is_some() || plan.sides_of_ours().len() > 1;
+    let consequence = match takes_turns {
+        true => "ratios still hold, since the sides take turns, but rates do not",
+        false => "rates do not hold",
+    };
+    let load = Load::at_start(meter, host.threads, consequence);
     let mut trials = Trials::new(plan);
     let tried = peer.as_ref().map_or(0, |_| trials.count());
     let n_sides = plan.sides_of_ours().len() + usize::from(peer.is_some());

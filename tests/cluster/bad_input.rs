@@ -59,6 +59,21 @@ fn an_option_of_batches_is_refused_for_a_single_item() {
 }
 
 #[test]
+fn a_benchmark_that_could_not_tell_its_results_is_refused_before_it_measures() {
+    let folder = tempfile::tempdir().unwrap();
+    let items = file(&folder, "items.jsonl", ITEM.replace('\n', " ").as_bytes());
+    let nowhere = folder.path().join("no-such-folder/results");
+    let nowhere = nowhere.to_str().unwrap();
+    let words = |flag| [flag, "no-such-folder is not there", "make it"];
+    let markdown = ["--no-peer", "--markdown", nowhere];
+    let verdicts = [&["bench", "verdicts", "--items", &items][..], &markdown].concat();
+    refuses(&verdicts, 74, &words("--markdown"));
+    refuses(&[&["bench", "engine"][..], &markdown].concat(), 74, &words("--markdown"));
+    refuses(&["bench", "scaling", "--svg", nowhere], 74, &words("--svg"));
+    refuses(&["bench", "verdicts", "--items", nowhere], 66, &["--items", nowhere]);
+}
+
+#[test]
 fn a_model_that_is_none_is_refused_at_load() {
     let folder = tempfile::tempdir().unwrap();
     let item = file(&folder, "item.json", ITEM.as_bytes());

@@ -10,7 +10,7 @@ use super::series::Series;
 use crate::bench::load::Load;
 use crate::bench::models::BenchModel;
 use crate::bench::peer::Setting;
-use crate::bench::spread::{Spread, caption, paired_ratio};
+use crate::bench::spread::{Spread, caption, counted, paired_ratio};
 use crate::exit::{Exit, Failed, OrExit};
 use crate::status::columns;
 
@@ -176,9 +176,10 @@ impl Report {
         let mut lines = vec![
             format!("{}, jury {}, {} kernels; {peer}", self.date, self.version, self.host.kernels),
             format!(
-                "{}, {threads} threads: {integer_gops:.0} Gop/s in 8 bits ({integer_instruction}), {float_gflops:.0} \
+                "{}, {}: {integer_gops:.0} Gop/s in 8 bits ({integer_instruction}), {float_gflops:.0} \
                  Gflop/s, {memory_gbps:.1} GB/s",
-                self.host.cpu
+                self.host.cpu,
+                counted(*threads, "thread")
             ),
         ];
         lines.extend(self.load.line());

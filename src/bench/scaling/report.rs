@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::bench::load::Load;
 use crate::bench::now;
+use crate::bench::spread::counted;
 use crate::exit::{Exit, Failed, OrExit};
 use crate::status::columns;
 
@@ -89,7 +90,7 @@ impl Report {
     fn preamble(&self) -> Vec<String> {
         let mut lines = vec![
             format!("{}, jury {}, {} kernels", self.date, self.version, self.host.kernels),
-            format!("{}, {} threads; {}", self.host.cpu, self.threads, self.model),
+            format!("{}, {}; {}", self.host.cpu, counted(self.threads, "thread"), self.model),
         ];
         lines.extend(self.load.line());
         if !self.complete {

@@ -16,7 +16,7 @@ use super::config::Plan;
 use super::peer::Setting;
 use crate::bench::load::Load;
 use crate::bench::now;
-use crate::bench::spread::{caption, paired_ratio};
+use crate::bench::spread::{caption, counted, paired_ratio};
 use crate::exit::{Exit, Failed, OrExit};
 use crate::status::columns;
 
@@ -214,16 +214,16 @@ impl Report {
             _ => "ours alone".to_owned(),
         };
         let rounds = caption(self.rounds, self.sides().count());
-        let plural = if self.items == 1 { "" } else { "s" };
         let mut lines = vec![
             format!("{}, jury {}, {} kernels; {peer}", self.date, self.version, self.host.kernels),
-            format!("{}, {} threads; {}", self.host.cpu, self.threads, self.model),
+            format!("{}, {}; {}", self.host.cpu, counted(self.threads, "thread"), self.model),
         ];
         lines.extend(self.load.line());
         lines.push(format!(
-            "{} item{plural}, {} at once, k {k}, temperature {temperature}, at most {max_critique_tokens} tokens a sample; \
+            "{}, {} at once, k {k}, temperature {temperature}, at most {max_critique_tokens} tokens a sample; \
              {rounds}",
-            self.items, self.at_once
+            counted(self.items, "item"),
+            self.at_once
         ));
         lines.push(match self.peer {
             Some(_) => "both read scores from what the model writes (free read-out), with the same prompts and parser".to_owned(),
