@@ -104,12 +104,10 @@ pub(crate) struct QuantRow<'a> {
 // === impl QuantRow ===
 
 impl QuantRow<'_> {
-    /// Makes a single group this one.
+    /// Makes the only group this one.
     pub(crate) fn set(self, codes: &[i8; GROUP], group: Group) {
-        if let ([to], [to_group]) = (self.codes.as_chunks_mut().0, self.groups) {
-            *to = *codes;
-            *to_group = group;
-        }
+        self.codes.copy_from_slice(codes);
+        self.groups.copy_from_slice(&[group]);
     }
 }
 

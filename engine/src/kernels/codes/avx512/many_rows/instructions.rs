@@ -169,7 +169,7 @@ macro_rules! by_variant {
 /// The same by a multiplication of both scales; those of the weights are read.
 #[rustfmt::skip]
 macro_rules! by_product {
-    (($codes:tt, $group:tt, ($first:tt, $last:tt), ($first_to:tt, $last_to:tt)), $part:tt) => {
+    (($codes:tt, $group:tt, ($first:tt, $last:tt), ($first_to:tt, $last_to:tt))) => {
         concat!(
             "vbroadcastss zmm27, dword ptr ", $group, "]\n",
             "vmulps zmm28, zmm27, zmm24\n",
@@ -188,7 +188,7 @@ macro_rules! add_sums {
         concat!(
             "vmovups zmm24, zmmword ptr [{scales} + 128 * ", $part, "]\n",
             "vmovups zmm25, zmmword ptr [{scales} + 128 * ", $part, " + 64]\n",
-            rows!($rows, by_product, $part)
+            rows!($rows, by_product)
         )
     };
 }
