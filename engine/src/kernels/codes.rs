@@ -177,7 +177,7 @@ impl PanelProduct<'_> {
         let groups = rows.inputs / GROUP;
         let mut ahead = Ahead::new(ahead, tiles * groups);
         #[cfg(target_arch = "x86_64")]
-        if level == Level::Avx512Vnni && avx512::is_for_few_rows(rows.count, groups) {
+        if level == Level::Avx512Vnni && avx512::is_for_few_rows(rows.count) {
             return avx512::few_rows(format, panel, Work { rows, out, ahead: &mut ahead });
         }
         #[cfg(target_arch = "x86_64")]

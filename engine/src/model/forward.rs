@@ -8,7 +8,8 @@
 //!      -> norm, head -> logits                                       ends.rs
 //! ```
 //!
-//! Matrices by panels: linear.rs. Rows between products: buffers.rs. How a branch joins the stream: branch.rs.
+//! Matrices by panels: linear.rs; how products are cut into pieces: grid.rs. Rows between products: buffers.rs. How a
+//! branch joins the stream: branch.rs.
 //!
 //! One job for the team: rows, weight panels and attention tiles are the pieces of its phases. What follows a
 //! product row by row and column by column (bias, activation, quantisation for the next product) is done by
@@ -23,6 +24,7 @@ mod buffers;
 mod ends;
 mod experts;
 mod feed;
+mod grid;
 mod latent;
 mod linear;
 

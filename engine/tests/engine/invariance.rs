@@ -165,7 +165,8 @@ fn hold(subject: &Subject) {
 
 #[test]
 fn logits_do_not_depend_on_chunks_threads_or_the_cache() {
-    let text = format!("{} {}", "Some words that fill a page or two. ".repeat(20), PROMPTS[3]);
+    // Long enough for blocks of rows of several threads.
+    let text = format!("{} {}", "Some words that fill a page or two. ".repeat(50), PROMPTS[3]);
     let bits = |threads: usize, chunk: usize, warm: Option<usize>| -> Vec<u32> {
         let mut engine = load(&EngineConfig { prefill_chunk: chunk, ..config(threads) });
         let prompt = engine.encode(&user(&text)).unwrap();
@@ -178,9 +179,15 @@ fn logits_do_not_depend_on_chunks_threads_or_the_cache() {
         logits.into_iter().map(f32::to_bits).collect()
     };
     let expected = bits(1, 10_000, None);
-    for (threads, chunk, warm) in
-        [(2, 1, None), (3, 7, Some(1)), (2, 33, Some(64)), (1, 64, Some(100)), (4, 200, Some(131))]
-    {
+    for (threads, chunk, warm) in [
+        (2, 1, None),
+        (3, 7, Some(1)),
+        (2, 33, Some(64)),
+        (1, 64, Some(100)),
+        (4, 200, Some(131)),
+        (2, 300, Some(100)),
+        (3, 10_000, None),
+    ] {
         assert!(
             bits(threads, chunk, warm) == expected,
             "{threads} threads, chunks of {chunk}, {warm:?}"

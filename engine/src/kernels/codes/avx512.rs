@@ -2,7 +2,7 @@
 //! codes (signed) and adds groups of four exactly.
 //!
 //! ```text
-//! few_rows.rs    up to 18 rows, or few inputs, straight from the panel
+//! few_rows.rs    up to 18 rows, straight from the panel
 //! many_rows.rs   more of them, from chunks made ready by ready.rs
 //! blocks.rs      what blocks hold, in registers
 //! ```
@@ -25,8 +25,8 @@ use crate::kernels::TILE_ROWS;
 use crate::kernels::packed::{Format, Scales};
 
 /// Whether the work of a product is too small for it to pay that chunks are made ready.
-pub(super) fn is_for_few_rows(rows: usize, groups: usize) -> bool {
-    rows <= 3 * TILE_ROWS || groups <= 4
+pub(super) fn is_for_few_rows(rows: usize) -> bool {
+    rows <= 3 * TILE_ROWS
 }
 
 /// Whether there is so much of it that the scales' variants pay. Where halves of a group have scales of their own there

@@ -3,7 +3,8 @@
 //! Latent attention makes its queries, keys and values in its own way: `latent.rs`.
 
 use super::branch::Joining;
-use super::linear::{Piece, ahead};
+use super::grid::Grid;
+use super::linear::Piece;
 use super::{Pass, Walk, span};
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::packed::Packed;
@@ -84,15 +85,17 @@ impl Pass<'_> {
         // SAFETY (whole body): see `attend`.
         unsafe {
             let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
-            turn.run_ahead(panels, |piece, next| {
-                let (linear, out, panel) = locate(&products, piece);
-                let ahead = match next.map(|next| locate(&products, next)) {
+            let grid = Grid::new(self.rows(), panels, member);
+            turn.run_ahead(grid.pieces(), |piece, next| {
+                let (rows, panel) = grid.locate(piece);
+                let (linear, out, panel) = locate(&products, panel);
+                let ahead = match next.map(|next| locate(&products, grid.locate(next).1)) {
                     Some((linear, _, panel)) => linear.matrix.panel_bytes(panel),
-                    None => ahead(&linear.matrix, None, output, member),
+                    None => grid.ahead(&linear.matrix, None, output, member),
                 };
-                let bias = linear.bias.as_deref();
-                let piece = Piece { bias, ..Piece::new(&linear.matrix, panel, ahead) };
-                self.store(piece, &self.normed.rows(0..self.rows()), scratch, out);
+                let (bias, first_row) = (linear.bias.as_deref(), rows.start);
+                let piece = Piece { bias, first_row, ..Piece::new(&linear.matrix, panel, ahead) };
+                self.store(piece, &self.normed.rows(rows), scratch, out);
             });
             walk.turn().run_in_chunks(self.rows(), self.row_chunk, |row| {
                 self.rotate_and_store(index, layer, row);
@@ -203,15 +206,14 @@ impl Pass<'_> {
         walk: &mut Walk<'_>,
     ) {
         let member = walk.member;
-        let (turn, rows, scratch) = (walk.turn(), walk.rows, &mut walk.scratch.panel);
-        turn.run_ahead(if rows > 0 { output.panels() } else { 0 }, |panel, next| {
-            let ahead = ahead(output, next, layer.feed.first_matrix(), member);
-            let piece = Piece::new(output, panel, ahead);
+        let grid = Grid::new(walk.rows, output.panels(), member);
+        let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
+        turn.run_ahead(grid.pieces(), |piece, next| {
+            let (rows, panel) = grid.locate(piece);
+            let ahead = grid.ahead(output, next, layer.feed.first_matrix(), member);
+            let piece = Piece { first_row: rows.start, ..Piece::new(output, panel, ahead) };
             // SAFETY: see `attend`.
-            unsafe {
-                let input = input.rows(0..rows);
-                self.join(piece, &input, scratch, layer.after_attention());
-            };
+            unsafe { self.join(piece, &input.rows(rows), scratch, layer.after_attention()) };
         });
     }
 

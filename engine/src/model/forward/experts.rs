@@ -205,13 +205,11 @@ impl Pass<'_> {
                 }
                 _ => {
                     let Some((expert, seats)) = self.busy(piece / outer_panels) else { return };
+                    let first_row = seats.start;
                     let piece = Piece::new(&experts[expert].down, piece % outer_panels, &[]);
-                    let columns = piece.columns();
-                    let input = buffers.hidden.rows(seats.clone());
-                    self.outputs(piece, &input, scratch, |row, outputs| {
-                        let at = (seats.start + row) * width + columns.start;
-                        buffers.outputs.part(at..at + outputs.len()).copy_from_slice(outputs);
-                    });
+                    let piece = Piece { first_row, ..piece };
+                    let input = buffers.hidden.rows(seats);
+                    self.store(piece, &input, scratch, &buffers.outputs);
                 }
             });
         }

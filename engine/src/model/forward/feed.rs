@@ -2,7 +2,8 @@
 
 use super::branch::Joining;
 use super::buffers::SharedInputs;
-use super::linear::{Piece, ahead, rows_to_fetch};
+use super::grid::Grid;
+use super::linear::{Piece, rows_to_fetch};
 use super::{Pass, ThreadScratch, Walk};
 use crate::kernels::PANEL;
 use crate::kernels::activations::{gelu_times, silu_times};
@@ -63,22 +64,23 @@ impl Pass<'_> {
         let member = walk.member;
         // SAFETY (whole body): see `feed`.
         unsafe {
-            let rows = walk.rows;
-            let panels = |matrix: &Packed| if rows > 0 { matrix.panels() } else { 0 };
+            let grid = Grid::new(walk.rows, gated.gate.panels(), member);
             let (turn, scratch) = (walk.turn(), &mut *walk.scratch);
-            turn.run_ahead(panels(&gated.gate), |panel, next| {
-                let ahead = [
-                    ahead(&gated.gate, next, &gated.down, member),
-                    ahead(&gated.up, next, &gated.down, member),
-                ];
-                let input = self.normed.rows(0..rows);
-                let work = GatedPanel { gated, panel, ahead, first_row: 0 };
-                self.gate(work, &input, &self.hidden, scratch);
+            turn.run_ahead(grid.pieces(), |piece, next| {
+                let (rows, panel) = grid.locate(piece);
+                let ahead = [&gated.gate, &gated.up]
+                    .map(|matrix| grid.ahead(matrix, next, &gated.down, member));
+                let work = GatedPanel { gated, panel, ahead, first_row: rows.start };
+                self.gate(work, &self.normed.rows(rows), &self.hidden, scratch);
             });
+            let grid = Grid::new(walk.rows, gated.down.panels(), member);
             let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
-            turn.run_ahead(panels(&gated.down), |panel, next| {
-                let piece = Piece::new(&gated.down, panel, ahead(&gated.down, next, then, member));
-                self.join(piece, &self.hidden.rows(0..rows), scratch, joining);
+            turn.run_ahead(grid.pieces(), |piece, next| {
+                let (rows, panel) = grid.locate(piece);
+                let ahead = grid.ahead(&gated.down, next, then, member);
+                let piece =
+                    Piece { first_row: rows.start, ..Piece::new(&gated.down, panel, ahead) };
+                self.join(piece, &self.hidden.rows(rows), scratch, joining);
             });
         }
     }

@@ -6,7 +6,6 @@ use super::{Pass, span};
 use crate::kernels::codes::Room;
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::packed::{Input, Packed};
-use crate::kernels::team::Member;
 use crate::kernels::{Level, PANEL};
 
 /// One panel of a product.
@@ -15,6 +14,8 @@ pub(super) struct Piece<'b> {
     pub(super) matrix: &'b Packed,
     pub(super) bias: Option<&'b [f32]>,
     pub(super) panel: usize,
+    /// The row of the outputs that the first input's go to.
+    pub(super) first_row: usize,
     /// What the thread will want next: fetched into the cache meanwhile.
     pub(super) ahead: &'b [u8],
 }
@@ -54,7 +55,7 @@ impl PanelScratch {
 
 impl<'b> Piece<'b> {
     pub(super) fn new(matrix: &'b Packed, panel: usize, ahead: &'b [u8]) -> Piece<'b> {
-        Piece { matrix, bias: None, panel, ahead }
+        Piece { matrix, bias: None, panel, first_row: 0, ahead }
     }
 
     fn compute(self, level: Level, input: &Input<'_>, room: &mut Room, out: &mut [f32]) {
@@ -74,7 +75,7 @@ impl Pass<'_> {
         self.batch.rows.len()
     }
 
-    /// Computes a panel and visits every row's outputs, without the bias.
+    /// Computes a panel and visits every row's outputs, without the bias: its number among rows of outputs, and they.
     pub(super) fn outputs(
         &self,
         piece: Piece<'_>,
@@ -85,7 +86,7 @@ impl Pass<'_> {
         let width = piece.columns().len();
         let outputs = scratch.compute(self.level, piece, input);
         for (row, outputs) in outputs.chunks_exact(PANEL).enumerate() {
-            visit(row, &outputs[..width]);
+            visit(piece.first_row + row, &outputs[..width]);
         }
     }
 
@@ -101,7 +102,7 @@ impl Pass<'_> {
         out: &Disjoint<'_, f32>,
     ) {
         let (columns, width) = (piece.columns(), piece.matrix.outputs);
-        fetch_columns(out, input.rows, width, &columns);
+        fetch_columns(out, piece.first_row, input.rows, width, &columns);
         self.outputs(piece, input, scratch, |row, outputs| {
             // SAFETY: the caller's promise.
             let out = unsafe { out.part(within(row, width, &columns)) };
@@ -129,7 +130,7 @@ impl Pass<'_> {
         scratch: &mut PanelScratch,
     ) {
         let (columns, width) = (piece.columns(), self.shape.width);
-        fetch_columns(&self.stream, input.rows, width, &columns);
+        fetch_columns(&self.stream, piece.first_row, input.rows, width, &columns);
         self.outputs(piece, input, scratch, |row, outputs| {
             // SAFETY: the caller's promise.
             let stream = unsafe { self.stream.part(within(row, width, &columns)) };
@@ -140,10 +141,16 @@ impl Pass<'_> {
     }
 }
 
-/// Starts to bring some columns of all rows here, to be written when they are computed.
-fn fetch_columns(out: &Disjoint<'_, f32>, rows: usize, width: usize, columns: &Range<usize>) {
+/// Starts to bring some columns of some rows here, to be written when they are computed.
+fn fetch_columns(
+    out: &Disjoint<'_, f32>,
+    first_row: usize,
+    rows: usize,
+    width: usize,
+    columns: &Range<usize>,
+) {
     for row in 0..rows_to_fetch(rows) {
-        out.fetch_to_write(within(row, width, columns));
+        out.fetch_to_write(within(first_row + row, width, columns));
     }
 }
 
@@ -165,18 +172,4 @@ pub(super) fn copy(outputs: &[f32], to: &mut [f32]) {
 pub(super) fn within(row: usize, width: usize, columns: &Range<usize>) -> Range<usize> {
     let row = span(row, width).start;
     row + columns.start..row + columns.end
-}
-
-/// What a member should fetch while it computes a panel: its next panel of the same matrix, or else the panel of the
-/// matrix after this that the member will get first.
-pub(super) fn ahead<'b>(
-    matrix: &'b Packed,
-    next: Option<usize>,
-    then: &'b Packed,
-    member: Member,
-) -> &'b [u8] {
-    match next {
-        Some(next) => matrix.panel_bytes(next),
-        None => then.panel_bytes(member.first_piece(then.panels())),
-    }
 }

@@ -1,0 +1,99 @@
+//! How a product is cut into the pieces of a phase.
+
+use std::ops::Range;
+
+use crate::kernels::packed::Packed;
+use crate::kernels::team::Member;
+
+/// Rows that a block has at least: a panel is made ready for each block anew.
+const LEAST_ROWS: usize = 128;
+
+/// The pieces of a product: all panels, and with very many rows all panels of each block of rows.
+///
+/// There is a block for each member, and so each member's range of pieces is its block. A member then finds in its own
+/// cache the rows that it wrote in the phase before; with panels of all rows, most would have to come from other cores,
+/// which on CPUs of several core complexes is a long way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grid {
+    rows: usize,
+    panels: usize,
+    blocks: usize,
+}
+
+// === impl Grid ===
+
+impl Grid {
+    /// Without rows there are no pieces.
+    pub(super) fn new(rows: usize, panels: usize, member: Member) -> Grid {
+        let blocks = (rows / LEAST_ROWS).clamp(1, member.count);
+        Grid { rows, panels: if rows > 0 { panels } else { 0 }, blocks }
+    }
+
+    pub(super) fn pieces(self) -> usize {
+        self.blocks * self.panels
+    }
+
+    /// The rows and the panel of a piece.
+    pub(super) fn locate(self, piece: usize) -> (Range<usize>, usize) {
+        let (block, panel) = (piece / self.panels, piece % self.panels);
+        let rows = self.rows * block / self.blocks..self.rows * (block + 1) / self.blocks;
+        (rows, panel)
+    }
+
+    /// What a member should fetch while it computes a panel of `matrix`: the panel of its next piece, or else the panel
+    /// that it will get first of the matrix after this.
+    pub(super) fn ahead<'b>(
+        self,
+        matrix: &'b Packed,
+        next: Option<usize>,
+        then: &'b Packed,
+        member: Member,
+    ) -> &'b [u8] {
+        match next {
+            Some(next) => matrix.panel_bytes(self.locate(next).1),
+            None => {
+                let grid = Grid { panels: then.panels(), ..self };
+                then.panel_bytes(grid.locate(member.first_piece(grid.pieces())).1)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(number: usize, count: usize) -> Member {
+        Member { number, count }
+    }
+
+    #[test]
+    fn every_row_meets_every_panel_once() {
+        for (rows, panels, members) in
+            [(0, 5, 2), (1, 5, 2), (255, 3, 2), (256, 3, 2), (515, 7, 3), (400, 1, 16), (300, 4, 1)]
+        {
+            let grid = Grid::new(rows, panels, member(0, members));
+            let mut met = vec![0; rows * panels];
+            for (rows, panel) in (0..grid.pieces()).map(|piece| grid.locate(piece)) {
+                rows.for_each(|row| met[row * panels + panel] += 1);
+            }
+            assert!(met.iter().all(|&count| count == 1), "{rows} x {panels}, {members} members");
+        }
+    }
+
+    #[test]
+    fn with_many_rows_each_member_begins_its_own_block() {
+        for number in 0..4 {
+            let member = member(number, 4);
+            let grid = Grid::new(4 * LEAST_ROWS + 2, 9, member);
+            let (rows, panel) = grid.locate(member.first_piece(grid.pieces()));
+            assert_eq!((rows.start, panel), ((4 * LEAST_ROWS + 2) * number / 4, 0));
+        }
+    }
+
+    #[test]
+    fn few_rows_are_not_cut() {
+        let grid = Grid::new(2 * LEAST_ROWS - 1, 9, member(0, 2));
+        assert_eq!((grid.pieces(), grid.locate(8)), (9, (0..2 * LEAST_ROWS - 1, 8)));
+    }
+}
