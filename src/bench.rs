@@ -7,11 +7,13 @@
 //! models    names to files                         spread   median, least, greatest
 //! programs  those of others, and their end         load     what else the machine does
 //! output    files of results                       so_far   what a run that is cut short leaves
+//! head      what every report begins with
 //! ```
 //!
 //! Nothing here is part of what serves; the measuring itself is `jury_engine::measure`.
 
 mod engine;
+mod head;
 mod load;
 mod models;
 mod output;
@@ -78,9 +80,4 @@ pub async fn run(args: BenchArgs) -> Result<Exit, Failed> {
 /// The number of threads that was asked for, else what this machine lets us use.
 fn threads(args: &MeasuringArgs) -> usize {
     args.threads.unwrap_or_else(|| Host::detect().threads)
-}
-
-/// Now, to the second, in UTC.
-fn now() -> String {
-    humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
 }

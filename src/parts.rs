@@ -84,9 +84,10 @@ pub fn cache_folder(cache: &CacheArgs) -> Result<PathBuf, Refused> {
     folder.ok_or_else(|| Refused::new("--model-cache", "this user has no home; name a folder"))
 }
 
-/// Where `scripts/llama-cpp` and `scripts/etcd` install programs: beside the folder of model files.
-pub fn tools_folder(cache: &Path) -> Option<PathBuf> {
-    cache.parent().map(|folder| folder.join("tools"))
+/// Where `scripts/llama-cpp` and `scripts/etcd` install programs: in the user's own cache folder, wherever model files
+/// are kept.
+pub fn tools_folder() -> Option<PathBuf> {
+    ModelStore::default_directory()?.parent().map(|folder| folder.join("tools"))
 }
 
 fn embedded_config() -> Config {

@@ -20,11 +20,12 @@ use jury_worker::models::ModelStore;
 use self::config::Plan;
 use self::report::{PeerFacts, Report, Row};
 use self::subject::Subject;
-use super::load::Load;
+use super::Run;
+use super::head::Head;
+use super::load::{Load, TURNS_TAKEN};
 use super::models::BenchModel;
 use super::output::{Output, deliver};
 use super::peer::Peer;
-use super::{Run, now};
 use crate::args::BenchEngineArgs;
 use crate::exit::{Exit, Failed, OrExit};
 use crate::parts::tools_folder;
@@ -39,7 +40,7 @@ pub fn run(args: BenchEngineArgs, run: &Run) -> Result<Exit, Failed> {
 
 fn measure_all(plan: &Plan, run: &Run) -> Result<Report, Failed> {
     let meter = &run.meter;
-    let tools = tools_folder(&plan.cache);
+    let tools = tools_folder();
     let peer = match &plan.peer {
         Some(named) => Some(Peer::find(named.clone(), tools.as_deref(), run.programs.clone())?),
         None => None,
@@ -49,23 +50,20 @@ fn measure_all(plan: &Plan, run: &Run) -> Result<Report, Failed> {
     let models = found.collect::<Result<Vec<_>, _>>()?;
     let host = Host::detect();
     let consequence = match plan.peer {
-        Some(_) => "ratios still hold, since the sides take turns, but rates do not",
-        None => "rates do not hold",
+        Some(_) if plan.rounds > 1 => TURNS_TAKEN,
+        _ => "rates do not hold",
     };
     let load = Load::at_start(meter, host.threads, consequence);
+    let head = Head::new(host, load);
     meter.stage("measuring this machine's limits");
     let limits = measure(plan.threads);
     meter.runs(plan.runs(peer.is_some()));
     let mut rows = Vec::new();
     let report = |rows: &[Row], complete| Report {
-        date: now(),
-        version: env!("CARGO_PKG_VERSION"),
-        host: host.clone(),
-        load: load.until_now(),
+        head: head.until_now(complete),
         limits: limits.clone(),
         peer: peer.as_ref().map(|peer| PeerFacts { version: peer.version.clone() }),
         rounds: plan.rounds,
-        complete,
         rows: rows.to_vec(),
     };
     for model in &models {

@@ -12,6 +12,9 @@ const LOAD_AVERAGE: &str = "/proc/loadavg";
 /// Above this part of the cores, what is measured is another's work too.
 const QUIET: f64 = 0.5;
 
+/// What a busy machine does to the results of sides that take turns.
+pub const TURNS_TAKEN: &str = "ratios still hold, since the sides take turns, but rates do not";
+
 /// The load average around a run; at its end our own threads are in it.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Load {

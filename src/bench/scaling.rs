@@ -14,11 +14,12 @@ use jury_worker::models::ModelStore;
 
 use self::report::Report;
 pub use self::report::{Curve, Measured};
+use super::head::Head;
 use super::load::Load;
 use super::models::BenchModel;
 use super::output::{Output, deliver};
 use super::plot::plot;
-use super::{Run, now, threads};
+use super::{Run, threads};
 use crate::args::BenchScalingArgs;
 use crate::exit::{Exit, Failed, OrExit};
 use crate::parts::{cache_folder, load_failed};
@@ -45,20 +46,15 @@ pub fn run(args: &BenchScalingArgs, run: &Run) -> Result<Exit, Failed> {
     let host = Host::detect();
     let load = Load::at_start(&run.meter, host.threads, "times do not hold");
     let mut report = Report {
-        date: now(),
-        version: env!("CARGO_PKG_VERSION"),
-        host,
-        load,
+        head: Head::new(host, load),
         threads,
         model: model.name.clone(),
-        complete: false,
         curves: Vec::new(),
     };
     let json = args.measuring.json;
     let points = plan(args.quick);
     measure(&model, &points, run, &mut report, json)?;
-    report.complete = true;
-    report.seen_now();
+    report.head = report.head.until_now(true);
     let drawn = || plot(&report.model, &report.curves).or_exit(Exit::Internal);
     deliver(run, &report.page(json)?, svg.as_ref(), drawn)?;
     Ok(Exit::Done)
@@ -95,7 +91,7 @@ fn measure(
             run.meter.run(&format!("{} {against}", against.value(point)));
             let measured = measure_point(&mut engine, point, against.value(point))?;
             report.add(measured);
-            report.seen_now();
+            report.head = report.head.until_now(false);
             run.so_far.set(report.page(json)?);
             run.meter.run_done();
         }

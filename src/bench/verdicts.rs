@@ -32,7 +32,8 @@ use self::peer::{Peer, Setting, Trials};
 use self::report::{Frame, PeerFacts, Report, Who};
 use self::round::Round;
 use super::Run;
-use super::load::Load;
+use super::head::Head;
+use super::load::{Load, TURNS_TAKEN};
 use super::models::BenchModel;
 use super::output::{Output, deliver};
 use crate::args::BenchVerdictsArgs;
@@ -72,7 +73,7 @@ fn measure(plan: &Plan, items: &[Item], run: &Run) -> Result<Report, Failed> {
     let meter = &run.meter;
     let store = ModelStore::new(&plan.cache);
     let model = BenchModel::find("--model", &plan.model, &store, meter)?;
-    let tools = tools_folder(&plan.cache);
+    let tools = tools_folder();
     let programs = &run.programs;
     let peer = match &plan.peer {
         Some(named) => {
@@ -81,9 +82,9 @@ fn measure(plan: &Plan, items: &[Item], run: &Run) -> Result<Report, Failed> {
         None => None,
     };
     let host = Host::detect();
-    let takes_turns = plan.peer.is_some() || plan.sides_of_ours().len() > 1;
-    let consequence = match takes_turns {
-        true => "ratios still hold, since the sides take turns, but rates do not",
+    let are_several = plan.peer.is_some() || plan.sides_of_ours().len() > 1;
+    let consequence = match are_several && plan.rounds > 1 {
+        true => TURNS_TAKEN,
         false => "rates do not hold",
     };
     let load = Load::at_start(meter, host.threads, consequence);
@@ -101,7 +102,8 @@ fn measure(plan: &Plan, items: &[Item], run: &Run) -> Result<Report, Failed> {
         facts = Some(PeerFacts { version: peer.found.version.clone(), setting, tried });
         judges.push(Judge::Peer(peer, setting));
     }
-    let frame = Frame { plan, model: &model.name, items: items.len(), host, load, peer: facts };
+    let head = Head::new(host, load);
+    let frame = Frame { plan, model: &model.name, items: items.len(), head, peer: facts };
     let mut sides: Vec<(Who, Vec<Round>)> =
         judges.iter().map(|judge| (judge.who(), Vec::new())).collect();
     for round in 0..plan.rounds {

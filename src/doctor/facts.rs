@@ -102,7 +102,7 @@ impl Facts {
             version: env!("CARGO_PKG_VERSION"),
             debug_build: cfg!(debug_assertions),
             gpu_features: gpu_features(),
-            llama_cpp: llama_cpp::look(tools_folder(&folder).as_deref()),
+            llama_cpp: llama_cpp::look(tools_folder().as_deref()),
             huge_pages: HugePages::look(),
             cache: Cache::look(folder),
             python: ask(PYTHON, &["--version"]),

@@ -44,6 +44,13 @@ use crate::meter::Meter;
 /// All items of a file, at once; the first bad line refuses it.
 pub fn read_items(path: &Path) -> Result<Vec<Item>, Failed> {
     let source = Source::File(path.to_path_buf());
+    if is_single_item(&source) {
+        let name = source.name();
+        let problem = anyhow!(
+            "--items: {name} is one item over several lines; an item is one line: `jq -c . {name}`"
+        );
+        return Err(Failed::new(Exit::BadData, problem));
+    }
     let mut items = Vec::new();
     for line in lines::Lines::new(feed::open(&source)?) {
         let line = line.map_err(|error| unreadable(&feed::named(&source), &error))?;
@@ -161,17 +168,21 @@ impl Writer {
 
 /// A single item is a likely mistake, and every line of it would be a bad one.
 fn refuse_single_item(source: &Source) -> Result<(), Failed> {
-    let Source::File(path) = source else { return Ok(()) };
-    let is_small = path
-        .metadata()
-        .is_ok_and(|found| found.is_file() && found.len() <= limits::MAX_ITEM_BYTES as u64);
-    // Whoever cannot be read is told of when the batch is opened.
-    if is_small && std::fs::read(path).is_ok_and(|text| lines::is_one_item(&text)) {
+    if is_single_item(source) {
         let name = source.name();
         let problem = anyhow!("--items: {name} is one item and no batch; leave --items out");
         return Err(Failed::new(Exit::Usage, problem));
     }
     Ok(())
+}
+
+/// True of a file with one item over several lines. A file that cannot be read is told of when it is opened.
+fn is_single_item(source: &Source) -> bool {
+    let Source::File(path) = source else { return false };
+    let is_small = path
+        .metadata()
+        .is_ok_and(|found| found.is_file() && found.len() <= limits::MAX_ITEM_BYTES as u64);
+    is_small && std::fs::read(path).is_ok_and(|text| lines::is_one_item(&text))
 }
 
 /// Items of a file that can be read twice; nobody knows how many stdin has.

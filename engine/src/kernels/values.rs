@@ -20,17 +20,14 @@ use super::{LANES, Level, TILE_ROWS, at_level};
 /// Tokens whose bytes are neighbours.
 pub(crate) const QUAD: usize = 4;
 
-/// One page's contribution to the sums of some rows.
+/// What some pages contribute to the sums of some rows, which see all of them.
 #[derive(Debug)]
 pub(crate) struct WeightedValues<'a> {
-    /// Quads of tokens x elements x 4 signed bytes.
-    pub(crate) values: &'a [u8],
+    pub(crate) pages: &'a [PageValues<'a>],
     /// Elements of a value, a multiple of 16.
     pub(crate) size: usize,
-    /// Tokens that count, from the page's first on.
-    pub(crate) tokens: usize,
-    /// The high and the low bytes of the weights of this page's tokens, a row every `stride`. Three bytes past a
-    /// row's tokens can be read.
+    /// The high and the low bytes of the weights, by position, a row every `stride`. Three bytes past a page's tokens can
+    /// be read.
     pub(crate) weights: [&'a [u8]; 2],
     pub(crate) stride: usize,
     pub(crate) rows: usize,
@@ -38,17 +35,28 @@ pub(crate) struct WeightedValues<'a> {
     pub(crate) sums: &'a mut [i32],
 }
 
+/// The values of a page's tokens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PageValues<'a> {
+    /// Quads of tokens x elements x 4 signed bytes.
+    pub(crate) codes: &'a [u8],
+    /// Tokens that count, from the page's first on.
+    pub(crate) tokens: usize,
+    /// The first one's place in a row of weights.
+    pub(crate) position: usize,
+}
+
 /// Adds `sum over tokens of weight * value` to the sums.
-pub(crate) fn add_weighted(level: Level, work: WeightedValues<'_>) {
+pub(crate) fn add_weighted(level: Level, mut work: WeightedValues<'_>) {
     work.check();
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::AvxVnni => avx2::add_weighted(work),
+        Level::Avx2 | Level::AvxVnni => work.each_page(avx2::add_weighted),
         #[cfg(target_arch = "x86_64")]
         Level::Avx512Vnni => avx512::add_weighted(work),
         #[cfg(target_arch = "aarch64")]
-        Level::Neon => neon::add_weighted(work),
-        Level::Portable => portable(work),
+        Level::Neon => work.each_page(neon::add_weighted),
+        Level::Portable => work.each_page(portable),
     }
 }
 
@@ -70,29 +78,67 @@ fn finish_body(high: &[i32], low: &[i32], factor: f32, out: &mut [f32]) {
 impl WeightedValues<'_> {
     /// All accesses of the kernels are inside the slices.
     fn check(&self) {
-        let quads = self.tokens.div_ceil(QUAD);
         assert!(self.size.is_multiple_of(LANES), "elements come in whole registers");
-        assert!(self.values.len() >= quads * QUAD * self.size);
         assert!(self.sums.len() >= self.rows * 2 * self.size);
-        let last = self.rows.saturating_sub(1) * self.stride + quads * QUAD;
-        assert!(self.rows == 0 || self.weights.iter().all(|plane| plane.len() >= last));
+        for page in self.pages {
+            let tokens = page.tokens.next_multiple_of(QUAD);
+            assert!(page.codes.len() >= tokens * self.size);
+            let last = self.rows.saturating_sub(1) * self.stride + page.position + tokens;
+            assert!(self.rows == 0 || self.weights.iter().all(|plane| plane.len() >= last));
+        }
     }
 
+    /// For levels that add one page after the other.
+    fn each_page(&mut self, add: impl Fn(PageWork<'_>)) {
+        for page in self.pages {
+            add(PageWork {
+                values: page.codes,
+                tokens: page.tokens,
+                weights: self.weights.map(|plane| &plane[page.position.min(plane.len())..]),
+                size: self.size,
+                stride: self.stride,
+                rows: self.rows,
+                sums: self.sums,
+            });
+        }
+    }
+}
+
+/// The part of [`WeightedValues`] that is one page's: weights begin with its first token's.
+#[derive(Debug)]
+struct PageWork<'a> {
+    values: &'a [u8],
+    tokens: usize,
+    weights: [&'a [u8]; 2],
+    size: usize,
+    stride: usize,
+    rows: usize,
+    sums: &'a mut [i32],
+}
+
+// === impl PageWork ===
+
+impl PageWork<'_> {
     /// The weights of a row's quad in a plane; tokens that do not count weigh nothing.
     fn quad(&self, plane: usize, row: usize, quad: usize) -> [u8; QUAD] {
         let at = row * self.stride + quad * QUAD;
-        let mut bytes = [0; QUAD];
-        let counted = QUAD.min(self.tokens - quad * QUAD);
-        bytes[..counted].copy_from_slice(&self.weights[plane][at..at + counted]);
-        bytes
+        counted(&self.weights[plane][at..], self.tokens - quad * QUAD)
     }
+}
+
+/// A quad of weights of which so many tokens count; the others weigh nothing.
+fn counted(weights: &[u8], tokens: usize) -> [u8; QUAD] {
+    let mut bytes = [0; QUAD];
+    let count = QUAD.min(tokens);
+    bytes[..count].copy_from_slice(&weights[..count]);
+    bytes
 }
 
 /// Rows computed together, at most.
 const ROWS: usize = TILE_ROWS;
 
 #[allow(clippy::needless_pass_by_value)] // Work is a few borrowed slices.
-fn portable(work: WeightedValues<'_>) {
+fn portable(work: PageWork<'_>) {
     for row in 0..work.rows {
         for plane in 0..2 {
             for quad in 0..work.tokens.div_ceil(QUAD) {
@@ -121,20 +167,17 @@ mod tests {
         let planes: Vec<Vec<u8>> =
             (0..2).map(|plane| (0..rows * stride).map(|i| byte(i, 9 + plane)).collect()).collect();
         let mut sums = vec![0; rows * 2 * size];
-        for tokens in [0..cut, cut..tokens] {
-            add_weighted(
-                level,
-                WeightedValues {
-                    values: &values[tokens.start * size..],
-                    size,
-                    tokens: tokens.len(),
-                    weights: [&planes[0][tokens.start..], &planes[1][tokens.start..]],
-                    stride,
-                    rows,
-                    sums: &mut sums,
-                },
-            );
-        }
+        let pages = [0..cut, cut..tokens].map(|tokens| PageValues {
+            codes: &values[tokens.start * size..],
+            tokens: tokens.len(),
+            position: tokens.start,
+        });
+        let weights = [planes[0].as_slice(), &planes[1]];
+        let sums_to = &mut sums;
+        add_weighted(
+            level,
+            WeightedValues { pages: &pages, size, weights, stride, rows, sums: sums_to },
+        );
         sums
     }
 
@@ -159,7 +202,7 @@ mod tests {
         let (rows, tokens, size, stride) = (8, 70, 48, 76);
         let values: Vec<u8> = (0..72 * size).map(|i| ((i * 7919) >> 3) as u8).collect();
         let low: Vec<u8> = (0..rows * stride).map(|i| ((i * 104_729) >> 5) as u8).collect();
-        // Bytes past a row's tokens do not count; a single one of the last row does.
+        // Bytes past a row's tokens do not count; a single one of the last row does, on the second page.
         let mut high: Vec<u8> =
             (0..rows * stride).map(|i| u8::from(i % stride >= tokens)).collect();
         for counted in [0, 3] {
@@ -167,10 +210,14 @@ mod tests {
             let run = |level: Level| {
                 let mut sums = vec![1; rows * 2 * size];
                 let weights = [high.as_slice(), low.as_slice()];
-                let values = values.as_slice();
+                let pages = [(0, 64), (64, 6)].map(|(position, tokens)| PageValues {
+                    codes: &values[position * size..],
+                    tokens,
+                    position,
+                });
                 let sums_to = sums.as_mut_slice();
                 let work =
-                    WeightedValues { values, size, tokens, weights, stride, rows, sums: sums_to };
+                    WeightedValues { pages: &pages, size, weights, stride, rows, sums: sums_to };
                 add_weighted(level, work);
                 sums
             };
@@ -182,15 +229,13 @@ mod tests {
 
     #[test]
     fn tokens_past_the_last_weigh_nothing() {
-        let values = [1u8; 64];
         let weights = [255u8; 4];
         let mut sums = vec![0; 32];
         add_weighted(
             Level::detect(),
             WeightedValues {
-                values: &values,
+                pages: &[PageValues { codes: &[1; 64], tokens: 1, position: 0 }],
                 size: 16,
-                tokens: 1,
                 weights: [&weights, &weights],
                 stride: 4,
                 rows: 1,

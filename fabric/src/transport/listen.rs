@@ -35,7 +35,7 @@ pub enum BindError {
         address: SocketAddr,
     },
     /// The operating system refuses for another reason, such as a port below 1024.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Refused {
         /// The address asked for.
         address: SocketAddr,

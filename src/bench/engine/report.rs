@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 
-use jury_engine::Host;
 use jury_engine::limits::{Bound, Limits};
 use serde::Serialize;
 
 use super::series::Series;
-use crate::bench::load::Load;
+use crate::bench::head::Head;
 use crate::bench::models::BenchModel;
 use crate::bench::peer::Setting;
 use crate::bench::spread::{Spread, caption, counted, paired_ratio};
@@ -25,16 +24,11 @@ const DECIMALS: usize = 1;
 /// A whole run.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// When it ended, UTC.
-    pub date: String,
-    pub version: &'static str,
-    pub host: Host,
-    pub load: Load,
+    #[serde(flatten)]
+    pub head: Head,
     pub limits: Limits,
     pub peer: Option<PeerFacts>,
     pub rounds: usize,
-    /// False of a run that was cut short: the last rows are of fewer rounds, or not there.
-    pub complete: bool,
     pub rows: Vec<Row>,
 }
 
@@ -174,17 +168,17 @@ impl Report {
         let sides = 1 + usize::from(self.peer.is_some());
         let rounds = caption(self.rounds, sides);
         let mut lines = vec![
-            format!("{}, jury {}, {} kernels; {peer}", self.date, self.version, self.host.kernels),
+            format!("{}; {peer}", self.head.line()),
             format!(
                 "{}, {}: {integer_gops:.0} Gop/s in 8 bits ({integer_instruction}), {float_gflops:.0} \
                  Gflop/s, {memory_gbps:.1} GB/s",
-                self.host.cpu,
+                self.head.host.cpu,
                 counted(*threads, "thread")
             ),
         ];
-        lines.extend(self.load.line());
+        lines.extend(self.head.load.line());
         lines.push(format!("tokens a second, {rounds}; each prompt was prefilled once"));
-        if !self.complete {
+        if !self.head.complete {
             lines.push(
                 "cut short: the last rows are of fewer rounds, others are missing".to_owned(),
             );

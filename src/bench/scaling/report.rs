@@ -1,10 +1,8 @@
 //! What was measured, as a table for people and as JSON; the plot draws the curves.
 
-use jury_engine::Host;
 use serde::Serialize;
 
-use crate::bench::load::Load;
-use crate::bench::now;
+use crate::bench::head::Head;
 use crate::bench::spread::counted;
 use crate::exit::{Exit, Failed, OrExit};
 use crate::status::columns;
@@ -12,15 +10,10 @@ use crate::status::columns;
 /// A whole run.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// When it ended, UTC.
-    pub date: String,
-    pub version: &'static str,
-    pub host: Host,
-    pub load: Load,
+    #[serde(flatten)]
+    pub head: Head,
     pub threads: usize,
     pub model: String,
-    /// False of a run that was cut short: the last points are missing.
-    pub complete: bool,
     pub curves: Vec<Curve>,
 }
 
@@ -60,12 +53,6 @@ impl Report {
         }
     }
 
-    /// What there is was measured until now.
-    pub fn seen_now(&mut self) {
-        self.date = now();
-        self.load = self.load.until_now();
-    }
-
     /// For a terminal, or for a machine.
     pub fn page(&self, json: bool) -> Result<String, Failed> {
         if json {
@@ -89,11 +76,11 @@ impl Report {
 
     fn preamble(&self) -> Vec<String> {
         let mut lines = vec![
-            format!("{}, jury {}, {} kernels", self.date, self.version, self.host.kernels),
-            format!("{}, {}; {}", self.host.cpu, counted(self.threads, "thread"), self.model),
+            self.head.line(),
+            format!("{}, {}; {}", self.head.host.cpu, counted(self.threads, "thread"), self.model),
         ];
-        lines.extend(self.load.line());
-        if !self.complete {
+        lines.extend(self.head.load.line());
+        if !self.head.complete {
             lines.push("cut short: points are missing".to_owned());
         }
         lines
@@ -103,6 +90,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::head::tests::example;
 
     #[test]
     fn the_page_reads_like_this() {
@@ -115,20 +103,9 @@ mod tests {
         };
         let curve = Curve { against: "samples", fixed: "prompt of 64".to_owned(), points: vec![] };
         let mut report = Report {
-            date: "2030-01-01T00:00:00Z".to_owned(),
-            version: "0.1.0",
-            host: Host {
-                cpu: "A CPU".to_owned(),
-                kernels: "avx2".to_owned(),
-                available_kernels: vec!["avx2".to_owned()],
-                threads: 2,
-                available_memory_bytes: 1 << 33,
-                default_kv_budget_bytes: 1 << 31,
-            },
-            load: Load { start: Some(0.25), end: Some(2.5) },
+            head: Head { complete: false, ..example() },
             threads: 2,
             model: "m".to_owned(),
-            complete: false,
             curves: vec![curve],
         };
         report.add(point);

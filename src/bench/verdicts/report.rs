@@ -6,7 +6,6 @@ mod tests;
 
 use std::fmt::Write as _;
 
-use jury_engine::Host;
 use jury_grm::domain::Settings;
 use serde::Serialize;
 
@@ -14,8 +13,7 @@ pub use self::side::Side;
 use super::Round;
 use super::config::Plan;
 use super::peer::Setting;
-use crate::bench::load::Load;
-use crate::bench::now;
+use crate::bench::head::Head;
 use crate::bench::spread::{caption, counted, paired_ratio};
 use crate::exit::{Exit, Failed, OrExit};
 use crate::status::columns;
@@ -33,19 +31,14 @@ const HEADINGS: [&str; 7] = [
 /// A whole run.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// When it ended, UTC.
-    pub date: String,
-    pub version: &'static str,
-    pub host: Host,
-    pub load: Load,
+    #[serde(flatten)]
+    pub head: Head,
     pub threads: usize,
     pub model: String,
     pub items: usize,
     pub at_once: usize,
     /// Those that were finished.
     pub rounds: usize,
-    /// False of a run that was cut short.
-    pub complete: bool,
     pub settings: Settings,
     pub ours: Option<Side>,
     /// Where ours was measured in both ways.
@@ -66,8 +59,7 @@ pub struct Frame<'a> {
     pub plan: &'a Plan,
     pub model: &'a str,
     pub items: usize,
-    pub host: Host,
-    pub load: Load,
+    pub head: Head,
     pub peer: Option<PeerFacts>,
 }
 
@@ -117,16 +109,12 @@ impl Report {
         let plan = frame.plan;
         let facts = frame.peer.as_ref();
         Self {
-            date: now(),
-            version: env!("CARGO_PKG_VERSION"),
-            host: frame.host.clone(),
-            load: frame.load.until_now(),
+            head: frame.head.until_now(complete),
             threads: plan.threads,
             model: frame.model.to_owned(),
             items: frame.items,
             at_once: plan.at_once,
             rounds: sides.iter().map(|(_, rounds)| rounds.len()).min().unwrap_or(0),
-            complete,
             settings: plan.settings.clone(),
             drafts_ratio: ratio(&ours_without_drafts),
             ratio: ratio(&peer),
@@ -215,10 +203,10 @@ impl Report {
         };
         let rounds = caption(self.rounds, self.sides().count());
         let mut lines = vec![
-            format!("{}, jury {}, {} kernels; {peer}", self.date, self.version, self.host.kernels),
-            format!("{}, {}; {}", self.host.cpu, counted(self.threads, "thread"), self.model),
+            format!("{}; {peer}", self.head.line()),
+            format!("{}, {}; {}", self.head.host.cpu, counted(self.threads, "thread"), self.model),
         ];
-        lines.extend(self.load.line());
+        lines.extend(self.head.load.line());
         lines.push(format!(
             "{}, {} at once, k {k}, temperature {temperature}, at most {max_critique_tokens} tokens a sample; \
              {rounds}",
@@ -230,7 +218,7 @@ impl Report {
             None => "scores are read from what the model writes (free read-out)".to_owned(),
         });
         lines.extend(self.surplus());
-        if !self.complete {
+        if !self.head.complete {
             lines.push("cut short: only the rounds that were finished count".to_owned());
         }
         lines

@@ -48,8 +48,8 @@ struct Past {
 /// Why a file cannot be gone on with.
 #[derive(Debug, thiserror::Error)]
 pub enum ResumeError {
-    #[error("line {line} is no verdict: {source}; name another file, or leave --resume out")]
-    NotAVerdict { line: usize, source: serde_json::Error },
+    #[error("line {line} is no verdict: {problem}; name another file, or leave --resume out")]
+    NotAVerdict { line: usize, problem: serde_json::Error },
     #[error(
         "line {line} was judged in another way: {differences}; ask for the same, name another \
          file, or add --allow-mixed"
@@ -82,7 +82,7 @@ impl Finished {
                 continue;
             }
             let past: Past = serde_json::from_slice(&bytes)
-                .map_err(|source| ResumeError::NotAVerdict { line, source })?;
+                .map_err(|problem| ResumeError::NotAVerdict { line, problem })?;
             if past.may_pass() {
                 finished.to_retry.push(starts..finished.whole_bytes);
                 continue;

@@ -67,7 +67,7 @@ pub enum ModelError {
         problem: String,
     },
     /// The file system said no.
-    #[error("{path}: {source}")]
+    #[error("cannot read or write {path}")]
     Io {
         /// The file or folder.
         path: PathBuf,

@@ -6,20 +6,20 @@ use std::arch::x86_64::{
     _mm256_slli_epi16, _mm256_srai_epi16, _mm256_storeu_si256,
 };
 
-use super::{QUAD, WeightedValues};
+use super::{PageWork, QUAD};
 
 /// Elements of a register.
 const WIDTH: usize = 8;
 
 /// See [`super::add_weighted`].
-pub(super) fn add_weighted(work: WeightedValues<'_>) {
+pub(super) fn add_weighted(work: PageWork<'_>) {
     // SAFETY: this level is chosen only where AVX2 was detected.
     unsafe { with_avx2(work) }
 }
 
 #[target_feature(enable = "avx2")]
 #[allow(clippy::needless_pass_by_value)] // Work is a few borrowed slices.
-fn with_avx2(work: WeightedValues<'_>) {
+fn with_avx2(work: PageWork<'_>) {
     for row in 0..work.rows {
         for plane in 0..2 {
             for quad in 0..work.tokens.div_ceil(QUAD) {

@@ -6,48 +6,75 @@ use std::arch::x86_64::{
     _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512, _mm512_test_epi8_mask,
 };
 
-use super::{QUAD, ROWS, WeightedValues};
+use super::{PageValues, QUAD, ROWS, WeightedValues, counted};
 use crate::kernels::LANES;
+
+/// Pages that are added up in registers before sums are stored: a bit each tells which have high bytes.
+const PAGES: usize = u64::BITS as usize;
 
 /// See [`super::add_weighted`].
 pub(super) fn add_weighted(mut work: WeightedValues<'_>) {
-    let mut row = 0;
-    while row < work.rows {
-        let left = work.rows - row;
-        let rows = left.div_ceil(left.div_ceil(ROWS));
-        // SAFETY: the level was detected; `check` has found all accesses of these rows inside.
-        let are_high = unsafe { have_high_bytes(&work, row, rows) };
-        let mut element = 0;
-        while element < work.size {
-            let wide = work.size - element >= 2 * LANES;
-            // SAFETY: as above.
-            unsafe {
-                match (wide, are_high) {
-                    (true, true) => some_rows::<2, 2>(&mut work, row, rows, element),
-                    (true, false) => some_rows::<2, 1>(&mut work, row, rows, element),
-                    (false, true) => some_rows::<1, 2>(&mut work, row, rows, element),
-                    (false, false) => some_rows::<1, 1>(&mut work, row, rows, element),
+    for pages in work.pages.chunks(PAGES) {
+        let mut row = 0;
+        while row < work.rows {
+            let left = work.rows - row;
+            let rows = left.div_ceil(left.div_ceil(ROWS));
+            let have_high = |page| {
+                // SAFETY: the level was detected; `check` has found all accesses of these rows inside.
+                unsafe { have_high_bytes(&work, page, row, rows) }
+            };
+            let high_pages = pages
+                .iter()
+                .enumerate()
+                .fold(0, |all, (index, page)| all | u64::from(have_high(page)) << index);
+            let some = Rows { pages, high_pages, row };
+            let mut element = 0;
+            while element < work.size {
+                let wide = work.size - element >= 2 * LANES;
+                // SAFETY: as above.
+                unsafe {
+                    if wide {
+                        some_rows::<2>(&mut work, &some, rows, element);
+                    } else {
+                        some_rows::<1>(&mut work, &some, rows, element);
+                    }
                 }
+                element += if wide { 2 * LANES } else { LANES };
             }
-            element += if wide { 2 * LANES } else { LANES };
+            row += rows;
         }
-        row += rows;
     }
 }
 
-/// Whether some rows have weights with high bytes. Where one token of another page has nearly all weight, they have none.
+/// Some rows of some pages.
+struct Rows<'a> {
+    /// Up to [`PAGES`].
+    pages: &'a [PageValues<'a>],
+    /// Those of them, from the lowest bit on, where one of the rows has a weight with a high byte.
+    high_pages: u64,
+    /// The first one.
+    row: usize,
+}
+
+/// Whether some rows have weights with high bytes on a page. Where one token of another page has nearly all weight, they
+/// have none.
 ///
 /// # Safety
-/// AVX-512 is there, and the rows are part of checked work.
+/// AVX-512 is there, and page and rows are part of checked work.
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn have_high_bytes(work: &WeightedValues<'_>, row: usize, rows: usize) -> bool {
+unsafe fn have_high_bytes(
+    work: &WeightedValues<'_>,
+    page: &PageValues<'_>,
+    row: usize,
+    rows: usize,
+) -> bool {
     let mut found = _mm512_setzero_si512();
     for row in row..row + rows {
-        for first in (0..work.tokens).step_by(64) {
-            let mask = u64::MAX >> 64usize.saturating_sub(work.tokens - first);
+        for first in (0..page.tokens).step_by(64) {
+            let mask = u64::MAX >> 64usize.saturating_sub(page.tokens - first);
             // SAFETY: the mask leaves out what is past the row's tokens.
             let weights = unsafe {
-                let at = work.weights[0].as_ptr().add(row * work.stride + first);
+                let at = work.weights[0].as_ptr().add(row * work.stride + page.position + first);
                 _mm512_maskz_loadu_epi8(mask, at.cast())
             };
             found = _mm512_or_si512(found, weights);
@@ -58,78 +85,102 @@ unsafe fn have_high_bytes(work: &WeightedValues<'_>, row: usize, rows: usize) ->
 
 /// # Safety
 /// As for [`tile`], with as many rows.
-unsafe fn some_rows<const V: usize, const PLANES: usize>(
+unsafe fn some_rows<const V: usize>(
     work: &mut WeightedValues<'_>,
-    row: usize,
+    some: &Rows<'_>,
     rows: usize,
     element: usize,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         match rows {
-            1 => tile::<1, V, PLANES>(work, row, element),
-            2 => tile::<2, V, PLANES>(work, row, element),
-            3 => tile::<3, V, PLANES>(work, row, element),
-            4 => tile::<4, V, PLANES>(work, row, element),
-            5 => tile::<5, V, PLANES>(work, row, element),
-            _ => tile::<ROWS, V, PLANES>(work, row, element),
+            1 => tile::<1, V>(work, some, element),
+            2 => tile::<2, V>(work, some, element),
+            3 => tile::<3, V>(work, some, element),
+            4 => tile::<4, V>(work, some, element),
+            5 => tile::<5, V>(work, some, element),
+            _ => tile::<ROWS, V>(work, some, element),
         }
     }
 }
 
-/// Adds the sums of the last `PLANES` planes: both, or the low one.
+/// Adds the weighted values of all pages. Sums stay in registers from page to page.
 ///
 /// # Safety
-/// AVX-512 VNNI is there; rows `row .. row + R` and elements `element .. element + 16 * V` are inside checked work.
+/// AVX-512 VNNI is there; `R` rows and elements `element .. element + 16 * V` are inside checked work.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn tile<const R: usize, const V: usize, const PLANES: usize>(
+unsafe fn tile<const R: usize, const V: usize>(
     work: &mut WeightedValues<'_>,
-    row: usize,
+    some: &Rows<'_>,
     element: usize,
 ) {
-    let (size, whole) = (work.size, work.tokens / QUAD);
-    let first_plane = 2 - PLANES;
+    let (size, stride) = (work.size, work.stride);
+    let place = |plane: usize, row: usize| (row * 2 + plane) * size;
     // SAFETY: by the caller's promise every access is one that `WeightedValues::check` has found inside.
     unsafe {
-        let sums = work.sums.as_mut_ptr().add((row * 2 + first_plane) * size + element);
-        let place = |r: usize, p: usize, v: usize| (r * 2 + p) * size + v * LANES;
-        let mut totals = [[[_mm512_setzero_si512(); V]; PLANES]; R];
-        for (r, totals) in totals.iter_mut().enumerate() {
-            for (p, totals) in totals.iter_mut().enumerate() {
-                for (v, total) in totals.iter_mut().enumerate() {
-                    *total = _mm512_loadu_si512(sums.add(place(r, p, v)).cast());
+        let sums = work.sums.as_mut_ptr().add(place(0, some.row) + element);
+        let mut totals: [[[__m512i; V]; R]; 2] = std::array::from_fn(|plane| {
+            std::array::from_fn(|row| load::<V>(sums.add(place(plane, row))))
+        });
+        for (index, page) in some.pages.iter().enumerate() {
+            let values = page.codes.as_ptr().add(element * QUAD);
+            let line = |quad: usize| lines::<V>(values, size, quad);
+            let weights =
+                work.weights.map(|plane| plane.as_ptr().add(some.row * stride + page.position));
+            let four = |plane: usize, row: usize, quad: usize| {
+                weights[plane].add(row * stride + quad * QUAD).cast::<i32>().read_unaligned()
+            };
+            let is_high = some.high_pages >> index & 1 == 1;
+            let whole = page.tokens / QUAD;
+            if is_high {
+                for quad in 0..whole {
+                    let line = line(quad);
+                    let [high, low] = &mut totals;
+                    for (row, (high, low)) in high.iter_mut().zip(low).enumerate() {
+                        add(high, four(0, row, quad), line);
+                        add(low, four(1, row, quad), line);
+                    }
+                }
+            } else {
+                for quad in 0..whole {
+                    let line = line(quad);
+                    for (row, totals) in totals[1].iter_mut().enumerate() {
+                        add(totals, four(1, row, quad), line);
+                    }
+                }
+            }
+            let left = page.tokens - whole * QUAD;
+            if left > 0 {
+                let line = line(whole);
+                for (plane, totals) in totals.iter_mut().enumerate() {
+                    for (row, totals) in totals.iter_mut().enumerate() {
+                        let at = (some.row + row) * stride + page.position + whole * QUAD;
+                        let four = counted(&work.weights[plane][at..], left);
+                        add(totals, i32::from_le_bytes(four), line);
+                    }
                 }
             }
         }
-        let values = work.values.as_ptr().add(element * QUAD);
-        let planes: [*const u8; PLANES] =
-            std::array::from_fn(|p| work.weights[first_plane + p].as_ptr().add(row * work.stride));
-        for quad in 0..whole {
-            let line = lines::<V>(values, size, quad);
-            for (r, totals) in totals.iter_mut().enumerate() {
-                for (p, totals) in totals.iter_mut().enumerate() {
-                    let four = planes[p].add(r * work.stride + quad * QUAD);
-                    add(totals, four.cast::<i32>().read_unaligned(), line);
-                }
-            }
-        }
-        if work.tokens > whole * QUAD {
-            let line = lines::<V>(values, size, whole);
-            for (r, totals) in totals.iter_mut().enumerate() {
-                for (p, totals) in totals.iter_mut().enumerate() {
-                    let four = work.quad(first_plane + p, row + r, whole);
-                    add(totals, i32::from_le_bytes(four), line);
-                }
-            }
-        }
-        for (r, totals) in totals.iter().enumerate() {
-            for (p, totals) in totals.iter().enumerate() {
-                for (v, total) in totals.iter().enumerate() {
-                    _mm512_storeu_si512(sums.add(place(r, p, v)).cast(), *total);
+        for (plane, totals) in totals.iter().enumerate() {
+            for (row, totals) in totals.iter().enumerate() {
+                for (register, total) in totals.iter().enumerate() {
+                    let to = sums.add(place(plane, row) + register * LANES);
+                    _mm512_storeu_si512(to.cast(), *total);
                 }
             }
         }
     }
+}
+
+/// Neighbouring sums.
+///
+/// # Safety
+/// AVX-512 is there, and the sums can be read.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn load<const V: usize>(sums: *const i32) -> [__m512i; V] {
+    // SAFETY: the caller's promise.
+    std::array::from_fn(|v| unsafe { _mm512_loadu_si512(sums.add(v * LANES).cast()) })
 }
 
 /// The values of a quad of tokens.

@@ -7,7 +7,7 @@ use std::arch::aarch64::{
 };
 use std::arch::asm;
 
-use super::{QUAD, ROWS, WeightedValues};
+use super::{PageWork, QUAD, ROWS};
 
 /// Elements of a register.
 const WIDTH: usize = 4;
@@ -15,7 +15,7 @@ const WIDTH: usize = 4;
 const TOGETHER: usize = 2;
 
 /// See [`super::add_weighted`].
-pub(super) fn add_weighted(mut work: WeightedValues<'_>) {
+pub(super) fn add_weighted(mut work: PageWork<'_>) {
     let mut row = 0;
     while row < work.rows {
         let left = work.rows - row;
@@ -40,7 +40,7 @@ pub(super) fn add_weighted(mut work: WeightedValues<'_>) {
 /// # Safety
 /// The CPU has the features; rows `row .. row + R` and elements `element .. element + 8` are inside checked work.
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn tile<const R: usize>(work: &mut WeightedValues<'_>, row: usize, element: usize) {
+unsafe fn tile<const R: usize>(work: &mut PageWork<'_>, row: usize, element: usize) {
     let size = work.size;
     let mut products = [[[vdupq_n_s32(0); TOGETHER]; 2]; R];
     let mut plain = [vdupq_n_s32(0); TOGETHER];

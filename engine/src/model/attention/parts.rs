@@ -8,7 +8,7 @@ use super::AttentionTile;
 use super::tile::AttentionLayer;
 use crate::kernels::PANEL;
 use crate::kernels::fetch::fetch;
-use crate::kernels::values::QUAD;
+use crate::kernels::values::{PageValues, QUAD};
 use crate::model::kv::{PAGE_TOKENS, Segment};
 
 /// A segment as some queries of a tile see it.
@@ -24,7 +24,7 @@ pub(super) struct Part<'a> {
 
 // === impl Part ===
 
-impl Part<'_> {
+impl<'a> Part<'a> {
     /// Starts to fetch the keys that count.
     pub(super) fn fetch_keys(&self) {
         fetch(&self.keys[..self.keys.len() * self.tokens.div_ceil(PANEL) * PANEL / PAGE_TOKENS]);
@@ -36,6 +36,11 @@ impl Part<'_> {
         for (to, scale) in to[self.position..].iter_mut().zip(scales) {
             *to = f32::from_le_bytes(*scale);
         }
+    }
+
+    /// The values, as the products take them.
+    pub(super) fn page_values(&self) -> PageValues<'a> {
+        PageValues { codes: self.values, tokens: self.tokens, position: self.position }
     }
 
     /// The values that count.
@@ -55,11 +60,11 @@ impl AttentionLayer<'_> {
 
     /// Visits what the tile's queries see, in ascending position: shared segments for all of them, then each member's
     /// own. Segments before the windows of all rows are left out.
-    pub(super) unsafe fn each_part(
-        &self,
+    pub(super) unsafe fn each_part<'s>(
+        &'s self,
         tile: &AttentionTile,
         tokens: usize,
-        mut visit: impl FnMut(Part<'_>),
+        mut visit: impl FnMut(Part<'s>),
     ) {
         // SAFETY: the caller's promise.
         unsafe {
@@ -70,11 +75,11 @@ impl AttentionLayer<'_> {
         }
     }
 
-    pub(super) unsafe fn each_shared_part(
-        &self,
+    pub(super) unsafe fn each_shared_part<'s>(
+        &'s self,
         tile: &AttentionTile,
         tokens: usize,
-        visit: impl FnMut(Part<'_>),
+        visit: impl FnMut(Part<'s>),
     ) {
         let all = 0..tile.rows().count() * tile.queries.len();
         let segments = &self.clusters[tile.cluster].shared;
@@ -82,12 +87,12 @@ impl AttentionLayer<'_> {
         unsafe { self.each_segment(tile, segments, all, 0, tokens, visit) };
     }
 
-    pub(super) unsafe fn each_own_part(
-        &self,
+    pub(super) unsafe fn each_own_part<'s>(
+        &'s self,
         tile: &AttentionTile,
         span: usize,
         tokens: usize,
-        visit: impl FnMut(Part<'_>),
+        visit: impl FnMut(Part<'s>),
     ) {
         let cluster = &self.clusters[tile.cluster];
         let position = cluster.shared.iter().map(|segment| segment.tokens).sum();
@@ -100,14 +105,14 @@ impl AttentionLayer<'_> {
     }
 
     /// Visits segments that begin at a position, as far as they hold some of the first `tokens` tokens.
-    unsafe fn each_segment(
-        &self,
+    unsafe fn each_segment<'s>(
+        &'s self,
         tile: &AttentionTile,
         segments: &[Segment],
         queries: Range<usize>,
         mut position: usize,
         tokens: usize,
-        mut visit: impl FnMut(Part<'_>),
+        mut visit: impl FnMut(Part<'s>),
     ) {
         let layout = self.shape.layout;
         let begin = tile.rows().map(|row| self.first_seen(row)).min().unwrap_or(0);

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)] // Threads read pages and write rows through `Disjoint`.
 
+use std::ops::Range;
+
 use super::parts::Part;
 use super::shift::{BLOCK, KeyShift};
 use super::{AttentionShape, AttentionTile, Cluster};
@@ -12,7 +14,7 @@ use crate::kernels::fetch::fetch;
 use crate::kernels::hadamard::{block_length, hadamard};
 use crate::kernels::probabilities::{Weighing, weigh};
 use crate::kernels::quantise::{quantise, quantise_finely};
-use crate::kernels::values::{QUAD, WeightedValues, add_weighted, finish};
+use crate::kernels::values::{PageValues, QUAD, WeightedValues, add_weighted, finish};
 use crate::kernels::{LANES, Level, PANEL};
 use crate::model::kv::PageLayout;
 
@@ -88,9 +90,7 @@ impl AttentionLayer<'_> {
             });
             self.weigh(tile, tokens, scratch, stride);
             scratch.sums.fill(0);
-            self.each_part(tile, tokens, |part| {
-                self.add_values(&part, scratch, stride);
-            });
+            self.add_values(tile, tokens, scratch, stride);
             self.write(tile, scratch);
         }
     }
@@ -201,22 +201,42 @@ impl AttentionLayer<'_> {
         }
     }
 
-    fn add_values(&self, part: &Part<'_>, scratch: &mut Scratch, stride: usize) {
+    /// Adds up the weighted values: the shared ones for all queries, then each member's own.
+    unsafe fn add_values(
+        &self,
+        tile: &AttentionTile,
+        tokens: usize,
+        scratch: &mut Scratch,
+        stride: usize,
+    ) {
         let size = self.shape.layout.value_size;
-        let from = part.queries.start * stride + part.position;
-        let [high, low] = scratch.planes.each_ref().map(|plane| &plane[from..]);
-        add_weighted(
-            self.level,
-            WeightedValues {
-                values: part.values,
-                size,
-                tokens: part.tokens,
-                weights: [high, low],
-                stride,
-                rows: part.queries.len(),
-                sums: &mut scratch.sums[part.queries.start * 2 * size..],
-            },
-        );
+        let mut add = |queries: Range<usize>, pages: &[PageValues<'_>]| {
+            let weights = scratch.planes.each_ref().map(|plane| &plane[queries.start * stride..]);
+            let sums = &mut scratch.sums[queries.start * 2 * size..];
+            let rows = queries.len();
+            add_weighted(self.level, WeightedValues { pages, size, weights, stride, rows, sums });
+        };
+        let (mut pages, mut queries) = (Vec::new(), 0..0);
+        // SAFETY: the caller's promise about pages, here and below.
+        unsafe {
+            self.each_shared_part(tile, tokens, |part| {
+                queries = part.queries.clone();
+                pages.push(part.page_values());
+            });
+        }
+        add(queries, &pages);
+        for span in 0..tile.spans.len() {
+            pages.clear();
+            queries = 0..0;
+            // SAFETY: as above.
+            unsafe {
+                self.each_own_part(tile, span, tokens, |part| {
+                    queries = part.queries.clone();
+                    pages.push(part.page_values());
+                });
+            }
+            add(queries, &pages);
+        }
     }
 
     /// Writes the results, and quantises them.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::bench::head::tests::example;
 
 fn report() -> Report {
     let series = Series {
@@ -21,16 +22,7 @@ fn report() -> Report {
         Row::new(&model, 512, Some((8, 64)), &series, bound),
     ];
     Report {
-        date: "2030-01-01T00:00:00Z".to_owned(),
-        version: "0.1.0",
-        host: Host {
-            cpu: "A CPU".to_owned(),
-            kernels: "avx2".to_owned(),
-            available_kernels: vec!["portable".to_owned(), "avx2".to_owned()],
-            threads: 2,
-            available_memory_bytes: 1 << 33,
-            default_kv_budget_bytes: 1 << 31,
-        },
+        head: example(),
         limits: Limits {
             threads: 2,
             integer_instruction: "an instruction".to_owned(),
@@ -40,8 +32,6 @@ fn report() -> Report {
         },
         peer: Some(PeerFacts { version: "1.2".to_owned() }),
         rounds: 3,
-        complete: true,
-        load: Load { start: Some(0.25), end: Some(2.5) },
         rows: rows.into_iter().flatten().collect(),
     }
 }

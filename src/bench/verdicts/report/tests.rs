@@ -2,6 +2,7 @@ use clap::Parser;
 
 use super::*;
 use crate::args::{Args, BenchCommand, Command};
+use crate::bench::head::tests::example;
 use crate::bench::verdicts::peer::Drafting;
 use crate::bench::verdicts::round::Drafts;
 
@@ -35,19 +36,9 @@ fn plan(typed: &str) -> Plan {
 }
 
 fn report(peer: Option<PeerFacts>, complete: bool, sides: &[(Who, Vec<Round>)]) -> Report {
-    let host = Host {
-        cpu: "A CPU".to_owned(),
-        kernels: "avx2".to_owned(),
-        available_kernels: vec!["avx2".to_owned()],
-        threads: 2,
-        available_memory_bytes: 1 << 33,
-        default_kv_budget_bytes: 1 << 31,
-    };
-    let load = Load::default();
-    let frame = Frame { plan: &plan("-k 3"), model: "m", items: 2, host, load, peer };
+    let frame = Frame { plan: &plan("-k 3"), model: "m", items: 2, head: example(), peer };
     let report = Report::new(&frame, complete, sides);
-    let load = Load { start: Some(0.25), end: Some(2.5) };
-    Report { date: "2030-01-01T00:00:00Z".to_owned(), version: "0.1.0", load, ..report }
+    Report { head: Head { complete: report.head.complete, ..example() }, ..report }
 }
 
 /// Ours in both ways and the peer, in two rounds.
