@@ -1,14 +1,13 @@
 //! Weights of attention with AVX-512, 16 tokens a register.
 
 use std::arch::x86_64::{
-    __m512, _CMP_LT_OQ, _CMP_UNORD_Q, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps,
-    _mm_movehl_ps, _mm_storeu_si128, _mm256_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps,
-    _mm512_add_epi32, _mm512_add_ps, _mm512_castps_si512, _mm512_castps512_ps256,
-    _mm512_castsi512_ps, _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8, _mm512_extractf32x8_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_mov_ps, _mm512_max_epu32, _mm512_max_ps,
-    _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_max_epu32, _mm512_reduce_max_ps, _mm512_set1_ps,
-    _mm512_setzero_ps, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_srli_epi32,
-    _mm512_storeu_ps, _mm512_sub_ps,
+    __m512, _CMP_NLT_UQ, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps,
+    _mm_storeu_si128, _mm256_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm512_add_ps,
+    _mm512_castps_si512, _mm512_castps512_ps256, _mm512_cmp_ps_mask, _mm512_cvtepi32_epi8,
+    _mm512_extractf32x8_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_maskz_scalef_ps,
+    _mm512_max_epu32, _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_max_epu32,
+    _mm512_reduce_max_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_srli_epi32, _mm512_storeu_ps, _mm512_sub_ps,
 };
 
 use super::{HIGHEST, LANES, Weighing};
@@ -83,7 +82,7 @@ unsafe fn weigh_rows<const R: usize>(work: &mut Weighing<'_>, first: usize) {
     }
 }
 
-/// The greatest score of each row; not a number if one is not.
+/// The greatest score of each row. One that is no number does not count: it leaves its trace in the row's sum.
 ///
 /// # Safety
 /// There are `R` rows of scores, `stride` apart.
@@ -95,19 +94,15 @@ unsafe fn greatest<const R: usize>(
     stride: usize,
 ) -> [__m512; R] {
     let mut greatest = [_mm512_set1_ps(f32::NEG_INFINITY); R];
-    let mut odd = [0; R];
     for at in (0..length).step_by(LANES) {
-        for row in 0..R {
+        for (row, greatest) in greatest.iter_mut().enumerate() {
             // SAFETY: the caller's promise.
             let scores = unsafe { _mm512_loadu_ps(scores.add(row * stride + at)) };
-            greatest[row] = _mm512_max_ps(scores, greatest[row]);
-            odd[row] |= _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(scores, scores);
+            // What is no number gives the second operand.
+            *greatest = _mm512_max_ps(scores, *greatest);
         }
     }
-    std::array::from_fn(|row| {
-        let is_odd = odd[row] != 0;
-        _mm512_set1_ps(if is_odd { f32::NAN } else { _mm512_reduce_max_ps(greatest[row]) })
-    })
+    greatest.map(|greatest| _mm512_set1_ps(_mm512_reduce_max_ps(greatest)))
 }
 
 /// See [`crate::kernels::rows::add_lanes`].
@@ -139,8 +134,6 @@ fn exp(x: __m512) -> __m512 {
         p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(*next));
     }
     let p = _mm512_add_ps(_mm512_fmadd_ps(_mm512_mul_ps(p, r), r, r), _mm512_set1_ps(1.0));
-    let power = _mm512_slli_epi32::<23>(_mm512_castps_si512(shifted));
-    let value = _mm512_castsi512_ps(_mm512_add_epi32(power, _mm512_castps_si512(p)));
-    let is_low = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, lowest);
-    _mm512_mask_mov_ps(value, is_low, _mm512_setzero_ps())
+    let counts = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x, lowest);
+    _mm512_maskz_scalef_ps(counts, p, n)
 }
