@@ -1,5 +1,6 @@
 use super::*;
 use crate::bench::head::tests::example;
+use crate::bench::load::Load;
 
 fn report() -> Report {
     let series = Series {
@@ -73,7 +74,7 @@ fn json_keeps_every_value_of_every_round() {
 #[test]
 fn ours_alone_speaks_of_nobody_else_and_one_round_has_no_range() {
     let mut alone = report();
-    (alone.peer, alone.rounds, alone.load) = (None, 1, Load::default());
+    (alone.peer, alone.rounds, alone.head.load) = (None, 1, Load::default());
     for row in &mut alone.rows {
         (row.peer, row.ratio) = (None, None);
         row.ours = Spread::of(&row.ours.values[..1]).unwrap();
@@ -90,7 +91,7 @@ fn ours_alone_speaks_of_nobody_else_and_one_round_has_no_range() {
 
 #[test]
 fn a_run_that_was_cut_short_says_so_everywhere() {
-    let report = Report { complete: false, ..report() };
+    let report = Report { head: Head { complete: false, ..example() }, ..report() };
     assert!(report.table().contains("cut short"));
     assert!(report.markdown().contains("* cut short"));
     assert!(report.json().unwrap().contains("\"complete\": false"));
