@@ -53,7 +53,7 @@ pub(crate) fn add_weighted(level: Level, mut work: WeightedValues<'_>) {
         #[cfg(target_arch = "x86_64")]
         Level::Avx2 | Level::AvxVnni => work.each_page(avx2::add_weighted),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512Vnni => avx512::add_weighted(work),
+        Level::Avx512Vnni => avx512::add_weighted(&mut work),
         #[cfg(target_arch = "aarch64")]
         Level::Neon => work.each_page(neon::add_weighted),
         Level::Portable => work.each_page(portable),
@@ -89,62 +89,30 @@ impl WeightedValues<'_> {
     }
 
     /// For levels that add one page after the other.
-    fn each_page(&mut self, add: impl Fn(PageWork<'_>)) {
-        for page in self.pages {
-            add(PageWork {
-                values: page.codes,
-                tokens: page.tokens,
-                weights: self.weights.map(|plane| &plane[page.position.min(plane.len())..]),
-                size: self.size,
-                stride: self.stride,
-                rows: self.rows,
-                sums: self.sums,
-            });
-        }
+    fn each_page(&mut self, add: impl Fn(&mut Self, &PageValues<'_>)) {
+        self.pages.iter().for_each(|page| add(self, page));
     }
-}
 
-/// The part of [`WeightedValues`] that is one page's: weights begin with its first token's.
-#[derive(Debug)]
-struct PageWork<'a> {
-    values: &'a [u8],
-    tokens: usize,
-    weights: [&'a [u8]; 2],
-    size: usize,
-    stride: usize,
-    rows: usize,
-    sums: &'a mut [i32],
-}
-
-// === impl PageWork ===
-
-impl PageWork<'_> {
-    /// The weights of a row's quad in a plane; tokens that do not count weigh nothing.
-    fn quad(&self, plane: usize, row: usize, quad: usize) -> [u8; QUAD] {
-        let at = row * self.stride + quad * QUAD;
-        counted(&self.weights[plane][at..], self.tokens - quad * QUAD)
+    /// The weights of a row's quad of a page in a plane; tokens that do not count weigh nothing.
+    fn quad(&self, page: &PageValues<'_>, plane: usize, row: usize, quad: usize) -> [u8; QUAD] {
+        let at = row * self.stride + page.position + quad * QUAD;
+        let mut bytes = [0; QUAD];
+        let counted = QUAD.min(page.tokens - quad * QUAD);
+        bytes[..counted].copy_from_slice(&self.weights[plane][at..at + counted]);
+        bytes
     }
-}
-
-/// A quad of weights of which so many tokens count; the others weigh nothing.
-fn counted(weights: &[u8], tokens: usize) -> [u8; QUAD] {
-    let mut bytes = [0; QUAD];
-    let count = QUAD.min(tokens);
-    bytes[..count].copy_from_slice(&weights[..count]);
-    bytes
 }
 
 /// Rows computed together, at most.
 const ROWS: usize = TILE_ROWS;
 
-#[allow(clippy::needless_pass_by_value)] // Work is a few borrowed slices.
-fn portable(work: PageWork<'_>) {
+fn portable(work: &mut WeightedValues<'_>, page: &PageValues<'_>) {
     for row in 0..work.rows {
         for plane in 0..2 {
-            for quad in 0..work.tokens.div_ceil(QUAD) {
-                let weights = work.quad(plane, row, quad).map(i32::from);
+            for quad in 0..page.tokens.div_ceil(QUAD) {
+                let weights = work.quad(page, plane, row, quad).map(i32::from);
                 let sums = &mut work.sums[(row * 2 + plane) * work.size..][..work.size];
-                let values = work.values[quad * QUAD * work.size..].chunks_exact(QUAD);
+                let values = page.codes[quad * QUAD * work.size..].chunks_exact(QUAD);
                 for (sum, values) in sums.iter_mut().zip(values) {
                     for (weight, &value) in weights.iter().zip(values) {
                         *sum += weight * i32::from(value as i8);
@@ -224,6 +192,30 @@ mod tests {
             for level in Level::available() {
                 assert_eq!(run(level), run(Level::Portable), "{level:?}");
             }
+        }
+    }
+
+    #[test]
+    fn many_short_pages_add_the_same_as_one() {
+        let (rows, size, tokens) = (7, 32, 4 * 150);
+        let codes: Vec<u8> = (0..tokens * size).map(|i| ((i * 7919) >> 3) as u8).collect();
+        let plane: Vec<u8> = (0..rows * tokens).map(|i| ((i * 104_729) >> 5) as u8).collect();
+        let run = |level: Level, length: usize| {
+            let page = |position: usize| PageValues {
+                codes: &codes[position * size..],
+                tokens: length,
+                position,
+            };
+            let pages: Vec<PageValues<'_>> = (0..tokens).step_by(length).map(page).collect();
+            let mut sums = vec![0; rows * 2 * size];
+            let (weights, stride) = ([plane.as_slice(); 2], tokens);
+            let sums_to = sums.as_mut_slice();
+            let work = WeightedValues { pages: &pages, size, weights, stride, rows, sums: sums_to };
+            add_weighted(level, work);
+            sums
+        };
+        for level in Level::available() {
+            assert_eq!(run(level, 4), run(Level::Portable, tokens), "{level:?}");
         }
     }
 

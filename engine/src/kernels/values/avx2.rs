@@ -6,28 +6,27 @@ use std::arch::x86_64::{
     _mm256_slli_epi16, _mm256_srai_epi16, _mm256_storeu_si256,
 };
 
-use super::{PageWork, QUAD};
+use super::{PageValues, QUAD, WeightedValues};
 
 /// Elements of a register.
 const WIDTH: usize = 8;
 
 /// See [`super::add_weighted`].
-pub(super) fn add_weighted(work: PageWork<'_>) {
+pub(super) fn add_weighted(work: &mut WeightedValues<'_>, page: &PageValues<'_>) {
     // SAFETY: this level is chosen only where AVX2 was detected.
-    unsafe { with_avx2(work) }
+    unsafe { with_avx2(work, page) }
 }
 
 #[target_feature(enable = "avx2")]
-#[allow(clippy::needless_pass_by_value)] // Work is a few borrowed slices.
-fn with_avx2(work: PageWork<'_>) {
+fn with_avx2(work: &mut WeightedValues<'_>, page: &PageValues<'_>) {
     for row in 0..work.rows {
         for plane in 0..2 {
-            for quad in 0..work.tokens.div_ceil(QUAD) {
-                let [a, b, c, d] = work.quad(plane, row, quad).map(i32::from);
+            for quad in 0..page.tokens.div_ceil(QUAD) {
+                let [a, b, c, d] = work.quad(page, plane, row, quad).map(i32::from);
                 let even = _mm256_set1_epi32(c << 16 | a);
                 let odd = _mm256_set1_epi32(d << 16 | b);
                 let sums = &mut work.sums[(row * 2 + plane) * work.size..][..work.size];
-                let values = &work.values[quad * QUAD * work.size..][..QUAD * work.size];
+                let values = &page.codes[quad * QUAD * work.size..][..QUAD * work.size];
                 for (sums, values) in
                     sums.chunks_exact_mut(WIDTH).zip(values.chunks_exact(WIDTH * QUAD))
                 {

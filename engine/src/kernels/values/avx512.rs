@@ -6,54 +6,43 @@ use std::arch::x86_64::{
     _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512, _mm512_test_epi8_mask,
 };
 
-use super::{PageValues, QUAD, ROWS, WeightedValues, counted};
+use super::{PageValues, QUAD, ROWS, WeightedValues};
 use crate::kernels::LANES;
 
 /// Pages that are added up in registers before sums are stored: a bit each tells which have high bytes.
 const PAGES: usize = u64::BITS as usize;
 
 /// See [`super::add_weighted`].
-pub(super) fn add_weighted(mut work: WeightedValues<'_>) {
+pub(super) fn add_weighted(work: &mut WeightedValues<'_>) {
     for pages in work.pages.chunks(PAGES) {
-        let mut row = 0;
-        while row < work.rows {
-            let left = work.rows - row;
-            let rows = left.div_ceil(left.div_ceil(ROWS));
+        let mut first = 0;
+        while first < work.rows {
+            let left = work.rows - first;
+            let count = left.div_ceil(left.div_ceil(ROWS));
             let have_high = |page| {
                 // SAFETY: the level was detected; `check` has found all accesses of these rows inside.
-                unsafe { have_high_bytes(&work, page, row, rows) }
+                unsafe { have_high_bytes(work, page, first, count) }
             };
             let high_pages = pages
                 .iter()
                 .enumerate()
                 .fold(0, |all, (index, page)| all | u64::from(have_high(page)) << index);
-            let some = Rows { pages, high_pages, row };
-            let mut element = 0;
-            while element < work.size {
-                let wide = work.size - element >= 2 * LANES;
-                // SAFETY: as above.
-                unsafe {
-                    if wide {
-                        some_rows::<2>(&mut work, &some, rows, element);
-                    } else {
-                        some_rows::<1>(&mut work, &some, rows, element);
-                    }
-                }
-                element += if wide { 2 * LANES } else { LANES };
-            }
-            row += rows;
+            let rows = Rows { first, count, pages, high_pages };
+            // SAFETY: as above.
+            unsafe { add_rows(work, &rows) };
+            first += count;
         }
     }
 }
 
-/// Some rows of some pages.
+/// Rows that are computed together, up to [`ROWS`].
 struct Rows<'a> {
-    /// Up to [`PAGES`].
+    first: usize,
+    count: usize,
+    /// What they see, up to [`PAGES`].
     pages: &'a [PageValues<'a>],
-    /// Those of them, from the lowest bit on, where one of the rows has a weight with a high byte.
+    /// Those of the pages, from the lowest bit on, where one of the rows has a weight with a high byte.
     high_pages: u64,
-    /// The first one.
-    row: usize,
 }
 
 /// Whether some rows have weights with high bytes on a page. Where one token of another page has nearly all weight, they
@@ -84,22 +73,35 @@ unsafe fn have_high_bytes(
 }
 
 /// # Safety
-/// As for [`tile`], with as many rows.
-unsafe fn some_rows<const V: usize>(
-    work: &mut WeightedValues<'_>,
-    some: &Rows<'_>,
-    rows: usize,
-    element: usize,
-) {
+/// AVX-512 VNNI is there; the rows are inside checked work.
+unsafe fn add_rows(work: &mut WeightedValues<'_>, rows: &Rows<'_>) {
+    let mut element = 0;
+    while element < work.size {
+        let is_wide = work.size - element >= 2 * LANES;
+        // SAFETY: the caller's promise.
+        unsafe {
+            if is_wide {
+                by_count::<2>(work, rows, element);
+            } else {
+                by_count::<1>(work, rows, element);
+            }
+        }
+        element += if is_wide { 2 * LANES } else { LANES };
+    }
+}
+
+/// # Safety
+/// As for [`tile`].
+unsafe fn by_count<const V: usize>(work: &mut WeightedValues<'_>, rows: &Rows<'_>, element: usize) {
     // SAFETY: the caller's promise.
     unsafe {
-        match rows {
-            1 => tile::<1, V>(work, some, element),
-            2 => tile::<2, V>(work, some, element),
-            3 => tile::<3, V>(work, some, element),
-            4 => tile::<4, V>(work, some, element),
-            5 => tile::<5, V>(work, some, element),
-            _ => tile::<ROWS, V>(work, some, element),
+        match rows.count {
+            1 => tile::<1, V>(work, rows, element),
+            2 => tile::<2, V>(work, rows, element),
+            3 => tile::<3, V>(work, rows, element),
+            4 => tile::<4, V>(work, rows, element),
+            5 => tile::<5, V>(work, rows, element),
+            _ => tile::<ROWS, V>(work, rows, element),
         }
     }
 }
@@ -107,30 +109,30 @@ unsafe fn some_rows<const V: usize>(
 /// Adds the weighted values of all pages. Sums stay in registers from page to page.
 ///
 /// # Safety
-/// AVX-512 VNNI is there; `R` rows and elements `element .. element + 16 * V` are inside checked work.
+/// AVX-512 VNNI is there; there are `R` rows; they and elements `element .. element + 16 * V` are inside checked work.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn tile<const R: usize, const V: usize>(
     work: &mut WeightedValues<'_>,
-    some: &Rows<'_>,
+    rows: &Rows<'_>,
     element: usize,
 ) {
     let (size, stride) = (work.size, work.stride);
     let place = |plane: usize, row: usize| (row * 2 + plane) * size;
     // SAFETY: by the caller's promise every access is one that `WeightedValues::check` has found inside.
     unsafe {
-        let sums = work.sums.as_mut_ptr().add(place(0, some.row) + element);
+        let sums = work.sums.as_mut_ptr().add(place(0, rows.first) + element);
         let mut totals: [[[__m512i; V]; R]; 2] = std::array::from_fn(|plane| {
             std::array::from_fn(|row| load::<V>(sums.add(place(plane, row))))
         });
-        for (index, page) in some.pages.iter().enumerate() {
+        for (index, page) in rows.pages.iter().enumerate() {
             let values = page.codes.as_ptr().add(element * QUAD);
             let line = |quad: usize| lines::<V>(values, size, quad);
             let weights =
-                work.weights.map(|plane| plane.as_ptr().add(some.row * stride + page.position));
+                work.weights.map(|plane| plane.as_ptr().add(rows.first * stride + page.position));
             let four = |plane: usize, row: usize, quad: usize| {
                 weights[plane].add(row * stride + quad * QUAD).cast::<i32>().read_unaligned()
             };
-            let is_high = some.high_pages >> index & 1 == 1;
+            let is_high = rows.high_pages >> index & 1 == 1;
             let whole = page.tokens / QUAD;
             if is_high {
                 for quad in 0..whole {
@@ -149,13 +151,11 @@ unsafe fn tile<const R: usize, const V: usize>(
                     }
                 }
             }
-            let left = page.tokens - whole * QUAD;
-            if left > 0 {
+            if page.tokens > whole * QUAD {
                 let line = line(whole);
                 for (plane, totals) in totals.iter_mut().enumerate() {
                     for (row, totals) in totals.iter_mut().enumerate() {
-                        let at = (some.row + row) * stride + page.position + whole * QUAD;
-                        let four = counted(&work.weights[plane][at..], left);
+                        let four = work.quad(page, plane, rows.first + row, whole);
                         add(totals, i32::from_le_bytes(four), line);
                     }
                 }

@@ -7,7 +7,7 @@ use std::arch::aarch64::{
 };
 use std::arch::asm;
 
-use super::{PageWork, QUAD, ROWS};
+use super::{PageValues, QUAD, ROWS, WeightedValues};
 
 /// Elements of a register.
 const WIDTH: usize = 4;
@@ -15,7 +15,7 @@ const WIDTH: usize = 4;
 const TOGETHER: usize = 2;
 
 /// See [`super::add_weighted`].
-pub(super) fn add_weighted(mut work: PageWork<'_>) {
+pub(super) fn add_weighted(work: &mut WeightedValues<'_>, page: &PageValues<'_>) {
     let mut row = 0;
     while row < work.rows {
         let left = work.rows - row;
@@ -24,12 +24,12 @@ pub(super) fn add_weighted(mut work: PageWork<'_>) {
             // SAFETY: the level was detected; `check` has found all accesses of these rows and elements inside.
             unsafe {
                 match rows {
-                    1 => tile::<1>(&mut work, row, element),
-                    2 => tile::<2>(&mut work, row, element),
-                    3 => tile::<3>(&mut work, row, element),
-                    4 => tile::<4>(&mut work, row, element),
-                    5 => tile::<5>(&mut work, row, element),
-                    _ => tile::<6>(&mut work, row, element),
+                    1 => tile::<1>(work, page, row, element),
+                    2 => tile::<2>(work, page, row, element),
+                    3 => tile::<3>(work, page, row, element),
+                    4 => tile::<4>(work, page, row, element),
+                    5 => tile::<5>(work, page, row, element),
+                    _ => tile::<6>(work, page, row, element),
                 }
             }
         }
@@ -40,16 +40,22 @@ pub(super) fn add_weighted(mut work: PageWork<'_>) {
 /// # Safety
 /// The CPU has the features; rows `row .. row + R` and elements `element .. element + 8` are inside checked work.
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn tile<const R: usize>(work: &mut PageWork<'_>, row: usize, element: usize) {
+unsafe fn tile<const R: usize>(
+    work: &mut WeightedValues<'_>,
+    page: &PageValues<'_>,
+    row: usize,
+    element: usize,
+) {
     let size = work.size;
     let mut products = [[[vdupq_n_s32(0); TOGETHER]; 2]; R];
     let mut plain = [vdupq_n_s32(0); TOGETHER];
     // SAFETY: by the caller's promise every access is one that `WeightedValues::check` has found inside.
     unsafe {
-        let values = work.values.as_ptr().add(element * QUAD).cast::<i8>();
-        let planes = work.weights.map(|plane| plane.as_ptr().add(row * work.stride));
-        for quad in 0..work.tokens.div_ceil(QUAD) {
-            let whole = (quad + 1) * QUAD <= work.tokens;
+        let values = page.codes.as_ptr().add(element * QUAD).cast::<i8>();
+        let planes =
+            work.weights.map(|plane| plane.as_ptr().add(row * work.stride + page.position));
+        for quad in 0..page.tokens.div_ceil(QUAD) {
+            let whole = (quad + 1) * QUAD <= page.tokens;
             let mut line = [vdupq_n_s8(0); TOGETHER];
             for (register, line) in line.iter_mut().enumerate() {
                 *line = vld1q_s8(values.add((quad * size + register * WIDTH) * QUAD));
@@ -60,7 +66,7 @@ unsafe fn tile<const R: usize>(work: &mut PageWork<'_>, row: usize, element: usi
                     let four = if whole {
                         *planes[plane].add(r * work.stride + quad * QUAD).cast::<[u8; QUAD]>()
                     } else {
-                        work.quad(plane, row + r, quad)
+                        work.quad(page, plane, row + r, quad)
                     };
                     let four = u32::from_le_bytes(four);
                     let four = veorq_u8(vreinterpretq_u8_u32(vdupq_n_u32(four)), vdupq_n_u8(128));
