@@ -14,7 +14,7 @@ use crate::model::{Shape, Weights};
 
 /// Changes whenever the same model and prompt would give other bits. All kernel levels give equal bits (a test
 /// holds that), so the class does not name them.
-const OWN_NUMERICS: &str = "cpu-a8g32-kv8-v4";
+const OWN_NUMERICS: &str = "cpu-a8g32-kv8-v5";
 /// Cache that is useful at all, in bytes; the default budget is never smaller.
 const LEAST_DEFAULT_BUDGET_BYTES: u64 = 256 << 20;
 /// Default budget on a GPU, whose free memory is not known here.

@@ -15,6 +15,7 @@ pub(crate) use format::{BLOCK_CODES, Format, Scales};
 use super::codes::{Outputs, PanelProduct, QuantView, Room};
 use super::floats::{Product, product};
 use super::memory::{AlignedBytes, Arena};
+use super::quantise::ScaleKind;
 use super::{Level, PANEL};
 use crate::gguf::BlockType;
 
@@ -65,6 +66,14 @@ impl Packed {
         matches!(self.storage, Storage::Floats { .. })
     }
 
+    /// The scales that its inputs' groups must have.
+    pub(crate) fn input_scales(&self) -> ScaleKind {
+        match &self.storage {
+            Storage::Codes { format, .. } if format.is_factored() => ScaleKind::Power,
+            _ => ScaleKind::Short,
+        }
+    }
+
     /// Number of panels: the units of work.
     pub(crate) fn panels(&self) -> usize {
         self.outputs.div_ceil(PANEL)
@@ -85,8 +94,7 @@ impl Packed {
             Storage::Codes { format, .. } => {
                 let rows = input.codes.rows(0, input.rows);
                 let panel = self.panel_bytes(panel);
-                let product =
-                    PanelProduct { format: *format, panel, rows, has_few_bits: true, ahead };
+                let product = PanelProduct { format: *format, panel, rows, ahead };
                 product.compute(level, room, Outputs { floats: out, stride: PANEL });
             }
             Storage::Floats { panels } => {

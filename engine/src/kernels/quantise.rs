@@ -1,7 +1,6 @@
 //! Activations rounded to 8-bit codes, one scale for 32 elements.
 //!
-//! Scales are rounded up to four bits behind the leading one: 1, 1 1/16 ... 1 15/16 times a power of two. Kernels can
-//! then multiply by a scale without a multiplication; the codes lose a thirtieth of a bit on average.
+//! Scales are rounded up to numbers that spare the kernels multiplications ([`ScaleKind`]).
 
 #![allow(unsafe_code)] // Calls functions whose features were detected.
 
@@ -15,53 +14,78 @@ use super::{GROUP, Level, at_level};
 /// Groups whose greatest magnitude is not above this count as zeros: the inverse of their scale would be infinite.
 const TINIEST: f32 = 1e-36;
 
-/// Bits of a scale's mantissa behind the leading one.
+/// Bits of a short scale's mantissa behind the leading one.
 pub(super) const MANTISSA_BITS: u32 = 4;
-
-/// What is below them.
-const BELOW: u32 = (1 << (23 - MANTISSA_BITS)) - 1;
 
 /// The sign of a float.
 const SIGN: u32 = 1 << 31;
 
-/// Rounds a row to 8-bit codes, one scale for 32 elements: the least one with few bits by which the greatest magnitude
-/// is at most 127 steps. Ties go to even. A group with an element that is no number gets such a scale.
+/// Which scales groups may have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum ScaleKind {
+    /// All floats.
+    Exact,
+    /// 1, 1 1/16 ... 1 15/16 times a power of two, for kernels that read products of scales from a table. Codes lose a
+    /// thirtieth of a bit on average.
+    #[default]
+    Short,
+    /// Powers of two, for kernels that add up superblocks in integers. Codes lose half a bit on average.
+    Power,
+}
+
+// === impl ScaleKind ===
+
+impl ScaleKind {
+    /// What suits all products that take an input, of what each of them wants.
+    pub(crate) fn for_all(wanted: impl IntoIterator<Item = ScaleKind>) -> ScaleKind {
+        let mut wanted = wanted.into_iter();
+        if wanted.any(|kind| kind == ScaleKind::Power) {
+            ScaleKind::Power
+        } else {
+            ScaleKind::Short
+        }
+    }
+
+    /// The bits of a float that are zeros in scales of this kind.
+    fn unused_bits(self) -> u32 {
+        let mantissa_bits = match self {
+            ScaleKind::Exact => 23,
+            ScaleKind::Short => MANTISSA_BITS,
+            ScaleKind::Power => 0,
+        };
+        (1 << (23 - mantissa_bits)) - 1
+    }
+}
+
+/// Rounds a row to 8-bit codes, one scale for 32 elements: the least one of the row's kind by which the greatest
+/// magnitude is at most 127 steps. Ties go to even. A group with an element that is no number gets such a scale.
 pub(crate) fn quantise(level: Level, x: &[f32], row: QuantRow<'_>) {
-    quantise_with::<true>(level, x, row);
-}
-
-/// The same with scales of all bits, for products that multiply them.
-pub(crate) fn quantise_finely(level: Level, x: &[f32], row: QuantRow<'_>) {
-    quantise_with::<false>(level, x, row);
-}
-
-fn quantise_with<const FEW_BITS: bool>(level: Level, x: &[f32], row: QuantRow<'_>) {
     assert!(row.codes.len() == x.len() && row.groups.len() * GROUP == x.len());
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level was detected, and the lengths fit.
-        Level::Avx512Vnni => unsafe { avx512::quantise::<FEW_BITS>(x, row) },
-        _ if FEW_BITS => at_level!(level, quantise_body::<true>, (x: &[f32], row: QuantRow<'_>)),
-        _ => at_level!(level, quantise_body::<false>, (x: &[f32], row: QuantRow<'_>)),
+        Level::Avx512Vnni => unsafe { avx512::quantise(x, row) },
+        _ => at_level!(level, quantise_body, (x: &[f32], row: QuantRow<'_>)),
     }
 }
 
 /// A group's scale and the inverse that makes codes, from the bits of its greatest magnitude. (Magnitudes compare as
 /// their bits do, and what is no number is the greatest.)
 #[inline(always)]
-fn scale_of<const FEW_BITS: bool>(greatest: u32) -> [f32; 2] {
+fn scale_of(greatest: u32, unused: u32) -> [f32; 2] {
     let step = f32::from_bits(greatest) / 127.0;
-    let up = f32::from_bits((step.to_bits() + BELOW) & !BELOW);
-    let scale = if FEW_BITS && step.is_finite() { up } else { step };
+    let up = f32::from_bits((step.to_bits() + unused) & !unused);
+    let scale = if step.is_finite() { up } else { step };
     [scale, if f32::from_bits(greatest) > TINIEST { 1.0 / scale } else { 0.0 }]
 }
 
 #[inline(always)]
 #[allow(clippy::needless_pass_by_value)] // A row is some borrowed slices.
-fn quantise_body<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>) {
+fn quantise_body(x: &[f32], row: QuantRow<'_>) {
+    let unused = row.scales.unused_bits();
     for (group, x) in x.chunks_exact(GROUP).enumerate() {
         let greatest = x.iter().fold(0, |greatest: u32, x| greatest.max(x.to_bits() & !SIGN));
-        let [scale, inverse] = scale_of::<FEW_BITS>(greatest);
+        let [scale, inverse] = scale_of(greatest, unused);
         let codes = &mut row.codes[group * GROUP..][..GROUP];
         for (code, x) in codes.iter_mut().zip(x) {
             // The low bits of a float near 1.5 * 2^23 are the rounded integer.
@@ -77,9 +101,11 @@ mod tests {
     use super::*;
     use crate::kernels::codes::QuantRows;
 
-    fn run(level: Level, x: &[f32]) -> QuantRows {
+    const KINDS: [ScaleKind; 3] = [ScaleKind::Exact, ScaleKind::Short, ScaleKind::Power];
+
+    fn run(level: Level, scales: ScaleKind, x: &[f32]) -> QuantRows {
         let mut rows = QuantRows::default();
-        rows.resize(1, x.len());
+        rows.resize(1, x.len(), scales);
         quantise(level, x, rows.all_mut());
         rows
     }
@@ -90,16 +116,18 @@ mod tests {
         x[40] = f32::NAN;
         x[70] = f32::NEG_INFINITY;
         x[96..128].fill(1e-38);
-        let bits = |level: Level| {
-            let QuantRows { codes, groups, .. } = run(level, &x);
+        let bits = |level: Level, scales: ScaleKind| {
+            let QuantRows { codes, groups, .. } = run(level, scales, &x);
             let facts = groups.iter().map(|group| {
                 let floats = [group.scale, group.scaled_sum].map(|float| float.to_bits() & !SIGN);
                 (floats, group.sums)
             });
             (codes, facts.collect::<Vec<_>>())
         };
-        for level in Level::available() {
-            assert_eq!(bits(level), bits(Level::Portable), "{level:?}");
+        for scales in KINDS {
+            for level in Level::available() {
+                assert_eq!(bits(level, scales), bits(Level::Portable, scales), "{level:?}");
+            }
         }
     }
 
@@ -108,18 +136,26 @@ mod tests {
         for groups in 1..=37 {
             let number = |i: usize| ((i * 7919 + groups) % 1000) as f32 / 250.0 - 2.0;
             let x: Vec<f32> = (0..groups * GROUP).map(number).collect();
-            let expected = run(Level::Portable, &x);
-            for level in Level::available() {
-                let QuantRows { codes, groups, .. } = run(level, &x);
-                assert_eq!((codes, groups), (expected.codes.clone(), expected.groups.clone()));
+            for scales in KINDS {
+                let expected = run(Level::Portable, scales, &x);
+                for level in Level::available() {
+                    let QuantRows { codes, groups, .. } = run(level, scales, &x);
+                    assert_eq!((&codes, &groups), (&expected.codes, &expected.groups));
+                }
             }
         }
     }
 
     #[test]
     fn codes_times_scale_are_within_half_a_step() {
+        for scales in KINDS {
+            check_steps(scales);
+        }
+    }
+
+    fn check_steps(scales: ScaleKind) {
         let x: Vec<f32> = (0..64).map(|i| ((i * 37) % 64) as f32 - 31.5).collect();
-        let QuantRows { codes, groups, .. } = run(Level::detect(), &x);
+        let QuantRows { codes, groups, .. } = run(Level::detect(), scales, &x);
         for (at, (&x, &code)) in x.iter().zip(&codes).enumerate() {
             let scale = groups[at / GROUP].scale;
             assert!((x - scale * f32::from(code)).abs() <= scale * 0.5001);
@@ -129,13 +165,29 @@ mod tests {
     }
 
     #[test]
+    fn scales_have_no_more_bits_than_their_kind_and_are_not_twice_the_least_one() {
+        let x: Vec<f32> = (0..1024).map(|i| ((i * 37) % 64) as f32 * i as f32 - 31.5).collect();
+        let exact = run(Level::detect(), ScaleKind::Exact, &x);
+        for (scales, unused) in [(ScaleKind::Short, 19), (ScaleKind::Power, 23)] {
+            let groups = run(Level::detect(), scales, &x).groups;
+            for (group, exact) in groups.iter().zip(&exact.groups) {
+                assert!(group.scale.to_bits().trailing_zeros() >= unused, "{}", group.scale);
+                assert!((exact.scale..exact.scale * 2.0).contains(&group.scale));
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_number_or_not_finite_leaves_no_finite_scale() {
         for odd in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN] {
             for level in Level::available() {
                 for place in [0, 17, 31] {
                     let mut x = [1.0; 32];
                     x[place] = odd;
-                    assert!(!run(level, &x).groups[0].scale.is_finite(), "{level:?} {odd}");
+                    for scales in KINDS {
+                        let scale = run(level, scales, &x).groups[0].scale;
+                        assert!(!scale.is_finite(), "{level:?} {odd}");
+                    }
                 }
             }
         }
@@ -145,7 +197,7 @@ mod tests {
     fn zeros_and_tiny_groups_quantise_to_zeros() {
         for tiny in [0.0, 1e-38] {
             for level in Level::available() {
-                let rows = run(level, &[tiny; 32]);
+                let rows = run(level, ScaleKind::Power, &[tiny; 32]);
                 assert!(rows.codes.iter().all(|&code| code == 0) && rows.groups[0].sums == [0, 0]);
             }
         }

@@ -30,6 +30,7 @@ mod linear;
 
 use super::attention::{AttentionShape, AttentionTile, Cluster, KeyShift, Scratch, tiles};
 use super::kv::{KvStore, PageId, PageLayout};
+use super::weights::InputScales;
 use super::{Shape, Weights};
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::team::{Member, Phase, Team, Turn};
@@ -42,7 +43,7 @@ use latent::{LatentBuffers, SharedLatent};
 use linear::PanelScratch;
 
 /// Phases of a layer with heads and a dense network.
-const LAYER_PHASES: usize = 8;
+const LAYER_PHASES: usize = 10;
 /// Phases outside the layers: embedding, leaving rows, last norm, head.
 const OTHER_PHASES: usize = 4;
 
@@ -190,7 +191,12 @@ impl Forward {
         let positions: Vec<usize> = batch.rows.iter().map(|row| row.position).collect();
         let wanted: Vec<usize> =
             (0..batch.rows.len()).filter(|&row| batch.rows[row].wants_logits).collect();
-        self.make_room(shape, batch.rows.len(), wanted.len(), team.members());
+        self.make_room(
+            shape,
+            &weights.input_scales,
+            [batch.rows.len(), wanted.len()],
+            team.members(),
+        );
         let length = KeyShift::angles_for(positions.iter().max().map_or(0, |last| last + 1));
         self.angles.extend(&weights.rope_frequencies, shape.rope.magnitude(), length);
         if let Some(frequencies) = &weights.local_rope_frequencies {
@@ -255,19 +261,25 @@ impl Forward {
         });
     }
 
-    fn make_room(&mut self, shape: &Shape, rows: usize, wanted: usize, members: usize) {
+    fn make_room(
+        &mut self,
+        shape: &Shape,
+        scales: &InputScales,
+        [rows, wanted]: [usize; 2],
+        members: usize,
+    ) {
         let values = if shape.latent.is_some() { 0 } else { shape.kv_heads * shape.value_size };
         let branch = if shape.architecture.has_post_norms() { shape.width } else { 0 };
         self.stream.resize(rows * shape.width, 0.0);
         self.branch.resize(rows * branch, 0.0);
-        self.normed.resize(rows, shape.width);
+        self.normed.resize(rows, shape.width, scales.normed);
         self.queries.resize(rows * shape.heads * shape.key_size, 0.0);
         self.keys.resize(rows * shape.kv_heads * shape.key_size, 0.0);
         self.values.resize(rows * values, 0.0);
-        self.attended.resize(rows, shape.heads * shape.value_size);
-        self.latent.make_room(shape, rows);
-        self.hidden.resize(rows, shape.hidden);
-        self.experts.make_room(shape, rows);
+        self.attended.resize(rows, shape.heads * shape.value_size, scales.attended);
+        self.latent.make_room(shape, scales, rows);
+        self.hidden.resize(rows, shape.hidden, scales.hidden);
+        self.experts.make_room(shape, scales, rows);
         self.logits.resize(wanted * Self::logits_stride(shape), 0.0);
         self.scratch.resize_with(members, ThreadScratch::default);
         self.phases.clear();

@@ -7,10 +7,12 @@
 mod attention;
 mod feed;
 mod reader;
+mod scales;
 
 pub(crate) use attention::{Attention, LatentAttention, LatentQuery};
 pub(crate) use feed::{Feed, Gated};
 pub(crate) use reader::Reader;
+pub(crate) use scales::InputScales;
 
 use super::Shape;
 use crate::error::LoadError;
@@ -25,6 +27,7 @@ pub(crate) struct Weights {
     pub(crate) layers: Vec<Layer>,
     pub(crate) output_norm: Vec<f32>,
     pub(crate) head: Packed,
+    pub(crate) input_scales: InputScales,
     /// Position-dependent rotation: the angle a position turns each pair by.
     pub(crate) rope_frequencies: Vec<f64>,
     /// The same in layers that see a window, where they differ.
@@ -105,6 +108,7 @@ impl Weights {
         };
         Ok(Weights {
             embedding,
+            input_scales: InputScales::new(&layers, &head),
             layers,
             output_norm: reader.norm("output_norm.weight", width)?,
             head,

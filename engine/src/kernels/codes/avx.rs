@@ -1,8 +1,9 @@
 //! The integer tile on registers of 32 bytes, for each of their ways to multiply bytes.
 //!
 //! ```text
-//! avx2.rs      vpmaddubsw
-//! avx_vnni.rs  vpdpbusd, in both encodings
+//! avx2.rs            vpmaddubsw
+//! avx_vnni.rs        vpdpbusd, in both encodings
+//! avx/superblock.rs  the tile of K-quants' superblocks, with any of them
 //! ```
 //!
 //! A register holds the codes of 8 outputs and 4 inputs. All functions here are inlined into their callers, which
@@ -10,13 +11,17 @@
 
 #![allow(unsafe_code)] // Intrinsics on raw pointers into slices whose lengths are checked on entry.
 
+mod superblock;
+
+pub(super) use superblock::add as add_superblock;
+
 use std::arch::x86_64::{
-    __m256, __m256i, _mm256_add_epi32, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_lddqu_si256,
-    _mm256_loadu_ps, _mm256_mul_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps,
-    _mm256_setzero_si256, _mm256_storeu_ps,
+    __m256, __m256i, _mm256_cvtepi32_ps, _mm256_fmadd_ps, _mm256_lddqu_si256, _mm256_loadu_ps,
+    _mm256_mul_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
+    _mm256_storeu_ps,
 };
 
-use super::chunk::{Chunk, Numbers};
+use super::chunk::{Chunk, GroupScales, Numbers};
 use super::{Group, Work};
 use crate::kernels::{GROUP, PANEL, TILE_ROWS};
 
@@ -52,17 +57,21 @@ pub(super) trait Dot {
 /// # Safety
 /// The CPU has AVX2, FMA and the instructions of `D`, and the caller is compiled for them.
 #[inline(always)]
-pub(super) unsafe fn add<D: Dot>(chunk: &Chunk<'_>, mut work: Work<'_, '_>) {
+pub(super) unsafe fn add<D: Dot>(
+    chunk: &Chunk<'_>,
+    scales: &GroupScales<'_>,
+    mut work: Work<'_, '_>,
+) {
     for rows in work.tiles() {
         // SAFETY: the caller's promise; the work was checked.
         unsafe {
             match rows.len() {
-                1 => add_tile::<D, 1>(chunk, &mut work, rows.start),
-                2 => add_tile::<D, 2>(chunk, &mut work, rows.start),
-                3 => add_tile::<D, 3>(chunk, &mut work, rows.start),
-                4 => add_tile::<D, 4>(chunk, &mut work, rows.start),
-                5 => add_tile::<D, 5>(chunk, &mut work, rows.start),
-                6 => add_tile::<D, 6>(chunk, &mut work, rows.start),
+                1 => add_tile::<D, 1>(chunk, scales, &mut work, rows.start),
+                2 => add_tile::<D, 2>(chunk, scales, &mut work, rows.start),
+                3 => add_tile::<D, 3>(chunk, scales, &mut work, rows.start),
+                4 => add_tile::<D, 4>(chunk, scales, &mut work, rows.start),
+                5 => add_tile::<D, 5>(chunk, scales, &mut work, rows.start),
+                6 => add_tile::<D, 6>(chunk, scales, &mut work, rows.start),
                 other => unreachable!("a tile of {other} rows"),
             }
         }
@@ -74,13 +83,13 @@ pub(super) unsafe fn add<D: Dot>(chunk: &Chunk<'_>, mut work: Work<'_, '_>) {
 #[inline(always)]
 unsafe fn add_tile<D: Dot, const R: usize>(
     chunk: &Chunk<'_>,
+    all_scales: &GroupScales<'_>,
     work: &mut Work<'_, '_>,
     first: usize,
 ) {
     const { assert!(R <= TILE_ROWS && QUADS.is_multiple_of(D::RUN)) };
     let (rows, inputs) = (work.rows.rows(first, R), work.rows.inputs);
     let groups = inputs / GROUP;
-    let parts = if chunk.halves_differ { 2 } else { 1 };
     let offset = if D::SIGNED { 0 } else { chunk.offset };
     // SAFETY: every offset below stays inside the slices, since the work was checked: rows are `inputs` codes and
     // `groups` groups apart.
@@ -94,53 +103,29 @@ unsafe fn add_tile<D: Dot, const R: usize>(
         for (index, group) in chunk.groups.clone().enumerate() {
             work.ahead.step();
             let block = chunk.codes.as_ptr().add(index * chunk.stride);
-            let weight_scales = &chunk.scales[index * parts..][..parts];
-            let mins = chunk.mins.get(index).map(|mins| load_numbers(mins));
+            let weight_scales = load_numbers(&all_scales.scales[index]);
+            let mins = all_scales.mins.get(index).map(|mins| load_numbers(mins));
             let codes = rows.codes.as_ptr().add(group * GROUP);
             let mut scales = [0.0; R];
-            let mut offsets = [[0; 2]; R];
+            let mut starts = [0; R];
             let mut min_sums = [0.0; R];
             for row in 0..R {
                 let Group { scale, scaled_sum, sums } =
                     *rows.groups.get_unchecked(row * groups + group);
                 (scales[row], min_sums[row]) = (scale, scaled_sum);
-                let whole = sums[0] + sums[1];
-                offsets[row] =
-                    if chunk.halves_differ { sums } else { [whole; 2] }.map(|sum| -offset * sum);
+                starts[row] = -offset * (sums[0] + sums[1]);
             }
             for register in 0..REGISTERS {
-                let mut totals = [_mm256_setzero_si256(); R];
+                let mut totals = starts.map(|start| _mm256_set1_epi32(start));
                 for half in 0..2 {
-                    let mut running = [_mm256_setzero_si256(); R];
-                    for quad in 0..QUADS {
-                        let line = half * QUADS + quad;
-                        let weights = load(block.add(line * PANEL * 4 + register * 32));
-                        for (row, running) in running.iter_mut().enumerate() {
-                            let four = codes.add(row * inputs + half * 16 + quad * 4);
-                            let four = i32::from_le_bytes(*four.cast::<[u8; 4]>());
-                            let four = _mm256_set1_epi32(four);
-                            *running = D::add(*running, weights, four);
-                        }
-                        if (quad + 1).is_multiple_of(D::RUN) {
-                            for (total, running) in totals.iter_mut().zip(&mut running) {
-                                *total = D::flush(*total, *running);
-                                *running = _mm256_setzero_si256();
-                            }
-                        }
-                    }
-                    if half == 0 && !chunk.halves_differ {
-                        continue;
-                    }
-                    let weight_scales = load_numbers(&weight_scales[half * (parts - 1)]);
-                    for row in 0..R {
-                        let offset = _mm256_set1_epi32(offsets[row][half]);
-                        let total = _mm256_add_epi32(totals[row], offset);
-                        let scale = _mm256_set1_ps(scales[row]);
-                        let scale = _mm256_mul_ps(weight_scales[register], scale);
-                        let float = &mut floats[row][register];
-                        *float = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total), scale, *float);
-                        totals[row] = _mm256_setzero_si256();
-                    }
+                    let weights = block.add(half * QUADS * PANEL * 4 + register * 32);
+                    add_half::<D, R>(&mut totals, weights, codes.add(half * 16), inputs);
+                }
+                for row in 0..R {
+                    let scale = _mm256_set1_ps(scales[row]);
+                    let scale = _mm256_mul_ps(weight_scales[register], scale);
+                    let float = &mut floats[row][register];
+                    *float = _mm256_fmadd_ps(_mm256_cvtepi32_ps(totals[row]), scale, *float);
                 }
                 if let Some(mins) = &mins {
                     for (row, floats) in floats.iter_mut().enumerate() {
@@ -155,6 +140,37 @@ unsafe fn add_tile<D: Dot, const R: usize>(
             let out = work.out.row(first + row);
             for (register, &float) in floats.iter().enumerate() {
                 _mm256_storeu_ps(out[register * WIDTH..][..WIDTH].as_mut_ptr(), float);
+            }
+        }
+    }
+}
+
+/// Adds the products of half a group's codes to totals.
+///
+/// # Safety
+/// Four lines of weights can be read from `weights` on, 16 codes of every row, `stride` apart; instructions as [`add`].
+#[inline(always)]
+unsafe fn add_half<D: Dot, const R: usize>(
+    totals: &mut [__m256i; R],
+    weights: *const u8,
+    codes: *const i8,
+    stride: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut running = [_mm256_setzero_si256(); R];
+        for quad in 0..QUADS {
+            let weights = load(weights.add(quad * PANEL * 4));
+            for (row, running) in running.iter_mut().enumerate() {
+                let four = codes.add(row * stride + quad * 4);
+                let four = _mm256_set1_epi32(i32::from_le_bytes(*four.cast::<[u8; 4]>()));
+                *running = D::add(*running, weights, four);
+            }
+            if (quad + 1).is_multiple_of(D::RUN) {
+                for (total, running) in totals.iter_mut().zip(&mut running) {
+                    *total = D::flush(*total, *running);
+                    *running = _mm256_setzero_si256();
+                }
             }
         }
     }

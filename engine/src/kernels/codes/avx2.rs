@@ -13,7 +13,7 @@ use std::arch::x86_64::{
 
 use super::Work;
 use super::avx::{self, Dot};
-use super::chunk::Chunk;
+use super::chunk::{Chunk, GroupScales, SuperblockScales};
 
 /// Weight codes below 128, of which `RUN` quads fit sums of 16 bits.
 struct Small<const RUN: usize>;
@@ -22,23 +22,43 @@ struct Small<const RUN: usize>;
 struct Signed;
 
 /// See [`super::portable::add`].
-pub(super) fn add(chunk: &Chunk<'_>, work: Work<'_, '_>) {
+pub(super) fn add(chunk: &Chunk<'_>, scales: &GroupScales<'_>, work: Work<'_, '_>) {
     // SAFETY: this level is chosen only where its features were detected.
     unsafe {
         match chunk.bits {
-            8 => with_avx2::<Signed>(chunk, work),
-            // 2 quads * 2 * 63 * 127 < 32,768
-            6 => with_avx2::<Small<2>>(chunk, work),
+            8 => with_avx2::<Signed>(chunk, scales, work),
             // 5 bits, or 4: 4 * 2 * 31 * 127 < 32,768
-            _ => with_avx2::<Small<4>>(chunk, work),
+            _ => with_avx2::<Small<4>>(chunk, scales, work),
+        }
+    }
+}
+
+/// See [`super::portable::add_superblock`].
+pub(super) fn add_superblock(chunk: &Chunk<'_>, scales: &SuperblockScales<'_>, work: Work<'_, '_>) {
+    // SAFETY: as above.
+    unsafe {
+        match chunk.bits {
+            // 2 quads * 2 * 63 * 127 < 32,768
+            6 => superblock_with_avx2::<Small<2>>(chunk, scales, work),
+            _ => superblock_with_avx2::<Small<4>>(chunk, scales, work),
         }
     }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn with_avx2<D: Dot>(chunk: &Chunk<'_>, work: Work<'_, '_>) {
+fn with_avx2<D: Dot>(chunk: &Chunk<'_>, scales: &GroupScales<'_>, work: Work<'_, '_>) {
     // SAFETY: both ways to multiply need no more than AVX2.
-    unsafe { avx::add::<D>(chunk, work) }
+    unsafe { avx::add::<D>(chunk, scales, work) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn superblock_with_avx2<D: Dot>(
+    chunk: &Chunk<'_>,
+    scales: &SuperblockScales<'_>,
+    work: Work<'_, '_>,
+) {
+    // SAFETY: as above.
+    unsafe { avx::add_superblock::<D>(chunk, scales, work) }
 }
 
 // === impl Small ===

@@ -4,35 +4,42 @@
 //! ```text
 //! few_rows.rs    up to 18 rows, straight from the panel
 //! many_rows.rs   more of them, from chunks made ready by ready.rs
+//! superblocks.rs both for K-quants' superblocks
 //! blocks.rs      what blocks hold, in registers
+//! instructions.rs  texts of assembly for the tiles of many rows
 //! ```
 
 #![allow(unsafe_code)] // Intrinsics on raw pointers into slices whose lengths are checked on entry.
 
+#[macro_use]
+mod instructions;
 mod blocks;
 mod few_rows;
 mod many_rows;
 mod ready;
+mod superblocks;
 
 pub(super) use few_rows::few_rows;
 pub(super) use many_rows::add;
 pub(super) use ready::ready;
+pub(super) use superblocks::add as add_superblock;
 
 use std::arch::x86_64::{__m512, _mm512_loadu_ps, _mm512_storeu_ps};
 
+use super::QuantView;
 use super::chunk::Numbers;
 use crate::kernels::TILE_ROWS;
-use crate::kernels::packed::{Format, Scales};
+use crate::kernels::packed::Format;
+use crate::kernels::quantise::ScaleKind;
 
 /// Whether the work of a product is too small for it to pay that chunks are made ready.
 pub(super) fn is_for_few_rows(rows: usize) -> bool {
     rows <= 3 * TILE_ROWS
 }
 
-/// Whether there is so much of it that the scales' variants pay. Where halves of a group have scales of their own there
-/// are twice as many, which would crowd the codes out of the cache.
-pub(super) fn pays_variants(rows: usize, format: Format) -> bool {
-    rows >= 10 * TILE_ROWS && format.scales != Scales::Sixteens
+/// Whether there is so much of it that the scales' variants pay.
+pub(super) fn pays_variants(rows: &QuantView<'_>, format: Format) -> bool {
+    rows.count >= 10 * TILE_ROWS && rows.scales != ScaleKind::Exact && !format.is_factored()
 }
 
 #[inline]

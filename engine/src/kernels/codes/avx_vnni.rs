@@ -10,7 +10,7 @@ use std::arch::x86_64::{__m256i, _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm2
 
 use super::Work;
 use super::avx::{self, Dot};
-use super::chunk::Chunk;
+use super::chunk::{Chunk, GroupScales, SuperblockScales};
 
 /// The encoding of AVX-VNNI.
 struct Vex;
@@ -18,29 +18,36 @@ struct Vex;
 /// The encoding of AVX-512.
 struct Evex;
 
-/// See [`super::portable::add`].
-pub(super) fn add(chunk: &Chunk<'_>, work: Work<'_, '_>) {
-    // SAFETY: this level is chosen only where one of the encodings was detected.
-    unsafe {
-        if is_x86_feature_detected!("avxvnni") {
-            with_vex(chunk, work);
-        } else {
-            with_evex(chunk, work);
+/// A function of all levels, with whichever encoding there is.
+macro_rules! with_either {
+    ($add:ident($scales:ty)) => {
+        /// See [`super::portable`].
+        pub(super) fn $add(chunk: &Chunk<'_>, scales: &$scales, work: Work<'_, '_>) {
+            #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+            fn with_vex(chunk: &Chunk<'_>, scales: &$scales, work: Work<'_, '_>) {
+                // SAFETY: this function has the features.
+                unsafe { avx::$add::<Vex>(chunk, scales, work) }
+            }
+
+            #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512vnni")]
+            fn with_evex(chunk: &Chunk<'_>, scales: &$scales, work: Work<'_, '_>) {
+                // SAFETY: this function has the features.
+                unsafe { avx::$add::<Evex>(chunk, scales, work) }
+            }
+
+            // SAFETY: this level is chosen only where one of the encodings was detected.
+            unsafe {
+                if is_x86_feature_detected!("avxvnni") {
+                    with_vex(chunk, scales, work);
+                } else {
+                    with_evex(chunk, scales, work);
+                }
+            }
         }
-    }
+    };
 }
-
-#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-fn with_vex(chunk: &Chunk<'_>, work: Work<'_, '_>) {
-    // SAFETY: this function has the features.
-    unsafe { avx::add::<Vex>(chunk, work) }
-}
-
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512vl,avx512vnni")]
-fn with_evex(chunk: &Chunk<'_>, work: Work<'_, '_>) {
-    // SAFETY: this function has the features.
-    unsafe { avx::add::<Evex>(chunk, work) }
-}
+with_either!(add(GroupScales<'_>));
+with_either!(add_superblock(SuperblockScales<'_>));
 
 macro_rules! dot_by {
     ($encoding:ident, $instruction:ident) => {

@@ -1,4 +1,5 @@
-//! Some groups of a panel, made ready for the kernels: codes as bytes, scales and mins as floats.
+//! Some groups of a panel, made ready for the kernels: codes as bytes, scales and mins as floats, or as integers for a
+//! superblock.
 //!
 //! This is done once for all rows of a product, in memory that stays in the first-level cache.
 
@@ -6,27 +7,20 @@
 
 use std::ops::Range;
 
+use super::superblock::{GROUPS as SUPERBLOCK_GROUPS, STEP, SUM_STEP};
 use crate::kernels::packed::{BLOCK_CODES, Format, Scales};
 use crate::kernels::quantise::MANTISSA_BITS;
 use crate::kernels::{Level, PANEL, at_level};
 
 /// Groups of a chunk at most: with variants and some rows they fit the first-level cache.
 const MOST_GROUPS: usize = 8;
-/// Groups that share factors.
-const FACTORED_GROUPS: usize = 8;
-const _: () = assert!(FACTORED_GROUPS.is_multiple_of(MOST_GROUPS));
+const _: () = assert!(SUPERBLOCK_GROUPS == MOST_GROUPS, "a superblock is a chunk");
 
-/// Cuts the groups of a panel into chunks. None goes across the border of those that share factors.
+/// Cuts the groups of a panel into chunks. A superblock is one.
 pub(super) fn chunks(format: Format, groups: usize) -> impl Iterator<Item = Range<usize>> {
     let chunks = groups.div_ceil(MOST_GROUPS);
-    let is_factored = matches!(format.scales, Scales::Factored | Scales::Sixteens);
-    (0..chunks).map(move |chunk| {
-        if is_factored {
-            chunk * MOST_GROUPS..groups.min((chunk + 1) * MOST_GROUPS)
-        } else {
-            groups * chunk / chunks..groups * (chunk + 1) / chunks
-        }
-    })
+    debug_assert!(!format.is_factored() || groups.is_multiple_of(SUPERBLOCK_GROUPS));
+    (0..chunks).map(move |chunk| groups * chunk / chunks..groups * (chunk + 1) / chunks)
 }
 
 /// Bytes of the lower bits of a block's codes.
@@ -37,6 +31,8 @@ pub(super) const MANTISSAS: usize = 1 << MANTISSA_BITS;
 
 /// One number for each output.
 pub(super) type Numbers = [f32; PANEL];
+/// Two for each output, of parts whose sums are packed together.
+pub(super) type Pairs = [[i16; 2]; PANEL];
 
 /// Some groups of a panel.
 pub(super) struct Chunk<'a> {
@@ -50,14 +46,37 @@ pub(super) struct Chunk<'a> {
     pub(super) bits: u8,
     /// Subtracted from every code.
     pub(super) offset: i32,
-    /// Whether the halves of a group have scales of their own.
-    pub(super) halves_differ: bool,
-    /// One a group, or two; empty if variants were asked for.
+    pub(super) scaling: Scaling<'a>,
+}
+
+/// What codes are to be multiplied by, and what is to be added.
+pub(super) enum Scaling<'a> {
+    Groups(GroupScales<'a>),
+    /// The chunk is a superblock.
+    Superblock(SuperblockScales<'a>),
+}
+
+/// Floats for every group.
+pub(super) struct GroupScales<'a> {
+    /// One a group; empty if variants were asked for.
     pub(super) scales: &'a [Numbers],
     /// The same times all mantissas that activations' scales can have, in ascending order. Empty if not asked for.
     pub(super) variants: &'a [[Numbers; MANTISSAS]],
     /// One a group; empty for types without.
     pub(super) mins: &'a [Numbers],
+}
+
+/// Integers for every part, and floats for all.
+#[derive(Clone, Copy)]
+pub(super) struct SuperblockScales<'a> {
+    /// For every two parts: halves of a group, if there are as many as groups, or else groups.
+    pub(super) scales: &'a [Pairs],
+    /// For every two groups; empty for types without.
+    pub(super) mins: &'a [Pairs],
+    /// What sums times scales count in, but for the scale of the activations.
+    pub(super) factors: &'a Numbers,
+    /// The same of mins, negated.
+    pub(super) min_factors: &'a Numbers,
 }
 
 /// Where a chunk comes from.
@@ -68,7 +87,7 @@ pub(super) struct Source<'a> {
     pub(super) inputs: usize,
     /// One of [`chunks`].
     pub(super) groups: Range<usize>,
-    /// Whether variants are wanted instead of scales: only with AVX-512, and not where halves of a group differ.
+    /// Whether variants are wanted instead of scales: only with AVX-512, and not for superblocks.
     pub(super) with_variants: bool,
 }
 
@@ -80,9 +99,13 @@ pub(crate) struct Room(Box<Places>);
 #[repr(align(64))]
 pub(super) struct Places {
     pub(super) codes: [u8; MOST_GROUPS * BLOCK_CODES],
-    pub(super) scales: [Numbers; MOST_GROUPS * 2],
+    pub(super) scales: [Numbers; MOST_GROUPS],
     pub(super) variants: [[Numbers; MANTISSAS]; MOST_GROUPS],
     pub(super) mins: [Numbers; MOST_GROUPS],
+    pub(super) scale_pairs: [Pairs; SUPERBLOCK_GROUPS],
+    pub(super) min_pairs: [Pairs; SUPERBLOCK_GROUPS / 2],
+    pub(super) factors: Numbers,
+    pub(super) min_factors: Numbers,
 }
 
 // === impl Room ===
@@ -91,9 +114,13 @@ impl Default for Room {
     fn default() -> Room {
         Room(Box::new(Places {
             codes: [0; MOST_GROUPS * BLOCK_CODES],
-            scales: [[0.0; PANEL]; MOST_GROUPS * 2],
+            scales: [[0.0; PANEL]; MOST_GROUPS],
             variants: [[[0.0; PANEL]; MANTISSAS]; MOST_GROUPS],
             mins: [[0.0; PANEL]; MOST_GROUPS],
+            scale_pairs: [[[0; 2]; PANEL]; SUPERBLOCK_GROUPS],
+            min_pairs: [[[0; 2]; PANEL]; SUPERBLOCK_GROUPS / 2],
+            factors: [0.0; PANEL],
+            min_factors: [0.0; PANEL],
         }))
     }
 }
@@ -115,9 +142,7 @@ impl Room {
         let is_avx512 = false;
         let are_nibbles = format.bits == 4 && is_avx512 && !source.expands_nibbles();
         let is_expanded = format.bits < 8 && !are_nibbles;
-        let halves_differ = format.scales == Scales::Sixteens;
-        let has_mins = matches!(format.scales, Scales::HalfMin | Scales::Factored);
-        let (count, scales) = (groups.len(), groups.len() * if halves_differ { 2 } else { 1 });
+        let count = groups.len();
         Chunk {
             groups: groups.clone(),
             codes: if is_expanded { &self.0.codes[..count * BLOCK_CODES] } else { source.bytes() },
@@ -125,10 +150,34 @@ impl Room {
             stride: if is_expanded { BLOCK_CODES } else { format.block_bytes() },
             bits: format.bits,
             offset: i32::from(format.offset),
-            halves_differ,
-            scales: &self.0.scales[..if with_variants { 0 } else { scales }],
-            variants: &self.0.variants[..if with_variants { scales } else { 0 }],
-            mins: &self.0.mins[..if has_mins { count } else { 0 }],
+            scaling: self.0.scaling(format.scales, count, with_variants),
+        }
+    }
+}
+
+// === impl Places ===
+
+impl Places {
+    fn scaling(&self, scales: Scales, groups: usize, with_variants: bool) -> Scaling<'_> {
+        let superblock = |scales: usize, mins: usize| {
+            Scaling::Superblock(SuperblockScales {
+                scales: &self.scale_pairs[..scales],
+                mins: &self.min_pairs[..mins],
+                factors: &self.factors,
+                min_factors: &self.min_factors,
+            })
+        };
+        match scales {
+            Scales::Factored => superblock(groups / 2, groups / 2),
+            Scales::Sixteens => superblock(groups, 0),
+            Scales::Half | Scales::HalfMin => {
+                let (floats, variants) = if with_variants { (0, groups) } else { (groups, 0) };
+                Scaling::Groups(GroupScales {
+                    scales: &self.scales[..floats],
+                    variants: &self.variants[..variants],
+                    mins: &self.mins[..if scales == Scales::HalfMin { groups } else { 0 }],
+                })
+            }
         }
     }
 }
@@ -145,7 +194,7 @@ impl<'a> Source<'a> {
     /// The factors of these groups.
     pub(super) fn header(&self) -> &'a [u8] {
         let bytes = self.format.header_bytes(256);
-        &self.panel[self.groups.start / FACTORED_GROUPS * bytes..][..bytes]
+        &self.panel[self.groups.start / SUPERBLOCK_GROUPS * bytes..][..bytes]
     }
 
     /// The blocks of these groups.
@@ -162,14 +211,11 @@ impl<'a> Source<'a> {
 #[inline(always)]
 fn ready_body(source: &Source<'_>, to: &mut Places) {
     let (format, header) = (source.format, source.header());
-    let (mut factors, mut min_factors) = ([0.0; PANEL], [0.0; PANEL]);
-    match format.scales {
-        Scales::Half | Scales::HalfMin => {}
-        Scales::Factored => {
-            halves(header, &mut factors);
-            halves(&header[PANEL * 2..], &mut min_factors);
-        }
-        Scales::Sixteens => halves(header, &mut factors),
+    if format.is_factored() {
+        scaled_halves(header, STEP, &mut to.factors);
+    }
+    if format.scales == Scales::Factored {
+        scaled_halves(&header[PANEL * 2..], SUM_STEP, &mut to.min_factors);
     }
     for (group, block) in source.blocks().take(MOST_GROUPS).enumerate() {
         let (codes, stored) = block.split_at(format.code_bytes());
@@ -179,13 +225,12 @@ fn ready_body(source: &Source<'_>, to: &mut Places) {
                 halves(stored, &mut to.scales[group]);
                 halves(&stored[PANEL * 2..], &mut to.mins[group]);
             }
-            Scales::Factored => {
-                products(&factors, stored, &mut to.scales[group]);
-                products(&min_factors, &stored[PANEL..], &mut to.mins[group]);
+            Scales::Factored if group % 2 == 0 => {
+                pairs(stored, i16::from, &mut to.scale_pairs[group / 2]);
             }
+            Scales::Factored => pairs(stored, i16::from, &mut to.min_pairs[group / 2]),
             Scales::Sixteens => {
-                signed_products(&factors, stored, &mut to.scales[group * 2]);
-                signed_products(&factors, &stored[PANEL..], &mut to.scales[group * 2 + 1]);
+                pairs(stored, |byte| i16::from(byte as i8), &mut to.scale_pairs[group]);
             }
         }
         let room = &mut to.codes[group * BLOCK_CODES..][..BLOCK_CODES];
@@ -238,17 +283,17 @@ fn halves(packed: &[u8], to: &mut Numbers) {
     }
 }
 
+/// Finite f16 numbers times a power of two.
 #[inline(always)]
-fn products(factors: &Numbers, bytes: &[u8], to: &mut Numbers) {
-    for ((to, factor), &byte) in to.iter_mut().zip(factors).zip(bytes) {
-        *to = factor * f32::from(byte);
-    }
+fn scaled_halves(packed: &[u8], scale: f32, to: &mut Numbers) {
+    halves(packed, to);
+    to.iter_mut().for_each(|number| *number *= scale);
 }
 
 #[inline(always)]
-fn signed_products(factors: &Numbers, bytes: &[u8], to: &mut Numbers) {
-    for ((to, factor), &byte) in to.iter_mut().zip(factors).zip(bytes) {
-        *to = factor * f32::from(byte as i8);
+fn pairs(packed: &[u8], number: impl Fn(u8) -> i16, to: &mut Pairs) {
+    for (to, bytes) in to.iter_mut().zip(packed.as_chunks::<2>().0) {
+        *to = [number(bytes[0]), number(bytes[1])];
     }
 }
 

@@ -6,15 +6,18 @@
 
 #![allow(unsafe_code)] // Intrinsics on raw pointers into slices whose lengths are checked on entry.
 
+mod superblock;
+
+pub(super) use superblock::add as add_superblock;
+
 use std::arch::aarch64::{
-    float32x4_t, int8x16_t, int32x4_t, uint8x16_t, vaddq_s32, vcvtq_f32_s32, vdupq_n_f32,
-    vdupq_n_s32, vdupq_n_u8, veorq_u8, vfmaq_f32, vld1q_f32, vmulq_f32, vreinterpretq_s8_u8,
-    vst1q_f32,
+    float32x4_t, int8x16_t, int32x4_t, uint8x16_t, vcvtq_f32_s32, vdupq_n_f32, vdupq_n_s32,
+    vdupq_n_u8, veorq_u8, vfmaq_f32, vld1q_f32, vmulq_f32, vreinterpretq_s8_u8, vst1q_f32,
 };
 use std::arch::asm;
 use std::mem::transmute;
 
-use super::chunk::{Chunk, Numbers};
+use super::chunk::{Chunk, GroupScales, Numbers};
 use super::{Group, Work};
 use crate::kernels::{GROUP, PANEL, TILE_ROWS};
 
@@ -24,17 +27,17 @@ const WIDTH: usize = 4;
 const REGISTERS: usize = PANEL / WIDTH;
 
 /// See [`super::portable::add`].
-pub(super) fn add(chunk: &Chunk<'_>, mut work: Work<'_, '_>) {
+pub(super) fn add(chunk: &Chunk<'_>, scales: &GroupScales<'_>, mut work: Work<'_, '_>) {
     for rows in work.tiles() {
         // SAFETY: the level was detected, and the work was checked.
         unsafe {
             match rows.len() {
-                1 => add_tile::<1>(chunk, &mut work, rows.start),
-                2 => add_tile::<2>(chunk, &mut work, rows.start),
-                3 => add_tile::<3>(chunk, &mut work, rows.start),
-                4 => add_tile::<4>(chunk, &mut work, rows.start),
-                5 => add_tile::<5>(chunk, &mut work, rows.start),
-                6 => add_tile::<6>(chunk, &mut work, rows.start),
+                1 => add_tile::<1>(chunk, scales, &mut work, rows.start),
+                2 => add_tile::<2>(chunk, scales, &mut work, rows.start),
+                3 => add_tile::<3>(chunk, scales, &mut work, rows.start),
+                4 => add_tile::<4>(chunk, scales, &mut work, rows.start),
+                5 => add_tile::<5>(chunk, scales, &mut work, rows.start),
+                6 => add_tile::<6>(chunk, scales, &mut work, rows.start),
                 other => unreachable!("a tile of {other} rows"),
             }
         }
@@ -44,11 +47,15 @@ pub(super) fn add(chunk: &Chunk<'_>, mut work: Work<'_, '_>) {
 /// # Safety
 /// The CPU has the features; the work was checked and has the rows `first .. first + R`.
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn add_tile<const R: usize>(chunk: &Chunk<'_>, work: &mut Work<'_, '_>, first: usize) {
+unsafe fn add_tile<const R: usize>(
+    chunk: &Chunk<'_>,
+    scales: &GroupScales<'_>,
+    work: &mut Work<'_, '_>,
+    first: usize,
+) {
     const { assert!(R <= TILE_ROWS) };
     let (rows, inputs) = (work.rows.rows(first, R), work.rows.inputs);
     let groups = inputs / GROUP;
-    let parts = if chunk.halves_differ { 2 } else { 1 };
     let wide = chunk.bits == 8;
     let offset = if wide { 0 } else { chunk.offset };
     let flipped = vdupq_n_u8(if wide { 128 } else { 0 });
@@ -66,41 +73,24 @@ unsafe fn add_tile<const R: usize>(chunk: &Chunk<'_>, work: &mut Work<'_, '_>, f
         for (index, group) in chunk.groups.clone().enumerate() {
             work.ahead.step();
             let block = chunk.codes.as_ptr().add(index * chunk.stride);
-            let weight_scales = &chunk.scales[index * parts..][..parts];
             let codes = rows.codes.as_ptr().add(group * GROUP).cast::<u8>();
             let facts = |row: usize| *rows.groups.get_unchecked(row * groups + group);
             for register in 0..REGISTERS {
-                let mut totals = [vdupq_n_s32(0); R];
+                let mut totals: [_; R] = std::array::from_fn(|row| {
+                    let [low, high] = facts(row).sums;
+                    vdupq_n_s32(-offset * (low + high))
+                });
                 for half in 0..2 {
-                    let mut weights = [vdupq_n_u8(0); 4];
-                    for (quad, weights) in weights.iter_mut().enumerate() {
-                        let line = (half * 4 + quad) * PANEL * 4;
-                        *weights = veorq_u8(load(block.add(line + register * 16)), flipped);
-                    }
-                    let [first, second, third, fourth] =
-                        weights.map(|weights| vreinterpretq_s8_u8(weights));
-                    for (row, total) in totals.iter_mut().enumerate() {
-                        let codes = vreinterpretq_s8_u8(load(codes.add(row * inputs + half * 16)));
-                        *total = dot::<0>(*total, first, codes);
-                        *total = dot::<1>(*total, second, codes);
-                        *total = dot::<2>(*total, third, codes);
-                        *total = dot::<3>(*total, fourth, codes);
-                    }
-                    if half == 0 && !chunk.halves_differ {
-                        continue;
-                    }
-                    let weight_scales = numbers(&weight_scales[half * (parts - 1)], register);
-                    for row in 0..R {
-                        let Group { scale, sums, .. } = facts(row);
-                        let sum = if parts == 2 { sums[half] } else { sums[0] + sums[1] };
-                        let total = vaddq_s32(totals[row], vdupq_n_s32(-offset * sum));
-                        let scale = vmulq_f32(weight_scales, vdupq_n_f32(scale));
-                        let float = &mut floats[row][register];
-                        *float = vfmaq_f32(*float, vcvtq_f32_s32(total), scale);
-                        totals[row] = vdupq_n_s32(0);
-                    }
+                    let weights = block.add(half * 4 * PANEL * 4 + register * 16);
+                    add_half(&mut totals, weights, flipped, codes.add(half * 16), inputs);
                 }
-                if let Some(mins) = chunk.mins.get(index) {
+                let weight_scales = numbers(&scales.scales[index], register);
+                for row in 0..R {
+                    let scale = vmulq_f32(weight_scales, vdupq_n_f32(facts(row).scale));
+                    let float = &mut floats[row][register];
+                    *float = vfmaq_f32(*float, vcvtq_f32_s32(totals[row]), scale);
+                }
+                if let Some(mins) = scales.mins.get(index) {
                     let mins = numbers(mins, register);
                     for row in 0..R {
                         let float = &mut floats[row][register];
@@ -114,6 +104,34 @@ unsafe fn add_tile<const R: usize>(chunk: &Chunk<'_>, work: &mut Work<'_, '_>, f
             for (register, &float) in floats.iter().enumerate() {
                 vst1q_f32(out[register * WIDTH..][..WIDTH].as_mut_ptr(), float);
             }
+        }
+    }
+}
+
+/// Adds the products of half a group's codes to totals. Weight codes are signed bytes once they are `flipped`.
+///
+/// # Safety
+/// Four lines of weights can be read from `weights` on, and 16 codes of every row, `stride` apart.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn add_half<const R: usize>(
+    totals: &mut [int32x4_t; R],
+    weights: *const u8,
+    flipped: uint8x16_t,
+    codes: *const u8,
+    stride: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let [first, second, third, fourth] = [0, 1, 2, 3].map(|quad| {
+            vreinterpretq_s8_u8(veorq_u8(load(weights.add(quad * PANEL * 4)), flipped))
+        });
+        for (row, total) in totals.iter_mut().enumerate() {
+            let codes = vreinterpretq_s8_u8(load(codes.add(row * stride)));
+            *total = dot::<0>(*total, first, codes);
+            *total = dot::<1>(*total, second, codes);
+            *total = dot::<2>(*total, third, codes);
+            *total = dot::<3>(*total, fourth, codes);
         }
     }
 }

@@ -4,17 +4,21 @@
 
 use std::ops::Range;
 
-use super::{Group, QuantRow, QuantRows, QuantView};
-use crate::kernels::GROUP;
+use super::superblock::join_groups;
+use super::{Group, QuantRow, QuantRows, QuantView, SUPERBLOCK, Superblock};
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::packed::Input;
+use crate::kernels::quantise::ScaleKind;
+use crate::kernels::{GROUP, Level};
 
 /// Quantised rows that threads write in disjoint parts.
 pub(crate) struct SharedCodes<'a> {
     /// Inputs of a row.
     inputs: usize,
+    scales: ScaleKind,
     codes: Disjoint<'a, i8>,
     groups: Disjoint<'a, Group>,
+    superblocks: Disjoint<'a, Superblock>,
 }
 
 // === impl SharedCodes ===
@@ -23,8 +27,10 @@ impl<'a> SharedCodes<'a> {
     pub(crate) fn new(rows: &'a mut QuantRows) -> SharedCodes<'a> {
         SharedCodes {
             inputs: rows.inputs,
+            scales: rows.scales,
             codes: Disjoint::new(&mut rows.codes),
             groups: Disjoint::new(&mut rows.groups),
+            superblocks: Disjoint::new(&mut rows.superblocks),
         }
     }
 
@@ -38,9 +44,36 @@ impl<'a> SharedCodes<'a> {
         // SAFETY: the caller's promise.
         unsafe {
             QuantRow {
+                scales: self.scales,
                 codes: self.codes.part(at..at + count),
                 groups: self.groups.part(group..group + groups),
             }
+        }
+    }
+
+    pub(crate) fn scales(&self) -> ScaleKind {
+        self.scales
+    }
+
+    /// Whether groups are to be joined to superblocks before a product takes the rows.
+    pub(crate) fn has_superblocks(&self) -> bool {
+        self.scales == ScaleKind::Power
+    }
+
+    /// Makes a row's superblocks, if there are any, once all its groups are written.
+    ///
+    /// # Safety
+    /// Nobody else uses the row meanwhile.
+    pub(crate) unsafe fn join_groups(&self, level: Level, row: usize) {
+        if !self.has_superblocks() {
+            return;
+        }
+        let span = |width: usize| row * width..(row + 1) * width;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let groups = self.groups.read(span(self.inputs / GROUP));
+            let blocks = self.superblocks.part(span(self.inputs / SUPERBLOCK));
+            join_groups(level, groups, blocks);
         }
     }
 
@@ -51,7 +84,7 @@ impl<'a> SharedCodes<'a> {
         self.groups.fetch_to_write(at / GROUP..(at + count) / GROUP);
     }
 
-    /// Puts a row in the place of another.
+    /// Puts a row in the place of another; its groups are not joined yet.
     ///
     /// # Safety
     /// Nobody else uses either meanwhile, and they differ.
@@ -70,13 +103,14 @@ impl<'a> SharedCodes<'a> {
     /// Some rows as input of a product; `floats` holds the same rows.
     ///
     /// # Safety
-    /// The rows were written in an earlier phase.
+    /// The rows were written, and their groups joined, in an earlier phase.
     pub(crate) unsafe fn input<'b>(
         &'b self,
         rows: Range<usize>,
         floats: &'b Disjoint<'_, f32>,
     ) -> Input<'b> {
         let (inputs, groups) = (self.inputs, self.inputs / GROUP);
+        let blocks = if self.has_superblocks() { inputs / SUPERBLOCK } else { 0 };
         let every = |width: usize| rows.start * width..rows.end * width;
         // SAFETY: the caller's promise.
         unsafe {
@@ -84,9 +118,11 @@ impl<'a> SharedCodes<'a> {
                 rows: rows.len(),
                 codes: QuantView {
                     inputs,
+                    scales: self.scales,
                     count: rows.len(),
                     codes: self.codes.read(every(inputs)),
                     groups: self.groups.read(every(groups)),
+                    superblocks: self.superblocks.read(every(blocks)),
                 },
                 floats: floats.read(every(inputs)),
             }

@@ -7,8 +7,9 @@
 //! codes   = in the order of the kernels: for every 4 inputs, 32 outputs x 4 codes. 8 bits: 1,024 bytes.
 //!           4, 5, 6 bits: 512 bytes with the lowest four bits of a code of the block's first and second half, then
 //!           128 or 256 bytes with the upper bits of a code of each eighth or quarter, lowest first
-//! scales  = 32 f16, then 32 f16 mins if there are any; factored: 32 + 32 bytes, scales and mins (or, where a
-//!           scale covers 16 inputs, the scales of both halves)
+//! scales  = 32 f16, then 32 f16 mins if there are any; factored: 32 pairs of bytes. Where a scale covers 16 inputs, they
+//!           are the scales of both halves. Otherwise an even block has the scales of itself and the next one, and
+//!           that one the mins of both
 //! ```
 
 use crate::gguf::blocks::CodeShape;
@@ -71,6 +72,11 @@ impl Format {
 
     pub(crate) fn panel_bytes(self, inputs: usize) -> usize {
         self.header_bytes(inputs) + inputs / GROUP * self.block_bytes()
+    }
+
+    /// Whether a superblock's scales are integers.
+    pub(crate) fn is_factored(self) -> bool {
+        matches!(self.scales, Scales::Factored | Scales::Sixteens)
     }
 
     /// Puts an output's codes of a group into its block.

@@ -45,12 +45,13 @@ pub(super) fn pack_codes(
                     put_half(scale_bytes, PANEL + column, mins[index]);
                 }
                 Scales::Factored => {
-                    scale_bytes[column] = scales[index] as u8;
-                    scale_bytes[PANEL + column] = mins[index] as u8;
+                    let numbers = if index % 2 == 0 { &scales } else { &mins };
+                    let pair = [0, 1].map(|group| numbers[index / 2 * 2 + group] as u8);
+                    scale_bytes[column * 2..][..2].copy_from_slice(&pair);
                 }
                 Scales::Sixteens => {
-                    scale_bytes[column] = scales[index * 2] as i8 as u8;
-                    scale_bytes[PANEL + column] = scales[index * 2 + 1] as i8 as u8;
+                    let pair = [0, 1].map(|half| scales[index * 2 + half] as i8 as u8);
+                    scale_bytes[column * 2..][..2].copy_from_slice(&pair);
                 }
             }
         }

@@ -22,17 +22,17 @@ const LEAST_TOGETHER: usize = 8;
 /// # Safety
 /// AVX-512 VNNI is there, and the row's slices fit `x`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(super) unsafe fn quantise<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>) {
-    let QuantRow { codes, groups } = row;
+pub(super) unsafe fn quantise(x: &[f32], row: QuantRow<'_>) {
+    let QuantRow { codes, groups, scales } = row;
     let parts = codes.chunks_mut(LANES * GROUP).zip(groups.chunks_mut(LANES));
     for (x, (codes, groups)) in x.chunks(LANES * GROUP).zip(parts) {
-        let row = QuantRow { codes, groups };
+        let row = QuantRow { codes, groups, scales };
         // SAFETY: the caller's promise holds for the parts.
         unsafe {
             if row.groups.len() >= LEAST_TOGETHER {
-                block::quantise::<FEW_BITS>(x, row);
+                block::quantise(x, row);
             } else {
-                one_by_one::<FEW_BITS>(x, row);
+                one_by_one(x, row);
             }
         }
     }
@@ -42,8 +42,8 @@ pub(super) unsafe fn quantise<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>
 /// As above.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn one_by_one<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>) {
-    let QuantRow { codes, groups } = row;
+unsafe fn one_by_one(x: &[f32], row: QuantRow<'_>) {
+    let QuantRow { codes, groups, scales } = row;
     let magnitude = _mm512_set1_epi32((!SIGN).cast_signed());
     let round = _mm512_set1_ps(ROUND);
     let flip = _mm256_set1_epi8(i8::MIN);
@@ -52,7 +52,7 @@ unsafe fn one_by_one<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>) {
         let x: [__m512; 2] = unsafe { [0, 16].map(|half| _mm512_loadu_ps(x.as_ptr().add(half))) };
         let magnitudes = x.map(|x| _mm512_and_si512(_mm512_castps_si512(x), magnitude));
         let greatest = _mm512_reduce_max_epu32(_mm512_max_epu32(magnitudes[0], magnitudes[1]));
-        let [scale, inverse] = scale_of::<FEW_BITS>(greatest);
+        let [scale, inverse] = scale_of(greatest, scales.unused_bits());
         let inverse = _mm512_set1_ps(inverse);
         // The low bits of a float near 1.5 * 2^23 are the rounded integer.
         let [first, second] = x

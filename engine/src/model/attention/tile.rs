@@ -13,7 +13,7 @@ use crate::kernels::disjoint::Disjoint;
 use crate::kernels::fetch::fetch;
 use crate::kernels::hadamard::{block_length, hadamard};
 use crate::kernels::probabilities::{Weighing, weigh};
-use crate::kernels::quantise::{quantise, quantise_finely};
+use crate::kernels::quantise::{ScaleKind, quantise};
 use crate::kernels::values::{PageValues, QUAD, WeightedValues, add_weighted, finish};
 use crate::kernels::{LANES, Level, PANEL};
 use crate::model::kv::PageLayout;
@@ -117,7 +117,7 @@ impl AttentionLayer<'_> {
             hadamard(self.level, query);
             query.iter_mut().for_each(|element| *element *= share);
         }
-        quantise_finely(self.level, &scratch.scaled, scratch.queries.all_mut());
+        quantise(self.level, &scratch.scaled, scratch.queries.all_mut());
     }
 
     /// Fetches the values meanwhile.
@@ -129,13 +129,7 @@ impl AttentionLayer<'_> {
             let rows = queries.rows(part.queries.start, part.queries.len());
             let at = part.queries.start * stride + part.position + index * PANEL;
             let out = Outputs { floats: &mut scratch.scores[at..], stride };
-            let product = PanelProduct {
-                format: PageLayout::KEYS,
-                panel,
-                rows,
-                has_few_bits: false,
-                ahead: &[],
-            };
+            let product = PanelProduct { format: PageLayout::KEYS, panel, rows, ahead: &[] };
             product.compute(self.level, &mut scratch.room, out);
         }
     }
@@ -265,7 +259,7 @@ impl AttentionLayer<'_> {
 
 impl Scratch {
     fn make_room(&mut self, queries: usize, stride: usize, layout: PageLayout) {
-        self.queries.resize(queries, layout.key_size);
+        self.queries.resize(queries, layout.key_size, ScaleKind::Exact);
         if self.scores.len() < queries * stride {
             self.scores.resize(queries * stride, 0.0);
         }

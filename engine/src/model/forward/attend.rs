@@ -205,6 +205,8 @@ impl Pass<'_> {
         input: &SharedInputs<'_>,
         walk: &mut Walk<'_>,
     ) {
+        // SAFETY: see `attend`.
+        unsafe { self.join_groups(input, walk.rows, walk) };
         let member = walk.member;
         let grid = Grid::new(walk.rows, output.panels(), member);
         let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);

@@ -56,7 +56,7 @@ impl Pass<'_> {
                 Joining::Routed => self.add_routed(row),
             }
             let stream = self.stream.read(span(row, width));
-            self.normed.write(self.level, to, 0..width, |normed| {
+            self.normed.write_row(self.level, to, |normed| {
                 rms_norm(self.level, stream, weight, epsilon, normed);
             });
         }

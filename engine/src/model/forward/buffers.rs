@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::kernels::codes::{Group, QuantRow, QuantRows, SharedCodes};
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::packed::Input;
-use crate::kernels::quantise::quantise;
+use crate::kernels::quantise::{ScaleKind, quantise};
 use crate::kernels::{GROUP, LANES, Level};
 
 /// Inputs of a product.
@@ -29,9 +29,9 @@ pub(super) struct SharedInputs<'a> {
 
 impl Inputs {
     /// Makes room; contents are unspecified.
-    pub(super) fn resize(&mut self, rows: usize, width: usize) {
+    pub(super) fn resize(&mut self, rows: usize, width: usize, scales: ScaleKind) {
         self.floats.resize(rows * width, 0.0);
-        self.codes.resize(rows, width);
+        self.codes.resize(rows, width, scales);
     }
 
     /// All rows, one after the other.
@@ -51,7 +51,25 @@ impl Inputs {
 // === impl SharedInputs ===
 
 impl SharedInputs<'_> {
-    /// Lets `write` fill some columns of a row, and quantises them. First column and length are multiples of 32.
+    /// Lets `write` fill a row, which is then ready for a product.
+    ///
+    /// # Safety
+    /// Nobody else uses the row meanwhile.
+    pub(super) unsafe fn write_row(
+        &self,
+        level: Level,
+        row: usize,
+        write: impl FnOnce(&mut [f32]),
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.write(level, row, 0..self.width, write);
+            self.codes.join_groups(level, row);
+        }
+    }
+
+    /// Lets `write` fill some columns of a row, and quantises them. First column and length are multiples of 32. When all
+    /// are written, groups are still to be joined.
     ///
     /// # Safety
     /// Nobody else uses these columns meanwhile.
@@ -72,7 +90,7 @@ impl SharedInputs<'_> {
     }
 
     /// Quantises 32 columns of some rows, from `column` (a multiple of 32) and `first_row` on, and keeps the floats as
-    /// well if a product wants them. `floats` are rows x 32.
+    /// well if a product wants them. `floats` are rows x 32. When all are written, groups are still to be joined.
     ///
     /// # Safety
     /// Nobody else uses these columns meanwhile.
@@ -90,7 +108,8 @@ impl SharedInputs<'_> {
         for floats in floats.chunks(LANES * GROUP) {
             let count = floats.len() / GROUP;
             let (codes, groups) = (&mut codes[..floats.len()], &mut groups[..count]);
-            quantise(level, floats, QuantRow { codes, groups });
+            let scales = self.codes.scales();
+            quantise(level, floats, QuantRow { scales, codes, groups });
             let rows = codes.as_chunks::<GROUP>().0.iter().zip(groups);
             for (floats, (codes, group)) in floats.chunks_exact(GROUP).zip(rows) {
                 let at = row * self.width + column;
@@ -131,7 +150,7 @@ impl SharedInputs<'_> {
     /// Some rows, for a product.
     ///
     /// # Safety
-    /// They were written in an earlier phase.
+    /// They were written, and their groups joined, in an earlier phase.
     pub(super) unsafe fn rows(&self, rows: Range<usize>) -> Input<'_> {
         // SAFETY: the caller's promise.
         unsafe { self.codes.input(rows, &self.floats) }

@@ -19,10 +19,10 @@ use crate::kernels::packed::Packed;
 use crate::kernels::rows::add_scaled;
 use crate::model::Shape;
 use crate::model::routing::{Route, route};
-use crate::model::weights::Gated;
+use crate::model::weights::{Gated, InputScales};
 
 /// Phases of a layer's experts, from normed inputs on.
-pub(super) const PHASES: usize = 6;
+pub(super) const PHASES: usize = 8;
 
 /// Buffers of experts; empty for other models.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ struct Busy {
 // === impl ExpertBuffers ===
 
 impl ExpertBuffers {
-    pub(super) fn make_room(&mut self, shape: &Shape, rows: usize) {
+    pub(super) fn make_room(&mut self, shape: &Shape, scales: &InputScales, rows: usize) {
         let Some(experts) = &shape.experts else { return };
         let seats = rows * experts.used;
         self.scores.resize(rows * experts.count, 0.0);
@@ -79,10 +79,10 @@ impl ExpertBuffers {
         self.seats.resize(seats, 0);
         self.rows.resize(seats, 0);
         self.busy.resize(seats.min(experts.count), Busy::default());
-        self.inputs.resize(seats, shape.width);
-        self.hidden.resize(seats, experts.hidden);
+        self.inputs.resize(seats, shape.width, scales.expert_inputs);
+        self.hidden.resize(seats, experts.hidden, scales.expert_hidden);
         self.outputs.resize(seats * shape.width, 0.0);
-        self.shared_hidden.resize(rows, experts.shared * experts.hidden);
+        self.shared_hidden.resize(rows, experts.shared * experts.hidden, scales.shared_hidden);
     }
 
     pub(super) fn share(&mut self) -> SharedExperts<'_> {
@@ -176,7 +176,7 @@ impl Pass<'_> {
         shared: Option<&Gated>,
         walk: &mut Walk<'_>,
     ) {
-        let (buffers, width, rows) = (&self.experts, self.shape.width, walk.rows);
+        let (buffers, rows) = (&self.experts, walk.rows);
         let used = self.shape.experts.as_ref().map_or(0, |settings| settings.used);
         let inner_panels = experts.first().map_or(0, |gated| gated.gate.panels());
         let outer_panels = experts.first().map_or(0, |gated| gated.down.panels());
@@ -185,7 +185,7 @@ impl Pass<'_> {
             walk.turn().run_in_chunks(rows * used, self.row_chunk, |seat| {
                 let row = buffers.rows.read(seat..seat + 1)[0];
                 let normed = self.normed.row(row);
-                buffers.inputs.write(self.level, seat, 0..width, |to| to.copy_from_slice(normed));
+                buffers.inputs.write_row(self.level, seat, |to| to.copy_from_slice(normed));
             });
             let (turn, scratch) = (walk.turn(), &mut *walk.scratch);
             turn.run(buffers.busy_room * inner_panels, |piece| {
@@ -195,6 +195,8 @@ impl Pass<'_> {
                 let work = GatedPanel { gated, panel, ahead: [&[], &[]], first_row: seats.start };
                 self.gate(work, &input, &buffers.hidden, scratch);
             });
+            self.join_groups(&buffers.hidden, rows * used, walk);
+            self.join_groups(&buffers.shared_hidden, if shared.is_some() { rows } else { 0 }, walk);
             let pieces = buffers.busy_room * outer_panels;
             let more = shared.map_or(0, |gated| gated.down.panels());
             let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);

@@ -73,6 +73,7 @@ impl Pass<'_> {
                 let work = GatedPanel { gated, panel, ahead, first_row: rows.start };
                 self.gate(work, &self.normed.rows(rows), &self.hidden, scratch);
             });
+            self.join_groups(&self.hidden, walk.rows, walk);
             let grid = Grid::new(walk.rows, gated.down.panels(), member);
             let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
             turn.run_ahead(grid.pieces(), |piece, next| {

@@ -19,7 +19,7 @@ use crate::kernels::{GROUP, PANEL};
 use crate::model::Shape;
 use crate::model::kv::{store_key, store_value};
 use crate::model::shape::Latent;
-use crate::model::weights::{LatentAttention, LatentQuery};
+use crate::model::weights::{InputScales, LatentAttention, LatentQuery};
 
 /// Phases of a layer's latent attention, from its normed inputs to those of its output, at most.
 pub(super) const PHASES: usize = 8;
@@ -51,13 +51,13 @@ pub(super) struct SharedLatent<'a> {
 // === impl LatentBuffers ===
 
 impl LatentBuffers {
-    pub(super) fn make_room(&mut self, shape: &Shape, rows: usize) {
+    pub(super) fn make_room(&mut self, shape: &Shape, scales: &InputScales, rows: usize) {
         let Some(latent) = shape.latent else { return };
-        self.low_rank.resize(rows, latent.query_rank.unwrap_or(0));
+        self.low_rank.resize(rows, latent.query_rank.unwrap_or(0), scales.low_rank);
         self.queries.resize(rows * shape.heads * latent.query_size(), 0.0);
-        self.plain.resize(rows * shape.heads, latent.nope_size);
-        self.by_head.resize(rows * shape.heads, latent.rank);
-        self.expanded.resize(rows, shape.heads * latent.value_size);
+        self.plain.resize(rows * shape.heads, latent.nope_size, scales.plain);
+        self.by_head.resize(rows * shape.heads, latent.rank, scales.by_head);
+        self.expanded.resize(rows, shape.heads * latent.value_size, scales.expanded);
     }
 
     pub(super) fn share(&mut self) -> SharedLatent<'_> {
@@ -99,7 +99,7 @@ impl Pass<'_> {
             });
             if let LatentQuery::LowRank { norm, up, .. } = &attention.query {
                 walk.turn().run_in_chunks(rows, self.row_chunk, |row| {
-                    self.latent.low_rank.write(self.level, row, 0..norm.len(), |query| {
+                    self.latent.low_rank.write_row(self.level, row, |query| {
                         self.norm_head(Some(norm), query);
                     });
                 });
@@ -131,7 +131,7 @@ impl Pass<'_> {
         unsafe {
             walk.turn().run_in_chunks(rows, self.row_chunk, |row| {
                 for (head, attended) in self.attended.row(row).chunks_exact(rank).enumerate() {
-                    self.latent.by_head.write(self.level, head * rows + row, 0..rank, |to| {
+                    self.latent.by_head.write_row(self.level, head * rows + row, |to| {
                         to.copy_from_slice(attended);
                     });
                 }
@@ -179,9 +179,7 @@ impl Pass<'_> {
             for (head, query) in queries.chunks_exact(sizes.query_size()).enumerate() {
                 let (plain, turned) = query.split_at(nope_size);
                 let to = head * self.rows() + row;
-                self.latent
-                    .plain
-                    .write(self.level, to, 0..nope_size, |to| to.copy_from_slice(plain));
+                self.latent.plain.write_row(self.level, to, |to| to.copy_from_slice(plain));
                 let at = self.query_start(head, row) + rank;
                 let to = self.queries.part(at..at + rope_size);
                 to.copy_from_slice(turned);

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Pass, span};
+use super::buffers::SharedInputs;
+use super::{Pass, Walk, span};
 use crate::kernels::codes::Room;
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::packed::{Input, Packed};
@@ -73,6 +74,24 @@ impl<'b> Piece<'b> {
 impl Pass<'_> {
     pub(super) fn rows(&self) -> usize {
         self.batch.rows.len()
+    }
+
+    /// A phase that joins the groups of rows whose parts several pieces wrote, where products want that.
+    ///
+    /// # Safety
+    /// The rows were written in an earlier phase.
+    pub(super) unsafe fn join_groups(
+        &self,
+        inputs: &SharedInputs<'_>,
+        rows: usize,
+        walk: &mut Walk<'_>,
+    ) {
+        if inputs.codes.has_superblocks() {
+            walk.turn().run_in_chunks(rows, self.row_chunk, |row| {
+                // SAFETY: the piece is this row.
+                unsafe { inputs.codes.join_groups(self.level, row) };
+            });
+        }
     }
 
     /// Computes a panel and visits every row's outputs, without the bias: its number among rows of outputs, and they.

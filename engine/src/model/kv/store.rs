@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use crate::kernels::codes::{Outputs, PanelProduct, QuantRows, Room};
     use crate::kernels::hadamard::block_length;
-    use crate::kernels::quantise::quantise;
+    use crate::kernels::quantise::{ScaleKind, quantise};
     use crate::model::kv::PAGE_TOKENS;
 
     const LAYOUT: PageLayout = PageLayout { kv_heads: 2, key_size: 64, value_size: 32 };
@@ -118,7 +118,7 @@ mod tests {
         let mut transformed = query.clone();
         hadamard(LEVEL, &mut transformed);
         let mut rows = QuantRows::default();
-        rows.resize(1, 64);
+        rows.resize(1, 64, ScaleKind::Short);
         quantise(LEVEL, &transformed, rows.all_mut());
         // SAFETY: as above.
         let keys = unsafe { page.read(LAYOUT.keys(1, 1)) };
@@ -128,7 +128,6 @@ mod tests {
                 format: PageLayout::KEYS,
                 panel: keys,
                 rows: rows.view(),
-                has_few_bits: true,
                 ahead: &[],
             };
             let outputs = Outputs { floats: &mut out, stride: PANEL };

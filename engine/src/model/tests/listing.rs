@@ -4,6 +4,7 @@ use super::written::VOCABULARY;
 use crate::files::ModelFiles;
 use crate::kernels::codes::{QuantRows, QuantView, Room};
 use crate::kernels::packed::{Input, Packed};
+use crate::kernels::quantise::ScaleKind;
 use crate::kernels::{Level, PANEL};
 use crate::model::weights::{Attention, Feed, Gated, LatentAttention, LatentQuery, Layer};
 use crate::model::{Shape, Weights};
@@ -17,7 +18,7 @@ pub(super) fn unpacked(matrix: &Packed) -> Vec<f32> {
     let floats: Vec<f32> =
         (0..rows * inputs).map(|at| f32::from(u8::from(at / inputs == at % inputs))).collect();
     let mut quant = QuantRows::default();
-    quant.resize(rows, inputs.next_multiple_of(32));
+    quant.resize(rows, inputs.next_multiple_of(32), ScaleKind::Short);
     let codes = QuantView { inputs, ..quant.view() };
     let input = Input { rows, codes, floats: &floats };
     let mut out = vec![0.0; matrix.outputs * inputs];

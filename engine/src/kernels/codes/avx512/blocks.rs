@@ -1,9 +1,9 @@
 //! What a block holds, in registers of AVX-512.
 
 use std::arch::x86_64::{
-    __m512, __m512i, _mm_loadu_si128, _mm256_loadu_si256, _mm512_and_si512, _mm512_cvtepi8_epi32,
-    _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtph_ps, _mm512_loadu_si512, _mm512_mul_ps,
-    _mm512_set1_epi8, _mm512_slli_epi16, _mm512_srli_epi16, _mm512_ternarylogic_epi32,
+    __m512, __m512i, _mm256_loadu_si256, _mm512_and_si512, _mm512_cvtepi8_epi16,
+    _mm512_cvtepu8_epi16, _mm512_cvtph_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi8,
+    _mm512_set1_ps, _mm512_slli_epi16, _mm512_srli_epi16, _mm512_ternarylogic_epi32,
 };
 
 use crate::kernels::PANEL;
@@ -55,12 +55,6 @@ fn to_bit_4(bytes: __m512i, from: usize) -> __m512i {
 }
 
 #[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn products(factors: [__m512; 2], numbers: [__m512; 2]) -> [__m512; 2] {
-    [_mm512_mul_ps(factors[0], numbers[0]), _mm512_mul_ps(factors[1], numbers[1])]
-}
-
-#[inline]
 #[target_feature(enable = "avx512f,avx512vl,f16c")]
 pub(super) fn halves(from: &[u8]) -> [__m512; 2] {
     let from = &from[..PANEL * 2];
@@ -68,24 +62,21 @@ pub(super) fn halves(from: &[u8]) -> [__m512; 2] {
     [0, 32].map(|at| _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(from.as_ptr().add(at).cast()) }))
 }
 
+/// Pairs of bytes as integers of 16 bits.
 #[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn bytes(from: &[u8]) -> [__m512; 2] {
-    let from = &from[..PANEL];
-    // SAFETY: there are 32 bytes.
-    [0, 16].map(|at| unsafe {
-        let bytes = _mm_loadu_si128(from.as_ptr().add(at).cast());
-        _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn pairs<const SIGNED: bool>(from: &[u8]) -> [__m512i; 2] {
+    let from = &from[..PANEL * 2];
+    [0, PANEL].map(|at| {
+        // SAFETY: there are 64 bytes.
+        let bytes = unsafe { _mm256_loadu_si256(from.as_ptr().add(at).cast()) };
+        if SIGNED { _mm512_cvtepi8_epi16(bytes) } else { _mm512_cvtepu8_epi16(bytes) }
     })
 }
 
+/// Finite f16 numbers times a power of two.
 #[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn signed_bytes(from: &[u8]) -> [__m512; 2] {
-    let from = &from[..PANEL];
-    // SAFETY: there are 32 bytes.
-    [0, 16].map(|at| unsafe {
-        let bytes = _mm_loadu_si128(from.as_ptr().add(at).cast());
-        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))
-    })
+#[target_feature(enable = "avx512f,avx512vl,f16c")]
+pub(super) fn scaled(from: &[u8], scale: f32) -> [__m512; 2] {
+    halves(from).map(|number| _mm512_mul_ps(number, _mm512_set1_ps(scale)))
 }

@@ -5,44 +5,36 @@ use std::arch::x86_64::{
     _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
 };
 
-use super::blocks::{bytes, code, halves, products, signed_bytes};
-use super::store;
+use super::blocks::{code, halves};
+use super::{store, superblocks};
 use crate::kernels::codes::Work;
 use crate::kernels::packed::{Format, Scales};
 use crate::kernels::{GROUP, PANEL, TILE_ROWS};
 
-/// Values of the const parameter `KIND`, one for each [`Scales`].
-const HALF: u8 = 0;
-const HALF_MIN: u8 = 1;
-const FACTORED: u8 = 2;
-const SIXTEENS: u8 = 3;
-
 /// Computes the outputs of all rows.
 pub(in crate::kernels::codes) fn few_rows(format: Format, panel: &[u8], work: Work<'_, '_>) {
     match (format.scales, format.bits) {
-        (Scales::Half, 4) => by_rows::<4, HALF>(format, panel, work),
-        (Scales::Half, 5) => by_rows::<5, HALF>(format, panel, work),
-        (Scales::Half, 8) => by_rows::<8, HALF>(format, panel, work),
-        (Scales::HalfMin, 4) => by_rows::<4, HALF_MIN>(format, panel, work),
-        (Scales::HalfMin, 5) => by_rows::<5, HALF_MIN>(format, panel, work),
-        (Scales::Factored, 4) => by_rows::<4, FACTORED>(format, panel, work),
-        (Scales::Factored, 5) => by_rows::<5, FACTORED>(format, panel, work),
-        (Scales::Sixteens, 6) => by_rows::<6, SIXTEENS>(format, panel, work),
+        (Scales::Half, 4) => by_rows::<4, false>(format, panel, work),
+        (Scales::Half, 5) => by_rows::<5, false>(format, panel, work),
+        (Scales::Half, 8) => by_rows::<8, false>(format, panel, work),
+        (Scales::HalfMin, 4) => by_rows::<4, true>(format, panel, work),
+        (Scales::HalfMin, 5) => by_rows::<5, true>(format, panel, work),
+        (Scales::Factored | Scales::Sixteens, _) => superblocks::few_rows(format, panel, work),
         other => unreachable!("no weight type has {other:?}"),
     }
 }
 
-fn by_rows<const BITS: u8, const KIND: u8>(format: Format, panel: &[u8], mut work: Work<'_, '_>) {
+fn by_rows<const BITS: u8, const MINS: bool>(format: Format, panel: &[u8], mut work: Work<'_, '_>) {
     for rows in work.tiles() {
         // SAFETY: the level was detected, and `compute` checks the slices' lengths.
         unsafe {
             match rows.len() {
-                1 => compute::<1, BITS, KIND>(format, panel, &mut work, rows.start),
-                2 => compute::<2, BITS, KIND>(format, panel, &mut work, rows.start),
-                3 => compute::<3, BITS, KIND>(format, panel, &mut work, rows.start),
-                4 => compute::<4, BITS, KIND>(format, panel, &mut work, rows.start),
-                5 => compute::<5, BITS, KIND>(format, panel, &mut work, rows.start),
-                6 => compute::<6, BITS, KIND>(format, panel, &mut work, rows.start),
+                1 => compute::<1, BITS, MINS>(format, panel, &mut work, rows.start),
+                2 => compute::<2, BITS, MINS>(format, panel, &mut work, rows.start),
+                3 => compute::<3, BITS, MINS>(format, panel, &mut work, rows.start),
+                4 => compute::<4, BITS, MINS>(format, panel, &mut work, rows.start),
+                5 => compute::<5, BITS, MINS>(format, panel, &mut work, rows.start),
+                6 => compute::<6, BITS, MINS>(format, panel, &mut work, rows.start),
                 other => unreachable!("a tile of {other} rows"),
             }
         }
@@ -52,7 +44,7 @@ fn by_rows<const BITS: u8, const KIND: u8>(format: Format, panel: &[u8], mut wor
 /// # Safety
 /// The CPU has the features.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,f16c,fma")]
-unsafe fn compute<const R: usize, const BITS: u8, const KIND: u8>(
+unsafe fn compute<const R: usize, const BITS: u8, const MINS: bool>(
     format: Format,
     panel: &[u8],
     work: &mut Work<'_, '_>,
@@ -63,20 +55,10 @@ unsafe fn compute<const R: usize, const BITS: u8, const KIND: u8>(
     let (inputs, groups) = (rows.inputs, rows.inputs / GROUP);
     assert!(format.bits == BITS && panel.len() >= format.panel_bytes(inputs));
     assert!(rows.codes.len() >= R * inputs && rows.groups.len() >= R * groups);
-    let (header, blocks) = panel.split_at(format.header_bytes(inputs));
     let start = i32::from(format.offset);
-    let zero = [_mm512_setzero_ps(); 2];
-    let (mut floats, mut factors, mut min_factors) = ([zero; R], zero, zero);
-    for (group, block) in blocks.chunks_exact(format.block_bytes()).take(groups).enumerate() {
+    let mut floats = [[_mm512_setzero_ps(); 2]; R];
+    for (group, block) in panel.chunks_exact(format.block_bytes()).take(groups).enumerate() {
         work.ahead.step();
-        if KIND == FACTORED && group.is_multiple_of(8) {
-            let header = &header[group / 8 * PANEL * 4..];
-            factors = halves(header);
-            min_factors = halves(&header[PANEL * 2..]);
-        }
-        if KIND == SIXTEENS && group.is_multiple_of(8) {
-            factors = halves(&header[group / 8 * PANEL * 2..]);
-        }
         let stored = &block[format.code_bytes()..];
         // SAFETY: every offset below stays inside the slices by the assertions above: rows are `inputs` codes and
         // `groups` groups apart.
@@ -86,8 +68,7 @@ unsafe fn compute<const R: usize, const BITS: u8, const KIND: u8>(
             let mut integers = [[_mm512_set1_epi32(0); 2]; R];
             for (row, integers) in integers.iter_mut().enumerate() {
                 let [low, high] = facts(row).sums;
-                let sum = if KIND == SIXTEENS { low } else { low + high };
-                *integers = [_mm512_set1_epi32(-start * sum); 2];
+                *integers = [_mm512_set1_epi32(-start * (low + high)); 2];
             }
             for quad in 0..8 {
                 let weights = [0, 1].map(|half| {
@@ -95,7 +76,6 @@ unsafe fn compute<const R: usize, const BITS: u8, const KIND: u8>(
                     match BITS {
                         4 => code::<0>(block, register),
                         5 => code::<1>(block, register),
-                        6 => code::<2>(block, register),
                         _ => _mm512_loadu_si512(block.add(register * 64).cast()),
                     }
                 });
@@ -105,27 +85,13 @@ unsafe fn compute<const R: usize, const BITS: u8, const KIND: u8>(
                     integers[0] = _mm512_dpbusd_epi32(integers[0], weights[0], four);
                     integers[1] = _mm512_dpbusd_epi32(integers[1], weights[1], four);
                 }
-                if KIND == SIXTEENS && quad == 3 {
-                    let scales = products(factors, signed_bytes(stored));
-                    for row in 0..R {
-                        add(&mut floats[row], integers[row], scales, facts(row).scale);
-                        integers[row] = [_mm512_set1_epi32(-start * facts(row).sums[1]); 2];
-                    }
-                }
             }
-            let scales = match KIND {
-                HALF | HALF_MIN => halves(stored),
-                FACTORED => products(factors, bytes(stored)),
-                _ => products(factors, signed_bytes(&stored[PANEL..])),
-            };
+            let scales = halves(stored);
             for row in 0..R {
                 add(&mut floats[row], integers[row], scales, facts(row).scale);
             }
-            if KIND == HALF_MIN || KIND == FACTORED {
-                let mins = match KIND {
-                    HALF_MIN => halves(&stored[PANEL * 2..]),
-                    _ => products(min_factors, bytes(&stored[PANEL..])),
-                };
+            if MINS {
+                let mins = halves(&stored[PANEL * 2..]);
                 for (row, floats) in floats.iter_mut().enumerate() {
                     let sum = _mm512_set1_ps(facts(row).scaled_sum);
                     floats[0] = _mm512_fmadd_ps(mins[0], sum, floats[0]);

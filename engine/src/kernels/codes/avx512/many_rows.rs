@@ -5,7 +5,7 @@
 //! mantissa are read from the chunk's variants, and `vscalefps` applies the power. Neither rounds where the product
 //! would not, so the bits are the same.
 //!
-//! In assembly, since compilers order this loop in a way that costs a sixth of it (`instructions.rs`). The registers:
+//! In assembly, since compilers order this loop in a way that costs a sixth of it (instructions.rs). The registers:
 //!
 //! ```text
 //! zmm0 .. 11    integer sums, two of a row        zmm24, 25   weight codes, or mins
@@ -13,27 +13,27 @@
 //! zmm30         the lower four bits of every byte
 //! ```
 
-#[macro_use]
-mod instructions;
-
 use std::arch::asm;
 use std::arch::x86_64::{_mm512_set1_epi8, _mm512_setzero_ps};
 use std::ops::Range;
 
 use super::{load, store};
-use crate::kernels::codes::chunk::{Chunk, MANTISSAS, Numbers};
+use crate::kernels::codes::chunk::{Chunk, GroupScales, MANTISSAS, Numbers};
 use crate::kernels::codes::{Group, Work};
 use crate::kernels::quantise::MANTISSA_BITS;
 use crate::kernels::{GROUP, TILE_ROWS};
 
 /// Adds a chunk's part to the outputs of a range of rows, so many at a time.
-type AddRows = unsafe fn(&Chunk<'_>, &mut Work<'_, '_>, Range<usize>);
+type AddRows = unsafe fn(&Chunk<'_>, &GroupScales<'_>, &mut Work<'_, '_>, Range<usize>);
 
 /// See [`crate::kernels::codes::portable::add`].
-pub(in crate::kernels::codes) fn add(chunk: &Chunk<'_>, mut work: Work<'_, '_>) {
-    let has_mins = !chunk.mins.is_empty();
-    let by_rows = match (chunk.variants.is_empty(), has_mins, chunk.are_nibbles) {
-        _ if chunk.halves_differ => &SIXTEENS,
+pub(in crate::kernels::codes) fn add(
+    chunk: &Chunk<'_>,
+    scales: &GroupScales<'_>,
+    mut work: Work<'_, '_>,
+) {
+    let has_mins = !scales.mins.is_empty();
+    let by_rows = match (scales.variants.is_empty(), has_mins, chunk.are_nibbles) {
         (true, false, false) => &PLAIN,
         (true, false, true) => &NIBBLES,
         (true, true, false) => &WITH_MINS,
@@ -43,18 +43,18 @@ pub(in crate::kernels::codes) fn add(chunk: &Chunk<'_>, mut work: Work<'_, '_>) 
         (false, true, true) => &NIBBLES_WITH_MINS_BY_VARIANT,
         (false, false, true) => unreachable!("with variants and without mins nibbles are bytes"),
     };
-    // As equal as possible: 8 rows are 4 + 4.
-    let rows = work.rows.count;
-    let tiles = rows.div_ceil(TILE_ROWS);
+    for (at_once, rows) in equal_tiles(work.rows.count, TILE_ROWS) {
+        // SAFETY: the level was detected, and the work was checked.
+        unsafe { by_rows[at_once - 1](chunk, scales, &mut work, rows) };
+    }
+}
+
+/// Rows as tiles that are as equal as possible, 8 are 4 + 4: how many at a time, and which.
+pub(super) fn equal_tiles(rows: usize, most: usize) -> [(usize, Range<usize>); 2] {
+    let tiles = rows.div_ceil(most);
     let (fewer, larger_tiles) = (rows / tiles, rows % tiles);
     let larger = larger_tiles * (fewer + 1);
-    // SAFETY: the level was detected, and the work was checked.
-    unsafe {
-        if larger > 0 {
-            by_rows[fewer](chunk, &mut work, 0..larger);
-        }
-        by_rows[fewer - 1](chunk, &mut work, larger..rows);
-    }
+    [((fewer + 1).min(most), 0..larger), (fewer, larger..rows)]
 }
 
 /// A function for so many rows at a time.
@@ -63,14 +63,18 @@ macro_rules! add_rows {
         /// # Safety
         /// The CPU has the features, and the work was checked.
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-        unsafe fn add_rows(chunk: &Chunk<'_>, work: &mut Work<'_, '_>, range: Range<usize>) {
+        unsafe fn add_rows(
+            chunk: &Chunk<'_>,
+            scales: &GroupScales<'_>,
+            work: &mut Work<'_, '_>,
+            range: Range<usize>,
+        ) {
             let inputs = work.rows.inputs;
             let group_stride = inputs / GROUP * size_of::<Group>();
-            let parts = if chunk.halves_differ { 2 } else { 1 };
-            let (scales, scales_size) = if chunk.variants.is_empty() {
-                (chunk.scales.as_ptr().cast::<u8>(), size_of::<Numbers>())
+            let (all_scales, scales_size) = if scales.variants.is_empty() {
+                (scales.scales.as_ptr().cast::<u8>(), size_of::<Numbers>())
             } else {
-                (chunk.variants.as_ptr().cast::<u8>(), size_of::<[Numbers; MANTISSAS]>())
+                (scales.variants.as_ptr().cast::<u8>(), size_of::<[Numbers; MANTISSAS]>())
             };
             for first in range.step_by($rows) {
                 let rows = work.rows.rows(first, $rows);
@@ -85,7 +89,7 @@ macro_rules! add_rows {
                 for (index, group) in chunk.groups.clone().enumerate() {
                     work.ahead.step();
                     // Types with mins have no offset.
-                    let last = match chunk.mins.get(index) {
+                    let last = match scales.mins.get(index) {
                         Some(mins) => mins.as_ptr().addr().cast_signed(),
                         None => -(chunk.offset as isize),
                     };
@@ -111,7 +115,7 @@ macro_rules! add_rows {
                             group_stride = in(reg) group_stride,
                             three_groups = in(reg) 3 * group_stride,
                             five_groups = in(reg) 5 * group_stride,
-                            scales = in(reg) scales.add(index * parts * scales_size),
+                            scales = in(reg) all_scales.add(index * scales_size),
                             last = in(reg) last,
                             temporary = out(reg) _,
                             below_mantissa = const 23 - MANTISSA_BITS,
@@ -162,4 +166,3 @@ static NIBBLES_WITH_MINS: ByRows = by_rows!(nibbles, by_product, with_mins);
 static PLAIN_BY_VARIANT: ByRows = by_rows!(bytes, by_variant, plain);
 static WITH_MINS_BY_VARIANT: ByRows = by_rows!(bytes, by_variant, with_mins);
 static NIBBLES_WITH_MINS_BY_VARIANT: ByRows = by_rows!(nibbles, by_variant, with_mins);
-static SIXTEENS: ByRows = by_rows!(bytes, by_product, sixteens);

@@ -1,13 +1,14 @@
 //! A chunk made ready with AVX-512.
 
 use std::arch::x86_64::{
-    __m512, _mm512_add_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_storeu_si512,
+    __m512, __m512i, _mm512_add_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_storeu_si512,
 };
 
-use super::blocks::{bytes, code, halves, products, signed_bytes};
+use super::blocks::{code, halves, pairs, scaled};
 use super::store;
 use crate::kernels::PANEL;
-use crate::kernels::codes::chunk::{MANTISSAS, Places, Source};
+use crate::kernels::codes::chunk::{MANTISSAS, Pairs, Places, Source};
+use crate::kernels::codes::superblock::{STEP, SUM_STEP};
 use crate::kernels::packed::{BLOCK_CODES, Scales};
 
 /// See [`crate::kernels::codes::chunk::Room::ready`].
@@ -17,13 +18,13 @@ use crate::kernels::packed::{BLOCK_CODES, Scales};
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
 pub(in crate::kernels::codes) unsafe fn ready(source: &Source<'_>, to: &mut Places) {
     let Source { format, .. } = *source;
-    let zero = [_mm512_set1_ps(0.0); 2];
     let header = source.header();
-    let (factors, min_factors) = match format.scales {
-        Scales::Half | Scales::HalfMin => (zero, zero),
-        Scales::Factored => (halves(header), halves(&header[PANEL * 2..])),
-        Scales::Sixteens => (halves(header), zero),
-    };
+    if format.is_factored() {
+        store(&scaled(header, STEP), &mut to.factors);
+    }
+    if format.scales == Scales::Factored {
+        store(&scaled(&header[PANEL * 2..], SUM_STEP), &mut to.min_factors);
+    }
     for (group, block) in source.blocks().enumerate() {
         let (codes, stored) = block.split_at(format.code_bytes());
         let mut put = |at: usize, scales: [__m512; 2]| {
@@ -45,15 +46,11 @@ pub(in crate::kernels::codes) unsafe fn ready(source: &Source<'_>, to: &mut Plac
                 put(group, halves(stored));
                 store(&halves(&stored[PANEL * 2..]), &mut to.mins[group]);
             }
-            Scales::Factored => {
-                put(group, products(factors, bytes(stored)));
-                let mins = products(min_factors, bytes(&stored[PANEL..]));
-                store(&mins, &mut to.mins[group]);
+            Scales::Factored if group % 2 == 0 => {
+                put_pairs(pairs::<false>(stored), &mut to.scale_pairs[group / 2]);
             }
-            Scales::Sixteens => {
-                put(group * 2, products(factors, signed_bytes(stored)));
-                put(group * 2 + 1, products(factors, signed_bytes(&stored[PANEL..])));
-            }
+            Scales::Factored => put_pairs(pairs::<false>(stored), &mut to.min_pairs[group / 2]),
+            Scales::Sixteens => put_pairs(pairs::<true>(stored), &mut to.scale_pairs[group]),
         }
         let expanded = &mut to.codes[group * BLOCK_CODES..][..BLOCK_CODES];
         match format.bits {
@@ -62,6 +59,15 @@ pub(in crate::kernels::codes) unsafe fn ready(source: &Source<'_>, to: &mut Plac
             6 => expand::<2>(codes, expanded),
             _ => {}
         }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn put_pairs(pairs: [__m512i; 2], to: &mut Pairs) {
+    for (to, pairs) in to.chunks_exact_mut(PANEL / 2).zip(pairs) {
+        // SAFETY: there are 32 integers of 16 bits.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), pairs) };
     }
 }
 

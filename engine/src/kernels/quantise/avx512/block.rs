@@ -10,7 +10,7 @@ use std::arch::x86_64::{
     _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
-use super::super::{BELOW, ROUND, SIGN, TINIEST};
+use super::super::{ROUND, SIGN, TINIEST};
 use crate::kernels::codes::{Group, QuantRow};
 use crate::kernels::{GROUP, LANES};
 
@@ -23,8 +23,8 @@ const QUADS: usize = LANES / QUAD;
 /// # Safety
 /// AVX-512 VNNI is there, the row's slices fit `x`, and there are 1 to 16 groups.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(super) unsafe fn quantise<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>) {
-    let QuantRow { codes, groups } = row;
+pub(super) unsafe fn quantise(x: &[f32], row: QuantRow<'_>) {
+    let QuantRow { codes, groups, scales: kind } = row;
     let count = groups.len();
     // SAFETY: groups past the last are the last once more.
     let load = |group: usize, half: usize| unsafe {
@@ -43,7 +43,7 @@ pub(super) unsafe fn quantise<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>
             }));
         }
     }
-    let [scale, inverse] = scales::<FEW_BITS>(of_quads::<true>(greatest));
+    let [scale, inverse] = scales(of_quads::<true>(greatest), kind.unused_bits());
     let mut inverses = [0.0f32; LANES];
     // SAFETY: as many lanes.
     unsafe { _mm512_storeu_ps(inverses.as_mut_ptr(), inverse) };
@@ -88,17 +88,14 @@ pub(super) unsafe fn quantise<const FEW_BITS: bool>(x: &[f32], row: QuantRow<'_>
 /// See [`super::scale_of`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn scales<const FEW_BITS: bool>(greatest: __m512i) -> [__m512; 2] {
+fn scales(greatest: __m512i, unused: u32) -> [__m512; 2] {
     let greatest = _mm512_castsi512_ps(greatest);
-    let mut scale = _mm512_div_ps(greatest, _mm512_set1_ps(127.0));
-    if FEW_BITS {
-        let below = _mm512_set1_epi32(BELOW.cast_signed());
-        let bits = _mm512_castps_si512(scale);
-        let up = _mm512_andnot_si512(below, _mm512_add_epi32(bits, below));
-        let infinity = _mm512_castps_si512(_mm512_set1_ps(f32::INFINITY));
-        let is_finite = _mm512_cmplt_epu32_mask(bits, infinity);
-        scale = _mm512_mask_mov_ps(scale, is_finite, _mm512_castsi512_ps(up));
-    }
+    let step = _mm512_div_ps(greatest, _mm512_set1_ps(127.0));
+    let (unused, bits) = (_mm512_set1_epi32(unused.cast_signed()), _mm512_castps_si512(step));
+    let up = _mm512_andnot_si512(unused, _mm512_add_epi32(bits, unused));
+    let infinity = _mm512_castps_si512(_mm512_set1_ps(f32::INFINITY));
+    let is_finite = _mm512_cmplt_epu32_mask(bits, infinity);
+    let scale = _mm512_mask_mov_ps(step, is_finite, _mm512_castsi512_ps(up));
     let counts = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(greatest, _mm512_set1_ps(TINIEST));
     [scale, _mm512_maskz_div_ps(counts, _mm512_set1_ps(1.0), scale)]
 }

@@ -1,56 +1,53 @@
 //! The instructions for one group of inputs and some rows, put together from texts by macros.
 //!
-//! A row is `(codes, group, sums, floats)`: the addresses of its codes and of its `Group`, open for an offset, and its
-//! registers of integer sums and of floats, for the first and the last 16 outputs each.
+//! A row is `(codes, group, sums, totals, row)`: the addresses of its codes and of its `Group` (or `Parts`), open for an
+//! offset, its registers of integer sums and of floats (or of a superblock's integers), for the first and the last 16
+//! outputs each, and its number.
 //!
 //! ```text
 //! instructions!
-//!   begin_group! begin_half! begin_zero!      sums begin with what the offset takes off
+//!   begin_group! begin_zero!                  sums begin with what the offset takes off
 //!   group! half! nibbles!                     quads of inputs: load!, multiply! for every row
 //!   add_sums! by_variant! by_product!         sums times scales are added to floats
 //!   add_min!
+//! first_part! second_part!
+//!   begin_part!                               sums begin with what rounds them
+//!   part!                                     a group or half of one
+//!   keep_part! join_parts!                    shifted sums times scales are added to integers
 //! ```
 
 /// `$what` of each of the first rows, in order.
 #[rustfmt::skip]
 macro_rules! rows {
     (1, $what:ident $(, $with:tt)*) => {
-        $what!(("[{codes}", "[{group}", ("zmm0", "zmm1"), ("zmm12", "zmm13")) $(, $with)*)
+        $what!(("[{codes}", "[{group}", ("zmm0", "zmm1"), ("zmm12", "zmm13"), 0) $(, $with)*)
     };
     (2, $what:ident $(, $with:tt)*) => { concat!(rows!(1, $what $(, $with)*), $what!(
-        ("[{codes} + {codes_stride}", "[{group} + {group_stride}", ("zmm2", "zmm3"), ("zmm14", "zmm15")) $(, $with)*
+        ("[{codes} + {codes_stride}", "[{group} + {group_stride}", ("zmm2", "zmm3"), ("zmm14", "zmm15"), 1) $(, $with)*
     ))};
     (3, $what:ident $(, $with:tt)*) => { concat!(rows!(2, $what $(, $with)*), $what!(
-        ("[{codes} + 2 * {codes_stride}", "[{group} + 2 * {group_stride}", ("zmm4", "zmm5"), ("zmm16", "zmm17")) $(, $with)*
+        ("[{codes} + 2 * {codes_stride}", "[{group} + 2 * {group_stride}", ("zmm4", "zmm5"), ("zmm16", "zmm17"), 2) $(, $with)*
     ))};
     (4, $what:ident $(, $with:tt)*) => { concat!(rows!(3, $what $(, $with)*), $what!(
-        ("[{codes} + {three_codes}", "[{group} + {three_groups}", ("zmm6", "zmm7"), ("zmm18", "zmm19")) $(, $with)*
+        ("[{codes} + {three_codes}", "[{group} + {three_groups}", ("zmm6", "zmm7"), ("zmm18", "zmm19"), 3) $(, $with)*
     ))};
     (5, $what:ident $(, $with:tt)*) => { concat!(rows!(4, $what $(, $with)*), $what!(
-        ("[{codes} + 4 * {codes_stride}", "[{group} + 4 * {group_stride}", ("zmm8", "zmm9"), ("zmm20", "zmm21")) $(, $with)*
+        ("[{codes} + 4 * {codes_stride}", "[{group} + 4 * {group_stride}", ("zmm8", "zmm9"), ("zmm20", "zmm21"), 4) $(, $with)*
     ))};
     (6, $what:ident $(, $with:tt)*) => { concat!(rows!(5, $what $(, $with)*), $what!(
-        ("[{codes} + {five_codes}", "[{group} + {five_groups}", ("zmm10", "zmm11"), ("zmm22", "zmm23")) $(, $with)*
+        ("[{codes} + {five_codes}", "[{group} + {five_groups}", ("zmm10", "zmm11"), ("zmm22", "zmm23"), 5) $(, $with)*
     ))};
 }
 
 /// Sums begin with what the offset takes off the codes of a whole group.
 #[rustfmt::skip]
 macro_rules! begin_group {
-    (($codes:tt, $group:tt, $sums:tt, $floats:tt)) => {
+    (($codes:tt, $group:tt, $sums:tt, $floats:tt, $row:tt)) => {
         concat!(
             "mov {temporary:e}, dword ptr ", $group, " + 8]\n",
             "add {temporary:e}, dword ptr ", $group, " + 12]\n",
             begin!($sums)
         )
-    };
-}
-
-/// The same of half a group, whose sum is at `$at`.
-#[rustfmt::skip]
-macro_rules! begin_half {
-    (($codes:tt, $group:tt, $sums:tt, $floats:tt), $at:tt) => {
-        concat!("mov {temporary:e}, dword ptr ", $group, " + ", $at, "]\n", begin!($sums))
     };
 }
 
@@ -68,7 +65,7 @@ macro_rules! begin {
 /// For types without an offset.
 #[rustfmt::skip]
 macro_rules! begin_zero {
-    (($codes:tt, $group:tt, ($first:tt, $last:tt), $floats:tt)) => {
+    (($codes:tt, $group:tt, ($first:tt, $last:tt), $floats:tt, $row:tt)) => {
         concat!(
             "vpxord ", $first, ", ", $first, ", ", $first, "\n",
             "vpxord ", $last, ", ", $last, ", ", $last, "\n"
@@ -136,7 +133,7 @@ macro_rules! load {
 
 #[rustfmt::skip]
 macro_rules! multiply {
-    (($codes:tt, $group:tt, ($first:tt, $last:tt), $floats:tt), ($weights:tt, $more:tt), $quad:tt, $next:tt) => {
+    (($codes:tt, $group:tt, ($first:tt, $last:tt), $floats:tt, $row:tt), ($weights:tt, $more:tt), $quad:tt, $next:tt) => {
         concat!(
             "vpbroadcastd zmm26, dword ptr ", $codes, " + 4 * ", $quad, " + 4 * ", $next, "]\n",
             "vpdpbusd ", $first, ", ", $weights, ", zmm26\n",
@@ -149,7 +146,7 @@ macro_rules! multiply {
 /// power of two.
 #[rustfmt::skip]
 macro_rules! by_variant {
-    (($codes:tt, $group:tt, ($first:tt, $last:tt), ($first_to:tt, $last_to:tt)), $part:tt) => {
+    (($codes:tt, $group:tt, ($first:tt, $last:tt), ($first_to:tt, $last_to:tt), $row:tt)) => {
         concat!(
             "mov {temporary:e}, dword ptr ", $group, "]\n",
             "shr {temporary:e}, {below_mantissa}\n",
@@ -169,7 +166,7 @@ macro_rules! by_variant {
 /// The same by a multiplication of both scales; those of the weights are read.
 #[rustfmt::skip]
 macro_rules! by_product {
-    (($codes:tt, $group:tt, ($first:tt, $last:tt), ($first_to:tt, $last_to:tt))) => {
+    (($codes:tt, $group:tt, ($first:tt, $last:tt), ($first_to:tt, $last_to:tt), $row:tt)) => {
         concat!(
             "vbroadcastss zmm27, dword ptr ", $group, "]\n",
             "vmulps zmm28, zmm27, zmm24\n",
@@ -183,11 +180,11 @@ macro_rules! by_product {
 /// Adds the sums of all rows to their floats.
 #[rustfmt::skip]
 macro_rules! add_sums {
-    ($rows:tt, by_variant, $part:tt) => { rows!($rows, by_variant, $part) };
-    ($rows:tt, by_product, $part:tt) => {
+    ($rows:tt, by_variant) => { rows!($rows, by_variant) };
+    ($rows:tt, by_product) => {
         concat!(
-            "vmovups zmm24, zmmword ptr [{scales} + 128 * ", $part, "]\n",
-            "vmovups zmm25, zmmword ptr [{scales} + 128 * ", $part, " + 64]\n",
+            "vmovups zmm24, zmmword ptr [{scales}]\n",
+            "vmovups zmm25, zmmword ptr [{scales} + 64]\n",
             rows!($rows, by_product)
         )
     };
@@ -202,7 +199,7 @@ macro_rules! add_products {
 
 #[rustfmt::skip]
 macro_rules! add_min {
-    (($codes:tt, $group:tt, $sums:tt, ($first_to:tt, $last_to:tt))) => {
+    (($codes:tt, $group:tt, $sums:tt, ($first_to:tt, $last_to:tt), $row:tt)) => {
         concat!(
             "vbroadcastss zmm27, dword ptr ", $group, " + 4]\n",
             "vfmadd231ps ", $first_to, ", zmm24, zmm27\n",
@@ -218,27 +215,116 @@ macro_rules! instructions {
         concat!(
             rows!($rows, begin_group),
             group!($rows, $codes),
-            add_sums!($rows, $scale, 0)
+            add_sums!($rows, $scale)
         )
     };
     ($rows:tt, $codes:tt, $scale:ident, with_mins) => {
         concat!(
             rows!($rows, begin_zero),
             group!($rows, $codes),
-            add_sums!($rows, $scale, 0),
+            add_sums!($rows, $scale),
             "vmovups zmm24, zmmword ptr [{last}]\n",
             "vmovups zmm25, zmmword ptr [{last} + 64]\n",
             rows!($rows, add_min)
         )
     };
-    ($rows:tt, $codes:tt, $scale:ident, sixteens) => {
+}
+
+/// All instructions for the first of two parts of a superblock: their sums are shifted to the right, and kept.
+#[rustfmt::skip]
+macro_rules! first_part {
+    ($rows:tt, $codes:tt) => {
         concat!(
-            rows!($rows, begin_half, 8),
-            half!($rows, first),
-            add_sums!($rows, $scale, 0),
-            rows!($rows, begin_half, 12),
-            half!($rows, second),
-            add_sums!($rows, $scale, 1)
+            rows!($rows, begin_part, 8),
+            part!($rows, $codes),
+            rows!($rows, keep_part)
+        )
+    };
+}
+
+/// The same for the second one: its sums are shifted to the left and packed with the first ones', and both are
+/// multiplied by their scales.
+#[rustfmt::skip]
+macro_rules! second_part {
+    ($rows:tt, $codes:tt) => {
+        concat!(
+            rows!($rows, begin_part, 12),
+            part!($rows, $codes),
+            "vmovdqu64 zmm24, zmmword ptr [{scales}]\n",
+            "vmovdqu64 zmm25, zmmword ptr [{scales} + 64]\n",
+            rows!($rows, join_parts)
+        )
+    };
+}
+
+#[rustfmt::skip]
+macro_rules! part {
+    ($rows:tt, half) => { half!($rows, first) };
+    ($rows:tt, $codes:tt) => { group!($rows, $codes) };
+}
+
+/// Sums begin with what is at `$at`.
+#[rustfmt::skip]
+macro_rules! begin_part {
+    (($codes:tt, $group:tt, ($first:tt, $last:tt), $floats:tt, $row:tt), $at:tt) => {
+        concat!(
+            "vpbroadcastd ", $first, ", dword ptr ", $group, " + ", $at, "]\n",
+            "vmovdqa64 ", $last, ", ", $first, "\n"
+        )
+    };
+}
+
+#[rustfmt::skip]
+macro_rules! keep_part {
+    (($codes:tt, $group:tt, ($first:tt, $last:tt), $floats:tt, $row:tt)) => {
+        concat!(
+            "vpsravd ", $first, ", ", $first, ", dword ptr ", $group, "]{{1to16}}\n",
+            "vmovdqa64 zmmword ptr [{kept} + 128 * ", $row, "], ", $first, "\n",
+            "vpsravd ", $last, ", ", $last, ", dword ptr ", $group, "]{{1to16}}\n",
+            "vmovdqa64 zmmword ptr [{kept} + 128 * ", $row, " + 64], ", $last, "\n"
+        )
+    };
+}
+
+#[rustfmt::skip]
+macro_rules! join_parts {
+    (($codes:tt, $group:tt, ($first:tt, $last:tt), ($first_to:tt, $last_to:tt), $row:tt)) => {
+        concat!(
+            "vpsllvd ", $first, ", ", $first, ", dword ptr ", $group, " + 4]{{1to16}}\n",
+            "vpblendmw ", $first, "{{k1}}, ", $first, ", zmmword ptr [{kept} + 128 * ", $row, "]\n",
+            "vpdpwssd ", $first_to, ", ", $first, ", zmm24\n",
+            "vpsllvd ", $last, ", ", $last, ", dword ptr ", $group, " + 4]{{1to16}}\n",
+            "vpblendmw ", $last, "{{k1}}, ", $last, ", zmmword ptr [{kept} + 128 * ", $row, " + 64]\n",
+            "vpdpwssd ", $last_to, ", ", $last, ", zmm25\n"
+        )
+    };
+}
+
+/// All instructions for a superblock: both parts, pair after pair.
+#[rustfmt::skip]
+macro_rules! superblock {
+    ($rows:tt, $codes:tt) => {
+        concat!(
+            "2:\n",
+            first_part!($rows, $codes),
+            next_part!(),
+            second_part!($rows, $codes),
+            next_part!(),
+            "add {group}, 16\n",
+            "add {scales}, 128\n",
+            "dec {pairs}\n",
+            "jnz 2b\n"
+        )
+    };
+}
+
+#[rustfmt::skip]
+macro_rules! next_part {
+    () => {
+        concat!(
+            "add {weights}, {part_bytes}\n",
+            "add {next}, {part_bytes}\n",
+            "add {codes}, {part_inputs}\n"
         )
     };
 }

@@ -1,0 +1,128 @@
+//! Rows of activations as 8-bit codes.
+
+use super::superblock::{SUPERBLOCK, Superblock};
+use crate::kernels::GROUP;
+use crate::kernels::quantise::ScaleKind;
+
+/// Rows of activations as 8-bit codes: `value = scale * code`.
+#[derive(Debug, Default)]
+pub(crate) struct QuantRows {
+    /// Inputs of a row, a multiple of 32.
+    pub(crate) inputs: usize,
+    /// Those of all groups.
+    pub(crate) scales: ScaleKind,
+    /// rows x inputs, from -127 to 127.
+    pub(crate) codes: Vec<i8>,
+    /// rows x groups of 32.
+    pub(crate) groups: Vec<Group>,
+    /// Made of the groups, rows x 256 inputs; none if scales are no powers of two.
+    pub(crate) superblocks: Vec<Superblock>,
+}
+
+/// What the kernels know of a row's group of 32 codes.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[repr(C)]
+pub(crate) struct Group {
+    pub(crate) scale: f32,
+    /// The scale times the sum of all codes.
+    pub(crate) scaled_sum: f32,
+    /// Sums of the codes of both halves.
+    pub(crate) sums: [i32; 2],
+}
+
+// === impl Group ===
+
+impl Group {
+    pub(crate) fn new(scale: f32, sums: [i32; 2]) -> Group {
+        Group { scale, scaled_sum: scale * (sums[0] + sums[1]) as f32, sums }
+    }
+}
+
+/// A view of some rows of [`QuantRows`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QuantView<'a> {
+    pub(crate) inputs: usize,
+    pub(crate) scales: ScaleKind,
+    pub(crate) count: usize,
+    pub(crate) codes: &'a [i8],
+    pub(crate) groups: &'a [Group],
+    pub(crate) superblocks: &'a [Superblock],
+}
+
+// === impl QuantRows ===
+
+impl QuantRows {
+    /// Makes room; contents are unspecified. Powers of two are for rows of whole superblocks.
+    pub(crate) fn resize(&mut self, rows: usize, inputs: usize, scales: ScaleKind) {
+        (self.inputs, self.scales) = (inputs, scales);
+        self.codes.resize(rows * inputs, 0);
+        self.groups.resize(rows * inputs / GROUP, Group::default());
+        let blocks = if scales == ScaleKind::Power { rows * inputs / SUPERBLOCK } else { 0 };
+        self.superblocks.resize(blocks, Superblock::default());
+    }
+
+    /// All rows one after the other, for a single thread.
+    pub(crate) fn all_mut(&mut self) -> QuantRow<'_> {
+        QuantRow { scales: self.scales, codes: &mut self.codes, groups: &mut self.groups }
+    }
+
+    /// Makes all superblocks.
+    #[cfg(test)]
+    pub(crate) fn join_groups(&mut self) {
+        let level = crate::kernels::Level::Portable;
+        super::superblock::join_groups(level, &self.groups, &mut self.superblocks);
+    }
+
+    /// All rows, to read.
+    pub(crate) fn view(&self) -> QuantView<'_> {
+        let QuantRows { inputs, scales, codes, groups, superblocks } = self;
+        let count = codes.len() / inputs.max(&1);
+        QuantView { inputs: *inputs, scales: *scales, count, codes, groups, superblocks }
+    }
+}
+
+/// The destination of a quantised row, or of some groups of one.
+pub(crate) struct QuantRow<'a> {
+    pub(crate) scales: ScaleKind,
+    pub(crate) codes: &'a mut [i8],
+    pub(crate) groups: &'a mut [Group],
+}
+
+// === impl QuantRow ===
+
+impl QuantRow<'_> {
+    /// Makes the only group this one.
+    pub(crate) fn set(self, codes: &[i8; GROUP], group: Group) {
+        self.codes.copy_from_slice(codes);
+        self.groups.copy_from_slice(&[group]);
+    }
+}
+
+// === impl QuantView ===
+
+impl<'a> QuantView<'a> {
+    /// Rows `first .. first + count`.
+    #[inline(always)]
+    pub(crate) fn rows(&self, first: usize, count: usize) -> QuantView<'a> {
+        let (groups, blocks) = (self.inputs / GROUP, self.superblocks_of_a_row());
+        QuantView {
+            count,
+            codes: &self.codes[first * self.inputs..][..count * self.inputs],
+            groups: &self.groups[first * groups..][..count * groups],
+            superblocks: &self.superblocks[first * blocks..][..count * blocks],
+            ..*self
+        }
+    }
+
+    /// A superblock of a row.
+    #[inline]
+    pub(super) fn superblock(&self, row: usize, index: usize) -> &'a Superblock {
+        &self.superblocks[row * self.superblocks_of_a_row() + index]
+    }
+
+    /// None if scales are no powers of two.
+    #[inline]
+    pub(crate) fn superblocks_of_a_row(&self) -> usize {
+        if self.scales == ScaleKind::Power { self.inputs / SUPERBLOCK } else { 0 }
+    }
+}
