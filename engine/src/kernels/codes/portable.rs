@@ -70,13 +70,13 @@ fn scaled_sums(
     let length = codes.len() / parts.len() / 2;
     let mut total = 0;
     for (pair, (parts, scales)) in parts.iter().zip(scales.scales).enumerate() {
-        for part in 0..2 {
+        for (part, scale) in scales[output].into_iter().enumerate() {
             let first = (pair * 2 + part) * length;
             let weights = &chunk.codes[first / GROUP * chunk.stride..];
             let codes = &codes[first / GROUP * GROUP..][..GROUP];
             let inputs = first % GROUP..first % GROUP + length;
             let sum = parts.starts[part] + sum(weights, output, codes, inputs);
-            total += i32::from(scales[output][part]) * (sum >> parts.shifts()[part]);
+            total += i32::from(scale) * (sum >> parts.shifts()[part]);
         }
     }
     total

@@ -78,10 +78,12 @@ unsafe fn compute<const R: usize, const UPPER: usize, const HALVES: bool>(
     let headers = header.chunks_exact(format.header_bytes(GROUPS * GROUP));
     let superblocks = headers.zip(blocks.chunks_exact(GROUPS * block_bytes));
     let zero = _mm512_setzero_si512();
+    let pairs_of_parts = if HALVES { GROUPS } else { GROUP_PAIRS };
     for (index, (header, blocks)) in superblocks.enumerate() {
         let mut integers = [[zero; 2]; R];
         let mut mins = [[zero; 2]; GROUP_PAIRS];
-        for pair in 0..if HALVES { GROUPS } else { GROUP_PAIRS } {
+        #[allow(clippy::needless_range_loop)] // Only some pairs have mins.
+        for pair in 0..pairs_of_parts {
             let mut firsts = [[zero; 2]; R];
             let mut scales = [zero; 2];
             for part in 0..2 {

@@ -1,8 +1,8 @@
 //! Tiles of superblocks for many rows, in assembly as those of groups are (`../many_rows.rs`). The registers:
 //!
 //! ```text
-//! zmm0 .. 11    integer sums of a part, two of a row   zmm24, 25   weight codes, or scales
-//! zmm12 .. 23   the superblock's integers              zmm26 .. 29 activation codes, and what nibbles leave
+//! zmm0 .. 7     integer sums of a part, two of a row   zmm24, 25   weight codes, or scales
+//! zmm12 .. 19   the superblock's integers              zmm26 .. 29 activation codes, and what nibbles leave
 //! zmm30         the lower four bits of every byte      k1          the lower halves of 32 bits
 //! ```
 
@@ -17,9 +17,10 @@ use crate::kernels::codes::avx512::many_rows::equal_tiles;
 use crate::kernels::codes::chunk::{Chunk, Pairs, SuperblockScales};
 use crate::kernels::codes::superblock::{GROUPS, Parts, Superblock};
 use crate::kernels::packed::BLOCK_CODES;
-use crate::kernels::{GROUP, PANEL, TILE_ROWS};
+use crate::kernels::{GROUP, PANEL};
 
-const MOST: usize = 4;
+/// Rows that are computed together, at most: with six, each of them takes longer.
+const MOST_ROWS: usize = 4;
 /// The lower 16 bits of every 32.
 const LOWER_HALVES: u32 = 0x5555_5555;
 
@@ -28,7 +29,7 @@ type AddRows = unsafe fn(&Chunk<'_>, &SuperblockScales<'_>, &mut Work<'_, '_>, R
 
 /// Sums of first parts, two registers of a row.
 #[repr(align(64))]
-struct Kept([[i32; PANEL]; TILE_ROWS]);
+struct Kept([[i32; PANEL]; MOST_ROWS]);
 
 /// See [`crate::kernels::codes::portable::add_superblock`].
 pub(in crate::kernels::codes) fn add(
@@ -41,7 +42,7 @@ pub(in crate::kernels::codes) fn add(
         (false, true) => &NIBBLES,
         (false, false) => &BYTES,
     };
-    for (at_once, rows) in equal_tiles(work.rows.count, MOST) {
+    for (at_once, rows) in equal_tiles(work.rows.count, MOST_ROWS) {
         // SAFETY: the level was detected, and the work was checked.
         unsafe { by_rows[at_once - 1](chunk, scales, &mut work, rows) };
     }
@@ -91,13 +92,13 @@ macro_rules! add_rows {
                 factors: load(scales.factors),
                 mins: (!scales.mins.is_empty()).then(|| (&mins, load(scales.min_factors))),
             };
-            let mut kept = Kept([[0; PANEL]; TILE_ROWS]);
+            let mut kept = Kept([[0; PANEL]; MOST_ROWS]);
             for first in range.step_by($rows) {
                 let rows = work.rows.rows(first, $rows);
                 let block = rows.superblock(0, first_group / GROUPS);
                 let zero = _mm512_setzero_si512();
-                let [mut a, mut b, mut c, mut d, mut e, mut f] = [zero; 6];
-                let [mut g, mut h, mut i, mut j, mut k, mut l] = [zero; 6];
+                let [mut a, mut b, mut c, mut d] = [zero; 4];
+                let [mut e, mut f, mut g, mut h] = [zero; 4];
                 let pairs = scales.scales.len();
                 let parts: *const Parts = block.parts(pairs).as_ptr();
                 work.ahead.step();
@@ -109,19 +110,17 @@ macro_rules! add_rows {
                     asm!(
                         superblock!($rows, $part),
                         // Strides that few rows do not need.
-                        "/* {codes_stride} {three_codes} {five_codes} */",
-                        "/* {group_stride} {three_groups} {five_groups} */",
+                        "/* {codes_stride} {three_codes} */",
+                        "/* {group_stride} {three_groups} */",
                         weights = inout(reg) weights => _,
                         // Only fetched; after the last part it may be past the panel.
                         next = inout(reg) weights.wrapping_add(part_bytes!($part)) => _,
                         codes = inout(reg) rows.codes.as_ptr().add(first_group * GROUP) => _,
                         codes_stride = in(reg) inputs,
                         three_codes = in(reg) 3 * inputs,
-                        five_codes = in(reg) 5 * inputs,
                         group = inout(reg) parts => _,
                         group_stride = in(reg) parts_stride,
                         three_groups = in(reg) 3 * parts_stride,
-                        five_groups = in(reg) 5 * parts_stride,
                         scales = inout(reg) scales.scales.as_ptr() => _,
                         pairs = inout(reg) pairs => _,
                         kept = in(reg) kept.0.as_mut_ptr(),
@@ -129,18 +128,16 @@ macro_rules! add_rows {
                         part_inputs = const part_inputs!($part),
                         inout("zmm12") a, inout("zmm13") b, inout("zmm14") c,
                         inout("zmm15") d, inout("zmm16") e, inout("zmm17") f,
-                        inout("zmm18") g, inout("zmm19") h, inout("zmm20") i,
-                        inout("zmm21") j, inout("zmm22") k, inout("zmm23") l,
+                        inout("zmm18") g, inout("zmm19") h,
                         out("zmm0") _, out("zmm1") _, out("zmm2") _, out("zmm3") _,
                         out("zmm4") _, out("zmm5") _, out("zmm6") _, out("zmm7") _,
-                        out("zmm8") _, out("zmm9") _, out("zmm10") _, out("zmm11") _,
                         out("zmm24") _, out("zmm25") _, out("zmm26") _,
                         out("zmm28") _, out("zmm29") _, in("zmm30") _mm512_set1_epi8(15),
                         in("k1") LOWER_HALVES,
                         options(nostack),
                     );
                 }
-                let integers = [[a, b], [c, d], [e, f], [g, h], [i, j], [k, l]];
+                let integers = [[a, b], [c, d], [e, f], [g, h]];
                 for row in 0..$rows {
                     let block = rows.superblock(row, first_group / GROUPS);
                     let out = work.out.row(first + row);
@@ -152,19 +149,12 @@ macro_rules! add_rows {
     }};
 }
 
-/// Functions for one to six rows.
-type ByRows = [AddRows; TILE_ROWS];
+/// Functions for one to four rows.
+type ByRows = [AddRows; MOST_ROWS];
 
 macro_rules! by_rows {
     ($part:tt) => {
-        [
-            add_rows!(1, $part),
-            add_rows!(2, $part),
-            add_rows!(3, $part),
-            add_rows!(4, $part),
-            add_rows!(5, $part),
-            add_rows!(6, $part),
-        ]
+        [add_rows!(1, $part), add_rows!(2, $part), add_rows!(3, $part), add_rows!(4, $part)]
     };
 }
 
