@@ -9,6 +9,24 @@
 //! scale)` is added to the output's float by one fused multiply-add, groups in ascending order. Types with a min add
 //! `min * (activation scale * sum of codes)` next. K-quants are added up in integers for 256 inputs: superblock.rs.
 
+/// Calls a function for one to six rows, with their number as a constant.
+macro_rules! with_rows {
+    ($rows:expr, |$count:ident| $call:expr) => {
+        with_rows!($rows, $count, $call, 1 2 3 4 5 6)
+    };
+    ($rows:expr, $count:ident, $call:expr, $($number:literal)*) => {
+        match $rows {
+            $(
+                $number => {
+                    const $count: usize = $number;
+                    $call
+                }
+            )*
+            other => unreachable!("a tile of {other} rows"),
+        }
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx;
 #[cfg(target_arch = "x86_64")]

@@ -65,15 +65,7 @@ pub(super) unsafe fn add<D: Dot>(
     for rows in work.tiles() {
         // SAFETY: the caller's promise; the work was checked.
         unsafe {
-            match rows.len() {
-                1 => add_tile::<D, 1>(chunk, scales, &mut work, rows.start),
-                2 => add_tile::<D, 2>(chunk, scales, &mut work, rows.start),
-                3 => add_tile::<D, 3>(chunk, scales, &mut work, rows.start),
-                4 => add_tile::<D, 4>(chunk, scales, &mut work, rows.start),
-                5 => add_tile::<D, 5>(chunk, scales, &mut work, rows.start),
-                6 => add_tile::<D, 6>(chunk, scales, &mut work, rows.start),
-                other => unreachable!("a tile of {other} rows"),
-            }
+            with_rows!(rows.len(), |R| add_tile::<D, R>(chunk, scales, &mut work, rows.start));
         }
     }
 }

@@ -28,15 +28,9 @@ fn by_rows<const BITS: u8, const MINS: bool>(format: Format, panel: &[u8], mut w
     for rows in work.tiles() {
         // SAFETY: the level was detected, and `compute` checks the slices' lengths.
         unsafe {
-            match rows.len() {
-                1 => compute::<1, BITS, MINS>(format, panel, &mut work, rows.start),
-                2 => compute::<2, BITS, MINS>(format, panel, &mut work, rows.start),
-                3 => compute::<3, BITS, MINS>(format, panel, &mut work, rows.start),
-                4 => compute::<4, BITS, MINS>(format, panel, &mut work, rows.start),
-                5 => compute::<5, BITS, MINS>(format, panel, &mut work, rows.start),
-                6 => compute::<6, BITS, MINS>(format, panel, &mut work, rows.start),
-                other => unreachable!("a tile of {other} rows"),
-            }
+            with_rows!(rows.len(), |R| compute::<R, BITS, MINS>(
+                format, panel, &mut work, rows.start
+            ));
         }
     }
 }

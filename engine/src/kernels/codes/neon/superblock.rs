@@ -22,15 +22,7 @@ pub(in crate::kernels::codes) fn add(
     for rows in work.tiles() {
         // SAFETY: the level was detected, and the work was checked.
         unsafe {
-            match rows.len() {
-                1 => add_tile::<1>(chunk, scales, &mut work, rows.start),
-                2 => add_tile::<2>(chunk, scales, &mut work, rows.start),
-                3 => add_tile::<3>(chunk, scales, &mut work, rows.start),
-                4 => add_tile::<4>(chunk, scales, &mut work, rows.start),
-                5 => add_tile::<5>(chunk, scales, &mut work, rows.start),
-                6 => add_tile::<6>(chunk, scales, &mut work, rows.start),
-                other => unreachable!("a tile of {other} rows"),
-            }
+            with_rows!(rows.len(), |R| add_tile::<R>(chunk, scales, &mut work, rows.start));
         }
     }
 }

@@ -26,15 +26,7 @@ pub(in crate::kernels::codes::avx512) fn few_rows(
     for rows in work.tiles() {
         // SAFETY: the level was detected, and `tile` checks the slices' lengths.
         unsafe {
-            match rows.len() {
-                1 => tile::<1>(format, panel, &mut work, rows.start),
-                2 => tile::<2>(format, panel, &mut work, rows.start),
-                3 => tile::<3>(format, panel, &mut work, rows.start),
-                4 => tile::<4>(format, panel, &mut work, rows.start),
-                5 => tile::<5>(format, panel, &mut work, rows.start),
-                6 => tile::<6>(format, panel, &mut work, rows.start),
-                other => unreachable!("a tile of {other} rows"),
-            }
+            with_rows!(rows.len(), |R| tile::<R>(format, panel, &mut work, rows.start));
         }
     }
 }
