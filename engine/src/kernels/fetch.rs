@@ -33,6 +33,25 @@ impl<'a> Ahead<'a> {
         self.left = left;
         fetch(part);
     }
+
+    /// A step of so many lines that the caller asks for among its own instructions, which spreads them best: where they
+    /// begin, and how far they are apart (not at all once everything was asked for). What a step has beyond is asked for
+    /// here.
+    #[inline]
+    pub(crate) fn hand_out(&mut self, lines: usize) -> (*const u8, usize) {
+        let start = self.left.as_ptr();
+        if self.left.is_empty() {
+            return (start, 0);
+        }
+        let (_, left) = self.left.split_at((lines * CACHE_LINE).min(self.left.len()));
+        self.left = left;
+        if self.bytes_a_step > lines * CACHE_LINE {
+            let (part, left) = left.split_at((self.bytes_a_step - lines * CACHE_LINE).min(left.len()));
+            self.left = left;
+            fetch(part);
+        }
+        (start, CACHE_LINE)
+    }
 }
 
 /// Starts to bring memory that will be written into the first-level cache, and to take it away from other cores. Only the

@@ -259,8 +259,14 @@ macro_rules! second_part {
 
 #[rustfmt::skip]
 macro_rules! part {
-    ($rows:tt, half) => { half!($rows, first) };
-    ($rows:tt, $codes:tt) => { group!($rows, $codes) };
+    ($rows:tt, half) => { concat!(ask_ahead!(), half!($rows, first)) };
+    ($rows:tt, $codes:tt) => { concat!(ask_ahead!(), group!($rows, $codes), ask_ahead!()) };
+}
+
+/// Brings a line into the second-level cache: 16 of them a superblock.
+#[rustfmt::skip]
+macro_rules! ask_ahead {
+    () => { "prefetcht1 byte ptr [{ahead}]\nadd {ahead}, {line}\n" };
 }
 
 /// Sums begin with what is at `$at`.

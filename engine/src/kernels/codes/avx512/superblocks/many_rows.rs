@@ -24,6 +24,9 @@ const MOST_ROWS: usize = 4;
 /// The lower 16 bits of every 32.
 const LOWER_HALVES: u32 = 0x5555_5555;
 
+/// What the instructions for a superblock ask for ahead.
+const LINES_AHEAD: usize = 16;
+
 /// Adds a superblock's part to the outputs of a range of rows, so many at a time.
 type AddRows = unsafe fn(&Chunk<'_>, &SuperblockScales<'_>, &mut Work<'_, '_>, Range<usize>);
 
@@ -101,7 +104,7 @@ macro_rules! add_rows {
                 let [mut e, mut f, mut g, mut h] = [zero; 4];
                 let pairs = scales.scales.len();
                 let parts: *const Parts = block.parts(pairs).as_ptr();
-                work.ahead.step();
+                let (ahead, line) = work.ahead.hand_out(LINES_AHEAD);
                 // SAFETY: the caller's promise. The instructions read what is named here: the superblock's weights, 256 codes
                 // of each row, its parts, and scales; they read and write what is kept, and write registers that are
                 // named as outputs.
@@ -123,6 +126,8 @@ macro_rules! add_rows {
                         three_groups = in(reg) 3 * parts_stride,
                         scales = inout(reg) scales.scales.as_ptr() => _,
                         pairs = inout(reg) pairs => _,
+                        ahead = inout(reg) ahead => _,
+                        line = in(reg) line,
                         kept = in(reg) kept.0.as_mut_ptr(),
                         part_bytes = const part_bytes!($part),
                         part_inputs = const part_inputs!($part),
