@@ -46,7 +46,8 @@ impl<'a> Ahead<'a> {
         let (_, left) = self.left.split_at((lines * CACHE_LINE).min(self.left.len()));
         self.left = left;
         if self.bytes_a_step > lines * CACHE_LINE {
-            let (part, left) = left.split_at((self.bytes_a_step - lines * CACHE_LINE).min(left.len()));
+            let (part, left) =
+                left.split_at((self.bytes_a_step - lines * CACHE_LINE).min(left.len()));
             self.left = left;
             fetch(part);
         }

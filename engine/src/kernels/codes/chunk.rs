@@ -42,6 +42,8 @@ pub(super) struct Chunk<'a> {
     pub(super) codes: &'a [u8],
     pub(super) are_nibbles: bool,
     pub(super) stride: usize,
+    /// The panel from the next chunk's codes on.
+    pub(super) following: &'a [u8],
     /// Bits of a code.
     pub(super) bits: u8,
     /// Subtracted from every code.
@@ -148,6 +150,7 @@ impl Room {
             codes: if is_expanded { &self.0.codes[..count * BLOCK_CODES] } else { source.bytes() },
             are_nibbles,
             stride: if is_expanded { BLOCK_CODES } else { format.block_bytes() },
+            following: source.following(),
             bits: format.bits,
             offset: i32::from(format.offset),
             scaling: self.0.scaling(format.scales, count, with_variants),
@@ -203,8 +206,15 @@ impl<'a> Source<'a> {
     }
 
     fn bytes(&self) -> &'a [u8] {
-        let (first, block) = (self.format.header_bytes(self.inputs), self.format.block_bytes());
-        &self.panel[first + self.groups.start * block..first + self.groups.end * block]
+        &self.panel[self.block_start(self.groups.start)..self.block_start(self.groups.end)]
+    }
+
+    fn following(&self) -> &'a [u8] {
+        &self.panel[self.block_start(self.groups.end)..]
+    }
+
+    fn block_start(&self, group: usize) -> usize {
+        self.format.header_bytes(self.inputs) + group * self.format.block_bytes()
     }
 }
 

@@ -73,6 +73,17 @@ macro_rules! part_inputs {
     };
 }
 
+/// What the first tile brings into the first-level cache: the next part, or where all were made ready, what the next
+/// superblock's are made of.
+macro_rules! next_codes {
+    (nibbles, $chunk:ident) => {
+        $chunk.codes.as_ptr().wrapping_add(part_bytes!(nibbles))
+    };
+    ($expanded:tt, $chunk:ident) => {
+        $chunk.following.as_ptr()
+    };
+}
+
 /// A function for so many rows at a time. Parts are halves of groups, or groups of bytes or nibbles.
 macro_rules! add_rows {
     ($rows:tt, $part:tt) => {{
@@ -116,8 +127,8 @@ macro_rules! add_rows {
                         "/* {codes_stride} {three_codes} */",
                         "/* {group_stride} {three_groups} */",
                         weights = inout(reg) weights => _,
-                        // Only fetched; after the last part it may be past the panel.
-                        next = inout(reg) weights.wrapping_add(part_bytes!($part)) => _,
+                        // Only fetched; it may go past the panel.
+                        next = inout(reg) next_codes!($part, chunk) => _,
                         codes = inout(reg) rows.codes.as_ptr().add(first_group * GROUP) => _,
                         codes_stride = in(reg) inputs,
                         three_codes = in(reg) 3 * inputs,
