@@ -7,7 +7,7 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
-use super::codes::{Group, QuantRow};
+use super::codes::{Group, QuantRow, SUPERBLOCK};
 use super::rows::ROUND;
 use super::{GROUP, Level, at_level};
 
@@ -29,7 +29,9 @@ pub(crate) enum ScaleKind {
     /// thirtieth of a bit on average.
     #[default]
     Short,
-    /// Powers of two, for kernels that add up superblocks in integers. Codes lose half a bit on average.
+    /// Powers of two, or (in superblocks that are quantised as a whole) powers of two times one short number, for kernels
+    /// that add up superblocks in integers. Codes lose half a bit on average, of a whole superblock's greatest group only a
+    /// thirtieth.
     Power,
 }
 
@@ -69,31 +71,67 @@ pub(crate) fn quantise(level: Level, x: &[f32], row: QuantRow<'_>) {
     }
 }
 
+/// The same for whole superblocks: the greatest scale is a short one, the others are it times powers of two.
+pub(crate) fn quantise_superblocks(level: Level, x: &[f32], row: QuantRow<'_>) {
+    assert!(row.codes.len() == x.len() && row.groups.len() * GROUP == x.len());
+    assert!(x.len().is_multiple_of(SUPERBLOCK));
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the level was detected, and the lengths fit.
+        Level::Avx512Vnni => unsafe { avx512::quantise_superblocks(x, row) },
+        _ => at_level!(level, quantise_superblocks_body, (x: &[f32], row: QuantRow<'_>)),
+    }
+}
+
 /// A group's scale and the inverse that makes codes, from the bits of its greatest magnitude. (Magnitudes compare as
-/// their bits do, and what is no number is the greatest.)
+/// their bits do, and what is no number is the greatest.) The scale's mantissa is this one where bits are unused.
 #[inline(always)]
-fn scale_of(greatest: u32, unused: u32) -> [f32; 2] {
+fn scale_of(greatest: u32, unused: u32, mantissa: u32) -> [f32; 2] {
     let step = f32::from_bits(greatest) / 127.0;
-    let up = f32::from_bits((step.to_bits() + unused) & !unused);
+    let beyond = step.to_bits().saturating_sub(mantissa);
+    let up = f32::from_bits(((beyond + unused) & !unused) + mantissa);
     let scale = if step.is_finite() { up } else { step };
     [scale, if f32::from_bits(greatest) > TINIEST { 1.0 / scale } else { 0.0 }]
+}
+
+/// The bits of the greatest magnitude.
+#[inline(always)]
+fn greatest_of(x: &[f32]) -> u32 {
+    x.iter().fold(0, |greatest: u32, x| greatest.max(x.to_bits() & !SIGN))
 }
 
 #[inline(always)]
 #[allow(clippy::needless_pass_by_value)] // A row is some borrowed slices.
 fn quantise_body(x: &[f32], row: QuantRow<'_>) {
     let unused = row.scales.unused_bits();
-    for (group, x) in x.chunks_exact(GROUP).enumerate() {
-        let greatest = x.iter().fold(0, |greatest: u32, x| greatest.max(x.to_bits() & !SIGN));
-        let [scale, inverse] = scale_of(greatest, unused);
-        let codes = &mut row.codes[group * GROUP..][..GROUP];
-        for (code, x) in codes.iter_mut().zip(x) {
-            // The low bits of a float near 1.5 * 2^23 are the rounded integer.
-            *code = x.mul_add(inverse, ROUND).to_bits() as i8;
-        }
-        let sums = [0, 16].map(|half| codes[half..half + 16].iter().map(|&c| i32::from(c)).sum());
-        row.groups[group] = Group::new(scale, sums);
+    let groups = row.codes.as_chunks_mut().0.iter_mut().zip(row.groups);
+    for (x, (codes, group)) in x.as_chunks().0.iter().zip(groups) {
+        *group = encode(x, scale_of(greatest_of(x), unused, 0), codes);
     }
+}
+
+#[inline(always)]
+#[allow(clippy::needless_pass_by_value)] // As above.
+fn quantise_superblocks_body(x: &[f32], row: QuantRow<'_>) {
+    let unused = ScaleKind::Power.unused_bits();
+    let mut groups = row.codes.as_chunks_mut().0.iter_mut().zip(row.groups);
+    for x in x.chunks_exact(SUPERBLOCK) {
+        let [greatest, _] = scale_of(greatest_of(x), ScaleKind::Short.unused_bits(), 0);
+        let mantissa = if greatest.is_finite() { greatest.to_bits() & unused } else { 0 };
+        for (x, (codes, group)) in x.as_chunks().0.iter().zip(&mut groups) {
+            *group = encode(x, scale_of(greatest_of(x), unused, mantissa), codes);
+        }
+    }
+}
+
+#[inline(always)]
+fn encode(x: &[f32; GROUP], [scale, inverse]: [f32; 2], codes: &mut [i8; GROUP]) -> Group {
+    for (code, x) in codes.iter_mut().zip(x) {
+        // The low bits of a float near 1.5 * 2^23 are the rounded integer.
+        *code = x.mul_add(inverse, ROUND).to_bits() as i8;
+    }
+    let sums = [0, 16].map(|half| codes[half..half + 16].iter().map(|&c| i32::from(c)).sum());
+    Group::new(scale, sums)
 }
 
 #[cfg(test)]
@@ -173,6 +211,43 @@ mod tests {
             for (group, exact) in groups.iter().zip(&exact.groups) {
                 assert!(group.scale.to_bits().trailing_zeros() >= unused, "{}", group.scale);
                 assert!((exact.scale..exact.scale * 2.0).contains(&group.scale));
+            }
+        }
+    }
+
+    #[test]
+    fn superblocks_share_a_mantissa_at_every_level() {
+        let odd = [f32::NAN, f32::INFINITY, 0.0, 1e-38, 2e-36, 1e30];
+        for blocks in 1..=5 {
+            let mut x: Vec<f32> =
+                (0..blocks * SUPERBLOCK).map(|i| ((i * 7919) % 1009) as f32 * i as f32).collect();
+            for (place, odd) in odd.into_iter().enumerate().take(blocks) {
+                x[place * SUPERBLOCK + 40..][..40].fill(odd);
+            }
+            let shared = |level: Level| {
+                let mut rows = QuantRows::default();
+                rows.resize(1, x.len(), ScaleKind::Power);
+                quantise_superblocks(level, &x, rows.all_mut());
+                rows
+            };
+            let expected = shared(Level::Portable);
+            let bits = |rows: &QuantRows| {
+                let facts =
+                    rows.groups.iter().map(|group| (group.scale.to_bits() & !SIGN, group.sums));
+                (rows.codes.clone(), facts.collect::<Vec<_>>())
+            };
+            for level in Level::available() {
+                assert!(bits(&shared(level)) == bits(&expected), "{blocks} {level:?}");
+            }
+            let short = run(Level::Portable, ScaleKind::Short, &x);
+            let all = expected.groups.chunks(8).zip(short.groups.chunks(8)).zip(x.chunks(256));
+            for ((groups, short), x) in all.filter(|(_, x)| x.iter().all(|x| x.is_finite())) {
+                let greatest =
+                    |groups: &[Group]| groups.iter().map(|group| group.scale).fold(0.0, f32::max);
+                assert_eq!(greatest(groups), greatest(short));
+                let normal = groups.iter().filter(|group| group.scale > 1e-37);
+                let mantissas = normal.map(|group| group.scale.to_bits() & 0x7f_ffff);
+                assert!(mantissas.collect::<std::collections::BTreeSet<_>>().len() <= 1, "{x:?}");
             }
         }
     }

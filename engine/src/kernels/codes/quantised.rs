@@ -15,7 +15,7 @@ pub(crate) struct QuantRows {
     pub(crate) codes: Vec<i8>,
     /// rows x groups of 32.
     pub(crate) groups: Vec<Group>,
-    /// Made of the groups, rows x 256 inputs; none if scales are no powers of two.
+    /// Made of the groups, rows x 256 inputs; none if their scales are of another kind.
     pub(crate) superblocks: Vec<Superblock>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct QuantView<'a> {
 // === impl QuantRows ===
 
 impl QuantRows {
-    /// Makes room; contents are unspecified. Powers of two are for rows of whole superblocks.
+    /// Makes room; contents are unspecified. Scales for superblocks are for rows of whole ones.
     pub(crate) fn resize(&mut self, rows: usize, inputs: usize, scales: ScaleKind) {
         (self.inputs, self.scales) = (inputs, scales);
         self.codes.resize(rows * inputs, 0);
@@ -120,7 +120,7 @@ impl<'a> QuantView<'a> {
         &self.superblocks[row * self.superblocks_of_a_row() + index]
     }
 
-    /// None if scales are no powers of two.
+    /// None if scales are of another kind.
     #[inline]
     pub(crate) fn superblocks_of_a_row(&self) -> usize {
         if self.scales == ScaleKind::Power { self.inputs / SUPERBLOCK } else { 0 }

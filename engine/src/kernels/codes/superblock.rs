@@ -1,7 +1,7 @@
 //! What the kernels know of a row's superblock: 256 inputs whose products with K-quants are added up in integers.
 //!
 //! The weights of a superblock have integer scales (one for 32 or 16 inputs) and share a float factor. Where the scales of
-//! the row's groups are powers of two, a group's integer sum is brought to the step of the greatest one by a shift, and
+//! the row's groups differ by powers of two, a group's integer sum is brought to the step of the greatest one by a shift, and
 //! so all of a superblock is one integer:
 //!
 //! ```text
@@ -68,7 +68,7 @@ pub(crate) struct Parts {
 // === impl Superblock ===
 
 impl Superblock {
-    /// From the groups, whose scales are powers of two. A scale that is no finite number makes this one so too.
+    /// From the groups, whose scales differ by powers of two. A scale that is no finite number makes this one so too.
     #[inline(always)]
     fn new(groups: &[Group; GROUPS]) -> Superblock {
         // Field by field, so that compilers make one instruction of eight.

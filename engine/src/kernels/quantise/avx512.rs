@@ -11,11 +11,26 @@ use std::arch::x86_64::{
 };
 
 use super::{ROUND, SIGN, scale_of};
-use crate::kernels::codes::{Group, QuantRow};
+use crate::kernels::codes::{Group, QuantRow, SUPERBLOCK};
 use crate::kernels::{GROUP, LANES};
 
 /// From so many groups on, a block takes no longer than one after the other.
 const LEAST_TOGETHER: usize = 8;
+
+/// See [`super::quantise_superblocks`].
+///
+/// # Safety
+/// AVX-512 VNNI is there, the row's slices fit `x`, which is whole superblocks.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) unsafe fn quantise_superblocks(x: &[f32], row: QuantRow<'_>) {
+    const { assert!(LANES * GROUP == 2 * SUPERBLOCK && LEAST_TOGETHER * GROUP == SUPERBLOCK) };
+    let QuantRow { codes, groups, scales } = row;
+    let parts = codes.chunks_mut(LANES * GROUP).zip(groups.chunks_mut(LANES));
+    for (x, (codes, groups)) in x.chunks(LANES * GROUP).zip(parts) {
+        // SAFETY: the caller's promise holds for the parts.
+        unsafe { block::quantise::<true>(x, QuantRow { codes, groups, scales }) };
+    }
+}
 
 /// See [`super::quantise`].
 ///
@@ -30,7 +45,7 @@ pub(super) unsafe fn quantise(x: &[f32], row: QuantRow<'_>) {
         // SAFETY: the caller's promise holds for the parts.
         unsafe {
             if row.groups.len() >= LEAST_TOGETHER {
-                block::quantise(x, row);
+                block::quantise::<false>(x, row);
             } else {
                 one_by_one(x, row);
             }
@@ -52,7 +67,7 @@ unsafe fn one_by_one(x: &[f32], row: QuantRow<'_>) {
         let x: [__m512; 2] = unsafe { [0, 16].map(|half| _mm512_loadu_ps(x.as_ptr().add(half))) };
         let magnitudes = x.map(|x| _mm512_and_si512(_mm512_castps_si512(x), magnitude));
         let greatest = _mm512_reduce_max_epu32(_mm512_max_epu32(magnitudes[0], magnitudes[1]));
-        let [scale, inverse] = scale_of(greatest, scales.unused_bits());
+        let [scale, inverse] = scale_of(greatest, scales.unused_bits(), 0);
         let inverse = _mm512_set1_ps(inverse);
         // The low bits of a float near 1.5 * 2^23 are the rounded integer.
         let [first, second] = x

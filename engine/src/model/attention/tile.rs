@@ -233,7 +233,7 @@ impl AttentionLayer<'_> {
         }
     }
 
-    /// Writes the results, and quantises them.
+    /// Writes the results, and quantises them unless whole rows are quantised together.
     unsafe fn write(&self, tile: &AttentionTile, scratch: &Scratch) {
         let (size, per_kv) = (self.shape.layout.value_size, self.shape.heads_per_kv);
         let mut sums = scratch.sums.chunks_exact(2 * size).zip(&scratch.factors);
@@ -250,7 +250,9 @@ impl AttentionLayer<'_> {
                 finish(self.level, sums, factor / block_length(size) as f32, out);
                 hadamard(self.level, out);
             }
-            quantise(self.level, out, codes);
+            if !self.out_codes.has_superblocks() {
+                quantise(self.level, out, codes);
+            }
         }
     }
 }

@@ -206,7 +206,7 @@ impl Pass<'_> {
         walk: &mut Walk<'_>,
     ) {
         // SAFETY: see `attend`.
-        unsafe { self.join_groups(input, walk.rows, walk) };
+        unsafe { self.complete(input, walk.rows, walk) };
         let member = walk.member;
         let grid = Grid::new(walk.rows, output.panels(), member);
         let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);

@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::kernels::codes::{Group, QuantRow, QuantRows, SharedCodes};
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::packed::Input;
-use crate::kernels::quantise::{ScaleKind, quantise};
+use crate::kernels::quantise::{ScaleKind, quantise, quantise_superblocks};
 use crate::kernels::{GROUP, LANES, Level};
 
 /// Inputs of a product.
@@ -64,12 +64,26 @@ impl SharedInputs<'_> {
         // SAFETY: the caller's promise.
         unsafe {
             self.write(level, row, 0..self.width, write);
-            self.codes.join_groups(level, row);
+            self.complete(level, row);
         }
     }
 
-    /// Lets `write` fill some columns of a row, and quantises them. First column and length are multiples of 32. When all
-    /// are written, groups are still to be joined.
+    /// Makes a row ready for a product whose floats are all written, if more is to be done than column by column.
+    ///
+    /// # Safety
+    /// Nobody else uses the row meanwhile.
+    pub(super) unsafe fn complete(&self, level: Level, row: usize) {
+        if self.codes.has_superblocks() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                quantise_superblocks(level, self.row(row), self.codes.part(row, 0, self.width));
+                self.codes.join_groups(level, row);
+            }
+        }
+    }
+
+    /// Lets `write` fill some columns of a row. First column and length are multiples of 32. When all are written, the row
+    /// is still to be completed.
     ///
     /// # Safety
     /// Nobody else uses these columns meanwhile.
@@ -85,7 +99,9 @@ impl SharedInputs<'_> {
         unsafe {
             let floats = self.floats.part(at + columns.start..at + columns.end);
             write(floats);
-            quantise(level, floats, self.codes.part(row, columns.start, columns.len()));
+            if !self.codes.has_superblocks() {
+                quantise(level, floats, self.codes.part(row, columns.start, columns.len()));
+            }
         }
     }
 

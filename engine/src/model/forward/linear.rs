@@ -76,7 +76,25 @@ impl Pass<'_> {
         self.batch.rows.len()
     }
 
-    /// A phase that joins the groups of rows whose parts several pieces wrote, where products want that.
+    /// A phase that completes rows whose floats several pieces wrote, where products want that.
+    ///
+    /// # Safety
+    /// The rows were written in an earlier phase.
+    pub(super) unsafe fn complete(
+        &self,
+        inputs: &SharedInputs<'_>,
+        rows: usize,
+        walk: &mut Walk<'_>,
+    ) {
+        if inputs.codes.has_superblocks() {
+            walk.turn().run_in_chunks(rows, self.row_chunk, |row| {
+                // SAFETY: the piece is this row.
+                unsafe { inputs.complete(self.level, row) };
+            });
+        }
+    }
+
+    /// The same for rows of which only codes are kept: joins their groups.
     ///
     /// # Safety
     /// The rows were written in an earlier phase.

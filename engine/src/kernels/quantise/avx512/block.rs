@@ -5,12 +5,13 @@ use std::arch::x86_64::{
     _mm512_andnot_si512, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
     _mm512_cmplt_epu32_mask, _mm512_cvtepi32_epi8, _mm512_cvtepi32_ps, _mm512_div_ps,
     _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_mov_ps, _mm512_maskz_div_ps,
-    _mm512_max_epu32, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,
-    _mm512_shuffle_i32x4, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_unpackhi_epi32,
-    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    _mm512_maskz_mov_epi32, _mm512_max_epu32, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setzero_si512, _mm512_shuffle_epi32, _mm512_shuffle_i32x4, _mm512_storeu_ps,
+    _mm512_storeu_si512, _mm512_sub_epi32, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64,
+    _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
-use super::super::{ROUND, SIGN, TINIEST};
+use super::super::{ROUND, SIGN, ScaleKind, TINIEST};
 use crate::kernels::codes::{Group, QuantRow};
 use crate::kernels::{GROUP, LANES};
 
@@ -18,12 +19,12 @@ use crate::kernels::{GROUP, LANES};
 const QUAD: usize = 4;
 const QUADS: usize = LANES / QUAD;
 
-/// See [`super::quantise`].
+/// See [`super::quantise`], and, if scales are `SHARED` by superblocks, [`super::quantise_superblocks`].
 ///
 /// # Safety
-/// AVX-512 VNNI is there, the row's slices fit `x`, and there are 1 to 16 groups.
+/// AVX-512 VNNI is there, the row's slices fit `x`, and there are 1 to 16 groups, of whole superblocks if they share.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(super) unsafe fn quantise(x: &[f32], row: QuantRow<'_>) {
+pub(super) unsafe fn quantise<const SHARED: bool>(x: &[f32], row: QuantRow<'_>) {
     let QuantRow { codes, groups, scales: kind } = row;
     let count = groups.len();
     // SAFETY: groups past the last are the last once more.
@@ -43,7 +44,9 @@ pub(super) unsafe fn quantise(x: &[f32], row: QuantRow<'_>) {
             }));
         }
     }
-    let [scale, inverse] = scales(of_quads::<true>(greatest), kind.unused_bits());
+    let greatest = of_quads::<true>(greatest);
+    let mantissas = if SHARED { shared_mantissas(greatest) } else { zero };
+    let [scale, inverse] = scales(greatest, kind, mantissas);
     let mut inverses = [0.0f32; LANES];
     // SAFETY: as many lanes.
     unsafe { _mm512_storeu_ps(inverses.as_mut_ptr(), inverse) };
@@ -88,16 +91,39 @@ pub(super) unsafe fn quantise(x: &[f32], row: QuantRow<'_>) {
 /// See [`super::scale_of`].
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn scales(greatest: __m512i, unused: u32) -> [__m512; 2] {
+fn scales(greatest: __m512i, kind: ScaleKind, mantissas: __m512i) -> [__m512; 2] {
     let greatest = _mm512_castsi512_ps(greatest);
     let step = _mm512_div_ps(greatest, _mm512_set1_ps(127.0));
-    let (unused, bits) = (_mm512_set1_epi32(unused.cast_signed()), _mm512_castps_si512(step));
-    let up = _mm512_andnot_si512(unused, _mm512_add_epi32(bits, unused));
-    let infinity = _mm512_castps_si512(_mm512_set1_ps(f32::INFINITY));
-    let is_finite = _mm512_cmplt_epu32_mask(bits, infinity);
-    let scale = _mm512_mask_mov_ps(step, is_finite, _mm512_castsi512_ps(up));
+    let unused = _mm512_set1_epi32(kind.unused_bits().cast_signed());
+    let bits = _mm512_castps_si512(step);
+    // Not below zero.
+    let beyond = _mm512_sub_epi32(_mm512_max_epu32(bits, mantissas), mantissas);
+    let up = _mm512_andnot_si512(unused, _mm512_add_epi32(beyond, unused));
+    let up = _mm512_castsi512_ps(_mm512_add_epi32(up, mantissas));
+    let scale = _mm512_mask_mov_ps(step, is_finite(bits), up);
     let counts = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(greatest, _mm512_set1_ps(TINIEST));
     [scale, _mm512_maskz_div_ps(counts, _mm512_set1_ps(1.0), scale)]
+}
+
+/// For each lane the mantissa of its superblock's greatest scale, a short one: eight lanes are a superblock.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn shared_mantissas(greatest: __m512i) -> __m512i {
+    let joined = _mm512_max_epu32(greatest, _mm512_shuffle_epi32::<0b10_11_00_01>(greatest));
+    let joined = _mm512_max_epu32(joined, _mm512_shuffle_epi32::<0b01_00_11_10>(joined));
+    let joined = _mm512_max_epu32(joined, _mm512_shuffle_i32x4::<0b10_11_00_01>(joined, joined));
+    let [scale, _] = scales(joined, ScaleKind::Short, _mm512_setzero_si512());
+    let (bits, unused) = (_mm512_castps_si512(scale), ScaleKind::Power.unused_bits());
+    let mantissa = _mm512_and_si512(bits, _mm512_set1_epi32(unused.cast_signed()));
+    _mm512_maskz_mov_epi32(is_finite(bits), mantissa)
+}
+
+/// Which magnitudes are finite.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn is_finite(bits: __m512i) -> u16 {
+    let infinity = _mm512_castps_si512(_mm512_set1_ps(f32::INFINITY));
+    _mm512_cmplt_epu32_mask(bits, infinity)
 }
 
 /// Greatest lanes, or sums of lanes, of four groups: in every quarter of the register one of each, which the quarters
