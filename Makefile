@@ -52,6 +52,7 @@ test-models: build ## Compare more models with a reference, measure memory: 1.6 
 	for model in $(REFERENCE_MODELS) $(MEMORY_MODEL); do $(JURY) models fetch "$$model" || exit 1; done
 	$(CARGO) test --workspace --test engine -- --ignored --nocapture reference::
 	$(CARGO) test --workspace --test engine -- --ignored --nocapture memory::
+	JURY_TEST_MODEL="$$($(JURY) models fetch $(MEMORY_MODEL))" $(CARGO) test --workspace --test engine -- --nocapture invariance::
 
 # The last flag is for the float products of gemm, whose assembly wants it where it is not optimised.
 test-aarch64: requirements ## Test the kernels for ARM in an emulator
