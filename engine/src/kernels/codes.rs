@@ -27,6 +27,23 @@ macro_rules! with_rows {
     };
 }
 
+/// Calls a level's function of that name.
+macro_rules! at {
+    ($level:expr, $function:ident($($argument:expr),*)) => {
+        match $level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => avx2::$function($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => avx_vnni::$function($($argument),*),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => avx512::$function($($argument),*),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => neon::$function($($argument),*),
+            Level::Portable => portable::$function($($argument),*),
+        }
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx;
 #[cfg(target_arch = "x86_64")]
@@ -51,7 +68,7 @@ pub(crate) use superblock::{SUPERBLOCK, Superblock};
 use std::ops::Range;
 
 use chunk::{Chunk, GroupScales, Scaling, Source, SuperblockScales, chunks};
-use superblock::GROUPS;
+use superblock::{GROUPS, SIXTEENS_OFFSET};
 
 use super::fetch::Ahead;
 use super::packed::{BLOCK_CODES, Format};
@@ -126,28 +143,8 @@ impl PanelProduct<'_> {
             let work = Work { rows, out, ahead: &mut ahead };
             work.check(&chunk);
             match &chunk.scaling {
-                Scaling::Groups(scales) => match level {
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => avx2::add(&chunk, scales, work),
-                    #[cfg(target_arch = "x86_64")]
-                    Level::AvxVnni => avx_vnni::add(&chunk, scales, work),
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx512Vnni => avx512::add(&chunk, scales, work),
-                    #[cfg(target_arch = "aarch64")]
-                    Level::Neon => neon::add(&chunk, scales, work),
-                    Level::Portable => portable::add(&chunk, scales, work),
-                },
-                Scaling::Superblock(scales) => match level {
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => avx2::add_superblock(&chunk, scales, work),
-                    #[cfg(target_arch = "x86_64")]
-                    Level::AvxVnni => avx_vnni::add_superblock(&chunk, scales, work),
-                    #[cfg(target_arch = "x86_64")]
-                    Level::Avx512Vnni => avx512::add_superblock(&chunk, scales, work),
-                    #[cfg(target_arch = "aarch64")]
-                    Level::Neon => neon::add_superblock(&chunk, scales, work),
-                    Level::Portable => portable::add_superblock(&chunk, scales, work),
-                },
+                Scaling::Groups(scales) => at!(level, add(&chunk, scales, work)),
+                Scaling::Superblock(scales) => at!(level, add_superblock(&chunk, scales, work)),
             }
         }
     }
@@ -169,7 +166,9 @@ impl Work<'_, '_> {
             }
             Scaling::Superblock(SuperblockScales { scales, mins, .. }) => {
                 assert!(groups == GROUPS && chunk.groups.start.is_multiple_of(GROUPS));
+                let offset = if scales.len() == GROUPS { SIXTEENS_OFFSET } else { 0 };
                 assert!(scales.len() == GROUPS || scales.len() == GROUPS / 2);
+                assert!(chunk.offset == offset, "superblocks were made for another offset");
                 assert!(mins.is_empty() || mins.len() == GROUPS / 2);
                 let blocks = self.rows.superblocks_of_a_row();
                 assert!(self.rows.superblocks.len() >= rows * blocks && blocks > 0);

@@ -1,6 +1,6 @@
 //! Rows of activations as 8-bit codes.
 
-use super::superblock::{SUPERBLOCK, Superblock};
+use super::superblock::Superblock;
 use crate::kernels::GROUP;
 use crate::kernels::quantise::ScaleKind;
 
@@ -57,20 +57,12 @@ impl QuantRows {
         (self.inputs, self.scales) = (inputs, scales);
         self.codes.resize(rows * inputs, 0);
         self.groups.resize(rows * inputs / GROUP, Group::default());
-        let blocks = if scales == ScaleKind::Power { rows * inputs / SUPERBLOCK } else { 0 };
-        self.superblocks.resize(blocks, Superblock::default());
+        self.superblocks.resize(rows * scales.superblocks(inputs), Superblock::default());
     }
 
     /// All rows one after the other, for a single thread.
     pub(crate) fn all_mut(&mut self) -> QuantRow<'_> {
         QuantRow { scales: self.scales, codes: &mut self.codes, groups: &mut self.groups }
-    }
-
-    /// Makes all superblocks.
-    #[cfg(test)]
-    pub(crate) fn join_groups(&mut self) {
-        let level = crate::kernels::Level::Portable;
-        super::superblock::join_groups(level, &self.groups, &mut self.superblocks);
     }
 
     /// All rows, to read.
@@ -120,9 +112,8 @@ impl<'a> QuantView<'a> {
         &self.superblocks[row * self.superblocks_of_a_row() + index]
     }
 
-    /// None if scales are of another kind.
     #[inline]
-    pub(crate) fn superblocks_of_a_row(&self) -> usize {
-        if self.scales == ScaleKind::Power { self.inputs / SUPERBLOCK } else { 0 }
+    pub(super) fn superblocks_of_a_row(&self) -> usize {
+        self.scales.superblocks(self.inputs)
     }
 }

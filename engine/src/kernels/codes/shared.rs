@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::superblock::join_groups;
-use super::{Group, QuantRow, QuantRows, QuantView, SUPERBLOCK, Superblock};
+use super::{Group, QuantRow, QuantRows, QuantView, Superblock};
 use crate::kernels::disjoint::Disjoint;
 use crate::kernels::packed::Input;
 use crate::kernels::quantise::ScaleKind;
@@ -60,19 +60,16 @@ impl<'a> SharedCodes<'a> {
         self.scales == ScaleKind::Power
     }
 
-    /// Makes a row's superblocks, if there are any, once all its groups are written.
+    /// Makes a row's superblocks, once all its groups are written.
     ///
     /// # Safety
     /// Nobody else uses the row meanwhile.
     pub(crate) unsafe fn join_groups(&self, level: Level, row: usize) {
-        if !self.has_superblocks() {
-            return;
-        }
         let span = |width: usize| row * width..(row + 1) * width;
         // SAFETY: the caller's promise.
         unsafe {
             let groups = self.groups.read(span(self.inputs / GROUP));
-            let blocks = self.superblocks.part(span(self.inputs / SUPERBLOCK));
+            let blocks = self.superblocks.part(span(self.scales.superblocks(self.inputs)));
             join_groups(level, groups, blocks);
         }
     }
@@ -110,7 +107,7 @@ impl<'a> SharedCodes<'a> {
         floats: &'b Disjoint<'_, f32>,
     ) -> Input<'b> {
         let (inputs, groups) = (self.inputs, self.inputs / GROUP);
-        let blocks = if self.has_superblocks() { inputs / SUPERBLOCK } else { 0 };
+        let blocks = self.scales.superblocks(inputs);
         let every = |width: usize| rows.start * width..rows.end * width;
         // SAFETY: the caller's promise.
         unsafe {

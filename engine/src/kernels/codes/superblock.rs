@@ -17,6 +17,7 @@
 #![allow(unsafe_code)] // `at_level!` calls functions whose features were detected.
 
 use super::Group;
+use crate::kernels::quantise::ScaleKind;
 use crate::kernels::{GROUP, Level, at_level};
 
 /// Inputs of a superblock.
@@ -30,11 +31,11 @@ const EXCESS_BITS: u32 = 2;
 const MOST_SHIFT: u32 = 16;
 /// By how many powers of two a group's scale is taken to be below the greatest one, at most.
 const MOST_BELOW: u32 = MOST_SHIFT - EXCESS_BITS;
-/// What the integers of weights without a min count in: the greatest scale times this.
+/// The unit of a superblock's integers: so many times the greatest scale.
 pub(super) const STEP: f32 = (1 << EXCESS_BITS) as f32;
-/// Sums of codes count in the greatest scale divided by this: they have 13 bits.
+/// Sums of codes have 13 bits: 16 hold eighths.
 const SUM_STEPS: i32 = 8;
-/// The same as a factor.
+/// Their unit: so many times the greatest scale.
 pub(super) const SUM_STEP: f32 = 1.0 / SUM_STEPS as f32;
 /// What types with a scale for 16 inputs subtract from their codes.
 pub(super) const SIXTEENS_OFFSET: i32 = 32;
@@ -111,6 +112,16 @@ impl Superblock {
     /// Its parts by twos, for weights with so many pairs of scales.
     pub(super) fn parts(&self, pairs: usize) -> &[Parts] {
         if pairs == GROUPS { &self.halves } else { &self.groups }
+    }
+}
+
+// === impl ScaleKind ===
+
+impl ScaleKind {
+    /// The superblocks of a row: none where its groups' scales cannot be joined.
+    #[inline]
+    pub(super) fn superblocks(self, inputs: usize) -> usize {
+        if self == ScaleKind::Power { inputs / SUPERBLOCK } else { 0 }
     }
 }
 

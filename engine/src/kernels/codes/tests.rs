@@ -38,13 +38,18 @@ fn random_blocks(kind: BlockType, count: usize) -> Vec<u8> {
     bytes
 }
 
+fn quantised(floats: &[f32], inputs: usize, scales: ScaleKind) -> QuantRows {
+    let mut rows = QuantRows::default();
+    rows.resize(floats.len() / inputs, inputs, scales);
+    quantise(Level::Portable, floats, rows.all_mut());
+    superblock::join_groups(Level::Portable, &rows.groups, &mut rows.superblocks);
+    rows
+}
+
 fn activations(rows: usize, inputs: usize, scales: ScaleKind) -> (Vec<f32>, QuantRows) {
     let floats: Vec<f32> =
         (0..rows * inputs).map(|i| ((i * 7919) % 2003) as f32 / 500.0 - 2.0).collect();
-    let mut codes = QuantRows::default();
-    codes.resize(rows, inputs, scales);
-    quantise(Level::Portable, &floats, codes.all_mut());
-    codes.join_groups();
+    let codes = quantised(&floats, inputs, scales);
     (floats, codes)
 }
 
@@ -168,10 +173,7 @@ fn rows_at_limits(rows: usize, inputs: usize) -> (Vec<f32>, QuantRows) {
         }
     };
     let floats: Vec<f32> = (0..rows * inputs).map(number).collect();
-    let mut codes = QuantRows::default();
-    codes.resize(rows, inputs, ScaleKind::Power);
-    quantise(Level::Portable, &floats, codes.all_mut());
-    codes.join_groups();
+    let codes = quantised(&floats, inputs, ScaleKind::Power);
     (floats, codes)
 }
 
@@ -185,10 +187,7 @@ fn a_superblock_with_what_is_no_number_gives_none() {
     for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut floats = vec![1.0; inputs];
         floats[100] = odd;
-        let mut codes = QuantRows::default();
-        codes.resize(1, inputs, ScaleKind::Power);
-        quantise(Level::Portable, &floats, codes.all_mut());
-        codes.join_groups();
+        let codes = quantised(&floats, inputs, ScaleKind::Power);
         for level in Level::available() {
             let found = products(level, &matrix, 1, &codes);
             assert!(found.iter().all(|value| !value.is_finite()), "{odd} {level:?}");

@@ -86,29 +86,37 @@ impl Pass<'_> {
         rows: usize,
         walk: &mut Walk<'_>,
     ) {
-        if inputs.codes.has_superblocks() {
-            walk.turn().run_in_chunks(rows, self.row_chunk, |row| {
-                // SAFETY: the piece is this row.
-                unsafe { inputs.complete(self.level, row) };
-            });
-        }
+        // SAFETY: pieces are rows.
+        self.each_joined_row(inputs, rows, walk, |row| unsafe { inputs.complete(self.level, row) });
     }
 
-    /// The same for rows of which only codes are kept: joins their groups.
+    /// The same for rows of which only codes are kept.
     ///
     /// # Safety
-    /// The rows were written in an earlier phase.
+    /// As above.
     pub(super) unsafe fn join_groups(
         &self,
         inputs: &SharedInputs<'_>,
         rows: usize,
         walk: &mut Walk<'_>,
     ) {
+        let codes = &inputs.codes;
+        // SAFETY: pieces are rows.
+        self.each_joined_row(inputs, rows, walk, |row| unsafe {
+            codes.join_groups(self.level, row);
+        });
+    }
+
+    /// A phase over rows, if their groups are to be joined.
+    fn each_joined_row(
+        &self,
+        inputs: &SharedInputs<'_>,
+        rows: usize,
+        walk: &mut Walk<'_>,
+        join: impl FnMut(usize),
+    ) {
         if inputs.codes.has_superblocks() {
-            walk.turn().run_in_chunks(rows, self.row_chunk, |row| {
-                // SAFETY: the piece is this row.
-                unsafe { inputs.codes.join_groups(self.level, row) };
-            });
+            walk.turn().run_in_chunks(rows, self.row_chunk, join);
         }
     }
 

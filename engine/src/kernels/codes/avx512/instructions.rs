@@ -10,10 +10,6 @@
 //!   group! half! nibbles!                     quads of inputs: load!, multiply! for every row
 //!   add_sums! by_variant! by_product!         sums times scales are added to floats
 //!   add_min!
-//! first_part! second_part!
-//!   begin_part!                               sums begin with what rounds them
-//!   part!                                     a group or half of one
-//!   keep_part! join_parts!                    shifted sums times scales are added to integers
 //! ```
 
 /// `$what` of each of the first rows, in order.
@@ -226,111 +222,6 @@ macro_rules! instructions {
             "vmovups zmm24, zmmword ptr [{last}]\n",
             "vmovups zmm25, zmmword ptr [{last} + 64]\n",
             rows!($rows, add_min)
-        )
-    };
-}
-
-/// All instructions for the first of two parts of a superblock: their sums are shifted to the right, and kept.
-#[rustfmt::skip]
-macro_rules! first_part {
-    ($rows:tt, $codes:tt) => {
-        concat!(
-            rows!($rows, begin_part, 8),
-            part!($rows, $codes),
-            rows!($rows, keep_part)
-        )
-    };
-}
-
-/// The same for the second one: its sums are shifted to the left and packed with the first ones', and both are
-/// multiplied by their scales.
-#[rustfmt::skip]
-macro_rules! second_part {
-    ($rows:tt, $codes:tt) => {
-        concat!(
-            rows!($rows, begin_part, 12),
-            part!($rows, $codes),
-            "vmovdqu64 zmm24, zmmword ptr [{scales}]\n",
-            "vmovdqu64 zmm25, zmmword ptr [{scales} + 64]\n",
-            rows!($rows, join_parts)
-        )
-    };
-}
-
-#[rustfmt::skip]
-macro_rules! part {
-    ($rows:tt, half) => { concat!(ask_ahead!(), half!($rows, first)) };
-    ($rows:tt, $codes:tt) => { concat!(ask_ahead!(), group!($rows, $codes), ask_ahead!()) };
-}
-
-/// Brings a line into the second-level cache: 16 of them a superblock.
-#[rustfmt::skip]
-macro_rules! ask_ahead {
-    () => { "prefetcht1 byte ptr [{ahead}]\nadd {ahead}, {line}\n" };
-}
-
-/// Sums begin with what is at `$at`.
-#[rustfmt::skip]
-macro_rules! begin_part {
-    (($codes:tt, $group:tt, ($first:tt, $last:tt), $floats:tt, $row:tt), $at:tt) => {
-        concat!(
-            "vpbroadcastd ", $first, ", dword ptr ", $group, " + ", $at, "]\n",
-            "vmovdqa64 ", $last, ", ", $first, "\n"
-        )
-    };
-}
-
-#[rustfmt::skip]
-macro_rules! keep_part {
-    (($codes:tt, $group:tt, ($first:tt, $last:tt), $floats:tt, $row:tt)) => {
-        concat!(
-            "vpsravd ", $first, ", ", $first, ", dword ptr ", $group, "]{{1to16}}\n",
-            "vmovdqa64 zmmword ptr [{kept} + 128 * ", $row, "], ", $first, "\n",
-            "vpsravd ", $last, ", ", $last, ", dword ptr ", $group, "]{{1to16}}\n",
-            "vmovdqa64 zmmword ptr [{kept} + 128 * ", $row, " + 64], ", $last, "\n"
-        )
-    };
-}
-
-#[rustfmt::skip]
-macro_rules! join_parts {
-    (($codes:tt, $group:tt, ($first:tt, $last:tt), ($first_to:tt, $last_to:tt), $row:tt)) => {
-        concat!(
-            "vpsllvd ", $first, ", ", $first, ", dword ptr ", $group, " + 4]{{1to16}}\n",
-            "vpblendmw ", $first, "{{k1}}, ", $first, ", zmmword ptr [{kept} + 128 * ", $row, "]\n",
-            "vpdpwssd ", $first_to, ", ", $first, ", zmm24\n",
-            "vpsllvd ", $last, ", ", $last, ", dword ptr ", $group, " + 4]{{1to16}}\n",
-            "vpblendmw ", $last, "{{k1}}, ", $last, ", zmmword ptr [{kept} + 128 * ", $row, " + 64]\n",
-            "vpdpwssd ", $last_to, ", ", $last, ", zmm25\n"
-        )
-    };
-}
-
-/// All instructions for a superblock: both parts, pair after pair.
-#[rustfmt::skip]
-macro_rules! superblock {
-    ($rows:tt, $codes:tt) => {
-        concat!(
-            "2:\n",
-            first_part!($rows, $codes),
-            next_part!(),
-            second_part!($rows, $codes),
-            next_part!(),
-            "add {group}, 16\n",
-            "add {scales}, 128\n",
-            "dec {pairs}\n",
-            "jnz 2b\n"
-        )
-    };
-}
-
-#[rustfmt::skip]
-macro_rules! next_part {
-    () => {
-        concat!(
-            "add {weights}, {part_bytes}\n",
-            "add {next}, {part_bytes}\n",
-            "add {codes}, {part_inputs}\n"
         )
     };
 }

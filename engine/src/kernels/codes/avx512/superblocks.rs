@@ -1,13 +1,16 @@
 //! Superblocks of K-quants: all that is multiplied is integers, until the end.
 //!
 //! ```text
-//! few_rows.rs    up to 18 rows, straight from the panel
-//! many_rows.rs   more of them, from chunks made ready
+//! few_rows.rs      up to 18 rows, straight from the panel
+//! many_rows.rs     more of them, from chunks made ready
+//! instructions.rs  their texts of assembly
 //! ```
 //!
 //! Two parts' sums, shifted to 16 bits, share a register: the first ones in its lower halves, the second ones in the upper
 //! ones, as their weight scales do. `vpdpwssd` multiplies both and adds them up.
 
+#[macro_use]
+mod instructions;
 mod few_rows;
 mod many_rows;
 
@@ -15,16 +18,16 @@ pub(super) use few_rows::few_rows;
 pub(in crate::kernels::codes) use many_rows::add;
 
 use std::arch::x86_64::{
-    __m512, __m512i, _mm512_castsi512_ps, _mm512_cvtepi32_ps, _mm512_dpwssd_epi32, _mm512_fmadd_ps,
-    _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,
+    __m512, __m512i, _mm512_cvtepi32_ps, _mm512_dpwssd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps,
+    _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
     _mm512_storeu_ps,
 };
 
 use crate::kernels::PANEL;
-use crate::kernels::codes::Superblock;
+use crate::kernels::codes::superblock::{GROUPS, Superblock};
 
 /// Pairs of groups.
-const GROUP_PAIRS: usize = 4;
+const GROUP_PAIRS: usize = GROUPS / 2;
 
 /// The floats of a superblock's weights, and the mins of its pairs of groups, if there are any.
 struct Factors<'a> {
@@ -59,11 +62,7 @@ impl Factors<'_> {
             let place = floats[half * 16..][..16].as_mut_ptr();
             // SAFETY: there are 16 floats.
             unsafe {
-                let before = if is_first {
-                    _mm512_castsi512_ps(_mm512_setzero_si512())
-                } else {
-                    _mm512_loadu_ps(place)
-                };
+                let before = if is_first { _mm512_setzero_ps() } else { _mm512_loadu_ps(place) };
                 _mm512_storeu_ps(place, _mm512_fmadd_ps(value, scale, before));
             }
         }
