@@ -59,14 +59,26 @@ macro_rules! begin_part {
     };
 }
 
+/// The registers in which a row's sums of a first part wait for the second one's.
+#[rustfmt::skip]
+macro_rules! kept {
+    (0, first) => { "zmm8" };
+    (0, last) => { "zmm9" };
+    (1, first) => { "zmm10" };
+    (1, last) => { "zmm11" };
+    (2, first) => { "zmm20" };
+    (2, last) => { "zmm21" };
+    (3, first) => { "zmm22" };
+    (3, last) => { "zmm23" };
+}
+
 #[rustfmt::skip]
 macro_rules! keep_part {
     (($codes:tt, $group:tt, ($first:tt, $last:tt), $floats:tt, $row:tt)) => {
         concat!(
-            "vpsravd ", $first, ", ", $first, ", dword ptr ", $group, "]{{1to16}}\n",
-            "vmovdqa64 zmmword ptr [{kept} + 128 * ", $row, "], ", $first, "\n",
-            "vpsravd ", $last, ", ", $last, ", dword ptr ", $group, "]{{1to16}}\n",
-            "vmovdqa64 zmmword ptr [{kept} + 128 * ", $row, " + 64], ", $last, "\n"
+            "vpbroadcastd zmm27, dword ptr ", $group, "]\n",
+            "vpsravd ", kept!($row, first), ", ", $first, ", zmm27\n",
+            "vpsravd ", kept!($row, last), ", ", $last, ", zmm27\n"
         )
     };
 }
@@ -75,11 +87,12 @@ macro_rules! keep_part {
 macro_rules! join_parts {
     (($codes:tt, $group:tt, ($first:tt, $last:tt), ($first_to:tt, $last_to:tt), $row:tt)) => {
         concat!(
-            "vpsllvd ", $first, ", ", $first, ", dword ptr ", $group, " + 4]{{1to16}}\n",
-            "vpblendmw ", $first, "{{k1}}, ", $first, ", zmmword ptr [{kept} + 128 * ", $row, "]\n",
+            "vpbroadcastd zmm27, dword ptr ", $group, " + 4]\n",
+            "vpsllvd ", $first, ", ", $first, ", zmm27\n",
+            "vpblendmw ", $first, "{{k1}}, ", $first, ", ", kept!($row, first), "\n",
             "vpdpwssd ", $first_to, ", ", $first, ", zmm24\n",
-            "vpsllvd ", $last, ", ", $last, ", dword ptr ", $group, " + 4]{{1to16}}\n",
-            "vpblendmw ", $last, "{{k1}}, ", $last, ", zmmword ptr [{kept} + 128 * ", $row, " + 64]\n",
+            "vpsllvd ", $last, ", ", $last, ", zmm27\n",
+            "vpblendmw ", $last, "{{k1}}, ", $last, ", ", kept!($row, last), "\n",
             "vpdpwssd ", $last_to, ", ", $last, ", zmm25\n"
         )
     };

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! zmm0 .. 7     integer sums of a part, two of a row   zmm24, 25   weight codes, or scales
-//! zmm12 .. 19   the superblock's integers              zmm26 .. 29 activation codes, and what nibbles leave
-//! zmm30         the lower four bits of every byte      k1          the lower halves of 32 bits
+//! zmm8 .. 11    shifted sums of the first of two parts zmm26 .. 29 activation codes, shifts, and what nibbles leave
+//! zmm20 .. 23   (of rows 0 and 1, and of 2 and 3)      zmm30       the lower four bits of every byte
+//! zmm12 .. 19   the superblock's integers              k1          the lower halves of 32 bits
 //! ```
 
 use std::arch::asm;
@@ -29,10 +30,6 @@ const LINES_AHEAD: usize = 16;
 
 /// Adds a superblock's part to the outputs of a range of rows, so many at a time.
 type AddRows = unsafe fn(&Chunk<'_>, &SuperblockScales<'_>, &mut Work<'_, '_>, Range<usize>);
-
-/// Sums of first parts, two registers of a row.
-#[repr(align(64))]
-struct Kept([[i32; PANEL]; MOST_ROWS]);
 
 /// See [`crate::kernels::codes::portable::add_superblock`].
 pub(in crate::kernels::codes) fn add(
@@ -106,7 +103,6 @@ macro_rules! add_rows {
                 factors: load(scales.factors),
                 mins: (!scales.mins.is_empty()).then(|| (&mins, load(scales.min_factors))),
             };
-            let mut kept = Kept([[0; PANEL]; MOST_ROWS]);
             for first in range.step_by($rows) {
                 let rows = work.rows.rows(first, $rows);
                 let block = rows.superblock(0, first_group / GROUPS);
@@ -117,8 +113,7 @@ macro_rules! add_rows {
                 let parts: *const Parts = block.parts(pairs).as_ptr();
                 let (ahead, line) = work.ahead.hand_out(LINES_AHEAD);
                 // SAFETY: the caller's promise. The instructions read what is named here: the superblock's weights, 256 codes
-                // of each row, its parts, and scales; they read and write what is kept, and write registers that are
-                // named as outputs.
+                // of each row, its parts, and scales; they write registers that are named as outputs.
                 unsafe {
                     let weights = chunk.codes.as_ptr();
                     asm!(
@@ -139,7 +134,6 @@ macro_rules! add_rows {
                         pairs = inout(reg) pairs => _,
                         ahead = inout(reg) ahead => _,
                         line = in(reg) line,
-                        kept = in(reg) kept.0.as_mut_ptr(),
                         part_bytes = const part_bytes!($part),
                         part_inputs = const part_inputs!($part),
                         inout("zmm12") a, inout("zmm13") b, inout("zmm14") c,
@@ -147,7 +141,9 @@ macro_rules! add_rows {
                         inout("zmm18") g, inout("zmm19") h,
                         out("zmm0") _, out("zmm1") _, out("zmm2") _, out("zmm3") _,
                         out("zmm4") _, out("zmm5") _, out("zmm6") _, out("zmm7") _,
-                        out("zmm24") _, out("zmm25") _, out("zmm26") _,
+                        out("zmm8") _, out("zmm9") _, out("zmm10") _, out("zmm11") _,
+                        out("zmm20") _, out("zmm21") _, out("zmm22") _, out("zmm23") _,
+                        out("zmm24") _, out("zmm25") _, out("zmm26") _, out("zmm27") _,
                         out("zmm28") _, out("zmm29") _, in("zmm30") _mm512_set1_epi8(15),
                         in("k1") LOWER_HALVES,
                         options(nostack),
