@@ -50,11 +50,12 @@ pub(in crate::kernels::codes) fn add(
 }
 
 /// Rows as tiles that are as equal as possible, 8 are 4 + 4: how many at a time, and which.
-pub(super) fn equal_tiles(rows: usize, most: usize) -> [(usize, Range<usize>); 2] {
+pub(super) fn equal_tiles(rows: usize, most: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
     let tiles = rows.div_ceil(most);
     let (fewer, larger_tiles) = (rows / tiles, rows % tiles);
     let larger = larger_tiles * (fewer + 1);
-    [((fewer + 1).min(most), 0..larger), (fewer, larger..rows)]
+    let both = [(fewer + 1, 0..larger), (fewer, larger..rows)];
+    both.into_iter().filter(|(_, rows)| !rows.is_empty())
 }
 
 /// A function for so many rows at a time.

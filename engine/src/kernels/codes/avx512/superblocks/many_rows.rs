@@ -95,10 +95,10 @@ macro_rules! add_rows {
         ) {
             let (inputs, first_group) = (work.rows.inputs, chunk.groups.start);
             let parts_stride = work.rows.superblocks_of_a_row() * size_of::<Superblock>();
-            let mut mins = [[_mm512_setzero_si512(); 2]; GROUP_PAIRS];
-            for (mins, pairs) in mins.iter_mut().zip(scales.mins) {
-                *mins = load_pairs(pairs);
-            }
+            let mins = match scales.mins.first_chunk::<GROUP_PAIRS>() {
+                Some(mins) => mins.each_ref().map(|pairs| load_pairs(pairs)),
+                None => [[_mm512_setzero_si512(); 2]; GROUP_PAIRS],
+            };
             let factors = Factors {
                 factors: load(scales.factors),
                 mins: (!scales.mins.is_empty()).then(|| (&mins, load(scales.min_factors))),
