@@ -126,7 +126,7 @@ impl PanelProduct<'_> {
         let tiles = rows.count.div_ceil(TILE_ROWS);
         let groups = rows.inputs / GROUP;
         #[cfg(target_arch = "x86_64")]
-        if level == Level::Avx512Vnni && avx512::is_for_few_rows(rows.count) {
+        if level == Level::Avx512Vnni && avx512::is_for_few_rows(rows.count, format) {
             let mut ahead = Ahead::new(ahead, tiles * groups);
             return avx512::few_rows(format, panel, Work { rows, out, ahead: &mut ahead });
         }

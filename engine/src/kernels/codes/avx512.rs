@@ -2,7 +2,7 @@
 //! codes (signed) and adds groups of four exactly.
 //!
 //! ```text
-//! few_rows.rs    up to 18 rows, straight from the panel
+//! few_rows.rs    up to 8 or 18 rows, straight from the panel
 //! many_rows.rs   more of them, from chunks made ready by ready.rs
 //! superblocks.rs both for K-quants' superblocks
 //! blocks.rs      what blocks hold, in registers
@@ -33,8 +33,8 @@ use crate::kernels::packed::Format;
 use crate::kernels::quantise::ScaleKind;
 
 /// Whether the work of a product is too small for it to pay that chunks are made ready.
-pub(super) fn is_for_few_rows(rows: usize) -> bool {
-    rows <= 3 * TILE_ROWS
+pub(super) fn is_for_few_rows(rows: usize, format: Format) -> bool {
+    rows <= if format.is_factored() { 8 } else { 3 * TILE_ROWS }
 }
 
 /// Whether there is so much of it that the scales' variants pay.

@@ -1,7 +1,7 @@
 //! Superblocks of K-quants: all that is multiplied is integers, until the end.
 //!
 //! ```text
-//! few_rows.rs      up to 18 rows, straight from the panel
+//! few_rows.rs      up to 8 rows, straight from the panel
 //! many_rows.rs     more of them, from chunks made ready
 //! instructions.rs  their texts of assembly
 //! ```
