@@ -32,9 +32,9 @@ use crate::kernels::TILE_ROWS;
 use crate::kernels::packed::Format;
 use crate::kernels::quantise::ScaleKind;
 
-/// Whether the work of a product is too small for it to pay that chunks are made ready.
+/// Whether the work of a product is too small for it to pay that chunks are made ready: that of few tiles.
 pub(super) fn is_for_few_rows(rows: usize, format: Format) -> bool {
-    rows <= if format.is_factored() { 8 } else { 3 * TILE_ROWS }
+    rows <= if format.is_factored() { 2 * superblocks::MOST_ROWS } else { 3 * TILE_ROWS }
 }
 
 /// Whether there is so much of it that the scales' variants pay.

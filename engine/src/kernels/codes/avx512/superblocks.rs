@@ -15,6 +15,7 @@ mod few_rows;
 mod many_rows;
 
 pub(super) use few_rows::few_rows;
+pub(super) use many_rows::MOST_ROWS;
 pub(in crate::kernels::codes) use many_rows::add;
 
 use std::arch::x86_64::{

@@ -21,7 +21,7 @@ use crate::kernels::packed::BLOCK_CODES;
 use crate::kernels::{GROUP, PANEL};
 
 /// Rows that are computed together, at most: with six, each of them takes longer.
-const MOST_ROWS: usize = 4;
+pub(in crate::kernels::codes::avx512) const MOST_ROWS: usize = 4;
 /// The lower 16 bits of every 32.
 const LOWER_HALVES: u32 = 0x5555_5555;
 
@@ -146,7 +146,7 @@ macro_rules! add_rows {
                         out("zmm24") _, out("zmm25") _, out("zmm26") _, out("zmm27") _,
                         out("zmm28") _, out("zmm29") _, in("zmm30") _mm512_set1_epi8(15),
                         in("k1") LOWER_HALVES,
-                        options(nostack),
+                        options(nostack, readonly),
                     );
                 }
                 let integers = [[a, b], [c, d], [e, f], [g, h]];
