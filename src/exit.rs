@@ -85,7 +85,10 @@ impl Exit {
         let unavailable = |code: &ReasonCode| {
             matches!(
                 code,
-                ReasonCode::NoWorker | ReasonCode::UnknownModel | ReasonCode::WorkerFailed
+                ReasonCode::NoWorker
+                    | ReasonCode::UnknownModel
+                    | ReasonCode::WorkerFailed
+                    | ReasonCode::TooLarge
             )
         };
         if codes.iter().any(unavailable) {

@@ -195,6 +195,7 @@ impl<'a> Drawing<'a> {
             samples,
             settings: self.job.settings.clone(),
             request_id: self.job.request_id.clone(),
+            remaining_ms: None,
         }
     }
 

@@ -15,7 +15,7 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
-pub use sampling::{SampleGroup, TooLong, WorkerInfo};
+pub use sampling::{Capabilities, Role as WorkerRole, SampleGroup, TooLarge, TooLong, WorkerInfo};
 
 use crate::error::JuryError;
 

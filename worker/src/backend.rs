@@ -7,7 +7,7 @@
 //!    +------------ GroupHandle   ---------->+           cancels; dropping it cancels all
 //! ```
 //!
-//! A backend answers a group with exactly one of `Accepted`, `TooLong` and `Busy`, and after `Accepted` with exactly
+//! A backend answers a group with exactly one of `Accepted`, `TooLong`, `TooLarge` and `Busy`, and after `Accepted` with exactly
 //! one of `Finished` and `Failed` for each sample: [`GroupEvents`] holds it to that, and answers for a backend that
 //! dies. Not promised: any order between samples, and any `Progress` at all.
 
@@ -19,7 +19,7 @@ pub mod scripted;
 use std::sync::Arc;
 
 use jury_grm::domain::Reproducible;
-use jury_proto::convert::SampleGroup;
+use jury_proto::convert::{Capabilities, SampleGroup};
 use tokio::sync::watch;
 
 pub use cancel::{CancelRequests, Cancelled, GroupHandle};
@@ -56,6 +56,10 @@ pub struct BackendInfo {
     pub reproducible: Reproducible,
     /// Samples that can be drawn at once, at least 1.
     pub capacity: u32,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// Tokens that its KV cache holds; `None`: not known.
+    pub room_tokens: Option<u32>,
 }
 
 /// How busy a backend is, in samples.
@@ -67,12 +71,19 @@ pub struct Load {
     pub queued: u32,
     /// Can be drawn at once.
     pub capacity: u32,
+    /// Steps that the model has taken since the worker started; 0: not told.
+    pub steps: u64,
 }
 
 // === impl Load ===
 
 impl From<Load> for jury_proto::v1::Load {
     fn from(load: Load) -> Self {
-        Self { running: load.running, queued: load.queued, capacity: load.capacity }
+        Self {
+            running: load.running,
+            queued: load.queued,
+            capacity: load.capacity,
+            steps: load.steps,
+        }
     }
 }

@@ -66,6 +66,7 @@ struct AnswerLabels {
 enum AnswerLabel {
     accepted,
     too_long,
+    too_large,
     busy,
 }
 
@@ -116,14 +117,14 @@ impl WorkerMetrics {
 
     /// Metrics that nobody collects, for embedded use and tests.
     pub fn unregistered() -> Self {
-        use AnswerLabel::{accepted, busy, too_long};
+        use AnswerLabel::{accepted, busy, too_large, too_long};
         use OutcomeLabel::{cancelled, failed, scored, unparsed};
         let samples = Family::<OutcomeLabels, Counter>::default();
         for outcome in [scored, unparsed, cancelled, failed] {
             drop(samples.get_or_create(&OutcomeLabels { outcome }));
         }
         let groups = Family::<AnswerLabels, Counter>::default();
-        for answer in [accepted, too_long, busy] {
+        for answer in [accepted, too_long, too_large, busy] {
             drop(groups.get_or_create(&AnswerLabels { answer }));
         }
         Self {
@@ -157,6 +158,7 @@ impl GroupMetrics {
                 self.metrics.cached_tokens.inc_by(u64::from(*cached_tokens));
             }
             BackendEvent::TooLong(_) => self.refused(AnswerLabel::too_long),
+            BackendEvent::TooLarge(_) => self.refused(AnswerLabel::too_large),
             BackendEvent::Busy { .. } => self.refused(AnswerLabel::busy),
             BackendEvent::Progress { .. } => {}
             BackendEvent::Finished(sample) => {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use futures::stream::BoxStream;
 use jury_fabric::trace;
 use jury_grm::method_version;
-use jury_proto::convert::{SampleGroup, WorkerInfo};
+use jury_proto::convert::{SampleGroup, WorkerInfo, WorkerRole};
 use jury_proto::v1::sampling_service_server::SamplingService;
 use jury_proto::{ErrorCode, JuryError, v1};
 use tonic::{Request, Response, Status, Streaming};
@@ -63,6 +63,9 @@ impl Sampling {
             reproducible: backend.reproducible,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             capacity: backend.capacity,
+            roles: vec![WorkerRole::Grm],
+            capabilities: backend.capabilities,
+            room_tokens: backend.room_tokens,
         }
     }
 

@@ -92,6 +92,10 @@ async fn follow(
                 CallEvent::Accepted { cached_tokens: accepted.cached_tokens }
             }
             Event::TooLong(too_long) => CallEvent::TooLong(describe(too_long.into())),
+            Event::TooLarge(too_large) => CallEvent::TooLong(format!(
+                "one sample needs {} tokens of KV cache, the worker has room for {}",
+                too_large.needed_tokens, too_large.room_tokens
+            )),
             Event::Busy(busy) => {
                 let retry_after = Duration::from_millis(busy.retry_after_ms.max(1).into());
                 return Ok(CallEnd::Busy(retry_after));

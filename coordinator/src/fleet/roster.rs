@@ -260,6 +260,7 @@ impl Worker {
             running: self.reported.running,
             connected: self.info.is_some(),
             version: of_info(|info| &info.version, &registered.version),
+            ..WorkerStatus::default()
         }
     }
 }

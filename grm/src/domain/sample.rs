@@ -92,8 +92,10 @@ pub enum FailureKind {
     TimedOut,
     /// A worker or the way to it failed, and no other could take over.
     Worker,
-    /// The prompt does not fit the model's context or memory.
+    /// The prompt is longer than the model's context.
     TooLong,
+    /// The prompt fits the model's context, but the memory of no worker that there is.
+    TooLarge,
     /// Cancelled because the verdict no longer needed it.
     NotNeeded,
 }

@@ -66,8 +66,10 @@ pub struct Reason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReasonCode {
-    /// The prompt does not fit the model's context or memory.
+    /// The prompt is longer than the model's context. No other worker of the model would take it.
     TooLong,
+    /// The prompt fits the model's context, but the memory of no worker that there is now.
+    TooLarge,
     /// No worker could be reached.
     NoWorker,
     /// No worker serves the model that was asked for.
@@ -193,7 +195,11 @@ impl ReasonCode {
     /// worker, not room in the context or a readable score.
     pub fn may_pass(self) -> bool {
         match self {
-            Self::NoWorker | Self::UnknownModel | Self::Budget | Self::WorkerFailed => true,
+            Self::TooLarge
+            | Self::NoWorker
+            | Self::UnknownModel
+            | Self::Budget
+            | Self::WorkerFailed => true,
             Self::TooLong | Self::ParseFailed | Self::NotShown => false,
         }
     }

@@ -30,7 +30,7 @@ lenient_enum!(domain::Readout, v1::Readout, otherwise Expected, {
 lenient_enum!(domain::FailureKind, v1::FailureKind, otherwise Worker, {
     NoBox <=> NoBox, WrongCount <=> WrongCount, OutOfRange <=> OutOfRange,
     LowReadoutMass <=> LowReadoutMass, TimedOut <=> TimedOut, Worker <=> Worker,
-    TooLong <=> TooLong, NotNeeded <=> NotNeeded,
+    TooLong <=> TooLong, TooLarge <=> TooLarge, NotNeeded <=> NotNeeded,
 });
 lenient_enum!(domain::Finish, v1::Finish, otherwise None, {
     Box <=> Box, EndOfText <=> EndOfText, Limit <=> Limit, None <=> None,
@@ -39,7 +39,7 @@ lenient_enum!(domain::Reproducible, v1::Reproducible, otherwise None, {
     Bitwise <=> Bitwise, Seeded <=> Seeded, None <=> None,
 });
 lenient_enum!(domain::ReasonCode, v1::ReasonCode, otherwise WorkerFailed, {
-    TooLong <=> TooLong, NoWorker <=> NoWorker, UnknownModel <=> UnknownModel, Budget <=> Budget,
+    TooLong <=> TooLong, TooLarge <=> TooLarge, NoWorker <=> NoWorker, UnknownModel <=> UnknownModel, Budget <=> Budget,
     ParseFailed <=> ParseFailed, WorkerFailed <=> WorkerFailed, NotShown <=> NotShown,
 });
 lenient_enum!(domain::Status, v1::VerdictStatus, otherwise Unscored, {

@@ -24,9 +24,11 @@ pub struct SampleGroup {
     pub settings: Settings,
     /// The request's id, for logs.
     pub request_id: String,
+    /// Milliseconds until nobody waits for these samples any more; `None`: unknown.
+    pub remaining_ms: Option<u64>,
 }
 
-/// A prompt that does not fit, with its figures.
+/// A prompt that is longer than the model's context, with its figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong {
     /// Tokens of the prompt.
@@ -39,6 +41,39 @@ pub struct TooLong {
     pub longest_response: Option<usize>,
     /// Tokens of that response.
     pub longest_response_tokens: u32,
+}
+
+/// A group that fits the model's context but not one worker's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLarge {
+    /// Tokens of KV cache that one sample of the group needs, its prompt included.
+    pub needed_tokens: u32,
+    /// Tokens that the worker's KV cache holds.
+    pub room_tokens: u32,
+}
+
+/// What a worker is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// It draws samples.
+    Grm,
+    /// It ranks trajectories.
+    Meta,
+}
+
+/// What a backend can do. Whatever is not told is taken as absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capabilities {
+    /// A sample's seed decides its draws.
+    pub seeds: bool,
+    /// The distribution of each score can be read.
+    pub distributions: bool,
+    /// Hidden states can be read, so a head on them can rank samples.
+    pub hidden_states: bool,
+    /// Cancelled samples stop within a decode step.
+    pub cancel: bool,
+    /// Prompts are tokenised by Jury, special tokens in trusted text only.
+    pub token_prompts: bool,
 }
 
 /// What a worker serves.
@@ -62,6 +97,12 @@ pub struct WorkerInfo {
     pub version: String,
     /// Samples that can be drawn at once.
     pub capacity: u32,
+    /// What it is used for, at least one role.
+    pub roles: Vec<Role>,
+    /// What its backend can do.
+    pub capabilities: Capabilities,
+    /// Tokens that its KV cache holds; `None`: not told.
+    pub room_tokens: Option<u32>,
 }
 
 // === impl SampleGroup ===
@@ -83,6 +124,7 @@ impl From<SampleGroup> for v1::SampleGroup {
             samples: group.samples.into_iter().map(Into::into).collect(),
             settings: Some(group.settings.into()),
             request_id: group.request_id,
+            remaining_ms: group.remaining_ms,
         }
     }
 }
@@ -113,6 +155,7 @@ impl TryFrom<v1::SampleGroup> for SampleGroup {
             samples,
             settings: required("start.settings", group.settings)?.into(),
             request_id: group.request_id,
+            remaining_ms: group.remaining_ms,
         })
     }
 }
@@ -186,6 +229,66 @@ impl From<v1::TooLong> for TooLong {
     }
 }
 
+// === impl TooLarge ===
+
+impl From<TooLarge> for v1::TooLarge {
+    fn from(too_large: TooLarge) -> Self {
+        Self { needed_tokens: too_large.needed_tokens, room_tokens: too_large.room_tokens }
+    }
+}
+
+impl From<v1::TooLarge> for TooLarge {
+    fn from(too_large: v1::TooLarge) -> Self {
+        Self { needed_tokens: too_large.needed_tokens, room_tokens: too_large.room_tokens }
+    }
+}
+
+// === impl Role, Capabilities ===
+
+impl From<Role> for v1::WorkerRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Grm => Self::Grm,
+            Role::Meta => Self::Meta,
+        }
+    }
+}
+
+/// Roles that this version knows; a worker that tells none draws samples.
+fn roles_from_pb(roles: impl Iterator<Item = v1::WorkerRole>) -> Vec<Role> {
+    let known = roles.filter_map(|role| match role {
+        v1::WorkerRole::Grm => Some(Role::Grm),
+        v1::WorkerRole::Meta => Some(Role::Meta),
+        v1::WorkerRole::Unspecified => None,
+    });
+    let roles: Vec<Role> = known.collect();
+    if roles.is_empty() { vec![Role::Grm] } else { roles }
+}
+
+impl From<Capabilities> for v1::Capabilities {
+    fn from(can: Capabilities) -> Self {
+        Self {
+            seeds: can.seeds,
+            distributions: can.distributions,
+            hidden_states: can.hidden_states,
+            cancel: can.cancel,
+            token_prompts: can.token_prompts,
+        }
+    }
+}
+
+impl From<v1::Capabilities> for Capabilities {
+    fn from(can: v1::Capabilities) -> Self {
+        Self {
+            seeds: can.seeds,
+            distributions: can.distributions,
+            hidden_states: can.hidden_states,
+            cancel: can.cancel,
+            token_prompts: can.token_prompts,
+        }
+    }
+}
+
 // === impl WorkerInfo ===
 
 impl From<v1::GetInfoResponse> for WorkerInfo {
@@ -193,6 +296,9 @@ impl From<v1::GetInfoResponse> for WorkerInfo {
         Self {
             reproducible: info.reproducible().into(),
             capacity: info.load.map_or(0, |load| load.capacity),
+            roles: roles_from_pb(info.roles()),
+            capabilities: info.capabilities.unwrap_or_default().into(),
+            room_tokens: (info.room_tokens > 0).then_some(info.room_tokens),
             worker_id: info.worker_id,
             model: info.model,
             model_digest: info.model_digest,
@@ -205,7 +311,7 @@ impl From<v1::GetInfoResponse> for WorkerInfo {
 }
 
 impl From<WorkerInfo> for v1::GetInfoResponse {
-    /// The load but for its capacity, and the roles, are the worker's to add.
+    /// The load but for its capacity is the worker's to add.
     fn from(info: WorkerInfo) -> Self {
         Self {
             worker_id: info.worker_id,
@@ -216,8 +322,10 @@ impl From<WorkerInfo> for v1::GetInfoResponse {
             context_tokens: info.context_tokens,
             reproducible: v1::Reproducible::from(info.reproducible).into(),
             version: info.version,
-            load: Some(v1::Load { running: 0, queued: 0, capacity: info.capacity }),
-            roles: vec![v1::WorkerRole::Grm.into()],
+            load: Some(v1::Load { capacity: info.capacity, ..v1::Load::default() }),
+            roles: info.roles.into_iter().map(|role| v1::WorkerRole::from(role).into()).collect(),
+            capabilities: Some(info.capabilities.into()),
+            room_tokens: info.room_tokens.unwrap_or(0),
         }
     }
 }

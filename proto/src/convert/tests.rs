@@ -150,6 +150,7 @@ proptest! {
             samples: (0..3).map(|index| SampleSpec { index, seed: 9, order: order.clone() }).collect(),
             settings,
             request_id: "r".into(),
+            remaining_ms: Some(1500),
         };
         prop_assert_eq!(SampleGroup::try_from(v1::SampleGroup::from(group.clone())), Ok(group));
     }

@@ -179,6 +179,26 @@ pub struct Failure {
     #[prost(string, tag = "2")]
     pub detail: ::prost::alloc::string::String,
 }
+/// What a worker's backend can do.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Capabilities {
+    /// A sample's seed decides its draws.
+    #[prost(bool, tag = "1")]
+    pub seeds: bool,
+    /// The distribution of each score can be read.
+    #[prost(bool, tag = "2")]
+    pub distributions: bool,
+    /// Hidden states can be read, so a head on them can rank samples.
+    #[prost(bool, tag = "3")]
+    pub hidden_states: bool,
+    /// Cancelled samples stop within a decode step.
+    #[prost(bool, tag = "4")]
+    pub cancel: bool,
+    /// Prompts are tokenised by Jury, special tokens in trusted text only.
+    #[prost(bool, tag = "5")]
+    pub token_prompts: bool,
+}
 /// Who speaks a turn.
 #[allow(clippy::all)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -274,10 +294,12 @@ pub enum FailureKind {
     TimedOut = 5,
     /// A worker or the way to it failed, and no other could take over.
     Worker = 6,
-    /// The prompt does not fit the model's context or memory.
+    /// The prompt is longer than the model's context.
     TooLong = 7,
     /// Cancelled because the verdict no longer needed it.
     NotNeeded = 8,
+    /// The prompt fits the model's context, but the memory of no worker that there is.
+    TooLarge = 9,
 }
 impl FailureKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -295,6 +317,7 @@ impl FailureKind {
             Self::Worker => "FAILURE_KIND_WORKER",
             Self::TooLong => "FAILURE_KIND_TOO_LONG",
             Self::NotNeeded => "FAILURE_KIND_NOT_NEEDED",
+            Self::TooLarge => "FAILURE_KIND_TOO_LARGE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -309,6 +332,7 @@ impl FailureKind {
             "FAILURE_KIND_WORKER" => Some(Self::Worker),
             "FAILURE_KIND_TOO_LONG" => Some(Self::TooLong),
             "FAILURE_KIND_NOT_NEEDED" => Some(Self::NotNeeded),
+            "FAILURE_KIND_TOO_LARGE" => Some(Self::TooLarge),
             _ => None,
         }
     }
@@ -435,6 +459,40 @@ impl Reproducible {
             "REPRODUCIBLE_BITWISE" => Some(Self::Bitwise),
             "REPRODUCIBLE_SEEDED" => Some(Self::Seeded),
             "REPRODUCIBLE_NONE" => Some(Self::None),
+            _ => None,
+        }
+    }
+}
+/// What a worker is used for.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum WorkerRole {
+    /// Ignored.
+    Unspecified = 0,
+    /// Draws samples.
+    Grm = 1,
+    /// Ranks trajectories.
+    Meta = 2,
+}
+impl WorkerRole {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WORKER_ROLE_UNSPECIFIED",
+            Self::Grm => "WORKER_ROLE_GRM",
+            Self::Meta => "WORKER_ROLE_META",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WORKER_ROLE_UNSPECIFIED" => Some(Self::Unspecified),
+            "WORKER_ROLE_GRM" => Some(Self::Grm),
+            "WORKER_ROLE_META" => Some(Self::Meta),
             _ => None,
         }
     }
@@ -630,7 +688,7 @@ pub struct Counts {
     /// Samples cancelled because the verdict was already decided.
     #[prost(uint32, tag = "8")]
     pub not_needed: u32,
-    /// Samples whose prompt does not fit the model's context or memory.
+    /// Samples whose prompt is longer than the model's context.
     #[prost(uint32, tag = "9")]
     pub too_long: u32,
 }
@@ -771,6 +829,27 @@ pub struct WorkerStatus {
     /// Version of Jury that it runs.
     #[prost(string, tag = "9")]
     pub version: ::prost::alloc::string::String,
+    /// What the coordinator makes of it.
+    #[prost(enumeration = "WorkerState", tag = "10")]
+    pub state: i32,
+    /// Why it is not ready, a sentence for a person. Empty: it is.
+    #[prost(string, tag = "11")]
+    pub state_detail: ::prost::alloc::string::String,
+    /// What it is used for.
+    #[prost(enumeration = "WorkerRole", repeated, tag = "12")]
+    pub roles: ::prost::alloc::vec::Vec<i32>,
+    /// What its backend can do. Absent: not yet known.
+    #[prost(message, optional, tag = "13")]
+    pub capabilities: ::core::option::Option<Capabilities>,
+    /// Version of parser and guide. Empty: not yet known.
+    #[prost(string, tag = "14")]
+    pub method_version: ::prost::alloc::string::String,
+    /// Samples waiting for a lane, by its own last report.
+    #[prost(uint32, tag = "15")]
+    pub queued: u32,
+    /// Most tokens of prompt and generation together. 0: not yet known.
+    #[prost(uint32, tag = "16")]
+    pub context_tokens: u32,
 }
 /// Kinds of reasons.
 #[allow(clippy::all)]
@@ -779,7 +858,7 @@ pub struct WorkerStatus {
 pub enum ReasonCode {
     /// Not sent; read as REASON_CODE_WORKER_FAILED.
     Unspecified = 0,
-    /// The prompt does not fit the model's context or memory.
+    /// The prompt is longer than the model's context. No other worker of the model would take it.
     TooLong = 1,
     /// No worker could be reached.
     NoWorker = 2,
@@ -793,6 +872,8 @@ pub enum ReasonCode {
     WorkerFailed = 6,
     /// No valid sample showed this response.
     NotShown = 7,
+    /// The prompt fits the model's context, but the memory of no worker that there is now.
+    TooLarge = 8,
 }
 impl ReasonCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -809,6 +890,7 @@ impl ReasonCode {
             Self::ParseFailed => "REASON_CODE_PARSE_FAILED",
             Self::WorkerFailed => "REASON_CODE_WORKER_FAILED",
             Self::NotShown => "REASON_CODE_NOT_SHOWN",
+            Self::TooLarge => "REASON_CODE_TOO_LARGE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -822,6 +904,7 @@ impl ReasonCode {
             "REASON_CODE_PARSE_FAILED" => Some(Self::ParseFailed),
             "REASON_CODE_WORKER_FAILED" => Some(Self::WorkerFailed),
             "REASON_CODE_NOT_SHOWN" => Some(Self::NotShown),
+            "REASON_CODE_TOO_LARGE" => Some(Self::TooLarge),
             _ => None,
         }
     }
@@ -898,6 +981,56 @@ impl StoppedBy {
             "STOPPED_BY_COMPLETE" => Some(Self::Complete),
             "STOPPED_BY_BUDGET" => Some(Self::Budget),
             "STOPPED_BY_REFUSED" => Some(Self::Refused),
+            _ => None,
+        }
+    }
+}
+/// What a coordinator makes of a worker.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum WorkerState {
+    /// Not sent; read as WORKER_STATE_UNKNOWN.
+    Unspecified = 0,
+    /// Registered, and not yet asked what it serves.
+    Unknown = 1,
+    /// It takes samples.
+    Ready = 2,
+    /// Its model makes no progress, or a call to it has just failed: nothing new goes there until it has answered.
+    Suspect = 3,
+    /// It does not answer; it is asked again and again, at growing intervals.
+    Probing = 4,
+    /// It goes down and finishes what it has.
+    Draining = 5,
+    /// It answers, but may not take part, as with another method version; state_detail says why.
+    Refused = 6,
+}
+impl WorkerState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WORKER_STATE_UNSPECIFIED",
+            Self::Unknown => "WORKER_STATE_UNKNOWN",
+            Self::Ready => "WORKER_STATE_READY",
+            Self::Suspect => "WORKER_STATE_SUSPECT",
+            Self::Probing => "WORKER_STATE_PROBING",
+            Self::Draining => "WORKER_STATE_DRAINING",
+            Self::Refused => "WORKER_STATE_REFUSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WORKER_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "WORKER_STATE_UNKNOWN" => Some(Self::Unknown),
+            "WORKER_STATE_READY" => Some(Self::Ready),
+            "WORKER_STATE_SUSPECT" => Some(Self::Suspect),
+            "WORKER_STATE_PROBING" => Some(Self::Probing),
+            "WORKER_STATE_DRAINING" => Some(Self::Draining),
+            "WORKER_STATE_REFUSED" => Some(Self::Refused),
             _ => None,
         }
     }
@@ -1424,6 +1557,9 @@ pub struct SampleGroup {
     /// The request's id, for logs.
     #[prost(string, tag = "7")]
     pub request_id: ::prost::alloc::string::String,
+    /// Milliseconds until nobody waits for these samples any more; the worker MAY drop what is left then. Absent: unknown.
+    #[prost(uint64, optional, tag = "8")]
+    pub remaining_ms: ::core::option::Option<u64>,
 }
 /// One turn of the prompt.
 #[allow(clippy::all)]
@@ -1466,7 +1602,7 @@ pub struct SampleResponse {
     #[prost(message, optional, tag = "7")]
     pub load: ::core::option::Option<Load>,
     /// Always set; an unknown event MUST be ignored.
-    #[prost(oneof = "sample_response::Event", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "sample_response::Event", tags = "1, 2, 3, 4, 5, 6, 8")]
     pub event: ::core::option::Option<sample_response::Event>,
 }
 /// Nested message and enum types in `SampleResponse`.
@@ -1478,7 +1614,8 @@ pub mod sample_response {
         /// The group fits and will be drawn.
         #[prost(message, tag = "1")]
         Accepted(super::Accepted),
-        /// The prompt does not fit; nothing will be drawn. Ends the stream.
+        /// The prompt is longer than the model's context, here and on every worker of the class; nothing will be drawn.
+        /// Ends the stream.
         #[prost(message, tag = "2")]
         TooLong(super::TooLong),
         /// No room now; nothing will be drawn. Not a fault of the worker. Ends the stream.
@@ -1493,6 +1630,10 @@ pub mod sample_response {
         /// A sample that the worker could not draw.
         #[prost(message, tag = "6")]
         Failed(super::SampleFailed),
+        /// The prompt fits the model's context, but not this worker's memory; nothing will be drawn. Another worker may have
+        /// room. Ends the stream.
+        #[prost(message, tag = "8")]
+        TooLarge(super::TooLarge),
     }
 }
 /// The group fits.
@@ -1506,7 +1647,7 @@ pub struct Accepted {
     #[prost(uint32, tag = "2")]
     pub cached_tokens: u32,
 }
-/// The prompt does not fit.
+/// The prompt is longer than the model's context.
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TooLong {
@@ -1525,6 +1666,17 @@ pub struct TooLong {
     /// Tokens of that response.
     #[prost(uint32, tag = "5")]
     pub longest_response_tokens: u32,
+}
+/// The group does not fit this worker's memory, even when nothing else is drawn.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TooLarge {
+    /// Tokens of KV cache that one sample of the group needs, its prompt included.
+    #[prost(uint32, tag = "1")]
+    pub needed_tokens: u32,
+    /// Tokens that this worker's KV cache holds.
+    #[prost(uint32, tag = "2")]
+    pub room_tokens: u32,
 }
 /// No room now.
 #[allow(clippy::all)]
@@ -1569,6 +1721,10 @@ pub struct Load {
     /// Samples that can be drawn at once.
     #[prost(uint32, tag = "3")]
     pub capacity: u32,
+    /// Steps that the model has taken since the worker started. While running is above 0 it grows; a worker where it stands
+    /// still hangs, even if it answers GetInfo. 0: not told.
+    #[prost(uint64, tag = "4")]
+    pub steps: u64,
 }
 /// Asks what a worker serves. A worker that is going down refuses with UNAVAILABLE, so that nothing is sent to it.
 #[allow(clippy::all)]
@@ -1605,9 +1761,15 @@ pub struct GetInfoResponse {
     /// How busy it is.
     #[prost(message, optional, tag = "9")]
     pub load: ::core::option::Option<Load>,
-    /// What it is used for.
+    /// What it is used for. Empty: read as WORKER_ROLE_GRM.
     #[prost(enumeration = "WorkerRole", repeated, tag = "10")]
     pub roles: ::prost::alloc::vec::Vec<i32>,
+    /// What its backend can do.
+    #[prost(message, optional, tag = "11")]
+    pub capabilities: ::core::option::Option<Capabilities>,
+    /// Tokens that its KV cache holds. 0: not told.
+    #[prost(uint32, tag = "12")]
+    pub room_tokens: u32,
 }
 /// Who wrote a piece of text.
 #[allow(clippy::all)]
@@ -1639,40 +1801,6 @@ impl Trust {
             "TRUST_UNSPECIFIED" => Some(Self::Unspecified),
             "TRUST_TRUSTED" => Some(Self::Trusted),
             "TRUST_UNTRUSTED" => Some(Self::Untrusted),
-            _ => None,
-        }
-    }
-}
-/// What a worker is used for.
-#[allow(clippy::all)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum WorkerRole {
-    /// Ignored.
-    Unspecified = 0,
-    /// Draws samples.
-    Grm = 1,
-    /// Ranks trajectories.
-    Meta = 2,
-}
-impl WorkerRole {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "WORKER_ROLE_UNSPECIFIED",
-            Self::Grm => "WORKER_ROLE_GRM",
-            Self::Meta => "WORKER_ROLE_META",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "WORKER_ROLE_UNSPECIFIED" => Some(Self::Unspecified),
-            "WORKER_ROLE_GRM" => Some(Self::Grm),
-            "WORKER_ROLE_META" => Some(Self::Meta),
             _ => None,
         }
     }
@@ -1772,7 +1900,7 @@ pub mod sampling_service_client {
             self
         }
         /// Draws one group of samples that share a prompt. The first message MUST be start; cancels may follow. The worker
-        /// answers accepted, too_long or busy first, then every sample as it finishes, in any order, and ends the stream when
+        /// answers accepted, too_long, too_large or busy first, then every sample as it finishes, in any order, and ends the stream when
         /// each sample has finished or failed. Ending the request stream early does not cancel; dropping the call does,
         /// within one decode step. A call that breaks MAY be repeated with the same specs, anywhere: the samples are the same.
         pub async fn sample(
@@ -1846,7 +1974,7 @@ pub mod sampling_service_server {
             + std::marker::Send
             + 'static;
         /// Draws one group of samples that share a prompt. The first message MUST be start; cancels may follow. The worker
-        /// answers accepted, too_long or busy first, then every sample as it finishes, in any order, and ends the stream when
+        /// answers accepted, too_long, too_large or busy first, then every sample as it finishes, in any order, and ends the stream when
         /// each sample has finished or failed. Ending the request stream early does not cancel; dropping the call does,
         /// within one decode step. A call that breaks MAY be repeated with the same specs, anywhere: the samples are the same.
         async fn sample(

@@ -152,6 +152,7 @@ mod tests {
             (ReasonCode::NoWorker, true),
             (ReasonCode::WorkerFailed, true),
             (ReasonCode::UnknownModel, true),
+            (ReasonCode::TooLarge, true),
             (ReasonCode::TooLong, false),
             (ReasonCode::ParseFailed, false),
         ] {

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use jury_engine::{Counters, Engine, EngineConfig, LoadError, ModelInfo};
 use jury_grm::domain::{Reproducible, limits};
-use jury_proto::convert::SampleGroup;
+use jury_proto::convert::{Capabilities, SampleGroup};
 use tokio::sync::watch;
 
 use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
@@ -104,6 +104,14 @@ impl EngineBackend {
                 false => Reproducible::None,
             },
             capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
+            capabilities: Capabilities {
+                seeds: true,
+                distributions: true,
+                hidden_states: false,
+                cancel: true,
+                token_prompts: true,
+            },
+            room_tokens: None,
         };
         let model = engine.model().clone();
         let occupancy = Arc::new(Occupancy::new(capacity, config.max_queued_samples));

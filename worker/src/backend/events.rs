@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jury_grm::domain::{Failure, FailureKind, Sample};
-use jury_proto::convert::{SampleGroup, TooLong};
+use jury_proto::convert::{SampleGroup, TooLarge, TooLong};
 use tokio::sync::mpsc;
 
 /// Room for progress beyond the events that are owed: enough for a burst, small enough to stay fresh.
@@ -26,6 +26,8 @@ pub enum BackendEvent {
     },
     /// The prompt does not fit; nothing follows.
     TooLong(TooLong),
+    /// The prompt does not fit this worker's memory.
+    TooLarge(TooLarge),
     /// No room now; nothing follows.
     Busy {
         /// When to ask again.
@@ -99,6 +101,12 @@ impl GroupEvents {
     pub fn too_long(mut self, too_long: TooLong) {
         self.owed.clear();
         self.send_owed(BackendEvent::TooLong(too_long));
+    }
+
+    /// The group fits the model, but not this worker's memory; this ends the group.
+    pub fn too_large(mut self, too_large: TooLarge) {
+        self.owed.clear();
+        self.send_owed(BackendEvent::TooLarge(too_large));
     }
 
     /// There is no room now; this ends the group.

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jury_grm::domain::{Reproducible, SampleSpec, Settings};
 use jury_grm::prompt::{Message, Span, Trust};
-use jury_proto::convert::SampleGroup;
+use jury_proto::convert::{Capabilities, SampleGroup};
 use tokio::sync::watch;
 
 pub use act::{Act, Ending, Gate, GroupAct};
@@ -68,6 +68,7 @@ pub fn example_group(n_samples: u32) -> SampleGroup {
             .collect(),
         settings: Settings::default(),
         request_id: "example".to_owned(),
+        remaining_ms: None,
     }
 }
 
@@ -90,6 +91,14 @@ impl ScriptedBackend {
                 context_tokens: 4096,
                 reproducible: Reproducible::Bitwise,
                 capacity: 32,
+                capabilities: Capabilities {
+                    seeds: true,
+                    distributions: false,
+                    hidden_states: false,
+                    cancel: true,
+                    token_prompts: true,
+                },
+                room_tokens: None,
             },
             on_group: Arc::new(|_| GroupAct::Draw),
             on_sample: Arc::new(|_, _| Act::now(Ending::BySeed)),
@@ -145,6 +154,7 @@ impl Backend for ScriptedBackend {
             running: drawing.min(self.info.capacity),
             queued: drawing.saturating_sub(self.info.capacity),
             capacity: self.info.capacity,
+            steps: 0,
         }
     }
 
@@ -157,6 +167,7 @@ impl Backend for ScriptedBackend {
         self.handle.journal.send_modify(|journal| journal.groups.push(group.clone()));
         match (self.on_group)(&group) {
             GroupAct::TooLong(too_long) => events.too_long(too_long),
+            GroupAct::TooLarge(too_large) => events.too_large(too_large),
             GroupAct::Busy(retry_after) => events.busy(retry_after),
             GroupAct::Draw => {
                 let acts = group

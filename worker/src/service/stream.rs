@@ -126,6 +126,7 @@ fn event_to_pb(event: BackendEvent) -> v1::sample_response::Event {
             Event::Accepted(v1::Accepted { prompt_tokens, cached_tokens })
         }
         BackendEvent::TooLong(too_long) => Event::TooLong(too_long.into()),
+        BackendEvent::TooLarge(too_large) => Event::TooLarge(too_large.into()),
         BackendEvent::Busy { retry_after } => {
             let retry_after_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX);
             Event::Busy(v1::Busy { retry_after_ms })

@@ -1,4 +1,5 @@
 use super::*;
+use jury_proto::convert::{Capabilities, WorkerRole};
 
 fn registration(worker_id: &str) -> Registration {
     Registration {
@@ -18,6 +19,9 @@ fn info(model: &str, numerics: &str, capacity: u32) -> WorkerInfo {
         reproducible: Reproducible::Bitwise,
         version: "0".to_owned(),
         capacity,
+        roles: vec![WorkerRole::Grm],
+        capabilities: Capabilities::default(),
+        room_tokens: None,
     }
 }
 
@@ -98,9 +102,9 @@ fn load_is_what_was_given_or_what_it_reports_whichever_is_more() {
     let class = roster.class_for(None).unwrap();
     roster.reserve("a", 5);
     assert_eq!(roster.candidates(&class)[0].load, 5);
-    roster.record_load("a", Load { running: 6, queued: 3, capacity: 8 });
+    roster.record_load("a", Load { running: 6, queued: 3, capacity: 8, steps: 0 });
     assert_eq!(roster.candidates(&class)[0].load, 9);
     roster.release("a", 5);
-    roster.record_load("a", Load { running: 0, queued: 0, capacity: 8 });
+    roster.record_load("a", Load { running: 0, queued: 0, capacity: 8, steps: 0 });
     assert_eq!(roster.candidates(&class)[0].load, 0);
 }

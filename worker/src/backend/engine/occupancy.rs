@@ -49,6 +49,7 @@ impl Occupancy {
             running: to_u32(taken.min(self.capacity)),
             queued: to_u32(taken.saturating_sub(self.capacity)),
             capacity: to_u32(self.capacity),
+            steps: 0,
         }
     }
 }
@@ -80,9 +81,9 @@ mod tests {
         let mut first = occupancy.seat(6).unwrap();
         assert!(occupancy.seat(3).is_none());
         let second = occupancy.seat(2).unwrap();
-        assert_eq!(occupancy.load(), Load { running: 4, queued: 4, capacity: 4 });
+        assert_eq!(occupancy.load(), Load { running: 4, queued: 4, capacity: 4, steps: 0 });
         first.keep(1);
-        assert_eq!(occupancy.load(), Load { running: 3, queued: 0, capacity: 4 });
+        assert_eq!(occupancy.load(), Load { running: 3, queued: 0, capacity: 4, steps: 0 });
         drop((first, second));
         assert_eq!(occupancy.load().running, 0);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jury_grm::domain::{
     FailureKind, Finish, Outcome, Readout, Sample, SampleSpec, Scale, Scores, Settings,
 };
-use jury_proto::convert::TooLong;
+use jury_proto::convert::{TooLarge, TooLong};
 
 /// What becomes of a group.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,8 @@ pub enum GroupAct {
     Draw,
     /// Refused: the prompt does not fit.
     TooLong(TooLong),
+    /// Refused: the prompt does not fit this worker's memory.
+    TooLarge(TooLarge),
     /// Refused: no room now.
     Busy(Duration),
 }
