@@ -9,12 +9,14 @@
 //! guide     what the engine writes itself, and when free text has ended
 //! parse     model text -> scores with issues, never a panic
 //! vote      samples in index order -> rewards, pick, agreement, confidence
+//! digest    one canonical encoding of items and requests, hashed
 //! correct   what SPCT calls a correct trajectory
 //! ```
 //!
 //! Nothing here performs I/O, reads a clock or draws unseeded randomness.
 
 pub mod correct;
+pub mod digest;
 pub mod domain;
 pub mod guide;
 mod method;

@@ -1,7 +1,8 @@
-//! Which method drew a sample: template, parser and guide, each with its version.
+//! Which method drew a sample: plan, template, parser and guide, each with its version.
 
 use crate::guide::GUIDE_VERSION;
 use crate::parse::PARSER_VERSION;
+use crate::plan::PLAN_VERSION;
 use crate::prompt::Template;
 
 /// Version of parser and guide, which run on the worker. Coordinator and worker must agree on it.
@@ -9,10 +10,11 @@ pub fn method_version() -> String {
     format!("parser-{PARSER_VERSION}+guide-{GUIDE_VERSION}")
 }
 
-/// Digest of template, parser and guide, hex. A vote never mixes two.
+/// Digest of plan, template, parser and guide, hex. A vote never mixes two.
 pub fn method_digest(template: &Template) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("jury.v1 method digest");
     hasher.update(template.digest().as_bytes());
+    hasher.update(format!("plan-{PLAN_VERSION}+").as_bytes());
     hasher.update(method_version().as_bytes());
     hasher.finalize().to_hex().to_string()
 }

@@ -14,6 +14,9 @@ use crate::domain::{SampleSpec, ScoreRequest};
 
 pub use seed::{ContentDigest, content_digest};
 
+/// Version of orders and seeds. Part of the method digest: change it when the same request would get others.
+pub const PLAN_VERSION: u32 = 2;
+
 /// The samples of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {

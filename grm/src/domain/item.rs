@@ -69,6 +69,10 @@ pub enum Role {
     User,
     /// The model that answered earlier turns.
     Assistant,
+    /// What a tool gave back that the assistant had called.
+    Tool,
+    /// Instructions to the assistant by who built on it; newer clients send them in place of the system's.
+    Developer,
 }
 
 /// Why a JSON line is not an item.
@@ -256,7 +260,7 @@ mod tests {
         for (json, message) in [
             (
                 r#"{"query": [{"role": "bot", "content": "q"}], "responses": ["a"]}"#,
-                r#"query[0].role: must be "system", "user" or "assistant", is "bot""#,
+                r#"query[0].role: must be "system", "user", "assistant", "tool" or "developer", is "bot""#,
             ),
             (
                 r#"{"query": [{"role": "user"}], "responses": ["a"]}"#,

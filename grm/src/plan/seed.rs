@@ -1,40 +1,23 @@
 //! Seeds: a hash of the request's seed, of what is rendered, and of the sample's index.
 
-use crate::domain::{Item, Role, limits};
+use crate::digest::Encoder;
+use crate::domain::{Item, limits};
 
 /// Digest of everything of an item that reaches a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ContentDigest(pub [u8; 32]);
 
-/// Digest of query, distinct responses, reference, criteria and principles. Every part is
-/// hashed with its length, so no two items run together.
+/// Digest of query, distinct responses, reference, criteria and principles; of nothing else.
 pub fn content_digest(item: &Item, classes: &[usize]) -> ContentDigest {
-    let mut hasher = blake3::Hasher::new_derive_key("jury.v1 content digest");
-    let mut part = |text: &str| {
-        hasher.update(&(text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    };
-    for turn in item.query.turns() {
-        part(match turn.role {
-            Role::System => "system",
-            Role::User => "user",
-            Role::Assistant => "assistant",
-        });
-        part(&turn.content);
-    }
-    part("responses");
-    for (response, text) in item.responses.iter().enumerate() {
-        if classes[response] == response {
-            part(text);
-        }
-    }
-    part("reference");
-    item.reference.iter().for_each(|text| part(text));
-    part("criteria");
-    item.criteria.iter().flatten().for_each(|text| part(text));
-    part("principles");
-    item.principles.iter().flatten().for_each(|text| part(text));
-    ContentDigest(*hasher.finalize().as_bytes())
+    let distinct: Vec<&str> = (item.responses.iter().enumerate())
+        .filter(|&(response, _)| classes[response] == response)
+        .map(|(_, text)| text.as_str())
+        .collect();
+    let mut encoder = Encoder::new("jury.v1 content digest");
+    encoder.query(item);
+    encoder.texts(distinct.into_iter());
+    encoder.guidance(item);
+    ContentDigest(encoder.finish())
 }
 
 /// The seed of sample `index`, below 2^53.

@@ -21,7 +21,7 @@ const BUILTIN: &str = include_str!("templates/pointwise.j2");
 ///
 /// | variable | what it is |
 /// |---|---|
-/// | `turns` | the conversation, oldest first: `turn.role` (`"system"`, `"user"`, `"assistant"`), `turn.text` |
+/// | `turns` | the conversation, oldest first: `turn.role` (`"system"`, `"user"`, `"assistant"`, `"tool"`, `"developer"`), `turn.text` |
 /// | `responses` | the responses in the order shown: `response.number` (1..n), `response.text` |
 /// | `n` | how many responses are shown |
 /// | `reference` | a ground-truth answer, or none |
@@ -176,8 +176,13 @@ impl Template {
     /// several, with and without everything optional.
     fn try_out(&self) -> Result<(), TemplateError> {
         let turn = |role| Turn { role, content: "t".to_owned() };
-        let turns =
-            vec![turn(Role::System), turn(Role::User), turn(Role::Assistant), turn(Role::User)];
+        let turns = vec![
+            turn(Role::Developer),
+            turn(Role::User),
+            turn(Role::Assistant),
+            turn(Role::Tool),
+            turn(Role::User),
+        ];
         let list = || Some(vec!["c".to_owned(), "c".to_owned()]);
         let bare = Item::bare(Query::Text("q".to_owned()), vec!["r".to_owned(); 3]);
         let full = Item {

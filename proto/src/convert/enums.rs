@@ -79,6 +79,8 @@ impl From<domain::Role> for v1::Role {
             domain::Role::System => Self::System,
             domain::Role::User => Self::User,
             domain::Role::Assistant => Self::Assistant,
+            domain::Role::Tool => Self::Tool,
+            domain::Role::Developer => Self::Developer,
         }
     }
 }
@@ -92,9 +94,12 @@ impl TryFrom<v1::Role> for domain::Role {
             v1::Role::System => Ok(Self::System),
             v1::Role::User => Ok(Self::User),
             v1::Role::Assistant => Ok(Self::Assistant),
-            v1::Role::Unspecified => {
-                Err(JuryError::invalid("role", "must be system, user or assistant"))
-            }
+            v1::Role::Tool => Ok(Self::Tool),
+            v1::Role::Developer => Ok(Self::Developer),
+            v1::Role::Unspecified => Err(JuryError::invalid(
+                "role",
+                "must be system, user, assistant, tool or developer",
+            )),
         }
     }
 }

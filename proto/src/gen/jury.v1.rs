@@ -212,6 +212,10 @@ pub enum Role {
     User = 2,
     /// The model that answered earlier turns.
     Assistant = 3,
+    /// What a tool gave back that the assistant had called.
+    Tool = 4,
+    /// Instructions to the assistant by who built on it.
+    Developer = 5,
 }
 impl Role {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -224,6 +228,8 @@ impl Role {
             Self::System => "ROLE_SYSTEM",
             Self::User => "ROLE_USER",
             Self::Assistant => "ROLE_ASSISTANT",
+            Self::Tool => "ROLE_TOOL",
+            Self::Developer => "ROLE_DEVELOPER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -233,6 +239,8 @@ impl Role {
             "ROLE_SYSTEM" => Some(Self::System),
             "ROLE_USER" => Some(Self::User),
             "ROLE_ASSISTANT" => Some(Self::Assistant),
+            "ROLE_TOOL" => Some(Self::Tool),
+            "ROLE_DEVELOPER" => Some(Self::Developer),
             _ => None,
         }
     }

@@ -60,8 +60,10 @@ fn turn(path: &str, value: &Value) -> Result<(), ItemError> {
         }
     }
     let role = &turn["role"];
-    if !matches!(role.as_str(), Some("system" | "user" | "assistant")) {
-        let problem = format!("must be \"system\", \"user\" or \"assistant\", is {role}");
+    if !matches!(role.as_str(), Some("system" | "user" | "assistant" | "tool" | "developer")) {
+        let problem = format!(
+            "must be \"system\", \"user\", \"assistant\", \"tool\" or \"developer\", is {role}"
+        );
         return Err(field(format!("{path}.role"), problem));
     }
     text(&format!("{path}.content"), &turn["content"])

@@ -25,8 +25,9 @@ pub fn prompt(messages: &[Message]) -> jury_engine::Prompt {
     };
     let message = |message: &Message| jury_engine::Message {
         role: match message.role {
-            Role::System => jury_engine::Role::System,
-            Role::User => jury_engine::Role::User,
+            // Chat templates know three roles; our own prompts are one message of the user.
+            Role::System | Role::Developer => jury_engine::Role::System,
+            Role::User | Role::Tool => jury_engine::Role::User,
             Role::Assistant => jury_engine::Role::Assistant,
         },
         spans: message.spans.iter().map(span).collect(),

@@ -1,0 +1,151 @@
+//! Digests of values, by one canonical encoding: two values have the same encoding only if they are equal.
+//!
+//! Every text stands behind its length, every list behind its count, everything optional behind a
+//! byte that says whether it is there, and fields follow in one fixed order. So an encoding can be
+//! read back in one way only, and no part can pass for another.
+
+use crate::domain::{Item, Readout, Role, Scale, ScoreRequest, Settings};
+
+/// Digest of everything of a request but its budget and its request id: of what its verdict
+/// depends on, labels and item id included.
+///
+/// For idempotency: equal digests mean the same request. A retry has less time left than the first
+/// try and a kept verdict does not depend on it, so the budget takes no part. The value holds
+/// within one version of Jury and is never sent or stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PayloadDigest(pub [u8; 32]);
+
+/// The digest that stands for `request` among requests under one key; see [`PayloadDigest`].
+pub fn payload_digest(request: &ScoreRequest) -> PayloadDigest {
+    let ScoreRequest {
+        item,
+        model,
+        settings,
+        seed,
+        min_samples,
+        budget_ms: _,
+        include_samples,
+        request_id: _,
+    } = request;
+    let mut encoder = Encoder::new("jury.v1 payload digest");
+    encoder.item(item);
+    encoder.optional(model.as_deref(), Encoder::text);
+    encoder.settings(settings);
+    encoder.number(*seed);
+    encoder.optional(*min_samples, |encoder, least| encoder.number(u64::from(least)));
+    encoder.number(u64::from(*include_samples));
+    PayloadDigest(encoder.finish())
+}
+
+/// Writes values into a hash, one after the other.
+#[derive(Debug)]
+pub(crate) struct Encoder(blake3::Hasher);
+
+// === impl Encoder ===
+
+impl Encoder {
+    /// `purpose` keeps digests of different things apart.
+    pub(crate) fn new(purpose: &str) -> Self {
+        Self(blake3::Hasher::new_derive_key(purpose))
+    }
+
+    pub(crate) fn finish(self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+
+    pub(crate) fn number(&mut self, number: u64) {
+        self.0.update(&number.to_le_bytes());
+    }
+
+    pub(crate) fn text(&mut self, text: &str) {
+        self.number(text.len() as u64);
+        self.0.update(text.as_bytes());
+    }
+
+    pub(crate) fn texts<'a>(&mut self, texts: impl ExactSizeIterator<Item = &'a str>) {
+        self.number(texts.len() as u64);
+        texts.for_each(|text| self.text(text));
+    }
+
+    pub(crate) fn optional<T>(&mut self, value: Option<T>, encode: impl FnOnce(&mut Self, T)) {
+        self.number(u64::from(value.is_some()));
+        if let Some(value) = value {
+            encode(self, value);
+        }
+    }
+
+    /// The conversation. A text alone is the same as one turn of the user.
+    pub(crate) fn query(&mut self, item: &Item) {
+        let turns = item.query.turns();
+        self.number(turns.len() as u64);
+        for turn in turns {
+            self.number(match turn.role {
+                Role::System => 0,
+                Role::User => 1,
+                Role::Assistant => 2,
+                Role::Tool => 3,
+                Role::Developer => 4,
+            });
+            self.text(&turn.content);
+        }
+    }
+
+    /// Reference, criteria and principles. An empty list is the same as none.
+    pub(crate) fn guidance(&mut self, item: &Item) {
+        self.optional(item.reference.as_deref(), Self::text);
+        self.texts(item.criteria.as_deref().unwrap_or_default().iter().map(String::as_str));
+        self.texts(item.principles.as_deref().unwrap_or_default().iter().map(String::as_str));
+    }
+
+    fn item(&mut self, item: &Item) {
+        let Item {
+            id,
+            source,
+            query: _,
+            responses,
+            reference: _,
+            criteria: _,
+            principles: _,
+            best,
+            labels,
+            category,
+        } = item;
+        self.text(id);
+        self.optional(source.as_deref(), Self::text);
+        self.query(item);
+        self.texts(responses.iter().map(String::as_str));
+        self.guidance(item);
+        self.optional(*best, |encoder, best| encoder.number(best as u64));
+        let labels = labels.as_deref().unwrap_or_default();
+        self.number(labels.len() as u64);
+        labels.iter().for_each(|label| self.number(label.to_bits()));
+        self.optional(category.as_deref(), Self::text);
+    }
+
+    fn settings(&mut self, settings: &Settings) {
+        let Settings {
+            k,
+            temperature,
+            top_p,
+            max_critique_tokens,
+            readout,
+            min_readout_mass,
+            scale: Scale { min, max },
+            max_panel,
+        } = *settings;
+        let readout = match readout {
+            Readout::Free => 0,
+            Readout::Sampled => 1,
+            Readout::Expected => 2,
+        };
+        for number in [k, max_critique_tokens, readout, max_panel] {
+            self.number(u64::from(number));
+        }
+        for number in [temperature, top_p, min_readout_mass, f64::from(min), f64::from(max)] {
+            self.number(number.to_bits());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
