@@ -1,31 +1,22 @@
 //! The command line. Every option, its environment variable and its help; what they mean together
 //! is decided where they become a config (`TryFrom`), and nowhere else.
 
-mod bench;
 mod doctor;
 mod models;
-mod number;
 mod score;
 mod serve;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use jury_bench::BenchArgs;
+use jury_terminal::exit;
 
-pub use self::bench::{
-    BenchArgs, BenchCommand, BenchEngineArgs, BenchScalingArgs, BenchVerdictsArgs, DraftsArg,
-    MeasuringArgs,
-};
 pub use self::doctor::DoctorArgs;
 pub use self::models::{ModelsArgs, ModelsCommand};
 pub use self::score::ScoreArgs;
-pub use self::serve::{
-    CacheArgs, CoordinatorArgs, EtcdArgs, JudgingArgs, ModelArgs, ServeArgs, UpArgs, WorkerArgs,
-};
-use crate::exit;
-
-/// The model that runs when none is named: the smallest of the catalogue whose critiques make
-/// sense to a reader.
-pub const DEFAULT_MODEL: &str = "qwen2.5-coder-1.5b";
+pub use self::serve::{CoordinatorArgs, EtcdArgs, JudgingArgs, ServeArgs, UpArgs, WorkerArgs};
+pub use jury_terminal::Refused;
+pub use jury_terminal::model::{CacheArgs, DEFAULT_MODEL, ModelArgs};
 
 /// Rewards from a generative judge: k critiques in parallel, one vote.
 #[derive(Debug, Parser)]
@@ -107,16 +98,6 @@ pub struct CompletionsArgs {
     pub shell: Shell,
 }
 
-/// Why options do not go together, or a value is out of its range.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{flag}: {problem}")]
-pub struct Refused {
-    /// The option, as it is typed.
-    pub flag: String,
-    /// What is wrong, with the limit or the way out.
-    pub problem: String,
-}
-
 /// What clap found wrong, in the way in which we say everything else. Its usage line is left out:
 /// it shows options as required that an environment variable has set.
 pub fn refusal(error: &clap::Error) -> String {
@@ -133,14 +114,6 @@ impl Command {
     /// True for what runs until it is told to stop.
     pub fn serves(&self) -> bool {
         matches!(self, Self::Up(_) | Self::Coordinator(_) | Self::Worker(_))
-    }
-}
-
-// === impl Refused ===
-
-impl Refused {
-    pub fn new(flag: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { flag: flag.into(), problem: problem.into() }
     }
 }
 

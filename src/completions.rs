@@ -3,9 +3,9 @@
 use std::io::Write;
 
 use clap::CommandFactory;
+use jury_terminal::exit::{Exit, Failed, OrExit};
 
 use crate::args::{Args, CompletionsArgs};
-use crate::exit::{Exit, Failed, OrExit};
 
 pub fn run(args: &CompletionsArgs) -> Result<Exit, Failed> {
     let mut script = Vec::new();

@@ -9,10 +9,10 @@ use jury_fabric::directory::{Directory, Etcd, EtcdConfig, Fixed};
 use jury_fabric::shutdown::on_signals;
 use jury_fabric::transport::Listener;
 use jury_grm::prompt::Template;
+use jury_terminal::exit::{Exit, Failed, OrExit};
 use prometheus_client::registry::Registry;
 
 use crate::args::{CoordinatorArgs, EtcdArgs, JudgingArgs};
-use crate::exit::{Exit, Failed, OrExit};
 use crate::serving::{Sockets, server_config, until_cut, until_drain};
 
 pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {

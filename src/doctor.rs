@@ -15,13 +15,13 @@ mod huge_pages;
 mod llama_cpp;
 mod page;
 
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::meter::Meter;
 use serde::Serialize;
 
 use self::facts::Facts;
 use self::findings::Findings;
 use crate::args::DoctorArgs;
-use crate::exit::{Exit, Failed, OrExit};
-use crate::meter::Meter;
 use crate::score::print;
 
 /// What is printed as JSON.

@@ -1,22 +1,17 @@
 //! The `jury` binary: one subcommand a file, no logic of the method.
 //!
 //! ```text
-//! args     the command line                       exit    how it ends
+//! args     the command line
 //! score    one item or a batch, for a person or a machine
-//! up, coordinator, worker     what serves          parts   a model, an embedded cluster
-//! models, status, completions                      meter   progress on stderr
-//! doctor   what this machine offers                bench   how fast the engine is on it
+//! up, coordinator, worker     what serves
+//! models, status, completions, doctor
 //! ```
 
 mod args;
-mod bench;
 mod completions;
 mod coordinator;
 mod doctor;
-mod exit;
-mod meter;
 mod models;
-mod parts;
 mod score;
 mod serving;
 mod status;
@@ -28,9 +23,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use jury_fabric::telemetry::{LogFormat, init_logs};
+use jury_terminal::exit::{Exit, Failed, OrExit};
 
 use self::args::{Args, Command, LogArgs, LogFormatArg};
-use self::exit::{Exit, Failed, OrExit};
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -71,7 +66,7 @@ fn run(args: Args) -> Result<Exit, Failed> {
             Command::Models(args) => models::run(args),
             Command::Status(args) => status::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
-            Command::Bench(args) => bench::run(args).await,
+            Command::Bench(args) => jury_bench::run(args, score::read_items).await,
             Command::Completions(args) => completions::run(&args),
         }
     });

@@ -1,14 +1,14 @@
 //! `jury models`.
 
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::meter::Meter;
+use jury_terminal::model::{load_failed, model_failed, store};
+use jury_terminal::page::columns;
 use jury_worker::models::{ListedModel, ModelRef, ModelStore, ResolvedModel};
 use serde_json::json;
 
 use crate::args::{CacheArgs, ModelsArgs, ModelsCommand};
-use crate::exit::{Exit, Failed, OrExit};
-use crate::meter::Meter;
-use crate::parts::{load_failed, model_failed, store};
 use crate::score::print;
-use crate::status::columns;
 
 pub fn run(args: ModelsArgs) -> Result<Exit, Failed> {
     let text = match args.command {

@@ -12,13 +12,15 @@ mod judge;
 mod render;
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read};
 
 use anyhow::{Context, anyhow};
 use jury_client::ClientError;
 use jury_fabric::shutdown::on_signals;
 use jury_grm::domain::{Item, ItemError, Verdict};
 use jury_proto::ErrorCode;
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::meter::Meter;
 
 pub use self::batch::read_items;
 pub use self::config::ScoreConfig;
@@ -26,8 +28,7 @@ use self::config::{Input, Output, Source};
 use self::judge::Bench;
 use self::render::{MAX_WIDTH, Page, Paint, render};
 use crate::args::ScoreArgs;
-use crate::exit::{Exit, Failed, OrExit};
-use crate::meter::Meter;
+pub use jury_terminal::page::print;
 
 /// Columns where the output is no terminal.
 const DEFAULT_WIDTH: usize = 80;
@@ -52,12 +53,6 @@ pub fn at_endpoint(error: ClientError, endpoint: &str) -> Failed {
         failed.error.context(endpoint.to_owned())
     };
     Failed { error, ..failed }
-}
-
-/// Writes a result to stdout.
-pub fn print(text: &str) -> Result<(), Failed> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).or_exit(Exit::CannotWrite)
 }
 
 /// A verdict as one line of JSON.

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use jury_fabric::shutdown::Shutdown;
 use jury_fabric::telemetry::serve_metrics;
 use jury_fabric::transport::{HealthHandle, ServerConfig, bind};
+use jury_terminal::exit::{Exit, Failed, OrExit};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tracing::{error, info};
 
 use crate::args::ServeArgs;
-use crate::exit::{Exit, Failed, OrExit};
 
 /// The sockets of a part, taken before anything that takes long.
 pub struct Sockets {

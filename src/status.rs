@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use jury_client::{Client, ClientConfig, FleetStatus};
 use jury_fabric::transport::connect;
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::page::columns;
 
 use crate::args::StatusArgs;
-use crate::exit::{Exit, Failed, OrExit};
 use crate::score::{at_endpoint, print};
 
 pub async fn run(args: StatusArgs) -> Result<Exit, Failed> {
@@ -52,27 +53,6 @@ fn table(status: &FleetStatus) -> String {
         ]);
     }
     text.push_str(&columns(&rows));
-    text
-}
-
-/// Rows in aligned columns.
-pub fn columns(rows: &[impl AsRef<[String]>]) -> String {
-    let mut widths = Vec::new();
-    for row in rows {
-        let row = row.as_ref();
-        widths.resize(row.len().max(widths.len()), 0);
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let mut text = String::new();
-    for row in rows {
-        let cells =
-            std::iter::zip(row.as_ref(), &widths).map(|(cell, &width)| format!("{cell:<width$}"));
-        let line = cells.collect::<Vec<_>>().join("  ");
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
     text
 }
 

@@ -1,15 +1,16 @@
 //! `jury up`: coordinator and worker in one process.
 
 use jury_coordinator::Config;
+use jury_embedded::Embedded;
 use jury_fabric::shutdown::on_signals;
 use jury_fabric::transport::Listener;
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::meter::Meter;
+use jury_terminal::model::ModelConfig;
 use prometheus_client::registry::Registry;
 
 use crate::args::UpArgs;
 use crate::coordinator::judging_config;
-use crate::exit::{Exit, Failed, OrExit};
-use crate::meter::Meter;
-use crate::parts::{Embedded, ModelConfig};
 use crate::serving::{Sockets, server_config, until_cut, until_drain};
 
 pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
@@ -22,7 +23,7 @@ pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
 
     let shutdown = on_signals().or_exit(Exit::Internal)?;
     let mut registry = Registry::default();
-    let cluster = Embedded::start_with(backend, config, &mut registry)?;
+    let cluster = Embedded::start(backend, config, &mut registry).or_exit(Exit::Usage)?;
     sockets.announce(registry, until_drain(&shutdown), &shutdown)?;
     let listener = Listener::Tcp(sockets.grpc);
     let coordinator = cluster.coordinator();

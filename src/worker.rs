@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 
 use jury_fabric::shutdown::on_signals;
 use jury_fabric::transport::{HealthHandle, Listener};
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::meter::Meter;
+use jury_terminal::model::ModelConfig;
 use jury_worker::metrics::WorkerMetrics;
 use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
 use prometheus_client::registry::Registry;
 
 use crate::args::{Refused, WorkerArgs};
 use crate::coordinator::etcd;
-use crate::exit::{Exit, Failed, OrExit};
-use crate::meter::Meter;
-use crate::parts::ModelConfig;
 use crate::serving::{Sockets, until_cut};
 
 pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::{ArgGroup, ValueEnum};
 use jury_grm::domain::{Readout, Scale, limits};
+use jury_terminal::number::whole;
 
 use super::CacheArgs;
-use super::number::whole;
 
 const EXAMPLES: &str = "\
 The verdict's JSON is annotated in docs/verdict.md, templates are explained in docs/templates.md.

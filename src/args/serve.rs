@@ -1,11 +1,11 @@
 //! `jury up`, `jury coordinator`, `jury worker`.
 
-use jury_engine::DeviceKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ArgGroup;
+use jury_terminal::model::ModelArgs;
 
 /// What every serving part shares.
 #[derive(Debug, Clone, clap::Args)]
@@ -17,31 +17,6 @@ pub struct ServeArgs {
     /// How long running work may go on after SIGTERM or Ctrl-C
     #[arg(long, env = "JURY_GRACE", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub grace: Duration,
-}
-
-/// Which model, and how it runs.
-#[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Model")]
-pub struct ModelArgs {
-    /// A model of the catalogue (`jury models list`), a GGUF file, or hub:OWNER/REPO/FILE
-    #[arg(long, env = "JURY_MODEL", value_name = "MODEL", default_value = super::DEFAULT_MODEL)]
-    pub model: String,
-    /// Threads of the engine [default: what this machine lets us use]
-    #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true)]
-    pub threads: Option<usize>,
-    /// Where to compute: cpu, cuda:N or metal:N (built with the cargo feature of that name)
-    #[arg(long, env = "JURY_DEVICE", value_name = "DEVICE", default_value = "cpu", value_parser = device)]
-    pub device: DeviceKind,
-    #[command(flatten)]
-    pub cache: CacheArgs,
-}
-
-/// Where model files are kept.
-#[derive(Debug, Clone, PartialEq, clap::Args)]
-pub struct CacheArgs {
-    /// The folder of model files [default: jury/models in the user's cache folder]
-    #[arg(long, global = true, env = "JURY_MODEL_CACHE", value_name = "FOLDER")]
-    pub model_cache: Option<PathBuf>,
 }
 
 /// How a coordinator judges.
@@ -133,17 +108,4 @@ pub struct WorkerArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub serve: ServeArgs,
-}
-
-/// Reads a device: its name, and for a GPU its ordinal (0 when left out).
-fn device(text: &str) -> Result<DeviceKind, String> {
-    let (name, ordinal) = text.split_once(':').unwrap_or((text, "0"));
-    let unknown = || "must be cpu, cuda:N or metal:N".to_owned();
-    let ordinal: usize = ordinal.parse().map_err(|_| unknown())?;
-    match name {
-        "cpu" => Ok(DeviceKind::Cpu),
-        "cuda" => Ok(DeviceKind::Cuda(ordinal)),
-        "metal" => Ok(DeviceKind::Metal(ordinal)),
-        _ => Err(unknown()),
-    }
 }

@@ -104,13 +104,3 @@ fn an_item_and_a_batch_exclude_each_other_and_one_is_needed() {
     assert!(Args::try_parse_from(["jury", "score", "a.json", "--items", "b.jsonl"]).is_err());
     assert!(Args::try_parse_from(["jury", "score", "--items", "b.jsonl"]).is_ok());
 }
-
-/// What `--quick` of a benchmark says that it is the same as.
-pub fn quick_as_typed(name: &str) -> String {
-    let jury = Args::command();
-    let bench = jury.find_subcommand("bench").unwrap().find_subcommand(name).unwrap();
-    let quick = bench.get_arguments().find(|argument| argument.get_id() == "quick").unwrap();
-    let help = quick.get_help().unwrap().to_string();
-    let same = help.split("same as ").nth(1).unwrap();
-    same.split(" where").next().unwrap().to_owned()
-}

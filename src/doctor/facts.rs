@@ -9,6 +9,9 @@ use futures::StreamExt;
 use jury_engine::Host;
 use jury_engine::limits::{Limits, measure};
 use jury_fabric::directory::{Directory, Update};
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::meter::Meter;
+use jury_terminal::model::{cache_folder, tools_folder};
 use jury_worker::models::CATALOGUE;
 use serde::Serialize;
 
@@ -16,9 +19,6 @@ use super::huge_pages::HugePages;
 use super::llama_cpp::{self, LlamaCppProgram};
 use crate::args::{DoctorArgs, EtcdArgs, Refused};
 use crate::coordinator::etcd;
-use crate::exit::{Exit, Failed, OrExit};
-use crate::meter::Meter;
-use crate::parts::{cache_folder, tools_folder};
 
 /// Within this time an etcd that can be used tells who is in the fleet.
 const ETCD_PATIENCE: Duration = Duration::from_secs(3);

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
-use crate::bench::{installed, version};
+use jury_bench::{installed, version};
 
 /// The programs that are asked, and by which benchmark.
 const PROGRAMS: [&str; 2] = ["llama-batched-bench", "llama-server"];

@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use jury_terminal::page::columns;
+
 use super::facts::{Answer, CachedModel, Facts};
 use super::findings::Findings;
 use super::huge_pages::HugePages;
 use super::llama_cpp::describe;
-use crate::status::columns;
 
 /// The whole page.
 pub fn page(facts: &Facts, findings: &Findings) -> String {

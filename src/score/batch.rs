@@ -30,6 +30,8 @@ use jury_client::ClientError;
 use jury_fabric::shutdown::on_signals;
 use jury_grm::domain::{Item, Verdict, limits};
 use jury_proto::ErrorCode;
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::meter::Meter;
 
 use self::feed::Feed;
 use self::order::InOrder;
@@ -38,8 +40,6 @@ use self::sink::Sink;
 use self::tally::Tally;
 use super::config::{ScoreConfig, Source};
 use super::judge::Bench;
-use crate::exit::{Exit, Failed, OrExit};
-use crate::meter::Meter;
 
 /// All items of a file, at once; the first bad line refuses it.
 pub fn read_items(path: &Path) -> Result<Vec<Item>, Failed> {

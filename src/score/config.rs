@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use jury_coordinator::Config as CoordinatorConfig;
 use jury_grm::domain::{Item, Query, RequestError, ScoreRequest, Settings};
+use jury_terminal::model::ModelConfig;
 
 use crate::args::{DEFAULT_MODEL, ModelArgs, Refused, ScoreArgs};
-use crate::parts::ModelConfig;
 
 /// Most items judged at once that --concurrency takes.
 const MAX_CONCURRENCY: usize = 1024;

@@ -1,19 +1,23 @@
 //! Who judges: a cluster at an endpoint, or one embedded in this process. Both are asked through
 //! the same client.
 
+use std::path::Path;
 use std::time::Duration;
 
 use futures::Stream;
 use jury_client::{Client, ClientConfig, ClientError, RetryPolicy};
+use jury_embedded::{Embedded, default_config};
 use jury_fabric::transport::connect;
 use jury_grm::domain::{ScoreRequest, Verdict};
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::meter::Meter;
+use jury_terminal::model::ModelConfig;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::at_endpoint;
 use super::config::{Judge, Output};
-use crate::exit::{Exit, Failed, OrExit};
-use crate::meter::Meter;
-use crate::parts::Embedded;
+use crate::coordinator::template;
+use prometheus_client::registry::Registry;
 
 /// Time past the budget for an embedded answer: the engine may leave us little of the CPU.
 const EMBEDDED_GRACE: Duration = Duration::from_secs(30);
@@ -22,6 +26,20 @@ const EMBEDDED_GRACE: Duration = Duration::from_secs(30);
 pub enum Bench {
     Embedded { client: Client, cluster: Embedded },
     Endpoint { client: Client, endpoint: String },
+}
+
+/// Loads the model and starts a cluster over it.
+fn embedded(
+    model: &ModelConfig,
+    template_file: Option<&Path>,
+    meter: &Meter,
+) -> Result<Embedded, Failed> {
+    let mut config = default_config();
+    if let Some(path) = template_file {
+        config.template = template(path)?;
+    }
+    let backend = model.load(meter)?;
+    Embedded::start(backend, config, &mut Registry::default()).or_exit(Exit::Usage)
 }
 
 // === impl Bench ===
@@ -46,7 +64,7 @@ impl Bench {
                 Ok(Self::Endpoint { client, endpoint: endpoint.clone() })
             }
             Judge::Embedded { model, template } => {
-                let cluster = Embedded::start(model, template.as_deref(), meter)?;
+                let cluster = embedded(model, template.as_deref(), meter)?;
                 let channel = cluster.serve_in_process();
                 let config =
                     ClientConfig { grace: EMBEDDED_GRACE, retry: RetryPolicy::NEVER, ..config };

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::Context;
 use futures::{Stream, StreamExt};
 use jury_grm::domain::ScoreRequest;
+use jury_terminal::exit::{Exit, Failed, OrExit};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -15,7 +16,6 @@ use super::lines::{Line, Lines};
 use super::lock;
 use super::resume::Finished;
 use super::tally::Tally;
-use crate::exit::{Exit, Failed, OrExit};
 use crate::score::config::Source;
 
 /// Lines read ahead: enough to hide the disk, little enough to hold in memory.

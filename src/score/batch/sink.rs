@@ -7,9 +7,9 @@ use std::path::Path;
 
 use anyhow::Context;
 use jury_grm::domain::Verdict;
+use jury_terminal::exit::{Exit, Failed, OrExit};
 
 use super::resume::{Asked, Finished, ResumeError};
-use crate::exit::{Exit, Failed, OrExit};
 use crate::score::config::Output;
 use crate::score::json_line;
 

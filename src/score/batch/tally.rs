@@ -6,9 +6,9 @@ use std::io;
 
 use jury_client::ClientError;
 use jury_grm::domain::{Status, Verdict};
+use jury_terminal::exit::{Exit, Failed};
 
 use super::unreadable;
-use crate::exit::{Exit, Failed};
 use crate::score::unknown_key;
 
 /// Counts lines by what became of them.

@@ -1,0 +1,226 @@
+//! `jury bench`.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use jury_grm::domain::limits;
+
+use jury_terminal::model::CacheArgs;
+use jury_terminal::number::{real, whole};
+
+/// Most of whatever sizes a measurement, so that products of sizes cannot overflow.
+const LARGEST: usize = 1 << 20;
+const MOST_ROUNDS: usize = 1_000;
+const MOST_THREADS: usize = 4_096;
+/// llama-server has k slots for each item that is judged at once.
+const MOST_AT_ONCE: usize = 16;
+
+const VERDICTS_EXAMPLES: &str = "\
+Examples:
+  jury bench verdicts --items examples/items.jsonl --quick          see that it works
+  jury bench verdicts --items examples/items.jsonl --markdown results.md
+  jury bench verdicts --items examples/items.jsonl --no-peer --limit 4
+  jury bench verdicts --items examples/items.jsonl --no-peer -k 1 --drafts both   what drafts gain";
+
+const ENGINE_EXAMPLES: &str = "\
+Examples:
+  jury bench engine --quick                               a minute: see that it works
+  jury bench engine --markdown results.md                 everything, which takes hours
+  jury bench engine --models qwen2.5-coder-0.5b --k 8 --prompt 512 --generated 64";
+
+/// What is measured.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  jury bench engine --quick")]
+pub struct BenchArgs {
+    /// One measurement.
+    #[command(subcommand)]
+    pub command: BenchCommand,
+}
+
+/// One measurement.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Measure the engine and llama.cpp alternately: prefill and decoding, tokens a second
+    #[command(after_help = ENGINE_EXAMPLES)]
+    Engine(BenchEngineArgs),
+    /// Measure verdicts a minute, from items to rewards, ours and over llama-server alternately
+    #[command(after_help = VERDICTS_EXAMPLES)]
+    Verdicts(Box<BenchVerdictsArgs>),
+    /// Measure time against samples, prompt length and requests in flight, and plot it
+    #[command(after_help = "Example:\n  jury bench scaling --quick --svg scaling.svg")]
+    Scaling(BenchScalingArgs),
+}
+
+/// What all measurements share.
+#[derive(Debug, Clone, clap::Args)]
+pub struct MeasuringArgs {
+    /// Threads, ours and the peer's [default: what this machine lets us use]
+    #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true,
+        value_parser = whole(1..=MOST_THREADS, "--threads 2"))]
+    pub threads: Option<usize>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct BenchEngineArgs {
+    /// Models, comma-separated: of the catalogue, GGUF files, hub:OWNER/REPO/FILE, or a file that
+    /// scripts/llama-cpp makes [default: smollm2-135m-q8_0,smollm2-135m-q4_0,qwen2.5-coder-0.5b,
+    /// qwen2.5-coder-1.5b]
+    #[arg(long, value_name = "MODELS", value_delimiter = ',')]
+    pub models: Vec<String>,
+    /// Numbers of samples of one prompt [default: 1,8,32]
+    #[arg(long, value_name = "N,..", value_delimiter = ',', allow_negative_numbers = true,
+        value_parser = whole(1..=LARGEST, "--k 1,8,32"))]
+    pub k: Vec<usize>,
+    /// Lengths of the prompt, in tokens [default: 512,1500]
+    #[arg(long, value_name = "N,..", value_delimiter = ',', allow_negative_numbers = true,
+        value_parser = whole(1..=LARGEST, "--prompt 512,1500"))]
+    pub prompt: Vec<usize>,
+    /// Tokens that each sample generates, at least 2: the first comes out of the prompt [default:
+    /// 64,250]
+    #[arg(long, value_name = "N,..", value_delimiter = ',', allow_negative_numbers = true,
+        value_parser = whole(2..=LARGEST, "--generated 64,250"))]
+    pub generated: Vec<usize>,
+    /// Rounds, 1 to 1000, each ours and the peer's [default: 4]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = whole(1..=MOST_ROUNDS, "--rounds 4"))]
+    pub rounds: Option<usize>,
+    /// llama.cpp's llama-batched-bench [default: what scripts/llama-cpp installed, else the one in
+    /// PATH]
+    #[arg(long, env = "JURY_LLAMA_BATCHED_BENCH", value_name = "PROGRAM")]
+    pub peer: Option<PathBuf>,
+    /// Measure ours alone
+    #[arg(long, conflicts_with = "peer")]
+    pub no_peer: bool,
+    /// Write the table as Markdown too
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// See that it works, within a minute; the figures mean little. The same as --models smollm2-135m
+    /// --k 1,4 --prompt 128 --generated 8 --rounds 1 where these are not given
+    #[arg(long)]
+    pub quick: bool,
+    #[command(flatten)]
+    pub measuring: MeasuringArgs,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct BenchVerdictsArgs {
+    /// A file with one item as JSON a line
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub items: PathBuf,
+    /// A model of the catalogue (`jury models list`), a GGUF file, hub:OWNER/REPO/FILE, or a file
+    /// that scripts/llama-cpp makes
+    #[arg(long, env = "JURY_MODEL", value_name = "MODEL", default_value = "smollm2-135m")]
+    pub model: String,
+    /// Samples of an item, 1 to 256
+    #[arg(short, long, env = "JURY_K", value_name = "N", default_value_t = 8,
+        allow_negative_numbers = true, value_parser = whole(1..=limits::MAX_K, "-k 8"))]
+    pub k: u32,
+    /// Judge only the first items of the file [default: all]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = whole(1..=LARGEST, "--limit 4"))]
+    pub limit: Option<usize>,
+    /// Items judged at once, 1 to 16, on both sides
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true,
+        value_parser = whole(1..=MOST_AT_ONCE, "--at-once 2"))]
+    pub at_once: usize,
+    /// Rounds, 1 to 1000, each ours and the peer's [default: 3]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = whole(1..=MOST_ROUNDS, "--rounds 3"))]
+    pub rounds: Option<usize>,
+    /// Softmax temperature, 0 (greedy) to 2 [default: 0.5]
+    #[arg(long, env = "JURY_TEMPERATURE", value_name = "T", allow_negative_numbers = true,
+        value_parser = real(|t| (0.0..=2.0).contains(&t), "from 0 to 2", "--temperature 0.5"))]
+    pub temperature: Option<f64>,
+    /// Nucleus mass, above 0 and at most 1 [default: 1]
+    #[arg(long, env = "JURY_TOP_P", value_name = "P", allow_negative_numbers = true,
+        value_parser = real(|p| p > 0.0 && p <= 1.0, "above 0 and at most 1", "--top-p 0.9"))]
+    pub top_p: Option<f64>,
+    /// Most tokens of a sample, 1 to 16384 [default: 512]
+    #[arg(long, visible_alias = "max-tokens", env = "JURY_MAX_CRITIQUE_TOKENS", value_name = "N",
+        allow_negative_numbers = true,
+        value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-tokens 200"))]
+    pub max_critique_tokens: Option<u32>,
+    /// Whether our engine drafts the next tokens of few samples; what they say stays the same
+    #[arg(long, value_enum, default_value_t = DraftsArg::On)]
+    pub drafts: DraftsArg,
+    /// llama.cpp's llama-server [default: what scripts/llama-cpp installed, else the one in PATH]
+    #[arg(long, env = "JURY_LLAMA_SERVER", value_name = "PROGRAM")]
+    pub peer: Option<PathBuf>,
+    /// Measure ours alone
+    #[arg(long, conflicts_with = "peer")]
+    pub no_peer: bool,
+    /// Write the table as Markdown too
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// See that it works, within a minute; the figures mean little. The same as --limit 1
+    /// --max-tokens 16 --rounds 1 where these are not given; -k stays as it is, and llama-server
+    /// has one setting, where others would be tried
+    #[arg(long)]
+    pub quick: bool,
+    #[command(flatten)]
+    pub measuring: MeasuringArgs,
+}
+
+/// Whether few samples of ours draft their next tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DraftsArg {
+    /// As everywhere else
+    On,
+    /// Never
+    Off,
+    /// Both ways in every round, in turns, with their ratio
+    Both,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct BenchScalingArgs {
+    /// A model of the catalogue (`jury models list`), a GGUF file, or hub:OWNER/REPO/FILE
+    #[arg(long, env = "JURY_MODEL", value_name = "MODEL", default_value = "smollm2-135m")]
+    pub model: String,
+    /// Write the plot here
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// See that it works, within a minute; the figures mean little. 1, 2 and 4 samples, prompts of
+    /// 32, 64 and 128 tokens and 1, 2 and 4 requests instead of up to 64, 4096 and 32; 4 tokens
+    /// generated instead of 64, else k 2 instead of 8 (of requests 1 instead of 2) and prompts of 64
+    /// instead of 512. A point is one measurement either way
+    #[arg(long)]
+    pub quick: bool,
+    #[command(flatten)]
+    pub measuring: MeasuringArgs,
+}
+
+#[cfg(test)]
+pub mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    /// `bench` as a program of its own.
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        bench: BenchArgs,
+    }
+
+    /// What stands after `jury` on a command line that is right.
+    pub fn command(line: &str) -> BenchCommand {
+        let words = line.split_whitespace().skip_while(|word| *word != "bench");
+        Program::try_parse_from(words).unwrap().bench.command
+    }
+
+    /// What `--quick` of a benchmark says that it is the same as.
+    pub fn quick_as_typed(name: &str) -> String {
+        let program = Program::command();
+        let bench = program.find_subcommand(name).unwrap();
+        let quick = bench.get_arguments().find(|argument| argument.get_id() == "quick").unwrap();
+        let help = quick.get_help().unwrap().to_string();
+        let same = help.split("same as ").nth(1).unwrap();
+        same.split(" where").next().unwrap().to_owned()
+    }
+}

@@ -1,0 +1,191 @@
+//! What was measured, as a table for people, as Markdown and as JSON.
+
+use std::fmt::Write as _;
+
+use jury_engine::limits::{Bound, Limits};
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::page::columns;
+use serde::Serialize;
+
+use super::series::Series;
+use crate::head::Head;
+use crate::models::BenchModel;
+use crate::peer::Setting;
+use crate::spread::{Spread, caption, counted, paired_ratio};
+
+/// Below this part of the tokens asked for, a row says how many there were.
+const COMPLETE: f64 = 0.995;
+const HEADINGS: [&str; 7] = ["MODEL", "PROMPT", "WHAT", "OURS", "LLAMA.CPP", "RATIO", "OF LIMIT"];
+/// Without a peer.
+const HEADINGS_ALONE: [&str; 5] = ["MODEL", "PROMPT", "WHAT", "TOKENS A SECOND", "OF LIMIT"];
+/// Decimals of a rate below ten.
+const DECIMALS: usize = 1;
+
+/// A whole run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    #[serde(flatten)]
+    pub head: Head,
+    pub limits: Limits,
+    pub peer: Option<PeerFacts>,
+    pub rounds: usize,
+    pub rows: Vec<Row>,
+}
+
+/// Who is measured beside ours.
+#[derive(Debug, Clone, Serialize)]
+pub struct PeerFacts {
+    /// What it says about itself.
+    pub version: String,
+}
+
+/// One cell: ours, the peer's, and what the machine could do.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    pub model: String,
+    pub prompt_tokens: usize,
+    /// Number of samples; none for a prefill.
+    pub k: Option<usize>,
+    /// Tokens that each sample generates; none for a prefill.
+    pub generated: Option<usize>,
+    /// Tokens a second, of all samples together.
+    pub ours: Spread,
+    pub peer: Option<Spread>,
+    pub peer_setting: Option<Setting>,
+    /// Ours to the peer's: the median of the rounds' ratios.
+    pub ratio: Option<f64>,
+    /// Of the machine as it was measured in this run.
+    pub bound: Bound,
+    pub share_of_bound: f64,
+    /// Decoded part of the tokens asked for, where samples ended early.
+    pub completeness: Option<f64>,
+}
+
+// === impl Row ===
+
+impl Row {
+    /// `decode` is the number of samples and what each generates. `None` of a series without values.
+    pub fn new(
+        model: &BenchModel,
+        prompt_tokens: usize,
+        decode: Option<(usize, usize)>,
+        series: &Series,
+        bound: Bound,
+    ) -> Option<Self> {
+        let ours = Spread::of(&series.ours)?;
+        Some(Self {
+            model: model.name.clone(),
+            prompt_tokens,
+            k: decode.map(|(samples, _)| samples),
+            generated: decode.map(|(_, generated)| generated),
+            share_of_bound: ours.median / bound.tokens_per_second,
+            peer: Spread::of(&series.theirs),
+            peer_setting: series.setting,
+            ratio: paired_ratio(&series.ours, &series.theirs),
+            bound,
+            completeness: series.completeness(),
+            ours,
+        })
+    }
+
+    fn cells(&self, with_peer: bool) -> Vec<String> {
+        let none = || "-".to_owned();
+        let mut what = match (self.k, self.generated) {
+            (Some(k), Some(generated)) => format!("k {k}, {generated} generated"),
+            _ => "prefill".to_owned(),
+        };
+        if let Some(part) = self.completeness.filter(|&part| part < COMPLETE) {
+            let _ = write!(what, " ({:.0} % of them)", part * 100.0);
+        }
+        let ours = self.ours.shown(DECIMALS);
+        let mut cells = vec![self.model.clone(), self.prompt_tokens.to_string(), what, ours];
+        if with_peer {
+            let peer = self.peer.as_ref().map(|spread| {
+                let setting = self.peer_setting.map_or("", Setting::describe);
+                format!("{} {setting}", spread.shown(DECIMALS))
+            });
+            cells.push(peer.unwrap_or_else(none));
+            cells.push(self.ratio.map_or_else(none, |ratio| format!("{ratio:.2}x")));
+        }
+        let (share, limit) = (self.share_of_bound * 100.0, self.bound.tokens_per_second);
+        cells.push(format!("{share:.0} % of {limit:.0}"));
+        cells
+    }
+}
+
+// === impl Report ===
+
+impl Report {
+    /// For a terminal, or for a machine.
+    pub fn page(&self, json: bool) -> Result<String, Failed> {
+        if json { self.json() } else { Ok(self.table()) }
+    }
+
+    fn table(&self) -> String {
+        format!("{}\n{}", self.preamble().join("\n"), columns(&self.cells()))
+    }
+
+    /// For a document.
+    pub fn markdown(&self) -> String {
+        let mut text = String::new();
+        for line in self.preamble() {
+            let _ = writeln!(text, "* {line}");
+        }
+        text.push('\n');
+        for (number, cells) in self.cells().iter().enumerate() {
+            let line = cells.join(" | ");
+            if number == 0 {
+                let rule = vec!["---"; cells.len()].join(" | ");
+                let _ = writeln!(text, "| {} |\n| {rule} |", line.to_lowercase());
+            } else {
+                let _ = writeln!(text, "| {line} |");
+            }
+        }
+        text
+    }
+
+    fn json(&self) -> Result<String, Failed> {
+        let json = serde_json::to_string_pretty(self).or_exit(Exit::Internal)?;
+        Ok(format!("{json}\n"))
+    }
+
+    /// Headings and rows.
+    fn cells(&self) -> Vec<Vec<String>> {
+        let with_peer = self.peer.is_some();
+        let headings = if with_peer { &HEADINGS[..] } else { &HEADINGS_ALONE[..] };
+        let mut cells = vec![headings.iter().copied().map(str::to_owned).collect()];
+        cells.extend(self.rows.iter().map(|row| row.cells(with_peer)));
+        cells
+    }
+
+    fn preamble(&self) -> Vec<String> {
+        let Limits { threads, integer_instruction, integer_gops, float_gflops, memory_gbps } =
+            &self.limits;
+        let peer = self.peer.as_ref().map_or_else(
+            || "ours alone".to_owned(),
+            |peer| format!("llama.cpp {} at its best setting for each row", peer.version),
+        );
+        let sides = 1 + usize::from(self.peer.is_some());
+        let rounds = caption(self.rounds, sides);
+        let mut lines = vec![
+            format!("{}; {peer}", self.head.line()),
+            format!(
+                "{}, {}: {integer_gops:.0} Gop/s in 8 bits ({integer_instruction}), {float_gflops:.0} \
+                 Gflop/s, {memory_gbps:.1} GB/s",
+                self.head.host.cpu,
+                counted(*threads, "thread")
+            ),
+        ];
+        lines.extend(self.head.load.line());
+        lines.push(format!("tokens a second, {rounds}; each prompt was prefilled once"));
+        if !self.head.complete {
+            lines.push(
+                "cut short: the last rows are of fewer rounds, others are missing".to_owned(),
+            );
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests;

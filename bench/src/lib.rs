@@ -1,0 +1,90 @@
+//! `jury bench`: how fast the engine is on this machine.
+//!
+//! ```text
+//! engine    ours and llama.cpp's, alternately      peer     llama-batched-bench: its settings, its answers
+//! verdicts  the whole way, ours and llama-server's
+//! scaling   time against k, prompt, requests       plot     as an SVG
+//! models    names to files                         spread   median, least, greatest
+//! programs  those of others, and their end         load     what else the machine does
+//! output    files of results                       so_far   what a run that is cut short leaves
+//! head      what every report begins with
+//! ```
+//!
+//! Nothing here is part of what serves; the measuring itself is `jury_engine::measure`.
+
+mod args;
+mod engine;
+mod head;
+mod load;
+mod models;
+mod output;
+mod peer;
+mod plot;
+mod programs;
+mod scaling;
+mod so_far;
+mod spread;
+mod verdicts;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jury_engine::Host;
+use jury_fabric::shutdown::on_signals;
+use jury_grm::domain::Item;
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::meter::Meter;
+use jury_terminal::page::print;
+
+pub use self::args::BenchArgs;
+use self::args::{BenchCommand, MeasuringArgs};
+use self::programs::Programs;
+pub use self::programs::{installed, version};
+use self::so_far::SoFar;
+
+/// What every measurement is given.
+struct Run {
+    programs: Programs,
+    meter: Meter,
+    so_far: SoFar,
+}
+
+/// Reads a file with one item a line.
+pub type ReadItems = fn(&Path) -> Result<Vec<Item>, Failed>;
+
+/// Measures until all is measured or a signal asks to end. No program that was started outlives it. Rounds that were
+/// finished are printed whatever ends it.
+pub async fn run(args: BenchArgs, read_items: ReadItems) -> Result<Exit, Failed> {
+    let signals = on_signals().or_exit(Exit::Internal)?;
+    let run = Arc::new(Run {
+        programs: Programs::until(signals.drain.clone()),
+        meter: Meter::new(false),
+        so_far: SoFar::default(),
+    });
+    let work = {
+        let run = Arc::clone(&run);
+        tokio::task::spawn_blocking(move || match args.command {
+            BenchCommand::Engine(args) => engine::run(args, &run),
+            BenchCommand::Verdicts(args) => verdicts::run(*args, read_items, &run),
+            BenchCommand::Scaling(args) => scaling::run(&args, &run),
+        })
+    };
+    let ended = tokio::select! {
+        biased;
+        () = signals.drain.cancelled() => Ok(Exit::Interrupted),
+        ended = work => ended.or_exit(Exit::Internal).and_then(|ended| ended),
+    };
+    run.programs.end().await;
+    run.meter.clear();
+    if let Some(page) = run.so_far.take() {
+        // What cut it short matters more than a stdout that nobody reads.
+        drop(print(&page));
+        eprintln!("jury: the run was cut short; above is what was finished, no file was written");
+    }
+    ended
+}
+
+/// The number of threads that was asked for, else what this machine lets us use.
+fn threads(args: &MeasuringArgs) -> usize {
+    args.threads.unwrap_or_else(|| Host::detect().threads)
+}

@@ -1,0 +1,172 @@
+//! `jury bench verdicts`: verdicts a minute, the whole way from items to rewards: ours and the same loop over
+//! llama-server, round by round in one run.
+//!
+//! ```text
+//! try      one or two items with settings of the peer; the fastest is kept
+//! rounds   ours, peer | peer, ours | ...      each starts anew, judges one item unmeasured, then all of them;
+//!                                             ours may be there twice, with drafts and without
+//! config   arguments -> plan     ours     the embedded cluster of `jury score --items`
+//! peer     the loop over llama-server     server   its process      draws   what it streams -> texts
+//! round    what a round found             report   table, Markdown, JSON
+//! ```
+//!
+//! Both sides are given the same tokens, seeds, token limit and temperature, let the model write its scores freely, and
+//! read them with the same parser, which also tells both when a sample has its scores and need not go on.
+
+mod config;
+mod draws;
+mod ours;
+mod peer;
+mod report;
+mod round;
+mod server;
+
+use anyhow::{Context, anyhow};
+use jury_engine::Host;
+use jury_grm::domain::{Item, limits};
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::meter::Meter;
+use jury_terminal::model::tools_folder;
+use jury_worker::models::ModelStore;
+
+use self::config::Plan;
+use self::ours::Ours;
+use self::peer::{Peer, Setting, Trials};
+use self::report::{Frame, PeerFacts, Report, Who};
+use self::round::Round;
+use super::head::Head;
+use super::load::{Load, TURNS_TAKEN};
+use super::models::BenchModel;
+use super::output::{Output, deliver};
+use super::{ReadItems, Run};
+use crate::args::BenchVerdictsArgs;
+
+/// Items with which the peer's settings are tried.
+const TRIED_ITEMS: usize = 2;
+
+/// One that judges, as it is asked to.
+enum Judge<'a> {
+    Ours(Ours<'a>),
+    Peer(&'a Peer<'a>, Setting),
+}
+
+pub fn run(args: BenchVerdictsArgs, read_items: ReadItems, run: &Run) -> Result<Exit, Failed> {
+    let plan = Plan::try_from(args).or_exit(Exit::Usage)?;
+    let markdown = Output::check("--markdown", plan.markdown.as_deref())?;
+    let mut items = read_items(&plan.items)?;
+    items.truncate(plan.limit.unwrap_or(items.len()));
+    for item in &items {
+        let problem = || format!("--items: {}: item {:?}", plan.items.display(), item.id);
+        plan.request(item.clone(), 0).validate().with_context(problem).or_exit(Exit::BadData)?;
+    }
+    if items.is_empty() {
+        let problem = anyhow!("--items: {}: there is no item", plan.items.display());
+        return Err(Failed::new(Exit::BadData, problem));
+    }
+    let report = measure(&plan, &items, run)?;
+    deliver(run, &report.page(plan.json)?, markdown.as_ref(), || Ok(report.markdown()))?;
+    Ok(Exit::Done)
+}
+
+fn measure(plan: &Plan, items: &[Item], run: &Run) -> Result<Report, Failed> {
+    let meter = &run.meter;
+    let store = ModelStore::new(&plan.cache);
+    let model = BenchModel::find("--model", &plan.model, &store, meter)?;
+    let tools = tools_folder();
+    let programs = &run.programs;
+    let peer = match &plan.peer {
+        Some(named) => {
+            Some(Peer::find(named.clone(), tools.as_deref(), programs, &model, plan, items)?)
+        }
+        None => None,
+    };
+    let host = Host::detect();
+    let are_several = plan.peer.is_some() || plan.sides_of_ours().len() > 1;
+    let consequence = match are_several && plan.rounds > 1 {
+        true => TURNS_TAKEN,
+        false => "rates do not hold",
+    };
+    let load = Load::at_start(meter, host.threads, consequence);
+    let mut trials = Trials::new(plan);
+    let tried = peer.as_ref().map_or(0, |_| trials.count());
+    let n_sides = plan.sides_of_ours().len() + usize::from(peer.is_some());
+    meter.runs((tried + plan.rounds * n_sides) as u64);
+
+    let ours = |&drafts: &bool| Judge::Ours(Ours { model: &model, plan, drafts });
+    let mut judges: Vec<Judge<'_>> = plan.sides_of_ours().iter().map(ours).collect();
+    let mut facts = None;
+    if let Some(peer) = &peer {
+        let setting =
+            best_setting(peer, &mut trials, &items[..items.len().min(TRIED_ITEMS)], meter)?;
+        facts = Some(PeerFacts { version: peer.found.version.clone(), setting, tried });
+        judges.push(Judge::Peer(peer, setting));
+    }
+    let head = Head::new(host, load);
+    let frame = Frame { plan, model: &model.name, items: items.len(), head, peer: facts };
+    let mut sides: Vec<(Who, Vec<Round>)> =
+        judges.iter().map(|judge| (judge.who(), Vec::new())).collect();
+    for round in 0..plan.rounds {
+        // A seed a round: the same samples again would measure the same luck again.
+        let seed = round as u64 % limits::MAX_SEED;
+        for place in order(round, judges.len()) {
+            let (who, rounds) = &mut sides[place];
+            meter.run(&format!("round {} of {}: {}", round + 1, plan.rounds, who.describe()));
+            rounds.push(judges[place].judge(items, seed, meter)?);
+            meter.run_done();
+        }
+        run.so_far.set(Report::new(&frame, false, &sides).page(plan.json)?);
+    }
+    Ok(Report::new(&frame, true, &sides))
+}
+
+/// Who judges when in a round: a machine that drifts favours nobody.
+fn order(round: usize, sides: usize) -> Vec<usize> {
+    match round % 2 {
+        0 => (0..sides).collect(),
+        _ => (0..sides).rev().collect(),
+    }
+}
+
+/// The setting with which the peer judges most in a minute.
+fn best_setting(
+    peer: &Peer<'_>,
+    trials: &mut Trials,
+    items: &[Item],
+    meter: &Meter,
+) -> Result<Setting, Failed> {
+    while let Some(setting) = trials.next() {
+        meter.run(&format!("trying llama-server {}", setting.describe()));
+        let round = peer.judge(setting, items, 0)?;
+        trials.record(setting, round.verdicts_per_minute());
+        meter.run_done();
+    }
+    Ok(trials.best())
+}
+
+// === impl Judge ===
+
+impl Judge<'_> {
+    fn who(&self) -> Who {
+        match self {
+            Self::Ours(ours) => Who::Ours { drafts: ours.drafts },
+            Self::Peer(_, setting) => Who::Peer(*setting),
+        }
+    }
+
+    fn judge(&self, items: &[Item], seed: u64, meter: &Meter) -> Result<Round, Failed> {
+        match self {
+            Self::Ours(ours) => ours.judge(items, seed, meter),
+            Self::Peer(peer, setting) => peer.judge(*setting, items, seed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_first_in_one_round_is_last_in_the_next() {
+        assert_eq!((order(0, 3), order(1, 3)), (vec![0, 1, 2], vec![2, 1, 0]));
+    }
+}

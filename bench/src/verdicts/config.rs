@@ -1,0 +1,185 @@
+//! What `jury bench verdicts` is to measure.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use jury_grm::domain::{Item, Query, Readout, ScoreRequest, Settings, limits};
+use jury_terminal::Refused;
+use jury_terminal::model::cache_folder;
+
+use crate::args::{BenchVerdictsArgs, DraftsArg};
+use crate::threads;
+
+const ROUNDS: usize = 3;
+/// Tokens of a sample in a quick look.
+const QUICK_TOKENS: u32 = 16;
+/// Tokens of a sample that is not measured.
+const WARM_UP_TOKENS: u32 = 4;
+/// Most samples in flight of which ours drafts: the rows of a step still fit one tile of its kernels.
+const FEW_SAMPLES: usize = 3;
+
+/// What is measured, with what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    pub items: PathBuf,
+    pub model: String,
+    pub settings: Settings,
+    /// First items of the file that are judged; `None` judges all.
+    pub limit: Option<usize>,
+    /// Items in flight, on both sides.
+    pub at_once: usize,
+    pub rounds: usize,
+    pub threads: usize,
+    /// Whether few samples of ours draft their next tokens.
+    pub drafts: DraftsArg,
+    /// Whether the peer's settings are tried, else it has one.
+    pub tries_settings: bool,
+    /// The peer, if there is to be one, and its program, if that was named.
+    pub peer: Option<Option<PathBuf>>,
+    /// Where models are kept.
+    pub cache: PathBuf,
+    pub markdown: Option<PathBuf>,
+    pub json: bool,
+}
+
+impl TryFrom<BenchVerdictsArgs> for Plan {
+    type Error = Refused;
+
+    fn try_from(args: BenchVerdictsArgs) -> Result<Self, Refused> {
+        let quick = args.quick;
+        let default = Settings::default();
+        let default_tokens = if quick { QUICK_TOKENS } else { default.max_critique_tokens };
+        let settings = Settings {
+            k: args.k,
+            temperature: args.temperature.unwrap_or(default.temperature),
+            top_p: args.top_p.unwrap_or(default.top_p),
+            max_critique_tokens: args.max_critique_tokens.unwrap_or(default_tokens),
+            readout: Readout::Free,
+            ..default
+        };
+        Ok(Self {
+            limit: args.limit.or(quick.then_some(1)),
+            at_once: args.at_once,
+            rounds: args.rounds.unwrap_or(if quick { 1 } else { ROUNDS }),
+            threads: threads(&args.measuring),
+            drafts: args.drafts,
+            tries_settings: !quick,
+            peer: (!args.no_peer).then_some(args.peer),
+            cache: cache_folder(&args.measuring.cache)?,
+            markdown: args.markdown,
+            json: args.measuring.json,
+            items: args.items,
+            model: args.model,
+            settings,
+        })
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Whether ours drafts, for each side of ours that is measured.
+    pub fn sides_of_ours(&self) -> &'static [bool] {
+        match self.drafts {
+            DraftsArg::On => &[true],
+            DraftsArg::Off => &[false],
+            DraftsArg::Both => &[true, false],
+        }
+    }
+
+    /// Samples in flight: the peer has a slot for each.
+    pub fn in_flight(&self) -> usize {
+        self.settings.k as usize * self.at_once
+    }
+
+    /// True where ours drafts from the first token to the last; of more samples, it does when few are left.
+    pub fn few_in_flight(&self) -> bool {
+        self.in_flight() <= FEW_SAMPLES
+    }
+
+    /// The request to judge an item, the same for both sides.
+    pub fn request(&self, item: Item, seed: u64) -> ScoreRequest {
+        ScoreRequest {
+            settings: self.settings.clone(),
+            seed,
+            // A verdict that is cut off measures nothing.
+            budget_ms: NonZeroU64::new(limits::MAX_BUDGET_MS),
+            ..ScoreRequest::new(item)
+        }
+    }
+
+    /// The same request with a few tokens a sample.
+    pub fn short(&self, mut request: ScoreRequest) -> ScoreRequest {
+        let tokens = &mut request.settings.max_critique_tokens;
+        *tokens = (*tokens).min(WARM_UP_TOKENS);
+        request
+    }
+}
+
+/// Judged before the measured ones: memory is touched, and the prompt's fixed beginning is cached, as it is while
+/// serving.
+pub fn warm_up_item() -> Item {
+    Item {
+        id: "warm-up".to_owned(),
+        source: None,
+        query: Query::Text("Name an even number.".to_owned()),
+        responses: vec!["Two.".to_owned(), "Three.".to_owned()],
+        reference: None,
+        criteria: None,
+        principles: None,
+        best: None,
+        labels: None,
+        category: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::BenchCommand;
+    use crate::args::tests::command;
+    use crate::args::tests::quick_as_typed;
+
+    fn plan(typed: &str) -> Result<Plan, Refused> {
+        let words = format!("jury bench verdicts --items i.jsonl --model-cache m {typed}");
+        match command(&words) {
+            BenchCommand::Verdicts(args) => Plan::try_from(*args),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn scores_are_always_read_from_free_text() {
+        assert_eq!(plan("").unwrap().settings.readout, Readout::Free);
+    }
+
+    #[test]
+    fn what_is_asked_for_wins_over_quick() {
+        let found = plan("--quick --limit 3 --rounds 2").unwrap();
+        assert_eq!((found.limit, found.rounds), (Some(3), 2));
+        assert_eq!(found.settings.max_critique_tokens, QUICK_TOKENS);
+        assert_eq!(plan("--quick").unwrap().limit, Some(1));
+    }
+
+    #[test]
+    fn quick_is_the_same_as_its_help_says_with_one_setting_of_the_peer() {
+        let quick = plan("--quick").unwrap();
+        let typed = plan(&quick_as_typed("verdicts")).unwrap();
+        assert!(typed.tries_settings);
+        assert_eq!(quick, Plan { tries_settings: false, ..typed });
+    }
+
+    #[test]
+    fn both_ways_of_drafting_are_two_sides_of_ours() {
+        let sides = |typed| plan(typed).unwrap().sides_of_ours();
+        assert_eq!(sides(""), [true]);
+        assert_eq!(sides("--drafts off"), [false]);
+        assert_eq!(sides("--drafts both"), [true, false]);
+    }
+
+    #[test]
+    fn samples_in_flight_are_those_of_all_items_at_once() {
+        assert!(plan("-k 3").unwrap().few_in_flight());
+        assert!(!plan("-k 2 --at-once 2").unwrap().few_in_flight());
+    }
+}

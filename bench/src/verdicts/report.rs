@@ -1,0 +1,226 @@
+//! What was measured, as a table for people, as Markdown and as JSON.
+
+mod side;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Write as _;
+
+use jury_grm::domain::Settings;
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::page::columns;
+use serde::Serialize;
+
+pub use self::side::Side;
+use super::Round;
+use super::config::Plan;
+use super::peer::Setting;
+use crate::head::Head;
+use crate::spread::{caption, counted, paired_ratio};
+
+const HEADINGS: [&str; 7] = [
+    "WHO",
+    "VERDICTS A MINUTE",
+    "TOKENS A SECOND",
+    "TOKENS A SAMPLE",
+    "SAMPLES READ",
+    "VERDICTS WITH REWARDS",
+    "DRAFTS",
+];
+
+/// A whole run.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    #[serde(flatten)]
+    pub head: Head,
+    pub threads: usize,
+    pub model: String,
+    pub items: usize,
+    pub at_once: usize,
+    /// Those that were finished.
+    pub rounds: usize,
+    pub settings: Settings,
+    pub ours: Option<Side>,
+    /// Where ours was measured in both ways.
+    pub ours_without_drafts: Option<Side>,
+    /// Ours with drafts to ours without, as `ratio`.
+    pub drafts_ratio: Option<f64>,
+    pub peer: Option<Side>,
+    pub peer_version: Option<String>,
+    pub peer_setting: Option<Setting>,
+    /// How many settings were tried, of which `peer_setting` was the fastest; 0 if it was given.
+    pub peer_settings_tried: Option<usize>,
+    /// Ours to the peer's in verdicts a minute: the median of the rounds' ratios.
+    pub ratio: Option<f64>,
+}
+
+/// What stays the same over a run.
+pub struct Frame<'a> {
+    pub plan: &'a Plan,
+    pub model: &'a str,
+    pub items: usize,
+    pub head: Head,
+    pub peer: Option<PeerFacts>,
+}
+
+/// Who is measured beside ours.
+pub struct PeerFacts {
+    pub version: String,
+    pub setting: Setting,
+    pub tried: usize,
+}
+
+/// One that judges.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Who {
+    Ours { drafts: bool },
+    Peer(Setting),
+}
+
+// === impl Who ===
+
+impl Who {
+    /// For people.
+    pub fn describe(self) -> String {
+        match self {
+            Self::Ours { drafts: true } => "jury".to_owned(),
+            Self::Ours { drafts: false } => "jury without drafts".to_owned(),
+            Self::Peer(setting) => format!("llama-server {}", setting.describe()),
+        }
+    }
+}
+
+// === impl Report ===
+
+impl Report {
+    /// Of whole rounds: all sides have as many.
+    pub fn new(frame: &Frame<'_>, complete: bool, sides: &[(Who, Vec<Round>)]) -> Self {
+        let side = |wanted: fn(Who) -> bool| {
+            let found = sides.iter().filter(move |(who, _)| wanted(*who));
+            found.filter_map(|(who, rounds)| Side::of(*who, rounds.clone()))
+        };
+        let mut ours = side(|who| matches!(who, Who::Ours { .. }));
+        let (ours, ours_without_drafts) = (ours.next(), ours.next());
+        let peer = side(|who| matches!(who, Who::Peer(_))).next();
+        let ratio = |other: &Option<Side>| {
+            let rates = |side: &Side| side.verdicts_per_minute.values.clone();
+            paired_ratio(&rates(ours.as_ref()?), &rates(other.as_ref()?))
+        };
+        let plan = frame.plan;
+        let facts = frame.peer.as_ref();
+        Self {
+            head: frame.head.until_now(complete),
+            threads: plan.threads,
+            model: frame.model.to_owned(),
+            items: frame.items,
+            at_once: plan.at_once,
+            rounds: sides.iter().map(|(_, rounds)| rounds.len()).min().unwrap_or(0),
+            settings: plan.settings.clone(),
+            drafts_ratio: ratio(&ours_without_drafts),
+            ratio: ratio(&peer),
+            peer_version: facts.map(|facts| facts.version.clone()),
+            peer_setting: facts.map(|facts| facts.setting),
+            peer_settings_tried: facts.map(|facts| facts.tried),
+            ours,
+            ours_without_drafts,
+            peer,
+        }
+    }
+
+    /// For a terminal, or for a machine.
+    pub fn page(&self, json: bool) -> Result<String, Failed> {
+        if json { self.json() } else { Ok(self.table()) }
+    }
+
+    fn table(&self) -> String {
+        let mut rows = vec![HEADINGS.map(String::from)];
+        rows.extend(self.rows());
+        let mut text = format!("{}\n{}", self.preamble().join("\n"), columns(&rows));
+        for line in self.ratios() {
+            let _ = writeln!(text, "{line}");
+        }
+        text
+    }
+
+    /// For a document.
+    pub fn markdown(&self) -> String {
+        let mut text = String::new();
+        for line in self.preamble().into_iter().chain(self.ratios()) {
+            let _ = writeln!(text, "* {line}");
+        }
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        text.push('\n');
+        text.push_str(&line(&HEADINGS.map(str::to_lowercase)));
+        text.push_str(&line(&HEADINGS.map(|_| "---".to_owned())));
+        for row in self.rows() {
+            text.push_str(&line(&row));
+        }
+        text
+    }
+
+    fn json(&self) -> Result<String, Failed> {
+        let json = serde_json::to_string_pretty(self).or_exit(Exit::Internal)?;
+        Ok(format!("{json}\n"))
+    }
+
+    fn sides(&self) -> impl Iterator<Item = &Side> {
+        [&self.ours, &self.ours_without_drafts, &self.peer].into_iter().flatten()
+    }
+
+    fn rows(&self) -> Vec<[String; HEADINGS.len()]> {
+        self.sides().map(Side::cells).collect()
+    }
+
+    fn ratios(&self) -> Vec<String> {
+        let of_drafts = self
+            .drafts_ratio
+            .map(|ratio| format!("ours with drafts to without: {ratio:.2}x verdicts a minute"));
+        let to_peer =
+            self.ratio.map(|ratio| format!("ours to llama.cpp: {ratio:.2}x verdicts a minute"));
+        of_drafts.into_iter().chain(to_peer).collect()
+    }
+
+    /// What the peer did for nothing: it cannot end one sample of a request alone.
+    fn surplus(&self) -> Option<String> {
+        let share = self.peer.as_ref()?.surplus_share * 100.0;
+        let peer = match share > 0.0 {
+            true => {
+                format!("; llama-server went on for {share:.1} % more tokens, not counted below")
+            }
+            false => " on both sides".to_owned(),
+        };
+        Some(format!("a sample ends at its scores{peer}"))
+    }
+
+    fn preamble(&self) -> Vec<String> {
+        let Settings { k, temperature, max_critique_tokens, .. } = self.settings;
+        let peer = match (&self.peer_version, self.peer_settings_tried) {
+            (Some(version), Some(0)) => format!("llama.cpp {version}, its settings untried"),
+            (Some(version), Some(tried)) => {
+                format!("llama.cpp {version}, the fastest of {tried} settings")
+            }
+            _ => "ours alone".to_owned(),
+        };
+        let rounds = caption(self.rounds, self.sides().count());
+        let mut lines = vec![
+            format!("{}; {peer}", self.head.line()),
+            format!("{}, {}; {}", self.head.host.cpu, counted(self.threads, "thread"), self.model),
+        ];
+        lines.extend(self.head.load.line());
+        lines.push(format!(
+            "{}, {} at once, k {k}, temperature {temperature}, at most {max_critique_tokens} tokens a sample; \
+             {rounds}",
+            counted(self.items, "item"),
+            self.at_once
+        ));
+        lines.push(match self.peer {
+            Some(_) => "both read scores from what the model writes (free read-out), with the same prompts and parser".to_owned(),
+            None => "scores are read from what the model writes (free read-out)".to_owned(),
+        });
+        lines.extend(self.surplus());
+        if !self.head.complete {
+            lines.push("cut short: only the rounds that were finished count".to_owned());
+        }
+        lines
+    }
+}

@@ -1,0 +1,163 @@
+//! The model that a command was asked for: its options, where its file is, and how it is loaded.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jury_engine::{DeviceKind, LoadError};
+use jury_worker::backend::engine::{EngineBackend, EngineBackendConfig};
+use jury_worker::models::{ModelError, ModelRef, ModelStore};
+
+use crate::Refused;
+use crate::exit::{Exit, Failed};
+use crate::meter::Meter;
+
+/// The model that runs when none is named: the smallest of the catalogue whose critiques make
+/// sense to a reader.
+pub const DEFAULT_MODEL: &str = "qwen2.5-coder-1.5b";
+
+/// Which model, and how it runs.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// A model of the catalogue (`jury models list`), a GGUF file, or hub:OWNER/REPO/FILE
+    #[arg(long, env = "JURY_MODEL", value_name = "MODEL", default_value = DEFAULT_MODEL)]
+    pub model: String,
+    /// Threads of the engine [default: what this machine lets us use]
+    #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true)]
+    pub threads: Option<usize>,
+    /// Where to compute: cpu, cuda:N or metal:N (built with the cargo feature of that name)
+    #[arg(long, env = "JURY_DEVICE", value_name = "DEVICE", default_value = "cpu", value_parser = device)]
+    pub device: DeviceKind,
+    /// Where its file is kept.
+    #[command(flatten)]
+    pub cache: CacheArgs,
+}
+
+/// Where model files are kept.
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+pub struct CacheArgs {
+    /// The folder of model files [default: jury/models in the user's cache folder]
+    #[arg(long, global = true, env = "JURY_MODEL_CACHE", value_name = "FOLDER")]
+    pub model_cache: Option<PathBuf>,
+}
+
+/// Which model, from where, and how it runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelConfig {
+    /// As it was asked for.
+    pub name: String,
+    /// Threads of the engine; `None`: what this machine lets us use.
+    pub threads: Option<usize>,
+    /// Where to compute.
+    pub device: DeviceKind,
+    /// Whether few samples draft their next tokens.
+    pub drafts: bool,
+    /// The folder of model files.
+    pub cache: PathBuf,
+}
+
+impl TryFrom<ModelArgs> for ModelConfig {
+    type Error = Refused;
+
+    fn try_from(args: ModelArgs) -> Result<Self, Refused> {
+        if args.threads == Some(0) {
+            return Err(Refused::new("--threads", "must be at least 1, is 0"));
+        }
+        refuse_device(args.device)?;
+        let cache = cache_folder(&args.cache)?;
+        let ModelArgs { model: name, threads, device, .. } = args;
+        Ok(Self { name, threads, device, drafts: true, cache })
+    }
+}
+
+/// Before anything is loaded: a device that this program was built without.
+fn refuse_device(device: DeviceKind) -> Result<(), Refused> {
+    let feature = match device {
+        DeviceKind::Cuda(_) if !cfg!(feature = "cuda") => "cuda",
+        DeviceKind::Metal(_) if !cfg!(feature = "metal") => "metal",
+        _ => return Ok(()),
+    };
+    let problem = format!(
+        "this jury was built without {feature}; build it with `cargo install --path . --features \
+         {feature}`"
+    );
+    Err(Refused::new("--device", problem))
+}
+
+/// The models of this machine.
+pub fn store(cache: &CacheArgs) -> Result<ModelStore, Refused> {
+    cache_folder(cache).map(ModelStore::new)
+}
+
+/// The folder of model files: the one named, else the user's own.
+pub fn cache_folder(cache: &CacheArgs) -> Result<PathBuf, Refused> {
+    let folder = cache.model_cache.clone().or_else(ModelStore::default_directory);
+    folder.ok_or_else(|| Refused::new("--model-cache", "this user has no home; name a folder"))
+}
+
+/// Where `scripts/llama-cpp` and `scripts/etcd` install programs: in the user's own cache folder, wherever model files
+/// are kept.
+pub fn tools_folder() -> Option<PathBuf> {
+    ModelStore::default_directory()?.parent().map(|folder| folder.join("tools"))
+}
+
+/// Gives a model's error its exit code.
+pub fn model_failed(error: ModelError) -> Failed {
+    let exit = match &error {
+        ModelError::Unknown { .. } => {
+            let help = "`jury models list` tells what each is good for";
+            return Failed::new(Exit::Usage, anyhow::anyhow!("{error}; {help}"));
+        }
+        ModelError::MalformedHubReference { .. } => Exit::Usage,
+        ModelError::NoSuchFile { .. } => Exit::NoInput,
+        ModelError::WrongDigest { .. } => Exit::BadData,
+        ModelError::Unavailable { .. } | ModelError::Hub { .. } => Exit::Unavailable,
+        _ => Exit::CannotWrite,
+    };
+    Failed::new(exit, error)
+}
+
+/// Gives the error of a model that does not load its exit code.
+pub fn load_failed(error: LoadError) -> Failed {
+    let exit = match &error {
+        LoadError::Io { .. } => Exit::NoInput,
+        LoadError::Device(_) => Exit::Unavailable,
+        _ => Exit::BadData,
+    };
+    Failed::new(exit, error)
+}
+
+// === impl ModelConfig ===
+
+impl ModelConfig {
+    /// Finds, fetches if need be, and loads the model. Blocks: the caller has nothing else to do.
+    pub fn load(&self, meter: &Meter) -> Result<Arc<EngineBackend>, Failed> {
+        let reference = ModelRef::parse(&self.name).map_err(model_failed)?;
+        let store = ModelStore::new(&self.cache);
+        let blocking = || {
+            let model = store.resolve(&reference, meter).map_err(model_failed)?;
+            meter.stage(&format!("loading {}", model.name));
+            let mut config = EngineBackendConfig::new(model);
+            config.engine.threads = self.threads;
+            config.engine.device = self.device;
+            config.engine.drafts = self.drafts;
+            EngineBackend::load(config).map(Arc::new).map_err(load_failed)
+        };
+        tokio::task::block_in_place(blocking)
+    }
+}
+
+// === private ===
+
+/// Reads a device: its name, and for a GPU its ordinal (0 when left out).
+fn device(text: &str) -> Result<DeviceKind, String> {
+    let (name, ordinal) = text.split_once(':').unwrap_or((text, "0"));
+    let unknown = || "must be cpu, cuda:N or metal:N".to_owned();
+    let ordinal: usize = ordinal.parse().map_err(|_| unknown())?;
+    match name {
+        "cpu" => Ok(DeviceKind::Cpu),
+        "cuda" => Ok(DeviceKind::Cuda(ordinal)),
+        "metal" => Ok(DeviceKind::Metal(ordinal)),
+        _ => Err(unknown()),
+    }
+}
