@@ -1,9 +1,10 @@
-//! `jury bench`: how fast the engine is on this machine.
+//! `jury bench`: how fast engine and coordinator are on this machine.
 //!
 //! ```text
 //! engine    ours and llama.cpp's, alternately      peer     llama-batched-bench: its settings, its answers
 //! verdicts  the whole way, ours and llama-server's
 //! scaling   time against k, prompt, requests       plot     as an SVG
+//! cluster   the coordinator over simulated workers
 //! models    names to files                         spread   median, least, greatest
 //! programs  those of others, and their end         load     what else the machine does
 //! output    files of results                       so_far   what a run that is cut short leaves
@@ -13,6 +14,7 @@
 //! Nothing here is part of what serves; the measuring itself is `jury_engine::measure`.
 
 mod args;
+mod cluster;
 mod engine;
 mod head;
 mod load;
@@ -67,6 +69,7 @@ pub async fn run(args: BenchArgs, read_items: ReadItems) -> Result<Exit, Failed>
             BenchCommand::Engine(args) => engine::run(args, &run),
             BenchCommand::Verdicts(args) => verdicts::run(*args, read_items, &run),
             BenchCommand::Scaling(args) => scaling::run(&args, &run),
+            BenchCommand::Cluster(args) => cluster::run(args, &run),
         })
     };
     let ended = tokio::select! {

@@ -45,6 +45,7 @@ pub struct Running {
     runtime: Handle,
     stop: CancellationToken,
     task: Option<JoinHandle<Ending>>,
+    pid: u32,
 }
 
 /// How a program ended that was to go on.
@@ -141,6 +142,7 @@ impl Programs {
     ) -> io::Result<Running> {
         let _inside = self.runtime.enter();
         let (mut child, guard) = spawn(command(program, arguments).stdout(Stdio::null()))?;
+        let pid = child.id().ok_or(io::ErrorKind::NotFound)?;
         let stderr = child.stderr.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let stop = self.stop.child_token();
         let stopped = stop.clone();
@@ -162,7 +164,7 @@ impl Programs {
             guard.end().await;
             Ending { status, last_lines }
         });
-        Ok(Running { runtime: self.runtime.clone(), stop, task: Some(task) })
+        Ok(Running { runtime: self.runtime.clone(), stop, task: Some(task), pid })
     }
 
     /// Ends all programs and waits until they have.
@@ -176,6 +178,11 @@ impl Programs {
 // === impl Running ===
 
 impl Running {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Waits a little for its end, for whoever has seen that something is wrong with it; then ends it.
     pub fn ending(mut self) -> Ending {
         let Some(mut task) = self.task.take() else { return Ending::default() };

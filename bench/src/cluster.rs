@@ -1,0 +1,70 @@
+//! `jury bench cluster`: what the coordinator itself costs.
+//!
+//! ```text
+//! config  what is measured                  node         a worker that behaves like a GPU node
+//! load    requests, as many as asked        coordinator  a process of its own, and its CPU time
+//! report  a table, or JSON
+//! ```
+//!
+//! The coordinator is a process of its own, so that its CPU time is known; requests come from this process, where the
+//! simulated workers listen too. Everything goes over loopback sockets, as between machines. Where workers answer at
+//! once, all that is left of a request's latency is Jury; where they take the time of a GPU, samples a second against
+//! their number tell how much of the fleet is used.
+
+mod config;
+mod coordinator;
+mod load;
+mod node;
+mod report;
+
+use std::time::Duration;
+
+use jury_engine::Host;
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use tokio::runtime::Handle;
+
+use self::config::{Plan, Point};
+use self::coordinator::CoordinatorProcess;
+use self::load::{Generator, Measured};
+use self::node::Nodes;
+use self::report::Report;
+use crate::Run;
+use crate::args::BenchClusterArgs;
+use crate::head::Head;
+use crate::load::Load;
+use crate::output::{Output, deliver};
+
+pub fn run(args: BenchClusterArgs, run: &Run) -> Result<Exit, Failed> {
+    let markdown = Output::check("--markdown", args.markdown.as_deref())?;
+    let json = args.json;
+    let plan = Plan::from(args);
+    let host = Host::detect();
+    let load = Load::at_start(&run.meter, host.threads, "figures do not hold");
+    let mut report = Report::new(Head::new(host, load), &plan);
+    run.meter.runs(plan.rounds as u64 * plan.points.len() as u64);
+    for round in 0..plan.rounds {
+        for (number, point) in plan.points.iter().enumerate() {
+            run.meter.run(&format!("{point}, round {}", round + 1));
+            let measured = measure(&plan, point, run)?;
+            report.add(number, &measured);
+            run.meter.run_done();
+        }
+        report.head = report.head.until_now(round + 1 == plan.rounds);
+        run.so_far.set(report.page(json)?);
+    }
+    deliver(run, &report.page(json)?, markdown.as_ref(), || Ok(report.markdown()))?;
+    Ok(Exit::Done)
+}
+
+/// One point, from a fresh fleet: nothing is left over from another one.
+fn measure(plan: &Plan, point: &Point, run: &Run) -> Result<Measured, Failed> {
+    let runtime = Handle::current();
+    let nodes = runtime.block_on(Nodes::start(point.workers, &point.pace, plan.seed))?;
+    let coordinator = CoordinatorProcess::start(&run.programs, &nodes.addresses)?;
+    let generator = Generator::new(plan, point);
+    let measured = runtime.block_on(async {
+        coordinator.ready(point.workers, Duration::from_secs(30)).await?;
+        generator.measure(&coordinator).await
+    });
+    measured.or_exit(Exit::Internal)
+}

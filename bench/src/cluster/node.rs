@@ -1,0 +1,401 @@
+//! A worker that behaves like a GPU node: groups are prefilled one after the other, samples decode side by side in its
+//! lanes, their lengths vary, and some fail. What it says is made up; when it says it, is not.
+//!
+//! Ends are computed when a group arrives, so that a node costs a timer an end and no task a sample. Not simulated: that
+//! a lane becomes free early when its sample is cancelled.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jury_fabric::transport::{HealthHandle, Listener};
+use jury_grm::domain::{
+    FailureKind, Finish, Outcome, Reproducible, Sample, SampleSpec, Scores, Settings,
+};
+use jury_proto::convert::{Capabilities, SampleGroup};
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_worker::backend::{
+    Backend, BackendInfo, CancelRequests, Cancelled, GroupEvents, GroupHandle, Load,
+};
+use jury_worker::metrics::WorkerMetrics;
+use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Bytes of text a token, as English has about.
+const BYTES_PER_TOKEN: usize = 4;
+/// Tokens between two progress events of a sample.
+const PROGRESS_TOKENS: u32 = 64;
+/// Samples that an instant node has room for: more than any point has in flight.
+const INSTANT_CAPACITY: u32 = 4096;
+
+/// How fast a node is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Pace {
+    /// Prompt tokens a second, one group at a time; `None`: at once.
+    pub prefill_rate: Option<f64>,
+    /// Generated tokens a second of each sample; `None`: at once.
+    pub decode_rate: Option<f64>,
+    /// Mean tokens of a sample.
+    pub tokens: u32,
+    /// Lengths vary by this share to both sides, 0 to 1.
+    pub jitter: f64,
+    /// Share of samples that the node fails, 0 to 1.
+    pub failures: f64,
+    /// Samples that decode at once.
+    pub capacity: u32,
+}
+
+/// Nodes that listen; they end when this is dropped.
+pub struct Nodes {
+    /// `http://127.0.0.1:port` of each.
+    pub addresses: Vec<String>,
+    _stop: DropGuard,
+}
+
+struct Node {
+    info: BackendInfo,
+    pace: Pace,
+    seed: u64,
+    schedule: Mutex<Schedule>,
+    /// Samples begun and not ended.
+    drawing: Arc<AtomicU32>,
+    /// Ends so far, told as the model's steps.
+    steps: Arc<AtomicU64>,
+    death: watch::Sender<Option<Arc<str>>>,
+}
+
+/// When what is there already is done.
+#[derive(Default)]
+struct Schedule {
+    /// When the last prompt is prefilled.
+    prefilled: Option<Instant>,
+    /// When each lane is free again; lanes that were never used are missing.
+    lanes: BinaryHeap<Reverse<Instant>>,
+}
+
+/// The end of one sample.
+struct End {
+    at: Instant,
+    spec: SampleSpec,
+    tokens: u32,
+    fails: bool,
+}
+
+// === impl Pace ===
+
+impl Pace {
+    /// Everything at once.
+    pub fn instant(tokens: u32) -> Self {
+        Self {
+            prefill_rate: None,
+            decode_rate: None,
+            tokens,
+            jitter: 0.0,
+            failures: 0.0,
+            capacity: INSTANT_CAPACITY,
+        }
+    }
+}
+
+// === impl Nodes ===
+
+impl Nodes {
+    /// Starts `n` nodes of one class on ports of loopback.
+    pub async fn start(n: usize, pace: &Pace, seed: u64) -> Result<Self, Failed> {
+        let stop = CancellationToken::new();
+        let mut addresses = Vec::with_capacity(n);
+        for number in 0..n {
+            let listener = TcpListener::bind("127.0.0.1:0").await.or_exit(Exit::Unavailable)?;
+            let address = format!("http://{}", listener.local_addr().or_exit(Exit::Internal)?);
+            let worker = Worker {
+                config: WorkerConfig {
+                    worker_id: format!("node-{number}"),
+                    advertised_address: address.clone(),
+                    grace: Duration::ZERO,
+                },
+                backend: Arc::new(Node::new(pace.clone(), seed)),
+                announce: Announce::Nowhere,
+                health: HealthHandle::new(&[SERVICE_NAME]),
+                metrics: WorkerMetrics::unregistered(),
+            };
+            let ends = stop.child_token();
+            tokio::spawn(async move {
+                if let Err(error) =
+                    jury_worker::run::run(worker, Listener::Tcp(listener), ends).await
+                {
+                    tracing::error!(%error, "simulated worker ended");
+                }
+            });
+            addresses.push(address);
+        }
+        Ok(Self { addresses, _stop: stop.drop_guard() })
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    fn new(pace: Pace, seed: u64) -> Self {
+        let info = BackendInfo {
+            model: "simulated".to_owned(),
+            model_digest: "51".repeat(32),
+            numerics: "simulated-1".to_owned(),
+            context_tokens: 1 << 20,
+            reproducible: Reproducible::Bitwise,
+            capacity: pace.capacity,
+            capabilities: Capabilities {
+                seeds: true,
+                distributions: true,
+                cancel: true,
+                token_prompts: true,
+                ..Capabilities::default()
+            },
+            room_tokens: None,
+        };
+        Self {
+            info,
+            pace,
+            seed,
+            schedule: Mutex::default(),
+            drawing: Arc::default(),
+            steps: Arc::default(),
+            death: watch::Sender::new(None),
+        }
+    }
+
+    /// The ends of a group that arrives now, the earliest first.
+    fn schedule(&self, group: &SampleGroup, prompt_tokens: u32) -> Vec<End> {
+        let now = Instant::now();
+        let seconds =
+            |tokens: u32, rate: Option<f64>| rate.map_or(0.0, |rate| f64::from(tokens) / rate);
+        let mut schedule = self.schedule.lock().unwrap_or_else(PoisonError::into_inner);
+        let prefill = Duration::from_secs_f64(seconds(prompt_tokens, self.pace.prefill_rate));
+        let prefilled = schedule.prefilled.map_or(now, |free| free.max(now)) + prefill;
+        schedule.prefilled = Some(prefilled);
+        let mut ends: Vec<End> = group
+            .samples
+            .iter()
+            .map(|spec| {
+                let mut random = SmallRng::seed_from_u64(self.seed ^ spec.seed);
+                let stretch = 1.0 + self.pace.jitter * random.random_range(-1.0..=1.0);
+                let tokens = (f64::from(self.pace.tokens) * stretch).max(1.0) as u32;
+                let fails = random.random_bool(self.pace.failures);
+                let decode = Duration::from_secs_f64(seconds(tokens, self.pace.decode_rate));
+                let has_lane = schedule.lanes.len() < self.pace.capacity as usize;
+                let free = if has_lane { None } else { schedule.lanes.pop() };
+                let at = free.map_or(prefilled, |Reverse(free)| free.max(prefilled)) + decode;
+                schedule.lanes.push(Reverse(at));
+                End { at, spec: spec.clone(), tokens, fails }
+            })
+            .collect();
+        ends.sort_by_key(|end| end.at);
+        ends
+    }
+}
+
+impl Backend for Node {
+    fn info(&self) -> BackendInfo {
+        self.info.clone()
+    }
+
+    fn load(&self) -> Load {
+        let drawing = self.drawing.load(Ordering::Relaxed);
+        Load {
+            running: drawing.min(self.pace.capacity),
+            queued: drawing.saturating_sub(self.pace.capacity),
+            capacity: self.pace.capacity,
+            steps: self.steps.load(Ordering::Relaxed),
+        }
+    }
+
+    fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle {
+        let (handle, cancels) = GroupHandle::new();
+        let bytes: usize = group
+            .messages
+            .iter()
+            .flat_map(|message| &message.spans)
+            .map(|span| span.text.len())
+            .sum();
+        let prompt_tokens = u32::try_from(bytes / BYTES_PER_TOKEN).unwrap_or(u32::MAX).max(1);
+        let ends = self.schedule(&group, prompt_tokens);
+        let seats = Seats::take(&self.drawing, ends.len());
+        let paced = self.pace.decode_rate.is_some();
+        let drawing = Drawing {
+            ends,
+            settings: group.settings,
+            prompt_tokens,
+            events,
+            seats,
+            steps: self.steps.clone(),
+        };
+        tokio::spawn(drawing.run(cancels, paced));
+        handle
+    }
+
+    fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.death.subscribe()
+    }
+}
+
+/// Samples of one group among those that a node draws; given back as they end.
+struct Seats {
+    drawing: Arc<AtomicU32>,
+    held: u32,
+}
+
+// === impl Seats ===
+
+impl Seats {
+    fn take(drawing: &Arc<AtomicU32>, n: usize) -> Self {
+        let held = u32::try_from(n).unwrap_or(u32::MAX);
+        drawing.fetch_add(held, Ordering::Relaxed);
+        Self { drawing: drawing.clone(), held }
+    }
+
+    fn free_one(&mut self) {
+        self.held -= 1;
+        self.drawing.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Seats {
+    fn drop(&mut self) {
+        self.drawing.fetch_sub(self.held, Ordering::Relaxed);
+    }
+}
+
+/// One group while it is drawn.
+struct Drawing {
+    ends: Vec<End>,
+    settings: Settings,
+    prompt_tokens: u32,
+    events: GroupEvents,
+    seats: Seats,
+    steps: Arc<AtomicU64>,
+}
+
+// === impl Drawing ===
+
+impl Drawing {
+    async fn run(mut self, cancels: CancelRequests, paced: bool) {
+        self.events.accepted(self.prompt_tokens, 0);
+        let mut cancelled = Vec::new();
+        for end in std::mem::take(&mut self.ends) {
+            let at = end.at;
+            let wait = async {
+                if paced {
+                    tokio::time::sleep_until(at).await;
+                }
+            };
+            tokio::pin!(wait);
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut wait => break,
+                    request = cancels.next() => match request {
+                        Cancelled::Nothing => {}
+                        Cancelled::Samples(indices) => cancelled.extend(indices),
+                        Cancelled::Group => return,
+                    },
+                }
+            }
+            let index = end.spec.index;
+            self.steps.fetch_add(u64::from(end.tokens), Ordering::Relaxed);
+            self.seats.free_one();
+            if cancelled.contains(&index) {
+                self.events.failed(index, FailureKind::NotNeeded, "cancelled");
+            } else if end.fails {
+                self.events.failed(index, FailureKind::Worker, "a simulated failure");
+            } else {
+                for tokens in (PROGRESS_TOKENS..end.tokens).step_by(PROGRESS_TOKENS as usize) {
+                    self.events.progress(index, tokens);
+                }
+                self.events.finished(sample(end, &self.settings, self.prompt_tokens));
+            }
+        }
+    }
+}
+
+/// A sample as large as a real one, with scores by its seed.
+fn sample(end: End, settings: &Settings, prompt_tokens: u32) -> Sample {
+    let scale = settings.scale;
+    let choices = (scale.max - scale.min + 1) as usize;
+    let mut random = SmallRng::seed_from_u64(end.spec.seed);
+    let scores = end
+        .spec
+        .order
+        .iter()
+        .map(|_| f64::from(random.random_range(scale.min..=scale.max)))
+        .collect::<Vec<_>>();
+    let flat = vec![1.0 / choices as f64; choices];
+    let text = "words ".repeat(end.tokens as usize * BYTES_PER_TOKEN / 6);
+    Sample {
+        principles: text.chars().take(text.len() / 3).collect(),
+        critique: text,
+        outcome: Outcome::Scored(Scores {
+            score_distribution: Some(vec![flat; scores.len()]),
+            scores,
+            readout_mass: Some(1.0),
+            forced: false,
+        }),
+        finish: Finish::Box,
+        prompt_tokens,
+        generated_tokens: end.tokens,
+        ..Sample::failed(end.spec, FailureKind::NoBox, "")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jury_worker::backend::scripted::example_group;
+
+    use super::*;
+
+    fn seconds(node: &Node, group: &SampleGroup) -> Vec<f64> {
+        let now = Instant::now();
+        let ends = node.schedule(group, 1000);
+        ends.iter().map(|end| (end.at - now).as_secs_f64()).collect()
+    }
+
+    fn pace(capacity: u32) -> Pace {
+        Pace {
+            prefill_rate: Some(1000.0),
+            decode_rate: Some(100.0),
+            tokens: 100,
+            jitter: 0.0,
+            failures: 0.0,
+            capacity,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn samples_decode_side_by_side_after_one_prefill() {
+        let node = Node::new(pace(4), 0);
+        assert_eq!(seconds(&node, &example_group(4)), [2.0; 4]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_finds_no_lane_waits_for_one() {
+        let node = Node::new(pace(2), 0);
+        assert_eq!(seconds(&node, &example_group(4)), [2.0, 2.0, 3.0, 3.0]);
+        // The next prompt is read while the lanes are busy.
+        assert_eq!(seconds(&node, &example_group(2)), [4.0, 4.0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lengths_depend_on_the_seed_alone() {
+        let pace = Pace { jitter: 0.5, ..pace(64) };
+        let group = example_group(8);
+        let (first, second) = (Node::new(pace.clone(), 1), Node::new(pace.clone(), 1));
+        assert_eq!(seconds(&first, &group), seconds(&second, &group));
+        assert_ne!(seconds(&first, &group), seconds(&Node::new(pace, 2), &group));
+    }
+}
