@@ -26,7 +26,7 @@ ASAN_TEST = RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address --cfg asan' $(ENGIN
 RELEASE = $${CARGO_TARGET_DIR:-target}/release/jury
 
 .DEFAULT_GOAL := help
-.PHONY: help requirements setup build demo test test-models test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling proto
+.PHONY: help requirements setup build demo test test-models test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling bench-cluster proto
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,10 @@ bench-verdicts: requirements ## Measure verdicts a minute beside llama-server (I
 	$(RELEASE) models fetch $(TEST_MODEL)
 	peer="$$(scripts/llama-cpp)" && \
 		$(RELEASE) bench verdicts --items $(ITEMS) --peer "$$peer/llama-server" $(BENCH)
+
+bench-cluster: requirements ## Measure the coordinator over simulated GPU workers (BENCH= as above)
+	$(CARGO) build --release --bin jury
+	$(RELEASE) bench cluster $(BENCH)
 
 bench-scaling: requirements ## Measure time against samples, prompt and requests (BENCH= as above, or --svg FILE)
 	$(CARGO) build --release --bin jury
