@@ -26,7 +26,7 @@ use tracing::{debug, info, warn};
 pub use assign::{Assignment, MIN_CHUNK, assign};
 pub use workbench::{CallId, Refused, Tally, Workbench};
 
-use crate::fleet::{Class, Fleet};
+use crate::fleet::{Class, Fleet, Reservation, WorkerRef};
 use crate::progress::Phase;
 use call::{CallEnd, CallEvent};
 
@@ -122,26 +122,13 @@ struct Drawing<'a> {
     workbench: Workbench,
     /// Tasks of the calls; dropping them drops the streams.
     tasks: JoinSet<()>,
-    /// Open calls: their worker, and how many samples they were given.
-    calls: HashMap<CallId, Reserved>,
+    /// Open calls, with the samples that they still hold.
+    calls: HashMap<CallId, Reservation>,
     /// Workers that had no room, until when they are left alone.
-    busy_until: HashMap<String, Instant>,
+    busy_until: HashMap<WorkerRef, Instant>,
     cached_tokens: u64,
     workers: BTreeSet<String>,
     has_prefilled: bool,
-}
-
-/// Samples held at a worker; given back to the fleet's books on drop.
-struct Reserved {
-    fleet: Fleet,
-    worker_id: String,
-    n_samples: u32,
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.fleet.release(&self.worker_id, self.n_samples);
-    }
 }
 
 // === impl Drawing ===
@@ -167,18 +154,17 @@ impl<'a> Drawing<'a> {
             return;
         }
         let mut candidates = self.fleet.candidates(&self.job.class);
-        candidates.retain(|candidate| !self.busy_until.contains_key(&candidate.worker_id));
+        candidates.retain(|candidate| !self.busy_until.contains_key(&candidate.worker));
         let pick = |n: usize| rand::random_range(0..n);
         for assignment in assign(self.workbench.pending(), candidates, pick) {
-            let Some(channel) = self.fleet.channel(&assignment.worker_id) else { continue };
-            let Assignment { worker_id, indices } = assignment;
-            let call = self.workbench.issue(&worker_id, &indices);
+            let Assignment { worker, indices } = assignment;
             let n_samples = u32::try_from(indices.len()).expect("k is below the request's limit");
-            self.fleet.reserve(&worker_id, n_samples);
-            info!(worker_id, call = call.0, ?indices, "samples issued");
+            let Some(reservation) = self.fleet.reserve(&worker, n_samples) else { continue };
+            let call = self.workbench.issue(&worker.id, &indices);
+            info!(worker_id = %worker, call = call.0, ?indices, "samples issued");
             let group = self.group(&indices);
-            let reserved = Reserved { fleet: self.fleet.clone(), worker_id, n_samples };
-            self.calls.insert(call, reserved);
+            let channel = reservation.channel();
+            self.calls.insert(call, reservation);
             self.tasks.spawn(call::run(call, channel, group, events.clone()));
         }
     }
@@ -200,10 +186,14 @@ impl<'a> Drawing<'a> {
     }
 
     fn record(&mut self, call: CallId, event: CallEvent) {
-        let Some(reserved) = self.calls.get(&call) else { return };
-        let worker_id = reserved.worker_id.clone();
+        let Some(reservation) = self.calls.get_mut(&call) else { return };
+        if matches!(event, CallEvent::Finished(_) | CallEvent::Failed { .. }) {
+            reservation.give_back_one();
+        }
+        let worker = reservation.worker().clone();
+        let worker_id = worker.id.to_string();
         match event {
-            CallEvent::Load(load) => self.fleet.record_load(&worker_id, load),
+            CallEvent::Load(load) => self.fleet.record_load(&worker, load),
             CallEvent::Accepted { cached_tokens } => {
                 self.cached_tokens += u64::from(cached_tokens);
                 self.has_prefilled = true;
@@ -221,7 +211,7 @@ impl<'a> Drawing<'a> {
                     self.workbench.record_failed(call, index, FailureKind::TooLong, &detail);
                 }
             }
-            CallEvent::Ended(end) => self.record_end(call, &worker_id, end),
+            CallEvent::Ended(end) => self.record_end(call, &worker, end),
         }
     }
 
@@ -246,7 +236,7 @@ impl<'a> Drawing<'a> {
         }
     }
 
-    fn record_end(&mut self, call: CallId, worker_id: &str, end: CallEnd) {
+    fn record_end(&mut self, call: CallId, worker: &WorkerRef, end: CallEnd) {
         self.calls.remove(&call);
         match end {
             CallEnd::Complete => {
@@ -254,16 +244,16 @@ impl<'a> Drawing<'a> {
             }
             CallEnd::Busy(retry_after) => {
                 self.workbench.record_busy(call);
-                self.busy_until.insert(worker_id.to_owned(), Instant::now() + retry_after);
+                self.busy_until.insert(worker.clone(), Instant::now() + retry_after);
             }
             CallEnd::Lost(error) => {
-                let detail = format!("worker {worker_id}: {error}");
+                let detail = format!("worker {worker}: {error}");
                 let indices = self.workbench.record_lost(call, &detail);
                 warn!(
-                    worker_id, call = call.0, ?indices, %error,
+                    worker_id = %worker, call = call.0, ?indices, %error,
                     "samples in flight were lost, issuing them again"
                 );
-                self.fleet.record_failed_call(worker_id, &error);
+                self.fleet.record_failed_call(worker, &error);
             }
         }
     }

@@ -1,33 +1,44 @@
 //! The fleet: keeps the [`Roster`] up to date, and a channel to every worker.
 //!
 //! A task follows the directory. A worker that appears, or that a call could not reach, is probed
-//! (`GetInfo`) until it tells what it serves; only then it gets samples. A worker that is idle is
-//! asked now and then, since a directory that is away cannot tell that it has gone; one that draws
-//! is known by its calls. Whatever changes is told to whoever waits for a worker.
+//! (`GetInfo`) until it tells what it serves; only then it gets samples. A worker whose calls tell
+//! nothing is asked now and then: a directory that is away cannot tell that it has gone, its load
+//! must not be taken from an old report, and a model that hangs is seen by its step counter.
+//! Whatever changes is told to whoever waits for a worker.
 
+mod class;
+mod health;
+mod reservation;
 mod roster;
+mod stall;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
-use jury_fabric::directory::Directory;
+use jury_fabric::directory::{Directory, Registration};
 use jury_fabric::transport::Channel;
 use jury_proto::convert::WorkerInfo;
 use jury_proto::v1::sampling_service_client::SamplingServiceClient;
 use jury_proto::v1::{GetInfoRequest, Load, WorkerStatus};
 use jury_proto::{ErrorCode, JuryError};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-pub use roster::{Candidate, Class, NoClass, Roster};
+pub use class::{Class, NoClass};
+pub use health::{Evidence, Health};
+pub use reservation::Reservation;
+pub use roster::{Candidate, Roster, WorkerRef};
+pub use stall::{STALLED_AFTER, StallWatch};
 
 /// A probe that takes longer counts as failed.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often an idle worker is asked whether it is still there.
-const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(2);
+/// How often a worker whose calls tell nothing is asked whether it is still there.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// First pause between probes of a worker that does not answer; doubles up to the longest.
 const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause between probes.
@@ -42,7 +53,8 @@ pub struct Fleet {
 struct Inner {
     directory: Arc<dyn Directory>,
     roster: Mutex<Roster>,
-    channels: Mutex<HashMap<String, Channel>>,
+    /// By registration, so that one which came back is never called on its old channel.
+    channels: Mutex<HashMap<WorkerRef, Channel>>,
     /// Bumped whenever a worker comes, goes or answers.
     changed: watch::Sender<u64>,
 }
@@ -55,7 +67,7 @@ impl Fleet {
         let fleet = Self {
             inner: Arc::new(Inner {
                 directory,
-                roster: Mutex::default(),
+                roster: Mutex::new(Roster::new(jury_grm::method_version())),
                 channels: Mutex::default(),
                 changed: watch::channel(0).0,
             }),
@@ -66,17 +78,15 @@ impl Fleet {
             while let Some(update) = updates.next().await {
                 let Some(inner) = weak.upgrade() else { return };
                 let fleet = Self { inner };
-                let to_probe = fleet.roster().apply(update);
-                for worker_id in to_probe {
-                    // It may have come back under another address.
-                    fleet.channels().remove(&worker_id);
-                    fleet.probe_until_answered(worker_id);
-                }
+                let appeared = fleet.roster().apply(update);
                 fleet.forget_channels();
+                for (worker, registration) in appeared {
+                    fleet.connect(worker, &registration);
+                }
                 fleet.tell_change();
             }
         });
-        fleet.check_idle_workers();
+        fleet.check_unheard_workers();
         fleet
     }
 
@@ -118,53 +128,39 @@ impl Fleet {
         }
     }
 
-    /// Workers of `class` that can be reached.
+    /// Workers of `class` that take samples.
     pub fn candidates(&self, class: &Class) -> Vec<Candidate> {
         self.roster().candidates(class)
     }
 
-    /// The channel to a worker, if it is known and its address makes sense.
-    pub fn channel(&self, worker_id: &str) -> Option<Channel> {
-        if let Some(channel) = self.channels().get(worker_id) {
-            return Some(channel.clone());
-        }
-        let registration = self.roster().registration(worker_id)?.clone();
-        match self.inner.directory.connect(&registration) {
-            Ok(channel) => {
-                self.channels().insert(worker_id.to_owned(), channel.clone());
-                Some(channel)
-            }
-            Err(error) => {
-                warn!(worker_id, %error, "worker cannot be connected to");
-                None
-            }
-        }
-    }
-
-    /// `n_samples` were given to a worker.
-    pub fn reserve(&self, worker_id: &str, n_samples: u32) {
-        self.roster().reserve(worker_id, n_samples);
-    }
-
-    /// `n_samples` came back from a worker.
-    pub fn release(&self, worker_id: &str, n_samples: u32) {
-        self.roster().release(worker_id, n_samples);
+    /// Puts `n_samples` on the books of a worker. `None`: this registration is gone, or takes
+    /// nothing now.
+    pub fn reserve(&self, worker: &WorkerRef, n_samples: u32) -> Option<Reservation> {
+        let channel = self.channel(worker)?;
+        let is_reserved = self.roster().reserve(worker, n_samples);
+        is_reserved.then(|| Reservation {
+            fleet: self.clone(),
+            worker: worker.clone(),
+            channel,
+            n_held: n_samples,
+        })
     }
 
     /// A worker reported its load.
-    pub fn record_load(&self, worker_id: &str, load: Load) {
-        self.roster().record_load(worker_id, load);
+    pub fn record_load(&self, worker: &WorkerRef, load: Load) {
+        self.roster().record_load(worker, load, Instant::now().into_std());
     }
 
     /// A call broke. Where the worker is to blame, or serves something else than it said, it is
     /// left alone until it has answered a probe.
-    pub fn record_failed_call(&self, worker_id: &str, error: &JuryError) {
-        let must_probe = error.code.is_worker_fault()
-            || matches!(error.code, ErrorCode::WrongModel | ErrorCode::ShuttingDown);
-        if must_probe && self.roster().record_unreachable(worker_id) {
-            self.probe_until_answered(worker_id.to_owned());
-            self.tell_change();
-        }
+    pub fn record_failed_call(&self, worker: &WorkerRef, error: &JuryError) {
+        let evidence = match error.code {
+            ErrorCode::ShuttingDown => Evidence::Drains,
+            ErrorCode::WrongModel => Evidence::CallFailed(error.to_string()),
+            code if code.is_worker_fault() => Evidence::CallFailed(error.to_string()),
+            _ => return,
+        };
+        self.record(worker, evidence);
     }
 
     /// Samples that all reachable workers can draw at once.
@@ -182,79 +178,109 @@ impl Fleet {
         self.inner.directory.as_ref()
     }
 
-    fn probe_until_answered(&self, worker_id: String) {
-        let weak = Arc::downgrade(&self.inner);
-        tokio::spawn(async move {
-            let mut pause = FIRST_PROBE_PAUSE;
-            loop {
-                let Some(inner) = weak.upgrade() else { return };
-                let fleet = Self { inner };
-                if !fleet.roster().is_known(&worker_id) {
-                    return;
-                }
-                match fleet.probe(&worker_id).await {
-                    Ok(info) => {
-                        info!(worker_id, model = info.model, "worker is ready");
-                        fleet.roster().record_info(&worker_id, info);
-                        fleet.tell_change();
-                        return;
-                    }
-                    Err(error) => {
-                        if pause == FIRST_PROBE_PAUSE {
-                            warn!(worker_id, %error, "worker does not answer, probing it");
-                        }
-                    }
-                }
-                drop(fleet);
-                // Full jitter, so that coordinators do not probe in step.
-                tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
-                pause = (pause * 2).min(LONGEST_PROBE_PAUSE);
+    /// Opens the way to a new registration and asks what it serves.
+    fn connect(&self, worker: WorkerRef, registration: &Registration) {
+        match self.inner.directory.connect(registration) {
+            Ok(channel) => {
+                self.channels().insert(worker.clone(), channel);
+                self.probe_while_needed(worker);
             }
-        });
-    }
-
-    /// Leaves alone whoever is idle and does not answer, from now on and until it does.
-    fn check_idle_workers(&self) {
-        let weak = Arc::downgrade(&self.inner);
-        tokio::spawn(async move {
-            loop {
-                let pause = IDLE_CHECK_INTERVAL.mul_f64(rand::random_range(0.8..1.2));
-                tokio::time::sleep(pause).await;
-                let Some(inner) = weak.upgrade() else { return };
-                let fleet = Self { inner };
-                let idle = fleet.roster().idle();
-                join_all(idle.iter().map(|worker_id| fleet.check(worker_id))).await;
+            Err(error) => {
+                // No answer can change this; a new registration will.
+                warn!(worker_id = %worker, %error, "worker cannot be connected to");
+                self.roster().record(&worker, Evidence::Misfits(error.to_string()));
             }
-        });
-    }
-
-    async fn check(&self, worker_id: &str) {
-        if let Err(error) = self.probe(worker_id).await
-            && self.roster().record_unreachable(worker_id)
-        {
-            warn!(worker_id, %error, "idle worker does not answer, nothing is sent to it");
-            self.probe_until_answered(worker_id.to_owned());
-            self.tell_change();
         }
     }
 
-    async fn probe(&self, worker_id: &str) -> Result<WorkerInfo, JuryError> {
-        let unreachable = |message: String| JuryError::new(ErrorCode::Unreachable, message);
-        let channel = self
-            .channel(worker_id)
-            .ok_or_else(|| unreachable(format!("no way to worker {worker_id}")))?;
-        let mut client = SamplingServiceClient::new(channel);
-        let answer = tokio::time::timeout(PROBE_TIMEOUT, client.get_info(GetInfoRequest {}));
-        match answer.await {
-            Ok(Ok(response)) => Ok(response.into_inner().into()),
-            Ok(Err(status)) => Err(status.into()),
-            Err(_) => Err(unreachable(format!("no answer within {PROBE_TIMEOUT:?}"))),
+    fn channel(&self, worker: &WorkerRef) -> Option<Channel> {
+        self.channels().get(worker).cloned()
+    }
+
+    /// Takes in what was learned, tells it, and starts to probe where that is needed.
+    fn record(&self, worker: &WorkerRef, evidence: Evidence) {
+        let changed = self.roster().record(worker, evidence);
+        self.follow_up(worker, changed);
+    }
+
+    fn follow_up(&self, worker: &WorkerRef, changed: Option<Health>) {
+        let Some(health) = changed else { return };
+        match health {
+            Health::Ready => info!(worker_id = %worker, "worker is ready"),
+            _ => {
+                let (state, why) = (health.state().as_str_name(), health.detail());
+                warn!(worker_id = %worker, state, why, "worker takes no samples");
+            }
+        }
+        self.probe_while_needed(worker.clone());
+        self.tell_change();
+    }
+
+    /// Asks a worker again and again, as long as its health calls for it. One task a worker.
+    fn probe_while_needed(&self, worker: WorkerRef) {
+        if !self.roster().begin_probing(&worker) {
+            return;
+        }
+        let weak = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            let mut pauses = probe_pauses();
+            loop {
+                let Some(inner) = weak.upgrade() else { return };
+                let fleet = Self { inner };
+                fleet.check(&worker).await;
+                if !fleet.roster().goes_on_probing(&worker) {
+                    return;
+                }
+                drop(fleet);
+                // Jitter, so that coordinators do not probe in step.
+                let pause = pauses.next().unwrap_or(LONGEST_PROBE_PAUSE);
+                tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+            }
+        });
+    }
+
+    /// Asks every worker that answers and whose calls tell nothing, from now on.
+    fn check_unheard_workers(&self) {
+        let weak = Arc::downgrade(&self.inner);
+        tokio::spawn(async move {
+            loop {
+                let pause = CHECK_INTERVAL.mul_f64(rand::random_range(0.8..1.2));
+                tokio::time::sleep(pause).await;
+                let Some(inner) = weak.upgrade() else { return };
+                let fleet = Self { inner };
+                let unheard = fleet.roster().unheard();
+                join_all(unheard.iter().map(|worker| fleet.check(worker))).await;
+            }
+        });
+    }
+
+    /// Asks a worker once, without waiting for it.
+    fn check_soon(&self, worker: &WorkerRef) {
+        // Books may be dropped after the runtime that they were kept in.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (fleet, worker) = (self.clone(), worker.clone());
+        runtime.spawn(async move { fleet.check(&worker).await });
+    }
+
+    /// Asks a worker what it serves, and takes in what that tells.
+    async fn check(&self, worker: &WorkerRef) {
+        let Some(channel) = self.channel(worker) else { return };
+        match probe(channel).await {
+            Ok((info, load)) => {
+                let now = Instant::now().into_std();
+                let changed = self.roster().record_info(worker, info, load, now);
+                self.follow_up(worker, changed);
+            }
+            Err(error) if error.code == ErrorCode::ShuttingDown => {
+                self.record(worker, Evidence::Drains);
+            }
+            Err(error) => self.record(worker, Evidence::ProbeFailed(error.to_string())),
         }
     }
 
     fn forget_channels(&self) {
         let roster = self.roster();
-        self.channels().retain(|worker_id, _| roster.is_known(worker_id));
+        self.channels().retain(|worker, _| roster.is_current(worker));
     }
 
     fn tell_change(&self) {
@@ -262,10 +288,33 @@ impl Fleet {
     }
 
     fn roster(&self) -> MutexGuard<'_, Roster> {
-        self.inner.roster.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.roster.lock()
     }
 
-    fn channels(&self) -> MutexGuard<'_, HashMap<String, Channel>> {
-        self.inner.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    fn channels(&self) -> MutexGuard<'_, HashMap<WorkerRef, Channel>> {
+        self.inner.channels.lock()
     }
+}
+
+async fn probe(channel: Channel) -> Result<(WorkerInfo, Load), JuryError> {
+    let mut client = SamplingServiceClient::new(channel);
+    let answer = tokio::time::timeout(PROBE_TIMEOUT, client.get_info(GetInfoRequest {}));
+    match answer.await {
+        Ok(Ok(response)) => {
+            let info = response.into_inner();
+            let load = info.load.unwrap_or_default();
+            Ok((info.into(), load))
+        }
+        Ok(Err(status)) => Err(status.into()),
+        Err(_) => {
+            let message = format!("no answer within {PROBE_TIMEOUT:?}");
+            Err(JuryError::new(ErrorCode::Unreachable, message))
+        }
+    }
+}
+
+/// The pauses between probes, without their jitter.
+fn probe_pauses() -> impl Iterator<Item = Duration> {
+    let doubled = |pause: &Duration| Some((*pause * 2).min(LONGEST_PROBE_PAUSE));
+    std::iter::successors(Some(FIRST_PROBE_PAUSE), doubled)
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jury_grm::domain::SampleSpec;
 
-use crate::fleet::Candidate;
+use crate::fleet::{Candidate, WorkerRef};
 
 /// Fewest samples worth a prefill of their own while the order has more.
 pub const MIN_CHUNK: usize = 4;
@@ -18,7 +18,7 @@ pub const MIN_CHUNK: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
     /// Who draws.
-    pub worker_id: String,
+    pub worker: WorkerRef,
     /// Sample indices, all of one order.
     pub indices: Vec<u32>,
 }
@@ -48,7 +48,7 @@ pub fn assign<'a>(
             let candidate = &mut candidates[chosen];
             candidate.load += u32::try_from(chunk.len()).expect("k is below the request's limit");
             assignments.push(Assignment {
-                worker_id: candidate.worker_id.clone(),
+                worker: candidate.worker.clone(),
                 indices: chunk.to_vec(),
             });
         }
@@ -62,7 +62,7 @@ fn choose(
     pick: &mut impl FnMut(usize) -> usize,
 ) -> usize {
     let untried: Vec<usize> = (0..candidates.len())
-        .filter(|&index| !failed_on.contains(&candidates[index].worker_id))
+        .filter(|&index| !failed_on.contains(&*candidates[index].worker.id))
         .collect();
     let eligible = if untried.is_empty() { (0..candidates.len()).collect() } else { untried };
     let first = pick(eligible.len());
@@ -92,7 +92,14 @@ mod tests {
     }
 
     fn idle(n: usize) -> Vec<Candidate> {
-        (0..n).map(|i| Candidate { worker_id: format!("w{i}"), load: 0, capacity: 8 }).collect()
+        let candidate = |i| Candidate {
+            worker: WorkerRef { id: format!("w{i}").into(), generation: 0 },
+            load: 0,
+            capacity: 8,
+            room_tokens: None,
+            context_tokens: 2048,
+        };
+        (0..n).map(candidate).collect()
     }
 
     fn alternating(k: usize) -> Vec<SampleSpec> {
@@ -115,7 +122,7 @@ mod tests {
         let none = BTreeSet::new();
         let calls = assign(specs.iter().map(|spec| (spec, &none)), idle(2), |_| 0);
         assert_eq!(calls.len(), 2);
-        assert_ne!(calls[0].worker_id, calls[1].worker_id);
+        assert_ne!(calls[0].worker, calls[1].worker);
     }
 
     #[test]
@@ -124,10 +131,10 @@ mod tests {
         let failed = BTreeSet::from(["w0".to_owned()]);
         for first in 0..2 {
             let calls = assign([(&specs[0], &failed)].into_iter(), idle(2), |n| first % n);
-            assert_eq!(calls[0].worker_id, "w1");
+            assert_eq!(&*calls[0].worker.id, "w1");
         }
         let calls = assign([(&specs[0], &failed)].into_iter(), idle(1), |_| 0);
-        assert_eq!(calls[0].worker_id, "w0");
+        assert_eq!(&*calls[0].worker.id, "w0");
     }
 
     #[test]

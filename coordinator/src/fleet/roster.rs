@@ -1,93 +1,94 @@
 //! Who is there, as pure state: what the directory says, what workers say of themselves, and how
 //! calls to them went.
 //!
-//! A worker takes part once it has told what it serves, and until a call to it fails to connect;
-//! then it is probed until it answers again. A sample is a function of its class, so requests are
-//! bound to one [`Class`] before anything is drawn.
+//! Each registration has a generation. Whatever refers to a worker carries it, so that news of an
+//! earlier registration under the same id changes nothing.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
 
 use jury_fabric::directory::{Registration, Update};
-use jury_grm::domain::Reproducible;
-use jury_proto::convert::WorkerInfo;
-use jury_proto::v1::{Load, WorkerStatus};
+use jury_proto::convert::{WorkerInfo, WorkerRole};
+use jury_proto::v1::{self, Load, WorkerStatus};
 
-/// Workers that draw the same bytes for the same sample.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Class {
-    /// Name of the model.
-    pub model: String,
-    /// SHA-256 of the model's file, hex.
-    pub model_digest: String,
-    /// Class of arithmetic.
-    pub numerics: String,
-    /// Version of parser and guide.
-    pub method_version: String,
-    /// What a repeat of a sample may rely on.
-    pub reproducible: Reproducible,
+use super::class::{Class, NoClass};
+use super::health::{Evidence, Health};
+use super::stall::StallWatch;
+
+/// One registration of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerRef {
+    /// The worker's id.
+    pub id: Arc<str>,
+    /// Tells registrations under one id apart; grows.
+    pub generation: u64,
 }
 
 /// A worker as the choice between workers sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
-    /// Its id.
-    pub worker_id: String,
+    /// Which one.
+    pub worker: WorkerRef,
     /// Samples that it draws or has waiting.
     pub load: u32,
     /// Samples that it draws at once, at least 1.
     pub capacity: u32,
-}
-
-/// Why no class can serve a request.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoClass {
-    /// Nobody is there (yet).
-    #[error("no worker can be reached{}", list(" (known: ", .known, ")"))]
-    NoWorker {
-        /// Ids of workers that are known but do not answer.
-        known: Vec<String>,
-    },
-    /// Workers are there, but none serves this model.
-    #[error("no worker serves model {model:?}{}", list("; the fleet serves ", .serves, ""))]
-    UnknownModel {
-        /// The model asked for.
-        model: String,
-        /// Models that are served.
-        serves: Vec<String>,
-    },
-    /// The request names no model, and the fleet serves several.
-    #[error("the fleet serves several models, name one of them{}", list(": ", .serves, ""))]
-    Ambiguous {
-        /// Models that are served.
-        serves: Vec<String>,
-    },
+    /// Tokens that its KV cache holds; `None`: not told.
+    pub room_tokens: Option<u32>,
+    /// Most tokens of prompt and generation together; 0: not told.
+    pub context_tokens: u32,
 }
 
 /// Everything known of the fleet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Roster {
-    workers: BTreeMap<String, Worker>,
+    workers: BTreeMap<Arc<str>, Worker>,
+    /// The version of parser and guide that workers must have.
+    method_version: String,
+    next_generation: u64,
 }
 
 #[derive(Debug)]
 struct Worker {
+    generation: u64,
     registration: Registration,
-    /// What it serves, by its own word; `None` until it has answered, or since it last failed to.
+    health: Health,
+    /// What it serves, by its own last word.
     info: Option<WorkerInfo>,
     /// Samples that this coordinator has given it.
     in_flight: u32,
-    /// Its own last report.
+    /// Its own last report, less what was taken from it since.
     reported: Load,
+    stall: StallWatch,
+    /// Whether its calls told that it moves, since the last check.
+    was_heard: bool,
+    /// Whether a task probes it.
+    is_probed: bool,
+}
+
+// === impl WorkerRef ===
+
+impl fmt::Display for WorkerRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)
+    }
 }
 
 // === impl Roster ===
 
 impl Roster {
-    /// Takes in what the directory says. Returns the workers to connect to and ask.
-    pub fn apply(&mut self, update: Update) -> Vec<String> {
+    /// Nobody is there yet. Workers of another method version will be refused.
+    pub fn new(method_version: String) -> Self {
+        Self { workers: BTreeMap::new(), method_version, next_generation: 0 }
+    }
+
+    /// Takes in what the directory says. Returns the new registrations, to connect to and ask.
+    pub fn apply(&mut self, update: Update) -> Vec<(WorkerRef, Registration)> {
         match update {
             Update::Reset(registrations) => {
-                let is_listed = |id: &String| registrations.iter().any(|r| r.worker_id == *id);
+                let is_listed = |id: &Arc<str>| registrations.iter().any(|r| *r.worker_id == **id);
                 self.workers.retain(|id, _| is_listed(id));
                 registrations
                     .into_iter()
@@ -96,56 +97,118 @@ impl Roster {
             }
             Update::Added(registration) => self.add(registration).into_iter().collect(),
             Update::Removed(worker_id) => {
-                self.workers.remove(&worker_id);
+                self.workers.remove(worker_id.as_str());
                 Vec::new()
             }
         }
     }
 
-    /// A worker told what it serves.
-    pub fn record_info(&mut self, worker_id: &str, info: WorkerInfo) {
-        if let Some(worker) = self.workers.get_mut(worker_id) {
-            worker.reported.capacity = info.capacity;
-            worker.info = Some(info);
-        }
+    /// A worker told what it serves and how busy it is. Returns its health from now on, if that
+    /// changed.
+    pub fn record_info(
+        &mut self,
+        worker: &WorkerRef,
+        info: WorkerInfo,
+        load: Load,
+        now: Instant,
+    ) -> Option<Health> {
+        let misfit = (info.method_version != self.method_version).then(|| {
+            format!(
+                "its method version is {}, this coordinator's is {}; samples of two versions \
+                 never share a vote, run the same version of Jury on both",
+                info.method_version, self.method_version
+            )
+        });
+        let known = self.get_mut(worker)?;
+        known.reported = Load { capacity: info.capacity, ..load };
+        known.stall.record(load, now);
+        known.info = Some(info);
+        let stalled_for = known.stall.stalled_for(now);
+        let evidence = match (misfit, stalled_for) {
+            (Some(why), _) => Evidence::Misfits(why),
+            (None, Some(stalled_for)) => Evidence::Stalls(format!(
+                "it draws {} samples, but its model has taken no step for {} s",
+                load.running,
+                stalled_for.as_secs()
+            )),
+            (None, None) => Evidence::Fits,
+        };
+        self.record(worker, evidence)
     }
 
-    /// A worker could not be reached, or serves something else than it said: nothing goes there
-    /// until it has answered a probe. Returns false when it is not known (any more).
-    pub fn record_unreachable(&mut self, worker_id: &str) -> bool {
-        let worker = self.workers.get_mut(worker_id);
-        worker.is_some_and(|worker| worker.info.take().is_some())
+    /// Something was learned of a worker. Returns its health from now on, if that changed.
+    pub fn record(&mut self, worker: &WorkerRef, evidence: Evidence) -> Option<Health> {
+        let known = self.get_mut(worker)?;
+        let next = known.health.after(evidence);
+        // The reason may be told anew in other words, as "for 32 s" after "for 30 s".
+        let changed = std::mem::discriminant(&next) != std::mem::discriminant(&known.health);
+        known.health = next.clone();
+        changed.then_some(next)
     }
 
     /// A worker reported its load.
-    pub fn record_load(&mut self, worker_id: &str, load: Load) {
-        if let Some(worker) = self.workers.get_mut(worker_id) {
-            worker.reported = load;
+    pub fn record_load(&mut self, worker: &WorkerRef, load: Load, now: Instant) {
+        if let Some(known) = self.get_mut(worker) {
+            known.was_heard |= known.stall.record(load, now);
+            known.reported = load;
         }
     }
 
-    /// `n_samples` were given to a worker.
-    pub fn reserve(&mut self, worker_id: &str, n_samples: u32) {
-        if let Some(worker) = self.workers.get_mut(worker_id) {
-            worker.in_flight += n_samples;
+    /// `n_samples` are given to a worker. False: this registration is gone, or takes none now.
+    pub fn reserve(&mut self, worker: &WorkerRef, n_samples: u32) -> bool {
+        let known = self.get_mut(worker).filter(|known| known.health.is_ready());
+        known.map(|known| known.in_flight += n_samples).is_some()
+    }
+
+    /// `n_samples` came to their end at a worker, which tells its load itself.
+    pub fn release(&mut self, worker: &WorkerRef, n_samples: u32) {
+        if let Some(known) = self.get_mut(worker) {
+            known.in_flight = known.in_flight.saturating_sub(n_samples);
         }
     }
 
-    /// `n_samples` came back from a worker, in whatever way.
-    pub fn release(&mut self, worker_id: &str, n_samples: u32) {
-        if let Some(worker) = self.workers.get_mut(worker_id) {
-            worker.in_flight = worker.in_flight.saturating_sub(n_samples);
+    /// `n_samples` were taken from a worker before their end: it frees them within a decode step
+    /// and has no call left on which to say so.
+    pub fn abandon(&mut self, worker: &WorkerRef, n_samples: u32) {
+        self.release(worker, n_samples);
+        if let Some(known) = self.get_mut(worker) {
+            let from_queue = n_samples.min(known.reported.queued);
+            known.reported.queued -= from_queue;
+            known.reported.running =
+                known.reported.running.saturating_sub(n_samples - from_queue);
         }
     }
 
-    /// True while the worker is registered.
-    pub fn is_known(&self, worker_id: &str) -> bool {
-        self.workers.contains_key(worker_id)
+    /// Whether this registration is the current one of its worker.
+    pub fn is_current(&self, worker: &WorkerRef) -> bool {
+        self.get(worker).is_some()
     }
 
-    /// Where a worker is reached.
-    pub fn registration(&self, worker_id: &str) -> Option<&Registration> {
-        self.workers.get(worker_id).map(|worker| &worker.registration)
+    /// Whether a task must be started that probes this worker; then it counts as started.
+    pub fn begin_probing(&mut self, worker: &WorkerRef) -> bool {
+        let known = self.get_mut(worker);
+        let begins = known.filter(|known| known.health.needs_probes() && !known.is_probed);
+        begins.map(|known| known.is_probed = true).is_some()
+    }
+
+    /// Whether the task that probes this worker has to go on; otherwise it counts as ended.
+    pub fn goes_on_probing(&mut self, worker: &WorkerRef) -> bool {
+        self.get_mut(worker).is_some_and(|known| {
+            known.is_probed = known.health.needs_probes();
+            known.is_probed
+        })
+    }
+
+    /// Workers that answer, as far as is known, but whose calls told nothing since the last time.
+    pub fn unheard(&mut self) -> Vec<WorkerRef> {
+        let mut unheard = Vec::new();
+        for (id, worker) in &mut self.workers {
+            let was_heard = std::mem::take(&mut worker.was_heard) && worker.in_flight > 0;
+            if !was_heard && !worker.is_probed {
+                unheard.push(WorkerRef { id: Arc::clone(id), generation: worker.generation });
+            }
+        }
+        unheard
     }
 
     /// The class that serves `model`, or the only model there is. Of several classes of one model
@@ -154,10 +217,12 @@ impl Roster {
     /// # Errors
     /// [`NoClass`] says what is missing and what there is.
     pub fn class_for(&self, model: Option<&str>) -> Result<Class, NoClass> {
-        let serving: Vec<&WorkerInfo> =
-            self.workers.values().filter_map(|worker| worker.info.as_ref()).collect();
+        let role = WorkerRole::Grm;
+        let ready = self.workers.values().filter(|worker| worker.health.is_ready());
+        let infos = ready.filter_map(|worker| worker.info.as_ref());
+        let serving: Vec<&WorkerInfo> = infos.filter(|info| info.roles.contains(&role)).collect();
         if serving.is_empty() {
-            return Err(NoClass::NoWorker { known: self.workers.keys().cloned().collect() });
+            return Err(NoClass::NoWorker { known: self.left_out() });
         }
         let mut serves: Vec<String> = serving.iter().map(|info| info.model.clone()).collect();
         serves.sort_unstable();
@@ -170,10 +235,9 @@ impl Roster {
             None if serves.len() > 1 => return Err(NoClass::Ambiguous { serves }),
             None => serves.remove(0),
         };
-        let mut capacities: BTreeMap<(&str, &str, &str), (u32, &WorkerInfo)> = BTreeMap::new();
+        let mut capacities: BTreeMap<(&str, &str), (u32, &WorkerInfo)> = BTreeMap::new();
         for info in serving.into_iter().filter(|info| info.model == model) {
-            let key =
-                (info.model_digest.as_str(), info.numerics.as_str(), info.method_version.as_str());
+            let key = (info.model_digest.as_str(), info.numerics.as_str());
             capacities.entry(key).or_insert((0, info)).0 += info.capacity.max(1);
         }
         // Of equals `max_by_key` takes the last, so the order is reversed to take the first.
@@ -182,45 +246,28 @@ impl Roster {
             .rev()
             .max_by_key(|(capacity, _)| *capacity)
             .expect("a served model has a worker");
-        Ok(Class {
-            model,
-            model_digest: info.model_digest.clone(),
-            numerics: info.numerics.clone(),
-            method_version: info.method_version.clone(),
-            reproducible: info.reproducible,
-        })
+        Ok(Class::of(info, role))
     }
 
-    /// Workers of `class` that can be reached.
+    /// Workers of `class` that take samples.
     pub fn candidates(&self, class: &Class) -> Vec<Candidate> {
-        let serves = |info: &WorkerInfo| {
-            info.model == class.model
-                && info.model_digest == class.model_digest
-                && info.numerics == class.numerics
-                && info.method_version == class.method_version
-        };
-        self.workers
-            .iter()
-            .filter(|(_, worker)| worker.info.as_ref().is_some_and(serves))
-            .map(|(worker_id, worker)| Candidate {
-                worker_id: worker_id.clone(),
+        let of_class = |(id, worker): (&Arc<str>, &Worker)| {
+            let info = worker.info.as_ref().filter(|info| class.includes(info))?;
+            worker.health.is_ready().then(|| Candidate {
+                worker: WorkerRef { id: Arc::clone(id), generation: worker.generation },
                 load: worker.in_flight.max(worker.reported.running + worker.reported.queued),
                 capacity: worker.reported.capacity.max(1),
+                room_tokens: info.room_tokens,
+                context_tokens: info.context_tokens,
             })
-            .collect()
+        };
+        self.workers.iter().filter_map(of_class).collect()
     }
 
-    /// Workers that can be reached, as far as is known, and draw nothing for this coordinator.
-    pub fn idle(&self) -> Vec<String> {
-        let is_idle = |worker: &Worker| worker.info.is_some() && worker.in_flight == 0;
-        let idle = self.workers.iter().filter(|(_, worker)| is_idle(worker));
-        idle.map(|(worker_id, _)| worker_id.clone()).collect()
-    }
-
-    /// Samples that all reachable workers can draw at once.
+    /// Samples that all ready workers can draw at once.
     pub fn capacity(&self) -> u32 {
-        let reachable = self.workers.values().filter(|worker| worker.info.is_some());
-        reachable.map(|worker| worker.reported.capacity).sum()
+        let ready = self.workers.values().filter(|worker| worker.health.is_ready());
+        ready.map(|worker| worker.reported.capacity).sum()
     }
 
     /// Every worker, for people.
@@ -228,17 +275,44 @@ impl Roster {
         self.workers.iter().map(|(worker_id, worker)| worker.status(worker_id)).collect()
     }
 
-    /// Adds or replaces; a worker that is known under the same address keeps what it told.
-    fn add(&mut self, registration: Registration) -> Option<String> {
-        let worker_id = registration.worker_id.clone();
-        if let Some(known) = self.workers.get_mut(&worker_id)
-            && known.registration == registration
-        {
+    /// Workers that take no samples, each with the reason.
+    fn left_out(&self) -> Vec<String> {
+        let why = |(id, worker): (&Arc<str>, &Worker)| match worker.health.detail() {
+            "" => format!("{id}: it draws no samples, its role is another"),
+            detail => format!("{id}: {detail}"),
+        };
+        self.workers.iter().map(why).collect()
+    }
+
+    /// Adds or replaces; a worker that is known under the same registration keeps what it told.
+    fn add(&mut self, registration: Registration) -> Option<(WorkerRef, Registration)> {
+        let id: Arc<str> = registration.worker_id.as_str().into();
+        if self.workers.get(&id).is_some_and(|known| known.registration == registration) {
             return None;
         }
-        let worker = Worker { registration, info: None, in_flight: 0, reported: Load::default() };
-        self.workers.insert(worker_id.clone(), worker);
-        Some(worker_id)
+        let generation = self.next_generation;
+        self.next_generation += 1;
+        let worker = Worker {
+            generation,
+            registration: registration.clone(),
+            health: Health::Unknown,
+            info: None,
+            in_flight: 0,
+            reported: Load::default(),
+            stall: StallWatch::default(),
+            was_heard: false,
+            is_probed: false,
+        };
+        self.workers.insert(Arc::clone(&id), worker);
+        Some((WorkerRef { id, generation }, registration))
+    }
+
+    fn get(&self, worker: &WorkerRef) -> Option<&Worker> {
+        self.workers.get(&worker.id).filter(|known| known.generation == worker.generation)
+    }
+
+    fn get_mut(&mut self, worker: &WorkerRef) -> Option<&mut Worker> {
+        self.workers.get_mut(&worker.id).filter(|known| known.generation == worker.generation)
     }
 }
 
@@ -249,7 +323,9 @@ impl Worker {
         let of_info = |read: fn(&WorkerInfo) -> &String, registered: &String| {
             self.info.as_ref().map_or(registered, read).clone()
         };
+        let info = self.info.as_ref();
         let registered = &self.registration;
+        let roles = info.map_or(&[][..], |info| &info.roles);
         WorkerStatus {
             worker_id: worker_id.to_owned(),
             address: registered.address.clone(),
@@ -258,15 +334,17 @@ impl Worker {
             numerics: of_info(|info| &info.numerics, &registered.numerics),
             capacity: self.reported.capacity,
             running: self.reported.running,
-            connected: self.info.is_some(),
+            connected: self.health.is_ready(),
             version: of_info(|info| &info.version, &registered.version),
-            ..WorkerStatus::default()
+            state: self.health.state().into(),
+            state_detail: self.health.detail().to_owned(),
+            roles: roles.iter().map(|&role| v1::WorkerRole::from(role).into()).collect(),
+            capabilities: info.map(|info| info.capabilities.into()),
+            method_version: of_info(|info| &info.method_version, &registered.method_version),
+            queued: self.reported.queued,
+            context_tokens: info.map_or(0, |info| info.context_tokens),
         }
     }
-}
-
-fn list(before: &str, names: &[String], after: &str) -> String {
-    if names.is_empty() { String::new() } else { format!("{before}{}{after}", names.join(", ")) }
 }
 
 #[cfg(test)]

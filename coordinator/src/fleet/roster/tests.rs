@@ -1,5 +1,7 @@
+use jury_grm::domain::Reproducible;
+use jury_proto::convert::Capabilities;
+
 use super::*;
-use jury_proto::convert::{Capabilities, WorkerRole};
 
 fn registration(worker_id: &str) -> Registration {
     Registration {
@@ -25,26 +27,47 @@ fn info(model: &str, numerics: &str, capacity: u32) -> WorkerInfo {
     }
 }
 
+fn reference(worker_id: &str, generation: u64) -> WorkerRef {
+    WorkerRef { id: worker_id.into(), generation }
+}
+
+/// Tells what the worker's present registration serves.
+fn tell(roster: &mut Roster, worker_id: &str, info: WorkerInfo) -> WorkerRef {
+    let worker = reference(worker_id, roster.workers[worker_id].generation);
+    let load = Load { capacity: info.capacity, ..Load::default() };
+    roster.record_info(&worker, info, load, Instant::now());
+    worker
+}
+
 fn roster(workers: &[(&str, &str, &str)]) -> Roster {
-    let mut roster = Roster::default();
+    let mut roster = Roster::new("1".to_owned());
     roster.apply(Update::Reset(workers.iter().map(|(id, ..)| registration(id)).collect()));
     for (id, model, numerics) in workers {
-        roster.record_info(id, info(model, numerics, 8));
+        tell(&mut roster, id, info(model, numerics, 8));
     }
     roster
 }
 
 fn ids(candidates: &[Candidate]) -> Vec<&str> {
-    candidates.iter().map(|candidate| candidate.worker_id.as_str()).collect()
+    candidates.iter().map(|candidate| &*candidate.worker.id).collect()
+}
+
+fn appeared(roster: &mut Roster, update: Update) -> Vec<String> {
+    roster.apply(update).into_iter().map(|(worker, _)| worker.to_string()).collect()
+}
+
+fn load(running: u32, queued: u32) -> Load {
+    Load { running, queued, capacity: 8, steps: 0 }
 }
 
 #[test]
 fn a_worker_gets_nothing_before_it_told_what_it_serves() {
-    let mut roster = Roster::default();
-    assert_eq!(roster.apply(Update::Added(registration("a"))), ["a"]);
+    let mut roster = Roster::new("1".to_owned());
+    assert_eq!(appeared(&mut roster, Update::Added(registration("a"))), ["a"]);
     let refused = roster.class_for(None).unwrap_err();
-    assert_eq!(refused.to_string(), "no worker can be reached (known: a)");
-    roster.record_info("a", info("m", "n", 8));
+    let message = "no worker can be reached (known: a: it has not yet told what it serves)";
+    assert_eq!(refused.to_string(), message);
+    tell(&mut roster, "a", info("m", "n", 8));
     let class = roster.class_for(None).unwrap();
     assert_eq!(ids(&roster.candidates(&class)), ["a"]);
 }
@@ -52,8 +75,8 @@ fn a_worker_gets_nothing_before_it_told_what_it_serves() {
 #[test]
 fn a_reset_forgets_ghosts_and_keeps_what_the_others_told() {
     let mut roster = roster(&[("a", "m", "n"), ("b", "m", "n")]);
-    let to_probe = roster.apply(Update::Reset(vec![registration("b"), registration("c")]));
-    assert_eq!(to_probe, ["c"]);
+    let update = Update::Reset(vec![registration("b"), registration("c")]);
+    assert_eq!(appeared(&mut roster, update), ["c"]);
     let class = roster.class_for(None).unwrap();
     assert_eq!(ids(&roster.candidates(&class)), ["b"]);
 }
@@ -61,10 +84,96 @@ fn a_reset_forgets_ghosts_and_keeps_what_the_others_told() {
 #[test]
 fn a_worker_that_came_back_elsewhere_is_asked_again() {
     let mut roster = roster(&[("a", "m", "n")]);
-    assert!(roster.apply(Update::Added(registration("a"))).is_empty());
+    assert!(appeared(&mut roster, Update::Added(registration("a"))).is_empty());
     let moved = Registration { address: "http://elsewhere".into(), ..registration("a") };
-    assert_eq!(roster.apply(Update::Added(moved)), ["a"]);
+    assert_eq!(appeared(&mut roster, Update::Added(moved)), ["a"]);
     assert!(roster.class_for(None).is_err());
+}
+
+#[test]
+fn news_of_an_earlier_registration_changes_nothing() {
+    let mut roster = roster(&[("a", "m", "n")]);
+    let earlier = reference("a", 0);
+    assert!(roster.reserve(&earlier, 5));
+    roster.apply(Update::Removed("a".to_owned()));
+    roster.apply(Update::Added(registration("a")));
+    // A stale probe does not make it ready.
+    roster.record_info(&earlier, info("m", "n", 8), load(0, 0), Instant::now());
+    assert!(roster.class_for(None).is_err());
+    let current = tell(&mut roster, "a", info("m", "n", 8));
+    assert!(roster.reserve(&current, 3));
+    // A stale guard gives nothing back, a stale call blames nobody.
+    roster.release(&earlier, 5);
+    roster.record(&earlier, Evidence::CallFailed("broke".to_owned()));
+    roster.record_load(&earlier, load(8, 8), Instant::now());
+    assert!(!roster.reserve(&earlier, 1));
+    let class = roster.class_for(None).unwrap();
+    assert_eq!(roster.candidates(&class)[0].load, 3);
+}
+
+#[test]
+fn a_worker_of_another_method_version_never_shares_a_vote_and_is_told_why() {
+    let mut roster = roster(&[("a", "m", "n"), ("b", "m", "n")]);
+    let other = WorkerInfo { method_version: "2".to_owned(), ..info("m", "n", 800) };
+    tell(&mut roster, "b", other);
+    let class = roster.class_for(None).unwrap();
+    assert_eq!(class.method_version, "1");
+    assert_eq!(ids(&roster.candidates(&class)), ["a"]);
+    let status = &roster.status()[1];
+    assert_eq!(status.state(), v1::WorkerState::Refused);
+    assert!(status.state_detail.starts_with("its method version is 2, this coordinator's is 1"));
+}
+
+#[test]
+fn a_class_is_of_one_role() {
+    let mut roster = roster(&[("a", "m", "n"), ("b", "m", "n")]);
+    let ranks = WorkerInfo { roles: vec![WorkerRole::Meta], ..info("m", "n", 8) };
+    tell(&mut roster, "b", ranks);
+    let class = roster.class_for(None).unwrap();
+    assert_eq!(ids(&roster.candidates(&class)), ["a"]);
+}
+
+#[test]
+fn a_worker_that_answers_while_its_model_hangs_is_left_alone_until_it_moves() {
+    let mut roster = roster(&[("a", "m", "n")]);
+    let worker = reference("a", 0);
+    let begin = Instant::now();
+    let mut answers = |after, steps| {
+        let busy = Load { running: 2, queued: 0, capacity: 8, steps };
+        roster.record_info(&worker, info("m", "n", 8), busy, begin + after);
+        roster.class_for(None).is_ok()
+    };
+    assert!(answers(std::time::Duration::ZERO, 7));
+    assert!(!answers(super::super::STALLED_AFTER, 7));
+    assert!(answers(super::super::STALLED_AFTER, 8));
+}
+
+#[test]
+fn samples_that_are_taken_away_before_their_end_leave_the_load() {
+    let mut roster = roster(&[("a", "m", "n")]);
+    let class = roster.class_for(None).unwrap();
+    let worker = reference("a", 0);
+    roster.reserve(&worker, 12);
+    roster.record_load(&worker, load(8, 4), Instant::now());
+    roster.abandon(&worker, 11);
+    roster.release(&worker, 1);
+    assert_eq!(roster.candidates(&class)[0].load, 1);
+    roster.record_info(&worker, info("m", "n", 8), load(0, 0), Instant::now());
+    assert_eq!(roster.candidates(&class)[0].load, 0);
+    assert_eq!(roster.status()[0].running, 0);
+}
+
+#[test]
+fn one_task_probes_a_worker_and_only_while_that_is_needed() {
+    let mut roster = roster(&[("a", "m", "n")]);
+    let worker = reference("a", 0);
+    assert!(!roster.begin_probing(&worker));
+    roster.record(&worker, Evidence::CallFailed("broke".to_owned()));
+    assert!(roster.begin_probing(&worker));
+    assert!(!roster.begin_probing(&worker));
+    assert!(roster.goes_on_probing(&worker));
+    tell(&mut roster, "a", info("m", "n", 8));
+    assert!(!roster.goes_on_probing(&worker));
 }
 
 #[test]
@@ -86,13 +195,14 @@ fn several_models_must_be_told_apart_by_name() {
 }
 
 #[test]
-fn an_unreachable_worker_gets_nothing_until_it_answers() {
+fn a_worker_that_failed_a_call_gets_nothing_until_it_answers() {
     let mut roster = roster(&[("a", "m", "n"), ("b", "m", "n")]);
     let class = roster.class_for(None).unwrap();
-    assert!(roster.record_unreachable("a"));
-    assert!(!roster.record_unreachable("a"), "one probe at a time");
+    let worker = reference("a", 0);
+    assert!(roster.record(&worker, Evidence::CallFailed("broke".to_owned())).is_some());
     assert_eq!(ids(&roster.candidates(&class)), ["b"]);
-    roster.record_info("a", info("m", "n", 8));
+    assert!(!roster.reserve(&worker, 1));
+    tell(&mut roster, "a", info("m", "n", 8));
     assert_eq!(ids(&roster.candidates(&class)), ["a", "b"]);
 }
 
@@ -100,11 +210,12 @@ fn an_unreachable_worker_gets_nothing_until_it_answers() {
 fn load_is_what_was_given_or_what_it_reports_whichever_is_more() {
     let mut roster = roster(&[("a", "m", "n")]);
     let class = roster.class_for(None).unwrap();
-    roster.reserve("a", 5);
+    let worker = reference("a", 0);
+    roster.reserve(&worker, 5);
     assert_eq!(roster.candidates(&class)[0].load, 5);
-    roster.record_load("a", Load { running: 6, queued: 3, capacity: 8, steps: 0 });
+    roster.record_load(&worker, load(6, 3), Instant::now());
     assert_eq!(roster.candidates(&class)[0].load, 9);
-    roster.release("a", 5);
-    roster.record_load("a", Load { running: 0, queued: 0, capacity: 8, steps: 0 });
+    roster.release(&worker, 5);
+    roster.record_load(&worker, load(0, 0), Instant::now());
     assert_eq!(roster.candidates(&class)[0].load, 0);
 }

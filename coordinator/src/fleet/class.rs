@@ -1,0 +1,75 @@
+//! Classes of workers whose samples may share a vote.
+
+use jury_grm::domain::Reproducible;
+use jury_proto::convert::{WorkerInfo, WorkerRole};
+
+/// Workers of one role that draw the same bytes for the same sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Class {
+    /// What its workers are used for.
+    pub role: WorkerRole,
+    /// Name of the model.
+    pub model: String,
+    /// SHA-256 of the model's file, hex.
+    pub model_digest: String,
+    /// Class of arithmetic.
+    pub numerics: String,
+    /// Version of parser and guide.
+    pub method_version: String,
+    /// What a repeat of a sample may rely on.
+    pub reproducible: Reproducible,
+}
+
+/// Why no class can serve a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoClass {
+    /// Nobody is there (yet).
+    #[error("no worker can be reached{}", list(" (known: ", .known, ")"))]
+    NoWorker {
+        /// Workers that are known but take no samples: their ids, and why they do not.
+        known: Vec<String>,
+    },
+    /// Workers are there, but none serves this model.
+    #[error("no worker serves model {model:?}{}", list("; the fleet serves ", .serves, ""))]
+    UnknownModel {
+        /// The model asked for.
+        model: String,
+        /// Models that are served.
+        serves: Vec<String>,
+    },
+    /// The request names no model, and the fleet serves several.
+    #[error("the fleet serves several models, name one of them{}", list(": ", .serves, ""))]
+    Ambiguous {
+        /// Models that are served.
+        serves: Vec<String>,
+    },
+}
+
+// === impl Class ===
+
+impl Class {
+    /// The class of a worker in one of its roles.
+    pub fn of(info: &WorkerInfo, role: WorkerRole) -> Self {
+        Self {
+            role,
+            model: info.model.clone(),
+            model_digest: info.model_digest.clone(),
+            numerics: info.numerics.clone(),
+            method_version: info.method_version.clone(),
+            reproducible: info.reproducible,
+        }
+    }
+
+    /// True for a worker that belongs to this class.
+    pub fn includes(&self, info: &WorkerInfo) -> bool {
+        info.roles.contains(&self.role)
+            && info.model == self.model
+            && info.model_digest == self.model_digest
+            && info.numerics == self.numerics
+            && info.method_version == self.method_version
+    }
+}
+
+fn list(before: &str, names: &[String], after: &str) -> String {
+    if names.is_empty() { String::new() } else { format!("{before}{}{after}", names.join(", ")) }
+}
