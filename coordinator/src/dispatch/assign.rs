@@ -47,10 +47,8 @@ pub fn assign<'a>(
             let chosen = choose(&candidates, failed_on, &mut pick);
             let candidate = &mut candidates[chosen];
             candidate.load += u32::try_from(chunk.len()).expect("k is below the request's limit");
-            assignments.push(Assignment {
-                worker: candidate.worker.clone(),
-                indices: chunk.to_vec(),
-            });
+            assignments
+                .push(Assignment { worker: candidate.worker.clone(), indices: chunk.to_vec() });
         }
     }
     assignments

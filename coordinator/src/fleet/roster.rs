@@ -174,8 +174,7 @@ impl Roster {
         if let Some(known) = self.get_mut(worker) {
             let from_queue = n_samples.min(known.reported.queued);
             known.reported.queued -= from_queue;
-            known.reported.running =
-                known.reported.running.saturating_sub(n_samples - from_queue);
+            known.reported.running = known.reported.running.saturating_sub(n_samples - from_queue);
         }
     }
 
