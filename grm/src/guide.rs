@@ -8,9 +8,10 @@
 
 use crate::parse::BOX_OPENING;
 use crate::parse::heading::{Heading, last_line_heading};
+use crate::parse::own::{OwnLines, own_words};
 
 /// Version of this module's decisions. Part of the method digest: change it with them.
-pub const GUIDE_VERSION: u32 = 1;
+pub const GUIDE_VERSION: u32 = 2;
 /// Between two scores.
 pub const SEPARATOR: &str = ", ";
 /// After the last score.
@@ -19,23 +20,67 @@ pub const CLOSING: &str = "}";
 /// Markup that may stand before a box that begins a line.
 const BOX_MARKUP: [char; 6] = ['*', '_', '$', '#', ' ', '\t'];
 
-/// True as soon as the model begins its own score line: a complete `Scores` heading at the start
-/// of the last line (with its colon, or with the line's end), or a box that begins a line. Looks
-/// at the last line only, so it costs little after every token; blank lines do not hide it, since
-/// one token may hold a colon and two line ends.
-pub fn critique_has_ended(text: &str) -> bool {
-    let has_heading = matches!(last_line_heading(text), Heading::Complete { .. });
-    has_heading || fresh_box(text) == Some(BOX_OPENING)
+/// Tells a guided sample's critique where it ends: as soon as the model begins its own score line.
+/// That is a complete `Scores` heading at the start of the last line (with its colon, or with the
+/// line's end), or a box that begins a line. One that is thought, quoted or fenced ends nothing.
+///
+/// Looks at the last line only, so it costs little after every token; blank lines do not hide it,
+/// since one token may hold a colon and two line ends.
+#[derive(Debug, Clone, Default)]
+pub struct CritiqueWatch {
+    seen_bytes: usize,
+    lines: OwnLines,
+    /// The last line that has ended and holds words of the model's own.
+    last_words: String,
+}
+
+// === impl CritiqueWatch ===
+
+impl CritiqueWatch {
+    /// True when the critique has ended. `text` is the whole text so far, longer each time; a
+    /// shorter one begins anew.
+    pub fn look(&mut self, text: &str) -> bool {
+        if text.len() < self.seen_bytes {
+            *self = Self::default();
+        }
+        self.seen_bytes = text.len();
+        while let Some(line) = self.lines.next_ended(text) {
+            if line.takes_back {
+                self.last_words.clear();
+            }
+            if !line.own.trim().is_empty() {
+                self.last_words = line.own;
+            }
+        }
+        let last = self.lines.last(text);
+        if last.takes_back || !last.own.trim().is_empty() {
+            return begins_scores(&last.own);
+        }
+        begins_scores(&self.last_words)
+    }
+}
+
+/// True when the last line of the model's own words begins its scores.
+fn begins_scores(own: &str) -> bool {
+    let has_heading = matches!(last_line_heading(own), Heading::Complete { .. });
+    has_heading || fresh_box(own) == Some(BOX_OPENING)
 }
 
 /// What the engine appends to `text` so that it ends in `Scores: \boxed{`, wherever the free text
-/// stopped: after a whole heading, inside one, inside the box's command, or in mid-sentence.
+/// stopped: after a whole heading, inside one, inside the box's command, in mid-sentence, or inside
+/// a thought or a fence, which is closed first.
 pub fn opening(text: &str) -> String {
-    let gap = if text.ends_with([' ', '\n']) { "" } else { " " };
-    if let Some(begun) = fresh_box(text) {
+    let (own, open) = own_words(text);
+    if !open.is_nothing() {
+        let newline = if text.ends_with('\n') { "" } else { "\n" };
+        return format!("{newline}{}\nScores: {BOX_OPENING}", open.closing());
+    }
+    let is_own = own.trim_end().len() == text.trim_end().len();
+    if let Some(begun) = fresh_box(&own).filter(|_| is_own) {
         return BOX_OPENING[begun.len()..].to_owned();
     }
-    match last_line_heading(text) {
+    let gap = if text.ends_with([' ', '\n']) { "" } else { " " };
+    match if is_own { last_line_heading(&own) } else { Heading::None } {
         Heading::Complete { rest } if !rest.is_empty() && text.ends_with(rest) => {
             BOX_OPENING[rest.len()..].to_owned()
         }
@@ -66,7 +111,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{Finish, Scale};
-    use crate::parse::parse_free;
+    use crate::parse::{ScoreShape, parse_free};
 
     #[test]
     fn the_critique_ends_at_a_complete_heading() {
@@ -84,7 +129,7 @@ mod tests {
             "fine\n### 3) **Scores:**",
             "fine\nScores：",
         ] {
-            assert!(critique_has_ended(text), "{text:?}");
+            assert!(CritiqueWatch::default().look(text), "{text:?}");
         }
     }
 
@@ -102,8 +147,12 @@ mod tests {
             "Scores:\nmore\n",
             "> Scores:",
             "- Response 1:\n  - Scores:",
+            "<think>fine\nScores:",
+            "<think>fine</think> the Scores:",
+            "```\nScores:\n",
+            "it says \"\nScores: \"",
         ] {
-            assert!(!critique_has_ended(text), "{text:?}");
+            assert!(!CritiqueWatch::default().look(text), "{text:?}");
         }
     }
 
@@ -132,10 +181,25 @@ mod tests {
     fn blank_lines_after_a_heading_do_not_hide_it() {
         for text in ["fine\nScores:\n\n", "fine\n**Scores:**\n\n", "### Scores\n \n", "Scores:\r\n"]
         {
-            assert!(critique_has_ended(text), "{text:?}");
+            assert!(CritiqueWatch::default().look(text), "{text:?}");
             assert_eq!(opening(text), BOX_OPENING, "{text:?}");
         }
-        assert!(!critique_has_ended("fine\nScores: 8, 7\n\n"));
+        assert!(!CritiqueWatch::default().look("fine\nScores: 8, 7\n\n"));
+    }
+
+    #[test]
+    fn a_thought_and_a_fence_are_closed_before_the_score_line() {
+        for (text, appended) in [
+            ("<think>so", "\n</think>\n\nScores: \\boxed{"),
+            ("<think>\nScores:\n", "</think>\n\nScores: \\boxed{"),
+            ("fine\n~~~\nScores:", "\n~~~\n\nScores: \\boxed{"),
+            ("fine\n> Scores:", "\n\nScores: \\boxed{"),
+            ("Scores:\n> fine", "\n\nScores: \\boxed{"),
+            ("it says \"Scores:", "\n\nScores: \\boxed{"),
+            ("<think>so</think>\nScores:", " \\boxed{"),
+        ] {
+            assert_eq!(opening(text), appended, "{text:?}");
+        }
     }
 
     #[test]
@@ -151,11 +215,22 @@ mod tests {
 
     proptest! {
         #[test]
+        fn the_critique_ends_at_the_same_place_in_pieces_as_at_once(
+            text in r#"([a-z: *]|Scores|Scores:|\n|\\boxed\{|<think>|</think>|```|>|`|"){0,20}"#,
+        ) {
+            let mut stepped = CritiqueWatch::default();
+            for end in text.char_indices().map(|(at, c)| at + c.len_utf8()) {
+                let at_once = CritiqueWatch::default().look(&text[..end]);
+                prop_assert_eq!(stepped.look(&text[..end]), at_once, "{:?}", &text[..end]);
+            }
+        }
+
+        #[test]
         fn what_the_guide_writes_the_parser_reads(
-            text in r"([a-zA-Z:*#$ \n\\]|Scores|\n|\\boxed\{|\\boxed|\{|\}){0,30}",
+            text in r#"([a-zA-Z:*#$ \n\\]|Scores|\n|\\boxed\{|\\boxed|\{|\}|<think>|</think>|```|~~~|>|`|"){0,30}"#,
         ) {
             let whole = format!("{text}{}7{SEPARATOR}3{CLOSING}", opening(&text));
-            let parsed = parse_free(&whole, 2, Scale::POINTWISE, Finish::Box);
+            let parsed = parse_free(&whole, &ScoreShape::new(2, Scale::POINTWISE), Finish::Box);
             prop_assert_eq!(parsed.scores().map(|s| s.scores.clone()), Some(vec![7.0, 3.0]), "{}", whole);
         }
     }

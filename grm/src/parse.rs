@@ -4,32 +4,38 @@
 //! ... Specific Criteria: <principles> Analysis: <critique> Scores: \boxed{8, 3}
 //! ```
 //!
-//! Order of precedence:
+//! Only the model's own words are looked at: no thoughts, no fenced blocks, no quotations, and no
+//! scores that the item's own text holds ([`ScoreShape::of_prompt`]). Of these, in this order of
+//! precedence:
 //!
 //! 1. the last `Scores` heading that has a box under it: of those boxes, the last of the right
 //!    shape;
 //! 2. a bare `[8, 3]`, the first bracket under the last `Scores` heading, if it has the right shape;
 //! 3. only in a text without a `Scores` heading: the last box of the right shape anywhere.
 //!
-//! The right shape is as many numbers as responses shown, all whole and on the scale. Whatever
+//! The right shape is as many numbers as responses shown, all whole (`8`, `8.0`) and on the scale. Whatever
 //! else there is makes a failed sample that says which rule broke: published parsers drop and
 //! clamp instead, and so make rewards up. A box before the heading never counts: it may be one that
 //! the critique quotes from a response.
 
 pub(crate) mod heading;
+pub(crate) mod own;
 mod score_box;
 mod sections;
+mod shape;
 mod watch;
 
 use crate::domain::{Failure, FailureKind, Finish, Issue, Outcome, Scale, Scores};
 use heading::scores_headings;
+use own::own_words;
 use score_box::{Candidate, Problem, Reading, boxes, first_bracketed};
 
 pub use sections::{Sections, sections};
+pub use shape::ScoreShape;
 pub use watch::ScoreBoxWatch;
 
 /// Version of this module's decisions. Part of the method digest: change it with them.
-pub const PARSER_VERSION: u32 = 1;
+pub const PARSER_VERSION: u32 = 2;
 
 /// How a box begins.
 pub(crate) const BOX_OPENING: &str = "\\boxed{";
@@ -47,14 +53,15 @@ pub struct Parsed {
     pub issues: Vec<Issue>,
 }
 
-/// Reads the text of a free sample that showed `n_shown` responses. Takes time linear in the text.
+/// Reads the text of a free sample whose scores must have `shape`. Takes time linear in the text.
 ///
 /// Without scores, the critique goes on to the text's end, so that a person can see what the model
 /// wrote in their place.
-pub fn parse_free(text: &str, n_shown: usize, scale: Scale, finish: Finish) -> Parsed {
-    let found = find(text, n_shown, scale);
+pub fn parse_free(text: &str, shape: &ScoreShape, finish: Finish) -> Parsed {
+    let (own, open) = own_words(text);
+    let found = find(&own, shape);
     let trajectory_end = found.as_ref().map_or(text.len(), |found| found.score_line);
-    let sections = sections(&text[..trajectory_end]);
+    let sections = sections::of_own(&text[..trajectory_end], &own[..trajectory_end]);
     let mut issues = sections.issues;
     let outcome = match found {
         Ok(found) => {
@@ -66,7 +73,15 @@ pub fn parse_free(text: &str, n_shown: usize, scale: Scale, finish: Finish) -> P
                 forced: false,
             })
         }
-        Err(kind) => Outcome::Failed { failure: failure(kind, n_shown, scale, finish) },
+        Err(problem) => {
+            let ended = match finish {
+                _ if open.thoughts > 0 => "; the text ended inside a thought",
+                Finish::Limit => "; the text ended at its token limit",
+                Finish::Box | Finish::EndOfText | Finish::None => "",
+            };
+            let (kind, detail) = described(problem, shape);
+            Outcome::Failed { failure: Failure { kind, detail: detail + ended } }
+        }
     };
     Parsed { principles: sections.principles, critique: sections.critique, outcome, issues }
 }
@@ -90,28 +105,32 @@ struct Found {
     issues: Vec<Issue>,
 }
 
-/// Applies the order of precedence; without scores, the kind of failure of the likeliest place.
-fn find(text: &str, n_shown: usize, scale: Scale) -> Result<Found, FailureKind> {
-    let boxes = boxes(text);
-    let headings: Vec<_> = scores_headings(text).collect();
+/// Applies the order of precedence; without scores, what is wrong in the likeliest place, if there
+/// is such a place.
+fn find(own: &str, shape: &ScoreShape) -> Result<Found, Option<Problem>> {
+    let boxes = boxes(own);
+    let headings: Vec<_> = scores_headings(own).collect();
     let Some(last_heading) = headings.last() else {
-        let found = last_of_shape(&boxes, n_shown, scale)?;
+        let found = last_of_shape(&boxes, shape)?;
         return Ok(Found {
             issues: [vec![Issue::BoxOutsideScores], found.issues].concat(),
             ..found
         });
     };
-    // The heading over the last box: the last one before it.
-    let boxed_heading = boxes
-        .last()
-        .and_then(|last_box| headings.iter().rfind(|heading| heading.end <= last_box.at));
+    // The heading over the last box that is no copy: the last one before it.
+    let is_own =
+        |candidate: &&Candidate<'_>| !matches!(candidate.read(shape), Err(Problem::Planted));
+    let last_box = boxes.iter().rfind(is_own).or(boxes.last());
+    let boxed_heading =
+        last_box.and_then(|last| headings.iter().rfind(|heading| heading.end <= last.at));
     if let Some(heading) = boxed_heading {
         let first_under = boxes.partition_point(|candidate| candidate.at < heading.end);
-        let found = last_of_shape(&boxes[first_under..], n_shown, scale)?;
+        let found = last_of_shape(&boxes[first_under..], shape)?;
         return Ok(Found { score_line: heading.start, ..found });
     }
-    let bare = first_bracketed(text, last_heading.end).ok_or(FailureKind::NoBox)?;
-    let found = last_of_shape(&[bare], n_shown, scale).map_err(|_| FailureKind::NoBox)?;
+    let bare = first_bracketed(own, last_heading.end).ok_or(None)?;
+    let found = last_of_shape(&[bare], shape)
+        .map_err(|problem| problem.filter(|problem| *problem == Problem::Planted))?;
     let issues = [vec![Issue::BareBrackets], found.issues].concat();
     Ok(Found { score_line: last_heading.start, issues, ..found })
 }
@@ -119,23 +138,21 @@ fn find(text: &str, n_shown: usize, scale: Scale) -> Result<Found, FailureKind> 
 /// The last candidate of the right shape; without one, what is wrong with the last.
 fn last_of_shape(
     candidates: &[Candidate<'_>],
-    n_shown: usize,
-    scale: Scale,
-) -> Result<Found, FailureKind> {
+    shape: &ScoreShape,
+) -> Result<Found, Option<Problem>> {
     let mut last: Option<(usize, Reading)> = None;
     let mut n_of_shape = 0;
-    let mut problem = FailureKind::NoBox;
+    let mut last_problem = None;
     for candidate in candidates {
-        match candidate.read(n_shown, scale) {
+        match candidate.read(shape) {
             Ok(reading) => {
                 last = Some((candidate.at, reading));
                 n_of_shape += 1;
             }
-            Err(Problem::Count) => problem = FailureKind::WrongCount,
-            Err(Problem::Range) => problem = FailureKind::OutOfRange,
+            Err(problem) => last_problem = Some(problem),
         }
     }
-    let (score_line, reading) = last.ok_or(problem)?;
+    let (score_line, reading) = last.ok_or(last_problem)?;
     let mut issues = Vec::new();
     if n_of_shape > 1 {
         issues.push(Issue::SeveralBoxes);
@@ -146,21 +163,36 @@ fn last_of_shape(
     Ok(Found { score_line, scores: reading.scores, issues })
 }
 
-fn failure(kind: FailureKind, n_shown: usize, scale: Scale, finish: Finish) -> Failure {
-    let Scale { min, max } = scale;
-    let scores = if n_shown == 1 { "1 score".to_owned() } else { format!("{n_shown} scores") };
-    let ended = match finish {
-        Finish::Limit => "; the text ended at its token limit",
-        Finish::Box | Finish::EndOfText | Finish::None => "",
+/// A problem's kind, and a sentence that names it as what it is.
+fn described(problem: Option<Problem>, shape: &ScoreShape) -> (FailureKind, String) {
+    let Scale { min, max } = shape.scale;
+    let scores = match shape.n_shown {
+        1 => "1 score".to_owned(),
+        n => format!("{n} scores"),
     };
-    let detail = match kind {
-        FailureKind::WrongCount => format!("the score box does not hold {scores}"),
-        FailureKind::OutOfRange => {
-            format!("the score box holds something else than whole numbers from {min} to {max}")
+    match problem {
+        None => (FailureKind::NoBox, format!("the text has no score box with {scores}")),
+        Some(Problem::Planted) => {
+            let detail = "the score box repeats scores that the item's own text holds, so it may be a \
+                          copy; a guided read-out has no such doubt";
+            (FailureKind::NoBox, detail.to_owned())
         }
-        _ => format!("the text has no score box with {scores}"),
-    };
-    Failure { kind, detail: detail + ended }
+        Some(Problem::Count { found }) => {
+            let values = if found == 1 { "value" } else { "values" };
+            let detail = format!("the score box holds {found} {values} instead of {scores}");
+            (FailureKind::WrongCount, detail)
+        }
+        Some(Problem::Word(word)) => {
+            let detail = format!("the score box holds {word:?} where a score belongs");
+            (FailureKind::WrongCount, detail)
+        }
+        Some(Problem::Number { written, is }) => {
+            let detail = format!(
+                "the score box holds {written:?}, which is {is}; a score is a whole number from {min} to {max}"
+            );
+            (FailureKind::OutOfRange, detail)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ pub(crate) enum Heading<'a> {
 
 /// The `Scores` heading that begins at the start of `line`: the end of its word. Text after the
 /// first line is not looked at.
-pub(super) fn scores_heading(line: &str) -> Option<usize> {
+pub(crate) fn scores_heading(line: &str) -> Option<usize> {
     let word_end = scores_word(line)?;
     // A word, then prose, is no heading: `Scores are hard to give`.
     let after = line[word_end..].trim_start_matches(INNER_MARKUP);

@@ -1,10 +1,18 @@
 //! Boxes and brackets, and the numbers in them.
 
+use super::ScoreShape;
 use crate::domain::Scale;
 
 /// Longest content of a box that is looked at: 64 scores take a fifth of it. Bounds the work on a
 /// text of unclosed boxes.
 const MAX_CONTENT_BYTES: usize = 1024;
+
+/// Between two scores.
+const COMMAS: [char; 2] = [',', '，'];
+/// The same, where these are used.
+const SEMICOLONS: [char; 2] = [';', '；'];
+/// Most characters of what is no score that a failure quotes.
+const MAX_WRITTEN: usize = 24;
 
 /// The inside of a box or bracket.
 #[derive(Debug)]
@@ -22,13 +30,25 @@ pub(super) struct Reading {
     pub(super) has_fraction: bool,
 }
 
-/// Why the inside of a box has another shape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why the inside of a box is no list of scores.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// Another number of parts than responses shown.
-    Count,
-    /// A part is no whole number on the scale.
-    Range,
+    /// Another number of values than responses shown.
+    Count {
+        /// How many there are.
+        found: usize,
+    },
+    /// A word where a number belongs.
+    Word(String),
+    /// A number that is no score.
+    Number {
+        /// As it is written.
+        written: String,
+        /// What it is.
+        is: &'static str,
+    },
+    /// These scores stand in the item's own text.
+    Planted,
 }
 
 /// Every `\boxed{..}`, in order.
@@ -53,41 +73,72 @@ pub(super) fn first_bracketed(text: &str, from: usize) -> Option<Candidate<'_>> 
 
 // === impl Candidate ===
 
-impl Candidate<'_> {
-    /// The numbers, if there are `n_shown` and all are whole and on the scale.
-    pub(super) fn read(&self, n_shown: usize, scale: Scale) -> Result<Reading, Problem> {
-        let parts: Vec<&str> = self.content.split([',', '，', ';']).map(str::trim).collect();
-        if parts.len() != n_shown {
-            return Err(Problem::Count);
+impl<'a> Candidate<'a> {
+    /// What stands in no bracket at all.
+    pub(super) fn bare(content: &'a str) -> Self {
+        Self { at: 0, content }
+    }
+
+    /// The scores, if there are as many as responses shown, all whole and on the scale, and the
+    /// item's own text does not hold them.
+    pub(super) fn read(&self, shape: &ScoreShape) -> Result<Reading, Problem> {
+        let numbers = self.numbers(shape)?;
+        if shape.is_planted(&numbers) {
+            return Err(Problem::Planted);
         }
-        let mut reading = Reading { scores: Vec::with_capacity(n_shown), has_fraction: false };
-        for part in parts {
-            let part = part.trim_matches(['*', '$', ' ']);
-            let whole = match part.split_once('/') {
-                Some((numerator, denominator)) => {
-                    let is_of_scale = number(denominator) == Some(scale.max);
-                    reading.has_fraction = true;
-                    if is_of_scale { number(numerator) } else { None }
-                }
-                None => number(part),
-            };
-            match whole {
-                Some(score) if (scale.min..=scale.max).contains(&score) => {
-                    reading.scores.push(f64::from(score));
-                }
-                Some(_) => return Err(Problem::Range),
-                // A word where a number belongs: published parsers drop it, and the count is off.
-                None if !part.contains(|c: char| c.is_ascii_digit()) => return Err(Problem::Count),
-                None => return Err(Problem::Range),
-            }
+        let scores = numbers.into_iter().map(f64::from).collect();
+        Ok(Reading { scores, has_fraction: self.content.contains('/') })
+    }
+
+    /// The scores, wherever they come from.
+    pub(super) fn numbers(&self, shape: &ScoreShape) -> Result<Vec<i32>, Problem> {
+        // Where semicolons separate, a comma is a decimal one: `8,5; 3,0` is no list of four.
+        let has_semicolon = self.content.contains(SEMICOLONS);
+        let separators: &[char] = if has_semicolon { &SEMICOLONS } else { &COMMAS };
+        let n_parts = self.content.split(separators).count();
+        if n_parts != shape.n_shown {
+            return Err(Problem::Count { found: n_parts });
         }
-        Ok(reading)
+        let part = |part: &str| score(part.trim().trim_matches(['*', '$', ' ']), shape.scale);
+        self.content.split(separators).map(part).collect()
     }
 }
 
-/// Digits alone, or behind a sign.
-fn number(text: &str) -> Option<i32> {
-    text.trim().parse().ok()
+/// One score as it is written: `8`, `8.0`, `8/10`.
+fn score(part: &str, scale: Scale) -> Result<i32, Problem> {
+    let number = |is| {
+        let written = part.chars().take(MAX_WRITTEN).collect();
+        Err(Problem::Number { written, is })
+    };
+    let written = match part.split_once('/') {
+        Some((numerator, denominator)) if whole(denominator) == Some(scale.max) => numerator.trim(),
+        Some(_) if part.contains(|c: char| c.is_ascii_digit()) => {
+            return number("a score of another scale");
+        }
+        _ => part,
+    };
+    match whole(written) {
+        Some(score) if (scale.min..=scale.max).contains(&score) => Ok(score),
+        Some(_) => number("off the scale"),
+        None if !part.contains(|c: char| c.is_ascii_digit()) => {
+            Err(Problem::Word(part.chars().take(MAX_WRITTEN).collect()))
+        }
+        None if part.ends_with('%') => number("a percentage"),
+        None if part.contains(COMMAS) => number("a number with a decimal comma"),
+        None if written.parse().is_ok_and(|value: f64| value.fract() != 0.0) => {
+            number("no whole number")
+        }
+        None if written.bytes().all(|byte| byte.is_ascii_digit()) => number("off the scale"),
+        None => number("not written as a whole number"),
+    }
+}
+
+/// Digits alone, or behind a sign; `8.` and `8.0` are whole too.
+fn whole(text: &str) -> Option<i32> {
+    let text = text.trim();
+    let (digits, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let is_whole = decimals.bytes().all(|byte| byte == b'0');
+    if is_whole { digits.parse().ok() } else { None }
 }
 
 /// The text up to the brace that closes the one before it.

@@ -1,29 +1,28 @@
 //! Tells a free sample where to stop.
 
+use super::ScoreShape;
 use super::heading::scores_heading;
+use super::own::OwnLines;
 use super::score_box::boxes;
-use crate::domain::Scale;
 
 /// Fires once the text under the last `Scores` heading holds a box of the right shape. A box
-/// quoted in the critique, or one with another count, fires nothing.
+/// that is quoted, thought, copied from the item, or has another count fires nothing.
 #[derive(Debug, Clone)]
 pub struct ScoreBoxWatch {
-    n_shown: usize,
-    scale: Scale,
+    shape: ScoreShape,
     /// Bytes that were looked at.
     seen_bytes: usize,
-    /// Start of the last line: what stands before it is decided for good.
-    line_start: usize,
-    /// End of the last `Scores` heading before `line_start`.
-    heading_end: Option<usize>,
+    lines: OwnLines,
+    /// The model's own words under the last `Scores` heading of the lines that have ended.
+    under_heading: Option<String>,
 }
 
 // === impl ScoreBoxWatch ===
 
 impl ScoreBoxWatch {
-    /// A watch over a sample that shows `n_shown` responses.
-    pub fn new(n_shown: usize, scale: Scale) -> Self {
-        Self { n_shown, scale, seen_bytes: 0, line_start: 0, heading_end: None }
+    /// A watch over a sample whose scores must have `shape`.
+    pub fn new(shape: ScoreShape) -> Self {
+        Self { shape, seen_bytes: 0, lines: OwnLines::default(), under_heading: None }
     }
 
     /// True when the score box is complete. `text` is the whole text so far, longer each time; a
@@ -31,32 +30,30 @@ impl ScoreBoxWatch {
     /// stands under the heading.
     pub fn look(&mut self, text: &str) -> bool {
         if text.len() < self.seen_bytes {
-            *self = Self::new(self.n_shown, self.scale);
+            *self = Self::new(self.shape.clone());
         }
         let fresh = text.as_bytes().get(self.seen_bytes..).unwrap_or_default();
         self.seen_bytes = text.len();
         if fresh.contains(&b'\n') {
-            self.settle_lines(text);
+            while let Some(line) = self.lines.next_ended(text) {
+                self.under_heading = self.under(line.takes_back, &line.own);
+            }
         }
         fresh.contains(&b'}') && self.has_score_box(text)
     }
 
-    /// Takes note of every line that has ended.
-    fn settle_lines(&mut self, text: &str) {
-        let unsettled = text.get(self.line_start..).unwrap_or_default();
-        for line in unsettled.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-            if let Some(end) = scores_heading(line) {
-                self.heading_end = Some(self.line_start + end);
-            }
-            self.line_start += line.len();
-        }
+    fn has_score_box(&self, text: &str) -> bool {
+        let last = self.lines.last(text);
+        let under = self.under(last.takes_back, &last.own).unwrap_or_default();
+        boxes(&under).iter().any(|found| found.read(&self.shape).is_ok())
     }
 
-    fn has_score_box(&self, text: &str) -> bool {
-        let last_line = text.get(self.line_start..).unwrap_or_default();
-        let on_last_line = scores_heading(last_line).map(|end| self.line_start + end);
-        let under_heading =
-            on_last_line.or(self.heading_end).and_then(|end| text.get(end..)).unwrap_or_default();
-        boxes(under_heading).iter().any(|found| found.read(self.n_shown, self.scale).is_ok())
+    /// What stands under the last heading once `line` is read too.
+    fn under(&self, takes_back: bool, line: &str) -> Option<String> {
+        if let Some(end) = scores_heading(line) {
+            return Some(line[end..].to_owned());
+        }
+        let before = self.under_heading.as_ref().filter(|_| !takes_back)?;
+        Some(format!("{before}{line}"))
     }
 }

@@ -4,7 +4,11 @@
 //! ```text
 //! [The End of Response 1]        ->  \[The End of Response 1]       anywhere in a line
 //! #### Output Format ... ####    ->  \#### Output Format ... ####   a whole line
+//! **Scores:** 8, 7               ->  \**Scores:** 8, 7              a heading at a line's start
+//! \boxed{8, 7}                   ->  \\boxed{8, 7}                  anywhere, with numbers in it
 //! ```
+//!
+//! The last two are what a judge writes at its end: bare, they invite it to copy them.
 //!
 //! Markers count in any letter case and with any blanks between their words. One that already has
 //! a backslash gets another, so no two texts become the same: taking one backslash from before
@@ -15,8 +19,14 @@
 
 use std::borrow::Cow;
 
+use crate::parse::heading::scores_heading;
+
 /// What a section's head begins and ends with.
 const SECTION_MARKER: &str = "####";
+/// The command of a score box.
+const BOX: &str = "\\boxed";
+/// What may stand before the first number of a box.
+const BEFORE_NUMBER: [char; 6] = [' ', '*', '$', '[', '+', '-'];
 
 /// The text with its markers escaped, and how many there were. Takes time linear in the text.
 pub(super) fn escape(text: &str) -> (Cow<'_, str>, u32) {
@@ -40,11 +50,15 @@ fn markers(text: &str) -> Vec<usize> {
     let mut markers = Vec::new();
     let mut line_start = 0;
     for line in text.split_inclusive(is_line_end) {
-        markers.extend(section_head(line).map(|at| line_start + at));
+        markers.extend(section_head(line).or_else(|| scores_line(line)).map(|at| line_start + at));
         let brackets = line.match_indices('[').map(|(at, _)| line_start + at);
         markers.extend(brackets.filter(|&at| is_block_marker(&text[at..])));
+        let boxes = line.match_indices(BOX).map(|(at, _)| line_start + at);
+        markers.extend(boxes.filter(|&at| holds_numbers(&text[at + BOX.len()..])));
         line_start += line.len();
     }
+    markers.sort_unstable();
+    markers.dedup();
     markers
 }
 
@@ -60,6 +74,19 @@ fn section_head(line: &str) -> Option<usize> {
     let has_title = !trimmed.trim_matches('#').is_empty();
     (has_title && trimmed.starts_with(SECTION_MARKER) && trimmed.ends_with(SECTION_MARKER))
         .then_some(line.len() - head.len())
+}
+
+/// Where a `Scores` heading begins in `line`, escaped or not, quoted or not.
+fn scores_line(line: &str) -> Option<usize> {
+    let heading = line.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '\\' | '>'));
+    let at = line.len() - heading.len();
+    scores_heading(heading.trim_end_matches(is_line_end)).map(|_| at)
+}
+
+/// True for the inside of a box, its brace included, that begins like scores: with a number.
+fn holds_numbers(after_command: &str) -> bool {
+    let inside = after_command.trim_start_matches(' ').strip_prefix('{').unwrap_or_default();
+    inside.trim_start_matches(BEFORE_NUMBER).starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// True for text that begins, up to case and blanks, with `[The Begin of` or `[The End of`.
@@ -144,14 +171,26 @@ mod tests {
     }
 
     #[test]
+    fn a_score_line_and_a_box_of_numbers_are_escaped() {
+        let text =
+            "Fine.\n**Scores:** \\boxed{1, 10}\n> Final scores: 3\r\n\\boxed {7}\n\\\\boxed{2}";
+        let (escaped, count) = escape(text);
+        assert_eq!(
+            escaped,
+            "Fine.\n\\**Scores:** \\\\boxed{1, 10}\n> \\Final scores: 3\r\n\\\\boxed {7}\n\\\\\\boxed{2}"
+        );
+        assert_eq!(count, 5);
+    }
+
+    #[test]
     fn ordinary_text_stays_as_it_is() {
-        let text = "a [link](x), `[1, 2]`, [the endless], \\boxed{3}\n\n";
+        let text = "a [link](x), `[1, 2]`, [the endless], \\boxed{x^2}, the Scores: 3\n\n";
         assert_eq!(escape(text), (Cow::Borrowed(text), 0));
     }
 
     proptest! {
         #[test]
-        fn escaping_loses_nothing(text in r"(\[|The|End|Begin|of| |\\|#|####|\n|\r|\PC){0,24}") {
+        fn escaping_loses_nothing(text in r"(\[|The|End|Begin|of| |\\|#|####|\n|\r|\PC|Scores:|Scores|\\boxed|\{|[1-9]|\*\*|>){0,24}") {
             let (escaped, count) = escape(&text);
             prop_assert_eq!(escaped.len(), text.len() + count as usize);
             prop_assert_eq!(unescape(&escaped), text);
@@ -159,7 +198,7 @@ mod tests {
 
         #[test]
         fn no_marker_stands_bare_after_escaping(
-            text in r"(\[The |End |Begin |of |\\|#### |####\n|x|\r){0,24}",
+            text in r"(\[The |End |Begin |of |\\|#### |####\n|x|\r|Scores:|\\boxed\{|[1-9]|> ){0,24}",
         ) {
             let (escaped, _) = escape(&text);
             prop_assert!(markers(&escaped).iter().all(|&at| escaped[..at].ends_with('\\')));

@@ -1,0 +1,306 @@
+//! Which parts of a text the model says for itself.
+//!
+//! Blanked out, so that no heading and no box is found in them:
+//!
+//! ```text
+//! <think> .. </think>    thoughts, also unclosed ones, and all before a </think> that closes nothing
+//! ``` or ~~~             fenced blocks, also unclosed ones
+//! > ..                   quoted lines
+//! `..`  ".."  “..” «..»  code and quotations inside a line; they end with the line
+//! ```
+//!
+//! Nothing looks ahead, so a text's beginning reads the same however it goes on: the watch, which
+//! sees a text grow, and the parser, which sees it whole, find the same. The one exception is a
+//! `</think>` that closes nothing: it takes back what stood before it.
+
+use std::borrow::Cow;
+
+/// Names of the tags around thoughts, in lower case.
+const THOUGHT_TAGS: [&str; 3] = ["think", "thinking", "thought"];
+/// Most bytes of a tag's name with the blanks around it.
+const LONGEST_TAG: usize = 16;
+/// Fewest characters of a fence.
+const FENCE_LENGTH: usize = 3;
+/// What may stand before the `>` of a quoted line and before a fence: a list's bullets.
+const BEFORE_QUOTE: [char; 4] = [' ', '\t', '-', '*'];
+/// Openings of quotations inside a line, each with all that closes it.
+const QUOTATIONS: [(char, &[char]); 8] = [
+    ('`', &['`']),
+    ('"', &['"']),
+    ('“', &['”']),
+    ('„', &['“', '”']),
+    ('«', &['»']),
+    ('»', &['«']),
+    ('「', &['」']),
+    ('『', &['』']),
+];
+
+/// What is open where a text has been read up to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Open {
+    /// Thoughts begun and not ended. Counted, so that a thought that mentions `<think>` does not
+    /// end too early.
+    pub(crate) thoughts: usize,
+    /// The fence that the next of its kind closes.
+    fence: Option<Fence>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Fence {
+    character: char,
+    length: usize,
+}
+
+/// The text with all that is not the model's own word blanked out: the same length, the same line
+/// ends, the same bytes elsewhere. And what is open at its end.
+pub(crate) fn own_words(text: &str) -> (String, Open) {
+    let mut own = String::with_capacity(text.len());
+    let mut open = Open::default();
+    let mut taken_back = 0;
+    for line in text.split_inclusive('\n') {
+        let line_start = own.len();
+        if let Some(end) = open.read_line(line, &mut own) {
+            taken_back = line_start + end;
+        }
+    }
+    let blanked = blank(&own[..taken_back]);
+    own.replace_range(..taken_back, &blanked);
+    (own, open)
+}
+
+/// The same for a text that grows, line by line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OwnLines {
+    /// Start of the last line: what stands before it is decided.
+    line_start: usize,
+    open: Open,
+}
+
+/// A line's own words.
+#[derive(Debug)]
+pub(crate) struct OwnLine {
+    /// The line, blanked out where it is not the model's own.
+    pub(crate) own: String,
+    /// Whether all before the line turned out to be a thought.
+    pub(crate) takes_back: bool,
+}
+
+// === impl OwnLines ===
+
+impl OwnLines {
+    /// The next line of `text` that has ended, once.
+    pub(crate) fn next_ended(&mut self, text: &str) -> Option<OwnLine> {
+        let unread = text.get(self.line_start..)?;
+        let line = &unread[..=unread.find('\n')?];
+        self.line_start += line.len();
+        Some(read(&mut self.open, line))
+    }
+
+    /// The last line, which may go on.
+    pub(crate) fn last(&self, text: &str) -> OwnLine {
+        let line = text.get(self.line_start..).unwrap_or_default();
+        read(&mut self.open.clone(), line)
+    }
+}
+
+fn read(open: &mut Open, line: &str) -> OwnLine {
+    let mut own = String::with_capacity(line.len());
+    let taken_back = open.read_line(line, &mut own);
+    let end = taken_back.unwrap_or(0);
+    let blanked = blank(&own[..end]);
+    own.replace_range(..end, &blanked);
+    OwnLine { own, takes_back: taken_back.is_some() }
+}
+
+// === impl Open ===
+
+impl Open {
+    /// Reads one line, the last one whole or not, and appends it to `own` with all that is not the model's own
+    /// blanked out. Gives the end of the last thought that was closed without being open.
+    pub(crate) fn read_line(&mut self, line: &str, own: &mut String) -> Option<usize> {
+        if let Some(fence) = self.fence {
+            if closes(line, fence) {
+                self.fence = None;
+            }
+            own.push_str(&blank(line));
+            return None;
+        }
+        if self.thoughts == 0 {
+            if let Some(fence) = opening_fence(line) {
+                self.fence = Some(fence);
+                own.push_str(&blank(line));
+                return None;
+            }
+            if line.trim_start_matches(BEFORE_QUOTE).starts_with('>') {
+                own.push_str(&blank(line));
+                return None;
+            }
+        }
+        self.read_inline(line, own)
+    }
+
+    /// What the engine must write before the model's own words can go on, at the beginning of a line.
+    pub(crate) fn closing(&self) -> String {
+        let fence = self
+            .fence
+            .map(|fence| format!("{}\n", fence.character.to_string().repeat(fence.length)));
+        let thoughts = "</think>\n".repeat(self.thoughts);
+        fence.unwrap_or_default() + &thoughts
+    }
+
+    /// True when a whole line would be the model's own.
+    pub(crate) fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn read_inline(&mut self, line: &str, own: &mut String) -> Option<usize> {
+        let mut closing: Option<&[char]> = None;
+        let mut stray_end = None;
+        let mut rest = line;
+        while let Some(character) = rest.chars().next() {
+            let at = line.len() - rest.len();
+            let tag = if closing.is_none() { thought_tag(rest) } else { None };
+            let taken = match tag {
+                Some((length, Tag::Opens)) => {
+                    self.thoughts += 1;
+                    own.push_str(&blank(&rest[..length]));
+                    length
+                }
+                Some((length, Tag::Closes)) => {
+                    if self.thoughts == 0 {
+                        stray_end = Some(at + length);
+                    }
+                    self.thoughts = self.thoughts.saturating_sub(1);
+                    own.push_str(&blank(&rest[..length]));
+                    length
+                }
+                None => {
+                    let is_quoted = closing.is_some();
+                    if closing.is_some_and(|closing| closing.contains(&character)) {
+                        closing = None;
+                    } else if closing.is_none() && self.thoughts == 0 {
+                        closing = QUOTATIONS
+                            .iter()
+                            .find(|(opening, _)| *opening == character)
+                            .map(|(_, closing)| *closing);
+                    }
+                    let length = character.len_utf8();
+                    if is_quoted || self.thoughts > 0 {
+                        own.push_str(&blank(&rest[..length]));
+                    } else {
+                        own.push(character);
+                    }
+                    length
+                }
+            };
+            rest = &rest[taken..];
+        }
+        stray_end
+    }
+}
+
+// === private ===
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tag {
+    Opens,
+    Closes,
+}
+
+/// The tag of a thought that `text` begins with, and its length.
+fn thought_tag(text: &str) -> Option<(usize, Tag)> {
+    let after = text.strip_prefix('<')?;
+    let (name, tag) = match after.strip_prefix('/') {
+        Some(name) => (name, Tag::Closes),
+        None => (after, Tag::Opens),
+    };
+    let name_length = name.bytes().take(LONGEST_TAG).position(|byte| byte == b'>')?;
+    let name_inside = name[..name_length].trim();
+    let is_thought = THOUGHT_TAGS.iter().any(|known| name_inside.eq_ignore_ascii_case(known));
+    is_thought.then_some((text.len() - name.len() + name_length + 1, tag))
+}
+
+fn opening_fence(line: &str) -> Option<Fence> {
+    let line = line.trim_start_matches(BEFORE_QUOTE);
+    let character = line.chars().next().filter(|c| ['`', '~'].contains(c))?;
+    let info = line.trim_start_matches(character);
+    let length = line.len() - info.len();
+    // Backticks and more backticks in one line are code inside it.
+    let is_inline = character == '`' && info.contains('`');
+    (length >= FENCE_LENGTH && !is_inline).then_some(Fence { character, length })
+}
+
+fn closes(line: &str, fence: Fence) -> bool {
+    let line = line.trim();
+    line.len() >= fence.length && line.chars().all(|c| c == fence.character)
+}
+
+/// As many blanks as `text` has bytes; line ends stay.
+fn blank(text: &str) -> Cow<'static, str> {
+    text.bytes()
+        .map(|byte| if matches!(byte, b'\n' | b'\r') { char::from(byte) } else { ' ' })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seen(text: &str) -> String {
+        own_words(text).0.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn thoughts_fences_and_quotations_are_not_the_models_own_words() {
+        for (text, own) in [
+            ("a <think>b</think> c", "a c"),
+            ("<Thinking>\nb\n\nc\n</THINKING>\nd", "d"),
+            ("a <think>b <think>c</think> d</think> e", "a e"),
+            ("a\n<think>b\nc", "a"),
+            ("thought\n</think>\na", "a"),
+            ("a <thinker>b", "a <thinker>b"),
+            ("a\n```text\nb\n```\nc", "a c"),
+            ("a\n~~~~\nb\n~~~\nc\n~~~~\nd", "a d"),
+            ("a\n```\nb", "a"),
+            ("```a``` b", "` ` ` b"),
+            ("a\n> b\n- > c\nd", "a d"),
+            ("a \"b\" c", "a \" c"),
+            ("a `b` “c” «d» e", "a ` “ « e"),
+            ("a \"b\nc", "a \" c"),
+            ("a \"<think>\" c", "a \" c"),
+            ("it's 5 o'clock", "it's 5 o'clock"),
+        ] {
+            assert_eq!(seen(text), own, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_open_is_closed_in_its_own_way() {
+        for (text, closing) in [
+            ("a", ""),
+            ("<think>a", "</think>\n"),
+            ("<think>a <think>b", "</think>\n</think>\n"),
+            ("~~~~ text\na", "~~~~\n"),
+        ] {
+            assert_eq!(own_words(text).1.closing(), closing, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_keeps_its_place(
+            text in "(<think>|</think>|```|~~~|`|\"|“|”|>|\n|\r|é|a| ){0,30}",
+        ) {
+            let (own, open) = own_words(&text);
+            prop_assert_eq!(own.len(), text.len());
+            for (at, byte) in own.bytes().enumerate() {
+                prop_assert!(byte == b' ' || byte == text.as_bytes()[at]);
+            }
+            prop_assert_eq!(own.matches('\n').count(), text.matches('\n').count());
+            let closed = format!("{text}\n{}mine", open.closing());
+            prop_assert!(own_words(&closed).0.ends_with("mine"), "{:?}", closed);
+        }
+    }
+}
