@@ -2,7 +2,7 @@
 
 use anyhow::{Context, anyhow};
 use jury_grm::domain::{Finish, Scale};
-use jury_grm::parse::ScoreBoxWatch;
+use jury_grm::parse::{ScoreBoxWatch, ScoreShape};
 use serde::Deserialize;
 
 /// Samples of one request, as far as they have come.
@@ -49,7 +49,7 @@ impl Draws {
             text: String::new(),
             tokens: 0,
             finish: None,
-            watch: ScoreBoxWatch::new(n_shown, scale),
+            watch: ScoreBoxWatch::new(ScoreShape::new(n_shown, scale)),
         };
         Self {
             draws: (0..samples).map(draw).collect(),

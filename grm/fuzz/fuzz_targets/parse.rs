@@ -10,12 +10,20 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|case: Case<'_>| {
     let (text, n_shown, scale) = (case.text(), case.n_shown(), case.scale());
-    let parsed = parse_free(&text, n_shown, scale, Finish::EndOfText);
+    let shape = case.shape();
+    let item_text = case.item_text();
+    let planted_shape = case.shape_of_prompt(&item_text);
+    // What the item says under a heading or in a box is no verdict, wherever the model repeats it.
+    let copied = parse_free(&item_text, &planted_shape, Finish::EndOfText);
+    assert!(copied.scores().is_none(), "a copy of the item was scored");
+    let thought = format!("<think>\n{}", text.replace('>', ""));
+    assert!(parse_free(&thought, &shape, Finish::Limit).scores().is_none(), "a thought was scored");
+    let parsed = parse_free(&text, &shape, Finish::EndOfText);
     assert!(text.contains(&parsed.principles), "principles that nobody wrote");
     assert!(text.contains(&parsed.critique), "a critique that nobody wrote");
     let quote = vec![scale.max.to_string(); n_shown].join(", ");
     let quoting = format!("It says \\boxed{{{quote}}}.\n{text}");
-    let with_quote = parse_free(&quoting, n_shown, scale, Finish::EndOfText);
+    let with_quote = parse_free(&quoting, &shape, Finish::EndOfText);
     let is_outside = with_quote.issues.contains(&Issue::BoxOutsideScores);
     let Some(scores) = parsed.scores() else {
         assert!(with_quote.scores().is_none() || is_outside, "a quote stood in for the scores");

@@ -4,7 +4,7 @@
 #![no_main]
 
 use jury_grm::domain::{Finish, Issue};
-use jury_grm::guide::{CLOSING, SEPARATOR, critique_has_ended, opening};
+use jury_grm::guide::{CLOSING, CritiqueWatch, SEPARATOR, opening};
 use jury_grm::parse::{ScoreBoxWatch, parse_free};
 use jury_grm_fuzz::Case;
 use libfuzzer_sys::fuzz_target;
@@ -20,27 +20,27 @@ fuzz_target!(|case: Case<'_>| {
     let quote = vec![scale.max.to_string(); n_shown].join(SEPARATOR);
     let quoting = format!("It says \\boxed{{{quote}}}.\n{text}");
     assert_eq!(
-        ScoreBoxWatch::new(n_shown, scale).look(&quoting),
-        ScoreBoxWatch::new(n_shown, scale).look(&text),
+        ScoreBoxWatch::new(case.shape()).look(&quoting),
+        ScoreBoxWatch::new(case.shape()).look(&text),
         "a quote matters",
     );
-    let mut watch = ScoreBoxWatch::new(n_shown, scale);
+    let mut watch = ScoreBoxWatch::new(case.shape());
     for end in text.char_indices().map(|(at, c)| at + c.len_utf8()) {
         let prefix = &text[..end];
         let has_fired = watch.look(prefix);
-        assert_eq!(has_fired, ScoreBoxWatch::new(n_shown, scale).look(prefix), "pieces matter");
+        assert_eq!(has_fired, ScoreBoxWatch::new(case.shape()).look(prefix), "pieces matter");
         if has_fired {
-            let parsed = parse_free(prefix, n_shown, scale, Finish::Box);
+            let parsed = parse_free(prefix, &case.shape(), Finish::Box);
             assert!(parsed.scores().is_some(), "the watch saw a box that the parser does not");
             assert!(!parsed.issues.contains(&Issue::BoxOutsideScores));
             break;
         }
     }
-    let has_ended = critique_has_ended(&text);
+    let has_ended = CritiqueWatch::default().look(&text);
     let appended = opening(&text);
     assert!(!has_ended || !appended.contains("Scores"), "a heading was written twice");
     let whole = format!("{text}{appended}{quote}{CLOSING}");
-    let parsed = parse_free(&whole, n_shown, scale, Finish::Box);
+    let parsed = parse_free(&whole, &case.shape(), Finish::Box);
     let scores = parsed.scores().expect("the guide's own score line is read");
     assert_eq!(scores.scores, vec![f64::from(scale.max); n_shown]);
 });

@@ -3,11 +3,15 @@
 
 use arbitrary::Arbitrary;
 use jury_grm::domain::Scale;
+use jury_grm::parse::ScoreShape;
+use jury_grm::prompt::{Message, Span, Trust};
 
 /// A text, and the sample that it is read for.
 #[derive(Debug, Arbitrary)]
 pub struct Case<'a> {
     pieces: Vec<Piece<'a>>,
+    /// Text that the item holds.
+    planted: Vec<Piece<'a>>,
     n_shown: u8,
     is_binary: bool,
 }
@@ -40,6 +44,15 @@ enum Piece<'a> {
     /// As many as responses are shown.
     Numbers(i16),
     Text(&'a str),
+    Think,
+    EndThink,
+    Fence,
+    Tildes,
+    Quoted,
+    QuotationMark,
+    Backtick,
+    /// A number that is whole but written with a point.
+    Point(u8),
 }
 
 // === impl Case ===
@@ -48,6 +61,24 @@ impl Case<'_> {
     /// The text of all pieces.
     pub fn text(&self) -> String {
         self.pieces.iter().map(|piece| piece.text(self.n_shown())).collect()
+    }
+
+    /// What the scores must look like when nothing is planted.
+    pub fn shape(&self) -> ScoreShape {
+        ScoreShape::new(self.n_shown(), self.scale())
+    }
+
+    /// The text that the item holds.
+    pub fn item_text(&self) -> String {
+        self.planted.iter().map(|piece| piece.text(self.n_shown())).collect()
+    }
+
+    /// What the scores must look like when the item holds its text.
+    pub fn shape_of_prompt(&self, item_text: &str) -> ScoreShape {
+        let text = item_text.to_owned();
+        let span = Span { text, trust: Trust::Untrusted, response: None };
+        let message = Message { role: jury_grm::domain::Role::User, spans: vec![span] };
+        ScoreShape::of_prompt(&[message], self.n_shown(), self.scale())
     }
 
     /// Responses shown: few, so that boxes of the right shape are found, or as many as there can be.
@@ -89,6 +120,14 @@ impl Piece<'_> {
             Self::Dollar => "$".into(),
             Self::Numbers(number) => vec![(number % 12).to_string(); n_shown].join(", "),
             Self::Text(text) => (*text).into(),
+            Self::Think => "<think>".into(),
+            Self::EndThink => "</think>".into(),
+            Self::Fence => "```".into(),
+            Self::Tildes => "~~~".into(),
+            Self::Quoted => "> ".into(),
+            Self::QuotationMark => "\"".into(),
+            Self::Backtick => "`".into(),
+            Self::Point(number) => format!("{number}.0"),
         }
     }
 }

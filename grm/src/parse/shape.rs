@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::heading::scores_heading;
+use super::own::own_words;
 use super::score_box::{Candidate, boxes, first_bracketed};
 use crate::domain::Scale;
 use crate::prompt::{Message, Trust};
@@ -43,7 +44,12 @@ impl ScoreShape {
             .iter()
             .flat_map(|message| &message.spans)
             .filter(|span| span.trust == Trust::Untrusted);
-        let planted = untrusted.flat_map(|span| bare.scores_in(&span.text)).collect();
+        // Read as they are, and as a copy of them would be.
+        let planted = untrusted
+            .flat_map(|span| {
+                [bare.scores_in(&span.text), bare.scores_in(&own_words(&span.text).0)].concat()
+            })
+            .collect();
         Self { planted: Arc::new(planted), ..bare }
     }
 
@@ -62,7 +68,7 @@ impl ScoreShape {
             let after = line[end..].trim_start_matches(AROUND_NUMBERS).trim_start();
             let after = after.trim_start_matches(BEFORE_HEADING);
             let first_line = after.lines().next().unwrap_or_default();
-            found.extend(first_bracketed(first_line, 0));
+            found.extend(first_bracketed(line, end));
             found.push(Candidate::bare(first_line.trim_matches(AROUND_NUMBERS)));
         }
         found.iter().filter_map(|candidate| candidate.numbers(self).ok()).collect()

@@ -154,7 +154,8 @@ impl Backend for EngineBackend {
             events.busy(RETRY_AFTER);
             return handle;
         };
-        let new_group = NewGroup { group, events, cancels, seats };
+        let shape = translate::shape(&group);
+        let new_group = NewGroup { group, events, cancels, seats, shape };
         match self.mailbox.try_send(Message::Start(Box::new(new_group))) {
             Ok(()) => {}
             Err(mpsc::TrySendError::Full(Message::Start(new_group))) => {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 
 use anyhow::anyhow;
 use jury_grm::domain::{Finish, Sample, SampleSpec, Settings};
-use jury_grm::parse::{Parsed, parse_free};
+use jury_grm::parse::{Parsed, ScoreShape, parse_free};
 use serde::Serialize;
 
 use crate::verdicts::draws::{Draw, Draws};
@@ -87,7 +87,7 @@ impl Completion<'_> {
 fn sample(spec: &SampleSpec, draw: &Draw, prompt_tokens: usize, settings: &Settings) -> Sample {
     let finish = draw.finish.unwrap_or(Finish::None);
     let Parsed { principles, critique, outcome, issues } =
-        parse_free(&draw.text, spec.order.len(), settings.scale, finish);
+        parse_free(&draw.text, &ScoreShape::new(spec.order.len(), settings.scale), finish);
     Sample {
         spec: spec.clone(),
         principles,

@@ -2,6 +2,7 @@
 
 use jury_engine::{Engine, Event, GroupId, SubmitError};
 use jury_grm::domain::{FailureKind, SampleSpec, Settings};
+use jury_grm::parse::ScoreShape;
 use jury_grm::prompt::Message;
 use jury_proto::convert::TooLong;
 
@@ -15,6 +16,7 @@ pub(super) struct ActiveGroup {
     /// The engine names samples by their place in this list.
     samples: Vec<SampleSpec>,
     settings: Settings,
+    shape: ScoreShape,
     prompt_tokens: u32,
     events: GroupEvents,
     cancels: CancelRequests,
@@ -34,7 +36,7 @@ pub(super) struct Submitted {
 impl ActiveGroup {
     /// Hands a group to the engine, or answers its caller why not.
     pub(super) fn submit(engine: &mut Engine, new_group: NewGroup) -> Option<Submitted> {
-        let NewGroup { group, events, cancels, seats } = new_group;
+        let NewGroup { group, events, cancels, seats, shape } = new_group;
         let prompt = match engine.encode(&translate::prompt(&group.messages)) {
             Ok(prompt) => prompt,
             Err(error) => {
@@ -43,7 +45,8 @@ impl ActiveGroup {
             }
         };
         let prompt_tokens = to_u32(prompt.len());
-        let samples = group.samples.iter().map(|spec| translate::spec(spec, &group.settings));
+        let spec = |spec| translate::spec(spec, &group.settings, &shape);
+        let samples = group.samples.iter().map(spec);
         let engine_group = jury_engine::Group { prompt, samples: samples.collect() };
         match engine.submit(engine_group) {
             Ok(id) => {
@@ -51,6 +54,7 @@ impl ActiveGroup {
                 let group = Self {
                     samples,
                     settings,
+                    shape,
                     prompt_tokens,
                     events,
                     cancels,
@@ -127,7 +131,7 @@ impl ActiveGroup {
 
     fn finish(&mut self, spec: SampleSpec, output: jury_engine::SampleOutput) {
         let index = spec.index;
-        match translate::sample(spec, &self.settings, self.prompt_tokens, output) {
+        match translate::sample(spec, &self.settings, &self.shape, self.prompt_tokens, output) {
             Some(sample) => self.events.finished(sample),
             None => self.events.failed(index, FailureKind::NotNeeded, "cancelled"),
         }

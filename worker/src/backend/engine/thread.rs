@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use jury_engine::{Counters, Engine, Event, GroupId};
+use jury_grm::parse::ScoreShape;
 use jury_proto::convert::SampleGroup;
 use tokio::sync::watch;
 
@@ -32,6 +33,8 @@ pub(super) struct NewGroup {
     pub(super) events: GroupEvents,
     pub(super) cancels: CancelRequests,
     pub(super) seats: Seats,
+    /// What its scores must look like. Read from the prompt before it comes to the model\'s thread.
+    pub(super) shape: ScoreShape,
 }
 
 /// The thread's own state.

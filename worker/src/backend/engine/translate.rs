@@ -10,9 +10,10 @@ use jury_grm::domain::{
     Failure, FailureKind, Finish, Issue, Outcome, Readout, Role, Sample, SampleSpec, Scale, Scores,
     Settings,
 };
-use jury_grm::guide::{CLOSING, SEPARATOR, critique_has_ended, opening};
-use jury_grm::parse::{Parsed, ScoreBoxWatch, parse_free};
+use jury_grm::guide::{CLOSING, CritiqueWatch, SEPARATOR, opening};
+use jury_grm::parse::{Parsed, ScoreBoxWatch, ScoreShape, parse_free};
 use jury_grm::prompt::{Message, Trust};
+use jury_proto::convert::SampleGroup;
 
 /// A prompt without what only we need to know: which span is which response.
 pub fn prompt(messages: &[Message]) -> jury_engine::Prompt {
@@ -47,8 +48,19 @@ pub(super) fn longest_response(
         .max_by_key(|&(response, tokens)| (tokens, std::cmp::Reverse(response)))
 }
 
+/// What the scores of a group's samples must look like. They share a prompt, so the same scores are
+/// planted for all of them; where the engine reads scores from its own state, none can be.
+pub(super) fn shape(group: &SampleGroup) -> ScoreShape {
+    let n_shown = group.samples.first().map_or(0, |spec| spec.order.len());
+    let scale = group.settings.scale;
+    match group.settings.readout {
+        Readout::Free => ScoreShape::of_prompt(&group.messages, n_shown, scale),
+        Readout::Sampled | Readout::Expected => ScoreShape::new(n_shown, scale),
+    }
+}
+
 /// How the engine draws one sample.
-pub(super) fn spec(spec: &SampleSpec, settings: &Settings) -> EngineSpec {
+pub(super) fn spec(spec: &SampleSpec, settings: &Settings, shape: &ScoreShape) -> EngineSpec {
     let n_shown = spec.order.len();
     let mode = match settings.readout {
         Readout::Free => None,
@@ -63,8 +75,8 @@ pub(super) fn spec(spec: &SampleSpec, settings: &Settings) -> EngineSpec {
         },
         max_tokens: settings.max_critique_tokens as usize,
         watch: match mode {
-            None => Box::new(BoxWatch(ScoreBoxWatch::new(n_shown, settings.scale))),
-            Some(_) => Box::new(CritiqueWatch),
+            None => Box::new(BoxWatch(ScoreBoxWatch::new(shape.clone()))),
+            Some(_) => Box::new(EndOfCritique(CritiqueWatch::default())),
         },
         readout: mode.map(|mode| EngineReadout {
             opening: Arc::new(|text: &str| opening(text)) as Opening,
@@ -83,6 +95,7 @@ pub(super) fn spec(spec: &SampleSpec, settings: &Settings) -> EngineSpec {
 pub(super) fn sample(
     spec: SampleSpec,
     settings: &Settings,
+    shape: &ScoreShape,
     prompt_tokens: u32,
     output: SampleOutput,
 ) -> Option<Sample> {
@@ -94,7 +107,7 @@ pub(super) fn sample(
     };
     let generated_tokens = u32::try_from(output.generated_tokens).unwrap_or(u32::MAX);
     // A guided text ends in a score line of the engine's own writing, so the same reading finds its sections.
-    let parsed = parse_free(&output.text, spec.order.len(), settings.scale, finish);
+    let parsed = parse_free(&output.text, shape, finish);
     let Parsed { principles, critique, outcome, issues } = parsed;
     let (outcome, issues) = match output.readout {
         None if settings.readout.is_guided() => (unread(), Vec::new()),
@@ -166,11 +179,11 @@ fn mean(distribution: &[f64], scale: Scale) -> f64 {
 }
 
 /// Ends a guided sample's free text where its critique ends.
-struct CritiqueWatch;
+struct EndOfCritique(CritiqueWatch);
 
-impl Watch for CritiqueWatch {
+impl Watch for EndOfCritique {
     fn look(&mut self, text: &str) -> Look {
-        if critique_has_ended(text) { Look::Stop } else { Look::Continue }
+        if self.0.look(text) { Look::Stop } else { Look::Continue }
     }
 }
 
@@ -215,7 +228,9 @@ mod tests {
     }
 
     fn drawn(settings: &Settings, output: SampleOutput) -> Sample {
-        sample(example_group(1).samples[0].clone(), settings, 100, output).unwrap()
+        let group = example_group(1);
+        let group = SampleGroup { settings: settings.clone(), ..group };
+        sample(group.samples[0].clone(), settings, &shape(&group), 100, output).unwrap()
     }
 
     #[test]
@@ -268,7 +283,8 @@ mod tests {
     fn a_cancelled_sample_is_no_sample() {
         let cancelled = SampleOutput { finish: jury_engine::Finish::Cancelled, ..output(None) };
         let spec = example_group(1).samples[0].clone();
-        assert_eq!(sample(spec, &Settings::default(), 100, cancelled), None);
+        let shape = shape(&example_group(1));
+        assert_eq!(sample(spec, &Settings::default(), &shape, 100, cancelled), None);
     }
 
     #[test]

@@ -142,7 +142,11 @@ fn scored(spec: &SampleSpec, settings: &Settings, scores: Vec<f64>) -> Sample {
 
 fn parsed(spec: &SampleSpec, settings: &Settings, text: &str) -> Sample {
     let finish = Finish::EndOfText;
-    let parsed = jury_grm::parse::parse_free(text, spec.order.len(), settings.scale, finish);
+    let parsed = jury_grm::parse::parse_free(
+        text,
+        &jury_grm::parse::ScoreShape::new(spec.order.len(), settings.scale),
+        finish,
+    );
     Sample {
         spec: spec.clone(),
         principles: parsed.principles,
