@@ -62,8 +62,8 @@ impl Client {
     /// Judges many items; answers come as they are ready, out of order.
     ///
     /// An answer is numbered by its request's place in `requests`, from 0; each request is
-    /// answered exactly once. At most [`ClientConfig::stream_window`] requests are unanswered at a
-    /// time, and no more than that are taken from `requests`. A lost connection is made anew and
+    /// answered exactly once. As many requests are unanswered at a time as [`ClientConfig::in_flight`]
+    /// says, and no more than that are taken from `requests`; the budget of each runs from when it is taken. A lost connection is made anew and
     /// what is unanswered sent again under its request id. An error concerns one item, and the
     /// stream goes on: a caller that sees [`ErrorCode::Unreachable`] may want to stop. Dropping
     /// the stream cancels what is in flight.

@@ -14,10 +14,30 @@ pub struct ClientConfig {
     /// Time past the budget for which the answer is awaited. The coordinator answers at the
     /// budget; this covers the way there and back.
     pub grace: Duration,
-    /// Items of a stream that are sent and not yet answered, at most. Above 0.
-    pub stream_window: usize,
+    /// How many items of a stream are sent and not yet answered.
+    pub in_flight: InFlight,
     /// Longest wait for the status.
     pub status_timeout: Duration,
+}
+
+/// How many items of a stream are sent and not yet answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InFlight {
+    /// As many as the fleet draws without any of them spending its budget behind others: follows what the coordinator
+    /// tells of its fleet, and the answers. An item that ran out of its budget beside others is sent once more.
+    Adaptive {
+        /// Never more than this.
+        most: usize,
+    },
+    /// This many, whatever becomes of their budgets.
+    Fixed(usize),
+}
+
+impl Default for InFlight {
+    /// A coordinator judges at most 256 items of a stream at once.
+    fn default() -> Self {
+        Self::Adaptive { most: 256 }
+    }
 }
 
 impl Default for ClientConfig {
@@ -26,7 +46,7 @@ impl Default for ClientConfig {
             retry: RetryPolicy::default(),
             default_budget: Duration::from_secs(60),
             grace: Duration::from_secs(5),
-            stream_window: 64,
+            in_flight: InFlight::default(),
             status_timeout: Duration::from_secs(5),
         }
     }

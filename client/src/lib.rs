@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! client     score one item, stream many, ask for the fleet
-//! many       the stream: a bounded window of unanswered items, sent again after a lost connection
+//! many       the stream: as many unanswered items as the fleet draws, sent again after a lost connection
 //! retry      when to try again, and after how long: pure
 //! error      what went wrong, with field and code
 //! status     the fleet, as its coordinator sees it
@@ -12,6 +12,7 @@
 //! its first attempt, so that a retried call is the same call. What this crate does NOT promise:
 //! that a verdict has rewards (read its status), or that answers of a stream come in order.
 
+mod budget;
 mod client;
 mod config;
 mod error;
@@ -20,8 +21,9 @@ mod request;
 mod retry;
 mod status;
 
+pub use budget::enough_budget;
 pub use client::Client;
-pub use config::ClientConfig;
+pub use config::{ClientConfig, InFlight};
 pub use error::ClientError;
 pub use retry::RetryPolicy;
 pub use status::{FleetStatus, WorkerStatus};

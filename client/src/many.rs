@@ -6,33 +6,43 @@
 //!               +--- sent again ------+   the connection was lost, or the item met overload
 //! ```
 //!
+//! How wide the window is, [`Pace`] decides. An item leaves it for the connection only when there is room: one that
+//! waits is not sent, whatever happens to those before it.
+//!
 //! No task of its own: all of it runs while the caller awaits the next answer, and ends when the
 //! caller drops the stream. The decisions are [`Window`]'s.
 
+mod pace;
 mod window;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::time::Duration;
 
-use futures::{Stream, StreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, Stream, StreamExt, stream};
 use jury_fabric::trace;
-use jury_grm::domain::{ScoreRequest, Verdict};
+use jury_grm::domain::{ReasonCode, ScoreRequest, Settings, StoppedBy, Verdict};
 use jury_proto::v1::reward_service_client::RewardServiceClient;
 use jury_proto::v1::score_stream_response::Result as Answer;
 use jury_proto::{ErrorCode, JuryError, v1};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
+use self::pace::{Pace, Took};
 use self::window::Window;
 use crate::client::verdict;
 use crate::error::from_status;
 use crate::request::Prepared;
-use crate::{ClientConfig, ClientError};
+use crate::{ClientConfig, ClientError, FleetStatus};
 
 /// One answer, with its request's place in the input.
 type Answered = (u64, Result<Verdict, ClientError>);
+
+/// How often the coordinator is asked for its fleet while items are in flight: workers come and go.
+const FLEET_EVERY: Duration = Duration::from_secs(10);
 
 /// The state of one stream.
 pub(crate) struct Many {
@@ -45,6 +55,12 @@ pub(crate) struct Many {
     next_sequence: u64,
     /// What is unanswered.
     window: Window,
+    /// How much may be.
+    pace: Pace,
+    /// What the coordinator last told of its fleet.
+    fleet: Option<FleetStatus>,
+    /// The next time that it is asked.
+    asking: BoxFuture<'static, Option<FleetStatus>>,
     /// Made when there is something to send.
     connection: Option<Connection>,
     /// Answers that wait to be taken.
@@ -52,7 +68,6 @@ pub(crate) struct Many {
 }
 
 struct Connection {
-    /// As wide as the window, so sending never waits: what is in it is unanswered.
     outgoing: mpsc::Sender<v1::ScoreStreamRequest>,
     incoming: tonic::Streaming<v1::ScoreStreamResponse>,
 }
@@ -61,6 +76,9 @@ struct Connection {
 enum Event {
     Request(Option<ScoreRequest>),
     Message(Result<Option<v1::ScoreStreamResponse>, tonic::Status>),
+    /// The connection has room for an item; `None` when it is closed.
+    Room(Option<mpsc::OwnedPermit<v1::ScoreStreamRequest>>),
+    Fleet(Option<FleetStatus>),
     /// An item became due, or its deadline passed.
     Alarm,
 }
@@ -72,8 +90,16 @@ impl Many {
     where
         S: Stream<Item = ScoreRequest> + Send + 'static,
     {
+        let pace = Pace::new(config.in_flight);
+        let asking = match pace.adapts() {
+            true => ask(service.clone(), Duration::ZERO, config.status_timeout),
+            false => std::future::pending().boxed(),
+        };
         Self {
             service,
+            pace,
+            fleet: None,
+            asking,
             requests: Box::pin(requests),
             requests_ended: false,
             next_sequence: 0,
@@ -99,7 +125,9 @@ impl Many {
             if self.requests_ended && self.window.is_empty() {
                 return None;
             }
-            if let Err(error) = self.send_due().await {
+            if self.connection.is_none()
+                && let Err(error) = self.connect().await
+            {
                 self.lose_connection(&error);
                 continue;
             }
@@ -112,18 +140,29 @@ impl Many {
                     self.lose_connection(&JuryError::new(ErrorCode::Unreachable, message));
                 }
                 Event::Message(Err(status)) => self.lose_connection(&from_status(status)),
+                Event::Room(Some(room)) => self.send(room),
+                Event::Room(None) => {
+                    let message = "the service closed the stream";
+                    self.lose_connection(&JuryError::new(ErrorCode::Unreachable, message));
+                }
+                Event::Fleet(fleet) => self.fleet_told(fleet),
                 Event::Alarm => {}
             }
         }
     }
 
     async fn event(&mut self) -> Event {
-        let has_room = self.window.len() < self.config.stream_window.max(1);
-        let alarm = self.window.next_alarm();
+        let now = Instant::now();
+        let has_room = self.window.len() < self.pace.limit();
+        let alarm = self.window.next_alarm(now);
+        let outgoing = self.connection.as_ref().map(|connection| connection.outgoing.clone());
+        let outgoing = outgoing.filter(|_| self.window.has_due(now));
         tokio::select! {
             // Answers first: they make room.
             biased;
             message = next_message(&mut self.connection) => Event::Message(message),
+            room = room_in(outgoing) => Event::Room(room),
+            fleet = &mut self.asking => Event::Fleet(fleet),
             () = until(alarm) => Event::Alarm,
             request = self.requests.next(), if has_room && !self.requests_ended => Event::Request(request),
         }
@@ -133,29 +172,23 @@ impl Many {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         let now = Instant::now();
+        if let Some(fleet) = &self.fleet {
+            self.pace.fleet(fleet, request.settings.k, request.model.as_deref());
+        }
         match Prepared::new(request, &self.config, now) {
             Ok(prepared) => self.window.add(sequence, prepared, now),
             Err(error) => self.ready.push_back((sequence, Err(error))),
         }
     }
 
-    /// Sends every item whose time has come; connects first if need be.
-    async fn send_due(&mut self) -> Result<(), JuryError> {
+    /// Opens a stream when an item is due.
+    async fn connect(&mut self) -> Result<(), JuryError> {
         let now = Instant::now();
-        if !self.window.has_due(now) {
-            return Ok(());
-        }
-        if let Some(connection) = &self.connection {
-            for message in self.window.take_due(now) {
-                connection.send(message);
-            }
-            return Ok(());
-        }
-        let (outgoing, messages) = mpsc::channel(self.config.stream_window.max(1));
+        let Some(first) = self.window.take_due(now) else { return Ok(()) };
+        // Room for one: what is not sent yet stays in the window, where it can still expire.
+        let (outgoing, messages) = mpsc::channel(1);
         // A service may wait for the first message before it answers at all: so send, then open.
-        for message in self.window.take_due(now) {
-            drop(outgoing.try_send(message));
-        }
+        outgoing.try_send(first).expect("the channel is new");
         let open = self.service.score_stream(trace::outgoing(ReceiverStream::new(messages)));
         let earliest_deadline = self.window.earliest_deadline().unwrap_or(now);
         let incoming = match timeout_at(earliest_deadline, open).await {
@@ -167,6 +200,23 @@ impl Many {
         };
         self.connection = Some(Connection { outgoing, incoming });
         Ok(())
+    }
+
+    /// Sends the first item whose time has come.
+    fn send(&mut self, room: mpsc::OwnedPermit<v1::ScoreStreamRequest>) {
+        if let Some(message) = self.window.take_due(Instant::now()) {
+            room.send(message);
+        }
+    }
+
+    fn fleet_told(&mut self, fleet: Option<FleetStatus>) {
+        self.asking = ask(self.service.clone(), FLEET_EVERY, self.config.status_timeout);
+        self.fleet = fleet.or(self.fleet.take());
+        if let (Some(fleet), Some(request)) = (&self.fleet, self.window.latest()) {
+            let model = Some(request.model.as_str()).filter(|model| !model.is_empty());
+            let samples = request.settings.as_ref().and_then(|settings| settings.k);
+            self.pace.fleet(fleet, samples.unwrap_or(Settings::default().k), model);
+        }
     }
 
     fn lose_connection(&mut self, error: &JuryError) {
@@ -185,18 +235,37 @@ impl Many {
             None => verdict(None),
         };
         let now = Instant::now();
+        if self.paced(sequence, &outcome) && self.window.judge_again(sequence, now) {
+            tracing::debug!(sequence, "the budget ended beside other items; judged once more");
+            return;
+        }
         // An answer nobody waits for comes after its deadline, or twice: it is dropped.
         let answered = self.window.answered(sequence, outcome, now, rand::random());
         self.ready.extend(answered);
     }
-}
 
-// === impl Connection ===
-
-impl Connection {
-    /// A closed connection shows when it is read next; the item stays in the window until then.
-    fn send(&self, message: v1::ScoreStreamRequest) {
-        drop(self.outgoing.try_send(message));
+    /// Lets the pace know; true when the item got no reward because its budget ended beside others.
+    fn paced(&mut self, sequence: u64, outcome: &Result<Verdict, JuryError>) -> bool {
+        let Some((beside, budget)) = self.window.shared_by(sequence) else { return false };
+        match outcome {
+            Ok(verdict) => {
+                let no_reward = reason_is_budget(verdict);
+                self.pace.answered(Took {
+                    total: Duration::from_millis(verdict.run.total_ms),
+                    queued: Duration::from_millis(verdict.run.queue_ms),
+                    budget,
+                    ran_out: no_reward || verdict.stopped_by == StoppedBy::Budget,
+                    beside,
+                });
+                no_reward && self.pace.adapts()
+            }
+            Err(error) => {
+                if error.code == ErrorCode::Overloaded {
+                    self.pace.refused(self.window.len());
+                }
+                false
+            }
+        }
     }
 }
 
@@ -209,6 +278,34 @@ async fn next_message(
         Some(connection) => connection.incoming.message().await,
         None => std::future::pending().await,
     }
+}
+
+fn reason_is_budget(verdict: &Verdict) -> bool {
+    verdict.reasons.iter().flatten().any(|reason| reason.code == ReasonCode::Budget)
+}
+
+async fn room_in(
+    outgoing: Option<mpsc::Sender<v1::ScoreStreamRequest>>,
+) -> Option<mpsc::OwnedPermit<v1::ScoreStreamRequest>> {
+    match outgoing {
+        Some(outgoing) => outgoing.reserve_owned().await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+/// The fleet, asked for after a while; a coordinator that does not tell it is asked again.
+fn ask(
+    mut service: RewardServiceClient<Channel>,
+    after: Duration,
+    patience: Duration,
+) -> BoxFuture<'static, Option<FleetStatus>> {
+    async move {
+        sleep(after).await;
+        let asked = service.get_status(trace::outgoing(v1::GetStatusRequest {}));
+        let told = timeout_at(Instant::now() + patience, asked).await.ok()?.ok()?;
+        Some(told.into_inner().into())
+    }
+    .boxed()
 }
 
 async fn until(alarm: Option<Instant>) {

@@ -19,6 +19,8 @@ pub(crate) struct Prepared {
     pub deadline: Instant,
     /// From the first attempt to the deadline.
     pub patience: Duration,
+    /// Time that the service has.
+    pub budget: Duration,
 }
 
 impl Prepared {
@@ -36,8 +38,9 @@ impl Prepared {
             let default_ms = u64::try_from(config.default_budget.as_millis()).unwrap_or(u64::MAX);
             NonZeroU64::new(default_ms).unwrap_or(NonZeroU64::MIN)
         });
-        let patience = Duration::from_millis(budget_ms.get()).saturating_add(config.grace);
-        Ok(Self { message: request.into(), deadline: now + patience, patience })
+        let budget = Duration::from_millis(budget_ms.get());
+        let patience = budget.saturating_add(config.grace);
+        Ok(Self { message: request.into(), deadline: now + patience, patience, budget })
     }
 }
 

@@ -4,7 +4,7 @@ use jury_proto::v1;
 use serde::{Deserialize, Serialize};
 
 /// The fleet and the load of one coordinator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FleetStatus {
     /// Version of Jury.
     pub version: String,
@@ -23,7 +23,7 @@ pub struct FleetStatus {
 }
 
 /// One worker. What is not yet known is empty.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct WorkerStatus {
     /// The worker's id.
     pub worker_id: String,

@@ -4,12 +4,13 @@
 
 use std::collections::VecDeque;
 use std::fmt::Display;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
-use jury_client::{Client, ClientConfig, ClientError};
+use jury_client::{Client, ClientConfig, ClientError, InFlight};
 use jury_fabric::transport::{self, HealthHandle, Listener, ServerConfig};
 use jury_grm::domain::{Item, ScoreRequest, Settings, Verdict};
 use jury_proto::v1::reward_service_server::{RewardService, RewardServiceServer};
@@ -37,6 +38,8 @@ struct FakeRewardService {
     seen: Arc<Mutex<Vec<v1::ScoreRequest>>>,
     timeouts: Arc<Mutex<Vec<Option<String>>>>,
     traces: Arc<Mutex<Vec<Option<String>>>>,
+    /// Streams are not read before this.
+    may_read: Option<Arc<tokio::sync::Notify>>,
 }
 
 impl FakeRewardService {
@@ -111,7 +114,10 @@ impl RewardService for FakeRewardService {
 type Call = (FakeRewardService, Streaming<v1::ScoreStreamRequest>);
 
 async fn next_answer(call: Call) -> Option<(Result<v1::ScoreStreamResponse, Status>, Call)> {
-    let (fake, mut requests) = call;
+    let (mut fake, mut requests) = call;
+    if let Some(may_read) = fake.may_read.take() {
+        may_read.notified().await;
+    }
     loop {
         let message = requests.message().await.ok()??;
         let request = message.request?;
@@ -210,7 +216,8 @@ async fn a_refusal_is_not_retried_and_keeps_its_field() {
 #[tokio::test(start_paused = true)]
 async fn every_request_of_a_stream_is_answered_once_under_its_place() {
     let fake = FakeRewardService::default();
-    let client = fake.client(ClientConfig { stream_window: 3, ..ClientConfig::default() });
+    let client =
+        fake.client(ClientConfig { in_flight: InFlight::Fixed(3), ..ClientConfig::default() });
     let answers = all(&client, stream::iter((0..20).map(request))).await;
     for (place, (sequence, answer)) in answers.iter().enumerate() {
         assert_eq!(*sequence, place as u64);
@@ -222,7 +229,8 @@ async fn every_request_of_a_stream_is_answered_once_under_its_place() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_stream_is_made_anew_and_sends_only_what_is_unanswered() {
     let fake = FakeRewardService::scripted([Act::Judge, Act::HangUp]);
-    let client = fake.client(ClientConfig { stream_window: 2, ..ClientConfig::default() });
+    let client =
+        fake.client(ClientConfig { in_flight: InFlight::Fixed(2), ..ClientConfig::default() });
     let answers = all(&client, stream::iter((0..4).map(request))).await;
     assert!(answers.iter().all(|(_, answer)| answer.is_ok()), "{answers:?}");
     let seen = fake.seen.lock().unwrap();
@@ -263,9 +271,40 @@ async fn an_item_that_is_never_answered_ends_at_its_deadline_and_holds_nobody_up
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_item_that_finds_the_connection_full_is_sent_once_there_is_room() {
+    let may_read = Arc::new(tokio::sync::Notify::new());
+    let fake = FakeRewardService { may_read: Some(may_read.clone()), ..Default::default() };
+    let client = fake.client(ClientConfig { in_flight: InFlight::Fixed(1), ..Default::default() });
+    // Large enough to fill what the transport takes unread, and given up before anything is read.
+    let large = (0..8).map(|id| {
+        let mut large = request(id);
+        large.item.responses[0] = "x".repeat(3 << 20);
+        large.budget_ms = NonZeroU64::new(1000);
+        large
+    });
+    let mut last = request(8);
+    last.budget_ms = NonZeroU64::new(3_600_000);
+    let answers = client.score_many(stream::iter(large.chain([last])));
+    tokio::pin!(answers);
+    for _ in 0..8 {
+        let error = answers.next().await.unwrap().1.unwrap_err();
+        assert_eq!(error.code, ErrorCode::DeadlineExceeded);
+    }
+    let (sequence, answer) = {
+        let next = answers.next();
+        tokio::pin!(next);
+        assert!(futures::poll!(&mut next).is_pending());
+        may_read.notify_one();
+        next.await.unwrap()
+    };
+    assert_eq!((sequence, answer.unwrap().item_id.as_str()), (8, "8"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stream_takes_no_more_requests_than_its_window() {
     let fake = FakeRewardService::scripted(std::iter::repeat_n(Act::Stall, 100));
-    let client = fake.client(ClientConfig { stream_window: 4, ..ClientConfig::default() });
+    let client =
+        fake.client(ClientConfig { in_flight: InFlight::Fixed(4), ..ClientConfig::default() });
     let taken = Arc::new(Mutex::new(0));
     let counter = Arc::clone(&taken);
     let requests =

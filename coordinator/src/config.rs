@@ -51,7 +51,7 @@ impl Default for Config {
             max_reissues: 3,
             idempotency_entries: 4096,
             idempotency_ttl: Duration::from_secs(15 * 60),
-            stream_concurrency: 64,
+            stream_concurrency: 256,
         }
     }
 }

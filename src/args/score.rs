@@ -153,7 +153,8 @@ pub struct ScoreArgs {
     /// Write verdicts as they are ready instead of in the order of the items
     #[arg(long, help_heading = "Batches")]
     pub unordered: bool,
-    /// Items judged at once, 1 to 1024 [default: 16, embedded 2]
+    /// Items judged at once, 1 to 1024 [default: as many as the fleet draws without one spending
+    /// its budget behind others, embedded at most 2]
     #[arg(
         long,
         env = "JURY_CONCURRENCY",

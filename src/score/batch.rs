@@ -79,7 +79,7 @@ pub async fn run(config: &ScoreConfig, source: &Source, meter: &Meter) -> Result
     // From here on Ctrl-C ends the batch in order; before, there was nothing to lose.
     let signals = on_signals().or_exit(Exit::Internal)?;
     meter.items(total);
-    let tally = Arc::new(Mutex::new(Tally::new(source.name())));
+    let tally = Arc::new(Mutex::new(Tally::new(source.name(), config.budget())));
     let feed = Feed::new(config.request.clone(), finished, Arc::clone(&tally));
     let answers = bench.score_many(feed.requests(reader)).fuse();
     tokio::pin!(answers);

@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jury_client::InFlight;
 use jury_coordinator::Config as CoordinatorConfig;
 use jury_grm::domain::{Item, Query, RequestError, ScoreRequest, Settings};
 use jury_terminal::model::ModelConfig;
@@ -13,10 +14,8 @@ use crate::args::{DEFAULT_MODEL, ModelArgs, Refused, ScoreArgs};
 
 /// Most items judged at once that --concurrency takes.
 const MAX_CONCURRENCY: usize = 1024;
-/// One judged while the next one's prompt is at hand: more would only eat each other's budget.
-const EMBEDDED_CONCURRENCY: usize = 2;
-/// Keeps a small cluster busy without filling its queue.
-const ENDPOINT_CONCURRENCY: usize = 16;
+/// One judged while the next one's prompt is at hand: more would only lie beside each other in one engine.
+const EMBEDDED_MOST: usize = 2;
 /// Budget where a cluster judges.
 const ENDPOINT_BUDGET: Duration = Duration::from_secs(60);
 
@@ -64,7 +63,7 @@ pub struct Output {
     /// Go on with verdicts that were made in another way.
     pub allow_mixed: bool,
     pub unordered: bool,
-    pub concurrency: usize,
+    pub in_flight: InFlight,
 }
 
 impl TryFrom<ScoreArgs> for ScoreConfig {
@@ -82,15 +81,15 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
         }
         let embedded = args.endpoint.is_none();
         let judge = judge(&args)?;
-        let concurrency = args.concurrency.unwrap_or(if embedded {
-            EMBEDDED_CONCURRENCY
-        } else {
-            ENDPOINT_CONCURRENCY
-        });
-        if !(1..=MAX_CONCURRENCY).contains(&concurrency) {
-            let problem = format!("must be between 1 and {MAX_CONCURRENCY}, is {concurrency}");
-            return Err(Refused::new("--concurrency", problem));
-        }
+        let in_flight = match args.concurrency {
+            Some(n) if (1..=MAX_CONCURRENCY).contains(&n) => InFlight::Fixed(n),
+            Some(n) => {
+                let problem = format!("must be between 1 and {MAX_CONCURRENCY}, is {n}");
+                return Err(Refused::new("--concurrency", problem));
+            }
+            None if embedded => InFlight::Adaptive { most: EMBEDDED_MOST },
+            None => InFlight::default(),
+        };
         let request = request(&args, is_batch)?;
         let output = Output {
             json: args.json,
@@ -99,7 +98,7 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
             resume: args.resume,
             allow_mixed: args.allow_mixed,
             unordered: args.unordered,
-            concurrency,
+            in_flight,
         };
         Ok(Self { input, judge, request, output })
     }
@@ -203,6 +202,15 @@ fn refused_field(error: RequestError) -> Refused {
         field => format!("--{}", field.replace('_', "-")),
     };
     Refused::new(flag, error.problem)
+}
+
+// === impl ScoreConfig ===
+
+impl ScoreConfig {
+    /// The budget of every item.
+    pub fn budget(&self) -> Duration {
+        self.request.budget_ms.map_or(ENDPOINT_BUDGET, |ms| Duration::from_millis(ms.get()))
+    }
 }
 
 // === impl Source ===

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures::Stream;
-use jury_client::{Client, ClientConfig, ClientError, RetryPolicy};
+use jury_client::{Client, ClientConfig, ClientError, InFlight, RetryPolicy};
 use jury_embedded::{Embedded, default_config};
 use jury_fabric::transport::connect;
 use jury_grm::domain::{ScoreRequest, Verdict};
@@ -47,16 +47,16 @@ fn embedded(
 impl Bench {
     /// Loads the model and starts the embedded cluster, or makes a client for the endpoint.
     pub fn open(judge: &Judge, meter: &Meter) -> Result<Self, Failed> {
-        Self::open_for(judge, 1, meter)
+        Self::open_for(judge, InFlight::Fixed(1), meter)
     }
 
-    /// The same, for a batch that has `output.concurrency` items judged at once.
+    /// The same, for a batch that has `output.in_flight` items judged at once.
     pub fn open_for_batch(judge: &Judge, output: &Output, meter: &Meter) -> Result<Self, Failed> {
-        Self::open_for(judge, output.concurrency, meter)
+        Self::open_for(judge, output.in_flight, meter)
     }
 
-    fn open_for(judge: &Judge, stream_window: usize, meter: &Meter) -> Result<Self, Failed> {
-        let config = ClientConfig { stream_window, ..ClientConfig::default() };
+    fn open_for(judge: &Judge, in_flight: InFlight, meter: &Meter) -> Result<Self, Failed> {
+        let config = ClientConfig { in_flight, ..ClientConfig::default() };
         match judge {
             Judge::Endpoint(endpoint) => {
                 let channel = connect(endpoint).or_exit(Exit::Usage)?;

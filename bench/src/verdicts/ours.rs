@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use futures::{StreamExt, stream};
-use jury_client::{Client, ClientConfig, RetryPolicy};
+use jury_client::{Client, ClientConfig, InFlight, RetryPolicy};
 use jury_embedded::{Embedded, default_config};
 use jury_engine::DeviceKind;
 use jury_grm::domain::{Item, ScoreRequest};
@@ -42,7 +42,7 @@ impl Ours<'_> {
         let cluster = Embedded::start(backend.clone(), default_config(), &mut Registry::default())
             .or_exit(Exit::Internal)?;
         let config = ClientConfig {
-            stream_window: self.plan.at_once,
+            in_flight: InFlight::Fixed(self.plan.at_once),
             retry: RetryPolicy::NEVER,
             ..ClientConfig::default()
         };

@@ -4,6 +4,7 @@
 //! Law: every item that was added is answered exactly once.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jury_grm::domain::Verdict;
 use jury_proto::{JuryError, v1};
@@ -27,6 +28,10 @@ struct Pending {
     prepared: Prepared,
     /// Times sent.
     attempts: u32,
+    /// Items that were unanswered at once while this one was, itself included.
+    beside: usize,
+    /// True once it was sent again because it had run out of its budget beside others.
+    judged_again: bool,
     state: State,
 }
 
@@ -55,8 +60,38 @@ impl Window {
 
     /// Adds an item that is due at once.
     pub fn add(&mut self, sequence: u64, prepared: Prepared, now: Instant) {
-        let pending = Pending { prepared, attempts: 0, state: State::Due(now) };
+        let state = State::Due(now);
+        let pending = Pending { prepared, attempts: 0, beside: 1, judged_again: false, state };
         self.items.insert(sequence, pending);
+        let n_items = self.items.len();
+        for pending in self.items.values_mut() {
+            pending.beside = pending.beside.max(n_items);
+        }
+    }
+
+    /// The request that was added last.
+    pub fn latest(&self) -> Option<&v1::ScoreRequest> {
+        self.items.values().next_back().map(|pending| &pending.prepared.message)
+    }
+
+    /// Items unanswered at once while this one was, and its budget.
+    pub fn shared_by(&self, sequence: u64) -> Option<(usize, Duration)> {
+        let pending = self.items.get(&sequence)?;
+        Some((pending.beside, pending.prepared.budget))
+    }
+
+    /// Makes an item due again, with its whole budget, that ran out of it beside others; false when it has had its
+    /// second chance, or had the fleet for itself.
+    pub fn judge_again(&mut self, sequence: u64, now: Instant) -> bool {
+        let Some(pending) = self.items.get_mut(&sequence) else { return false };
+        if pending.judged_again || pending.beside <= 1 {
+            return false;
+        }
+        pending.judged_again = true;
+        pending.state = State::Due(now);
+        pending.prepared.deadline = now + pending.prepared.patience;
+        pending.beside = 1;
+        true
     }
 
     /// True when there is something to send.
@@ -64,22 +99,22 @@ impl Window {
         self.items.values().any(|pending| pending.is_due(now))
     }
 
-    /// What is to be sent now; counts as sent.
-    pub fn take_due(&mut self, now: Instant) -> Vec<v1::ScoreStreamRequest> {
-        let due = self.items.iter_mut().filter(|(_, pending)| pending.is_due(now));
-        due.map(|(&sequence, pending)| {
-            pending.state = State::Sent;
-            pending.attempts += 1;
-            v1::ScoreStreamRequest { sequence, request: Some(pending.prepared.message.clone()) }
-        })
-        .collect()
+    /// The first item that is to be sent now; counts as sent.
+    pub fn take_due(&mut self, now: Instant) -> Option<v1::ScoreStreamRequest> {
+        let mut due = self.items.iter_mut().filter(|(_, pending)| pending.is_due(now));
+        let (&sequence, pending) = due.next()?;
+        pending.state = State::Sent;
+        pending.attempts += 1;
+        let request = Some(pending.prepared.message.clone());
+        Some(v1::ScoreStreamRequest { sequence, request })
     }
 
     /// The next moment at which an item is due or late.
-    pub fn next_alarm(&self) -> Option<Instant> {
+    pub fn next_alarm(&self, now: Instant) -> Option<Instant> {
         let of_item = |pending: &Pending| match pending.state {
-            State::Due(at) => at.min(pending.prepared.deadline),
-            State::Sent => pending.prepared.deadline,
+            // What is due already waits for room in the connection, not for a time.
+            State::Due(at) if at > now => at.min(pending.prepared.deadline),
+            State::Due(_) | State::Sent => pending.prepared.deadline,
         };
         self.items.values().map(of_item).min()
     }
@@ -141,7 +176,7 @@ impl Window {
         self.lost_in_a_row += 1;
         let attempts = self.lost_in_a_row;
         // No item's deadline bounds this wait: an item whose time is up is expired.
-        let attempt = Attempt { error, attempts, time_left: std::time::Duration::MAX };
+        let attempt = Attempt { error, attempts, time_left: Duration::MAX };
         let Some(delay) = self.retry.delay(attempt, chance) else {
             self.lost_in_a_row = 0;
             let given_up = std::mem::take(&mut self.items).into_iter();

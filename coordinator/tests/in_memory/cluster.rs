@@ -10,7 +10,7 @@ use jury_fabric::transport::{Channel, HealthHandle, Listener, ServerConfig, in_p
 use jury_grm::domain::{Item, Query, ScoreRequest, Verdict};
 use jury_proto::v1::reward_service_client::RewardServiceClient;
 use jury_proto::{JuryError, v1};
-use jury_worker::backend::scripted::ScriptedBackend;
+use jury_worker::backend::Backend;
 use jury_worker::metrics::WorkerMetrics;
 use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
 use prometheus_client::registry::Registry;
@@ -38,7 +38,7 @@ pub fn request(k: u32) -> ScoreRequest {
 
 impl Cluster {
     /// Starts everything, and waits until every worker has told what it serves.
-    pub async fn start(workers: &[(&str, ScriptedBackend)]) -> Self {
+    pub async fn start<B: Backend + Clone>(workers: &[(&str, B)]) -> Self {
         let stop = CancellationToken::new();
         let directory = InProcess::new();
         let mut leave = HashMap::new();

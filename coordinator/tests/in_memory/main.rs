@@ -1,5 +1,6 @@
 //! A coordinator over scripted workers, all in one process, by gRPC in memory.
 
+mod batch;
 mod cluster;
 
 use std::time::Duration;
@@ -125,7 +126,7 @@ async fn a_busy_worker_is_asked_again_and_not_blamed() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_worker_or_the_right_model_the_verdict_says_so() {
-    let empty = Cluster::start(&[]).await;
+    let empty = Cluster::start::<ScriptedBackend>(&[]).await;
     let verdict = empty.score(request(2)).await.unwrap();
     assert_eq!((verdict.status, verdict.stopped_by), (Status::Unscored, StoppedBy::Refused));
     assert_eq!(verdict.reasons[0].as_ref().unwrap().code, ReasonCode::NoWorker);

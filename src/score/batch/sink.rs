@@ -129,7 +129,7 @@ mod tests {
             resume,
             allow_mixed: false,
             unordered: false,
-            concurrency: 1,
+            in_flight: jury_client::InFlight::Fixed(1),
         }
     }
 

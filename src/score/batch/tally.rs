@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::io;
+use std::time::Duration;
 
-use jury_client::ClientError;
-use jury_grm::domain::{Status, Verdict};
+use humantime::format_duration;
+use jury_client::{ClientError, enough_budget};
+use jury_grm::domain::{ReasonCode, Status, Verdict};
 use jury_terminal::exit::{Exit, Failed};
 
 use super::unreadable;
@@ -26,6 +28,10 @@ pub struct Tally {
     n_bad: u64,
     n_skipped: u64,
     n_failed: u64,
+    /// The budget that every request has.
+    budget: Duration,
+    /// The budget that would have been enough for all.
+    enough: Option<Duration>,
     /// How the first item that failed would have ended on its own.
     failed: Option<Exit>,
     /// The reading of the batch broke off.
@@ -37,7 +43,7 @@ pub struct Tally {
 // === impl Tally ===
 
 impl Tally {
-    pub fn new(source: String) -> Self {
+    pub fn new(source: String, budget: Duration) -> Self {
         Self {
             source,
             asked: HashMap::new(),
@@ -48,6 +54,8 @@ impl Tally {
             n_bad: 0,
             n_skipped: 0,
             n_failed: 0,
+            budget,
+            enough: None,
             failed: None,
             broke_off: None,
             keys_named: HashSet::new(),
@@ -94,7 +102,8 @@ impl Tally {
                 return None;
             }
         };
-        self.asked.remove(&sequence);
+        let line = self.asked.remove(&sequence).unwrap_or_default();
+        self.out_of_time(line, &verdict);
         self.n_judged += 1;
         match verdict.status {
             Status::Ok => {}
@@ -102,6 +111,23 @@ impl Tally {
             Status::Unscored => self.unscored.push(Exit::of_verdict(&verdict)),
         }
         Some(verdict)
+    }
+
+    /// Tells of an item without reward whose budget was too short which one would have been enough.
+    fn out_of_time(&mut self, line: u64, verdict: &Verdict) {
+        let mut reasons = verdict.reasons.iter().flatten();
+        if !reasons.any(|reason| reason.code == ReasonCode::Budget) {
+            return;
+        }
+        let enough = enough_budget(verdict, self.budget).unwrap_or(self.budget * 2);
+        self.enough = self.enough.max(Some(enough));
+        let (valid, asked) = (verdict.counts.valid, verdict.counts.asked);
+        let (budget, enough) = (format_duration(self.budget), format_duration(enough));
+        self.messages.push(format!(
+            "jury: {}: line {line}: {valid} of {asked} samples came within {budget}; --budget '{enough}' would \
+             have been enough",
+            self.source
+        ));
     }
 
     /// An item got no verdict.
@@ -128,7 +154,11 @@ impl Tally {
             (self.asked.len() as u64, "not finished"),
         ];
         let told = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}"));
-        format!("jury: {}: {} judged{}", self.source, self.n_judged, told.collect::<String>())
+        let told = told.collect::<String>();
+        let way_out = self.enough.map_or_else(String::new, |enough| {
+            format!("; --budget '{}' would have been enough for all", format_duration(enough))
+        });
+        format!("jury: {}: {} judged{told}{way_out}", self.source, self.n_judged)
     }
 
     /// How the whole batch ends: what failed counts first, then bad lines, then missing rewards.
@@ -150,7 +180,7 @@ mod tests {
     use crate::score::render::sample_verdict;
 
     fn tally() -> Tally {
-        Tally::new("items.jsonl".to_owned())
+        Tally::new("items.jsonl".to_owned(), Duration::from_secs(60))
     }
 
     fn error(code: ErrorCode) -> ClientError {

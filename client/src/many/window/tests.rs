@@ -21,6 +21,10 @@ fn window_with(n_items: u64, now: Instant) -> Window {
     window
 }
 
+fn take_all_due(window: &mut Window, now: Instant) -> Vec<v1::ScoreStreamRequest> {
+    std::iter::from_fn(|| window.take_due(now)).collect()
+}
+
 fn refused() -> JuryError {
     JuryError::invalid("k", "must be between 1 and 256, is 0")
 }
@@ -33,12 +37,12 @@ fn unreachable() -> JuryError {
 async fn what_was_sent_is_not_due_until_the_connection_is_lost() {
     let now = Instant::now();
     let mut window = window_with(2, now);
-    let first = window.take_due(now);
+    let first = take_all_due(&mut window, now);
     assert_eq!(first.len(), 2);
     assert!(!window.has_due(now));
 
     assert!(window.connection_lost(&unreachable(), now, 0.0).is_empty());
-    let again = window.take_due(now);
+    let again = take_all_due(&mut window, now);
     assert_eq!(again, first, "the same messages, request ids and all");
 }
 
@@ -46,20 +50,20 @@ async fn what_was_sent_is_not_due_until_the_connection_is_lost() {
 async fn an_overloaded_item_waits_alone() {
     let now = Instant::now();
     let mut window = window_with(2, now);
-    window.take_due(now);
+    take_all_due(&mut window, now);
     let busy = JuryError::overloaded("full", Duration::from_secs(2));
     assert!(window.answered(1, Err(busy), now, 0.0).is_none());
-    assert_eq!(window.next_alarm(), Some(now + Duration::from_secs(2)));
+    assert_eq!(window.next_alarm(now), Some(now + Duration::from_secs(2)));
     assert!(!window.has_due(now));
     let later = now + Duration::from_secs(2);
-    assert_eq!(window.take_due(later)[0].sequence, 1);
+    assert_eq!(window.take_due(later).unwrap().sequence, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_malformed_item_is_answered_at_once_and_the_others_wait_on() {
     let now = Instant::now();
     let mut window = window_with(2, now);
-    window.take_due(now);
+    take_all_due(&mut window, now);
     let (sequence, result) = window.answered(0, Err(refused()), now, 0.0).unwrap();
     assert_eq!((sequence, result.unwrap_err().attempts), (0, 1));
     assert_eq!(window.len(), 1);
@@ -81,11 +85,25 @@ async fn an_answer_in_between_makes_lost_connections_count_anew() {
     let now = Instant::now();
     let mut window = window_with(9, now);
     for sequence in 0..8 {
-        window.take_due(now);
+        take_all_due(&mut window, now);
         assert!(window.connection_lost(&unreachable(), now, 0.0).is_empty());
         window.answered(sequence, Err(refused()), now, 0.0);
     }
     assert_eq!(window.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_that_ran_out_beside_others_gets_its_whole_budget_once_more() {
+    let now = Instant::now();
+    let mut window = window_with(2, now);
+    take_all_due(&mut window, now);
+    let later = now + Duration::from_secs(60);
+    assert!(window.judge_again(1, later));
+    assert_eq!(window.take_due(later).unwrap().sequence, 1);
+    assert_eq!(window.items[&1].prepared.deadline, later + window.items[&1].prepared.patience);
+    assert!(!window.judge_again(1, later), "once is enough");
+    let mut alone = window_with(1, now);
+    assert!(!alone.judge_again(0, now), "it had the fleet for itself");
 }
 
 #[derive(Debug, Clone)]
@@ -115,7 +133,7 @@ proptest! {
         for step in steps {
             let answered: Vec<Answered> = match step {
                 Step::Send => {
-                    window.take_due(now);
+                    take_all_due(&mut window, now);
                     Vec::new()
                 }
                 Step::Answer(sequence, busy) => {

@@ -80,11 +80,11 @@ impl Act {
 
 impl Ending {
     /// The sample, or the kind of failure to draw it.
-    pub(super) fn sample(
-        &self,
-        spec: &SampleSpec,
-        settings: &Settings,
-    ) -> Result<Sample, FailureKind> {
+    /// The sample that comes of it.
+    ///
+    /// # Errors
+    /// Its kind, where no sample comes of it at all.
+    pub fn sample(&self, spec: &SampleSpec, settings: &Settings) -> Result<Sample, FailureKind> {
         match self {
             Self::BySeed => Ok(scored(spec, settings, by_seed(spec, settings.scale))),
             Self::Scores(scores) => Ok(scored(spec, settings, scores.clone())),
