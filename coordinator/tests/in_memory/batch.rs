@@ -39,7 +39,8 @@ impl Backend for SlowBackend {
             for spec in &group.samples {
                 let _turn = turn.lock().await;
                 tokio::time::sleep(each).await;
-                events.finished(Ending::BySeed.sample(spec, &group.settings).unwrap());
+                events
+                    .finished(Ending::BySeed.sample(spec, &group.settings).expect("it is scored"));
             }
         };
         tokio::spawn(async move {
@@ -76,7 +77,7 @@ async fn judge(
         ..request(8)
     });
     let answers = client.score_many(stream::iter(requests));
-    answers.map(|(_, answer)| answer.unwrap()).collect().await
+    answers.map(|(_, answer)| answer.expect("the service answers")).collect().await
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
