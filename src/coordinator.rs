@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jury_coordinator::{Config, Coordinator};
+use jury_fabric::connector::Connector;
 use jury_fabric::directory::{Directory, Etcd, EtcdConfig, Fixed};
 use jury_fabric::shutdown::on_signals;
 use jury_fabric::transport::Listener;
@@ -25,7 +26,8 @@ pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
     let mut sockets = Sockets::bind(args.listen, &args.serve).await?;
     let shutdown = on_signals().or_exit(Exit::Internal)?;
     let mut registry = Registry::default();
-    let coordinator = Coordinator::start(config, directory, &mut registry).or_exit(Exit::Usage)?;
+    let coordinator = Coordinator::start(config, directory, Connector::new(), &mut registry)
+        .or_exit(Exit::Usage)?;
     sockets.announce(registry, until_drain(&shutdown), &shutdown)?;
     let listener = Listener::Tcp(sockets.grpc);
     let drain = shutdown.drain.clone();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use jury_client::{Client, ClientConfig, FleetStatus};
-use jury_fabric::transport::connect;
+use jury_fabric::connector::Connector;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::page::columns;
 
@@ -11,7 +11,7 @@ use crate::args::StatusArgs;
 use crate::score::{at_endpoint, print};
 
 pub async fn run(args: StatusArgs) -> Result<Exit, Failed> {
-    let channel = connect(&args.endpoint).or_exit(Exit::Usage)?;
+    let channel = Connector::new().connect(&args.endpoint).or_exit(Exit::Usage)?;
     let client = Client::new(channel, ClientConfig::default());
     let status = client.status().await.map_err(|error| at_endpoint(error, &args.endpoint))?;
     let text = if args.json {

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::join_all;
+use jury_fabric::connector::Connector;
 use jury_fabric::directory::{Directory, Registration};
 use jury_fabric::transport::Channel;
 use jury_proto::convert::WorkerInfo;
@@ -52,6 +53,7 @@ pub struct Fleet {
 
 struct Inner {
     directory: Arc<dyn Directory>,
+    connector: Connector,
     roster: Mutex<Roster>,
     /// By registration, so that one which came back is never called on its old channel.
     channels: Mutex<HashMap<WorkerRef, Channel>>,
@@ -63,10 +65,11 @@ struct Inner {
 
 impl Fleet {
     /// Follows `directory` until the last handle is gone.
-    pub fn start(directory: Arc<dyn Directory>) -> Self {
+    pub fn start(directory: Arc<dyn Directory>, connector: Connector) -> Self {
         let fleet = Self {
             inner: Arc::new(Inner {
                 directory,
+                connector,
                 roster: Mutex::new(Roster::new(jury_grm::method_version())),
                 channels: Mutex::default(),
                 changed: watch::channel(0).0,
@@ -180,7 +183,7 @@ impl Fleet {
 
     /// Opens the way to a new registration and asks what it serves.
     fn connect(&self, worker: WorkerRef, registration: &Registration) {
-        match self.inner.directory.connect(registration) {
+        match self.inner.connector.connect(&registration.address) {
             Ok(channel) => {
                 self.channels().insert(worker.clone(), channel);
                 self.probe_while_needed(worker);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jury_fabric::connector::Connector;
 use jury_fabric::directory::Directory;
 use jury_grm::domain::{ScoreRequest, Verdict};
 use jury_grm::plan::plan;
@@ -42,19 +43,20 @@ struct Inner {
 // === impl Coordinator ===
 
 impl Coordinator {
-    /// Starts to follow `directory`. Must run inside a tokio runtime.
+    /// Starts to follow `directory`, whose workers `connector` reaches. Must run inside a tokio runtime.
     ///
     /// # Errors
     /// [`ConfigError`] for a setting that cannot work.
     pub fn start(
         config: Config,
         directory: Arc<dyn Directory>,
+        connector: Connector,
         registry: &mut Registry,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let inner = Inner {
             admission: Admission::new(config.queue_limit),
-            fleet: Fleet::start(directory),
+            fleet: Fleet::start(directory, connector),
             idempotency: Idempotency::new(config.idempotency_entries, config.idempotency_ttl),
             progress: Reporter::new(),
             metrics: Metrics::register(registry),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jury_coordinator::progress::Progress;
 use jury_coordinator::{Config, ConfigError, Coordinator};
+use jury_fabric::connector::Connector;
 use jury_fabric::directory::InProcess;
 use jury_fabric::transport::{Channel, HealthHandle, Listener, ServerConfig, in_process};
 use jury_worker::backend::Backend;
@@ -46,16 +47,17 @@ impl Embedded {
     ) -> Result<Self, ConfigError> {
         let stop = CancellationToken::new();
         let directory = InProcess::new();
-        let (channel, incoming) = in_process();
+        let connector = Connector::new();
+        let (address, incoming) = connector.open(EMBEDDED_WORKER);
         let worker = Worker {
             config: WorkerConfig {
                 worker_id: EMBEDDED_WORKER.to_owned(),
-                advertised_address: "in-process".to_owned(),
+                advertised_address: address,
                 // The coordinator in front of it drains; what is left then is wanted by nobody.
                 grace: Duration::ZERO,
             },
             backend,
-            announce: Announce::InProcess(directory.clone(), channel),
+            announce: Announce::InProcess(directory.clone()),
             health: HealthHandle::new(&[SERVICE_NAME]),
             metrics: WorkerMetrics::register(registry),
         };
@@ -66,7 +68,7 @@ impl Embedded {
                 tracing::error!(%error, "embedded worker ended");
             }
         });
-        let coordinator = Coordinator::start(config, Arc::new(directory), registry)?;
+        let coordinator = Coordinator::start(config, Arc::new(directory), connector, registry)?;
         Ok(Self { coordinator, _stop_when_dropped: stop.clone().drop_guard(), stop })
     }
 

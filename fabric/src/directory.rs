@@ -6,8 +6,9 @@
 //! the same process ──────────────── InProcess::watch ┘
 //! ```
 //!
-//! A directory tells who says that it exists, not who answers: whether a worker can be reached is
-//! its caller's to find out.
+//! A directory tells who says that it exists, not who answers: dialling is the
+//! [`Connector`](crate::connector::Connector)'s, and whether a worker can be reached is its
+//! caller's to find out.
 
 mod etcd;
 mod fixed;
@@ -15,9 +16,6 @@ mod in_process;
 
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
-use tonic::transport::Channel;
-
-use crate::transport::{self, AddressError};
 
 pub use etcd::{Etcd, EtcdConfig, EtcdConfigError, RegistrationHandle};
 pub use fixed::Fixed;
@@ -32,7 +30,7 @@ pub use in_process::InProcess;
 pub struct Registration {
     /// Unique in the cluster.
     pub worker_id: String,
-    /// Where it listens, for [`Directory::connect`].
+    /// Where it listens, for [`Connector::connect`](crate::connector::Connector::connect).
     pub address: String,
     /// Name of its model.
     #[serde(default)]
@@ -93,14 +91,6 @@ pub trait Directory: Send + Sync {
     /// its changes. Does not end while the directory lives; errors become silence and a later
     /// Reset. Must be called inside a tokio runtime.
     fn watch(&self) -> BoxStream<'static, Update>;
-
-    /// A channel to a worker of this directory.
-    ///
-    /// # Errors
-    /// [`AddressError`] when its address is malformed; never because it is away.
-    fn connect(&self, worker: &Registration) -> Result<Channel, AddressError> {
-        transport::connect(&worker.address)
-    }
 }
 
 // === impl Registration ===

@@ -1,13 +1,15 @@
 //! How Jury's parts find and talk to each other.
 //!
-//! * [`transport`]: channels and servers, over TCP or memory; health, reflection, drain;
 //! * [`directory`]: which workers there are, from etcd, a fixed list or this process;
+//! * [`connector`]: from an address to a channel, over TCP or memory;
+//! * [`transport`]: servers; health, reflection, drain;
 //! * [`trace`] and [`deadline`]: what travels with a call;
 //! * [`telemetry`]: logs and metrics; [`shutdown`]: signals; [`backoff`]: when to try again.
 //!
 //! Nothing here knows what is being called: prompts, samples and verdicts are other crates' matter.
 
 pub mod backoff;
+pub mod connector;
 pub mod deadline;
 pub mod directory;
 pub mod shutdown;

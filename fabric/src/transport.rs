@@ -1,26 +1,22 @@
 //! How calls travel: gRPC over TCP between processes, over memory inside one.
 //!
 //! ```text
-//! client ── connect(address) ── TCP ──────┐
+//! client ── Connector::connect ── TCP ────┐
 //!                                         ├── serve(routes, health, listener, shutdown)
-//! client ── in_process() ────── memory ───┘     + grpc.health.v1 + reflection
+//! client ── in_process() ──────── memory ─┘     + grpc.health.v1 + reflection
 //! ```
 //!
 //! Both ways carry the same bytes, so a test in memory says something about the network.
-//! Connections are opened by the first call and opened anew by the next one after they broke.
 //!
 //! Not promised here: retries (the client's and the dispatcher's duty, by error code), the choice
 //! between several servers, TLS and tokens.
 
-mod address;
 mod health;
 mod in_process;
 mod listen;
 mod server;
 mod severable;
 
-pub(crate) use address::parse;
-pub use address::{AddressError, connect};
 pub use health::HealthHandle;
 pub use in_process::{InProcessIncoming, in_process};
 pub use listen::{BindError, Listener, bind};

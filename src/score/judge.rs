@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::Stream;
 use jury_client::{Client, ClientConfig, ClientError, InFlight, RetryPolicy};
 use jury_embedded::{Embedded, default_config};
-use jury_fabric::transport::connect;
+use jury_fabric::connector::Connector;
 use jury_grm::domain::{ScoreRequest, Verdict};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
@@ -59,7 +59,7 @@ impl Bench {
         let config = ClientConfig { in_flight, ..ClientConfig::default() };
         match judge {
             Judge::Endpoint(endpoint) => {
-                let channel = connect(endpoint).or_exit(Exit::Usage)?;
+                let channel = Connector::new().connect(endpoint).or_exit(Exit::Usage)?;
                 let client = Client::new(channel, config);
                 Ok(Self::Endpoint { client, endpoint: endpoint.clone() })
             }

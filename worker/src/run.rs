@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jury_fabric::directory::{Etcd, InProcess, Registration, RegistrationHandle, WorkerRole};
 use jury_fabric::transport::{
-    Channel, HealthHandle, Listener, MAX_MESSAGE_BYTES, ServeError, ServerConfig, serve,
+    HealthHandle, Listener, MAX_MESSAGE_BYTES, ServeError, ServerConfig, serve,
 };
 use jury_proto::convert::WorkerInfo;
 use jury_proto::v1::sampling_service_server::SamplingServiceServer;
@@ -47,8 +47,8 @@ pub enum Announce {
     Nowhere,
     /// In etcd.
     Etcd(Etcd),
-    /// In this process: coordinators use the channel.
-    InProcess(InProcess, Channel),
+    /// In this process.
+    InProcess(InProcess),
 }
 
 /// Everything that a worker is made of.
@@ -203,9 +203,9 @@ impl Announced {
         match announce {
             Announce::Nowhere => Self::Nowhere,
             Announce::Etcd(etcd) => Self::Etcd(etcd.register(registration)),
-            Announce::InProcess(directory, channel) => {
+            Announce::InProcess(directory) => {
                 let worker_id = registration.worker_id.clone();
-                directory.add(registration, channel);
+                directory.add(registration);
                 Self::InProcess { directory, worker_id }
             }
         }

@@ -60,7 +60,7 @@ impl Cluster {
                 grace,
             },
             backend: Arc::new(backend),
-            announce: Announce::InProcess(directory.clone(), channel.clone()),
+            announce: Announce::InProcess(directory.clone()),
             health: health.clone(),
             metrics: WorkerMetrics::unregistered(),
         };

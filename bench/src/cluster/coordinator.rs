@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use jury_client::{Client, ClientConfig, RetryPolicy};
-use jury_fabric::transport::connect;
+use jury_fabric::connector::Connector;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
@@ -65,7 +65,7 @@ impl CoordinatorProcess {
     /// A client with a connection of its own.
     pub fn client(&self) -> anyhow::Result<Client> {
         let config = ClientConfig { retry: RetryPolicy::NEVER, ..ClientConfig::default() };
-        Ok(Client::new(connect(&self.endpoint)?, config))
+        Ok(Client::new(Connector::new().connect(&self.endpoint)?, config))
     }
 
     /// Waits until `n` workers can be given samples.

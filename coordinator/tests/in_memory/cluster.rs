@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use jury_coordinator::{Config, Coordinator};
+use jury_fabric::connector::Connector;
 use jury_fabric::directory::{InProcess, Registration, WorkerRole};
 use jury_fabric::transport::{Channel, HealthHandle, Listener, ServerConfig, in_process};
 use jury_grm::domain::{Item, Query, ScoreRequest, Verdict};
@@ -40,14 +41,14 @@ impl Cluster {
     /// Starts everything, and waits until every worker has told what it serves.
     pub async fn start<B: Backend + Clone>(workers: &[(&str, B)]) -> Self {
         let stop = CancellationToken::new();
-        let directory = InProcess::new();
+        let (directory, connector) = (InProcess::new(), Connector::new());
         let mut leave = HashMap::new();
         for (worker_id, backend) in workers {
-            let (channel, incoming) = in_process();
+            let (address, incoming) = connector.open(worker_id);
             let worker = Worker {
                 config: WorkerConfig {
                     worker_id: (*worker_id).to_owned(),
-                    advertised_address: "in-process".to_owned(),
+                    advertised_address: address.clone(),
                     grace: std::time::Duration::ZERO,
                 },
                 backend: Arc::new(backend.clone()),
@@ -57,14 +58,15 @@ impl Cluster {
                 metrics: WorkerMetrics::unregistered(),
             };
             let listener = Listener::InProcess(incoming);
-            directory.add(registration(worker_id), channel);
+            directory.add(registration(worker_id, address));
             let ends = stop.child_token();
             leave.insert((*worker_id).to_owned(), ends.clone());
             tokio::spawn(jury_worker::run::run(worker, listener, ends));
         }
         let mut registry = Registry::default();
-        let coordinator = Coordinator::start(Config::default(), Arc::new(directory), &mut registry)
-            .expect("the defaults are valid");
+        let coordinator =
+            Coordinator::start(Config::default(), Arc::new(directory), connector, &mut registry)
+                .expect("the defaults are valid");
         let (channel, incoming) = in_process();
         tokio::spawn(jury_coordinator::run(
             coordinator.clone(),
@@ -103,10 +105,10 @@ impl Cluster {
 }
 
 /// What the directory knows of a worker; the rest is asked of the worker.
-fn registration(worker_id: &str) -> Registration {
+fn registration(worker_id: &str, address: String) -> Registration {
     Registration {
         worker_id: worker_id.to_owned(),
-        address: "in-process".to_owned(),
+        address,
         model: String::new(),
         model_digest: String::new(),
         numerics: String::new(),

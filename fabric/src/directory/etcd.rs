@@ -34,8 +34,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Directory, Registration, Update};
-use crate::transport::{self, AddressError};
-use connection::Connector;
+use crate::connector::{self, AddressError};
+use connection::Sessions;
 
 pub use register::RegistrationHandle;
 
@@ -86,7 +86,7 @@ pub struct Etcd {
 /// What the tasks of one [`Etcd`] share.
 #[derive(Debug)]
 struct Shared {
-    connector: Connector,
+    sessions: Sessions,
     /// `/jury/v1/<cluster>/workers/`.
     prefix: String,
     lease_ttl: Duration,
@@ -123,7 +123,7 @@ impl Etcd {
         let endpoints = config
             .endpoints
             .iter()
-            .map(|endpoint| transport::parse(endpoint).map(|uri| uri.to_string()))
+            .map(|endpoint| connector::parse(endpoint).map(|uri| uri.to_string()))
             .collect::<Result<Vec<String>, AddressError>>()?;
         if !is_cluster_name(&config.cluster) {
             return Err(EtcdConfigError::Cluster(config.cluster.clone()));
@@ -133,7 +133,7 @@ impl Etcd {
         }
         Ok(Self {
             shared: Arc::new(Shared {
-                connector: Connector::new(endpoints),
+                sessions: Sessions::new(endpoints),
                 prefix: format!("/jury/v1/{}/workers/", config.cluster),
                 lease_ttl: config.lease_ttl,
                 relist_every: config.relist_every,

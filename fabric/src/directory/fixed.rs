@@ -4,7 +4,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::{Directory, Registration, Update};
-use crate::transport::{self, AddressError};
+use crate::connector::{self, AddressError};
 
 /// Workers at fixed addresses. They are always listed, whether they run or not.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ impl Fixed {
     pub fn new<A: AsRef<str>>(addresses: &[A]) -> Result<Self, AddressError> {
         let mut workers: Vec<Registration> = Vec::new();
         for address in addresses {
-            let uri = transport::parse(address.as_ref())?;
+            let uri = connector::parse(address.as_ref())?;
             // One spelling for each, so that the same worker written in two ways is one.
             let worker = Registration::at(uri.to_string().trim_end_matches('/'));
             if !workers.contains(&worker) {

@@ -1,29 +1,19 @@
-//! Workers inside this process: their channels are handed over instead of dialled.
+//! Workers inside this process.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::watch;
-use tonic::transport::Channel;
 
 use super::{Directory, Registration, Update};
-use crate::transport::AddressError;
 
 /// Embedded workers, which may come and go. Clones share one fleet.
 #[derive(Debug, Clone)]
 pub struct InProcess {
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    /// The channel of every worker that was ever added, by id: a coordinator may still hold the
-    /// registration of one that has left.
-    channels: Mutex<BTreeMap<String, Channel>>,
     /// Who is there, by id.
-    fleet: watch::Sender<BTreeMap<String, Registration>>,
+    fleet: Arc<watch::Sender<BTreeMap<String, Registration>>>,
 }
 
 // === impl InProcess ===
@@ -32,33 +22,21 @@ impl InProcess {
     /// No workers yet.
     pub fn new() -> Self {
         let (fleet, _) = watch::channel(BTreeMap::new());
-        Self { shared: Arc::new(Shared { channels: Mutex::default(), fleet }) }
+        Self { fleet: Arc::new(fleet) }
     }
 
-    /// One worker, of which nothing is known but its channel: what `jury up` needs.
-    pub fn with_worker(worker_id: &str, channel: Channel) -> Self {
-        let directory = Self::new();
-        directory.add(Registration::at(worker_id), channel);
-        directory
-    }
-
-    /// Adds a worker that `channel` reaches, in place of any other of the same id.
-    pub fn add(&self, worker: Registration, channel: Channel) {
-        self.channels().insert(worker.worker_id.clone(), channel);
-        self.shared.fleet.send_modify(|fleet| {
+    /// Adds a worker, in place of any other of the same id.
+    pub fn add(&self, worker: Registration) {
+        self.fleet.send_modify(|fleet| {
             fleet.insert(worker.worker_id.clone(), worker);
         });
     }
 
-    /// Removes a worker from the fleet; its channel goes on working.
+    /// Removes a worker.
     pub fn remove(&self, worker_id: &str) {
-        self.shared.fleet.send_modify(|fleet| {
+        self.fleet.send_modify(|fleet| {
             fleet.remove(worker_id);
         });
-    }
-
-    fn channels(&self) -> MutexGuard<'_, BTreeMap<String, Channel>> {
-        self.shared.channels.lock().expect("nothing panics while it holds this lock")
     }
 }
 
@@ -78,7 +56,7 @@ impl Directory for InProcess {
     }
 
     fn watch(&self) -> BoxStream<'static, Update> {
-        let mut fleet = self.shared.fleet.subscribe();
+        let mut fleet = self.fleet.subscribe();
         fleet.mark_changed();
         // Every change is told as a Reset: fleets inside one process are small, and a watcher that
         // comes late has nothing to catch up with.
@@ -92,19 +70,11 @@ impl Directory for InProcess {
         })
         .boxed()
     }
-
-    fn connect(&self, worker: &Registration) -> Result<Channel, AddressError> {
-        self.channels().get(&worker.worker_id).cloned().ok_or_else(|| AddressError {
-            address: worker.address.clone(),
-            problem: "no embedded worker has this id",
-        })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::in_process;
 
     async fn next_ids(updates: &mut BoxStream<'static, Update>) -> Vec<String> {
         let Some(Update::Reset(workers)) = updates.next().await else { panic!("no reset") };
@@ -113,21 +83,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_watcher_sees_who_is_there_and_who_comes_and_goes() {
-        let (channel, _incoming) = in_process();
-        let directory = InProcess::with_worker("a", channel.clone());
+        let directory = InProcess::new();
+        directory.add(Registration::at("a"));
         let mut updates = directory.watch();
         assert_eq!(next_ids(&mut updates).await, ["a"]);
-        directory.add(Registration::at("b"), channel);
+        directory.add(Registration::at("b"));
         assert_eq!(next_ids(&mut updates).await, ["a", "b"]);
         directory.remove("a");
         assert_eq!(next_ids(&mut updates).await, ["b"]);
-    }
-
-    #[tokio::test]
-    async fn only_an_embedded_worker_can_be_connected() {
-        let (channel, _incoming) = in_process();
-        let directory = InProcess::with_worker("a", channel);
-        assert!(directory.connect(&Registration::at("a")).is_ok());
-        assert!(directory.connect(&Registration::at("b")).is_err());
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use jury_fabric::connector::Connector;
 use jury_fabric::transport::{
     self, Channel, HealthHandle, Listener, ServeError, ServerConfig, in_process,
 };
@@ -240,7 +241,7 @@ async fn bind_any() -> (SocketAddr, TcpListener) {
 async fn a_channel_finds_a_server_that_starts_later_and_one_that_restarts() {
     let (address, listener) = bind_any().await;
     drop(listener);
-    let channel = transport::connect(&address.to_string()).unwrap();
+    let channel = Connector::new().connect(&address.to_string()).unwrap();
     assert_eq!(check(&channel, "").await.unwrap_err().code(), Code::Unavailable);
 
     for _ in 0..2 {

@@ -54,7 +54,7 @@ fn first_cause(error: &etcd_client::Error) -> String {
 ///
 /// tonic's own balancing would keep a dead endpoint in its rotation for good.
 #[derive(Debug)]
-pub(super) struct Connector {
+pub(super) struct Sessions {
     /// Never empty.
     endpoints: Vec<String>,
     /// Which one is next, modulo their number.
@@ -70,16 +70,16 @@ pub(super) struct Link {
     backoff: Backoff,
 }
 
-// === impl Connector ===
+// === impl Sessions ===
 
-impl Connector {
+impl Sessions {
     pub(super) fn new(endpoints: Vec<String>) -> Self {
         // A random start spreads a fleet's sessions over the members.
         let start = rand::random_range(0..endpoints.len());
         Self { endpoints, next: AtomicUsize::new(start) }
     }
 
-    pub(super) async fn connect(&self) -> Result<Client, Trouble> {
+    pub(super) async fn open(&self) -> Result<Client, Trouble> {
         let index = self.next.fetch_add(1, Ordering::Relaxed) % self.endpoints.len();
         let options = ConnectOptions::new()
             .with_connect_timeout(CONNECT_TIMEOUT)

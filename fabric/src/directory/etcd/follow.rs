@@ -39,7 +39,7 @@ async fn session(
     updates: &mpsc::Sender<Update>,
     link: &mut Link,
 ) -> Result<Infallible, Trouble> {
-    let mut client = shared.connector.connect().await?;
+    let mut client = shared.sessions.open().await?;
     let mut view = list(&mut client, &shared.prefix, Unreadable::Warn).await?;
     shared.watching.store(true, Ordering::Relaxed);
     tell(updates, view.as_reset()).await;

@@ -129,7 +129,7 @@ async fn session(
     lease: &mut Option<Lease>,
     link: &mut Link,
 ) -> Result<Infallible, Trouble> {
-    let mut client = shared.connector.connect().await?;
+    let mut client = shared.sessions.open().await?;
     loop {
         let held = match lease {
             Some(held) => held,
@@ -243,7 +243,7 @@ async fn renew(
 }
 
 async fn revoke(shared: &Shared, lease_id: i64) -> Result<(), Trouble> {
-    let mut client = shared.connector.connect().await?;
+    let mut client = shared.sessions.open().await?;
     within("revoke the lease", client.lease_revoke(lease_id)).await?;
     Ok(())
 }

@@ -1,0 +1,98 @@
+//! From an address to a channel: the only place that dials Jury's own servers.
+//!
+//! ```text
+//! http://host:port, host:port ──> TCP, kept alive by pings ──┐
+//! in-process:NAME ──────────────> a pipe in memory ──────────┴──> Channel
+//! ```
+//!
+//! Connections are opened by the first call and opened anew by the next one after they broke. TLS
+//! and tokens belong here once they are supported; until then `https` addresses are refused.
+
+mod address;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint};
+
+use crate::transport::{InProcessIncoming, in_process};
+
+pub(crate) use address::parse;
+pub use address::{AddressError, AddressProblem};
+
+/// A peer that does not complete TCP within this time is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection is pinged this often, idle or not, so that a lost node is seen without traffic.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// A ping unanswered for this long ends the connection and every call on it.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// What the address of a server inside this process begins with.
+const IN_PROCESS: &str = "in-process:";
+
+/// Turns addresses into channels. Clones share the servers inside this process.
+#[derive(Debug, Clone, Default)]
+pub struct Connector {
+    /// The channel to every server that was opened inside this process, by name. They stay: a
+    /// caller may still hold the address of a server that has ended, and is told so by its calls.
+    in_process: Arc<Mutex<BTreeMap<String, Channel>>>,
+}
+
+// === impl Connector ===
+
+impl Connector {
+    /// Knows no server inside this process yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A channel to `address`, written `http://host:port`, `host:port` or, for what
+    /// [`Connector::open`] opened, `in-process:NAME`.
+    ///
+    /// Nothing is connected yet: the first call does that, within 5 seconds, and fails with
+    /// UNAVAILABLE when nobody listens. A connection whose peer falls silent is given up after 20
+    /// seconds. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`AddressError`] when the text is malformed; never because the server is away.
+    pub fn connect(&self, address: &str) -> Result<Channel, AddressError> {
+        if let Some(name) = address.strip_prefix(IN_PROCESS) {
+            let pipes = self.in_process.lock().unwrap_or_else(PoisonError::into_inner);
+            return pipes.get(name).cloned().ok_or_else(|| AddressError {
+                address: address.to_owned(),
+                problem: AddressProblem::NotInThisProcess,
+            });
+        }
+        let endpoint = Endpoint::from(parse(address)?)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .keep_alive_while_idle(true);
+        Ok(endpoint.connect_lazy())
+    }
+
+    /// Opens a server inside this process, in place of any other of the same name: its address,
+    /// and the connections that channels to it will open. Must be called inside a tokio runtime.
+    pub fn open(&self, name: &str) -> (String, InProcessIncoming) {
+        let (channel, incoming) = in_process();
+        let mut pipes = self.in_process.lock().unwrap_or_else(PoisonError::into_inner);
+        pipes.insert(name.to_owned(), channel);
+        (format!("{IN_PROCESS}{name}"), incoming)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_server_that_was_opened_here_is_connected_inside_the_process() {
+        let connector = Connector::new();
+        let (address, _incoming) = connector.open("a");
+        assert!(connector.clone().connect(&address).is_ok());
+        let error = connector.connect("in-process:b").unwrap_err();
+        assert_eq!(error.problem, AddressProblem::NotInThisProcess);
+        assert!(Connector::new().connect(&address).is_err(), "another connector, another process");
+    }
+}
