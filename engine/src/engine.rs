@@ -27,11 +27,12 @@ use crate::kernels::Level;
 use crate::kernels::team::Team;
 use crate::lane::{Lane, Waiting};
 use crate::machine;
-use crate::model::kv::KvStore;
+use crate::model::kv::{KvStore, PAGE_TOKENS};
 use crate::model::{self, Shape};
 use crate::prefix::{self, PrefixTree};
 use crate::prompt::Prompt;
 use crate::request::{Group, GroupId};
+use crate::tokenizer::Tokenizer;
 use crate::tokens::Tokens;
 
 /// A loaded model with the samples that it is generating. Owned by one thread; every method returns without waiting
@@ -40,7 +41,8 @@ use crate::tokens::Tokens;
 pub struct Engine {
     info: ModelInfo,
     shape: Shape,
-    tokens: Tokens,
+    /// Shared with the tokenizers that were asked for.
+    tokens: Arc<Tokens>,
     level: Level,
     team: Team,
     compute: Compute,
@@ -113,7 +115,7 @@ impl Engine {
         let shape = Shape::read(&files)?;
         model::runnable(&shape).map_err(|why| files.unsupported(why))?;
         let info = model::describe(&files, &shape)?;
-        let tokens = Tokens::of_files(&files)?;
+        let tokens = Arc::new(Tokens::of_files(&files)?);
         let level = Level::detect();
         let compute = Compute::load(config.device, &files, &shape, level)?;
         let members = config.threads.unwrap_or_else(machine::threads);
@@ -180,17 +182,22 @@ impl Engine {
         self.context
     }
 
+    /// Tokens that the KV cache holds, in whole pages.
+    pub fn room_tokens(&self) -> usize {
+        self.store.most_pages() * PAGE_TOKENS
+    }
+
+    /// This model's tokenizer, for other threads: tokenising takes no part of the engine's time there.
+    pub fn tokenizer(&self) -> Tokenizer {
+        Tokenizer::sharing(self.tokens.clone())
+    }
+
     /// Renders the model's chat template and the start of its answer, and tokenises them.
     ///
     /// # Errors
     /// An empty prompt, or a conversation that the template refuses.
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, PromptError> {
         self.tokens.encode_prompt(prompt)
-    }
-
-    /// Number of tokens of a piece of untrusted text, alone.
-    pub fn count_tokens(&self, untrusted_text: &str) -> usize {
-        self.tokens.encode_plain(untrusted_text).map_or(0, |tokens| tokens.len())
     }
 
     /// Queues a group. Its samples join the batch as lanes get free.
@@ -216,6 +223,7 @@ impl Engine {
     /// decoding samples the chunk is smaller: four prompt tokens for each of them, but at least 64, and never more than
     /// [`EngineConfig::prefill_chunk`].
     pub fn step(&mut self, events: &mut Vec<Event>) {
+        self.counters.steps += u64::from(!self.is_idle());
         self.apply_cancels(events);
         let plan = plan::plan(&self.describe());
         let joined = self.admit(&plan, events);

@@ -94,13 +94,16 @@ pub enum SubmitError {
         /// Tokens that would have to go.
         over_by: usize,
     },
-    /// Even alone, a sample's keys and values would not fit the budget.
-    #[error("keys and values need {needed_bytes} bytes, the budget is {budget_bytes}")]
-    NoMemory {
-        /// For the prompt and one sample of its longest.
-        needed_bytes: u64,
-        /// The engine's budget.
-        budget_bytes: u64,
+    /// Even alone, a sample would not fit the KV cache.
+    #[error(
+        "the prompt and one sample need {needed_tokens} tokens of KV cache, which holds {room_tokens}; \
+         give it more memory, or ask for a shorter prompt"
+    )]
+    TooLarge {
+        /// For the prompt and one sample of its longest, in whole pages.
+        needed_tokens: usize,
+        /// What the KV cache holds, see [`crate::Engine::room_tokens`].
+        room_tokens: usize,
     },
     /// A field has no meaning.
     #[error("{field}: {why}")]

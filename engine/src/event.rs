@@ -98,6 +98,8 @@ pub struct ReadoutOutput {
 /// What the engine has done since it was loaded; every value only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counters {
+    /// Steps that had anything to do. While samples wait or decode it grows with every step.
+    pub steps: u64,
     /// Groups whose prompt became ready.
     pub prefills: u64,
     /// Prompt tokens computed.

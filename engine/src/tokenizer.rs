@@ -1,6 +1,7 @@
 //! A model's tokenizer and chat template without its weights.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::error::{LoadError, PromptError};
 use crate::files::ModelFiles;
@@ -8,9 +9,10 @@ use crate::prompt::Prompt;
 use crate::tokens::Tokens;
 
 /// Turns prompts into the tokens that [`crate::Engine::encode`] of the same model would give.
-#[derive(Debug)]
+/// Clones share the vocabulary.
+#[derive(Debug, Clone)]
 pub struct Tokenizer {
-    tokens: Tokens,
+    tokens: Arc<Tokens>,
 }
 
 // === impl Tokenizer ===
@@ -22,7 +24,12 @@ impl Tokenizer {
     /// Files that are missing, foreign or corrupt, or a tokenizer that the engine does not know.
     pub fn load(path: &Path) -> Result<Tokenizer, LoadError> {
         let tokens = Tokens::of_files(&ModelFiles::open(path)?)?;
-        Ok(Tokenizer { tokens })
+        Ok(Tokenizer::sharing(Arc::new(tokens)))
+    }
+
+    /// The tokenizer of a model that is loaded already.
+    pub(crate) fn sharing(tokens: Arc<Tokens>) -> Tokenizer {
+        Tokenizer { tokens }
     }
 
     /// As [`crate::Engine::encode`].
@@ -31,5 +38,10 @@ impl Tokenizer {
     /// An empty prompt, or a conversation that the template refuses.
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, PromptError> {
         self.tokens.encode_prompt(prompt)
+    }
+
+    /// Number of tokens of a piece of untrusted text, alone.
+    pub fn count(&self, untrusted_text: &str) -> usize {
+        self.tokens.encode_plain(untrusted_text).map_or(0, |tokens| tokens.len())
     }
 }

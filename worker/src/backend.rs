@@ -9,11 +9,13 @@
 //!
 //! A backend answers a group with exactly one of `Accepted`, `TooLong`, `TooLarge` and `Busy`, and after `Accepted` with exactly
 //! one of `Finished` and `Failed` for each sample: [`GroupEvents`] holds it to that, and answers for a backend that
-//! dies. Not promised: any order between samples, and any `Progress` at all.
+//! dies. A group's time left reaches the backend as a cancel does. Not promised: any order between samples, and any
+//! `Progress` at all.
 
 pub mod cancel;
 pub mod engine;
 pub mod events;
+mod occupancy;
 pub mod scripted;
 
 use std::sync::Arc;
@@ -48,6 +50,8 @@ pub struct BackendInfo {
     pub model: String,
     /// SHA-256 of the model's file, hex.
     pub model_digest: String,
+    /// Version of parser and guide by which it reads samples.
+    pub method_version: String,
     /// Class of arithmetic: equal digest and class promise what `reproducible` says.
     pub numerics: String,
     /// Most tokens of prompt and generation together.

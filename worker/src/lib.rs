@@ -3,6 +3,7 @@
 //! ```text
 //! run        serve -> register -> ... -> not serving -> withdraw -> drain -> cut
 //! service    gRPC: one group a call, every sample as it finishes
+//! reading    a model's text to a sample, the same for every backend
 //! backend    who draws: the embedded engine, or a script
 //! models     which file a model's name means, and how it gets here
 //! metrics    what was drawn, as Prometheus sees it
@@ -11,5 +12,6 @@
 pub mod backend;
 pub mod metrics;
 pub mod models;
+pub mod reading;
 pub mod run;
 pub mod service;

@@ -52,6 +52,7 @@ enum OutcomeLabel {
     scored,
     unparsed,
     cancelled,
+    timed_out,
     failed,
 }
 
@@ -118,9 +119,9 @@ impl WorkerMetrics {
     /// Metrics that nobody collects, for embedded use and tests.
     pub fn unregistered() -> Self {
         use AnswerLabel::{accepted, busy, too_large, too_long};
-        use OutcomeLabel::{cancelled, failed, scored, unparsed};
+        use OutcomeLabel::{cancelled, failed, scored, timed_out, unparsed};
         let samples = Family::<OutcomeLabels, Counter>::default();
-        for outcome in [scored, unparsed, cancelled, failed] {
+        for outcome in [scored, unparsed, cancelled, timed_out, failed] {
             drop(samples.get_or_create(&OutcomeLabels { outcome }));
         }
         let groups = Family::<AnswerLabels, Counter>::default();
@@ -172,6 +173,7 @@ impl GroupMetrics {
             }
             BackendEvent::Failed { failure, .. } => self.ended(match failure.kind {
                 FailureKind::NotNeeded => OutcomeLabel::cancelled,
+                FailureKind::TimedOut => OutcomeLabel::timed_out,
                 _ => OutcomeLabel::failed,
             }),
         }

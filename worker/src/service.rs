@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use jury_fabric::trace;
-use jury_grm::method_version;
 use jury_proto::convert::{SampleGroup, WorkerInfo, WorkerRole};
 use jury_proto::v1::sampling_service_server::SamplingService;
 use jury_proto::{ErrorCode, JuryError, v1};
@@ -58,7 +57,7 @@ impl Sampling {
             model: backend.model,
             model_digest: backend.model_digest,
             numerics: backend.numerics,
-            method_version: method_version(),
+            method_version: backend.method_version,
             context_tokens: backend.context_tokens,
             reproducible: backend.reproducible,
             version: env!("CARGO_PKG_VERSION").to_owned(),

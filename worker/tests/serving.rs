@@ -9,7 +9,7 @@ use futures::StreamExt;
 use jury_fabric::directory::{Directory, InProcess, Update};
 use jury_fabric::transport::{Channel, HealthHandle, Listener, in_process};
 use jury_grm::domain::FailureKind;
-use jury_proto::convert::{SampleGroup, TooLong};
+use jury_proto::convert::{SampleGroup, TooLarge, TooLong};
 use jury_proto::v1::sample_response::Event;
 use jury_proto::v1::sampling_service_client::SamplingServiceClient;
 use jury_proto::{ErrorCode, JuryError, v1};
@@ -79,6 +79,12 @@ impl Cluster {
         requests.send(v1::SampleRequest { message: Some(first) }).await.unwrap();
         let response = self.client.clone().sample(ReceiverStream::new(messages)).await?;
         Ok(Call { requests, responses: response.into_inner() })
+    }
+
+    /// What the worker answers when it is asked.
+    async fn load(&self) -> v1::Load {
+        let info = self.client.clone().get_info(v1::GetInfoRequest {}).await.unwrap();
+        info.into_inner().load.unwrap()
     }
 
     /// The worker as the directory shows it, once it does.
@@ -237,6 +243,71 @@ async fn a_prompt_that_is_too_long_keeps_its_figures() {
     let backend = ScriptedBackend::new().on_group(move |_| GroupAct::TooLong(figures));
     let events = Cluster::start(backend).call(example_group(2)).await.unwrap().rest().await;
     assert_eq!(events, [Event::TooLong(figures.into())]);
+}
+
+#[tokio::test]
+async fn the_last_response_of_a_call_tells_the_load_without_it_however_the_call_ends() {
+    type Script = fn(ScriptedBackend) -> ScriptedBackend;
+    let endings: [Script; 4] = [
+        |backend| backend,
+        |backend| backend.on_sample(|_, _| Act::now(Ending::Failed(FailureKind::Worker))),
+        |backend| backend.on_sample(|_, _| Act::now(Ending::Unparsed(FailureKind::NoBox))),
+        |backend| backend.on_group(|_| GroupAct::Busy(Duration::ZERO)),
+    ];
+    for ending in endings {
+        let cluster = Cluster::start(ending(ScriptedBackend::new()));
+        let mut call = cluster.call(example_group(12)).await.unwrap();
+        let mut last = None;
+        while let Some(response) = call.responses.message().await.unwrap() {
+            last = response.load;
+        }
+        let load = last.unwrap();
+        assert_eq!((load.running, load.queued), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_call_and_a_dropped_one_leave_nothing_running() {
+    let cluster = Cluster::start(held());
+    let mut cancelled = cluster.call(example_group(12)).await.unwrap();
+    let dropped = cluster.call(example_group(12)).await.unwrap();
+    assert!(matches!(cancelled.event().await, Event::Accepted(_)));
+    assert_eq!(cluster.load().await.running, 24);
+    cancelled.cancel(&(0..12).collect::<Vec<_>>()).await;
+    assert_eq!(cancelled.rest().await.len(), 12);
+    assert_eq!(cluster.load().await.running, 12);
+    drop(dropped);
+    cluster.script.wait_for_cancels(24).await;
+    assert_eq!(cluster.load().await.running, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn samples_that_nobody_waits_for_any_more_end_as_timed_out_at_the_groups_time() {
+    let cluster = Cluster::start(held());
+    let group = SampleGroup { remaining_ms: Some(700), ..example_group(3) };
+    let mut call = cluster.call(group).await.unwrap();
+    assert!(matches!(call.event().await, Event::Accepted(_)));
+    cluster.script.release(1);
+    assert_eq!(finished_index(&call.event().await), 1);
+    let ends: Vec<_> = call.rest().await.iter().map(failed).collect();
+    assert_eq!(ends, [(0, FailureKind::TimedOut), (2, FailureKind::TimedOut)]);
+    assert_eq!(cluster.load().await.running, 0);
+}
+
+#[tokio::test]
+async fn the_load_carries_the_steps_of_the_model() {
+    let cluster = Cluster::start(ScriptedBackend::new());
+    assert_eq!(cluster.load().await.steps, 0);
+    cluster.script.set_steps(17);
+    assert_eq!(cluster.load().await.steps, 17);
+}
+
+#[tokio::test]
+async fn a_group_too_large_for_the_memory_keeps_its_figures() {
+    let figures = TooLarge { needed_tokens: 5000, room_tokens: 4096 };
+    let backend = ScriptedBackend::new().on_group(move |_| GroupAct::TooLarge(figures));
+    let events = Cluster::start(backend).call(example_group(2)).await.unwrap().rest().await;
+    assert_eq!(events, [Event::TooLarge(figures.into())]);
 }
 
 #[tokio::test]

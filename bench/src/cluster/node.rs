@@ -147,6 +147,7 @@ impl Node {
         let info = BackendInfo {
             model: "simulated".to_owned(),
             model_digest: "51".repeat(32),
+            method_version: jury_grm::method_version(),
             numerics: "simulated-1".to_owned(),
             context_tokens: 1 << 20,
             reproducible: Reproducible::Bitwise,
@@ -217,7 +218,7 @@ impl Backend for Node {
     }
 
     fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle {
-        let (handle, cancels) = GroupHandle::new();
+        let (handle, cancels) = GroupHandle::new(&group);
         let bytes: usize = group
             .messages
             .iter()
@@ -304,6 +305,11 @@ impl Drawing {
                         Cancelled::Nothing => {}
                         Cancelled::Samples(indices) => cancelled.extend(indices),
                         Cancelled::Group => return,
+                        Cancelled::TimedOut => {
+                            drop(self.seats);
+                            self.events.apply(&request);
+                            return;
+                        }
                     },
                 }
             }

@@ -32,7 +32,7 @@ impl Backend for SlowBackend {
     }
 
     fn start(&self, group: SampleGroup, mut events: GroupEvents) -> GroupHandle {
-        let (handle, cancels) = GroupHandle::new();
+        let (handle, cancels) = GroupHandle::new(&group);
         let SlowBackend { turn, each, .. } = self.clone();
         let drawing = async move {
             events.accepted(100, 0);

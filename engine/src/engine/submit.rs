@@ -75,11 +75,8 @@ impl Engine {
         if pages <= self.store.most_pages() {
             return Ok(());
         }
-        let page_bytes = self.store.page_bytes();
-        Err(SubmitError::NoMemory {
-            needed_bytes: pages as u64 * page_bytes,
-            budget_bytes: self.store.most_pages() as u64 * page_bytes,
-        })
+        let (needed_tokens, room_tokens) = (pages * PAGE_TOKENS, self.room_tokens());
+        Err(SubmitError::TooLarge { needed_tokens, room_tokens })
     }
 
     fn prepare(&mut self, sample: usize, spec: SampleSpec) -> Result<Waiting, SubmitError> {

@@ -44,7 +44,6 @@ pub(crate) struct KvStore {
     pages: Vec<AlignedBytes>,
     free: Vec<PageId>,
     most_pages: usize,
-    page_bytes: usize,
     /// Of a page, in this store.
     host_bytes: usize,
 }
@@ -127,13 +126,8 @@ impl KvStore {
             pages: Vec::new(),
             free: Vec::new(),
             most_pages,
-            page_bytes,
             host_bytes,
         }
-    }
-
-    pub(crate) fn page_bytes(&self) -> u64 {
-        self.page_bytes as u64
     }
 
     pub(crate) fn most_pages(&self) -> usize {

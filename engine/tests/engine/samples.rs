@@ -175,8 +175,8 @@ fn groups_that_can_never_run_are_refused_with_their_figures() {
     let long = submit(&mut engine, 200, 100).unwrap_err();
     assert_eq!(long, SubmitError::TooLong { prompt_tokens: 200, context: 256, over_by: 44 });
     let large = submit(&mut engine, 129, 65).unwrap_err();
-    let page = token_bytes * 64;
-    assert_eq!(large, SubmitError::NoMemory { needed_bytes: page * 5, budget_bytes: page * 3 });
+    assert_eq!(large, SubmitError::TooLarge { needed_tokens: 64 * 5, room_tokens: 64 * 3 });
+    assert_eq!(engine.room_tokens(), 64 * 3);
     for (field, group) in [
         ("prompt", Group { prompt: vec![], samples: vec![sample(0, 0.5, 1)] }),
         ("prompt", Group { prompt: vec![u32::MAX], samples: vec![sample(0, 0.5, 1)] }),

@@ -2,41 +2,47 @@
 //!
 //! ```text
 //! start ── seat? no ─> Busy
-//!    └─ yes ─> mailbox ─> thread: take commands -> cancels -> Engine::step -> events -> GroupEvents
+//!    └─ yes ─> tokenising ─> mailbox ─> thread: take commands -> cancels -> Engine::step -> events -> GroupEvents
 //!                          waits for the mailbox only while nothing decodes
 //! ```
 //!
-//! * `occupancy`: who may queue, and how busy the engine is;
-//! * `thread`: the loop; `group`: one group inside it;
+//! * `tokenising`: prompts to tokens, beside the model; `in_order`: its threads;
+//! * `thread`: the loop; `group`: one group inside it; `caller`: who waits for a group;
 //! * `translate`: our words to the engine's and back, pure.
 //!
 //! When the thread dies, every group inside it fails, the mailbox closes and [`Backend::death`] tells why.
 
+mod caller;
 mod group;
-mod occupancy;
+mod in_order;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod tokenising;
 mod translate;
 
 use std::path::PathBuf;
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::mpsc;
+#[cfg(test)]
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jury_engine::{Counters, Engine, EngineConfig, LoadError, ModelInfo};
+use jury_engine::{Counters, Engine, EngineConfig, LoadError, ModelInfo, Tokenizer};
 use jury_grm::domain::{Reproducible, limits};
 use jury_proto::convert::{Capabilities, SampleGroup};
 use tokio::sync::watch;
 
+use super::occupancy::Occupancy;
 use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
 use crate::models::ResolvedModel;
-use occupancy::Occupancy;
-use thread::{Message, NewGroup};
+use caller::Caller;
+use tokenising::{CountsTokens, NewGroup, Tokenising};
 
 pub use translate::prompt as engine_prompt;
 
-/// Groups that may wait between two steps. Each has a seat, so that the queue is bounded by samples long before.
+/// Groups that may be tokenised, or wait for it, and that may wait between two steps. Each has a seat, so that both
+/// queues are bounded by samples long before.
 const MAILBOX_GROUPS: usize = 1024;
 
 /// What a caller without a seat is told to wait: about the time that a few samples of a small model take.
@@ -59,11 +65,12 @@ pub struct EngineBackendConfig {
 }
 
 /// An engine on its own thread.
-#[derive(Debug)]
 pub struct EngineBackend {
     info: BackendInfo,
     model: ModelInfo,
-    mailbox: SyncSender<Message>,
+    tokenising: Tokenising,
+    #[cfg(test)]
+    mailbox: SyncSender<thread::Message>,
     occupancy: Arc<Occupancy>,
     counters: Arc<Mutex<Counters>>,
     death: watch::Receiver<Option<Arc<str>>>,
@@ -92,11 +99,20 @@ impl EngineBackend {
     /// # Errors
     /// The engine's: a file that is missing, foreign, corrupt or of an unknown family, or a device that is not here.
     pub fn load(config: EngineBackendConfig) -> Result<Self, LoadError> {
+        Self::load_with(config, |tokenizer| Box::new(tokenizer))
+    }
+
+    /// As [`EngineBackend::load`], with something between the tokenizer and its threads.
+    fn load_with(
+        config: EngineBackendConfig,
+        text: impl FnOnce(Tokenizer) -> Box<dyn CountsTokens>,
+    ) -> Result<Self, LoadError> {
         let engine = Engine::load(&config.path, &config.engine)?;
         let capacity = config.engine.max_lanes;
         let info = BackendInfo {
             model: config.name,
             model_digest: config.digest,
+            method_version: jury_grm::method_version(),
             numerics: engine.numerics().to_owned(),
             context_tokens: u32::try_from(engine.context()).unwrap_or(u32::MAX),
             reproducible: match engine.is_bitwise() {
@@ -107,19 +123,32 @@ impl EngineBackend {
             capabilities: Capabilities {
                 seeds: true,
                 distributions: true,
+                // Ranking needs the state at the closing brace, which the engine appends and never computes.
                 hidden_states: false,
                 cancel: true,
                 token_prompts: true,
             },
-            room_tokens: None,
+            room_tokens: u32::try_from(engine.room_tokens()).ok(),
         };
         let model = engine.model().clone();
         let occupancy = Arc::new(Occupancy::new(capacity, config.max_queued_samples));
         let counters = Arc::new(Mutex::new(engine.counters()));
         let (mailbox, messages) = mpsc::sync_channel(MAILBOX_GROUPS);
-        let death = thread::spawn(engine, messages, counters.clone())
-            .map_err(|error| LoadError::Device(format!("no thread for the model: {error}")))?;
-        Ok(Self { info, model, mailbox, occupancy, counters, death })
+        let no_thread = |error| LoadError::Device(format!("no thread for the model: {error}"));
+        let (tokenizer, context) = (text(engine.tokenizer()), engine.context());
+        let tokenising = tokenising::start(tokenizer, context, mailbox.clone(), MAILBOX_GROUPS)
+            .map_err(no_thread)?;
+        let death = thread::spawn(engine, messages, counters.clone()).map_err(no_thread)?;
+        Ok(Self {
+            info,
+            model,
+            tokenising,
+            #[cfg(test)]
+            mailbox,
+            occupancy,
+            counters,
+            death,
+        })
     }
 
     /// Facts about the model.
@@ -132,10 +161,16 @@ impl EngineBackend {
         *self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends groups that wait to be tokenised, or for one before them, and that nobody wants any more.
+    fn sweep(&self) {
+        self.tokenising
+            .retain(|waiting| waiting.caller.wants_any(), |tokenised| tokenised.caller.wants_any());
+    }
+
     /// Makes the thread panic, as a bug in the engine would.
     #[cfg(test)]
     fn die(&self) {
-        self.mailbox.send(Message::Die).expect("the thread is alive");
+        self.mailbox.send(thread::Message::Die).expect("the thread is alive");
     }
 }
 
@@ -145,24 +180,24 @@ impl Backend for EngineBackend {
     }
 
     fn load(&self) -> Load {
-        self.occupancy.load()
+        // What was dropped while it waited gives its seats back before they are counted.
+        self.sweep();
+        self.occupancy.load(self.counters().steps)
     }
 
     fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle {
-        let (handle, cancels) = GroupHandle::new();
+        let (handle, cancels) = GroupHandle::new(&group);
+        if self.death.borrow().is_some() {
+            return handle; // dropping the events fails every sample
+        }
+        self.sweep();
         let Some(seats) = self.occupancy.seat(group.samples.len()) else {
             events.busy(RETRY_AFTER);
             return handle;
         };
-        let shape = translate::shape(&group);
-        let new_group = NewGroup { group, events, cancels, seats, shape };
-        match self.mailbox.try_send(Message::Start(Box::new(new_group))) {
-            Ok(()) => {}
-            Err(mpsc::TrySendError::Full(Message::Start(new_group))) => {
-                new_group.events.busy(RETRY_AFTER);
-            }
-            // Dropping the events of a group that finds the thread dead fails its samples.
-            Err(_) => {}
+        let caller = Caller::new(events.seated(seats), cancels);
+        if let Err(new_group) = self.tokenising.push(NewGroup { group, caller }) {
+            new_group.caller.events.busy(RETRY_AFTER);
         }
         handle
     }

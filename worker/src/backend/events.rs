@@ -3,6 +3,9 @@
 //! The channel has room for the answer, for the end of every sample and for some progress. Progress gives way: it is
 //! sent only while the ends that are still owed keep their room, so a slow reader costs progress events and nothing
 //! else, and a backend never waits for a reader. Dropping a [`GroupEvents`] fails the samples that it still owes.
+//!
+//! The events hold the group's seats and give each back before the sample's end is told: whoever has seen the end
+//! finds the load without it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,6 +13,9 @@ use std::time::Duration;
 use jury_grm::domain::{Failure, FailureKind, Sample};
 use jury_proto::convert::{SampleGroup, TooLarge, TooLong};
 use tokio::sync::mpsc;
+
+use super::Cancelled;
+use super::occupancy::Seats;
 
 /// Room for progress beyond the events that are owed: enough for a burst, small enough to stay fresh.
 const PROGRESS_ROOM: usize = 32;
@@ -60,6 +66,8 @@ pub struct GroupEvents {
     sender: mpsc::Sender<BackendEvent>,
     /// Indices whose end has not been reported.
     owed: BTreeSet<u32>,
+    /// Of the samples that are owed; `None` where the backend seats nobody.
+    seats: Option<Seats>,
 }
 
 // === impl GroupEvents ===
@@ -69,7 +77,20 @@ impl GroupEvents {
     pub fn channel(group: &SampleGroup) -> (Self, EventReceiver) {
         let owed: BTreeSet<u32> = group.samples.iter().map(|spec| spec.index).collect();
         let (sender, receiver) = mpsc::channel(1 + owed.len() + PROGRESS_ROOM);
-        (Self { sender, owed }, receiver)
+        (Self { sender, owed, seats: None }, receiver)
+    }
+
+    /// The same events, holding the group's seats until its samples end.
+    pub(super) fn seated(mut self, seats: Seats) -> Self {
+        self.seats = Some(seats);
+        self
+    }
+
+    /// The model has the group now.
+    pub(super) fn begun(&mut self) {
+        if let Some(seats) = &mut self.seats {
+            seats.begin();
+        }
     }
 
     /// True when nobody reads any more.
@@ -99,20 +120,17 @@ impl GroupEvents {
 
     /// The prompt does not fit; this ends the group.
     pub fn too_long(mut self, too_long: TooLong) {
-        self.owed.clear();
-        self.send_owed(BackendEvent::TooLong(too_long));
+        self.refuse(BackendEvent::TooLong(too_long));
     }
 
     /// The group fits the model, but not this worker's memory; this ends the group.
     pub fn too_large(mut self, too_large: TooLarge) {
-        self.owed.clear();
-        self.send_owed(BackendEvent::TooLarge(too_large));
+        self.refuse(BackendEvent::TooLarge(too_large));
     }
 
     /// There is no room now; this ends the group.
     pub fn busy(mut self, retry_after: Duration) {
-        self.owed.clear();
-        self.send_owed(BackendEvent::Busy { retry_after });
+        self.refuse(BackendEvent::Busy { retry_after });
     }
 
     /// A sample has grown; dropped when the reader lags.
@@ -124,17 +142,41 @@ impl GroupEvents {
 
     /// A sample came to its end. A second end of the same sample is ignored.
     pub fn finished(&mut self, sample: Sample) {
-        if self.owed.remove(&sample.spec.index) {
+        if self.end(sample.spec.index) {
             self.send_owed(BackendEvent::Finished(sample));
         }
     }
 
     /// A sample could not be drawn. A second end of the same sample is ignored.
     pub fn failed(&mut self, index: u32, kind: FailureKind, detail: impl Into<String>) {
-        if self.owed.remove(&index) {
+        if self.end(index) {
             let failure = Failure { kind, detail: detail.into() };
             self.send_owed(BackendEvent::Failed { index, failure });
         }
+    }
+
+    /// Nobody wants this sample any more.
+    pub fn cancelled(&mut self, index: u32) {
+        self.failed(index, FailureKind::NotNeeded, "cancelled");
+    }
+
+    /// The group's time was up before this sample ended.
+    pub fn timed_out(&mut self, index: u32) {
+        let detail = "the group's time left was over before the worker had drawn this sample";
+        self.failed(index, FailureKind::TimedOut, detail);
+    }
+
+    /// Ends what a cancel names; what is left is still wanted. False when that is nothing.
+    pub fn apply(&mut self, cancelled: &Cancelled) -> bool {
+        for index in self.owed.clone() {
+            match cancelled {
+                Cancelled::Nothing => {}
+                Cancelled::Samples(indices) if !indices.contains(&index) => {}
+                Cancelled::Samples(_) | Cancelled::Group => self.cancelled(index),
+                Cancelled::TimedOut => self.timed_out(index),
+            }
+        }
+        !self.owed.is_empty()
     }
 
     /// No sample of the group that is still owed can be drawn; this ends the group.
@@ -146,6 +188,21 @@ impl GroupEvents {
         for index in self.owed.clone() {
             self.failed(index, kind, detail);
         }
+    }
+
+    fn refuse(&mut self, event: BackendEvent) {
+        self.owed.clear();
+        self.seats = None;
+        self.send_owed(event);
+    }
+
+    /// Frees the sample's seat; false when its end was told before.
+    fn end(&mut self, index: u32) -> bool {
+        let was_owed = self.owed.remove(&index);
+        if let Some(seats) = &mut self.seats {
+            seats.keep(self.owed.len());
+        }
+        was_owed
     }
 
     /// Sends what the channel has room for by construction; only a reader that left makes it fail, and then
@@ -167,7 +224,10 @@ impl Drop for GroupEvents {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::backend::occupancy::Occupancy;
     use crate::backend::scripted::example_group;
 
     fn drain(receiver: &mut EventReceiver) -> Vec<BackendEvent> {
@@ -221,6 +281,25 @@ mod tests {
         events.failed(7, FailureKind::Worker, "a sample that is not of this group");
         drop(events);
         assert_eq!(drain(&mut receiver).len(), 1);
+    }
+
+    #[test]
+    fn whoever_sees_an_end_finds_the_seat_free() {
+        let occupancy = Arc::new(Occupancy::new(8, 0));
+        let group = example_group(3);
+        let (events, mut receiver) = GroupEvents::channel(&group);
+        let mut events = events.seated(occupancy.seat(3).unwrap());
+        events.begun();
+        events.cancelled(1);
+        assert!(matches!(receiver.try_recv(), Ok(BackendEvent::Failed { index: 1, .. })));
+        assert_eq!(occupancy.load(0).running, 2);
+        assert!(!events.apply(&Cancelled::TimedOut));
+        assert_eq!(occupancy.load(0).running, 0);
+
+        let (events, mut receiver) = GroupEvents::channel(&group);
+        events.seated(occupancy.seat(3).unwrap()).busy(Duration::ZERO);
+        assert!(matches!(receiver.try_recv(), Ok(BackendEvent::Busy { .. })));
+        assert_eq!(occupancy.load(0).queued, 0);
     }
 
     #[test]

@@ -21,11 +21,20 @@ use tokio::sync::watch;
 
 pub use act::{Act, Ending, Gate, GroupAct};
 
+use super::occupancy::Occupancy;
 use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
 use run::{Journal, Running};
 
 type GroupScript = dyn Fn(&SampleGroup) -> GroupAct + Send + Sync;
 type SampleScript = dyn Fn(&SampleSpec, &Settings) -> Act + Send + Sync;
+
+/// Samples that a scripted backend draws at once, unless the test says otherwise.
+const CAPACITY: u32 = 32;
+
+/// Seats for whoever comes: a script refuses by its own words.
+fn seats(capacity: u32) -> Arc<Occupancy> {
+    Arc::new(Occupancy::new(capacity as usize, usize::MAX))
+}
 
 /// A backend that follows scripts.
 #[derive(Clone)]
@@ -33,6 +42,7 @@ pub struct ScriptedBackend {
     info: BackendInfo,
     on_group: Arc<GroupScript>,
     on_sample: Arc<SampleScript>,
+    occupancy: Arc<Occupancy>,
     handle: ScriptHandle,
 }
 
@@ -87,10 +97,11 @@ impl ScriptedBackend {
             info: BackendInfo {
                 model: "scripted".to_owned(),
                 model_digest: "5c".repeat(32),
+                method_version: jury_grm::method_version(),
                 numerics: "scripted-1".to_owned(),
                 context_tokens: 4096,
                 reproducible: Reproducible::Bitwise,
-                capacity: 32,
+                capacity: CAPACITY,
                 capabilities: Capabilities {
                     seeds: true,
                     distributions: false,
@@ -102,6 +113,7 @@ impl ScriptedBackend {
             },
             on_group: Arc::new(|_| GroupAct::Draw),
             on_sample: Arc::new(|_, _| Act::now(Ending::BySeed)),
+            occupancy: seats(CAPACITY),
             handle: ScriptHandle {
                 journal: watch::Sender::new(Journal::default()),
                 death: watch::Sender::new(None),
@@ -114,6 +126,7 @@ impl ScriptedBackend {
     #[must_use]
     pub fn with_info(mut self, change: impl FnOnce(&mut BackendInfo)) -> Self {
         change(&mut self.info);
+        self.occupancy = seats(self.info.capacity);
         self
     }
 
@@ -149,17 +162,11 @@ impl Backend for ScriptedBackend {
     }
 
     fn load(&self) -> Load {
-        let drawing = self.handle.journal.borrow().drawing();
-        Load {
-            running: drawing.min(self.info.capacity),
-            queued: drawing.saturating_sub(self.info.capacity),
-            capacity: self.info.capacity,
-            steps: 0,
-        }
+        self.occupancy.load(self.handle.journal.borrow().steps)
     }
 
     fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle {
-        let (group_handle, cancels) = GroupHandle::new();
+        let (group_handle, cancels) = GroupHandle::new(&group);
         let _alive = self.handle.lock();
         if self.handle.death.borrow().is_some() {
             return group_handle; // dropping `events` fails every sample
@@ -175,6 +182,9 @@ impl Backend for ScriptedBackend {
                     .iter()
                     .map(|spec| (self.on_sample)(spec, &group.settings))
                     .collect();
+                let seats = self.occupancy.seat(group.samples.len());
+                let mut events = events.seated(seats.expect("a script seats everybody"));
+                events.begun();
                 let running = Running::new(group, acts, events, self.handle.clone());
                 tokio::spawn(running.run(cancels));
             }
@@ -200,6 +210,11 @@ impl ScriptHandle {
     /// Opens the gate of every held sample, now and later.
     pub fn release_all(&self) {
         self.journal.send_modify(|journal| journal.all_released = true);
+    }
+
+    /// Makes the load tell so many steps; 0, "not told", until a test says otherwise.
+    pub fn set_steps(&self, steps: u64) {
+        self.journal.send_modify(|journal| journal.steps = steps);
     }
 
     /// The groups that came so far, in order, refused ones included.

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use jury_grm::domain::limits;
-use jury_grm::method_version;
 use jury_proto::convert::SampleGroup;
 use jury_proto::{ErrorCode, JuryError};
 
@@ -60,11 +59,12 @@ pub(super) fn shape(group: &SampleGroup) -> Result<(), JuryError> {
 /// # Errors
 /// `WrongModel`, naming what differs.
 pub(super) fn serves(info: &BackendInfo, group: &SampleGroup) -> Result<(), JuryError> {
-    let method = method_version();
+    // The reader's version, not the coordinator's word for it: samples that were read by other rules must not share a
+    // vote.
     let expectations = [
         ("model digest", &group.model_digest, info.model_digest.as_str()),
         ("numerics class", &group.numerics, info.numerics.as_str()),
-        ("method version", &group.method_version, method.as_str()),
+        ("method version", &group.method_version, info.method_version.as_str()),
     ];
     for (what, asked, served) in expectations {
         if asked != served {
@@ -115,6 +115,14 @@ mod tests {
         assert_eq!(refused(|g| g.settings.max_critique_tokens = 0), none);
         assert_eq!(refused(|g| g.settings.scale.max = i32::MAX), field("settings.scale"));
         assert_eq!(refused(|g| g.settings.scale.min = i32::MIN), field("settings.scale"));
+    }
+
+    #[test]
+    fn a_worker_that_reads_by_another_method_draws_for_no_coordinator_of_ours() {
+        let info = ScriptedBackend::new().with_info(|info| info.method_version = "older".into());
+        let error = serves(&info.info(), &example_group(1)).unwrap_err();
+        assert_eq!(error.code, ErrorCode::WrongModel);
+        assert!(error.message.contains("older"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The engine backend on a real model, a few tokens at a time.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 
 use jury_grm::domain::{FailureKind, Outcome, Sample};
 
@@ -21,6 +21,10 @@ fn model_path() -> PathBuf {
 }
 
 fn load(change: impl FnOnce(&mut EngineBackendConfig)) -> EngineBackend {
+    EngineBackend::load(config(change)).unwrap()
+}
+
+fn config(change: impl FnOnce(&mut EngineBackendConfig)) -> EngineBackendConfig {
     let model = ResolvedModel {
         path: model_path(),
         digest: example_group(1).model_digest,
@@ -31,7 +35,7 @@ fn load(change: impl FnOnce(&mut EngineBackendConfig)) -> EngineBackend {
     config.engine.max_lanes = 8;
     config.engine.threads = Some(1); // tests run beside each other
     change(&mut config);
-    EngineBackend::load(config).unwrap()
+    config
 }
 
 /// One backend for the tests that only look at samples.
@@ -197,26 +201,232 @@ async fn a_prompt_over_the_context_is_told_by_how_much_and_for_which_response() 
 }
 
 #[tokio::test]
-async fn a_prompt_over_the_memory_is_told_by_how_much_and_fits_when_it_is_shorter_by_that() {
-    const BUDGET_TOKENS: u32 = 512;
+async fn a_prompt_over_the_memory_is_too_large_for_this_worker_and_not_too_long_for_the_model() {
+    const ROOM_TOKENS: u32 = 512;
     let token_bytes = jury_engine::inspect(&model_path()).unwrap().kv_bytes_per_token;
     let backend = load(|config| {
         config.engine.context_limit = None;
-        config.engine.kv_budget_bytes = Some(token_bytes * u64::from(BUDGET_TOKENS));
+        config.engine.kv_budget_bytes = Some(token_bytes * u64::from(ROOM_TOKENS));
     });
-    let with_words = |words: u32| {
+    assert_eq!(backend.info().room_tokens, Some(ROOM_TOKENS));
+    let with_words = |words: usize| {
         let mut group = group(1, MAX_TOKENS);
-        group.messages[0].spans[3].text = "word ".repeat(words as usize);
+        group.messages[0].spans[3].text = "word ".repeat(words);
         group
     };
     let events = events_of(&backend, with_words(1000)).await;
-    let [BackendEvent::TooLong(too_long)] = events[..] else { panic!("{events:?}") };
-    assert!(too_long.prompt_tokens > 1000 && too_long.limit_tokens < BUDGET_TOKENS, "{too_long:?}");
-    assert_eq!(too_long.prompt_tokens, too_long.limit_tokens + too_long.over_by);
-    assert_eq!(too_long.longest_response, Some(1));
-    // A word is a token.
-    let shorter = samples_of(&backend, with_words(1000 - too_long.over_by)).await;
-    assert!(shorter[0].prompt_tokens <= too_long.limit_tokens, "{too_long:?}");
+    let [BackendEvent::TooLarge(too_large)] = events[..] else { panic!("{events:?}") };
+    assert_eq!(too_large.room_tokens, ROOM_TOKENS);
+    assert!(too_large.needed_tokens > 1000 + MAX_TOKENS, "{too_large:?}");
+    assert_eq!(Backend::load(&backend).queued, 0);
+    // A word is a token; pages are of 64.
+    let shorter = 1000 - (too_large.needed_tokens - ROOM_TOKENS) as usize;
+    assert_eq!(samples_of(&backend, with_words(shorter)).await.len(), 1);
+}
+
+#[tokio::test]
+async fn too_long_is_decided_by_the_context_alone_whatever_the_memory() {
+    let token_bytes = jury_engine::inspect(&model_path()).unwrap().kv_bytes_per_token;
+    let small = load(|config| config.engine.kv_budget_bytes = Some(token_bytes * 256));
+    let mut group = group(2, MAX_TOKENS);
+    group.messages[0].spans[3].text = "word ".repeat(3000);
+    assert_eq!(events_of(&small, group.clone()).await, events_of(shared(), group).await);
+}
+
+/// A tokenizer that waits for the test where a text says so.
+struct Gated {
+    tokenizer: Tokenizer,
+    gate: Mutex<mpsc::Receiver<()>>,
+}
+
+impl CountsTokens for Gated {
+    fn encode(&self, prompt: &jury_engine::Prompt) -> Result<Vec<u32>, jury_engine::PromptError> {
+        if prompt.messages[0].spans[0].text.starts_with("WAIT") {
+            self.gate.lock().unwrap().recv().unwrap();
+        }
+        self.tokenizer.encode(prompt)
+    }
+
+    fn count(&self, text: &str) -> usize {
+        self.tokenizer.count(text)
+    }
+}
+
+fn gated(change: impl FnOnce(&mut EngineBackendConfig)) -> (EngineBackend, mpsc::Sender<()>) {
+    let (open, gate) = mpsc::channel();
+    let gated = |tokenizer| -> Box<dyn CountsTokens> {
+        Box::new(Gated { tokenizer, gate: Mutex::new(gate) })
+    };
+    (EngineBackend::load_with(config(change), gated).unwrap(), open)
+}
+
+fn waiting_group(n_samples: u32) -> SampleGroup {
+    let mut group = group(n_samples, 1);
+    group.messages[0].spans[0].text.insert_str(0, "WAIT");
+    group
+}
+
+/// Waits for so many progress events, which are 16 decode steps apart.
+async fn progress(receiver: &mut crate::backend::EventReceiver, n_events: usize) {
+    let mut seen = 0;
+    while seen < n_events {
+        let event = receiver.recv().await.expect("the group goes on");
+        seen += usize::from(matches!(event, BackendEvent::Progress { .. }));
+    }
+}
+
+#[tokio::test]
+async fn samples_in_flight_take_step_after_step_while_a_prompt_is_tokenised() {
+    let (backend, open) = gated(|_| {});
+    let long = long_group(1);
+    let (events, mut in_flight) = GroupEvents::channel(&long);
+    let _in_flight = backend.start(long, events);
+    progress(&mut in_flight, 1).await;
+
+    let first = waiting_group(1);
+    let (events, mut first_events) = GroupEvents::channel(&first);
+    let _first = backend.start(first, events);
+    let second = group(1, 1);
+    let (events, mut second_events) = GroupEvents::channel(&second);
+    let _second = backend.start(second, events);
+    // However long tokenising takes: here for as long as 64 steps take, and not one of them waits for it.
+    progress(&mut in_flight, 4).await;
+    assert!(first_events.try_recv().is_err());
+    assert!(second_events.try_recv().is_err(), "a later group does not overtake");
+    let load = Backend::load(&backend);
+    assert_eq!((load.running, load.queued), (1, 2), "what the model does not have is queued");
+    open.send(()).unwrap();
+    for receiver in [&mut first_events, &mut second_events] {
+        assert!(matches!(receiver.recv().await, Some(BackendEvent::Accepted { .. })));
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_nobody_wants_any_more_gives_its_seats_back_while_it_waits() {
+    let (backend, open) = gated(|_| {});
+    let first = waiting_group(1);
+    let (events, _first_events) = GroupEvents::channel(&first);
+    let _first = backend.start(first, events);
+    let started = |mut group: SampleGroup, remaining_ms| {
+        group.remaining_ms = remaining_ms;
+        let (events, receiver) = GroupEvents::channel(&group);
+        (backend.start(group, events), receiver)
+    };
+    let (handle, receiver) = started(group(4, 1), None);
+    let (_late, mut late_events) = started(group(2, 1), Some(0));
+    drop((handle, receiver));
+    assert_eq!(Backend::load(&backend).queued, 1, "of the group at work alone");
+    for _ in 0..2 {
+        let event = late_events.recv().await;
+        let Some(BackendEvent::Failed { failure, .. }) = event else { panic!("{event:?}") };
+        assert_eq!(failure.kind, FailureKind::TimedOut);
+    }
+    open.send(()).unwrap();
+}
+
+/// The thread's state without the thread, so that steps can be counted.
+struct Manual {
+    model: thread::ModelThread,
+    mailbox: SyncSender<thread::Message>,
+    tokenizer: Tokenizer,
+    occupancy: Arc<Occupancy>,
+}
+
+impl Manual {
+    fn new() -> Self {
+        let config = config(|_| {});
+        let engine = Engine::load(&config.path, &config.engine).unwrap();
+        let tokenizer = engine.tokenizer();
+        let (mailbox, messages) = mpsc::sync_channel(8);
+        let counters = Arc::new(Mutex::new(engine.counters()));
+        let model = thread::ModelThread::new(engine, messages, counters);
+        let occupancy = Arc::new(Occupancy::new(8, 8));
+        Self { model, mailbox, tokenizer, occupancy }
+    }
+
+    /// Hands a group over and steps until its samples decode.
+    fn begin(&mut self, group: SampleGroup) -> (GroupHandle, crate::backend::EventReceiver) {
+        let (events, mut receiver) = GroupEvents::channel(&group);
+        let events = events.seated(self.occupancy.seat(group.samples.len()).unwrap());
+        let (handle, cancels) = GroupHandle::new(&group);
+        let prompt = self.tokenizer.encode(&engine_prompt(&group.messages)).unwrap();
+        let reader = crate::reading::Reader::new(&group.messages, 2, &group.settings);
+        let samples = group.samples;
+        let caller = Caller::new(events, cancels);
+        let tokenised =
+            tokenising::TokenisedGroup { samples, reader, prompt, longest: None, caller };
+        self.mailbox.send(thread::Message::Start(Box::new(tokenised))).unwrap();
+        while !matches!(receiver.try_recv(), Ok(BackendEvent::Accepted { .. })) {
+            assert!(self.model.turn());
+        }
+        assert!(self.model.turn(), "a step in which they have lanes");
+        (handle, receiver)
+    }
+}
+
+fn ends(receiver: &mut crate::backend::EventReceiver) -> Vec<(u32, FailureKind)> {
+    let received = std::iter::from_fn(|| receiver.try_recv().ok());
+    let ends = received.filter_map(|event| match event {
+        BackendEvent::Failed { index, failure } => Some((index, failure.kind)),
+        BackendEvent::Progress { .. } => None,
+        other => panic!("{other:?}"),
+    });
+    let mut ends: Vec<_> = ends.collect();
+    ends.sort_by_key(|&(index, _)| index);
+    ends
+}
+
+#[test]
+fn a_cancel_by_message_ends_its_sample_within_one_step_while_the_others_go_on() {
+    let mut manual = Manual::new();
+    let (handle, mut receiver) = manual.begin(long_group(3));
+    handle.cancel(&[1]);
+    assert!(manual.model.turn());
+    assert_eq!(ends(&mut receiver), [(1, FailureKind::NotNeeded)]);
+    assert_eq!(manual.occupancy.load(0).running, 2);
+    for _ in 0..16 {
+        assert!(manual.model.turn());
+    }
+    let mut growing: Vec<u32> = std::iter::from_fn(|| receiver.try_recv().ok())
+        .map(|event| match event {
+            BackendEvent::Progress { index, .. } => index,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    growing.sort_unstable();
+    growing.dedup();
+    assert_eq!(growing, [0, 2]);
+}
+
+#[test]
+fn a_dropped_call_gives_all_its_seats_back_within_one_step() {
+    let mut manual = Manual::new();
+    let (handle, receiver) = manual.begin(long_group(3));
+    assert_eq!(manual.occupancy.load(0).running, 3);
+    drop((handle, receiver));
+    assert!(manual.model.turn());
+    assert_eq!(manual.occupancy.load(0).running, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn samples_whose_time_is_up_end_as_timed_out_within_one_step() {
+    let mut manual = Manual::new();
+    let group = SampleGroup { remaining_ms: Some(1000), ..long_group(2) };
+    let (_handle, mut receiver) = manual.begin(group);
+    assert!(ends(&mut receiver).is_empty());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(manual.model.turn());
+    assert_eq!(ends(&mut receiver), [(0, FailureKind::TimedOut), (1, FailureKind::TimedOut)]);
+    assert_eq!(manual.occupancy.load(0).running, 0);
+}
+
+#[tokio::test]
+async fn the_load_tells_steps_which_grow_with_every_step_of_the_model() {
+    let backend = load(|_| {});
+    assert_eq!(Backend::load(&backend).steps, 0);
+    assert_eq!(samples_of(&backend, group(1, MAX_TOKENS)).await.len(), 1);
+    // The prompt's chunk, and one for each token.
+    assert!(Backend::load(&backend).steps > u64::from(MAX_TOKENS) / 2);
 }
 
 #[tokio::test]

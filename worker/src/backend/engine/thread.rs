@@ -8,41 +8,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use jury_engine::{Counters, Engine, Event, GroupId};
-use jury_grm::parse::ScoreShape;
-use jury_proto::convert::SampleGroup;
 use tokio::sync::watch;
 
 use super::group::{ActiveGroup, Submitted};
-use super::occupancy::Seats;
-use crate::backend::{CancelRequests, GroupEvents};
+use super::tokenising::TokenisedGroup;
 
 /// What the thread is asked.
-#[derive(Debug)]
 pub(super) enum Message {
     /// Draw this.
-    Start(Box<NewGroup>),
+    Start(Box<TokenisedGroup>),
     /// Panic.
     #[cfg(test)]
     Die,
 }
 
-/// A group on its way to the engine.
-#[derive(Debug)]
-pub(super) struct NewGroup {
-    pub(super) group: SampleGroup,
-    pub(super) events: GroupEvents,
-    pub(super) cancels: CancelRequests,
-    pub(super) seats: Seats,
-    /// What its scores must look like. Read from the prompt before it comes to the model\'s thread.
-    pub(super) shape: ScoreShape,
-}
-
 /// The thread's own state.
-struct ModelThread {
+pub(super) struct ModelThread {
     engine: Engine,
     messages: Receiver<Message>,
     active: HashMap<GroupId, ActiveGroup>,
     counters: Arc<Mutex<Counters>>,
+    /// Of the last step.
+    events: Vec<Event>,
 }
 
 /// Starts the thread. It ends when every sender of `messages` is gone and the last sample has ended. If it panics,
@@ -53,10 +40,10 @@ pub(super) fn spawn(
     counters: Arc<Mutex<Counters>>,
 ) -> io::Result<watch::Receiver<Option<Arc<str>>>> {
     let (death, told) = watch::channel(None);
-    let mut model = ModelThread { engine, messages, active: HashMap::new(), counters };
+    let mut model = ModelThread::new(engine, messages, counters);
     thread::Builder::new().name("jury-model".to_owned()).spawn(move || {
         // The state is used no more after a panic: it is dropped, which fails every group inside.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| model.run())) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| while model.turn() {})) {
             let why: Arc<str> = panic_text(panic.as_ref()).into();
             tracing::error!(why = &*why, "model thread panicked");
             drop(model);
@@ -69,18 +56,28 @@ pub(super) fn spawn(
 // === impl ModelThread ===
 
 impl ModelThread {
-    fn run(&mut self) {
-        let mut events = Vec::new();
-        while self.take_messages() {
-            self.take_cancels();
-            self.engine.step(&mut events);
-            // Before its events: whoever has seen a sample's end finds it counted.
-            *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.counters();
-            for event in events.drain(..) {
-                self.dispatch(event);
-            }
-            self.fail_forgotten();
+    pub(super) fn new(
+        engine: Engine,
+        messages: Receiver<Message>,
+        counters: Arc<Mutex<Counters>>,
+    ) -> Self {
+        Self { engine, messages, active: HashMap::new(), counters, events: Vec::new() }
+    }
+
+    /// One step of the engine, with what came before it and what comes of it. False at the end.
+    pub(super) fn turn(&mut self) -> bool {
+        if !self.take_messages() {
+            return false;
         }
+        self.take_cancels();
+        self.engine.step(&mut self.events);
+        // Before its events: whoever has seen a sample's end finds it counted.
+        *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.counters();
+        for event in std::mem::take(&mut self.events) {
+            self.dispatch(event);
+        }
+        self.fail_forgotten();
+        true
     }
 
     /// Takes what waits, and waits itself only when there is nothing to compute. False at the end.
@@ -92,7 +89,7 @@ impl ModelThread {
                 self.messages.try_recv()
             };
             match next {
-                Ok(Message::Start(new_group)) => self.begin(*new_group),
+                Ok(Message::Start(group)) => self.begin(*group),
                 #[cfg(test)]
                 Ok(Message::Die) => panic!("asked to die"),
                 Err(TryRecvError::Empty) => return true,
@@ -101,11 +98,11 @@ impl ModelThread {
         }
     }
 
-    fn begin(&mut self, new_group: NewGroup) {
-        if new_group.events.is_closed() {
+    fn begin(&mut self, mut tokenised: TokenisedGroup) {
+        if !tokenised.caller.wants_any() {
             return; // its caller left while it waited
         }
-        if let Some(Submitted { id, group }) = ActiveGroup::submit(&mut self.engine, new_group) {
+        if let Some(Submitted { id, group }) = ActiveGroup::submit(&mut self.engine, tokenised) {
             self.active.insert(id, group);
         }
     }

@@ -7,6 +7,8 @@ use jury_grm::domain::{
 };
 use jury_proto::convert::{TooLarge, TooLong};
 
+use crate::reading::{DrawnText, Reader};
+
 /// What becomes of a group.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GroupAct {
@@ -141,20 +143,12 @@ fn scored(spec: &SampleSpec, settings: &Settings, scores: Vec<f64>) -> Sample {
 }
 
 fn parsed(spec: &SampleSpec, settings: &Settings, text: &str) -> Sample {
-    let finish = Finish::EndOfText;
-    let parsed = jury_grm::parse::parse_free(
-        text,
-        &jury_grm::parse::ScoreShape::new(spec.order.len(), settings.scale),
-        finish,
-    );
-    Sample {
-        spec: spec.clone(),
-        principles: parsed.principles,
-        critique: parsed.critique,
-        outcome: parsed.outcome,
-        finish,
-        issues: parsed.issues,
+    let drawn = DrawnText {
+        text: text.to_owned(),
+        finish: Finish::EndOfText,
         prompt_tokens: PROMPT_TOKENS,
         generated_tokens: text.split_whitespace().count() as u32,
-    }
+    };
+    let free = Settings { readout: Readout::Free, ..settings.clone() };
+    Reader::new(&[], spec.order.len(), &free).sample(spec.clone(), drawn, None)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jury_grm::domain::{FailureKind, SampleSpec};
+use jury_grm::domain::SampleSpec;
 use jury_proto::convert::SampleGroup;
 
 use super::act::PROMPT_TOKENS;
@@ -17,6 +17,8 @@ pub(super) struct Journal {
     pub(super) all_released: bool,
     pub(super) cancelled: Vec<u32>,
     pub(super) ended: Vec<u32>,
+    /// What the load tells.
+    pub(super) steps: u64,
     /// Samples begun, over all groups.
     begun: u32,
     /// Samples whose group vanished before they ended.
@@ -107,14 +109,11 @@ impl Running {
     }
 
     fn cancel(&mut self, cancelled: &Cancelled) {
-        let is_cancelled = |(spec, _): &mut (SampleSpec, Act)| match cancelled {
-            Cancelled::Nothing => false,
-            Cancelled::Samples(indices) => indices.contains(&spec.index),
-            Cancelled::Group => true,
-        };
-        let dropped: Vec<_> = self.pending.extract_if(.., is_cancelled).collect();
+        self.events.apply(cancelled);
+        let events = &self.events;
+        let has_ended = |(spec, _): &mut (SampleSpec, Act)| !events.owes(spec.index);
+        let dropped: Vec<_> = self.pending.extract_if(.., has_ended).collect();
         for (spec, _) in dropped {
-            self.events.failed(spec.index, FailureKind::NotNeeded, "cancelled");
             self.handle.journal.send_modify(|journal| journal.cancelled.push(spec.index));
         }
     }

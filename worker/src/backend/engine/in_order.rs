@@ -1,0 +1,238 @@
+//! Work on several threads whose results leave in the order in which the work came.
+//!
+//! ```text
+//! push ─> waiting ─> thread: Stage::work ─> done ─> Stage::deliver, in the order of the pushes
+//! ```
+//!
+//! What waits is bounded. What nobody wants any more can be taken out at any time, at work alone excepted.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// What the threads do.
+pub(super) trait Stage: Send + Sync + 'static {
+    type In: Send;
+    type Out: Send;
+
+    /// Takes as long as it likes; `None`: nothing is to be delivered.
+    fn work(&self, input: Self::In) -> Option<Self::Out>;
+
+    /// Must not wait.
+    fn deliver(&self, output: Self::Out);
+}
+
+/// The threads' caller. They end when it is dropped; what waits then is dropped with it.
+pub(super) struct InOrder<S: Stage> {
+    shared: Arc<Shared<S>>,
+}
+
+struct Shared<S: Stage> {
+    stage: S,
+    /// Most inputs inside: waiting, at work or done before an earlier one.
+    limit: usize,
+    state: Mutex<State<S>>,
+    /// Told when something waits, and at the end.
+    changed: Condvar,
+}
+
+struct State<S: Stage> {
+    closed: bool,
+    waiting: VecDeque<(u64, S::In)>,
+    /// Results whose turn has not come, by their number.
+    done: BTreeMap<u64, Option<S::Out>>,
+    /// Number of the next input.
+    next_in: u64,
+    /// Number whose result leaves next.
+    next_out: u64,
+}
+
+// === impl InOrder ===
+
+impl<S: Stage> InOrder<S> {
+    pub(super) fn start(name: &str, threads: usize, limit: usize, stage: S) -> io::Result<Self> {
+        let state = State {
+            closed: false,
+            waiting: VecDeque::new(),
+            done: BTreeMap::new(),
+            next_in: 0,
+            next_out: 0,
+        };
+        let shared =
+            Arc::new(Shared { stage, limit, state: Mutex::new(state), changed: Condvar::new() });
+        // Made first: if a thread cannot be started, dropping it ends those that were.
+        let started = Self { shared };
+        for _ in 0..threads {
+            let shared = started.shared.clone();
+            thread::Builder::new().name(name.to_owned()).spawn(move || shared.run())?;
+        }
+        Ok(started)
+    }
+
+    /// Puts an input behind all others; gives it back when there are too many.
+    pub(super) fn push(&self, input: S::In) -> Result<(), S::In> {
+        let mut state = self.shared.lock();
+        if state.next_in - state.next_out >= self.shared.limit as u64 {
+            return Err(input);
+        }
+        let number = state.next_in;
+        state.next_in += 1;
+        state.waiting.push_back((number, input));
+        drop(state);
+        self.shared.changed.notify_one();
+        Ok(())
+    }
+
+    /// Drops what waits and is not wanted.
+    pub(super) fn retain(
+        &self,
+        mut input_is_wanted: impl FnMut(&mut S::In) -> bool,
+        mut output_is_wanted: impl FnMut(&mut S::Out) -> bool,
+    ) {
+        let mut state = self.shared.lock();
+        let state = &mut *state;
+        state.waiting.retain_mut(|(number, input)| {
+            let is_wanted = input_is_wanted(input);
+            if !is_wanted {
+                state.done.insert(*number, None);
+            }
+            is_wanted
+        });
+        for output in state.done.values_mut() {
+            if output.as_mut().is_some_and(|output| !output_is_wanted(output)) {
+                *output = None;
+            }
+        }
+        self.shared.deliver(state);
+    }
+}
+
+impl<S: Stage> Drop for InOrder<S> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        state.waiting.clear();
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+}
+
+// === impl Shared ===
+
+impl<S: Stage> Shared<S> {
+    fn run(&self) {
+        while let Some((number, input)) = self.next() {
+            // A panic drops the input; the results behind it must not wait for it for ever.
+            let output = catch_unwind(AssertUnwindSafe(|| self.stage.work(input)));
+            if output.is_err() {
+                tracing::error!("preparing a group panicked");
+            }
+            let mut state = self.lock();
+            state.done.insert(number, output.unwrap_or_default());
+            self.deliver(&mut state);
+        }
+    }
+
+    /// Waits for an input; `None` at the end.
+    fn next(&self) -> Option<(u64, S::In)> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(next) = state.waiting.pop_front() {
+                return Some(next);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Delivers the results whose turn it is; under the lock, so that none overtakes another.
+    fn deliver(&self, state: &mut State<S>) {
+        while let Some(output) = state.done.remove(&state.next_out) {
+            state.next_out += 1;
+            if let Some(output) = output {
+                self.stage.deliver(output);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<S>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Holds back multiples of ten until told, and panics at 13.
+    struct Slow {
+        gate: Mutex<mpsc::Receiver<()>>,
+        delivered: mpsc::Sender<u32>,
+    }
+
+    impl Stage for Slow {
+        type In = u32;
+        type Out = u32;
+
+        fn work(&self, input: u32) -> Option<u32> {
+            assert_ne!(input, 13);
+            if input.is_multiple_of(10) {
+                self.gate.lock().unwrap().recv().unwrap();
+            }
+            Some(input)
+        }
+
+        fn deliver(&self, output: u32) {
+            self.delivered.send(output).unwrap();
+        }
+    }
+
+    fn started(limit: usize) -> (InOrder<Slow>, mpsc::Sender<()>, mpsc::Receiver<u32>) {
+        let (open, gate) = mpsc::channel();
+        let (delivered, results) = mpsc::channel();
+        let stage = Slow { gate: Mutex::new(gate), delivered };
+        (InOrder::start("test", 2, limit, stage).unwrap(), open, results)
+    }
+
+    #[test]
+    fn results_leave_in_the_order_of_the_pushes_and_a_panic_holds_nobody_back() {
+        let (pool, open, results) = started(100);
+        for input in [10, 1, 13, 20, 2] {
+            pool.push(input).unwrap();
+        }
+        assert!(results.try_recv().is_err(), "nothing overtakes the first");
+        open.send(()).unwrap();
+        open.send(()).unwrap();
+        assert_eq!(results.iter().take(4).collect::<Vec<_>>(), [10, 1, 20, 2]);
+    }
+
+    #[test]
+    fn too_many_are_given_back_and_what_is_taken_out_makes_room() {
+        let (pool, open, results) = started(2);
+        pool.push(10).unwrap();
+        pool.push(1).unwrap();
+        assert_eq!(pool.push(2), Err(2));
+        open.send(()).unwrap();
+        assert_eq!(results.iter().take(2).collect::<Vec<_>>(), [10, 1]);
+        pool.push(3).unwrap();
+        assert_eq!(results.recv(), Ok(3));
+    }
+
+    #[test]
+    fn what_nobody_wants_is_dropped_before_its_turn() {
+        let (pool, open, results) = started(100);
+        for input in [10, 20, 1, 2] {
+            pool.push(input).unwrap();
+        }
+        pool.retain(|input| *input != 1, |output| *output != 1);
+        open.send(()).unwrap();
+        open.send(()).unwrap();
+        assert_eq!(results.iter().take(3).collect::<Vec<_>>(), [10, 20, 2]);
+    }
+}

@@ -1,0 +1,123 @@
+//! From a group as it came to one that the engine can take: on threads of its own, for a long prompt takes seconds, in
+//! which the samples in flight go on.
+
+use std::sync::mpsc::{SyncSender, TrySendError};
+
+use jury_engine::{Prompt, PromptError, Tokenizer};
+use jury_grm::domain::{FailureKind, SampleSpec};
+use jury_proto::convert::SampleGroup;
+
+use super::caller::Caller;
+use super::in_order::{InOrder, Stage};
+use super::thread::Message;
+use super::{RETRY_AFTER, translate};
+use crate::reading::{Reader, longest_response};
+
+/// Enough that the prompts behind a very long one are ready when it is; the other cores are the model's.
+const THREADS: usize = 2;
+
+/// Tokens of a read-out, over those of the critique, before and for each score: more than any vocabulary needs, so that a
+/// prompt which the engine calls too long has had its responses counted.
+const READOUT_TOKENS: usize = 64;
+const READOUT_TOKENS_PER_SCORE: usize = 8;
+
+/// The threads that tokenise.
+pub(super) type Tokenising = InOrder<Tokenise>;
+
+/// A group as it came.
+pub(super) struct NewGroup {
+    pub(super) group: SampleGroup,
+    pub(super) caller: Caller,
+}
+
+/// A group without its text.
+pub(super) struct TokenisedGroup {
+    pub(super) samples: Vec<SampleSpec>,
+    pub(super) reader: Reader,
+    pub(super) prompt: Vec<u32>,
+    /// The longest response, by the caller's index, and its tokens; counted only if the prompt may be too long.
+    pub(super) longest: Option<(usize, usize)>,
+    pub(super) caller: Caller,
+}
+
+/// What tokenising needs.
+pub(super) struct Tokenise {
+    text: Box<dyn CountsTokens>,
+    context: usize,
+    mailbox: SyncSender<Message>,
+}
+
+/// A tokenizer; tests put in one that waits.
+pub(super) trait CountsTokens: Send + Sync + 'static {
+    fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, PromptError>;
+    fn count(&self, text: &str) -> usize;
+}
+
+/// Starts the threads. What they made ready goes to the mailbox in the order in which the groups came.
+pub(super) fn start(
+    text: Box<dyn CountsTokens>,
+    context: usize,
+    mailbox: SyncSender<Message>,
+    max_groups: usize,
+) -> std::io::Result<Tokenising> {
+    let stage = Tokenise { text, context, mailbox };
+    InOrder::start("jury-tokenise", THREADS, max_groups, stage)
+}
+
+// === impl Tokenise ===
+
+impl Tokenise {
+    fn may_be_too_long(&self, group: &SampleGroup, prompt_tokens: usize) -> bool {
+        let critique = group.settings.max_critique_tokens as usize;
+        let readout = READOUT_TOKENS + READOUT_TOKENS_PER_SCORE * group.order().len();
+        prompt_tokens + critique + readout > self.context
+    }
+}
+
+impl Stage for Tokenise {
+    type In = NewGroup;
+    type Out = TokenisedGroup;
+
+    fn work(&self, mut new_group: NewGroup) -> Option<TokenisedGroup> {
+        if !new_group.caller.wants_any() {
+            return None;
+        }
+        let NewGroup { group, caller } = new_group;
+        let prompt = match self.text.encode(&translate::prompt(&group.messages)) {
+            Ok(prompt) => prompt,
+            Err(error) => {
+                caller.events.fail_all(FailureKind::Worker, &error.to_string());
+                return None;
+            }
+        };
+        let longest = match self.may_be_too_long(&group, prompt.len()) {
+            true => longest_response(&group.messages, |text| self.text.count(text)),
+            false => None,
+        };
+        let reader = Reader::new(&group.messages, group.order().len(), &group.settings);
+        Some(TokenisedGroup { samples: group.samples, reader, prompt, longest, caller })
+    }
+
+    fn deliver(&self, mut group: TokenisedGroup) {
+        if !group.caller.wants_any() {
+            return;
+        }
+        // Dropping the events of a group that finds the thread dead fails its samples.
+        let sent = self.mailbox.try_send(Message::Start(Box::new(group)));
+        if let Err(TrySendError::Full(Message::Start(group))) = sent {
+            group.caller.events.busy(RETRY_AFTER);
+        }
+    }
+}
+
+// === impl CountsTokens ===
+
+impl CountsTokens for Tokenizer {
+    fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, PromptError> {
+        Tokenizer::encode(self, prompt)
+    }
+
+    fn count(&self, text: &str) -> usize {
+        Tokenizer::count(self, text)
+    }
+}
