@@ -88,6 +88,14 @@ fn inspect(model: &ResolvedModel, json: bool) -> Result<String, Failed> {
         object["info"] = serde_json::to_value(&info).or_exit(Exit::Internal)?;
         return Ok(format!("{object}\n"));
     }
+    let pre_tokenizer = match (info.pre_tokenizer.as_str(), info.pre_tokenizer_is_assumed) {
+        ("", _) => "none".to_owned(),
+        (name, false) => name.to_owned(),
+        (name, true) => format!(
+            "{name}: a guess, since the file does not name one (tokenizer.ggml.pre); tokens may be others than the \
+             model was trained on"
+        ),
+    };
     let template = if info.has_chat_template { "in the file" } else { "none, ChatML is used" };
     let rows = [
         ["name", &model.name],
@@ -107,6 +115,7 @@ fn inspect(model: &ResolvedModel, json: bool) -> Result<String, Failed> {
                 info.layers, info.embedding_length, info.heads, info.kv_heads, info.vocabulary
             ),
         ],
+        ["pre-tokenizer", &pre_tokenizer],
         ["chat template", template],
     ];
     Ok(columns(&rows.map(|row| row.map(str::to_owned))))

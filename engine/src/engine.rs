@@ -14,7 +14,7 @@ mod speculate;
 mod submit;
 
 use std::collections::{HashMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::compute::{self, Compute};
@@ -33,13 +33,14 @@ use crate::prefix::{self, PrefixTree};
 use crate::prompt::Prompt;
 use crate::request::{Group, GroupId};
 use crate::tokenizer::Tokenizer;
-use crate::tokens::Tokens;
+use crate::tokens::{DEFAULT_PRE_TOKENIZER, Tokens};
 
 /// A loaded model with the samples that it is generating. Owned by one thread; every method returns without waiting
 /// for anything but its own arithmetic.
 #[derive(Debug)]
 pub struct Engine {
     info: ModelInfo,
+    numerics: String,
     shape: Shape,
     /// Shared with the tokenizers that were asked for.
     tokens: Arc<Tokens>,
@@ -114,8 +115,8 @@ impl Engine {
         let files = ModelFiles::open(path)?;
         let shape = Shape::read(&files)?;
         model::runnable(&shape).map_err(|why| files.unsupported(why))?;
-        let info = model::describe(&files, &shape)?;
         let tokens = Arc::new(Tokens::of_files(&files)?);
+        let info = model::describe(&files, &shape)?.with_tokens(&tokens);
         let level = Level::detect();
         let compute = Compute::load(config.device, &files, &shape, level)?;
         let members = config.threads.unwrap_or_else(machine::threads);
@@ -131,10 +132,22 @@ impl Engine {
             kv_budget_bytes = budget_bytes,
             "model loaded"
         );
+        if info.pre_tokenizer_is_assumed {
+            tracing::warn!(
+                model = info.name,
+                pre_tokenizer = info.pre_tokenizer,
+                "the file does not name its pre-tokenizer (tokenizer.ggml.pre): it is a guess, and tokens may be \
+                 others than the model was trained on"
+            );
+        }
+        // Such files were cut otherwise by earlier versions.
+        let cut = if info.pre_tokenizer == DEFAULT_PRE_TOKENIZER { "-pre2" } else { "" };
+        let numerics = format!("{}{cut}", compute.numerics());
         // Elsewhere a row's bits depend on its batch mates: drafts would leave a trace.
         let drafts = config.drafts && compute.is_bitwise();
         Ok(Engine {
             info,
+            numerics,
             shape,
             tokens,
             level,
@@ -163,7 +176,7 @@ impl Engine {
 
     /// The numerics class: engines with equal model file and equal class give equal bits.
     pub fn numerics(&self) -> &str {
-        self.compute.numerics()
+        &self.numerics
     }
 
     /// Whether equal prompt, settings and seed give equal bits whatever else runs. False on candle devices, whose
@@ -260,13 +273,23 @@ impl Engine {
     }
 }
 
-/// Reads a model's facts without loading its weights. Families that the engine knows, but cannot run yet, have
-/// facts too.
+/// Reads a model's facts without loading its weights, in well under a second: what cannot run is known before a file
+/// is hashed. Not looked at: the weights themselves.
 ///
 /// # Errors
-/// Files that are missing, foreign, corrupt or of an unknown family.
+/// As [`Engine::load`], but for weights that are missing or damaged.
 pub fn inspect(path: &Path) -> Result<ModelInfo, LoadError> {
     let files = ModelFiles::open(path)?;
     let shape = Shape::read(&files)?;
-    model::describe(&files, &shape)
+    model::runnable(&shape).map_err(|why| files.unsupported(why))?;
+    let tokens = Tokens::of_files(&files)?;
+    Ok(model::describe(&files, &shape)?.with_tokens(&tokens))
+}
+
+/// All files of a model's weights: one, the parts of a split GGUF file, or the shards of a folder.
+///
+/// # Errors
+/// Files that are missing, foreign or corrupt.
+pub fn weight_files(path: &Path) -> Result<Vec<PathBuf>, LoadError> {
+    Ok(ModelFiles::open(path)?.paths())
 }

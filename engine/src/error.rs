@@ -34,6 +34,19 @@ pub enum LoadError {
         /// Its size.
         file_bytes: u64,
     },
+    /// The file is the first part of a split one, and others are not beside it.
+    #[error(
+        "{path} is part 1 of {count}, and {} missing: put every part beside it",
+        listed(missing)
+    )]
+    MissingParts {
+        /// The first part.
+        path: PathBuf,
+        /// Number of all parts.
+        count: usize,
+        /// Where the others ought to be; not empty.
+        missing: Vec<PathBuf>,
+    },
     /// The file contradicts itself.
     #[error("{path} is corrupt: {why}")]
     Corrupt {
@@ -134,4 +147,16 @@ pub enum SampleError {
     /// The engine failed; the message is for its developers.
     #[error("engine failure: {0}")]
     Internal(String),
+}
+
+/// Missing files in words: the first few of them.
+fn listed(missing: &[PathBuf]) -> String {
+    const NAMED: usize = 3;
+    let names: Vec<String> =
+        missing.iter().take(NAMED).map(|path| path.display().to_string()).collect();
+    let verb = if missing.len() == 1 { "is" } else { "are" };
+    match missing.len().saturating_sub(NAMED) {
+        0 => format!("{} {verb}", names.join(", ")),
+        more => format!("{} and {more} more {verb}", names.join(", ")),
+    }
 }

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::LoadError;
 use crate::gguf::GgufFile;
@@ -97,10 +97,18 @@ impl ModelFiles {
         }
     }
 
+    /// All files of weights, in their order.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        match self {
+            ModelFiles::Gguf(file) => file.paths(),
+            ModelFiles::Folder(folder) => folder.weight_paths(),
+        }
+    }
+
     /// Size of all files of weights, in bytes.
     pub(crate) fn file_bytes(&self) -> u64 {
         match self {
-            ModelFiles::Gguf(file) => file.file_bytes,
+            ModelFiles::Gguf(file) => file.file_bytes(),
             ModelFiles::Folder(folder) => folder.file_bytes,
         }
     }

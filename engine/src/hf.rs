@@ -93,6 +93,11 @@ impl HfFolder {
         self.shards[info.shard].bytes(info.offset as usize, info.bytes as usize)
     }
 
+    /// All files of weights, in their order.
+    pub(crate) fn weight_paths(&self) -> Vec<PathBuf> {
+        self.shards.iter().map(|shard| shard.path().to_owned()).collect()
+    }
+
     /// The folder's name: its makers' name of the model, as a rule.
     pub(crate) fn name(&self) -> String {
         let name = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());

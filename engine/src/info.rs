@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::model::kv::PAGE_TOKENS;
+use crate::tokens::Tokens;
 
 /// A model's facts, from its file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,17 +28,31 @@ pub struct ModelInfo {
     pub heads: usize,
     /// Key and value heads of a layer.
     pub kv_heads: usize,
+    /// How text is cut into words before BPE, by its name in GGUF files; empty where these have none.
+    pub pre_tokenizer: String,
+    /// True when the file does not name its pre-tokenizer and `pre_tokenizer` is a guess: tokens may be others than the
+    /// model was trained on.
+    pub pre_tokenizer_is_assumed: bool,
     /// False when the file has no chat template and ChatML is used instead.
     pub has_chat_template: bool,
     /// Memory that one token's keys and values take, in bytes.
     pub kv_bytes_per_token: u64,
-    /// Size of the file, in bytes.
+    /// Size of all files of weights, in bytes.
     pub file_bytes: u64,
 }
 
 // === impl ModelInfo ===
 
 impl ModelInfo {
+    /// Adds what the tokenizer knows.
+    pub(crate) fn with_tokens(mut self, tokens: &Tokens) -> ModelInfo {
+        if let Some(named) = tokens.pre_tokenizer() {
+            self.pre_tokenizer.clone_from(&named.name);
+            self.pre_tokenizer_is_assumed = named.is_assumed;
+        }
+        self
+    }
+
     /// Memory for keys and values, in bytes, of a prompt of `prompt_tokens` that `samples` samples share, each with up
     /// to `generated_tokens` of its own, decoding at once. Counted in whole pages of 64 tokens, as the engine reserves
     /// them; without anything in the cache. On candle devices keys and values are floats and take more.
@@ -70,6 +85,8 @@ mod tests {
             embedding_length: 1_536,
             heads: 12,
             kv_heads: 2,
+            pre_tokenizer: String::new(),
+            pre_tokenizer_is_assumed: false,
             has_chat_template: true,
             kv_bytes_per_token: 15_008,
             file_bytes: 0,

@@ -43,7 +43,7 @@ mod tokenizer;
 mod tokens;
 
 pub use config::{DeviceKind, EngineConfig};
-pub use engine::{Engine, inspect};
+pub use engine::{Engine, inspect, weight_files};
 pub use error::{LoadError, PromptError, SampleError, SubmitError};
 pub use event::{Counters, Event, Finish, ReadoutOutput, SampleOutput};
 pub use host::Host;

@@ -160,7 +160,7 @@ impl ModelCost {
             layer_weights,
             head_weights: head.elements(),
             attention_width: (shape.layers * shape.heads * shape.key_size) as u64,
-            kv_bytes_per_token: crate::model::describe(&files, &shape)?.kv_bytes_per_token,
+            kv_bytes_per_token: crate::model::kv_bytes_per_token(&shape),
         })
     }
 }

@@ -21,7 +21,7 @@ use crate::files::ModelFiles;
 use crate::info::ModelInfo;
 use kv::PageLayout;
 
-/// The facts that callers see.
+/// The facts that callers see, but for those of the tokenizer.
 pub(crate) fn describe(files: &ModelFiles, shape: &Shape) -> Result<ModelInfo, LoadError> {
     let mut kinds = std::collections::HashMap::new();
     for tensor in files.tensors().values() {
@@ -41,8 +41,15 @@ pub(crate) fn describe(files: &ModelFiles, shape: &Shape) -> Result<ModelInfo, L
         embedding_length: shape.width,
         heads: shape.heads,
         kv_heads: shape.kv_heads,
+        pre_tokenizer: String::new(),
+        pre_tokenizer_is_assumed: false,
         has_chat_template: files.has_chat_template()?,
-        kv_bytes_per_token: PageLayout::new(shape).bytes_per_token(shape.layers) as u64,
+        kv_bytes_per_token: kv_bytes_per_token(shape),
         file_bytes: files.file_bytes(),
     })
+}
+
+/// Memory that one token's keys and values take.
+pub(crate) fn kv_bytes_per_token(shape: &Shape) -> u64 {
+    PageLayout::new(shape).bytes_per_token(shape.layers) as u64
 }

@@ -27,7 +27,8 @@ use crate::gguf::GgufFile;
 use crate::prompt::{Prompt, Trust};
 use chat::{ChatTemplate, Piece};
 use folder::TokenizerFolder;
-use vocabulary::{Before, Special, Vocabulary};
+pub(crate) use vocabulary::ASSUMED_PRE_TOKENIZER as DEFAULT_PRE_TOKENIZER;
+use vocabulary::{Before, NamedPreTokenizer, Special, Vocabulary};
 
 /// A model's tokenizer and chat template.
 #[derive(Debug)]
@@ -80,6 +81,11 @@ impl Tokens {
         let has_chat_template = folder.template.is_some();
         let add_bos = !has_chat_template && folder.adds_bos();
         Ok(Tokens { vocabulary, template, add_bos })
+    }
+
+    /// How text is cut into words before BPE, where a GGUF file has a name for it.
+    pub(crate) fn pre_tokenizer(&self) -> Option<&NamedPreTokenizer> {
+        self.vocabulary.pre_tokenizer()
     }
 
     pub(crate) fn encode_prompt(&self, prompt: &Prompt) -> Result<Vec<u32>, PromptError> {

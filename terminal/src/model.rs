@@ -110,7 +110,7 @@ pub fn model_failed(error: ModelError) -> Failed {
         }
         ModelError::MalformedHubReference { .. } => Exit::Usage,
         ModelError::NoSuchFile { .. } => Exit::NoInput,
-        ModelError::WrongDigest { .. } => Exit::BadData,
+        ModelError::WrongDigest { .. } | ModelError::CannotRun(_) => Exit::BadData,
         ModelError::Unavailable { .. } | ModelError::Hub { .. } => Exit::Unavailable,
         _ => Exit::CannotWrite,
     };

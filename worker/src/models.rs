@@ -35,6 +35,7 @@ pub use reference::ModelRef;
 use digest::DigestBook;
 use hub::Hub;
 use install::FetchLock;
+use jury_engine::LoadError;
 
 /// The folder of model files, and where missing ones come from.
 #[derive(Debug, Clone)]
@@ -50,7 +51,7 @@ pub struct ModelStore {
 pub struct ResolvedModel {
     /// The file.
     pub path: PathBuf,
-    /// SHA-256 of the file, hex.
+    /// SHA-256 of the file, hex; of a split file, of its parts' digests.
     pub digest: String,
     /// The name by which requests ask for the model.
     pub name: String,
@@ -121,6 +122,7 @@ impl ModelStore {
     ) -> Result<ResolvedModel, ModelError> {
         let path = self.path(model);
         let digest = match (path.exists(), model) {
+            (true, ModelRef::Path(_)) => self.digest_of_own(&path, progress)?,
             (true, _) => self.digest(&path, progress)?,
             (false, ModelRef::Path(_)) => return Err(ModelError::NoSuchFile { path }),
             (false, ModelRef::Catalogue(entry)) => self.fetch_entry(entry, &path, progress)?,
@@ -149,6 +151,25 @@ impl ModelStore {
     fn digest(&self, path: &Path, progress: &dyn Progress) -> Result<String, ModelError> {
         let book = DigestBook::in_folder(&self.directory);
         book.digest(path, progress).map_err(ModelError::io(path))
+    }
+
+    /// The digest of a caller's own file. It is over all parts of a split one, in their order; what cannot run is
+    /// refused before anything is hashed.
+    fn digest_of_own(&self, path: &Path, progress: &dyn Progress) -> Result<String, ModelError> {
+        let parts = match jury_engine::weight_files(path) {
+            Ok(parts) => parts,
+            Err(error @ (LoadError::Unsupported { .. } | LoadError::MissingParts { .. })) => {
+                return Err(ModelError::CannotRun(error));
+            }
+            // What else is wrong is told by whoever opens the file.
+            Err(_) => Vec::new(),
+        };
+        if parts.len() < 2 {
+            return self.digest(path, progress);
+        }
+        let digests: Result<Vec<String>, ModelError> =
+            parts.iter().map(|part| self.digest(part, progress)).collect();
+        Ok(digest::of_parts(&digests?))
     }
 
     fn fetch_entry(

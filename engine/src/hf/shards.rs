@@ -28,6 +28,7 @@ const LENGTH_BYTES: usize = 8;
 /// One file of weights.
 #[derive(Debug)]
 pub(super) struct Shard {
+    path: PathBuf,
     map: Mmap,
     data_start: usize,
     header: Metadata,
@@ -96,7 +97,11 @@ impl Shard {
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         let (header_bytes, header) =
             SafeTensors::read_metadata(&map).map_err(|error| damaged(path, &map, &error))?;
-        Ok(Shard { map, data_start: LENGTH_BYTES + header_bytes, header })
+        Ok(Shard { path: path.to_owned(), map, data_start: LENGTH_BYTES + header_bytes, header })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Size of the file, in bytes.

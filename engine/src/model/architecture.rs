@@ -24,6 +24,14 @@ impl Architecture {
             .find(|architecture| architecture.name() == name)
     }
 
+    /// What to say of a file of another family.
+    pub(crate) fn refusal(name: &str) -> String {
+        format!(
+            "architecture {name:?} (general.architecture); known are llama, qwen2, qwen3, gemma2, gemma3 and \
+             deepseek2: take a model of one of these families"
+        )
+    }
+
     /// By `model_type` of a folder's configuration.
     pub(crate) fn of_folder(model_type: &str) -> Option<Architecture> {
         Some(match model_type {

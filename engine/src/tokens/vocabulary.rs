@@ -3,6 +3,7 @@
 //! ```text
 //! gguf.rs, folder.rs      read one from a file     --special.rs says which tokens are structure, which are text
 //! byte_level.rs           cuts as GPT-2's family does, with the `tokenizers` crate
+//! pre_tokenizer.rs        how byte-level models cut text into words before that, by name
 //! sentence_piece.rs       cuts by scores, as SentencePiece and llama.cpp do
 //! ```
 //!
@@ -12,6 +13,7 @@
 mod byte_level;
 mod folder;
 mod gguf;
+mod pre_tokenizer;
 mod sentence_piece;
 mod special;
 
@@ -21,6 +23,7 @@ use crate::error::PromptError;
 use sentence_piece::SentencePiece;
 use special::SpecialTokens;
 
+pub(crate) use pre_tokenizer::ASSUMED as ASSUMED_PRE_TOKENIZER;
 pub(crate) use special::Special;
 
 /// Tokens, their bytes, and how text is cut into them.
@@ -38,6 +41,16 @@ pub(crate) struct Vocabulary {
     ends: Vec<u32>,
     bos: Option<u32>,
     eos: Option<u32>,
+    /// How text is cut into words, where a GGUF file has a name for it.
+    pre_tokenizer: Option<NamedPreTokenizer>,
+}
+
+/// The name of a way to cut text into words before BPE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamedPreTokenizer {
+    pub(crate) name: String,
+    /// The file does not give it.
+    pub(crate) is_assumed: bool,
 }
 
 /// How text between special tokens is cut.
@@ -79,6 +92,10 @@ impl Vocabulary {
     /// Number of tokens.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    pub(crate) fn pre_tokenizer(&self) -> Option<&NamedPreTokenizer> {
+        self.pre_tokenizer.as_ref()
     }
 
     pub(crate) fn bytes(&self, token: u32) -> &[u8] {

@@ -136,6 +136,12 @@ pub(super) fn hash_file(path: &Path, progress: &dyn Progress) -> io::Result<Stri
     }
 }
 
+/// One digest for the parts of a split file, from theirs in their order.
+pub(super) fn of_parts(digests: &[String]) -> String {
+    let lines: String = digests.iter().map(|digest| format!("{digest}\n")).collect();
+    hex(&Sha256::digest(lines))
+}
+
 /// Bytes as lower-case hex.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -66,6 +66,9 @@ pub enum ModelError {
         /// What went wrong.
         problem: String,
     },
+    /// The engine cannot run the file.
+    #[error(transparent)]
+    CannotRun(jury_engine::LoadError),
     /// The file system said no.
     #[error("cannot read or write {path}")]
     Io {

@@ -26,8 +26,8 @@ struct Reader<'a> {
 
 pub(super) fn read(file: &GgufFile) -> Result<Shape, LoadError> {
     let name = file.metadata.text("general.architecture")?;
-    let architecture = Architecture::of_gguf(name)
-        .ok_or_else(|| file.unsupported(format!("architecture {name:?}")))?;
+    let architecture =
+        Architecture::of_gguf(name).ok_or_else(|| file.unsupported(Architecture::refusal(name)))?;
     let reader = Reader { file, architecture };
     let (width, heads) = (reader.size("embedding_length")?, reader.size("attention.head_count")?);
     let layers = reader.size("block_count")?.min(MOST_LAYERS + 1);

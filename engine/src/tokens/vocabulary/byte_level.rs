@@ -2,28 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 
+use tokenizers::Tokenizer;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::unicode::NFC;
-use tokenizers::pre_tokenizers::PreTokenizerWrapper;
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::digits::Digits;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{SplitDelimiterBehavior, Tokenizer};
 
+use super::pre_tokenizer::PreTokenizer;
 use crate::error::LoadError;
 use crate::gguf::GgufFile;
-
-/// How Qwen2 cuts text before BPE (from its published tokenizer).
-const QWEN2_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// How Llama 3 does: as Qwen2, but with up to three digits together.
-const LLAMA3_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// A cutter that cannot give the tokens of `structure`.
 pub(super) fn tokenizer(
     file: &GgufFile,
     texts: &[String],
     structure: &HashSet<&str>,
+    pre_tokenizer: &PreTokenizer,
 ) -> Result<Tokenizer, LoadError> {
     let mut known = HashSet::new();
     let mut vocabulary = Vocab::default();
@@ -47,35 +39,16 @@ pub(super) fn tokenizer(
         }
     }
     let broken = |error: tokenizers::Error| file.corrupt(format!("tokenizer: {error}"));
-    let kind = file.metadata.text_maybe("tokenizer.ggml.pre")?.unwrap_or("default");
-    let ignore_merges = kind == "llama-bpe";
     let bpe = BPE::builder()
         .vocab_and_merges(vocabulary, merges)
-        .ignore_merges(ignore_merges)
+        .ignore_merges(pre_tokenizer.ignores_merges)
         .build()
         .map_err(broken)?;
     let mut tokenizer = Tokenizer::new(bpe);
-    let by_pattern = |pattern: &str| -> Result<PreTokenizerWrapper, LoadError> {
-        let pattern = SplitPattern::Regex(pattern.to_owned());
-        let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map_err(broken)?;
-        let bytes = ByteLevel::new(false, true, false);
-        Ok(PreTokenizerWrapper::Sequence(Sequence::new(vec![split.into(), bytes.into()])))
-    };
-    let pre_tokenizer: PreTokenizerWrapper = match kind {
-        "gpt-2" | "default" => ByteLevel::new(false, true, true).into(),
-        "smollm" => {
-            let digits = Digits::new(true);
-            let bytes = ByteLevel::new(false, true, true);
-            PreTokenizerWrapper::Sequence(Sequence::new(vec![digits.into(), bytes.into()]))
-        }
-        "qwen2" => {
-            tokenizer.with_normalizer(Some(NFC)).map_err(broken)?;
-            by_pattern(QWEN2_PATTERN)?
-        }
-        "llama-bpe" => by_pattern(LLAMA3_PATTERN)?,
-        other => return Err(file.unsupported(format!("pre-tokenizer {other:?}"))),
-    };
-    tokenizer.with_pre_tokenizer(Some(pre_tokenizer));
+    if pre_tokenizer.normalises {
+        tokenizer.with_normalizer(Some(NFC)).map_err(broken)?;
+    }
+    tokenizer.with_pre_tokenizer(Some(pre_tokenizer.build().map_err(broken)?));
     Ok(tokenizer)
 }
 

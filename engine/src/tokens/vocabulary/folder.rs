@@ -73,7 +73,18 @@ impl Vocabulary {
         let (tokenizer, space_prefix) = build_tokenizer(folder, &model, &texts)?;
         let cutter = Cutter::Bpe(Box::new(tokenizer));
         let structure = SpecialTokens::new(structure);
-        Ok(Vocabulary { cutter, space_prefix, bytes, structure, whole, ends, bos, eos })
+        let pre_tokenizer = None; // tokenizer.json describes it
+        Ok(Vocabulary {
+            cutter,
+            space_prefix,
+            bytes,
+            structure,
+            whole,
+            ends,
+            bos,
+            eos,
+            pre_tokenizer,
+        })
     }
 }
 

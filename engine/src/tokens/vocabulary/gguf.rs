@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use super::byte_level::{self, byte_of_character, plain_bytes};
+use super::pre_tokenizer::{ASSUMED, PreTokenizer};
 use super::sentence_piece::{self, Piece, SentencePiece};
 use super::special::{Special, SpecialTokens, is_always_control, is_ordinary_text};
-use super::{Cutter, PrefixedRuns, SpacePrefix, Vocabulary};
+use super::{Cutter, NamedPreTokenizer, PrefixedRuns, SpacePrefix, Vocabulary};
 use crate::error::LoadError;
 use crate::gguf::GgufFile;
 
@@ -43,15 +44,27 @@ impl Vocabulary {
     pub(crate) fn from_gguf(file: &GgufFile) -> Result<Vocabulary, LoadError> {
         let table = Table::read(file)?;
         let mut space_prefix = SpacePrefix::default();
+        let mut pre_tokenizer = None;
         let (cutter, bytes) = match file.metadata.text("tokenizer.ggml.model")? {
-            "gpt2" => (table.byte_level()?, table.byte_level_bytes()),
+            "gpt2" => {
+                let named = NamedPreTokenizer::of(file)?;
+                let kind =
+                    PreTokenizer::of_name(&named.name).map_err(|why| file.unsupported(why))?;
+                pre_tokenizer = Some(named);
+                (table.byte_level(kind)?, table.byte_level_bytes())
+            }
             "llama" => {
                 if file.metadata.flag_or("tokenizer.ggml.add_space_prefix", true)? {
                     space_prefix.before = PrefixedRuns::Every;
                 }
                 (table.sentence_piece()?, table.sentence_piece_bytes())
             }
-            other => return Err(file.unsupported(format!("tokenizer of type {other:?}"))),
+            other => {
+                return Err(file.unsupported(format!(
+                    "tokenizer of type {other:?} (tokenizer.ggml.model); known are \"gpt2\" (byte-level BPE) and \
+                     \"llama\" (SentencePiece): take another model, or its folder with its tokenizer.json"
+                )));
+            }
         };
         let structure = table.specials(&[Kind::Control, Kind::ShownStructure]);
         // A control token that the model writes ends its answer: it is structure, and the answer is text.
@@ -61,7 +74,27 @@ impl Vocabulary {
         ends.sort_unstable();
         ends.dedup();
         let (bos, eos, whole) = (table.bos, table.eos, table.specials(&[Kind::Whole]));
-        Ok(Vocabulary { cutter, space_prefix, bytes, structure, whole, ends, bos, eos })
+        Ok(Vocabulary {
+            cutter,
+            space_prefix,
+            bytes,
+            structure,
+            whole,
+            ends,
+            bos,
+            eos,
+            pre_tokenizer,
+        })
+    }
+}
+
+// === impl NamedPreTokenizer ===
+
+impl NamedPreTokenizer {
+    fn of(file: &GgufFile) -> Result<NamedPreTokenizer, LoadError> {
+        let named = file.metadata.text_maybe("tokenizer.ggml.pre")?;
+        let name = named.unwrap_or(ASSUMED).to_owned();
+        Ok(NamedPreTokenizer { name, is_assumed: named.is_none() })
     }
 }
 
@@ -107,10 +140,10 @@ impl<'a> Table<'a> {
         )
     }
 
-    fn byte_level(&self) -> Result<Cutter, LoadError> {
+    fn byte_level(&self, pre_tokenizer: &PreTokenizer) -> Result<Cutter, LoadError> {
         let structure: HashSet<&str> =
             self.of(&[Kind::Control, Kind::ShownStructure]).map(|(_, text)| text).collect();
-        let tokenizer = byte_level::tokenizer(self.file, self.texts, &structure)?;
+        let tokenizer = byte_level::tokenizer(self.file, self.texts, &structure, pre_tokenizer)?;
         Ok(Cutter::Bpe(Box::new(tokenizer)))
     }
 
@@ -173,6 +206,16 @@ impl Kind {
             _ => Kind::Plain,
         }
     }
+}
+
+/// Byte-level, cut in the given way whatever the file names.
+#[cfg(test)]
+pub(super) fn with_pre_tokenizer(
+    file: &GgufFile,
+    pre_tokenizer: &PreTokenizer,
+) -> Result<Vocabulary, LoadError> {
+    let cutter = Table::read(file)?.byte_level(pre_tokenizer)?;
+    Ok(Vocabulary { cutter, ..Vocabulary::from_gguf(file)? })
 }
 
 #[cfg(test)]
