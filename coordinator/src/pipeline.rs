@@ -176,6 +176,11 @@ impl Coordinator {
         self.inner.closing.cancel();
     }
 
+    /// Waits until nothing new is taken any more.
+    pub(crate) async fn closed(&self) {
+        self.inner.closing.cancelled().await;
+    }
+
     /// Most items of one stream that are judged at once.
     pub(crate) fn stream_concurrency(&self) -> usize {
         self.inner.config.stream_concurrency

@@ -99,6 +99,8 @@ async fn answer_stream(
         let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
         let request = tokio::select! {
             () = answers.closed() => return,
+            // A stream without items in flight must not hold up the end.
+            () = service.coordinator.closed() => break,
             request = requests.message() => request,
         };
         match request {

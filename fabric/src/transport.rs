@@ -11,6 +11,7 @@
 //! Not promised here: retries (the client's and the dispatcher's duty, by error code), the choice
 //! between several servers, TLS and tokens.
 
+mod calls;
 mod health;
 mod in_process;
 mod listen;

@@ -91,6 +91,11 @@ impl Cluster {
         workers.iter().any(|worker| worker.worker_id == worker_id && worker.connected)
     }
 
+    /// Takes nothing new from now on.
+    pub fn close(&self) {
+        self.coordinator.close();
+    }
+
     /// Ends a worker, and the directory does not notice.
     pub fn leaves_unnoticed(&self, worker_id: &str) {
         self.leave[worker_id].cancel();

@@ -239,3 +239,14 @@ async fn status_tells_the_fleet() {
     assert_eq!((worker.worker_id.as_str(), worker.model.as_str()), ("w", "scripted"));
     assert!(worker.connected);
 }
+
+#[tokio::test]
+async fn a_stream_without_items_in_flight_ends_when_the_coordinator_leaves() {
+    let cluster = Cluster::start(&[("w", ScriptedBackend::new())]).await;
+    let (_requests, sent) = tokio::sync::mpsc::channel::<v1::ScoreStreamRequest>(1);
+    let mut client = RewardServiceClient::new(cluster.channel());
+    let messages = tokio_stream::wrappers::ReceiverStream::new(sent);
+    let mut answers = client.score_stream(messages).await.unwrap().into_inner();
+    cluster.close();
+    assert_eq!(answers.message().await.unwrap(), None);
+}

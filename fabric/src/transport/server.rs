@@ -3,14 +3,17 @@
 //! ```text
 //! accept ... -> shutdown -> no new connections, GOAWAY on the open ones
 //!                        -> running calls finish, at most `grace` long
-//!                        -> whatever is left is cut, and counted in the log
+//!                        -> no call runs and nothing is written for a second: the rest is closed
+//!                        -> the grace is over: whatever is left is cut, and counted in the log
 //! ```
+//!
+//! A client that is connected and silent, be it in the middle of HTTP/2's preface, holds nothing up:
+//! only calls do.
 //!
 //! Before it cancels `shutdown`, the caller sets NOT_SERVING, leaves the registry and closes its
 //! admission; the server does none of that.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
@@ -21,7 +24,8 @@ use tonic::transport::Server;
 use tonic::transport::server::{Connected, TcpIncoming};
 use tracing::{debug, warn};
 
-use super::severable::Severable;
+use super::calls::Calls;
+use super::severable::{Connections, Severable};
 use super::{HealthHandle, Listener};
 
 /// How a server treats its connections.
@@ -53,6 +57,10 @@ pub enum ServeError {
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// A ping unanswered for this long ends the connection: its client has vanished.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Once no call runs, connections have this long to close by themselves; an answer that is still
+/// being written begins it anew.
+const CLOSING_TIME: Duration = Duration::from_secs(1);
 
 // === impl ServerConfig ===
 
@@ -108,10 +116,8 @@ async fn run<Io>(
 where
     Io: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    let cut = CancellationToken::new();
-    let open_connections = Arc::new(());
-    let severable = connections
-        .map(|connection| connection.map(|io| Severable::new(io, &cut, &open_connections)));
+    let (open, calls) = (Connections::default(), Calls::new());
+    let severable = connections.map(|connection| connection.map(|io| Severable::new(io, &open)));
     let mut builder = Server::builder()
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
@@ -121,6 +127,7 @@ where
         builder = builder.max_connection_age(age);
     }
     let server = builder
+        .layer(calls.clone())
         .add_routes(routes)
         .serve_with_incoming_shutdown(severable, shutdown.clone().cancelled_owned());
     tokio::pin!(server);
@@ -129,19 +136,37 @@ where
         shutdown.cancelled().await;
         // A health watch never ends by itself and would use up the whole grace.
         health.close();
-        tokio::time::sleep(config.grace).await;
+        tokio::time::timeout(config.grace, idle(&calls, &open)).await
     };
     tokio::select! {
         result = &mut server => {
             debug!("server drained");
             return Ok(result?);
         }
-        () = grace_ended => {}
+        drained = grace_ended => match drained {
+            Ok(()) => debug!(connections = open.open(), "no call runs, closing silent connections"),
+            Err(_) => warn!(
+                calls_left = calls.running(),
+                connections_left = open.open(),
+                grace = ?config.grace,
+                "grace period ended, cutting connections"
+            ),
+        },
     }
-    let connections_left = Arc::strong_count(&open_connections) - 1;
-    warn!(connections_left, grace = ?config.grace, "grace period ended, cutting connections");
-    cut.cancel();
+    open.cut();
     Ok(server.await?)
+}
+
+/// Waits until no call runs and nothing has been written for a while.
+async fn idle(calls: &Calls, connections: &Connections) {
+    loop {
+        calls.none().await;
+        let written = connections.writes();
+        tokio::time::sleep(CLOSING_TIME).await;
+        if calls.running() == 0 && connections.writes() == written {
+            return;
+        }
+    }
 }
 
 /// Lists what this server serves, not all that the contracts know. Both versions of the protocol:

@@ -1,4 +1,4 @@
-//! A connection that can be cut from outside.
+//! A connection that can be cut from outside, and that tells when it was written to.
 //!
 //! tonic moves every accepted connection into a task of its own and keeps no handle to it, so
 //! dropping the server does not end running calls. Reading and writing failing does.
@@ -7,34 +7,75 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
+/// What all connections of a server share.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Connections {
+    cut: CancellationToken,
+    /// The count of holders, less this one, is the count of connections.
+    open: Arc<()>,
+    /// Writes so far.
+    writes: Arc<AtomicU64>,
+}
+
 /// `inner`, until the token is cancelled; then every read and write fails.
 pub(super) struct Severable<Io> {
     inner: Io,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Held while the connection lives: the count of holders is the count of connections.
+    /// Held while the connection lives.
     _open: Arc<()>,
+    writes: Arc<AtomicU64>,
+}
+
+// === impl Connections ===
+
+impl Connections {
+    /// How many are open.
+    pub(super) fn open(&self) -> usize {
+        Arc::strong_count(&self.open) - 1
+    }
+
+    /// Writes so far, to all of them; one that changes tells that an answer is still on its way.
+    pub(super) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
+    /// Ends them all.
+    pub(super) fn cut(&self) {
+        self.cut.cancel();
+    }
 }
 
 // === impl Severable ===
 
 impl<Io> Severable<Io> {
-    pub(super) fn new(inner: Io, cut: &CancellationToken, open: &Arc<()>) -> Self {
-        Self { inner, cut: Box::pin(cut.clone().cancelled_owned()), _open: Arc::clone(open) }
+    pub(super) fn new(inner: Io, connections: &Connections) -> Self {
+        Self {
+            inner,
+            cut: Box::pin(connections.cut.clone().cancelled_owned()),
+            _open: Arc::clone(&connections.open),
+            writes: Arc::clone(&connections.writes),
+        }
+    }
+
+    fn count(&self, written: &Poll<io::Result<usize>>) {
+        if matches!(written, Poll::Ready(Ok(1..))) {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Fails once cut; otherwise arranges that the task is woken by the cut.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.cut.as_mut().poll(context) {
-            Poll::Ready(()) => Err(io::Error::new(
-                io::ErrorKind::ConnectionAborted,
-                "the server's grace period has ended",
-            )),
+            Poll::Ready(()) => {
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the server has ended"))
+            }
             Poll::Pending => Ok(()),
         }
     }
@@ -58,7 +99,9 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Severable<Io> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check(context)?;
-        Pin::new(&mut self.inner).poll_write(context, bytes)
+        let written = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.count(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -67,7 +110,9 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Severable<Io> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check(context)?;
-        Pin::new(&mut self.inner).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
+        self.count(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
