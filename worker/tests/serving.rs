@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use jury_fabric::connector::Connector;
 use jury_fabric::directory::{Directory, InProcess, Update};
 use jury_fabric::transport::{Channel, HealthHandle, Listener, in_process};
 use jury_grm::domain::FailureKind;
@@ -19,6 +20,8 @@ use jury_worker::backend::scripted::{
 };
 use jury_worker::metrics::WorkerMetrics;
 use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig, WorkerError, run};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
@@ -41,6 +44,25 @@ struct Call {
     responses: Streaming<v1::SampleResponse>,
 }
 
+fn worker(
+    backend: ScriptedBackend,
+    announce: Announce,
+    health: HealthHandle,
+    grace: Duration,
+) -> Worker {
+    Worker {
+        config: WorkerConfig {
+            worker_id: "worker-1".into(),
+            advertised_address: "http://here:1".into(),
+            grace,
+        },
+        backend: Arc::new(backend),
+        announce,
+        health,
+        metrics: WorkerMetrics::unregistered(),
+    }
+}
+
 // === impl Cluster ===
 
 impl Cluster {
@@ -53,17 +75,8 @@ impl Cluster {
         let (directory, script) = (InProcess::new(), backend.handle());
         let health = HealthHandle::new(&[SERVICE_NAME]);
         let shutdown = CancellationToken::new();
-        let worker = Worker {
-            config: WorkerConfig {
-                worker_id: "worker-1".into(),
-                advertised_address: "http://here:1".into(),
-                grace,
-            },
-            backend: Arc::new(backend),
-            announce: Announce::InProcess(directory.clone()),
-            health: health.clone(),
-            metrics: WorkerMetrics::unregistered(),
-        };
+        let announce = Announce::InProcess(directory.clone());
+        let worker = worker(backend, announce, health.clone(), grace);
         let ended = tokio::spawn(run(worker, Listener::InProcess(incoming), shutdown.clone()));
         let client = SamplingServiceClient::new(channel);
         Self { client, script, directory, health, shutdown, ended }
@@ -353,6 +366,30 @@ async fn a_shutdown_leaves_in_order_and_lets_running_samples_finish() {
     assert_eq!(finished_index(&call.event().await), 0);
     drop(call);
     cluster.ended.await.unwrap().unwrap();
+}
+
+/// Clients that say nothing must not use up the time that drained calls have to flush, let alone the grace.
+#[tokio::test]
+async fn a_worker_with_nothing_in_flight_leaves_within_three_seconds_whoever_stays_connected() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let (health, grace) = (HealthHandle::new(&[SERVICE_NAME]), Duration::from_secs(60));
+    let worker = worker(ScriptedBackend::new(), Announce::Nowhere, health, grace);
+    let ended = tokio::spawn(run(worker, Listener::Tcp(listener), shutdown.clone()));
+    let _silent = TcpStream::connect(address).await.unwrap();
+    let mut half_a_preface = TcpStream::connect(address).await.unwrap();
+    half_a_preface.write_all(b"PRI * HTTP").await.unwrap();
+    let channel = Connector::new().connect(&format!("http://{address}")).unwrap();
+    let mut idle = SamplingServiceClient::new(channel);
+    // Connections are taken in order: all are there when this is answered.
+    idle.get_info(v1::GetInfoRequest {}).await.unwrap();
+
+    tokio::time::pause();
+    let asked = tokio::time::Instant::now();
+    shutdown.cancel();
+    ended.await.unwrap().unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
 }
 
 #[tokio::test]

@@ -17,11 +17,23 @@ pub(super) trait Stage: Send + Sync + 'static {
     type In: Send;
     type Out: Send;
 
+    /// Memory that an input holds until it has been worked on.
+    fn bytes(input: &Self::In) -> usize;
+
     /// Takes as long as it likes; `None`: nothing is to be delivered.
     fn work(&self, input: Self::In) -> Option<Self::Out>;
 
     /// Must not wait.
     fn deliver(&self, output: Self::Out);
+}
+
+/// How much may be inside.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Most inputs: waiting, at work, or done before an earlier one.
+    pub(super) inputs: usize,
+    /// Most bytes of those that wait or are at work. One input alone is taken whatever its size.
+    pub(super) bytes: usize,
 }
 
 /// The threads' caller. They end when it is dropped; what waits then is dropped with it.
@@ -31,8 +43,7 @@ pub(super) struct InOrder<S: Stage> {
 
 struct Shared<S: Stage> {
     stage: S,
-    /// Most inputs inside: waiting, at work or done before an earlier one.
-    limit: usize,
+    limits: Limits,
     state: Mutex<State<S>>,
     /// Told when something waits, and at the end.
     changed: Condvar,
@@ -40,7 +51,9 @@ struct Shared<S: Stage> {
 
 struct State<S: Stage> {
     closed: bool,
-    waiting: VecDeque<(u64, S::In)>,
+    waiting: VecDeque<Waiting<S::In>>,
+    /// Of the inputs that wait or are at work.
+    bytes: usize,
     /// Results whose turn has not come, by their number.
     done: BTreeMap<u64, Option<S::Out>>,
     /// Number of the next input.
@@ -49,19 +62,26 @@ struct State<S: Stage> {
     next_out: u64,
 }
 
+struct Waiting<In> {
+    number: u64,
+    bytes: usize,
+    input: In,
+}
+
 // === impl InOrder ===
 
 impl<S: Stage> InOrder<S> {
-    pub(super) fn start(name: &str, threads: usize, limit: usize, stage: S) -> io::Result<Self> {
+    pub(super) fn start(name: &str, threads: usize, limits: Limits, stage: S) -> io::Result<Self> {
         let state = State {
             closed: false,
             waiting: VecDeque::new(),
+            bytes: 0,
             done: BTreeMap::new(),
             next_in: 0,
             next_out: 0,
         };
         let shared =
-            Arc::new(Shared { stage, limit, state: Mutex::new(state), changed: Condvar::new() });
+            Arc::new(Shared { stage, limits, state: Mutex::new(state), changed: Condvar::new() });
         // Made first: if a thread cannot be started, dropping it ends those that were.
         let started = Self { shared };
         for _ in 0..threads {
@@ -73,13 +93,16 @@ impl<S: Stage> InOrder<S> {
 
     /// Puts an input behind all others; gives it back when there are too many.
     pub(super) fn push(&self, input: S::In) -> Result<(), S::In> {
+        let (limits, bytes) = (self.shared.limits, S::bytes(&input));
         let mut state = self.shared.lock();
-        if state.next_in - state.next_out >= self.shared.limit as u64 {
+        let is_full = state.next_in - state.next_out >= limits.inputs as u64;
+        if is_full || (state.bytes > 0 && state.bytes.saturating_add(bytes) > limits.bytes) {
             return Err(input);
         }
         let number = state.next_in;
         state.next_in += 1;
-        state.waiting.push_back((number, input));
+        state.bytes += bytes;
+        state.waiting.push_back(Waiting { number, bytes, input });
         drop(state);
         self.shared.changed.notify_one();
         Ok(())
@@ -93,10 +116,11 @@ impl<S: Stage> InOrder<S> {
     ) {
         let mut state = self.shared.lock();
         let state = &mut *state;
-        state.waiting.retain_mut(|(number, input)| {
-            let is_wanted = input_is_wanted(input);
+        state.waiting.retain_mut(|waiting| {
+            let is_wanted = input_is_wanted(&mut waiting.input);
             if !is_wanted {
-                state.done.insert(*number, None);
+                state.bytes -= waiting.bytes;
+                state.done.insert(waiting.number, None);
             }
             is_wanted
         });
@@ -123,20 +147,21 @@ impl<S: Stage> Drop for InOrder<S> {
 
 impl<S: Stage> Shared<S> {
     fn run(&self) {
-        while let Some((number, input)) = self.next() {
+        while let Some(Waiting { number, bytes, input }) = self.next() {
             // A panic drops the input; the results behind it must not wait for it for ever.
             let output = catch_unwind(AssertUnwindSafe(|| self.stage.work(input)));
             if output.is_err() {
                 tracing::error!("preparing a group panicked");
             }
             let mut state = self.lock();
+            state.bytes -= bytes;
             state.done.insert(number, output.unwrap_or_default());
             self.deliver(&mut state);
         }
     }
 
     /// Waits for an input; `None` at the end.
-    fn next(&self) -> Option<(u64, S::In)> {
+    fn next(&self) -> Option<Waiting<S::In>> {
         let mut state = self.lock();
         loop {
             if state.closed {
@@ -180,6 +205,10 @@ mod tests {
         type In = u32;
         type Out = u32;
 
+        fn bytes(input: &u32) -> usize {
+            *input as usize
+        }
+
         fn work(&self, input: u32) -> Option<u32> {
             assert_ne!(input, 13);
             if input.is_multiple_of(10) {
@@ -197,7 +226,11 @@ mod tests {
         let (open, gate) = mpsc::channel();
         let (delivered, results) = mpsc::channel();
         let stage = Slow { gate: Mutex::new(gate), delivered };
-        (InOrder::start("test", 2, limit, stage).unwrap(), open, results)
+        (
+            InOrder::start("test", 2, Limits { inputs: limit, bytes: 100 }, stage).unwrap(),
+            open,
+            results,
+        )
     }
 
     #[test]
@@ -222,6 +255,23 @@ mod tests {
         assert_eq!(results.iter().take(2).collect::<Vec<_>>(), [10, 1]);
         pool.push(3).unwrap();
         assert_eq!(results.recv(), Ok(3));
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes_and_one_alone_is_always_taken() {
+        let (pool, open, results) = started(100);
+        pool.push(1000).unwrap();
+        assert_eq!(pool.push(1), Err(1));
+        open.send(()).unwrap();
+        assert_eq!(results.recv(), Ok(1000));
+        pool.push(10).unwrap();
+        pool.push(20).unwrap();
+        pool.push(60).unwrap();
+        assert_eq!(pool.push(30), Err(30));
+        pool.retain(|input| *input != 60, |_| true);
+        pool.push(30).unwrap();
+        (0..3).for_each(|_| open.send(()).unwrap());
+        assert_eq!(results.iter().take(3).collect::<Vec<_>>(), [10, 20, 30]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use jury_grm::domain::{FailureKind, SampleSpec};
 use jury_proto::convert::SampleGroup;
 
 use super::caller::Caller;
-use super::in_order::{InOrder, Stage};
+use super::in_order::{InOrder, Limits, Stage};
 use super::thread::Message;
 use super::{RETRY_AFTER, translate};
 use crate::reading::{Reader, longest_response};
@@ -20,6 +20,9 @@ const THREADS: usize = 2;
 /// prompt which the engine calls too long has had its responses counted.
 const READOUT_TOKENS: usize = 64;
 const READOUT_TOKENS_PER_SCORE: usize = 8;
+
+/// Text that may wait to be tokenised: sixteen of the largest prompts.
+const MAX_TEXT_BYTES: usize = 64 << 20;
 
 /// The threads that tokenise.
 pub(super) type Tokenising = InOrder<Tokenise>;
@@ -61,7 +64,8 @@ pub(super) fn start(
     max_groups: usize,
 ) -> std::io::Result<Tokenising> {
     let stage = Tokenise { text, context, mailbox };
-    InOrder::start("jury-tokenise", THREADS, max_groups, stage)
+    let limits = Limits { inputs: max_groups, bytes: MAX_TEXT_BYTES };
+    InOrder::start("jury-tokenise", THREADS, limits, stage)
 }
 
 // === impl Tokenise ===
@@ -77,6 +81,11 @@ impl Tokenise {
 impl Stage for Tokenise {
     type In = NewGroup;
     type Out = TokenisedGroup;
+
+    fn bytes(new_group: &NewGroup) -> usize {
+        let spans = new_group.group.messages.iter().flat_map(|message| &message.spans);
+        spans.map(|span| span.text.len()).sum()
+    }
 
     fn work(&self, mut new_group: NewGroup) -> Option<TokenisedGroup> {
         if !new_group.caller.wants_any() {
