@@ -17,10 +17,12 @@ MEMORY_MODEL = qwen2.5-coder-1.5b
 FUZZ_SECONDS ?= 600
 # What `make bench-verdicts` judges.
 ITEMS ?= examples/items.jsonl
-# Tests of the engine alone, for another target: what is not ours is compiled fast, not to be fast.
+# Tests of kernels and engine alone, for another target: what is not ours is compiled fast, not to be fast.
+KERNELS_TEST = $(CARGO) test -p jury-kernels --config 'profile.dev.package."*".opt-level=0'
 ENGINE_TEST = $(CARGO) test -p jury-engine --config 'profile.dev.package."*".opt-level=0'
-ASAN_TEST = RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address --cfg asan' $(ENGINE_TEST) \
-	--config 'profile.dev.package.jury-engine.opt-level=1' \
+ASAN = RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address --cfg asan'
+ASAN_CONFIG = --config 'profile.dev.package.jury-engine.opt-level=1' \
+	--config 'profile.dev.package.jury-kernels.opt-level=1' \
 	--target "$$(rustc -vV | sed -n 's/^host: //p')"
 # A release build lies where cargo puts it.
 RELEASE = $${CARGO_TARGET_DIR:-target}/release/jury
@@ -54,22 +56,21 @@ test-models: build ## Compare more models with a reference, measure memory: 1.6 
 	$(CARGO) test --workspace --test engine -- --ignored --nocapture memory::
 	JURY_TEST_MODEL="$$($(JURY) models fetch $(MEMORY_MODEL))" $(CARGO) test --workspace --test engine -- --nocapture invariance::
 
-# The last flag is for the float products of gemm, whose assembly wants it where it is not optimised.
 test-aarch64: requirements ## Test the kernels for ARM in an emulator
 	@command -v qemu-aarch64-static >/dev/null && command -v aarch64-linux-gnu-gcc >/dev/null || { \
 		echo 'needs the packages qemu-user-static, gcc-aarch64-linux-gnu, libc6-dev-arm64-cross'; exit 1; }
 	rustup target add aarch64-unknown-linux-gnu
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER='qemu-aarch64-static -L /usr/aarch64-linux-gnu' \
-	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS='-C target-feature=+fp16' \
-	$(ENGINE_TEST) --lib --target aarch64-unknown-linux-gnu kernels::
+	$(KERNELS_TEST) --lib --target aarch64-unknown-linux-gnu
 
 # Left out are the tests of candle's code with a real model, which is unoptimised here and takes long, and those of
 # the tokenizer: what they reach of our `unsafe` code, the others reach too.
-asan: build ## Test the engine with the address sanitizer
+asan: build ## Test kernels and engine with the address sanitizer
 	$(JURY) models fetch $(TEST_MODEL)
-	$(ASAN_TEST) --lib
-	$(ASAN_TEST) --test engine -- --skip reference:: --skip device:: --skip break_out::
+	$(ASAN) $(KERNELS_TEST) $(ASAN_CONFIG) --lib
+	$(ASAN) $(ENGINE_TEST) $(ASAN_CONFIG) --lib
+	$(ASAN) $(ENGINE_TEST) $(ASAN_CONFIG) --test engine -- --skip reference:: --skip device:: --skip break_out::
 
 lint: requirements ## Check format and lints
 	$(CARGO) fmt --all --check

@@ -5,12 +5,12 @@ use crate::config::{DeviceKind, EngineConfig};
 use crate::device::DeviceModel;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
-use crate::kernels::Level;
-use crate::kernels::team::Team;
 use crate::machine;
 use crate::model::forward::{Batch, Forward};
 use crate::model::kv::KvStore;
 use crate::model::{Shape, Weights};
+use jury_kernels::cpu::Level;
+use jury_kernels::cpu::team::Team;
 
 /// Changes whenever the same model and prompt would give other bits. All kernel levels give equal bits (a test
 /// holds that), so the class does not name them.

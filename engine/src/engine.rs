@@ -23,8 +23,6 @@ use crate::error::{LoadError, PromptError, SubmitError};
 use crate::event::{Counters, Event};
 use crate::files::ModelFiles;
 use crate::info::ModelInfo;
-use crate::kernels::Level;
-use crate::kernels::team::Team;
 use crate::lane::{Lane, Waiting};
 use crate::machine;
 use crate::model::kv::{KvStore, PAGE_TOKENS};
@@ -34,6 +32,8 @@ use crate::prompt::Prompt;
 use crate::request::{Group, GroupId};
 use crate::tokenizer::Tokenizer;
 use crate::tokens::{DEFAULT_PRE_TOKENIZER, Tokens};
+use jury_kernels::cpu::Level;
+use jury_kernels::cpu::team::Team;
 
 /// A loaded model with the samples that it is generating. Owned by one thread; every method returns without waiting
 /// for anything but its own arithmetic.

@@ -12,7 +12,6 @@
 //! all its tensors, so that its error says how much is missing. Not told apart: a file that was cut off, and one whose
 //! lengths are damaged so that it seems to be.
 
-pub(crate) mod blocks;
 mod header;
 mod metadata;
 mod split;
@@ -25,7 +24,6 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-pub(crate) use blocks::BlockType;
 pub(crate) use metadata::Metadata;
 
 use crate::error::LoadError;

@@ -23,9 +23,9 @@ use safetensors::tensor::Dtype;
 use shards::{Entry, Shard};
 
 use crate::error::LoadError;
-use crate::gguf::BlockType;
 use crate::model::Architecture;
 use crate::tensor::TensorInfo;
+use jury_kernels::blocks::BlockType;
 
 /// Of a `config.json`; published ones have some kilobytes.
 const MOST_CONFIG_BYTES: u64 = 4 << 20;

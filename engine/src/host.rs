@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::compute::kv_budget_bytes;
 use crate::config::EngineConfig;
-use crate::kernels::Level;
 use crate::machine;
+use jury_kernels::cpu::Level;
 
 /// Facts about this machine, as the engine sees them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

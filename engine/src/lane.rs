@@ -10,11 +10,11 @@ use std::sync::Arc;
 use crate::draft::Drafts;
 use crate::error::SampleError;
 use crate::event::{Finish, SampleOutput};
-use crate::kernels::Level;
 use crate::model::kv::{PAGE_TOKENS, PageId, Segment};
 use crate::readout::{self, Plan};
 use crate::request::{GroupId, Look, Sampling, Watch};
 use crate::tokens::{GeneratedText, Tokens};
+use jury_kernels::cpu::Level;
 
 /// A sample before it decodes.
 pub(crate) struct Waiting {

@@ -27,7 +27,6 @@ mod gguf;
 mod hf;
 mod host;
 mod info;
-mod kernels;
 mod lane;
 pub mod limits;
 mod machine;

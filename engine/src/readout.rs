@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use crate::error::PromptError;
 use crate::event::ReadoutOutput;
-use crate::kernels::Level;
-use crate::kernels::rows::{exp_scaled, greatest};
 use crate::request::{Readout, ReadoutMode, Sampling};
 use crate::sampling::{draw_choice, most_likely_choice, slot_uniform};
 use crate::tokens::Tokens;
+use jury_kernels::cpu::Level;
+use jury_kernels::cpu::rows::{exp_scaled, greatest};
 
 /// Tokens of opening text beyond what an empty free text asks for, for which room is kept.
 const OPENING_SLACK: usize = 32;

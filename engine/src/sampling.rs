@@ -7,9 +7,9 @@ mod nucleus;
 
 use nucleus::nucleus;
 
-use crate::kernels::Level;
-use crate::kernels::rows::{exp_scaled, greatest};
 use crate::request::Sampling;
+use jury_kernels::cpu::Level;
+use jury_kernels::cpu::rows::{exp_scaled, greatest};
 
 /// Added to a slot's number to make its position: read-outs never share numbers with free tokens.
 const SLOT_POSITIONS: u64 = 1 << 40;

@@ -1,6 +1,6 @@
 //! Where a tensor lies in a model's files and what it is, whatever the files' format.
 
-use crate::gguf::BlockType;
+use jury_kernels::blocks::BlockType;
 
 /// A tensor's entry, under its GGUF name.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use crate::kernels::rows::RopePairs;
+use jury_kernels::cpu::rows::RopePairs;
 
 /// Cosine and sine of every row and pair: rows x 1 x pairs.
 pub(super) struct Turns {

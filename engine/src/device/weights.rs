@@ -12,9 +12,9 @@ use candle_core::{Device, Module, Result, Tensor};
 
 use crate::error::LoadError;
 use crate::files::ModelFiles;
-use crate::gguf::BlockType;
 use crate::model::Shape;
 use crate::model::forward::Row;
+use jury_kernels::blocks::BlockType;
 use loader::Loader;
 
 /// All weights of a model.

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::Engine;
 use crate::error::SampleError;
 use crate::event::Event;
-use crate::kernels::disjoint::Results;
 use crate::lane::{Reader, Wish};
 use crate::model::forward::Forward;
 use crate::request::Sampling;
 use crate::sampling::draw;
+use jury_kernels::cpu::disjoint::Results;
 
 /// Free tokens between two progress events of a sample.
 const PROGRESS_TOKENS: usize = 16;

@@ -2,7 +2,7 @@
 
 use super::{Engine, GroupState, Stage};
 use crate::draft::draft;
-use crate::kernels::TILE_ROWS;
+use jury_kernels::cpu::TILE_ROWS;
 
 // === impl Engine ===
 

@@ -8,7 +8,9 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use super::metadata::{Metadata, Value};
-use super::{BlockType, types};
+use jury_kernels::blocks::BlockType;
+
+use super::types;
 use crate::error::LoadError;
 use crate::tensor::TensorInfo;
 

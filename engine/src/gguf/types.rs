@@ -1,6 +1,6 @@
 //! The names of GGUF's weight types, so that one that cannot run is called what it is.
 
-use super::BlockType;
+use jury_kernels::blocks::BlockType;
 
 /// Names by code, as llama.cpp gives them; empty where a code was withdrawn.
 const NAMES: [&str; 41] = [

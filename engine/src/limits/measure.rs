@@ -4,9 +4,9 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use super::Limits;
-use crate::kernels::Level;
-use crate::kernels::peak::{Floats, Integers, Operand, read_all};
 use crate::machine;
+use jury_kernels::cpu::Level;
+use jury_kernels::cpu::peak::{Floats, Integers, Operand, read_all};
 
 /// Time for each window of arithmetic; the best of [`WINDOWS`] counts. Short, so that on a machine with other work one
 /// of them is likely to be undisturbed.

@@ -32,13 +32,13 @@ use super::attention::{AttentionShape, AttentionTile, Cluster, KeyShift, Scratch
 use super::kv::{KvStore, PageId, PageLayout};
 use super::weights::InputScales;
 use super::{Shape, Weights};
-use crate::kernels::disjoint::Disjoint;
-use crate::kernels::team::{Member, Phase, Team, Turn};
-use crate::kernels::{Level, PANEL};
 pub(crate) use angles::Angles;
 use branch::Joining;
 use buffers::{Inputs, SharedInputs};
 use experts::{ExpertBuffers, SharedExperts};
+use jury_kernels::cpu::disjoint::Disjoint;
+use jury_kernels::cpu::team::{Member, Phase, Team, Turn};
+use jury_kernels::cpu::{Level, PANEL};
 use latent::{LatentBuffers, SharedLatent};
 use linear::PanelScratch;
 

@@ -19,10 +19,10 @@ pub(crate) use store::{Slot, store_key, store_value};
 use std::ops::Range;
 
 use super::Shape;
-use crate::kernels::PANEL;
-use crate::kernels::disjoint::Disjoint;
-use crate::kernels::memory::{AlignedBytes, Arena};
-use crate::kernels::packed::{Format, Scales};
+use jury_kernels::cpu::PANEL;
+use jury_kernels::cpu::disjoint::Disjoint;
+use jury_kernels::cpu::memory::{AlignedBytes, Arena};
+use jury_kernels::cpu::packed::{Format, Scales};
 
 /// Tokens of a page: two panels of keys.
 pub(crate) const PAGE_TOKENS: usize = 64;

@@ -1,7 +1,7 @@
 //! Which experts a token goes to, and how much each counts.
 
 use super::shape::{ExpertGroups, Experts};
-use crate::kernels::rows::exp;
+use jury_kernels::cpu::rows::exp;
 
 /// One of a token's experts.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -17,8 +17,8 @@ pub(crate) use scales::InputScales;
 use super::Shape;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
-use crate::gguf::BlockType;
-use crate::kernels::packed::Packed;
+use jury_kernels::blocks::BlockType;
+use jury_kernels::cpu::packed::Packed;
 
 /// All weights of a model.
 #[derive(Debug)]

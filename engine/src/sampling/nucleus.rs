@@ -3,12 +3,8 @@
 //! Tokens that cannot belong to it are dropped by a bound first, and of the rest only the heaviest are ordered, a few at
 //! a time.
 
-#![allow(unsafe_code)] // `at_level!` calls functions whose features were detected.
-
-use crate::kernels::{Level, at_level};
-
-/// Weights that are looked at together.
-const BLOCK: usize = 64;
+use jury_kernels::cpu::Level;
+use jury_kernels::cpu::rows::{SEARCH_BLOCK, blocks_with};
 
 /// The tokens of the nucleus, in ascending order.
 pub(super) fn nucleus(level: Level, weights: &[f32], top_p: f64, total: f64) -> Vec<usize> {
@@ -17,8 +13,8 @@ pub(super) fn nucleus(level: Level, weights: &[f32], top_p: f64, total: f64) -> 
     let mut blocks = Vec::new();
     blocks_with(level, weights, bound, &mut blocks);
     let tokens = blocks.into_iter().flat_map(|block| {
-        let first = block * BLOCK;
-        first..weights.len().min(first + BLOCK)
+        let first = block * SEARCH_BLOCK;
+        first..weights.len().min(first + SEARCH_BLOCK)
     });
     let mut candidates: Vec<Candidate> = tokens
         .filter(|&token| weights[token] >= bound)
@@ -29,22 +25,6 @@ pub(super) fn nucleus(level: Level, weights: &[f32], top_p: f64, total: f64) -> 
     let mut kept: Vec<usize> = candidates.into_iter().map(Candidate::token).collect();
     kept.sort_unstable();
     kept
-}
-
-/// The blocks that hold a weight of at least `bound`.
-fn blocks_with(level: Level, weights: &[f32], bound: f32, blocks: &mut Vec<usize>) {
-    at_level!(level, blocks_with_body, (weights: &[f32], bound: f32, blocks: &mut Vec<usize>));
-}
-
-#[inline(always)]
-fn blocks_with_body(weights: &[f32], bound: f32, blocks: &mut Vec<usize>) {
-    for (block, weights) in weights.chunks(BLOCK).enumerate() {
-        // Without an early end, which would keep the compiler from comparing many at once.
-        let found: u32 = weights.iter().map(|&weight| u32::from(weight >= bound)).sum();
-        if found > 0 {
-            blocks.push(block);
-        }
-    }
 }
 
 /// A token and its weight (zero or more), ordered by weight, then by token from the last to the first.

@@ -8,8 +8,8 @@ use candle_core::{Device, Result, Tensor};
 use super::Linear;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
-use crate::gguf::BlockType;
 use crate::model::{Shape, WeightReader};
+use jury_kernels::blocks::BlockType;
 
 /// What loading gives.
 pub(super) type Loaded<T> = std::result::Result<T, LoadError>;

@@ -6,10 +6,10 @@ use std::ops::Range;
 
 use super::AttentionTile;
 use super::tile::AttentionLayer;
-use crate::kernels::PANEL;
-use crate::kernels::fetch::fetch;
-use crate::kernels::values::{PageValues, QUAD};
 use crate::model::kv::{PAGE_TOKENS, Segment};
+use jury_kernels::cpu::PANEL;
+use jury_kernels::cpu::fetch::fetch;
+use jury_kernels::cpu::values::{PageValues, QUAD};
 
 /// A segment as some queries of a tile see it.
 pub(super) struct Part<'a> {

@@ -5,9 +5,9 @@
 //! has its *shift*, the bias as it is turned at the block's middle; keys are stored without it, and a query's product
 //! with the shift is added to its scores in the block. The sum is what it was, up to rounding.
 
-use crate::kernels::Level;
-use crate::kernels::rows::{RopePairs, dot, rotate};
 use crate::model::forward::Angles;
+use jury_kernels::cpu::Level;
+use jury_kernels::cpu::rows::{RopePairs, dot, rotate};
 
 /// Positions that share a shift. Few enough that even quick pairs turn little within; many enough that a product for
 /// each costs nothing beside those with the keys.

@@ -7,16 +7,16 @@ use std::ops::Range;
 use super::parts::Part;
 use super::shift::{BLOCK, KeyShift};
 use super::{AttentionShape, AttentionTile, Cluster};
-use crate::kernels::activations::soft_cap;
-use crate::kernels::codes::{Outputs, PanelProduct, QuantRows, Room, SharedCodes};
-use crate::kernels::disjoint::Disjoint;
-use crate::kernels::fetch::fetch;
-use crate::kernels::hadamard::{block_length, hadamard};
-use crate::kernels::probabilities::{Weighing, weigh};
-use crate::kernels::quantise::{ScaleKind, quantise};
-use crate::kernels::values::{PageValues, QUAD, WeightedValues, add_weighted, finish};
-use crate::kernels::{LANES, Level, PANEL};
 use crate::model::kv::PageLayout;
+use jury_kernels::cpu::activations::soft_cap;
+use jury_kernels::cpu::codes::{Outputs, PanelProduct, QuantRows, Room, SharedCodes};
+use jury_kernels::cpu::disjoint::Disjoint;
+use jury_kernels::cpu::fetch::fetch;
+use jury_kernels::cpu::hadamard::{block_length, hadamard};
+use jury_kernels::cpu::probabilities::{Weighing, weigh};
+use jury_kernels::cpu::quantise::{ScaleKind, quantise};
+use jury_kernels::cpu::values::{PageValues, QUAD, WeightedValues, add_weighted, finish};
+use jury_kernels::cpu::{LANES, Level, PANEL};
 
 /// Memory of one thread.
 #[derive(Debug, Default)]

@@ -6,12 +6,12 @@ use super::branch::Joining;
 use super::grid::Grid;
 use super::linear::Piece;
 use super::{Pass, Walk, span};
-use crate::kernels::disjoint::Disjoint;
-use crate::kernels::packed::Packed;
-use crate::kernels::rows::{rms_norm, rotate};
 use crate::model::attention::{AttentionLayer, KeyShift};
 use crate::model::kv::{Slot, store_key, store_value};
 use crate::model::weights::{Attention, Layer, Linear};
+use jury_kernels::cpu::disjoint::Disjoint;
+use jury_kernels::cpu::packed::Packed;
+use jury_kernels::cpu::rows::{rms_norm, rotate};
 
 use super::buffers::SharedInputs;
 

@@ -5,8 +5,8 @@
 
 use super::linear::{PanelScratch, Piece, within};
 use super::{Pass, span};
-use crate::kernels::packed::Input;
-use crate::kernels::rows::rms_norm;
+use jury_kernels::cpu::packed::Input;
+use jury_kernels::cpu::rows::rms_norm;
 
 /// What a branch leaves to be done to a row before its next norm.
 #[derive(Clone, Copy)]

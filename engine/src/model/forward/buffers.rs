@@ -4,11 +4,11 @@
 
 use std::ops::Range;
 
-use crate::kernels::codes::{Group, QuantRow, QuantRows, SharedCodes};
-use crate::kernels::disjoint::Disjoint;
-use crate::kernels::packed::Input;
-use crate::kernels::quantise::{ScaleKind, quantise, quantise_superblocks};
-use crate::kernels::{GROUP, LANES, Level};
+use jury_kernels::cpu::codes::{Group, QuantRow, QuantRows, SharedCodes};
+use jury_kernels::cpu::disjoint::Disjoint;
+use jury_kernels::cpu::packed::Input;
+use jury_kernels::cpu::quantise::{ScaleKind, quantise, quantise_superblocks};
+use jury_kernels::cpu::{GROUP, LANES, Level};
 
 /// Inputs of a product.
 #[derive(Debug, Default)]

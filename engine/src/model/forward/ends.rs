@@ -3,8 +3,8 @@
 use super::branch::Joining;
 use super::linear::{Piece, copy};
 use super::{Forward, Pass, Walk, span};
-use crate::kernels::PANEL;
-use crate::kernels::activations::soft_cap;
+use jury_kernels::cpu::PANEL;
+use jury_kernels::cpu::activations::soft_cap;
 
 // Safety of all methods: called by every member that takes part, in the same order. A member that comes late runs
 // through phases that are over without touching anything, so views are made inside claimed pieces only.

@@ -14,12 +14,12 @@ use super::buffers::{Inputs, SharedInputs};
 use super::feed::GatedPanel;
 use super::linear::Piece;
 use super::{Pass, Walk, span};
-use crate::kernels::disjoint::Disjoint;
-use crate::kernels::packed::Packed;
-use crate::kernels::rows::add_scaled;
 use crate::model::Shape;
 use crate::model::routing::{Route, route};
 use crate::model::weights::{Gated, InputScales};
+use jury_kernels::cpu::disjoint::Disjoint;
+use jury_kernels::cpu::packed::Packed;
+use jury_kernels::cpu::rows::add_scaled;
 
 /// Phases of a layer's experts, from normed inputs on.
 pub(super) const PHASES: usize = 8;

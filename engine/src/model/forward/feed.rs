@@ -5,11 +5,11 @@ use super::buffers::SharedInputs;
 use super::grid::Grid;
 use super::linear::{Piece, rows_to_fetch};
 use super::{Pass, ThreadScratch, Walk};
-use crate::kernels::PANEL;
-use crate::kernels::activations::{gelu_times, silu_times};
-use crate::kernels::packed::{Input, Packed};
 use crate::model::shape::Activation;
 use crate::model::weights::{Feed, Gated, Layer};
+use jury_kernels::cpu::PANEL;
+use jury_kernels::cpu::activations::{gelu_times, silu_times};
+use jury_kernels::cpu::packed::{Input, Packed};
 
 /// One panel of a network's inner layer: of its gate, and of the matrix beside it.
 #[derive(Clone, Copy)]

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::kernels::packed::Packed;
-use crate::kernels::team::Member;
+use jury_kernels::cpu::packed::Packed;
+use jury_kernels::cpu::team::Member;
 
 /// Rows that a block has at least: a panel is made ready for each block anew.
 const LEAST_ROWS: usize = 128;

@@ -12,14 +12,14 @@
 use super::buffers::{Inputs, SharedInputs};
 use super::linear::{PanelScratch, Piece};
 use super::{Pass, Walk, span};
-use crate::kernels::disjoint::Disjoint;
-use crate::kernels::packed::Packed;
-use crate::kernels::rows::rotate;
-use crate::kernels::{GROUP, PANEL};
 use crate::model::Shape;
 use crate::model::kv::{store_key, store_value};
 use crate::model::shape::Latent;
 use crate::model::weights::{InputScales, LatentAttention, LatentQuery};
+use jury_kernels::cpu::disjoint::Disjoint;
+use jury_kernels::cpu::packed::Packed;
+use jury_kernels::cpu::rows::rotate;
+use jury_kernels::cpu::{GROUP, PANEL};
 
 /// Phases of a layer's latent attention, from its normed inputs to those of its output, at most.
 pub(super) const PHASES: usize = 8;

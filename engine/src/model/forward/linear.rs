@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use super::buffers::SharedInputs;
 use super::{Pass, Walk, span};
-use crate::kernels::codes::Room;
-use crate::kernels::disjoint::Disjoint;
-use crate::kernels::packed::{Input, Packed};
-use crate::kernels::{Level, PANEL};
+use jury_kernels::cpu::codes::Room;
+use jury_kernels::cpu::disjoint::Disjoint;
+use jury_kernels::cpu::packed::{Input, Packed};
+use jury_kernels::cpu::{Level, PANEL};
 
 /// One panel of a product.
 #[derive(Clone, Copy)]

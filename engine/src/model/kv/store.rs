@@ -3,11 +3,11 @@
 use half::f16;
 
 use super::PageLayout;
-use crate::kernels::disjoint::Disjoint;
-use crate::kernels::hadamard::hadamard;
-use crate::kernels::rows::{encode, greatest_magnitude};
-use crate::kernels::values::QUAD;
-use crate::kernels::{GROUP, Level, PANEL};
+use jury_kernels::cpu::disjoint::Disjoint;
+use jury_kernels::cpu::hadamard::hadamard;
+use jury_kernels::cpu::rows::{encode, greatest_magnitude};
+use jury_kernels::cpu::values::QUAD;
+use jury_kernels::cpu::{GROUP, Level, PANEL};
 
 /// Added to a key's codes, so that they are unsigned like those of weights.
 pub(super) const KEY_OFFSET: u8 = 128;
@@ -89,10 +89,10 @@ fn inverse(scale: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::codes::{Outputs, PanelProduct, QuantRows, Room};
-    use crate::kernels::hadamard::block_length;
-    use crate::kernels::quantise::{ScaleKind, quantise};
     use crate::model::kv::PAGE_TOKENS;
+    use jury_kernels::cpu::codes::{Outputs, PanelProduct, QuantRows, Room};
+    use jury_kernels::cpu::hadamard::block_length;
+    use jury_kernels::cpu::quantise::{ScaleKind, quantise};
 
     const LAYOUT: PageLayout = PageLayout { kv_heads: 2, key_size: 64, value_size: 32 };
 

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::error::LoadError;
 use crate::gguf::GgufFile;
-use crate::kernels::rows::RopePairs;
 use crate::model::Architecture;
+use jury_kernels::cpu::rows::RopePairs;
 
 /// Gemma's, where a file does not say.
 const GEMMA2_WINDOW: u64 = 4096;

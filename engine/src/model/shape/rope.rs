@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use crate::kernels::rows::RopePairs;
+use jury_kernels::cpu::rows::RopePairs;
 
 /// The settings of the rotation.
 #[derive(Debug, Clone, PartialEq)]

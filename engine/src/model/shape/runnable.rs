@@ -1,7 +1,7 @@
 //! What the kernels ask of a model's sizes.
 
 use super::Shape;
-use crate::kernels::GROUP;
+use jury_kernels::cpu::GROUP;
 
 /// Says why the forward pass cannot run a shape.
 pub(crate) fn runnable(shape: &Shape) -> Result<(), String> {

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::rope::RopeScaling;
 use super::*;
-use crate::kernels::rows::RopePairs;
 use crate::model::tests::published::{
     DEEPSEEK_V2_LITE, GEMMA_2_27B, GEMMA_3_270M, LLAMA_3_1_8B, QWEN2_5_0_5B, QWEN3_0_6B,
 };
+use jury_kernels::cpu::rows::RopePairs;
 
 fn read(architecture: Architecture, text: &str) -> Result<Shape, LoadError> {
     let config = Config::parse(Path::new("config.json"), text.as_bytes())?;

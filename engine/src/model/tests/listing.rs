@@ -2,12 +2,12 @@
 
 use super::written::VOCABULARY;
 use crate::files::ModelFiles;
-use crate::kernels::codes::{QuantRows, QuantView, Room};
-use crate::kernels::packed::{Input, Packed};
-use crate::kernels::quantise::ScaleKind;
-use crate::kernels::{Level, PANEL};
 use crate::model::weights::{Attention, Feed, Gated, LatentAttention, LatentQuery, Layer};
 use crate::model::{Shape, Weights};
+use jury_kernels::cpu::codes::{QuantRows, QuantView, Room};
+use jury_kernels::cpu::packed::{Input, Packed};
+use jury_kernels::cpu::quantise::ScaleKind;
+use jury_kernels::cpu::{Level, PANEL};
 
 /// Everything of a model's weights, as floats.
 type Listing = Vec<(String, Vec<f32>)>;

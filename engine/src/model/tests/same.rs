@@ -5,10 +5,10 @@ use safetensors::tensor::Dtype;
 use super::listing::{assert_same, load, unpacked};
 use super::written::{LAYERS, Meta, Tensor, VOCABULARY, Written, qwen3, sizes};
 use crate::files::ModelFiles;
-use crate::kernels::Level;
-use crate::kernels::rows::{RopePairs, rotate};
 use crate::model::weights::{Attention, Feed, Linear};
 use crate::model::{Shape, describe};
+use jury_kernels::cpu::Level;
+use jury_kernels::cpu::rows::{RopePairs, rotate};
 
 #[test]
 fn a_folder_of_any_float_type_is_the_gguf_file() {

@@ -2,9 +2,9 @@
 
 use super::{Linear, Reader};
 use crate::error::LoadError;
-use crate::gguf::BlockType;
-use crate::kernels::packed::Packed;
 use crate::model::shape::Latent;
+use jury_kernels::blocks::BlockType;
+use jury_kernels::cpu::packed::Packed;
 
 /// Attention of one layer.
 #[derive(Debug)]

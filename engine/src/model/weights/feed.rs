@@ -2,8 +2,8 @@
 
 use super::Reader;
 use crate::error::LoadError;
-use crate::kernels::packed::Packed;
 use crate::model::shape::Experts;
+use jury_kernels::cpu::packed::Packed;
 
 /// The feed-forward part of one layer.
 #[derive(Debug)]

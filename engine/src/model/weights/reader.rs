@@ -3,10 +3,10 @@
 use super::Linear;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
-use crate::gguf::BlockType;
-use crate::kernels::memory::Arena;
-use crate::kernels::packed::Packed;
 use crate::model::Shape;
+use jury_kernels::blocks::BlockType;
+use jury_kernels::cpu::memory::Arena;
+use jury_kernels::cpu::packed::Packed;
 
 /// The tensors of one model.
 pub(crate) struct Reader<'a> {

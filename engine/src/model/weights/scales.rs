@@ -1,8 +1,8 @@
 //! Which scales a pass's inputs have: K-quants want powers of two.
 
 use super::{Attention, Feed, LatentQuery, Layer};
-use crate::kernels::packed::Packed;
-use crate::kernels::quantise::ScaleKind;
+use jury_kernels::cpu::packed::Packed;
+use jury_kernels::cpu::quantise::ScaleKind;
 
 /// The kind of each buffer of inputs, for the matrices of all layers.
 #[derive(Debug, Clone, Copy, Default)]

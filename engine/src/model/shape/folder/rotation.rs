@@ -3,10 +3,10 @@
 use super::{FULL_LAYER, WINDOW_LAYER};
 use crate::error::LoadError;
 use crate::hf::Config;
-use crate::kernels::rows::RopePairs;
 use crate::model::Architecture;
 use crate::model::shape::rope::{RopeScaling, yarn_magnitude};
 use crate::model::shape::{Latent, Rope, one_by_root};
+use jury_kernels::cpu::rows::RopePairs;
 
 pub(super) fn rope(
     architecture: Architecture,

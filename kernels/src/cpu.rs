@@ -1,0 +1,159 @@
+//! The arithmetic on the CPU: one portable definition, and faster ways to the same bits.
+//!
+//! ```text
+//! codes.rs          integer products of packed weights, or keys, with quantised activations
+//! values.rs         integer sums of values, weighted by attention
+//! probabilities.rs  attention scores to integer weights
+//! hadamard.rs       spreads outliers before quantisation
+//! memory.rs         where weights, keys and values lie
+//! fetch.rs          asks for memory ahead of its use
+//! floats.rs         products of float weights
+//! rows.rs           norms, rotation, quantisation of rows
+//! activations.rs    SiLU, GELU, soft caps
+//! packed.rs         weights as panels of 32 outputs
+//! team.rs           threads that share one job
+//! disjoint.rs       slices that threads write in disjoint parts
+//! peak.rs           loops that show what the CPU can do at most
+//! ```
+//!
+//! Every float result has one order of operations, written down in the portable functions and followed by all
+//! others, with fused multiply-adds where the definition says `mul_add`. It depends neither on the number of
+//! rows computed together nor on the threads. All levels therefore give equal bits; a test holds that.
+
+pub mod activations;
+pub mod codes;
+pub mod disjoint;
+pub mod fetch;
+pub(crate) mod floats;
+pub mod hadamard;
+pub mod memory;
+pub mod packed;
+pub mod peak;
+pub mod probabilities;
+pub mod quantise;
+pub mod rows;
+pub mod team;
+pub mod values;
+
+/// Outputs that are computed together: two registers of sixteen.
+pub const PANEL: usize = 32;
+/// Rows that are computed together, at most.
+pub const TILE_ROWS: usize = 6;
+/// Inputs whose quantised activations share a scale.
+pub const GROUP: usize = 32;
+/// Lanes of every float reduction.
+pub const LANES: usize = 16;
+
+/// Instruction sets that the kernels know, chosen once at run time. Outside this package only [`Level::Portable`] can be
+/// written down; the others come from [`Level::detect`] and [`Level::available`], so a level that is there can be executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Plain Rust.
+    Portable,
+    /// x86-64 with AVX2, FMA and F16C.
+    #[cfg(target_arch = "x86_64")]
+    #[non_exhaustive]
+    Avx2,
+    /// The same with `vpdpbusd` on 32 bytes: AVX-VNNI, or that part of AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    #[non_exhaustive]
+    AvxVnni,
+    /// x86-64 with AVX-512 F, BW, VL and VNNI.
+    #[cfg(target_arch = "x86_64")]
+    #[non_exhaustive]
+    Avx512Vnni,
+    /// AArch64 with the dot product of bytes.
+    #[cfg(target_arch = "aarch64")]
+    #[non_exhaustive]
+    Neon,
+}
+
+// === impl Level ===
+
+impl Level {
+    /// The fastest level that this CPU can execute.
+    pub fn detect() -> Level {
+        Level::available().last().copied().unwrap_or(Level::Portable)
+    }
+
+    /// All levels that this CPU can execute, the fastest last.
+    pub fn available() -> Vec<Level> {
+        #[allow(unused_mut)]
+        let mut levels = vec![Level::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c")
+            {
+                levels.push(Level::Avx2);
+                let newer_encoding = is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni");
+                if is_x86_feature_detected!("avxvnni") || newer_encoding {
+                    levels.push(Level::AvxVnni);
+                }
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+                {
+                    levels.push(Level::Avx512Vnni);
+                }
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("dotprod") {
+            levels.push(Level::Neon);
+        }
+        levels
+    }
+
+    /// Name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::AvxVnni => "avxvnni",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Vnni => "avx512vnni",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "neon",
+        }
+    }
+}
+
+/// Runs a portable, always inlined function compiled for the level's instructions. The bits are those of the
+/// portable function: Rust neither reorders float operations nor fuses them by itself. On other architectures
+/// the baseline is what there is: AArch64 always has NEON.
+macro_rules! at_level {
+    ($level:expr, $body:path, ( $($name:ident : $type:ty),* $(,)? )) => {{
+        #[cfg(target_arch = "x86_64")]
+        {
+            #[target_feature(enable = "avx2,fma,f16c")]
+            fn avx2($($name: $type),*) {
+                $body($($name),*)
+            }
+            #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq")]
+            fn avx512($($name: $type),*) {
+                $body($($name),*)
+            }
+            match $level {
+                $crate::cpu::Level::Portable => $body($($name),*),
+                // SAFETY: a level is only chosen after its features were detected.
+                $crate::cpu::Level::Avx2 | $crate::cpu::Level::AvxVnni => unsafe { avx2($($name),*) },
+                // SAFETY: as above.
+                $crate::cpu::Level::Avx512Vnni => unsafe { avx512($($name),*) },
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            let _ = $level;
+            $body($($name),*)
+        }
+    }};
+}
+pub(crate) use at_level;

@@ -1,0 +1,137 @@
+//! Weight matrices repacked at load into panels of 32 outputs, in the order in which the kernels read them.
+//!
+//! ```text
+//! format.rs   panels of codes: 4, 5, 6 or 8 bits each, as many as the file has
+//! pack.rs     from the file's blocks to panels; floats become panels with 32 floats for every input
+//! ```
+//!
+//! Outputs are padded with zeros to a whole panel.
+
+mod format;
+mod pack;
+
+pub use format::{BLOCK_CODES, Format, Scales};
+
+use super::codes::{Outputs, PanelProduct, QuantView, Room};
+use super::floats::{Product, product};
+use super::memory::{AlignedBytes, Arena};
+use super::quantise::ScaleKind;
+use super::{Level, PANEL};
+use crate::blocks::BlockType;
+
+/// A matrix of `outputs` x `inputs` weights.
+#[derive(Debug)]
+pub struct Packed {
+    /// Rows of the matrix: outputs of a product.
+    pub outputs: usize,
+    /// Columns of the matrix: inputs of a product.
+    pub inputs: usize,
+    storage: Storage,
+}
+
+#[derive(Debug)]
+enum Storage {
+    Codes { format: Format, panels: AlignedBytes },
+    Floats { panels: AlignedBytes },
+}
+
+/// Rows of activations, in the form that a matrix takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// Number of rows.
+    pub rows: usize,
+    /// For matrices of codes.
+    pub codes: QuantView<'a>,
+    /// For matrices of floats: rows x inputs.
+    pub floats: &'a [f32],
+}
+
+// === impl Packed ===
+
+impl Packed {
+    /// Packs rows of GGUF blocks. `None` when a scale is not finite: the file is damaged.
+    pub fn new(
+        memory: &Arena,
+        kind: BlockType,
+        bytes: &[u8],
+        inputs: usize,
+        outputs: usize,
+    ) -> Option<Packed> {
+        let storage = match kind.code_shape() {
+            Some(shape) => pack::pack_codes(memory, kind, shape, bytes, inputs, outputs)?,
+            None => pack::pack_floats(memory, kind, bytes, inputs, outputs)?,
+        };
+        Some(Packed { outputs, inputs, storage })
+    }
+
+    /// Whether its inputs are floats, not codes.
+    #[inline]
+    pub fn takes_floats(&self) -> bool {
+        matches!(self.storage, Storage::Floats { .. })
+    }
+
+    /// The scales that its inputs' groups must have.
+    #[inline]
+    pub fn input_scales(&self) -> ScaleKind {
+        match &self.storage {
+            Storage::Codes { format, .. } if format.is_factored() => ScaleKind::Power,
+            _ => ScaleKind::Short,
+        }
+    }
+
+    /// Number of panels: the units of work.
+    #[inline]
+    pub fn panels(&self) -> usize {
+        self.outputs.div_ceil(PANEL)
+    }
+
+    /// Computes one panel's outputs for all rows: `out` is rows x 32. What comes `ahead` is fetched into the cache
+    /// meanwhile.
+    pub fn panel(
+        &self,
+        level: Level,
+        panel: usize,
+        ahead: &[u8],
+        input: &Input<'_>,
+        room: &mut Room,
+        out: &mut [f32],
+    ) {
+        match &self.storage {
+            Storage::Codes { format, .. } => {
+                let rows = input.codes.rows(0, input.rows);
+                let panel = self.panel_bytes(panel);
+                let product = PanelProduct { format: *format, panel, rows, ahead };
+                product.compute(level, room, Outputs { floats: out, stride: PANEL });
+            }
+            Storage::Floats { panels } => {
+                let floats = self.inputs * PANEL;
+                let these = &panels.as_floats()[panel * floats..][..floats];
+                product(
+                    level,
+                    Product {
+                        a: input.floats,
+                        a_stride: self.inputs,
+                        b: these,
+                        b_stride: PANEL,
+                        c: out,
+                        c_stride: PANEL,
+                        rows: input.rows,
+                        inner: self.inputs,
+                        columns: PANEL,
+                        accumulate: false,
+                    },
+                );
+            }
+        }
+    }
+
+    /// A panel as it is stored, to be fetched ahead.
+    #[inline]
+    pub fn panel_bytes(&self, panel: usize) -> &[u8] {
+        let (panels, bytes) = match &self.storage {
+            Storage::Codes { format, panels } => (panels, format.panel_bytes(self.inputs)),
+            Storage::Floats { panels } => (panels, self.inputs * PANEL * 4),
+        };
+        &panels.as_slice()[panel * bytes..][..bytes]
+    }
+}

@@ -1,0 +1,150 @@
+//! Work that the members of a team share out among themselves.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::wait_until;
+
+/// Ranges of a phase at most: as many as fit a cache line beside the count of what is done.
+const RANGES: usize = 7;
+/// One piece claimed from the front of a range, and from its back.
+const FROM_FRONT: u64 = 1;
+const FROM_BACK: u64 = 1 << 32;
+
+/// Work that is claimed piece by piece; used once. A cache line of its own keeps phases from disturbing each other.
+///
+/// Each member has a range of neighbouring pieces, which it takes from the front; members that are through with theirs
+/// take from the back of others'. So neighbouring pieces, whose results may share cache lines, mostly have one writer,
+/// and whoever works on a part of a matrix or a row works on the same part in the next phase.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct Phase {
+    /// What was claimed of each range: from the front (low half) and from the back (high half).
+    claimed: [AtomicU64; RANGES],
+    done: AtomicUsize,
+}
+
+/// A member's part in a phase.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn<'a> {
+    phase: &'a Phase,
+    member: Member,
+}
+
+/// One of the members that run a job.
+#[derive(Debug, Clone, Copy)]
+pub struct Member {
+    /// This member's number, below `count`.
+    pub number: usize,
+    /// Of all members.
+    pub count: usize,
+}
+
+// === impl Member ===
+
+impl Member {
+    /// The first piece of this member's range.
+    #[inline]
+    pub fn first_piece(self, pieces: usize) -> usize {
+        let ranges = self.ranges();
+        pieces * (self.number % ranges) / ranges
+    }
+
+    /// Ranges of a phase; with many members, some share one.
+    fn ranges(self) -> usize {
+        self.count.min(RANGES)
+    }
+}
+
+// === impl Phase ===
+
+impl Phase {
+    /// A member's part in this phase.
+    #[inline]
+    pub fn turn(&self, member: Member) -> Turn<'_> {
+        Turn { phase: self, member }
+    }
+}
+
+// === impl Turn ===
+
+impl Turn<'_> {
+    /// Claims and does pieces `0 .. pieces` until none is left, then waits for those that others claimed. All members
+    /// must give the same number. What is written in the phase is visible after it.
+    pub fn run(self, pieces: usize, mut work: impl FnMut(usize)) {
+        self.run_ahead(pieces, |piece, _next| work(piece));
+    }
+
+    /// The same for small work: neighbouring pieces are claimed together.
+    pub fn run_in_chunks(self, pieces: usize, chunk: usize, mut work: impl FnMut(usize)) {
+        self.run(pieces.div_ceil(chunk), |index| {
+            (index * chunk..pieces.min((index + 1) * chunk)).for_each(&mut work);
+        });
+    }
+
+    /// The same for work that likes to know which piece the member does next in its range (to fetch its data
+    /// meanwhile). The range's next piece may still be taken by another.
+    pub fn run_ahead(self, pieces: usize, mut work: impl FnMut(usize, Option<usize>)) {
+        let (own, mut finished) = (self.range(self.own(), pieces), 0);
+        while let Some(piece) = self.claim(pieces) {
+            let is_next = own.contains(&piece) && piece + 1 < own.end;
+            work(piece, is_next.then_some(piece + 1));
+            finished += 1;
+        }
+        if finished > 0 {
+            self.phase.done.fetch_add(finished, Ordering::Release);
+        }
+        wait_until(|| self.phase.done.load(Ordering::Acquire) == pieces);
+    }
+
+    #[inline]
+    fn own(self) -> usize {
+        self.member.number % self.member.ranges()
+    }
+
+    #[inline]
+    fn range(self, number: usize, pieces: usize) -> Range<usize> {
+        let ranges = self.member.ranges();
+        pieces * number / ranges..pieces * (number + 1) / ranges
+    }
+
+    /// A piece of the member's own range, or else of another.
+    #[inline]
+    fn claim(self, pieces: usize) -> Option<usize> {
+        let (own, ranges) = (self.own(), self.member.ranges());
+        self.claim_from(own, FROM_FRONT, pieces).or_else(|| {
+            (1..ranges).find_map(|next| self.claim_from((own + next) % ranges, FROM_BACK, pieces))
+        })
+    }
+
+    #[inline]
+    fn claim_from(self, number: usize, end: u64, pieces: usize) -> Option<usize> {
+        let (range, claimed) = (self.range(number, pieces), &self.phase.claimed[number]);
+        let halves = |claimed: u64| [claimed % FROM_BACK, claimed / FROM_BACK].map(|n| n as usize);
+        let is_left = |[front, back]: [usize; 2]| front + back < range.len();
+        // Looking first keeps members that only pass by from taking the line away.
+        if !is_left(halves(claimed.load(Ordering::Relaxed))) {
+            return None;
+        }
+        let [front, back] = halves(claimed.fetch_add(end, Ordering::Relaxed));
+        if !is_left([front, back]) {
+            return None;
+        }
+        Some(if end == FROM_FRONT { range.start + front } else { range.end - 1 - back })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lone_member_goes_through_its_own_range_first_and_others_from_the_back() {
+        let phase = Phase::default();
+        let (member, mut order) = (Member { number: 1, count: 2 }, Vec::new());
+        phase.turn(member).run_ahead(6, |piece, next| order.push((piece, next)));
+        assert_eq!(order[..3], [(3, Some(4)), (4, Some(5)), (5, None)]);
+        assert_eq!(order[3..].iter().map(|&(piece, _)| piece).collect::<Vec<_>>(), [2, 1, 0]);
+        assert_eq!(member.first_piece(6), 3);
+    }
+}

@@ -1,0 +1,11 @@
+//! The arithmetic of language models, one module for each kind of device; it knows nothing of models and files.
+//!
+//! ```text
+//! blocks   the weight types of GGUF: how their blocks are read
+//! cpu      packed weights, quantised activations, attention and threads, for x86-64, AArch64 and plain Rust
+//! ```
+//!
+//! `unsafe` code and assembly stand in this package and nowhere else, memory-mapped files aside.
+
+pub mod blocks;
+pub mod cpu;
