@@ -40,7 +40,7 @@ pub fn measure(threads: usize) -> Limits {
 /// Operations a second in the best window.
 fn arithmetic(threads: usize, work: impl Fn(&Operand) -> u64 + Sync) -> f64 {
     best(threads, |_thread| {
-        let operand = Operand::new();
+        let operand = Operand::ones();
         let work = &work;
         move || {
             let started = Instant::now();

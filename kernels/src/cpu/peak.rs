@@ -167,7 +167,7 @@ impl Floats {
 
 impl Operand {
     /// Bytes that are sound codes, and whose groups of four are sound, tiny floats.
-    pub fn new() -> Operand {
+    pub fn ones() -> Operand {
         Operand(black_box([1; OPERAND_BYTES]))
     }
 }
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn work_counts_grow_with_the_passes() {
-        let operand = Operand::new();
+        let operand = Operand::ones();
         for passes in [1, 7] {
             let integers = Integers::detect().work(&operand, passes);
             assert_eq!(integers, passes * Integers::detect().work(&operand, 1));
