@@ -10,11 +10,13 @@
 //! parse     model text -> scores with issues, never a panic
 //! vote      samples in index order -> rewards, pick, agreement, confidence
 //! digest    one canonical encoding of items and requests, hashed
+//! conclude  outcomes -> OK, PARTIAL, or no rewards and the reason
 //! correct   what SPCT calls a correct trajectory
 //! ```
 //!
 //! Nothing here performs I/O, reads a clock or draws unseeded randomness.
 
+pub mod conclude;
 pub mod correct;
 pub mod digest;
 pub mod domain;

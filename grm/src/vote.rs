@@ -35,13 +35,13 @@ pub struct Ballot {
 /// share one reward. Samples may come in any order; failed ones do not vote.
 pub fn vote(classes: &[usize], samples: &[Sample]) -> Ballot {
     let votes = votes(samples);
-    let rewards = rewards(classes, votes.iter());
+    let rewards = rewards(classes, &votes);
     let mut ballot = Ballot {
         voted: u32::try_from(votes.len()).expect("k is below the request's limit"),
         ..Ballot::none(classes.len())
     };
     if classes.len() > 1
-        && let Some(pick) = pick(&rewards)
+        && let Some(pick) = highest(rewards.iter().copied())
     {
         let is_best = |response: &usize| rewards[*response] == rewards[pick];
         let best: Vec<usize> = (0..classes.len()).filter(is_best).collect();
@@ -64,6 +64,10 @@ struct Vote<'a> {
     scores: &'a [f64],
 }
 
+/// Sums of scores by response, and how often each was shown.
+#[derive(Debug, Clone)]
+struct Tally(Vec<(f64, u32)>);
+
 // === impl Ballot ===
 
 impl Ballot {
@@ -77,6 +81,35 @@ impl Ballot {
             confidence: None,
             voted: 0,
         }
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    fn new(n_responses: usize) -> Self {
+        Self(vec![(0.0, 0); n_responses])
+    }
+
+    fn clear(&mut self) {
+        self.0.fill((0.0, 0));
+    }
+
+    fn add(&mut self, vote: &Vote<'_>) {
+        for (&response, &score) in vote.order.iter().zip(vote.scores) {
+            if let Some((sum, shown)) = self.0.get_mut(response) {
+                *sum += score;
+                *shown += 1;
+            }
+        }
+    }
+
+    /// Mean scores, each response with the value of its class; none where none was shown.
+    fn means<'a>(&'a self, classes: &'a [usize]) -> impl Iterator<Item = Option<f64>> + 'a {
+        classes.iter().map(|&class| {
+            let (sum, shown) = self.0[class];
+            (shown > 0).then(|| sum / f64::from(shown))
+        })
     }
 }
 
@@ -96,29 +129,17 @@ fn votes(samples: &[Sample]) -> Vec<Vote<'_>> {
     votes
 }
 
-/// Mean scores, each response with the value of its class.
-fn rewards<'a>(classes: &[usize], votes: impl Iterator<Item = &'a Vote<'a>>) -> Vec<Option<f64>> {
-    let mut sums = vec![(0.0, 0_u32); classes.len()];
-    for vote in votes {
-        for (&response, &score) in vote.order.iter().zip(vote.scores) {
-            if let Some((sum, shown)) = sums.get_mut(response) {
-                *sum += score;
-                *shown += 1;
-            }
-        }
-    }
-    let mean = |&class: &usize| match sums[class] {
-        (_, 0) => None,
-        (sum, shown) => Some(sum / f64::from(shown)),
-    };
-    classes.iter().map(mean).collect()
+fn rewards(classes: &[usize], votes: &[Vote<'_>]) -> Vec<Option<f64>> {
+    let mut tally = Tally::new(classes.len());
+    votes.iter().for_each(|vote| tally.add(vote));
+    tally.means(classes).collect()
 }
 
-/// The highest reward; of equals the lowest index.
-fn pick(rewards: &[Option<f64>]) -> Option<usize> {
+/// Index of the highest reward; of equals the lowest index.
+fn highest(rewards: impl Iterator<Item = Option<f64>>) -> Option<usize> {
     let mut best: Option<(usize, f64)> = None;
-    for (response, reward) in rewards.iter().enumerate() {
-        if let Some(reward) = *reward
+    for (response, reward) in rewards.enumerate() {
+        if let Some(reward) = reward
             && best.is_none_or(|(_, highest)| reward > highest)
         {
             best = Some((response, reward));

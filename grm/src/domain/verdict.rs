@@ -44,7 +44,7 @@ pub struct Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
-    /// Every planned sample came to its own end.
+    /// Every planned sample came to its own end, or was not needed any more.
     Ok,
     /// Some did not (cut off by the budget, lost with a worker, too long), but at least
     /// `min_samples` are valid.
@@ -110,12 +110,12 @@ pub struct Counts {
     pub forced: u32,
     /// Samples whose own text gave no scores.
     pub parse_failed: u32,
-    /// Samples whose prompt does not fit the model's context or memory.
+    /// Samples whose prompt is longer than the model's context.
     #[serde(default)]
     pub too_long: u32,
     /// Samples that the budget cut off.
     pub timed_out: u32,
-    /// Samples lost to infrastructure.
+    /// Samples lost to infrastructure: to workers, or for want of their memory.
     pub failed: u32,
     /// Samples cancelled because the verdict was already decided.
     pub not_needed: u32,

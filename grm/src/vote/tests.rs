@@ -128,7 +128,47 @@ fn samples_of(n: usize) -> impl Strategy<Value = Vec<Sample>> {
     })
 }
 
+/// The bootstrap as one would write it first. Its numbers are part of every verdict ever given.
+fn plain_bootstrap(classes: &[usize], samples: &[Sample], picked: usize) -> f64 {
+    let votes = votes(samples);
+    let seed = votes.iter().fold(0, |seed, vote| seed ^ vote.seed.rotate_left(vote.index % 64));
+    let mut random = crate::random::SplitMix64::new(seed);
+    let same = (0..1000).filter(|_| {
+        let drawn: Vec<Vote<'_>> =
+            votes.iter().map(|_| votes[random.below(votes.len())].clone()).collect();
+        let mut sums = vec![(0.0, 0_u32); classes.len()];
+        for vote in &drawn {
+            for (&response, &score) in vote.order.iter().zip(vote.scores) {
+                sums[response].0 += score;
+                sums[response].1 += 1;
+            }
+        }
+        let mean =
+            |&class: &usize| (sums[class].1 > 0).then(|| sums[class].0 / f64::from(sums[class].1));
+        let rewards: Vec<Option<f64>> = classes.iter().map(mean).collect();
+        highest(rewards.into_iter()) == Some(picked)
+    });
+    same.count() as f64 / 1000.0
+}
+
+#[test]
+fn confidences_are_those_of_verdicts_given_before() {
+    let expected_scores = |i: u32| [f64::from(i * 7 % 10) + 0.31, f64::from(i * 3 % 10) + 0.77];
+    let samples: Vec<Sample> = (0..12).map(|i| sample(i, &[0, 1], &expected_scores(i))).collect();
+    let ballot = vote(&[0, 1], &samples);
+    assert_eq!((ballot.pick, ballot.confidence), (Some(1), Some(0.52)));
+}
+
 proptest! {
+    #[test]
+    fn confidence_is_that_of_a_plain_bootstrap(samples in samples_of(4)) {
+        let classes = [0, 1, 1, 3];
+        let ballot = vote(&classes, &samples);
+        if let (Some(pick), Some(confidence)) = (ballot.pick, ballot.confidence) {
+            prop_assert_eq!(confidence, plain_bootstrap(&classes, &samples, pick));
+        }
+    }
+
     #[test]
     fn the_vote_does_not_depend_on_arrival_order(
         samples in samples_of(3), shuffle in any::<prop::sample::Index>(),

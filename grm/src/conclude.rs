@@ -1,0 +1,154 @@
+//! What the outcomes of the planned samples amount to: the law from counts to a status.
+
+use crate::domain::{Counts, FailureKind, Reason, ReasonCode, Sample, Status};
+
+/// What the samples amount to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conclusion {
+    /// Rewards, and every sample came to its own end or was not needed.
+    Whole,
+    /// Rewards, though some samples never came to their end.
+    Partial,
+    /// No rewards.
+    Unscored(Reason),
+}
+
+/// Rewards need `min_samples` valid samples. Without them the reason is the cause that a caller
+/// can do most about: length, then memory, then the budget, then workers, then the model's own
+/// text.
+pub fn conclude(samples: &[Sample], min_samples: u32) -> Conclusion {
+    let counts = Counts::of(samples, 0);
+    let Counts { asked, valid, too_long, timed_out, failed, .. } = counts;
+    if valid >= min_samples {
+        let is_whole = too_long == 0 && timed_out == 0 && failed == 0;
+        return if is_whole { Conclusion::Whole } else { Conclusion::Partial };
+    }
+    let detail_of = |is_wanted: fn(FailureKind) -> bool| {
+        let mut failures = samples.iter().filter_map(Sample::failure);
+        failures.find(|failure| is_wanted(failure.kind)).map(|failure| failure.detail.clone())
+    };
+    let with_figures = |cause: Option<String>| {
+        let figures = format!("{valid} of {asked} samples are valid, {min_samples} are needed");
+        match cause {
+            Some(cause) => format!("{figures}; {cause}"),
+            None => figures,
+        }
+    };
+    let (code, detail) = if let Some(too_long) = detail_of(|kind| kind == FailureKind::TooLong) {
+        (ReasonCode::TooLong, too_long)
+    } else if let Some(too_large) = detail_of(|kind| kind == FailureKind::TooLarge) {
+        (ReasonCode::TooLarge, too_large)
+    } else if timed_out > 0 {
+        (ReasonCode::Budget, with_figures(detail_of(|kind| kind == FailureKind::TimedOut)))
+    } else if failed > 0 {
+        (ReasonCode::WorkerFailed, with_figures(detail_of(|kind| kind == FailureKind::Worker)))
+    } else {
+        (ReasonCode::ParseFailed, with_figures(detail_of(FailureKind::is_parse)))
+    };
+    Conclusion::Unscored(Reason { code, detail })
+}
+
+// === impl Conclusion ===
+
+impl Conclusion {
+    /// The verdict's status.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Whole => Status::Ok,
+            Self::Partial => Status::Partial,
+            Self::Unscored(_) => Status::Unscored,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::{Finish, Outcome, SampleSpec, Scores};
+
+    const KINDS: [FailureKind; 9] = [
+        FailureKind::NoBox,
+        FailureKind::WrongCount,
+        FailureKind::OutOfRange,
+        FailureKind::LowReadoutMass,
+        FailureKind::TimedOut,
+        FailureKind::Worker,
+        FailureKind::TooLong,
+        FailureKind::TooLarge,
+        FailureKind::NotNeeded,
+    ];
+
+    /// Samples by how each ended; `None` is scored.
+    fn samples(ends: &[Option<FailureKind>]) -> Vec<Sample> {
+        let scores = Scores {
+            scores: vec![5.0],
+            score_distribution: None,
+            readout_mass: None,
+            forced: false,
+        };
+        let indexed = ends.iter().zip(0..);
+        indexed
+            .map(|(end, index)| {
+                let spec = SampleSpec { index, seed: 0, order: vec![0] };
+                let failed = |kind| Sample::failed(spec.clone(), kind, format!("{kind:?}"));
+                match end {
+                    Some(kind) => failed(*kind),
+                    None => Sample {
+                        outcome: Outcome::Scored(scores.clone()),
+                        finish: Finish::Box,
+                        ..failed(FailureKind::NoBox)
+                    },
+                }
+            })
+            .collect()
+    }
+
+    fn reason(ends: &[Option<FailureKind>]) -> ReasonCode {
+        match conclude(&samples(ends), 1) {
+            Conclusion::Unscored(reason) => reason.code,
+            rewarded => panic!("{rewarded:?}"),
+        }
+    }
+
+    #[test]
+    fn what_was_not_needed_leaves_a_verdict_whole() {
+        let ends = [None, Some(FailureKind::NotNeeded), Some(FailureKind::NoBox)];
+        assert_eq!(conclude(&samples(&ends), 1), Conclusion::Whole);
+    }
+
+    #[test]
+    fn the_reason_is_the_cause_that_a_caller_can_do_most_about() {
+        use FailureKind::{NoBox, TimedOut, TooLarge, TooLong, Worker};
+        assert_eq!(
+            reason(&[Some(NoBox), Some(Worker), Some(TimedOut), Some(TooLarge), Some(TooLong)]),
+            ReasonCode::TooLong
+        );
+        assert_eq!(
+            reason(&[Some(NoBox), Some(Worker), Some(TimedOut), Some(TooLarge)]),
+            ReasonCode::TooLarge
+        );
+        assert_eq!(reason(&[Some(NoBox), Some(Worker), Some(TimedOut)]), ReasonCode::Budget);
+        assert_eq!(reason(&[Some(NoBox), Some(Worker)]), ReasonCode::WorkerFailed);
+        assert_eq!(reason(&[Some(NoBox)]), ReasonCode::ParseFailed);
+    }
+
+    proptest! {
+        #[test]
+        fn status_follows_from_the_counts_alone(
+            ends in prop::collection::vec(prop::option::of(prop::sample::select(KINDS.to_vec())), 1..12),
+            min_samples in 1u32..6,
+        ) {
+            let samples = samples(&ends);
+            let counts = Counts::of(&samples, 0);
+            let cut_off = counts.too_long + counts.timed_out + counts.failed;
+            let expected = match (counts.valid >= min_samples, cut_off) {
+                (true, 0) => Status::Ok,
+                (true, _) => Status::Partial,
+                (false, _) => Status::Unscored,
+            };
+            prop_assert_eq!(conclude(&samples, min_samples).status(), expected);
+        }
+    }
+}
