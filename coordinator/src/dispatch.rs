@@ -1,45 +1,52 @@
 //! Draws the planned samples on the fleet: the driver around [`Workbench`] and [`assign`].
 //!
 //! ```text
-//! pending -> assign -> one call a chunk -> events -> workbench -> (lost? pending again)
+//! waiting -> assign -> one call a chunk -> events -> workbench -> ended samples, one by one
+//!                                                        ^
+//!                         not_needed (ranking, stopping) +
 //! ```
 //!
-//! Ends when every sample is done, when the budget ends, or when no worker of the class has been
-//! there for a while. Dropping the future, or its end, drops the calls, which frees the workers
-//! within a decode step.
+//! A [`Drawing`] is a stream: whoever reads it gets each sample when it ends, and may say that
+//! the rest is not needed. It ends when every sample has: drawn, too long, out of time, or given
+//! up because no worker of the class has been there for a while. Calls are polled by the reader
+//! itself, so they run inside the request's span, and dropping the drawing drops them, which frees
+//! the workers within a decode step.
 
 mod assign;
 mod call;
+mod patience;
 mod workbench;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::SelectAll;
+use futures::{FutureExt, StreamExt};
 use jury_grm::domain::{FailureKind, Sample, SampleSpec, Settings};
 use jury_grm::prompt::Message;
+use jury_proto::JuryError;
 use jury_proto::convert::SampleGroup;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
 use tracing::{debug, info, warn};
 
-pub use assign::{Assignment, MIN_CHUNK, assign};
-pub use workbench::{CallId, Refused, Tally, Workbench};
+pub use assign::{Assignment, Assignments, MIN_CHUNK, assign};
+pub use workbench::{Attempt, CallId, Refused, Tally, Waiting, Workbench};
 
 use crate::fleet::{Class, Fleet, Reservation, WorkerRef};
 use crate::progress::Phase;
-use call::{CallEnd, CallEvent};
-
-/// Events that calls may be ahead of the workbench.
-const EVENT_BACKLOG: usize = 256;
+use call::{CallEnd, CallEvent, CallEvents, Canceller, Order, Told};
+use patience::Patience;
 
 /// What to draw.
 #[derive(Debug)]
 pub struct Job {
     /// Every planned sample, by index.
     pub specs: Vec<SampleSpec>,
-    /// The rendered prompt of each order.
-    pub prompts: BTreeMap<Vec<usize>, Vec<Message>>,
+    /// The rendered prompt of each order, shared by all calls.
+    pub prompts: BTreeMap<Vec<usize>, Arc<[Message]>>,
     /// How samples are drawn.
     pub settings: Settings,
     /// Who may draw them.
@@ -54,14 +61,19 @@ pub struct Job {
     pub worker_wait: Duration,
 }
 
-/// What was drawn.
+/// What happened next.
 #[derive(Debug)]
-pub struct Drawn {
-    /// Every planned sample in index order, failed ones included.
-    pub samples: Vec<Sample>,
-    /// True when the budget ended before every sample did.
-    pub out_of_time: bool,
-    /// Re-issues and waste.
+pub enum Drew {
+    /// A planned sample ended, drawn or not. Each comes exactly once, in any order.
+    Sample(Sample),
+    /// Something moved; [`Drawing::step`] tells how far it is.
+    Progress,
+}
+
+/// What is known beside the samples once they are drawn.
+#[derive(Debug, Clone, Default)]
+pub struct Effort {
+    /// Re-issues, hedges and waste.
     pub tally: Tally,
     /// Prompt tokens that workers did not have to prefill.
     pub cached_tokens: u64,
@@ -80,195 +92,106 @@ pub struct Step {
     pub tokens: u64,
 }
 
-/// Draws every sample of `job`, telling each step.
-pub async fn draw(job: &Job, fleet: &Fleet, tell: impl Fn(Step)) -> Drawn {
-    let mut drawing = Drawing::new(job, fleet);
-    let (sender, mut events) = mpsc::channel(EVENT_BACKLOG);
-    let mut fleet_changes = fleet.changes();
-    let mut alone_since: Option<Instant> = None;
-    loop {
-        drawing.issue_pending(&sender);
-        if drawing.workbench.is_complete() {
-            return drawing.finish(false, FailureKind::Worker, "");
-        }
-        // Without a call under way and with none possible, only the fleet can change that.
-        let is_alone = drawing.calls.is_empty() && drawing.busy_until.is_empty();
-        alone_since = if is_alone { alone_since.or(Some(Instant::now())) } else { None };
-        let give_up = alone_since.map(|since| since + job.worker_wait);
-        tokio::select! {
-            Some((call, event)) = events.recv() => drawing.record(call, event),
-            changed = fleet_changes.changed() => {
-                if changed.is_err() {
-                    return drawing.finish(false, FailureKind::Worker, "the coordinator is going down");
-                }
-            }
-            () = wake_at(drawing.next_retry()) => drawing.forget_busy(),
-            () = wake_at(give_up) => {
-                let detail = "no worker of this model is left";
-                return drawing.finish(false, FailureKind::Worker, detail);
-            }
-            () = tokio::time::sleep_until(job.deadline) => {
-                return drawing.finish(true, FailureKind::TimedOut, "the budget ended first");
-            }
-        }
-        tell(drawing.step());
-    }
+/// One job while it is drawn.
+pub struct Drawing {
+    job: Job,
+    fleet: Fleet,
+    fleet_changes: watch::Receiver<u64>,
+    workbench: Workbench,
+    /// Events of all open calls.
+    events: SelectAll<CallEvents>,
+    calls: HashMap<CallId, OpenCall>,
+    patience: Patience,
+    /// True when waiting samples may find a worker that they did not find before.
+    is_worth_a_try: bool,
+    /// One timer for whatever is due next.
+    timer: Pin<Box<Sleep>>,
+    effort: Effort,
+    has_prefilled: bool,
+    /// Who turned a call away last, and why.
+    last_refusal: Option<String>,
 }
 
-/// One job while it is drawn.
-struct Drawing<'a> {
-    job: &'a Job,
-    fleet: &'a Fleet,
-    workbench: Workbench,
-    /// Tasks of the calls; dropping them drops the streams.
-    tasks: JoinSet<()>,
-    /// Open calls, with the samples that they still hold.
-    calls: HashMap<CallId, Reservation>,
-    /// Workers that had no room, until when they are left alone.
-    busy_until: HashMap<WorkerRef, Instant>,
-    cached_tokens: u64,
-    workers: BTreeSet<String>,
-    has_prefilled: bool,
+/// A call whose stream has not ended.
+struct OpenCall {
+    worker: WorkerRef,
+    reservation: Reservation,
+    canceller: Canceller,
+    /// The worker has said that drawing has begun.
+    is_accepted: bool,
+    /// The worker has turned the group down; the end of the stream is no loss.
+    is_turned_down: bool,
 }
 
 // === impl Drawing ===
 
-impl<'a> Drawing<'a> {
-    fn new(job: &'a Job, fleet: &'a Fleet) -> Self {
+impl Drawing {
+    /// Begins to draw `job`; nothing is sent before the first [`Self::next`].
+    pub fn new(job: Job, fleet: Fleet) -> Self {
         Self {
+            workbench: Workbench::new(job.specs.clone(), job.max_reissues),
+            fleet_changes: fleet.changes(),
+            events: SelectAll::new(),
+            calls: HashMap::new(),
+            patience: Patience::new(job.worker_wait),
+            is_worth_a_try: true,
+            timer: Box::pin(tokio::time::sleep_until(job.deadline)),
+            effort: Effort::default(),
+            has_prefilled: false,
+            last_refusal: None,
             job,
             fleet,
-            workbench: Workbench::new(job.specs.clone(), job.max_reissues),
-            tasks: JoinSet::new(),
-            calls: HashMap::new(),
-            busy_until: HashMap::new(),
-            cached_tokens: 0,
-            workers: BTreeSet::new(),
-            has_prefilled: false,
         }
     }
 
-    /// Opens a call for everything that is pending, as far as there are workers with room.
-    fn issue_pending(&mut self, events: &mpsc::Sender<(CallId, CallEvent)>) {
-        if self.workbench.pending().next().is_none() {
-            return;
-        }
-        let mut candidates = self.fleet.candidates(&self.job.class);
-        candidates.retain(|candidate| !self.busy_until.contains_key(&candidate.worker));
-        let pick = |n: usize| rand::random_range(0..n);
-        for assignment in assign(self.workbench.pending(), candidates, pick) {
-            let Assignment { worker, indices } = assignment;
-            let n_samples = u32::try_from(indices.len()).expect("k is below the request's limit");
-            let Some(reservation) = self.fleet.reserve(&worker, n_samples) else { continue };
-            let call = self.workbench.issue(&worker.id, &indices);
-            info!(worker_id = %worker, call = call.0, ?indices, "samples issued");
-            let group = self.group(&indices);
-            let channel = reservation.channel();
-            self.calls.insert(call, reservation);
-            self.tasks.spawn(call::run(call, channel, group, events.clone()));
-        }
-    }
-
-    fn group(&self, indices: &[u32]) -> SampleGroup {
-        let samples: Vec<SampleSpec> =
-            indices.iter().map(|&index| self.job.specs[index as usize].clone()).collect();
-        let class = &self.job.class;
-        SampleGroup {
-            model_digest: class.model_digest.clone(),
-            numerics: class.numerics.clone(),
-            method_version: class.method_version.clone(),
-            messages: self.job.prompts.get(&samples[0].order).cloned().unwrap_or_default(),
-            samples,
-            settings: self.job.settings.clone(),
-            request_id: self.job.request_id.clone(),
-            remaining_ms: None,
-        }
-    }
-
-    fn record(&mut self, call: CallId, event: CallEvent) {
-        let Some(reservation) = self.calls.get_mut(&call) else { return };
-        if matches!(event, CallEvent::Finished(_) | CallEvent::Failed { .. }) {
-            reservation.give_back_one();
-        }
-        let worker = reservation.worker().clone();
-        let worker_id = worker.id.to_string();
-        match event {
-            CallEvent::Load(load) => self.fleet.record_load(&worker, load),
-            CallEvent::Accepted { cached_tokens } => {
-                self.cached_tokens += u64::from(cached_tokens);
-                self.has_prefilled = true;
+    /// What happens next; `None` when every planned sample has come out. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Drew> {
+        loop {
+            if let Some(sample) = self.workbench.pop_ended() {
+                self.send_cancels();
+                return Some(Drew::Sample(sample));
             }
-            CallEvent::Progress { index, tokens } => {
-                self.workbench.record_progress(call, index, tokens);
+            if self.workbench.is_complete() {
+                return None;
             }
-            CallEvent::Finished(sample) => self.record_finished(call, worker_id, *sample),
-            CallEvent::Failed { index, failure } => {
-                let detail = format!("worker {worker_id}: {failure}");
-                self.workbench.record_failed(call, index, failure.kind, &detail);
+            if self.is_worth_a_try && self.workbench.has_waiting() {
+                self.issue_waiting();
+                continue;
             }
-            CallEvent::TooLong(detail) => {
-                for index in 0..self.job.settings.k {
-                    self.workbench.record_failed(call, index, FailureKind::TooLong, &detail);
+            self.arm_timer();
+            tokio::select! {
+                biased;
+                () = &mut self.timer => self.on_time(),
+                Some((call, event)) = self.events.next(), if !self.events.is_empty() => {
+                    self.record(call, event);
+                    return Some(self.workbench.pop_ended().map_or(Drew::Progress, Drew::Sample));
+                }
+                changed = self.fleet_changes.changed() => match changed {
+                    Ok(()) => self.is_worth_a_try = true,
+                    Err(_) => {
+                        let detail = "the coordinator is going down";
+                        self.workbench.give_up(FailureKind::Worker, detail);
+                    }
                 }
             }
-            CallEvent::Ended(end) => self.record_end(call, &worker, end),
         }
     }
 
-    fn record_finished(&mut self, call: CallId, worker_id: String, sample: Sample) {
-        let in_scale = |sample: &Sample| {
-            let scale = self.job.settings.scale;
-            sample.scores().is_none_or(|s| s.scores.iter().all(|&score| scale.contains(score)))
-        };
-        let index = sample.spec.index;
-        if !in_scale(&sample) {
-            warn!(worker_id, index, "worker sent a score outside the scale");
-            let detail = format!("worker {worker_id} sent a score outside the scale");
-            self.workbench.record_failed(call, index, FailureKind::Worker, &detail);
-            return;
-        }
-        match self.workbench.record_finished(call, sample) {
-            Ok(()) => {
-                debug!(worker_id, index, "sample finished");
-                self.workers.insert(worker_id);
-            }
-            Err(refused) => warn!(worker_id, %refused, "result does not count"),
-        }
+    /// The verdict is decided: whatever has not ended ends as not needed, and workers are told.
+    pub fn stop(&mut self) {
+        let all = 0..self.workbench.n_planned();
+        self.not_needed(all);
     }
 
-    fn record_end(&mut self, call: CallId, worker: &WorkerRef, end: CallEnd) {
-        self.calls.remove(&call);
-        match end {
-            CallEnd::Complete => {
-                self.workbench.record_lost(call, "the worker ended the stream early");
-            }
-            CallEnd::Busy(retry_after) => {
-                self.workbench.record_busy(call);
-                self.busy_until.insert(worker.clone(), Instant::now() + retry_after);
-            }
-            CallEnd::Lost(error) => {
-                let detail = format!("worker {worker}: {error}");
-                let indices = self.workbench.record_lost(call, &detail);
-                warn!(
-                    worker_id = %worker, call = call.0, ?indices, %error,
-                    "samples in flight were lost, issuing them again"
-                );
-                self.fleet.record_failed_call(worker, &error);
-            }
-        }
+    /// The verdict does not need these samples any more.
+    pub fn not_needed(&mut self, indices: impl IntoIterator<Item = u32>) {
+        self.workbench.record_not_needed(indices);
+        self.send_cancels();
     }
 
-    fn next_retry(&self) -> Option<Instant> {
-        self.busy_until.values().min().copied()
-    }
-
-    fn forget_busy(&mut self) {
-        let now = Instant::now();
-        self.busy_until.retain(|_, until| *until > now);
-    }
-
-    fn step(&self) -> Step {
-        let samples_done = self.workbench.n_done();
+    /// How far the job is.
+    pub fn step(&self) -> Step {
+        let samples_done = self.workbench.n_ended();
         let tokens = self.workbench.tokens();
         let phase = match (self.calls.is_empty(), self.has_prefilled || tokens > 0) {
             (true, false) => Phase::Waiting,
@@ -278,22 +201,255 @@ impl<'a> Drawing<'a> {
         Step { phase, samples_done, tokens }
     }
 
-    fn finish(self, out_of_time: bool, kind: FailureKind, detail: &str) -> Drawn {
-        let (samples, tally) = self.workbench.into_samples(kind, detail);
-        Drawn {
-            samples,
-            out_of_time,
-            tally,
-            cached_tokens: self.cached_tokens,
-            workers: self.workers,
+    /// What is known beside the samples; ends every call that is still open.
+    pub fn into_effort(self) -> Effort {
+        Effort { tally: self.workbench.tally(), ..self.effort }
+    }
+
+    /// Opens a call for everything that waits, as far as there are workers for it.
+    fn issue_waiting(&mut self) {
+        self.is_worth_a_try = false;
+        let now = Instant::now();
+        if now >= self.job.deadline {
+            return;
+        }
+        let candidates = self.fleet.candidates(&self.job.class);
+        self.patience.forget_absent(&candidates, now);
+        let may_ask = |worker: &WorkerRef| self.patience.may_ask(worker, now);
+        let pick = |n: usize| rand::random_range(0..n);
+        let assignments = assign(self.workbench.waiting(), &candidates, may_ask, pick);
+        for index in assignments.too_large {
+            self.workbench.record_too_large_everywhere(index);
+        }
+        for Assignment { worker, indices } in assignments.calls {
+            let n_samples = u32::try_from(indices.len()).expect("k is below the request's limit");
+            let Some(reservation) = self.fleet.reserve(&worker, n_samples) else {
+                // Gone since the list was made; the fleet tells when that changes.
+                self.patience.record_refused(&worker, now);
+                continue;
+            };
+            let call = self.workbench.issue(&worker, &indices, now.into_std());
+            self.open(call, worker, reservation);
+        }
+        if self.calls.is_empty() {
+            self.patience.record_nobody(now);
         }
     }
-}
 
-/// Sleeps until `at`, or for ever.
-async fn wake_at(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
+    /// Opens the call that the workbench has issued.
+    fn open(&mut self, call: CallId, worker: WorkerRef, reservation: Reservation) {
+        let indices: Vec<u32> = self.workbench.owed(call).collect();
+        let Some(order) = self.order(&indices) else { return };
+        info!(worker_id = &*worker.id, call = call.0, ?indices, "samples issued");
+        let (canceller, events) = call::open(call, reservation.channel(), order);
+        let (is_accepted, is_turned_down) = (false, false);
+        let open = OpenCall { worker, reservation, canceller, is_accepted, is_turned_down };
+        self.calls.insert(call, open);
+        self.events.push(events);
+    }
+
+    fn order(&self, indices: &[u32]) -> Option<Order> {
+        let specs = indices.iter().filter_map(|&index| self.workbench.spec(index));
+        let samples: Vec<SampleSpec> = specs.cloned().collect();
+        let prompt = Arc::clone(self.job.prompts.get(&samples.first()?.order)?);
+        let class = &self.job.class;
+        let remaining = self.job.deadline.saturating_duration_since(Instant::now());
+        let group = SampleGroup {
+            model_digest: class.model_digest.clone(),
+            numerics: class.numerics.clone(),
+            method_version: class.method_version.clone(),
+            messages: Vec::new(),
+            samples,
+            settings: self.job.settings.clone(),
+            request_id: self.job.request_id.clone(),
+            remaining_ms: Some(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX)),
+        };
+        Some(Order { group, prompt })
+    }
+
+    fn record(&mut self, call: CallId, event: CallEvent) {
+        match event {
+            CallEvent::Message { told, load } => {
+                let Some(open) = self.calls.get(&call) else { return };
+                if let Some(load) = load {
+                    self.fleet.record_load(&open.worker, load);
+                }
+                if let Some(told) = told {
+                    self.record_told(call, told);
+                }
+            }
+            CallEvent::Ended(end) => self.record_end(call, end),
+        }
+        self.send_cancels();
+    }
+
+    fn record_told(&mut self, call: CallId, told: Told) {
+        let Some(open) = self.calls.get_mut(&call) else { return };
+        match told {
+            Told::Accepted { cached_tokens } => {
+                open.is_accepted = true;
+                self.effort.cached_tokens += u64::from(cached_tokens);
+                self.has_prefilled = true;
+                self.patience.record_taken(&open.worker);
+            }
+            Told::Progress { index, tokens } => {
+                self.workbench.record_progress(call, index, tokens);
+            }
+            Told::Finished(sample) => {
+                open.reservation.give_back_one();
+                self.record_finished(call, *sample);
+            }
+            Told::Failed { index, failure } => {
+                open.reservation.give_back_one();
+                let detail = format!("worker {}: {failure}", &*open.worker.id);
+                self.workbench.record_failed(call, index, failure.kind, &detail);
+                self.is_worth_a_try = true;
+            }
+            Told::TooLong(too_long) => {
+                let detail = call::describe(too_long);
+                let owed: Vec<u32> = self.workbench.owed(call).collect();
+                for index in owed {
+                    self.workbench.record_failed(call, index, FailureKind::TooLong, &detail);
+                }
+            }
+            Told::TooLarge(too_large) => {
+                open.is_turned_down = true;
+                self.workbench.record_too_large(call, too_large.needed_tokens);
+                self.is_worth_a_try = true;
+            }
+            Told::Busy(retry_after) => {
+                open.is_turned_down = true;
+                self.patience.record_busy(&open.worker, Instant::now() + retry_after);
+                self.workbench.record_refused(call);
+                self.is_worth_a_try = true;
+            }
+        }
+    }
+
+    fn record_finished(&mut self, call: CallId, sample: Sample) {
+        let Some(open) = self.calls.get(&call) else { return };
+        let (worker_id, index) = (&*open.worker.id, sample.spec.index);
+        let scale = self.job.settings.scale;
+        let in_scale =
+            sample.scores().is_none_or(|s| s.scores.iter().all(|&score| scale.contains(score)));
+        if !in_scale {
+            warn!(worker_id, index, "worker sent a score outside the scale");
+            let detail = format!("worker {worker_id} sent a score outside the scale");
+            self.workbench.record_failed(call, index, FailureKind::Worker, &detail);
+            self.is_worth_a_try = true;
+            return;
+        }
+        match self.workbench.record_finished(call, sample) {
+            Ok(()) => {
+                debug!(worker_id, index, "sample finished");
+                if !self.effort.workers.contains(worker_id) {
+                    self.effort.workers.insert(worker_id.to_owned());
+                }
+            }
+            Err(refused) => debug!(worker_id, %refused, "result does not count"),
+        }
+    }
+
+    fn record_end(&mut self, call: CallId, end: CallEnd) {
+        let Some(open) = self.calls.remove(&call) else { return };
+        self.is_worth_a_try = true;
+        let now = Instant::now();
+        match end {
+            CallEnd::Complete => {
+                self.workbench.record_lost(call, "the worker ended the stream early");
+            }
+            CallEnd::Refused(error) => self.record_refused(call, &open.worker, &error, now),
+            CallEnd::Broken(error) if !open.is_accepted && call::is_refusal(&error) => {
+                self.record_refused(call, &open.worker, &error, now);
+            }
+            CallEnd::Broken(error) if open.is_turned_down => {
+                debug!(worker_id = &*open.worker.id, %error, "call broke after it was turned down");
+            }
+            CallEnd::Broken(error) => {
+                let worker_id = &*open.worker.id;
+                let detail = format!("worker {worker_id}: {error}");
+                let indices = self.workbench.record_lost(call, &detail);
+                warn!(
+                    worker_id, call = call.0, ?indices, %error,
+                    "samples in flight were lost, issuing them again"
+                );
+                self.patience.record_taken(&open.worker);
+                self.fleet.record_failed_call(&open.worker, &error);
+            }
+        }
+        if self.calls.is_empty() {
+            self.patience.record_nobody(now);
+        }
+    }
+
+    /// Nothing has started: the samples wait again, and the worker is left alone for a while.
+    fn record_refused(
+        &mut self,
+        call: CallId,
+        worker: &WorkerRef,
+        error: &JuryError,
+        now: Instant,
+    ) {
+        debug!(worker_id = &*worker.id, call = call.0, %error, "call was refused");
+        self.last_refusal = Some(format!("worker {}: {error}", &*worker.id));
+        self.workbench.record_refused(call);
+        self.patience.record_refused(worker, now);
+        self.fleet.record_failed_call(worker, error);
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        if now >= self.job.deadline {
+            self.drain();
+            self.workbench.give_up(FailureKind::TimedOut, "the budget ended first");
+            return;
+        }
+        if self.is_hopeless(now) {
+            let mut detail = "no worker of this model is left".to_owned();
+            detail.extend(self.last_refusal.iter().flat_map(|refusal| ["; ", refusal]));
+            self.workbench.give_up(FailureKind::Worker, &detail);
+            return;
+        }
+        self.is_worth_a_try = true;
+    }
+
+    /// Takes in what workers have sent and nobody has read yet: it counts.
+    fn drain(&mut self) {
+        loop {
+            let received = tokio::task::coop::unconstrained(self.events.next()).now_or_never();
+            let Some(Some((call, event))) = received else { return };
+            self.record(call, event);
+        }
+    }
+
+    fn is_hopeless(&self, now: Instant) -> bool {
+        self.calls.is_empty() && self.patience.ends_at().is_some_and(|end| end <= now)
+    }
+
+    /// Due next: the deadline, a worker that may be asked again, or the end of all patience.
+    fn arm_timer(&mut self) {
+        let give_up = if self.calls.is_empty() { self.patience.ends_at() } else { None };
+        let retry = if self.workbench.has_waiting() {
+            self.patience.next_retry(Instant::now())
+        } else {
+            None
+        };
+        let due = [give_up, retry].into_iter().flatten().fold(self.job.deadline, Instant::min);
+        if self.timer.deadline() != due {
+            self.timer.as_mut().reset(due);
+        }
+    }
+
+    /// Tells workers what nobody wants any more, one message a call.
+    fn send_cancels(&mut self) {
+        let mut by_call: BTreeMap<CallId, Vec<u32>> = BTreeMap::new();
+        while let Some((call, index)) = self.workbench.pop_cancel() {
+            by_call.entry(call).or_default().push(index);
+        }
+        for (call, indices) in by_call {
+            if let Some(open) = self.calls.get(&call) {
+                open.canceller.cancel(indices);
+            }
+        }
     }
 }

@@ -14,14 +14,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span};
 
 use crate::admission::Admission;
-use crate::answer::{Answer, Refusal};
+use crate::answer::{End, Facts, Refusal, answer};
 use crate::config::{Config, ConfigError};
-use crate::dispatch::{self, Job};
+use crate::dispatch::{Drawing, Drew, Job};
 use crate::fleet::Fleet;
 use crate::idempotency::Idempotency;
 use crate::metrics::Metrics;
-use crate::progress::{Phase, Progress, Reporter};
-use crate::render;
+use crate::progress::{Phase, Progress, Reporter, Teller};
+use crate::render::{self, Rendered};
 
 /// A coordinator; a cheap handle to its shared parts.
 #[derive(Clone)]
@@ -107,42 +107,59 @@ impl Coordinator {
         let deadline = arrived + budget;
 
         let plan = plan(&request);
-        let rendered = render::render(&config.template, &request, &plan)?;
-        let mut answer = Answer::new(&request, &plan, &rendered, arrived);
-        self.tell(&request, Phase::Waiting, 0, 0);
-
         let n_samples = request.settings.k;
+        let ids = (&*request.request_id, &*request.item.id);
+        let mut teller = Teller::new(&self.inner.progress, ids, n_samples);
+        teller.tell(Phase::Waiting, 0, 0);
+        let method_digest = jury_grm::method_digest(&config.template);
+        let conclude = |queued, end| {
+            let total = arrived.elapsed();
+            let (request, plan, method_digest) = (&request, &plan, method_digest.clone());
+            answer(Facts { request, plan, method_digest, queued, total, end })
+        };
+
         let Ok(admitted) = timeout_at(deadline, admission.admit(n_samples)).await else {
-            return Ok(answer.refuse(Refusal::Queue { budget }));
+            let refusal = Refusal::Queue { budget };
+            return Ok(conclude(arrived.elapsed(), End::Refused(refusal)));
         };
         let _permit = admitted.map_err(|overloaded| {
             JuryError::overloaded(overloaded.to_string(), overloaded.retry_after)
         })?;
-        answer.admitted();
+        let queued = arrived.elapsed();
 
         let patience = config.worker_wait.min(deadline.saturating_duration_since(Instant::now()));
         let class = match fleet.wait_for_class(request.model.as_deref(), patience).await {
             Ok(class) => class,
-            Err(no_class) => return Ok(answer.refuse(Refusal::NoClass(no_class))),
+            Err(no_class) => {
+                return Ok(conclude(queued, End::Refused(Refusal::NoClass(no_class))));
+            }
         };
 
+        let Rendered { prompts, escaped_markers } =
+            render::render(&config.template, &request, &plan)?;
         let job = Job {
             specs: plan.samples.clone(),
-            prompts: rendered.prompts.clone(),
+            prompts,
             settings: request.settings.clone(),
-            class,
+            class: class.clone(),
             request_id: request.request_id.clone(),
             deadline,
             max_reissues: config.max_reissues,
             worker_wait: config.worker_wait,
         };
-        let drawn = dispatch::draw(&job, fleet, |step| {
-            self.tell(&request, step.phase, step.samples_done, step.tokens);
-        })
-        .await;
+        let mut drawing = Drawing::new(job, fleet.clone());
+        let mut samples = Vec::with_capacity(plan.samples.len());
+        while let Some(drew) = drawing.next().await {
+            if let Drew::Sample(sample) = drew {
+                samples.push(sample);
+            }
+            let step = drawing.step();
+            teller.tell(step.phase, step.samples_done, step.tokens);
+        }
+        let effort = drawing.into_effort();
 
-        let verdict = answer.verdict(&job.class, drawn);
-        self.tell(&request, Phase::Answered, n_samples, verdict.usage.generated_tokens);
+        let verdict = conclude(queued, End::Drawn { class, samples, effort, escaped_markers });
+        teller.tell(Phase::Answered, n_samples, verdict.usage.generated_tokens);
         info!(
             status = ?verdict.status, valid = verdict.counts.valid, asked = verdict.counts.asked,
             reissued = verdict.run.reissued, total_ms = verdict.run.total_ms, "request answered"
@@ -202,17 +219,6 @@ impl Coordinator {
                 let admitted = capacity * inner.config.admitted_per_capacity;
                 inner.admission.set_capacity(admitted as u32);
             }
-        });
-    }
-
-    fn tell(&self, request: &ScoreRequest, phase: Phase, samples_done: u32, tokens: u64) {
-        self.inner.progress.tell(Progress {
-            request_id: request.request_id.clone(),
-            item_id: request.item.id.clone(),
-            phase,
-            samples_done,
-            samples_asked: request.settings.k,
-            tokens,
         });
     }
 }

@@ -1,6 +1,7 @@
 //! Renders the prompt of every distinct order of a plan.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jury_grm::domain::ScoreRequest;
 use jury_grm::plan::Plan;
@@ -10,12 +11,10 @@ use jury_proto::{ErrorCode, JuryError};
 /// The prompts of a plan.
 #[derive(Debug, Clone)]
 pub(crate) struct Rendered {
-    /// One prompt an order.
-    pub(crate) prompts: BTreeMap<Vec<usize>, Vec<Message>>,
+    /// One prompt an order, shared by all calls for it.
+    pub(crate) prompts: BTreeMap<Vec<usize>, Arc<[Message]>>,
     /// Marker lines that were escaped, in the prompt that has most: orders of one panel agree.
     pub(crate) escaped_markers: u32,
-    /// Digest of template, parser and guide.
-    pub(crate) method_digest: String,
 }
 
 /// Renders every order of `plan` once.
@@ -44,8 +43,7 @@ pub(crate) fn render(
                 JuryError::new(ErrorCode::Internal, format!("the prompt template failed: {error}"))
             })?;
         escaped_markers = escaped_markers.max(rendered.escaped_markers);
-        prompts.insert(spec.order.clone(), rendered.messages);
+        prompts.insert(spec.order.clone(), rendered.messages.into());
     }
-    let method_digest = jury_grm::method_digest(template);
-    Ok(Rendered { prompts, escaped_markers, method_digest })
+    Ok(Rendered { prompts, escaped_markers })
 }

@@ -1,14 +1,13 @@
-//! Which pending samples go to which worker, as a pure function.
+//! Which waiting samples go to which worker, as a pure function.
 //!
-//! Samples of one order share a prompt, so they stay together: a group is cut only when the
-//! fleet has more free workers than the request has groups, and never below [`MIN_CHUNK`]: a
-//! worker draws k samples for little more than the price of one, and pays the prefill anew.
-//! A chunk goes to the less loaded of two workers drawn by `pick` (power of two choices).
+//! Samples of one order share a prompt, so they stay together: a group is cut only as far as
+//! there are free workers to share it, and never below [`MIN_CHUNK`]: a worker draws k samples for
+//! little more than the price of one, and pays the prefill anew. A chunk goes to the less loaded
+//! of two workers drawn by `pick` (power of two choices), to free ones first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jury_grm::domain::SampleSpec;
-
+use super::Waiting;
 use crate::fleet::{Candidate, WorkerRef};
 
 /// Fewest samples worth a prefill of their own while the order has more.
@@ -23,140 +22,144 @@ pub struct Assignment {
     pub indices: Vec<u32>,
 }
 
-/// Assigns every pending sample, as long as there is a candidate.
+/// What to do about the waiting samples. Those that are in neither list go on waiting.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Assignments {
+    /// Calls to make.
+    pub calls: Vec<Assignment>,
+    /// Samples that fit the memory of no worker that there is.
+    pub too_large: Vec<u32>,
+}
+
+/// Assigns every waiting sample for which there is a candidate that `may_ask` lets through.
 ///
-/// A worker that failed a sample gets it again only if every candidate has. `pick(n)` draws a
-/// number below `n`; workers are interchangeable, so what it draws never changes a verdict.
+/// A worker that failed a sample gets it again only if every candidate has; one whose memory it
+/// does not fit never does. `pick(n)` draws a number below `n`; workers are interchangeable, so
+/// what it draws never changes a verdict.
 pub fn assign<'a>(
-    pending: impl Iterator<Item = (&'a SampleSpec, &'a BTreeSet<String>)>,
-    mut candidates: Vec<Candidate>,
+    waiting: impl Iterator<Item = Waiting<'a>>,
+    candidates: &[Candidate],
+    may_ask: impl Fn(&WorkerRef) -> bool,
     mut pick: impl FnMut(usize) -> usize,
-) -> Vec<Assignment> {
+) -> Assignments {
+    let mut assignments = Assignments::default();
     if candidates.is_empty() {
-        return Vec::new();
+        return assignments;
     }
-    let mut groups: BTreeMap<(&[usize], &BTreeSet<String>), Vec<u32>> = BTreeMap::new();
-    for (spec, failed_on) in pending {
-        groups.entry((spec.order.as_slice(), failed_on)).or_default().push(spec.index);
+    let mut groups: BTreeMap<GroupKey<'a>, Vec<u32>> = BTreeMap::new();
+    for sample in waiting {
+        groups.entry(GroupKey::of(&sample)).or_default().push(sample.spec.index);
     }
-    let n_pending: usize = groups.values().map(Vec::len).sum();
-    let chunk_size = n_pending.div_ceil(candidates.len()).max(MIN_CHUNK);
-    let mut assignments = Vec::new();
-    for ((_, failed_on), indices) in groups {
+    let mut places: Vec<Place<'_>> = candidates.iter().map(Place::of).collect();
+    let askable: BTreeSet<&WorkerRef> =
+        candidates.iter().map(|c| &c.worker).filter(|worker| may_ask(worker)).collect();
+    let n_waiting: usize = groups.values().map(Vec::len).sum();
+    let n_free = places.iter().filter(|p| p.is_free() && askable.contains(p.worker)).count();
+    let chunk_size = n_waiting.div_ceil(n_free.max(1)).max(MIN_CHUNK);
+    for (key, indices) in groups {
+        let fitting: Vec<usize> = (0..places.len()).filter(|&i| key.fits(&places[i])).collect();
+        if fitting.is_empty() {
+            assignments.too_large.extend(indices);
+            continue;
+        }
+        let askable: Vec<usize> =
+            fitting.into_iter().filter(|&i| askable.contains(places[i].worker)).collect();
+        if askable.is_empty() {
+            continue;
+        }
+        // Without a free worker every cut costs a prefill and brings nothing.
+        let chunk_size = if n_free == 0 { indices.len() } else { chunk_size };
         for chunk in indices.chunks(chunk_size) {
-            let chosen = choose(&candidates, failed_on, &mut pick);
-            let candidate = &mut candidates[chosen];
-            candidate.load += u32::try_from(chunk.len()).expect("k is below the request's limit");
-            assignments
-                .push(Assignment { worker: candidate.worker.clone(), indices: chunk.to_vec() });
+            let chosen = choose(&places, &askable, key.failed_on, &mut pick);
+            places[chosen].load += chunk.len() as u64;
+            let worker = places[chosen].worker.clone();
+            assignments.calls.push(Assignment { worker, indices: chunk.to_vec() });
         }
     }
     assignments
 }
 
+/// Samples with the same prompt and the same past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct GroupKey<'a> {
+    order: &'a [usize],
+    failed_on: &'a BTreeSet<WorkerRef>,
+    too_large_for: &'a BTreeSet<WorkerRef>,
+    needed_tokens: u32,
+}
+
+/// A candidate with what it was given meanwhile.
+#[derive(Debug)]
+struct Place<'a> {
+    worker: &'a WorkerRef,
+    load: u64,
+    capacity: u32,
+    room_tokens: Option<u32>,
+}
+
+// === impl GroupKey ===
+
+impl<'a> GroupKey<'a> {
+    fn of(sample: &Waiting<'a>) -> Self {
+        Self {
+            order: &sample.spec.order,
+            failed_on: sample.failed_on,
+            too_large_for: sample.too_large_for,
+            needed_tokens: sample.needed_tokens,
+        }
+    }
+
+    fn fits(&self, place: &Place<'_>) -> bool {
+        let has_room = place.room_tokens.is_none_or(|room| room >= self.needed_tokens);
+        has_room && !self.too_large_for.contains(place.worker)
+    }
+}
+
+// === impl Place ===
+
+impl<'a> Place<'a> {
+    fn of(candidate: &'a Candidate) -> Self {
+        Self {
+            worker: &candidate.worker,
+            load: candidate.load.into(),
+            capacity: candidate.capacity.max(1),
+            room_tokens: candidate.room_tokens,
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        self.load < u64::from(self.capacity)
+    }
+
+    fn share(&self) -> f64 {
+        self.load as f64 / f64::from(self.capacity)
+    }
+}
+
+/// Untried workers before those that failed the sample, free ones before full ones.
 fn choose(
-    candidates: &[Candidate],
-    failed_on: &BTreeSet<String>,
+    places: &[Place<'_>],
+    askable: &[usize],
+    failed_on: &BTreeSet<WorkerRef>,
     pick: &mut impl FnMut(usize) -> usize,
 ) -> usize {
-    let untried: Vec<usize> = (0..candidates.len())
-        .filter(|&index| !failed_on.contains(&*candidates[index].worker.id))
-        .collect();
-    let eligible = if untried.is_empty() { (0..candidates.len()).collect() } else { untried };
+    let mut eligible: Vec<usize> = askable.to_vec();
+    let untried = |&i: &usize| !failed_on.contains(places[i].worker);
+    let free = |&i: &usize| places[i].is_free();
+    for is_better in [&untried as &dyn Fn(&usize) -> bool, &free] {
+        if eligible.iter().any(is_better) {
+            eligible.retain(is_better);
+        }
+    }
     let first = pick(eligible.len());
     let second = match eligible.len() {
         1 => first,
         n => (first + 1 + pick(n - 1)) % n,
     };
-    let share = |index: usize| {
-        let candidate = &candidates[eligible[index]];
-        f64::from(candidate.load) / f64::from(candidate.capacity.max(1))
-    };
-    if share(second) < share(first) { eligible[second] } else { eligible[first] }
+    let (first, second) = (eligible[first], eligible[second]);
+    if places[second].share() < places[first].share() { second } else { first }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn specs(orders: &[&[usize]]) -> Vec<SampleSpec> {
-        orders
-            .iter()
-            .enumerate()
-            .map(|(i, order)| SampleSpec { index: i as u32, seed: 0, order: order.to_vec() })
-            .collect()
-    }
-
-    fn idle(n: usize) -> Vec<Candidate> {
-        let candidate = |i| Candidate {
-            worker: WorkerRef { id: format!("w{i}").into(), generation: 0 },
-            load: 0,
-            capacity: 8,
-            room_tokens: None,
-            context_tokens: 2048,
-        };
-        (0..n).map(candidate).collect()
-    }
-
-    fn alternating(k: usize) -> Vec<SampleSpec> {
-        let orders: Vec<&[usize]> = (0..k).map(|i| [&[0, 1][..], &[1, 0][..]][i % 2]).collect();
-        specs(&orders)
-    }
-
-    #[test]
-    fn one_worker_gets_each_order_whole() {
-        let specs = alternating(8);
-        let none = BTreeSet::new();
-        let calls = assign(specs.iter().map(|spec| (spec, &none)), idle(1), |_| 0);
-        let indices: Vec<_> = calls.iter().map(|call| call.indices.clone()).collect();
-        assert_eq!(indices, [vec![0, 2, 4, 6], vec![1, 3, 5, 7]]);
-    }
-
-    #[test]
-    fn two_idle_workers_share_a_request() {
-        let specs = alternating(8);
-        let none = BTreeSet::new();
-        let calls = assign(specs.iter().map(|spec| (spec, &none)), idle(2), |_| 0);
-        assert_eq!(calls.len(), 2);
-        assert_ne!(calls[0].worker, calls[1].worker);
-    }
-
-    #[test]
-    fn a_worker_that_failed_a_sample_is_tried_last() {
-        let specs = specs(&[&[0]]);
-        let failed = BTreeSet::from(["w0".to_owned()]);
-        for first in 0..2 {
-            let calls = assign([(&specs[0], &failed)].into_iter(), idle(2), |n| first % n);
-            assert_eq!(&*calls[0].worker.id, "w1");
-        }
-        let calls = assign([(&specs[0], &failed)].into_iter(), idle(1), |_| 0);
-        assert_eq!(&*calls[0].worker.id, "w0");
-    }
-
-    #[test]
-    fn without_a_worker_nothing_is_assigned() {
-        let specs = specs(&[&[0]]);
-        let none = BTreeSet::new();
-        assert_eq!(assign([(&specs[0], &none)].into_iter(), Vec::new(), |_| 0), []);
-    }
-
-    proptest! {
-        #[test]
-        fn every_pending_sample_is_assigned_once(
-            k in 1usize..64, n_workers in 1usize..9, draws in prop::collection::vec(0usize..99, 1..9),
-        ) {
-            let specs = alternating(k);
-            let none = BTreeSet::new();
-            let mut turn = 0;
-            let calls = assign(specs.iter().map(|spec| (spec, &none)), idle(n_workers), |n| {
-                turn += 1;
-                draws[turn % draws.len()] % n
-            });
-            let mut indices: Vec<u32> = calls.iter().flat_map(|call| call.indices.clone()).collect();
-            indices.sort_unstable();
-            prop_assert_eq!(indices, (0..k as u32).collect::<Vec<_>>());
-        }
-    }
-}
+#[path = "assign/tests.rs"]
+mod tests;

@@ -1,29 +1,61 @@
-//! One call to one worker: a group on a stream, its events put into domain terms.
+//! One call to one worker: a group goes out, its events come back in domain terms, and samples
+//! that nobody wants any more are cancelled by message while it lasts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use jury_fabric::transport::Channel;
 use jury_grm::domain::{Failure, Sample};
-use jury_proto::convert::{SampleGroup, TooLong};
+use jury_grm::prompt::Message;
+use jury_proto::convert::{SampleGroup, TooLarge, TooLong};
 use jury_proto::v1::sampling_service_client::SamplingServiceClient;
-use jury_proto::v1::{self, sample_request, sample_response::Event};
+use jury_proto::v1::{self, sample_request, sample_response};
 use jury_proto::{ErrorCode, JuryError};
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
 
 use super::CallId;
+
+/// What a call asks for.
+#[derive(Debug)]
+pub(super) struct Order {
+    /// The group, but for its prompt.
+    pub(super) group: SampleGroup,
+    /// The prompt, shared by all calls of its order; put in when the call is sent.
+    pub(super) prompt: Arc<[Message]>,
+}
 
 /// What a call tells.
 #[derive(Debug)]
 pub(super) enum CallEvent {
-    /// The worker's load.
-    Load(v1::Load),
-    /// The prompt fits.
+    /// A message of the worker.
+    Message {
+        /// What it says; none when this version does not know it.
+        told: Option<Told>,
+        /// The worker's load.
+        load: Option<v1::Load>,
+    },
+    /// Nothing more will come.
+    Ended(CallEnd),
+}
+
+/// What a worker says.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// The prompt fits, and drawing has begun.
     Accepted {
         /// Tokens that were in the KV cache.
         cached_tokens: u32,
     },
-    /// The prompt does not fit; a sentence with the figures.
-    TooLong(String),
+    /// The prompt is longer than the model's context.
+    TooLong(TooLong),
+    /// The group does not fit this worker's memory.
+    TooLarge(TooLarge),
+    /// The worker has no room now.
+    Busy(Duration),
     /// How far a sample is.
     Progress {
         /// Its index.
@@ -40,8 +72,6 @@ pub(super) enum CallEvent {
         /// Why.
         failure: Failure,
     },
-    /// Nothing more will come.
-    Ended(CallEnd),
 }
 
 /// How a call ended.
@@ -49,81 +79,110 @@ pub(super) enum CallEvent {
 pub(super) enum CallEnd {
     /// The worker closed the stream.
     Complete,
-    /// The worker had no room.
-    Busy(Duration),
-    /// The call broke.
-    Lost(JuryError),
+    /// The worker never let it in: nothing has started.
+    Refused(JuryError),
+    /// It broke.
+    Broken(JuryError),
 }
 
-/// Runs the call; always ends with [`CallEvent::Ended`] unless nobody listens any more.
-pub(super) async fn run(
-    call: CallId,
-    channel: Channel,
-    group: SampleGroup,
-    events: mpsc::Sender<(CallId, CallEvent)>,
-) {
-    let end = match follow(call, channel, group, &events).await {
-        Ok(end) => end,
-        Err(error) => CallEnd::Lost(error),
-    };
-    // The job may have ended meanwhile; then nobody needs to know.
-    drop(events.send((call, CallEvent::Ended(end))).await);
+/// The way to cancel samples of an open call.
+#[derive(Debug)]
+pub(super) struct Canceller(mpsc::Sender<v1::SampleRequest>);
+
+/// The events of one call; dropping them drops the call.
+pub(super) type CallEvents = BoxStream<'static, (CallId, CallEvent)>;
+
+enum State {
+    Opening(SamplingServiceClient<Channel>, Order, mpsc::Receiver<v1::SampleRequest>),
+    Open(Box<Streaming<v1::SampleResponse>>),
+    Over,
 }
 
-async fn follow(
-    call: CallId,
-    channel: Channel,
-    group: SampleGroup,
-    events: &mpsc::Sender<(CallId, CallEvent)>,
-) -> Result<CallEnd, JuryError> {
-    let start = v1::SampleRequest { message: Some(sample_request::Message::Start(group.into())) };
-    let request = jury_fabric::trace::outgoing(tokio_stream::once(start));
-    let mut client = SamplingServiceClient::new(channel)
+/// A call that is made when its events are first asked for, inside the span of whoever asks.
+pub(super) fn open(call: CallId, channel: Channel, order: Order) -> (Canceller, CallEvents) {
+    let client = SamplingServiceClient::new(channel)
         .max_decoding_message_size(jury_fabric::transport::MAX_MESSAGE_BYTES);
-    let mut responses = client.sample(request).await?.into_inner();
-    while let Some(response) = responses.message().await? {
-        if let Some(load) = response.load {
-            tell(events, call, CallEvent::Load(load)).await?;
-        }
-        // An event that this version does not know is ignored, as the contract says.
-        let Some(event) = response.event else { continue };
-        let told = match event {
-            Event::Accepted(accepted) => {
-                CallEvent::Accepted { cached_tokens: accepted.cached_tokens }
-            }
-            Event::TooLong(too_long) => CallEvent::TooLong(describe(too_long.into())),
-            Event::TooLarge(too_large) => CallEvent::TooLong(format!(
-                "one sample needs {} tokens of KV cache, the worker has room for {}",
-                too_large.needed_tokens, too_large.room_tokens
-            )),
-            Event::Busy(busy) => {
-                let retry_after = Duration::from_millis(busy.retry_after_ms.max(1).into());
-                return Ok(CallEnd::Busy(retry_after));
-            }
-            Event::Progress(progress) => {
-                CallEvent::Progress { index: progress.index, tokens: progress.tokens }
-            }
-            Event::Finished(sample) => CallEvent::Finished(Box::new(sample.try_into()?)),
-            Event::Failed(failed) => CallEvent::Failed {
-                index: failed.index,
-                failure: failed.failure.unwrap_or_default().into(),
-            },
-        };
-        tell(events, call, told).await?;
+    // An attempt is cancelled once at most, so there is always room.
+    let (requests, receiver) = mpsc::channel(order.group.samples.len().max(1));
+    let opening = State::Opening(client, order, receiver);
+    let events = stream::unfold(opening, move |state| async move {
+        let (event, next) = advance(state).await?;
+        Some(((call, event), next))
+    });
+    (Canceller(requests), events.boxed())
+}
+
+// === impl Canceller ===
+
+impl Canceller {
+    /// Tells the worker that nobody wants these samples. A call that has ended needs no telling.
+    pub(super) fn cancel(&self, indices: Vec<u32>) {
+        let message = sample_request::Message::Cancel(v1::CancelSamples { indices });
+        drop(self.0.try_send(v1::SampleRequest { message: Some(message) }));
     }
-    Ok(CallEnd::Complete)
 }
 
-async fn tell(
-    events: &mpsc::Sender<(CallId, CallEvent)>,
-    call: CallId,
-    event: CallEvent,
-) -> Result<(), JuryError> {
-    let gone = |_| JuryError::new(ErrorCode::Cancelled, "the request has ended");
-    events.send((call, event)).await.map_err(gone)
+// === private ===
+
+async fn advance(state: State) -> Option<(CallEvent, State)> {
+    let mut responses = match state {
+        State::Opening(mut client, order, cancels) => {
+            let start = stream::once(async move { start(order) });
+            let requests = start.chain(ReceiverStream::new(cancels));
+            match client.sample(jury_fabric::trace::outgoing(requests)).await {
+                Ok(response) => Box::new(response.into_inner()),
+                Err(status) => {
+                    let refused = CallEnd::Refused(status.into());
+                    return Some((CallEvent::Ended(refused), State::Over));
+                }
+            }
+        }
+        State::Open(responses) => responses,
+        State::Over => return None,
+    };
+    let end = match responses.message().await {
+        Ok(Some(response)) => match read(response) {
+            Ok(event) => return Some((event, State::Open(responses))),
+            Err(error) => CallEnd::Broken(error),
+        },
+        Ok(None) => CallEnd::Complete,
+        Err(status) => CallEnd::Broken(status.into()),
+    };
+    Some((CallEvent::Ended(end), State::Over))
 }
 
-fn describe(too_long: TooLong) -> String {
+fn start(order: Order) -> v1::SampleRequest {
+    let group = SampleGroup { messages: order.prompt.to_vec(), ..order.group };
+    v1::SampleRequest { message: Some(sample_request::Message::Start(group.into())) }
+}
+
+fn read(response: v1::SampleResponse) -> Result<CallEvent, JuryError> {
+    use sample_response::Event;
+    let told = match response.event {
+        // An event that this version does not know is ignored, as the contract says.
+        None => None,
+        Some(Event::Accepted(accepted)) => {
+            Some(Told::Accepted { cached_tokens: accepted.cached_tokens })
+        }
+        Some(Event::TooLong(too_long)) => Some(Told::TooLong(too_long.into())),
+        Some(Event::TooLarge(too_large)) => Some(Told::TooLarge(too_large.into())),
+        Some(Event::Busy(busy)) => {
+            Some(Told::Busy(Duration::from_millis(busy.retry_after_ms.max(1).into())))
+        }
+        Some(Event::Progress(progress)) => {
+            Some(Told::Progress { index: progress.index, tokens: progress.tokens })
+        }
+        Some(Event::Finished(sample)) => Some(Told::Finished(Box::new(sample.try_into()?))),
+        Some(Event::Failed(failed)) => Some(Told::Failed {
+            index: failed.index,
+            failure: failed.failure.unwrap_or_default().into(),
+        }),
+    };
+    Ok(CallEvent::Message { told, load: response.load })
+}
+
+/// A sentence with the figures.
+pub(super) fn describe(too_long: TooLong) -> String {
     let TooLong { prompt_tokens, limit_tokens, over_by, .. } = too_long;
     let mut detail = format!(
         "the prompt has {prompt_tokens} tokens, {over_by} over the limit of {limit_tokens}"
@@ -133,4 +192,10 @@ fn describe(too_long: TooLong) -> String {
         detail += &format!("; the longest response is responses[{index}] with {tokens} tokens");
     }
     detail
+}
+
+/// True for an error by which a worker says that it does not take the call, as opposed to one
+/// that came over it while it drew.
+pub(super) fn is_refusal(error: &JuryError) -> bool {
+    matches!(error.code, ErrorCode::ShuttingDown | ErrorCode::WrongModel | ErrorCode::Overloaded)
 }

@@ -1,18 +1,31 @@
-//! The state of one request's samples: pending, in flight, done.
+//! The state of one request's samples: waiting, attempted by one or two workers, ended.
 //!
 //! ```text
-//!            issue                 finish
-//! Pending ----------> InFlight ------------> Done
-//!    ^                   | lost, failed
-//!    +-------------------+  (at most max_reissues times, then Done with the failure)
+//!            issue                      finished, failed for good
+//! waiting ----------> attempts (1..=2) --------------------------> ended, once
+//!    ^                  |                                            ^
+//!    |  refused, lost,  |  hedge: a second attempt                   |
+//!    +--  failed  ------+                        not needed, given up|
+//!        (the last attempt)
 //! ```
 //!
-//! A sample counts once: a result for an index that is already done is waste. Knows neither time
-//! nor workers' addresses; the driver tells it what happened and asks what to do next.
+//! The first attempt that finishes counts; the other is cancelled, and what it generated is waste.
+//! Only an attempt that started can be lost: a worker that refuses costs nothing. Knows neither
+//! channels nor the clock: the driver tells it what happened and when, and collects what ended
+//! ([`Workbench::pop_ended`]) and what to cancel ([`Workbench::pop_cancel`]). No event costs more
+//! than O(log k).
 
-use std::collections::{BTreeMap, BTreeSet};
+mod slot;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Instant;
 
 use jury_grm::domain::{FailureKind, Sample, SampleSpec};
+
+pub use slot::{Attempt, Waiting};
+
+use crate::fleet::WorkerRef;
+use slot::Slot;
 
 /// Names a call to a worker: one group on one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,18 +36,29 @@ pub struct CallId(pub u64);
 pub struct Workbench {
     /// By sample index.
     slots: Vec<Slot>,
-    /// Samples that each open call still owes, with the worker that it went to.
-    calls: BTreeMap<CallId, Call>,
-    max_reissues: u32,
+    /// Indices that wait for a worker.
+    waiting: BTreeSet<u32>,
+    /// Open calls.
+    calls: HashMap<CallId, Call>,
     next_call: u64,
+    max_reissues: u32,
+    n_ended: u32,
+    /// Tokens of ended samples and of attempts under way.
+    tokens: u64,
     tally: Tally,
+    /// Ended samples that nobody has collected yet.
+    ended: VecDeque<Sample>,
+    /// Attempts whose worker has yet to be told that nobody wants them.
+    cancels: VecDeque<(CallId, u32)>,
 }
 
 /// What happened beside the results; all of it is reported under `run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
-    /// Samples drawn again after their worker was lost.
+    /// Samples drawn again after an attempt was lost.
     pub reissued: u32,
+    /// Second attempts beside a first one.
+    pub hedged: u32,
     /// Tokens generated for nothing.
     pub wasted_tokens: u64,
 }
@@ -51,122 +75,138 @@ pub enum Refused {
 }
 
 #[derive(Debug)]
-struct Slot {
-    spec: SampleSpec,
-    state: State,
-    /// Workers that failed this sample; tried again only when no other is left.
-    failed_on: BTreeSet<String>,
-    /// Tokens reported by the current attempt.
-    tokens: u32,
-    losses: u32,
-}
-
-#[derive(Debug)]
-enum State {
-    Pending,
-    InFlight,
-    Done(Box<Sample>),
-}
-
-#[derive(Debug)]
 struct Call {
-    worker: String,
+    worker: WorkerRef,
+    /// Attempts that have not ended.
     owed: BTreeSet<u32>,
+    /// Cancelled attempts that the worker may still report on, with the tokens already counted
+    /// as waste.
+    cancelled: BTreeMap<u32, u32>,
 }
 
 // === impl Workbench ===
 
 impl Workbench {
-    /// A workbench with every planned sample pending. `specs[i].index` must be `i`.
+    /// A workbench with every planned sample waiting. `specs[i].index` must be `i`.
     pub fn new(specs: Vec<SampleSpec>, max_reissues: u32) -> Self {
-        debug_assert!(specs.iter().enumerate().all(|(i, spec)| spec.index as usize == i));
-        let slots = specs
-            .into_iter()
-            .map(|spec| Slot {
-                spec,
-                state: State::Pending,
-                failed_on: BTreeSet::new(),
-                tokens: 0,
-                losses: 0,
-            })
-            .collect();
-        Self { slots, calls: BTreeMap::new(), max_reissues, next_call: 0, tally: Tally::default() }
-    }
-
-    /// Samples that wait for a worker, in index order, with the workers that failed them.
-    pub fn pending(&self) -> impl Iterator<Item = (&SampleSpec, &BTreeSet<String>)> {
-        self.slots
-            .iter()
-            .filter(|slot| matches!(slot.state, State::Pending))
-            .map(|slot| (&slot.spec, &slot.failed_on))
-    }
-
-    /// Hands `indices` to `worker` in one call. Indices that are not pending are left out.
-    pub fn issue(&mut self, worker: &str, indices: &[u32]) -> CallId {
-        let call = CallId(self.next_call);
-        self.next_call += 1;
-        let mut owed = BTreeSet::new();
-        for &index in indices {
-            let Some(slot) = self.slots.get_mut(index as usize) else { continue };
-            if matches!(slot.state, State::Pending) {
-                slot.state = State::InFlight;
-                slot.tokens = 0;
-                owed.insert(index);
-            }
+        debug_assert!(specs.iter().zip(0..).all(|(spec, index)| spec.index == index));
+        Self {
+            waiting: specs.iter().map(|spec| spec.index).collect(),
+            slots: specs.into_iter().map(Slot::new).collect(),
+            calls: HashMap::new(),
+            next_call: 0,
+            max_reissues,
+            n_ended: 0,
+            tokens: 0,
+            tally: Tally::default(),
+            ended: VecDeque::new(),
+            cancels: VecDeque::new(),
         }
-        self.calls.insert(call, Call { worker: worker.to_owned(), owed });
-        call
     }
 
-    /// A sample came to its own end, scored or not.
+    /// Samples that wait for a worker, in index order.
+    pub fn waiting(&self) -> impl Iterator<Item = Waiting<'_>> {
+        self.waiting.iter().map(|&index| self.slots[index as usize].waiting())
+    }
+
+    /// True when a sample waits for a worker.
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The identity of a planned sample.
+    pub fn spec(&self, index: u32) -> Option<&SampleSpec> {
+        self.slots.get(index as usize).map(|slot| &slot.spec)
+    }
+
+    /// Attempts at a sample that are under way.
+    pub fn attempts(&self, index: u32) -> &[Attempt] {
+        self.slots.get(index as usize).map_or(&[], |slot| &slot.attempts)
+    }
+
+    /// Hands waiting samples to `worker` in one call. Indices that do not wait are left out.
+    pub fn issue(&mut self, worker: &WorkerRef, indices: &[u32], now: Instant) -> CallId {
+        let waiting = indices.iter().copied().filter(|index| self.waiting.contains(index));
+        let given: BTreeSet<u32> = waiting.collect();
+        self.open(worker, given, now)
+    }
+
+    /// Lets `worker` try samples that another worker is at, in one call. Left out are samples
+    /// that nobody is at, that have two attempts already, or whose attempt is this worker's own.
+    pub fn hedge(&mut self, worker: &WorkerRef, indices: &[u32], now: Instant) -> CallId {
+        let can_be_hedged = |&index: &u32| match self.attempts(index) {
+            [only] => only.worker != *worker,
+            _ => false,
+        };
+        let given: BTreeSet<u32> = indices.iter().copied().filter(can_be_hedged).collect();
+        self.tally.hedged += u32::try_from(given.len()).expect("k is below the request's limit");
+        self.open(worker, given, now)
+    }
+
+    /// The samples that a call still owes, in index order.
+    pub fn owed(&self, call: CallId) -> impl Iterator<Item = u32> + '_ {
+        self.calls.get(&call).into_iter().flat_map(|call| call.owed.iter().copied())
+    }
+
+    /// How many tokens an attempt has so far.
+    pub fn record_progress(&mut self, call: CallId, index: u32, tokens: u32) {
+        let Some(open) = self.calls.get_mut(&call) else { return };
+        if open.owed.contains(&index) {
+            self.tokens += self.slots[index as usize].progress(call, tokens);
+        } else if let Some(counted) = open.cancelled.get_mut(&index) {
+            self.tally.wasted_tokens += u64::from(tokens.saturating_sub(*counted));
+            *counted = tokens.max(*counted);
+        }
+    }
+
+    /// An attempt came to its own end, scored or not: the sample ends, and any other attempt at
+    /// it is cancelled.
     ///
     /// # Errors
     /// [`Refused`] when it does not count; its tokens are waste.
     pub fn record_finished(&mut self, call: CallId, sample: Sample) -> Result<(), Refused> {
         let index = sample.spec.index;
-        let refused = match self.slots.get(index as usize) {
-            Some(slot) if matches!(slot.state, State::Done(_)) => Some(Refused::Duplicate(index)),
-            Some(slot) if slot.spec == sample.spec && self.owes(call, index) => None,
-            _ => Some(Refused::Foreign(index)),
-        };
-        if let Some(refused) = refused {
-            self.tally.wasted_tokens += u64::from(sample.generated_tokens);
-            return Err(refused);
+        let slot = self.slots.get(index as usize);
+        let is_asked = slot.is_some_and(|slot| slot.spec == sample.spec) && self.owes(call, index);
+        if !is_asked {
+            let is_ended = slot.is_some_and(|slot| slot.is_ended);
+            self.waste_unasked(call, index, sample.generated_tokens);
+            let refused = if is_ended { Refused::Duplicate } else { Refused::Foreign };
+            return Err(refused(index));
         }
-        self.settle(call, index);
-        self.slots[index as usize].state = State::Done(Box::new(sample));
+        // What this attempt reported on the way is part of what it generated in the end.
+        self.remove_attempt(call, index);
+        self.tokens += u64::from(sample.generated_tokens);
+        self.end(sample);
         Ok(())
     }
 
-    /// The worker gave a sample up: it is drawn elsewhere, or done with this failure when its
-    /// re-issues are used up. A prompt that is too long is too long everywhere.
+    /// A worker gave an attempt up. With another attempt under way that one decides; otherwise
+    /// the sample waits again, or ends with this failure when its re-issues are used up. What is
+    /// too long here is too long everywhere, and what is out of time is so, too.
     pub fn record_failed(&mut self, call: CallId, index: u32, kind: FailureKind, detail: &str) {
-        if !self.owes(call, index) {
-            return;
-        }
-        let worker = self.calls[&call].worker.clone();
-        self.settle(call, index);
-        let max_reissues = self.max_reissues;
+        let Some(attempt) = self.remove_attempt(call, index) else { return };
+        self.waste(attempt.tokens);
         let slot = &mut self.slots[index as usize];
-        self.tally.wasted_tokens += u64::from(std::mem::take(&mut slot.tokens));
         slot.losses += 1;
-        slot.failed_on.insert(worker);
-        if kind == FailureKind::TooLong || slot.losses > max_reissues {
-            let sample = Sample::failed(slot.spec.clone(), kind, detail);
-            slot.state = State::Done(Box::new(sample));
+        slot.failed_on.insert(attempt.worker);
+        let is_final = matches!(kind, FailureKind::TooLong | FailureKind::TimedOut);
+        if is_final {
+            self.end_as(index, kind, detail);
+        } else if !slot.attempts.is_empty() {
+            // The other attempt decides.
+        } else if slot.losses > self.max_reissues {
+            self.end_as(index, kind, detail);
         } else {
-            slot.state = State::Pending;
+            self.waiting.insert(index);
             self.tally.reissued += 1;
         }
     }
 
-    /// A call ended: whatever it still owes was lost with its worker. Returns those indices.
+    /// A call broke after it had started: whatever it still owes was lost with its worker.
+    /// Returns those indices.
     pub fn record_lost(&mut self, call: CallId, detail: &str) -> Vec<u32> {
-        let owed: Vec<u32> = self
-            .calls
-            .get(&call)
-            .map(|call| call.owed.iter().copied().collect())
-            .unwrap_or_default();
+        let owed: Vec<u32> = self.owed(call).collect();
         for &index in &owed {
             self.record_failed(call, index, FailureKind::Worker, detail);
         }
@@ -174,64 +214,159 @@ impl Workbench {
         owed
     }
 
-    /// The worker had no room: its samples are pending again, and nobody is to blame.
-    pub fn record_busy(&mut self, call: CallId) {
-        for index in self.calls.remove(&call).map(|call| call.owed).unwrap_or_default() {
-            self.slots[index as usize].state = State::Pending;
+    /// The worker did not take the call (it is busy, going down, out of reach, serves something
+    /// else): its samples wait again, and nobody is to blame.
+    pub fn record_refused(&mut self, call: CallId) {
+        self.take_back(call, |_, _| ());
+        self.calls.remove(&call);
+    }
+
+    /// The group needs `needed_tokens` of KV cache, more than this worker has: its samples wait
+    /// for a larger one.
+    pub fn record_too_large(&mut self, call: CallId, needed_tokens: u32) {
+        self.take_back(call, |slot, worker| slot.too_large_for(worker, needed_tokens));
+    }
+
+    /// No worker that there is has room for this waiting sample.
+    pub fn record_too_large_everywhere(&mut self, index: u32) {
+        if self.waiting.contains(&index) {
+            let detail = self.slots[index as usize].describe_too_large();
+            self.end_as(index, FailureKind::TooLarge, &detail);
         }
     }
 
-    /// How many tokens a sample in flight has so far.
-    pub fn record_progress(&mut self, call: CallId, index: u32, tokens: u32) {
-        if self.owes(call, index) {
-            self.slots[index as usize].tokens = tokens;
+    /// The verdict no longer needs these samples: those that have not ended end so, and attempts
+    /// at them are cancelled.
+    pub fn record_not_needed(&mut self, indices: impl IntoIterator<Item = u32>) {
+        let detail = "the verdict was decided without it";
+        for index in indices {
+            if self.slots.get(index as usize).is_some_and(|slot| !slot.is_ended) {
+                self.end_as(index, FailureKind::NotNeeded, detail);
+            }
         }
     }
 
-    /// True when every sample is done.
+    /// Ends whatever has not ended as `kind`, and cancels every attempt.
+    pub fn give_up(&mut self, kind: FailureKind, detail: &str) {
+        for index in 0..self.n_planned() {
+            if !self.slots[index as usize].is_ended {
+                self.end_as(index, kind, detail);
+            }
+        }
+    }
+
+    /// The next sample that ended and was not collected yet. Every planned sample comes out
+    /// here exactly once.
+    pub fn pop_ended(&mut self) -> Option<Sample> {
+        self.ended.pop_front()
+    }
+
+    /// The next attempt whose worker must be told that nobody wants it.
+    pub fn pop_cancel(&mut self) -> Option<(CallId, u32)> {
+        self.cancels.pop_front()
+    }
+
+    /// True when every sample has ended.
     pub fn is_complete(&self) -> bool {
-        self.slots.iter().all(|slot| matches!(slot.state, State::Done(_)))
+        self.n_ended == self.n_planned()
     }
 
-    /// Samples done so far.
-    pub fn n_done(&self) -> u32 {
-        let done = self.slots.iter().filter(|slot| matches!(slot.state, State::Done(_))).count();
-        u32::try_from(done).expect("k is below the request's limit")
+    /// Samples planned.
+    pub fn n_planned(&self) -> u32 {
+        u32::try_from(self.slots.len()).expect("k is below the request's limit")
     }
 
-    /// Tokens generated so far, done and in flight.
+    /// Samples ended so far.
+    pub fn n_ended(&self) -> u32 {
+        self.n_ended
+    }
+
+    /// Tokens of ended samples and of attempts under way.
     pub fn tokens(&self) -> u64 {
-        let of = |slot: &Slot| match &slot.state {
-            State::Done(sample) => sample.generated_tokens,
-            State::InFlight | State::Pending => slot.tokens,
-        };
-        self.slots.iter().map(|slot| u64::from(of(slot))).sum()
+        self.tokens
     }
 
-    /// Every sample in index order; one that is not done fails as `kind`, and what it generated
-    /// is waste.
-    pub fn into_samples(mut self, kind: FailureKind, detail: &str) -> (Vec<Sample>, Tally) {
-        let mut samples = Vec::with_capacity(self.slots.len());
-        for slot in self.slots {
-            samples.push(match slot.state {
-                State::Done(sample) => *sample,
-                State::Pending | State::InFlight => {
-                    self.tally.wasted_tokens += u64::from(slot.tokens);
-                    Sample::failed(slot.spec, kind, detail)
-                }
-            });
+    /// What happened beside the results so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    fn open(&mut self, worker: &WorkerRef, given: BTreeSet<u32>, now: Instant) -> CallId {
+        let call = CallId(self.next_call);
+        self.next_call += 1;
+        for &index in &given {
+            self.waiting.remove(&index);
+            let attempt = Attempt { call, worker: worker.clone(), started: now, tokens: 0 };
+            self.slots[index as usize].attempts.push(attempt);
         }
-        (samples, self.tally)
+        let open = Call { worker: worker.clone(), owed: given, cancelled: BTreeMap::new() };
+        self.calls.insert(call, open);
+        call
     }
 
     fn owes(&self, call: CallId, index: u32) -> bool {
         self.calls.get(&call).is_some_and(|call| call.owed.contains(&index))
     }
 
-    fn settle(&mut self, call: CallId, index: u32) {
-        if let Some(call) = self.calls.get_mut(&call) {
-            call.owed.remove(&index);
+    /// Takes an attempt off the books, its tokens included; they are the caller's to account for.
+    fn remove_attempt(&mut self, call: CallId, index: u32) -> Option<Attempt> {
+        if !self.calls.get_mut(&call)?.owed.remove(&index) {
+            return None;
         }
+        let attempt = self.slots[index as usize].remove_attempt(call)?;
+        self.tokens -= u64::from(attempt.tokens);
+        Some(attempt)
+    }
+
+    /// Takes back whatever a call owes without blaming anybody; `note` what is learnt of a slot.
+    fn take_back(&mut self, call: CallId, note: impl Fn(&mut Slot, &WorkerRef)) {
+        let Some(worker) = self.calls.get(&call).map(|call| call.worker.clone()) else { return };
+        let owed: Vec<u32> = self.owed(call).collect();
+        for index in owed {
+            if let Some(attempt) = self.remove_attempt(call, index) {
+                self.waste(attempt.tokens);
+            }
+            let slot = &mut self.slots[index as usize];
+            note(slot, &worker);
+            if slot.attempts.is_empty() {
+                self.waiting.insert(index);
+            }
+        }
+    }
+
+    /// Ends a sample without scores.
+    fn end_as(&mut self, index: u32, kind: FailureKind, detail: &str) {
+        self.end(Sample::failed(self.slots[index as usize].spec.clone(), kind, detail));
+    }
+
+    /// The one way to an end: attempts that are left are cancelled.
+    fn end(&mut self, sample: Sample) {
+        let index = sample.spec.index;
+        self.waiting.remove(&index);
+        while let Some(call) = self.attempts(index).first().map(|attempt| attempt.call) {
+            let attempt = self.remove_attempt(call, index).expect("its call owes it");
+            self.waste(attempt.tokens);
+            if let Some(open) = self.calls.get_mut(&call) {
+                open.cancelled.insert(index, attempt.tokens);
+            }
+            self.cancels.push_back((call, index));
+        }
+        let slot = &mut self.slots[index as usize];
+        debug_assert!(!slot.is_ended, "a sample ends once");
+        slot.is_ended = true;
+        self.n_ended += 1;
+        self.ended.push_back(sample);
+    }
+
+    /// A result that nobody asked for, or not any more.
+    fn waste_unasked(&mut self, call: CallId, index: u32, generated_tokens: u32) {
+        let open = self.calls.get_mut(&call);
+        let counted = open.and_then(|open| open.cancelled.remove(&index)).unwrap_or(0);
+        self.waste(generated_tokens.saturating_sub(counted));
+    }
+
+    fn waste(&mut self, tokens: u32) {
+        self.tally.wasted_tokens += u64::from(tokens);
     }
 }
 
