@@ -93,9 +93,15 @@ pub(super) struct Canceller(mpsc::Sender<v1::SampleRequest>);
 pub(super) type CallEvents = BoxStream<'static, (CallId, CallEvent)>;
 
 enum State {
-    Opening(SamplingServiceClient<Channel>, Order, mpsc::Receiver<v1::SampleRequest>),
+    Opening(Box<Opening>),
     Open(Box<Streaming<v1::SampleResponse>>),
     Over,
+}
+
+struct Opening {
+    client: SamplingServiceClient<Channel>,
+    order: Order,
+    cancels: mpsc::Receiver<v1::SampleRequest>,
 }
 
 /// A call that is made when its events are first asked for, inside the span of whoever asks.
@@ -103,8 +109,8 @@ pub(super) fn open(call: CallId, channel: Channel, order: Order) -> (Canceller, 
     let client = SamplingServiceClient::new(channel)
         .max_decoding_message_size(jury_fabric::transport::MAX_MESSAGE_BYTES);
     // An attempt is cancelled once at most, so there is always room.
-    let (requests, receiver) = mpsc::channel(order.group.samples.len().max(1));
-    let opening = State::Opening(client, order, receiver);
+    let (requests, cancels) = mpsc::channel(order.group.samples.len().max(1));
+    let opening = State::Opening(Box::new(Opening { client, order, cancels }));
     let events = stream::unfold(opening, move |state| async move {
         let (event, next) = advance(state).await?;
         Some(((call, event), next))
@@ -126,7 +132,8 @@ impl Canceller {
 
 async fn advance(state: State) -> Option<(CallEvent, State)> {
     let mut responses = match state {
-        State::Opening(mut client, order, cancels) => {
+        State::Opening(opening) => {
+            let Opening { mut client, order, cancels } = *opening;
             let start = stream::once(async move { start(order) });
             let requests = start.chain(ReceiverStream::new(cancels));
             match client.sample(jury_fabric::trace::outgoing(requests)).await {

@@ -247,7 +247,8 @@ fn apply(workbench: &mut Workbench, calls: &mut Vec<CallId>, known: &mut Generat
         Event::Hedge { worker, index } => calls.push(hedge(workbench, &name(worker), &[index])),
         Event::Progress { call, index, tokens } => {
             let Some(call) = of(calls, call) else { return };
-            if workbench.owes(call, index) {
+            let open = workbench.calls.get(&call);
+            if open.is_some_and(|c| c.owed.contains(&index) || c.cancelled.contains_key(&index)) {
                 let most = known.entry((call, index)).or_default();
                 *most = tokens.max(*most);
             }
