@@ -202,7 +202,7 @@ fn what_is_not_needed_ends_so_and_its_attempts_are_cancelled() {
 }
 
 /// What may happen next; numbers choose among what there is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Event {
     Issue { worker: u8, most: usize },
     Hedge { worker: u8, index: u32 },
