@@ -17,7 +17,7 @@ use std::io::{self, IsTerminal, Read};
 use anyhow::{Context, anyhow};
 use jury_client::ClientError;
 use jury_fabric::shutdown::on_signals;
-use jury_grm::domain::{Item, ItemError, Verdict};
+use jury_grm::domain::{Item, JsonError, Verdict};
 use jury_proto::ErrorCode;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
@@ -110,10 +110,10 @@ fn read_item(source: &Source, meter: &Meter) -> Result<Item, Failed> {
 }
 
 /// Says which way out there is for a file that holds several items.
-fn not_an_item(error: ItemError, name: &str) -> anyhow::Error {
+fn not_an_item(error: JsonError, name: &str) -> anyhow::Error {
     let hint = match &error {
-        ItemError::MoreFollows { .. } => Some("one item a line? Then: --items"),
-        ItemError::NotAnObject { .. } => Some("many items go one a line into a file for --items"),
+        JsonError::MoreFollows { .. } => Some("one item a line? Then: --items"),
+        JsonError::NotAnObject { .. } => Some("many items go one a line into a file for --items"),
         _ => None,
     };
     match hint {

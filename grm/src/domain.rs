@@ -1,12 +1,14 @@
 //! What a request, a sample and a verdict are. The serde form of these types is Jury's JSON.
 
 mod item;
+mod json;
 mod request;
 mod sample;
 mod settings;
 mod verdict;
 
-pub use item::{Item, ItemError, Query, Role, Turn};
+pub use item::{Item, Query, Role, Turn};
+pub use json::JsonError;
 pub use request::{RequestError, ScoreRequest, limits};
 pub use sample::{Failure, FailureKind, Finish, Issue, Outcome, Sample, SampleSpec, Scores};
 pub use settings::{Readout, Scale, Settings};

@@ -1,8 +1,8 @@
 //! One item to judge: a query and its candidate responses.
 
-mod shape;
-
 use serde::{Deserialize, Serialize};
+
+use super::json::{self, JsonError, keys, message};
 
 /// A query with its candidate responses, as one JSON line.
 ///
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Item {
     /// The caller's name for the item, echoed in the verdict.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "message::id")]
     pub id: String,
     /// Where the item came from, for reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -19,6 +19,7 @@ pub struct Item {
     /// The conversation that the responses answer.
     pub query: Query,
     /// The candidate responses, at least one. Indices everywhere refer to this order.
+    #[serde(deserialize_with = "message::responses")]
     pub responses: Vec<String>,
     /// A ground-truth answer that the model may compare with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,8 +41,9 @@ pub struct Item {
     pub category: Option<String>,
 }
 
-/// What the responses answer: one user message, or a conversation that ends in a user turn.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What the responses answer: one user message, or a conversation that ends in a turn of the user or
+/// of a tool.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Query {
     /// A single user message.
@@ -51,7 +53,7 @@ pub enum Query {
 }
 
 /// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Turn {
     /// Who speaks.
     pub role: Role,
@@ -75,56 +77,8 @@ pub enum Role {
     Developer,
 }
 
-/// Why a JSON line is not an item.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum ItemError {
-    /// Not JSON.
-    #[error("not JSON at line {line}, column {column}: {problem}")]
-    NotJson {
-        /// Line of the text, 1-based.
-        line: usize,
-        /// Byte of the line, 1-based.
-        column: usize,
-        /// What the parser met.
-        problem: String,
-    },
-    /// A whole JSON value, and then more.
-    #[error("one JSON value ends before line {line}, column {column}, and more follows")]
-    MoreFollows {
-        /// Line of what follows, 1-based.
-        line: usize,
-        /// Byte of the line, 1-based.
-        column: usize,
-    },
-    /// JSON, but no object.
-    #[error(r#"an item is one object with "query" and "responses", this is {found}"#)]
-    NotAnObject {
-        /// What it is instead.
-        found: &'static str,
-    },
-    /// A field is missing or of another shape.
-    #[error("{path}: {problem}")]
-    Field {
-        /// Path of the field, such as `query[1].role`.
-        path: String,
-        /// What is wrong, with what is allowed.
-        problem: String,
-    },
-}
-
-/// The keys of an item; anything else in a line is worth a warning.
-const KNOWN_KEYS: [&str; 10] = [
-    "id",
-    "source",
-    "query",
-    "responses",
-    "reference",
-    "criteria",
-    "principles",
-    "best",
-    "labels",
-    "category",
-];
+/// What an item is, for whoever wrote something else.
+const SHAPE: &str = r#"an item is one object with "query" and "responses""#;
 
 // === impl Item ===
 
@@ -145,29 +99,18 @@ impl Item {
         }
     }
 
-    /// Reads an item from JSON, and names the keys that nobody will look at.
+    /// Reads an item from JSON, and gives the paths of the keys that nobody will look at.
     ///
     /// # Errors
-    /// [`ItemError`] when `json` is not an object of this shape; it names the field.
-    pub fn from_json(json: &str) -> Result<(Self, Vec<String>), ItemError> {
-        let value = read_value(json)?;
-        shape::check(&value)?;
-        let unknown_keys = value
-            .as_object()
-            .into_iter()
-            .flat_map(|object| object.keys())
-            .filter(|key| !KNOWN_KEYS.contains(&key.as_str()))
-            .cloned()
-            .collect();
-        // From the text again: a field given twice is seen there alone.
-        let item = serde_json::from_str(json).map_err(|error| not_json(&error))?;
-        Ok((item, unknown_keys))
+    /// [`JsonError`] when `json` is not an object of this shape; it names the field.
+    pub fn from_json(json: &str) -> Result<(Self, Vec<String>), JsonError> {
+        let (item, value) = json::read(json, SHAPE)?;
+        Ok((item, keys::unknown_of_item(&value)))
     }
 
-    /// The key of an item that `key` is probably meant to be, if one is near.
-    pub fn key_like(key: &str) -> Option<&'static str> {
-        let near = |known: &&&str| is_near(key, known);
-        KNOWN_KEYS.iter().find(near).copied()
+    /// The key that the unknown one at `path` is probably meant to be, if one is near.
+    pub fn key_like(path: &str) -> Option<&'static str> {
+        keys::meant(path)
     }
 }
 
@@ -180,52 +123,6 @@ impl Query {
             Self::Text(text) => vec![Turn { role: Role::User, content: text.clone() }],
             Self::Turns(turns) => turns.clone(),
         }
-    }
-
-    /// True when there is nothing to judge a response against.
-    pub fn is_blank(&self) -> bool {
-        match self {
-            Self::Text(text) => text.trim().is_empty(),
-            Self::Turns(turns) => turns.iter().all(|turn| turn.content.trim().is_empty()),
-        }
-    }
-}
-
-// === private ===
-
-/// The one value that `json` holds.
-fn read_value(json: &str) -> Result<serde_json::Value, ItemError> {
-    let mut values = serde_json::Deserializer::from_str(json);
-    let value = Deserialize::deserialize(&mut values).map_err(|error| not_json(&error))?;
-    match values.end() {
-        Ok(()) => Ok(value),
-        Err(error) => Err(ItemError::MoreFollows { line: error.line(), column: error.column() }),
-    }
-}
-
-fn not_json(error: &serde_json::Error) -> ItemError {
-    let (line, column) = (error.line(), error.column());
-    let said = error.to_string();
-    let place = format!(" at line {line} column {column}");
-    let problem = match said.strip_suffix(&place).unwrap_or(&said) {
-        "expected ident" => "this is no JSON value",
-        problem => problem,
-    };
-    ItemError::NotJson { line, column, problem: problem.to_owned() }
-}
-
-/// True for a known key with another case, a letter more, less, or other, or two exchanged.
-fn is_near(key: &str, known: &str) -> bool {
-    let (key, known) = (key.to_lowercase().into_bytes(), known.as_bytes());
-    let same_start = key.iter().zip(known).take_while(|(a, b)| a == b).count();
-    let rests = (&key[same_start..], &known[same_start..]);
-    match rests {
-        ([], []) => true,
-        ([a, b, key @ ..], [c, d, known @ ..]) if (a, b) == (d, c) && key == known => true,
-        ([_, key @ ..], [_, known @ ..]) if key == known => true,
-        ([_, key @ ..], known) if key == known => true,
-        (key, [_, known @ ..]) => key == known,
-        _ => false,
     }
 }
 
@@ -262,17 +159,14 @@ mod tests {
                 r#"{"query": [{"role": "bot", "content": "q"}], "responses": ["a"]}"#,
                 r#"query[0].role: must be "system", "user", "assistant", "tool" or "developer", is "bot""#,
             ),
-            (
-                r#"{"query": [{"role": "user"}], "responses": ["a"]}"#,
-                r#"query[0]: must be a turn like {"role": "user", "content": ".."}, has no content"#,
-            ),
+            (r#"{"query": [{"content": "q"}], "responses": ["a"]}"#, "query[0].role: is missing"),
             (
                 r#"{"query": 3, "responses": ["a"]}"#,
                 r#"query: must be a text, or a list of turns like {"role": "user", "content": ".."}, is a number"#,
             ),
             (
                 r#"{"query": "q", "responses": ["a", {"text": "b"}]}"#,
-                "responses[1]: must be a text, is an object",
+                r#"responses[1]: must be a text, or a message like {"role": "assistant", "content": ".."}, is an object"#,
             ),
             (r#"{"query": "q", "responses": "a"}"#, "responses: must be a list, is a text"),
             (r#"{"query": "q"}"#, "responses: is missing"),
@@ -281,12 +175,32 @@ mod tests {
                 r#"responses: is missing; is "respones" meant to be it?"#,
             ),
             (
-                r#"{"query": "q", "responses": ["a"], "best": -1}"#,
-                "best: must be the index of a response, counted from 0, is a number",
+                r#"{"query": "q", "responses": ["a", "b"], "best": -1}"#,
+                "best: must be the index of a response, 0 to 1, is -1",
             ),
             (
                 r#"[{"query": "q", "responses": ["a"]}]"#,
                 r#"an item is one object with "query" and "responses", this is a list"#,
+            ),
+            (
+                r#"{"messages": [{"role": "user", "content": "q"}], "responses": ["a"]}"#,
+                r#"query: is missing; is "messages" meant to be it?"#,
+            ),
+            (
+                r#"{"query": [["user", "q"]], "responses": ["a"]}"#,
+                r#"query[0]: must be a turn like {"role": "user", "content": ".."}, is a list"#,
+            ),
+            (
+                r#"{"query": "q", "responses": ["a"], "labels": ["x"]}"#,
+                "labels[0]: must be a number, is a text",
+            ),
+            (
+                r#"{"query": "q", "responses": ["a"], "id": 1.5}"#,
+                "id: must be a text or a whole number below 2^64, is a number",
+            ),
+            (
+                r#"{"query": "a \ud83d b", "responses": ["a"]}"#,
+                "not JSON at line 1, column 20: \\ud83d is the first half of a surrogate pair, and its second half does not follow",
             ),
             ("not json", "not JSON at line 1, column 2: this is no JSON value"),
         ] {
@@ -297,9 +211,9 @@ mod tests {
     #[test]
     fn what_follows_an_item_and_a_field_given_twice_are_errors() {
         let error = Item::from_json("{}\n{}").unwrap_err();
-        assert_eq!(error, ItemError::MoreFollows { line: 2, column: 1 });
+        assert_eq!(error, JsonError::MoreFollows { line: 2, column: 1 });
         let twice = r#"{"query": "q", "responses": ["a"], "responses": ["b"]}"#;
-        assert!(Item::from_json(twice).unwrap_err().to_string().contains("duplicate field"));
+        assert_eq!(Item::from_json(twice).unwrap_err().to_string(), "responses: is given twice");
     }
 
     #[test]
@@ -315,5 +229,96 @@ mod tests {
         )
         .unwrap();
         assert_eq!(item.query.turns()[0].role, Role::User);
+    }
+
+    fn read(query: &str, rest: &str) -> Result<Item, JsonError> {
+        let json = format!(r#"{{"query": {query}, "responses": ["a", "b"]{rest}}}"#);
+        Item::from_json(&json).map(|(item, _)| item)
+    }
+
+    /// The turns of a query, as `role: content`.
+    fn turns(query: &str) -> Vec<String> {
+        let turns = read(query, "").unwrap().query.turns();
+        turns.into_iter().map(|turn| format!("{:?}: {}", turn.role, turn.content)).collect()
+    }
+
+    #[test]
+    fn a_text_in_parts_is_the_same_text() {
+        let plain = read(r#""How warm?""#, "").unwrap();
+        let part =
+            read(r#"[{"role": "user", "content": [{"type": "text", "text": "How warm?"}]}]"#, "");
+        let digest = |item: &Item| crate::plan::content_digest(item, &[0, 1]);
+        assert_eq!(digest(&plain), digest(&part.unwrap()));
+        let two = r#"[{"role": "user", "content": [{"type": "text", "text": "One."}, "Two."]}]"#;
+        assert_eq!(turns(two), ["User: One.\nTwo."]);
+        assert_eq!(turns(r#"[{"role": "user", "content": []}]"#), ["User: "]);
+    }
+
+    #[test]
+    fn calls_of_tools_and_their_results_are_shown() {
+        let query = r#"[
+            {"role": "developer", "content": "Be brief."},
+            {"role": "user", "content": "Weather?"},
+            {"role": "assistant", "content": null, "tool_calls": [
+                {"id": "1", "type": "function", "function": {"name": "weather", "arguments": "{\"at\": 1}"}},
+                {"function": {"name": "time", "arguments": {"zone": "CET"}}}]},
+            {"role": "tool", "tool_call_id": "1", "content": [{"type": "text", "text": "4 degrees"}]},
+            {"role": "assistant", "content": "Hm.", "function_call": {"name": "now"}},
+            {"role": "assistant"},
+            {"role": "user", "content": "So?"}
+        ]"#;
+        assert_eq!(
+            turns(query),
+            [
+                "Developer: Be brief.",
+                "User: Weather?",
+                "Assistant: Tool call: weather({\"at\": 1})\nTool call: time({\"zone\":\"CET\"})",
+                "Tool: 4 degrees",
+                "Assistant: Hm.\nTool call: now()",
+                "Assistant: ",
+                "User: So?",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_by_name_and_path() {
+        let part = |part: &str| {
+            read(&format!(r#"[{{"role": "user", "content": [{part}]}}]"#), "")
+                .unwrap_err()
+                .to_string()
+        };
+        let image = part(r#"{"type": "image_url", "image_url": {"url": "data:"}}"#);
+        assert!(image.starts_with("query[0].content[0]: is an image"), "{image}");
+        let sound = part(r#""a", {"type": "input_audio", "input_audio": {}}"#);
+        assert!(sound.starts_with("query[0].content[1]: is a sound"), "{sound}");
+        let voice = r#"[{"role": "assistant", "content": "a", "audio": {"id": "x"}}]"#;
+        let voice = read(voice, "").unwrap_err().to_string();
+        assert!(voice.starts_with("query[0].audio: is a sound"), "{voice}");
+        let call = r#"[{"role": "assistant", "tool_calls": [{"type": "custom"}]}]"#;
+        let call = read(call, "").unwrap_err().to_string();
+        assert_eq!(call, "query[0].tool_calls[0].function: is missing");
+    }
+
+    #[test]
+    fn responses_may_be_messages() {
+        let responses = |responses: &str| {
+            Item::from_json(&format!(r#"{{"query": "q", "responses": [{responses}]}}"#))
+                .map(|(item, _)| item.responses)
+        };
+        let message = r#"{"role": "assistant", "content": "A coat."}"#;
+        let written =
+            format!(r#"[{message}], {message}, [{{"type": "text", "text": "Hat"}}], null"#);
+        assert_eq!(responses(&written).unwrap(), ["A coat.", "A coat.", "Hat", ""]);
+        let two = responses(&format!("[{message}, {message}]")).unwrap_err().to_string();
+        assert!(two.starts_with("responses[0]: holds 2 messages"), "{two}");
+    }
+
+    #[test]
+    fn an_id_may_be_a_number_and_a_key_nobody_reads_is_named_with_its_path() {
+        let json = r#"{"id": 17, "query": [{"role": "user", "content": "q", "nmae": "x"}], "responses": ["a"]}"#;
+        let (item, unknown) = Item::from_json(json).unwrap();
+        assert_eq!((item.id.as_str(), unknown), ("17", vec!["query[0].nmae".to_owned()]));
+        assert_eq!(read(r#""q""#, r#", "id": null"#).unwrap().id, "");
     }
 }

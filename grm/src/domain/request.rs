@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 
+use super::json::{self, JsonError, keys, null_as_default, object_or_default};
 use super::{Item, Settings};
 
 /// The limits that a request is held to, one home for all of them.
@@ -24,24 +25,32 @@ pub mod limits {
     pub const MAX_BUDGET_MS: u64 = 24 * 60 * 60 * 1000;
 }
 
+/// What a request is, for whoever wrote something else.
+const SHAPE: &str = r#"a request is one object with "item""#;
+
 /// A request for the rewards of one item, all defaults applied.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScoreRequest {
     /// What to judge.
+    #[serde(deserialize_with = "item")]
     pub item: Item,
     /// Name of the model that must judge; `None` takes the only model of the fleet.
     pub model: Option<String>,
     /// How samples are drawn.
+    #[serde(default, deserialize_with = "object_or_default")]
     pub settings: Settings,
     /// The request's seed; samples derive theirs from it. Below 2^53.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub seed: u64,
     /// Fewest valid samples worth a verdict; `None` is ceil(k / 2).
     pub min_samples: Option<u32>,
     /// Time until the answer, in milliseconds; `None` takes the coordinator's default.
     pub budget_ms: Option<NonZeroU64>,
     /// Whether the verdict carries its samples.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub include_samples: bool,
     /// The caller's idempotency key; empty means none.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub request_id: String,
 }
 
@@ -70,6 +79,17 @@ impl ScoreRequest {
             include_samples: false,
             request_id: String::new(),
         }
+    }
+
+    /// Reads a request from JSON, in the shape of the contract: `{"item": {..}, "settings": {"k": 4}}`.
+    /// What is absent or null takes its default. Gives the paths of the keys that nobody will look at, too.
+    ///
+    /// # Errors
+    /// [`JsonError`] for another shape, and for everything that [`Self::validate`] refuses; it names the field.
+    pub fn from_json(json: &str) -> Result<(Self, Vec<String>), JsonError> {
+        let (request, value): (Self, _) = json::read(json, SHAPE)?;
+        request.validate()?;
+        Ok((request, keys::unknown_of_request(&value)))
     }
 
     /// Fewest valid samples worth a verdict.
@@ -104,7 +124,17 @@ impl ScoreRequest {
     }
 }
 
+impl From<RequestError> for JsonError {
+    fn from(error: RequestError) -> Self {
+        Self::Field { path: error.field.to_owned(), problem: error.problem }
+    }
+}
+
 // === private ===
+
+fn item<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Item, D::Error> {
+    json::object(deserializer, "an item, one object with \"query\" and \"responses\"")
+}
 
 fn require(
     holds: bool,
@@ -119,13 +149,12 @@ fn validate_item(item: &Item) -> Result<(), RequestError> {
     require(item.id.len() <= limits::MAX_ID_BYTES, "item.id", || {
         format!("must be at most {} bytes, has {}", limits::MAX_ID_BYTES, item.id.len())
     })?;
-    require(!item.query.is_blank(), "item.query", || {
-        "is empty; a response can only be judged against what was asked".to_owned()
-    })?;
     if let super::Query::Turns(turns) = &item.query {
-        let ends_in_user = turns.last().is_some_and(|turn| turn.role == super::Role::User);
-        require(ends_in_user, "item.query", || {
-            "a conversation must end in a user turn".to_owned()
+        let is_asked =
+            |turn: &super::Turn| matches!(turn.role, super::Role::User | super::Role::Tool);
+        require(turns.last().is_some_and(is_asked), "item.query", || {
+            "a conversation must end in a turn of the user or of a tool, which the responses answer"
+                .to_owned()
         })?;
     }
     require(n_responses >= 1, "item.responses", || {
@@ -146,6 +175,11 @@ fn validate_item(item: &Item) -> Result<(), RequestError> {
     if let Some(labels) = &item.labels {
         require(labels.len() == n_responses, "item.labels", || {
             format!("must have one label for each of {n_responses} responses, has {}", labels.len())
+        })?;
+        let no_number = labels.iter().position(|label| !label.is_finite());
+        require(no_number.is_none(), "item.labels", || {
+            let at = no_number.unwrap_or_default();
+            format!("must be finite numbers, labels[{at}] is {}", labels[at])
         })?;
     }
     Ok(())
@@ -215,7 +249,11 @@ mod tests {
     fn every_refusal_names_its_field_and_limit() {
         let error = broken(|r| r.item.responses.clear());
         assert_eq!(error.to_string(), "item.responses: is empty; give at least 1 response");
-        assert_eq!(broken(|r| r.item.query = Query::Text(" ".into())).field, "item.query");
+        assert_eq!(broken(|r| r.item.query = Query::Turns(Vec::new())).field, "item.query");
+        for no_number in [f64::NAN, f64::INFINITY] {
+            let error = broken(|r| r.item.labels = Some(vec![0.0, no_number]));
+            assert!(error.to_string().contains("labels[1]"), "{error}");
+        }
         assert_eq!(
             broken(|r| r.settings.k = 0).to_string(),
             "settings.k: must be between 1 and 256, is 0"
@@ -234,5 +272,50 @@ mod tests {
         let mut request = request();
         request.item.responses = vec![String::new(), "same".into(), "same".into()];
         assert_eq!(request.validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_request_reads_from_json_with_its_defaults() {
+        let json = r#"{"item": {"query": "q", "responses": ["a"]}, "settings": {"k": 4, "scale": null}, "seed": null}"#;
+        let (read, unknown) = ScoreRequest::from_json(json).unwrap();
+        let mut expected = ScoreRequest::new(Item::bare(Query::Text("q".into()), vec!["a".into()]));
+        expected.settings.k = 4;
+        assert_eq!((read, unknown), (expected.clone(), vec![]));
+        let written = serde_json::to_string(&expected).unwrap();
+        assert_eq!(ScoreRequest::from_json(&written).unwrap().0, expected);
+    }
+
+    #[test]
+    fn a_request_of_another_shape_is_told_field_limit_and_way_out() {
+        for (fields, message) in [
+            (r#""settings": {"k": 0}"#, "settings.k: must be between 1 and 256, is 0"),
+            (r#""settings": {"k": -1}"#, "settings.k: must be a whole number in range, is -1"),
+            (r#""settings": {"k": "8"}"#, "settings.k: must be a whole number, is a text"),
+            (r#""settings": {"scale": {"min": 0}}"#, "settings.scale.max: is missing"),
+            (
+                r#""settings": {"readout": "sample"}"#,
+                r#"settings.readout: must be "free", "sampled" or "expected", is "sample"; is "sampled" meant?"#,
+            ),
+            (r#""budget_ms": 0"#, "budget_ms: must be a whole number of at least 1, is 0"),
+            (r#""settings": []"#, "settings: must be an object, is a list"),
+            (r#""include_samples": 1"#, "include_samples: must be true or false, is a number"),
+        ] {
+            let json = format!(r#"{{"item": {{"query": "q", "responses": ["a"]}}, {fields}}}"#);
+            assert_eq!(ScoreRequest::from_json(&json).unwrap_err().to_string(), message);
+        }
+        let item = r#"{"item": {"query": [{"role": "bot"}], "responses": []}}"#;
+        let error = ScoreRequest::from_json(item).unwrap_err().to_string();
+        assert!(error.starts_with("item.query[0].role: must be"), "{error}");
+        let missing = ScoreRequest::from_json(r#"{"item": {"prompt": "q", "responses": []}}"#);
+        let message = r#"item.query: is missing; is "prompt" meant to be it?"#;
+        assert_eq!(missing.unwrap_err().to_string(), message);
+    }
+
+    #[test]
+    fn keys_of_a_request_that_nobody_reads_have_their_paths() {
+        let json = r#"{"item": {"query": "q", "responses": ["a"], "x": 1}, "settings": {"max_tokens": 5}, "budget": 1}"#;
+        let unknown = ScoreRequest::from_json(json).unwrap().1;
+        assert_eq!(unknown, ["budget", "item.x", "settings.max_tokens"]);
+        assert_eq!(Item::key_like("settings.max_tokens"), Some("max_critique_tokens"));
     }
 }

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 /// How every sample of a request is drawn. All of it takes part in a sample's identity.
+///
+/// From JSON, what is absent or null takes its default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "WrittenSettings")]
 pub struct Settings {
     /// Samples to draw, 1..=[`super::limits::MAX_K`].
     pub k: u32,
@@ -23,6 +26,20 @@ pub struct Settings {
     pub scale: Scale,
     /// Most responses shown in one sample; more are split into balanced panels. 2..=64.
     pub max_panel: u32,
+}
+
+/// Settings as they are written.
+#[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
+struct WrittenSettings {
+    k: Option<u32>,
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    max_critique_tokens: Option<u32>,
+    readout: Option<Readout>,
+    min_readout_mass: Option<f64>,
+    scale: Option<Scale>,
+    max_panel: Option<u32>,
 }
 
 /// How scores are read from a sample.
@@ -62,6 +79,22 @@ impl Default for Settings {
             min_readout_mass: 0.01,
             scale: Scale::POINTWISE,
             max_panel: 8,
+        }
+    }
+}
+
+impl From<WrittenSettings> for Settings {
+    fn from(written: WrittenSettings) -> Self {
+        let default = Self::default();
+        Self {
+            k: written.k.unwrap_or(default.k),
+            temperature: written.temperature.unwrap_or(default.temperature),
+            top_p: written.top_p.unwrap_or(default.top_p),
+            max_critique_tokens: written.max_critique_tokens.unwrap_or(default.max_critique_tokens),
+            readout: written.readout.unwrap_or(default.readout),
+            min_readout_mass: written.min_readout_mass.unwrap_or(default.min_readout_mass),
+            scale: written.scale.unwrap_or(default.scale),
+            max_panel: written.max_panel.unwrap_or(default.max_panel),
         }
     }
 }

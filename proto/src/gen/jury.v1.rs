@@ -9,7 +9,7 @@ pub struct Item {
     /// Where the item came from, for reports. Absent: unknown.
     #[prost(string, optional, tag = "2")]
     pub source: ::core::option::Option<::prost::alloc::string::String>,
-    /// The conversation that the responses answer, oldest turn first; it MUST end in a user turn.
+    /// The conversation that the responses answer, oldest turn first; it MUST end in a turn of the user or of a tool.
     #[prost(message, repeated, tag = "3")]
     pub query: ::prost::alloc::vec::Vec<Turn>,
     /// The candidate responses, 1 to 64. Indices everywhere refer to this order. May repeat; may be empty strings.
@@ -27,7 +27,7 @@ pub struct Item {
     /// Index of the response known to be best. Never part of a prompt. Absent: unknown.
     #[prost(uint32, optional, tag = "8")]
     pub best: ::core::option::Option<u32>,
-    /// Known quality of every response, parallel to responses. Never part of a prompt. Empty: unknown.
+    /// Known quality of every response, parallel to responses; finite numbers. Never part of a prompt. Empty: unknown.
     #[prost(double, repeated, tag = "9")]
     pub labels: ::prost::alloc::vec::Vec<f64>,
     /// A name by which reports group items. Absent: none.

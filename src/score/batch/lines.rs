@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use jury_grm::domain::{Item, ItemError};
+use jury_grm::domain::{Item, JsonError};
 
 /// Longest line read, in bytes: the largest item with every byte escaped as `\u00xx`.
 const MAX_LINE_BYTES: usize = 32 << 20;
@@ -36,17 +36,17 @@ pub enum BadLine {
     #[error("more follows after the item, from byte {position} of the line on")]
     MoreFollows { position: usize },
     #[error(transparent)]
-    NotAnItem(ItemError),
+    NotAnItem(JsonError),
 }
 
-impl From<ItemError> for BadLine {
+impl From<JsonError> for BadLine {
     /// A line is one line: only the place in it is told.
-    fn from(error: ItemError) -> Self {
+    fn from(error: JsonError) -> Self {
         match error {
-            ItemError::NotJson { column, problem, .. } => {
+            JsonError::NotJson { column, problem, .. } => {
                 Self::NotJson { position: column, problem }
             }
-            ItemError::MoreFollows { column, .. } => Self::MoreFollows { position: column },
+            JsonError::MoreFollows { column, .. } => Self::MoreFollows { position: column },
             other => Self::NotAnItem(other),
         }
     }

@@ -1,0 +1,104 @@
+//! Keys that nobody reads, and what they were probably meant to be.
+
+use serde_json::Value;
+
+/// The keys of an item.
+const ITEM: [&str; 10] = [
+    "id",
+    "source",
+    "query",
+    "responses",
+    "reference",
+    "criteria",
+    "principles",
+    "best",
+    "labels",
+    "category",
+];
+/// The keys of a turn. A call's id joins it to its result, which the order of turns shows as well.
+const TURN: [&str; 5] = ["role", "content", "tool_calls", "function_call", "tool_call_id"];
+const REQUEST: [&str; 8] = [
+    "item",
+    "model",
+    "settings",
+    "seed",
+    "min_samples",
+    "budget_ms",
+    "include_samples",
+    "request_id",
+];
+const SETTINGS: [&str; 8] = [
+    "k",
+    "temperature",
+    "top_p",
+    "max_critique_tokens",
+    "readout",
+    "min_readout_mass",
+    "scale",
+    "max_panel",
+];
+const SCALE: [&str; 2] = ["min", "max"];
+
+/// What other programs call the same things.
+const OTHER_NAMES: [(&str, &[&str]); 3] = [
+    ("query", &["messages", "prompt", "question", "conversation"]),
+    ("responses", &["completions", "answers", "candidates"]),
+    ("max_critique_tokens", &["max_tokens", "max_new_tokens"]),
+];
+/// Letters that may differ in a key of at least so many letters.
+const TWO_TYPOS_FROM: usize = 9;
+
+/// The paths of the keys of an item that nobody reads.
+pub(in super::super) fn unknown_of_item(item: &Value) -> Vec<String> {
+    let mut unknown = Vec::new();
+    of_item(item, "", &mut unknown);
+    unknown
+}
+
+/// The same of a request.
+pub(in super::super) fn unknown_of_request(request: &Value) -> Vec<String> {
+    let mut unknown = Vec::new();
+    of_object(request, "", &REQUEST, &mut unknown);
+    of_item(&request["item"], "item.", &mut unknown);
+    of_object(&request["settings"], "settings.", &SETTINGS, &mut unknown);
+    of_object(&request["settings"]["scale"], "settings.scale.", &SCALE, &mut unknown);
+    unknown
+}
+
+/// The key that `path` ends in is probably meant to be this one, if one is near.
+pub(in super::super) fn meant(path: &str) -> Option<&'static str> {
+    let key = path.rsplit('.').next().unwrap_or_default().to_lowercase();
+    let known = ITEM.iter().chain(&TURN).chain(&REQUEST).chain(&SETTINGS).copied();
+    known
+        .clone()
+        .find(|known| is_like(&key, known))
+        .or_else(|| known.into_iter().find(|known| is_other_name(&key, known)))
+}
+
+/// True for another name of `known`, or one with a typing error.
+pub(super) fn is_meant_as(key: &str, known: &str) -> bool {
+    let key = key.to_lowercase();
+    is_like(&key, known) || is_other_name(&key, known)
+}
+
+fn is_like(key: &str, known: &str) -> bool {
+    let n_typos = if known.len() >= TWO_TYPOS_FROM { 2 } else { 1 };
+    known.len() > n_typos + 1 && strsim::osa_distance(key, known) <= n_typos
+}
+
+fn is_other_name(key: &str, known: &str) -> bool {
+    OTHER_NAMES.iter().any(|(name, others)| *name == known && others.contains(&key))
+}
+
+fn of_item(item: &Value, prefix: &str, unknown: &mut Vec<String>) {
+    of_object(item, prefix, &ITEM, unknown);
+    for (at, turn) in item["query"].as_array().into_iter().flatten().enumerate() {
+        of_object(turn, &format!("{prefix}query[{at}]."), &TURN, unknown);
+    }
+}
+
+fn of_object(value: &Value, prefix: &str, known: &[&str], unknown: &mut Vec<String>) {
+    let keys = value.as_object().into_iter().flat_map(|object| object.keys());
+    let others = keys.filter(|key| !known.contains(&key.as_str()));
+    unknown.extend(others.map(|key| format!("{prefix}{key}")));
+}
