@@ -5,10 +5,11 @@
 //! GetInfo  what the backend serves, and its load
 //! ```
 //!
-//! Dropping a call drops its stream, which drops the backend's handle, which cancels its samples.
+//! Dropping a call drops its stream and with it the listener, whose handle cancels the samples.
 
 mod check;
 mod gate;
+mod listen;
 mod stream;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::backend::{Backend, GroupEvents};
 use crate::metrics::WorkerMetrics;
 
 pub use gate::{Gate, Unfinished};
+use listen::Listener;
 use stream::Call;
 
 /// The gRPC service of one worker.
@@ -78,7 +80,7 @@ impl Sampling {
         let (events, receiver) = GroupEvents::channel(&group);
         let watch = self.metrics.group(group.samples.len());
         let handle = self.backend.start(group, events);
-        Ok(Call::new(receiver, requests, handle, permit, watch))
+        Ok(Call::new(receiver, Listener::start(requests, handle), permit, watch))
     }
 }
 

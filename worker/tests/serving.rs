@@ -200,6 +200,22 @@ async fn a_cancel_ends_its_sample_and_no_other() {
 }
 
 #[tokio::test]
+async fn a_cancel_is_heard_while_nobody_reads_the_responses() {
+    let long = "word ".repeat(10_000);
+    let cluster =
+        Cluster::start(ScriptedBackend::new().on_sample(move |spec, _| match spec.index {
+            0 => Act::held(Ending::BySeed),
+            _ => Act::now(Ending::Text(long.clone())),
+        }));
+    let call = cluster.call(example_group(64)).await.unwrap();
+    cluster.script.wait_for_ends(63).await;
+    // Far more has been drawn than fits between worker and caller.
+    call.cancel(&[0]).await;
+    cluster.script.wait_for_cancel(0).await;
+    assert_eq!(call.rest().await.len(), 65);
+}
+
+#[tokio::test]
 async fn a_dropped_call_cancels_what_it_asked_for() {
     let cluster = Cluster::start(held());
     let mut call = cluster.call(example_group(3)).await.unwrap();

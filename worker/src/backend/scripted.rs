@@ -237,6 +237,11 @@ impl ScriptHandle {
         self.wait(|journal| journal.groups.len() >= n_groups).await;
     }
 
+    /// Waits until `n_samples` samples have come to their end uncancelled.
+    pub async fn wait_for_ends(&self, n_samples: usize) {
+        self.wait(|journal| journal.ended.len() >= n_samples).await;
+    }
+
     /// Waits until a sample with this index has been cancelled.
     pub async fn wait_for_cancel(&self, index: u32) {
         self.wait(|journal| journal.cancelled.contains(&index)).await;

@@ -1,24 +1,22 @@
-//! One call of `Sample` after its group has been let in: events out, cancels in.
+//! One call of `Sample` after its group has been let in: events out, cancels in (`listen`).
 
-use std::future::pending;
 use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use jury_proto::{ErrorCode, JuryError, v1};
-use tonic::{Status, Streaming};
+use tonic::Status;
 use tracing::{Instrument, Span};
 
 use super::gate::Permit;
-use crate::backend::{Backend, BackendEvent, EventReceiver, GroupHandle};
+use super::listen::Listener;
+use crate::backend::{Backend, BackendEvent, EventReceiver};
 use crate::metrics::GroupMetrics;
 
 /// A call in progress. Dropping it cancels its samples.
 pub(super) struct Call {
     events: EventReceiver,
-    /// `None` when the caller has closed its side; that alone cancels nothing.
-    requests: Option<Streaming<v1::SampleRequest>>,
-    handle: GroupHandle,
+    listener: Listener,
     permit: Permit,
     metrics: GroupMetrics,
     /// The call's span, for what is logged while it streams.
@@ -30,10 +28,7 @@ enum Next {
     Event(BackendEvent),
     /// Every event has been received.
     Complete,
-    Cancel(v1::CancelSamples),
-    /// The caller said what it has no business saying.
-    Confused(JuryError),
-    /// The call is broken, or the worker goes down.
+    /// The call is broken, the caller confused, or the worker goes down.
     Broken(Status),
 }
 
@@ -42,12 +37,11 @@ enum Next {
 impl Call {
     pub(super) fn new(
         events: EventReceiver,
-        requests: Streaming<v1::SampleRequest>,
-        handle: GroupHandle,
+        listener: Listener,
         permit: Permit,
         metrics: GroupMetrics,
     ) -> Self {
-        Self { events, requests: Some(requests), handle, permit, metrics, span: Span::current() }
+        Self { events, listener, permit, metrics, span: Span::current() }
     }
 
     /// The call's responses. Each carries the backend's load at that moment.
@@ -72,17 +66,13 @@ impl Call {
 
     /// The next response; `None` at the end.
     async fn respond(&mut self) -> Option<Result<v1::sample_response::Event, Status>> {
-        loop {
-            match self.next().await {
-                Next::Event(event) => {
-                    self.metrics.record(&event);
-                    return Some(Ok(event_to_pb(event)));
-                }
-                Next::Complete => return None,
-                Next::Cancel(cancel) => self.handle.cancel(&cancel.indices),
-                Next::Confused(error) => return Some(Err(error.into())),
-                Next::Broken(status) => return Some(Err(status)),
+        match self.next().await {
+            Next::Event(event) => {
+                self.metrics.record(&event);
+                Some(Ok(event_to_pb(event)))
             }
+            Next::Complete => None,
+            Next::Broken(status) => Some(Err(status)),
         }
     }
 
@@ -95,26 +85,7 @@ impl Call {
                 let why = "the worker went down before the group was finished";
                 Next::Broken(JuryError::new(ErrorCode::ShuttingDown, why).into())
             }
-            next = next_request(&mut self.requests) => next,
-        }
-    }
-}
-
-/// Waits for the caller to say something. Cancel-safe.
-async fn next_request(requests: &mut Option<Streaming<v1::SampleRequest>>) -> Next {
-    loop {
-        let Some(open) = requests else { return pending().await };
-        match open.message().await {
-            Ok(Some(request)) => match request.message {
-                Some(v1::sample_request::Message::Cancel(cancel)) => return Next::Cancel(cancel),
-                Some(v1::sample_request::Message::Start(_)) => {
-                    let problem = "must be sent once, as the first message";
-                    return Next::Confused(JuryError::invalid("start", problem));
-                }
-                None => {} // a message of a later version
-            },
-            Ok(None) => *requests = None,
-            Err(status) => return Next::Broken(status),
+            status = self.listener.broken() => Next::Broken(status),
         }
     }
 }
