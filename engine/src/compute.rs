@@ -9,8 +9,8 @@ use crate::machine;
 use crate::model::forward::{Batch, Forward};
 use crate::model::kv::KvStore;
 use crate::model::{Shape, Weights};
-use jury_kernels::cpu::Level;
-use jury_kernels::cpu::team::Team;
+use jury_kernels::cpu::SimdLevel;
+use jury_kernels::cpu::thread_pool::ThreadPool;
 
 /// Changes whenever the same model and prompt would give other bits. All kernel levels give equal bits (a test
 /// holds that), so the class does not name them.
@@ -49,7 +49,7 @@ impl Compute {
         kind: DeviceKind,
         files: &ModelFiles,
         shape: &Shape,
-        level: Level,
+        level: SimdLevel,
     ) -> Result<Compute, LoadError> {
         match kind {
             DeviceKind::Cpu => Ok(Compute::Own {
@@ -88,13 +88,13 @@ impl Compute {
     /// Computes the batch: stores its keys and values, leaves the logits.
     pub(crate) fn run(
         &mut self,
-        team: &mut Team,
+        pool: &mut ThreadPool,
         shape: &Shape,
         store: &mut KvStore,
         batch: &Batch,
     ) {
         match self {
-            Compute::Own { weights, forward } => forward.run(team, shape, weights, store, batch),
+            Compute::Own { weights, forward } => forward.run(pool, shape, weights, store, batch),
             #[cfg(feature = "candle")]
             Compute::Device(model) => model.run(batch),
         }

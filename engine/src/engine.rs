@@ -32,8 +32,8 @@ use crate::prompt::Prompt;
 use crate::request::{Group, GroupId};
 use crate::tokenizer::Tokenizer;
 use crate::tokens::{DEFAULT_PRE_TOKENIZER, Tokens};
-use jury_kernels::cpu::Level;
-use jury_kernels::cpu::team::Team;
+use jury_kernels::cpu::SimdLevel;
+use jury_kernels::cpu::thread_pool::ThreadPool;
 
 /// A loaded model with the samples that it is generating. Owned by one thread; every method returns without waiting
 /// for anything but its own arithmetic.
@@ -44,8 +44,8 @@ pub struct Engine {
     shape: Shape,
     /// Shared with the tokenizers that were asked for.
     tokens: Arc<Tokens>,
-    level: Level,
-    team: Team,
+    level: SimdLevel,
+    pool: ThreadPool,
     compute: Compute,
     store: KvStore,
     tree: PrefixTree,
@@ -117,10 +117,11 @@ impl Engine {
         model::runnable(&shape).map_err(|why| files.unsupported(why))?;
         let tokens = Arc::new(Tokens::of_files(&files)?);
         let info = model::describe(&files, &shape)?.with_tokens(&tokens);
-        let level = Level::detect();
+        let level = SimdLevel::detect();
         let compute = Compute::load(config.device, &files, &shape, level)?;
         let members = config.threads.unwrap_or_else(machine::threads);
-        let team = Team::new(members).map_err(|error| LoadError::Device(error.to_string()))?;
+        let pool =
+            ThreadPool::new(members).map_err(|error| LoadError::Device(error.to_string()))?;
         let budget_bytes = compute::kv_budget_bytes(config);
         let store = compute.store(&shape, budget_bytes);
         let context = shape.context_length.min(config.context_limit.unwrap_or(usize::MAX));
@@ -151,7 +152,7 @@ impl Engine {
             shape,
             tokens,
             level,
-            team,
+            pool,
             compute,
             store,
             tree: PrefixTree::default(),

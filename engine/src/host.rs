@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::compute::kv_budget_bytes;
 use crate::config::EngineConfig;
 use crate::machine;
-use jury_kernels::cpu::Level;
+use jury_kernels::cpu::SimdLevel;
 
 /// Facts about this machine, as the engine sees them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,8 +31,8 @@ impl Host {
     pub fn detect() -> Host {
         Host {
             cpu: cpu_name().unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
-            kernels: Level::detect().name().to_owned(),
-            available_kernels: Level::available()
+            kernels: SimdLevel::detect().name().to_owned(),
+            available_kernels: SimdLevel::available()
                 .into_iter()
                 .map(|level| level.name().to_owned())
                 .collect(),

@@ -14,7 +14,7 @@ use crate::model::kv::{PAGE_TOKENS, PageId, Segment};
 use crate::readout::{self, Plan};
 use crate::request::{GroupId, Look, Sampling, Watch};
 use crate::tokens::{GeneratedText, Tokens};
-use jury_kernels::cpu::Level;
+use jury_kernels::cpu::SimdLevel;
 
 /// A sample before it decodes.
 pub(crate) struct Waiting {
@@ -254,7 +254,7 @@ impl std::fmt::Debug for Lane {
 
 /// Logits with what is needed to read them.
 pub(crate) struct Reader<'a> {
-    pub(crate) level: Level,
+    pub(crate) level: SimdLevel,
     pub(crate) logits: &'a [f32],
     pub(crate) scratch: &'a mut Vec<f32>,
 }

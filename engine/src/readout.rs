@@ -12,7 +12,7 @@ use crate::event::ReadoutOutput;
 use crate::request::{Readout, ReadoutMode, Sampling};
 use crate::sampling::{draw_choice, most_likely_choice, slot_uniform};
 use crate::tokens::Tokens;
-use jury_kernels::cpu::Level;
+use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::rows::{exp_scaled, greatest};
 
 /// Tokens of opening text beyond what an empty free text asks for, for which room is kept.
@@ -131,7 +131,7 @@ impl Run {
     pub(crate) fn advance(
         &mut self,
         plan: &Plan,
-        level: Level,
+        level: SimdLevel,
         logits: &[f32],
         sampling: Sampling,
         scratch: &mut Vec<f32>,

@@ -8,7 +8,7 @@ mod nucleus;
 use nucleus::nucleus;
 
 use crate::request::Sampling;
-use jury_kernels::cpu::Level;
+use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::rows::{exp_scaled, greatest};
 
 /// Added to a slot's number to make its position: read-outs never share numbers with free tokens.
@@ -38,7 +38,7 @@ fn mix(mut bits: u64) -> u64 {
 /// Draws a token. `logits` has a length that is a multiple of 16, padded with minus infinity; `weights` is scratch.
 /// `None` when the logits hold no number.
 pub(crate) fn draw(
-    level: Level,
+    level: SimdLevel,
     logits: &[f32],
     sampling: Sampling,
     position: u64,
@@ -138,8 +138,8 @@ mod tests {
         let mut scratch = Vec::new();
         for position in 0..20_000 {
             let sampling = settings(temperature, top_p);
-            let token =
-                draw(Level::detect(), logits, sampling, position, &mut scratch).expect("numbers");
+            let token = draw(SimdLevel::detect(), logits, sampling, position, &mut scratch)
+                .expect("numbers");
             counts[token as usize] += 1.0 / 20_000.0;
         }
         counts
@@ -172,9 +172,12 @@ mod tests {
         let mut logits = vec![1.0, 2.0, 2.0, 0.0];
         logits.resize(16, f32::NEG_INFINITY);
         let mut scratch = Vec::new();
-        assert_eq!(draw(Level::detect(), &logits, settings(0.0, 1.0), 0, &mut scratch), Some(1));
+        assert_eq!(
+            draw(SimdLevel::detect(), &logits, settings(0.0, 1.0), 0, &mut scratch),
+            Some(1)
+        );
         logits[5] = f32::NAN;
-        assert_eq!(draw(Level::detect(), &logits, settings(0.0, 1.0), 0, &mut scratch), None);
+        assert_eq!(draw(SimdLevel::detect(), &logits, settings(0.0, 1.0), 0, &mut scratch), None);
     }
 
     #[test]

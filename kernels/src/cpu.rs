@@ -1,17 +1,17 @@
 //! The arithmetic on the CPU: one portable definition, and faster ways to the same bits.
 //!
 //! ```text
-//! codes.rs          integer products of packed weights, or keys, with quantised activations
+//! gemm.rs           integer products of packed weights, or keys, with quantised activations
 //! values.rs         integer sums of values, weighted by attention
-//! probabilities.rs  attention scores to integer weights
+//! softmax.rs        attention scores to integer weights
 //! hadamard.rs       spreads outliers before quantisation
 //! memory.rs         where weights, keys and values lie
-//! fetch.rs          asks for memory ahead of its use
-//! floats.rs         products of float weights
+//! prefetch.rs       asks for memory before its use
+//! gemm_f32.rs       products of float weights
 //! rows.rs           norms, rotation, quantisation of rows
 //! activations.rs    SiLU, GELU, soft caps
 //! packed.rs         weights as panels of 32 outputs
-//! team.rs           threads that share one job
+//! thread_pool.rs    threads that share one job
 //! disjoint.rs       slices that threads write in disjoint parts
 //! peak.rs           loops that show what the CPU can do at most
 //! ```
@@ -21,33 +21,33 @@
 //! rows computed together nor on the threads. All levels therefore give equal bits; a test holds that.
 
 pub mod activations;
-pub mod codes;
 pub mod disjoint;
-pub mod fetch;
-pub(crate) mod floats;
+pub mod gemm;
+pub(crate) mod gemm_f32;
 pub mod hadamard;
 pub mod memory;
 pub mod packed;
 pub mod peak;
-pub mod probabilities;
+pub mod prefetch;
 pub mod quantise;
 pub mod rows;
-pub mod team;
+pub mod softmax;
+pub mod thread_pool;
 pub mod values;
 
-/// Outputs that are computed together: two registers of sixteen.
+/// Outputs that are computed together: two registers of sixteen (BLIS calls it NR).
 pub const PANEL: usize = 32;
-/// Rows that are computed together, at most.
+/// Rows that are computed together, at most (BLIS calls it MR).
 pub const TILE_ROWS: usize = 6;
 /// Inputs whose quantised activations share a scale.
 pub const GROUP: usize = 32;
 /// Lanes of every float reduction.
 pub const LANES: usize = 16;
 
-/// Instruction sets that the kernels know, chosen once at run time. Outside this package only [`Level::Portable`] can be
-/// written down; the others come from [`Level::detect`] and [`Level::available`], so a level that is there can be executed.
+/// Instruction sets that the kernels know, chosen once at run time. Outside this package only [`SimdLevel::Portable`] can be
+/// written down; the others come from [`SimdLevel::detect`] and [`SimdLevel::available`], so a level that is there can be executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
+pub enum SimdLevel {
     /// Plain Rust.
     Portable,
     /// x86-64 with AVX2, FMA and F16C.
@@ -68,30 +68,30 @@ pub enum Level {
     Neon,
 }
 
-// === impl Level ===
+// === impl SimdLevel ===
 
-impl Level {
+impl SimdLevel {
     /// The fastest level that this CPU can execute.
-    pub fn detect() -> Level {
-        Level::available().last().copied().unwrap_or(Level::Portable)
+    pub fn detect() -> SimdLevel {
+        SimdLevel::available().last().copied().unwrap_or(SimdLevel::Portable)
     }
 
     /// All levels that this CPU can execute, the fastest last.
-    pub fn available() -> Vec<Level> {
+    pub fn available() -> Vec<SimdLevel> {
         #[allow(unused_mut)]
-        let mut levels = vec![Level::Portable];
+        let mut levels = vec![SimdLevel::Portable];
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("fma")
                 && is_x86_feature_detected!("f16c")
             {
-                levels.push(Level::Avx2);
+                levels.push(SimdLevel::Avx2);
                 let newer_encoding = is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni");
                 if is_x86_feature_detected!("avxvnni") || newer_encoding {
-                    levels.push(Level::AvxVnni);
+                    levels.push(SimdLevel::AvxVnni);
                 }
                 if is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
@@ -99,13 +99,13 @@ impl Level {
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni")
                 {
-                    levels.push(Level::Avx512Vnni);
+                    levels.push(SimdLevel::Avx512Vnni);
                 }
             }
         }
         #[cfg(target_arch = "aarch64")]
         if std::arch::is_aarch64_feature_detected!("dotprod") {
-            levels.push(Level::Neon);
+            levels.push(SimdLevel::Neon);
         }
         levels
     }
@@ -113,15 +113,15 @@ impl Level {
     /// Name for people.
     pub fn name(self) -> &'static str {
         match self {
-            Level::Portable => "portable",
+            SimdLevel::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => "avx2",
+            SimdLevel::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
-            Level::AvxVnni => "avxvnni",
+            SimdLevel::AvxVnni => "avxvnni",
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Vnni => "avx512vnni",
+            SimdLevel::Avx512Vnni => "avx512vnni",
             #[cfg(target_arch = "aarch64")]
-            Level::Neon => "neon",
+            SimdLevel::Neon => "neon",
         }
     }
 }
@@ -142,11 +142,11 @@ macro_rules! at_level {
                 $body($($name),*)
             }
             match $level {
-                $crate::cpu::Level::Portable => $body($($name),*),
+                $crate::cpu::SimdLevel::Portable => $body($($name),*),
                 // SAFETY: a level is only chosen after its features were detected.
-                $crate::cpu::Level::Avx2 | $crate::cpu::Level::AvxVnni => unsafe { avx2($($name),*) },
+                $crate::cpu::SimdLevel::Avx2 | $crate::cpu::SimdLevel::AvxVnni => unsafe { avx2($($name),*) },
                 // SAFETY: as above.
-                $crate::cpu::Level::Avx512Vnni => unsafe { avx512($($name),*) },
+                $crate::cpu::SimdLevel::Avx512Vnni => unsafe { avx512($($name),*) },
             }
         }
         #[cfg(not(target_arch = "x86_64"))]

@@ -167,13 +167,13 @@ impl ClusterPlan {
         let shared = by_head.matmul(&gather(all_keys, key_size)?.transpose(1, 2)?)?;
         let shared_tokens = shared.dim(2)?;
         let Some(own) = &self.own else {
-            let weights = self.weigh(shared, scoring)?;
+            let weights = self.softmax(shared, scoring)?;
             return join(&weights.matmul(&gather(all_values, value_size)?)?, split);
         };
         let scores = by_row.matmul(&gather_own(all_keys, own, key_size)?.transpose(2, 3)?)?;
         let own_tokens = scores.dim(3)?;
         let scores = scores.transpose(0, 1)?.reshape((kv_heads, rows * per_kv, own_tokens))?;
-        let weights = self.weigh(Tensor::cat(&[shared, scores], 2)?, scoring)?;
+        let weights = self.softmax(Tensor::cat(&[shared, scores], 2)?, scoring)?;
         let of_shared = weights.narrow(2, 0, shared_tokens)?.contiguous()?;
         let of_own = weights
             .narrow(2, shared_tokens, own_tokens)?
@@ -186,7 +186,7 @@ impl ClusterPlan {
     }
 
     /// Scores become probabilities of what may be seen.
-    fn weigh(&self, scores: Tensor, scoring: &Scoring) -> Result<Tensor> {
+    fn softmax(&self, scores: Tensor, scoring: &Scoring) -> Result<Tensor> {
         let capped = match scoring.softcap {
             None => scores,
             Some(cap) => soft_cap(&scores, cap)?,

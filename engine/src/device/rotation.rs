@@ -10,7 +10,7 @@ pub(super) struct Turns {
     sines: Tensor,
 }
 
-// === impl Turns ===
+// === impl ParallelFors ===
 
 impl Turns {
     /// Angles are computed in double precision; cosines and sines are multiplied by `magnitude`.

@@ -23,7 +23,7 @@ impl Engine {
         if batch.rows.is_empty() {
             return;
         }
-        self.compute.run(&mut self.team, &self.shape, &mut self.store, &batch);
+        self.compute.run(&mut self.pool, &self.shape, &mut self.store, &batch);
         self.counters.decode_steps += u64::from(decodes);
         self.finish_prompts(prefill, draws.len(), events);
         self.draw(&draws, false, events);

@@ -130,7 +130,7 @@ impl Engine {
             })
             .collect();
         let tokens = Results::new(draws.len());
-        self.team.run(&|_member| {
+        self.pool.run(&|_member| {
             let mut scratch = Vec::new();
             loop {
                 let index = claims.fetch_add(1, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Limits;
 use crate::machine;
-use jury_kernels::cpu::Level;
+use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::peak::{Floats, Integers, Operand, read_all};
 
 /// Time for each window of arithmetic; the best of [`WINDOWS`] counts. Short, so that on a machine with other work one
@@ -55,7 +55,7 @@ fn arithmetic(threads: usize, work: impl Fn(&Operand) -> u64 + Sync) -> f64 {
 
 /// Bytes a second in the best pass.
 fn memory(threads: usize) -> f64 {
-    let level = Level::detect();
+    let level = SimdLevel::detect();
     let room = machine::available_memory_bytes() / 4;
     let wanted = last_cache_bytes().unwrap_or(0) * CACHES;
     let bytes = wanted.clamp(LEAST_READ_BYTES, MOST_READ_BYTES).min(room);

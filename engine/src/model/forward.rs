@@ -11,7 +11,7 @@
 //! Matrices by panels: linear.rs; how products are cut into pieces: grid.rs. Rows between products: buffers.rs. How a
 //! branch joins the stream: branch.rs.
 //!
-//! One job for the team: rows, weight panels and attention tiles are the pieces of its phases. What follows a
+//! One job for the thread pool: rows, weight panels and attention tiles are the pieces of its phases. What follows a
 //! product row by row and column by column (bias, activation, quantisation for the next product) is done by
 //! whoever computed the panel, while it is in the cache.
 
@@ -37,8 +37,8 @@ use branch::Joining;
 use buffers::{Inputs, SharedInputs};
 use experts::{ExpertBuffers, SharedExperts};
 use jury_kernels::cpu::disjoint::Disjoint;
-use jury_kernels::cpu::team::{Member, Phase, Team, Turn};
-use jury_kernels::cpu::{Level, PANEL};
+use jury_kernels::cpu::thread_pool::{ParallelFor, Phase, PoolThread, ThreadPool};
+use jury_kernels::cpu::{PANEL, SimdLevel};
 use latent::{LatentBuffers, SharedLatent};
 use linear::PanelScratch;
 
@@ -73,7 +73,7 @@ pub(crate) struct Batch {
 /// Buffers of the forward pass, kept between steps.
 #[derive(Debug, Default)]
 pub(crate) struct Forward {
-    level: Option<Level>,
+    level: Option<SimdLevel>,
     stream: Vec<f32>,
     branch: Vec<f32>,
     normed: Inputs,
@@ -101,7 +101,7 @@ struct ThreadScratch {
 
 /// Everything that threads share during a pass.
 struct Pass<'a> {
-    level: Level,
+    level: SimdLevel,
     shape: &'a Shape,
     weights: &'a Weights,
     batch: &'a Batch,
@@ -140,7 +140,7 @@ struct Pass<'a> {
 /// One member's way through the phases of a pass.
 struct Walk<'a> {
     phases: std::slice::Iter<'a, Phase>,
-    member: Member,
+    thread: PoolThread,
     scratch: &'a mut ThreadScratch,
     /// Rows that are computed: all, and in the last layer, once keys and values are stored, those that are wanted.
     rows: usize,
@@ -150,16 +150,16 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// The member's part in the next phase; all members take the same ones in the same order.
-    fn turn(&mut self) -> Turn<'a> {
+    fn parallel_for(&mut self) -> ParallelFor<'a> {
         let phase = self.phases.next().expect("a pass has no more phases than were counted");
-        phase.turn(self.member)
+        phase.parallel_for(self.thread)
     }
 }
 
 // === impl Forward ===
 
 impl Forward {
-    pub(crate) fn new(level: Level) -> Forward {
+    pub(crate) fn new(level: SimdLevel) -> Forward {
         Forward { level: Some(level), ..Forward::default() }
     }
 
@@ -182,7 +182,7 @@ impl Forward {
     /// Computes the batch: stores its keys and values, leaves the logits.
     pub(crate) fn run(
         &mut self,
-        team: &mut Team,
+        pool: &mut ThreadPool,
         shape: &Shape,
         weights: &Weights,
         store: &mut KvStore,
@@ -195,7 +195,7 @@ impl Forward {
             shape,
             &weights.input_scales,
             [batch.rows.len(), wanted.len()],
-            team.members(),
+            pool.threads(),
         );
         let length = KeyShift::angles_for(positions.iter().max().map_or(0, |last| last + 1));
         self.angles.extend(&weights.rope_frequencies, shape.rope.magnitude(), length);
@@ -209,9 +209,9 @@ impl Forward {
             scale: shape.attention_scale,
             softcap: shape.attention_softcap,
         };
-        let tiles = tiles(&attention, &batch.clusters, &positions, team.members());
+        let tiles = tiles(&attention, &batch.clusters, &positions, pool.threads());
         let pass = Pass {
-            level: self.level.unwrap_or(Level::Portable),
+            level: self.level.unwrap_or(SimdLevel::Portable),
             shape,
             weights,
             batch,
@@ -233,17 +233,17 @@ impl Forward {
             logits: Disjoint::new(&mut self.logits),
             angles: &self.angles,
             local_angles: weights.local_rope_frequencies.as_ref().map(|_| &self.local_angles),
-            row_chunk: (positions.len() / (team.members() * 4)).clamp(1, MOST_ROWS_AT_ONCE),
+            row_chunk: (positions.len() / (pool.threads() * 4)).clamp(1, MOST_ROWS_AT_ONCE),
         };
         let scratch = Disjoint::new(&mut self.scratch);
         let phases = &self.phases;
-        let members = team.members();
-        team.run(&|number| {
+        let threads = pool.threads();
+        pool.run(&|number| {
             // SAFETY: every member has its own scratch.
             let scratch = unsafe { &mut scratch.part(number..number + 1)[0] };
-            let member = Member { number, count: members };
+            let thread = PoolThread { number, count: threads };
             let rows = batch.rows.len();
-            let mut walk = Walk { phases: phases.iter(), member, scratch, rows };
+            let mut walk = Walk { phases: phases.iter(), thread, scratch, rows };
             // SAFETY: within a phase no piece reads or writes what another piece writes: pieces are rows, panels'
             // columns, or tiles' rows and heads. Phases follow each other.
             unsafe {
@@ -266,7 +266,7 @@ impl Forward {
         shape: &Shape,
         scales: &InputScales,
         [rows, wanted]: [usize; 2],
-        members: usize,
+        threads: usize,
     ) {
         let values = if shape.latent.is_some() { 0 } else { shape.kv_heads * shape.value_size };
         let branch = if shape.architecture.has_post_norms() { shape.width } else { 0 };
@@ -281,7 +281,7 @@ impl Forward {
         self.hidden.resize(rows, shape.hidden, scales.hidden);
         self.experts.make_room(shape, scales, rows);
         self.logits.resize(wanted * Self::logits_stride(shape), 0.0);
-        self.scratch.resize_with(members, ThreadScratch::default);
+        self.scratch.resize_with(threads, ThreadScratch::default);
         self.phases.clear();
         let more = shape.latent.map_or(0, |_| latent::PHASES)
             + shape.experts.as_ref().map_or(0, |_| experts::PHASES);

@@ -18,7 +18,7 @@ use super::Shape;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
 use jury_kernels::blocks::BlockType;
-use jury_kernels::cpu::packed::Packed;
+use jury_kernels::cpu::packed::PackedMatrix;
 
 /// All weights of a model.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Weights {
     pub(crate) embedding: Embedding,
     pub(crate) layers: Vec<Layer>,
     pub(crate) output_norm: Vec<f32>,
-    pub(crate) head: Packed,
+    pub(crate) head: PackedMatrix,
     pub(crate) input_scales: InputScales,
     /// Position-dependent rotation: the angle a position turns each pair by.
     pub(crate) rope_frequencies: Vec<f64>,
@@ -53,7 +53,7 @@ pub(crate) struct Layer {
 /// A matrix with an optional bias.
 #[derive(Debug)]
 pub(crate) struct Linear {
-    pub(crate) matrix: Packed,
+    pub(crate) matrix: PackedMatrix,
     pub(crate) bias: Option<Vec<f32>>,
 }
 

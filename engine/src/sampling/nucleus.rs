@@ -3,11 +3,11 @@
 //! Tokens that cannot belong to it are dropped by a bound first, and of the rest only the heaviest are ordered, a few at
 //! a time.
 
-use jury_kernels::cpu::Level;
+use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::rows::{SEARCH_BLOCK, blocks_with};
 
 /// The tokens of the nucleus, in ascending order.
-pub(super) fn nucleus(level: Level, weights: &[f32], top_p: f64, total: f64) -> Vec<usize> {
+pub(super) fn nucleus(level: SimdLevel, weights: &[f32], top_p: f64, total: f64) -> Vec<usize> {
     // All tokens below this bound together weigh less than what the nucleus leaves out.
     let bound = ((1.0 - top_p) * total / weights.len() as f64) as f32;
     let mut blocks = Vec::new();
@@ -92,7 +92,7 @@ mod tests {
             let last = order.iter().position(reaches).expect("all together reach it");
             order.truncate(last + 1);
             order.sort_unstable();
-            for level in Level::available() {
+            for level in SimdLevel::available() {
                 assert_eq!(nucleus(level, &weights, top_p, total), order, "{count}, {top_p}");
             }
         }

@@ -3,21 +3,21 @@
 #![allow(unsafe_code)] // `at_level!` calls functions whose features were detected.
 
 use super::rows::exp;
-use super::{LANES, Level, at_level};
+use super::{LANES, SimdLevel, at_level};
 
 /// Replaces `gate` by `silu(gate) * up`. Lengths are equal and multiples of 16.
-pub fn silu_times(level: Level, gate: &mut [f32], up: &[f32]) {
+pub fn silu_times(level: SimdLevel, gate: &mut [f32], up: &[f32]) {
     at_level!(level, silu_times_body, (gate: &mut [f32], up: &[f32]));
 }
 
 /// Replaces `gate` by `gelu(gate) * up`, where GELU has its error function approximated by tanh. Lengths are equal and
 /// multiples of 16.
-pub fn gelu_times(level: Level, gate: &mut [f32], up: &[f32]) {
+pub fn gelu_times(level: SimdLevel, gate: &mut [f32], up: &[f32]) {
     at_level!(level, gelu_times_body, (gate: &mut [f32], up: &[f32]));
 }
 
 /// Replaces every x by `cap * tanh(x / cap)`, to about 1e-7 of the cap. What is no number stays none.
-pub fn soft_cap(level: Level, x: &mut [f32], cap: f32) {
+pub fn soft_cap(level: SimdLevel, x: &mut [f32], cap: f32) {
     at_level!(level, soft_cap_body, (x: &mut [f32], cap: f32));
 }
 
@@ -67,8 +67,8 @@ mod tests {
     fn activations_are_right_to_a_millionth() {
         let ones = vec![1.0; numbers().len()];
         let (mut silu, mut gelu) = (numbers(), numbers());
-        silu_times(Level::detect(), &mut silu, &ones);
-        gelu_times(Level::detect(), &mut gelu, &ones);
+        silu_times(SimdLevel::detect(), &mut silu, &ones);
+        gelu_times(SimdLevel::detect(), &mut gelu, &ones);
         for ((x, silu), gelu) in numbers().into_iter().map(f64::from).zip(silu).zip(gelu) {
             let near =
                 |found: f32, exact: f64| (f64::from(found) - exact).abs() < 1e-6 * (1.0 + x.abs());
@@ -82,21 +82,21 @@ mod tests {
     fn a_soft_cap_is_a_scaled_tanh_and_keeps_what_is_no_number() {
         for cap in [5.0, 30.0, 50.0] {
             let mut capped = numbers();
-            soft_cap(Level::detect(), &mut capped, cap);
+            soft_cap(SimdLevel::detect(), &mut capped, cap);
             for (x, capped) in numbers().into_iter().zip(capped) {
                 let exact = f64::from(cap) * (f64::from(x) / f64::from(cap)).tanh();
                 assert!((f64::from(capped) - exact).abs() < 3e-7 * f64::from(cap), "{x}: {capped}");
             }
         }
         let mut special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30];
-        soft_cap(Level::detect(), &mut special, 5.0);
+        soft_cap(SimdLevel::detect(), &mut special, 5.0);
         assert!(special[0].is_nan());
         assert_eq!(special[1..], [5.0, -5.0, 5.0]);
     }
 
     #[test]
     fn every_level_gives_the_portable_bits() {
-        let run = |level: Level| {
+        let run = |level: SimdLevel| {
             let [mut silu, mut gelu, mut capped] = [numbers(), numbers(), numbers()];
             silu_times(level, &mut silu, &numbers());
             gelu_times(level, &mut gelu, &numbers());
@@ -104,8 +104,8 @@ mod tests {
             let all = [silu, gelu, capped].concat();
             all.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
         };
-        for level in Level::available() {
-            assert!(run(level) == run(Level::Portable), "{level:?}");
+        for level in SimdLevel::available() {
+            assert!(run(level) == run(SimdLevel::Portable), "{level:?}");
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::fetch::fetch_to_write;
+use super::prefetch::prefetch_write;
 
 /// A borrowed slice whose parts may be given to different threads.
 #[derive(Debug)]
@@ -42,9 +42,9 @@ impl<'a, T> Disjoint<'a, T> {
 
     /// Starts to bring a part that will be written here, away from other cores.
     #[inline]
-    pub fn fetch_to_write(&self, range: Range<usize>) {
+    pub fn prefetch_write(&self, range: Range<usize>) {
         assert!(range.start <= range.end && range.end <= self.length, "part outside the slice");
-        fetch_to_write(self.start.wrapping_add(range.start), range.len());
+        prefetch_write(self.start.wrapping_add(range.start), range.len());
     }
 
     /// A part to read.

@@ -10,7 +10,7 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
-use super::{LANES, Level, at_level};
+use super::{LANES, SimdLevel, at_level};
 
 /// Elements of a block at most.
 const LONGEST: usize = 256;
@@ -22,12 +22,12 @@ pub fn block_length(size: usize) -> usize {
 }
 
 /// Transforms all blocks of a vector in place, without the factor that would make it a rotation.
-pub fn hadamard(level: Level, x: &mut [f32]) {
+pub fn hadamard(level: SimdLevel, x: &mut [f32]) {
     let length = block_length(x.len());
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level was detected; blocks are multiples of 16, and the vector has whole ones.
-        Level::Avx512Vnni => unsafe { avx512::hadamard(x, length) },
+        SimdLevel::Avx512Vnni => unsafe { avx512::hadamard(x, length) },
         _ => at_level!(level, hadamard_body, (x: &mut [f32], length: usize)),
     }
 }
@@ -76,8 +76,8 @@ mod tests {
     fn twice_transformed_is_the_vector_times_the_block() {
         for size in [16, 64, 96, 128, 512] {
             let mut x = numbers(size, 1);
-            hadamard(Level::detect(), &mut x);
-            hadamard(Level::detect(), &mut x);
+            hadamard(SimdLevel::detect(), &mut x);
+            hadamard(SimdLevel::detect(), &mut x);
             let block = block_length(size) as f32;
             for (x, before) in x.iter().zip(numbers(size, 1)) {
                 assert!((x / block - before).abs() < 1e-5);
@@ -90,8 +90,8 @@ mod tests {
         let (mut x, mut y) = (numbers(128, 1), numbers(128, 2));
         let product = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f32>();
         let before = product(&x, &y);
-        hadamard(Level::detect(), &mut x);
-        hadamard(Level::detect(), &mut y);
+        hadamard(SimdLevel::detect(), &mut x);
+        hadamard(SimdLevel::detect(), &mut y);
         assert!((product(&x, &y) / 128.0 - before).abs() < 1e-3);
     }
 
@@ -99,7 +99,7 @@ mod tests {
     fn an_outlier_is_spread_over_its_block() {
         let mut x = vec![0.0; 64];
         x[5] = 64.0;
-        hadamard(Level::detect(), &mut x);
+        hadamard(SimdLevel::detect(), &mut x);
         assert!(x.iter().all(|element| element.abs() == 64.0));
     }
 
@@ -110,8 +110,8 @@ mod tests {
             hadamard(level, &mut x);
             x.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
         };
-        for level in Level::available() {
-            assert_eq!(run(level), run(Level::Portable), "{level:?}");
+        for level in SimdLevel::available() {
+            assert_eq!(run(level), run(SimdLevel::Portable), "{level:?}");
         }
     }
 }

@@ -12,16 +12,16 @@ mod pack;
 
 pub use format::{BLOCK_CODES, Format, Scales};
 
-use super::codes::{Outputs, PanelProduct, QuantView, Room};
-use super::floats::{Product, product};
+use super::gemm::{Outputs, PanelGemm, QuantView, Workspace};
+use super::gemm_f32::{Product, product};
 use super::memory::{AlignedBytes, Arena};
 use super::quantise::ScaleKind;
-use super::{Level, PANEL};
+use super::{PANEL, SimdLevel};
 use crate::blocks::BlockType;
 
 /// A matrix of `outputs` x `inputs` weights.
 #[derive(Debug)]
-pub struct Packed {
+pub struct PackedMatrix {
     /// Rows of the matrix: outputs of a product.
     pub outputs: usize,
     /// Columns of the matrix: inputs of a product.
@@ -46,9 +46,9 @@ pub struct Input<'a> {
     pub floats: &'a [f32],
 }
 
-// === impl Packed ===
+// === impl PackedMatrix ===
 
-impl Packed {
+impl PackedMatrix {
     /// Packs rows of GGUF blocks. `None` when a scale is not finite: the file is damaged.
     pub fn new(
         memory: &Arena,
@@ -56,12 +56,12 @@ impl Packed {
         bytes: &[u8],
         inputs: usize,
         outputs: usize,
-    ) -> Option<Packed> {
+    ) -> Option<PackedMatrix> {
         let storage = match kind.code_shape() {
             Some(shape) => pack::pack_codes(memory, kind, shape, bytes, inputs, outputs)?,
             None => pack::pack_floats(memory, kind, bytes, inputs, outputs)?,
         };
-        Some(Packed { outputs, inputs, storage })
+        Some(PackedMatrix { outputs, inputs, storage })
     }
 
     /// Whether its inputs are floats, not codes.
@@ -85,23 +85,23 @@ impl Packed {
         self.outputs.div_ceil(PANEL)
     }
 
-    /// Computes one panel's outputs for all rows: `out` is rows x 32. What comes `ahead` is fetched into the cache
+    /// Computes one panel's outputs for all rows: `out` is rows x 32. What comes next, `prefetch`, is brought into the cache
     /// meanwhile.
     pub fn panel(
         &self,
-        level: Level,
+        level: SimdLevel,
         panel: usize,
-        ahead: &[u8],
+        prefetch: &[u8],
         input: &Input<'_>,
-        room: &mut Room,
+        workspace: &mut Workspace,
         out: &mut [f32],
     ) {
         match &self.storage {
             Storage::Codes { format, .. } => {
                 let rows = input.codes.rows(0, input.rows);
                 let panel = self.panel_bytes(panel);
-                let product = PanelProduct { format: *format, panel, rows, ahead };
-                product.compute(level, room, Outputs { floats: out, stride: PANEL });
+                let product = PanelGemm { format: *format, panel, rows, prefetch };
+                product.compute(level, workspace, Outputs { floats: out, stride: PANEL });
             }
             Storage::Floats { panels } => {
                 let floats = self.inputs * PANEL;
@@ -125,7 +125,7 @@ impl Packed {
         }
     }
 
-    /// A panel as it is stored, to be fetched ahead.
+    /// A panel as it is stored, to be prefetched.
     #[inline]
     pub fn panel_bytes(&self, panel: usize) -> &[u8] {
         let (panels, bytes) = match &self.storage {

@@ -14,7 +14,7 @@ mod x86;
 
 use std::hint::black_box;
 
-use super::{Level, at_level};
+use super::{SimdLevel, at_level};
 
 /// Bytes of the operand in memory: well inside the first cache level.
 const OPERAND_BYTES: usize = 4096;
@@ -173,7 +173,7 @@ impl Operand {
 }
 
 /// Adds up all words: the fastest way to read memory once.
-pub fn read_all(level: Level, words: &[u64], sum: &mut u64) {
+pub fn read_all(level: SimdLevel, words: &[u64], sum: &mut u64) {
     at_level!(level, read_all_body, (words: &[u64], sum: &mut u64));
 }
 
@@ -233,7 +233,7 @@ mod tests {
     fn every_word_is_read() {
         for length in [0, 1, 63, 64, 65, 1_000] {
             let words: Vec<u64> = (0..length).collect();
-            for level in Level::available() {
+            for level in SimdLevel::available() {
                 let mut sum = 0;
                 read_all(level, &words, &mut sum);
                 assert_eq!(sum, (0..length).sum::<u64>(), "{length} words, {}", level.name());

@@ -7,9 +7,9 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
-use super::codes::{Group, QuantRow, SUPERBLOCK};
+use super::gemm::{Group, QuantRow, SUPERBLOCK};
 use super::rows::ROUND;
-use super::{GROUP, Level, at_level};
+use super::{GROUP, SimdLevel, at_level};
 
 /// Groups whose greatest magnitude is not above this count as zeros: the inverse of their scale would be infinite.
 const TINIEST: f32 = 1e-36;
@@ -61,24 +61,24 @@ impl ScaleKind {
 
 /// Rounds a row to 8-bit codes, one scale for 32 elements: the least one of the row's kind by which the greatest
 /// magnitude is at most 127 steps. Ties go to even. A group with an element that is no number gets such a scale.
-pub fn quantise(level: Level, x: &[f32], row: QuantRow<'_>) {
+pub fn quantise(level: SimdLevel, x: &[f32], row: QuantRow<'_>) {
     assert!(row.codes.len() == x.len() && row.groups.len() * GROUP == x.len());
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level was detected, and the lengths fit.
-        Level::Avx512Vnni => unsafe { avx512::quantise(x, row) },
+        SimdLevel::Avx512Vnni => unsafe { avx512::quantise(x, row) },
         _ => at_level!(level, quantise_body, (x: &[f32], row: QuantRow<'_>)),
     }
 }
 
 /// The same for whole superblocks: the greatest scale is a short one, the others are it times powers of two.
-pub fn quantise_superblocks(level: Level, x: &[f32], row: QuantRow<'_>) {
+pub fn quantise_superblocks(level: SimdLevel, x: &[f32], row: QuantRow<'_>) {
     assert!(row.codes.len() == x.len() && row.groups.len() * GROUP == x.len());
     assert!(x.len().is_multiple_of(SUPERBLOCK));
     match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the level was detected, and the lengths fit.
-        Level::Avx512Vnni => unsafe { avx512::quantise_superblocks(x, row) },
+        SimdLevel::Avx512Vnni => unsafe { avx512::quantise_superblocks(x, row) },
         _ => at_level!(level, quantise_superblocks_body, (x: &[f32], row: QuantRow<'_>)),
     }
 }
@@ -137,11 +137,11 @@ fn encode(x: &[f32; GROUP], [scale, inverse]: [f32; 2], codes: &mut [i8; GROUP])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::codes::QuantRows;
+    use crate::cpu::gemm::QuantRows;
 
     const KINDS: [ScaleKind; 3] = [ScaleKind::Exact, ScaleKind::Short, ScaleKind::Power];
 
-    fn run(level: Level, scales: ScaleKind, x: &[f32]) -> QuantRows {
+    fn run(level: SimdLevel, scales: ScaleKind, x: &[f32]) -> QuantRows {
         let mut rows = QuantRows::default();
         rows.resize(1, x.len(), scales);
         quantise(level, x, rows.all_mut());
@@ -154,7 +154,7 @@ mod tests {
         x[40] = f32::NAN;
         x[70] = f32::NEG_INFINITY;
         x[96..128].fill(1e-38);
-        let bits = |level: Level, scales: ScaleKind| {
+        let bits = |level: SimdLevel, scales: ScaleKind| {
             let QuantRows { codes, groups, .. } = run(level, scales, &x);
             let facts = groups.iter().map(|group| {
                 let floats = [group.scale, group.scaled_sum].map(|float| float.to_bits() & !SIGN);
@@ -163,8 +163,8 @@ mod tests {
             (codes, facts.collect::<Vec<_>>())
         };
         for scales in KINDS {
-            for level in Level::available() {
-                assert_eq!(bits(level, scales), bits(Level::Portable, scales), "{level:?}");
+            for level in SimdLevel::available() {
+                assert_eq!(bits(level, scales), bits(SimdLevel::Portable, scales), "{level:?}");
             }
         }
     }
@@ -175,8 +175,8 @@ mod tests {
             let number = |i: usize| ((i * 7919 + groups) % 1000) as f32 / 250.0 - 2.0;
             let x: Vec<f32> = (0..groups * GROUP).map(number).collect();
             for scales in KINDS {
-                let expected = run(Level::Portable, scales, &x);
-                for level in Level::available() {
+                let expected = run(SimdLevel::Portable, scales, &x);
+                for level in SimdLevel::available() {
                     let QuantRows { codes, groups, .. } = run(level, scales, &x);
                     assert_eq!((&codes, &groups), (&expected.codes, &expected.groups));
                 }
@@ -193,7 +193,7 @@ mod tests {
 
     fn check_steps(scales: ScaleKind) {
         let x: Vec<f32> = (0..64).map(|i| ((i * 37) % 64) as f32 - 31.5).collect();
-        let QuantRows { codes, groups, .. } = run(Level::detect(), scales, &x);
+        let QuantRows { codes, groups, .. } = run(SimdLevel::detect(), scales, &x);
         for (at, (&x, &code)) in x.iter().zip(&codes).enumerate() {
             let scale = groups[at / GROUP].scale;
             assert!((x - scale * f32::from(code)).abs() <= scale * 0.5001);
@@ -205,9 +205,9 @@ mod tests {
     #[test]
     fn scales_have_no_more_bits_than_their_kind_and_are_not_twice_the_least_one() {
         let x: Vec<f32> = (0..1024).map(|i| ((i * 37) % 64) as f32 * i as f32 - 31.5).collect();
-        let exact = run(Level::detect(), ScaleKind::Exact, &x);
+        let exact = run(SimdLevel::detect(), ScaleKind::Exact, &x);
         for (scales, unused) in [(ScaleKind::Short, 19), (ScaleKind::Power, 23)] {
-            let groups = run(Level::detect(), scales, &x).groups;
+            let groups = run(SimdLevel::detect(), scales, &x).groups;
             for (group, exact) in groups.iter().zip(&exact.groups) {
                 assert!(group.scale.to_bits().trailing_zeros() >= unused, "{}", group.scale);
                 assert!((exact.scale..exact.scale * 2.0).contains(&group.scale));
@@ -224,22 +224,22 @@ mod tests {
             for (place, odd) in odd.into_iter().enumerate().take(blocks) {
                 x[place * SUPERBLOCK + 40..][..40].fill(odd);
             }
-            let shared = |level: Level| {
+            let shared = |level: SimdLevel| {
                 let mut rows = QuantRows::default();
                 rows.resize(1, x.len(), ScaleKind::Power);
                 quantise_superblocks(level, &x, rows.all_mut());
                 rows
             };
-            let expected = shared(Level::Portable);
+            let expected = shared(SimdLevel::Portable);
             let bits = |rows: &QuantRows| {
                 let facts =
                     rows.groups.iter().map(|group| (group.scale.to_bits() & !SIGN, group.sums));
                 (rows.codes.clone(), facts.collect::<Vec<_>>())
             };
-            for level in Level::available() {
+            for level in SimdLevel::available() {
                 assert!(bits(&shared(level)) == bits(&expected), "{blocks} {level:?}");
             }
-            let short = run(Level::Portable, ScaleKind::Short, &x);
+            let short = run(SimdLevel::Portable, ScaleKind::Short, &x);
             let all = expected.groups.chunks(8).zip(short.groups.chunks(8)).zip(x.chunks(256));
             for ((groups, short), x) in all.filter(|(_, x)| x.iter().all(|x| x.is_finite())) {
                 let greatest =
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn what_is_no_number_or_not_finite_leaves_no_finite_scale() {
         for odd in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN, -f32::NAN] {
-            for level in Level::available() {
+            for level in SimdLevel::available() {
                 for place in [0, 17, 31] {
                     let mut x = [1.0; 32];
                     x[place] = odd;
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn zeros_and_tiny_groups_quantise_to_zeros() {
         for tiny in [0.0, 1e-38] {
-            for level in Level::available() {
+            for level in SimdLevel::available() {
                 let rows = run(level, ScaleKind::Power, &[tiny; 32]);
                 assert!(rows.codes.iter().all(|&code| code == 0) && rows.groups[0].sums == [0, 0]);
             }

@@ -4,7 +4,7 @@
 
 #![allow(unsafe_code)] // `at_level!` calls functions whose features were detected.
 
-use super::{LANES, Level, at_level};
+use super::{LANES, SimdLevel, at_level};
 
 /// Adding and subtracting 1.5 * 2^23 rounds to an integer.
 pub(super) const ROUND: f32 = 12_582_912.0;
@@ -21,18 +21,18 @@ pub(super) const EXP_POLYNOMIAL: [f32; 6] =
 pub const SEARCH_BLOCK: usize = 64;
 
 /// `out = x / rms(x) * weight`.
-pub fn rms_norm(level: Level, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
+pub fn rms_norm(level: SimdLevel, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
     at_level!(level, rms_norm_body, (x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]));
 }
 
 /// `to += x * factor`.
-pub fn add_scaled(level: Level, x: &[f32], factor: f32, to: &mut [f32]) {
+pub fn add_scaled(level: SimdLevel, x: &[f32], factor: f32, to: &mut [f32]) {
     at_level!(level, add_scaled_body, (x: &[f32], factor: f32, to: &mut [f32]));
 }
 
 /// `out = exp((x - shift) * factor)`, and the sum of all by lanes. Lengths are equal and multiples of 16.
 pub fn exp_scaled(
-    level: Level,
+    level: SimdLevel,
     x: &[f32],
     shift: f32,
     factor: f32,
@@ -43,12 +43,12 @@ pub fn exp_scaled(
 }
 
 /// The greatest element, or minus infinity. The length is a multiple of 16. Not a number if one is not.
-pub fn greatest(level: Level, x: &[f32], out: &mut f32) {
+pub fn greatest(level: SimdLevel, x: &[f32], out: &mut f32) {
     at_level!(level, greatest_body, (x: &[f32], out: &mut f32));
 }
 
 /// Appends the numbers of the blocks of [`SEARCH_BLOCK`] elements that hold one of at least `bound`.
-pub fn blocks_with(level: Level, x: &[f32], bound: f32, blocks: &mut Vec<usize>) {
+pub fn blocks_with(level: SimdLevel, x: &[f32], bound: f32, blocks: &mut Vec<usize>) {
     at_level!(level, blocks_with_body, (x: &[f32], bound: f32, blocks: &mut Vec<usize>));
 }
 
@@ -62,7 +62,7 @@ pub enum RopePairs {
 }
 
 /// Rotates the first elements of a head; `angles` holds cosine and sine for each pair.
-pub fn rotate(level: Level, pairs: RopePairs, head: &mut [f32], angles: &[[f32; 2]]) {
+pub fn rotate(level: SimdLevel, pairs: RopePairs, head: &mut [f32], angles: &[[f32; 2]]) {
     match pairs {
         RopePairs::Neighbours => {
             at_level!(level, rotate_neighbours, (head: &mut [f32], angles: &[[f32; 2]]));
@@ -75,7 +75,7 @@ pub fn rotate(level: Level, pairs: RopePairs, head: &mut [f32], angles: &[[f32; 
 }
 
 /// The product of two vectors, whose length is a multiple of 16.
-pub fn dot(level: Level, x: &[f32], y: &[f32]) -> f32 {
+pub fn dot(level: SimdLevel, x: &[f32], y: &[f32]) -> f32 {
     let mut product = 0.0;
     let to = &mut product;
     at_level!(level, dot_body, (x: &[f32], y: &[f32], to: &mut f32));
@@ -83,7 +83,7 @@ pub fn dot(level: Level, x: &[f32], y: &[f32]) -> f32 {
 }
 
 /// The greatest magnitude; elements that are no numbers do not count.
-pub fn greatest_magnitude(level: Level, x: &[f32]) -> f32 {
+pub fn greatest_magnitude(level: SimdLevel, x: &[f32]) -> f32 {
     let mut greatest = 0.0;
     let to = &mut greatest;
     at_level!(level, greatest_magnitude_body, (x: &[f32], to: &mut f32));
@@ -91,7 +91,7 @@ pub fn greatest_magnitude(level: Level, x: &[f32]) -> f32 {
 }
 
 /// `codes = x * inverse`, rounded (ties to even) and kept within 127 steps; what is no number becomes some code.
-pub fn encode(level: Level, x: &[f32], inverse: f32, codes: &mut [i8]) {
+pub fn encode(level: SimdLevel, x: &[f32], inverse: f32, codes: &mut [i8]) {
     at_level!(level, encode_body, (x: &[f32], inverse: f32, codes: &mut [i8]));
 }
 
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn every_level_gives_the_portable_bits() {
         let x: Vec<f32> = (0..576).map(|i| ((i * 7919) % 1000) as f32 / 250.0 - 2.0).collect();
-        let run = |level: Level| {
+        let run = |level: SimdLevel| {
             let mut bits: Vec<u32> = Vec::new();
             let mut out = vec![0.0; x.len()];
             rms_norm(level, &x, &x, 1e-5, &mut out);
@@ -270,8 +270,8 @@ mod tests {
             bits.extend(out.iter().map(|value| value.to_bits()));
             bits
         };
-        for level in Level::available() {
-            assert_eq!(run(level), run(Level::Portable), "{level:?}");
+        for level in SimdLevel::available() {
+            assert_eq!(run(level), run(SimdLevel::Portable), "{level:?}");
         }
     }
 }

@@ -15,7 +15,7 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
-use super::{LANES, Level, TILE_ROWS, at_level};
+use super::{LANES, SimdLevel, TILE_ROWS, at_level};
 
 /// Tokens whose bytes are neighbours.
 pub const QUAD: usize = 4;
@@ -50,21 +50,21 @@ pub struct PageValues<'a> {
 }
 
 /// Adds `sum over tokens of weight * value` to the sums.
-pub fn add_weighted(level: Level, mut work: WeightedValues<'_>) {
+pub fn add_weighted(level: SimdLevel, mut work: WeightedValues<'_>) {
     work.check();
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::AvxVnni => work.each_page(avx2::add_weighted),
+        SimdLevel::Avx2 | SimdLevel::AvxVnni => work.each_page(avx2::add_weighted),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512Vnni => avx512::add_weighted(&mut work),
+        SimdLevel::Avx512Vnni => avx512::add_weighted(&mut work),
         #[cfg(target_arch = "aarch64")]
-        Level::Neon => work.each_page(neon::add_weighted),
-        Level::Portable => work.each_page(portable),
+        SimdLevel::Neon => work.each_page(neon::add_weighted),
+        SimdLevel::Portable => work.each_page(portable),
     }
 }
 
 /// The sums of one row, `high` and `low` plane, as numbers: `(256 * high + low) * factor`.
-pub fn finish(level: Level, sums: &[i32], factor: f32, out: &mut [f32]) {
+pub fn finish(level: SimdLevel, sums: &[i32], factor: f32, out: &mut [f32]) {
     let (high, low) = sums.split_at(out.len());
     at_level!(level, finish_body, (high: &[i32], low: &[i32], factor: f32, out: &mut [f32]));
 }
@@ -130,7 +130,7 @@ fn portable(work: &mut WeightedValues<'_>, page: &PageValues<'_>) {
 mod tests {
     use super::*;
 
-    fn run(level: Level, rows: usize, tokens: usize, size: usize, cut: usize) -> Vec<i32> {
+    fn run(level: SimdLevel, rows: usize, tokens: usize, size: usize, cut: usize) -> Vec<i32> {
         let quads = tokens.div_ceil(QUAD);
         let byte = |index: usize, salt: usize| (((index * 7919 + salt) * 104_729) >> 7) as u8;
         let stride = tokens + QUAD;
@@ -157,9 +157,9 @@ mod tests {
         for (rows, tokens, size) in
             [(1, 1, 16), (3, 64, 64), (7, 33, 80), (6, 30, 128), (13, 5, 32)]
         {
-            let expected = run(Level::Portable, rows, tokens, size, 0);
+            let expected = run(SimdLevel::Portable, rows, tokens, size, 0);
             assert!(expected.iter().any(|&sum| sum != 0));
-            for level in Level::available() {
+            for level in SimdLevel::available() {
                 for cut in [0, 4.min(tokens / 4 * 4), tokens / 8 * 4] {
                     let sums = run(level, rows, tokens, size, cut);
                     assert_eq!(sums, expected, "{level:?}, {rows} x {tokens} x {size}, cut {cut}");
@@ -178,7 +178,7 @@ mod tests {
             (0..rows * stride).map(|i| u8::from(i % stride >= tokens)).collect();
         for counted in [0, 3] {
             high[7 * stride + 69] = counted;
-            let run = |level: Level| {
+            let run = |level: SimdLevel| {
                 let mut sums = vec![1; rows * 2 * size];
                 let weights = [high.as_slice(), low.as_slice()];
                 let pages = [(0, 64), (64, 6)].map(|(position, tokens)| PageValues {
@@ -192,8 +192,8 @@ mod tests {
                 add_weighted(level, work);
                 sums
             };
-            for level in Level::available() {
-                assert_eq!(run(level), run(Level::Portable), "{level:?}");
+            for level in SimdLevel::available() {
+                assert_eq!(run(level), run(SimdLevel::Portable), "{level:?}");
             }
         }
     }
@@ -203,7 +203,7 @@ mod tests {
         let (rows, size, tokens) = (7, 32, 4 * 150);
         let codes: Vec<u8> = (0..tokens * size).map(|i| ((i * 7919) >> 3) as u8).collect();
         let plane: Vec<u8> = (0..rows * tokens).map(|i| ((i * 104_729) >> 5) as u8).collect();
-        let run = |level: Level, length: usize| {
+        let run = |level: SimdLevel, length: usize| {
             let page = |position: usize| PageValues {
                 codes: &codes[position * size..],
                 tokens: length,
@@ -217,8 +217,8 @@ mod tests {
             add_weighted(level, work);
             sums
         };
-        for level in Level::available() {
-            assert_eq!(run(level, 4), run(Level::Portable, tokens), "{level:?}");
+        for level in SimdLevel::available() {
+            assert_eq!(run(level, 4), run(SimdLevel::Portable, tokens), "{level:?}");
         }
     }
 
@@ -227,7 +227,7 @@ mod tests {
         let weights = [255u8; 4];
         let mut sums = vec![0; 32];
         add_weighted(
-            Level::detect(),
+            SimdLevel::detect(),
             WeightedValues {
                 pages: &[PageValues { codes: &[1; 64], tokens: 1, position: 0 }],
                 size: 16,

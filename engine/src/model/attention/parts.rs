@@ -8,7 +8,7 @@ use super::AttentionTile;
 use super::tile::AttentionLayer;
 use crate::model::kv::{PAGE_TOKENS, Segment};
 use jury_kernels::cpu::PANEL;
-use jury_kernels::cpu::fetch::fetch;
+use jury_kernels::cpu::prefetch::prefetch;
 use jury_kernels::cpu::values::{PageValues, QUAD};
 
 /// A segment as some queries of a tile see it.
@@ -26,8 +26,8 @@ pub(super) struct Part<'a> {
 
 impl<'a> Part<'a> {
     /// Starts to fetch the keys that count.
-    pub(super) fn fetch_keys(&self) {
-        fetch(&self.keys[..self.keys.len() * self.tokens.div_ceil(PANEL) * PANEL / PAGE_TOKENS]);
+    pub(super) fn prefetch_keys(&self) {
+        prefetch(&self.keys[..self.keys.len() * self.tokens.div_ceil(PANEL) * PANEL / PAGE_TOKENS]);
     }
 
     /// Puts the values' scales in their places, by position.

@@ -6,7 +6,7 @@
 //! with the shift is added to its scores in the block. The sum is what it was, up to rounding.
 
 use crate::model::forward::Angles;
-use jury_kernels::cpu::Level;
+use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::rows::{RopePairs, dot, rotate};
 
 /// Positions that share a shift. Few enough that even quick pairs turn little within; many enough that a product for
@@ -16,7 +16,7 @@ pub(crate) const BLOCK: usize = 64;
 /// The shifts of one layer.
 #[derive(Clone, Copy)]
 pub(crate) struct KeyShift<'a> {
-    pub(crate) level: Level,
+    pub(crate) level: SimdLevel,
     pub(crate) pairs: RopePairs,
     pub(crate) angles: &'a Angles,
     /// Key heads x key size, before rotation.
@@ -67,7 +67,7 @@ mod tests {
         let mut angles = Angles::default();
         angles.extend(&frequencies, 1.0, KeyShift::angles_for(130));
         let shift = KeyShift {
-            level: Level::detect(),
+            level: SimdLevel::detect(),
             pairs: RopePairs::Halves,
             angles: &angles,
             bias: &bias,

@@ -9,14 +9,14 @@ use super::shift::{BLOCK, KeyShift};
 use super::{AttentionShape, AttentionTile, Cluster};
 use crate::model::kv::PageLayout;
 use jury_kernels::cpu::activations::soft_cap;
-use jury_kernels::cpu::codes::{Outputs, PanelProduct, QuantRows, Room, SharedCodes};
 use jury_kernels::cpu::disjoint::Disjoint;
-use jury_kernels::cpu::fetch::fetch;
+use jury_kernels::cpu::gemm::{Outputs, PanelGemm, QuantRows, SharedCodes, Workspace};
 use jury_kernels::cpu::hadamard::{block_length, hadamard};
-use jury_kernels::cpu::probabilities::{Weighing, weigh};
+use jury_kernels::cpu::prefetch::prefetch;
 use jury_kernels::cpu::quantise::{ScaleKind, quantise};
+use jury_kernels::cpu::softmax::{SoftmaxRows, softmax};
 use jury_kernels::cpu::values::{PageValues, QUAD, WeightedValues, add_weighted, finish};
-use jury_kernels::cpu::{LANES, Level, PANEL};
+use jury_kernels::cpu::{LANES, PANEL, SimdLevel};
 
 /// Memory of one thread.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub(crate) struct Scratch {
     /// What blocks add to scores: queries x blocks; empty without a shift.
     shifts: Vec<f32>,
     queries: QuantRows,
-    room: Room,
+    workspace: Workspace,
     /// queries x stride, by position.
     scores: Vec<f32>,
     /// Two planes of weights, queries x stride each.
@@ -40,7 +40,7 @@ pub(crate) struct Scratch {
 
 /// The data of one layer's attention.
 pub(crate) struct AttentionLayer<'a> {
-    pub(crate) level: Level,
+    pub(crate) level: SimdLevel,
     pub(crate) shape: AttentionShape,
     pub(crate) layer: usize,
     /// How many of the newest tokens a row sees, itself included; `None` for all.
@@ -81,14 +81,14 @@ impl AttentionLayer<'_> {
         let queries = tile.rows().count() * tile.queries.len();
         scratch.make_room(queries, stride, self.shape.layout);
         // SAFETY: as below; nothing of the pages is read yet.
-        unsafe { self.each_part(tile, tokens, |part| part.fetch_keys()) };
+        unsafe { self.each_part(tile, tokens, |part| part.prefetch_keys()) };
         self.gather(tile, tokens, scratch);
         // SAFETY: the caller's promise about pages, here and below.
         unsafe {
             self.each_part(tile, tokens, |part| {
                 self.score(&part, scratch, stride);
             });
-            self.weigh(tile, tokens, scratch, stride);
+            self.softmax(tile, tokens, scratch, stride);
             scratch.sums.fill(0);
             self.add_values(tile, tokens, scratch, stride);
             self.write(tile, scratch);
@@ -122,20 +122,20 @@ impl AttentionLayer<'_> {
 
     /// Fetches the values meanwhile.
     fn score(&self, part: &Part<'_>, scratch: &mut Scratch, stride: usize) {
-        fetch(part.counted_values());
+        prefetch(part.counted_values());
         let queries = scratch.queries.view();
         let panels = part.keys.chunks_exact(self.shape.layout.panel_bytes());
         for (index, panel) in panels.take(part.tokens.div_ceil(PANEL)).enumerate() {
             let rows = queries.rows(part.queries.start, part.queries.len());
             let at = part.queries.start * stride + part.position + index * PANEL;
             let out = Outputs { floats: &mut scratch.scores[at..], stride };
-            let product = PanelProduct { format: PageLayout::KEYS, panel, rows, ahead: &[] };
-            product.compute(self.level, &mut scratch.room, out);
+            let product = PanelGemm { format: PageLayout::KEYS, panel, rows, prefetch: &[] };
+            product.compute(self.level, &mut scratch.workspace, out);
         }
     }
 
     /// Turns all scores to weights.
-    unsafe fn weigh(
+    unsafe fn softmax(
         &self,
         tile: &AttentionTile,
         tokens: usize,
@@ -180,9 +180,9 @@ impl AttentionLayer<'_> {
                 }
                 let from = first_query * stride + begin;
                 let [high, low] = scratch.planes.each_mut().map(|plane| &mut plane[from..]);
-                weigh(
+                softmax(
                     self.level,
-                    Weighing {
+                    SoftmaxRows {
                         scores: &mut scratch.scores[from..],
                         value_scales: &scratch.value_scales[begin..padded],
                         high,

@@ -10,7 +10,7 @@ use crate::model::attention::{AttentionLayer, KeyShift};
 use crate::model::kv::{Slot, store_key, store_value};
 use crate::model::weights::{Attention, Layer, Linear};
 use jury_kernels::cpu::disjoint::Disjoint;
-use jury_kernels::cpu::packed::Packed;
+use jury_kernels::cpu::packed::PackedMatrix;
 use jury_kernels::cpu::rows::{rms_norm, rotate};
 
 use super::buffers::SharedInputs;
@@ -20,7 +20,7 @@ struct Projections<'b> {
     query: &'b Linear,
     key: &'b Linear,
     value: &'b Linear,
-    output: &'b Packed,
+    output: &'b PackedMatrix,
 }
 
 // === impl Layer ===
@@ -45,7 +45,7 @@ impl Pass<'_> {
         let is_last = index + 1 == self.shape.layers;
         // SAFETY (whole body): pieces are rows, panels' columns, or tiles, written in this phase and read in the next.
         unsafe {
-            walk.turn().run_in_chunks(self.rows(), self.row_chunk, |row| {
+            walk.parallel_for().run_in_chunks(self.rows(), self.row_chunk, |row| {
                 self.normalise(row, row, before, &layer.attention_norm);
             });
             let (output, input) = match &layer.attention {
@@ -81,23 +81,24 @@ impl Pass<'_> {
         let Projections { query, key, value, output } = *projections;
         let products = [(query, &self.queries), (key, &self.keys), (value, &self.values)];
         let panels = products.iter().map(|(linear, _)| linear.matrix.panels()).sum();
-        let member = walk.member;
+        let thread = walk.thread;
         // SAFETY (whole body): see `attend`.
         unsafe {
-            let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
-            let grid = Grid::new(self.rows(), panels, member);
-            turn.run_ahead(grid.pieces(), |piece, next| {
+            let (parallel_for, scratch) = (walk.parallel_for(), &mut walk.scratch.panel);
+            let grid = Grid::new(self.rows(), panels, thread);
+            parallel_for.run_with_next(grid.pieces(), |piece, next| {
                 let (rows, panel) = grid.locate(piece);
                 let (linear, out, panel) = locate(&products, panel);
-                let ahead = match next.map(|next| locate(&products, grid.locate(next).1)) {
+                let prefetch = match next.map(|next| locate(&products, grid.locate(next).1)) {
                     Some((linear, _, panel)) => linear.matrix.panel_bytes(panel),
-                    None => grid.ahead(&linear.matrix, None, output, member),
+                    None => grid.prefetch(&linear.matrix, None, output, thread),
                 };
                 let (bias, first_row) = (linear.bias.as_deref(), rows.start);
-                let piece = Piece { bias, first_row, ..Piece::new(&linear.matrix, panel, ahead) };
+                let piece =
+                    Piece { bias, first_row, ..Piece::new(&linear.matrix, panel, prefetch) };
                 self.store(piece, &self.normed.rows(rows), scratch, out);
             });
-            walk.turn().run_in_chunks(self.rows(), self.row_chunk, |row| {
+            walk.parallel_for().run_in_chunks(self.rows(), self.row_chunk, |row| {
                 self.rotate_and_store(index, layer, row);
             });
         }
@@ -155,9 +156,9 @@ impl Pass<'_> {
     /// Queries meet keys and values.
     unsafe fn score(&self, index: usize, walk: &mut Walk<'_>) {
         let width = self.shape.heads * self.shape.key_size;
-        let (turn, scratch) = (walk.turn(), &mut walk.scratch.attention);
+        let (parallel_for, scratch) = (walk.parallel_for(), &mut walk.scratch.attention);
         let is_last = index + 1 == self.shape.layers;
-        turn.run(self.tiles.len(), |tile| {
+        parallel_for.run(self.tiles.len(), |tile| {
             // After the last layer's keys and values are stored, other rows are of no use.
             if is_last && !self.tiles[tile].rows().any(|row| self.batch.rows[row].wants_logits) {
                 return;
@@ -185,7 +186,7 @@ impl Pass<'_> {
     /// Moves the rows whose logits are wanted to the front, and leaves the others.
     unsafe fn leave_rows(&self, walk: &mut Walk<'_>) {
         let width = self.shape.width;
-        walk.turn().run(1, |_| {
+        walk.parallel_for().run(1, |_| {
             for (to, &from) in self.wanted.iter().enumerate().filter(|(to, from)| to != *from) {
                 // SAFETY: the only piece of its phase; a row moves to the place of one before it.
                 unsafe {
@@ -201,19 +202,19 @@ impl Pass<'_> {
     unsafe fn output(
         &self,
         layer: &Layer,
-        output: &Packed,
+        output: &PackedMatrix,
         input: &SharedInputs<'_>,
         walk: &mut Walk<'_>,
     ) {
         // SAFETY: see `attend`.
         unsafe { self.complete(input, walk.rows, walk) };
-        let member = walk.member;
-        let grid = Grid::new(walk.rows, output.panels(), member);
-        let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
-        turn.run_ahead(grid.pieces(), |piece, next| {
+        let thread = walk.thread;
+        let grid = Grid::new(walk.rows, output.panels(), thread);
+        let (parallel_for, scratch) = (walk.parallel_for(), &mut walk.scratch.panel);
+        parallel_for.run_with_next(grid.pieces(), |piece, next| {
             let (rows, panel) = grid.locate(piece);
-            let ahead = grid.ahead(output, next, layer.feed.first_matrix(), member);
-            let piece = Piece { first_row: rows.start, ..Piece::new(output, panel, ahead) };
+            let prefetch = grid.prefetch(output, next, layer.feed.first_matrix(), thread);
+            let piece = Piece { first_row: rows.start, ..Piece::new(output, panel, prefetch) };
             // SAFETY: see `attend`.
             unsafe { self.join(piece, &input.rows(rows), scratch, layer.after_attention()) };
         });

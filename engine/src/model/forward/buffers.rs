@@ -4,11 +4,11 @@
 
 use std::ops::Range;
 
-use jury_kernels::cpu::codes::{Group, QuantRow, QuantRows, SharedCodes};
 use jury_kernels::cpu::disjoint::Disjoint;
+use jury_kernels::cpu::gemm::{Group, QuantRow, QuantRows, SharedCodes};
 use jury_kernels::cpu::packed::Input;
 use jury_kernels::cpu::quantise::{ScaleKind, quantise, quantise_superblocks};
-use jury_kernels::cpu::{GROUP, LANES, Level};
+use jury_kernels::cpu::{GROUP, LANES, SimdLevel};
 
 /// Inputs of a product.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ impl SharedInputs<'_> {
     /// Nobody else uses the row meanwhile.
     pub(super) unsafe fn write_row(
         &self,
-        level: Level,
+        level: SimdLevel,
         row: usize,
         write: impl FnOnce(&mut [f32]),
     ) {
@@ -72,7 +72,7 @@ impl SharedInputs<'_> {
     ///
     /// # Safety
     /// Nobody else uses the row meanwhile.
-    pub(super) unsafe fn complete(&self, level: Level, row: usize) {
+    pub(super) unsafe fn complete(&self, level: SimdLevel, row: usize) {
         if self.codes.has_superblocks() {
             // SAFETY: the caller's promise.
             unsafe {
@@ -89,7 +89,7 @@ impl SharedInputs<'_> {
     /// Nobody else uses these columns meanwhile.
     pub(super) unsafe fn write(
         &self,
-        level: Level,
+        level: SimdLevel,
         row: usize,
         columns: Range<usize>,
         write: impl FnOnce(&mut [f32]),
@@ -112,7 +112,7 @@ impl SharedInputs<'_> {
     /// Nobody else uses these columns meanwhile.
     pub(super) unsafe fn put(
         &self,
-        level: Level,
+        level: SimdLevel,
         first_row: usize,
         column: usize,
         floats: &[f32],

@@ -11,7 +11,7 @@ use jury_kernels::cpu::activations::soft_cap;
 impl Pass<'_> {
     pub(super) unsafe fn embed(&self, walk: &mut Walk<'_>) {
         let scale = self.shape.embedding_scale;
-        walk.turn().run_in_chunks(self.rows(), self.row_chunk, |row| {
+        walk.parallel_for().run_in_chunks(self.rows(), self.row_chunk, |row| {
             // SAFETY: the piece is this row.
             let stream = unsafe { self.stream.part(span(row, self.shape.width)) };
             self.weights.embedding.row(self.batch.rows[row].token, stream);
@@ -25,19 +25,19 @@ impl Pass<'_> {
     pub(super) unsafe fn head(&self, joining: Joining<'_>, walk: &mut Walk<'_>) {
         let head = &self.weights.head;
         let stride = Forward::logits_stride(self.shape);
-        walk.turn().run(self.wanted.len(), |index| {
+        walk.parallel_for().run(self.wanted.len(), |index| {
             let norm = &self.weights.output_norm;
             // SAFETY: the piece is this row, one of those that the last layer has left.
             unsafe { self.normalise(index, index, joining, norm) };
         });
-        let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
+        let (parallel_for, scratch) = (walk.parallel_for(), &mut walk.scratch.panel);
         // The chunk of a prompt that goes on wants none.
         let panels = if self.wanted.is_empty() { 0 } else { head.panels() };
-        turn.run_ahead(panels, |panel, next| {
+        parallel_for.run_with_next(panels, |panel, next| {
             // SAFETY: the rows were written in the last phase.
             let input = unsafe { self.normed.rows(0..self.wanted.len()) };
-            let ahead = next.map_or(&[][..], |next| head.panel_bytes(next));
-            self.outputs(Piece::new(head, panel, ahead), &input, scratch, |row, outputs| {
+            let prefetch = next.map_or(&[][..], |next| head.panel_bytes(next));
+            self.outputs(Piece::new(head, panel, prefetch), &input, scratch, |row, outputs| {
                 let at = row * stride + panel * PANEL;
                 // SAFETY: the piece is this panel's columns.
                 let logits = unsafe { self.logits.part(at..at + PANEL) };

@@ -18,7 +18,7 @@ use crate::model::Shape;
 use crate::model::routing::{Route, route};
 use crate::model::weights::{Gated, InputScales};
 use jury_kernels::cpu::disjoint::Disjoint;
-use jury_kernels::cpu::packed::Packed;
+use jury_kernels::cpu::packed::PackedMatrix;
 use jury_kernels::cpu::rows::add_scaled;
 
 /// Phases of a layer's experts, from normed inputs on.
@@ -107,7 +107,7 @@ impl Pass<'_> {
     /// Finds every row's experts and seats, and begins with the expert that sees all rows.
     pub(super) unsafe fn route_to(
         &self,
-        router: &Packed,
+        router: &PackedMatrix,
         shared: Option<&Gated>,
         walk: &mut Walk<'_>,
     ) {
@@ -118,12 +118,12 @@ impl Pass<'_> {
         unsafe {
             let panels = router.panels();
             let more = shared.map_or(0, |gated| gated.gate.panels());
-            let (turn, scratch) = (walk.turn(), &mut *walk.scratch);
-            turn.run(panels + more, |piece| {
+            let (parallel_for, scratch) = (walk.parallel_for(), &mut *walk.scratch);
+            parallel_for.run(panels + more, |piece| {
                 let input = self.normed.rows(0..rows);
                 match (shared, piece.checked_sub(panels)) {
                     (Some(gated), Some(panel)) => {
-                        let work = GatedPanel { gated, panel, ahead: [&[], &[]], first_row: 0 };
+                        let work = GatedPanel { gated, panel, prefetch: [&[], &[]], first_row: 0 };
                         self.gate(work, &input, &buffers.shared_hidden, scratch);
                     }
                     _ => {
@@ -132,11 +132,11 @@ impl Pass<'_> {
                     }
                 }
             });
-            walk.turn().run_in_chunks(rows, self.row_chunk, |row| {
+            walk.parallel_for().run_in_chunks(rows, self.row_chunk, |row| {
                 let scores = buffers.scores.part(span(row, count));
                 route(settings, scores, buffers.routes.part(span(row, used)));
             });
-            walk.turn().run(1, |_| self.assign_seats(rows, count, used));
+            walk.parallel_for().run(1, |_| self.assign_seats(rows, count, used));
         }
     }
 
@@ -182,25 +182,26 @@ impl Pass<'_> {
         let outer_panels = experts.first().map_or(0, |gated| gated.down.panels());
         // SAFETY (whole body): see above.
         unsafe {
-            walk.turn().run_in_chunks(rows * used, self.row_chunk, |seat| {
+            walk.parallel_for().run_in_chunks(rows * used, self.row_chunk, |seat| {
                 let row = buffers.rows.read(seat..seat + 1)[0];
                 let normed = self.normed.row(row);
                 buffers.inputs.write_row(self.level, seat, |to| to.copy_from_slice(normed));
             });
-            let (turn, scratch) = (walk.turn(), &mut *walk.scratch);
-            turn.run(buffers.busy_room * inner_panels, |piece| {
+            let (parallel_for, scratch) = (walk.parallel_for(), &mut *walk.scratch);
+            parallel_for.run(buffers.busy_room * inner_panels, |piece| {
                 let Some((expert, seats)) = self.busy(piece / inner_panels) else { return };
                 let (gated, panel) = (&experts[expert], piece % inner_panels);
                 let input = buffers.inputs.rows(seats.clone());
-                let work = GatedPanel { gated, panel, ahead: [&[], &[]], first_row: seats.start };
+                let work =
+                    GatedPanel { gated, panel, prefetch: [&[], &[]], first_row: seats.start };
                 self.gate(work, &input, &buffers.hidden, scratch);
             });
             self.join_groups(&buffers.hidden, rows * used, walk);
             self.join_groups(&buffers.shared_hidden, if shared.is_some() { rows } else { 0 }, walk);
             let pieces = buffers.busy_room * outer_panels;
             let more = shared.map_or(0, |gated| gated.down.panels());
-            let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
-            turn.run(pieces + more, |piece| match (shared, piece.checked_sub(pieces)) {
+            let (parallel_for, scratch) = (walk.parallel_for(), &mut walk.scratch.panel);
+            parallel_for.run(pieces + more, |piece| match (shared, piece.checked_sub(pieces)) {
                 (Some(gated), Some(panel)) => {
                     let input = buffers.shared_hidden.rows(0..rows);
                     self.add(Piece::new(&gated.down, panel, &[]), &input, scratch);

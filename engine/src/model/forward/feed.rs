@@ -9,7 +9,7 @@ use crate::model::shape::Activation;
 use crate::model::weights::{Feed, Gated, Layer};
 use jury_kernels::cpu::PANEL;
 use jury_kernels::cpu::activations::{gelu_times, silu_times};
-use jury_kernels::cpu::packed::{Input, Packed};
+use jury_kernels::cpu::packed::{Input, PackedMatrix};
 
 /// One panel of a network's inner layer: of its gate, and of the matrix beside it.
 #[derive(Clone, Copy)]
@@ -17,7 +17,7 @@ pub(super) struct GatedPanel<'b> {
     pub(super) gated: &'b Gated,
     pub(super) panel: usize,
     /// What is fetched meanwhile, with the gate and with the other.
-    pub(super) ahead: [&'b [u8]; 2],
+    pub(super) prefetch: [&'b [u8]; 2],
     /// Where the outputs go: the row of the first input.
     pub(super) first_row: usize,
 }
@@ -38,10 +38,10 @@ impl Layer {
 // Safety of all methods: see `ends.rs`.
 impl Pass<'_> {
     /// `then` is the matrix that comes after this layer.
-    pub(super) unsafe fn feed(&self, layer: &Layer, then: &Packed, walk: &mut Walk<'_>) {
+    pub(super) unsafe fn feed(&self, layer: &Layer, then: &PackedMatrix, walk: &mut Walk<'_>) {
         // SAFETY (whole body): pieces are rows or panels' columns, written in this phase and read in the next.
         unsafe {
-            walk.turn().run_in_chunks(walk.rows, self.row_chunk, |row| {
+            walk.parallel_for().run_in_chunks(walk.rows, self.row_chunk, |row| {
                 self.normalise(row, row, layer.after_attention(), &layer.feed_norm);
             });
             match &layer.feed {
@@ -58,29 +58,29 @@ impl Pass<'_> {
         &self,
         gated: &Gated,
         joining: Joining<'_>,
-        then: &Packed,
+        then: &PackedMatrix,
         walk: &mut Walk<'_>,
     ) {
-        let member = walk.member;
+        let thread = walk.thread;
         // SAFETY (whole body): see `feed`.
         unsafe {
-            let grid = Grid::new(walk.rows, gated.gate.panels(), member);
-            let (turn, scratch) = (walk.turn(), &mut *walk.scratch);
-            turn.run_ahead(grid.pieces(), |piece, next| {
+            let grid = Grid::new(walk.rows, gated.gate.panels(), thread);
+            let (parallel_for, scratch) = (walk.parallel_for(), &mut *walk.scratch);
+            parallel_for.run_with_next(grid.pieces(), |piece, next| {
                 let (rows, panel) = grid.locate(piece);
-                let ahead = [&gated.gate, &gated.up]
-                    .map(|matrix| grid.ahead(matrix, next, &gated.down, member));
-                let work = GatedPanel { gated, panel, ahead, first_row: rows.start };
+                let prefetch = [&gated.gate, &gated.up]
+                    .map(|matrix| grid.prefetch(matrix, next, &gated.down, thread));
+                let work = GatedPanel { gated, panel, prefetch, first_row: rows.start };
                 self.gate(work, &self.normed.rows(rows), &self.hidden, scratch);
             });
             self.join_groups(&self.hidden, walk.rows, walk);
-            let grid = Grid::new(walk.rows, gated.down.panels(), member);
-            let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
-            turn.run_ahead(grid.pieces(), |piece, next| {
+            let grid = Grid::new(walk.rows, gated.down.panels(), thread);
+            let (parallel_for, scratch) = (walk.parallel_for(), &mut walk.scratch.panel);
+            parallel_for.run_with_next(grid.pieces(), |piece, next| {
                 let (rows, panel) = grid.locate(piece);
-                let ahead = grid.ahead(&gated.down, next, then, member);
+                let prefetch = grid.prefetch(&gated.down, next, then, thread);
                 let piece =
-                    Piece { first_row: rows.start, ..Piece::new(&gated.down, panel, ahead) };
+                    Piece { first_row: rows.start, ..Piece::new(&gated.down, panel, prefetch) };
                 self.join(piece, &self.hidden.rows(rows), scratch, joining);
             });
         }
@@ -97,15 +97,15 @@ impl Pass<'_> {
         hidden: &SharedInputs<'_>,
         scratch: &mut ThreadScratch,
     ) {
-        let GatedPanel { gated, panel, ahead, first_row } = work;
-        let piece = Piece::new(&gated.gate, panel, ahead[0]);
+        let GatedPanel { gated, panel, prefetch, first_row } = work;
+        let piece = Piece::new(&gated.gate, panel, prefetch[0]);
         let columns = piece.columns();
         let ThreadScratch { gate, panel: scratch, .. } = scratch;
         for row in 0..rows_to_fetch(input.rows) {
-            hidden.codes.fetch_to_write(first_row + row, panel * PANEL, PANEL);
+            hidden.codes.prefetch_write(first_row + row, panel * PANEL, PANEL);
         }
         scratch.compute_to(self.level, piece, input, gate);
-        let up = scratch.compute(self.level, Piece::new(&gated.up, panel, ahead[1]), input);
+        let up = scratch.compute(self.level, Piece::new(&gated.up, panel, prefetch[1]), input);
         match self.shape.activation {
             Activation::Silu => silu_times(self.level, gate, up),
             Activation::GeluTanh => gelu_times(self.level, gate, up),

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use jury_kernels::cpu::packed::Packed;
-use jury_kernels::cpu::team::Member;
+use jury_kernels::cpu::packed::PackedMatrix;
+use jury_kernels::cpu::thread_pool::PoolThread;
 
 /// Rows that a block has at least: a panel is made ready for each block anew.
 const LEAST_ROWS: usize = 128;
@@ -24,8 +24,8 @@ pub(super) struct Grid {
 
 impl Grid {
     /// Without rows there are no pieces.
-    pub(super) fn new(rows: usize, panels: usize, member: Member) -> Grid {
-        let blocks = (rows / LEAST_ROWS).clamp(1, member.count);
+    pub(super) fn new(rows: usize, panels: usize, thread: PoolThread) -> Grid {
+        let blocks = (rows / LEAST_ROWS).clamp(1, thread.count);
         Grid { rows, panels: if rows > 0 { panels } else { 0 }, blocks }
     }
 
@@ -42,18 +42,18 @@ impl Grid {
 
     /// What a member should fetch while it computes a panel of `matrix`: the panel of its next piece, or else the panel
     /// that it will get first of the matrix after this.
-    pub(super) fn ahead<'b>(
+    pub(super) fn prefetch<'b>(
         self,
-        matrix: &'b Packed,
+        matrix: &'b PackedMatrix,
         next: Option<usize>,
-        then: &'b Packed,
-        member: Member,
+        then: &'b PackedMatrix,
+        thread: PoolThread,
     ) -> &'b [u8] {
         match next {
             Some(next) => matrix.panel_bytes(self.locate(next).1),
             None => {
                 let grid = Grid { panels: then.panels(), ..self };
-                then.panel_bytes(grid.locate(member.first_piece(grid.pieces())).1)
+                then.panel_bytes(grid.locate(thread.first_piece(grid.pieces())).1)
             }
         }
     }
@@ -63,37 +63,37 @@ impl Grid {
 mod tests {
     use super::*;
 
-    fn member(number: usize, count: usize) -> Member {
-        Member { number, count }
+    fn thread(number: usize, count: usize) -> PoolThread {
+        PoolThread { number, count }
     }
 
     #[test]
     fn every_row_meets_every_panel_once() {
-        for (rows, panels, members) in
+        for (rows, panels, threads) in
             [(0, 5, 2), (1, 5, 2), (255, 3, 2), (256, 3, 2), (515, 7, 3), (400, 1, 16), (300, 4, 1)]
         {
-            let grid = Grid::new(rows, panels, member(0, members));
+            let grid = Grid::new(rows, panels, thread(0, threads));
             let mut met = vec![0; rows * panels];
             for (rows, panel) in (0..grid.pieces()).map(|piece| grid.locate(piece)) {
                 rows.for_each(|row| met[row * panels + panel] += 1);
             }
-            assert!(met.iter().all(|&count| count == 1), "{rows} x {panels}, {members} members");
+            assert!(met.iter().all(|&count| count == 1), "{rows} x {panels}, {threads} threads");
         }
     }
 
     #[test]
     fn with_many_rows_each_member_begins_its_own_block() {
         for number in 0..4 {
-            let member = member(number, 4);
-            let grid = Grid::new(4 * LEAST_ROWS + 2, 9, member);
-            let (rows, panel) = grid.locate(member.first_piece(grid.pieces()));
+            let thread = thread(number, 4);
+            let grid = Grid::new(4 * LEAST_ROWS + 2, 9, thread);
+            let (rows, panel) = grid.locate(thread.first_piece(grid.pieces()));
             assert_eq!((rows.start, panel), ((4 * LEAST_ROWS + 2) * number / 4, 0));
         }
     }
 
     #[test]
     fn few_rows_are_not_cut() {
-        let grid = Grid::new(2 * LEAST_ROWS - 1, 9, member(0, 2));
+        let grid = Grid::new(2 * LEAST_ROWS - 1, 9, thread(0, 2));
         assert_eq!((grid.pieces(), grid.locate(8)), (9, (0..2 * LEAST_ROWS - 1, 8)));
     }
 }

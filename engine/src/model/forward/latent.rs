@@ -17,7 +17,7 @@ use crate::model::kv::{store_key, store_value};
 use crate::model::shape::Latent;
 use crate::model::weights::{InputScales, LatentAttention, LatentQuery};
 use jury_kernels::cpu::disjoint::Disjoint;
-use jury_kernels::cpu::packed::Packed;
+use jury_kernels::cpu::packed::PackedMatrix;
 use jury_kernels::cpu::rows::rotate;
 use jury_kernels::cpu::{GROUP, PANEL};
 
@@ -88,8 +88,8 @@ impl Pass<'_> {
         // SAFETY (whole body): see above.
         unsafe {
             let panels = first.panels();
-            let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
-            turn.run(panels + attention.down.panels(), |piece| {
+            let (parallel_for, scratch) = (walk.parallel_for(), &mut walk.scratch.panel);
+            parallel_for.run(panels + attention.down.panels(), |piece| {
                 let (matrix, panel, out) = match piece.checked_sub(panels) {
                     None => (first, piece, first_out),
                     Some(panel) => (&attention.down, panel, &self.keys),
@@ -98,18 +98,18 @@ impl Pass<'_> {
                 self.store(piece, &self.normed.rows(0..rows), scratch, out);
             });
             if let LatentQuery::LowRank { norm, up, .. } = &attention.query {
-                walk.turn().run_in_chunks(rows, self.row_chunk, |row| {
+                walk.parallel_for().run_in_chunks(rows, self.row_chunk, |row| {
                     self.latent.low_rank.write_row(self.level, row, |query| {
                         self.norm_head(Some(norm), query);
                     });
                 });
-                let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
-                turn.run(up.panels(), |panel| {
+                let (parallel_for, scratch) = (walk.parallel_for(), &mut walk.scratch.panel);
+                parallel_for.run(up.panels(), |panel| {
                     let input = self.latent.low_rank.rows(0..rows);
                     self.store(Piece::new(up, panel, &[]), &input, scratch, &self.latent.queries);
                 });
             }
-            walk.turn().run_in_chunks(rows, self.row_chunk, |row| {
+            walk.parallel_for().run_in_chunks(rows, self.row_chunk, |row| {
                 self.split_queries(index, sizes, row);
                 self.store_latent(index, attention, row);
             });
@@ -129,7 +129,7 @@ impl Pass<'_> {
         let (Latent { rank, value_size, .. }, rows) = (attention.sizes, walk.rows);
         // SAFETY (whole body): see above.
         unsafe {
-            walk.turn().run_in_chunks(rows, self.row_chunk, |row| {
+            walk.parallel_for().run_in_chunks(rows, self.row_chunk, |row| {
                 for (head, attended) in self.attended.row(row).chunks_exact(rank).enumerate() {
                     self.latent.by_head.write_row(self.level, head * rows + row, |to| {
                         to.copy_from_slice(attended);
@@ -154,13 +154,14 @@ impl Pass<'_> {
     /// A phase over all panels of all heads' matrices, which have equal sizes.
     fn each_head(
         &self,
-        matrices: &[Packed],
+        matrices: &[PackedMatrix],
         walk: &mut Walk<'_>,
         mut work: impl FnMut(usize, usize, &mut PanelScratch),
     ) {
-        let panels = matrices.first().map_or(0, Packed::panels);
-        let (turn, scratch) = (walk.turn(), &mut walk.scratch.panel);
-        turn.run(matrices.len() * panels, |piece| work(piece / panels, piece % panels, scratch));
+        let panels = matrices.first().map_or(0, PackedMatrix::panels);
+        let (parallel_for, scratch) = (walk.parallel_for(), &mut walk.scratch.panel);
+        parallel_for
+            .run(matrices.len() * panels, |piece| work(piece / panels, piece % panels, scratch));
     }
 
     /// Where a head's query begins among those of all rows.

@@ -4,27 +4,27 @@ use std::ops::Range;
 
 use super::buffers::SharedInputs;
 use super::{Pass, Walk, span};
-use jury_kernels::cpu::codes::Room;
 use jury_kernels::cpu::disjoint::Disjoint;
-use jury_kernels::cpu::packed::{Input, Packed};
-use jury_kernels::cpu::{Level, PANEL};
+use jury_kernels::cpu::gemm::Workspace;
+use jury_kernels::cpu::packed::{Input, PackedMatrix};
+use jury_kernels::cpu::{PANEL, SimdLevel};
 
 /// One panel of a product.
 #[derive(Clone, Copy)]
 pub(super) struct Piece<'b> {
-    pub(super) matrix: &'b Packed,
+    pub(super) matrix: &'b PackedMatrix,
     pub(super) bias: Option<&'b [f32]>,
     pub(super) panel: usize,
     /// The row of the outputs that the first input's go to.
     pub(super) first_row: usize,
     /// What the thread will want next: fetched into the cache meanwhile.
-    pub(super) ahead: &'b [u8],
+    pub(super) prefetch: &'b [u8],
 }
 
 /// A thread's memory for the product of a panel.
 #[derive(Debug, Default)]
 pub(super) struct PanelScratch {
-    room: Room,
+    workspace: Workspace,
     /// Rows x 32 outputs.
     out: Vec<f32>,
 }
@@ -33,34 +33,45 @@ pub(super) struct PanelScratch {
 
 impl PanelScratch {
     /// Computes a panel's outputs, rows x 32, without the bias.
-    pub(super) fn compute(&mut self, level: Level, piece: Piece<'_>, input: &Input<'_>) -> &[f32] {
+    pub(super) fn compute(
+        &mut self,
+        level: SimdLevel,
+        piece: Piece<'_>,
+        input: &Input<'_>,
+    ) -> &[f32] {
         self.out.resize(input.rows * PANEL, 0.0);
-        piece.compute(level, input, &mut self.room, &mut self.out);
+        piece.compute(level, input, &mut self.workspace, &mut self.out);
         &self.out
     }
 
     /// The same, to memory of the caller's.
     pub(super) fn compute_to(
         &mut self,
-        level: Level,
+        level: SimdLevel,
         piece: Piece<'_>,
         input: &Input<'_>,
         out: &mut Vec<f32>,
     ) {
         out.resize(input.rows * PANEL, 0.0);
-        piece.compute(level, input, &mut self.room, out);
+        piece.compute(level, input, &mut self.workspace, out);
     }
 }
 
 // === impl Piece ===
 
 impl<'b> Piece<'b> {
-    pub(super) fn new(matrix: &'b Packed, panel: usize, ahead: &'b [u8]) -> Piece<'b> {
-        Piece { matrix, bias: None, panel, first_row: 0, ahead }
+    pub(super) fn new(matrix: &'b PackedMatrix, panel: usize, prefetch: &'b [u8]) -> Piece<'b> {
+        Piece { matrix, bias: None, panel, first_row: 0, prefetch }
     }
 
-    fn compute(self, level: Level, input: &Input<'_>, room: &mut Room, out: &mut [f32]) {
-        self.matrix.panel(level, self.panel, self.ahead, input, room, out);
+    fn compute(
+        self,
+        level: SimdLevel,
+        input: &Input<'_>,
+        workspace: &mut Workspace,
+        out: &mut [f32],
+    ) {
+        self.matrix.panel(level, self.panel, self.prefetch, input, workspace, out);
     }
 
     /// The outputs of the panel.
@@ -116,7 +127,7 @@ impl Pass<'_> {
         join: impl FnMut(usize),
     ) {
         if inputs.codes.has_superblocks() {
-            walk.turn().run_in_chunks(rows, self.row_chunk, join);
+            walk.parallel_for().run_in_chunks(rows, self.row_chunk, join);
         }
     }
 
@@ -195,7 +206,7 @@ fn fetch_columns(
     columns: &Range<usize>,
 ) {
     for row in 0..rows_to_fetch(rows) {
-        out.fetch_to_write(within(first_row + row, width, columns));
+        out.prefetch_write(within(first_row + row, width, columns));
     }
 }
 

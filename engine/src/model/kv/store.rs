@@ -7,7 +7,7 @@ use jury_kernels::cpu::disjoint::Disjoint;
 use jury_kernels::cpu::hadamard::hadamard;
 use jury_kernels::cpu::rows::{encode, greatest_magnitude};
 use jury_kernels::cpu::values::QUAD;
-use jury_kernels::cpu::{GROUP, Level, PANEL};
+use jury_kernels::cpu::{GROUP, PANEL, SimdLevel};
 
 /// Added to a key's codes, so that they are unsigned like those of weights.
 pub(super) const KEY_OFFSET: u8 = 128;
@@ -29,7 +29,7 @@ pub(crate) struct Slot<'a> {
 ///
 /// # Safety
 /// Nobody else uses this slot of the page meanwhile.
-pub(crate) unsafe fn store_key(level: Level, to: Slot<'_>, key: &mut [f32]) {
+pub(crate) unsafe fn store_key(level: SimdLevel, to: Slot<'_>, key: &mut [f32]) {
     hadamard(level, key);
     let Slot { page, layout, slot, .. } = to;
     let (panel, column) = (slot / PANEL, slot % PANEL);
@@ -56,7 +56,7 @@ pub(crate) unsafe fn store_key(level: Level, to: Slot<'_>, key: &mut [f32]) {
 ///
 /// # Safety
 /// Nobody else uses this slot of the page meanwhile.
-pub(crate) unsafe fn store_value(level: Level, to: Slot<'_>, value: &mut [f32]) {
+pub(crate) unsafe fn store_value(level: SimdLevel, to: Slot<'_>, value: &mut [f32]) {
     hadamard(level, value);
     let Slot { page, layout, slot, .. } = to;
     let scale = greatest(level, value) / STEPS;
@@ -78,7 +78,7 @@ pub(crate) unsafe fn store_value(level: Level, to: Slot<'_>, value: &mut [f32]) 
 }
 
 /// The greatest finite magnitude, if there is an infinite one.
-fn greatest(level: Level, values: &[f32]) -> f32 {
+fn greatest(level: SimdLevel, values: &[f32]) -> f32 {
     greatest_magnitude(level, values).min(f32::MAX)
 }
 
@@ -90,13 +90,13 @@ fn inverse(scale: f32) -> f32 {
 mod tests {
     use super::*;
     use crate::model::kv::PAGE_TOKENS;
-    use jury_kernels::cpu::codes::{Outputs, PanelProduct, QuantRows, Room};
+    use jury_kernels::cpu::gemm::{Outputs, PanelGemm, QuantRows, Workspace};
     use jury_kernels::cpu::hadamard::block_length;
     use jury_kernels::cpu::quantise::{ScaleKind, quantise};
 
     const LAYOUT: PageLayout = PageLayout { kv_heads: 2, key_size: 64, value_size: 32 };
 
-    const LEVEL: Level = Level::Portable;
+    const LEVEL: SimdLevel = SimdLevel::Portable;
 
     fn at<'a>(page: &'a Disjoint<'a, u8>, layer: usize, head: usize, slot: usize) -> Slot<'a> {
         Slot { page, layout: LAYOUT, layer, head, slot }
@@ -124,14 +124,14 @@ mod tests {
         let keys = unsafe { page.read(LAYOUT.keys(1, 1)) };
         let mut out = [0.0; PANEL];
         for (panel, keys) in keys.chunks_exact(LAYOUT.panel_bytes()).enumerate() {
-            let product = PanelProduct {
+            let product = PanelGemm {
                 format: PageLayout::KEYS,
                 panel: keys,
                 rows: rows.view(),
-                ahead: &[],
+                prefetch: &[],
             };
             let outputs = Outputs { floats: &mut out, stride: PANEL };
-            product.compute(Level::detect(), &mut Room::default(), outputs);
+            product.compute(SimdLevel::detect(), &mut Workspace::default(), outputs);
             for (column, &score) in out.iter().enumerate() {
                 let key = numbers(64, panel * PANEL + column);
                 let exact: f32 = query.iter().zip(&key).map(|(query, key)| query * key).sum();

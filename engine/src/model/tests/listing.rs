@@ -4,16 +4,16 @@ use super::written::VOCABULARY;
 use crate::files::ModelFiles;
 use crate::model::weights::{Attention, Feed, Gated, LatentAttention, LatentQuery, Layer};
 use crate::model::{Shape, Weights};
-use jury_kernels::cpu::codes::{QuantRows, QuantView, Room};
-use jury_kernels::cpu::packed::{Input, Packed};
+use jury_kernels::cpu::gemm::{QuantRows, QuantView, Workspace};
+use jury_kernels::cpu::packed::{Input, PackedMatrix};
 use jury_kernels::cpu::quantise::ScaleKind;
-use jury_kernels::cpu::{Level, PANEL};
+use jury_kernels::cpu::{PANEL, SimdLevel};
 
 /// Everything of a model's weights, as floats.
 type Listing = Vec<(String, Vec<f32>)>;
 
 /// A packed matrix as rows of outputs.
-pub(super) fn unpacked(matrix: &Packed) -> Vec<f32> {
+pub(super) fn unpacked(matrix: &PackedMatrix) -> Vec<f32> {
     let (rows, inputs) = (matrix.inputs, matrix.inputs);
     let floats: Vec<f32> =
         (0..rows * inputs).map(|at| f32::from(u8::from(at / inputs == at % inputs))).collect();
@@ -24,8 +24,8 @@ pub(super) fn unpacked(matrix: &Packed) -> Vec<f32> {
     let mut out = vec![0.0; matrix.outputs * inputs];
     for panel in 0..matrix.panels() {
         let mut panel_out = vec![0.0; rows * PANEL];
-        let room = &mut Room::default();
-        matrix.panel(Level::Portable, panel, &[], &input, room, &mut panel_out);
+        let workspace = &mut Workspace::default();
+        matrix.panel(SimdLevel::Portable, panel, &[], &input, workspace, &mut panel_out);
         for (row, values) in panel_out.chunks_exact(PANEL).enumerate() {
             let outputs = panel * PANEL..matrix.outputs.min((panel + 1) * PANEL);
             for (output, value) in outputs.zip(values) {

@@ -7,7 +7,7 @@ use super::written::{LAYERS, Meta, Tensor, VOCABULARY, Written, qwen3, sizes};
 use crate::files::ModelFiles;
 use crate::model::weights::{Attention, Feed, Linear};
 use crate::model::{Shape, describe};
-use jury_kernels::cpu::Level;
+use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::rows::{RopePairs, rotate};
 
 #[test]
@@ -94,7 +94,7 @@ fn scores(files: &ModelFiles) -> Vec<f32> {
         };
         let angles: Vec<[f32; 2]> = weights.rope_frequencies.iter().map(angle).collect();
         for head in heads.chunks_exact_mut(shape.head_size()) {
-            rotate(Level::Portable, shape.rope.pairs, head, &angles);
+            rotate(SimdLevel::Portable, shape.rope.pairs, head, &angles);
         }
         heads
     };

@@ -4,13 +4,13 @@ use super::{Linear, Reader};
 use crate::error::LoadError;
 use crate::model::shape::Latent;
 use jury_kernels::blocks::BlockType;
-use jury_kernels::cpu::packed::Packed;
+use jury_kernels::cpu::packed::PackedMatrix;
 
 /// Attention of one layer.
 #[derive(Debug)]
 pub(crate) enum Attention {
     /// Keys and values of their own for every head, or for some heads together.
-    Heads { query: Linear, key: Linear, value: Linear, output: Packed },
+    Heads { query: Linear, key: Linear, value: Linear, output: PackedMatrix },
     /// One latent vector for all heads.
     Latent(LatentAttention),
 }
@@ -21,28 +21,28 @@ pub(crate) struct LatentAttention {
     pub(crate) sizes: Latent,
     pub(crate) query: LatentQuery,
     /// Width to rank + rotated elements: a token's latent vector, before its norm, and the key's rotated part.
-    pub(crate) down: Packed,
+    pub(crate) down: PackedMatrix,
     /// Of the latent vector.
     pub(crate) norm: Vec<f32>,
     /// For every head: its query's part that is not rotated to rank elements.
-    pub(crate) key_up: Vec<Packed>,
+    pub(crate) key_up: Vec<PackedMatrix>,
     /// For every head: its attended latent vector to value elements.
-    pub(crate) value_up: Vec<Packed>,
-    pub(crate) output: Packed,
+    pub(crate) value_up: Vec<PackedMatrix>,
+    pub(crate) output: PackedMatrix,
 }
 
 /// The queries of latent attention: for every head, elements that are not rotated, then those that are.
 #[derive(Debug)]
 pub(crate) enum LatentQuery {
-    Full(Packed),
-    LowRank { down: Packed, norm: Vec<f32>, up: Packed },
+    Full(PackedMatrix),
+    LowRank { down: PackedMatrix, norm: Vec<f32>, up: PackedMatrix },
 }
 
 // === impl Attention ===
 
 impl Attention {
     /// The matrix that a token meets first.
-    pub(crate) fn first_matrix(&self) -> &Packed {
+    pub(crate) fn first_matrix(&self) -> &PackedMatrix {
         match self {
             Attention::Heads { query, .. } => &query.matrix,
             Attention::Latent(latent) => &latent.down,
@@ -113,7 +113,7 @@ fn split_up(
     reader: &Reader<'_>,
     name: &str,
     latent: Latent,
-) -> Result<(Vec<Packed>, Vec<Packed>), LoadError> {
+) -> Result<(Vec<PackedMatrix>, Vec<PackedMatrix>), LoadError> {
     let Latent { rank, nope_size, value_size, .. } = latent;
     let head_size = nope_size + value_size;
     let info = reader.files.tensor(name, &[rank, reader.shape.heads * head_size])?;

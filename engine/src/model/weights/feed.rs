@@ -3,7 +3,7 @@
 use super::Reader;
 use crate::error::LoadError;
 use crate::model::shape::Experts;
-use jury_kernels::cpu::packed::Packed;
+use jury_kernels::cpu::packed::PackedMatrix;
 
 /// The feed-forward part of one layer.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub(crate) enum Feed {
     /// A router chooses some networks for each token: see [`Experts`].
     Experts {
         /// Width to one score for each expert.
-        router: Packed,
+        router: PackedMatrix,
         experts: Vec<Gated>,
         /// Sees every token.
         shared: Option<Gated>,
@@ -22,16 +22,16 @@ pub(crate) enum Feed {
 /// `down(activation(gate(x)) * up(x))`.
 #[derive(Debug)]
 pub(crate) struct Gated {
-    pub(crate) gate: Packed,
-    pub(crate) up: Packed,
-    pub(crate) down: Packed,
+    pub(crate) gate: PackedMatrix,
+    pub(crate) up: PackedMatrix,
+    pub(crate) down: PackedMatrix,
 }
 
 // === impl Feed ===
 
 impl Feed {
     /// The matrix that a token meets first.
-    pub(crate) fn first_matrix(&self) -> &Packed {
+    pub(crate) fn first_matrix(&self) -> &PackedMatrix {
         match self {
             Feed::Dense(gated) => &gated.gate,
             Feed::Experts { router, .. } => router,

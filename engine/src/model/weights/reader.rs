@@ -6,7 +6,7 @@ use crate::files::ModelFiles;
 use crate::model::Shape;
 use jury_kernels::blocks::BlockType;
 use jury_kernels::cpu::memory::Arena;
-use jury_kernels::cpu::packed::Packed;
+use jury_kernels::cpu::packed::PackedMatrix;
 
 /// The tensors of one model.
 pub(crate) struct Reader<'a> {
@@ -67,7 +67,7 @@ impl<'a> Reader<'a> {
         name: &str,
         inputs: usize,
         outputs: usize,
-    ) -> Result<Packed, LoadError> {
+    ) -> Result<PackedMatrix, LoadError> {
         let bias = name.replace(".weight", ".bias");
         if self.files.has(&bias) {
             return Err(self.files.unsupported(format!("tensor {bias}")));
@@ -82,14 +82,14 @@ impl<'a> Reader<'a> {
         inputs: usize,
         outputs: usize,
         count: usize,
-    ) -> Result<Vec<Packed>, LoadError> {
+    ) -> Result<Vec<PackedMatrix>, LoadError> {
         let info = self.files.tensor(name, &[inputs, outputs, count])?;
         let bytes = self.files.read(info)?;
         let matrix_bytes = info.block_type.row_bytes(inputs) * outputs;
         bytes
             .chunks_exact(matrix_bytes)
             .map(|bytes| self.packed(info.block_type, bytes, inputs, outputs))
-            .collect::<Option<Vec<Packed>>>()
+            .collect::<Option<Vec<PackedMatrix>>>()
             .ok_or_else(|| self.not_finite(name))
     }
 
@@ -133,20 +133,20 @@ impl<'a> Reader<'a> {
         self.files.corrupt(format!("{name} has weights or scales that are not finite"))
     }
 
-    fn pack(&self, name: &str, inputs: usize, outputs: usize) -> Result<Packed, LoadError> {
+    fn pack(&self, name: &str, inputs: usize, outputs: usize) -> Result<PackedMatrix, LoadError> {
         let info = self.files.tensor(name, &[inputs, outputs])?;
         self.packed(info.block_type, &self.files.read(info)?, inputs, outputs)
             .ok_or_else(|| self.not_finite(name))
     }
 
-    /// Packs rows of blocks; see [`Packed::new`].
+    /// Packs rows of blocks; see [`PackedMatrix::new`].
     pub(super) fn packed(
         &self,
         kind: BlockType,
         blocks: &[u8],
         inputs: usize,
         outputs: usize,
-    ) -> Option<Packed> {
-        Packed::new(&self.memory, kind, blocks, inputs, outputs)
+    ) -> Option<PackedMatrix> {
+        PackedMatrix::new(&self.memory, kind, blocks, inputs, outputs)
     }
 }

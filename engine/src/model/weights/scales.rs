@@ -1,7 +1,7 @@
 //! Which scales a pass's inputs have: K-quants want powers of two.
 
 use super::{Attention, Feed, LatentQuery, Layer};
-use jury_kernels::cpu::packed::Packed;
+use jury_kernels::cpu::packed::PackedMatrix;
 use jury_kernels::cpu::quantise::ScaleKind;
 
 /// The kind of each buffer of inputs, for the matrices of all layers.
@@ -23,28 +23,28 @@ pub(crate) struct InputScales {
 /// The matrices that take each buffer.
 #[derive(Default)]
 struct Takers<'a> {
-    normed: Vec<&'a Packed>,
-    attended: Vec<&'a Packed>,
-    hidden: Vec<&'a Packed>,
-    expert_inputs: Vec<&'a Packed>,
-    expert_hidden: Vec<&'a Packed>,
-    shared_hidden: Vec<&'a Packed>,
-    low_rank: Vec<&'a Packed>,
-    plain: Vec<&'a Packed>,
-    by_head: Vec<&'a Packed>,
-    expanded: Vec<&'a Packed>,
+    normed: Vec<&'a PackedMatrix>,
+    attended: Vec<&'a PackedMatrix>,
+    hidden: Vec<&'a PackedMatrix>,
+    expert_inputs: Vec<&'a PackedMatrix>,
+    expert_hidden: Vec<&'a PackedMatrix>,
+    shared_hidden: Vec<&'a PackedMatrix>,
+    low_rank: Vec<&'a PackedMatrix>,
+    plain: Vec<&'a PackedMatrix>,
+    by_head: Vec<&'a PackedMatrix>,
+    expanded: Vec<&'a PackedMatrix>,
 }
 
 // === impl InputScales ===
 
 impl InputScales {
-    pub(super) fn new(layers: &[Layer], head: &Packed) -> InputScales {
+    pub(super) fn new(layers: &[Layer], head: &PackedMatrix) -> InputScales {
         let mut takers = Takers { normed: vec![head], ..Takers::default() };
         for layer in layers {
             takers.take_attention(&layer.attention);
             takers.take_feed(&layer.feed);
         }
-        let kind = |matrices: &[&Packed]| {
+        let kind = |matrices: &[&PackedMatrix]| {
             ScaleKind::for_all(matrices.iter().map(|matrix| matrix.input_scales()))
         };
         InputScales {

@@ -11,7 +11,7 @@ use std::arch::x86_64::{
 };
 
 use super::{ROUND, SIGN, scale_of};
-use crate::cpu::codes::{Group, QuantRow, SUPERBLOCK};
+use crate::cpu::gemm::{Group, QuantRow, SUPERBLOCK};
 use crate::cpu::{GROUP, LANES};
 
 /// From so many groups on, a block takes no longer than one after the other.

@@ -12,7 +12,7 @@ use std::arch::x86_64::{
 };
 
 use super::super::{ROUND, SIGN, ScaleKind, TINIEST};
-use crate::cpu::codes::{Group, QuantRow};
+use crate::cpu::gemm::{Group, QuantRow};
 use crate::cpu::{GROUP, LANES};
 
 /// Groups whose lanes are joined first.

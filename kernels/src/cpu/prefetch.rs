@@ -1,0 +1,92 @@
+//! Asking for memory before it is needed.
+
+#![allow(unsafe_code)] // The instructions are reached through assembly.
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use std::arch::asm;
+
+/// Bytes that come at once.
+const CACHE_LINE: usize = 64;
+
+/// Bytes that are asked for little by little, in as many steps as other work has.
+pub struct Prefetcher<'a> {
+    left: &'a [u8],
+    bytes_a_step: usize,
+}
+
+// === impl Prefetcher ===
+
+impl<'a> Prefetcher<'a> {
+    /// Asks for `bytes` in `steps` steps.
+    #[inline]
+    pub fn new(bytes: &'a [u8], steps: usize) -> Prefetcher<'a> {
+        if bytes.is_empty() {
+            return Prefetcher { left: bytes, bytes_a_step: 0 };
+        }
+        let lines = bytes.len().div_ceil(CACHE_LINE);
+        Prefetcher { left: bytes, bytes_a_step: lines.div_ceil(steps.max(1)) * CACHE_LINE }
+    }
+
+    /// Asks for the next part, if any is left.
+    #[inline]
+    pub fn step(&mut self) {
+        let (part, left) = self.left.split_at(self.bytes_a_step.min(self.left.len()));
+        self.left = left;
+        prefetch(part);
+    }
+
+    /// A step of so many lines that the caller asks for among its own instructions, which spreads them best: where they
+    /// begin, and how far they are apart (not at all once everything was asked for). What a step has beyond is asked for
+    /// here.
+    #[inline]
+    pub fn hand_out(&mut self, lines: usize) -> (*const u8, usize) {
+        let start = self.left.as_ptr();
+        if self.left.is_empty() {
+            return (start, 0);
+        }
+        let (_, left) = self.left.split_at((lines * CACHE_LINE).min(self.left.len()));
+        self.left = left;
+        if self.bytes_a_step > lines * CACHE_LINE {
+            let (part, left) =
+                left.split_at((self.bytes_a_step - lines * CACHE_LINE).min(left.len()));
+            self.left = left;
+            prefetch(part);
+        }
+        (start, CACHE_LINE)
+    }
+}
+
+/// Starts to bring memory that will be written into the first-level cache, and to take it away from other cores. Only the
+/// address counts.
+#[inline]
+pub fn prefetch_write<T>(start: *const T, length: usize) {
+    for at in (0..length * size_of::<T>()).step_by(CACHE_LINE) {
+        let line = start.addr() + at;
+        // SAFETY: asking for a line writes nothing and cannot fault; CPUs that cannot be asked do nothing.
+        unsafe {
+            #[cfg(target_arch = "x86_64")]
+            asm!("prefetchw byte ptr [{}]", in(reg) line, options(nostack, preserves_flags, nomem));
+            #[cfg(target_arch = "aarch64")]
+            asm!("prfm pstl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, nomem));
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let _ = line;
+    }
+}
+
+/// Starts to bring the bytes into the second-level cache; does not wait for them.
+#[inline]
+pub fn prefetch(bytes: &[u8]) {
+    for line in bytes.chunks(CACHE_LINE) {
+        let line = line.as_ptr().addr();
+        // SAFETY: as above; nothing is read either.
+        unsafe {
+            #[cfg(target_arch = "x86_64")]
+            asm!("prefetcht1 byte ptr [{}]", in(reg) line, options(nostack, preserves_flags, nomem));
+            #[cfg(target_arch = "aarch64")]
+            asm!("prfm pldl2keep, [{}]", in(reg) line, options(nostack, preserves_flags, nomem));
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let _ = line;
+    }
+}

@@ -1,0 +1,150 @@
+//! Work that the threads of a pool share out among themselves.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::wait_until;
+
+/// Ranges of a phase at most: as many as fit a cache line beside the count of what is done.
+const RANGES: usize = 7;
+/// One piece claimed from the front of a range, and from its back.
+const FROM_FRONT: u64 = 1;
+const FROM_BACK: u64 = 1 << 32;
+
+/// Work that is claimed piece by piece; used once. A cache line of its own keeps phases from disturbing each other.
+///
+/// Each thread has a range of neighbouring pieces, which it takes from the front; threads that are through with theirs
+/// take from the back of others'. So neighbouring pieces, whose results may share cache lines, mostly have one writer,
+/// and whoever works on a part of a matrix or a row works on the same part in the next phase.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct Phase {
+    /// What was claimed of each range: from the front (low half) and from the back (high half).
+    claimed: [AtomicU64; RANGES],
+    done: AtomicUsize,
+}
+
+/// A thread's part in a phase.
+#[derive(Debug, Clone, Copy)]
+pub struct ParallelFor<'a> {
+    phase: &'a Phase,
+    thread: PoolThread,
+}
+
+/// One of the threads that run a job: number `number` of `count`.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolThread {
+    /// This thread's number, below `count`.
+    pub number: usize,
+    /// Of all threads.
+    pub count: usize,
+}
+
+// === impl PoolThread ===
+
+impl PoolThread {
+    /// The first piece of this thread's range.
+    #[inline]
+    pub fn first_piece(self, pieces: usize) -> usize {
+        let ranges = self.ranges();
+        pieces * (self.number % ranges) / ranges
+    }
+
+    /// Ranges of a phase; with many threads, some share one.
+    fn ranges(self) -> usize {
+        self.count.min(RANGES)
+    }
+}
+
+// === impl Phase ===
+
+impl Phase {
+    /// A thread's part in this phase.
+    #[inline]
+    pub fn parallel_for(&self, thread: PoolThread) -> ParallelFor<'_> {
+        ParallelFor { phase: self, thread }
+    }
+}
+
+// === impl ParallelFor ===
+
+impl ParallelFor<'_> {
+    /// Claims and does pieces `0 .. pieces` until none is left, then waits for those that others claimed. All threads
+    /// must give the same number. What is written in the phase is visible after it.
+    pub fn run(self, pieces: usize, mut work: impl FnMut(usize)) {
+        self.run_with_next(pieces, |piece, _next| work(piece));
+    }
+
+    /// The same for small work: neighbouring pieces are claimed together.
+    pub fn run_in_chunks(self, pieces: usize, chunk: usize, mut work: impl FnMut(usize)) {
+        self.run(pieces.div_ceil(chunk), |index| {
+            (index * chunk..pieces.min((index + 1) * chunk)).for_each(&mut work);
+        });
+    }
+
+    /// The same for work that likes to know which piece the thread does next in its range (to fetch its data
+    /// meanwhile). The range's next piece may still be taken by another.
+    pub fn run_with_next(self, pieces: usize, mut work: impl FnMut(usize, Option<usize>)) {
+        let (own, mut finished) = (self.range(self.own(), pieces), 0);
+        while let Some(piece) = self.claim(pieces) {
+            let is_next = own.contains(&piece) && piece + 1 < own.end;
+            work(piece, is_next.then_some(piece + 1));
+            finished += 1;
+        }
+        if finished > 0 {
+            self.phase.done.fetch_add(finished, Ordering::Release);
+        }
+        wait_until(|| self.phase.done.load(Ordering::Acquire) == pieces);
+    }
+
+    #[inline]
+    fn own(self) -> usize {
+        self.thread.number % self.thread.ranges()
+    }
+
+    #[inline]
+    fn range(self, number: usize, pieces: usize) -> Range<usize> {
+        let ranges = self.thread.ranges();
+        pieces * number / ranges..pieces * (number + 1) / ranges
+    }
+
+    /// A piece of the thread's own range, or else of another.
+    #[inline]
+    fn claim(self, pieces: usize) -> Option<usize> {
+        let (own, ranges) = (self.own(), self.thread.ranges());
+        self.claim_from(own, FROM_FRONT, pieces).or_else(|| {
+            (1..ranges).find_map(|next| self.claim_from((own + next) % ranges, FROM_BACK, pieces))
+        })
+    }
+
+    #[inline]
+    fn claim_from(self, number: usize, end: u64, pieces: usize) -> Option<usize> {
+        let (range, claimed) = (self.range(number, pieces), &self.phase.claimed[number]);
+        let halves = |claimed: u64| [claimed % FROM_BACK, claimed / FROM_BACK].map(|n| n as usize);
+        let is_left = |[front, back]: [usize; 2]| front + back < range.len();
+        // Looking first keeps threads that only pass by from taking the line away.
+        if !is_left(halves(claimed.load(Ordering::Relaxed))) {
+            return None;
+        }
+        let [front, back] = halves(claimed.fetch_add(end, Ordering::Relaxed));
+        if !is_left([front, back]) {
+            return None;
+        }
+        Some(if end == FROM_FRONT { range.start + front } else { range.end - 1 - back })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lone_member_goes_through_its_own_range_first_and_others_from_the_back() {
+        let phase = Phase::default();
+        let (thread, mut order) = (PoolThread { number: 1, count: 2 }, Vec::new());
+        phase.parallel_for(thread).run_with_next(6, |piece, next| order.push((piece, next)));
+        assert_eq!(order[..3], [(3, Some(4)), (4, Some(5)), (5, None)]);
+        assert_eq!(order[3..].iter().map(|&(piece, _)| piece).collect::<Vec<_>>(), [2, 1, 0]);
+        assert_eq!(thread.first_piece(6), 3);
+    }
+}
