@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use anyhow::Context;
 use jury_fabric::shutdown::Shutdown;
 use jury_fabric::telemetry::serve_metrics;
 use jury_fabric::transport::{HealthHandle, ServerConfig, bind};
@@ -25,9 +26,11 @@ pub struct Sockets {
 impl Sockets {
     /// Takes the addresses, or says at once that they are in use.
     pub async fn bind(listen: SocketAddr, args: &ServeArgs) -> Result<Self, Failed> {
-        let grpc = bind(listen).await.or_exit(Exit::Unavailable)?;
+        let grpc = bind(listen).await.context("--listen").or_exit(Exit::Unavailable)?;
         let metrics = match args.metrics_listen {
-            Some(address) => Some(bind(address).await.or_exit(Exit::Unavailable)?),
+            Some(address) => {
+                Some(bind(address).await.context("--metrics-listen").or_exit(Exit::Unavailable)?)
+            }
             None => None,
         };
         Ok(Self { grpc, metrics })

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use jury_fabric::connector::check_callable;
 use jury_fabric::shutdown::on_signals;
 use jury_fabric::transport::{HealthHandle, Listener};
 use jury_terminal::exit::{Exit, Failed, OrExit};
@@ -56,7 +57,10 @@ fn advertised(
     announces: bool,
 ) -> Result<String, Refused> {
     match asked {
-        Some(address) => Ok(address),
+        Some(address) => match check_callable(&address) {
+            Ok(()) => Ok(address),
+            Err(error) => Err(Refused::new("--advertise", error.to_string())),
+        },
         None if announces && listened.ip().is_unspecified() => {
             let problem = format!(
                 "nobody can call {}; with --etcd, name the address at which coordinators reach \
@@ -88,6 +92,22 @@ mod tests {
         assert!(error.problem.contains("http://10.0.0.5:7481"));
         assert!(advertised(None, everywhere, false).is_ok());
         assert_eq!(advertised(Some("http://h:1".into()), everywhere, true).unwrap(), "http://h:1");
+    }
+
+    #[test]
+    fn an_advertised_address_is_checked_like_any_other() {
+        let listened: SocketAddr = "127.0.0.1:7481".parse().unwrap();
+        for (address, reason) in [
+            ("", "it is empty"),
+            ("http://[::]:7500", "nobody can call ::"),
+            ("0.0.0.0:7500", "nobody can call 0.0.0.0"),
+            ("host name:7500", "characters that no host name has"),
+            ("host", "its port is missing"),
+        ] {
+            let error = advertised(Some(address.to_owned()), listened, true).unwrap_err();
+            assert_eq!(error.flag, "--advertise");
+            assert!(error.problem.contains(reason), "{error}");
+        }
     }
 
     #[test]

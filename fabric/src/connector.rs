@@ -19,7 +19,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::transport::{InProcessIncoming, in_process};
 
 pub(crate) use address::parse;
-pub use address::{AddressError, AddressProblem};
+pub use address::{AddressError, AddressProblem, check_callable};
 
 /// A peer that does not complete TCP within this time is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

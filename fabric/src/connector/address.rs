@@ -51,6 +51,22 @@ pub(crate) fn parse(address: &str) -> Result<Uri, AddressError> {
     read(address.trim()).map_err(|problem| AddressError { address: address.to_owned(), problem })
 }
 
+/// Checks an address that others are told to call.
+///
+/// # Errors
+/// [`AddressError`] when it is malformed, or stands for every interface of a machine.
+pub fn check_callable(address: &str) -> Result<(), AddressError> {
+    let uri = parse(address)?;
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    match host.parse::<std::net::IpAddr>() {
+        Ok(ip) if ip.is_unspecified() => {
+            let problem = AddressProblem::Unspecified(ip);
+            Err(AddressError { address: address.to_owned(), problem })
+        }
+        _ => Ok(()),
+    }
+}
+
 // === private ===
 
 fn read(address: &str) -> Result<Uri, AddressProblem> {

@@ -22,7 +22,7 @@ pub enum BindError {
     /// Another process has the port.
     #[error(
         "cannot listen on {address}: the port is in use; \
-         choose another with --listen, or port 0 for any free one"
+         choose another, or port 0 for any free one"
     )]
     InUse {
         /// The address asked for.
@@ -66,7 +66,7 @@ mod tests {
         let taken = first.local_addr().unwrap();
         let message = bind(taken).await.unwrap_err().to_string();
         assert!(message.contains(&taken.to_string()), "{message}");
-        assert!(message.contains("in use") && message.contains("--listen"), "{message}");
+        assert!(message.contains("in use") && message.contains("port 0"), "{message}");
     }
 
     #[tokio::test]
