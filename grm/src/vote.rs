@@ -22,7 +22,7 @@ pub struct Ballot {
     /// Mean share of the voting samples that showed the pick whose own best it is; equals split.
     /// 0..=1.
     pub agreement: Option<f64>,
-    /// Share of bootstrap resamples of the voting samples with the same pick. 0..=1. `None` too
+    /// Share of bootstrap resamples of the voting samples with the same pick; equals split. 0..=1. `None` too
     /// when fewer than two of them showed the pick: resamples of one sample are all the same.
     pub confidence: Option<f64>,
     /// Samples that voted.
@@ -47,7 +47,7 @@ pub fn vote(classes: &[usize], samples: &[Sample]) -> Ballot {
         let best: Vec<usize> = (0..classes.len()).filter(is_best).collect();
         ballot.pick = Some(pick);
         ballot.tied = if best.len() > 1 { best } else { Vec::new() };
-        ballot.agreement = agreement(classes[pick], &votes);
+        ballot.agreement = agreement(classes, pick, &votes);
         let n_showed = votes.iter().filter(|vote| vote.order.contains(&classes[pick])).count();
         ballot.confidence = (n_showed > 1).then(|| bootstrap::confidence(classes, &votes, pick));
     }
@@ -148,7 +148,23 @@ fn highest(rewards: impl Iterator<Item = Option<f64>>) -> Option<usize> {
     best.map(|(response, _)| response)
 }
 
-fn agreement(class: usize, votes: &[Vote<'_>]) -> Option<f64> {
+/// The pick's part of a pick that all responses with the highest reward share: nothing but their order
+/// in the request sets them apart. Identical responses always share.
+fn share_of_pick(rewards: impl Iterator<Item = Option<f64>>, pick: usize) -> f64 {
+    let (mut highest, mut n_highest, mut has_pick) = (f64::NEG_INFINITY, 0_u32, false);
+    for (response, reward) in rewards.enumerate() {
+        let Some(reward) = reward.filter(|reward| *reward >= highest) else { continue };
+        if reward > highest {
+            (highest, n_highest, has_pick) = (reward, 0, false);
+        }
+        n_highest += 1;
+        has_pick |= response == pick;
+    }
+    if has_pick { 1.0 / f64::from(n_highest) } else { 0.0 }
+}
+
+fn agreement(classes: &[usize], pick: usize, votes: &[Vote<'_>]) -> Option<f64> {
+    let class = classes[pick];
     let shares: Vec<f64> = votes
         .iter()
         .filter(|vote| vote.order.contains(&class))
@@ -159,7 +175,9 @@ fn agreement(class: usize, votes: &[Vote<'_>]) -> Option<f64> {
                 .filter(is_best)
                 .map(|position| vote.order[position])
                 .collect();
-            if best.contains(&class) { 1.0 / best.len() as f64 } else { 0.0 }
+            // Identical responses are shown once and tie.
+            let n_best = classes.iter().filter(|class| best.contains(class)).count();
+            if best.contains(&class) { 1.0 / n_best as f64 } else { 0.0 }
         })
         .collect();
     let n_shares = shares.len();

@@ -53,7 +53,8 @@ pub struct ScoreArgs {
     #[arg(long, env = "JURY_TEMPLATE", value_name = "FILE", help_heading = "Who judges")]
     pub template: Option<PathBuf>,
 
-    /// Samples to draw, 1 to 256 [default: 8]
+    /// Samples to draw, 1 to 256; best a multiple of the number of responses (even for pairs), so that each
+    /// stands in every place equally often: a judge prefers places [default: 8]
     #[arg(short, long, env = "JURY_K", value_name = "N",
         allow_negative_numbers = true, value_parser = whole(1..=limits::MAX_K, "-k 8"),
         help_heading = "Sampling")]

@@ -1,12 +1,12 @@
 //! How sure the pick is: resample the voting samples with replacement and vote again.
 
-use super::{Tally, Vote, highest};
+use super::{Tally, Vote, share_of_pick};
 use crate::random::SplitMix64;
 
 /// Enough that the standard error of the probability stays below 0.016.
 const RESAMPLES: u32 = 1000;
 
-/// Share of resamples whose pick is `picked`, 0..=1. Seeded by the samples' own seeds: the same
+/// Share of resamples whose pick is `picked`, 0..=1; a tie counts by the share of `picked` in it. Seeded by the samples' own seeds: the same
 /// samples give the same value.
 ///
 /// Sums run in the order drawn, which is part of the result: rounding follows it.
@@ -15,13 +15,13 @@ pub(super) fn confidence(classes: &[usize], votes: &[Vote<'_>], picked: usize) -
     let mut random = SplitMix64::new(seed);
     // One tally for all resamples: this loop is most of the cost of a verdict.
     let mut tally = Tally::new(classes.len());
-    let mut same = 0_u32;
+    let mut same = 0.0;
     for _ in 0..RESAMPLES {
         tally.clear();
         for _ in votes {
             tally.add(&votes[random.below(votes.len())]);
         }
-        same += u32::from(highest(tally.means(classes)) == Some(picked));
+        same += share_of_pick(tally.means(classes), picked);
     }
-    f64::from(same) / f64::from(RESAMPLES)
+    same / f64::from(RESAMPLES)
 }

@@ -69,7 +69,7 @@ fn identical_responses_share_reward_and_tie() {
     let ballot = vote(&[0, 1, 0], &samples);
     assert_eq!(ballot.rewards, [Some(8.5), Some(2.5), Some(8.5)]);
     assert_eq!((ballot.pick, ballot.tied), (Some(0), vec![0, 2]));
-    assert_eq!((ballot.agreement, ballot.confidence), (Some(1.0), Some(1.0)));
+    assert_eq!((ballot.agreement, ballot.confidence), (Some(0.5), Some(0.5)));
 }
 
 #[test]
@@ -89,6 +89,17 @@ fn an_even_split_is_less_sure_than_a_landslide() {
     let sure = |samples: &[Sample]| vote(&[0, 1], samples).confidence.unwrap();
     assert_eq!(sure(&landslide), 1.0);
     assert!(sure(&split) < 0.9, "{}", sure(&split));
+}
+
+/// The pick among equals is the lowest index for want of anything better: nothing is sure about it.
+#[test]
+fn a_tie_of_all_responses_splits_confidence_and_agreement() {
+    let same = [sample(0, &[0, 1], &[5.0, 5.0]), sample(1, &[1, 0], &[7.0, 7.0])];
+    let ballot = vote(&[0, 1], &same);
+    assert_eq!((ballot.agreement, ballot.confidence), (Some(0.5), Some(0.5)));
+    let identical = [sample(0, &[0], &[5.0]), sample(1, &[0], &[7.0])];
+    let ballot = vote(&[0, 0, 0, 0], &identical);
+    assert_eq!((ballot.agreement, ballot.confidence), (Some(0.25), Some(0.25)));
 }
 
 #[test]
@@ -133,7 +144,7 @@ fn plain_bootstrap(classes: &[usize], samples: &[Sample], picked: usize) -> f64 
     let votes = votes(samples);
     let seed = votes.iter().fold(0, |seed, vote| seed ^ vote.seed.rotate_left(vote.index % 64));
     let mut random = crate::random::SplitMix64::new(seed);
-    let same = (0..1000).filter(|_| {
+    let shares = (0..1000).map(|_| {
         let drawn: Vec<Vote<'_>> =
             votes.iter().map(|_| votes[random.below(votes.len())].clone()).collect();
         let mut sums = vec![(0.0, 0_u32); classes.len()];
@@ -146,9 +157,11 @@ fn plain_bootstrap(classes: &[usize], samples: &[Sample], picked: usize) -> f64 
         let mean =
             |&class: &usize| (sums[class].1 > 0).then(|| sums[class].0 / f64::from(sums[class].1));
         let rewards: Vec<Option<f64>> = classes.iter().map(mean).collect();
-        highest(rewards.into_iter()) == Some(picked)
+        let best = rewards.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
+        let n_best = rewards.iter().filter(|reward| **reward == Some(best)).count();
+        if rewards[picked] == Some(best) { 1.0 / n_best as f64 } else { 0.0 }
     });
-    same.count() as f64 / 1000.0
+    shares.sum::<f64>() / 1000.0
 }
 
 #[test]
