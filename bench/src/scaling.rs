@@ -24,8 +24,8 @@ use super::plot::plot;
 use super::{Run, threads};
 use crate::args::BenchScalingArgs;
 
-/// Lanes of the engine: as many samples as decode at once, over all requests.
-const LANES: usize = 64;
+/// Sequences of the engine: as many samples as decode at once, over all requests.
+const SEQUENCES: usize = 64;
 /// Room for keys and values beyond those of a prompt or a sample, in tokens: more than a page that is not full.
 const SLACK_TOKENS: usize = 128;
 
@@ -76,7 +76,7 @@ fn measure(
     let cost = ModelCost::of_file(&model.path).map_err(load_failed)?;
     let config = EngineConfig {
         threads: Some(report.threads),
-        max_lanes: LANES,
+        max_sequences: SEQUENCES,
         drafts: false,
         kv_budget_bytes: Some(cost.kv_bytes_per_token * most as u64),
         ..EngineConfig::default()

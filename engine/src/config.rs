@@ -23,8 +23,8 @@ pub struct EngineConfig {
     pub threads: Option<usize>,
     /// Upper bound of the context, in tokens; `None` means what the model was trained for.
     pub context_limit: Option<usize>,
-    /// Samples that decode at once; more wait for a free lane.
-    pub max_lanes: usize,
+    /// Samples that decode at once; more wait until one of them ends.
+    pub max_sequences: usize,
     /// Most prompt tokens computed in one step. Beside decoding samples the engine takes fewer by itself, see
     /// [`crate::Engine::step`].
     pub prefill_chunk: usize,
@@ -42,7 +42,7 @@ impl Default for EngineConfig {
             device: DeviceKind::Cpu,
             threads: None,
             context_limit: None,
-            max_lanes: 32,
+            max_sequences: 32,
             prefill_chunk: 256,
             kv_budget_bytes: None,
             drafts: true,

@@ -1,8 +1,8 @@
-//! The engine: owns model, queue, lanes and cache, and turns steps into events.
+//! The engine: owns model, queue, sequences and cache, and turns steps into events.
 //!
 //! ```text
-//! step: describe -> plan -> lanes and groups come and go -> draw -> forward pass -> draw -> speculate -> events
-//!                           (admission.rs)                          (batch.rs)              (speculate.rs)
+//! step: describe -> plan -> sequences and groups come and go -> draw -> forward pass -> draw -> speculate -> events
+//!                           (admission.rs)                          (batch.rs)              (speculative.rs)
 //! ```
 
 mod admission;
@@ -10,7 +10,7 @@ mod batch;
 mod describe;
 mod draw;
 mod plan;
-mod speculate;
+mod speculative;
 mod submit;
 
 use std::collections::{HashMap, VecDeque};
@@ -23,13 +23,13 @@ use crate::error::{LoadError, PromptError, SubmitError};
 use crate::event::{Counters, Event};
 use crate::files::ModelFiles;
 use crate::info::ModelInfo;
-use crate::lane::{Lane, Waiting};
 use crate::machine;
 use crate::model::kv::{KvStore, PAGE_TOKENS};
 use crate::model::{self, Shape};
 use crate::prefix::{self, PrefixTree};
 use crate::prompt::Prompt;
 use crate::request::{Group, GroupId};
+use crate::sequence::{Sequence, Waiting};
 use crate::tokenizer::Tokenizer;
 use crate::tokens::{DEFAULT_PRE_TOKENIZER, Tokens};
 use jury_kernels::cpu::SimdLevel;
@@ -50,14 +50,14 @@ pub struct Engine {
     store: KvStore,
     tree: PrefixTree,
     context: usize,
-    max_lanes: usize,
+    max_sequences: usize,
     prefill_chunk: usize,
     /// Whether few samples draft their next tokens.
     drafts: bool,
     /// Groups that are not done, by age.
     groups: VecDeque<GroupState>,
-    lanes: Vec<Lane>,
-    /// Pages promised to groups and lanes, but not taken yet.
+    sequences: Vec<Sequence>,
+    /// Pages promised to groups and sequences, but not taken yet.
     reserved_pages: usize,
     cancels: Vec<(GroupId, Option<usize>)>,
     next_group: u64,
@@ -72,7 +72,7 @@ struct GroupState {
     id: GroupId,
     prompt: Vec<u32>,
     stage: Stage,
-    /// Samples that have no lane yet.
+    /// Samples that are no sequences yet.
     waiting: VecDeque<Waiting>,
     /// Samples that have one.
     live: usize,
@@ -85,7 +85,7 @@ struct GroupState {
     /// Pages of the prompt that are reserved, but not taken yet.
     prompt_pages_left: usize,
     /// Pages that its longest sample may need.
-    lane_pages: usize,
+    sequence_pages: usize,
     /// Tokens that a sample may add in its first step, at most.
     first_tokens: usize,
     /// Whether the room for one sample, which every started group keeps, is unused.
@@ -157,11 +157,11 @@ impl Engine {
             store,
             tree: PrefixTree::default(),
             context,
-            max_lanes: config.max_lanes.max(1),
+            max_sequences: config.max_sequences.max(1),
             prefill_chunk: config.prefill_chunk.max(1),
             drafts,
             groups: VecDeque::new(),
-            lanes: Vec::new(),
+            sequences: Vec::new(),
             reserved_pages: 0,
             cancels: Vec::new(),
             next_group: 0,
@@ -214,7 +214,7 @@ impl Engine {
         self.tokens.encode_prompt(prompt)
     }
 
-    /// Queues a group. Its samples join the batch as lanes get free.
+    /// Queues a group. Its samples join the batch as others end.
     ///
     /// # Errors
     /// A group that can never run: too long, too large, or with meaningless settings.
@@ -222,7 +222,7 @@ impl Engine {
         self.enqueue(group)
     }
 
-    /// Ends a sample; its lane is free at the next step, which reports it as `Finished` with `Cancelled`.
+    /// Ends a sample; its place in the batch is free at the next step, which reports it as `Finished` with `Cancelled`.
     /// Unknown and finished samples are ignored.
     pub fn cancel(&mut self, group: GroupId, sample: usize) {
         self.cancels.push((group, Some(sample)));

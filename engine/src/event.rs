@@ -26,7 +26,7 @@ pub enum Event {
         /// Free tokens generated so far.
         tokens: usize,
     },
-    /// A sample ended, or was cancelled; its lane is free.
+    /// A sample ended, or was cancelled; its place in the batch is free.
     Finished {
         /// Which group.
         group: GroupId,
@@ -35,7 +35,7 @@ pub enum Event {
         /// What it generated.
         output: SampleOutput,
     },
-    /// A sample could not be finished; its lane is free.
+    /// A sample could not be finished; its place in the batch is free.
     Failed {
         /// Which group.
         group: GroupId,

@@ -4,7 +4,7 @@
 //! Engine::load        a GGUF file, or a folder of safetensors -> tokenizer, chat template, packed weights
 //! Engine::encode      Prompt (trusted and untrusted spans) -> tokens
 //! Engine::submit      Group (tokens, k samples) -> queue
-//! Engine::step        plan -> one forward pass of prompt chunks and decoding lanes -> sampling -> events
+//! Engine::step        plan -> one forward pass of prompt chunks and decoding sequences -> sampling -> events
 //!
 //! measure             times groups on an engine    limits   what the machine could do at most    Host   its facts
 //! ```
@@ -18,7 +18,6 @@ mod compute;
 mod config;
 #[cfg(feature = "candle")]
 mod device;
-mod draft;
 mod engine;
 mod error;
 mod event;
@@ -27,16 +26,17 @@ mod gguf;
 mod hf;
 mod host;
 mod info;
-mod lane;
 pub mod limits;
 mod machine;
 pub mod measure;
 mod model;
 mod prefix;
 mod prompt;
+mod prompt_lookup;
 mod readout;
 mod request;
 mod sampling;
+mod sequence;
 mod tensor;
 mod tokenizer;
 mod tokens;

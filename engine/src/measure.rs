@@ -84,9 +84,9 @@ pub enum MeasureError {
         /// Their prompt tokens.
         asked: u64,
     },
-    /// Some samples of a single group waited for a lane or for memory.
+    /// Some samples of a single group waited for a place in the batch or for memory.
     #[error(
-        "{steps} steps decoded samples of {generated} tokens: some waited for a lane or for memory"
+        "{steps} steps decoded samples of {generated} tokens: some waited for a place in the batch or for memory"
     )]
     NotTogether {
         /// Steps in which at least one sample decoded.

@@ -51,7 +51,7 @@ impl<'a> Subject<'a> {
             plan.longest_prompt() + plan.most_samples() * (plan.most_generated() + SLACK_TOKENS);
         let config = EngineConfig {
             threads: Some(plan.threads),
-            max_lanes: plan.most_samples(),
+            max_sequences: plan.most_samples(),
             // The peer has none, and the text of a measurement does not tell how many a real one would accept.
             drafts: false,
             kv_budget_bytes: Some(cost.kv_bytes_per_token * (longest + SLACK_TOKENS) as u64),

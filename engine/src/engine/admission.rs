@@ -5,21 +5,21 @@ use super::draw::Draw;
 use super::plan::{Join, Start, StepPlan};
 use super::{Engine, Stage};
 use crate::event::Event;
-use crate::lane::{Lane, Waiting};
 use crate::model::kv::{PAGE_TOKENS, PageId};
 use crate::prefix::{Path, PrefixTree};
 use crate::request::GroupId;
+use crate::sequence::{Sequence, Waiting};
 use crate::tokens::GeneratedText;
 
 // === impl Engine ===
 
 impl Engine {
-    /// Ends cancelled samples that wait; marks those that have a lane, for the plan.
+    /// Ends cancelled samples that wait; marks those that have a sequence, for the plan.
     pub(super) fn apply_cancels(&mut self, events: &mut Vec<Event>) {
         for (id, sample) in std::mem::take(&mut self.cancels) {
             let hit = |other: usize| sample.is_none_or(|sample| sample == other);
-            for lane in &mut self.lanes {
-                lane.cancelled |= lane.group == id && hit(lane.spec.sample);
+            for sequence in &mut self.sequences {
+                sequence.cancelled |= sequence.group == id && hit(sequence.spec.sample);
             }
             let Some(group) = self.groups.iter_mut().find(|group| group.id == id) else { continue };
             let (gone, kept): (Vec<Waiting>, Vec<Waiting>) =
@@ -29,16 +29,17 @@ impl Engine {
                 self.counters.finished_samples += 1;
                 self.counters.cancelled_samples += 1;
                 let sample = waiting.sample;
-                let output = Lane::new(id, waiting, false, GeneratedText::default()).output(true);
+                let output =
+                    Sequence::new(id, waiting, false, GeneratedText::default()).output(true);
                 events.push(Event::Finished { group: id, sample, output });
             }
         }
     }
 
-    /// Lets lanes and groups go and come, and makes room; gives the lanes that need their first logits.
+    /// Lets sequences and groups go and come, and makes room; gives the sequences that need their first logits.
     pub(super) fn admit(&mut self, plan: &StepPlan, events: &mut Vec<Event>) -> Vec<Draw> {
-        for &lane in plan.leave.iter().rev() {
-            let event = self.end_lane(lane, None, true);
+        for &sequence in plan.leave.iter().rev() {
+            let event = self.end_sequence(sequence, None, true);
             events.push(event);
         }
         for &group in &plan.drop {
@@ -82,7 +83,7 @@ impl Engine {
             return;
         };
         self.reserved_pages -= group.prompt_pages_left;
-        self.reserved_pages -= if group.base_free { group.lane_pages } else { 0 };
+        self.reserved_pages -= if group.base_free { group.sequence_pages } else { 0 };
         self.tree.release(group.path);
     }
 
@@ -92,12 +93,12 @@ impl Engine {
         let waiting = group.waiting.pop_front()?;
         match join.on_base {
             true => group.base_free = false,
-            false => self.reserved_pages += group.lane_pages,
+            false => self.reserved_pages += group.sequence_pages,
         }
         group.live += 1;
         let text = self.tokens.answer_to(&group.prompt);
-        self.lanes.push(Lane::new(group.id, waiting, join.on_base, text));
-        Some(Draw { lane: self.lanes.len() - 1, source, drafts: 0 })
+        self.sequences.push(Sequence::new(group.id, waiting, join.on_base, text));
+        Some(Draw { sequence: self.sequences.len() - 1, source, drafts: 0 })
     }
 
     fn start(&mut self, start: Start) {
@@ -108,7 +109,7 @@ impl Engine {
             false => Path::default(),
         };
         let prompt_pages = (group.prompt.len() - path.tokens()).div_ceil(PAGE_TOKENS);
-        self.reserved_pages += prompt_pages + group.lane_pages;
+        self.reserved_pages += prompt_pages + group.sequence_pages;
         self.counters.cached_tokens += path.tokens() as u64;
         self.counters.prefix_hits += u64::from(path.tokens() > 0);
         group.stage = Stage::Prefilling;

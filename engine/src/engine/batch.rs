@@ -13,10 +13,10 @@ use crate::request::{Group, NoWatch, SampleSpec, Sampling};
 // === impl Engine ===
 
 impl Engine {
-    /// Computes the planned chunks of prompts and what the lanes have pending; lets the lanes act.
+    /// Computes the planned chunks of prompts and what the sequences have pending; lets the sequences act.
     pub(super) fn compute(&mut self, prefill: &[Chunk], events: &mut Vec<Event>) {
         let mut batch = Batch::default();
-        let (draws, decodes) = self.add_lanes(&mut batch);
+        let (draws, decodes) = self.add_sequences(&mut batch);
         for &chunk in prefill {
             self.add_prompt(chunk, &mut batch);
         }
@@ -29,8 +29,8 @@ impl Engine {
         self.draw(&draws, false, events);
     }
 
-    /// Rows for all pending tokens of lanes; gives who gets which logits, and whether free tokens are among them.
-    fn add_lanes(&mut self, batch: &mut Batch) -> (Vec<Draw>, bool) {
+    /// Rows for all pending tokens of sequences; gives who gets which logits, and whether free tokens are among them.
+    fn add_sequences(&mut self, batch: &mut Batch) -> (Vec<Draw>, bool) {
         let mut draws = Vec::new();
         let mut decodes = false;
         for source in 0..self.groups.len() {
@@ -40,19 +40,19 @@ impl Engine {
             }
             let start = self.groups[source].prompt.len();
             let mut members = Vec::new();
-            for lane in 0..self.lanes.len() {
-                if self.lanes[lane].group != id {
+            for sequence in 0..self.sequences.len() {
+                if self.sequences[sequence].group != id {
                     continue;
                 }
-                decodes |= !self.lanes[lane].reads_out();
+                decodes |= !self.sequences[sequence].reads_out();
                 let first = batch.rows.len();
-                self.add_lane(lane, start, batch);
-                for drafts in 0..=self.lanes[lane].drafts.left() {
-                    draws.push(Draw { lane, source: draws.len(), drafts });
+                self.add_sequence(sequence, start, batch);
+                for drafts in 0..=self.sequences[sequence].drafts.left() {
+                    draws.push(Draw { sequence, source: draws.len(), drafts });
                 }
                 members.push(Member {
                     rows: first..batch.rows.len(),
-                    own: self.lanes[lane].cache.segments(),
+                    own: self.sequences[sequence].cache.segments(),
                 });
             }
             let shared = self.tree.segments(&self.groups[source].path);
@@ -61,22 +61,22 @@ impl Engine {
         (draws, decodes)
     }
 
-    fn add_lane(&mut self, lane: usize, start: usize, batch: &mut Batch) {
-        let pending = std::mem::take(&mut self.lanes[lane].pending);
-        let drafts = self.lanes[lane].drafts.left();
-        if self.lanes[lane].reads_out() {
+    fn add_sequence(&mut self, sequence: usize, start: usize, batch: &mut Batch) {
+        let pending = std::mem::take(&mut self.sequences[sequence].pending);
+        let drafts = self.sequences[sequence].drafts.left();
+        if self.sequences[sequence].reads_out() {
             self.counters.readout_tokens += pending.len() as u64;
         }
         for (index, &token) in pending.iter().enumerate() {
-            let (page, slot) = match self.lanes[lane].cache.next_slot() {
+            let (page, slot) = match self.sequences[sequence].cache.next_slot() {
                 Some(place) => place,
                 None => {
                     let page = self.take_page();
-                    self.lanes[lane].cache.pages.push(page);
+                    self.sequences[sequence].cache.pages.push(page);
                     (page, 0)
                 }
             };
-            let cache = &mut self.lanes[lane].cache;
+            let cache = &mut self.sequences[sequence].cache;
             let position = start + cache.tokens;
             cache.tokens += 1;
             let wants_logits = index + 1 + drafts >= pending.len();
@@ -114,12 +114,12 @@ impl Engine {
         batch.clusters.push(Cluster { shared, members });
     }
 
-    /// Keeps the logits of prompts that are complete; their rows follow those of the lanes.
-    fn finish_prompts(&mut self, prefill: &[Chunk], lanes: usize, events: &mut Vec<Event>) {
+    /// Keeps the logits of prompts that are complete; their rows follow those of the sequences.
+    fn finish_prompts(&mut self, prefill: &[Chunk], sequences: usize, events: &mut Vec<Event>) {
         let stride = Forward::logits_stride(&self.shape);
         let logits = self.compute.logits().chunks_exact(stride);
         let hidden = self.compute.last_hidden().chunks_exact(self.shape.width);
-        let mut rows = logits.zip(hidden).skip(lanes);
+        let mut rows = logits.zip(hidden).skip(sequences);
         for chunk in prefill {
             let Some(group) = self.groups.iter_mut().find(|group| group.id == chunk.group) else {
                 continue;
@@ -153,7 +153,7 @@ impl Engine {
         let mut ignored = Vec::new();
         loop {
             self.step(&mut ignored);
-            // A prompt that got ready in this step has no lane yet: its only sample joins in the next.
+            // A prompt that got ready in this step has no sequence yet: its only sample joins in the next.
             if let Some(group) = self.groups.iter().find(|group| group.id == id)
                 && group.stage == Stage::Ready
             {

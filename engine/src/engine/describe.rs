@@ -1,6 +1,6 @@
 //! The engine as the plan sees it.
 
-use super::plan::{GroupView, LaneView, Limits, Pages, PromptView, State};
+use super::plan::{GroupView, Limits, Pages, PromptView, SequenceView, State};
 use super::{Engine, GroupState, Stage};
 use crate::model::kv::PAGE_TOKENS;
 use crate::prefix::common;
@@ -33,27 +33,27 @@ impl Engine {
             groups.push(GroupView {
                 id: group.id,
                 waiting: group.waiting.len(),
-                lane_pages: group.lane_pages,
+                sequence_pages: group.sequence_pages,
                 first_tokens: group.first_tokens,
                 prompt,
             });
         }
-        let lanes = self.lanes.iter().map(|lane| LaneView {
-            group: indices[&lane.group],
-            tokens: lane.cache.tokens,
-            pending: lane.pending.len(),
-            pages: lane.cache.pages.len(),
-            on_base: lane.on_base,
-            cancelled: lane.cancelled,
+        let sequences = self.sequences.iter().map(|sequence| SequenceView {
+            group: indices[&sequence.group],
+            tokens: sequence.cache.tokens,
+            pending: sequence.pending.len(),
+            pages: sequence.cache.pages.len(),
+            on_base: sequence.on_base,
+            cancelled: sequence.cancelled,
         });
         State {
-            limits: Limits { max_lanes: self.max_lanes, prefill_chunk: self.prefill_chunk },
+            limits: Limits { max_sequences: self.max_sequences, prefill_chunk: self.prefill_chunk },
             pages: Pages {
                 free: self.store.free_pages(),
                 idle: self.tree.idle_pages(),
                 reserved: self.reserved_pages,
             },
-            lanes: lanes.collect(),
+            sequences: sequences.collect(),
             groups,
         }
     }

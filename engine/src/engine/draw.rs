@@ -1,33 +1,33 @@
-//! What lanes do with their logits: they draw, read out, and end.
+//! What sequences do with their logits: they draw, read out, and end.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Engine;
 use crate::error::SampleError;
 use crate::event::Event;
-use crate::lane::{Reader, Wish};
 use crate::model::forward::Forward;
 use crate::request::Sampling;
 use crate::sampling::draw;
+use crate::sequence::{Reader, Wish};
 use jury_kernels::cpu::disjoint::Results;
 
 /// Free tokens between two progress events of a sample.
 const PROGRESS_TOKENS: usize = 16;
 
-/// A lane that gets logits: from a group's prompt, or from a row of the forward pass.
+/// A sequence that gets logits: from a group's prompt, or from a row of the forward pass.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Draw {
-    pub(super) lane: usize,
+    pub(super) sequence: usize,
     /// Index of the group, or of the row of logits.
     pub(super) source: usize,
-    /// Drafts of the lane before this row: it counts if all of them are accepted.
+    /// Drafts of the sequence before this row: it counts if all of them are accepted.
     pub(super) drafts: usize,
 }
 
 // === impl Engine ===
 
 impl Engine {
-    /// Gives every lane of `draws` its logits: draws in parallel, then lets the lanes act in order.
+    /// Gives every sequence of `draws` its logits: draws in parallel, then lets the sequences act in order.
     pub(super) fn draw(&mut self, draws: &[Draw], from_groups: bool, events: &mut Vec<Event>) {
         let tokens = self.draw_tokens(draws, from_groups);
         let mut scratch = Vec::new();
@@ -39,7 +39,7 @@ impl Engine {
             if draw.drafts > 0 && !accepted {
                 continue;
             }
-            let lane = &mut self.lanes[draw.lane];
+            let sequence = &mut self.sequences[draw.sequence];
             let (logits, hidden) = match from_groups {
                 true => {
                     let group = &self.groups[draw.source];
@@ -50,66 +50,70 @@ impl Engine {
                     &self.compute.last_hidden()[draw.source * width..][..width],
                 ),
             };
-            lane.keep_hidden(hidden);
+            sequence.keep_hidden(hidden);
             let mut read = Reader { level: self.level, logits, scratch: &mut scratch };
-            let wish = if lane.draws() {
+            let wish = if sequence.draws() {
                 self.counters.decode_tokens += 1;
-                lane.take_token(token, &self.tokens, &mut read)
-            } else if lane.reads_out() {
-                lane.take_slot_logits(&mut read)
+                sequence.take_token(token, &self.tokens, &mut read)
+            } else if sequence.reads_out() {
+                sequence.take_slot_logits(&mut read)
             } else {
-                lane.end_free_text(&self.tokens, &mut read)
+                sequence.end_free_text(&self.tokens, &mut read)
             };
-            if !lane.reads_out() && lane.tokens > 0 && lane.tokens.is_multiple_of(PROGRESS_TOKENS) {
-                let (group, sample, tokens) = (lane.group, lane.spec.sample, lane.tokens);
+            if !sequence.reads_out()
+                && sequence.tokens > 0
+                && sequence.tokens.is_multiple_of(PROGRESS_TOKENS)
+            {
+                let (group, sample, tokens) =
+                    (sequence.group, sequence.spec.sample, sequence.tokens);
                 events.push(Event::Progress { group, sample, tokens });
             }
             accepted = matches!(wish, Wish::Next);
             self.counters.accepted_tokens += u64::from(accepted);
             match wish {
                 Wish::Feed | Wish::Next => {}
-                Wish::Done => ended.push((draw.lane, None)),
-                Wish::Failed(error) => ended.push((draw.lane, Some(error))),
+                Wish::Done => ended.push((draw.sequence, None)),
+                Wish::Failed(error) => ended.push((draw.sequence, Some(error))),
             }
         }
-        ended.sort_by_key(|&(lane, _)| std::cmp::Reverse(lane));
+        ended.sort_by_key(|&(sequence, _)| std::cmp::Reverse(sequence));
         let mut told = Vec::new();
-        for (lane, error) in ended {
-            told.push(self.end_lane(lane, error, false));
+        for (sequence, error) in ended {
+            told.push(self.end_sequence(sequence, error, false));
         }
         events.extend(told.into_iter().rev());
     }
 
-    /// Frees a lane; later lanes move up.
-    pub(super) fn end_lane(
+    /// Frees a sequence; later sequences move up.
+    pub(super) fn end_sequence(
         &mut self,
         index: usize,
         error: Option<SampleError>,
         cancelled: bool,
     ) -> Event {
-        let lane = self.lanes.remove(index);
+        let sequence = self.sequences.remove(index);
         self.counters.finished_samples += 1;
         self.counters.cancelled_samples += u64::from(cancelled);
-        let (group, sample) = (lane.group, lane.spec.sample);
-        for &page in &lane.cache.pages {
+        let (group, sample) = (sequence.group, sequence.spec.sample);
+        for &page in &sequence.cache.pages {
             self.store.give_back(page);
         }
         if let Some(state) = self.groups.iter_mut().find(|state| state.id == group) {
-            self.reserved_pages -= state.lane_pages - lane.cache.pages.len();
+            self.reserved_pages -= state.sequence_pages - sequence.cache.pages.len();
             state.live -= 1;
-            if lane.on_base && !state.waiting.is_empty() {
+            if sequence.on_base && !state.waiting.is_empty() {
                 // Its pages have just come back, so the room is there.
-                self.reserved_pages += state.lane_pages;
+                self.reserved_pages += state.sequence_pages;
                 state.base_free = true;
             }
         }
         match error {
             Some(error) => Event::Failed { group, sample, error },
-            None => Event::Finished { group, sample, output: lane.output(cancelled) },
+            None => Event::Finished { group, sample, output: sequence.output(cancelled) },
         }
     }
 
-    /// Draws free tokens, the lanes shared out among the threads; `None` where a lane does not draw.
+    /// Draws free tokens, the sequences shared out among the threads; `None` where a sequence does not draw.
     fn draw_tokens(&mut self, draws: &[Draw], from_groups: bool) -> Vec<Option<u32>> {
         if draws.is_empty() {
             return Vec::new();
@@ -120,13 +124,13 @@ impl Engine {
         let wanted: Vec<Option<(&[f32], Sampling, u64)>> = draws
             .iter()
             .map(|wanted| {
-                let lane = &self.lanes[wanted.lane];
+                let sequence = &self.sequences[wanted.sequence];
                 let logits = match from_groups {
                     true => self.groups[wanted.source].logits.as_slice(),
                     false => &self.compute.logits()[wanted.source * stride..][..stride],
                 };
-                let position = (lane.tokens + wanted.drafts) as u64;
-                lane.draws().then_some((logits, lane.spec.sampling, position))
+                let position = (sequence.tokens + wanted.drafts) as u64;
+                sequence.draws().then_some((logits, sequence.spec.sampling, position))
             })
             .collect();
         let tokens = Results::new(draws.len());

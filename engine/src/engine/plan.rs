@@ -1,14 +1,14 @@
 //! What one step does, as a pure function of a description of the engine.
 //!
 //! ```text
-//! cancelled lanes leave -> groups without samples are dropped
+//! cancelled sequences leave -> groups without samples are dropped
 //!   -> samples of ready prompts join, oldest group first
 //!   -> the chunk is shared out: prompts under way, oldest first, then new ones, first come first served
 //!   -> as many pages are evicted as the step takes beyond the free ones
 //! ```
 //!
 //! Pages are reserved before they are used: a started group holds room for its prompt and for one sample, every further
-//! lane reserves its own. So whatever has started can finish, and nothing waits for pages in a circle. A queued group
+//! sequence reserves its own. So whatever has started can finish, and nothing waits for pages in a circle. A queued group
 //! that finds no room holds back all that are younger; a started one always advances. So every group gets its turn.
 //!
 //! A queued group whose beginning an older prompt is just computing waits for it, and lets others pass: it finds in the
@@ -21,15 +21,15 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub(super) use state::{GroupView, LaneView, Limits, Pages, PromptView, State};
+pub(super) use state::{GroupView, Limits, Pages, PromptView, SequenceView, State};
 
 use crate::model::kv::PAGE_TOKENS;
 use crate::request::GroupId;
 
-/// Prompt tokens in a step beside few lanes: below, a step's time is that of reading the weights, so fewer tokens would
+/// Prompt tokens in a step beside few sequences: below, a step's time is that of reading the weights, so fewer tokens would
 /// not make it shorter.
 const LEAST_CHUNK_BESIDE_LANES: usize = 64;
-/// Prompt tokens in a step for every lane that decodes in it: a step becomes about five times as long as without.
+/// Prompt tokens in a step for every sequence that decodes in it: a step becomes about five times as long as without.
 const CHUNK_PER_LANE: usize = 4;
 /// A queued group waits for an older one that is computing its beginning when that saves so many tokens. Below, a lost
 /// step costs more.
@@ -38,11 +38,11 @@ const WORTH_WAITING_TOKENS: usize = 16;
 /// What the step does, in the order of the fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StepPlan {
-    /// Lanes that end at once, indices into `State::lanes`, ascending. They are not computed.
+    /// Sequences that end at once, indices into `State::sequences`, ascending. They are not computed.
     pub(super) leave: Vec<usize>,
     /// Groups that have no sample left.
     pub(super) drop: Vec<GroupId>,
-    /// Groups whose next waiting sample gets a lane, once for every lane.
+    /// Groups whose next waiting sample gets a sequence, once for every sequence.
     pub(super) join: Vec<Join>,
     /// Groups whose prompt is begun.
     pub(super) start: Vec<Start>,
@@ -50,7 +50,7 @@ pub(super) struct StepPlan {
     pub(super) evict: usize,
     /// Prompt tokens to compute, at most one entry a group, the oldest first.
     pub(super) prefill: Vec<Chunk>,
-    /// Lanes whose pending tokens are computed, indices into `State::lanes`, ascending. The joining ones follow.
+    /// Sequences whose pending tokens are computed, indices into `State::sequences`, ascending. The joining ones follow.
     pub(super) decode: Vec<usize>,
 }
 
@@ -85,20 +85,20 @@ pub(super) fn plan(state: &State) -> StepPlan {
         taken: 0,
         plan: StepPlan::default(),
     };
-    planner.leave(&state.lanes);
+    planner.leave(&state.sequences);
     planner.join();
     planner.prefill();
     planner.plan.evict = planner.taken.saturating_sub(planner.pages.free);
     planner.plan
 }
 
-/// Most prompt tokens of a step in which so many lanes decode. Without lanes nobody waits for the step's end, and a
-/// large chunk reads the weights once for many tokens. Beside lanes the chunk follows their number: prompts slow
+/// Most prompt tokens of a step in which so many sequences decode. Without sequences nobody waits for the step's end, and a
+/// large chunk reads the weights once for many tokens. Beside sequences the chunk follows their number: prompts slow
 /// decoding down by a bounded factor, and the more samples decode, the more rows a step has anyway.
-pub(super) fn chunk_beside(lanes: usize, prefill_chunk: usize) -> usize {
-    match lanes {
+pub(super) fn chunk_beside(sequences: usize, prefill_chunk: usize) -> usize {
+    match sequences {
         0 => prefill_chunk,
-        _ => prefill_chunk.min((lanes * CHUNK_PER_LANE).max(LEAST_CHUNK_BESIDE_LANES)),
+        _ => prefill_chunk.min((sequences * CHUNK_PER_LANE).max(LEAST_CHUNK_BESIDE_LANES)),
     }
 }
 
@@ -115,26 +115,27 @@ struct Planner {
 // === impl Planner ===
 
 impl Planner {
-    fn leave(&mut self, lanes: &[LaneView]) {
+    fn leave(&mut self, sequences: &[SequenceView]) {
         let mut live = vec![false; self.groups.len()];
-        for (index, lane) in lanes.iter().enumerate() {
-            if !lane.cancelled {
-                live[lane.group] = true;
-                self.taken +=
-                    (lane.tokens + lane.pending).div_ceil(PAGE_TOKENS).saturating_sub(lane.pages);
+        for (index, sequence) in sequences.iter().enumerate() {
+            if !sequence.cancelled {
+                live[sequence.group] = true;
+                self.taken += (sequence.tokens + sequence.pending)
+                    .div_ceil(PAGE_TOKENS)
+                    .saturating_sub(sequence.pages);
                 self.plan.decode.push(index);
                 continue;
             }
-            let group = &mut self.groups[lane.group];
-            self.pages.free += lane.pages;
-            self.pages.reserved -= group.lane_pages - lane.pages;
+            let group = &mut self.groups[sequence.group];
+            self.pages.free += sequence.pages;
+            self.pages.reserved -= group.sequence_pages - sequence.pages;
             if let PromptView::Started { base_free, .. } = &mut group.prompt
-                && lane.on_base
+                && sequence.on_base
                 && group.waiting > 0
             {
                 // Its pages have just come back, so the room is there.
                 *base_free = true;
-                self.pages.reserved += group.lane_pages;
+                self.pages.reserved += group.sequence_pages;
             }
             self.plan.leave.push(index);
         }
@@ -146,31 +147,31 @@ impl Planner {
             // The pages of its prompt become idle, but not yet to this plan: a group that starts now may find them.
             if let PromptView::Started { tokens_left, room, base_free } = group.prompt {
                 self.pages.reserved -= pages_of(tokens_left, room);
-                self.pages.reserved -= if base_free { group.lane_pages } else { 0 };
+                self.pages.reserved -= if base_free { group.sequence_pages } else { 0 };
             }
         }
         let mut live = live.into_iter();
         self.groups.retain(|group| live.next().unwrap_or(false) || group.waiting > 0);
     }
 
-    /// Lanes for samples whose prompt is ready, the oldest groups first.
+    /// Sequences for samples whose prompt is ready, the oldest groups first.
     fn join(&mut self) {
         for group in &mut self.groups {
             let PromptView::Started { tokens_left: 0, base_free, .. } = &mut group.prompt else {
                 continue;
             };
             while group.waiting > 0
-                && self.plan.decode.len() + self.plan.join.len() < self.limits.max_lanes
+                && self.plan.decode.len() + self.plan.join.len() < self.limits.max_sequences
             {
                 let on_base = std::mem::take(base_free);
                 if !on_base {
-                    if self.pages.available() < group.lane_pages {
+                    if self.pages.available() < group.sequence_pages {
                         break;
                     }
-                    self.pages.reserved += group.lane_pages;
+                    self.pages.reserved += group.sequence_pages;
                 }
                 group.waiting -= 1;
-                self.taken += pages_of(group.first_tokens, 0).min(group.lane_pages);
+                self.taken += pages_of(group.first_tokens, 0).min(group.sequence_pages);
                 self.plan.join.push(Join { group: group.id, on_base });
             }
         }
@@ -178,8 +179,8 @@ impl Planner {
 
     /// Shares the chunk out.
     fn prefill(&mut self) {
-        let lanes = self.plan.decode.len() + self.plan.join.len();
-        let mut chunk = chunk_beside(lanes, self.limits.prefill_chunk);
+        let sequences = self.plan.decode.len() + self.plan.join.len();
+        let mut chunk = chunk_beside(sequences, self.limits.prefill_chunk);
         for index in 0..self.groups.len() {
             if let PromptView::Started { tokens_left, room, .. } = self.groups[index].prompt {
                 self.compute(index, tokens_left, room, &mut chunk);
@@ -199,10 +200,11 @@ impl Planner {
             if shared_tokens >= cached_tokens + WORTH_WAITING_TOKENS {
                 continue;
             }
-            let (group, lane_pages) = (self.groups[index].id, self.groups[index].lane_pages);
+            let (group, sequence_pages) =
+                (self.groups[index].id, self.groups[index].sequence_pages);
             let (with, without) = (
-                pages_of(tokens - cached_tokens, 0) + lane_pages,
-                pages_of(tokens, 0) + lane_pages,
+                pages_of(tokens - cached_tokens, 0) + sequence_pages,
+                pages_of(tokens, 0) + sequence_pages,
             );
             if self.pages.available() >= with + cached_idle_pages {
                 self.pages.reserved += with;

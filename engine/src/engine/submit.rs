@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::{Engine, GroupState, Stage};
 use crate::error::SubmitError;
-use crate::lane::Waiting;
 use crate::model::kv::PAGE_TOKENS;
 use crate::prefix;
 use crate::readout::Plan;
 use crate::request::{Group, GroupId, Readout, SampleSpec, Sampling};
+use crate::sequence::Waiting;
 
 // === impl Engine ===
 
@@ -35,8 +35,8 @@ impl Engine {
             let (context, over_by) = (self.context, wanted - self.context);
             return Err(SubmitError::TooLong { prompt_tokens, context, over_by });
         }
-        let lane_pages = longest.div_ceil(PAGE_TOKENS);
-        self.check_memory(prompt_tokens.div_ceil(PAGE_TOKENS) + lane_pages)?;
+        let sequence_pages = longest.div_ceil(PAGE_TOKENS);
+        self.check_memory(prompt_tokens.div_ceil(PAGE_TOKENS) + sequence_pages)?;
         let id = GroupId(self.next_group);
         self.next_group += 1;
         self.groups.push_back(GroupState {
@@ -49,7 +49,7 @@ impl Engine {
             shared_nodes: 0,
             cached_tokens: 0,
             prompt_pages_left: 0,
-            lane_pages,
+            sequence_pages,
             first_tokens,
             base_free: false,
             logits: Vec::new(),

@@ -75,8 +75,8 @@ fn widest_gap(one: &SampleOutput, other: &SampleOutput) -> f64 {
 
 #[test]
 fn samples_of_uneven_lengths_share_one_prefill_and_see_only_their_own_text() {
-    // Three lanes for four samples: the last one joins when the others are several tokens long.
-    let mut together = load(&EngineConfig { max_lanes: 3, ..candle_config() });
+    // Three sequences for four samples: the last one joins when the others are several tokens long.
+    let mut together = load(&EngineConfig { max_sequences: 3, ..candle_config() });
     let prompt = together.encode(&user(PROMPTS[2])).unwrap();
     let group = run(&mut together, prompt.clone(), uneven());
     assert_eq!(together.counters().prefills, 1);

@@ -35,7 +35,7 @@ fn a_hidden_state_has_the_same_bits_whatever_decodes_beside_it() {
     assert!(alone.iter().all(|state| state.len() == width));
     assert!(alone[0] != alone[1] && alone[1] != alone[2]);
 
-    let mut engine = load(&EngineConfig { prefill_chunk: 9, max_lanes: 4, ..config(2) });
+    let mut engine = load(&EngineConfig { prefill_chunk: 9, max_sequences: 4, ..config(2) });
     let beside = (0..3).map(|seed| sample(seed, 0.9, 9)).collect();
     engine.submit(jury_engine::Group { prompt: other, samples: beside }).unwrap();
     let samples = vec![hidden(1, 6), spec(), hidden(2, 0), sample(4, 0.5, 3)];

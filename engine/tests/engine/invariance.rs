@@ -116,7 +116,7 @@ fn hold(subject: &Subject) {
     for schedule in 0..6 {
         let pick = |draw: u64, below: u64| random(schedule, draw, below);
         let config = EngineConfig {
-            max_lanes: [1, 3, 7, 32][pick(0, 4) as usize],
+            max_sequences: [1, 3, 7, 32][pick(0, 4) as usize],
             prefill_chunk: [1, 5, 17, 64, 100, 512][schedule as usize],
             kv_budget_bytes: Some(subject.page * [6, 9, 40][pick(1, 3) as usize]),
             ..config([1, 2, 3][pick(2, 3) as usize])

@@ -68,8 +68,8 @@ fn the_prompt_of_a_group_is_computed_once_and_again_only_where_the_next_differs(
 }
 
 #[test]
-fn a_cancelled_sample_frees_its_lane_at_the_next_step() {
-    let mut engine = load(&EngineConfig { max_lanes: 2, ..config(2) });
+fn a_cancelled_sample_frees_its_sequence_at_the_next_step() {
+    let mut engine = load(&EngineConfig { max_sequences: 2, ..config(2) });
     let prompt = engine.encode(&user("Count to one thousand.")).unwrap();
     let samples = (0..3).map(|seed| sample(seed, 0.5, 40)).collect();
     let group = engine.submit(Group { prompt, samples }).unwrap();
@@ -85,7 +85,7 @@ fn a_cancelled_sample_frees_its_lane_at_the_next_step() {
         matches!(event, Event::Finished { sample: 0, output, .. } if output.finish == Finish::Cancelled)
     });
     assert!(cancelled, "{events:?}");
-    // The step after the cancel decoded the second sample and, in the freed lane, the third twice: from the
+    // The step after the cancel decoded the second sample and, in the freed sequence, the third twice: from the
     // prompt's logits, and after its first token.
     assert_eq!(engine.counters().decode_tokens - before.decode_tokens, 3);
     engine.cancel_group(group);
@@ -136,7 +136,7 @@ fn the_watch_sees_the_growing_text_and_ends_it() {
 }
 
 #[test]
-fn more_samples_than_lanes_and_than_memory_all_finish() {
+fn more_samples_than_sequences_and_than_memory_all_finish() {
     let mut engine = load(&config(2));
     let prompt = engine.encode(&user("Name a fruit.")).unwrap();
     let token_bytes = engine.model().kv_bytes_per_token;
@@ -147,7 +147,7 @@ fn more_samples_than_lanes_and_than_memory_all_finish() {
             .collect();
     // Room for the prompt's page and two pages of samples.
     let small =
-        EngineConfig { kv_budget_bytes: Some(token_bytes * 64 * 3), max_lanes: 4, ..config(2) };
+        EngineConfig { kv_budget_bytes: Some(token_bytes * 64 * 3), max_sequences: 4, ..config(2) };
     let mut engine = load(&small);
     for _ in 0..3 {
         let samples = (0..5).map(|seed| sample(seed, 0.7, 12)).collect();

@@ -57,9 +57,9 @@ pub struct EngineBackendConfig {
     pub name: String,
     /// SHA-256 of its file, hex.
     pub digest: String,
-    /// Device, threads, lanes and memory.
+    /// Device, threads, sequences and memory.
     pub engine: EngineConfig,
-    /// Samples that may wait for a lane; a group that would make it more is told `Busy`. A group that finds the
+    /// Samples that may wait for a place in the batch; a group that would make it more is told `Busy`. A group that finds the
     /// engine idle is always taken.
     pub max_queued_samples: usize,
 }
@@ -108,7 +108,7 @@ impl EngineBackend {
         text: impl FnOnce(Tokenizer) -> Box<dyn CountsTokens>,
     ) -> Result<Self, LoadError> {
         let engine = Engine::load(&config.path, &config.engine)?;
-        let capacity = config.engine.max_lanes;
+        let capacity = config.engine.max_sequences;
         let info = BackendInfo {
             model: config.name,
             model_digest: config.digest,

@@ -5,8 +5,8 @@ use crate::request::GroupId;
 /// What a step may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) struct Limits {
-    /// Lanes at once, at least 1.
-    pub(in crate::engine) max_lanes: usize,
+    /// Sequences at once, at least 1.
+    pub(in crate::engine) max_sequences: usize,
     /// Prompt tokens in a step, at least 1.
     pub(in crate::engine) prefill_chunk: usize,
 }
@@ -18,7 +18,7 @@ pub(in crate::engine) struct Pages {
     pub(in crate::engine) free: usize,
     /// Hold prompts that nobody uses: can be taken after eviction.
     pub(in crate::engine) idle: usize,
-    /// Of both, promised to groups and lanes, but not taken yet.
+    /// Of both, promised to groups and sequences, but not taken yet.
     pub(in crate::engine) reserved: usize,
 }
 
@@ -30,17 +30,17 @@ pub(in crate::engine) struct State {
     /// By age. Of the queued ones, the oldest few are enough.
     pub(in crate::engine) groups: Vec<GroupView>,
     /// In the order of their joining.
-    pub(in crate::engine) lanes: Vec<LaneView>,
+    pub(in crate::engine) sequences: Vec<SequenceView>,
 }
 
 /// A group that is not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) struct GroupView {
     pub(in crate::engine) id: GroupId,
-    /// Samples without a lane, cancelled ones left out.
+    /// Samples without a sequence, cancelled ones left out.
     pub(in crate::engine) waiting: usize,
     /// Pages that its longest sample may need.
-    pub(in crate::engine) lane_pages: usize,
+    pub(in crate::engine) sequence_pages: usize,
     /// Tokens that a joining sample may add in its first step, at most.
     pub(in crate::engine) first_tokens: usize,
     pub(in crate::engine) prompt: PromptView,
@@ -73,7 +73,7 @@ pub(in crate::engine) enum PromptView {
 
 /// A sample that decodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) struct LaneView {
+pub(in crate::engine) struct SequenceView {
     /// Index into `State::groups`.
     pub(in crate::engine) group: usize,
     /// Tokens it has in its own pages.

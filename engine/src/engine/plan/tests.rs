@@ -15,7 +15,7 @@ use workload::{arrivals, limits};
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Every step is checked against the budget, the chunk and the lanes; the workload must come to its end.
+    /// Every step is checked against the budget, the chunk and the sequences; the workload must come to its end.
     #[test]
     fn whatever_fits_is_admitted_and_finished_within_the_budget(
         arrivals in arrivals(),
@@ -50,11 +50,11 @@ proptest! {
     }
 
     #[test]
-    fn a_chunk_beside_lanes_is_bounded_by_the_chunk_without(lanes in 0_usize..200, chunk in 1_usize..2_000) {
-        let beside = chunk_beside(lanes, chunk);
+    fn a_chunk_beside_sequences_is_bounded_by_the_chunk_without(sequences in 0_usize..200, chunk in 1_usize..2_000) {
+        let beside = chunk_beside(sequences, chunk);
         prop_assert!((1..=chunk).contains(&beside));
-        prop_assert!(beside <= chunk_beside(lanes + 1, chunk) || lanes == 0);
-        prop_assert!(lanes == 0 || beside <= LEAST_CHUNK_BESIDE_LANES.max(CHUNK_PER_LANE * lanes));
+        prop_assert!(beside <= chunk_beside(sequences + 1, chunk) || sequences == 0);
+        prop_assert!(sequences == 0 || beside <= LEAST_CHUNK_BESIDE_LANES.max(CHUNK_PER_LANE * sequences));
     }
 }
 
@@ -63,12 +63,12 @@ const ROOMY: Pages = Pages { free: 1_000, idle: 0, reserved: 0 };
 fn queued(id: u64, tokens: usize, shared_tokens: usize) -> GroupView {
     let prompt =
         PromptView::Queued { tokens, cached_tokens: 0, cached_idle_pages: 0, shared_tokens };
-    GroupView { id: GroupId(id), waiting: 2, lane_pages: 1, first_tokens: 1, prompt }
+    GroupView { id: GroupId(id), waiting: 2, sequence_pages: 1, first_tokens: 1, prompt }
 }
 
 fn state(pages: Pages, groups: Vec<GroupView>) -> State {
-    let limits = Limits { max_lanes: 8, prefill_chunk: 256 };
-    State { limits, pages, groups, lanes: Vec::new() }
+    let limits = Limits { max_sequences: 8, prefill_chunk: 256 };
+    State { limits, pages, groups, sequences: Vec::new() }
 }
 
 fn chunks(plan: &StepPlan) -> Vec<(u64, usize)> {
@@ -111,24 +111,24 @@ fn a_lonely_group_starts_without_the_cache_where_it_fits_only_so() {
 }
 
 #[test]
-fn a_cancelled_lane_s_place_and_pages_are_taken_in_the_same_step() {
+fn a_cancelled_sequence_s_place_and_pages_are_taken_in_the_same_step() {
     let started = PromptView::Started { tokens_left: 0, room: 3, base_free: false };
     let group = GroupView { waiting: 1, prompt: started, ..queued(7, 1, 0) };
-    let lane =
-        LaneView { group: 0, tokens: 5, pending: 1, pages: 1, on_base: true, cancelled: true };
-    let other = LaneView { on_base: false, cancelled: false, ..lane };
+    let sequence =
+        SequenceView { group: 0, tokens: 5, pending: 1, pages: 1, on_base: true, cancelled: true };
+    let other = SequenceView { on_base: false, cancelled: false, ..sequence };
     let mut state = state(Pages { free: 0, idle: 0, reserved: 0 }, vec![group]);
-    state.limits.max_lanes = 2;
-    state.lanes = vec![lane, other];
+    state.limits.max_sequences = 2;
+    state.sequences = vec![sequence, other];
     let plan = plan(&state);
     assert_eq!((plan.leave, plan.decode, plan.evict), (vec![0], vec![1], 0));
     assert_eq!(plan.join, [Join { group: GroupId(7), on_base: true }]);
 }
 
 #[test]
-fn prompts_are_computed_in_smaller_chunks_beside_lanes() {
+fn prompts_are_computed_in_smaller_chunks_beside_sequences() {
     assert_eq!(
-        [0, 1, 16, 32, 64, 100].map(|lanes| chunk_beside(lanes, 256)),
+        [0, 1, 16, 32, 64, 100].map(|sequences| chunk_beside(sequences, 256)),
         [256, 64, 64, 128, 256, 256]
     );
     assert_eq!(chunk_beside(5, 10), 10);

@@ -5,18 +5,20 @@ use crate::engine::plan::{State, StepPlan, chunk_beside};
 /// Holds a plan to the state that it was made from.
 pub(super) fn check(state: &State, plan: &StepPlan) {
     let (leaving, decoding): (Vec<usize>, Vec<usize>) =
-        (0..state.lanes.len()).partition(|&lane| state.lanes[lane].cancelled);
-    assert_eq!(plan.leave, leaving, "cancelled lanes leave at once");
+        (0..state.sequences.len()).partition(|&sequence| state.sequences[sequence].cancelled);
+    assert_eq!(plan.leave, leaving, "cancelled sequences leave at once");
     assert_eq!(plan.decode, decoding, "all others decode");
-    let lanes = plan.decode.len() + plan.join.len();
-    assert!(lanes <= state.limits.max_lanes);
+    let sequences = plan.decode.len() + plan.join.len();
+    assert!(sequences <= state.limits.max_sequences);
     let prefill: usize = plan.prefill.iter().map(|chunk| chunk.tokens).sum();
-    assert!(prefill <= chunk_beside(lanes, state.limits.prefill_chunk));
+    assert!(prefill <= chunk_beside(sequences, state.limits.prefill_chunk));
     for chunk in &plan.prefill {
         assert!(chunk.tokens > 0 && !plan.drop.contains(&chunk.group));
     }
     for group in &state.groups {
-        let live = decoding.iter().any(|&lane| state.groups[state.lanes[lane].group] == *group);
+        let live = decoding
+            .iter()
+            .any(|&sequence| state.groups[state.sequences[sequence].group] == *group);
         let gone = group.waiting == 0 && !live;
         assert_eq!(plan.drop.contains(&group.id), gone, "a group without samples is dropped");
         let begun = plan.start.iter().any(|start| start.group == group.id);

@@ -13,7 +13,7 @@ pub(super) struct Simulation {
     arrivals: VecDeque<Arrival>,
     pause: usize,
     groups: Vec<Group>,
-    lanes: Vec<Lane>,
+    sequences: Vec<Sequence>,
     tree: PrefixTree,
     free: Vec<PageId>,
     pages: usize,
@@ -27,7 +27,7 @@ struct Group {
     id: GroupId,
     prompt: Vec<u32>,
     waiting: VecDeque<Vec<usize>>,
-    lane_pages: usize,
+    sequence_pages: usize,
     path: Path,
     shared_nodes: usize,
     cached: usize,
@@ -36,7 +36,7 @@ struct Group {
     cancel_after: Option<usize>,
 }
 
-struct Lane {
+struct Sequence {
     group: GroupId,
     feeds: VecDeque<usize>,
     tokens: usize,
@@ -51,7 +51,7 @@ impl Simulation {
     /// With just enough pages for the largest group alone, and some to spare.
     pub(super) fn new(limits: Limits, arrivals: &[Arrival], spare_pages: usize) -> Simulation {
         let least = arrivals.iter().map(|arrival| {
-            arrival.prompt.len().div_ceil(PAGE_TOKENS) + lane_pages(&arrival.samples)
+            arrival.prompt.len().div_ceil(PAGE_TOKENS) + sequence_pages(&arrival.samples)
         });
         let pages = least.max().unwrap_or(0) + spare_pages;
         Simulation {
@@ -59,7 +59,7 @@ impl Simulation {
             arrivals: arrivals.iter().cloned().collect(),
             pause: 0,
             groups: Vec::new(),
-            lanes: Vec::new(),
+            sequences: Vec::new(),
             tree: PrefixTree::default(),
             free: (0..pages as PageId).collect(),
             pages,
@@ -85,15 +85,15 @@ impl Simulation {
         let state = self.state();
         let plan = plan(&state);
         check(&state, &plan);
-        let lanes = plan.decode.len() + plan.join.len();
+        let sequences = plan.decode.len() + plan.join.len();
         self.carry_out(&plan);
         assert!(
             self.free.len() + self.tree.idle_pages() >= self.reserved,
             "more is promised than there is: {plan:?}"
         );
-        self.end_lanes();
+        self.end_sequences();
         self.forget();
-        let progress = lanes > 0 || !plan.drop.is_empty() || !plan.prefill.is_empty();
+        let progress = sequences > 0 || !plan.drop.is_empty() || !plan.prefill.is_empty();
         assert!(progress || state.groups.is_empty(), "a step without progress: {state:?}");
     }
 
@@ -122,22 +122,22 @@ impl Simulation {
             groups.push(GroupView {
                 id: group.id,
                 waiting: group.waiting.len(),
-                lane_pages: group.lane_pages,
+                sequence_pages: group.sequence_pages,
                 first_tokens: group.waiting.iter().map(|feeds| feeds[0]).max().unwrap_or(0),
                 prompt,
             });
         }
-        let lanes = self.lanes.iter().map(|lane| LaneView {
-            group: self.groups.iter().position(|group| group.id == lane.group).unwrap(),
-            tokens: lane.tokens,
-            pending: lane.feeds[0],
-            pages: lane.pages.len(),
-            on_base: lane.on_base,
-            cancelled: lane.cancelled,
+        let sequences = self.sequences.iter().map(|sequence| SequenceView {
+            group: self.groups.iter().position(|group| group.id == sequence.group).unwrap(),
+            tokens: sequence.tokens,
+            pending: sequence.feeds[0],
+            pages: sequence.pages.len(),
+            on_base: sequence.on_base,
+            cancelled: sequence.cancelled,
         });
         let pages =
             Pages { free: self.free.len(), idle: self.tree.idle_pages(), reserved: self.reserved };
-        State { limits: self.limits, pages, lanes: lanes.collect(), groups }
+        State { limits: self.limits, pages, sequences: sequences.collect(), groups }
     }
 
     fn arrive(&mut self) {
@@ -154,7 +154,7 @@ impl Simulation {
             self.groups.push(Group {
                 id: GroupId(self.next),
                 prompt,
-                lane_pages: lane_pages(&samples),
+                sequence_pages: sequence_pages(&samples),
                 waiting: samples.into(),
                 path: Path::default(),
                 shared_nodes: 0,
@@ -167,15 +167,17 @@ impl Simulation {
         }
     }
 
-    /// Cancels a waiting sample and a lane of every group whose time has come.
+    /// Cancels a waiting sample and a sequence of every group whose time has come.
     fn cancel(&mut self) {
         for group in &mut self.groups {
             match &mut group.cancel_after {
                 Some(0) => {
                     group.cancel_after = None;
                     self.cancelled += usize::from(group.waiting.pop_back().is_some());
-                    if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.group == group.id) {
-                        lane.cancelled = true;
+                    if let Some(sequence) =
+                        self.sequences.iter_mut().find(|sequence| sequence.group == group.id)
+                    {
+                        sequence.cancelled = true;
                     }
                 }
                 Some(steps) => *steps -= 1,
@@ -194,11 +196,11 @@ impl Simulation {
         }
         for join in &plan.join {
             let group = self.group(join.group);
-            let (feeds, pages) = (group.waiting.pop_front().unwrap(), group.lane_pages);
+            let (feeds, pages) = (group.waiting.pop_front().unwrap(), group.sequence_pages);
             assert!(group.base_free || !join.on_base);
             group.base_free &= !join.on_base;
             self.reserved += if join.on_base { 0 } else { pages };
-            self.lanes.push(Lane {
+            self.sequences.push(Sequence {
                 group: join.group,
                 feeds: feeds.into(),
                 tokens: 0,
@@ -217,17 +219,17 @@ impl Simulation {
             group.cached = group.path.tokens();
             (group.started, group.base_free) = (true, true);
             self.reserved +=
-                (group.prompt.len() - group.cached).div_ceil(PAGE_TOKENS) + group.lane_pages;
+                (group.prompt.len() - group.cached).div_ceil(PAGE_TOKENS) + group.sequence_pages;
         }
         for _ in 0..plan.evict {
             self.free.push(self.tree.evict().expect("evictions are of idle pages"));
         }
-        for index in 0..self.lanes.len() {
-            let pending = self.lanes[index].feeds.pop_front().unwrap();
-            self.lanes[index].tokens += pending;
-            while self.lanes[index].pages.len() * PAGE_TOKENS < self.lanes[index].tokens {
+        for index in 0..self.sequences.len() {
+            let pending = self.sequences[index].feeds.pop_front().unwrap();
+            self.sequences[index].tokens += pending;
+            while self.sequences[index].pages.len() * PAGE_TOKENS < self.sequences[index].tokens {
                 let page = self.take();
-                self.lanes[index].pages.push(page);
+                self.sequences[index].pages.push(page);
             }
         }
         for chunk in &plan.prefill {
@@ -254,9 +256,9 @@ impl Simulation {
         self.free.pop().expect("the plan evicts enough")
     }
 
-    fn end_lanes(&mut self) {
-        for index in (0..self.lanes.len()).rev() {
-            if self.lanes[index].feeds.is_empty() {
+    fn end_sequences(&mut self) {
+        for index in (0..self.sequences.len()).rev() {
+            if self.sequences[index].feeds.is_empty() {
                 self.finished += 1;
                 self.end(index);
             }
@@ -264,18 +266,18 @@ impl Simulation {
     }
 
     fn end(&mut self, index: usize) {
-        let lane = self.lanes.remove(index);
-        let group = self.groups.iter_mut().find(|group| group.id == lane.group).unwrap();
-        self.reserved -= group.lane_pages - lane.pages.len();
-        if lane.on_base && !group.waiting.is_empty() {
-            self.reserved += group.lane_pages;
+        let sequence = self.sequences.remove(index);
+        let group = self.groups.iter_mut().find(|group| group.id == sequence.group).unwrap();
+        self.reserved -= group.sequence_pages - sequence.pages.len();
+        if sequence.on_base && !group.waiting.is_empty() {
+            self.reserved += group.sequence_pages;
             group.base_free = true;
         }
-        self.free.extend(lane.pages);
+        self.free.extend(sequence.pages);
     }
 
     fn forget(&mut self) {
-        let live = |id: GroupId| self.lanes.iter().any(|lane| lane.group == id);
+        let live = |id: GroupId| self.sequences.iter().any(|sequence| sequence.group == id);
         let gone: Vec<GroupId> = self
             .groups
             .iter()
@@ -292,7 +294,7 @@ impl Simulation {
             let own = group.path.tokens() - group.cached;
             let all = (group.prompt.len() - group.cached).div_ceil(PAGE_TOKENS);
             self.reserved -= all - own.div_ceil(PAGE_TOKENS);
-            self.reserved -= if group.base_free { group.lane_pages } else { 0 };
+            self.reserved -= if group.base_free { group.sequence_pages } else { 0 };
         }
         self.tree.release(group.path);
     }
@@ -302,6 +304,6 @@ impl Simulation {
     }
 }
 
-fn lane_pages(samples: &[Vec<usize>]) -> usize {
+fn sequence_pages(samples: &[Vec<usize>]) -> usize {
     samples.iter().map(|feeds| feeds.iter().sum::<usize>().div_ceil(PAGE_TOKENS)).max().unwrap_or(0)
 }

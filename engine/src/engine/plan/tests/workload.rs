@@ -34,5 +34,5 @@ pub(super) fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
 
 pub(super) fn limits() -> impl Strategy<Value = Limits> {
     (1_usize..9, 1_usize..300)
-        .prop_map(|(max_lanes, prefill_chunk)| Limits { max_lanes, prefill_chunk })
+        .prop_map(|(max_sequences, prefill_chunk)| Limits { max_sequences, prefill_chunk })
 }

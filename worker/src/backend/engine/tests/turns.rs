@@ -41,7 +41,7 @@ impl Manual {
         while !matches!(receiver.try_recv(), Ok(BackendEvent::Accepted { .. })) {
             assert!(self.model.turn());
         }
-        assert!(self.model.turn(), "a step in which they have lanes");
+        assert!(self.model.turn(), "a step in which they have places");
         (handle, receiver)
     }
 }

@@ -7,10 +7,10 @@
 
 use std::sync::Arc;
 
-use crate::draft::Drafts;
 use crate::error::SampleError;
 use crate::event::{Finish, SampleOutput};
 use crate::model::kv::{PAGE_TOKENS, PageId, Segment};
+use crate::prompt_lookup::Drafts;
 use crate::readout::{self, Plan};
 use crate::request::{GroupId, Look, Sampling, Watch};
 use crate::tokens::{GeneratedText, Tokens};
@@ -28,7 +28,7 @@ pub(crate) struct Waiting {
 }
 
 /// A sample that decodes.
-pub(crate) struct Lane {
+pub(crate) struct Sequence {
     pub(crate) group: GroupId,
     pub(crate) spec: Waiting,
     /// Whether it runs on the room that its group always keeps.
@@ -59,16 +59,16 @@ pub(crate) struct OwnCache {
     pub(crate) tokens: usize,
 }
 
-/// What a lane wants after it got its logits.
+/// What a sequence wants after it got its logits.
 #[derive(Debug)]
 pub(crate) enum Wish {
     /// Compute `pending`.
     Feed,
     /// Take its next logits of this step: the token was a draft, whose row was computed.
     Next,
-    /// The lane has ended.
+    /// The sequence has ended.
     Done,
-    /// The lane has failed.
+    /// The sequence has failed.
     Failed(SampleError),
 }
 
@@ -91,12 +91,17 @@ impl OwnCache {
     }
 }
 
-// === impl Lane ===
+// === impl Sequence ===
 
-impl Lane {
+impl Sequence {
     /// `text` is empty, and ready for the answer.
-    pub(crate) fn new(group: GroupId, spec: Waiting, on_base: bool, text: GeneratedText) -> Lane {
-        Lane {
+    pub(crate) fn new(
+        group: GroupId,
+        spec: Waiting,
+        on_base: bool,
+        text: GeneratedText,
+    ) -> Sequence {
+        Sequence {
             group,
             spec,
             on_base,
@@ -242,9 +247,9 @@ impl std::fmt::Debug for Waiting {
     }
 }
 
-impl std::fmt::Debug for Lane {
+impl std::fmt::Debug for Sequence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lane")
+        f.debug_struct("Sequence")
             .field("group", &self.group)
             .field("sample", &self.spec.sample)
             .field("tokens", &self.tokens)
