@@ -4,7 +4,7 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::{load_failed, model_failed, store};
 use jury_terminal::page::columns;
-use jury_worker::models::{ListedModel, ModelRef, ModelStore, ResolvedModel};
+use jury_worker::models::{ListedModel, ModelRef, ResolvedModel};
 use serde_json::json;
 
 use crate::args::{CacheArgs, ModelsArgs, ModelsCommand};
@@ -12,7 +12,7 @@ use crate::score::print;
 
 pub fn run(args: ModelsArgs) -> Result<Exit, Failed> {
     let text = match args.command {
-        ModelsCommand::List { json } => list(&models(&args.cache)?.list(), json),
+        ModelsCommand::List { json } => list(&store(args.cache.folder()).list(), json),
         ModelsCommand::Fetch { model, json } => {
             refuse_file(&model)?;
             let resolved = resolve(&args.cache, &model)?;
@@ -28,16 +28,12 @@ pub fn run(args: ModelsArgs) -> Result<Exit, Failed> {
     Ok(Exit::Done)
 }
 
-fn models(cache: &CacheArgs) -> Result<ModelStore, Failed> {
-    store(cache).or_exit(Exit::Usage)
-}
-
 /// Nothing says what a file of the caller's own ought to be, so it cannot be "fetched and checked".
 fn refuse_file(model: &str) -> Result<(), Failed> {
     if !matches!(ModelRef::parse(model), Ok(ModelRef::Path(_))) {
         return Ok(());
     }
-    let problem = "is a file; there is nothing to fetch, and no sha256 to hold it to";
+    let problem = "is here; there is nothing to fetch, and no sha256 to hold it to";
     let way_out = format!("`jury models inspect {model}` reads it");
     Err(Failed::new(Exit::Usage, anyhow::anyhow!("{model} {problem}; {way_out}")))
 }
@@ -45,7 +41,7 @@ fn refuse_file(model: &str) -> Result<(), Failed> {
 fn resolve(cache: &CacheArgs, model: &str) -> Result<ResolvedModel, Failed> {
     let reference = ModelRef::parse(model).map_err(model_failed)?;
     let meter = Meter::new(false);
-    let resolved = models(cache)?.resolve(&reference, &meter);
+    let resolved = store(cache.folder()).resolve(&reference, &meter);
     meter.clear();
     resolved.map_err(model_failed)
 }

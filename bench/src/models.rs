@@ -29,7 +29,7 @@ impl BenchModel {
     /// Finds the model that `flag` names, and fetches it if need be.
     pub fn find(flag: &str, name: &str, store: &ModelStore, meter: &Meter) -> Result<Self, Failed> {
         if let Some((_, file)) = MADE.iter().find(|(made, _)| *made == name) {
-            let path = store.directory().join(file);
+            let path = store.directory().map_err(model_failed)?.join(file);
             if !path.is_file() {
                 let missing = path.display();
                 let error =

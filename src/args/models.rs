@@ -35,7 +35,7 @@ pub enum ModelsCommand {
     /// Tell a model's architecture, size, digest and context
     #[command(after_help = "Example:\n  jury models inspect qwen2.5-coder-1.5b --json")]
     Inspect {
-        /// A model of the catalogue, a GGUF file, or hub:OWNER/REPO/FILE
+        /// A model of the catalogue, a GGUF file, a folder of safetensors, or hub:OWNER/REPO/FILE
         #[arg(value_name = "MODEL")]
         model: String,
         /// Print JSON instead of a table

@@ -34,8 +34,8 @@ pub struct ScoreArgs {
     /// The coordinator to ask. Without it, a coordinator and a worker run inside this process
     #[arg(long, env = "JURY_ENDPOINT", value_name = "URL", help_heading = "Who judges")]
     pub endpoint: Option<String>,
-    /// A model of the catalogue (`jury models list`), a GGUF file, or hub:OWNER/REPO/FILE; with
-    /// --endpoint, the name of a model of the fleet [default: qwen2.5-coder-1.5b]
+    /// A model of the catalogue (`jury models list`), a GGUF file, a folder of safetensors, or
+    /// hub:OWNER/REPO/FILE; with --endpoint, the name of a model of the fleet [default: qwen2.5-coder-1.5b]
     #[arg(long, env = "JURY_MODEL", value_name = "MODEL", help_heading = "Who judges")]
     pub model: Option<String>,
     /// Threads of the embedded worker [default: what this machine lets us use]

@@ -19,7 +19,8 @@ pub const DEFAULT_MODEL: &str = "qwen2.5-coder-1.5b";
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// A model of the catalogue (`jury models list`), a GGUF file, or hub:OWNER/REPO/FILE
+    /// A model of the catalogue (`jury models list`), a GGUF file, a folder of
+    /// safetensors as Hugging Face publishes it, or hub:OWNER/REPO/FILE
     #[arg(long, env = "JURY_MODEL", value_name = "MODEL", default_value = DEFAULT_MODEL)]
     pub model: String,
     /// Threads of the engine [default: what this machine lets us use]
@@ -52,8 +53,8 @@ pub struct ModelConfig {
     pub device: DeviceKind,
     /// Whether few samples draft their next tokens.
     pub drafts: bool,
-    /// The folder of model files.
-    pub cache: PathBuf,
+    /// The folder of model files; needed only for what is fetched.
+    pub cache: Option<PathBuf>,
 }
 
 impl TryFrom<ModelArgs> for ModelConfig {
@@ -64,7 +65,7 @@ impl TryFrom<ModelArgs> for ModelConfig {
             return Err(Refused::new("--threads", "must be at least 1, is 0"));
         }
         refuse_device(args.device)?;
-        let cache = cache_folder(&args.cache)?;
+        let cache = args.cache.folder();
         let ModelArgs { model: name, threads, device, .. } = args;
         Ok(Self { name, threads, device, drafts: true, cache })
     }
@@ -85,14 +86,24 @@ fn refuse_device(device: DeviceKind) -> Result<(), Refused> {
 }
 
 /// The models of this machine.
-pub fn store(cache: &CacheArgs) -> Result<ModelStore, Refused> {
-    cache_folder(cache).map(ModelStore::new)
+pub fn store(folder: Option<PathBuf>) -> ModelStore {
+    folder.map_or_else(ModelStore::without_folder, ModelStore::new)
 }
 
 /// The folder of model files: the one named, else the user's own.
 pub fn cache_folder(cache: &CacheArgs) -> Result<PathBuf, Refused> {
-    let folder = cache.model_cache.clone().or_else(ModelStore::default_directory);
-    folder.ok_or_else(|| Refused::new("--model-cache", "this user has no home; name a folder"))
+    cache
+        .folder()
+        .ok_or_else(|| Refused::new("--model-cache", "this user has no home; name a folder"))
+}
+
+// === impl CacheArgs ===
+
+impl CacheArgs {
+    /// The folder of model files: the one named, else the user's own; `None` for a user without a home.
+    pub fn folder(&self) -> Option<PathBuf> {
+        self.model_cache.clone().or_else(ModelStore::default_directory)
+    }
 }
 
 /// Where `scripts/llama-cpp` and `scripts/etcd` install programs: in the user's own cache folder, wherever model files
@@ -103,14 +114,15 @@ pub fn tools_folder() -> Option<PathBuf> {
 
 /// Gives a model's error its exit code.
 pub fn model_failed(error: ModelError) -> Failed {
-    let exit = match &error {
+    let exit = match error {
+        ModelError::NotLoadable(error) => return load_failed(error),
         ModelError::Unknown { .. } => {
             let help = "`jury models list` tells what each is good for";
             return Failed::new(Exit::Usage, anyhow::anyhow!("{error}; {help}"));
         }
-        ModelError::MalformedHubReference { .. } => Exit::Usage,
+        ModelError::MalformedHubReference { .. } | ModelError::NoFolder => Exit::Usage,
         ModelError::NoSuchFile { .. } => Exit::NoInput,
-        ModelError::WrongDigest { .. } | ModelError::CannotRun(_) => Exit::BadData,
+        ModelError::WrongDigest { .. } => Exit::BadData,
         ModelError::Unavailable { .. } | ModelError::Hub { .. } => Exit::Unavailable,
         _ => Exit::CannotWrite,
     };
@@ -133,7 +145,7 @@ impl ModelConfig {
     /// Finds, fetches if need be, and loads the model. Blocks: the caller has nothing else to do.
     pub fn load(&self, meter: &Meter) -> Result<Arc<EngineBackend>, Failed> {
         let reference = ModelRef::parse(&self.name).map_err(model_failed)?;
-        let store = ModelStore::new(&self.cache);
+        let store = store(self.cache.clone());
         let blocking = || {
             let model = store.resolve(&reference, meter).map_err(model_failed)?;
             meter.stage(&format!("loading {}", model.name));

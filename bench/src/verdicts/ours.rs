@@ -36,7 +36,7 @@ impl Ours<'_> {
             threads: Some(self.plan.threads),
             device: DeviceKind::Cpu,
             drafts: self.drafts,
-            cache: self.plan.cache.clone(),
+            cache: Some(self.plan.cache.clone()),
         };
         let backend = model.load(meter)?;
         let cluster = Embedded::start(backend.clone(), default_config(), &mut Registry::default())

@@ -142,6 +142,17 @@ pub(super) fn of_parts(digests: &[String]) -> String {
     hex(&Sha256::digest(lines))
 }
 
+/// The digest of a folder: of its files' names and digests, sorted by name.
+pub(super) fn of_files(mut files: Vec<(String, String)>) -> String {
+    files.sort();
+    let mut hasher = Sha256::new();
+    for (name, digest) in files {
+        // As sha256sum writes them: a digest has one length, so no name passes for another.
+        hasher.update(format!("{digest}  {name}\n"));
+    }
+    hex(&hasher.finalize())
+}
+
 /// Bytes as lower-case hex.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -11,7 +11,7 @@ use super::CATALOGUE;
 pub enum ModelError {
     /// Neither a catalogue name, nor a path, nor a hub file.
     #[error(
-        "unknown model {name:?}: give one of {}, a path that ends in .gguf, or hub:owner/repo/file.gguf",
+        "unknown model {name:?}: give one of {}, a path that ends in .gguf, a folder, or hub:owner/repo/file.gguf",
         catalogue_names()
     )]
     Unknown {
@@ -25,11 +25,20 @@ pub enum ModelError {
         reference: String,
     },
     /// The path leads nowhere.
-    #[error("there is no model file {path}; `jury models list` shows what can be fetched by name")]
+    #[error("there is no model {path}; `jury models list` shows what can be fetched by name")]
     NoSuchFile {
         /// The path.
         path: PathBuf,
     },
+    /// A model that is fetched needs a folder to be kept in.
+    #[error(
+        "there is no folder for what is fetched, since this user has no home: name one with --model-cache, or give a \
+         model's path"
+    )]
+    NoFolder,
+    /// The engine cannot load it.
+    #[error(transparent)]
+    NotLoadable(#[from] jury_engine::LoadError),
     /// A file is not the one that its name promises.
     #[error(
         "{path} has sha256 {actual} instead of {expected}: it is damaged or another file; remove it and fetch it again"
@@ -66,9 +75,6 @@ pub enum ModelError {
         /// What went wrong.
         problem: String,
     },
-    /// The engine cannot run the file.
-    #[error(transparent)]
-    CannotRun(jury_engine::LoadError),
     /// The file system said no.
     #[error("cannot read or write {path}")]
     Io {

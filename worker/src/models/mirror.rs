@@ -81,7 +81,12 @@ impl Download<'_> {
             fs::create_dir_all(scratch.join("tmp")).map_err(io_failed)?;
             self.pip(requirement, &scratch, done_bytes)?;
             fs::remove_dir_all(scratch.join("tmp")).map_err(io_failed)?;
-            fs::rename(&scratch, &complete).map_err(io_failed)?;
+            // Where locks do not hold, as on some network file systems, another process may have been faster.
+            if let Err(error) = fs::rename(&scratch, &complete)
+                && !complete.exists()
+            {
+                return Err(io_failed(error));
+            }
         }
         the_wheel_in(&complete).ok_or_else(|| format!("{requirement} is not a wheel"))
     }

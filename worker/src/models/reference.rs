@@ -9,7 +9,7 @@ use super::{CatalogueEntry, ModelError, entry};
 pub enum ModelRef {
     /// By its name in the catalogue.
     Catalogue(&'static CatalogueEntry),
-    /// By a file.
+    /// By a file, or by a folder as Hugging Face publishes it.
     Path(PathBuf),
     /// By a file on the hub.
     Hub {
@@ -43,13 +43,18 @@ impl ModelRef {
         Err(ModelError::Unknown { name: text.to_owned() })
     }
 
-    /// The name by which requests ask for the model: the catalogue's, else the file's without its ending.
+    /// The name by which requests ask for the model: the catalogue's, else the file's without its ending, or the folder's.
     pub fn name(&self) -> String {
         let stem = |file: &Path| {
             file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
         };
         match self {
             Self::Catalogue(entry) => entry.name.to_owned(),
+            // A folder's name has no ending: the point in Qwen2.5-0.5B is none.
+            Self::Path(path) if path.is_dir() => {
+                let whole = path.canonicalize().unwrap_or_else(|_| path.clone());
+                whole.file_name().unwrap_or_default().to_string_lossy().into_owned()
+            }
             Self::Path(path) => stem(path),
             Self::Hub { file, .. } => stem(Path::new(file)),
         }

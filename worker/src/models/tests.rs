@@ -283,8 +283,50 @@ fn a_path_is_taken_as_it_is_and_a_missing_one_is_named() {
     let model = ModelRef::parse(path.to_str().unwrap()).unwrap();
     assert!(matches!(store.resolve(&model, &Silent), Err(ModelError::NoSuchFile { .. })));
     fs::write(&path, "abc").unwrap();
-    let resolved = store.resolve(&model, &Silent).unwrap();
-    assert_eq!((resolved.name.as_str(), &resolved.digest[..8]), ("mine", "ba7816bf"));
+    let seen = Seen::default();
+    assert!(matches!(store.resolve(&model, &seen), Err(ModelError::NotLoadable(_))));
+    assert_eq!(seen.text(), "", "what does not load is not hashed");
+}
+
+/// A tiny model as Hugging Face publishes it, in a folder whose name has points.
+fn folder_of_a_model(parent: &Path) -> PathBuf {
+    let folder = parent.join("Tiny-0.5B-v1.5");
+    fs::create_dir(&folder).unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures/llama");
+    for name in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        fs::copy(fixture.join(name), folder.join(name)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_folder_is_a_model_and_its_digest_covers_every_file_that_is_read() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = folder_of_a_model(parent.path());
+    let store = ModelStore::without_folder();
+    let model = ModelRef::parse(folder.to_str().unwrap()).unwrap();
+    let digest = || store.resolve(&model, &Silent).unwrap().digest;
+    let first = store.resolve(&model, &Silent).unwrap();
+    assert_eq!((first.name.as_str(), first.path.as_path()), ("Tiny-0.5B-v1.5", folder.as_path()));
+    fs::write(folder.join("README.md"), "nobody reads this").unwrap();
+    assert_eq!(digest(), first.digest);
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        let before = digest();
+        let text = fs::read_to_string(folder.join(name)).unwrap();
+        fs::write(folder.join(name), text + "\n").unwrap();
+        assert_ne!(digest(), before, "{name}");
+    }
+}
+
+#[test]
+fn without_a_home_only_what_is_fetched_needs_a_folder() {
+    let parent = tempfile::tempdir().unwrap();
+    let store = ModelStore::without_folder();
+    let folder = ModelRef::Path(folder_of_a_model(parent.path()));
+    assert!(store.resolve(&folder, &Silent).is_ok());
+    let error = store.resolve(&ModelRef::Catalogue(entry_of("x")), &Silent).unwrap_err();
+    assert!(error.to_string().contains("--model-cache"), "{error}");
+    assert!(store.list().iter().all(|listed| listed.path.is_none()));
 }
 
 #[test]
