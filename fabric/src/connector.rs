@@ -9,12 +9,14 @@
 //! and tokens belong here once they are supported; until then `https` addresses are refused.
 
 mod address;
+mod dial;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
 
 use crate::transport::{InProcessIncoming, in_process};
 
@@ -65,11 +67,10 @@ impl Connector {
         }
         let endpoint = Endpoint::from(parse(address)?)
             .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
             .http2_keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true);
-        Ok(endpoint.connect_lazy())
+        Ok(endpoint.connect_with_connector_lazy(service_fn(dial::dial)))
     }
 
     /// Opens a server inside this process, in place of any other of the same name: its address,

@@ -291,3 +291,18 @@ async fn metrics_and_health_are_served_over_http() {
     shutdown.cancel();
     serving.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn localhost_reaches_a_server_on_either_loopback_address() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let Ok(listener) = TcpListener::bind(address).await else {
+            continue; // a machine without IPv6
+        };
+        let port = listener.local_addr().unwrap().port();
+        let _server = Server::start(Listener::Tcp(listener));
+        let channel = Connector::new().connect(&format!("http://localhost:{port}")).unwrap();
+        let request = HealthCheckRequest { service: SERVICE.to_owned() };
+        let answer = HealthClient::new(channel).check(request).await;
+        assert!(answer.is_ok(), "{address}: {answer:?}");
+    }
+}
