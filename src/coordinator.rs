@@ -46,6 +46,8 @@ pub fn judging_config(args: &JudgingArgs, default_budget: Duration) -> Result<Co
         template,
         default_budget: args.default_budget.unwrap_or(default_budget),
         queue_limit: args.queue_limit,
+        queue_bytes: args.queue_mib.saturating_mul(1 << 20),
+        idempotency_bytes: args.replay_mib.saturating_mul(1 << 20),
         ..default
     };
     config.validate().or_exit(Exit::Usage)?;

@@ -120,7 +120,7 @@ async fn next_answer(call: Call) -> Option<(Result<v1::ScoreStreamResponse, Stat
     }
     loop {
         let message = requests.message().await.ok()??;
-        let request = message.request?;
+        let request = message.decode_request().ok()?;
         let result = match fake.next_act(&request) {
             Act::Judge => Answer::Verdict(verdict(&request)),
             Act::Fail(error) => Answer::Error(v1::ScoreError {

@@ -1,46 +1,54 @@
 //! Who may start now, who waits, who is refused.
 //!
-//! The unit is the sample: requests are admitted first come, first served while the samples of
-//! those running stay within what the fleet can draw (times a factor), so that workers are busy
-//! and queues stay here, where they are bounded and a waiting request costs nothing.
+//! Each model has a queue of its own, so that a busy large one does not hold up a small one. In a
+//! queue the unit is the sample: requests are admitted first come, first served while the samples
+//! of those running stay within what the model's workers can draw (times a factor), so that workers
+//! are busy and queues stay here, where they are bounded: in requests for each model, and in bytes
+//! for all of them. What waits holds its request alone; nothing is planned or rendered for it.
 //!
-//! Not promised: fairness between tenants; there is one queue.
+//! Not promised: fairness between tenants, of which there is one; a price for long prompts.
 
 mod queue;
+mod room;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 pub use queue::{Offer, Queue, Ticket};
+pub use room::{Held, Room};
 
-/// Grants permits from one bounded queue.
+/// Grants permits from one bounded queue a model.
 #[derive(Debug, Clone)]
 pub struct Admission {
-    shared: Arc<Mutex<Shared>>,
+    queue_limit: usize,
+    room: Room,
+    lines: Arc<Mutex<HashMap<Arc<str>, Line>>>,
 }
 
 /// The right to run. Travels with the request and is given back on drop.
 #[derive(Debug)]
 pub struct Permit {
     admission: Admission,
+    model: Arc<str>,
     n_samples: u32,
 }
 
-/// The queue is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{waiting} requests are waiting, which is the limit")]
+/// Too much waits already.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
 pub struct Overloaded {
-    /// Requests that wait.
-    pub waiting: usize,
+    /// What is full, with its limit.
+    pub problem: String,
     /// Time after which to try again.
     pub retry_after: Duration,
 }
 
 /// What admission is doing now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AdmissionLoad {
     /// Requests with a permit.
     pub running: usize,
@@ -48,8 +56,9 @@ pub struct AdmissionLoad {
     pub waiting: usize,
 }
 
+/// One model's queue and whoever waits in it.
 #[derive(Debug)]
-struct Shared {
+struct Line {
     queue: Queue,
     waiters: HashMap<Ticket, oneshot::Sender<Permit>>,
 }
@@ -57,6 +66,7 @@ struct Shared {
 /// Leaves the queue when its request goes away while it waits.
 struct Waiting<'a> {
     admission: &'a Admission,
+    model: &'a Arc<str>,
     ticket: Ticket,
 }
 
@@ -67,53 +77,106 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 // === impl Admission ===
 
 impl Admission {
-    /// An empty queue for at most `queue_limit` waiting requests.
-    pub fn new(queue_limit: usize) -> Self {
-        let shared = Shared { queue: Queue::new(queue_limit), waiters: HashMap::new() };
-        Self { shared: Arc::new(Mutex::new(shared)) }
+    /// Empty queues for at most `queue_limit` waiting requests of each model, and for at most
+    /// `queue_bytes` of text in all of them.
+    pub fn new(queue_limit: usize, queue_bytes: usize) -> Self {
+        Self { queue_limit, room: Room::new(queue_bytes), lines: Arc::default() }
     }
 
-    /// Waits for a permit for `n_samples`.
+    /// Takes room for a request of `n_bytes` of text until it is granted or answered.
     ///
     /// # Errors
-    /// [`Overloaded`] at once, when the queue is full.
-    pub async fn admit(&self, n_samples: u32) -> Result<Permit, Overloaded> {
+    /// [`Overloaded`] when all waiting requests together would pass the limit.
+    pub fn hold(&self, n_bytes: usize) -> Result<Held, Overloaded> {
+        self.room.take(n_bytes).ok_or_else(|| Overloaded {
+            problem: format!(
+                "the texts of waiting requests take {} of {} bytes (--queue-mib), no room for {} more",
+                self.room.n_taken(),
+                self.room.limit(),
+                n_bytes
+            ),
+            retry_after: RETRY_AFTER,
+        })
+    }
+
+    /// Waits for a permit for `n_samples` of `model`; `held` is given back with the permit.
+    ///
+    /// # Errors
+    /// [`Overloaded`] at once, when the model's queue is full.
+    pub async fn admit(
+        &self,
+        model: &str,
+        n_samples: u32,
+        held: Held,
+    ) -> Result<Permit, Overloaded> {
+        let model: Arc<str> = model.into();
         let (ticket, granted) = {
-            let mut shared = self.lock();
-            match shared.queue.offer(n_samples) {
+            let mut lines = self.lines();
+            let line = lines.entry(Arc::clone(&model)).or_insert_with(|| Line {
+                queue: Queue::new(self.queue_limit),
+                waiters: HashMap::new(),
+            });
+            match line.queue.offer(n_samples) {
                 Offer::Granted => {
-                    return Ok(Permit { admission: self.clone(), n_samples });
+                    return Ok(Permit { admission: self.clone(), model, n_samples });
                 }
                 Offer::Full { waiting } => {
-                    return Err(Overloaded { waiting, retry_after: RETRY_AFTER });
+                    let problem = format!(
+                        "{waiting} requests for model {model:?} are waiting, which is the limit \
+                         (--queue-limit)"
+                    );
+                    return Err(Overloaded { problem, retry_after: RETRY_AFTER });
                 }
                 Offer::Queued(ticket) => {
                     let (grant, granted) = oneshot::channel();
-                    shared.waiters.insert(ticket, grant);
+                    line.waiters.insert(ticket, grant);
                     (ticket, granted)
                 }
             }
         };
-        let _waiting = Waiting { admission: self, ticket };
-        Ok(granted.await.expect("a waiter is granted before it is forgotten"))
+        let _waiting = Waiting { admission: self, model: &model, ticket };
+        let permit = granted.await.expect("a waiter is granted before it is forgotten");
+        drop(held);
+        Ok(permit)
     }
 
-    /// Tells how many samples may run at once from now on.
-    pub fn set_capacity(&self, n_samples: u32) {
-        let granted = self.lock().queue.set_capacity(n_samples);
-        self.wake(granted);
+    /// Tells how many samples of each model may run at once from now on. Of a model that is not
+    /// named nobody is known that draws it.
+    pub fn set_capacities(&self, n_samples: &HashMap<String, u32>) {
+        let mut granted = Vec::new();
+        {
+            let mut lines = self.lines();
+            lines.retain(|_, line| line.queue.n_running() + line.queue.n_waiting() > 0);
+            for model in n_samples.keys() {
+                lines.entry(model.as_str().into()).or_insert_with(|| Line {
+                    queue: Queue::new(self.queue_limit),
+                    waiters: HashMap::new(),
+                });
+            }
+            for (model, line) in lines.iter_mut() {
+                let capacity = n_samples.get(&**model).copied().unwrap_or(0);
+                let admitted = line.queue.set_capacity(capacity);
+                granted.extend(admitted.into_iter().map(|grant| (Arc::clone(model), grant)));
+            }
+        }
+        for (model, grant) in granted {
+            self.wake(&model, vec![grant]);
+        }
     }
 
     /// What is running and waiting.
     pub fn load(&self) -> AdmissionLoad {
-        let shared = self.lock();
-        AdmissionLoad { running: shared.queue.n_running(), waiting: shared.queue.n_waiting() }
+        let lines = self.lines();
+        lines.values().fold(AdmissionLoad::default(), |load, line| AdmissionLoad {
+            running: load.running + line.queue.n_running(),
+            waiting: load.waiting + line.queue.n_waiting(),
+        })
     }
 
-    fn wake(&self, granted: Vec<(Ticket, u32)>) {
+    fn wake(&self, model: &Arc<str>, granted: Vec<(Ticket, u32)>) {
         for (ticket, n_samples) in granted {
-            let waiter = self.lock().waiters.remove(&ticket);
-            let permit = Permit { admission: self.clone(), n_samples };
+            let waiter = self.lines().get_mut(model).and_then(|line| line.waiters.remove(&ticket));
+            let permit = Permit { admission: self.clone(), model: Arc::clone(model), n_samples };
             if let Some(grant) = waiter {
                 // A waiter that has just left gives the permit back by dropping it.
                 drop(grant.send(permit));
@@ -121,25 +184,27 @@ impl Admission {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lines(&self) -> MutexGuard<'_, HashMap<Arc<str>, Line>> {
+        self.lines.lock()
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let granted = self.admission.lock().queue.release(self.n_samples);
-        self.admission.wake(granted);
+        let granted = match self.admission.lines().get_mut(&self.model) {
+            Some(line) => line.queue.release(self.n_samples),
+            None => Vec::new(),
+        };
+        self.admission.wake(&self.model, granted);
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let waiter = {
-            let mut shared = self.admission.lock();
-            shared.queue.leave(self.ticket);
-            shared.waiters.remove(&self.ticket)
-        };
+        let waiter = self.admission.lines().get_mut(self.model).and_then(|line| {
+            line.queue.leave(self.ticket);
+            line.waiters.remove(&self.ticket)
+        });
         drop(waiter);
     }
 }
@@ -148,38 +213,72 @@ impl Drop for Waiting<'_> {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_permit_given_back_lets_the_next_request_in() {
-        let admission = Admission::new(4);
-
-        let first = admission.admit(60).await.unwrap();
-        let next = tokio::spawn({
+    /// A request that waits in a task of its own, and is in the queue already.
+    async fn waiting(
+        admission: &Admission,
+        model: &'static str,
+    ) -> tokio::task::JoinHandle<Result<(), Overloaded>> {
+        let n_before = admission.load().waiting;
+        let waiting = tokio::spawn({
             let admission = admission.clone();
-            async move { admission.admit(60).await.map(|_| ()) }
+            async move {
+                let held = admission.hold(10)?;
+                admission.admit(model, 60, held).await.map(|_| ())
+            }
         });
-        while admission.load().waiting == 0 {
+        while admission.load().waiting == n_before {
             tokio::task::yield_now().await;
         }
+        waiting
+    }
+
+    #[tokio::test]
+    async fn a_permit_given_back_lets_the_next_request_in() {
+        let admission = Admission::new(4, 1 << 20);
+        let first = admission.admit("m", 60, admission.hold(10).unwrap()).await.unwrap();
+        let next = waiting(&admission, "m").await;
         drop(first);
         assert_eq!(next.await.unwrap(), Ok(()));
         assert_eq!(admission.load(), AdmissionLoad { running: 0, waiting: 0 });
     }
 
     #[tokio::test]
-    async fn a_request_that_goes_away_leaves_the_queue() {
-        let admission = Admission::new(1);
-
-        let _running = admission.admit(60).await.unwrap();
-        let waiting = tokio::spawn({
-            let admission = admission.clone();
-            async move { admission.admit(60).await.map(|_| ()) }
-        });
-        while admission.load().waiting == 0 {
-            tokio::task::yield_now().await;
-        }
-        assert!(matches!(admission.admit(1).await, Err(Overloaded { waiting: 1, .. })));
+    async fn a_request_that_goes_away_leaves_the_queue_and_the_room() {
+        let admission = Admission::new(1, 1 << 20);
+        let _running = admission.admit("m", 60, admission.hold(10).unwrap()).await.unwrap();
+        let waiting = waiting(&admission, "m").await;
+        let refused = admission.admit("m", 1, admission.hold(10).unwrap()).await.unwrap_err();
+        assert!(refused.problem.starts_with("1 requests for model \"m\""), "{refused}");
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());
         assert_eq!(admission.load().waiting, 0);
+        assert_eq!(admission.room.n_taken(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_busy_model_does_not_hold_up_another() {
+        let admission = Admission::new(4, 1 << 20);
+        let _running = admission.admit("27b", 60, admission.hold(10).unwrap()).await.unwrap();
+        let _waiting = waiting(&admission, "27b").await;
+        let other = admission.admit("1.5b", 60, admission.hold(10).unwrap()).await;
+        assert!(other.is_ok());
+        assert_eq!(admission.load(), AdmissionLoad { running: 2, waiting: 1 });
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_in_bytes_and_whoever_runs_holds_no_room() {
+        let admission = Admission::new(100, 10 * (room::BYTES_A_REQUEST + 10));
+        let running = admission.admit("m", 60, admission.hold(10).unwrap()).await.unwrap();
+        let mut in_queue = Vec::new();
+        for _ in 0..10 {
+            in_queue.push(waiting(&admission, "m").await);
+        }
+        let refused = admission.hold(10).unwrap_err();
+        assert!(refused.problem.contains("--queue-mib"), "{refused}");
+        drop(running);
+        for waiting in in_queue {
+            assert_eq!(waiting.await.unwrap(), Ok(()));
+        }
+        assert_eq!(admission.room.n_taken(), 0);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jury_grm::domain::limits;
 use jury_grm::prompt::Template;
 
 /// How a coordinator works.
@@ -13,6 +14,8 @@ pub struct Config {
     pub default_budget: Duration,
     /// Requests that may wait for admission; one more is refused.
     pub queue_limit: usize,
+    /// Bytes of the texts of all requests that wait; a request beyond them is refused.
+    pub queue_bytes: usize,
     /// Samples admitted at once, as a multiple of what the fleet can draw at once. Above 1 so
     /// that a worker always has its next group at hand.
     pub admitted_per_capacity: f64,
@@ -22,6 +25,8 @@ pub struct Config {
     pub max_reissues: u32,
     /// Verdicts kept for repeated request ids.
     pub idempotency_entries: usize,
+    /// Bytes of all verdicts kept, as they are sent; the oldest go first.
+    pub idempotency_bytes: usize,
     /// How long they are kept.
     pub idempotency_ttl: Duration,
     /// Most items of one stream that are judged at once.
@@ -46,10 +51,12 @@ impl Default for Config {
             template: Template::builtin(),
             default_budget: Duration::from_secs(60),
             queue_limit: 1024,
+            queue_bytes: 256 << 20,
             admitted_per_capacity: 2.0,
             worker_wait: Duration::from_secs(5),
             max_reissues: 3,
             idempotency_entries: 4096,
+            idempotency_bytes: 64 << 20,
             idempotency_ttl: Duration::from_secs(15 * 60),
             stream_concurrency: 256,
         }
@@ -71,6 +78,11 @@ impl Config {
         }
         if self.queue_limit == 0 {
             return refuse("queue_limit", "must be at least 1");
+        }
+        if self.queue_bytes < limits::MAX_ITEM_BYTES {
+            let least = limits::MAX_ITEM_BYTES;
+            let problem = format!("must be at least {least}, the largest item that is allowed");
+            return refuse("queue_bytes", &problem);
         }
         if self.admitted_per_capacity.is_nan() || self.admitted_per_capacity < 1.0 {
             return refuse("admitted_per_capacity", "must be at least 1");

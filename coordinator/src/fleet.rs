@@ -166,9 +166,9 @@ impl Fleet {
         self.record(worker, evidence);
     }
 
-    /// Samples that all reachable workers can draw at once.
-    pub fn capacity(&self) -> u32 {
-        self.roster().capacity()
+    /// Samples that the ready workers of each model can draw at once.
+    pub fn capacities(&self) -> HashMap<String, u32> {
+        self.roster().capacities()
     }
 
     /// Every worker, for people.

@@ -1,176 +1,251 @@
 //! Verdicts by request id: a repeated request is answered, not judged again.
 //!
-//! Key: (request id, item id), with a digest of the payload; another payload under the same key
-//! is an error. Of identical requests at once, one is judged and the others wait for it; should
-//! it go away, one of those takes over. Only final verdicts are kept: OK, and UNSCORED for a
-//! reason that would not change. Holds for one coordinator's memory.
+//! Key: (tenant, request id, item id), with a digest of the payload; another payload under the same
+//! key is an error. The same request id with another item id is another request: a batch may go
+//! under one id. Of identical requests at once one is judged, and the others wait for it, each
+//! within its own budget:
+//!
+//! ```text
+//! the leader's verdict is final -----------------> every follower gets it
+//! it is not, and the follower's budget is over
+//!   no later than the leader's ------------------> the follower gets it: it could do no better
+//! it is not, and the follower has more time -----> one such follower judges, the others wait for it
+//! the leader goes away, or is refused -----------> one follower judges
+//! the follower's budget ends first --------------> the last verdict there was, or none
+//! ```
+//!
+//! Only final verdicts are kept: OK, and UNSCORED for a reason that would not change. They are
+//! bounded in number, bytes and time. Holds for one coordinator's memory.
+
+mod kept;
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use jury_grm::digest::{PayloadDigest, payload_digest};
 use jury_grm::domain::{ReasonCode, ScoreRequest, Status, Verdict};
 use jury_proto::{ErrorCode, JuryError};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
+
+use kept::Kept;
 
 /// Verdicts by request id.
 #[derive(Debug, Clone)]
 pub struct Idempotency {
-    entries: Arc<Mutex<HashMap<Key, Entry>>>,
-    max_entries: usize,
-    ttl: Duration,
+    entries: Arc<Mutex<Entries>>,
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Verdicts.
+    pub max_entries: usize,
+    /// Bytes of all of them, as they are sent.
+    pub max_bytes: usize,
+    /// How long each is kept.
+    pub ttl: Duration,
+}
+
+/// What makes two requests the same.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    key: Key,
+    payload: PayloadDigest,
+}
+
+/// How a request was answered.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answered {
+    /// It was judged.
+    Judged(Arc<Verdict>),
+    /// By the verdict of an identical request.
+    Replayed(Arc<Verdict>),
+    /// Nobody judged it: its budget ended while an identical request was judged.
+    OutOfTime,
+}
+
+/// On whose behalf a request is judged. There is one tenant for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Tenant {
+    Only,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
+    tenant: Tenant,
     request_id: String,
     item_id: String,
 }
 
 #[derive(Debug)]
-struct Entry {
-    payload: blake3::Hash,
-    state: State,
+struct Entries {
+    running: HashMap<Key, Running>,
+    kept: Kept,
 }
 
+/// Somebody judges this. The channel closes when they are done or gone.
 #[derive(Debug)]
-enum State {
-    /// Somebody judges; the channel closes when they are done or gone.
-    Running(watch::Receiver<()>),
-    Kept {
-        verdict: Box<Verdict>,
-        since: Instant,
-    },
+struct Running {
+    payload: PayloadDigest,
+    deadline: Instant,
+    outcome: watch::Receiver<Option<Arc<Verdict>>>,
 }
 
 enum Turn {
     Judge(Leader),
-    Wait(watch::Receiver<()>),
-    Replay(Box<Verdict>),
+    Wait { leaders_deadline: Instant, outcome: watch::Receiver<Option<Arc<Verdict>>> },
+    Replay(Arc<Verdict>),
 }
 
 /// Judges on behalf of all identical requests; its end, by answer or by drop, wakes them.
 struct Leader {
     idempotency: Idempotency,
-    key: Key,
-    _closes_on_drop: watch::Sender<()>,
+    identity: Identity,
+    outcome: watch::Sender<Option<Arc<Verdict>>>,
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// The identity of a request; `None` when it has no id and is like no other.
+    pub fn of(request: &ScoreRequest) -> Option<Self> {
+        (!request.request_id.is_empty()).then(|| Self {
+            key: Key {
+                tenant: Tenant::Only,
+                request_id: request.request_id.clone(),
+                item_id: request.item.id.clone(),
+            },
+            payload: payload_digest(request),
+        })
+    }
 }
 
 // === impl Idempotency ===
 
 impl Idempotency {
-    /// Keeps at most `max_entries` verdicts, each for `ttl`.
-    pub fn new(max_entries: usize, ttl: Duration) -> Self {
-        Self { entries: Arc::default(), max_entries, ttl }
+    /// Nothing is kept yet.
+    pub fn new(limits: Limits) -> Self {
+        let entries = Entries { running: HashMap::new(), kept: Kept::new(limits) };
+        Self { entries: Arc::new(Mutex::new(entries)) }
     }
 
-    /// Answers `request` from memory, or by `judge`.
+    /// Answers a request by `deadline` from memory, or by `judge`, which keeps to it by itself.
     ///
     /// # Errors
     /// [`ErrorCode::RequestIdReused`] when the id came with another payload, and whatever
     /// `judge` errs with.
-    pub async fn once<F, J>(&self, request: &ScoreRequest, judge: J) -> Result<Verdict, JuryError>
+    pub async fn once<F, J>(
+        &self,
+        identity: Option<Identity>,
+        deadline: Instant,
+        judge: J,
+    ) -> Result<Answered, JuryError>
     where
         J: FnOnce() -> F,
         F: Future<Output = Result<Verdict, JuryError>>,
     {
-        if request.request_id.is_empty() {
-            return judge().await;
-        }
-        let payload = digest(request);
+        let Some(identity) = identity else {
+            return judge().await.map(|verdict| Answered::Judged(Arc::new(verdict)));
+        };
+        let mut last_verdict = None;
+        let mut has_waited = false;
+        let out_of_time = |last| match last {
+            Some(verdict) => Answered::Replayed(verdict),
+            None => Answered::OutOfTime,
+        };
         loop {
-            match self.turn(request, payload)? {
-                Turn::Replay(verdict) => return Ok(*verdict),
-                Turn::Wait(mut running) => {
-                    // Nothing is ever sent: the channel closes when its leader ends.
-                    drop(running.changed().await);
+            match self.turn(&identity, deadline)? {
+                Turn::Replay(verdict) => return Ok(Answered::Replayed(verdict)),
+                Turn::Wait { leaders_deadline, mut outcome } => {
+                    has_waited = true;
+                    let ended = outcome.wait_for(Option::is_some);
+                    let told = match timeout_at(deadline, ended).await {
+                        Err(_) => return Ok(out_of_time(last_verdict)),
+                        // The leader went away.
+                        Ok(Err(_)) => None,
+                        Ok(Ok(verdict)) => verdict.clone(),
+                    };
+                    if let Some(verdict) = told {
+                        if is_final(&verdict) || deadline <= leaders_deadline {
+                            return Ok(Answered::Replayed(verdict));
+                        }
+                        last_verdict = Some(verdict);
+                    }
+                }
+                // No call is issued past the deadline.
+                Turn::Judge(_) if has_waited && Instant::now() >= deadline => {
+                    return Ok(out_of_time(last_verdict));
                 }
                 Turn::Judge(leader) => {
-                    let verdict = judge().await?;
-                    leader.keep(&verdict);
-                    return Ok(verdict);
+                    let verdict = Arc::new(judge().await?);
+                    leader.end(Arc::clone(&verdict));
+                    return Ok(Answered::Judged(verdict));
                 }
             }
         }
     }
 
-    fn turn(&self, request: &ScoreRequest, payload: blake3::Hash) -> Result<Turn, JuryError> {
-        let key = Key { request_id: request.request_id.clone(), item_id: request.item.id.clone() };
+    fn turn(&self, identity: &Identity, deadline: Instant) -> Result<Turn, JuryError> {
+        let Identity { key, payload } = identity;
         let mut entries = self.lock();
-        self.forget_old(&mut entries, &key);
-        if let Some(entry) = entries.get(&key) {
-            if entry.payload != payload {
-                return Err(JuryError {
-                    field: Some("request_id".to_owned()),
-                    ..JuryError::new(
-                        ErrorCode::RequestIdReused,
-                        format!(
-                            "request_id: {:?} was already used for item {:?} with another request; \
-                             choose a new one",
-                            key.request_id, key.item_id
-                        ),
-                    )
-                });
+        if let Some((kept_payload, verdict)) = entries.kept.get(key) {
+            return if kept_payload == *payload {
+                Ok(Turn::Replay(verdict))
+            } else {
+                Err(reused(key))
+            };
+        }
+        if let Some(running) = entries.running.get(key) {
+            if running.payload != *payload {
+                return Err(reused(key));
             }
-            return Ok(match &entry.state {
-                State::Running(running) => Turn::Wait(running.clone()),
-                State::Kept { verdict, .. } => Turn::Replay(verdict.clone()),
-            });
+            let outcome = running.outcome.clone();
+            return Ok(Turn::Wait { leaders_deadline: running.deadline, outcome });
         }
-        let (closes_on_drop, running) = watch::channel(());
-        entries.insert(key.clone(), Entry { payload, state: State::Running(running) });
-        Ok(Turn::Judge(Leader { idempotency: self.clone(), key, _closes_on_drop: closes_on_drop }))
+        let (sender, outcome) = watch::channel(None);
+        let running = Running { payload: *payload, deadline, outcome };
+        entries.running.insert(key.clone(), running);
+        let (idempotency, identity) = (self.clone(), identity.clone());
+        Ok(Turn::Judge(Leader { idempotency, identity, outcome: sender }))
     }
 
-    /// Drops `key` when its time is past, and the oldest verdict when there are too many.
-    fn forget_old(&self, entries: &mut HashMap<Key, Entry>, key: &Key) {
-        let kept_since = |entry: &Entry| match entry.state {
-            State::Kept { since, .. } => Some(since),
-            State::Running(_) => None,
-        };
-        let since = entries.get(key).and_then(kept_since);
-        if since.is_some_and(|since| since.elapsed() >= self.ttl) {
-            entries.remove(key);
-        }
-        if entries.len() < self.max_entries || entries.contains_key(key) {
-            return;
-        }
-        let oldest = entries
-            .iter()
-            .filter_map(|(key, entry)| Some((kept_since(entry)?, key)))
-            .min_by_key(|(since, _)| *since)
-            .map(|(_, key)| key.clone());
-        if let Some(oldest) = oldest {
-            entries.remove(&oldest);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock()
     }
 }
 
 // === impl Leader ===
 
 impl Leader {
-    fn keep(&self, verdict: &Verdict) {
-        if !is_final(verdict) {
-            return;
+    /// Hands the verdict to every follower, and keeps it if it is final.
+    fn end(self, verdict: Arc<Verdict>) {
+        if is_final(&verdict) {
+            let Identity { key, payload } = self.identity.clone();
+            self.idempotency.lock().kept.insert(key, payload, Arc::clone(&verdict));
         }
-        if let Some(entry) = self.idempotency.lock().get_mut(&self.key) {
-            entry.state = State::Kept { verdict: Box::new(verdict.clone()), since: Instant::now() };
-        }
+        self.outcome.send_replace(Some(verdict));
     }
 }
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        let mut entries = self.idempotency.lock();
-        if matches!(entries.get(&self.key), Some(Entry { state: State::Running(_), .. })) {
-            entries.remove(&self.key);
-        }
+        self.idempotency.lock().running.remove(&self.identity.key);
+    }
+}
+
+fn reused(key: &Key) -> JuryError {
+    let Key { request_id, item_id, .. } = key;
+    let message = format!(
+        "request_id: {request_id:?} was already used for item {item_id:?} with another request; \
+         choose a new one"
+    );
+    JuryError {
+        field: Some("request_id".to_owned()),
+        ..JuryError::new(ErrorCode::RequestIdReused, message)
     }
 }
 
@@ -182,13 +257,6 @@ fn is_final(verdict: &Verdict) -> bool {
         Status::Partial => false,
         Status::Unscored => verdict.reasons.iter().flatten().all(|reason| lasting(reason.code)),
     }
-}
-
-/// Everything but the budget: a retry has less time left, and a kept verdict does not depend on it.
-fn digest(request: &ScoreRequest) -> blake3::Hash {
-    let timeless = ScoreRequest { budget_ms: None, ..request.clone() };
-    let json = serde_json::to_vec(&timeless).expect("a request's fields all have a JSON form");
-    blake3::hash(&json)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub(crate) struct Metrics {
     samples: Family<SampleLabels, Counter>,
     request_seconds: Histogram,
     queue_seconds: Histogram,
+    replays: Counter,
     reissued: Counter,
     wasted_tokens: Counter,
 }
@@ -61,6 +62,7 @@ impl Metrics {
             samples: Family::default(),
             request_seconds: Histogram::new(LATENCY_BUCKETS_SECONDS),
             queue_seconds: Histogram::new(LATENCY_BUCKETS_SECONDS),
+            replays: Counter::default(),
             reissued: Counter::default(),
             wasted_tokens: Counter::default(),
         };
@@ -96,6 +98,11 @@ impl Metrics {
             metrics.queue_seconds.clone(),
         );
         part.register(
+            "replays",
+            "Requests answered with the verdict of an identical one; they count nowhere else",
+            metrics.replays.clone(),
+        );
+        part.register(
             "samples_reissued",
             "Samples drawn again after their worker was lost",
             metrics.reissued.clone(),
@@ -108,7 +115,7 @@ impl Metrics {
         metrics
     }
 
-    /// A request was answered.
+    /// A request was judged and answered.
     pub(crate) fn record_verdict(&self, verdict: &Verdict) {
         let outcome = match verdict.status {
             Status::Ok => RequestOutcome::ok,
@@ -133,6 +140,11 @@ impl Metrics {
         self.wasted_tokens.inc_by(verdict.run.wasted_tokens);
     }
 
+    /// A request was answered with the verdict of an identical one.
+    pub(crate) fn record_replay(&self) {
+        self.replays.inc();
+    }
+
     /// A request was answered with an error.
     pub(crate) fn record_refused(&self) {
         self.requests.get_or_create(&RequestLabels { outcome: RequestOutcome::refused }).inc();
@@ -141,4 +153,21 @@ impl Metrics {
 
 fn seconds(milliseconds: u64) -> f64 {
     std::time::Duration::from_millis(milliseconds).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replay_counts_as_a_replay_and_as_no_verdict() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        metrics.record_replay();
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains("jury_coordinator_replays_total 1"), "{text}");
+        assert!(text.contains("jury_coordinator_requests_total{outcome=\"ok\"} 0"), "{text}");
+        assert!(text.contains("jury_coordinator_samples_total{outcome=\"valid\"} 0"), "{text}");
+    }
 }

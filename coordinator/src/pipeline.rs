@@ -1,6 +1,8 @@
 //! The way of one request, on one screen.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jury_fabric::connector::Connector;
 use jury_fabric::directory::Directory;
@@ -13,12 +15,12 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span};
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Held, Overloaded};
 use crate::answer::{End, Facts, Refusal, answer};
 use crate::config::{Config, ConfigError};
 use crate::dispatch::{Drawing, Drew, Job};
 use crate::fleet::Fleet;
-use crate::idempotency::Idempotency;
+use crate::idempotency::{Answered, Idempotency, Identity, Limits};
 use crate::metrics::Metrics;
 use crate::progress::{Phase, Progress, Reporter, Teller};
 use crate::render::{self, Rendered};
@@ -40,6 +42,23 @@ struct Inner {
     closing: CancellationToken,
 }
 
+/// When a request came, and until when it is answered.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    arrived: Instant,
+    budget: Duration,
+    deadline: Instant,
+}
+
+/// Where a verdict comes from.
+#[derive(Debug, Clone, Copy)]
+enum Origin {
+    /// This request.
+    Judged,
+    /// An identical one.
+    Replayed,
+}
+
 // === impl Coordinator ===
 
 impl Coordinator {
@@ -55,9 +74,13 @@ impl Coordinator {
     ) -> Result<Self, ConfigError> {
         config.validate()?;
         let inner = Inner {
-            admission: Admission::new(config.queue_limit),
+            admission: Admission::new(config.queue_limit, config.queue_bytes),
             fleet: Fleet::start(directory, connector),
-            idempotency: Idempotency::new(config.idempotency_entries, config.idempotency_ttl),
+            idempotency: Idempotency::new(Limits {
+                max_entries: config.idempotency_entries,
+                max_bytes: config.idempotency_bytes,
+                ttl: config.idempotency_ttl,
+            }),
             progress: Reporter::new(),
             metrics: Metrics::register(registry),
             closing: CancellationToken::new(),
@@ -68,75 +91,95 @@ impl Coordinator {
         Ok(coordinator)
     }
 
-    /// Judges one valid request within its budget.
+    /// Judges one valid request within its budget, or answers it with the verdict of an identical
+    /// one.
     ///
     /// # Errors
     /// A [`JuryError`] when it is refused (overload, a request id used before, going down).
     /// Whatever depends on model or fleet is a verdict without rewards.
-    pub async fn score(&self, mut request: ScoreRequest) -> Result<Verdict, JuryError> {
-        let inner = &self.inner;
-        if inner.closing.is_cancelled() {
-            self.refused();
+    pub async fn score(&self, request: ScoreRequest) -> Result<Arc<Verdict>, JuryError> {
+        let metrics = &self.inner.metrics;
+        match self.answer(request).await {
+            Ok((verdict, Origin::Judged)) => {
+                metrics.record_verdict(&verdict);
+                Ok(verdict)
+            }
+            Ok((verdict, Origin::Replayed)) => {
+                metrics.record_replay();
+                Ok(verdict)
+            }
+            Err(error) => {
+                self.refused();
+                Err(error)
+            }
+        }
+    }
+
+    async fn answer(&self, mut request: ScoreRequest) -> Result<(Arc<Verdict>, Origin), JuryError> {
+        let Inner { config, admission, idempotency, closing, .. } = &*self.inner;
+        if closing.is_cancelled() {
             let message = "the coordinator is going down; try another";
             return Err(JuryError::new(ErrorCode::ShuttingDown, message));
         }
         let arrived = Instant::now();
-        let as_sent = request.clone();
-        let judged = inner.idempotency.once(&as_sent, || {
-            if request.request_id.is_empty() {
-                request.request_id = format!("{:016x}", rand::random::<u64>());
-            }
-            let span =
-                info_span!("request", request_id = request.request_id, item_id = request.item.id);
-            self.judge(request, arrived).instrument(span)
-        });
-        let answered = judged.await;
-        match &answered {
-            Ok(verdict) => inner.metrics.record_verdict(verdict),
-            Err(_) => self.refused(),
+        let budget = request.budget_ms.map_or(config.default_budget, milliseconds);
+        let due = Due { arrived, budget, deadline: arrived + budget };
+        let held = admission.hold(request.item.text_bytes()).map_err(overloaded)?;
+        let identity = Identity::of(&request);
+        if request.request_id.is_empty() {
+            request.request_id = format!("{:016x}", rand::random::<u64>());
         }
-        answered
+        let span =
+            info_span!("request", request_id = request.request_id, item_id = request.item.id);
+        let request = &request;
+        let judge = || self.judge(request, due, held);
+        let answered = idempotency.once(identity, due.deadline, judge).instrument(span).await?;
+        match answered {
+            Answered::Judged(verdict) => Ok((verdict, Origin::Judged)),
+            Answered::Replayed(verdict) => Ok((verdict, Origin::Replayed)),
+            Answered::OutOfTime => {
+                let verdict = self.refuse(request, due, Refusal::Queue { budget });
+                Ok((Arc::new(verdict), Origin::Judged))
+            }
+        }
     }
 
-    /// Admission, plan, dispatch, answer.
-    async fn judge(&self, request: ScoreRequest, arrived: Instant) -> Result<Verdict, JuryError> {
+    /// Class, admission, plan, dispatch, answer. Until it is admitted, the request waits as it
+    /// came: it is planned and rendered after that.
+    async fn judge(
+        &self,
+        request: &ScoreRequest,
+        due: Due,
+        held: Held,
+    ) -> Result<Verdict, JuryError> {
         let Inner { config, admission, fleet, .. } = &*self.inner;
-        let budget = request
-            .budget_ms
-            .map_or(config.default_budget, |ms| std::time::Duration::from_millis(ms.get()));
-        let deadline = arrived + budget;
-
-        let plan = plan(&request);
+        let Due { arrived, budget, deadline } = due;
         let n_samples = request.settings.k;
         let ids = (&*request.request_id, &*request.item.id);
         let mut teller = Teller::new(&self.inner.progress, ids, n_samples);
         teller.tell(Phase::Waiting, 0, 0);
-        let method_digest = jury_grm::method_digest(&config.template);
-        let conclude = |queued, end| {
-            let total = arrived.elapsed();
-            let (request, plan, method_digest) = (&request, &plan, method_digest.clone());
-            answer(Facts { request, plan, method_digest, queued, total, end })
-        };
 
-        let Ok(admitted) = timeout_at(deadline, admission.admit(n_samples)).await else {
-            let refusal = Refusal::Queue { budget };
-            return Ok(conclude(arrived.elapsed(), End::Refused(refusal)));
+        let patience = config.worker_wait.min(deadline.saturating_duration_since(Instant::now()));
+        let queued_for = match fleet.wait_for_class(request.model.as_deref(), patience).await {
+            Ok(class) => class.model,
+            Err(no_class) => return Ok(self.refuse(request, due, Refusal::NoClass(no_class))),
         };
-        let _permit = admitted.map_err(|overloaded| {
-            JuryError::overloaded(overloaded.to_string(), overloaded.retry_after)
-        })?;
+        let admitted = admission.admit(&queued_for, n_samples, held);
+        let Ok(admitted) = timeout_at(deadline, admitted).await else {
+            return Ok(self.refuse(request, due, Refusal::Queue { budget }));
+        };
+        let _permit = admitted.map_err(overloaded)?;
         let queued = arrived.elapsed();
 
+        // Who serves the model may have changed meanwhile.
         let patience = config.worker_wait.min(deadline.saturating_duration_since(Instant::now()));
         let class = match fleet.wait_for_class(request.model.as_deref(), patience).await {
             Ok(class) => class,
-            Err(no_class) => {
-                return Ok(conclude(queued, End::Refused(Refusal::NoClass(no_class))));
-            }
+            Err(no_class) => return Ok(self.refuse(request, due, Refusal::NoClass(no_class))),
         };
-
+        let plan = plan(request);
         let Rendered { prompts, escaped_markers } =
-            render::render(&config.template, &request, &plan)?;
+            render::render(&config.template, request, &plan)?;
         let job = Job {
             specs: plan.samples.clone(),
             prompts,
@@ -158,13 +201,33 @@ impl Coordinator {
         }
         let effort = drawing.into_effort();
 
-        let verdict = conclude(queued, End::Drawn { class, samples, effort, escaped_markers });
+        let verdict = answer(Facts {
+            request,
+            plan: &plan,
+            method_digest: jury_grm::method_digest(&config.template),
+            queued,
+            total: arrived.elapsed(),
+            end: End::Drawn { class, samples, effort, escaped_markers },
+        });
         teller.tell(Phase::Answered, n_samples, verdict.usage.generated_tokens);
         info!(
             status = ?verdict.status, valid = verdict.counts.valid, asked = verdict.counts.asked,
             reissued = verdict.run.reissued, total_ms = verdict.run.total_ms, "request answered"
         );
         Ok(verdict)
+    }
+
+    /// A verdict without rewards, since nothing was drawn: all the time went by in waiting.
+    fn refuse(&self, request: &ScoreRequest, due: Due, refusal: Refusal) -> Verdict {
+        let total = due.arrived.elapsed();
+        answer(Facts {
+            request,
+            plan: &plan(request),
+            method_digest: jury_grm::method_digest(&self.inner.config.template),
+            queued: total,
+            total,
+            end: End::Refused(refusal),
+        })
     }
 
     /// Watches how far requests are.
@@ -215,10 +278,20 @@ impl Coordinator {
         tokio::spawn(async move {
             while changes.changed().await.is_ok() {
                 let Some(inner) = weak.upgrade() else { return };
-                let capacity = f64::from(inner.fleet.capacity());
-                let admitted = capacity * inner.config.admitted_per_capacity;
-                inner.admission.set_capacity(admitted as u32);
+                let factor = inner.config.admitted_per_capacity;
+                let of_model = |(model, capacity)| (model, (f64::from(capacity) * factor) as u32);
+                inner
+                    .admission
+                    .set_capacities(&inner.fleet.capacities().into_iter().map(of_model).collect());
             }
         });
     }
+}
+
+fn milliseconds(ms: NonZeroU64) -> Duration {
+    Duration::from_millis(ms.get())
+}
+
+fn overloaded(overloaded: Overloaded) -> JuryError {
+    JuryError::overloaded(overloaded.problem, overloaded.retry_after)
 }

@@ -1,14 +1,14 @@
 //! The edge: protobuf to domain once, verdicts and errors back. Nothing past this file sees a
 //! `Status`.
 
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use jury_fabric::{deadline, trace};
-use jury_grm::domain::{ScoreRequest, Verdict};
+use jury_grm::budget_ms;
+use jury_grm::domain::ScoreRequest;
 use jury_proto::JuryError;
 use jury_proto::v1::reward_service_server::RewardService;
 use jury_proto::v1::{self, score_stream_response};
@@ -35,21 +35,17 @@ impl Service {
         Self { coordinator }
     }
 
-    /// Reads and judges one request. The budget is the request's own, but at most 90 % of the
-    /// call's deadline; without either, the coordinator's default.
+    /// Reads and judges one request, within the call's deadline if it brings no budget.
     async fn score_one(
         &self,
         request: v1::ScoreRequest,
         call_deadline: Option<Duration>,
-    ) -> Result<Verdict, JuryError> {
+    ) -> Result<v1::Verdict, JuryError> {
         let read = ScoreRequest::try_from(request).inspect_err(|_| self.coordinator.refused());
         let mut request = read?;
-        let within_deadline = call_deadline.and_then(|call_deadline| {
-            let budget = deadline::budget_within(call_deadline).as_millis();
-            NonZeroU64::new(u64::try_from(budget).unwrap_or(u64::MAX))
-        });
-        request.budget_ms = request.budget_ms.into_iter().chain(within_deadline).min();
-        self.coordinator.score(request).await
+        request.budget_ms = budget_ms(request.budget_ms, call_deadline);
+        let verdict = self.coordinator.score(request).await?;
+        Ok(Arc::unwrap_or_clone(verdict).into())
     }
 }
 
@@ -62,7 +58,7 @@ impl RewardService for Service {
         let span = trace::server_span("score", request.metadata());
         let call_deadline = deadline::of_call(request.metadata());
         let verdict = self.score_one(request.into_inner(), call_deadline).instrument(span).await?;
-        Ok(Response::new(v1::ScoreResponse { verdict: Some(verdict.into()) }))
+        Ok(Response::new(v1::ScoreResponse { verdict: Some(verdict) }))
     }
 
     type ScoreStreamStream = BoxStream<'static, Result<v1::ScoreStreamResponse, Status>>;
@@ -95,6 +91,7 @@ async fn answer_stream(
 ) {
     let places = Arc::new(Semaphore::new(service.coordinator.stream_concurrency()));
     let mut under_way = tokio::task::JoinSet::new();
+    let mut broke = None;
     loop {
         let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
         let request = tokio::select! {
@@ -115,26 +112,34 @@ async fn answer_stream(
             }
             Ok(None) => break,
             Err(status) => {
-                drop(answers.send(Err(status)).await);
+                broke = Some(status);
                 break;
             }
         }
         while under_way.join_next().now_or_never().flatten().is_some() {}
     }
     tokio::select! {
-        () = answers.closed() => {}
+        () = answers.closed() => return,
         () = async { while under_way.join_next().await.is_some() {} } => {}
+    }
+    // The stream cannot be read on, as after a message over the limit. What it brought before is
+    // answered by now; nothing can follow an error.
+    if let Some(status) = broke {
+        drop(answers.send(Err(status)).await);
     }
 }
 
 async fn answer_one(service: &Service, request: v1::ScoreStreamRequest) -> v1::ScoreStreamResponse {
     let sequence = request.sequence;
-    let judged = match request.request {
-        Some(request) => service.score_one(request, None).await,
-        None => Err(JuryError::invalid("request", "is missing")),
+    let judged = match request.decode_request() {
+        Ok(request) => service.score_one(request, None).await,
+        Err(error) => {
+            service.coordinator.refused();
+            Err(error)
+        }
     };
     let result = match judged {
-        Ok(verdict) => score_stream_response::Result::Verdict(verdict.into()),
+        Ok(verdict) => score_stream_response::Result::Verdict(verdict),
         Err(error) => score_stream_response::Result::Error(error.into()),
     };
     v1::ScoreStreamResponse { sequence, result: Some(result) }

@@ -1,7 +1,5 @@
-//! The time a call has, and the part of it that is worth using.
-//!
-//! A gRPC client says how long it will wait in the `grpc-timeout` header. Whoever answers exactly
-//! then answers nobody: the budget of a call that brings only such a timeout is 90 % of it.
+//! The time that a caller waits, from the `grpc-timeout` header. What budget follows from it is
+//! `jury_grm::budget_ms`.
 
 use std::time::Duration;
 
@@ -11,11 +9,6 @@ use tonic::metadata::MetadataMap;
 /// gRPC specification treats alike.
 pub fn of_call(metadata: &MetadataMap) -> Option<Duration> {
     parse(metadata.get("grpc-timeout")?.to_str().ok()?)
-}
-
-/// The budget inside a call's deadline: 90 % of it, the rest is for the answer's way.
-pub fn budget_within(call_deadline: Duration) -> Duration {
-    call_deadline.mul_f64(0.9)
 }
 
 /// Reads a `grpc-timeout` value: one to eight digits and a unit, `100m` for 100 milliseconds.
@@ -72,10 +65,5 @@ mod tests {
         request.set_timeout(Duration::from_millis(1500));
         let read = of_call(request.metadata());
         assert_eq!(read, Some(Duration::from_millis(1500)));
-    }
-
-    #[test]
-    fn the_budget_leaves_a_tenth_for_the_way_back() {
-        assert_eq!(budget_within(Duration::from_secs(60)), Duration::from_secs(54));
     }
 }

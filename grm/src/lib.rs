@@ -16,6 +16,7 @@
 //!
 //! Nothing here performs I/O, reads a clock or draws unseeded randomness.
 
+mod budget;
 pub mod conclude;
 pub mod correct;
 pub mod digest;
@@ -28,4 +29,5 @@ pub mod prompt;
 mod random;
 pub mod vote;
 
+pub use budget::budget_ms;
 pub use method::{method_digest, method_version};

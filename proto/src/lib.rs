@@ -9,6 +9,7 @@
 pub mod codec;
 pub mod convert;
 pub mod error;
+mod stream;
 
 pub use error::{ErrorCode, JuryError};
 
@@ -17,6 +18,8 @@ pub use error::{ErrorCode, JuryError};
 #[rustfmt::skip]
 pub mod v1 {
     include!("gen/jury.v1.rs");
+
+    pub use crate::stream::ScoreStreamRequest;
 }
 
 /// The encoded descriptors of `jury.v1`, for gRPC reflection.

@@ -15,6 +15,8 @@ fn committed_code_is_what_the_contracts_generate() {
 
     tonic_prost_build::configure()
         .codec_path("crate::codec::TypedCodec")
+        // Its item is decoded by us, so that one which cannot be does not end the stream.
+        .extern_path(".jury.v1.ScoreStreamRequest", "crate::stream::ScoreStreamRequest")
         .file_descriptor_set_path(fresh.path().join("jury.v1.bin"))
         .out_dir(fresh.path())
         .emit_rerun_if_changed(false)

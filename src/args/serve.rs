@@ -32,6 +32,12 @@ pub struct JudgingArgs {
     /// Requests that may wait for admission
     #[arg(long, env = "JURY_QUEUE_LIMIT", value_name = "N", default_value_t = 1024)]
     pub queue_limit: usize,
+    /// Most text of all waiting requests together, in MiB; more is refused with RESOURCE_EXHAUSTED
+    #[arg(long, env = "JURY_QUEUE_MIB", value_name = "MIB", default_value_t = 256)]
+    pub queue_mib: usize,
+    /// Most verdicts kept for repeated request ids, in MiB as sent; the oldest go first
+    #[arg(long, env = "JURY_REPLAY_MIB", value_name = "MIB", default_value_t = 64)]
+    pub replay_mib: usize,
 }
 
 /// Where etcd is, and under which name the fleet stands in it.

@@ -105,8 +105,7 @@ impl Window {
         let (&sequence, pending) = due.next()?;
         pending.state = State::Sent;
         pending.attempts += 1;
-        let request = Some(pending.prepared.message.clone());
-        Some(v1::ScoreStreamRequest { sequence, request })
+        Some(v1::ScoreStreamRequest::new(sequence, &pending.prepared.message))
     }
 
     /// The next moment at which an item is due or late.

@@ -4,7 +4,7 @@
 //! Each registration has a generation. Whatever refers to a worker carries it, so that news of an
 //! earlier registration under the same id changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -263,10 +263,16 @@ impl Roster {
         self.workers.iter().filter_map(of_class).collect()
     }
 
-    /// Samples that all ready workers can draw at once.
-    pub fn capacity(&self) -> u32 {
-        let ready = self.workers.values().filter(|worker| worker.health.is_ready());
-        ready.map(|worker| worker.reported.capacity).sum()
+    /// Samples that the ready workers of each model can draw at once.
+    pub fn capacities(&self) -> HashMap<String, u32> {
+        let mut capacities = HashMap::new();
+        for worker in self.workers.values().filter(|worker| worker.health.is_ready()) {
+            let Some(info) = &worker.info else { continue };
+            if info.roles.contains(&WorkerRole::Grm) {
+                *capacities.entry(info.model.clone()).or_insert(0) += worker.reported.capacity;
+            }
+        }
+        capacities
     }
 
     /// Every worker, for people.

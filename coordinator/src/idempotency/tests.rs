@@ -1,5 +1,3 @@
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use jury_grm::domain::{
     Counts, Item, Provenance, Reason, Reproducible, RunReport, StoppedBy, Usage,
 };
@@ -46,17 +44,40 @@ fn verdict(status: Status, reason: Option<ReasonCode>) -> Verdict {
 }
 
 fn memory() -> Idempotency {
-    Idempotency::new(2, Duration::from_secs(60))
+    let ttl = Duration::from_secs(60);
+    Idempotency::new(Limits { max_entries: 2, max_bytes: 1 << 20, ttl })
+}
+
+fn after(seconds: u64) -> Instant {
+    Instant::now() + Duration::from_secs(seconds)
 }
 
 async fn judged(memory: &Idempotency, request: &ScoreRequest, answer: Verdict) -> bool {
-    let judged = AtomicU32::new(0);
-    let judge = || async {
-        judged.fetch_add(1, Ordering::Relaxed);
-        Ok(answer)
-    };
-    memory.once(request, judge).await.unwrap();
-    judged.into_inner() == 1
+    let judge = || async { Ok(answer) };
+    let answered = memory.once(Identity::of(request), after(60), judge).await.unwrap();
+    matches!(answered, Answered::Judged(_))
+}
+
+/// A leader with `seconds` of budget that judges until `end` is notified, and has begun.
+async fn leader(
+    memory: &Idempotency,
+    seconds: u64,
+    answer: Verdict,
+) -> (tokio::task::JoinHandle<Answered>, Arc<Notify>) {
+    let (end, begun) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let leader = tokio::spawn({
+        let (memory, end, begun) = (memory.clone(), end.clone(), begun.clone());
+        async move {
+            let judge = || async {
+                begun.notify_one();
+                end.notified().await;
+                Ok(answer)
+            };
+            memory.once(Identity::of(&request("r", 8)), after(seconds), judge).await.unwrap()
+        }
+    });
+    begun.notified().await;
+    (leader, end)
 }
 
 #[tokio::test]
@@ -70,8 +91,17 @@ async fn a_repeated_request_is_not_judged_again() {
 async fn another_payload_under_the_same_id_is_an_error() {
     let memory = memory();
     judged(&memory, &request("r", 8), verdict(Status::Ok, None)).await;
-    let error = memory.once(&request("r", 9), || async { unreachable!() }).await.unwrap_err();
-    assert_eq!(error.code, ErrorCode::RequestIdReused);
+    let again = memory.once(Identity::of(&request("r", 9)), after(60), || async { unreachable!() });
+    assert_eq!(again.await.unwrap_err().code, ErrorCode::RequestIdReused);
+}
+
+#[tokio::test]
+async fn a_batch_may_go_under_one_request_id() {
+    let memory = memory();
+    judged(&memory, &request("r", 8), verdict(Status::Ok, None)).await;
+    let mut other = request("r", 9);
+    other.item.id = "another".to_owned();
+    assert!(judged(&memory, &other, verdict(Status::Ok, None)).await);
 }
 
 #[tokio::test]
@@ -88,20 +118,7 @@ async fn what_depended_on_the_moment_is_judged_again() {
 #[tokio::test]
 async fn of_identical_requests_at_once_one_is_judged_and_a_follower_takes_over_if_it_goes() {
     let memory = memory();
-    let may_end = Arc::new(Notify::new());
-    let started = Arc::new(Notify::new());
-    let leader = tokio::spawn({
-        let (memory, may_end, started) = (memory.clone(), may_end.clone(), started.clone());
-        async move {
-            let judge = || async {
-                started.notify_one();
-                may_end.notified().await;
-                Ok(verdict(Status::Ok, None))
-            };
-            memory.once(&request("r", 8), judge).await
-        }
-    });
-    started.notified().await;
+    let (leader, _) = leader(&memory, 60, verdict(Status::Ok, None)).await;
     let follower = tokio::spawn({
         let memory = memory.clone();
         async move { judged(&memory, &request("r", 8), verdict(Status::Ok, None)).await }
@@ -110,6 +127,48 @@ async fn of_identical_requests_at_once_one_is_judged_and_a_follower_takes_over_i
     assert!(!follower.is_finished());
     leader.abort();
     assert!(follower.await.unwrap(), "the follower judged in the leader's place");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_is_answered_within_its_own_budget() {
+    let memory = memory();
+    let (_leader, _end) = leader(&memory, 60, verdict(Status::Ok, None)).await;
+    let begun = Instant::now();
+    let identity = Identity::of(&request("r", 8));
+    let answered = memory.once(identity, after(2), || async { unreachable!() }).await.unwrap();
+    assert_eq!(answered, Answered::OutOfTime);
+    assert_eq!(begun.elapsed(), Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn followers_with_no_more_time_than_a_partial_leader_share_its_verdict() {
+    let memory = memory();
+    let (leader, end) = leader(&memory, 10, verdict(Status::Partial, None)).await;
+    let follow = || {
+        memory.once(Identity::of(&request("r", 8)), after(10), || async {
+            unreachable!("it could do no better")
+        })
+    };
+    let followers = async { tokio::join!(follow(), follow(), follow()) };
+    let ((a, b, c), ()) = tokio::join!(followers, async { end.notify_one() });
+    let Answered::Judged(partial) = leader.await.unwrap() else { panic!("it led") };
+    for answered in [a, b, c] {
+        assert_eq!(answered.unwrap(), Answered::Replayed(Arc::clone(&partial)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_with_more_time_than_a_partial_leader_judges_again_within_its_budget() {
+    let memory = memory();
+    let (_leader, end) = leader(&memory, 10, verdict(Status::Partial, None)).await;
+    let follower = tokio::spawn({
+        let memory = memory.clone();
+        async move { judged(&memory, &request("r", 8), verdict(Status::Ok, None)).await }
+    });
+    tokio::task::yield_now().await;
+    end.notify_one();
+    assert!(follower.await.unwrap());
+    assert!(!judged(&memory, &request("r", 8), verdict(Status::Ok, None)).await, "it is kept");
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,4 +181,19 @@ async fn a_verdict_is_forgotten_after_its_time_and_when_there_are_too_many() {
     judged(&memory, &request("b", 8), verdict(Status::Ok, None)).await;
     judged(&memory, &request("c", 8), verdict(Status::Ok, None)).await;
     assert!(judged(&memory, &request("a", 8), verdict(Status::Ok, None)).await);
+}
+
+#[tokio::test]
+async fn verdicts_kept_are_bounded_in_bytes() {
+    let large = || Verdict { item_id: "i".repeat(600), ..verdict(Status::Ok, None) };
+    let ttl = Duration::from_secs(60);
+    let memory = Idempotency::new(Limits { max_entries: 100, max_bytes: 1000, ttl });
+    judged(&memory, &request("a", 8), large()).await;
+    assert!(!judged(&memory, &request("a", 8), large()).await);
+    judged(&memory, &request("b", 8), large()).await;
+    assert!(!judged(&memory, &request("b", 8), large()).await);
+    assert!(judged(&memory, &request("a", 8), large()).await, "the oldest went first");
+    let larger = Verdict { item_id: "i".repeat(2000), ..verdict(Status::Ok, None) };
+    judged(&memory, &request("c", 8), larger.clone()).await;
+    assert!(judged(&memory, &request("c", 8), larger).await, "it is larger than all room");
 }

@@ -96,6 +96,13 @@ impl Cluster {
         self.coordinator.close();
     }
 
+    /// Samples that a worker draws or has waiting, as the coordinator believes.
+    pub fn n_running(&self, worker_id: &str) -> u32 {
+        let workers = self.coordinator.status().workers;
+        let worker = workers.iter().find(|worker| worker.worker_id == worker_id);
+        worker.map_or(0, |worker| worker.running + worker.queued)
+    }
+
     /// Ends a worker, and the directory does not notice.
     pub fn leaves_unnoticed(&self, worker_id: &str) {
         self.leave[worker_id].cancel();

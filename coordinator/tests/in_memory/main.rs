@@ -160,8 +160,8 @@ async fn a_request_id_is_judged_once_and_held_to_its_payload() {
 async fn a_malformed_item_of_a_stream_fails_alone() {
     let cluster = Cluster::start(&[("w", ScriptedBackend::new())]).await;
     let mut client = RewardServiceClient::new(cluster.channel());
-    let good = |sequence| v1::ScoreStreamRequest { sequence, request: Some(request(2).into()) };
-    let bad = v1::ScoreStreamRequest { sequence: 1, request: Some(v1::ScoreRequest::default()) };
+    let good = |sequence| v1::ScoreStreamRequest::new(sequence, &request(2).into());
+    let bad = v1::ScoreStreamRequest::new(1, &v1::ScoreRequest::default());
     let requests = tokio_stream::iter([good(0), bad, good(2)]);
     let mut answers = client.score_stream(requests).await.unwrap().into_inner();
     let mut seen = Vec::new();
@@ -177,6 +177,87 @@ async fn a_malformed_item_of_a_stream_fails_alone() {
     }
     seen.sort_unstable();
     assert_eq!(seen, [0, 1, 2]);
+}
+
+#[tokio::test]
+async fn an_item_that_cannot_be_decoded_fails_alone() {
+    let cluster = Cluster::start(&[("w", ScriptedBackend::new())]).await;
+    let mut client = RewardServiceClient::new(cluster.channel());
+    let good = |sequence| v1::ScoreStreamRequest::new(sequence, &request(2).into());
+    // The field "model", with bytes that are no UTF-8.
+    let bytes = vec![0x12, 0x02, 0xff, 0xfe];
+    let bad = v1::ScoreStreamRequest { sequence: 1, request: Some(bytes.into()) };
+    let requests = tokio_stream::iter([good(0), bad, good(2)]);
+    let mut answers = client.score_stream(requests).await.unwrap().into_inner();
+    let mut n_verdicts = 0;
+    while let Some(answer) = answers.message().await.unwrap() {
+        match answer.result.unwrap() {
+            v1::score_stream_response::Result::Verdict(_) => n_verdicts += 1,
+            v1::score_stream_response::Result::Error(error) => {
+                let error = JuryError::from(error);
+                assert_eq!((answer.sequence, error.code), (1, ErrorCode::InvalidArgument));
+            }
+        }
+    }
+    assert_eq!(n_verdicts, 2);
+}
+
+#[tokio::test]
+async fn what_a_stream_brought_before_a_message_over_the_limit_is_still_answered() {
+    let cluster = Cluster::start(&[("w", ScriptedBackend::new())]).await;
+    let mut client =
+        RewardServiceClient::new(cluster.channel()).max_encoding_message_size(usize::MAX);
+    let good = v1::ScoreStreamRequest::new(0, &request(2).into());
+    let bytes = vec![0; jury_fabric::transport::MAX_MESSAGE_BYTES + 1];
+    let bad = v1::ScoreStreamRequest { sequence: 1, request: Some(bytes.into()) };
+    let requests = tokio_stream::iter([good, bad]);
+    let mut answers = client.score_stream(requests).await.unwrap().into_inner();
+    let first = answers.message().await.unwrap().unwrap();
+    assert_eq!(first.sequence, 0);
+    assert!(matches!(first.result, Some(v1::score_stream_response::Result::Verdict(_))));
+    assert!(answers.message().await.unwrap_err().message().contains("too large"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_was_asked_for_outlasts_the_deadline_of_the_call_and_is_used_whole() {
+    let hanging = ScriptedBackend::new().on_sample(|_, _| Act::hangs());
+    let cluster = Cluster::start(&[("w", hanging)]).await;
+    let mut asked = request(2);
+    asked.budget_ms = std::num::NonZeroU64::new(60_000);
+    let mut call = tonic::Request::new(v1::ScoreRequest::from(asked));
+    call.set_timeout(Duration::from_secs(65));
+    let mut client = RewardServiceClient::new(cluster.channel());
+    let verdict = client.score(call).await.unwrap().into_inner().verdict.unwrap();
+    assert_eq!(verdict.run.unwrap().total_ms, 60_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_duplicate_is_answered_within_its_own_budget() {
+    let hanging = ScriptedBackend::new().on_sample(|_, _| Act::hangs());
+    let handle = hanging.handle();
+    let cluster = Cluster::start(&[("w", hanging)]).await;
+    let with_budget = |ms| {
+        let mut same = request(2);
+        same.request_id = "r".to_owned();
+        same.budget_ms = std::num::NonZeroU64::new(ms);
+        same
+    };
+    let duplicate = async {
+        handle.wait_for_groups(2).await;
+        cluster.score(with_budget(2_000)).await.unwrap()
+    };
+    let (leader, duplicate) = tokio::join!(cluster.score(with_budget(60_000)), duplicate);
+    assert_eq!(duplicate.run.total_ms, 2_000);
+    assert_eq!(duplicate.reasons[0].as_ref().unwrap().code, ReasonCode::Budget);
+    assert_eq!(leader.unwrap().run.total_ms, 60_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_load_of_a_worker_whose_call_ended_at_the_budget_is_told_anew() {
+    let hanging = ScriptedBackend::new().on_sample(|_, _| Act::hangs());
+    let cluster = Cluster::start(&[("w", hanging)]).await;
+    cluster.score(request(12)).await.unwrap();
+    assert_eq!(cluster.n_running("w"), 0);
 }
 
 #[tokio::test]

@@ -99,6 +99,21 @@ impl Item {
         }
     }
 
+    /// Bytes of all the text that is judged or judged by.
+    pub fn text_bytes(&self) -> usize {
+        let of_list =
+            |list: &Option<Vec<String>>| -> usize { list.iter().flatten().map(String::len).sum() };
+        let query = match &self.query {
+            Query::Text(text) => text.len(),
+            Query::Turns(turns) => turns.iter().map(|turn| turn.content.len()).sum(),
+        };
+        query
+            + self.responses.iter().map(String::len).sum::<usize>()
+            + self.reference.as_ref().map_or(0, String::len)
+            + of_list(&self.criteria)
+            + of_list(&self.principles)
+    }
+
     /// Reads an item from JSON, and gives the paths of the keys that nobody will look at.
     ///
     /// # Errors

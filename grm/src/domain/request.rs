@@ -163,7 +163,7 @@ fn validate_item(item: &Item) -> Result<(), RequestError> {
     require(n_responses <= limits::MAX_RESPONSES, "item.responses", || {
         format!("at most {} responses, has {n_responses}", limits::MAX_RESPONSES)
     })?;
-    let bytes = item_bytes(item);
+    let bytes = item.text_bytes();
     require(bytes <= limits::MAX_ITEM_BYTES, "item", || {
         format!("at most {} bytes of text, has {bytes}", limits::MAX_ITEM_BYTES)
     })?;
@@ -183,16 +183,6 @@ fn validate_item(item: &Item) -> Result<(), RequestError> {
         })?;
     }
     Ok(())
-}
-
-fn item_bytes(item: &Item) -> usize {
-    let of_list =
-        |list: &Option<Vec<String>>| -> usize { list.iter().flatten().map(String::len).sum() };
-    item.query.turns().iter().map(|turn| turn.content.len()).sum::<usize>()
-        + item.responses.iter().map(String::len).sum::<usize>()
-        + item.reference.as_ref().map_or(0, String::len)
-        + of_list(&item.criteria)
-        + of_list(&item.principles)
 }
 
 fn validate_settings(settings: &Settings) -> Result<(), RequestError> {

@@ -530,7 +530,8 @@ pub struct ScoreRequest {
     /// Whether the verdict carries its samples.
     #[prost(bool, tag = "7")]
     pub include_samples: bool,
-    /// The caller's idempotency key, at most 256 bytes. Empty: none; one is made up for logs.
+    /// The caller's idempotency key, at most 256 bytes, together with the item's id: a batch MAY go under one request_id.
+    /// Another request under the same two ids is refused with ALREADY_EXISTS. Empty: none; one is made up for logs.
     #[prost(string, tag = "8")]
     pub request_id: ::prost::alloc::string::String,
 }
@@ -541,17 +542,6 @@ pub struct ScoreResponse {
     /// Always set.
     #[prost(message, optional, tag = "1")]
     pub verdict: ::core::option::Option<Verdict>,
-}
-/// One item of a stream.
-#[allow(clippy::all)]
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ScoreStreamRequest {
-    /// The caller's number for this request, echoed; unique within the stream.
-    #[prost(uint64, tag = "1")]
-    pub sequence: u64,
-    /// The request.
-    #[prost(message, optional, tag = "2")]
-    pub request: ::core::option::Option<ScoreRequest>,
 }
 /// One answer of a stream.
 #[allow(clippy::all)]
@@ -1163,11 +1153,12 @@ pub mod reward_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Judges many items. Answers come as they are ready, out of order; match them by sequence. Flow control bounds
-        /// what is in flight. A malformed item gets an error of its own and the stream goes on.
+        /// what is in flight. A malformed item, and one that cannot be decoded, gets an error of its own and the stream goes on.
+        /// A message over the size limit ends the stream, once what came before it is answered.
         pub async fn score_stream(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
-                Message = super::ScoreStreamRequest,
+                Message = crate::stream::ScoreStreamRequest,
             >,
         ) -> std::result::Result<
             tonic::Response<tonic::codec::Streaming<super::ScoreStreamResponse>>,
@@ -1242,10 +1233,11 @@ pub mod reward_service_server {
             + std::marker::Send
             + 'static;
         /// Judges many items. Answers come as they are ready, out of order; match them by sequence. Flow control bounds
-        /// what is in flight. A malformed item gets an error of its own and the stream goes on.
+        /// what is in flight. A malformed item, and one that cannot be decoded, gets an error of its own and the stream goes on.
+        /// A message over the size limit ends the stream, once what came before it is answered.
         async fn score_stream(
             &self,
-            request: tonic::Request<tonic::Streaming<super::ScoreStreamRequest>>,
+            request: tonic::Request<tonic::Streaming<crate::stream::ScoreStreamRequest>>,
         ) -> std::result::Result<
             tonic::Response<Self::ScoreStreamStream>,
             tonic::Status,
@@ -1390,7 +1382,7 @@ pub mod reward_service_server {
                     struct ScoreStreamSvc<T: RewardService>(pub Arc<T>);
                     impl<
                         T: RewardService,
-                    > tonic::server::StreamingService<super::ScoreStreamRequest>
+                    > tonic::server::StreamingService<crate::stream::ScoreStreamRequest>
                     for ScoreStreamSvc<T> {
                         type Response = super::ScoreStreamResponse;
                         type ResponseStream = T::ScoreStreamStream;
@@ -1401,7 +1393,7 @@ pub mod reward_service_server {
                         fn call(
                             &mut self,
                             request: tonic::Request<
-                                tonic::Streaming<super::ScoreStreamRequest>,
+                                tonic::Streaming<crate::stream::ScoreStreamRequest>,
                             >,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);

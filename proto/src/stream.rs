@@ -1,0 +1,66 @@
+//! One item of a `ScoreStream`, its request still in bytes.
+//!
+//! tonic ends a stream whose message cannot be decoded, with everything in flight. A message inside
+//! a message and bytes look alike on the wire, so the outer one is decoded first, and a request
+//! that is no request is an error of its own item.
+
+use bytes::Bytes;
+use prost::Message;
+
+use crate::JuryError;
+use crate::v1;
+
+/// `jury.v1.ScoreStreamRequest`, in place of the generated type.
+#[derive(Clone, PartialEq, Message)]
+pub struct ScoreStreamRequest {
+    /// Chosen by the caller, echoed in the answer.
+    #[prost(uint64, tag = "1")]
+    pub sequence: u64,
+    /// A `jury.v1.ScoreRequest`, not yet decoded.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub request: Option<Bytes>,
+}
+
+// === impl ScoreStreamRequest ===
+
+impl ScoreStreamRequest {
+    /// A request as an item of a stream.
+    pub fn new(sequence: u64, request: &v1::ScoreRequest) -> Self {
+        Self { sequence, request: Some(request.encode_to_vec().into()) }
+    }
+
+    /// The request.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT when it is missing, or when its bytes are no `ScoreRequest`.
+    pub fn decode_request(&self) -> Result<v1::ScoreRequest, JuryError> {
+        let bytes = self.request.clone();
+        let bytes = bytes.ok_or_else(|| JuryError::invalid("request", "is missing"))?;
+        v1::ScoreRequest::decode(bytes)
+            .map_err(|error| JuryError::invalid("request", format!("cannot be decoded: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_survives_the_way_through_the_stream() {
+        let request = v1::ScoreRequest { seed: 7, ..v1::ScoreRequest::default() };
+        let sent = ScoreStreamRequest::new(3, &request).encode_to_vec();
+        let read = ScoreStreamRequest::decode(&sent[..]).unwrap();
+        assert_eq!((read.sequence, read.decode_request().unwrap()), (3, request));
+    }
+
+    #[test]
+    fn text_that_is_not_utf_8_is_an_error_of_its_item_and_the_sequence_is_still_read() {
+        // Field 2 (model), two bytes that are no UTF-8.
+        let broken = Bytes::from_static(&[0x12, 0x02, 0xff, 0xfe]);
+        let sent = ScoreStreamRequest { sequence: 9, request: Some(broken) }.encode_to_vec();
+        let read = ScoreStreamRequest::decode(&sent[..]).unwrap();
+        assert_eq!(read.sequence, 9);
+        let error = read.decode_request().unwrap_err();
+        assert!(error.message.contains("UTF-8"), "{error}");
+    }
+}
