@@ -1,5 +1,6 @@
 //! `jury status`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jury_client::{Client, ClientConfig, FleetStatus};
@@ -9,6 +10,9 @@ use jury_terminal::page::columns;
 
 use crate::args::StatusArgs;
 use crate::score::{at_endpoint, print};
+
+/// Sentences are wrapped at this width.
+const MAX_COLUMNS: usize = 100;
 
 pub async fn run(args: StatusArgs) -> Result<Exit, Failed> {
     let channel = Connector::new().connect(&args.endpoint).or_exit(Exit::Usage)?;
@@ -42,18 +46,54 @@ fn table(status: &FleetStatus) -> String {
     for worker in &status.workers {
         let digest = worker.model_digest.chars().take(8).collect();
         let samples = format!("{} of {}", worker.running, worker.capacity);
-        let state = if worker.connected { "ready" } else { "away" };
         rows.push([
             worker.worker_id.clone(),
             worker.model.clone(),
             digest,
             samples,
-            state.to_owned(),
+            worker.state.clone(),
             worker.address.clone(),
         ]);
     }
     text.push_str(&columns(&rows));
+    for worker in &status.workers {
+        if !worker.state_detail.is_empty() {
+            let detail =
+                format!("{} is {}: {}", worker.worker_id, worker.state, worker.state_detail);
+            text.push_str(&paragraph(&detail));
+        }
+    }
+    text.push_str(&capabilities(status));
     text
+}
+
+/// What backends can do, a line for all workers that can do the same.
+fn capabilities(status: &FleetStatus) -> String {
+    let mut workers_by_ability: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for worker in &status.workers {
+        let Some(capabilities) = &worker.capabilities else { continue };
+        let can = match &capabilities[..] {
+            [] => "nothing beyond drawing samples".to_owned(),
+            names => names.join(", "),
+        };
+        workers_by_ability.entry(can).or_default().push(&worker.worker_id);
+    }
+    let line = |(can, ids): (String, Vec<&str>)| match are_all(&ids, status) {
+        true => paragraph(&format!("all can do: {can}")),
+        false => paragraph(&format!("{} can do: {can}", ids.join(", "))),
+    };
+    workers_by_ability.into_iter().map(line).collect()
+}
+
+/// True when `ids` are all the workers.
+fn are_all(ids: &[&str], status: &FleetStatus) -> bool {
+    ids.len() > 1 && ids.len() == status.workers.len()
+}
+
+/// Text in lines that a terminal shows whole.
+fn paragraph(text: &str) -> String {
+    let options = textwrap::Options::new(MAX_COLUMNS).subsequent_indent("  ");
+    textwrap::fill(text, options) + "\n"
 }
 
 #[cfg(test)]
@@ -74,6 +114,21 @@ mod tests {
             running: 4,
             connected: true,
             version: "0.1.0".to_owned(),
+            state: "ready".to_owned(),
+            capabilities: Some(vec!["seeds".to_owned(), "distributions".to_owned()]),
+            ..WorkerStatus::default()
+        };
+        let refused = WorkerStatus {
+            worker_id: "w2".to_owned(),
+            connected: false,
+            running: 0,
+            state: "refused".to_owned(),
+            state_detail:
+                "its method version is 1, this coordinator's is 2; samples of two versions \
+                           never share a vote, run the same version of Jury on both"
+                    .to_owned(),
+            capabilities: None,
+            ..worker.clone()
         };
         let status = FleetStatus {
             version: "0.1.0".to_owned(),
@@ -82,13 +137,18 @@ mod tests {
             queue_limit: 1024,
             directory: "etcd".to_owned(),
             directory_connected: false,
-            workers: vec![worker],
+            workers: vec![worker, refused],
         };
         insta::assert_snapshot!(table(&status), @r"
         jury 0.1.0, workers from etcd (away: the last known fleet)
         requests: 1 running, 2 of 1024 places in the queue taken
-        WORKER  MODEL         DIGEST    SAMPLES  STATE  ADDRESS
-        w1      smollm2-135m  01234567  4 of 32  ready  http://10.0.0.5:7481
+        WORKER  MODEL         DIGEST    SAMPLES  STATE    ADDRESS
+        w1      smollm2-135m  01234567  4 of 32  ready    http://10.0.0.5:7481
+        w2      smollm2-135m  01234567  0 of 32  refused  http://10.0.0.5:7481
+        w2 is refused: its method version is 1, this coordinator's is 2; samples of two versions never share
+          a vote, run the same version of Jury on both
+        w1 can do: seeds, distributions
         ");
+        assert!(table(&status).lines().all(|line| line.chars().count() <= MAX_COLUMNS));
     }
 }

@@ -39,10 +39,25 @@ pub struct WorkerStatus {
     pub capacity: u32,
     /// Samples being drawn, by its own last report.
     pub running: u32,
-    /// Whether the coordinator can reach it now.
+    /// Whether it takes samples now; `state` says more.
     pub connected: bool,
     /// Version of Jury that it runs.
     pub version: String,
+    /// What the coordinator makes of it: "unknown", "ready", "suspect", "probing", "draining" or
+    /// "refused".
+    pub state: String,
+    /// Why it is not ready, a sentence for a person.
+    pub state_detail: String,
+    /// What it is used for: "grm", "meta".
+    pub roles: Vec<String>,
+    /// What its backend can do, by the names of the contract; `None`: not yet known.
+    pub capabilities: Option<Vec<String>>,
+    /// Version of parser and guide.
+    pub method_version: String,
+    /// Samples waiting for a lane, by its own last report.
+    pub queued: u32,
+    /// Most tokens of prompt and generation together; 0: not yet known.
+    pub context_tokens: u32,
 }
 
 impl From<v1::GetStatusResponse> for FleetStatus {
@@ -62,6 +77,13 @@ impl From<v1::GetStatusResponse> for FleetStatus {
 impl From<v1::WorkerStatus> for WorkerStatus {
     fn from(worker: v1::WorkerStatus) -> Self {
         Self {
+            state: state_name(worker.state()).to_owned(),
+            roles: worker.roles().filter_map(role_name).map(str::to_owned).collect(),
+            capabilities: worker.capabilities.as_ref().map(capability_names),
+            state_detail: worker.state_detail,
+            method_version: worker.method_version,
+            queued: worker.queued,
+            context_tokens: worker.context_tokens,
             worker_id: worker.worker_id,
             address: worker.address,
             model: worker.model,
@@ -73,4 +95,34 @@ impl From<v1::WorkerStatus> for WorkerStatus {
             version: worker.version,
         }
     }
+}
+
+fn state_name(state: v1::WorkerState) -> &'static str {
+    match state {
+        v1::WorkerState::Unspecified | v1::WorkerState::Unknown => "unknown",
+        v1::WorkerState::Ready => "ready",
+        v1::WorkerState::Suspect => "suspect",
+        v1::WorkerState::Probing => "probing",
+        v1::WorkerState::Draining => "draining",
+        v1::WorkerState::Refused => "refused",
+    }
+}
+
+fn role_name(role: v1::WorkerRole) -> Option<&'static str> {
+    match role {
+        v1::WorkerRole::Unspecified => None,
+        v1::WorkerRole::Grm => Some("grm"),
+        v1::WorkerRole::Meta => Some("meta"),
+    }
+}
+
+fn capability_names(can: &v1::Capabilities) -> Vec<String> {
+    let all = [
+        ("seeds", can.seeds),
+        ("distributions", can.distributions),
+        ("hidden_states", can.hidden_states),
+        ("cancel", can.cancel),
+        ("token_prompts", can.token_prompts),
+    ];
+    all.into_iter().filter(|(_, can)| *can).map(|(name, _)| name.to_owned()).collect()
 }

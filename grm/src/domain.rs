@@ -2,6 +2,7 @@
 
 mod item;
 mod json;
+mod reply;
 mod request;
 mod sample;
 mod settings;

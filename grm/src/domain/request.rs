@@ -120,7 +120,8 @@ impl ScoreRequest {
         }
         require(self.request_id.len() <= limits::MAX_ID_BYTES, "request_id", || {
             format!("must be at most {} bytes, has {}", limits::MAX_ID_BYTES, self.request_id.len())
-        })
+        })?;
+        super::reply::check(self)
     }
 }
 

@@ -1,0 +1,88 @@
+//! Whether the reply to a request can be sent, known before any work.
+//!
+//! ```text
+//! for each sample: responses shown x (legal scores + 2) x 8 bytes   certain, when a distribution
+//!                                                                   is read; else x 2 x 8 bytes
+//!                + max_critique_tokens x 4 bytes                    at the most, as a rule
+//! ```
+//!
+//! 256 samples of 24 responses on a scale of 0 to 100 have 256 x 24 x 103 x 8 = 5.06 MB of scores.
+
+use super::request::{RequestError, ScoreRequest};
+
+/// What a gRPC client takes that was told nothing.
+const DEFAULT_CLIENT_BYTES: usize = 4 << 20;
+/// What a coordinator sends and our own clients take.
+const LARGEST_REPLY_BYTES: usize = 16 << 20;
+/// What a token of text is taken for; English has about four letters in one.
+const BYTES_A_TOKEN: usize = 4;
+
+/// Refuses a request whose samples could not be sent. The numbers, whose size is certain, must be
+/// fit for any client; with the longest texts it must be a reply that we send.
+pub(super) fn check(request: &ScoreRequest) -> Result<(), RequestError> {
+    if !request.include_samples {
+        return Ok(());
+    }
+    let settings = &request.settings;
+    let n_shown = request.item.responses.len().min(settings.max_panel as usize);
+    let n_scores = if settings.readout.is_guided() {
+        usize::try_from(settings.scale.max - settings.scale.min + 1).unwrap_or(0)
+    } else {
+        0
+    };
+    let numbers = settings.k as usize * n_shown * (n_scores + 2) * 8;
+    let texts = settings.k as usize * settings.max_critique_tokens as usize * BYTES_A_TOKEN;
+    let refuse = |what: &str, n_bytes: usize, limit: usize| RequestError {
+        field: "include_samples",
+        problem: format!(
+            "{what} of {} samples take {n_bytes} bytes of a reply, at most {limit} can be sent; \
+             leave the samples out, or ask for fewer, with a shorter critique, a narrower scale \
+             or smaller panels",
+            settings.k
+        ),
+    };
+    if numbers > DEFAULT_CLIENT_BYTES {
+        return Err(refuse("the scores and their distributions", numbers, DEFAULT_CLIENT_BYTES));
+    }
+    if numbers + texts > LARGEST_REPLY_BYTES {
+        return Err(refuse("scores and the longest texts", numbers + texts, LARGEST_REPLY_BYTES));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Item, Query, Scale};
+    use super::*;
+
+    fn request(k: u32, n_responses: usize, scale: Scale, tokens: u32) -> ScoreRequest {
+        let responses = (0..n_responses).map(|i| i.to_string()).collect();
+        let mut request = ScoreRequest::new(Item::bare(Query::Text("q".to_owned()), responses));
+        request.settings.k = k;
+        request.settings.scale = scale;
+        request.settings.max_panel = 64;
+        request.settings.max_critique_tokens = tokens;
+        request.include_samples = true;
+        request
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_refused_at_the_door_with_the_way_out() {
+        let wide = Scale { min: 0, max: 100 };
+        let mut refused = request(256, 24, wide, 1);
+        let error = refused.validate().unwrap_err();
+        assert_eq!(error.field, "include_samples");
+        assert!(error.problem.contains("5062656 bytes"), "{error}");
+        assert!(error.problem.contains("leave the samples out"), "{error}");
+        refused.include_samples = false;
+        assert_eq!(refused.validate(), Ok(()));
+        let long = request(256, 2, Scale::POINTWISE, 16_384);
+        assert_eq!(long.validate().unwrap_err().field, "include_samples");
+    }
+
+    #[test]
+    fn what_fits_is_taken() {
+        assert_eq!(request(256, 16, Scale::POINTWISE, 2048).validate(), Ok(()));
+        assert_eq!(request(32, 64, Scale { min: 0, max: 100 }, 16_384).validate(), Ok(()));
+    }
+}
