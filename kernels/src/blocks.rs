@@ -3,7 +3,11 @@
 //! Quantised types become groups of integer codes: `weight = scale * (code - offset) + min`, with one `scale` and
 //! one `min` (zero for types without) a group of 16 or 32 neighbouring inputs. The types of 256 weights a block
 //! store `scale = factor * integer` and `min = min_factor * integer`. Nothing is rounded: these products have at
-//! most 11 + 7 significant bits, which f32 holds.
+//! most 11 + 7 significant bits, which f32 holds. (Two narrow types are rounded as codes: narrow.rs.)
+
+mod narrow;
+#[cfg(test)]
+mod tests;
 
 use half::{bf16, f16};
 
@@ -27,12 +31,20 @@ pub enum BlockType {
     Q5_1,
     /// 32 weights of 8 bits, one scale.
     Q8_0,
+    /// Superblocks of 256: 2 bits, 4-bit scales and mins for 16.
+    Q2_K,
+    /// Superblocks of 256: 3 bits, 6-bit scales for 16.
+    Q3_K,
     /// Superblocks of 256: 4 bits, 6-bit scales and mins for 32.
     Q4_K,
     /// Superblocks of 256: 5 bits, 6-bit scales and mins for 32.
     Q5_K,
     /// Superblocks of 256: 6 bits, 8-bit scales for 16.
     Q6_K,
+    /// Blocks of 32: 4 bits, which choose of 16 values.
+    IQ4_NL,
+    /// Superblocks of 256: as IQ4_NL, with 6-bit scales for 32.
+    IQ4_XS,
 }
 
 /// How a quantised type's codes are to be read.
@@ -75,9 +87,13 @@ impl BlockType {
             6 => BlockType::Q5_0,
             7 => BlockType::Q5_1,
             8 => BlockType::Q8_0,
+            10 => BlockType::Q2_K,
+            11 => BlockType::Q3_K,
             12 => BlockType::Q4_K,
             13 => BlockType::Q5_K,
             14 => BlockType::Q6_K,
+            20 => BlockType::IQ4_NL,
+            23 => BlockType::IQ4_XS,
             30 => BlockType::BF16,
             _ => return None,
         })
@@ -93,9 +109,13 @@ impl BlockType {
             BlockType::Q5_0 => (32, 22),
             BlockType::Q5_1 => (32, 24),
             BlockType::Q8_0 => (32, 34),
+            BlockType::Q2_K => (256, 84),
+            BlockType::Q3_K => (256, 110),
             BlockType::Q4_K => (256, 144),
             BlockType::Q5_K => (256, 176),
             BlockType::Q6_K => (256, 210),
+            BlockType::IQ4_NL => (32, 18),
+            BlockType::IQ4_XS => (256, 136),
         }
     }
 
@@ -113,10 +133,13 @@ impl BlockType {
             BlockType::Q4_1 | BlockType::Q4_K => (32, 0, true, 4),
             BlockType::Q5_0 => (32, 16, false, 5),
             BlockType::Q5_1 | BlockType::Q5_K => (32, 0, true, 5),
-            BlockType::Q8_0 => (32, 128, false, 8),
-            BlockType::Q6_K => (16, 32, false, 6),
+            BlockType::Q8_0 | BlockType::Q2_K | BlockType::IQ4_NL | BlockType::IQ4_XS => {
+                (32, 128, false, 8)
+            }
+            BlockType::Q3_K | BlockType::Q6_K => (16, 32, false, 6),
         };
-        let factored = matches!(self, BlockType::Q4_K | BlockType::Q5_K | BlockType::Q6_K);
+        let factored =
+            matches!(self, BlockType::Q3_K | BlockType::Q4_K | BlockType::Q5_K | BlockType::Q6_K);
         Some(CodeShape { group, offset, has_min, bits, factored })
     }
 
@@ -177,6 +200,12 @@ impl BlockType {
                     row.factors[index] = (half_at(block, 208), 0.0);
                     read_q6_k(block, codes, scales);
                 }
+                BlockType::Q2_K => narrow::read_q2_k(block, codes, scales),
+                BlockType::Q3_K => {
+                    row.factors[index] = (narrow::read_q3_k(block, codes, scales), 0.0);
+                }
+                BlockType::IQ4_NL => narrow::read_iq4_nl(block, codes, scales),
+                BlockType::IQ4_XS => narrow::read_iq4_xs(block, codes, scales),
             }
         }
     }
@@ -199,7 +228,17 @@ impl BlockType {
                     *float = bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32();
                 }
             }
+            BlockType::Q2_K => self.read_each(bytes, floats, narrow::q2_k_floats),
+            BlockType::IQ4_XS => self.read_each(bytes, floats, narrow::iq4_xs_floats),
             _ => self.read_quantised_floats(bytes, floats),
+        }
+    }
+
+    fn read_each(self, bytes: &[u8], floats: &mut [f32], read: impl Fn(&[u8], &mut [f32])) {
+        let (weights, block_bytes) = self.block();
+        for (block, floats) in bytes.chunks_exact(block_bytes).zip(floats.chunks_exact_mut(weights))
+        {
+            read(block, floats);
         }
     }
 

@@ -116,6 +116,10 @@ impl<'a> Loader<'a> {
 fn quantised(kind: BlockType) -> Option<GgmlDType> {
     Some(match kind {
         BlockType::F32 | BlockType::F16 | BlockType::BF16 => return None,
+        // candle has no products of these.
+        BlockType::IQ4_NL | BlockType::IQ4_XS => return None,
+        BlockType::Q2_K => GgmlDType::Q2K,
+        BlockType::Q3_K => GgmlDType::Q3K,
         BlockType::Q4_0 => GgmlDType::Q4_0,
         BlockType::Q4_1 => GgmlDType::Q4_1,
         BlockType::Q5_0 => GgmlDType::Q5_0,

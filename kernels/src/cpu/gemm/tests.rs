@@ -4,7 +4,7 @@ use crate::cpu::memory::Arena;
 use crate::cpu::packed::{Input, PackedMatrix};
 use crate::cpu::quantise::{ScaleKind, quantise};
 
-const KINDS: [BlockType; 8] = [
+const KINDS: [BlockType; 10] = [
     BlockType::Q4_0,
     BlockType::Q4_1,
     BlockType::Q5_0,
@@ -13,6 +13,8 @@ const KINDS: [BlockType; 8] = [
     BlockType::Q4_K,
     BlockType::Q5_K,
     BlockType::Q6_K,
+    BlockType::Q3_K,
+    BlockType::IQ4_NL,
 ];
 
 /// Random blocks whose f16 factors are small and finite.
@@ -27,7 +29,8 @@ fn random_blocks(kind: BlockType, count: usize) -> Vec<u8> {
         .collect();
     for block in bytes.chunks_exact_mut(block_bytes) {
         let halves: &[usize] = match kind {
-            BlockType::Q4_0 | BlockType::Q5_0 | BlockType::Q8_0 => &[0],
+            BlockType::Q4_0 | BlockType::Q5_0 | BlockType::Q8_0 | BlockType::IQ4_NL => &[0],
+            BlockType::Q3_K => &[108],
             BlockType::Q6_K => &[208],
             _ => &[0, 2],
         };
