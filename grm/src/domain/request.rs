@@ -150,6 +150,11 @@ fn validate_item(item: &Item) -> Result<(), RequestError> {
     require(item.id.len() <= limits::MAX_ID_BYTES, "item.id", || {
         format!("must be at most {} bytes, has {}", limits::MAX_ID_BYTES, item.id.len())
     })?;
+    if let super::Query::Text(text) = &item.query {
+        require(!text.trim().is_empty(), "item.query", || {
+            "is empty; say what the responses answer".to_owned()
+        })?;
+    }
     if let super::Query::Turns(turns) = &item.query {
         let is_asked =
             |turn: &super::Turn| matches!(turn.role, super::Role::User | super::Role::Tool);
@@ -240,6 +245,7 @@ mod tests {
     fn every_refusal_names_its_field_and_limit() {
         let error = broken(|r| r.item.responses.clear());
         assert_eq!(error.to_string(), "item.responses: is empty; give at least 1 response");
+        assert_eq!(broken(|r| r.item.query = Query::Text(" ".into())).field, "item.query");
         assert_eq!(broken(|r| r.item.query = Query::Turns(Vec::new())).field, "item.query");
         for no_number in [f64::NAN, f64::INFINITY] {
             let error = broken(|r| r.item.labels = Some(vec![0.0, no_number]));
