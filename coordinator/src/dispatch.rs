@@ -288,6 +288,7 @@ impl Drawing {
         match told {
             Told::Accepted { cached_tokens } => {
                 open.is_accepted = true;
+                debug!(worker_id = &*open.worker.id, call = call.0, "samples started");
                 self.effort.cached_tokens += u64::from(cached_tokens);
                 self.has_prefilled = true;
                 self.patience.record_taken(&open.worker);

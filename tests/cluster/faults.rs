@@ -14,12 +14,13 @@ fn a_worker_killed_in_flight_does_not_change_a_byte_of_the_verdict() {
     assert_eq!(undisturbed["run"]["workers"], serde_json::json!(workers));
     coordinator.wait_for("request answered");
 
-    // The victim is whoever is given samples next, killed before it can have finished one.
+    // The victim is whoever starts samples next, killed before it can have finished one. Before it has started, it
+    // would have refused them, which is no loss.
     let item = sandbox.item();
     let disturbed = std::thread::scope(|scope| {
         let scored = scope.spawn(|| score(&item, &["--endpoint", &endpoint]));
-        let issued = coordinator.wait_for("samples issued");
-        let victim = workers.iter().position(|id| *id == text(&issued, "worker_id"));
+        let started = coordinator.wait_for("samples started");
+        let victim = workers.iter().position(|id| *id == text(&started, "worker_id"));
         processes[victim.expect("it is one of ours")].kill();
         let lost = coordinator.wait_for("samples in flight were lost");
         assert_ne!(text(&lost, "indices"), "[]", "no sample was in flight at the kill: {lost}");

@@ -11,6 +11,9 @@ use serde_json::Value;
 /// A test that waits this long for an event has failed; generous, since machines are slow.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// What tests wait for: what happens, and when a worker has started a call's samples.
+const LOG: &str = "info,jury_coordinator::dispatch=debug";
+
 /// A running process; killed when dropped.
 pub struct Process {
     name: String,
@@ -46,7 +49,7 @@ impl Process {
     /// Starts a long-running part of Jury with JSON logs on stderr.
     pub fn jury(name: &str, arguments: &[&str]) -> Self {
         let mut command = jury_command();
-        command.args(arguments).args(["--log-format", "json", "--log", "info"]);
+        command.args(arguments).args(["--log-format", "json", "--log", LOG]);
         Self::start(name, command)
     }
 
