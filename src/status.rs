@@ -112,7 +112,6 @@ mod tests {
             numerics: String::new(),
             capacity: 32,
             running: 4,
-            connected: true,
             version: "0.1.0".to_owned(),
             state: "ready".to_owned(),
             capabilities: Some(vec!["seeds".to_owned(), "distributions".to_owned()]),
@@ -120,7 +119,6 @@ mod tests {
         };
         let refused = WorkerStatus {
             worker_id: "w2".to_owned(),
-            connected: false,
             running: 0,
             state: "refused".to_owned(),
             state_detail:

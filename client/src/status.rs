@@ -39,8 +39,6 @@ pub struct WorkerStatus {
     pub capacity: u32,
     /// Samples being drawn, by its own last report.
     pub running: u32,
-    /// Whether it takes samples now; `state` says more.
-    pub connected: bool,
     /// Version of Jury that it runs.
     pub version: String,
     /// What the coordinator makes of it: "unknown", "ready", "suspect", "probing", "draining" or
@@ -74,6 +72,13 @@ impl From<v1::GetStatusResponse> for FleetStatus {
     }
 }
 
+impl WorkerStatus {
+    /// Whether it takes samples now; `state` says more.
+    pub fn is_ready(&self) -> bool {
+        self.state == "ready"
+    }
+}
+
 impl From<v1::WorkerStatus> for WorkerStatus {
     fn from(worker: v1::WorkerStatus) -> Self {
         Self {
@@ -91,7 +96,6 @@ impl From<v1::WorkerStatus> for WorkerStatus {
             numerics: worker.numerics,
             capacity: worker.capacity,
             running: worker.running,
-            connected: worker.connected,
             version: worker.version,
         }
     }

@@ -12,7 +12,7 @@ use jury_grm::plan::Plan;
 use jury_grm::vote::{Ballot, vote};
 
 use crate::dispatch::Effort;
-use crate::fleet::{Class, NoClass};
+use crate::fleet::{NoClass, WorkerClass};
 
 /// All that a verdict is made of.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(crate) enum End {
     /// Its samples were drawn, or at least tried.
     Drawn {
         /// Who could draw.
-        class: Class,
+        class: WorkerClass,
         /// Every planned sample, in any order.
         samples: Vec<Sample>,
         /// What it took.
@@ -81,7 +81,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
     let (ballot, reason) = match conclusion {
         Conclusion::Whole | Conclusion::Partial => {
             let detail = "no valid sample showed this response".to_owned();
-            let ballot = vote(&plan.classes, &samples);
+            let ballot = vote(&plan.duplicate_of, &samples);
             (ballot, Reason { code: ReasonCode::NotShown, detail })
         }
         Conclusion::Unscored(reason) => (Ballot::none(request.item.responses.len()), reason),

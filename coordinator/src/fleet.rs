@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-pub use class::{Class, NoClass};
+pub use class::{NoClass, WorkerClass};
 pub use health::{Evidence, Health};
 pub use reservation::Reservation;
 pub use roster::{Candidate, Roster, WorkerRef};
@@ -102,7 +102,7 @@ impl Fleet {
     ///
     /// # Errors
     /// [`NoClass`] when nobody can.
-    pub fn class_for(&self, model: Option<&str>) -> Result<Class, NoClass> {
+    pub fn class_for(&self, model: Option<&str>) -> Result<WorkerClass, NoClass> {
         self.roster().class_for(model)
     }
 
@@ -115,7 +115,7 @@ impl Fleet {
         &self,
         model: Option<&str>,
         patience: Duration,
-    ) -> Result<Class, NoClass> {
+    ) -> Result<WorkerClass, NoClass> {
         let mut changes = self.changes();
         let found = tokio::time::timeout(patience, async {
             loop {
@@ -132,7 +132,7 @@ impl Fleet {
     }
 
     /// Workers of `class` that take samples.
-    pub fn candidates(&self, class: &Class) -> Vec<Candidate> {
+    pub fn candidates(&self, class: &WorkerClass) -> Vec<Candidate> {
         self.roster().candidates(class)
     }
 

@@ -1,7 +1,7 @@
 //! The plan: k samples with their seeds and orders, as a pure function of the request.
 //!
 //! ```text
-//! responses -> classes (identical ones collapsed) -> orders, balanced by index -> seeds
+//! responses -> distinct ones -> orders, balanced by index -> seeds
 //! ```
 //!
 //! The plan depends on what is rendered and on the request's seed and settings; never on ids,
@@ -22,18 +22,19 @@ pub const PLAN_VERSION: u32 = 2;
 pub struct Plan {
     /// Every sample, by index.
     pub samples: Vec<SampleSpec>,
-    /// Per response, the lowest index with the same bytes. Only those are ever shown.
-    pub classes: Vec<usize>,
+    /// Per response, the lowest index with the same bytes: its own if it is distinct from those
+    /// before it. Only distinct responses are ever shown.
+    pub duplicate_of: Vec<usize>,
     /// Digest of what is rendered.
     pub content: ContentDigest,
 }
 
 /// Plans `request`, which must be valid.
 pub fn plan(request: &ScoreRequest) -> Plan {
-    let classes = classes(&request.item.responses);
-    let content = content_digest(&request.item, &classes);
+    let duplicate_of = duplicate_of(&request.item.responses);
+    let content = content_digest(&request.item, &duplicate_of);
     let shown: Vec<usize> =
-        (0..classes.len()).filter(|&response| classes[response] == response).collect();
+        (0..duplicate_of.len()).filter(|&response| duplicate_of[response] == response).collect();
     let max_panel = request.settings.max_panel as usize;
     let samples = (0..request.settings.k)
         .map(|index| SampleSpec {
@@ -42,11 +43,11 @@ pub fn plan(request: &ScoreRequest) -> Plan {
             order: order::of_sample(&shown, max_panel, &content, request.seed, index),
         })
         .collect();
-    Plan { samples, classes, content }
+    Plan { samples, duplicate_of, content }
 }
 
 /// Per response, the lowest index of a response with the same bytes.
-pub fn classes(responses: &[String]) -> Vec<usize> {
+pub fn duplicate_of(responses: &[String]) -> Vec<usize> {
     responses
         .iter()
         .map(|text| responses.iter().position(|first| first == text).expect("it is in there"))

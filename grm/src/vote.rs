@@ -31,25 +31,26 @@ pub struct Ballot {
 
 /// Lets every valid sample vote.
 ///
-/// `classes[i]` is the lowest index of a response identical to response i: identical responses
+/// `duplicate_of[i]` is the lowest index of a response identical to response i: identical responses
 /// share one reward. Samples may come in any order; failed ones do not vote.
-pub fn vote(classes: &[usize], samples: &[Sample]) -> Ballot {
+pub fn vote(duplicate_of: &[usize], samples: &[Sample]) -> Ballot {
     let votes = votes(samples);
-    let rewards = rewards(classes, &votes);
+    let rewards = rewards(duplicate_of, &votes);
     let mut ballot = Ballot {
         voted: u32::try_from(votes.len()).expect("k is below the request's limit"),
-        ..Ballot::none(classes.len())
+        ..Ballot::none(duplicate_of.len())
     };
-    if classes.len() > 1
+    if duplicate_of.len() > 1
         && let Some(pick) = highest(rewards.iter().copied())
     {
         let is_best = |response: &usize| rewards[*response] == rewards[pick];
-        let best: Vec<usize> = (0..classes.len()).filter(is_best).collect();
+        let best: Vec<usize> = (0..duplicate_of.len()).filter(is_best).collect();
         ballot.pick = Some(pick);
         ballot.tied = if best.len() > 1 { best } else { Vec::new() };
-        ballot.agreement = agreement(classes, pick, &votes);
-        let n_showed = votes.iter().filter(|vote| vote.order.contains(&classes[pick])).count();
-        ballot.confidence = (n_showed > 1).then(|| bootstrap::confidence(classes, &votes, pick));
+        ballot.agreement = agreement(duplicate_of, pick, &votes);
+        let n_showed = votes.iter().filter(|vote| vote.order.contains(&duplicate_of[pick])).count();
+        ballot.confidence =
+            (n_showed > 1).then(|| bootstrap::confidence(duplicate_of, &votes, pick));
     }
     ballot.rewards = rewards;
     ballot
@@ -104,10 +105,10 @@ impl Tally {
         }
     }
 
-    /// Mean scores, each response with the value of its class; none where none was shown.
-    fn means<'a>(&'a self, classes: &'a [usize]) -> impl Iterator<Item = Option<f64>> + 'a {
-        classes.iter().map(|&class| {
-            let (sum, shown) = self.0[class];
+    /// Mean scores, a duplicate with the value of its distinct response; none where that was not shown.
+    fn means<'a>(&'a self, duplicate_of: &'a [usize]) -> impl Iterator<Item = Option<f64>> + 'a {
+        duplicate_of.iter().map(|&distinct| {
+            let (sum, shown) = self.0[distinct];
             (shown > 0).then(|| sum / f64::from(shown))
         })
     }
@@ -129,10 +130,10 @@ fn votes(samples: &[Sample]) -> Vec<Vote<'_>> {
     votes
 }
 
-fn rewards(classes: &[usize], votes: &[Vote<'_>]) -> Vec<Option<f64>> {
-    let mut tally = Tally::new(classes.len());
+fn rewards(duplicate_of: &[usize], votes: &[Vote<'_>]) -> Vec<Option<f64>> {
+    let mut tally = Tally::new(duplicate_of.len());
     votes.iter().for_each(|vote| tally.add(vote));
-    tally.means(classes).collect()
+    tally.means(duplicate_of).collect()
 }
 
 /// Index of the highest reward; of equals the lowest index.
@@ -163,11 +164,11 @@ fn share_of_pick(rewards: impl Iterator<Item = Option<f64>>, pick: usize) -> f64
     if has_pick { 1.0 / f64::from(n_highest) } else { 0.0 }
 }
 
-fn agreement(classes: &[usize], pick: usize, votes: &[Vote<'_>]) -> Option<f64> {
-    let class = classes[pick];
+fn agreement(duplicate_of: &[usize], pick: usize, votes: &[Vote<'_>]) -> Option<f64> {
+    let distinct = duplicate_of[pick];
     let shares: Vec<f64> = votes
         .iter()
-        .filter(|vote| vote.order.contains(&class))
+        .filter(|vote| vote.order.contains(&distinct))
         .map(|vote| {
             let highest = vote.scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let is_best = |&position: &usize| vote.scores[position] == highest;
@@ -176,8 +177,8 @@ fn agreement(classes: &[usize], pick: usize, votes: &[Vote<'_>]) -> Option<f64> 
                 .map(|position| vote.order[position])
                 .collect();
             // Identical responses are shown once and tie.
-            let n_best = classes.iter().filter(|class| best.contains(class)).count();
-            if best.contains(&class) { 1.0 / n_best as f64 } else { 0.0 }
+            let n_best = duplicate_of.iter().filter(|distinct| best.contains(distinct)).count();
+            if best.contains(&distinct) { 1.0 / n_best as f64 } else { 0.0 }
         })
         .collect();
     let n_shares = shares.len();

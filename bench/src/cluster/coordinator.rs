@@ -74,7 +74,7 @@ impl CoordinatorProcess {
         let all_there = async {
             loop {
                 let status = client.status().await?;
-                if status.workers.iter().filter(|worker| worker.connected).count() >= n {
+                if status.workers.iter().filter(|worker| worker.is_ready()).count() >= n {
                     return anyhow::Ok(());
                 }
                 sleep(LOOK).await;

@@ -171,7 +171,7 @@ impl<'a> Peer<'a> {
         drawn.samples.sort_by_key(|sample| sample.spec.index);
         // Too few valid samples give no rewards, as in the coordinator.
         let ballot = if Counts::of(&drawn.samples, 0).valid >= request.effective_min_samples() {
-            vote(&samples_plan.classes, &drawn.samples)
+            vote(&samples_plan.duplicate_of, &drawn.samples)
         } else {
             Ballot::none(request.item.responses.len())
         };

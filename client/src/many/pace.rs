@@ -77,7 +77,7 @@ impl Pace {
     /// The fleet is told of, as far as it may judge items of `samples` each for `model`.
     pub fn fleet(&mut self, fleet: &FleetStatus, samples: u32, model: Option<&str>) {
         let serves = |served: &str| model.is_none_or(|model| model == served);
-        let workers = fleet.workers.iter().filter(|w| w.connected && serves(&w.model));
+        let workers = fleet.workers.iter().filter(|w| w.is_ready() && serves(&w.model));
         let (n_workers, capacity) =
             workers.fold((0, 0_usize), |(n, all), worker| (n + 1, all + worker.capacity as usize));
         if n_workers == 0 {
@@ -142,7 +142,7 @@ mod tests {
     fn fleet(capacities: &[u32]) -> FleetStatus {
         let worker = |&capacity: &u32| WorkerStatus {
             capacity,
-            connected: true,
+            state: "ready".to_owned(),
             model: "m".to_owned(),
             ..WorkerStatus::default()
         };
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn workers_that_are_away_or_serve_another_model_do_not_count() {
         let mut status = fleet(&[32, 32, 32]);
-        status.workers[0].connected = false;
+        status.workers[0].state = "suspect".to_owned();
         status.workers[1].model = "other".to_owned();
         let mut pace = adaptive();
         pace.fleet(&status, 32, Some("m"));

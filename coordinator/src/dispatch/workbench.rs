@@ -15,9 +15,10 @@
 //! ([`Workbench::pop_ended`]) and what to cancel ([`Workbench::pop_cancel`]). No event costs more
 //! than O(log k).
 
+mod books;
 mod slot;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
 
 use jury_grm::domain::{FailureKind, Sample, SampleSpec};
@@ -25,6 +26,7 @@ use jury_grm::domain::{FailureKind, Sample, SampleSpec};
 pub use slot::{Attempt, Waiting};
 
 use crate::fleet::WorkerRef;
+use books::Call;
 use slot::Slot;
 
 /// Names a call to a worker: one group on one stream.
@@ -72,16 +74,6 @@ pub enum Refused {
     /// The result is not of a sample that this call was given.
     #[error("sample {0} was not asked of this worker with this seed and order")]
     Foreign(u32),
-}
-
-#[derive(Debug)]
-struct Call {
-    worker: WorkerRef,
-    /// Attempts that have not ended.
-    owed: BTreeSet<u32>,
-    /// Cancelled attempts that the worker may still report on, with the tokens already counted
-    /// as waste.
-    cancelled: BTreeMap<u32, u32>,
 }
 
 // === impl Workbench ===
@@ -289,84 +281,6 @@ impl Workbench {
     /// What happened beside the results so far.
     pub fn tally(&self) -> Tally {
         self.tally
-    }
-
-    fn open(&mut self, worker: &WorkerRef, given: BTreeSet<u32>, now: Instant) -> CallId {
-        let call = CallId(self.next_call);
-        self.next_call += 1;
-        for &index in &given {
-            self.waiting.remove(&index);
-            let attempt = Attempt { call, worker: worker.clone(), started: now, tokens: 0 };
-            self.slots[index as usize].attempts.push(attempt);
-        }
-        let open = Call { worker: worker.clone(), owed: given, cancelled: BTreeMap::new() };
-        self.calls.insert(call, open);
-        call
-    }
-
-    fn owes(&self, call: CallId, index: u32) -> bool {
-        self.calls.get(&call).is_some_and(|call| call.owed.contains(&index))
-    }
-
-    /// Takes an attempt off the books, its tokens included; they are the caller's to account for.
-    fn remove_attempt(&mut self, call: CallId, index: u32) -> Option<Attempt> {
-        if !self.calls.get_mut(&call)?.owed.remove(&index) {
-            return None;
-        }
-        let attempt = self.slots[index as usize].remove_attempt(call)?;
-        self.tokens -= u64::from(attempt.tokens);
-        Some(attempt)
-    }
-
-    /// Takes back whatever a call owes without blaming anybody; `note` what is learnt of a slot.
-    fn take_back(&mut self, call: CallId, note: impl Fn(&mut Slot, &WorkerRef)) {
-        let Some(worker) = self.calls.get(&call).map(|call| call.worker.clone()) else { return };
-        let owed: Vec<u32> = self.owed(call).collect();
-        for index in owed {
-            if let Some(attempt) = self.remove_attempt(call, index) {
-                self.waste(attempt.tokens);
-            }
-            let slot = &mut self.slots[index as usize];
-            note(slot, &worker);
-            if slot.attempts.is_empty() {
-                self.waiting.insert(index);
-            }
-        }
-    }
-
-    /// Ends a sample without scores.
-    fn end_as(&mut self, index: u32, kind: FailureKind, detail: &str) {
-        self.end(Sample::failed(self.slots[index as usize].spec.clone(), kind, detail));
-    }
-
-    /// The one way to an end: attempts that are left are cancelled.
-    fn end(&mut self, sample: Sample) {
-        let index = sample.spec.index;
-        self.waiting.remove(&index);
-        while let Some(call) = self.attempts(index).first().map(|attempt| attempt.call) {
-            let attempt = self.remove_attempt(call, index).expect("its call owes it");
-            self.waste(attempt.tokens);
-            if let Some(open) = self.calls.get_mut(&call) {
-                open.cancelled.insert(index, attempt.tokens);
-            }
-            self.cancels.push_back((call, index));
-        }
-        let slot = &mut self.slots[index as usize];
-        debug_assert!(!slot.is_ended, "a sample ends once");
-        slot.is_ended = true;
-        self.n_ended += 1;
-        self.ended.push_back(sample);
-    }
-
-    /// A result that nobody asked for, or not any more.
-    fn waste_unasked(&mut self, call: CallId, index: u32, generated_tokens: u32) {
-        let open = self.calls.get_mut(&call);
-        let counted = open.and_then(|open| open.cancelled.remove(&index)).unwrap_or(0);
-        self.waste(generated_tokens.saturating_sub(counted));
-    }
-
-    fn waste(&mut self, tokens: u32) {
-        self.tally.wasted_tokens += u64::from(tokens);
     }
 }
 

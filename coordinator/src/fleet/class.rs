@@ -5,7 +5,7 @@ use jury_proto::convert::{WorkerInfo, WorkerRole};
 
 /// Workers of one role that draw the same bytes for the same sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Class {
+pub struct WorkerClass {
     /// What its workers are used for.
     pub role: WorkerRole,
     /// Name of the model.
@@ -45,9 +45,9 @@ pub enum NoClass {
     },
 }
 
-// === impl Class ===
+// === impl WorkerClass ===
 
-impl Class {
+impl WorkerClass {
     /// The class of a worker in one of its roles.
     pub fn of(info: &WorkerInfo, role: WorkerRole) -> Self {
         Self {

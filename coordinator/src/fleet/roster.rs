@@ -13,7 +13,7 @@ use jury_fabric::directory::{Registration, Update};
 use jury_proto::convert::{WorkerInfo, WorkerRole};
 use jury_proto::v1::{self, Load, WorkerStatus};
 
-use super::class::{Class, NoClass};
+use super::class::{NoClass, WorkerClass};
 use super::health::{Evidence, Health};
 use super::stall::StallWatch;
 
@@ -215,7 +215,7 @@ impl Roster {
     ///
     /// # Errors
     /// [`NoClass`] says what is missing and what there is.
-    pub fn class_for(&self, model: Option<&str>) -> Result<Class, NoClass> {
+    pub fn class_for(&self, model: Option<&str>) -> Result<WorkerClass, NoClass> {
         let role = WorkerRole::Grm;
         let ready = self.workers.values().filter(|worker| worker.health.is_ready());
         let infos = ready.filter_map(|worker| worker.info.as_ref());
@@ -245,11 +245,11 @@ impl Roster {
             .rev()
             .max_by_key(|(capacity, _)| *capacity)
             .expect("a served model has a worker");
-        Ok(Class::of(info, role))
+        Ok(WorkerClass::of(info, role))
     }
 
     /// Workers of `class` that take samples.
-    pub fn candidates(&self, class: &Class) -> Vec<Candidate> {
+    pub fn candidates(&self, class: &WorkerClass) -> Vec<Candidate> {
         let of_class = |(id, worker): (&Arc<str>, &Worker)| {
             let info = worker.info.as_ref().filter(|info| class.includes(info))?;
             worker.health.is_ready().then(|| Candidate {
@@ -339,7 +339,6 @@ impl Worker {
             numerics: of_info(|info| &info.numerics, &registered.numerics),
             capacity: self.reported.capacity,
             running: self.reported.running,
-            connected: self.health.is_ready(),
             version: of_info(|info| &info.version, &registered.version),
             state: self.health.state().into(),
             state_detail: self.health.detail().to_owned(),

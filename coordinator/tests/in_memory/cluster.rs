@@ -9,6 +9,7 @@ use jury_fabric::connector::Connector;
 use jury_fabric::directory::{InProcess, Registration, WorkerRole};
 use jury_fabric::transport::{Channel, HealthHandle, Listener, ServerConfig, in_process};
 use jury_grm::domain::{Item, Query, ScoreRequest, Verdict};
+use jury_proto::v1::WorkerState;
 use jury_proto::v1::reward_service_client::RewardServiceClient;
 use jury_proto::{JuryError, v1};
 use jury_worker::backend::Backend;
@@ -74,7 +75,14 @@ impl Cluster {
             ServerConfig::default(),
             stop.clone(),
         ));
-        while coordinator.status().workers.iter().filter(|w| w.connected).count() < workers.len() {
+        while coordinator
+            .status()
+            .workers
+            .iter()
+            .filter(|w| w.state() == WorkerState::Ready)
+            .count()
+            < workers.len()
+        {
             tokio::task::yield_now().await;
         }
         Self { channel, coordinator, leave, _stop_when_dropped: stop.drop_guard() }
@@ -85,10 +93,12 @@ impl Cluster {
         self.channel.clone()
     }
 
-    /// Whether the coordinator can reach a worker, by its own word.
-    pub fn is_connected(&self, worker_id: &str) -> bool {
+    /// Whether the coordinator gives a worker samples, by its own word.
+    pub fn is_ready(&self, worker_id: &str) -> bool {
         let workers = self.coordinator.status().workers;
-        workers.iter().any(|worker| worker.worker_id == worker_id && worker.connected)
+        workers
+            .iter()
+            .any(|worker| worker.worker_id == worker_id && worker.state() == WorkerState::Ready)
     }
 
     /// Takes nothing new from now on.

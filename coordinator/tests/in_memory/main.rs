@@ -278,13 +278,13 @@ async fn an_idle_worker_that_left_unnoticed_is_soon_known_to_be_away() {
     let cluster = Cluster::start(&fleet).await;
     cluster.leaves_unnoticed("leaves");
     tokio::time::timeout(Duration::from_secs(10), async {
-        while cluster.is_connected("leaves") {
+        while cluster.is_ready("leaves") {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     })
     .await
     .expect("it is asked every two seconds");
-    assert!(cluster.is_connected("stays"));
+    assert!(cluster.is_ready("stays"));
 }
 
 #[tokio::test]
@@ -318,7 +318,7 @@ async fn status_tells_the_fleet() {
     assert_eq!(status.directory, "in-process");
     let worker = &status.workers[0];
     assert_eq!((worker.worker_id.as_str(), worker.model.as_str()), ("w", "scripted"));
-    assert!(worker.connected);
+    assert_eq!(worker.state(), v1::WorkerState::Ready);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{Query, Turn};
-use crate::plan::{classes, content_digest};
+use crate::plan::{content_digest, duplicate_of};
 
 /// Few texts, so that random items often share them, and among them the words that name parts.
 fn text() -> impl Strategy<Value = String> {
@@ -68,9 +68,9 @@ fn plain(mut request: ScoreRequest) -> ScoreRequest {
 /// What reaches a prompt of `item`.
 fn rendered(item: Item) -> Item {
     let mut item = plain(ScoreRequest::new(item)).item;
-    let classes = classes(&item.responses);
+    let duplicate_of = duplicate_of(&item.responses);
     let mut at = 0..;
-    item.responses.retain(|_| at.next().is_some_and(|at| classes[at] == at));
+    item.responses.retain(|_| at.next().is_some_and(|at| duplicate_of[at] == at));
     Item {
         reference: item.reference,
         criteria: item.criteria,
@@ -80,7 +80,7 @@ fn rendered(item: Item) -> Item {
 }
 
 fn content(item: &Item) -> crate::plan::ContentDigest {
-    content_digest(item, &classes(&item.responses))
+    content_digest(item, &duplicate_of(&item.responses))
 }
 
 /// The list of one item read as the heading of the other's.

@@ -8,9 +8,9 @@ use crate::domain::{Item, limits};
 pub struct ContentDigest(pub [u8; 32]);
 
 /// Digest of query, distinct responses, reference, criteria and principles; of nothing else.
-pub fn content_digest(item: &Item, classes: &[usize]) -> ContentDigest {
+pub fn content_digest(item: &Item, duplicate_of: &[usize]) -> ContentDigest {
     let distinct: Vec<&str> = (item.responses.iter().enumerate())
-        .filter(|&(response, _)| classes[response] == response)
+        .filter(|&(response, _)| duplicate_of[response] == response)
         .map(|(_, text)| text.as_str())
         .collect();
     let mut encoder = Encoder::new("jury.v1 content digest");

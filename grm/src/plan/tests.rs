@@ -43,7 +43,7 @@ fn two_responses_alternate() {
 #[test]
 fn identical_responses_are_shown_once_and_an_empty_one_is_shown() {
     let plan = plan(&request(&["a", "", "a", ""], 3));
-    assert_eq!(plan.classes, [0, 1, 0, 1]);
+    assert_eq!(plan.duplicate_of, [0, 1, 0, 1]);
     for spec in &plan.samples {
         assert_eq!(BTreeSet::from_iter(spec.order.clone()), BTreeSet::from([0, 1]));
     }

@@ -10,18 +10,18 @@ const RESAMPLES: u32 = 1000;
 /// samples give the same value.
 ///
 /// Sums run in the order drawn, which is part of the result: rounding follows it.
-pub(super) fn confidence(classes: &[usize], votes: &[Vote<'_>], picked: usize) -> f64 {
+pub(super) fn confidence(duplicate_of: &[usize], votes: &[Vote<'_>], picked: usize) -> f64 {
     let seed = votes.iter().fold(0, |seed, vote| seed ^ vote.seed.rotate_left(vote.index % 64));
     let mut random = SplitMix64::new(seed);
     // One tally for all resamples: this loop is most of the cost of a verdict.
-    let mut tally = Tally::new(classes.len());
+    let mut tally = Tally::new(duplicate_of.len());
     let mut same = 0.0;
     for _ in 0..RESAMPLES {
         tally.clear();
         for _ in votes {
             tally.add(&votes[random.below(votes.len())]);
         }
-        same += share_of_pick(tally.means(classes), picked);
+        same += share_of_pick(tally.means(duplicate_of), picked);
     }
     same / f64::from(RESAMPLES)
 }

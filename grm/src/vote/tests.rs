@@ -140,23 +140,24 @@ fn samples_of(n: usize) -> impl Strategy<Value = Vec<Sample>> {
 }
 
 /// The bootstrap as one would write it first. Its numbers are part of every verdict ever given.
-fn plain_bootstrap(classes: &[usize], samples: &[Sample], picked: usize) -> f64 {
+fn plain_bootstrap(duplicate_of: &[usize], samples: &[Sample], picked: usize) -> f64 {
     let votes = votes(samples);
     let seed = votes.iter().fold(0, |seed, vote| seed ^ vote.seed.rotate_left(vote.index % 64));
     let mut random = crate::random::SplitMix64::new(seed);
     let shares = (0..1000).map(|_| {
         let drawn: Vec<Vote<'_>> =
             votes.iter().map(|_| votes[random.below(votes.len())].clone()).collect();
-        let mut sums = vec![(0.0, 0_u32); classes.len()];
+        let mut sums = vec![(0.0, 0_u32); duplicate_of.len()];
         for vote in &drawn {
             for (&response, &score) in vote.order.iter().zip(vote.scores) {
                 sums[response].0 += score;
                 sums[response].1 += 1;
             }
         }
-        let mean =
-            |&class: &usize| (sums[class].1 > 0).then(|| sums[class].0 / f64::from(sums[class].1));
-        let rewards: Vec<Option<f64>> = classes.iter().map(mean).collect();
+        let mean = |&distinct: &usize| {
+            (sums[distinct].1 > 0).then(|| sums[distinct].0 / f64::from(sums[distinct].1))
+        };
+        let rewards: Vec<Option<f64>> = duplicate_of.iter().map(mean).collect();
         let best = rewards.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
         let n_best = rewards.iter().filter(|reward| **reward == Some(best)).count();
         if rewards[picked] == Some(best) { 1.0 / n_best as f64 } else { 0.0 }
@@ -175,10 +176,10 @@ fn confidences_are_those_of_verdicts_given_before() {
 proptest! {
     #[test]
     fn confidence_is_that_of_a_plain_bootstrap(samples in samples_of(4)) {
-        let classes = [0, 1, 1, 3];
-        let ballot = vote(&classes, &samples);
+        let duplicate_of = [0, 1, 1, 3];
+        let ballot = vote(&duplicate_of, &samples);
         if let (Some(pick), Some(confidence)) = (ballot.pick, ballot.confidence) {
-            prop_assert_eq!(confidence, plain_bootstrap(&classes, &samples, pick));
+            prop_assert_eq!(confidence, plain_bootstrap(&duplicate_of, &samples, pick));
         }
     }
 

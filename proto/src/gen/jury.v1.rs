@@ -820,10 +820,6 @@ pub struct WorkerStatus {
     /// Samples being drawn, by its own last report.
     #[prost(uint32, tag = "7")]
     pub running: u32,
-    /// Whether the coordinator can reach it: it answered, and no later call or check (every 2 seconds while it is idle)
-    /// has failed.
-    #[prost(bool, tag = "8")]
-    pub connected: bool,
     /// Version of Jury that it runs.
     #[prost(string, tag = "9")]
     pub version: ::prost::alloc::string::String,

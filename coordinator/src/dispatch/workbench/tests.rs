@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use jury_grm::domain::{Finish, Outcome, Scores};
 use proptest::prelude::*;
 

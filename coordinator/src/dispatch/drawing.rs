@@ -1,0 +1,253 @@
+//! One job while it is drawn: when to call which worker, when to wait, and when to stop.
+
+mod record;
+
+use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::stream::SelectAll;
+use futures::{FutureExt, StreamExt};
+use jury_grm::domain::{FailureKind, SampleSpec};
+use jury_proto::convert::SampleGroup;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
+use tracing::info;
+
+use super::call::{self, CallEvents, Canceller, Order};
+use super::patience::Patience;
+use super::{Assignment, CallId, Drew, Effort, Job, Step, Workbench, assign};
+use crate::fleet::{Fleet, Reservation, WorkerRef};
+use crate::progress::Phase;
+
+/// One job while it is drawn.
+pub struct Drawing {
+    job: Job,
+    fleet: Fleet,
+    fleet_changes: watch::Receiver<u64>,
+    workbench: Workbench,
+    /// Events of all open calls.
+    events: SelectAll<CallEvents>,
+    calls: HashMap<CallId, OpenCall>,
+    patience: Patience,
+    /// True when waiting samples may find a worker that they did not find before.
+    is_worth_a_try: bool,
+    /// One timer for whatever is due next.
+    timer: Pin<Box<Sleep>>,
+    effort: Effort,
+    has_prefilled: bool,
+    /// Who turned a call away last, and why.
+    last_refusal: Option<String>,
+}
+
+/// A call whose stream has not ended.
+struct OpenCall {
+    worker: WorkerRef,
+    reservation: Reservation,
+    canceller: Canceller,
+    /// The worker has said that drawing has begun.
+    is_accepted: bool,
+    /// The worker has turned the group down; the end of the stream is no loss.
+    is_turned_down: bool,
+}
+
+// === impl Drawing ===
+
+impl Drawing {
+    /// Begins to draw `job`; nothing is sent before the first [`Self::next`].
+    pub fn new(job: Job, fleet: Fleet) -> Self {
+        Self {
+            workbench: Workbench::new(job.specs.clone(), job.max_reissues),
+            fleet_changes: fleet.changes(),
+            events: SelectAll::new(),
+            calls: HashMap::new(),
+            patience: Patience::new(job.worker_wait),
+            is_worth_a_try: true,
+            timer: Box::pin(tokio::time::sleep_until(job.deadline)),
+            effort: Effort::default(),
+            has_prefilled: false,
+            last_refusal: None,
+            job,
+            fleet,
+        }
+    }
+
+    /// What happens next; `None` when every planned sample has come out. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Drew> {
+        loop {
+            if let Some(sample) = self.workbench.pop_ended() {
+                self.send_cancels();
+                return Some(Drew::Sample(sample));
+            }
+            if self.workbench.is_complete() {
+                return None;
+            }
+            if self.is_worth_a_try && self.workbench.has_waiting() {
+                self.issue_waiting();
+                continue;
+            }
+            self.arm_timer();
+            tokio::select! {
+                biased;
+                () = &mut self.timer => self.on_time(),
+                Some((call, event)) = self.events.next(), if !self.events.is_empty() => {
+                    self.record(call, event);
+                    return Some(self.workbench.pop_ended().map_or(Drew::Progress, Drew::Sample));
+                }
+                changed = self.fleet_changes.changed() => match changed {
+                    Ok(()) => self.is_worth_a_try = true,
+                    Err(_) => {
+                        let detail = "the coordinator is going down";
+                        self.workbench.give_up(FailureKind::Worker, detail);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The verdict is decided: whatever has not ended ends as not needed, and workers are told.
+    pub fn stop(&mut self) {
+        let all = 0..self.workbench.n_planned();
+        self.not_needed(all);
+    }
+
+    /// The verdict does not need these samples any more.
+    pub fn not_needed(&mut self, indices: impl IntoIterator<Item = u32>) {
+        self.workbench.record_not_needed(indices);
+        self.send_cancels();
+    }
+
+    /// How far the job is.
+    pub fn step(&self) -> Step {
+        let samples_done = self.workbench.n_ended();
+        let tokens = self.workbench.tokens();
+        let phase = match (self.calls.is_empty(), self.has_prefilled || tokens > 0) {
+            (true, false) => Phase::Waiting,
+            (false, false) => Phase::Prefill,
+            (_, true) => Phase::Sampling,
+        };
+        Step { phase, samples_done, tokens }
+    }
+
+    /// What is known beside the samples; ends every call that is still open.
+    pub fn into_effort(self) -> Effort {
+        Effort { tally: self.workbench.tally(), ..self.effort }
+    }
+
+    /// Opens a call for everything that waits, as far as there are workers for it.
+    fn issue_waiting(&mut self) {
+        self.is_worth_a_try = false;
+        let now = Instant::now();
+        if now >= self.job.deadline {
+            return;
+        }
+        let candidates = self.fleet.candidates(&self.job.class);
+        self.patience.forget_absent(&candidates, now);
+        let may_ask = |worker: &WorkerRef| self.patience.may_ask(worker, now);
+        let pick = |n: usize| rand::random_range(0..n);
+        let assignments = assign(self.workbench.waiting(), &candidates, may_ask, pick);
+        for index in assignments.too_large {
+            self.workbench.record_too_large_everywhere(index);
+        }
+        for Assignment { worker, indices } in assignments.calls {
+            let n_samples = u32::try_from(indices.len()).expect("k is below the request's limit");
+            let Some(reservation) = self.fleet.reserve(&worker, n_samples) else {
+                // Gone since the list was made; the fleet tells when that changes.
+                self.patience.record_refused(&worker, now);
+                continue;
+            };
+            let call = self.workbench.issue(&worker, &indices, now.into_std());
+            self.open(call, worker, reservation);
+        }
+        if self.calls.is_empty() {
+            self.patience.record_nobody(now);
+        }
+    }
+
+    /// Opens the call that the workbench has issued.
+    fn open(&mut self, call: CallId, worker: WorkerRef, reservation: Reservation) {
+        let indices: Vec<u32> = self.workbench.owed(call).collect();
+        let Some(order) = self.order(&indices) else { return };
+        info!(worker_id = &*worker.id, call = call.0, ?indices, "samples issued");
+        let (canceller, events) = call::open(call, reservation.channel(), order);
+        let (is_accepted, is_turned_down) = (false, false);
+        let open = OpenCall { worker, reservation, canceller, is_accepted, is_turned_down };
+        self.calls.insert(call, open);
+        self.events.push(events);
+    }
+
+    fn order(&self, indices: &[u32]) -> Option<Order> {
+        let specs = indices.iter().filter_map(|&index| self.workbench.spec(index));
+        let samples: Vec<SampleSpec> = specs.cloned().collect();
+        let prompt = Arc::clone(self.job.prompts.get(&samples.first()?.order)?);
+        let class = &self.job.class;
+        let remaining = self.job.deadline.saturating_duration_since(Instant::now());
+        let group = SampleGroup {
+            model_digest: class.model_digest.clone(),
+            numerics: class.numerics.clone(),
+            method_version: class.method_version.clone(),
+            messages: Vec::new(),
+            samples,
+            settings: self.job.settings.clone(),
+            request_id: self.job.request_id.clone(),
+            remaining_ms: Some(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX)),
+        };
+        Some(Order { group, prompt })
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        if now >= self.job.deadline {
+            self.drain();
+            self.workbench.give_up(FailureKind::TimedOut, "the budget ended first");
+            return;
+        }
+        if self.is_hopeless(now) {
+            let mut detail = "no worker of this model is left".to_owned();
+            detail.extend(self.last_refusal.iter().flat_map(|refusal| ["; ", refusal]));
+            self.workbench.give_up(FailureKind::Worker, &detail);
+            return;
+        }
+        self.is_worth_a_try = true;
+    }
+
+    /// Takes in what workers have sent and nobody has read yet: it counts.
+    fn drain(&mut self) {
+        loop {
+            let received = tokio::task::coop::unconstrained(self.events.next()).now_or_never();
+            let Some(Some((call, event))) = received else { return };
+            self.record(call, event);
+        }
+    }
+
+    fn is_hopeless(&self, now: Instant) -> bool {
+        self.calls.is_empty() && self.patience.ends_at().is_some_and(|end| end <= now)
+    }
+
+    /// Due next: the deadline, a worker that may be asked again, or the end of all patience.
+    fn arm_timer(&mut self) {
+        let give_up = if self.calls.is_empty() { self.patience.ends_at() } else { None };
+        let retry = if self.workbench.has_waiting() {
+            self.patience.next_retry(Instant::now())
+        } else {
+            None
+        };
+        let due = [give_up, retry].into_iter().flatten().fold(self.job.deadline, Instant::min);
+        if self.timer.deadline() != due {
+            self.timer.as_mut().reset(due);
+        }
+    }
+
+    /// Tells workers what nobody wants any more, one message a call.
+    fn send_cancels(&mut self) {
+        let mut by_call: BTreeMap<CallId, Vec<u32>> = BTreeMap::new();
+        while let Some((call, index)) = self.workbench.pop_cancel() {
+            by_call.entry(call).or_default().push(index);
+        }
+        for (call, indices) in by_call {
+            if let Some(open) = self.calls.get(&call) {
+                open.canceller.cancel(indices);
+            }
+        }
+    }
+}

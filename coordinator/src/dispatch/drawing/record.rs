@@ -1,0 +1,146 @@
+//! What the events of calls do to a drawing.
+
+use jury_grm::domain::{FailureKind, Sample};
+use jury_proto::JuryError;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::Drawing;
+use crate::dispatch::CallId;
+use crate::dispatch::call::{self, CallEnd, CallEvent, Told};
+use crate::fleet::WorkerRef;
+
+// === impl Drawing ===
+
+impl Drawing {
+    pub(super) fn record(&mut self, call: CallId, event: CallEvent) {
+        match event {
+            CallEvent::Message { told, load } => {
+                let Some(open) = self.calls.get(&call) else { return };
+                if let Some(load) = load {
+                    self.fleet.record_load(&open.worker, load);
+                }
+                if let Some(told) = told {
+                    self.record_told(call, told);
+                }
+            }
+            CallEvent::Ended(end) => self.record_end(call, end),
+        }
+        self.send_cancels();
+    }
+
+    fn record_told(&mut self, call: CallId, told: Told) {
+        let Some(open) = self.calls.get_mut(&call) else { return };
+        match told {
+            Told::Accepted { cached_tokens } => {
+                open.is_accepted = true;
+                debug!(worker_id = &*open.worker.id, call = call.0, "samples started");
+                self.effort.cached_tokens += u64::from(cached_tokens);
+                self.has_prefilled = true;
+                self.patience.record_taken(&open.worker);
+            }
+            Told::Progress { index, tokens } => {
+                self.workbench.record_progress(call, index, tokens);
+            }
+            Told::Finished(sample) => {
+                open.reservation.give_back_one();
+                self.record_finished(call, *sample);
+            }
+            Told::Failed { index, failure } => {
+                open.reservation.give_back_one();
+                let detail = format!("worker {}: {failure}", &*open.worker.id);
+                self.workbench.record_failed(call, index, failure.kind, &detail);
+                self.is_worth_a_try = true;
+            }
+            Told::TooLong(too_long) => {
+                let detail = call::describe(too_long);
+                let owed: Vec<u32> = self.workbench.owed(call).collect();
+                for index in owed {
+                    self.workbench.record_failed(call, index, FailureKind::TooLong, &detail);
+                }
+            }
+            Told::TooLarge(too_large) => {
+                open.is_turned_down = true;
+                self.workbench.record_too_large(call, too_large.needed_tokens);
+                self.is_worth_a_try = true;
+            }
+            Told::Busy(retry_after) => {
+                open.is_turned_down = true;
+                self.patience.record_busy(&open.worker, Instant::now() + retry_after);
+                self.workbench.record_refused(call);
+                self.is_worth_a_try = true;
+            }
+        }
+    }
+
+    fn record_finished(&mut self, call: CallId, sample: Sample) {
+        let Some(open) = self.calls.get(&call) else { return };
+        let (worker_id, index) = (&*open.worker.id, sample.spec.index);
+        let scale = self.job.settings.scale;
+        let in_scale =
+            sample.scores().is_none_or(|s| s.scores.iter().all(|&score| scale.contains(score)));
+        if !in_scale {
+            warn!(worker_id, index, "worker sent a score outside the scale");
+            let detail = format!("worker {worker_id} sent a score outside the scale");
+            self.workbench.record_failed(call, index, FailureKind::Worker, &detail);
+            self.is_worth_a_try = true;
+            return;
+        }
+        match self.workbench.record_finished(call, sample) {
+            Ok(()) => {
+                debug!(worker_id, index, "sample finished");
+                if !self.effort.workers.contains(worker_id) {
+                    self.effort.workers.insert(worker_id.to_owned());
+                }
+            }
+            Err(refused) => debug!(worker_id, %refused, "result does not count"),
+        }
+    }
+
+    fn record_end(&mut self, call: CallId, end: CallEnd) {
+        let Some(open) = self.calls.remove(&call) else { return };
+        self.is_worth_a_try = true;
+        let now = Instant::now();
+        match end {
+            CallEnd::Complete => {
+                self.workbench.record_lost(call, "the worker ended the stream early");
+            }
+            CallEnd::Refused(error) => self.record_refused(call, &open.worker, &error, now),
+            CallEnd::Broken(error) if !open.is_accepted && call::is_refusal(&error) => {
+                self.record_refused(call, &open.worker, &error, now);
+            }
+            CallEnd::Broken(error) if open.is_turned_down => {
+                debug!(worker_id = &*open.worker.id, %error, "call broke after it was turned down");
+            }
+            CallEnd::Broken(error) => {
+                let worker_id = &*open.worker.id;
+                let detail = format!("worker {worker_id}: {error}");
+                let indices = self.workbench.record_lost(call, &detail);
+                warn!(
+                    worker_id, call = call.0, ?indices, %error,
+                    "samples in flight were lost, issuing them again"
+                );
+                self.patience.record_taken(&open.worker);
+                self.fleet.record_failed_call(&open.worker, &error);
+            }
+        }
+        if self.calls.is_empty() {
+            self.patience.record_nobody(now);
+        }
+    }
+
+    /// Nothing has started: the samples wait again, and the worker is left alone for a while.
+    fn record_refused(
+        &mut self,
+        call: CallId,
+        worker: &WorkerRef,
+        error: &JuryError,
+        now: Instant,
+    ) {
+        debug!(worker_id = &*worker.id, call = call.0, %error, "call was refused");
+        self.last_refusal = Some(format!("worker {}: {error}", &*worker.id));
+        self.workbench.record_refused(call);
+        self.patience.record_refused(worker, now);
+        self.fleet.record_failed_call(worker, error);
+    }
+}
