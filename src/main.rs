@@ -66,7 +66,7 @@ fn run(args: Args) -> Result<Exit, Failed> {
             Command::Models(args) => models::run(args),
             Command::Status(args) => status::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
-            Command::Bench(args) => jury_bench::run(args, score::read_items).await,
+            Command::Bench(args) => jury_bench::run(args).await,
             Command::Completions(args) => completions::run(&args),
         }
     });

@@ -22,7 +22,6 @@ use jury_proto::ErrorCode;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 
-pub use self::batch::read_items;
 pub use self::config::ScoreConfig;
 use self::config::{Input, Output, Source};
 use self::judge::Bench;

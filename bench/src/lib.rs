@@ -28,12 +28,10 @@ mod so_far;
 mod spread;
 mod verdicts;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use jury_engine::Host;
 use jury_fabric::shutdown::on_signals;
-use jury_grm::domain::Item;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::page::print;
@@ -51,12 +49,9 @@ struct Run {
     so_far: SoFar,
 }
 
-/// Reads a file with one item a line.
-pub type ReadItems = fn(&Path) -> Result<Vec<Item>, Failed>;
-
 /// Measures until all is measured or a signal asks to end. No program that was started outlives it. Rounds that were
 /// finished are printed whatever ends it.
-pub async fn run(args: BenchArgs, read_items: ReadItems) -> Result<Exit, Failed> {
+pub async fn run(args: BenchArgs) -> Result<Exit, Failed> {
     let signals = on_signals().or_exit(Exit::Internal)?;
     let run = Arc::new(Run {
         programs: Programs::until(signals.drain.clone()),
@@ -67,7 +62,7 @@ pub async fn run(args: BenchArgs, read_items: ReadItems) -> Result<Exit, Failed>
         let run = Arc::clone(&run);
         tokio::task::spawn_blocking(move || match args.command {
             BenchCommand::Engine(args) => engine::run(args, &run),
-            BenchCommand::Verdicts(args) => verdicts::run(*args, read_items, &run),
+            BenchCommand::Verdicts(args) => verdicts::run(*args, &run),
             BenchCommand::Scaling(args) => scaling::run(&args, &run),
             BenchCommand::Cluster(args) => cluster::run(args, &run),
         })

@@ -21,7 +21,10 @@ mod report;
 mod round;
 mod server;
 
+use std::path::Path;
+
 use anyhow::{Context, anyhow};
+use jury_client::batch::{ItemsError, read_items};
 use jury_engine::Host;
 use jury_grm::domain::{Item, limits};
 use jury_terminal::exit::{Exit, Failed, OrExit};
@@ -34,11 +37,11 @@ use self::ours::Ours;
 use self::peer::{Peer, Setting, Trials};
 use self::report::{Frame, PeerFacts, Report, Who};
 use self::round::Round;
+use super::Run;
 use super::head::Head;
 use super::load::{Load, TURNS_TAKEN};
 use super::models::BenchModel;
 use super::output::{Output, deliver};
-use super::{ReadItems, Run};
 use crate::args::BenchVerdictsArgs;
 
 /// Items with which the peer's settings are tried.
@@ -50,10 +53,10 @@ enum Judge<'a> {
     Peer(&'a Peer<'a>, Setting),
 }
 
-pub fn run(args: BenchVerdictsArgs, read_items: ReadItems, run: &Run) -> Result<Exit, Failed> {
+pub fn run(args: BenchVerdictsArgs, run: &Run) -> Result<Exit, Failed> {
     let plan = Plan::try_from(args).or_exit(Exit::Usage)?;
     let markdown = Output::check("--markdown", plan.markdown.as_deref())?;
-    let mut items = read_items(&plan.items)?;
+    let mut items = read_items(&plan.items).map_err(|error| not_read(&plan.items, &error))?;
     items.truncate(plan.limit.unwrap_or(items.len()));
     for item in &items {
         let problem = || format!("--items: {}: item {:?}", plan.items.display(), item.id);
@@ -66,6 +69,14 @@ pub fn run(args: BenchVerdictsArgs, read_items: ReadItems, run: &Run) -> Result<
     let report = measure(&plan, &items, run)?;
     deliver(run, &report.page(plan.json)?, markdown.as_ref(), || Ok(report.markdown()))?;
     Ok(Exit::Done)
+}
+
+fn not_read(path: &Path, error: &ItemsError) -> Failed {
+    let exit = match error {
+        ItemsError::Io(_) => Exit::NoInput,
+        ItemsError::OneItem | ItemsError::BadLine { .. } => Exit::BadData,
+    };
+    Failed::new(exit, anyhow!("--items: {}: {error}", path.display()))
 }
 
 fn measure(plan: &Plan, items: &[Item], run: &Run) -> Result<Report, Failed> {

@@ -3,6 +3,7 @@
 //! ```text
 //! client     score one item, stream many, ask for the fleet
 //! many       the stream: as many unanswered items as the fleet draws, sent again after a lost connection
+//! batch      files of items in, files of verdicts out, gone on with after a stop
 //! retry      when to try again, and after how long: pure
 //! error      what went wrong, with field and code
 //! status     the fleet, as its coordinator sees it
@@ -12,6 +13,7 @@
 //! its first attempt, so that a retried call is the same call. What this crate does NOT promise:
 //! that a verdict has rewards (read its status), or that answers of a stream come in order.
 
+pub mod batch;
 mod budget;
 mod client;
 mod config;

@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use futures::Stream;
 use jury_client::{Client, ClientConfig, ClientError, InFlight, RetryPolicy};
 use jury_embedded::{Embedded, default_config};
 use jury_fabric::connector::Connector;
@@ -99,18 +98,10 @@ impl Bench {
         }
     }
 
-    /// Judges many items; see [`Client::score_many`].
-    pub fn score_many<S>(
-        &self,
-        requests: S,
-    ) -> impl Stream<Item = (u64, Result<Verdict, ClientError>)> + Send + use<S>
-    where
-        S: Stream<Item = ScoreRequest> + Send + 'static,
-    {
+    /// The client through which they are asked.
+    pub fn client(&self) -> &Client {
         match self {
-            Self::Embedded { client, .. } | Self::Endpoint { client, .. } => {
-                client.score_many(requests)
-            }
+            Self::Embedded { client, .. } | Self::Endpoint { client, .. } => client,
         }
     }
 

@@ -1,11 +1,12 @@
-//! What became of every line of a batch. Pure: it collects the messages, others print them.
+//! What became of the lines of a batch, in words and figures for a person. Pure: others print them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::io;
 use std::time::Duration;
 
 use humantime::format_duration;
+use jury_client::batch::Event;
 use jury_client::{ClientError, enough_budget};
 use jury_grm::domain::{ReasonCode, Status, Verdict};
 use jury_terminal::exit::{Exit, Failed};
@@ -18,15 +19,14 @@ use crate::score::unknown_key;
 pub struct Tally {
     /// Name of the batch, for messages.
     source: String,
-    /// Lines of the requests that are not answered yet, by sequence.
-    asked: HashMap<u64, u64>,
-    next_sequence: u64,
+    /// Items that are asked for and not answered yet.
+    n_open: u64,
     n_judged: u64,
     n_partial: u64,
     /// How the items without reward would have ended on their own.
     unscored: Vec<Exit>,
     n_bad: u64,
-    n_skipped: u64,
+    n_known: u64,
     n_failed: u64,
     /// The budget that every request has.
     budget: Duration,
@@ -37,7 +37,6 @@ pub struct Tally {
     /// The reading of the batch broke off.
     broke_off: Option<io::Error>,
     keys_named: HashSet<String>,
-    messages: Vec<String>,
 }
 
 // === impl Tally ===
@@ -46,100 +45,90 @@ impl Tally {
     pub fn new(source: String, budget: Duration) -> Self {
         Self {
             source,
-            asked: HashMap::new(),
-            next_sequence: 0,
+            n_open: 0,
             n_judged: 0,
             n_partial: 0,
             unscored: Vec::new(),
             n_bad: 0,
-            n_skipped: 0,
+            n_known: 0,
             n_failed: 0,
             budget,
             enough: None,
             failed: None,
             broke_off: None,
             keys_named: HashSet::new(),
-            messages: Vec::new(),
         }
     }
 
-    /// The next request, in the order in which the client takes them, is of this line.
-    pub fn asked(&mut self, line: u64) {
-        self.asked.insert(self.next_sequence, line);
-        self.next_sequence += 1;
-    }
-
-    pub fn bad_line(&mut self, line: u64, problem: &impl Display) {
-        self.n_bad += 1;
-        self.messages.push(format!("jury: {}: line {line}: {problem}", self.source));
-    }
-
-    pub fn unreadable(&mut self, error: io::Error) {
-        self.broke_off = Some(error);
-    }
-
-    /// Each key is warned of once.
-    pub fn unknown_key(&mut self, key: &str) {
-        if self.keys_named.insert(key.to_owned()) {
-            self.messages.push(unknown_key(key));
-        }
-    }
-
-    pub fn skipped(&mut self) {
-        self.n_skipped += 1;
-    }
-
-    /// An answer came; gives the verdict back, if it is one.
-    pub fn record(
-        &mut self,
-        sequence: u64,
-        answer: Result<Verdict, ClientError>,
-    ) -> Option<Verdict> {
-        let verdict = match answer {
-            Ok(verdict) => verdict,
-            Err(error) => {
-                self.failed(sequence, &error);
-                return None;
+    /// Counts an event; gives back what a person is told of it.
+    pub fn record(&mut self, event: Event) -> Option<String> {
+        match event {
+            Event::Bad { line, problem } => {
+                self.n_bad += 1;
+                Some(self.told_of(line, problem))
             }
-        };
-        let line = self.asked.remove(&sequence).unwrap_or_default();
-        self.out_of_time(line, &verdict);
+            // Each key is warned of once.
+            Event::UnknownKey { key, .. } => {
+                let warning = unknown_key(&key);
+                self.keys_named.insert(key).then_some(warning)
+            }
+            Event::Asked(_) => {
+                self.n_open += 1;
+                None
+            }
+            Event::Known(_) => {
+                self.n_known += 1;
+                None
+            }
+            Event::Judged(place, verdict) => {
+                self.n_open -= 1;
+                self.judged(place.line, &verdict)
+            }
+            Event::Failed(place, error) => {
+                self.n_open -= 1;
+                Some(self.failed(place.line, &error))
+            }
+            Event::BrokeOff(error) => {
+                self.broke_off = Some(error);
+                None
+            }
+        }
+    }
+
+    fn judged(&mut self, line: u64, verdict: &Verdict) -> Option<String> {
         self.n_judged += 1;
         match verdict.status {
             Status::Ok => {}
             Status::Partial => self.n_partial += 1,
-            Status::Unscored => self.unscored.push(Exit::of_verdict(&verdict)),
+            Status::Unscored => self.unscored.push(Exit::of_verdict(verdict)),
         }
-        Some(verdict)
+        self.out_of_time(line, verdict)
     }
 
     /// Tells of an item without reward whose budget was too short which one would have been enough.
-    fn out_of_time(&mut self, line: u64, verdict: &Verdict) {
+    fn out_of_time(&mut self, line: u64, verdict: &Verdict) -> Option<String> {
         let mut reasons = verdict.reasons.iter().flatten();
         if !reasons.any(|reason| reason.code == ReasonCode::Budget) {
-            return;
+            return None;
         }
         let enough = enough_budget(verdict, self.budget).unwrap_or(self.budget * 2);
         self.enough = self.enough.max(Some(enough));
         let (valid, asked) = (verdict.counts.valid, verdict.counts.asked);
         let (budget, enough) = (format_duration(self.budget), format_duration(enough));
-        self.messages.push(format!(
-            "jury: {}: line {line}: {valid} of {asked} samples came within {budget}; --budget '{enough}' would \
-             have been enough",
-            self.source
-        ));
+        let told = format!(
+            "{valid} of {asked} samples came within {budget}; --budget '{enough}' would have been enough"
+        );
+        Some(self.told_of(line, told))
     }
 
-    /// An item got no verdict.
-    pub fn failed(&mut self, sequence: u64, error: &ClientError) {
-        let line = self.asked.remove(&sequence).unwrap_or_default();
+    fn failed(&mut self, line: u64, error: &ClientError) -> String {
         self.n_failed += 1;
         self.failed.get_or_insert(Exit::of_code(error.code));
-        self.messages.push(format!("jury: {}: line {line}: {error}", self.source));
+        self.told_of(line, error)
     }
 
-    pub fn take_messages(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.messages)
+    fn told_of(&self, line: u64, what: impl Display) -> String {
+        format!("jury: {}: line {line}: {what}", self.source)
     }
 
     /// One line for a person.
@@ -150,8 +139,8 @@ impl Tally {
             (self.n_partial, "of them partial"),
             (self.n_bad, "bad lines"),
             (self.n_failed, "failed"),
-            (self.n_skipped, "judged before"),
-            (self.asked.len() as u64, "not finished"),
+            (self.n_known, "judged before"),
+            (self.n_open, "not finished"),
         ];
         let told = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}"));
         let told = told.collect::<String>();
@@ -174,6 +163,7 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use jury_client::batch::{BadLine, Place};
     use jury_proto::{ErrorCode, JuryError};
 
     use super::*;
@@ -188,46 +178,52 @@ mod tests {
         ClientError { code, message, field, retry_delay, attempts: 1 }
     }
 
+    fn place(line: u64) -> Place {
+        Place { line, number: line - 1 }
+    }
+
+    fn bad(line: u64) -> Event {
+        Event::Bad { line, problem: BadLine::TooLong }
+    }
+
     #[test]
-    fn messages_name_the_line_and_not_the_place_among_requests() {
+    fn messages_name_the_line() {
         let mut tally = tally();
-        tally.bad_line(1, &"not an item");
-        tally.asked(2);
-        tally.asked(5);
-        tally.failed(1, &error(ErrorCode::Overloaded));
+        let told = tally.record(bad(1)).unwrap();
+        assert!(told.starts_with("jury: items.jsonl: line 1: longer than"), "{told}");
+        tally.record(Event::Asked(place(5)));
         assert_eq!(
-            tally.take_messages(),
-            ["jury: items.jsonl: line 1: not an item", "jury: items.jsonl: line 5: what happened"]
+            tally.record(Event::Failed(place(5), error(ErrorCode::Overloaded))).unwrap(),
+            "jury: items.jsonl: line 5: what happened"
         );
     }
 
     #[test]
     fn a_key_is_warned_of_once() {
         let mut tally = tally();
-        for key in ["colour", "colour", "size"] {
-            tally.unknown_key(key);
-        }
-        assert_eq!(tally.take_messages().len(), 2);
+        let keys = ["colour", "colour", "size"].map(str::to_owned);
+        let told = keys.map(|key| tally.record(Event::UnknownKey { line: 1, key }));
+        assert_eq!(told.map(|told| told.is_some()), [true, false, true]);
     }
 
     #[test]
     fn a_batch_ends_by_its_worst_line() {
         let mut tally = tally();
-        tally.asked(1);
+        (1..=4).for_each(|line| drop(tally.record(Event::Asked(place(line)))));
         let verdict = sample_verdict(&[]);
-        assert!(tally.record(0, Ok(verdict.clone())).is_some());
+        let no_reason = Verdict { status: Status::Unscored, ..verdict.clone() };
+        tally.record(Event::Judged(place(1), Box::new(verdict)));
         assert_eq!(tally.exit().unwrap(), Exit::Done);
 
-        let no_reason = Verdict { status: Status::Unscored, ..verdict };
-        tally.record(1, Ok(no_reason));
+        tally.record(Event::Judged(place(2), Box::new(no_reason)));
         assert_eq!(tally.exit().unwrap(), Exit::Unscored);
-        tally.bad_line(3, &"not an item");
+        tally.record(bad(5));
         assert_eq!(tally.exit().unwrap(), Exit::BadData);
-        tally.failed(2, &error(ErrorCode::DeadlineExceeded));
+        tally.record(Event::Failed(place(3), error(ErrorCode::DeadlineExceeded)));
         assert_eq!(tally.exit().unwrap(), Exit::TryAgain);
         assert_eq!(
             tally.summary(),
-            "jury: items.jsonl: 2 judged, 1 of them without reward, 1 bad lines, 1 failed"
+            "jury: items.jsonl: 2 judged, 1 of them without reward, 1 bad lines, 1 failed, 1 not finished"
         );
     }
 }

@@ -19,18 +19,18 @@ use jury_grm::domain::{Reason, Status};
 use serde::Deserialize;
 
 use self::mixed::PastProvenance;
-pub use self::mixed::{Asked, JudgedBy};
+pub(super) use self::mixed::{Asked, JudgedBy};
 
 /// The items that need no judging again.
 #[derive(Debug, Default, PartialEq)]
 pub struct Finished {
     ids: HashSet<String>,
     /// Bytes of the file up to the end of its last whole verdict.
-    pub whole_bytes: u64,
+    pub(super) whole_bytes: u64,
     /// Where the lines stand, in bytes, whose items are to be judged again.
-    pub to_retry: Vec<Range<u64>>,
+    pub(super) to_retry: Vec<Range<u64>>,
     /// Who judged the first verdict that a model made.
-    pub judged_by: Option<JudgedBy>,
+    pub(super) judged_by: Option<JudgedBy>,
 }
 
 /// The part of a verdict that matters here.
@@ -48,13 +48,23 @@ struct Past {
 /// Why a file cannot be gone on with.
 #[derive(Debug, thiserror::Error)]
 pub enum ResumeError {
-    #[error("line {line} is no verdict: {problem}; name another file, or leave --resume out")]
-    NotAVerdict { line: usize, problem: serde_json::Error },
-    #[error(
-        "line {line} was judged in another way: {differences}; ask for the same, name another \
-         file, or add --allow-mixed"
-    )]
-    Mixed { line: usize, differences: String },
+    /// It holds something else.
+    #[error("line {line} is no verdict: {problem}")]
+    NotAVerdict {
+        /// 1-based.
+        line: usize,
+        /// What the parser met.
+        problem: serde_json::Error,
+    },
+    /// Rewards of two ways to judge are not comparable.
+    #[error("line {line} was judged in another way: {differences}")]
+    Mixed {
+        /// 1-based.
+        line: usize,
+        /// Every field, with both values.
+        differences: String,
+    },
+    /// It cannot be read.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -68,7 +78,10 @@ impl Finished {
     ///
     /// # Errors
     /// [`ResumeError`] names the line.
-    pub fn read(mut verdicts: impl BufRead, asked: Option<&Asked>) -> Result<Self, ResumeError> {
+    pub(super) fn read(
+        mut verdicts: impl BufRead,
+        asked: Option<&Asked>,
+    ) -> Result<Self, ResumeError> {
         let mut finished = Self::default();
         for line in 1.. {
             let mut bytes = Vec::new();
@@ -99,6 +112,11 @@ impl Finished {
         Ok(finished)
     }
 
+    /// Items without reward so far that are judged again.
+    pub fn n_to_retry(&self) -> usize {
+        self.to_retry.len()
+    }
+
     /// True when the item has its verdict.
     pub fn has(&self, id: &str) -> bool {
         self.ids.contains(id)
@@ -119,8 +137,8 @@ impl Past {
 mod tests {
     use jury_grm::domain::{ReasonCode, ScoreRequest};
 
+    use super::super::fixture::verdict;
     use super::*;
-    use crate::score::render::sample_verdict;
 
     fn read(file: &str) -> Result<Finished, ResumeError> {
         Finished::read(file.as_bytes(), None)
@@ -156,7 +174,7 @@ mod tests {
             (ReasonCode::TooLong, false),
             (ReasonCode::ParseFailed, false),
         ] {
-            let mut verdict = sample_verdict(&[]);
+            let mut verdict = verdict("capital");
             verdict.status = Status::Unscored;
             verdict.rewards = vec![None, None];
             verdict.reasons = vec![Some(Reason { code, detail: String::new() }); 2];
@@ -171,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_file_judged_in_another_way_is_refused_with_every_difference() {
-        let verdict = sample_verdict(&[(&[0, 1], &[8.0, 3.0])]);
+        let verdict = verdict("capital");
         let line = format!("{}\n", serde_json::to_string(&verdict).unwrap());
         let item = jury_grm::domain::Item::bare(
             jury_grm::domain::Query::Text("q".to_owned()),
@@ -184,15 +202,15 @@ mod tests {
 
         (request.seed, request.settings.k) = (5, 2);
         let error = Finished::read(line.as_bytes(), Some(&Asked::of(&request))).unwrap_err();
-        let message = error.to_string();
-        let told = "line 1 was judged in another way: seed was 7, is 5, k was 1, is 2;";
-        assert!(message.starts_with(told), "{message}");
-        assert!(message.contains("--allow-mixed"));
+        assert_eq!(
+            error.to_string(),
+            "line 1 was judged in another way: seed was 7, is 5, k was 1, is 2"
+        );
     }
 
     #[test]
     fn another_judge_is_told_by_its_digest() {
-        let mut verdict = sample_verdict(&[(&[0, 1], &[8.0, 3.0])]);
+        let mut verdict = verdict("capital");
         let line = format!("{}\n", serde_json::to_string(&verdict).unwrap());
         let before = read(&line).unwrap().judged_by.unwrap();
         assert_eq!(before.differ(&verdict.provenance), None);

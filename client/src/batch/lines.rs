@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use jury_grm::domain::{Item, JsonError};
+use jury_grm::domain::{Item, JsonError, RequestError};
 
 /// Longest line read, in bytes: the largest item with every byte escaped as `\u00xx`.
 const MAX_LINE_BYTES: usize = 32 << 20;
@@ -19,24 +19,52 @@ pub struct Line {
 /// An item, and the keys of its line that nobody looks at.
 #[derive(Debug, PartialEq)]
 pub struct NamedItem {
-    /// Never without an id: an item that brings none takes its line's name.
+    /// Never without an id: an item that brings none takes its line's name, `line-N`.
     pub item: Item,
+    /// As written, in order.
     pub unknown_keys: Vec<String>,
 }
 
-/// Why a line is no item.
+/// Why a line is no item, or none that can be judged.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum BadLine {
+    /// Bytes that are no text.
     #[error("not UTF-8, from byte {position} of the line on")]
-    NotUtf8 { position: usize },
+    NotUtf8 {
+        /// 1-based.
+        position: usize,
+    },
+    /// Longer than any item.
     #[error("longer than {MAX_LINE_BYTES} bytes")]
     TooLong,
+    /// Not JSON.
     #[error("not JSON, from byte {position} of the line on: {problem}")]
-    NotJson { position: usize, problem: String },
+    NotJson {
+        /// 1-based.
+        position: usize,
+        /// What the parser met.
+        problem: String,
+    },
+    /// A whole item, and then more.
     #[error("more follows after the item, from byte {position} of the line on")]
-    MoreFollows { position: usize },
+    MoreFollows {
+        /// 1-based.
+        position: usize,
+    },
+    /// JSON, but no item.
     #[error(transparent)]
     NotAnItem(JsonError),
+    /// An id names its verdict, so it stands for one item.
+    #[error("its id {id:?} is that of line {first}; give every item its own")]
+    SameId {
+        /// The id.
+        id: String,
+        /// The line that had it first, 1-based.
+        first: u64,
+    },
+    /// An item beyond a limit.
+    #[error(transparent)]
+    Refused(RequestError),
 }
 
 impl From<JsonError> for BadLine {
@@ -63,6 +91,7 @@ pub struct Lines<R> {
 // === impl Lines ===
 
 impl<R: BufRead> Lines<R> {
+    /// The lines of `reader`, from its first.
     pub fn new(reader: R) -> Self {
         Self { reader, number: 0 }
     }

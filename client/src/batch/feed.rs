@@ -1,0 +1,115 @@
+//! Lines of a batch to requests, as fast as they are asked for.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::io::{self, BufRead};
+use std::sync::{Arc, Mutex};
+
+use futures::{Stream, StreamExt};
+use jury_grm::domain::ScoreRequest;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::lines::{BadLine, Line, Lines};
+use super::resume::Finished;
+use super::{Event, Place};
+
+/// Lines read ahead: enough to hide the disk, little enough to hold in memory.
+const READ_AHEAD: usize = 16;
+
+/// What the feed has to say.
+#[derive(Debug)]
+pub enum Told {
+    /// The next request, in the order in which the client takes them, is this item's.
+    Asked(Place),
+    Event(Event),
+}
+
+/// Turns lines into requests, and tells of the others.
+pub struct Feed {
+    request: ScoreRequest,
+    finished: Finished,
+    /// The line of every id so far: an id names its verdict, so it stands for one item.
+    lines_by_id: HashMap<String, u64>,
+    /// Items so far that can be judged.
+    n_items: u64,
+    told: Arc<Mutex<VecDeque<Told>>>,
+}
+
+// === impl Feed ===
+
+impl Feed {
+    /// Every item gets `request`, and none that is `finished` is asked for again.
+    pub fn new(
+        request: ScoreRequest,
+        finished: Finished,
+        told: Arc<Mutex<VecDeque<Told>>>,
+    ) -> Self {
+        Self { request, finished, lines_by_id: HashMap::new(), n_items: 0, told }
+    }
+
+    /// The requests, in the order of their lines.
+    pub fn requests(
+        mut self,
+        reader: Box<dyn BufRead + Send>,
+    ) -> impl Stream<Item = ScoreRequest> + Send + 'static {
+        let (sender, lines) = mpsc::channel(READ_AHEAD);
+        // Its own thread, not the runtime's: a terminal's stdin may never end, and nobody waits
+        // for this thread when the process does.
+        std::thread::spawn(move || {
+            for line in Lines::new(reader) {
+                let failed = line.is_err();
+                if sender.blocking_send(line).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        ReceiverStream::new(lines).filter_map(move |line| {
+            let request = self.request_of(line);
+            async move { request }
+        })
+    }
+
+    fn request_of(&mut self, line: io::Result<Line>) -> Option<ScoreRequest> {
+        let Line { number: line, content } = match line {
+            Ok(line) => line,
+            Err(error) => {
+                self.tell(Told::Event(Event::BrokeOff(error)));
+                return None;
+            }
+        };
+        let told = content.and_then(|named| {
+            for key in named.unknown_keys {
+                self.tell(Told::Event(Event::UnknownKey { line, key }));
+            }
+            let id = &named.item.id;
+            if let Some(&first) = self.lines_by_id.get(id) {
+                return Err(BadLine::SameId { id: id.clone(), first });
+            }
+            self.lines_by_id.insert(id.clone(), line);
+            let is_known = self.finished.has(id);
+            let request = ScoreRequest { item: named.item, ..self.request.clone() };
+            if !is_known {
+                request.validate().map_err(BadLine::Refused)?;
+            }
+            let place = Place { line, number: self.n_items };
+            self.n_items += 1;
+            Ok((place, (!is_known).then_some(request)))
+        });
+        match told {
+            Ok((place, request)) => {
+                let known = Told::Event(Event::Known(place));
+                self.tell(request.as_ref().map_or(known, |_| Told::Asked(place)));
+                request
+            }
+            Err(problem) => {
+                self.tell(Told::Event(Event::Bad { line, problem }));
+                None
+            }
+        }
+    }
+
+    fn tell(&self, told: Told) {
+        self.told.lock().expect("nothing panics while it holds this lock").push_back(told);
+    }
+}

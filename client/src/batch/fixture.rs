@@ -1,0 +1,36 @@
+//! A verdict for tests.
+
+use jury_grm::domain::{
+    Counts, Provenance, Reproducible, RunReport, Settings, Status, StoppedBy, Usage, Verdict,
+};
+
+/// The verdict of one sample on item `id`, asked with seed 7.
+pub fn verdict(id: &str) -> Verdict {
+    Verdict {
+        item_id: id.to_owned(),
+        status: Status::Ok,
+        rewards: vec![Some(8.0), Some(3.0)],
+        reasons: vec![None, None],
+        pick: Some(0),
+        tied: Vec::new(),
+        confidence: None,
+        agreement: Some(1.0),
+        stopped_by: StoppedBy::Complete,
+        counts: Counts { asked: 1, valid: 1, voted: 1, ..Counts::default() },
+        usage: Usage { prompt_tokens: 600, generated_tokens: 180 },
+        provenance: Provenance {
+            model: Some("smollm2-135m".to_owned()),
+            model_digest: Some("0123456789abcdef".to_owned()),
+            numerics: Some("cpu-1".to_owned()),
+            method_digest: "m".to_owned(),
+            meta_digest: None,
+            seed: 7,
+            settings: Settings { k: 1, ..Settings::default() },
+            escaped_markers: 0,
+            reproducible: Reproducible::Bitwise,
+            version: "0.1.0".to_owned(),
+        },
+        samples: None,
+        run: RunReport::default(),
+    }
+}
