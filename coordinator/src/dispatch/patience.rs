@@ -88,3 +88,7 @@ impl Patience {
         self.left_alone.values().map(|alone| alone.until).filter(|until| *until > now).min()
     }
 }
+
+#[cfg(test)]
+#[path = "patience/tests.rs"]
+mod tests;

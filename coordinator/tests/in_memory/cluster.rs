@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jury_coordinator::{Config, Coordinator};
 use jury_fabric::connector::Connector;
@@ -17,6 +18,19 @@ use jury_worker::metrics::WorkerMetrics;
 use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Scripted workers without a coordinator; end when dropped.
+pub struct Workers {
+    /// Where they are found.
+    pub directory: InProcess,
+    /// How they are reached.
+    pub connector: Connector,
+    /// Ends one worker, by id.
+    pub leave: HashMap<String, CancellationToken>,
+    /// Ends them all.
+    pub stop: CancellationToken,
+    stop_when_dropped: DropGuard,
+}
 
 /// A cluster in memory; ends when dropped.
 pub struct Cluster {
@@ -38,9 +52,9 @@ pub fn request(k: u32) -> ScoreRequest {
     request
 }
 
-impl Cluster {
-    /// Starts everything, and waits until every worker has told what it serves.
-    pub async fn start<B: Backend + Clone>(workers: &[(&str, B)]) -> Self {
+impl Workers {
+    /// Starts to serve `workers`, each by its id.
+    pub fn start<B: Backend + Clone>(grace: Duration, workers: &[(&str, B)]) -> Self {
         let stop = CancellationToken::new();
         let (directory, connector) = (InProcess::new(), Connector::new());
         let mut leave = HashMap::new();
@@ -50,7 +64,7 @@ impl Cluster {
                 config: WorkerConfig {
                     worker_id: (*worker_id).to_owned(),
                     advertised_address: address.clone(),
-                    grace: std::time::Duration::ZERO,
+                    grace,
                 },
                 backend: Arc::new(backend.clone()),
                 // The directory is told by us alone, as one that is away when a worker leaves.
@@ -64,16 +78,34 @@ impl Cluster {
             leave.insert((*worker_id).to_owned(), ends.clone());
             tokio::spawn(jury_worker::run::run(worker, listener, ends));
         }
+        let stop_when_dropped = stop.clone().drop_guard();
+        Self { directory, connector, leave, stop, stop_when_dropped }
+    }
+}
+
+impl Cluster {
+    /// Starts everything with its defaults; workers leave without grace.
+    pub async fn start<B: Backend + Clone>(workers: &[(&str, B)]) -> Self {
+        Self::start_with(Config::default(), Duration::ZERO, workers).await
+    }
+
+    /// Starts everything, and waits until every worker has told what it serves.
+    pub async fn start_with<B: Backend + Clone>(
+        config: Config,
+        grace: Duration,
+        workers: &[(&str, B)],
+    ) -> Self {
+        let Workers { directory, connector, leave, stop, stop_when_dropped } =
+            Workers::start(grace, workers);
         let mut registry = Registry::default();
-        let coordinator =
-            Coordinator::start(Config::default(), Arc::new(directory), connector, &mut registry)
-                .expect("the defaults are valid");
+        let coordinator = Coordinator::start(config, Arc::new(directory), connector, &mut registry)
+            .expect("the settings are valid");
         let (channel, incoming) = in_process();
         tokio::spawn(jury_coordinator::run(
             coordinator.clone(),
             Listener::InProcess(incoming),
             ServerConfig::default(),
-            stop.clone(),
+            stop,
         ));
         while coordinator
             .status()
@@ -85,7 +117,7 @@ impl Cluster {
         {
             tokio::task::yield_now().await;
         }
-        Self { channel, coordinator, leave, _stop_when_dropped: stop.drop_guard() }
+        Self { channel, coordinator, leave, _stop_when_dropped: stop_when_dropped }
     }
 
     /// The way to the coordinator.

@@ -2,6 +2,8 @@
 
 mod batch;
 mod cluster;
+mod drawing;
+mod refusals;
 
 use std::time::Duration;
 
