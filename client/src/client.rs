@@ -4,23 +4,32 @@ use std::time::Duration;
 
 use futures::Stream;
 use jury_fabric::{trace, transport};
-use jury_grm::domain::{ScoreRequest, Verdict};
+use jury_grm::domain::{Progress, ScoreRequest, Verdict};
 use jury_proto::v1::reward_service_client::RewardServiceClient;
+use jury_proto::v1::score_with_progress_response::Event;
 use jury_proto::{ErrorCode, JuryError, v1};
 use tokio::time::{Instant, sleep, timeout_at};
+use tonic::Status;
 use tonic::transport::Channel;
 
 use crate::error::{deadline_exceeded, from_status};
 use crate::many::Many;
 use crate::request::Prepared;
 use crate::retry::Attempt;
-use crate::{ClientConfig, ClientError, FleetStatus};
+use crate::{ClientConfig, ClientError, FleetStatus, RetryPolicy};
 
 /// Calls one coordinator. Cloning is cheap and shares the connection.
 #[derive(Debug, Clone)]
 pub struct Client {
     service: RewardServiceClient<Channel>,
     config: ClientConfig,
+}
+
+/// One call and its attempts so far.
+struct Attempts<'a> {
+    prepared: Prepared,
+    n_failed: u32,
+    retry: &'a RetryPolicy,
 }
 
 // === impl Client ===
@@ -41,21 +50,31 @@ impl Client {
     /// [`ClientError`] when there is no verdict: the request is malformed, or the service could
     /// not be reached, or refused, or did not answer within budget and grace.
     pub async fn score(&self, request: ScoreRequest) -> Result<Verdict, ClientError> {
-        let prepared = Prepared::new(request, &self.config, Instant::now())?;
-        let mut attempts = 0;
+        let mut attempts = Attempts::of(request, &self.config)?;
         loop {
-            attempts += 1;
-            let error = match self.attempt(&prepared).await {
+            match self.attempt(&attempts.prepared).await {
                 Ok(verdict) => return Ok(verdict),
-                Err(error) => error,
-            };
-            let attempt =
-                Attempt { error: &error, attempts, time_left: prepared.deadline - Instant::now() };
-            let Some(delay) = self.config.retry.delay(attempt, rand::random()) else {
-                return Err(ClientError::after(attempts, error));
-            };
-            tracing::debug!(attempts, ?delay, %error, "call is tried again");
-            sleep(delay).await;
+                Err(error) => attempts.failed(error).await?,
+            }
+        }
+    }
+
+    /// The same, and calls `on_progress` whenever the coordinator tells how far it is. Steps are left out where the
+    /// connection or `on_progress` is slow; a call that is tried again begins anew.
+    ///
+    /// # Errors
+    /// As [`Self::score`].
+    pub async fn score_with_progress(
+        &self,
+        request: ScoreRequest,
+        mut on_progress: impl FnMut(Progress) + Send,
+    ) -> Result<Verdict, ClientError> {
+        let mut attempts = Attempts::of(request, &self.config)?;
+        loop {
+            match self.attempt_with_progress(&attempts.prepared, &mut on_progress).await {
+                Ok(verdict) => return Ok(verdict),
+                Err(error) => attempts.failed(error).await?,
+            }
         }
     }
 
@@ -75,6 +94,20 @@ impl Client {
         S: Stream<Item = ScoreRequest> + Send + 'static,
     {
         Many::new(self.service.clone(), self.config.clone(), requests).into_stream()
+    }
+
+    /// The same, with progress of every item: `on_progress` gets the place of the request, too.
+    pub fn score_many_with_progress<S, F>(
+        &self,
+        requests: S,
+        on_progress: F,
+    ) -> impl Stream<Item = (u64, Result<Verdict, ClientError>)> + Send + use<S, F>
+    where
+        S: Stream<Item = ScoreRequest> + Send + 'static,
+        F: FnMut(u64, Progress) + Send + 'static,
+    {
+        let many = Many::new(self.service.clone(), self.config.clone(), requests);
+        many.with_progress(Box::new(on_progress)).into_stream()
     }
 
     /// The fleet and the load.
@@ -98,17 +131,71 @@ impl Client {
     }
 
     async fn attempt(&self, prepared: &Prepared) -> Result<Verdict, JuryError> {
-        let time_left = prepared.deadline - Instant::now();
-        let request = with_timeout(prepared.message.clone(), time_left);
+        let request = with_timeout(prepared.message.clone(), prepared.deadline - Instant::now());
         let mut service = self.service.clone();
-        let late = || deadline_exceeded(prepared.patience);
-        match timeout_at(prepared.deadline, service.score(request)).await {
-            Ok(Ok(answer)) => verdict(answer.into_inner().verdict),
-            // The transport's own timer may fire a moment before ours, under another code.
-            Ok(Err(_)) if Instant::now() >= prepared.deadline => Err(late()),
-            Ok(Err(status)) => Err(from_status(status)),
-            Err(_elapsed) => Err(late()),
-        }
+        let answer = in_time(prepared, service.score(request)).await?;
+        verdict(answer.into_inner().verdict)
+    }
+
+    async fn attempt_with_progress(
+        &self,
+        prepared: &Prepared,
+        on_progress: &mut impl FnMut(Progress),
+    ) -> Result<Verdict, JuryError> {
+        let message = v1::ScoreWithProgressRequest { request: Some(prepared.message.clone()) };
+        let request = with_timeout(message, prepared.deadline - Instant::now());
+        let mut service = self.service.clone();
+        let told = async {
+            let mut events = service.score_with_progress(request).await?.into_inner();
+            while let Some(told) = events.message().await? {
+                match told.event {
+                    Some(Event::Progress(progress)) => on_progress(progress.into()),
+                    Some(Event::Verdict(verdict)) => return Ok(Some(verdict)),
+                    // A newer service tells more.
+                    None => {}
+                }
+            }
+            Ok(None)
+        };
+        verdict(in_time(prepared, told).await?)
+    }
+}
+
+// === impl Attempts ===
+
+impl<'a> Attempts<'a> {
+    fn of(request: ScoreRequest, config: &'a ClientConfig) -> Result<Self, ClientError> {
+        let prepared = Prepared::new(request, config, Instant::now())?;
+        Ok(Self { prepared, n_failed: 0, retry: &config.retry })
+    }
+
+    /// Waits until it is time for the next attempt, or ends with the error of the last.
+    async fn failed(&mut self, error: JuryError) -> Result<(), ClientError> {
+        self.n_failed += 1;
+        let attempts = self.n_failed;
+        let time_left = self.prepared.deadline - Instant::now();
+        let attempt = Attempt { error: &error, attempts, time_left };
+        let Some(delay) = self.retry.delay(attempt, rand::random()) else {
+            return Err(ClientError::after(attempts, error));
+        };
+        tracing::debug!(attempts, ?delay, %error, "call is tried again");
+        sleep(delay).await;
+        Ok(())
+    }
+}
+
+/// What an attempt is answered with before its deadline.
+async fn in_time<T>(
+    prepared: &Prepared,
+    answer: impl Future<Output = Result<T, Status>>,
+) -> Result<T, JuryError> {
+    let late = || deadline_exceeded(prepared.patience);
+    match timeout_at(prepared.deadline, answer).await {
+        Ok(Ok(answer)) => Ok(answer),
+        // The transport's own timer may fire a moment before ours, under another code.
+        Ok(Err(_)) if Instant::now() >= prepared.deadline => Err(late()),
+        Ok(Err(status)) => Err(from_status(status)),
+        Err(_elapsed) => Err(late()),
     }
 }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt, stream};
 use jury_fabric::trace;
-use jury_grm::domain::{ReasonCode, ScoreRequest, Settings, StoppedBy, Verdict};
+use jury_grm::domain::{Progress, ReasonCode, ScoreRequest, Settings, StoppedBy, Verdict};
 use jury_proto::v1::reward_service_client::RewardServiceClient;
 use jury_proto::v1::score_stream_response::Result as Answer;
 use jury_proto::{ErrorCode, JuryError, v1};
@@ -40,6 +40,9 @@ use crate::{ClientConfig, ClientError, FleetStatus};
 
 /// One answer, with its request's place in the input.
 type Answered = (u64, Result<Verdict, ClientError>);
+
+/// Hears how far each item is.
+type OnProgress = Box<dyn FnMut(u64, Progress) + Send>;
 
 /// How often the coordinator is asked for its fleet while items are in flight: workers come and go.
 const FLEET_EVERY: Duration = Duration::from_secs(10);
@@ -61,6 +64,8 @@ pub(crate) struct Many {
     fleet: Option<FleetStatus>,
     /// The next time that it is asked.
     asking: BoxFuture<'static, Option<FleetStatus>>,
+    /// Who wants to know how far items are.
+    on_progress: Option<OnProgress>,
     /// Made when there is something to send.
     connection: Option<Connection>,
     /// Answers that wait to be taken.
@@ -104,10 +109,15 @@ impl Many {
             requests_ended: false,
             next_sequence: 0,
             window: Window::new(config.retry.clone()),
+            on_progress: None,
             connection: None,
             ready: VecDeque::new(),
             config,
         }
+    }
+
+    pub fn with_progress(self, on_progress: OnProgress) -> Self {
+        Self { on_progress: Some(on_progress), ..self }
     }
 
     pub fn into_stream(self) -> impl Stream<Item = Answered> + Send {
@@ -184,7 +194,7 @@ impl Many {
     /// Opens a stream when an item is due.
     async fn connect(&mut self) -> Result<(), JuryError> {
         let now = Instant::now();
-        let Some(first) = self.window.take_due(now) else { return Ok(()) };
+        let Some(first) = self.take_due(now) else { return Ok(()) };
         // Room for one: what is not sent yet stays in the window, where it can still expire.
         let (outgoing, messages) = mpsc::channel(1);
         // A service may wait for the first message before it answers at all: so send, then open.
@@ -204,9 +214,14 @@ impl Many {
 
     /// Sends the first item whose time has come.
     fn send(&mut self, room: mpsc::OwnedPermit<v1::ScoreStreamRequest>) {
-        if let Some(message) = self.window.take_due(Instant::now()) {
+        if let Some(message) = self.take_due(Instant::now()) {
             room.send(message);
         }
+    }
+
+    fn take_due(&mut self, now: Instant) -> Option<v1::ScoreStreamRequest> {
+        let due = self.window.take_due(now)?;
+        Some(v1::ScoreStreamRequest { with_progress: self.on_progress.is_some(), ..due })
     }
 
     fn fleet_told(&mut self, fleet: Option<FleetStatus>) {
@@ -232,6 +247,12 @@ impl Many {
         let outcome = match message.result {
             Some(Answer::Verdict(answer)) => verdict(Some(answer)),
             Some(Answer::Error(error)) => Err(error.into()),
+            Some(Answer::Progress(progress)) => {
+                if let Some(on_progress) = &mut self.on_progress {
+                    on_progress(sequence, progress.into());
+                }
+                return;
+            }
             None => verdict(None),
         };
         let now = Instant::now();

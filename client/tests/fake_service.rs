@@ -12,9 +12,10 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use jury_client::{Client, ClientConfig, ClientError, InFlight};
 use jury_fabric::transport::{self, HealthHandle, Listener, ServerConfig};
-use jury_grm::domain::{Item, ScoreRequest, Settings, Verdict};
+use jury_grm::domain::{Item, Progress, ScoreRequest, Settings, Verdict};
 use jury_proto::v1::reward_service_server::{RewardService, RewardServiceServer};
 use jury_proto::v1::score_stream_response::Result as Answer;
+use jury_proto::v1::score_with_progress_response::Event;
 use jury_proto::{ErrorCode, JuryError, v1};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -90,6 +91,27 @@ impl RewardService for FakeRewardService {
             Act::HangUp => Err(Status::unavailable("hung up")),
             Act::Stall => std::future::pending().await,
         }
+    }
+
+    type ScoreWithProgressStream =
+        BoxStream<'static, Result<v1::ScoreWithProgressResponse, Status>>;
+
+    async fn score_with_progress(
+        &self,
+        request: Request<v1::ScoreWithProgressRequest>,
+    ) -> Result<Response<Self::ScoreWithProgressStream>, Status> {
+        let request = request.into_inner().request.unwrap_or_default();
+        let told = |event| Ok(v1::ScoreWithProgressResponse { event: Some(event) });
+        let step = told(Event::Progress(Progress::waiting(8).into()));
+        let last = match self.next_act(&request) {
+            Act::Judge => told(Event::Verdict(verdict(&request))),
+            Act::Fail(error) => Err(error.into()),
+            Act::HangUp => Err(Status::unavailable("hung up")),
+            Act::Stall => {
+                return Ok(Response::new(stream::iter([step]).chain(stream::pending()).boxed()));
+            }
+        };
+        Ok(Response::new(stream::iter([step, last]).boxed()))
     }
 
     type ScoreStreamStream = BoxStream<'static, Result<v1::ScoreStreamResponse, Status>>;
@@ -194,6 +216,23 @@ async fn a_call_sends_its_deadline_and_its_trace() {
     let expected = Duration::from_secs(65);
     assert!(timeout <= expected && timeout > expected - Duration::from_secs(1), "{timeout:?}");
     assert!(fake.traces.lock().unwrap()[0].is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_with_progress_is_retried_and_given_up_like_any_other() {
+    let fake = FakeRewardService::scripted([busy(Duration::from_secs(3)), Act::HangUp]);
+    let client = fake.client(ClientConfig::default());
+    let mut steps = Vec::new();
+    let judged = client.score_with_progress(request("x"), |step| steps.push(step)).await;
+    assert_eq!(judged.unwrap().item_id, "x");
+    assert_eq!(steps, [Progress::waiting(8); 3], "each of three attempts tells anew");
+
+    let fake = FakeRewardService::scripted([Act::Stall]);
+    let started = tokio::time::Instant::now();
+    let client = fake.client(ClientConfig::default());
+    let error = client.score_with_progress(request("x"), |_| {}).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::DeadlineExceeded);
+    assert_eq!(started.elapsed().as_secs(), 65);
 }
 
 #[tokio::test(start_paused = true)]

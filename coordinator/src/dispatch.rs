@@ -31,7 +31,6 @@ pub use drawing::Drawing;
 pub use workbench::{Attempt, CallId, Refused, Tally, Waiting, Workbench};
 
 use crate::fleet::WorkerClass;
-use crate::progress::Phase;
 
 /// What to draw.
 #[derive(Debug)]
@@ -59,7 +58,7 @@ pub struct Job {
 pub enum Drew {
     /// A planned sample ended, drawn or not. Each comes exactly once, in any order.
     Sample(Sample),
-    /// Something moved; [`Drawing::step`] tells how far it is.
+    /// Something moved; [`Drawing::progress`] tells how far it is.
     Progress,
 }
 
@@ -72,15 +71,4 @@ pub struct Effort {
     pub cached_tokens: u64,
     /// Ids of the workers that delivered samples.
     pub workers: BTreeSet<String>,
-}
-
-/// How far a job is.
-#[derive(Debug, Clone, Copy)]
-pub struct Step {
-    /// What is going on.
-    pub phase: Phase,
-    /// Samples that came to their end.
-    pub samples_done: u32,
-    /// Tokens generated so far.
-    pub tokens: u64,
 }

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use jury_fabric::connector::Connector;
 use jury_fabric::directory::Directory;
-use jury_grm::domain::{ScoreRequest, Verdict};
+use jury_grm::domain::{Progress, ScoreRequest, Verdict};
 use jury_grm::plan::plan;
 use jury_proto::{ErrorCode, JuryError, v1};
 use prometheus_client::registry::Registry;
-use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span};
@@ -22,7 +21,7 @@ use crate::dispatch::{Drawing, Drew, Job};
 use crate::fleet::Fleet;
 use crate::idempotency::{Answered, Idempotency, Identity, Limits};
 use crate::metrics::Metrics;
-use crate::progress::{Phase, Progress, Reporter, Teller};
+use crate::progress::Teller;
 use crate::render::{self, Rendered};
 
 /// A coordinator; a cheap handle to its shared parts.
@@ -36,7 +35,6 @@ struct Inner {
     admission: Admission,
     fleet: Fleet,
     idempotency: Idempotency,
-    progress: Reporter,
     metrics: Metrics,
     /// Cancelled when nothing new is taken any more.
     closing: CancellationToken,
@@ -81,7 +79,6 @@ impl Coordinator {
                 max_bytes: config.idempotency_bytes,
                 ttl: config.idempotency_ttl,
             }),
-            progress: Reporter::new(),
             metrics: Metrics::register(registry),
             closing: CancellationToken::new(),
             config,
@@ -98,8 +95,20 @@ impl Coordinator {
     /// A [`JuryError`] when it is refused (overload, a request id used before, going down).
     /// Whatever depends on model or fleet is a verdict without rewards.
     pub async fn score(&self, request: ScoreRequest) -> Result<Arc<Verdict>, JuryError> {
+        self.score_telling(request, &Teller::to_nobody()).await
+    }
+
+    /// The same, and tells `teller` how far it is.
+    ///
+    /// # Errors
+    /// As [`Self::score`].
+    pub async fn score_telling(
+        &self,
+        request: ScoreRequest,
+        teller: &Teller,
+    ) -> Result<Arc<Verdict>, JuryError> {
         let metrics = &self.inner.metrics;
-        match self.answer(request).await {
+        match self.answer(request, teller).await {
             Ok((verdict, Origin::Judged)) => {
                 metrics.record_verdict(&verdict);
                 Ok(verdict)
@@ -115,7 +124,11 @@ impl Coordinator {
         }
     }
 
-    async fn answer(&self, mut request: ScoreRequest) -> Result<(Arc<Verdict>, Origin), JuryError> {
+    async fn answer(
+        &self,
+        mut request: ScoreRequest,
+        teller: &Teller,
+    ) -> Result<(Arc<Verdict>, Origin), JuryError> {
         let Inner { config, admission, idempotency, closing, .. } = &*self.inner;
         if closing.is_cancelled() {
             let message = "the coordinator is going down; try another";
@@ -124,6 +137,7 @@ impl Coordinator {
         let arrived = Instant::now();
         let budget = request.budget_ms.map_or(config.default_budget, milliseconds);
         let due = Due { arrived, budget, deadline: arrived + budget };
+        teller.tell(|| Progress::waiting(request.settings.k));
         let held = admission.hold(request.item.text_bytes()).map_err(overloaded)?;
         let identity = Identity::of(&request);
         if request.request_id.is_empty() {
@@ -132,7 +146,7 @@ impl Coordinator {
         let span =
             info_span!("request", request_id = request.request_id, item_id = request.item.id);
         let request = &request;
-        let judge = || self.judge(request, due, held);
+        let judge = || self.judge(request, due, held, teller);
         let answered = idempotency.once(identity, due.deadline, judge).instrument(span).await?;
         match answered {
             Answered::Judged(verdict) => Ok((verdict, Origin::Judged)),
@@ -151,13 +165,11 @@ impl Coordinator {
         request: &ScoreRequest,
         due: Due,
         held: Held,
+        teller: &Teller,
     ) -> Result<Verdict, JuryError> {
         let Inner { config, admission, fleet, .. } = &*self.inner;
         let Due { arrived, budget, deadline } = due;
         let n_samples = request.settings.k;
-        let ids = (&*request.request_id, &*request.item.id);
-        let mut teller = Teller::new(&self.inner.progress, ids, n_samples);
-        teller.tell(Phase::Waiting, 0, 0);
 
         let patience = config.worker_wait.min(deadline.saturating_duration_since(Instant::now()));
         let queued_for = match fleet.wait_for_class(request.model.as_deref(), patience).await {
@@ -196,8 +208,7 @@ impl Coordinator {
             if let Drew::Sample(sample) = drew {
                 samples.push(sample);
             }
-            let step = drawing.step();
-            teller.tell(step.phase, step.samples_done, step.tokens);
+            teller.tell(|| drawing.progress());
         }
         let effort = drawing.into_effort();
 
@@ -209,7 +220,6 @@ impl Coordinator {
             total: arrived.elapsed(),
             end: End::Drawn { class, samples, effort, escaped_markers },
         });
-        teller.tell(Phase::Answered, n_samples, verdict.usage.generated_tokens);
         info!(
             status = ?verdict.status, valid = verdict.counts.valid, asked = verdict.counts.asked,
             reissued = verdict.run.reissued, total_ms = verdict.run.total_ms, "request answered"
@@ -228,11 +238,6 @@ impl Coordinator {
             total,
             end: End::Refused(refusal),
         })
-    }
-
-    /// Watches how far requests are.
-    pub fn watch_progress(&self) -> broadcast::Receiver<Progress> {
-        self.inner.progress.watch()
     }
 
     /// The fleet and the load.

@@ -1,112 +1,121 @@
-//! How far requests are, for people who watch. Lossy: a slow watcher misses steps, never blocks.
+//! How far a request is, told to whoever waits for its verdict.
+//!
+//! ```text
+//! pipeline ── Teller ──> the newest snapshot ──> Watcher ── alongside(answer) ──> a stream, a door
+//! ```
+//!
+//! One place a request, overwritten: a reader that is slow misses steps, nothing is queued, and telling never
+//! waits. Nobody pays for a request that nobody watches.
 
+use std::future::Future;
 use std::time::Duration;
 
-use tokio::sync::broadcast;
-use tokio::time::Instant;
+use jury_grm::domain::Progress;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
-/// Steps that a watcher may lag behind before it misses some.
-const BACKLOG: usize = 256;
-/// Steps of one request that follow each other faster than a person reads are left out.
+/// Steps that follow each other faster than a person reads are left out.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// How far one request is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
-    /// The request's id.
-    pub request_id: String,
-    /// The item's id.
-    pub item_id: String,
-    /// What is going on.
-    pub phase: Phase,
-    /// Samples that came to their end.
-    pub samples_done: u32,
-    /// Samples planned.
-    pub samples_asked: u32,
-    /// Tokens generated so far.
-    pub tokens: u64,
-}
-
-/// What is going on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Waiting for admission or for a worker.
-    Waiting,
-    /// A worker reads the prompt.
-    Prefill,
-    /// Samples are being drawn.
-    Sampling,
-    /// The verdict is there.
-    Answered,
-}
-
-/// Sends progress to whoever watches.
-#[derive(Debug, Clone)]
-pub struct Reporter(broadcast::Sender<Progress>);
-
-/// Tells how far one request is, as often as is worth it: telling takes a lock that all requests
-/// share.
+/// Tells how far one request is.
 #[derive(Debug)]
-pub struct Teller<'a> {
-    reporter: &'a Reporter,
-    request_id: &'a str,
-    item_id: &'a str,
-    samples_asked: u32,
-    /// What was told last, and when.
-    last: Option<(Phase, Instant)>,
-}
+pub struct Teller(Option<watch::Sender<Option<Progress>>>);
 
-// === impl Reporter ===
+/// Hears how far one request is.
+#[derive(Debug)]
+pub struct Watcher(watch::Receiver<Option<Progress>>);
 
-impl Reporter {
-    /// A reporter that nobody watches yet.
-    pub fn new() -> Self {
-        Self(broadcast::channel(BACKLOG).0)
-    }
-
-    /// Watches from now on.
-    pub fn watch(&self) -> broadcast::Receiver<Progress> {
-        self.0.subscribe()
-    }
-
-    /// Tells a step; nobody listening is fine.
-    pub fn tell(&self, progress: Progress) {
-        drop(self.0.send(progress));
-    }
+/// A teller and whoever hears it.
+pub fn channel() -> (Teller, Watcher) {
+    let (sender, receiver) = watch::channel(None);
+    (Teller(Some(sender)), Watcher(receiver))
 }
 
 // === impl Teller ===
 
-impl<'a> Teller<'a> {
-    /// For a request of `samples_asked` samples that nothing was told of yet.
-    pub fn new(
-        reporter: &'a Reporter,
-        (request_id, item_id): (&'a str, &'a str),
-        samples_asked: u32,
-    ) -> Self {
-        Self { reporter, request_id, item_id, samples_asked, last: None }
+impl Teller {
+    /// Nobody watches.
+    pub fn to_nobody() -> Self {
+        Self(None)
     }
 
-    /// Tells a step; left out when the last one of the same phase was told just now.
-    pub fn tell(&mut self, phase: Phase, samples_done: u32, tokens: u64) {
-        let now = Instant::now();
-        if self.last.is_some_and(|(last, at)| last == phase && now < at + INTERVAL) {
-            return;
+    /// Tells a step in place of the one before.
+    pub fn tell(&self, progress: impl FnOnce() -> Progress) {
+        if let Some(sender) = &self.0 {
+            sender.send_replace(Some(progress()));
         }
-        self.last = Some((phase, now));
-        self.reporter.tell(Progress {
-            request_id: self.request_id.to_owned(),
-            item_id: self.item_id.to_owned(),
-            phase,
-            samples_done,
-            samples_asked: self.samples_asked,
-            tokens,
-        });
     }
 }
 
-impl Default for Reporter {
-    fn default() -> Self {
-        Self::new()
+// === impl Watcher ===
+
+impl Watcher {
+    /// Awaits `answer` and gives each step meanwhile to `on_step`, which must not block. A step that comes with the
+    /// answer is left out.
+    pub async fn alongside<T>(
+        mut self,
+        answer: impl Future<Output = T>,
+        mut on_step: impl FnMut(Progress),
+    ) -> T {
+        tokio::pin!(answer);
+        let mut not_before = Instant::now();
+        loop {
+            let step = async {
+                sleep_until(not_before).await;
+                self.0.changed().await
+            };
+            tokio::select! {
+                biased;
+                answered = &mut answer => return answered,
+                told = step => match told {
+                    Ok(()) => {
+                        if let Some(progress) = *self.0.borrow_and_update() {
+                            on_step(progress);
+                        }
+                        not_before = Instant::now() + INTERVAL;
+                    }
+                    // Nothing more will be told.
+                    Err(_) => return answer.await,
+                },
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jury_grm::domain::Phase;
+
+    use super::*;
+
+    fn drawn(samples_done: u32) -> Progress {
+        Progress { phase: Phase::Drawing, samples_done, ..Progress::waiting(8) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_follows_too_fast_is_left_out_and_the_last_step_before_a_pause_is_told() {
+        let (teller, watcher) = channel();
+        let answer = async {
+            for n_done in 0..8 {
+                teller.tell(|| drawn(n_done));
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            "verdict"
+        };
+        let mut seen = Vec::new();
+        let answered = watcher.alongside(answer, |step| seen.push(step.samples_done)).await;
+        assert_eq!((answered, seen), ("verdict", vec![0, 7]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_awaited_when_nothing_more_is_told() {
+        let (teller, watcher) = channel();
+        let answer = async {
+            drop(teller);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            "verdict"
+        };
+        assert_eq!(watcher.alongside(answer, |_| panic!("nothing was told")).await, "verdict");
     }
 }

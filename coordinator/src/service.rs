@@ -8,19 +8,22 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use jury_fabric::{deadline, trace};
 use jury_grm::budget_ms;
-use jury_grm::domain::ScoreRequest;
+use jury_grm::domain::{Progress, ScoreRequest};
 use jury_proto::JuryError;
 use jury_proto::v1::reward_service_server::RewardService;
-use jury_proto::v1::{self, score_stream_response};
+use jury_proto::v1::{self, score_stream_response, score_with_progress_response};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
 
 use crate::pipeline::Coordinator;
+use crate::progress;
 
 /// Answers of a stream that may wait for the caller to read them.
 const STREAM_BACKLOG: usize = 16;
+/// Places of them that progress never takes.
+const KEPT_FOR_ANSWERS: usize = STREAM_BACKLOG / 2;
 
 /// `jury.v1.RewardService` over a [`Coordinator`].
 #[derive(Clone)]
@@ -35,16 +38,38 @@ impl Service {
         Self { coordinator }
     }
 
-    /// Reads and judges one request, within the call's deadline if it brings no budget.
-    async fn score_one(
+    /// Reads one request; its budget is within the call's deadline if it brings none.
+    fn read(
         &self,
         request: v1::ScoreRequest,
         call_deadline: Option<Duration>,
-    ) -> Result<v1::Verdict, JuryError> {
+    ) -> Result<ScoreRequest, JuryError> {
         let read = ScoreRequest::try_from(request).inspect_err(|_| self.coordinator.refused());
         let mut request = read?;
         request.budget_ms = budget_ms(request.budget_ms, call_deadline);
+        Ok(request)
+    }
+
+    async fn judge(&self, request: ScoreRequest) -> Result<v1::Verdict, JuryError> {
         let verdict = self.coordinator.score(request).await?;
+        Ok(Arc::unwrap_or_clone(verdict).into())
+    }
+
+    /// The same; each step that `answers` has room for goes there as well.
+    async fn judge_telling<T>(
+        &self,
+        request: ScoreRequest,
+        answers: &mpsc::Sender<Result<T, Status>>,
+        as_answer: impl Fn(Progress) -> T,
+    ) -> Result<v1::Verdict, JuryError> {
+        let (teller, watcher) = progress::channel();
+        let judged = self.coordinator.score_telling(request, &teller);
+        let tell = |step| {
+            if answers.capacity() > KEPT_FOR_ANSWERS {
+                drop(answers.try_send(Ok(as_answer(step))));
+            }
+        };
+        let verdict = watcher.alongside(judged, tell).await?;
         Ok(Arc::unwrap_or_clone(verdict).into())
     }
 }
@@ -57,8 +82,28 @@ impl RewardService for Service {
     ) -> Result<Response<v1::ScoreResponse>, Status> {
         let span = trace::server_span("score", request.metadata());
         let call_deadline = deadline::of_call(request.metadata());
-        let verdict = self.score_one(request.into_inner(), call_deadline).instrument(span).await?;
+        let request = self.read(request.into_inner(), call_deadline)?;
+        let verdict = self.judge(request).instrument(span).await?;
         Ok(Response::new(v1::ScoreResponse { verdict: Some(verdict) }))
+    }
+
+    type ScoreWithProgressStream =
+        BoxStream<'static, Result<v1::ScoreWithProgressResponse, Status>>;
+
+    async fn score_with_progress(
+        &self,
+        request: Request<v1::ScoreWithProgressRequest>,
+    ) -> Result<Response<Self::ScoreWithProgressStream>, Status> {
+        let span = trace::server_span("score_with_progress", request.metadata());
+        let call_deadline = deadline::of_call(request.metadata());
+        let request = request.into_inner().request.ok_or_else(|| {
+            self.coordinator.refused();
+            JuryError::invalid("request", "is missing")
+        })?;
+        let request = self.read(request, call_deadline)?;
+        let (answers, answered) = mpsc::channel(STREAM_BACKLOG);
+        tokio::spawn(answer_with_progress(self.clone(), request, answers).instrument(span));
+        Ok(Response::new(ReceiverStream::new(answered).boxed()))
     }
 
     type ScoreStreamStream = BoxStream<'static, Result<v1::ScoreStreamResponse, Status>>;
@@ -104,7 +149,7 @@ async fn answer_stream(
             Ok(Some(request)) => {
                 let (service, answers) = (service.clone(), answers.clone());
                 let judged = async move {
-                    let answer = answer_one(&service, request).await;
+                    let answer = answer_one(&service, request, &answers).await;
                     drop(answers.send(Ok(answer)).await);
                     drop(place);
                 };
@@ -129,18 +174,47 @@ async fn answer_stream(
     }
 }
 
-async fn answer_one(service: &Service, request: v1::ScoreStreamRequest) -> v1::ScoreStreamResponse {
+async fn answer_one(
+    service: &Service,
+    request: v1::ScoreStreamRequest,
+    answers: &mpsc::Sender<Result<v1::ScoreStreamResponse, Status>>,
+) -> v1::ScoreStreamResponse {
+    use score_stream_response::Result as Answer;
     let sequence = request.sequence;
+    let numbered = |answer| v1::ScoreStreamResponse { sequence, result: Some(answer) };
     let judged = match request.decode_request() {
-        Ok(request) => service.score_one(request, None).await,
+        Ok(read) => match service.read(read, None) {
+            Ok(read) if request.with_progress => {
+                let as_answer = |step: Progress| numbered(Answer::Progress(step.into()));
+                service.judge_telling(read, answers, as_answer).await
+            }
+            Ok(read) => service.judge(read).await,
+            Err(error) => Err(error),
+        },
         Err(error) => {
             service.coordinator.refused();
             Err(error)
         }
     };
-    let result = match judged {
-        Ok(verdict) => score_stream_response::Result::Verdict(verdict),
-        Err(error) => score_stream_response::Result::Error(error.into()),
+    numbered(match judged {
+        Ok(verdict) => Answer::Verdict(verdict),
+        Err(error) => Answer::Error(error.into()),
+    })
+}
+
+/// Judges one request under its caller's eyes, until the caller goes away.
+async fn answer_with_progress(
+    service: Service,
+    request: ScoreRequest,
+    answers: mpsc::Sender<Result<v1::ScoreWithProgressResponse, Status>>,
+) {
+    use score_with_progress_response::Event;
+    let told = |event| v1::ScoreWithProgressResponse { event: Some(event) };
+    let as_answer = |step: Progress| told(Event::Progress(step.into()));
+    let judged = tokio::select! {
+        () = answers.closed() => return,
+        judged = service.judge_telling(request, &answers, as_answer) => judged,
     };
-    v1::ScoreStreamResponse { sequence, result: Some(result) }
+    let last = judged.map(|verdict| told(Event::Verdict(verdict))).map_err(Status::from);
+    drop(answers.send(last).await);
 }

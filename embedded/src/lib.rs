@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jury_coordinator::progress::Progress;
 use jury_coordinator::{Config, ConfigError, Coordinator};
 use jury_fabric::connector::Connector;
 use jury_fabric::directory::InProcess;
@@ -15,7 +14,6 @@ use jury_worker::backend::Backend;
 use jury_worker::metrics::WorkerMetrics;
 use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
 use prometheus_client::registry::Registry;
-use tokio::sync::broadcast;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Id of the only worker of an embedded cluster.
@@ -89,10 +87,5 @@ impl Embedded {
             }
         });
         channel
-    }
-
-    /// How far requests are, from now on.
-    pub fn watch_progress(&self) -> broadcast::Receiver<Progress> {
-        self.coordinator.watch_progress()
     }
 }

@@ -2,6 +2,7 @@
 
 mod item;
 mod json;
+mod progress;
 mod reply;
 mod request;
 mod sample;
@@ -10,6 +11,7 @@ mod verdict;
 
 pub use item::{Item, Query, Role, Turn};
 pub use json::JsonError;
+pub use progress::{Phase, Progress};
 pub use request::{RequestError, ScoreRequest, limits};
 pub use sample::{Failure, FailureKind, Finish, Issue, Outcome, Sample, SampleSpec, Scores};
 pub use settings::{Readout, Scale, Settings};

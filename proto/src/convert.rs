@@ -6,6 +6,7 @@
 mod enums;
 mod error;
 mod item;
+mod progress;
 mod request;
 mod sample;
 mod sampling;

@@ -19,14 +19,17 @@ pub struct ScoreStreamRequest {
     /// A `jury.v1.ScoreRequest`, not yet decoded.
     #[prost(bytes = "bytes", optional, tag = "2")]
     pub request: Option<Bytes>,
+    /// Whether progress of this item is told.
+    #[prost(bool, tag = "3")]
+    pub with_progress: bool,
 }
 
 // === impl ScoreStreamRequest ===
 
 impl ScoreStreamRequest {
-    /// A request as an item of a stream.
+    /// A request as an item of a stream, without progress.
     pub fn new(sequence: u64, request: &v1::ScoreRequest) -> Self {
-        Self { sequence, request: Some(request.encode_to_vec().into()) }
+        Self { sequence, request: Some(request.encode_to_vec().into()), with_progress: false }
     }
 
     /// The request.
@@ -57,7 +60,8 @@ mod tests {
     fn text_that_is_not_utf_8_is_an_error_of_its_item_and_the_sequence_is_still_read() {
         // Field 2 (model), two bytes that are no UTF-8.
         let broken = Bytes::from_static(&[0x12, 0x02, 0xff, 0xfe]);
-        let sent = ScoreStreamRequest { sequence: 9, request: Some(broken) }.encode_to_vec();
+        let sent = ScoreStreamRequest { sequence: 9, request: Some(broken), with_progress: false }
+            .encode_to_vec();
         let read = ScoreStreamRequest::decode(&sent[..]).unwrap();
         assert_eq!(read.sequence, 9);
         let error = read.decode_request().unwrap_err();

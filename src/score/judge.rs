@@ -11,7 +11,6 @@ use jury_grm::domain::{ScoreRequest, Verdict};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::ModelConfig;
-use tokio::sync::broadcast::error::RecvError;
 
 use super::at_endpoint;
 use super::config::{Judge, Output};
@@ -23,7 +22,7 @@ const EMBEDDED_GRACE: Duration = Duration::from_secs(30);
 
 /// Those who judge.
 pub enum Bench {
-    Embedded { client: Client, cluster: Embedded },
+    Embedded { client: Client, _cluster: Embedded },
     Endpoint { client: Client, endpoint: String },
 }
 
@@ -67,35 +66,22 @@ impl Bench {
                 let channel = cluster.serve_in_process();
                 let config =
                     ClientConfig { grace: EMBEDDED_GRACE, retry: RetryPolicy::NEVER, ..config };
-                Ok(Self::Embedded { client: Client::new(channel, config), cluster })
+                Ok(Self::Embedded { client: Client::new(channel, config), _cluster: cluster })
             }
         }
     }
 
     /// Judges one item, and shows how far it is.
     pub async fn score(&self, request: ScoreRequest, meter: &Meter) -> Result<Verdict, Failed> {
-        match self {
-            Self::Embedded { client, cluster } => {
-                let mut progress = cluster.watch_progress();
-                let answered = client.score(request);
-                tokio::pin!(answered);
-                loop {
-                    tokio::select! {
-                        biased;
-                        answer = &mut answered => return answer.map_err(Failed::from),
-                        step = progress.recv() => match step {
-                            Ok(step) => meter.judging(&step),
-                            Err(RecvError::Lagged(_)) => {}
-                            Err(RecvError::Closed) => return answered.await.map_err(Failed::from),
-                        },
-                    }
-                }
-            }
+        let client = match self {
+            Self::Embedded { client, .. } => client,
             Self::Endpoint { client, endpoint } => {
                 meter.stage(&format!("waiting for {endpoint}"));
-                client.score(request).await.map_err(|error| at_endpoint(error, endpoint))
+                client
             }
-        }
+        };
+        let judged = client.score_with_progress(request, |step| meter.judging(step)).await;
+        judged.map_err(|error| self.failed(error))
     }
 
     /// The client through which they are asked.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use jury_coordinator::progress::{Phase as JudgingPhase, Progress as Judging};
+use jury_grm::domain::{Phase as JudgingPhase, Progress as Judging};
 use jury_worker::models::{Phase as FetchPhase, Progress as FetchProgress};
 
 /// How often a live line is drawn while nothing happens, so that its clock goes on.
@@ -88,25 +88,24 @@ impl Meter {
     }
 
     /// How far the samples of one item are.
-    pub fn judging(&self, progress: &Judging) {
-        let Judging { samples_done, samples_asked, tokens, .. } = *progress;
-        match progress.phase {
+    pub fn judging(&self, progress: Judging) {
+        let Judging { phase, samples_done, samples_asked, generated_tokens } = progress;
+        match phase {
             JudgingPhase::Waiting => self.stage("waiting for a worker"),
             JudgingPhase::Prefill => self.stage("reading the prompt"),
-            JudgingPhase::Sampling => {
+            JudgingPhase::Drawing => {
                 let samples = format!("{samples_done} of {samples_asked} samples");
                 match self.show {
                     Show::Live => {
                         self.bar.set_style(style("{bar:20} {msg} ({elapsed})"));
                         self.bar.set_length(samples_asked.into());
                         self.bar.set_position(samples_done.into());
-                        self.bar.set_message(format!("{samples}, {tokens} tokens"));
+                        self.bar.set_message(format!("{samples}, {generated_tokens} tokens"));
                     }
                     Show::Lines => self.say(&samples),
                     Show::Nothing => {}
                 }
             }
-            JudgingPhase::Answered => {}
         }
     }
 

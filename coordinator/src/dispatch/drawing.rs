@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures::stream::SelectAll;
 use futures::{FutureExt, StreamExt};
-use jury_grm::domain::{FailureKind, SampleSpec};
+use jury_grm::domain::{FailureKind, Phase, Progress, SampleSpec};
 use jury_proto::convert::SampleGroup;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
@@ -16,9 +16,8 @@ use tracing::info;
 
 use super::call::{self, CallEvents, Canceller, Order};
 use super::patience::Patience;
-use super::{Assignment, CallId, Drew, Effort, Job, Step, Workbench, assign};
+use super::{Assignment, CallId, Drew, Effort, Job, Workbench, assign};
 use crate::fleet::{Fleet, Reservation, WorkerRef};
-use crate::progress::Phase;
 
 /// One job while it is drawn.
 pub struct Drawing {
@@ -118,15 +117,19 @@ impl Drawing {
     }
 
     /// How far the job is.
-    pub fn step(&self) -> Step {
-        let samples_done = self.workbench.n_ended();
-        let tokens = self.workbench.tokens();
-        let phase = match (self.calls.is_empty(), self.has_prefilled || tokens > 0) {
+    pub fn progress(&self) -> Progress {
+        let generated_tokens = self.workbench.tokens();
+        let phase = match (self.calls.is_empty(), self.has_prefilled || generated_tokens > 0) {
             (true, false) => Phase::Waiting,
             (false, false) => Phase::Prefill,
-            (_, true) => Phase::Sampling,
+            (_, true) => Phase::Drawing,
         };
-        Step { phase, samples_done, tokens }
+        Progress {
+            phase,
+            samples_done: self.workbench.n_ended(),
+            samples_asked: self.workbench.n_planned(),
+            generated_tokens,
+        }
     }
 
     /// What is known beside the samples; ends every call that is still open.

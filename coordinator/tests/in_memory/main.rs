@@ -3,6 +3,7 @@
 mod batch;
 mod cluster;
 mod drawing;
+mod progress;
 mod refusals;
 
 use std::time::Duration;
@@ -170,6 +171,7 @@ async fn a_malformed_item_of_a_stream_fails_alone() {
     while let Some(answer) = answers.message().await.unwrap() {
         match answer.result.unwrap() {
             v1::score_stream_response::Result::Verdict(_) => assert_ne!(answer.sequence, 1),
+            v1::score_stream_response::Result::Progress(_) => panic!("nobody asked for it"),
             v1::score_stream_response::Result::Error(error) => {
                 assert_eq!(answer.sequence, 1);
                 assert_eq!(JuryError::from(error).field.as_deref(), Some("item"));
@@ -188,13 +190,15 @@ async fn an_item_that_cannot_be_decoded_fails_alone() {
     let good = |sequence| v1::ScoreStreamRequest::new(sequence, &request(2).into());
     // The field "model", with bytes that are no UTF-8.
     let bytes = vec![0x12, 0x02, 0xff, 0xfe];
-    let bad = v1::ScoreStreamRequest { sequence: 1, request: Some(bytes.into()) };
+    let bad =
+        v1::ScoreStreamRequest { sequence: 1, request: Some(bytes.into()), with_progress: false };
     let requests = tokio_stream::iter([good(0), bad, good(2)]);
     let mut answers = client.score_stream(requests).await.unwrap().into_inner();
     let mut n_verdicts = 0;
     while let Some(answer) = answers.message().await.unwrap() {
         match answer.result.unwrap() {
             v1::score_stream_response::Result::Verdict(_) => n_verdicts += 1,
+            v1::score_stream_response::Result::Progress(_) => panic!("nobody asked for it"),
             v1::score_stream_response::Result::Error(error) => {
                 let error = JuryError::from(error);
                 assert_eq!((answer.sequence, error.code), (1, ErrorCode::InvalidArgument));
@@ -211,7 +215,8 @@ async fn what_a_stream_brought_before_a_message_over_the_limit_is_still_answered
         RewardServiceClient::new(cluster.channel()).max_encoding_message_size(usize::MAX);
     let good = v1::ScoreStreamRequest::new(0, &request(2).into());
     let bytes = vec![0; jury_fabric::transport::MAX_MESSAGE_BYTES + 1];
-    let bad = v1::ScoreStreamRequest { sequence: 1, request: Some(bytes.into()) };
+    let bad =
+        v1::ScoreStreamRequest { sequence: 1, request: Some(bytes.into()), with_progress: false };
     let requests = tokio_stream::iter([good, bad]);
     let mut answers = client.score_stream(requests).await.unwrap().into_inner();
     let first = answers.message().await.unwrap().unwrap();

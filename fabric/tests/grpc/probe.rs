@@ -8,7 +8,7 @@ use jury_fabric::trace;
 use jury_proto::v1::reward_service_server::{RewardService, RewardServiceServer};
 use jury_proto::v1::{
     GetStatusRequest, GetStatusResponse, ScoreRequest, ScoreResponse, ScoreStreamRequest,
-    ScoreStreamResponse, Verdict,
+    ScoreStreamResponse, ScoreWithProgressRequest, ScoreWithProgressResponse, Verdict,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tonic::service::Routes;
@@ -51,6 +51,15 @@ impl RewardService for Service {
         let item_id = request.into_inner().item.unwrap_or_default().id;
         let verdict = Verdict { item_id, ..Verdict::default() };
         Ok(Response::new(ScoreResponse { verdict: Some(verdict) }))
+    }
+
+    type ScoreWithProgressStream = BoxStream<'static, Result<ScoreWithProgressResponse, Status>>;
+
+    async fn score_with_progress(
+        &self,
+        _: Request<ScoreWithProgressRequest>,
+    ) -> Result<Response<Self::ScoreWithProgressStream>, Status> {
+        Ok(Response::new(stream::empty().boxed()))
     }
 
     type ScoreStreamStream = BoxStream<'static, Result<ScoreStreamResponse, Status>>;

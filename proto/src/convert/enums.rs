@@ -45,6 +45,9 @@ lenient_enum!(domain::ReasonCode, v1::ReasonCode, otherwise WorkerFailed, {
 lenient_enum!(domain::Status, v1::VerdictStatus, otherwise Unscored, {
     Ok <=> Ok, Partial <=> Partial, Unscored <=> Unscored,
 });
+lenient_enum!(domain::Phase, v1::ScorePhase, otherwise Waiting, {
+    Waiting <=> Waiting, Prefill <=> Prefill, Drawing <=> Drawing,
+});
 lenient_enum!(domain::StoppedBy, v1::StoppedBy, otherwise Refused, {
     Complete <=> Complete, Budget <=> Budget, Refused <=> Refused,
 });

@@ -543,20 +543,67 @@ pub struct ScoreResponse {
     #[prost(message, optional, tag = "1")]
     pub verdict: ::core::option::Option<Verdict>,
 }
-/// One answer of a stream.
+/// One item to judge under the eyes of its caller.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ScoreWithProgressRequest {
+    /// The request. Required.
+    #[prost(message, optional, tag = "1")]
+    pub request: ::core::option::Option<ScoreRequest>,
+}
+/// One event on the way to a verdict.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ScoreWithProgressResponse {
+    /// Always set; an unknown event MUST be ignored.
+    #[prost(oneof = "score_with_progress_response::Event", tags = "1, 2")]
+    pub event: ::core::option::Option<score_with_progress_response::Event>,
+}
+/// Nested message and enum types in `ScoreWithProgressResponse`.
+pub mod score_with_progress_response {
+    /// Always set; an unknown event MUST be ignored.
+    #[allow(clippy::all)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Event {
+        /// How far it is.
+        #[prost(message, tag = "1")]
+        Progress(super::ScoreProgress),
+        /// The answer. Last event.
+        #[prost(message, tag = "2")]
+        Verdict(super::Verdict),
+    }
+}
+/// How far one request is. A snapshot: it takes the place of earlier ones.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ScoreProgress {
+    /// What is going on.
+    #[prost(enumeration = "ScorePhase", tag = "1")]
+    pub phase: i32,
+    /// Planned samples that came to their end, scored or not; at most samples_asked.
+    #[prost(uint32, tag = "2")]
+    pub samples_done: u32,
+    /// Samples planned: k.
+    #[prost(uint32, tag = "3")]
+    pub samples_asked: u32,
+    /// Tokens generated so far, by all samples, those in flight included. Falls when a worker is lost with its samples.
+    #[prost(uint64, tag = "4")]
+    pub generated_tokens: u64,
+}
+/// One answer of a stream, or how far it is.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ScoreStreamResponse {
-    /// The number of the request that this answers.
+    /// The number of the request that this is about.
     #[prost(uint64, tag = "1")]
     pub sequence: u64,
-    /// Always set.
-    #[prost(oneof = "score_stream_response::Result", tags = "2, 3")]
+    /// Always set. A verdict or an error answers the request; nothing follows it under its number.
+    #[prost(oneof = "score_stream_response::Result", tags = "2, 3, 4")]
     pub result: ::core::option::Option<score_stream_response::Result>,
 }
 /// Nested message and enum types in `ScoreStreamResponse`.
 pub mod score_stream_response {
-    /// Always set.
+    /// Always set. A verdict or an error answers the request; nothing follows it under its number.
     #[allow(clippy::all)]
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Result {
@@ -566,6 +613,9 @@ pub mod score_stream_response {
         /// Why there is none.
         #[prost(message, tag = "3")]
         Error(super::ScoreError),
+        /// How far it is. Only when asked for.
+        #[prost(message, tag = "4")]
+        Progress(super::ScoreProgress),
     }
 }
 /// An error that concerns one item of a stream only.
@@ -844,6 +894,44 @@ pub struct WorkerStatus {
     /// Most tokens of prompt and generation together. 0: not yet known.
     #[prost(uint32, tag = "16")]
     pub context_tokens: u32,
+}
+/// What is going on.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ScorePhase {
+    /// Read as SCORE_PHASE_WAITING.
+    Unspecified = 0,
+    /// Waiting for admission, for a worker, or for the verdict of an identical request.
+    Waiting = 1,
+    /// A worker reads the prompt.
+    Prefill = 2,
+    /// Samples are being drawn.
+    Drawing = 3,
+}
+impl ScorePhase {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SCORE_PHASE_UNSPECIFIED",
+            Self::Waiting => "SCORE_PHASE_WAITING",
+            Self::Prefill => "SCORE_PHASE_PREFILL",
+            Self::Drawing => "SCORE_PHASE_DRAWING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SCORE_PHASE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SCORE_PHASE_WAITING" => Some(Self::Waiting),
+            "SCORE_PHASE_PREFILL" => Some(Self::Prefill),
+            "SCORE_PHASE_DRAWING" => Some(Self::Drawing),
+            _ => None,
+        }
+    }
 }
 /// Kinds of reasons.
 #[allow(clippy::all)]
@@ -1148,6 +1236,32 @@ pub mod reward_service_client {
                 .insert(GrpcMethod::new("jury.v1.RewardService", "Score"));
             self.inner.unary(req, path, codec).await
         }
+        /// The same, and tells how far it is: any number of progress events, then one verdict, which ends the stream. What ends
+        /// Score with a status ends this stream with it. A reader that is slow misses events; the verdict waits for none.
+        pub async fn score_with_progress(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ScoreWithProgressRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ScoreWithProgressResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::TypedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jury.v1.RewardService/ScoreWithProgress",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jury.v1.RewardService", "ScoreWithProgress"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         /// Judges many items. Answers come as they are ready, out of order; match them by sequence. Flow control bounds
         /// what is in flight. A malformed item, and one that cannot be decoded, gets an error of its own and the stream goes on.
         /// A message over the size limit ends the stream, once what came before it is answered.
@@ -1222,6 +1336,24 @@ pub mod reward_service_server {
             &self,
             request: tonic::Request<super::ScoreRequest>,
         ) -> std::result::Result<tonic::Response<super::ScoreResponse>, tonic::Status>;
+        /// Server streaming response type for the ScoreWithProgress method.
+        type ScoreWithProgressStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<
+                    super::ScoreWithProgressResponse,
+                    tonic::Status,
+                >,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The same, and tells how far it is: any number of progress events, then one verdict, which ends the stream. What ends
+        /// Score with a status ends this stream with it. A reader that is slow misses events; the verdict waits for none.
+        async fn score_with_progress(
+            &self,
+            request: tonic::Request<super::ScoreWithProgressRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::ScoreWithProgressStream>,
+            tonic::Status,
+        >;
         /// Server streaming response type for the ScoreStream method.
         type ScoreStreamStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::ScoreStreamResponse, tonic::Status>,
@@ -1369,6 +1501,54 @@ pub mod reward_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/jury.v1.RewardService/ScoreWithProgress" => {
+                    #[allow(non_camel_case_types)]
+                    struct ScoreWithProgressSvc<T: RewardService>(pub Arc<T>);
+                    impl<
+                        T: RewardService,
+                    > tonic::server::ServerStreamingService<
+                        super::ScoreWithProgressRequest,
+                    > for ScoreWithProgressSvc<T> {
+                        type Response = super::ScoreWithProgressResponse;
+                        type ResponseStream = T::ScoreWithProgressStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ScoreWithProgressRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as RewardService>::score_with_progress(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ScoreWithProgressSvc(inner);
+                        let codec = crate::codec::TypedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
