@@ -86,6 +86,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
         }
         Conclusion::Unscored(reason) => (Ballot::none(request.item.responses.len()), reason),
     };
+    let voted = u32::try_from(ballot.voters.len()).unwrap_or(u32::MAX);
     let reason_for = |reward: &Option<f64>| reward.is_none().then(|| reason.clone());
     Verdict {
         item_id: request.item.id.clone(),
@@ -97,7 +98,10 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
         confidence: ballot.confidence,
         agreement: ballot.agreement,
         stopped_by,
-        counts: Counts::of(&samples, ballot.voted),
+        voters: ballot.voters,
+        weights: Vec::new(),
+        meta_unavailable: None,
+        counts: Counts::of(&samples, voted),
         usage: usage_of(&samples),
         provenance: Provenance {
             model: class.as_ref().map(|class| class.model.clone()),
@@ -107,6 +111,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
             meta_digest: None,
             seed: request.seed,
             settings: request.settings.clone(),
+            voting: request.voting.effective(request.settings.k),
             escaped_markers,
             reproducible: class.map_or(Reproducible::None, |class| class.reproducible),
             version: crate::VERSION.to_owned(),

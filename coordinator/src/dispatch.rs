@@ -41,6 +41,8 @@ pub struct Job {
     pub prompts: BTreeMap<Vec<usize>, Arc<[Message]>>,
     /// How samples are drawn.
     pub settings: Settings,
+    /// Whether samples carry their hidden states.
+    pub hidden_states: bool,
     /// Who may draw them.
     pub class: WorkerClass,
     /// For logs.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jury_fabric::connector::Connector;
 use jury_fabric::directory::Directory;
-use jury_grm::domain::{Progress, ScoreRequest, Verdict};
+use jury_grm::domain::{Progress, ScoreRequest, StopRule, Verdict, VoteRule, Voting};
 use jury_grm::plan::plan;
 use jury_proto::{ErrorCode, JuryError, v1};
 use prometheus_client::registry::Registry;
@@ -134,6 +134,7 @@ impl Coordinator {
             let message = "the coordinator is going down; try another";
             return Err(JuryError::new(ErrorCode::ShuttingDown, message));
         }
+        not_yet(&request.voting)?;
         let arrived = Instant::now();
         let budget = request.budget_ms.map_or(config.default_budget, milliseconds);
         let due = Due { arrived, budget, deadline: arrived + budget };
@@ -196,6 +197,7 @@ impl Coordinator {
             specs: plan.samples.clone(),
             prompts,
             settings: request.settings.clone(),
+            hidden_states: request.include_hidden_states,
             class: class.clone(),
             request_id: request.request_id.clone(),
             deadline,
@@ -291,6 +293,24 @@ impl Coordinator {
             }
         });
     }
+}
+
+/// Refuses what the contract has and this coordinator cannot do yet.
+fn not_yet(voting: &Voting) -> Result<(), JuryError> {
+    let refuse = |field| Err(JuryError::invalid(field, "cannot be asked for yet; leave it out"));
+    if voting.meta.is_some() {
+        return refuse("voting.meta");
+    }
+    if voting.effective_rule() != VoteRule::Mean {
+        return refuse("voting.rule");
+    }
+    if voting.stop != StopRule::Never {
+        return refuse("voting.stop");
+    }
+    if voting.refill > 0 {
+        return refuse("voting.refill");
+    }
+    Ok(())
 }
 
 fn milliseconds(ms: NonZeroU64) -> Duration {

@@ -4,7 +4,9 @@
 //! byte that says whether it is there, and fields follow in one fixed order. So an encoding can be
 //! read back in one way only, and no part can pass for another.
 
-use crate::domain::{Item, Readout, Role, Scale, ScoreRequest, Settings};
+use crate::domain::{
+    Item, Readout, Role, Scale, ScoreRequest, Settings, StopRule, VoteRule, Voting,
+};
 
 /// Digest of everything of a request but its budget and its request id: of what its verdict
 /// depends on, labels and item id included.
@@ -21,19 +23,23 @@ pub fn payload_digest(request: &ScoreRequest) -> PayloadDigest {
         item,
         model,
         settings,
+        voting,
         seed,
         min_samples,
         budget_ms: _,
         include_samples,
+        include_hidden_states,
         request_id: _,
     } = request;
     let mut encoder = Encoder::new("jury.v1 payload digest");
     encoder.item(item);
     encoder.optional(model.as_deref(), Encoder::text);
     encoder.settings(settings);
+    encoder.voting(voting);
     encoder.number(*seed);
     encoder.optional(*min_samples, |encoder, least| encoder.number(u64::from(least)));
     encoder.number(u64::from(*include_samples));
+    encoder.number(u64::from(*include_hidden_states));
     PayloadDigest(encoder.finish())
 }
 
@@ -144,6 +150,29 @@ impl Encoder {
         for number in [temperature, top_p, min_readout_mass, f64::from(min), f64::from(max)] {
             self.number(number.to_bits());
         }
+    }
+
+    fn voting(&mut self, voting: &Voting) {
+        let Voting { meta, rule, k_meta, stop, refill } = voting;
+        self.optional(meta.as_deref(), Self::text);
+        self.optional(*rule, |encoder, rule| {
+            encoder.number(match rule {
+                VoteRule::Mean => 0,
+                VoteRule::Top => 1,
+                VoteRule::Majority => 2,
+                VoteRule::Weighted => 3,
+            });
+        });
+        self.optional(*k_meta, |encoder, k_meta| encoder.number(u64::from(k_meta)));
+        let (stop, limit) = match *stop {
+            StopRule::Never => (0, 0.0),
+            StopRule::Lossless => (1, 0.0),
+            StopRule::Confidence(level) => (2, level),
+            StopRule::Width(width) => (3, width),
+        };
+        self.number(stop);
+        self.number(limit.to_bits());
+        self.number(u64::from(*refill));
     }
 }
 

@@ -8,6 +8,7 @@ mod request;
 mod sample;
 mod settings;
 mod verdict;
+mod voting;
 
 pub use item::{Item, Query, Role, Turn};
 pub use json::JsonError;
@@ -19,3 +20,4 @@ pub use verdict::{
     Counts, Provenance, Reason, ReasonCode, Reproducible, RunReport, Status, StoppedBy, Usage,
     Verdict,
 };
+pub use voting::{StopRule, VoteRule, Voting};

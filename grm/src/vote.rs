@@ -25,8 +25,8 @@ pub struct Ballot {
     /// Share of bootstrap resamples of the voting samples with the same pick; equals split. 0..=1. `None` too
     /// when fewer than two of them showed the pick: resamples of one sample are all the same.
     pub confidence: Option<f64>,
-    /// Samples that voted.
-    pub voted: u32,
+    /// Indices of the samples that voted, ascending.
+    pub voters: Vec<u32>,
 }
 
 /// Lets every valid sample vote.
@@ -37,7 +37,7 @@ pub fn vote(duplicate_of: &[usize], samples: &[Sample]) -> Ballot {
     let votes = votes(samples);
     let rewards = rewards(duplicate_of, &votes);
     let mut ballot = Ballot {
-        voted: u32::try_from(votes.len()).expect("k is below the request's limit"),
+        voters: votes.iter().map(|vote| vote.index).collect(),
         ..Ballot::none(duplicate_of.len())
     };
     if duplicate_of.len() > 1
@@ -80,7 +80,7 @@ impl Ballot {
             tied: Vec::new(),
             agreement: None,
             confidence: None,
-            voted: 0,
+            voters: Vec::new(),
         }
     }
 }

@@ -12,11 +12,14 @@ mod sample;
 mod sampling;
 mod settings;
 mod verdict;
+mod voting;
 
 #[cfg(test)]
 mod tests;
 
-pub use sampling::{Capabilities, Role as WorkerRole, SampleGroup, TooLarge, TooLong, WorkerInfo};
+pub use sampling::{
+    Capabilities, Head, Role as WorkerRole, SampleGroup, TooLarge, TooLong, WorkerInfo,
+};
 
 use crate::error::JuryError;
 

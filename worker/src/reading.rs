@@ -100,6 +100,8 @@ impl Reader {
             issues,
             prompt_tokens,
             generated_tokens,
+            meta_score: None,
+            hidden_state: None,
         }
     }
 }

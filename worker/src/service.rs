@@ -67,6 +67,7 @@ impl Sampling {
             roles: vec![WorkerRole::Grm],
             capabilities: backend.capabilities,
             room_tokens: backend.room_tokens,
+            heads: Vec::new(),
         }
     }
 
@@ -106,6 +107,14 @@ impl SamplingService for Sampling {
         let span = trace::server_span("sample", request.metadata());
         let call = self.begin(request.into_inner()).instrument(span).await?;
         Ok(Response::new(call.into_stream(self.backend.clone())))
+    }
+
+    async fn rank(
+        &self,
+        _request: Request<v1::RankRequest>,
+    ) -> Result<Response<v1::RankResponse>, Status> {
+        let message = "this worker draws samples; only one with the role meta ranks them";
+        Err(JuryError::new(ErrorCode::WrongModel, message).into())
     }
 
     async fn get_info(

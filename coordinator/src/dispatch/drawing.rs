@@ -194,6 +194,8 @@ impl Drawing {
             settings: self.job.settings.clone(),
             request_id: self.job.request_id.clone(),
             remaining_ms: Some(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX)),
+            head_digest: None,
+            hidden_states: self.job.hidden_states,
         };
         Some(Order { group, prompt })
     }

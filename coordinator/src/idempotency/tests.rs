@@ -24,6 +24,9 @@ fn verdict(status: Status, reason: Option<ReasonCode>) -> Verdict {
         confidence: None,
         agreement: None,
         stopped_by: StoppedBy::Complete,
+        voters: Vec::new(),
+        weights: Vec::new(),
+        meta_unavailable: None,
         counts: Counts::default(),
         usage: Usage::default(),
         provenance: Provenance {
@@ -34,6 +37,7 @@ fn verdict(status: Status, reason: Option<ReasonCode>) -> Verdict {
             meta_digest: None,
             seed: 0,
             settings: jury_grm::domain::Settings::default(),
+            voting: jury_grm::domain::Voting::default(),
             escaped_markers: 0,
             reproducible: Reproducible::Bitwise,
             version: String::new(),

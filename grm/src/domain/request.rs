@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use serde::{Deserialize, Serialize};
 
 use super::json::{self, JsonError, keys, null_as_default, object_or_default};
-use super::{Item, Settings};
+use super::{Item, Settings, Voting};
 
 /// The limits that a request is held to, one home for all of them.
 pub mod limits {
@@ -39,6 +39,9 @@ pub struct ScoreRequest {
     /// How samples are drawn.
     #[serde(default, deserialize_with = "object_or_default")]
     pub settings: Settings,
+    /// How the drawn samples become rewards.
+    #[serde(default, deserialize_with = "object_or_default")]
+    pub voting: Voting,
     /// The request's seed; samples derive theirs from it. Below 2^53.
     #[serde(default, deserialize_with = "null_as_default")]
     pub seed: u64,
@@ -49,6 +52,10 @@ pub struct ScoreRequest {
     /// Whether the verdict carries its samples.
     #[serde(default, deserialize_with = "null_as_default")]
     pub include_samples: bool,
+    /// Whether these samples carry the hidden states that a head is trained on; needs
+    /// `include_samples`.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub include_hidden_states: bool,
     /// The caller's idempotency key; empty means none.
     #[serde(default, deserialize_with = "null_as_default")]
     pub request_id: String,
@@ -73,10 +80,12 @@ impl ScoreRequest {
             item,
             model: None,
             settings: Settings::default(),
+            voting: Voting::default(),
             seed: 0,
             min_samples: None,
             budget_ms: None,
             include_samples: false,
+            include_hidden_states: false,
             request_id: String::new(),
         }
     }
@@ -105,6 +114,7 @@ impl ScoreRequest {
         validate_item(&self.item)?;
         validate_settings(&self.settings)?;
         let k = self.settings.k;
+        self.voting.validate(k, self.settings.scale.width())?;
         if let Some(min_samples) = self.min_samples {
             require((1..=k).contains(&min_samples), "min_samples", || {
                 format!("must be between 1 and k = {k}, is {min_samples}")
@@ -121,6 +131,11 @@ impl ScoreRequest {
         require(self.request_id.len() <= limits::MAX_ID_BYTES, "request_id", || {
             format!("must be at most {} bytes, has {}", limits::MAX_ID_BYTES, self.request_id.len())
         })?;
+        require(
+            self.include_samples || !self.include_hidden_states,
+            "include_hidden_states",
+            || "hidden states are part of samples; set include_samples, too".to_owned(),
+        )?;
         super::reply::check(self)
     }
 }
@@ -137,7 +152,7 @@ fn item<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Item, D::Er
     json::object(deserializer, "an item, one object with \"query\" and \"responses\"")
 }
 
-fn require(
+pub(super) fn require(
     holds: bool,
     field: &'static str,
     problem: impl FnOnce() -> String,
@@ -258,6 +273,8 @@ mod tests {
         assert_eq!(broken(|r| r.settings.k = 257).field, "settings.k");
         assert_eq!(broken(|r| r.settings.temperature = f64::NAN).field, "settings.temperature");
         assert_eq!(broken(|r| r.settings.top_p = 0.0).field, "settings.top_p");
+        assert_eq!(broken(|r| r.voting.refill = 9).field, "voting.refill");
+        assert_eq!(broken(|r| r.include_hidden_states = true).field, "include_hidden_states");
         assert_eq!(broken(|r| r.seed = 1 << 53).field, "seed");
         assert_eq!(broken(|r| r.min_samples = Some(9)).field, "min_samples");
         assert_eq!(broken(|r| r.item.best = Some(2)).field, "item.best");

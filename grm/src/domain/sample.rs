@@ -35,6 +35,13 @@ pub struct Sample {
     pub prompt_tokens: u32,
     /// Tokens that the model generated, the read-out's choices included.
     pub generated_tokens: u32,
+    /// What the Meta RM makes of it, a logit: higher is better. `None`: not ranked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meta_score: Option<f64>,
+    /// The judging model's last hidden state at the closing brace of the score line, after the final norm; its length is the
+    /// model's width. `None`: not asked for, or no scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden_state: Option<Vec<f32>>,
 }
 
 /// What came of a sample.
@@ -144,6 +151,8 @@ impl Sample {
             issues: Vec::new(),
             prompt_tokens: 0,
             generated_tokens: 0,
+            meta_score: None,
+            hidden_state: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FailureKind, Outcome, Sample, Settings};
+use super::{FailureKind, Outcome, Sample, Settings, Voting};
 
 /// The answer to one request. Everything outside `run` is byte-stable for [`Status::Ok`] where
 /// the backend is [`Reproducible::Bitwise`].
@@ -27,6 +27,16 @@ pub struct Verdict {
     pub agreement: Option<f64>,
     /// What ended the drawing of samples.
     pub stopped_by: StoppedBy,
+    /// Indices of the samples that voted, ascending.
+    #[serde(default)]
+    pub voters: Vec<u32>,
+    /// Parallel to `voters`: how much each vote weighs; they add up to 1. Empty: all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<f64>,
+    /// Why the Meta RM that was asked for ranked nothing; null where it ranked, or none was asked
+    /// for. All valid samples vote instead.
+    #[serde(default)]
+    pub meta_unavailable: Option<String>,
     /// Final outcomes of the planned samples; they add up to `asked`.
     pub counts: Counts,
     /// Tokens of the planned samples, each counted once.
@@ -94,13 +104,19 @@ pub enum StoppedBy {
     Budget,
     /// Nothing could be drawn.
     Refused,
+    /// No outcome of the samples left could have changed the pick.
+    Lossless,
+    /// The pick of all samples was known with the confidence asked for.
+    Confidence,
+    /// Every reward was known as narrowly as asked.
+    Width,
 }
 
 /// Final outcomes of the planned samples: `valid + parse_failed + too_long + timed_out + failed +
 /// not_needed = asked`; `voted` and `forced` are parts of `valid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
-    /// Samples planned.
+    /// Samples planned, the spare ones that were drawn included.
     pub asked: u32,
     /// Samples with scores.
     pub valid: u32,
@@ -119,6 +135,9 @@ pub struct Counts {
     pub failed: u32,
     /// Samples cancelled because the verdict was already decided.
     pub not_needed: u32,
+    /// Spare samples among `asked`, drawn in the place of ones without scores.
+    #[serde(default)]
+    pub spare: u32,
 }
 
 /// Tokens of the planned samples.
@@ -147,6 +166,9 @@ pub struct Provenance {
     pub seed: u64,
     /// The settings in force.
     pub settings: Settings,
+    /// How the samples voted, every default that took part written out.
+    #[serde(default)]
+    pub voting: Voting,
     /// Marker lines inside untrusted text that were escaped.
     pub escaped_markers: u32,
     /// What a repeat of this request may rely on.

@@ -48,7 +48,7 @@ fn a_failed_sample_is_no_zero() {
     let samples = [sample(0, &[0, 1], &[8.0, 4.0]), failed(1)];
     let ballot = vote(&[0, 1], &samples);
     assert_eq!(ballot.rewards, [Some(8.0), Some(4.0)]);
-    assert_eq!(ballot.voted, 1);
+    assert_eq!(ballot.voters, [0]);
 }
 
 #[test]
@@ -214,7 +214,7 @@ proptest! {
         if let Some(pick) = ballot.pick {
             prop_assert!(ballot.rewards.iter().all(|reward| *reward <= ballot.rewards[pick]));
             prop_assert!((0.0..=1.0).contains(&ballot.agreement.unwrap()));
-            prop_assert_eq!(ballot.confidence.is_some(), ballot.voted > 1);
+            prop_assert_eq!(ballot.confidence.is_some(), ballot.voters.len() > 1);
             prop_assert!((0.0..=1.0).contains(&ballot.confidence.unwrap_or(0.5)));
         }
     }
@@ -222,7 +222,7 @@ proptest! {
     #[test]
     fn outcomes_add_up_to_what_was_asked(samples in samples_of(2)) {
         let ballot = vote(&[0, 1], &samples);
-        let counts = Counts::of(&samples, ballot.voted);
+        let counts = Counts::of(&samples, ballot.voters.len() as u32);
         let sum = counts.valid + counts.parse_failed + counts.too_long + counts.timed_out
             + counts.failed + counts.not_needed;
         prop_assert_eq!(sum, counts.asked);

@@ -49,7 +49,8 @@ lenient_enum!(domain::Phase, v1::ScorePhase, otherwise Waiting, {
     Waiting <=> Waiting, Prefill <=> Prefill, Drawing <=> Drawing,
 });
 lenient_enum!(domain::StoppedBy, v1::StoppedBy, otherwise Refused, {
-    Complete <=> Complete, Budget <=> Budget, Refused <=> Refused,
+    Complete <=> Complete, Budget <=> Budget, Refused <=> Refused, Lossless <=> Lossless, Confidence <=> Confidence,
+    Width <=> Width,
 });
 
 impl From<domain::Issue> for v1::Issue {

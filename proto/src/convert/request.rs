@@ -14,10 +14,12 @@ impl From<ScoreRequest> for v1::ScoreRequest {
             item: Some(request.item.into()),
             model: request.model.unwrap_or_default(),
             settings: Some(request.settings.into()),
+            voting: Some(request.voting.into()),
             seed: request.seed,
             min_samples: request.min_samples,
             budget_ms: request.budget_ms.map(NonZeroU64::get),
             include_samples: request.include_samples,
+            include_hidden_states: request.include_hidden_states,
             request_id: request.request_id,
         }
     }
@@ -43,10 +45,12 @@ impl TryFrom<v1::ScoreRequest> for ScoreRequest {
             item: required("item", request.item)?.try_into()?,
             model: Some(request.model).filter(|model| !model.is_empty()),
             settings: request.settings.unwrap_or_default().into(),
+            voting: request.voting.unwrap_or_default().into(),
             seed: request.seed,
             min_samples: request.min_samples,
             budget_ms,
             include_samples: request.include_samples,
+            include_hidden_states: request.include_hidden_states,
             request_id: request.request_id,
         };
         read.validate()?;

@@ -29,6 +29,8 @@ impl From<Sample> for v1::Sample {
             issues: sample.issues.into_iter().map(|issue| v1::Issue::from(issue).into()).collect(),
             prompt_tokens: sample.prompt_tokens,
             generated_tokens: sample.generated_tokens,
+            meta_score: sample.meta_score,
+            hidden_state: sample.hidden_state.unwrap_or_default(),
         }
     }
 }
@@ -59,6 +61,8 @@ impl TryFrom<v1::Sample> for Sample {
             issues,
             prompt_tokens: sample.prompt_tokens,
             generated_tokens: sample.generated_tokens,
+            meta_score: sample.meta_score,
+            hidden_state: Some(sample.hidden_state).filter(|state| !state.is_empty()),
         })
     }
 }

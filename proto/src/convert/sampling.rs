@@ -26,6 +26,10 @@ pub struct SampleGroup {
     pub request_id: String,
     /// Milliseconds until nobody waits for these samples any more; `None`: unknown.
     pub remaining_ms: Option<u64>,
+    /// Digest of the head that scores each sample, hex; `None`: none does.
+    pub head_digest: Option<String>,
+    /// Whether samples carry their hidden states.
+    pub hidden_states: bool,
 }
 
 /// A prompt that is longer than the model's context, with its figures.
@@ -76,6 +80,15 @@ pub struct Capabilities {
     pub token_prompts: bool,
 }
 
+/// A trained head on the hidden states of the model that draws.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The name by which requests ask for it.
+    pub name: String,
+    /// Digest of its file, hex.
+    pub digest: String,
+}
+
 /// What a worker serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerInfo {
@@ -103,6 +116,8 @@ pub struct WorkerInfo {
     pub capabilities: Capabilities,
     /// Tokens that its KV cache holds; `None`: not told.
     pub room_tokens: Option<u32>,
+    /// Heads that rank samples as they are drawn.
+    pub heads: Vec<Head>,
 }
 
 // === impl SampleGroup ===
@@ -125,6 +140,8 @@ impl From<SampleGroup> for v1::SampleGroup {
             settings: Some(group.settings.into()),
             request_id: group.request_id,
             remaining_ms: group.remaining_ms,
+            head_digest: group.head_digest.unwrap_or_default(),
+            hidden_states: group.hidden_states,
         }
     }
 }
@@ -156,6 +173,8 @@ impl TryFrom<v1::SampleGroup> for SampleGroup {
             settings: required("start.settings", group.settings)?.into(),
             request_id: group.request_id,
             remaining_ms: group.remaining_ms,
+            head_digest: Some(group.head_digest).filter(|digest| !digest.is_empty()),
+            hidden_states: group.hidden_states,
         })
     }
 }
@@ -289,6 +308,20 @@ impl From<v1::Capabilities> for Capabilities {
     }
 }
 
+// === impl Head ===
+
+impl From<Head> for v1::Head {
+    fn from(head: Head) -> Self {
+        Self { name: head.name, digest: head.digest }
+    }
+}
+
+impl From<v1::Head> for Head {
+    fn from(head: v1::Head) -> Self {
+        Self { name: head.name, digest: head.digest }
+    }
+}
+
 // === impl WorkerInfo ===
 
 impl From<v1::GetInfoResponse> for WorkerInfo {
@@ -299,6 +332,7 @@ impl From<v1::GetInfoResponse> for WorkerInfo {
             roles: roles_from_pb(info.roles()),
             capabilities: info.capabilities.unwrap_or_default().into(),
             room_tokens: (info.room_tokens > 0).then_some(info.room_tokens),
+            heads: info.heads.into_iter().map(Into::into).collect(),
             worker_id: info.worker_id,
             model: info.model,
             model_digest: info.model_digest,
@@ -326,6 +360,7 @@ impl From<WorkerInfo> for v1::GetInfoResponse {
             roles: info.roles.into_iter().map(|role| v1::WorkerRole::from(role).into()).collect(),
             capabilities: Some(info.capabilities.into()),
             room_tokens: info.room_tokens.unwrap_or(0),
+            heads: info.heads.into_iter().map(Into::into).collect(),
         }
     }
 }

@@ -57,6 +57,20 @@ fn settings() -> impl Strategy<Value = Settings> {
         })
 }
 
+fn voting() -> impl Strategy<Value = Voting> {
+    let rules = [VoteRule::Mean, VoteRule::Top, VoteRule::Majority, VoteRule::Weighted];
+    let stop = (0..4, 0.6..0.9f64).prop_map(|(which, limit)| match which {
+        0 => StopRule::Never,
+        1 => StopRule::Lossless,
+        2 => StopRule::Confidence(limit),
+        _ => StopRule::Width(limit),
+    });
+    let rule = prop::option::of(prop::sample::select(rules.to_vec()));
+    let k_meta = prop::option::of(0..9u32);
+    (prop::option::of(".{1,9}"), rule, k_meta, stop, 0..9u32)
+        .prop_map(|(meta, rule, k_meta, stop, refill)| Voting { meta, rule, k_meta, stop, refill })
+}
+
 fn sample() -> impl Strategy<Value = Sample> {
     let scores = (any::<bool>(), 0.0..1.0f64).prop_map(|(forced, mass)| {
         Outcome::Scored(Scores {
@@ -79,13 +93,16 @@ fn sample() -> impl Strategy<Value = Sample> {
             issues: vec![Issue::BareBrackets, Issue::Fraction],
             prompt_tokens: 17,
             generated_tokens: index,
+            meta_score: (index % 2 == 0).then_some(-0.5),
+            hidden_state: (index % 3 == 0).then(|| vec![0.25, -1.0]),
         },
     )
 }
 
 fn verdict() -> impl Strategy<Value = Verdict> {
     let samples = prop::option::of(prop::collection::vec(sample(), 0..3));
-    (settings(), samples, prop::option::of(0.0..10.0f64)).prop_map(|(settings, samples, reward)| {
+    let reward = prop::option::of(0.0..10.0f64);
+    (settings(), voting(), samples, reward).prop_map(|(settings, voting, samples, reward)| {
         let reason = Reason { code: ReasonCode::Budget, detail: "2 of 8".into() };
         Verdict {
             item_id: "i".into(),
@@ -97,6 +114,9 @@ fn verdict() -> impl Strategy<Value = Verdict> {
             confidence: reward,
             agreement: None,
             stopped_by: StoppedBy::Budget,
+            voters: vec![0, 2],
+            weights: vec![0.75, 0.25],
+            meta_unavailable: reward.map(|_| "no worker ranks".into()),
             counts: Counts { asked: 8, valid: 4, voted: 4, timed_out: 4, ..Counts::default() },
             usage: Usage { prompt_tokens: 9, generated_tokens: 99 },
             provenance: Provenance {
@@ -107,6 +127,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
                 meta_digest: None,
                 seed: 3,
                 settings,
+                voting,
                 escaped_markers: 2,
                 reproducible: Reproducible::Seeded,
                 version: "0".into(),
@@ -119,10 +140,11 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 
 proptest! {
     #[test]
-    fn a_request_survives_the_wire(item in item(), settings in settings(), seed in 0..99u64) {
+    fn a_request_survives_the_wire(item in item(), settings in settings(), stop in voting(), seed in 0..99u64) {
         let mut request = ScoreRequest::new(item);
         request.settings = settings;
         request.seed = seed;
+        request.voting = Voting { rule: None, meta: None, k_meta: None, refill: 1, stop: stop.stop };
         request.model = (seed % 2 == 0).then(|| "m".to_owned());
         request.budget_ms = std::num::NonZeroU64::new(seed);
         let back = ScoreRequest::try_from(v1::ScoreRequest::from(request.clone()));
@@ -151,6 +173,8 @@ proptest! {
             settings,
             request_id: "r".into(),
             remaining_ms: Some(1500),
+            head_digest: Some("h".into()),
+            hidden_states: true,
         };
         prop_assert_eq!(SampleGroup::try_from(v1::SampleGroup::from(group.clone())), Ok(group));
     }

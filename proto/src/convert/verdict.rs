@@ -20,6 +20,9 @@ impl From<Verdict> for v1::Verdict {
             confidence: verdict.confidence,
             agreement: verdict.agreement,
             stopped_by: v1::StoppedBy::from(verdict.stopped_by).into(),
+            voters: verdict.voters,
+            weights: verdict.weights,
+            meta_unavailable: verdict.meta_unavailable,
             counts: Some(verdict.counts.into()),
             usage: Some(verdict.usage.into()),
             provenance: Some(verdict.provenance.into()),
@@ -53,6 +56,9 @@ impl TryFrom<v1::Verdict> for Verdict {
             confidence: verdict.confidence,
             agreement: verdict.agreement,
             stopped_by,
+            voters: verdict.voters,
+            weights: verdict.weights,
+            meta_unavailable: verdict.meta_unavailable,
             counts: required("verdict.counts", verdict.counts)?.into(),
             usage: required("verdict.usage", verdict.usage)?.into(),
             provenance: required("verdict.provenance", verdict.provenance)?.try_into()?,
@@ -72,6 +78,7 @@ impl From<Provenance> for v1::Provenance {
             meta_digest: provenance.meta_digest,
             seed: provenance.seed,
             settings: Some(provenance.settings.into()),
+            voting: Some(provenance.voting.into()),
             escaped_markers: provenance.escaped_markers,
             reproducible: v1::Reproducible::from(provenance.reproducible).into(),
             version: provenance.version,
@@ -92,6 +99,7 @@ impl TryFrom<v1::Provenance> for Provenance {
             meta_digest: provenance.meta_digest,
             seed: provenance.seed,
             settings: required("verdict.provenance.settings", provenance.settings)?.into(),
+            voting: provenance.voting.unwrap_or_default().into(),
             escaped_markers: provenance.escaped_markers,
             version: provenance.version,
         })
@@ -128,7 +136,7 @@ macro_rules! same_fields {
 }
 
 same_fields!(Counts, v1::Counts, {
-    asked, valid, voted, forced, parse_failed, too_long, timed_out, failed, not_needed,
+    asked, valid, voted, forced, parse_failed, too_long, timed_out, failed, not_needed, spare,
 });
 same_fields!(Usage, v1::Usage, { prompt_tokens, generated_tokens });
 same_fields!(RunReport, v1::RunReport, {

@@ -75,6 +75,52 @@ pub struct Settings {
     #[prost(uint32, optional, tag = "8")]
     pub max_panel: ::core::option::Option<u32>,
 }
+/// How drawn samples become rewards. The samples themselves never depend on it.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Voting {
+    /// Name of the Meta RM that ranks the samples: a head bound to the judging model, or a model served with
+    /// WORKER_ROLE_META. Empty: nobody ranks.
+    #[prost(string, tag = "1")]
+    pub meta: ::prost::alloc::string::String,
+    /// How samples vote. Unspecified: VOTE_RULE_TOP with a Meta RM, else VOTE_RULE_MEAN.
+    #[prost(enumeration = "VoteRule", tag = "2")]
+    pub rule: i32,
+    /// VOTE_RULE_TOP only: samples that vote, best meta score first, 1 to k. Absent: k / 2, at least 1.
+    #[prost(uint32, optional, tag = "3")]
+    pub k_meta: ::core::option::Option<u32>,
+    /// When to stop drawing. Absent: once all k samples are there.
+    #[prost(message, optional, tag = "4")]
+    pub stop: ::core::option::Option<StopRule>,
+    /// Spare samples, 0 to k: one is drawn, in index order, for each sample whose own text gave no scores.
+    #[prost(uint32, tag = "5")]
+    pub refill: u32,
+}
+/// When to stop drawing before all k samples are there.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct StopRule {
+    /// Absent: never.
+    #[prost(oneof = "stop_rule::Rule", tags = "1, 2, 3")]
+    pub rule: ::core::option::Option<stop_rule::Rule>,
+}
+/// Nested message and enum types in `StopRule`.
+pub mod stop_rule {
+    /// Absent: never.
+    #[allow(clippy::all)]
+    #[derive(Clone, Copy, PartialEq, ::prost::Oneof)]
+    pub enum Rule {
+        /// Once no outcome of the samples left can change the pick. False: never.
+        #[prost(bool, tag = "1")]
+        Lossless(bool),
+        /// Once the pick of all k samples is known with this probability, above 0.5 and below 1.
+        #[prost(double, tag = "2")]
+        Confidence(f64),
+        /// Once the 95 % interval of every reward is at most this wide, in points of the scale.
+        #[prost(double, tag = "3")]
+        Width(f64),
+    }
+}
 /// The legal scores: every integer from min to max.
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -125,6 +171,13 @@ pub struct Sample {
     /// Tokens that the model generated, the read-out's choices included.
     #[prost(uint32, tag = "9")]
     pub generated_tokens: u32,
+    /// What the Meta RM makes of it, a logit: higher is better. Absent: not ranked.
+    #[prost(double, optional, tag = "20")]
+    pub meta_score: ::core::option::Option<f64>,
+    /// The judging model's last hidden state at the closing brace of the score line, after the final norm. Empty: not asked for,
+    /// or no scores.
+    #[prost(float, repeated, tag = "21")]
+    pub hidden_state: ::prost::alloc::vec::Vec<f32>,
     /// Scores, or why there are none. Always set.
     #[prost(oneof = "sample::Outcome", tags = "4, 5")]
     pub outcome: ::core::option::Option<sample::Outcome>,
@@ -241,6 +294,48 @@ impl Role {
             "ROLE_ASSISTANT" => Some(Self::Assistant),
             "ROLE_TOOL" => Some(Self::Tool),
             "ROLE_DEVELOPER" => Some(Self::Developer),
+            _ => None,
+        }
+    }
+}
+/// How samples vote.
+#[allow(clippy::all)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum VoteRule {
+    /// Takes the default.
+    Unspecified = 0,
+    /// The mean score over all valid samples.
+    Mean = 1,
+    /// The mean over the k_meta samples with the highest meta scores.
+    Top = 2,
+    /// The share of the valid samples whose own best it is; equals split.
+    Majority = 3,
+    /// The mean weighted by the probability, after the Meta RM, that a sample is right.
+    Weighted = 4,
+}
+impl VoteRule {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "VOTE_RULE_UNSPECIFIED",
+            Self::Mean => "VOTE_RULE_MEAN",
+            Self::Top => "VOTE_RULE_TOP",
+            Self::Majority => "VOTE_RULE_MAJORITY",
+            Self::Weighted => "VOTE_RULE_WEIGHTED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "VOTE_RULE_UNSPECIFIED" => Some(Self::Unspecified),
+            "VOTE_RULE_MEAN" => Some(Self::Mean),
+            "VOTE_RULE_TOP" => Some(Self::Top),
+            "VOTE_RULE_MAJORITY" => Some(Self::Majority),
+            "VOTE_RULE_WEIGHTED" => Some(Self::Weighted),
             _ => None,
         }
     }
@@ -534,6 +629,12 @@ pub struct ScoreRequest {
     /// Another request under the same two ids is refused with ALREADY_EXISTS. Empty: none; one is made up for logs.
     #[prost(string, tag = "8")]
     pub request_id: ::prost::alloc::string::String,
+    /// How the samples become rewards. Absent: every default.
+    #[prost(message, optional, tag = "20")]
+    pub voting: ::core::option::Option<Voting>,
+    /// Whether the samples carry the hidden states that a head is trained on; needs include_samples.
+    #[prost(bool, tag = "21")]
+    pub include_hidden_states: bool,
 }
 /// The answer to one item.
 #[allow(clippy::all)]
@@ -685,6 +786,16 @@ pub struct Verdict {
     /// All that may differ between two runs of the same request.
     #[prost(message, optional, tag = "14")]
     pub run: ::core::option::Option<RunReport>,
+    /// Indices of the samples that voted, ascending.
+    #[prost(uint32, repeated, tag = "15")]
+    pub voters: ::prost::alloc::vec::Vec<u32>,
+    /// Parallel to voters: how much each vote weighs; they add up to 1. Empty: all the same.
+    #[prost(double, repeated, tag = "16")]
+    pub weights: ::prost::alloc::vec::Vec<f64>,
+    /// Why the Meta RM that was asked for ranked nothing, so that all valid samples voted. Absent: it ranked, or none was
+    /// asked for.
+    #[prost(string, optional, tag = "17")]
+    pub meta_unavailable: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// The reward of one response.
 #[allow(clippy::all)]
@@ -712,7 +823,7 @@ pub struct Reason {
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Counts {
-    /// Samples planned.
+    /// Samples planned, the spare ones that were drawn included.
     #[prost(uint32, tag = "1")]
     pub asked: u32,
     /// Samples with scores.
@@ -739,6 +850,9 @@ pub struct Counts {
     /// Samples whose prompt is longer than the model's context.
     #[prost(uint32, tag = "9")]
     pub too_long: u32,
+    /// Spare samples among asked, drawn in the place of ones without scores.
+    #[prost(uint32, tag = "10")]
+    pub spare: u32,
 }
 /// Tokens of the planned samples, each counted once.
 #[allow(clippy::all)]
@@ -785,6 +899,9 @@ pub struct Provenance {
     /// Version of Jury.
     #[prost(string, tag = "10")]
     pub version: ::prost::alloc::string::String,
+    /// How the samples voted, every default that took part written out.
+    #[prost(message, optional, tag = "11")]
+    pub voting: ::core::option::Option<Voting>,
 }
 /// All that may differ between two runs of the same request.
 #[allow(clippy::all)]
@@ -1042,6 +1159,12 @@ pub enum StoppedBy {
     Budget = 2,
     /// Nothing could be drawn.
     Refused = 3,
+    /// No outcome of the samples left could have changed the pick.
+    Lossless = 4,
+    /// The pick of all samples was known with the confidence asked for.
+    Confidence = 5,
+    /// Every reward was known as narrowly as asked.
+    Width = 6,
 }
 impl StoppedBy {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1054,6 +1177,9 @@ impl StoppedBy {
             Self::Complete => "STOPPED_BY_COMPLETE",
             Self::Budget => "STOPPED_BY_BUDGET",
             Self::Refused => "STOPPED_BY_REFUSED",
+            Self::Lossless => "STOPPED_BY_LOSSLESS",
+            Self::Confidence => "STOPPED_BY_CONFIDENCE",
+            Self::Width => "STOPPED_BY_WIDTH",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1063,6 +1189,9 @@ impl StoppedBy {
             "STOPPED_BY_COMPLETE" => Some(Self::Complete),
             "STOPPED_BY_BUDGET" => Some(Self::Budget),
             "STOPPED_BY_REFUSED" => Some(Self::Refused),
+            "STOPPED_BY_LOSSLESS" => Some(Self::Lossless),
+            "STOPPED_BY_CONFIDENCE" => Some(Self::Confidence),
+            "STOPPED_BY_WIDTH" => Some(Self::Width),
             _ => None,
         }
     }
@@ -1736,6 +1865,82 @@ pub struct SampleGroup {
     /// Milliseconds until nobody waits for these samples any more; the worker MAY drop what is left then. Absent: unknown.
     #[prost(uint64, optional, tag = "8")]
     pub remaining_ms: ::core::option::Option<u64>,
+    /// Digest of the head that scores each sample, hex; a worker without it refuses with FAILED_PRECONDITION. Empty: none.
+    #[prost(string, tag = "9")]
+    pub head_digest: ::prost::alloc::string::String,
+    /// Whether samples carry their hidden states.
+    #[prost(bool, tag = "10")]
+    pub hidden_states: bool,
+}
+/// Trajectories to score, all of samples that share a prompt.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RankRequest {
+    /// Digest of the Meta RM, hex; a worker with another refuses with FAILED_PRECONDITION.
+    #[prost(string, tag = "1")]
+    pub model_digest: ::prost::alloc::string::String,
+    /// Numerics class that must score them; a worker with another refuses with FAILED_PRECONDITION.
+    #[prost(string, tag = "2")]
+    pub numerics: ::prost::alloc::string::String,
+    /// The prompt that the samples were drawn from. The worker applies the Meta RM's chat template.
+    #[prost(message, repeated, tag = "3")]
+    pub messages: ::prost::alloc::vec::Vec<PromptMessage>,
+    /// What the samples said, at least one.
+    #[prost(message, repeated, tag = "4")]
+    pub trajectories: ::prost::alloc::vec::Vec<Trajectory>,
+    /// The request's id, for logs.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Milliseconds until nobody waits for the scores any more. Absent: unknown.
+    #[prost(uint64, optional, tag = "6")]
+    pub remaining_ms: ::core::option::Option<u64>,
+}
+/// What one sample said: the assistant's turn.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Trajectory {
+    /// Index of the sample.
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    /// Principles, critique and scores as text. Untrusted: no special token is recognised in it.
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
+}
+/// The scores of trajectories.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RankResponse {
+    /// One a trajectory, in the order of the request.
+    #[prost(message, repeated, tag = "1")]
+    pub ranked: ::prost::alloc::vec::Vec<Ranked>,
+    /// The worker's load when it sent this. Always set.
+    #[prost(message, optional, tag = "2")]
+    pub load: ::core::option::Option<Load>,
+}
+/// What became of one trajectory.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Ranked {
+    /// Index of the sample.
+    #[prost(uint32, tag = "1")]
+    pub index: u32,
+    /// Always set.
+    #[prost(oneof = "ranked::Outcome", tags = "2, 3")]
+    pub outcome: ::core::option::Option<ranked::Outcome>,
+}
+/// Nested message and enum types in `Ranked`.
+pub mod ranked {
+    /// Always set.
+    #[allow(clippy::all)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Outcome {
+        /// The Meta RM's logit: higher is better.
+        #[prost(double, tag = "2")]
+        Score(f64),
+        /// Why there is none.
+        #[prost(message, tag = "3")]
+        Failure(super::Failure),
+    }
 }
 /// One turn of the prompt.
 #[allow(clippy::all)]
@@ -1908,7 +2113,7 @@ pub struct Load {
 pub struct GetInfoRequest {}
 /// What a worker serves.
 #[allow(clippy::all)]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetInfoResponse {
     /// The worker's id.
     #[prost(string, tag = "1")]
@@ -1946,6 +2151,20 @@ pub struct GetInfoResponse {
     /// Tokens that its KV cache holds. 0: not told.
     #[prost(uint32, tag = "12")]
     pub room_tokens: u32,
+    /// Heads that rank samples as they are drawn.
+    #[prost(message, repeated, tag = "13")]
+    pub heads: ::prost::alloc::vec::Vec<Head>,
+}
+/// A trained head on the hidden states of the model that draws.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Head {
+    /// The name by which requests ask for it.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Digest of its file, hex.
+    #[prost(string, tag = "2")]
+    pub digest: ::prost::alloc::string::String,
 }
 /// Who wrote a piece of text.
 #[allow(clippy::all)]
@@ -2103,6 +2322,29 @@ pub mod sampling_service_client {
                 .insert(GrpcMethod::new("jury.v1.SamplingService", "Sample"));
             self.inner.streaming(req, path, codec).await
         }
+        /// Scores trajectories of one prompt; a worker with WORKER_ROLE_META. A score depends on prompt, trajectory and model
+        /// alone, so a call MAY be repeated anywhere.
+        pub async fn rank(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RankRequest>,
+        ) -> std::result::Result<tonic::Response<super::RankResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = crate::codec::TypedCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/jury.v1.SamplingService/Rank",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("jury.v1.SamplingService", "Rank"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Tells what this worker serves.
         pub async fn get_info(
             &mut self,
@@ -2157,6 +2399,12 @@ pub mod sampling_service_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::SampleRequest>>,
         ) -> std::result::Result<tonic::Response<Self::SampleStream>, tonic::Status>;
+        /// Scores trajectories of one prompt; a worker with WORKER_ROLE_META. A score depends on prompt, trajectory and model
+        /// alone, so a call MAY be repeated anywhere.
+        async fn rank(
+            &self,
+            request: tonic::Request<super::RankRequest>,
+        ) -> std::result::Result<tonic::Response<super::RankResponse>, tonic::Status>;
         /// Tells what this worker serves.
         async fn get_info(
             &self,
@@ -2286,6 +2534,50 @@ pub mod sampling_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/jury.v1.SamplingService/Rank" => {
+                    #[allow(non_camel_case_types)]
+                    struct RankSvc<T: SamplingService>(pub Arc<T>);
+                    impl<
+                        T: SamplingService,
+                    > tonic::server::UnaryService<super::RankRequest> for RankSvc<T> {
+                        type Response = super::RankResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RankRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SamplingService>::rank(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RankSvc(inner);
+                        let codec = crate::codec::TypedCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -21,6 +21,8 @@ pub fn sample_verdict(samples: &[(&[usize], &[f64])]) -> Verdict {
         issues: Vec::new(),
         prompt_tokens: 300,
         generated_tokens: 90,
+        meta_score: None,
+        hidden_state: None,
     });
     Verdict {
         item_id: "capital".to_owned(),
@@ -32,6 +34,9 @@ pub fn sample_verdict(samples: &[(&[usize], &[f64])]) -> Verdict {
         confidence: Some(0.991),
         agreement: Some(0.875),
         stopped_by: StoppedBy::Complete,
+        voters: Vec::new(),
+        weights: Vec::new(),
+        meta_unavailable: None,
         counts: Counts { asked, valid: asked, voted: asked, ..Counts::default() },
         usage: Usage { prompt_tokens: 600, generated_tokens: 180 },
         provenance: Provenance {
@@ -42,6 +47,7 @@ pub fn sample_verdict(samples: &[(&[usize], &[f64])]) -> Verdict {
             meta_digest: None,
             seed: 7,
             settings: Settings { k: asked, ..Settings::default() },
+            voting: Voting::default(),
             escaped_markers: 0,
             reproducible: Reproducible::Bitwise,
             version: "0.1.0".to_owned(),

@@ -79,6 +79,8 @@ pub fn example_group(n_samples: u32) -> SampleGroup {
         settings: Settings::default(),
         request_id: "example".to_owned(),
         remaining_ms: None,
+        head_digest: None,
+        hidden_states: false,
     }
 }
 

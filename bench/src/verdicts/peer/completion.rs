@@ -97,5 +97,7 @@ fn sample(spec: &SampleSpec, draw: &Draw, prompt_tokens: usize, settings: &Setti
         issues,
         prompt_tokens: u32::try_from(prompt_tokens).unwrap_or(u32::MAX),
         generated_tokens: draw.tokens,
+        meta_score: None,
+        hidden_state: None,
     }
 }

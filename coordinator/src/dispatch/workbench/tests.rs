@@ -26,6 +26,8 @@ fn scored(spec: SampleSpec) -> Sample {
         }),
         finish: Finish::Box,
         generated_tokens: 10,
+        meta_score: None,
+        hidden_state: None,
         ..Sample::failed(spec, FailureKind::Worker, "")
     }
 }

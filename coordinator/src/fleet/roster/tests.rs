@@ -24,6 +24,7 @@ fn info(model: &str, numerics: &str, capacity: u32) -> WorkerInfo {
         roles: vec![WorkerRole::Grm],
         capabilities: Capabilities::default(),
         room_tokens: None,
+        heads: Vec::new(),
     }
 }
 

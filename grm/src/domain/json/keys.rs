@@ -17,14 +17,16 @@ const ITEM: [&str; 10] = [
 ];
 /// The keys of a turn. A call's id joins it to its result, which the order of turns shows as well.
 const TURN: [&str; 5] = ["role", "content", "tool_calls", "function_call", "tool_call_id"];
-const REQUEST: [&str; 8] = [
+const REQUEST: [&str; 10] = [
     "item",
     "model",
     "settings",
+    "voting",
     "seed",
     "min_samples",
     "budget_ms",
     "include_samples",
+    "include_hidden_states",
     "request_id",
 ];
 const SETTINGS: [&str; 8] = [
@@ -37,6 +39,8 @@ const SETTINGS: [&str; 8] = [
     "scale",
     "max_panel",
 ];
+const VOTING: [&str; 5] = ["meta", "rule", "k_meta", "stop", "refill"];
+const STOP: [&str; 2] = ["confidence", "width"];
 const SCALE: [&str; 2] = ["min", "max"];
 
 /// What other programs call the same things.
@@ -62,13 +66,15 @@ pub(in super::super) fn unknown_of_request(request: &Value) -> Vec<String> {
     of_item(&request["item"], "item.", &mut unknown);
     of_object(&request["settings"], "settings.", &SETTINGS, &mut unknown);
     of_object(&request["settings"]["scale"], "settings.scale.", &SCALE, &mut unknown);
+    of_object(&request["voting"], "voting.", &VOTING, &mut unknown);
+    of_object(&request["voting"]["stop"], "voting.stop.", &STOP, &mut unknown);
     unknown
 }
 
 /// The key that `path` ends in is probably meant to be this one, if one is near.
 pub(in super::super) fn meant(path: &str) -> Option<&'static str> {
     let key = path.rsplit('.').next().unwrap_or_default().to_lowercase();
-    let known = ITEM.iter().chain(&TURN).chain(&REQUEST).chain(&SETTINGS).copied();
+    let known = ITEM.iter().chain(&TURN).chain(&REQUEST).chain(&SETTINGS).chain(&VOTING).copied();
     known
         .clone()
         .find(|known| is_like(&key, known))
