@@ -2,6 +2,7 @@
 
 use jury_grm::domain::{
     Counts, Provenance, Reproducible, RunReport, Settings, Status, StoppedBy, Usage, Verdict,
+    Voting,
 };
 
 /// The verdict of one sample on item `id`, asked with seed 7.
@@ -16,6 +17,9 @@ pub fn verdict(id: &str) -> Verdict {
         confidence: None,
         agreement: Some(1.0),
         stopped_by: StoppedBy::Complete,
+        voters: vec![0],
+        weights: Vec::new(),
+        meta_unavailable: None,
         counts: Counts { asked: 1, valid: 1, voted: 1, ..Counts::default() },
         usage: Usage { prompt_tokens: 600, generated_tokens: 180 },
         provenance: Provenance {
@@ -26,6 +30,7 @@ pub fn verdict(id: &str) -> Verdict {
             meta_digest: None,
             seed: 7,
             settings: Settings { k: 1, ..Settings::default() },
+            voting: Voting::default(),
             escaped_markers: 0,
             reproducible: Reproducible::Bitwise,
             version: "0.1.0".to_owned(),
