@@ -45,6 +45,7 @@ pub fn judging_config(args: &JudgingArgs, default_budget: Duration) -> Result<Co
     let config = Config {
         template,
         default_budget: args.default_budget.unwrap_or(default_budget),
+        hedge_budget: args.hedge_budget,
         queue_limit: args.queue_limit,
         queue_bytes: args.queue_mib.saturating_mul(1 << 20),
         idempotency_bytes: args.replay_mib.saturating_mul(1 << 20),

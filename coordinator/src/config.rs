@@ -23,6 +23,8 @@ pub struct Config {
     pub worker_wait: Duration,
     /// Times that a sample is drawn anew after its worker was lost.
     pub max_reissues: u32,
+    /// Second attempts at stragglers, as a share of all planned samples, 0 to 1; 0 turns them off.
+    pub hedge_budget: f64,
     /// Verdicts kept for repeated request ids.
     pub idempotency_entries: usize,
     /// Bytes of all verdicts kept, as they are sent; the oldest go first.
@@ -55,6 +57,7 @@ impl Default for Config {
             admitted_per_capacity: 2.0,
             worker_wait: Duration::from_secs(5),
             max_reissues: 3,
+            hedge_budget: 0.05,
             idempotency_entries: 4096,
             idempotency_bytes: 64 << 20,
             idempotency_ttl: Duration::from_secs(15 * 60),
@@ -86,6 +89,9 @@ impl Config {
         }
         if self.admitted_per_capacity.is_nan() || self.admitted_per_capacity < 1.0 {
             return refuse("admitted_per_capacity", "must be at least 1");
+        }
+        if !(0.0..=1.0).contains(&self.hedge_budget) {
+            return refuse("hedge_budget", "must be from 0 (off) to 1");
         }
         if self.stream_concurrency == 0 {
             return refuse("stream_concurrency", "must be at least 1");

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! waiting -> assign -> one call a chunk -> events -> workbench -> ended samples, one by one
-//!                                                        ^
-//!                         not_needed (ranking, stopping) +
+//!                             ^                          |  ^
+//!                             +-- hedging: stragglers ---+  +-- not_needed (ranking, stopping)
 //! ```
 //!
 //! A [`Drawing`] is a stream: whoever reads it gets each sample when it ends, and may say that
@@ -15,6 +15,7 @@
 mod assign;
 mod call;
 mod drawing;
+mod hedging;
 mod patience;
 mod workbench;
 
@@ -28,6 +29,7 @@ use tokio::time::Instant;
 
 pub use assign::{Assignment, Assignments, MIN_CHUNK, assign};
 pub use drawing::Drawing;
+pub use hedging::HedgeBudget;
 pub use workbench::{Attempt, CallId, Refused, Tally, Waiting, Workbench};
 
 use crate::fleet::WorkerClass;
@@ -53,6 +55,8 @@ pub struct Job {
     pub max_reissues: u32,
     /// How long to go on without any worker of the class.
     pub worker_wait: Duration,
+    /// What may be drawn a second time, shared by all jobs.
+    pub hedge_budget: HedgeBudget,
 }
 
 /// What happened next.

@@ -17,6 +17,7 @@ pub(crate) struct Metrics {
     queue_seconds: Histogram,
     replays: Counter,
     reissued: Counter,
+    hedged: Counter,
     wasted_tokens: Counter,
 }
 
@@ -64,6 +65,7 @@ impl Metrics {
             queue_seconds: Histogram::new(LATENCY_BUCKETS_SECONDS),
             replays: Counter::default(),
             reissued: Counter::default(),
+            hedged: Counter::default(),
             wasted_tokens: Counter::default(),
         };
         for outcome in [
@@ -108,6 +110,11 @@ impl Metrics {
             metrics.reissued.clone(),
         );
         part.register(
+            "samples_hedged",
+            "Second attempts at samples that lagged behind",
+            metrics.hedged.clone(),
+        );
+        part.register(
             "wasted_tokens",
             "Tokens generated for nothing",
             metrics.wasted_tokens.clone(),
@@ -137,6 +144,7 @@ impl Metrics {
         self.request_seconds.observe(seconds(verdict.run.total_ms));
         self.queue_seconds.observe(seconds(verdict.run.queue_ms));
         self.reissued.inc_by(verdict.run.reissued.into());
+        self.hedged.inc_by(verdict.run.hedged.into());
         self.wasted_tokens.inc_by(verdict.run.wasted_tokens);
     }
 

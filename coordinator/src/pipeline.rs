@@ -17,7 +17,7 @@ use tracing::{Instrument, info, info_span};
 use crate::admission::{Admission, Held, Overloaded};
 use crate::answer::{End, Facts, Refusal, answer};
 use crate::config::{Config, ConfigError};
-use crate::dispatch::{Drawing, Drew, Job};
+use crate::dispatch::{Drawing, Drew, HedgeBudget, Job};
 use crate::fleet::Fleet;
 use crate::idempotency::{Answered, Idempotency, Identity, Limits};
 use crate::metrics::Metrics;
@@ -35,6 +35,7 @@ struct Inner {
     admission: Admission,
     fleet: Fleet,
     idempotency: Idempotency,
+    hedge_budget: HedgeBudget,
     metrics: Metrics,
     /// Cancelled when nothing new is taken any more.
     closing: CancellationToken,
@@ -79,6 +80,7 @@ impl Coordinator {
                 max_bytes: config.idempotency_bytes,
                 ttl: config.idempotency_ttl,
             }),
+            hedge_budget: HedgeBudget::new(config.hedge_budget),
             metrics: Metrics::register(registry),
             closing: CancellationToken::new(),
             config,
@@ -203,6 +205,7 @@ impl Coordinator {
             deadline,
             max_reissues: config.max_reissues,
             worker_wait: config.worker_wait,
+            hedge_budget: self.inner.hedge_budget.clone(),
         };
         let mut drawing = Drawing::new(job, fleet.clone());
         let mut samples = Vec::with_capacity(plan.samples.len());

@@ -32,6 +32,9 @@ pub struct JudgingArgs {
     /// Requests that may wait for admission
     #[arg(long, env = "JURY_QUEUE_LIMIT", value_name = "N", default_value_t = 1024)]
     pub queue_limit: usize,
+    /// Second attempts at samples that lag behind on a slow worker, as a share of all samples; 0 turns them off
+    #[arg(long, env = "JURY_HEDGE_BUDGET", value_name = "SHARE", default_value_t = 0.05)]
+    pub hedge_budget: f64,
     /// Most text of all waiting requests together, in MiB; more is refused with RESOURCE_EXHAUSTED
     #[arg(long, env = "JURY_QUEUE_MIB", value_name = "MIB", default_value_t = 256)]
     pub queue_mib: usize,

@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep};
 use tracing::info;
 
 use super::call::{self, CallEvents, Canceller, Order};
+use super::hedging::{self, Pace};
 use super::patience::Patience;
 use super::{Assignment, CallId, Drew, Effort, Job, Workbench, assign};
 use crate::fleet::{Fleet, Reservation, WorkerRef};
@@ -37,6 +38,10 @@ pub struct Drawing {
     has_prefilled: bool,
     /// Who turned a call away last, and why.
     last_refusal: Option<String>,
+    /// Of the samples that finished.
+    pace: Pace,
+    /// When to look for stragglers; none before anything is typical.
+    next_look: Option<Instant>,
 }
 
 /// A call whose stream has not ended.
@@ -55,8 +60,10 @@ struct OpenCall {
 impl Drawing {
     /// Begins to draw `job`; nothing is sent before the first [`Self::next`].
     pub fn new(job: Job, fleet: Fleet) -> Self {
+        let workbench = Workbench::new(job.specs.clone(), job.max_reissues);
+        job.hedge_budget.record_planned(workbench.n_planned());
         Self {
-            workbench: Workbench::new(job.specs.clone(), job.max_reissues),
+            workbench,
             fleet_changes: fleet.changes(),
             events: SelectAll::new(),
             calls: HashMap::new(),
@@ -66,6 +73,8 @@ impl Drawing {
             effort: Effort::default(),
             has_prefilled: false,
             last_refusal: None,
+            pace: Pace::default(),
+            next_look: None,
             job,
             fleet,
         }
@@ -167,6 +176,31 @@ impl Drawing {
         }
     }
 
+    /// Lets free workers draw what lags behind at others.
+    fn hedge_stragglers(&mut self, now: Instant) {
+        let Some(typical) = self.pace.typical(self.workbench.n_planned()) else { return };
+        self.next_look = Some(now + typical.look_interval());
+        // What waits comes first, and what cannot end in time is not begun.
+        if self.workbench.has_waiting() || now + typical.took > self.job.deadline {
+            return;
+        }
+        let candidates = self.fleet.candidates(&self.job.class);
+        let may_ask = |worker: &WorkerRef| self.patience.may_ask(worker, now);
+        let underway = self.workbench.underway();
+        let hedges = hedging::hedges(underway, typical, &candidates, may_ask, now.into_std());
+        let n_samples = hedges.iter().map(|call| call.indices.len()).sum();
+        if n_samples == 0 || !self.job.hedge_budget.spend(n_samples) {
+            return;
+        }
+        for Assignment { worker, indices } in hedges {
+            let n_samples = u32::try_from(indices.len()).expect("k is below the request's limit");
+            if let Some(reservation) = self.fleet.reserve(&worker, n_samples) {
+                let call = self.workbench.hedge(&worker, &indices, now.into_std());
+                self.open(call, worker, reservation);
+            }
+        }
+    }
+
     /// Opens the call that the workbench has issued.
     fn open(&mut self, call: CallId, worker: WorkerRef, reservation: Reservation) {
         let indices: Vec<u32> = self.workbench.owed(call).collect();
@@ -214,6 +248,9 @@ impl Drawing {
             return;
         }
         self.is_worth_a_try = true;
+        if self.next_look.is_some_and(|look| look <= now) {
+            self.hedge_stragglers(now);
+        }
     }
 
     /// Takes in what workers have sent and nobody has read yet: it counts.
@@ -229,7 +266,8 @@ impl Drawing {
         self.calls.is_empty() && self.patience.ends_at().is_some_and(|end| end <= now)
     }
 
-    /// Due next: the deadline, a worker that may be asked again, or the end of all patience.
+    /// Due next: the deadline, a worker that may be asked again, a look for stragglers, or the end
+    /// of all patience.
     fn arm_timer(&mut self) {
         let give_up = if self.calls.is_empty() { self.patience.ends_at() } else { None };
         let retry = if self.workbench.has_waiting() {
@@ -237,7 +275,10 @@ impl Drawing {
         } else {
             None
         };
-        let due = [give_up, retry].into_iter().flatten().fold(self.job.deadline, Instant::min);
+        let due = [give_up, retry, self.next_look]
+            .into_iter()
+            .flatten()
+            .fold(self.job.deadline, Instant::min);
         if self.timer.deadline() != due {
             self.timer.as_mut().reset(due);
         }

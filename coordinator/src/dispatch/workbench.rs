@@ -25,6 +25,7 @@ use jury_grm::domain::{FailureKind, Sample, SampleSpec};
 
 pub use slot::{Attempt, Waiting};
 
+use super::hedging::Underway;
 use crate::fleet::WorkerRef;
 use books::Call;
 use slot::Slot;
@@ -116,6 +117,14 @@ impl Workbench {
         self.slots.get(index as usize).map_or(&[], |slot| &slot.attempts)
     }
 
+    /// Samples that one worker is at, by index.
+    pub fn underway(&self) -> impl Iterator<Item = Underway<'_>> {
+        self.slots.iter().filter_map(|slot| match &slot.attempts[..] {
+            [attempt] => Some(Underway { sample: slot.waiting(), attempt }),
+            _ => None,
+        })
+    }
+
     /// Hands waiting samples to `worker` in one call. Indices that do not wait are left out.
     pub fn issue(&mut self, worker: &WorkerRef, indices: &[u32], now: Instant) -> CallId {
         let waiting = indices.iter().copied().filter(|index| self.waiting.contains(index));
@@ -141,10 +150,10 @@ impl Workbench {
     }
 
     /// How many tokens an attempt has so far.
-    pub fn record_progress(&mut self, call: CallId, index: u32, tokens: u32) {
+    pub fn record_progress(&mut self, call: CallId, index: u32, tokens: u32, now: Instant) {
         let Some(open) = self.calls.get_mut(&call) else { return };
         if open.owed.contains(&index) {
-            self.tokens += self.slots[index as usize].progress(call, tokens);
+            self.tokens += self.slots[index as usize].progress(call, tokens, now);
         } else if let Some(counted) = open.cancelled.get_mut(&index) {
             self.tally.wasted_tokens += u64::from(tokens.saturating_sub(*counted));
             *counted = tokens.max(*counted);

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jury_coordinator::dispatch::{Drawing, Drew, Job};
+use jury_coordinator::dispatch::{Drawing, Drew, HedgeBudget, Job};
 use jury_coordinator::fleet::Fleet;
 use jury_grm::domain::{FailureKind, Sample};
+use jury_proto::convert::SampleGroup;
 use jury_worker::backend::scripted::{Act, Ending, ScriptedBackend, example_group};
 use tokio::time::Instant;
 
@@ -32,6 +33,7 @@ async fn begun(workers: &Workers, k: u32, n_calls: usize) -> Drawing {
         deadline: Instant::now() + BUDGET,
         max_reissues: 3,
         worker_wait: Duration::from_secs(5),
+        hedge_budget: HedgeBudget::new(1.0),
     };
     let mut drawing = Drawing::new(job, fleet);
     for _ in 0..n_calls {
@@ -107,4 +109,34 @@ async fn a_stopped_drawing_ends_every_sample_and_tells_the_worker() {
     drop(drawing);
     handle.wait_until_idle().await;
     assert!(handle.ended().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_attempts_the_first_end_counts_and_the_other_is_cancelled_while_its_call_goes_on() {
+    let (slow, quick) = (held(), held());
+    let (slow_script, quick_script) = (slow.handle(), quick.handle());
+    let workers = Workers::start(Duration::ZERO, &[("slow", slow), ("quick", quick)]);
+    let mut drawing = begun(&workers, 8, 2).await;
+    let indices =
+        |group: &SampleGroup| -> Vec<u32> { group.samples.iter().map(|spec| spec.index).collect() };
+    let [at_slow] = &slow_script.groups()[..] else { panic!("one call each") };
+    let stragglers = indices(at_slow);
+    let [at_quick] = &quick_script.groups()[..] else { panic!("one call each") };
+    for index in indices(at_quick) {
+        quick_script.release(index);
+    }
+
+    let scripted = async {
+        quick_script.wait_for_groups(2).await;
+        assert_eq!(indices(&quick_script.groups()[1]), stragglers, "all of them lag behind");
+        quick_script.release(stragglers[0]);
+        slow_script.wait_for_cancel(stragglers[0]).await;
+        assert_eq!(slow_script.cancelled(), [stragglers[0]], "its call goes on");
+        slow_script.release_all();
+    };
+    let (samples, ()) = tokio::join!(rest(&mut drawing), scripted);
+    assert_eq!(kinds(&samples), [None; 8]);
+    let effort = drawing.into_effort();
+    assert_eq!((effort.tally.hedged, effort.tally.reissued), (4, 0));
+    assert_eq!(slow_script.ended(), stragglers[1..], "the slow one was first after all");
 }

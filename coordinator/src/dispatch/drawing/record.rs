@@ -1,6 +1,6 @@
 //! What the events of calls do to a drawing.
 
-use jury_grm::domain::{FailureKind, Sample};
+use jury_grm::domain::{FailureKind, Reproducible, Sample};
 use jury_proto::JuryError;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -40,7 +40,8 @@ impl Drawing {
                 self.patience.record_taken(&open.worker);
             }
             Told::Progress { index, tokens } => {
-                self.workbench.record_progress(call, index, tokens);
+                let now = Instant::now().into_std();
+                self.workbench.record_progress(call, index, tokens, now);
             }
             Told::Finished(sample) => {
                 open.reservation.give_back_one();
@@ -86,14 +87,35 @@ impl Drawing {
             self.is_worth_a_try = true;
             return;
         }
+        let attempts = self.workbench.attempts(index).iter();
+        let started = attempts.map(|attempt| (attempt.call, attempt.started)).find(|a| a.0 == call);
+        let tokens = sample.generated_tokens;
         match self.workbench.record_finished(call, sample) {
             Ok(()) => {
                 debug!(worker_id, index, "sample finished");
                 if !self.effort.workers.contains(worker_id) {
                     self.effort.workers.insert(worker_id.to_owned());
                 }
+                if let Some((_, started)) = started {
+                    self.record_pace(tokens, started.into());
+                }
             }
             Err(refused) => debug!(worker_id, %refused, "result does not count"),
+        }
+    }
+
+    /// A sample finished; once enough of them have, stragglers are looked for.
+    fn record_pace(&mut self, tokens: u32, started: Instant) {
+        // Where a repeat promises nothing, the shorter of two different samples would win.
+        let can_be_repeated = self.job.class.reproducible != Reproducible::None;
+        if !can_be_repeated || !self.job.hedge_budget.is_on() {
+            return;
+        }
+        let now = Instant::now();
+        self.pace.record(tokens, now.saturating_duration_since(started));
+        if self.next_look.is_none() {
+            let typical = self.pace.typical(self.workbench.n_planned());
+            self.next_look = typical.map(|typical| now + typical.look_interval());
         }
     }
 

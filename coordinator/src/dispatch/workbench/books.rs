@@ -34,7 +34,13 @@ impl Workbench {
         self.next_call += 1;
         for &index in &given {
             self.waiting.remove(&index);
-            let attempt = Attempt { call, worker: worker.clone(), started: now, tokens: 0 };
+            let attempt = Attempt {
+                call,
+                worker: worker.clone(),
+                started: now,
+                decoding_since: None,
+                tokens: 0,
+            };
             self.slots[index as usize].attempts.push(attempt);
         }
         let open = Call { worker: worker.clone(), owed: given, cancelled: BTreeMap::new() };

@@ -17,6 +17,8 @@ pub struct Attempt {
     pub worker: WorkerRef,
     /// When the call was issued.
     pub started: Instant,
+    /// When it first reported tokens.
+    pub decoding_since: Option<Instant>,
     /// Tokens reported so far.
     pub tokens: u32,
 }
@@ -85,12 +87,13 @@ impl Slot {
     }
 
     /// Takes in an attempt's token count; returns by how much it grew.
-    pub(super) fn progress(&mut self, call: CallId, tokens: u32) -> u64 {
+    pub(super) fn progress(&mut self, call: CallId, tokens: u32, now: Instant) -> u64 {
         let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.call == call) else {
             return 0;
         };
         let more = tokens.saturating_sub(attempt.tokens);
         attempt.tokens += more;
+        attempt.decoding_since.get_or_insert(now);
         more.into()
     }
 

@@ -61,7 +61,7 @@ fn what_a_lost_worker_held_is_issued_again_with_the_same_identity() {
     let mut workbench = Workbench::new(specs(4), 3);
     let call = issue(&mut workbench, "a", &[0, 1, 2, 3]);
     workbench.record_finished(call, scored(spec(1))).unwrap();
-    workbench.record_progress(call, 2, 30);
+    workbench.record_progress(call, 2, 30, Instant::now());
     assert_eq!(workbench.record_lost(call, "connection reset"), [0, 2, 3]);
 
     let again: Vec<_> = workbench.waiting().map(|sample| sample.spec.clone()).collect();
@@ -145,7 +145,7 @@ fn what_is_too_large_here_waits_for_a_larger_worker_and_is_no_loss() {
 fn the_first_of_two_attempts_counts_and_the_other_is_cancelled() {
     let mut workbench = Workbench::new(specs(2), 3);
     let slow = issue(&mut workbench, "slow", &[0, 1]);
-    workbench.record_progress(slow, 0, 4);
+    workbench.record_progress(slow, 0, 4, Instant::now());
     let quick = hedge(&mut workbench, "quick", &[0]);
     assert_eq!(workbench.attempts(0).len(), 2);
     workbench.record_finished(quick, scored(spec(0))).unwrap();
@@ -159,9 +159,9 @@ fn what_a_cancelled_attempt_still_generates_is_waste_once() {
     let mut workbench = Workbench::new(specs(1), 3);
     let slow = issue(&mut workbench, "slow", &[0]);
     let quick = hedge(&mut workbench, "quick", &[0]);
-    workbench.record_progress(slow, 0, 4);
+    workbench.record_progress(slow, 0, 4, Instant::now());
     workbench.record_finished(quick, scored(spec(0))).unwrap();
-    workbench.record_progress(slow, 0, 6);
+    workbench.record_progress(slow, 0, 6, Instant::now());
     assert_eq!(workbench.record_finished(slow, scored(spec(0))), Err(Refused::Duplicate(0)));
     assert_eq!(workbench.tally().wasted_tokens, 10);
 }
@@ -194,7 +194,7 @@ fn a_sample_has_two_attempts_at_most_and_never_two_on_one_worker() {
 fn what_is_not_needed_ends_so_and_its_attempts_are_cancelled() {
     let mut workbench = Workbench::new(specs(3), 3);
     let call = issue(&mut workbench, "a", &[0, 1]);
-    workbench.record_progress(call, 1, 5);
+    workbench.record_progress(call, 1, 5, Instant::now());
     workbench.record_finished(call, scored(spec(0))).unwrap();
     workbench.record_not_needed(0..3);
     assert!(workbench.is_complete());
@@ -256,7 +256,7 @@ fn apply(workbench: &mut Workbench, calls: &mut Vec<CallId>, known: &mut Generat
                 let most = known.entry((call, index)).or_default();
                 *most = tokens.max(*most);
             }
-            workbench.record_progress(call, index, tokens);
+            workbench.record_progress(call, index, tokens, Instant::now());
         }
         Event::Finish { call, index } => {
             let Some(call) = of(calls, call) else { return };
@@ -290,6 +290,37 @@ fn apply(workbench: &mut Workbench, calls: &mut Vec<CallId>, known: &mut Generat
 }
 
 proptest! {
+    #[test]
+    fn hedges_change_no_sample(
+        (k, events) in (1u32..9).prop_flat_map(|k| (Just(k), prop::collection::vec(event(k), 0..80))),
+    ) {
+        let draw = |is_hedged: bool| {
+            let mut workbench = Workbench::new(specs(k), u32::MAX);
+            let (mut calls, mut known) = (Vec::new(), Generated::new());
+            for &event in &events {
+                let is_own_end = matches!(event, Event::TooLong { .. } | Event::NotNeeded { .. });
+                let is_left_out = matches!(event, Event::Hedge { .. }) && !is_hedged;
+                if !is_own_end && !is_left_out {
+                    apply(&mut workbench, &mut calls, &mut known, event);
+                }
+            }
+            // Whatever is left is drawn without further trouble.
+            for call in calls {
+                workbench.record_refused(call);
+            }
+            let all: Vec<u32> = (0..k).collect();
+            let last = issue(&mut workbench, "last", &all);
+            let owed: Vec<u32> = workbench.owed(last).collect();
+            for index in owed {
+                workbench.record_finished(last, scored(spec(index))).expect("it is owed");
+            }
+            let mut samples = ended(&mut workbench);
+            samples.sort_by_key(|sample| sample.spec.index);
+            (samples, workbench.tokens())
+        };
+        prop_assert_eq!(draw(true), draw(false));
+    }
+
     #[test]
     fn every_planned_sample_ends_once_whatever_happens(
         (k, events) in (1u32..9).prop_flat_map(|k| (Just(k), prop::collection::vec(event(k), 0..80))),
