@@ -14,7 +14,9 @@ use jury_terminal::exit;
 pub use self::doctor::DoctorArgs;
 pub use self::models::{ModelsArgs, ModelsCommand};
 pub use self::score::ScoreArgs;
-pub use self::serve::{CoordinatorArgs, EtcdArgs, JudgingArgs, ServeArgs, UpArgs, WorkerArgs};
+pub use self::serve::{
+    CoordinatorArgs, EtcdArgs, JudgingArgs, ServeArgs, TraceArgs, UpArgs, WorkerArgs,
+};
 pub use jury_terminal::Refused;
 pub use jury_terminal::model::{CacheArgs, DEFAULT_MODEL, ModelArgs};
 
@@ -114,6 +116,17 @@ impl Command {
     /// True for what runs until it is told to stop.
     pub fn serves(&self) -> bool {
         matches!(self, Self::Up(_) | Self::Coordinator(_) | Self::Worker(_))
+    }
+
+    /// Where the command's spans go, and what its service is called there; `None` where it has none.
+    pub fn traces(&self) -> Option<(&TraceArgs, &'static str)> {
+        match self {
+            Self::Score(args) => Some((&args.traces, "jury-score")),
+            Self::Up(args) => Some((&args.serve.traces, "jury-up")),
+            Self::Coordinator(args) => Some((&args.serve.traces, "jury-coordinator")),
+            Self::Worker(args) => Some((&args.serve.traces, "jury-worker")),
+            _ => None,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod models;
 mod score;
 mod serving;
 mod status;
+mod telemetry;
 mod up;
 mod worker;
 
@@ -22,10 +23,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use jury_fabric::telemetry::{LogFormat, init_logs};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 
-use self::args::{Args, Command, LogArgs, LogFormatArg};
+use self::args::{Args, Command};
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -54,9 +54,12 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<Exit, Failed> {
-    start_logs(&args.logs, args.command.serves())?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().or_exit(Exit::Internal)?;
+    let telemetry = {
+        let _inside = runtime.enter();
+        telemetry::start(&args)?
+    };
     let ended = runtime.block_on(async {
         match args.command {
             Command::Score(args) => score::run(*args).await,
@@ -70,18 +73,10 @@ fn run(args: Args) -> Result<Exit, Failed> {
             Command::Completions(args) => completions::run(&args),
         }
     });
+    telemetry.finish();
     // An embedded engine may be in the middle of a step that nobody waits for any more.
     runtime.shutdown_background();
     ended
-}
-
-fn start_logs(args: &LogArgs, serves: bool) -> Result<(), Failed> {
-    let format = match args.log_format {
-        LogFormatArg::Text => LogFormat::Text,
-        LogFormatArg::Json => LogFormat::Json,
-    };
-    let default = if serves { "info" } else { "warn" };
-    init_logs(format, args.log.as_deref().unwrap_or(default)).or_exit(Exit::Usage)
 }
 
 /// True when whoever read our output has gone: `jury score .. | head` is no failure.

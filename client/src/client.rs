@@ -11,6 +11,7 @@ use jury_proto::{ErrorCode, JuryError, v1};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Status;
 use tonic::transport::Channel;
+use tracing::Span;
 
 use crate::error::{deadline_exceeded, from_status};
 use crate::many::Many;
@@ -118,7 +119,8 @@ impl Client {
     pub async fn status(&self) -> Result<FleetStatus, ClientError> {
         let patience = self.config.status_timeout;
         let deadline = Instant::now() + patience;
-        let request = with_timeout(v1::GetStatusRequest {}, patience);
+        let mut request = trace::outgoing(v1::GetStatusRequest {});
+        request.set_timeout(patience);
         let mut service = self.service.clone();
         let answer =
             timeout_at(deadline, service.get_status(request)).await.map_err(|_elapsed| {
@@ -131,7 +133,8 @@ impl Client {
     }
 
     async fn attempt(&self, prepared: &Prepared) -> Result<Verdict, JuryError> {
-        let request = with_timeout(prepared.message.clone(), prepared.deadline - Instant::now());
+        let message = prepared.message.clone();
+        let (_span, request) = attempt_of("jury.v1.RewardService/Score", message, prepared);
         let mut service = self.service.clone();
         let answer = in_time(prepared, service.score(request)).await?;
         verdict(answer.into_inner().verdict)
@@ -143,7 +146,8 @@ impl Client {
         on_progress: &mut impl FnMut(Progress),
     ) -> Result<Verdict, JuryError> {
         let message = v1::ScoreWithProgressRequest { request: Some(prepared.message.clone()) };
-        let request = with_timeout(message, prepared.deadline - Instant::now());
+        let rpc = "jury.v1.RewardService/ScoreWithProgress";
+        let (_span, request) = attempt_of(rpc, message, prepared);
         let mut service = self.service.clone();
         let told = async {
             let mut events = service.score_with_progress(request).await?.into_inner();
@@ -209,9 +213,10 @@ pub(crate) fn verdict(verdict: Option<v1::Verdict>) -> Result<Verdict, JuryError
     verdict.try_into().map_err(|error: JuryError| unreadable(&error.message))
 }
 
-/// A request that carries the trace of whoever calls, and its own end.
-fn with_timeout<T>(message: T, timeout: Duration) -> tonic::Request<T> {
-    let mut request = trace::outgoing(message);
-    request.set_timeout(timeout);
-    request
+/// One attempt's request, which carries its own end, and the span that lasts as long as the attempt.
+fn attempt_of<T>(rpc: &'static str, message: T, prepared: &Prepared) -> (Span, tonic::Request<T>) {
+    let span = trace::client_span(rpc);
+    let mut request = trace::Place::of(&span).outgoing(message);
+    request.set_timeout(prepared.deadline - Instant::now());
+    (span, request)
 }

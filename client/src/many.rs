@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
+use tracing::Span;
 
 use self::pace::{Pace, Took};
 use self::window::Window;
@@ -75,6 +76,8 @@ pub(crate) struct Many {
 struct Connection {
     outgoing: mpsc::Sender<v1::ScoreStreamRequest>,
     incoming: tonic::Streaming<v1::ScoreStreamResponse>,
+    /// Lasts as long as the connection.
+    _span: Span,
 }
 
 /// What happened next.
@@ -199,7 +202,9 @@ impl Many {
         let (outgoing, messages) = mpsc::channel(1);
         // A service may wait for the first message before it answers at all: so send, then open.
         outgoing.try_send(first).expect("the channel is new");
-        let open = self.service.score_stream(trace::outgoing(ReceiverStream::new(messages)));
+        let span = trace::client_span("jury.v1.RewardService/ScoreStream");
+        let request = trace::Place::of(&span).outgoing(ReceiverStream::new(messages));
+        let open = self.service.score_stream(request);
         let earliest_deadline = self.window.earliest_deadline().unwrap_or(now);
         let incoming = match timeout_at(earliest_deadline, open).await {
             Ok(opened) => opened.map_err(from_status)?.into_inner(),
@@ -208,7 +213,7 @@ impl Many {
                 return Err(JuryError::new(ErrorCode::Unreachable, message));
             }
         };
-        self.connection = Some(Connection { outgoing, incoming });
+        self.connection = Some(Connection { outgoing, incoming, _span: span });
         Ok(())
     }
 

@@ -11,6 +11,8 @@ use std::time::Duration;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use jury_client::{Client, ClientConfig, ClientError, InFlight};
+use jury_fabric::telemetry::{self, LogConfig, LogFormat};
+use jury_fabric::trace;
 use jury_fabric::transport::{self, HealthHandle, Listener, ServerConfig};
 use jury_grm::domain::{Item, Progress, ScoreRequest, Settings, Verdict};
 use jury_proto::v1::reward_service_server::{RewardService, RewardServiceServer};
@@ -18,8 +20,10 @@ use jury_proto::v1::score_stream_response::Result as Answer;
 use jury_proto::v1::score_with_progress_response::Event;
 use jury_proto::{ErrorCode, JuryError, v1};
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument;
 
 /// What the fake does with the next call, or with the next item of a stream.
 #[derive(Debug, Clone)]
@@ -209,13 +213,22 @@ async fn a_retried_call_keeps_its_request_id_and_waits_as_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_sends_its_deadline_and_its_trace() {
+    let logs = LogConfig { format: LogFormat::Text, filter: "off".to_owned() };
+    let _telemetry = telemetry::start(logs, None).unwrap();
+    let mut callers = MetadataMap::new();
+    let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    callers.insert("traceparent", header.parse().unwrap());
+    let span = trace::server_span("p.S/M", &callers);
+
     let fake = FakeRewardService::default();
-    fake.client(ClientConfig::default()).score(request("x")).await.unwrap();
+    let client = fake.client(ClientConfig::default());
+    client.score(request("x")).instrument(span).await.unwrap();
     let timeout = fake.timeouts.lock().unwrap()[0].clone().unwrap();
     let timeout = jury_fabric::deadline::parse(&timeout).unwrap();
     let expected = Duration::from_secs(65);
     assert!(timeout <= expected && timeout > expected - Duration::from_secs(1), "{timeout:?}");
-    assert!(fake.traces.lock().unwrap()[0].is_some());
+    let sent = fake.traces.lock().unwrap()[0].clone().unwrap();
+    assert!(sent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{sent}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use jury_fabric::connector::Connector;
 use jury_fabric::directory::Directory;
+use jury_fabric::trace;
 use jury_grm::domain::{Progress, ScoreRequest, StopRule, Verdict, VoteRule, Voting};
 use jury_grm::plan::plan;
 use jury_proto::{ErrorCode, JuryError, v1};
 use prometheus_client::registry::Registry;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, info, info_span};
+use tracing::{Instrument, info};
 
 use crate::admission::{Admission, Held, Overloaded};
 use crate::answer::{End, Facts, Refusal, answer};
@@ -146,8 +147,7 @@ impl Coordinator {
         if request.request_id.is_empty() {
             request.request_id = format!("{:016x}", rand::random::<u64>());
         }
-        let span =
-            info_span!("request", request_id = request.request_id, item_id = request.item.id);
+        let span = trace::request_span(&request.request_id, &request.item.id);
         let request = &request;
         let judge = || self.judge(request, due, held, teller);
         let answered = idempotency.once(identity, due.deadline, judge).instrument(span).await?;

@@ -80,7 +80,7 @@ impl RewardService for Service {
         &self,
         request: Request<v1::ScoreRequest>,
     ) -> Result<Response<v1::ScoreResponse>, Status> {
-        let span = trace::server_span("score", request.metadata());
+        let span = trace::server_span("jury.v1.RewardService/Score", request.metadata());
         let call_deadline = deadline::of_call(request.metadata());
         let request = self.read(request.into_inner(), call_deadline)?;
         let verdict = self.judge(request).instrument(span).await?;
@@ -94,7 +94,8 @@ impl RewardService for Service {
         &self,
         request: Request<v1::ScoreWithProgressRequest>,
     ) -> Result<Response<Self::ScoreWithProgressStream>, Status> {
-        let span = trace::server_span("score_with_progress", request.metadata());
+        let span =
+            trace::server_span("jury.v1.RewardService/ScoreWithProgress", request.metadata());
         let call_deadline = deadline::of_call(request.metadata());
         let request = request.into_inner().request.ok_or_else(|| {
             self.coordinator.refused();
@@ -112,7 +113,7 @@ impl RewardService for Service {
         &self,
         request: Request<Streaming<v1::ScoreStreamRequest>>,
     ) -> Result<Response<Self::ScoreStreamStream>, Status> {
-        let span = trace::server_span("score_stream", request.metadata());
+        let span = trace::server_span("jury.v1.RewardService/ScoreStream", request.metadata());
         let requests = request.into_inner();
         let (answers, answered) = mpsc::channel(STREAM_BACKLOG);
         tokio::spawn(answer_stream(self.clone(), requests, answers).instrument(span));

@@ -1,173 +1,166 @@
-//! One trace id from the trainer to the sample: W3C `traceparent`, in and out.
+//! One trace from the trainer to the sample: W3C `traceparent` and `tracestate`, in and out.
 //!
 //! ```text
-//! request metadata ── server_span() ──> span with trace_id, span_id ── logs
+//! request metadata ── server_span() ──> log span, child of a traced span ── trace_id on every log line
 //!                                         │ (current wherever the work is `.instrument`ed)
 //!                                         └── outgoing() ──> metadata of the next call
 //! ```
 //!
-//! The context lives in the span, so it crosses tasks exactly where the span does. That takes the
-//! subscriber of [`crate::telemetry::init_logs`] (or any other with a `Registry` at its root);
-//! without one every call starts a trace of its own. A malformed header is ignored, as the
-//! standard asks.
+//! A *traced* span is OpenTelemetry's: it has a context and is exported. What is written beside a log line is a span
+//! of its own, so that neither carries the other's fields. Spans of incoming calls always exist, since the trace
+//! has to go on; all others exist only while they are exported.
 //!
-//! Not carried: `tracestate`, baggage.
+//! All of this takes the subscriber of [`crate::telemetry::start`], or another with a `Registry` at its root and
+//! the layer of `tracing-opentelemetry`. Without one nothing is sent, and the server starts the trace. A malformed
+//! header is ignored, as the standard asks. Not carried: baggage.
 
-mod context;
+mod metadata;
 
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
 use tonic::Request;
 use tonic::metadata::MetadataMap;
-use tonic::service::Interceptor;
-use tracing::Span;
+use tracing::field::Empty;
+use tracing::{Metadata, Span};
+use tracing_opentelemetry::{OpenTelemetrySpanExt, get_otel_context};
 use tracing_subscriber::Registry;
-use tracing_subscriber::registry::LookupSpan;
 
-pub use context::TraceContext;
+/// The target of traced spans that exist in any case: they carry the trace on.
+const CALL_TARGET: &str = "jury_fabric::trace::call";
+/// The target of traced spans that exist only while they are exported.
+const DETAIL_TARGET: &str = "jury_fabric::trace::detail";
+/// The target of spans that are written beside log lines; the log filter never drops them.
+pub(crate) const LOG_TARGET: &str = "jury_fabric::trace";
 
-const HEADER: &str = "traceparent";
-/// The target of spans that carry a context; the log filter never drops them.
-pub(crate) const SPAN_TARGET: &str = "jury_fabric::trace";
+/// True for a traced span.
+pub(crate) fn is_traced(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && (is_of_call(metadata) || metadata.target() == DETAIL_TARGET)
+}
 
-/// Puts the current span's context into every call of a client:
-/// `XClient::with_interceptor(channel, trace::Propagate)`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Propagate;
+/// True for a traced span that exists in any case.
+pub(crate) fn is_of_call(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && metadata.target() == CALL_TARGET
+}
+
+/// A place in a trace, for what goes on elsewhere: on another thread, after the call's span was left.
+#[derive(Debug, Clone, Default)]
+pub struct Place(Context);
 
 /// The span of a call that came in: a child of the caller's, or the root of a new trace.
 ///
-/// `rpc` is the call's name in logs. The span has the fields `rpc`, `trace_id` and `span_id`, and
-/// `request_id` and `item_id`, empty, to `record` later.
+/// `rpc` is the call's full name, `package.Service/Method`. The span has the fields `rpc` (the method), `trace_id`
+/// and `span_id`, and `request_id`, empty, to `record` later.
 pub fn server_span(rpc: &'static str, metadata: &MetadataMap) -> Span {
-    let context = match extract(metadata) {
-        Some(callers) => callers.child(),
-        None => TraceContext::new_root(),
-    };
-    let span = tracing::info_span!(
-        target: SPAN_TARGET,
+    let traced = tracing::info_span!(
+        target: CALL_TARGET,
+        parent: None,
         "call",
-        rpc,
-        trace_id = %context.trace_id_hex(),
-        span_id = %context.span_id_hex(),
-        request_id = tracing::field::Empty,
-        item_id = tracing::field::Empty,
+        otel.name = rpc,
+        otel.kind = "server",
+        rpc.system = "grpc",
     );
-    attach(&span, context);
-    span
+    place(&traced, extract(metadata));
+    let context = traced.context();
+    let ids = Some(context.span().span_context().clone()).filter(SpanContext::is_valid);
+    tracing::info_span!(
+        target: LOG_TARGET,
+        parent: &traced,
+        "call",
+        rpc = rpc.rsplit('/').next(),
+        trace_id = ids.as_ref().map(|ids| display(ids.trace_id())),
+        span_id = ids.as_ref().map(|ids| display(ids.span_id())),
+        request_id = Empty,
+    )
 }
 
-/// A request that carries the current span's context, or starts a trace.
+/// The span of a call that goes out, for [`Place::of`]; it lasts until it is dropped. Never entered: log lines are
+/// not its matter.
+pub fn client_span(rpc: &'static str) -> Span {
+    let traced = tracing::info_span!(
+        target: DETAIL_TARGET,
+        "call",
+        otel.name = rpc,
+        otel.kind = "client",
+        rpc.system = "grpc",
+        worker_id = Empty,
+        samples = Empty,
+    );
+    place(&traced, current());
+    traced
+}
+
+/// The span of one request among those that its call may bring.
+pub fn request_span(request_id: &str, item_id: &str) -> Span {
+    let traced = tracing::info_span!(target: DETAIL_TARGET, "request", request_id, item_id);
+    if traced.is_disabled() {
+        return tracing::info_span!(target: LOG_TARGET, "request", request_id, item_id);
+    }
+    place(&traced, current());
+    tracing::info_span!(target: LOG_TARGET, parent: &traced, "request", request_id, item_id)
+}
+
+/// A request that carries the current span's place in its trace, if it has one.
 pub fn outgoing<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    inject(&current_or_root(), request.metadata_mut());
-    request
+    Place(current()).outgoing(message)
 }
 
-/// The context of the current span or the nearest one around it that has one.
-pub fn current() -> Option<TraceContext> {
-    Span::current()
-        .with_subscriber(|(id, dispatch)| {
-            let registry = dispatch.downcast_ref::<Registry>()?;
-            let scope = registry.span(id)?.scope();
-            scope.into_iter().find_map(|span| span.extensions().get::<TraceContext>().copied())
-        })
-        .flatten()
-}
+// === impl Place ===
 
-/// The context that a call brings; `None` when it brings none, or a malformed one.
-pub fn extract(metadata: &MetadataMap) -> Option<TraceContext> {
-    TraceContext::parse(metadata.get(HEADER)?.to_str().ok()?)
-}
+impl Place {
+    /// Of the current span, or of the nearest one around it that is traced.
+    pub fn current() -> Self {
+        Self(current())
+    }
 
-/// Writes `context` into a call's metadata, in place of any other.
-pub fn inject(context: &TraceContext, metadata: &mut MetadataMap) {
-    let value = context.to_header().parse().expect("hex digits and dashes are a header value");
-    metadata.insert(HEADER, value);
-}
+    /// Of `span`; where that is not traced, the current one's.
+    pub fn of(span: &Span) -> Self {
+        let context = span.context();
+        if context.span().span_context().is_valid() { Self(context) } else { Self::current() }
+    }
 
-// === impl Propagate ===
+    /// A request that carries this place, if it is one.
+    pub fn outgoing<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        metadata::inject(&self.0, request.metadata_mut());
+        request
+    }
 
-impl Interceptor for Propagate {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, tonic::Status> {
-        if request.metadata().get(HEADER).is_none() {
-            inject(&current_or_root(), request.metadata_mut());
-        }
-        Ok(request)
+    /// The span of one sample, from here until it is dropped; `tokens` and `outcome` are to be recorded.
+    pub fn sample_span(&self, index: u32) -> Span {
+        let traced = tracing::info_span!(
+            target: DETAIL_TARGET,
+            parent: None,
+            "sample",
+            index = i64::from(index), // unsigned numbers would be exported as text
+            tokens = Empty,
+            outcome = Empty,
+            otel.status_code = Empty,
+        );
+        place(&traced, self.0.clone());
+        traced
     }
 }
 
 // === private ===
 
-fn current_or_root() -> TraceContext {
-    current().unwrap_or_else(TraceContext::new_root)
+/// The context that a call brings; an empty one when it brings none, or a malformed one.
+fn extract(metadata: &MetadataMap) -> Context {
+    metadata::extract(metadata)
 }
 
-fn attach(span: &Span, context: TraceContext) {
-    span.with_subscriber(|(id, dispatch)| {
+fn current() -> Context {
+    let found = Span::current().with_subscriber(|(id, dispatch)| {
         let registry = dispatch.downcast_ref::<Registry>()?;
-        registry.span(id)?.extensions_mut().insert(context);
-        Some(())
+        let span = tracing_subscriber::registry::LookupSpan::span(registry, id)?;
+        span.scope().find_map(|span| get_otel_context(&span.id(), dispatch))
     });
+    found.flatten().unwrap_or_default()
+}
+
+/// Gives a new span its place. What cannot be placed is not traced at all.
+fn place(traced: &Span, parent: Context) {
+    drop(traced.set_parent(parent));
 }
 
 #[cfg(test)]
-mod tests {
-    use tracing_subscriber::layer::SubscriberExt;
-
-    use super::*;
-
-    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-
-    fn metadata_with(header: &str) -> MetadataMap {
-        let mut metadata = MetadataMap::new();
-        metadata.insert(HEADER, header.parse().unwrap());
-        metadata
-    }
-
-    fn with_logs<T>(filter: &str, body: impl FnOnce() -> T) -> T {
-        let logs = crate::telemetry::log_layer(
-            crate::telemetry::LogFormat::Json,
-            filter.parse().unwrap(),
-            std::io::sink,
-        );
-        let subscriber = tracing_subscriber::registry().with(logs);
-        tracing::subscriber::with_default(subscriber, body)
-    }
-
-    #[test]
-    fn a_call_made_inside_a_call_belongs_to_the_same_trace() {
-        with_logs("info", || {
-            let sent = server_span("score", &metadata_with(PARENT))
-                .in_scope(|| tracing::info_span!("inner").in_scope(|| outgoing(())));
-            let context = extract(sent.metadata()).unwrap();
-            assert_eq!(context.trace_id_hex(), "4bf92f3577b34da6a3ce929d0e0e4736");
-            assert_ne!(context.span_id_hex(), "00f067aa0ba902b7", "our own span is the parent");
-        });
-    }
-
-    #[test]
-    fn the_trace_goes_on_when_the_logs_are_filtered_down_to_errors() {
-        with_logs("error", || {
-            let sent = server_span("score", &metadata_with(PARENT)).in_scope(|| outgoing(()));
-            let context = extract(sent.metadata()).unwrap();
-            assert_eq!(context.trace_id_hex(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        });
-    }
-
-    #[test]
-    fn an_absent_or_malformed_header_starts_a_trace() {
-        with_logs("info", || {
-            for metadata in [MetadataMap::new(), metadata_with("00-nonsense")] {
-                let sent = server_span("score", &metadata).in_scope(|| outgoing(()));
-                assert!(extract(sent.metadata()).is_some());
-            }
-        });
-    }
-
-    #[test]
-    fn the_interceptor_leaves_a_header_that_is_already_there() {
-        let mut request = Request::new(());
-        *request.metadata_mut() = metadata_with(PARENT);
-        let sent = Propagate.call(request).unwrap();
-        assert_eq!(extract(sent.metadata()), TraceContext::parse(PARENT));
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use clap::{ArgGroup, ValueEnum};
 use jury_grm::domain::{Readout, Scale, limits};
 use jury_terminal::number::whole;
 
-use super::CacheArgs;
+use super::{CacheArgs, TraceArgs};
 
 const EXAMPLES: &str = "\
 The verdict's JSON is annotated in docs/verdict.md, templates are explained in docs/templates.md.
@@ -164,6 +164,8 @@ pub struct ScoreArgs {
         help_heading = "Batches"
     )]
     pub concurrency: Option<usize>,
+    #[command(flatten)]
+    pub traces: TraceArgs,
 }
 
 /// How scores are read.

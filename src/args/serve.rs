@@ -17,6 +17,17 @@ pub struct ServeArgs {
     /// How long running work may go on after SIGTERM or Ctrl-C
     #[arg(long, env = "JURY_GRACE", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub grace: Duration,
+    #[command(flatten)]
+    pub traces: TraceArgs,
+}
+
+/// Where spans go.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Traces")]
+pub struct TraceArgs {
+    /// Export spans to this collector, over OTLP/gRPC [default: OTEL_EXPORTER_OTLP_ENDPOINT, else nowhere]
+    #[arg(long, env = "JURY_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
 }
 
 /// How a coordinator judges.

@@ -10,3 +10,4 @@ mod sandbox;
 mod bad_input;
 mod faults;
 mod one_process;
+mod traces;

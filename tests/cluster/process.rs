@@ -100,6 +100,12 @@ impl Process {
         self.seen.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
+    /// Every event that is still to come before the process ends.
+    pub fn rest(&mut self) -> Vec<Value> {
+        self.seen.extend(self.lines.iter());
+        self.seen.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     /// SIGKILL, and waits for the end.
     pub fn kill(&mut self) {
         self.child.kill().expect("the process is ours");

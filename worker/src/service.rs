@@ -104,7 +104,7 @@ impl SamplingService for Sampling {
         &self,
         request: Request<Streaming<v1::SampleRequest>>,
     ) -> Result<Response<Self::SampleStream>, Status> {
-        let span = trace::server_span("sample", request.metadata());
+        let span = trace::server_span("jury.v1.SamplingService/Sample", request.metadata());
         let call = self.begin(request.into_inner()).instrument(span).await?;
         Ok(Response::new(call.into_stream(self.backend.clone())))
     }

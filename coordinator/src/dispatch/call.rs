@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use jury_fabric::trace;
 use jury_fabric::transport::Channel;
 use jury_grm::domain::{Failure, Sample};
 use jury_grm::prompt::Message;
@@ -16,6 +17,7 @@ use jury_proto::{ErrorCode, JuryError};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
+use tracing::Span;
 
 use super::CallId;
 
@@ -94,23 +96,35 @@ pub(super) type CallEvents = BoxStream<'static, (CallId, CallEvent)>;
 
 enum State {
     Opening(Box<Opening>),
-    Open(Box<Streaming<v1::SampleResponse>>),
+    Open(Box<Open>),
     Over,
 }
 
+struct Open {
+    responses: Streaming<v1::SampleResponse>,
+    /// Ends with the call.
+    _span: Span,
+}
+
 struct Opening {
+    worker_id: Arc<str>,
     client: SamplingServiceClient<Channel>,
     order: Order,
     cancels: mpsc::Receiver<v1::SampleRequest>,
 }
 
 /// A call that is made when its events are first asked for, inside the span of whoever asks.
-pub(super) fn open(call: CallId, channel: Channel, order: Order) -> (Canceller, CallEvents) {
+pub(super) fn open(
+    call: CallId,
+    worker_id: Arc<str>,
+    channel: Channel,
+    order: Order,
+) -> (Canceller, CallEvents) {
     let client = SamplingServiceClient::new(channel)
         .max_decoding_message_size(jury_fabric::transport::MAX_MESSAGE_BYTES);
     // An attempt is cancelled once at most, so there is always room.
     let (requests, cancels) = mpsc::channel(order.group.samples.len().max(1));
-    let opening = State::Opening(Box::new(Opening { client, order, cancels }));
+    let opening = State::Opening(Box::new(Opening { worker_id, client, order, cancels }));
     let events = stream::unfold(opening, move |state| async move {
         let (event, next) = advance(state).await?;
         Some(((call, event), next))
@@ -131,25 +145,29 @@ impl Canceller {
 // === private ===
 
 async fn advance(state: State) -> Option<(CallEvent, State)> {
-    let mut responses = match state {
+    let mut open = match state {
         State::Opening(opening) => {
-            let Opening { mut client, order, cancels } = *opening;
+            let Opening { worker_id, mut client, order, cancels } = *opening;
+            let span = trace::client_span("jury.v1.SamplingService/Sample");
+            span.record("worker_id", &*worker_id);
+            span.record("samples", order.group.samples.len() as i64);
+            let place = trace::Place::of(&span);
             let start = stream::once(async move { start(order) });
             let requests = start.chain(ReceiverStream::new(cancels));
-            match client.sample(jury_fabric::trace::outgoing(requests)).await {
-                Ok(response) => Box::new(response.into_inner()),
+            match client.sample(place.outgoing(requests)).await {
+                Ok(response) => Box::new(Open { responses: response.into_inner(), _span: span }),
                 Err(status) => {
                     let refused = CallEnd::Refused(status.into());
                     return Some((CallEvent::Ended(refused), State::Over));
                 }
             }
         }
-        State::Open(responses) => responses,
+        State::Open(open) => open,
         State::Over => return None,
     };
-    let end = match responses.message().await {
+    let end = match open.responses.message().await {
         Ok(Some(response)) => match read(response) {
-            Ok(event) => return Some((event, State::Open(responses))),
+            Ok(event) => return Some((event, State::Open(open))),
             Err(error) => CallEnd::Broken(error),
         },
         Ok(None) => CallEnd::Complete,

@@ -206,7 +206,8 @@ impl Drawing {
         let indices: Vec<u32> = self.workbench.owed(call).collect();
         let Some(order) = self.order(&indices) else { return };
         info!(worker_id = &*worker.id, call = call.0, ?indices, "samples issued");
-        let (canceller, events) = call::open(call, reservation.channel(), order);
+        let (canceller, events) =
+            call::open(call, Arc::clone(&worker.id), reservation.channel(), order);
         let (is_accepted, is_turned_down) = (false, false);
         let open = OpenCall { worker, reservation, canceller, is_accepted, is_turned_down };
         self.calls.insert(call, open);

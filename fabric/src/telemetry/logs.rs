@@ -1,14 +1,13 @@
 //! Structured logs on stderr: stdout belongs to results.
 
-use std::io;
-
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::trace;
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,42 +18,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Why logs cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// The filter is malformed.
-    #[error(
-        "log filter {filter:?} is malformed: {problem}; \
-         write a level (info) or levels by module (warn,jury_coordinator=debug)"
-    )]
-    Filter {
-        /// The filter as it was given.
-        filter: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// Logs were started before.
-    #[error("logs were started before")]
-    Started,
-}
-
-/// Starts the logs of this process, once. `filter` is a level, or levels by module:
-/// `warn,jury_coordinator=debug`.
-///
-/// # Errors
-/// [`LogError`] when the filter is malformed or logs were started before.
-pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
-    let parsed: EnvFilter = EnvFilter::builder().parse(filter).map_err(|problem| {
-        LogError::Filter { filter: filter.to_owned(), problem: problem.to_string() }
-    })?;
-    tracing_subscriber::registry()
-        .with(log_layer(format, parsed, io::stderr))
-        .try_init()
-        .map_err(|_| LogError::Started)
-}
-
-/// The log lines that `filter` lets through, and underneath them the spans that carry trace
-/// contexts, which exist whatever is logged.
+/// The log lines that `filter` lets through.
 pub(crate) fn log_layer<S, W>(
     format: LogFormat,
     filter: EnvFilter,
@@ -69,22 +33,26 @@ where
         LogFormat::Text => lines.with_ansi(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
     };
-    let trace_spans =
-        filter_fn(|metadata| metadata.is_span() && metadata.target() == crate::trace::SPAN_TARGET)
-            .with_max_level_hint(LevelFilter::INFO);
     // A span that fails the line filter is still written as context of lines that pass it:
     // the trace id belongs on every line.
-    lines.with_filter(filter.or(trace_spans))
+    let of_calls =
+        filter_fn(|metadata| metadata.is_span() && metadata.target() == trace::LOG_TARGET)
+            .with_max_level_hint(LevelFilter::INFO);
+    let is_traced = filter_fn(trace::is_traced);
+    lines.with_filter(filter.or(of_calls).and(is_traced.not()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::sync::{Arc, Mutex};
 
+    use opentelemetry_sdk::trace::SdkTracerProvider;
     use tonic::metadata::MetadataMap;
+    use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-    use crate::trace;
+    use crate::telemetry::otlp::trace_layer;
 
     /// Everything that was logged.
     #[derive(Clone, Default)]
@@ -104,7 +72,9 @@ mod tests {
         let sink = Sink::default();
         let writer = sink.clone();
         let layer = log_layer(format, filter.parse().unwrap(), move || writer.clone());
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), body);
+        let spans = trace_layer(&SdkTracerProvider::default(), true);
+        let subscriber = tracing_subscriber::registry().with(spans).with(layer);
+        tracing::subscriber::with_default(subscriber, body);
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
@@ -112,17 +82,19 @@ mod tests {
     #[test]
     fn every_line_of_a_call_carries_its_trace_id_whatever_the_filter() {
         let mut metadata = MetadataMap::new();
-        let context = trace::TraceContext::new_root();
-        trace::inject(&context, &mut metadata);
+        let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let header = format!("00-{trace_id}-00f067aa0ba902b7-01");
+        metadata.insert("traceparent", header.parse().unwrap());
         for format in [LogFormat::Text, LogFormat::Json] {
-            for filter in ["info", "warn"] {
+            for filter in ["info", "warn", "trace"] {
                 let lines = logged(format, filter, || {
-                    trace::server_span("score", &metadata).in_scope(|| {
+                    trace::server_span("p.S/Score", &metadata).in_scope(|| {
                         tracing::info_span!("inner").in_scope(|| tracing::warn!("it happened"));
                     });
                 });
                 assert_eq!(lines.lines().count(), 1, "{lines}");
-                assert!(lines.contains(&context.trace_id_hex()), "{format:?} {filter}: {lines}");
+                assert!(lines.contains(trace_id), "{format:?} {filter}: {lines}");
+                assert!(!lines.contains("otel."), "{format:?} {filter}: {lines}");
             }
         }
     }
@@ -132,11 +104,5 @@ mod tests {
         let line = logged(LogFormat::Json, "info", || tracing::info!(n = 3, "it happened"));
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!((&value["message"], &value["n"]), (&"it happened".into(), &3.into()));
-    }
-
-    #[test]
-    fn a_malformed_filter_is_named() {
-        let error = init_logs(LogFormat::Text, "jury=loud").unwrap_err();
-        assert!(error.to_string().contains("jury=loud"), "{error}");
     }
 }

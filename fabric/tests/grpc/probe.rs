@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use jury_fabric::trace;
 use jury_proto::v1::reward_service_server::{RewardService, RewardServiceServer};
 use jury_proto::v1::{
     GetStatusRequest, GetStatusResponse, ScoreRequest, ScoreResponse, ScoreStreamRequest,
@@ -45,8 +44,9 @@ impl RewardService for Service {
         &self,
         request: Request<ScoreRequest>,
     ) -> Result<Response<ScoreResponse>, Status> {
-        let context = trace::extract(request.metadata());
-        self.arrivals.send(context.map(trace::TraceContext::to_header)).await.unwrap();
+        let parent = request.metadata().get("traceparent");
+        let parent = parent.map(|value| value.to_str().unwrap().to_owned());
+        self.arrivals.send(parent).await.unwrap();
         self.answers.acquire().await.unwrap().forget();
         let item_id = request.into_inner().item.unwrap_or_default().id;
         let verdict = Verdict { item_id, ..Verdict::default() };

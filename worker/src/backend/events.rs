@@ -7,6 +7,8 @@
 //! The events hold the group's seats and give each back before the sample's end is told: whoever has seen the end
 //! finds the load without it.
 
+mod spans;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use jury_grm::domain::{Failure, FailureKind, Sample};
 use jury_proto::convert::{SampleGroup, TooLarge, TooLong};
 use tokio::sync::mpsc;
 
+use self::spans::SampleSpans;
 use super::Cancelled;
 use super::occupancy::Seats;
 
@@ -68,16 +71,17 @@ pub struct GroupEvents {
     owed: BTreeSet<u32>,
     /// Of the samples that are owed; `None` where the backend seats nobody.
     seats: Option<Seats>,
+    spans: SampleSpans,
 }
 
 // === impl GroupEvents ===
 
 impl GroupEvents {
-    /// A channel for the events of `group`.
+    /// A channel for the events of `group`, whose samples belong to the current span.
     pub fn channel(group: &SampleGroup) -> (Self, EventReceiver) {
         let owed: BTreeSet<u32> = group.samples.iter().map(|spec| spec.index).collect();
         let (sender, receiver) = mpsc::channel(1 + owed.len() + PROGRESS_ROOM);
-        (Self { sender, owed, seats: None }, receiver)
+        (Self { sender, owed, seats: None, spans: SampleSpans::of_current_call() }, receiver)
     }
 
     /// The same events, holding the group's seats until its samples end.
@@ -114,7 +118,8 @@ impl GroupEvents {
     }
 
     /// The group fits.
-    pub fn accepted(&self, prompt_tokens: u32, cached_tokens: u32) {
+    pub fn accepted(&mut self, prompt_tokens: u32, cached_tokens: u32) {
+        self.spans.begin(self.owed.iter().copied());
         self.send_owed(BackendEvent::Accepted { prompt_tokens, cached_tokens });
     }
 
@@ -142,6 +147,7 @@ impl GroupEvents {
 
     /// A sample came to its end. A second end of the same sample is ignored.
     pub fn finished(&mut self, sample: Sample) {
+        self.spans.finish(&sample);
         if self.end(sample.spec.index) {
             self.send_owed(BackendEvent::Finished(sample));
         }
@@ -149,6 +155,7 @@ impl GroupEvents {
 
     /// A sample could not be drawn. A second end of the same sample is ignored.
     pub fn failed(&mut self, index: u32, kind: FailureKind, detail: impl Into<String>) {
+        self.spans.fail(index, kind);
         if self.end(index) {
             let failure = Failure { kind, detail: detail.into() };
             self.send_owed(BackendEvent::Failed { index, failure });

@@ -1,0 +1,87 @@
+//! Logs and spans of a process, from its first line to its last.
+
+use std::io;
+
+use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::logs::{LogFormat, log_layer};
+use super::otlp::{Collector, Spans, trace_layer};
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// How a line looks.
+    pub format: LogFormat,
+    /// A level, or levels by module: `warn,jury_coordinator=debug`.
+    pub filter: String,
+}
+
+/// Why logs and spans cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is malformed.
+    #[error(
+        "log filter {filter:?} is malformed: {problem}; \
+         write a level (info) or levels by module (warn,jury_coordinator=debug)"
+    )]
+    Filter {
+        /// The filter as it was given.
+        filter: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// They were started before.
+    #[error("logs were started before")]
+    Started,
+}
+
+/// Logs and spans while they run; [`Telemetry::finish`] flushes them.
+#[must_use]
+#[derive(Debug)]
+pub struct Telemetry {
+    spans: Spans,
+}
+
+/// Starts the logs of this process, once, and with a `collector` the export of its spans. Must be called inside a
+/// tokio runtime that lives until [`Telemetry::finish`].
+///
+/// # Errors
+/// [`TelemetryError`] when the filter is malformed or telemetry was started before.
+pub fn start(logs: LogConfig, collector: Option<Collector>) -> Result<Telemetry, TelemetryError> {
+    let LogConfig { format, filter } = logs;
+    let parsed = EnvFilter::builder().parse(&filter);
+    let parsed = parsed
+        .map_err(|problem| TelemetryError::Filter { filter, problem: problem.to_string() })?;
+    let exports = collector.is_some();
+    let spans = Spans::start(collector);
+    tracing_subscriber::registry()
+        .with(trace_layer(spans.provider(), exports))
+        .with(log_layer(format, parsed, io::stderr))
+        .try_init()
+        .map_err(|_| TelemetryError::Started)?;
+    Ok(Telemetry { spans })
+}
+
+// === impl Telemetry ===
+
+impl Telemetry {
+    /// Sends what has ended and not been exported yet. Blocks for up to 2 seconds, with no collector not at all; the
+    /// runtime must still run, and this must be none of its threads.
+    pub fn finish(self) {
+        self.spans.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_filter_is_named() {
+        let config = LogConfig { format: LogFormat::Text, filter: "jury=loud".to_owned() };
+        let error = start(config, None).unwrap_err();
+        assert!(error.to_string().contains("jury=loud"), "{error}");
+    }
+}

@@ -1,0 +1,42 @@
+//! The headers of a trace in a call's metadata, as OpenTelemetry's propagator reads and writes them.
+
+use opentelemetry::Context;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tonic::metadata::{MetadataKey, MetadataMap};
+
+struct Incoming<'a>(&'a MetadataMap);
+struct Outgoing<'a>(&'a mut MetadataMap);
+
+/// The context that a call brings; empty when it brings none, or a malformed one.
+pub(super) fn extract(metadata: &MetadataMap) -> Context {
+    // Not the thread's context: a call from elsewhere has no other parent.
+    TraceContextPropagator::new().extract_with_context(&Context::new(), &Incoming(metadata))
+}
+
+/// Writes a valid context into a call's metadata, in place of any other.
+pub(super) fn inject(context: &Context, metadata: &mut MetadataMap) {
+    TraceContextPropagator::new().inject_context(context, &mut Outgoing(metadata));
+}
+
+impl Extractor for Incoming<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        Vec::new() // no propagator of ours looks for names
+    }
+}
+
+impl Injector for Outgoing<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        // An empty `tracestate` says nothing.
+        if value.is_empty() {
+            return;
+        }
+        if let (Ok(key), Ok(value)) = (MetadataKey::from_bytes(key.as_bytes()), value.parse()) {
+            self.0.insert(key, value);
+        }
+    }
+}

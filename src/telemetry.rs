@@ -1,0 +1,134 @@
+//! Logs and spans, as the command line and OpenTelemetry's own variables ask for them.
+
+use anyhow::Context;
+use jury_fabric::telemetry::{Collector, LogConfig, LogFormat, Telemetry, start as start_with};
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use tracing::warn;
+
+use crate::args::{Args, LogFormatArg};
+
+const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+const TRACES_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL";
+const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+const DISABLED: &str = "OTEL_SDK_DISABLED";
+
+/// Where spans go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Endpoint {
+    Nowhere,
+    /// The user of this command said so.
+    Asked(String),
+    /// A variable for all programs says so: what we cannot do about it is no reason not to start.
+    Standard(String),
+    /// It says so, with a protocol that we do not speak.
+    Foreign {
+        protocol: String,
+    },
+}
+
+/// Starts logs and spans. Must be called inside the runtime.
+pub fn start(args: &Args) -> Result<Telemetry, Failed> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let (collector, warning) = match args.command.traces() {
+        None => (None, None),
+        Some((traces, service)) => {
+            let asked = traces.otlp_endpoint.as_deref();
+            collector(endpoint(asked, variable), service)?
+        }
+    };
+    let format = match args.logs.log_format {
+        LogFormatArg::Text => LogFormat::Text,
+        LogFormatArg::Json => LogFormat::Json,
+    };
+    let default = if args.command.serves() { "info" } else { "warn" };
+    let filter = args.logs.log.clone().unwrap_or_else(|| default.to_owned());
+    let telemetry = start_with(LogConfig { format, filter }, collector).or_exit(Exit::Usage)?;
+    if let Some(problem) = warning {
+        warn!(problem, "spans are not exported");
+    }
+    Ok(telemetry)
+}
+
+/// What is asked for on the command line, else what the standard variables say.
+fn endpoint(asked: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Endpoint {
+    if let Some(asked) = asked {
+        return Endpoint::Asked(asked.to_owned());
+    }
+    let is_disabled = variable(DISABLED).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let standard = variable(TRACES_ENDPOINT).or_else(|| variable(ENDPOINT));
+    let Some(standard) = standard.filter(|_| !is_disabled) else { return Endpoint::Nowhere };
+    match variable(TRACES_PROTOCOL).or_else(|| variable(PROTOCOL)) {
+        Some(protocol) if protocol != "grpc" => Endpoint::Foreign { protocol },
+        _ => Endpoint::Standard(standard),
+    }
+}
+
+/// The collector, if there is one, or what stands in its way without being a mistake of the user's.
+fn collector(
+    endpoint: Endpoint,
+    service: &str,
+) -> Result<(Option<Collector>, Option<String>), Failed> {
+    match endpoint {
+        Endpoint::Nowhere => Ok((None, None)),
+        Endpoint::Asked(address) => {
+            let collector = Collector::new(&address, service);
+            Ok((Some(collector.context("--otlp-endpoint").or_exit(Exit::Usage)?), None))
+        }
+        Endpoint::Standard(address) => match Collector::new(&address, service) {
+            Ok(collector) => Ok((Some(collector), None)),
+            Err(error) => Ok((None, Some(format!("{ENDPOINT}: {error}")))),
+        },
+        Endpoint::Foreign { protocol } => {
+            let way_out = "jury speaks grpc: name a receiver of it with --otlp-endpoint";
+            Ok((None, Some(format!("{PROTOCOL} is {protocol}; {way_out}"))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(asked: Option<&str>, set: &[(&str, &str)]) -> Endpoint {
+        let variable = |name: &str| {
+            set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
+        endpoint(asked, variable)
+    }
+
+    #[test]
+    fn nothing_is_exported_unless_somebody_says_where_to() {
+        assert_eq!(of(None, &[]), Endpoint::Nowhere);
+        assert_eq!(of(None, &[(ENDPOINT, "http://c:1"), (DISABLED, "true")]), Endpoint::Nowhere);
+    }
+
+    #[test]
+    fn the_flag_wins_over_the_standard_variables_and_the_closer_variable_over_the_wider() {
+        let standard = [(ENDPOINT, "http://all:1"), (TRACES_ENDPOINT, "http://traces:1")];
+        assert_eq!(of(Some("http://c:1"), &standard), Endpoint::Asked("http://c:1".to_owned()));
+        assert_eq!(of(None, &standard), Endpoint::Standard("http://traces:1".to_owned()));
+        assert_eq!(of(None, &standard[..1]), Endpoint::Standard("http://all:1".to_owned()));
+    }
+
+    #[test]
+    fn another_protocol_is_told_and_not_spoken_to() {
+        let http = (PROTOCOL, "http/protobuf");
+        let found = of(None, &[(ENDPOINT, "http://c:4318"), http]);
+        assert_eq!(found, Endpoint::Foreign { protocol: "http/protobuf".to_owned() });
+        assert!(matches!(
+            of(None, &[(ENDPOINT, "http://c:4317"), http, (TRACES_PROTOCOL, "grpc")]),
+            Endpoint::Standard(_)
+        ));
+    }
+
+    #[tokio::test]
+    async fn only_what_was_asked_for_here_can_keep_a_command_from_starting() {
+        let https = "https://c:4317".to_owned();
+        let error = collector(Endpoint::Asked(https.clone()), "jury-up").unwrap_err();
+        let told = format!("{:#}", error.error);
+        assert!(told.contains("--otlp-endpoint") && told.contains("TLS"), "{told}");
+        let (collector, warning) = collector(Endpoint::Standard(https), "jury-up").unwrap();
+        assert!(collector.is_none() && warning.unwrap().contains(ENDPOINT));
+    }
+}
