@@ -1,7 +1,5 @@
 //! One call at a time; streams are [`crate::many`]'s.
 
-use std::time::Duration;
-
 use futures::Stream;
 use jury_fabric::{trace, transport};
 use jury_grm::domain::{Progress, ScoreRequest, Verdict};

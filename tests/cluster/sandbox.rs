@@ -59,13 +59,8 @@ impl Sandbox {
         let endpoint = self.etcd.endpoint();
         let arguments = ["coordinator", "--etcd", &endpoint, "--listen", "127.0.0.1:0"];
         let mut coordinator = Process::jury("coordinator", &arguments);
-        let listening = coordinator.wait_for("listening");
-        let is_ready = |event: &&Value| text(event, "message") == "worker is ready";
-        let n_ready = coordinator.events().iter().filter(is_ready).count();
-        for _ in n_ready..n_workers {
-            coordinator.wait_for("worker is ready");
-        }
-        (coordinator, format!("http://{}", text(&listening, "address")))
+        let endpoint = ready(&mut coordinator, n_workers);
+        (coordinator, endpoint)
     }
 
     /// Path of a file with [`ITEM`].
@@ -79,6 +74,18 @@ impl Sandbox {
     pub fn score(&self, endpoint: &str) -> Value {
         score(&self.item(), &["--endpoint", endpoint])
     }
+}
+
+/// Waits until a coordinator listens and knows `n_workers` ready workers; returns its endpoint.
+pub fn ready(coordinator: &mut Process, n_workers: usize) -> String {
+    let listening = coordinator.wait_for("listening");
+    // Workers may have been ready before.
+    let is_ready = |event: &&Value| text(event, "message") == "worker is ready";
+    let n_ready = coordinator.events().iter().filter(is_ready).count();
+    for _ in n_ready..n_workers {
+        coordinator.wait_for("worker is ready");
+    }
+    format!("http://{}", text(&listening, "address"))
 }
 
 /// Runs `jury score --json` and reads the verdict.

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use self::collector::{Collector, Received};
 use super::etcd::free_port;
 use super::process::{Process, jury, model_path, text};
-use super::sandbox::{ITEM, SETTINGS};
+use super::sandbox::{ITEM, SETTINGS, ready};
 
 /// Samples that [`SETTINGS`] ask for.
 const SAMPLES: usize = 8;
@@ -33,9 +33,7 @@ impl Pair {
         let mut arguments = vec!["coordinator", "--worker", &worker_address];
         arguments.extend(["--listen", "127.0.0.1:0"].iter().chain(more));
         let mut coordinator = Process::jury("coordinator", &arguments);
-        let listening = coordinator.wait_for("listening");
-        coordinator.wait_for("worker is ready");
-        let endpoint = format!("http://{}", text(&listening, "address"));
+        let endpoint = ready(&mut coordinator, 1);
         Self { worker, coordinator, endpoint }
     }
 
