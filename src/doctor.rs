@@ -15,6 +15,7 @@ mod huge_pages;
 mod llama_cpp;
 mod page;
 
+use jury_grm::domain::json_line;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use serde::Serialize;
@@ -41,8 +42,7 @@ pub async fn run(args: DoctorArgs) -> Result<Exit, Failed> {
     let findings = Findings::of(&facts);
     let text = if args.json {
         let report = Report { facts: &facts, findings: &findings };
-        let json = serde_json::to_string(&report).or_exit(Exit::Internal)?;
-        format!("{json}\n")
+        json_line(&report).or_exit(Exit::Internal)?
     } else {
         page::page(&facts, &findings)
     };

@@ -1,5 +1,6 @@
 //! `jury models`.
 
+use jury_grm::domain::json_line;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::{load_failed, model_failed, store};
@@ -12,12 +13,12 @@ use crate::score::print;
 
 pub fn run(args: ModelsArgs) -> Result<Exit, Failed> {
     let text = match args.command {
-        ModelsCommand::List { json } => list(&store(args.cache.folder()).list(), json),
+        ModelsCommand::List { json } => list(&store(args.cache.folder()).list(), json)?,
         ModelsCommand::Fetch { model, json } => {
             refuse_file(&model)?;
             let resolved = resolve(&args.cache, &model)?;
             if json {
-                format!("{}\n", as_json(&resolved))
+                json_line(&as_json(&resolved)).or_exit(Exit::Internal)?
             } else {
                 format!("{}\n", resolved.path.display())
             }
@@ -46,7 +47,7 @@ fn resolve(cache: &CacheArgs, model: &str) -> Result<ResolvedModel, Failed> {
     resolved.map_err(model_failed)
 }
 
-fn list(models: &[ListedModel], json: bool) -> String {
+fn list(models: &[ListedModel], json: bool) -> Result<String, Failed> {
     if json {
         let models: Vec<_> = models
             .iter()
@@ -60,7 +61,7 @@ fn list(models: &[ListedModel], json: bool) -> String {
                 })
             })
             .collect();
-        return format!("{}\n", serde_json::Value::from(models));
+        return json_line(&models).or_exit(Exit::Internal);
     }
     let mut rows = vec![["MODEL", "SIZE", "HERE", "LICENCE", "ABOUT"].map(String::from)];
     rows.extend(models.iter().map(|model| {
@@ -74,7 +75,7 @@ fn list(models: &[ListedModel], json: bool) -> String {
             entry.description.to_owned(),
         ]
     }));
-    columns(&rows)
+    Ok(columns(&rows))
 }
 
 fn inspect(model: &ResolvedModel, json: bool) -> Result<String, Failed> {
@@ -82,7 +83,7 @@ fn inspect(model: &ResolvedModel, json: bool) -> Result<String, Failed> {
     if json {
         let mut object = as_json(model);
         object["info"] = serde_json::to_value(&info).or_exit(Exit::Internal)?;
-        return Ok(format!("{object}\n"));
+        return json_line(&object).or_exit(Exit::Internal);
     }
     let pre_tokenizer = match (info.pre_tokenizer.as_str(), info.pre_tokenizer_is_assumed) {
         ("", _) => "none".to_owned(),

@@ -17,7 +17,7 @@ use std::io::{self, IsTerminal, Read};
 use anyhow::{Context, anyhow};
 use jury_client::ClientError;
 use jury_fabric::shutdown::on_signals;
-use jury_grm::domain::{Item, JsonError, Verdict};
+use jury_grm::domain::{Item, JsonError, Verdict, json_line};
 use jury_proto::ErrorCode;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
@@ -54,12 +54,6 @@ pub fn at_endpoint(error: ClientError, endpoint: &str) -> Failed {
     Failed { error, ..failed }
 }
 
-/// A verdict as one line of JSON.
-fn json_line(verdict: &Verdict) -> Result<String, Failed> {
-    let json = serde_json::to_string(verdict).or_exit(Exit::Internal)?;
-    Ok(format!("{json}\n"))
-}
-
 async fn score_one(config: &ScoreConfig, source: &Source, meter: &Meter) -> Result<Exit, Failed> {
     let mut request = config.request.clone();
     request.item = read_item(source, meter)?;
@@ -85,7 +79,11 @@ async fn score_one(config: &ScoreConfig, source: &Source, meter: &Meter) -> Resu
 }
 
 fn written(item: &Item, verdict: &Verdict, output: &Output) -> Result<String, Failed> {
-    if output.json { json_line(verdict) } else { Ok(render(item, verdict, page())) }
+    if output.json {
+        json_line(verdict).or_exit(Exit::Internal)
+    } else {
+        Ok(render(item, verdict, page()))
+    }
 }
 
 fn read_item(source: &Source, meter: &Meter) -> Result<Item, Failed> {

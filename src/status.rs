@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use jury_client::{Client, ClientConfig, FleetStatus};
 use jury_fabric::connector::Connector;
+use jury_grm::domain::json_line;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::page::columns;
 
@@ -18,12 +19,7 @@ pub async fn run(args: StatusArgs) -> Result<Exit, Failed> {
     let channel = Connector::new().connect(&args.endpoint).or_exit(Exit::Usage)?;
     let client = Client::new(channel, ClientConfig::default());
     let status = client.status().await.map_err(|error| at_endpoint(error, &args.endpoint))?;
-    let text = if args.json {
-        let json = serde_json::to_string(&status).or_exit(Exit::Internal)?;
-        format!("{json}\n")
-    } else {
-        table(&status)
-    };
+    let text = if args.json { json_line(&status).or_exit(Exit::Internal)? } else { table(&status) };
     print(&text)?;
     Ok(Exit::Done)
 }

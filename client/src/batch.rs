@@ -55,8 +55,8 @@ pub enum Event {
     },
     /// Its item is being judged.
     Asked(Place),
-    /// Its item has had its verdict before.
-    Known(Place),
+    /// Its item, which has this id, has had its verdict before.
+    Known(Place, String),
     /// Its item has a verdict, which may be PARTIAL or UNSCORED.
     Judged(Place, Box<Verdict>),
     /// Its item got no verdict.

@@ -143,9 +143,10 @@ pub struct ScoreArgs {
     /// Write the verdicts to this file instead of stdout; needs --items
     #[arg(long, value_name = "FILE", help_heading = "Batches")]
     pub out: Option<PathBuf>,
-    /// Add to --out: skip the items whose verdicts it has, and judge those again that are
-    /// UNSCORED for a reason that may pass (budget, no_worker, unknown_model, worker_failed; their
-    /// old lines go). A file made with other settings, seed, model or template is refused
+    /// Go on with --out: skip the items whose verdicts it has, and judge those again that are
+    /// UNSCORED for a reason that may pass (budget, no_worker, unknown_model, worker_failed, too_large).
+    /// New verdicts take their place in the order of the items. A file made with other settings, seed, model or
+    /// template is refused
     #[arg(long, requires = "out", help_heading = "Batches")]
     pub resume: bool,
     /// With --resume, go on though the file's verdicts were made in another way

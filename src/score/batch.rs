@@ -139,6 +139,9 @@ fn not_written(error: SinkError) -> Failed {
         SinkError::NotEmpty { .. } => {
             (Exit::Usage, "--out: ", "add --resume to go on with it, or name another file")
         }
+        SinkError::InUse { .. } => {
+            (Exit::Usage, "--out: ", "wait for its end, or name another file")
+        }
         SinkError::OtherJudge { .. } => {
             let way_out = "ask the same judge, name another file, or add --allow-mixed";
             (Exit::Usage, "--resume: ", way_out)

@@ -8,6 +8,7 @@ mod process;
 mod sandbox;
 
 mod bad_input;
+mod batch;
 mod faults;
 mod one_process;
 mod traces;

@@ -39,7 +39,8 @@ pub fn jury(arguments: &[&str]) -> Ended {
     }
 }
 
-fn jury_command() -> Command {
+/// The `jury` binary, which says the same wherever it runs.
+pub fn jury_command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jury"));
     command.env("RUST_BACKTRACE", "0").env("NO_COLOR", "1");
     command

@@ -78,7 +78,7 @@ impl Feed {
                 return None;
             }
         };
-        let told = content.and_then(|named| {
+        let request = content.and_then(|named| {
             for key in named.unknown_keys {
                 self.tell(Told::Event(Event::UnknownKey { line, key }));
             }
@@ -87,21 +87,20 @@ impl Feed {
                 return Err(BadLine::SameId { id: id.clone(), first });
             }
             self.lines_by_id.insert(id.clone(), line);
-            let is_known = self.finished.has(id);
-            let request = ScoreRequest { item: named.item, ..self.request.clone() };
-            if !is_known {
-                request.validate().map_err(BadLine::Refused)?;
-            }
             let place = Place { line, number: self.n_items };
-            self.n_items += 1;
-            Ok((place, (!is_known).then_some(request)))
-        });
-        match told {
-            Ok((place, request)) => {
-                let known = Told::Event(Event::Known(place));
-                self.tell(request.as_ref().map_or(known, |_| Told::Asked(place)));
-                request
+            if self.finished.has(id) {
+                self.n_items += 1;
+                self.tell(Told::Event(Event::Known(place, named.item.id)));
+                return Ok(None);
             }
+            let request = ScoreRequest { item: named.item, ..self.request.clone() };
+            request.validate().map_err(BadLine::Refused)?;
+            self.n_items += 1;
+            self.tell(Told::Asked(place));
+            Ok(Some(request))
+        });
+        match request {
+            Ok(request) => request,
             Err(problem) => {
                 self.tell(Told::Event(Event::Bad { line, problem }));
                 None

@@ -1,8 +1,8 @@
-//! A verdict for tests.
+//! Verdicts for tests.
 
 use jury_grm::domain::{
-    Counts, Provenance, Reproducible, RunReport, Settings, Status, StoppedBy, Usage, Verdict,
-    Voting,
+    Counts, Provenance, Reason, ReasonCode, Reproducible, RunReport, Settings, Status, StoppedBy,
+    Usage, Verdict, Voting,
 };
 
 /// The verdict of one sample on item `id`, asked with seed 7.
@@ -38,4 +38,11 @@ pub fn verdict(id: &str) -> Verdict {
         samples: None,
         run: RunReport::default(),
     }
+}
+
+/// A verdict on the same item without reward.
+pub fn unscored(id: &str, code: ReasonCode) -> Verdict {
+    let reason = Some(Reason { code, detail: "as it was".to_owned() });
+    let (rewards, reasons) = (vec![None; 2], vec![reason; 2]);
+    Verdict { status: Status::Unscored, rewards, reasons, pick: None, ..verdict(id) }
 }

@@ -19,6 +19,11 @@ impl<T> InOrder<T> {
         Self { next: 0, early: BTreeMap::new() }
     }
 
+    /// True when nothing that is before `place` is still to come.
+    pub fn is_turn_of(&self, place: u64) -> bool {
+        self.next == place
+    }
+
     /// Takes what came for `place`, and gives back all whose turn it now is.
     pub fn put(&mut self, place: u64, value: Option<T>) -> Vec<T> {
         self.early.insert(place, value);
@@ -30,9 +35,9 @@ impl<T> InOrder<T> {
         in_turn
     }
 
-    /// Everything held back, in order, when no more will come.
-    pub fn into_rest(self) -> impl Iterator<Item = T> {
-        self.early.into_values().flatten()
+    /// Takes out everything that is held back, in order, when no more will come.
+    pub fn take_rest(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.early).into_values().flatten().collect()
     }
 }
 
@@ -45,6 +50,7 @@ mod tests {
         let mut order = InOrder::new();
         assert!(order.put(2, Some('c')).is_empty());
         assert!(order.put(1, Some('b')).is_empty());
+        assert!(order.is_turn_of(0) && !order.is_turn_of(3));
         assert_eq!(order.put(0, Some('a')), ['a', 'b', 'c']);
         assert_eq!(order.put(3, Some('d')), ['d']);
     }
@@ -61,6 +67,6 @@ mod tests {
         let mut order = InOrder::new();
         order.put(3, Some('d'));
         order.put(1, Some('b'));
-        assert_eq!(order.into_rest().collect::<Vec<_>>(), ['b', 'd']);
+        assert_eq!(order.take_rest(), ['b', 'd']);
     }
 }

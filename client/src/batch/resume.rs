@@ -11,9 +11,10 @@
 
 mod mixed;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::{self, BufRead};
 use std::ops::Range;
+use std::sync::Arc;
 
 use jury_grm::domain::{Reason, Status};
 use serde::Deserialize;
@@ -22,15 +23,31 @@ use self::mixed::PastProvenance;
 pub(super) use self::mixed::{Asked, JudgedBy};
 
 /// The items that need no judging again.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Finished {
-    ids: HashSet<String>,
-    /// Bytes of the file up to the end of its last whole verdict.
-    pub(super) whole_bytes: u64,
-    /// Where the lines stand, in bytes, whose items are to be judged again.
-    pub(super) to_retry: Vec<Range<u64>>,
+    /// Their lines, by id; shared with whoever writes.
+    lines: Arc<HashMap<String, usize>>,
+    n_to_retry: usize,
+}
+
+/// What a file of verdicts holds.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct PastVerdicts {
+    pub lines: Vec<PastLine>,
+    /// Bytes of the file up to the end of its last whole line.
+    pub whole_bytes: u64,
     /// Who judged the first verdict that a model made.
-    pub(super) judged_by: Option<JudgedBy>,
+    pub judged_by: Option<JudgedBy>,
+}
+
+/// A verdict of the file.
+#[derive(Debug, PartialEq)]
+pub(super) struct PastLine {
+    pub id: String,
+    /// In bytes of the file, with the line end.
+    pub range: Range<u64>,
+    /// Its item is to be judged again.
+    pub again: bool,
 }
 
 /// The part of a verdict that matters here.
@@ -72,54 +89,62 @@ pub enum ResumeError {
 // === impl Finished ===
 
 impl Finished {
+    pub(super) fn new(lines: HashMap<String, usize>, n_to_retry: usize) -> Self {
+        Self { lines: Arc::new(lines), n_to_retry }
+    }
+
+    /// Items without reward so far that are judged again.
+    pub fn n_to_retry(&self) -> usize {
+        self.n_to_retry
+    }
+
+    /// True when the item has its verdict.
+    pub fn has(&self, id: &str) -> bool {
+        self.lines.contains_key(id)
+    }
+
+    /// The line of its verdict.
+    pub(super) fn line(&self, id: &str) -> Option<usize> {
+        self.lines.get(id).copied()
+    }
+}
+
+// === impl PastVerdicts ===
+
+impl PastVerdicts {
     /// Reads a file of verdicts and holds it to what is asked for now; `None` takes any. A last
-    /// line without its end was cut off while it was written: it does not count, and is to be
-    /// overwritten.
+    /// line without its end was cut off while it was written, and does not count.
     ///
     /// # Errors
     /// [`ResumeError`] names the line.
-    pub(super) fn read(
-        mut verdicts: impl BufRead,
-        asked: Option<&Asked>,
-    ) -> Result<Self, ResumeError> {
-        let mut finished = Self::default();
+    pub fn read(mut verdicts: impl BufRead, asked: Option<&Asked>) -> Result<Self, ResumeError> {
+        let mut read = Self::default();
+        let mut bytes = Vec::new();
         for line in 1.. {
-            let mut bytes = Vec::new();
+            bytes.clear();
             let n_read = verdicts.read_until(b'\n', &mut bytes)? as u64;
             if bytes.last() != Some(&b'\n') {
                 break;
             }
-            let starts = finished.whole_bytes;
-            finished.whole_bytes += n_read;
+            let range = read.whole_bytes..read.whole_bytes + n_read;
+            read.whole_bytes = range.end;
             if bytes.trim_ascii().is_empty() {
                 continue;
             }
             let past: Past = serde_json::from_slice(&bytes)
                 .map_err(|problem| ResumeError::NotAVerdict { line, problem })?;
-            if past.may_pass() {
-                finished.to_retry.push(starts..finished.whole_bytes);
-                continue;
-            }
+            let again = past.may_pass();
+            let asked = asked.filter(|_| !again);
             let differences = asked.map_or_else(Vec::new, |asked| asked.differ(&past.provenance));
             if !differences.is_empty() {
                 return Err(ResumeError::Mixed { line, differences: differences.join(", ") });
             }
-            if finished.judged_by.is_none() {
-                finished.judged_by = past.provenance.judged_by();
+            if read.judged_by.is_none() && !again {
+                read.judged_by = past.provenance.judged_by();
             }
-            finished.ids.insert(past.item_id);
+            read.lines.push(PastLine { id: past.item_id, range, again });
         }
-        Ok(finished)
-    }
-
-    /// Items without reward so far that are judged again.
-    pub fn n_to_retry(&self) -> usize {
-        self.to_retry.len()
-    }
-
-    /// True when the item has its verdict.
-    pub fn has(&self, id: &str) -> bool {
-        self.ids.contains(id)
+        Ok(read)
     }
 }
 
@@ -135,26 +160,20 @@ impl Past {
 
 #[cfg(test)]
 mod tests {
-    use jury_grm::domain::{ReasonCode, ScoreRequest};
+    use jury_grm::domain::{Item, Query, ReasonCode, ScoreRequest, json_line};
 
-    use super::super::fixture::verdict;
+    use super::super::fixture::{unscored, verdict};
     use super::*;
 
-    fn read(file: &str) -> Result<Finished, ResumeError> {
-        Finished::read(file.as_bytes(), None)
-    }
-
-    #[test]
-    fn a_verdict_spares_its_item_alone() {
-        let finished = read("{\"item_id\":\"a\",\"x\":1}\n").unwrap();
-        assert!(finished.has("a") && !finished.has("b"));
+    fn read(file: &str) -> Result<PastVerdicts, ResumeError> {
+        PastVerdicts::read(file.as_bytes(), None)
     }
 
     #[test]
     fn a_verdict_cut_off_while_written_does_not_count() {
-        let finished = read("{\"item_id\":\"a\"}\n{\"item_id\":\"b\"").unwrap();
-        assert_eq!(finished.whole_bytes, 16);
-        assert!(finished.has("a") && !finished.has("b"));
+        let past = read("{\"item_id\":\"a\",\"x\":1}\n\n{\"item_id\":\"b\"").unwrap();
+        let a = PastLine { id: "a".to_owned(), range: 0..22, again: false };
+        assert_eq!(past, PastVerdicts { lines: vec![a], whole_bytes: 23, judged_by: None });
     }
 
     #[test]
@@ -174,45 +193,29 @@ mod tests {
             (ReasonCode::TooLong, false),
             (ReasonCode::ParseFailed, false),
         ] {
-            let mut verdict = verdict("capital");
-            verdict.status = Status::Unscored;
-            verdict.rewards = vec![None, None];
-            verdict.reasons = vec![Some(Reason { code, detail: String::new() }); 2];
-            let line = format!("{}\n", serde_json::to_string(&verdict).unwrap());
-            let file = format!("{{\"item_id\":\"a\"}}\n{line}");
-            let finished = read(&file).unwrap();
-            let range = 16..(16 + line.len() as u64);
-            assert_eq!(finished.has("capital"), !again, "{code:?}");
-            assert_eq!(finished.to_retry, if again { vec![range] } else { vec![] }, "{code:?}");
+            let past = read(&json_line(&unscored("a", code)).unwrap()).unwrap();
+            assert_eq!(past.lines[0].again, again, "{code:?}");
         }
     }
 
     #[test]
     fn a_file_judged_in_another_way_is_refused_with_every_difference() {
-        let verdict = verdict("capital");
-        let line = format!("{}\n", serde_json::to_string(&verdict).unwrap());
-        let item = jury_grm::domain::Item::bare(
-            jury_grm::domain::Query::Text("q".to_owned()),
-            vec!["r".to_owned()],
-        );
+        let line = json_line(&verdict("a")).unwrap();
+        let item = Item::bare(Query::Text("q".to_owned()), vec!["r".to_owned()]);
         let mut request = ScoreRequest { seed: 7, ..ScoreRequest::new(item) };
         request.settings.k = 1;
-        let same = Finished::read(line.as_bytes(), Some(&Asked::of(&request)));
-        assert!(same.unwrap().has("capital"));
+        assert!(PastVerdicts::read(line.as_bytes(), Some(&Asked::of(&request))).is_ok());
 
         (request.seed, request.settings.k) = (5, 2);
-        let error = Finished::read(line.as_bytes(), Some(&Asked::of(&request))).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "line 1 was judged in another way: seed was 7, is 5, k was 1, is 2"
-        );
+        let error = PastVerdicts::read(line.as_bytes(), Some(&Asked::of(&request))).unwrap_err();
+        let told = "line 1 was judged in another way: seed was 7, is 5, k was 1, is 2";
+        assert_eq!(error.to_string(), told);
     }
 
     #[test]
     fn another_judge_is_told_by_its_digest() {
-        let mut verdict = verdict("capital");
-        let line = format!("{}\n", serde_json::to_string(&verdict).unwrap());
-        let before = read(&line).unwrap().judged_by.unwrap();
+        let mut verdict = verdict("a");
+        let before = read(&json_line(&verdict).unwrap()).unwrap().judged_by.unwrap();
         assert_eq!(before.differ(&verdict.provenance), None);
         verdict.provenance.model_digest = Some("fedcba9876543210".to_owned());
         let told = before.differ(&verdict.provenance).unwrap();

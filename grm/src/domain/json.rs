@@ -6,11 +6,14 @@
 //!              +-- keys that nobody reads            +-- errors with the path of the field
 //! ```
 //!
+//! [`json_line`] writes: one value, one line.
+//!
 //! Absent and null are the same, and take the default. Unknown keys are no error: they are returned,
 //! for the caller to warn of.
 
 mod escape;
 pub(super) mod keys;
+mod line;
 pub(super) mod message;
 mod words;
 
@@ -20,6 +23,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeOwned, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+pub use self::line::json_line;
 
 /// Why a JSON text is not what it should be.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

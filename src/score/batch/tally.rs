@@ -76,7 +76,7 @@ impl Tally {
                 self.n_open += 1;
                 None
             }
-            Event::Known(_) => {
+            Event::Known(..) => {
                 self.n_known += 1;
                 None
             }

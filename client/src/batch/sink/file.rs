@@ -1,0 +1,262 @@
+//! A file of verdicts, in the order of the items at every moment.
+//!
+//! ```text
+//! FILE           verdicts in their place | lines of an earlier run that have not been placed yet
+//! FILE.journal   verdicts that came before their turn, and what had to make room for one
+//! ```
+//!
+//! A verdict in its turn is written behind those in their place. Where lines of an earlier run stand there, for items
+//! that come later, those are set aside first: into the journal, and to the disk, before the file is cut. So whatever
+//! ends the process, each verdict is in one of the two files, and the next run puts it in its place. When a run ends by
+//! itself or by a signal, all go into the file, and the journal goes.
+//!
+//! Not promised: verdicts that a machine without power had not put on its disk yet.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{File, TryLockError};
+use std::io::{BufReader, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::Path;
+
+use super::journal::{Journal, read_range};
+use super::{Onto, SinkError, Turn, failed};
+use crate::batch::order::InOrder;
+use crate::batch::resume::{Asked, Finished, JudgedBy, PastLine, PastVerdicts};
+
+/// The output, with what is known of its lines.
+#[derive(Debug)]
+pub struct VerdictFile {
+    name: String,
+    file: File,
+    /// Bytes of the file that hold verdicts in their place.
+    placed: u64,
+    /// Bytes of the file.
+    len: u64,
+    journal: Journal,
+    /// Every verdict that was here before its turn: first those of the file, then those of the journal, in their order.
+    lines: Vec<StoredLine>,
+    finished: Finished,
+    /// The first line that is not placed; those of the file before `n_in_file` follow `placed` without a gap.
+    next_in_file: usize,
+    n_in_file: usize,
+    /// Lines that are not placed, and how many of them are in the journal.
+    n_unplaced: usize,
+    n_in_journal: usize,
+    /// `None` writes verdicts as they are ready.
+    order: Option<InOrder<usize>>,
+}
+
+/// A whole line, by where it is.
+#[derive(Debug)]
+struct StoredLine {
+    range: Range<u64>,
+    place: LinePlace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LinePlace {
+    File,
+    Journal,
+    /// In the file, where it belongs.
+    Placed,
+}
+
+/// An opened output.
+pub struct Opened {
+    pub file: VerdictFile,
+    pub judged_by: Option<JudgedBy>,
+}
+
+// === impl VerdictFile ===
+
+impl VerdictFile {
+    /// Opens or makes the file. Nothing in it is changed before the first verdict is written.
+    pub fn open(
+        path: &Path,
+        file: File,
+        onto: Onto,
+        asked: Option<&Asked>,
+        ordered: bool,
+    ) -> Result<Opened, SinkError> {
+        let name = path.display().to_string();
+        let failed = failed(&name);
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Err(SinkError::InUse { name }),
+            // Some file systems know no locks.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+        }
+        let len = file.metadata().map_err(failed)?.len();
+        let real_path = path.canonicalize().map_err(failed)?;
+        let journal = Journal::beside(&real_path).map_err(failed)?;
+        let mut verdicts = Self {
+            name,
+            file,
+            placed: 0,
+            len,
+            journal,
+            lines: Vec::new(),
+            finished: Finished::default(),
+            next_in_file: 0,
+            n_in_file: 0,
+            n_unplaced: 0,
+            n_in_journal: 0,
+            order: ordered.then(InOrder::new),
+        };
+        let judged_by = match onto {
+            Onto::Nothing => verdicts.refuse_content().map(|()| None)?,
+            Onto::Same | Onto::Any => verdicts.read_lines(asked)?,
+        };
+        Ok(Opened { file: verdicts, judged_by })
+    }
+
+    /// The items that it has verdicts of.
+    pub fn finished(&self) -> Finished {
+        self.finished.clone()
+    }
+
+    /// The turn of an item, which may be early.
+    pub fn take(&mut self, number: u64, turn: Turn<'_>) -> Result<(), SinkError> {
+        let line = match turn {
+            Turn::Judged(line) => self.judged(number, line.as_bytes())?,
+            Turn::Known(id) => self.finished.line(id),
+            Turn::Nothing => None,
+        };
+        let Some(order) = &mut self.order else { return Ok(()) };
+        order.put(number, line).into_iter().try_for_each(|line| self.place(line))
+    }
+
+    /// Writes a verdict, or keeps it until its turn: then it is a line like those that were here before.
+    fn judged(&mut self, number: u64, line: &[u8]) -> Result<Option<usize>, SinkError> {
+        match &self.order {
+            Some(order) if !order.is_turn_of(number) => {
+                let kept = self.journal.append(line, &self.file);
+                let range = kept.map_err(failed(&self.journal.name()))?;
+                self.keep(StoredLine { range, place: LinePlace::Journal });
+                return Ok(Some(self.lines.len() - 1));
+            }
+            Some(_) => {}
+            None => self.place_rest()?,
+        }
+        self.append(line)?;
+        Ok(None)
+    }
+
+    /// Puts everything into the file that waits for its turn, and what no item of this run stands for behind it; then
+    /// the journal goes.
+    pub fn finish(mut self) -> Result<(), SinkError> {
+        let held_back = self.order.as_mut().map(InOrder::take_rest).unwrap_or_default();
+        held_back.into_iter().try_for_each(|line| self.place(line))?;
+        self.place_rest()?;
+        self.make_room()?;
+        let name = self.journal.name();
+        self.journal.remove().map_err(failed(&name))
+    }
+
+    fn refuse_content(&self) -> Result<(), SinkError> {
+        if self.len > 0 {
+            return Err(SinkError::NotEmpty { name: self.name.clone() });
+        }
+        if !self.journal.is_empty() {
+            return Err(SinkError::NotEmpty { name: self.journal.name() });
+        }
+        Ok(())
+    }
+
+    /// Reads both files.
+    fn read_lines(&mut self, asked: Option<&Asked>) -> Result<Option<JudgedBy>, SinkError> {
+        let of_file = PastVerdicts::read(BufReader::new(&self.file), asked)
+            .map_err(|problem| SinkError::Resume { name: self.name.clone(), problem })?;
+        let of_journal = PastVerdicts::read(self.journal.reader(), asked)
+            .map_err(|problem| SinkError::Resume { name: self.journal.name(), problem })?;
+        self.journal.cut(of_journal.whole_bytes).map_err(failed(&self.journal.name()))?;
+        // What stands behind a line that is to be judged again makes room for it.
+        let first_again = of_file.lines.iter().position(|line| line.again);
+        self.n_in_file = first_again.unwrap_or(of_file.lines.len());
+        let mut finished = HashMap::new();
+        let mut to_retry = HashSet::new();
+        let places = [LinePlace::File, LinePlace::Journal];
+        for (place, lines) in std::iter::zip(places, [of_file.lines, of_journal.lines]) {
+            for PastLine { id, range, again } in lines {
+                // A run that ended between two writes left it in both.
+                let is_copy = place == LinePlace::Journal && finished.contains_key(&id);
+                if again {
+                    to_retry.insert(id);
+                } else if !is_copy {
+                    finished.entry(id).or_insert(self.lines.len());
+                    self.keep(StoredLine { range, place });
+                }
+            }
+        }
+        to_retry.retain(|id| !finished.contains_key(id));
+        self.finished = Finished::new(finished, to_retry.len());
+        Ok(of_file.judged_by.or(of_journal.judged_by))
+    }
+
+    /// Puts every line in its place that nobody placed, in the order in which they stand.
+    fn place_rest(&mut self) -> Result<(), SinkError> {
+        if self.n_unplaced == 0 {
+            return Ok(());
+        }
+        (0..self.lines.len()).try_for_each(|line| self.place(line))
+    }
+
+    fn place(&mut self, line: usize) -> Result<(), SinkError> {
+        if self.lines[line].place == LinePlace::Placed {
+            return Ok(());
+        }
+        let follows = line == self.next_in_file && line < self.n_in_file;
+        if follows {
+            self.placed = self.lines[line].range.end;
+            self.next_in_file += 1;
+        } else {
+            self.make_room()?;
+            let kept = self.journal.read(&self.lines[line].range);
+            self.append(&kept.map_err(failed(&self.journal.name()))?)?;
+            self.n_in_journal -= 1;
+        }
+        self.lines[line].place = LinePlace::Placed;
+        self.n_unplaced -= 1;
+        if !follows && self.n_in_journal == 0 {
+            self.journal.cut(0).map_err(failed(&self.journal.name()))?;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, line: StoredLine) {
+        self.n_unplaced += 1;
+        self.n_in_journal += usize::from(line.place == LinePlace::Journal);
+        self.lines.push(line);
+    }
+
+    fn append(&mut self, line: &[u8]) -> Result<(), SinkError> {
+        self.make_room()?;
+        let written =
+            self.file.seek(SeekFrom::Start(self.placed)).and_then(|_| self.file.write_all(line));
+        written.map_err(failed(&self.name))?;
+        self.placed += line.len() as u64;
+        self.len = self.placed;
+        Ok(())
+    }
+
+    /// Sets aside what stands behind the last placed verdict: lines go to the journal, then the file is cut.
+    fn make_room(&mut self) -> Result<(), SinkError> {
+        if self.len == self.placed {
+            return Ok(());
+        }
+        let behind = self.next_in_file..self.lines.len();
+        self.n_in_file = self.next_in_file;
+        for line in &mut self.lines[behind] {
+            if line.place == LinePlace::File {
+                let bytes = read_range(&mut self.file, &line.range).map_err(failed(&self.name))?;
+                let kept = self.journal.append(&bytes, &self.file);
+                line.range = kept.map_err(failed(&self.journal.name()))?;
+                line.place = LinePlace::Journal;
+                self.n_in_journal += 1;
+            }
+        }
+        self.journal.sync().map_err(failed(&self.journal.name()))?;
+        self.file.set_len(self.placed).map_err(failed(&self.name))?;
+        self.len = self.placed;
+        Ok(())
+    }
+}

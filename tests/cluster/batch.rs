@@ -1,0 +1,89 @@
+//! Files of verdicts: what is in them when a run ended early, and whoever cuts them into lines.
+
+#![allow(clippy::unwrap_used, reason = "clippy sees tests, but not what they share")]
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::process::{jury_command, model_path};
+use super::sandbox::stable_bytes;
+
+/// What ends a line for one reader or another. JSON escapes the controls among them by itself.
+const LINE_ENDS: [char; 4] = ['\u{85}', '\u{2028}', '\u{2029}', '\u{b}'];
+
+struct Batch {
+    folder: tempfile::TempDir,
+}
+
+impl Batch {
+    /// Four items whose texts hold ends of lines, and behind the first a line that is none.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let item = |end: &char| json!({"id": format!("a{end}b"), "query": format!("Fix{end}this"), "responses": ["Yes", "No"]});
+        let mut lines: Vec<String> = LINE_ENDS.iter().map(|end| item(end).to_string()).collect();
+        lines.insert(1, "not json".to_owned());
+        std::fs::write(folder.path().join("items.jsonl"), lines.join("\n")).unwrap();
+        Self { folder }
+    }
+
+    /// Judges it one item after the other.
+    fn score(&self, out: &str, more: &[&str]) -> Command {
+        let mut command = jury_command();
+        command.current_dir(self.folder.path());
+        command.args(["score", "--items", "items.jsonl", "--out", out, "--model", &model_path()]);
+        command.args(["-k", "1", "--max-critique-tokens", "8", "--concurrency", "1"]).args(more);
+        command
+    }
+
+    /// The same, ended by `signal` as soon as it goes on behind its first verdict.
+    fn cut_short(&self, out: &str, signal: &str) {
+        let mut child = self.score(out, &[]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        assert!(stderr.any(|line| line.contains("line 2: not JSON")));
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        child.wait().unwrap();
+    }
+
+    fn verdicts(&self, out: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(out)).unwrap()
+    }
+
+    fn stable_verdicts(&self, out: &str) -> Vec<String> {
+        let read = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+        self.verdicts(out).lines().map(|line| stable_bytes(&read(line))).collect()
+    }
+}
+
+#[test]
+fn a_batch_that_was_cut_short_and_resumed_is_that_which_ran_through() {
+    let batch = Batch::new();
+    let ended = batch.score("whole.jsonl", &["--quiet"]).status().unwrap();
+    assert_eq!(ended.code(), Some(65), "a line is no item");
+    let whole = batch.stable_verdicts("whole.jsonl");
+    assert_eq!(whole.len(), LINE_ENDS.len());
+
+    for signal in ["-KILL", "-INT"] {
+        let out = format!("after{signal}.jsonl");
+        batch.cut_short(&out, signal);
+        let n_judged = batch.verdicts(&out).lines().count();
+        assert!((1..=whole.len()).contains(&n_judged), "{n_judged} verdicts after {signal}");
+        let resumed = batch.score(&out, &["--resume", "--quiet"]).status().unwrap();
+        assert_eq!(resumed.code(), Some(65));
+        assert_eq!(batch.stable_verdicts(&out), whole, "after {signal}");
+    }
+    let n_files = std::fs::read_dir(batch.folder.path()).unwrap().count();
+    assert_eq!(n_files, 4, "items and three outputs, no journal");
+}
+
+#[test]
+fn a_verdict_is_one_line_for_every_reader() {
+    let batch = Batch::new();
+    batch.score("verdicts.jsonl", &["--quiet", "--samples"]).status().unwrap();
+    let verdicts = batch.verdicts("verdicts.jsonl");
+    let ends = |character: char| character.is_control() || LINE_ENDS.contains(&character);
+    assert_eq!(verdicts.matches(ends).count(), LINE_ENDS.len());
+    assert!(verdicts.ends_with('\n'));
+}
