@@ -28,7 +28,7 @@ ASAN_CONFIG = --config 'profile.dev.package.jury-engine.opt-level=1' \
 RELEASE = $${CARGO_TARGET_DIR:-target}/release/jury
 
 .DEFAULT_GOAL := help
-.PHONY: help requirements setup build demo test test-models test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling bench-cluster proto
+.PHONY: help requirements setup build demo test test-models test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling bench-cluster proto python-tests wheel
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,15 @@ fmt: ## Format the code
 
 doc: requirements ## Build the documentation; a broken link is an error
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
+
+python-tests: build ## Test the Python client: types, and calls to a real judge (PYTEST= more options)
+	$(JURY) models fetch $(TEST_MODEL)
+	env="$$(scripts/python-env)" && . "$$env/bin/activate" && cd client/python && \
+		maturin develop --quiet && mypy && pytest $(PYTEST)
+
+wheel: requirements ## Build the Python client as a wheel, for every Python from 3.9 on, into client/python/dist
+	env="$$(scripts/python-env)" && . "$$env/bin/activate" && cd client/python && \
+		maturin build --release --out dist
 
 fuzz: requirements ## Fuzz parser and guide, FUZZ_SECONDS each
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked

@@ -1,5 +1,7 @@
 //! What every serving command shares: listeners, metrics, signals, the end.
 
+mod stdin;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,12 +15,14 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tracing::{error, info};
 
+use self::stdin::StdinWatch;
 use crate::args::ServeArgs;
 
 /// The sockets of a part, taken before anything that takes long.
 pub struct Sockets {
     pub grpc: TcpListener,
     metrics: Option<TcpListener>,
+    stdin: Option<StdinWatch>,
 }
 
 // === impl Sockets ===
@@ -26,6 +30,7 @@ pub struct Sockets {
 impl Sockets {
     /// Takes the addresses, or says at once that they are in use.
     pub async fn bind(listen: SocketAddr, args: &ServeArgs) -> Result<Self, Failed> {
+        let stdin = args.stop_with_stdin.then(StdinWatch::start);
         let grpc = bind(listen).await.context("--listen").or_exit(Exit::Unavailable)?;
         let metrics = match args.metrics_listen {
             Some(address) => {
@@ -33,7 +38,7 @@ impl Sockets {
             }
             None => None,
         };
-        Ok(Self { grpc, metrics })
+        Ok(Self { grpc, metrics, stdin })
     }
 
     /// The address that gRPC is served on, its port known.
@@ -59,6 +64,9 @@ impl Sockets {
                     error!(%error, "metrics are no longer served");
                 }
             });
+        }
+        if let Some(stdin) = &self.stdin {
+            stdin.serving(shutdown);
         }
         info!(address = %self.address()?, "listening");
         Ok(())

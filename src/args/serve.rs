@@ -17,6 +17,9 @@ pub struct ServeArgs {
     /// How long running work may go on after SIGTERM or Ctrl-C
     #[arg(long, env = "JURY_GRACE", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub grace: Duration,
+    /// Stop, as after SIGTERM, when stdin ends: for a program that starts this one and must not leave it behind
+    #[arg(long)]
+    pub stop_with_stdin: bool,
     #[command(flatten)]
     pub traces: TraceArgs,
 }

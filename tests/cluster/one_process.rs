@@ -1,6 +1,6 @@
 //! `jury up` and `jury score` without a cluster.
 
-use super::process::{Process, model_path, text};
+use super::process::{Process, jury, model_path, text};
 use super::sandbox::{ITEM, score, stable_bytes};
 
 #[test]
@@ -18,4 +18,11 @@ fn jury_up_gives_the_same_verdict_as_an_embedded_score() {
     assert_eq!(served["status"], "OK", "{served}");
     assert_eq!(stable_bytes(&served), stable_bytes(&embedded));
     assert_eq!(up.terminate(), Some(0));
+}
+
+#[test]
+fn what_stops_with_its_stdin_ends_where_nobody_holds_it() {
+    let nobody_there = ["coordinator", "--worker", "http://127.0.0.1:1", "--listen", "127.0.0.1:0"];
+    let ended = jury(&[&nobody_there[..], &["--stop-with-stdin"]].concat());
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }

@@ -1,0 +1,170 @@
+"""Clients of a coordinator, sync and async."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from . import _jury
+from ._asyncio import outcome_of
+from .batch import Answer, AnyItems, ascore_many, score_many
+from .errors import from_fault
+from .request import AnyItem, Settings, Turn, check_settings, make_request
+from .verdict import Fleet, Verdict
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+DEFAULT_ADDRESS = "127.0.0.1:7480"
+
+
+class _Base:
+    """What both clients share: the address, the settings, and the link that the first call uses."""
+
+    def __init__(
+        self, address: str | None = None, *, in_flight: int | None = None, **settings: Unpack[Settings]
+    ) -> None:
+        check_settings(settings)
+        self._address = address or os.environ.get("JURY_ENDPOINT") or DEFAULT_ADDRESS
+        self._in_flight = in_flight
+        self._settings: Mapping[str, Any] = dict(settings)
+        self._link = self._open()
+
+    @property
+    def address(self) -> str:
+        """The coordinator's address."""
+        return self._address
+
+    def with_settings(self, **settings: Unpack[Settings]) -> Self:
+        """A client of the same coordinator with other settings on top of these."""
+        return type(self)(self._address, in_flight=self._in_flight, **self._merged(settings))
+
+    def __repr__(self) -> str:
+        settings = "".join(f", {name}={value!r}" for name, value in self._settings.items())
+        return f"jury.{type(self).__name__}({self._address!r}{settings})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self._address, self._in_flight, self._settings)
+
+    def _open(self) -> _jury.Link:
+        if self._in_flight is not None and self._in_flight < 1:
+            raise ValueError(f"in_flight: must be at least 1, is {self._in_flight}")
+        link, fault = _jury.Link.open(self._address, self._in_flight)
+        if link is None:
+            assert fault is not None
+            raise from_fault(fault)
+        return link
+
+    def _merged(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        check_settings(settings)
+        return {**self._settings, **settings}
+
+    def _request(
+        self, item: Any, responses: Sequence[str] | None, settings: Mapping[str, Any]
+    ) -> _jury.Request:
+        whole = item if responses is None else (item, responses)
+        return make_request(whole, self._merged(settings))
+
+    def _read(self, outcome: _jury.Outcome) -> Any:
+        text, fault = outcome
+        if text is None:
+            assert fault is not None
+            raise from_fault(fault, self._address)
+        return json.loads(text)
+
+    async def _score(
+        self, item: Any, responses: Sequence[str] | None, settings: Mapping[str, Any]
+    ) -> Verdict:
+        request = self._request(item, responses, settings)
+        outcome = await outcome_of(lambda on_done: self._link.score(request, on_done))
+        return Verdict.from_dict(self._read(outcome))
+
+    async def _status(self) -> Fleet:
+        return Fleet.from_dict(self._read(await outcome_of(self._link.status)))
+
+
+class Client(_Base):
+    """Calls one coordinator.
+
+    >>> client = jury.Client("127.0.0.1:7480", k=4)
+    >>> client.score("What is the capital of France?", ["Paris.", "Lyon."]).rewards
+    [8.1, 2.4]
+
+    Nothing is connected before the first call. Each process has a connection of its own, so a client may be used after
+    a fork, and pickled into other processes: only its address and settings travel. Threads may share it. Proxies of the
+    environment are not looked at.
+
+    ``address`` is ``host:port`` or ``http://host:port``; default: ``JURY_ENDPOINT``, else 127.0.0.1:7480. ``in_flight``
+    is how many items of a batch are unanswered at a time; default: as many as the fleet draws without any of them
+    spending its budget behind others. All other arguments are the defaults of every call: see ``Settings``.
+    """
+
+    def score(
+        self,
+        item: AnyItem | str | Sequence[Turn],
+        responses: Sequence[str] | None = None,
+        **settings: Unpack[Settings],
+    ) -> Verdict:
+        """Judges one item: a dict, or a query and its responses.
+
+        Waits without holding the interpreter; Ctrl-C ends the call at once. Calls are tried again within the budget.
+        Raises a :class:`jury.JuryError` when there is no verdict. A verdict may still be UNSCORED.
+        """
+        call = self._link.score(self._request(item, responses, settings), None)
+        return Verdict.from_dict(self._read(call.wait()))
+
+    def score_many(self, items: Iterable[AnyItem], **settings: Unpack[Settings]) -> Iterator[Answer]:
+        """Judges many items over one stream; answers come as they are ready, each with its item's index.
+
+        At most 512 items are taken from ``items`` before their answers have been taken. An item that is malformed or
+        fails gets an answer with its error, and the others go on. Ending the iteration cancels what is unanswered.
+        """
+        return score_many(self._link, self._address, items, self._merged(settings))
+
+    def status(self) -> Fleet:
+        """The fleet and the load."""
+        return Fleet.from_dict(self._read(self._link.status(None).wait()))
+
+    async def ascore(
+        self,
+        item: AnyItem | str | Sequence[Turn],
+        responses: Sequence[str] | None = None,
+        **settings: Unpack[Settings],
+    ) -> Verdict:
+        """:meth:`score` on an event loop. Cancelling the task cancels the call, and the samples with it."""
+        return await self._score(item, responses, settings)
+
+    def ascore_many(self, items: AnyItems, **settings: Unpack[Settings]) -> AsyncIterator[Answer]:
+        """:meth:`score_many` on an event loop; ``items`` may be asynchronous."""
+        return ascore_many(self._link, self._address, items, self._merged(settings))
+
+    async def astatus(self) -> Fleet:
+        """:meth:`status` on an event loop."""
+        return await self._status()
+
+
+class AsyncClient(_Base):
+    """:class:`Client` for event loops: the same arguments, coroutines for methods. Loops may share it."""
+
+    async def score(
+        self,
+        item: AnyItem | str | Sequence[Turn],
+        responses: Sequence[str] | None = None,
+        **settings: Unpack[Settings],
+    ) -> Verdict:
+        """Judges one item. Cancelling the task cancels the call, and the samples with it."""
+        return await self._score(item, responses, settings)
+
+    def score_many(self, items: AnyItems, **settings: Unpack[Settings]) -> AsyncIterator[Answer]:
+        """Judges many items; ``items`` may be asynchronous. See :meth:`Client.score_many`."""
+        return ascore_many(self._link, self._address, items, self._merged(settings))
+
+    async def status(self) -> Fleet:
+        """The fleet and the load."""
+        return await self._status()
+
+
+def _again(kind: type[Any], address: str, in_flight: int | None, settings: Mapping[str, Any]) -> Any:
+    return kind(address, in_flight=in_flight, **settings)
