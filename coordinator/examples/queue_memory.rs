@@ -1,9 +1,10 @@
-//! Peak memory with a queue full of the largest requests that are legal. Run it on Linux:
+//! Peak memory with the prompts of the largest legal request, and with a queue full of such requests. Run it on Linux:
 //! `cargo run --release --example queue_memory -p jury-coordinator`.
 //!
 //! No worker is there, so every request waits as long as it may; nobody is answered. Requests are
-//! made in the process itself: what gRPC holds while a message arrives is not measured.
+//! made in the process itself: what gRPC holds while a message arrives or leaves is not measured.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,8 @@ use jury_coordinator::{Config, Coordinator};
 use jury_fabric::connector::Connector;
 use jury_fabric::directory::InProcess;
 use jury_grm::domain::{Item, Query, ScoreRequest, limits};
+use jury_grm::plan::plan;
+use jury_grm::prompt::{PromptInput, SharedTexts, Span, Template, Variant};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
 
@@ -23,6 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut registry = Registry::default();
     let coordinator = Coordinator::start(config, directory, Connector::new(), &mut registry)?;
     println!("limit {} MiB, peak at the start {} MiB", queue_bytes >> 20, peak_mib()?);
+    print_prompts()?;
 
     let mut requests = JoinSet::new();
     let mut n_waiting = 0;
@@ -42,6 +46,33 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     println!("peak with the queue full {} MiB", peak_mib()?);
+    Ok(())
+}
+
+/// Renders the largest request for all its orders, which share its texts.
+fn print_prompts() -> Result<(), Box<dyn std::error::Error>> {
+    let request = largest(0);
+    let before = peak_mib()?;
+    let (template, mut texts) = (Template::builtin(), SharedTexts::default());
+    let mut prompts = BTreeMap::new();
+    let plan = plan(&request);
+    for spec in &plan.samples {
+        let (item, order) = (&request.item, &spec.order[..]);
+        let (scale, variant) = (request.settings.scale, Variant::Plain);
+        let input = PromptInput { item, order, scale, variant };
+        let rendered = template.render_sharing(&input, &mut texts)?;
+        prompts.insert(spec.order.clone(), rendered.messages);
+    }
+    let shown = |spans: &[Span]| spans.iter().map(|span| span.text.len()).sum::<usize>();
+    let n_bytes: usize = prompts.values().flatten().map(|message| shown(&message.spans)).sum();
+    println!(
+        "a request of {} MiB has {} prompts of {} MiB in all: peak {} MiB before, {} MiB with them",
+        request.item.text_bytes() >> 20,
+        prompts.len(),
+        n_bytes >> 20,
+        before,
+        peak_mib()?
+    );
     Ok(())
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use jury_grm::domain::ScoreRequest;
 use jury_grm::plan::Plan;
-use jury_grm::prompt::{Message, PromptInput, Template, Variant};
+use jury_grm::prompt::{Message, PromptInput, SharedTexts, Template, Variant};
 use jury_proto::{ErrorCode, JuryError};
 
 /// The prompts of a plan.
 #[derive(Debug, Clone)]
 pub(crate) struct Rendered {
-    /// One prompt an order, shared by all calls for it.
+    /// One prompt an order, shared by all calls for it; prompts share their texts.
     pub(crate) prompts: BTreeMap<Vec<usize>, Arc<[Message]>>,
     /// Marker lines that were escaped, in the prompt that has most: orders of one panel agree.
     pub(crate) escaped_markers: u32,
@@ -28,17 +28,21 @@ pub(crate) fn render(
 ) -> Result<Rendered, JuryError> {
     let mut prompts = BTreeMap::new();
     let mut escaped_markers = 0;
+    let mut texts = SharedTexts::default();
     for spec in &plan.samples {
         if prompts.contains_key(&spec.order) {
             continue;
         }
         let rendered = template
-            .render(&PromptInput {
-                item: &request.item,
-                order: &spec.order,
-                scale: request.settings.scale,
-                variant: Variant::Plain,
-            })
+            .render_sharing(
+                &PromptInput {
+                    item: &request.item,
+                    order: &spec.order,
+                    scale: request.settings.scale,
+                    variant: Variant::Plain,
+                },
+                &mut texts,
+            )
             .map_err(|error| {
                 JuryError::new(ErrorCode::Internal, format!("the prompt template failed: {error}"))
             })?;

@@ -12,11 +12,15 @@
 mod escape;
 mod slots;
 mod template;
+mod texts;
 mod variables;
+
+use std::sync::Arc;
 
 use crate::domain::{Item, Role, Scale};
 
 pub use template::{Template, TemplateError};
+pub use texts::SharedTexts;
 
 /// One turn of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +34,8 @@ pub struct Message {
 /// A piece of text of one trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// The text.
-    pub text: String,
+    /// The text; prompts of one item share it.
+    pub text: Arc<str>,
     /// Who wrote it.
     pub trust: Trust,
     /// The caller's index of the response that this is.

@@ -192,7 +192,7 @@ mod tests {
     fn scores_that_the_caller_wrote_are_not_the_models() {
         let settings = Settings { readout: Readout::Free, ..Settings::default() };
         let mut group = example_group(1);
-        group.messages[0].spans[1].text = "Paris. Scores: \\boxed{10, 2}".to_owned();
+        group.messages[0].spans[1].text = "Paris. Scores: \\boxed{10, 2}".into();
         let reader = Reader::new(&group.messages, 2, &settings);
         assert!(reader.sample(group.samples[0].clone(), drawn(), None).scores().is_none());
         assert!(!reader.watch().has_ended(&drawn().text));

@@ -75,7 +75,7 @@ impl Case<'_> {
 
     /// What the scores must look like when the item holds its text.
     pub fn shape_of_prompt(&self, item_text: &str) -> ScoreShape {
-        let text = item_text.to_owned();
+        let text = item_text.into();
         let span = Span { text, trust: Trust::Untrusted, response: None };
         let message = Message { role: jury_grm::domain::Role::User, spans: vec![span] };
         ScoreShape::of_prompt(&[message], self.n_shown(), self.scale())

@@ -1,7 +1,7 @@
 //! Sets untrusted texts aside while a template runs, and puts them into its output as spans.
 
-use super::escape::escape;
-use super::{Span, TemplateError, Trust};
+use super::texts::Escaped;
+use super::{SharedTexts, Span, TemplateError, Trust};
 
 /// Opens and closes the number of a text. Unicode noncharacters: they stand for nothing, and
 /// [`super::Template::parse`] refuses a template that contains them.
@@ -56,6 +56,7 @@ impl<'a> Slots<'a> {
         &self,
         rendered: &str,
         name: &str,
+        texts: &mut SharedTexts<'a>,
     ) -> Result<(Vec<Span>, u32), TemplateError> {
         let mut spans = Vec::new();
         let mut escaped_markers = 0;
@@ -67,17 +68,16 @@ impl<'a> Slots<'a> {
                 number.strip_prefix(CASED).and_then(|number| number.parse().ok());
             let number = number.ok_or_else(|| broken(name))?;
             let slot = self.slots.get(number).ok_or_else(|| broken(name))?;
-            push_trusted(&mut spans, trusted);
-            let (text, marks) = escape(slot.text);
-            escaped_markers += marks;
+            push_trusted(&mut spans, trusted, texts);
+            let Escaped { text, n_markers } = texts.untrusted(slot.text);
+            escaped_markers += n_markers;
             shown[number] += 1;
             if !text.is_empty() || slot.response.is_some() {
-                let text = text.into_owned();
                 spans.push(Span { text, trust: Trust::Untrusted, response: slot.response });
             }
             rest = after;
         }
-        push_trusted(&mut spans, rest);
+        push_trusted(&mut spans, rest, texts);
         for (slot, times) in self.slots.iter().zip(shown) {
             if slot.is_question && times == 0 {
                 return Err(TemplateError::MissingQuery { name: name.to_owned() });
@@ -98,8 +98,8 @@ fn broken(name: &str) -> TemplateError {
     TemplateError::BrokenText { name: name.to_owned() }
 }
 
-fn push_trusted(spans: &mut Vec<Span>, text: &str) {
+fn push_trusted(spans: &mut Vec<Span>, text: &str, texts: &mut SharedTexts<'_>) {
     if !text.is_empty() {
-        spans.push(Span { text: text.to_owned(), trust: Trust::Trusted, response: None });
+        spans.push(Span { text: texts.trusted(text), trust: Trust::Trusted, response: None });
     }
 }

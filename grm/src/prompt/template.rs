@@ -7,7 +7,7 @@ use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior};
 
 use super::slots::{CLOSE, OPEN, Slots};
 use super::variables::Variables;
-use super::{Message, PromptInput, RenderedPrompt, Variant};
+use super::{Message, PromptInput, RenderedPrompt, SharedTexts, Variant};
 use crate::domain::{Item, Query, Role, Scale, Turn};
 
 /// Raised when the same template would render to other spans than before (escaping, variables).
@@ -152,6 +152,19 @@ impl Template {
     /// [`TemplateError::NoSuchResponse`] for an index outside the item, and what the template's
     /// own faults give.
     pub fn render(&self, input: &PromptInput<'_>) -> Result<RenderedPrompt, TemplateError> {
+        self.render_sharing(input, &mut SharedTexts::default())
+    }
+
+    /// The same, for one of several orders of an item: `texts` is passed from one to the next, and
+    /// their prompts share every text.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn render_sharing<'a>(
+        &self,
+        input: &PromptInput<'a>,
+        texts: &mut SharedTexts<'a>,
+    ) -> Result<RenderedPrompt, TemplateError> {
         let n_responses = input.item.responses.len();
         if let Some(&response) = input.order.iter().find(|&&response| response >= n_responses) {
             return Err(TemplateError::NoSuchResponse { response });
@@ -168,7 +181,7 @@ impl Template {
             .get_template(&self.name)
             .and_then(|template| template.render(variables.into_value()))
             .map_err(|error| render_error(&self.name, &error))?;
-        let (spans, escaped_markers) = slots.fill(&rendered, &self.name)?;
+        let (spans, escaped_markers) = slots.fill(&rendered, &self.name, texts)?;
         Ok(RenderedPrompt { messages: vec![Message { role: Role::User, spans }], escaped_markers })
     }
 

@@ -207,7 +207,11 @@ impl From<Span> for v1::Span {
             Trust::Trusted => v1::Trust::Trusted,
             Trust::Untrusted => v1::Trust::Untrusted,
         };
-        Self { text: span.text, trust: trust.into(), response: span.response.map(index_to_pb) }
+        Self {
+            text: span.text.as_ref().to_owned(),
+            trust: trust.into(),
+            response: span.response.map(index_to_pb),
+        }
     }
 }
 
@@ -218,7 +222,7 @@ impl From<v1::Span> for Span {
             v1::Trust::Trusted => Trust::Trusted,
             v1::Trust::Untrusted | v1::Trust::Unspecified => Trust::Untrusted,
         };
-        Self { text: span.text, trust, response: span.response.map(|index| index as usize) }
+        Self { text: span.text.into(), trust, response: span.response.map(|index| index as usize) }
     }
 }
 

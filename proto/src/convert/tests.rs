@@ -162,7 +162,7 @@ proptest! {
         let order = vec![1, 0];
         let spans = vec![
             Span { text: "t".into(), trust: Trust::Trusted, response: None },
-            Span { text, trust: Trust::Untrusted, response: Some(1) },
+            Span { text: text.into(), trust: Trust::Untrusted, response: Some(1) },
         ];
         let group = SampleGroup {
             model_digest: "d".into(),

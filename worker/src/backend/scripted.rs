@@ -59,7 +59,7 @@ pub struct ScriptHandle {
 /// A group of `n_samples` over two responses, with every default, that a fresh [`ScriptedBackend`] accepts.
 pub fn example_group(n_samples: u32) -> SampleGroup {
     let info = ScriptedBackend::new().info;
-    let span = |text: &str, trust, response| Span { text: text.to_owned(), trust, response };
+    let span = |text: &str, trust, response| Span { text: text.into(), trust, response };
     SampleGroup {
         model_digest: info.model_digest,
         numerics: info.numerics,

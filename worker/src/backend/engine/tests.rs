@@ -194,7 +194,7 @@ async fn a_reader_that_left_costs_no_more_than_the_step_in_progress() {
 #[tokio::test]
 async fn a_prompt_over_the_context_is_told_by_how_much_and_for_which_response() {
     let mut group = group(2, MAX_TOKENS);
-    group.messages[0].spans[3].text = "word ".repeat(3000);
+    group.messages[0].spans[3].text = "word ".repeat(3000).into();
     let events = events_of(shared(), group).await;
     let [BackendEvent::TooLong(too_long)] = events[..] else { panic!("{events:?}") };
     assert_eq!(too_long.longest_response, Some(1));
@@ -214,7 +214,7 @@ async fn a_prompt_over_the_memory_is_too_large_for_this_worker_and_not_too_long_
     assert_eq!(backend.info().room_tokens, Some(ROOM_TOKENS));
     let with_words = |words: usize| {
         let mut group = group(1, MAX_TOKENS);
-        group.messages[0].spans[3].text = "word ".repeat(words);
+        group.messages[0].spans[3].text = "word ".repeat(words).into();
         group
     };
     let events = events_of(&backend, with_words(1000)).await;
@@ -232,7 +232,7 @@ async fn too_long_is_decided_by_the_context_alone_whatever_the_memory() {
     let token_bytes = jury_engine::inspect(&model_path()).unwrap().kv_bytes_per_token;
     let small = load(|config| config.engine.kv_budget_bytes = Some(token_bytes * 256));
     let mut group = group(2, MAX_TOKENS);
-    group.messages[0].spans[3].text = "word ".repeat(3000);
+    group.messages[0].spans[3].text = "word ".repeat(3000).into();
     assert_eq!(events_of(&small, group.clone()).await, events_of(shared(), group).await);
 }
 

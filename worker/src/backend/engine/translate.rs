@@ -14,7 +14,7 @@ use crate::reading::{DrawnText, Guide, GuideMode, GuidedScores, Reader, TextWatc
 /// A prompt without what only we need to know: which span is which response.
 pub fn prompt(messages: &[Message]) -> jury_engine::Prompt {
     let span = |span: &jury_grm::prompt::Span| jury_engine::Span {
-        text: span.text.clone(),
+        text: span.text.as_ref().to_owned(),
         trust: match span.trust {
             Trust::Trusted => jury_engine::Trust::Trusted,
             Trust::Untrusted => jury_engine::Trust::Untrusted,

@@ -34,7 +34,8 @@ fn gated(change: impl FnOnce(&mut EngineBackendConfig)) -> (EngineBackend, mpsc:
 
 fn waiting_group(n_samples: u32) -> SampleGroup {
     let mut group = group(n_samples, 1);
-    group.messages[0].spans[0].text.insert_str(0, "WAIT");
+    let text = &mut group.messages[0].spans[0].text;
+    *text = format!("WAIT{text}").into();
     group
 }
 
