@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use jury_fabric::shutdown::Shutdown;
-use jury_fabric::telemetry::serve_metrics;
+use jury_fabric::telemetry::{register_losses, serve_metrics};
 use jury_fabric::transport::{HealthHandle, ServerConfig, bind};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use prometheus_client::registry::Registry;
@@ -50,10 +50,11 @@ impl Sockets {
     /// answers.
     pub fn announce(
         &mut self,
-        registry: Registry,
+        mut registry: Registry,
         health: HealthHandle,
         shutdown: &Shutdown,
     ) -> Result<(), Failed> {
+        register_losses(&mut registry);
         if let Some(listener) = self.metrics.take() {
             let address = listener.local_addr().or_exit(Exit::Internal)?;
             info!(%address, "metrics listening");

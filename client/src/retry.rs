@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use jury_fabric::backoff;
 use jury_proto::{ErrorCode, JuryError};
 
 /// When a failed call is tried again.
@@ -67,8 +68,7 @@ impl RetryPolicy {
 
     /// Bound of the wait after the attempt with this 1-based number.
     fn delay_bound(&self, attempts: u32) -> Duration {
-        let doublings = attempts.saturating_sub(1).min(31);
-        self.base_delay.saturating_mul(1 << doublings).min(self.max_delay)
+        backoff::bound(self.base_delay, self.max_delay, attempts.saturating_sub(1))
     }
 }
 

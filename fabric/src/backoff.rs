@@ -5,6 +5,12 @@
 
 use std::time::Duration;
 
+/// The bound that doubles: `first`, twice that after one failure, four times that after two, never more than
+/// `longest`.
+pub fn bound(first: Duration, longest: Duration, failures: u32) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(failures)).min(longest)
+}
+
 /// The waits of one series of failures.
 #[derive(Debug, Clone)]
 pub struct Backoff {
@@ -27,8 +33,7 @@ impl Backoff {
     /// The wait after one more failure: evenly spread between zero and the bound. `chance` is a
     /// number in [0, 1), by rights random.
     pub fn next_wait(&mut self, chance: f64) -> Duration {
-        let factor = 2_u32.saturating_pow(self.failures);
-        let bound = self.first.saturating_mul(factor).min(self.longest);
+        let bound = bound(self.first, self.longest, self.failures);
         self.failures = self.failures.saturating_add(1);
         bound.mul_f64(chance.clamp(0.0, 1.0))
     }

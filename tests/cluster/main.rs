@@ -10,5 +10,6 @@ mod sandbox;
 mod bad_input;
 mod batch;
 mod faults;
+mod logs;
 mod one_process;
 mod traces;

@@ -115,10 +115,7 @@ impl Process {
 
     /// SIGTERM; returns the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
-        assert!(sent.success(), "{} is not running", self.name);
-        self.child.wait().expect("the process is ours").code()
+        terminate(&mut self.child)
     }
 
     fn story(&self, what: &str) -> String {
@@ -132,6 +129,14 @@ impl Drop for Process {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// SIGTERM; returns the exit code.
+pub fn terminate(child: &mut Child) -> Option<i32> {
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+    assert!(sent.success(), "process {pid} is not running");
+    child.wait().expect("the process is ours").code()
 }
 
 /// A text field of an event, empty when it is not there.

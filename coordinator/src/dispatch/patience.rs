@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use jury_fabric::backoff;
 use tokio::time::Instant;
 
 use crate::fleet::{Candidate, WorkerRef};
@@ -53,7 +54,7 @@ impl Patience {
     /// The worker turned a call away; the more often, the longer it is left alone.
     pub(super) fn record_refused(&mut self, worker: &WorkerRef, now: Instant) {
         let before = self.left_alone.get(worker).map_or(0, |alone| alone.refusals);
-        let pause = FIRST_PAUSE.saturating_mul(1 << before.min(16)).min(LONGEST_PAUSE);
+        let pause = backoff::bound(FIRST_PAUSE, LONGEST_PAUSE, before);
         let alone = LeftAlone { until: now + pause, refusals: before + 1, is_busy: false };
         self.left_alone.insert(worker.clone(), alone);
     }

@@ -35,6 +35,9 @@ const FINISH_LIMIT: Duration = Duration::from_secs(2);
 /// What the SDK calls a service without a name.
 const UNKNOWN_SERVICE: &str = "unknown_service";
 
+/// Spans lost in this process.
+static LOST: AtomicU64 = AtomicU64::new(0);
+
 /// Where spans go, and in whose name.
 #[derive(Debug, Clone)]
 pub struct Collector {
@@ -58,6 +61,11 @@ struct Watched<E> {
     address: String,
     /// Spans lost since the collector last took some; 0 while it does.
     lost: AtomicU64,
+}
+
+/// Spans that this process has lost so far.
+pub(super) fn lost_spans() -> u64 {
+    LOST.load(Relaxed)
 }
 
 // === impl Collector ===
@@ -173,6 +181,7 @@ impl<E> Watched<E> {
                 }
             }
             Err(error) => {
+                LOST.fetch_add(spans, Relaxed);
                 if self.lost.fetch_add(spans, Relaxed) == 0 {
                     warn!(address, %error, "collector takes no spans, they are lost until it does");
                 }

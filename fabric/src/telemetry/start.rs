@@ -1,11 +1,10 @@
 //! Logs and spans of a process, from its first line to its last.
 
-use std::io;
-
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::lines::Lines;
 use super::logs::{LogFormat, log_layer};
 use super::otlp::{Collector, Spans, trace_layer};
 
@@ -42,6 +41,7 @@ pub enum TelemetryError {
 #[derive(Debug)]
 pub struct Telemetry {
     spans: Spans,
+    lines: Lines,
 }
 
 /// Starts the logs of this process, once, and with a `collector` the export of its spans. Must be called inside a
@@ -55,22 +55,24 @@ pub fn start(logs: LogConfig, collector: Option<Collector>) -> Result<Telemetry,
     let parsed = parsed
         .map_err(|problem| TelemetryError::Filter { filter, problem: problem.to_string() })?;
     let exports = collector.is_some();
-    let spans = Spans::start(collector);
+    let (spans, lines) = (Spans::start(collector), Lines::to_stderr());
     tracing_subscriber::registry()
         .with(trace_layer(spans.provider(), exports))
-        .with(log_layer(format, parsed, io::stderr))
+        .with(log_layer(format, parsed, lines.writer()))
         .try_init()
         .map_err(|_| TelemetryError::Started)?;
-    Ok(Telemetry { spans })
+    Ok(Telemetry { spans, lines })
 }
 
 // === impl Telemetry ===
 
 impl Telemetry {
-    /// Sends what has ended and not been exported yet. Blocks for up to 2 seconds, with no collector not at all; the
-    /// runtime must still run, and this must be none of its threads.
+    /// Sends the spans that have ended and writes the lines that were logged. Blocks while a collector or whoever
+    /// reads stderr takes them, for up to 2 seconds and 1; the runtime must still run, and this must be none of its
+    /// threads.
     pub fn finish(self) {
         self.spans.finish();
+        self.lines.finish();
     }
 }
 

@@ -1,0 +1,110 @@
+//! Log lines on their way out: no thread but one waits for whoever reads them.
+//!
+//! ```text
+//! log line -> queue of [`QUEUED_LINES`] -> a thread of its own -> stderr
+//! ```
+//!
+//! A full queue drops the lines that come, and counts them.
+
+use std::io::Write;
+use std::sync::OnceLock;
+
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+
+/// Lines that may wait for stderr: some MiB.
+const QUEUED_LINES: usize = 16_384;
+
+/// Of this process, whose stderr is one.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// The way out, and the thread at its end.
+#[derive(Debug)]
+pub(super) struct Lines {
+    writer: NonBlocking,
+    guard: WorkerGuard,
+}
+
+/// Log lines that this process has dropped so far.
+pub(super) fn dropped_lines() -> u64 {
+    DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64)
+}
+
+// === impl Lines ===
+
+impl Lines {
+    /// Lines that go to stderr.
+    pub(super) fn to_stderr() -> Self {
+        let lines = Self::to(std::io::stderr(), QUEUED_LINES);
+        DROPPED.get_or_init(|| lines.writer.error_counter());
+        lines
+    }
+
+    fn to(out: impl Write + Send + 'static, queued: usize) -> Self {
+        let builder = NonBlockingBuilder::default().buffered_lines_limit(queued);
+        let (writer, guard) = builder.thread_name("log lines").finish(out);
+        Self { writer, guard }
+    }
+
+    pub(super) fn writer(&self) -> NonBlocking {
+        self.writer.clone()
+    }
+
+    /// Waits until what is queued has been written, for up to a second.
+    pub(super) fn finish(mut self) {
+        if self.is_full() {
+            // Nobody reads. The guard would say so on stdout, which belongs to results.
+            std::mem::forget(self.guard);
+        }
+    }
+
+    /// True when the queue has no place for one more line, which is empty.
+    fn is_full(&mut self) -> bool {
+        let counter = self.writer.error_counter();
+        let before = counter.dropped_lines();
+        drop(self.writer.write(b""));
+        counter.dropped_lines() > before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Writes a line for each message, and waits for the next one.
+    struct Gated {
+        may_write: Receiver<()>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Gated {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            let _told = self.may_write.recv();
+            self.written.lock().unwrap().write(line)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_blocked_reader_costs_the_lines_beyond_the_queue_and_they_are_counted() {
+        let (allow, may_write) = channel();
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let mut lines = Lines::to(Gated { may_write, written: written.clone() }, 4);
+        for _ in 0..10 {
+            lines.writer().write_all(b"line\n").unwrap();
+        }
+        // Four are queued; a fifth may be with the thread.
+        let dropped = lines.writer.error_counter().dropped_lines();
+        assert!((5..=6).contains(&dropped), "{dropped}");
+        drop(allow);
+        while lines.is_full() {}
+        lines.finish();
+        assert_eq!(written.lock().unwrap().len(), (10 - dropped) * "line\n".len());
+    }
+}

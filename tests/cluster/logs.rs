@@ -1,0 +1,46 @@
+//! Logs that nobody takes.
+
+use std::io::Read;
+use std::process::{Child, Stdio};
+
+use super::etcd::free_port;
+use super::process::{jury, jury_command, terminate};
+
+/// Bytes that a pipe holds before whoever writes into it waits: less than on any system that we know.
+const PIPE_FULL: usize = 4096;
+
+/// A process whose stderr nobody reads; killed when dropped.
+struct Mute(Child);
+
+impl Drop for Mute {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn a_stderr_that_nobody_reads_holds_up_neither_calls_nor_the_end() {
+    let address = format!("127.0.0.1:{}", free_port());
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let mut coordinator = Mute(
+        jury_command()
+            .args(["coordinator", "--worker", &nobody, "--listen", &address, "--log", "trace"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the jury binary runs"),
+    );
+    let is_answered = || jury(&["status", "--endpoint", &address]).code == Some(0);
+    assert!((0..1000).any(|_| is_answered()), "the coordinator never served");
+
+    // Each call logs some KiB at this level: together many times what a pipe holds.
+    assert!((0..100).all(|_| is_answered()), "a call was not answered");
+    assert_eq!(terminate(&mut coordinator.0), Some(0));
+
+    let mut logged = Vec::new();
+    let mut stderr = coordinator.0.stderr.take().expect("it is piped");
+    stderr.read_to_end(&mut logged).expect("a pipe can be read");
+    assert!(logged.len() >= PIPE_FULL, "the pipe was never full: {} bytes", logged.len());
+}
