@@ -15,7 +15,7 @@ pub use self::doctor::DoctorArgs;
 pub use self::models::{ModelsArgs, ModelsCommand};
 pub use self::score::ScoreArgs;
 pub use self::serve::{
-    CoordinatorArgs, EtcdArgs, JudgingArgs, ServeArgs, TraceArgs, UpArgs, WorkerArgs,
+    CoordinatorArgs, EtcdArgs, HttpArgs, JudgingArgs, ServeArgs, TraceArgs, UpArgs, WorkerArgs,
 };
 pub use jury_terminal::Refused;
 pub use jury_terminal::model::{CacheArgs, DEFAULT_MODEL, ModelArgs};

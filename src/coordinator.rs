@@ -14,7 +14,7 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use prometheus_client::registry::Registry;
 
 use crate::args::{CoordinatorArgs, EtcdArgs, JudgingArgs};
-use crate::serving::{Sockets, server_config, until_cut, until_drain};
+use crate::serving::{DoorSocket, Sockets, server_config, until_cut, until_drain};
 
 pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
     let config = judging_config(&args.judging, Config::default().default_budget)?;
@@ -24,6 +24,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
         Arc::new(Fixed::new(&args.worker).context("--worker").or_exit(Exit::Usage)?)
     };
     let mut sockets = Sockets::bind(args.listen, &args.serve).await?;
+    let door = DoorSocket::bind(&args.http).await?;
     let shutdown = on_signals().or_exit(Exit::Internal)?;
     let mut registry = Registry::default();
     let coordinator = Coordinator::start(config, directory, Connector::new(), &mut registry)
@@ -31,8 +32,9 @@ pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
     sockets.announce(registry, until_drain(&shutdown), &shutdown)?;
     let listener = Listener::Tcp(sockets.grpc);
     let drain = shutdown.drain.clone();
-    let served = jury_coordinator::run(coordinator, listener, server_config(&args.serve), drain);
-    until_cut(served, &shutdown).await
+    let config = server_config(&args.serve);
+    let served = jury_coordinator::run(coordinator.clone(), listener, config, drain);
+    until_cut(door.serve_beside(served, coordinator, &args.serve, &shutdown), &shutdown).await
 }
 
 /// How a coordinator judges; `default_budget` is what none was named.

@@ -7,16 +7,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use futures::TryFutureExt;
+use jury_coordinator::Coordinator;
 use jury_fabric::shutdown::Shutdown;
 use jury_fabric::telemetry::{register_losses, serve_metrics};
-use jury_fabric::transport::{HealthHandle, ServerConfig, bind};
+use jury_fabric::transport::{HealthHandle, ServeError, ServerConfig, bind};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tracing::{error, info};
 
 use self::stdin::StdinWatch;
-use crate::args::ServeArgs;
+use crate::args::{HttpArgs, ServeArgs};
 
 /// The sockets of a part, taken before anything that takes long.
 pub struct Sockets {
@@ -24,6 +26,9 @@ pub struct Sockets {
     metrics: Option<TcpListener>,
     stdin: Option<StdinWatch>,
 }
+
+/// The socket of the door, if there is one.
+pub struct DoorSocket(Option<TcpListener>);
 
 // === impl Sockets ===
 
@@ -70,6 +75,32 @@ impl Sockets {
             stdin.serving(shutdown);
         }
         info!(address = %self.address()?, "listening");
+        Ok(())
+    }
+}
+
+// === impl DoorSocket ===
+
+impl DoorSocket {
+    /// Takes the address, or says at once that it is in use.
+    pub async fn bind(args: &HttpArgs) -> Result<Self, Failed> {
+        let Some(address) = args.http else { return Ok(Self(None)) };
+        Ok(Self(Some(bind(address).await.context("--http").or_exit(Exit::Unavailable)?)))
+    }
+
+    /// Serves gRPC by `grpc` and the door, until both have ended.
+    pub async fn serve_beside(
+        self,
+        grpc: impl Future<Output = Result<(), ServeError>>,
+        coordinator: Coordinator,
+        args: &ServeArgs,
+        shutdown: &Shutdown,
+    ) -> Result<(), anyhow::Error> {
+        let Some(listener) = self.0 else { return Ok(grpc.await?) };
+        info!(address = %listener.local_addr()?, "HTTP listening");
+        let drain = shutdown.drain.clone();
+        let door = jury_door::serve(coordinator, listener, args.grace, drain);
+        tokio::try_join!(grpc.map_err(anyhow::Error::from), door.map_err(anyhow::Error::from))?;
         Ok(())
     }
 }

@@ -11,12 +11,13 @@ use prometheus_client::registry::Registry;
 
 use crate::args::UpArgs;
 use crate::coordinator::judging_config;
-use crate::serving::{Sockets, server_config, until_cut, until_drain};
+use crate::serving::{DoorSocket, Sockets, server_config, until_cut, until_drain};
 
 pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
     let config = judging_config(&args.judging, Config::EMBEDDED_BUDGET)?;
     let model = ModelConfig::try_from(args.model).or_exit(Exit::Usage)?;
     let mut sockets = Sockets::bind(args.listen, &args.serve).await?;
+    let door = DoorSocket::bind(&args.http).await?;
     let meter = Meter::new(false);
     let backend = model.load(&meter)?;
     meter.clear();
@@ -28,6 +29,7 @@ pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
     let listener = Listener::Tcp(sockets.grpc);
     let coordinator = cluster.coordinator();
     let drain = shutdown.drain.clone();
-    let served = jury_coordinator::run(coordinator, listener, server_config(&args.serve), drain);
-    until_cut(served, &shutdown).await
+    let config = server_config(&args.serve);
+    let served = jury_coordinator::run(coordinator.clone(), listener, config, drain);
+    until_cut(door.serve_beside(served, coordinator, &args.serve, &shutdown), &shutdown).await
 }

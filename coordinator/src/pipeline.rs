@@ -266,6 +266,16 @@ impl Coordinator {
         self.inner.closing.cancel();
     }
 
+    /// True until nothing new is taken any more.
+    pub fn is_open(&self) -> bool {
+        !self.inner.closing.is_cancelled()
+    }
+
+    /// Budget of a request that brings none.
+    pub fn default_budget(&self) -> Duration {
+        self.inner.config.default_budget
+    }
+
     /// Waits until nothing new is taken any more.
     pub(crate) async fn closed(&self) {
         self.inner.closing.cancelled().await;
@@ -276,8 +286,8 @@ impl Coordinator {
         self.inner.config.stream_concurrency
     }
 
-    /// A request was answered with an error.
-    pub(crate) fn refused(&self) {
+    /// Counts a request that was answered with an error before it got here.
+    pub fn refused(&self) {
         self.inner.metrics.record_refused();
     }
 

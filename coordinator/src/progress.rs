@@ -58,10 +58,12 @@ impl Watcher {
         mut on_step: impl FnMut(Progress),
     ) -> T {
         tokio::pin!(answer);
-        let mut not_before = Instant::now();
+        let mut not_before = None;
         loop {
             let step = async {
-                sleep_until(not_before).await;
+                if let Some(instant) = not_before {
+                    sleep_until(instant).await;
+                }
                 self.0.changed().await
             };
             tokio::select! {
@@ -72,7 +74,7 @@ impl Watcher {
                         if let Some(progress) = *self.0.borrow_and_update() {
                             on_step(progress);
                         }
-                        not_before = Instant::now() + INTERVAL;
+                        not_before = Some(Instant::now() + INTERVAL);
                     }
                     // Nothing more will be told.
                     Err(_) => return answer.await,

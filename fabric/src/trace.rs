@@ -59,18 +59,20 @@ pub fn server_span(rpc: &'static str, metadata: &MetadataMap) -> Span {
         otel.kind = "server",
         rpc.system = "grpc",
     );
-    place(&traced, extract(metadata));
-    let context = traced.context();
-    let ids = Some(context.span().span_context().clone()).filter(SpanContext::is_valid);
-    tracing::info_span!(
-        target: LOG_TARGET,
-        parent: &traced,
+    placed_span(&traced, rpc.rsplit('/').next().unwrap_or(rpc), metadata)
+}
+
+/// The same for a call over plain HTTP; `route` is its method and path.
+pub fn http_span(route: &'static str, headers: &http::HeaderMap) -> Span {
+    let traced = tracing::info_span!(
+        target: CALL_TARGET,
+        parent: None,
         "call",
-        rpc = rpc.rsplit('/').next(),
-        trace_id = ids.as_ref().map(|ids| display(ids.trace_id())),
-        span_id = ids.as_ref().map(|ids| display(ids.span_id())),
-        request_id = Empty,
-    )
+        otel.name = route,
+        otel.kind = "server",
+        http.route = route.rsplit(' ').next(),
+    );
+    placed_span(&traced, route, &MetadataMap::from_headers(headers.clone()))
 }
 
 /// The span of a call that goes out, for [`Place::of`]; it lasts until it is dropped. Never entered: log lines are
@@ -142,6 +144,22 @@ impl Place {
 }
 
 // === private ===
+
+/// The span beside log lines of a call whose traced span has just been made; gives that its place.
+fn placed_span(traced: &Span, rpc: &'static str, metadata: &MetadataMap) -> Span {
+    place(traced, extract(metadata));
+    let context = traced.context();
+    let ids = Some(context.span().span_context().clone()).filter(SpanContext::is_valid);
+    tracing::info_span!(
+        target: LOG_TARGET,
+        parent: traced,
+        "call",
+        rpc,
+        trace_id = ids.as_ref().map(|ids| display(ids.trace_id())),
+        span_id = ids.as_ref().map(|ids| display(ids.span_id())),
+        request_id = Empty,
+    )
+}
 
 /// The context that a call brings; an empty one when it brings none, or a malformed one.
 fn extract(metadata: &MetadataMap) -> Context {

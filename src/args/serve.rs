@@ -33,6 +33,16 @@ pub struct TraceArgs {
     pub otlp_endpoint: Option<String>,
 }
 
+/// The door for those who cannot use gRPC.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Serving")]
+pub struct HttpArgs {
+    /// Serve HTTP and JSON as well: POST http://ADDRESS/v1/score, and GET /openapi.json for the
+    /// rest. Whoever reaches the address may ask; port 0 takes a free one
+    #[arg(long, env = "JURY_HTTP", value_name = "ADDRESS")]
+    pub http: Option<SocketAddr>,
+}
+
 /// How a coordinator judges.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Judging")]
@@ -71,7 +81,7 @@ pub struct EtcdArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  jury up --model qwen2.5-coder-1.5b &\n  jury score examples/capital.json --endpoint http://127.0.0.1:7480"
+    after_help = "Examples:\n  jury up --model qwen2.5-coder-1.5b &\n  jury score examples/capital.json --endpoint http://127.0.0.1:7480\n  jury up --http 127.0.0.1:7490         and then: curl -H 'Content-Type: application/json' http://127.0.0.1:7490/v1/score -d '{\"item\": {\"query\": \"2 + 2?\", \"responses\": [\"4\", \"5\"]}}'"
 )]
 pub struct UpArgs {
     /// Where to serve gRPC; port 0 takes a free one
@@ -83,11 +93,13 @@ pub struct UpArgs {
     pub judging: JudgingArgs,
     #[command(flatten)]
     pub serve: ServeArgs,
+    #[command(flatten)]
+    pub http: HttpArgs,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  jury coordinator --etcd http://127.0.0.1:2379\n  jury coordinator --worker http://10.0.0.5:7481 --worker http://10.0.0.6:7481"
+    after_help = "Examples:\n  jury coordinator --etcd http://127.0.0.1:2379\n  jury coordinator --worker http://10.0.0.5:7481 --worker http://10.0.0.6:7481\n  jury coordinator --etcd http://127.0.0.1:2379 --http 0.0.0.0:7490      for trainers that speak HTTP"
 )]
 #[command(group(ArgGroup::new("fleet").required(true).args(["etcd", "worker"])))]
 pub struct CoordinatorArgs {
@@ -109,6 +121,8 @@ pub struct CoordinatorArgs {
     pub judging: JudgingArgs,
     #[command(flatten)]
     pub serve: ServeArgs,
+    #[command(flatten)]
+    pub http: HttpArgs,
 }
 
 #[derive(Debug, clap::Args)]

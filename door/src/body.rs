@@ -1,0 +1,59 @@
+//! A call's body: text within a size and a time.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use futures::TryStreamExt;
+use jury_fabric::transport::MAX_MESSAGE_BYTES;
+use tokio::time::timeout;
+
+use crate::error::Refused;
+
+/// What gRPC takes, too: an item of the largest size with most of its characters escaped.
+const MAX_BODY_BYTES: usize = MAX_MESSAGE_BYTES;
+/// A caller that sends its body more slowly holds memory for nothing.
+const READ_TIME: Duration = Duration::from_secs(30);
+
+/// Reads a body that says it is JSON.
+pub(crate) async fn text(headers: &HeaderMap, body: Body) -> Result<String, Refused> {
+    if !is_json(headers) {
+        let message = "Content-Type: must be application/json";
+        return Err(Refused {
+            field: Some("Content-Type".to_owned()),
+            ..Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message)
+        });
+    }
+    let bytes = timeout(READ_TIME, bytes(body)).await.map_err(|_elapsed| {
+        let message = format!("the body did not arrive within {} s", READ_TIME.as_secs());
+        Refused::new(StatusCode::REQUEST_TIMEOUT, "BODY_TOO_SLOW", message)
+    })??;
+    String::from_utf8(bytes).map_err(|error| {
+        let position = error.utf8_error().valid_up_to() + 1;
+        broken(format!("the body is not UTF-8, from byte {position} on"))
+    })
+}
+
+async fn bytes(body: Body) -> Result<Vec<u8>, Refused> {
+    let mut chunks = body.into_data_stream();
+    let mut read = Vec::new();
+    let interrupted = |error| broken(format!("the body broke off: {error}"));
+    while let Some(chunk) = chunks.try_next().await.map_err(interrupted)? {
+        if read.len() + chunk.len() > MAX_BODY_BYTES {
+            let message = format!("the body is larger than {MAX_BODY_BYTES} bytes");
+            return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", message));
+        }
+        read.extend_from_slice(&chunk);
+    }
+    Ok(read)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("application/json")
+}
+
+fn broken(message: String) -> Refused {
+    Refused::new(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", message)
+}

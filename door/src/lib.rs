@@ -1,0 +1,86 @@
+//! The coordinator over HTTP and JSON, for those who cannot use gRPC.
+//!
+//! ```text
+//! body      bytes to text, within a size and a time      error     refusals as JSON, with the right status
+//! headers   what a call says beside its body             judging   a request to its verdict
+//! score     POST /v1/score, /v1/score/stream             status    GET /v1/status, /healthz, /readyz, /openapi.json
+//! ```
+//!
+//! `openapi.json` is the contract, and a test holds it against the server. Handlers run inside the
+//! caller's connection: when it breaks, the handler is dropped, and the samples with it.
+//!
+//! Not promised: authentication. Whoever reaches the address may ask.
+
+mod body;
+mod error;
+mod headers;
+mod judging;
+mod score;
+mod status;
+
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{MethodRouter, get, post};
+use jury_coordinator::Coordinator;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{method_not_allowed, no_such_path};
+use crate::judging::Door;
+
+/// The contract, in OpenAPI 3.1.
+pub const OPENAPI: &str = include_str!("../openapi.json");
+
+/// Serves the door on `listener` until `shutdown`; then running calls have `grace` to finish.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    coordinator: Coordinator,
+    listener: TcpListener,
+    grace: Duration,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let served = axum::serve(listener, router(coordinator.clone()))
+        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let grace_ended = async {
+        shutdown.cancelled().await;
+        coordinator.close();
+        tokio::time::sleep(grace).await;
+    };
+    tokio::select! {
+        ended = served => ended,
+        () = grace_ended => {
+            tracing::warn!(?grace, "grace period ended, cutting HTTP connections");
+            Ok(())
+        }
+    }
+}
+
+/// Every path of the door.
+pub fn router(coordinator: Coordinator) -> Router {
+    let routes = routes().into_iter();
+    routes
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(Door::new(coordinator))
+}
+
+/// The paths that [`router`] answers.
+pub fn paths() -> Vec<&'static str> {
+    routes().into_iter().map(|(path, _)| path).collect()
+}
+
+fn routes() -> Vec<(&'static str, MethodRouter<Door>)> {
+    vec![
+        ("/v1/score", post(score::score)),
+        ("/v1/score/stream", post(score::stream)),
+        ("/v1/status", get(status::status)),
+        ("/healthz", get(status::healthz)),
+        ("/readyz", get(status::readyz)),
+        ("/openapi.json", get(status::openapi)),
+    ]
+}

@@ -1,0 +1,111 @@
+//! `openapi.json` against the server: every path answers as documented, and there is no other.
+
+use std::collections::BTreeSet;
+
+use axum::http::StatusCode;
+use jury_grm::domain::{ScoreRequest, Settings, Voting};
+use jury_worker::backend::scripted::ScriptedBackend;
+use serde_json::{Value, json};
+
+use crate::door::{Answer, Door};
+use crate::schema::violations;
+
+fn document() -> Value {
+    serde_json::from_str(jury_door::OPENAPI).unwrap()
+}
+
+/// Holds `answer` to the response that the operation documents for its status.
+fn hold(document: &Value, operation: &Value, answer: &Answer) {
+    let status = answer.status.as_u16().to_string();
+    let mut response = &operation["responses"][&status];
+    assert!(!response.is_null(), "{status} is not documented: {}", answer.text);
+    if let Some(reference) = response["$ref"].as_str() {
+        response = document.pointer(reference.strip_prefix('#').unwrap()).unwrap();
+    }
+    let sent = answer.headers["content-type"].to_str().unwrap().split(';').next().unwrap();
+    let documented = &response["content"][sent];
+    assert!(!documented.is_null(), "{status} as {sent} is not documented");
+    if sent == "application/json" {
+        let found = violations(document, &documented["schema"], &answer.json(), "$");
+        assert!(found.is_empty(), "{found:#?}");
+    }
+}
+
+#[tokio::test]
+async fn every_documented_path_answers_in_its_documented_shape() {
+    let document = document();
+    let door = Door::open(ScriptedBackend::new()).await;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let answer = match method.as_str() {
+                "get" => door.get(path).await,
+                "post" => {
+                    let body = &operation["requestBody"]["content"]["application/json"]["example"];
+                    door.post(path, body).await
+                }
+                other => panic!("{path}: no such method in the test: {other}"),
+            };
+            assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.text);
+            hold(&document, operation, &answer);
+            if method == "post" {
+                let malformed = door.post(path, &json!([])).await;
+                assert_eq!(malformed.status, StatusCode::BAD_REQUEST, "{path}");
+                hold(&document, operation, &malformed);
+                let other_method = door.get(path).await;
+                assert_eq!(other_method.status, StatusCode::METHOD_NOT_ALLOWED);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_examples_of_requests_are_requests_as_documented() {
+    let document = document();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let body = &methods["post"]["requestBody"]["content"]["application/json"];
+        if !body.is_null() {
+            let found = violations(&document, &body["schema"], &body["example"], "$");
+            assert!(found.is_empty(), "{path}: {found:#?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn there_is_no_path_that_is_not_documented() {
+    let documented: BTreeSet<_> =
+        document()["paths"].as_object().unwrap().keys().cloned().collect();
+    let served: BTreeSet<_> = jury_door::paths().into_iter().map(str::to_owned).collect();
+    assert_eq!(documented, served);
+    let door = Door::open(ScriptedBackend::new()).await;
+    let elsewhere = door.get("/v2/score").await;
+    assert_eq!(elsewhere.status, StatusCode::NOT_FOUND);
+    assert_eq!(elsewhere.json()["error"]["code"], "NOT_FOUND");
+}
+
+#[test]
+fn the_documented_defaults_are_the_defaults() {
+    let document = document();
+    let defaults = [
+        ("Settings", serde_json::to_value(Settings::default()).unwrap()),
+        ("Voting", serde_json::to_value(Voting::default()).unwrap()),
+    ];
+    for (part, values) in defaults {
+        for (name, value) in values.as_object().unwrap() {
+            let schema = &document["components"]["schemas"][part]["properties"][name];
+            let default = &schema["default"];
+            assert!(schema.is_object(), "{part}.{name}");
+            assert!(default.is_null() || default == value, "{part}.{name}: {value}, not {default}");
+        }
+    }
+}
+
+#[test]
+fn a_request_has_no_field_that_is_not_documented() {
+    let document = document();
+    let documented = &document["components"]["schemas"]["ScoreRequest"]["properties"];
+    let request = json!({"item": {"query": "q", "responses": ["a"]}}).to_string();
+    let request = serde_json::to_value(ScoreRequest::from_json(&request).unwrap().0).unwrap();
+    for name in request.as_object().unwrap().keys() {
+        assert!(!documented[name].is_null(), "{name}");
+    }
+}
