@@ -2,6 +2,7 @@
 //! is decided where they become a config (`TryFrom`), and nowhere else.
 
 mod doctor;
+mod judge;
 mod models;
 mod score;
 mod serve;
@@ -12,6 +13,7 @@ use jury_bench::BenchArgs;
 use jury_terminal::exit;
 
 pub use self::doctor::DoctorArgs;
+pub use self::judge::JudgeArgs;
 pub use self::models::{ModelsArgs, ModelsCommand};
 pub use self::score::ScoreArgs;
 pub use self::serve::{

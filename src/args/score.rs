@@ -8,7 +8,7 @@ use clap::{ArgGroup, ValueEnum};
 use jury_grm::domain::{Readout, Scale, limits};
 use jury_terminal::number::whole;
 
-use super::{CacheArgs, TraceArgs};
+use super::{JudgeArgs, TraceArgs};
 
 const EXAMPLES: &str = "\
 The verdict's JSON is annotated in docs/verdict.md, templates are explained in docs/templates.md.
@@ -31,27 +31,8 @@ pub struct ScoreArgs {
     #[arg(long, value_name = "FILE.jsonl")]
     pub items: Option<PathBuf>,
 
-    /// The coordinator to ask. Without it, a coordinator and a worker run inside this process
-    #[arg(long, env = "JURY_ENDPOINT", value_name = "URL", help_heading = "Who judges")]
-    pub endpoint: Option<String>,
-    /// A model of the catalogue (`jury models list`), a GGUF file, a folder of safetensors, or
-    /// hub:OWNER/REPO/FILE; with --endpoint, the name of a model of the fleet [default: qwen2.5-coder-1.5b]
-    #[arg(long, env = "JURY_MODEL", value_name = "MODEL", help_heading = "Who judges")]
-    pub model: Option<String>,
-    /// Threads of the embedded worker [default: what this machine lets us use]
-    #[arg(
-        long,
-        env = "JURY_THREADS",
-        value_name = "N",
-        allow_negative_numbers = true,
-        help_heading = "Who judges"
-    )]
-    pub threads: Option<usize>,
     #[command(flatten)]
-    pub cache: CacheArgs,
-    /// A prompt template that takes the place of the built-in one; embedded only
-    #[arg(long, env = "JURY_TEMPLATE", value_name = "FILE", help_heading = "Who judges")]
-    pub template: Option<PathBuf>,
+    pub judge: JudgeArgs,
 
     /// Samples to draw, 1 to 256; best a multiple of the number of responses (even for pairs), so that each
     /// stands in every place equally often: a judge prefers places [default: 8]

@@ -10,7 +10,7 @@ use jury_coordinator::Config as CoordinatorConfig;
 use jury_grm::domain::{Item, Query, RequestError, ScoreRequest, Settings};
 use jury_terminal::model::ModelConfig;
 
-use crate::args::{DEFAULT_MODEL, ModelArgs, Refused, ScoreArgs};
+use crate::args::{DEFAULT_MODEL, JudgeArgs, ModelArgs, Refused, ScoreArgs};
 
 /// Most items judged at once that --concurrency takes.
 const MAX_CONCURRENCY: usize = 1024;
@@ -79,8 +79,8 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
         if !is_batch {
             refuse_batch_options(&args)?;
         }
-        let embedded = args.endpoint.is_none();
-        let judge = judge(&args)?;
+        let embedded = args.judge.endpoint.is_none();
+        let judge = Judge::try_from(args.judge.clone())?;
         let in_flight = match args.concurrency {
             Some(n) if (1..=MAX_CONCURRENCY).contains(&n) => InFlight::Fixed(n),
             Some(n) => {
@@ -104,6 +104,32 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
     }
 }
 
+impl TryFrom<JudgeArgs> for Judge {
+    type Error = Refused;
+
+    fn try_from(args: JudgeArgs) -> Result<Self, Refused> {
+        let Some(endpoint) = args.endpoint else {
+            let model = ModelArgs {
+                model: args.model.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
+                threads: args.threads,
+                device: DeviceKind::Cpu,
+                cache: args.cache,
+            };
+            return Ok(Self::Embedded { model: model.try_into()?, template: args.template });
+        };
+        if args.template.is_some() {
+            let problem =
+                "with --endpoint the coordinator's own template counts; start it with --template";
+            return Err(Refused::new("--template", problem));
+        }
+        if args.threads.is_some() {
+            let problem = "with --endpoint the workers have their own threads; leave it out";
+            return Err(Refused::new("--threads", problem));
+        }
+        Ok(Self::Endpoint(endpoint))
+    }
+}
+
 /// clap drops `requires = "items"` where an item excludes --items, so it is held here.
 fn refuse_batch_options(args: &ScoreArgs) -> Result<(), Refused> {
     let needs_items = "needs --items; the verdict of a single item goes to stdout";
@@ -119,29 +145,6 @@ fn refuse_batch_options(args: &ScoreArgs) -> Result<(), Refused> {
     }
 }
 
-fn judge(args: &ScoreArgs) -> Result<Judge, Refused> {
-    let Some(endpoint) = &args.endpoint else {
-        let args = args.clone();
-        let model = ModelArgs {
-            model: args.model.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
-            threads: args.threads,
-            device: DeviceKind::Cpu,
-            cache: args.cache,
-        };
-        return Ok(Judge::Embedded { model: model.try_into()?, template: args.template });
-    };
-    if args.template.is_some() {
-        let problem =
-            "with --endpoint the coordinator's own template counts; start it with --template";
-        return Err(Refused::new("--template", problem));
-    }
-    if args.threads.is_some() {
-        let problem = "with --endpoint the workers have their own threads; leave it out";
-        return Err(Refused::new("--threads", problem));
-    }
-    Ok(Judge::Endpoint(endpoint.clone()))
-}
-
 /// The request of every item, checked except for the item itself.
 fn request(args: &ScoreArgs, is_batch: bool) -> Result<ScoreRequest, Refused> {
     let default = Settings::default();
@@ -155,7 +158,7 @@ fn request(args: &ScoreArgs, is_batch: bool) -> Result<ScoreRequest, Refused> {
         scale: args.scale.map_or(default.scale, |scale| scale.0),
         max_panel: args.max_panel.unwrap_or(default.max_panel),
     };
-    let embedded = args.endpoint.is_none();
+    let embedded = args.judge.endpoint.is_none();
     let budget = args.budget.unwrap_or(if embedded {
         CoordinatorConfig::EMBEDDED_BUDGET
     } else {
@@ -167,7 +170,7 @@ fn request(args: &ScoreArgs, is_batch: bool) -> Result<ScoreRequest, Refused> {
     let request = ScoreRequest {
         settings,
         // Embedded, --model chooses what runs; what runs is the fleet's only model.
-        model: if embedded { None } else { args.model.clone() },
+        model: if embedded { None } else { args.judge.model.clone() },
         seed: args.seed,
         min_samples: args.min_samples,
         budget_ms: Some(budget_ms),
