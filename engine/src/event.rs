@@ -59,10 +59,10 @@ pub struct SampleOutput {
     pub finish: Finish,
     /// The choices read, when a read-out was asked for and the sample was not cancelled.
     pub readout: Option<ReadoutOutput>,
-    /// The hidden state, when it was asked for and the sample was not cancelled: the residual stream after the last
-    /// norm, [`crate::ModelInfo::embedding_length`] numbers, whose product with the head gave the sample's last logits.
-    /// That is after the token before the last free token; with a read-out, before the last slot's choice; with
-    /// neither, after the prompt. The last token drawn is never computed, so this state does not know it.
+    /// The hidden state behind all of `text`, when it was asked for and the sample was not cancelled: the residual stream
+    /// after the last norm, [`crate::ModelInfo::embedding_length`] numbers, whose product with the head gives the logits of
+    /// whatever would follow. It is that of the last token of the read-out's closing text; without a read-out, of
+    /// the last free token (the end token left out); with neither, of the prompt's last token.
     pub last_hidden: Option<Vec<f32>>,
 }
 
@@ -116,7 +116,7 @@ pub struct Counters {
     pub drafted_tokens: u64,
     /// Those that were accepted: free tokens that cost no step of their own.
     pub accepted_tokens: u64,
-    /// Tokens computed for read-outs (fixed text, branches and choices).
+    /// Tokens computed after free texts: for read-outs (fixed text, branches and choices) and for hidden states.
     pub readout_tokens: u64,
     /// Samples finished, cancelled ones included.
     pub finished_samples: u64,

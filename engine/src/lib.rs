@@ -7,6 +7,7 @@
 //! Engine::step        plan -> one forward pass of prompt chunks and decoding sequences -> sampling -> events
 //!
 //! measure             times groups on an engine    limits   what the machine could do at most    Host   its facts
+//! head                a trained head on hidden states: how good is a sample?
 //! ```
 //!
 //! An [`Engine`] belongs to one thread and is driven by calling [`Engine::step`] until it is idle; its own
@@ -23,6 +24,7 @@ mod error;
 mod event;
 mod files;
 mod gguf;
+pub mod head;
 mod hf;
 mod host;
 mod info;

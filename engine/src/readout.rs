@@ -26,6 +26,7 @@ pub(crate) struct Plan {
     /// Inner nodes of the trie, the root first.
     nodes: Vec<Vec<u32>>,
     separator: Vec<u32>,
+    closing: Vec<u32>,
     after_separator: Arc<Vec<u32>>,
     after_closing: Arc<Vec<u32>>,
     /// Tokens that the opening may have.
@@ -55,7 +56,10 @@ pub(crate) enum Next {
         tokens: Vec<u32>,
     },
     /// All slots are read.
-    Done,
+    Done {
+        /// The last choice and the closing text: what the text ends with after what was fed before the slot.
+        tokens: Vec<u32>,
+    },
     /// The logits hold no number.
     NotANumber,
 }
@@ -90,12 +94,14 @@ impl Plan {
         let mut after =
             |text: &str| text.bytes().next().map(&mut starting_with).unwrap_or_default();
         let (after_separator, after_closing) = (after(&readout.separator), after(&readout.closing));
+        let closing = tokens.encode_plain(&readout.closing)?;
         let opening_room = tokens.encode_plain(&(readout.opening)(""))?.len() + OPENING_SLACK;
         Ok(Plan {
             readout,
             choices,
             nodes,
             separator,
+            closing,
             after_separator,
             after_closing,
             opening_room,
@@ -105,7 +111,8 @@ impl Plan {
     /// Tokens for which the context must have room.
     pub(crate) fn room(&self) -> usize {
         let longest = self.choices.iter().map(Vec::len).max().unwrap_or(0);
-        self.opening_room + self.readout.slots * (longest + self.separator.len())
+        let between = self.separator.len().max(self.closing.len());
+        self.opening_room + self.readout.slots * (longest + between)
     }
 
     /// Starts a read-out; gives the tokens of the opening.
@@ -161,11 +168,6 @@ impl Run {
         self.end_slot(plan, sampling, last_slot)
     }
 
-    /// Whether the next logits follow a part of a choice, which is taken back.
-    pub(crate) fn is_on_a_branch(&self) -> bool {
-        self.node > 0
-    }
-
     /// Text of the opening and the choices, tokens of the choices, and the result.
     pub(crate) fn finish(self) -> (String, usize, ReadoutOutput) {
         (self.text, self.tokens, self.output)
@@ -189,15 +191,16 @@ impl Run {
         self.output.mass = self.output.mass.min(mass);
         self.text.push_str(&plan.readout.choices[choice]);
         self.tokens += plan.choices[choice].len();
+        let mut tokens = plan.choices[choice].clone();
         if last_slot {
             self.text.push_str(&plan.readout.closing);
-            return Next::Done;
+            tokens.extend_from_slice(&plan.closing);
+            return Next::Done { tokens };
         }
         self.text.push_str(&plan.readout.separator);
+        tokens.extend_from_slice(&plan.separator);
         self.node = 0;
         self.weights.fill(1.0);
-        let mut tokens = plan.choices[choice].clone();
-        tokens.extend_from_slice(&plan.separator);
         Next::Feed { new_slot: true, tokens }
     }
 }

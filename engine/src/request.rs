@@ -26,8 +26,9 @@ pub struct SampleSpec {
     pub watch: Box<dyn Watch>,
     /// Choices that the engine itself reads after the free text.
     pub readout: Option<Readout>,
-    /// Whether [`crate::SampleOutput::last_hidden`] is wanted, for a head of the caller's. With it, `max_tokens` may be 0
-    /// without a read-out: then the state after the prompt is all there is.
+    /// Whether [`crate::SampleOutput::last_hidden`] is wanted, for a head of the caller's. It costs the sample one step, for
+    /// the tokens that end its text. With it, `max_tokens` may be 0 without a read-out: then the state after the prompt is
+    /// all there is.
     pub last_hidden: bool,
     /// Whether the model's end of text is a token like any other, so that every sample draws `max_tokens`: for
     /// measurements.

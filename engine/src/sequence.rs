@@ -1,8 +1,10 @@
 //! One decoding sample: its text, its own part of the cache, and what it does with the logits it gets.
 //!
 //! ```text
-//! free text --(watch, end token or limit)--> opening --> slot, branches --> slot ... --> done
-//!     \------------------(no read-out asked for)------------------------------------------/
+//! free text --(watch, end token or limit)--> opening --> slot, branches --> slot ... --> [last tokens] --> done
+//!     \------------------(no read-out asked for)----------------------------------------/
+//!
+//! [last tokens]  computed only for a hidden state: what was drawn or written last is else never computed
 //! ```
 
 use std::sync::Arc;
@@ -48,7 +50,9 @@ pub(crate) struct Sequence {
     run: Option<readout::Run>,
     /// Length of the cache where the current slot begins.
     slot_start: usize,
-    /// After the last norm, of the row that gave the last logits on the sample's own way.
+    /// Whether all text is there, and its last tokens are computed for the hidden state behind them.
+    closes: bool,
+    /// The hidden state behind the whole text.
     last_hidden: Option<Vec<f32>>,
 }
 
@@ -115,26 +119,28 @@ impl Sequence {
             finish: Finish::Limit,
             run: None,
             slot_start: 0,
+            closes: false,
             last_hidden: None,
         }
     }
 
-    /// Keeps the hidden state behind the logits at hand, if it is wanted and they are not a branch's.
-    pub(crate) fn keep_hidden(&mut self, hidden: &[f32]) {
-        let on_a_branch = self.run.as_ref().is_some_and(readout::Run::is_on_a_branch);
-        if self.spec.last_hidden && !on_a_branch {
-            self.last_hidden = Some(hidden.to_vec());
-        }
-    }
-
-    /// Whether its next logits are for a free token (else for a read-out).
+    /// Whether its next logits are for a free token.
     pub(crate) fn draws(&self) -> bool {
-        self.run.is_none() && self.spec.max_tokens > 0
+        self.run.is_none() && !self.closes && self.spec.max_tokens > 0
     }
 
-    /// Whether it is in its read-out.
-    pub(crate) fn reads_out(&self) -> bool {
-        self.run.is_some()
+    /// Whether its free text has ended.
+    pub(crate) fn is_past_free_text(&self) -> bool {
+        self.run.is_some() || self.closes
+    }
+
+    /// Acts on logits that are not for a free token, with the hidden state behind them.
+    pub(crate) fn take_logits(&mut self, tokens: &Tokens, read: &mut Reader<'_>) -> Wish {
+        match self.run {
+            _ if self.closes => self.close(read),
+            Some(_) => self.take_slot_logits(read),
+            None => self.end_free_text(tokens, read),
+        }
     }
 
     /// Appends drafts of the next tokens to what is computed.
@@ -178,12 +184,13 @@ impl Sequence {
     }
 
     /// Starts the read-out, if there is one. `pending` holds the last token when it is not in the cache yet.
-    pub(crate) fn end_free_text(&mut self, tokens: &Tokens, read: &mut Reader<'_>) -> Wish {
+    fn end_free_text(&mut self, tokens: &Tokens, read: &mut Reader<'_>) -> Wish {
         let Some(plan) = self.spec.plan.clone() else {
-            let mut hidden = self.last_hidden.iter().flatten();
-            return match hidden.all(|number| number.is_finite()) {
-                true => Wish::Done,
-                false => Wish::Failed(SampleError::NotANumber { tokens: self.tokens }),
+            self.closes = self.spec.last_hidden;
+            return match (self.closes, self.pending.is_empty()) {
+                (false, _) => Wish::Done,
+                (true, true) => self.close(read),
+                (true, false) => Wish::Feed,
             };
         };
         let forced = self.finish == Finish::Limit;
@@ -201,8 +208,17 @@ impl Sequence {
         if self.pending.is_empty() { self.take_slot_logits(read) } else { Wish::Feed }
     }
 
+    /// Keeps the hidden state behind the whole text.
+    fn close(&mut self, read: &Reader<'_>) -> Wish {
+        if !read.hidden.iter().all(|number| number.is_finite()) {
+            return Wish::Failed(SampleError::NotANumber { tokens: self.tokens });
+        }
+        self.last_hidden = Some(read.hidden.to_vec());
+        Wish::Done
+    }
+
     /// Takes the logits of a read-out's node.
-    pub(crate) fn take_slot_logits(&mut self, read: &mut Reader<'_>) -> Wish {
+    fn take_slot_logits(&mut self, read: &mut Reader<'_>) -> Wish {
         let (Some(run), Some(plan)) = (&mut self.run, &self.spec.plan) else {
             return Wish::Failed(SampleError::Internal("no read-out is under way".to_owned()));
         };
@@ -216,7 +232,13 @@ impl Sequence {
                 }
                 Wish::Feed
             }
-            readout::Next::Done => Wish::Done,
+            readout::Next::Done { tokens } if self.spec.last_hidden => {
+                self.cache.tokens = self.slot_start;
+                self.pending = tokens;
+                self.closes = true;
+                Wish::Feed
+            }
+            readout::Next::Done { .. } => Wish::Done,
             readout::Next::NotANumber => {
                 Wish::Failed(SampleError::NotANumber { tokens: self.tokens })
             }
@@ -261,5 +283,7 @@ impl std::fmt::Debug for Sequence {
 pub(crate) struct Reader<'a> {
     pub(crate) level: SimdLevel,
     pub(crate) logits: &'a [f32],
+    /// After the last norm, of the row that gave the logits.
+    pub(crate) hidden: &'a [f32],
     pub(crate) scratch: &'a mut Vec<f32>,
 }

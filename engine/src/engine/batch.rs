@@ -44,7 +44,7 @@ impl Engine {
                 if self.sequences[sequence].group != id {
                     continue;
                 }
-                decodes |= !self.sequences[sequence].reads_out();
+                decodes |= !self.sequences[sequence].is_past_free_text();
                 let first = batch.rows.len();
                 self.add_sequence(sequence, start, batch);
                 for drafts in 0..=self.sequences[sequence].drafts.left() {
@@ -64,7 +64,7 @@ impl Engine {
     fn add_sequence(&mut self, sequence: usize, start: usize, batch: &mut Batch) {
         let pending = std::mem::take(&mut self.sequences[sequence].pending);
         let drafts = self.sequences[sequence].drafts.left();
-        if self.sequences[sequence].reads_out() {
+        if self.sequences[sequence].is_past_free_text() {
             self.counters.readout_tokens += pending.len() as u64;
         }
         for (index, &token) in pending.iter().enumerate() {

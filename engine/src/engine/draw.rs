@@ -50,17 +50,14 @@ impl Engine {
                     &self.compute.last_hidden()[draw.source * width..][..width],
                 ),
             };
-            sequence.keep_hidden(hidden);
-            let mut read = Reader { level: self.level, logits, scratch: &mut scratch };
+            let mut read = Reader { level: self.level, logits, hidden, scratch: &mut scratch };
             let wish = if sequence.draws() {
                 self.counters.decode_tokens += 1;
                 sequence.take_token(token, &self.tokens, &mut read)
-            } else if sequence.reads_out() {
-                sequence.take_slot_logits(&mut read)
             } else {
-                sequence.end_free_text(&self.tokens, &mut read)
+                sequence.take_logits(&self.tokens, &mut read)
             };
-            if !sequence.reads_out()
+            if !sequence.is_past_free_text()
                 && sequence.tokens > 0
                 && sequence.tokens.is_multiple_of(PROGRESS_TOKENS)
             {

@@ -23,13 +23,13 @@ use crate::distance::{divergence, log_softmax};
 use crate::support::{config, load_file};
 
 /// Greatest difference of a logit from transformers' in floats.
-const MOST_LOGIT_ERROR: f32 = 1e-3;
+pub const MOST_LOGIT_ERROR: f32 = 1e-3;
 
 /// Tokens, and the logits after each of the last of them.
-struct Expected {
-    sequences: Vec<Vec<u32>>,
+pub struct Expected {
+    pub sequences: Vec<Vec<u32>>,
     /// For each sequence, the shown logits in order.
-    logits: Vec<Vec<Vec<f32>>>,
+    pub logits: Vec<Vec<Vec<f32>>>,
 }
 
 pub fn fixture(family: &str) -> PathBuf {
@@ -37,7 +37,7 @@ pub fn fixture(family: &str) -> PathBuf {
 }
 
 impl Expected {
-    fn read(folder: &Path) -> Expected {
+    pub fn read(folder: &Path) -> Expected {
         let bytes = std::fs::read(folder.join("expected.safetensors")).unwrap();
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         let (tokens, logits) =

@@ -123,8 +123,7 @@ impl EngineBackend {
             capabilities: Capabilities {
                 seeds: true,
                 distributions: true,
-                // Ranking needs the state at the closing brace, which the engine appends and never computes.
-                hidden_states: false,
+                hidden_states: true,
                 cancel: true,
                 token_prompts: true,
             },

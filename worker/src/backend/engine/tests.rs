@@ -111,6 +111,19 @@ async fn guided_samples_have_scores_in_range_and_repeat_by_seed() {
 }
 
 #[tokio::test]
+async fn samples_carry_their_hidden_states_when_asked_and_are_the_same_otherwise() {
+    let plain = samples_of(shared(), group(2, MAX_TOKENS)).await;
+    let mut asking = group(2, MAX_TOKENS);
+    asking.hidden_states = true;
+    let mut asked = samples_of(shared(), asking).await;
+    let states: Vec<_> = asked.iter_mut().map(|sample| sample.hidden_state.take()).collect();
+    assert_eq!(asked, plain);
+    let width = shared().model().embedding_length;
+    assert!(states.iter().all(|state| state.as_ref().map(Vec::len) == Some(width)));
+    assert_ne!(states[0], states[1]);
+}
+
+#[tokio::test]
 async fn an_expected_score_is_the_mean_of_its_distribution() {
     let mut expected = group(2, MAX_TOKENS);
     expected.settings.readout = jury_grm::domain::Readout::Expected;

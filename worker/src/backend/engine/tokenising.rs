@@ -37,6 +37,8 @@ pub(super) struct NewGroup {
 pub(super) struct TokenisedGroup {
     pub(super) samples: Vec<SampleSpec>,
     pub(super) reader: Reader,
+    /// Whether samples carry their hidden states.
+    pub(super) hidden_states: bool,
     pub(super) prompt: Vec<u32>,
     /// The longest response, by the caller's index, and its tokens; counted only if the prompt may be too long.
     pub(super) longest: Option<(usize, usize)>,
@@ -104,7 +106,8 @@ impl Stage for Tokenise {
             false => None,
         };
         let reader = Reader::new(&group.messages, group.order().len(), &group.settings);
-        Some(TokenisedGroup { samples: group.samples, reader, prompt, longest, caller })
+        let SampleGroup { samples, hidden_states, .. } = group;
+        Some(TokenisedGroup { samples, reader, hidden_states, prompt, longest, caller })
     }
 
     fn deliver(&self, mut group: TokenisedGroup) {

@@ -33,7 +33,7 @@ pub fn prompt(messages: &[Message]) -> jury_engine::Prompt {
 }
 
 /// How the engine draws one sample.
-pub(super) fn spec(spec: &SampleSpec, reader: &Reader) -> EngineSpec {
+pub(super) fn spec(spec: &SampleSpec, reader: &Reader, hidden_states: bool) -> EngineSpec {
     let settings = reader.settings();
     EngineSpec {
         sampling: Sampling {
@@ -44,7 +44,7 @@ pub(super) fn spec(spec: &SampleSpec, reader: &Reader) -> EngineSpec {
         max_tokens: settings.max_critique_tokens as usize,
         watch: Box::new(EngineWatch(reader.watch())),
         readout: reader.guide().map(readout),
-        last_hidden: false,
+        last_hidden: hidden_states,
         ignores_end: false,
     }
 }
@@ -64,7 +64,9 @@ pub(super) fn sample(
     };
     let generated_tokens = u32::try_from(output.generated_tokens).unwrap_or(u32::MAX);
     let drawn = DrawnText { text: output.text, finish, prompt_tokens, generated_tokens };
-    Some(reader.sample(spec, drawn, output.readout.map(guided_scores)))
+    let mut sample = reader.sample(spec, drawn, output.readout.map(guided_scores));
+    sample.hidden_state = output.last_hidden.filter(|_| sample.scores().is_some());
+    Some(sample)
 }
 
 fn readout(guide: Guide) -> Readout {
@@ -111,14 +113,18 @@ mod tests {
                 mass: 0.5,
                 forced: true,
             }),
-            last_hidden: None,
+            last_hidden: Some(vec![0.5, -1.0]),
         }
     }
 
     fn drawn(finish: jury_engine::Finish) -> Option<Sample> {
+        read(output(finish))
+    }
+
+    fn read(output: SampleOutput) -> Option<Sample> {
         let group = example_group(1);
         let reader = Reader::new(&group.messages, 2, &group.settings);
-        sample(group.samples[0].clone(), &reader, 100, output(finish))
+        sample(group.samples[0].clone(), &reader, 100, output)
     }
 
     #[test]
@@ -128,6 +134,16 @@ mod tests {
         let scores = sample.scores().unwrap();
         assert!(scores.forced && scores.readout_mass == Some(0.5));
         assert_eq!(scores.score_distribution, Some(vec![vec![0.1; 10]; 2]));
+    }
+
+    #[test]
+    fn only_a_scored_sample_has_a_hidden_state() {
+        let scored = drawn(jury_engine::Finish::Limit).unwrap();
+        assert_eq!(scored.hidden_state, Some(vec![0.5, -1.0]));
+        let mut output = output(jury_engine::Finish::Limit);
+        output.readout.as_mut().unwrap().mass = 0.0;
+        let failed = read(output).unwrap();
+        assert!(failed.scores().is_none() && failed.hidden_state.is_none());
     }
 
     #[test]

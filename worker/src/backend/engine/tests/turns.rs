@@ -35,8 +35,14 @@ impl Manual {
         let reader = Reader::new(&group.messages, 2, &group.settings);
         let samples = group.samples;
         let caller = Caller::new(events, cancels);
-        let tokenised =
-            tokenising::TokenisedGroup { samples, reader, prompt, longest: None, caller };
+        let tokenised = tokenising::TokenisedGroup {
+            samples,
+            reader,
+            hidden_states: false,
+            prompt,
+            longest: None,
+            caller,
+        };
         self.mailbox.send(thread::Message::Start(Box::new(tokenised))).unwrap();
         while !matches!(receiver.try_recv(), Ok(BackendEvent::Accepted { .. })) {
             assert!(self.model.turn());

@@ -1,0 +1,249 @@
+//! A trained head on a model's hidden state: one number for a sample, the logit that it is right.
+//!
+//! ```text
+//! state (width) -> (x - mean) / deviation -> network -> raw logit -> slope x raw + intercept -> score
+//!                                            linear, or one inner layer with ReLU
+//! ```
+//!
+//! A score is computed in f64, every sum from the first input to the last, so that equal states give equal bits on every
+//! machine. Reads and writes `head.safetensors` (`file.rs`); knows no model and no device.
+
+mod error;
+mod file;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use error::HeadError;
+
+/// Most numbers of a state that a head may read.
+pub const MAX_WIDTH: usize = 1 << 16;
+/// Most numbers of an inner layer.
+pub const MAX_INNER: usize = 4096;
+/// Longest name.
+const MAX_NAME_BYTES: usize = 64;
+
+/// What a head is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadCard {
+    /// The name by which requests ask for it: 1 to 64 letters, digits, `.`, `_` or `-`.
+    pub name: String,
+    /// SHA-256 of the model whose states it was trained on, hex. It reads no other's.
+    pub model_digest: String,
+    /// Digest of the samples that it was trained on, hex. Absent: not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_digest: Option<String>,
+}
+
+/// What turns a standardised state into a raw logit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Network {
+    /// A weighted sum.
+    Linear {
+        /// One a number of the state.
+        weights: Vec<f32>,
+        /// Added to the sum.
+        bias: f32,
+    },
+    /// One inner layer with ReLU, then a weighted sum.
+    Mlp {
+        /// Inner x width, row by row.
+        inner_weights: Vec<f32>,
+        /// One an inner number.
+        inner_bias: Vec<f32>,
+        /// One an inner number.
+        weights: Vec<f32>,
+        /// Added to the sum.
+        bias: f32,
+    },
+}
+
+/// How states are brought to mean 0 and deviation 1.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standardisation {
+    /// Of each number of the state.
+    pub mean: Vec<f32>,
+    /// Of each number of the state, above 0.
+    pub deviation: Vec<f32>,
+}
+
+/// How a raw logit becomes one whose sigmoid is a probability (Platt scaling).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Calibration {
+    /// Above 0: calibrating never changes a ranking.
+    pub slope: f32,
+    /// Added last.
+    pub intercept: f32,
+}
+
+/// A head, sound in itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Head {
+    card: HeadCard,
+    standardisation: Standardisation,
+    network: Network,
+    calibration: Calibration,
+}
+
+// === impl Calibration ===
+
+impl Calibration {
+    /// Leaves logits as they are.
+    pub const NONE: Calibration = Calibration { slope: 1.0, intercept: 0.0 };
+}
+
+// === impl Network ===
+
+impl Network {
+    fn raw_logit(&self, inputs: &[f64]) -> f64 {
+        match self {
+            Network::Linear { weights, bias } => weighted_sum(*bias, weights, inputs),
+            Network::Mlp { inner_weights, inner_bias, weights, bias } => {
+                let rows = inner_weights.chunks_exact(inputs.len());
+                let inner = rows.zip(inner_bias);
+                let inner: Vec<f64> =
+                    inner.map(|(row, &bias)| weighted_sum(bias, row, inputs).max(0.0)).collect();
+                weighted_sum(*bias, weights, &inner)
+            }
+        }
+    }
+
+    /// Numbers of its state, if its parts agree.
+    fn width(&self) -> Result<usize, HeadError> {
+        match self {
+            Network::Linear { weights, .. } => Ok(weights.len()),
+            Network::Mlp { inner_weights, inner_bias, weights, .. } => {
+                let inner = inner_bias.len();
+                if inner == 0 || inner > MAX_INNER || weights.len() != inner {
+                    return Err(HeadError::Unsound(format!(
+                        "its inner layer has {inner} biases and {} outputs; both must be the same number, 1 to {MAX_INNER}",
+                        weights.len()
+                    )));
+                }
+                if !inner_weights.len().is_multiple_of(inner) {
+                    let why = format!("{} weights for {inner} inner numbers", inner_weights.len());
+                    return Err(HeadError::Unsound(why));
+                }
+                Ok(inner_weights.len() / inner)
+            }
+        }
+    }
+
+    fn numbers(&self) -> Vec<&[f32]> {
+        match self {
+            Network::Linear { weights, bias } => vec![weights, std::slice::from_ref(bias)],
+            Network::Mlp { inner_weights, inner_bias, weights, bias } => {
+                vec![inner_weights, inner_bias, weights, std::slice::from_ref(bias)]
+            }
+        }
+    }
+}
+
+// === impl Head ===
+
+impl Head {
+    /// A head of these parts.
+    ///
+    /// # Errors
+    /// [`HeadError::Unsound`] when parts do not fit each other, a number is not finite, a deviation or the slope is not
+    /// above 0, or the name cannot be asked for.
+    pub fn new(
+        card: HeadCard,
+        standardisation: Standardisation,
+        network: Network,
+        calibration: Calibration,
+    ) -> Result<Head, HeadError> {
+        let head = Head { card, standardisation, network, calibration };
+        head.check()?;
+        Ok(head)
+    }
+
+    /// What it is.
+    pub fn card(&self) -> &HeadCard {
+        &self.card
+    }
+
+    /// Numbers of a state that it reads.
+    pub fn width(&self) -> usize {
+        self.standardisation.mean.len()
+    }
+
+    /// The logit that the sample of this state is right; its sigmoid is a probability as far as the calibration holds.
+    ///
+    /// # Errors
+    /// A state of another width, or one that holds a number which is not finite.
+    pub fn score(&self, state: &[f32]) -> Result<f64, HeadError> {
+        if state.len() != self.width() {
+            return Err(HeadError::WrongWidth { reads: self.width(), found: state.len() });
+        }
+        let Standardisation { mean, deviation } = &self.standardisation;
+        let each = state.iter().zip(mean.iter().zip(deviation));
+        let inputs: Vec<f64> = each
+            .map(|(&x, (&mean, &deviation))| {
+                (f64::from(x) - f64::from(mean)) / f64::from(deviation)
+            })
+            .collect();
+        let raw = self.network.raw_logit(&inputs);
+        let score = f64::from(self.calibration.slope) * raw + f64::from(self.calibration.intercept);
+        if score.is_finite() { Ok(score) } else { Err(HeadError::NotANumber) }
+    }
+
+    /// Whether it reads the states of a model.
+    ///
+    /// # Errors
+    /// It is bound to another model, or reads states of another width than `width`, where that is known.
+    pub fn reads(&self, model_digest: &str, width: Option<usize>) -> Result<(), HeadError> {
+        let bound_to = &self.card.model_digest;
+        if bound_to != model_digest {
+            let (bound_to, served) = (bound_to.clone(), model_digest.to_owned());
+            return Err(HeadError::WrongModel { bound_to, served });
+        }
+        match width {
+            Some(found) if found != self.width() => {
+                Err(HeadError::WrongWidth { reads: self.width(), found })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check(&self) -> Result<(), HeadError> {
+        let unsound = |why: String| Err(HeadError::Unsound(why));
+        let HeadCard { name, model_digest, .. } = &self.card;
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(is_word) {
+            return unsound(format!(
+                "its name is {name:?}; it must have 1 to {MAX_NAME_BYTES} letters, digits, '.', '_' or '-'"
+            ));
+        }
+        if model_digest.is_empty() {
+            return unsound("it names no model that it is bound to".to_owned());
+        }
+        let Standardisation { mean, deviation } = &self.standardisation;
+        let width = self.network.width()?;
+        if width == 0 || width > MAX_WIDTH || mean.len() != width || deviation.len() != width {
+            return unsound(format!(
+                "its network reads {width} numbers, its means are {}, its deviations {}; all must be the same number, 1 to {MAX_WIDTH}",
+                mean.len(),
+                deviation.len()
+            ));
+        }
+        let Calibration { slope, intercept } = self.calibration;
+        let mut numbers = self.network.numbers();
+        let calibration = [slope, intercept];
+        numbers.extend([mean.as_slice(), deviation.as_slice(), &calibration]);
+        if !numbers.into_iter().flatten().all(|number| number.is_finite()) {
+            return unsound("it holds a number that is not finite".to_owned());
+        }
+        if !deviation.iter().all(|&deviation| deviation > 0.0) || slope <= 0.0 {
+            return unsound("its deviations and its slope must be above 0".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// From the first input to the last.
+fn weighted_sum(bias: f32, weights: &[f32], inputs: &[f64]) -> f64 {
+    let products = weights.iter().zip(inputs).map(|(&weight, input)| f64::from(weight) * input);
+    products.fold(f64::from(bias), |sum, product| sum + product)
+}
