@@ -16,6 +16,7 @@ use std::io::{self, IsTerminal, Read};
 
 use anyhow::{Context, anyhow};
 use jury_client::ClientError;
+use jury_client::batch::text;
 use jury_fabric::shutdown::on_signals;
 use jury_grm::domain::{Item, JsonError, Verdict, json_line};
 use jury_proto::ErrorCode;
@@ -94,11 +95,8 @@ fn read_item(source: &Source, meter: &Meter) -> Result<Item, Failed> {
     }
     .with_context(|| source.name())
     .or_exit(Exit::NoInput)?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let position = error.utf8_error().valid_up_to() + 1;
-        Failed::new(Exit::Usage, anyhow!("{}: not UTF-8, from byte {position} on", source.name()))
-    })?;
-    let (item, unknown_keys) = Item::from_json(text.trim_start_matches('\u{feff}'))
+    let text = text(&bytes).with_context(|| source.name()).or_exit(Exit::Usage)?;
+    let (item, unknown_keys) = Item::from_json(text)
         .map_err(|error| Failed::new(Exit::Usage, not_an_item(error, &source.name())))?;
     for key in unknown_keys {
         meter.print(&unknown_key(&key));

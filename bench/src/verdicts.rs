@@ -74,7 +74,7 @@ pub fn run(args: BenchVerdictsArgs, run: &Run) -> Result<Exit, Failed> {
 fn not_read(path: &Path, error: &ItemsError) -> Failed {
     let exit = match error {
         ItemsError::Io(_) => Exit::NoInput,
-        ItemsError::OneItem | ItemsError::BadLine { .. } => Exit::BadData,
+        _ => Exit::BadData,
     };
     Failed::new(exit, anyhow!("--items: {}: {error}", path.display()))
 }

@@ -18,9 +18,10 @@ mod lines;
 mod order;
 mod resume;
 mod sink;
+mod text;
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, BufRead};
+use std::io::BufRead;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
@@ -30,10 +31,11 @@ use futures::{Stream, StreamExt};
 use jury_grm::domain::{ScoreRequest, Verdict};
 
 use self::feed::{Feed, Told};
-pub use self::items::{ItemsError, count_items, is_one_item, read_items};
+pub use self::items::{ItemsError, check_items, count_items, read_items};
 pub use self::lines::{BadLine, Line, Lines, NamedItem};
 pub use self::resume::{Finished, ResumeError};
 pub use self::sink::{Onto, Sink, SinkError};
+pub use self::text::{NotText, text};
 use crate::{Client, ClientError};
 
 /// What became of a line.
@@ -62,7 +64,7 @@ pub enum Event {
     /// Its item got no verdict.
     Failed(Place, ClientError),
     /// The lines could not be read on; those in flight are still answered.
-    BrokeOff(io::Error),
+    BrokeOff(ItemsError),
 }
 
 /// Where an item stands.

@@ -11,7 +11,7 @@ use std::io::{self, BufRead, BufReader};
 use anyhow::{Context, anyhow};
 use futures::StreamExt;
 use jury_client::ClientError;
-use jury_client::batch::{self, Event, Finished, Onto, ResumeError, Sink, SinkError};
+use jury_client::batch::{self, Event, Finished, ItemsError, Onto, ResumeError, Sink, SinkError};
 use jury_fabric::shutdown::on_signals;
 use jury_proto::ErrorCode;
 use jury_terminal::exit::{Exit, Failed, OrExit};
@@ -23,7 +23,7 @@ use super::judge::Bench;
 
 pub async fn run(config: &ScoreConfig, source: &Source, meter: &Meter) -> Result<Exit, Failed> {
     // Everything that can be refused, before a model is loaded.
-    refuse_single_item(source)?;
+    check(source)?;
     let total = count_items(source)?;
     let reader = open(source)?;
     let (mut sink, finished) = open_sink(config)?;
@@ -84,16 +84,17 @@ enum Ended {
 
 // === private ===
 
-/// A single item is a likely mistake, and every line of it would be a bad one.
-fn refuse_single_item(source: &Source) -> Result<(), Failed> {
-    if let Source::File(path) = source
-        && batch::is_one_item(path)
-    {
-        let name = source.name();
-        let problem = anyhow!("--items: {name} is one item and no batch; leave --items out");
-        return Err(Failed::new(Exit::Usage, problem));
-    }
-    Ok(())
+fn check(source: &Source) -> Result<(), Failed> {
+    let Source::File(path) = source else { return Ok(()) };
+    batch::check_items(path).map_err(|error| match error {
+        // A likely mistake, with another way out than for a batch.
+        ItemsError::OneItem => {
+            let name = source.name();
+            let problem = anyhow!("--items: {name} is one item and no batch; leave --items out");
+            Failed::new(Exit::Usage, problem)
+        }
+        error => not_read(&named(source), &error),
+    })
 }
 
 /// Items of a file that can be read twice; nobody knows how many stdin has.
@@ -165,7 +166,11 @@ fn nobody_there(event: &Event) -> Option<&ClientError> {
     matches!(error.code, ErrorCode::Unreachable | ErrorCode::ShuttingDown).then_some(error)
 }
 
-/// A file that cannot be read on.
-fn unreadable(source: &str, error: &io::Error) -> Failed {
-    Failed::new(Exit::NoInput, anyhow!("{source}: {error}"))
+/// Items that cannot be read, or not be read on.
+fn not_read(source: &str, error: &ItemsError) -> Failed {
+    let exit = match error {
+        ItemsError::Io(_) => Exit::NoInput,
+        _ => Exit::BadData,
+    };
+    Failed::new(exit, anyhow!("{source}: {error}"))
 }

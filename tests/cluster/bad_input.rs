@@ -124,6 +124,22 @@ fn a_bad_line_of_a_batch_is_named_and_the_others_still_run() {
 }
 
 #[test]
+fn what_is_no_batch_is_refused_before_a_model_is_loaded_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let array = file(&folder, "array.json", format!("[\n{ITEM},\n{ITEM}\n]\n").as_bytes());
+    let utf16: Vec<u8> = ITEM.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16 = file(&folder, "utf16.json", &utf16);
+    let no_model = ["--model", "no-such-model"];
+    for (items, words) in
+        [(&array, ["array.json", "jq -c '.[]'"]), (&utf16, ["utf16.json", "iconv"])]
+    {
+        refuses(&[&["score", "--items", items][..], &no_model].concat(), 65, &words);
+        refuses(&["bench", "verdicts", "--items", items], 65, &words);
+    }
+    refuses(&[&["score", &utf16][..], &no_model].concat(), 64, &["utf16.json", "iconv"]);
+}
+
+#[test]
 fn a_prompt_longer_than_the_context_is_unscored_with_its_figures() {
     let folder = tempfile::tempdir().unwrap();
     let long = "word ".repeat(20_000);

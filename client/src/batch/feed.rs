@@ -1,8 +1,7 @@
 //! Lines of a batch to requests, as fast as they are asked for.
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
-use std::io::{self, BufRead};
+use std::collections::{HashMap, VecDeque};
+use std::io::BufRead;
 use std::sync::{Arc, Mutex};
 
 use futures::{Stream, StreamExt};
@@ -10,6 +9,7 @@ use jury_grm::domain::ScoreRequest;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::items::ItemsError;
 use super::lines::{BadLine, Line, Lines};
 use super::resume::Finished;
 use super::{Event, Place};
@@ -70,7 +70,7 @@ impl Feed {
         })
     }
 
-    fn request_of(&mut self, line: io::Result<Line>) -> Option<ScoreRequest> {
+    fn request_of(&mut self, line: Result<Line, ItemsError>) -> Option<ScoreRequest> {
         let Line { number: line, content } = match line {
             Ok(line) => line,
             Err(error) => {

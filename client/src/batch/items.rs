@@ -7,15 +7,25 @@ use std::path::Path;
 use jury_grm::domain::{Item, limits};
 
 use super::lines::{self, BadLine, Lines};
+use super::text::NotText;
 
-/// Why a file of items cannot be used.
+/// Why items cannot be read, be it at all or on from some line.
 #[derive(Debug, thiserror::Error)]
 pub enum ItemsError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// It is text in an encoding that is not ours.
+    #[error(transparent)]
+    NotText(NotText),
+    /// It is a JSON array.
+    #[error("a JSON array, must be one item a line: `jq -c '.[]' FILE`")]
+    Array,
+    /// Its items go over several lines.
+    #[error("an item over several lines, must be one line: `jq -c . FILE`")]
+    OverLines,
     /// It is one item over several lines.
-    #[error("it is one item over several lines; an item is one line: `jq -c . FILE`")]
+    #[error("one item over several lines, must be one line: `jq -c . FILE`")]
     OneItem,
     /// A line is no item.
     #[error("line {line}: {problem}")]
@@ -32,9 +42,7 @@ pub enum ItemsError {
 /// # Errors
 /// [`ItemsError`], which does not name the file.
 pub fn read_items(path: &Path) -> Result<Vec<Item>, ItemsError> {
-    if is_one_item(path) {
-        return Err(ItemsError::OneItem);
-    }
+    check_items(path)?;
     let lines = Lines::new(BufReader::new(File::open(path)?));
     lines
         .map(|line| {
@@ -45,12 +53,22 @@ pub fn read_items(path: &Path) -> Result<Vec<Item>, ItemsError> {
         .collect()
 }
 
-/// True of a file with one item over several lines: no batch. Not true of one that cannot be read: opening it tells why.
-pub fn is_one_item(path: &Path) -> bool {
-    let is_small = path
-        .metadata()
-        .is_ok_and(|found| found.is_file() && found.len() <= limits::MAX_ITEM_BYTES as u64);
-    is_small && std::fs::read(path).is_ok_and(|text| lines::is_one_item(&text))
+/// Refuses a file that is no batch by what it begins with, before anyone waits for a model. A pipe passes: what is read of
+/// it is gone.
+///
+/// # Errors
+/// [`ItemsError`], but for [`ItemsError::BadLine`]: a bad line does not keep the others from being judged.
+pub fn check_items(path: &Path) -> Result<(), ItemsError> {
+    let file = File::open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Ok(());
+    }
+    let is_small = found.len() <= limits::MAX_ITEM_BYTES as u64;
+    if is_small && lines::is_one_item(&std::fs::read(path)?) {
+        return Err(ItemsError::OneItem);
+    }
+    Lines::new(BufReader::new(file)).next().transpose().map(drop)
 }
 
 /// Lines of a file that are not blank; `None` of a pipe, which would be empty the second time.

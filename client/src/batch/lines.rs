@@ -4,8 +4,14 @@ use std::io::{self, BufRead, Read};
 
 use jury_grm::domain::{Item, JsonError, RequestError};
 
+use super::items::ItemsError;
+use super::text::{NotText, is_blank, is_utf16};
+
 /// Longest line read, in bytes: the largest item with every byte escaped as `\u00xx`.
 const MAX_LINE_BYTES: usize = 32 << 20;
+
+/// Bytes of the first line that tell what is no batch.
+const LONGEST_START: usize = 256;
 
 /// A line that is not blank.
 #[derive(Debug, PartialEq)]
@@ -80,12 +86,22 @@ impl From<JsonError> for BadLine {
     }
 }
 
-/// The lines of a batch, one by one.
+/// The lines of a batch, one by one. Ends at the first error: what is no batch at all (UTF-16, a JSON array, items over
+/// several lines) is told once, at the first line that is not blank.
 #[derive(Debug)]
 pub struct Lines<R> {
     reader: R,
     /// Lines read so far.
     number: u64,
+    state: State,
+}
+
+#[derive(Debug, PartialEq)]
+enum State {
+    /// Only blank lines so far.
+    Begins,
+    GoesOn,
+    Ended,
 }
 
 // === impl Lines ===
@@ -93,10 +109,10 @@ pub struct Lines<R> {
 impl<R: BufRead> Lines<R> {
     /// The lines of `reader`, from its first.
     pub fn new(reader: R) -> Self {
-        Self { reader, number: 0 }
+        Self { reader, number: 0, state: State::Begins }
     }
 
-    fn next_line(&mut self) -> io::Result<Option<Line>> {
+    fn next_line(&mut self) -> Result<Option<Line>, ItemsError> {
         loop {
             let mut bytes = Vec::new();
             let limit = MAX_LINE_BYTES as u64 + 1;
@@ -105,25 +121,50 @@ impl<R: BufRead> Lines<R> {
                 return Ok(None);
             }
             self.number += 1;
+            if self.state == State::Begins {
+                refuse_start(&bytes)?;
+            }
+            if is_blank(&bytes) {
+                continue;
+            }
+            self.state = State::GoesOn;
             if bytes.len() > MAX_LINE_BYTES {
                 if bytes.last() != Some(&b'\n') {
                     self.reader.skip_until(b'\n')?;
                 }
                 return Ok(Some(Line { number: self.number, content: Err(BadLine::TooLong) }));
             }
-            if !bytes.trim_ascii().is_empty() {
-                let content = read(self.number, &bytes);
-                return Ok(Some(Line { number: self.number, content }));
-            }
+            let content = read(self.number, &bytes);
+            return Ok(Some(Line { number: self.number, content }));
         }
     }
 }
 
 impl<R: BufRead> Iterator for Lines<R> {
-    type Item = io::Result<Line>;
+    type Item = Result<Line, ItemsError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.next_line().transpose()
+        if self.state == State::Ended {
+            return None;
+        }
+        let line = self.next_line();
+        if !matches!(line, Ok(Some(_))) {
+            self.state = State::Ended;
+        }
+        line.transpose()
+    }
+}
+
+/// Refuses a text that cannot be a batch, whatever follows its first line.
+fn refuse_start(line: &[u8]) -> Result<(), ItemsError> {
+    if is_utf16(line) {
+        return Err(ItemsError::NotText(NotText::Utf16));
+    }
+    let start = String::from_utf8_lossy(&line[..line.len().min(LONGEST_START)]);
+    match start.trim_start_matches('\u{feff}').trim() {
+        start if start.starts_with('[') => Err(ItemsError::Array),
+        "{" => Err(ItemsError::OverLines),
+        _ => Ok(()),
     }
 }
 
@@ -132,7 +173,7 @@ pub fn count(mut reader: impl BufRead) -> io::Result<u64> {
     let mut n_lines = 0;
     let mut bytes = Vec::new();
     while reader.read_until(b'\n', &mut bytes)? > 0 {
-        n_lines += u64::from(!bytes.trim_ascii().is_empty());
+        n_lines += u64::from(!is_blank(&bytes));
         bytes.clear();
     }
     Ok(n_lines)
@@ -140,7 +181,7 @@ pub fn count(mut reader: impl BufRead) -> io::Result<u64> {
 
 /// True when the whole text is one item, written over several lines: no batch.
 pub fn is_one_item(text: &[u8]) -> bool {
-    let n_lines = text.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let n_lines = text.split(|&byte| byte == b'\n').filter(|line| !is_blank(line));
     let item = std::str::from_utf8(text).ok().map(|text| text.trim_start_matches('\u{feff}'));
     n_lines.count() > 1 && item.is_some_and(|text| Item::from_json(text).is_ok())
 }
@@ -162,6 +203,12 @@ mod tests {
 
     fn lines(bytes: &[u8]) -> Vec<Line> {
         Lines::new(bytes).map(Result::unwrap).collect()
+    }
+
+    fn refusal(bytes: &[u8]) -> String {
+        let lines: Vec<_> = Lines::new(bytes).collect();
+        let [Err(error)] = &lines[..] else { panic!("not refused once: {lines:?}") };
+        error.to_string()
     }
 
     fn id(line: &Line) -> &str {
@@ -201,6 +248,28 @@ mod tests {
         let lines = lines(b"\xef\xbb\xbf{\"query\":\"q\",\"responses\":[]}\r\n\r\n");
         assert_eq!(lines.len(), 1);
         assert!(lines[0].content.is_ok());
+    }
+
+    #[test]
+    fn a_byte_order_mark_alone_on_a_line_is_a_blank_line() {
+        let text = "\u{feff}\n\u{feff}\r\n{\"query\":\"q\",\"responses\":[]}\n".as_bytes();
+        let lines = lines(text);
+        assert_eq!((lines.len(), lines[0].number), (1, 3));
+        assert!(lines[0].content.is_ok());
+        assert_eq!(count(text).unwrap(), 1);
+    }
+
+    #[test]
+    fn what_is_no_batch_at_all_is_told_once_with_the_way_out() {
+        let item = r#"{"query": "q", "responses": ["r"]}"#;
+        for array in [format!("[{item}]"), format!("\u{feff}\n[\n{item},\n{item}\n]\n")] {
+            assert!(refusal(array.as_bytes()).contains("jq -c '.[]'"));
+        }
+        let over_lines = refusal(b"{\n  \"query\": \"q\"\n}\n{\n");
+        assert!(over_lines.contains("jq -c ."), "{over_lines}");
+        let utf16: Vec<u8> =
+            format!("{item}\n{item}\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(refusal(&utf16).contains("iconv -f UTF-16"));
     }
 
     #[test]

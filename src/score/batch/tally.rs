@@ -2,16 +2,15 @@
 
 use std::collections::HashSet;
 use std::fmt::Display;
-use std::io;
 use std::time::Duration;
 
 use humantime::format_duration;
-use jury_client::batch::Event;
+use jury_client::batch::{Event, ItemsError};
 use jury_client::{ClientError, enough_budget};
 use jury_grm::domain::{ReasonCode, Status, Verdict};
 use jury_terminal::exit::{Exit, Failed};
 
-use super::unreadable;
+use super::not_read;
 use crate::score::unknown_key;
 
 /// Counts lines by what became of them.
@@ -35,7 +34,7 @@ pub struct Tally {
     /// How the first item that failed would have ended on its own.
     failed: Option<Exit>,
     /// The reading of the batch broke off.
-    broke_off: Option<io::Error>,
+    broke_off: Option<ItemsError>,
     keys_named: HashSet<String>,
 }
 
@@ -153,7 +152,7 @@ impl Tally {
     /// How the whole batch ends: what failed counts first, then bad lines, then missing rewards.
     pub fn exit(&mut self) -> Result<Exit, Failed> {
         if let Some(error) = self.broke_off.take() {
-            return Err(unreadable(&self.source, &error));
+            return Err(not_read(&self.source, &error));
         }
         let bad = (self.n_bad > 0).then_some(Exit::BadData);
         let unscored = self.unscored.iter().copied().max_by_key(|exit| exit.code());

@@ -335,16 +335,16 @@ impl Batch<'_> {
         }
     }
 
-    /// A verdict that is in neither file was being written when the process was killed.
+    /// A verdict that is in neither file was being written when the process was killed. Those that may pass are none.
     fn forget_unwritten(&mut self) {
         let files = [self.output.path(), self.output.journal()]
             .map(|path| fs::read_to_string(path).unwrap_or_default());
         let is_there = |item: &usize| {
             let starts = format!("{{\"item_id\":\"{item}\",");
-            files.iter().any(|file| {
-                file.split_inclusive('\n')
-                    .any(|line| line.starts_with(&starts) && line.ends_with('\n'))
-            })
+            let is_of_item = |line: &str| {
+                line.starts_with(&starts) && line.ends_with('\n') && !line.contains("\"budget\"")
+            };
+            files.iter().any(|file| file.split_inclusive('\n').any(is_of_item))
         };
         let before = self.taken.len();
         self.taken.retain(is_there);
