@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use futures::TryStreamExt;
 use jury_fabric::transport::MAX_MESSAGE_BYTES;
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::error::Refused;
@@ -32,6 +33,16 @@ pub(crate) async fn text(headers: &HeaderMap, body: Body) -> Result<String, Refu
         let position = error.utf8_error().valid_up_to() + 1;
         broken(format!("the body is not UTF-8, from byte {position} on"))
     })
+}
+
+/// Reads a body that is one JSON object of somebody else's shape.
+pub(crate) async fn object(headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, Refused> {
+    let text = text(headers, body).await?;
+    match serde_json::from_str(&text) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(broken("the body is JSON, but no object".to_owned())),
+        Err(error) => Err(broken(format!("the body is not JSON: {error}"))),
+    }
 }
 
 async fn bytes(body: Body) -> Result<Vec<u8>, Refused> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use jury_grm::domain::JsonError;
+use jury_grm::domain::{JsonError, Reason, ReasonCode};
 use jury_proto::{ErrorCode, JuryError};
 use serde::Serialize;
 
@@ -21,14 +21,19 @@ pub(crate) struct Refused {
     pub(crate) field: Option<String>,
     /// Time to wait before trying again.
     pub(crate) retry_delay_ms: Option<u64>,
+    /// Why there is no reward; with the code `UNSCORED` alone.
+    pub(crate) reason: Option<ReasonCode>,
 }
+
+/// A judge that lacked time or a worker may have them after this long.
+const UNSCORED_RETRY: Duration = Duration::from_secs(1);
 
 // === impl Refused ===
 
 impl Refused {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { status, code, message, field: None, retry_delay_ms: None }
+        Self { status, code, message, field: None, retry_delay_ms: None, reason: None }
     }
 
     /// A field, parameter or header that is wrong.
@@ -38,6 +43,20 @@ impl Refused {
         Self {
             field: Some(field),
             ..Self::new(StatusCode::BAD_REQUEST, ErrorCode::InvalidArgument.name(), message)
+        }
+    }
+
+    /// No reward, told as an error to a caller who knows no other way to hear it.
+    pub(crate) fn unscored(reason: &Reason) -> Self {
+        let may_pass = reason.code.may_pass();
+        let status = match may_pass {
+            true => StatusCode::SERVICE_UNAVAILABLE,
+            false => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self {
+            retry_delay_ms: may_pass.then(|| milliseconds(UNSCORED_RETRY)),
+            reason: Some(reason.code),
+            ..Self::new(status, "UNSCORED", &*reason.detail)
         }
     }
 

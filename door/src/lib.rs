@@ -4,6 +4,7 @@
 //! body      bytes to text, within a size and a time      error     refusals as JSON, with the right status
 //! headers   what a call says beside its body             judging   a request to its verdict
 //! score     POST /v1/score, /v1/score/stream             status    GET /v1/status, /healthz, /readyz, /openapi.json
+//! facade    the services that trainers call: OpenRLHF, NeMo-Gym, slime, chat completions
 //! ```
 //!
 //! `openapi.json` is the contract, and a test holds it against the server. Handlers run inside the
@@ -13,6 +14,7 @@
 
 mod body;
 mod error;
+mod facade;
 mod headers;
 mod judging;
 mod score;
@@ -82,5 +84,9 @@ fn routes() -> Vec<(&'static str, MethodRouter<Door>)> {
         ("/healthz", get(status::healthz)),
         ("/readyz", get(status::readyz)),
         ("/openapi.json", get(status::openapi)),
+        ("/get_reward", post(facade::openrlhf::get_reward)),
+        ("/verify", post(facade::nemo_gym::verify)),
+        ("/slime", post(facade::slime::reward)),
+        ("/v1/chat/completions", post(facade::chat::completions)),
     ]
 }

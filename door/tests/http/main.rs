@@ -6,3 +6,4 @@ mod door;
 mod openapi;
 mod schema;
 mod score;
+mod trainers;

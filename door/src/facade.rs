@@ -1,0 +1,105 @@
+//! The services that trainers call, over the same coordinator. Each file says how its calls become items, and what
+//! a call hears whose response has no reward. docs/http.md has the tables.
+//!
+//! ```text
+//! OpenRLHF, NeMo-Gym, slime, chat client ── a body of theirs ──> one item a response ──> one request ──> verdict
+//!                                        ── ?k=4&unscored=1 ───> settings, and what stands for no reward
+//! ```
+
+pub(crate) mod chat;
+pub(crate) mod nemo_gym;
+pub(crate) mod openrlhf;
+mod params;
+pub(crate) mod slime;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use jury_coordinator::progress::Teller;
+use jury_grm::domain::{Reason, ReasonCode, ScoreRequest, Verdict};
+use serde_json::{Map, Value};
+
+use self::params::Params;
+use crate::error::Refused;
+use crate::headers;
+use crate::judging::Door;
+
+/// One call of a trainer.
+struct Call<'a> {
+    door: &'a Door,
+    route: &'static str,
+    headers: &'a HeaderMap,
+    params: Params,
+    /// How long the trainer waits, as its source has it.
+    trainer_waits: Option<Duration>,
+}
+
+/// The verdict of one response.
+struct Judged {
+    verdict: Arc<Verdict>,
+    /// Its reward, or why there is none.
+    outcome: Result<f64, Reason>,
+}
+
+// === impl Call ===
+
+impl Call<'_> {
+    /// The request for `item`, with `extra` where no parameter says otherwise.
+    fn request(&self, item: Value, extra: Map<String, Value>) -> Result<ScoreRequest, Refused> {
+        let (mut request, unknown) =
+            ScoreRequest::from_json(&self.params.request(item, extra).to_string())?;
+        // A key of a turn that nobody looks at is the trainer's; a parameter is the user's mistake.
+        if let Some(name) = unknown.iter().find(|path| !path.starts_with("item.")) {
+            let name = name.strip_prefix("settings.").unwrap_or(name);
+            return Err(Refused::invalid(name, "no such parameter; settings go by their names"));
+        }
+        headers::apply(self.headers, &mut request)?;
+        if let (None, Some(waits)) = (request.budget_ms, self.trainer_waits) {
+            let usual = self.door.coordinator.default_budget();
+            let budget = usual.min(waits.mul_f64(SHARE_OF_WAIT));
+            request.budget_ms =
+                u64::try_from(budget.as_millis()).ok().and_then(std::num::NonZeroU64::new);
+        }
+        Ok(request)
+    }
+
+    async fn judge(&self, request: ScoreRequest) -> Result<Judged, Refused> {
+        let nobody = Teller::to_nobody();
+        let verdict = self.door.judge(self.route, self.headers, request, &nobody).await?;
+        let reward = verdict.rewards.first().copied().flatten();
+        let reason = || verdict.reasons.first().cloned().flatten();
+        let outcome = reward.ok_or_else(|| reason().unwrap_or_else(no_reason));
+        Ok(Judged { outcome, verdict })
+    }
+}
+
+/// The part of a trainer's patience that a budget may take: the answer has a way back.
+const SHARE_OF_WAIT: f64 = 0.9;
+
+/// A verdict says why a reward is missing; one that does not is a fault of ours.
+fn no_reason() -> Reason {
+    Reason { code: ReasonCode::WorkerFailed, detail: "the verdict gives no reason".to_owned() }
+}
+
+/// A field that must be there.
+fn required<'a>(body: &'a Map<String, Value>, name: &str) -> Result<&'a Value, Refused> {
+    body.get(name).ok_or_else(|| Refused::invalid(name, "is missing"))
+}
+
+/// The text that a judge may compare with: a trainer's label, if it is a text or a number.
+fn reference(label: Option<&Value>) -> Option<Value> {
+    match label? {
+        Value::String(text) if !text.is_empty() => Some(Value::from(text.as_str())),
+        Value::Number(number) => Some(Value::from(number.to_string())),
+        _ => None,
+    }
+}
+
+/// An item with one response.
+fn item(query: Value, response: &str, reference: Option<Value>) -> Value {
+    let responses = Value::from(vec![response]);
+    let fields = [("query", Some(query)), ("responses", Some(responses)), ("reference", reference)];
+    let given = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(given.collect())
+}

@@ -1,0 +1,162 @@
+//! `POST /get_reward`: OpenRLHF's remote reward model (`--reward.remote_url`).
+//!
+//! `{"query": [..], "prompts": [..], "labels": [..]}`. A query is the prompt and the response as the policy's tokenizer decodes them,
+//! special tokens included; the response is what follows the prompt. Each query is an item of its own: the
+//! prompt as one user message, and one response. A label that is a text or a number is the reference.
+//!
+//! ```text
+//! {"rewards": [6.5], "scores": [0.61], "extra_logs": {"valid": 1, "n_valid": 8, ..}}
+//! ```
+//!
+//! `scores` are the rewards on 0 to 1, which is what OpenRLHF filters groups by. Where a query has no reward the whole call is an
+//! error: OpenRLHF tries it again, up to five times, and then goes on without a reward, which ends its step. With
+//! `unscored=NUMBER` that number takes the reward's place, and `valid` tells it.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use jury_grm::domain::Scale;
+use serde_json::{Map, Value, json};
+
+use super::params::Params;
+use super::{Call, Judged, item, reference, required};
+use crate::body;
+use crate::error::Refused;
+use crate::judging::Door;
+use crate::score::json;
+
+/// `aiohttp.ClientTimeout(total=180)` in OpenRLHF's agent.py.
+const TRAINER_WAITS: Duration = Duration::from_secs(180);
+/// Most queries of one call; OpenRLHF sends one.
+const MAX_QUERIES: usize = 1024;
+/// Queries of one call that are judged at once.
+const AT_ONCE: usize = 64;
+
+pub(crate) async fn get_reward(
+    State(door): State<Door>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    let read = async {
+        let params = Params::read(query.as_deref())?;
+        let body = body::object(&headers, body).await?;
+        let trainer_waits = Some(TRAINER_WAITS);
+        let call = Call {
+            door: &door,
+            route: "POST /get_reward",
+            headers: &headers,
+            params,
+            trainer_waits,
+        };
+        let items = items(&body, &call.params)?;
+        let requests = items.into_iter().map(|item| call.request(item, Map::new()));
+        let requests = requests.collect::<Result<Vec<_>, _>>()?;
+        Ok((call, requests))
+    };
+    let (call, requests) = door.counted(read.await)?;
+    let call = &call;
+    let judged = stream::iter(requests).map(|request| call.judge(request)).buffered(AT_ONCE);
+    let judged: Vec<Judged> = judged.try_collect().await?;
+    let mut rewards = Vec::with_capacity(judged.len());
+    for one in &judged {
+        rewards.push(match (&one.outcome, call.params.unscored) {
+            (Ok(reward), _) => *reward,
+            (Err(_), Some(stand_in)) => stand_in,
+            (Err(reason), None) => return Err(Refused::unscored(reason)),
+        });
+    }
+    let on_scale =
+        |(one, reward): (&Judged, &f64)| share_of(one.verdict.provenance.settings.scale, *reward);
+    let scores: Vec<f64> = judged.iter().zip(&rewards).map(on_scale).collect();
+    Ok(json(&json!({ "rewards": rewards, "scores": scores, "extra_logs": logs(&judged) })))
+}
+
+/// One item a query.
+fn items(body: &Map<String, Value>, params: &Params) -> Result<Vec<Value>, Refused> {
+    let queries = texts("query", required(body, "query")?)?;
+    if queries.is_empty() {
+        return Ok(Vec::new());
+    }
+    if queries.len() > MAX_QUERIES {
+        return Err(Refused::invalid("query", &format!("at most {MAX_QUERIES} queries a call")));
+    }
+    let prompts = texts("prompts", required(body, "prompts")?)?;
+    let labels = body.get("labels").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if prompts.len() != queries.len() || (!labels.is_empty() && labels.len() != queries.len()) {
+        let problem = format!("must be as many as queries, {}", queries.len());
+        let field = if prompts.len() == queries.len() { "labels" } else { "prompts" };
+        return Err(Refused::invalid(field, &problem));
+    }
+    let items = queries.iter().zip(&prompts).enumerate().map(|(at, (query, prompt))| {
+        let response = response(query, prompt).ok_or_else(|| {
+            let problem = format!("does not begin with prompts[{at}], so its response is unknown");
+            Refused::invalid(format!("query[{at}]"), &problem)
+        })?;
+        Ok(item(Value::from(*prompt), params.trimmed(response), reference(labels.get(at))))
+    });
+    items.collect()
+}
+
+/// What follows `prompt` in `query`; white space before either does not count, since tokenizers drop it.
+fn response<'a>(query: &'a str, prompt: &str) -> Option<&'a str> {
+    query.strip_prefix(prompt).or_else(|| query.trim_start().strip_prefix(prompt.trim_start()))
+}
+
+fn texts<'a>(name: &str, value: &'a Value) -> Result<Vec<&'a str>, Refused> {
+    let list = value.as_array().ok_or_else(|| Refused::invalid(name, "must be a list of texts"))?;
+    let text = |(at, element): (usize, &'a Value)| {
+        element.as_str().ok_or_else(|| Refused::invalid(format!("{name}[{at}]"), "must be a text"))
+    };
+    list.iter().enumerate().map(text).collect()
+}
+
+/// A reward's place on its scale, 0 to 1.
+fn share_of(scale: Scale, reward: f64) -> f64 {
+    let (min, max) = (f64::from(scale.min), f64::from(scale.max));
+    ((reward - min) / (max - min)).clamp(0.0, 1.0)
+}
+
+/// Means over the call's queries, always under the same keys.
+fn logs(judged: &[Judged]) -> Value {
+    if judged.is_empty() {
+        return json!({});
+    }
+    let mean = |of: fn(&Judged) -> f64| judged.iter().map(of).sum::<f64>() / judged.len() as f64;
+    json!({
+        "valid": mean(|one| f64::from(u8::from(one.outcome.is_ok()))),
+        "n_requested": mean(|one| one.verdict.counts.asked.into()),
+        "n_valid": mean(|one| one.verdict.counts.valid.into()),
+        "n_parse_failed": mean(|one| one.verdict.counts.parse_failed.into()),
+        "n_timed_out": mean(|one| one.verdict.counts.timed_out.into()),
+        "queue_s": mean(|one| one.verdict.run.queue_ms as f64 / 1000.0),
+        "latency_s": mean(|one| one.verdict.run.total_ms as f64 / 1000.0),
+        "tokens": mean(|one| one.verdict.usage.generated_tokens as f64),
+        "cached_tokens": mean(|one| one.verdict.run.cached_tokens as f64),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_response_is_what_follows_the_prompt() {
+        assert_eq!(response("2 + 2 = 4", "2 + 2 ="), Some(" 4"));
+        assert_eq!(response("prompt", "prompt"), Some(""));
+        assert_eq!(response("q: a", " q:"), Some(" a"), "a tokenizer may drop the first space");
+        assert_eq!(response("another", "prompt"), None);
+    }
+
+    #[test]
+    fn a_score_is_the_rewards_place_on_its_scale() {
+        assert_eq!(share_of(Scale::POINTWISE, 1.0), 0.0);
+        assert_eq!(share_of(Scale::POINTWISE, 10.0), 1.0);
+        assert_eq!(share_of(Scale::BINARY, 0.25), 0.25);
+        assert_eq!(share_of(Scale::POINTWISE, -5.0), 0.0, "a stand-in may lie anywhere");
+    }
+}

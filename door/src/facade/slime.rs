@@ -1,0 +1,54 @@
+//! `POST /slime`: slime's remote reward model (`--rm-type remote_rm --rm-url`).
+//!
+//! `{"prompt": text or messages, "response": text, "label": text or null}` is an item with one response; the label is
+//! its reference. The answer is the reward, a bare number: what slime makes of the body is the sample's reward.
+//!
+//! Without a reward the call is an error: slime tries it again, up to ten times and with growing waits, and then fails the rollout.
+//! With `unscored=NUMBER` that number is the answer.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::{Map, Value};
+
+use super::params::Params;
+use super::{Call, item, reference, required};
+use crate::body;
+use crate::error::Refused;
+use crate::judging::Door;
+use crate::score::json;
+
+/// `aiohttp.ClientTimeout(total=120)` in slime's rm_hub.
+const TRAINER_WAITS: Duration = Duration::from_secs(120);
+
+pub(crate) async fn reward(
+    State(door): State<Door>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refused> {
+    let read = async {
+        let params = Params::read(query.as_deref())?;
+        let body = body::object(&headers, body).await?;
+        let trainer_waits = Some(TRAINER_WAITS);
+        let call =
+            Call { door: &door, route: "POST /slime", headers: &headers, params, trainer_waits };
+        let response = required(&body, "response")?;
+        let response =
+            response.as_str().ok_or_else(|| Refused::invalid("response", "must be a text"))?;
+        let prompt: Value = required(&body, "prompt")?.clone();
+        let item = item(prompt, call.params.trimmed(response), reference(body.get("label")));
+        let request = call.request(item, Map::new())?;
+        Ok((call, request))
+    };
+    let (call, request) = door.counted(read.await)?;
+    let judged = call.judge(request).await?;
+    match (judged.outcome, call.params.unscored) {
+        (Ok(reward), _) => Ok(json(&reward)),
+        (Err(_), Some(stand_in)) => Ok(json(&stand_in)),
+        (Err(reason), None) => Err(Refused::unscored(&reason)),
+    }
+}
