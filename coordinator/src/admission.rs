@@ -4,10 +4,12 @@
 //! queue the unit is the sample: requests are admitted first come, first served while the samples
 //! of those running stay within what the model's workers can draw (times a factor), so that workers
 //! are busy and queues stay here, where they are bounded: in requests for each model, and in bytes
-//! for all of them. What waits holds its request alone; nothing is planned or rendered for it.
+//! for all of them. Where samples are known to take so long that the budget would end first, a request is
+//! refused at once ([`Rates::outlook`]). What waits holds its request alone; nothing is planned or rendered for it.
 //!
 //! Not promised: fairness between tenants, of which there is one; a price for long prompts.
 
+mod forecast;
 mod queue;
 mod room;
 
@@ -18,6 +20,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
+pub use forecast::{Ask, Drawn, Forecast, Outlook, Rates};
 pub use queue::{Offer, Queue, Ticket};
 pub use room::{Held, Room};
 
@@ -60,6 +63,7 @@ pub struct AdmissionLoad {
 #[derive(Debug)]
 struct Line {
     queue: Queue,
+    rates: Rates,
     waiters: HashMap<Ticket, oneshot::Sender<Permit>>,
 }
 
@@ -73,6 +77,8 @@ struct Waiting<'a> {
 /// A full queue drains by one request in about this time; a client that is told so spreads its
 /// tries with jitter of its own.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// A longer wait is not known well enough to be told.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 // === impl Admission ===
 
@@ -112,10 +118,7 @@ impl Admission {
         let model: Arc<str> = model.into();
         let (ticket, granted) = {
             let mut lines = self.lines();
-            let line = lines.entry(Arc::clone(&model)).or_insert_with(|| Line {
-                queue: Queue::new(self.queue_limit),
-                waiters: HashMap::new(),
-            });
+            let line = lines.entry(Arc::clone(&model)).or_insert_with(|| self.line());
             match line.queue.offer(n_samples) {
                 Offer::Granted => {
                     return Ok(Permit { admission: self.clone(), model, n_samples });
@@ -140,18 +143,35 @@ impl Admission {
         Ok(permit)
     }
 
+    /// What becomes of a request for `model` that asks now. While nothing of the model runs every
+    /// request may try: otherwise a fleet that was slow once would never be seen to be quick again.
+    pub fn outlook(&self, model: &str, ask: Ask) -> Outlook {
+        let lines = self.lines();
+        match lines.get(model) {
+            Some(line) if line.queue.n_running() > 0 => line.rates.outlook(ask, line.queue.state()),
+            _ => Outlook::Open,
+        }
+    }
+
+    /// Samples of `model` were drawn.
+    pub fn record_drawn(&self, model: &str, drawn: Drawn) {
+        if let Some(line) = self.lines().get_mut(model) {
+            line.rates.record(drawn);
+        }
+    }
+
     /// Tells how many samples of each model may run at once from now on. Of a model that is not
     /// named nobody is known that draws it.
     pub fn set_capacities(&self, n_samples: &HashMap<String, u32>) {
         let mut granted = Vec::new();
         {
             let mut lines = self.lines();
-            lines.retain(|_, line| line.queue.n_running() + line.queue.n_waiting() > 0);
+            lines.retain(|model, line| {
+                let is_in_use = line.queue.n_running() + line.queue.n_waiting() > 0;
+                is_in_use || n_samples.contains_key(&**model)
+            });
             for model in n_samples.keys() {
-                lines.entry(model.as_str().into()).or_insert_with(|| Line {
-                    queue: Queue::new(self.queue_limit),
-                    waiters: HashMap::new(),
-                });
+                lines.entry(model.as_str().into()).or_insert_with(|| self.line());
             }
             for (model, line) in lines.iter_mut() {
                 let capacity = n_samples.get(&**model).copied().unwrap_or(0);
@@ -184,8 +204,29 @@ impl Admission {
         }
     }
 
+    fn line(&self) -> Line {
+        let queue = Queue::new(self.queue_limit);
+        Line { queue, rates: Rates::default(), waiters: HashMap::new() }
+    }
+
     fn lines(&self) -> MutexGuard<'_, HashMap<Arc<str>, Line>> {
         self.lines.lock()
+    }
+}
+
+// === impl Overloaded ===
+
+impl Overloaded {
+    /// Too much waits for a budget.
+    pub(crate) fn crowded(forecast: Forecast, budget: Duration) -> Self {
+        let Forecast { wait, draw } = forecast;
+        let problem = format!(
+            "an answer is expected in {} ms, {} ms of them behind other requests; the budget is {} ms",
+            (wait + draw).as_millis(),
+            wait.as_millis(),
+            budget.as_millis()
+        );
+        Self { problem, retry_after: wait.clamp(RETRY_AFTER, LONGEST_RETRY_AFTER) }
     }
 }
 

@@ -54,6 +54,15 @@ pub(crate) enum Refusal {
         /// The whole budget.
         budget: Duration,
     },
+    /// Its budget is too short for its samples.
+    Hopeless {
+        /// The whole budget.
+        budget: Duration,
+        /// How long the fewest samples are expected to take.
+        expected: Duration,
+        /// How many these are.
+        min_samples: u32,
+    },
     /// No worker can serve it.
     NoClass(NoClass),
 }
@@ -140,6 +149,14 @@ impl Refusal {
                 let budget_ms = budget.as_millis();
                 let detail =
                     format!("the budget of {budget_ms} ms ended while waiting for admission");
+                (FailureKind::TimedOut, Reason { code: ReasonCode::Budget, detail })
+            }
+            Self::Hopeless { budget, expected, min_samples } => {
+                let (budget_ms, expected_ms) = (budget.as_millis(), expected.as_millis());
+                let detail = format!(
+                    "min_samples ({min_samples}) are expected to take {expected_ms} ms, the budget is \
+                     {budget_ms} ms: raise budget_ms, or lower min_samples or max_critique_tokens"
+                );
                 (FailureKind::TimedOut, Reason { code: ReasonCode::Budget, detail })
             }
             Self::NoClass(no_class) => {

@@ -32,6 +32,7 @@ pub use drawing::Drawing;
 pub use hedging::HedgeBudget;
 pub use workbench::{Attempt, CallId, Refused, Tally, Waiting, Workbench};
 
+use crate::admission::Drawn;
 use crate::fleet::WorkerClass;
 
 /// What to draw.
@@ -75,6 +76,8 @@ pub struct Effort {
     pub tally: Tally,
     /// Prompt tokens that workers did not have to prefill.
     pub cached_tokens: u64,
+    /// Samples that came to their own end, and how long they took.
+    pub drawn: Drawn,
     /// Ids of the workers that delivered samples.
     pub workers: BTreeSet<String>,
 }

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info};
 
-use crate::admission::{Admission, Held, Overloaded};
+use crate::admission::{Admission, Ask, Forecast, Held, Outlook, Overloaded};
 use crate::answer::{End, Facts, Refusal, answer};
 use crate::config::{Config, ConfigError};
 use crate::dispatch::{Drawing, Drew, HedgeBudget, Job};
@@ -179,6 +179,9 @@ impl Coordinator {
             Ok(class) => class.model,
             Err(no_class) => return Ok(self.refuse(request, due, Refusal::NoClass(no_class))),
         };
+        if let Some(refusal) = self.out_of_reach(request, due, &queued_for)? {
+            return Ok(self.refuse(request, due, refusal));
+        }
         let admitted = admission.admit(&queued_for, n_samples, held);
         let Ok(admitted) = timeout_at(deadline, admitted).await else {
             return Ok(self.refuse(request, due, Refusal::Queue { budget }));
@@ -216,6 +219,7 @@ impl Coordinator {
             teller.tell(|| drawing.progress());
         }
         let effort = drawing.into_effort();
+        admission.record_drawn(&class.model, effort.drawn);
 
         let verdict = answer(Facts {
             request,
@@ -230,6 +234,31 @@ impl Coordinator {
             reissued = verdict.run.reissued, total_ms = verdict.run.total_ms, "request answered"
         );
         Ok(verdict)
+    }
+
+    /// Why a request is not worth a try, if its budget is known to be too short. What could be
+    /// answered with less waiting is told to come back.
+    fn out_of_reach(
+        &self,
+        request: &ScoreRequest,
+        due: Due,
+        model: &str,
+    ) -> Result<Option<Refusal>, JuryError> {
+        let min_samples = request.effective_min_samples();
+        let ask = Ask {
+            min_samples,
+            max_tokens: request.settings.max_critique_tokens,
+            left: due.deadline.saturating_duration_since(Instant::now()),
+        };
+        match self.inner.admission.outlook(model, ask) {
+            Outlook::Open => Ok(None),
+            Outlook::Crowded(forecast) => {
+                Err(overloaded(Overloaded::crowded(forecast, due.budget)))
+            }
+            Outlook::Hopeless(Forecast { draw: expected, .. }) => {
+                Ok(Some(Refusal::Hopeless { budget: due.budget, expected, min_samples }))
+            }
+        }
     }
 
     /// A verdict without rewards, since nothing was drawn: all the time went by in waiting.

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::forecast::Line;
+
 /// Samples that may always run: a fleet that is not known yet must not block the first requests,
 /// which wait for it elsewhere.
 const LEAST_CAPACITY: u32 = 64;
@@ -81,6 +83,13 @@ impl Queue {
     pub fn set_capacity(&mut self, n_samples: u32) -> Vec<(Ticket, u32)> {
         self.capacity_samples = n_samples.max(LEAST_CAPACITY);
         self.admit_waiting()
+    }
+
+    /// How long the line is.
+    pub fn state(&self) -> Line {
+        let waiting = self.waiting.iter().map(|(_, n_samples)| *n_samples);
+        let waiting_samples = waiting.fold(0, u32::saturating_add);
+        Line { places: self.capacity_samples, waiting_samples }
     }
 
     /// Requests that run.

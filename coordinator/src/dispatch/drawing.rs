@@ -49,8 +49,8 @@ struct OpenCall {
     worker: WorkerRef,
     reservation: Reservation,
     canceller: Canceller,
-    /// The worker has said that drawing has begun.
-    is_accepted: bool,
+    /// When the worker said that drawing has begun.
+    accepted: Option<Instant>,
     /// The worker has turned the group down; the end of the stream is no loss.
     is_turned_down: bool,
 }
@@ -208,8 +208,8 @@ impl Drawing {
         info!(worker_id = &*worker.id, call = call.0, ?indices, "samples issued");
         let (canceller, events) =
             call::open(call, Arc::clone(&worker.id), reservation.channel(), order);
-        let (is_accepted, is_turned_down) = (false, false);
-        let open = OpenCall { worker, reservation, canceller, is_accepted, is_turned_down };
+        let (accepted, is_turned_down) = (None, false);
+        let open = OpenCall { worker, reservation, canceller, accepted, is_turned_down };
         self.calls.insert(call, open);
         self.events.push(events);
     }

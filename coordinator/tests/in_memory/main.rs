@@ -3,6 +3,7 @@
 mod batch;
 mod cluster;
 mod drawing;
+mod forecast;
 mod hedging;
 mod progress;
 mod refusals;

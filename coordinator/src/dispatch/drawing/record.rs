@@ -33,7 +33,7 @@ impl Drawing {
         let Some(open) = self.calls.get_mut(&call) else { return };
         match told {
             Told::Accepted { cached_tokens } => {
-                open.is_accepted = true;
+                open.accepted = Some(Instant::now());
                 debug!(worker_id = &*open.worker.id, call = call.0, "samples started");
                 self.effort.cached_tokens += u64::from(cached_tokens);
                 self.has_prefilled = true;
@@ -96,6 +96,12 @@ impl Drawing {
                 if !self.effort.workers.contains(worker_id) {
                     self.effort.workers.insert(worker_id.to_owned());
                 }
+                if let Some(accepted) = open.accepted {
+                    let drawn = &mut self.effort.drawn;
+                    drawn.samples += 1;
+                    drawn.tokens += u64::from(tokens);
+                    drawn.time += accepted.elapsed();
+                }
                 if let Some((_, started)) = started {
                     self.record_pace(tokens, started.into());
                 }
@@ -128,7 +134,7 @@ impl Drawing {
                 self.workbench.record_lost(call, "the worker ended the stream early");
             }
             CallEnd::Refused(error) => self.record_refused(call, &open.worker, &error, now),
-            CallEnd::Broken(error) if !open.is_accepted && call::is_refusal(&error) => {
+            CallEnd::Broken(error) if open.accepted.is_none() && call::is_refusal(&error) => {
                 self.record_refused(call, &open.worker, &error, now);
             }
             CallEnd::Broken(error) if open.is_turned_down => {
