@@ -28,7 +28,7 @@ ASAN_CONFIG = --config 'profile.dev.package.jury-engine.opt-level=1' \
 RELEASE = $${CARGO_TARGET_DIR:-target}/release/jury
 
 .DEFAULT_GOAL := help
-.PHONY: help requirements setup build demo test test-models test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling bench-cluster proto python-tests wheel
+.PHONY: help requirements setup build demo test test-models test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling bench-cluster proto python-tests trainer-tests wheel
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,12 @@ python-tests: build ## Test the Python client: types, and calls to a real judge 
 	$(JURY) models fetch $(TEST_MODEL)
 	env="$$(scripts/python-env)" && . "$$env/bin/activate" && cd client/python && \
 		maturin develop --quiet && mypy && pytest $(PYTEST)
+
+trainer-tests: build ## Test the trainers' adapters inside the real trainers: 6 GB of packages (PYTEST= as above)
+	$(JURY) models fetch $(TEST_MODEL)
+	env="$$(scripts/python-env)" && trainers="$$(scripts/trainer-env)" && cd client/python && \
+		VIRTUAL_ENV="$$trainers" "$$env/bin/maturin" develop --quiet && \
+		"$$trainers/bin/python" -m pytest tests/trainers $(PYTEST)
 
 wheel: requirements ## Build the Python client as a wheel, for every Python from 3.9 on, into client/python/dist
 	env="$$(scripts/python-env)" && . "$$env/bin/activate" && cd client/python && \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from .request import AnyItem, Settings, Turn, check_settings, make_request
 from .verdict import Fleet, Verdict
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Unpack
 
 DEFAULT_ADDRESS = "127.0.0.1:7480"
 
@@ -37,10 +38,6 @@ class _Base:
         """The coordinator's address."""
         return self._address
 
-    def with_settings(self, **settings: Unpack[Settings]) -> Self:
-        """A client of the same coordinator with other settings on top of these."""
-        return type(self)(self._address, in_flight=self._in_flight, **self._merged(settings))
-
     def __repr__(self) -> str:
         settings = "".join(f", {name}={value!r}" for name, value in self._settings.items())
         return f"jury.{type(self).__name__}({self._address!r}{settings})"
@@ -51,11 +48,7 @@ class _Base:
     def _open(self) -> _jury.Link:
         if self._in_flight is not None and self._in_flight < 1:
             raise ValueError(f"in_flight: must be at least 1, is {self._in_flight}")
-        link, fault = _jury.Link.open(self._address, self._in_flight)
-        if link is None:
-            assert fault is not None
-            raise from_fault(fault)
-        return link
+        return _link(self._address, self._in_flight)
 
     def _merged(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         check_settings(settings)
@@ -100,6 +93,10 @@ class Client(_Base):
     is how many items of a batch are unanswered at a time; default: as many as the fleet draws without any of them
     spending its budget behind others. All other arguments are the defaults of every call: see ``Settings``.
     """
+
+    def with_settings(self, **settings: Unpack[Settings]) -> Client:
+        """A client of the same coordinator with other settings on top of these."""
+        return Client(self._address, in_flight=self._in_flight, **self._merged(settings))
 
     def score(
         self,
@@ -148,6 +145,10 @@ class Client(_Base):
 class AsyncClient(_Base):
     """:class:`Client` for event loops: the same arguments, coroutines for methods. Loops may share it."""
 
+    def with_settings(self, **settings: Unpack[Settings]) -> AsyncClient:
+        """A client of the same coordinator with other settings on top of these."""
+        return AsyncClient(self._address, in_flight=self._in_flight, **self._merged(settings))
+
     async def score(
         self,
         item: AnyItem | str | Sequence[Turn],
@@ -164,6 +165,16 @@ class AsyncClient(_Base):
     async def status(self) -> Fleet:
         """The fleet and the load."""
         return await self._status()
+
+
+@functools.lru_cache(maxsize=64)
+def _link(address: str, in_flight: int | None) -> _jury.Link:
+    """Clients of one coordinator share their connection: one that is unpickled for every call is common in trainers."""
+    link, fault = _jury.Link.open(address, in_flight)
+    if link is None:
+        assert fault is not None
+        raise from_fault(fault)
+    return link
 
 
 def _again(kind: type[Any], address: str, in_flight: int | None, settings: Mapping[str, Any]) -> Any:

@@ -30,19 +30,23 @@ def hostile_proxy() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A random model of two layers, with room for a prompt: scores at once, and scores that mean nothing."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
+def make_tiny_model(folder: Path, context_tokens: int) -> str:
+    """A random model of two layers: scores at once, and scores that mean nothing."""
     folder.mkdir()
     source = REPOSITORY / "engine/tests/fixtures/llama"
     for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         if (source / name).exists():
             shutil.copy(source / name, folder / name)
     config = json.loads((source / "config.json").read_text())
-    config["max_position_embeddings"] = 8192
+    config["max_position_embeddings"] = context_tokens
     (folder / "config.json").write_text(json.dumps(config))
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """With room for any prompt of the tests."""
+    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny", 8192)
 
 
 @pytest.fixture(scope="session")

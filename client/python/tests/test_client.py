@@ -147,6 +147,14 @@ def test_leaving_a_batch_cancels_what_is_unanswered(judge: jury.Client) -> None:
         pass
 
 
+def test_settings_of_a_client_go_below_those_of_a_call(tiny: jury.LocalClient) -> None:
+    other = tiny.with_settings(seed=7)
+    assert other.address == tiny.address
+    assert other.score("q", ["a"]).provenance.seed == 7
+    assert other.score("q", ["a"], seed=8).provenance.seed == 8
+    assert tiny.score("q", ["a"]).provenance.seed == 0
+
+
 def test_the_fleet_is_told(tiny: jury.Client) -> None:
     fleet = tiny.status()
     assert [worker.state for worker in fleet.workers] == ["ready"]

@@ -1,0 +1,8 @@
+"""Adapters for trainers. Each module is named after its trainer and imports nothing of it.
+
+``docs/trainers.md`` of the repository has an example for each, and says what each does with what is unscored.
+"""
+
+from .judging import Unscored
+
+__all__ = ["Unscored"]

@@ -1,0 +1,75 @@
+"""A cluster of processes on this machine, whose parts a test may kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from types import TracebackType
+
+import jury
+from jury.local import find_binary
+
+
+class Part:
+    """A `jury worker` or `jury coordinator` that listens."""
+
+    def __init__(self, *arguments: str) -> None:
+        command = [str(find_binary()), *arguments, "--stop-with-stdin", "--log-format", "json"]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "JURY_LOG": "info"}
+        )
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if line.startswith("{") and json.loads(line).get("message") == "listening":
+                break
+        else:
+            raise RuntimeError(f"{command} did not start")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+class Cluster:
+    """A coordinator and two workers of one model."""
+
+    def __init__(self, model: str) -> None:
+        ports = [free_port() for _ in range(3)]
+        self.address = f"127.0.0.1:{ports[0]}"
+        workers = [f"127.0.0.1:{port}" for port in ports[1:]]
+        self.workers = [Part("worker", "--listen", at, "--model", model, "--threads", "1") for at in workers]
+        listed = [option for at in workers for option in ("--worker", f"http://{at}")]
+        self._coordinator = ("coordinator", "--listen", self.address, *listed)
+        self.coordinator = Part(*self._coordinator)
+
+    def restart_coordinator(self) -> None:
+        """Kills the coordinator and starts another one at its address."""
+        self.coordinator.kill()
+        self.coordinator = Part(*self._coordinator)
+
+    def wait_until_judging(self) -> None:
+        """Returns once a request is being judged."""
+        client = jury.Client(self.address)
+        while client.status().requests_running == 0:
+            pass
+
+    def __enter__(self) -> Cluster:
+        client = jury.Client(self.address)
+        while any(worker.state != "ready" for worker in client.status().workers):
+            pass
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for part in (self.coordinator, *self.workers):
+            part.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port

@@ -1,0 +1,69 @@
+"""What all adapters share, without a trainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import jury
+from jury.trainers.judging import Judge, Round, grouped, numbers, per_row
+
+
+def rows_of(prompts: list[Any]) -> list[list[int]]:
+    contexts = [{"query": prompt} for prompt in prompts]
+    return [group.rows for group in grouped(contexts, ["a"] * len(prompts))]
+
+
+def test_neighbours_of_one_prompt_are_judged_together() -> None:
+    assert rows_of(["p", "p", "q", "q", "p"]) == [[0, 1], [2, 3], [4]]
+    conversation = [{"role": "user", "content": "p"}]
+    assert rows_of([conversation, list(conversation)]) == [[0, 1]]
+    assert rows_of([]) == []
+
+
+def test_a_large_group_is_split_evenly() -> None:
+    assert [len(rows) for rows in rows_of(["p"] * 130)] == [43, 43, 44]
+
+
+def test_another_reference_is_another_group() -> None:
+    contexts = [{"query": "p", "reference": reference} for reference in (7, 7, None)]
+    groups = grouped(contexts, ["a", "b", "c"])
+    assert [group.item for group in groups] == [
+        {"query": "p", "reference": "7", "responses": ["a", "b"]},
+        {"query": "p", "responses": ["c"]},
+    ]
+
+
+def answer(index: int, error: jury.JuryError) -> jury.Answer:
+    return jury.Answer(index, None, error)
+
+
+def test_only_what_failed_with_the_service_is_sent_again_and_not_for_ever() -> None:
+    turn = Round(3, patience=3.5, now=0.0)
+    for index, error in enumerate([jury.Unreachable("a"), jury.InvalidArgument("b", field="item"), jury.Unreachable("c")]):
+        turn.record(answer(index, error))
+    assert turn.wait(now=0.0) == 1.0
+    assert turn.pending() == [0, 2]
+    turn.record(answer(1, jury.Unreachable("c")))
+    assert turn.wait(now=1.0) == 2.0
+    assert turn.pending() == [2]
+    turn.record(answer(0, jury.Unreachable("again")))
+    assert turn.wait(now=3.0) is None
+    assert [str(outcome) for outcome in turn.outcome()] == ["a", "b", "again"]
+
+
+def test_what_every_item_would_meet_is_raised() -> None:
+    with pytest.raises(jury.InvalidArgument, match="settings.k"):
+        Judge("127.0.0.1:1", 0, k=0).judge([{"query": "q", "responses": ["a"]}])
+
+
+def test_a_row_without_reward_has_its_reason_and_the_keys_of_every_other(tiny: jury.Client) -> None:
+    groups = grouped([{"query": "q"}, {"query": ""}, {"query": "r" * 9000}], ["a", "b", "c"])
+    rows = per_row(groups, Judge(tiny, 0).judge([group.item for group in groups]))
+    scored, malformed, too_long = rows
+    assert scored.reward is not None and scored.reason is None
+    assert malformed.reward is None and "item.query" in str(malformed.reason)
+    assert too_long.reward is None and str(too_long.reason).startswith("too_long")
+    assert [numbers(row)["valid"] for row in rows] == [1.0, 0.0, 0.0]
+    assert len({tuple(sorted(numbers(row))) for row in rows}) == 1

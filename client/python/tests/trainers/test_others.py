@@ -1,0 +1,88 @@
+"""slime by the calls of its published source, since it is in no package registry; AReaL and verifiers without them."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import pytest
+
+import jury
+from jury.trainers import Unscored
+from jury.trainers.areal import RewardFunction
+from jury.trainers.slime import group_reward_function, reward_function
+from jury.trainers.verifiers import Scorer
+
+TOO_LONG = "r" * 9000
+
+
+@dataclass
+class Sample:
+    """The fields of slime's ``Sample`` that a reward sees."""
+
+    prompt: str
+    response: str
+    label: str | None = None
+    remove_sample: bool = False
+
+
+def test_a_group_of_slime_is_judged_together_in_its_order(tiny: jury.Client) -> None:
+    samples = [Sample("p", response) for response in ("one", "two", "three")]
+    rewards = asyncio.run(group_reward_function(tiny)(None, samples))
+    assert rewards == tiny.score("p", ["one", "two", "three"]).rewards
+    assert not any(sample.remove_sample for sample in samples)
+
+
+def test_an_unscored_sample_of_slime_is_removed_and_leaves_the_mean(tiny: jury.Client) -> None:
+    # Two panels: the response that is too long leaves the other panel's alone.
+    samples = [Sample("p", response) for response in ("one", TOO_LONG, "three", "four")]
+    rewards = asyncio.run(group_reward_function(tiny, max_panel=2, min_samples=1, k=4)(None, samples))
+    removed = [index for index, sample in enumerate(samples) if sample.remove_sample]
+    assert 1 in removed and len(removed) < 4
+    scored = [reward for index, reward in enumerate(rewards) if index not in removed]
+    assert all(rewards[index] == pytest.approx(sum(scored) / len(scored)) for index in removed)
+
+
+def test_a_single_sample_of_slime_without_reward_raises(tiny: jury.Client) -> None:
+    reward = reward_function(tiny, patience=0)
+    assert asyncio.run(reward(None, Sample("p", "one"))) == tiny.score("p", ["one"]).rewards[0]
+    with pytest.raises(Unscored, match="too_long"):
+        asyncio.run(reward(None, Sample("p", TOO_LONG)))
+
+
+def test_the_function_of_areal_works_in_a_process_pool(tiny: jury.Client) -> None:
+    reward_fn = RewardFunction(tiny)
+    assert reward_fn("p", "one", [1], [2], answer="4") == tiny.score("p", ["one"]).rewards[0]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        assert pool.submit(reward_fn, "p", "one", [1], [2]).result() == reward_fn("p", "one", [1], [2])
+    with pytest.raises(Unscored):
+        reward_fn("p", TOO_LONG, [1], [2])
+    with pytest.raises(ValueError, match="timeout"):
+        RewardFunction(tiny, timeout=5)
+
+
+def test_the_deadline_for_areal_lies_below_its_own(tiny: jury.Client) -> None:
+    reward_fn = pickle.loads(pickle.dumps(RewardFunction(tiny.address, timeout=15)))
+    assert reward_fn._judge.client._settings["budget"] + 5 < 15
+
+
+@dataclass
+class Data:
+    prompt_text: str
+    answer: str
+
+
+@dataclass
+class Trace:
+    last_reply: str
+
+
+def test_the_last_reply_of_a_trace_of_verifiers_is_judged(tiny: jury.Client) -> None:
+    score = Scorer(tiny, reference="answer", patience=0)
+    given = asyncio.run(score(Data("p", "4"), Trace("one")))
+    assert given == tiny.score({"query": "p", "responses": ["one"], "reference": "4"}).rewards[0]
+    with pytest.raises(Unscored):
+        asyncio.run(score(Data("p", "4"), Trace(TOO_LONG)))

@@ -1,0 +1,113 @@
+"""The reward functions inside the installed TRL's own trainer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import jury
+from jury.trainers.trl import async_reward_function, reward_function
+
+from ..conftest import REPOSITORY, SHORT_TEMPLATE, make_tiny_model
+
+pytest.importorskip("trl")
+
+TOO_LONG = "too long " * 60
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[jury.LocalClient]:
+    """A judge into whose context TOO_LONG does not fit."""
+    model = make_tiny_model(tmp_path_factory.mktemp("small") / "tiny", 640)
+    options = ["--template", SHORT_TEMPLATE]
+    with jury.local(model, options=options, k=2, max_critique_tokens=4, min_readout_mass=0) as judge:
+        yield judge
+
+
+def policy() -> tuple[Any, Any]:
+    """A random model of two layers, and its tokenizer."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = str(REPOSITORY / "engine/tests/fixtures/llama")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    return AutoModelForCausalLM.from_pretrained(folder, torch_dtype="float32"), tokenizer
+
+
+def train(reward_funcs: Any, prompts: list[Any], folder: Path, steps: int = 1, **columns: list[Any]) -> Any:
+    """Trains with groups of four, two prompts a step, and returns the trainer."""
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    model, tokenizer = policy()
+    config = GRPOConfig(
+        output_dir=str(folder),
+        num_generations=4,
+        per_device_train_batch_size=8,
+        max_completion_length=12,
+        max_steps=steps,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        shuffle_dataset=False,
+        seed=1,
+        disable_tqdm=True,
+    )
+    dataset = Dataset.from_dict({"prompt": prompts, **columns})
+    trainer = GRPOTrainer(model, reward_funcs, args=config, train_dataset=dataset, processing_class=tokenizer)
+    trainer.train()
+    return trainer
+
+
+@pytest.mark.parametrize("make", [reward_function, async_reward_function])
+def test_every_completion_gets_a_reward(
+    small: jury.Client, tmp_path: Path, make: Callable[..., Any]
+) -> None:
+    trainer = train(make(small), ["one?", "two?"], tmp_path)
+    rewards = trainer._logs["rewards"]["jury"]
+    assert len(rewards) == 8 and all(1 <= reward <= 10 for reward in rewards)
+    told = trainer.state.log_history[0]
+    assert told["rewards/jury/mean"] == pytest.approx(sum(rewards) / 8)
+    assert told["jury/unscored"] == 0.0 and told["jury/latency_s"] >= 0
+
+
+def test_sync_and_async_give_the_same_rewards_bit_by_bit(small: jury.Client, tmp_path: Path) -> None:
+    both = [train(make(small), ["one?", "two?"], tmp_path) for make in (reward_function, async_reward_function)]
+    one, other = [list(trainer._logs["rewards"]["jury"]) for trainer in both]
+    assert one == other
+
+
+def test_an_unscored_row_leaves_its_group_and_moves_nothing(small: jury.Client, tmp_path: Path) -> None:
+    trainer = train(reward_function(small, patience=0), ["one?", TOO_LONG], tmp_path)
+    rewards = list(trainer._logs["rewards"]["jury"])
+    advantages = list(trainer._logs["advantages"])
+    unscored = [index for index, reward in enumerate(rewards) if math.isnan(reward)]
+    assert len(unscored) == 4
+    assert [advantages[index] for index in unscored] == [0.0] * 4
+    scored = [reward for reward in rewards if not math.isnan(reward)]
+    assert trainer.state.log_history[0]["reward"] == pytest.approx(sum(scored) / 4)
+    assert trainer.state.log_history[0]["jury/unscored"] == 0.5
+    reasons = list(trainer._logs["extra"]["jury_reason"])
+    assert sum(str(reason).startswith("too_long") for reason in reasons) == 4
+
+
+def test_columns_of_the_dataset_reach_the_judge(small: jury.Client, tmp_path: Path) -> None:
+    seen = []
+
+    class Seeing(jury.Client):
+        def score_many(self, items: Any, **settings: Any) -> Iterator[jury.Answer]:
+            items = list(items)
+            seen.extend(items)
+            return super().score_many(items, **settings)
+
+    client = Seeing(small.address, k=1, max_critique_tokens=1, min_readout_mass=0)
+    reward = reward_function(client, reference="solution", criteria="rubrics")
+    train(reward, ["one?", "two?"], tmp_path, solution=[1, 2], rubrics=[["short"], ["long"]])
+    assert [len(item["responses"]) for item in seen] == [4, 4]
+    told = {(item["query"], item["reference"], *item["criteria"]) for item in seen}
+    assert told == {("one?", "1", "short"), ("two?", "2", "long")}
