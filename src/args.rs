@@ -4,6 +4,7 @@
 mod doctor;
 mod judge;
 mod models;
+mod parse;
 mod score;
 mod serve;
 
@@ -15,6 +16,7 @@ use jury_terminal::exit;
 pub use self::doctor::DoctorArgs;
 pub use self::judge::JudgeArgs;
 pub use self::models::{ModelsArgs, ModelsCommand};
+pub use self::parse::parse;
 pub use self::score::ScoreArgs;
 pub use self::serve::{
     CoordinatorArgs, EtcdArgs, HttpArgs, JudgingArgs, ServeArgs, TraceArgs, UpArgs, WorkerArgs,

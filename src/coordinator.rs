@@ -8,7 +8,6 @@ use jury_coordinator::{Config, Coordinator};
 use jury_fabric::connector::Connector;
 use jury_fabric::directory::{Directory, Etcd, EtcdConfig, Fixed};
 use jury_fabric::shutdown::on_signals;
-use jury_fabric::transport::Listener;
 use jury_grm::prompt::Template;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use prometheus_client::registry::Registry;
@@ -23,14 +22,14 @@ pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
     } else {
         Arc::new(Fixed::new(&args.worker).context("--worker").or_exit(Exit::Usage)?)
     };
-    let mut sockets = Sockets::bind(args.listen, &args.serve).await?;
+    let mut sockets = Sockets::bind(&args.listen, &args.serve).await?;
     let door = DoorSocket::bind(&args.http).await?;
     let shutdown = on_signals().or_exit(Exit::Internal)?;
     let mut registry = Registry::default();
     let coordinator = Coordinator::start(config, directory, Connector::new(), &mut registry)
         .or_exit(Exit::Usage)?;
-    sockets.announce(registry, until_drain(&shutdown), &shutdown)?;
-    let listener = Listener::Tcp(sockets.grpc);
+    sockets.announce(registry, &until_drain(&shutdown), &shutdown)?;
+    let listener = sockets.into_listener();
     let drain = shutdown.drain.clone();
     let config = server_config(&args.serve);
     let served = jury_coordinator::run(coordinator.clone(), listener, config, drain);

@@ -21,14 +21,13 @@ mod worker;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 
 use self::args::{Args, Command};
 
 fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match args::parse(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => {
             // Help and version are answers; anything else is a mistake.

@@ -8,10 +8,13 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use futures::TryFutureExt;
+use futures::future::try_join_all;
 use jury_coordinator::Coordinator;
 use jury_fabric::shutdown::Shutdown;
 use jury_fabric::telemetry::{register_losses, serve_metrics};
-use jury_fabric::transport::{HealthHandle, ServeError, ServerConfig, bind};
+use jury_fabric::transport::{
+    HealthHandle, ListenAddress, Listener, ServeError, ServerConfig, bind_all,
+};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -22,33 +25,39 @@ use crate::args::{HttpArgs, ServeArgs};
 
 /// The sockets of a part, taken before anything that takes long.
 pub struct Sockets {
-    pub grpc: TcpListener,
-    metrics: Option<TcpListener>,
+    grpc: Vec<TcpListener>,
+    metrics: Vec<TcpListener>,
     stdin: Option<StdinWatch>,
 }
 
-/// The socket of the door, if there is one.
-pub struct DoorSocket(Option<TcpListener>);
+/// The sockets of the door; none where it is not asked for.
+pub struct DoorSocket(Vec<TcpListener>);
 
 // === impl Sockets ===
 
 impl Sockets {
     /// Takes the addresses, or says at once that they are in use.
-    pub async fn bind(listen: SocketAddr, args: &ServeArgs) -> Result<Self, Failed> {
+    pub async fn bind(listen: &ListenAddress, args: &ServeArgs) -> Result<Self, Failed> {
         let stdin = args.stop_with_stdin.then(StdinWatch::start);
-        let grpc = bind(listen).await.context("--listen").or_exit(Exit::Unavailable)?;
-        let metrics = match args.metrics_listen {
+        let grpc = bind_all(listen).await.context("--listen").or_exit(Exit::Unavailable)?;
+        let metrics = match &args.metrics_listen {
             Some(address) => {
-                Some(bind(address).await.context("--metrics-listen").or_exit(Exit::Unavailable)?)
+                bind_all(address).await.context("--metrics-listen").or_exit(Exit::Unavailable)?
             }
-            None => None,
+            None => Vec::new(),
         };
         Ok(Self { grpc, metrics, stdin })
     }
 
-    /// The address that gRPC is served on, its port known.
+    /// The first address that gRPC is served on, its port known.
     pub fn address(&self) -> Result<SocketAddr, Failed> {
-        self.grpc.local_addr().or_exit(Exit::Internal)
+        let first = self.grpc.first().context("nothing is listened on").or_exit(Exit::Internal)?;
+        first.local_addr().or_exit(Exit::Internal)
+    }
+
+    /// Where gRPC is served.
+    pub fn into_listener(self) -> Listener {
+        Listener::Several(self.grpc)
     }
 
     /// Says where we listen, and serves the metrics until the end; `health` is what `/healthz`
@@ -56,15 +65,17 @@ impl Sockets {
     pub fn announce(
         &mut self,
         mut registry: Registry,
-        health: HealthHandle,
+        health: &HealthHandle,
         shutdown: &Shutdown,
     ) -> Result<(), Failed> {
         register_losses(&mut registry);
-        if let Some(listener) = self.metrics.take() {
+        let registry = Arc::new(registry);
+        for listener in self.metrics.drain(..) {
             let address = listener.local_addr().or_exit(Exit::Internal)?;
             info!(%address, "metrics listening");
             // Served through the drain: it is when an operator looks.
-            let served = serve_metrics(listener, Arc::new(registry), health, shutdown.cut.clone());
+            let served =
+                serve_metrics(listener, registry.clone(), health.clone(), shutdown.cut.clone());
             tokio::spawn(async move {
                 if let Err(error) = served.await {
                     error!(%error, "metrics are no longer served");
@@ -74,7 +85,9 @@ impl Sockets {
         if let Some(stdin) = &self.stdin {
             stdin.serving(shutdown);
         }
-        info!(address = %self.address()?, "listening");
+        for listener in &self.grpc {
+            info!(address = %listener.local_addr().or_exit(Exit::Internal)?, "listening");
+        }
         Ok(())
     }
 }
@@ -84,8 +97,8 @@ impl Sockets {
 impl DoorSocket {
     /// Takes the address, or says at once that it is in use.
     pub async fn bind(args: &HttpArgs) -> Result<Self, Failed> {
-        let Some(address) = args.http else { return Ok(Self(None)) };
-        Ok(Self(Some(bind(address).await.context("--http").or_exit(Exit::Unavailable)?)))
+        let Some(address) = &args.http else { return Ok(Self(Vec::new())) };
+        Ok(Self(bind_all(address).await.context("--http").or_exit(Exit::Unavailable)?))
     }
 
     /// Serves gRPC by `grpc` and the door, until both have ended.
@@ -96,10 +109,13 @@ impl DoorSocket {
         args: &ServeArgs,
         shutdown: &Shutdown,
     ) -> Result<(), anyhow::Error> {
-        let Some(listener) = self.0 else { return Ok(grpc.await?) };
-        info!(address = %listener.local_addr()?, "HTTP listening");
-        let drain = shutdown.drain.clone();
-        let door = jury_door::serve(coordinator, listener, args.grace, drain);
+        let mut doors = Vec::new();
+        for listener in self.0 {
+            info!(address = %listener.local_addr()?, "HTTP listening");
+            let drain = shutdown.drain.clone();
+            doors.push(jury_door::serve(coordinator.clone(), listener, args.grace, drain));
+        }
+        let door = try_join_all(doors);
         tokio::try_join!(grpc.map_err(anyhow::Error::from), door.map_err(anyhow::Error::from))?;
         Ok(())
     }

@@ -3,7 +3,6 @@
 use jury_coordinator::Config;
 use jury_embedded::Embedded;
 use jury_fabric::shutdown::on_signals;
-use jury_fabric::transport::Listener;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::ModelConfig;
@@ -16,7 +15,7 @@ use crate::serving::{DoorSocket, Sockets, server_config, until_cut, until_drain}
 pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
     let config = judging_config(&args.judging, Config::EMBEDDED_BUDGET)?;
     let model = ModelConfig::try_from(args.model).or_exit(Exit::Usage)?;
-    let mut sockets = Sockets::bind(args.listen, &args.serve).await?;
+    let mut sockets = Sockets::bind(&args.listen, &args.serve).await?;
     let door = DoorSocket::bind(&args.http).await?;
     let meter = Meter::new(false);
     let backend = model.load(&meter)?;
@@ -25,8 +24,8 @@ pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
     let shutdown = on_signals().or_exit(Exit::Internal)?;
     let mut registry = Registry::default();
     let cluster = Embedded::start(backend, config, &mut registry).or_exit(Exit::Usage)?;
-    sockets.announce(registry, until_drain(&shutdown), &shutdown)?;
-    let listener = Listener::Tcp(sockets.grpc);
+    sockets.announce(registry, &until_drain(&shutdown), &shutdown)?;
+    let listener = sockets.into_listener();
     let coordinator = cluster.coordinator();
     let drain = shutdown.drain.clone();
     let config = server_config(&args.serve);

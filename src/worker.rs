@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use jury_fabric::connector::check_callable;
 use jury_fabric::shutdown::on_signals;
-use jury_fabric::transport::{HealthHandle, Listener};
+use jury_fabric::transport::HealthHandle;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::ModelConfig;
@@ -23,7 +23,7 @@ pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
     } else {
         Announce::Etcd(etcd(&args.etcd)?)
     };
-    let mut sockets = Sockets::bind(args.listen, &args.serve).await?;
+    let mut sockets = Sockets::bind(&args.listen, &args.serve).await?;
     let announces = matches!(announce, Announce::Etcd(_));
     let advertised_address =
         advertised(args.advertise, sockets.address()?, announces).or_exit(Exit::Usage)?;
@@ -44,8 +44,8 @@ pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
         health: HealthHandle::new(&[SERVICE_NAME]),
         metrics: WorkerMetrics::register(&mut registry),
     };
-    sockets.announce(registry, worker.health.clone(), &shutdown)?;
-    let listener = Listener::Tcp(sockets.grpc);
+    sockets.announce(registry, &worker.health, &shutdown)?;
+    let listener = sockets.into_listener();
     let served = jury_worker::run::run(worker, listener, shutdown.drain.clone());
     until_cut(served, &shutdown).await
 }

@@ -22,6 +22,7 @@ use crate::transport::{InProcessIncoming, in_process};
 
 pub(crate) use address::parse;
 pub use address::{AddressError, AddressProblem, check_callable};
+pub(crate) use dial::addresses as addresses_of;
 
 /// A peer that does not complete TCP within this time is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -20,7 +20,7 @@ mod severable;
 
 pub use health::HealthHandle;
 pub use in_process::{InProcessIncoming, in_process};
-pub use listen::{BindError, Listener, bind};
+pub use listen::{BindError, ListenAddress, Listener, NotAListenAddress, bind, bind_all};
 pub use server::{ServeError, ServerConfig, serve};
 pub use tonic::transport::Channel;
 

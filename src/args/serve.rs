@@ -1,10 +1,10 @@
 //! `jury up`, `jury coordinator`, `jury worker`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ArgGroup;
+use jury_fabric::transport::ListenAddress;
 use jury_terminal::model::ModelArgs;
 
 /// What every serving part shares.
@@ -13,7 +13,7 @@ use jury_terminal::model::ModelArgs;
 pub struct ServeArgs {
     /// Serve Prometheus metrics at http://ADDRESS/metrics; port 0 takes a free one
     #[arg(long, env = "JURY_METRICS_LISTEN", value_name = "ADDRESS")]
-    pub metrics_listen: Option<SocketAddr>,
+    pub metrics_listen: Option<ListenAddress>,
     /// How long running work may go on after SIGTERM or Ctrl-C
     #[arg(long, env = "JURY_GRACE", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     pub grace: Duration,
@@ -40,7 +40,7 @@ pub struct HttpArgs {
     /// Serve HTTP and JSON as well: POST http://ADDRESS/v1/score, and GET /openapi.json for the
     /// rest. Whoever reaches the address may ask; port 0 takes a free one
     #[arg(long, env = "JURY_HTTP", value_name = "ADDRESS")]
-    pub http: Option<SocketAddr>,
+    pub http: Option<ListenAddress>,
 }
 
 /// How a coordinator judges.
@@ -84,9 +84,9 @@ pub struct EtcdArgs {
     after_help = "Examples:\n  jury up --model qwen2.5-coder-1.5b &\n  jury score examples/capital.json --endpoint http://127.0.0.1:7480\n  jury up --http 127.0.0.1:7490         and then: curl -H 'Content-Type: application/json' http://127.0.0.1:7490/v1/score -d '{\"item\": {\"query\": \"2 + 2?\", \"responses\": [\"4\", \"5\"]}}'"
 )]
 pub struct UpArgs {
-    /// Where to serve gRPC; port 0 takes a free one
+    /// Where to serve gRPC, at every address of a name like localhost; port 0 takes a free one
     #[arg(long, env = "JURY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7480")]
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
     #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
@@ -101,11 +101,11 @@ pub struct UpArgs {
 #[command(
     after_help = "Examples:\n  jury coordinator --etcd http://127.0.0.1:2379\n  jury coordinator --worker http://10.0.0.5:7481 --worker http://10.0.0.6:7481\n  jury coordinator --etcd http://127.0.0.1:2379 --http 0.0.0.0:7490      for trainers that speak HTTP"
 )]
-#[command(group(ArgGroup::new("fleet").required(true).args(["etcd", "worker"])))]
+#[command(group(ArgGroup::new("fleet").required(true).multiple(true).args(["etcd", "worker"])))]
 pub struct CoordinatorArgs {
-    /// Where to serve gRPC; port 0 takes a free one
+    /// Where to serve gRPC, at every address of a name like localhost; port 0 takes a free one
     #[arg(long, env = "JURY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7480")]
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
     #[command(flatten)]
     pub etcd: EtcdArgs,
     /// Address of a worker, once for each; takes the place of etcd
@@ -130,9 +130,9 @@ pub struct CoordinatorArgs {
     after_help = "Examples:\n  jury worker --etcd http://127.0.0.1:2379 --listen 0.0.0.0:7481 --advertise http://10.0.0.5:7481\n  jury worker --listen 127.0.0.1:7481      for a coordinator with --worker http://127.0.0.1:7481"
 )]
 pub struct WorkerArgs {
-    /// Where to serve gRPC; port 0 takes a free one
+    /// Where to serve gRPC, at every address of a name like localhost; port 0 takes a free one
     #[arg(long, env = "JURY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7481")]
-    pub listen: SocketAddr,
+    pub listen: ListenAddress,
     /// The address that coordinators are told to call [default: the one listened on]
     #[arg(long, env = "JURY_ADVERTISE", value_name = "URL", help_heading = "Fleet")]
     pub advertise: Option<String>,

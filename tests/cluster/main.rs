@@ -9,6 +9,7 @@ mod sandbox;
 
 mod bad_input;
 mod batch;
+mod environment;
 mod faults;
 mod logs;
 mod one_process;

@@ -28,8 +28,8 @@ pub(super) async fn dial(uri: Uri) -> io::Result<TokioIo<TcpStream>> {
     Err(error)
 }
 
-/// `localhost` is both loopback addresses (RFC 6761), even where the hosts file knows only one.
-async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+/// Every address of a host. `localhost` is both loopback addresses (RFC 6761), even where the hosts file knows only one.
+pub(crate) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if host.eq_ignore_ascii_case("localhost") {
         return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
     }

@@ -1,20 +1,39 @@
 //! Where a server takes its connections from.
 
+use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 use tokio::net::TcpListener;
 
 use super::InProcessIncoming;
+use crate::connector::addresses_of;
 
 /// Where a server takes its connections from.
 #[derive(Debug)]
 pub enum Listener {
     /// The network.
     Tcp(TcpListener),
+    /// The network, at each address of a name.
+    Several(Vec<TcpListener>),
     /// The same process.
     InProcess(InProcessIncoming),
 }
+
+/// A host and a port to listen on: `127.0.0.1:7480`, `[::1]:7480`, `localhost:7480`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenAddress {
+    host: String,
+    port: u16,
+}
+
+/// A text that is no address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "write HOST:PORT, like 127.0.0.1:7480, localhost:7480 or [::1]:7480; 0.0.0.0 is every IPv4 address, port 0 any free port"
+)]
+pub struct NotAListenAddress;
 
 /// Why a server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +61,18 @@ pub enum BindError {
         /// What the system says.
         source: io::Error,
     },
+    /// The host is a name that nobody knows.
+    #[error("cannot listen on {address}: the name has no address")]
+    Unknown {
+        /// The address asked for.
+        address: ListenAddress,
+        /// What the resolver says.
+        source: io::Error,
+    },
 }
+
+/// Times that a free port is looked for which is free at every address of a name.
+const PORT_TRIES: usize = 16;
 
 /// Listens on `address`; port 0 takes any free one (`local_addr` tells which).
 ///
@@ -56,6 +86,78 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     })
 }
 
+/// Listens on every address of a name, at one port; at least one listener comes back. Addresses that this machine does
+/// not have are left out, as long as there is another.
+///
+/// # Errors
+/// [`BindError`], with the address and the way out.
+pub async fn bind_all(address: &ListenAddress) -> Result<Vec<TcpListener>, BindError> {
+    let unknown = |source| BindError::Unknown { address: address.clone(), source };
+    let addresses = addresses_of(&address.host, address.port).await.map_err(unknown)?;
+    if addresses.is_empty() {
+        return Err(unknown(io::ErrorKind::NotFound.into()));
+    }
+    for _ in 1..PORT_TRIES {
+        match bind_each(&addresses).await {
+            // The port that the first address was given is taken at another.
+            Err(BindError::InUse { .. }) if address.port == 0 => {}
+            bound => return bound,
+        }
+    }
+    bind_each(&addresses).await
+}
+
+// === private ===
+
+async fn bind_each(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut left_out = None;
+    for &address in addresses {
+        let port_taken = listeners.first().and_then(|first| first.local_addr().ok());
+        let port = port_taken.map_or(address.port(), |first| first.port());
+        match bind(SocketAddr::new(address.ip(), port)).await {
+            Ok(listener) => listeners.push(listener),
+            Err(error @ BindError::InUse { .. }) => return Err(error),
+            Err(error) => left_out = Some(error),
+        }
+    }
+    match left_out {
+        Some(error) if listeners.is_empty() => Err(error),
+        _ => Ok(listeners),
+    }
+}
+
+// === impl ListenAddress ===
+
+impl FromStr for ListenAddress {
+    type Err = NotAListenAddress;
+
+    fn from_str(text: &str) -> Result<Self, NotAListenAddress> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Ok(Self { host: address.ip().to_string(), port: address.port() });
+        }
+        let (host, port) = text.rsplit_once(':').ok_or(NotAListenAddress)?;
+        let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        // Digits and dots alone are an IPv4 address that was misspelt.
+        let is_name =
+            host.bytes().all(is_of_a_name) && host.bytes().any(|b| b.is_ascii_alphabetic());
+        match port.parse() {
+            Ok(port) if is_name && is_number => Ok(Self { host: host.to_owned(), port }),
+            _ => Err(NotAListenAddress),
+        }
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.parse::<IpAddr>() {
+            Ok(ip) => SocketAddr::new(ip, self.port).fmt(f),
+            Err(_) => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +169,9 @@ mod tests {
         let message = bind(taken).await.unwrap_err().to_string();
         assert!(message.contains(&taken.to_string()), "{message}");
         assert!(message.contains("in use") && message.contains("port 0"), "{message}");
+
+        let by_name = format!("localhost:{}", taken.port()).parse().unwrap();
+        assert!(matches!(bind_all(&by_name).await, Err(BindError::InUse { .. })));
     }
 
     #[tokio::test]
@@ -74,5 +179,45 @@ mod tests {
         // 192.0.2.0/24 is reserved for documentation: no machine has it.
         let error = bind(SocketAddr::from(([192, 0, 2, 1], 0))).await.unwrap_err();
         assert!(matches!(error, BindError::NotOurs { .. }), "{error}");
+        let error = bind_all(&"192.0.2.1:0".parse().unwrap()).await.unwrap_err();
+        assert!(matches!(error, BindError::NotOurs { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_name_is_listened_on_at_all_its_addresses_and_one_port() {
+        let listeners = bind_all(&"localhost:0".parse().unwrap()).await.unwrap();
+        let addresses: Vec<_> = listeners.iter().map(|of| of.local_addr().unwrap()).collect();
+        assert!(addresses.iter().all(|address| address.ip().is_loopback()), "{addresses:?}");
+        assert!(addresses.iter().all(|address| address.port() == addresses[0].port()));
+        let has_ipv6 = bind("[::1]:0".parse().unwrap()).await.is_ok();
+        assert_eq!(addresses.iter().any(SocketAddr::is_ipv6), has_ipv6);
+    }
+
+    #[test]
+    fn an_address_to_listen_on_is_a_host_and_a_port() {
+        for (text, written) in [
+            ("127.0.0.1:7480", "127.0.0.1:7480"),
+            ("[::1]:0", "[::1]:0"),
+            ("localhost:7480", "localhost:7480"),
+            ("worker-3.example:1", "worker-3.example:1"),
+        ] {
+            assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), written);
+        }
+        for text in [
+            "",
+            "7480",
+            ":7480",
+            "localhost",
+            "localhost:",
+            "localhost:http",
+            "localhost:+1",
+            "localhost:70000",
+            "::1:7480",
+            "1.2.3:80",
+            "http://localhost:7480",
+            "two words:1",
+        ] {
+            assert_eq!(text.parse::<ListenAddress>(), Err(NotAListenAddress), "{text}");
+        }
     }
 }

@@ -16,6 +16,7 @@
 use std::io;
 use std::time::Duration;
 
+use futures::stream::select_all;
 use futures::{Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -97,6 +98,11 @@ pub async fn serve(
         Listener::Tcp(listener) => {
             let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
             run(routes, health, connections, shutdown, &config).await
+        }
+        Listener::Several(listeners) => {
+            let each = listeners.into_iter();
+            let each = each.map(|listener| TcpIncoming::from(listener).with_nodelay(Some(true)));
+            run(routes, health, select_all(each), shutdown, &config).await
         }
         Listener::InProcess(connections) => {
             run(routes, health, connections, shutdown, &config).await

@@ -56,7 +56,8 @@ impl Hub {
         lock: &FetchLock,
         progress: &dyn Progress,
     ) -> Result<String, String> {
-        let failed = |problem: String| format!("The hub ({}) failed: {problem}", self.endpoint);
+        let way = way(&self.endpoint, ureq::Proxy::try_from_env().as_ref());
+        let failed = |problem: String| format!("The hub ({way}) failed: {problem}");
         let api = self.api(&lock.staging().join("hub")).map_err(|e| failed(e.to_string()))?;
         progress.phase(Phase::AskingHub);
         let told = self.ask(&api, file).map_err(failed)?;
@@ -95,6 +96,18 @@ impl Hub {
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err(format!("no answer within {} s", self.patience.as_secs_f32())),
         }
+    }
+}
+
+/// The endpoint, and the proxy through which its client asks, if there is one. Never a proxy's user and password.
+fn way(endpoint: &str, proxy: Option<&ureq::Proxy>) -> String {
+    let uri = endpoint.parse().ok();
+    match proxy.filter(|proxy| uri.is_none_or(|uri| !proxy.is_no_proxy(&uri))) {
+        Some(proxy) => {
+            let (host, port) = (proxy.host(), proxy.port());
+            format!("{endpoint}, through the proxy {host}:{port} of the environment")
+        }
+        None => endpoint.to_owned(),
     }
 }
 
@@ -159,4 +172,21 @@ impl hf_hub::api::Progress for Teller {
     }
 
     fn finish(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_named_where_it_is_asked_and_its_password_never() {
+        let hub = "https://huggingface.co";
+        let proxy = ureq::Proxy::new("http://user:secret@proxy.example:3128").unwrap();
+        let told = way(hub, Some(&proxy));
+        assert!(told.contains("proxy.example:3128") && !told.contains("secret"), "{told}");
+        assert_eq!(way(hub, None), hub);
+        let builder = ureq::Proxy::builder(ureq::ProxyProtocol::Http).host("proxy.example");
+        let proxy = builder.no_proxy("huggingface.co").build().unwrap();
+        assert_eq!(way(hub, Some(&proxy)), hub);
+    }
 }
