@@ -6,19 +6,24 @@ use std::time::Duration;
 use jury_grm::conclude::{Conclusion, conclude};
 use jury_grm::domain::{
     Counts, FailureKind, Provenance, Reason, ReasonCode, Reproducible, RunReport, Sample,
-    ScoreRequest, StoppedBy, Usage, Verdict,
+    ScoreRequest, Status, StoppedBy, Usage, Verdict, VoteRule, Voting,
 };
 use jury_grm::plan::Plan;
-use jury_grm::vote::{Ballot, vote};
+use jury_grm::stop::{Drawn, min_samples};
+use jury_grm::vote::{Ballot, Rule, vote};
 
 use crate::dispatch::Effort;
 use crate::fleet::{NoClass, WorkerClass};
+use crate::rank::Ranking;
 
 /// All that a verdict is made of.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
     pub(crate) request: &'a ScoreRequest,
+    /// With panels as small as it took.
     pub(crate) plan: &'a Plan,
+    /// How samples vote.
+    pub(crate) rule: Rule,
     /// Digest of template, parser and guide.
     pub(crate) method_digest: String,
     /// Time spent waiting for admission.
@@ -37,12 +42,16 @@ pub(crate) enum End {
     Drawn {
         /// Who could draw.
         class: WorkerClass,
-        /// Every planned sample, in any order.
-        samples: Vec<Sample>,
+        /// Every planned sample, and the rule that made some of them superfluous.
+        drawn: Drawn,
+        /// Who ranked them.
+        ranking: Ranking,
         /// What it took.
         effort: Effort,
         /// Marker lines that were escaped in a prompt.
         escaped_markers: u32,
+        /// Most responses in a prompt, if the context forced fewer than were asked for.
+        forced_panel: Option<u32>,
     },
 }
 
@@ -69,8 +78,10 @@ pub(crate) enum Refusal {
 
 /// The verdict that follows from the facts.
 pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
-    let Facts { request, plan, method_digest, queued, total, end } = facts;
-    let (class, mut samples, effort, escaped_markers, stopped_by, conclusion) = match end {
+    let Facts { request, plan, rule, method_digest, queued, total, end } = facts;
+    let k = count(plan.samples.len());
+    let (mut ranked, mut forced) = (Ok(None), None);
+    let (class, samples, effort, escaped_markers, stopped_by, conclusion) = match end {
         End::Refused(refusal) => {
             let (kind, reason) = refusal.explain();
             let failed = |spec: &_| Sample::failed(Clone::clone(spec), kind, &*reason.detail);
@@ -78,29 +89,43 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
             let conclusion = Conclusion::Unscored(reason);
             (None, samples, Effort::default(), 0, StoppedBy::Refused, conclusion)
         }
-        End::Drawn { class, samples, effort, escaped_markers } => {
+        End::Drawn { class, drawn, ranking, mut effort, escaped_markers, forced_panel } => {
+            let Drawn { samples, stop, surplus_tokens } = drawn;
+            effort.tally.wasted_tokens += surplus_tokens;
             let is_out_of_time = Counts::of(&samples, 0).timed_out > 0;
-            let stopped_by = if is_out_of_time { StoppedBy::Budget } else { StoppedBy::Complete };
-            let conclusion = conclude(&samples, request.effective_min_samples());
+            let stopped_by = match stop {
+                Some(stop) => stop.by,
+                None if is_out_of_time => StoppedBy::Budget,
+                None => StoppedBy::Complete,
+            };
+            let n_wanted = stop.map_or(k, |stop| stop.prefix);
+            let conclusion = conclude(&samples, min_samples(request.min_samples, n_wanted));
+            (ranked, forced) = (ranking.result(&samples), forced_panel);
             (Some(class), samples, effort, escaped_markers, stopped_by, conclusion)
         }
     };
-    samples.sort_by_key(|sample| sample.spec.index);
-    let status = conclusion.status();
-    let (ballot, reason) = match conclusion {
-        Conclusion::Whole | Conclusion::Partial => {
-            let detail = "no valid sample showed this response".to_owned();
-            let ballot = vote(&plan.duplicate_of, &samples);
-            (ballot, Reason { code: ReasonCode::NotShown, detail })
-        }
-        Conclusion::Unscored(reason) => (Ballot::none(request.item.responses.len()), reason),
+    let status = match conclusion.status() {
+        // Another time the Meta RM may be there.
+        Status::Ok if ranked.is_err() => Status::Partial,
+        status => status,
     };
-    let voted = u32::try_from(ballot.voters.len()).unwrap_or(u32::MAX);
-    let reason_for = |reward: &Option<f64>| reward.is_none().then(|| reason.clone());
+    let (ballot, why_unscored) = match conclusion {
+        Conclusion::Whole | Conclusion::Partial => (vote(&plan.duplicate_of, &samples, rule), None),
+        Conclusion::Unscored(reason) => {
+            (Ballot::none(request.item.responses.len(), rule), Some(reason))
+        }
+    };
+    let voted = count(ballot.voters.len());
+    let n_spare = samples.iter().filter(|sample| sample.spec.index >= k).count();
+    let counts = Counts { spare: count(n_spare), ..Counts::of(&samples, voted) };
+    let reason_for = |(response, reward): (usize, &Option<f64>)| {
+        let not_shown = || why_not_shown(plan.duplicate_of[response], plan, &samples);
+        reward.is_none().then(|| why_unscored.clone().unwrap_or_else(not_shown))
+    };
     Verdict {
         item_id: request.item.id.clone(),
         status,
-        reasons: ballot.rewards.iter().map(reason_for).collect(),
+        reasons: ballot.rewards.iter().enumerate().map(reason_for).collect(),
         rewards: ballot.rewards,
         pick: ballot.pick,
         tied: ballot.tied,
@@ -108,19 +133,20 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
         agreement: ballot.agreement,
         stopped_by,
         voters: ballot.voters,
-        weights: Vec::new(),
-        meta_unavailable: None,
-        counts: Counts::of(&samples, voted),
+        weights: ballot.weights,
+        meta_unavailable: ranked.clone().err(),
+        counts,
         usage: usage_of(&samples),
         provenance: Provenance {
             model: class.as_ref().map(|class| class.model.clone()),
             model_digest: class.as_ref().map(|class| class.model_digest.clone()),
             numerics: class.as_ref().map(|class| class.numerics.clone()),
             method_digest,
-            meta_digest: None,
+            meta_digest: ranked.ok().flatten(),
             seed: request.seed,
             settings: request.settings.clone(),
-            voting: request.voting.effective(request.settings.k),
+            voting: in_force(&request.voting, k, ballot.rule.kind()),
+            forced_panel: forced,
             escaped_markers,
             reproducible: class.map_or(Reproducible::None, |class| class.reproducible),
             version: crate::VERSION.to_owned(),
@@ -170,6 +196,40 @@ impl Refusal {
             }
         }
     }
+}
+
+/// The votes' rule and its numbers as they were in force.
+fn in_force(voting: &Voting, k: u32, rule: VoteRule) -> Voting {
+    let effective = voting.effective(k);
+    let k_meta = effective.k_meta.filter(|_| rule == VoteRule::Top);
+    Voting { rule: Some(rule), k_meta, ..effective }
+}
+
+/// Why a response has no reward in a verdict that has others.
+fn why_not_shown(distinct: usize, plan: &Plan, samples: &[Sample]) -> Reason {
+    let shows = |order: &[usize]| order.contains(&distinct);
+    let showing: Vec<&Sample> = samples.iter().filter(|s| shows(&s.spec.order)).collect();
+    let too_long = showing.iter().filter_map(|sample| sample.failure());
+    if let Some(failure) = too_long.into_iter().find(|f| f.kind == FailureKind::TooLong)
+        && showing.iter().all(|sample| sample.scores().is_none())
+    {
+        return Reason { code: ReasonCode::TooLong, detail: failure.detail.clone() };
+    }
+    let detail = if showing.is_empty() {
+        let (k, block) = (plan.samples.len(), plan.block);
+        format!(
+            "no sample showed this response: k = {k} is less than its {block} panels; ask for -k {block}"
+        )
+    } else if showing.iter().any(|sample| sample.scores().is_some()) {
+        "no sample that showed this response was chosen to vote; ask for a higher k_meta".to_owned()
+    } else {
+        "no valid sample showed this response".to_owned()
+    };
+    Reason { code: ReasonCode::NotShown, detail }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 /// Prompt tokens of each distinct order once, generated tokens of each sample once.

@@ -44,6 +44,8 @@ pub struct Job {
     pub prompts: BTreeMap<Vec<usize>, Arc<[Message]>>,
     /// How samples are drawn.
     pub settings: Settings,
+    /// Digest of the head that scores each sample; `None`: none does.
+    pub head_digest: Option<String>,
     /// Whether samples carry their hidden states.
     pub hidden_states: bool,
     /// Who may draw them.
@@ -80,4 +82,21 @@ pub struct Effort {
     pub drawn: Drawn,
     /// Ids of the workers that delivered samples.
     pub workers: BTreeSet<String>,
+}
+
+// === impl Effort ===
+
+impl Effort {
+    /// Takes in what another drawing for the same verdict took.
+    pub fn add(&mut self, other: Self) {
+        let Self { tally, cached_tokens, drawn, workers } = other;
+        self.tally.reissued += tally.reissued;
+        self.tally.hedged += tally.hedged;
+        self.tally.wasted_tokens += tally.wasted_tokens;
+        self.cached_tokens += cached_tokens;
+        self.drawn.samples += drawn.samples;
+        self.drawn.tokens += drawn.tokens;
+        self.drawn.time += drawn.time;
+        self.workers.extend(workers);
+    }
 }

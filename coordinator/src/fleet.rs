@@ -131,6 +131,11 @@ impl Fleet {
         }
     }
 
+    /// Digest of the head that workers of `class` have under this name.
+    pub fn head(&self, class: &WorkerClass, name: &str) -> Option<String> {
+        self.roster().head(class, name)
+    }
+
     /// Workers of `class` that take samples.
     pub fn candidates(&self, class: &WorkerClass) -> Vec<Candidate> {
         self.roster().candidates(class)

@@ -1,7 +1,7 @@
 //! Admission, plan, dispatch, vote and verdict: the way of one request.
 //!
 //! ```text
-//! service -> pipeline -> admission -> plan + render -> dispatch -> answer
+//! service -> pipeline -> admission -> plan + render -> dispatch -> rank -> decide -> answer
 //!                                                        |
 //!                                                        +-- fleet (who is there, how busy)
 //! ```
@@ -13,12 +13,14 @@
 pub mod admission;
 pub mod answer;
 pub mod config;
+mod decide;
 pub mod dispatch;
 pub mod fleet;
 pub mod idempotency;
 mod metrics;
 mod pipeline;
 pub mod progress;
+mod rank;
 mod render;
 pub mod run;
 mod service;

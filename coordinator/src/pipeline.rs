@@ -1,4 +1,6 @@
-//! The way of one request, on one screen.
+//! The way of one request, on one screen; `draw` has its middle.
+
+mod draw;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use jury_fabric::connector::Connector;
 use jury_fabric::directory::Directory;
 use jury_fabric::trace;
-use jury_grm::domain::{Progress, ScoreRequest, StopRule, Verdict, VoteRule, Voting};
+use jury_grm::domain::{Progress, ScoreRequest, Verdict};
 use jury_grm::plan::plan;
 use jury_proto::{ErrorCode, JuryError, v1};
 use prometheus_client::registry::Registry;
@@ -18,12 +20,12 @@ use tracing::{Instrument, info};
 use crate::admission::{Admission, Ask, Forecast, Held, Outlook, Overloaded};
 use crate::answer::{End, Facts, Refusal, answer};
 use crate::config::{Config, ConfigError};
-use crate::dispatch::{Drawing, Drew, HedgeBudget, Job};
+use crate::dispatch::HedgeBudget;
 use crate::fleet::Fleet;
 use crate::idempotency::{Answered, Idempotency, Identity, Limits};
 use crate::metrics::Metrics;
 use crate::progress::Teller;
-use crate::render::{self, Rendered};
+use draw::{Settled, rule};
 
 /// A coordinator; a cheap handle to its shared parts.
 #[derive(Clone)]
@@ -137,7 +139,6 @@ impl Coordinator {
             let message = "the coordinator is going down; try another";
             return Err(JuryError::new(ErrorCode::ShuttingDown, message));
         }
-        not_yet(&request.voting)?;
         let arrived = Instant::now();
         let budget = request.budget_ms.map_or(config.default_budget, milliseconds);
         let due = Due { arrived, budget, deadline: arrived + budget };
@@ -161,7 +162,7 @@ impl Coordinator {
         }
     }
 
-    /// Class, admission, plan, dispatch, answer. Until it is admitted, the request waits as it
+    /// Class, admission, draw, answer. Until it is admitted, the request waits as it
     /// came: it is planned and rendered after that.
     async fn judge(
         &self,
@@ -195,39 +196,15 @@ impl Coordinator {
             Ok(class) => class,
             Err(no_class) => return Ok(self.refuse(request, due, Refusal::NoClass(no_class))),
         };
-        let plan = plan(request);
-        let Rendered { prompts, escaped_markers } =
-            render::render(&config.template, request, &plan)?;
-        let job = Job {
-            specs: plan.samples.clone(),
-            prompts,
-            settings: request.settings.clone(),
-            hidden_states: request.include_hidden_states,
-            class: class.clone(),
-            request_id: request.request_id.clone(),
-            deadline,
-            max_reissues: config.max_reissues,
-            worker_wait: config.worker_wait,
-            hedge_budget: self.inner.hedge_budget.clone(),
-        };
-        let mut drawing = Drawing::new(job, fleet.clone());
-        let mut samples = Vec::with_capacity(plan.samples.len());
-        while let Some(drew) = drawing.next().await {
-            if let Drew::Sample(sample) = drew {
-                samples.push(sample);
-            }
-            teller.tell(|| drawing.progress());
-        }
-        let effort = drawing.into_effort();
-        admission.record_drawn(&class.model, effort.drawn);
-
+        let Settled { plan, end } = self.draw(request, class, deadline, teller).await?;
         let verdict = answer(Facts {
             request,
             plan: &plan,
+            rule: rule(request, &plan),
             method_digest: jury_grm::method_digest(&config.template),
             queued,
             total: arrived.elapsed(),
-            end: End::Drawn { class, samples, effort, escaped_markers },
+            end,
         });
         info!(
             status = ?verdict.status, valid = verdict.counts.valid, asked = verdict.counts.asked,
@@ -264,9 +241,11 @@ impl Coordinator {
     /// A verdict without rewards, since nothing was drawn: all the time went by in waiting.
     fn refuse(&self, request: &ScoreRequest, due: Due, refusal: Refusal) -> Verdict {
         let total = due.arrived.elapsed();
+        let plan = plan(request);
         answer(Facts {
             request,
-            plan: &plan(request),
+            plan: &plan,
+            rule: rule(request, &plan),
             method_digest: jury_grm::method_digest(&self.inner.config.template),
             queued: total,
             total,
@@ -335,24 +314,6 @@ impl Coordinator {
             }
         });
     }
-}
-
-/// Refuses what the contract has and this coordinator cannot do yet.
-fn not_yet(voting: &Voting) -> Result<(), JuryError> {
-    let refuse = |field| Err(JuryError::invalid(field, "cannot be asked for yet; leave it out"));
-    if voting.meta.is_some() {
-        return refuse("voting.meta");
-    }
-    if voting.effective_rule() != VoteRule::Mean {
-        return refuse("voting.rule");
-    }
-    if voting.stop != StopRule::Never {
-        return refuse("voting.stop");
-    }
-    if voting.refill > 0 {
-        return refuse("voting.refill");
-    }
-    Ok(())
 }
 
 fn milliseconds(ms: NonZeroU64) -> Duration {

@@ -29,7 +29,7 @@ pub(crate) fn render(
     let mut prompts = BTreeMap::new();
     let mut escaped_markers = 0;
     let mut texts = SharedTexts::default();
-    for spec in &plan.samples {
+    for spec in plan.samples.iter().chain(&plan.spares) {
         if prompts.contains_key(&spec.order) {
             continue;
         }

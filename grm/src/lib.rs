@@ -9,6 +9,7 @@
 //! guide     what the engine writes itself, and when free text has ended
 //! parse     model text -> scores with issues, never a panic
 //! vote      samples in index order -> rewards, pick, agreement, confidence
+//! stop      samples in index order -> the shortest prefix that is enough
 //! digest    one canonical encoding of items and requests, hashed
 //! conclude  outcomes -> OK, PARTIAL, or no rewards and the reason
 //! correct   what SPCT calls a correct trajectory
@@ -27,6 +28,7 @@ pub mod parse;
 pub mod plan;
 pub mod prompt;
 mod random;
+pub mod stop;
 pub mod vote;
 
 pub use budget::budget_ms;

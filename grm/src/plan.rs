@@ -1,4 +1,4 @@
-//! The plan: k samples with their seeds and orders, as a pure function of the request.
+//! The plan: k samples with their seeds and orders, and spare ones, as a pure function of the request.
 //!
 //! ```text
 //! responses -> distinct ones -> orders, balanced by index -> seeds
@@ -8,10 +8,12 @@
 //! labels or the best response.
 
 mod order;
+mod panels;
 mod seed;
 
-use crate::domain::{SampleSpec, ScoreRequest};
+use crate::domain::{SampleSpec, ScoreRequest, Settings};
 
+pub use panels::{Overflow, smaller_panels};
 pub use seed::{ContentDigest, content_digest};
 
 /// Version of orders and seeds. Part of the method digest: change it when the same request would get others.
@@ -20,8 +22,14 @@ pub const PLAN_VERSION: u32 = 2;
 /// The samples of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Every sample, by index.
+    /// The k samples, by index.
     pub samples: Vec<SampleSpec>,
+    /// Spare samples, whose indices and orders go on where those of `samples` end. Spare j is drawn when at least j + 1
+    /// of the samples before it ended without scores of their own.
+    pub spares: Vec<SampleSpec>,
+    /// Samples after which orders are balanced: a multiple of it has shown every response equally often, and up to
+    /// `max_panel` responses in every position equally often. At least 1.
+    pub block: u32,
     /// Per response, the lowest index with the same bytes: its own if it is distinct from those
     /// before it. Only distinct responses are ever shown.
     pub duplicate_of: Vec<usize>,
@@ -33,17 +41,28 @@ pub struct Plan {
 pub fn plan(request: &ScoreRequest) -> Plan {
     let duplicate_of = duplicate_of(&request.item.responses);
     let content = content_digest(&request.item, &duplicate_of);
+    with_settings(request, &request.settings, duplicate_of, content)
+}
+
+/// The same with other settings, for a request whose responses are known.
+fn with_settings(
+    request: &ScoreRequest,
+    settings: &Settings,
+    duplicate_of: Vec<usize>,
+    content: ContentDigest,
+) -> Plan {
     let shown: Vec<usize> =
         (0..duplicate_of.len()).filter(|&response| duplicate_of[response] == response).collect();
-    let max_panel = request.settings.max_panel as usize;
-    let samples = (0..request.settings.k)
-        .map(|index| SampleSpec {
-            index,
-            seed: seed::of_sample(request.seed, &content, index),
-            order: order::of_sample(&shown, max_panel, &content, request.seed, index),
-        })
-        .collect();
-    Plan { samples, duplicate_of, content }
+    let (k, max_panel) = (settings.k, settings.max_panel as usize);
+    let spec = |index| SampleSpec {
+        index,
+        seed: seed::of_sample(request.seed, &content, index),
+        order: order::of_sample(&shown, max_panel, &content, request.seed, index),
+    };
+    let samples = (0..k).map(spec).collect();
+    let spares = (k..k + request.voting.refill).map(spec).collect();
+    let block = order::block(shown.len(), max_panel);
+    Plan { samples, spares, block, duplicate_of, content }
 }
 
 /// Per response, the lowest index of a response with the same bytes.

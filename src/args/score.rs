@@ -5,17 +5,19 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgGroup, ValueEnum};
-use jury_grm::domain::{Readout, Scale, limits};
+use jury_grm::domain::{Readout, Scale, StopRule, VoteRule, limits};
 use jury_terminal::number::whole;
 
 use super::{JudgeArgs, TraceArgs};
 
 const EXAMPLES: &str = "\
-The verdict's JSON is annotated in docs/verdict.md, templates are explained in docs/templates.md.
+The verdict's JSON is annotated in docs/verdict.md, templates are explained in docs/templates.md, votes and stop rules
+in docs/voting.md.
 
 Examples:
   jury score examples/capital.json                        judge one item here, with a small model
   jury score item.json --json -k 16 --seed 7              the verdict as JSON, more samples
+  jury score item.json -k 32 --stop lossless              up to 32 samples, fewer once the pick is safe
   jury score item.json --endpoint http://127.0.0.1:7480   let a running cluster judge
   jury score --items items.jsonl --out verdicts.jsonl --resume";
 
@@ -99,6 +101,30 @@ pub struct ScoreArgs {
     )]
     pub seed: u64,
 
+    /// How the samples vote [default: top with a Meta RM, else mean]
+    #[arg(long, env = "JURY_VOTE", value_enum, value_name = "RULE", help_heading = "Voting")]
+    pub vote: Option<VoteArg>,
+    /// The Meta RM that ranks the samples, by its name; none: nobody does. Where it cannot rank, all
+    /// valid samples vote and the verdict is PARTIAL [default: none]
+    #[arg(long, env = "JURY_META", value_name = "NAME", help_heading = "Voting")]
+    pub meta: Option<String>,
+    /// With a Meta RM, samples that vote, best first, 1 to k [default: half of k]
+    #[arg(long, env = "JURY_K_META", value_name = "N",
+        allow_negative_numbers = true, value_parser = whole(1..=limits::MAX_K, "--k-meta 4"),
+        help_heading = "Voting")]
+    pub k_meta: Option<u32>,
+    /// When to stop before all k samples are drawn, asked whenever each response stood in each place
+    /// equally often: never; lossless: no outcome of the rest can change the pick; confidence=0.95:
+    /// the pick of all k is known with this probability; width=0.3: the 95 % interval of every
+    /// reward is at most this wide [default: never]
+    #[arg(long, env = "JURY_STOP", value_name = "RULE", help_heading = "Voting")]
+    pub stop: Option<StopArg>,
+    /// Spare samples, 0 to k: one takes the place of each sample whose text gave no scores [default: 0]
+    #[arg(long, env = "JURY_REFILL", value_name = "N",
+        allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_K, "--refill 2"),
+        help_heading = "Voting")]
+    pub refill: Option<u32>,
+
     /// Time until the answer, like 90s or 5m [default: 60s, embedded 5m]
     #[arg(long, env = "JURY_BUDGET", value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Answer")]
     pub budget: Option<Duration>,
@@ -161,6 +187,23 @@ pub enum ReadoutArg {
     Expected,
 }
 
+/// How samples vote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum VoteArg {
+    /// A reward is the mean of the scores of all valid samples
+    Mean,
+    /// The same, of the --k-meta samples that the Meta RM ranks highest
+    Top,
+    /// A reward is the share of the samples whose own best it is, 0 to 1
+    Majority,
+    /// The mean weighted by the probability, after the Meta RM, that a sample is right
+    Weighted,
+}
+
+/// `never`, `lossless`, `confidence=P` or `width=X`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StopArg(pub StopRule);
+
 /// `MIN..MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScaleArg(pub Scale);
@@ -171,6 +214,38 @@ impl From<ReadoutArg> for Readout {
             ReadoutArg::Free => Self::Free,
             ReadoutArg::Sampled => Self::Sampled,
             ReadoutArg::Expected => Self::Expected,
+        }
+    }
+}
+
+impl From<VoteArg> for VoteRule {
+    fn from(vote: VoteArg) -> Self {
+        match vote {
+            VoteArg::Mean => Self::Mean,
+            VoteArg::Top => Self::Top,
+            VoteArg::Majority => Self::Majority,
+            VoteArg::Weighted => Self::Weighted,
+        }
+    }
+}
+
+impl FromStr for StopArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known =
+            "write never, lossless, confidence=P like confidence=0.95, or width=X like width=0.3";
+        let (rule, number) = text.split_once('=').unzip();
+        let number = || {
+            let number = number.unwrap_or_default();
+            number.trim().parse::<f64>().map_err(|_| format!("{known}; {number:?} is no number"))
+        };
+        match rule.unwrap_or(text).trim() {
+            "never" => Ok(Self(StopRule::Never)),
+            "lossless" => Ok(Self(StopRule::Lossless)),
+            "confidence" => Ok(Self(StopRule::Confidence(number()?))),
+            "width" => Ok(Self(StopRule::Width(number()?))),
+            other => Err(format!("{known}; {other:?} is none of them")),
         }
     }
 }
@@ -189,6 +264,19 @@ impl FromStr for ScaleArg {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stop_rule_reads_with_its_number() {
+        let read = |text: &str| text.parse::<StopArg>().map(|stop| stop.0);
+        assert_eq!(read("never"), Ok(StopRule::Never));
+        assert_eq!(read("lossless"), Ok(StopRule::Lossless));
+        assert_eq!(read("confidence=0.95"), Ok(StopRule::Confidence(0.95)));
+        assert_eq!(read("width=0.3"), Ok(StopRule::Width(0.3)));
+        for wrong in ["confidence", "confidence=high", "soon", "width="] {
+            let problem = read(wrong).unwrap_err();
+            assert!(problem.starts_with("write never, lossless, confidence=P"), "{problem}");
+        }
+    }
 
     #[test]
     fn a_scale_reads_as_its_two_ends() {

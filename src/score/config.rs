@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jury_client::InFlight;
 use jury_coordinator::Config as CoordinatorConfig;
-use jury_grm::domain::{Item, Query, RequestError, ScoreRequest, Settings};
+use jury_grm::domain::{Item, Query, RequestError, ScoreRequest, Settings, Voting};
 use jury_terminal::model::ModelConfig;
 
 use crate::args::{DEFAULT_MODEL, JudgeArgs, ModelArgs, Refused, ScoreArgs};
@@ -169,6 +169,7 @@ fn request(args: &ScoreArgs, is_batch: bool) -> Result<ScoreRequest, Refused> {
     let for_a_person = !is_batch && !args.json;
     let request = ScoreRequest {
         settings,
+        voting: voting(args),
         // Embedded, --model chooses what runs; what runs is the fleet's only model.
         model: if embedded { None } else { args.judge.model.clone() },
         seed: args.seed,
@@ -180,6 +181,17 @@ fn request(args: &ScoreArgs, is_batch: bool) -> Result<ScoreRequest, Refused> {
     };
     request.validate().map_err(refused_field)?;
     Ok(request)
+}
+
+fn voting(args: &ScoreArgs) -> Voting {
+    let default = Voting::default();
+    Voting {
+        meta: args.meta.clone().filter(|name| name != "none"),
+        rule: args.vote.map(Into::into),
+        k_meta: args.k_meta,
+        stop: args.stop.map_or(default.stop, |stop| stop.0),
+        refill: args.refill.unwrap_or(default.refill),
+    }
 }
 
 fn placeholder() -> Item {
@@ -199,8 +211,12 @@ fn placeholder() -> Item {
 
 /// A field of the request by the name of its option.
 fn refused_field(error: RequestError) -> Refused {
-    let flag = match error.field.strip_prefix("settings.").unwrap_or(error.field) {
+    let field = error.field;
+    let field = field.strip_prefix("settings.").or(field.strip_prefix("voting.")).unwrap_or(field);
+    let flag = match field {
         "k" => "-k".to_owned(),
+        "rule" => "--vote".to_owned(),
+        "stop.confidence" | "stop.width" => "--stop".to_owned(),
         "budget_ms" => "--budget".to_owned(),
         field => format!("--{}", field.replace('_', "-")),
     };
@@ -235,6 +251,7 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use jury_grm::domain::{StopRule, VoteRule};
 
     use super::*;
     use crate::args::{Args, Command};
@@ -253,6 +270,13 @@ mod tests {
             ("a.json --temperature -1", "--temperature: must be between 0 and 2, is -1"),
             ("a.json --top-p 0", "--top-p: must be above 0 and at most 1, is 0"),
             ("a.json -k 4 --min-samples 5", "--min-samples: must be between 1 and k = 4, is 5"),
+            (
+                "a.json --vote top",
+                "--vote: needs meta scores; name a Meta RM (meta), or take \"mean\" or \"majority\"",
+            ),
+            ("a.json --meta m -k 4 --k-meta 5", "--k-meta: must be between 1 and k = 4, is 5"),
+            ("a.json --stop confidence=0.3", "--stop: must be above 0.5 and below 1, is 0.3"),
+            ("a.json -k 4 --refill 5", "--refill: must be at most k = 4, is 5"),
             ("a.json --scale 5..5", "--scale: must be 0 <= min < max <= 100, is 5..5"),
             ("a.json --budget 0s", "--budget: must be at least 1 ms"),
             ("a.json --threads 0", "--threads: must be at least 1, is 0"),
@@ -300,6 +324,22 @@ mod tests {
         assert!(!samples("a.json --json"));
         assert!(samples("a.json --json --samples"));
         assert!(!samples("--items a.jsonl"));
+    }
+
+    #[test]
+    fn votes_and_stop_rules_reach_the_request() {
+        let voting = |line| config(line).unwrap().request.voting;
+        assert_eq!(voting("a.json"), Voting::default());
+        assert_eq!(voting("a.json --meta none"), Voting::default());
+        let line = "a.json --meta m --vote top --k-meta 2 --stop lossless --refill 1";
+        let asked = Voting {
+            meta: Some("m".to_owned()),
+            rule: Some(VoteRule::Top),
+            k_meta: Some(2),
+            stop: StopRule::Lossless,
+            refill: 1,
+        };
+        assert_eq!(voting(line), asked);
     }
 
     #[test]

@@ -4,7 +4,9 @@ mod paint;
 
 use std::fmt::Write;
 
-use jury_grm::domain::{Item, Readout, Sample, Status, Usage, Verdict};
+use jury_grm::domain::{
+    Item, Readout, Sample, Status, StopRule, StoppedBy, Usage, Verdict, VoteRule,
+};
 
 use jury_worker::models::entry;
 
@@ -53,13 +55,21 @@ fn headline(text: &mut String, verdict: &Verdict, page: Page) {
         (_, None) => paint.bold("Rewarded"),
     };
     write_line(text, &said);
-    if verdict.status == Status::Partial {
-        let counts = verdict.counts;
+    let counts = verdict.counts;
+    if counts.too_long + counts.timed_out + counts.failed > 0 && verdict.status == Status::Partial {
         let said = format!(
             "PARTIAL: not every sample came to its end; {} of {} are valid",
             counts.valid, counts.asked
         );
         write_line(text, &paint.yellow(&said));
+    }
+    if let Some(why) = &verdict.meta_unavailable {
+        let said = format!("PARTIAL: nobody ranked the samples, so that all vote: {why}");
+        text.push_str(&paint.yellow(&wrapped(&said, page.width, "")));
+    }
+    if let Some(why) = why_stopped(verdict) {
+        let n_drawn = counts.asked - counts.not_needed;
+        write_line(text, &format!("stopped after {n_drawn} of {}: {why}", counts.asked));
     }
     if let Some(agreement) = verdict.agreement {
         // One sample cannot tell how sure it is.
@@ -75,6 +85,36 @@ fn headline(text: &mut String, verdict: &Verdict, page: Page) {
         write_line(text, &paint.yellow(&said));
     }
     text.push('\n');
+}
+
+/// What made further samples superfluous.
+fn why_stopped(verdict: &Verdict) -> Option<String> {
+    let asked = verdict.counts.asked;
+    match (verdict.stopped_by, verdict.provenance.voting.stop) {
+        (StoppedBy::Lossless, _) => Some("the pick cannot change".to_owned()),
+        (StoppedBy::Confidence, StopRule::Confidence(level)) => {
+            Some(format!("the pick of all {asked} is known with probability {level}"))
+        }
+        (StoppedBy::Width, StopRule::Width(width)) => {
+            Some(format!("the 95 % interval of every reward is at most {width} wide"))
+        }
+        _ => None,
+    }
+}
+
+/// How the samples voted, unless each has its say.
+fn vote(verdict: &Verdict) -> Option<String> {
+    let voting = &verdict.provenance.voting;
+    match voting.rule {
+        None | Some(VoteRule::Mean) => None,
+        Some(VoteRule::Top) => {
+            Some(format!("the {} with the highest meta scores", verdict.counts.voted))
+        }
+        Some(VoteRule::Majority) => {
+            Some("majority: a reward is the share of the samples whose best it is".to_owned())
+        }
+        Some(VoteRule::Weighted) => Some("weighted by meta scores".to_owned()),
+    }
 }
 
 fn rewards(text: &mut String, item: &Item, verdict: &Verdict, page: Page) {
@@ -116,6 +156,7 @@ fn figures(text: &mut String, verdict: &Verdict, page: Page) {
         (counts.timed_out, "cut off by the budget"),
         (counts.failed, "lost with a worker"),
         (counts.not_needed, "not needed"),
+        (counts.spare, "of them spare"),
         (verdict.run.reissued, "drawn again after a worker was lost"),
     ] {
         if n > 0 {
@@ -138,9 +179,18 @@ fn figures(text: &mut String, verdict: &Verdict, page: Page) {
         run.total_ms as f64 / 1000.0,
         run.queue_ms as f64 / 1000.0
     );
-    for (name, value) in
-        [("samples", samples), ("tokens", tokens), ("time", time), ("model", model(verdict))]
-    {
+    let panels = verdict.provenance.forced_panel.map(|panel| {
+        format!("at most {panel} responses in one prompt, for the length of the model's context")
+    });
+    let lines = [
+        ("samples", Some(samples)),
+        ("vote", vote(verdict)),
+        ("panels", panels),
+        ("tokens", Some(tokens)),
+        ("time", Some(time)),
+        ("model", Some(model(verdict))),
+    ];
+    for (name, value) in lines.into_iter().filter_map(|(name, value)| Some((name, value?))) {
         let name = page.paint.dim(&format!("{name:<8}"));
         let _ = writeln!(text, "{INDENT}{name} {value}");
     }

@@ -22,7 +22,7 @@ use jury_engine::Tokenizer;
 use jury_grm::domain::{Counts, Item, ScoreRequest};
 use jury_grm::plan::plan;
 use jury_grm::prompt::{PromptInput, Template, Variant};
-use jury_grm::vote::{Ballot, vote};
+use jury_grm::vote::{Ballot, Rule, vote};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::model::load_failed;
 use jury_worker::backend::engine::engine_prompt;
@@ -171,9 +171,9 @@ impl<'a> Peer<'a> {
         drawn.samples.sort_by_key(|sample| sample.spec.index);
         // Too few valid samples give no rewards, as in the coordinator.
         let ballot = if Counts::of(&drawn.samples, 0).valid >= request.effective_min_samples() {
-            vote(&samples_plan.duplicate_of, &drawn.samples)
+            vote(&samples_plan.duplicate_of, &drawn.samples, Rule::Mean)
         } else {
-            Ballot::none(request.item.responses.len())
+            Ballot::none(request.item.responses.len(), Rule::Mean)
         };
         let rewards = ballot.rewards;
         Ok(Judged { drawn, rewards })

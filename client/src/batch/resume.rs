@@ -210,6 +210,12 @@ mod tests {
         let error = PastVerdicts::read(line.as_bytes(), Some(&Asked::of(&request))).unwrap_err();
         let told = "line 1 was judged in another way: seed was 7, is 5, k was 1, is 2";
         assert_eq!(error.to_string(), told);
+
+        (request.seed, request.settings.k) = (7, 1);
+        request.voting.rule = Some(jury_grm::domain::VoteRule::Majority);
+        let error = PastVerdicts::read(line.as_bytes(), Some(&Asked::of(&request))).unwrap_err();
+        let told = "line 1 was judged in another way: rule was \"mean\", is \"majority\"";
+        assert_eq!(error.to_string(), told);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::stream::SelectAll;
 use futures::{FutureExt, StreamExt};
 use jury_grm::domain::{FailureKind, Phase, Progress, SampleSpec};
-use jury_proto::convert::SampleGroup;
+use jury_proto::convert::{SampleGroup, TooLong};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 use tracing::info;
@@ -36,6 +36,8 @@ pub struct Drawing {
     timer: Pin<Box<Sleep>>,
     effort: Effort,
     has_prefilled: bool,
+    /// Of the sample with the lowest index among those whose prompt is too long.
+    too_long: Option<(u32, TooLong)>,
     /// Who turned a call away last, and why.
     last_refusal: Option<String>,
     /// Of the samples that finished.
@@ -72,6 +74,7 @@ impl Drawing {
             timer: Box::pin(tokio::time::sleep_until(job.deadline)),
             effort: Effort::default(),
             has_prefilled: false,
+            too_long: None,
             last_refusal: None,
             pace: Pace::default(),
             next_look: None,
@@ -113,6 +116,18 @@ impl Drawing {
         }
     }
 
+    /// Draws another sample, too. Its index must follow on those of the job, and its order be one that the job has a
+    /// prompt for.
+    pub fn add(&mut self, spec: SampleSpec) {
+        self.workbench.add(spec);
+        self.is_worth_a_try = true;
+    }
+
+    /// What a worker told of the first sample, by index, whose prompt is longer than the model's context.
+    pub fn too_long(&self) -> Option<TooLong> {
+        self.too_long.map(|(_, told)| told)
+    }
+
     /// The verdict is decided: whatever has not ended ends as not needed, and workers are told.
     pub fn stop(&mut self) {
         let all = 0..self.workbench.n_planned();
@@ -139,6 +154,14 @@ impl Drawing {
             samples_asked: self.workbench.n_planned(),
             generated_tokens,
         }
+    }
+
+    /// What it took, all of it for nothing; ends every call that is still open.
+    pub fn abandon(self) -> Effort {
+        let tokens = self.workbench.tokens();
+        let mut effort = self.into_effort();
+        effort.tally.wasted_tokens += tokens;
+        effort
     }
 
     /// What is known beside the samples; ends every call that is still open.
@@ -229,7 +252,7 @@ impl Drawing {
             settings: self.job.settings.clone(),
             request_id: self.job.request_id.clone(),
             remaining_ms: Some(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX)),
-            head_digest: None,
+            head_digest: self.job.head_digest.clone(),
             hidden_states: self.job.hidden_states,
         };
         Some(Order { group, prompt })

@@ -97,6 +97,13 @@ impl Workbench {
         }
     }
 
+    /// Another sample is planned, and waits. Its index must follow on those planned before.
+    pub fn add(&mut self, spec: SampleSpec) {
+        debug_assert_eq!(spec.index, self.n_planned());
+        self.waiting.insert(spec.index);
+        self.slots.push(Slot::new(spec));
+    }
+
     /// Samples that wait for a worker, in index order.
     pub fn waiting(&self) -> impl Iterator<Item = Waiting<'_>> {
         self.waiting.iter().map(|&index| self.slots[index as usize].waiting())

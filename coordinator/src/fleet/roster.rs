@@ -248,6 +248,15 @@ impl Roster {
         Ok(WorkerClass::of(info, role))
     }
 
+    /// Digest of the head that ready workers of `class` have under this name; the lowest one, should they differ.
+    pub fn head(&self, class: &WorkerClass, name: &str) -> Option<String> {
+        let ready = self.workers.values().filter(|worker| worker.health.is_ready());
+        let of_class =
+            ready.filter_map(|worker| worker.info.as_ref()).filter(|i| class.includes(i));
+        let heads = of_class.flat_map(|info| &info.heads).filter(|head| head.name == name);
+        heads.map(|head| head.digest.clone()).min()
+    }
+
     /// Workers of `class` that take samples.
     pub fn candidates(&self, class: &WorkerClass) -> Vec<Candidate> {
         let of_class = |(id, worker): (&Arc<str>, &Worker)| {

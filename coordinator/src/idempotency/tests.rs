@@ -38,6 +38,7 @@ fn verdict(status: Status, reason: Option<ReasonCode>) -> Verdict {
             seed: 0,
             settings: jury_grm::domain::Settings::default(),
             voting: jury_grm::domain::Voting::default(),
+            forced_panel: None,
             escaped_markers: 0,
             reproducible: Reproducible::Bitwise,
             version: String::new(),

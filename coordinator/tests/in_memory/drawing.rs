@@ -27,6 +27,7 @@ async fn begun(workers: &Workers, k: u32, n_calls: usize) -> Drawing {
         prompts: BTreeMap::from([(vec![0, 1], group.messages.into())]),
         specs: group.samples,
         settings: group.settings,
+        head_digest: None,
         hidden_states: false,
         class: fleet.class_for(None).expect("a worker is ready"),
         request_id: group.request_id,

@@ -7,6 +7,7 @@ mod forecast;
 mod hedging;
 mod progress;
 mod refusals;
+mod voting;
 
 use std::time::Duration;
 

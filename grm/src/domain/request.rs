@@ -103,7 +103,7 @@ impl ScoreRequest {
 
     /// Fewest valid samples worth a verdict.
     pub fn effective_min_samples(&self) -> u32 {
-        self.min_samples.unwrap_or(self.settings.k.div_ceil(2))
+        crate::stop::min_samples(self.min_samples, self.settings.k)
     }
 
     /// Checks everything that depends on the request alone.

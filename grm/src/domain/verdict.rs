@@ -116,7 +116,8 @@ pub enum StoppedBy {
 /// not_needed = asked`; `voted` and `forced` are parts of `valid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
-    /// Samples planned, the spare ones that were drawn included.
+    /// Samples planned: k, or one round of the panels that the context forces where that is more, and the spare ones
+    /// that were drawn.
     pub asked: u32,
     /// Samples with scores.
     pub valid: u32,
@@ -169,6 +170,10 @@ pub struct Provenance {
     /// How the samples voted, every default that took part written out.
     #[serde(default)]
     pub voting: Voting,
+    /// Most responses shown in one sample, where the model's context forced fewer than
+    /// `settings.max_panel`. `counts.asked` may then be above `settings.k`, so that each is shown.
+    #[serde(default)]
+    pub forced_panel: Option<u32>,
     /// Marker lines inside untrusted text that were escaped.
     pub escaped_markers: u32,
     /// What a repeat of this request may rely on.

@@ -80,18 +80,23 @@ impl Voting {
         let needs_meta =
             self.rule.filter(|rule| matches!(rule, VoteRule::Top | VoteRule::Weighted));
         require(self.meta.is_some() || needs_meta.is_none(), "voting.rule", || {
-            "needs meta scores; name a Meta RM in voting.meta, or take \"mean\" or \"majority\""
-                .to_owned()
+            "needs meta scores; name a Meta RM (meta), or take \"mean\" or \"majority\"".to_owned()
         })?;
         if let Some(k_meta) = self.k_meta {
             require((1..=k).contains(&k_meta), "voting.k_meta", || {
                 format!("must be between 1 and k = {k}, is {k_meta}")
             })?;
             require(self.effective_rule() == VoteRule::Top, "voting.k_meta", || {
-                "counts only when the best by meta score vote; name a Meta RM in voting.meta"
-                    .to_owned()
+                "counts only when the best by meta score vote; name a Meta RM (meta)".to_owned()
             })?;
         }
+        let counts_on_equals = matches!(self.stop, StopRule::Confidence(_) | StopRule::Width(_));
+        let chooses = matches!(self.effective_rule(), VoteRule::Top | VoteRule::Weighted);
+        require(!(counts_on_equals && chooses), "voting.stop", || {
+            "confidence and width are not shown to hold where meta scores choose or weigh the voters; \
+             take \"lossless\", or the rule \"mean\" or \"majority\""
+                .to_owned()
+        })?;
         match self.stop {
             StopRule::Never | StopRule::Lossless => {}
             StopRule::Confidence(level) => {
@@ -151,6 +156,13 @@ mod tests {
         let meta = Some("m".to_owned());
         assert_eq!(field(Voting { k_meta: Some(9), meta, ..default() }), "voting.k_meta");
         assert_eq!(field(Voting { refill: 9, ..default() }), "voting.refill");
+        let ranked = || Voting { meta: Some("m".to_owned()), ..default() };
+        for stop in [StopRule::Confidence(0.9), StopRule::Width(0.5)] {
+            assert_eq!(field(Voting { stop, ..ranked() }), "voting.stop");
+            let plain = Voting { stop, rule: Some(VoteRule::Mean), ..ranked() };
+            assert_eq!(plain.validate(8, 9.0), Ok(()));
+        }
+        assert_eq!(Voting { stop: StopRule::Lossless, ..ranked() }.validate(8, 9.0), Ok(()));
         for level in [0.5, 1.0, f64::NAN] {
             let stop = StopRule::Confidence(level);
             assert_eq!(field(Voting { stop, ..default() }), "voting.stop.confidence");

@@ -11,6 +11,13 @@
 use super::seed::{ContentDigest, derive};
 use crate::random::SplitMix64;
 
+/// Samples after which orders of `n_shown` responses are balanced: all rotations, or one round of panels.
+pub(super) fn block(n_shown: usize, max_panel: usize) -> u32 {
+    let n_panels = n_shown.div_ceil(max_panel);
+    let block = if n_panels <= 1 { n_shown } else { n_panels };
+    u32::try_from(block.max(1)).expect("responses are below the request's limit")
+}
+
 /// The order of sample `index`: a subset of `shown` in the order to show.
 pub(super) fn of_sample(
     shown: &[usize],

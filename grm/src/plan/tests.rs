@@ -67,6 +67,15 @@ fn neither_id_nor_labels_nor_best_change_the_plan() {
 }
 
 #[test]
+fn spares_go_on_where_the_samples_end() {
+    let mut request = numbered(3, 4);
+    request.voting.refill = 3;
+    let with_spares = plan(&request);
+    assert_eq!(with_spares.samples, plan(&numbered(3, 4)).samples);
+    assert_eq!(with_spares.spares, plan(&numbered(3, 7)).samples[4..]);
+}
+
+#[test]
 fn what_is_rendered_changes_every_seed() {
     let plain = numbered(2, 8);
     let mut others = vec![plain.clone(); 5];
@@ -101,6 +110,7 @@ proptest! {
         }
         let orders: BTreeSet<_> = plan.samples.iter().map(|spec| &spec.order).collect();
         prop_assert!(orders.len() <= n);
+        prop_assert_eq!(plan.block as usize, n);
     }
 
     #[test]
@@ -112,6 +122,7 @@ proptest! {
         let mut request = numbered(n, n_panels * rounds);
         request.settings.max_panel = max_panel;
         let mut shown: BTreeMap<usize, u32> = BTreeMap::new();
+        prop_assert_eq!(plan(&request).block, n_panels);
         for spec in plan(&request).samples {
             prop_assert!(spec.order.len() <= max_panel as usize && !spec.order.is_empty());
             let distinct: BTreeSet<_> = spec.order.iter().collect();

@@ -3,6 +3,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::{Counts, FailureKind, Finish, Outcome, SampleSpec, Scores};
 
+mod laws;
+
+/// By the rule that most of these tests are about.
+fn vote(duplicate_of: &[usize], samples: &[Sample]) -> Ballot {
+    super::vote(duplicate_of, samples, Rule::Mean)
+}
+
+fn ranked(meta_score: f64, sample: Sample) -> Sample {
+    Sample { meta_score: Some(meta_score), ..sample }
+}
+
 fn sample(index: u32, order: &[usize], scores: &[f64]) -> Sample {
     let spec = SampleSpec { index, seed: 31 * u64::from(index), order: order.to_vec() };
     Sample {
@@ -53,7 +64,7 @@ fn a_failed_sample_is_no_zero() {
 
 #[test]
 fn without_a_valid_sample_there_is_no_reward_and_no_pick() {
-    assert_eq!(vote(&[0, 1], &[failed(0), failed(1)]), Ballot::none(2));
+    assert_eq!(vote(&[0, 1], &[failed(0), failed(1)]), Ballot::none(2, Rule::Mean));
 }
 
 #[test]
@@ -141,7 +152,7 @@ fn samples_of(n: usize) -> impl Strategy<Value = Vec<Sample>> {
 
 /// The bootstrap as one would write it first. Its numbers are part of every verdict ever given.
 fn plain_bootstrap(duplicate_of: &[usize], samples: &[Sample], picked: usize) -> f64 {
-    let votes = votes(samples);
+    let votes = votes(samples, Rule::Mean);
     let seed = votes.iter().fold(0, |seed, vote| seed ^ vote.seed.rotate_left(vote.index % 64));
     let mut random = crate::random::SplitMix64::new(seed);
     let shares = (0..1000).map(|_| {
@@ -149,7 +160,7 @@ fn plain_bootstrap(duplicate_of: &[usize], samples: &[Sample], picked: usize) ->
             votes.iter().map(|_| votes[random.below(votes.len())].clone()).collect();
         let mut sums = vec![(0.0, 0_u32); duplicate_of.len()];
         for vote in &drawn {
-            for (&response, &score) in vote.order.iter().zip(vote.scores) {
+            for (&response, &score) in vote.order.iter().zip(&*vote.values) {
                 sums[response].0 += score;
                 sums[response].1 += 1;
             }

@@ -128,6 +128,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
                 seed: 3,
                 settings,
                 voting,
+                forced_panel: reward.map(|_| 3),
                 escaped_markers: 2,
                 reproducible: Reproducible::Seeded,
                 version: "0".into(),

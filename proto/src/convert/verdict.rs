@@ -79,6 +79,7 @@ impl From<Provenance> for v1::Provenance {
             seed: provenance.seed,
             settings: Some(provenance.settings.into()),
             voting: Some(provenance.voting.into()),
+            forced_panel: provenance.forced_panel,
             escaped_markers: provenance.escaped_markers,
             reproducible: v1::Reproducible::from(provenance.reproducible).into(),
             version: provenance.version,
@@ -100,6 +101,7 @@ impl TryFrom<v1::Provenance> for Provenance {
             seed: provenance.seed,
             settings: required("verdict.provenance.settings", provenance.settings)?.into(),
             voting: provenance.voting.unwrap_or_default().into(),
+            forced_panel: provenance.forced_panel,
             escaped_markers: provenance.escaped_markers,
             version: provenance.version,
         })

@@ -823,7 +823,8 @@ pub struct Reason {
 #[allow(clippy::all)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Counts {
-    /// Samples planned, the spare ones that were drawn included.
+    /// Samples planned: k, or one round of the panels that the context forces where that is more, and the spare ones
+    /// that were drawn.
     #[prost(uint32, tag = "1")]
     pub asked: u32,
     /// Samples with scores.
@@ -902,6 +903,10 @@ pub struct Provenance {
     /// How the samples voted, every default that took part written out.
     #[prost(message, optional, tag = "11")]
     pub voting: ::core::option::Option<Voting>,
+    /// Most responses shown in one sample, where the model's context forced fewer than settings.max_panel; counts.asked may then be
+    /// above settings.k, so that each response is shown. Absent: it did not.
+    #[prost(uint32, optional, tag = "12")]
+    pub forced_panel: ::core::option::Option<u32>,
 }
 /// All that may differ between two runs of the same request.
 #[allow(clippy::all)]

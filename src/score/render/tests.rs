@@ -48,6 +48,7 @@ pub fn sample_verdict(samples: &[(&[usize], &[f64])]) -> Verdict {
             seed: 7,
             settings: Settings { k: asked, ..Settings::default() },
             voting: Voting::default(),
+            forced_panel: None,
             escaped_markers: 0,
             reproducible: Reproducible::Bitwise,
             version: "0.1.0".to_owned(),
@@ -155,6 +156,45 @@ fn a_tie_is_said() {
     let mut verdict = sample_verdict(&[(&[0, 1], &[8.0, 8.0])]);
     (verdict.rewards, verdict.tied) = (vec![Some(8.0), Some(8.0)], vec![0, 1]);
     assert!(rendered(&verdict).contains("tied for the highest reward: responses[0], responses[1]"));
+}
+
+#[test]
+fn a_verdict_that_stopped_early_says_why_and_after_how_many() {
+    let mut verdict = sample_verdict(&[(&[0, 1], &[8.0, 3.0])]);
+    (verdict.counts.asked, verdict.counts.not_needed) = (32, 20);
+    for (stopped_by, stop, why) in [
+        (StoppedBy::Lossless, StopRule::Lossless, "the pick cannot change"),
+        (
+            StoppedBy::Confidence,
+            StopRule::Confidence(0.95),
+            "the pick of all 32 is known with probability 0.95",
+        ),
+        (
+            StoppedBy::Width,
+            StopRule::Width(0.3),
+            "the 95 % interval of every reward is at most 0.3 wide",
+        ),
+    ] {
+        verdict.stopped_by = stopped_by;
+        verdict.provenance.voting.stop = stop;
+        let text = rendered(&verdict);
+        assert!(text.contains(&format!("stopped after 12 of 32: {why}")), "{text}");
+        assert!(text.contains("20 not needed"), "{text}");
+    }
+}
+
+#[test]
+fn how_the_samples_voted_is_said_where_they_did_not_all_have_their_say() {
+    let mut verdict = sample_verdict(&[(&[0, 1], &[8.0, 3.0])]);
+    assert!(!rendered(&verdict).contains("vote  "));
+    verdict.provenance.voting.rule = Some(VoteRule::Top);
+    let text = rendered(&verdict);
+    assert!(text.contains("the 1 with the highest meta scores"), "{text}");
+    verdict.status = Status::Partial;
+    verdict.meta_unavailable = Some("no worker has it".to_owned());
+    let text = rendered(&verdict);
+    assert!(text.contains("PARTIAL: nobody ranked the samples"), "{text}");
+    assert!(!text.contains("not every sample came to its end"), "{text}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! How a verdict was made, held against how the next ones are to be made.
 
 use jury_grm::domain::{Provenance, ScoreRequest};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What is asked for now, as far as a request says it.
@@ -10,6 +10,8 @@ pub struct Asked {
     seed: u64,
     /// The settings as JSON, field by field.
     settings: serde_json::Map<String, Value>,
+    /// How samples vote, with every default written out, as JSON.
+    voting: serde_json::Map<String, Value>,
     /// Only where the request names it.
     model: Option<String>,
 }
@@ -35,6 +37,8 @@ pub(super) struct PastProvenance {
     seed: Option<u64>,
     #[serde(default)]
     settings: serde_json::Map<String, Value>,
+    #[serde(default)]
+    voting: serde_json::Map<String, Value>,
 }
 
 /// Digits of a digest that a person is shown.
@@ -44,11 +48,13 @@ const DIGEST_DIGITS: usize = 8;
 
 impl Asked {
     pub fn of(request: &ScoreRequest) -> Self {
-        let settings = match serde_json::to_value(&request.settings) {
-            Ok(Value::Object(settings)) => settings,
-            _ => unreachable!("settings are a struct of numbers and names"),
-        };
-        Self { seed: request.seed, settings, model: request.model.clone() }
+        let voting = request.voting.effective(request.settings.k);
+        Self {
+            seed: request.seed,
+            settings: fields(&request.settings),
+            voting: fields(&voting),
+            model: request.model.clone(),
+        }
     }
 
     /// Every field in which a verdict was made in another way, with both values.
@@ -66,12 +72,29 @@ impl Asked {
                 differences.push(format!("{field} was {then}, is {now}"));
             }
         }
+        for (field, now) in &self.voting {
+            // Where the Meta RM was away, another rule had to do.
+            let stood_in = past.stood_in() && (field == "rule" || field == "k_meta");
+            if let Some(then) = past.voting.get(field).filter(|_| !stood_in)
+                && then != now
+            {
+                differences.push(format!("{field} was {then}, is {now}"));
+            }
+        }
         if let (Some(then), Some(now)) = (&past.model, &self.model)
             && then != now
         {
             differences.push(format!("model was {then}, is {now}"));
         }
         differences
+    }
+}
+
+/// A struct as JSON, field by field.
+fn fields(of: &impl Serialize) -> serde_json::Map<String, Value> {
+    match serde_json::to_value(of) {
+        Ok(Value::Object(fields)) => fields,
+        _ => unreachable!("it is a struct of numbers and names"),
     }
 }
 
@@ -97,6 +120,12 @@ impl JudgedBy {
 // === impl PastProvenance ===
 
 impl PastProvenance {
+    /// True when a Meta RM was asked for and the mean took its place.
+    fn stood_in(&self) -> bool {
+        let is_there = |field| self.voting.get(field).is_some_and(|value| !value.is_null());
+        is_there("meta") && self.voting.get("rule").is_some_and(|rule| rule == "mean")
+    }
+
     pub(super) fn judged_by(&self) -> Option<JudgedBy> {
         Some(JudgedBy {
             model: self.model.clone()?,

@@ -56,6 +56,11 @@ impl Drawing {
             Told::TooLong(too_long) => {
                 let detail = call::describe(too_long);
                 let owed: Vec<u32> = self.workbench.owed(call).collect();
+                if let Some(&index) = owed.first()
+                    && self.too_long.is_none_or(|(lowest, _)| index < lowest)
+                {
+                    self.too_long = Some((index, too_long));
+                }
                 for index in owed {
                     self.workbench.record_failed(call, index, FailureKind::TooLong, &detail);
                 }

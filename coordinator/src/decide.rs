@@ -1,0 +1,77 @@
+//! What is needed beside the samples that have ended: nothing, a spare one, an end, or smaller panels.
+//!
+//! A thin driver of [`Watch`]: whatever arrives first, the same samples become the verdict.
+
+use jury_grm::domain::{FailureKind, Sample, SampleSpec};
+use jury_grm::plan::Plan;
+use jury_grm::stop::{Drawn, Stopping, Watch};
+
+/// One request's samples while they come in.
+#[derive(Debug)]
+pub(crate) struct Deciding {
+    watch: Watch,
+    spares: std::vec::IntoIter<SampleSpec>,
+    /// Whether prompts can be made shorter by showing fewer responses.
+    can_split: bool,
+    /// Lowest index whose prompt is too long.
+    too_long: Option<u32>,
+    is_stopped: bool,
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing new.
+    GoOn,
+    /// Draw this spare sample, too.
+    Draw(SampleSpec),
+    /// The verdict is decided.
+    Stop,
+    /// A sample of the verdict does not fit the model's context: show fewer responses at once.
+    Split,
+}
+
+// === impl Deciding ===
+
+impl Deciding {
+    pub(crate) fn new(stopping: Stopping, plan: &Plan) -> Self {
+        Self {
+            watch: Watch::new(stopping),
+            spares: plan.spares.clone().into_iter(),
+            can_split: plan.samples.iter().any(|spec| spec.order.len() > 1),
+            too_long: None,
+            is_stopped: false,
+        }
+    }
+
+    /// A sample has ended, ranked where that is asked for.
+    pub(crate) fn take(&mut self, sample: Sample) -> Next {
+        let failure = sample.failure().map(|failure| failure.kind);
+        let index = sample.spec.index;
+        if self.watch.push(sample).is_some() {
+            self.is_stopped = true;
+            return Next::Stop;
+        }
+        if self.is_stopped {
+            return Next::GoOn;
+        }
+        if failure == Some(FailureKind::TooLong) {
+            self.too_long = Some(self.too_long.map_or(index, |lowest| lowest.min(index)));
+        }
+        // A rule that fires earlier may do without it; which of both happens must not depend on what arrives first.
+        if self.can_split && self.too_long.is_some_and(|index| self.watch.is_certain(index)) {
+            return Next::Split;
+        }
+        if failure.is_some_and(FailureKind::is_parse)
+            && let Some(spare) = self.spares.next()
+        {
+            return Next::Draw(spare);
+        }
+        Next::GoOn
+    }
+
+    /// What the verdict is made of.
+    pub(crate) fn into_drawn(self) -> Drawn {
+        self.watch.into_drawn()
+    }
+}

@@ -1,0 +1,95 @@
+//! Who ranks the samples of a request, and what came of it: all valid samples are ranked, or none counts as ranked.
+
+use jury_grm::domain::{Sample, Voting};
+use jury_grm::vote::is_unranked;
+
+use crate::fleet::{Fleet, WorkerClass};
+
+/// Who ranks the samples of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ranking {
+    /// Nobody was asked to.
+    None,
+    /// A head on the judging model: its workers score each sample as it ends.
+    Head {
+        /// Digest of its file.
+        digest: String,
+    },
+    /// A Meta RM was asked for that nobody serves.
+    Unavailable {
+        /// A sentence for a person.
+        why: String,
+    },
+}
+
+// === impl Ranking ===
+
+impl Ranking {
+    /// Who can rank what `class` draws, as `voting` asks.
+    pub(crate) fn of(voting: &Voting, class: &WorkerClass, fleet: &Fleet) -> Self {
+        let Some(name) = &voting.meta else { return Self::None };
+        if let Some(digest) = fleet.head(class, name) {
+            return Self::Head { digest };
+        }
+        let model = &class.model;
+        Self::Unavailable { why: format!("no worker of model {model:?} has a head {name:?}") }
+    }
+
+    /// The head that workers must score samples with.
+    pub(crate) fn head_digest(&self) -> Option<&str> {
+        match self {
+            Self::Head { digest } => Some(digest),
+            Self::None | Self::Unavailable { .. } => None,
+        }
+    }
+
+    /// Digest of what has ranked every valid one of `samples`, if anybody was asked to.
+    ///
+    /// # Errors
+    /// Why there are no ranks to vote by.
+    pub(crate) fn result(&self, samples: &[Sample]) -> Result<Option<String>, String> {
+        match self {
+            Self::None => Ok(None),
+            Self::Unavailable { why } => Err(why.clone()),
+            Self::Head { digest } => {
+                let n_unranked = samples.iter().filter(|sample| is_unranked(sample)).count();
+                if n_unranked == 0 {
+                    return Ok(Some(digest.clone()));
+                }
+                let n_valid = samples.iter().filter(|sample| sample.scores().is_some()).count();
+                Err(format!("{n_unranked} of {n_valid} valid samples came without a meta score"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jury_grm::domain::{FailureKind, Outcome, SampleSpec, Scores};
+
+    use super::*;
+
+    fn valid(index: u32, meta_score: Option<f64>) -> Sample {
+        let spec = SampleSpec { index, seed: 0, order: vec![0] };
+        let scores = Scores {
+            scores: vec![5.0],
+            score_distribution: None,
+            readout_mass: None,
+            forced: false,
+        };
+        let failed = Sample::failed(spec, FailureKind::NoBox, "");
+        Sample { outcome: Outcome::Scored(scores), meta_score, ..failed }
+    }
+
+    #[test]
+    fn all_valid_samples_are_ranked_or_none() {
+        let head = Ranking::Head { digest: "h".to_owned() };
+        let mut samples = vec![valid(0, Some(1.0)), valid(1, Some(-1.0))];
+        samples.push(Sample::failed(samples[0].spec.clone(), FailureKind::NoBox, ""));
+        assert_eq!(head.result(&samples), Ok(Some("h".to_owned())));
+        samples.push(valid(3, None));
+        let why = head.result(&samples).unwrap_err();
+        assert_eq!(why, "1 of 3 valid samples came without a meta score");
+        assert_eq!(Ranking::None.result(&samples), Ok(None));
+    }
+}

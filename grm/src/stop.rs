@@ -1,0 +1,129 @@
+//! When enough samples are drawn: the shortest prefix, in index order, after which a stop rule fires.
+//!
+//! ```text
+//! lossless     no outcome of the samples left changes the pick
+//! confidence   the pick of all k is known with a given probability
+//! width        every reward is known to within a given interval
+//! watch        samples as they arrive -> the prefix, whatever the order of arrival
+//! ```
+//!
+//! A rule reads prefixes, never whatever happens to be there: short critiques arrive first, and to let them decide would
+//! let them win. Rules fire where a block of orders ends, so that positions are balanced. Samples behind the prefix never vote.
+//! A prefix with a sample that did not come to its own end (lost, cut off) fires nothing: a verdict that stopped early is
+//! whole. `docs/voting.md` has the formulas and proofs.
+
+mod confidence;
+mod lossless;
+mod watch;
+mod width;
+
+use crate::domain::{Sample, Scale, ScoreRequest, StopRule, StoppedBy};
+use crate::plan::Plan;
+use crate::vote::Rule;
+
+pub use watch::{Drawn, Watch};
+
+/// Everything that a stop rule looks at beside the samples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stopping {
+    stop: StopRule,
+    rule: Rule,
+    /// Lowest and highest value that a vote may have.
+    values: (f64, f64),
+    /// Fewest valid samples; `None`: half of the prefix.
+    min_samples: Option<u32>,
+    plan: Plan,
+}
+
+/// A stop rule has fired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop {
+    /// Samples that the verdict is made of: those with an index below this.
+    pub prefix: u32,
+    /// Which rule it was.
+    pub by: StoppedBy,
+}
+
+/// What a stop rule would have made of recorded samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replay {
+    /// Samples needed.
+    pub prefix: u32,
+    /// Samples of the plan that were not needed.
+    pub saved: u32,
+}
+
+/// Fewest valid samples worth a verdict that is made of `n`: as many as were asked for, or half.
+pub fn min_samples(asked: Option<u32>, n: u32) -> u32 {
+    asked.unwrap_or(n.div_ceil(2))
+}
+
+/// Replays recorded samples, in any order: rules compared in this way are compared on the same draws. Spare samples are not
+/// looked at.
+pub fn replay(samples: &[Sample], stopping: &Stopping) -> Replay {
+    let k = stopping.k();
+    let mut watch = Watch::new(stopping.clone());
+    let stop = samples.iter().find_map(|sample| watch.push(sample.clone()));
+    let prefix = stop.map_or(k, |stop| stop.prefix);
+    Replay { prefix, saved: k - prefix }
+}
+
+// === impl Stopping ===
+
+impl Stopping {
+    /// The stop rule that `request` asks for, over the samples of `plan`, which vote by `rule`.
+    pub fn new(request: &ScoreRequest, plan: &Plan, rule: Rule) -> Self {
+        let Scale { min, max } = request.settings.scale;
+        let values =
+            if rule == Rule::Majority { (0.0, 1.0) } else { (f64::from(min), f64::from(max)) };
+        let (stop, min_samples) = (request.voting.stop, request.min_samples);
+        Self { stop, rule, values, min_samples, plan: plan.clone() }
+    }
+
+    /// Whether the rule fires after `prefix`, the first samples of the plan in index order.
+    pub fn fires_after(&self, prefix: &[Sample]) -> Option<StoppedBy> {
+        let (n, block) = (prefix.len(), self.plan.block as usize);
+        let is_block_end = n > 0 && n.is_multiple_of(block) && n < self.plan.samples.len();
+        let is_whole = |sample: &Sample| sample.failure().is_none_or(|f| f.kind.is_parse());
+        if self.never_fires() || !is_block_end || !prefix.iter().all(is_whole) {
+            return None;
+        }
+        let n_valid = prefix.iter().filter(|sample| sample.scores().is_some()).count();
+        let needed = min_samples(self.min_samples, u32::try_from(n).unwrap_or(u32::MAX));
+        if n_valid < needed as usize {
+            return None;
+        }
+        let (fires, by) = match self.stop {
+            StopRule::Never => return None,
+            StopRule::Lossless => (lossless::fires(self, prefix), StoppedBy::Lossless),
+            StopRule::Confidence(level) => {
+                (confidence::fires(self, prefix, level), StoppedBy::Confidence)
+            }
+            StopRule::Width(width) => (width::fires(self, prefix, width), StoppedBy::Width),
+        };
+        fires.then_some(by)
+    }
+
+    fn never_fires(&self) -> bool {
+        self.stop == StopRule::Never
+    }
+
+    /// Samples planned, without spares.
+    pub fn k(&self) -> u32 {
+        u32::try_from(self.plan.samples.len()).expect("k is below the request's limit")
+    }
+
+    /// Difference between the highest and the lowest value of a vote.
+    fn range(&self) -> f64 {
+        self.values.1 - self.values.0
+    }
+
+    /// Responses that are shown.
+    fn distinct(&self) -> impl Iterator<Item = usize> + '_ {
+        let duplicate_of = &self.plan.duplicate_of;
+        (0..duplicate_of.len()).filter(|&response| duplicate_of[response] == response)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! Confidence: the pick of all k samples is known with a given probability.
+//!
+//! For the leader and each rival, the hypothesis is about the samples of this very plan: over all k, the sum of the differences
+//! d between their scores is at most 0. It is tested by betting against it (Waudby-Smith and Ramdas, 2024: Estimating means
+//! of bounded random variables by betting, section 5, sampling without replacement). Were it true, the samples left
+//! would have a mean difference of at most m = -(sum so far) / (samples left). A block of orders multiplies the capital by the
+//! product over its samples of 1 + g (d - m) / (m + range), a wager g that never loses more than all. Samples of one place in
+//! the blocks are exchangeable, and independent of those of other places; by the inequality of arithmetic and geometric means
+//! the expected product is at most 1, however places differ. So the capital is a nonnegative supermartingale, and by Ville's
+//! inequality it ever reaches 1 / alpha with probability at most alpha.
+//!
+//! A wrong stop means that the true pick was rejected as a rival of the leader, so each of the n - 1 rivals that it may be
+//! gets alpha = (1 - level) / (n - 1).
+
+use super::Stopping;
+use crate::domain::Sample;
+use crate::vote::{Vote, highest, rewards, unit, votes};
+
+/// Wagers whose capitals are averaged: small ones for narrow leads, large ones for clear leads.
+const WAGERS: [f64; 4] = [0.25, 0.5, 0.75, 1.0];
+/// Part of the range below which there is nothing to bet on, above all rounding.
+const MARGIN: f64 = 1e-9;
+
+pub(super) fn fires(stopping: &Stopping, prefix: &[Sample], level: f64) -> bool {
+    let plan = &stopping.plan;
+    let rule = stopping.rule.in_force(prefix);
+    let n_distinct = stopping.distinct().count();
+    // Rounds of panels deal anew: nobody is compared in every sample.
+    let shows_all = plan.samples.iter().all(|spec| spec.order.len() == n_distinct);
+    if n_distinct < 2 || !shows_all {
+        return false;
+    }
+    let seen = votes(prefix, rule);
+    let Some(pick) = highest(rewards(&plan.duplicate_of, &seen, unit(rule)).into_iter()) else {
+        return false;
+    };
+    let threshold = (n_distinct - 1) as f64 / (1.0 - level);
+    let test = |rival: usize| {
+        let differences = differences(stopping, prefix, &seen, unit(rule), pick, rival);
+        is_rejected(stopping, &differences, threshold)
+    };
+    stopping.distinct().filter(|&response| response != pick).all(test)
+}
+
+/// By how much the pick leads in each sample, within plus and minus the range. A sample without scores counts 0, or, where a
+/// spare one may take its place, the worst that this one may say.
+fn differences(
+    stopping: &Stopping,
+    prefix: &[Sample],
+    seen: &[Vote<'_>],
+    unit: f64,
+    pick: usize,
+    rival: usize,
+) -> Vec<f64> {
+    let without = if stopping.plan.spares.is_empty() { 0.0 } else { -stopping.range() };
+    let mut differences = vec![without; prefix.len()];
+    for vote in seen {
+        let of = |response: usize| {
+            let position = vote.order.iter().position(|&shown| shown == response)?;
+            Some(vote.values[position] / unit)
+        };
+        if let (Some(pick), Some(rival)) = (of(pick), of(rival)) {
+            differences[vote.index as usize] = pick - rival;
+        }
+    }
+    differences
+}
+
+/// True when the capital of betting against "the pick does not lead in the sum of all k" ever reached `threshold`, or
+/// when no outcome of the rest agrees with it.
+fn is_rejected(stopping: &Stopping, differences: &[f64], threshold: f64) -> bool {
+    let (range, block) = (stopping.range(), stopping.plan.block as usize);
+    let k = stopping.plan.samples.len();
+    // A last block that is cut short is no block like the others: it counts as the worst.
+    let n_in_blocks = k / block * block;
+    let needed = range * (k - n_in_blocks) as f64;
+    let (mut sum, mut capitals) = (0.0, WAGERS.map(|_| 1.0));
+    for (n_before, block_differences) in (0..).step_by(block).zip(differences.chunks(block)) {
+        let mean = (needed - sum) / (n_in_blocks - n_before) as f64;
+        let at_stake = mean + range;
+        if at_stake > MARGIN * range {
+            for (capital, wager) in capitals.iter_mut().zip(WAGERS) {
+                let grow = |difference: &f64| 1.0 + wager * (difference - mean) / at_stake;
+                let growth: f64 = block_differences.iter().map(grow).product();
+                *capital = (*capital * growth).clamp(0.0, f64::MAX);
+            }
+        }
+        sum += block_differences.iter().sum::<f64>();
+        let left = (n_in_blocks - n_before - block_differences.len()) as f64;
+        let is_certain = sum - needed > range * left + MARGIN * range;
+        let capital = capitals.iter().sum::<f64>() / WAGERS.len() as f64;
+        if is_certain || capital >= threshold {
+            return true;
+        }
+    }
+    false
+}

@@ -1,0 +1,112 @@
+//! The vote rules with their numbers.
+
+use crate::domain::{Sample, VoteRule, Voting};
+
+/// A vote rule with the numbers that it takes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rule {
+    /// Every valid sample votes with its scores.
+    Mean,
+    /// The valid samples with the highest meta scores vote with their scores; of equals the lowest index.
+    Top {
+        /// How many; all of them where fewer are valid. At least 1.
+        k_meta: u32,
+    },
+    /// Every valid sample votes for its own best; equals split.
+    Majority,
+    /// Every valid sample votes with its scores, and weighs what its meta score is worth.
+    Weighted(Calibration),
+}
+
+/// From the logit of a Meta RM to the probability that a sample is right: 1 / (1 + exp(-(slope x logit + intercept)))
+/// (Platt, 1999: Probabilistic outputs for support vector machines).
+///
+/// The default takes the logit as it is: a Meta RM trained by cross-entropy gives log odds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Calibration {
+    /// Factor of the logit.
+    pub slope: f64,
+    /// Log odds at logit 0.
+    pub intercept: f64,
+}
+
+// === impl Rule ===
+
+impl Rule {
+    /// What `voting` asks for when `k` samples are planned.
+    pub fn of(voting: &Voting, k: u32, calibration: Calibration) -> Self {
+        match voting.effective_rule() {
+            VoteRule::Mean => Self::Mean,
+            VoteRule::Top => Self::Top { k_meta: voting.effective_k_meta(k) },
+            VoteRule::Majority => Self::Majority,
+            VoteRule::Weighted => Self::Weighted(calibration),
+        }
+    }
+
+    /// The same without numbers.
+    pub fn kind(self) -> VoteRule {
+        match self {
+            Self::Mean => VoteRule::Mean,
+            Self::Top { .. } => VoteRule::Top,
+            Self::Majority => VoteRule::Majority,
+            Self::Weighted(_) => VoteRule::Weighted,
+        }
+    }
+
+    /// The rule that these samples can be voted on by: all valid ones are ranked, or the mean takes the place of a rule
+    /// that needs ranks.
+    #[must_use]
+    pub fn in_force(self, samples: &[Sample]) -> Self {
+        let needs_ranks = matches!(self, Self::Top { .. } | Self::Weighted(_));
+        if needs_ranks && samples.iter().any(is_unranked) { Self::Mean } else { self }
+    }
+}
+
+// === impl Calibration ===
+
+impl Calibration {
+    /// Natural logarithm of the probability, at most 0; finite for every finite logit of a sane size.
+    pub fn ln_probability(self, logit: f64) -> f64 {
+        let log_odds = self.slope * logit + self.intercept;
+        // ln(1 / (1 + exp(-x))) without overflow.
+        log_odds.min(0.0) - (-log_odds.abs()).exp().ln_1p()
+    }
+
+    /// The probability that a sample with this logit is right, 0..=1.
+    pub fn probability(self, logit: f64) -> f64 {
+        self.ln_probability(logit).exp()
+    }
+}
+
+impl Default for Calibration {
+    fn default() -> Self {
+        Self { slope: 1.0, intercept: 0.0 }
+    }
+}
+
+/// The meta score, if it is a number that can be compared.
+pub(crate) fn meta_score(sample: &Sample) -> Option<f64> {
+    sample.meta_score.filter(|score| score.is_finite())
+}
+
+/// True for a valid sample that nobody ranked.
+pub fn is_unranked(sample: &Sample) -> bool {
+    sample.scores().is_some() && meta_score(sample).is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_calibration_is_the_logistic_function_and_never_overflows() {
+        let plain = Calibration::default();
+        assert_eq!(plain.probability(0.0), 0.5);
+        assert!((plain.probability(2.0) - 0.880_797_077_977_882_4).abs() < 1e-15);
+        assert!((plain.probability(-2.0) - 0.119_202_922_022_117_55).abs() < 1e-15);
+        assert_eq!((plain.probability(1e6), plain.probability(-1e6)), (1.0, 0.0));
+        assert_eq!(plain.ln_probability(-1e6), -1e6);
+        let fitted = Calibration { slope: 0.5, intercept: -1.0 };
+        assert_eq!(fitted.probability(2.0), 0.5);
+    }
+}
