@@ -140,18 +140,36 @@ fn what_is_no_batch_is_refused_before_a_model_is_loaded_with_the_way_out() {
 }
 
 #[test]
-fn a_prompt_longer_than_the_context_is_unscored_with_its_figures() {
+fn a_response_longer_than_the_context_has_no_reward_and_leaves_the_others_theirs() {
     let folder = tempfile::tempdir().unwrap();
     let long = "word ".repeat(20_000);
     let json = serde_json::json!({"query": "q", "responses": ["short", long]}).to_string();
     let item = file(&folder, "long.json", json.as_bytes());
     let ended = jury(&["score", &item, "--model", &model_path(), "-k", "2", "--json"]);
     let verdict: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
-    assert_eq!(verdict["status"], "UNSCORED");
-    assert_eq!(verdict["rewards"], serde_json::json!([null, null]));
-    for reason in verdict["reasons"].as_array().unwrap() {
-        assert_eq!(reason["code"], "too_long");
-        let detail = reason["detail"].as_str().unwrap();
-        assert!(detail.contains("over the limit") && detail.contains("responses[1]"), "{detail}");
-    }
+    assert_eq!(
+        (&verdict["status"], &verdict["provenance"]["forced_panel"]),
+        (&"PARTIAL".into(), &1.into())
+    );
+    assert!(verdict["rewards"][0].is_number() && verdict["rewards"][1].is_null(), "{verdict}");
+    let reason = &verdict["reasons"][1];
+    assert_eq!(reason["code"], "too_long");
+    let detail = reason["detail"].as_str().unwrap();
+    assert!(detail.contains("over the limit") && detail.contains("responses[1]"), "{detail}");
+}
+
+#[test]
+fn responses_that_do_not_fit_one_prompt_are_judged_in_panels() {
+    let folder = tempfile::tempdir().unwrap();
+    let responses: Vec<String> = (0..6).map(|i| format!("{i} {}", "word ".repeat(2_000))).collect();
+    let json = serde_json::json!({"query": "q", "responses": responses}).to_string();
+    let item = file(&folder, "long.json", json.as_bytes());
+    let model = model_path();
+    let options = ["-k", "2", "--max-critique-tokens", "8", "--json"];
+    let ended = jury(&[&["score", &item, "--model", &model], &options[..]].concat());
+    let verdict: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(verdict["status"], "OK", "{verdict}");
+    assert!(verdict["rewards"].as_array().unwrap().iter().all(serde_json::Value::is_number));
+    let forced = verdict["provenance"]["forced_panel"].as_u64().unwrap();
+    assert!((1..6).contains(&forced), "{forced}");
 }

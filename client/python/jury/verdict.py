@@ -70,6 +70,8 @@ class Provenance:
     version: str
     voting: dict[str, Any] = field(default_factory=dict)
     """How the samples voted, with the defaults in force."""
+    forced_panel: int | None = None
+    """Most responses shown in one sample, where the model's context forced fewer than ``max_panel``."""
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,7 @@ async fn without_the_meta_rm_all_vote_and_the_verdict_says_why() {
 fn short_of_room(room: u32) -> ScriptedBackend {
     clear_judge().on_group(move |group: &SampleGroup| {
         let shown = &group.samples[0].order;
-        let prompt_tokens = 100 + 10 * u32::try_from(shown.len()).unwrap();
+        let prompt_tokens = 100 + 10 * shown.len() as u32;
         if prompt_tokens <= room {
             return GroupAct::Draw;
         }

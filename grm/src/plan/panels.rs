@@ -42,8 +42,8 @@ pub fn smaller_panels(request: &ScoreRequest, told: &Overflow) -> Option<Setting
         let panels = with_settings(request, settings, duplicate_of, content);
         estimate.as_ref().is_none_or(|estimate| estimate.fits(&panels))
     };
-    let smaller = (1..largest).rev().map(with_panels_of);
-    smaller.clone().find(fits).or_else(|| smaller.last())
+    let smaller = (1..largest).rev().map(with_panels_of).find(fits);
+    smaller.or_else(|| (largest > 1).then(|| with_panels_of(1)))
 }
 
 /// Tokens of prompts, from what is known of one that shows all responses.

@@ -6,7 +6,7 @@ use crate::domain::{
 };
 use crate::plan::plan;
 use crate::random::SplitMix64;
-use crate::vote::{Calibration, vote};
+use crate::vote::{Calibration, highest, rewards, unit, vote, votes};
 
 mod exhaustive;
 mod laws;
@@ -48,8 +48,14 @@ impl Setup {
         samples.iter().find_map(|sample| watch.push(sample.clone()))
     }
 
+    /// As a verdict has them, without the bootstrap, which takes most of a vote's time.
+    fn rewards(&self, samples: &[Sample]) -> Vec<Option<f64>> {
+        let rule = self.rule.in_force(samples);
+        rewards(&self.plan.duplicate_of, &votes(samples, rule), unit(rule))
+    }
+
     fn pick(&self, samples: &[Sample]) -> Option<usize> {
-        vote(&self.plan.duplicate_of, samples, self.rule).pick
+        highest(self.rewards(samples).into_iter())
     }
 
     /// The planned samples with these outcomes and meta scores.
@@ -90,6 +96,16 @@ fn a_plain_vote_stops_once_the_lead_cannot_be_made_up() {
     assert_eq!(replay(&landslide, &setup.stopping()), Replay { prefix: 6, saved: 2 });
     let narrow = all_alike(&setup, &[6.0, 5.0]);
     assert_eq!(replay(&narrow, &setup.stopping()), Replay { prefix: 8, saved: 0 });
+}
+
+#[test]
+fn picks_here_are_those_of_verdicts() {
+    let setup = Setup::plain(3, 6, StopRule::Never, Rule::Majority);
+    for row in [[1.0, 2.0, 3.0], [2.0, 3.0, 3.0], [5.0, 5.0, 1.0]] {
+        let samples = all_alike(&setup, &row);
+        let ballot = vote(&setup.plan.duplicate_of, &samples, setup.rule);
+        assert_eq!((setup.pick(&samples), setup.rewards(&samples)), (ballot.pick, ballot.rewards));
+    }
 }
 
 #[test]
