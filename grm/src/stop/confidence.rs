@@ -4,9 +4,10 @@
 //! d between their scores is at most 0. It is tested by betting against it (Waudby-Smith and Ramdas, 2024: Estimating means
 //! of bounded random variables by betting, section 5, sampling without replacement). Were it true, the samples left
 //! would have a mean difference of at most m = -(sum so far) / (samples left). A block of orders multiplies the capital by the
-//! product over its samples of 1 + g (d - m) / (m + range), a wager g that never loses more than all. Samples of one place in
-//! the blocks are exchangeable, and independent of those of other places; by the inequality of arithmetic and geometric means
-//! the expected product is at most 1, however places differ. So the capital is a nonnegative supermartingale, and by Ville's
+//! product over its samples of 1 + g r (d - m) / (m + range), with a wager g that never loses more than all, and r the samples left at
+//! that place of the blocks over the most at any place. Samples of one place are exchangeable, and
+//! independent of those of other places; by the inequality of arithmetic and geometric means the expected product is
+//! at most 1, however places differ. So the capital is a nonnegative supermartingale, and by Ville's
 //! inequality it ever reaches 1 / alpha with probability at most alpha.
 //!
 //! A wrong stop means that the true pick was rejected as a rival of the leader, so each of the n - 1 rivals that it may be
@@ -71,23 +72,26 @@ fn differences(
 fn is_rejected(stopping: &Stopping, differences: &[f64], threshold: f64) -> bool {
     let (range, block) = (stopping.range(), stopping.plan.block as usize);
     let k = stopping.plan.samples.len();
-    // A last block that is cut short is no block like the others: it counts as the worst.
-    let n_in_blocks = k / block * block;
-    let needed = range * (k - n_in_blocks) as f64;
     let (mut sum, mut capitals) = (0.0, WAGERS.map(|_| 1.0));
     for (n_before, block_differences) in (0..).step_by(block).zip(differences.chunks(block)) {
-        let mean = (needed - sum) / (n_in_blocks - n_before) as f64;
+        let left = k - n_before;
+        let mean = -sum / left as f64;
         let at_stake = mean + range;
+        // Where k cuts the last block short, its places have a sample more to come than the others.
+        let of_place = |place: usize| (left - place).div_ceil(block) as f64;
         if at_stake > MARGIN * range {
             for (capital, wager) in capitals.iter_mut().zip(WAGERS) {
-                let grow = |difference: &f64| 1.0 + wager * (difference - mean) / at_stake;
-                let growth: f64 = block_differences.iter().map(grow).product();
+                let grow = |(place, difference): (usize, &f64)| {
+                    let stake = wager * of_place(place) / of_place(0);
+                    1.0 + stake * (difference - mean) / at_stake
+                };
+                let growth: f64 = block_differences.iter().enumerate().map(grow).product();
                 *capital = (*capital * growth).clamp(0.0, f64::MAX);
             }
         }
         sum += block_differences.iter().sum::<f64>();
-        let left = (n_in_blocks - n_before - block_differences.len()) as f64;
-        let is_certain = sum - needed > range * left + MARGIN * range;
+        let left = (left - block_differences.len()) as f64;
+        let is_certain = sum > range * left + MARGIN * range;
         let capital = capitals.iter().sum::<f64>() / WAGERS.len() as f64;
         if is_certain || capital >= threshold {
             return true;
