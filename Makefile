@@ -5,9 +5,12 @@
 # would compile three hundred crates a second time.
 
 CARGO ?= cargo
-JURY = $(CARGO) run --quiet --bin jury --
-# Every package at once: with the same features, each crate is compiled once.
-BUILD = $(CARGO) build --workspace
+# Not `cargo run`, which would leave the tests' features out and compile a hundred crates again.
+JURY = $${CARGO_TARGET_DIR:-target}/debug/jury
+# Every package, with the features that tests need: cargo counts those in as soon as one target may use them, here an
+# example. Lint and tests count them in anyway, so each crate is compiled once, and checked once for lints and docs.
+TARGETS = --workspace --lib --bins --example queue_memory
+BUILD = $(CARGO) build $(TARGETS)
 DEMO_MODEL ?= qwen2.5-coder-1.5b
 TEST_MODEL = smollm2-135m
 # One more of each family that the engine knows, too large to fetch for every test.
@@ -80,7 +83,7 @@ fmt: ## Format the code
 	$(CARGO) fmt --all
 
 doc: requirements ## Build the documentation; a broken link is an error
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(TARGETS) --no-deps
 
 python-tests: build ## Test the Python client: types, and calls to a real judge (PYTEST= more options)
 	$(JURY) models fetch $(TEST_MODEL)
