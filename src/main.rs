@@ -11,6 +11,7 @@ mod args;
 mod completions;
 mod coordinator;
 mod doctor;
+mod heads;
 mod models;
 mod score;
 mod serving;

@@ -60,6 +60,7 @@ fn table(status: &FleetStatus) -> String {
         }
     }
     text.push_str(&capabilities(status));
+    text.push_str(&heads(status));
     text
 }
 
@@ -81,6 +82,27 @@ fn capabilities(status: &FleetStatus) -> String {
     workers_by_ability.into_iter().map(line).collect()
 }
 
+/// Who can rank by what, a line for each head.
+fn heads(status: &FleetStatus) -> String {
+    let mut workers_by_head: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for worker in &status.workers {
+        for head in &worker.heads {
+            let head = (head.name.as_str(), head.digest.as_str());
+            workers_by_head.entry(head).or_default().push(&worker.worker_id);
+        }
+    }
+    let line = |((name, digest), ids): ((&str, &str), Vec<&str>)| {
+        let digest: String = digest.chars().take(8).collect();
+        match are_all(&ids, status) {
+            true => paragraph(&format!("all rank samples by head {name} ({digest})")),
+            false => {
+                paragraph(&format!("{} ranks samples by head {name} ({digest})", ids.join(", ")))
+            }
+        }
+    };
+    workers_by_head.into_iter().map(line).collect()
+}
+
 /// True when `ids` are all the workers.
 fn are_all(ids: &[&str], status: &FleetStatus) -> bool {
     ids.len() > 1 && ids.len() == status.workers.len()
@@ -94,7 +116,7 @@ fn paragraph(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jury_client::WorkerStatus;
+    use jury_client::{HeadStatus, WorkerStatus};
 
     use super::*;
 
@@ -111,6 +133,7 @@ mod tests {
             version: "0.1.0".to_owned(),
             state: "ready".to_owned(),
             capabilities: Some(vec!["seeds".to_owned(), "distributions".to_owned()]),
+            heads: vec![HeadStatus { name: "meta-1".to_owned(), digest: "abcdef0123".to_owned() }],
             ..WorkerStatus::default()
         };
         let refused = WorkerStatus {
@@ -122,6 +145,7 @@ mod tests {
                            never share a vote, run the same version of Jury on both"
                     .to_owned(),
             capabilities: None,
+            heads: Vec::new(),
             ..worker.clone()
         };
         let status = FleetStatus {
@@ -142,6 +166,7 @@ mod tests {
         w2 is refused: its method version is 1, this coordinator's is 2; samples of two versions never share
           a vote, run the same version of Jury on both
         w1 can do: seeds, distributions
+        w1 ranks samples by head meta-1 (abcdef01)
         ");
         assert!(table(&status).lines().all(|line| line.chars().count() <= MAX_COLUMNS));
     }

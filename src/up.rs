@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 
 use crate::args::UpArgs;
 use crate::coordinator::judging_config;
+use crate::heads::heads;
 use crate::serving::{DoorSocket, Sockets, server_config, until_cut, until_drain};
 
 pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
@@ -19,11 +20,12 @@ pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
     let door = DoorSocket::bind(&args.http).await?;
     let meter = Meter::new(false);
     let backend = model.load(&meter)?;
+    let heads = heads(&args.heads, backend.as_ref())?;
     meter.clear();
 
     let shutdown = on_signals().or_exit(Exit::Internal)?;
     let mut registry = Registry::default();
-    let cluster = Embedded::start(backend, config, &mut registry).or_exit(Exit::Usage)?;
+    let cluster = Embedded::start(backend, heads, config, &mut registry).or_exit(Exit::Usage)?;
     sockets.announce(registry, &until_drain(&shutdown), &shutdown)?;
     let listener = sockets.into_listener();
     let coordinator = cluster.coordinator();

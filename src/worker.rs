@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 
 use crate::args::{Refused, WorkerArgs};
 use crate::coordinator::etcd;
+use crate::heads::heads;
 use crate::serving::{Sockets, until_cut};
 
 pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
@@ -29,6 +30,7 @@ pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
         advertised(args.advertise, sockets.address()?, announces).or_exit(Exit::Usage)?;
     let meter = Meter::new(false);
     let backend = model.load(&meter)?;
+    let heads = heads(&args.heads, backend.as_ref())?;
     meter.clear();
 
     let shutdown = on_signals().or_exit(Exit::Internal)?;
@@ -40,6 +42,7 @@ pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
             grace: args.serve.grace,
         },
         backend,
+        heads,
         announce,
         health: HealthHandle::new(&[SERVICE_NAME]),
         metrics: WorkerMetrics::register(&mut registry),

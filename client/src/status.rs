@@ -56,6 +56,18 @@ pub struct WorkerStatus {
     pub queued: u32,
     /// Most tokens of prompt and generation together; 0: not yet known.
     pub context_tokens: u32,
+    /// Heads that rank its samples.
+    #[serde(default)]
+    pub heads: Vec<HeadStatus>,
+}
+
+/// A head of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HeadStatus {
+    /// The name by which requests ask for it.
+    pub name: String,
+    /// SHA-256 of its file, hex.
+    pub digest: String,
 }
 
 impl From<v1::GetStatusResponse> for FleetStatus {
@@ -89,6 +101,7 @@ impl From<v1::WorkerStatus> for WorkerStatus {
             method_version: worker.method_version,
             queued: worker.queued,
             context_tokens: worker.context_tokens,
+            heads: worker.heads.into_iter().map(Into::into).collect(),
             worker_id: worker.worker_id,
             address: worker.address,
             model: worker.model,
@@ -98,6 +111,12 @@ impl From<v1::WorkerStatus> for WorkerStatus {
             running: worker.running,
             version: worker.version,
         }
+    }
+}
+
+impl From<v1::Head> for HeadStatus {
+    fn from(head: v1::Head) -> Self {
+        Self { name: head.name, digest: head.digest }
     }
 }
 

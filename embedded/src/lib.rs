@@ -11,6 +11,7 @@ use jury_fabric::connector::Connector;
 use jury_fabric::directory::InProcess;
 use jury_fabric::transport::{Channel, HealthHandle, Listener, ServerConfig, in_process};
 use jury_worker::backend::Backend;
+use jury_worker::heads::Heads;
 use jury_worker::metrics::WorkerMetrics;
 use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
 use prometheus_client::registry::Registry;
@@ -34,12 +35,13 @@ pub struct Embedded {
 // === impl Embedded ===
 
 impl Embedded {
-    /// Starts the cluster over a loaded model. Must run inside a tokio runtime.
+    /// Starts the cluster over a loaded model, whose samples `heads` can rank. Must run inside a tokio runtime.
     ///
     /// # Errors
     /// [`ConfigError`] for a setting that cannot work.
     pub fn start(
         backend: Arc<dyn Backend>,
+        heads: Heads,
         config: Config,
         registry: &mut Registry,
     ) -> Result<Self, ConfigError> {
@@ -55,6 +57,7 @@ impl Embedded {
                 grace: Duration::ZERO,
             },
             backend,
+            heads,
             announce: Announce::InProcess(directory.clone()),
             health: HealthHandle::new(&[SERVICE_NAME]),
             metrics: WorkerMetrics::register(registry),

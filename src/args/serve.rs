@@ -67,6 +67,16 @@ pub struct JudgingArgs {
     pub replay_mib: usize,
 }
 
+/// What ranks samples as they are drawn.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Model")]
+pub struct HeadArgs {
+    /// A head that ranks samples, as `--meta` of a request asks for it by the name that is in the
+    /// file; once for each. One that was trained on another model's states is refused
+    #[arg(long = "head", env = "JURY_HEADS", value_name = "FILE", value_delimiter = ',')]
+    pub files: Vec<PathBuf>,
+}
+
 /// Where etcd is, and under which name the fleet stands in it.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Fleet")]
@@ -89,6 +99,8 @@ pub struct UpArgs {
     pub listen: ListenAddress,
     #[command(flatten)]
     pub model: ModelArgs,
+    #[command(flatten)]
+    pub heads: HeadArgs,
     #[command(flatten)]
     pub judging: JudgingArgs,
     #[command(flatten)]
@@ -143,6 +155,8 @@ pub struct WorkerArgs {
     pub etcd: EtcdArgs,
     #[command(flatten)]
     pub model: ModelArgs,
+    #[command(flatten)]
+    pub heads: HeadArgs,
     #[command(flatten)]
     pub serve: ServeArgs,
 }

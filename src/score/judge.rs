@@ -11,6 +11,7 @@ use jury_grm::domain::{ScoreRequest, Verdict};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::ModelConfig;
+use jury_worker::heads::Heads;
 
 use super::at_endpoint;
 use super::config::{Judge, Output};
@@ -37,7 +38,8 @@ fn embedded(
         config.template = template(path)?;
     }
     let backend = model.load(meter)?;
-    Embedded::start(backend, config, &mut Registry::default()).or_exit(Exit::Usage)
+    Embedded::start(backend, Heads::default(), config, &mut Registry::default())
+        .or_exit(Exit::Usage)
 }
 
 // === impl Bench ===

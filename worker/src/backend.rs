@@ -64,6 +64,8 @@ pub struct BackendInfo {
     pub capabilities: Capabilities,
     /// Tokens that its KV cache holds; `None`: not known.
     pub room_tokens: Option<u32>,
+    /// Numbers of a hidden state; `None`: not known.
+    pub state_width: Option<usize>,
 }
 
 /// How busy a backend is, in samples.

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::backend::Backend;
+use crate::heads::Heads;
 use crate::metrics::WorkerMetrics;
 use crate::service::{Gate, Sampling};
 
@@ -57,6 +58,8 @@ pub struct Worker {
     pub config: WorkerConfig,
     /// Who draws.
     pub backend: Arc<dyn Backend>,
+    /// What scores its samples where that is asked for.
+    pub heads: Heads,
     /// Where it tells that it exists.
     pub announce: Announce,
     /// Its health: made with [`SERVICE_NAME`], NOT_SERVING until the worker serves.
@@ -95,9 +98,10 @@ pub async fn run(
     listener: Listener,
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
-    let Worker { config, backend, announce, health, metrics } = worker;
+    let Worker { config, backend, heads, announce, health, metrics } = worker;
     let gate = Gate::new();
-    let sampling = Sampling::new(config.worker_id.as_str(), backend.clone(), gate.clone(), metrics);
+    let worker_id = config.worker_id.as_str();
+    let sampling = Sampling::new(worker_id, backend.clone(), heads, gate.clone(), metrics);
     let info = sampling.info();
     let stop = CancellationToken::new();
     let _stop_when_dropped = stop.clone().drop_guard();

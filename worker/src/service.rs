@@ -1,7 +1,7 @@
 //! `SamplingService` over a [`Backend`]: protobuf to domain and back, once.
 //!
 //! ```text
-//! Sample   first message -> check (shape, model, numerics, method) -> gate -> backend -> stream of events
+//! Sample   first message -> check (shape, model, numerics, method, head) -> gate -> backend -> head -> stream of events
 //! GetInfo  what the backend serves, and its load
 //! ```
 //!
@@ -10,6 +10,7 @@
 mod check;
 mod gate;
 mod listen;
+mod ranking;
 mod stream;
 
 use std::sync::Arc;
@@ -23,10 +24,12 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::{Instrument, Span};
 
 use crate::backend::{Backend, GroupEvents};
+use crate::heads::Heads;
 use crate::metrics::WorkerMetrics;
 
 pub use gate::{Gate, Unfinished};
 use listen::Listener;
+use ranking::Ranking;
 use stream::Call;
 
 /// The gRPC service of one worker.
@@ -34,6 +37,7 @@ use stream::Call;
 pub struct Sampling {
     worker_id: String,
     backend: Arc<dyn Backend>,
+    heads: Heads,
     gate: Gate,
     metrics: WorkerMetrics,
 }
@@ -41,14 +45,15 @@ pub struct Sampling {
 // === impl Sampling ===
 
 impl Sampling {
-    /// A service that draws on `backend` for as long as `gate` is open.
+    /// A service that draws on `backend` for as long as `gate` is open, and scores samples with `heads`.
     pub fn new(
         worker_id: impl Into<String>,
         backend: Arc<dyn Backend>,
+        heads: Heads,
         gate: Gate,
         metrics: WorkerMetrics,
     ) -> Self {
-        Self { worker_id: worker_id.into(), backend, gate, metrics }
+        Self { worker_id: worker_id.into(), backend, heads, gate, metrics }
     }
 
     /// What this worker serves.
@@ -67,21 +72,22 @@ impl Sampling {
             roles: vec![WorkerRole::Grm],
             capabilities: backend.capabilities,
             room_tokens: backend.room_tokens,
-            heads: Vec::new(),
+            heads: self.heads.list(),
         }
     }
 
     async fn begin(&self, mut requests: Streaming<v1::SampleRequest>) -> Result<Call, Status> {
-        let group = first_group(requests.message().await?)?;
+        let mut group = first_group(requests.message().await?)?;
         check::shape(&group)?;
         check::serves(&self.backend.info(), &group)?;
+        let ranking = Ranking::of(&mut group, &self.heads)?;
         let permit = self.gate.enter(&group).ok_or_else(going_down)?;
         Span::current().record("request_id", &group.request_id);
         tracing::debug!(samples = group.samples.len(), "group started");
         let (events, receiver) = GroupEvents::channel(&group);
         let watch = self.metrics.group(group.samples.len());
         let handle = self.backend.start(group, events);
-        Ok(Call::new(receiver, Listener::start(requests, handle), permit, watch))
+        Ok(Call::new(receiver, Listener::start(requests, handle), ranking, permit, watch))
     }
 }
 

@@ -16,8 +16,10 @@ use jury_proto::v1::sampling_service_client::SamplingServiceClient;
 use jury_proto::{ErrorCode, JuryError, v1};
 use jury_worker::backend::Backend;
 use jury_worker::backend::scripted::{
-    Act, Ending, GroupAct, ScriptHandle, ScriptedBackend, example_group,
+    Act, Ending, GroupAct, ScriptHandle, ScriptedBackend, example_group, example_head,
+    scripted_state,
 };
+use jury_worker::heads::Heads;
 use jury_worker::metrics::WorkerMetrics;
 use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig, WorkerError, run};
 use tokio::io::AsyncWriteExt;
@@ -46,6 +48,7 @@ struct Call {
 
 fn worker(
     backend: ScriptedBackend,
+    heads: Heads,
     announce: Announce,
     health: HealthHandle,
     grace: Duration,
@@ -57,6 +60,7 @@ fn worker(
             grace,
         },
         backend: Arc::new(backend),
+        heads,
         announce,
         health,
         metrics: WorkerMetrics::unregistered(),
@@ -71,12 +75,16 @@ impl Cluster {
     }
 
     fn start_with_grace(backend: ScriptedBackend, grace: Duration) -> Self {
+        Self::start_with_heads(backend, Heads::default(), grace)
+    }
+
+    fn start_with_heads(backend: ScriptedBackend, heads: Heads, grace: Duration) -> Self {
         let (channel, incoming) = in_process();
         let (directory, script) = (InProcess::new(), backend.handle());
         let health = HealthHandle::new(&[SERVICE_NAME]);
         let shutdown = CancellationToken::new();
         let announce = Announce::InProcess(directory.clone());
-        let worker = worker(backend, announce, health.clone(), grace);
+        let worker = worker(backend, heads, announce, health.clone(), grace);
         let ended = tokio::spawn(run(worker, Listener::InProcess(incoming), shutdown.clone()));
         let client = SamplingServiceClient::new(channel);
         Self { client, script, directory, health, shutdown, ended }
@@ -174,6 +182,67 @@ async fn each_sample_arrives_as_it_finishes() {
         assert_eq!(finished_index(&call.event().await), index);
     }
     assert_eq!(call.next().await.unwrap(), None);
+}
+
+/// A worker with the example head, and its digest.
+async fn with_a_head(backend: ScriptedBackend) -> (Cluster, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("head.safetensors");
+    std::fs::write(&path, example_head("meta-1").to_bytes()).unwrap();
+    let heads = Heads::load(&[path], &backend.info()).unwrap();
+    let cluster = Cluster::start_with_heads(backend, heads, Duration::ZERO);
+    let info = cluster.client.clone().get_info(v1::GetInfoRequest {}).await.unwrap();
+    let [head] = &info.into_inner().heads[..] else { panic!("one head was given") };
+    assert_eq!(head.name, "meta-1");
+    let digest = head.digest.clone();
+    (cluster, digest)
+}
+
+fn samples(events: Vec<Event>) -> Vec<v1::Sample> {
+    let finished = events.into_iter().filter_map(|event| match event {
+        Event::Finished(sample) => Some(sample),
+        _ => None,
+    });
+    finished.collect()
+}
+
+#[tokio::test]
+async fn a_head_that_the_group_names_scores_each_scored_sample_by_its_state() {
+    let unscored = |spec: &jury_grm::domain::SampleSpec| match spec.index {
+        2 => Ending::Unparsed(FailureKind::NoBox),
+        _ => Ending::BySeed,
+    };
+    let backend = ScriptedBackend::new().with_states();
+    let (cluster, digest) =
+        with_a_head(backend.on_sample(move |spec, _| Act::now(unscored(spec)))).await;
+    for keeps_states in [false, true] {
+        let mut group = example_group(3);
+        group.head_digest = Some(digest.clone());
+        group.hidden_states = keeps_states;
+        let samples = samples(cluster.call(group).await.unwrap().rest().await);
+        assert_eq!(samples.len(), 3);
+        for sample in samples {
+            let spec = sample.spec.unwrap();
+            let state = scripted_state(spec.seed);
+            let is_scored = spec.index != 2;
+            assert_eq!(sample.meta_score, is_scored.then(|| f64::from(state[0])));
+            let kept = if keeps_states && is_scored { state } else { Vec::new() };
+            assert_eq!(sample.hidden_state, kept);
+        }
+    }
+    let plain = samples(cluster.call(example_group(1)).await.unwrap().rest().await);
+    assert_eq!((plain[0].meta_score, plain[0].hidden_state.len()), (None, 0));
+}
+
+#[tokio::test]
+async fn a_head_that_the_worker_does_not_have_refuses_the_group_by_its_digest() {
+    let (cluster, _) = with_a_head(ScriptedBackend::new().with_states()).await;
+    let mut group = example_group(1);
+    group.head_digest = Some("another".to_owned());
+    let error = cluster.call(group).await.err().unwrap();
+    assert_eq!(error.code, ErrorCode::WrongModel);
+    assert!(error.message.contains("another"), "{error}");
+    assert!(cluster.script.groups().is_empty(), "nothing was drawn");
 }
 
 #[tokio::test]
@@ -391,7 +460,7 @@ async fn a_worker_with_nothing_in_flight_leaves_within_three_seconds_whoever_sta
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
     let (health, grace) = (HealthHandle::new(&[SERVICE_NAME]), Duration::from_secs(60));
-    let worker = worker(ScriptedBackend::new(), Announce::Nowhere, health, grace);
+    let worker = worker(ScriptedBackend::new(), Heads::default(), Announce::Nowhere, health, grace);
     let ended = tokio::spawn(run(worker, Listener::Tcp(listener), shutdown.clone()));
     let _silent = TcpStream::connect(address).await.unwrap();
     let mut half_a_preface = TcpStream::connect(address).await.unwrap();

@@ -19,6 +19,7 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_worker::backend::{
     Backend, BackendInfo, CancelRequests, Cancelled, GroupEvents, GroupHandle, Load,
 };
+use jury_worker::heads::Heads;
 use jury_worker::metrics::WorkerMetrics;
 use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
 use rand::rngs::SmallRng;
@@ -122,6 +123,7 @@ impl Nodes {
                     grace: Duration::ZERO,
                 },
                 backend: Arc::new(Node::new(pace.clone(), seed)),
+                heads: Heads::default(),
                 announce: Announce::Nowhere,
                 health: HealthHandle::new(&[SERVICE_NAME]),
                 metrics: WorkerMetrics::unregistered(),
@@ -160,6 +162,7 @@ impl Node {
                 ..Capabilities::default()
             },
             room_tokens: None,
+            state_width: None,
         };
         Self {
             info,

@@ -11,6 +11,7 @@ use jury_grm::domain::{Item, ScoreRequest};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::ModelConfig;
+use jury_worker::heads::Heads;
 use tokio::runtime::Handle;
 
 use super::config::{Plan, warm_up_item};
@@ -39,8 +40,13 @@ impl Ours<'_> {
             cache: Some(self.plan.cache.clone()),
         };
         let backend = model.load(meter)?;
-        let cluster = Embedded::start(backend.clone(), default_config(), &mut Registry::default())
-            .or_exit(Exit::Internal)?;
+        let cluster = Embedded::start(
+            backend.clone(),
+            Heads::default(),
+            default_config(),
+            &mut Registry::default(),
+        )
+        .or_exit(Exit::Internal)?;
         let config = ClientConfig {
             in_flight: InFlight::Fixed(self.plan.at_once),
             retry: RetryPolicy::NEVER,

@@ -356,6 +356,12 @@ impl Worker {
             method_version: of_info(|info| &info.method_version, &registered.method_version),
             queued: self.reported.queued,
             context_tokens: info.map_or(0, |info| info.context_tokens),
+            heads: info
+                .map_or(&[][..], |info| &info.heads)
+                .iter()
+                .cloned()
+                .map(Into::into)
+                .collect(),
         }
     }
 }

@@ -14,6 +14,7 @@ use jury_proto::v1::WorkerState;
 use jury_proto::v1::reward_service_client::RewardServiceClient;
 use jury_proto::{JuryError, v1};
 use jury_worker::backend::Backend;
+use jury_worker::heads::Heads;
 use jury_worker::metrics::WorkerMetrics;
 use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
 use prometheus_client::registry::Registry;
@@ -67,6 +68,7 @@ impl Workers {
                     grace,
                 },
                 backend: Arc::new(backend.clone()),
+                heads: Heads::default(),
                 // The directory is told by us alone, as one that is away when a worker leaves.
                 announce: Announce::Nowhere,
                 health: HealthHandle::new(&[SERVICE_NAME]),

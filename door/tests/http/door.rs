@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use jury_coordinator::Coordinator;
 use jury_embedded::{Embedded, default_config};
 use jury_worker::backend::scripted::ScriptedBackend;
+use jury_worker::heads::Heads;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -29,7 +30,8 @@ impl Door {
     /// Waits until the worker is ready.
     pub async fn open(backend: ScriptedBackend) -> Self {
         let config = jury_coordinator::Config { queue_limit: 1, ..default_config() };
-        let cluster = Embedded::start(Arc::new(backend), config, &mut Registry::default());
+        let cluster =
+            Embedded::start(Arc::new(backend), Heads::default(), config, &mut Registry::default());
         let door = Self { cluster: cluster.unwrap() };
         while door.get("/readyz").await.status != StatusCode::OK {
             tokio::task::yield_now().await;

@@ -252,6 +252,17 @@ pub struct Capabilities {
     #[prost(bool, tag = "5")]
     pub token_prompts: bool,
 }
+/// A trained head on the hidden states of the model that draws.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Head {
+    /// The name by which requests ask for it.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Digest of its file, hex.
+    #[prost(string, tag = "2")]
+    pub digest: ::prost::alloc::string::String,
+}
 /// Who speaks a turn.
 #[allow(clippy::all)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -969,7 +980,7 @@ pub struct GetStatusResponse {
 }
 /// One worker as its coordinator sees it.
 #[allow(clippy::all)]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WorkerStatus {
     /// The worker's id.
     #[prost(string, tag = "1")]
@@ -1016,6 +1027,9 @@ pub struct WorkerStatus {
     /// Most tokens of prompt and generation together. 0: not yet known.
     #[prost(uint32, tag = "16")]
     pub context_tokens: u32,
+    /// Heads that rank its samples.
+    #[prost(message, repeated, tag = "17")]
+    pub heads: ::prost::alloc::vec::Vec<Head>,
 }
 /// What is going on.
 #[allow(clippy::all)]
@@ -2159,17 +2173,6 @@ pub struct GetInfoResponse {
     /// Heads that rank samples as they are drawn.
     #[prost(message, repeated, tag = "13")]
     pub heads: ::prost::alloc::vec::Vec<Head>,
-}
-/// A trained head on the hidden states of the model that draws.
-#[allow(clippy::all)]
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Head {
-    /// The name by which requests ask for it.
-    #[prost(string, tag = "1")]
-    pub name: ::prost::alloc::string::String,
-    /// Digest of its file, hex.
-    #[prost(string, tag = "2")]
-    pub digest: ::prost::alloc::string::String,
 }
 /// Who wrote a piece of text.
 #[allow(clippy::all)]

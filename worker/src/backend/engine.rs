@@ -128,6 +128,7 @@ impl EngineBackend {
                 token_prompts: true,
             },
             room_tokens: u32::try_from(engine.room_tokens()).ok(),
+            state_width: Some(engine.model().embedding_length),
         };
         let model = engine.model().clone();
         let occupancy = Arc::new(Occupancy::new(capacity, config.max_queued_samples));

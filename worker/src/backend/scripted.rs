@@ -14,12 +14,13 @@ mod run;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jury_engine::head::{Calibration, Head, HeadCard, Network, Standardisation};
 use jury_grm::domain::{Reproducible, SampleSpec, Settings};
 use jury_grm::prompt::{Message, Span, Trust};
 use jury_proto::convert::{Capabilities, SampleGroup};
 use tokio::sync::watch;
 
-pub use act::{Act, Ending, Gate, GroupAct};
+pub use act::{Act, Ending, Gate, GroupAct, scripted_state};
 
 use super::occupancy::Occupancy;
 use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
@@ -30,6 +31,9 @@ type SampleScript = dyn Fn(&SampleSpec, &Settings) -> Act + Send + Sync;
 
 /// Samples that a scripted backend draws at once, unless the test says otherwise.
 const CAPACITY: u32 = 32;
+
+/// Numbers of a scripted hidden state.
+const STATE_WIDTH: usize = 4;
 
 /// Seats for whoever comes: a script refuses by its own words.
 fn seats(capacity: u32) -> Arc<Occupancy> {
@@ -84,6 +88,21 @@ pub fn example_group(n_samples: u32) -> SampleGroup {
     }
 }
 
+/// A head for [`scripted_state`], whose score is the state's first number.
+pub fn example_head(name: &str) -> Head {
+    let card = HeadCard {
+        name: name.to_owned(),
+        model_digest: ScriptedBackend::new().info.model_digest,
+        data_digest: None,
+    };
+    let mut weights = vec![0.0; STATE_WIDTH];
+    weights[0] = 1.0;
+    let standardisation =
+        Standardisation { mean: vec![0.0; STATE_WIDTH], deviation: vec![1.0; STATE_WIDTH] };
+    let network = Network::Linear { weights, bias: 0.0 };
+    Head::new(card, standardisation, network, Calibration::NONE).expect("its parts are sound")
+}
+
 // === impl ScriptedBackend ===
 
 impl Default for ScriptedBackend {
@@ -112,6 +131,7 @@ impl ScriptedBackend {
                     token_prompts: true,
                 },
                 room_tokens: None,
+                state_width: None,
             },
             on_group: Arc::new(|_| GroupAct::Draw),
             on_sample: Arc::new(|_, _| Act::now(Ending::BySeed)),
@@ -129,6 +149,14 @@ impl ScriptedBackend {
     pub fn with_info(mut self, change: impl FnOnce(&mut BackendInfo)) -> Self {
         change(&mut self.info);
         self.occupancy = seats(self.info.capacity);
+        self
+    }
+
+    /// The same backend, which can tell hidden states: those of [`scripted_state`].
+    #[must_use]
+    pub fn with_states(mut self) -> Self {
+        self.info.capabilities.hidden_states = true;
+        self.info.state_width = Some(STATE_WIDTH);
         self
     }
 

@@ -74,10 +74,6 @@ pub(super) fn serves(info: &BackendInfo, group: &SampleGroup) -> Result<(), Jury
             ));
         }
     }
-    if let Some(digest) = &group.head_digest {
-        let message = format!("this worker has no head {digest}");
-        return Err(JuryError::new(ErrorCode::WrongModel, message));
-    }
     if group.hidden_states && !info.capabilities.hidden_states {
         let message = "this worker cannot tell hidden states";
         return Err(JuryError::new(ErrorCode::WrongModel, message));

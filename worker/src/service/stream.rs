@@ -10,6 +10,7 @@ use tracing::{Instrument, Span};
 
 use super::gate::Permit;
 use super::listen::Listener;
+use super::ranking::Ranking;
 use crate::backend::{Backend, BackendEvent, EventReceiver};
 use crate::metrics::GroupMetrics;
 
@@ -17,6 +18,7 @@ use crate::metrics::GroupMetrics;
 pub(super) struct Call {
     events: EventReceiver,
     listener: Listener,
+    ranking: Ranking,
     permit: Permit,
     metrics: GroupMetrics,
     /// The call's span, for what is logged while it streams.
@@ -38,10 +40,11 @@ impl Call {
     pub(super) fn new(
         events: EventReceiver,
         listener: Listener,
+        ranking: Ranking,
         permit: Permit,
         metrics: GroupMetrics,
     ) -> Self {
-        Self { events, listener, permit, metrics, span: Span::current() }
+        Self { events, listener, ranking, permit, metrics, span: Span::current() }
     }
 
     /// The call's responses. Each carries the backend's load at that moment.
@@ -67,7 +70,10 @@ impl Call {
     /// The next response; `None` at the end.
     async fn respond(&mut self) -> Option<Result<v1::sample_response::Event, Status>> {
         match self.next().await {
-            Next::Event(event) => {
+            Next::Event(mut event) => {
+                if let BackendEvent::Finished(sample) = &mut event {
+                    self.ranking.apply(sample);
+                }
                 self.metrics.record(&event);
                 Some(Ok(event_to_pb(event)))
             }

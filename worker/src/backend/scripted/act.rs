@@ -7,6 +7,7 @@ use jury_grm::domain::{
 };
 use jury_proto::convert::{TooLarge, TooLong};
 
+use super::STATE_WIDTH;
 use crate::reading::{DrawnText, Reader};
 
 /// What becomes of a group.
@@ -81,7 +82,6 @@ impl Act {
 // === impl Ending ===
 
 impl Ending {
-    /// The sample, or the kind of failure to draw it.
     /// The sample that comes of it.
     ///
     /// # Errors
@@ -114,6 +114,12 @@ fn by_seed(spec: &SampleSpec, scale: Scale) -> Vec<f64> {
             f64::from(scale.min) + drawn as f64
         })
         .collect()
+}
+
+/// The hidden state of a scripted sample, by its seed alone: numbers of -1..1.
+pub fn scripted_state(seed: u64) -> Vec<f32> {
+    let number = |place: u64| (mix(seed ^ mix(place)) >> 40) as f32 / (1 << 23) as f32 - 1.0;
+    (0..STATE_WIDTH as u64).map(number).collect()
 }
 
 /// The finaliser of SplitMix64: a cheap function that spreads neighbours apart.

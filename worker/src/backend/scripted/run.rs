@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jury_grm::domain::SampleSpec;
 use jury_proto::convert::SampleGroup;
 
-use super::act::PROMPT_TOKENS;
+use super::act::{PROMPT_TOKENS, scripted_state};
 use super::{Act, Gate, ScriptHandle};
 use crate::backend::{CancelRequests, Cancelled, GroupEvents};
 
@@ -100,7 +100,12 @@ impl Running {
         };
         for (spec, act) in ready {
             match act.ending.sample(&spec, &self.group.settings) {
-                Ok(sample) => self.events.finished(sample),
+                Ok(mut sample) => {
+                    if self.group.hidden_states && sample.scores().is_some() {
+                        sample.hidden_state = Some(scripted_state(spec.seed));
+                    }
+                    self.events.finished(sample);
+                }
                 Err(kind) => self.events.failed(spec.index, kind, "as the script says"),
             }
             let index = spec.index;

@@ -1,0 +1,20 @@
+//! The heads that a command was asked to serve.
+
+use jury_engine::head::HeadError;
+use jury_terminal::exit::{Exit, Failed};
+use jury_worker::backend::Backend;
+use jury_worker::heads::{Heads, HeadsError};
+
+use crate::args::HeadArgs;
+
+/// Loads them for a model that is loaded.
+pub fn heads(args: &HeadArgs, backend: &impl Backend) -> Result<Heads, Failed> {
+    Heads::load(&args.files, &backend.info()).map_err(|error| {
+        let exit = match &error {
+            HeadsError::Unusable { source: HeadError::Io { .. }, .. } => Exit::NoInput,
+            HeadsError::Unusable { .. } => Exit::BadData,
+            _ => Exit::Usage,
+        };
+        Failed::new(exit, error)
+    })
+}

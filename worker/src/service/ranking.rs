@@ -1,0 +1,54 @@
+//! What is done with the samples of one group beside drawing them: a head scores each, and states are kept or dropped.
+
+use std::sync::Arc;
+
+use jury_engine::head::Head;
+use jury_grm::domain::Sample;
+use jury_proto::convert::SampleGroup;
+use jury_proto::{ErrorCode, JuryError};
+
+use crate::heads::Heads;
+
+/// Who ranks the samples of a group, and whether they carry their states.
+#[derive(Debug)]
+pub(super) struct Ranking {
+    head: Option<Arc<Head>>,
+    keeps_states: bool,
+}
+
+// === impl Ranking ===
+
+impl Ranking {
+    /// Finds the head that a group names, and makes the group ask its backend for what that reads.
+    ///
+    /// # Errors
+    /// `WrongModel`: there is no such head here.
+    pub(super) fn of(group: &mut SampleGroup, heads: &Heads) -> Result<Self, JuryError> {
+        let keeps_states = group.hidden_states;
+        let Some(digest) = &group.head_digest else {
+            return Ok(Self { head: None, keeps_states });
+        };
+        let head = heads.get(digest).ok_or_else(|| {
+            let message = format!("this worker has no head {digest}");
+            JuryError::new(ErrorCode::WrongModel, message)
+        })?;
+        group.hidden_states = true;
+        Ok(Self { head: Some(head), keeps_states })
+    }
+
+    /// Scores a sample that came to its end. One without a state, or with a state that gives no number, gets no score.
+    pub(super) fn apply(&self, sample: &mut Sample) {
+        if let (Some(head), Some(state)) = (&self.head, &sample.hidden_state) {
+            match head.score(state) {
+                Ok(score) => sample.meta_score = Some(score),
+                Err(error) => {
+                    let (index, name) = (sample.spec.index, &head.card().name);
+                    tracing::warn!(index, head = name, %error, "sample not ranked");
+                }
+            }
+        }
+        if !self.keeps_states {
+            sample.hidden_state = None;
+        }
+    }
+}
