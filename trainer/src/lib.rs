@@ -1,0 +1,4 @@
+//! Trains what Jury judges with. Today: [`meta`], a head that ranks samples.
+
+pub mod meta;
+mod random;

@@ -1,0 +1,240 @@
+//! Trains a Meta RM as a head: from hidden states of samples, and whether each was correct, to `head.safetensors`.
+//!
+//! ```text
+//! rows -> split by query: train, validation, test                          split.rs
+//!      -> standardise, fit by AdamW on binary cross-entropy                 fit.rs, network.rs, adamw.rs
+//!         until the validation loss grows; classes weigh the same
+//!      -> calibrate on validation (Platt)                                   platt.rs
+//!      -> AUC on test, with an interval clustered by query                  auc.rs
+//!      -> the head, a report, a model card                                  card.rs
+//! ```
+//!
+//! The method is that of the paper (section 3.2: a pointwise scalar model, binary cross-entropy, label 1 for a correct sample) on
+//! states that the judging model has anyway. Nothing here reads a clock or a machine's own `exp`: equal rows and
+//! settings give equal bytes.
+
+mod adamw;
+mod auc;
+mod card;
+mod error;
+mod fit;
+mod network;
+mod platt;
+mod report;
+mod split;
+mod standardise;
+
+use std::path::{Path, PathBuf};
+
+use jury_engine::head::{Calibration, Head, HeadCard};
+
+pub use auc::{AucInterval, auc};
+pub use error::TrainError;
+pub use report::{EpochLoss, MetaReport, PartReport};
+pub use split::{Part, Shares, split};
+
+use fit::Fitted;
+
+/// One sample that was drawn and labelled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelledState {
+    /// The item that was judged.
+    pub item: String,
+    /// Key of its query, normalised: rows of one key never stand in two parts.
+    pub query: String,
+    /// The judging model's hidden state at the closing brace of the score line.
+    pub state: Vec<f32>,
+    /// Whether the sample was correct: the true best strictly highest, or the score equal to the label.
+    pub correct: bool,
+}
+
+/// What is trained, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetaConfig {
+    /// The name by which requests will ask for the head.
+    pub name: String,
+    /// SHA-256 of the model whose states the rows are, hex.
+    pub model_digest: String,
+    /// Numbers of an inner layer; 0: none, the head is linear.
+    pub inner: usize,
+    /// Decides the split, the first weights, the order of the rows and the bootstrap.
+    pub seed: u64,
+    /// How queries are shared out.
+    pub shares: Shares,
+    /// Step size of AdamW.
+    pub learning_rate: f64,
+    /// Decoupled weight decay of AdamW; biases do not decay.
+    pub weight_decay: f64,
+    /// Rows of one step.
+    pub batch: usize,
+    /// Most passes over the training rows.
+    pub max_epochs: usize,
+    /// Passes without a lower validation loss after which training ends.
+    pub patience: usize,
+}
+
+/// A trained head, and how good it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainedMeta {
+    /// The head, calibrated.
+    pub head: Head,
+    /// How good it is.
+    pub report: MetaReport,
+}
+
+// === impl MetaConfig ===
+
+impl MetaConfig {
+    /// A linear head with settings that suit some thousand rows.
+    pub fn new(name: impl Into<String>, model_digest: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            model_digest: model_digest.into(),
+            inner: 0,
+            seed: 0,
+            shares: Shares::default(),
+            learning_rate: 1e-3,
+            weight_decay: 0.05,
+            batch: 64,
+            max_epochs: 200,
+            patience: 10,
+        }
+    }
+}
+
+/// Trains a head on `rows`, and tells `on_epoch` each pass's losses as it ends.
+///
+/// # Errors
+/// [`TrainError`] for rows that nothing can be learned from, and for settings that make no head.
+pub fn train(
+    rows: &[LabelledState],
+    config: &MetaConfig,
+    mut on_epoch: impl FnMut(&EpochLoss),
+) -> Result<TrainedMeta, TrainError> {
+    check(rows, config)?;
+    let parts = split(rows.iter().map(|row| row.query.as_str()), config.shares, config.seed);
+    let of_part = |part| -> Vec<&LabelledState> {
+        let rows = rows.iter().zip(&parts).filter(|(_, of)| **of == part);
+        rows.map(|(row, _)| row).collect()
+    };
+    let [train, validation, test] = [Part::Train, Part::Validation, Part::Test].map(of_part);
+    for (part, rows) in
+        [(Part::Train, &train), (Part::Validation, &validation), (Part::Test, &test)]
+    {
+        if PartReport::of(rows).is_of_one_kind() {
+            return Err(TrainError::OneKind { part, rows: rows.len() });
+        }
+    }
+    let standardisation = standardise::of(&train);
+    let Fitted { network, curve, best_epoch } =
+        fit::fit(&train, &validation, &standardisation, config, &mut on_epoch);
+
+    let card = HeadCard {
+        name: config.name.clone(),
+        model_digest: config.model_digest.clone(),
+        data_digest: Some(data_digest(rows)),
+    };
+    let of = |calibration| {
+        Head::new(card.clone(), standardisation.clone(), network.clone(), calibration)
+    };
+    let raw = of(Calibration::NONE)?;
+    let calibration = platt::calibrate(&scores(&raw, &validation)?, &labels(&validation));
+    let head = of(calibration)?;
+    let scores = scores(&head, &test)?;
+    let report = MetaReport {
+        config: config.clone(),
+        width: head.width(),
+        data_digest: data_digest(rows),
+        train: PartReport::of(&train),
+        validation: PartReport::of(&validation),
+        test: PartReport::of(&test),
+        auc: auc::interval(&test, &scores, config.seed),
+        auc_within_query: auc::interval_within_query(&test, &scores, config.seed),
+        calibration_error: platt::expected_error(&scores, &labels(&test)),
+        best_epoch,
+        curve,
+    };
+    Ok(TrainedMeta { head, report })
+}
+
+/// Digest of rows, hex: of every label, key and bit of a state, in their order.
+pub fn data_digest(rows: &[LabelledState]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for LabelledState { item, query, state, correct } in rows {
+        for text in [item, query] {
+            hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+        }
+        hasher.update(&[u8::from(*correct)]).update(&(state.len() as u64).to_le_bytes());
+        state.iter().for_each(|number| {
+            hasher.update(&number.to_le_bytes());
+        });
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+// === impl TrainedMeta ===
+
+impl TrainedMeta {
+    /// Writes the head to `path` and its card beside it, as `<path>.md`. A file is there whole or not at all.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] with the file that could not be written.
+    pub fn write(&self, path: &Path) -> Result<PathBuf, TrainError> {
+        let card = with_ending(path, ".md");
+        replace(path, &self.head.to_bytes())?;
+        replace(&card, self.report.to_markdown().as_bytes())?;
+        Ok(card)
+    }
+}
+
+// === private ===
+
+fn check(rows: &[LabelledState], config: &MetaConfig) -> Result<(), TrainError> {
+    let first = rows.first().ok_or(TrainError::NoRows)?;
+    let width = first.state.len();
+    for (row, LabelledState { state, .. }) in rows.iter().enumerate() {
+        if state.len() != width || width == 0 {
+            return Err(TrainError::WrongWidth { row, found: state.len(), expected: width });
+        }
+        if !state.iter().all(|number| number.is_finite()) {
+            return Err(TrainError::NotANumber { row });
+        }
+    }
+    let positive = |number: f64| number > 0.0 && number.is_finite();
+    let setting = |field, why: &str| Err(TrainError::Setting { field, why: why.to_owned() });
+    if !positive(config.learning_rate) {
+        return setting("learning_rate", "must be above 0");
+    }
+    if !(config.weight_decay >= 0.0 && config.weight_decay.is_finite()) {
+        return setting("weight_decay", "must be at least 0");
+    }
+    if config.batch == 0 || config.max_epochs == 0 || config.patience == 0 {
+        return setting("batch, max_epochs, patience", "must be at least 1");
+    }
+    let Shares { validation, test } = config.shares;
+    if !(positive(validation) && positive(test) && validation + test < 1.0) {
+        return setting("shares", "must each be above 0 and leave rows to train on");
+    }
+    Ok(())
+}
+
+fn scores(head: &Head, rows: &[&LabelledState]) -> Result<Vec<f64>, TrainError> {
+    Ok(rows.iter().map(|row| head.score(&row.state)).collect::<Result<_, _>>()?)
+}
+
+fn labels(rows: &[&LabelledState]) -> Vec<bool> {
+    rows.iter().map(|row| row.correct).collect()
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    let io = |source| TrainError::Io { path: path.to_owned(), source };
+    let beside = with_ending(path, ".part");
+    std::fs::write(&beside, bytes).map_err(io)?;
+    std::fs::rename(&beside, path).map_err(io)
+}

@@ -1,0 +1,63 @@
+//! Why no head can be trained.
+
+use std::path::PathBuf;
+
+use jury_engine::head::HeadError;
+
+use super::Part;
+
+/// No head can be trained, or it cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// Nothing to learn from.
+    #[error("there are no rows to train on")]
+    NoRows,
+    /// A state of another model.
+    #[error(
+        "row {row} has a state of {found} numbers, the first has {expected}; all rows must be of one model"
+    )]
+    WrongWidth {
+        /// From 0.
+        row: usize,
+        /// Numbers that it has.
+        found: usize,
+        /// Numbers of the first row.
+        expected: usize,
+    },
+    /// A state that is damaged.
+    #[error("row {row} has a state with a number that is not finite")]
+    NotANumber {
+        /// From 0.
+        row: usize,
+    },
+    /// A part of the rows holds only correct samples, or only wrong ones.
+    #[error(
+        "the {part} part has {rows} rows and not both correct and wrong ones; give more items, of middling difficulty"
+    )]
+    OneKind {
+        /// Which part.
+        part: Part,
+        /// Its rows.
+        rows: usize,
+    },
+    /// A setting that cannot work.
+    #[error("{field}: {why}")]
+    Setting {
+        /// Its name.
+        field: &'static str,
+        /// The limit.
+        why: String,
+    },
+    /// The head is unsound, as with a name that nobody can ask for.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// A file could not be written.
+    #[error("cannot write {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+}
