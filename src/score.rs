@@ -9,6 +9,7 @@ mod batch;
 mod best;
 mod config;
 mod judge;
+mod meta;
 mod render;
 
 use std::fs::File;

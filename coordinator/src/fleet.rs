@@ -136,6 +136,11 @@ impl Fleet {
         self.roster().head(class, name)
     }
 
+    /// Whether a worker has the head with this digest.
+    pub fn has_head(&self, worker: &WorkerRef, digest: &str) -> bool {
+        self.roster().has_head(worker, digest)
+    }
+
     /// Workers of `class` that take samples.
     pub fn candidates(&self, class: &WorkerClass) -> Vec<Candidate> {
         self.roster().candidates(class)

@@ -10,6 +10,7 @@ use jury_coordinator::Config as CoordinatorConfig;
 use jury_grm::domain::{Item, Query, RequestError, ScoreRequest, Settings, Voting};
 use jury_terminal::model::ModelConfig;
 
+use super::meta::Meta;
 use crate::args::{DEFAULT_MODEL, JudgeArgs, ModelArgs, Refused, ScoreArgs};
 
 /// Most items judged at once that --concurrency takes.
@@ -47,7 +48,12 @@ pub enum Source {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Judge {
     /// A coordinator and a worker inside this process.
-    Embedded { model: ModelConfig, template: Option<PathBuf> },
+    Embedded {
+        model: ModelConfig,
+        template: Option<PathBuf>,
+        /// The head that ranks samples, if one does.
+        head: Option<PathBuf>,
+    },
     /// A running coordinator.
     Endpoint(String),
 }
@@ -80,7 +86,11 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
             refuse_batch_options(&args)?;
         }
         let embedded = args.judge.endpoint.is_none();
-        let judge = Judge::try_from(args.judge.clone())?;
+        let Meta { name, file } = Meta::of(&args)?;
+        let mut judge = Judge::try_from(args.judge.clone())?;
+        if let Judge::Embedded { head, .. } = &mut judge {
+            *head = file;
+        }
         let in_flight = match args.concurrency {
             Some(n) if (1..=MAX_CONCURRENCY).contains(&n) => InFlight::Fixed(n),
             Some(n) => {
@@ -90,7 +100,7 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
             None if embedded => InFlight::Adaptive { most: EMBEDDED_MOST },
             None => InFlight::default(),
         };
-        let request = request(&args, is_batch)?;
+        let request = request(&args, name, is_batch)?;
         let output = Output {
             json: args.json,
             quiet: args.quiet,
@@ -115,7 +125,8 @@ impl TryFrom<JudgeArgs> for Judge {
                 device: DeviceKind::Cpu,
                 cache: args.cache,
             };
-            return Ok(Self::Embedded { model: model.try_into()?, template: args.template });
+            let (model, template) = (model.try_into()?, args.template);
+            return Ok(Self::Embedded { model, template, head: None });
         };
         if args.template.is_some() {
             let problem =
@@ -146,7 +157,11 @@ fn refuse_batch_options(args: &ScoreArgs) -> Result<(), Refused> {
 }
 
 /// The request of every item, checked except for the item itself.
-fn request(args: &ScoreArgs, is_batch: bool) -> Result<ScoreRequest, Refused> {
+fn request(
+    args: &ScoreArgs,
+    meta: Option<String>,
+    is_batch: bool,
+) -> Result<ScoreRequest, Refused> {
     let default = Settings::default();
     let settings = Settings {
         k: args.k.unwrap_or(default.k),
@@ -169,7 +184,7 @@ fn request(args: &ScoreArgs, is_batch: bool) -> Result<ScoreRequest, Refused> {
     let for_a_person = !is_batch && !args.json;
     let request = ScoreRequest {
         settings,
-        voting: voting(args),
+        voting: voting(args, meta),
         // Embedded, --model chooses what runs; what runs is the fleet's only model.
         model: if embedded { None } else { args.judge.model.clone() },
         seed: args.seed,
@@ -183,10 +198,10 @@ fn request(args: &ScoreArgs, is_batch: bool) -> Result<ScoreRequest, Refused> {
     Ok(request)
 }
 
-fn voting(args: &ScoreArgs) -> Voting {
+fn voting(args: &ScoreArgs, meta: Option<String>) -> Voting {
     let default = Voting::default();
     Voting {
-        meta: args.meta.clone().filter(|name| name != "none"),
+        meta,
         rule: args.vote.map(Into::into),
         k_meta: args.k_meta,
         stop: args.stop.map_or(default.stop, |stop| stop.0),
@@ -274,7 +289,10 @@ mod tests {
                 "a.json --vote top",
                 "--vote: needs meta scores; name a Meta RM (meta), or take \"mean\" or \"majority\"",
             ),
-            ("a.json --meta m -k 4 --k-meta 5", "--k-meta: must be between 1 and k = 4, is 5"),
+            (
+                "a.json --endpoint http://h:1 --meta m -k 4 --k-meta 5",
+                "--k-meta: must be between 1 and k = 4, is 5",
+            ),
             ("a.json --stop confidence=0.3", "--stop: must be above 0.5 and below 1, is 0.3"),
             ("a.json -k 4 --refill 5", "--refill: must be at most k = 4, is 5"),
             ("a.json --scale 5..5", "--scale: must be 0 <= min < max <= 100, is 5..5"),
@@ -331,7 +349,7 @@ mod tests {
         let voting = |line| config(line).unwrap().request.voting;
         assert_eq!(voting("a.json"), Voting::default());
         assert_eq!(voting("a.json --meta none"), Voting::default());
-        let line = "a.json --meta m --vote top --k-meta 2 --stop lossless --refill 1";
+        let line = "a.json --endpoint http://h:1 --meta m --vote top --k-meta 2 --stop lossless --refill 1";
         let asked = Voting {
             meta: Some("m".to_owned()),
             rule: Some(VoteRule::Top),

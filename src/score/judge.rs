@@ -11,11 +11,12 @@ use jury_grm::domain::{ScoreRequest, Verdict};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::ModelConfig;
-use jury_worker::heads::Heads;
 
 use super::at_endpoint;
 use super::config::{Judge, Output};
+use crate::args::HeadArgs;
 use crate::coordinator::template;
+use crate::heads::heads;
 use prometheus_client::registry::Registry;
 
 /// Time past the budget for an embedded answer: the engine may leave us little of the CPU.
@@ -31,6 +32,7 @@ pub enum Bench {
 fn embedded(
     model: &ModelConfig,
     template_file: Option<&Path>,
+    head: Option<&Path>,
     meter: &Meter,
 ) -> Result<Embedded, Failed> {
     let mut config = default_config();
@@ -38,8 +40,9 @@ fn embedded(
         config.template = template(path)?;
     }
     let backend = model.load(meter)?;
-    Embedded::start(backend, Heads::default(), config, &mut Registry::default())
-        .or_exit(Exit::Usage)
+    let files = head.map(Path::to_owned).into_iter().collect();
+    let heads = heads(&HeadArgs { files }, backend.as_ref())?;
+    Embedded::start(backend, heads, config, &mut Registry::default()).or_exit(Exit::Usage)
 }
 
 // === impl Bench ===
@@ -63,8 +66,8 @@ impl Bench {
                 let client = Client::new(channel, config);
                 Ok(Self::Endpoint { client, endpoint: endpoint.clone() })
             }
-            Judge::Embedded { model, template } => {
-                let cluster = embedded(model, template.as_deref(), meter)?;
+            Judge::Embedded { model, template, head } => {
+                let cluster = embedded(model, template.as_deref(), head.as_deref(), meter)?;
                 let channel = cluster.serve_in_process();
                 let config =
                     ClientConfig { grace: EMBEDDED_GRACE, retry: RetryPolicy::NEVER, ..config };

@@ -5,6 +5,7 @@
 
 mod etcd;
 mod process;
+mod ranking;
 mod sandbox;
 
 mod bad_input;

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // Tests may.
 
-use jury_engine::head::Head;
+use jury_engine::head::{Calibration, Head, HeadCard, Network, Standardisation};
+use jury_grm::domain::{FailureKind, Outcome, Sample, SampleSpec, Scores};
+use jury_grm::vote::{Rule, vote};
 use jury_trainer::meta::{LabelledState, MetaConfig, TrainError, TrainedMeta, train};
 
 const WIDTH: usize = 24;
@@ -129,4 +131,41 @@ fn rows_that_teach_nothing_are_refused_with_the_reason() {
     let named = MetaConfig { name: "no name".to_owned(), max_epochs: 1, ..config() };
     let error = train(&rows(along_a_line), &named, |_| {}).unwrap_err();
     assert!(error.to_string().contains("no name"), "{error}");
+}
+
+/// The head that knows: the first number of a state is the label.
+fn oracle() -> Head {
+    let card =
+        HeadCard { name: "oracle".to_owned(), model_digest: "5c".repeat(32), data_digest: None };
+    let standardisation = Standardisation { mean: vec![0.0; 2], deviation: vec![1.0; 2] };
+    let network = Network::Linear { weights: vec![1.0, 0.0], bias: 0.0 };
+    Head::new(card, standardisation, network, Calibration::NONE).unwrap()
+}
+
+/// Three items whose first response is best. Of the four samples of each, two are right by a little (7 and 4), two wrong by
+/// far (1 and 9). A plain vote gives means of 4 and 6.5, and picks wrongly; the two that the head ranks highest give 7 and 4.
+#[test]
+fn a_head_as_good_as_an_oracle_lifts_accuracy_from_none_to_all() {
+    let head = oracle();
+    for item in 0..3 {
+        let sample = |index: u32| {
+            let is_right = (index + item).is_multiple_of(2);
+            let state = [if is_right { 1.0 } else { -1.0 }, 0.3];
+            let scores = if is_right { [7.0, 4.0] } else { [1.0, 9.0] };
+            let outcome = Outcome::Scored(Scores {
+                scores: scores.to_vec(),
+                score_distribution: None,
+                readout_mass: None,
+                forced: false,
+            });
+            let spec = SampleSpec { index, seed: index.into(), order: vec![0, 1] };
+            let meta_score = Some(head.score(&state).unwrap());
+            Sample { outcome, meta_score, ..Sample::failed(spec, FailureKind::NoBox, "") }
+        };
+        let samples: Vec<Sample> = (0..4).map(sample).collect();
+        let plain = vote(&[0, 1], &samples, Rule::Mean);
+        assert_eq!((plain.pick, plain.rewards), (Some(1), vec![Some(4.0), Some(6.5)]));
+        let guided = vote(&[0, 1], &samples, Rule::Top { k_meta: 2 });
+        assert_eq!((guided.pick, guided.rewards), (Some(0), vec![Some(7.0), Some(4.0)]));
+    }
 }

@@ -18,7 +18,7 @@ use super::call::{self, CallEvents, Canceller, Order};
 use super::hedging::{self, Pace};
 use super::patience::Patience;
 use super::{Assignment, CallId, Drew, Effort, Job, Workbench, assign};
-use crate::fleet::{Fleet, Reservation, WorkerRef};
+use crate::fleet::{Candidate, Fleet, Reservation, WorkerRef};
 
 /// One job while it is drawn.
 pub struct Drawing {
@@ -176,7 +176,7 @@ impl Drawing {
         if now >= self.job.deadline {
             return;
         }
-        let candidates = self.fleet.candidates(&self.job.class);
+        let candidates = self.candidates();
         self.patience.forget_absent(&candidates, now);
         let may_ask = |worker: &WorkerRef| self.patience.may_ask(worker, now);
         let pick = |n: usize| rand::random_range(0..n);
@@ -207,7 +207,7 @@ impl Drawing {
         if self.workbench.has_waiting() || now + typical.took > self.job.deadline {
             return;
         }
-        let candidates = self.fleet.candidates(&self.job.class);
+        let candidates = self.candidates();
         let may_ask = |worker: &WorkerRef| self.patience.may_ask(worker, now);
         let underway = self.workbench.underway();
         let hedges = hedging::hedges(underway, typical, &candidates, may_ask, now.into_std());
@@ -227,7 +227,7 @@ impl Drawing {
     /// Opens the call that the workbench has issued.
     fn open(&mut self, call: CallId, worker: WorkerRef, reservation: Reservation) {
         let indices: Vec<u32> = self.workbench.owed(call).collect();
-        let Some(order) = self.order(&indices) else { return };
+        let Some(order) = self.order(&worker, &indices) else { return };
         info!(worker_id = &*worker.id, call = call.0, ?indices, "samples issued");
         let (canceller, events) =
             call::open(call, Arc::clone(&worker.id), reservation.channel(), order);
@@ -237,7 +237,22 @@ impl Drawing {
         self.events.push(events);
     }
 
-    fn order(&self, indices: &[u32]) -> Option<Order> {
+    /// Who can draw: those with the head that ranks, and once none of them is left all of the class. A sample without a rank
+    /// is worth more than none.
+    fn candidates(&self) -> Vec<Candidate> {
+        let all = self.fleet.candidates(&self.job.class);
+        let ranks = |candidate: &Candidate| self.head_at(&candidate.worker).is_some();
+        let rankers: Vec<Candidate> = all.iter().filter(|one| ranks(one)).cloned().collect();
+        if rankers.is_empty() { all } else { rankers }
+    }
+
+    /// The head that ranks, if this worker has it.
+    fn head_at(&self, worker: &WorkerRef) -> Option<&String> {
+        let digest = self.job.head_digest.as_ref()?;
+        self.fleet.has_head(worker, digest).then_some(digest)
+    }
+
+    fn order(&self, worker: &WorkerRef, indices: &[u32]) -> Option<Order> {
         let specs = indices.iter().filter_map(|&index| self.workbench.spec(index));
         let samples: Vec<SampleSpec> = specs.cloned().collect();
         let prompt = Arc::clone(self.job.prompts.get(&samples.first()?.order)?);
@@ -252,7 +267,7 @@ impl Drawing {
             settings: self.job.settings.clone(),
             request_id: self.job.request_id.clone(),
             remaining_ms: Some(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX)),
-            head_digest: self.job.head_digest.clone(),
+            head_digest: self.head_at(worker).cloned(),
             hidden_states: self.job.hidden_states,
         };
         Some(Order { group, prompt })

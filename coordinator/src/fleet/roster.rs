@@ -257,6 +257,12 @@ impl Roster {
         heads.map(|head| head.digest.clone()).min()
     }
 
+    /// Whether a worker told that it has the head with this digest.
+    pub fn has_head(&self, worker: &WorkerRef, digest: &str) -> bool {
+        let info = self.get(worker).and_then(|known| known.info.as_ref());
+        info.is_some_and(|info| info.heads.iter().any(|head| head.digest == digest))
+    }
+
     /// Workers of `class` that take samples.
     pub fn candidates(&self, class: &WorkerClass) -> Vec<Candidate> {
         let of_class = |(id, worker): (&Arc<str>, &Worker)| {

@@ -56,6 +56,15 @@ pub fn request(k: u32) -> ScoreRequest {
 impl Workers {
     /// Starts to serve `workers`, each by its id.
     pub fn start<B: Backend + Clone>(grace: Duration, workers: &[(&str, B)]) -> Self {
+        Self::start_with_heads(grace, workers, |_| Heads::default())
+    }
+
+    /// The same, each with its heads.
+    pub fn start_with_heads<B: Backend + Clone>(
+        grace: Duration,
+        workers: &[(&str, B)],
+        heads: impl Fn(&str) -> Heads,
+    ) -> Self {
         let stop = CancellationToken::new();
         let (directory, connector) = (InProcess::new(), Connector::new());
         let mut leave = HashMap::new();
@@ -68,7 +77,7 @@ impl Workers {
                     grace,
                 },
                 backend: Arc::new(backend.clone()),
-                heads: Heads::default(),
+                heads: heads(worker_id),
                 // The directory is told by us alone, as one that is away when a worker leaves.
                 announce: Announce::Nowhere,
                 health: HealthHandle::new(&[SERVICE_NAME]),
@@ -91,14 +100,26 @@ impl Cluster {
         Self::start_with(Config::default(), Duration::ZERO, workers).await
     }
 
+    /// Starts everything with its defaults; workers have heads, and leave without grace.
+    pub async fn start_with_heads<B: Backend + Clone>(
+        workers: &[(&str, B)],
+        heads: impl Fn(&str) -> Heads,
+    ) -> Self {
+        let running = Workers::start_with_heads(Duration::ZERO, workers, heads);
+        Self::coordinate(Config::default(), running, workers.len()).await
+    }
+
     /// Starts everything, and waits until every worker has told what it serves.
     pub async fn start_with<B: Backend + Clone>(
         config: Config,
         grace: Duration,
         workers: &[(&str, B)],
     ) -> Self {
-        let Workers { directory, connector, leave, stop, stop_when_dropped } =
-            Workers::start(grace, workers);
+        Self::coordinate(config, Workers::start(grace, workers), workers.len()).await
+    }
+
+    async fn coordinate(config: Config, workers: Workers, n_workers: usize) -> Self {
+        let Workers { directory, connector, leave, stop, stop_when_dropped } = workers;
         let mut registry = Registry::default();
         let coordinator = Coordinator::start(config, Arc::new(directory), connector, &mut registry)
             .expect("the settings are valid");
@@ -115,7 +136,7 @@ impl Cluster {
             .iter()
             .filter(|w| w.state() == WorkerState::Ready)
             .count()
-            < workers.len()
+            < n_workers
         {
             tokio::task::yield_now().await;
         }

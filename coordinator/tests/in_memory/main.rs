@@ -6,6 +6,7 @@ mod drawing;
 mod forecast;
 mod hedging;
 mod progress;
+mod ranking;
 mod refusals;
 mod voting;
 

@@ -3,8 +3,12 @@
 //! ```text
 //! for each sample: responses shown x (legal scores + 2) x 8 bytes   certain, when a distribution
 //!                                                                   is read; else x 2 x 8 bytes
+//!                + 16 KiB                                           with hidden states, as a rule
 //!                + max_critique_tokens x 4 bytes                    at the most, as a rule
 //! ```
+//!
+//! How wide a model's states are is not known before it has judged: 16 KiB are 4,096 numbers, more than most models that fit one
+//! accelerator have.
 //!
 //! 256 samples of 24 responses on a scale of 0 to 100 have 256 x 24 x 103 x 8 = 5.06 MB of scores.
 
@@ -14,6 +18,8 @@ use super::request::{RequestError, ScoreRequest};
 const DEFAULT_CLIENT_BYTES: usize = 4 << 20;
 /// What a coordinator sends and our own clients take.
 const LARGEST_REPLY_BYTES: usize = 16 << 20;
+/// What a hidden state is taken for.
+const BYTES_A_STATE: usize = 16 << 10;
 /// What a token of text is taken for; English has about four letters in one.
 const BYTES_A_TOKEN: usize = 4;
 
@@ -30,7 +36,8 @@ pub(super) fn check(request: &ScoreRequest) -> Result<(), RequestError> {
     } else {
         0
     };
-    let numbers = settings.k as usize * n_shown * (n_scores + 2) * 8;
+    let state = if request.include_hidden_states { BYTES_A_STATE } else { 0 };
+    let numbers = settings.k as usize * (n_shown * (n_scores + 2) * 8 + state);
     let texts = settings.k as usize * settings.max_critique_tokens as usize * BYTES_A_TOKEN;
     let refuse = |what: &str, n_bytes: usize, limit: usize| RequestError {
         field: "include_samples",
@@ -42,7 +49,11 @@ pub(super) fn check(request: &ScoreRequest) -> Result<(), RequestError> {
         ),
     };
     if numbers > DEFAULT_CLIENT_BYTES {
-        return Err(refuse("the scores and their distributions", numbers, DEFAULT_CLIENT_BYTES));
+        let what = match request.include_hidden_states {
+            true => "the hidden states, scores and distributions",
+            false => "the scores and their distributions",
+        };
+        return Err(refuse(what, numbers, DEFAULT_CLIENT_BYTES));
     }
     if numbers + texts > LARGEST_REPLY_BYTES {
         return Err(refuse("scores and the longest texts", numbers + texts, LARGEST_REPLY_BYTES));
@@ -78,6 +89,19 @@ mod tests {
         assert_eq!(refused.validate(), Ok(()));
         let long = request(256, 2, Scale::POINTWISE, 16_384);
         assert_eq!(long.validate().unwrap_err().field, "include_samples");
+    }
+
+    #[test]
+    fn hidden_states_count_with_what_they_are_taken_for() {
+        let with_states = |k| {
+            let mut request = request(k, 2, Scale::POINTWISE, 512);
+            request.include_hidden_states = true;
+            request.validate()
+        };
+        assert_eq!(with_states(128), Ok(()));
+        let error = with_states(256).unwrap_err();
+        assert_eq!(error.field, "include_samples");
+        assert!(error.problem.contains("hidden states"), "{error}");
     }
 
     #[test]

@@ -1,0 +1,91 @@
+//! `--meta`: who ranks, and the file that the embedded worker then serves.
+
+use std::path::{Path, PathBuf};
+
+use jury_engine::head::Head;
+
+use crate::args::{Refused, ScoreArgs};
+
+/// Who ranks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Meta {
+    /// The name by which the request asks.
+    pub name: Option<String>,
+    /// The head to serve.
+    pub file: Option<PathBuf>,
+}
+
+// === impl Meta ===
+
+impl Meta {
+    /// Reads a head's name from its file: requests ask by names alone.
+    pub fn of(args: &ScoreArgs) -> Result<Self, Refused> {
+        let asked = args.meta.as_deref().filter(|asked| *asked != "none");
+        let Some(asked) = asked else { return Ok(Self::default()) };
+        let refused = |problem: String| Refused::new("--meta", problem);
+        let is_embedded = args.judge.endpoint.is_none();
+        match asked.strip_prefix("head:").map(Path::new) {
+            None if is_embedded => Err(refused(format!(
+                "the embedded worker serves the head that is named here; write head:FILE, not {asked:?}"
+            ))),
+            None => Ok(Self { name: Some(asked.to_owned()), file: None }),
+            Some(_) if !is_embedded => Err(refused(
+                "with --endpoint workers have their own heads; start one with `jury worker --head FILE`, and \
+                 write the head's name here"
+                    .to_owned(),
+            )),
+            Some(file) => {
+                let (head, _) = Head::load(file).map_err(|error| {
+                    let source = std::error::Error::source(&error);
+                    let why = source.map(|source| format!(": {source}")).unwrap_or_default();
+                    refused(format!("{error}{why}"))
+                })?;
+                let name = Some(head.card().name.clone());
+                Ok(Self { name, file: Some(file.to_owned()) })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use jury_worker::backend::scripted::example_head;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn meta(words: &str) -> Result<Meta, String> {
+        let words = ["jury", "score", "a.json"].into_iter().chain(words.split_whitespace());
+        let args = Args::try_parse_from(words).unwrap();
+        let Command::Score(args) = args.command else { panic!("not score") };
+        Meta::of(&args).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_file_is_asked_for_by_the_name_that_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("any.safetensors");
+        std::fs::write(&file, example_head("meta-1").to_bytes()).unwrap();
+        let found = meta(&format!("--meta head:{}", file.display())).unwrap();
+        assert_eq!(found, Meta { name: Some("meta-1".to_owned()), file: Some(file) });
+        for none in ["", "--meta none"] {
+            assert_eq!(meta(none), Ok(Meta::default()));
+        }
+        let named = meta("--meta m --endpoint http://h:1").unwrap();
+        assert_eq!(named, Meta { name: Some("m".to_owned()), file: None });
+    }
+
+    #[test]
+    fn what_cannot_be_served_is_refused_with_the_way_out() {
+        for (words, way_out) in [
+            ("--meta m", "head:FILE"),
+            ("--meta head:none.safetensors", "cannot read none.safetensors: "),
+            ("--meta head:Cargo.toml", "not a head"),
+            ("--meta head:f --endpoint http://h:1", "jury worker --head"),
+        ] {
+            let error = meta(words).unwrap_err();
+            assert!(error.starts_with("--meta: ") && error.contains(way_out), "{error}");
+        }
+    }
+}
