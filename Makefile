@@ -31,7 +31,7 @@ ASAN_CONFIG = --config 'profile.dev.package.jury-engine.opt-level=1' \
 RELEASE = $${CARGO_TARGET_DIR:-target}/release/jury
 
 .DEFAULT_GOAL := help
-.PHONY: help requirements setup build demo test test-models test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling bench-cluster proto python-tests trainer-tests wheel
+.PHONY: help requirements setup build demo test test-models upstream-tests test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling bench-cluster proto python-tests trainer-tests wheel
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,12 @@ test-models: build ## Compare more models with a reference, measure memory: 1.6 
 	$(CARGO) test --workspace --test engine -- --ignored --nocapture reference::
 	$(CARGO) test --workspace --test engine -- --ignored --nocapture memory::
 	JURY_TEST_MODEL="$$($(JURY) models fetch $(MEMORY_MODEL))" $(CARGO) test --workspace --test engine -- --nocapture invariance::
+
+upstream-tests: build ## Test workers in front of a real llama-server, which is compiled once
+	$(JURY) models fetch $(TEST_MODEL)
+	peer="$$(scripts/llama-cpp)" && JURY_LLAMA_SERVER="$$peer/llama-server" LD_LIBRARY_PATH="$$peer" \
+	JURY_TEST_MODEL="$$($(JURY) models fetch $(TEST_MODEL))" \
+	JURY_ETCD="$$(scripts/etcd)" $(CARGO) test --workspace --test upstream --test cluster -- --ignored --nocapture
 
 test-aarch64: requirements ## Test the kernels for ARM in an emulator
 	@command -v qemu-aarch64-static >/dev/null && command -v aarch64-linux-gnu-gcc >/dev/null || { \

@@ -7,6 +7,7 @@ mod models;
 mod parse;
 mod score;
 mod serve;
+mod upstream;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;

@@ -8,7 +8,7 @@ use jury_worker::heads::{Heads, HeadsError};
 use crate::args::HeadArgs;
 
 /// Loads them for a model that is loaded.
-pub fn heads(args: &HeadArgs, backend: &impl Backend) -> Result<Heads, Failed> {
+pub fn heads(args: &HeadArgs, backend: &dyn Backend) -> Result<Heads, Failed> {
     Heads::load(&args.files, &backend.info()).map_err(|error| {
         let exit = match &error {
             HeadsError::Unusable { source: HeadError::Io { .. }, .. } => Exit::NoInput,

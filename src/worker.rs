@@ -1,13 +1,16 @@
 //! `jury worker`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use jury_fabric::connector::check_callable;
 use jury_fabric::shutdown::on_signals;
 use jury_fabric::transport::HealthHandle;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
-use jury_terminal::model::ModelConfig;
+use jury_terminal::model::{ModelConfig, load_failed};
+use jury_worker::backend::Backend;
+use jury_worker::backend::openai::{ConnectError, OpenAiBackend, Refusal};
 use jury_worker::metrics::WorkerMetrics;
 use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
 use prometheus_client::registry::Registry;
@@ -18,6 +21,7 @@ use crate::heads::heads;
 use crate::serving::{Sockets, until_cut};
 
 pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
+    let upstream = args.upstream.config(&args.model).or_exit(Exit::Usage)?;
     let model = ModelConfig::try_from(args.model).or_exit(Exit::Usage)?;
     let announce = if args.etcd.etcd.is_empty() {
         Announce::Nowhere
@@ -28,12 +32,22 @@ pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
     let announces = matches!(announce, Announce::Etcd(_));
     let advertised_address =
         advertised(args.advertise, sockets.address()?, announces).or_exit(Exit::Usage)?;
-    let meter = Meter::new(false);
-    let backend = model.load(&meter)?;
-    let heads = heads(&args.heads, backend.as_ref())?;
-    meter.clear();
-
     let shutdown = on_signals().or_exit(Exit::Internal)?;
+    let backend = match upstream {
+        None => {
+            let meter = Meter::new(false);
+            let engine: Arc<dyn Backend> = model.load(&meter)?;
+            meter.clear();
+            engine
+        }
+        // It may not be up yet: a signal ends the wait.
+        Some(upstream) => tokio::select! {
+            connected = OpenAiBackend::connect(upstream) => Arc::new(connected.map_err(refused)?),
+            () = shutdown.drain.cancelled() => return Ok(Exit::Done),
+        },
+    };
+    let heads = heads(&args.heads, backend.as_ref())?;
+
     let mut registry = Registry::default();
     let worker = Worker {
         config: WorkerConfig {
@@ -51,6 +65,17 @@ pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
     let listener = sockets.into_listener();
     let served = jury_worker::run::run(worker, listener, shutdown.drain.clone());
     until_cut(served, &shutdown).await
+}
+
+/// Gives an upstream's error its exit code.
+fn refused(error: ConnectError) -> Failed {
+    match error {
+        ConnectError::Tokenizer(error) => load_failed(error),
+        ConnectError::Refused { refusal: Refusal::Upstream(_), .. } => {
+            Failed::new(Exit::Unavailable, error)
+        }
+        _ => Failed::new(Exit::Usage, error),
+    }
 }
 
 /// The address that coordinators are told to call.

@@ -53,4 +53,5 @@ pub use prompt::{Message, Prompt, Role, Span, Trust};
 pub use request::{
     Group, GroupId, Look, NoWatch, Opening, Readout, ReadoutMode, SampleSpec, Sampling, Watch,
 };
+pub use sampling::choose;
 pub use tokenizer::Tokenizer;

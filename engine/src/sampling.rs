@@ -114,6 +114,12 @@ pub(crate) fn draw_choice(probabilities: &[f64], sampling: Sampling, random: f64
     best
 }
 
+/// The choice that a read-out takes in its slot number `slot`: by the sample's seed, temperature and top-p; the most probable at
+/// temperature 0. `probabilities` must hold one at least.
+pub fn choose(probabilities: &[f64], sampling: Sampling, slot: usize) -> usize {
+    draw_choice(probabilities, sampling, slot_uniform(sampling.seed, slot))
+}
+
 /// The most probable choice; ties go to the lowest index.
 pub(crate) fn most_likely_choice(probabilities: &[f64]) -> usize {
     let mut best = 0;

@@ -40,6 +40,14 @@ impl Tokenizer {
         self.tokens.encode_prompt(prompt)
     }
 
+    /// Tokens of untrusted text that follows other text: no character of it is special.
+    ///
+    /// # Errors
+    /// Text that the tokenizer cannot cut.
+    pub fn encode_plain(&self, untrusted_text: &str) -> Result<Vec<u32>, PromptError> {
+        self.tokens.encode_plain(untrusted_text)
+    }
+
     /// Number of tokens of a piece of untrusted text, alone.
     pub fn count(&self, untrusted_text: &str) -> usize {
         self.tokens.encode_plain(untrusted_text).map_or(0, |tokens| tokens.len())

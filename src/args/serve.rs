@@ -7,6 +7,8 @@ use clap::ArgGroup;
 use jury_fabric::transport::ListenAddress;
 use jury_terminal::model::ModelArgs;
 
+use super::upstream::UpstreamArgs;
+
 /// What every serving part shares.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Serving")]
@@ -139,7 +141,7 @@ pub struct CoordinatorArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  jury worker --etcd http://127.0.0.1:2379 --listen 0.0.0.0:7481 --advertise http://10.0.0.5:7481\n  jury worker --listen 127.0.0.1:7481      for a coordinator with --worker http://127.0.0.1:7481"
+    after_help = "Examples:\n  jury worker --etcd http://127.0.0.1:2379 --listen 0.0.0.0:7481 --advertise http://10.0.0.5:7481\n  jury worker --listen 127.0.0.1:7481      for a coordinator with --worker http://127.0.0.1:7481\n  jury worker --backend openai --url http://127.0.0.1:8000 --model judge --tokenizer ./judge    in front of vLLM"
 )]
 pub struct WorkerArgs {
     /// Where to serve gRPC, at every address of a name like localhost; port 0 takes a free one
@@ -157,6 +159,8 @@ pub struct WorkerArgs {
     pub model: ModelArgs,
     #[command(flatten)]
     pub heads: HeadArgs,
+    #[command(flatten)]
+    pub upstream: UpstreamArgs,
     #[command(flatten)]
     pub serve: ServeArgs,
 }

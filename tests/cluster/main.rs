@@ -15,3 +15,4 @@ mod faults;
 mod logs;
 mod one_process;
 mod traces;
+mod upstream;

@@ -16,6 +16,7 @@ pub mod cancel;
 pub mod engine;
 pub mod events;
 mod occupancy;
+pub mod openai;
 pub mod scripted;
 
 use std::sync::Arc;

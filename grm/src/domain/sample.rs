@@ -135,6 +135,9 @@ pub enum Issue {
     NoAnalysisHeading,
     /// A score was written like `8/10`.
     Fraction,
+    /// Special tokens in the caller's text were neutralised, since the worker's upstream takes
+    /// prompts as text alone.
+    NeutralisedSpecials,
 }
 
 // === impl Sample ===

@@ -61,6 +61,7 @@ impl From<domain::Issue> for v1::Issue {
             domain::Issue::SeveralBoxes => Self::SeveralBoxes,
             domain::Issue::NoAnalysisHeading => Self::NoAnalysisHeading,
             domain::Issue::Fraction => Self::Fraction,
+            domain::Issue::NeutralisedSpecials => Self::NeutralisedSpecials,
         }
     }
 }
@@ -73,6 +74,7 @@ pub(super) fn issue_from_pb(issue: v1::Issue) -> Option<domain::Issue> {
         v1::Issue::SeveralBoxes => Some(domain::Issue::SeveralBoxes),
         v1::Issue::NoAnalysisHeading => Some(domain::Issue::NoAnalysisHeading),
         v1::Issue::Fraction => Some(domain::Issue::Fraction),
+        v1::Issue::NeutralisedSpecials => Some(domain::Issue::NeutralisedSpecials),
         v1::Issue::Unspecified => None,
     }
 }

@@ -90,7 +90,7 @@ fn sample() -> impl Strategy<Value = Sample> {
             critique,
             outcome,
             finish: Finish::Box,
-            issues: vec![Issue::BareBrackets, Issue::Fraction],
+            issues: vec![Issue::BareBrackets, Issue::Fraction, Issue::NeutralisedSpecials],
             prompt_tokens: 17,
             generated_tokens: index,
             meta_score: (index % 2 == 0).then_some(-0.5),

@@ -510,6 +510,8 @@ pub enum Issue {
     NoAnalysisHeading = 4,
     /// A score was written like 8/10.
     Fraction = 5,
+    /// Special tokens in the caller's text were neutralised, since the worker's upstream takes prompts as text alone.
+    NeutralisedSpecials = 6,
 }
 impl Issue {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -524,6 +526,7 @@ impl Issue {
             Self::SeveralBoxes => "ISSUE_SEVERAL_BOXES",
             Self::NoAnalysisHeading => "ISSUE_NO_ANALYSIS_HEADING",
             Self::Fraction => "ISSUE_FRACTION",
+            Self::NeutralisedSpecials => "ISSUE_NEUTRALISED_SPECIALS",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -535,6 +538,7 @@ impl Issue {
             "ISSUE_SEVERAL_BOXES" => Some(Self::SeveralBoxes),
             "ISSUE_NO_ANALYSIS_HEADING" => Some(Self::NoAnalysisHeading),
             "ISSUE_FRACTION" => Some(Self::Fraction),
+            "ISSUE_NEUTRALISED_SPECIALS" => Some(Self::NeutralisedSpecials),
             _ => None,
         }
     }

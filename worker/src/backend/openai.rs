@@ -1,0 +1,265 @@
+//! A server with an OpenAI-compatible API as a backend: its model draws, we read.
+//!
+//! ```text
+//! connect   discover: which server, which model, what can it do?         (discover, flavour)
+//! start     seat? no -> Busy; is it down? -> failed at once
+//!   group   tokenise, or neutralise special tokens (prompt, neutral); a task a sample
+//!     draw  one streamed request -> text -> reading; guided: short requests for the scores (readout, slot)
+//! monitor   does it live, how busy is it, is it still the same?
+//! ```
+//!
+//! One sample is one request with its own seed: it streams, ends where its text ends, and is cancelled alone. Every answer is
+//! checked before it is used (`answer`, `sse`): what is wrong fails the sample with a typed error, never with a number.
+//!
+//! Not promised: equal bytes for an equal sample. Servers batch as they like.
+
+mod answer;
+mod ask;
+mod discover;
+mod draw;
+mod error;
+mod flavour;
+mod group;
+mod http;
+mod monitor;
+mod neutral;
+mod prompt;
+mod readout;
+mod slot;
+mod sse;
+mod text;
+mod upstream;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jury_engine::{LoadError, Tokenizer};
+use jury_fabric::backoff::Backoff;
+use jury_grm::domain::{FailureKind, Reproducible, limits};
+use jury_proto::convert::{Capabilities, SampleGroup};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+
+use super::occupancy::Occupancy;
+use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
+use discover::{Able, Found};
+use http::Http;
+use monitor::Seen;
+use upstream::Upstream;
+
+pub use discover::Refusal;
+pub use error::UpstreamError;
+pub use flavour::Flavour;
+pub use http::Unusable;
+
+/// Samples drawn at once where neither the operator nor the upstream names a number.
+const CAPACITY: u32 = 32;
+/// What a caller without a seat is told to wait.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// How long a server may take to come up: both are often started together, and large models load for minutes.
+const COMES_UP_WITHIN: Duration = Duration::from_secs(120);
+/// Waits between two tries meanwhile.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Samples that may wait for a place: two of the largest requests.
+const MAX_QUEUED: usize = 2 * limits::MAX_K as usize;
+
+/// Which upstream, and how it is used.
+#[derive(Clone)]
+pub struct OpenAiConfig {
+    /// Its address, with or without `/v1`.
+    pub url: String,
+    /// Sent as a bearer token.
+    pub api_key: Option<String>,
+    /// The model's name, by which requests ask for it.
+    pub model: String,
+    /// Its name at the upstream; `None`: the same.
+    pub upstream_model: Option<String>,
+    /// A GGUF file or a folder with the model's tokenizer; `None`: prompts are sent as text.
+    pub tokenizer: Option<PathBuf>,
+    /// SHA-256 of the model as the operator knows it, hex; `None`: a digest over what the upstream tells.
+    pub model_digest: Option<String>,
+    /// Most tokens of prompt and generation together; `None`: what the upstream tells.
+    pub context_tokens: Option<u32>,
+    /// Requests that may be open at once; `None`: what the upstream tells, else 32.
+    pub capacity: Option<u32>,
+    /// Tokens of thoughts that a sample may have beside its critique; 0: thoughts count as critique.
+    pub max_thinking_tokens: u32,
+    /// Longest silence of a request.
+    pub stall: Duration,
+}
+
+/// Why there is no backend.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The address or the key.
+    #[error("--url: {0}")]
+    Unusable(#[from] Unusable),
+    /// The tokenizer.
+    #[error("--tokenizer: {0}")]
+    Tokenizer(#[from] LoadError),
+    /// The upstream.
+    #[error("{url}: {refusal}")]
+    Refused {
+        /// Its address.
+        url: String,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Nobody tells the context.
+    #[error("{url}: the upstream does not tell its context; name it with --context-tokens")]
+    NoContext {
+        /// Its address.
+        url: String,
+    },
+    /// It takes no token ids.
+    #[error(
+        "{url}: no token ids can be sent to a server of an unknown kind; leave out --tokenizer"
+    )]
+    NoTokenPrompts {
+        /// Its address.
+        url: String,
+    },
+}
+
+/// An upstream server as a backend.
+pub struct OpenAiBackend {
+    info: BackendInfo,
+    upstream: Arc<Upstream>,
+    occupancy: Arc<Occupancy>,
+    seen: Arc<Seen>,
+    death: watch::Receiver<Option<Arc<str>>>,
+}
+
+// === impl OpenAiBackend ===
+
+impl OpenAiBackend {
+    /// Asks the upstream what it is and begins to watch it. Waits up to two minutes for one that is not up yet. Must be
+    /// called from within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ConnectError`]
+    pub async fn connect(config: OpenAiConfig) -> Result<Self, ConnectError> {
+        let url = config.url.clone();
+        let refused = |refusal| ConnectError::Refused { url: url.clone(), refusal };
+        let http = Http::new(&config.url, config.api_key.as_deref(), config.stall)?;
+        let tokenizer = config.tokenizer.as_deref().map(Tokenizer::load).transpose()?;
+        let asked = config.upstream_model.as_deref().unwrap_or(&config.model);
+        let found = comes_up(&http, asked).await.map_err(refused)?;
+        if tokenizer.is_some() && !found.flavour.takes_tokens() {
+            return Err(ConnectError::NoTokenPrompts { url });
+        }
+        let able = found.try_out(&http, tokenizer.as_ref()).await.map_err(refused)?;
+        let context_tokens = config.context_tokens.or(found.context_tokens);
+        let context_tokens =
+            context_tokens.ok_or_else(|| ConnectError::NoContext { url: url.clone() })?;
+        let info = info(&config, &found, able, context_tokens);
+        let digest = found.digest();
+        let upstream = Arc::new(Upstream {
+            http,
+            flavour: found.flavour,
+            model: found.model,
+            tokenizer,
+            context_tokens,
+            max_thinking_tokens: config.max_thinking_tokens,
+            listed: able.listed,
+            tells_named: able.tells_named,
+            places: Arc::new(Semaphore::new(info.capacity as usize)),
+            progress: AtomicU64::new(0),
+        });
+        tracing::info!(
+            url = config.url,
+            flavour = upstream.flavour.name(),
+            model = upstream.model,
+            numerics = info.numerics,
+            logprobs = able.listed,
+            "upstream found"
+        );
+        let seen = Arc::new(Seen::default());
+        let (die, death) = watch::channel(None);
+        tokio::spawn(monitor::run(upstream.clone(), digest, seen.clone(), die));
+        let occupancy = Arc::new(Occupancy::new(info.capacity as usize, MAX_QUEUED));
+        Ok(Self { info, upstream, occupancy, seen, death })
+    }
+}
+
+/// Finds the model, on a server that may still be loading it.
+async fn comes_up(http: &Http, model: &str) -> Result<Found, Refusal> {
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    let last_try = Instant::now() + COMES_UP_WITHIN;
+    loop {
+        match discover::find(http, model).await {
+            Err(Refusal::Upstream(error)) if error.is_transient() && Instant::now() < last_try => {
+                tracing::info!(%error, "waiting for the upstream");
+                tokio::time::sleep(FIRST_WAIT + backoff.next_wait(rand::random())).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+fn info(config: &OpenAiConfig, found: &Found, able: Able, context_tokens: u32) -> BackendInfo {
+    let flavour = found.flavour;
+    let prompts = if config.tokenizer.is_some() { "tokens" } else { "text" };
+    let thoughts = match config.max_thinking_tokens {
+        0 => String::new(),
+        tokens => format!(":think{tokens}"),
+    };
+    BackendInfo {
+        model: config.model.clone(),
+        model_digest: config.model_digest.clone().unwrap_or_else(|| found.digest()),
+        method_version: jury_grm::method_version(),
+        numerics: format!("upstream:{}:{}:{prompts}{thoughts}", flavour.name(), found.version),
+        context_tokens,
+        reproducible: Reproducible::None,
+        capacity: config.capacity.or(found.places).unwrap_or(CAPACITY).max(1),
+        capabilities: Capabilities {
+            seeds: flavour != Flavour::Other,
+            distributions: able.listed > 0,
+            hidden_states: false,
+            cancel: flavour != Flavour::Other,
+            token_prompts: config.tokenizer.is_some(),
+        },
+        room_tokens: None,
+        state_width: None,
+    }
+}
+
+impl Backend for OpenAiBackend {
+    fn info(&self) -> BackendInfo {
+        self.info.clone()
+    }
+
+    fn load(&self) -> Load {
+        let events = self.upstream.progress.load(Ordering::Relaxed);
+        let mut load = self.occupancy.load(self.seen.steps(events));
+        // What others have waiting there keeps ours waiting, too.
+        load.queued = load.queued.max(self.seen.waiting());
+        load
+    }
+
+    fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle {
+        let (handle, cancels) = GroupHandle::new(&group);
+        if self.death.borrow().is_some() {
+            return handle; // dropping the events fails every sample
+        }
+        if self.seen.is_down() {
+            events.fail_all(FailureKind::Worker, "the upstream is down");
+            return handle;
+        }
+        match self.occupancy.seat(group.samples.len()) {
+            Some(seats) => {
+                let events = events.seated(seats);
+                tokio::spawn(group::run(self.upstream.clone(), group, events, cancels));
+            }
+            None => events.busy(RETRY_AFTER),
+        }
+        handle
+    }
+
+    fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.death.clone()
+    }
+}

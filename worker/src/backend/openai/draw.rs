@@ -1,0 +1,179 @@
+//! One sample, from its first request to its scores.
+
+use std::sync::OnceLock;
+
+use jury_grm::domain::{Finish, Issue, Sample, SampleSpec};
+use tokio::sync::mpsc;
+
+use super::ask::{Ask, Begun, Wanted};
+use super::error::UpstreamError;
+use super::prompt::Prompt;
+use super::readout;
+use super::text::{Ended, Limits, Text};
+use super::upstream::{Upstream, tries};
+use crate::reading::{DrawnText, Reader};
+
+/// Tokens between two reports of progress.
+const PROGRESS_TOKENS: u32 = 16;
+
+/// What a group's samples share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) prompt: Prompt,
+    pub(super) reader: Reader,
+    /// Tokens of the prompt, where they had to be asked for.
+    pub(super) asked_tokens: OnceLock<u32>,
+}
+
+/// What a sample tells its group while it is drawn.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// The upstream has read the prompt.
+    Prompt { tokens: u32, cached: u32 },
+    /// The sample has grown.
+    Progress { index: u32, tokens: u32 },
+    /// The sample has ended.
+    Ended { index: u32, result: Result<Sample, UpstreamError> },
+}
+
+/// Who tells it.
+#[derive(Debug, Clone)]
+pub(super) struct Teller {
+    pub(super) index: u32,
+    pub(super) told: mpsc::Sender<Told>,
+}
+
+/// A text and the tokens of its prompt.
+struct Written {
+    ended: Ended,
+    prompt_tokens: u32,
+}
+
+/// Draws one sample. Dropping the future closes its connection.
+pub(super) async fn sample(
+    upstream: &Upstream,
+    shared: &Shared,
+    spec: &SampleSpec,
+    teller: &Teller,
+) -> Result<Sample, UpstreamError> {
+    let Shared { prompt, reader, .. } = shared;
+    let Written { ended, prompt_tokens } = tries(|| write(upstream, shared, spec, teller)).await?;
+    let Ended { mut text, finish, tokens: mut generated_tokens } = ended;
+    let mut guided = None;
+    if let Some(guide) = reader.guide() {
+        let asked = readout::Asked {
+            upstream,
+            prompt,
+            guide: &guide,
+            settings: reader.settings(),
+            seed: spec.seed,
+        };
+        let read = asked.read(&text, finish == Finish::Limit).await?;
+        text.push_str(&read.appended);
+        generated_tokens += read.tokens;
+        guided = Some(read.scores);
+    }
+    let drawn = DrawnText { text, finish, prompt_tokens, generated_tokens };
+    let mut sample = reader.sample(spec.clone(), drawn, guided);
+    if matches!(prompt, Prompt::Turns { neutralised: 1.., .. }) {
+        sample.issues.push(Issue::NeutralisedSpecials);
+    }
+    Ok(sample)
+}
+
+/// One try of its free text.
+async fn write(
+    upstream: &Upstream,
+    shared: &Shared,
+    spec: &SampleSpec,
+    teller: &Teller,
+) -> Result<Written, UpstreamError> {
+    let Shared { prompt, reader, .. } = shared;
+    let settings = reader.settings();
+    let limits =
+        Limits { critique: settings.max_critique_tokens, thoughts: upstream.max_thinking_tokens };
+    let wanted = Wanted::Text {
+        temperature: settings.temperature,
+        top_p: settings.top_p,
+        max_tokens: limits.all(),
+    };
+    let (flavour, model) = (upstream.flavour, upstream.model.as_str());
+    let ask = Ask { flavour, model, prompt, begun: Begun::default(), seed: spec.seed, wanted };
+    let mut answers = upstream.stream(&ask).await?;
+    let mut text = Text::new(limits, reader.watch());
+    let (mut finish, mut has_told, mut reported) = (None, false, 0);
+    loop {
+        let answer = match answers.next().await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => break,
+            // Whole, but for what some servers say at their end.
+            Err(UpstreamError::Cut) if finish.is_some() => break,
+            Err(error) => return Err(error),
+        };
+        match finish {
+            None => finish = text.record(&answer),
+            Some(_) => text.count(answer.counted),
+        }
+        if let Some(read) = answer.counted.prompt {
+            check_prompt(prompt, read)?;
+        }
+        let prompt_tokens = text.counted().prompt.or(shared.tokens());
+        if let (Some(tokens), false) = (prompt_tokens, has_told) {
+            teller.prompt(tokens, text.counted().cached.unwrap_or(0)).await;
+            has_told = true;
+        }
+        if text.tokens() >= reported + PROGRESS_TOKENS {
+            reported = text.tokens();
+            teller.progress(reported).await;
+        }
+        // What we end ourselves need not be read on; closing the connection ends it there, too.
+        if finish.is_some() && answer.end.is_none() && prompt_tokens.is_some() {
+            break;
+        }
+    }
+    let finish = finish.ok_or(UpstreamError::Cut)?;
+    let prompt_tokens = text.counted().prompt.or(shared.tokens()).unwrap_or(0);
+    Ok(Written { ended: text.end(finish)?, prompt_tokens })
+}
+
+/// What we tokenised must be what it read.
+fn check_prompt(prompt: &Prompt, read: u32) -> Result<(), UpstreamError> {
+    match prompt.tokens() {
+        Some(sent) if sent != read => Err(UpstreamError::WrongPrompt { sent, read }),
+        _ => Ok(()),
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(super) fn new(prompt: Prompt, reader: Reader) -> Self {
+        Self { prompt, reader, asked_tokens: OnceLock::new() }
+    }
+
+    /// Tokens of the prompt, as far as we know without the stream.
+    fn tokens(&self) -> Option<u32> {
+        self.prompt.tokens().or(self.asked_tokens.get().copied())
+    }
+}
+
+// === impl Teller ===
+
+impl Teller {
+    pub(super) async fn prompt(&self, tokens: u32, cached: u32) {
+        self.tell(Told::Prompt { tokens, cached }).await;
+    }
+
+    async fn progress(&self, tokens: u32) {
+        self.tell(Told::Progress { index: self.index, tokens }).await;
+    }
+
+    pub(super) async fn ended(&self, result: Result<Sample, UpstreamError>) {
+        self.tell(Told::Ended { index: self.index, result }).await;
+    }
+
+    /// A group that is gone needs to know nothing.
+    async fn tell(&self, told: Told) {
+        drop(self.told.send(told).await);
+    }
+}

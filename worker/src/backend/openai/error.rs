@@ -1,0 +1,166 @@
+//! What an upstream does wrong, told apart. None of it ever becomes a score.
+
+use std::time::Duration;
+
+use jury_grm::domain::FailureKind;
+
+/// Longest piece of an upstream's own words that we repeat, in characters.
+const EXCERPT_CHARS: usize = 200;
+
+/// Why an upstream gave no usable answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum UpstreamError {
+    /// No connection, or one that broke before an answer.
+    #[error("the upstream cannot be reached: {0}")]
+    Unreachable(String),
+    /// An HTTP status that is no success.
+    #[error("the upstream answered {status}: {message}")]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// Its own words, cut.
+        message: String,
+        /// How long it asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// A success whose body is no JSON, as a web page is.
+    #[error("the upstream answered with {content_type} instead of JSON: {excerpt:?}")]
+    NotJson {
+        /// The type that it names.
+        content_type: String,
+        /// The beginning of its body.
+        excerpt: String,
+    },
+    /// A success that carries an error.
+    #[error("the upstream answered 200 with an error: {message}")]
+    ErrorBody {
+        /// The status inside, if it tells one.
+        code: Option<u16>,
+        /// Its own words, cut.
+        message: String,
+    },
+    /// JSON that is no answer to what was asked.
+    #[error("the upstream's answer cannot be used: {0}")]
+    Malformed(String),
+    /// More or fewer completions than one.
+    #[error("one completion was asked for, the upstream sent {0}; use an upstream that honours n")]
+    WrongCount(usize),
+    /// It saw another prompt than the one sent.
+    #[error(
+        "the upstream read a prompt of {read} tokens where {sent} were sent; is --tokenizer that of its model?"
+    )]
+    WrongPrompt {
+        /// Tokens that we sent.
+        sent: u32,
+        /// Tokens that it counted.
+        read: u32,
+    },
+    /// The stream ended in the middle.
+    #[error("the upstream's stream ended before the sample did")]
+    Cut,
+    /// The connection is open and silent.
+    #[error("the upstream sent nothing for {0:?}; raise --upstream-stall if it is merely slow")]
+    Stalled(Duration),
+    /// The prompt is longer than the upstream's context.
+    #[error(
+        "the prompt of {prompt_tokens} tokens is longer than the upstream's context of {context_tokens}"
+    )]
+    TooLong {
+        /// Tokens of the prompt.
+        prompt_tokens: u32,
+        /// Tokens of its context.
+        context_tokens: u32,
+    },
+    /// The legal scores are not among the tokens whose probability it tells.
+    #[error(
+        "the upstream tells the probabilities of its {listed} likeliest tokens alone; legal scores that are not among them \
+         could hold up to {unseen:.4} beside {mass:.4}"
+    )]
+    Unseen {
+        /// Tokens that it told of.
+        listed: usize,
+        /// Most probability that legal scores may hold unseen.
+        unseen: f64,
+        /// Probability of those seen.
+        mass: f64,
+    },
+}
+
+// === impl UpstreamError ===
+
+impl UpstreamError {
+    /// True when the same request may do better: never for a 4xx, which would fail again.
+    pub fn is_transient(&self) -> bool {
+        let is_transient = |status: u16| matches!(status, 408 | 429 | 500..);
+        match self {
+            Self::Unreachable(_) | Self::Cut => true,
+            Self::Status { status, .. } => is_transient(*status),
+            Self::ErrorBody { code, .. } => code.is_some_and(is_transient),
+            _ => false,
+        }
+    }
+
+    /// How long the upstream asks us to wait before the next try.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// How a sample that ends so is counted.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::TooLong { .. } => FailureKind::TooLong,
+            Self::Unseen { .. } => FailureKind::LowReadoutMass,
+            _ => FailureKind::Worker,
+        }
+    }
+}
+
+/// The beginning of an upstream's words, in one line.
+pub(super) fn excerpt(words: &str) -> String {
+    let mut line: String = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = line.char_indices().nth(EXCERPT_CHARS) {
+        line.truncate(end);
+        line.push_str("...");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_do_better_is_tried_again() {
+        let status =
+            |status| UpstreamError::Status { status, message: String::new(), retry_after: None };
+        for (error, transient) in [
+            (status(400), false),
+            (status(401), false),
+            (status(404), false),
+            (status(422), false),
+            (status(301), false),
+            (status(408), true),
+            (status(429), true),
+            (status(500), true),
+            (status(503), true),
+            (UpstreamError::Cut, true),
+            (UpstreamError::Unreachable(String::new()), true),
+            (UpstreamError::WrongCount(2), false),
+            (UpstreamError::Stalled(Duration::ZERO), false),
+            (UpstreamError::ErrorBody { code: None, message: String::new() }, false),
+            (UpstreamError::ErrorBody { code: Some(503), message: String::new() }, true),
+            (UpstreamError::ErrorBody { code: Some(400), message: String::new() }, false),
+        ] {
+            assert_eq!(error.is_transient(), transient, "{error}");
+        }
+    }
+
+    #[test]
+    fn an_excerpt_is_one_short_line() {
+        assert_eq!(excerpt(" <html>\n <b>"), "<html> <b>");
+        assert_eq!(excerpt(&"é".repeat(1000)).chars().count(), EXCERPT_CHARS + 3);
+    }
+}

@@ -1,0 +1,270 @@
+//! One group: its samples as so many requests, its cancels as so many closed connections.
+//!
+//! ```text
+//! prepare   tokenise, or neutralise; too long?
+//! draw      a task a sample -> Told -> GroupEvents, until every sample has ended or is not wanted
+//! ```
+//!
+//! Where an upstream reads a prompt once for requests that come later, the first sample goes ahead alone until the upstream
+//! has read the prompt.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jury_grm::domain::{FailureKind, Sample, SampleSpec};
+use jury_proto::convert::{SampleGroup, TooLong};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::ask::{Ask, Begun, Wanted};
+use super::draw::{self, Shared, Teller, Told};
+use super::error::UpstreamError;
+use super::prompt::Prompt;
+use super::upstream::{Upstream, tries};
+use crate::backend::{CancelRequests, Cancelled, GroupEvents};
+use crate::reading::{Reader, longest_response};
+
+/// Tokens of a read-out, before and for each score.
+const READOUT_TOKENS: u32 = 32;
+const READOUT_TOKENS_PER_SCORE: u32 = 8;
+/// What samples tell that the group has not heard yet.
+const TOLD: usize = 64;
+
+/// A group that is drawn.
+struct Drawing {
+    events: GroupEvents,
+    tasks: BTreeMap<u32, AbortHandle>,
+    /// Whether the group was told that it fits.
+    is_accepted: bool,
+    /// Failures from before.
+    failed: Vec<(u32, UpstreamError)>,
+    /// Lets the samples behind the first one begin.
+    prompt_is_read: watch::Sender<bool>,
+}
+
+/// Draws a group to its end, or until nobody wants it.
+pub(super) async fn run(
+    upstream: Arc<Upstream>,
+    group: SampleGroup,
+    mut events: GroupEvents,
+    cancels: CancelRequests,
+) {
+    events.begun();
+    let (shared, longest, samples) = match prepare(upstream.clone(), group).await {
+        Ok(prepared) => prepared,
+        Err(why) => return events.fail_all(FailureKind::Worker, &why),
+    };
+    if let Some(too_long) = too_long(&upstream, &shared, longest) {
+        return events.too_long(too_long);
+    }
+    draw(upstream, shared, samples, events, cancels).await;
+}
+
+type Prepared = (Shared, Option<(usize, usize)>, Vec<SampleSpec>);
+
+/// On a thread for blocking work: a long prompt takes a while.
+async fn prepare(upstream: Arc<Upstream>, group: SampleGroup) -> Result<Prepared, String> {
+    let prepare = move || {
+        let tokenizer = upstream.tokenizer.as_ref();
+        let prompt = Prompt::new(tokenizer, &group.messages).map_err(|error| error.to_string())?;
+        let reader = Reader::new(&group.messages, group.order().len(), &group.settings);
+        let longest = tokenizer
+            .and_then(|tokenizer| longest_response(&group.messages, |text| tokenizer.count(text)));
+        Ok((Shared::new(prompt, reader), longest, group.samples))
+    };
+    tokio::task::spawn_blocking(prepare).await.unwrap_or_else(|panic| Err(panic.to_string()))
+}
+
+/// Whether prompt, thoughts, critique and read-out are more than the context; unknown where the upstream tokenises.
+fn too_long(
+    upstream: &Upstream,
+    shared: &Shared,
+    longest: Option<(usize, usize)>,
+) -> Option<TooLong> {
+    let prompt_tokens = shared.prompt.tokens()?;
+    let settings = shared.reader.settings();
+    let guide = shared.reader.guide();
+    let readout = guide.map_or(0, |guide| {
+        READOUT_TOKENS
+            + READOUT_TOKENS_PER_SCORE * u32::try_from(guide.slots).unwrap_or(u32::MAX / 16)
+    });
+    let generated = settings
+        .max_critique_tokens
+        .saturating_add(upstream.max_thinking_tokens)
+        .saturating_add(readout);
+    let limit_tokens = upstream.context_tokens.saturating_sub(generated);
+    (prompt_tokens > limit_tokens).then(|| told_too_long(prompt_tokens, limit_tokens, longest))
+}
+
+fn told_too_long(
+    prompt_tokens: u32,
+    limit_tokens: u32,
+    longest: Option<(usize, usize)>,
+) -> TooLong {
+    let over_by = prompt_tokens.saturating_sub(limit_tokens);
+    let longest_response_tokens =
+        longest.map_or(0, |(_, tokens)| u32::try_from(tokens).unwrap_or(u32::MAX));
+    let longest_response = longest.map(|(response, _)| response);
+    TooLong { prompt_tokens, limit_tokens, over_by, longest_response, longest_response_tokens }
+}
+
+async fn draw(
+    upstream: Arc<Upstream>,
+    shared: Shared,
+    samples: Vec<SampleSpec>,
+    events: GroupEvents,
+    cancels: CancelRequests,
+) {
+    let (told, mut heard) = mpsc::channel(TOLD);
+    let counts_first = shared.prompt.tokens().is_none() && !upstream.flavour.counts_early();
+    let goes_ahead = upstream.flavour.shares_prompts() || counts_first;
+    let prompt_is_read = watch::Sender::new(!goes_ahead);
+    let shared = Arc::new(shared);
+    let mut running = JoinSet::new();
+    let mut tasks = BTreeMap::new();
+    for (place, spec) in samples.into_iter().enumerate() {
+        if !events.owes(spec.index) {
+            continue;
+        }
+        let teller = Teller { index: spec.index, told: told.clone() };
+        let mut may_begin = prompt_is_read.subscribe();
+        let (upstream, shared) = (upstream.clone(), shared.clone());
+        let index = spec.index;
+        let task = async move {
+            if place > 0 && may_begin.wait_for(|is_read| *is_read).await.is_err() {
+                return;
+            }
+            let Ok(_place) = upstream.places.acquire().await else { return };
+            let first = match place == 0 && counts_first {
+                true => count(&upstream, &shared, &spec, &teller).await,
+                false => Ok(()),
+            };
+            let result = match first {
+                Ok(()) => draw::sample(&upstream, &shared, &spec, &teller).await,
+                Err(error) => Err(error),
+            };
+            teller.ended(result).await;
+        };
+        tasks.insert(index, running.spawn(task));
+    }
+    drop(told);
+    let mut drawing =
+        Drawing { events, tasks, is_accepted: false, failed: Vec::new(), prompt_is_read };
+    while drawing.events.owed() > 0 {
+        tokio::select! {
+            biased;
+            cancelled = cancels.next() => drawing.cancel(&cancelled),
+            () = drawing.events.closed() => return,
+            told = heard.recv() => match told {
+                Some(told) => drawing = match drawing.record(told) {
+                    Some(drawing) => drawing,
+                    None => return,
+                },
+                // Dropping the events fails what a task of ours left behind.
+                None => return,
+            },
+        }
+    }
+}
+
+/// Asks for the prompt's tokens alone, of an upstream whose streams tell them too late.
+async fn count(
+    upstream: &Upstream,
+    shared: &Shared,
+    spec: &SampleSpec,
+    teller: &Teller,
+) -> Result<(), UpstreamError> {
+    let prompt = &shared.prompt;
+    let (flavour, model) = (upstream.flavour, upstream.model.as_str());
+    let ask = Ask {
+        flavour,
+        model,
+        prompt,
+        begun: Begun::default(),
+        seed: spec.seed,
+        wanted: Wanted::Count,
+    };
+    let answer = tries(|| upstream.answer(&ask)).await?;
+    let tokens = answer.counted.prompt.ok_or_else(|| {
+        UpstreamError::Malformed("it does not tell how many tokens the prompt has".to_owned())
+    })?;
+    let tokens = *shared.asked_tokens.get_or_init(|| tokens);
+    teller.prompt(tokens, answer.counted.cached.unwrap_or(0)).await;
+    Ok(())
+}
+
+// === impl Drawing ===
+
+impl Drawing {
+    /// `None` when that ended the group.
+    fn record(mut self, told: Told) -> Option<Self> {
+        match told {
+            Told::Prompt { tokens, cached } => self.accept(tokens, cached),
+            Told::Progress { index, tokens } => self.events.progress(index, tokens),
+            Told::Ended { index, result: Ok(sample) } => self.finish(index, sample),
+            Told::Ended {
+                result: Err(UpstreamError::TooLong { prompt_tokens, context_tokens }),
+                ..
+            } if !self.is_accepted => {
+                self.events.too_long(told_too_long(prompt_tokens, context_tokens, None));
+                return None;
+            }
+            Told::Ended { index, result: Err(error) } => self.fail(index, error),
+        }
+        Some(self)
+    }
+
+    fn accept(&mut self, prompt_tokens: u32, cached_tokens: u32) {
+        if !std::mem::replace(&mut self.is_accepted, true) {
+            self.events.accepted(prompt_tokens, cached_tokens);
+            for (index, error) in std::mem::take(&mut self.failed) {
+                self.fail(index, error);
+            }
+        }
+        self.prompt_is_read.send_replace(true);
+    }
+
+    fn finish(&mut self, index: u32, sample: Sample) {
+        self.accept(sample.prompt_tokens, 0);
+        self.tasks.remove(&index);
+        self.events.finished(sample);
+    }
+
+    /// A failure waits for the group's acceptance, unless nothing is left that could bring it.
+    fn fail(&mut self, index: u32, error: UpstreamError) {
+        self.prompt_is_read.send_replace(true);
+        self.tasks.remove(&index);
+        tracing::debug!(index, %error, "sample failed upstream");
+        if self.is_accepted {
+            self.events.failed(index, error.kind(), error.to_string());
+            return;
+        }
+        self.failed.push((index, error));
+        if self.failed.len() >= self.events.owed() {
+            for (index, error) in std::mem::take(&mut self.failed) {
+                self.events.failed(index, error.kind(), error.to_string());
+            }
+        }
+    }
+
+    /// Ends the tasks of samples that are no longer wanted, and with them their connections.
+    fn cancel(&mut self, cancelled: &Cancelled) {
+        self.events.apply(cancelled);
+        let events = &self.events;
+        self.failed.retain(|(index, _)| events.owes(*index));
+        self.tasks.retain(|&index, task| {
+            let is_wanted = events.owes(index);
+            if !is_wanted {
+                task.abort();
+            }
+            is_wanted
+        });
+        // The one that went ahead may be among them.
+        self.prompt_is_read.send_replace(true);
+        if !self.is_accepted && self.failed.len() >= self.events.owed() {
+            for (index, error) in std::mem::take(&mut self.failed) {
+                self.events.failed(index, error.kind(), error.to_string());
+            }
+        }
+    }
+}

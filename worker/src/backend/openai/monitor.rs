@@ -1,0 +1,156 @@
+//! Watches an upstream: does it live, how busy is it, is it still the same?
+//!
+//! An upstream that comes back with another model ends the worker: its digest would be a lie.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::discover;
+use super::error::UpstreamError;
+use super::upstream::Upstream;
+
+/// Between two looks.
+const EVERY: Duration = Duration::from_secs(2);
+/// Looks in a row that must fail before no group is sent there any more.
+const FAILURES: u32 = 3;
+
+/// What the last look saw.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    is_down: AtomicBool,
+    /// Requests that wait there, whoever sent them.
+    waiting: AtomicU32,
+    /// Its own count of work; 0: not told.
+    work: AtomicU64,
+}
+
+/// A look at its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Numbers {
+    waiting: u32,
+    work: u64,
+}
+
+// === impl Seen ===
+
+impl Seen {
+    /// True while it does not answer.
+    pub(super) fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::Relaxed)
+    }
+
+    /// Requests that wait there.
+    pub(super) fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Grows while it works, what it sends us included; 0 where it does not count its own work, for then nobody can tell a
+    /// long prompt from a server that hangs.
+    pub(super) fn steps(&self, events: u64) -> u64 {
+        match self.work.load(Ordering::Relaxed) {
+            0 => 0,
+            work => work.saturating_add(events),
+        }
+    }
+}
+
+/// Looks until the backend is dropped, which closes `death`.
+pub(super) async fn run(
+    upstream: Arc<Upstream>,
+    digest: String,
+    seen: Arc<Seen>,
+    death: watch::Sender<Option<Arc<str>>>,
+) {
+    let mut failures = 0;
+    loop {
+        tokio::select! {
+            () = death.closed() => return,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        match upstream.http.get_text(upstream.flavour.health_path()).await {
+            Ok(_) => {
+                if failures >= FAILURES && !is_same(&upstream, &digest).await {
+                    let why = "the upstream came back with another model; start the worker anew";
+                    death.send_replace(Some(why.into()));
+                    return;
+                }
+                failures = 0;
+                seen.is_down.store(false, Ordering::Relaxed);
+                look(&upstream, &seen).await;
+            }
+            Err(error) => {
+                failures += 1;
+                if failures == FAILURES {
+                    tracing::warn!(%error, "upstream is down");
+                    seen.is_down.store(true, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}
+
+/// Whether it still serves the model that it served at first. One that cannot be asked is not different yet.
+async fn is_same(upstream: &Upstream, digest: &str) -> bool {
+    match discover::find(&upstream.http, &upstream.model).await {
+        Ok(found) => found.flavour == upstream.flavour && found.digest() == digest,
+        Err(discover::Refusal::NoSuchModel { .. }) => false,
+        Err(_) => true,
+    }
+}
+
+async fn look(upstream: &Upstream, seen: &Seen) {
+    let Some(names) = upstream.flavour.metrics() else { return };
+    let numbers = upstream.http.get_text("/metrics").await.map(|page| numbers(&page, names));
+    match numbers {
+        Ok(Some(Numbers { waiting, work })) => {
+            seen.waiting.store(waiting, Ordering::Relaxed);
+            // 1 more, since 0 means "not told".
+            seen.work.store(work.saturating_add(1), Ordering::Relaxed);
+        }
+        Ok(None) | Err(UpstreamError::Status { .. }) => seen.work.store(0, Ordering::Relaxed),
+        Err(_) => {}
+    }
+}
+
+/// From a Prometheus page, summed over labels. `None` where it lacks any of them.
+fn numbers(page: &str, [_, waiting, work]: [&str; 3]) -> Option<Numbers> {
+    let sum = |name: &str| {
+        let mut values = page.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            let value = match rest.strip_prefix('{') {
+                Some(labels) => labels.rsplit_once('}')?.1,
+                None => rest.strip_prefix(' ')?,
+            };
+            value.split_whitespace().next()?.parse::<f64>().ok()
+        });
+        let first = values.next()?;
+        Some(values.fold(first, |sum, value| sum + value))
+    };
+    // Casts saturate, and a sum that is no number becomes 0.
+    Some(Numbers { waiting: sum(waiting)? as u32, work: sum(work)? as u64 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_summed_over_labels_and_never_made_up() {
+        let names = ["running", "waiting", "work"];
+        let page =
+            "# HELP waiting x\nwaiting{a=\"{}\"} 2\nwaiting{a=\"2\"} 3.0\nwork 17\nworkers 9\n";
+        assert_eq!(numbers(page, names), Some(Numbers { waiting: 5, work: 17 }));
+        assert_eq!(numbers("work 17\n", names), None);
+    }
+
+    #[test]
+    fn an_upstream_that_does_not_count_tells_no_steps() {
+        let seen = Seen::default();
+        assert_eq!(seen.steps(9), 0);
+        seen.work.store(5, Ordering::Relaxed);
+        assert_eq!(seen.steps(9), 14);
+    }
+}

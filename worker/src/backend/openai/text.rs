@@ -1,0 +1,214 @@
+//! One sample's text while the upstream writes it: pure.
+//!
+//! Thoughts are text between `<think>` and `</think>`, or what the upstream keeps apart; they have a budget of their own where
+//! the operator gives them one, and count as critique otherwise.
+
+use jury_grm::domain::Finish;
+
+use super::answer::{Answer, Counted, End};
+use super::error::UpstreamError;
+use crate::reading::TextWatch;
+
+/// How a thought begins.
+const THOUGHT: &str = "<think";
+/// How it ends.
+const THOUGHT_END: &str = "</think>";
+
+/// How many tokens a sample may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) critique: u32,
+    /// Of thoughts; 0: none are expected, and they count as critique.
+    pub(super) thoughts: u32,
+}
+
+/// A text so far.
+#[derive(Debug)]
+pub(super) struct Text {
+    text: String,
+    limits: Limits,
+    watch: TextWatch,
+    counted: Counted,
+    /// Events that carried text, each a token at least.
+    pieces: u32,
+    /// Tokens when the thoughts ended; `None` while they go on.
+    thoughts: Option<u32>,
+    has_reasoning: bool,
+}
+
+/// A text that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ended {
+    /// Without the thoughts that the upstream keeps apart.
+    pub(super) text: String,
+    pub(super) finish: Finish,
+    /// As the upstream counts; without counts, events that carried text.
+    pub(super) tokens: u32,
+}
+
+// === impl Limits ===
+
+impl Limits {
+    /// The most that the upstream is asked for.
+    pub(super) fn all(self) -> u32 {
+        self.critique.saturating_add(self.thoughts)
+    }
+}
+
+// === impl Text ===
+
+impl Text {
+    pub(super) fn new(limits: Limits, watch: TextWatch) -> Self {
+        Self {
+            text: String::new(),
+            limits,
+            watch,
+            counted: Counted::default(),
+            pieces: 0,
+            thoughts: None,
+            has_reasoning: false,
+        }
+    }
+
+    /// Takes in what came; tells how the text ended, once it has.
+    pub(super) fn record(&mut self, answer: &Answer) -> Option<Finish> {
+        self.text.push_str(&answer.text);
+        self.has_reasoning |= !answer.reasoning.is_empty();
+        self.pieces += u32::from(!answer.text.is_empty() || !answer.reasoning.is_empty());
+        self.count(answer.counted);
+        if !answer.text.is_empty() && self.watch.has_ended(&self.text) {
+            return Some(Finish::Box);
+        }
+        match answer.end {
+            Some(End::EndOfText) => Some(Finish::EndOfText),
+            Some(End::Limit) => Some(Finish::Limit),
+            None => self.is_over_a_limit().then_some(Finish::Limit),
+        }
+    }
+
+    /// Tokens so far.
+    pub(super) fn tokens(&self) -> u32 {
+        self.counted.generated.unwrap_or(0).max(self.pieces)
+    }
+
+    /// What the upstream has counted.
+    pub(super) fn counted(&self) -> Counted {
+        self.counted
+    }
+
+    /// The text at its end.
+    ///
+    /// # Errors
+    /// The stream said nothing at all, which is no sample.
+    pub(super) fn end(self, finish: Finish) -> Result<Ended, UpstreamError> {
+        if self.pieces == 0 && self.counted.generated.unwrap_or(0) == 0 {
+            return Err(UpstreamError::Malformed("it holds no text".to_owned()));
+        }
+        let tokens = self.tokens();
+        Ok(Ended { text: self.text, finish, tokens })
+    }
+
+    /// Takes in what comes after the end: counts alone.
+    pub(super) fn count(&mut self, counted: Counted) {
+        let Counted { prompt, cached, generated } = counted;
+        self.counted.prompt = prompt.or(self.counted.prompt);
+        self.counted.cached = cached.or(self.counted.cached);
+        self.counted.generated = generated.max(self.counted.generated);
+    }
+
+    /// An upstream that ignores `max_tokens` is stopped here, and so is a thought beyond its budget.
+    fn is_over_a_limit(&mut self) -> bool {
+        let tokens = self.tokens();
+        if tokens > self.limits.all() {
+            return true;
+        }
+        if self.limits.thoughts == 0 {
+            return false;
+        }
+        if self.is_thinking() {
+            return tokens > self.limits.thoughts;
+        }
+        let thoughts = *self.thoughts.get_or_insert(
+            match self.has_reasoning || self.text.contains(THOUGHT_END) {
+                true => tokens - 1,
+                false => 0,
+            },
+        );
+        tokens - thoughts.min(tokens) > self.limits.critique
+    }
+
+    fn is_thinking(&self) -> bool {
+        if self.thoughts.is_some_and(|tokens| tokens > 0) {
+            return false;
+        }
+        let thinks_apart = self.has_reasoning && self.text.is_empty();
+        let thinks_here = self.text.trim_start().starts_with(THOUGHT);
+        thinks_apart || (thinks_here && !self.text.contains(THOUGHT_END))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jury_grm::domain::{Readout, Settings};
+
+    use super::*;
+    use crate::backend::scripted::example_group;
+    use crate::reading::Reader;
+
+    fn text(critique: u32, thoughts: u32) -> Text {
+        let settings = Settings { readout: Readout::Free, ..Settings::default() };
+        let reader = Reader::new(&example_group(1).messages, 2, &settings);
+        Text::new(Limits { critique, thoughts }, reader.watch())
+    }
+
+    fn says(text: &str) -> Answer {
+        Answer { text: text.to_owned(), ..Answer::default() }
+    }
+
+    fn thinks(reasoning: &str) -> Answer {
+        Answer { reasoning: reasoning.to_owned(), ..Answer::default() }
+    }
+
+    /// How the pieces end, and after how many.
+    fn read(mut text: Text, pieces: &[Answer]) -> Option<(usize, Finish)> {
+        pieces.iter().zip(1..).find_map(|(piece, count)| Some((count, text.record(piece)?)))
+    }
+
+    #[test]
+    fn a_text_ends_with_its_box_before_the_upstream_does() {
+        let pieces = ["fine\nScores: ", "\\boxed{8", ", 7}", " and more"].map(says);
+        assert_eq!(read(text(99, 0), &pieces), Some((3, Finish::Box)));
+    }
+
+    #[test]
+    fn an_upstream_that_ignores_its_limit_is_stopped() {
+        assert_eq!(read(text(3, 0), &vec![says("a"); 9]), Some((4, Finish::Limit)));
+        let mut told = says("a b c d e");
+        told.counted.generated = Some(5);
+        assert_eq!(read(text(3, 0), &[told]), Some((1, Finish::Limit)));
+    }
+
+    #[test]
+    fn thoughts_have_a_budget_of_their_own() {
+        let thought = [says("<think>"), says("a"), says("b"), says("c")];
+        assert_eq!(read(text(9, 3), &thought), Some((4, Finish::Limit)));
+        let apart = [thinks("a"), thinks("b"), thinks("c"), thinks("d")];
+        assert_eq!(read(text(9, 3), &apart), Some((4, Finish::Limit)));
+        let short = [says("<think>"), says("</think>"), says("a"), says("b"), says("c")];
+        assert_eq!(read(text(3, 9), &short), Some((5, Finish::Limit)));
+        let none = vec![says("a"); 9];
+        assert_eq!(read(text(3, 5), &none), Some((4, Finish::Limit)));
+    }
+
+    #[test]
+    fn a_box_in_a_thought_ends_nothing() {
+        let boxed = "Scores: \\boxed{8, 7}";
+        assert_eq!(read(text(9, 9), &[says("<think>"), says("\n"), says(boxed)]), None);
+        assert_eq!(read(text(9, 9), &[thinks(boxed)]), None);
+    }
+
+    #[test]
+    fn a_stream_without_text_is_no_sample() {
+        assert!(text(9, 0).end(Finish::EndOfText).is_err());
+    }
+}

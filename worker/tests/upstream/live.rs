@@ -1,0 +1,200 @@
+//! Real servers. `make upstream-tests` installs and names them; nothing here runs without.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use jury_engine::EngineConfig;
+use jury_grm::domain::{Finish, Readout, Sample, Settings};
+use jury_proto::convert::SampleGroup;
+use jury_worker::backend::engine::{EngineBackend, EngineBackendConfig};
+use jury_worker::backend::openai::{OpenAiBackend, OpenAiConfig};
+use jury_worker::backend::{Backend, BackendEvent, GroupEvents};
+
+use crate::{config, draw, group, samples, start};
+
+/// A llama-server; it ends with this.
+struct LlamaServer {
+    process: Child,
+    url: String,
+}
+
+fn model() -> PathBuf {
+    std::env::var_os("JURY_TEST_MODEL").expect("make upstream-tests names the model").into()
+}
+
+// === impl LlamaServer ===
+
+impl LlamaServer {
+    fn start(slots: u32) -> Self {
+        let program =
+            std::env::var_os("JURY_LLAMA_SERVER").expect("make upstream-tests names llama-server");
+        let context = (2048 * slots).to_string();
+        let slots = slots.to_string();
+        let mut process = Command::new(program)
+            .args([
+                "--port",
+                "0",
+                "--alias",
+                "judge",
+                "--metrics",
+                "--no-repack",
+                "-np",
+                &slots,
+                "-c",
+                &context,
+                "-m",
+            ])
+            .arg(model())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("llama-server starts");
+        let log = BufReader::new(process.stderr.take().expect("it is piped"));
+        let mut lines = log.lines().map_while(Result::ok);
+        let url = lines
+            .find_map(|line| Some(line.split_once("listening on ")?.1.trim().to_owned()))
+            .expect("llama-server tells its address");
+        // Read on, or its log would block it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, url }
+    }
+
+    async fn connect(&self, tokenizer: Option<PathBuf>) -> OpenAiBackend {
+        OpenAiBackend::connect(OpenAiConfig { tokenizer, ..config(&self.url) })
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+impl Drop for LlamaServer {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// A group whose critique is so short that texts of equal models are equal.
+fn short(readout: Readout, max_critique_tokens: u32) -> SampleGroup {
+    let group = group(2, readout);
+    let settings = Settings { max_critique_tokens, temperature: 0.0, ..group.settings.clone() };
+    SampleGroup { settings, ..group }
+}
+
+#[tokio::test]
+#[ignore = "needs a real llama-server: make upstream-tests"]
+async fn llama_server_draws_free_and_guided_samples_from_tokens_and_from_text() {
+    let server = LlamaServer::start(2);
+    for tokenizer in [Some(model()), None] {
+        let backend = server.connect(tokenizer.clone()).await;
+        assert!(backend.info().capabilities.distributions);
+        for readout in [Readout::Free, Readout::Sampled, Readout::Expected] {
+            let events = draw(&backend, group(2, readout)).await;
+            assert!(
+                matches!(events[0], BackendEvent::Accepted { prompt_tokens: 20.., .. }),
+                "{events:?}"
+            );
+            let drawn = samples(&events);
+            assert_eq!(drawn.len(), 2, "{events:?}");
+            for sample in drawn {
+                assert!(sample.generated_tokens > 0 && sample.prompt_tokens > 20);
+                let distributions =
+                    sample.scores().and_then(|scores| scores.score_distribution.as_ref());
+                for distribution in distributions.into_iter().flatten() {
+                    assert!((distribution.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+                }
+                assert_eq!(
+                    distributions.is_some(),
+                    sample.scores().is_some() && readout.is_guided()
+                );
+            }
+        }
+    }
+}
+
+/// The same model, the same prompt, the same critique: only arithmetic differs.
+#[tokio::test]
+#[ignore = "needs a real llama-server: make upstream-tests"]
+async fn scores_read_from_llama_server_are_those_that_the_engine_reads() {
+    let server = LlamaServer::start(1);
+    let upstream = server.connect(Some(model())).await;
+    let engine = EngineBackend::load(EngineBackendConfig {
+        path: model(),
+        name: "judge".to_owned(),
+        digest: "00".repeat(32),
+        engine: EngineConfig::default(),
+        max_queued_samples: 8,
+    })
+    .unwrap();
+    let of = |events: Vec<BackendEvent>| -> Vec<Sample> {
+        samples(&events).into_iter().cloned().collect()
+    };
+    let theirs = of(draw(&upstream, short(Readout::Expected, 1)).await);
+    let (events, mut receiver) = GroupEvents::channel(&short(Readout::Expected, 1));
+    let _handle = engine.start(short(Readout::Expected, 1), events);
+    let mut drawn = Vec::new();
+    while let Some(event) = receiver.recv().await {
+        drawn.push(event);
+    }
+    let ours = of(drawn);
+    assert_eq!(theirs[0].finish, Finish::Limit);
+    assert_eq!(
+        (&theirs[0].critique, theirs[0].prompt_tokens),
+        (&ours[0].critique, ours[0].prompt_tokens)
+    );
+    let (theirs, ours) = (theirs[0].scores().unwrap(), ours[0].scores().unwrap());
+    assert!(theirs.forced && ours.forced);
+    for (theirs, ours) in theirs.scores.iter().zip(&ours.scores) {
+        assert!((theirs - ours).abs() < 0.5, "{theirs} and {ours}");
+    }
+    let (theirs, ours) = (theirs.readout_mass.unwrap(), ours.readout_mass.unwrap());
+    assert!((theirs - ours).abs() < 0.1, "{theirs} and {ours}");
+}
+
+/// What is shown here and no more: with one slot, which batches nothing, and a prompt that is in its cache.
+#[tokio::test]
+#[ignore = "needs a real llama-server: make upstream-tests"]
+async fn llama_server_with_one_slot_repeats_a_seed() {
+    let server = LlamaServer::start(1);
+    let backend = server.connect(Some(model())).await;
+    let mut texts = Vec::new();
+    for _ in 0..3 {
+        let events = draw(&backend, group(1, Readout::Free)).await;
+        texts.push(samples(&events)[0].clone());
+    }
+    assert_eq!(texts[1].critique, texts[2].critique);
+    assert_eq!(texts[1].generated_tokens, texts[2].generated_tokens);
+}
+
+#[tokio::test]
+#[ignore = "needs a real llama-server: make upstream-tests"]
+async fn a_cancelled_sample_stops_in_llama_server() {
+    let server = LlamaServer::start(1);
+    let backend = server.connect(Some(model())).await;
+    let mut long = group(1, Readout::Free);
+    long.settings.max_critique_tokens = 1900;
+    let (handle, mut receiver) = start(&backend, long);
+    assert!(matches!(receiver.recv().await, Some(BackendEvent::Accepted { .. })));
+    drop(handle);
+    // The only slot: the next sample could not be drawn while the first goes on.
+    let events = draw(&backend, short(Readout::Free, 4)).await;
+    assert_eq!(samples(&events).len(), 2);
+    let page = metrics(&server.url).await;
+    let predicted =
+        page.lines().find_map(|line| line.strip_prefix("llamacpp:tokens_predicted_total "));
+    let predicted: f64 = predicted.and_then(|count| count.parse().ok()).expect("it counts tokens");
+    assert!(predicted < 1000.0, "{predicted} tokens were generated");
+}
+
+async fn metrics(url: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut connection =
+        tokio::net::TcpStream::connect(url.trim_start_matches("http://")).await.unwrap();
+    connection
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut page = String::new();
+    connection.read_to_string(&mut page).await.unwrap();
+    page
+}

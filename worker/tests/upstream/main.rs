@@ -1,0 +1,90 @@
+//! Workers in front of other servers: recorded answers, answers that no server should give, and (`live`, ignored unless asked
+//! for) real servers.
+
+mod faults;
+mod live;
+mod recorded;
+mod server;
+mod tokens;
+
+use std::time::Duration;
+
+use jury_grm::domain::{Readout, Sample, Settings};
+use jury_proto::convert::SampleGroup;
+use jury_worker::backend::openai::{OpenAiBackend, OpenAiConfig};
+use jury_worker::backend::scripted::example_group;
+use jury_worker::backend::{Backend, BackendEvent, EventReceiver, GroupEvents, GroupHandle};
+
+use server::{Asked, Reply};
+
+/// llama-server's answers, byte by byte.
+pub const MODELS: &[u8] = include_bytes!("llama_cpp/models.http");
+pub const PROPS: &[u8] = include_bytes!("llama_cpp/props.http");
+pub const HEALTH: &[u8] = include_bytes!("llama_cpp/health.http");
+pub const COUNT: &[u8] = include_bytes!("llama_cpp/count.http");
+pub const BOX: &[u8] = include_bytes!("llama_cpp/box.http");
+pub const LIMIT: &[u8] = include_bytes!("llama_cpp/limit.http");
+pub const SCORE: &[u8] = include_bytes!("llama_cpp/score.http");
+pub const TOO_LONG: &[u8] = include_bytes!("llama_cpp/too_long.http");
+
+/// All that llama-server is asked, but for texts.
+pub fn llama_cpp(asked: &Asked, text: impl FnOnce() -> Reply) -> Reply {
+    match asked.path.as_str() {
+        "/v1/models" => Reply::bytes(MODELS),
+        "/props" => Reply::bytes(PROPS),
+        "/health" => Reply::bytes(HEALTH),
+        "/v1/chat/completions" if asked.body["stream"] == true => text(),
+        "/v1/chat/completions" if asked.body["logprobs"] == true => Reply::bytes(SCORE),
+        "/v1/chat/completions" => Reply::bytes(COUNT),
+        _ => Reply::with_status("404 Not Found", "application/json", "{}"),
+    }
+}
+
+pub fn config(url: &str) -> OpenAiConfig {
+    OpenAiConfig {
+        url: url.to_owned(),
+        api_key: None,
+        model: "judge".to_owned(),
+        upstream_model: None,
+        tokenizer: None,
+        model_digest: None,
+        context_tokens: None,
+        capacity: None,
+        max_thinking_tokens: 0,
+        stall: Duration::from_secs(60),
+    }
+}
+
+pub async fn connect(url: &str) -> OpenAiBackend {
+    OpenAiBackend::connect(config(url)).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub fn group(n_samples: u32, readout: Readout) -> SampleGroup {
+    let settings = Settings { readout, max_critique_tokens: 64, ..Settings::default() };
+    SampleGroup { settings, ..example_group(n_samples) }
+}
+
+pub fn start(backend: &OpenAiBackend, group: SampleGroup) -> (GroupHandle, EventReceiver) {
+    let (events, receiver) = GroupEvents::channel(&group);
+    (backend.start(group, events), receiver)
+}
+
+/// All events of a group but progress.
+pub async fn draw(backend: &OpenAiBackend, group: SampleGroup) -> Vec<BackendEvent> {
+    let (_handle, mut receiver) = start(backend, group);
+    let mut events = Vec::new();
+    while let Some(event) = receiver.recv().await {
+        if !matches!(event, BackendEvent::Progress { .. }) {
+            events.push(event);
+        }
+    }
+    events
+}
+
+pub fn samples(events: &[BackendEvent]) -> Vec<&Sample> {
+    let sample = |event| match event {
+        &BackendEvent::Finished(ref sample) => Some(sample),
+        _ => None,
+    };
+    events.iter().filter_map(sample).collect()
+}

@@ -1,0 +1,130 @@
+//! A server that answers with given bytes: recorded ones, or ones that no server should send.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// What a request is answered with.
+pub struct Reply {
+    pub bytes: Vec<u8>,
+    /// Keep the connection open until the client closes it.
+    pub hangs: bool,
+}
+
+/// A request that came.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub path: String,
+    pub body: Value,
+}
+
+/// A running server; it ends with its runtime.
+pub struct Server {
+    pub url: String,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    /// Connections that the client closed while they hung.
+    closed: watch::Sender<usize>,
+}
+
+type Answer = dyn Fn(&Asked) -> Reply + Send + Sync;
+
+// === impl Reply ===
+
+impl Reply {
+    pub fn bytes(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { bytes: bytes.into(), hangs: false }
+    }
+
+    pub fn with_status(status: &str, content_type: &str, body: &str) -> Self {
+        let length = body.len();
+        Self::bytes(format!(
+            "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        ))
+    }
+
+    pub fn json(body: &Value) -> Self {
+        Self::with_status("200 OK", "application/json", &body.to_string())
+    }
+
+    /// A stream of these data lines, ended by closing the connection.
+    pub fn events(data: &[&str]) -> Self {
+        let body: String = data.iter().map(|data| format!("data: {data}\n\n")).collect();
+        Self::bytes(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n{body}"
+        ))
+    }
+
+    pub fn and_hang(mut self) -> Self {
+        self.hangs = true;
+        self
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    pub async fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = Self { url, asked: Arc::default(), closed: watch::Sender::new(0) };
+        let (asked, closed) = (server.asked.clone(), server.closed.clone());
+        let answer: Arc<Answer> = Arc::new(answer);
+        tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                tokio::spawn(serve(connection, answer.clone(), asked.clone(), closed.clone()));
+            }
+        });
+        server
+    }
+
+    /// Requests for texts so far, in the order in which they came.
+    pub fn asked_for_texts(&self) -> Vec<Asked> {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|asked| asked.body["stream"] == true).cloned().collect()
+    }
+
+    /// Waits until the client has closed so many connections that hung.
+    pub async fn wait_for_closed(&self, count: usize) {
+        self.closed.subscribe().wait_for(|closed| *closed >= count).await.unwrap();
+    }
+}
+
+async fn serve(
+    mut connection: TcpStream,
+    answer: Arc<Answer>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    closed: watch::Sender<usize>,
+) {
+    let Some(request) = read_request(&mut connection).await else { return };
+    let Reply { bytes, hangs } = answer(&request);
+    asked.lock().unwrap().push(request);
+    drop(connection.write_all(&bytes).await);
+    if hangs {
+        let mut rest = [0; 16];
+        while matches!(connection.read(&mut rest).await, Ok(1..)) {}
+        closed.send_modify(|closed| *closed += 1);
+    }
+}
+
+async fn read_request(connection: &mut TcpStream) -> Option<Asked> {
+    let mut bytes = Vec::new();
+    loop {
+        let mut piece = [0; 4096];
+        let length = connection.read(&mut piece).await.ok().filter(|&length| length > 0)?;
+        bytes.extend_from_slice(&piece[..length]);
+        let text = String::from_utf8_lossy(&bytes);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let wanted = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse::<usize>().ok())?
+        });
+        if body.len() >= wanted.unwrap_or(0) {
+            let path = head.split_whitespace().nth(1)?.to_owned();
+            return Some(Asked { path, body: serde_json::from_str(body).unwrap_or(Value::Null) });
+        }
+    }
+}
