@@ -188,13 +188,14 @@ async fn a_cancelled_sample_stops_in_llama_server() {
 
 async fn metrics(url: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut connection =
-        tokio::net::TcpStream::connect(url.trim_start_matches("http://")).await.unwrap();
+    let mut connection = tokio::net::TcpStream::connect(url.trim_start_matches("http://"))
+        .await
+        .expect("llama-server answers");
     connection
         .write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
         .await
-        .unwrap();
+        .expect("llama-server answers");
     let mut page = String::new();
-    connection.read_to_string(&mut page).await.unwrap();
+    connection.read_to_string(&mut page).await.expect("llama-server answers");
     page
 }

@@ -67,8 +67,8 @@ impl Reply {
 
 impl Server {
     pub async fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket of this test");
+        let url = format!("http://{}", listener.local_addr().expect("a socket of this test"));
         let server = Self { url, asked: Arc::default(), closed: watch::Sender::new(0) };
         let (asked, closed) = (server.asked.clone(), server.closed.clone());
         let answer: Arc<Answer> = Arc::new(answer);
@@ -82,13 +82,17 @@ impl Server {
 
     /// Requests for texts so far, in the order in which they came.
     pub fn asked_for_texts(&self) -> Vec<Asked> {
-        let asked = self.asked.lock().unwrap();
+        let asked = self.asked.lock().expect("a socket of this test");
         asked.iter().filter(|asked| asked.body["stream"] == true).cloned().collect()
     }
 
     /// Waits until the client has closed so many connections that hung.
     pub async fn wait_for_closed(&self, count: usize) {
-        self.closed.subscribe().wait_for(|closed| *closed >= count).await.unwrap();
+        self.closed
+            .subscribe()
+            .wait_for(|closed| *closed >= count)
+            .await
+            .expect("a socket of this test");
     }
 }
 
@@ -100,7 +104,7 @@ async fn serve(
 ) {
     let Some(request) = read_request(&mut connection).await else { return };
     let Reply { bytes, hangs } = answer(&request);
-    asked.lock().unwrap().push(request);
+    asked.lock().expect("a socket of this test").push(request);
     drop(connection.write_all(&bytes).await);
     if hangs {
         let mut rest = [0; 16];

@@ -18,11 +18,13 @@ fn folder() -> PathBuf {
 
 /// A llama-server with that tokenizer that counts `extra` tokens more than it is sent.
 fn server(extra: usize) -> impl Fn(&Asked) -> Reply + Send + Sync + 'static {
-    let tokenizer = Tokenizer::load(&folder()).unwrap();
+    let tokenizer = Tokenizer::load(&folder()).expect("as our worker asks");
     move |asked| match asked.path.as_str() {
         "/tokenize" => {
-            let text = asked.body["content"].as_str().unwrap();
-            Reply::json(&json!({"tokens": tokenizer.encode_plain(text).unwrap()}))
+            let text = asked.body["content"].as_str().expect("as our worker asks");
+            Reply::json(
+                &json!({"tokens": tokenizer.encode_plain(text).expect("as our worker asks")}),
+            )
         }
         "/v1/completions" => completion(&asked.body, extra),
         _ => llama_cpp(asked, || panic!("a prompt came as text")),
@@ -31,7 +33,7 @@ fn server(extra: usize) -> impl Fn(&Asked) -> Reply + Send + Sync + 'static {
 
 fn completion(body: &Value, extra: usize) -> Reply {
     let is_text = body["stream"] == true;
-    let sent = body["prompt"].as_array().unwrap().len();
+    let sent = body["prompt"].as_array().expect("as our worker asks").len();
     let usage =
         json!({"prompt_tokens": sent + if is_text { extra } else { 0 }, "completion_tokens": 3});
     let text = "Analysis: fine.\nScores: \\boxed{8, 7}";
