@@ -28,6 +28,8 @@ impl LlamaServer {
                 "4096",
                 "--metrics",
                 "--no-repack",
+                "-t",
+                "1",
             ])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -39,6 +39,8 @@ impl LlamaServer {
                 "judge",
                 "--metrics",
                 "--no-repack",
+                "-t",
+                "1",
                 "-np",
                 &slots,
                 "-c",
@@ -74,6 +76,13 @@ impl Drop for LlamaServer {
     }
 }
 
+/// Short critiques, for slow machines.
+fn brief(n_samples: u32, readout: Readout) -> SampleGroup {
+    let group = group(n_samples, readout);
+    let settings = Settings { max_critique_tokens: 24, ..group.settings.clone() };
+    SampleGroup { settings, ..group }
+}
+
 /// A group whose critique is so short that texts of equal models are equal.
 fn short(readout: Readout, max_critique_tokens: u32) -> SampleGroup {
     let group = group(2, readout);
@@ -89,7 +98,7 @@ async fn llama_server_draws_free_and_guided_samples_from_tokens_and_from_text() 
         let backend = server.connect(tokenizer.clone()).await;
         assert!(backend.info().capabilities.distributions);
         for readout in [Readout::Free, Readout::Sampled, Readout::Expected] {
-            let events = draw(&backend, group(2, readout)).await;
+            let events = draw(&backend, brief(2, readout)).await;
             assert!(
                 matches!(events[0], BackendEvent::Accepted { prompt_tokens: 20.., .. }),
                 "{events:?}"
@@ -117,7 +126,31 @@ async fn llama_server_draws_free_and_guided_samples_from_tokens_and_from_text() 
 #[ignore = "needs a real llama-server: make upstream-tests"]
 async fn scores_read_from_llama_server_are_those_that_the_engine_reads() {
     let server = LlamaServer::start(1);
-    let upstream = server.connect(Some(model())).await;
+    reads_what_the_engine_reads(&server.connect(Some(model())).await).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a vLLM that serves the test model as judge"]
+async fn scores_read_from_vllm_are_those_that_the_engine_reads() {
+    let Ok(url) = std::env::var("JURY_VLLM_URL") else {
+        return println!("left out: JURY_VLLM_URL names no vLLM");
+    };
+    for tokenizer in [Some(model()), None] {
+        let config = OpenAiConfig { tokenizer, ..config(&url) };
+        let backend =
+            OpenAiBackend::connect(config).await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(backend.info().numerics.starts_with("upstream:vllm:"));
+        for readout in [Readout::Free, Readout::Sampled] {
+            let events = draw(&backend, short(readout, 24)).await;
+            assert_eq!(samples(&events).len(), 2, "{events:?}");
+        }
+        if backend.info().capabilities.token_prompts {
+            reads_what_the_engine_reads(&backend).await;
+        }
+    }
+}
+
+async fn reads_what_the_engine_reads(upstream: &OpenAiBackend) {
     let engine = EngineBackend::load(EngineBackendConfig {
         path: model(),
         name: "judge".to_owned(),
@@ -129,7 +162,7 @@ async fn scores_read_from_llama_server_are_those_that_the_engine_reads() {
     let of = |events: Vec<BackendEvent>| -> Vec<Sample> {
         samples(&events).into_iter().cloned().collect()
     };
-    let theirs = of(draw(&upstream, short(Readout::Expected, 1)).await);
+    let theirs = of(draw(upstream, short(Readout::Expected, 1)).await);
     let (events, mut receiver) = GroupEvents::channel(&short(Readout::Expected, 1));
     let _handle = engine.start(short(Readout::Expected, 1), events);
     let mut drawn = Vec::new();
@@ -159,7 +192,7 @@ async fn llama_server_with_one_slot_repeats_a_seed() {
     let backend = server.connect(Some(model())).await;
     let mut texts = Vec::new();
     for _ in 0..3 {
-        let events = draw(&backend, group(1, Readout::Free)).await;
+        let events = draw(&backend, brief(1, Readout::Free)).await;
         texts.push(samples(&events)[0].clone());
     }
     assert_eq!(texts[1].critique, texts[2].critique);

@@ -21,6 +21,9 @@ use super::prompt::Prompt;
 /// Text whose tokens tell vocabularies and ways of cutting apart; nothing in it is special to us.
 const SHIBBOLETH: &str = "Analysis: 2 of 10 répliques, <|im_end|> </s>\n\n  \\boxed{10, 7}";
 
+/// Tokens by which it is tried whether named ones are told.
+const SCORE_CHARACTERS: &str = "0123456789,}";
+
 /// What an upstream says of itself.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Found {
@@ -248,14 +251,14 @@ impl Found {
                 Err(error) => return Err(error.into()),
             }
         }
-        if let (Flavour::Vllm, Prompt::Tokens(tokens)) = (self.flavour, &prompt) {
-            let mut named = tokens.clone();
+        if let (Flavour::Vllm, Some(tokenizer)) = (self.flavour, tokenizer) {
+            let mut named = tokenizer.encode_plain(SCORE_CHARACTERS).unwrap_or_default();
             named.sort_unstable();
             named.dedup();
             let count = named.len();
             let wanted = Wanted::Probabilities { listed: able.listed, of_tokens: Some(named) };
             let answer = self.ask(http, &prompt, wanted).await;
-            able.tells_named = answer.is_ok_and(|answer| answer.listed.len() >= count);
+            able.tells_named = answer.is_ok_and(|answer| count > 0 && answer.listed.len() >= count);
         }
         Ok(able)
     }

@@ -66,7 +66,11 @@ impl Asked<'_> {
     async fn slot(&self, begun: &str, behind: &str) -> Result<Slot, UpstreamError> {
         let follow = behind.chars().next().unwrap_or('}');
         let named = self.named_tokens(behind);
-        let told = if named.is_some() { Told::All } else { Told::Likeliest };
+        let told = if named.is_some() {
+            Told::All
+        } else {
+            Told::Likeliest(self.upstream.listed as usize)
+        };
         let mut walk = Walk::new(&self.guide.choices, follow);
         while let Some(beginning) = walk.next() {
             let answer = self.next_tokens(&format!("{begun}{beginning}"), named.as_deref()).await?;

@@ -40,7 +40,9 @@ pub(super) struct Slot {
 /// Whether a list holds all legal tokens or only the likeliest of all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
-    Likeliest,
+    /// So many of the likeliest; the token that was drawn may stand beside them, however unlikely it is.
+    Likeliest(usize),
+    /// Every token that may be a part of a score.
     All,
 }
 
@@ -80,10 +82,13 @@ impl<'a> Walk<'a> {
             }
             seen.push(&token.text);
         }
-        if told == Told::Likeliest {
+        if let Told::Likeliest(asked) = told {
             let missing = self.missing(&beginning, &seen, has_follow);
-            let least = listed.iter().map(|token| token.logprob.exp()).fold(1.0, f64::min);
-            let rest = 1.0 - listed.iter().map(|token| token.logprob.exp()).sum::<f64>();
+            let mut probabilities: Vec<f64> =
+                listed.iter().map(|token| token.logprob.exp()).collect();
+            probabilities.sort_unstable_by(|a, b| b.total_cmp(a));
+            let least = probabilities.iter().take(asked).last().copied().unwrap_or(1.0);
+            let rest = 1.0 - probabilities.iter().sum::<f64>();
             self.unseen += probability * (least * missing as f64).min(rest.max(0.0));
         }
     }
@@ -178,9 +183,11 @@ mod tests {
 
     #[test]
     fn a_score_that_begins_another_has_what_follows_it() {
-        let slot =
-            read(Told::Likeliest, &[("", DIGITS), ("1", &[(",", 0.25), ("0", 0.5), ("1", 0.25)])])
-                .unwrap();
+        let slot = read(
+            Told::Likeliest(20),
+            &[("", DIGITS), ("1", &[(",", 0.25), ("0", 0.5), ("1", 0.25)])],
+        )
+        .unwrap();
         // 10 is complete: nothing legal continues it.
         assert!((slot.mass - (0.7 + 0.2 * 0.75)).abs() < 1e-9, "{slot:?}");
         assert!((slot.distribution[9] - 0.1 / slot.mass).abs() < 1e-9);
@@ -199,13 +206,20 @@ mod tests {
 
     #[test]
     fn scores_that_may_hide_behind_the_list_are_not_taken_as_zero() {
-        let error = read(Told::Likeliest, &[("", &[("x", 0.5), ("8", 0.1)])]).unwrap_err();
+        let error = read(Told::Likeliest(20), &[("", &[("x", 0.5), ("8", 0.1)])]).unwrap_err();
         let UpstreamError::Unseen { listed, unseen, mass } = error else { panic!("{error}") };
         assert_eq!(listed, 2);
         assert!((mass - 0.1).abs() < 1e-9 && (unseen - 0.4).abs() < 1e-9, "{unseen}");
         // Hardly anything is left for them.
-        assert!(read(Told::Likeliest, &[("", &[("8", 0.99), ("x", 0.0099)])]).is_ok());
+        assert!(read(Told::Likeliest(20), &[("", &[("8", 0.99), ("x", 0.0099)])]).is_ok());
         assert!(read(Told::All, &[("", &[("x", 0.5), ("8", 0.1)])]).is_ok());
+    }
+
+    #[test]
+    fn an_unlikely_token_that_was_drawn_bounds_nothing() {
+        let table: &[(&str, &[(&str, f64)])] = &[("", &[("x", 0.4), ("8", 0.1), ("y", 1e-9)])];
+        assert!(read(Told::Likeliest(2), table).is_err());
+        assert!(read(Told::Likeliest(3), table).is_ok());
     }
 
     #[test]
