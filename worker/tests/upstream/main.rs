@@ -18,17 +18,17 @@ use jury_worker::backend::{Backend, BackendEvent, EventReceiver, GroupEvents, Gr
 use server::{Asked, Reply};
 
 /// llama-server's answers, byte by byte.
-pub const MODELS: &[u8] = include_bytes!("llama_cpp/models.http");
-pub const PROPS: &[u8] = include_bytes!("llama_cpp/props.http");
-pub const HEALTH: &[u8] = include_bytes!("llama_cpp/health.http");
-pub const COUNT: &[u8] = include_bytes!("llama_cpp/count.http");
-pub const BOX: &[u8] = include_bytes!("llama_cpp/box.http");
-pub const LIMIT: &[u8] = include_bytes!("llama_cpp/limit.http");
-pub const SCORE: &[u8] = include_bytes!("llama_cpp/score.http");
-pub const TOO_LONG: &[u8] = include_bytes!("llama_cpp/too_long.http");
+pub(crate) const MODELS: &[u8] = include_bytes!("llama_cpp/models.http");
+pub(crate) const PROPS: &[u8] = include_bytes!("llama_cpp/props.http");
+pub(crate) const HEALTH: &[u8] = include_bytes!("llama_cpp/health.http");
+pub(crate) const COUNT: &[u8] = include_bytes!("llama_cpp/count.http");
+pub(crate) const BOX: &[u8] = include_bytes!("llama_cpp/box.http");
+pub(crate) const LIMIT: &[u8] = include_bytes!("llama_cpp/limit.http");
+pub(crate) const SCORE: &[u8] = include_bytes!("llama_cpp/score.http");
+pub(crate) const TOO_LONG: &[u8] = include_bytes!("llama_cpp/too_long.http");
 
 /// All that llama-server is asked, but for texts.
-pub fn llama_cpp(asked: &Asked, text: impl FnOnce() -> Reply) -> Reply {
+pub(crate) fn llama_cpp(asked: &Asked, text: impl FnOnce() -> Reply) -> Reply {
     match asked.path.as_str() {
         "/v1/models" => Reply::bytes(MODELS),
         "/props" => Reply::bytes(PROPS),
@@ -40,7 +40,7 @@ pub fn llama_cpp(asked: &Asked, text: impl FnOnce() -> Reply) -> Reply {
     }
 }
 
-pub fn config(url: &str) -> OpenAiConfig {
+pub(crate) fn config(url: &str) -> OpenAiConfig {
     OpenAiConfig {
         url: url.to_owned(),
         api_key: None,
@@ -55,22 +55,22 @@ pub fn config(url: &str) -> OpenAiConfig {
     }
 }
 
-pub async fn connect(url: &str) -> OpenAiBackend {
+pub(crate) async fn connect(url: &str) -> OpenAiBackend {
     OpenAiBackend::connect(config(url)).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
-pub fn group(n_samples: u32, readout: Readout) -> SampleGroup {
+pub(crate) fn group(n_samples: u32, readout: Readout) -> SampleGroup {
     let settings = Settings { readout, max_critique_tokens: 64, ..Settings::default() };
     SampleGroup { settings, ..example_group(n_samples) }
 }
 
-pub fn start(backend: &OpenAiBackend, group: SampleGroup) -> (GroupHandle, EventReceiver) {
+pub(crate) fn start(backend: &OpenAiBackend, group: SampleGroup) -> (GroupHandle, EventReceiver) {
     let (events, receiver) = GroupEvents::channel(&group);
     (backend.start(group, events), receiver)
 }
 
 /// All events of a group but progress.
-pub async fn draw(backend: &OpenAiBackend, group: SampleGroup) -> Vec<BackendEvent> {
+pub(crate) async fn draw(backend: &OpenAiBackend, group: SampleGroup) -> Vec<BackendEvent> {
     let (_handle, mut receiver) = start(backend, group);
     let mut events = Vec::new();
     while let Some(event) = receiver.recv().await {
@@ -81,7 +81,7 @@ pub async fn draw(backend: &OpenAiBackend, group: SampleGroup) -> Vec<BackendEve
     events
 }
 
-pub fn samples(events: &[BackendEvent]) -> Vec<&Sample> {
+pub(crate) fn samples(events: &[BackendEvent]) -> Vec<&Sample> {
     let sample = |event| match event {
         &BackendEvent::Finished(ref sample) => Some(sample),
         _ => None,
