@@ -158,7 +158,7 @@ async fn reads_what_the_engine_reads(upstream: &OpenAiBackend) {
         engine: EngineConfig::default(),
         max_queued_samples: 8,
     })
-    .unwrap();
+    .expect("the test model loads");
     let of = |events: Vec<BackendEvent>| -> Vec<Sample> {
         samples(&events).into_iter().cloned().collect()
     };
@@ -175,12 +175,18 @@ async fn reads_what_the_engine_reads(upstream: &OpenAiBackend) {
         (&theirs[0].critique, theirs[0].prompt_tokens),
         (&ours[0].critique, ours[0].prompt_tokens)
     );
-    let (theirs, ours) = (theirs[0].scores().unwrap(), ours[0].scores().unwrap());
+    let (theirs, ours) = (
+        theirs[0].scores().expect("both read a score"),
+        ours[0].scores().expect("both read a score"),
+    );
     assert!(theirs.forced && ours.forced);
     for (theirs, ours) in theirs.scores.iter().zip(&ours.scores) {
         assert!((theirs - ours).abs() < 0.5, "{theirs} and {ours}");
     }
-    let (theirs, ours) = (theirs.readout_mass.unwrap(), ours.readout_mass.unwrap());
+    let (theirs, ours) = (
+        theirs.readout_mass.expect("both read a score"),
+        ours.readout_mass.expect("both read a score"),
+    );
     assert!((theirs - ours).abs() < 0.1, "{theirs} and {ours}");
 }
 

@@ -82,9 +82,11 @@ pub(crate) async fn draw(backend: &OpenAiBackend, group: SampleGroup) -> Vec<Bac
 }
 
 pub(crate) fn samples(events: &[BackendEvent]) -> Vec<&Sample> {
-    let sample = |event| match event {
-        &BackendEvent::Finished(ref sample) => Some(sample),
-        _ => None,
-    };
-    events.iter().filter_map(sample).collect()
+    let mut samples = Vec::new();
+    for event in events {
+        if let BackendEvent::Finished(sample) = event {
+            samples.push(sample);
+        }
+    }
+    samples
 }

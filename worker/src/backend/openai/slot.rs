@@ -87,7 +87,8 @@ impl<'a> Walk<'a> {
             let mut probabilities: Vec<f64> =
                 listed.iter().map(|token| token.logprob.exp()).collect();
             probabilities.sort_unstable_by(|a, b| b.total_cmp(a));
-            let least = probabilities.iter().take(asked).last().copied().unwrap_or(1.0);
+            let least =
+                probabilities[..probabilities.len().min(asked)].last().copied().unwrap_or(1.0);
             let rest = 1.0 - probabilities.iter().sum::<f64>();
             self.unseen += probability * (least * missing as f64).min(rest.max(0.0));
         }
