@@ -218,6 +218,7 @@ enum Event {
     Lose { call: usize },
     Refuse { call: usize },
     NotNeeded { index: u32 },
+    Add,
 }
 
 fn event(k: u32) -> impl Strategy<Value = Event> {
@@ -234,6 +235,7 @@ fn event(k: u32) -> impl Strategy<Value = Event> {
         1 => call.clone().prop_map(|call| Event::Lose { call }),
         1 => call.prop_map(|call| Event::Refuse { call }),
         1 => index.prop_map(|index| Event::NotNeeded { index }),
+        1 => Just(Event::Add),
     ]
 }
 
@@ -286,13 +288,14 @@ fn apply(workbench: &mut Workbench, calls: &mut Vec<CallId>, known: &mut Generat
             workbench.record_refused(call);
         }
         Event::NotNeeded { index } => workbench.record_not_needed([index]),
+        Event::Add => workbench.add(spec(workbench.n_planned())),
     }
 }
 
 proptest! {
     #[test]
     fn hedges_change_no_sample(
-        (k, events) in (1u32..9).prop_flat_map(|k| (Just(k), prop::collection::vec(event(k), 0..80))),
+        (k, events) in (1u32..9).prop_flat_map(|k| (Just(k), prop::collection::vec(event(k + 3), 0..80))),
     ) {
         let draw = |is_hedged: bool| {
             let mut workbench = Workbench::new(specs(k), u32::MAX);
@@ -308,7 +311,7 @@ proptest! {
             for call in calls {
                 workbench.record_refused(call);
             }
-            let all: Vec<u32> = (0..k).collect();
+            let all: Vec<u32> = (0..workbench.n_planned()).collect();
             let last = issue(&mut workbench, "last", &all);
             let owed: Vec<u32> = workbench.owed(last).collect();
             for index in owed {
@@ -323,7 +326,7 @@ proptest! {
 
     #[test]
     fn every_planned_sample_ends_once_whatever_happens(
-        (k, events) in (1u32..9).prop_flat_map(|k| (Just(k), prop::collection::vec(event(k), 0..80))),
+        (k, events) in (1u32..9).prop_flat_map(|k| (Just(k), prop::collection::vec(event(k + 3), 0..80))),
     ) {
         let mut workbench = Workbench::new(specs(k), 2);
         let (mut calls, mut known) = (Vec::new(), Generated::new());
@@ -332,7 +335,7 @@ proptest! {
             apply(&mut workbench, &mut calls, &mut known, event);
             // Every sample waits, or is attempted once or twice, or has ended.
             let waits = waiting(&workbench);
-            for index in 0..k {
+            for index in 0..workbench.n_planned() {
                 let n_attempts = workbench.attempts(index).len();
                 let is_ended = workbench.slots[index as usize].is_ended;
                 let states = [waits.contains(&index), n_attempts > 0, is_ended];
@@ -341,7 +344,7 @@ proptest! {
             }
             // What is owed is what is attempted.
             let owed: usize = calls.iter().map(|&call| workbench.owed(call).count()).sum();
-            let attempts: usize = (0..k).map(|index| workbench.attempts(index).len()).sum();
+            let attempts: usize = (0..workbench.n_planned()).map(|index| workbench.attempts(index).len()).sum();
             prop_assert_eq!(owed, attempts);
             ends.extend(ended(&mut workbench));
             prop_assert_eq!(ends.len(), workbench.n_ended() as usize);
@@ -351,7 +354,7 @@ proptest! {
         ends.extend(ended(&mut workbench));
         ends.sort_by_key(|sample| sample.spec.index);
         let ended_specs: Vec<_> = ends.iter().map(|sample| sample.spec.clone()).collect();
-        prop_assert_eq!(ended_specs, specs(k));
+        prop_assert_eq!(ended_specs, specs(workbench.n_planned()));
         // Whatever was generated is of a sample that counts, or it is waste.
         let useful: u64 = ends.iter().map(|sample| u64::from(sample.generated_tokens)).sum();
         prop_assert_eq!(workbench.tokens(), useful);

@@ -1,5 +1,5 @@
 use jury_grm::domain::Reproducible;
-use jury_proto::convert::Capabilities;
+use jury_proto::convert::{Capabilities, Head};
 
 use super::*;
 
@@ -59,6 +59,21 @@ fn appeared(roster: &mut Roster, update: Update) -> Vec<String> {
 
 fn load(running: u32, queued: u32) -> Load {
     Load { running, queued, capacity: 8, steps: 0 }
+}
+
+#[test]
+fn a_head_is_found_by_its_name_among_the_workers_of_its_class() {
+    let mut roster = roster(&[("a", "m", "cpu-1"), ("b", "m", "cpu-1"), ("c", "other", "cpu-1")]);
+    let with_head = |model: &str, digest: &str| WorkerInfo {
+        heads: vec![Head { name: "correct".to_owned(), digest: digest.to_owned() }],
+        ..info(model, "cpu-1", 8)
+    };
+    let class = roster.class_for(Some("m")).unwrap();
+    tell(&mut roster, "c", with_head("other", "of another model"));
+    assert_eq!(roster.head(&class, "correct"), None);
+    tell(&mut roster, "b", with_head("m", "d1"));
+    assert_eq!(roster.head(&class, "correct").as_deref(), Some("d1"));
+    assert_eq!(roster.head(&class, "helpful"), None);
 }
 
 #[test]
