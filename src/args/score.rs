@@ -141,6 +141,9 @@ pub struct ScoreArgs {
     /// Put the samples into the JSON of the verdict
     #[arg(long, help_heading = "Answer")]
     pub samples: bool,
+    /// With --samples, put the hidden states in, too, on which a head is trained
+    #[arg(long, requires = "samples", help_heading = "Answer")]
+    pub hidden_states: bool,
     /// Print the verdict as one JSON object
     #[arg(long, help_heading = "Answer")]
     pub json: bool,

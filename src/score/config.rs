@@ -192,6 +192,7 @@ fn request(
         budget_ms: Some(budget_ms),
         // A person is shown a sample in any case.
         include_samples: args.samples || for_a_person,
+        include_hidden_states: args.hidden_states,
         ..ScoreRequest::new(placeholder())
     };
     request.validate().map_err(refused_field)?;
@@ -342,6 +343,9 @@ mod tests {
         assert!(!samples("a.json --json"));
         assert!(samples("a.json --json --samples"));
         assert!(!samples("--items a.jsonl"));
+        let states = |line| config(line).unwrap().request.include_hidden_states;
+        assert!(states("a.json --samples --hidden-states"));
+        assert!(!states("a.json --samples"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Trains a Meta RM as a head: from hidden states of samples, and whether each was correct, to `head.safetensors`.
 //!
 //! ```text
-//! rows -> split by query: train, validation, test                          split.rs
+//! judged items -> rows                                                     label.rs
+//!      -> split by query: train, validation, test                          split.rs
 //!      -> standardise, fit by AdamW on binary cross-entropy                 fit.rs, network.rs, adamw.rs
 //!         until the validation loss grows; classes weigh the same
 //!      -> calibrate on validation (Platt)                                   platt.rs
@@ -18,6 +19,7 @@ mod auc;
 mod card;
 mod error;
 mod fit;
+mod label;
 mod network;
 mod platt;
 mod report;
@@ -30,6 +32,7 @@ use jury_engine::head::{Calibration, Head, HeadCard};
 
 pub use auc::{AucInterval, auc};
 pub use error::TrainError;
+pub use label::{label, query_key};
 pub use report::{EpochLoss, MetaReport, PartReport};
 pub use split::{Part, Shares, split};
 
