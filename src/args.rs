@@ -2,6 +2,7 @@
 //! is decided where they become a config (`TryFrom`), and nowhere else.
 
 mod doctor;
+mod eval;
 mod judge;
 mod models;
 mod parse;
@@ -15,6 +16,7 @@ use jury_bench::BenchArgs;
 use jury_terminal::exit;
 
 pub use self::doctor::DoctorArgs;
+pub use self::eval::{CompareArgs, EvalArgs, EvalCommand, EvalRunArgs, PartArg};
 pub use self::judge::JudgeArgs;
 pub use self::models::{ModelsArgs, ModelsCommand};
 pub use self::parse::parse;
@@ -63,6 +65,8 @@ pub enum LogFormatArg {
 pub enum Command {
     /// Judge the responses of an item, or of many, and print the rewards
     Score(Box<ScoreArgs>),
+    /// Measure a judge on items whose best response is known: how accuracy grows with k
+    Eval(Box<EvalArgs>),
     /// Serve coordinator and worker in one process
     Up(UpArgs),
     /// Serve a coordinator that spreads samples over workers

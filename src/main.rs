@@ -3,6 +3,7 @@
 //! ```text
 //! args     the command line
 //! score    one item or a batch, for a person or a machine
+//! eval     how accuracy grows with k
 //! up, coordinator, worker     what serves
 //! models, status, completions, doctor
 //! ```
@@ -11,6 +12,7 @@ mod args;
 mod completions;
 mod coordinator;
 mod doctor;
+mod eval;
 mod heads;
 mod models;
 mod score;
@@ -63,6 +65,7 @@ fn run(args: Args) -> Result<Exit, Failed> {
     let ended = runtime.block_on(async {
         match args.command {
             Command::Score(args) => score::run(*args).await,
+            Command::Eval(args) => eval::run(*args).await,
             Command::Up(args) => up::run(args).await,
             Command::Coordinator(args) => coordinator::run(args).await,
             Command::Worker(args) => worker::run(args).await,

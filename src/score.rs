@@ -24,8 +24,9 @@ use jury_proto::ErrorCode;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 
-pub use self::config::ScoreConfig;
-use self::config::{Input, Output, Source};
+pub use self::config::{
+    Input, Judge, Output, ScoreConfig, Source, in_flight, placeholder, refused_field,
+};
 use self::judge::Bench;
 use self::render::{MAX_WIDTH, Page, Paint, render};
 use crate::args::ScoreArgs;
@@ -37,9 +38,14 @@ const DEFAULT_WIDTH: usize = 80;
 pub async fn run(args: ScoreArgs) -> Result<Exit, Failed> {
     let config = ScoreConfig::try_from(args).or_exit(Exit::Usage)?;
     let meter = Meter::new(config.output.quiet);
+    judge(&config, &meter).await
+}
+
+/// Judges what `config` names.
+pub async fn judge(config: &ScoreConfig, meter: &Meter) -> Result<Exit, Failed> {
     match &config.input {
-        Input::One(source) => score_one(&config, source, &meter).await,
-        Input::Many(source) => batch::run(&config, source, &meter).await,
+        Input::Many(source) => batch::run(config, source, meter).await,
+        Input::One(source) => score_one(config, source, meter).await,
     }
 }
 

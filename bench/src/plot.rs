@@ -1,6 +1,6 @@
 //! The curves of `jury bench scaling` as an SVG: one panel a curve, both axes logarithmic.
 //!
-//! Text is written as text; whoever shows the picture draws it with a font of its own. No font is needed here.
+//! Text is written as text; whoever shows the picture draws it with a font of its own.
 
 use anyhow::anyhow;
 use plotters::prelude::*;
@@ -15,6 +15,7 @@ const PREFILL: RGBColor = RGBColor(0xc0, 0x50, 0x20);
 
 /// Draws the curves side by side.
 pub fn plot(model: &str, curves: &[Curve]) -> anyhow::Result<String> {
+    jury_eval::font::register()?;
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();

@@ -27,7 +27,7 @@ mod method;
 pub mod parse;
 pub mod plan;
 pub mod prompt;
-mod random;
+pub mod random;
 pub mod stop;
 pub mod vote;
 

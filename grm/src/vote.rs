@@ -73,6 +73,12 @@ pub fn vote(duplicate_of: &[usize], samples: &[Sample], rule: Rule) -> Ballot {
     ballot
 }
 
+/// The rewards of a vote alone, for whoever votes on many subsets of the same samples.
+pub fn rewards_of(duplicate_of: &[usize], samples: &[Sample], rule: Rule) -> Vec<Option<f64>> {
+    let rule = rule.in_force(samples);
+    rewards(duplicate_of, &votes(samples, rule), unit(rule))
+}
+
 // === impl Ballot ===
 
 impl Ballot {

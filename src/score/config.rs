@@ -92,13 +92,11 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
             *head = file;
         }
         let in_flight = match args.concurrency {
-            Some(n) if (1..=MAX_CONCURRENCY).contains(&n) => InFlight::Fixed(n),
-            Some(n) => {
+            Some(n) if !(1..=MAX_CONCURRENCY).contains(&n) => {
                 let problem = format!("must be between 1 and {MAX_CONCURRENCY}, is {n}");
                 return Err(Refused::new("--concurrency", problem));
             }
-            None if embedded => InFlight::Adaptive { most: EMBEDDED_MOST },
-            None => InFlight::default(),
+            concurrency => in_flight(concurrency, embedded),
         };
         let request = request(&args, name, is_batch)?;
         let output = Output {
@@ -156,6 +154,15 @@ fn refuse_batch_options(args: &ScoreArgs) -> Result<(), Refused> {
     }
 }
 
+/// Items judged at once, when `concurrency` are asked for.
+pub fn in_flight(concurrency: Option<usize>, is_embedded: bool) -> InFlight {
+    match concurrency {
+        Some(n) => InFlight::Fixed(n),
+        None if is_embedded => InFlight::Adaptive { most: EMBEDDED_MOST },
+        None => InFlight::default(),
+    }
+}
+
 /// The request of every item, checked except for the item itself.
 fn request(
     args: &ScoreArgs,
@@ -210,7 +217,7 @@ fn voting(args: &ScoreArgs, meta: Option<String>) -> Voting {
     }
 }
 
-fn placeholder() -> Item {
+pub fn placeholder() -> Item {
     Item {
         id: String::new(),
         source: None,
@@ -226,7 +233,7 @@ fn placeholder() -> Item {
 }
 
 /// A field of the request by the name of its option.
-fn refused_field(error: RequestError) -> Refused {
+pub fn refused_field(error: RequestError) -> Refused {
     let field = error.field;
     let field = field.strip_prefix("settings.").or(field.strip_prefix("voting.")).unwrap_or(field);
     let flag = match field {

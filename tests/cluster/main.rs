@@ -4,6 +4,7 @@
 //! with it. Nothing here sleeps: a test waits for a line of a process's event log.
 
 mod etcd;
+mod evaluate;
 mod process;
 mod ranking;
 mod sandbox;

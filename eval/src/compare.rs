@@ -1,0 +1,93 @@
+//! Reports beside each other: a small model with more samples against a larger one with fewer
+//! (paper, figure of inference-time against training-time scaling).
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::method::Method;
+use crate::report::{Cell, Report};
+
+/// One point of one report, with what it takes an item.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// The report's file.
+    pub report: String,
+    /// The judge.
+    pub model: Option<String>,
+    /// How it judged.
+    pub method: Method,
+    /// Samples.
+    pub k: usize,
+    /// The point.
+    pub cell: Cell,
+    /// Generated tokens an item: the share k / (largest k) of what was drawn.
+    pub generated_tokens: f64,
+    /// Seconds an item, in the same share. An estimate: k samples are not k requests.
+    pub seconds: f64,
+}
+
+/// Every point of every report, best accuracy first.
+pub fn rows(reports: &[(String, Report)]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (name, report) in reports {
+        let largest = report.curve.values().flat_map(|cells| cells.keys()).max().copied();
+        let share = |k: usize| k as f64 / largest.unwrap_or(1).max(1) as f64;
+        for (method, cells) in &report.curve {
+            for (k, cell) in cells {
+                rows.push(Row {
+                    report: name.clone(),
+                    model: report.about.model.clone(),
+                    method: *method,
+                    k: *k,
+                    cell: *cell,
+                    generated_tokens: report.cost.generated_tokens * share(*k),
+                    seconds: report.cost.seconds * share(*k),
+                });
+            }
+        }
+    }
+    let accuracy = |row: &Row| row.cell.accuracy.or(row.cell.auc).unwrap_or(0.0);
+    rows.sort_by(|a, b| accuracy(b).total_cmp(&accuracy(a)));
+    rows
+}
+
+/// The rows as a Markdown table. Reports on different items are told apart: their figures do not compare.
+pub fn table(reports: &[(String, Report)], rows: &[Row]) -> String {
+    let mut out = String::new();
+    let mut digests: Vec<&str> =
+        reports.iter().map(|(_, report)| &*report.about.items_digest).collect();
+    digests.dedup();
+    if digests.len() > 1 {
+        line(&mut out, "**These reports are on different items; their figures do not compare.**\n");
+    }
+    line(
+        &mut out,
+        "| report | model | method | k | accuracy | 95 % interval | tokens an item | seconds an item |",
+    );
+    line(&mut out, "|---|---|---|---|---|---|---|---|");
+    for row in rows {
+        let percent = |value: f64| format!("{:.1}", 100.0 * value);
+        let accuracy = row.cell.accuracy.or(row.cell.auc).map(percent).unwrap_or_default();
+        let interval = row.cell.interval.or(row.cell.auc_interval);
+        let interval = interval.map(|[low, high]| format!("{} to {}", percent(low), percent(high)));
+        line(
+            &mut out,
+            &format!(
+                "| {} | {} | {} | {} | {accuracy} | {} | {:.0} | {:.1} |",
+                row.report,
+                row.model.as_deref().unwrap_or("unknown"),
+                row.method,
+                row.k,
+                interval.unwrap_or_default(),
+                row.generated_tokens,
+                row.seconds,
+            ),
+        );
+    }
+    out
+}
+
+fn line(out: &mut String, text: &str) {
+    writeln!(out, "{text}").expect("a text takes any line");
+}

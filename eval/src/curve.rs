@@ -1,0 +1,176 @@
+//! Accuracy by method and k.
+
+use std::collections::BTreeMap;
+
+use jury_grm::domain::Sample;
+
+use crate::baseline::Baseline;
+use crate::credit::{self, Credit};
+use crate::draws::subsets;
+use crate::judged::Judged;
+use crate::method::Method;
+use crate::stats::{Clusters, Interval, auc_of_clusters};
+use crate::truth::Truth;
+
+/// Resampling and drawing have seeds of their own, so that one more method changes no other's figures.
+const BOOTSTRAP_SEED: u64 = 0x6A75_7279;
+
+/// What is computed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Numbers of samples.
+    pub ks: Vec<usize>,
+    /// Ways to judge.
+    pub methods: Vec<Method>,
+    /// Subsets of each k that an item's result is averaged over.
+    pub n_draws: usize,
+    /// Seed of the subsets.
+    pub seed: u64,
+}
+
+/// One method at one k, item by item.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Point {
+    /// By place of the item: its credit. Items with several responses.
+    pub credits: BTreeMap<usize, Credit>,
+    /// By place of the item: its mean reward. Items with a single response that has one.
+    pub singles: BTreeMap<usize, f64>,
+    /// Samples behind the figures, summed over items; each draw counts once an item.
+    pub n_samples: u64,
+}
+
+/// All points of the curve. A method whose samples lack what it needs (meta scores, distributions, a greedy
+/// sample) on an item has no result for it.
+pub type Points = BTreeMap<(Method, usize), Point>;
+
+/// What a point amounts to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// Mean strict credit; `None` without items of several responses.
+    pub accuracy: Option<f64>,
+    /// Its 95 % interval, clustered by query.
+    pub interval: Option<Interval>,
+    /// Mean credit with ties broken at random.
+    pub accuracy_random_ties: Option<f64>,
+    /// Over single responses: area and interval.
+    pub auc: Option<(f64, Interval)>,
+}
+
+/// Computes every point.
+pub fn points(items: &[Judged], plan: &Plan) -> Points {
+    let mut points = Points::new();
+    for &method in &plan.methods {
+        let ks: &[usize] = if method == Method::Greedy { &[1] } else { &plan.ks };
+        for (place, judged) in items.iter().enumerate() {
+            let Some(samples) = samples_of(judged, method) else { continue };
+            for &k in ks.iter().filter(|k| **k <= samples.len()) {
+                let point = points.entry((method, k)).or_default();
+                add(point, place, judged, method, &samples, k, plan);
+            }
+        }
+    }
+    points
+}
+
+/// What a point amounts to, over the items that `is_wanted`.
+pub fn summary(items: &[Judged], point: &Point, is_wanted: impl Fn(&Judged) -> bool) -> Summary {
+    let wanted = |place: usize| Some(&items[place]).filter(|judged| is_wanted(judged));
+    let clusters = |of: fn(&Credit) -> f64| {
+        let values = point.credits.iter();
+        Clusters::new(values.filter_map(|(place, credit)| Some((wanted(*place)?.key, of(credit)))))
+    };
+    let strict = clusters(|credit| credit.strict);
+    let middle = middle_label(items);
+    let singles = point.singles.iter().filter_map(|(place, reward)| {
+        let judged = wanted(*place)?;
+        let Truth::Single(label) = judged.truth else { return None };
+        Some((judged.key, *reward, label > middle))
+    });
+    Summary {
+        accuracy: strict.mean(),
+        interval: strict.interval(BOOTSTRAP_SEED),
+        accuracy_random_ties: clusters(|credit| credit.random_ties).mean(),
+        auc: auc_of_clusters(singles, BOOTSTRAP_SEED),
+    }
+}
+
+/// The difference in strict credit of two points, on the items that both have.
+pub fn paired(items: &[Judged], one: &Point, other: &Point) -> Option<crate::stats::Paired> {
+    let both = one.credits.iter().filter_map(|(place, credit)| {
+        let other = other.credits.get(place)?;
+        Some((items[*place].key, credit.strict - other.strict))
+    });
+    Clusters::new(both).paired(BOOTSTRAP_SEED)
+}
+
+/// What a judge that reads nothing earns on the same items.
+pub fn baseline(items: &[Judged], baseline: Baseline) -> Point {
+    let credit = |(place, judged): (usize, &Judged)| match judged.truth {
+        Truth::Best(best) => Some((place, baseline.credit(judged.item(), best))),
+        Truth::Single(_) => None,
+    };
+    Point { credits: items.iter().enumerate().filter_map(credit).collect(), ..Point::default() }
+}
+
+// === private ===
+
+/// The samples that `method` reads, or nothing when they lack what it needs.
+fn samples_of(judged: &Judged, method: Method) -> Option<Vec<Sample>> {
+    let samples = match method {
+        Method::Greedy => judged.greedy.as_ref()?,
+        _ => &judged.samples,
+    };
+    let scored = || samples.iter().filter_map(|sample| Some((sample, sample.scores()?)));
+    let lacks_meta = method.needs_meta() && scored().any(|(sample, _)| sample.meta_score.is_none());
+    let lacks_distributions = method.needs_distributions()
+        && scored().any(|(_, scores)| scores.score_distribution.is_none());
+    (!lacks_meta && !lacks_distributions).then(|| method.prepare(samples, judged.lowest_score))
+}
+
+fn add(
+    point: &mut Point,
+    place: usize,
+    judged: &Judged,
+    method: Method,
+    samples: &[Sample],
+    k: usize,
+    plan: &Plan,
+) {
+    let block = samples.first().map_or(1, |sample| sample.spec.order.len()).max(1);
+    // Every method sees the same subsets of an item.
+    let seed = plan.seed ^ (place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ k as u64;
+    let draws = subsets(samples.len(), k, block, plan.n_draws, seed);
+    let rewards = draws.iter().map(|subset| {
+        let drawn: Vec<Sample> = subset.iter().map(|index| samples[*index].clone()).collect();
+        method.rewards(&judged.duplicate_of, &drawn, k)
+    });
+    match judged.truth {
+        Truth::Best(best) => {
+            let credit = credit::mean(rewards.map(|rewards| credit::of(&rewards, best)));
+            point.credits.insert(place, credit);
+        }
+        Truth::Single(_) => {
+            let values: Vec<f64> = rewards.filter_map(|rewards| *rewards.first()?).collect();
+            if values.is_empty() {
+                return;
+            }
+            point.singles.insert(place, values.iter().sum::<f64>() / values.len() as f64);
+        }
+    }
+    point.n_samples += k as u64;
+}
+
+/// Halfway between the lowest and the highest label of single responses: labels are 0 or 1, or a scale.
+fn middle_label(items: &[Judged]) -> f64 {
+    let labels = items.iter().filter_map(|judged| match judged.truth {
+        Truth::Single(label) => Some(label),
+        Truth::Best(_) => None,
+    });
+    let (low, high) = labels.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), label| {
+        (low.min(label), high.max(label))
+    });
+    f64::midpoint(low, high)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,156 @@
+//! Items beside what their judge said.
+
+use std::collections::HashMap;
+
+use jury_grm::correct::{is_correct_ranking, is_correct_single};
+use jury_grm::domain::{Item, Sample, ScoreRequest, Status, Verdict};
+use jury_grm::plan::duplicate_of;
+
+use crate::split::{QueryKey, query_key};
+use crate::trajectories::{DrawnBy, Trajectory};
+use crate::truth::{self, Truth};
+
+/// One item, its truth, and all that was drawn for it.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// What was asked: item, settings and seed, from which the plan follows.
+    pub request: ScoreRequest,
+    /// What it is clustered by.
+    pub key: QueryKey,
+    /// What rewards are held against.
+    pub truth: Truth,
+    /// Per response, the lowest index with the same text.
+    pub duplicate_of: Vec<usize>,
+    /// The samples in index order, those without scores included.
+    pub samples: Vec<Sample>,
+    /// The greedy sample, if one was drawn.
+    pub greedy: Option<Vec<Sample>>,
+    /// The lowest legal score.
+    pub lowest_score: f64,
+    /// What it took.
+    pub cost: Cost,
+    /// Who drew the samples.
+    pub drawn_by: DrawnBy,
+}
+
+/// What a verdict took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cost {
+    /// Tokens of its distinct prompts.
+    pub prompt_tokens: u64,
+    /// Tokens generated.
+    pub generated_tokens: u64,
+    /// From the request's arrival to its answer, in milliseconds; waiting included.
+    pub total_ms: u64,
+}
+
+/// Items that cannot be measured, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct LeftOut {
+    /// Nothing tells which response is best.
+    pub without_truth: usize,
+    /// Not judged yet.
+    pub not_judged: usize,
+    /// Judged, but workers, budget or context left samples undrawn: no fault of the method that is measured.
+    pub not_drawn: usize,
+}
+
+/// Joins items and verdicts by id. `greedy` may lack any item.
+pub fn join(
+    items: Vec<Item>,
+    verdicts: Vec<Verdict>,
+    greedy: Vec<Verdict>,
+) -> (Vec<Judged>, LeftOut) {
+    let by_id = |verdicts: Vec<Verdict>| -> HashMap<String, Verdict> {
+        verdicts.into_iter().map(|verdict| (verdict.item_id.clone(), verdict)).collect()
+    };
+    let (mut verdicts, mut greedy) = (by_id(verdicts), by_id(greedy));
+    let mut left_out = LeftOut::default();
+    let mut judged = Vec::with_capacity(items.len());
+    for item in items {
+        let Some(truth) = truth::of(&item) else {
+            left_out.without_truth += 1;
+            continue;
+        };
+        let Some(verdict) = verdicts.remove(&item.id) else {
+            left_out.not_judged += 1;
+            continue;
+        };
+        if !is_drawn(&verdict) {
+            left_out.not_drawn += 1;
+            continue;
+        }
+        let greedy = greedy.remove(&item.id).filter(is_drawn).and_then(|verdict| verdict.samples);
+        judged.push(Judged {
+            key: query_key(&item),
+            truth,
+            duplicate_of: duplicate_of(&item.responses),
+            lowest_score: f64::from(verdict.provenance.settings.scale.min),
+            cost: Cost {
+                prompt_tokens: verdict.usage.prompt_tokens,
+                generated_tokens: verdict.usage.generated_tokens,
+                total_ms: verdict.run.total_ms,
+            },
+            drawn_by: drawn_by(&verdict),
+            samples: verdict.samples.unwrap_or_default(),
+            greedy,
+            request: ScoreRequest {
+                settings: verdict.provenance.settings,
+                seed: verdict.provenance.seed,
+                ..ScoreRequest::new(item)
+            },
+        });
+    }
+    (judged, left_out)
+}
+
+impl Judged {
+    /// The item.
+    pub fn item(&self) -> &Item {
+        &self.request.item
+    }
+
+    /// Its samples as rows of a file.
+    pub fn trajectories(&self) -> impl Iterator<Item = Trajectory> {
+        self.samples.iter().map(|sample| Trajectory {
+            item_id: self.item().id.clone(),
+            query_key: self.key.to_string(),
+            source: self.item().source.clone(),
+            category: self.item().category.clone(),
+            is_correct: self.is_correct(sample),
+            sample: sample.clone(),
+            drawn_by: self.drawn_by.clone(),
+        })
+    }
+
+    /// Whether a sample alone is right; `None` without scores.
+    pub fn is_correct(&self, sample: &Sample) -> Option<bool> {
+        let scores = &sample.scores()?.scores;
+        Some(match self.truth {
+            // Identical responses are shown once, under the first one's index.
+            Truth::Best(best) => {
+                is_correct_ranking(&sample.spec.order, scores, self.duplicate_of[best])
+            }
+            Truth::Single(label) => is_correct_single(*scores.first()?, label),
+        })
+    }
+}
+
+fn drawn_by(verdict: &Verdict) -> DrawnBy {
+    let provenance = &verdict.provenance;
+    DrawnBy {
+        model: provenance.model.clone().unwrap_or_default(),
+        model_digest: provenance.model_digest.clone().unwrap_or_default(),
+        numerics: provenance.numerics.clone().unwrap_or_default(),
+        method_digest: provenance.method_digest.clone(),
+        settings: serde_json::to_string(&provenance.settings).unwrap_or_default(),
+    }
+}
+
+/// True when every planned sample came to its own end: what is missing then is the model's own doing.
+fn is_drawn(verdict: &Verdict) -> bool {
+    let counts = &verdict.counts;
+    let undrawn = counts.too_long + counts.timed_out + counts.failed + counts.not_needed;
+    let has_samples = verdict.samples.as_ref().is_some_and(|samples| !samples.is_empty());
+    has_samples && undrawn == 0 && verdict.status != Status::Partial
+}

@@ -1,0 +1,37 @@
+//! How accuracy grows with k: many votes from few samples, with the statistics to tell them apart.
+//!
+//! ```text
+//! items + verdicts (k samples each)          readers    benchmarks' own files -> items
+//!    |
+//! judged       an item, its truth, its samples     truth, split
+//!    |
+//! draws        subsets of samples, in whole order blocks
+//! method       a subset -> rewards                 credit   rewards + truth -> right or wrong
+//!    |
+//! curve        accuracy by method and k            stats    intervals, paired tests, AUC
+//!    |
+//! report       JSON, Markdown, SVG and PNG
+//! ```
+//!
+//! Samples are drawn once, at the largest k; every smaller k and every other rule is computed from
+//! them. Nothing but `readers` and `judged` reads a file.
+
+pub mod baseline;
+pub mod compare;
+pub mod credit;
+pub mod curve;
+pub mod draws;
+pub mod font;
+pub mod judged;
+pub mod method;
+pub mod report;
+pub mod split;
+pub mod stats;
+pub mod stopping;
+pub mod trajectories;
+pub mod truth;
+
+/// Digest of bytes, hex: what a report is told apart by.
+pub fn digest(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}

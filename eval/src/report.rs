@@ -1,0 +1,126 @@
+//! What an evaluation found, in one value: `jury eval` writes it as JSON, draws it and sets it as tables from it.
+
+mod build;
+mod markdown;
+mod plot;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::judged::LeftOut;
+use crate::method::Method;
+use crate::stats::{Interval, Paired};
+use crate::stopping::Stopped;
+
+pub use build::build;
+pub use markdown::markdown;
+pub use plot::{PlotError, png, svg};
+
+/// Version of the shape. Readers refuse another.
+pub const FORMAT: u32 = 1;
+
+/// What an evaluation found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Who judged what.
+    pub about: About,
+    /// Items that are measured.
+    pub n_items: usize,
+    /// Distinct queries among them: the units of all intervals.
+    pub n_queries: usize,
+    /// Items that are not.
+    pub left_out: LeftOut,
+    /// Accuracy by method and number of samples.
+    pub curve: BTreeMap<Method, BTreeMap<usize, Cell>>,
+    /// Judges that read nothing, on the same items.
+    pub baselines: BTreeMap<String, Cell>,
+    /// Comparisons on the same items; the first was named in advance, the others are exploratory.
+    pub comparisons: Vec<Comparison>,
+    /// The curve's largest k by source and category: accuracy by method.
+    pub categories: BTreeMap<String, Category>,
+    /// Stop rules, replayed on the samples as they were drawn, under a plain vote.
+    #[serde(default)]
+    pub stopping: Vec<Stopped>,
+    /// How far the judge prefers places, by place shown: mean score minus the mean over all places.
+    pub position_bias: Vec<f64>,
+    /// Share of samples whose own text gave no scores.
+    pub parse_failed: f64,
+    /// Means an item, at the largest k.
+    pub cost: CostAnItem,
+}
+
+/// Who judged what.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct About {
+    /// The file of items.
+    pub items: String,
+    /// Digest of its bytes, hex.
+    pub items_digest: String,
+    /// The judge.
+    pub model: Option<String>,
+    /// Digest of its file.
+    pub model_digest: Option<String>,
+    /// Digest of template, parser and guide.
+    pub method_digest: Option<String>,
+    /// Digest of the Meta RM.
+    pub meta_digest: Option<String>,
+    /// Seed of subsets and split.
+    pub seed: u64,
+    /// Subsets behind each point.
+    pub n_draws: usize,
+}
+
+/// One point of the curve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Share of items whose best response is strictly highest; null without items of several responses.
+    pub accuracy: Option<f64>,
+    /// Its 95 % interval by a bootstrap of queries.
+    pub interval: Option<Interval>,
+    /// The same share when ties are broken at random.
+    pub accuracy_random_ties: Option<f64>,
+    /// Single responses: ROC-AUC of the reward.
+    pub auc: Option<f64>,
+    /// Its 95 % interval.
+    pub auc_interval: Option<Interval>,
+    /// Items behind it.
+    pub n_items: usize,
+    /// Samples behind it: k for each item.
+    pub n_samples: u64,
+}
+
+/// Two points of the curve on the same items.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The first, like `meta@8`.
+    pub one: String,
+    /// The second.
+    pub other: String,
+    /// Named before anything was measured.
+    pub is_planned: bool,
+    /// What came out.
+    pub paired: Paired,
+}
+
+/// A source or category.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Category {
+    /// Items of it.
+    pub n_items: usize,
+    /// Strict accuracy by method.
+    pub accuracy: BTreeMap<Method, Option<f64>>,
+}
+
+/// What an item took.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct CostAnItem {
+    /// Tokens of distinct prompts.
+    pub prompt_tokens: f64,
+    /// Tokens generated.
+    pub generated_tokens: f64,
+    /// Seconds from request to answer, items beside each other included.
+    pub seconds: f64,
+}

@@ -1,0 +1,132 @@
+//! From points to a report.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{About, Category, Cell, Comparison, CostAnItem, FORMAT, Report};
+use crate::baseline::Baseline;
+use crate::curve::{self, Point, Points};
+use crate::judged::{Judged, LeftOut};
+use crate::method::Method;
+use crate::stopping;
+
+/// The comparison named in advance: does ranking help at eight samples?
+const PLANNED: ((Method, usize), (Method, usize)) = ((Method::Meta, 8), (Method::Vote, 8));
+
+/// Sums up `points` over `items`.
+pub fn build(about: About, items: &[Judged], left_out: LeftOut, points: &Points) -> Report {
+    let mut curve = BTreeMap::<Method, BTreeMap<usize, Cell>>::new();
+    for ((method, k), point) in points {
+        curve.entry(*method).or_default().insert(*k, cell(items, point));
+    }
+    let baselines = Baseline::ALL.map(|baseline| {
+        (baseline.name().to_owned(), cell(items, &curve::baseline(items, baseline)))
+    });
+    Report {
+        format: FORMAT,
+        about,
+        n_items: items.len(),
+        n_queries: items.iter().map(|judged| judged.key).collect::<BTreeSet<_>>().len(),
+        left_out,
+        curve,
+        baselines: baselines.into(),
+        comparisons: comparisons(items, points),
+        categories: categories(items, points),
+        stopping: stopping::compare(items),
+        position_bias: position_bias(items),
+        parse_failed: parse_failed(items),
+        cost: cost(items),
+    }
+}
+
+fn cell(items: &[Judged], point: &Point) -> Cell {
+    let summary = curve::summary(items, point, |_| true);
+    Cell {
+        accuracy: summary.accuracy,
+        interval: summary.interval,
+        accuracy_random_ties: summary.accuracy_random_ties,
+        auc: summary.auc.map(|(area, _)| area),
+        auc_interval: summary.auc.map(|(_, interval)| interval),
+        n_items: point.credits.len() + point.singles.len(),
+        n_samples: point.n_samples,
+    }
+}
+
+/// The planned comparison first; then, at every k, each method against the plain vote, and the best ranked vote of few
+/// samples against the plain vote of all.
+fn comparisons(items: &[Judged], points: &Points) -> Vec<Comparison> {
+    let largest = points.keys().map(|(_, k)| *k).max().unwrap_or(1);
+    let mut pairs = vec![PLANNED, (PLANNED.0, (Method::Vote, largest))];
+    for &(method, k) in points.keys() {
+        let vote_k = if method == Method::Greedy { 1 } else { k };
+        if method != Method::Vote {
+            pairs.push(((method, k), (Method::Vote, vote_k)));
+        }
+    }
+    let mut seen = BTreeSet::new();
+    pairs.retain(|pair| pair.0 != pair.1 && seen.insert(*pair));
+    let name = |(method, k): (Method, usize)| format!("{method}@{k}");
+    let compared = pairs.into_iter().filter_map(|(one, other)| {
+        let paired = curve::paired(items, points.get(&one)?, points.get(&other)?)?;
+        let is_planned = (one, other) == PLANNED;
+        Some(Comparison { one: name(one), other: name(other), is_planned, paired })
+    });
+    compared.collect()
+}
+
+fn categories(items: &[Judged], points: &Points) -> BTreeMap<String, Category> {
+    let names: BTreeSet<String> = items.iter().flat_map(names_of).collect();
+    let mut largest = BTreeMap::<Method, &Point>::new();
+    // Keys ascend, so the largest k of each method stays.
+    largest.extend(points.iter().map(|((method, _), point)| (*method, point)));
+    let category = |name: String| {
+        let is_in = |judged: &Judged| names_of(judged).any(|of_item| of_item == name);
+        let accuracy = largest
+            .iter()
+            .map(|(method, point)| (*method, curve::summary(items, point, is_in).accuracy));
+        let accuracy = accuracy.collect();
+        let n_items = items.iter().filter(|judged| is_in(judged)).count();
+        (name, Category { n_items, accuracy })
+    };
+    names.into_iter().map(category).collect()
+}
+
+/// An item is counted under its source, and under its category within that source.
+fn names_of(judged: &Judged) -> impl Iterator<Item = String> + use<> {
+    let source = judged.item().source.clone().unwrap_or_else(|| "unnamed".to_owned());
+    let category = judged.item().category.as_ref().map(|category| format!("{source} / {category}"));
+    std::iter::once(source).chain(category)
+}
+
+/// Mean score by place shown, minus the mean over all. A balanced plan shows every response equally often in each
+/// place, so whatever is left is the judge's liking for places.
+fn position_bias(items: &[Judged]) -> Vec<f64> {
+    let mut sums = Vec::<(f64, u32)>::new();
+    for sample in items.iter().flat_map(|judged| &judged.samples) {
+        let Some(scores) = sample.scores() else { continue };
+        let mean = scores.scores.iter().sum::<f64>() / scores.scores.len().max(1) as f64;
+        for (place, score) in scores.scores.iter().enumerate() {
+            if sums.len() <= place {
+                sums.push((0.0, 0));
+            }
+            sums[place].0 += score - mean;
+            sums[place].1 += 1;
+        }
+    }
+    sums.into_iter().map(|(sum, n)| sum / f64::from(n)).collect()
+}
+
+fn parse_failed(items: &[Judged]) -> f64 {
+    let samples = || items.iter().flat_map(|judged| &judged.samples);
+    let failed = samples().filter(|sample| sample.scores().is_none()).count();
+    failed as f64 / samples().count().max(1) as f64
+}
+
+fn cost(items: &[Judged]) -> CostAnItem {
+    let n = items.len().max(1) as f64;
+    let mean = |of: fn(&Judged) -> u64| items.iter().map(of).sum::<u64>() as f64 / n;
+    CostAnItem {
+        prompt_tokens: mean(|judged| judged.cost.prompt_tokens),
+        generated_tokens: mean(|judged| judged.cost.generated_tokens),
+        seconds: mean(|judged| judged.cost.total_ms) / 1000.0,
+    }
+}

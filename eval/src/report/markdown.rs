@@ -1,0 +1,171 @@
+//! A report as tables for people.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::{Cell, Report};
+
+/// The report as Markdown.
+pub fn markdown(report: &Report) -> String {
+    let mut out = String::new();
+    let about = &report.about;
+    let model = about.model.as_deref().unwrap_or("unknown");
+    line(&mut out, &format!("# How accuracy grows with k: {model}\n"));
+    line(
+        &mut out,
+        &format!(
+            "{} items of {} queries from `{}`; {} have no known best, {} are not judged yet, {} were not drawn whole. \
+             {:.1} % of the samples gave no scores. An item took {:.0} prompt tokens, {:.0} generated tokens and {:.1} s.\n",
+            report.n_items,
+            report.n_queries,
+            about.items,
+            report.left_out.without_truth,
+            report.left_out.not_judged,
+            report.left_out.not_drawn,
+            100.0 * report.parse_failed,
+            report.cost.prompt_tokens,
+            report.cost.generated_tokens,
+            report.cost.seconds,
+        ),
+    );
+    curve(&mut out, report, "Accuracy, a tie counts as wrong (95 % interval by query)", |cell| {
+        cell.accuracy.map(|value| percent(value, cell.interval))
+    });
+    curve(&mut out, report, "Accuracy, ties broken at random", |cell| {
+        cell.accuracy_random_ties.map(|value| percent(value, None))
+    });
+    curve(&mut out, report, "Single responses, ROC-AUC", |cell| {
+        cell.auc.map(|value| percent(value, cell.auc_interval))
+    });
+    comparisons(&mut out, report);
+    stopping(&mut out, report);
+    categories(&mut out, report);
+    let bias: Vec<String> = report.position_bias.iter().map(|bias| format!("{bias:+.2}")).collect();
+    if bias.len() > 1 {
+        line(&mut out, "## Places\n");
+        line(
+            &mut out,
+            &format!(
+                "Mean score by place shown, against the sample's own mean: {}.\n",
+                bias.join(", ")
+            ),
+        );
+    }
+    out
+}
+
+fn curve(
+    out: &mut String,
+    report: &Report,
+    title: &str,
+    cell_text: impl Fn(&Cell) -> Option<String>,
+) {
+    let methods: Vec<_> = report
+        .curve
+        .iter()
+        .filter(|(_, cells)| cells.values().any(|cell| cell_text(cell).is_some()))
+        .collect();
+    if methods.is_empty() {
+        return;
+    }
+    let ks: BTreeSet<usize> = methods.iter().flat_map(|(_, cells)| cells.keys().copied()).collect();
+    line(out, &format!("## {title}\n"));
+    let heads: Vec<String> = ks.iter().map(|k| format!("k = {k}")).collect();
+    line(out, &format!("| method | {} |", heads.join(" | ")));
+    line(out, &format!("|---|{}", "---|".repeat(ks.len())));
+    for (method, cells) in methods {
+        let row = ks.iter().map(|k| cells.get(k).and_then(&cell_text).unwrap_or_default());
+        line(out, &format!("| {method} | {} |", row.collect::<Vec<_>>().join(" | ")));
+    }
+    for (name, cell) in &report.baselines {
+        if let Some(text) = cell_text(cell) {
+            line(out, &format!("| *{name}* | {text} |{}", " |".repeat(ks.len().saturating_sub(1))));
+        }
+    }
+    line(out, "");
+}
+
+fn comparisons(out: &mut String, report: &Report) {
+    if report.comparisons.is_empty() {
+        return;
+    }
+    line(out, "## Paired differences on the same items\n");
+    line(
+        out,
+        "The comparison marked *planned* was named before anything was measured; the others are exploratory.\n",
+    );
+    line(out, "| | difference, points | 95 % interval | p |");
+    line(out, "|---|---|---|---|");
+    for comparison in &report.comparisons {
+        let mark = if comparison.is_planned { " *(planned)*" } else { "" };
+        let [low, high] = comparison.paired.interval.map(|end| 100.0 * end);
+        line(
+            out,
+            &format!(
+                "| {} - {}{mark} | {:+.1} | {low:+.1} to {high:+.1} | {:.3} |",
+                comparison.one,
+                comparison.other,
+                100.0 * comparison.paired.difference,
+                comparison.paired.p_value,
+            ),
+        );
+    }
+    line(out, "");
+}
+
+fn stopping(out: &mut String, report: &Report) {
+    if report.stopping.is_empty() {
+        return;
+    }
+    line(out, "## Stopping early, replayed on the same samples under a plain vote\n");
+    line(
+        out,
+        "| rule | samples saved | other pick | accuracy | reward off by | pick's reward higher by |",
+    );
+    line(out, "|---|---|---|---|---|---|");
+    for stopped in &report.stopping {
+        line(
+            out,
+            &format!(
+                "| {} | {:.1} % | {:.1} % | {} | {:.2} | {:+.3} |",
+                crate::stopping::name(stopped.rule),
+                100.0 * stopped.saved,
+                100.0 * stopped.other_pick,
+                stopped.accuracy.map(|value| percent(value, None)).unwrap_or_default(),
+                stopped.reward_error,
+                stopped.bias_of_pick,
+            ),
+        );
+    }
+    line(out, "");
+}
+
+fn categories(out: &mut String, report: &Report) {
+    let methods: Vec<_> = report.curve.keys().collect();
+    line(out, "## By source and category, at the largest k\n");
+    let names: Vec<String> = methods.iter().map(ToString::to_string).collect();
+    line(out, &format!("| | items | {} |", names.join(" | ")));
+    line(out, &format!("|---|---|{}", "---|".repeat(methods.len())));
+    for (name, category) in &report.categories {
+        let cells = methods.iter().map(|method| {
+            let accuracy = category.accuracy.get(method).copied().flatten();
+            accuracy.map(|value| percent(value, None)).unwrap_or_default()
+        });
+        let cells: Vec<String> = cells.collect();
+        line(out, &format!("| {name} | {} | {} |", category.n_items, cells.join(" | ")));
+    }
+    line(out, "");
+}
+
+fn percent(value: f64, interval: Option<[f64; 2]>) -> String {
+    match interval {
+        Some([low, high]) => {
+            format!("{:.1} ({:.1} to {:.1})", 100.0 * value, 100.0 * low, 100.0 * high)
+        }
+        None => format!("{:.1}", 100.0 * value),
+    }
+}
+
+fn line(out: &mut String, text: &str) {
+    writeln!(out, "{text}").expect("a text takes any line");
+}

@@ -1,0 +1,182 @@
+//! The curve as a picture: accuracy against the number of samples.
+
+use std::collections::BTreeMap;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+use super::{Cell, Report};
+use crate::font::{self, FONT};
+
+const SIZE: (u32, u32) = (900, 560);
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0x55, 0x55, 0x55),
+    RGBColor(0x1f, 0x77, 0xb4),
+    RGBColor(0x2c, 0xa0, 0x2c),
+    RGBColor(0xd6, 0x27, 0x28),
+    RGBColor(0x94, 0x67, 0xbd),
+    RGBColor(0xff, 0x7f, 0x0e),
+    RGBColor(0x17, 0xbe, 0xcf),
+];
+const BASELINE: RGBColor = RGBColor(0x77, 0x77, 0x77);
+const DASHES: [u32; 3] = [12, 2, 6];
+const LEGEND_WIDTH: u32 = 150;
+/// Accuracy left free above and below what is drawn.
+const MARGIN: f64 = 0.03;
+
+/// Why a picture cannot be drawn.
+#[derive(Debug, thiserror::Error)]
+#[error("the curve cannot be drawn: {0}")]
+pub struct PlotError(String);
+
+/// The curve as SVG. Its text is text: the viewer draws it.
+///
+/// # Errors
+/// [`PlotError`] when the plotting library fails.
+pub fn svg(report: &Report) -> Result<String, PlotError> {
+    let mut svg = String::new();
+    draw(&SVGBackend::with_string(&mut svg, SIZE).into_drawing_area(), report)?;
+    Ok(svg)
+}
+
+/// The curve as the bytes of a PNG.
+///
+/// # Errors
+/// [`PlotError`] when the plotting library fails.
+pub fn png(report: &Report) -> Result<Vec<u8>, PlotError> {
+    let mut pixels = vec![0; (SIZE.0 * SIZE.1 * 3) as usize];
+    draw(&BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area(), report)?;
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, SIZE.0, SIZE.1);
+    encoder.set_color(png::ColorType::Rgb);
+    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
+    written.map_err(|error| PlotError(error.to_string()))?;
+    Ok(bytes)
+}
+
+fn draw<B: DrawingBackend>(area: &DrawingArea<B, Shift>, report: &Report) -> Result<(), PlotError> {
+    let failed = |error: DrawingAreaErrorKind<B::ErrorType>| PlotError(error.to_string());
+    font::register().map_err(|error| PlotError(error.to_string()))?;
+    area.fill(&WHITE).map_err(failed)?;
+    let lines = lines(report);
+    let (plot, legend) = area.split_horizontally(SIZE.0 - LEGEND_WIDTH);
+    draw_lines(&plot, report, &lines).map_err(failed)?;
+    draw_legend(&legend, &lines).map_err(failed)?;
+    area.present().map_err(failed)
+}
+
+type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
+
+fn draw_lines<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    report: &Report,
+    lines: &[Line],
+) -> Drawn<B> {
+    let ks: Vec<f64> =
+        report.curve.values().flat_map(|cells| cells.keys().map(|k| *k as f64)).collect();
+    let (low_k, high_k) = range(ks.iter().copied()).unwrap_or((1.0, 2.0));
+    let accuracies =
+        lines.iter().flat_map(|line| line.points.iter().flat_map(|point| [point.low, point.high]));
+    let (low, high) = range(accuracies).unwrap_or((0.0, 1.0));
+    let model = report.about.model.as_deref().unwrap_or("");
+    let title = format!("{model}: accuracy against samples, {} items", report.n_items);
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, (FONT, 20))
+        .margin(16)
+        .x_label_area_size(48)
+        .y_label_area_size(60)
+        .build_cartesian_2d(
+            (low_k..high_k.max(low_k * 2.0)).log_scale().with_key_points(ks),
+            (low - MARGIN).max(0.0)..(high + MARGIN).min(1.0),
+        )?;
+    chart
+        .configure_mesh()
+        .x_desc("samples (k)")
+        .y_desc("accuracy, a tie is wrong")
+        .x_label_formatter(&|k| format!("{k:.0}"))
+        .y_label_formatter(&|accuracy| format!("{:.0} %", 100.0 * accuracy))
+        .label_style((FONT, 14))
+        .light_line_style(WHITE)
+        .draw()?;
+    for line in lines {
+        let middle = line.points.iter().map(|point| (point.k, point.accuracy));
+        if let Some(dash) = line.dash {
+            let style = line.colour.stroke_width(1);
+            chart.draw_series(DashedLineSeries::new(middle, dash, dash, style))?;
+            continue;
+        }
+        let style = line.colour.stroke_width(2);
+        chart.draw_series(LineSeries::new(middle, style))?;
+        let bars = line.points.iter().map(|point| {
+            let style = line.colour.stroke_width(1).filled();
+            ErrorBar::new_vertical(point.k, point.low, point.accuracy, point.high, style, 6)
+        });
+        chart.draw_series(bars)?;
+    }
+    Ok(())
+}
+
+/// Beside the plot, where it hides nothing.
+fn draw_legend<B: DrawingBackend>(area: &DrawingArea<B, Shift>, lines: &[Line]) -> Drawn<B> {
+    for (row, line) in lines.iter().enumerate() {
+        let y = 64 + 24 * i32::try_from(row).unwrap_or(0);
+        let dash = line.dash.map_or(32, |dash| dash as i32);
+        for x in (0..32).step_by((2 * dash) as usize) {
+            let stroke = line.colour.stroke_width(if line.dash.is_some() { 1 } else { 3 });
+            area.draw(&PathElement::new([(x, y), ((x + dash).min(32), y)], stroke))?;
+        }
+        area.draw(&Text::new(line.name.clone(), (40, y - 8), (FONT, 15)))?;
+    }
+    Ok(())
+}
+
+/// A line of the picture.
+struct Line {
+    name: String,
+    colour: RGBColor,
+    /// Length of dashes, in pixels; `None`: a whole line with intervals.
+    dash: Option<u32>,
+    points: Vec<LinePoint>,
+}
+
+struct LinePoint {
+    k: f64,
+    accuracy: f64,
+    low: f64,
+    high: f64,
+}
+
+fn lines(report: &Report) -> Vec<Line> {
+    let all_ks: Vec<usize> = report.curve.values().flat_map(BTreeMap::keys).copied().collect();
+    let ends = [all_ks.iter().min(), all_ks.iter().max()].map(|k| k.copied().unwrap_or(1));
+    let mut lines = Vec::new();
+    for ((method, cells), colour) in report.curve.iter().zip(COLOURS.iter().cycle()) {
+        // What is drawn once, like the greedy sample, is a level for every k.
+        let points: Vec<LinePoint> = match cells.iter().next() {
+            Some((_, cell)) if cells.len() == 1 => {
+                ends.iter().filter_map(|k| point(*k, cell)).collect()
+            }
+            _ => cells.iter().filter_map(|(k, cell)| point(*k, cell)).collect(),
+        };
+        lines.push(Line { name: method.to_string(), colour: *colour, dash: None, points });
+    }
+    for ((name, cell), dash) in report.baselines.iter().zip(DASHES.iter().cycle()) {
+        let points = ends.iter().filter_map(|k| point(*k, cell)).collect();
+        lines.push(Line { name: name.clone(), colour: BASELINE, dash: Some(*dash), points });
+    }
+    lines.retain(|line| !line.points.is_empty());
+    lines
+}
+
+fn point(k: usize, cell: &Cell) -> Option<LinePoint> {
+    let accuracy = cell.accuracy?;
+    let [low, high] = cell.interval.unwrap_or([accuracy, accuracy]);
+    Some(LinePoint { k: k as f64, accuracy, low, high })
+}
+
+fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values.fold(None, |range, value| match range {
+        None => Some((value, value)),
+        Some((low, high)) => Some((f64::min(low, value), f64::max(high, value))),
+    })
+}

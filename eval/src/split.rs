@@ -1,0 +1,108 @@
+//! Train and test, split by query: no query, exact or normalised, stands in both.
+
+use jury_grm::domain::Item;
+
+/// What a query is taken for when items are split and intervals are clustered: items with equal
+/// keys are never independent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryKey([u8; 16]);
+
+/// Which part of a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What a Meta RM is trained on.
+    Train,
+    /// What is measured.
+    Test,
+}
+
+/// The key of an item's whole conversation: letters and digits in lower case, everything else is a break.
+pub fn query_key(item: &Item) -> QueryKey {
+    let mut hasher = blake3::Hasher::new();
+    for turn in item.query.turns() {
+        let words =
+            turn.content.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        for word in words {
+            hasher.update(word.to_lowercase().as_bytes());
+            hasher.update(b" ");
+        }
+    }
+    let mut key = [0; 16];
+    key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    QueryKey(key)
+}
+
+/// The part that a query belongs to: a function of key and seed alone, so that files can be split one by one.
+/// `train_share` is 0..=1.
+pub fn part(key: QueryKey, seed: u64, train_share: f64) -> Part {
+    let mut hasher = blake3::Hasher::new_derive_key("jury eval split");
+    hasher.update(&seed.to_le_bytes());
+    hasher.update(&key.0);
+    let mut head = [0; 8];
+    head.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    // 53 bits make every number of [0, 1) exact.
+    let at = (u64::from_le_bytes(head) >> 11) as f64 / (1_u64 << 53) as f64;
+    if at < train_share { Part::Train } else { Part::Test }
+}
+
+impl std::fmt::Display for QueryKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::str::FromStr for QueryKey {
+    type Err = ();
+
+    fn from_str(hex: &str) -> Result<Self, ()> {
+        let mut key = [0; 16];
+        if hex.len() != 32 || !hex.is_ascii() {
+            return Err(());
+        }
+        for (byte, at) in key.iter_mut().zip((0..32).step_by(2)) {
+            *byte = u8::from_str_radix(&hex[at..at + 2], 16).map_err(|_| ())?;
+        }
+        Ok(Self(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jury_grm::domain::Query;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(query: &str) -> QueryKey {
+        query_key(&Item::bare(Query::Text(query.to_owned()), vec![]))
+    }
+
+    #[test]
+    fn a_query_written_otherwise_is_the_same_query() {
+        assert_eq!(key("What is 2+2 ?"), key("what is  2+2\n"));
+        assert_eq!(key("Was ist Öl?"), key("was ist öl"));
+        assert_ne!(key("What is 22?"), key("what is 2+2"));
+    }
+
+    #[test]
+    fn about_the_share_asked_for_is_for_training() {
+        let keys = (0..4000).map(|i| key(&format!("query {i}")));
+        let n_train = keys.filter(|key| part(*key, 7, 0.3) == Part::Train).count();
+        assert!((1100..1300).contains(&n_train), "{n_train}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_stands_in_both_parts(query in "[a-zA-Z ]{1,12}", seed: u64, share in 0.0..1.0f64) {
+            let shouted = query.to_uppercase();
+            prop_assert_eq!(part(key(&query), seed, share), part(key(&shouted), seed, share));
+            prop_assert_eq!(key(&query).to_string().parse(), Ok(key(&query)));
+        }
+
+        #[test]
+        fn the_ends_of_the_share_leave_one_part_empty(query in ".{0,9}", seed: u64) {
+            prop_assert_eq!(part(key(&query), seed, 0.0), Part::Test);
+            prop_assert_eq!(part(key(&query), seed, 1.0), Part::Train);
+        }
+    }
+}

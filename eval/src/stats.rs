@@ -1,0 +1,8 @@
+//! Statistics that can bear a claim: everything is resampled by query, since items of one query
+//! are not independent.
+
+mod auc;
+mod bootstrap;
+
+pub use auc::{auc, auc_of_clusters};
+pub use bootstrap::{Clusters, Interval, N_RESAMPLES, Paired};

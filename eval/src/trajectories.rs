@@ -1,0 +1,72 @@
+//! Samples as Parquet, one a row: for training, for voting again without drawing, and for pandas, polars or duckdb.
+//!
+//! `docs/trajectories.md` describes the columns. Lists are Parquet's three-level lists, so every reader sees lists.
+
+mod lists;
+mod read;
+mod schema;
+mod write;
+
+use std::io;
+
+use jury_grm::domain::Sample;
+
+pub use read::read;
+pub use write::write;
+
+/// One sample, and what it was drawn for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trajectory {
+    /// The item's id.
+    pub item_id: String,
+    /// What the item is clustered by, hex.
+    pub query_key: String,
+    /// Where the item came from.
+    pub source: Option<String>,
+    /// Its category.
+    pub category: Option<String>,
+    /// The sample. Its failure keeps kind and detail.
+    pub sample: Sample,
+    /// Whether its scores are right (paper, section 3.2): the best response strictly highest, or a single one's label
+    /// hit. `None`: nothing tells.
+    pub is_correct: Option<bool>,
+    /// Who drew it.
+    pub drawn_by: DrawnBy,
+}
+
+/// Who drew a sample, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DrawnBy {
+    /// The judging model.
+    pub model: String,
+    /// Digest of its file, hex.
+    pub model_digest: String,
+    /// Class of arithmetic.
+    pub numerics: String,
+    /// Digest of template, parser and guide.
+    pub method_digest: String,
+    /// The settings in force, as JSON.
+    pub settings: String,
+}
+
+/// Why a file of trajectories cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum TrajectoryError {
+    /// The file.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Its Parquet.
+    #[error("Parquet: {0}")]
+    Parquet(#[from] parquet::errors::ParquetError),
+    /// It lacks a column, or has it with another type.
+    #[error("no file of trajectories: column {column} {problem}")]
+    Column {
+        /// Which.
+        column: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+#[cfg(test)]
+mod tests;

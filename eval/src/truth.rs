@@ -1,0 +1,60 @@
+//! What is known of an item: which response is best, or how good a single one is.
+
+use jury_grm::domain::Item;
+
+/// What a judge's rewards are held against.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Truth {
+    /// The index of the best response of several.
+    Best(usize),
+    /// A single response's quality; above the middle of the set's labels it is good.
+    Single(f64),
+}
+
+/// What `item` tells: `best`, else the response with the highest label when it is the only one;
+/// of a single response its label. `None`: nothing to hold rewards against.
+pub fn of(item: &Item) -> Option<Truth> {
+    let labels = item.labels.as_deref().unwrap_or_default();
+    if item.responses.len() == 1 {
+        return labels.first().copied().map(Truth::Single);
+    }
+    if let Some(best) = item.best {
+        return Some(Truth::Best(best));
+    }
+    let highest = labels.iter().copied().reduce(f64::max)?;
+    let mut best = labels.iter().enumerate().filter(|(_, label)| **label == highest);
+    match (best.next(), best.next()) {
+        (Some((only, _)), None) => Some(Truth::Best(only)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jury_grm::domain::Query;
+
+    use super::*;
+
+    fn item(n: usize, best: Option<usize>, labels: Option<Vec<f64>>) -> Item {
+        let responses = (0..n).map(|i| i.to_string()).collect();
+        Item { best, labels, ..Item::bare(Query::Text("q".to_owned()), responses) }
+    }
+
+    #[test]
+    fn the_best_is_told_or_follows_from_the_labels() {
+        assert_eq!(of(&item(3, Some(2), Some(vec![9.0, 1.0, 1.0]))), Some(Truth::Best(2)));
+        assert_eq!(of(&item(3, None, Some(vec![1.0, 4.0, 3.0]))), Some(Truth::Best(1)));
+    }
+
+    #[test]
+    fn equal_labels_name_no_best() {
+        assert_eq!(of(&item(3, None, Some(vec![4.0, 4.0, 3.0]))), None);
+        assert_eq!(of(&item(2, None, None)), None);
+    }
+
+    #[test]
+    fn a_single_response_has_its_label() {
+        assert_eq!(of(&item(1, Some(0), Some(vec![0.0]))), Some(Truth::Single(0.0)));
+        assert_eq!(of(&item(1, Some(0), None)), None);
+    }
+}

@@ -1,0 +1,131 @@
+//! `jury eval`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Subcommand, ValueEnum};
+use jury_eval::method::Method;
+use jury_grm::domain::limits;
+use jury_terminal::number::whole;
+
+use super::JudgeArgs;
+
+const EXAMPLES: &str = "\
+Every item is judged once, with as many samples as the largest k; smaller ones are votes over
+parts of them. All of it lies in the folder of --out, and the same command goes on where it
+stopped, whatever stopped it. docs/evaluation.md tells how to read the report.
+
+Examples:
+  jury eval pairs.jsonl --k 1,2,4,8 --json report.json
+  jury eval a.jsonl b.jsonl --limit 200 --part test --endpoint http://127.0.0.1:7480
+  jury eval pairs.jsonl --out pairs.eval --replay       the report anew, nothing is drawn
+  jury eval compare small.json large.json               two reports on the same items";
+
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct EvalArgs {
+    #[command(subcommand)]
+    pub command: Option<EvalCommand>,
+    #[command(flatten)]
+    pub run: EvalRunArgs,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum EvalCommand {
+    /// Set two reports beside each other: two models, or few samples against many
+    Compare(CompareArgs),
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct CompareArgs {
+    /// Reports, as --json writes them
+    #[arg(value_name = "REPORT.json", num_args = 2.., required = true)]
+    pub reports: Vec<PathBuf>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct EvalRunArgs {
+    /// Files of items, one a line, judged as one set; best, or the highest of labels, is what rewards are held against
+    #[arg(value_name = "ITEMS.jsonl", required = true)]
+    pub items: Vec<PathBuf>,
+
+    /// Numbers of samples, comma-separated; the largest is drawn
+    #[arg(short, long = "k", value_name = "K,..", value_delimiter = ',', default_value = "1,2,4,8",
+        value_parser = whole(1..=limits::MAX_K, "--k 1,2,4,8"))]
+    pub ks: Vec<u32>,
+    /// Ways to judge, comma-separated: greedy, vote, expected, majority; with a Meta RM meta, meta_expected, weighted
+    /// [default: all that apply]
+    #[arg(long, value_name = "METHOD,..", value_delimiter = ',')]
+    pub methods: Vec<Method>,
+    /// Subsets of the samples behind each point
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub draws: u32,
+
+    /// At most so many items, drawn evenly over the files by --split-seed
+    #[arg(long, value_name = "N", help_heading = "Items")]
+    pub limit: Option<usize>,
+    /// The part that is judged; queries are split, so that no query stands in both
+    #[arg(long, value_enum, default_value_t = PartArg::All, help_heading = "Items")]
+    pub part: PartArg,
+    /// Share of the queries that are for training
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, help_heading = "Items")]
+    pub train_share: f64,
+    /// Seed of the split and of --limit
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Items")]
+    pub split_seed: u64,
+    /// Refuse files with a line that is no item, instead of naming the line and going on
+    #[arg(long, help_heading = "Items")]
+    pub strict: bool,
+
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    /// Name of a Meta RM of the fleet that ranks the samples
+    #[arg(long, env = "JURY_META", value_name = "NAME", help_heading = "Who judges")]
+    pub meta: Option<String>,
+
+    /// Softmax temperature, 0 to 2 [default: 0.5]
+    #[arg(long, value_name = "T", help_heading = "Sampling")]
+    pub temperature: Option<f64>,
+    /// Longest critique, 1 to 16384 tokens [default: 512]
+    #[arg(long, value_name = "N", value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 256"), help_heading = "Sampling")]
+    pub max_critique_tokens: Option<u32>,
+    /// Seed of every request, below 2^53
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Sampling")]
+    pub seed: u64,
+    /// Time for one item, like 90s or 5m [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Sampling")]
+    pub budget: Option<Duration>,
+    /// Items judged at once [default: as many as the fleet draws]
+    #[arg(long, value_name = "N", help_heading = "Sampling")]
+    pub concurrency: Option<usize>,
+    /// Keep the hidden states that `jury train meta` learns from
+    #[arg(long, help_heading = "Sampling")]
+    pub hidden_states: bool,
+
+    /// The folder of this evaluation [default: the first file's name with .eval]
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub out: Option<PathBuf>,
+    /// Write the report here too, as JSON; - is stdout
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub json: Option<PathBuf>,
+    /// Draw nothing: report on what the folder of --out has
+    #[arg(long, help_heading = "Output")]
+    pub replay: bool,
+    /// No progress on stderr
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+}
+
+/// Which part of the items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PartArg {
+    /// Every item
+    All,
+    /// What a Meta RM may be trained on
+    Train,
+    /// What nothing was trained on
+    Test,
+}

@@ -1,0 +1,108 @@
+//! `jury eval`: how accuracy grows with k, on items whose best response is known.
+//!
+//! ```text
+//! config   arguments -> what to do
+//! items    files -> the items of this evaluation, fixed in its folder
+//! batch    every item judged once, resumable (jury score's)
+//! files    the folder: verdicts in, reports out
+//! ```
+
+mod compare;
+mod config;
+mod files;
+mod items;
+
+use anyhow::anyhow;
+use jury_eval::curve::{self, Plan};
+use jury_eval::judged::{Judged, LeftOut, join};
+use jury_eval::method::Method;
+use jury_eval::report::{About, Report, build};
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::meter::Meter;
+
+use self::config::EvalConfig;
+use self::files::Folder;
+use crate::args::{EvalArgs, EvalCommand};
+use crate::score::judge;
+
+pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
+    if let Some(EvalCommand::Compare(args)) = args.command {
+        return compare::run(&args);
+    }
+    let config = EvalConfig::try_from(args.run).or_exit(Exit::Usage)?;
+    let meter = Meter::new(config.quiet);
+    let folder = Folder::open(&config.out)?;
+    let items = items::settle(&config, &folder, &meter)?;
+    if items.is_empty() {
+        let problem = anyhow!("no item tells which of its responses is best: give best or labels");
+        return Err(Failed::new(Exit::BadData, problem));
+    }
+    if !config.replay {
+        for batch in config.batches(&folder) {
+            if judge(&batch, &meter).await? == Exit::Interrupted {
+                meter.print("jury: interrupted; the same command goes on from here");
+                return Ok(Exit::Interrupted);
+            }
+        }
+    }
+    let verdicts = folder.verdicts()?;
+    let about = about(&config, &folder, &verdicts)?;
+    let (judged, left_out) = join(items, verdicts, folder.greedy()?);
+    if judged.is_empty() {
+        return Err(nothing_to_measure(left_out));
+    }
+    let report = report(&config, about, &judged, left_out);
+    folder.write_report(&report, &judged)?;
+    if let Some(path) = &config.json {
+        files::write_json(path, &report)?;
+    }
+    if config.prints_tables() {
+        crate::score::print(&jury_eval::report::markdown(&report))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn report(config: &EvalConfig, about: About, judged: &[Judged], left_out: LeftOut) -> Report {
+    let plan = Plan {
+        ks: config.ks.clone(),
+        methods: if config.methods.is_empty() {
+            Method::ALL.to_vec()
+        } else {
+            config.methods.clone()
+        },
+        n_draws: config.n_draws,
+        seed: config.request.seed,
+    };
+    build(about, judged, left_out, &curve::points(judged, &plan))
+}
+
+/// Who judged, as the first verdict that a model made tells it: the batch takes no others beside it.
+fn about(
+    config: &EvalConfig,
+    folder: &Folder,
+    verdicts: &[jury_grm::domain::Verdict],
+) -> Result<About, Failed> {
+    let provenance = verdicts.iter().map(|verdict| &verdict.provenance);
+    let by_model = provenance.clone().find(|provenance| provenance.model.is_some());
+    let ranked = provenance.clone().find_map(|provenance| provenance.meta_digest.clone());
+    let names: Vec<String> = config.items.iter().map(|path| path.display().to_string()).collect();
+    Ok(About {
+        items: names.join(" "),
+        items_digest: folder.items_digest()?,
+        model: by_model.and_then(|provenance| provenance.model.clone()),
+        model_digest: by_model.and_then(|provenance| provenance.model_digest.clone()),
+        method_digest: by_model.map(|provenance| provenance.method_digest.clone()),
+        meta_digest: ranked,
+        seed: config.request.seed,
+        n_draws: config.n_draws,
+    })
+}
+
+fn nothing_to_measure(left_out: LeftOut) -> Failed {
+    let LeftOut { not_judged, not_drawn, .. } = left_out;
+    let problem = anyhow!(
+        "nothing to measure: {not_judged} items are not judged, {not_drawn} were not drawn whole \
+         (budget, workers or context); the same command judges them, with a longer --budget if need be"
+    );
+    Failed::new(Exit::TryAgain, problem)
+}

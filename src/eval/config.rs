@@ -1,0 +1,157 @@
+//! `jury eval`: arguments to config, the only home of its defaults and cross-option rules.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jury_eval::method::Method;
+use jury_eval::split::Part;
+use jury_grm::domain::{Readout, ScoreRequest, Settings, Voting};
+
+use super::files::Folder;
+use crate::args::{EvalRunArgs, PartArg, Refused};
+use crate::score::{
+    Input, Judge, Output, ScoreConfig, Source, in_flight, placeholder, refused_field,
+};
+
+/// An item has all its samples drawn, maybe on a small machine: nobody waits for it alone.
+const BUDGET: Duration = Duration::from_secs(600);
+
+/// What `jury eval` does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EvalConfig {
+    pub items: Vec<PathBuf>,
+    /// Ascending, each once.
+    pub ks: Vec<usize>,
+    /// None: all that apply.
+    pub methods: Vec<Method>,
+    pub n_draws: usize,
+    pub limit: Option<usize>,
+    /// `None`: all items.
+    pub part: Option<Part>,
+    pub train_share: f64,
+    pub split_seed: u64,
+    pub strict: bool,
+    pub judge: Judge,
+    /// The request of every item, at the largest k; its own item is a placeholder.
+    pub request: ScoreRequest,
+    pub concurrency: Option<usize>,
+    pub out: PathBuf,
+    pub json: Option<PathBuf>,
+    pub replay: bool,
+    pub quiet: bool,
+}
+
+impl TryFrom<EvalRunArgs> for EvalConfig {
+    type Error = Refused;
+
+    fn try_from(args: EvalRunArgs) -> Result<Self, Refused> {
+        let mut ks: Vec<usize> = args.ks.iter().map(|k| *k as usize).collect();
+        ks.sort_unstable();
+        ks.dedup();
+        if !(0.0..=1.0).contains(&args.train_share) {
+            let problem = format!("must be between 0 and 1, is {}", args.train_share);
+            return Err(Refused::new("--train-share", problem));
+        }
+        if let Some(method) = args.methods.iter().find(|method| method.needs_meta())
+            && args.meta.is_none()
+            && !args.replay
+        {
+            let problem = format!("{method} ranks samples; name who ranks with --meta");
+            return Err(Refused::new("--methods", problem));
+        }
+        let request = request(&args, ks.last().copied().unwrap_or(1))?;
+        let first = args.items.first().map(|path| path.with_extension("eval"));
+        let out = args.out.or(first).unwrap_or_else(|| PathBuf::from("jury.eval"));
+        Ok(Self {
+            items: args.items,
+            ks,
+            methods: args.methods,
+            n_draws: args.draws as usize,
+            limit: args.limit,
+            part: match args.part {
+                PartArg::All => None,
+                PartArg::Train => Some(Part::Train),
+                PartArg::Test => Some(Part::Test),
+            },
+            train_share: args.train_share,
+            split_seed: args.split_seed,
+            strict: args.strict,
+            judge: args.judge.try_into()?,
+            request,
+            concurrency: args.concurrency,
+            out,
+            json: args.json,
+            replay: args.replay,
+            quiet: args.quiet,
+        })
+    }
+}
+
+/// Scores are drawn and their distributions kept: one drawing serves the plain vote and the expectations.
+fn request(args: &EvalRunArgs, k: usize) -> Result<ScoreRequest, Refused> {
+    let default = Settings::default();
+    let settings = Settings {
+        k: u32::try_from(k).unwrap_or(u32::MAX),
+        temperature: args.temperature.unwrap_or(default.temperature),
+        max_critique_tokens: args.max_critique_tokens.unwrap_or(default.max_critique_tokens),
+        readout: Readout::Sampled,
+        ..default
+    };
+    let budget = args.budget.unwrap_or(BUDGET);
+    let budget_ms = NonZeroU64::new(u64::try_from(budget.as_millis()).unwrap_or(u64::MAX))
+        .ok_or_else(|| Refused::new("--budget", "must be at least 1 ms"))?;
+    let request = ScoreRequest {
+        settings,
+        voting: Voting { meta: args.meta.clone(), ..Voting::default() },
+        model: args.judge.endpoint.as_ref().and(args.judge.model.clone()),
+        seed: args.seed,
+        budget_ms: Some(budget_ms),
+        include_samples: true,
+        include_hidden_states: args.hidden_states,
+        ..ScoreRequest::new(placeholder())
+    };
+    request.validate().map_err(refused_field)?;
+    Ok(request)
+}
+
+// === impl EvalConfig ===
+
+impl EvalConfig {
+    /// What is judged: every item with its samples, and with the greedy one if it is wanted.
+    pub fn batches(&self, folder: &Folder) -> Vec<ScoreConfig> {
+        let mut batches = vec![self.batch(folder, &folder.verdicts_path(), self.request.clone())];
+        if self.methods.is_empty() || self.methods.contains(&Method::Greedy) {
+            let mut greedy = self.request.clone();
+            greedy.settings.k = 1;
+            greedy.settings.temperature = 0.0;
+            greedy.voting = Voting::default();
+            greedy.include_hidden_states = false;
+            batches.push(self.batch(folder, &folder.greedy_path(), greedy));
+        }
+        batches
+    }
+
+    /// True when stdout is for a person.
+    pub fn prints_tables(&self) -> bool {
+        self.json.as_deref().is_none_or(|path| path.as_os_str() != "-")
+    }
+
+    fn batch(&self, folder: &Folder, out: &std::path::Path, request: ScoreRequest) -> ScoreConfig {
+        let is_embedded = matches!(self.judge, Judge::Embedded { .. });
+        ScoreConfig {
+            input: Input::Many(Source::File(folder.items_path())),
+            judge: self.judge.clone(),
+            request,
+            output: Output {
+                json: false,
+                quiet: self.quiet,
+                out: Some(out.to_owned()),
+                resume: true,
+                allow_mixed: false,
+                unordered: false,
+                in_flight: in_flight(self.concurrency, is_embedded),
+            },
+        }
+    }
+}

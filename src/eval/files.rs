@@ -1,0 +1,139 @@
+//! The folder of an evaluation.
+//!
+//! ```text
+//! items.jsonl      what is judged; fixed by the first run     report.json  report.md
+//! verdicts.jsonl   every item with all its samples            curve.svg    curve.png
+//! greedy.jsonl     every item with its greedy sample          samples.parquet
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use jury_eval::judged::Judged;
+use jury_eval::report::{Report, markdown, png, svg};
+use jury_grm::domain::Verdict;
+use jury_terminal::exit::{Exit, Failed, OrExit};
+
+/// The folder of an evaluation.
+#[derive(Debug, Clone)]
+pub struct Folder(PathBuf);
+
+// === impl Folder ===
+
+impl Folder {
+    /// Makes the folder unless it is there.
+    pub fn open(path: &Path) -> Result<Self, Failed> {
+        let made = fs::create_dir_all(path);
+        made.with_context(|| path.display().to_string()).or_exit(Exit::CannotWrite)?;
+        Ok(Self(path.to_owned()))
+    }
+
+    pub fn items_path(&self) -> PathBuf {
+        self.0.join("items.jsonl")
+    }
+
+    pub fn verdicts_path(&self) -> PathBuf {
+        self.0.join("verdicts.jsonl")
+    }
+
+    pub fn greedy_path(&self) -> PathBuf {
+        self.0.join("greedy.jsonl")
+    }
+
+    /// Writes the items, or holds them to those that are there.
+    pub fn settle_items(&self, text: &str) -> Result<(), Failed> {
+        let path = self.items_path();
+        match fs::read_to_string(&path) {
+            Ok(before) if before == text => Ok(()),
+            Ok(_) => {
+                let folder = self.0.display();
+                let problem = anyhow!(
+                    "--out: {folder} holds an evaluation of other items (other files, --part, --limit or \
+                     --split-seed); name another folder"
+                );
+                Err(Failed::new(Exit::Usage, problem))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => write(&path, text.as_bytes()),
+            Err(error) => Err(unreadable(&path, error)),
+        }
+    }
+
+    /// Digest of the items, hex.
+    pub fn items_digest(&self) -> Result<String, Failed> {
+        let path = self.items_path();
+        let bytes = fs::read(&path).map_err(|error| unreadable(&path, error))?;
+        Ok(jury_eval::digest(&bytes))
+    }
+
+    pub fn verdicts(&self) -> Result<Vec<Verdict>, Failed> {
+        read_verdicts(&self.verdicts_path())
+    }
+
+    pub fn greedy(&self) -> Result<Vec<Verdict>, Failed> {
+        read_verdicts(&self.greedy_path())
+    }
+
+    /// Writes the report in every form, and the samples for other programs.
+    pub fn write_report(&self, report: &Report, judged: &[Judged]) -> Result<(), Failed> {
+        write_json(&self.0.join("report.json"), report)?;
+        write(&self.0.join("report.md"), markdown(report).as_bytes())?;
+        write(&self.0.join("curve.svg"), svg(report).or_exit(Exit::Internal)?.as_bytes())?;
+        write(&self.0.join("curve.png"), &png(report).or_exit(Exit::Internal)?)?;
+        let path = self.0.join("samples.parquet");
+        let trajectories: Vec<_> = judged.iter().flat_map(Judged::trajectories).collect();
+        jury_eval::trajectories::write(&path, &trajectories)
+            .with_context(|| path.display().to_string())
+            .or_exit(Exit::CannotWrite)
+    }
+}
+
+/// Writes a report as JSON to a file, or to stdout for `-`.
+pub fn write_json(path: &Path, report: &Report) -> Result<(), Failed> {
+    let mut json = serde_json::to_string_pretty(report).or_exit(Exit::Internal)?;
+    json.push('\n');
+    if path.as_os_str() == "-" {
+        return crate::score::print(&json);
+    }
+    write(path, json.as_bytes())
+}
+
+/// The verdicts of a file; none where there is no file. A last line without its end was cut off while it was written.
+fn read_verdicts(path: &Path) -> Result<Vec<Verdict>, Failed> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(path, error)),
+    };
+    let mut reader = BufReader::new(file);
+    let mut verdicts = Vec::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let n_bytes =
+            reader.read_until(b'\n', &mut line).map_err(|error| unreadable(path, error))?;
+        if n_bytes == 0 || line.last() != Some(&b'\n') {
+            return Ok(verdicts);
+        }
+        let verdict = serde_json::from_slice(&line)
+            .with_context(|| format!("{}, line {}", path.display(), verdicts.len() + 1))
+            .or_exit(Exit::BadData)?;
+        verdicts.push(verdict);
+    }
+}
+
+/// Whole or not at all: a reader never sees half a report.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failed> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let written = File::create(&partial)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&partial, path));
+    written.with_context(|| path.display().to_string()).or_exit(Exit::CannotWrite)
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Failed {
+    Failed::new(Exit::NoInput, anyhow::Error::from(error).context(path.display().to_string()))
+}

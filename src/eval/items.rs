@@ -1,0 +1,122 @@
+//! The items of an evaluation: read once, fixed in its folder, so that going on judges the same ones.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::BufReader;
+
+use anyhow::{Context, anyhow};
+use jury_client::batch::Lines;
+use jury_eval::split::{part, query_key};
+use jury_eval::truth;
+use jury_grm::domain::Item;
+use jury_grm::random::SplitMix64;
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::meter::Meter;
+
+use super::config::EvalConfig;
+use super::files::Folder;
+
+/// The items to judge, written to the folder when it has none. A folder with others is refused: its verdicts would be
+/// about something else.
+pub fn settle(config: &EvalConfig, folder: &Folder, meter: &Meter) -> Result<Vec<Item>, Failed> {
+    let items = choose(config, read_all(config, meter)?);
+    let text = items_text(&items)?;
+    folder.settle_items(&text)?;
+    Ok(items)
+}
+
+/// Every item whose truth is known, by file.
+fn read_all(config: &EvalConfig, meter: &Meter) -> Result<Vec<Vec<Item>>, Failed> {
+    let mut seen = HashMap::new();
+    let mut n_without_truth = 0_usize;
+    let mut files = Vec::with_capacity(config.items.len());
+    for path in &config.items {
+        let name = path.display().to_string();
+        let file = File::open(path).with_context(|| name.clone()).or_exit(Exit::NoInput)?;
+        let mut items = Vec::new();
+        for line in Lines::new(BufReader::new(file)) {
+            let line = line.with_context(|| name.clone()).or_exit(Exit::NoInput)?;
+            let mut item = match line.content {
+                Ok(named) => named.item,
+                Err(problem) if config.strict => {
+                    let error = anyhow!("{name}, line {}: {problem}", line.number);
+                    return Err(Failed::new(Exit::BadData, error));
+                }
+                Err(problem) => {
+                    meter
+                        .print(&format!("jury: {name}, line {}: {problem}; left out", line.number));
+                    continue;
+                }
+            };
+            // An id names a line within its file; several files may use the same.
+            if let Some(first) = seen.insert(item.id.clone(), name.clone()) {
+                item.id = format!("{}:{}", stem(path), item.id);
+                if seen.insert(item.id.clone(), name.clone()).is_some() {
+                    let error =
+                        anyhow!("{name}, line {}: its id is used in {first}, too", line.number);
+                    return Err(Failed::new(Exit::BadData, error));
+                }
+            }
+            item.source.get_or_insert_with(|| stem(path));
+            if truth::of(&item).is_none() {
+                n_without_truth += 1;
+                continue;
+            }
+            items.push(item);
+        }
+        files.push(items);
+    }
+    if n_without_truth > 0 {
+        let why = "no best, and no label above all others";
+        meter.print(&format!("jury: {n_without_truth} items are left out: {why}"));
+    }
+    Ok(files)
+}
+
+/// The part that is wanted; past the limit, as many of each file as the others, drawn by the seed.
+fn choose(config: &EvalConfig, files: Vec<Vec<Item>>) -> Vec<Item> {
+    let is_wanted = |item: &Item| {
+        let of = part(query_key(item), config.split_seed, config.train_share);
+        config.part.is_none_or(|wanted| wanted == of)
+    };
+    let mut files: Vec<Vec<Item>> =
+        files.into_iter().map(|items| items.into_iter().filter(is_wanted).collect()).collect();
+    let limit = config.limit.unwrap_or(usize::MAX);
+    if files.iter().map(Vec::len).sum::<usize>() <= limit {
+        return files.concat();
+    }
+    let mut random = SplitMix64::new(config.split_seed);
+    for items in &mut files {
+        for last in (1..items.len()).rev() {
+            items.swap(last, random.below(last + 1));
+        }
+    }
+    // One of each in turn, so that a small file is not drowned by a large one.
+    let mut chosen = BTreeMap::<usize, Vec<Item>>::new();
+    let mut turns: Vec<_> = files.into_iter().map(Vec::into_iter).enumerate().collect();
+    let mut n_chosen = 0;
+    while n_chosen < limit && !turns.is_empty() {
+        turns.retain_mut(|(file, items)| match items.next() {
+            Some(item) if n_chosen < limit => {
+                chosen.entry(*file).or_default().push(item);
+                n_chosen += 1;
+                true
+            }
+            _ => false,
+        });
+    }
+    chosen.into_values().flatten().collect()
+}
+
+fn items_text(items: &[Item]) -> Result<String, Failed> {
+    let mut text = String::new();
+    for item in items {
+        text.push_str(&serde_json::to_string(item).or_exit(Exit::Internal)?);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn stem(path: &std::path::Path) -> String {
+    path.file_stem().map_or_else(|| "items".to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
