@@ -22,8 +22,8 @@ pub use self::models::{ModelsArgs, ModelsCommand};
 pub use self::parse::parse;
 pub use self::score::ScoreArgs;
 pub use self::serve::{
-    CoordinatorArgs, EtcdArgs, HeadArgs, HttpArgs, JudgingArgs, ServeArgs, TraceArgs, UpArgs,
-    WorkerArgs,
+    CoordinatorArgs, EtcdArgs, HeadArgs, HttpArgs, JudgingArgs, RoleArg, ServeArgs, TraceArgs,
+    UpArgs, WorkerArgs,
 };
 pub use jury_terminal::Refused;
 pub use jury_terminal::model::{CacheArgs, DEFAULT_MODEL, ModelArgs};

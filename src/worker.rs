@@ -1,6 +1,7 @@
 //! `jury worker`.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use jury_fabric::connector::check_callable;
@@ -11,11 +12,12 @@ use jury_terminal::meter::Meter;
 use jury_terminal::model::{ModelConfig, load_failed};
 use jury_worker::backend::Backend;
 use jury_worker::backend::openai::{ConnectError, OpenAiBackend, Refusal};
+use jury_worker::heads::Heads;
 use jury_worker::metrics::WorkerMetrics;
 use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
 use prometheus_client::registry::Registry;
 
-use crate::args::{Refused, WorkerArgs};
+use crate::args::{HeadArgs, Refused, RoleArg, WorkerArgs};
 use crate::coordinator::etcd;
 use crate::heads::heads;
 use crate::serving::{Sockets, until_cut};
@@ -33,20 +35,32 @@ pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
     let advertised_address =
         advertised(args.advertise, sockets.address()?, announces).or_exit(Exit::Usage)?;
     let shutdown = on_signals().or_exit(Exit::Internal)?;
-    let backend = match upstream {
-        None => {
-            let meter = Meter::new(false);
-            let engine: Arc<dyn Backend> = model.load(&meter)?;
-            meter.clear();
-            engine
-        }
+    let loaded = |load: &dyn Fn(&Meter) -> Result<Arc<dyn Backend>, Failed>| {
+        let meter = Meter::new(false);
+        let backend = load(&meter);
+        meter.clear();
+        backend
+    };
+    let backend = match (args.role, upstream) {
+        (RoleArg::Grm, None) => loaded(&|meter| Ok(model.load(meter)?))?,
         // It may not be up yet: a signal ends the wait.
-        Some(upstream) => tokio::select! {
+        (RoleArg::Grm, Some(upstream)) => tokio::select! {
             connected = OpenAiBackend::connect(upstream) => Arc::new(connected.map_err(refused)?),
             () = shutdown.drain.cancelled() => return Ok(Exit::Done),
         },
+        (RoleArg::Meta, None) => {
+            let head = only_head(&args.heads).or_exit(Exit::Usage)?;
+            loaded(&|meter| Ok(model.load_meta(meter, head)?))?
+        }
+        (RoleArg::Meta, Some(_)) => {
+            let problem = "a Meta RM runs in the embedded engine; leave --backend openai out";
+            return Err(Refused::new("--role", problem)).or_exit(Exit::Usage);
+        }
     };
-    let heads = heads(&args.heads, backend.as_ref())?;
+    let heads = match args.role {
+        RoleArg::Grm => heads(&args.heads, backend.as_ref())?,
+        RoleArg::Meta => Heads::default(),
+    };
 
     let mut registry = Registry::default();
     let worker = Worker {
@@ -75,6 +89,18 @@ fn refused(error: ConnectError) -> Failed {
             Failed::new(Exit::Unavailable, error)
         }
         _ => Failed::new(Exit::Usage, error),
+    }
+}
+
+/// A Meta RM has one score.
+fn only_head(args: &HeadArgs) -> Result<Option<&Path>, Refused> {
+    match args.files.as_slice() {
+        [] => Ok(None),
+        [file] => Ok(Some(file)),
+        _ => Err(Refused::new(
+            "--head",
+            "a worker with --role meta takes one, for it gives one score",
+        )),
     }
 }
 

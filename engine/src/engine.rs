@@ -22,6 +22,7 @@ use crate::config::EngineConfig;
 use crate::error::{LoadError, PromptError, SubmitError};
 use crate::event::{Counters, Event};
 use crate::files::ModelFiles;
+use crate::head::ScalarHead;
 use crate::info::ModelInfo;
 use crate::machine;
 use crate::model::kv::{KvStore, PAGE_TOKENS};
@@ -31,7 +32,7 @@ use crate::prompt::Prompt;
 use crate::request::{Group, GroupId};
 use crate::sequence::{Sequence, Waiting};
 use crate::tokenizer::Tokenizer;
-use crate::tokens::{DEFAULT_PRE_TOKENIZER, Tokens};
+use crate::tokens::{DEFAULT_PRE_TOKENIZER, Tokens, Turn};
 use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::thread_pool::ThreadPool;
 
@@ -42,6 +43,7 @@ pub struct Engine {
     info: ModelInfo,
     numerics: String,
     shape: Shape,
+    scalar_head: Option<ScalarHead>,
     /// Shared with the tokenizers that were asked for.
     tokens: Arc<Tokens>,
     level: SimdLevel,
@@ -117,6 +119,7 @@ impl Engine {
         model::runnable(&shape).map_err(|why| files.unsupported(why))?;
         let tokens = Arc::new(Tokens::of_files(&files)?);
         let info = model::describe(&files, &shape)?.with_tokens(&tokens);
+        let scalar_head = ScalarHead::load(&files, &shape)?;
         let level = SimdLevel::detect();
         let compute = Compute::load(config.device, &files, &shape, level)?;
         let members = config.threads.unwrap_or_else(machine::threads);
@@ -150,6 +153,7 @@ impl Engine {
             info,
             numerics,
             shape,
+            scalar_head,
             tokens,
             level,
             pool,
@@ -173,6 +177,12 @@ impl Engine {
     /// Facts about the model.
     pub fn model(&self) -> &ModelInfo {
         &self.info
+    }
+
+    /// What makes a score of a hidden state, where the model is a scalar reward model. Its groups draw nothing: their
+    /// samples are [`crate::SampleSpec::state_alone`].
+    pub fn scalar_head(&self) -> Option<&ScalarHead> {
+        self.scalar_head.as_ref()
     }
 
     /// The numerics class: engines with equal model file and equal class give equal bits.
@@ -211,7 +221,7 @@ impl Engine {
     /// # Errors
     /// An empty prompt, or a conversation that the template refuses.
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, PromptError> {
-        self.tokens.encode_prompt(prompt)
+        self.tokens.encode_prompt(prompt, Turn::ModelSpeaks)
     }
 
     /// Queues a group. Its samples join the batch as others end.

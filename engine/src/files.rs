@@ -113,6 +113,22 @@ impl ModelFiles {
         }
     }
 
+    /// Whether this is a scalar reward model: its head gives one number instead of one a token.
+    pub(crate) fn is_scalar(&self) -> bool {
+        match self {
+            ModelFiles::Gguf(_) => false,
+            ModelFiles::Folder(folder) => folder.is_scalar,
+        }
+    }
+
+    /// The tensor that the last state is multiplied with. Without one of its own, a model uses its embedding table.
+    pub(crate) fn head(&self) -> &'static str {
+        if self.is_scalar() {
+            return "score.weight";
+        }
+        if self.has("output.weight") { "output.weight" } else { "token_embd.weight" }
+    }
+
     /// An error that names these files as contradicting themselves.
     pub(crate) fn corrupt(&self, why: impl Into<String>) -> LoadError {
         match self {

@@ -6,16 +6,19 @@
 //! ```
 //!
 //! A score is computed in f64, every sum from the first input to the last, so that equal states give equal bits on every
-//! machine. Reads and writes `head.safetensors` (`file.rs`); knows no model and no device.
+//! machine. Reads and writes `head.safetensors` (`file.rs`); knows no device. A scalar reward model brings a head of its own
+//! (`scalar.rs`).
 
 mod error;
 mod file;
+mod scalar;
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
 
 pub use error::HeadError;
+pub use scalar::ScalarHead;
 
 /// Most numbers of a state that a head may read.
 pub const MAX_WIDTH: usize = 1 << 16;

@@ -32,11 +32,26 @@ const MOST_CONFIG_BYTES: u64 = 4 << 20;
 /// Of a `tokenizer_config.json`, which lists all special tokens.
 const MOST_TOKENIZER_CONFIG_BYTES: u64 = 64 << 20;
 
+/// How `architectures` ends for models whose head gives labels.
+const CLASSIFIER: &str = "ForSequenceClassification";
+
+/// What `config.json` says.
+#[derive(Debug)]
+pub(crate) struct FolderConfig {
+    pub(crate) architecture: Architecture,
+    /// Whether it is a `*ForSequenceClassification`.
+    pub(crate) is_classifier: bool,
+    /// Settings of the text model.
+    pub(crate) config: Config,
+}
+
 /// An open folder.
 #[derive(Debug)]
 pub(crate) struct HfFolder {
     path: PathBuf,
     pub(crate) architecture: Architecture,
+    /// Whether it is a `*ForSequenceClassification` with one label.
+    pub(crate) is_scalar: bool,
     /// Settings of the text model.
     pub(crate) config: Config,
     shards: Vec<Shard>,
@@ -50,11 +65,12 @@ pub(crate) struct HfFolder {
 impl HfFolder {
     /// Reads everything but the tensors' bytes.
     pub(crate) fn open(path: &Path) -> Result<HfFolder, LoadError> {
-        let (architecture, config) = HfFolder::read_config(path)?;
+        let FolderConfig { architecture, is_classifier, config } = HfFolder::read_config(path)?;
         let shards = shards::open_all(path)?;
         let mut folder = HfFolder {
             path: path.to_owned(),
             architecture,
+            is_scalar: is_classifier,
             config,
             file_bytes: shards.iter().map(Shard::file_bytes).sum(),
             tensors: HashMap::new(),
@@ -66,6 +82,11 @@ impl HfFolder {
             }
         }
         folder.shards = shards;
+        if is_classifier {
+            folder.tensors.remove("output.weight");
+            folder.check_score()?;
+            return Ok(folder);
+        }
         // A head that is tied is the embedding table, whatever else a file may have kept.
         if folder.config.flag_or("tie_word_embeddings", architecture.is_gemma())? {
             folder.tensors.remove("output.weight");
@@ -75,8 +96,8 @@ impl HfFolder {
         Ok(folder)
     }
 
-    /// The family, and the settings of its text model.
-    pub(crate) fn read_config(folder: &Path) -> Result<(Architecture, Config), LoadError> {
+    /// Reads config.json alone.
+    pub(crate) fn read_config(folder: &Path) -> Result<FolderConfig, LoadError> {
         let whole = Config::read(&folder.join("config.json"), MOST_CONFIG_BYTES)?;
         let kind = whole.text_maybe("model_type")?.unwrap_or_default();
         let architecture = Architecture::of_folder(kind)
@@ -84,8 +105,10 @@ impl HfFolder {
         if whole.has("quantization_config") {
             return Err(whole.unsupported("quantised weights in safetensors"));
         }
+        let classes = whole.texts_maybe("architectures")?.unwrap_or_default();
+        let is_classifier = classes.iter().any(|class| class.ends_with(CLASSIFIER));
         let config = whole.object("text_config")?.unwrap_or(whole);
-        Ok((architecture, config))
+        Ok(FolderConfig { architecture, is_classifier, config })
     }
 
     /// A tensor's bytes.
@@ -134,6 +157,18 @@ impl HfFolder {
     /// An error that names this folder as asking for something unknown.
     pub(crate) fn unsupported(&self, why: impl Into<String>) -> LoadError {
         LoadError::Unsupported { path: self.path.clone(), why: why.into() }
+    }
+
+    /// A classifier must give one number: which of several would be the score?
+    fn check_score(&self) -> Result<(), LoadError> {
+        match self.tensors.get("score.weight").map(|info| info.dimensions.as_slice()) {
+            Some([_, 1]) => Ok(()),
+            Some(&[_, labels]) => Err(self.unsupported(format!(
+                "a classifier of {labels} labels; a reward model has one (score.weight of one row)"
+            ))),
+            Some(_) => Err(self.corrupt("tensor score.weight is no matrix")),
+            None => Err(self.corrupt("tensor score.weight is missing")),
+        }
     }
 
     fn add(&mut self, shard: usize, entry: Entry) -> Result<(), LoadError> {

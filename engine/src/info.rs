@@ -39,6 +39,8 @@ pub struct ModelInfo {
     pub kv_bytes_per_token: u64,
     /// Size of all files of weights, in bytes.
     pub file_bytes: u64,
+    /// True for a scalar reward model: it gives a conversation a score ([`crate::Engine::scalar_head`]) and draws no text.
+    pub is_scalar: bool,
 }
 
 // === impl ModelInfo ===
@@ -90,6 +92,7 @@ mod tests {
             has_chat_template: true,
             kv_bytes_per_token: 15_008,
             file_bytes: 0,
+            is_scalar: false,
         }
     }
 

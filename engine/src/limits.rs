@@ -141,9 +141,7 @@ impl ModelCost {
     pub fn of_file(path: &Path) -> Result<ModelCost, LoadError> {
         let files = ModelFiles::open(path)?;
         let shape = Shape::read(&files)?;
-        let embedding = files.tensor("token_embd.weight", &[shape.width, shape.vocabulary])?;
-        // Without a head of its own, a model multiplies with its embedding.
-        let head = files.tensors().get("output.weight").unwrap_or(embedding);
+        let head = files.tensor(files.head(), &[shape.width, shape.outputs])?;
         let mut layer_weights = 0;
         let mut weight_bytes = stored_bytes(head);
         for (name, tensor) in files.tensors() {

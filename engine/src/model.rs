@@ -12,9 +12,7 @@ mod weights;
 
 pub(crate) use architecture::Architecture;
 pub(crate) use shape::{Shape, runnable};
-#[cfg(feature = "candle")]
-pub(crate) use weights::Reader as WeightReader;
-pub(crate) use weights::Weights;
+pub(crate) use weights::{Reader, Weights};
 
 use crate::error::LoadError;
 use crate::files::ModelFiles;
@@ -46,6 +44,7 @@ pub(crate) fn describe(files: &ModelFiles, shape: &Shape) -> Result<ModelInfo, L
         has_chat_template: files.has_chat_template()?,
         kv_bytes_per_token: kv_bytes_per_token(shape),
         file_bytes: files.file_bytes(),
+        is_scalar: files.is_scalar(),
     })
 }
 

@@ -103,6 +103,20 @@ pub enum ReadoutMode {
 
 // === impl SampleSpec ===
 
+impl SampleSpec {
+    /// A sample without text: the hidden state after its prompt is all there is.
+    pub fn state_alone() -> SampleSpec {
+        SampleSpec {
+            sampling: Sampling { temperature: 0.0, top_p: 1.0, seed: 0 },
+            max_tokens: 0,
+            watch: Box::new(NoWatch),
+            readout: None,
+            last_hidden: true,
+            ignores_end: false,
+        }
+    }
+}
+
 impl fmt::Debug for SampleSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SampleSpec")

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::error::{LoadError, PromptError};
 use crate::files::ModelFiles;
 use crate::prompt::Prompt;
-use crate::tokens::Tokens;
+use crate::tokens::{Tokens, Turn};
 
 /// Turns prompts into the tokens that [`crate::Engine::encode`] of the same model would give.
 /// Clones share the vocabulary.
@@ -37,7 +37,15 @@ impl Tokenizer {
     /// # Errors
     /// An empty prompt, or a conversation that the template refuses.
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, PromptError> {
-        self.tokens.encode_prompt(prompt)
+        self.tokens.encode_prompt(prompt, Turn::ModelSpeaks)
+    }
+
+    /// A conversation as it stands, without the start of a further answer: what a reward model reads.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_conversation(&self, conversation: &Prompt) -> Result<Vec<u32>, PromptError> {
+        self.tokens.encode_prompt(conversation, Turn::Over)
     }
 
     /// Tokens of untrusted text that follows other text: no character of it is special.

@@ -25,6 +25,7 @@ use crate::error::{LoadError, PromptError};
 use crate::files::ModelFiles;
 use crate::gguf::GgufFile;
 use crate::prompt::{Prompt, Trust};
+pub(crate) use chat::Turn;
 use chat::{ChatTemplate, Piece};
 use folder::TokenizerFolder;
 pub(crate) use vocabulary::ASSUMED_PRE_TOKENIZER as DEFAULT_PRE_TOKENIZER;
@@ -88,14 +89,18 @@ impl Tokens {
         self.vocabulary.pre_tokenizer()
     }
 
-    pub(crate) fn encode_prompt(&self, prompt: &Prompt) -> Result<Vec<u32>, PromptError> {
+    pub(crate) fn encode_prompt(
+        &self,
+        prompt: &Prompt,
+        turn: Turn,
+    ) -> Result<Vec<u32>, PromptError> {
         let mut encoding = Encoding {
             vocabulary: &self.vocabulary,
             tokens: Vec::new(),
             run: String::new(),
             special: None,
         };
-        for piece in self.template.pieces(prompt)? {
+        for piece in self.template.pieces(prompt, turn)? {
             match piece {
                 Piece::Template(text) => encoding.add_trusted(&text)?,
                 Piece::Content(index) => {

@@ -8,6 +8,7 @@
 //! prompt    item + order -> trusted and untrusted spans
 //! guide     what the engine writes itself, and when free text has ended
 //! parse     model text -> scores with issues, never a panic
+//! trajectory  a sample as text, for a Meta RM that reads it
 //! vote      samples in index order -> rewards, pick, agreement, confidence
 //! stop      samples in index order -> the shortest prefix that is enough
 //! digest    one canonical encoding of items and requests, hashed
@@ -29,6 +30,7 @@ pub mod plan;
 pub mod prompt;
 pub mod random;
 pub mod stop;
+pub mod trajectory;
 pub mod vote;
 
 pub use budget::budget_ms;

@@ -7,6 +7,7 @@ mod enums;
 mod error;
 mod item;
 mod progress;
+mod ranking;
 mod request;
 mod sample;
 mod sampling;
@@ -17,6 +18,7 @@ mod voting;
 #[cfg(test)]
 mod tests;
 
+pub use ranking::{RankRequest, Ranked, Trajectory};
 pub use sampling::{
     Capabilities, Head, Role as WorkerRole, SampleGroup, TooLarge, TooLong, WorkerInfo,
 };

@@ -141,7 +141,7 @@ pub struct CoordinatorArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  jury worker --etcd http://127.0.0.1:2379 --listen 0.0.0.0:7481 --advertise http://10.0.0.5:7481\n  jury worker --listen 127.0.0.1:7481      for a coordinator with --worker http://127.0.0.1:7481\n  jury worker --backend openai --url http://127.0.0.1:8000 --model judge --tokenizer ./judge    in front of vLLM"
+    after_help = "Examples:\n  jury worker --etcd http://127.0.0.1:2379 --listen 0.0.0.0:7481 --advertise http://10.0.0.5:7481\n  jury worker --listen 127.0.0.1:7481      for a coordinator with --worker http://127.0.0.1:7481\n  jury worker --backend openai --url http://127.0.0.1:8000 --model judge --tokenizer ./judge    in front of vLLM\n  jury worker --role meta --model ./MetaRM --listen 127.0.0.1:7482      a Meta RM, which requests ask for with --meta MetaRM"
 )]
 pub struct WorkerArgs {
     /// Where to serve gRPC, at every address of a name like localhost; port 0 takes a free one
@@ -153,6 +153,15 @@ pub struct WorkerArgs {
     /// This worker's id, unique in its cluster [default: made up]
     #[arg(long, env = "JURY_WORKER_ID", value_name = "ID", help_heading = "Fleet")]
     pub id: Option<String>,
+    /// What it is used for
+    #[arg(
+        long,
+        env = "JURY_ROLE",
+        value_name = "ROLE",
+        default_value = "grm",
+        help_heading = "Fleet"
+    )]
+    pub role: RoleArg,
     #[command(flatten)]
     pub etcd: EtcdArgs,
     #[command(flatten)]
@@ -163,4 +172,14 @@ pub struct WorkerArgs {
     pub upstream: UpstreamArgs,
     #[command(flatten)]
     pub serve: ServeArgs,
+}
+
+/// What a worker is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum RoleArg {
+    /// It draws samples
+    Grm,
+    /// It ranks them (a Meta RM): the model is a folder of a scalar reward model (*ForSequenceClassification
+    /// with one label), or any model with a --head that was trained on it
+    Meta,
 }

@@ -1,10 +1,12 @@
 //! The model that a command was asked for: its options, where its file is, and how it is loaded.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jury_engine::head::HeadError;
 use jury_engine::{DeviceKind, LoadError};
 use jury_worker::backend::engine::{EngineBackend, EngineBackendConfig};
+use jury_worker::backend::meta::{MetaBackend, MetaError};
 use jury_worker::models::{ModelError, ModelRef, ModelStore};
 
 use crate::Refused;
@@ -139,11 +141,41 @@ pub fn load_failed(error: LoadError) -> Failed {
     Failed::new(exit, error)
 }
 
+/// Gives the error of a model that cannot rank its exit code.
+fn meta_failed(error: MetaError) -> Failed {
+    let exit = match error {
+        MetaError::Load(error) => return load_failed(error),
+        MetaError::Head { source: HeadError::Io { .. }, .. } => Exit::NoInput,
+        MetaError::Head { .. } => Exit::BadData,
+        _ => Exit::Usage,
+    };
+    Failed::new(exit, error)
+}
+
 // === impl ModelConfig ===
 
 impl ModelConfig {
     /// Finds, fetches if need be, and loads the model. Blocks: the caller has nothing else to do.
     pub fn load(&self, meter: &Meter) -> Result<Arc<EngineBackend>, Failed> {
+        self.load_as(meter, |config| EngineBackend::load(config).map(Arc::new).map_err(load_failed))
+    }
+
+    /// The same for a model that ranks trajectories: a scalar reward model, or any with a head's file.
+    pub fn load_meta(
+        &self,
+        meter: &Meter,
+        head: Option<&Path>,
+    ) -> Result<Arc<MetaBackend>, Failed> {
+        self.load_as(meter, |config| {
+            MetaBackend::load(config, head).map(Arc::new).map_err(meta_failed)
+        })
+    }
+
+    fn load_as<B>(
+        &self,
+        meter: &Meter,
+        load: impl FnOnce(EngineBackendConfig) -> Result<B, Failed>,
+    ) -> Result<B, Failed> {
         let reference = ModelRef::parse(&self.name).map_err(model_failed)?;
         let store = store(self.cache.clone());
         let blocking = || {
@@ -153,7 +185,7 @@ impl ModelConfig {
             config.engine.threads = self.threads;
             config.engine.device = self.device;
             config.engine.drafts = self.drafts;
-            EngineBackend::load(config).map(Arc::new).map_err(load_failed)
+            load(config)
         };
         tokio::task::block_in_place(blocking)
     }

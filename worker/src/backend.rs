@@ -9,20 +9,24 @@
 //!
 //! A backend answers a group with exactly one of `Accepted`, `TooLong`, `TooLarge` and `Busy`, and after `Accepted` with exactly
 //! one of `Finished` and `Failed` for each sample: [`GroupEvents`] holds it to that, and answers for a backend that
-//! dies. A group's time left reaches the backend as a cancel does. Not promised: any order between samples, and any
+//! dies. A backend whose role is `meta` draws nothing and ranks trajectories instead ([`Backend::rank`]). A group's time left reaches the backend as a cancel does. Not promised: any order between samples, and any
 //! `Progress` at all.
 
 pub mod cancel;
 pub mod engine;
 pub mod events;
+pub mod meta;
+mod model_thread;
 mod occupancy;
 pub mod openai;
 pub mod scripted;
 
 use std::sync::Arc;
 
+use futures::future::{BoxFuture, ready};
 use jury_grm::domain::Reproducible;
-use jury_proto::convert::{Capabilities, SampleGroup};
+use jury_proto::convert::{Capabilities, RankRequest, Ranked, SampleGroup, WorkerRole};
+use jury_proto::{ErrorCode, JuryError};
 use tokio::sync::watch;
 
 pub use cancel::{CancelRequests, Cancelled, GroupHandle};
@@ -40,6 +44,13 @@ pub trait Backend: Send + Sync + 'static {
     /// Must be called from within a tokio runtime.
     fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle;
 
+    /// Scores trajectories, in their order: one outcome each, by the end of the call's time. Only a backend with the role `meta` can.
+    /// Dropping the future ends its work within a step.
+    fn rank(&self, _request: RankRequest) -> BoxFuture<'static, Result<Vec<Ranked>, JuryError>> {
+        let message = "this worker draws samples; only one with the role meta ranks them";
+        Box::pin(ready(Err(JuryError::new(ErrorCode::WrongModel, message))))
+    }
+
     /// Becomes `Some(why)` when the backend has died. A dead backend fails every group at once.
     fn death(&self) -> watch::Receiver<Option<Arc<str>>>;
 }
@@ -47,6 +58,8 @@ pub trait Backend: Send + Sync + 'static {
 /// What a backend serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BackendInfo {
+    /// Whether it draws samples or ranks them.
+    pub role: WorkerRole,
     /// The model's name, by which requests ask for it.
     pub model: String,
     /// SHA-256 of the model's file, hex.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use jury_engine::head::{Head, HeadError};
 use jury_proto::convert;
-use sha2::{Digest, Sha256};
 
 use crate::backend::BackendInfo;
+use crate::models::digest_of;
 
 /// Heads by digest; clones are cheap.
 #[derive(Debug, Clone, Default)]
@@ -94,8 +94,7 @@ impl LoadedHead {
     fn load(path: &Path, backend: &BackendInfo) -> Result<Self, HeadError> {
         let (head, bytes) = Head::load(path)?;
         head.reads(&backend.model_digest, backend.state_width)?;
-        let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { digest, head: Arc::new(head) })
+        Ok(Self { digest: digest_of(&bytes), head: Arc::new(head) })
     }
 }
 

@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use jury_grm::domain::{FailureKind, Outcome};
+use jury_proto::convert::Ranked;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -29,6 +30,7 @@ pub struct WorkerMetrics {
     prefill_tokens: Counter,
     cached_tokens: Counter,
     sample_seconds: Histogram,
+    trajectories: Family<RankLabels, Counter>,
 }
 
 /// The metrics of one group while it is drawn.
@@ -56,6 +58,31 @@ enum OutcomeLabel {
     failed,
 }
 
+/// The metrics of one call of `Rank` until it is answered.
+#[derive(Debug)]
+pub(crate) struct RankMetrics {
+    metrics: WorkerMetrics,
+    /// Trajectories whose outcome has not been recorded.
+    unranked: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RankLabels {
+    outcome: RankLabel,
+}
+
+/// What came of a trajectory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types)] // the labels' spelling
+enum RankLabel {
+    ranked,
+    too_long,
+    timed_out,
+    failed,
+    /// The call was refused, or dropped by its caller.
+    unanswered,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AnswerLabels {
     answer: AnswerLabel,
@@ -69,6 +96,13 @@ enum AnswerLabel {
     too_long,
     too_large,
     busy,
+}
+
+// === impl RankLabel ===
+
+impl RankLabel {
+    const ALL: [Self; 5] =
+        [Self::ranked, Self::too_long, Self::timed_out, Self::failed, Self::unanswered];
 }
 
 // === impl WorkerMetrics ===
@@ -113,6 +147,11 @@ impl WorkerMetrics {
             Unit::Seconds,
             metrics.sample_seconds.clone(),
         );
+        registry.register(
+            "jury_worker_trajectories",
+            "Trajectories that came to be ranked, by what came of them",
+            metrics.trajectories.clone(),
+        );
         metrics
     }
 
@@ -128,7 +167,12 @@ impl WorkerMetrics {
         for answer in [accepted, too_long, too_large, busy] {
             drop(groups.get_or_create(&AnswerLabels { answer }));
         }
+        let trajectories = Family::<RankLabels, Counter>::default();
+        for outcome in RankLabel::ALL {
+            drop(trajectories.get_or_create(&RankLabels { outcome }));
+        }
         Self {
+            trajectories,
             samples,
             groups,
             running: Gauge::default(),
@@ -139,10 +183,46 @@ impl WorkerMetrics {
         }
     }
 
+    /// Begins to count a call over `n_trajectories`.
+    pub(crate) fn call(&self, n_trajectories: usize) -> RankMetrics {
+        RankMetrics { metrics: self.clone(), unranked: n_trajectories }
+    }
+
     /// Begins to count a group of `n_samples`.
     pub(crate) fn group(&self, n_samples: usize) -> GroupMetrics {
         self.running.inc_by(n_samples as i64);
         GroupMetrics { metrics: self.clone(), started_at: Instant::now(), unfinished: n_samples }
+    }
+}
+
+// === impl RankMetrics ===
+
+impl RankMetrics {
+    /// Counts an answer.
+    pub(crate) fn record(mut self, ranked: &[Ranked]) {
+        for ranked in ranked {
+            self.ended(match &ranked.outcome {
+                Ok(_) => RankLabel::ranked,
+                Err(failure) => match failure.kind {
+                    FailureKind::TooLong | FailureKind::TooLarge => RankLabel::too_long,
+                    FailureKind::TimedOut => RankLabel::timed_out,
+                    _ => RankLabel::failed,
+                },
+            });
+        }
+    }
+
+    fn ended(&mut self, outcome: RankLabel) {
+        self.metrics.trajectories.get_or_create(&RankLabels { outcome }).inc();
+        self.unranked = self.unranked.saturating_sub(1);
+    }
+}
+
+impl Drop for RankMetrics {
+    fn drop(&mut self) {
+        for _ in 0..self.unranked {
+            self.ended(RankLabel::unanswered);
+        }
     }
 }
 

@@ -27,6 +27,8 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
 pub use catalogue::{CATALOGUE, CatalogueEntry, Mirror, entry};
 pub use error::ModelError;
 pub use progress::{Phase, Progress, Silent};
@@ -39,6 +41,16 @@ use install::FetchLock;
 /// What the engine reads of a folder beside its weights. An index of shards says nothing that they do not.
 const BESIDE_WEIGHTS: [&str; 4] =
     ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+
+/// One digest for several things that are served as one, in this order.
+pub(crate) fn combined_digest(digests: &[String]) -> String {
+    digest::of_parts(digests)
+}
+
+/// SHA-256 of bytes, hex.
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
+    digest::hex(&Sha256::digest(bytes))
+}
 
 /// The folder of model files, and where missing ones come from.
 #[derive(Debug, Clone)]

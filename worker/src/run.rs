@@ -14,7 +14,7 @@ use jury_fabric::directory::{Etcd, InProcess, Registration, RegistrationHandle, 
 use jury_fabric::transport::{
     HealthHandle, Listener, MAX_MESSAGE_BYTES, ServeError, ServerConfig, serve,
 };
-use jury_proto::convert::WorkerInfo;
+use jury_proto::convert::{self, WorkerInfo};
 use jury_proto::v1::sampling_service_server::SamplingServiceServer;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -160,9 +160,16 @@ fn registration(info: &WorkerInfo, config: &WorkerConfig) -> Registration {
         model_digest: info.model_digest.clone(),
         numerics: info.numerics.clone(),
         method_version: info.method_version.clone(),
-        roles: vec![WorkerRole::Grm],
+        roles: info.roles.iter().map(|&role| role_told(role)).collect(),
         capacity: info.capacity,
         version: info.version.clone(),
+    }
+}
+
+fn role_told(role: convert::WorkerRole) -> WorkerRole {
+    match role {
+        convert::WorkerRole::Grm => WorkerRole::Grm,
+        convert::WorkerRole::Meta => WorkerRole::Meta,
     }
 }
 

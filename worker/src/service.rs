@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Sample   first message -> check (shape, model, numerics, method, head) -> gate -> backend -> head -> stream of events
+//! Rank     check (shape, model, numerics) -> gate -> backend -> scores
 //! GetInfo  what the backend serves, and its load
 //! ```
 //!
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use jury_fabric::trace;
-use jury_proto::convert::{SampleGroup, WorkerInfo, WorkerRole};
+use jury_proto::convert::{RankRequest, SampleGroup, WorkerInfo};
 use jury_proto::v1::sampling_service_server::SamplingService;
 use jury_proto::{ErrorCode, JuryError, v1};
 use tonic::{Request, Response, Status, Streaming};
@@ -69,7 +70,7 @@ impl Sampling {
             reproducible: backend.reproducible,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             capacity: backend.capacity,
-            roles: vec![WorkerRole::Grm],
+            roles: vec![backend.role],
             capabilities: backend.capabilities,
             room_tokens: backend.room_tokens,
             heads: self.heads.list(),
@@ -81,7 +82,8 @@ impl Sampling {
         check::shape(&group)?;
         check::serves(&self.backend.info(), &group)?;
         let ranking = Ranking::of(&mut group, &self.heads)?;
-        let permit = self.gate.enter(&group).ok_or_else(going_down)?;
+        let n_samples = group.samples.len();
+        let permit = self.gate.enter(&group.request_id, n_samples).ok_or_else(going_down)?;
         Span::current().record("request_id", &group.request_id);
         tracing::debug!(samples = group.samples.len(), "group started");
         let (events, receiver) = GroupEvents::channel(&group);
@@ -89,6 +91,29 @@ impl Sampling {
         let handle = self.backend.start(group, events);
         Ok(Call::new(receiver, Listener::start(requests, handle), ranking, permit, watch))
     }
+
+    async fn ranked(&self, request: v1::RankRequest) -> Result<v1::RankResponse, JuryError> {
+        let request = RankRequest::try_from(request)?;
+        check::ranks(&self.backend.info(), &request)?;
+        let n_trajectories = request.trajectories.len();
+        let permit = self.gate.enter(&request.request_id, n_trajectories);
+        let permit = permit.ok_or_else(going_down)?;
+        Span::current().record("request_id", &request.request_id);
+        tracing::debug!(trajectories = n_trajectories, "ranking started");
+        let watch = self.metrics.call(n_trajectories);
+        let ranked = tokio::select! {
+            biased;
+            ranked = self.backend.rank(request) => ranked?,
+            () = permit.cut() => return Err(cut_off()),
+        };
+        watch.record(&ranked);
+        let ranked = ranked.into_iter().map(Into::into).collect();
+        Ok(v1::RankResponse { ranked, load: Some(self.backend.load().into()) })
+    }
+}
+
+fn cut_off() -> JuryError {
+    JuryError::new(ErrorCode::ShuttingDown, "the worker went down before all was ranked")
 }
 
 fn going_down() -> JuryError {
@@ -117,10 +142,10 @@ impl SamplingService for Sampling {
 
     async fn rank(
         &self,
-        _request: Request<v1::RankRequest>,
+        request: Request<v1::RankRequest>,
     ) -> Result<Response<v1::RankResponse>, Status> {
-        let message = "this worker draws samples; only one with the role meta ranks them";
-        Err(JuryError::new(ErrorCode::WrongModel, message).into())
+        let span = trace::server_span("jury.v1.SamplingService/Rank", request.metadata());
+        Ok(Response::new(self.ranked(request.into_inner()).instrument(span).await?))
     }
 
     async fn get_info(

@@ -10,14 +10,14 @@ use jury_fabric::connector::Connector;
 use jury_fabric::directory::{Directory, InProcess, Update};
 use jury_fabric::transport::{Channel, HealthHandle, Listener, in_process};
 use jury_grm::domain::FailureKind;
-use jury_proto::convert::{SampleGroup, TooLarge, TooLong};
+use jury_proto::convert::{RankRequest, Ranked, SampleGroup, TooLarge, TooLong};
 use jury_proto::v1::sample_response::Event;
 use jury_proto::v1::sampling_service_client::SamplingServiceClient;
 use jury_proto::{ErrorCode, JuryError, v1};
 use jury_worker::backend::Backend;
 use jury_worker::backend::scripted::{
-    Act, Ending, GroupAct, ScriptHandle, ScriptedBackend, example_group, example_head,
-    scripted_state,
+    Act, Ending, GroupAct, RankAct, ScriptHandle, ScriptedBackend, example_group, example_head,
+    example_ranking, scripted_score, scripted_state,
 };
 use jury_worker::heads::Heads;
 use jury_worker::metrics::WorkerMetrics;
@@ -243,6 +243,56 @@ async fn a_head_that_the_worker_does_not_have_refuses_the_group_by_its_digest() 
     assert_eq!(error.code, ErrorCode::WrongModel);
     assert!(error.message.contains("another"), "{error}");
     assert!(cluster.script.groups().is_empty(), "nothing was drawn");
+}
+
+/// Ranks over gRPC.
+async fn rank(cluster: &Cluster, request: RankRequest) -> Result<Vec<Ranked>, JuryError> {
+    let answer = cluster.client.clone().rank(v1::RankRequest::from(request)).await?.into_inner();
+    assert!(answer.load.is_some());
+    answer.ranked.into_iter().map(TryInto::try_into).collect()
+}
+
+#[tokio::test]
+async fn a_meta_rm_ranks_trajectories_in_their_order_and_draws_nothing() {
+    let cluster = Cluster::start(ScriptedBackend::new().as_meta("meta"));
+    let info = cluster.client.clone().get_info(v1::GetInfoRequest {}).await.unwrap().into_inner();
+    assert_eq!(info.roles, [v1::WorkerRole::Meta as i32]);
+    let request = example_ranking(3);
+    let ranked = rank(&cluster, request.clone()).await.unwrap();
+    for (said, ranked) in request.trajectories.iter().zip(ranked) {
+        assert_eq!((ranked.index, ranked.outcome), (said.index, Ok(scripted_score(&said.text))));
+    }
+    let mut group = example_group(1);
+    group.model_digest = info.model_digest;
+    let error = cluster.call(group).await.err().unwrap();
+    assert_eq!(error.code, ErrorCode::WrongModel);
+    assert!(error.message.contains("role grm"), "{error}");
+}
+
+#[tokio::test]
+async fn trajectories_for_another_model_or_for_a_worker_that_draws_are_refused_by_what_differs() {
+    let meta = Cluster::start(ScriptedBackend::new().as_meta("meta"));
+    let other = RankRequest { model_digest: "other".to_owned(), ..example_ranking(1) };
+    let error = rank(&meta, other).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::WrongModel);
+    assert!(error.message.contains("model digest"), "{error}");
+    let grm = Cluster::start(ScriptedBackend::new());
+    let error = rank(&grm, example_ranking(1)).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::WrongModel);
+    assert!(error.message.contains("role meta"), "{error}");
+}
+
+#[tokio::test]
+async fn a_worker_that_goes_down_cuts_what_it_ranks() {
+    let backend = ScriptedBackend::new().as_meta("meta").on_rank(|_| RankAct::Hang);
+    let cluster = Cluster::start_with_grace(backend, Duration::ZERO);
+    let call = rank(&cluster, example_ranking(1));
+    let leave = async {
+        cluster.script.wait_for_rankings(1).await;
+        cluster.shutdown.cancel();
+    };
+    let (ranked, ()) = tokio::join!(call, leave);
+    assert_eq!(ranked.unwrap_err().code, ErrorCode::ShuttingDown);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use jury_fabric::transport::{HealthHandle, Listener};
 use jury_grm::domain::{
     FailureKind, Finish, Outcome, Reproducible, Sample, SampleSpec, Scores, Settings,
 };
-use jury_proto::convert::{Capabilities, SampleGroup};
+use jury_proto::convert::{Capabilities, SampleGroup, WorkerRole};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_worker::backend::{
     Backend, BackendInfo, CancelRequests, Cancelled, GroupEvents, GroupHandle, Load,
@@ -147,6 +147,7 @@ impl Nodes {
 impl Node {
     fn new(pace: Pace, seed: u64) -> Self {
         let info = BackendInfo {
+            role: WorkerRole::Grm,
             model: "simulated".to_owned(),
             model_digest: "51".repeat(32),
             method_version: jury_grm::method_version(),

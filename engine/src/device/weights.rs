@@ -94,18 +94,13 @@ impl Weights {
             });
         }
         let table = files.tensor("token_embd.weight", &[width, vocabulary])?;
-        // Without a head of its own, a model uses its embedding table.
-        let head = match files.has("output.weight") {
-            true => "output.weight",
-            false => "token_embd.weight",
-        };
         Ok(Weights {
             table: files.read(table)?.into_owned(),
             table_type: table.block_type,
             width,
             layers,
             output_norm: loader.norm("output_norm.weight", width)?,
-            head: loader.matrix(head, width, vocabulary)?,
+            head: loader.matrix(files.head(), width, shape.outputs)?,
             rope_frequencies: loader.rope_frequencies()?,
             local_rope_frequencies: shape.rope.local_frequencies(),
             embedding_scale: f64::from(shape.embedding_scale),

@@ -157,7 +157,7 @@ impl Engine {
             if let Some(group) = self.groups.iter().find(|group| group.id == id)
                 && group.stage == Stage::Ready
             {
-                let logits = group.logits[..self.shape.vocabulary].to_vec();
+                let logits = group.logits[..self.shape.outputs].to_vec();
                 self.cancel_group(id);
                 self.apply_cancels(&mut ignored);
                 self.forget_finished_groups();

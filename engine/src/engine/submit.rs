@@ -87,6 +87,10 @@ impl Engine {
                 "0, and neither read-out nor hidden state is wanted",
             ));
         }
+        if self.scalar_head.is_some() && (spec.max_tokens > 0 || spec.readout.is_some()) {
+            let why = "a scalar reward model draws no text: ask for the hidden state alone";
+            return Err(invalid("max_tokens", why));
+        }
         let plan = match spec.readout {
             None => None,
             Some(readout) => Some(Arc::new(self.plan_readout(readout)?)),

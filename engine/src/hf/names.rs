@@ -9,10 +9,16 @@ use crate::model::Architecture;
 const PREFIXES: [&str; 3] = ["language_model.model.", "model.language_model.", "model."];
 const HEADS: [&str; 2] = ["lm_head.weight", "language_model.lm_head.weight"];
 
+/// The head of a classifier.
+const SCORE: &str = "score.weight";
+
 /// GGUF's name of a tensor; `None` for those that the engine has no use for.
 pub(super) fn canonical(architecture: Architecture, name: &str) -> Option<String> {
     if HEADS.contains(&name) {
         return Some("output.weight".to_owned());
+    }
+    if name == SCORE {
+        return Some(SCORE.to_owned());
     }
     let inner = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix))?;
     match inner {

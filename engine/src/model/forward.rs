@@ -165,10 +165,10 @@ impl Forward {
 
     /// Floats from one row of logits to the next.
     pub(crate) fn logits_stride(shape: &Shape) -> usize {
-        shape.vocabulary.next_multiple_of(PANEL)
+        shape.outputs.next_multiple_of(PANEL)
     }
 
-    /// The logits of the last pass, for the rows that wanted them, in order. Beyond the vocabulary: minus infinity.
+    /// The logits of the last pass, for the rows that wanted them, in order. Beyond the head's outputs: minus infinity.
     pub(crate) fn logits(&self) -> &[f32] {
         &self.logits
     }

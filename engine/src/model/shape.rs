@@ -41,6 +41,8 @@ pub(crate) struct Shape {
     /// Of the feed-forward network's inner layer; where there are experts, in the dense layers.
     pub(crate) hidden: usize,
     pub(crate) vocabulary: usize,
+    /// Numbers that the head gives: one a token of the vocabulary; 1 for a scalar reward model.
+    pub(crate) outputs: usize,
     pub(crate) context_length: usize,
     pub(crate) norm_epsilon: f32,
     pub(crate) rope: Rope,
@@ -69,7 +71,9 @@ impl Shape {
                 Ok(shape)
             }
             ModelFiles::Folder(folder) => {
-                Shape::of_configuration(folder.architecture, &folder.config)
+                let shape = Shape::of_configuration(folder.architecture, &folder.config)?;
+                let outputs = if folder.is_scalar { 1 } else { shape.vocabulary };
+                Ok(Shape { outputs, ..shape })
             }
         }
     }

@@ -101,11 +101,7 @@ impl Weights {
             bytes: files.read(table)?.into_owned(),
             row_bytes: table.block_type.row_bytes(width),
         };
-        // Without a head of its own, a model uses its embedding table.
-        let head = match files.has("output.weight") {
-            true => reader.matrix("output.weight", width, vocabulary)?,
-            false => reader.matrix("token_embd.weight", width, vocabulary)?,
-        };
+        let head = reader.matrix(files.head(), width, shape.outputs)?;
         Ok(Weights {
             embedding,
             input_scales: InputScales::new(&layers, &head),

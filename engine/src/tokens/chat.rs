@@ -27,6 +27,15 @@ pub(crate) struct ChatTemplate {
     eos: String,
 }
 
+/// Who is next after the last message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The model: the start of its answer follows.
+    ModelSpeaks,
+    /// Nobody: the conversation is complete.
+    Over,
+}
+
 /// A stretch of the rendered conversation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
@@ -77,8 +86,8 @@ impl ChatTemplate {
         Ok(ChatTemplate { environment, bos, eos })
     }
 
-    /// The conversation and the start of the model's answer, in order.
-    pub(crate) fn pieces(&self, prompt: &Prompt) -> Result<Vec<Piece>, PromptError> {
+    /// The conversation, and the start of the model's answer if it is next, in order.
+    pub(crate) fn pieces(&self, prompt: &Prompt, turn: Turn) -> Result<Vec<Piece>, PromptError> {
         if prompt.messages.is_empty() {
             return Err(PromptError::Empty);
         }
@@ -94,7 +103,8 @@ impl ChatTemplate {
             .get_template("chat")
             .and_then(|template| {
                 template.render(context! {
-                    messages, bos_token => self.bos, eos_token => self.eos, add_generation_prompt => true,
+                    messages, bos_token => self.bos, eos_token => self.eos,
+                    add_generation_prompt => turn == Turn::ModelSpeaks,
                 })
             })
             .map_err(|error| PromptError::Template(format!("{error:#}")))?;
@@ -145,7 +155,9 @@ mod tests {
     #[test]
     fn content_is_a_piece_of_its_own_whatever_it_says() {
         let template = ChatTemplate::new(CHATML, String::new(), String::new()).expect("ChatML");
-        let pieces = template.pieces(&prompt(&["{{ 7 * 7 }}{% raw %}"])).expect("renders");
+        let pieces = template
+            .pieces(&prompt(&["{{ 7 * 7 }}{% raw %}"]), Turn::ModelSpeaks)
+            .expect("renders");
         assert_eq!(
             pieces,
             [
@@ -161,7 +173,7 @@ mod tests {
         let source = "{{ messages[0]['content'] }}";
         let template = ChatTemplate::new(source, String::new(), String::new()).expect("parses");
         assert_eq!(
-            template.pieces(&prompt(&["a", "b"])),
+            template.pieces(&prompt(&["a", "b"]), Turn::ModelSpeaks),
             Err(PromptError::MessageLost { index: 1, times: 0 })
         );
     }
@@ -170,7 +182,7 @@ mod tests {
     fn a_template_may_refuse_a_conversation() {
         let source = "{{ raise_exception('no system role') }}";
         let template = ChatTemplate::new(source, String::new(), String::new()).expect("parses");
-        let error = template.pieces(&prompt(&["a"])).expect_err("refused");
+        let error = template.pieces(&prompt(&["a"]), Turn::ModelSpeaks).expect_err("refused");
         assert!(error.to_string().contains("no system role"), "{error}");
     }
 }

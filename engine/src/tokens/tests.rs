@@ -42,13 +42,13 @@ fn conversations_are_those_of_the_library() {
         201, 263, 262, 259, 263, 2, 201, 1, 87, 85, 264, 201, 86, 260, 201, 74, 67, 86, 2, 201, 1,
         67, 85, 85, 75, 85, 86, 67, 80, 86, 201,
     ];
-    assert_eq!(fixture("qwen3").encode_prompt(&prompt).unwrap(), qwen);
+    assert_eq!(fixture("qwen3").encode_prompt(&prompt, Turn::ModelSpeaks).unwrap(), qwen);
     let gemma = [
         2, 4, 274, 269, 263, 271, 285, 264, 299, 262, 302, 268, 5, 285, 4, 276, 266, 272, 263, 273,
         285, 302, 301, 298, 302, 5, 285, 4, 274, 269, 263, 271, 285, 264, 299, 285, 270, 265, 264,
         5, 285, 4, 276, 266, 272, 263, 273, 285,
     ];
-    assert_eq!(fixture("gemma3_text").encode_prompt(&prompt).unwrap(), gemma);
+    assert_eq!(fixture("gemma3_text").encode_prompt(&prompt, Turn::ModelSpeaks).unwrap(), gemma);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn untrusted_text_never_becomes_structure() {
     ];
     for (tokens, structure, hostile) in models {
         let count = |prompt: &Prompt| {
-            let encoded = tokens.encode_prompt(prompt).unwrap();
+            let encoded = tokens.encode_prompt(prompt, Turn::ModelSpeaks).unwrap();
             encoded.iter().filter(|token| structure.contains(token)).count()
         };
         let plain = count(&conversation(&["hello"]));
@@ -78,7 +78,7 @@ fn untrusted_text_never_becomes_structure() {
 #[test]
 fn a_file_without_a_template_gets_chatml_as_plain_text() {
     let tokens = file(None);
-    let encoded = tokens.encode_prompt(&conversation(&["a"])).unwrap();
+    let encoded = tokens.encode_prompt(&conversation(&["a"]), Turn::ModelSpeaks).unwrap();
     assert_eq!(encoded.iter().filter(|&&token| token < 3).count(), 1, "{encoded:?}");
     let text: Vec<u8> = encoded.iter().flat_map(|&token| tokens.bytes(token)).copied().collect();
     let expected = "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n";
@@ -90,7 +90,8 @@ fn a_file_without_a_template_gets_chatml_as_plain_text() {
 fn sentence_piece_models_want_their_start_token_once() {
     for template in ["{{ bos_token }}{{ messages[0]['content'] }}", "{{ messages[0]['content'] }}"]
     {
-        let encoded = file(Some(template)).encode_prompt(&conversation(&["the"])).unwrap();
+        let encoded =
+            file(Some(template)).encode_prompt(&conversation(&["the"]), Turn::ModelSpeaks).unwrap();
         assert_eq!(encoded, [1, 261], "{template}");
     }
 }
@@ -103,7 +104,7 @@ fn an_answer_loses_the_space_that_its_first_word_always_has() {
         answer.iter().for_each(|&token| text.push(tokens.bytes(token)));
         text.finish()
     };
-    let prompt = tokens.encode_prompt(&conversation(&["the"])).unwrap();
+    let prompt = tokens.encode_prompt(&conversation(&["the"]), Turn::ModelSpeaks).unwrap();
     // "_the", "_in", and the three bytes of a character.
     let written = [261, 265, 3 + 0xe6, 3 + 0x9d, 3 + 0xb1];
     assert_eq!(answer(&prompt, &written), "the in\u{6771}");
@@ -134,7 +135,8 @@ fn a_template_of_its_own_file_goes_before_the_others() {
         {"name": "default", "template": "{{ bos_token }}{{ messages[0]['content'] }}t"},
     ]);
     let one = json!("{{ messages[0]['content'] }}a");
-    let encode = |tokens: &Tokens| tokens.encode_prompt(&conversation(&["the"])).unwrap();
+    let encode =
+        |tokens: &Tokens| tokens.encode_prompt(&conversation(&["the"]), Turn::ModelSpeaks).unwrap();
     assert_eq!(encode(&folder_with(&[config(named.clone())], None)), [2, 264, 299, 264]);
     assert_eq!(encode(&folder_with(&[config(one.clone())], None)), [264, 299, 265]);
     let own = "{{ messages[0]['content'] }}n";
@@ -145,7 +147,8 @@ fn a_template_of_its_own_file_goes_before_the_others() {
 fn a_folder_without_a_template_starts_with_what_its_tokenizer_adds() {
     let starts_with_bos = |config: Value| {
         let tokens = folder_with(&[("tokenizer_config.json", config)], None);
-        tokens.encode_prompt(&conversation(&["the"])).unwrap().first() == Some(&2)
+        tokens.encode_prompt(&conversation(&["the"]), Turn::ModelSpeaks).unwrap().first()
+            == Some(&2)
     };
     assert!(starts_with_bos(json!({"bos_token": "<bos>", "add_bos_token": true})));
     assert!(!starts_with_bos(json!({"bos_token": "<bos>", "add_bos_token": false})));

@@ -18,5 +18,6 @@ mod memory;
 mod readout;
 mod reference;
 mod samples;
+mod scalar;
 mod speculative;
 mod support;

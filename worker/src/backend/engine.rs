@@ -30,13 +30,14 @@ use std::time::Duration;
 
 use jury_engine::{Counters, Engine, EngineConfig, LoadError, ModelInfo, Tokenizer};
 use jury_grm::domain::{Reproducible, limits};
-use jury_proto::convert::{Capabilities, SampleGroup};
+use jury_proto::convert::{Capabilities, SampleGroup, WorkerRole};
 use tokio::sync::watch;
 
 use super::occupancy::Occupancy;
-use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
+use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load, model_thread};
 use crate::models::ResolvedModel;
 use caller::Caller;
+use thread::ModelThread;
 use tokenising::{CountsTokens, NewGroup, Tokenising};
 
 pub use translate::prompt as engine_prompt;
@@ -108,8 +109,13 @@ impl EngineBackend {
         text: impl FnOnce(Tokenizer) -> Box<dyn CountsTokens>,
     ) -> Result<Self, LoadError> {
         let engine = Engine::load(&config.path, &config.engine)?;
+        if engine.scalar_head().is_some() {
+            let why = "a scalar reward model, which draws no samples: serve it with `jury worker --role meta`";
+            return Err(LoadError::Unsupported { path: config.path, why: why.to_owned() });
+        }
         let capacity = config.engine.max_sequences;
         let info = BackendInfo {
+            role: WorkerRole::Grm,
             model: config.name,
             model_digest: config.digest,
             method_version: jury_grm::method_version(),
@@ -138,7 +144,8 @@ impl EngineBackend {
         let (tokenizer, context) = (text(engine.tokenizer()), engine.context());
         let tokenising = tokenising::start(tokenizer, context, mailbox.clone(), MAILBOX_GROUPS)
             .map_err(no_thread)?;
-        let death = thread::spawn(engine, messages, counters.clone()).map_err(no_thread)?;
+        let mut model_loop = ModelThread::new(engine, messages, counters.clone());
+        let death = model_thread::spawn(move || model_loop.turn()).map_err(no_thread)?;
         Ok(Self {
             info,
             model,

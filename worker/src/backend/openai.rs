@@ -38,7 +38,7 @@ use std::time::Duration;
 use jury_engine::{LoadError, Tokenizer};
 use jury_fabric::backoff::Backoff;
 use jury_grm::domain::{FailureKind, Reproducible, limits};
-use jury_proto::convert::{Capabilities, SampleGroup};
+use jury_proto::convert::{Capabilities, SampleGroup, WorkerRole};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
@@ -208,6 +208,7 @@ fn info(config: &OpenAiConfig, found: &Found, able: Able, context_tokens: u32) -
         tokens => format!(":think{tokens}"),
     };
     BackendInfo {
+        role: WorkerRole::Grm,
         model: config.model.clone(),
         model_digest: config.model_digest.clone().unwrap_or_else(|| found.digest()),
         method_version: jury_grm::method_version(),

@@ -3,6 +3,7 @@
 //! ```text
 //! on_group(group)  -> Draw | TooLong | Busy          what becomes of a group
 //! on_sample(spec)  -> Act { outcome, gate }           what becomes of a sample, and when
+//! on_rank(request) -> RankAct                     what becomes of trajectories
 //! ScriptHandle        release, wait until started, see cancels, die
 //! ```
 //!
@@ -14,19 +15,22 @@ mod run;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::future::{BoxFuture, pending, ready};
 use jury_engine::head::{Calibration, Head, HeadCard, Network, Standardisation};
 use jury_grm::domain::{Reproducible, SampleSpec, Settings};
 use jury_grm::prompt::{Message, Span, Trust};
-use jury_proto::convert::{Capabilities, SampleGroup};
+use jury_proto::JuryError;
+use jury_proto::convert::{Capabilities, RankRequest, Ranked, SampleGroup, Trajectory, WorkerRole};
 use tokio::sync::watch;
 
-pub use act::{Act, Ending, Gate, GroupAct, scripted_state};
+pub use act::{Act, Ending, Gate, GroupAct, RankAct, scripted_score, scripted_state};
 
 use super::occupancy::Occupancy;
 use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
 use run::{Journal, Running};
 
 type GroupScript = dyn Fn(&SampleGroup) -> GroupAct + Send + Sync;
+type RankScript = dyn Fn(&RankRequest) -> RankAct + Send + Sync;
 type SampleScript = dyn Fn(&SampleSpec, &Settings) -> Act + Send + Sync;
 
 /// Samples that a scripted backend draws at once, unless the test says otherwise.
@@ -46,6 +50,7 @@ pub struct ScriptedBackend {
     info: BackendInfo,
     on_group: Arc<GroupScript>,
     on_sample: Arc<SampleScript>,
+    on_rank: Arc<RankScript>,
     occupancy: Arc<Occupancy>,
     handle: ScriptHandle,
 }
@@ -88,6 +93,20 @@ pub fn example_group(n_samples: u32) -> SampleGroup {
     }
 }
 
+/// Trajectories of `n_trajectories` samples that a fresh [`ScriptedBackend::as_meta`] accepts.
+pub fn example_ranking(n_trajectories: u32) -> RankRequest {
+    let info = ScriptedBackend::new().as_meta("meta").info;
+    let said = |index| Trajectory { index, text: format!("Scores: \\boxed{{{index}}}") };
+    RankRequest {
+        model_digest: info.model_digest,
+        numerics: info.numerics,
+        messages: example_group(1).messages,
+        trajectories: (0..n_trajectories).map(said).collect(),
+        request_id: "example".to_owned(),
+        remaining_ms: None,
+    }
+}
+
 /// A head for [`scripted_state`], whose score is the state's first number.
 pub fn example_head(name: &str) -> Head {
     let card = HeadCard {
@@ -116,6 +135,7 @@ impl ScriptedBackend {
     pub fn new() -> Self {
         Self {
             info: BackendInfo {
+                role: WorkerRole::Grm,
                 model: "scripted".to_owned(),
                 model_digest: "5c".repeat(32),
                 method_version: jury_grm::method_version(),
@@ -135,6 +155,7 @@ impl ScriptedBackend {
             },
             on_group: Arc::new(|_| GroupAct::Draw),
             on_sample: Arc::new(|_, _| Act::now(Ending::BySeed)),
+            on_rank: Arc::new(|_| RankAct::Rank),
             occupancy: seats(CAPACITY),
             handle: ScriptHandle {
                 journal: watch::Sender::new(Journal::default()),
@@ -180,6 +201,25 @@ impl ScriptedBackend {
         self
     }
 
+    /// The same backend as a Meta RM: it ranks by [`scripted_score`] and draws nothing.
+    #[must_use]
+    pub fn as_meta(self, model: &str) -> Self {
+        let model = model.to_owned();
+        self.with_info(|info| {
+            (info.role, info.model, info.model_digest) = (WorkerRole::Meta, model, "3e".repeat(32));
+        })
+    }
+
+    /// Decides over the trajectories of each call.
+    #[must_use]
+    pub fn on_rank(
+        mut self,
+        script: impl Fn(&RankRequest) -> RankAct + Send + Sync + 'static,
+    ) -> Self {
+        self.on_rank = Arc::new(script);
+        self
+    }
+
     /// The test's hold on it.
     pub fn handle(&self) -> ScriptHandle {
         self.handle.clone()
@@ -222,6 +262,21 @@ impl Backend for ScriptedBackend {
         group_handle
     }
 
+    fn rank(&self, request: RankRequest) -> BoxFuture<'static, Result<Vec<Ranked>, JuryError>> {
+        let act = (self.on_rank)(&request);
+        self.handle.journal.send_modify(|journal| journal.rankings.push(request.clone()));
+        let outcomes = |outcome: &dyn Fn(&Trajectory) -> _| {
+            let said = request.trajectories.iter();
+            said.map(|said| Ranked { index: said.index, outcome: outcome(said) }).collect()
+        };
+        match act {
+            RankAct::Rank => Box::pin(ready(Ok(outcomes(&|said| Ok(scripted_score(&said.text)))))),
+            RankAct::Fail(failure) => Box::pin(ready(Ok(outcomes(&|_| Err(failure.clone()))))),
+            RankAct::Refuse(error) => Box::pin(ready(Err(error))),
+            RankAct::Hang => Box::pin(pending()),
+        }
+    }
+
     fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.handle.death.subscribe()
     }
@@ -250,6 +305,16 @@ impl ScriptHandle {
     /// The groups that came so far, in order, refused ones included.
     pub fn groups(&self) -> Vec<SampleGroup> {
         self.journal.borrow().groups.clone()
+    }
+
+    /// The calls to rank that came so far, in order, refused ones included.
+    pub fn rankings(&self) -> Vec<RankRequest> {
+        self.journal.borrow().rankings.clone()
+    }
+
+    /// Waits until `n_calls` calls to rank have come.
+    pub async fn wait_for_rankings(&self, n_calls: usize) {
+        self.wait(|journal| journal.rankings.len() >= n_calls).await;
     }
 
     /// Indices of samples that were cancelled while they were drawn, in order.

@@ -1,15 +1,18 @@
-//! Which groups a worker may draw at all. Pure.
+//! Which groups a worker may draw, and which trajectories it may rank, at all. Pure.
 
 use std::collections::BTreeSet;
 
 use jury_grm::domain::limits;
-use jury_proto::convert::SampleGroup;
+use jury_proto::convert::{RankRequest, SampleGroup, WorkerRole};
 use jury_proto::{ErrorCode, JuryError};
 
 use crate::backend::BackendInfo;
 
 /// Highest score of a scale, as requests allow it: bounds the choices of a read-out.
 const MAX_SCORE: i32 = 100;
+
+/// Most trajectories of a call: all samples of a request, spare ones included.
+const MAX_TRAJECTORIES: usize = 2 * limits::MAX_K as usize;
 
 /// Refuses a group that no worker could draw. Coordinators check requests before; this keeps a confused one from
 /// harming the model's thread.
@@ -59,6 +62,11 @@ pub(super) fn shape(group: &SampleGroup) -> Result<(), JuryError> {
 /// # Errors
 /// `WrongModel`, naming what differs.
 pub(super) fn serves(info: &BackendInfo, group: &SampleGroup) -> Result<(), JuryError> {
+    if info.role != WorkerRole::Grm {
+        let message =
+            "this worker ranks trajectories and draws no samples; only one with the role grm does";
+        return Err(JuryError::new(ErrorCode::WrongModel, message));
+    }
     // The reader's version, not the coordinator's word for it: samples that were read by other rules must not share a
     // vote.
     let expectations = [
@@ -67,18 +75,40 @@ pub(super) fn serves(info: &BackendInfo, group: &SampleGroup) -> Result<(), Jury
         ("method version", &group.method_version, info.method_version.as_str()),
     ];
     for (what, asked, served) in expectations {
-        if asked != served {
-            return Err(JuryError::new(
-                ErrorCode::WrongModel,
-                format!("this worker has {what} {served}, the group asks for {asked}"),
-            ));
-        }
+        same(what, asked, served)?;
     }
     if group.hidden_states && !info.capabilities.hidden_states {
         let message = "this worker cannot tell hidden states";
         return Err(JuryError::new(ErrorCode::WrongModel, message));
     }
     Ok(())
+}
+
+/// Refuses trajectories that this worker cannot rank, or that are meant for another Meta RM.
+///
+/// # Errors
+/// `InvalidArgument` with the field and its limit, or `WrongModel`, naming what differs.
+pub(super) fn ranks(info: &BackendInfo, request: &RankRequest) -> Result<(), JuryError> {
+    let n_trajectories = request.trajectories.len();
+    require(n_trajectories <= MAX_TRAJECTORIES, "trajectories", || {
+        format!("at most {MAX_TRAJECTORIES}, has {n_trajectories}")
+    })?;
+    require(!request.messages.is_empty(), "messages", || {
+        "is empty; give at least 1 message".to_owned()
+    })?;
+    if info.role == WorkerRole::Meta {
+        same("model digest", &request.model_digest, &info.model_digest)?;
+        same("numerics class", &request.numerics, &info.numerics)?;
+    }
+    Ok(())
+}
+
+fn same(what: &str, asked: &str, served: &str) -> Result<(), JuryError> {
+    if asked == served {
+        return Ok(());
+    }
+    let message = format!("this worker has {what} {served}, the call asks for {asked}");
+    Err(JuryError::new(ErrorCode::WrongModel, message))
 }
 
 fn require(

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jury_proto::convert::SampleGroup;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -74,16 +73,15 @@ impl Gate {
         self.inner.lock().closed
     }
 
-    /// Lets a group in; `None` when the gate is closed.
-    pub(super) fn enter(&self, group: &SampleGroup) -> Option<Permit> {
+    /// Lets a group in, or trajectories; `None` when the gate is closed.
+    pub(super) fn enter(&self, request_id: &str, samples: usize) -> Option<Permit> {
         let mut state = self.inner.lock();
         if state.closed {
             return None;
         }
         let number = state.next_number;
         state.next_number += 1;
-        let entered =
-            Unfinished { request_id: group.request_id.clone(), samples: group.samples.len() };
+        let entered = Unfinished { request_id: request_id.to_owned(), samples };
         state.groups.insert(number, entered);
         self.inner.inside.send_replace(state.groups.len());
         drop(state);
@@ -138,14 +136,13 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::scripted::example_group;
 
     #[tokio::test]
     async fn a_closed_gate_admits_nobody_and_waits_for_those_inside() {
         let gate = Gate::new();
-        let permit = gate.enter(&example_group(1)).unwrap();
+        let permit = gate.enter("example", 1).unwrap();
         gate.close();
-        assert!(gate.enter(&example_group(1)).is_none());
+        assert!(gate.enter("example", 1).is_none());
         let mut empty = std::pin::pin!(gate.empty());
         assert!(futures::poll!(empty.as_mut()).is_pending());
         drop(permit);
@@ -155,10 +152,10 @@ mod tests {
     #[tokio::test]
     async fn a_cut_says_who_is_left() {
         let gate = Gate::new();
-        let permit = gate.enter(&example_group(3)).unwrap();
+        let permit = gate.enter("example", 3).unwrap();
         let left = gate.cut();
         assert_eq!(left, [Unfinished { request_id: "example".into(), samples: 3 }]);
         permit.cut().await;
-        assert!(gate.enter(&example_group(1)).is_none());
+        assert!(gate.enter("example", 1).is_none());
     }
 }

@@ -8,7 +8,7 @@ use candle_core::{Device, Result, Tensor};
 use super::Linear;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
-use crate::model::{Shape, WeightReader};
+use crate::model::{Reader, Shape};
 use jury_kernels::blocks::BlockType;
 
 /// What loading gives.
@@ -16,7 +16,7 @@ pub(super) type Loaded<T> = std::result::Result<T, LoadError>;
 
 /// The tensors of one model, and where they go.
 pub(super) struct Loader<'a> {
-    reader: WeightReader<'a>,
+    reader: Reader<'a>,
     pub(super) files: &'a ModelFiles,
     pub(super) shape: &'a Shape,
     device: &'a Device,
@@ -26,7 +26,7 @@ pub(super) struct Loader<'a> {
 
 impl<'a> Loader<'a> {
     pub(super) fn new(files: &'a ModelFiles, shape: &'a Shape, device: &'a Device) -> Loader<'a> {
-        Loader { reader: WeightReader::new(files, shape), files, shape, device }
+        Loader { reader: Reader::new(files, shape), files, shape, device }
     }
 
     pub(super) fn rope_frequencies(&self) -> Loaded<Vec<f64>> {

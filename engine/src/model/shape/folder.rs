@@ -52,6 +52,7 @@ pub(super) fn read(architecture: Architecture, config: &Config) -> Result<Shape,
     };
     let gemma2 = architecture == Architecture::Gemma2;
     let rope_size = latent.map_or(head_size, |latent| latent.rope_size);
+    let vocabulary = or_default("vocab_size", defaults.vocabulary)?;
     Ok(Shape {
         architecture,
         layers,
@@ -61,7 +62,8 @@ pub(super) fn read(architecture: Architecture, config: &Config) -> Result<Shape,
         key_size,
         value_size,
         hidden: config.size("intermediate_size")?,
-        vocabulary: or_default("vocab_size", defaults.vocabulary)?,
+        vocabulary,
+        outputs: vocabulary,
         context_length: or_default("max_position_embeddings", defaults.context)?,
         norm_epsilon: config.float_or("rms_norm_eps", 1e-6)? as f32,
         rope: rope(architecture, config, rope_size, defaults.rope_base)?,

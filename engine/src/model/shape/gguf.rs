@@ -43,6 +43,7 @@ pub(super) fn read(file: &GgufFile) -> Result<Shape, LoadError> {
     };
     let rope = reader.rope(latent.map_or(key_size, |latent| latent.rope_size))?;
     let gemma = architecture.is_gemma();
+    let vocabulary = file.metadata.texts("tokenizer.ggml.tokens")?.len();
     Ok(Shape {
         architecture,
         layers,
@@ -52,7 +53,8 @@ pub(super) fn read(file: &GgufFile) -> Result<Shape, LoadError> {
         key_size,
         value_size,
         hidden: reader.size("feed_forward_length")?,
-        vocabulary: file.metadata.texts("tokenizer.ggml.tokens")?.len(),
+        vocabulary,
+        outputs: vocabulary,
         context_length: reader.size("context_length")?,
         norm_epsilon: file.metadata.float(&reader.key("attention.layer_norm_rms_epsilon"))? as f32,
         activation: if gemma { Activation::GeluTanh } else { Activation::Silu },

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::published::{DEEPSEEK_V2_LITE, GEMMA_2_27B, GEMMA_3_270M};
 use super::written::{Meta, Written};
-use crate::hf::HfFolder;
+use crate::hf::{FolderConfig, HfFolder};
 use crate::model::Shape;
 
 /// The shape of a header without tensors, with the metadata of a published file.
@@ -16,7 +16,8 @@ fn of_gguf(architecture: &'static str, vocabulary: usize, metadata: &[(&str, Met
 fn of_configuration(text: &str) -> Shape {
     let folder = tempfile::TempDir::new().unwrap();
     std::fs::write(folder.path().join("config.json"), text).unwrap();
-    let (architecture, config) = HfFolder::read_config(Path::new(folder.path())).unwrap();
+    let FolderConfig { architecture, config, .. } =
+        HfFolder::read_config(Path::new(folder.path())).unwrap();
     Shape::of_configuration(architecture, &config).unwrap()
 }
 

@@ -1,14 +1,10 @@
 //! The model's thread.
 
 use std::collections::HashMap;
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use jury_engine::{Counters, Engine, Event, GroupId};
-use tokio::sync::watch;
 
 use super::group::{ActiveGroup, Submitted};
 use super::tokenising::TokenisedGroup;
@@ -30,27 +26,6 @@ pub(super) struct ModelThread {
     counters: Arc<Mutex<Counters>>,
     /// Of the last step.
     events: Vec<Event>,
-}
-
-/// Starts the thread. It ends when every sender of `messages` is gone and the last sample has ended. If it panics,
-/// what it returns here tells why.
-pub(super) fn spawn(
-    engine: Engine,
-    messages: Receiver<Message>,
-    counters: Arc<Mutex<Counters>>,
-) -> io::Result<watch::Receiver<Option<Arc<str>>>> {
-    let (death, told) = watch::channel(None);
-    let mut model = ModelThread::new(engine, messages, counters);
-    thread::Builder::new().name("jury-model".to_owned()).spawn(move || {
-        // The state is used no more after a panic: it is dropped, which fails every group inside.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| while model.turn() {})) {
-            let why: Arc<str> = panic_text(panic.as_ref()).into();
-            tracing::error!(why = &*why, "model thread panicked");
-            drop(model);
-            death.send_replace(Some(why));
-        }
-    })?;
-    Ok(told)
 }
 
 // === impl ModelThread ===
@@ -135,10 +110,4 @@ impl ModelThread {
             self.active.remove(&id);
         }
     }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without words".to_owned())
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use jury_grm::domain::{
-    FailureKind, Finish, Outcome, Readout, Sample, SampleSpec, Scale, Scores, Settings,
+    Failure, FailureKind, Finish, Outcome, Readout, Sample, SampleSpec, Scale, Scores, Settings,
 };
+use jury_proto::JuryError;
 use jury_proto::convert::{TooLarge, TooLong};
 
 use super::STATE_WIDTH;
@@ -21,6 +22,19 @@ pub enum GroupAct {
     TooLarge(TooLarge),
     /// Refused: no room now.
     Busy(Duration),
+}
+
+/// What becomes of trajectories that are to be ranked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RankAct {
+    /// Each gets its [`scripted_score`].
+    Rank,
+    /// None gets a score.
+    Fail(Failure),
+    /// The call is refused.
+    Refuse(JuryError),
+    /// They are never answered.
+    Hang,
 }
 
 /// What becomes of a sample.
@@ -58,6 +72,12 @@ pub enum Gate {
     Held,
     /// Never: it can only be cancelled.
     Hangs,
+}
+
+/// A Meta RM's score of a trajectory: a function of its text, between 0 and 10.
+pub fn scripted_score(text: &str) -> f64 {
+    let sum: u32 = text.bytes().map(u32::from).sum();
+    f64::from(sum % 1000) / 100.0
 }
 
 // === impl Act ===

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jury_grm::domain::SampleSpec;
-use jury_proto::convert::SampleGroup;
+use jury_proto::convert::{RankRequest, SampleGroup};
 
 use super::act::{PROMPT_TOKENS, scripted_state};
 use super::{Act, Gate, ScriptHandle};
@@ -13,6 +13,7 @@ use crate::backend::{CancelRequests, Cancelled, GroupEvents};
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     pub(super) groups: Vec<SampleGroup>,
+    pub(super) rankings: Vec<RankRequest>,
     pub(super) released: BTreeSet<u32>,
     pub(super) all_released: bool,
     pub(super) cancelled: Vec<u32>,

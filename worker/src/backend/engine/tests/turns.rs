@@ -8,7 +8,7 @@ use crate::reading::Reader;
 
 /// The thread's state without the thread, so that steps can be counted.
 struct Manual {
-    model: thread::ModelThread,
+    model: ModelThread,
     mailbox: SyncSender<thread::Message>,
     tokenizer: Tokenizer,
     occupancy: Arc<Occupancy>,
@@ -21,7 +21,7 @@ impl Manual {
         let tokenizer = engine.tokenizer();
         let (mailbox, messages) = mpsc::sync_channel(8);
         let counters = Arc::new(Mutex::new(engine.counters()));
-        let model = thread::ModelThread::new(engine, messages, counters);
+        let model = ModelThread::new(engine, messages, counters);
         let occupancy = Arc::new(Occupancy::new(8, 8));
         Self { model, mailbox, tokenizer, occupancy }
     }

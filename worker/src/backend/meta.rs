@@ -1,0 +1,185 @@
+//! A scalar reward model as a backend: it ranks trajectories and draws nothing.
+//!
+//! ```text
+//! rank ── seats? no ─> Overloaded
+//!    └─ yes ─> conversations to tokens (`tokenise`) ─> mailbox ─> thread: take jobs -> drop what nobody wants
+//!                                                                  -> Engine::step -> states -> scores -> answer
+//! ```
+//!
+//! A trajectory is a group of its own without text: the engine computes the prompt that trajectories share once, and many of them in
+//! one step. Dropping the future of a call, or the end of its time, ends its work within a step.
+
+mod job;
+mod scorer;
+#[cfg(test)]
+mod tests;
+mod thread;
+mod tokenise;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jury_engine::head::HeadError;
+use jury_engine::{Counters, Engine, LoadError, Tokenizer};
+use jury_grm::domain::{FailureKind, Reproducible};
+use jury_proto::convert::{Capabilities, RankRequest, Ranked, SampleGroup, WorkerRole};
+use jury_proto::{ErrorCode, JuryError};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::engine::EngineBackendConfig;
+use super::occupancy::Occupancy;
+use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load, model_thread};
+use job::Job;
+use scorer::Scorer;
+use thread::ModelThread;
+
+/// Calls that may wait between two steps. Their trajectories have seats, so the queue is bounded by these long before.
+const MAILBOX_CALLS: usize = 1024;
+
+/// What a caller without a seat is told to wait: about the time that a small model takes for some trajectories.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// A Meta RM on its own thread.
+pub struct MetaBackend {
+    info: BackendInfo,
+    tokenizer: Tokenizer,
+    mailbox: SyncSender<Job>,
+    occupancy: Arc<Occupancy>,
+    counters: Arc<Mutex<Counters>>,
+    death: watch::Receiver<Option<Arc<str>>>,
+}
+
+/// A model that cannot be a Meta RM.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MetaError {
+    /// The model does not load.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The head file is no head, or none of this model.
+    #[error("{path}: {source}")]
+    Head {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: HeadError,
+    },
+    /// A language model, and nothing that makes scores of its states.
+    #[error(
+        "{path} is no scalar reward model; take a folder whose config.json names a *ForSequenceClassification with one label, \
+         or add a head that was trained on this model"
+    )]
+    NoScore {
+        /// The model.
+        path: PathBuf,
+    },
+    /// Both bring a score.
+    #[error("{path} has a score of its own and takes no head beside it")]
+    TwoScores {
+        /// The model.
+        path: PathBuf,
+    },
+}
+
+// === impl MetaBackend ===
+
+impl MetaBackend {
+    /// Loads a scalar reward model, or any model with a head that was trained on its states, and starts its thread. With a head, the
+    /// digest that is served covers both files. Blocks for as long as loading takes.
+    ///
+    /// # Errors
+    /// [`MetaError`].
+    pub fn load(config: EngineBackendConfig, head: Option<&Path>) -> Result<Self, MetaError> {
+        let engine = Engine::load(&config.path, &config.engine)?;
+        let (scorer, model_digest) = Scorer::of(&engine, &config, head)?;
+        let capacity = config.engine.max_sequences;
+        let info = BackendInfo {
+            role: WorkerRole::Meta,
+            model: config.name,
+            model_digest,
+            method_version: jury_grm::method_version(),
+            numerics: engine.numerics().to_owned(),
+            context_tokens: u32::try_from(engine.context()).unwrap_or(u32::MAX),
+            reproducible: match engine.is_bitwise() {
+                true => Reproducible::Bitwise,
+                false => Reproducible::None,
+            },
+            capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
+            capabilities: Capabilities {
+                cancel: true,
+                token_prompts: true,
+                ..Capabilities::default()
+            },
+            room_tokens: u32::try_from(engine.room_tokens()).ok(),
+            state_width: Some(engine.model().embedding_length),
+        };
+        let counters = Arc::new(Mutex::new(engine.counters()));
+        let tokenizer = engine.tokenizer();
+        let (mailbox, jobs) = mpsc::sync_channel(MAILBOX_CALLS);
+        let mut model = ModelThread::new(engine, scorer, jobs, counters.clone());
+        let death = model_thread::spawn(move || model.turn())
+            .map_err(|error| LoadError::Device(format!("no thread for the model: {error}")))?;
+        let occupancy = Arc::new(Occupancy::new(capacity, config.max_queued_samples));
+        Ok(Self { info, tokenizer, mailbox, occupancy, counters, death })
+    }
+}
+
+impl Backend for MetaBackend {
+    fn info(&self) -> BackendInfo {
+        self.info.clone()
+    }
+
+    fn load(&self) -> Load {
+        let steps = self.counters.lock().unwrap_or_else(PoisonError::into_inner).steps;
+        self.occupancy.load(steps)
+    }
+
+    fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle {
+        let (handle, _) = GroupHandle::new(&group);
+        events.fail_all(FailureKind::Worker, "a Meta RM draws no samples");
+        handle
+    }
+
+    fn rank(&self, request: RankRequest) -> BoxFuture<'static, Result<Vec<Ranked>, JuryError>> {
+        let remaining = request.remaining_ms.map(Duration::from_millis);
+        let deadline = remaining.and_then(|remaining| Instant::now().checked_add(remaining));
+        let seats = self.occupancy.seat(request.trajectories.len());
+        let (tokenizer, mailbox) = (self.tokenizer.clone(), self.mailbox.clone());
+        Box::pin(async move {
+            let seats = seats.ok_or_else(busy)?;
+            let (reply, answer) = oneshot::channel();
+            let hand_over = move || {
+                let Some(conversations) = tokenise::conversations(&tokenizer, &request, &reply)
+                else {
+                    return Ok(()); // nobody waits any more
+                };
+                let job = Job::new(conversations, deadline, seats, reply);
+                mailbox.try_send(job).map_err(|refused| match refused {
+                    TrySendError::Full(_) => busy(),
+                    TrySendError::Disconnected(_) => stopped(),
+                })
+            };
+            tokio::task::spawn_blocking(hand_over).await.map_err(|_| stopped())??;
+            answer.await.map_err(|_| stopped())
+        })
+    }
+
+    fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.death.clone()
+    }
+}
+
+fn busy() -> JuryError {
+    let message = "this worker has no room for further trajectories now";
+    let busy = JuryError::new(ErrorCode::Overloaded, message);
+    JuryError { retry_delay: Some(RETRY_AFTER), ..busy }
+}
+
+fn stopped() -> JuryError {
+    let message = "the worker's model stopped before the trajectories were ranked";
+    JuryError::new(ErrorCode::Internal, message)
+}

@@ -1,0 +1,150 @@
+//! One call inside the model's thread: from its trajectories to the answer.
+
+use std::collections::HashMap;
+
+use jury_engine::{Engine, Group, GroupId, SampleError, SampleOutput, SampleSpec, SubmitError};
+use jury_grm::domain::{Failure, FailureKind};
+use jury_proto::convert::Ranked;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::scorer::Scorer;
+use super::tokenise::Conversation;
+use crate::backend::occupancy::Seats;
+
+/// Trajectories of one call.
+#[derive(Debug)]
+pub(super) struct Job {
+    conversations: Vec<Conversation>,
+    /// When nobody waits any more.
+    deadline: Option<Instant>,
+    /// One a trajectory that has no outcome.
+    seats: Seats,
+    reply: oneshot::Sender<Vec<Ranked>>,
+}
+
+/// A call whose trajectories the engine has.
+#[derive(Debug)]
+pub(super) struct Ranking {
+    /// In the order of the call; `None` while the engine computes it.
+    outcomes: Vec<(u32, Option<Result<f64, Failure>>)>,
+    /// Places of those without an outcome.
+    pending: HashMap<GroupId, usize>,
+    deadline: Option<Instant>,
+    seats: Seats,
+    reply: oneshot::Sender<Vec<Ranked>>,
+}
+
+// === impl Job ===
+
+impl Job {
+    pub(super) fn new(
+        conversations: Vec<Conversation>,
+        deadline: Option<Instant>,
+        seats: Seats,
+        reply: oneshot::Sender<Vec<Ranked>>,
+    ) -> Self {
+        Self { conversations, deadline, seats, reply }
+    }
+}
+
+// === impl Ranking ===
+
+impl Ranking {
+    /// Hands every trajectory to the engine that can be ranked.
+    pub(super) fn begin(job: Job, engine: &mut Engine) -> Self {
+        let Job { conversations, deadline, mut seats, reply } = job;
+        seats.begin();
+        let (mut outcomes, mut pending) = (Vec::new(), HashMap::new());
+        for (place, Conversation { index, tokens }) in conversations.into_iter().enumerate() {
+            let submitted = tokens.and_then(|prompt| {
+                let samples = vec![SampleSpec::state_alone()];
+                engine.submit(Group { prompt, samples }).map_err(|error| refused(&error))
+            });
+            let outcome = match submitted {
+                Ok(group) => {
+                    pending.insert(group, place);
+                    None
+                }
+                Err(failure) => Some(Err(failure)),
+            };
+            outcomes.push((index, outcome));
+        }
+        seats.keep(pending.len());
+        Self { outcomes, pending, deadline, seats, reply }
+    }
+
+    /// Groups that the engine has.
+    pub(super) fn groups(&self) -> impl Iterator<Item = GroupId> {
+        self.pending.keys().copied()
+    }
+
+    /// True when nobody waits for the answer any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    pub(super) fn is_overdue(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// True when every trajectory has an outcome.
+    pub(super) fn is_complete(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// The state behind a trajectory is there.
+    pub(super) fn finish(&mut self, group: GroupId, output: &SampleOutput, scorer: &Scorer) {
+        let score = match &output.last_hidden {
+            Some(state) => scorer.score(state).map_err(|error| error.to_string()),
+            None => Err("the engine gave no state".to_owned()),
+        };
+        let failed = |detail| Failure { kind: FailureKind::Worker, detail };
+        self.settle(group, score.map_err(failed));
+    }
+
+    /// The engine could not compute it.
+    pub(super) fn fail(&mut self, group: GroupId, error: &SampleError) {
+        let (kind, detail) = (FailureKind::Worker, error.to_string());
+        self.settle(group, Err(Failure { kind, detail }));
+    }
+
+    /// Tells what there is; what is missing has run out of time.
+    pub(super) fn answer(self) {
+        let missing = || Failure {
+            kind: FailureKind::TimedOut,
+            detail: "the call's time left was over before this trajectory was ranked".to_owned(),
+        };
+        let ranked = self.outcomes.into_iter().map(|(index, outcome)| Ranked {
+            index,
+            outcome: outcome.unwrap_or_else(|| Err(missing())),
+        });
+        let ranked = ranked.collect();
+        // Whoever has the answer finds the load without it.
+        drop(self.seats);
+        // A caller that left misses nothing.
+        drop(self.reply.send(ranked));
+    }
+
+    fn settle(&mut self, group: GroupId, outcome: Result<f64, Failure>) {
+        if let Some(place) = self.pending.remove(&group) {
+            self.outcomes[place].1 = Some(outcome);
+            self.seats.keep(self.pending.len());
+        }
+    }
+}
+
+/// Why the engine will not take a trajectory.
+fn refused(error: &SubmitError) -> Failure {
+    let (kind, detail) = match error {
+        SubmitError::TooLong { prompt_tokens, context, over_by } => (
+            FailureKind::TooLong,
+            format!(
+                "prompt and trajectory have {prompt_tokens} tokens, {over_by} over the Meta RM's context of {context}"
+            ),
+        ),
+        SubmitError::TooLarge { .. } => (FailureKind::TooLarge, error.to_string()),
+        other => (FailureKind::Worker, other.to_string()),
+    };
+    Failure { kind, detail }
+}

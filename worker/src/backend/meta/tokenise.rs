@@ -1,0 +1,39 @@
+//! Conversations to tokens: the prompt that the sample saw, and what it said as the assistant's turn.
+
+use jury_engine::{Message, Prompt, Role, Span, Tokenizer};
+use jury_grm::domain::{Failure, FailureKind};
+use jury_proto::convert::{RankRequest, Ranked};
+use tokio::sync::oneshot;
+
+use crate::backend::engine::engine_prompt;
+
+/// A trajectory that the engine can take, or why it cannot.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    /// Index of the sample.
+    pub(super) index: u32,
+    pub(super) tokens: Result<Vec<u32>, Failure>,
+}
+
+/// All conversations of a call; `None` when nobody waits for them any more.
+pub(super) fn conversations(
+    tokenizer: &Tokenizer,
+    request: &RankRequest,
+    reply: &oneshot::Sender<Vec<Ranked>>,
+) -> Option<Vec<Conversation>> {
+    let mut conversation: Prompt = engine_prompt(&request.messages);
+    let mut conversations = Vec::new();
+    for said in &request.trajectories {
+        if reply.is_closed() {
+            return None;
+        }
+        let spans = vec![Span::untrusted(said.text.as_str())];
+        conversation.messages.push(Message { role: Role::Assistant, spans });
+        let tokens = tokenizer
+            .encode_conversation(&conversation)
+            .map_err(|error| Failure { kind: FailureKind::Worker, detail: error.to_string() });
+        conversation.messages.pop();
+        conversations.push(Conversation { index: said.index, tokens });
+    }
+    Some(conversations)
+}
