@@ -141,7 +141,7 @@ pub struct CoordinatorArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  jury worker --etcd http://127.0.0.1:2379 --listen 0.0.0.0:7481 --advertise http://10.0.0.5:7481\n  jury worker --listen 127.0.0.1:7481      for a coordinator with --worker http://127.0.0.1:7481\n  jury worker --backend openai --url http://127.0.0.1:8000 --model judge --tokenizer ./judge    in front of vLLM\n  jury worker --role meta --model ./MetaRM --listen 127.0.0.1:7482      a Meta RM, which requests ask for with --meta MetaRM"
+    after_help = "Examples:\n  jury worker --etcd http://127.0.0.1:2379 --listen 0.0.0.0:7481 --advertise http://10.0.0.5:7481\n  jury worker --listen 127.0.0.1:7481      for a coordinator with --worker http://127.0.0.1:7481\n  jury worker --backend openai --url http://127.0.0.1:8000 --model judge --tokenizer ./judge    in front of vLLM\n  jury worker --role meta --model ./MetaRM --listen 127.0.0.1:7482      a Meta RM, which ranks samples"
 )]
 pub struct WorkerArgs {
     /// Where to serve gRPC, at every address of a name like localhost; port 0 takes a free one

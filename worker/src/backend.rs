@@ -9,8 +9,8 @@
 //!
 //! A backend answers a group with exactly one of `Accepted`, `TooLong`, `TooLarge` and `Busy`, and after `Accepted` with exactly
 //! one of `Finished` and `Failed` for each sample: [`GroupEvents`] holds it to that, and answers for a backend that
-//! dies. A backend whose role is `meta` draws nothing and ranks trajectories instead ([`Backend::rank`]). A group's time left reaches the backend as a cancel does. Not promised: any order between samples, and any
-//! `Progress` at all.
+//! dies. A group's time left reaches the backend as a cancel does. Not promised: any order between samples, and any
+//! `Progress` at all. A backend whose role is `meta` draws nothing, and ranks trajectories instead ([`Backend::rank`]).
 
 pub mod cancel;
 pub mod engine;
