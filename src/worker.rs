@@ -35,14 +35,9 @@ pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
     let advertised_address =
         advertised(args.advertise, sockets.address()?, announces).or_exit(Exit::Usage)?;
     let shutdown = on_signals().or_exit(Exit::Internal)?;
-    let loaded = |load: &dyn Fn(&Meter) -> Result<Arc<dyn Backend>, Failed>| {
-        let meter = Meter::new(false);
-        let backend = load(&meter);
-        meter.clear();
-        backend
-    };
-    let backend = match (args.role, upstream) {
-        (RoleArg::Grm, None) => loaded(&|meter| Ok(model.load(meter)?))?,
+    let meter = Meter::new(false);
+    let backend: Arc<dyn Backend> = match (args.role, upstream) {
+        (RoleArg::Grm, None) => model.load(&meter)?,
         // It may not be up yet: a signal ends the wait.
         (RoleArg::Grm, Some(upstream)) => tokio::select! {
             connected = OpenAiBackend::connect(upstream) => Arc::new(connected.map_err(refused)?),
@@ -50,13 +45,14 @@ pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
         },
         (RoleArg::Meta, None) => {
             let head = only_head(&args.heads).or_exit(Exit::Usage)?;
-            loaded(&|meter| Ok(model.load_meta(meter, head)?))?
+            model.load_meta(&meter, head)?
         }
         (RoleArg::Meta, Some(_)) => {
             let problem = "a Meta RM runs in the embedded engine; leave --backend openai out";
             return Err(Refused::new("--role", problem)).or_exit(Exit::Usage);
         }
     };
+    meter.clear();
     let heads = match args.role {
         RoleArg::Grm => heads(&args.heads, backend.as_ref())?,
         RoleArg::Meta => Heads::default(),
