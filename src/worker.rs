@@ -35,24 +35,18 @@ pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
     let advertised_address =
         advertised(args.advertise, sockets.address()?, announces).or_exit(Exit::Usage)?;
     let shutdown = on_signals().or_exit(Exit::Internal)?;
-    let meter = Meter::new(false);
-    let backend: Arc<dyn Backend> = match (args.role, upstream) {
-        (RoleArg::Grm, None) => model.load(&meter)?,
+    let backend = match (args.role, upstream) {
+        (role, None) => embedded(role, &model, &args.heads)?,
         // It may not be up yet: a signal ends the wait.
         (RoleArg::Grm, Some(upstream)) => tokio::select! {
             connected = OpenAiBackend::connect(upstream) => Arc::new(connected.map_err(refused)?),
             () = shutdown.drain.cancelled() => return Ok(Exit::Done),
         },
-        (RoleArg::Meta, None) => {
-            let head = only_head(&args.heads).or_exit(Exit::Usage)?;
-            model.load_meta(&meter, head)?
-        }
         (RoleArg::Meta, Some(_)) => {
             let problem = "a Meta RM runs in the embedded engine; leave --backend openai out";
             return Err(Refused::new("--role", problem)).or_exit(Exit::Usage);
         }
     };
-    meter.clear();
     let heads = match args.role {
         RoleArg::Grm => heads(&args.heads, backend.as_ref())?,
         RoleArg::Meta => Heads::default(),
@@ -75,6 +69,24 @@ pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
     let listener = sockets.into_listener();
     let served = jury_worker::run::run(worker, listener, shutdown.drain.clone());
     until_cut(served, &shutdown).await
+}
+
+/// The model in this process, as the role wants it.
+fn embedded(
+    role: RoleArg,
+    model: &ModelConfig,
+    heads: &HeadArgs,
+) -> Result<Arc<dyn Backend>, Failed> {
+    let meter = Meter::new(false);
+    let backend: Arc<dyn Backend> = match role {
+        RoleArg::Grm => model.load(&meter)?,
+        RoleArg::Meta => {
+            let head = only_head(heads).or_exit(Exit::Usage)?;
+            model.load_meta(&meter, head)?
+        }
+    };
+    meter.clear();
+    Ok(backend)
 }
 
 /// Gives an upstream's error its exit code.
