@@ -47,7 +47,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Scores trajectories, in their order: one outcome each, by the end of the call's time. Only a backend with the role `meta` can.
     /// Dropping the future ends its work within a step.
     fn rank(&self, _request: RankRequest) -> BoxFuture<'static, Result<Vec<Ranked>, JuryError>> {
-        let message = "this worker draws samples; only one with the role meta ranks them";
+        let message = "this backend draws samples and ranks none";
         Box::pin(ready(Err(JuryError::new(ErrorCode::WrongModel, message))))
     }
 

@@ -96,11 +96,12 @@ pub(super) fn ranks(info: &BackendInfo, request: &RankRequest) -> Result<(), Jur
     require(!request.messages.is_empty(), "messages", || {
         "is empty; give at least 1 message".to_owned()
     })?;
-    if info.role == WorkerRole::Meta {
-        same("model digest", &request.model_digest, &info.model_digest)?;
-        same("numerics class", &request.numerics, &info.numerics)?;
+    if info.role != WorkerRole::Meta {
+        let message = "this worker draws samples; only one with the role meta ranks them";
+        return Err(JuryError::new(ErrorCode::WrongModel, message));
     }
-    Ok(())
+    same("model digest", &request.model_digest, &info.model_digest)?;
+    same("numerics class", &request.numerics, &info.numerics)
 }
 
 fn same(what: &str, asked: &str, served: &str) -> Result<(), JuryError> {
