@@ -8,6 +8,7 @@ mod models;
 mod parse;
 mod score;
 mod serve;
+mod train;
 mod upstream;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -25,6 +26,7 @@ pub use self::serve::{
     CoordinatorArgs, EtcdArgs, HeadArgs, HttpArgs, JudgingArgs, RoleArg, ServeArgs, TraceArgs,
     UpArgs, WorkerArgs,
 };
+pub use self::train::{TrainArgs, TrainCommand, TrainMetaArgs};
 pub use jury_terminal::Refused;
 pub use jury_terminal::model::{CacheArgs, DEFAULT_MODEL, ModelArgs};
 
@@ -67,6 +69,8 @@ pub enum Command {
     Score(Box<ScoreArgs>),
     /// Measure a judge on items whose best response is known: how accuracy grows with k
     Eval(Box<EvalArgs>),
+    /// Train a Meta RM that ranks a judge's samples
+    Train(TrainArgs),
     /// Serve coordinator and worker in one process
     Up(UpArgs),
     /// Serve a coordinator that spreads samples over workers

@@ -4,6 +4,7 @@
 //! config   arguments -> what to do
 //! items    files -> the items of this evaluation, fixed in its folder
 //! batch    every item judged once, resumable (jury score's)
+//! rank     meta scores of a head, from the hidden states that were kept
 //! files    the folder: verdicts in, reports out
 //! ```
 
@@ -11,16 +12,18 @@ mod compare;
 mod config;
 mod files;
 mod items;
+mod rank;
 
 use anyhow::anyhow;
 use jury_eval::curve::{self, Plan};
 use jury_eval::judged::{Judged, LeftOut, join};
 use jury_eval::method::Method;
 use jury_eval::report::{About, Report, build};
+use jury_grm::domain::Item;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 
-use self::config::EvalConfig;
+pub use self::config::EvalConfig;
 use self::files::Folder;
 use crate::args::{EvalArgs, EvalCommand};
 use crate::score::judge;
@@ -31,21 +34,13 @@ pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
     }
     let config = EvalConfig::try_from(args.run).or_exit(Exit::Usage)?;
     let meter = Meter::new(config.quiet);
-    let folder = Folder::open(&config.out)?;
-    let items = items::settle(&config, &folder, &meter)?;
-    if items.is_empty() {
-        let problem = anyhow!("no item tells which of its responses is best: give best or labels");
-        return Err(Failed::new(Exit::BadData, problem));
+    let Some(Drawn { items, folder }) = draw(&config, &meter).await? else {
+        return Ok(Exit::Interrupted);
+    };
+    let mut verdicts = folder.verdicts()?;
+    if let Some(head) = &config.head {
+        rank::by(head, &mut verdicts)?;
     }
-    if !config.replay {
-        for batch in config.batches(&folder) {
-            if judge(&batch, &meter).await? == Exit::Interrupted {
-                meter.print("jury: interrupted; the same command goes on from here");
-                return Ok(Exit::Interrupted);
-            }
-        }
-    }
-    let verdicts = folder.verdicts()?;
     let about = about(&config, &folder, &verdicts)?;
     let (judged, left_out) = join(items, verdicts, folder.greedy()?);
     if judged.is_empty() {
@@ -60,6 +55,31 @@ pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
         crate::score::print(&jury_eval::report::markdown(&report))?;
     }
     Ok(Exit::Done)
+}
+
+/// The items of an evaluation, and the folder of what was drawn for them.
+pub struct Drawn {
+    pub items: Vec<Item>,
+    pub folder: Folder,
+}
+
+/// Settles the items and judges those that are not judged yet; `None` after Ctrl-C.
+pub async fn draw(config: &EvalConfig, meter: &Meter) -> Result<Option<Drawn>, Failed> {
+    let folder = Folder::open(&config.out)?;
+    let items = items::settle(config, &folder, meter)?;
+    if items.is_empty() {
+        let problem = anyhow!("no item tells which of its responses is best: give best or labels");
+        return Err(Failed::new(Exit::BadData, problem));
+    }
+    if !config.replay {
+        for batch in config.batches(&folder) {
+            if judge(&batch, meter).await? == Exit::Interrupted {
+                meter.print("jury: interrupted; the same command goes on from here");
+                return Ok(None);
+            }
+        }
+    }
+    Ok(Some(Drawn { items, folder }))
 }
 
 fn report(config: &EvalConfig, about: About, judged: &[Judged], left_out: LeftOut) -> Report {
@@ -84,7 +104,8 @@ fn about(
 ) -> Result<About, Failed> {
     let provenance = verdicts.iter().map(|verdict| &verdict.provenance);
     let by_model = provenance.clone().find(|provenance| provenance.model.is_some());
-    let ranked = provenance.clone().find_map(|provenance| provenance.meta_digest.clone());
+    let by_fleet = || provenance.clone().find_map(|provenance| provenance.meta_digest.clone());
+    let ranked = config.head.as_ref().map(|head| head.digest.clone()).or_else(by_fleet);
     let names: Vec<String> = config.items.iter().map(|path| path.display().to_string()).collect();
     Ok(About {
         items: names.join(" "),

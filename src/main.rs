@@ -4,6 +4,7 @@
 //! args     the command line
 //! score    one item or a batch, for a person or a machine
 //! eval     how accuracy grows with k
+//! train    a Meta RM
 //! up, coordinator, worker     what serves
 //! models, status, completions, doctor
 //! ```
@@ -19,6 +20,7 @@ mod score;
 mod serving;
 mod status;
 mod telemetry;
+mod train;
 mod up;
 mod worker;
 
@@ -66,6 +68,7 @@ fn run(args: Args) -> Result<Exit, Failed> {
         match args.command {
             Command::Score(args) => score::run(*args).await,
             Command::Eval(args) => eval::run(*args).await,
+            Command::Train(args) => train::run(args).await,
             Command::Up(args) => up::run(args).await,
             Command::Coordinator(args) => coordinator::run(args).await,
             Command::Worker(args) => worker::run(args).await,

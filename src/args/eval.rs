@@ -82,8 +82,9 @@ pub struct EvalRunArgs {
 
     #[command(flatten)]
     pub judge: JudgeArgs,
-    /// Name of a Meta RM of the fleet that ranks the samples
-    #[arg(long, env = "JURY_META", value_name = "NAME", help_heading = "Who judges")]
+    /// Who ranks the samples: head:FILE, or with --endpoint the name of a Meta RM of the fleet. A head ranks what was
+    /// drawn with hidden states, before it was trained too
+    #[arg(long, env = "JURY_META", value_name = "META", help_heading = "Who judges")]
     pub meta: Option<String>,
 
     /// Softmax temperature, 0 to 2 [default: 0.5]

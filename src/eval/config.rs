@@ -1,7 +1,7 @@
 //! `jury eval`: arguments to config, the only home of its defaults and cross-option rules.
 
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jury_eval::method::Method;
@@ -9,6 +9,7 @@ use jury_eval::split::Part;
 use jury_grm::domain::{Readout, ScoreRequest, Settings, Voting};
 
 use super::files::Folder;
+use super::rank::Ranker;
 use crate::args::{EvalRunArgs, PartArg, Refused};
 use crate::score::{
     Input, Judge, Output, ScoreConfig, Source, in_flight, placeholder, refused_field,
@@ -36,6 +37,8 @@ pub struct EvalConfig {
     /// The request of every item, at the largest k; its own item is a placeholder.
     pub request: ScoreRequest,
     pub concurrency: Option<usize>,
+    /// Ranks the samples, from their hidden states.
+    pub head: Option<Ranker>,
     pub out: PathBuf,
     pub json: Option<PathBuf>,
     pub replay: bool,
@@ -60,7 +63,14 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
             let problem = format!("{method} ranks samples; name who ranks with --meta");
             return Err(Refused::new("--methods", problem));
         }
-        let request = request(&args, ks.last().copied().unwrap_or(1))?;
+        let meta = args.meta.as_deref();
+        let head = meta.and_then(|meta| meta.strip_prefix("head:"));
+        let head = head.map(|path| Ranker::load(Path::new(path))).transpose()?;
+        if meta.is_some() && head.is_none() && args.judge.endpoint.is_none() && !args.replay {
+            let problem = "write head:FILE, or with --endpoint the name of a Meta RM of the fleet";
+            return Err(Refused::new("--meta", problem));
+        }
+        let request = request(&args, head.is_some(), ks.last().copied().unwrap_or(1))?;
         let first = args.items.first().map(|path| path.with_extension("eval"));
         let out = args.out.or(first).unwrap_or_else(|| PathBuf::from("jury.eval"));
         Ok(Self {
@@ -80,6 +90,7 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
             judge: args.judge.try_into()?,
             request,
             concurrency: args.concurrency,
+            head,
             out,
             json: args.json,
             replay: args.replay,
@@ -89,7 +100,7 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
 }
 
 /// Scores are drawn and their distributions kept: one drawing serves the plain vote and the expectations.
-fn request(args: &EvalRunArgs, k: usize) -> Result<ScoreRequest, Refused> {
+fn request(args: &EvalRunArgs, has_head: bool, k: usize) -> Result<ScoreRequest, Refused> {
     let default = Settings::default();
     let settings = Settings {
         k: u32::try_from(k).unwrap_or(u32::MAX),
@@ -103,12 +114,12 @@ fn request(args: &EvalRunArgs, k: usize) -> Result<ScoreRequest, Refused> {
         .ok_or_else(|| Refused::new("--budget", "must be at least 1 ms"))?;
     let request = ScoreRequest {
         settings,
-        voting: Voting { meta: args.meta.clone(), ..Voting::default() },
+        voting: Voting { meta: args.meta.clone().filter(|_| !has_head), ..Voting::default() },
         model: args.judge.endpoint.as_ref().and(args.judge.model.clone()),
         seed: args.seed,
         budget_ms: Some(budget_ms),
         include_samples: true,
-        include_hidden_states: args.hidden_states,
+        include_hidden_states: args.hidden_states || has_head,
         ..ScoreRequest::new(placeholder())
     };
     request.validate().map_err(refused_field)?;

@@ -1,0 +1,92 @@
+//! `jury train`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Subcommand;
+use jury_grm::domain::limits;
+use jury_terminal::number::whole;
+
+use super::{JudgeArgs, PartArg};
+
+const EXAMPLES: &str = "\
+Samples are drawn with their hidden states and labelled: correct where the best response is strictly
+highest. A head learns to tell correct samples from wrong ones; docs/meta-rm.md says how. The same
+command goes on where it stopped.
+
+Examples:
+  jury train meta --items pairs.jsonl --part train --model smollm2-135m --out head.safetensors
+  jury eval pairs.jsonl --part test --model smollm2-135m --meta head:head.safetensors";
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct TrainArgs {
+    #[command(subcommand)]
+    pub command: TrainCommand,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum TrainCommand {
+    /// Train a Meta RM: a head on the judging model's hidden states that ranks its samples
+    Meta(Box<TrainMetaArgs>),
+}
+
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct TrainMetaArgs {
+    /// Files of items whose best response is known, one a line
+    #[arg(long, value_name = "FILE.jsonl", required = true, num_args = 1..)]
+    pub items: Vec<PathBuf>,
+    /// Where the head goes; its model card goes beside it, with .md
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub out: PathBuf,
+    /// The name by which requests ask for the head [default: the file's]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// At most so many items, drawn evenly over the files
+    #[arg(long, value_name = "N", help_heading = "Items")]
+    pub limit: Option<usize>,
+    /// The part that is learned from; `jury eval --part test` measures on the other
+    #[arg(long, value_enum, default_value_t = PartArg::All, help_heading = "Items")]
+    pub part: PartArg,
+    /// Share of the queries that are for training
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, help_heading = "Items")]
+    pub train_share: f64,
+    /// Seed of the split and of --limit
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Items")]
+    pub split_seed: u64,
+
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    /// Samples an item
+    #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = whole(1..=limits::MAX_K, "-k 8"), help_heading = "Sampling")]
+    pub k: u32,
+    /// Softmax temperature, 0 to 2 [default: 0.5]
+    #[arg(long, value_name = "T", help_heading = "Sampling")]
+    pub temperature: Option<f64>,
+    /// Longest critique, 1 to 16384 tokens [default: 512]
+    #[arg(long, value_name = "N", value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 256"), help_heading = "Sampling")]
+    pub max_critique_tokens: Option<u32>,
+    /// Time for one item, like 90s or 5m [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Sampling")]
+    pub budget: Option<Duration>,
+    /// Items judged at once [default: as many as the fleet draws]
+    #[arg(long, value_name = "N", help_heading = "Sampling")]
+    pub concurrency: Option<usize>,
+    /// The folder of the samples, as `jury eval --hidden-states` makes it [default: --out with .samples]
+    #[arg(long, value_name = "DIR", help_heading = "Sampling")]
+    pub samples: Option<PathBuf>,
+    /// Draw nothing: learn from what the folder of --samples has
+    #[arg(long, help_heading = "Sampling")]
+    pub replay: bool,
+
+    /// Numbers of an inner layer; 0: none, the head is linear
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Training")]
+    pub inner: usize,
+    /// Seed of samples, parts, weights and order
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Training")]
+    pub seed: u64,
+    /// No progress on stderr
+    #[arg(short, long, help_heading = "Training")]
+    pub quiet: bool,
+}
