@@ -18,9 +18,13 @@ pub async fn run(args: TrainArgs) -> Result<Exit, Failed> {
         return Ok(Exit::Interrupted);
     };
     let verdicts = folder.verdicts()?;
-    let Some(model_digest) = verdicts.iter().find_map(|verdict| verdict.provenance.model_digest.clone())
+    let Some(model_digest) =
+        verdicts.iter().find_map(|verdict| verdict.provenance.model_digest.clone())
     else {
-        return Err(Failed::new(Exit::TryAgain, anyhow!("no item was judged; the same command goes on")));
+        return Err(Failed::new(
+            Exit::TryAgain,
+            anyhow!("no item was judged; the same command goes on"),
+        ));
     };
     let rows = rows(&items, &verdicts);
     if rows.is_empty() {
@@ -30,7 +34,11 @@ pub async fn run(args: TrainArgs) -> Result<Exit, Failed> {
         );
         return Err(Failed::new(Exit::BadData, problem));
     }
-    let meta = MetaConfig { inner: args.inner, seed: args.seed, ..MetaConfig::new(name(&args), model_digest) };
+    let meta = MetaConfig {
+        inner: args.inner,
+        seed: args.seed,
+        ..MetaConfig::new(name(&args), model_digest)
+    };
     let trained = train(&rows, &meta, |epoch| {
         meter.stage(&format!("epoch {}: validation loss {:.4}", epoch.epoch, epoch.validation));
     });

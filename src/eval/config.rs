@@ -148,7 +148,7 @@ impl EvalConfig {
         self.json.as_deref().is_none_or(|path| path.as_os_str() != "-")
     }
 
-    fn batch(&self, folder: &Folder, out: &std::path::Path, request: ScoreRequest) -> ScoreConfig {
+    fn batch(&self, folder: &Folder, out: &Path, request: ScoreRequest) -> ScoreConfig {
         let is_embedded = matches!(self.judge, Judge::Embedded { .. });
         ScoreConfig {
             input: Input::Many(Source::File(folder.items_path())),

@@ -27,7 +27,7 @@ impl Ranker {
             let why = source.map(|source| format!(": {source}")).unwrap_or_default();
             Refused::new("--meta", format!("{error}{why}"))
         })?;
-        Ok(Self { head, digest: jury_worker::heads::digest(&bytes) })
+        Ok(Self { head, digest: jury_worker::models::digest_of(&bytes) })
     }
 }
 
@@ -49,7 +49,8 @@ pub fn by(ranker: &Ranker, verdicts: &mut [Verdict]) -> Result<(), Failed> {
                 );
                 return Err(Failed::new(Exit::Usage, problem));
             };
-            sample.meta_score = Some(ranker.head.score(state).context("--meta").or_exit(Exit::Usage)?);
+            sample.meta_score =
+                Some(ranker.head.score(state).context("--meta").or_exit(Exit::Usage)?);
         }
     }
     Ok(())

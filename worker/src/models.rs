@@ -48,7 +48,7 @@ pub(crate) fn combined_digest(digests: &[String]) -> String {
 }
 
 /// SHA-256 of bytes, hex.
-pub(crate) fn digest_of(bytes: &[u8]) -> String {
+pub fn digest_of(bytes: &[u8]) -> String {
     digest::hex(&Sha256::digest(bytes))
 }
 
