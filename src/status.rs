@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use jury_client::{Client, ClientConfig, FleetStatus};
+use jury_client::{Client, ClientConfig, FleetStatus, WorkerStatus};
 use jury_fabric::connector::Connector;
 use jury_grm::domain::json_line;
 use jury_terminal::exit::{Exit, Failed, OrExit};
@@ -61,6 +61,7 @@ fn table(status: &FleetStatus) -> String {
     }
     text.push_str(&capabilities(status));
     text.push_str(&heads(status));
+    text.push_str(&meta_rms(status));
     text
 }
 
@@ -103,6 +104,17 @@ fn heads(status: &FleetStatus) -> String {
     workers_by_head.into_iter().map(line).collect()
 }
 
+/// Who ranks and draws nothing.
+fn meta_rms(status: &FleetStatus) -> String {
+    let ranks =
+        status.workers.iter().filter(|worker| worker.roles.iter().any(|role| role == "meta"));
+    let line = |worker: &WorkerStatus| {
+        let WorkerStatus { worker_id, model, .. } = worker;
+        paragraph(&format!("{worker_id} ranks samples as the Meta RM {model}, and draws none"))
+    };
+    ranks.map(line).collect()
+}
+
 /// True when `ids` are all the workers.
 fn are_all(ids: &[&str], status: &FleetStatus) -> bool {
     ids.len() > 1 && ids.len() == status.workers.len()
@@ -116,7 +128,7 @@ fn paragraph(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jury_client::{HeadStatus, WorkerStatus};
+    use jury_client::HeadStatus;
 
     use super::*;
 
@@ -148,6 +160,16 @@ mod tests {
             heads: Vec::new(),
             ..worker.clone()
         };
+        let meta = WorkerStatus {
+            worker_id: "m1".to_owned(),
+            model: "metarm".to_owned(),
+            model_digest: "fedcba9876".to_owned(),
+            running: 0,
+            roles: vec!["meta".to_owned()],
+            capabilities: None,
+            heads: Vec::new(),
+            ..worker.clone()
+        };
         let status = FleetStatus {
             version: "0.1.0".to_owned(),
             requests_running: 1,
@@ -155,7 +177,7 @@ mod tests {
             queue_limit: 1024,
             directory: "etcd".to_owned(),
             directory_connected: false,
-            workers: vec![worker, refused],
+            workers: vec![worker, refused, meta],
         };
         insta::assert_snapshot!(table(&status), @r"
         jury 0.1.0, workers from etcd (away: the last known fleet)
@@ -163,10 +185,12 @@ mod tests {
         WORKER  MODEL         DIGEST    SAMPLES  STATE    ADDRESS
         w1      smollm2-135m  01234567  4 of 32  ready    http://10.0.0.5:7481
         w2      smollm2-135m  01234567  0 of 32  refused  http://10.0.0.5:7481
+        m1      metarm        fedcba98  0 of 32  ready    http://10.0.0.5:7481
         w2 is refused: its method version is 1, this coordinator's is 2; samples of two versions never share
           a vote, run the same version of Jury on both
         w1 can do: seeds, distributions
         w1 ranks samples by head meta-1 (abcdef01)
+        m1 ranks samples as the Meta RM metarm, and draws none
         ");
         assert!(table(&status).lines().all(|line| line.chars().count() <= MAX_COLUMNS));
     }

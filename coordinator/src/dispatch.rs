@@ -28,8 +28,10 @@ use jury_grm::prompt::Message;
 use tokio::time::Instant;
 
 pub use assign::{Assignment, Assignments, MIN_CHUNK, assign};
+pub(crate) use call::is_refusal;
 pub use drawing::Drawing;
 pub use hedging::HedgeBudget;
+pub(crate) use patience::Patience;
 pub use workbench::{Attempt, CallId, Refused, Tally, Waiting, Workbench};
 
 use crate::admission::Drawn;

@@ -131,6 +131,11 @@ impl Fleet {
         }
     }
 
+    /// The class that serves `model` as a Meta RM; see [`Roster::meta_class`].
+    pub fn meta_class(&self, model: &str) -> Option<WorkerClass> {
+        self.roster().meta_class(model)
+    }
+
     /// Digest of the head that workers of `class` have under this name.
     pub fn head(&self, class: &WorkerClass, name: &str) -> Option<String> {
         self.roster().head(class, name)

@@ -1,9 +1,17 @@
 //! Who ranks the samples of a request, and what came of it: all valid samples are ranked, or none counts as ranked.
+//!
+//! A head ranks where it draws. A model of its own is asked (`calls`) while other samples are drawn (`drawing`).
+
+mod calls;
+mod drawing;
 
 use jury_grm::domain::{Sample, Voting};
 use jury_grm::vote::is_unranked;
 
 use crate::fleet::{Fleet, WorkerClass};
+
+pub(crate) use calls::{MetaCalls, MetaJob};
+pub(crate) use drawing::RankedDrawing;
 
 /// Who ranks the samples of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +22,13 @@ pub(crate) enum Ranking {
     Head {
         /// Digest of its file.
         digest: String,
+    },
+    /// A model of its own: its workers are asked as samples end.
+    Model {
+        /// Who serves it.
+        class: WorkerClass,
+        /// Why samples came without a meta score.
+        why: Option<String>,
     },
     /// A Meta RM was asked for that nobody serves.
     Unavailable {
@@ -31,15 +46,37 @@ impl Ranking {
         if let Some(digest) = fleet.head(class, name) {
             return Self::Head { digest };
         }
+        if let Some(class) = fleet.meta_class(name) {
+            return Self::Model { class, why: None };
+        }
         let model = &class.model;
-        Self::Unavailable { why: format!("no worker of model {model:?} has a head {name:?}") }
+        let why = format!(
+            "no worker with the role meta serves {name:?}, and no worker of model {model:?} has a head of that name"
+        );
+        Self::Unavailable { why }
     }
 
     /// The head that workers must score samples with.
     pub(crate) fn head_digest(&self) -> Option<&str> {
         match self {
             Self::Head { digest } => Some(digest),
-            Self::None | Self::Unavailable { .. } => None,
+            Self::None | Self::Model { .. } | Self::Unavailable { .. } => None,
+        }
+    }
+
+    /// The workers that must be asked for the samples' scores.
+    pub(crate) fn model(&self) -> Option<&WorkerClass> {
+        match self {
+            Self::Model { class, .. } => Some(class),
+            Self::None | Self::Head { .. } | Self::Unavailable { .. } => None,
+        }
+    }
+
+    /// The same, knowing why samples came without a meta score.
+    pub(crate) fn explained(self, reason: Option<String>) -> Self {
+        match self {
+            Self::Model { class, .. } => Self::Model { class, why: reason },
+            other => other,
         }
     }
 
@@ -51,16 +88,25 @@ impl Ranking {
         match self {
             Self::None => Ok(None),
             Self::Unavailable { why } => Err(why.clone()),
-            Self::Head { digest } => {
-                let n_unranked = samples.iter().filter(|sample| is_unranked(sample)).count();
-                if n_unranked == 0 {
-                    return Ok(Some(digest.clone()));
-                }
-                let n_valid = samples.iter().filter(|sample| sample.scores().is_some()).count();
-                Err(format!("{n_unranked} of {n_valid} valid samples came without a meta score"))
+            Self::Head { digest } => all_ranked(samples, digest),
+            Self::Model { class, why } => {
+                let explain = |missing: String| match why {
+                    Some(why) => format!("{missing}: {why}"),
+                    None => missing,
+                };
+                all_ranked(samples, &class.model_digest).map_err(explain)
             }
         }
     }
+}
+
+fn all_ranked(samples: &[Sample], digest: &str) -> Result<Option<String>, String> {
+    let n_unranked = samples.iter().filter(|sample| is_unranked(sample)).count();
+    if n_unranked == 0 {
+        return Ok(Some(digest.to_owned()));
+    }
+    let n_valid = samples.iter().filter(|sample| sample.scores().is_some()).count();
+    Err(format!("{n_unranked} of {n_valid} valid samples came without a meta score"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use jury_engine::head::{Calibration, Head, HeadCard, Network, Standardisation};
 use serde_json::Value;
 
 use super::process::{Process, jury, model_path, text};
-use super::sandbox::{ITEM, score, stable_bytes};
+use super::sandbox::{ITEM, Sandbox, score, stable_bytes};
 
 /// Numbers of a state of the test model.
 const WIDTH: usize = 576;
@@ -78,4 +78,40 @@ fn a_head_ranks_the_samples_of_its_model_embedded_as_served_and_refuses_another(
         jury(&["worker", "--model", &model, "--listen", "127.0.0.1:0", "--head", &foreign]);
     assert_eq!(refused.code, Some(65), "{}", refused.stderr);
     assert!(refused.stderr.contains("trained on the states of model 000"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_meta_rm_of_its_own_ranks_what_another_worker_draws() {
+    let sandbox = Sandbox::new();
+    let (model, etcd) = (model_path(), sandbox.etcd.endpoint());
+    let plain = score(&sandbox.item(), &["--model", &model]);
+    let head = sandbox.folder.path().join("head");
+    write_head(&head, text(&plain["provenance"], "model_digest"));
+    let head = head.to_str().expect("it is text");
+    let _grm = sandbox.worker("grm");
+    let mut arguments = vec!["worker", "--role", "meta", "--id", "meta", "--etcd", &etcd];
+    arguments.extend(["--model", &model, "--head", head, "--listen", "127.0.0.1:0"]);
+    let mut meta = Process::jury("meta", &arguments);
+    meta.wait_for("registered");
+    let (_coordinator, endpoint) = sandbox.coordinator(2);
+
+    let status = jury(&["status", "--endpoint", &endpoint]);
+    assert!(status.stdout.contains("meta ranks samples as the Meta RM"), "{}", status.stdout);
+    let name = text(&plain["provenance"], "model");
+    let verdict = score(&sandbox.item(), &["--endpoint", &endpoint, "--meta", name]);
+    assert_eq!(verdict["status"], "OK", "{verdict}");
+    let (by, of) = (&verdict["provenance"]["meta_digest"], &verdict["provenance"]["model_digest"]);
+    assert!(by.is_string() && by != of);
+    let mut ranked = meta_scores(&verdict);
+    let voters = verdict["voters"].as_array().expect("a list").len();
+    ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    let mut best: Vec<u64> = ranked[..voters].iter().map(|(index, _)| *index).collect();
+    best.sort_unstable();
+    assert_eq!(verdict["voters"], serde_json::json!(best));
+    assert!(ranked.windows(2).any(|pair| pair[0].1 > pair[1].1), "it tells samples apart");
+    for field in ["critique", "scores", "score_distribution"] {
+        assert_eq!(of_samples(&plain, field), of_samples(&verdict, field));
+    }
+    let again = score(&sandbox.item(), &["--endpoint", &endpoint, "--meta", name]);
+    assert_eq!(stable_bytes(&again), stable_bytes(&verdict));
 }

@@ -16,7 +16,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a request remembers of workers that did not take its calls.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     /// How long to go on when nobody takes a call.
     worker_wait: Duration,
     left_alone: HashMap<WorkerRef, LeftAlone>,
@@ -35,24 +35,24 @@ struct LeftAlone {
 // === impl Patience ===
 
 impl Patience {
-    pub(super) fn new(worker_wait: Duration) -> Self {
+    pub(crate) fn new(worker_wait: Duration) -> Self {
         Self { worker_wait, left_alone: HashMap::new(), alone_since: None }
     }
 
     /// True unless the worker is left alone at `now`.
-    pub(super) fn may_ask(&self, worker: &WorkerRef, now: Instant) -> bool {
+    pub(crate) fn may_ask(&self, worker: &WorkerRef, now: Instant) -> bool {
         self.left_alone.get(worker).is_none_or(|alone| alone.until <= now)
     }
 
     /// The worker has no room until then.
-    pub(super) fn record_busy(&mut self, worker: &WorkerRef, until: Instant) {
+    pub(crate) fn record_busy(&mut self, worker: &WorkerRef, until: Instant) {
         let alone = LeftAlone { until, refusals: 0, is_busy: true };
         self.left_alone.insert(worker.clone(), alone);
         self.alone_since = None;
     }
 
     /// The worker turned a call away; the more often, the longer it is left alone.
-    pub(super) fn record_refused(&mut self, worker: &WorkerRef, now: Instant) {
+    pub(crate) fn record_refused(&mut self, worker: &WorkerRef, now: Instant) {
         let before = self.left_alone.get(worker).map_or(0, |alone| alone.refusals);
         let pause = backoff::bound(FIRST_PAUSE, LONGEST_PAUSE, before);
         let alone = LeftAlone { until: now + pause, refusals: before + 1, is_busy: false };
@@ -60,19 +60,19 @@ impl Patience {
     }
 
     /// The worker took a call, whatever became of it.
-    pub(super) fn record_taken(&mut self, worker: &WorkerRef) {
+    pub(crate) fn record_taken(&mut self, worker: &WorkerRef) {
         self.left_alone.remove(worker);
         self.alone_since = None;
     }
 
     /// No call is open: patience runs from here, unless a worker has only asked for some.
-    pub(super) fn record_nobody(&mut self, now: Instant) {
+    pub(crate) fn record_nobody(&mut self, now: Instant) {
         let is_waited_for = self.left_alone.values().any(|alone| alone.is_busy);
         self.alone_since = if is_waited_for { None } else { self.alone_since.or(Some(now)) };
     }
 
     /// Busy workers that went away are not waited for.
-    pub(super) fn forget_absent(&mut self, candidates: &[Candidate], now: Instant) {
+    pub(crate) fn forget_absent(&mut self, candidates: &[Candidate], now: Instant) {
         let is_there = |worker: &WorkerRef| candidates.iter().any(|c| c.worker == *worker);
         self.left_alone.retain(|worker, alone| {
             if alone.is_busy { alone.until > now && is_there(worker) } else { true }
@@ -80,12 +80,12 @@ impl Patience {
     }
 
     /// When to stop hoping for a worker, should no call be open till then.
-    pub(super) fn ends_at(&self) -> Option<Instant> {
+    pub(crate) fn ends_at(&self) -> Option<Instant> {
         self.alone_since.map(|since| since + self.worker_wait)
     }
 
     /// When the next worker may be asked again.
-    pub(super) fn next_retry(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn next_retry(&self, now: Instant) -> Option<Instant> {
         self.left_alone.values().map(|alone| alone.until).filter(|until| *until > now).min()
     }
 }

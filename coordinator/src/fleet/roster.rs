@@ -216,7 +216,15 @@ impl Roster {
     /// # Errors
     /// [`NoClass`] says what is missing and what there is.
     pub fn class_for(&self, model: Option<&str>) -> Result<WorkerClass, NoClass> {
-        let role = WorkerRole::Grm;
+        self.class_in(WorkerRole::Grm, model)
+    }
+
+    /// The class that serves `model` as a Meta RM, chosen as for [`Self::class_for`].
+    pub fn meta_class(&self, model: &str) -> Option<WorkerClass> {
+        self.class_in(WorkerRole::Meta, Some(model)).ok()
+    }
+
+    fn class_in(&self, role: WorkerRole, model: Option<&str>) -> Result<WorkerClass, NoClass> {
         let ready = self.workers.values().filter(|worker| worker.health.is_ready());
         let infos = ready.filter_map(|worker| worker.info.as_ref());
         let serving: Vec<&WorkerInfo> = infos.filter(|info| info.roles.contains(&role)).collect();

@@ -17,7 +17,7 @@ use crate::decide::{Deciding, Next};
 use crate::dispatch::{Drawing, Drew, Effort, Job};
 use crate::fleet::WorkerClass;
 use crate::progress::Teller;
-use crate::rank::Ranking;
+use crate::rank::{MetaCalls, MetaJob, RankedDrawing, Ranking};
 use crate::render::{self, Rendered};
 
 /// A request whose samples have ended.
@@ -58,7 +58,18 @@ impl Coordinator {
                 worker_wait: config.worker_wait,
                 hedge_budget: self.inner.hedge_budget.clone(),
             };
-            let mut drawing = Drawing::new(job, fleet.clone());
+            let meta = ranking.model().map(|class| {
+                let job = MetaJob {
+                    class: class.clone(),
+                    prompts: job.prompts.clone(),
+                    request_id: job.request_id.clone(),
+                    deadline,
+                    max_reissues: config.max_reissues,
+                    worker_wait: config.worker_wait,
+                };
+                MetaCalls::new(job, fleet.clone())
+            });
+            let mut drawing = RankedDrawing::new(Drawing::new(job, fleet.clone()), meta);
             let stopping = Stopping::new(&request, &plan, rule(&request, &plan));
             let mut deciding = Deciding::new(stopping, &plan);
             let mut smaller = None;
@@ -78,7 +89,8 @@ impl Coordinator {
                 teller.tell(|| drawing.progress());
             }
             let Some(settings) = smaller else {
-                let spent = drawing.into_effort();
+                let (spent, why_unranked) = drawing.into_effort();
+                let ranking = ranking.explained(why_unranked);
                 admission.record_drawn(&class.model, spent.drawn);
                 effort.add(spent);
                 let drawn = deciding.into_drawn();

@@ -5,6 +5,7 @@ mod cluster;
 mod drawing;
 mod forecast;
 mod hedging;
+mod meta;
 mod progress;
 mod ranking;
 mod refusals;

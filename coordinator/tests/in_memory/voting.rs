@@ -173,7 +173,10 @@ async fn without_the_meta_rm_all_vote_and_the_verdict_says_why() {
     let verdict = cluster.score(ranked).await.unwrap();
     assert_eq!((verdict.status, verdict.counts.voted), (Status::Partial, 4));
     let why = verdict.meta_unavailable.unwrap();
-    assert_eq!(why, "no worker of model \"scripted\" has a head \"away\"");
+    assert_eq!(
+        why,
+        "no worker with the role meta serves \"away\", and no worker of model \"scripted\" has a head of that name"
+    );
     let voting = verdict.provenance.voting;
     assert_eq!((voting.rule, voting.k_meta), (Some(VoteRule::Mean), None));
     assert_eq!(verdict.provenance.meta_digest, None);

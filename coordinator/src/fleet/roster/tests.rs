@@ -77,6 +77,17 @@ fn a_head_is_found_by_its_name_among_the_workers_of_its_class() {
 }
 
 #[test]
+fn a_meta_rm_is_found_by_its_model_among_those_that_rank() {
+    let mut roster = roster(&[("a", "m", "cpu-1"), ("b", "m", "cpu-1")]);
+    assert_eq!(roster.meta_class("m"), None);
+    tell(&mut roster, "b", WorkerInfo { roles: vec![WorkerRole::Meta], ..info("m", "cpu-1", 8) });
+    let class = roster.meta_class("m").unwrap();
+    assert_eq!(ids(&roster.candidates(&class)), ["b"]);
+    assert_eq!(roster.meta_class("other"), None);
+    assert_eq!(ids(&roster.candidates(&roster.class_for(Some("m")).unwrap())), ["a"]);
+}
+
+#[test]
 fn a_worker_gets_nothing_before_it_told_what_it_serves() {
     let mut roster = Roster::new("1".to_owned());
     assert_eq!(appeared(&mut roster, Update::Added(registration("a"))), ["a"]);
