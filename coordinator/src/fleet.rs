@@ -131,6 +131,20 @@ impl Fleet {
         }
     }
 
+    /// Waits at most `patience` until every worker has been asked what it serves.
+    pub async fn wait_until_known(&self, patience: Duration) {
+        let mut changes = self.changes();
+        let known = async {
+            loop {
+                let has_unknown = self.roster().has_unknown();
+                if !has_unknown || changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        drop(tokio::time::timeout(patience, known).await);
+    }
+
     /// The class that serves `model` as a Meta RM; see [`Roster::meta_class`].
     pub fn meta_class(&self, model: &str) -> Option<WorkerClass> {
         self.roster().meta_class(model)

@@ -5,6 +5,8 @@
 mod calls;
 mod drawing;
 
+use std::time::Duration;
+
 use jury_grm::domain::{Sample, Voting};
 use jury_grm::vote::is_unranked;
 
@@ -40,8 +42,24 @@ pub(crate) enum Ranking {
 // === impl Ranking ===
 
 impl Ranking {
-    /// Who can rank what `class` draws, as `voting` asks.
-    pub(crate) fn of(voting: &Voting, class: &WorkerClass, fleet: &Fleet) -> Self {
+    /// Who can rank what `class` draws, as `voting` asks. A worker that has just been started is given `patience` to tell what
+    /// it serves.
+    pub(crate) async fn find(
+        voting: &Voting,
+        class: &WorkerClass,
+        fleet: &Fleet,
+        patience: Duration,
+    ) -> Self {
+        match Self::of(voting, class, fleet) {
+            Self::Unavailable { .. } => {
+                fleet.wait_until_known(patience).await;
+                Self::of(voting, class, fleet)
+            }
+            found => found,
+        }
+    }
+
+    fn of(voting: &Voting, class: &WorkerClass, fleet: &Fleet) -> Self {
         let Some(name) = &voting.meta else { return Self::None };
         if let Some(digest) = fleet.head(class, name) {
             return Self::Head { digest };

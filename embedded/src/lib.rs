@@ -1,4 +1,4 @@
-//! A whole cluster inside this process: a coordinator and one worker, over in-process pipes.
+//! A whole cluster inside this process: a coordinator, one worker and perhaps a Meta RM, over in-process pipes.
 //!
 //! For commands, benchmarks and whatever else wants verdicts without serving them: the same servers and clients as
 //! between machines, without a socket.
@@ -17,15 +17,17 @@ use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Id of the only worker of an embedded cluster.
+/// Id of the worker of an embedded cluster that draws.
 const EMBEDDED_WORKER: &str = "embedded";
+/// Id of the one that ranks.
+const EMBEDDED_META: &str = "embedded-meta";
 
 /// How an embedded coordinator judges: as any other, with a budget for a CPU.
 pub fn default_config() -> Config {
     Config { default_budget: Config::EMBEDDED_BUDGET, ..Config::default() }
 }
 
-/// A coordinator and one worker inside this process. Ends when dropped.
+/// A coordinator and its workers inside this process. Ends when dropped.
 pub struct Embedded {
     coordinator: Coordinator,
     stop: CancellationToken,
@@ -45,30 +47,51 @@ impl Embedded {
         config: Config,
         registry: &mut Registry,
     ) -> Result<Self, ConfigError> {
+        Self::start_with_meta(backend, heads, None, config, registry)
+    }
+
+    /// The same with a second backend, whose role is `meta`: requests ask for it by its model's name.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with_meta(
+        backend: Arc<dyn Backend>,
+        heads: Heads,
+        meta: Option<Arc<dyn Backend>>,
+        config: Config,
+        registry: &mut Registry,
+    ) -> Result<Self, ConfigError> {
         let stop = CancellationToken::new();
         let directory = InProcess::new();
         let connector = Connector::new();
-        let (address, incoming) = connector.open(EMBEDDED_WORKER);
-        let worker = Worker {
-            config: WorkerConfig {
-                worker_id: EMBEDDED_WORKER.to_owned(),
-                advertised_address: address,
-                // The coordinator in front of it drains; what is left then is wanted by nobody.
-                grace: Duration::ZERO,
-            },
-            backend,
-            heads,
-            announce: Announce::InProcess(directory.clone()),
-            health: HealthHandle::new(&[SERVICE_NAME]),
-            metrics: WorkerMetrics::register(registry),
-        };
-        let worker_ends = stop.child_token();
-        tokio::spawn(async move {
-            let listener = Listener::InProcess(incoming);
-            if let Err(error) = jury_worker::run::run(worker, listener, worker_ends).await {
-                tracing::error!(%error, "embedded worker ended");
-            }
-        });
+        let metrics = WorkerMetrics::register(registry);
+        let mut workers = vec![(EMBEDDED_WORKER, backend, heads, metrics)];
+        // One registry cannot hold the same metrics twice.
+        let unregistered = WorkerMetrics::unregistered();
+        workers.extend(meta.map(|meta| (EMBEDDED_META, meta, Heads::default(), unregistered)));
+        for (worker_id, backend, heads, metrics) in workers {
+            let (address, incoming) = connector.open(worker_id);
+            let worker = Worker {
+                config: WorkerConfig {
+                    worker_id: worker_id.to_owned(),
+                    advertised_address: address,
+                    // The coordinator in front of it drains; what is left then is wanted by nobody.
+                    grace: Duration::ZERO,
+                },
+                backend,
+                heads,
+                announce: Announce::InProcess(directory.clone()),
+                health: HealthHandle::new(&[SERVICE_NAME]),
+                metrics,
+            };
+            let worker_ends = stop.child_token();
+            tokio::spawn(async move {
+                let listener = Listener::InProcess(incoming);
+                if let Err(error) = jury_worker::run::run(worker, listener, worker_ends).await {
+                    tracing::error!(worker_id, %error, "embedded worker ended");
+                }
+            });
+        }
         let coordinator = Coordinator::start(config, Arc::new(directory), connector, registry)?;
         Ok(Self { coordinator, _stop_when_dropped: stop.clone().drop_guard(), stop })
     }

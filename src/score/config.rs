@@ -10,7 +10,7 @@ use jury_coordinator::Config as CoordinatorConfig;
 use jury_grm::domain::{Item, Query, RequestError, ScoreRequest, Settings, Voting};
 use jury_terminal::model::ModelConfig;
 
-use super::meta::Meta;
+use super::meta::{Meta, ServedMeta};
 use crate::args::{DEFAULT_MODEL, JudgeArgs, ModelArgs, Refused, ScoreArgs};
 
 /// Most items judged at once that --concurrency takes.
@@ -51,8 +51,8 @@ pub enum Judge {
     Embedded {
         model: ModelConfig,
         template: Option<PathBuf>,
-        /// The head that ranks samples, if one does.
-        head: Option<PathBuf>,
+        /// What ranks samples, if anything does.
+        meta: Option<ServedMeta>,
     },
     /// A running coordinator.
     Endpoint(String),
@@ -86,10 +86,10 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
             refuse_batch_options(&args)?;
         }
         let embedded = args.judge.endpoint.is_none();
-        let Meta { name, file } = Meta::of(&args)?;
+        let Meta { name, served } = Meta::of(&args)?;
         let mut judge = Judge::try_from(args.judge.clone())?;
-        if let Judge::Embedded { head, .. } = &mut judge {
-            *head = file;
+        if let Judge::Embedded { meta, .. } = &mut judge {
+            *meta = served;
         }
         let in_flight = match args.concurrency {
             Some(n) if !(1..=MAX_CONCURRENCY).contains(&n) => {
@@ -124,7 +124,7 @@ impl TryFrom<JudgeArgs> for Judge {
                 cache: args.cache,
             };
             let (model, template) = (model.try_into()?, args.template);
-            return Ok(Self::Embedded { model, template, head: None });
+            return Ok(Self::Embedded { model, template, meta: None });
         };
         if args.template.is_some() {
             let problem =

@@ -2,6 +2,7 @@
 //! the same client.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jury_client::{Client, ClientConfig, ClientError, InFlight, RetryPolicy};
@@ -11,9 +12,11 @@ use jury_grm::domain::{ScoreRequest, Verdict};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::ModelConfig;
+use jury_worker::backend::Backend;
 
 use super::at_endpoint;
 use super::config::{Judge, Output};
+use super::meta::ServedMeta;
 use crate::args::HeadArgs;
 use crate::coordinator::template;
 use crate::heads::heads;
@@ -32,7 +35,7 @@ pub enum Bench {
 fn embedded(
     model: &ModelConfig,
     template_file: Option<&Path>,
-    head: Option<&Path>,
+    meta: Option<&ServedMeta>,
     meter: &Meter,
 ) -> Result<Embedded, Failed> {
     let mut config = default_config();
@@ -40,9 +43,19 @@ fn embedded(
         config.template = template(path)?;
     }
     let backend = model.load(meter)?;
-    let files = head.map(Path::to_owned).into_iter().collect();
+    let mut files = Vec::new();
+    let mut ranks: Option<Arc<dyn Backend>> = None;
+    match meta {
+        None => {}
+        Some(ServedMeta::Head(file)) => files.push(file.clone()),
+        Some(ServedMeta::Model(name)) => {
+            let meta = ModelConfig { name: name.clone(), ..model.clone() };
+            ranks = Some(meta.load_meta(meter, None)?);
+        }
+    }
     let heads = heads(&HeadArgs { files }, backend.as_ref())?;
-    Embedded::start(backend, heads, config, &mut Registry::default()).or_exit(Exit::Usage)
+    let registry = &mut Registry::default();
+    Embedded::start_with_meta(backend, heads, ranks, config, registry).or_exit(Exit::Usage)
 }
 
 // === impl Bench ===
@@ -66,8 +79,8 @@ impl Bench {
                 let client = Client::new(channel, config);
                 Ok(Self::Endpoint { client, endpoint: endpoint.clone() })
             }
-            Judge::Embedded { model, template, head } => {
-                let cluster = embedded(model, template.as_deref(), head.as_deref(), meter)?;
+            Judge::Embedded { model, template, meta } => {
+                let cluster = embedded(model, template.as_deref(), meta.as_ref(), meter)?;
                 let channel = cluster.serve_in_process();
                 let config =
                     ClientConfig { grace: EMBEDDED_GRACE, retry: RetryPolicy::NEVER, ..config };

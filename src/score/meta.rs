@@ -1,8 +1,9 @@
-//! `--meta`: who ranks, and the file that the embedded worker then serves.
+//! `--meta`: who ranks, and what is then served in this process.
 
 use std::path::{Path, PathBuf};
 
 use jury_engine::head::Head;
+use jury_worker::models::ModelRef;
 
 use crate::args::{Refused, ScoreArgs};
 
@@ -11,8 +12,17 @@ use crate::args::{Refused, ScoreArgs};
 pub struct Meta {
     /// The name by which the request asks.
     pub name: Option<String>,
-    /// The head to serve.
-    pub file: Option<PathBuf>,
+    /// What to serve.
+    pub served: Option<ServedMeta>,
+}
+
+/// What ranks in this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServedMeta {
+    /// A head on the judging model: its file.
+    Head(PathBuf),
+    /// A scalar reward model, as `--model` would name it.
+    Model(String),
 }
 
 // === impl Meta ===
@@ -24,11 +34,25 @@ impl Meta {
         let Some(asked) = asked else { return Ok(Self::default()) };
         let refused = |problem: String| Refused::new("--meta", problem);
         let is_embedded = args.judge.endpoint.is_none();
+        if let Some(model) = asked.strip_prefix("model:") {
+            if !is_embedded {
+                return Err(refused(
+                    "with --endpoint a Meta RM has a worker of its own; start one with `jury worker --role meta`, and \
+                     write its model's name here"
+                        .to_owned(),
+                ));
+            }
+            let name = ModelRef::parse(model).map_err(|error| refused(error.to_string()))?.name();
+            return Ok(Self {
+                name: Some(name),
+                served: Some(ServedMeta::Model(model.to_owned())),
+            });
+        }
         match asked.strip_prefix("head:").map(Path::new) {
             None if is_embedded => Err(refused(format!(
-                "the embedded worker serves the head that is named here; write head:FILE, not {asked:?}"
+                "what ranks is served in this process; write head:FILE or model:FOLDER, not {asked:?}"
             ))),
-            None => Ok(Self { name: Some(asked.to_owned()), file: None }),
+            None => Ok(Self { name: Some(asked.to_owned()), served: None }),
             Some(_) if !is_embedded => Err(refused(
                 "with --endpoint workers have their own heads; start one with `jury worker --head FILE`, and \
                  write the head's name here"
@@ -41,7 +65,7 @@ impl Meta {
                     refused(format!("{error}{why}"))
                 })?;
                 let name = Some(head.card().name.clone());
-                Ok(Self { name, file: Some(file.to_owned()) })
+                Ok(Self { name, served: Some(ServedMeta::Head(file.to_owned())) })
             }
         }
     }
@@ -68,12 +92,16 @@ mod tests {
         let file = folder.path().join("any.safetensors");
         std::fs::write(&file, example_head("meta-1").to_bytes()).unwrap();
         let found = meta(&format!("--meta head:{}", file.display())).unwrap();
-        assert_eq!(found, Meta { name: Some("meta-1".to_owned()), file: Some(file) });
+        let served = Some(ServedMeta::Head(file));
+        assert_eq!(found, Meta { name: Some("meta-1".to_owned()), served });
         for none in ["", "--meta none"] {
             assert_eq!(meta(none), Ok(Meta::default()));
         }
         let named = meta("--meta m --endpoint http://h:1").unwrap();
-        assert_eq!(named, Meta { name: Some("m".to_owned()), file: None });
+        assert_eq!(named, Meta { name: Some("m".to_owned()), served: None });
+        let model = meta("--meta model:./some/MetaRM.gguf").unwrap();
+        let served = Some(ServedMeta::Model("./some/MetaRM.gguf".to_owned()));
+        assert_eq!(model, Meta { name: Some("MetaRM".to_owned()), served });
     }
 
     #[test]
@@ -83,6 +111,8 @@ mod tests {
             ("--meta head:none.safetensors", "cannot read none.safetensors: "),
             ("--meta head:Cargo.toml", "not a head"),
             ("--meta head:f --endpoint http://h:1", "jury worker --head"),
+            ("--meta model:f --endpoint http://h:1", "jury worker --role meta"),
+            ("--meta model:gpt-9", "smollm2-135m"),
         ] {
             let error = meta(words).unwrap_err();
             assert!(error.starts_with("--meta: ") && error.contains(way_out), "{error}");

@@ -115,3 +115,20 @@ fn a_meta_rm_of_its_own_ranks_what_another_worker_draws() {
     let again = score(&sandbox.item(), &["--endpoint", &endpoint, "--meta", name]);
     assert_eq!(stable_bytes(&again), stable_bytes(&verdict));
 }
+
+#[test]
+fn an_embedded_meta_rm_that_the_prompt_does_not_fit_leaves_a_plain_vote_that_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let item = folder.path().join("item.json");
+    std::fs::write(&item, ITEM).expect("a new file");
+    let item = item.to_str().expect("it is text");
+    let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/engine/tests/fixtures/gemma2_reward");
+    let meta = format!("model:{tiny}");
+    let model = model_path();
+    let ranked = score(item, &["--model", &model, "--meta", &meta]);
+    assert_eq!(ranked["status"], "PARTIAL", "{ranked}");
+    let why = text(&ranked, "meta_unavailable");
+    assert!(why.contains("context of 128"), "{why}");
+    let plain = score(item, &["--model", &model]);
+    assert_eq!(ranked["rewards"], plain["rewards"]);
+}

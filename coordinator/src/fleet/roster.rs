@@ -265,6 +265,11 @@ impl Roster {
         heads.map(|head| head.digest.clone()).min()
     }
 
+    /// Whether a worker is registered that has not been asked yet what it serves.
+    pub fn has_unknown(&self) -> bool {
+        self.workers.values().any(|worker| worker.health == Health::Unknown)
+    }
+
     /// Whether a worker told that it has the head with this digest.
     pub fn has_head(&self, worker: &WorkerRef, digest: &str) -> bool {
         let info = self.get(worker).and_then(|known| known.info.as_ref());

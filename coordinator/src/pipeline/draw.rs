@@ -38,7 +38,8 @@ impl Coordinator {
         teller: &Teller,
     ) -> Result<Settled, JuryError> {
         let Inner { config, fleet, admission, .. } = &*self.inner;
-        let ranking = Ranking::of(&request.voting, &class, fleet);
+        let patience = deadline.saturating_duration_since(Instant::now()).min(config.worker_wait);
+        let ranking = Ranking::find(&request.voting, &class, fleet, patience).await;
         let (mut request, mut effort) = (Cow::Borrowed(request), Effort::default());
         let mut forced_panel = None;
         loop {

@@ -77,6 +77,18 @@ fn a_head_is_found_by_its_name_among_the_workers_of_its_class() {
 }
 
 #[test]
+fn a_worker_is_unknown_until_it_has_been_asked() {
+    let mut roster = Roster::new("1".to_owned());
+    assert!(!roster.has_unknown());
+    roster.apply(Update::Reset(vec![registration("a"), registration("b")]));
+    tell(&mut roster, "a", info("m", "cpu-1", 8));
+    assert!(roster.has_unknown());
+    let silent = reference("b", roster.workers["b"].generation);
+    roster.record(&silent, Evidence::ProbeFailed("no answer".to_owned()));
+    assert!(!roster.has_unknown(), "nobody waits for one that does not answer");
+}
+
+#[test]
 fn a_meta_rm_is_found_by_its_model_among_those_that_rank() {
     let mut roster = roster(&[("a", "m", "cpu-1"), ("b", "m", "cpu-1")]);
     assert_eq!(roster.meta_class("m"), None);
