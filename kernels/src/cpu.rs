@@ -12,7 +12,7 @@
 //! activations.rs    SiLU, GELU, soft caps
 //! packed.rs         weights as panels of 32 outputs
 //! thread_pool.rs    threads that share one job
-//! disjoint.rs       slices that threads write in disjoint parts
+//! shared.rs         buffers that threads fill together; disjoint.rs: what they are made of
 //! peak.rs           loops that show what the CPU can do at most
 //! ```
 //!
@@ -21,7 +21,7 @@
 //! rows computed together nor on the threads. All levels therefore give equal bits; a test holds that.
 
 pub mod activations;
-pub mod disjoint;
+mod disjoint;
 pub mod gemm;
 pub(crate) mod gemm_f32;
 pub mod hadamard;
@@ -31,6 +31,7 @@ pub mod peak;
 pub mod prefetch;
 pub mod quantise;
 pub mod rows;
+pub mod shared;
 pub mod softmax;
 pub mod thread_pool;
 pub mod values;

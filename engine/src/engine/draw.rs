@@ -9,7 +9,7 @@ use crate::model::forward::Forward;
 use crate::request::Sampling;
 use crate::sampling::draw;
 use crate::sequence::{Reader, Wish};
-use jury_kernels::cpu::disjoint::Results;
+use jury_kernels::cpu::thread_pool::Results;
 
 /// Free tokens between two progress events of a sample.
 const PROGRESS_TOKENS: usize = 16;

@@ -13,9 +13,8 @@
 //!
 //! One job for the thread pool: rows, weight panels and attention tiles are the pieces of its phases. What follows a
 //! product row by row and column by column (bias, activation, quantisation for the next product) is done by
-//! whoever computed the panel, while it is in the cache.
-
-#![allow(unsafe_code)] // Threads write disjoint rows and columns of the buffers within a phase.
+//! whoever computed the panel, while it is in the cache. Buffers are lent phase by phase (see `kernels/src/cpu/shared.rs`): whoever
+//! does a piece has its rows or its columns for as long.
 
 mod angles;
 mod attend;
@@ -34,10 +33,11 @@ use super::weights::InputScales;
 use super::{Shape, Weights};
 pub(crate) use angles::Angles;
 use branch::Joining;
-use buffers::{Inputs, SharedInputs};
+use buffers::Inputs;
+pub(crate) use buffers::SharedInputs;
 use experts::{ExpertBuffers, SharedExperts};
-use jury_kernels::cpu::disjoint::Disjoint;
-use jury_kernels::cpu::thread_pool::{ParallelFor, Phase, PoolThread, ThreadPool};
+use jury_kernels::cpu::shared::{Rows, SharedPages, SharedRows};
+use jury_kernels::cpu::thread_pool::{Member, Phases, ThreadPool};
 use jury_kernels::cpu::{PANEL, SimdLevel};
 use latent::{LatentBuffers, SharedLatent};
 use linear::PanelScratch;
@@ -74,12 +74,12 @@ pub(crate) struct Batch {
 #[derive(Debug, Default)]
 pub(crate) struct Forward {
     level: Option<SimdLevel>,
-    stream: Vec<f32>,
-    branch: Vec<f32>,
+    stream: Rows<f32>,
+    branch: Rows<f32>,
     normed: Inputs,
-    queries: Vec<f32>,
-    keys: Vec<f32>,
-    values: Vec<f32>,
+    queries: Rows<f32>,
+    keys: Rows<f32>,
+    values: Rows<f32>,
     attended: Inputs,
     latent: LatentBuffers,
     hidden: Inputs,
@@ -87,8 +87,8 @@ pub(crate) struct Forward {
     angles: Angles,
     local_angles: Angles,
     scratch: Vec<ThreadScratch>,
-    phases: Vec<Phase>,
-    logits: Vec<f32>,
+    phases: Phases,
+    logits: Rows<f32>,
 }
 
 #[derive(Debug, Default)]
@@ -110,26 +110,26 @@ struct Pass<'a> {
     wanted: &'a [usize],
     attention: AttentionShape,
     tiles: &'a [AttentionTile],
-    pages: Vec<Disjoint<'a, u8>>,
+    pages: SharedPages<'a>,
     /// The residual stream: rows x width.
-    stream: Disjoint<'a, f32>,
+    stream: SharedRows<'a, f32>,
     /// Outputs that are normed before they join the stream: rows x width.
-    branch: Disjoint<'a, f32>,
+    branch: SharedRows<'a, f32>,
     /// Rows of the stream, normed.
     normed: SharedInputs<'a>,
     /// Rows x heads x key size.
-    queries: Disjoint<'a, f32>,
+    queries: SharedRows<'a, f32>,
     /// Rows x key heads x key size; for latent attention, latent vector and rotated part.
-    keys: Disjoint<'a, f32>,
+    keys: SharedRows<'a, f32>,
     /// Rows x key heads x value size; empty for latent attention.
-    values: Disjoint<'a, f32>,
+    values: SharedRows<'a, f32>,
     /// Rows x heads x value size.
     attended: SharedInputs<'a>,
     latent: SharedLatent<'a>,
     /// Rows x inner layer of dense networks.
     hidden: SharedInputs<'a>,
     experts: SharedExperts<'a>,
-    logits: Disjoint<'a, f32>,
+    logits: SharedRows<'a, f32>,
     angles: &'a Angles,
     /// Of layers that see a window, where they differ.
     local_angles: Option<&'a Angles>,
@@ -137,23 +137,12 @@ struct Pass<'a> {
     row_chunk: usize,
 }
 
-/// One member's way through the phases of a pass.
+/// One thread's way through the phases of a pass.
 struct Walk<'a> {
-    phases: std::slice::Iter<'a, Phase>,
-    thread: PoolThread,
+    member: Member<'a>,
     scratch: &'a mut ThreadScratch,
     /// Rows that are computed: all, and in the last layer, once keys and values are stored, those that are wanted.
     rows: usize,
-}
-
-// === impl Walk ===
-
-impl<'a> Walk<'a> {
-    /// The member's part in the next phase; all members take the same ones in the same order.
-    fn parallel_for(&mut self) -> ParallelFor<'a> {
-        let phase = self.phases.next().expect("a pass has no more phases than were counted");
-        phase.parallel_for(self.thread)
-    }
 }
 
 // === impl Forward ===
@@ -170,7 +159,7 @@ impl Forward {
 
     /// The logits of the last pass, for the rows that wanted them, in order. Beyond the head's outputs: minus infinity.
     pub(crate) fn logits(&self) -> &[f32] {
-        &self.logits
+        self.logits.as_slice()
     }
 
     /// The rows that gave [`Forward::logits`], after the last norm, the model's width each; further rows mean nothing.
@@ -210,6 +199,7 @@ impl Forward {
             softcap: shape.attention_softcap,
         };
         let tiles = tiles(&attention, &batch.clusters, &positions, pool.threads());
+        let phases = &self.phases;
         let pass = Pass {
             level: self.level.unwrap_or(SimdLevel::Portable),
             shape,
@@ -219,45 +209,34 @@ impl Forward {
             wanted: &wanted,
             attention,
             tiles: &tiles,
-            pages: store.views(),
-            stream: Disjoint::new(&mut self.stream),
-            branch: Disjoint::new(&mut self.branch),
-            normed: self.normed.share(),
-            queries: Disjoint::new(&mut self.queries),
-            keys: Disjoint::new(&mut self.keys),
-            values: Disjoint::new(&mut self.values),
-            attended: self.attended.share(),
-            latent: self.latent.share(),
-            hidden: self.hidden.share(),
-            experts: self.experts.share(),
-            logits: Disjoint::new(&mut self.logits),
+            pages: store.share(phases),
+            stream: self.stream.share(phases),
+            branch: self.branch.share(phases),
+            normed: self.normed.share(phases),
+            queries: self.queries.share(phases),
+            keys: self.keys.share(phases),
+            values: self.values.share(phases),
+            attended: self.attended.share(phases),
+            latent: self.latent.share(phases),
+            hidden: self.hidden.share(phases),
+            experts: self.experts.share(phases),
+            logits: self.logits.share(phases),
             angles: &self.angles,
             local_angles: weights.local_rope_frequencies.as_ref().map(|_| &self.local_angles),
             row_chunk: (positions.len() / (pool.threads() * 4)).clamp(1, MOST_ROWS_AT_ONCE),
         };
-        let scratch = Disjoint::new(&mut self.scratch);
-        let phases = &self.phases;
-        let threads = pool.threads();
-        pool.run(&|number| {
-            // SAFETY: every member has its own scratch.
-            let scratch = unsafe { &mut scratch.part(number..number + 1)[0] };
-            let thread = PoolThread { number, count: threads };
-            let rows = batch.rows.len();
-            let mut walk = Walk { phases: phases.iter(), thread, scratch, rows };
-            // SAFETY: within a phase no piece reads or writes what another piece writes: pieces are rows, panels'
-            // columns, or tiles' rows and heads. Phases follow each other.
-            unsafe {
-                pass.embed(&mut walk);
-                let mut joining = Joining::Done;
-                for (index, layer) in weights.layers.iter().enumerate() {
-                    pass.attend(index, layer, joining, &mut walk);
-                    let next = weights.layers.get(index + 1);
-                    let then = next.map_or(&weights.head, |next| next.attention.first_matrix());
-                    pass.feed(layer, then, &mut walk);
-                    joining = layer.after_feed();
-                }
-                pass.head(joining, &mut walk);
+        pool.run_with(&mut self.scratch, |number, scratch| {
+            let mut walk = Walk { member: phases.member(number), scratch, rows: batch.rows.len() };
+            pass.embed(&mut walk);
+            let mut joining = Joining::Done;
+            for (index, layer) in weights.layers.iter().enumerate() {
+                pass.attend(index, layer, joining, &mut walk);
+                let next = weights.layers.get(index + 1);
+                let then = next.map_or(&weights.head, |next| next.attention.first_matrix());
+                pass.feed(layer, then, &mut walk);
+                joining = layer.after_feed();
             }
+            pass.head(joining, &mut walk);
         });
     }
 
@@ -270,23 +249,22 @@ impl Forward {
     ) {
         let values = if shape.latent.is_some() { 0 } else { shape.kv_heads * shape.value_size };
         let branch = if shape.architecture.has_post_norms() { shape.width } else { 0 };
-        self.stream.resize(rows * shape.width, 0.0);
-        self.branch.resize(rows * branch, 0.0);
+        self.stream.resize(rows, shape.width);
+        self.branch.resize(rows, branch);
         self.normed.resize(rows, shape.width, scales.normed);
-        self.queries.resize(rows * shape.heads * shape.key_size, 0.0);
-        self.keys.resize(rows * shape.kv_heads * shape.key_size, 0.0);
-        self.values.resize(rows * values, 0.0);
+        self.queries.resize(rows, shape.heads * shape.key_size);
+        self.keys.resize(rows, shape.kv_heads * shape.key_size);
+        self.values.resize(rows, values);
         self.attended.resize(rows, shape.heads * shape.value_size, scales.attended);
         self.latent.make_room(shape, scales, rows);
         self.hidden.resize(rows, shape.hidden, scales.hidden);
         self.experts.make_room(shape, scales, rows);
-        self.logits.resize(wanted * Self::logits_stride(shape), 0.0);
+        self.logits.resize(wanted, Self::logits_stride(shape));
         self.scratch.resize_with(threads, ThreadScratch::default);
-        self.phases.clear();
         let more = shape.latent.map_or(0, |_| latent::PHASES)
             + shape.experts.as_ref().map_or(0, |_| experts::PHASES);
         let phases = shape.layers * (LAYER_PHASES + more) + OTHER_PHASES;
-        self.phases.resize_with(phases, Phase::default);
+        self.phases.restart(phases, threads);
     }
 }
 

@@ -10,8 +10,6 @@
 //!
 //! A token's codes are made from its own key and value alone: they do not depend on what else is stored.
 
-#![allow(unsafe_code)] // Threads write different slots of a page.
-
 mod store;
 
 pub(crate) use store::{Slot, store_key, store_value};
@@ -20,9 +18,10 @@ use std::ops::Range;
 
 use super::Shape;
 use jury_kernels::cpu::PANEL;
-use jury_kernels::cpu::disjoint::Disjoint;
 use jury_kernels::cpu::memory::{AlignedBytes, Arena};
 use jury_kernels::cpu::packed::{Format, Scales};
+use jury_kernels::cpu::shared::SharedPages;
+use jury_kernels::cpu::thread_pool::Phases;
 
 /// Tokens of a page: two panels of keys.
 pub(crate) const PAGE_TOKENS: usize = 64;
@@ -157,8 +156,8 @@ impl KvStore {
         self.free.push(page);
     }
 
-    /// All pages, for threads that write disjoint parts.
-    pub(crate) fn views(&mut self) -> Vec<Disjoint<'_, u8>> {
-        self.pages.iter_mut().map(|page| Disjoint::new(page.as_mut_slice())).collect()
+    /// All pages, for the threads of a job.
+    pub(crate) fn share<'a>(&'a mut self, phases: &'a Phases) -> SharedPages<'a> {
+        SharedPages::new(phases, self.pages.iter_mut().map(AlignedBytes::as_mut_slice))
     }
 }

@@ -1,15 +1,16 @@
-//! A slice that several threads write at once, each its own part.
+//! A slice of which several threads use parts at once: what `SharedRows` and its like are made of.
 
 #![allow(unsafe_code)] // Hands out parts of one slice; callers promise that they do not overlap.
 
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::atomic::AtomicU8;
 
 use super::prefetch::prefetch_write;
 
 /// A borrowed slice whose parts may be given to different threads.
 #[derive(Debug)]
-pub struct Disjoint<'a, T> {
+pub(crate) struct Disjoint<'a, T> {
     start: *mut T,
     length: usize,
     borrow: PhantomData<&'a mut [T]>,
@@ -17,15 +18,27 @@ pub struct Disjoint<'a, T> {
 
 // SAFETY: it stands for a `&mut [T]`; the promise of `part` keeps threads apart.
 unsafe impl<T: Send> Send for Disjoint<'_, T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
+// SAFETY: as above; parts to read are shared.
+unsafe impl<T: Send + Sync> Sync for Disjoint<'_, T> {}
 
 // === impl Disjoint ===
 
 impl<'a, T> Disjoint<'a, T> {
     /// Borrows the slice for as long as its parts live.
-    pub fn new(slice: &'a mut [T]) -> Disjoint<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T]) -> Disjoint<'a, T> {
         Disjoint { start: slice.as_mut_ptr(), length: slice.len(), borrow: PhantomData }
+    }
+
+    /// Elements of the slice.
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Where an element is, or the end of all.
+    #[inline]
+    pub(crate) fn start(&self, at: usize) -> *mut T {
+        assert!(at <= self.length, "outside the slice");
+        self.start.wrapping_add(at)
     }
 
     /// A part to write.
@@ -34,7 +47,7 @@ impl<'a, T> Disjoint<'a, T> {
     /// While the part lives, no other living part, written or read, overlaps it.
     #[allow(clippy::mut_from_ref)] // The very purpose; the caller keeps parts apart.
     #[inline]
-    pub unsafe fn part(&self, range: Range<usize>) -> &'a mut [T] {
+    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &'a mut [T] {
         assert!(range.start <= range.end && range.end <= self.length, "part outside the slice");
         // SAFETY: inside the borrowed slice by the assertion, not aliased by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
@@ -42,7 +55,7 @@ impl<'a, T> Disjoint<'a, T> {
 
     /// Starts to bring a part that will be written here, away from other cores.
     #[inline]
-    pub fn prefetch_write(&self, range: Range<usize>) {
+    pub(crate) fn prefetch_write(&self, range: Range<usize>) {
         assert!(range.start <= range.end && range.end <= self.length, "part outside the slice");
         prefetch_write(self.start.wrapping_add(range.start), range.len());
     }
@@ -52,36 +65,21 @@ impl<'a, T> Disjoint<'a, T> {
     /// # Safety
     /// While the part lives, nobody writes to it.
     #[inline]
-    pub unsafe fn read(&self, range: Range<usize>) -> &'a [T] {
+    pub(crate) unsafe fn read(&self, range: Range<usize>) -> &'a [T] {
         assert!(range.start <= range.end && range.end <= self.length, "part outside the slice");
         // SAFETY: inside the borrowed slice by the assertion, not written by the caller's promise.
         unsafe { std::slice::from_raw_parts(self.start.add(range.start), range.len()) }
     }
 }
 
-/// One result for each piece of work, written by whichever thread did it.
-#[derive(Debug)]
-pub struct Results<T>(Vec<std::sync::Mutex<Option<T>>>);
-
-// === impl Results ===
-
-impl<T> Results<T> {
-    /// Room for the results of so many pieces.
-    pub fn new(pieces: usize) -> Results<T> {
-        Results((0..pieces).map(|_| std::sync::Mutex::new(None)).collect())
-    }
-
-    /// Records the result of a piece.
-    pub fn put(&self, piece: usize, result: T) {
-        *self.0[piece].lock().expect("nothing panics under this lock") = Some(result);
-    }
-
-    /// All results, by piece.
-    pub fn into_vec(self) -> Vec<Option<T>> {
-        let inner = |cell: std::sync::Mutex<Option<T>>| cell.into_inner();
-        self.0
-            .into_iter()
-            .map(|cell| inner(cell).expect("nothing panics under this lock"))
-            .collect()
+impl<'a> Disjoint<'a, u8> {
+    /// All bytes as atomics.
+    ///
+    /// # Safety
+    /// While the slice lives, bytes are read and written through such slices only.
+    #[inline]
+    pub(crate) unsafe fn atomic_bytes(&self) -> &'a [AtomicU8] {
+        // SAFETY: the borrowed slice, of bytes, which atomics are laid out like; others use atomics by the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.start.cast(), self.length) }
     }
 }

@@ -62,7 +62,7 @@ mod superblock;
 
 pub use chunk::Workspace;
 pub use quantised::{Group, QuantRow, QuantRows, QuantView};
-pub use shared::SharedCodes;
+pub use shared::{CodesBlock, SharedCodes};
 pub use superblock::{SUPERBLOCK, Superblock};
 
 use std::ops::Range;
@@ -118,9 +118,17 @@ impl Outputs<'_> {
 
 impl PanelGemm<'_> {
     /// Computes the outputs of all rows.
+    ///
+    /// # Panics
+    /// The panel has another length than its format says, rows lack codes, groups or superblocks, or the outputs do not fit.
     pub fn compute(self, level: SimdLevel, workspace: &mut Workspace, out: Outputs<'_>) {
         let PanelGemm { format, panel, rows, prefetch } = self;
-        debug_assert_eq!(panel.len(), format.panel_bytes(rows.inputs));
+        assert!(matches!(format.bits, 4 | 5 | 6 | 8), "codes have 4, 5, 6 or 8 bits");
+        assert_eq!(panel.len(), format.panel_bytes(rows.inputs), "bytes of a panel");
+        assert!(
+            out.stride >= PANEL && out.stride <= out.floats.len().max(PANEL),
+            "outputs' stride"
+        );
         assert!(
             !format.is_factored() || rows.scales == ScaleKind::Power,
             "superblocks are missing"

@@ -1,7 +1,13 @@
 //! Threads that work on one job together, and wait for each other inside it.
 //!
+//! ```text
+//! phase.rs     pieces of work, claimed by whoever comes
+//! phases.rs    the phases of a job, in order, and the proof that a piece of one is being done
+//! results.rs   what pieces find out
+//! ```
+//!
 //! A job is one closure that every thread runs with its own number. Work is claimed piece by piece, and
-//! `ParallelFor::run` returns when all pieces of a phase are done, *not* when all threads have come by: a thread that the
+//! `Member::run` returns when all pieces of a phase are done, *not* when all threads have come by: a thread that the
 //! system has put aside holds up nobody, unless it was put aside in the middle of a piece. (With barriers among
 //! threads, two threads on a busy machine were four times slower than one.) Threads spin while a job is likely to come
 //! within microseconds and sleep otherwise: idle spinning takes a fifth of the machine from whoever else has work.
@@ -9,8 +15,12 @@
 #![allow(unsafe_code)] // Lends a borrowed closure to threads that are waited for.
 
 mod phase;
+mod phases;
+mod results;
 
-pub use phase::{ParallelFor, Phase, PoolThread};
+pub use phase::PoolThread;
+pub use phases::{Claim, Member, Phases};
+pub use results::Results;
 
 use std::hint;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -108,6 +118,16 @@ impl ThreadPool {
     }
 }
 
+impl ThreadPool {
+    /// The same for a job whose threads have something of their own each. There are as many of them as threads.
+    pub fn run_with<S: Send>(&mut self, own: &mut [S], job: impl Fn(usize, &mut S) + Sync) {
+        let own: Vec<Mutex<&mut S>> = own.iter_mut().map(Mutex::new).collect();
+        self.run(&|number| {
+            job(number, &mut own[number].lock().expect("a panic ends the process"));
+        });
+    }
+}
+
 impl Drop for ThreadPool {
     fn drop(&mut self) {
         self.shared.announce(Job::Quit);
@@ -198,6 +218,7 @@ impl Drop for AbortOnPanic {
 
 #[cfg(test)]
 mod tests {
+    use super::phase::Phase;
     use super::*;
 
     #[test]

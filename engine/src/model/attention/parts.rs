@@ -1,7 +1,5 @@
 //! What a tile's queries see: segments that all of them share, then those of each member.
 
-#![allow(unsafe_code)] // Reads pages through `Disjoint`.
-
 use std::ops::Range;
 
 use super::AttentionTile;
@@ -51,7 +49,6 @@ impl<'a> Part<'a> {
 
 // === impl AttentionLayer ===
 
-// Safety of all methods: nobody writes the pages meanwhile.
 impl AttentionLayer<'_> {
     /// The first position that a row sees in this layer.
     pub(super) fn first_seen(&self, row: usize) -> usize {
@@ -60,22 +57,19 @@ impl AttentionLayer<'_> {
 
     /// Visits what the tile's queries see, in ascending position: shared segments for all of them, then each member's
     /// own. Segments before the windows of all rows are left out.
-    pub(super) unsafe fn each_part<'s>(
+    pub(super) fn each_part<'s>(
         &'s self,
         tile: &AttentionTile,
         tokens: usize,
         mut visit: impl FnMut(Part<'s>),
     ) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            self.each_shared_part(tile, tokens, &mut visit);
-            for span in 0..tile.spans.len() {
-                self.each_own_part(tile, span, tokens, &mut visit);
-            }
+        self.each_shared_part(tile, tokens, &mut visit);
+        for span in 0..tile.spans.len() {
+            self.each_own_part(tile, span, tokens, &mut visit);
         }
     }
 
-    pub(super) unsafe fn each_shared_part<'s>(
+    pub(super) fn each_shared_part<'s>(
         &'s self,
         tile: &AttentionTile,
         tokens: usize,
@@ -83,11 +77,10 @@ impl AttentionLayer<'_> {
     ) {
         let all = 0..tile.rows().count() * tile.queries.len();
         let segments = &self.clusters[tile.cluster].shared;
-        // SAFETY: the caller's promise.
-        unsafe { self.each_segment(tile, segments, all, 0, tokens, visit) };
+        self.each_segment(tile, segments, all, 0, tokens, visit);
     }
 
-    pub(super) unsafe fn each_own_part<'s>(
+    pub(super) fn each_own_part<'s>(
         &'s self,
         tile: &AttentionTile,
         span: usize,
@@ -100,12 +93,11 @@ impl AttentionLayer<'_> {
         let before: usize = tile.spans[..span].iter().map(|(rows, _)| rows.len()).sum();
         let queries = before * tile.queries.len()..(before + rows.len()) * tile.queries.len();
         let segments = &cluster.members[*member].own;
-        // SAFETY: the caller's promise.
-        unsafe { self.each_segment(tile, segments, queries, position, tokens, visit) };
+        self.each_segment(tile, segments, queries, position, tokens, visit);
     }
 
     /// Visits segments that begin at a position, as far as they hold some of the first `tokens` tokens.
-    unsafe fn each_segment<'s>(
+    fn each_segment<'s>(
         &'s self,
         tile: &AttentionTile,
         segments: &[Segment],
@@ -119,18 +111,15 @@ impl AttentionLayer<'_> {
         for segment in segments {
             let count = segment.tokens.min(tokens.saturating_sub(position));
             if count > 0 && position + count > begin {
-                let page = &self.pages[segment.page as usize];
-                // SAFETY: nobody writes pages now, by the promise of `run`.
-                unsafe {
-                    visit(Part {
-                        keys: page.read(layout.keys(self.layer, tile.head)),
-                        values: page.read(layout.values(self.layer, tile.head)),
-                        value_scales: page.read(layout.value_scales(self.layer, tile.head)),
-                        queries: queries.clone(),
-                        position,
-                        tokens: count,
-                    });
-                }
+                let page = self.pages.read(self.claim, segment.page as usize);
+                visit(Part {
+                    keys: &page[layout.keys(self.layer, tile.head)],
+                    values: &page[layout.values(self.layer, tile.head)],
+                    value_scales: &page[layout.value_scales(self.layer, tile.head)],
+                    queries: queries.clone(),
+                    position,
+                    tokens: count,
+                });
             }
             position += segment.tokens;
         }

@@ -1,20 +1,20 @@
 //! The computation of one tile: scores, weights, weighted values.
 
-#![allow(unsafe_code)] // Threads read pages and write rows through `Disjoint`.
-
 use std::ops::Range;
 
 use super::parts::Part;
 use super::shift::{BLOCK, KeyShift};
 use super::{AttentionShape, AttentionTile, Cluster};
+use crate::model::forward::SharedInputs;
 use crate::model::kv::PageLayout;
 use jury_kernels::cpu::activations::soft_cap;
-use jury_kernels::cpu::disjoint::Disjoint;
-use jury_kernels::cpu::gemm::{Outputs, PanelGemm, QuantRows, SharedCodes, Workspace};
+use jury_kernels::cpu::gemm::{Outputs, PanelGemm, QuantRows, Workspace};
 use jury_kernels::cpu::hadamard::{block_length, hadamard};
 use jury_kernels::cpu::prefetch::prefetch;
 use jury_kernels::cpu::quantise::{ScaleKind, quantise};
+use jury_kernels::cpu::shared::SharedPages;
 use jury_kernels::cpu::softmax::{SoftmaxRows, softmax};
+use jury_kernels::cpu::thread_pool::Claim;
 use jury_kernels::cpu::values::{PageValues, QUAD, WeightedValues, add_weighted, finish};
 use jury_kernels::cpu::{LANES, PANEL, SimdLevel};
 
@@ -40,6 +40,8 @@ pub(crate) struct Scratch {
 
 /// The data of one layer's attention.
 pub(crate) struct AttentionLayer<'a> {
+    /// Of the tile that is computed, in a phase that writes no pages.
+    pub(crate) claim: &'a Claim<'a>,
     pub(crate) level: SimdLevel,
     pub(crate) shape: AttentionShape,
     pub(crate) layer: usize,
@@ -50,13 +52,11 @@ pub(crate) struct AttentionLayer<'a> {
     pub(crate) clusters: &'a [Cluster],
     /// Of every row of the batch.
     pub(crate) positions: &'a [usize],
-    pub(crate) pages: &'a [Disjoint<'a, u8>],
+    pub(crate) pages: &'a SharedPages<'a>,
     /// rows x heads x key size.
     pub(crate) queries: &'a [f32],
-    /// rows x heads x value size.
-    pub(crate) out: &'a Disjoint<'a, f32>,
-    /// The same, quantised for the output's product.
-    pub(crate) out_codes: &'a SharedCodes<'a>,
+    /// rows x heads x value size; quantised for the output's product, unless whole rows are quantised together.
+    pub(crate) out: &'a SharedInputs<'a>,
 }
 
 // === impl AttentionTile ===
@@ -65,34 +65,33 @@ impl AttentionTile {
     pub(crate) fn rows(&self) -> impl Iterator<Item = usize> + '_ {
         self.spans.iter().flat_map(|(rows, _)| rows.clone())
     }
+
+    /// The same rows, neighbours together.
+    fn runs(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let runs = self.spans.chunk_by(|(rows, _), (next, _)| rows.end == next.start);
+        runs.map(|run| run[0].0.start..run[run.len() - 1].0.end)
+    }
 }
 
 // === impl AttentionLayer ===
 
 impl AttentionLayer<'_> {
     /// Computes one tile and writes its rows of `out`.
-    ///
-    /// # Safety
-    /// Nobody writes the pages meanwhile, and nobody else has a tile with the same rows and query heads.
-    pub(crate) unsafe fn run(&self, tile: &AttentionTile, scratch: &mut Scratch) {
+    pub(crate) fn run(&self, tile: &AttentionTile, scratch: &mut Scratch) {
         let tokens = tile.rows().map(|row| self.positions[row]).max().unwrap_or(0) + 1;
         // Scores come by panels, which may run past a segment.
         let stride = tokens.next_multiple_of(LANES) + PANEL;
         let queries = tile.rows().count() * tile.queries.len();
         scratch.make_room(queries, stride, self.shape.layout);
-        // SAFETY: as below; nothing of the pages is read yet.
-        unsafe { self.each_part(tile, tokens, |part| part.prefetch_keys()) };
+        self.each_part(tile, tokens, |part| part.prefetch_keys());
         self.gather(tile, tokens, scratch);
-        // SAFETY: the caller's promise about pages, here and below.
-        unsafe {
-            self.each_part(tile, tokens, |part| {
-                self.score(&part, scratch, stride);
-            });
-            self.softmax(tile, tokens, scratch, stride);
-            scratch.sums.fill(0);
-            self.add_values(tile, tokens, scratch, stride);
-            self.write(tile, scratch);
-        }
+        self.each_part(tile, tokens, |part| {
+            self.score(&part, scratch, stride);
+        });
+        self.softmax(tile, tokens, scratch, stride);
+        scratch.sums.fill(0);
+        self.add_values(tile, tokens, scratch, stride);
+        self.write(tile, scratch);
     }
 
     /// Scales, transforms and quantises the tile's queries.
@@ -135,25 +134,13 @@ impl AttentionLayer<'_> {
     }
 
     /// Turns all scores to weights.
-    unsafe fn softmax(
-        &self,
-        tile: &AttentionTile,
-        tokens: usize,
-        scratch: &mut Scratch,
-        stride: usize,
-    ) {
+    fn softmax(&self, tile: &AttentionTile, tokens: usize, scratch: &mut Scratch, stride: usize) {
         let mut query = 0;
-        // SAFETY: the caller's promise about pages, here and below.
-        unsafe {
-            self.each_shared_part(tile, tokens, |part| part.copy_scales(&mut scratch.value_scales));
-        };
+        self.each_shared_part(tile, tokens, |part| part.copy_scales(&mut scratch.value_scales));
         for (span, (rows, _)) in tile.spans.iter().enumerate() {
-            // SAFETY: as above.
-            unsafe {
-                self.each_own_part(tile, span, tokens, |part| {
-                    part.copy_scales(&mut scratch.value_scales);
-                });
-            }
+            self.each_own_part(tile, span, tokens, |part| {
+                part.copy_scales(&mut scratch.value_scales);
+            });
             for row in rows.clone() {
                 let (first, seen) = (self.first_seen(row), self.positions[row] + 1);
                 let (begin, padded) = (first / LANES * LANES, seen.next_multiple_of(LANES));
@@ -197,7 +184,7 @@ impl AttentionLayer<'_> {
     }
 
     /// Adds up the weighted values: the shared ones for all queries, then each member's own.
-    unsafe fn add_values(
+    fn add_values(
         &self,
         tile: &AttentionTile,
         tokens: usize,
@@ -213,47 +200,37 @@ impl AttentionLayer<'_> {
             add_weighted(self.level, WeightedValues { pages, size, weights, stride, rows, sums });
         };
         let (mut pages, mut queries) = (Vec::new(), 0..0);
-        // SAFETY: the caller's promise about pages, here and below.
-        unsafe {
-            self.each_shared_part(tile, tokens, |part| {
-                queries = part.queries.clone();
-                pages.push(part.page_values());
-            });
-        }
+        self.each_shared_part(tile, tokens, |part| {
+            queries = part.queries.clone();
+            pages.push(part.page_values());
+        });
         add(queries, &pages);
         for span in 0..tile.spans.len() {
             pages.clear();
             queries = 0..0;
-            // SAFETY: as above.
-            unsafe {
-                self.each_own_part(tile, span, tokens, |part| {
-                    queries = part.queries.clone();
-                    pages.push(part.page_values());
-                });
-            }
+            self.each_own_part(tile, span, tokens, |part| {
+                queries = part.queries.clone();
+                pages.push(part.page_values());
+            });
             add(queries, &pages);
         }
     }
 
     /// Writes the results, and quantises them unless whole rows are quantised together.
-    unsafe fn write(&self, tile: &AttentionTile, scratch: &Scratch) {
+    fn write(&self, tile: &AttentionTile, scratch: &Scratch) {
         let (size, per_kv) = (self.shape.layout.value_size, self.shape.heads_per_kv);
         let mut sums = scratch.sums.chunks_exact(2 * size).zip(&scratch.factors);
-        for row in tile.rows() {
-            let first = tile.head * per_kv + tile.queries.start;
-            let width = self.shape.kv_heads * per_kv * size;
-            let at = row * width + first * size;
-            let count = tile.queries.len() * size;
-            // SAFETY: this row and these heads belong to this tile alone.
-            let (out, codes) = unsafe {
-                (self.out.part(at..at + count), self.out_codes.part(row, first * size, count))
-            };
-            for (out, (sums, factor)) in out.chunks_exact_mut(size).zip(&mut sums) {
-                finish(self.level, sums, factor / block_length(size) as f32, out);
-                hadamard(self.level, out);
-            }
-            if !self.out_codes.has_superblocks() {
-                quantise(self.level, out, codes);
+        let first = (tile.head * per_kv + tile.queries.start) * size;
+        let columns = first..first + tile.queries.len() * size;
+        for rows in tile.runs() {
+            let mut block = self.out.block(self.claim, rows.clone(), columns.clone());
+            for index in 0..rows.len() {
+                block.write(self.level, index, |out| {
+                    for (out, (sums, factor)) in out.chunks_exact_mut(size).zip(&mut sums) {
+                        finish(self.level, sums, factor / block_length(size) as f32, out);
+                        hadamard(self.level, out);
+                    }
+                });
             }
         }
     }

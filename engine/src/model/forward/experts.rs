@@ -13,13 +13,14 @@ use std::ops::Range;
 use super::buffers::{Inputs, SharedInputs};
 use super::feed::GatedPanel;
 use super::linear::Piece;
-use super::{Pass, Walk, span};
+use super::{Pass, Walk};
 use crate::model::Shape;
 use crate::model::routing::{Route, route};
 use crate::model::weights::{Gated, InputScales};
-use jury_kernels::cpu::disjoint::Disjoint;
 use jury_kernels::cpu::packed::PackedMatrix;
 use jury_kernels::cpu::rows::add_scaled;
+use jury_kernels::cpu::shared::{Rows, SharedRows};
+use jury_kernels::cpu::thread_pool::{Claim, Phases};
 
 /// Phases of a layer's experts, from normed inputs on.
 pub(super) const PHASES: usize = 8;
@@ -27,45 +28,45 @@ pub(super) const PHASES: usize = 8;
 /// Buffers of experts; empty for other models.
 #[derive(Debug, Default)]
 pub(super) struct ExpertBuffers {
-    scores: Vec<f32>,
-    routes: Vec<Route>,
-    seats: Vec<usize>,
-    rows: Vec<usize>,
-    busy: Vec<Busy>,
+    scores: Rows<f32>,
+    routes: Rows<Route>,
+    seats: Rows<usize>,
+    rows: Rows<usize>,
+    busy: Rows<Busy>,
     inputs: Inputs,
     hidden: Inputs,
-    outputs: Vec<f32>,
+    outputs: Rows<f32>,
     shared_hidden: Inputs,
 }
 
-/// The same, while threads write disjoint parts.
+/// The same, while threads fill them together.
 pub(super) struct SharedExperts<'a> {
     /// Rows x experts.
-    scores: Disjoint<'a, f32>,
+    scores: SharedRows<'a, f32>,
     /// Rows x used experts.
-    routes: Disjoint<'a, Route>,
+    routes: SharedRows<'a, Route>,
     /// Of every route: its seat.
-    seats: Disjoint<'a, usize>,
+    seats: SharedRows<'a, usize>,
     /// Of every seat: its row.
-    rows: Disjoint<'a, usize>,
-    /// The experts that have rows, and room for more.
-    busy: Disjoint<'a, Busy>,
-    busy_room: usize,
+    rows: SharedRows<'a, usize>,
+    /// The experts that have rows, one a row, and room for more.
+    busy: SharedRows<'a, Busy>,
     /// Seats x width.
     inputs: SharedInputs<'a>,
     /// Seats x inner layer.
     hidden: SharedInputs<'a>,
     /// Seats x width.
-    outputs: Disjoint<'a, f32>,
+    outputs: SharedRows<'a, f32>,
     /// Rows x inner layer of the expert that sees all rows.
     shared_hidden: SharedInputs<'a>,
 }
 
 /// An expert and its seats.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Busy {
     expert: usize,
-    seats: Range<usize>,
+    /// The first one, and the one after the last.
+    seats: [usize; 2],
 }
 
 // === impl ExpertBuffers ===
@@ -74,38 +75,36 @@ impl ExpertBuffers {
     pub(super) fn make_room(&mut self, shape: &Shape, scales: &InputScales, rows: usize) {
         let Some(experts) = &shape.experts else { return };
         let seats = rows * experts.used;
-        self.scores.resize(rows * experts.count, 0.0);
-        self.routes.resize(seats, Route::default());
-        self.seats.resize(seats, 0);
-        self.rows.resize(seats, 0);
-        self.busy.resize(seats.min(experts.count), Busy::default());
+        self.scores.resize(rows, experts.count);
+        self.routes.resize(rows, experts.used);
+        self.seats.resize(rows, experts.used);
+        self.rows.resize(seats, 1);
+        self.busy.resize(seats.min(experts.count), 1);
         self.inputs.resize(seats, shape.width, scales.expert_inputs);
         self.hidden.resize(seats, experts.hidden, scales.expert_hidden);
-        self.outputs.resize(seats * shape.width, 0.0);
+        self.outputs.resize(seats, shape.width);
         self.shared_hidden.resize(rows, experts.shared * experts.hidden, scales.shared_hidden);
     }
 
-    pub(super) fn share(&mut self) -> SharedExperts<'_> {
+    pub(super) fn share<'a>(&'a mut self, phases: &'a Phases) -> SharedExperts<'a> {
         SharedExperts {
-            scores: Disjoint::new(&mut self.scores),
-            routes: Disjoint::new(&mut self.routes),
-            seats: Disjoint::new(&mut self.seats),
-            rows: Disjoint::new(&mut self.rows),
-            busy_room: self.busy.len(),
-            busy: Disjoint::new(&mut self.busy),
-            inputs: self.inputs.share(),
-            hidden: self.hidden.share(),
-            outputs: Disjoint::new(&mut self.outputs),
-            shared_hidden: self.shared_hidden.share(),
+            scores: self.scores.share(phases),
+            routes: self.routes.share(phases),
+            seats: self.seats.share(phases),
+            rows: self.rows.share(phases),
+            busy: self.busy.share(phases),
+            inputs: self.inputs.share(phases),
+            hidden: self.hidden.share(phases),
+            outputs: self.outputs.share(phases),
+            shared_hidden: self.shared_hidden.share(phases),
         }
     }
 }
 
-// Safety of all methods: see `ends.rs`. Pieces are rows, seats, or panels' columns, written in one phase and read in the
-// next. Numbers of pieces depend on the batch's size alone: members that come late must know them.
+// Numbers of pieces depend on the batch's size alone: members that come late must know them.
 impl Pass<'_> {
     /// Finds every row's experts and seats, and begins with the expert that sees all rows.
-    pub(super) unsafe fn route_to(
+    pub(super) fn route_to(
         &self,
         router: &PackedMatrix,
         shared: Option<&Gated>,
@@ -114,132 +113,109 @@ impl Pass<'_> {
         let (buffers, rows) = (&self.experts, walk.rows);
         let Some(settings) = &self.shape.experts else { return };
         let (count, used) = (settings.count, settings.used);
-        // SAFETY (whole body): see above.
-        unsafe {
-            let panels = router.panels();
-            let more = shared.map_or(0, |gated| gated.gate.panels());
-            let (parallel_for, scratch) = (walk.parallel_for(), &mut *walk.scratch);
-            parallel_for.run(panels + more, |piece| {
-                let input = self.normed.rows(0..rows);
-                match (shared, piece.checked_sub(panels)) {
-                    (Some(gated), Some(panel)) => {
-                        let work = GatedPanel { gated, panel, prefetch: [&[], &[]], first_row: 0 };
-                        self.gate(work, &input, &buffers.shared_hidden, scratch);
-                    }
-                    _ => {
-                        let piece = Piece::new(router, piece, &[]);
-                        self.store(piece, &input, &mut scratch.panel, &buffers.scores);
-                    }
+        let panels = router.panels();
+        let more = shared.map_or(0, |gated| gated.gate.panels());
+        walk.member.run(panels + more, |claim, piece| {
+            let input = self.normed.rows(claim, 0..rows);
+            match (shared, piece.checked_sub(panels)) {
+                (Some(gated), Some(panel)) => {
+                    let work = GatedPanel { gated, panel, prefetch: [&[], &[]], first_row: 0 };
+                    self.gate(claim, work, &input, &buffers.shared_hidden, walk.scratch);
                 }
-            });
-            walk.parallel_for().run_in_chunks(rows, self.row_chunk, |row| {
-                let scores = buffers.scores.part(span(row, count));
-                route(settings, scores, buffers.routes.part(span(row, used)));
-            });
-            walk.parallel_for().run(1, |_| self.assign_seats(rows, count, used));
-        }
+                _ => {
+                    let (piece, scratch) =
+                        (Piece::new(router, piece, &[]), &mut walk.scratch.panel);
+                    self.store(claim, piece, &input, scratch, &buffers.scores);
+                }
+            }
+        });
+        walk.member.run_in_chunks(rows, self.row_chunk, |claim, row| {
+            let (scores, routes) = (buffers.scores.row(claim, row), buffers.routes.row(claim, row));
+            route(settings, scores, routes);
+        });
+        walk.member.run(1, |claim, _| self.assign_seats(claim, rows, count, used));
     }
 
     /// Sorts all routes by expert, and those of an expert by row.
-    unsafe fn assign_seats(&self, rows: usize, count: usize, used: usize) {
-        let (buffers, all) = (&self.experts, rows * used);
-        // SAFETY: the only piece of its phase.
-        unsafe {
-            let routes = buffers.routes.read(0..all);
-            let (seats, seat_rows) = (buffers.seats.part(0..all), buffers.rows.part(0..all));
-            let mut next = vec![0; count + 1];
-            routes.iter().for_each(|route| next[route.expert + 1] += 1);
-            let busy = buffers.busy.part(0..buffers.busy_room);
-            busy.fill(Busy::default());
-            let mut free = busy.iter_mut();
-            for expert in 0..count {
-                let first = next[expert];
-                next[expert + 1] += first;
-                if next[expert + 1] > first
-                    && let Some(busy) = free.next()
-                {
-                    *busy = Busy { expert, seats: first..next[expert + 1] };
-                }
+    fn assign_seats(&self, claim: &Claim<'_>, rows: usize, count: usize, used: usize) {
+        let buffers = &self.experts;
+        let routes = buffers.routes.read(claim, 0..rows);
+        let (seats, seat_rows) = (buffers.seats.whole(claim), buffers.rows.whole(claim));
+        let mut next = vec![0; count + 1];
+        routes.iter().for_each(|route| next[route.expert + 1] += 1);
+        let busy = buffers.busy.whole(claim);
+        busy.fill(Busy::default());
+        let mut free = busy.iter_mut();
+        for expert in 0..count {
+            let first = next[expert];
+            next[expert + 1] += first;
+            if next[expert + 1] > first
+                && let Some(busy) = free.next()
+            {
+                *busy = Busy { expert, seats: [first, next[expert + 1]] };
             }
-            for (index, route) in routes.iter().enumerate() {
-                let seat = next[route.expert];
-                next[route.expert] += 1;
-                (seats[index], seat_rows[seat]) = (seat, index / used);
-            }
+        }
+        for (index, route) in routes.iter().enumerate() {
+            let seat = next[route.expert];
+            next[route.expert] += 1;
+            (seats[index], seat_rows[seat]) = (seat, index / used);
         }
     }
 
     /// Computes all seats, and adds the outputs of the expert that sees all rows.
-    pub(super) unsafe fn experts(
-        &self,
-        experts: &[Gated],
-        shared: Option<&Gated>,
-        walk: &mut Walk<'_>,
-    ) {
+    pub(super) fn experts(&self, experts: &[Gated], shared: Option<&Gated>, walk: &mut Walk<'_>) {
         let (buffers, rows) = (&self.experts, walk.rows);
         let used = self.shape.experts.as_ref().map_or(0, |settings| settings.used);
         let inner_panels = experts.first().map_or(0, |gated| gated.gate.panels());
         let outer_panels = experts.first().map_or(0, |gated| gated.down.panels());
-        // SAFETY (whole body): see above.
-        unsafe {
-            walk.parallel_for().run_in_chunks(rows * used, self.row_chunk, |seat| {
-                let row = buffers.rows.read(seat..seat + 1)[0];
-                let normed = self.normed.row(row);
-                buffers.inputs.write_row(self.level, seat, |to| to.copy_from_slice(normed));
-            });
-            let (parallel_for, scratch) = (walk.parallel_for(), &mut *walk.scratch);
-            parallel_for.run(buffers.busy_room * inner_panels, |piece| {
-                let Some((expert, seats)) = self.busy(piece / inner_panels) else { return };
-                let (gated, panel) = (&experts[expert], piece % inner_panels);
-                let input = buffers.inputs.rows(seats.clone());
-                let work =
-                    GatedPanel { gated, panel, prefetch: [&[], &[]], first_row: seats.start };
-                self.gate(work, &input, &buffers.hidden, scratch);
-            });
-            self.join_groups(&buffers.hidden, rows * used, walk);
-            self.join_groups(&buffers.shared_hidden, if shared.is_some() { rows } else { 0 }, walk);
-            let pieces = buffers.busy_room * outer_panels;
-            let more = shared.map_or(0, |gated| gated.down.panels());
-            let (parallel_for, scratch) = (walk.parallel_for(), &mut walk.scratch.panel);
-            parallel_for.run(pieces + more, |piece| match (shared, piece.checked_sub(pieces)) {
-                (Some(gated), Some(panel)) => {
-                    let input = buffers.shared_hidden.rows(0..rows);
-                    self.add(Piece::new(&gated.down, panel, &[]), &input, scratch);
-                }
-                _ => {
-                    let Some((expert, seats)) = self.busy(piece / outer_panels) else { return };
-                    let first_row = seats.start;
-                    let piece = Piece::new(&experts[expert].down, piece % outer_panels, &[]);
-                    let piece = Piece { first_row, ..piece };
-                    let input = buffers.hidden.rows(seats);
-                    self.store(piece, &input, scratch, &buffers.outputs);
-                }
-            });
-        }
+        walk.member.run_in_chunks(rows * used, self.row_chunk, |claim, seat| {
+            let row = buffers.rows.read(claim, seat..seat + 1)[0];
+            let normed = self.normed.row(claim, row);
+            buffers.inputs.write_row(claim, self.level, seat, |to| to.copy_from_slice(normed));
+        });
+        walk.member.run(buffers.busy.rows() * inner_panels, |claim, piece| {
+            let Some((expert, seats)) = self.busy(claim, piece / inner_panels) else { return };
+            let (gated, panel) = (&experts[expert], piece % inner_panels);
+            let work = GatedPanel { gated, panel, prefetch: [&[], &[]], first_row: seats.start };
+            let input = buffers.inputs.rows(claim, seats);
+            self.gate(claim, work, &input, &buffers.hidden, walk.scratch);
+        });
+        self.join_groups(&buffers.hidden, rows * used, walk);
+        self.join_groups(&buffers.shared_hidden, if shared.is_some() { rows } else { 0 }, walk);
+        let pieces = buffers.busy.rows() * outer_panels;
+        let more = shared.map_or(0, |gated| gated.down.panels());
+        let scratch = &mut walk.scratch.panel;
+        walk.member.run(pieces + more, |claim, piece| match (shared, piece.checked_sub(pieces)) {
+            (Some(gated), Some(panel)) => {
+                let input = buffers.shared_hidden.rows(claim, 0..rows);
+                self.add(claim, Piece::new(&gated.down, panel, &[]), &input, scratch);
+            }
+            _ => {
+                let Some((expert, seats)) = self.busy(claim, piece / outer_panels) else { return };
+                let first_row = seats.start;
+                let piece = Piece::new(&experts[expert].down, piece % outer_panels, &[]);
+                let piece = Piece { first_row, ..piece };
+                let input = buffers.hidden.rows(claim, seats);
+                self.store(claim, piece, &input, scratch, &buffers.outputs);
+            }
+        });
     }
 
     /// The expert of this number among those that have rows, with its seats.
-    unsafe fn busy(&self, number: usize) -> Option<(usize, Range<usize>)> {
-        // SAFETY: written in an earlier phase.
-        let busy = unsafe { &self.experts.busy.read(number..number + 1)[0] };
-        (!busy.seats.is_empty()).then(|| (busy.expert, busy.seats.clone()))
+    fn busy(&self, claim: &Claim<'_>, number: usize) -> Option<(usize, Range<usize>)> {
+        let Busy { expert, seats: [start, end] } =
+            self.experts.busy.read(claim, number..number + 1)[0];
+        (start < end).then_some((expert, start..end))
     }
 
-    /// Adds what a row's experts made of it to the stream.
-    ///
-    /// # Safety
-    /// The caller's piece is this row.
-    pub(super) unsafe fn add_routed(&self, row: usize) {
-        let (buffers, width) = (&self.experts, self.shape.width);
-        let used = self.shape.experts.as_ref().map_or(0, |settings| settings.used);
-        // SAFETY: the caller's promise.
-        unsafe {
-            let stream = self.stream.part(span(row, width));
-            let routes = buffers.routes.read(span(row, used));
-            for (route, &seat) in routes.iter().zip(buffers.seats.read(span(row, used))) {
-                let outputs = buffers.outputs.read(span(seat, width));
-                add_scaled(self.level, outputs, route.weight, stream);
-            }
+    /// Adds what a row's experts made of it to its row of the stream.
+    pub(super) fn add_routed(&self, claim: &Claim<'_>, row: usize, stream: &mut [f32]) {
+        let buffers = &self.experts;
+        let routes = buffers.routes.read(claim, row..row + 1);
+        let seats = buffers.seats.read(claim, row..row + 1);
+        for (route, &seat) in routes.iter().zip(seats) {
+            let outputs = buffers.outputs.read(claim, seat..seat + 1);
+            add_scaled(self.level, outputs, route.weight, stream);
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::model::weights::{Feed, Gated, Layer};
 use jury_kernels::cpu::PANEL;
 use jury_kernels::cpu::activations::{gelu_times, silu_times};
 use jury_kernels::cpu::packed::{Input, PackedMatrix};
+use jury_kernels::cpu::thread_pool::Claim;
 
 /// One panel of a network's inner layer: of its gate, and of the matrix beside it.
 #[derive(Clone, Copy)]
@@ -35,63 +36,47 @@ impl Layer {
     }
 }
 
-// Safety of all methods: see `ends.rs`.
 impl Pass<'_> {
     /// `then` is the matrix that comes after this layer.
-    pub(super) unsafe fn feed(&self, layer: &Layer, then: &PackedMatrix, walk: &mut Walk<'_>) {
-        // SAFETY (whole body): pieces are rows or panels' columns, written in this phase and read in the next.
-        unsafe {
-            walk.parallel_for().run_in_chunks(walk.rows, self.row_chunk, |row| {
-                self.normalise(row, row, layer.after_attention(), &layer.feed_norm);
-            });
-            match &layer.feed {
-                Feed::Dense(gated) => self.dense(gated, layer.after_feed(), then, walk),
-                Feed::Experts { router, experts, shared } => {
-                    self.route_to(router, shared.as_ref(), walk);
-                    self.experts(experts, shared.as_ref(), walk);
-                }
+    pub(super) fn feed(&self, layer: &Layer, then: &PackedMatrix, walk: &mut Walk<'_>) {
+        walk.member.run_in_chunks(walk.rows, self.row_chunk, |claim, row| {
+            self.normalise(claim, row, layer.after_attention(), &layer.feed_norm);
+        });
+        match &layer.feed {
+            Feed::Dense(gated) => self.dense(gated, layer.after_feed(), then, walk),
+            Feed::Experts { router, experts, shared } => {
+                self.route_to(router, shared.as_ref(), walk);
+                self.experts(experts, shared.as_ref(), walk);
             }
         }
     }
 
-    unsafe fn dense(
-        &self,
-        gated: &Gated,
-        joining: Joining<'_>,
-        then: &PackedMatrix,
-        walk: &mut Walk<'_>,
-    ) {
-        let thread = walk.thread;
-        // SAFETY (whole body): see `feed`.
-        unsafe {
-            let grid = Grid::new(walk.rows, gated.gate.panels(), thread);
-            let (parallel_for, scratch) = (walk.parallel_for(), &mut *walk.scratch);
-            parallel_for.run_with_next(grid.pieces(), |piece, next| {
-                let (rows, panel) = grid.locate(piece);
-                let prefetch = [&gated.gate, &gated.up]
-                    .map(|matrix| grid.prefetch(matrix, next, &gated.down, thread));
-                let work = GatedPanel { gated, panel, prefetch, first_row: rows.start };
-                self.gate(work, &self.normed.rows(rows), &self.hidden, scratch);
-            });
-            self.join_groups(&self.hidden, walk.rows, walk);
-            let grid = Grid::new(walk.rows, gated.down.panels(), thread);
-            let (parallel_for, scratch) = (walk.parallel_for(), &mut walk.scratch.panel);
-            parallel_for.run_with_next(grid.pieces(), |piece, next| {
-                let (rows, panel) = grid.locate(piece);
-                let prefetch = grid.prefetch(&gated.down, next, then, thread);
-                let piece =
-                    Piece { first_row: rows.start, ..Piece::new(&gated.down, panel, prefetch) };
-                self.join(piece, &self.hidden.rows(rows), scratch, joining);
-            });
-        }
+    fn dense(&self, gated: &Gated, joining: Joining<'_>, then: &PackedMatrix, walk: &mut Walk<'_>) {
+        let thread = walk.member.thread();
+        let grid = Grid::new(walk.rows, gated.gate.panels(), thread);
+        walk.member.run_with_next(grid.pieces(), |claim, piece, next| {
+            let (rows, panel) = grid.locate(piece);
+            let prefetch = [&gated.gate, &gated.up]
+                .map(|matrix| grid.prefetch(matrix, next, &gated.down, thread));
+            let work = GatedPanel { gated, panel, prefetch, first_row: rows.start };
+            let input = self.normed.rows(claim, rows);
+            self.gate(claim, work, &input, &self.hidden, walk.scratch);
+        });
+        self.join_groups(&self.hidden, walk.rows, walk);
+        let grid = Grid::new(walk.rows, gated.down.panels(), thread);
+        let scratch = &mut walk.scratch.panel;
+        walk.member.run_with_next(grid.pieces(), |claim, piece, next| {
+            let (rows, panel) = grid.locate(piece);
+            let prefetch = grid.prefetch(&gated.down, next, then, thread);
+            let piece = Piece { first_row: rows.start, ..Piece::new(&gated.down, panel, prefetch) };
+            self.join(claim, piece, &self.hidden.rows(claim, rows), scratch, joining);
+        });
     }
 
     /// One panel of the inner layer, quantised for the next product (a panel is as wide as a group).
-    ///
-    /// # Safety
-    /// The caller's piece is this panel's columns of these rows of `hidden`.
-    pub(super) unsafe fn gate(
+    pub(super) fn gate(
         &self,
+        claim: &Claim<'_>,
         work: GatedPanel<'_>,
         input: &Input<'_>,
         hidden: &SharedInputs<'_>,
@@ -99,10 +84,10 @@ impl Pass<'_> {
     ) {
         let GatedPanel { gated, panel, prefetch, first_row } = work;
         let piece = Piece::new(&gated.gate, panel, prefetch[0]);
-        let columns = piece.columns();
+        let column = panel * PANEL;
         let ThreadScratch { gate, panel: scratch, .. } = scratch;
         for row in 0..rows_to_fetch(input.rows) {
-            hidden.codes.prefetch_write(first_row + row, panel * PANEL, PANEL);
+            hidden.codes.prefetch_write(first_row + row, column..column + PANEL);
         }
         scratch.compute_to(self.level, piece, input, gate);
         let up = scratch.compute(self.level, Piece::new(&gated.up, panel, prefetch[1]), input);
@@ -110,9 +95,7 @@ impl Pass<'_> {
             Activation::Silu => silu_times(self.level, gate, up),
             Activation::GeluTanh => gelu_times(self.level, gate, up),
         }
-        // SAFETY: the caller's promise.
-        unsafe {
-            hidden.put(self.level, first_row, columns.start, gate, gated.down.takes_floats());
-        }
+        let keep_floats = gated.down.takes_floats();
+        hidden.put(claim, self.level, [first_row, column], gate, keep_floats);
     }
 }

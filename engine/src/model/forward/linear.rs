@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use super::buffers::SharedInputs;
-use super::{Pass, Walk, span};
-use jury_kernels::cpu::disjoint::Disjoint;
+use super::{Pass, Walk};
 use jury_kernels::cpu::gemm::Workspace;
 use jury_kernels::cpu::packed::{Input, PackedMatrix};
+use jury_kernels::cpu::shared::{Block, SharedRows};
+use jury_kernels::cpu::thread_pool::Claim;
 use jury_kernels::cpu::{PANEL, SimdLevel};
 
 /// One panel of a product.
@@ -88,33 +89,16 @@ impl Pass<'_> {
     }
 
     /// A phase that completes rows whose floats several pieces wrote, where products want that.
-    ///
-    /// # Safety
-    /// The rows were written in an earlier phase.
-    pub(super) unsafe fn complete(
-        &self,
-        inputs: &SharedInputs<'_>,
-        rows: usize,
-        walk: &mut Walk<'_>,
-    ) {
-        // SAFETY: pieces are rows.
-        self.each_joined_row(inputs, rows, walk, |row| unsafe { inputs.complete(self.level, row) });
+    pub(super) fn complete(&self, inputs: &SharedInputs<'_>, rows: usize, walk: &mut Walk<'_>) {
+        self.each_joined_row(inputs, rows, walk, |claim, row| {
+            inputs.complete(claim, self.level, row);
+        });
     }
 
     /// The same for rows of which only codes are kept.
-    ///
-    /// # Safety
-    /// As above.
-    pub(super) unsafe fn join_groups(
-        &self,
-        inputs: &SharedInputs<'_>,
-        rows: usize,
-        walk: &mut Walk<'_>,
-    ) {
-        let codes = &inputs.codes;
-        // SAFETY: pieces are rows.
-        self.each_joined_row(inputs, rows, walk, |row| unsafe {
-            codes.join_groups(self.level, row);
+    pub(super) fn join_groups(&self, inputs: &SharedInputs<'_>, rows: usize, walk: &mut Walk<'_>) {
+        self.each_joined_row(inputs, rows, walk, |claim, row| {
+            inputs.codes.join_groups(claim, self.level, row);
         });
     }
 
@@ -124,14 +108,14 @@ impl Pass<'_> {
         inputs: &SharedInputs<'_>,
         rows: usize,
         walk: &mut Walk<'_>,
-        join: impl FnMut(usize),
+        join: impl FnMut(&Claim<'_>, usize),
     ) {
         if inputs.codes.has_superblocks() {
-            walk.parallel_for().run_in_chunks(rows, self.row_chunk, join);
+            walk.member.run_in_chunks(rows, self.row_chunk, join);
         }
     }
 
-    /// Computes a panel and visits every row's outputs, without the bias: its number among rows of outputs, and they.
+    /// Computes a panel and visits every row's outputs, without the bias: its number among the inputs' rows, and they.
     pub(super) fn outputs(
         &self,
         piece: Piece<'_>,
@@ -142,26 +126,23 @@ impl Pass<'_> {
         let width = piece.columns().len();
         let outputs = scratch.compute(self.level, piece, input);
         for (row, outputs) in outputs.chunks_exact(PANEL).enumerate() {
-            visit(piece.first_row + row, &outputs[..width]);
+            visit(row, &outputs[..width]);
         }
     }
 
-    /// Writes a panel's outputs to rows of `out`, which are as wide as the matrix.
-    ///
-    /// # Safety
-    /// The caller's piece is this panel's columns of `out`.
-    pub(super) unsafe fn store(
+    /// Writes a panel's outputs to its columns of rows of `out`, which are as wide as the matrix.
+    pub(super) fn store(
         &self,
+        claim: &Claim<'_>,
         piece: Piece<'_>,
         input: &Input<'_>,
         scratch: &mut PanelScratch,
-        out: &Disjoint<'_, f32>,
+        out: &SharedRows<'_, f32>,
     ) {
-        let (columns, width) = (piece.columns(), piece.matrix.outputs);
-        fetch_columns(out, piece.first_row, input.rows, width, &columns);
+        let columns = piece.columns();
+        let mut block = fetch_block(claim, out, &piece, input.rows);
         self.outputs(piece, input, scratch, |row, outputs| {
-            // SAFETY: the caller's promise.
-            let out = unsafe { out.part(within(row, width, &columns)) };
+            let out = block.row(row);
             match piece.bias {
                 None => copy(outputs, out),
                 Some(bias) => {
@@ -175,39 +156,34 @@ impl Pass<'_> {
         });
     }
 
-    /// Adds a panel's outputs to the residual stream.
-    ///
-    /// # Safety
-    /// The caller's piece is this panel's columns of the stream.
-    pub(super) unsafe fn add(
+    /// Adds a panel's outputs to its columns of the residual stream.
+    pub(super) fn add(
         &self,
+        claim: &Claim<'_>,
         piece: Piece<'_>,
         input: &Input<'_>,
         scratch: &mut PanelScratch,
     ) {
-        let (columns, width) = (piece.columns(), self.shape.width);
-        fetch_columns(&self.stream, piece.first_row, input.rows, width, &columns);
+        let mut block = fetch_block(claim, &self.stream, &piece, input.rows);
         self.outputs(piece, input, scratch, |row, outputs| {
-            // SAFETY: the caller's promise.
-            let stream = unsafe { self.stream.part(within(row, width, &columns)) };
-            for (to, &value) in stream.iter_mut().zip(outputs) {
+            for (to, &value) in block.row(row).iter_mut().zip(outputs) {
                 *to += value;
             }
         });
     }
 }
 
-/// Starts to bring some columns of some rows here, to be written when they are computed.
-fn fetch_columns(
-    out: &Disjoint<'_, f32>,
-    first_row: usize,
+/// The place of a panel's outputs. It begins to come here, to be written when they are computed.
+fn fetch_block<'p>(
+    claim: &'p Claim<'_>,
+    out: &'p SharedRows<'_, f32>,
+    piece: &Piece<'_>,
     rows: usize,
-    width: usize,
-    columns: &Range<usize>,
-) {
+) -> Block<'p, f32> {
     for row in 0..rows_to_fetch(rows) {
-        out.prefetch_write(within(first_row + row, width, columns));
+        out.prefetch_write(piece.first_row + row, &piece.columns());
     }
+    out.block(claim, piece.first_row..piece.first_row + rows, piece.columns())
 }
 
 /// Of how many rows outputs are fetched before they are computed: of more they would not stay in the cache.
@@ -222,10 +198,4 @@ pub(super) fn copy(outputs: &[f32], to: &mut [f32]) {
         (([outputs], []), ([to], [])) => *to = *outputs,
         _ => to.copy_from_slice(outputs),
     }
-}
-
-/// Columns of a row of `width` elements.
-pub(super) fn within(row: usize, width: usize, columns: &Range<usize>) -> Range<usize> {
-    let row = span(row, width).start;
-    row + columns.start..row + columns.end
 }

@@ -1,9 +1,10 @@
 //! Writing one token's key and value into its slot of a page.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use half::f16;
 
 use super::PageLayout;
-use jury_kernels::cpu::disjoint::Disjoint;
 use jury_kernels::cpu::hadamard::hadamard;
 use jury_kernels::cpu::rows::{encode, greatest_magnitude};
 use jury_kernels::cpu::values::QUAD;
@@ -17,7 +18,7 @@ const STEPS: f32 = 127.0;
 /// Where a token's key or value goes.
 #[derive(Clone, Copy)]
 pub(crate) struct Slot<'a> {
-    pub(crate) page: &'a Disjoint<'a, u8>,
+    pub(crate) page: &'a [AtomicU8],
     pub(crate) layout: PageLayout,
     pub(crate) layer: usize,
     pub(crate) head: usize,
@@ -26,10 +27,7 @@ pub(crate) struct Slot<'a> {
 }
 
 /// Stores a key of one head, which is transformed on the way (see `hadamard.rs`).
-///
-/// # Safety
-/// Nobody else uses this slot of the page meanwhile.
-pub(crate) unsafe fn store_key(level: SimdLevel, to: Slot<'_>, key: &mut [f32]) {
+pub(crate) fn store_key(level: SimdLevel, to: Slot<'_>, key: &mut [f32]) {
     hadamard(level, key);
     let Slot { page, layout, slot, .. } = to;
     let (panel, column) = (slot / PANEL, slot % PANEL);
@@ -42,21 +40,15 @@ pub(crate) unsafe fn store_key(level: SimdLevel, to: Slot<'_>, key: &mut [f32]) 
         encode(level, group, inverse(scale.to_f32()), &mut codes);
         for (quad, codes) in codes.as_chunks::<QUAD>().0.iter().enumerate() {
             let at = block + (quad * PANEL + column) * QUAD;
-            // SAFETY: the caller's promise; bytes of other slots are elsewhere.
-            let stored = unsafe { page.part(at..at + QUAD) };
-            stored.copy_from_slice(&codes.map(|code| code as u8 ^ KEY_OFFSET));
+            store(page, at, codes.map(|code| code as u8 ^ KEY_OFFSET));
         }
         let at = block + PageLayout::KEYS.code_bytes() + column * 2;
-        // SAFETY: as above.
-        unsafe { page.part(at..at + 2) }.copy_from_slice(&scale.to_le_bytes());
+        store(page, at, scale.to_le_bytes());
     }
 }
 
 /// Stores a value of one head, which is transformed on the way.
-///
-/// # Safety
-/// Nobody else uses this slot of the page meanwhile.
-pub(crate) unsafe fn store_value(level: SimdLevel, to: Slot<'_>, value: &mut [f32]) {
+pub(crate) fn store_value(level: SimdLevel, to: Slot<'_>, value: &mut [f32]) {
     hadamard(level, value);
     let Slot { page, layout, slot, .. } = to;
     let scale = greatest(level, value) / STEPS;
@@ -67,14 +59,18 @@ pub(crate) unsafe fn store_value(level: SimdLevel, to: Slot<'_>, value: &mut [f3
         encode(level, group, inverse, &mut codes);
         for (element, &code) in codes.iter().enumerate() {
             let at = start + (index * GROUP + element) * QUAD + slot % QUAD;
-            // SAFETY: the caller's promise; bytes of other slots are elsewhere.
-            let stored = unsafe { &mut page.part(at..at + 1)[0] };
-            *stored = code as u8;
+            store(page, at, [code as u8]);
         }
     }
     let at = layout.value_scales(to.layer, to.head).start + slot * 4;
-    // SAFETY: as above.
-    unsafe { page.part(at..at + 4) }.copy_from_slice(&scale.to_le_bytes());
+    store(page, at, scale.to_le_bytes());
+}
+
+#[inline(always)]
+fn store<const N: usize>(page: &[AtomicU8], at: usize, bytes: [u8; N]) {
+    for (to, byte) in page[at..at + N].iter().zip(bytes) {
+        to.store(byte, Ordering::Relaxed);
+    }
 }
 
 /// The greatest finite magnitude, if there is an infinite one.
@@ -88,6 +84,8 @@ fn inverse(scale: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
     use crate::model::kv::PAGE_TOKENS;
     use jury_kernels::cpu::gemm::{Outputs, PanelGemm, QuantRows, Workspace};
@@ -98,7 +96,15 @@ mod tests {
 
     const LEVEL: SimdLevel = SimdLevel::Portable;
 
-    fn at<'a>(page: &'a Disjoint<'a, u8>, layer: usize, head: usize, slot: usize) -> Slot<'a> {
+    fn page(layers: usize) -> Vec<AtomicU8> {
+        (0..LAYOUT.bytes_per_token(layers) * PAGE_TOKENS).map(|_| AtomicU8::new(0)).collect()
+    }
+
+    fn read(page: &[AtomicU8], range: Range<usize>) -> Vec<u8> {
+        page[range].iter().map(|byte| byte.load(Ordering::Relaxed)).collect()
+    }
+
+    fn at<'a>(page: &'a [AtomicU8], layer: usize, head: usize, slot: usize) -> Slot<'a> {
         Slot { page, layout: LAYOUT, layer, head, slot }
     }
 
@@ -108,11 +114,9 @@ mod tests {
 
     #[test]
     fn keys_are_the_outputs_of_a_matrix() {
-        let mut page = vec![0; LAYOUT.bytes_per_token(2) * PAGE_TOKENS];
-        let page = Disjoint::new(&mut page);
+        let page = page(2);
         for slot in 0..PAGE_TOKENS {
-            // SAFETY: one thread.
-            unsafe { store_key(LEVEL, at(&page, 1, 1, slot), &mut numbers(64, slot)) };
+            store_key(LEVEL, at(&page, 1, 1, slot), &mut numbers(64, slot));
         }
         let query = numbers(64, 5);
         let mut transformed = query.clone();
@@ -120,8 +124,7 @@ mod tests {
         let mut rows = QuantRows::default();
         rows.resize(1, 64, ScaleKind::Short);
         quantise(LEVEL, &transformed, rows.all_mut());
-        // SAFETY: as above.
-        let keys = unsafe { page.read(LAYOUT.keys(1, 1)) };
+        let keys = read(&page, LAYOUT.keys(1, 1));
         let mut out = [0.0; PANEL];
         for (panel, keys) in keys.chunks_exact(LAYOUT.panel_bytes()).enumerate() {
             let product = PanelGemm {
@@ -143,14 +146,11 @@ mod tests {
 
     #[test]
     fn a_stored_value_is_within_half_a_step() {
-        let mut page = vec![0; LAYOUT.bytes_per_token(1) * PAGE_TOKENS];
-        let page = Disjoint::new(&mut page);
+        let page = page(1);
         let mut value = numbers(32, 3);
-        // SAFETY: one thread.
-        let (codes, scale) = unsafe {
-            store_value(LEVEL, at(&page, 0, 1, 6), &mut value);
-            (page.read(LAYOUT.values(0, 1)), page.read(LAYOUT.value_scales(0, 1)))
-        };
+        store_value(LEVEL, at(&page, 0, 1, 6), &mut value);
+        let codes = read(&page, LAYOUT.values(0, 1));
+        let scale = read(&page, LAYOUT.value_scales(0, 1));
         let scale = f32::from_le_bytes(scale[24..28].try_into().unwrap());
         for (element, value) in value.iter().enumerate() {
             let code = codes[4 * 32 + element * 4 + 2] as i8;
@@ -160,13 +160,9 @@ mod tests {
 
     #[test]
     fn numbers_that_are_none_are_stored_as_codes() {
-        let mut page = vec![0; LAYOUT.bytes_per_token(1) * PAGE_TOKENS];
-        let page = Disjoint::new(&mut page);
+        let page = page(1);
         let mut bad = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0].repeat(16);
-        // SAFETY: one thread.
-        unsafe {
-            store_key(LEVEL, at(&page, 0, 0, 0), &mut bad);
-            store_value(LEVEL, at(&page, 0, 0, 0), &mut bad[..32]);
-        }
+        store_key(LEVEL, at(&page, 0, 0, 0), &mut bad);
+        store_value(LEVEL, at(&page, 0, 0, 0), &mut bad[..32]);
     }
 }

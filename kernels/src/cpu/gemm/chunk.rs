@@ -21,7 +21,7 @@ const _: () = assert!(SUPERBLOCK_GROUPS == MOST_GROUPS, "a superblock is a chunk
 /// Cuts the groups of a panel into chunks. A superblock is one.
 pub(super) fn chunks(format: Format, groups: usize) -> impl Iterator<Item = Range<usize>> {
     let chunks = groups.div_ceil(MOST_GROUPS);
-    debug_assert!(!format.is_factored() || groups.is_multiple_of(SUPERBLOCK_GROUPS));
+    assert!(!format.is_factored() || groups.is_multiple_of(SUPERBLOCK_GROUPS));
     (0..chunks).map(move |chunk| groups * chunk / chunks..groups * (chunk + 1) / chunks)
 }
 

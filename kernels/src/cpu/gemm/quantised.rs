@@ -3,6 +3,7 @@
 use super::superblock::Superblock;
 use crate::cpu::GROUP;
 use crate::cpu::quantise::ScaleKind;
+use crate::cpu::shared::Access;
 
 /// Rows of activations as 8-bit codes: `value = scale * code`.
 #[derive(Debug, Default)]
@@ -17,6 +18,7 @@ pub struct QuantRows {
     pub groups: Vec<Group>,
     /// Made of the groups, rows x 256 inputs; none if their scales are of another kind.
     pub superblocks: Vec<Superblock>,
+    pub(super) access: Access,
 }
 
 /// What the kernels know of a row's group of 32 codes.
@@ -77,7 +79,7 @@ impl QuantRows {
     /// All rows, to read.
     #[inline]
     pub fn view(&self) -> QuantView<'_> {
-        let QuantRows { inputs, scales, codes, groups, superblocks } = self;
+        let QuantRows { inputs, scales, codes, groups, superblocks, .. } = self;
         let count = codes.len() / inputs.max(&1);
         QuantView { inputs: *inputs, scales: *scales, count, codes, groups, superblocks }
     }

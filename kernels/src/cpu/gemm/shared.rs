@@ -1,6 +1,6 @@
-//! Quantised rows that the threads of a job fill together.
+//! Quantised rows that the threads of a job fill together: see [`crate::cpu::shared`].
 
-#![allow(unsafe_code)] // Hands out disjoint parts.
+#![allow(unsafe_code)] // Hands out what `Access` has found to be nobody else's.
 
 use std::ops::Range;
 
@@ -8,11 +8,16 @@ use super::superblock::join_groups;
 use super::{Group, QuantRow, QuantRows, QuantView, Superblock};
 use crate::cpu::disjoint::Disjoint;
 use crate::cpu::packed::Input;
-use crate::cpu::quantise::ScaleKind;
+use crate::cpu::quantise::{ScaleKind, quantise, quantise_superblocks};
+use crate::cpu::shared::{Access, Mode, SharedRows};
+use crate::cpu::thread_pool::{Claim, Phases};
 use crate::cpu::{GROUP, SimdLevel};
 
-/// Quantised rows that threads write in disjoint parts.
+/// Quantised rows that threads fill together.
+#[derive(Debug)]
 pub struct SharedCodes<'a> {
+    phases: &'a Phases,
+    access: &'a Access,
     /// Inputs of a row.
     inputs: usize,
     scales: ScaleKind,
@@ -21,35 +26,31 @@ pub struct SharedCodes<'a> {
     superblocks: Disjoint<'a, Superblock>,
 }
 
+/// Some columns of some quantised rows, to be written.
+pub struct CodesBlock<'p> {
+    shared: &'p SharedCodes<'p>,
+    first_row: usize,
+    rows: usize,
+    columns: Range<usize>,
+}
+
 // === impl SharedCodes ===
 
+// Functions panic if the claim is of another job, if the phase uses the rows in another way, and where rows or columns are
+// outside. Whatever they return ends with the claim, and so before the phase does.
 impl<'a> SharedCodes<'a> {
     /// Borrows the rows for the threads of a job.
-    pub fn new(rows: &'a mut QuantRows) -> SharedCodes<'a> {
+    pub fn new(rows: &'a mut QuantRows, phases: &'a Phases) -> SharedCodes<'a> {
+        let QuantRows { inputs, scales, codes, groups, superblocks, access } = rows;
+        access.reset(codes.len().checked_div(*inputs).unwrap_or(0), *inputs);
         SharedCodes {
-            inputs: rows.inputs,
-            scales: rows.scales,
-            codes: Disjoint::new(&mut rows.codes),
-            groups: Disjoint::new(&mut rows.groups),
-            superblocks: Disjoint::new(&mut rows.superblocks),
-        }
-    }
-
-    /// The place of `count` inputs of a row, from `first` on (both multiples of 32).
-    ///
-    /// # Safety
-    /// Nobody else uses these inputs meanwhile.
-    #[inline]
-    pub unsafe fn part(&self, row: usize, first: usize, count: usize) -> QuantRow<'_> {
-        let at = row * self.inputs + first;
-        let (group, groups) = (at / GROUP, count / GROUP);
-        // SAFETY: the caller's promise.
-        unsafe {
-            QuantRow {
-                scales: self.scales,
-                codes: self.codes.part(at..at + count),
-                groups: self.groups.part(group..group + groups),
-            }
+            phases,
+            access,
+            inputs: *inputs,
+            scales: *scales,
+            codes: Disjoint::new(codes),
+            groups: Disjoint::new(groups),
+            superblocks: Disjoint::new(superblocks),
         }
     }
 
@@ -65,58 +66,78 @@ impl<'a> SharedCodes<'a> {
         self.scales == ScaleKind::Power
     }
 
-    /// Makes a row's superblocks, once all its groups are written.
-    ///
-    /// # Safety
-    /// Nobody else uses the row meanwhile.
-    pub unsafe fn join_groups(&self, level: SimdLevel, row: usize) {
-        let span = |width: usize| row * width..(row + 1) * width;
-        // SAFETY: the caller's promise.
+    /// Quantises a whole row, which is then ready for a product. A phase writes it once.
+    pub fn write_row(&self, claim: &Claim<'_>, level: SimdLevel, row: usize, floats: &[f32]) {
+        claim.assert_of(self.phases);
+        self.access.hold_row(claim, row);
+        // SAFETY: this phase hands out rows only, this one here.
         unsafe {
-            let groups = self.groups.read(span(self.inputs / GROUP));
-            let blocks = self.superblocks.part(span(self.scales.superblocks(self.inputs)));
-            join_groups(level, groups, blocks);
+            if self.has_superblocks() {
+                quantise_superblocks(level, floats, self.part(row, 0..self.inputs));
+                self.join(level, row);
+            } else {
+                quantise(level, floats, self.part(row, 0..self.inputs));
+            }
         }
     }
 
-    /// Starts to bring the same place here, away from other cores.
-    #[inline]
-    pub fn prefetch_write(&self, row: usize, first: usize, count: usize) {
-        let at = row * self.inputs + first;
-        self.codes.prefetch_write(at..at + count);
-        self.groups.prefetch_write(at / GROUP..(at + count) / GROUP);
+    /// Makes a row's superblocks, once all its groups were written in an earlier phase.
+    pub fn join_groups(&self, claim: &Claim<'_>, level: SimdLevel, row: usize) {
+        claim.assert_of(self.phases);
+        self.access.hold_row(claim, row);
+        // SAFETY: this phase hands out rows only, this one here.
+        unsafe { self.join(level, row) };
     }
 
-    /// Puts a row in the place of another; its groups are not joined yet.
-    ///
-    /// # Safety
-    /// Nobody else uses either meanwhile, and they differ.
-    pub unsafe fn move_row(&self, from: usize, to: usize) {
+    /// Columns of some rows to write, their first and their number multiples of 32. A phase hands them out once.
+    #[inline]
+    pub fn block<'p>(
+        &'p self,
+        claim: &'p Claim<'_>,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) -> CodesBlock<'p> {
+        claim.assert_of(self.phases);
+        assert!(columns.start.is_multiple_of(GROUP) && columns.end.is_multiple_of(GROUP));
+        self.access.hold_block(claim, &rows, &columns);
+        let (first_row, rows) = (rows.start, rows.len());
+        CodesBlock { shared: self, first_row, rows, columns }
+    }
+
+    /// Puts rows in the places of others, one after the other: pairs of from and to. Their groups are not joined yet. The only
+    /// piece of its phase that touches the rows.
+    pub fn move_rows(&self, claim: &Claim<'_>, moves: impl Iterator<Item = (usize, usize)>) {
+        claim.assert_of(self.phases);
+        self.access.enter(claim, Mode::Whole);
         let span = |row: usize, width: usize| row * width..(row + 1) * width;
         let (inputs, groups) = (self.inputs, self.inputs / GROUP);
-        // SAFETY: the caller's promise.
-        unsafe {
-            let codes = self.codes.read(span(from, inputs));
-            self.codes.part(span(to, inputs)).copy_from_slice(codes);
-            let facts = self.groups.read(span(from, groups));
-            self.groups.part(span(to, groups)).copy_from_slice(facts);
+        // SAFETY: this phase hands out nothing else; the slices end here.
+        let (codes, facts) = unsafe {
+            (self.codes.part(0..self.codes.len()), self.groups.part(0..self.groups.len()))
+        };
+        for (from, to) in moves {
+            codes.copy_within(span(from, inputs), to * inputs);
+            facts.copy_within(span(from, groups), to * groups);
         }
     }
 
     /// Some rows as input of a product; `floats` holds the same rows.
-    ///
-    /// # Safety
-    /// The rows were written, and their groups joined, in an earlier phase.
     #[inline]
-    pub unsafe fn input<'b>(
-        &'b self,
+    pub fn input<'p>(
+        &self,
+        claim: &'p Claim<'_>,
         rows: Range<usize>,
-        floats: &'b Disjoint<'_, f32>,
-    ) -> Input<'b> {
+        floats: &SharedRows<'a, f32>,
+    ) -> Input<'p>
+    where
+        'a: 'p,
+    {
+        claim.assert_of(self.phases);
+        self.access.enter(claim, Mode::Read);
         let (inputs, groups) = (self.inputs, self.inputs / GROUP);
         let blocks = self.scales.superblocks(inputs);
         let every = |width: usize| rows.start * width..rows.end * width;
-        // SAFETY: the caller's promise.
+        // SAFETY: nobody writes in this phase; the slices end before the phase does.
         unsafe {
             Input {
                 rows: rows.len(),
@@ -128,8 +149,59 @@ impl<'a> SharedCodes<'a> {
                     groups: self.groups.read(every(groups)),
                     superblocks: self.superblocks.read(every(blocks)),
                 },
-                floats: floats.read(every(inputs)),
+                floats: floats.read(claim, rows),
             }
         }
+    }
+
+    /// Starts to bring the place of some columns of a row here, away from other cores.
+    #[inline]
+    pub fn prefetch_write(&self, row: usize, columns: Range<usize>) {
+        let at = row * self.inputs;
+        let (start, end) = (at + columns.start, at + columns.end);
+        self.codes.prefetch_write(start..end);
+        self.groups.prefetch_write(start / GROUP..end / GROUP);
+    }
+
+    /// The place of columns of a row.
+    ///
+    /// # Safety
+    /// Nobody else uses them while the part lives.
+    #[inline]
+    unsafe fn part(&self, row: usize, columns: Range<usize>) -> QuantRow<'_> {
+        let at = row * self.inputs;
+        let (start, end) = (at + columns.start, at + columns.end);
+        // SAFETY: the caller's promise; groups begin with their codes.
+        unsafe {
+            QuantRow {
+                scales: self.scales,
+                codes: self.codes.part(start..end),
+                groups: self.groups.part(start / GROUP..end / GROUP),
+            }
+        }
+    }
+
+    /// # Safety
+    /// Nobody else uses the row meanwhile.
+    unsafe fn join(&self, level: SimdLevel, row: usize) {
+        let span = |width: usize| row * width..(row + 1) * width;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let groups = self.groups.read(span(self.inputs / GROUP));
+            let blocks = self.superblocks.part(span(self.scales.superblocks(self.inputs)));
+            join_groups(level, groups, blocks);
+        }
+    }
+}
+
+// === impl CodesBlock ===
+
+impl CodesBlock<'_> {
+    /// The place of the columns of the block's row of this number, from 0.
+    #[inline]
+    pub fn row(&mut self, index: usize) -> QuantRow<'_> {
+        assert!(index < self.rows, "row {index} of a block of {}", self.rows);
+        // SAFETY: the block is nobody else's, and this borrow of it is unique.
+        unsafe { self.shared.part(self.first_row + index, self.columns.clone()) }
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::blocks::BlockType;
 use crate::cpu::memory::Arena;
-use crate::cpu::packed::{Input, PackedMatrix};
+use crate::cpu::packed::{Input, PackedMatrix, Scales};
 use crate::cpu::quantise::{ScaleKind, quantise};
 
 const KINDS: [BlockType; 10] = [
@@ -206,6 +206,38 @@ fn every_level_joins_groups_alike() {
             let mut found = vec![Superblock::default(); codes.superblocks.len()];
             superblock::join_groups(level, &codes.groups, &mut found);
             assert_eq!(found, codes.superblocks, "{level:?}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_panics_at_every_level() {
+    const INPUTS: usize = 256;
+    let offset = |scales| if scales == Scales::Factored { 0 } else { 8 };
+    let format = |scales| Format { scales, bits: 4, offset: offset(scales) };
+    let run =
+        |level: SimdLevel, format: Format, count: usize, [panel, codes, floats]: [usize; 3]| {
+            let mut rows = QuantRows::default();
+            rows.resize(count, INPUTS, ScaleKind::Power);
+            let panel = vec![0; format.panel_bytes(INPUTS) - panel];
+            let mut out = vec![0.0; count * PANEL - floats];
+            let mut view = rows.view();
+            view.codes = &view.codes[codes..];
+            let product = PanelGemm { format, panel: &panel, rows: view, prefetch: &[] };
+            let outputs = Outputs { floats: &mut out, stride: PANEL };
+            let call = || product.compute(level, &mut Workspace::default(), outputs);
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).is_err()
+        };
+    for level in SimdLevel::available() {
+        for (scales, count) in [Scales::Half, Scales::HalfMin, Scales::Factored]
+            .into_iter()
+            .flat_map(|scales| [1, 7, 80].map(|count| (scales, count)))
+        {
+            let format = format(scales);
+            assert!(!run(level, format, count, [0; 3]), "{level:?} {scales:?} {count}");
+            for lacks in [[1, 0, 0], [0, 1, 0], [0, 0, 1]] {
+                assert!(run(level, format, count, lacks), "{level:?} {scales:?} {count} {lacks:?}");
+            }
         }
     }
 }

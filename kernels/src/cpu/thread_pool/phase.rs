@@ -1,11 +1,11 @@
-//! Work that the threads of a pool share out among themselves.
+//! A phase of a job: work that the threads of a pool share out among themselves.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::wait_until;
 
-/// Ranges of a phase at most: as many as fit a cache line beside the count of what is done.
+/// Ranges of a phase at most: as many as fit a cache line beside the counts.
 const RANGES: usize = 7;
 /// One piece claimed from the front of a range, and from its back.
 const FROM_FRONT: u64 = 1;
@@ -18,15 +18,18 @@ const FROM_BACK: u64 = 1 << 32;
 /// and whoever works on a part of a matrix or a row works on the same part in the next phase.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-pub struct Phase {
+pub(crate) struct Phase {
     /// What was claimed of each range: from the front (low half) and from the back (high half).
     claimed: [AtomicU64; RANGES],
-    done: AtomicUsize,
+    /// Pieces that are finished.
+    done: AtomicU32,
+    /// The number of pieces and one, once a thread has told it.
+    told: AtomicU32,
 }
 
 /// A thread's part in a phase.
 #[derive(Debug, Clone, Copy)]
-pub struct ParallelFor<'a> {
+pub(crate) struct ParallelFor<'a> {
     phase: &'a Phase,
     thread: PoolThread,
 }
@@ -61,7 +64,7 @@ impl PoolThread {
 impl Phase {
     /// A thread's part in this phase.
     #[inline]
-    pub fn parallel_for(&self, thread: PoolThread) -> ParallelFor<'_> {
+    pub(crate) fn parallel_for(&self, thread: PoolThread) -> ParallelFor<'_> {
         ParallelFor { phase: self, thread }
     }
 }
@@ -69,22 +72,20 @@ impl Phase {
 // === impl ParallelFor ===
 
 impl ParallelFor<'_> {
-    /// Claims and does pieces `0 .. pieces` until none is left, then waits for those that others claimed. All threads
-    /// must give the same number. What is written in the phase is visible after it.
-    pub fn run(self, pieces: usize, mut work: impl FnMut(usize)) {
+    /// Claims and does pieces `0 .. pieces` until none is left, then waits for those that others claimed. What is written in
+    /// the phase is visible after it.
+    ///
+    /// # Panics
+    /// Another thread has given another number of pieces.
+    #[cfg(test)]
+    pub(crate) fn run(self, pieces: usize, mut work: impl FnMut(usize)) {
         self.run_with_next(pieces, |piece, _next| work(piece));
-    }
-
-    /// The same for small work: neighbouring pieces are claimed together.
-    pub fn run_in_chunks(self, pieces: usize, chunk: usize, mut work: impl FnMut(usize)) {
-        self.run(pieces.div_ceil(chunk), |index| {
-            (index * chunk..pieces.min((index + 1) * chunk)).for_each(&mut work);
-        });
     }
 
     /// The same for work that likes to know which piece the thread does next in its range (to fetch its data
     /// meanwhile). The range's next piece may still be taken by another.
-    pub fn run_with_next(self, pieces: usize, mut work: impl FnMut(usize, Option<usize>)) {
+    pub(crate) fn run_with_next(self, pieces: usize, mut work: impl FnMut(usize, Option<usize>)) {
+        self.tell(pieces);
         let (own, mut finished) = (self.range(self.own(), pieces), 0);
         while let Some(piece) = self.claim(pieces) {
             let is_next = own.contains(&piece) && piece + 1 < own.end;
@@ -94,7 +95,19 @@ impl ParallelFor<'_> {
         if finished > 0 {
             self.phase.done.fetch_add(finished, Ordering::Release);
         }
-        wait_until(|| self.phase.done.load(Ordering::Acquire) == pieces);
+        wait_until(|| self.phase.done.load(Ordering::Acquire) as usize == pieces);
+    }
+
+    /// With different numbers of pieces, one thread would leave the phase while another is still in it.
+    #[inline]
+    fn tell(self, pieces: usize) {
+        let number = u32::try_from(pieces + 1).expect("a phase has less than 2^32 pieces");
+        let (told, order) = (&self.phase.told, Ordering::Relaxed);
+        let found = match told.load(order) {
+            0 => told.compare_exchange(0, number, order, order).unwrap_or_else(|found| found),
+            found => found,
+        };
+        assert!(found == 0 || found == number, "threads disagree on the pieces of a phase");
     }
 
     #[inline]

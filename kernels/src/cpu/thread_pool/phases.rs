@@ -1,0 +1,137 @@
+//! The phases of a job, in order.
+
+use super::phase::{Phase, PoolThread};
+
+/// The phases of one job. All threads go through them in the same order.
+#[derive(Debug, Default)]
+pub struct Phases {
+    phases: Vec<Phase>,
+    threads: usize,
+}
+
+/// A thread's way through the phases.
+#[derive(Debug)]
+pub struct Member<'a> {
+    phases: &'a Phases,
+    thread: PoolThread,
+    next: usize,
+}
+
+/// The proof that a piece of a phase is being done. While it is there, the phase is not over: all earlier ones are, and no
+/// later one has begun.
+///
+/// It is lent for the time of the piece, and cannot be copied.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    phases: &'a Phases,
+    /// Of the phase, from 1.
+    number: u16,
+}
+
+// === impl Phases ===
+
+impl Phases {
+    /// So many fresh phases, for a job of so many threads.
+    ///
+    /// # Panics
+    /// There are more than 65,535.
+    pub fn restart(&mut self, phases: usize, threads: usize) {
+        assert!(phases <= usize::from(u16::MAX), "a job has 65,535 phases at most");
+        self.phases.clear();
+        self.phases.resize_with(phases, Phase::default);
+        self.threads = threads.max(1);
+    }
+
+    /// What a thread of this number goes through the phases with.
+    pub fn member(&self, number: usize) -> Member<'_> {
+        let thread = PoolThread { number, count: self.threads };
+        Member { phases: self, thread, next: 0 }
+    }
+}
+
+// === impl Member ===
+
+impl Member<'_> {
+    /// The thread.
+    #[inline]
+    pub fn thread(&self) -> PoolThread {
+        self.thread
+    }
+
+    /// The next phase: claims and does pieces `0 .. pieces` until none is left, then waits for those that others claimed.
+    /// What is written in the phase is visible after it. A thread that comes when the phase is over does nothing in it.
+    ///
+    /// # Panics
+    /// Another thread has given this phase another number of pieces, or there are no phases left.
+    pub fn run(&mut self, pieces: usize, mut work: impl FnMut(&Claim<'_>, usize)) {
+        self.run_with_next(pieces, |claim, piece, _next| work(claim, piece));
+    }
+
+    /// The same for small work: neighbouring pieces are claimed together.
+    pub fn run_in_chunks(
+        &mut self,
+        pieces: usize,
+        chunk: usize,
+        mut work: impl FnMut(&Claim<'_>, usize),
+    ) {
+        self.run(pieces.div_ceil(chunk), |claim, index| {
+            (index * chunk..pieces.min((index + 1) * chunk)).for_each(|piece| work(claim, piece));
+        });
+    }
+
+    /// The same for work that likes to know which piece the thread does next in its range (to fetch its data
+    /// meanwhile). The range's next piece may still be taken by another.
+    pub fn run_with_next(
+        &mut self,
+        pieces: usize,
+        mut work: impl FnMut(&Claim<'_>, usize, Option<usize>),
+    ) {
+        let phase = self.phases.phases.get(self.next).expect("a job has as many phases as it said");
+        // Fits: `restart` has made sure.
+        let claim = Claim { phases: self.phases, number: self.next as u16 + 1 };
+        phase.parallel_for(self.thread).run_with_next(pieces, |piece, next| {
+            work(&claim, piece, next);
+        });
+        // Last: who was thrown out of a piece by a panic stays in its phase.
+        self.next += 1;
+    }
+}
+
+// === impl Claim ===
+
+impl Claim<'_> {
+    /// The phase's number in its job, from 1.
+    #[inline]
+    pub(crate) fn phase(&self) -> u16 {
+        self.number
+    }
+
+    /// Panics unless the claim is one of these phases'.
+    #[inline]
+    pub(crate) fn assert_of(&self, phases: &Phases) {
+        assert!(std::ptr::eq(self.phases, phases), "a claim of another job");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "threads disagree")]
+    fn another_number_of_pieces_panics() {
+        let mut phases = Phases::default();
+        phases.restart(1, 2);
+        phases.member(0).run(3, |_, _| {});
+        phases.member(1).run(4, |_, _| {});
+    }
+
+    #[test]
+    #[should_panic(expected = "as many phases as it said")]
+    fn a_phase_too_many_panics() {
+        let mut phases = Phases::default();
+        phases.restart(1, 1);
+        let mut member = phases.member(0);
+        (0..2).for_each(|_| member.run(1, |_, _| {}));
+    }
+}
