@@ -37,6 +37,7 @@ pub enum EvalCommand {
 }
 
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Example:\n  jury eval compare small.json large.json")]
 pub struct CompareArgs {
     /// Reports, as --json writes them
     #[arg(value_name = "REPORT.json", num_args = 2.., required = true)]

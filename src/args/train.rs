@@ -19,6 +19,9 @@ Examples:
   jury eval pairs.jsonl --part test --model smollm2-135m --meta head:head.safetensors";
 
 #[derive(Debug, Clone, clap::Args)]
+#[command(
+    after_help = "Example:\n  jury train meta --items pairs.jsonl --model smollm2-135m --out head.safetensors"
+)]
 pub struct TrainArgs {
     #[command(subcommand)]
     pub command: TrainCommand,
