@@ -15,7 +15,7 @@ mod items;
 mod rank;
 
 use anyhow::anyhow;
-use jury_eval::curve::{self, Plan};
+use jury_eval::curve::{CurveConfig, points};
 use jury_eval::judged::{Judged, LeftOut, join};
 use jury_eval::method::Method;
 use jury_eval::report::{About, Report, build};
@@ -26,7 +26,7 @@ use jury_terminal::meter::Meter;
 pub use self::config::EvalConfig;
 use self::files::Folder;
 use crate::args::{EvalArgs, EvalCommand};
-use crate::score::judge;
+use crate::score::judge_batches;
 
 pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
     if let Some(EvalCommand::Compare(args)) = args.command {
@@ -71,19 +71,16 @@ pub async fn draw(config: &EvalConfig, meter: &Meter) -> Result<Option<Drawn>, F
         let problem = anyhow!("no item tells which of its responses is best: give best or labels");
         return Err(Failed::new(Exit::BadData, problem));
     }
-    if !config.replay {
-        for batch in config.batches(&folder) {
-            if judge(&batch, meter).await? == Exit::Interrupted {
-                meter.print("jury: interrupted; the same command goes on from here");
-                return Ok(None);
-            }
-        }
+    if !config.replay && judge_batches(&config.batches(&folder), meter).await? == Exit::Interrupted
+    {
+        meter.print("jury: interrupted; the same command goes on from here");
+        return Ok(None);
     }
     Ok(Some(Drawn { items, folder }))
 }
 
 fn report(config: &EvalConfig, about: About, judged: &[Judged], left_out: LeftOut) -> Report {
-    let plan = Plan {
+    let curve = CurveConfig {
         ks: config.ks.clone(),
         methods: if config.methods.is_empty() {
             Method::ALL.to_vec()
@@ -93,7 +90,7 @@ fn report(config: &EvalConfig, about: About, judged: &[Judged], left_out: LeftOu
         n_draws: config.n_draws,
         seed: config.request.seed,
     };
-    build(about, judged, left_out, &curve::points(judged, &plan))
+    build(about, judged, left_out, &points(judged, &curve))
 }
 
 /// Who judged, as the first verdict that a model made tells it: the batch takes no others beside it.

@@ -38,15 +38,21 @@ const DEFAULT_WIDTH: usize = 80;
 pub async fn run(args: ScoreArgs) -> Result<Exit, Failed> {
     let config = ScoreConfig::try_from(args).or_exit(Exit::Usage)?;
     let meter = Meter::new(config.output.quiet);
-    judge(&config, &meter).await
+    match &config.input {
+        Input::Many(_) => batch::run(&config, &mut None, &meter).await,
+        Input::One(source) => score_one(&config, source, &meter).await,
+    }
 }
 
-/// Judges what `config` names.
-pub async fn judge(config: &ScoreConfig, meter: &Meter) -> Result<Exit, Failed> {
-    match &config.input {
-        Input::Many(source) => batch::run(config, source, meter).await,
-        Input::One(source) => score_one(config, source, meter).await,
+/// Judges batches one after the other with one judge; the first that is interrupted is the last.
+pub async fn judge_batches(batches: &[ScoreConfig], meter: &Meter) -> Result<Exit, Failed> {
+    let mut bench = None;
+    for config in batches {
+        if batch::run(config, &mut bench, meter).await? == Exit::Interrupted {
+            return Ok(Exit::Interrupted);
+        }
     }
+    Ok(Exit::Done)
 }
 
 /// Adds to a call's error where the call went, and what to look after when nobody is there.

@@ -29,9 +29,10 @@ pub fn default_config() -> Config {
 
 /// A coordinator and its workers inside this process. Ends when dropped.
 pub struct Embedded {
+    /// Dropped first: workers must know that they end before the way to them closes, which would look like a fault.
+    _stop_when_dropped: DropGuard,
     coordinator: Coordinator,
     stop: CancellationToken,
-    _stop_when_dropped: DropGuard,
 }
 
 // === impl Embedded ===

@@ -17,7 +17,7 @@ const BOOTSTRAP_SEED: u64 = 0x6A75_7279;
 
 /// What is computed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
+pub struct CurveConfig {
     /// Numbers of samples.
     pub ks: Vec<usize>,
     /// Ways to judge.
@@ -57,15 +57,15 @@ pub struct Summary {
 }
 
 /// Computes every point.
-pub fn points(items: &[Judged], plan: &Plan) -> Points {
+pub fn points(items: &[Judged], config: &CurveConfig) -> Points {
     let mut points = Points::new();
-    for &method in &plan.methods {
-        let ks: &[usize] = if method == Method::Greedy { &[1] } else { &plan.ks };
+    for &method in &config.methods {
+        let ks: &[usize] = if method == Method::Greedy { &[1] } else { &config.ks };
         for (place, judged) in items.iter().enumerate() {
             let Some(samples) = samples_of(judged, method) else { continue };
             for &k in ks.iter().filter(|k| **k <= samples.len()) {
                 let point = points.entry((method, k)).or_default();
-                add(point, place, judged, method, &samples, k, plan);
+                add(point, place, judged, method, &samples, k, config);
             }
         }
     }
@@ -134,12 +134,12 @@ fn add(
     method: Method,
     samples: &[Sample],
     k: usize,
-    plan: &Plan,
+    config: &CurveConfig,
 ) {
     let block = samples.first().map_or(1, |sample| sample.spec.order.len()).max(1);
     // Every method sees the same subsets of an item.
-    let seed = plan.seed ^ (place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ k as u64;
-    let draws = subsets(samples.len(), k, block, plan.n_draws, seed);
+    let seed = config.seed ^ (place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ k as u64;
+    let draws = subsets(samples.len(), k, block, config.n_draws, seed);
     let rewards = draws.iter().map(|subset| {
         let drawn: Vec<Sample> = subset.iter().map(|index| samples[*index].clone()).collect();
         method.rewards(&judged.duplicate_of, &drawn, k)

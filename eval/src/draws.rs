@@ -28,9 +28,7 @@ pub fn subsets(
 fn subset(n_samples: usize, k: usize, block: usize, random: &mut SplitMix64) -> Vec<usize> {
     let n_blocks = n_samples.div_ceil(block);
     let mut blocks: Vec<usize> = (0..n_blocks).collect();
-    for last in (1..n_blocks).rev() {
-        blocks.swap(last, random.below(last + 1));
-    }
+    random.shuffle(&mut blocks);
     let mut chosen = Vec::with_capacity(k);
     for at in blocks {
         let samples: Vec<usize> = (at * block..((at + 1) * block).min(n_samples)).collect();

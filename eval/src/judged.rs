@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use jury_grm::correct::{is_correct_ranking, is_correct_single};
 use jury_grm::domain::{Item, Sample, ScoreRequest, Status, Verdict};
 use jury_grm::plan::duplicate_of;
 
@@ -117,21 +116,9 @@ impl Judged {
             query_key: self.key.to_string(),
             source: self.item().source.clone(),
             category: self.item().category.clone(),
-            is_correct: self.is_correct(sample),
+            is_correct: truth::is_correct(self.truth, &self.duplicate_of, sample),
             sample: sample.clone(),
             drawn_by: self.drawn_by.clone(),
-        })
-    }
-
-    /// Whether a sample alone is right; `None` without scores.
-    pub fn is_correct(&self, sample: &Sample) -> Option<bool> {
-        let scores = &sample.scores()?.scores;
-        Some(match self.truth {
-            // Identical responses are shown once, under the first one's index.
-            Truth::Best(best) => {
-                is_correct_ranking(&sample.spec.order, scores, self.duplicate_of[best])
-            }
-            Truth::Single(label) => is_correct_single(*scores.first()?, label),
         })
     }
 }

@@ -16,12 +16,15 @@ pub enum Part {
     Test,
 }
 
-/// The key of an item's whole conversation: letters and digits in lower case, everything else is a break.
+/// The key of an item's whole conversation: letters and digits in lower case, everything else is a break, whoever speaks.
 pub fn query_key(item: &Item) -> QueryKey {
     let mut hasher = blake3::Hasher::new();
     for turn in item.query.turns() {
-        let words =
-            turn.content.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        let words = turn.content.split(|c: char| !c.is_alphanumeric());
+        let mut words = words.filter(|word| !word.is_empty()).peekable();
+        if words.peek().is_none() {
+            hasher.update(turn.content.as_bytes()); // nothing but signs
+        }
         for word in words {
             hasher.update(word.to_lowercase().as_bytes());
             hasher.update(b" ");
@@ -82,6 +85,10 @@ mod tests {
         assert_eq!(key("What is 2+2 ?"), key("what is  2+2\n"));
         assert_eq!(key("Was ist Öl?"), key("was ist öl"));
         assert_ne!(key("What is 22?"), key("what is 2+2"));
+        assert_eq!(key("What is  Rust?\n"), key("what is rust"));
+        assert_ne!(key("What is Rust?"), key("What was Rust?"));
+        assert_ne!(key("ab c"), key("a bc"));
+        assert_ne!(key("?!"), key("..."));
     }
 
     #[test]

@@ -87,9 +87,7 @@ fn choose(config: &EvalConfig, files: Vec<Vec<Item>>) -> Vec<Item> {
     }
     let mut random = SplitMix64::new(config.split_seed);
     for items in &mut files {
-        for last in (1..items.len()).rev() {
-            items.swap(last, random.below(last + 1));
-        }
+        random.shuffle(items);
     }
     // One of each in turn, so that a small file is not drowned by a large one.
     let mut chosen = BTreeMap::<usize, Vec<Item>>::new();

@@ -21,7 +21,13 @@ use self::tally::Tally;
 use super::config::{ScoreConfig, Source};
 use super::judge::Bench;
 
-pub async fn run(config: &ScoreConfig, source: &Source, meter: &Meter) -> Result<Exit, Failed> {
+/// Judges the items of a batch. `bench` is opened here unless it is, once nothing can be refused any more.
+pub async fn run(
+    config: &ScoreConfig,
+    bench: &mut Option<Bench>,
+    meter: &Meter,
+) -> Result<Exit, Failed> {
+    let source = config.input.source();
     // Everything that can be refused, before a model is loaded.
     check(source)?;
     let total = count_items(source)?;
@@ -32,7 +38,10 @@ pub async fn run(config: &ScoreConfig, source: &Source, meter: &Meter) -> Result
         meter.print(&format!("jury: {n} items without reward so far are judged again"));
     }
 
-    let bench = Bench::open_for_batch(&config.judge, &config.output, meter)?;
+    let bench = match bench {
+        Some(bench) => bench,
+        None => bench.insert(Bench::open_for_batch(&config.judge, &config.output, meter)?),
+    };
     // From here on Ctrl-C ends the batch in order; before, there was nothing to lose.
     let signals = on_signals().or_exit(Exit::Internal)?;
     meter.items(total);

@@ -255,6 +255,17 @@ impl ScoreConfig {
     }
 }
 
+// === impl Input ===
+
+impl Input {
+    /// Where it is read from.
+    pub fn source(&self) -> &Source {
+        match self {
+            Self::One(source) | Self::Many(source) => source,
+        }
+    }
+}
+
 // === impl Source ===
 
 impl Source {

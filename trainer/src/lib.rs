@@ -1,4 +1,3 @@
 //! Trains what Jury judges with. Today: [`meta`], a head that ranks samples.
 
 pub mod meta;
-mod random;

@@ -30,9 +30,9 @@ use std::path::{Path, PathBuf};
 
 use jury_engine::head::{Calibration, Head, HeadCard};
 
-pub use auc::{AucInterval, auc};
+pub use auc::AucInterval;
 pub use error::TrainError;
-pub use label::{label, query_key};
+pub use label::label;
 pub use report::{EpochLoss, MetaReport, PartReport};
 pub use split::{Part, Shares, split};
 

@@ -123,6 +123,8 @@ pub async fn run(
     );
 
     let end = tokio::select! {
+        // Whoever ends all of it may close the way to us as well.
+        biased;
         () = shutdown.cancelled() => Ok(()),
         why = died(backend.as_ref()) => Err(WorkerError::BackendDied(why)),
         ended = &mut server => {

@@ -41,7 +41,7 @@ pub(crate) fn judged(query: &str, samples: &[(f64, f64, f64)]) -> Judged {
 }
 
 fn accuracy(items: &[Judged], method: Method, k: usize) -> f64 {
-    let plan = Plan { ks: vec![1, 2, 4], methods: vec![method], n_draws: 64, seed: 1 };
+    let plan = CurveConfig { ks: vec![1, 2, 4], methods: vec![method], n_draws: 64, seed: 1 };
     let points = points(items, &plan);
     summary(items, &points[&(method, k)], |_| true).accuracy.unwrap()
 }
@@ -69,7 +69,7 @@ fn a_method_without_what_it_needs_has_no_point() {
     let mut item = judged("q", &RARELY_RIGHT);
     item.samples[2].meta_score = None;
     let methods = vec![Method::Meta, Method::Expected, Method::Greedy, Method::Vote];
-    let plan = Plan { ks: vec![2, 8], methods, n_draws: 4, seed: 1 };
+    let plan = CurveConfig { ks: vec![2, 8], methods, n_draws: 4, seed: 1 };
     let points = points(&[item], &plan);
     let keys: Vec<_> = points.keys().copied().collect();
     assert_eq!(keys, [(Method::Vote, 2)], "and none for more samples than there are");
@@ -79,7 +79,8 @@ fn a_method_without_what_it_needs_has_no_point() {
 fn paired_differences_are_of_the_same_items() {
     let items: Vec<Judged> =
         (0..12).map(|i| judged(&format!("query {i}"), &RARELY_RIGHT)).collect();
-    let plan = Plan { ks: vec![4], methods: vec![Method::Vote, Method::Meta], n_draws: 4, seed: 1 };
+    let plan =
+        CurveConfig { ks: vec![4], methods: vec![Method::Vote, Method::Meta], n_draws: 4, seed: 1 };
     let points = points(&items, &plan);
     let paired = paired(&items, &points[&(Method::Meta, 4)], &points[&(Method::Vote, 4)]).unwrap();
     assert_eq!((paired.difference, paired.interval), (1.0, [1.0, 1.0]));
@@ -88,8 +89,8 @@ fn paired_differences_are_of_the_same_items() {
 #[test]
 fn the_same_seed_gives_the_same_curve() {
     let items = [judged("a", &RARELY_RIGHT), judged("b", &RARELY_RIGHT)];
-    let plan = Plan { ks: vec![1, 2], methods: vec![Method::Vote], n_draws: 16, seed: 9 };
+    let plan = CurveConfig { ks: vec![1, 2], methods: vec![Method::Vote], n_draws: 16, seed: 9 };
     assert_eq!(points(&items, &plan), points(&items, &plan));
-    let other = Plan { seed: 10, ..plan.clone() };
+    let other = CurveConfig { seed: 10, ..plan.clone() };
     assert_ne!(points(&items, &plan), points(&items, &other));
 }

@@ -9,21 +9,7 @@ use super::bootstrap::{Interval, N_RESAMPLES, percentiles};
 /// The area under the ROC curve: the share of (good, bad) pairs in which the good one scores
 /// higher, ties half (the Mann-Whitney statistic). `None` without a good or without a bad one.
 pub fn auc(scores: &[(f64, bool)]) -> Option<f64> {
-    let mut sorted = scores.to_vec();
-    sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-    let n_good = sorted.iter().filter(|(_, good)| *good).count();
-    let n_bad = sorted.len() - n_good;
-    if n_good == 0 || n_bad == 0 {
-        return None;
-    }
-    let (mut wins, mut bad_below) = (0.0, 0_usize);
-    for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
-        let good = tied.iter().filter(|(_, good)| *good).count();
-        let bad = tied.len() - good;
-        wins += good as f64 * (bad_below as f64 + bad as f64 / 2.0);
-        bad_below += bad;
-    }
-    Some(wins / (n_good as f64 * n_bad as f64))
+    Ranked::new(scores).auc(|_| 1.0)
 }
 
 /// The area and its 95 % interval by a bootstrap of whole clusters. Resamples with one kind alone say nothing and are
@@ -36,16 +22,56 @@ pub fn auc_of_clusters<K: Ord>(
     for (key, score, good) in scores {
         clusters.entry(key).or_default().push((score, good));
     }
-    let clusters: Vec<Vec<(f64, bool)>> = clusters.into_values().collect();
-    let area = auc(&clusters.concat())?;
+    let n = clusters.len();
+    let (mut rows, mut cluster_of) = (Vec::new(), Vec::new());
+    for (cluster, of_cluster) in clusters.into_values().enumerate() {
+        cluster_of.extend(of_cluster.iter().map(|_| cluster));
+        rows.extend(of_cluster);
+    }
+    // Sorted once: a resample is the same rows, each as often as its cluster was drawn.
+    let ranked = Ranked::new(&rows);
+    let area = ranked.auc(|_| 1.0)?;
     let mut random = SplitMix64::new(seed);
     let mut areas: Vec<f64> = (0..N_RESAMPLES)
         .filter_map(|_| {
-            let drawn = (0..clusters.len()).map(|_| &clusters[random.below(clusters.len())]);
-            auc(&drawn.flatten().copied().collect::<Vec<_>>())
+            let mut times = vec![0.0; n];
+            (0..n).for_each(|_| times[random.below(n)] += 1.0);
+            ranked.auc(|row| times[cluster_of[row]])
         })
         .collect();
     (areas.len() > 1).then(|| (area, percentiles(&mut areas)))
+}
+
+/// Rows in the order of their scores.
+struct Ranked<'a> {
+    rows: &'a [(f64, bool)],
+    order: Vec<usize>,
+}
+
+// === impl Ranked ===
+
+impl<'a> Ranked<'a> {
+    fn new(rows: &'a [(f64, bool)]) -> Self {
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_unstable_by(|&a, &b| rows[a].0.total_cmp(&rows[b].0));
+        Self { rows, order }
+    }
+
+    /// The area when each row stands there as often as `times` says.
+    fn auc(&self, times: impl Fn(usize) -> f64) -> Option<f64> {
+        let (mut wins, mut n_good, mut n_bad) = (0.0, 0.0, 0.0);
+        for tied in self.order.chunk_by(|&a, &b| self.rows[a].0 == self.rows[b].0) {
+            let count = |wanted: bool| -> f64 {
+                let of_kind = tied.iter().filter(|&&row| self.rows[row].1 == wanted);
+                of_kind.map(|&row| times(row)).sum()
+            };
+            let (good, bad) = (count(true), count(false));
+            wins += good * (n_bad + bad / 2.0);
+            n_good += good;
+            n_bad += bad;
+        }
+        (n_good > 0.0 && n_bad > 0.0).then(|| wins / (n_good * n_bad))
+    }
 }
 
 #[cfg(test)]
@@ -69,6 +95,18 @@ mod tests {
         let scores = (0..60).map(|i| (i, f64::from(i % 7), i % 2 == 0));
         let (area, [low, high]) = auc_of_clusters(scores, 1).unwrap();
         assert!(low < area && area < high);
+    }
+
+    #[test]
+    fn a_row_may_stand_there_several_times() {
+        let rows = [(1.0, false), (2.0, true), (3.0, false), (4.0, true)];
+        assert_eq!(auc(&rows), Some(0.75));
+        // As if the third row stood there three times.
+        let times = [1.0, 1.0, 3.0, 1.0];
+        assert_eq!(Ranked::new(&rows).auc(|row| times[row]), Some((1.0 + 4.0) / 8.0));
+        assert_eq!(auc(&[(1.0, false), (1.0, true), (1.0, false), (1.0, true)]), Some(0.5));
+        assert_eq!(auc(&[(4.0, false), (1.0, true), (4.0, false), (1.0, true)]), Some(0.0));
+        assert_eq!(auc(&[(1.0, true), (2.0, true)]), None);
     }
 
     proptest! {

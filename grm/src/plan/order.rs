@@ -39,12 +39,8 @@ pub(super) fn of_sample(
     deal[bound(panel)..bound(panel + 1)].to_vec()
 }
 
-/// Fisher-Yates with seeded numbers.
 fn shuffled(responses: &[usize], seed: u64) -> Vec<usize> {
     let mut order = responses.to_vec();
-    let mut random = SplitMix64::new(seed);
-    for last in (1..order.len()).rev() {
-        order.swap(last, random.below(last + 1));
-    }
+    SplitMix64::new(seed).shuffle(&mut order);
     order
 }

@@ -1,15 +1,12 @@
-//! Area under the ROC curve: the probability that a correct row scores above a wrong one, equal scores counting half.
-//!
-//! Intervals resample whole queries, since the samples of one query are alike: 1,000 times, 2.5 % off each end.
+//! How well a head ranks: areas under the ROC curve, with intervals that resample whole queries, since the samples of one
+//! query are alike.
 
 use std::collections::BTreeMap;
 
+use jury_eval::stats::{Clusters, Interval, auc, auc_of_clusters};
 use serde::Serialize;
 
 use super::LabelledState;
-use crate::random::Random;
-
-const RESAMPLES: usize = 1000;
 
 /// An AUC with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -29,58 +26,21 @@ impl AucInterval {
     pub fn is_above_chance(&self) -> bool {
         self.low > 0.5
     }
-}
 
-/// The AUC of rows that weigh `weights`; `None` without rows of both kinds.
-///
-/// The three run parallel.
-pub fn auc(scores: &[f64], correct: &[bool], weights: &[f64]) -> Option<f64> {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
-    Sorted { order, scores, correct }.auc(weights)
-}
-
-/// Rows in the order of their scores.
-struct Sorted<'a> {
-    order: Vec<usize>,
-    scores: &'a [f64],
-    correct: &'a [bool],
-}
-
-// === impl Sorted ===
-
-impl Sorted<'_> {
-    fn auc(&self, weights: &[f64]) -> Option<f64> {
-        let (mut wins, mut n_correct, mut n_wrong) = (0.0, 0.0, 0.0);
-        for equals in self.order.chunk_by(|&a, &b| self.scores[a] == self.scores[b]) {
-            let weigh = |wanted: bool| -> f64 {
-                let of_kind = equals.iter().filter(|&&row| self.correct[row] == wanted);
-                of_kind.map(|&row| weights[row]).sum()
-            };
-            let (correct, wrong) = (weigh(true), weigh(false));
-            wins += correct * (n_wrong + wrong / 2.0);
-            n_correct += correct;
-            n_wrong += wrong;
-        }
-        (n_correct > 0.0 && n_wrong > 0.0).then(|| wins / (n_correct * n_wrong))
+    /// The whole range where nothing can be resampled, as with a single query.
+    fn new(auc: f64, interval: Option<Interval>) -> Self {
+        let [low, high] = interval.unwrap_or([0.0, 1.0]);
+        Self { auc, low, high }
     }
 }
 
 /// Over all rows, which have both kinds: whether a sample is right, and also whether its item is easy.
 pub(super) fn interval(rows: &[&LabelledState], scores: &[f64], seed: u64) -> AucInterval {
-    let correct: Vec<bool> = rows.iter().map(|row| row.correct).collect();
-    let clusters = by_query(rows);
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
-    let sorted = Sorted { order, scores, correct: &correct };
-    let found = sorted.auc(&vec![1.0; rows.len()]).unwrap_or(0.5);
-    bootstrap(found, clusters.len(), seed, |drawn| {
-        let mut weights = vec![0.0; rows.len()];
-        for &cluster in drawn {
-            clusters[cluster].iter().for_each(|&row| weights[row] += 1.0);
-        }
-        sorted.auc(&weights)
-    })
+    let scored = rows.iter().zip(scores).map(|(row, score)| (&row.query, *score, row.correct));
+    match auc_of_clusters(scored, seed) {
+        Some((auc, interval)) => AucInterval::new(auc, Some(interval)),
+        None => AucInterval::new(0.5, None),
+    }
 }
 
 /// The mean over queries with rows of both kinds of the AUC among their own rows: what ranking the samples of one item rests
@@ -90,49 +50,13 @@ pub(super) fn interval_within_query(
     scores: &[f64],
     seed: u64,
 ) -> Option<AucInterval> {
-    let of_query = |rows_of: Vec<usize>| {
-        let scores: Vec<f64> = rows_of.iter().map(|&row| scores[row]).collect();
-        let correct: Vec<bool> = rows_of.iter().map(|&row| rows[row].correct).collect();
-        auc(&scores, &correct, &vec![1.0; scores.len()])
-    };
-    let each: Vec<f64> = by_query(rows).into_iter().filter_map(of_query).collect();
-    let mean = |values: &mut dyn Iterator<Item = f64>, n: usize| values.sum::<f64>() / n as f64;
-    (!each.is_empty()).then(|| {
-        let found = mean(&mut each.iter().copied(), each.len());
-        bootstrap(found, each.len(), seed, |drawn| {
-            Some(mean(&mut drawn.iter().map(|&query| each[query]), drawn.len()))
-        })
-    })
-}
-
-/// Rows by query, in the order of the keys.
-fn by_query(rows: &[&LabelledState]) -> Vec<Vec<usize>> {
-    let mut clusters: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (index, row) in rows.iter().enumerate() {
-        clusters.entry(&row.query).or_default().push(index);
+    let mut of_query = BTreeMap::<&str, Vec<(f64, bool)>>::new();
+    for (row, score) in rows.iter().zip(scores) {
+        of_query.entry(&row.query).or_default().push((*score, row.correct));
     }
-    clusters.into_values().collect()
-}
-
-/// Draws `n` clusters with replacement, again and again; draws without a value do not count.
-fn bootstrap(
-    auc: f64,
-    n: usize,
-    seed: u64,
-    mut value: impl FnMut(&[usize]) -> Option<f64>,
-) -> AucInterval {
-    let mut random = Random::new(seed, "bootstrap");
-    let mut values = Vec::with_capacity(RESAMPLES);
-    for _ in 0..RESAMPLES {
-        let drawn: Vec<usize> = (0..n).map(|_| random.below(n)).collect();
-        values.extend(value(&drawn));
-    }
-    values.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        let place = (share * values.len().saturating_sub(1) as f64).round() as usize;
-        values.get(place).copied().unwrap_or(auc)
-    };
-    AucInterval { auc, low: at(0.025), high: at(0.975) }
+    let areas = of_query.into_iter().filter_map(|(query, rows)| Some((query, auc(&rows)?)));
+    let areas = Clusters::new(areas);
+    Some(AucInterval::new(areas.mean()?, areas.interval(seed)))
 }
 
 #[cfg(test)]
@@ -141,19 +65,6 @@ mod tests {
 
     fn row(query: &str, correct: bool) -> LabelledState {
         LabelledState { item: String::new(), query: query.to_owned(), state: Vec::new(), correct }
-    }
-
-    #[test]
-    fn it_counts_pairs_and_halves_of_equals() {
-        let equal = [1.0; 4];
-        let correct = [false, true, false, true];
-        assert_eq!(auc(&[1.0, 2.0, 3.0, 4.0], &correct, &equal), Some(0.75));
-        assert_eq!(auc(&[1.0, 1.0, 1.0, 1.0], &correct, &equal), Some(0.5));
-        assert_eq!(auc(&[4.0, 1.0, 4.0, 1.0], &correct, &equal), Some(0.0));
-        assert_eq!(auc(&[1.0, 2.0], &[true, true], &[1.0, 1.0]), None);
-        // As if the third row stood there three times.
-        let weighted = auc(&[1.0, 2.0, 3.0, 4.0], &correct, &[1.0, 1.0, 3.0, 1.0]);
-        assert_eq!(weighted, Some((1.0 + 4.0) / 8.0));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::adamw::AdamW;
 use super::network::Fitting;
 use super::report::EpochLoss;
 use super::{LabelledState, MetaConfig, standardise};
-use crate::random::Random;
+use jury_grm::random::SplitMix64;
 
 /// The network of the epoch with the lowest validation loss.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) fn fit(
     let mut fitting = Fitting::new(standardisation.mean.len(), config.inner, config.seed);
     let n_numbers = fitting.numbers.len();
     let mut adam = AdamW::new(n_numbers, config.learning_rate, config.weight_decay);
-    let mut random = Random::new(config.seed, "order of rows");
+    let mut random = SplitMix64::for_purpose(config.seed, "order of rows");
     let mut order: Vec<usize> = (0..train.inputs.len()).collect();
     let mut curve: Vec<EpochLoss> = Vec::new();
     let (mut best, mut best_epoch) = (fitting.clone(), 0);

@@ -1,68 +1,23 @@
-//! From judged items to labelled states, and the key by which queries are told apart.
+//! From judged items to labelled states.
 
-use std::fmt::Write as _;
-
-use jury_grm::correct::{is_correct_ranking, is_correct_single};
+use jury_eval::split::query_key;
+use jury_eval::truth;
 use jury_grm::domain::{Item, Sample};
+use jury_grm::plan::duplicate_of;
 
 use super::LabelledState;
 
-/// One row for each of an item's `samples` that has scores and a hidden state, and whose truth is known: with several
-/// responses shown, the true best is among them and strictly highest, or not; with a single one, its score equals its label,
-/// or not. The best is `item.best`, else the one with the highest label, if it is alone.
+/// One row for each of an item's `samples` that has a hidden state and is known to be right or wrong
+/// ([`truth::is_correct`]).
 pub fn label(item: &Item, samples: &[Sample]) -> Vec<LabelledState> {
-    let (query, best) = (query_key(item), best(item));
+    let Some(truth) = truth::of(item) else { return Vec::new() };
+    let (query, duplicate_of) = (query_key(item).to_string(), duplicate_of(&item.responses));
     let row = |sample: &Sample| {
-        let (scores, state) = (sample.scores()?, sample.hidden_state.clone()?);
-        let correct = match (&sample.spec.order[..], &scores.scores[..]) {
-            ([response], [score]) => {
-                let labels = item.labels.as_ref()?;
-                is_correct_single(*score, *labels.get(*response)?)
-            }
-            (order, scores) => {
-                // A panel without the best tells nothing of how well its sample judged.
-                let best = best.filter(|best| order.contains(best))?;
-                is_correct_ranking(order, scores, best)
-            }
-        };
+        let correct = truth::is_correct(truth, &duplicate_of, sample)?;
+        let state = sample.hidden_state.clone()?;
         Some(LabelledState { item: item.id.clone(), query: query.clone(), state, correct })
     };
     samples.iter().filter_map(row).collect()
-}
-
-/// A key that is the same for queries which differ in case, white space and punctuation alone: a digest of who says which words,
-/// hex.
-pub fn query_key(item: &Item) -> String {
-    let mut words = String::new();
-    for turn in item.query.turns() {
-        let _ = write!(words, "{:?}:", turn.role);
-        let content = turn.content.to_lowercase();
-        let is_apart = |c: char| !c.is_alphanumeric();
-        let mut said = content.split(is_apart).filter(|word| !word.is_empty()).peekable();
-        if said.peek().is_none() {
-            words.push_str(&content); // nothing but signs
-        }
-        said.for_each(|word| {
-            let _ = write!(words, "{word} ");
-        });
-        words.push('\n');
-    }
-    blake3::hash(words.as_bytes()).to_hex().to_string()
-}
-
-/// The true best, as samples show it: identical responses are shown once, under the lowest index.
-fn best(item: &Item) -> Option<usize> {
-    let best = item.best.or_else(|| highest(item.labels.as_ref()?))?;
-    let response = item.responses.get(best)?;
-    item.responses.iter().position(|other| other == response)
-}
-
-/// The index of the highest label, if no other equals it.
-fn highest(labels: &[f64]) -> Option<usize> {
-    let highest = labels.iter().copied().max_by(f64::total_cmp)?;
-    let mut at = labels.iter().enumerate().filter(|(_, label)| **label == highest);
-    let (index, _) = at.next()?;
-    at.next().is_none().then_some(index)
 }
 
 #[cfg(test)]
@@ -136,14 +91,5 @@ mod tests {
         stateless.hidden_state = None;
         let failed = Sample::failed(stateless.spec.clone(), FailureKind::NoBox, "");
         assert!(label(&item, &[stateless, failed]).is_empty());
-    }
-
-    #[test]
-    fn queries_are_told_apart_by_their_words_alone() {
-        let key = |text: &str| query_key(&Item::bare(Query::Text(text.to_owned()), Vec::new()));
-        assert_eq!(key("What is  Rust?\n"), key("what is rust"));
-        assert_ne!(key("What is Rust?"), key("What was Rust?"));
-        assert_ne!(key("ab c"), key("a bc"));
-        assert_ne!(key("?!"), key("..."));
     }
 }

@@ -2,7 +2,7 @@
 
 use jury_engine::head::Network;
 
-use crate::random::Random;
+use jury_grm::random::SplitMix64;
 
 /// Weights and biases in one list: without an inner layer `width` weights and a bias, else inner x width weights, inner
 /// biases, inner weights and a bias.
@@ -22,7 +22,7 @@ impl Fitting {
         let numbers = match inner {
             0 => vec![0.0; width + 1],
             _ => {
-                let mut random = Random::new(seed, "first weights");
+                let mut random = SplitMix64::for_purpose(seed, "first weights");
                 let mut uniform =
                     |inputs: usize| (2.0 * random.uniform() - 1.0) * (6.0 / inputs as f64).sqrt();
                 let mut numbers: Vec<f64> = (0..inner * width).map(|_| uniform(width)).collect();
@@ -155,7 +155,7 @@ mod tests {
         let inputs: Vec<f32> = (0..11).map(|index| (index as f32 * 0.7).sin()).collect();
         for inner in [0, 3] {
             let mut fitting = Fitting::new(11, inner, 5);
-            let mut random = Random::new(6, "");
+            let mut random = SplitMix64::for_purpose(6, "");
             fitting.numbers.iter_mut().for_each(|number| *number += random.uniform() - 0.5);
             let mut gradient = vec![0.0; fitting.numbers.len()];
             fitting.add_gradient(&inputs, 2.0, &mut gradient);

@@ -84,11 +84,11 @@ pub(super) fn expected_error(logits: &[f64], correct: &[bool]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::Random;
+    use jury_grm::random::SplitMix64;
 
     /// Logits that are `scale` times too large, with labels drawn from the true ones.
     fn drawn(scale: f64, shift: f64) -> (Vec<f64>, Vec<bool>) {
-        let mut random = Random::new(3, "platt");
+        let mut random = SplitMix64::for_purpose(3, "platt");
         let row = |_| {
             let truth = 6.0 * random.uniform() - 3.0;
             (scale * truth + shift, random.uniform() < sigmoid(truth))

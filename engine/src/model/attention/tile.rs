@@ -29,12 +29,12 @@ pub(crate) struct Scratch {
     workspace: Workspace,
     /// queries x stride, by position.
     scores: Vec<f32>,
-    /// Two psequences of weights, queries x stride each.
-    psequences: [Vec<u8>; 2],
+    /// Two planes of weights, queries x stride each.
+    planes: [Vec<u8>; 2],
     /// By position.
     value_scales: Vec<f32>,
     factors: Vec<f32>,
-    /// queries x psequences x value size.
+    /// queries x planes x value size.
     sums: Vec<i32>,
 }
 
@@ -158,16 +158,15 @@ impl AttentionLayer<'_> {
                     }
                     scores[begin..first].fill(f32::NEG_INFINITY);
                     scores[seen..padded].fill(f32::NEG_INFINITY);
-                    for psequence in &mut scratch.psequences {
-                        let psequence = &mut psequence[all.clone()];
-                        psequence[..begin].fill(0);
-                        psequence[padded..].fill(0);
+                    for plane in &mut scratch.planes {
+                        let plane = &mut plane[all.clone()];
+                        plane[..begin].fill(0);
+                        plane[padded..].fill(0);
                     }
                     query += 1;
                 }
                 let from = first_query * stride + begin;
-                let [high, low] =
-                    scratch.psequences.each_mut().map(|psequence| &mut psequence[from..]);
+                let [high, low] = scratch.planes.each_mut().map(|plane| &mut plane[from..]);
                 softmax(
                     self.level,
                     SoftmaxRows {
@@ -193,8 +192,7 @@ impl AttentionLayer<'_> {
     ) {
         let size = self.shape.layout.value_size;
         let mut add = |queries: Range<usize>, pages: &[PageValues<'_>]| {
-            let weights =
-                scratch.psequences.each_ref().map(|psequence| &psequence[queries.start * stride..]);
+            let weights = scratch.planes.each_ref().map(|plane| &plane[queries.start * stride..]);
             let sums = &mut scratch.sums[queries.start * 2 * size..];
             let rows = queries.len();
             add_weighted(self.level, WeightedValues { pages, size, weights, stride, rows, sums });
@@ -244,9 +242,9 @@ impl Scratch {
         if self.scores.len() < queries * stride {
             self.scores.resize(queries * stride, 0.0);
         }
-        for psequence in &mut self.psequences {
-            if psequence.len() < queries * stride + QUAD {
-                psequence.resize(queries * stride + QUAD, 0);
+        for plane in &mut self.planes {
+            if plane.len() < queries * stride + QUAD {
+                plane.resize(queries * stride + QUAD, 0);
             }
         }
         if self.value_scales.len() < stride {
