@@ -139,12 +139,15 @@ async fn answer_stream(
     let mut under_way = tokio::task::JoinSet::new();
     let mut broke = None;
     loop {
-        let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
-        let request = tokio::select! {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await.expect("it is never closed");
+            (place, requests.message().await)
+        };
+        let (place, request) = tokio::select! {
             () = answers.closed() => return,
             // A stream without items in flight must not hold up the end.
             () = service.coordinator.closed() => break,
-            request = requests.message() => request,
+            next = next => next,
         };
         match request {
             Ok(Some(request)) => {

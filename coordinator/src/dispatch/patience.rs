@@ -11,6 +11,8 @@ use crate::fleet::{Candidate, WorkerRef};
 
 /// First pause after a refusal; it doubles with each further one of the same worker.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause that a busy worker gets.
+const LONGEST_BUSY: Duration = Duration::from_secs(60);
 /// Longest pause after a refusal.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -44,8 +46,9 @@ impl Patience {
         self.left_alone.get(worker).is_none_or(|alone| alone.until <= now)
     }
 
-    /// The worker has no room until then.
-    pub(crate) fn record_busy(&mut self, worker: &WorkerRef, until: Instant) {
+    /// The worker has no room for `pause`, as it says; it is believed up to a limit.
+    pub(crate) fn record_busy(&mut self, worker: &WorkerRef, now: Instant, pause: Duration) {
+        let until = now + pause.min(LONGEST_BUSY);
         let alone = LeftAlone { until, refusals: 0, is_busy: true };
         self.left_alone.insert(worker.clone(), alone);
         self.alone_since = None;
@@ -74,9 +77,8 @@ impl Patience {
     /// Busy workers that went away are not waited for.
     pub(crate) fn forget_absent(&mut self, candidates: &[Candidate], now: Instant) {
         let is_there = |worker: &WorkerRef| candidates.iter().any(|c| c.worker == *worker);
-        self.left_alone.retain(|worker, alone| {
-            if alone.is_busy { alone.until > now && is_there(worker) } else { true }
-        });
+        self.left_alone
+            .retain(|worker, alone| !alone.is_busy || (alone.until > now && is_there(worker)));
     }
 
     /// When to stop hoping for a worker, should no call be open till then.

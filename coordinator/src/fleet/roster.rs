@@ -245,7 +245,8 @@ impl Roster {
         let mut capacities: BTreeMap<(&str, &str), (u32, &WorkerInfo)> = BTreeMap::new();
         for info in serving.into_iter().filter(|info| info.model == model) {
             let key = (info.model_digest.as_str(), info.numerics.as_str());
-            capacities.entry(key).or_insert((0, info)).0 += info.capacity.max(1);
+            let (capacity, _) = capacities.entry(key).or_insert((0_u32, info));
+            *capacity = capacity.saturating_add(info.capacity.max(1));
         }
         // Of equals `max_by_key` takes the last, so the order is reversed to take the first.
         let (_, info) = capacities
@@ -282,7 +283,9 @@ impl Roster {
             let info = worker.info.as_ref().filter(|info| class.includes(info))?;
             worker.health.is_ready().then(|| Candidate {
                 worker: WorkerRef { id: Arc::clone(id), generation: worker.generation },
-                load: worker.in_flight.max(worker.reported.running + worker.reported.queued),
+                load: worker
+                    .in_flight
+                    .max(worker.reported.running.saturating_add(worker.reported.queued)),
                 capacity: worker.reported.capacity.max(1),
                 room_tokens: info.room_tokens,
                 context_tokens: info.context_tokens,
@@ -297,7 +300,8 @@ impl Roster {
         for worker in self.workers.values().filter(|worker| worker.health.is_ready()) {
             let Some(info) = &worker.info else { continue };
             if info.roles.contains(&WorkerRole::Grm) {
-                *capacities.entry(info.model.clone()).or_insert(0) += worker.reported.capacity;
+                let capacity = capacities.entry(info.model.clone()).or_insert(0_u32);
+                *capacity = capacity.saturating_add(worker.reported.capacity);
             }
         }
         capacities

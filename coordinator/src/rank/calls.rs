@@ -301,11 +301,15 @@ impl MetaCalls {
     fn record_error(&mut self, samples: Vec<Unranked>, worker: &WorkerRef, error: &JuryError) {
         let now = Instant::now();
         let is_refused = is_refusal(error);
-        warn!(worker_id = &*worker.id, %error, "trajectories were not ranked, issuing them again");
+        if is_refused {
+            debug!(worker_id = &*worker.id, %error, "trajectories were refused");
+        } else {
+            warn!(worker_id = &*worker.id, %error, "trajectories were not ranked, issuing them again");
+        }
         match error.code {
             ErrorCode::Overloaded => {
                 let pause = error.retry_delay.unwrap_or(BUSY_PAUSE);
-                self.patience.record_busy(worker, now + pause);
+                self.patience.record_busy(worker, now, pause);
             }
             _ if is_refused => self.patience.record_refused(worker, now),
             _ => self.patience.record_taken(worker),

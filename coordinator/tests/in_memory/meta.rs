@@ -81,7 +81,7 @@ async fn a_sample_without_scores_is_not_ranked_and_its_spare_one_is() {
     assert_eq!(indices, [0, 2, 3, 4].into());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_one_worker_does_not_rank_another_does() {
     let expected = Cluster::start(&[("grm", ScriptedBackend::new()), ("meta", meta())])
         .await
@@ -128,7 +128,7 @@ async fn what_cannot_be_ranked_leaves_a_plain_vote_that_says_so() {
     assert!(why.contains("worker meta: not a number"), "{why}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_meta_rm_that_never_answers_costs_the_budget_and_no_more() {
     let hanging = meta().on_rank(|_| RankAct::Hang);
     let request = ScoreRequest { budget_ms: NonZeroU64::new(700), ..ranked(4) };

@@ -9,7 +9,7 @@ pub struct Progress {
     pub phase: Phase,
     /// Planned samples that came to their end, scored or not; at most `samples_asked`.
     pub samples_done: u32,
-    /// Samples planned: k.
+    /// Samples planned: k, and the spare ones drawn so far. Starts anew when the model's context forces smaller panels.
     pub samples_asked: u32,
     /// Tokens generated so far, by all samples, those in flight included. Falls when a worker is lost with its samples.
     pub generated_tokens: u64,

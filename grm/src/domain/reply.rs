@@ -38,7 +38,9 @@ pub(super) fn check(request: &ScoreRequest) -> Result<(), RequestError> {
     };
     let state = if request.include_hidden_states { BYTES_A_STATE } else { 0 };
     let numbers = settings.k as usize * (n_shown * (n_scores + 2) * 8 + state);
-    let texts = settings.k as usize * settings.max_critique_tokens as usize * BYTES_A_TOKEN;
+    // A spare sample has the scores that another lacks, and a text of its own.
+    let n_texts = (settings.k + request.voting.refill) as usize;
+    let texts = n_texts * settings.max_critique_tokens as usize * BYTES_A_TOKEN;
     let refuse = |what: &str, n_bytes: usize, limit: usize| RequestError {
         field: "include_samples",
         problem: format!(
@@ -89,6 +91,10 @@ mod tests {
         assert_eq!(refused.validate(), Ok(()));
         let long = request(256, 2, Scale::POINTWISE, 16_384);
         assert_eq!(long.validate().unwrap_err().field, "include_samples");
+        let mut with_spares = request(256, 2, Scale::POINTWISE, 12_000);
+        assert_eq!(with_spares.validate(), Ok(()));
+        with_spares.voting.refill = 256;
+        assert_eq!(with_spares.validate().unwrap_err().field, "include_samples");
     }
 
     #[test]

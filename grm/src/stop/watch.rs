@@ -60,7 +60,8 @@ impl Watch {
         let next = self.next_index().unwrap_or(u32::MAX);
         match self.stop {
             Some(stop) => index < stop.prefix,
-            None => index < next || self.stopping.never_fires(),
+            // Once all k are here and nothing has fired, spare ones belong to it.
+            None => index < next || next >= self.stopping.k() || self.stopping.never_fires(),
         }
     }
 

@@ -699,7 +699,7 @@ pub struct ScoreProgress {
     /// Planned samples that came to their end, scored or not; at most samples_asked.
     #[prost(uint32, tag = "2")]
     pub samples_done: u32,
-    /// Samples planned: k.
+    /// Samples planned: k, and the spare ones drawn so far. Starts anew when the model's context forces smaller panels.
     #[prost(uint32, tag = "3")]
     pub samples_asked: u32,
     /// Tokens generated so far, by all samples, those in flight included. Falls when a worker is lost with its samples.

@@ -72,7 +72,7 @@ impl Drawing {
             }
             Told::Busy(retry_after) => {
                 open.is_turned_down = true;
-                self.patience.record_busy(&open.worker, Instant::now() + retry_after);
+                self.patience.record_busy(&open.worker, Instant::now(), retry_after);
                 self.workbench.record_refused(call);
                 self.is_worth_a_try = true;
             }

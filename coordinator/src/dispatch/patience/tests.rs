@@ -51,8 +51,9 @@ fn a_busy_worker_is_asked_again_when_it_said_and_its_refusals_are_forgotten() {
     let now = Instant::now();
     refuse(&mut patience, now);
     refuse(&mut patience, now);
-    let until = now + Duration::from_secs(7);
-    patience.record_busy(&worker("a"), until);
+    let pause = Duration::from_secs(7);
+    let until = now + pause;
+    patience.record_busy(&worker("a"), now, pause);
     assert!(!patience.may_ask(&worker("a"), until - MOMENT));
     assert!(patience.may_ask(&worker("a"), until));
     assert_eq!(refuse(&mut patience, until), FIRST_PAUSE);
@@ -70,10 +71,19 @@ fn hope_ends_when_nobody_has_taken_a_call_for_so_long() {
 }
 
 #[test]
+fn a_pause_beyond_all_reason_is_a_long_one() {
+    let mut patience = Patience::new(WORKER_WAIT);
+    let now = Instant::now();
+    patience.record_busy(&worker("a"), now, Duration::MAX);
+    assert!(!patience.may_ask(&worker("a"), now + LONGEST_BUSY - MOMENT));
+    assert!(patience.may_ask(&worker("a"), now + LONGEST_BUSY));
+}
+
+#[test]
 fn a_fleet_that_is_only_busy_is_waited_for_and_one_that_went_away_is_not() {
     let mut patience = Patience::new(WORKER_WAIT);
     let now = Instant::now();
-    patience.record_busy(&worker("a"), now + Duration::from_secs(60));
+    patience.record_busy(&worker("a"), now, Duration::from_secs(60));
     patience.record_nobody(now);
     assert_eq!(patience.ends_at(), None, "it has asked for patience");
     patience.forget_absent(&there(&["a"]), now);
@@ -103,7 +113,7 @@ proptest! {
         for &(id, busy_ms) in &pauses {
             let worker = worker(&id.to_string());
             match busy_ms {
-                Some(ms) => patience.record_busy(&worker, now + Duration::from_millis(ms)),
+                Some(ms) => patience.record_busy(&worker, now, Duration::from_millis(ms)),
                 None => patience.record_refused(&worker, now),
             }
             prop_assert!(!patience.may_ask(&worker, now));

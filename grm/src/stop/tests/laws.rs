@@ -77,12 +77,13 @@ proptest! {
         let planned = &samples[..setup.plan.samples.len()];
         let mut in_order = Watch::new(setup.stopping());
         planned.iter().for_each(|sample| { in_order.push(sample.clone()); });
+        // All are here: what is drawn beside them belongs to the verdict unless a rule has fired.
+        let next = setup.stopping().k();
+        prop_assert_eq!(in_order.is_certain(next), in_order.clone().into_drawn().stop.is_none());
         let expected = in_order.into_drawn();
         let mut arrived = planned.to_vec();
         let mut random = SplitMix64::new(seed);
-        for last in (1..arrived.len()).rev() {
-            arrived.swap(last, random.below(last + 1));
-        }
+        random.shuffle(&mut arrived);
         let mut watch = Watch::new(setup.stopping());
         for sample in arrived {
             // Once it fires, the rest may come or not.
