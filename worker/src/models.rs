@@ -39,8 +39,13 @@ use hub::Hub;
 use install::FetchLock;
 
 /// What the engine reads of a folder beside its weights. An index of shards says nothing that they do not.
-const BESIDE_WEIGHTS: [&str; 4] =
-    ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+const BESIDE_WEIGHTS: [&str; 5] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+];
 
 /// One digest for several things that are served as one, in this order.
 pub(crate) fn combined_digest(digests: &[String]) -> String {

@@ -131,11 +131,13 @@ class _Log:
 
     def _read(self) -> None:
         assert self._process.stderr is not None
-        for line in self._process.stderr:
-            self._last_lines.append(line.rstrip())
-            if self._address is None:
-                self._look_at(line)
-        self._told.set()
+        try:
+            for line in self._process.stderr:
+                self._last_lines.append(line.rstrip())
+                if self._address is None:
+                    self._look_at(line)
+        finally:
+            self._told.set()
 
     def _look_at(self, line: str) -> None:
         try:
@@ -144,7 +146,7 @@ class _Log:
             # How far the fetching and loading of a model is, for the person who waits.
             print(line.rstrip(), file=sys.stderr)
             return
-        if event.get("message") == "listening":
+        if isinstance(event, dict) and event.get("message") == "listening":
             self._address = event["address"]
             self._told.set()
 
@@ -152,6 +154,8 @@ class _Log:
 def _end(process: subprocess.Popen[str]) -> None:
     if process.stdin is not None:
         process.stdin.close()
+    # A child that was forked since holds our end of its stdin, so closing ours may tell it nothing.
+    process.terminate()
     try:
         process.wait(timeout=_GRACE_S + 5)
     except subprocess.TimeoutExpired:

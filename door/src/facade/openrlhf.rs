@@ -19,7 +19,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use jury_grm::domain::Scale;
+use jury_grm::domain::{Provenance, Scale, Verdict, VoteRule};
 use serde_json::{Map, Value, json};
 
 use super::params::Params;
@@ -70,8 +70,7 @@ pub(crate) async fn get_reward(
             (Err(reason), None) => return Err(Refused::unscored(reason)),
         });
     }
-    let on_scale =
-        |(one, reward): (&Judged, &f64)| share_of(one.verdict.provenance.settings.scale, *reward);
+    let on_scale = |(one, reward): (&Judged, &f64)| share_of(&one.verdict, *reward);
     let scores: Vec<f64> = judged.iter().zip(&rewards).map(on_scale).collect();
     Ok(json(&json!({ "rewards": rewards, "scores": scores, "extra_logs": logs(&judged) })))
 }
@@ -97,7 +96,11 @@ fn items(body: &Map<String, Value>, params: &Params) -> Result<Vec<Value>, Refus
             let problem = format!("does not begin with prompts[{at}], so its response is unknown");
             Refused::invalid(format!("query[{at}]"), &problem)
         })?;
-        Ok(item(Value::from(*prompt), params.trimmed(response), reference(labels.get(at))))
+        let mut item =
+            item(Value::from(*prompt), params.trimmed(response), reference(labels.get(at)));
+        // The queries of one call share its Idempotency-Key, under which each item needs an id of its own.
+        item["id"] = Value::from(at.to_string());
+        Ok(item)
     });
     items.collect()
 }
@@ -115,10 +118,14 @@ fn texts<'a>(name: &str, value: &'a Value) -> Result<Vec<&'a str>, Refused> {
     list.iter().enumerate().map(text).collect()
 }
 
-/// A reward's place on its scale, 0 to 1.
-fn share_of(scale: Scale, reward: f64) -> f64 {
-    let (min, max) = (f64::from(scale.min), f64::from(scale.max));
-    ((reward - min) / (max - min)).clamp(0.0, 1.0)
+/// A reward's place between the lowest and the highest that there is, 0 to 1. A majority's rewards are shares already.
+fn share_of(verdict: &Verdict, reward: f64) -> f64 {
+    let Provenance { settings, voting, .. } = &verdict.provenance;
+    let scale = match voting.effective_rule() {
+        VoteRule::Majority => Scale::BINARY,
+        VoteRule::Mean | VoteRule::Top | VoteRule::Weighted => settings.scale,
+    };
+    scale.share_of(reward)
 }
 
 /// Means over the call's queries, always under the same keys.
@@ -154,9 +161,9 @@ mod tests {
 
     #[test]
     fn a_score_is_the_rewards_place_on_its_scale() {
-        assert_eq!(share_of(Scale::POINTWISE, 1.0), 0.0);
-        assert_eq!(share_of(Scale::POINTWISE, 10.0), 1.0);
-        assert_eq!(share_of(Scale::BINARY, 0.25), 0.25);
-        assert_eq!(share_of(Scale::POINTWISE, -5.0), 0.0, "a stand-in may lie anywhere");
+        assert_eq!(Scale::POINTWISE.share_of(1.0), 0.0);
+        assert_eq!(Scale::POINTWISE.share_of(10.0), 1.0);
+        assert_eq!(Scale::BINARY.share_of(0.25), 0.25);
+        assert_eq!(Scale::POINTWISE.share_of(-5.0), 0.0, "a stand-in may lie anywhere");
     }
 }

@@ -8,11 +8,17 @@
 
 use std::io::Write;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
 /// Lines that may wait for stderr: some MiB.
 const QUEUED_LINES: usize = 16_384;
+
+/// How long the end of the process waits for a queue that is full.
+const FINISHING: Duration = Duration::from_secs(1);
+/// Between two looks at it.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Of this process, whose stderr is one.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
@@ -51,9 +57,13 @@ impl Lines {
 
     /// Waits until what is queued has been written, for up to a second.
     pub(super) fn finish(mut self) {
-        if self.is_full() {
-            // Nobody reads. The guard would say so on stdout, which belongs to results.
-            std::mem::forget(self.guard);
+        let gives_up = Instant::now() + FINISHING;
+        while self.is_full() {
+            if Instant::now() >= gives_up {
+                // Nobody reads. The guard would say so on stdout, which belongs to results.
+                return std::mem::forget(self.guard);
+            }
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -95,7 +105,7 @@ mod tests {
     fn a_blocked_reader_costs_the_lines_beyond_the_queue_and_they_are_counted() {
         let (allow, may_write) = channel();
         let written = Arc::new(Mutex::new(Vec::new()));
-        let mut lines = Lines::to(Gated { may_write, written: written.clone() }, 4);
+        let lines = Lines::to(Gated { may_write, written: written.clone() }, 4);
         for _ in 0..10 {
             lines.writer().write_all(b"line\n").unwrap();
         }
@@ -103,7 +113,6 @@ mod tests {
         let dropped = lines.writer.error_counter().dropped_lines();
         assert!((5..=6).contains(&dropped), "{dropped}");
         drop(allow);
-        while lines.is_full() {}
         lines.finish();
         assert_eq!(written.lock().unwrap().len(), (10 - dropped) * "line\n".len());
     }

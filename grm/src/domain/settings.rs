@@ -126,6 +126,11 @@ impl Scale {
         score >= f64::from(self.min) && score <= f64::from(self.max)
     }
 
+    /// The place of `score` between the two ends, 0..=1; what lies outside is at the nearer end.
+    pub fn share_of(self, score: f64) -> f64 {
+        ((score - f64::from(self.min)) / self.width()).clamp(0.0, 1.0)
+    }
+
     /// The legal scores as text, lowest first.
     pub fn choices(self) -> Vec<String> {
         (self.min..=self.max).map(|score| score.to_string()).collect()

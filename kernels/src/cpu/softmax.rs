@@ -25,11 +25,11 @@ pub struct SoftmaxRows<'a> {
     pub scores: &'a mut [f32],
     /// `value = scale * code`, by position; zero or more. As many as a row has scores, a multiple of 16.
     pub value_scales: &'a [f32],
-    /// Rows as those of the scores.
-    pub high: &'a mut [u8],
     /// The high bytes of the weights, laid out like the scores.
+    pub high: &'a mut [u8],
+    /// The low bytes of the weights, laid out like the scores.
     pub low: &'a mut [u8],
-    /// The low bytes of the weights.
+    /// From one row to the next, of scores and weights.
     pub stride: usize,
     /// What makes a row's sums of weighted codes the attention's result; not a number if one of its scores is none.
     pub factors: &'a mut [f32],

@@ -310,7 +310,10 @@ fn a_folder_is_a_model_and_its_digest_covers_every_file_that_is_read() {
     assert_eq!((first.name.as_str(), first.path.as_path()), ("Tiny-0.5B-v1.5", folder.as_path()));
     fs::write(folder.join("README.md"), "nobody reads this").unwrap();
     assert_eq!(digest(), first.digest);
-    for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+    fs::write(folder.join("generation_config.json"), "{}").unwrap();
+    assert_ne!(digest(), first.digest, "it names the tokens that end a text");
+    for name in ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"]
+    {
         let before = digest();
         let text = fs::read_to_string(folder.join(name)).unwrap();
         fs::write(folder.join(name), text + "\n").unwrap();

@@ -41,7 +41,13 @@ class RewardFunction:
         """``reference`` is the column of the dataset that holds a ground-truth answer."""
         if timeout <= MARGIN_S:
             raise ValueError(f"timeout: must be above {MARGIN_S} seconds, is {timeout}")
-        settings.setdefault("budget", timeout - MARGIN_S)
+        budget = settings.setdefault("budget", timeout - MARGIN_S)
+        if budget > timeout - MARGIN_S:
+            limit = timeout - MARGIN_S
+            raise ValueError(
+                f"budget: at most {limit:g} seconds, or AReaL takes 0 before the answer comes; is {budget:g}. "
+                "Raise AReaL's timeout_seconds, and timeout with it"
+            )
         self._judge = Judge(client, 0.0, **settings)
         self._reference = reference
         self._fallback = fallback

@@ -35,7 +35,8 @@ MAX_RESPONSES = 64
 Judged = Union[Verdict, JuryError]
 
 _SERVICE_AWAY = ("UNREACHABLE", "SHUTTING_DOWN", "OVERLOADED", "CANCELLED", "DEADLINE_EXCEEDED")
-_FLEET_AWAY = ("no_worker", "worker_failed")
+_FLEET_AWAY = ("no_worker", "unknown_model", "worker_failed")
+"""What may pass by waiting. A budget that was too short, or a prompt too large for each worker, would be so again."""
 _LONGEST_WAIT_S = 10.0
 
 
@@ -109,7 +110,7 @@ def numbers(row: Row) -> dict[str, float]:
         "agreement": nan if verdict.agreement is None else verdict.agreement,
         "queue_s": verdict.run.queue_ms / 1000,
         "latency_s": verdict.run.total_ms / 1000,
-        "tokens": float(verdict.usage.prompt_tokens + verdict.usage.generated_tokens),
+        "tokens": float(verdict.usage.generated_tokens),
         "cached_tokens": float(verdict.run.cached_tokens),
     }
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..client import Client
-from .judging import Judge, Unscored, grouped, numbers, per_row, reward_of
+from .judging import Judge, Row, Unscored, grouped, numbers, per_row, reward_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -50,11 +50,22 @@ def make_reward_func(
         groups = grouped(contexts, responses)
         rows = per_row(groups, judge.judge([group.item for group in groups]))
         rewards = torch.tensor([reward_of(row, fallback) for row in rows], dtype=torch.float32)
+        scores = torch.tensor([_share(row, reward) for row, reward in zip(rows, rewards.tolist())])
         told = [numbers(row) for row in rows]
         logs = {key: torch.tensor([one[key] for one in told]) for key in (told[0] if told else {})}
-        return {"rewards": rewards, "scores": rewards, "extra_logs": logs}
+        return {"rewards": rewards, "scores": scores, "extra_logs": logs}
 
     return reward_func
+
+
+def _share(row: Row, reward: float) -> float:
+    """The place of a reward between the lowest and the highest, 0 to 1: OpenRLHF filters groups by it."""
+    provenance = row.verdict.raw["provenance"] if row.verdict is not None else {}
+    scale = provenance.get("settings", {}).get("scale", {"min": 1, "max": 10})
+    if provenance.get("voting", {}).get("rule") == "majority":
+        scale = {"min": 0, "max": 1}
+    share = (reward - scale["min"]) / (scale["max"] - scale["min"])
+    return float(min(1.0, max(0.0, share)))
 
 
 def _response(query: str, prompt: str, end_tokens: Sequence[str]) -> str:

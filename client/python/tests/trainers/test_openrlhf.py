@@ -46,7 +46,8 @@ def test_the_response_behind_the_prompt_is_judged(small: jury.Client, tmp_path: 
     told = rollout(small, tmp_path, "two and two?")
     expected = small.score("two and two?", [" four"]).rewards[0]
     assert float(told["reward"]) == pytest.approx(expected)
-    assert float(told["scores"]) == pytest.approx(expected)
+    assert expected is not None
+    assert float(told["scores"]) == pytest.approx((expected - 1) / 9), "its place on 0 to 1, by which groups are filtered"
     assert float(told["extra_logs"]["valid"]) == 1.0
 
 

@@ -5,6 +5,9 @@ use serde_json::Value;
 
 use super::error::{UpstreamError, excerpt};
 
+/// What the probabilities of one position may add up to: rounding is forgiven.
+const MOST_MASS: f64 = 1.01;
+
 /// One step of a stream, or a whole answer.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Answer {
@@ -145,7 +148,7 @@ pub(super) fn of_error(error: &Value) -> UpstreamError {
 fn counted(usage: Option<Usage>, timings: Option<&Timings>) -> Counted {
     let mut counted = Counted::default();
     if let Some(&Timings { cache_n, prompt_n, predicted_n }) = timings {
-        counted.prompt = prompt_n.map(|computed| computed + cache_n.unwrap_or(0));
+        counted.prompt = prompt_n.map(|computed| computed.saturating_add(cache_n.unwrap_or(0)));
         (counted.cached, counted.generated) = (cache_n, predicted_n);
     }
     if let Some(usage) = usage {
@@ -179,6 +182,11 @@ impl Choice {
             return Err(UpstreamError::Malformed(
                 "a log-probability is no number below 0".to_owned(),
             ));
+        }
+        let mass: f64 = listed.iter().map(|token| token.logprob.exp()).sum();
+        if mass > MOST_MASS {
+            let problem = format!("the probabilities of one position add up to {mass:.3}");
+            return Err(UpstreamError::Malformed(problem));
         }
         let (text, reasoning) = (content.unwrap_or_default(), reasoning.unwrap_or_default());
         Ok(Answer { text, reasoning, end, counted, listed })
@@ -214,6 +222,18 @@ mod tests {
             let answer = read(&json).unwrap();
             assert_eq!((answer.text.as_str(), answer.reasoning.as_str()), ("", r"\boxed{1}"));
         }
+    }
+
+    #[test]
+    fn probabilities_that_are_none_are_an_error() {
+        let position = |second: f64| {
+            read(&format!(
+                r#"{{"choices":[{{"text":"8","logprobs":{{"content":[{{"top_logprobs":[
+                {{"token":"8","logprob":-0.1}},{{"token":"7","logprob":{second}}}]}}]}}}}]}}"#
+            ))
+        };
+        assert!(position(-3.0).is_ok());
+        assert!(position(-0.1).unwrap_err().to_string().contains("add up to 1.8"));
     }
 
     #[test]

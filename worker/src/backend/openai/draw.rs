@@ -70,7 +70,7 @@ pub(super) async fn sample(
         };
         let read = asked.read(&text, finish == Finish::Limit).await?;
         text.push_str(&read.appended);
-        generated_tokens += read.tokens;
+        generated_tokens = generated_tokens.saturating_add(read.tokens);
         guided = Some(read.scores);
     }
     let drawn = DrawnText { text, finish, prompt_tokens, generated_tokens };
@@ -122,7 +122,7 @@ async fn write(
             teller.prompt(tokens, text.counted().cached.unwrap_or(0)).await;
             has_told = true;
         }
-        if text.tokens() >= reported + PROGRESS_TOKENS {
+        if text.tokens().saturating_sub(reported) >= PROGRESS_TOKENS {
             reported = text.tokens();
             teller.progress(reported).await;
         }

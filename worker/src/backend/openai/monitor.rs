@@ -70,13 +70,21 @@ pub(super) async fn run(
             () = death.closed() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
-        match upstream.http.get_text(upstream.flavour.health_path()).await {
-            Ok(_) => {
-                if failures >= FAILURES && !is_same(&upstream, &digest).await {
+        let mut health = upstream.http.get_text(upstream.flavour.health_path()).await.map(drop);
+        if health.is_ok() && failures > 0 {
+            // However short it was away, another may have come back; until that is known, it is not back.
+            health = match still_serves(&upstream, &digest).await {
+                Ok(true) => Ok(()),
+                Ok(false) => {
                     let why = "the upstream came back with another model; start the worker anew";
                     death.send_replace(Some(why.into()));
                     return;
                 }
+                Err(error) => Err(error),
+            };
+        }
+        match health {
+            Ok(()) => {
                 failures = 0;
                 seen.is_down.store(false, Ordering::Relaxed);
                 look(&upstream, &seen).await;
@@ -92,12 +100,18 @@ pub(super) async fn run(
     }
 }
 
-/// Whether it still serves the model that it served at first. One that cannot be asked is not different yet.
-async fn is_same(upstream: &Upstream, digest: &str) -> bool {
+/// Whether it still serves the model that it served at first. Behind a gateway, what answers may be of another kind
+/// until all of it is there: that tells nothing yet.
+async fn still_serves(upstream: &Upstream, digest: &str) -> Result<bool, UpstreamError> {
     match discover::find(&upstream.http, &upstream.model).await {
-        Ok(found) => found.flavour == upstream.flavour && found.digest() == digest,
-        Err(discover::Refusal::NoSuchModel { .. }) => false,
-        Err(_) => true,
+        Ok(found) if found.flavour != upstream.flavour => {
+            Err(UpstreamError::Malformed("it answers as another kind of server".to_owned()))
+        }
+        Ok(found) => Ok(found.digest() == digest),
+        Err(discover::Refusal::NoSuchModel { .. } | discover::Refusal::OtherTokens { .. }) => {
+            Ok(false)
+        }
+        Err(discover::Refusal::Upstream(error)) => Err(error),
     }
 }
 

@@ -128,20 +128,18 @@ impl Text {
         if self.is_thinking() {
             return tokens > self.limits.thoughts;
         }
-        let thoughts = *self.thoughts.get_or_insert(
-            match self.has_reasoning || self.text.contains(THOUGHT_END) {
-                true => tokens - 1,
-                false => 0,
-            },
-        );
-        tokens - thoughts.min(tokens) > self.limits.critique
+        // Chat streams open with an empty piece, and a thought may follow it: only one that has ended is counted for good.
+        if self.thoughts.is_none() && (self.has_reasoning || self.text.contains(THOUGHT_END)) {
+            self.thoughts = Some(tokens.saturating_sub(1));
+        }
+        tokens.saturating_sub(self.thoughts.unwrap_or(0)) > self.limits.critique
     }
 
     fn is_thinking(&self) -> bool {
-        if self.thoughts.is_some_and(|tokens| tokens > 0) {
+        if self.thoughts.is_some() {
             return false;
         }
-        let thinks_apart = self.has_reasoning && self.text.is_empty();
+        let thinks_apart = self.has_reasoning && self.text.trim().is_empty();
         let thinks_here = self.text.trim_start().starts_with(THOUGHT);
         thinks_apart || (thinks_here && !self.text.contains(THOUGHT_END))
     }
@@ -196,6 +194,11 @@ mod tests {
         assert_eq!(read(text(9, 3), &apart), Some((4, Finish::Limit)));
         let short = [says("<think>"), says("</think>"), says("a"), says("b"), says("c")];
         assert_eq!(read(text(3, 9), &short), Some((5, Finish::Limit)));
+        let chat =
+            [says(""), says("\n"), thinks("a"), thinks("b"), says("c"), says("d"), says("e")];
+        assert_eq!(read(text(3, 9), &chat), None, "the critique has three tokens");
+        let split = [says("<"), says("think>"), says("a"), says("</think>"), says("b"), says("c")];
+        assert_eq!(read(text(3, 9), &split), None);
         let none = vec![says("a"); 9];
         assert_eq!(read(text(3, 5), &none), Some((4, Finish::Limit)));
     }
