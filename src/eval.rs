@@ -34,7 +34,7 @@ pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
     }
     let config = EvalConfig::try_from(args.run).or_exit(Exit::Usage)?;
     let meter = Meter::new(config.quiet);
-    let Some(Drawn { items, folder }) = draw(&config, &meter).await? else {
+    let Some(Drawn { items, folder, exit }) = draw(&config, &meter).await? else {
         return Ok(Exit::Interrupted);
     };
     let mut verdicts = folder.verdicts()?;
@@ -54,13 +54,15 @@ pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
     if config.prints_tables() {
         crate::score::print(&jury_eval::report::markdown(&report))?;
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// The items of an evaluation, and the folder of what was drawn for them.
 pub struct Drawn {
     pub items: Vec<Item>,
     pub folder: Folder,
+    /// How the judging ended: some items may have no verdict.
+    pub exit: Exit,
 }
 
 /// Settles the items and judges those that are not judged yet; `None` after Ctrl-C.
@@ -68,15 +70,20 @@ pub async fn draw(config: &EvalConfig, meter: &Meter) -> Result<Option<Drawn>, F
     let folder = Folder::open(&config.out)?;
     let items = items::settle(config, &folder, meter)?;
     if items.is_empty() {
-        let problem = anyhow!("no item tells which of its responses is best: give best or labels");
+        let problem = anyhow!(
+            "nothing to judge: no item tells which of its responses is best, or --part and --limit leave none"
+        );
         return Err(Failed::new(Exit::BadData, problem));
     }
-    if !config.replay && judge_batches(&config.batches(&folder), meter).await? == Exit::Interrupted
-    {
+    let exit = match config.replay {
+        true => Exit::Done,
+        false => judge_batches(&config.batches(&folder), meter).await?,
+    };
+    if exit == Exit::Interrupted {
         meter.print("jury: interrupted; the same command goes on from here");
         return Ok(None);
     }
-    Ok(Some(Drawn { items, folder }))
+    Ok(Some(Drawn { items, folder, exit }))
 }
 
 fn report(config: &EvalConfig, about: About, judged: &[Judged], left_out: LeftOut) -> Report {
@@ -93,7 +100,7 @@ fn report(config: &EvalConfig, about: About, judged: &[Judged], left_out: LeftOu
     build(about, judged, left_out, &points(judged, &curve))
 }
 
-/// Who judged, as the first verdict that a model made tells it: the batch takes no others beside it.
+/// Who judged, as the first verdict that a model made tells it.
 fn about(
     config: &EvalConfig,
     folder: &Folder,
@@ -119,8 +126,8 @@ fn about(
 fn nothing_to_measure(left_out: LeftOut) -> Failed {
     let LeftOut { not_judged, not_drawn, .. } = left_out;
     let problem = anyhow!(
-        "nothing to measure: {not_judged} items are not judged, {not_drawn} were not drawn whole \
-         (budget, workers or context); the same command judges them, with a longer --budget if need be"
+        "nothing to measure: {not_judged} items are not judged (the same command judges them), {not_drawn} were cut \
+         off by the budget, by workers or by the context, and keep what they have: another --out, with a longer --budget"
     );
     Failed::new(Exit::TryAgain, problem)
 }

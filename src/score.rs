@@ -44,15 +44,18 @@ pub async fn run(args: ScoreArgs) -> Result<Exit, Failed> {
     }
 }
 
-/// Judges batches one after the other with one judge; the first that is interrupted is the last.
+/// Judges batches one after the other with one judge, and ends as the first that did not end well; one that is
+/// interrupted is the last.
 pub async fn judge_batches(batches: &[ScoreConfig], meter: &Meter) -> Result<Exit, Failed> {
-    let mut bench = None;
+    let (mut bench, mut worst) = (None, Exit::Done);
     for config in batches {
-        if batch::run(config, &mut bench, meter).await? == Exit::Interrupted {
-            return Ok(Exit::Interrupted);
+        match batch::run(config, &mut bench, meter).await? {
+            Exit::Interrupted => return Ok(Exit::Interrupted),
+            exit if worst == Exit::Done => worst = exit,
+            _ => {}
         }
     }
-    Ok(Exit::Done)
+    Ok(worst)
 }
 
 /// Adds to a call's error where the call went, and what to look after when nobody is there.

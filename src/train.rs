@@ -14,7 +14,7 @@ pub async fn run(args: TrainArgs) -> Result<Exit, Failed> {
     let TrainCommand::Meta(args) = args.command;
     let config = EvalConfig::try_from(samples_of(&args)).or_exit(Exit::Usage)?;
     let meter = Meter::new(args.quiet);
-    let Some(Drawn { items, folder }) = draw(&config, &meter).await? else {
+    let Some(Drawn { items, folder, exit }) = draw(&config, &meter).await? else {
         return Ok(Exit::Interrupted);
     };
     let verdicts = folder.verdicts()?;
@@ -26,6 +26,16 @@ pub async fn run(args: TrainArgs) -> Result<Exit, Failed> {
             anyhow!("no item was judged; the same command goes on"),
         ));
     };
+    let of_another = |verdict: &&Verdict| {
+        verdict.provenance.model_digest.as_ref().is_some_and(|digest| *digest != model_digest)
+    };
+    if let Some(other) = verdicts.iter().find(of_another) {
+        let problem = anyhow!(
+            "item {:?} was judged by another model than the first; a head reads the states of one: name it with --model",
+            other.item_id
+        );
+        return Err(Failed::new(Exit::BadData, problem));
+    }
     let rows = rows(&items, &verdicts);
     if rows.is_empty() {
         let problem = anyhow!(
@@ -46,7 +56,7 @@ pub async fn run(args: TrainArgs) -> Result<Exit, Failed> {
     let trained = trained.map_err(failed)?;
     let card = trained.write(&args.out).map_err(failed)?;
     crate::score::print(&said(&args, &trained, rows.len(), &card.display().to_string()))?;
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// The same drawing as an evaluation's, with hidden states.
@@ -80,8 +90,9 @@ fn rows(items: &[Item], verdicts: &[Verdict]) -> Vec<LabelledState> {
     let by_id: std::collections::HashMap<&str, &Verdict> =
         verdicts.iter().map(|verdict| (&*verdict.item_id, verdict)).collect();
     let of_item = |item: &Item| {
-        let samples = by_id.get(&*item.id).and_then(|verdict| verdict.samples.as_deref());
-        label(item, samples.unwrap_or_default())
+        let Some(verdict) = by_id.get(&*item.id) else { return Vec::new() };
+        let scale = verdict.provenance.settings.scale;
+        label(item, scale, verdict.samples.as_deref().unwrap_or_default())
     };
     items.iter().flat_map(of_item).collect()
 }

@@ -34,7 +34,7 @@ use self::feed::{Feed, Told};
 pub use self::items::{ItemsError, check_items, count_items, read_items};
 pub use self::lines::{BadLine, Line, Lines, NamedItem};
 pub use self::resume::{Finished, ResumeError};
-pub use self::sink::{Onto, Sink, SinkError};
+pub use self::sink::{Onto, Sink, SinkError, read_verdicts};
 pub use self::text::{NotText, text};
 use crate::{Client, ClientError};
 

@@ -1,6 +1,7 @@
 //! Judges that read nothing: what a number of the curve must be held against.
 
 use jury_grm::domain::Item;
+use jury_grm::plan::duplicate_of;
 
 use crate::credit::{self, Credit};
 
@@ -40,7 +41,7 @@ impl Baseline {
                 Self::Shortest => Some(-length(text)),
             })
             .collect();
-        let credit = credit::of(&rewards, best);
+        let credit = credit::of(&rewards, &duplicate_of(&item.responses), best);
         match self {
             Self::Random => Credit { strict: credit.random_ties, ..credit },
             Self::Longest | Self::Shortest => credit,

@@ -21,7 +21,7 @@ pub struct Row {
     pub k: usize,
     /// The point.
     pub cell: Cell,
-    /// Generated tokens an item: the share k / (largest k) of what was drawn.
+    /// Generated tokens an item: the share k / (samples drawn) of all.
     pub generated_tokens: f64,
     /// Seconds an item, in the same share. An estimate: k samples are not k requests.
     pub seconds: f64,
@@ -31,8 +31,7 @@ pub struct Row {
 pub fn rows(reports: &[(String, Report)]) -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, report) in reports {
-        let largest = report.curve.values().flat_map(|cells| cells.keys()).max().copied();
-        let share = |k: usize| k as f64 / largest.unwrap_or(1).max(1) as f64;
+        let share = |k: usize| k as f64 / report.cost.samples.max(1.0);
         for (method, cells) in &report.curve {
             for (k, cell) in cells {
                 rows.push(Row {
@@ -55,10 +54,10 @@ pub fn rows(reports: &[(String, Report)]) -> Vec<Row> {
 /// The rows as a Markdown table. Reports on different items are told apart: their figures do not compare.
 pub fn table(reports: &[(String, Report)], rows: &[Row]) -> String {
     let mut out = String::new();
-    let mut digests: Vec<&str> =
-        reports.iter().map(|(_, report)| &*report.about.items_digest).collect();
-    digests.dedup();
-    if digests.len() > 1 {
+    let mut measured: Vec<(&str, usize)> =
+        reports.iter().map(|(_, report)| (&*report.about.items_digest, report.n_items)).collect();
+    measured.dedup();
+    if measured.len() > 1 {
         line(&mut out, "**These reports are on different items; their figures do not compare.**\n");
     }
     line(

@@ -10,13 +10,15 @@ pub struct Credit {
 }
 
 /// The credit of one draw. A response without a reward ranks below all that have one; without any
-/// reward the pick is a guess.
-pub fn of(rewards: &[Option<f64>], best: usize) -> Credit {
+/// reward the pick is a guess. Identical responses are one: `duplicate_of[i]` is the lowest index of response i's text.
+pub fn of(rewards: &[Option<f64>], duplicate_of: &[usize], best: usize) -> Credit {
     let value = |reward: &Option<f64>| reward.unwrap_or(f64::NEG_INFINITY);
     let highest = rewards.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
     let is_highest = |reward: &Option<f64>| value(reward) == highest;
-    let n_highest = rewards.iter().filter(|reward| is_highest(reward)).count();
-    if !rewards.get(best).is_some_and(is_highest) {
+    let distinct = rewards.iter().enumerate().filter(|(at, _)| duplicate_of[*at] == *at);
+    let n_highest = distinct.filter(|(_, reward)| is_highest(reward)).count();
+    let best = duplicate_of[best];
+    if !is_highest(&rewards[best]) {
         return Credit::default();
     }
     let is_strict = n_highest == 1 && rewards[best].is_some();
@@ -38,6 +40,19 @@ pub fn mean(credits: impl IntoIterator<Item = Credit>) -> Credit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn of(rewards: &[Option<f64>], best: usize) -> Credit {
+        super::of(rewards, &(0..rewards.len()).collect::<Vec<_>>(), best)
+    }
+
+    #[test]
+    fn a_response_does_not_tie_with_its_own_copy() {
+        let rewards = [Some(3.0), Some(8.0), Some(8.0)];
+        let right = Credit { strict: 1.0, random_ties: 1.0 };
+        assert_eq!(super::of(&rewards, &[0, 1, 1], 2), right);
+        assert_eq!(super::of(&rewards, &[0, 1, 1], 0), Credit::default());
+        assert_eq!(super::of(&[None, None, None], &[0, 1, 1], 2).random_ties, 0.5);
+    }
 
     #[test]
     fn a_tie_is_wrong_or_shared() {

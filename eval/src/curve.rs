@@ -53,7 +53,7 @@ pub struct Summary {
     /// Mean credit with ties broken at random.
     pub accuracy_random_ties: Option<f64>,
     /// Over single responses: area and interval.
-    pub auc: Option<(f64, Interval)>,
+    pub auc: Option<(f64, Option<Interval>)>,
 }
 
 /// Computes every point.
@@ -136,17 +136,18 @@ fn add(
     k: usize,
     config: &CurveConfig,
 ) {
-    let block = samples.first().map_or(1, |sample| sample.spec.order.len()).max(1);
     // Every method sees the same subsets of an item.
     let seed = config.seed ^ (place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ k as u64;
-    let draws = subsets(samples.len(), k, block, config.n_draws, seed);
+    let draws = subsets(samples.len(), k, judged.block, config.n_draws, seed);
     let rewards = draws.iter().map(|subset| {
         let drawn: Vec<Sample> = subset.iter().map(|index| samples[*index].clone()).collect();
         method.rewards(&judged.duplicate_of, &drawn, k)
     });
     match judged.truth {
         Truth::Best(best) => {
-            let credit = credit::mean(rewards.map(|rewards| credit::of(&rewards, best)));
+            let credit = credit::mean(
+                rewards.map(|rewards| credit::of(&rewards, &judged.duplicate_of, best)),
+            );
             point.credits.insert(place, credit);
         }
         Truth::Single(_) => {

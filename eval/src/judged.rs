@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use jury_grm::domain::{Item, Sample, ScoreRequest, Status, Verdict};
-use jury_grm::plan::duplicate_of;
+use jury_grm::domain::{Item, Sample, ScoreRequest, Settings, Verdict};
+use jury_grm::plan::{duplicate_of, plan};
 
 use crate::split::{QueryKey, query_key};
 use crate::trajectories::{DrawnBy, Trajectory};
@@ -26,6 +26,8 @@ pub struct Judged {
     pub greedy: Option<Vec<Sample>>,
     /// The lowest legal score.
     pub lowest_score: f64,
+    /// Samples after which its orders are balanced.
+    pub block: usize,
     /// What it took.
     pub cost: Cost,
     /// Who drew the samples.
@@ -79,11 +81,14 @@ pub fn join(
             left_out.not_drawn += 1;
             continue;
         }
-        let greedy = greedy.remove(&item.id).filter(is_drawn).and_then(|verdict| verdict.samples);
+        let request = request(item, &verdict);
+        let greedy =
+            greedy.remove(&request.item.id).filter(is_drawn).and_then(|verdict| verdict.samples);
         judged.push(Judged {
-            key: query_key(&item),
+            key: query_key(&request.item),
             truth,
-            duplicate_of: duplicate_of(&item.responses),
+            duplicate_of: duplicate_of(&request.item.responses),
+            block: plan(&request).block as usize,
             lowest_score: f64::from(verdict.provenance.settings.scale.min),
             cost: Cost {
                 prompt_tokens: verdict.usage.prompt_tokens,
@@ -93,11 +98,7 @@ pub fn join(
             drawn_by: drawn_by(&verdict),
             samples: verdict.samples.unwrap_or_default(),
             greedy,
-            request: ScoreRequest {
-                settings: verdict.provenance.settings,
-                seed: verdict.provenance.seed,
-                ..ScoreRequest::new(item)
-            },
+            request,
         });
     }
     (judged, left_out)
@@ -116,11 +117,27 @@ impl Judged {
             query_key: self.key.to_string(),
             source: self.item().source.clone(),
             category: self.item().category.clone(),
-            is_correct: truth::is_correct(self.truth, &self.duplicate_of, sample),
+            is_correct: truth::is_correct(
+                self.truth,
+                &self.duplicate_of,
+                self.request.settings.scale,
+                sample,
+            ),
             sample: sample.clone(),
             drawn_by: self.drawn_by.clone(),
         })
     }
+}
+
+/// The request whose plan was drawn: with the panels that the model's context forced, if it did.
+fn request(item: Item, verdict: &Verdict) -> ScoreRequest {
+    let asked = &verdict.provenance.settings;
+    let settings = Settings {
+        k: verdict.counts.asked.saturating_sub(verdict.counts.spare),
+        max_panel: verdict.provenance.forced_panel.unwrap_or(asked.max_panel),
+        ..asked.clone()
+    };
+    ScoreRequest { settings, seed: verdict.provenance.seed, ..ScoreRequest::new(item) }
 }
 
 fn drawn_by(verdict: &Verdict) -> DrawnBy {
@@ -134,10 +151,11 @@ fn drawn_by(verdict: &Verdict) -> DrawnBy {
     }
 }
 
-/// True when every planned sample came to its own end: what is missing then is the model's own doing.
+/// True when every planned sample came to its own end: what is missing then is the model's own doing. Whether a Meta RM
+/// was there does not count, since other methods need none.
 fn is_drawn(verdict: &Verdict) -> bool {
     let counts = &verdict.counts;
     let undrawn = counts.too_long + counts.timed_out + counts.failed + counts.not_needed;
     let has_samples = verdict.samples.as_ref().is_some_and(|samples| !samples.is_empty());
-    has_samples && undrawn == 0 && verdict.status != Status::Partial
+    has_samples && undrawn == 0
 }

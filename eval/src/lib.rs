@@ -1,7 +1,7 @@
 //! How accuracy grows with k: many votes from few samples, with the statistics to tell them apart.
 //!
 //! ```text
-//! items + verdicts (k samples each)          readers    benchmarks' own files -> items
+//! items + verdicts (k samples each)
 //!    |
 //! judged       an item, its truth, its samples     truth, split
 //!    |
@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Samples are drawn once, at the largest k; every smaller k and every other rule is computed from
-//! them. Nothing but `readers` and `judged` reads a file.
+//! them. Nothing but `trajectories` touches a file.
 
 pub mod baseline;
 pub mod compare;

@@ -20,7 +20,7 @@ pub enum Method {
     Meta,
     /// The mean of the scores' expectations over that half.
     MetaExpected,
-    /// The mean of the drawn scores, weighted by calibrated meta scores.
+    /// The mean of the drawn scores, weighted by meta scores taken as log odds. Those of a head are calibrated.
     Weighted,
     /// The share of samples whose own best it is.
     Majority,

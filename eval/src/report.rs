@@ -48,7 +48,7 @@ pub struct Report {
     pub position_bias: Vec<f64>,
     /// Share of samples whose own text gave no scores.
     pub parse_failed: f64,
-    /// Means an item, at the largest k.
+    /// Means an item, of all samples drawn.
     pub cost: CostAnItem,
 }
 
@@ -67,7 +67,7 @@ pub struct About {
     pub method_digest: Option<String>,
     /// Digest of the Meta RM.
     pub meta_digest: Option<String>,
-    /// Seed of subsets and split.
+    /// Seed of requests and subsets.
     pub seed: u64,
     /// Subsets behind each point.
     pub n_draws: usize,
@@ -117,6 +117,8 @@ pub struct Category {
 /// What an item took.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct CostAnItem {
+    /// Samples drawn.
+    pub samples: f64,
     /// Tokens of distinct prompts.
     pub prompt_tokens: f64,
     /// Tokens generated.

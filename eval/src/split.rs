@@ -54,21 +54,6 @@ impl std::fmt::Display for QueryKey {
     }
 }
 
-impl std::str::FromStr for QueryKey {
-    type Err = ();
-
-    fn from_str(hex: &str) -> Result<Self, ()> {
-        let mut key = [0; 16];
-        if hex.len() != 32 || !hex.is_ascii() {
-            return Err(());
-        }
-        for (byte, at) in key.iter_mut().zip((0..32).step_by(2)) {
-            *byte = u8::from_str_radix(&hex[at..at + 2], 16).map_err(|_| ())?;
-        }
-        Ok(Self(key))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use jury_grm::domain::Query;
@@ -103,7 +88,7 @@ mod tests {
         fn no_query_stands_in_both_parts(query in "[a-zA-Z ]{1,12}", seed: u64, share in 0.0..1.0f64) {
             let shouted = query.to_uppercase();
             prop_assert_eq!(part(key(&query), seed, share), part(key(&shouted), seed, share));
-            prop_assert_eq!(key(&query).to_string().parse(), Ok(key(&query)));
+            prop_assert_eq!(key(&query).to_string().len(), 32);
         }
 
         #[test]

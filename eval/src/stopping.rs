@@ -74,7 +74,7 @@ fn stopped(rule: StopRule, items: &[Judged]) -> Stopped {
             n_picks += 1;
         }
         if let Truth::Best(best) = judged.truth {
-            strict += credit::of(&few.rewards, best).strict;
+            strict += credit::of(&few.rewards, &judged.duplicate_of, best).strict;
             n_ranked += 1;
         }
     }

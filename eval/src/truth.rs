@@ -1,7 +1,7 @@
 //! What is known of an item: which response is best, or how good a single one is.
 
 use jury_grm::correct::{is_correct_ranking, is_correct_single};
-use jury_grm::domain::{Item, Sample};
+use jury_grm::domain::{Item, Sample, Scale};
 
 /// What a judge's rewards are held against.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,17 +31,26 @@ pub fn of(item: &Item) -> Option<Truth> {
 }
 
 /// Whether a sample alone is right (paper, section 3.2): the best response strictly highest, or the label hit. `None`
-/// without scores, and of a panel that did not show the best: it tells nothing of how well its sample judged.
+/// without scores, and of a panel that did not show the best: it tells nothing of how well its sample judged. A single
+/// response is right or wrong on the scale 0..1 alone, on which its label is a score.
 ///
 /// `duplicate_of[i]` is the lowest index of a response identical to response i, under which it is shown.
-pub fn is_correct(truth: Truth, duplicate_of: &[usize], sample: &Sample) -> Option<bool> {
+pub fn is_correct(
+    truth: Truth,
+    duplicate_of: &[usize],
+    scale: Scale,
+    sample: &Sample,
+) -> Option<bool> {
     let (order, scores) = (&sample.spec.order, &sample.scores()?.scores);
     match truth {
         Truth::Best(best) => {
             let best = *duplicate_of.get(best)?;
             order.contains(&best).then(|| is_correct_ranking(order, scores, best))
         }
-        Truth::Single(label) => Some(is_correct_single(*scores.first()?, label)),
+        Truth::Single(label) => {
+            let score = *scores.first()?;
+            (scale == Scale::BINARY).then(|| is_correct_single(score, label))
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jury_client::InFlight;
 use jury_eval::method::Method;
 use jury_eval::split::Part;
 use jury_grm::domain::{Readout, ScoreRequest, Settings, Voting};
@@ -36,7 +37,7 @@ pub struct EvalConfig {
     pub judge: Judge,
     /// The request of every item, at the largest k; its own item is a placeholder.
     pub request: ScoreRequest,
-    pub concurrency: Option<usize>,
+    pub in_flight: InFlight,
     /// Ranks the samples, from their hidden states.
     pub head: Option<Ranker>,
     pub out: PathBuf,
@@ -87,9 +88,9 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
             train_share: args.train_share,
             split_seed: args.split_seed,
             strict: args.strict,
+            in_flight: in_flight(args.concurrency, args.judge.endpoint.is_none())?,
             judge: args.judge.try_into()?,
             request,
-            concurrency: args.concurrency,
             head,
             out,
             json: args.json,
@@ -149,7 +150,6 @@ impl EvalConfig {
     }
 
     fn batch(&self, folder: &Folder, out: &Path, request: ScoreRequest) -> ScoreConfig {
-        let is_embedded = matches!(self.judge, Judge::Embedded { .. });
         ScoreConfig {
             input: Input::Many(Source::File(folder.items_path())),
             judge: self.judge.clone(),
@@ -161,7 +161,7 @@ impl EvalConfig {
                 resume: true,
                 allow_mixed: false,
                 unordered: false,
-                in_flight: in_flight(self.concurrency, is_embedded),
+                in_flight: self.in_flight,
             },
         }
     }

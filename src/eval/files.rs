@@ -7,10 +7,11 @@
 //! ```
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use jury_client::batch::{SinkError, read_verdicts};
 use jury_eval::judged::Judged;
 use jury_eval::report::{Report, markdown, png, svg};
 use jury_grm::domain::Verdict;
@@ -68,11 +69,11 @@ impl Folder {
     }
 
     pub fn verdicts(&self) -> Result<Vec<Verdict>, Failed> {
-        read_verdicts(&self.verdicts_path())
+        verdicts_of(&self.verdicts_path())
     }
 
     pub fn greedy(&self) -> Result<Vec<Verdict>, Failed> {
-        read_verdicts(&self.greedy_path())
+        verdicts_of(&self.greedy_path())
     }
 
     /// Writes the report in every form, and the samples for other programs.
@@ -99,28 +100,14 @@ pub fn write_json(path: &Path, report: &Report) -> Result<(), Failed> {
     write(path, json.as_bytes())
 }
 
-/// The verdicts of a file; none where there is no file. A last line without its end was cut off while it was written.
-fn read_verdicts(path: &Path) -> Result<Vec<Verdict>, Failed> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(unreadable(path, error)),
-    };
-    let mut reader = BufReader::new(file);
-    let mut verdicts = Vec::new();
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        let n_bytes =
-            reader.read_until(b'\n', &mut line).map_err(|error| unreadable(path, error))?;
-        if n_bytes == 0 || line.last() != Some(&b'\n') {
-            return Ok(verdicts);
-        }
-        let verdict = serde_json::from_slice(&line)
-            .with_context(|| format!("{}, line {}", path.display(), verdicts.len() + 1))
-            .or_exit(Exit::BadData)?;
-        verdicts.push(verdict);
-    }
+fn verdicts_of(path: &Path) -> Result<Vec<Verdict>, Failed> {
+    read_verdicts(path).map_err(|error| {
+        let exit = match &error {
+            SinkError::Io { .. } => Exit::NoInput,
+            _ => Exit::BadData,
+        };
+        Failed::new(exit, error)
+    })
 }
 
 /// Whole or not at all: a reader never sees half a report.

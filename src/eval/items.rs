@@ -1,6 +1,6 @@
 //! The items of an evaluation: read once, fixed in its folder, so that going on judges the same ones.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::BufReader;
 
@@ -27,13 +27,13 @@ pub fn settle(config: &EvalConfig, folder: &Folder, meter: &Meter) -> Result<Vec
 
 /// Every item whose truth is known, by file.
 fn read_all(config: &EvalConfig, meter: &Meter) -> Result<Vec<Vec<Item>>, Failed> {
-    let mut seen = HashMap::new();
+    let mut seen = HashSet::new();
     let mut n_without_truth = 0_usize;
     let mut files = Vec::with_capacity(config.items.len());
     for path in &config.items {
         let name = path.display().to_string();
         let file = File::open(path).with_context(|| name.clone()).or_exit(Exit::NoInput)?;
-        let mut items = Vec::new();
+        let (mut items, mut in_file) = (Vec::new(), HashSet::new());
         for line in Lines::new(BufReader::new(file)) {
             let line = line.with_context(|| name.clone()).or_exit(Exit::NoInput)?;
             let mut item = match line.content {
@@ -48,14 +48,19 @@ fn read_all(config: &EvalConfig, meter: &Meter) -> Result<Vec<Vec<Item>>, Failed
                     continue;
                 }
             };
-            // An id names a line within its file; several files may use the same.
-            if let Some(first) = seen.insert(item.id.clone(), name.clone()) {
-                item.id = format!("{}:{}", stem(path), item.id);
-                if seen.insert(item.id.clone(), name.clone()).is_some() {
-                    let error =
-                        anyhow!("{name}, line {}: its id is used in {first}, too", line.number);
-                    return Err(Failed::new(Exit::BadData, error));
-                }
+            // An id names one item of its file; several files may use the same.
+            let id = item.id.clone();
+            let is_new = in_file.insert(id.clone());
+            if is_new && !seen.insert(id.clone()) {
+                item.id = format!("{}:{id}", stem(path));
+            }
+            if !is_new || (item.id != id && !seen.insert(item.id.clone())) {
+                let problem = "give every item an id of its own";
+                let error = anyhow!(
+                    "{name}, line {}: the id {id:?} is used before; {problem}",
+                    line.number
+                );
+                return Err(Failed::new(Exit::BadData, error));
             }
             item.source.get_or_insert_with(|| stem(path));
             if truth::of(&item).is_none() {

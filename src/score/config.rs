@@ -91,13 +91,7 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
         if let Judge::Embedded { meta, .. } = &mut judge {
             *meta = served;
         }
-        let in_flight = match args.concurrency {
-            Some(n) if !(1..=MAX_CONCURRENCY).contains(&n) => {
-                let problem = format!("must be between 1 and {MAX_CONCURRENCY}, is {n}");
-                return Err(Refused::new("--concurrency", problem));
-            }
-            concurrency => in_flight(concurrency, embedded),
-        };
+        let in_flight = in_flight(args.concurrency, embedded)?;
         let request = request(&args, name, is_batch)?;
         let output = Output {
             json: args.json,
@@ -155,11 +149,15 @@ fn refuse_batch_options(args: &ScoreArgs) -> Result<(), Refused> {
 }
 
 /// Items judged at once, when `concurrency` are asked for.
-pub fn in_flight(concurrency: Option<usize>, is_embedded: bool) -> InFlight {
+pub fn in_flight(concurrency: Option<usize>, is_embedded: bool) -> Result<InFlight, Refused> {
     match concurrency {
-        Some(n) => InFlight::Fixed(n),
-        None if is_embedded => InFlight::Adaptive { most: EMBEDDED_MOST },
-        None => InFlight::default(),
+        Some(n) if !(1..=MAX_CONCURRENCY).contains(&n) => {
+            let problem = format!("must be between 1 and {MAX_CONCURRENCY}, is {n}");
+            Err(Refused::new("--concurrency", problem))
+        }
+        Some(n) => Ok(InFlight::Fixed(n)),
+        None if is_embedded => Ok(InFlight::Adaptive { most: EMBEDDED_MOST }),
+        None => Ok(InFlight::default()),
     }
 }
 

@@ -152,7 +152,7 @@ pub fn train(
         validation: PartReport::of(&validation),
         test: PartReport::of(&test),
         auc: auc::interval(&test, &scores, config.seed),
-        auc_within_query: auc::interval_within_query(&test, &scores, config.seed),
+        auc_within_item: auc::interval_within_item(&test, &scores, config.seed),
         calibration_error: platt::expected_error(&scores, &labels(&test)),
         best_epoch,
         curve,

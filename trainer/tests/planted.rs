@@ -28,7 +28,7 @@ fn rows(truth: impl Fn(&[f32]) -> bool) -> Vec<LabelledState> {
         let is_flipped = noise(seed, 999) > 0.96;
         let correct = truth(&state) != is_flipped;
         LabelledState {
-            item: format!("item {seed}"),
+            item: format!("item {query}"),
             query: format!("query {query}"),
             state,
             correct,
@@ -65,7 +65,7 @@ fn a_planted_signal_is_found_and_its_probabilities_hold() {
     let trained = run(&rows(along_a_line), &config());
     let report = &trained.report;
     assert!(report.auc.auc > 0.9, "{:?}", report.auc);
-    assert!(report.auc.is_above_chance() && report.auc_within_query.unwrap().auc > 0.9);
+    assert!(report.auc.is_above_chance() && report.auc_within_item.unwrap().auc > 0.9);
     assert!(report.calibration_error < 0.1, "{}", report.calibration_error);
     assert!(report.finding().starts_with("The head tells correct samples"));
     let last = report.curve.last().unwrap();

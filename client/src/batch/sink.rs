@@ -11,6 +11,7 @@
 
 mod file;
 mod journal;
+mod stored;
 mod stream;
 
 use std::fs::OpenOptions;
@@ -20,6 +21,7 @@ use std::path::Path;
 use jury_grm::domain::{ScoreRequest, Verdict, json_line};
 
 use self::file::VerdictFile;
+pub use self::stored::read_verdicts;
 use self::stream::Stream;
 use super::Event;
 use super::resume::{Asked, Finished, JudgedBy, ResumeError};

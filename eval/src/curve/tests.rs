@@ -31,6 +31,7 @@ pub(crate) fn judged(query: &str, samples: &[(f64, f64, f64)]) -> Judged {
         key: query_key(&item),
         truth: Truth::Best(0),
         duplicate_of: vec![0, 1],
+        block: 2,
         samples: samples.iter().zip(0..).map(sample).collect(),
         greedy: None,
         lowest_score: 1.0,

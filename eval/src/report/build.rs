@@ -45,7 +45,7 @@ fn cell(items: &[Judged], point: &Point) -> Cell {
         interval: summary.interval,
         accuracy_random_ties: summary.accuracy_random_ties,
         auc: summary.auc.map(|(area, _)| area),
-        auc_interval: summary.auc.map(|(_, interval)| interval),
+        auc_interval: summary.auc.and_then(|(_, interval)| interval),
         n_items: point.credits.len() + point.singles.len(),
         n_samples: point.n_samples,
     }
@@ -125,6 +125,7 @@ fn cost(items: &[Judged]) -> CostAnItem {
     let n = items.len().max(1) as f64;
     let mean = |of: fn(&Judged) -> u64| items.iter().map(of).sum::<u64>() as f64 / n;
     CostAnItem {
+        samples: mean(|judged| judged.samples.len() as u64),
         prompt_tokens: mean(|judged| judged.cost.prompt_tokens),
         generated_tokens: mean(|judged| judged.cost.generated_tokens),
         seconds: mean(|judged| judged.cost.total_ms) / 1000.0,

@@ -12,12 +12,12 @@ pub fn auc(scores: &[(f64, bool)]) -> Option<f64> {
     Ranked::new(scores).auc(|_| 1.0)
 }
 
-/// The area and its 95 % interval by a bootstrap of whole clusters. Resamples with one kind alone say nothing and are
-/// left out.
+/// The area and its 95 % interval by a bootstrap of whole clusters; no interval with fewer than two of them. Resamples
+/// with one kind alone say nothing and are left out.
 pub fn auc_of_clusters<K: Ord>(
     scores: impl IntoIterator<Item = (K, f64, bool)>,
     seed: u64,
-) -> Option<(f64, Interval)> {
+) -> Option<(f64, Option<Interval>)> {
     let mut clusters = BTreeMap::<K, Vec<(f64, bool)>>::new();
     for (key, score, good) in scores {
         clusters.entry(key).or_default().push((score, good));
@@ -31,6 +31,9 @@ pub fn auc_of_clusters<K: Ord>(
     // Sorted once: a resample is the same rows, each as often as its cluster was drawn.
     let ranked = Ranked::new(&rows);
     let area = ranked.auc(|_| 1.0)?;
+    if n < 2 {
+        return Some((area, None));
+    }
     let mut random = SplitMix64::new(seed);
     let mut areas: Vec<f64> = (0..N_RESAMPLES)
         .filter_map(|_| {
@@ -39,7 +42,8 @@ pub fn auc_of_clusters<K: Ord>(
             ranked.auc(|row| times[cluster_of[row]])
         })
         .collect();
-    (areas.len() > 1).then(|| (area, percentiles(&mut areas)))
+    let interval = (areas.len() > 1).then(|| percentiles(&mut areas));
+    Some((area, interval))
 }
 
 /// Rows in the order of their scores.
@@ -93,8 +97,11 @@ mod tests {
     #[test]
     fn an_interval_surrounds_its_area() {
         let scores = (0..60).map(|i| (i, f64::from(i % 7), i % 2 == 0));
-        let (area, [low, high]) = auc_of_clusters(scores, 1).unwrap();
+        let (area, interval) = auc_of_clusters(scores, 1).unwrap();
+        let [low, high] = interval.unwrap();
         assert!(low < area && area < high);
+        let one = [("q", 1.0, false), ("q", 2.0, true)];
+        assert_eq!(auc_of_clusters(one, 1), Some((1.0, None)), "one query tells nothing of others");
     }
 
     #[test]

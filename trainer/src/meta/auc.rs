@@ -38,23 +38,23 @@ impl AucInterval {
 pub(super) fn interval(rows: &[&LabelledState], scores: &[f64], seed: u64) -> AucInterval {
     let scored = rows.iter().zip(scores).map(|(row, score)| (&row.query, *score, row.correct));
     match auc_of_clusters(scored, seed) {
-        Some((auc, interval)) => AucInterval::new(auc, Some(interval)),
+        Some((auc, interval)) => AucInterval::new(auc, interval),
         None => AucInterval::new(0.5, None),
     }
 }
 
-/// The mean over queries with rows of both kinds of the AUC among their own rows: what ranking the samples of one item rests
-/// on. `None` where no query has both.
-pub(super) fn interval_within_query(
+/// The mean over items with rows of both kinds of the AUC among their own rows: what ranking the samples of one item rests
+/// on. `None` where no item has both.
+pub(super) fn interval_within_item(
     rows: &[&LabelledState],
     scores: &[f64],
     seed: u64,
 ) -> Option<AucInterval> {
-    let mut of_query = BTreeMap::<&str, Vec<(f64, bool)>>::new();
+    let mut of_item = BTreeMap::<(&str, &str), Vec<(f64, bool)>>::new();
     for (row, score) in rows.iter().zip(scores) {
-        of_query.entry(&row.query).or_default().push((*score, row.correct));
+        of_item.entry((&row.query, &row.item)).or_default().push((*score, row.correct));
     }
-    let areas = of_query.into_iter().filter_map(|(query, rows)| Some((query, auc(&rows)?)));
+    let areas = of_item.into_iter().filter_map(|((query, _), rows)| Some((query, auc(&rows)?)));
     let areas = Clusters::new(areas);
     Some(AucInterval::new(areas.mean()?, areas.interval(seed)))
 }
@@ -102,7 +102,7 @@ mod tests {
         }
         let rows: Vec<&LabelledState> = rows.iter().collect();
         assert!(interval(&rows, &scores, 0).is_above_chance());
-        let within = interval_within_query(&rows, &scores, 0).unwrap();
+        let within = interval_within_item(&rows, &scores, 0).unwrap();
         assert_eq!((within.auc, within.low, within.high), (0.5, 0.5, 0.5));
     }
 }

@@ -2,18 +2,18 @@
 
 use jury_eval::split::query_key;
 use jury_eval::truth;
-use jury_grm::domain::{Item, Sample};
+use jury_grm::domain::{Item, Sample, Scale};
 use jury_grm::plan::duplicate_of;
 
 use super::LabelledState;
 
 /// One row for each of an item's `samples` that has a hidden state and is known to be right or wrong
-/// ([`truth::is_correct`]).
-pub fn label(item: &Item, samples: &[Sample]) -> Vec<LabelledState> {
+/// ([`truth::is_correct`]) on the `scale` that they were scored on.
+pub fn label(item: &Item, scale: Scale, samples: &[Sample]) -> Vec<LabelledState> {
     let Some(truth) = truth::of(item) else { return Vec::new() };
     let (query, duplicate_of) = (query_key(item).to_string(), duplicate_of(&item.responses));
     let row = |sample: &Sample| {
-        let correct = truth::is_correct(truth, &duplicate_of, sample)?;
+        let correct = truth::is_correct(truth, &duplicate_of, scale, sample)?;
         let state = sample.hidden_state.clone()?;
         Some(LabelledState { item: item.id.clone(), query: query.clone(), state, correct })
     };
@@ -48,7 +48,7 @@ mod tests {
     }
 
     fn labels(item: &Item, samples: &[Sample]) -> Vec<bool> {
-        label(item, samples).into_iter().map(|row| row.correct).collect()
+        label(item, Scale::BINARY, samples).into_iter().map(|row| row.correct).collect()
     }
 
     #[test]
@@ -82,6 +82,8 @@ mod tests {
     fn a_single_response_is_judged_by_its_label() {
         let item = Item { labels: Some(vec![1.0]), ..item(&["a"]) };
         assert_eq!(labels(&item, &[sample(&[0], &[1.0]), sample(&[0], &[0.0])]), [true, false]);
+        let on_another_scale = label(&item, Scale::POINTWISE, &[sample(&[0], &[1.0])]);
+        assert!(on_another_scale.is_empty(), "there 1 is the worst score, and the label the best");
     }
 
     #[test]
@@ -90,6 +92,6 @@ mod tests {
         let mut stateless = sample(&[0, 1], &[9.0, 1.0]);
         stateless.hidden_state = None;
         let failed = Sample::failed(stateless.spec.clone(), FailureKind::NoBox, "");
-        assert!(label(&item, &[stateless, failed]).is_empty());
+        assert!(label(&item, Scale::POINTWISE, &[stateless, failed]).is_empty());
     }
 }

@@ -47,7 +47,7 @@ pub struct MetaReport {
     /// On the test rows.
     pub auc: AucInterval,
     /// On the test rows, among the samples of each query; `None` where no query has correct and wrong ones.
-    pub auc_within_query: Option<AucInterval>,
+    pub auc_within_item: Option<AucInterval>,
     /// Expected calibration error on the test rows, 0..=1.
     pub calibration_error: f64,
     /// The pass whose weights the head has, from 1.
@@ -89,10 +89,10 @@ impl MetaReport {
                 "No signal was found: {figures}, and 0.5 is chance. Ranking by this head may do no good."
             ),
         };
-        let within = match self.auc_within_query {
-            None => "No query of the test part has both correct and wrong samples.".to_owned(),
+        let within = match self.auc_within_item {
+            None => "No item of the test part has both correct and wrong samples.".to_owned(),
             Some(AucInterval { auc, low, high }) => format!(
-                "Among the samples of one query, which is what a vote ranks, the mean AUC is {auc:.3} ({low:.3} to {high:.3})."
+                "Among the samples of one item, which is what a vote ranks, the mean AUC is {auc:.3} ({low:.3} to {high:.3})."
             ),
         };
         format!("{overall} {within}")
