@@ -1,5 +1,5 @@
 //! The services that trainers call, over the same coordinator. Each file says how its calls become items, and what
-//! a call hears whose response has no reward. docs/http.md has the tables.
+//! a call is told whose response has no reward. docs/trainers.md has the tables.
 //!
 //! ```text
 //! OpenRLHF, NeMo-Gym, slime, chat client ── a body of theirs ──> one item a response ──> one request ──> verdict
@@ -71,6 +71,11 @@ impl Call<'_> {
         let reason = || verdict.reasons.first().cloned().flatten();
         let outcome = reward.ok_or_else(|| reason().unwrap_or_else(no_reason));
         Ok(Judged { outcome, verdict })
+    }
+
+    /// The reward, or the stand-in that the call names.
+    fn reward<'j>(&self, judged: &'j Judged) -> Result<f64, &'j Reason> {
+        judged.outcome.as_ref().copied().or_else(|reason| self.params.unscored.ok_or(reason))
     }
 }
 

@@ -41,11 +41,7 @@ pub(crate) async fn completions(
     };
     let (call, request) = door.counted(read.await)?;
     let judged = call.judge(request).await?;
-    let reward = match (judged.outcome, call.params.unscored) {
-        (Ok(reward), _) => reward,
-        (Err(_), Some(stand_in)) => stand_in,
-        (Err(reason), None) => return Err(Refused::unscored(&reason)),
-    };
+    let reward = call.reward(&judged).map_err(Refused::unscored)?;
     let verdict = &*judged.verdict;
     let usage = verdict.usage;
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -39,15 +39,11 @@ pub(crate) async fn verify(
     };
     let (call, request, mut answer) = door.counted(read.await)?;
     let judged = call.judge(request).await?;
-    let reward = match (judged.outcome, call.params.unscored) {
-        (Ok(reward), _) => reward,
-        (Err(_), Some(stand_in)) => stand_in,
-        (Err(reason), None) => {
-            answer.insert("_ng_failure_class".to_owned(), "judge_failed".into());
-            answer.insert("_ng_failure_judge_error".to_owned(), reason.detail.into());
-            0.0
-        }
-    };
+    let reward = call.reward(&judged).unwrap_or_else(|reason| {
+        answer.insert("_ng_failure_class".to_owned(), "judge_failed".into());
+        answer.insert("_ng_failure_judge_error".to_owned(), reason.detail.clone().into());
+        0.0
+    });
     answer.insert("reward".to_owned(), reward.into());
     let verdict = serde_json::to_value(&*judged.verdict).expect("domain types are JSON");
     answer.insert("verdict".to_owned(), verdict);

@@ -62,14 +62,8 @@ pub(crate) async fn get_reward(
     let call = &call;
     let judged = stream::iter(requests).map(|request| call.judge(request)).buffered(AT_ONCE);
     let judged: Vec<Judged> = judged.try_collect().await?;
-    let mut rewards = Vec::with_capacity(judged.len());
-    for one in &judged {
-        rewards.push(match (&one.outcome, call.params.unscored) {
-            (Ok(reward), _) => *reward,
-            (Err(_), Some(stand_in)) => stand_in,
-            (Err(reason), None) => return Err(Refused::unscored(reason)),
-        });
-    }
+    let rewards = judged.iter().map(|one| call.reward(one).map_err(Refused::unscored));
+    let rewards: Vec<f64> = rewards.collect::<Result<_, _>>()?;
     let on_scale = |(one, reward): (&Judged, &f64)| share_of(&one.verdict, *reward);
     let scores: Vec<f64> = judged.iter().zip(&rewards).map(on_scale).collect();
     Ok(json(&json!({ "rewards": rewards, "scores": scores, "extra_logs": logs(&judged) })))

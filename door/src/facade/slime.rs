@@ -46,9 +46,6 @@ pub(crate) async fn reward(
     };
     let (call, request) = door.counted(read.await)?;
     let judged = call.judge(request).await?;
-    match (judged.outcome, call.params.unscored) {
-        (Ok(reward), _) => Ok(json(&reward)),
-        (Err(_), Some(stand_in)) => Ok(json(&stand_in)),
-        (Err(reason), None) => Err(Refused::unscored(&reason)),
-    }
+    let reward = call.reward(&judged).map_err(Refused::unscored)?;
+    Ok(json(&reward))
 }
