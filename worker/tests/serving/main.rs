@@ -8,6 +8,7 @@ mod ranking;
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use jury_grm::domain::FailureKind;
 use jury_proto::convert::{SampleGroup, TooLarge, TooLong};
 use jury_proto::v1::sample_response::Event;
@@ -15,7 +16,7 @@ use jury_proto::{ErrorCode, v1};
 use jury_worker::backend::Backend;
 use jury_worker::backend::scripted::{Act, Ending, GroupAct, ScriptedBackend, example_group};
 
-use cluster::{Cluster, failed, finished_index, held};
+use cluster::{Call, Cluster, failed, finished_index, held};
 
 #[tokio::test]
 async fn each_sample_arrives_as_it_finishes() {
