@@ -4,7 +4,8 @@
 //! * [`connector`]: from an address to a channel, over TCP or memory;
 //! * [`transport`]: servers; health, reflection, drain;
 //! * [`trace`] and [`deadline`]: what travels with a call;
-//! * [`telemetry`]: logs and metrics; [`shutdown`]: signals; [`backoff`]: when to try again.
+//! * [`telemetry`]: logs and metrics; [`shutdown`]: signals; [`backoff`]: when to try again;
+//! * [`secret`]: texts that are never shown.
 //!
 //! Nothing here knows what is being called: prompts, samples and verdicts are other crates' matter.
 
@@ -12,6 +13,7 @@ pub mod backoff;
 pub mod connector;
 pub mod deadline;
 pub mod directory;
+pub mod secret;
 pub mod shutdown;
 pub mod telemetry;
 pub mod trace;

@@ -1,0 +1,90 @@
+//! Secrets: texts that must not reach a log, a core dump or an error message.
+//!
+//! A [`SecretString`] has a redacted `Debug`, no `Display` and no `Serialize`, and is overwritten when it is
+//! dropped. Reading it takes [`ExposeSecret::expose_secret`], so that a search finds every place that does.
+//!
+//! An option that takes a secret wants `hide_env_values = true`: clap's help shows what the variable holds otherwise.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use secrecy::{ExposeSecret, SecretString};
+
+/// Largest file of a secret, in bytes. Tokens and passwords are far below it; a larger file is another one.
+const MAX_SECRET_BYTES: u64 = 64 << 10;
+
+/// Why a file holds no secret that can be used. Never tells what is in it.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each says what it is")]
+pub enum SecretError {
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("{} is empty; it must hold the secret on its first line", .0.display())]
+    Empty(PathBuf),
+    #[error("{} has more than one line; it must hold the secret alone", .0.display())]
+    SeveralLines(PathBuf),
+    #[error("{} is {bytes} bytes; a secret is at most {MAX_SECRET_BYTES}", path.display())]
+    TooLarge { path: PathBuf, bytes: u64 },
+    #[error("{} is no UTF-8 text", .0.display())]
+    NotText(PathBuf),
+}
+
+/// Reads the secret that is the one line of a file, without the end of that line.
+///
+/// # Errors
+/// [`SecretError`], which names the file and not what is in it.
+pub fn read_secret(path: &Path) -> Result<SecretString, SecretError> {
+    let unreadable = |source| SecretError::Unreadable { path: path.to_owned(), source };
+    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+    if bytes > MAX_SECRET_BYTES {
+        return Err(SecretError::TooLarge { path: path.to_owned(), bytes });
+    }
+    let text = SecretString::from(std::fs::read_to_string(path).map_err(|error| {
+        if error.kind() == io::ErrorKind::InvalidData {
+            SecretError::NotText(path.to_owned())
+        } else {
+            unreadable(error)
+        }
+    })?);
+    let line = text.expose_secret().trim_end_matches(['\r', '\n']);
+    if line.is_empty() {
+        return Err(SecretError::Empty(path.to_owned()));
+    }
+    if line.contains(['\r', '\n']) {
+        return Err(SecretError::SeveralLines(path.to_owned()));
+    }
+    Ok(SecretString::from(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_never_shown() {
+        let secret = SecretString::from("hunter2");
+        assert!(!format!("{secret:?}").contains("hunter2"));
+        assert_eq!(secret.expose_secret(), "hunter2");
+    }
+
+    #[test]
+    fn a_file_gives_its_one_line_and_no_error_tells_what_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        let read = |content: &[u8]| {
+            std::fs::write(&path, content).unwrap();
+            read_secret(&path).map(|secret| secret.expose_secret().to_owned())
+        };
+        assert_eq!(read(b"two words\r\n").unwrap(), "two words");
+        assert_eq!(read(b"bare").unwrap(), "bare");
+        assert!(matches!(read(b"\n"), Err(SecretError::Empty(_))));
+        assert!(matches!(read(b"\xff\xfe"), Err(SecretError::NotText(_))));
+        let large = vec![b'x'; 65 << 10];
+        assert!(matches!(read(&large), Err(SecretError::TooLarge { .. })));
+        let told = read(b"hunter2\nhunter3\n").unwrap_err();
+        assert!(matches!(told, SecretError::SeveralLines(_)));
+        assert!(!format!("{told} {told:?}").contains("hunter"), "{told}");
+        let missing = read_secret(&folder.path().join("missing")).unwrap_err();
+        assert!(missing.to_string().contains("missing"), "{missing}");
+    }
+}
