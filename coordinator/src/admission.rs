@@ -1,28 +1,35 @@
 //! Who may start now, who waits, who is refused.
 //!
-//! Each model has a queue of its own, so that a busy large one does not hold up a small one. In a
-//! queue the unit is the sample: requests are admitted first come, first served while the samples
-//! of those running stay within what the model's workers can draw (times a factor), so that workers
-//! are busy and queues stay here, where they are bounded: in requests for each model, and in bytes
-//! for all of them. Where samples are known to take so long that the budget would end first, a request is
+//! Each model has a queue of its own, so that a busy large one does not hold up a small one. Requests are
+//! admitted while the *samples* of those running stay within what the model's workers can draw (times a factor), so
+//! that workers are busy and queues stay here, where they are bounded: in requests for each model, and in bytes
+//! for all of them. Whose turn it is goes by *tokens*: tenants that wait get them in proportion to their weights
+//! ([`Turns`]), and within a tenant it is first come, first served. A request's tokens are an estimate ([`Work`]), put
+//! right when it has ended. Where samples are known to take so long that the budget would end first, a request is
 //! refused at once ([`Rates::outlook`]). What waits holds its request alone; nothing is planned or rendered for it.
 //!
-//! Not promised: fairness between tenants, of which there is one; a price for long prompts.
+//! Not promised: that what runs makes room for others. Turns are taken between requests.
 
+mod cost;
 mod forecast;
 mod queue;
 mod room;
+mod share;
+mod turns;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
+pub use cost::{Prompted, Ratio, Work};
 pub use forecast::{Ask, Drawn, Forecast, Outlook, Rates};
-pub use queue::{Offer, Queue, Ticket};
-pub use room::{Held, Room};
+pub use queue::{Grant, Offer, Queue};
+pub use room::{Held, NoRoom, Room};
+pub use share::{DEFAULT_TENANT, Share};
+pub use turns::{Size, Ticket, Turns};
 
 /// Grants permits from one bounded queue a model.
 #[derive(Debug, Clone)]
@@ -37,7 +44,10 @@ pub struct Admission {
 pub struct Permit {
     admission: Admission,
     model: Arc<str>,
-    n_samples: u32,
+    /// Taken when the permit is dropped.
+    grant: Option<Grant>,
+    /// Tokens that the request took, once known.
+    spent: Option<u64>,
 }
 
 /// Too much waits already.
@@ -71,6 +81,7 @@ struct Line {
 struct Waiting<'a> {
     admission: &'a Admission,
     model: &'a Arc<str>,
+    tenant: &'a Arc<str>,
     ticket: Ticket,
 }
 
@@ -92,41 +103,55 @@ impl Admission {
     /// Takes room for a request of `n_bytes` of text until it is granted or answered.
     ///
     /// # Errors
-    /// [`Overloaded`] when all waiting requests together would pass the limit.
-    pub fn hold(&self, n_bytes: usize) -> Result<Held, Overloaded> {
-        self.room.take(n_bytes).ok_or_else(|| Overloaded {
-            problem: format!(
-                "the texts of waiting requests take {} of {} bytes (--queue-mib), no room for {} more",
-                self.room.n_taken(),
-                self.room.limit(),
-                n_bytes
-            ),
-            retry_after: RETRY_AFTER,
+    /// [`Overloaded`] when all waiting requests together, or those of its tenant, would pass the limit.
+    pub fn hold(&self, share: &Share, n_bytes: usize) -> Result<Held, Overloaded> {
+        self.room.take(share, n_bytes).map_err(|NoRoom { n_taken, limit, of_tenant }| {
+            let (whose, option) = match of_tenant {
+                true => (format!("requests of tenant {:?}", &*share.tenant), "queue_share of --queue-mib"),
+                false => ("requests".to_owned(), "--queue-mib"),
+            };
+            let problem = format!(
+                "the texts of waiting {whose} take {n_taken} of {limit} bytes ({option}), no room for {n_bytes} more"
+            );
+            Overloaded { problem, retry_after: RETRY_AFTER }
         })
     }
 
-    /// Waits for a permit for `n_samples` of `model`; `held` is given back with the permit.
+    /// The tokens that `work` for `model` is expected to take.
+    pub fn tokens_of(&self, model: &str, work: Work) -> u64 {
+        let lines = self.lines();
+        lines
+            .get(model)
+            .map_or_else(|| Rates::default().tokens_of(work), |line| line.rates.tokens_of(work))
+    }
+
+    /// Waits for a permit for a request of `size` to `model`; `held` is given back with the permit.
     ///
     /// # Errors
-    /// [`Overloaded`] at once, when the model's queue is full.
+    /// [`Overloaded`] at once, when the model's queue is full, or the tenant's part of it.
     pub async fn admit(
         &self,
+        share: &Share,
         model: &str,
-        n_samples: u32,
+        size: Size,
         held: Held,
     ) -> Result<Permit, Overloaded> {
         let model: Arc<str> = model.into();
         let (ticket, granted) = {
             let mut lines = self.lines();
             let line = lines.entry(Arc::clone(&model)).or_insert_with(|| self.line());
-            match line.queue.offer(n_samples) {
-                Offer::Granted => {
-                    return Ok(Permit { admission: self.clone(), model, n_samples });
-                }
-                Offer::Full { waiting } => {
+            match line.queue.offer(share, size) {
+                Offer::Granted(grant) => return Ok(self.permit(&model, grant)),
+                Offer::Full { waiting, of_tenant } => {
+                    let (whose, option) = match of_tenant {
+                        true => (
+                            format!(" of tenant {:?}", &*share.tenant),
+                            "queue_share of --queue-limit",
+                        ),
+                        false => (String::new(), "--queue-limit"),
+                    };
                     let problem = format!(
-                        "{waiting} requests for model {model:?} are waiting, which is the limit \
-                         (--queue-limit)"
+                        "{waiting} requests{whose} for model {model:?} are waiting, which is the limit ({option})"
                     );
                     return Err(Overloaded { problem, retry_after: RETRY_AFTER });
                 }
@@ -137,7 +162,7 @@ impl Admission {
                 }
             }
         };
-        let _waiting = Waiting { admission: self, model: &model, ticket };
+        let _waiting = Waiting { admission: self, model: &model, tenant: &share.tenant, ticket };
         let permit = granted.await.expect("a waiter is granted before it is forgotten");
         drop(held);
         Ok(permit)
@@ -145,10 +170,12 @@ impl Admission {
 
     /// What becomes of a request for `model` that asks now. While nothing of the model runs every
     /// request may try: otherwise a fleet that was slow once would never be seen to be quick again.
-    pub fn outlook(&self, model: &str, ask: Ask) -> Outlook {
+    pub fn outlook(&self, share: &Share, model: &str, ask: Ask) -> Outlook {
         let lines = self.lines();
         match lines.get(model) {
-            Some(line) if line.queue.n_running() > 0 => line.rates.outlook(ask, line.queue.state()),
+            Some(line) if line.queue.n_running() > 0 => {
+                line.rates.outlook(ask, line.queue.line_for(share, ask.samples))
+            }
             _ => Outlook::Open,
         }
     }
@@ -184,6 +211,20 @@ impl Admission {
         }
     }
 
+    /// What is running and waiting, of every tenant that has anything.
+    pub fn load_by_tenant(&self) -> BTreeMap<Arc<str>, AdmissionLoad> {
+        let mut loads = BTreeMap::<Arc<str>, AdmissionLoad>::new();
+        for line in self.lines().values() {
+            for (tenant, n) in line.queue.running_by_tenant() {
+                loads.entry(Arc::clone(tenant)).or_default().running += n;
+            }
+            for (tenant, n) in line.queue.waiting_by_tenant() {
+                loads.entry(Arc::clone(tenant)).or_default().waiting += n;
+            }
+        }
+        loads
+    }
+
     /// What is running and waiting.
     pub fn load(&self) -> AdmissionLoad {
         let lines = self.lines();
@@ -193,14 +234,27 @@ impl Admission {
         })
     }
 
-    fn wake(&self, model: &Arc<str>, granted: Vec<(Ticket, u32)>) {
-        for (ticket, n_samples) in granted {
-            let waiter = self.lines().get_mut(model).and_then(|line| line.waiters.remove(&ticket));
-            let permit = Permit { admission: self.clone(), model: Arc::clone(model), n_samples };
-            if let Some(grant) = waiter {
+    fn wake(&self, model: &Arc<str>, granted: Vec<Grant>) {
+        for grant in granted {
+            let waiter = {
+                let mut lines = self.lines();
+                let line = lines.get_mut(model);
+                line.zip(grant.ticket).and_then(|(line, ticket)| line.waiters.remove(&ticket))
+            };
+            let permit = self.permit(model, grant);
+            if let Some(waiter) = waiter {
                 // A waiter that has just left gives the permit back by dropping it.
-                drop(grant.send(permit));
+                drop(waiter.send(permit));
             }
+        }
+    }
+
+    fn permit(&self, model: &Arc<str>, grant: Grant) -> Permit {
+        Permit {
+            admission: self.clone(),
+            model: Arc::clone(model),
+            grant: Some(grant),
+            spent: None,
         }
     }
 
@@ -230,10 +284,20 @@ impl Overloaded {
     }
 }
 
+// === impl Permit ===
+
+impl Permit {
+    /// The request took `tokens`: what its tenant was charged is put right.
+    pub fn settle(&mut self, tokens: u64) {
+        self.spent = Some(tokens);
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
+        let Some(grant) = self.grant.take() else { return };
         let granted = match self.admission.lines().get_mut(&self.model) {
-            Some(line) => line.queue.release(self.n_samples),
+            Some(line) => line.queue.release(grant, self.spent),
             None => Vec::new(),
         };
         self.admission.wake(&self.model, granted);
@@ -242,17 +306,28 @@ impl Drop for Permit {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let waiter = self.admission.lines().get_mut(self.model).and_then(|line| {
-            line.queue.leave(self.ticket);
-            line.waiters.remove(&self.ticket)
-        });
+        let (waiter, granted) = match self.admission.lines().get_mut(self.model) {
+            Some(line) => {
+                let granted = line.queue.leave(self.tenant, self.ticket);
+                (line.waiters.remove(&self.ticket), granted)
+            }
+            None => (None, Vec::new()),
+        };
         drop(waiter);
+        self.admission.wake(self.model, granted);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SIXTY: Size = Size { samples: 60, tokens: 60_000 };
+    const ONE: Size = Size { samples: 1, tokens: 1_000 };
+
+    fn only() -> Share {
+        Share::default()
+    }
 
     /// A request that waits in a task of its own, and is in the queue already.
     async fn waiting(
@@ -263,8 +338,8 @@ mod tests {
         let waiting = tokio::spawn({
             let admission = admission.clone();
             async move {
-                let held = admission.hold(10)?;
-                admission.admit(model, 60, held).await.map(|_| ())
+                let held = admission.hold(&only(), 10)?;
+                admission.admit(&only(), model, SIXTY, held).await.map(|_| ())
             }
         });
         while admission.load().waiting == n_before {
@@ -276,7 +351,10 @@ mod tests {
     #[tokio::test]
     async fn a_permit_given_back_lets_the_next_request_in() {
         let admission = Admission::new(4, 1 << 20);
-        let first = admission.admit("m", 60, admission.hold(10).unwrap()).await.unwrap();
+        let first = admission
+            .admit(&only(), "m", SIXTY, admission.hold(&only(), 10).unwrap())
+            .await
+            .unwrap();
         let next = waiting(&admission, "m").await;
         drop(first);
         assert_eq!(next.await.unwrap(), Ok(()));
@@ -286,9 +364,15 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_goes_away_leaves_the_queue_and_the_room() {
         let admission = Admission::new(1, 1 << 20);
-        let _running = admission.admit("m", 60, admission.hold(10).unwrap()).await.unwrap();
+        let _running = admission
+            .admit(&only(), "m", SIXTY, admission.hold(&only(), 10).unwrap())
+            .await
+            .unwrap();
         let waiting = waiting(&admission, "m").await;
-        let refused = admission.admit("m", 1, admission.hold(10).unwrap()).await.unwrap_err();
+        let refused = admission
+            .admit(&only(), "m", ONE, admission.hold(&only(), 10).unwrap())
+            .await
+            .unwrap_err();
         assert!(refused.problem.starts_with("1 requests for model \"m\""), "{refused}");
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());
@@ -299,9 +383,13 @@ mod tests {
     #[tokio::test]
     async fn a_busy_model_does_not_hold_up_another() {
         let admission = Admission::new(4, 1 << 20);
-        let _running = admission.admit("27b", 60, admission.hold(10).unwrap()).await.unwrap();
+        let _running = admission
+            .admit(&only(), "27b", SIXTY, admission.hold(&only(), 10).unwrap())
+            .await
+            .unwrap();
         let _waiting = waiting(&admission, "27b").await;
-        let other = admission.admit("1.5b", 60, admission.hold(10).unwrap()).await;
+        let other =
+            admission.admit(&only(), "1.5b", SIXTY, admission.hold(&only(), 10).unwrap()).await;
         assert!(other.is_ok());
         assert_eq!(admission.load(), AdmissionLoad { running: 2, waiting: 1 });
     }
@@ -309,12 +397,15 @@ mod tests {
     #[tokio::test]
     async fn what_waits_is_bounded_in_bytes_and_whoever_runs_holds_no_room() {
         let admission = Admission::new(100, 10 * (room::BYTES_A_REQUEST + 10));
-        let running = admission.admit("m", 60, admission.hold(10).unwrap()).await.unwrap();
+        let running = admission
+            .admit(&only(), "m", SIXTY, admission.hold(&only(), 10).unwrap())
+            .await
+            .unwrap();
         let mut in_queue = Vec::new();
         for _ in 0..10 {
             in_queue.push(waiting(&admission, "m").await);
         }
-        let refused = admission.hold(10).unwrap_err();
+        let refused = admission.hold(&only(), 10).unwrap_err();
         assert!(refused.problem.contains("--queue-mib"), "{refused}");
         drop(running);
         for waiting in in_queue {

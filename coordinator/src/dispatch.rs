@@ -99,6 +99,8 @@ impl Effort {
         self.drawn.samples += drawn.samples;
         self.drawn.tokens += drawn.tokens;
         self.drawn.time += drawn.time;
+        self.drawn.prompted.bytes += drawn.prompted.bytes;
+        self.drawn.prompted.tokens += drawn.prompted.tokens;
         self.workers.extend(workers);
     }
 }

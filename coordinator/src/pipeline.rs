@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info};
 
-use crate::admission::{Admission, Ask, Forecast, Held, Outlook, Overloaded};
+use crate::admission::{Admission, Ask, Forecast, Held, Outlook, Overloaded, Share, Size, Work};
 use crate::answer::{End, Facts, Refusal, answer};
 use crate::config::{Config, ConfigError};
 use crate::dispatch::HedgeBudget;
@@ -143,7 +143,8 @@ impl Coordinator {
         let budget = request.budget_ms.map_or(config.default_budget, milliseconds);
         let due = Due { arrived, budget, deadline: arrived + budget };
         teller.tell(|| Progress::waiting(request.settings.k));
-        let held = admission.hold(request.item.text_bytes()).map_err(overloaded)?;
+        let held =
+            admission.hold(&Share::default(), request.item.text_bytes()).map_err(overloaded)?;
         let identity = Identity::of(&request);
         if request.request_id.is_empty() {
             request.request_id = format!("{:016x}", rand::random::<u64>());
@@ -173,7 +174,7 @@ impl Coordinator {
     ) -> Result<Verdict, JuryError> {
         let Inner { config, admission, fleet, .. } = &*self.inner;
         let Due { arrived, budget, deadline } = due;
-        let n_samples = request.settings.k;
+        let share = Share::default();
 
         let patience = config.worker_wait.min(deadline.saturating_duration_since(Instant::now()));
         let queued_for = match fleet.wait_for_class(request.model.as_deref(), patience).await {
@@ -183,11 +184,14 @@ impl Coordinator {
         if let Some(refusal) = self.out_of_reach(request, due, &queued_for)? {
             return Ok(self.refuse(request, due, refusal));
         }
-        let admitted = admission.admit(&queued_for, n_samples, held);
+        let work = Work::of(request, config.template.source_bytes());
+        let tokens = admission.tokens_of(&queued_for, work);
+        let size = Size { samples: request.settings.k, tokens };
+        let admitted = admission.admit(&share, &queued_for, size, held);
         let Ok(admitted) = timeout_at(deadline, admitted).await else {
             return Ok(self.refuse(request, due, Refusal::Queue { budget }));
         };
-        let _permit = admitted.map_err(overloaded)?;
+        let mut permit = admitted.map_err(overloaded)?;
         let queued = arrived.elapsed();
 
         // Who serves the model may have changed meanwhile.
@@ -206,6 +210,7 @@ impl Coordinator {
             total: arrived.elapsed(),
             end,
         });
+        permit.settle(tokens_spent(&verdict));
         info!(
             status = ?verdict.status, valid = verdict.counts.valid, asked = verdict.counts.asked,
             reissued = verdict.run.reissued, total_ms = verdict.run.total_ms, "request answered"
@@ -223,11 +228,12 @@ impl Coordinator {
     ) -> Result<Option<Refusal>, JuryError> {
         let min_samples = request.effective_min_samples();
         let ask = Ask {
+            samples: request.settings.k,
             min_samples,
             max_tokens: request.settings.max_critique_tokens,
             left: due.deadline.saturating_duration_since(Instant::now()),
         };
-        match self.inner.admission.outlook(model, ask) {
+        match self.inner.admission.outlook(&Share::default(), model, ask) {
             Outlook::Open => Ok(None),
             Outlook::Crowded(forecast) => {
                 Err(overloaded(Overloaded::crowded(forecast, due.budget)))
@@ -314,6 +320,11 @@ impl Coordinator {
             }
         });
     }
+}
+
+/// The tokens that workers computed for a verdict.
+fn tokens_spent(verdict: &Verdict) -> u64 {
+    verdict.usage.prompt_tokens + verdict.usage.generated_tokens + verdict.run.wasted_tokens
 }
 
 fn milliseconds(ms: NonZeroU64) -> Duration {

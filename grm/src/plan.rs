@@ -37,6 +37,17 @@ pub struct Plan {
     pub content: ContentDigest,
 }
 
+/// How much there is to prefill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Distinct prompts. With several panels as many as samples: two deals may be the same, but hardly ever are.
+    pub n_prompts: u32,
+    /// Distinct responses.
+    pub n_shown: u32,
+    /// Most responses that a prompt shows.
+    pub panel: u32,
+}
+
 /// Plans `request`, which must be valid.
 pub fn plan(request: &ScoreRequest) -> Plan {
     let duplicate_of = duplicate_of(&request.item.responses);
@@ -63,6 +74,19 @@ fn with_settings(
     let spares = (k..k + request.voting.refill).map(spec).collect();
     let block = order::block(shown.len(), max_panel);
     Plan { samples, spares, block, duplicate_of, content }
+}
+
+/// How much there is to prefill for the k samples of `request`, without planning them.
+pub fn extent(request: &ScoreRequest) -> Extent {
+    let Settings { k, max_panel, .. } = request.settings;
+    let duplicate_of = duplicate_of(&request.item.responses);
+    let n_shown = (0..duplicate_of.len()).filter(|&response| duplicate_of[response] == response);
+    let n_shown = u32::try_from(n_shown.count()).expect("responses are below the request's limit");
+    let n_panels = n_shown.div_ceil(max_panel);
+    match n_panels {
+        0 | 1 => Extent { n_prompts: k.min(n_shown), n_shown, panel: n_shown },
+        _ => Extent { n_prompts: k, n_shown, panel: n_shown.div_ceil(n_panels) },
+    }
 }
 
 /// Per response, the lowest index of a response with the same bytes.

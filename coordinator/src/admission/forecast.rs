@@ -12,6 +12,8 @@
 
 use std::time::Duration;
 
+use super::cost::{Prompted, Ratio, Work};
+
 /// Samples after which half of the weight of what was seen before is gone.
 const HALF_LIFE: f64 = 256.0;
 /// Samples that must have been seen before anything is expected.
@@ -28,6 +30,8 @@ pub struct Drawn {
     pub tokens: u64,
     /// Their times added up, each from when its worker accepted it to its end.
     pub time: Duration,
+    /// Prompts that workers accepted for them.
+    pub prompted: Prompted,
 }
 
 /// How long samples of one model took lately. Older ones count less.
@@ -36,11 +40,14 @@ pub struct Rates {
     samples: f64,
     tokens: f64,
     seconds: f64,
+    ratio: Ratio,
 }
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ask {
+    /// Samples.
+    pub samples: u32,
     /// Fewest samples that make a verdict.
     pub min_samples: u32,
     /// Most tokens of a sample's critique.
@@ -49,12 +56,12 @@ pub struct Ask {
     pub left: Duration,
 }
 
-/// What a model's line looks like.
+/// What a model's line looks like to whoever joins it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
     /// Samples that may run at once.
     pub places: u32,
-    /// Samples of the requests that wait.
+    /// Samples that are expected to go first.
     pub waiting_samples: u32,
 }
 
@@ -88,6 +95,13 @@ impl Rates {
         self.samples = self.samples * kept + n;
         self.tokens = self.tokens * kept + drawn.tokens as f64;
         self.seconds = self.seconds * kept + drawn.time.as_secs_f64();
+        self.ratio.record(drawn.prompted);
+    }
+
+    /// The tokens that `work` is expected to take.
+    pub fn tokens_of(&self, work: Work) -> u64 {
+        let sample_tokens = (self.samples >= ENOUGH_SEEN).then(|| self.tokens / self.samples);
+        work.tokens(&self.ratio, sample_tokens)
     }
 
     /// The time that a sample of at most `max_tokens` is expected to take; `None` before enough

@@ -1,38 +1,57 @@
-//! The admission queue as a state machine: it knows tickets and sample counts, no time, no tasks.
+//! One model's admission queue as a state machine: it knows tickets, tenants and sizes, no time, no tasks.
+//!
+//! Two things are counted. *Samples* say what fits: requests run while theirs stay within what workers draw at once.
+//! *Tokens* say whose turn it is ([`Turns`]). Whoever's turn it is waits for room and nobody overtakes it, so that small
+//! requests never starve a large one; as soon as there is room somebody runs.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::forecast::Line;
+use super::share::Share;
+use super::turns::{Size, Ticket, Turns};
 
 /// Samples that may always run: a fleet that is not known yet must not block the first requests,
 /// which wait for it elsewhere.
 const LEAST_CAPACITY: u32 = 64;
 
-/// Names a waiting request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket(u64);
+/// A request that runs: given back by value, so once at most.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "what runs has to be released"]
+pub struct Grant {
+    /// On whose behalf.
+    pub tenant: Arc<str>,
+    /// The ticket under which it waited, if it did.
+    pub ticket: Option<Ticket>,
+    /// What it takes.
+    pub size: Size,
+}
 
 /// What becomes of a request that asks to start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Offer {
     /// It runs.
-    Granted,
+    Granted(Grant),
     /// It waits.
     Queued(Ticket),
-    /// It is refused.
+    /// It is refused: as many wait as may.
     Full {
-        /// Requests that wait.
+        /// Requests that wait: of its tenant, or of all.
         waiting: usize,
+        /// Whether the tenant's own part of the queue is full, and not the whole.
+        of_tenant: bool,
     },
 }
 
-/// First come, first served, within a number of samples.
+/// Fair between tenants, first come, first served within one; all within a number of samples.
 #[derive(Debug)]
 pub struct Queue {
     capacity_samples: u32,
     running_samples: u32,
     n_running: usize,
-    waiting: VecDeque<(Ticket, u32)>,
+    /// Requests that run, of every tenant that has any.
+    running_by_tenant: HashMap<Arc<str>, usize>,
+    turns: Turns,
     queue_limit: usize,
     next_ticket: u64,
 }
@@ -46,50 +65,70 @@ impl Queue {
             capacity_samples: LEAST_CAPACITY,
             running_samples: 0,
             n_running: 0,
-            waiting: VecDeque::new(),
+            running_by_tenant: HashMap::new(),
+            turns: Turns::default(),
             queue_limit,
             next_ticket: 0,
         }
     }
 
-    /// A request of `n_samples` asks to start.
-    pub fn offer(&mut self, n_samples: u32) -> Offer {
-        if self.waiting.is_empty() && self.fits(n_samples) {
-            self.start(n_samples);
-            return Offer::Granted;
+    /// A request of `size` asks to start.
+    pub fn offer(&mut self, share: &Share, size: Size) -> Offer {
+        if self.turns.n_waiting() == 0 && self.fits(size) {
+            return Offer::Granted(self.start(Arc::clone(&share.tenant), None, size));
         }
-        if self.waiting.len() >= self.queue_limit {
-            return Offer::Full { waiting: self.waiting.len() };
+        let of_tenant = self.turns.n_waiting_of(&share.tenant);
+        if of_tenant >= share.of(self.queue_limit) {
+            return Offer::Full { waiting: of_tenant, of_tenant: !share.is_all() };
+        }
+        if self.turns.n_waiting() >= self.queue_limit {
+            return Offer::Full { waiting: self.turns.n_waiting(), of_tenant: false };
         }
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
-        self.waiting.push_back((ticket, n_samples));
+        self.turns.push(&share.tenant, share.weight, ticket, size);
         Offer::Queued(ticket)
     }
 
-    /// A running request of `n_samples` ended. Returns who runs now.
-    pub fn release(&mut self, n_samples: u32) -> Vec<(Ticket, u32)> {
-        self.running_samples -= n_samples;
+    /// A running request ended; `spent` is how many tokens it took, if that is known. Returns who runs now.
+    pub fn release(&mut self, grant: Grant, spent: Option<u64>) -> Vec<Grant> {
+        self.running_samples -= grant.size.samples;
         self.n_running -= 1;
+        if let Some(spent) = spent {
+            self.turns.settle(&grant.tenant, grant.size.tokens, spent);
+        }
+        if let Some(n_running) = self.running_by_tenant.get_mut(&grant.tenant) {
+            *n_running -= 1;
+            if *n_running == 0 {
+                self.running_by_tenant.remove(&grant.tenant);
+            }
+        }
         self.admit_waiting()
     }
 
-    /// A waiting request goes away; one that was granted already is not here any more.
-    pub fn leave(&mut self, ticket: Ticket) {
-        self.waiting.retain(|(waiting, _)| *waiting != ticket);
+    /// A waiting request goes away; one that was granted already is not here any more. Returns who runs now: it may
+    /// have been too large for the room that there is.
+    pub fn leave(&mut self, tenant: &Arc<str>, ticket: Ticket) -> Vec<Grant> {
+        self.turns.leave(tenant, ticket);
+        self.admit_waiting()
     }
 
     /// The fleet can draw `n_samples` at once from now on. Returns who runs now.
-    pub fn set_capacity(&mut self, n_samples: u32) -> Vec<(Ticket, u32)> {
+    pub fn set_capacity(&mut self, n_samples: u32) -> Vec<Grant> {
         self.capacity_samples = n_samples.max(LEAST_CAPACITY);
         self.admit_waiting()
     }
 
-    /// How long the line is.
-    pub fn state(&self) -> Line {
-        let waiting = self.waiting.iter().map(|(_, n_samples)| *n_samples);
-        let waiting_samples = waiting.fold(0, u32::saturating_add);
-        Line { places: self.capacity_samples, waiting_samples }
+    /// The line as a request of `n_samples` sees it that joins now.
+    pub fn line_for(&self, share: &Share, n_samples: u32) -> Line {
+        let ahead = match self.turns.n_waiting() {
+            0 => 0,
+            _ => self.turns.samples_ahead(&share.tenant, share.weight, n_samples),
+        };
+        Line {
+            places: self.capacity_samples,
+            waiting_samples: u32::try_from(ahead).unwrap_or(u32::MAX),
+        }
     }
 
     /// Requests that run.
@@ -99,83 +138,43 @@ impl Queue {
 
     /// Requests that wait.
     pub fn n_waiting(&self) -> usize {
-        self.waiting.len()
+        self.turns.n_waiting()
+    }
+
+    /// Requests that run, of every tenant that has any.
+    pub fn running_by_tenant(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
+        self.running_by_tenant.iter().map(|(tenant, n)| (tenant, *n))
+    }
+
+    /// Requests that wait, of every tenant that has any.
+    pub fn waiting_by_tenant(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
+        self.turns.by_tenant()
     }
 
     /// A request larger than the whole capacity runs alone.
-    fn fits(&self, n_samples: u32) -> bool {
-        self.n_running == 0 || self.running_samples + n_samples <= self.capacity_samples
+    fn fits(&self, size: Size) -> bool {
+        self.n_running == 0 || self.running_samples + size.samples <= self.capacity_samples
     }
 
-    fn start(&mut self, n_samples: u32) {
-        self.running_samples += n_samples;
+    fn start(&mut self, tenant: Arc<str>, ticket: Option<Ticket>, size: Size) -> Grant {
+        self.running_samples += size.samples;
         self.n_running += 1;
+        *self.running_by_tenant.entry(Arc::clone(&tenant)).or_default() += 1;
+        Grant { tenant, ticket, size }
     }
 
-    fn admit_waiting(&mut self) -> Vec<(Ticket, u32)> {
+    fn admit_waiting(&mut self) -> Vec<Grant> {
         let mut admitted = Vec::new();
-        while let Some(&(ticket, n_samples)) = self.waiting.front() {
-            if !self.fits(n_samples) {
+        while let Some(size) = self.turns.next() {
+            if !self.fits(size) {
                 break;
             }
-            self.waiting.pop_front();
-            self.start(n_samples);
-            admitted.push((ticket, n_samples));
+            let Some((tenant, ticket, size)) = self.turns.pop() else { break };
+            admitted.push(self.start(tenant, Some(ticket), size));
         }
         admitted
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_request_larger_than_the_fleet_still_runs() {
-        let mut queue = Queue::new(1);
-        assert_eq!(queue.offer(256), Offer::Granted);
-        assert!(matches!(queue.offer(1), Offer::Queued(_)));
-    }
-
-    #[test]
-    fn nobody_overtakes() {
-        let mut queue = Queue::new(9);
-        queue.offer(60);
-        let Offer::Queued(large) = queue.offer(60) else { panic!("does not fit") };
-        let Offer::Queued(small) = queue.offer(1) else { panic!("would overtake") };
-        let granted = queue.release(60);
-        assert_eq!(granted, [(large, 60), (small, 1)]);
-    }
-
-    proptest! {
-        #[test]
-        fn granted_is_offered_and_the_capacity_is_kept(
-            sizes in prop::collection::vec(1u32..40, 1..50), limit in 1usize..20,
-        ) {
-            let mut queue = Queue::new(limit);
-            let (mut running, mut waiting, mut ended) = (Vec::new(), Vec::new(), 0);
-            let mut refused = 0;
-            for &size in &sizes {
-                match queue.offer(size) {
-                    Offer::Granted => running.push(size),
-                    Offer::Queued(ticket) => waiting.push((ticket, size)),
-                    Offer::Full { waiting } => { prop_assert_eq!(waiting, limit); refused += 1; }
-                }
-                prop_assert!(running.len() <= 1 || running.iter().sum::<u32>() <= LEAST_CAPACITY);
-                prop_assert!(waiting.len() <= limit);
-            }
-            while let Some(size) = running.pop() {
-                ended += 1;
-                let granted = queue.release(size);
-                for grant in granted {
-                    prop_assert_eq!(grant, waiting.remove(0));
-                    running.push(grant.1);
-                }
-            }
-            prop_assert_eq!(ended + refused, sizes.len());
-            prop_assert_eq!(queue.n_waiting(), 0);
-        }
-    }
-}
+mod tests;

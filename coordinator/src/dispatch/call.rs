@@ -49,6 +49,8 @@ pub(super) enum CallEvent {
 pub(super) enum Told {
     /// The prompt fits, and drawing has begun.
     Accepted {
+        /// Tokens of the prompt.
+        prompt_tokens: u32,
         /// Tokens that were in the KV cache.
         cached_tokens: u32,
     },
@@ -186,9 +188,10 @@ fn read(response: v1::SampleResponse) -> Result<CallEvent, JuryError> {
     let told = match response.event {
         // An event that this version does not know is ignored, as the contract says.
         None => None,
-        Some(Event::Accepted(accepted)) => {
-            Some(Told::Accepted { cached_tokens: accepted.cached_tokens })
-        }
+        Some(Event::Accepted(accepted)) => Some(Told::Accepted {
+            prompt_tokens: accepted.prompt_tokens,
+            cached_tokens: accepted.cached_tokens,
+        }),
         Some(Event::TooLong(too_long)) => Some(Told::TooLong(too_long.into())),
         Some(Event::TooLarge(too_large)) => Some(Told::TooLarge(too_large.into())),
         Some(Event::Busy(busy)) => {

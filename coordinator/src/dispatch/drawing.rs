@@ -51,6 +51,8 @@ struct OpenCall {
     worker: WorkerRef,
     reservation: Reservation,
     canceller: Canceller,
+    /// Bytes of the group's prompt.
+    prompt_bytes: u64,
     /// When the worker said that drawing has begun.
     accepted: Option<Instant>,
     /// The worker has turned the group down; the end of the stream is no loss.
@@ -229,10 +231,13 @@ impl Drawing {
         let indices: Vec<u32> = self.workbench.owed(call).collect();
         let Some(order) = self.order(&worker, &indices) else { return };
         info!(worker_id = &*worker.id, call = call.0, ?indices, "samples issued");
+        let spans = order.prompt.iter().flat_map(|message| &message.spans);
+        let prompt_bytes = spans.map(|span| span.text.len() as u64).sum();
         let (canceller, events) =
             call::open(call, Arc::clone(&worker.id), reservation.channel(), order);
         let (accepted, is_turned_down) = (None, false);
-        let open = OpenCall { worker, reservation, canceller, accepted, is_turned_down };
+        let open =
+            OpenCall { worker, reservation, canceller, prompt_bytes, accepted, is_turned_down };
         self.calls.insert(call, open);
         self.events.push(events);
     }

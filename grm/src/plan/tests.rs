@@ -141,3 +141,21 @@ proptest! {
         prop_assert_eq!(seeds.iter().collect::<BTreeSet<_>>().len(), k as usize);
     }
 }
+
+proptest! {
+    #[test]
+    fn an_extent_tells_the_prompts_of_the_plan(n in 1usize..12, k in 1u32..40, max_panel in 2u32..12) {
+        let mut request = numbered(n, k);
+        request.item.responses.push("response 0".to_owned());
+        request.settings.max_panel = max_panel;
+        let Extent { n_prompts, n_shown, panel } = extent(&request);
+        let orders: BTreeSet<_> = plan(&request).samples.into_iter().map(|spec| spec.order).collect();
+        let longest = orders.iter().map(Vec::len).max().unwrap();
+        prop_assert_eq!(n_shown as usize, n);
+        prop_assert!(longest <= panel as usize && panel <= max_panel.max(n_shown.min(max_panel)));
+        prop_assert!(orders.len() <= n_prompts as usize);
+        if n_shown <= max_panel {
+            prop_assert_eq!(orders.len(), n_prompts as usize);
+        }
+    }
+}

@@ -39,6 +39,7 @@ const BUILTIN: &str = include_str!("templates/pointwise.j2");
 pub struct Template {
     name: Arc<str>,
     digest: Arc<str>,
+    source_bytes: usize,
     environment: Arc<Environment<'static>>,
 }
 
@@ -134,6 +135,7 @@ impl Template {
         let template = Self {
             name: name.into(),
             digest: digest(source).into(),
+            source_bytes: source.len(),
             environment: environment.into(),
         };
         template.try_out()?;
@@ -144,6 +146,11 @@ impl Template {
     /// name does not take part.
     pub fn digest(&self) -> String {
         self.digest.to_string()
+    }
+
+    /// Bytes of the source: about what a prompt has beside the item's texts.
+    pub fn source_bytes(&self) -> usize {
+        self.source_bytes
     }
 
     /// Renders the prompt of one order.

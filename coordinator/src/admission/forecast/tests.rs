@@ -7,12 +7,17 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Samples of 100 tokens and 10 seconds each.
 fn seen(samples: u32) -> Rates {
     let mut rates = Rates::default();
-    rates.record(Drawn { samples, tokens: 100 * u64::from(samples), time: samples * 10 * SECOND });
+    rates.record(Drawn {
+        samples,
+        tokens: 100 * u64::from(samples),
+        time: samples * 10 * SECOND,
+        ..Drawn::default()
+    });
     rates
 }
 
 fn ask(min_samples: u32, seconds: u32) -> Ask {
-    Ask { min_samples, max_tokens: 512, left: seconds * SECOND }
+    Ask { samples: min_samples, min_samples, max_tokens: 512, left: seconds * SECOND }
 }
 
 const IDLE: Line = Line { places: 8, waiting_samples: 0 };
@@ -49,7 +54,7 @@ fn short_critiques_are_expected_to_take_less() {
 fn what_was_seen_last_counts_most() {
     let mut rates = seen(100);
     for _ in 0..100 {
-        rates.record(Drawn { samples: 32, tokens: 3200, time: 32 * SECOND });
+        rates.record(Drawn { samples: 32, tokens: 3200, time: 32 * SECOND, ..Drawn::default() });
     }
     let expected = rates.of_sample(512).unwrap();
     assert!(expected >= SECOND && expected < SECOND.mul_f64(1.01), "{expected:?}");
@@ -64,14 +69,14 @@ proptest! {
         (fewer, more_ms, shorter) in (0u32..256, 0u64..100_000, 0u32..10_000),
     ) {
         let mut rates = Rates::default();
-        rates.record(Drawn { samples, tokens, time: Duration::from_millis(time_ms) });
+        rates.record(Drawn { samples, tokens, time: Duration::from_millis(time_ms), ..Drawn::default() });
         let rank = |ask: Ask, line: Line| match rates.outlook(ask, line) {
             Outlook::Open => 0,
             Outlook::Crowded(_) => 1,
             Outlook::Hopeless(_) => 2,
         };
         let left = Duration::from_millis(left_ms);
-        let (ask, line) = (Ask { min_samples, max_tokens, left }, Line { places, waiting_samples });
+        let (ask, line) = (Ask { samples: min_samples, min_samples, max_tokens, left }, Line { places, waiting_samples });
         let now = rank(ask, line);
         let longer = Ask { left: left + Duration::from_millis(more_ms), ..ask };
         prop_assert!(rank(longer, line) <= now);

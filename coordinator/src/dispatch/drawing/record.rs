@@ -32,8 +32,11 @@ impl Drawing {
     fn record_told(&mut self, call: CallId, told: Told) {
         let Some(open) = self.calls.get_mut(&call) else { return };
         match told {
-            Told::Accepted { cached_tokens } => {
+            Told::Accepted { prompt_tokens, cached_tokens } => {
                 open.accepted = Some(Instant::now());
+                let prompted = &mut self.effort.drawn.prompted;
+                prompted.bytes += open.prompt_bytes;
+                prompted.tokens += u64::from(prompt_tokens);
                 debug!(worker_id = &*open.worker.id, call = call.0, "samples started");
                 self.effort.cached_tokens += u64::from(cached_tokens);
                 self.has_prefilled = true;

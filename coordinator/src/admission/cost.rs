@@ -1,0 +1,142 @@
+//! What a request is expected to take, in tokens: pure.
+//!
+//! ```text
+//! tokens = distinct prompts x (text shown + template) x tokens a byte     prefill
+//!        + k x tokens a sample, at most max_critique_tokens               decode
+//! ```
+//!
+//! The coordinator has no tokenizer. Tokens a byte are learned from what workers tell of prompts that they accept, and
+//! tokens a sample from what they drew, both by model; before anything is known, a byte is a quarter of a token and a
+//! sample takes all that it may. Left out: samples drawn again, spare ones, and a Meta RM of its own.
+
+use jury_grm::domain::ScoreRequest;
+use jury_grm::plan::{Extent, extent};
+
+/// Prompts that workers have accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Prompted {
+    /// Bytes of them all.
+    pub bytes: u64,
+    /// Tokens of them all.
+    pub tokens: u64,
+}
+
+/// What there is to do for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Work {
+    /// Bytes of all distinct prompts.
+    pub prompt_bytes: u64,
+    /// Samples.
+    pub samples: u32,
+    /// Most tokens of a sample's critique.
+    pub max_tokens: u32,
+}
+
+/// Tokens a byte before any are known: English in most tokenizers.
+const UNKNOWN_TOKENS_A_BYTE: f64 = 0.25;
+/// Bytes after which half of the weight of earlier prompts is gone: some hundred prompts of 16 KiB.
+const HALF_LIFE_BYTES: f64 = (4 << 20) as f64;
+
+/// Tokens a byte, as learned. Older prompts count less.
+#[derive(Debug, Clone, Default)]
+pub struct Ratio {
+    bytes: f64,
+    tokens: f64,
+}
+
+// === impl Work ===
+
+impl Work {
+    /// What `request` asks for, with a template of `template_bytes`.
+    pub fn of(request: &ScoreRequest, template_bytes: usize) -> Self {
+        let Extent { n_prompts, n_shown, panel } = extent(request);
+        let responses: usize = request.item.responses.iter().map(String::len).sum();
+        let around = request.item.text_bytes() - responses;
+        // Of panels each shows its part of the responses.
+        let shown = (responses as u64 * u64::from(panel)).div_ceil(u64::from(n_shown.max(1)));
+        let a_prompt = around as u64 + template_bytes as u64 + shown;
+        Self {
+            prompt_bytes: a_prompt.saturating_mul(n_prompts.into()),
+            samples: request.settings.k,
+            max_tokens: request.settings.max_critique_tokens,
+        }
+    }
+
+    /// Its tokens, where a byte is worth `ratio` and a sample has `sample_tokens`, if that is known.
+    pub fn tokens(&self, ratio: &Ratio, sample_tokens: Option<f64>) -> u64 {
+        let most = f64::from(self.max_tokens);
+        let decode = f64::from(self.samples) * sample_tokens.unwrap_or(most).min(most);
+        (self.prompt_bytes as f64 * ratio.tokens_a_byte() + decode).ceil() as u64
+    }
+}
+
+// === impl Ratio ===
+
+impl Ratio {
+    /// Takes in prompts that were tokenised.
+    pub fn record(&mut self, prompted: Prompted) {
+        // A worker that does not tell tokens teaches nothing.
+        if prompted.bytes == 0 || prompted.tokens == 0 {
+            return;
+        }
+        let kept = 0.5_f64.powf(prompted.bytes as f64 / HALF_LIFE_BYTES);
+        self.bytes = self.bytes * kept + prompted.bytes as f64;
+        self.tokens = self.tokens * kept + prompted.tokens as f64;
+    }
+
+    /// Tokens that a byte of prompt is expected to be.
+    pub fn tokens_a_byte(&self) -> f64 {
+        if self.bytes > 0.0 { self.tokens / self.bytes } else { UNKNOWN_TOKENS_A_BYTE }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jury_grm::domain::{Item, Query};
+
+    use super::*;
+
+    fn request(responses: &[&str], k: u32) -> ScoreRequest {
+        let responses = responses.iter().map(|text| (*text).to_owned()).collect();
+        let mut request = ScoreRequest::new(Item::bare(Query::Text("12345".to_owned()), responses));
+        request.settings.k = k;
+        request.settings.max_critique_tokens = 1000;
+        request
+    }
+
+    #[test]
+    fn a_prompt_is_paid_once_an_order_and_a_sample_once_each() {
+        let work = Work::of(&request(&["1234567890", "0123456789"], 8), 100);
+        assert_eq!((work.prompt_bytes, work.samples), (2 * 125, 8), "two orders");
+        let alone = Work::of(&request(&["1234567890", "0123456789"], 1), 100);
+        assert_eq!(alone.prompt_bytes, 125);
+        let mut in_panels = request(&["1234567890"; 1], 8);
+        in_panels.item.responses = (0..10).map(|n| format!("{n:010}")).collect();
+        in_panels.settings.max_panel = 5;
+        assert_eq!(Work::of(&in_panels, 100).prompt_bytes, 8 * 155, "panels are drawn anew");
+    }
+
+    #[test]
+    fn before_anything_is_known_a_sample_takes_all_that_it_may() {
+        let work = Work { prompt_bytes: 4000, samples: 8, max_tokens: 1000 };
+        assert_eq!(work.tokens(&Ratio::default(), None), 1000 + 8000);
+    }
+
+    #[test]
+    fn what_was_learned_takes_the_place_of_what_was_guessed() {
+        let mut ratio = Ratio::default();
+        ratio.record(Prompted { bytes: 1000, tokens: 500 });
+        ratio.record(Prompted { bytes: 0, tokens: 0 });
+        let work = Work { prompt_bytes: 4000, samples: 8, max_tokens: 1000 };
+        assert_eq!(work.tokens(&ratio, Some(100.0)), 2000 + 800);
+        assert_eq!(
+            work.tokens(&ratio, Some(9000.0)),
+            2000 + 8000,
+            "no sample takes more than it may"
+        );
+        for _ in 0..100 {
+            ratio.record(Prompted { bytes: 1 << 20, tokens: 1 << 18 });
+        }
+        assert!((ratio.tokens_a_byte() - 0.25).abs() < 1e-3, "older prompts are forgotten");
+    }
+}

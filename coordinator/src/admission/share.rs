@@ -1,0 +1,38 @@
+//! A tenant's share of the service, as admission needs it.
+
+use std::sync::Arc;
+
+/// Name of the one tenant that there is where nobody told of any.
+pub const DEFAULT_TENANT: &str = "default";
+
+/// On whose behalf a request is judged, and what that tenant may take.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Share {
+    /// The tenant's name.
+    pub tenant: Arc<str>,
+    /// Tokens in proportion to it go to tenants that wait; at least 1.
+    pub weight: u32,
+    /// Part of the queue's places, and of the room for waiting texts, that the tenant may take; above 0, at most 1.
+    pub queue_share: f64,
+}
+
+// === impl Share ===
+
+impl Share {
+    /// The tenant's part of `whole`, one at the least.
+    pub fn of(&self, whole: usize) -> usize {
+        ((whole as f64 * self.queue_share) as usize).clamp(1, whole.max(1))
+    }
+
+    /// Whether the tenant may take everything.
+    pub fn is_all(&self) -> bool {
+        self.queue_share >= 1.0
+    }
+}
+
+impl Default for Share {
+    /// Everything, for the one tenant that there is.
+    fn default() -> Self {
+        Self { tenant: DEFAULT_TENANT.into(), weight: 1, queue_share: 1.0 }
+    }
+}
