@@ -92,15 +92,16 @@ impl Queue {
 
     /// A running request ended; `spent` is how many tokens it took, if that is known. Returns who runs now.
     pub fn release(&mut self, grant: Grant, spent: Option<u64>) -> Vec<Grant> {
-        self.running_samples -= grant.size.samples;
+        let Grant { tenant, size, .. } = grant;
+        self.running_samples -= size.samples;
         self.n_running -= 1;
         if let Some(spent) = spent {
-            self.turns.settle(&grant.tenant, grant.size.tokens, spent);
+            self.turns.settle(&tenant, size.tokens, spent);
         }
-        if let Some(n_running) = self.running_by_tenant.get_mut(&grant.tenant) {
+        if let Some(n_running) = self.running_by_tenant.get_mut(&tenant) {
             *n_running -= 1;
             if *n_running == 0 {
-                self.running_by_tenant.remove(&grant.tenant);
+                self.running_by_tenant.remove(&tenant);
             }
         }
         self.admit_waiting()
@@ -165,7 +166,7 @@ impl Queue {
 
     fn admit_waiting(&mut self) -> Vec<Grant> {
         let mut admitted = Vec::new();
-        while let Some(size) = self.turns.next() {
+        while let Some(size) = self.turns.upcoming() {
             if !self.fits(size) {
                 break;
             }

@@ -68,7 +68,7 @@ impl Turns {
     }
 
     /// Who goes next; the same until it is popped or leaves.
-    pub fn next(&mut self) -> Option<Size> {
+    pub fn upcoming(&mut self) -> Option<Size> {
         let mut n_passed = 0;
         loop {
             let first = self.ring.front()?;
@@ -94,7 +94,7 @@ impl Turns {
 
     /// Takes out who goes next.
     pub fn pop(&mut self) -> Option<(Arc<str>, Ticket, Size)> {
-        self.next()?;
+        self.upcoming()?;
         let tenant = Arc::clone(self.ring.front()?);
         let backlog = self.backlogs.get_mut(&tenant)?;
         let (ticket, size) = backlog.waiting.pop_front()?;

@@ -105,7 +105,7 @@ proptest! {
             running.extend(now);
             // Work conserving: somebody runs as long as somebody waits, and whoever is next does not fit.
             prop_assert!(queue.n_waiting() == 0 || !running.is_empty());
-            let fits = queue.turns.next().is_some_and(|next| queue.fits(next));
+            let fits = queue.turns.upcoming().is_some_and(|next| queue.fits(next));
             prop_assert!(!fits);
             let samples: u32 = running.iter().map(|grant| grant.size.samples).sum();
             prop_assert!(running.len() <= 1 || samples <= LEAST_CAPACITY);

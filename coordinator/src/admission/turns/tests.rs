@@ -105,11 +105,11 @@ proptest! {
             }
         }
         for &(tenant, ticket) in &left {
-            turns.next();
+            turns.upcoming();
             turns.leave(&name(tenant), Ticket(ticket));
         }
         let mut served: Vec<(usize, u64)> = Vec::new();
-        while let Some(next) = turns.next() {
+        while let Some(next) = turns.upcoming() {
             let (tenant, ticket, size) = turns.pop().unwrap();
             prop_assert_eq!(size, next);
             served.push((tenant[1..].parse().unwrap(), ticket.0));
