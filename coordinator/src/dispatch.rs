@@ -17,6 +17,7 @@ mod call;
 mod drawing;
 mod hedging;
 mod patience;
+mod waking;
 mod workbench;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +32,7 @@ pub use assign::{Assignment, Assignments, MIN_CHUNK, assign};
 pub(crate) use call::is_refusal;
 pub use drawing::Drawing;
 pub use hedging::HedgeBudget;
-pub(crate) use patience::Patience;
+pub(crate) use waking::{Needs, Wake, Waking};
 pub use workbench::{Attempt, CallId, Refused, Tally, Waiting, Workbench};
 
 use crate::admission::Drawn;

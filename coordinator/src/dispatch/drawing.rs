@@ -3,20 +3,18 @@
 mod record;
 
 use std::collections::{BTreeMap, HashMap};
-use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::stream::SelectAll;
 use futures::{FutureExt, StreamExt};
 use jury_grm::domain::{FailureKind, Phase, Progress, SampleSpec};
 use jury_proto::convert::{SampleGroup, TooLong};
-use tokio::sync::watch;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tracing::info;
 
 use super::call::{self, CallEvents, Canceller, Order};
 use super::hedging::{self, Pace};
-use super::patience::Patience;
+use super::waking::{Needs, Wake, Waking};
 use super::{Assignment, CallId, Drew, Effort, Job, Workbench, assign};
 use crate::fleet::{Candidate, Fleet, Reservation, WorkerRef};
 
@@ -24,16 +22,11 @@ use crate::fleet::{Candidate, Fleet, Reservation, WorkerRef};
 pub struct Drawing {
     job: Job,
     fleet: Fleet,
-    fleet_changes: watch::Receiver<u64>,
     workbench: Workbench,
     /// Events of all open calls.
     events: SelectAll<CallEvents>,
     calls: HashMap<CallId, OpenCall>,
-    patience: Patience,
-    /// True when waiting samples may find a worker that they did not find before.
-    is_worth_a_try: bool,
-    /// One timer for whatever is due next.
-    timer: Pin<Box<Sleep>>,
+    waking: Waking,
     effort: Effort,
     has_prefilled: bool,
     /// Of the sample with the lowest index among those whose prompt is too long.
@@ -68,12 +61,9 @@ impl Drawing {
         job.hedge_budget.record_planned(workbench.n_planned());
         Self {
             workbench,
-            fleet_changes: fleet.changes(),
             events: SelectAll::new(),
             calls: HashMap::new(),
-            patience: Patience::new(job.worker_wait),
-            is_worth_a_try: true,
-            timer: Box::pin(tokio::time::sleep_until(job.deadline)),
+            waking: Waking::new(&fleet, job.deadline, job.worker_wait),
             effort: Effort::default(),
             has_prefilled: false,
             too_long: None,
@@ -95,24 +85,21 @@ impl Drawing {
             if self.workbench.is_complete() {
                 return None;
             }
-            if self.is_worth_a_try && self.workbench.has_waiting() {
+            if self.workbench.has_waiting() && self.waking.take_try() {
                 self.issue_waiting();
                 continue;
             }
-            self.arm_timer();
+            let needs = Needs {
+                is_idle: self.calls.is_empty(),
+                has_waiting: self.workbench.has_waiting(),
+                look: self.next_look,
+            };
             tokio::select! {
                 biased;
-                () = &mut self.timer => self.on_time(),
+                wake = self.waking.next(needs) => self.on_wake(wake),
                 Some((call, event)) = self.events.next(), if !self.events.is_empty() => {
                     self.record(call, event);
                     return Some(self.workbench.pop_ended().map_or(Drew::Progress, Drew::Sample));
-                }
-                changed = self.fleet_changes.changed() => match changed {
-                    Ok(()) => self.is_worth_a_try = true,
-                    Err(_) => {
-                        let detail = "the coordinator is going down";
-                        self.workbench.give_up(FailureKind::Worker, detail);
-                    }
                 }
             }
         }
@@ -122,7 +109,7 @@ impl Drawing {
     /// prompt for.
     pub fn add(&mut self, spec: SampleSpec) {
         self.workbench.add(spec);
-        self.is_worth_a_try = true;
+        self.waking.try_again();
     }
 
     /// What a worker told of the first sample, by index, whose prompt is longer than the model's context.
@@ -173,14 +160,13 @@ impl Drawing {
 
     /// Opens a call for everything that waits, as far as there are workers for it.
     fn issue_waiting(&mut self) {
-        self.is_worth_a_try = false;
         let now = Instant::now();
         if now >= self.job.deadline {
             return;
         }
         let candidates = self.candidates();
-        self.patience.forget_absent(&candidates, now);
-        let may_ask = |worker: &WorkerRef| self.patience.may_ask(worker, now);
+        self.waking.patience.forget_absent(&candidates, now);
+        let may_ask = |worker: &WorkerRef| self.waking.patience.may_ask(worker, now);
         let pick = |n: usize| rand::random_range(0..n);
         let assignments = assign(self.workbench.waiting(), &candidates, may_ask, pick);
         for index in assignments.too_large {
@@ -190,14 +176,14 @@ impl Drawing {
             let n_samples = u32::try_from(indices.len()).expect("k is below the request's limit");
             let Some(reservation) = self.fleet.reserve(&worker, n_samples) else {
                 // Gone since the list was made; the fleet tells when that changes.
-                self.patience.record_refused(&worker, now);
+                self.waking.patience.record_refused(&worker, now);
                 continue;
             };
             let call = self.workbench.issue(&worker, &indices, now.into_std());
             self.open(call, worker, reservation);
         }
         if self.calls.is_empty() {
-            self.patience.record_nobody(now);
+            self.waking.patience.record_nobody(now);
         }
     }
 
@@ -210,7 +196,7 @@ impl Drawing {
             return;
         }
         let candidates = self.candidates();
-        let may_ask = |worker: &WorkerRef| self.patience.may_ask(worker, now);
+        let may_ask = |worker: &WorkerRef| self.waking.patience.may_ask(worker, now);
         let underway = self.workbench.underway();
         let hedges = hedging::hedges(underway, typical, &candidates, may_ask, now.into_std());
         let n_samples = hedges.iter().map(|call| call.indices.len()).sum();
@@ -278,22 +264,26 @@ impl Drawing {
         Some(Order { group, prompt })
     }
 
-    fn on_time(&mut self) {
-        let now = Instant::now();
-        if now >= self.job.deadline {
-            self.drain();
-            self.workbench.give_up(FailureKind::TimedOut, "the budget ended first");
-            return;
-        }
-        if self.is_hopeless(now) {
-            let mut detail = "no worker of this model is left".to_owned();
-            detail.extend(self.last_refusal.iter().flat_map(|refusal| ["; ", refusal]));
-            self.workbench.give_up(FailureKind::Worker, &detail);
-            return;
-        }
-        self.is_worth_a_try = true;
-        if self.next_look.is_some_and(|look| look <= now) {
-            self.hedge_stragglers(now);
+    fn on_wake(&mut self, wake: Wake) {
+        match wake {
+            Wake::Deadline => {
+                self.drain();
+                self.workbench.give_up(FailureKind::TimedOut, "the budget ended first");
+            }
+            Wake::Hopeless => {
+                let mut detail = "no worker of this model is left".to_owned();
+                detail.extend(self.last_refusal.iter().flat_map(|refusal| ["; ", refusal]));
+                self.workbench.give_up(FailureKind::Worker, &detail);
+            }
+            Wake::GoingDown => {
+                self.workbench.give_up(FailureKind::Worker, "the coordinator is going down");
+            }
+            Wake::Again => {
+                let now = Instant::now();
+                if self.next_look.is_some_and(|look| look <= now) {
+                    self.hedge_stragglers(now);
+                }
+            }
         }
     }
 
@@ -303,28 +293,6 @@ impl Drawing {
             let received = tokio::task::coop::unconstrained(self.events.next()).now_or_never();
             let Some(Some((call, event))) = received else { return };
             self.record(call, event);
-        }
-    }
-
-    fn is_hopeless(&self, now: Instant) -> bool {
-        self.calls.is_empty() && self.patience.ends_at().is_some_and(|end| end <= now)
-    }
-
-    /// Due next: the deadline, a worker that may be asked again, a look for stragglers, or the end
-    /// of all patience.
-    fn arm_timer(&mut self) {
-        let give_up = if self.calls.is_empty() { self.patience.ends_at() } else { None };
-        let retry = if self.workbench.has_waiting() {
-            self.patience.next_retry(Instant::now())
-        } else {
-            None
-        };
-        let due = [give_up, retry, self.next_look]
-            .into_iter()
-            .flatten()
-            .fold(self.job.deadline, Instant::min);
-        if self.timer.deadline() != due {
-            self.timer.as_mut().reset(due);
         }
     }
 

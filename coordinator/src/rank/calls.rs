@@ -11,7 +11,6 @@
 //! polled by the reader itself; dropping them frees the workers within a step.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,11 +24,10 @@ use jury_grm::trajectory;
 use jury_proto::convert::{RankRequest, Ranked, Trajectory};
 use jury_proto::v1::sampling_service_client::SamplingServiceClient;
 use jury_proto::{ErrorCode, JuryError, v1};
-use tokio::sync::watch;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::dispatch::{Assignment, Patience, Waiting, assign, is_refusal};
+use crate::dispatch::{Assignment, Needs, Waiting, Wake, Waking, assign, is_refusal};
 use crate::fleet::{Fleet, Reservation, WorkerClass, WorkerRef};
 
 /// Pause after a refusal that names none.
@@ -56,17 +54,13 @@ pub(crate) struct MetaJob {
 pub(crate) struct MetaCalls {
     job: MetaJob,
     fleet: Fleet,
-    fleet_changes: watch::Receiver<u64>,
     /// Samples that no call has, by index.
     waiting: BTreeMap<u32, Unranked>,
     /// Open calls. Those that have ended in `calls` are not in here any more.
     open: Vec<OpenCall>,
     calls: FuturesUnordered<BoxFuture<'static, Called>>,
     next_call: u64,
-    patience: Patience,
-    /// True when waiting samples may find a worker that they did not find before.
-    is_worth_a_try: bool,
-    timer: Pin<Box<Sleep>>,
+    waking: Waking,
     ended: VecDeque<Sample>,
     /// The first reason why a sample has no score.
     why: Option<String>,
@@ -101,14 +95,11 @@ impl MetaCalls {
     /// Nothing is sent before the first [`Self::next`].
     pub(crate) fn new(job: MetaJob, fleet: Fleet) -> Self {
         Self {
-            fleet_changes: fleet.changes(),
             waiting: BTreeMap::new(),
             open: Vec::new(),
             calls: FuturesUnordered::new(),
             next_call: 0,
-            patience: Patience::new(job.worker_wait),
-            is_worth_a_try: false,
-            timer: Box::pin(tokio::time::sleep_until(job.deadline)),
+            waking: Waking::new(&fleet, job.deadline, job.worker_wait),
             ended: VecDeque::new(),
             why: None,
             job,
@@ -125,7 +116,7 @@ impl MetaCalls {
         let (failed_on, too_large_for) = (BTreeSet::new(), BTreeSet::new());
         let unranked = Unranked { sample, failed_on, too_large_for, failures: 0 };
         self.waiting.insert(unranked.sample.spec.index, unranked);
-        self.is_worth_a_try = true;
+        self.waking.try_again();
     }
 
     /// True when every sample that was taken has come out.
@@ -152,19 +143,19 @@ impl MetaCalls {
             if let Some(sample) = self.ended.pop_front() {
                 return sample;
             }
-            if std::mem::take(&mut self.is_worth_a_try) {
+            if self.waking.take_try() {
                 self.issue_waiting();
                 continue;
             }
-            self.arm_timer();
+            let needs = Needs {
+                is_idle: self.open.is_empty(),
+                has_waiting: !self.waiting.is_empty(),
+                look: None,
+            };
             tokio::select! {
                 biased;
-                () = &mut self.timer => self.on_time(),
+                wake = self.waking.next(needs) => self.on_wake(wake),
                 Some(called) = self.calls.next(), if !self.calls.is_empty() => self.record(called),
-                changed = self.fleet_changes.changed() => match changed {
-                    Ok(()) => self.is_worth_a_try = true,
-                    Err(_) => self.give_all_up("the coordinator is going down"),
-                }
             }
         }
     }
@@ -176,7 +167,7 @@ impl MetaCalls {
             return;
         }
         let candidates = self.fleet.candidates(&self.job.class);
-        self.patience.forget_absent(&candidates, now);
+        self.waking.patience.forget_absent(&candidates, now);
         let is_open = |order: &[usize]| self.open.iter().any(|call| call.order == order);
         let free = self.waiting.values().filter(|unranked| !is_open(&unranked.sample.spec.order));
         let waiting = free.map(|unranked| Waiting {
@@ -185,7 +176,7 @@ impl MetaCalls {
             too_large_for: &unranked.too_large_for,
             needed_tokens: 0,
         });
-        let may_ask = |worker: &WorkerRef| self.patience.may_ask(worker, now);
+        let may_ask = |worker: &WorkerRef| self.waking.patience.may_ask(worker, now);
         let assigned = assign(waiting, &candidates, may_ask, |n| rand::random_range(0..n));
         for index in assigned.too_large {
             if let Some(unranked) = self.waiting.remove(&index) {
@@ -196,14 +187,14 @@ impl MetaCalls {
             self.open(&worker, &indices, now);
         }
         if self.open.is_empty() && !self.waiting.is_empty() {
-            self.patience.record_nobody(now);
+            self.waking.patience.record_nobody(now);
         }
     }
 
     fn open(&mut self, worker: &WorkerRef, indices: &[u32], now: Instant) {
         let n_samples = u32::try_from(indices.len()).expect("k is below the request's limit");
         let Some(reservation) = self.fleet.reserve(worker, n_samples) else {
-            self.patience.record_refused(worker, now);
+            self.waking.patience.record_refused(worker, now);
             return;
         };
         let samples: Vec<Unranked> =
@@ -252,14 +243,14 @@ impl MetaCalls {
         let Some(place) = self.open.iter().position(|call| call.number == number) else { return };
         let OpenCall { samples, mut reservation, .. } = self.open.swap_remove(place);
         let worker = reservation.worker().clone();
-        self.is_worth_a_try = true;
+        self.waking.try_again();
         match answer {
             Ok((ranked, load)) => {
                 samples.iter().for_each(|_| reservation.give_back_one());
                 if let Some(load) = load {
                     self.fleet.record_load(&worker, load);
                 }
-                self.patience.record_taken(&worker);
+                self.waking.patience.record_taken(&worker);
                 let mut outcomes: BTreeMap<u32, _> =
                     ranked.into_iter().map(|ranked| (ranked.index, ranked.outcome)).collect();
                 for unranked in samples {
@@ -270,7 +261,7 @@ impl MetaCalls {
             Err(error) => self.record_error(samples, &worker, &error),
         }
         if self.open.is_empty() && !self.waiting.is_empty() {
-            self.patience.record_nobody(Instant::now());
+            self.waking.patience.record_nobody(Instant::now());
         }
     }
 
@@ -309,10 +300,10 @@ impl MetaCalls {
         match error.code {
             ErrorCode::Overloaded => {
                 let pause = error.retry_delay.unwrap_or(BUSY_PAUSE);
-                self.patience.record_busy(worker, now, pause);
+                self.waking.patience.record_busy(worker, now, pause);
             }
-            _ if is_refused => self.patience.record_refused(worker, now),
-            _ => self.patience.record_taken(worker),
+            _ if is_refused => self.waking.patience.record_refused(worker, now),
+            _ => self.waking.patience.record_taken(worker),
         }
         self.fleet.record_failed_call(worker, error);
         for unranked in samples {
@@ -350,30 +341,15 @@ impl MetaCalls {
         self.stop();
     }
 
-    fn on_time(&mut self) {
-        let now = Instant::now();
-        if now >= self.job.deadline {
-            self.give_all_up("the budget ended first");
-        } else if self.is_hopeless(now) {
-            let model = &self.job.class.model;
-            self.give_all_up(&format!("no worker that serves the Meta RM {model:?} is left"));
-        } else {
-            self.is_worth_a_try = true;
-        }
-    }
-
-    fn is_hopeless(&self, now: Instant) -> bool {
-        self.open.is_empty() && self.patience.ends_at().is_some_and(|end| end <= now)
-    }
-
-    /// Due next: the deadline, a worker that may be asked again, or the end of all patience.
-    fn arm_timer(&mut self) {
-        let give_up = if self.open.is_empty() { self.patience.ends_at() } else { None };
-        let retry =
-            if self.waiting.is_empty() { None } else { self.patience.next_retry(Instant::now()) };
-        let due = [give_up, retry].into_iter().flatten().fold(self.job.deadline, Instant::min);
-        if self.timer.deadline() != due {
-            self.timer.as_mut().reset(due);
+    fn on_wake(&mut self, wake: Wake) {
+        match wake {
+            Wake::Deadline => self.give_all_up("the budget ended first"),
+            Wake::Hopeless => {
+                let model = &self.job.class.model;
+                self.give_all_up(&format!("no worker that serves the Meta RM {model:?} is left"));
+            }
+            Wake::GoingDown => self.give_all_up("the coordinator is going down"),
+            Wake::Again => {}
         }
     }
 }

@@ -40,7 +40,7 @@ impl Drawing {
                 debug!(worker_id = &*open.worker.id, call = call.0, "samples started");
                 self.effort.cached_tokens += u64::from(cached_tokens);
                 self.has_prefilled = true;
-                self.patience.record_taken(&open.worker);
+                self.waking.patience.record_taken(&open.worker);
             }
             Told::Progress { index, tokens } => {
                 let now = Instant::now().into_std();
@@ -54,7 +54,7 @@ impl Drawing {
                 open.reservation.give_back_one();
                 let detail = format!("worker {}: {failure}", &*open.worker.id);
                 self.workbench.record_failed(call, index, failure.kind, &detail);
-                self.is_worth_a_try = true;
+                self.waking.try_again();
             }
             Told::TooLong(too_long) => {
                 let detail = call::describe(too_long);
@@ -71,13 +71,13 @@ impl Drawing {
             Told::TooLarge(too_large) => {
                 open.is_turned_down = true;
                 self.workbench.record_too_large(call, too_large.needed_tokens);
-                self.is_worth_a_try = true;
+                self.waking.try_again();
             }
             Told::Busy(retry_after) => {
                 open.is_turned_down = true;
-                self.patience.record_busy(&open.worker, Instant::now(), retry_after);
+                self.waking.patience.record_busy(&open.worker, Instant::now(), retry_after);
                 self.workbench.record_refused(call);
-                self.is_worth_a_try = true;
+                self.waking.try_again();
             }
         }
     }
@@ -92,7 +92,7 @@ impl Drawing {
             warn!(worker_id, index, "worker sent a score outside the scale");
             let detail = format!("worker {worker_id} sent a score outside the scale");
             self.workbench.record_failed(call, index, FailureKind::Worker, &detail);
-            self.is_worth_a_try = true;
+            self.waking.try_again();
             return;
         }
         let attempts = self.workbench.attempts(index).iter();
@@ -135,7 +135,7 @@ impl Drawing {
 
     fn record_end(&mut self, call: CallId, end: CallEnd) {
         let Some(open) = self.calls.remove(&call) else { return };
-        self.is_worth_a_try = true;
+        self.waking.try_again();
         let now = Instant::now();
         match end {
             CallEnd::Complete => {
@@ -156,12 +156,12 @@ impl Drawing {
                     worker_id, call = call.0, ?indices, %error,
                     "samples in flight were lost, issuing them again"
                 );
-                self.patience.record_taken(&open.worker);
+                self.waking.patience.record_taken(&open.worker);
                 self.fleet.record_failed_call(&open.worker, &error);
             }
         }
         if self.calls.is_empty() {
-            self.patience.record_nobody(now);
+            self.waking.patience.record_nobody(now);
         }
     }
 
@@ -176,7 +176,7 @@ impl Drawing {
         debug!(worker_id = &*worker.id, call = call.0, %error, "call was refused");
         self.last_refusal = Some(format!("worker {}: {error}", &*worker.id));
         self.workbench.record_refused(call);
-        self.patience.record_refused(worker, now);
+        self.waking.patience.record_refused(worker, now);
         self.fleet.record_failed_call(worker, error);
     }
 }
