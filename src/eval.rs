@@ -127,7 +127,7 @@ fn nothing_to_measure(left_out: LeftOut) -> Failed {
     let LeftOut { not_judged, not_drawn, .. } = left_out;
     let problem = anyhow!(
         "nothing to measure: {not_judged} items are not judged (the same command judges them), {not_drawn} were cut \
-         off by the budget, by workers or by the context, and keep what they have: another --out, with a longer --budget"
+         off by the budget, by workers or by the context: the same command with a longer --budget judges them again"
     );
     Failed::new(Exit::TryAgain, problem)
 }

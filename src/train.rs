@@ -105,7 +105,7 @@ fn name(args: &TrainMetaArgs) -> String {
 fn said(args: &TrainMetaArgs, trained: &TrainedMeta, n_rows: usize, card: &str) -> String {
     let out = args.out.display();
     format!(
-        "{n_rows} labelled samples. {}\n{out} is the head, {card} its card.\n\
+        "{n_rows} labelled samples. {}\n{out} is the head, {card} its card with pictures.\n\
          Use it: jury score ITEM --meta head:{out}, or jury up --head {out}\n",
         trained.report.finding(),
     )

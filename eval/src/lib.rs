@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Samples are drawn once, at the largest k; every smaller k and every other rule is computed from
-//! them. Nothing but `trajectories` touches a file.
+//! them. Nothing but `trajectories` and `whole_file` touches a file.
 
 pub mod baseline;
 pub mod compare;
@@ -24,12 +24,14 @@ pub mod draws;
 pub mod font;
 pub mod judged;
 pub mod method;
+pub mod picture;
 pub mod report;
 pub mod split;
 pub mod stats;
 pub mod stopping;
 pub mod trajectories;
 pub mod truth;
+pub mod whole_file;
 
 /// Digest of bytes, hex: what a report is told apart by.
 pub fn digest(bytes: &[u8]) -> String {

@@ -15,7 +15,7 @@ use crate::stopping::Stopped;
 
 pub use build::build;
 pub use markdown::markdown;
-pub use plot::{PlotError, png, svg};
+pub use plot::{png, svg};
 
 /// Version of the shape. Readers refuse another.
 pub const FORMAT: u32 = 1;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jury_client::InFlight;
+use jury_client::batch::Onto;
 use jury_eval::method::Method;
 use jury_eval::split::Part;
 use jury_grm::domain::{Readout, ScoreRequest, Settings, Voting};
@@ -158,8 +159,8 @@ impl EvalConfig {
                 json: false,
                 quiet: self.quiet,
                 out: Some(out.to_owned()),
-                resume: true,
-                allow_mixed: false,
+                // With a longer budget, say, more of them come out whole.
+                onto: Onto::SameWhole,
                 unordered: false,
                 in_flight: self.in_flight,
             },

@@ -6,14 +6,15 @@
 //! greedy.jsonl     every item with its greedy sample          samples.parquet
 //! ```
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use jury_client::batch::{SinkError, read_verdicts};
 use jury_eval::judged::Judged;
 use jury_eval::report::{Report, markdown, png, svg};
+use jury_eval::whole_file;
 use jury_grm::domain::Verdict;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 
@@ -110,14 +111,8 @@ fn verdicts_of(path: &Path) -> Result<Vec<Verdict>, Failed> {
     })
 }
 
-/// Whole or not at all: a reader never sees half a report.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failed> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let written = File::create(&partial)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&partial, path));
+    let written = whole_file::write(path, bytes);
     written.with_context(|| path.display().to_string()).or_exit(Exit::CannotWrite)
 }
 

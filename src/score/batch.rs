@@ -11,7 +11,7 @@ use std::io::{self, BufRead, BufReader};
 use anyhow::{Context, anyhow};
 use futures::StreamExt;
 use jury_client::ClientError;
-use jury_client::batch::{self, Event, Finished, ItemsError, Onto, ResumeError, Sink, SinkError};
+use jury_client::batch::{self, Event, Finished, ItemsError, ResumeError, Sink, SinkError};
 use jury_fabric::shutdown::on_signals;
 use jury_proto::ErrorCode;
 use jury_terminal::exit::{Exit, Failed, OrExit};
@@ -35,7 +35,7 @@ pub async fn run(
     let (mut sink, finished) = open_sink(config)?;
     if finished.n_to_retry() > 0 && !config.output.quiet {
         let n = finished.n_to_retry();
-        meter.print(&format!("jury: {n} items without reward so far are judged again"));
+        meter.print(&format!("jury: {n} items whose verdicts were not whole are judged again"));
     }
 
     let bench = match bench {
@@ -134,11 +134,7 @@ fn open_sink(config: &ScoreConfig) -> Result<(Sink, Finished), Failed> {
         let stdout = Sink::stream("stdout", Box::new(io::stdout()), ordered);
         return Ok((stdout, Finished::default()));
     };
-    let onto = match (output.resume, output.allow_mixed) {
-        (false, _) => Onto::Nothing,
-        (true, false) => Onto::Same,
-        (true, true) => Onto::Any,
-    };
+    let onto = output.onto;
     Sink::file(path, onto, &config.request, ordered).map_err(not_written)
 }
 

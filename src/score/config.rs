@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jury_client::InFlight;
+use jury_client::batch::Onto;
 use jury_coordinator::Config as CoordinatorConfig;
 use jury_grm::domain::{Item, Query, RequestError, ScoreRequest, Settings, Voting};
 use jury_terminal::model::ModelConfig;
@@ -65,9 +66,8 @@ pub struct Output {
     pub quiet: bool,
     /// Batches only; `None` is stdout.
     pub out: Option<PathBuf>,
-    pub resume: bool,
-    /// Go on with verdicts that were made in another way.
-    pub allow_mixed: bool,
+    /// What the file may hold.
+    pub onto: Onto,
     pub unordered: bool,
     pub in_flight: InFlight,
 }
@@ -97,8 +97,11 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
             json: args.json,
             quiet: args.quiet,
             out: args.out,
-            resume: args.resume,
-            allow_mixed: args.allow_mixed,
+            onto: match (args.resume, args.allow_mixed) {
+                (false, _) => Onto::Nothing,
+                (true, false) => Onto::Same,
+                (true, true) => Onto::Any,
+            },
             unordered: args.unordered,
             in_flight,
         };

@@ -7,7 +7,7 @@
 //!         until the validation loss grows; classes weigh the same
 //!      -> calibrate on validation (Platt)                                   platt.rs
 //!      -> AUC on test, with an interval clustered by query                  auc.rs
-//!      -> the head, a report, a model card                                  card.rs
+//!      -> the head, a report, a model card with pictures                    card.rs, plot.rs
 //! ```
 //!
 //! The method is that of the paper (section 3.2: a pointwise scalar model, binary cross-entropy, label 1 for a correct sample) on
@@ -22,6 +22,7 @@ mod fit;
 mod label;
 mod network;
 mod platt;
+mod plot;
 mod report;
 mod split;
 mod standardise;
@@ -29,11 +30,12 @@ mod standardise;
 use std::path::{Path, PathBuf};
 
 use jury_engine::head::{Calibration, Head, HeadCard};
+use jury_eval::{picture, whole_file};
 
 pub use auc::AucInterval;
 pub use error::TrainError;
 pub use label::label;
-pub use report::{EpochLoss, MetaReport, PartReport};
+pub use report::{EpochLoss, MetaReport, PartReport, ReliabilityBin};
 pub use split::{Part, Shares, split};
 
 use fit::Fitted;
@@ -144,6 +146,7 @@ pub fn train(
     let calibration = platt::calibrate(&scores(&raw, &validation)?, &labels(&validation));
     let head = of(calibration)?;
     let scores = scores(&head, &test)?;
+    let reliability = platt::reliability(&scores, &labels(&test));
     let report = MetaReport {
         config: config.clone(),
         width: head.width(),
@@ -153,7 +156,8 @@ pub fn train(
         test: PartReport::of(&test),
         auc: auc::interval(&test, &scores, config.seed),
         auc_within_item: auc::interval_within_item(&test, &scores, config.seed),
-        calibration_error: platt::expected_error(&scores, &labels(&test)),
+        calibration_error: platt::expected_error(&reliability),
+        reliability,
         best_epoch,
         curve,
     };
@@ -178,14 +182,29 @@ pub fn data_digest(rows: &[LabelledState]) -> String {
 // === impl TrainedMeta ===
 
 impl TrainedMeta {
-    /// Writes the head to `path` and its card beside it, as `<path>.md`. A file is there whole or not at all.
+    /// Writes the head to `path`, and beside it its card, `<path>.md`, with the pictures that it shows: `<path>.loss` and
+    /// `<path>.reliability`, each as `.svg` and `.png`. A file is there whole or not at all.
     ///
     /// # Errors
-    /// [`TrainError::Io`] with the file that could not be written.
+    /// [`TrainError::Io`] with the file that could not be written, [`TrainError::Picture`].
     pub fn write(&self, path: &Path) -> Result<PathBuf, TrainError> {
+        let put = |path: &Path, bytes: &[u8]| {
+            let io = |source| TrainError::Io { path: path.to_owned(), source };
+            whole_file::write(path, bytes).map_err(io)
+        };
+        let losses = plot::Losses(&self.report);
+        let reliability = plot::Reliability(&self.report);
+        for (ending, svg, png) in [
+            (".loss", picture::svg(&losses)?, picture::png(&losses)?),
+            (".reliability", picture::svg(&reliability)?, picture::png(&reliability)?),
+        ] {
+            put(&with_ending(path, &format!("{ending}.svg")), svg.as_bytes())?;
+            put(&with_ending(path, &format!("{ending}.png")), &png)?;
+        }
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let card = with_ending(path, ".md");
-        replace(path, &self.head.to_bytes())?;
-        replace(&card, self.report.to_markdown().as_bytes())?;
+        put(&card, self.report.to_markdown(&name.unwrap_or_default()).as_bytes())?;
+        put(path, &self.head.to_bytes())?;
         Ok(card)
     }
 }
@@ -233,11 +252,4 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let io = |source| TrainError::Io { path: path.to_owned(), source };
-    let beside = with_ending(path, ".part");
-    std::fs::write(&beside, bytes).map_err(io)?;
-    std::fs::rename(&beside, path).map_err(io)
 }

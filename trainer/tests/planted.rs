@@ -77,7 +77,7 @@ fn no_signal_is_told_as_none() {
     let report = run(&rows(by_nothing), &config()).report;
     assert!(report.auc.low < 0.5 && report.auc.high > 0.5, "{:?}", report.auc);
     assert!(report.finding().contains("No signal was found"), "{}", report.finding());
-    assert!(report.to_markdown().contains("No signal was found"));
+    assert!(report.to_markdown("h").contains("No signal was found"));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn equal_rows_and_seeds_give_equal_files() {
         let config = MetaConfig { inner, max_epochs: 5, ..config() };
         let (one, other) = (run(&rows, &config), run(&rows, &config));
         assert_eq!(one.head.to_bytes(), other.head.to_bytes());
-        assert_eq!(one.report.to_markdown(), other.report.to_markdown());
+        assert_eq!(one.report.to_markdown("h"), other.report.to_markdown("h"));
         let reseeded = run(&rows, &MetaConfig { seed: 1, ..config });
         assert_ne!(one.head.to_bytes(), reseeded.head.to_bytes());
     }
@@ -112,6 +112,13 @@ fn what_is_written_is_what_was_trained() {
     assert_eq!(head, trained.head);
     assert_eq!(head.card().data_digest.as_ref(), Some(&trained.report.data_digest));
     let card = std::fs::read_to_string(card).unwrap();
+    for picture in ["loss", "reliability"] {
+        let beside =
+            |ending: &str| folder.path().join(format!("head.safetensors.{picture}.{ending}"));
+        assert!(std::fs::read(beside("png")).unwrap().starts_with(b"\x89PNG"));
+        assert!(std::fs::read_to_string(beside("svg")).unwrap().contains("</svg>"));
+        assert!(card.contains(&format!("(head.safetensors.{picture}.svg)")), "{card}");
+    }
     assert!(card.contains(&trained.report.data_digest) && card.contains("# meta-test"), "{card}");
     assert!(trained.write(&folder.path().join("none/head")).is_err());
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! verdict with rewards, or without for good      its item is finished
 //! verdict without, for a reason that may pass    its line goes, its item is judged again
+//! verdict that is PARTIAL                        the same, where only whole ones are wanted
 //! made with other settings or another seed       the file is refused: one file, one way to judge
 //! ```
 //!
@@ -50,6 +51,15 @@ pub(super) struct PastLine {
     pub again: bool,
 }
 
+/// Which verdicts are not the last word on their items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Those without rewards, for a reason that may pass.
+    Unscored,
+    /// These, and those that are PARTIAL.
+    Partial,
+}
+
 /// The part of a verdict that matters here.
 #[derive(Deserialize)]
 struct Past {
@@ -93,7 +103,7 @@ impl Finished {
         Self { lines: Arc::new(lines), n_to_retry }
     }
 
-    /// Items without reward so far that are judged again.
+    /// Items that are judged again: those without rewards so far, and those that are PARTIAL where only whole verdicts are wanted.
     pub fn n_to_retry(&self) -> usize {
         self.n_to_retry
     }
@@ -117,7 +127,11 @@ impl PastVerdicts {
     ///
     /// # Errors
     /// [`ResumeError`] names the line.
-    pub fn read(mut verdicts: impl BufRead, asked: Option<&Asked>) -> Result<Self, ResumeError> {
+    pub fn read(
+        mut verdicts: impl BufRead,
+        asked: Option<&Asked>,
+        which_again: Again,
+    ) -> Result<Self, ResumeError> {
         let mut read = Self::default();
         let mut bytes = Vec::new();
         for line in 1.. {
@@ -133,7 +147,7 @@ impl PastVerdicts {
             }
             let past: Past = serde_json::from_slice(&bytes)
                 .map_err(|problem| ResumeError::NotAVerdict { line, problem })?;
-            let again = past.may_pass();
+            let again = past.may_pass() || (which_again == Again::Partial && past.is_partial());
             let asked = asked.filter(|_| !again);
             let differences = asked.map_or_else(Vec::new, |asked| asked.differ(&past.provenance));
             if !differences.is_empty() {
@@ -156,17 +170,38 @@ impl Past {
         let mut reasons = self.reasons.iter().flatten();
         self.status == Some(Status::Unscored) && reasons.any(|reason| reason.code.may_pass())
     }
+
+    fn is_partial(&self) -> bool {
+        self.status == Some(Status::Partial)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use jury_grm::domain::{Item, Query, ReasonCode, ScoreRequest, json_line};
+    use jury_grm::domain::{Item, Query, ReasonCode, ScoreRequest, Verdict, json_line};
 
     use super::super::fixture::{unscored, verdict};
     use super::*;
 
     fn read(file: &str) -> Result<PastVerdicts, ResumeError> {
-        PastVerdicts::read(file.as_bytes(), None)
+        PastVerdicts::read(file.as_bytes(), None, Again::Unscored)
+    }
+
+    fn read_as(file: &str, request: &ScoreRequest) -> Result<PastVerdicts, ResumeError> {
+        PastVerdicts::read(file.as_bytes(), Some(&Asked::of(request)), Again::Unscored)
+    }
+
+    #[test]
+    fn a_partial_verdict_is_the_last_word_unless_whole_ones_are_wanted() {
+        let partial = Verdict { status: Status::Partial, ..verdict("a") };
+        let line = json_line(&partial).unwrap();
+        for (which, again) in [(Again::Unscored, false), (Again::Partial, true)] {
+            let past = PastVerdicts::read(line.as_bytes(), None, which).unwrap();
+            assert_eq!(past.lines[0].again, again, "{which:?}");
+        }
+        let whole = json_line(&verdict("a")).unwrap();
+        let past = PastVerdicts::read(whole.as_bytes(), None, Again::Partial).unwrap();
+        assert!(!past.lines[0].again);
     }
 
     #[test]
@@ -204,16 +239,16 @@ mod tests {
         let item = Item::bare(Query::Text("q".to_owned()), vec!["r".to_owned()]);
         let mut request = ScoreRequest { seed: 7, ..ScoreRequest::new(item) };
         request.settings.k = 1;
-        assert!(PastVerdicts::read(line.as_bytes(), Some(&Asked::of(&request))).is_ok());
+        assert!(read_as(&line, &request).is_ok());
 
         (request.seed, request.settings.k) = (5, 2);
-        let error = PastVerdicts::read(line.as_bytes(), Some(&Asked::of(&request))).unwrap_err();
+        let error = read_as(&line, &request).unwrap_err();
         let told = "line 1 was judged in another way: seed was 7, is 5, k was 1, is 2";
         assert_eq!(error.to_string(), told);
 
         (request.seed, request.settings.k) = (7, 1);
         request.voting.rule = Some(jury_grm::domain::VoteRule::Majority);
-        let error = PastVerdicts::read(line.as_bytes(), Some(&Asked::of(&request))).unwrap_err();
+        let error = read_as(&line, &request).unwrap_err();
         let told = "line 1 was judged in another way: rule was \"mean\", is \"majority\"";
         assert_eq!(error.to_string(), told);
     }

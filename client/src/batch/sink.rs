@@ -54,6 +54,8 @@ pub enum Onto {
     Nothing,
     /// Verdicts that were asked for in the same way.
     Same,
+    /// The same, of which those that are PARTIAL are judged again: only whole verdicts are wanted.
+    SameWhole,
     /// Any verdicts.
     Any,
 }
@@ -126,10 +128,11 @@ impl Sink {
         if !file.metadata().map_err(failed(&name))?.is_file() {
             return Ok((Self::stream(&name, Box::new(file), ordered), Finished::default()));
         }
-        let asked = (onto == Onto::Same).then(|| Asked::of(request));
+        let is_same = matches!(onto, Onto::Same | Onto::SameWhole);
+        let asked = is_same.then(|| Asked::of(request));
         let opened = VerdictFile::open(path, file, onto, asked.as_ref(), ordered)?;
         let finished = opened.file.finished();
-        let judged_by = opened.judged_by.filter(|_| onto == Onto::Same);
+        let judged_by = opened.judged_by.filter(|_| is_same);
         Ok((Self { out: Out::File(Box::new(opened.file)), judged_by }, finished))
     }
 

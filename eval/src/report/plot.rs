@@ -6,7 +6,8 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::{Cell, Report};
-use crate::font::{self, FONT};
+use crate::font::FONT;
+use crate::picture::{self, Drawn, Picture, PictureError};
 
 const SIZE: (u32, u32) = (900, 560);
 const COLOURS: [RGBColor; 7] = [
@@ -24,48 +25,36 @@ const LEGEND_WIDTH: u32 = 150;
 /// Accuracy left free above and below what is drawn.
 const MARGIN: f64 = 0.03;
 
-/// Why a picture cannot be drawn.
-#[derive(Debug, thiserror::Error)]
-#[error("the curve cannot be drawn: {0}")]
-pub struct PlotError(String);
-
-/// The curve as SVG. Its text is text: the viewer draws it.
+/// The curve as SVG.
 ///
 /// # Errors
-/// [`PlotError`] when the plotting library fails.
-pub fn svg(report: &Report) -> Result<String, PlotError> {
-    let mut svg = String::new();
-    draw(&SVGBackend::with_string(&mut svg, SIZE).into_drawing_area(), report)?;
-    Ok(svg)
+/// [`PictureError`] when the plotting library fails.
+pub fn svg(report: &Report) -> Result<String, PictureError> {
+    picture::svg(&Curve(report))
 }
 
 /// The curve as the bytes of a PNG.
 ///
 /// # Errors
-/// [`PlotError`] when the plotting library fails.
-pub fn png(report: &Report) -> Result<Vec<u8>, PlotError> {
-    let mut pixels = vec![0; (SIZE.0 * SIZE.1 * 3) as usize];
-    draw(&BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area(), report)?;
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, SIZE.0, SIZE.1);
-    encoder.set_color(png::ColorType::Rgb);
-    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
-    written.map_err(|error| PlotError(error.to_string()))?;
-    Ok(bytes)
+/// [`PictureError`] when the plotting library fails.
+pub fn png(report: &Report) -> Result<Vec<u8>, PictureError> {
+    picture::png(&Curve(report))
 }
 
-fn draw<B: DrawingBackend>(area: &DrawingArea<B, Shift>, report: &Report) -> Result<(), PlotError> {
-    let failed = |error: DrawingAreaErrorKind<B::ErrorType>| PlotError(error.to_string());
-    font::register().map_err(|error| PlotError(error.to_string()))?;
-    area.fill(&WHITE).map_err(failed)?;
-    let lines = lines(report);
-    let (plot, legend) = area.split_horizontally(SIZE.0 - LEGEND_WIDTH);
-    draw_lines(&plot, report, &lines).map_err(failed)?;
-    draw_legend(&legend, &lines).map_err(failed)?;
-    area.present().map_err(failed)
-}
+struct Curve<'a>(&'a Report);
 
-type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
+impl Picture for Curve<'_> {
+    fn size(&self) -> (u32, u32) {
+        SIZE
+    }
+
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Drawn<B> {
+        let lines = lines(self.0);
+        let (plot, legend) = area.split_horizontally(SIZE.0 - LEGEND_WIDTH);
+        draw_lines(&plot, self.0, &lines)?;
+        draw_legend(&legend, &lines)
+    }
+}
 
 fn draw_lines<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,

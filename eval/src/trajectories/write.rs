@@ -15,6 +15,7 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use super::lists::{Column, lists, optional};
 use super::schema::schema;
 use super::{Trajectory, TrajectoryError};
+use crate::whole_file;
 
 /// Rows of one group: it is held in memory while it is written.
 const GROUP_ROWS: usize = 4096;
@@ -24,18 +25,18 @@ const GROUP_ROWS: usize = 4096;
 /// # Errors
 /// [`TrajectoryError::Io`] and [`TrajectoryError::Parquet`].
 pub fn write(path: &Path, trajectories: &[Trajectory]) -> Result<(), TrajectoryError> {
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-    let mut writer =
-        SerializedFileWriter::new(File::create(&partial)?, schema(), Arc::new(properties))?;
-    for rows in trajectories.chunks(GROUP_ROWS) {
-        let mut group = writer.next_row_group()?;
-        columns(&mut group, rows)?;
-        group.close()?;
-    }
-    writer.close()?;
-    Ok(std::fs::rename(partial, path)?)
+    whole_file::write_by(path, |file| {
+        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+        let mut writer =
+            SerializedFileWriter::new(file.try_clone()?, schema(), Arc::new(properties))?;
+        for rows in trajectories.chunks(GROUP_ROWS) {
+            let mut group = writer.next_row_group()?;
+            columns(&mut group, rows)?;
+            group.close()?;
+        }
+        writer.close()?;
+        Ok(())
+    })
 }
 
 type Group<'a> = SerializedRowGroupWriter<'a, File>;

@@ -5,8 +5,8 @@ use super::{EpochLoss, MetaConfig, MetaReport, PartReport};
 // === impl MetaReport ===
 
 impl MetaReport {
-    /// The card as Markdown.
-    pub fn to_markdown(&self) -> String {
+    /// The card as Markdown, of a head whose file is named `file`; its pictures stand beside that file.
+    pub fn to_markdown(&self, file: &str) -> String {
         let MetaConfig { name, model_digest, inner, seed, shares, .. } = &self.config;
         let kind = match inner {
             0 => "linear".to_owned(),
@@ -42,6 +42,7 @@ impl MetaReport {
              | kind | {kind}, over {width} numbers |\n\
              | data digest (BLAKE3) | `{data_digest}` |\n\
              | expected calibration error (test) | {error:.3} |\n\n\
+             ![How its probabilities hold on the test part]({file}.reliability.svg)\n\n\
              ## Data\n\n\
              No query stands in two parts. Shares of the queries: validation {validation}, test {test}; seed {seed}. The validation part \
              told when to stop and calibrated, the test part only measured.\n\n\
@@ -50,8 +51,10 @@ impl MetaReport {
              Binary cross-entropy, correct and wrong samples weighing the same; AdamW with learning rate {learning_rate}, weight decay \
              {weight_decay}, {batch} samples a step; at most {max_epochs} passes, ended after {patience} without a lower validation loss. \
              Losses are in nats; 0.693 is no knowledge.\n\n\
+             ![Losses by pass]({file}.loss.svg)\n\n\
              | pass | training loss | validation loss |\n|---|---|---|\n{curve}",
             finding = self.finding(),
+            file = file.replace(' ', "%20"),
             width = self.width,
             data_digest = self.data_digest,
             error = self.calibration_error,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use jury_engine::head::HeadError;
+use jury_eval::picture::PictureError;
 
 use super::Part;
 
@@ -52,6 +53,9 @@ pub enum TrainError {
     /// The head is unsound, as with a name that nobody can ask for.
     #[error(transparent)]
     Head(#[from] HeadError),
+    /// A picture of the training could not be drawn.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
     /// A file could not be written.
     #[error("cannot write {path}")]
     Io {

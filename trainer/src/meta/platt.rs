@@ -3,6 +3,7 @@
 use jury_engine::head::Calibration;
 
 use super::fit::{cross_entropy, sigmoid};
+use super::report::ReliabilityBin;
 
 /// The least slope: logits that rank the wrong way, or not at all, become probabilities that hardly differ, but keep their
 /// order, for a calibration must not turn a ranking round on what may be chance.
@@ -68,17 +69,31 @@ fn newton(logits: &[f64], targets: &[f64], fixed: Option<f64>) -> (f64, f64) {
     (slope, intercept)
 }
 
-/// Expected calibration error: the mean distance between probability and share of correct rows, over ten equal bins of
-/// probability, each weighing its rows. 0..=1.
-pub(super) fn expected_error(logits: &[f64], correct: &[bool]) -> f64 {
-    let mut bins = [(0.0, 0.0); BINS];
+/// How probabilities hold, over ten equal bins of probability; bins without rows are left out.
+pub(super) fn reliability(logits: &[f64], correct: &[bool]) -> Vec<ReliabilityBin> {
+    let mut bins = [(0.0, 0_usize, 0_usize); BINS];
     for (&logit, &correct) in logits.iter().zip(correct) {
         let p = sigmoid(logit);
         let bin = &mut bins[((p * BINS as f64) as usize).min(BINS - 1)];
         bin.0 += p;
-        bin.1 += f64::from(correct);
+        bin.1 += usize::from(correct);
+        bin.2 += 1;
     }
-    bins.iter().map(|(p, correct)| (p - correct).abs()).sum::<f64>() / logits.len() as f64
+    let filled = bins.into_iter().filter(|(_, _, rows)| *rows > 0);
+    let bin = |(sum, correct, rows): (f64, usize, usize)| ReliabilityBin {
+        probability: sum / rows as f64,
+        correct: correct as f64 / rows as f64,
+        rows,
+    };
+    filled.map(bin).collect()
+}
+
+/// Expected calibration error: the mean distance between probability and share of correct rows over the bins, each
+/// weighing its rows. 0..=1.
+pub(super) fn expected_error(bins: &[ReliabilityBin]) -> f64 {
+    let rows: usize = bins.iter().map(|bin| bin.rows).sum();
+    let distance = |bin: &ReliabilityBin| bin.rows as f64 * (bin.probability - bin.correct).abs();
+    bins.iter().map(distance).sum::<f64>() / rows.max(1) as f64
 }
 
 #[cfg(test)]
@@ -96,6 +111,20 @@ mod tests {
         (0..4000).map(row).unzip()
     }
 
+    fn error(logits: &[f64], correct: &[bool]) -> f64 {
+        expected_error(&reliability(logits, correct))
+    }
+
+    #[test]
+    fn bins_tell_what_stands_in_them() {
+        let bins = reliability(&[-9.0, -9.0, 9.0, 0.0], &[false, true, true, true]);
+        let found: Vec<(f64, usize)> = bins.iter().map(|bin| (bin.correct, bin.rows)).collect();
+        assert_eq!(found, [(0.5, 2), (1.0, 1), (1.0, 1)]);
+        assert_eq!(bins[1].probability, 0.5);
+        assert!((expected_error(&bins) - 0.375).abs() < 1e-3);
+        assert_eq!(expected_error(&[]), 0.0);
+    }
+
     #[test]
     fn it_undoes_a_scale_and_a_shift() {
         let (logits, correct) = drawn(4.0, 2.0);
@@ -104,8 +133,7 @@ mod tests {
         assert!((intercept + 0.5).abs() < 0.1, "{intercept}");
         let calibrated: Vec<f64> =
             logits.iter().map(|logit| f64::from(slope) * logit + f64::from(intercept)).collect();
-        let (before, after) =
-            (expected_error(&logits, &correct), expected_error(&calibrated, &correct));
+        let (before, after) = (error(&logits, &correct), error(&calibrated, &correct));
         assert!(after < 0.03 && before > 0.1, "{before} {after}");
     }
 

@@ -29,6 +29,18 @@ pub struct PartReport {
     pub queries: usize,
 }
 
+/// Rows whose probabilities are near each other: of a head that is calibrated, the share of correct ones is their
+/// probability.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ReliabilityBin {
+    /// Their mean probability, 0..=1.
+    pub probability: f64,
+    /// The share of correct ones, 0..=1.
+    pub correct: f64,
+    /// How many, at least 1.
+    pub rows: usize,
+}
+
 /// How a training went, and how good its head is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetaReport {
@@ -48,6 +60,8 @@ pub struct MetaReport {
     pub auc: AucInterval,
     /// On the test rows, among the samples of each query; `None` where no query has correct and wrong ones.
     pub auc_within_item: Option<AucInterval>,
+    /// How the probabilities hold on the test rows, ascending.
+    pub reliability: Vec<ReliabilityBin>,
     /// Expected calibration error on the test rows, 0..=1.
     pub calibration_error: f64,
     /// The pass whose weights the head has, from 1.

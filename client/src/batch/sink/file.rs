@@ -21,7 +21,7 @@ use std::path::Path;
 use super::journal::{Journal, read_range};
 use super::{Onto, SinkError, Turn, failed};
 use crate::batch::order::InOrder;
-use crate::batch::resume::{Asked, Finished, JudgedBy, PastLine, PastVerdicts};
+use crate::batch::resume::{Again, Asked, Finished, JudgedBy, PastLine, PastVerdicts};
 
 /// The output, with what is known of its lines.
 #[derive(Debug)]
@@ -104,7 +104,8 @@ impl VerdictFile {
         };
         let judged_by = match onto {
             Onto::Nothing => verdicts.refuse_content().map(|()| None)?,
-            Onto::Same | Onto::Any => verdicts.read_lines(asked)?,
+            Onto::Same | Onto::Any => verdicts.read_lines(asked, Again::Unscored)?,
+            Onto::SameWhole => verdicts.read_lines(asked, Again::Partial)?,
         };
         Ok(Opened { file: verdicts, judged_by })
     }
@@ -163,10 +164,14 @@ impl VerdictFile {
     }
 
     /// Reads both files.
-    fn read_lines(&mut self, asked: Option<&Asked>) -> Result<Option<JudgedBy>, SinkError> {
-        let of_file = PastVerdicts::read(BufReader::new(&self.file), asked)
+    fn read_lines(
+        &mut self,
+        asked: Option<&Asked>,
+        again: Again,
+    ) -> Result<Option<JudgedBy>, SinkError> {
+        let of_file = PastVerdicts::read(BufReader::new(&self.file), asked, again)
             .map_err(|problem| SinkError::Resume { name: self.name.clone(), problem })?;
-        let of_journal = PastVerdicts::read(self.journal.reader(), asked)
+        let of_journal = PastVerdicts::read(self.journal.reader(), asked, again)
             .map_err(|problem| SinkError::Resume { name: self.journal.name(), problem })?;
         self.journal.cut(of_journal.whole_bytes).map_err(failed(&self.journal.name()))?;
         // What stands behind a line that is to be judged again makes room for it.

@@ -1,0 +1,65 @@
+//! Pictures as SVG and PNG, drawn with the built-in font so that they look the same everywhere.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+use crate::font;
+
+/// Something that can be drawn on either backend.
+pub trait Picture {
+    /// Width and height in pixels.
+    fn size(&self) -> (u32, u32);
+
+    /// Draws it on a white area of that size.
+    ///
+    /// # Errors
+    /// The plotting library's.
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Drawn<B>;
+}
+
+/// How drawing on a backend ends.
+pub type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
+
+/// Why a picture cannot be drawn.
+#[derive(Debug, thiserror::Error)]
+#[error("the picture cannot be drawn: {0}")]
+pub struct PictureError(String);
+
+/// The picture as SVG. Its text is text: the viewer draws it.
+///
+/// # Errors
+/// [`PictureError`] when the plotting library fails.
+pub fn svg(picture: &impl Picture) -> Result<String, PictureError> {
+    let mut svg = String::new();
+    let area = SVGBackend::with_string(&mut svg, picture.size()).into_drawing_area();
+    draw(picture, &area)?;
+    drop(area);
+    Ok(svg)
+}
+
+/// The picture as the bytes of a PNG.
+///
+/// # Errors
+/// [`PictureError`] when the plotting library fails.
+pub fn png(picture: &impl Picture) -> Result<Vec<u8>, PictureError> {
+    let (width, height) = picture.size();
+    let mut pixels = vec![0; width as usize * height as usize * 3];
+    let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
+    draw(picture, &area)?;
+    drop(area);
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
+    written.map_err(|error| PictureError(error.to_string()))?;
+    Ok(bytes)
+}
+
+fn draw<B: DrawingBackend>(
+    picture: &impl Picture,
+    area: &DrawingArea<B, Shift>,
+) -> Result<(), PictureError> {
+    font::register().map_err(|error| PictureError(error.to_string()))?;
+    let drawn = area.fill(&WHITE).and_then(|()| picture.draw(area)).and_then(|()| area.present());
+    drawn.map_err(|error| PictureError(error.to_string()))
+}
