@@ -6,6 +6,7 @@
 //! Engine::submit      Group (tokens, k samples) -> queue
 //! Engine::step        plan -> one forward pass of prompt chunks and decoding sequences -> sampling -> events
 //!
+//! floats              sizes and weights as floats, for training
 //! measure             times groups on an engine    limits   what the machine could do at most    Host   its facts
 //! head                a trained head on hidden states: how good is a sample?
 //! ```
@@ -23,6 +24,7 @@ mod engine;
 mod error;
 mod event;
 mod files;
+pub mod floats;
 mod gguf;
 pub mod head;
 mod hf;

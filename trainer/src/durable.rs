@@ -1,0 +1,32 @@
+//! Files of the trainer: whole or not there ([`jury_eval::whole_file`]), with errors that name them.
+
+use std::path::Path;
+
+use jury_eval::whole_file;
+
+use crate::error::TuneError;
+
+/// Puts `bytes` in the place of `path`. After an error the old file is as it was.
+///
+/// # Errors
+/// [`TuneError::Io`] with the file that could not be written.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), TuneError> {
+    whole_file::write(path, bytes).map_err(|source| TuneError::io("write", path, source))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_an_error_that_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoint");
+        replace(&path, b"one").unwrap();
+        // Everything written to /dev/full meets a full disk.
+        std::os::unix::fs::symlink("/dev/full", folder.path().join("checkpoint.partial")).unwrap();
+        let error = replace(&path, b"two").unwrap_err();
+        assert!(error.to_string().contains("cannot write"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+    }
+}

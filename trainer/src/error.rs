@@ -1,0 +1,74 @@
+//! Why a model cannot be tuned.
+
+use std::path::{Path, PathBuf};
+
+use jury_engine::{LoadError, PromptError};
+
+/// A model cannot be tuned, or what was learned cannot be kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TuneError {
+    /// The model's files.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The arithmetic failed.
+    #[error("the model could not be computed: {0}")]
+    Compute(#[from] candle_core::Error),
+    /// A text that the model's template refuses.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// A setting that cannot work.
+    #[error("{field}: {why}")]
+    Setting {
+        /// Its name.
+        field: &'static str,
+        /// The limit, and the way out.
+        why: String,
+    },
+    /// There is nothing to learn from.
+    #[error("{0}")]
+    NoData(String),
+    /// A loss or a gradient is no number any more.
+    #[error("step {step}: the {what} is not a finite number; lower the learning rate")]
+    Diverged {
+        /// From 0.
+        step: u64,
+        /// Which number.
+        what: &'static str,
+    },
+    /// A file of another run, or damaged.
+    #[error("{path}: {why}")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit, and the way out.
+        why: String,
+    },
+    /// A file could not be read or written.
+    #[error("cannot {what} {path}")]
+    Io {
+        /// Read or write.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+}
+
+// === impl TuneError ===
+
+impl TuneError {
+    pub(crate) fn setting(field: &'static str, why: impl Into<String>) -> Self {
+        Self::Setting { field, why: why.into() }
+    }
+
+    /// A file that does not fit.
+    pub fn foreign(path: &Path, why: impl ToString) -> Self {
+        Self::Foreign { path: path.to_owned(), why: why.to_string() }
+    }
+
+    pub(crate) fn io(what: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self::Io { what, path: path.to_owned(), source }
+    }
+}

@@ -1,0 +1,394 @@
+//! A language model whose loss has gradients: one whole sequence at a time, over candle's autograd on the CPU.
+//!
+//! ```text
+//! tokens -> embedding -> layers -> norm -> head (rows of the completion alone) -> log-probabilities -> a loss
+//!           each layer's input is kept, its graph is not      (layer.rs)
+//! loss   -> gradient of the head's part -> for each layer from the last: graph anew, its part of the gradient, dropped
+//! ```
+//!
+//! So memory holds one layer's graph, whatever the number of layers, at the price of a second forward pass (activation
+//! checkpointing). Families: llama, qwen2, qwen3, gemma2, gemma3. With [`Tuning::Lora`] the model's own weights do not
+//! learn, and no gradient of them is computed.
+//!
+//! Sums are taken in one order: equal weights and sequences give equal bits on one machine.
+
+mod layer;
+mod linear;
+mod load;
+mod ops;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use candle_core::{Device, Tensor, Var};
+use jury_engine::floats::{FloatModel, Sizes};
+
+use crate::error::TuneError;
+use layer::{Layer, Rotation, norm, soft_cap};
+use linear::{Linear, Weight};
+use load::Loader;
+use ops::{TargetLogProb, entropies};
+
+/// What learns.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tuning {
+    /// Low-rank additions to some matrices.
+    Lora(LoraConfig),
+    /// Every weight.
+    Full,
+}
+
+/// Low-rank additions (LoRA, Hu et al. 2021).
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct LoraConfig {
+    /// Rows of the inner matrix.
+    pub rank: usize,
+    /// The addition is multiplied by alpha / rank.
+    pub alpha: f64,
+    /// Which matrices, by transformers' names: [`LoraConfig::TARGETS`] or some of them.
+    pub targets: Vec<String>,
+}
+
+/// A tensor that learns.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Transformers' name; for LoRA with `lora_A` or `lora_B` in it.
+    pub name: String,
+    /// Its values.
+    pub var: Var,
+}
+
+/// A sequence, and where the part begins whose tokens are predicted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sequence {
+    /// Prompt and completion.
+    pub tokens: Vec<u32>,
+    /// Index of the completion's first token, at least 1.
+    pub start: usize,
+}
+
+/// A gradient of all parameters, in their order.
+#[derive(Debug, Clone)]
+pub struct Gradients(Vec<Option<Tensor>>);
+
+/// What a pass tells of a completion.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Passed {
+    /// The loss, for passes that had one.
+    pub loss: f64,
+    /// Per token of the completion, the logarithm of its probability.
+    pub log_probs: Vec<f32>,
+    /// Per token, the entropy of the distribution that it came from, in nats.
+    pub entropies: Vec<f32>,
+}
+
+/// A model with parameters that learn.
+#[derive(Debug)]
+pub struct Model {
+    sizes: Sizes,
+    stored_norm_offset: f32,
+    tuning: Tuning,
+    embedding: Weight,
+    layers: Vec<Layer>,
+    output_norm: Tensor,
+    head: Linear,
+    parameters: Vec<Parameter>,
+    /// Parameters of the embedding; of each layer; of norm and head.
+    sections: Vec<Vec<usize>>,
+}
+
+// === impl LoraConfig ===
+
+impl LoraConfig {
+    /// All matrices of a layer.
+    pub const TARGETS: [&str; 7] =
+        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+    /// Rank 16 and alpha 32 on all matrices.
+    pub fn all_matrices() -> LoraConfig {
+        let targets = Self::TARGETS.iter().map(|&target| target.to_owned()).collect();
+        LoraConfig { rank: 16, alpha: 32.0, targets }
+    }
+
+    /// What the addition is multiplied by.
+    pub fn scale(&self) -> f64 {
+        self.alpha / self.rank as f64
+    }
+
+    fn is_target(&self, name: &str) -> bool {
+        self.targets.iter().any(|target| name.rsplit('.').next() == Some(target))
+    }
+
+    fn check(&self) -> Result<(), TuneError> {
+        if self.rank == 0 || self.rank > 1024 {
+            return Err(TuneError::setting("lora rank", "must be 1 to 1024"));
+        }
+        if !(self.alpha.is_finite() && self.alpha > 0.0) {
+            return Err(TuneError::setting("lora alpha", "must be above 0"));
+        }
+        let unknown = |target: &&String| !Self::TARGETS.contains(&target.as_str());
+        if let Some(target) = self.targets.iter().find(unknown) {
+            let known = Self::TARGETS.join(", ");
+            let why = format!("{target:?} is no matrix of a layer; there are {known}");
+            return Err(TuneError::setting("lora targets", why));
+        }
+        if self.targets.is_empty() {
+            return Err(TuneError::setting("lora targets", "name one at least"));
+        }
+        Ok(())
+    }
+}
+
+// === impl Gradients ===
+
+impl Gradients {
+    /// The gradient of parameter `index`; `None` where it is 0.
+    pub fn of(&self, index: usize) -> Option<&Tensor> {
+        self.0.get(index)?.as_ref()
+    }
+
+    /// Adds to the gradient of a parameter.
+    fn add(&mut self, index: usize, slope: &Tensor) -> Result<(), TuneError> {
+        let sum = match &self.0[index] {
+            None => slope.clone(),
+            Some(before) => (before + slope)?,
+        };
+        self.0[index] = Some(sum.detach());
+        Ok(())
+    }
+}
+
+// === impl Model ===
+
+impl Model {
+    /// Reads a GGUF file (dequantised) or a folder of safetensors, and makes ready what learns. `seed` decides where
+    /// adapters start.
+    ///
+    /// # Errors
+    /// [`TuneError::Load`] for files that cannot be read or trained, [`TuneError::Setting`] for LoRA settings.
+    pub fn load(path: &Path, tuning: Tuning, seed: u64) -> Result<Model, TuneError> {
+        if let Tuning::Lora(lora) = &tuning {
+            lora.check()?;
+        }
+        let files = FloatModel::open(path)?;
+        let mut loader = Loader::new(&files, &tuning, seed);
+        let sizes = files.sizes().clone();
+        let mut sections = Vec::new();
+        let embedding = loader.table("token_embd.weight", "model.embed_tokens.weight")?;
+        sections.push((0..loader.parameters.len()).collect());
+        let mut layers = Vec::with_capacity(sizes.layers);
+        for index in 0..sizes.layers {
+            let before = loader.parameters.len();
+            layers.push(loader.layer(index)?);
+            sections.push((before..loader.parameters.len()).collect());
+        }
+        let before = loader.parameters.len();
+        let output_norm = loader.output_norm()?;
+        let head = match (sizes.is_tied, &embedding) {
+            (true, Weight::Frozen(table)) => Weight::Frozen(table.clone()),
+            (true, Weight::Learning(table)) => Weight::Learning(table.clone()),
+            (false, _) => loader.table("output.weight", "lm_head.weight")?,
+        };
+        let mut of_head: Vec<usize> = (before..loader.parameters.len()).collect();
+        if sizes.is_tied && matches!(tuning, Tuning::Full) {
+            of_head.push(0);
+        }
+        sections.push(of_head);
+        let parameters = loader.parameters;
+        Ok(Model {
+            stored_norm_offset: files.stored_norm_offset(),
+            sizes,
+            tuning,
+            embedding,
+            layers,
+            output_norm,
+            head: Linear { weight: head, bias: None, adapter: None },
+            parameters,
+            sections,
+        })
+    }
+
+    /// Its sizes.
+    pub fn sizes(&self) -> &Sizes {
+        &self.sizes
+    }
+
+    /// What learns.
+    pub fn tuning(&self) -> &Tuning {
+        &self.tuning
+    }
+
+    /// The tensors that learn, in a fixed order.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// What transformers stores less than a norm multiplies with.
+    pub fn stored_norm_offset(&self) -> f32 {
+        self.stored_norm_offset
+    }
+
+    /// A gradient of nothing.
+    pub fn no_gradients(&self) -> Gradients {
+        Gradients(vec![None; self.parameters.len()])
+    }
+
+    /// Copies of the parameters' values, in their order.
+    ///
+    /// # Errors
+    /// [`TuneError::Compute`].
+    pub fn values(&self) -> Result<Vec<Tensor>, TuneError> {
+        let copy = |parameter: &Parameter| Ok(parameter.var.as_tensor().detach().copy()?);
+        self.parameters.iter().map(copy).collect()
+    }
+
+    /// Sets all parameters, as [`Model::values`] gave them.
+    ///
+    /// # Errors
+    /// [`TuneError::Compute`] for tensors of other shapes.
+    pub fn set_values(&self, values: &[Tensor]) -> Result<(), TuneError> {
+        for (parameter, value) in self.parameters.iter().zip(values) {
+            parameter.var.set(value)?;
+        }
+        Ok(())
+    }
+
+    /// Computes a sequence without gradients.
+    ///
+    /// # Errors
+    /// [`TuneError::Setting`] for a sequence that the model cannot take.
+    pub fn pass(&self, sequence: &Sequence) -> Result<Passed, TuneError> {
+        self.check(sequence)?;
+        let rotation = Rotation::new(&self.sizes, sequence.tokens.len())?;
+        let last = self.states(sequence, &rotation)?.pop();
+        let last = last.ok_or_else(|| TuneError::setting("model", "it has no layers"))?;
+        let (log_probs, entropies) = self.finish(&last, sequence)?;
+        Ok(Passed { loss: 0.0, log_probs: log_probs.to_vec1()?, entropies })
+    }
+
+    /// Computes a sequence and adds the gradient of `loss` (a scalar of the completion's log-probabilities) to `sum`.
+    ///
+    /// # Errors
+    /// As [`Model::pass`], and what `loss` returns.
+    pub fn learn(
+        &self,
+        sequence: &Sequence,
+        loss: impl FnOnce(&Tensor) -> candle_core::Result<Tensor>,
+        sum: &mut Gradients,
+    ) -> Result<Passed, TuneError> {
+        self.check(sequence)?;
+        let rotation = Rotation::new(&self.sizes, sequence.tokens.len())?;
+        let mut states = self.states(sequence, &rotation)?;
+        let last = states.pop().ok_or_else(|| TuneError::setting("model", "it has no layers"))?;
+        let last = Var::from_tensor(&last)?;
+        let (log_probs, entropies) = self.finish(last.as_tensor(), sequence)?;
+        let loss = loss(&log_probs)?;
+        let passed = Passed {
+            loss: f64::from(loss.to_scalar::<f32>()?),
+            log_probs: log_probs.to_vec1()?,
+            entropies,
+        };
+        let mut slope = self.section(self.layers.len() + 1, &loss, last.as_tensor(), sum)?;
+        for (index, layer) in self.layers.iter().enumerate().rev() {
+            let input = states.pop().ok_or_else(|| TuneError::setting("model", "no input"))?;
+            let input = Var::from_tensor(&input)?;
+            let output = layer.forward(&self.sizes, &rotation, input.as_tensor())?;
+            // Its gradient with respect to the layer is the layer's, times the slope behind it.
+            let along = (output * &slope)?.sum_all()?;
+            slope = self.section(index + 1, &along, input.as_tensor(), sum)?;
+        }
+        if !self.sections[0].is_empty() {
+            let along = (self.embed(sequence)? * &slope)?.sum_all()?;
+            let found = along.backward()?;
+            self.collect(0, &found, sum)?;
+        }
+        Ok(passed)
+    }
+
+    /// The inputs of all layers, and the last one's output; without a graph.
+    fn states(&self, sequence: &Sequence, rotation: &Rotation) -> Result<Vec<Tensor>, TuneError> {
+        let mut states = vec![self.embed(sequence)?.detach()];
+        for layer in &self.layers {
+            let output = layer.forward(&self.sizes, rotation, &states[states.len() - 1])?;
+            states.push(output.detach());
+        }
+        Ok(states)
+    }
+
+    fn embed(&self, sequence: &Sequence) -> Result<Tensor, TuneError> {
+        let tokens = Tensor::new(sequence.tokens.as_slice(), &Device::Cpu)?;
+        let rows = self.embedding.tensor().index_select(&tokens, 0)?;
+        Ok((rows * self.sizes.embedding_scale)?)
+    }
+
+    /// Log-probabilities of the completion's tokens, and entropies.
+    fn finish(&self, last: &Tensor, sequence: &Sequence) -> Result<(Tensor, Vec<f32>), TuneError> {
+        let Sequence { tokens, start } = sequence;
+        let rows = last.narrow(0, start - 1, tokens.len() - start)?;
+        let normed = norm(&rows, &self.output_norm, self.sizes.norm_epsilon)?;
+        let mut logits = self.head.forward(&normed)?;
+        if let Some(cap) = self.sizes.logit_softcap {
+            logits = soft_cap(&logits, cap)?;
+        }
+        let entropies = entropies(&logits)?;
+        Ok((logits.apply_op1(TargetLogProb(tokens[*start..].to_vec()))?, entropies))
+    }
+
+    /// Adds one section's part of the gradient; gives the slope of its input.
+    fn section(
+        &self,
+        section: usize,
+        of: &Tensor,
+        input: &Tensor,
+        sum: &mut Gradients,
+    ) -> Result<Tensor, TuneError> {
+        let mut found = of.backward()?;
+        self.collect(section, &found, sum)?;
+        match found.remove(input) {
+            Some(slope) => Ok(slope.detach()),
+            None => Ok(input.zeros_like()?.detach()),
+        }
+    }
+
+    fn collect(
+        &self,
+        section: usize,
+        found: &candle_core::backprop::GradStore,
+        sum: &mut Gradients,
+    ) -> Result<(), TuneError> {
+        for &index in &self.sections[section] {
+            if let Some(slope) = found.get(self.parameters[index].var.as_tensor()) {
+                sum.add(index, slope)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, sequence: &Sequence) -> Result<(), TuneError> {
+        let Sequence { tokens, start } = sequence;
+        if *start == 0 || *start >= tokens.len() {
+            return Err(TuneError::setting("sequence", "needs a prompt and a completion"));
+        }
+        if tokens.len() > self.sizes.context_length {
+            let (found, most) = (tokens.len(), self.sizes.context_length);
+            let why = format!("{found} tokens, the model has a context of {most}");
+            return Err(TuneError::setting("sequence", why));
+        }
+        match tokens.iter().find(|&&token| token as usize >= self.sizes.vocabulary) {
+            None => Ok(()),
+            Some(token) => {
+                let why = format!("token {token} of a vocabulary of {}", self.sizes.vocabulary);
+                Err(TuneError::setting("sequence", why))
+            }
+        }
+    }
+}
+
+/// Mean negative log-probability: the loss of fine-tuning.
+///
+/// # Errors
+/// candle's.
+pub fn mean_nll(log_probs: &Tensor) -> candle_core::Result<Tensor> {
+    log_probs.mean_all()?.neg()
+}
