@@ -64,8 +64,8 @@ impl TuneError {
     }
 
     /// A file that does not fit.
-    pub fn foreign(path: &Path, why: impl ToString) -> Self {
-        Self::Foreign { path: path.to_owned(), why: why.to_string() }
+    pub fn foreign(path: &Path, why: impl Into<String>) -> Self {
+        Self::Foreign { path: path.to_owned(), why: why.into() }
     }
 
     pub(crate) fn io(what: &'static str, path: &Path, source: std::io::Error) -> Self {

@@ -81,7 +81,7 @@ impl<'a> Loader<'a> {
     fn weight(&mut self, name: &str, tensor: Tensor) -> Result<Weight, TuneError> {
         match self.tuning {
             Tuning::Lora(_) => Ok(Weight::Frozen(tensor)),
-            Tuning::Full => self.learning(name.to_owned(), tensor).map(Weight::Learning),
+            Tuning::Full => self.learning(name.to_owned(), &tensor).map(Weight::Learning),
         }
     }
 
@@ -134,14 +134,14 @@ impl<'a> Loader<'a> {
         let down = Tensor::from_vec(floats, (lora.rank, inputs), &Device::Cpu)?;
         let up = Tensor::zeros((outputs, lora.rank), candle_core::DType::F32, &Device::Cpu)?;
         Ok(Adapter {
-            down: self.learning(format!("{name}.lora_A.weight"), down)?,
-            up: self.learning(format!("{name}.lora_B.weight"), up)?,
+            down: self.learning(format!("{name}.lora_A.weight"), &down)?,
+            up: self.learning(format!("{name}.lora_B.weight"), &up)?,
             scale: lora.scale(),
         })
     }
 
-    fn learning(&mut self, name: String, tensor: Tensor) -> Result<Tensor, TuneError> {
-        let var = Var::from_tensor(&tensor)?;
+    fn learning(&mut self, name: String, tensor: &Tensor) -> Result<Tensor, TuneError> {
+        let var = Var::from_tensor(tensor)?;
         let tensor = var.as_tensor().clone();
         self.parameters.push(Parameter { name, var });
         Ok(tensor)
