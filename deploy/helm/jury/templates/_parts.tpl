@@ -1,0 +1,111 @@
+{{/* Parts of pods that several have. */}}
+
+{{- define "jury.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: { type: RuntimeDefault }
+{{- end -}}
+
+{{- define "jury.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities: { drop: [ALL] }
+{{- end -}}
+
+{{/* (dict "root" $ "selector" text): pods of one kind on different nodes and zones, where that can be had. */}}
+{{- define "jury.spread" -}}
+{{- if .root.Values.topologySpread.enabled }}
+topologySpreadConstraints:
+  {{- range .root.Values.topologySpread.keys }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- $.selector | nindent 8 }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "jury.pullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* What every process of ours is told by its environment. */}}
+{{- define "jury.env" -}}
+- name: JURY_LOG
+  value: {{ .Values.log.filter | quote }}
+- name: JURY_LOG_FORMAT
+  value: {{ .Values.log.format | quote }}
+{{- with .Values.otlpEndpoint }}
+- name: JURY_OTLP_ENDPOINT
+  value: {{ . | quote }}
+{{- end }}
+- name: POD_NAME
+  valueFrom: { fieldRef: { fieldPath: metadata.name } }
+- name: POD_IP
+  valueFrom: { fieldRef: { fieldPath: status.podIP } }
+{{- end -}}
+
+{{/* (dict "root" $ "port" "grpc"): asks whether a process takes work. The kubelet's gRPC probe speaks no TLS, so with TLS
+the same answer is read from /healthz. Neither looks at the directory: a process is alive without it. */}}
+{{- define "jury.probe" -}}
+{{- if .root.Values.tls.enabled -}}
+httpGet: { path: /healthz, port: metrics }
+{{- else -}}
+grpc: { port: {{ .port }}, service: {{ .service }} }
+{{- end -}}
+{{- end -}}
+
+{{- define "jury.tlsArgs" -}}
+{{- if .Values.tls.enabled }}
+- --tls-cert=/etc/jury/tls/tls.crt
+- --tls-key=/etc/jury/tls/tls.key
+- --tls-ca=/etc/jury/tls/ca.crt
+{{- end }}
+{{- end -}}
+
+{{- define "jury.tlsMount" -}}
+{{- if .Values.tls.enabled }}
+- { name: tls, mountPath: /etc/jury/tls, readOnly: true }
+{{- end }}
+{{- end -}}
+
+{{- define "jury.tlsVolume" -}}
+{{- if .Values.tls.enabled }}
+- name: tls
+  secret: { secretName: {{ include "jury.tlsSecret" . }}, defaultMode: 0440 }
+{{- end }}
+{{- end -}}
+
+{{/* Addresses of etcd, comma-separated. */}}
+{{- define "jury.etcdEndpoints" -}}
+{{- if .Values.directory.etcd.endpoints -}}
+{{- join "," .Values.directory.etcd.endpoints -}}
+{{- else -}}
+{{- $urls := list -}}
+{{- range $i := until (int .Values.directory.etcd.replicas) -}}
+{{- $name := include "jury.etcdName" $ -}}
+{{- $urls = append $urls (printf "http://%s-%d.%s.%s.svc:2379" $name $i $name $.Release.Namespace) -}}
+{{- end -}}
+{{- join "," $urls -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "jury.etcdArgs" -}}
+- --etcd={{ include "jury.etcdEndpoints" . }}
+- --cluster={{ default (printf "%s.%s" .Release.Namespace (include "jury.fullname" .)) .Values.directory.etcd.cluster }}
+{{- end -}}
+
+{{- define "jury.coordinatorGrace" -}}{{ .Values.coordinator.longestBudgetSeconds }}{{- end -}}
+{{/* A pool's longest sample, seconds, rounded up. */}}
+{{- define "jury.workerGrace" -}}{{ divf .longestSample.tokens .longestSample.tokensPerSecond | ceil | int }}{{- end -}}

@@ -1,0 +1,82 @@
+{{/* (dict "root" $ "pool" pool "leader" bool): vLLM. Beside the worker it is an init container that goes on
+(restartPolicy: Always): it is up before the worker, and ends after it, so that a leaving worker can finish its samples.
+On the further nodes of a group it is the pod's only container. */}}
+{{- define "jury.vllm" -}}
+{{- $pool := .pool -}}
+{{- $nodes := int $pool.vllm.nodes -}}
+- name: vllm
+  image: {{ $pool.vllm.image }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  {{- if .leader }}
+  restartPolicy: Always
+  {{- end }}
+  command: [vllm, serve]
+  args:
+    - {{ $pool.vllm.model | quote }}
+    - --served-model-name={{ default $pool.model $pool.upstream.model }}
+    - --tensor-parallel-size={{ int $pool.gpu.count }}
+    {{- if gt $nodes 1 }}
+    - --pipeline-parallel-size={{ $nodes }}
+    - --nnodes={{ $nodes }}
+    {{- if .leader }}
+    - --node-rank=0
+    - --master-addr=$(POD_IP)
+    {{- else }}
+    # LeaderWorkerSet sets both.
+    - --node-rank=$(LWS_WORKER_INDEX)
+    - --master-addr=$(LWS_LEADER_ADDRESS)
+    - --headless
+    {{- end }}
+    {{- end }}
+    {{- if .leader }}
+    - --host=0.0.0.0
+    - --port=8000
+    {{- end }}
+    {{- with $pool.vllm.args }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  env:
+    - { name: HOME, value: /tmp }
+    - { name: HF_HOME, value: /models }
+    - { name: VLLM_CACHE_ROOT, value: /tmp/vllm }
+    - { name: TRITON_CACHE_DIR, value: /tmp/triton }
+    - name: POD_IP
+      valueFrom: { fieldRef: { fieldPath: status.podIP } }
+    {{- with $pool.vllm.hubTokenSecret }}
+    {{- if .name }}
+    - name: HF_TOKEN
+      valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
+    {{- end }}
+    {{- end }}
+  {{- if .leader }}
+  ports:
+    - { name: openai, containerPort: 8000 }
+  startupProbe:
+    httpGet: { path: /health, port: openai }
+    periodSeconds: 10
+    timeoutSeconds: 5
+    failureThreshold: {{ divf $pool.vllm.startupSeconds 10 | ceil | int }}
+  # A server that hangs is started anew; the worker refuses groups meanwhile.
+  livenessProbe:
+    httpGet: { path: /health, port: openai }
+    periodSeconds: 10
+    timeoutSeconds: 10
+    failureThreshold: 6
+  readinessProbe:
+    httpGet: { path: /health, port: openai }
+    periodSeconds: 5
+    timeoutSeconds: 5
+    failureThreshold: 3
+  {{- end }}
+  securityContext:
+    {{- include "jury.containerSecurity" .root | nindent 4 }}
+  resources:
+    {{- include "jury.gpuResources" (dict "resources" $pool.vllm.resources "gpu" $pool.gpu) | nindent 4 }}
+  volumeMounts:
+    - { name: tmp, mountPath: /tmp }
+    - { name: models, mountPath: /models }
+    - { name: shm, mountPath: /dev/shm }
+    {{- if $pool.weightsClaim }}
+    - { name: weights, mountPath: /weights, readOnly: true }
+    {{- end }}
+{{- end -}}

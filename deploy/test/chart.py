@@ -1,0 +1,65 @@
+"""Renders the chart, and reads what came out."""
+
+import os
+import pathlib
+import subprocess
+import tempfile
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CHART = ROOT / "deploy/helm/jury"
+NAMESPACE = "ml"
+RELEASE = "jury"
+
+
+class Refused(Exception):
+    """helm rendered nothing; the text says why."""
+
+
+def helm(*arguments: str) -> str:
+    """What helm prints."""
+    done = subprocess.run(
+        [os.environ.get("JURY_HELM", "helm"), *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Refused(done.stderr + done.stdout)
+    return done.stdout
+
+
+def values_files() -> list[pathlib.Path]:
+    """The values that every check renders."""
+    return sorted((CHART / "ci").glob("*.yaml"))
+
+
+def render(values: pathlib.Path | dict, only: str | None = None) -> list[dict]:
+    """The objects, in the order in which helm prints them; `only` names one template."""
+    if isinstance(values, dict):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "values.yaml"
+            file.write_text(yaml.safe_dump(values))
+            return render(file, only)
+    show = ["--show-only", only] if only else []
+    text = helm("template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", str(values), *show)
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def pod_templates(document: dict):
+    """(name, pod template) of all pods that an object makes."""
+    kind, name = document["kind"], document["metadata"]["name"]
+    if kind == "Pod":
+        yield name, document
+    elif kind in ("Deployment", "StatefulSet", "Job", "DaemonSet"):
+        yield name, document["spec"]["template"]
+    elif kind == "LeaderWorkerSet":
+        group = document["spec"]["leaderWorkerTemplate"]
+        yield f"{name} (leader)", group["leaderTemplate"]
+        yield f"{name} (worker)", group["workerTemplate"]
+
+
+def containers(template: dict):
+    """(container, "first", "sidecar" or "main") of a pod template."""
+    for container in template["spec"].get("initContainers", []):
+        yield container, "sidecar" if container.get("restartPolicy") == "Always" else "first"
+    for container in template["spec"]["containers"]:
+        yield container, "main"

@@ -1,0 +1,88 @@
+"""Lints and renders the chart with every file of ci/, and checks each object: against the API's schemas, strictly; custom
+resources by `custom`; pods by `policies`. Selectors must select, names must be met."""
+
+import sys
+
+import kubernetes_validate
+import yaml
+
+import chart
+import custom
+import policies
+
+VERSIONS = ("1.30", "1.34")
+BUILT_IN = ("v1", "apps/v1", "policy/v1", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1", "autoscaling/v2", "scheduling.k8s.io/v1")
+
+
+def main() -> int:
+    failures, objects = [], 0
+    for values in chart.values_files():
+        chart.helm("lint", "--strict", str(chart.CHART), "--values", str(values))
+        documents = chart.render(values)
+        objects += len(documents)
+        for document in documents:
+            at = f"{values.name}: {document['kind']} {document['metadata']['name']}"
+            failures += [f"{at}: {problem}" for problem in problems(document)]
+        failures += [f"{values.name}: {problem}" for problem in references(documents)]
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    n_files = len(chart.values_files())
+    print(f"manifests: {objects} objects of {n_files} values files, {len(failures)} problems")
+    return 1 if failures else 0
+
+
+def problems(document: dict) -> list[str]:
+    found = policies.problems(document)
+    if document["apiVersion"] in BUILT_IN:
+        found += [p for version in VERSIONS for p in against_schema(document, version)]
+    else:
+        found += custom.problems(document)
+        for name, template in chart.pod_templates(document):
+            pod = {"apiVersion": "v1", "kind": "Pod", **template}
+            pod["metadata"] = {**pod.get("metadata", {}), "name": "pod"}
+            found += [f"{name}: {p}" for version in VERSIONS for p in against_schema(pod, version)]
+    return found
+
+
+def against_schema(document: dict, version: str) -> list[str]:
+    try:
+        kubernetes_validate.validate(document, version, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return [f"in Kubernetes {version}: {'.'.join(map(str, error.path))}: {error.message}"]
+    return []
+
+
+def references(documents: list[dict]):
+    """Names and labels by which objects mean each other."""
+    labels = [t["metadata"]["labels"] for d in documents for _, t in chart.pod_templates(d)]
+    made = {(d["kind"], d["metadata"]["name"]) for d in documents}
+    for document in documents:
+        kind, name = document["kind"], document["metadata"]["name"]
+        spec = document.get("spec", {})
+        selector = {
+            "Service": spec.get("selector"),
+            "PodDisruptionBudget": spec.get("selector", {}).get("matchLabels") if kind != "Service" else None,
+            "Deployment": spec.get("selector", {}).get("matchLabels") if kind != "Service" else None,
+            "NetworkPolicy": spec.get("podSelector", {}).get("matchLabels"),
+            "PodMonitor": spec.get("selector", {}).get("matchLabels") if kind != "Service" else None,
+        }.get(kind)
+        if selector and not any(selector.items() <= one.items() for one in labels):
+            yield f"{kind} {name} selects no pod"
+        if kind in ("ScaledObject", "HorizontalPodAutoscaler"):
+            target = spec["scaleTargetRef"]
+            if (target["kind"], target["name"]) not in made:
+                yield f"{kind} {name} scales {target['name']}, which is not there"
+        for at, template in chart.pod_templates(document):
+            account = template["spec"]["serviceAccountName"]
+            if account != "default" and ("ServiceAccount", account) not in made:
+                yield f"{at} runs as {account}, which is not there"
+            volumes = {volume["name"] for volume in template["spec"].get("volumes", [])}
+            volumes |= {c["metadata"]["name"] for c in spec.get("volumeClaimTemplates", [])}
+            for container, _ in chart.containers(template):
+                mounted = {mount["name"] for mount in container.get("volumeMounts", [])}
+                if lost := mounted - volumes:
+                    yield f"{at} mounts {lost}, which is no volume"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
