@@ -85,6 +85,11 @@ impl Compute {
         matches!(self, Compute::Own { .. })
     }
 
+    /// Whether rows may have adapters.
+    pub(crate) fn takes_adapters(&self) -> bool {
+        matches!(self, Compute::Own { .. })
+    }
+
     /// Computes the batch: stores its keys and values, leaves the logits.
     pub(crate) fn run(
         &mut self,

@@ -5,6 +5,7 @@
 //!                           (admission.rs)                          (batch.rs)              (speculative.rs)
 //! ```
 
+mod adapters;
 mod admission;
 mod batch;
 mod describe;
@@ -17,6 +18,7 @@ use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::adapter::AdapterId;
 use crate::compute::{self, Compute};
 use crate::config::EngineConfig;
 use crate::error::{LoadError, PromptError, SubmitError};
@@ -25,9 +27,10 @@ use crate::files::ModelFiles;
 use crate::head::ScalarHead;
 use crate::info::ModelInfo;
 use crate::machine;
+use crate::model::adapted::Adapted;
 use crate::model::kv::{KvStore, PAGE_TOKENS};
 use crate::model::{self, Shape};
-use crate::prefix::{self, PrefixTree};
+use crate::prefix::{self, PrefixTree, WeightsId};
 use crate::prompt::Prompt;
 use crate::request::{Group, GroupId};
 use crate::sequence::{Sequence, Waiting};
@@ -66,6 +69,9 @@ pub struct Engine {
     /// Tokens that start with a byte, as far as anyone asked.
     starting_with: HashMap<u8, Arc<Vec<u32>>>,
     counters: Counters,
+    /// Loaded adapters.
+    adapters: HashMap<AdapterId, Arc<Adapted>>,
+    next_adapter: u64,
 }
 
 /// A group that is not done.
@@ -73,6 +79,8 @@ pub struct Engine {
 struct GroupState {
     id: GroupId,
     prompt: Vec<u32>,
+    /// What changes the weights for all its rows, prompt and samples alike.
+    adapter: Option<(AdapterId, Arc<Adapted>)>,
     stage: Stage,
     /// Samples that are no sequences yet.
     waiting: VecDeque<Waiting>,
@@ -103,6 +111,15 @@ enum Stage {
     Queued,
     Prefilling,
     Ready,
+}
+
+// === impl GroupState ===
+
+impl GroupState {
+    /// Whose weights compute it.
+    fn weights(&self) -> WeightsId {
+        self.adapter.as_ref().map(|&(id, _)| id)
+    }
 }
 
 // === impl Engine ===
@@ -171,6 +188,8 @@ impl Engine {
             next_group: 0,
             starting_with: HashMap::new(),
             counters: Counters::default(),
+            adapters: HashMap::new(),
+            next_adapter: 0,
         })
     }
 
@@ -229,7 +248,20 @@ impl Engine {
     /// # Errors
     /// A group that can never run: too long, too large, or with meaningless settings.
     pub fn submit(&mut self, group: Group) -> Result<GroupId, SubmitError> {
-        self.enqueue(group)
+        self.enqueue(group, None)
+    }
+
+    /// Queues a group of a loaded adapter. Groups of any adapters, and of none, are computed together.
+    ///
+    /// # Errors
+    /// As [`Engine::submit`], and an adapter that is not loaded.
+    pub fn submit_adapted(
+        &mut self,
+        group: Group,
+        adapter: AdapterId,
+    ) -> Result<GroupId, SubmitError> {
+        let loaded = self.adapter(adapter)?;
+        self.enqueue(group, Some((adapter, loaded)))
     }
 
     /// Ends a sample; its place in the batch is free at the next step, which reports it as `Finished` with `Cancelled`.
@@ -280,7 +312,20 @@ impl Engine {
     /// # Errors
     /// A prompt that can never run.
     pub fn logits_after(&mut self, prompt: &[u32]) -> Result<Vec<f32>, SubmitError> {
-        self.probe(prompt)
+        self.probe(prompt, None)
+    }
+
+    /// The same with an adapter.
+    ///
+    /// # Errors
+    /// A prompt that can never run, or an adapter that is not loaded.
+    pub fn logits_after_adapted(
+        &mut self,
+        prompt: &[u32],
+        adapter: AdapterId,
+    ) -> Result<Vec<f32>, SubmitError> {
+        let loaded = self.adapter(adapter)?;
+        self.probe(prompt, Some((adapter, loaded)))
     }
 }
 

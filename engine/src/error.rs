@@ -68,6 +68,75 @@ pub enum LoadError {
     Device(String),
 }
 
+/// An adapter does not make sense, or does not fit the model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdapterError {
+    /// It changes nothing.
+    #[error("the adapter has no matrices")]
+    Empty,
+    /// A name that belongs to no projection.
+    #[error(
+        "{name} is no projection of a layer; names are like model.layers.0.self_attn.q_proj or blk.0.attn_q"
+    )]
+    Foreign {
+        /// The name.
+        name: String,
+    },
+    /// A part contradicts itself.
+    #[error("{name}: {why}")]
+    Invalid {
+        /// The projection.
+        name: String,
+        /// What contradicts what.
+        why: String,
+    },
+    /// A part that the engine cannot compute with this model.
+    #[error("{name} cannot be adapted: {why}")]
+    Unsupported {
+        /// The projection, by GGUF's name.
+        name: String,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// Sizes of another model.
+    #[error(
+        "{tensor} is {} x {}, but this model needs {} x {}: it was made for another one",
+        found[0], found[1], expected[0], expected[1]
+    )]
+    Shape {
+        /// The matrix, by GGUF's name of its projection.
+        tensor: String,
+        /// Rows and columns that the model needs.
+        expected: [usize; 2],
+        /// Those of the adapter.
+        found: [usize; 2],
+    },
+    /// It was made for another family of models.
+    #[error("the adapter was made for a model of family {made_for}, this one is {model}")]
+    OtherFamily {
+        /// The adapter's, as GGUF names it.
+        made_for: String,
+        /// The model's.
+        model: &'static str,
+    },
+    /// The engine's device computes no adapters.
+    #[error(
+        "adapters run on the engine's own CPU kernels only, not on {device}: merge the adapter into the weights \
+         (jury train merge), or leave the device out"
+    )]
+    Device {
+        /// The device's numerics class.
+        device: String,
+    },
+    /// No adapter of this id is loaded.
+    #[error("adapter {id} is not loaded: it was unloaded, or belongs to another engine")]
+    NotLoaded {
+        /// The id's number.
+        id: u64,
+    },
+}
+
 /// A prompt cannot be turned into tokens.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -118,6 +187,9 @@ pub enum SubmitError {
         /// What the KV cache holds, see [`crate::Engine::room_tokens`].
         room_tokens: usize,
     },
+    /// The adapter that the group names.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     /// A field has no meaning.
     #[error("{field}: {why}")]
     Invalid {

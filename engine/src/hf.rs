@@ -19,8 +19,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub(crate) use config::Config;
+pub(crate) use names::canonical as tensor_name;
 use safetensors::tensor::Dtype;
-use shards::{Entry, Shard};
+pub(crate) use shards::{Entry, Shard};
 
 use crate::error::LoadError;
 use crate::model::Architecture;
@@ -173,16 +174,9 @@ impl HfFolder {
 
     fn add(&mut self, shard: usize, entry: Entry) -> Result<(), LoadError> {
         let Some(name) = names::canonical(self.architecture, &entry.name) else { return Ok(()) };
-        let block_type = match entry.dtype {
-            Dtype::F32 => BlockType::F32,
-            Dtype::F16 => BlockType::F16,
-            Dtype::BF16 => BlockType::BF16,
-            other => {
-                return Err(
-                    self.unsupported(format!("{} has weights of type {other:?}", entry.name))
-                );
-            }
-        };
+        let block_type = block_type(entry.dtype).ok_or_else(|| {
+            self.unsupported(format!("{} has weights of type {:?}", entry.name, entry.dtype))
+        })?;
         let info = TensorInfo {
             dimensions: entry.shape.into_iter().rev().collect(),
             block_type,
@@ -194,5 +188,15 @@ impl HfFolder {
             None => Ok(()),
             Some(_) => Err(self.corrupt(format!("{} is there twice", entry.name))),
         }
+    }
+}
+
+/// The weights' type, where it is one of floats that the engine reads.
+pub(crate) fn block_type(dtype: Dtype) -> Option<BlockType> {
+    match dtype {
+        Dtype::F32 => Some(BlockType::F32),
+        Dtype::F16 => Some(BlockType::F16),
+        Dtype::BF16 => Some(BlockType::BF16),
+        _ => None,
     }
 }

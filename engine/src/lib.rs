@@ -7,6 +7,9 @@
 //! Engine::step        plan -> one forward pass of prompt chunks and decoding sequences -> sampling -> events
 //!
 //! floats              sizes and weights as floats, for training
+//!
+//! Engine::load_adapter, Engine::submit_adapted: low-rank changes of the weights, swapped at run time (adapter)
+//!
 //! measure             times groups on an engine    limits   what the machine could do at most    Host   its facts
 //! head                a trained head on hidden states: how good is a sample?
 //! ```
@@ -16,6 +19,7 @@
 //! samples, the order of arrival, the size of prefill chunks, cache hits or the number of threads. (With the own CPU
 //! kernels; a candle device promises no equal bits, see [`Engine::is_bitwise`].)
 
+pub mod adapter;
 mod compute;
 mod config;
 #[cfg(feature = "candle")]
@@ -45,9 +49,10 @@ mod tensor;
 mod tokenizer;
 mod tokens;
 
+pub use adapter::{Adapter, AdapterId, LowRank, RowOrder};
 pub use config::{DeviceKind, EngineConfig};
 pub use engine::{Engine, inspect, weight_files};
-pub use error::{LoadError, PromptError, SampleError, SubmitError};
+pub use error::{AdapterError, LoadError, PromptError, SampleError, SubmitError};
 pub use event::{Counters, Event, Finish, ReadoutOutput, SampleOutput};
 pub use host::Host;
 pub use info::ModelInfo;

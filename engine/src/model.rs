@@ -1,5 +1,6 @@
 //! A model: its shape, its weights, and the forward pass of a batch of rows.
 
+pub(crate) mod adapted;
 mod architecture;
 pub(crate) mod attention;
 pub(crate) mod forward;

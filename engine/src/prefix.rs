@@ -3,11 +3,17 @@
 //! A node continues its parent after some number of the parent's tokens, so a prompt that leaves a stored one in
 //! the middle of a page shares that page up to there. Nodes in use are never evicted; unused ones stay until
 //! their page is needed, the least recently used leaf goes first.
+//!
+//! What a token's keys and values are depends on the weights, too: prompts of different adapters share nothing.
 
+use crate::adapter::AdapterId;
 use crate::model::kv::{PageId, Segment};
 
 /// A node's place in the tree.
 pub(crate) type NodeId = usize;
+
+/// Whose weights computed a prompt: the model's own, or those with an adapter.
+pub(crate) type WeightsId = Option<AdapterId>;
 
 /// All stored prompts.
 #[derive(Debug, Default)]
@@ -24,6 +30,7 @@ pub(crate) struct PrefixTree {
 #[derive(Debug)]
 struct Node {
     page: PageId,
+    weights: WeightsId,
     /// What has been computed of it.
     tokens: Vec<u32>,
     /// The node before, and how many of its tokens come before this one's.
@@ -36,14 +43,22 @@ struct Node {
 /// A prompt's way through the tree: nodes, and how many of their tokens belong to it. Its nodes are in use until
 /// it is given to [`PrefixTree::release`].
 #[derive(Debug, Default)]
-pub(crate) struct Path(Vec<(NodeId, usize)>);
+pub(crate) struct Path {
+    weights: WeightsId,
+    nodes: Vec<(NodeId, usize)>,
+}
 
 // === impl Path ===
 
 impl Path {
+    /// The way of a prompt that shares nothing.
+    pub(crate) fn new(weights: WeightsId) -> Path {
+        Path { weights, nodes: Vec::new() }
+    }
+
     /// Number of tokens.
     pub(crate) fn tokens(&self) -> usize {
-        self.0.iter().map(|&(_, used)| used).sum()
+        self.nodes.iter().map(|&(_, used)| used).sum()
     }
 }
 
@@ -56,37 +71,38 @@ impl PrefixTree {
     }
 
     /// The longest stored beginning of `prompt`, now in use.
-    pub(crate) fn find(&mut self, prompt: &[u32]) -> Path {
+    pub(crate) fn find(&mut self, weights: WeightsId, prompt: &[u32]) -> Path {
         self.clock += 1;
-        let path = self.longest(prompt);
-        for &(node, _) in &path.0 {
+        let path = self.longest(weights, prompt);
+        for &(node, _) in &path.nodes {
             self.retain(node);
         }
         path
     }
 
     /// What [`PrefixTree::find`] would find: its tokens, and its pages that nobody uses now.
-    pub(crate) fn peek(&self, prompt: &[u32]) -> (usize, usize) {
-        let path = self.longest(prompt);
-        let idle = path.0.iter().filter(|&&(node, _)| self.node(node).users == 0).count();
+    pub(crate) fn peek(&self, weights: WeightsId, prompt: &[u32]) -> (usize, usize) {
+        let path = self.longest(weights, prompt);
+        let idle = path.nodes.iter().filter(|&&(node, _)| self.node(node).users == 0).count();
         (path.tokens(), idle)
     }
 
-    fn longest(&self, prompt: &[u32]) -> Path {
-        let mut path = Path::default();
+    fn longest(&self, weights: WeightsId, prompt: &[u32]) -> Path {
+        let mut path = Path::new(weights);
         let mut rest = prompt;
         while !rest.is_empty() {
-            let (siblings, attach) = match path.0.last() {
+            let (siblings, attach) = match path.nodes.last() {
                 None => (&self.roots, None),
                 Some(&(last, used)) => (&self.node(last).children, Some((last, used))),
             };
             let best = siblings
                 .iter()
                 .filter(|&&child| self.node(child).parent == attach)
+                .filter(|&&child| self.node(child).weights == weights)
                 .map(|&child| (common(&self.node(child).tokens, rest), child))
                 .max_by_key(|&(length, child)| (length, usize::MAX - child));
             let Some((length, child)) = best.filter(|&(length, _)| length > 0) else { break };
-            path.0.push((child, length));
+            path.nodes.push((child, length));
             rest = &rest[length..];
         }
         path
@@ -94,9 +110,10 @@ impl PrefixTree {
 
     /// Adds an empty page at the end of a path.
     pub(crate) fn grow(&mut self, path: &mut Path, page: PageId) {
-        let parent = path.0.last().copied();
+        let parent = path.nodes.last().copied();
         let node = Node {
             page,
+            weights: path.weights,
             tokens: Vec::new(),
             parent,
             children: Vec::new(),
@@ -117,7 +134,7 @@ impl PrefixTree {
             Some((parent, _)) => self.node_mut(parent).children.push(id),
             None => self.roots.push(id),
         }
-        path.0.push((id, 0));
+        path.nodes.push((id, 0));
     }
 
     /// Where the path's next token goes: its last page and the slot; `None` when a page must be added first.
@@ -128,14 +145,14 @@ impl PrefixTree {
         shared_nodes: usize,
         page_tokens: usize,
     ) -> Option<(PageId, usize)> {
-        let &(last, used) = path.0.last()?;
-        let own = path.0.len() > shared_nodes && used < page_tokens;
+        let &(last, used) = path.nodes.last()?;
+        let own = path.nodes.len() > shared_nodes && used < page_tokens;
         own.then(|| (self.node(last).page, used))
     }
 
     /// Records a computed token at the end of the path.
     pub(crate) fn push(&mut self, path: &mut Path, token: u32) {
-        if let Some((last, used)) = path.0.last_mut() {
+        if let Some((last, used)) = path.nodes.last_mut() {
             *used += 1;
             let last = *last;
             self.node_mut(last).tokens.push(token);
@@ -144,12 +161,12 @@ impl PrefixTree {
 
     /// Number of nodes of a path.
     pub(crate) fn nodes_of(path: &Path) -> usize {
-        path.0.len()
+        path.nodes.len()
     }
 
     /// The pages of a path.
     pub(crate) fn segments(&self, path: &Path) -> Vec<Segment> {
-        path.0
+        path.nodes
             .iter()
             .map(|&(node, used)| Segment { page: self.node(node).page, tokens: used })
             .collect()
@@ -158,7 +175,7 @@ impl PrefixTree {
     /// Ends a path's use of its nodes; they stay stored.
     pub(crate) fn release(&mut self, path: Path) {
         self.clock += 1;
-        for (node, _) in path.0 {
+        for (node, _) in path.nodes {
             let clock = self.clock;
             let node = self.node_mut(node);
             node.users -= 1;
@@ -171,12 +188,21 @@ impl PrefixTree {
 
     /// Forgets the least recently used leaf that nobody uses; its page is free.
     pub(crate) fn evict(&mut self) -> Option<PageId> {
+        self.evict_where(|_| true)
+    }
+
+    /// The same among the prompts of one adapter, or of none.
+    pub(crate) fn evict_of(&mut self, weights: WeightsId) -> Option<PageId> {
+        self.evict_where(|node| node.weights == weights)
+    }
+
+    fn evict_where(&mut self, may_go: impl Fn(&Node) -> bool) -> Option<PageId> {
         let (id, _) = self
             .nodes
             .iter()
             .enumerate()
             .filter_map(|(id, node)| Some((id, node.as_ref()?)))
-            .filter(|(_, node)| node.users == 0 && node.children.is_empty())
+            .filter(|(_, node)| node.users == 0 && node.children.is_empty() && may_go(node))
             .min_by_key(|(_, node)| node.last_used)?;
         let node = self.nodes[id].take()?;
         match node.parent {
@@ -218,7 +244,7 @@ mod tests {
 
     /// Stores a prompt, four tokens a page; gives its pages and how much was found.
     fn store(tree: &mut PrefixTree, prompt: &[u32], next_page: &mut PageId) -> (Path, usize) {
-        let mut path = tree.find(prompt);
+        let mut path = tree.find(None, prompt);
         let (found, shared) = (path.tokens(), PrefixTree::nodes_of(&path));
         for &token in &prompt[found..] {
             if tree.next_slot(&path, shared, 4).is_none() {
@@ -244,6 +270,26 @@ mod tests {
         tree.release(second);
         assert_eq!(store(&mut tree, &[1, 2, 3, 9, 9, 7], &mut pages).1, 5);
         assert_eq!(store(&mut tree, &[1, 2, 3, 4, 5, 6], &mut pages).1, 6);
+    }
+
+    #[test]
+    fn prompts_of_other_weights_share_nothing_and_are_forgotten_alone() {
+        let (mut tree, ids) = (PrefixTree::default(), [None, Some(AdapterId(0)), Some(AdapterId(1))]);
+        for (page, weights) in (0..).zip(ids) {
+            let mut path = tree.find(weights, &[1, 2, 3]);
+            assert_eq!(path.tokens(), 0);
+            tree.grow(&mut path, page);
+            for token in [1, 2, 3] {
+                tree.push(&mut path, token);
+            }
+            tree.release(path);
+        }
+        for weights in ids {
+            assert_eq!(tree.peek(weights, &[1, 2, 4]), (2, 1));
+        }
+        assert_eq!(tree.evict_of(ids[1]), Some(1));
+        assert_eq!((tree.evict_of(ids[1]), tree.peek(ids[1], &[1, 2, 4])), (None, (0, 0)));
+        assert_eq!(tree.peek(ids[2], &[1, 2, 4]), (2, 1));
     }
 
     #[test]

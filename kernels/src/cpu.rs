@@ -23,7 +23,7 @@
 pub mod activations;
 mod disjoint;
 pub mod gemm;
-pub(crate) mod gemm_f32;
+pub mod gemm_f32;
 pub mod hadamard;
 pub mod memory;
 pub mod packed;

@@ -1,14 +1,30 @@
 //! One step's forward pass: its rows, and the prompts that it completes.
 
+use std::sync::Arc;
+
 use super::draw::Draw;
 use super::plan::Chunk;
-use super::{Engine, Stage};
+use super::{Engine, GroupState, Stage};
+use crate::adapter::AdapterId;
 use crate::error::SubmitError;
 use crate::event::Event;
+use crate::model::adapted::Adapted;
 use crate::model::attention::{Cluster, Member};
-use crate::model::forward::{Batch, Forward, Row};
+use crate::model::forward::{AdaptedRows, Batch, Forward, Row};
 use crate::model::kv::PAGE_TOKENS;
 use crate::request::{Group, NoWatch, SampleSpec, Sampling};
+
+// === impl GroupState ===
+
+impl GroupState {
+    /// Says of the batch's rows from `first` on, which are the group's, whose they are.
+    fn mark(&self, first: usize, batch: &mut Batch) {
+        if let Some((_, adapter)) = &self.adapter {
+            let rows = first..batch.rows.len();
+            batch.adapted.push(AdaptedRows { rows, adapter: adapter.clone() });
+        }
+    }
+}
 
 // === impl Engine ===
 
@@ -39,7 +55,7 @@ impl Engine {
                 continue;
             }
             let start = self.groups[source].prompt.len();
-            let mut members = Vec::new();
+            let (mut members, first_of_all) = (Vec::new(), batch.rows.len());
             for sequence in 0..self.sequences.len() {
                 if self.sequences[sequence].group != id {
                     continue;
@@ -57,6 +73,7 @@ impl Engine {
             }
             let shared = self.tree.segments(&self.groups[source].path);
             batch.clusters.push(Cluster { shared, members });
+            self.groups[source].mark(first_of_all, batch);
         }
         (draws, decodes)
     }
@@ -112,6 +129,7 @@ impl Engine {
         let shared = self.tree.segments(&self.groups[index].path);
         let members = vec![Member { rows: first..batch.rows.len(), own: Vec::new() }];
         batch.clusters.push(Cluster { shared, members });
+        self.groups[index].mark(first, batch);
     }
 
     /// Keeps the logits of prompts that are complete; their rows follow those of the sequences.
@@ -140,7 +158,11 @@ impl Engine {
     }
 
     /// See [`Engine::logits_after`].
-    pub(super) fn probe(&mut self, prompt: &[u32]) -> Result<Vec<f32>, SubmitError> {
+    pub(super) fn probe(
+        &mut self,
+        prompt: &[u32],
+        adapter: Option<(AdapterId, Arc<Adapted>)>,
+    ) -> Result<Vec<f32>, SubmitError> {
         let samples = vec![SampleSpec {
             sampling: Sampling { temperature: 0.0, top_p: 1.0, seed: 0 },
             max_tokens: 1,
@@ -149,7 +171,7 @@ impl Engine {
             last_hidden: false,
             ignores_end: false,
         }];
-        let id = self.enqueue(Group { prompt: prompt.to_vec(), samples })?;
+        let id = self.enqueue(Group { prompt: prompt.to_vec(), samples }, adapter)?;
         let mut ignored = Vec::new();
         loop {
             self.step(&mut ignored);

@@ -4,7 +4,9 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::{Engine, GroupState, Stage};
+use crate::adapter::AdapterId;
 use crate::error::SubmitError;
+use crate::model::adapted::Adapted;
 use crate::model::kv::PAGE_TOKENS;
 use crate::prefix;
 use crate::readout::Plan;
@@ -14,7 +16,11 @@ use crate::sequence::Waiting;
 // === impl Engine ===
 
 impl Engine {
-    pub(super) fn enqueue(&mut self, group: Group) -> Result<GroupId, SubmitError> {
+    pub(super) fn enqueue(
+        &mut self,
+        group: Group,
+        adapter: Option<(AdapterId, Arc<Adapted>)>,
+    ) -> Result<GroupId, SubmitError> {
         self.check_prompt(&group.prompt)?;
         if group.samples.is_empty() {
             return Err(invalid("samples", "there are none"));
@@ -45,7 +51,8 @@ impl Engine {
             stage: Stage::Queued,
             waiting,
             live: 0,
-            path: prefix::Path::default(),
+            path: prefix::Path::new(adapter.as_ref().map(|&(id, _)| id)),
+            adapter,
             shared_nodes: 0,
             cached_tokens: 0,
             prompt_pages_left: 0,

@@ -117,6 +117,22 @@ impl Config {
         value.as_str().map(Some).ok_or_else(|| self.mistyped(key))
     }
 
+    /// A text, where the field is one.
+    pub(crate) fn text_if(&self, key: &str) -> Option<&str> {
+        self.value(key)?.as_str()
+    }
+
+    /// Whether the field is there with anything but `false` and what is empty.
+    pub(crate) fn asks_for(&self, key: &str) -> bool {
+        self.value(key).is_some_and(|value| match value {
+            Value::Bool(flag) => *flag,
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(fields) => !fields.is_empty(),
+            Value::String(text) => !text.is_empty(),
+            _ => true,
+        })
+    }
+
     /// A list of texts that may be absent.
     pub(crate) fn texts_maybe(&self, key: &str) -> Result<Option<Vec<&str>>, LoadError> {
         let Some(value) = self.value(key) else { return Ok(None) };

@@ -13,7 +13,7 @@ const HEADS: [&str; 2] = ["lm_head.weight", "language_model.lm_head.weight"];
 const SCORE: &str = "score.weight";
 
 /// GGUF's name of a tensor; `None` for those that the engine has no use for.
-pub(super) fn canonical(architecture: Architecture, name: &str) -> Option<String> {
+pub(crate) fn canonical(architecture: Architecture, name: &str) -> Option<String> {
     if HEADS.contains(&name) {
         return Some("output.weight".to_owned());
     }

@@ -27,7 +27,7 @@ const LENGTH_BYTES: usize = 8;
 
 /// One file of weights.
 #[derive(Debug)]
-pub(super) struct Shard {
+pub(crate) struct Shard {
     path: PathBuf,
     map: Mmap,
     data_start: usize,
@@ -36,14 +36,14 @@ pub(super) struct Shard {
 
 /// A tensor as the file describes it.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) name: String,
-    pub(super) dtype: Dtype,
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) dtype: Dtype,
     /// The contiguous dimension last.
-    pub(super) shape: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
     /// From the start of the file.
-    pub(super) offset: usize,
-    pub(super) bytes: usize,
+    pub(crate) offset: usize,
+    pub(crate) bytes: usize,
 }
 
 /// Opens all files of weights of a folder.
@@ -86,7 +86,8 @@ pub(super) fn open_all(folder: &Path) -> Result<Vec<Shard>, LoadError> {
 // === impl Shard ===
 
 impl Shard {
-    fn open(path: &Path) -> Result<Shard, LoadError> {
+    /// Opens one file.
+    pub(crate) fn open(path: &Path) -> Result<Shard, LoadError> {
         let io = |source| LoadError::Io { path: path.to_owned(), source };
         if path.exists() && !path.is_file() {
             return Err(corrupt(path.to_owned(), "not a file"));
@@ -109,7 +110,7 @@ impl Shard {
         self.map.len() as u64
     }
 
-    pub(super) fn entries(&self) -> Vec<Entry> {
+    pub(crate) fn entries(&self) -> Vec<Entry> {
         let entry = |(name, info): (String, &safetensors::tensor::TensorInfo)| Entry {
             name,
             dtype: info.dtype,
@@ -121,7 +122,7 @@ impl Shard {
     }
 
     /// Bytes of the file; the range is an [`Entry`]'s.
-    pub(super) fn bytes(&self, offset: usize, bytes: usize) -> &[u8] {
+    pub(crate) fn bytes(&self, offset: usize, bytes: usize) -> &[u8] {
         &self.map[offset..offset + bytes]
     }
 }

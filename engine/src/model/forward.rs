@@ -8,7 +8,7 @@
 //!      -> norm, head -> logits                                       ends.rs
 //! ```
 //!
-//! Matrices by panels: linear.rs; how products are cut into pieces: grid.rs. Rows between products: buffers.rs. How a
+//! Adapters of rows: adapt.rs. Matrices by panels: linear.rs; how products are cut into pieces: grid.rs. Rows between products: buffers.rs. How a
 //! branch joins the stream: branch.rs.
 //!
 //! One job for the thread pool: rows, weight panels and attention tiles are the pieces of its phases. What follows a
@@ -16,6 +16,7 @@
 //! whoever computed the panel, while it is in the cache. Buffers are lent phase by phase (see `kernels/src/cpu/shared.rs`): whoever
 //! does a piece has its rows or its columns for as long.
 
+mod adapt;
 mod angles;
 mod attend;
 mod branch;
@@ -31,6 +32,8 @@ use super::attention::{AttentionShape, AttentionTile, Cluster, KeyShift, Scratch
 use super::kv::{KvStore, PageId, PageLayout};
 use super::weights::InputScales;
 use super::{Shape, Weights};
+pub(crate) use adapt::AdaptedRows;
+use adapt::Strip;
 pub(crate) use angles::Angles;
 use branch::Joining;
 use buffers::Inputs;
@@ -68,6 +71,8 @@ pub(crate) struct Row {
 pub(crate) struct Batch {
     pub(crate) rows: Vec<Row>,
     pub(crate) clusters: Vec<Cluster>,
+    /// Rows that adapters change, ascending, each once at most.
+    pub(crate) adapted: Vec<AdaptedRows>,
 }
 
 /// Buffers of the forward pass, kept between steps.
@@ -84,6 +89,7 @@ pub(crate) struct Forward {
     latent: LatentBuffers,
     hidden: Inputs,
     experts: ExpertBuffers,
+    low: Rows<f32>,
     angles: Angles,
     local_angles: Angles,
     scratch: Vec<ThreadScratch>,
@@ -97,6 +103,8 @@ struct ThreadScratch {
     panel: PanelScratch,
     /// Outputs of the gate's panel, for all rows.
     gate: Vec<f32>,
+    /// Products with an adapter's A.
+    low: Vec<f32>,
 }
 
 /// Everything that threads share during a pass.
@@ -129,6 +137,12 @@ struct Pass<'a> {
     /// Rows x inner layer of dense networks.
     hidden: SharedInputs<'a>,
     experts: SharedExperts<'a>,
+    /// Products with adapters' A: rows x 3 projections x `adapter_width`.
+    low: SharedRows<'a, f32>,
+    /// Room for an adapter's rank; 0 when no row has one.
+    adapter_width: usize,
+    /// Adapted rows; and of those whose logits are wanted, by their new numbers.
+    strips: &'a [Vec<Strip<'a>>; 2],
     logits: SharedRows<'a, f32>,
     angles: &'a Angles,
     /// Of layers that see a window, where they differ.
@@ -143,6 +157,8 @@ struct Walk<'a> {
     scratch: &'a mut ThreadScratch,
     /// Rows that are computed: all, and in the last layer, once keys and values are stored, those that are wanted.
     rows: usize,
+    /// Whether the others have left.
+    rows_left: bool,
 }
 
 // === impl Forward ===
@@ -186,6 +202,11 @@ impl Forward {
             [batch.rows.len(), wanted.len()],
             pool.threads(),
         );
+        let widths = batch.adapted.iter().map(|adapted| adapted.adapter.width());
+        let adapter_width = widths.max().unwrap_or(0);
+        let low_width = adapter_width * adapt::MOST_BESIDE;
+        self.low.resize(if low_width > 0 { batch.rows.len() } else { 0 }, low_width);
+        let strips = adapt::strips(&batch.adapted, &wanted);
         let length = KeyShift::angles_for(positions.iter().max().map_or(0, |last| last + 1));
         self.angles.extend(&weights.rope_frequencies, shape.rope.magnitude(), length);
         if let Some(frequencies) = &weights.local_rope_frequencies {
@@ -220,20 +241,24 @@ impl Forward {
             latent: self.latent.share(phases),
             hidden: self.hidden.share(phases),
             experts: self.experts.share(phases),
+            low: self.low.share(phases),
+            adapter_width,
+            strips: &strips,
             logits: self.logits.share(phases),
             angles: &self.angles,
             local_angles: weights.local_rope_frequencies.as_ref().map(|_| &self.local_angles),
             row_chunk: (positions.len() / (pool.threads() * 4)).clamp(1, MOST_ROWS_AT_ONCE),
         };
         pool.run_with(&mut self.scratch, |number, scratch| {
-            let mut walk = Walk { member: phases.member(number), scratch, rows: batch.rows.len() };
+            let (member, rows) = (phases.member(number), batch.rows.len());
+            let mut walk = Walk { member, scratch, rows, rows_left: false };
             pass.embed(&mut walk);
             let mut joining = Joining::Done;
             for (index, layer) in weights.layers.iter().enumerate() {
                 pass.attend(index, layer, joining, &mut walk);
                 let next = weights.layers.get(index + 1);
                 let then = next.map_or(&weights.head, |next| next.attention.first_matrix());
-                pass.feed(layer, then, &mut walk);
+                pass.feed(index, then, &mut walk);
                 joining = layer.after_feed();
             }
             pass.head(joining, &mut walk);
@@ -263,7 +288,7 @@ impl Forward {
         self.scratch.resize_with(threads, ThreadScratch::default);
         let more = shape.latent.map_or(0, |_| latent::PHASES)
             + shape.experts.as_ref().map_or(0, |_| experts::PHASES);
-        let phases = shape.layers * (LAYER_PHASES + more) + OTHER_PHASES;
+        let phases = shape.layers * (LAYER_PHASES + more + adapt::PHASES) + OTHER_PHASES;
         self.phases.restart(phases, threads);
     }
 }

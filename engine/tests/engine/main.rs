@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // Tests may.
 
+mod adapters;
 mod break_out;
 mod corrupt;
 mod device;

@@ -14,13 +14,21 @@ use super::{LANES, SimdLevel, TILE_ROWS, at_level};
 /// One product. Strides are in floats.
 #[derive(Debug)]
 pub struct Product<'a> {
+    /// Rows x inner.
     pub a: &'a [f32],
+    /// From one row of `a` to the next.
     pub a_stride: usize,
+    /// Inner x columns.
     pub b: &'a [f32],
+    /// From one row of `b` to the next.
     pub b_stride: usize,
+    /// Rows x columns.
     pub c: &'a mut [f32],
+    /// From one row of `c` to the next.
     pub c_stride: usize,
+    /// Of `a` and `c`.
     pub rows: usize,
+    /// What sums run over.
     pub inner: usize,
     /// A multiple of 16.
     pub columns: usize,

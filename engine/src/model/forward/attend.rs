@@ -7,6 +7,7 @@ use super::buffers::SharedInputs;
 use super::grid::Grid;
 use super::linear::Piece;
 use super::{Pass, Walk, span};
+use crate::model::adapted::Projection;
 use crate::model::attention::{AttentionLayer, KeyShift};
 use crate::model::kv::{Slot, store_key, store_value};
 use crate::model::weights::{Attention, Layer, Linear};
@@ -64,7 +65,7 @@ impl Pass<'_> {
                 (&latent.output, &self.latent.expanded)
             }
         };
-        self.output(layer, output, input, walk);
+        self.output(index, output, input, walk);
     }
 
     fn heads(
@@ -75,20 +76,27 @@ impl Pass<'_> {
         walk: &mut Walk<'_>,
     ) {
         let Projections { query, key, value, output } = *projections;
-        let products = [(query, &self.queries), (key, &self.keys), (value, &self.values)];
-        let panels = products.iter().map(|(linear, _)| linear.matrix.panels()).sum();
-        let thread = walk.member.thread();
+        let products = [
+            (Projection::Query, query, &self.queries),
+            (Projection::Key, key, &self.keys),
+            (Projection::Value, value, &self.values),
+        ];
+        self.lower(index, &products.map(|(projection, ..)| projection), &self.normed, walk);
+        let panels = products.iter().map(|(_, linear, _)| linear.matrix.panels()).sum();
+        let (thread, strips) = (walk.member.thread(), self.strips(walk));
         let scratch = &mut walk.scratch.panel;
         let grid = Grid::new(self.rows(), panels, thread);
         walk.member.run_with_next(grid.pieces(), |claim, piece, next| {
             let (rows, panel) = grid.locate(piece);
-            let (linear, out, panel) = locate(&products, panel);
+            let (projection, linear, out, panel) = locate(&products, panel);
             let prefetch = match next.map(|next| locate(&products, grid.locate(next).1)) {
-                Some((linear, _, panel)) => linear.matrix.panel_bytes(panel),
+                Some((_, linear, _, panel)) => linear.matrix.panel_bytes(panel),
                 None => grid.prefetch(&linear.matrix, None, output, thread),
             };
             let (bias, first_row) = (linear.bias.as_deref(), rows.start);
-            let piece = Piece { bias, first_row, ..Piece::new(&linear.matrix, panel, prefetch) };
+            let addition = self.addition(claim, index, projection, strips);
+            let piece = Piece::new(&linear.matrix, panel, prefetch);
+            let piece = Piece { bias, first_row, addition, ..piece };
             self.store(claim, piece, &self.normed.rows(claim, rows), scratch, out);
         });
         walk.member.run_in_chunks(self.rows(), self.row_chunk, |claim, row| {
@@ -182,23 +190,28 @@ impl Pass<'_> {
             self.stream.move_rows(claim, moves.clone());
         });
         walk.rows = self.wanted.len();
+        walk.rows_left = true;
     }
 
     fn output(
         &self,
-        layer: &Layer,
+        index: usize,
         output: &PackedMatrix,
         input: &SharedInputs<'_>,
         walk: &mut Walk<'_>,
     ) {
+        let layer = &self.weights.layers[index];
         self.complete(input, walk.rows, walk);
-        let thread = walk.member.thread();
+        self.lower(index, &[Projection::Output], input, walk);
+        let (thread, strips) = (walk.member.thread(), self.strips(walk));
         let grid = Grid::new(walk.rows, output.panels(), thread);
         let scratch = &mut walk.scratch.panel;
         walk.member.run_with_next(grid.pieces(), |claim, piece, next| {
             let (rows, panel) = grid.locate(piece);
             let prefetch = grid.prefetch(output, next, layer.feed.first_matrix(), thread);
-            let piece = Piece { first_row: rows.start, ..Piece::new(output, panel, prefetch) };
+            let addition = self.addition(claim, index, Projection::Output, strips);
+            let piece = Piece::new(output, panel, prefetch);
+            let piece = Piece { first_row: rows.start, addition, ..piece };
             let input = input.rows(claim, rows);
             self.join(claim, piece, &input, scratch, layer.after_attention());
         });
@@ -215,13 +228,13 @@ impl Pass<'_> {
 
 /// The matrix that a piece of some products belongs to, its destination, and its panel.
 fn locate<'b>(
-    products: &[(&'b Linear, &'b SharedRows<'b, f32>)],
+    products: &[(Projection, &'b Linear, &'b SharedRows<'b, f32>)],
     mut piece: usize,
-) -> (&'b Linear, &'b SharedRows<'b, f32>, usize) {
-    for &(linear, out) in products {
+) -> (Projection, &'b Linear, &'b SharedRows<'b, f32>, usize) {
+    for &(projection, linear, out) in products {
         let panels = linear.matrix.panels();
         if piece < panels {
-            return (linear, out, piece);
+            return (projection, linear, out, piece);
         }
         piece -= panels;
     }

@@ -119,7 +119,7 @@ impl Pass<'_> {
             let input = self.normed.rows(claim, 0..rows);
             match (shared, piece.checked_sub(panels)) {
                 (Some(gated), Some(panel)) => {
-                    let work = GatedPanel { gated, panel, prefetch: [&[], &[]], first_row: 0 };
+                    let work = GatedPanel::plain(gated, panel, 0);
                     self.gate(claim, work, &input, &buffers.shared_hidden, walk.scratch);
                 }
                 _ => {
@@ -176,7 +176,7 @@ impl Pass<'_> {
         walk.member.run(buffers.busy.rows() * inner_panels, |claim, piece| {
             let Some((expert, seats)) = self.busy(claim, piece / inner_panels) else { return };
             let (gated, panel) = (&experts[expert], piece % inner_panels);
-            let work = GatedPanel { gated, panel, prefetch: [&[], &[]], first_row: seats.start };
+            let work = GatedPanel::plain(gated, panel, seats.start);
             let input = buffers.inputs.rows(claim, seats);
             self.gate(claim, work, &input, &buffers.hidden, walk.scratch);
         });

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::adapt::Addition;
 use super::buffers::SharedInputs;
 use super::{Pass, Walk};
 use jury_kernels::cpu::gemm::Workspace;
@@ -15,6 +16,8 @@ use jury_kernels::cpu::{PANEL, SimdLevel};
 pub(super) struct Piece<'b> {
     pub(super) matrix: &'b PackedMatrix,
     pub(super) bias: Option<&'b [f32]>,
+    /// What adapters add.
+    pub(super) addition: Option<Addition<'b>>,
     pub(super) panel: usize,
     /// The row of the outputs that the first input's go to.
     pub(super) first_row: usize,
@@ -62,7 +65,7 @@ impl PanelScratch {
 
 impl<'b> Piece<'b> {
     pub(super) fn new(matrix: &'b PackedMatrix, panel: usize, prefetch: &'b [u8]) -> Piece<'b> {
-        Piece { matrix, bias: None, panel, first_row: 0, prefetch }
+        Piece { matrix, bias: None, addition: None, panel, first_row: 0, prefetch }
     }
 
     fn compute(
@@ -73,6 +76,9 @@ impl<'b> Piece<'b> {
         out: &mut [f32],
     ) {
         self.matrix.panel(level, self.panel, self.prefetch, input, workspace, out);
+        if let Some(addition) = self.addition {
+            addition.add(level, self.panel, self.first_row, out);
+        }
     }
 
     /// The outputs of the panel.
