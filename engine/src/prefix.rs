@@ -274,7 +274,8 @@ mod tests {
 
     #[test]
     fn prompts_of_other_weights_share_nothing_and_are_forgotten_alone() {
-        let (mut tree, ids) = (PrefixTree::default(), [None, Some(AdapterId(0)), Some(AdapterId(1))]);
+        let (mut tree, ids) =
+            (PrefixTree::default(), [None, Some(AdapterId(0)), Some(AdapterId(1))]);
         for (page, weights) in (0..).zip(ids) {
             let mut path = tree.find(weights, &[1, 2, 3]);
             assert_eq!(path.tokens(), 0);

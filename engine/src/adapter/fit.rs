@@ -40,7 +40,8 @@ pub(crate) fn fit(adapter: &Adapter, shape: &Shape) -> Result<Adapted, AdapterEr
 
 /// Layer and projection of a part.
 fn locate(name: &str, shape: &Shape) -> Result<(usize, Projection), AdapterError> {
-    let unknown = |why: &str| AdapterError::Unsupported { name: name.to_owned(), why: why.to_owned() };
+    let unknown =
+        |why: &str| AdapterError::Unsupported { name: name.to_owned(), why: why.to_owned() };
     let split = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
     let (layer, kind) = split
         .and_then(|(layer, kind)| Some((layer.parse::<usize>().ok()?, kind)))
@@ -93,7 +94,8 @@ fn in_order<'a>(
     };
     let rows = (0..heads).flat_map(|head| {
         let first = head * 2 * half;
-        (0..2 * half).flat_map(move |at| part.b[(first + from(at)) * part.rank..][..part.rank].iter())
+        (0..2 * half)
+            .flat_map(move |at| part.b[(first + from(at)) * part.rank..][..part.rank].iter())
     });
     Cow::Owned(rows.copied().collect())
 }

@@ -52,7 +52,9 @@ pub(super) fn read(folder: &Path, weights: &Path) -> Result<Adapter, LoadError> 
             });
         };
         if pairs.entry(module).or_default()[side].replace(entry).is_some() {
-            return Err(corrupt(format!("{module} has two matrices of one kind: several adapters?")));
+            return Err(corrupt(format!(
+                "{module} has two matrices of one kind: several adapters?"
+            )));
         }
     }
     let mut parts = Vec::new();
@@ -61,10 +63,8 @@ pub(super) fn read(folder: &Path, weights: &Path) -> Result<Adapter, LoadError> 
             let missing = if sides[0].is_none() { "lora_A" } else { "lora_B" };
             return Err(corrupt(format!("tensor {module}.{missing}.weight is missing")));
         };
-        let ([rank, inputs], [outputs, inner]) = (
-            matrix(a).map_err(corrupt)?,
-            matrix(b).map_err(corrupt)?,
-        );
+        let ([rank, inputs], [outputs, inner]) =
+            (matrix(a).map_err(corrupt)?, matrix(b).map_err(corrupt)?);
         if rank != inner {
             return Err(corrupt(format!(
                 "{} is {rank} x {inputs} and {} is {outputs} x {inner}: the ranks differ",
@@ -121,8 +121,13 @@ impl Scaling {
         let mut alphas = Vec::new();
         if let Some(patterns) = config.object("alpha_pattern")? {
             for key in patterns.keys() {
-                if !key.chars().all(|letter| letter.is_ascii_alphanumeric() || "_.".contains(letter)) {
-                    return Err(patterns.unsupported(format!("alpha_pattern {key:?}: no plain name")));
+                if !key
+                    .chars()
+                    .all(|letter| letter.is_ascii_alphanumeric() || "_.".contains(letter))
+                {
+                    return Err(
+                        patterns.unsupported(format!("alpha_pattern {key:?}: no plain name"))
+                    );
                 }
                 alphas.push((key.to_owned(), patterns.float(key)?));
             }
@@ -160,7 +165,10 @@ fn matrix(entry: &Entry) -> Result<[usize; 2], String> {
 fn floats(shard: &Shard, entry: &Entry, path: &Path) -> Result<Vec<f32>, LoadError> {
     let kind = block_type(entry.dtype).ok_or_else(|| LoadError::Unsupported {
         path: path.to_owned(),
-        why: format!("{} has weights of type {:?}; F32, F16 and BF16 are known", entry.name, entry.dtype),
+        why: format!(
+            "{} has weights of type {:?}; F32, F16 and BF16 are known",
+            entry.name, entry.dtype
+        ),
     })?;
     let mut floats = vec![0.0; entry.shape.iter().product()];
     kind.read_floats(shard.bytes(entry.offset, entry.bytes), &mut floats);

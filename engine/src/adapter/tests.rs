@@ -84,7 +84,11 @@ fn what_peft_can_and_the_engine_cannot_is_refused_by_name() {
         (r#""bias": "none""#, r#""bias": "lora_only""#, "lora_only"),
         (r#""modules_to_save": null"#, r#""modules_to_save": ["lm_head"]"#, "modules_to_save"),
         (r#""LORA""#, r#""IA3""#, "IA3"),
-        (r#""init_lora_weights": true"#, r#""init_lora_weights": "pissa_niter_4""#, "pissa_niter_4"),
+        (
+            r#""init_lora_weights": true"#,
+            r#""init_lora_weights": "pissa_niter_4""#,
+            "pissa_niter_4",
+        ),
         (r#""alpha_pattern": {}"#, r#""alpha_pattern": {".*q": 3}"#, "alpha_pattern"),
         (r#""r": 2"#, r#""fan_in_fan_out": true"#, "fan_in_fan_out"),
     ] {
@@ -129,7 +133,8 @@ fn damaged_folders_say_what_is_wrong() {
 
 #[test]
 fn matrices_in_memory_are_held_to_their_sizes() {
-    let part = LowRank { rank: 2, inputs: 3, outputs: 4, scale: 1.0, a: vec![1.0; 6], b: vec![1.0; 8] };
+    let part =
+        LowRank { rank: 2, inputs: 3, outputs: 4, scale: 1.0, a: vec![1.0; 6], b: vec![1.0; 8] };
     let make = |part: LowRank| Adapter::new(RowOrder::Gguf, [("blk.0.attn_q".to_owned(), part)]);
     assert!(make(part.clone()).is_ok());
     for (broken, named) in [
@@ -142,7 +147,8 @@ fn matrices_in_memory_are_held_to_their_sizes() {
         assert!(error.contains("blk.0.attn_q") && error.contains(named), "{error}");
     }
     assert_eq!(Adapter::new(RowOrder::Gguf, []).unwrap_err(), AdapterError::Empty);
-    let both = ["blk.0.attn_q", "model.layers.0.self_attn.q_proj"].map(|name| (name.to_owned(), part.clone()));
+    let both = ["blk.0.attn_q", "model.layers.0.self_attn.q_proj"]
+        .map(|name| (name.to_owned(), part.clone()));
     let twice = Adapter::new(RowOrder::Gguf, both).unwrap_err().to_string();
     assert!(twice.contains("twice"), "{twice}");
 }

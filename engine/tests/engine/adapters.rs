@@ -31,7 +31,8 @@ const MODULES: [&str; 7] = [
 pub fn noise(count: usize, salt: u64, size: f32) -> Vec<f32> {
     let mut state = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((state >> 40) as f32 / (1 << 23) as f32 - 1.0) * size
     };
     (0..count).map(|_| next()).collect()
@@ -58,9 +59,7 @@ fn tensors(folder: &Path) -> HashMap<String, Tensor> {
     };
     file.tensors()
         .into_iter()
-        .map(|(name, view)| {
-            (name, Tensor { shape: view.shape().to_vec(), floats: floats(&view) })
-        })
+        .map(|(name, view)| (name, Tensor { shape: view.shape().to_vec(), floats: floats(&view) }))
         .collect()
 }
 
@@ -194,7 +193,11 @@ fn with_b_of_zeros_the_bits_are_the_models_own() {
         let id = engine.load_adapter(&adapter(&parts)).unwrap();
         let prompt = prompt(5, 70);
         let base = engine.logits_after(&prompt).unwrap();
-        assert_eq!(bits(&engine.logits_after_adapted(&prompt, id).unwrap()), bits(&base), "{family}");
+        assert_eq!(
+            bits(&engine.logits_after_adapted(&prompt, id).unwrap()),
+            bits(&base),
+            "{family}"
+        );
     }
 }
 
@@ -326,7 +329,11 @@ fn interleaved(part: &LowRank, head: usize) -> LowRank {
 
 #[test]
 fn rows_of_llamas_queries_and_keys_are_turned_to_the_models_order() {
-    let sizes = [("self_attn.q_proj", 576, 576), ("self_attn.k_proj", 576, 192), ("mlp.up_proj", 576, 1536)];
+    let sizes = [
+        ("self_attn.q_proj", 576, 576),
+        ("self_attn.k_proj", 576, 192),
+        ("mlp.up_proj", 576, 1536),
+    ];
     let named = |order: RowOrder| {
         let parts = sizes.iter().zip(1..).map(|(&(module, inputs, outputs), salt)| {
             let part = LowRank {
@@ -372,12 +379,16 @@ fn what_does_not_fit_is_refused_by_name() {
     let wide = refused("model.layers.1.self_attn.q_proj", part(96, 64));
     assert!(wide.contains("blk.1.attn_q.lora_A is 2 x 96, but this model needs 2 x 64"), "{wide}");
     let tall = refused("model.layers.1.mlp.down_proj", part(96, 65));
-    assert!(tall.contains("blk.1.ffn_down.lora_B is 65 x 2, but this model needs 64 x 2"), "{tall}");
+    assert!(
+        tall.contains("blk.1.ffn_down.lora_B is 65 x 2, but this model needs 64 x 2"),
+        "{tall}"
+    );
     let deep = refused("blk.7.attn_q", part(64, 64));
     assert!(deep.contains("blk.7.attn_q") && deep.contains("2 layers"), "{deep}");
     let norm = refused("blk.0.attn_norm", part(64, 64));
     assert!(norm.contains("attn_norm") && norm.contains("q_proj, k_proj"), "{norm}");
-    let table = Adapter::new(RowOrder::Gguf, [("token_embd".to_owned(), part(64, 64))]).unwrap_err();
+    let table =
+        Adapter::new(RowOrder::Gguf, [("token_embd".to_owned(), part(64, 64))]).unwrap_err();
     assert!(table.to_string().contains("token_embd is no projection"), "{table}");
     let mut latent = load_file(&fixture("deepseek_v2"), &config(1));
     let keys = Adapter::new(RowOrder::Gguf, [("blk.0.attn_kv_b".to_owned(), part(32, 128))]);

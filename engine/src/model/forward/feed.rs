@@ -75,8 +75,7 @@ impl Pass<'_> {
             let (rows, panel) = grid.locate(piece);
             let prefetch = [&gated.gate, &gated.up]
                 .map(|matrix| grid.prefetch(matrix, next, &gated.down, thread));
-            let additions =
-                inner.map(|projection| self.addition(claim, index, projection, strips));
+            let additions = inner.map(|projection| self.addition(claim, index, projection, strips));
             let work = GatedPanel { gated, panel, prefetch, first_row: rows.start, additions };
             let input = self.normed.rows(claim, rows);
             self.gate(claim, work, &input, &self.hidden, walk.scratch);
