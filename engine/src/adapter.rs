@@ -11,7 +11,8 @@
 //! An adapted projection computes `W x + scale * B (A x)`, the second part in floats from floats. A row's bits depend
 //! on its own adapter and input alone; with B of zeros they are the model's own.
 //!
-//! A training loop draws with its current weights like this, and never loads the model again:
+//! A training loop draws with its current weights like this, and never loads the model again. (Matrices that were trained on
+//! [`crate::floats`] have the rows of Hugging Face, whatever the files are.)
 //!
 //! ```no_run
 //! # use jury_engine::{Adapter, Engine, EngineConfig, Group, LowRank, RowOrder};
@@ -21,7 +22,7 @@
 //! let mut engine = Engine::load("model.gguf".as_ref(), &EngineConfig::default())?;
 //! let mut events = Vec::new();
 //! for _step in 0..100 {
-//!     let adapter = Adapter::new(RowOrder::Gguf, current_weights())?;
+//!     let adapter = Adapter::new(RowOrder::HuggingFace, current_weights())?;
 //!     let id = engine.load_adapter(&adapter)?;
 //!     for group in groups() {
 //!         engine.submit_adapted(group, id)?;

@@ -54,7 +54,7 @@ pub(super) fn read(path: &Path) -> Result<Adapter, LoadError> {
     }
     let architecture = file.metadata.text_maybe("general.architecture")?.map(str::to_owned);
     let base = file.metadata.text_maybe("general.base_model.0.name")?.map(str::to_owned);
-    let adapter = Adapter::new(RowOrder::Gguf, parts).map_err(|error| refused(&file, error))?;
+    let adapter = Adapter::new(RowOrder::Gguf, parts).map_err(|error| refused(&file, &error))?;
     Ok(Adapter { architecture, base, ..adapter })
 }
 
@@ -69,7 +69,7 @@ fn floats(file: &GgufFile, info: &TensorInfo) -> Result<Vec<f32>, LoadError> {
     Ok(floats)
 }
 
-fn refused(file: &GgufFile, error: AdapterError) -> LoadError {
+fn refused(file: &GgufFile, error: &AdapterError) -> LoadError {
     match error {
         AdapterError::Foreign { .. } => file.unsupported(error.to_string()),
         _ => file.corrupt(error.to_string()),
