@@ -76,7 +76,7 @@ pub(crate) enum Refusal {
     NoClass(NoClass),
 }
 
-/// The verdict that follows from the facts.
+/// The verdict that follows from the facts, with every sample.
 pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
     let Facts { request, plan, rule, method_digest, queued, total, end } = facts;
     let k = count(plan.samples.len());
@@ -161,7 +161,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
             hedged: effort.tally.hedged,
             workers: effort.workers.into_iter().collect(),
         },
-        samples: request.include_samples.then_some(samples),
+        samples: Some(samples),
     }
 }
 

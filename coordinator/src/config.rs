@@ -1,9 +1,12 @@
 //! What a coordinator can be told. The only home of its defaults.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jury_grm::domain::limits;
 use jury_grm::prompt::Template;
+
+use crate::observe::Observer;
 
 /// How a coordinator works.
 #[derive(Debug, Clone)]
@@ -33,6 +36,8 @@ pub struct Config {
     pub idempotency_ttl: Duration,
     /// Most items of one stream that are judged at once.
     pub stream_concurrency: usize,
+    /// Who looks on while requests are judged.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 /// Why a configuration is refused.
@@ -62,6 +67,7 @@ impl Default for Config {
             idempotency_bytes: 64 << 20,
             idempotency_ttl: Duration::from_secs(15 * 60),
             stream_concurrency: 256,
+            observer: None,
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod dispatch;
 pub mod fleet;
 pub mod idempotency;
 mod metrics;
+pub mod observe;
 mod pipeline;
 pub mod progress;
 mod rank;

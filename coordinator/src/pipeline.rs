@@ -4,6 +4,7 @@ mod draw;
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jury_fabric::connector::Connector;
@@ -24,6 +25,7 @@ use crate::dispatch::HedgeBudget;
 use crate::fleet::Fleet;
 use crate::idempotency::{Answered, Idempotency, Identity, Limits};
 use crate::metrics::Metrics;
+use crate::observe::{Observed, RequestNumber, Seen};
 use crate::progress::Teller;
 use draw::{Settled, rule};
 
@@ -40,6 +42,8 @@ struct Inner {
     idempotency: Idempotency,
     hedge_budget: HedgeBudget,
     metrics: Metrics,
+    /// Requests that an observer was told of.
+    n_observed: AtomicU64,
     /// Cancelled when nothing new is taken any more.
     closing: CancellationToken,
 }
@@ -85,6 +89,7 @@ impl Coordinator {
             }),
             hedge_budget: HedgeBudget::new(config.hedge_budget),
             metrics: Metrics::register(registry),
+            n_observed: AtomicU64::new(0),
             closing: CancellationToken::new(),
             config,
         };
@@ -143,24 +148,35 @@ impl Coordinator {
         let budget = request.budget_ms.map_or(config.default_budget, milliseconds);
         let due = Due { arrived, budget, deadline: arrived + budget };
         teller.tell(|| Progress::waiting(request.settings.k));
-        let held =
-            admission.hold(&Share::default(), request.item.text_bytes()).map_err(overloaded)?;
+        let share = Share::default();
+        let held = admission.hold(&share, request.item.text_bytes()).map_err(overloaded)?;
         let identity = Identity::of(&request);
         if request.request_id.is_empty() {
             request.request_id = format!("{:016x}", rand::random::<u64>());
         }
         let span = trace::request_span(&request.request_id, &request.item.id);
-        let request = &request;
-        let judge = || self.judge(request, due, held, teller);
+        let request = &Arc::new(request);
+        let teller = &teller.observed(self.observe(&share, request));
+        let judge = || async {
+            let verdict = self.judge(request, due, held, teller).await?;
+            Ok(as_asked(verdict, request, teller))
+        };
         let answered = idempotency.once(identity, due.deadline, judge).instrument(span).await?;
         match answered {
             Answered::Judged(verdict) => Ok((verdict, Origin::Judged)),
             Answered::Replayed(verdict) => Ok((verdict, Origin::Replayed)),
             Answered::OutOfTime => {
                 let verdict = self.refuse(request, due, Refusal::Queue { budget });
-                Ok((Arc::new(verdict), Origin::Judged))
+                Ok((Arc::new(as_asked(verdict, request, teller)), Origin::Judged))
             }
         }
+    }
+
+    /// Tells the observer, if there is one, of a request that has come.
+    fn observe(&self, share: &Share, request: &Arc<ScoreRequest>) -> Option<Observed> {
+        let observer = self.inner.config.observer.as_ref()?;
+        let number = RequestNumber(self.inner.n_observed.fetch_add(1, Ordering::Relaxed) + 1);
+        Some(Observed::begin(observer, number, &share.tenant, request))
     }
 
     /// Class, admission, draw, answer. Until it is admitted, the request waits as it
@@ -320,6 +336,15 @@ impl Coordinator {
             }
         });
     }
+}
+
+/// A verdict with no more than its caller asked for; the observer is shown all of it.
+fn as_asked(mut verdict: Verdict, request: &ScoreRequest, teller: &Teller) -> Verdict {
+    teller.show(Seen::Judged(&verdict));
+    if !request.include_samples {
+        verdict.samples = None;
+    }
+    verdict
 }
 
 /// The tokens that workers computed for a verdict.

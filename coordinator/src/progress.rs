@@ -4,6 +4,8 @@
 //! pipeline ── Teller ──> the newest snapshot ──> Watcher ── alongside(answer) ──> a stream, a door
 //! ```
 //!
+//! An observer, where there is one, is told more, by the same teller (`observe`).
+//!
 //! One place a request, overwritten: a reader that is slow misses steps, nothing is queued, and telling never
 //! waits. Nobody pays for a request that nobody watches.
 
@@ -14,12 +16,17 @@ use jury_grm::domain::Progress;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use crate::observe::{Observed, Seen};
+
 /// Steps that follow each other faster than a person reads are left out.
 const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Tells how far one request is.
-#[derive(Debug)]
-pub struct Teller(Option<watch::Sender<Option<Progress>>>);
+#[derive(Debug, Default)]
+pub struct Teller {
+    steps: Option<watch::Sender<Option<Progress>>>,
+    observed: Option<Observed>,
+}
 
 /// Hears how far one request is.
 #[derive(Debug)]
@@ -28,7 +35,7 @@ pub struct Watcher(watch::Receiver<Option<Progress>>);
 /// A teller and whoever hears it.
 pub fn channel() -> (Teller, Watcher) {
     let (sender, receiver) = watch::channel(None);
-    (Teller(Some(sender)), Watcher(receiver))
+    (Teller { steps: Some(sender), observed: None }, Watcher(receiver))
 }
 
 // === impl Teller ===
@@ -36,13 +43,30 @@ pub fn channel() -> (Teller, Watcher) {
 impl Teller {
     /// Nobody watches.
     pub fn to_nobody() -> Self {
-        Self(None)
+        Self::default()
+    }
+
+    /// The same, which tells an observer as well.
+    pub(crate) fn observed(&self, observed: Option<Observed>) -> Self {
+        Self { steps: self.steps.clone(), observed }
     }
 
     /// Tells a step in place of the one before.
     pub fn tell(&self, progress: impl FnOnce() -> Progress) {
-        if let Some(sender) = &self.0 {
-            sender.send_replace(Some(progress()));
+        if self.steps.is_none() && self.observed.is_none() {
+            return;
+        }
+        let progress = progress();
+        if let Some(sender) = &self.steps {
+            sender.send_replace(Some(progress));
+        }
+        self.show(Seen::Moved(progress));
+    }
+
+    /// Tells what only an observer hears.
+    pub(crate) fn show(&self, seen: Seen<'_>) {
+        if let Some(observed) = &self.observed {
+            observed.tell(seen);
         }
     }
 }

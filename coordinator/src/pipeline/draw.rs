@@ -16,6 +16,7 @@ use crate::answer::End;
 use crate::decide::{Deciding, Next};
 use crate::dispatch::{Drawing, Drew, Effort, Job};
 use crate::fleet::WorkerClass;
+use crate::observe::Seen;
 use crate::progress::Teller;
 use crate::rank::{MetaCalls, MetaJob, RankedDrawing, Ranking};
 use crate::render::{self, Rendered};
@@ -70,6 +71,7 @@ impl Coordinator {
                 };
                 MetaCalls::new(job, fleet.clone())
             });
+            teller.show(Seen::Planned(&plan.samples));
             let mut drawing = RankedDrawing::new(Drawing::new(job, fleet.clone()), meta);
             let stopping = Stopping::new(&request, &plan, rule(&request, &plan));
             let mut deciding = Deciding::new(stopping, &plan);
@@ -78,9 +80,13 @@ impl Coordinator {
                 && let Some(drew) = drawing.next().await
             {
                 if let Drew::Sample(sample) = drew {
+                    teller.show(Seen::Ended(&sample));
                     match deciding.take(sample) {
                         Next::GoOn => {}
-                        Next::Draw(spare) => drawing.add(spare),
+                        Next::Draw(spare) => {
+                            teller.show(Seen::Spare(&spare));
+                            drawing.add(spare);
+                        }
                         Next::Stop => drawing.stop(),
                         Next::Split => {
                             smaller = drawing.too_long().and_then(|told| split(&request, told));

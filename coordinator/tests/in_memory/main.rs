@@ -6,6 +6,7 @@ mod drawing;
 mod forecast;
 mod hedging;
 mod meta;
+mod observing;
 mod progress;
 mod ranking;
 mod refusals;
