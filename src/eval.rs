@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! config   arguments -> what to do
-//! items    files -> the items of this evaluation, fixed in its folder
+//! items    files -> the items of this evaluation, fixed in its folder     read: any format
 //! batch    every item judged once, resumable (jury score's)
 //! rank     meta scores of a head, from the hidden states that were kept
 //! files    the folder: verdicts in, reports out
@@ -13,9 +13,10 @@ mod config;
 mod files;
 mod items;
 mod rank;
+mod read;
 
 use anyhow::anyhow;
-use jury_eval::curve::{CurveConfig, points};
+use jury_eval::curve::CurveConfig;
 use jury_eval::judged::{Judged, LeftOut, join};
 use jury_eval::method::Method;
 use jury_eval::report::{About, Report, build};
@@ -97,7 +98,7 @@ fn report(config: &EvalConfig, about: About, judged: &[Judged], left_out: LeftOu
         n_draws: config.n_draws,
         seed: config.request.seed,
     };
-    build(about, judged, left_out, &points(judged, &curve))
+    build(about, judged, left_out, &curve)
 }
 
 /// Who judged, as the first verdict that a model made tells it.

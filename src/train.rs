@@ -63,6 +63,7 @@ pub async fn run(args: TrainArgs) -> Result<Exit, Failed> {
 fn samples_of(args: &TrainMetaArgs) -> EvalRunArgs {
     EvalRunArgs {
         items: args.items.clone(),
+        format: None,
         ks: vec![args.k],
         methods: vec![Method::Vote],
         draws: 1,

@@ -56,11 +56,20 @@ pub struct Summary {
     pub auc: Option<(f64, Option<Interval>)>,
 }
 
+// === impl CurveConfig ===
+
+impl CurveConfig {
+    /// The numbers of samples at which a method is measured.
+    pub(crate) fn ks_of(&self, method: Method) -> &[usize] {
+        if method == Method::Greedy { &[1] } else { &self.ks }
+    }
+}
+
 /// Computes every point.
 pub fn points(items: &[Judged], config: &CurveConfig) -> Points {
     let mut points = Points::new();
     for &method in &config.methods {
-        let ks: &[usize] = if method == Method::Greedy { &[1] } else { &config.ks };
+        let ks = config.ks_of(method);
         for (place, judged) in items.iter().enumerate() {
             let Some(samples) = samples_of(judged, method) else { continue };
             for &k in ks.iter().filter(|k| **k <= samples.len()) {
@@ -107,7 +116,7 @@ pub fn paired(items: &[Judged], one: &Point, other: &Point) -> Option<crate::sta
 pub fn baseline(items: &[Judged], baseline: Baseline) -> Point {
     let credit = |(place, judged): (usize, &Judged)| match judged.truth {
         Truth::Best(best) => Some((place, baseline.credit(judged.item(), best))),
-        Truth::Single(_) => None,
+        Truth::Single(_) | Truth::Graded => None,
     };
     Point { credits: items.iter().enumerate().filter_map(credit).collect(), ..Point::default() }
 }
@@ -115,7 +124,7 @@ pub fn baseline(items: &[Judged], baseline: Baseline) -> Point {
 // === private ===
 
 /// The samples that `method` reads, or nothing when they lack what it needs.
-fn samples_of(judged: &Judged, method: Method) -> Option<Vec<Sample>> {
+pub(crate) fn samples_of(judged: &Judged, method: Method) -> Option<Vec<Sample>> {
     let samples = match method {
         Method::Greedy => judged.greedy.as_ref()?,
         _ => &judged.samples,
@@ -127,6 +136,23 @@ fn samples_of(judged: &Judged, method: Method) -> Option<Vec<Sample>> {
     (!lacks_meta && !lacks_distributions).then(|| method.prepare(samples, judged.lowest_score))
 }
 
+/// The rewards of the item at `place` under each draw of `k` of the prepared `samples`. Every method sees the same draws.
+pub(crate) fn rewards_by_draw<'a>(
+    judged: &'a Judged,
+    place: usize,
+    method: Method,
+    samples: &'a [Sample],
+    k: usize,
+    config: &CurveConfig,
+) -> impl Iterator<Item = Vec<Option<f64>>> + use<'a> {
+    let seed = config.seed ^ (place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ k as u64;
+    let draws = subsets(samples.len(), k, judged.block, config.n_draws, seed);
+    draws.into_iter().map(move |subset| {
+        let drawn: Vec<Sample> = subset.iter().map(|index| samples[*index].clone()).collect();
+        method.rewards(&judged.duplicate_of, &drawn, k)
+    })
+}
+
 fn add(
     point: &mut Point,
     place: usize,
@@ -136,13 +162,7 @@ fn add(
     k: usize,
     config: &CurveConfig,
 ) {
-    // Every method sees the same subsets of an item.
-    let seed = config.seed ^ (place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ k as u64;
-    let draws = subsets(samples.len(), k, judged.block, config.n_draws, seed);
-    let rewards = draws.iter().map(|subset| {
-        let drawn: Vec<Sample> = subset.iter().map(|index| samples[*index].clone()).collect();
-        method.rewards(&judged.duplicate_of, &drawn, k)
-    });
+    let rewards = rewards_by_draw(judged, place, method, samples, k, config);
     match judged.truth {
         Truth::Best(best) => {
             let credit = credit::mean(
@@ -157,6 +177,7 @@ fn add(
             }
             point.singles.insert(place, values.iter().sum::<f64>() / values.len() as f64);
         }
+        Truth::Graded => return,
     }
     point.n_samples += k as u64;
 }
@@ -165,7 +186,7 @@ fn add(
 fn middle_label(items: &[Judged]) -> f64 {
     let labels = items.iter().filter_map(|judged| match judged.truth {
         Truth::Single(label) => Some(label),
-        Truth::Best(_) => None,
+        Truth::Best(_) | Truth::Graded => None,
     });
     let (low, high) = labels.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), label| {
         (low.min(label), high.max(label))

@@ -1,6 +1,7 @@
 //! How accuracy grows with k: many votes from few samples, with the statistics to tell them apart.
 //!
 //! ```text
+//! published sets -> items                           published
 //! items + verdicts (k samples each)
 //!    |
 //! judged       an item, its truth, its samples     truth, split
@@ -14,7 +15,7 @@
 //! ```
 //!
 //! Samples are drawn once, at the largest k; every smaller k and every other rule is computed from
-//! them. Nothing but `trajectories` and `whole_file` touches a file.
+//! them. Nothing but `trajectories`, `published` (its readers) and `whole_file` touches a file.
 
 pub mod baseline;
 pub mod compare;
@@ -23,8 +24,10 @@ pub mod curve;
 pub mod draws;
 pub mod font;
 pub mod judged;
+pub mod markdown;
 pub mod method;
 pub mod picture;
+pub mod published;
 pub mod report;
 pub mod split;
 pub mod stats;

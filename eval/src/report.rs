@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::judged::LeftOut;
 use crate::method::Method;
+use crate::published::SetReport;
 use crate::stats::{Interval, Paired};
 use crate::stopping::Stopped;
 
@@ -41,6 +42,9 @@ pub struct Report {
     pub comparisons: Vec<Comparison>,
     /// The curve's largest k by source and category: accuracy by method.
     pub categories: BTreeMap<String, Category>,
+    /// The figures that the authors of published sets report, by set.
+    #[serde(default)]
+    pub published: BTreeMap<String, SetReport>,
     /// Stop rules, replayed on the samples as they were drawn, under a plain vote.
     #[serde(default)]
     pub stopping: Vec<Stopped>,

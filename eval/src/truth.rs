@@ -3,6 +3,8 @@
 use jury_grm::correct::{is_correct_ranking, is_correct_single};
 use jury_grm::domain::{Item, Sample, Scale};
 
+use crate::published::is_graded;
+
 /// What a judge's rewards are held against.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Truth {
@@ -10,10 +12,13 @@ pub enum Truth {
     Best(usize),
     /// A single response's quality; above the middle of the set's labels it is good.
     Single(f64),
+    /// Several right responses, which only the figures of its published set read.
+    Graded,
 }
 
 /// What `item` tells: `best`, else the response with the highest label when it is the only one;
-/// of a single response its label. `None`: nothing to hold rewards against.
+/// of a single response its label; [`Truth::Graded`] where a published set has several right ones. `None`: nothing to hold
+/// rewards against.
 pub fn of(item: &Item) -> Option<Truth> {
     let labels = item.labels.as_deref().unwrap_or_default();
     if item.responses.len() == 1 {
@@ -26,7 +31,7 @@ pub fn of(item: &Item) -> Option<Truth> {
     let mut best = labels.iter().enumerate().filter(|(_, label)| **label == highest);
     match (best.next(), best.next()) {
         (Some((only, _)), None) => Some(Truth::Best(only)),
-        _ => None,
+        _ => is_graded(item).then_some(Truth::Graded),
     }
 }
 
@@ -51,6 +56,7 @@ pub fn is_correct(
             let score = *scores.first()?;
             (scale == Scale::BINARY).then(|| is_correct_single(score, label))
         }
+        Truth::Graded => None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use jury_eval::method::Method;
+use jury_eval::published::Format;
 use jury_grm::domain::limits;
 use jury_terminal::number::whole;
 
@@ -19,6 +20,7 @@ Examples:
   jury eval pairs.jsonl --k 1,2,4,8 --json report.json
   jury eval a.jsonl b.jsonl --limit 200 --part test --endpoint http://127.0.0.1:7480
   jury eval pairs.jsonl --out pairs.eval --replay       the report anew, nothing is drawn
+  jury eval reward-bench-2/data/test-00000-of-00001.parquet --k 4,8     a published set, with its figures
   jury eval compare small.json large.json               two reports on the same items";
 
 #[derive(Debug, Clone, clap::Args)]
@@ -49,9 +51,14 @@ pub struct CompareArgs {
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct EvalRunArgs {
-    /// Files of items, one a line, judged as one set; best, or the highest of labels, is what rewards are held against
+    /// Files of items, one a line, judged as one set; best, or the highest of labels, is what rewards are held against. Or
+    /// files of published sets, as JSON, JSON lines or Parquet
     #[arg(value_name = "ITEMS.jsonl", required = true)]
     pub items: Vec<PathBuf>,
+    /// What the files hold: items, rewardbench, rewardbench2, rm-bench, rmb, ppe, judgebench, llmbar or realmistake
+    /// [default: told by the fields]
+    #[arg(long, value_name = "FORMAT", help_heading = "Items")]
+    pub format: Option<Format>,
 
     /// Numbers of samples, comma-separated; the largest is drawn
     #[arg(short, long = "k", value_name = "K,..", value_delimiter = ',', default_value = "1,2,4,8",
@@ -77,7 +84,7 @@ pub struct EvalRunArgs {
     /// Seed of the split and of --limit
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Items")]
     pub split_seed: u64,
-    /// Refuse files with a line that is no item, instead of naming the line and going on
+    /// Refuse files with a line or record that is no item, instead of naming it and going on
     #[arg(long, help_heading = "Items")]
     pub strict: bool,
 

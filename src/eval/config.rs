@@ -7,6 +7,7 @@ use std::time::Duration;
 use jury_client::InFlight;
 use jury_client::batch::Onto;
 use jury_eval::method::Method;
+use jury_eval::published::Format;
 use jury_eval::split::Part;
 use jury_grm::domain::{Readout, ScoreRequest, Settings, Voting};
 
@@ -24,6 +25,8 @@ const BUDGET: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvalConfig {
     pub items: Vec<PathBuf>,
+    /// What the files hold; `None`: their fields tell.
+    pub format: Option<Format>,
     /// Ascending, each once.
     pub ks: Vec<usize>,
     /// None: all that apply.
@@ -77,6 +80,7 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
         let out = args.out.or(first).unwrap_or_else(|| PathBuf::from("jury.eval"));
         Ok(Self {
             items: args.items,
+            format: args.format,
             ks,
             methods: args.methods,
             n_draws: args.draws as usize,

@@ -1,11 +1,8 @@
 //! The items of an evaluation: read once, fixed in its folder, so that going on judges the same ones.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
-use std::io::BufReader;
 
-use anyhow::{Context, anyhow};
-use jury_client::batch::Lines;
+use anyhow::anyhow;
 use jury_eval::split::{part, query_key};
 use jury_eval::truth;
 use jury_grm::domain::Item;
@@ -15,6 +12,7 @@ use jury_terminal::meter::Meter;
 
 use super::config::EvalConfig;
 use super::files::Folder;
+use super::read;
 
 /// The items to judge, written to the folder when it has none. A folder with others is refused: its verdicts would be
 /// about something else.
@@ -27,47 +25,44 @@ pub fn settle(config: &EvalConfig, folder: &Folder, meter: &Meter) -> Result<Vec
 
 /// Every item whose truth is known, by file.
 fn read_all(config: &EvalConfig, meter: &Meter) -> Result<Vec<Vec<Item>>, Failed> {
-    let mut seen = HashSet::new();
+    let mut ids = HashSet::new();
     let mut n_without_truth = 0_usize;
     let mut files = Vec::with_capacity(config.items.len());
     for path in &config.items {
         let name = path.display().to_string();
-        let file = File::open(path).with_context(|| name.clone()).or_exit(Exit::NoInput)?;
         let (mut items, mut in_file) = (Vec::new(), HashSet::new());
-        for line in Lines::new(BufReader::new(file)) {
-            let line = line.with_context(|| name.clone()).or_exit(Exit::NoInput)?;
-            let mut item = match line.content {
-                Ok(named) => named.item,
+        for read in read::items(path, config.format)? {
+            let read = read?;
+            let place = format!("{name}, {}", read.place);
+            let found = match read.content {
+                Ok(found) => found,
                 Err(problem) if config.strict => {
-                    let error = anyhow!("{name}, line {}: {problem}", line.number);
-                    return Err(Failed::new(Exit::BadData, error));
+                    return Err(Failed::new(Exit::BadData, anyhow!("{place}: {problem}")));
                 }
                 Err(problem) => {
-                    meter
-                        .print(&format!("jury: {name}, line {}: {problem}; left out", line.number));
+                    meter.print(&format!("jury: {place}: {problem}; left out"));
                     continue;
                 }
             };
-            // An id names one item of its file; several files may use the same.
-            let id = item.id.clone();
-            let is_new = in_file.insert(id.clone());
-            if is_new && !seen.insert(id.clone()) {
-                item.id = format!("{}:{id}", stem(path));
+            for mut item in found {
+                // An id names one item of its file; several files may use the same.
+                let id = item.id.clone();
+                let is_new = in_file.insert(id.clone());
+                if is_new && !ids.insert(id.clone()) {
+                    item.id = format!("{}:{id}", stem(path));
+                }
+                if !is_new || (item.id != id && !ids.insert(item.id.clone())) {
+                    let problem = "give every item an id of its own";
+                    let error = anyhow!("{place}: the id {id:?} is used before; {problem}");
+                    return Err(Failed::new(Exit::BadData, error));
+                }
+                item.source.get_or_insert_with(|| stem(path));
+                if truth::of(&item).is_none() {
+                    n_without_truth += 1;
+                    continue;
+                }
+                items.push(item);
             }
-            if !is_new || (item.id != id && !seen.insert(item.id.clone())) {
-                let problem = "give every item an id of its own";
-                let error = anyhow!(
-                    "{name}, line {}: the id {id:?} is used before; {problem}",
-                    line.number
-                );
-                return Err(Failed::new(Exit::BadData, error));
-            }
-            item.source.get_or_insert_with(|| stem(path));
-            if truth::of(&item).is_none() {
-                n_without_truth += 1;
-                continue;
-            }
-            items.push(item);
         }
         files.push(items);
     }

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{About, Category, Cell, Comparison, CostAnItem, FORMAT, Report};
 use crate::baseline::Baseline;
-use crate::curve::{self, Point, Points};
+use crate::curve::{self, CurveConfig, Point, Points};
 use crate::judged::{Judged, LeftOut};
 use crate::method::Method;
-use crate::stopping;
+use crate::{published, stopping};
 
 /// The comparison named in advance: does ranking help at eight samples?
 const PLANNED: ((Method, usize), (Method, usize)) = ((Method::Meta, 8), (Method::Vote, 8));
 
-/// Sums up `points` over `items`.
-pub fn build(about: About, items: &[Judged], left_out: LeftOut, points: &Points) -> Report {
+/// Sums up what `config` asks of `items`.
+pub fn build(about: About, items: &[Judged], left_out: LeftOut, config: &CurveConfig) -> Report {
+    let points = &curve::points(items, config);
     let mut curve = BTreeMap::<Method, BTreeMap<usize, Cell>>::new();
     for ((method, k), point) in points {
         curve.entry(*method).or_default().insert(*k, cell(items, point));
@@ -31,6 +32,7 @@ pub fn build(about: About, items: &[Judged], left_out: LeftOut, points: &Points)
         baselines: baselines.into(),
         comparisons: comparisons(items, points),
         categories: categories(items, points),
+        published: published::curve(items, config),
         stopping: stopping::compare(items),
         position_bias: position_bias(items),
         parse_failed: parse_failed(items),

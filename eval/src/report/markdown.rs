@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::{Cell, Report};
+use crate::markdown::cell as cell_text;
+use crate::published::{Figure, SetReport};
 
 /// The report as Markdown.
 pub fn markdown(report: &Report) -> String {
@@ -37,6 +39,7 @@ pub fn markdown(report: &Report) -> String {
     curve(&mut out, report, "Single responses, ROC-AUC", |cell| {
         cell.auc.map(|value| percent(value, cell.auc_interval))
     });
+    published(&mut out, report);
     comparisons(&mut out, report);
     stopping(&mut out, report);
     categories(&mut out, report);
@@ -58,12 +61,12 @@ fn curve(
     out: &mut String,
     report: &Report,
     title: &str,
-    cell_text: impl Fn(&Cell) -> Option<String>,
+    text_of: impl Fn(&Cell) -> Option<String>,
 ) {
     let methods: Vec<_> = report
         .curve
         .iter()
-        .filter(|(_, cells)| cells.values().any(|cell| cell_text(cell).is_some()))
+        .filter(|(_, cells)| cells.values().any(|cell| text_of(cell).is_some()))
         .collect();
     if methods.is_empty() {
         return;
@@ -74,15 +77,44 @@ fn curve(
     line(out, &format!("| method | {} |", heads.join(" | ")));
     line(out, &format!("|---|{}", "---|".repeat(ks.len())));
     for (method, cells) in methods {
-        let row = ks.iter().map(|k| cells.get(k).and_then(&cell_text).unwrap_or_default());
+        let row = ks.iter().map(|k| cells.get(k).and_then(&text_of).unwrap_or_default());
         line(out, &format!("| {method} | {} |", row.collect::<Vec<_>>().join(" | ")));
     }
     for (name, cell) in &report.baselines {
-        if let Some(text) = cell_text(cell) {
+        if let Some(text) = text_of(cell) {
             line(out, &format!("| *{name}* | {text} |{}", " |".repeat(ks.len().saturating_sub(1))));
         }
     }
     line(out, "");
+}
+
+/// The figures of each set at every method's largest k.
+fn published(out: &mut String, report: &Report) {
+    for (set, SetReport { figures, not_computed }) in &report.published {
+        let largest: Vec<_> = figures
+            .iter()
+            .filter_map(|(method, by_k)| by_k.last_key_value().map(|(k, of)| (method, k, of)))
+            .collect();
+        line(out, &format!("## As {set} reports it, %\n"));
+        if let Some((_, _, first)) = largest.first() {
+            let heads: Vec<String> =
+                largest.iter().map(|(method, k, _)| format!("{method}@{k}")).collect();
+            line(out, &format!("| | items | {} |", heads.join(" | ")));
+            line(out, &format!("|---|---|{}", "---|".repeat(heads.len())));
+            for Figure { name, n_items, .. } in *first {
+                let value = |of: &Vec<Figure>| {
+                    let found = of.iter().find(|figure| figure.name == *name);
+                    found.map(|figure| percent(figure.value, None)).unwrap_or_default()
+                };
+                let cells: Vec<String> = largest.iter().map(|(_, _, of)| value(of)).collect();
+                line(out, &format!("| {} | {n_items} | {} |", cell_text(name), cells.join(" | ")));
+            }
+            line(out, "");
+        }
+        if !not_computed.is_empty() {
+            line(out, &format!("Not computed: {not_computed}.\n"));
+        }
+    }
 }
 
 fn comparisons(out: &mut String, report: &Report) {
@@ -152,6 +184,7 @@ fn categories(out: &mut String, report: &Report) {
             accuracy.map(|value| percent(value, None)).unwrap_or_default()
         });
         let cells: Vec<String> = cells.collect();
+        let name = cell_text(name);
         line(out, &format!("| {name} | {} | {} |", category.n_items, cells.join(" | ")));
     }
     line(out, "");
