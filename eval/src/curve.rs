@@ -59,6 +59,20 @@ pub struct Summary {
 // === impl CurveConfig ===
 
 impl CurveConfig {
+    /// The methods that read what some sample has: one that ranks needs a meta score somewhere, for items whose samples all
+    /// failed lack nothing.
+    pub(crate) fn methods_for(&self, items: &[Judged]) -> Vec<Method> {
+        let samples = || items.iter().flat_map(|judged| &judged.samples);
+        let has_meta = samples().any(|sample| sample.meta_score.is_some());
+        let mut scored = samples().filter_map(Sample::scores);
+        let has_distributions = scored.any(|scores| scores.score_distribution.is_some());
+        let applies = |method: &Method| {
+            (has_meta || !method.needs_meta())
+                && (has_distributions || !method.needs_distributions())
+        };
+        self.methods.iter().copied().filter(applies).collect()
+    }
+
     /// The numbers of samples at which a method is measured.
     pub(crate) fn ks_of(&self, method: Method) -> &[usize] {
         if method == Method::Greedy { &[1] } else { &self.ks }
@@ -68,7 +82,7 @@ impl CurveConfig {
 /// Computes every point.
 pub fn points(items: &[Judged], config: &CurveConfig) -> Points {
     let mut points = Points::new();
-    for &method in &config.methods {
+    for method in config.methods_for(items) {
         let ks = config.ks_of(method);
         for (place, judged) in items.iter().enumerate() {
             let Some(samples) = samples_of(judged, method) else { continue };

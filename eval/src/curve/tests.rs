@@ -95,3 +95,16 @@ fn the_same_seed_gives_the_same_curve() {
     let other = CurveConfig { seed: 10, ..plan.clone() };
     assert_ne!(points(&items, &plan), points(&items, &other));
 }
+
+#[test]
+fn a_method_that_ranks_is_not_measured_on_samples_that_all_failed() {
+    let mut failed = judged("q", &RARELY_RIGHT);
+    for sample in &mut failed.samples {
+        *sample = Sample::failed(sample.spec.clone(), FailureKind::NoBox, "");
+    }
+    let methods = vec![Method::Vote, Method::Meta, Method::Expected];
+    let plan = CurveConfig { ks: vec![4], methods, n_draws: 8, seed: 1 };
+    let found: Vec<Method> =
+        points(&[failed], &plan).into_keys().map(|(method, _)| method).collect();
+    assert_eq!(found, [Method::Vote]);
+}

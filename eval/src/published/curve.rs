@@ -26,10 +26,11 @@ pub fn curve(items: &[Judged], config: &CurveConfig) -> BTreeMap<String, SetRepo
             by_set.entry(set).or_default().push((place, judged));
         }
     }
+    let methods = config.methods_for(items);
     let report = |(set, items): (Set, Vec<(usize, &Judged)>)| {
         let mut report =
             SetReport { not_computed: set.not_computed().to_owned(), ..SetReport::default() };
-        for &method in &config.methods {
+        for &method in &methods {
             for &k in config.ks_of(method) {
                 let found = at(set, &items, method, k, config);
                 if !found.is_empty() {
