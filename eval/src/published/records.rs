@@ -74,7 +74,7 @@ pub(super) fn is_parquet(path: &Path) -> io::Result<bool> {
 fn table(file: File) -> Result<Records, RecordsError> {
     let reader = SerializedFileReader::new(file)?;
     let columns = reader.metadata().file_metadata().schema().get_fields().len();
-    let rows = (1..).zip(reader.into_iter());
+    let rows = (1..).zip(reader);
     let record = move |(number, row): (u64, Result<parquet::record::Row, ParquetError>)| {
         let row = row?;
         debug_assert_eq!(row.len(), columns);
