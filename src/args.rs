@@ -8,6 +8,7 @@ mod models;
 mod parse;
 mod score;
 mod serve;
+mod tls;
 mod train;
 mod upstream;
 
@@ -25,6 +26,9 @@ pub use self::score::ScoreArgs;
 pub use self::serve::{
     CoordinatorArgs, EtcdArgs, HeadArgs, HttpArgs, JudgingArgs, RoleArg, ServeArgs, TraceArgs,
     UpArgs, WorkerArgs,
+};
+pub use self::tls::{
+    ClientTlsArgs, ConnectionArgs, EtcdAccessArgs, MetricsTlsArg, ServeTlsArgs, TrustArgs,
 };
 pub use self::train::{TrainArgs, TrainCommand, TrainMetaArgs};
 pub use jury_terminal::Refused;
@@ -90,7 +94,9 @@ pub enum Command {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  jury status --endpoint http://127.0.0.1:7480")]
+#[command(
+    after_help = "Examples:\n  jury status --endpoint http://127.0.0.1:7480\n  jury status --endpoint https://judge:7480 --tls-ca ca.pem"
+)]
 pub struct StatusArgs {
     /// The coordinator to ask
     #[arg(
@@ -103,6 +109,8 @@ pub struct StatusArgs {
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub tls: ClientTlsArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jury_coordinator::{Config, Coordinator};
-use jury_fabric::connector::Connector;
-use jury_fabric::directory::{Directory, Etcd, EtcdConfig, Fixed};
+use jury_fabric::directory::{Directory, Etcd, EtcdConfig, EtcdUser, Fixed};
+use jury_fabric::secret::read_secret;
 use jury_fabric::shutdown::on_signals;
 use jury_grm::prompt::Template;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use prometheus_client::registry::Registry;
 
-use crate::args::{CoordinatorArgs, EtcdArgs, JudgingArgs};
+use crate::args::{CoordinatorArgs, EtcdAccessArgs, EtcdArgs, JudgingArgs, Refused};
 use crate::serving::{DoorSocket, Sockets, server_config, until_cut, until_drain};
+use crate::tls::{connector_to_workers, etcd_tls};
 
 pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
     let config = judging_config(&args.judging, Config::default().default_budget)?;
@@ -23,15 +24,16 @@ pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
         Arc::new(Fixed::new(&args.worker).context("--worker").or_exit(Exit::Usage)?)
     };
     let mut sockets = Sockets::bind(&args.listen, &args.serve).await?;
-    let door = DoorSocket::bind(&args.http).await?;
+    let door = DoorSocket::bind(&args.http, sockets.tls()).await?;
     let shutdown = on_signals().or_exit(Exit::Internal)?;
     let mut registry = Registry::default();
-    let coordinator = Coordinator::start(config, directory, Connector::new(), &mut registry)
-        .or_exit(Exit::Usage)?;
+    let connector = connector_to_workers(&args.serve.tls, &args.trust)?;
+    let coordinator =
+        Coordinator::start(config, directory, connector, &mut registry).or_exit(Exit::Usage)?;
     sockets.announce(registry, &until_drain(&shutdown), &shutdown)?;
     let listener = sockets.into_listener();
     let drain = shutdown.drain.clone();
-    let config = server_config(&args.serve);
+    let config = server_config(&args.serve, &args.connections);
     let served = jury_coordinator::run(coordinator.clone(), listener, config, drain);
     until_cut(door.serve_beside(served, coordinator, &args.serve, &shutdown), &shutdown).await
 }
@@ -65,8 +67,38 @@ pub fn template(path: &std::path::Path) -> Result<Template, Failed> {
     Template::parse(&name, &source).context("--template").or_exit(Exit::Usage)
 }
 
-/// The directory in etcd.
+/// The directory in etcd. Must be called inside the runtime.
 pub fn etcd(args: &EtcdArgs) -> Result<Etcd, Failed> {
-    let config = EtcdConfig::new(args.etcd.clone(), args.cluster.clone());
+    let config = EtcdConfig {
+        tls: etcd_tls(args)?,
+        user: etcd_user(&args.access)?,
+        ..EtcdConfig::new(args.etcd.clone(), args.cluster.clone())
+    };
     Etcd::new(&config).context("--etcd").or_exit(Exit::Usage)
+}
+
+fn etcd_user(args: &EtcdAccessArgs) -> Result<Option<EtcdUser>, Failed> {
+    let refused = |flag: &str, problem: &str| Err(Refused::new(flag, problem)).or_exit(Exit::Usage);
+    let password = match (&args.etcd_password, &args.etcd_password_file) {
+        (Some(_), Some(_)) => {
+            return refused(
+                "--etcd-password-file",
+                "there is a password besides; name one of them",
+            );
+        }
+        (Some(password), None) => Some(password.clone()),
+        (None, Some(path)) => {
+            Some(read_secret(path).context("--etcd-password-file").or_exit(Exit::NoInput)?)
+        }
+        (None, None) => None,
+    };
+    match (args.etcd_user.clone(), password) {
+        (None, None) => Ok(None),
+        (Some(name), Some(password)) => Ok(Some(EtcdUser { name, password })),
+        (Some(_), None) => refused(
+            "--etcd-user",
+            "a user has a password: set JURY_ETCD_PASSWORD, or name its file",
+        ),
+        (None, Some(_)) => refused("--etcd-password", "name the user that it is of: --etcd-user"),
+    }
 }

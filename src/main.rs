@@ -20,6 +20,7 @@ mod score;
 mod serving;
 mod status;
 mod telemetry;
+mod tls;
 mod train;
 mod up;
 mod worker;

@@ -3,17 +3,19 @@
 mod stdin;
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use futures::TryFutureExt;
 use futures::future::try_join_all;
+use futures::{FutureExt, TryFutureExt};
 use jury_coordinator::Coordinator;
 use jury_fabric::shutdown::Shutdown;
 use jury_fabric::telemetry::{register_losses, serve_metrics};
+use jury_fabric::tls::{ServerTls, register_tls};
 use jury_fabric::transport::{
-    HealthHandle, ListenAddress, Listener, ServeError, ServerConfig, bind_all,
+    HealthHandle, ListenAddress, Listener, ServeError, ServerConfig, TlsListener, bind_all,
 };
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use prometheus_client::registry::Registry;
@@ -21,23 +23,26 @@ use tokio::net::TcpListener;
 use tracing::{error, info};
 
 use self::stdin::StdinWatch;
-use crate::args::{HttpArgs, ServeArgs};
+use crate::args::{ConnectionArgs, HttpArgs, ServeArgs};
+use crate::tls::Listening;
 
 /// The sockets of a part, taken before anything that takes long.
 pub struct Sockets {
     grpc: Vec<TcpListener>,
     metrics: Vec<TcpListener>,
+    tls: Listening,
     stdin: Option<StdinWatch>,
 }
 
 /// The sockets of the door; none where it is not asked for.
-pub struct DoorSocket(Vec<TcpListener>);
+pub struct DoorSocket(Vec<TcpListener>, Option<ServerTls>);
 
 // === impl Sockets ===
 
 impl Sockets {
     /// Takes the addresses, or says at once that they are in use.
     pub async fn bind(listen: &ListenAddress, args: &ServeArgs) -> Result<Self, Failed> {
+        let tls = Listening::open(&args.tls)?;
         let stdin = args.stop_with_stdin.then(StdinWatch::start);
         let grpc = bind_all(listen).await.context("--listen").or_exit(Exit::Unavailable)?;
         let metrics = match &args.metrics_listen {
@@ -46,7 +51,7 @@ impl Sockets {
             }
             None => Vec::new(),
         };
-        Ok(Self { grpc, metrics, stdin })
+        Ok(Self { grpc, metrics, tls, stdin })
     }
 
     /// The first address that gRPC is served on, its port known.
@@ -57,7 +62,15 @@ impl Sockets {
 
     /// Where gRPC is served.
     pub fn into_listener(self) -> Listener {
-        Listener::Several(self.grpc)
+        match self.tls.main {
+            Some(tls) => Listener::Secure(self.grpc, tls),
+            None => Listener::Several(self.grpc),
+        }
+    }
+
+    /// How the listeners speak.
+    pub fn tls(&self) -> &Listening {
+        &self.tls
     }
 
     /// Says where we listen, and serves the metrics until the end; `health` is what `/healthz`
@@ -69,18 +82,20 @@ impl Sockets {
         shutdown: &Shutdown,
     ) -> Result<(), Failed> {
         register_losses(&mut registry);
+        register_tls(&mut registry);
         let registry = Arc::new(registry);
         for listener in self.metrics.drain(..) {
             let address = listener.local_addr().or_exit(Exit::Internal)?;
             info!(%address, "metrics listening");
             // Served through the drain: it is when an operator looks.
-            let served =
-                serve_metrics(listener, registry.clone(), health.clone(), shutdown.cut.clone());
-            tokio::spawn(async move {
-                if let Err(error) = served.await {
-                    error!(%error, "metrics are no longer served");
+            let (registry, health, cut) = (registry.clone(), health.clone(), shutdown.cut.clone());
+            match self.tls.metrics.clone() {
+                None => keep_serving(serve_metrics(listener, registry, health, cut)),
+                Some(tls) => {
+                    let listener = TlsListener::http(listener, tls).or_exit(Exit::Internal)?;
+                    keep_serving(serve_metrics(listener, registry, health, cut));
                 }
-            });
+            }
         }
         if let Some(stdin) = &self.stdin {
             stdin.serving(shutdown);
@@ -96,9 +111,11 @@ impl Sockets {
 
 impl DoorSocket {
     /// Takes the address, or says at once that it is in use.
-    pub async fn bind(args: &HttpArgs) -> Result<Self, Failed> {
-        let Some(address) = &args.http else { return Ok(Self(Vec::new())) };
-        Ok(Self(bind_all(address).await.context("--http").or_exit(Exit::Unavailable)?))
+    pub async fn bind(args: &HttpArgs, tls: &Listening) -> Result<Self, Failed> {
+        let tls = tls.main.clone();
+        let Some(address) = &args.http else { return Ok(Self(Vec::new(), tls)) };
+        let bound = bind_all(address).await.context("--http").or_exit(Exit::Unavailable)?;
+        Ok(Self(bound, tls))
     }
 
     /// Serves gRPC by `grpc` and the door, until both have ended.
@@ -113,12 +130,28 @@ impl DoorSocket {
         for listener in self.0 {
             info!(address = %listener.local_addr()?, "HTTP listening");
             let drain = shutdown.drain.clone();
-            doors.push(jury_door::serve(coordinator.clone(), listener, args.grace, drain));
+            let (coordinator, grace) = (coordinator.clone(), args.grace);
+            doors.push(match self.1.clone() {
+                None => jury_door::serve(coordinator, listener, grace, drain).boxed(),
+                Some(tls) => {
+                    let listener = TlsListener::http(listener, tls)?;
+                    jury_door::serve(coordinator, listener, grace, drain).boxed()
+                }
+            });
         }
         let door = try_join_all(doors);
         tokio::try_join!(grpc.map_err(anyhow::Error::from), door.map_err(anyhow::Error::from))?;
         Ok(())
     }
+}
+
+/// Serves metrics beside everything else.
+fn keep_serving(served: impl Future<Output = io::Result<()>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = served.await {
+            error!(%error, "metrics are no longer served");
+        }
+    });
 }
 
 /// Serving until the drain begins: the health of a part that keeps none of its own.
@@ -133,9 +166,10 @@ pub fn until_drain(shutdown: &Shutdown) -> HealthHandle {
     health
 }
 
-/// How a server ends.
-pub fn server_config(args: &ServeArgs) -> ServerConfig {
-    ServerConfig { grace: args.grace, ..ServerConfig::default() }
+/// How a server ends, and its connections.
+pub fn server_config(args: &ServeArgs, connections: &ConnectionArgs) -> ServerConfig {
+    let max_connection_age = connections.connection_max_age;
+    ServerConfig { grace: args.grace, max_connection_age, ..ServerConfig::default() }
 }
 
 /// Runs `served` to its end, or until a second signal wants the end now.

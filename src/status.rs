@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jury_client::{Client, ClientConfig, FleetStatus, WorkerStatus};
-use jury_fabric::connector::Connector;
 use jury_grm::domain::json_line;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::page::columns;
 
 use crate::args::StatusArgs;
 use crate::score::{at_endpoint, print};
+use crate::tls::connector_to;
 
 /// Sentences are wrapped at this width.
 const MAX_COLUMNS: usize = 100;
 
 pub async fn run(args: StatusArgs) -> Result<Exit, Failed> {
-    let channel = Connector::new().connect(&args.endpoint).or_exit(Exit::Usage)?;
+    let connector = connector_to(&args.endpoint, &args.tls)?;
+    let channel = connector.connect(&args.endpoint).or_exit(Exit::Usage)?;
     let client = Client::new(channel, ClientConfig::default());
     let status = client.status().await.map_err(|error| at_endpoint(error, &args.endpoint))?;
     let text = if args.json { json_line(&status).or_exit(Exit::Internal)? } else { table(&status) };

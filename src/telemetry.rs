@@ -124,11 +124,11 @@ mod tests {
 
     #[tokio::test]
     async fn only_what_was_asked_for_here_can_keep_a_command_from_starting() {
-        let https = "https://c:4317".to_owned();
-        let error = collector(Endpoint::Asked(https.clone()), "jury-up").unwrap_err();
+        let ftp = "ftp://c:4317".to_owned();
+        let error = collector(Endpoint::Asked(ftp.clone()), "jury-up").unwrap_err();
         let told = format!("{:#}", error.error);
-        assert!(told.contains("--otlp-endpoint") && told.contains("TLS"), "{told}");
-        let (collector, warning) = collector(Endpoint::Standard(https), "jury-up").unwrap();
+        assert!(told.contains("--otlp-endpoint") && told.contains("scheme"), "{told}");
+        let (collector, warning) = collector(Endpoint::Standard(ftp), "jury-up").unwrap();
         assert!(collector.is_none() && warning.unwrap().contains(ENDPOINT));
     }
 }

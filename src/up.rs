@@ -17,7 +17,7 @@ pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
     let config = judging_config(&args.judging, Config::EMBEDDED_BUDGET)?;
     let model = ModelConfig::try_from(args.model).or_exit(Exit::Usage)?;
     let mut sockets = Sockets::bind(&args.listen, &args.serve).await?;
-    let door = DoorSocket::bind(&args.http).await?;
+    let door = DoorSocket::bind(&args.http, sockets.tls()).await?;
     let meter = Meter::new(false);
     let backend = model.load(&meter)?;
     let heads = heads(&args.heads, backend.as_ref())?;
@@ -30,7 +30,7 @@ pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
     let listener = sockets.into_listener();
     let coordinator = cluster.coordinator();
     let drain = shutdown.drain.clone();
-    let config = server_config(&args.serve);
+    let config = server_config(&args.serve, &args.connections);
     let served = jury_coordinator::run(coordinator.clone(), listener, config, drain);
     until_cut(door.serve_beside(served, coordinator, &args.serve, &shutdown), &shutdown).await
 }

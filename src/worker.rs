@@ -33,7 +33,8 @@ pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
     let mut sockets = Sockets::bind(&args.listen, &args.serve).await?;
     let announces = matches!(announce, Announce::Etcd(_));
     let advertised_address =
-        advertised(args.advertise, sockets.address()?, announces).or_exit(Exit::Usage)?;
+        advertised(args.advertise, sockets.tls().scheme(), sockets.address()?, announces)
+            .or_exit(Exit::Usage)?;
     let shutdown = on_signals().or_exit(Exit::Internal)?;
     let backend = match (args.role, upstream) {
         (role, None) => embedded(role, &model, &args.heads)?,
@@ -115,6 +116,7 @@ fn only_head(args: &HeadArgs) -> Result<Option<&Path>, Refused> {
 /// The address that coordinators are told to call.
 fn advertised(
     asked: Option<String>,
+    scheme: &str,
     listened: SocketAddr,
     announces: bool,
 ) -> Result<String, Refused> {
@@ -126,13 +128,13 @@ fn advertised(
         None if announces && listened.ip().is_unspecified() => {
             let problem = format!(
                 "nobody can call {}; with --etcd, name the address at which coordinators reach \
-                 this worker, like http://10.0.0.5:{}",
+                 this worker, like {scheme}://10.0.0.5:{}",
                 listened.ip(),
                 listened.port()
             );
             Err(Refused::new("--advertise", problem))
         }
-        None => Ok(format!("http://{listened}")),
+        None => Ok(format!("{scheme}://{listened}")),
     }
 }
 
@@ -149,11 +151,14 @@ mod tests {
     #[test]
     fn a_worker_never_advertises_an_address_that_nobody_can_call() {
         let everywhere: SocketAddr = "0.0.0.0:7481".parse().unwrap();
-        let error = advertised(None, everywhere, true).unwrap_err();
+        let error = advertised(None, "http", everywhere, true).unwrap_err();
         assert_eq!(error.flag, "--advertise");
         assert!(error.problem.contains("http://10.0.0.5:7481"));
-        assert!(advertised(None, everywhere, false).is_ok());
-        assert_eq!(advertised(Some("http://h:1".into()), everywhere, true).unwrap(), "http://h:1");
+        assert!(advertised(None, "http", everywhere, false).is_ok());
+        assert_eq!(
+            advertised(Some("http://h:1".into()), "http", everywhere, true).unwrap(),
+            "http://h:1"
+        );
     }
 
     #[test]
@@ -166,7 +171,7 @@ mod tests {
             ("host name:7500", "characters that no host name has"),
             ("host", "its port is missing"),
         ] {
-            let error = advertised(Some(address.to_owned()), listened, true).unwrap_err();
+            let error = advertised(Some(address.to_owned()), "http", listened, true).unwrap_err();
             assert_eq!(error.flag, "--advertise");
             assert!(error.problem.contains(reason), "{error}");
         }
@@ -175,6 +180,7 @@ mod tests {
     #[test]
     fn what_is_listened_on_is_advertised_by_default() {
         let loopback: SocketAddr = "127.0.0.1:4242".parse().unwrap();
-        assert_eq!(advertised(None, loopback, true).unwrap(), "http://127.0.0.1:4242");
+        assert_eq!(advertised(None, "http", loopback, true).unwrap(), "http://127.0.0.1:4242");
+        assert_eq!(advertised(None, "https", loopback, true).unwrap(), "https://127.0.0.1:4242");
     }
 }

@@ -20,13 +20,13 @@ mod judging;
 mod score;
 mod status;
 
+use std::fmt::Debug;
 use std::io;
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
 use jury_coordinator::Coordinator;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{method_not_allowed, no_such_path};
@@ -35,16 +35,20 @@ use crate::judging::Door;
 /// The contract, in OpenAPI 3.1.
 pub const OPENAPI: &str = include_str!("../openapi.json");
 
-/// Serves the door on `listener` until `shutdown`; then running calls have `grace` to finish.
+/// Serves the door on `listener`, of TCP or of TLS, until `shutdown`; then running calls have `grace` to finish.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(
+pub async fn serve<L>(
     coordinator: Coordinator,
-    listener: TcpListener,
+    listener: L,
     grace: Duration,
     shutdown: CancellationToken,
-) -> io::Result<()> {
+) -> io::Result<()>
+where
+    L: axum::serve::Listener,
+    L::Addr: Debug,
+{
     let served = axum::serve(listener, router(coordinator.clone()))
         .with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let grace_ended = async {

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! http://host:port, host:port ──> TCP, kept alive by pings ──┐
+//! https://host:port ────────────> the same over TLS ─────────┤
 //! in-process:NAME ──────────────> a pipe in memory ──────────┴──> Channel
 //! ```
 //!
-//! Connections are opened by the first call and opened anew by the next one after they broke. TLS
-//! and tokens belong here once they are supported; until then `https` addresses are refused.
+//! Connections are opened by the first call and opened anew by the next one after they broke. Without a
+//! [`ClientTls`] of its own, a connector trusts whom this machine trusts.
 
 mod address;
 mod dial;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +20,7 @@ use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
+use crate::tls::{ClientTls, ClientTlsFiles};
 use crate::transport::{InProcessIncoming, in_process};
 
 pub(crate) use address::parse;
@@ -30,6 +33,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// A ping unanswered for this long ends the connection and every call on it.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may take, and when a silent one is given up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) connect: Duration,
+    pub(crate) ping_interval: Duration,
+    pub(crate) ping_timeout: Duration,
+}
+
+const LIMITS: Limits =
+    Limits { connect: CONNECT_TIMEOUT, ping_interval: PING_INTERVAL, ping_timeout: PING_TIMEOUT };
+
 /// What the address of a server inside this process begins with.
 const IN_PROCESS: &str = "in-process:";
 
@@ -39,6 +53,8 @@ pub struct Connector {
     /// The channel to every server that was opened inside this process, by name. They stay: a
     /// caller may still hold the address of a server that has ended, and is told so by its calls.
     in_process: Arc<Mutex<BTreeMap<String, Channel>>>,
+    /// For `https`; `None`: whom this machine trusts, and no certificate of our own.
+    tls: Option<ClientTls>,
 }
 
 // === impl Connector ===
@@ -49,7 +65,12 @@ impl Connector {
         Self::default()
     }
 
-    /// A channel to `address`, written `http://host:port`, `host:port` or, for what
+    /// Speaks TLS with servers at `https` addresses as `tls` says.
+    pub fn with_tls(tls: ClientTls) -> Self {
+        Self { tls: Some(tls), ..Self::default() }
+    }
+
+    /// A channel to `address`, written `https://host:port`, `http://host:port`, `host:port` (no TLS) or, for what
     /// [`Connector::open`] opened, `in-process:NAME`.
     ///
     /// Nothing is connected yet: the first call does that, within 5 seconds, and fails with
@@ -57,8 +78,17 @@ impl Connector {
     /// seconds. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// [`AddressError`] when the text is malformed; never because the server is away.
+    /// [`AddressError`] when the text is malformed, or this machine trusts nobody; never because the server is away.
     pub fn connect(&self, address: &str) -> Result<Channel, AddressError> {
+        self.connect_within(address, LIMITS)
+    }
+
+    /// The same with other limits.
+    pub(crate) fn connect_within(
+        &self,
+        address: &str,
+        limits: Limits,
+    ) -> Result<Channel, AddressError> {
         if let Some(name) = address.strip_prefix(IN_PROCESS) {
             let pipes = self.in_process.lock().unwrap_or_else(PoisonError::into_inner);
             return pipes.get(name).cloned().ok_or_else(|| AddressError {
@@ -66,12 +96,18 @@ impl Connector {
                 problem: AddressProblem::NotInThisProcess,
             });
         }
-        let endpoint = Endpoint::from(parse(address)?)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT)
+        let uri = parse(address)?;
+        let tls = match uri.scheme_str() {
+            Some("https") => Some(self.tls(address)?),
+            _ => None,
+        };
+        let endpoint = Endpoint::from(uri)
+            .connect_timeout(limits.connect)
+            .http2_keep_alive_interval(limits.ping_interval)
+            .keep_alive_timeout(limits.ping_timeout)
             .keep_alive_while_idle(true);
-        Ok(endpoint.connect_with_connector_lazy(service_fn(dial::dial)))
+        Ok(endpoint
+            .connect_with_connector_lazy(service_fn(move |uri| dial::dial(uri, tls.clone()))))
     }
 
     /// Opens a server inside this process, in place of any other of the same name: its address,
@@ -81,6 +117,16 @@ impl Connector {
         let mut pipes = self.in_process.lock().unwrap_or_else(PoisonError::into_inner);
         pipes.insert(name.to_owned(), channel);
         (format!("{IN_PROCESS}{name}"), incoming)
+    }
+
+    fn tls(&self, address: &str) -> Result<ClientTls, AddressError> {
+        if let Some(tls) = &self.tls {
+            return Ok(tls.clone());
+        }
+        ClientTls::open(&ClientTlsFiles::default()).map_err(|error| AddressError {
+            address: address.to_owned(),
+            problem: AddressProblem::Tls(error.to_string()),
+        })
     }
 }
 

@@ -17,7 +17,7 @@ mod in_process;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
-pub use etcd::{Etcd, EtcdConfig, EtcdConfigError, RegistrationHandle};
+pub use etcd::{Etcd, EtcdConfig, EtcdConfigError, EtcdUser, RegistrationHandle};
 pub use fixed::Fixed;
 pub use in_process::InProcess;
 

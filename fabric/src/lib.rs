@@ -2,7 +2,7 @@
 //!
 //! * [`directory`]: which workers there are, from etcd, a fixed list or this process;
 //! * [`connector`]: from an address to a channel, over TCP or memory;
-//! * [`transport`]: servers; health, reflection, drain;
+//! * [`transport`]: servers; health, reflection, drain; [`tls`]: certificates that follow their files;
 //! * [`trace`] and [`deadline`]: what travels with a call;
 //! * [`telemetry`]: logs and metrics; [`shutdown`]: signals; [`backoff`]: when to try again;
 //! * [`secret`]: texts that are never shown.
@@ -16,5 +16,6 @@ pub mod directory;
 pub mod secret;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 pub mod trace;
 pub mod transport;

@@ -1,26 +1,29 @@
 //! How calls travel: gRPC over TCP between processes, over memory inside one.
 //!
 //! ```text
-//! client ── Connector::connect ── TCP ────┐
-//!                                         ├── serve(routes, health, listener, shutdown)
-//! client ── in_process() ──────── memory ─┘     + grpc.health.v1 + reflection
+//! client ── Connector::connect ── TCP, TLS ─┐
+//!                                           ├── serve(routes, health, listener, shutdown)
+//! client ── in_process() ──────── memory ───┘     + grpc.health.v1 + reflection
 //! ```
 //!
 //! Both ways carry the same bytes, so a test in memory says something about the network.
 //!
 //! Not promised here: retries (the client's and the dispatcher's duty, by error code), the choice
-//! between several servers, TLS and tokens.
+//! between several servers, tokens.
 
 mod calls;
 mod health;
 mod in_process;
 mod listen;
+mod plain;
+mod secure;
 mod server;
 mod severable;
 
 pub use health::HealthHandle;
 pub use in_process::{InProcessIncoming, in_process};
 pub use listen::{BindError, ListenAddress, Listener, NotAListenAddress, bind, bind_all};
+pub use secure::{SecureConnection, TlsListener};
 pub use server::{ServeError, ServerConfig, serve};
 pub use tonic::transport::Channel;
 

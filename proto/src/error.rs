@@ -178,9 +178,14 @@ impl From<Status> for JuryError {
             .filter(|info| info.domain == ERROR_DOMAIN)
             .and_then(|info| ErrorCode::from_name(&info.reason));
         let violation = details.bad_request().and_then(|bad| bad.field_violations.first());
+        let code = named.unwrap_or_else(|| local_code(&status));
+        // Of a connection that failed the first cause says it all: the others are layers of the transport.
+        let first =
+            std::iter::successors(std::error::Error::source(&status), |e| e.source()).last();
+        let cause = first.filter(|_| code == ErrorCode::Unreachable).map(ToString::to_string);
         Self {
-            code: named.unwrap_or_else(|| local_code(&status)),
-            message: status.message().to_owned(),
+            code,
+            message: cause.unwrap_or_else(|| status.message().to_owned()),
             field: violation.map(|violation| violation.field.clone()),
             retry_delay: details.retry_info().and_then(|info| info.retry_delay),
         }

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::CacheArgs;
+use super::{CacheArgs, ClientTlsArgs};
 
 /// Who judges.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Who judges")]
 pub struct JudgeArgs {
-    /// The coordinator to ask. Without it, a coordinator and a worker run inside this process
+    /// The coordinator to ask, at http://, or https:// over TLS. Without it, a coordinator and a worker run inside this process
     #[arg(long, env = "JURY_ENDPOINT", value_name = "URL")]
     pub endpoint: Option<String>,
     /// A model of the catalogue (`jury models list`), a GGUF file, a folder of safetensors, or
@@ -23,4 +23,6 @@ pub struct JudgeArgs {
     /// A prompt template that takes the place of the built-in one; embedded only
     #[arg(long, env = "JURY_TEMPLATE", value_name = "FILE", help_heading = "Who judges")]
     pub template: Option<PathBuf>,
+    #[command(flatten)]
+    pub tls: ClientTlsArgs,
 }

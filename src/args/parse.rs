@@ -9,9 +9,9 @@ use std::ffi::OsString;
 use clap::builder::Resettable;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{CommandFactory, Error, FromArgMatches};
+use clap::{ArgMatches, CommandFactory, Error, FromArgMatches};
 
-use super::{Args, Command};
+use super::{Args, ClientTlsArgs, Command, TrainCommand};
 
 /// Reads a command line, the program's name first.
 ///
@@ -25,6 +25,16 @@ where
     let matches = command.try_get_matches_from_mut(words)?;
     let mut args = Args::from_arg_matches(&matches)?;
     let Some((_, of_subcommand)) = matches.subcommand() else { return Ok(args) };
+    if let Some((endpoint, tls)) = client_tls(&mut args.command)
+        && !endpoint.is_some_and(|endpoint| endpoint.trim().starts_with("https://"))
+    {
+        let innermost = innermost(of_subcommand);
+        for id in ClientTlsArgs::IDS {
+            if innermost.value_source(id) == Some(ValueSource::EnvVariable) {
+                tls.forget(id);
+            }
+        }
+    }
     let from_environment =
         |id: &str| of_subcommand.value_source(id) == Some(ValueSource::EnvVariable);
     match &mut args.command {
@@ -54,6 +64,25 @@ where
 }
 
 // === private ===
+
+/// The endpoint that a command asks, and how it is reached; `None` for a command that asks none.
+fn client_tls(command: &mut Command) -> Option<(Option<&str>, &mut ClientTlsArgs)> {
+    let judge = match command {
+        Command::Score(args) => &mut args.judge,
+        Command::Eval(args) => &mut args.run.judge,
+        Command::Train(args) => match &mut args.command {
+            TrainCommand::Meta(args) => &mut args.judge,
+        },
+        Command::Status(args) => return Some((Some(&args.endpoint), &mut args.tls)),
+        _ => return None,
+    };
+    Some((judge.endpoint.as_deref(), &mut judge.tls))
+}
+
+/// What was given to the subcommand at the end of the line.
+fn innermost(matches: &ArgMatches) -> &ArgMatches {
+    matches.subcommand().map_or(matches, |(_, of_subcommand)| innermost(of_subcommand))
+}
 
 fn without_empty_variables(command: clap::Command) -> clap::Command {
     let command = command.mut_args(|argument| {

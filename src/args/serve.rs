@@ -7,13 +7,14 @@ use clap::ArgGroup;
 use jury_fabric::transport::ListenAddress;
 use jury_terminal::model::ModelArgs;
 
+use super::tls::{ConnectionArgs, EtcdAccessArgs, ServeTlsArgs, TrustArgs};
 use super::upstream::UpstreamArgs;
 
 /// What every serving part shares.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Serving")]
 pub struct ServeArgs {
-    /// Serve Prometheus metrics at http://ADDRESS/metrics; port 0 takes a free one
+    /// Serve Prometheus metrics at http://ADDRESS/metrics, https:// with a certificate; port 0 takes a free one
     #[arg(long, env = "JURY_METRICS_LISTEN", value_name = "ADDRESS")]
     pub metrics_listen: Option<ListenAddress>,
     /// How long running work may go on after SIGTERM or Ctrl-C
@@ -22,6 +23,8 @@ pub struct ServeArgs {
     /// Stop, as after SIGTERM, when stdin ends: for a program that starts this one and must not leave it behind
     #[arg(long)]
     pub stop_with_stdin: bool,
+    #[command(flatten)]
+    pub tls: ServeTlsArgs,
     #[command(flatten)]
     pub traces: TraceArgs,
 }
@@ -89,6 +92,8 @@ pub struct EtcdArgs {
     /// Name of the cluster in etcd
     #[arg(long, env = "JURY_CLUSTER", value_name = "NAME", default_value = "default")]
     pub cluster: String,
+    #[command(flatten)]
+    pub access: EtcdAccessArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -109,11 +114,13 @@ pub struct UpArgs {
     pub serve: ServeArgs,
     #[command(flatten)]
     pub http: HttpArgs,
+    #[command(flatten)]
+    pub connections: ConnectionArgs,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  jury coordinator --etcd http://127.0.0.1:2379\n  jury coordinator --worker http://10.0.0.5:7481 --worker http://10.0.0.6:7481\n  jury coordinator --etcd http://127.0.0.1:2379 --http 0.0.0.0:7490      for trainers that speak HTTP"
+    after_help = "Examples:\n  jury coordinator --etcd http://127.0.0.1:2379\n  jury coordinator --worker http://10.0.0.5:7481 --worker http://10.0.0.6:7481\n  jury coordinator --etcd http://127.0.0.1:2379 --http 0.0.0.0:7490      for trainers that speak HTTP\n  jury coordinator --worker https://10.0.0.5:7481 --tls-cert c.pem --tls-key c.key --tls-ca ca.pem --tls-client-ca ca.pem"
 )]
 #[command(group(ArgGroup::new("fleet").required(true).multiple(true).args(["etcd", "worker"])))]
 pub struct CoordinatorArgs {
@@ -137,11 +144,15 @@ pub struct CoordinatorArgs {
     pub serve: ServeArgs,
     #[command(flatten)]
     pub http: HttpArgs,
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    #[command(flatten)]
+    pub connections: ConnectionArgs,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  jury worker --etcd http://127.0.0.1:2379 --listen 0.0.0.0:7481 --advertise http://10.0.0.5:7481\n  jury worker --listen 127.0.0.1:7481      for a coordinator with --worker http://127.0.0.1:7481\n  jury worker --backend openai --url http://127.0.0.1:8000 --model judge --tokenizer ./judge    in front of vLLM\n  jury worker --role meta --model ./MetaRM --listen 127.0.0.1:7482      a Meta RM, which ranks samples"
+    after_help = "Examples:\n  jury worker --etcd http://127.0.0.1:2379 --listen 0.0.0.0:7481 --advertise http://10.0.0.5:7481\n  jury worker --listen 127.0.0.1:7481      for a coordinator with --worker http://127.0.0.1:7481\n  jury worker --backend openai --url http://127.0.0.1:8000 --model judge --tokenizer ./judge    in front of vLLM\n  jury worker --role meta --model ./MetaRM --listen 127.0.0.1:7482      a Meta RM, which ranks samples\n  jury worker --tls-cert w.pem --tls-key w.key --tls-client-ca ca.pem      for coordinators with a certificate alone"
 )]
 pub struct WorkerArgs {
     /// Where to serve gRPC, at every address of a name like localhost; port 0 takes a free one

@@ -12,7 +12,7 @@ use jury_grm::domain::{Item, Query, RequestError, ScoreRequest, Settings, Voting
 use jury_terminal::model::ModelConfig;
 
 use super::meta::{Meta, ServedMeta};
-use crate::args::{DEFAULT_MODEL, JudgeArgs, ModelArgs, Refused, ScoreArgs};
+use crate::args::{ClientTlsArgs, DEFAULT_MODEL, JudgeArgs, ModelArgs, Refused, ScoreArgs};
 
 /// Most items judged at once that --concurrency takes.
 const MAX_CONCURRENCY: usize = 1024;
@@ -56,7 +56,7 @@ pub enum Judge {
         meta: Option<ServedMeta>,
     },
     /// A running coordinator.
-    Endpoint(String),
+    Endpoint { address: String, tls: ClientTlsArgs },
 }
 
 /// How verdicts are written.
@@ -114,6 +114,10 @@ impl TryFrom<JudgeArgs> for Judge {
 
     fn try_from(args: JudgeArgs) -> Result<Self, Refused> {
         let Some(endpoint) = args.endpoint else {
+            if args.tls != ClientTlsArgs::default() {
+                let problem = "certificates are for an --endpoint; name it, or leave them out";
+                return Err(Refused::new("--tls-ca and its like", problem));
+            }
             let model = ModelArgs {
                 model: args.model.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
                 threads: args.threads,
@@ -132,7 +136,7 @@ impl TryFrom<JudgeArgs> for Judge {
             let problem = "with --endpoint the workers have their own threads; leave it out";
             return Err(Refused::new("--threads", problem));
         }
-        Ok(Self::Endpoint(endpoint))
+        Ok(Self::Endpoint { address: endpoint, tls: args.tls })
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use jury_client::{Client, ClientConfig, ClientError, InFlight, RetryPolicy};
 use jury_embedded::{Embedded, default_config};
-use jury_fabric::connector::Connector;
 use jury_grm::domain::{ScoreRequest, Verdict};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
@@ -20,6 +19,7 @@ use super::meta::ServedMeta;
 use crate::args::HeadArgs;
 use crate::coordinator::template;
 use crate::heads::heads;
+use crate::tls::connector_to;
 use prometheus_client::registry::Registry;
 
 /// Time past the budget for an embedded answer: the engine may leave us little of the CPU.
@@ -74,8 +74,9 @@ impl Bench {
     fn open_for(judge: &Judge, in_flight: InFlight, meter: &Meter) -> Result<Self, Failed> {
         let config = ClientConfig { in_flight, ..ClientConfig::default() };
         match judge {
-            Judge::Endpoint(endpoint) => {
-                let channel = Connector::new().connect(endpoint).or_exit(Exit::Usage)?;
+            Judge::Endpoint { address: endpoint, tls } => {
+                let connector = connector_to(endpoint, tls)?;
+                let channel = connector.connect(endpoint).or_exit(Exit::Usage)?;
                 let client = Client::new(channel, config);
                 Ok(Self::Endpoint { client, endpoint: endpoint.clone() })
             }

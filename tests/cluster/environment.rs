@@ -55,9 +55,10 @@ fn only_an_option_that_was_typed_can_be_wrong_beside_an_endpoint() {
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let line = ["score", item, "--endpoint", &nobody, "--budget", "1s"];
 
-    let variables = [("JURY_THREADS", "2"), ("JURY_TEMPLATE", "template.j2")];
+    let variables =
+        [("JURY_THREADS", "2"), ("JURY_TEMPLATE", "template.j2"), ("JURY_TLS_CA", "ca.pem")];
     assert_eq!(run(&line, &variables).status.code(), Some(UNAVAILABLE));
-    for typed in [["--threads", "2"], ["--template", "template.j2"]] {
+    for typed in [["--threads", "2"], ["--template", "template.j2"], ["--tls-ca", "ca.pem"]] {
         let line = [&line[..], &typed].concat();
         assert_eq!(run(&line, &[]).status.code(), Some(USAGE), "{typed:?}");
     }

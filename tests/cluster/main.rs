@@ -3,6 +3,8 @@
 //! Every test has a sandbox of its own: an etcd on free ports, workers, a coordinator, all ended
 //! with it. Nothing here sleeps: a test waits for a line of a process's event log.
 
+#[path = "../../fabric/tests/grpc/authority.rs"]
+mod authority;
 mod etcd;
 mod evaluate;
 mod process;
@@ -15,5 +17,6 @@ mod environment;
 mod faults;
 mod logs;
 mod one_process;
+mod secure;
 mod traces;
 mod upstream;

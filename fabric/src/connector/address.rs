@@ -18,8 +18,8 @@ pub struct AddressError {
 pub enum AddressProblem {
     #[error("it is empty; {HOW_TO_WRITE}")]
     Empty,
-    #[error("TLS is not supported yet; write http://host:port")]
-    Tls,
+    #[error("TLS is not possible: {0}")]
+    Tls(String),
     #[error("the scheme {0:?} is unknown; {HOW_TO_WRITE}")]
     Scheme(String),
     #[error("it must not have a path; {HOW_TO_WRITE}")]
@@ -44,9 +44,9 @@ pub enum AddressProblem {
     NotInThisProcess,
 }
 
-const HOW_TO_WRITE: &str = "write http://host:port or host:port";
+const HOW_TO_WRITE: &str = "write https://host:port, or http://host:port or host:port without TLS";
 
-/// The address as `http://host:port`, or what is wrong with it.
+/// The address as `http://host:port` or `https://host:port`, or what is wrong with it.
 pub(crate) fn parse(address: &str) -> Result<Uri, AddressError> {
     read(address.trim()).map_err(|problem| AddressError { address: address.to_owned(), problem })
 }
@@ -70,11 +70,10 @@ pub fn check_callable(address: &str) -> Result<(), AddressError> {
 // === private ===
 
 fn read(address: &str) -> Result<Uri, AddressProblem> {
-    let host_and_port = match address.split_once("://") {
-        Some(("http", rest)) => rest,
-        Some(("https", _)) => return Err(AddressProblem::Tls),
+    let (scheme, host_and_port) = match address.split_once("://") {
+        Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
         Some((scheme, _)) => return Err(AddressProblem::Scheme(scheme.to_owned())),
-        None => address,
+        None => ("http", address),
     };
     let host_and_port = host_and_port.strip_suffix('/').unwrap_or(host_and_port);
     if host_and_port.is_empty() {
@@ -97,7 +96,8 @@ fn read(address: &str) -> Result<Uri, AddressProblem> {
         Ok(1..) if is_number => {}
         _ => return Err(AddressProblem::Port(port.to_owned())),
     }
-    let uri = format!("http://{host}:{port}/").parse().map_err(|_| AddressProblem::Characters)?;
+    let uri =
+        format!("{scheme}://{host}:{port}/").parse().map_err(|_| AddressProblem::Characters)?;
     let written: &Uri = &uri;
     // A host in brackets is no name: the URI takes whatever stands there.
     let in_brackets = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -139,6 +139,7 @@ mod tests {
             "worker-3:7711",
             "http://worker-3:7711",
             "http://worker-3:7711/",
+            "https://worker-3:7711",
             " 10.0.0.1:1 ",
             "[::1]:65535",
             "http://[fd00::7]:7481",
@@ -164,7 +165,7 @@ mod tests {
             ("worker:+80", Port("+80".into())),
             ("worker:0", PortZero),
             (":7711", NoHost),
-            ("https://worker:7711", Tls),
+            ("https://worker", NoPort("worker".into())),
             ("ftp://worker:7711", Scheme("ftp".into())),
             ("http://worker:7711/path", Path),
             ("user@worker:7711", User),

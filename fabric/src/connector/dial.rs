@@ -1,4 +1,4 @@
-//! From the host and port of an address to a TCP connection: every address of a name is tried, in
+//! From the host and port of an address to a connection: every address of a name is tried, in
 //! the resolver's order.
 
 use std::io;
@@ -8,11 +8,14 @@ use http::Uri;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
 
-/// Connects to the first address of the host that takes the connection.
+use super::wire::Wire;
+use crate::tls::ClientTls;
+
+/// Connects to the first address of the host that takes the connection, and speaks TLS over it where `tls` is given.
 ///
 /// # Errors
-/// The last address's error, or that the name has none. The caller bounds the time.
-pub(super) async fn dial(uri: Uri) -> io::Result<TokioIo<TcpStream>> {
+/// The last address's error, that the name has none, or why there is no TLS. The caller bounds the time.
+pub(super) async fn dial(uri: Uri, tls: Option<ClientTls>) -> io::Result<TokioIo<Wire>> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let port = uri.port_u16().unwrap_or(80);
     let mut error = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
@@ -20,7 +23,10 @@ pub(super) async fn dial(uri: Uri) -> io::Result<TokioIo<TcpStream>> {
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 stream.set_nodelay(true)?;
-                return Ok(TokioIo::new(stream));
+                return Ok(TokioIo::new(match &tls {
+                    None => Wire::Plain(stream),
+                    Some(tls) => Wire::Secure(Box::new(tls.handshake(host, stream).await?)),
+                }));
             }
             Err(refused) => error = refused,
         }

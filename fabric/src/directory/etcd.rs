@@ -34,7 +34,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Directory, Registration, Update};
-use crate::connector::{self, AddressError};
+use crate::connector::{self, AddressError, Connector};
+use crate::secret::SecretString;
+use crate::tls::ClientTls;
 use connection::Sessions;
 
 pub use register::RegistrationHandle;
@@ -50,7 +52,7 @@ const MAX_LEASE_TTL: Duration = Duration::from_secs(3600);
 /// Which etcd, and how to use it.
 #[derive(Debug, Clone)]
 pub struct EtcdConfig {
-    /// Its members, each `http://host:port` or `host:port`.
+    /// Its members, each `https://host:port`, `http://host:port` or `host:port`.
     pub endpoints: Vec<String>,
     /// Clusters of Jury with different names share an etcd and never see each other.
     pub cluster: String,
@@ -58,6 +60,19 @@ pub struct EtcdConfig {
     pub lease_ttl: Duration,
     /// How often a watcher lists all workers anew, in case the watch has lost a change.
     pub relist_every: Duration,
+    /// For members at `https` addresses; `None`: whom this machine trusts.
+    pub tls: Option<ClientTls>,
+    /// Who to be in etcd, where it asks.
+    pub user: Option<EtcdUser>,
+}
+
+/// A user of etcd.
+#[derive(Debug, Clone)]
+pub struct EtcdUser {
+    /// Its name.
+    pub name: String,
+    /// Its password.
+    pub password: SecretString,
 }
 
 /// Why a configuration of etcd is refused.
@@ -105,6 +120,8 @@ impl EtcdConfig {
             cluster: cluster.into(),
             lease_ttl: Duration::from_secs(10),
             relist_every: Duration::from_secs(60),
+            tls: None,
+            user: None,
         }
     }
 }
@@ -131,9 +148,10 @@ impl Etcd {
         if !(MIN_LEASE_TTL..=MAX_LEASE_TTL).contains(&config.lease_ttl) {
             return Err(EtcdConfigError::LeaseTtl(config.lease_ttl));
         }
+        let connector = config.tls.clone().map_or_else(Connector::new, Connector::with_tls);
         Ok(Self {
             shared: Arc::new(Shared {
-                sessions: Sessions::new(endpoints),
+                sessions: Sessions::new(endpoints, connector, config.user.clone()),
                 prefix: format!("/jury/v1/{}/workers/", config.cluster),
                 lease_ttl: config.lease_ttl,
                 relist_every: config.relist_every,

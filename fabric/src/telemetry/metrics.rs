@@ -1,6 +1,6 @@
 //! Figures for Prometheus.
 
-use std::fmt::Error as FormatError;
+use std::fmt::{Debug, Error as FormatError};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -40,12 +39,16 @@ struct Sources {
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve_metrics(
-    listener: TcpListener,
+pub async fn serve_metrics<L>(
+    listener: L,
     registry: Arc<Registry>,
     health: HealthHandle,
     shutdown: CancellationToken,
-) -> io::Result<()> {
+) -> io::Result<()>
+where
+    L: axum::serve::Listener,
+    L::Addr: Debug,
+{
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))

@@ -71,7 +71,7 @@ pub(super) fn lost_spans() -> u64 {
 // === impl Collector ===
 
 impl Collector {
-    /// The collector at `address`, `http://host:port` of its OTLP/gRPC receiver. `service` is the name under which
+    /// The collector at `address`, `http://host:port` of its OTLP/gRPC receiver, or `https://host:port` with a certificate that this machine trusts. `service` is the name under which
     /// spans are shown, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` give another. Nothing is connected
     /// yet. Must be called inside a tokio runtime.
     ///

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 
 use super::InProcessIncoming;
 use crate::connector::addresses_of;
+use crate::tls::ServerTls;
 
 /// Where a server takes its connections from.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub enum Listener {
     Tcp(TcpListener),
     /// The network, at each address of a name.
     Several(Vec<TcpListener>),
+    /// The network, over TLS, at each address of a name.
+    Secure(Vec<TcpListener>, ServerTls),
     /// The same process.
     InProcess(InProcessIncoming),
 }

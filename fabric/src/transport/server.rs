@@ -17,8 +17,9 @@ use std::io;
 use std::time::Duration;
 
 use futures::stream::select_all;
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
@@ -27,7 +28,7 @@ use tracing::{debug, warn};
 
 use super::calls::Calls;
 use super::severable::{Connections, Severable};
-use super::{HealthHandle, Listener};
+use super::{HealthHandle, Listener, TlsListener};
 
 /// How a server treats its connections.
 #[derive(Debug, Clone)]
@@ -35,7 +36,8 @@ pub struct ServerConfig {
     /// Time that running calls have to finish once the shutdown begins.
     pub grace: Duration,
     /// Age at which a connection is asked to close, its running calls finishing first, so that
-    /// balancers which pin connections spread anew. `None`: connections live as long as they like.
+    /// balancers which pin connections spread anew. Each connection's own age is up to a fifth more or less, so that
+    /// clients that came together do not leave together. `None`: connections live as long as they like.
     pub max_connection_age: Option<Duration>,
     /// Most calls at once on one connection; more wait at the client.
     pub max_calls_per_connection: u32,
@@ -49,6 +51,9 @@ pub enum ServeError {
     /// The transport failed.
     #[error("serving gRPC failed: {0}")]
     Transport(#[from] tonic::transport::Error),
+    /// The listener is broken.
+    #[error("the listener is broken: {0}")]
+    Listener(#[from] io::Error),
     /// The descriptors compiled into the program cannot be read: a bug of ours.
     #[error("gRPC reflection cannot start: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -104,6 +109,12 @@ pub async fn serve(
             let each = each.map(|listener| TcpIncoming::from(listener).with_nodelay(Some(true)));
             run(routes, health, select_all(each), shutdown, &config).await
         }
+        Listener::Secure(listeners, tls) => {
+            let each = listeners.into_iter();
+            let each = each.map(|listener| TlsListener::grpc(listener, tls.clone()));
+            let each = each.collect::<io::Result<Vec<_>>>()?;
+            run(routes, health, select_all(each), shutdown, &config).await
+        }
         Listener::InProcess(connections) => {
             run(routes, health, connections, shutdown, &config).await
         }
@@ -123,19 +134,7 @@ where
     Io: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
     let (open, calls) = (Connections::default(), Calls::new());
-    let severable = connections.map(|connection| connection.map(|io| Severable::new(io, &open)));
-    let mut builder = Server::builder()
-        .http2_keepalive_interval(Some(PING_INTERVAL))
-        .http2_keepalive_timeout(Some(PING_TIMEOUT))
-        .max_concurrent_streams(config.max_calls_per_connection);
-    if let Some(age) = config.max_connection_age {
-        // No age grace: with one, tonic 0.14 cuts the connection without asking it to close first.
-        builder = builder.max_connection_age(age);
-    }
-    let server = builder
-        .layer(calls.clone())
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(severable, shutdown.clone().cancelled_owned());
+    let server = serve_each(routes, connections, &open, &calls, &shutdown, config);
     tokio::pin!(server);
 
     let grace_ended = async {
@@ -147,7 +146,7 @@ where
     tokio::select! {
         result = &mut server => {
             debug!("server drained");
-            return Ok(result?);
+            return result;
         }
         drained = grace_ended => match drained {
             Ok(()) => debug!(connections = open.open(), "no call runs, closing silent connections"),
@@ -160,7 +159,75 @@ where
         },
     }
     open.cut();
-    Ok(server.await?)
+    server.await
+}
+
+/// Serves every connection by a server of its own, since tonic knows one age for all connections of a server: those of
+/// clients that came together would all be asked to leave together. Ends when there are no more connections, or after
+/// `shutdown`, once the open ones have ended.
+async fn serve_each<Io>(
+    routes: Routes,
+    connections: impl Stream<Item = io::Result<Io>>,
+    open: &Connections,
+    calls: &Calls,
+    shutdown: &CancellationToken,
+    config: &ServerConfig,
+) -> Result<(), ServeError>
+where
+    Io: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
+    // Cancelled as well where the last channel of an in-process server is gone.
+    let stop = shutdown.child_token();
+    let mut servers = JoinSet::new();
+    {
+        tokio::pin!(connections);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(_) = servers.join_next() => {}
+                connection = connections.next() => match connection {
+                    // One that broke before it was accepted.
+                    Some(Err(_)) => {}
+                    Some(Ok(io)) => {
+                        let (io, closed) = Severable::new(io, open);
+                        // A server whose stream of connections ends drains: it must not, while this one is open.
+                        let only = stream::once(async { Ok::<_, io::Error>(io) });
+                        let then = stream::once(closed.cancelled_owned()).filter_map(|()| async { None });
+                        let mut builder = builder(config);
+                        if let Some(age) = config.max_connection_age {
+                            // No age grace: with one, tonic 0.14 cuts the connection without asking it to close first.
+                            builder = builder.max_connection_age(spread(age, rand::random()));
+                        }
+                        let server = builder
+                            .layer(calls.clone())
+                            .add_routes(routes.clone())
+                            .serve_with_incoming_shutdown(only.chain(then), stop.clone().cancelled_owned());
+                        servers.spawn(server);
+                    }
+                    None => break,
+                },
+            }
+        }
+    }
+    stop.cancel();
+    while let Some(ended) = servers.join_next().await {
+        if let Ok(ended) = ended {
+            ended?;
+        }
+    }
+    Ok(())
+}
+
+fn builder(config: &ServerConfig) -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(PING_INTERVAL))
+        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+        .max_concurrent_streams(config.max_calls_per_connection)
+}
+
+/// Between 80 % and 120 % of `age`; `chance` is uniform in 0..1.
+fn spread(age: Duration, chance: f64) -> Duration {
+    age.mul_f64(0.8 + 0.4 * chance)
 }
 
 /// Waits until no call runs and nothing has been written for a while.

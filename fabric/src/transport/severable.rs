@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 /// What all connections of a server share.
@@ -31,6 +31,8 @@ pub(super) struct Severable<Io> {
     /// Held while the connection lives.
     _open: Arc<()>,
     writes: Arc<AtomicU64>,
+    /// Tells that it has ended.
+    _closed: DropGuard,
 }
 
 // === impl Connections ===
@@ -55,13 +57,17 @@ impl Connections {
 // === impl Severable ===
 
 impl<Io> Severable<Io> {
-    pub(super) fn new(inner: Io, connections: &Connections) -> Self {
-        Self {
+    /// The connection, and what is cancelled when it is dropped.
+    pub(super) fn new(inner: Io, connections: &Connections) -> (Self, CancellationToken) {
+        let closed = CancellationToken::new();
+        let severable = Self {
             inner,
             cut: Box::pin(connections.cut.clone().cancelled_owned()),
             _open: Arc::clone(&connections.open),
             writes: Arc::clone(&connections.writes),
-        }
+            _closed: closed.clone().drop_guard(),
+        };
+        (severable, closed)
     }
 
     fn count(&self, written: &Poll<io::Result<usize>>) {

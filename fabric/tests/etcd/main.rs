@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "../grpc/authority.rs"]
+mod authority;
 mod holding_proxy;
 mod private_etcd;
+mod secure;
 mod watcher;
 
 use std::time::Duration;

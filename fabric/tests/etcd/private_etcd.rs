@@ -5,20 +5,38 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use etcd_client::Client;
+use etcd_client::{Channel, Client, ConnectOptions};
+use jury_fabric::connector::Connector;
 use tempfile::TempDir;
+
+use super::authority::Signed;
 
 pub struct PrivateEtcd {
     data: TempDir,
     client_port: u16,
     peer_port: u16,
     process: Option<Child>,
+    tls: Option<Tls>,
+}
+
+/// How an etcd speaks TLS: its own certificate, and whose clients it lets in.
+pub struct Tls {
+    pub server: Signed,
+    pub client_ca: PathBuf,
 }
 
 impl PrivateEtcd {
     /// Started and ready.
     pub fn start() -> Self {
         let mut etcd = Self::not_yet_started();
+        etcd.restart();
+        etcd
+    }
+
+    /// Started and ready, for clients with a certificate.
+    pub fn secure(tls: Tls) -> Self {
+        let mut etcd = Self::not_yet_started();
+        etcd.tls = Some(tls);
         etcd.restart();
         etcd
     }
@@ -30,11 +48,13 @@ impl PrivateEtcd {
             client_port: free_port(),
             peer_port: free_port(),
             process: None,
+            tls: None,
         }
     }
 
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.client_port)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.client_port)
     }
 
     pub fn address(&self) -> (&'static str, u16) {
@@ -59,7 +79,13 @@ impl PrivateEtcd {
         self.kill();
         let client_url = self.endpoint();
         let peer_url = format!("http://127.0.0.1:{}", self.peer_port);
-        let mut process = Command::new(binary())
+        let mut process = Command::new(binary());
+        if let Some(tls) = &self.tls {
+            process.arg("--cert-file").arg(&tls.server.certificate);
+            process.arg("--key-file").arg(&tls.server.key);
+            process.arg("--client-cert-auth").arg("--trusted-ca-file").arg(&tls.client_ca);
+        }
+        let mut process = process
             .arg("--data-dir")
             .arg(self.data.path())
             .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
@@ -88,6 +114,16 @@ impl PrivateEtcd {
     /// A client for what operators and accidents do.
     pub async fn client(&self) -> Client {
         Client::connect([self.endpoint()], None).await.unwrap()
+    }
+
+    /// The same over a connector.
+    pub async fn client_over(
+        &self,
+        connector: &Connector,
+        options: Option<ConnectOptions>,
+    ) -> Client {
+        let channel = Channel::Tonic(connector.connect(&self.endpoint()).unwrap());
+        Client::from_channel(channel, options).await.unwrap()
     }
 }
 

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod aging;
+mod authority;
 mod leaving;
 mod probe;
 mod raw;
+mod secure;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,10 +52,14 @@ struct Server {
 
 impl Server {
     fn start(listener: Listener) -> Self {
+        Self::start_with(listener, ServerConfig::default())
+    }
+
+    fn start_with(listener: Listener, config: ServerConfig) -> Self {
         let (routes, probe) = Probe::new();
         let health = HealthHandle::new(&[SERVICE]);
         let shutdown = CancellationToken::new();
-        let config = ServerConfig { grace: GRACE, ..ServerConfig::default() };
+        let config = ServerConfig { grace: GRACE, ..config };
         let serving = transport::serve(routes, health.clone(), listener, shutdown.clone(), config);
         Self { probe, health, shutdown, serving: tokio::spawn(serving) }
     }

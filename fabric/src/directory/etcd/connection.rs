@@ -5,19 +5,24 @@ use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions};
+use etcd_client::{Channel, Client, ConnectOptions};
 use tracing::{info, warn};
 
+use super::EtcdUser;
 use crate::backoff::Backoff;
+use crate::connector::{AddressError, Connector, Limits};
+use crate::secret::ExposeSecret;
 
 /// etcd answers in milliseconds; a member that takes this long is asked no more.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-/// A member that does not accept within this time is not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// etcd refuses pings more frequent than every five seconds.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// A watch whose member answers no ping for this long is broken.
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
+const LIMITS: Limits = Limits {
+    // A member that does not accept within this time is not there.
+    connect: Duration::from_secs(2),
+    // etcd refuses pings more frequent than every five seconds.
+    ping_interval: Duration::from_secs(10),
+    // A watch whose member answers no ping for this long is broken.
+    ping_timeout: Duration::from_secs(5),
+};
 /// Bounds of the waits between sessions: a lease of ten seconds survives an etcd that comes back.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -28,6 +33,9 @@ pub(super) enum Trouble {
     /// A request failed.
     #[error("{}", first_cause(.0))]
     Etcd(#[from] etcd_client::Error),
+    /// There is no way to a member.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// A request was not answered in time.
     #[error("etcd did not {what} within {REQUEST_TIMEOUT:?}")]
     Silent { what: &'static str },
@@ -59,6 +67,8 @@ pub(super) struct Sessions {
     endpoints: Vec<String>,
     /// Which one is next, modulo their number.
     next: AtomicUsize,
+    connector: Connector,
+    user: Option<EtcdUser>,
 }
 
 /// Tells the log when etcd is reached and when it is lost, once each, and spaces the attempts.
@@ -73,22 +83,26 @@ pub(super) struct Link {
 // === impl Sessions ===
 
 impl Sessions {
-    pub(super) fn new(endpoints: Vec<String>) -> Self {
+    pub(super) fn new(
+        endpoints: Vec<String>,
+        connector: Connector,
+        user: Option<EtcdUser>,
+    ) -> Self {
         // A random start spreads a fleet's sessions over the members.
         let start = rand::random_range(0..endpoints.len());
-        Self { endpoints, next: AtomicUsize::new(start) }
+        Self { endpoints, next: AtomicUsize::new(start), connector, user }
     }
 
     pub(super) async fn open(&self) -> Result<Client, Trouble> {
         let index = self.next.fetch_add(1, Ordering::Relaxed) % self.endpoints.len();
-        let options = ConnectOptions::new()
-            .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_keep_alive(PING_INTERVAL, PING_TIMEOUT)
-            .with_keep_alive_while_idle(true)
-            // A member cut off from the others must say so instead of serving stale silence.
-            .with_require_leader(true);
-        let endpoint = [self.endpoints[index].as_str()];
-        within("connect", Client::connect(endpoint, Some(options))).await
+        // A member cut off from the others must say so instead of serving stale silence.
+        let mut options = ConnectOptions::new().with_require_leader(true);
+        if let Some(user) = &self.user {
+            options = options.with_user(&user.name, user.password.expose_secret());
+        }
+        let channel = self.connector.connect_within(&self.endpoints[index], LIMITS)?;
+        let client = Client::from_channel(Channel::Tonic(channel), Some(options));
+        within("let us in", client).await
     }
 }
 

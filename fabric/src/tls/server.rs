@@ -1,0 +1,134 @@
+//! The server's side: its certificate, and whose clients it lets in.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+
+use super::pem::{self, Contents};
+use super::reload::Reloading;
+use super::{RELOAD_EVERY, TlsError, provider};
+
+/// Where a server's certificates are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerTlsFiles {
+    /// The certificate and the chain after it, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM, without a password.
+    pub key: PathBuf,
+    /// Authorities of clients, PEM; only a client with a certificate of one of them is let in. `None`: anyone is.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// What a server needs for TLS, kept as its files are. Clones share it.
+#[derive(Clone)]
+pub struct ServerTls {
+    configs: Reloading<Configs>,
+    demands_certificates: bool,
+}
+
+/// What is spoken over a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// HTTP/2.
+    Grpc,
+    /// HTTP/1.1.
+    Http,
+}
+
+/// One configuration for each [`Protocol`], for clients with a certificate and for any.
+struct Configs {
+    grpc: Arc<ServerConfig>,
+    http: Arc<ServerConfig>,
+    http_for_anyone: Arc<ServerConfig>,
+}
+
+// === impl ServerTls ===
+
+impl ServerTls {
+    /// Reads the files, and looks every few seconds whether they changed. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`TlsError`] names the file that cannot be used.
+    pub fn open(files: &ServerTlsFiles) -> Result<Self, TlsError> {
+        Self::open_with(files, RELOAD_EVERY)
+    }
+
+    /// The same, looking as often as told.
+    ///
+    /// # Errors
+    /// [`TlsError`] names the file that cannot be used.
+    pub fn open_with(files: &ServerTlsFiles, every: Duration) -> Result<Self, TlsError> {
+        let mut paths = vec![files.certificate.clone(), files.key.clone()];
+        paths.extend(files.client_ca.clone());
+        let configs = Reloading::open(paths, every, Configs::of)?;
+        Ok(Self { configs, demands_certificates: files.client_ca.is_some() })
+    }
+
+    /// The same certificate, for a listener that lets in clients without one: probes and scrapers seldom have any.
+    pub fn for_anyone(&self) -> Self {
+        Self { demands_certificates: false, ..self.clone() }
+    }
+
+    pub(crate) fn config(&self, protocol: Protocol) -> Arc<ServerConfig> {
+        let configs = self.configs.current();
+        match (protocol, self.demands_certificates) {
+            // Without a client CA these are for anyone as well.
+            (Protocol::Grpc, _) => Arc::clone(&configs.grpc),
+            (Protocol::Http, true) => Arc::clone(&configs.http),
+            (Protocol::Http, false) => Arc::clone(&configs.http_for_anyone),
+        }
+    }
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let demands = self.demands_certificates;
+        f.debug_struct("ServerTls").field("demands_certificates", &demands).finish_non_exhaustive()
+    }
+}
+
+// === impl Configs ===
+
+impl Configs {
+    /// Of certificate, key and perhaps the clients' authorities.
+    fn of(files: &[Contents]) -> Result<Self, TlsError> {
+        let identity = pem::identity(&files[0], &files[1])?;
+        let client_ca = files.get(2);
+        let with = |client_ca, protocol: &[u8]| {
+            let mut config = config(client_ca, &identity)?;
+            config.alpn_protocols = vec![protocol.to_vec()];
+            Ok(Arc::new(config))
+        };
+        Ok(Self {
+            grpc: with(client_ca, b"h2")?,
+            http: with(client_ca, b"http/1.1")?,
+            http_for_anyone: with(None, b"http/1.1")?,
+        })
+    }
+}
+
+fn config(
+    client_ca: Option<&Contents>,
+    identity: &Arc<CertifiedKey>,
+) -> Result<ServerConfig, TlsError> {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring has ciphers for TLS 1.2 and 1.3");
+    let builder = match client_ca {
+        None => builder.with_no_client_auth(),
+        Some(file) => {
+            let roots = pem::roots(file)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+            builder.with_client_cert_verifier(
+                verifier.map_err(|error| pem::unusable(&file.path, &error))?,
+            )
+        }
+    };
+    let resolver = SingleCertAndKey::from(CertifiedKey::clone(identity));
+    Ok(builder.with_cert_resolver(Arc::new(resolver)))
+}

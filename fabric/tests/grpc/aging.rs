@@ -1,0 +1,39 @@
+//! Connections that are asked to close at some age.
+
+use std::time::Duration;
+
+use jury_fabric::connector::Connector;
+use jury_fabric::transport::{Listener, ServerConfig};
+use jury_proto::{ErrorCode, JuryError};
+use tokio::time::Instant;
+
+use super::{Server, bind_any, check, score};
+
+const AGE: Duration = Duration::from_millis(20);
+
+#[tokio::test]
+async fn a_connection_is_asked_to_close_at_its_age_and_its_calls_end_well() {
+    let (address, listener) = bind_any().await;
+    let config = ServerConfig { max_connection_age: Some(AGE), ..ServerConfig::default() };
+    let mut server = Server::start_with(Listener::Tcp(listener), config);
+    let channel = Connector::new().connect(&address.to_string()).unwrap();
+    let older_than_its_connection = score(&channel, "x");
+    server.probe.arrivals.recv().await.unwrap();
+
+    let (mut n_answered, mut n_moved, began) = (0, 0, Instant::now());
+    while began.elapsed() < 10 * AGE {
+        match check(&channel, "").await {
+            Ok(_) => n_answered += 1,
+            // One that was about to be sent when its connection closed: safe to send again, and clients do.
+            Err(status) => {
+                let error = JuryError::from(status);
+                assert_eq!(error.code, ErrorCode::Unreachable, "{error}");
+                n_moved += 1;
+            }
+        }
+    }
+    assert!(n_moved < n_answered, "{n_moved} of {n_answered} calls met the end of a connection");
+    server.probe.answers.add_permits(1);
+    assert_eq!(older_than_its_connection.await.unwrap().unwrap(), "x");
+    server.end().await;
+}

@@ -1,0 +1,177 @@
+//! Certificates, from options to what serves and connects: the only home of their rules.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use jury_fabric::connector::Connector;
+use jury_fabric::tls::{ClientTls, ClientTlsFiles, Identity, ServerTls, ServerTlsFiles};
+use jury_terminal::exit::{Exit, Failed, OrExit};
+
+use crate::args::{ClientTlsArgs, EtcdArgs, MetricsTlsArg, Refused, ServeTlsArgs, TrustArgs};
+
+/// How the listeners of a part speak.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// gRPC and the door; `None`: without TLS.
+    pub main: Option<ServerTls>,
+    pub metrics: Option<ServerTls>,
+}
+
+// === impl Listening ===
+
+impl Listening {
+    /// Reads the files. Must be called inside the runtime.
+    pub fn open(args: &ServeTlsArgs) -> Result<Self, Failed> {
+        let files = server_files(args).or_exit(Exit::Usage)?;
+        let Some(files) = files else { return Ok(Self { main: None, metrics: None }) };
+        let main = ServerTls::open(&files).context("--tls-cert").or_exit(Exit::NoInput)?;
+        let metrics = match args.tls_metrics {
+            MetricsTlsArg::Plain => None,
+            MetricsTlsArg::Anyone => Some(main.for_anyone()),
+            MetricsTlsArg::Clients => Some(main.clone()),
+        };
+        Ok(Self { main: Some(main), metrics })
+    }
+
+    /// What the addresses of gRPC and the door begin with.
+    pub fn scheme(&self) -> &'static str {
+        if self.main.is_some() { "https" } else { "http" }
+    }
+}
+
+/// What calls a coordinator at `endpoint`. Must be called inside the runtime.
+pub fn connector_to(endpoint: &str, args: &ClientTlsArgs) -> Result<Connector, Failed> {
+    let files = client_files(args).or_exit(Exit::Usage)?;
+    if files == ClientTlsFiles::default() {
+        return Ok(Connector::new());
+    }
+    if !endpoint.trim().starts_with("https://") {
+        let problem = format!("{endpoint} is called without TLS; write https:// for it");
+        return Err(Refused::new("--endpoint", problem)).or_exit(Exit::Usage);
+    }
+    open(&files)
+}
+
+/// What calls workers. Must be called inside the runtime.
+pub fn connector_to_workers(serve: &ServeTlsArgs, trust: &TrustArgs) -> Result<Connector, Failed> {
+    let served = server_files(serve).or_exit(Exit::Usage)?;
+    let identity = served.map(|of| Identity { certificate: of.certificate, key: of.key });
+    let files = ClientTlsFiles { identity, ..trusted(trust) };
+    if files == ClientTlsFiles::default() { Ok(Connector::new()) } else { open(&files) }
+}
+
+/// How etcd is reached over TLS; `None`: as this machine trusts. Must be called inside the runtime.
+pub fn etcd_tls(args: &EtcdArgs) -> Result<Option<ClientTls>, Failed> {
+    let access = &args.access;
+    let identity = match identity(&access.etcd_cert, &access.etcd_key) {
+        Ok(identity) => identity,
+        Err(Refused { flag, problem }) => {
+            let flag = flag.replace("--tls", "--etcd");
+            let problem = problem.replace("--tls", "--etcd");
+            return Err(Refused::new(flag, problem)).or_exit(Exit::Usage);
+        }
+    };
+    let files = ClientTlsFiles { ca: access.etcd_ca.clone(), identity, server_name: None };
+    if files == ClientTlsFiles::default() {
+        return Ok(None);
+    }
+    if let Some(plain) = args.etcd.iter().find(|address| !address.trim().starts_with("https://")) {
+        let problem = format!("{plain} is called without TLS; write https:// for it");
+        return Err(Refused::new("--etcd", problem)).or_exit(Exit::Usage);
+    }
+    let option = if files.ca.is_some() { "--etcd-ca" } else { "--etcd-cert" };
+    Ok(Some(ClientTls::open(&files).context(option).or_exit(Exit::NoInput)?))
+}
+
+// === private ===
+
+fn open(files: &ClientTlsFiles) -> Result<Connector, Failed> {
+    let option = if files.ca.is_some() { "--tls-ca" } else { "--tls-cert" };
+    let tls = ClientTls::open(files).context(option).or_exit(Exit::NoInput)?;
+    Ok(Connector::with_tls(tls))
+}
+
+fn server_files(args: &ServeTlsArgs) -> Result<Option<ServerTlsFiles>, Refused> {
+    let client_ca = args.tls_client_ca.clone();
+    let Some(Identity { certificate, key }) = identity(&args.tls_cert, &args.tls_key)? else {
+        return match client_ca {
+            None => Ok(None),
+            Some(_) => Err(Refused::new(
+                "--tls-client-ca",
+                "clients show a certificate to a server that has one; name it with --tls-cert",
+            )),
+        };
+    };
+    if args.tls_metrics == MetricsTlsArg::Clients && client_ca.is_none() {
+        let problem = "\"clients\" are those with a certificate of --tls-client-ca; name it";
+        return Err(Refused::new("--tls-metrics", problem));
+    }
+    Ok(Some(ServerTlsFiles { certificate, key, client_ca }))
+}
+
+fn client_files(args: &ClientTlsArgs) -> Result<ClientTlsFiles, Refused> {
+    let identity = identity(&args.tls_cert, &args.tls_key)?;
+    Ok(ClientTlsFiles { identity, ..trusted(&args.trust) })
+}
+
+fn trusted(args: &TrustArgs) -> ClientTlsFiles {
+    let server_name = args.tls_server_name.clone();
+    ClientTlsFiles { ca: args.tls_ca.clone(), identity: None, server_name }
+}
+
+fn identity(
+    certificate: &Option<PathBuf>,
+    key: &Option<PathBuf>,
+) -> Result<Option<Identity>, Refused> {
+    match (certificate.clone(), key.clone()) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(Identity { certificate, key })),
+        (Some(_), None) => Err(Refused::new("--tls-key", "a certificate needs its key; name it")),
+        (None, Some(_)) => {
+            Err(Refused::new("--tls-cert", "a key needs its certificate; name it as well"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serve(certificate: bool, key: bool, client_ca: bool) -> ServeTlsArgs {
+        let path = |given: bool, name: &str| given.then(|| PathBuf::from(name));
+        ServeTlsArgs {
+            tls_cert: path(certificate, "c"),
+            tls_key: path(key, "k"),
+            tls_client_ca: path(client_ca, "ca"),
+            ..ServeTlsArgs::default()
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused_by_name() {
+        for (args, flag) in [
+            (serve(true, false, false), "--tls-key"),
+            (serve(false, true, false), "--tls-cert"),
+            (serve(false, false, true), "--tls-client-ca"),
+            (
+                ServeTlsArgs { tls_metrics: MetricsTlsArg::Clients, ..serve(true, true, false) },
+                "--tls-metrics",
+            ),
+        ] {
+            assert_eq!(server_files(&args).unwrap_err().flag, flag);
+        }
+        assert_eq!(server_files(&serve(false, false, false)), Ok(None));
+        assert!(server_files(&serve(true, true, true)).unwrap().is_some());
+    }
+
+    #[test]
+    fn certificates_for_an_endpoint_without_tls_are_a_mistake() {
+        let args = ClientTlsArgs {
+            trust: TrustArgs { tls_ca: Some(PathBuf::from("ca")), ..TrustArgs::default() },
+            ..ClientTlsArgs::default()
+        };
+        let failed = connector_to("http://judge:7480", &args).unwrap_err();
+        assert_eq!(failed.exit, Exit::Usage);
+        assert!(connector_to("http://judge:7480", &ClientTlsArgs::default()).is_ok());
+    }
+}
