@@ -1,5 +1,7 @@
 //! Certificates for tests, of an authority made on the spot.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::{Path, PathBuf};
 
 use rcgen::{
