@@ -15,7 +15,7 @@ const AGE: Duration = Duration::from_millis(20);
 async fn a_connection_is_asked_to_close_at_its_age_and_its_calls_end_well() {
     let (address, listener) = bind_any().await;
     let config = ServerConfig { max_connection_age: Some(AGE), ..ServerConfig::default() };
-    let mut server = Server::start_with(Listener::Tcp(listener), config);
+    let mut server = Server::start_with(Listener::Tcp(listener), &config);
     let channel = Connector::new().connect(&address.to_string()).unwrap();
     let older_than_its_connection = score(&channel, "x");
     server.probe.arrivals.recv().await.unwrap();

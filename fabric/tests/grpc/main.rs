@@ -52,14 +52,14 @@ struct Server {
 
 impl Server {
     fn start(listener: Listener) -> Self {
-        Self::start_with(listener, ServerConfig::default())
+        Self::start_with(listener, &ServerConfig::default())
     }
 
-    fn start_with(listener: Listener, config: ServerConfig) -> Self {
+    fn start_with(listener: Listener, config: &ServerConfig) -> Self {
         let (routes, probe) = Probe::new();
         let health = HealthHandle::new(&[SERVICE]);
         let shutdown = CancellationToken::new();
-        let config = ServerConfig { grace: GRACE, ..config };
+        let config = ServerConfig { grace: GRACE, ..config.clone() };
         let serving = transport::serve(routes, health.clone(), listener, shutdown.clone(), config);
         Self { probe, health, shutdown, serving: tokio::spawn(serving) }
     }
