@@ -1,5 +1,9 @@
 //! `jury models`.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use jury_engine::Adapter;
 use jury_grm::domain::json_line;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
@@ -22,6 +26,9 @@ pub fn run(args: ModelsArgs) -> Result<Exit, Failed> {
             } else {
                 format!("{}\n", resolved.path.display())
             }
+        }
+        ModelsCommand::Inspect { model, json } if Adapter::is_at(Path::new(&model)) => {
+            inspect_adapter(Path::new(&model), json)?
         }
         ModelsCommand::Inspect { model, json } => inspect(&resolve(&args.cache, &model)?, json)?,
     };
@@ -114,6 +121,42 @@ fn inspect(model: &ResolvedModel, json: bool) -> Result<String, Failed> {
         ],
         ["pre-tokenizer", &pre_tokenizer],
         ["chat template", template],
+    ];
+    Ok(columns(&rows.map(|row| row.map(str::to_owned))))
+}
+
+fn inspect_adapter(path: &Path, json: bool) -> Result<String, Failed> {
+    let adapter = Adapter::read(path).map_err(load_failed)?;
+    let kinds: BTreeSet<&str> =
+        adapter.parts().filter_map(|(name, _)| name.rsplit('.').next()).collect();
+    let scales: BTreeSet<String> =
+        adapter.parts().map(|(_, part)| part.scale.to_string()).collect();
+    let count = adapter.parts().count();
+    if json {
+        return json_line(&json!({
+            "kind": "adapter", "path": path, "digest": adapter.digest(), "base": adapter.base(),
+            "family": adapter.architecture(), "rank": adapter.rank(), "parts": count,
+            "projections": kinds, "parameters": adapter.parameters(),
+        }))
+        .or_exit(Exit::Internal);
+    }
+    let listed = |names: Vec<&str>| names.join(", ");
+    let rows = [
+        ["kind", "low-rank adapter (LoRA); serve it with --adapter"],
+        ["path", &path.display().to_string()],
+        ["digest", adapter.digest()],
+        ["made for", adapter.base().unwrap_or("it does not say")],
+        ["family", adapter.architecture().unwrap_or("any with these sizes")],
+        [
+            "rank",
+            &format!(
+                "{}, scale {}",
+                adapter.rank(),
+                listed(scales.iter().map(String::as_str).collect())
+            ),
+        ],
+        ["adapts", &format!("{count} projections: {}", listed(kinds.into_iter().collect()))],
+        ["size", &format!("{:.2} million weights", adapter.parameters() as f64 / 1e6)],
     ];
     Ok(columns(&rows.map(|row| row.map(str::to_owned))))
 }

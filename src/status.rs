@@ -61,6 +61,7 @@ fn table(status: &FleetStatus) -> String {
         }
     }
     text.push_str(&capabilities(status));
+    text.push_str(&adapters(status));
     text.push_str(&heads(status));
     text.push_str(&meta_rms(status));
     text
@@ -82,6 +83,22 @@ fn capabilities(status: &FleetStatus) -> String {
         false => paragraph(&format!("{} can do: {can}", ids.join(", "))),
     };
     workers_by_ability.into_iter().map(line).collect()
+}
+
+/// Models beside the workers' own, a line for each.
+fn adapters(status: &FleetStatus) -> String {
+    let mut workers_by_model: BTreeMap<(&str, &str, &str), Vec<&str>> = BTreeMap::new();
+    for worker in &status.workers {
+        for adapted in &worker.adapters {
+            let model = (&*adapted.name, &*adapted.model_digest, &*worker.model);
+            workers_by_model.entry(model).or_default().push(&worker.worker_id);
+        }
+    }
+    let line = |((name, digest, base), ids): ((&str, &str, &str), Vec<&str>)| {
+        let digest: String = digest.chars().take(8).collect();
+        paragraph(&format!("{} serves model {name} ({digest}) over {base}", ids.join(", ")))
+    };
+    workers_by_model.into_iter().map(line).collect()
 }
 
 /// Who can rank by what, a line for each head.

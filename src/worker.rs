@@ -37,6 +37,10 @@ pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
             .or_exit(Exit::Usage)?;
     let shutdown = on_signals().or_exit(Exit::Internal)?;
     let backend = match (args.role, upstream) {
+        (RoleArg::Meta, None) if !model.adapters.is_empty() => {
+            let problem = "a Meta RM takes none yet; merge it into the weights (jury train merge)";
+            return Err(Refused::new("--adapter", problem)).or_exit(Exit::Usage);
+        }
         (role, None) => embedded(role, &model, &args.heads)?,
         // It may not be up yet: a signal ends the wait.
         (RoleArg::Grm, Some(upstream)) => tokio::select! {

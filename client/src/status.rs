@@ -59,6 +59,9 @@ pub struct WorkerStatus {
     /// Heads that rank its samples.
     #[serde(default)]
     pub heads: Vec<HeadStatus>,
+    /// Models that it serves beside its own.
+    #[serde(default)]
+    pub adapters: Vec<AdaptedStatus>,
 }
 
 /// A head of a worker.
@@ -68,6 +71,15 @@ pub struct HeadStatus {
     pub name: String,
     /// SHA-256 of its file, hex.
     pub digest: String,
+}
+
+/// A model that a worker serves beside its own: the same weights with an adapter.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AdaptedStatus {
+    /// The name by which requests ask for it.
+    pub name: String,
+    /// Digest of the worker's model and the adapter together, hex.
+    pub model_digest: String,
 }
 
 impl From<v1::GetStatusResponse> for FleetStatus {
@@ -102,6 +114,7 @@ impl From<v1::WorkerStatus> for WorkerStatus {
             queued: worker.queued,
             context_tokens: worker.context_tokens,
             heads: worker.heads.into_iter().map(Into::into).collect(),
+            adapters: worker.adapters.into_iter().map(Into::into).collect(),
             worker_id: worker.worker_id,
             address: worker.address,
             model: worker.model,
@@ -111,6 +124,12 @@ impl From<v1::WorkerStatus> for WorkerStatus {
             running: worker.running,
             version: worker.version,
         }
+    }
+}
+
+impl From<v1::AdaptedModel> for AdaptedStatus {
+    fn from(model: v1::AdaptedModel) -> Self {
+        Self { name: model.name, model_digest: model.model_digest }
     }
 }
 

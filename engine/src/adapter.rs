@@ -124,6 +124,13 @@ impl Adapter {
         }
     }
 
+    /// Whether this is an adapter and no model, by the little that tells them apart; it may be damaged.
+    pub fn is_at(path: &Path) -> bool {
+        path.join(peft::CONFIG).is_file()
+            || path.file_name().is_some_and(|name| name == peft::WEIGHTS)
+            || path.is_file() && gguf::is_adapter(path)
+    }
+
     /// An adapter of matrices in memory. Names are GGUF's (`blk.0.attn_q`) or Hugging Face's
     /// (`model.layers.0.self_attn.q_proj`), each projection once.
     ///

@@ -63,6 +63,14 @@ pub enum LoadError {
         /// What it asks for.
         why: String,
     },
+    /// An adapter is sound, but not for this model.
+    #[error("{path} does not go with the model: {source}")]
+    Adapter {
+        /// The adapter's file or folder.
+        path: PathBuf,
+        /// Why not.
+        source: AdapterError,
+    },
     /// The configuration and this machine do not fit.
     #[error("cannot run here: {0}")]
     Device(String),

@@ -20,7 +20,8 @@ mod tests;
 
 pub use ranking::{RankRequest, Ranked, Trajectory};
 pub use sampling::{
-    Capabilities, Head, Role as WorkerRole, SampleGroup, TooLarge, TooLong, WorkerInfo,
+    AdaptedModel, Capabilities, Head, Role as WorkerRole, SampleGroup, TooLarge, TooLong,
+    WorkerInfo,
 };
 
 use crate::error::JuryError;

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use jury_terminal::model::{AdapterConfig, adapter};
+
 use super::{CacheArgs, ClientTlsArgs};
 
 /// Who judges.
@@ -15,6 +17,10 @@ pub struct JudgeArgs {
     /// hub:OWNER/REPO/FILE; with --endpoint, the name of a model of the fleet [default: qwen2.5-coder-1.5b]
     #[arg(long, env = "JURY_MODEL", value_name = "MODEL")]
     pub model: Option<String>,
+    /// An adapter (LoRA) over the model, which then judges: a GGUF adapter, or a folder as PEFT writes it;
+    /// embedded only
+    #[arg(long, env = "JURY_ADAPTER", value_name = "[NAME=]PATH", value_parser = adapter)]
+    pub adapter: Option<AdapterConfig>,
     /// Threads of the embedded worker [default: what this machine lets us use]
     #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
@@ -25,4 +31,16 @@ pub struct JudgeArgs {
     pub template: Option<PathBuf>,
     #[command(flatten)]
     pub tls: ClientTlsArgs,
+}
+
+// === impl JudgeArgs ===
+
+impl JudgeArgs {
+    /// The model that requests name: a fleet's; embedded, the adapter's, since what runs otherwise is the only one.
+    pub fn asked_model(&self) -> Option<String> {
+        match &self.endpoint {
+            Some(_) => self.model.clone(),
+            None => self.adapter.as_ref().map(|adapter| adapter.name.clone()),
+        }
+    }
 }

@@ -32,10 +32,11 @@ pub enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Tell a model's architecture, size, digest and context
+    /// Tell a model's architecture, size, digest and context; or what an adapter changes
     #[command(after_help = "Example:\n  jury models inspect qwen2.5-coder-1.5b --json")]
     Inspect {
-        /// A model of the catalogue, a GGUF file, a folder of safetensors, or hub:OWNER/REPO/FILE
+        /// A model of the catalogue, a GGUF file, a folder of safetensors, hub:OWNER/REPO/FILE, or an
+        /// adapter: a GGUF file or a folder as PEFT writes it
         #[arg(value_name = "MODEL")]
         model: String,
         /// Print JSON instead of a table

@@ -95,6 +95,11 @@ impl UpstreamArgs {
                 "is for the embedded engine; the server has its own option",
             ));
         }
+        if !model.adapters.is_empty() {
+            let problem = "is for the embedded engine; vLLM and SGLang load adapters themselves (vLLM: --lora-modules \
+                           NAME=PATH), and --model names one";
+            return Err(Refused::new("--adapter", problem));
+        }
         at_least_1("--capacity", self.capacity)?;
         at_least_1("--context-tokens", self.context_tokens)?;
         if self.upstream_stall.is_zero() {

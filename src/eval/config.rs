@@ -121,7 +121,7 @@ fn request(args: &EvalRunArgs, has_head: bool, k: usize) -> Result<ScoreRequest,
     let request = ScoreRequest {
         settings,
         voting: Voting { meta: args.meta.clone().filter(|_| !has_head), ..Voting::default() },
-        model: args.judge.endpoint.as_ref().and(args.judge.model.clone()),
+        model: args.judge.asked_model(),
         seed: args.seed,
         budget_ms: Some(budget_ms),
         include_samples: true,

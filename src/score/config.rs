@@ -120,6 +120,7 @@ impl TryFrom<JudgeArgs> for Judge {
             }
             let model = ModelArgs {
                 model: args.model.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
+                adapters: args.adapter.into_iter().collect(),
                 threads: args.threads,
                 device: DeviceKind::Cpu,
                 cache: args.cache,
@@ -131,6 +132,11 @@ impl TryFrom<JudgeArgs> for Judge {
             let problem =
                 "with --endpoint the coordinator's own template counts; start it with --template";
             return Err(Refused::new("--template", problem));
+        }
+        if args.adapter.is_some() {
+            let problem =
+                "with --endpoint the workers have their adapters; name one's model with --model";
+            return Err(Refused::new("--adapter", problem));
         }
         if args.threads.is_some() {
             let problem = "with --endpoint the workers have their own threads; leave it out";
@@ -197,8 +203,7 @@ fn request(
     let request = ScoreRequest {
         settings,
         voting: voting(args, meta),
-        // Embedded, --model chooses what runs; what runs is the fleet's only model.
-        model: if embedded { None } else { args.judge.model.clone() },
+        model: args.judge.asked_model(),
         seed: args.seed,
         min_samples: args.min_samples,
         budget_ms: Some(budget_ms),

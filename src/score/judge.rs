@@ -49,7 +49,7 @@ fn embedded(
         None => {}
         Some(ServedMeta::Head(file)) => files.push(file.clone()),
         Some(ServedMeta::Model(name)) => {
-            let meta = ModelConfig { name: name.clone(), ..model.clone() };
+            let meta = ModelConfig { name: name.clone(), adapters: Vec::new(), ..model.clone() };
             ranks = Some(meta.load_meta(meter, None)?);
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jury_engine::head::HeadError;
 use jury_engine::{DeviceKind, LoadError};
+pub use jury_worker::backend::engine::AdapterConfig;
 use jury_worker::backend::engine::{EngineBackend, EngineBackendConfig};
 use jury_worker::backend::meta::{MetaBackend, MetaError};
 use jury_worker::models::{ModelError, ModelRef, ModelStore};
@@ -25,6 +26,11 @@ pub struct ModelArgs {
     /// safetensors as Hugging Face publishes it, or hub:OWNER/REPO/FILE
     #[arg(long, env = "JURY_MODEL", value_name = "MODEL", default_value = DEFAULT_MODEL)]
     pub model: String,
+    /// An adapter (LoRA) over the model: a GGUF adapter, or a folder as PEFT writes it. Requests ask for
+    /// it by its name [default: the file's or folder's], and for the model itself by the model's. Once for each: all share
+    /// one engine, and their samples are drawn together
+    #[arg(long = "adapter", env = "JURY_ADAPTERS", value_name = "[NAME=]PATH", value_delimiter = ',', value_parser = adapter)]
+    pub adapters: Vec<AdapterConfig>,
     /// Threads of the engine [default: what this machine lets us use]
     #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
@@ -49,6 +55,8 @@ pub struct CacheArgs {
 pub struct ModelConfig {
     /// As it was asked for.
     pub name: String,
+    /// Adapters over it; their names differ.
+    pub adapters: Vec<AdapterConfig>,
     /// Threads of the engine; `None`: what this machine lets us use.
     pub threads: Option<usize>,
     /// Where to compute.
@@ -67,9 +75,23 @@ impl TryFrom<ModelArgs> for ModelConfig {
             return Err(Refused::new("--threads", "must be at least 1, is 0"));
         }
         refuse_device(args.device)?;
+        refuse_equal_names(&args.adapters)?;
         let cache = args.cache.folder();
-        let ModelArgs { model: name, threads, device, .. } = args;
-        Ok(Self { name, threads, device, drafts: true, cache })
+        let ModelArgs { model: name, adapters, threads, device, .. } = args;
+        Ok(Self { name, adapters, threads, device, drafts: true, cache })
+    }
+}
+
+/// Requests ask for adapters by name.
+fn refuse_equal_names(adapters: &[AdapterConfig]) -> Result<(), Refused> {
+    let mut names = std::collections::HashSet::new();
+    match adapters.iter().find(|adapter| !names.insert(&adapter.name)) {
+        None => Ok(()),
+        Some(twice) => {
+            let name = &twice.name;
+            let problem = format!("two are called {name:?}; name them apart: --adapter NAME=PATH");
+            Err(Refused::new("--adapter", problem))
+        }
     }
 }
 
@@ -112,6 +134,22 @@ impl CacheArgs {
 /// are kept.
 pub fn tools_folder() -> Option<PathBuf> {
     ModelStore::default_directory()?.parent().map(|folder| folder.join("tools"))
+}
+
+/// Reads `NAME=PATH`, or a path alone, whose file's or folder's name it gets.
+///
+/// # Errors
+/// What is missing.
+pub fn adapter(text: &str) -> Result<AdapterConfig, String> {
+    let (name, path) = match text.split_once('=') {
+        // A path may have the sign in it, a name has no slash.
+        Some((name, path)) if !name.contains('/') => (name.to_owned(), path),
+        _ => (adapter_name(Path::new(text)), text),
+    };
+    if name.is_empty() || path.is_empty() {
+        return Err("must be NAME=PATH, or the path of a GGUF adapter or a PEFT folder".to_owned());
+    }
+    Ok(AdapterConfig { name, path: PathBuf::from(path) })
 }
 
 /// Gives a model's error its exit code.
@@ -182,6 +220,13 @@ impl ModelConfig {
             let model = store.resolve(&reference, meter).map_err(model_failed)?;
             meter.stage(&format!("loading {}", model.name));
             let mut config = EngineBackendConfig::new(model);
+            if let Some(same) = self.adapters.iter().find(|adapter| adapter.name == config.name) {
+                let name = &same.name;
+                let problem =
+                    format!("{name:?} is the model's own name; name it apart: --adapter NAME=PATH");
+                return Err(Failed::new(Exit::Usage, Refused::new("--adapter", problem)));
+            }
+            config.adapters.clone_from(&self.adapters);
             config.engine.threads = self.threads;
             config.engine.device = self.device;
             config.engine.drafts = self.drafts;
@@ -192,6 +237,12 @@ impl ModelConfig {
 }
 
 // === private ===
+
+fn adapter_name(path: &Path) -> String {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = if whole.is_dir() { whole.file_name() } else { whole.file_stem() };
+    name.unwrap_or_default().to_string_lossy().into_owned()
+}
 
 /// Reads a device: its name, and for a GPU its ordinal (0 when left out).
 fn device(text: &str) -> Result<DeviceKind, String> {

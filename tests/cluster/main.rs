@@ -11,6 +11,7 @@ mod process;
 mod ranking;
 mod sandbox;
 
+mod adapters;
 mod bad_input;
 mod batch;
 mod environment;

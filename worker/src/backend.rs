@@ -25,7 +25,9 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, ready};
 use jury_grm::domain::Reproducible;
-use jury_proto::convert::{Capabilities, RankRequest, Ranked, SampleGroup, WorkerRole};
+use jury_proto::convert::{
+    AdaptedModel, Capabilities, RankRequest, Ranked, SampleGroup, WorkerRole,
+};
 use jury_proto::{ErrorCode, JuryError};
 use tokio::sync::watch;
 
@@ -80,6 +82,8 @@ pub struct BackendInfo {
     pub room_tokens: Option<u32>,
     /// Numbers of a hidden state; `None`: not known.
     pub state_width: Option<usize>,
+    /// Models that it serves beside its own, by the same weights with an adapter; a group asks for one by its digest.
+    pub adapters: Vec<AdaptedModel>,
 }
 
 /// How busy a backend is, in samples.

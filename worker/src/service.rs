@@ -74,6 +74,7 @@ impl Sampling {
             capabilities: backend.capabilities,
             room_tokens: backend.room_tokens,
             heads: self.heads.list(),
+            adapters: backend.adapters,
         }
     }
 
@@ -81,7 +82,7 @@ impl Sampling {
         let mut group = first_group(requests.message().await?)?;
         check::shape(&group)?;
         check::serves(&self.backend.info(), &group)?;
-        let ranking = Ranking::of(&mut group, &self.heads)?;
+        let ranking = Ranking::of(&mut group, &self.heads, &self.backend.info().model_digest)?;
         let n_samples = group.samples.len();
         let permit = self.gate.enter(&group.request_id, n_samples).ok_or_else(going_down)?;
         Span::current().record("request_id", &group.request_id);

@@ -164,6 +164,7 @@ impl Node {
             },
             room_tokens: None,
             state_width: None,
+            adapters: Vec::new(),
         };
         Self {
             info,

@@ -34,6 +34,7 @@ impl Ours<'_> {
     pub fn judge(&self, items: &[Item], seed: u64, meter: &Meter) -> Result<Round, Failed> {
         let model = ModelConfig {
             name: self.model.path.display().to_string(),
+            adapters: Vec::new(),
             threads: Some(self.plan.threads),
             device: DeviceKind::Cpu,
             drafts: self.drafts,

@@ -48,12 +48,12 @@ pub enum NoClass {
 // === impl WorkerClass ===
 
 impl WorkerClass {
-    /// The class of a worker in one of its roles.
-    pub fn of(info: &WorkerInfo, role: WorkerRole) -> Self {
+    /// The class of a worker in one of its roles, with one of its models: a name and a digest.
+    pub fn of(info: &WorkerInfo, role: WorkerRole, (model, model_digest): (&str, &str)) -> Self {
         Self {
             role,
-            model: info.model.clone(),
-            model_digest: info.model_digest.clone(),
+            model: model.to_owned(),
+            model_digest: model_digest.to_owned(),
             numerics: info.numerics.clone(),
             method_version: info.method_version.clone(),
             reproducible: info.reproducible,
@@ -63,8 +63,7 @@ impl WorkerClass {
     /// True for a worker that belongs to this class.
     pub fn includes(&self, info: &WorkerInfo) -> bool {
         info.roles.contains(&self.role)
-            && info.model == self.model
-            && info.model_digest == self.model_digest
+            && info.models().any(|model| model == (&self.model, &self.model_digest))
             && info.numerics == self.numerics
             && info.method_version == self.method_version
     }

@@ -231,7 +231,11 @@ impl Roster {
         if serving.is_empty() {
             return Err(NoClass::NoWorker { known: self.left_out() });
         }
-        let mut serves: Vec<String> = serving.iter().map(|info| info.model.clone()).collect();
+        let mut serves: Vec<String> = serving
+            .iter()
+            .flat_map(|info| info.models())
+            .map(|(name, _)| name.to_owned())
+            .collect();
         serves.sort_unstable();
         serves.dedup();
         let model = match model {
@@ -243,18 +247,20 @@ impl Roster {
             None => serves.remove(0),
         };
         let mut capacities: BTreeMap<(&str, &str), (u32, &WorkerInfo)> = BTreeMap::new();
-        for info in serving.into_iter().filter(|info| info.model == model) {
-            let key = (info.model_digest.as_str(), info.numerics.as_str());
+        let with_models =
+            serving.into_iter().flat_map(|info| info.models().map(move |model| (info, model)));
+        for (info, (_, digest)) in with_models.filter(|(_, (name, _))| *name == model) {
+            let key = (digest, info.numerics.as_str());
             let (capacity, _) = capacities.entry(key).or_insert((0_u32, info));
             *capacity = capacity.saturating_add(info.capacity.max(1));
         }
         // Of equals `max_by_key` takes the last, so the order is reversed to take the first.
-        let (_, info) = capacities
-            .into_values()
+        let ((digest, _), (_, info)) = capacities
+            .into_iter()
             .rev()
-            .max_by_key(|(capacity, _)| *capacity)
+            .max_by_key(|(_, (capacity, _))| *capacity)
             .expect("a served model has a worker");
-        Ok(WorkerClass::of(info, role))
+        Ok(WorkerClass::of(info, role, (&model, digest)))
     }
 
     /// Digest of the head that ready workers of `class` have under this name; the lowest one, should they differ.
@@ -262,6 +268,8 @@ impl Roster {
         let ready = self.workers.values().filter(|worker| worker.health.is_ready());
         let of_class =
             ready.filter_map(|worker| worker.info.as_ref()).filter(|i| class.includes(i));
+        // A head reads the states of one model: the worker's own.
+        let of_class = of_class.filter(|info| info.model_digest == class.model_digest);
         let heads = of_class.flat_map(|info| &info.heads).filter(|head| head.name == name);
         heads.map(|head| head.digest.clone()).min()
     }
@@ -294,14 +302,17 @@ impl Roster {
         self.workers.iter().filter_map(of_class).collect()
     }
 
-    /// Samples that the ready workers of each model can draw at once.
+    /// Samples that the ready workers of each model can draw at once. Models that share a worker share its capacity; each has
+    /// all of it here.
     pub fn capacities(&self) -> HashMap<String, u32> {
         let mut capacities = HashMap::new();
         for worker in self.workers.values().filter(|worker| worker.health.is_ready()) {
             let Some(info) = &worker.info else { continue };
             if info.roles.contains(&WorkerRole::Grm) {
-                let capacity = capacities.entry(info.model.clone()).or_insert(0_u32);
-                *capacity = capacity.saturating_add(worker.reported.capacity);
+                for (model, _) in info.models() {
+                    let capacity = capacities.entry(model.to_owned()).or_insert(0_u32);
+                    *capacity = capacity.saturating_add(worker.reported.capacity);
+                }
             }
         }
         capacities
@@ -381,6 +392,12 @@ impl Worker {
             context_tokens: info.map_or(0, |info| info.context_tokens),
             heads: info
                 .map_or(&[][..], |info| &info.heads)
+                .iter()
+                .cloned()
+                .map(Into::into)
+                .collect(),
+            adapters: info
+                .map_or(&[][..], |info| &info.adapters)
                 .iter()
                 .cloned()
                 .map(Into::into)

@@ -8,6 +8,12 @@ use crate::error::{AdapterError, LoadError};
 use crate::gguf::GgufFile;
 use crate::tensor::TensorInfo;
 
+/// Whether a file says that it is an adapter.
+pub(super) fn is_adapter(path: &Path) -> bool {
+    let kind = |file: &GgufFile| file.metadata.text_maybe("general.type").ok()?.map(str::to_owned);
+    GgufFile::open(path).ok().as_ref().and_then(kind).is_some_and(|kind| kind == "adapter")
+}
+
 pub(super) fn read(path: &Path) -> Result<Adapter, LoadError> {
     let file = GgufFile::open(path)?;
     let kind = file.metadata.text_maybe("general.type")?.unwrap_or("model");

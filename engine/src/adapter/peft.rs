@@ -12,7 +12,8 @@ use crate::hf::{Config, Entry, Shard, block_type};
 
 /// The matrices.
 pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
-const CONFIG: &str = "adapter_config.json";
+/// The settings.
+pub(super) const CONFIG: &str = "adapter_config.json";
 /// Published ones have some kilobytes.
 const MOST_CONFIG_BYTES: u64 = 4 << 20;
 /// Before the names of the model's own modules.

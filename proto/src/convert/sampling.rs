@@ -89,6 +89,15 @@ pub struct Head {
     pub digest: String,
 }
 
+/// A model that a worker serves beside its own: the same weights with an adapter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdaptedModel {
+    /// The name by which requests ask for it.
+    pub name: String,
+    /// Digest of the worker's model and the adapter together, hex.
+    pub model_digest: String,
+}
+
 /// What a worker serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerInfo {
@@ -116,8 +125,10 @@ pub struct WorkerInfo {
     pub capabilities: Capabilities,
     /// Tokens that its KV cache holds; `None`: not told.
     pub room_tokens: Option<u32>,
-    /// Heads that rank samples as they are drawn.
+    /// Heads that rank samples as they are drawn, those of its own model.
     pub heads: Vec<Head>,
+    /// Models that it serves beside its own.
+    pub adapters: Vec<AdaptedModel>,
 }
 
 // === impl SampleGroup ===
@@ -326,7 +337,30 @@ impl From<v1::Head> for Head {
     }
 }
 
+// === impl AdaptedModel ===
+
+impl From<AdaptedModel> for v1::AdaptedModel {
+    fn from(model: AdaptedModel) -> Self {
+        Self { name: model.name, model_digest: model.model_digest }
+    }
+}
+
+impl From<v1::AdaptedModel> for AdaptedModel {
+    fn from(model: v1::AdaptedModel) -> Self {
+        Self { name: model.name, model_digest: model.model_digest }
+    }
+}
+
 // === impl WorkerInfo ===
+
+impl WorkerInfo {
+    /// Names and digests of all models that it serves, its own first.
+    pub fn models(&self) -> impl Iterator<Item = (&str, &str)> {
+        let adapted = self.adapters.iter();
+        std::iter::once((self.model.as_str(), self.model_digest.as_str()))
+            .chain(adapted.map(|model| (model.name.as_str(), model.model_digest.as_str())))
+    }
+}
 
 impl From<v1::GetInfoResponse> for WorkerInfo {
     fn from(info: v1::GetInfoResponse) -> Self {
@@ -337,6 +371,7 @@ impl From<v1::GetInfoResponse> for WorkerInfo {
             capabilities: info.capabilities.unwrap_or_default().into(),
             room_tokens: (info.room_tokens > 0).then_some(info.room_tokens),
             heads: info.heads.into_iter().map(Into::into).collect(),
+            adapters: info.adapters.into_iter().map(Into::into).collect(),
             worker_id: info.worker_id,
             model: info.model,
             model_digest: info.model_digest,
@@ -365,6 +400,7 @@ impl From<WorkerInfo> for v1::GetInfoResponse {
             capabilities: Some(info.capabilities.into()),
             room_tokens: info.room_tokens.unwrap_or(0),
             heads: info.heads.into_iter().map(Into::into).collect(),
+            adapters: info.adapters.into_iter().map(Into::into).collect(),
         }
     }
 }

@@ -252,6 +252,17 @@ pub struct Capabilities {
     #[prost(bool, tag = "5")]
     pub token_prompts: bool,
 }
+/// A model that a worker serves beside its own: the same weights with an adapter.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AdaptedModel {
+    /// The name by which requests ask for it.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Digest of the worker's model and the adapter together, hex.
+    #[prost(string, tag = "2")]
+    pub model_digest: ::prost::alloc::string::String,
+}
 /// A trained head on the hidden states of the model that draws.
 #[allow(clippy::all)]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1034,6 +1045,9 @@ pub struct WorkerStatus {
     /// Heads that rank its samples.
     #[prost(message, repeated, tag = "17")]
     pub heads: ::prost::alloc::vec::Vec<Head>,
+    /// Models that it serves beside its own.
+    #[prost(message, repeated, tag = "18")]
+    pub adapters: ::prost::alloc::vec::Vec<AdaptedModel>,
 }
 /// What is going on.
 #[allow(clippy::all)]
@@ -2174,9 +2188,12 @@ pub struct GetInfoResponse {
     /// Tokens that its KV cache holds. 0: not told.
     #[prost(uint32, tag = "12")]
     pub room_tokens: u32,
-    /// Heads that rank samples as they are drawn.
+    /// Heads that rank samples as they are drawn, those of its own model.
     #[prost(message, repeated, tag = "13")]
     pub heads: ::prost::alloc::vec::Vec<Head>,
+    /// Models that it serves beside its own; a group asks for one by its digest.
+    #[prost(message, repeated, tag = "14")]
+    pub adapters: ::prost::alloc::vec::Vec<AdaptedModel>,
 }
 /// Who wrote a piece of text.
 #[allow(clippy::all)]

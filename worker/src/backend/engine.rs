@@ -21,21 +21,24 @@ mod thread;
 mod tokenising;
 mod translate;
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 #[cfg(test)]
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jury_engine::{Counters, Engine, EngineConfig, LoadError, ModelInfo, Tokenizer};
+use jury_engine::{
+    Adapter, AdapterId, Counters, Engine, EngineConfig, LoadError, ModelInfo, Tokenizer,
+};
 use jury_grm::domain::{Reproducible, limits};
-use jury_proto::convert::{Capabilities, SampleGroup, WorkerRole};
+use jury_proto::convert::{AdaptedModel, Capabilities, SampleGroup, WorkerRole};
 use tokio::sync::watch;
 
 use super::occupancy::Occupancy;
 use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load, model_thread};
-use crate::models::ResolvedModel;
+use crate::models::{ResolvedModel, combined_digest};
 use caller::Caller;
 use thread::ModelThread;
 use tokenising::{CountsTokens, NewGroup, Tokenising};
@@ -58,6 +61,8 @@ pub struct EngineBackendConfig {
     pub name: String,
     /// SHA-256 of its file, hex.
     pub digest: String,
+    /// Adapters over it, each served as a model of its own.
+    pub adapters: Vec<AdapterConfig>,
     /// Device, threads, sequences and memory.
     pub engine: EngineConfig,
     /// Samples that may wait for a place in the batch; a group that would make it more is told `Busy`. A group that finds the
@@ -65,10 +70,21 @@ pub struct EngineBackendConfig {
     pub max_queued_samples: usize,
 }
 
+/// An adapter to serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdapterConfig {
+    /// The name by which requests ask for it.
+    pub name: String,
+    /// A GGUF file, or a folder as PEFT writes it.
+    pub path: PathBuf,
+}
+
 /// An engine on its own thread.
 pub struct EngineBackend {
     info: BackendInfo,
     model: ModelInfo,
+    /// By the digests that groups name.
+    adapters: HashMap<String, AdapterId>,
     tokenising: Tokenising,
     #[cfg(test)]
     mailbox: SyncSender<thread::Message>,
@@ -86,6 +102,7 @@ impl EngineBackendConfig {
             path: model.path,
             name: model.name,
             digest: model.digest,
+            adapters: Vec::new(),
             engine: EngineConfig::default(),
             max_queued_samples: 2 * limits::MAX_K as usize,
         }
@@ -108,10 +125,16 @@ impl EngineBackend {
         config: EngineBackendConfig,
         text: impl FnOnce(Tokenizer) -> Box<dyn CountsTokens>,
     ) -> Result<Self, LoadError> {
-        let engine = Engine::load(&config.path, &config.engine)?;
+        let mut engine = Engine::load(&config.path, &config.engine)?;
         if engine.scalar_head().is_some() {
             let why = "a scalar reward model, which draws no samples: serve it with `jury worker --role meta`";
             return Err(LoadError::Unsupported { path: config.path, why: why.to_owned() });
+        }
+        let (mut adapters, mut adapted_models) = (HashMap::new(), Vec::new());
+        for AdapterConfig { name, path } in config.adapters {
+            let (id, model_digest) = load_adapter(&mut engine, &path, &config.digest)?;
+            adapters.insert(model_digest.clone(), id);
+            adapted_models.push(AdaptedModel { name, model_digest });
         }
         let capacity = config.engine.max_sequences;
         let info = BackendInfo {
@@ -135,6 +158,7 @@ impl EngineBackend {
             },
             room_tokens: u32::try_from(engine.room_tokens()).ok(),
             state_width: Some(engine.model().embedding_length),
+            adapters: adapted_models,
         };
         let model = engine.model().clone();
         let occupancy = Arc::new(Occupancy::new(capacity, config.max_queued_samples));
@@ -149,6 +173,7 @@ impl EngineBackend {
         Ok(Self {
             info,
             model,
+            adapters,
             tokenising,
             #[cfg(test)]
             mailbox,
@@ -181,6 +206,19 @@ impl EngineBackend {
     }
 }
 
+/// Reads and loads an adapter: its id, and the digest of the model that it makes of the engine's.
+fn load_adapter(
+    engine: &mut Engine,
+    path: &Path,
+    base_digest: &str,
+) -> Result<(AdapterId, String), LoadError> {
+    let adapter = Adapter::read(path)?;
+    let id = engine
+        .load_adapter(&adapter)
+        .map_err(|source| LoadError::Adapter { path: path.to_owned(), source })?;
+    Ok((id, combined_digest(&[base_digest.to_owned(), adapter.digest().to_owned()])))
+}
+
 impl Backend for EngineBackend {
     fn info(&self) -> BackendInfo {
         self.info.clone()
@@ -202,8 +240,9 @@ impl Backend for EngineBackend {
             events.busy(RETRY_AFTER);
             return handle;
         };
+        let adapter = self.adapters.get(&group.model_digest).copied();
         let caller = Caller::new(events.seated(seats), cancels);
-        if let Err(new_group) = self.tokenising.push(NewGroup { group, caller }) {
+        if let Err(new_group) = self.tokenising.push(NewGroup { group, adapter, caller }) {
             new_group.caller.events.busy(RETRY_AFTER);
         }
         handle

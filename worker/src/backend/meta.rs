@@ -116,6 +116,7 @@ impl MetaBackend {
             },
             room_tokens: u32::try_from(engine.room_tokens()).ok(),
             state_width: Some(engine.model().embedding_length),
+            adapters: Vec::new(),
         };
         let counters = Arc::new(Mutex::new(engine.counters()));
         let tokenizer = engine.tokenizer();

@@ -225,6 +225,7 @@ fn info(config: &OpenAiConfig, found: &Found, able: Able, context_tokens: u32) -
         },
         room_tokens: None,
         state_width: None,
+        adapters: Vec::new(),
     }
 }
 

@@ -152,6 +152,7 @@ impl ScriptedBackend {
                 },
                 room_tokens: None,
                 state_width: None,
+                adapters: Vec::new(),
             },
             on_group: Arc::new(|_| GroupAct::Draw),
             on_sample: Arc::new(|_, _| Act::now(Ending::BySeed)),

@@ -69,8 +69,10 @@ pub(super) fn serves(info: &BackendInfo, group: &SampleGroup) -> Result<(), Jury
     }
     // The reader's version, not the coordinator's word for it: samples that were read by other rules must not share a
     // vote.
+    if !info.adapters.iter().any(|model| model.model_digest == group.model_digest) {
+        same("model digest", &group.model_digest, &info.model_digest)?;
+    }
     let expectations = [
-        ("model digest", &group.model_digest, info.model_digest.as_str()),
         ("numerics class", &group.numerics, info.numerics.as_str()),
         ("method version", &group.method_version, info.method_version.as_str()),
     ];
@@ -122,6 +124,8 @@ fn require(
 
 #[cfg(test)]
 mod tests {
+    use jury_proto::convert::AdaptedModel;
+
     use super::*;
     use crate::backend::Backend;
     use crate::backend::scripted::{ScriptedBackend, example_group};
@@ -137,6 +141,16 @@ mod tests {
         let info = ScriptedBackend::new().info();
         assert_eq!(shape(&example_group(4)), Ok(()));
         assert_eq!(serves(&info, &example_group(4)), Ok(()));
+    }
+
+    #[test]
+    fn a_group_of_an_adapter_is_asked_for_by_its_digest() {
+        let adapter = AdaptedModel { name: "strict".into(), model_digest: "ad".repeat(32) };
+        let info = ScriptedBackend::new().with_info(|info| info.adapters = vec![adapter]).info();
+        let group = |digest: &str| SampleGroup { model_digest: digest.into(), ..example_group(1) };
+        assert_eq!(serves(&info, &group(&"ad".repeat(32))), Ok(()));
+        assert_eq!(serves(&info, &example_group(1)), Ok(()));
+        assert_eq!(serves(&info, &group("other")).unwrap_err().code, ErrorCode::WrongModel);
     }
 
     #[test]

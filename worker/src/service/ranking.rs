@@ -22,8 +22,13 @@ impl Ranking {
     /// Finds the head that a group names, and makes the group ask its backend for what that reads.
     ///
     /// # Errors
-    /// `WrongModel`: there is no such head here.
-    pub(super) fn of(group: &mut SampleGroup, heads: &Heads) -> Result<Self, JuryError> {
+    /// `WrongModel`: there is no such head here, or it reads another model's states than the group's: heads are all of the
+    /// worker's own model, `own_digest`.
+    pub(super) fn of(
+        group: &mut SampleGroup,
+        heads: &Heads,
+        own_digest: &str,
+    ) -> Result<Self, JuryError> {
         let keeps_states = group.hidden_states;
         let Some(digest) = &group.head_digest else {
             return Ok(Self { head: None, keeps_states });
@@ -32,6 +37,13 @@ impl Ranking {
             let message = format!("this worker has no head {digest}");
             JuryError::new(ErrorCode::WrongModel, message)
         })?;
+        if group.model_digest != own_digest {
+            let message = format!(
+                "head {digest} reads the states of model {own_digest}, the group is drawn by another ({})",
+                group.model_digest
+            );
+            return Err(JuryError::new(ErrorCode::WrongModel, message));
+        }
         group.hidden_states = true;
         Ok(Self { head: Some(head), keeps_states })
     }

@@ -155,6 +155,7 @@ async fn reads_what_the_engine_reads(upstream: &OpenAiBackend) {
         path: model(),
         name: "judge".to_owned(),
         digest: "00".repeat(32),
+        adapters: Vec::new(),
         engine: EngineConfig::default(),
         max_queued_samples: 8,
     })

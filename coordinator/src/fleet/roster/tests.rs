@@ -1,5 +1,5 @@
 use jury_grm::domain::Reproducible;
-use jury_proto::convert::{Capabilities, Head};
+use jury_proto::convert::{AdaptedModel, Capabilities, Head};
 
 use super::*;
 
@@ -25,6 +25,7 @@ fn info(model: &str, numerics: &str, capacity: u32) -> WorkerInfo {
         capabilities: Capabilities::default(),
         room_tokens: None,
         heads: Vec::new(),
+        adapters: Vec::new(),
     }
 }
 
@@ -74,6 +75,35 @@ fn a_head_is_found_by_its_name_among_the_workers_of_its_class() {
     tell(&mut roster, "b", with_head("m", "d1"));
     assert_eq!(roster.head(&class, "correct").as_deref(), Some("d1"));
     assert_eq!(roster.head(&class, "helpful"), None);
+}
+
+#[test]
+fn a_worker_serves_its_adapters_as_models_of_their_own() {
+    let adapted = |name: &str| AdaptedModel {
+        name: name.to_owned(),
+        model_digest: format!("digest of m with {name}"),
+    };
+    let mut roster = roster(&[("a", "m", "cpu-1"), ("b", "m", "cpu-1")]);
+    let both = WorkerInfo {
+        adapters: vec![adapted("strict"), adapted("kind")],
+        heads: vec![Head { name: "correct".to_owned(), digest: "h".to_owned() }],
+        ..info("m", "cpu-1", 8)
+    };
+    tell(&mut roster, "b", both);
+    let class = roster.class_for(Some("strict")).unwrap();
+    assert_eq!(class.model_digest, "digest of m with strict");
+    let ids = |class| -> Vec<String> {
+        roster.candidates(class).iter().map(|c| c.worker.to_string()).collect()
+    };
+    assert_eq!(ids(&class), ["b"]);
+    let own = roster.class_for(Some("m")).unwrap();
+    assert_eq!(ids(&own), ["a", "b"]);
+    assert_eq!(roster.head(&own, "correct").as_deref(), Some("h"));
+    assert_eq!(roster.head(&class, "correct"), None, "it reads the states of the base");
+    let unnamed = roster.class_for(None).unwrap_err().to_string();
+    assert!(unnamed.contains("kind, m, strict"), "{unnamed}");
+    assert_eq!(roster.capacities()["kind"], 8);
+    assert_eq!(roster.status()[1].adapters[0].name, "strict");
 }
 
 #[test]

@@ -32,14 +32,19 @@ pub(super) struct Submitted {
 impl ActiveGroup {
     /// Hands a group to the engine, or answers its caller why not.
     pub(super) fn submit(engine: &mut Engine, tokenised: TokenisedGroup) -> Option<Submitted> {
-        let TokenisedGroup { mut samples, reader, hidden_states, prompt, longest, mut caller } =
-            tokenised;
+        let TokenisedGroup { mut samples, adapter, reader, .. } = tokenised;
+        let TokenisedGroup { hidden_states, prompt, longest, mut caller, .. } = tokenised;
         // Some may have been cancelled on the way here.
         samples.retain(|spec| caller.events.owes(spec.index));
         let prompt_tokens = to_u32(prompt.len());
         let specs =
             samples.iter().map(|spec| translate::spec(spec, &reader, hidden_states)).collect();
-        match engine.submit(jury_engine::Group { prompt, samples: specs }) {
+        let group = jury_engine::Group { prompt, samples: specs };
+        let submitted = match adapter {
+            None => engine.submit(group),
+            Some(adapter) => engine.submit_adapted(group, adapter),
+        };
+        match submitted {
             Ok(id) => {
                 caller.events.begun();
                 let group = Self { samples, reader, prompt_tokens, caller, abandoned: None };

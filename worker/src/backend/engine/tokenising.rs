@@ -3,7 +3,7 @@
 
 use std::sync::mpsc::{SyncSender, TrySendError};
 
-use jury_engine::{Prompt, PromptError, Tokenizer};
+use jury_engine::{AdapterId, Prompt, PromptError, Tokenizer};
 use jury_grm::domain::{FailureKind, SampleSpec};
 use jury_proto::convert::SampleGroup;
 
@@ -30,12 +30,14 @@ pub(super) type Tokenising = InOrder<Tokenise>;
 /// A group as it came.
 pub(super) struct NewGroup {
     pub(super) group: SampleGroup,
+    pub(super) adapter: Option<AdapterId>,
     pub(super) caller: Caller,
 }
 
 /// A group without its text.
 pub(super) struct TokenisedGroup {
     pub(super) samples: Vec<SampleSpec>,
+    pub(super) adapter: Option<AdapterId>,
     pub(super) reader: Reader,
     /// Whether samples carry their hidden states.
     pub(super) hidden_states: bool,
@@ -93,7 +95,7 @@ impl Stage for Tokenise {
         if !new_group.caller.wants_any() {
             return None;
         }
-        let NewGroup { group, caller } = new_group;
+        let NewGroup { group, adapter, caller } = new_group;
         let prompt = match self.text.encode(&translate::prompt(&group.messages)) {
             Ok(prompt) => prompt,
             Err(error) => {
@@ -107,7 +109,7 @@ impl Stage for Tokenise {
         };
         let reader = Reader::new(&group.messages, group.order().len(), &group.settings);
         let SampleGroup { samples, hidden_states, .. } = group;
-        Some(TokenisedGroup { samples, reader, hidden_states, prompt, longest, caller })
+        Some(TokenisedGroup { samples, adapter, reader, hidden_states, prompt, longest, caller })
     }
 
     fn deliver(&self, mut group: TokenisedGroup) {

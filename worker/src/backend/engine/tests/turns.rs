@@ -36,6 +36,7 @@ impl Manual {
         let samples = group.samples;
         let caller = Caller::new(events, cancels);
         let tokenised = tokenising::TokenisedGroup {
+            adapter: None,
             samples,
             reader,
             hidden_states: false,
