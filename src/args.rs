@@ -8,6 +8,7 @@ mod models;
 mod parse;
 mod score;
 mod serve;
+mod tenants;
 mod tls;
 mod train;
 mod upstream;
@@ -27,6 +28,7 @@ pub use self::serve::{
     CoordinatorArgs, EtcdArgs, HeadArgs, HttpArgs, JudgingArgs, RoleArg, ServeArgs, TraceArgs,
     UpArgs, WorkerArgs,
 };
+pub use self::tenants::{TenantsArgs, TenantsCommand, TenantsFileArgs};
 pub use self::tls::{
     ClientTlsArgs, ConnectionArgs, EtcdAccessArgs, MetricsTlsArg, ServeTlsArgs, TrustArgs,
 };
@@ -85,6 +87,8 @@ pub enum Command {
     Models(ModelsArgs),
     /// Show a coordinator's fleet and load
     Status(StatusArgs),
+    /// Make tokens, and check a file of tenants
+    Tenants(TenantsArgs),
     /// Tell what this machine offers, and what would bite
     Doctor(DoctorArgs),
     /// Measure the engine, against its limits and its peer

@@ -12,12 +12,14 @@ use jury_grm::prompt::Template;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use prometheus_client::registry::Registry;
 
-use crate::args::{CoordinatorArgs, EtcdAccessArgs, EtcdArgs, JudgingArgs, Refused};
+use crate::args::{
+    CoordinatorArgs, EtcdAccessArgs, EtcdArgs, JudgingArgs, Refused, TenantsFileArgs,
+};
 use crate::serving::{DoorSocket, Sockets, server_config, until_cut, until_drain};
 use crate::tls::{connector_to_workers, etcd_tls};
 
 pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
-    let config = judging_config(&args.judging, Config::default().default_budget)?;
+    let config = judging_config(&args.judging, &args.tenants, Config::default().default_budget)?;
     let directory: Arc<dyn Directory> = if args.worker.is_empty() {
         Arc::new(etcd(&args.etcd)?)
     } else {
@@ -38,8 +40,12 @@ pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
     until_cut(door.serve_beside(served, coordinator, &args.serve, &shutdown), &shutdown).await
 }
 
-/// How a coordinator judges; `default_budget` is what none was named.
-pub fn judging_config(args: &JudgingArgs, default_budget: Duration) -> Result<Config, Failed> {
+/// How a coordinator judges, and for whom; `default_budget` is what none was named.
+pub fn judging_config(
+    args: &JudgingArgs,
+    tenants: &TenantsFileArgs,
+    default_budget: Duration,
+) -> Result<Config, Failed> {
     let default = Config::default();
     let template = match &args.template {
         Some(path) => template(path)?,
@@ -51,6 +57,7 @@ pub fn judging_config(args: &JudgingArgs, default_budget: Duration) -> Result<Co
         hedge_budget: args.hedge_budget,
         queue_limit: args.queue_limit,
         queue_bytes: args.queue_mib.saturating_mul(1 << 20),
+        tenants: crate::tenants::tenants(tenants)?,
         idempotency_bytes: args.replay_mib.saturating_mul(1 << 20),
         ..default
     };

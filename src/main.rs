@@ -6,7 +6,7 @@
 //! eval     how accuracy grows with k
 //! train    a Meta RM
 //! up, coordinator, worker     what serves
-//! models, status, completions, doctor
+//! models, status, tenants, completions, doctor
 //! ```
 
 mod args;
@@ -20,6 +20,7 @@ mod score;
 mod serving;
 mod status;
 mod telemetry;
+mod tenants;
 mod tls;
 mod train;
 mod up;
@@ -75,6 +76,7 @@ fn run(args: Args) -> Result<Exit, Failed> {
             Command::Worker(args) => worker::run(args).await,
             Command::Models(args) => models::run(args),
             Command::Status(args) => status::run(args).await,
+            Command::Tenants(args) => tenants::run(&args),
             Command::Doctor(args) => doctor::run(args).await,
             Command::Bench(args) => jury_bench::run(args).await,
             Command::Completions(args) => completions::run(&args),

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use jury_client::{Client, ClientConfig, FleetStatus, WorkerStatus};
+use jury_client::{Client, ClientConfig, FleetStatus, TenantStatus, WorkerStatus};
+use jury_coordinator::admission::DEFAULT_TENANT;
 use jury_grm::domain::json_line;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::page::columns;
@@ -34,6 +35,7 @@ fn table(status: &FleetStatus) -> String {
         "requests: {} running, {} of {} places in the queue taken",
         status.requests_running, status.requests_queued, status.queue_limit
     );
+    text.push_str(&tenants(status));
     if status.workers.is_empty() {
         text.push_str("no workers\n");
         return text;
@@ -65,6 +67,21 @@ fn table(status: &FleetStatus) -> String {
     text.push_str(&heads(status));
     text.push_str(&meta_rms(status));
     text
+}
+
+/// A line a tenant, where there are others than the one that needs no token.
+fn tenants(status: &FleetStatus) -> String {
+    let is_default = |tenant: &TenantStatus| tenant.name == DEFAULT_TENANT;
+    if status.tenants.iter().all(is_default) {
+        return String::new();
+    }
+    let line = |tenant: &TenantStatus| {
+        let TenantStatus { name, weight, requests_running, requests_queued } = tenant;
+        format!(
+            "tenant {name}: {requests_running} running, {requests_queued} waiting, weight {weight}\n"
+        )
+    };
+    status.tenants.iter().map(line).collect()
 }
 
 /// What backends can do, a line for all workers that can do the same.
@@ -150,6 +167,11 @@ mod tests {
 
     use super::*;
 
+    fn tenant(name: &str, weight: u32, running: u32, queued: u32) -> TenantStatus {
+        let name = name.to_owned();
+        TenantStatus { name, weight, requests_running: running, requests_queued: queued }
+    }
+
     #[test]
     fn the_fleet_reads_like_this() {
         let worker = WorkerStatus {
@@ -196,10 +218,13 @@ mod tests {
             directory: "etcd".to_owned(),
             directory_connected: false,
             workers: vec![worker, refused, meta],
+            tenants: vec![tenant("search", 2, 1, 0), tenant("maths", 1, 0, 2)],
         };
         insta::assert_snapshot!(table(&status), @r"
         jury 0.1.0, workers from etcd (away: the last known fleet)
         requests: 1 running, 2 of 1024 places in the queue taken
+        tenant search: 1 running, 0 waiting, weight 2
+        tenant maths: 0 running, 2 waiting, weight 1
         WORKER  MODEL         DIGEST    SAMPLES  STATE    ADDRESS
         w1      smollm2-135m  01234567  4 of 32  ready    http://10.0.0.5:7481
         w2      smollm2-135m  01234567  0 of 32  refused  http://10.0.0.5:7481

@@ -14,7 +14,7 @@ use crate::heads::heads;
 use crate::serving::{DoorSocket, Sockets, server_config, until_cut, until_drain};
 
 pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
-    let config = judging_config(&args.judging, Config::EMBEDDED_BUDGET)?;
+    let config = judging_config(&args.judging, &args.tenants, Config::EMBEDDED_BUDGET)?;
     let model = ModelConfig::try_from(args.model).or_exit(Exit::Usage)?;
     let mut sockets = Sockets::bind(&args.listen, &args.serve).await?;
     let door = DoorSocket::bind(&args.http, sockets.tls()).await?;

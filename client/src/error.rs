@@ -16,7 +16,8 @@ pub struct ClientError {
     pub message: String,
     /// Path of the malformed field; only with [`ErrorCode::InvalidArgument`].
     pub field: Option<String>,
-    /// What the service asked to wait before the next try; only with [`ErrorCode::Overloaded`].
+    /// What the service asked to wait before the next try; only with [`ErrorCode::Overloaded`] and
+    /// [`ErrorCode::OverQuota`].
     pub retry_delay: Option<Duration>,
     /// Attempts made. 0 when the request never left, because it is malformed.
     pub attempts: u32,

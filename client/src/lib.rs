@@ -28,4 +28,4 @@ pub use client::Client;
 pub use config::{ClientConfig, InFlight};
 pub use error::ClientError;
 pub use retry::RetryPolicy;
-pub use status::{AdaptedStatus, FleetStatus, HeadStatus, WorkerStatus};
+pub use status::{AdaptedStatus, FleetStatus, HeadStatus, TenantStatus, WorkerStatus};

@@ -286,7 +286,7 @@ impl Many {
                 no_reward && self.pace.adapts()
             }
             Err(error) => {
-                if error.code == ErrorCode::Overloaded {
+                if matches!(error.code, ErrorCode::Overloaded | ErrorCode::OverQuota) {
                     self.pace.refused(self.window.len());
                 }
                 false

@@ -57,7 +57,7 @@ impl RetryPolicy {
         if !error.code.is_transient() || self.max_attempts <= 1 {
             return None;
         }
-        let overloaded = error.code == ErrorCode::Overloaded;
+        let overloaded = matches!(error.code, ErrorCode::Overloaded | ErrorCode::OverQuota);
         if !overloaded && attempt.attempts >= self.max_attempts {
             return None;
         }

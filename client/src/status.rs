@@ -20,6 +20,22 @@ pub struct FleetStatus {
     pub directory_connected: bool,
     /// Every worker that the coordinator knows, by id.
     pub workers: Vec<WorkerStatus>,
+    /// The tenants that the caller may see, in the order of their file.
+    #[serde(default)]
+    pub tenants: Vec<TenantStatus>,
+}
+
+/// One tenant's load.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct TenantStatus {
+    /// Its name; "default" where no tokens are asked for.
+    pub name: String,
+    /// Its weight among tenants that wait.
+    pub weight: u32,
+    /// Requests being judged.
+    pub requests_running: u32,
+    /// Requests waiting for admission.
+    pub requests_queued: u32,
 }
 
 /// One worker. What is not yet known is empty.
@@ -92,6 +108,7 @@ impl From<v1::GetStatusResponse> for FleetStatus {
             directory: status.directory,
             directory_connected: status.directory_connected,
             workers: status.workers.into_iter().map(Into::into).collect(),
+            tenants: status.tenants.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -130,6 +147,13 @@ impl From<v1::WorkerStatus> for WorkerStatus {
 impl From<v1::AdaptedModel> for AdaptedStatus {
     fn from(model: v1::AdaptedModel) -> Self {
         Self { name: model.name, model_digest: model.model_digest }
+    }
+}
+
+impl From<v1::TenantStatus> for TenantStatus {
+    fn from(tenant: v1::TenantStatus) -> Self {
+        let v1::TenantStatus { name, weight, requests_running, requests_queued } = tenant;
+        Self { name, weight, requests_running, requests_queued }
     }
 }
 

@@ -7,6 +7,7 @@ use jury_grm::domain::limits;
 use jury_grm::prompt::Template;
 
 use crate::observe::Observer;
+use crate::tenants::Tenants;
 
 /// How a coordinator works.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct Config {
     pub stream_concurrency: usize,
     /// Who looks on while requests are judged.
     pub observer: Option<Arc<dyn Observer>>,
+    /// Who may call.
+    pub tenants: Tenants,
 }
 
 /// Why a configuration is refused.
@@ -68,6 +71,7 @@ impl Default for Config {
             idempotency_ttl: Duration::from_secs(15 * 60),
             stream_concurrency: 256,
             observer: None,
+            tenants: Tenants::open(),
         }
     }
 }

@@ -55,6 +55,8 @@ pub struct Limits {
 pub struct Identity {
     key: Key,
     payload: PayloadDigest,
+    /// Whether its verdict may be kept after it was answered.
+    may_keep: bool,
 }
 
 /// How a request was answered.
@@ -68,15 +70,9 @@ pub enum Answered {
     OutOfTime,
 }
 
-/// On whose behalf a request is judged. There is one tenant for now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Tenant {
-    Only,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
-    tenant: Tenant,
+    tenant: Arc<str>,
     request_id: String,
     item_id: String,
 }
@@ -111,11 +107,13 @@ struct Leader {
 // === impl Identity ===
 
 impl Identity {
-    /// The identity of a request; `None` when it has no id and is like no other.
-    pub fn of(request: &ScoreRequest) -> Option<Self> {
+    /// The identity of a request of `tenant`; `None` when it has no id and is like no other. Samples are texts: where
+    /// those must not be kept, a verdict with samples is not.
+    pub fn of(tenant: &Arc<str>, request: &ScoreRequest, keep_texts: bool) -> Option<Self> {
         (!request.request_id.is_empty()).then(|| Self {
+            may_keep: keep_texts || !request.include_samples,
             key: Key {
-                tenant: Tenant::Only,
+                tenant: Arc::clone(tenant),
                 request_id: request.request_id.clone(),
                 item_id: request.item.id.clone(),
             },
@@ -190,7 +188,7 @@ impl Idempotency {
     }
 
     fn turn(&self, identity: &Identity, deadline: Instant) -> Result<Turn, JuryError> {
-        let Identity { key, payload } = identity;
+        let Identity { key, payload, .. } = identity;
         let mut entries = self.lock();
         if let Some((kept_payload, verdict)) = entries.kept.get(key) {
             return if kept_payload == *payload {
@@ -223,8 +221,8 @@ impl Idempotency {
 impl Leader {
     /// Hands the verdict to every follower, and keeps it if it is final.
     fn end(self, verdict: Arc<Verdict>) {
-        if is_final(&verdict) {
-            let Identity { key, payload } = self.identity.clone();
+        if self.identity.may_keep && is_final(&verdict) {
+            let Identity { key, payload, .. } = self.identity.clone();
             self.idempotency.lock().kept.insert(key, payload, Arc::clone(&verdict));
         }
         self.outcome.send_replace(Some(verdict));

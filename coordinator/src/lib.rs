@@ -25,6 +25,7 @@ mod rank;
 mod render;
 pub mod run;
 mod service;
+pub mod tenants;
 
 /// Version of Jury, as told in verdicts and status.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,5 +1,7 @@
 //! What the coordinator counts. Every series exists from the start, at zero.
 
+use std::sync::Arc;
+
 use jury_fabric::telemetry::LATENCY_BUCKETS_SECONDS;
 use jury_grm::domain::{Status, Verdict};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -7,6 +9,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+use crate::tenants::Quota;
 
 /// The coordinator's series.
 #[derive(Debug, Clone)]
@@ -19,6 +23,37 @@ pub(crate) struct Metrics {
     reissued: Counter,
     hedged: Counter,
     wasted_tokens: Counter,
+    tenant_requests: Family<TenantLabels, Counter>,
+    tenant_samples: Family<TenantLabels, Counter>,
+    tenant_tokens: Family<TenantLabels, Counter>,
+    tenant_over_quota: Family<QuotaLabels, Counter>,
+    unauthenticated: Counter,
+    tenants_reads: Family<ReadLabels, Counter>,
+}
+
+/// Names are those of the file of tenants, which bounds them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TenantLabels {
+    tenant: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QuotaLabels {
+    tenant: String,
+    quota: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReadLabels {
+    outcome: ReadOutcome,
+}
+
+/// What came of reading the file of tenants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types)] // the labels' spelling
+enum ReadOutcome {
+    ok,
+    broken,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,6 +102,12 @@ impl Metrics {
             reissued: Counter::default(),
             hedged: Counter::default(),
             wasted_tokens: Counter::default(),
+            tenant_requests: Family::default(),
+            tenant_samples: Family::default(),
+            tenant_tokens: Family::default(),
+            tenant_over_quota: Family::default(),
+            unauthenticated: Counter::default(),
+            tenants_reads: Family::default(),
         };
         for outcome in [
             RequestOutcome::ok,
@@ -119,11 +160,83 @@ impl Metrics {
             "Tokens generated for nothing",
             metrics.wasted_tokens.clone(),
         );
+        metrics.register_tenants(part);
         metrics
     }
 
-    /// A request was judged and answered.
-    pub(crate) fn record_verdict(&self, verdict: &Verdict) {
+    fn register_tenants(&self, part: &mut Registry) {
+        for outcome in [ReadOutcome::ok, ReadOutcome::broken] {
+            drop(self.tenants_reads.get_or_create(&ReadLabels { outcome }));
+        }
+        part.register(
+            "tenant_requests",
+            "Requests judged and answered, by tenant",
+            self.tenant_requests.clone(),
+        );
+        part.register("tenant_samples", "Planned samples, by tenant", self.tenant_samples.clone());
+        part.register(
+            "tenant_tokens",
+            "Tokens of prompts and critiques, those generated for nothing included, by tenant",
+            self.tenant_tokens.clone(),
+        );
+        part.register(
+            "tenant_over_quota",
+            "Requests refused because a quota was used up, by tenant",
+            self.tenant_over_quota.clone(),
+        );
+        part.register(
+            "unauthenticated",
+            "Calls refused for want of a known token",
+            self.unauthenticated.clone(),
+        );
+        part.register(
+            "tenants_reads",
+            "Times that the file of tenants was read, by what came of it",
+            self.tenants_reads.clone(),
+        );
+    }
+
+    /// These tenants are in force; `is_read` is whether the file that changed could be read.
+    pub(crate) fn record_tenants(&self, tenants: &[(Arc<str>, u32)], is_read: bool) {
+        let outcome = if is_read { ReadOutcome::ok } else { ReadOutcome::broken };
+        self.tenants_reads.get_or_create(&ReadLabels { outcome }).inc();
+        self.show_tenants(tenants);
+    }
+
+    /// Every series of these tenants exists from now on.
+    pub(crate) fn show_tenants(&self, tenants: &[(Arc<str>, u32)]) {
+        for (tenant, _) in tenants {
+            let labels = TenantLabels { tenant: tenant.to_string() };
+            for family in [&self.tenant_requests, &self.tenant_samples, &self.tenant_tokens] {
+                drop(family.get_or_create(&labels));
+            }
+            for quota in Quota::ALL {
+                let tenant = tenant.to_string();
+                drop(
+                    self.tenant_over_quota
+                        .get_or_create(&QuotaLabels { tenant, quota: quota.name() }),
+                );
+            }
+        }
+    }
+
+    /// A tenant's request was refused since it has used up a quota.
+    pub(crate) fn record_over_quota(&self, tenant: &str, quota: Quota) {
+        let labels = QuotaLabels { tenant: tenant.to_owned(), quota: quota.name() };
+        self.tenant_over_quota.get_or_create(&labels).inc();
+    }
+
+    /// A call was refused for want of a known token.
+    pub(crate) fn record_unauthenticated(&self) {
+        self.unauthenticated.inc();
+    }
+
+    /// A request of `tenant` was judged and answered.
+    pub(crate) fn record_verdict(&self, tenant: &str, verdict: &Verdict) {
+        let labels = TenantLabels { tenant: tenant.to_owned() };
+        self.tenant_requests.get_or_create(&labels).inc();
+        self.tenant_samples.get_or_create(&labels).inc_by(verdict.counts.asked.into());
+        self.tenant_tokens.get_or_create(&labels).inc_by(tokens_spent(verdict));
         let outcome = match verdict.status {
             Status::Ok => RequestOutcome::ok,
             Status::Partial => RequestOutcome::partial,
@@ -157,6 +270,11 @@ impl Metrics {
     pub(crate) fn record_refused(&self) {
         self.requests.get_or_create(&RequestLabels { outcome: RequestOutcome::refused }).inc();
     }
+}
+
+/// The tokens that workers computed for a verdict.
+pub(crate) fn tokens_spent(verdict: &Verdict) -> u64 {
+    verdict.usage.prompt_tokens + verdict.usage.generated_tokens + verdict.run.wasted_tokens
 }
 
 fn seconds(milliseconds: u64) -> f64 {

@@ -1,5 +1,6 @@
-//! The way of one request, on one screen; `draw` has its middle.
+//! The way of one request, on one screen; `draw` has its middle, `callers` on whose behalf it is.
 
+mod callers;
 mod draw;
 
 use std::num::NonZeroU64;
@@ -18,15 +19,16 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info};
 
-use crate::admission::{Admission, Ask, Forecast, Held, Outlook, Overloaded, Share, Size, Work};
+use crate::admission::{Admission, Ask, Forecast, Held, Outlook, Overloaded, Size, Work};
 use crate::answer::{End, Facts, Refusal, answer};
 use crate::config::{Config, ConfigError};
 use crate::dispatch::HedgeBudget;
 use crate::fleet::Fleet;
 use crate::idempotency::{Answered, Idempotency, Identity, Limits};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, tokens_spent};
 use crate::observe::{Observed, RequestNumber, Seen};
 use crate::progress::Teller;
+use crate::tenants::Tenant;
 use draw::{Settled, rule};
 
 /// A coordinator; a cheap handle to its shared parts.
@@ -95,32 +97,34 @@ impl Coordinator {
         };
         let coordinator = Self { inner: Arc::new(inner) };
         coordinator.follow_capacity();
+        coordinator.follow_tenants();
         Ok(coordinator)
     }
 
-    /// Judges one valid request within its budget, or answers it with the verdict of an identical
+    /// Judges one valid request of this process within its budget, or answers it with the verdict of an identical
     /// one.
     ///
     /// # Errors
-    /// A [`JuryError`] when it is refused (overload, a request id used before, going down).
+    /// A [`JuryError`] when it is refused (overload, a quota used up, a request id used before, going down).
     /// Whatever depends on model or fleet is a verdict without rewards.
     pub async fn score(&self, request: ScoreRequest) -> Result<Arc<Verdict>, JuryError> {
-        self.score_telling(request, &Teller::to_nobody()).await
+        self.score_telling(&Tenant::in_process(), request, &Teller::to_nobody()).await
     }
 
-    /// The same, and tells `teller` how far it is.
+    /// The same on behalf of `tenant`, and tells `teller` how far it is.
     ///
     /// # Errors
     /// As [`Self::score`].
     pub async fn score_telling(
         &self,
+        tenant: &Tenant,
         request: ScoreRequest,
         teller: &Teller,
     ) -> Result<Arc<Verdict>, JuryError> {
         let metrics = &self.inner.metrics;
-        match self.answer(request, teller).await {
+        match self.answer(tenant, request, teller).await {
             Ok((verdict, Origin::Judged)) => {
-                metrics.record_verdict(&verdict);
+                metrics.record_verdict(tenant.name(), &verdict);
                 Ok(verdict)
             }
             Ok((verdict, Origin::Replayed)) => {
@@ -136,6 +140,7 @@ impl Coordinator {
 
     async fn answer(
         &self,
+        tenant: &Tenant,
         mut request: ScoreRequest,
         teller: &Teller,
     ) -> Result<(Arc<Verdict>, Origin), JuryError> {
@@ -144,21 +149,21 @@ impl Coordinator {
             let message = "the coordinator is going down; try another";
             return Err(JuryError::new(ErrorCode::ShuttingDown, message));
         }
+        let tenant = &config.tenants.renewed(tenant)?;
         let arrived = Instant::now();
         let budget = request.budget_ms.map_or(config.default_budget, milliseconds);
         let due = Due { arrived, budget, deadline: arrived + budget };
         teller.tell(|| Progress::waiting(request.settings.k));
-        let share = Share::default();
-        let held = admission.hold(&share, request.item.text_bytes()).map_err(overloaded)?;
-        let identity = Identity::of(&request);
+        let held = admission.hold(tenant.share(), request.item.text_bytes()).map_err(overloaded)?;
+        let identity = Identity::of(tenant.name(), &request, tenant.keeps_texts());
         if request.request_id.is_empty() {
             request.request_id = format!("{:016x}", rand::random::<u64>());
         }
         let span = trace::request_span(&request.request_id, &request.item.id);
         let request = &Arc::new(request);
-        let teller = &teller.observed(self.observe(&share, request));
+        let teller = &teller.observed(self.observe(tenant, request));
         let judge = || async {
-            let verdict = self.judge(request, due, held, teller).await?;
+            let verdict = self.judge(tenant, request, due, held, teller).await?;
             Ok(as_asked(verdict, request, teller))
         };
         let answered = idempotency.once(identity, due.deadline, judge).instrument(span).await?;
@@ -172,17 +177,18 @@ impl Coordinator {
         }
     }
 
-    /// Tells the observer, if there is one, of a request that has come.
-    fn observe(&self, share: &Share, request: &Arc<ScoreRequest>) -> Option<Observed> {
-        let observer = self.inner.config.observer.as_ref()?;
+    /// Tells the observer, if there is one, of a request that has come. It is shown texts, and keeps them.
+    fn observe(&self, tenant: &Tenant, request: &Arc<ScoreRequest>) -> Option<Observed> {
+        let observer = self.inner.config.observer.as_ref().filter(|_| tenant.keeps_texts())?;
         let number = RequestNumber(self.inner.n_observed.fetch_add(1, Ordering::Relaxed) + 1);
-        Some(Observed::begin(observer, number, &share.tenant, request))
+        Some(Observed::begin(observer, number, tenant.name(), request))
     }
 
     /// Class, admission, draw, answer. Until it is admitted, the request waits as it
     /// came: it is planned and rendered after that.
     async fn judge(
         &self,
+        tenant: &Tenant,
         request: &ScoreRequest,
         due: Due,
         held: Held,
@@ -190,24 +196,24 @@ impl Coordinator {
     ) -> Result<Verdict, JuryError> {
         let Inner { config, admission, fleet, .. } = &*self.inner;
         let Due { arrived, budget, deadline } = due;
-        let share = Share::default();
-
         let patience = config.worker_wait.min(deadline.saturating_duration_since(Instant::now()));
         let queued_for = match fleet.wait_for_class(request.model.as_deref(), patience).await {
             Ok(class) => class.model,
             Err(no_class) => return Ok(self.refuse(request, due, Refusal::NoClass(no_class))),
         };
-        if let Some(refusal) = self.out_of_reach(request, due, &queued_for)? {
+        if let Some(refusal) = self.out_of_reach(tenant, request, due, &queued_for)? {
             return Ok(self.refuse(request, due, refusal));
         }
         let work = Work::of(request, config.template.source_bytes());
         let tokens = admission.tokens_of(&queued_for, work);
         let size = Size { samples: request.settings.k, tokens };
-        let admitted = admission.admit(&share, &queued_for, size, held);
+        let mut charge = self.charge(tenant, size)?;
+        let admitted = admission.admit(tenant.share(), &queued_for, size, held);
         let Ok(admitted) = timeout_at(deadline, admitted).await else {
             return Ok(self.refuse(request, due, Refusal::Queue { budget }));
         };
         let mut permit = admitted.map_err(overloaded)?;
+        charge.begin();
         let queued = arrived.elapsed();
 
         // Who serves the model may have changed meanwhile.
@@ -227,6 +233,7 @@ impl Coordinator {
             end,
         });
         permit.settle(tokens_spent(&verdict));
+        charge.settle(tokens_spent(&verdict));
         info!(
             status = ?verdict.status, valid = verdict.counts.valid, asked = verdict.counts.asked,
             reissued = verdict.run.reissued, total_ms = verdict.run.total_ms, "request answered"
@@ -238,6 +245,7 @@ impl Coordinator {
     /// answered with less waiting is told to come back.
     fn out_of_reach(
         &self,
+        tenant: &Tenant,
         request: &ScoreRequest,
         due: Due,
         model: &str,
@@ -249,7 +257,7 @@ impl Coordinator {
             max_tokens: request.settings.max_critique_tokens,
             left: due.deadline.saturating_duration_since(Instant::now()),
         };
-        match self.inner.admission.outlook(&Share::default(), model, ask) {
+        match self.inner.admission.outlook(tenant.share(), model, ask) {
             Outlook::Open => Ok(None),
             Outlook::Crowded(forecast) => {
                 Err(overloaded(Overloaded::crowded(forecast, due.budget)))
@@ -275,11 +283,10 @@ impl Coordinator {
         })
     }
 
-    /// The fleet and the load.
+    /// The fleet and the load, and nothing of tenants.
     pub fn status(&self) -> v1::GetStatusResponse {
         let Inner { admission, fleet, config, .. } = &*self.inner;
         let load = admission.load();
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         v1::GetStatusResponse {
             version: crate::VERSION.to_owned(),
             workers: fleet.status(),
@@ -288,6 +295,7 @@ impl Coordinator {
             queue_limit: count(config.queue_limit),
             directory: fleet.directory().kind().to_owned(),
             directory_connected: fleet.directory().is_connected(),
+            tenants: Vec::new(),
         }
     }
 
@@ -347,9 +355,8 @@ fn as_asked(mut verdict: Verdict, request: &ScoreRequest, teller: &Teller) -> Ve
     verdict
 }
 
-/// The tokens that workers computed for a verdict.
-fn tokens_spent(verdict: &Verdict) -> u64 {
-    verdict.usage.prompt_tokens + verdict.usage.generated_tokens + verdict.run.wasted_tokens
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
 }
 
 fn milliseconds(ms: NonZeroU64) -> Duration {

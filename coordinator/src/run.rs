@@ -4,9 +4,10 @@ use jury_fabric::transport::{self, HealthHandle, Listener, ServeError, ServerCon
 use jury_proto::v1::reward_service_server::RewardServiceServer;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tonic::service::interceptor::InterceptedService;
 
 use crate::pipeline::Coordinator;
-use crate::service::Service;
+use crate::service::{Service, authenticator};
 
 /// Serves `jury.v1.RewardService` on `listener` until `shutdown`, then lets what runs finish
 /// within the server's grace.
@@ -22,6 +23,8 @@ pub async fn run(
     let service = RewardServiceServer::new(Service::new(coordinator.clone()))
         .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(transport::MAX_MESSAGE_BYTES);
+    // Health and reflection stay open: they tell nothing of anybody's requests.
+    let service = InterceptedService::new(service, authenticator(coordinator.clone()));
     let health = HealthHandle::new(&["jury.v1.RewardService"]);
     health.set_serving();
     let stop_serving = CancellationToken::new();

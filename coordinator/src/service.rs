@@ -9,16 +9,17 @@ use futures::{FutureExt, StreamExt};
 use jury_fabric::{deadline, trace};
 use jury_grm::budget_ms;
 use jury_grm::domain::{Progress, ScoreRequest};
-use jury_proto::JuryError;
 use jury_proto::v1::reward_service_server::RewardService;
 use jury_proto::v1::{self, score_stream_response, score_with_progress_response};
+use jury_proto::{ErrorCode, JuryError};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
 
 use crate::pipeline::Coordinator;
-use crate::progress;
+use crate::progress::{self, Teller};
+use crate::tenants::Tenant;
 
 /// Answers of a stream that may wait for the caller to read them.
 const STREAM_BACKLOG: usize = 16;
@@ -50,20 +51,26 @@ impl Service {
         Ok(request)
     }
 
-    async fn judge(&self, request: ScoreRequest) -> Result<v1::Verdict, JuryError> {
-        let verdict = self.coordinator.score(request).await?;
+    async fn judge(
+        &self,
+        tenant: &Tenant,
+        request: ScoreRequest,
+    ) -> Result<v1::Verdict, JuryError> {
+        let nobody = Teller::to_nobody();
+        let verdict = self.coordinator.score_telling(tenant, request, &nobody).await?;
         Ok(Arc::unwrap_or_clone(verdict).into())
     }
 
     /// The same; each step that `answers` has room for goes there as well.
     async fn judge_telling<T>(
         &self,
+        tenant: &Tenant,
         request: ScoreRequest,
         answers: &mpsc::Sender<Result<T, Status>>,
         as_answer: impl Fn(Progress) -> T,
     ) -> Result<v1::Verdict, JuryError> {
         let (teller, watcher) = progress::channel();
-        let judged = self.coordinator.score_telling(request, &teller);
+        let judged = self.coordinator.score_telling(tenant, request, &teller);
         let tell = |step| {
             if answers.capacity() > KEPT_FOR_ANSWERS {
                 drop(answers.try_send(Ok(as_answer(step))));
@@ -82,8 +89,9 @@ impl RewardService for Service {
     ) -> Result<Response<v1::ScoreResponse>, Status> {
         let span = trace::server_span("jury.v1.RewardService/Score", request.metadata());
         let call_deadline = deadline::of_call(request.metadata());
+        let tenant = tenant_of(&request)?;
         let request = self.read(request.into_inner(), call_deadline)?;
-        let verdict = self.judge(request).instrument(span).await?;
+        let verdict = self.judge(&tenant, request).instrument(span).await?;
         Ok(Response::new(v1::ScoreResponse { verdict: Some(verdict) }))
     }
 
@@ -97,13 +105,14 @@ impl RewardService for Service {
         let span =
             trace::server_span("jury.v1.RewardService/ScoreWithProgress", request.metadata());
         let call_deadline = deadline::of_call(request.metadata());
+        let tenant = tenant_of(&request)?;
         let request = request.into_inner().request.ok_or_else(|| {
             self.coordinator.refused();
             JuryError::invalid("request", "is missing")
         })?;
         let request = self.read(request, call_deadline)?;
         let (answers, answered) = mpsc::channel(STREAM_BACKLOG);
-        tokio::spawn(answer_with_progress(self.clone(), request, answers).instrument(span));
+        tokio::spawn(answer_with_progress(self.clone(), tenant, request, answers).instrument(span));
         Ok(Response::new(ReceiverStream::new(answered).boxed()))
     }
 
@@ -114,24 +123,46 @@ impl RewardService for Service {
         request: Request<Streaming<v1::ScoreStreamRequest>>,
     ) -> Result<Response<Self::ScoreStreamStream>, Status> {
         let span = trace::server_span("jury.v1.RewardService/ScoreStream", request.metadata());
+        let tenant = tenant_of(&request)?;
         let requests = request.into_inner();
         let (answers, answered) = mpsc::channel(STREAM_BACKLOG);
-        tokio::spawn(answer_stream(self.clone(), requests, answers).instrument(span));
+        tokio::spawn(answer_stream(self.clone(), tenant, requests, answers).instrument(span));
         Ok(Response::new(ReceiverStream::new(answered).boxed()))
     }
 
     async fn get_status(
         &self,
-        _request: Request<v1::GetStatusRequest>,
+        request: Request<v1::GetStatusRequest>,
     ) -> Result<Response<v1::GetStatusResponse>, Status> {
-        Ok(Response::new(self.coordinator.status()))
+        Ok(Response::new(self.coordinator.status_for(&tenant_of(&request)?)))
     }
+}
+
+/// Lets calls pass that a tenant makes, and puts the tenant beside them.
+pub(crate) fn authenticator(
+    coordinator: Coordinator,
+) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> + Clone {
+    move |mut request: Request<()>| {
+        let authorization = request.metadata().get("authorization").map(|value| value.as_bytes());
+        let tenant = coordinator.authenticate(authorization)?;
+        request.extensions_mut().insert(tenant);
+        Ok(request)
+    }
+}
+
+/// On whose behalf a call is made that the [`authenticator`] has let pass.
+fn tenant_of<T>(request: &Request<T>) -> Result<Tenant, Status> {
+    let tenant = request.extensions().get::<Tenant>().cloned();
+    tenant.ok_or_else(|| {
+        JuryError::new(ErrorCode::Unauthenticated, "the call was not authenticated").into()
+    })
 }
 
 /// Judges the items of a stream side by side. Reading stops while as many are under way as may
 /// be, which is what holds a fast caller back; all of it stops when the caller goes away.
 async fn answer_stream(
     service: Service,
+    tenant: Tenant,
     mut requests: Streaming<v1::ScoreStreamRequest>,
     answers: mpsc::Sender<Result<v1::ScoreStreamResponse, Status>>,
 ) {
@@ -152,8 +183,9 @@ async fn answer_stream(
         match request {
             Ok(Some(request)) => {
                 let (service, answers) = (service.clone(), answers.clone());
+                let tenant = tenant.clone();
                 let judged = async move {
-                    let answer = answer_one(&service, request, &answers).await;
+                    let answer = answer_one(&service, &tenant, request, &answers).await;
                     drop(answers.send(Ok(answer)).await);
                     drop(place);
                 };
@@ -180,6 +212,7 @@ async fn answer_stream(
 
 async fn answer_one(
     service: &Service,
+    tenant: &Tenant,
     request: v1::ScoreStreamRequest,
     answers: &mpsc::Sender<Result<v1::ScoreStreamResponse, Status>>,
 ) -> v1::ScoreStreamResponse {
@@ -190,9 +223,9 @@ async fn answer_one(
         Ok(read) => match service.read(read, None) {
             Ok(read) if request.with_progress => {
                 let as_answer = |step: Progress| numbered(Answer::Progress(step.into()));
-                service.judge_telling(read, answers, as_answer).await
+                service.judge_telling(tenant, read, answers, as_answer).await
             }
-            Ok(read) => service.judge(read).await,
+            Ok(read) => service.judge(tenant, read).await,
             Err(error) => Err(error),
         },
         Err(error) => {
@@ -209,6 +242,7 @@ async fn answer_one(
 /// Judges one request under its caller's eyes, until the caller goes away.
 async fn answer_with_progress(
     service: Service,
+    tenant: Tenant,
     request: ScoreRequest,
     answers: mpsc::Sender<Result<v1::ScoreWithProgressResponse, Status>>,
 ) {
@@ -217,7 +251,7 @@ async fn answer_with_progress(
     let as_answer = |step: Progress| told(Event::Progress(step.into()));
     let judged = tokio::select! {
         () = answers.closed() => return,
-        judged = service.judge_telling(request, &answers, as_answer) => judged,
+        judged = service.judge_telling(&tenant, request, &answers, as_answer) => judged,
     };
     let last = judged.map(|verdict| told(Event::Verdict(verdict))).map_err(Status::from);
     drop(answers.send(last).await);

@@ -75,7 +75,8 @@ impl From<JuryError> for Refused {
         let status = match error.code {
             ErrorCode::InvalidArgument => StatusCode::BAD_REQUEST,
             ErrorCode::RequestIdReused => StatusCode::CONFLICT,
-            ErrorCode::Overloaded => StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::Overloaded | ErrorCode::OverQuota => StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
             ErrorCode::WrongModel
             | ErrorCode::ShuttingDown
             | ErrorCode::Unreachable
@@ -113,6 +114,11 @@ impl IntoResponse for Refused {
             // In whole seconds, and never before the delay.
             let seconds = HeaderValue::from(delay_ms.div_ceil(1000).max(1));
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            // What RFC 7235 wants with it.
+            let scheme = HeaderValue::from_static("Bearer realm=\"jury\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
         response
     }

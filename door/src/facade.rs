@@ -23,11 +23,11 @@ use serde_json::{Map, Value};
 use self::params::Params;
 use crate::error::Refused;
 use crate::headers;
-use crate::judging::Door;
+use crate::judging::Caller;
 
 /// One call of a trainer.
 struct Call<'a> {
-    door: &'a Door,
+    caller: &'a Caller,
     route: &'static str,
     headers: &'a HeaderMap,
     params: Params,
@@ -56,7 +56,7 @@ impl Call<'_> {
         }
         headers::apply(self.headers, &mut request)?;
         if let (None, Some(waits)) = (request.budget_ms, self.trainer_waits) {
-            let usual = self.door.coordinator.default_budget();
+            let usual = self.caller.coordinator.default_budget();
             let budget = usual.min(waits.mul_f64(SHARE_OF_WAIT));
             request.budget_ms =
                 u64::try_from(budget.as_millis()).ok().and_then(std::num::NonZeroU64::new);
@@ -66,7 +66,7 @@ impl Call<'_> {
 
     async fn judge(&self, request: ScoreRequest) -> Result<Judged, Refused> {
         let nobody = Teller::to_nobody();
-        let verdict = self.door.judge(self.route, self.headers, request, &nobody).await?;
+        let verdict = self.caller.judge(self.route, self.headers, request, &nobody).await?;
         let reward = verdict.rewards.first().copied().flatten();
         let reason = || verdict.reasons.first().cloned().flatten();
         let outcome = reward.ok_or_else(|| reason().unwrap_or_else(no_reason));

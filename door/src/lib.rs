@@ -10,7 +10,8 @@
 //! `openapi.json` is the contract, and a test holds it against the server. Handlers run inside the
 //! caller's connection: when it breaks, the handler is dropped, and the samples with it.
 //!
-//! Not promised: authentication. Whoever reaches the address may ask.
+//! Where the coordinator has tenants, every path that judges or tells of the fleet wants a token, as gRPC does
+//! (`Caller`); health and the contract are open.
 
 mod body;
 mod error;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::error::Refused;
-use crate::judging::Door;
+use crate::judging::Caller;
 use crate::{body, headers};
 
 /// Events that may wait for the caller to read them; progress leaves the last place to the verdict.
@@ -41,27 +41,27 @@ struct Asked {
 }
 
 pub(crate) async fn score(
-    State(door): State<Door>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    let asked = door.counted(read(query.as_deref(), &headers, body).await)?;
+    let asked = caller.counted(read(query.as_deref(), &headers, body).await)?;
     let nobody = Teller::to_nobody();
-    let verdict = door.judge("POST /v1/score", &headers, asked.request, &nobody).await?;
+    let verdict = caller.judge("POST /v1/score", &headers, asked.request, &nobody).await?;
     Ok(with_unknown(json(&*verdict), asked.unknown_fields))
 }
 
 pub(crate) async fn stream(
-    State(door): State<Door>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    let asked = door.counted(read(query.as_deref(), &headers, body).await)?;
+    let asked = caller.counted(read(query.as_deref(), &headers, body).await)?;
     let (events, mut told) = mpsc::channel(BACKLOG);
     // A task of its own: a caller that reads slowly must not hold up its own verdict.
-    tokio::spawn(judge_telling(door, headers, asked.request, events));
+    tokio::spawn(judge_telling(caller, headers, asked.request, events));
     let first = match told.recv().await {
         Some(Told::Refused(refused)) => return Err(refused),
         first => first,
@@ -95,13 +95,13 @@ async fn read(query: Option<&str>, headers: &HeaderMap, body: Body) -> Result<As
 }
 
 async fn judge_telling(
-    door: Door,
+    caller: Caller,
     headers: HeaderMap,
     request: ScoreRequest,
     events: mpsc::Sender<Told>,
 ) {
     let (teller, watcher) = progress::channel();
-    let judged = door.judge("POST /v1/score/stream", &headers, request, &teller);
+    let judged = caller.judge("POST /v1/score/stream", &headers, request, &teller);
     let tell = |step| {
         if events.capacity() > 1 {
             drop(events.try_send(Told::Progress(step)));

@@ -7,12 +7,12 @@ use jury_client::{FleetStatus, WorkerStatus};
 
 use crate::OPENAPI;
 use crate::error::Refused;
-use crate::judging::Door;
+use crate::judging::{Caller, Door};
 use crate::score::json;
 
 /// The fleet and the load, in the JSON of `jury status --json`.
-pub(crate) async fn status(State(door): State<Door>) -> Response {
-    json(&FleetStatus::from(door.coordinator.status()))
+pub(crate) async fn status(caller: Caller) -> Response {
+    json(&FleetStatus::from(caller.coordinator.status_for(&caller.tenant)))
 }
 
 /// Whether the process answers at all.

@@ -21,6 +21,10 @@ pub enum ErrorCode {
     RequestIdReused,
     /// Queues are full, or the budget cannot be met at this load; try again after the delay.
     Overloaded,
+    /// The tenant has used up a quota; try again after the delay.
+    OverQuota,
+    /// No token, or one that is nobody's.
+    Unauthenticated,
     /// A worker serves another model, numerics class or method version than was asked for.
     WrongModel,
     /// The part is going down; try another, or again later.
@@ -53,10 +57,12 @@ pub struct JuryError {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::InvalidArgument,
         Self::RequestIdReused,
         Self::Overloaded,
+        Self::OverQuota,
+        Self::Unauthenticated,
         Self::WrongModel,
         Self::ShuttingDown,
         Self::Unreachable,
@@ -71,6 +77,8 @@ impl ErrorCode {
             Self::InvalidArgument => "INVALID_ARGUMENT",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::Overloaded => "OVERLOADED",
+            Self::OverQuota => "OVER_QUOTA",
+            Self::Unauthenticated => "UNAUTHENTICATED",
             Self::WrongModel => "WRONG_MODEL",
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Unreachable => "UNREACHABLE",
@@ -85,7 +93,8 @@ impl ErrorCode {
         match self {
             Self::InvalidArgument => Code::InvalidArgument,
             Self::RequestIdReused => Code::AlreadyExists,
-            Self::Overloaded => Code::ResourceExhausted,
+            Self::Overloaded | Self::OverQuota => Code::ResourceExhausted,
+            Self::Unauthenticated => Code::Unauthenticated,
             Self::WrongModel => Code::FailedPrecondition,
             Self::ShuttingDown | Self::Unreachable => Code::Unavailable,
             Self::DeadlineExceeded => Code::DeadlineExceeded,
@@ -96,7 +105,7 @@ impl ErrorCode {
 
     /// True when the same request may succeed a little later, or elsewhere.
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::Overloaded | Self::ShuttingDown | Self::Unreachable)
+        matches!(self, Self::Overloaded | Self::OverQuota | Self::ShuttingDown | Self::Unreachable)
     }
 
     /// True when a worker caused it, so that it may count against that worker's health. The
@@ -116,6 +125,7 @@ impl ErrorCode {
             Code::InvalidArgument | Code::OutOfRange => Self::InvalidArgument,
             Code::AlreadyExists => Self::RequestIdReused,
             Code::ResourceExhausted => Self::Overloaded,
+            Code::Unauthenticated => Self::Unauthenticated,
             Code::FailedPrecondition => Self::WrongModel,
             Code::Unavailable => Self::Unreachable,
             Code::DeadlineExceeded => Self::DeadlineExceeded,

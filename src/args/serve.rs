@@ -7,6 +7,7 @@ use clap::ArgGroup;
 use jury_fabric::transport::ListenAddress;
 use jury_terminal::model::ModelArgs;
 
+use super::tenants::TenantsFileArgs;
 use super::tls::{ConnectionArgs, EtcdAccessArgs, ServeTlsArgs, TrustArgs};
 use super::upstream::UpstreamArgs;
 
@@ -43,7 +44,7 @@ pub struct TraceArgs {
 #[command(next_help_heading = "Serving")]
 pub struct HttpArgs {
     /// Serve HTTP and JSON as well: POST http://ADDRESS/v1/score, and GET /openapi.json for the
-    /// rest. Whoever reaches the address may ask; port 0 takes a free one
+    /// rest. Without --tenants, whoever reaches the address may ask; port 0 takes a free one
     #[arg(long, env = "JURY_HTTP", value_name = "ADDRESS")]
     pub http: Option<ListenAddress>,
 }
@@ -111,6 +112,8 @@ pub struct UpArgs {
     #[command(flatten)]
     pub judging: JudgingArgs,
     #[command(flatten)]
+    pub tenants: TenantsFileArgs,
+    #[command(flatten)]
     pub serve: ServeArgs,
     #[command(flatten)]
     pub http: HttpArgs,
@@ -140,6 +143,8 @@ pub struct CoordinatorArgs {
     pub worker: Vec<String>,
     #[command(flatten)]
     pub judging: JudgingArgs,
+    #[command(flatten)]
+    pub tenants: TenantsFileArgs,
     #[command(flatten)]
     pub serve: ServeArgs,
     #[command(flatten)]

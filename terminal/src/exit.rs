@@ -25,8 +25,10 @@ pub enum Exit {
     Internal,
     /// EX_CANTCREAT or EX_IOERR: the output cannot be written.
     CannotWrite,
-    /// EX_TEMPFAIL: overloaded, or the budget was too short; the same again may work.
+    /// EX_TEMPFAIL: overloaded, over quota, or the budget was too short; the same again may work.
     TryAgain,
+    /// EX_NOPERM: no token, or one that the service does not know.
+    NoPermission,
     /// Ended by Ctrl-C; what was finished is written.
     Interrupted,
 }
@@ -43,7 +45,8 @@ Exit codes:
        its model, or what doctor calls broken
   70   internal error, please report it
   74   the output cannot be written
-  75   overloaded, or UNSCORED because the budget was too short: try again
+  75   overloaded, over quota, or UNSCORED because the budget was too short: try again
+  77   no token, or one that the service does not know
   130  interrupted; finished verdicts of a batch are written, --resume goes on; finished rounds of a
        bench are printed";
 
@@ -71,6 +74,7 @@ impl Exit {
             Self::Internal => 70,
             Self::CannotWrite => 74,
             Self::TryAgain => 75,
+            Self::NoPermission => 77,
             Self::Interrupted => 130,
         }
     }
@@ -104,7 +108,10 @@ impl Exit {
     pub fn of_code(code: ErrorCode) -> Self {
         match code {
             ErrorCode::InvalidArgument | ErrorCode::RequestIdReused => Self::Usage,
-            ErrorCode::Overloaded | ErrorCode::DeadlineExceeded => Self::TryAgain,
+            ErrorCode::Overloaded | ErrorCode::OverQuota | ErrorCode::DeadlineExceeded => {
+                Self::TryAgain
+            }
+            ErrorCode::Unauthenticated => Self::NoPermission,
             ErrorCode::Unreachable | ErrorCode::ShuttingDown | ErrorCode::WrongModel => {
                 Self::Unavailable
             }
@@ -163,6 +170,7 @@ mod tests {
             Exit::Internal,
             Exit::CannotWrite,
             Exit::TryAgain,
+            Exit::NoPermission,
             Exit::Interrupted,
         ] {
             let row = format!("\n  {:<5}", exit.code());

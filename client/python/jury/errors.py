@@ -51,6 +51,18 @@ class Overloaded(JuryError):
     retry_after: float | None = None
 
 
+class OverQuota(Overloaded):
+    """The tenant had used up a quota until the deadline; ``retry_after`` is when the same request may go, in seconds."""
+
+    code = "OVER_QUOTA"
+
+
+class Unauthenticated(JuryError, PermissionError):
+    """The coordinator wants a token (``token=``), or does not know this one."""
+
+    code = "UNAUTHENTICATED"
+
+
 class WrongModel(JuryError):
     """A worker serves something else than was asked for."""
 
@@ -91,6 +103,8 @@ _CLASSES: dict[str, type[JuryError]] = {
         InvalidArgument,
         RequestIdReused,
         Overloaded,
+        OverQuota,
+        Unauthenticated,
         WrongModel,
         ShuttingDown,
         Unreachable,

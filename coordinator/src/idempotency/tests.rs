@@ -5,6 +5,11 @@ use tokio::sync::Notify;
 
 use super::*;
 
+/// Of the one tenant.
+fn identity(request: &ScoreRequest) -> Option<Identity> {
+    Identity::of(&"default".into(), request, true)
+}
+
 fn request(request_id: &str, k: u32) -> ScoreRequest {
     let (item, _) = Item::from_json(r#"{"id": "i", "query": "q", "responses": ["a"]}"#).unwrap();
     let mut request = ScoreRequest::new(item);
@@ -59,7 +64,7 @@ fn after(seconds: u64) -> Instant {
 
 async fn judged(memory: &Idempotency, request: &ScoreRequest, answer: Verdict) -> bool {
     let judge = || async { Ok(answer) };
-    let answered = memory.once(Identity::of(request), after(60), judge).await.unwrap();
+    let answered = memory.once(identity(&request), after(60), judge).await.unwrap();
     matches!(answered, Answered::Judged(_))
 }
 
@@ -78,7 +83,7 @@ async fn leader(
                 end.notified().await;
                 Ok(answer)
             };
-            memory.once(Identity::of(&request("r", 8)), after(seconds), judge).await.unwrap()
+            memory.once(identity(&request("r", 8)), after(seconds), judge).await.unwrap()
         }
     });
     begun.notified().await;
@@ -96,7 +101,7 @@ async fn a_repeated_request_is_not_judged_again() {
 async fn another_payload_under_the_same_id_is_an_error() {
     let memory = memory();
     judged(&memory, &request("r", 8), verdict(Status::Ok, None)).await;
-    let again = memory.once(Identity::of(&request("r", 9)), after(60), || async { unreachable!() });
+    let again = memory.once(identity(&request("r", 9)), after(60), || async { unreachable!() });
     assert_eq!(again.await.unwrap_err().code, ErrorCode::RequestIdReused);
 }
 
@@ -139,7 +144,7 @@ async fn a_duplicate_is_answered_within_its_own_budget() {
     let memory = memory();
     let (_leader, _end) = leader(&memory, 60, verdict(Status::Ok, None)).await;
     let begun = Instant::now();
-    let identity = Identity::of(&request("r", 8));
+    let identity = identity(&request("r", 8));
     let answered = memory.once(identity, after(2), || async { unreachable!() }).await.unwrap();
     assert_eq!(answered, Answered::OutOfTime);
     assert_eq!(begun.elapsed(), Duration::from_secs(2));
@@ -150,7 +155,7 @@ async fn followers_with_no_more_time_than_a_partial_leader_share_its_verdict() {
     let memory = memory();
     let (leader, end) = leader(&memory, 10, verdict(Status::Partial, None)).await;
     let follow = || {
-        memory.once(Identity::of(&request("r", 8)), after(10), || async {
+        memory.once(identity(&request("r", 8)), after(10), || async {
             unreachable!("it could do no better")
         })
     };

@@ -10,6 +10,7 @@ mod observing;
 mod progress;
 mod ranking;
 mod refusals;
+mod tenants;
 mod voting;
 
 use std::time::Duration;

@@ -10,7 +10,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
@@ -19,14 +19,14 @@ use super::params::Params;
 use super::{Call, required};
 use crate::body;
 use crate::error::Refused;
-use crate::judging::Door;
+use crate::judging::Caller;
 use crate::score::json;
 
 /// A client has to name a model; this one is whichever there is.
 const ANY_MODEL: &str = "jury";
 
 pub(crate) async fn completions(
-    State(door): State<Door>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -35,11 +35,11 @@ pub(crate) async fn completions(
         let params = Params::read(query.as_deref())?;
         let body = body::object(&headers, body).await?;
         let route = "POST /v1/chat/completions";
-        let call = Call { door: &door, route, headers: &headers, params, trainer_waits: None };
+        let call = Call { caller: &caller, route, headers: &headers, params, trainer_waits: None };
         let request = call.request(item_of(&body)?, fields_of(&body)?)?;
         Ok((call, request))
     };
-    let (call, request) = door.counted(read.await)?;
+    let (call, request) = caller.counted(read.await)?;
     let judged = call.judge(request).await?;
     let reward = call.reward(&judged).map_err(Refused::unscored)?;
     let verdict = &*judged.verdict;

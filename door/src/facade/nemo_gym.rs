@@ -9,7 +9,7 @@
 //! writes 0.0. The class counts, not the number. With `unscored=NUMBER` that number is an ordinary reward.
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
@@ -18,11 +18,11 @@ use super::params::Params;
 use super::{Call, item, reference};
 use crate::body;
 use crate::error::Refused;
-use crate::judging::Door;
+use crate::judging::Caller;
 use crate::score::json;
 
 pub(crate) async fn verify(
-    State(door): State<Door>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -32,12 +32,17 @@ pub(crate) async fn verify(
         let body = body::object(&headers, body).await?;
         // Rollouts wait for as long as it takes.
         let trainer_waits = None;
-        let call =
-            Call { door: &door, route: "POST /verify", headers: &headers, params, trainer_waits };
+        let call = Call {
+            caller: &caller,
+            route: "POST /verify",
+            headers: &headers,
+            params,
+            trainer_waits,
+        };
         let request = call.request(item_of(&body, &call.params)?, Map::new())?;
         Ok((call, request, body))
     };
-    let (call, request, mut answer) = door.counted(read.await)?;
+    let (call, request, mut answer) = caller.counted(read.await)?;
     let judged = call.judge(request).await?;
     let reward = call.reward(&judged).unwrap_or_else(|reason| {
         answer.insert("_ng_failure_class".to_owned(), "judge_failed".into());

@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -26,7 +26,7 @@ use super::params::Params;
 use super::{Call, Judged, item, reference, required};
 use crate::body;
 use crate::error::Refused;
-use crate::judging::Door;
+use crate::judging::Caller;
 use crate::score::json;
 
 /// `aiohttp.ClientTimeout(total=180)` in OpenRLHF's agent.py.
@@ -37,7 +37,7 @@ const MAX_QUERIES: usize = 1024;
 const AT_ONCE: usize = 64;
 
 pub(crate) async fn get_reward(
-    State(door): State<Door>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -47,7 +47,7 @@ pub(crate) async fn get_reward(
         let body = body::object(&headers, body).await?;
         let trainer_waits = Some(TRAINER_WAITS);
         let call = Call {
-            door: &door,
+            caller: &caller,
             route: "POST /get_reward",
             headers: &headers,
             params,
@@ -58,7 +58,7 @@ pub(crate) async fn get_reward(
         let requests = requests.collect::<Result<Vec<_>, _>>()?;
         Ok((call, requests))
     };
-    let (call, requests) = door.counted(read.await)?;
+    let (call, requests) = caller.counted(read.await)?;
     let call = &call;
     let judged = stream::iter(requests).map(|request| call.judge(request)).buffered(AT_ONCE);
     let judged: Vec<Judged> = judged.try_collect().await?;

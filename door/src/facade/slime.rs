@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::RawQuery;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Map, Value};
@@ -18,14 +18,14 @@ use super::params::Params;
 use super::{Call, item, reference, required};
 use crate::body;
 use crate::error::Refused;
-use crate::judging::Door;
+use crate::judging::Caller;
 use crate::score::json;
 
 /// `aiohttp.ClientTimeout(total=120)` in slime's rm_hub.
 const TRAINER_WAITS: Duration = Duration::from_secs(120);
 
 pub(crate) async fn reward(
-    State(door): State<Door>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -34,8 +34,13 @@ pub(crate) async fn reward(
         let params = Params::read(query.as_deref())?;
         let body = body::object(&headers, body).await?;
         let trainer_waits = Some(TRAINER_WAITS);
-        let call =
-            Call { door: &door, route: "POST /slime", headers: &headers, params, trainer_waits };
+        let call = Call {
+            caller: &caller,
+            route: "POST /slime",
+            headers: &headers,
+            params,
+            trainer_waits,
+        };
         let response = required(&body, "response")?;
         let response =
             response.as_str().ok_or_else(|| Refused::invalid("response", "must be a text"))?;
@@ -44,7 +49,7 @@ pub(crate) async fn reward(
         let request = call.request(item, Map::new())?;
         Ok((call, request))
     };
-    let (call, request) = door.counted(read.await)?;
+    let (call, request) = caller.counted(read.await)?;
     let judged = call.judge(request).await?;
     let reward = call.reward(&judged).map_err(Refused::unscored)?;
     Ok(json(&reward))

@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use jury_coordinator::Coordinator;
+use jury_coordinator::tenants::Tenants;
 use jury_embedded::{Embedded, default_config};
 use jury_worker::backend::scripted::ScriptedBackend;
 use jury_worker::heads::Heads;
@@ -29,7 +30,12 @@ pub struct Answer {
 impl Door {
     /// Waits until the worker is ready.
     pub async fn open(backend: ScriptedBackend) -> Self {
-        let config = jury_coordinator::Config { queue_limit: 1, ..default_config() };
+        Self::open_to(Tenants::open(), backend).await
+    }
+
+    /// The same, for these tenants.
+    pub async fn open_to(tenants: Tenants, backend: ScriptedBackend) -> Self {
+        let config = jury_coordinator::Config { queue_limit: 1, tenants, ..default_config() };
         let cluster =
             Embedded::start(Arc::new(backend), Heads::default(), config, &mut Registry::default());
         let door = Self { cluster: cluster.unwrap() };

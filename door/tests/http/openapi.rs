@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
+use jury_coordinator::tenants::{Tenants, TokenDigest};
 use jury_grm::domain::{ScoreRequest, Settings, Voting};
 use jury_worker::backend::scripted::ScriptedBackend;
 use serde_json::{Value, json};
@@ -29,6 +30,48 @@ fn hold(document: &Value, operation: &Value, answer: &Answer) {
         let found = violations(document, &documented["schema"], &answer.json(), "$");
         assert!(found.is_empty(), "{found:#?}");
     }
+}
+
+#[tokio::test]
+async fn where_there_are_tenants_only_health_and_the_contract_are_open() {
+    let document = document();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tenants.toml");
+    let digest = TokenDigest::of("token-a");
+    let more = "samples_per_minute = 4";
+    let text = format!("[[tenant]]\nname = \"a\"\ntoken_digests = [\"{digest}\"]\n{more}\n");
+    std::fs::write(&path, text).unwrap();
+    let tenants = Tenants::load(&path).unwrap();
+    let door = Door::open_to(tenants, ScriptedBackend::new()).await;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let body = &operation["requestBody"]["content"]["application/json"]["example"];
+            let answer = match method.as_str() {
+                "get" => door.get(path).await,
+                _ => door.post(path, body).await,
+            };
+            let is_open = operation["security"].is_null();
+            assert_eq!(answer.status == StatusCode::OK, is_open, "{path}: {}", answer.text);
+            hold(&document, operation, &answer);
+            if !is_open {
+                assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+                assert!(answer.headers.contains_key("www-authenticate"));
+                assert!(answer.text.contains("Bearer TOKEN"), "{}", answer.text);
+            }
+        }
+    }
+    let body = json!({ "item": { "query": "q", "responses": ["a", "b"] }, "settings": { "k": 4 } });
+    let with = |token: &'static str| [("authorization", token)];
+    let wrong = door.post_with("/v1/score", &with("Bearer token-b"), &body).await;
+    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    let right = door.post_with("/v1/score", &with("Bearer token-a"), &body).await;
+    assert_eq!(right.status, StatusCode::OK, "{}", right.text);
+    let over = door.post_with("/v1/score", &with("Bearer token-a"), &body).await;
+    assert_eq!(over.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(over.json()["error"]["code"], "OVER_QUOTA");
+    let seconds: u64 = over.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    hold(&document, &document["paths"]["/v1/score"]["post"], &over);
 }
 
 #[tokio::test]

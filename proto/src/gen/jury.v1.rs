@@ -992,6 +992,26 @@ pub struct GetStatusResponse {
     /// False while the directory cannot be reached and the last known fleet is used.
     #[prost(bool, tag = "7")]
     pub directory_connected: bool,
+    /// The tenants that the caller may see, in the order of the file of tenants: all of them for an operator, else its own.
+    #[prost(message, repeated, tag = "8")]
+    pub tenants: ::prost::alloc::vec::Vec<TenantStatus>,
+}
+/// One tenant's load.
+#[allow(clippy::all)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TenantStatus {
+    /// Its name; "default" where the coordinator asks for no tokens.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Its weight among tenants that wait, 1 to 1000.
+    #[prost(uint32, tag = "2")]
+    pub weight: u32,
+    /// Requests being judged.
+    #[prost(uint32, tag = "3")]
+    pub requests_running: u32,
+    /// Requests waiting for admission.
+    #[prost(uint32, tag = "4")]
+    pub requests_queued: u32,
 }
 /// One worker as its coordinator sees it.
 #[allow(clippy::all)]
@@ -1299,7 +1319,9 @@ pub mod reward_service_client {
     /// A malformed request is INVALID_ARGUMENT with google.rpc.BadRequest details that name field and limit. Whatever
     /// depends on the model or the load (too long for the context, no worker, budget) is a verdict with status UNSCORED
     /// and a reason a response: a client MUST NOT read a missing reward as 0. Overload is RESOURCE_EXHAUSTED with
-    /// google.rpc.RetryInfo; a client SHOULD wait that long. Another item under a request id already used is ALREADY_EXISTS.
+    /// google.rpc.RetryInfo; a client SHOULD wait that long. So is a quota that the caller's tenant has used up; the error's
+    /// name tells the two apart. Where a coordinator has tenants, every call needs the metadata "authorization: Bearer TOKEN",
+    /// and is UNAUTHENTICATED without a known token. Another item under a request id already used is ALREADY_EXISTS.
     #[derive(Debug, Clone)]
     pub struct RewardServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1550,7 +1572,9 @@ pub mod reward_service_server {
     /// A malformed request is INVALID_ARGUMENT with google.rpc.BadRequest details that name field and limit. Whatever
     /// depends on the model or the load (too long for the context, no worker, budget) is a verdict with status UNSCORED
     /// and a reason a response: a client MUST NOT read a missing reward as 0. Overload is RESOURCE_EXHAUSTED with
-    /// google.rpc.RetryInfo; a client SHOULD wait that long. Another item under a request id already used is ALREADY_EXISTS.
+    /// google.rpc.RetryInfo; a client SHOULD wait that long. So is a quota that the caller's tenant has used up; the error's
+    /// name tells the two apart. Where a coordinator has tenants, every call needs the metadata "authorization: Bearer TOKEN",
+    /// and is UNAUTHENTICATED without a known token. Another item under a request id already used is ALREADY_EXISTS.
     #[derive(Debug)]
     pub struct RewardServiceServer<T> {
         inner: Arc<T>,

@@ -34,7 +34,7 @@ MAX_RESPONSES = 64
 
 Judged = Union[Verdict, JuryError]
 
-_SERVICE_AWAY = ("UNREACHABLE", "SHUTTING_DOWN", "OVERLOADED", "CANCELLED", "DEADLINE_EXCEEDED")
+_SERVICE_AWAY = ("UNREACHABLE", "SHUTTING_DOWN", "OVERLOADED", "OVER_QUOTA", "CANCELLED", "DEADLINE_EXCEEDED")
 _FLEET_AWAY = ("no_worker", "unknown_model", "worker_failed")
 """What may pass by waiting. A budget that was too short, or a prompt too large for each worker, would be so again."""
 _LONGEST_WAIT_S = 10.0

@@ -70,6 +70,8 @@ pub enum Gate {
     Open,
     /// When the test releases its index.
     Held,
+    /// This long after its group was accepted.
+    After(Duration),
     /// Never: it can only be cancelled.
     Hangs,
 }
@@ -91,6 +93,11 @@ impl Act {
     /// Ends when the test releases it.
     pub fn held(ending: Ending) -> Self {
         Self { gate: Gate::Held, ..Self::now(ending) }
+    }
+
+    /// Ends this long after its group was accepted.
+    pub fn after(time: Duration, ending: Ending) -> Self {
+        Self { gate: Gate::After(time), ..Self::now(ending) }
     }
 
     /// Never ends.

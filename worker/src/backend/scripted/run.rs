@@ -1,9 +1,11 @@
 //! One scripted group while it is drawn.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use jury_grm::domain::SampleSpec;
 use jury_proto::convert::{RankRequest, SampleGroup};
+use tokio::time::{Instant, sleep_until};
 
 use super::act::{PROMPT_TOKENS, scripted_state};
 use super::{Act, Gate, ScriptHandle};
@@ -33,6 +35,7 @@ pub(super) struct Running {
     pending: Vec<(SampleSpec, Act)>,
     events: GroupEvents,
     handle: ScriptHandle,
+    accepted: Instant,
 }
 
 // === impl Journal ===
@@ -44,10 +47,11 @@ impl Journal {
         self.begun - self.abandoned - over as u32
     }
 
-    fn is_open(&self, index: u32, gate: Gate) -> bool {
+    fn is_open(&self, index: u32, gate: Gate, elapsed: Duration) -> bool {
         match gate {
             Gate::Open => true,
             Gate::Held => self.all_released || self.released.contains(&index),
+            Gate::After(time) => elapsed >= time,
             Gate::Hangs => false,
         }
     }
@@ -64,7 +68,7 @@ impl Running {
     ) -> Self {
         let pending: Vec<_> = group.samples.iter().cloned().zip(acts).collect();
         handle.journal.send_modify(|journal| journal.begun += pending.len() as u32);
-        Self { group, pending, events, handle }
+        Self { group, pending, events, handle, accepted: Instant::now() }
     }
 
     /// Draws until every sample has ended, the caller is gone, or the backend died.
@@ -88,15 +92,27 @@ impl Running {
                 cancelled = cancels.next() => self.cancel(&cancelled),
                 () = self.events.closed() => self.cancel(&Cancelled::Group),
                 _ = journal.changed() => {}
+                () = sleep_until(self.next_end()), if self.next_end() > self.accepted => {}
             }
         }
     }
 
+    /// When the next sample ends that ends by itself; when the group was accepted, if none does.
+    fn next_end(&self) -> Instant {
+        let times = self.pending.iter().filter_map(|(_, act)| match act.gate {
+            Gate::After(time) => Some(time),
+            Gate::Open | Gate::Held | Gate::Hangs => None,
+        });
+        self.accepted + times.min().unwrap_or_default()
+    }
+
     fn end_open_samples(&mut self) {
+        let elapsed = self.accepted.elapsed();
         let ready = {
             let journal = self.handle.journal.borrow();
-            let is_open =
-                |(spec, act): &mut (SampleSpec, Act)| journal.is_open(spec.index, act.gate);
+            let is_open = |(spec, act): &mut (SampleSpec, Act)| {
+                journal.is_open(spec.index, act.gate, elapsed)
+            };
             self.pending.extract_if(.., is_open).collect::<Vec<_>>()
         };
         for (spec, act) in ready {

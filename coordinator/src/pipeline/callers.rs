@@ -1,0 +1,67 @@
+//! Whoever calls: who that is, what it may take, and what it may see.
+
+use std::sync::Arc;
+
+use jury_proto::{ErrorCode, JuryError, v1};
+
+use super::{Coordinator, Inner, count};
+use crate::admission::Size;
+use crate::tenants::{self, Amount, Charge, Tenant};
+
+// === impl Coordinator ===
+
+impl Coordinator {
+    /// On whose behalf a call is made that has this `Authorization` header.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unauthenticated`] where tokens are asked for, and it has none that is known.
+    pub fn authenticate(&self, authorization: Option<&[u8]>) -> Result<Tenant, JuryError> {
+        let told = self.inner.config.tenants.authenticate(authorization);
+        told.inspect_err(|_| self.inner.metrics.record_unauthenticated())
+    }
+
+    /// The fleet and the load; of tenants, what `tenant` may see.
+    pub fn status_for(&self, tenant: &Tenant) -> v1::GetStatusResponse {
+        v1::GetStatusResponse { tenants: self.tenants_for(tenant), ..self.status() }
+    }
+
+    /// Takes a request's part of its tenant's quotas; all of it comes back unless the request is admitted.
+    pub(super) fn charge(&self, tenant: &Tenant, size: Size) -> Result<Charge, JuryError> {
+        let amount = Amount { samples: size.samples.into(), tokens: size.tokens };
+        tenant.charge(amount).map_err(|over_quota| {
+            self.inner.metrics.record_over_quota(tenant.name(), over_quota.quota);
+            let message = format!("tenant {:?}: {over_quota}", &**tenant.name());
+            JuryError {
+                retry_delay: Some(over_quota.retry_after),
+                ..JuryError::new(ErrorCode::OverQuota, message)
+            }
+        })
+    }
+
+    /// Follows the file of tenants, if there is one.
+    pub(super) fn follow_tenants(&self) {
+        let (tenants, metrics) = (self.inner.config.tenants.clone(), self.inner.metrics.clone());
+        metrics.show_tenants(&tenants.names());
+        if tenants.source().is_some() {
+            let weak = Arc::downgrade(&self.inner);
+            tokio::spawn(tenants::follow(tenants, metrics, move || weak.strong_count() == 0));
+        }
+    }
+
+    fn tenants_for(&self, tenant: &Tenant) -> Vec<v1::TenantStatus> {
+        let Inner { admission, config, .. } = &*self.inner;
+        let loads = admission.load_by_tenant();
+        let all = config.tenants.names().into_iter();
+        let seen = all.filter(|(name, _)| tenant.is_operator() || name == tenant.name());
+        let line = |(name, weight): (Arc<str>, u32)| {
+            let load = loads.get(&name).copied().unwrap_or_default();
+            v1::TenantStatus {
+                name: name.to_string(),
+                weight,
+                requests_running: count(load.running),
+                requests_queued: count(load.waiting),
+            }
+        };
+        seen.map(line).collect()
+    }
+}

@@ -1,0 +1,267 @@
+//! On whose behalf requests are judged: who may call, and how much each may take.
+//!
+//! ```text
+//! Authorization: Bearer TOKEN -> SHA-256 -> the book of tenants -> Tenant: share, quotas, what may be kept
+//!                                                ^
+//! file, looked at every second, read when it changed; a broken one is told, and the last good one stays
+//! ```
+//!
+//! Without a file there is one tenant, `default`, and no token is asked for.
+//!
+//! Not promised: quotas across coordinators. Each counts what it judges itself.
+
+mod bucket;
+pub mod file;
+mod follow;
+mod quota;
+mod token;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jury_proto::{ErrorCode, JuryError};
+use parking_lot::RwLock;
+
+pub use bucket::Bucket;
+pub use file::{FileError, TenantConfig};
+pub(crate) use follow::follow;
+pub use quota::{Account, Amount, Charge, OverQuota, Quota, Quotas};
+pub use token::{DIGEST_PREFIX, NoRandomness, TokenDigest, new_token};
+
+use crate::admission::Share;
+
+/// Who may call. Clones share it, and see the same changes.
+#[derive(Debug, Clone)]
+pub struct Tenants {
+    source: Option<PathBuf>,
+    book: Arc<RwLock<Arc<Book>>>,
+}
+
+/// On whose behalf a call is made. Cheap to clone; as of when its call was authenticated.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    facts: Arc<Facts>,
+    /// The token by which it was told; none where none is asked for.
+    token: Option<TokenDigest>,
+}
+
+/// Why there are no tenants to be had from a file.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each says what it is")]
+pub enum TenantsError {
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{}: {problem}", path.display())]
+    Wrong { path: PathBuf, problem: FileError },
+}
+
+/// Every tenant at one time.
+#[derive(Debug)]
+enum Book {
+    /// One, that needs no token.
+    Open(Arc<Facts>),
+    /// Those of a file.
+    Closed { by_token: HashMap<TokenDigest, Arc<Facts>>, in_order: Vec<Arc<Facts>> },
+}
+
+#[derive(Debug)]
+struct Facts {
+    share: Share,
+    account: Account,
+    keep_texts: bool,
+    operator: bool,
+}
+
+/// What an `Authorization` header begins with. Case does not matter (RFC 7235).
+const SCHEME: &str = "Bearer";
+const HOW_TO_CALL: &str = "send the header \"authorization: Bearer TOKEN\" (jury: --token-file FILE or JURY_TOKEN; \
+                           Python: token=)";
+
+// === impl Tenants ===
+
+impl Tenants {
+    /// One tenant, `default`, that needs no token and has no quotas.
+    pub fn open() -> Self {
+        Self::of(None, Book::Open(Tenant::in_process().facts))
+    }
+
+    /// Those of a file.
+    ///
+    /// # Errors
+    /// [`TenantsError`] when it cannot be read, or something in it is wrong.
+    pub fn load(path: &Path) -> Result<Self, TenantsError> {
+        let tenants = read(path)?;
+        Ok(Self::of(Some(path.to_owned()), Book::new(tenants, None)))
+    }
+
+    /// The tenant whose token an `Authorization` header holds.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unauthenticated`] for no token, or one that is nobody's.
+    pub fn authenticate(&self, authorization: Option<&[u8]>) -> Result<Tenant, JuryError> {
+        let book = self.book();
+        let by_token = match &*book {
+            Book::Open(facts) => return Ok(Tenant { facts: Arc::clone(facts), token: None }),
+            Book::Closed { by_token, .. } => by_token,
+        };
+        let Some(header) = authorization else {
+            return Err(unauthenticated(format!("this service wants a token: {HOW_TO_CALL}")));
+        };
+        let token = bearer(header).ok_or_else(|| {
+            unauthenticated(format!(
+                "the authorization header holds no bearer token: {HOW_TO_CALL}"
+            ))
+        })?;
+        let digest = TokenDigest::of(token);
+        let facts = by_token.get(&digest).ok_or_else(revoked)?;
+        Ok(Tenant { facts: Arc::clone(facts), token: Some(digest) })
+    }
+
+    /// The same tenant as of now: what its token gave may have been changed or taken away since.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unauthenticated`] when its token is nobody's any more.
+    pub fn renewed(&self, tenant: &Tenant) -> Result<Tenant, JuryError> {
+        let facts = match (&*self.book(), &tenant.token) {
+            (Book::Open(facts), _) => Arc::clone(facts),
+            // Who calls inside this process needs no token.
+            (Book::Closed { .. }, None) => return Ok(tenant.clone()),
+            (Book::Closed { by_token, .. }, Some(token)) => {
+                Arc::clone(by_token.get(token).ok_or_else(revoked)?)
+            }
+        };
+        Ok(Tenant { facts, token: tenant.token })
+    }
+
+    /// Every tenant's name and weight, in the order of the file.
+    pub fn names(&self) -> Vec<(Arc<str>, u32)> {
+        let of = |facts: &Arc<Facts>| (Arc::clone(&facts.share.tenant), facts.share.weight);
+        match &*self.book() {
+            Book::Open(facts) => vec![of(facts)],
+            Book::Closed { in_order, .. } => in_order.iter().map(of).collect(),
+        }
+    }
+
+    /// Where they come from; `None` where there is one that needs no token.
+    pub fn source(&self) -> Option<&Path> {
+        self.source.as_deref()
+    }
+
+    /// Reads the file anew. What tenants have taken of their quotas stays taken.
+    fn reload(&self) -> Result<(), TenantsError> {
+        let Some(path) = &self.source else { return Ok(()) };
+        let tenants = read(path)?;
+        let mut book = self.book.write();
+        *book = Arc::new(Book::new(tenants, Some(&book)));
+        Ok(())
+    }
+
+    fn of(source: Option<PathBuf>, book: Book) -> Self {
+        Self { source, book: Arc::new(RwLock::new(Arc::new(book))) }
+    }
+
+    fn book(&self) -> Arc<Book> {
+        Arc::clone(&self.book.read())
+    }
+}
+
+impl Default for Tenants {
+    fn default() -> Self {
+        Self::open()
+    }
+}
+
+// === impl Tenant ===
+
+impl Tenant {
+    /// Whoever runs this process: no token, no quotas.
+    pub fn in_process() -> Self {
+        let facts = Facts {
+            share: Share::default(),
+            account: Account::default(),
+            keep_texts: true,
+            operator: true,
+        };
+        Self { facts: Arc::new(facts), token: None }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.facts.share.tenant
+    }
+
+    /// Whether the status shows it every tenant, and not itself alone.
+    pub fn is_operator(&self) -> bool {
+        self.facts.operator
+    }
+
+    /// Whether verdicts with its texts may be kept after they were answered.
+    pub fn keeps_texts(&self) -> bool {
+        self.facts.keep_texts
+    }
+
+    pub(crate) fn share(&self) -> &Share {
+        &self.facts.share
+    }
+
+    /// Takes a request's part of its quotas.
+    pub(crate) fn charge(&self, amount: Amount) -> Result<Charge, OverQuota> {
+        self.facts.account.take(amount)
+    }
+}
+
+// === impl Book ===
+
+impl Book {
+    fn new(tenants: Vec<TenantConfig>, earlier: Option<&Self>) -> Self {
+        let (mut by_token, mut in_order) = (HashMap::new(), Vec::new());
+        for config in tenants {
+            let account = earlier.and_then(|book| book.account(&config.name)).unwrap_or_default();
+            account.set_quotas(config.quotas);
+            let TenantConfig {
+                name, token_digests, weight, queue_share, keep_texts, operator, ..
+            } = config;
+            let share = Share { tenant: name.into(), weight, queue_share };
+            let facts = Arc::new(Facts { share, account, keep_texts, operator });
+            by_token.extend(token_digests.into_iter().map(|digest| (digest, Arc::clone(&facts))));
+            in_order.push(facts);
+        }
+        Self::Closed { by_token, in_order }
+    }
+
+    fn account(&self, name: &str) -> Option<Account> {
+        let Self::Closed { in_order, .. } = self else { return None };
+        let known = in_order.iter().find(|facts| &*facts.share.tenant == name)?;
+        Some(known.account.clone())
+    }
+}
+
+// === private ===
+
+fn read(path: &Path) -> Result<Vec<TenantConfig>, TenantsError> {
+    let path = || path.to_owned();
+    let text = std::fs::read_to_string(path())
+        .map_err(|source| TenantsError::Unreadable { path: path(), source })?;
+    file::parse(&text).map_err(|problem| TenantsError::Wrong { path: path(), problem })
+}
+
+fn bearer(header: &[u8]) -> Option<&str> {
+    let (scheme, token) = std::str::from_utf8(header).ok()?.trim().split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case(SCHEME) && !token.is_empty()).then_some(token)
+}
+
+fn revoked() -> JuryError {
+    unauthenticated(
+        "this token is not known here: it was mistyped, or taken back; ask whoever runs the service for another"
+            .to_owned(),
+    )
+}
+
+fn unauthenticated(message: String) -> JuryError {
+    JuryError::new(ErrorCode::Unauthenticated, message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! Bearer tokens, of which only digests are kept.
+//!
+//! A token is looked up by its SHA-256: what a caller can learn from the time of the look-up is about a digest that it
+//! cannot steer, and who reads the file of tenants learns no token.
+
+use std::fmt;
+
+use jury_fabric::secret::SecretString;
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+use sha2::{Digest, Sha256};
+
+/// What a digest begins with in a file.
+pub const DIGEST_PREFIX: &str = "sha256:";
+/// What a token begins with, so that people and scanners for leaked secrets recognise it.
+const TOKEN_PREFIX: &str = "jury_";
+/// Random bytes of a token: far beyond guessing.
+const TOKEN_BYTES: usize = 32;
+
+/// SHA-256 of a token.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenDigest([u8; 32]);
+
+/// The system gave no random numbers.
+#[derive(Debug, thiserror::Error)]
+#[error("the system gives no random numbers: {0}")]
+pub struct NoRandomness(String);
+
+/// Makes a token that nobody has seen.
+///
+/// # Errors
+/// [`NoRandomness`] where the system has none to give.
+pub fn new_token() -> Result<SecretString, NoRandomness> {
+    let mut bytes = [0; TOKEN_BYTES];
+    OsRng.try_fill_bytes(&mut bytes).map_err(|error| NoRandomness(error.to_string()))?;
+    Ok(SecretString::from(format!("{TOKEN_PREFIX}{}", hex(&bytes))))
+}
+
+// === impl TokenDigest ===
+
+impl TokenDigest {
+    /// The digest of a token.
+    pub fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    /// Reads `sha256:` and 64 hex digits; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix(DIGEST_PREFIX)?.as_bytes();
+        let digit =
+            |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let mut bytes = [0; 32];
+        if digits.len() != 2 * bytes.len() {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for TokenDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{DIGEST_PREFIX}{}", hex(&self.0))
+    }
+}
+
+impl fmt::Debug for TokenDigest {
+    /// Enough to tell two apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{DIGEST_PREFIX}{}..", hex(&self.0[..4]))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jury_fabric::secret::ExposeSecret;
+
+    use super::*;
+
+    #[test]
+    fn a_new_token_is_like_no_other_and_never_shown() {
+        let (first, second) = (new_token().unwrap(), new_token().unwrap());
+        assert_ne!(first.expose_secret(), second.expose_secret());
+        assert_eq!(first.expose_secret().len(), TOKEN_PREFIX.len() + 64);
+        assert!(!format!("{first:?}").contains(first.expose_secret()));
+    }
+
+    #[test]
+    fn a_digest_is_read_as_it_is_written_and_as_sha256sum_gives_it() {
+        let digest = TokenDigest::of("abc");
+        let known = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(digest.to_string(), known);
+        assert_eq!(TokenDigest::parse(known), Some(digest));
+        for wrong in ["", "sha256:", "abc", &known[..70], &known.replace('b', "g"), "sha256:äö"] {
+            assert_eq!(TokenDigest::parse(wrong), None, "{wrong}");
+        }
+    }
+}
