@@ -64,7 +64,7 @@ fn after(seconds: u64) -> Instant {
 
 async fn judged(memory: &Idempotency, request: &ScoreRequest, answer: Verdict) -> bool {
     let judge = || async { Ok(answer) };
-    let answered = memory.once(identity(&request), after(60), judge).await.unwrap();
+    let answered = memory.once(identity(request), after(60), judge).await.unwrap();
     matches!(answered, Answered::Judged(_))
 }
 

@@ -26,8 +26,8 @@ fn write(path: &Path, tenants: &[(&str, &str)]) {
     let text: String = tenants.iter().map(entry).collect();
     // Replaced as a whole, as configuration managers do.
     let next = path.with_extension("next");
-    std::fs::write(&next, text).unwrap();
-    std::fs::rename(&next, path).unwrap();
+    std::fs::write(&next, text).expect("a folder of the test's own");
+    std::fs::rename(&next, path).expect("a folder of the test's own");
 }
 
 /// A coordinator with these tenants. The folder holds their file.
@@ -36,17 +36,18 @@ async fn cluster(
     tenants: &[(&str, &str)],
     config: Config,
 ) -> (Cluster, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("there is room");
     let path = folder.path().join("tenants.toml");
     write(&path, tenants);
-    let config = Config { tenants: Tenants::load(&path).unwrap(), ..config };
+    let config = Config { tenants: Tenants::load(&path).expect("it is well formed"), ..config };
     (Cluster::start_with(config, Duration::ZERO, &[("w", backend)]).await, folder)
 }
 
 /// A call with a token.
 fn with_token<T>(token: &str, message: T) -> Request<T> {
     let mut call = Request::new(message);
-    call.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    call.metadata_mut()
+        .insert("authorization", format!("Bearer {token}").parse().expect("it is ASCII"));
     call
 }
 
