@@ -11,7 +11,9 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::{ModelConfig, load_failed};
 use jury_worker::backend::Backend;
-use jury_worker::backend::openai::{ConnectError, OpenAiBackend, Refusal};
+use jury_worker::backend::openai::{
+    ConnectError, OpenAiBackend, OpenAiConfig, OpenAiMeta, Refusal,
+};
 use jury_worker::heads::Heads;
 use jury_worker::metrics::WorkerMetrics;
 use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
@@ -43,14 +45,10 @@ pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
         }
         (role, None) => embedded(role, &model, &args.heads)?,
         // It may not be up yet: a signal ends the wait.
-        (RoleArg::Grm, Some(upstream)) => tokio::select! {
-            connected = OpenAiBackend::connect(upstream) => Arc::new(connected.map_err(refused)?),
+        (role, Some(upstream)) => tokio::select! {
+            connected = fronted(role, upstream, &args.heads) => connected?,
             () = shutdown.drain.cancelled() => return Ok(Exit::Done),
         },
-        (RoleArg::Meta, Some(_)) => {
-            let problem = "a Meta RM runs in the embedded engine; leave --backend openai out";
-            return Err(Refused::new("--role", problem)).or_exit(Exit::Usage);
-        }
     };
     let heads = match args.role {
         RoleArg::Grm => heads(&args.heads, backend.as_ref())?,
@@ -92,6 +90,23 @@ fn embedded(
     };
     meter.clear();
     Ok(backend)
+}
+
+/// A model behind another server, as the role wants it.
+async fn fronted(
+    role: RoleArg,
+    upstream: OpenAiConfig,
+    heads: &HeadArgs,
+) -> Result<Arc<dyn Backend>, Failed> {
+    if role == RoleArg::Grm {
+        return Ok(Arc::new(OpenAiBackend::connect(upstream).await.map_err(refused)?));
+    }
+    if !heads.files.is_empty() {
+        let problem =
+            "reads states, which no server tells; the server's model must bring its own score";
+        return Err(Refused::new("--head", problem)).or_exit(Exit::Usage);
+    }
+    Ok(Arc::new(OpenAiMeta::connect(upstream).await.map_err(refused)?))
 }
 
 /// Gives an upstream's error its exit code.

@@ -189,6 +189,10 @@ fn capability_names(can: &v1::Capabilities) -> Vec<String> {
         ("hidden_states", can.hidden_states),
         ("cancel", can.cancel),
         ("token_prompts", can.token_prompts),
+        ("many_per_call", can.many_per_call),
+        ("log_probabilities", can.log_probabilities),
+        ("constrained_output", can.constrained_output),
+        ("batch_invariant", can.batch_invariant),
     ];
     all.into_iter().filter(|(_, can)| *can).map(|(name, _)| name.to_owned()).collect()
 }

@@ -157,7 +157,7 @@ pub struct CoordinatorArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  jury worker --etcd http://127.0.0.1:2379 --listen 0.0.0.0:7481 --advertise http://10.0.0.5:7481\n  jury worker --listen 127.0.0.1:7481      for a coordinator with --worker http://127.0.0.1:7481\n  jury worker --backend openai --url http://127.0.0.1:8000 --model judge --tokenizer ./judge    in front of vLLM\n  jury worker --role meta --model ./MetaRM --listen 127.0.0.1:7482      a Meta RM, which ranks samples\n  jury worker --tls-cert w.pem --tls-key w.key --tls-client-ca ca.pem      for coordinators with a certificate alone"
+    after_help = "Examples:\n  jury worker --etcd http://127.0.0.1:2379 --listen 0.0.0.0:7481 --advertise http://10.0.0.5:7481\n  jury worker --listen 127.0.0.1:7481      for a coordinator with --worker http://127.0.0.1:7481\n  jury worker --backend openai --url http://127.0.0.1:8000 --model judge --tokenizer ./judge    in front of vLLM\n  jury worker --role meta --model ./MetaRM --listen 127.0.0.1:7482      a Meta RM, which ranks samples\n  jury worker --role meta --backend openai --url http://127.0.0.1:8001 --model metarm --tokenizer ./MetaRM    one behind vLLM\n  jury worker --tls-cert w.pem --tls-key w.key --tls-client-ca ca.pem      for coordinators with a certificate alone"
 )]
 pub struct WorkerArgs {
     /// Where to serve gRPC, at every address of a name like localhost; port 0 takes a free one
@@ -196,6 +196,7 @@ pub enum RoleArg {
     /// It draws samples
     Grm,
     /// It ranks them (a Meta RM): the model is a folder of a scalar reward model (*ForSequenceClassification
-    /// with one label), or any model with a --head that was trained on it
+    /// with one label), or any model with a --head that was trained on it; with --backend openai, a reward model behind vLLM
+    /// (--runner pooling) or SGLang (--is-embedding)
     Meta,
 }

@@ -78,6 +78,14 @@ pub struct Capabilities {
     pub cancel: bool,
     /// Prompts are tokenised by Jury, special tokens in trusted text only.
     pub token_prompts: bool,
+    /// One call draws several samples of one prompt.
+    pub many_per_call: bool,
+    /// The log-probabilities of tokens are told.
+    pub log_probabilities: bool,
+    /// Text can be held to a grammar.
+    pub constrained_output: bool,
+    /// It runs in a mode in which a sample does not depend on its batch, by its own word.
+    pub batch_invariant: bool,
 }
 
 /// A trained head on the hidden states of the model that draws.
@@ -307,6 +315,10 @@ impl From<Capabilities> for v1::Capabilities {
             hidden_states: can.hidden_states,
             cancel: can.cancel,
             token_prompts: can.token_prompts,
+            many_per_call: can.many_per_call,
+            log_probabilities: can.log_probabilities,
+            constrained_output: can.constrained_output,
+            batch_invariant: can.batch_invariant,
         }
     }
 }
@@ -319,6 +331,10 @@ impl From<v1::Capabilities> for Capabilities {
             hidden_states: can.hidden_states,
             cancel: can.cancel,
             token_prompts: can.token_prompts,
+            many_per_call: can.many_per_call,
+            log_probabilities: can.log_probabilities,
+            constrained_output: can.constrained_output,
+            batch_invariant: can.batch_invariant,
         }
     }
 }

@@ -251,6 +251,18 @@ pub struct Capabilities {
     /// Prompts are tokenised by Jury, special tokens in trusted text only.
     #[prost(bool, tag = "5")]
     pub token_prompts: bool,
+    /// One call draws several samples of one prompt.
+    #[prost(bool, tag = "6")]
+    pub many_per_call: bool,
+    /// The log-probabilities of tokens are told.
+    #[prost(bool, tag = "7")]
+    pub log_probabilities: bool,
+    /// Text can be held to a grammar.
+    #[prost(bool, tag = "8")]
+    pub constrained_output: bool,
+    /// It runs in a mode in which a sample does not depend on its batch, by its own word: Jury has not tested it.
+    #[prost(bool, tag = "9")]
+    pub batch_invariant: bool,
 }
 /// A model that a worker serves beside its own: the same weights with an adapter.
 #[allow(clippy::all)]

@@ -14,7 +14,7 @@ mod scorer;
 #[cfg(test)]
 mod tests;
 mod thread;
-mod tokenise;
+pub(super) mod tokenise;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
@@ -174,13 +174,13 @@ impl Backend for MetaBackend {
     }
 }
 
-fn busy() -> JuryError {
+pub(super) fn busy() -> JuryError {
     let message = "this worker has no room for further trajectories now";
     let busy = JuryError::new(ErrorCode::Overloaded, message);
     JuryError { retry_delay: Some(RETRY_AFTER), ..busy }
 }
 
-fn stopped() -> JuryError {
+pub(super) fn stopped() -> JuryError {
     let message = "the worker's model stopped before the trajectories were ranked";
     JuryError::new(ErrorCode::Internal, message)
 }

@@ -1,7 +1,7 @@
-//! A server with an OpenAI-compatible API as a backend: its model draws, we read.
+//! A server with an OpenAI-compatible API as a backend: its model draws, we read; or it scores, and we rank ([`OpenAiMeta`]).
 //!
 //! ```text
-//! connect   discover: which server, which model, what can it do?         (discover, flavour)
+//! connect   which server, which model, what can it do?                   (discover, flavour, ability)
 //! start     seat? no -> Busy; is it down? -> failed at once
 //!   group   tokenise, or neutralise special tokens (prompt, neutral); a task a sample
 //!     draw  one streamed request -> text -> reading; guided: short requests for the scores (readout, slot)
@@ -13,6 +13,7 @@
 //!
 //! Not promised: equal bytes for an equal sample. Servers batch as they like.
 
+mod ability;
 mod answer;
 mod ask;
 mod discover;
@@ -21,6 +22,7 @@ mod error;
 mod flavour;
 mod group;
 mod http;
+mod meta;
 mod monitor;
 mod neutral;
 mod prompt;
@@ -44,15 +46,16 @@ use tokio::time::Instant;
 
 use super::occupancy::Occupancy;
 use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
-use discover::{Able, Found};
+use discover::Found;
 use http::Http;
-use monitor::Seen;
+use monitor::{Seen, Watched};
 use upstream::Upstream;
 
 pub use discover::Refusal;
 pub use error::UpstreamError;
 pub use flavour::Flavour;
 pub use http::Unusable;
+pub use meta::OpenAiMeta;
 
 /// Samples drawn at once where neither the operator nor the upstream names a number.
 const CAPACITY: u32 = 32;
@@ -114,6 +117,14 @@ pub enum ConnectError {
         /// Its address.
         url: String,
     },
+    /// It gives no scores that could rank.
+    #[error("{url}: {why}")]
+    NoScores {
+        /// Its address.
+        url: String,
+        /// Why.
+        why: String,
+    },
     /// It takes no token ids.
     #[error(
         "{url}: no token ids can be sent to a server of an unknown kind; leave out --tokenizer"
@@ -142,27 +153,29 @@ impl OpenAiBackend {
     /// # Errors
     /// [`ConnectError`]
     pub async fn connect(config: OpenAiConfig) -> Result<Self, ConnectError> {
+        let Reached { http, tokenizer, found } = reach(&config).await?;
         let url = config.url.clone();
-        let refused = |refusal| ConnectError::Refused { url: url.clone(), refusal };
-        let http = Http::new(&config.url, config.api_key.as_deref(), config.stall)?;
-        let tokenizer = config.tokenizer.as_deref().map(Tokenizer::load).transpose()?;
-        let asked = config.upstream_model.as_deref().unwrap_or(&config.model);
-        let found = comes_up(&http, asked).await.map_err(refused)?;
-        if tokenizer.is_some() && !found.flavour.takes_tokens() {
-            return Err(ConnectError::NoTokenPrompts { url });
-        }
-        let able = found.try_out(&http, tokenizer.as_ref()).await.map_err(refused)?;
-        let context_tokens = config.context_tokens.or(found.context_tokens);
-        let context_tokens =
-            context_tokens.ok_or_else(|| ConnectError::NoContext { url: url.clone() })?;
-        let info = info(&config, &found, able, context_tokens);
-        let digest = found.digest();
+        let able = ability::try_out(&found, &http, tokenizer.as_ref()).await;
+        let able = able.map_err(|refusal| ConnectError::Refused { url, refusal })?;
+        let info = BackendInfo {
+            role: WorkerRole::Grm,
+            capabilities: Capabilities {
+                seeds: found.flavour != Flavour::Other,
+                distributions: able.listed > 0,
+                many_per_call: able.many_per_call,
+                log_probabilities: able.log_probabilities,
+                constrained_output: able.constrained_output,
+                ..capabilities(&config, &found)
+            },
+            ..info(&config, &found)?
+        };
+        let (seen, death) = watch_over(&http, &found);
         let upstream = Arc::new(Upstream {
             http,
             flavour: found.flavour,
             model: found.model,
             tokenizer,
-            context_tokens,
+            context_tokens: info.context_tokens,
             max_thinking_tokens: config.max_thinking_tokens,
             listed: able.listed,
             tells_named: able.tells_named,
@@ -177,55 +190,8 @@ impl OpenAiBackend {
             logprobs = able.listed,
             "upstream found"
         );
-        let seen = Arc::new(Seen::default());
-        let (die, death) = watch::channel(None);
-        tokio::spawn(monitor::run(upstream.clone(), digest, seen.clone(), die));
         let occupancy = Arc::new(Occupancy::new(info.capacity as usize, MAX_QUEUED));
         Ok(Self { info, upstream, occupancy, seen, death })
-    }
-}
-
-/// Finds the model, on a server that may still be loading it.
-async fn comes_up(http: &Http, model: &str) -> Result<Found, Refusal> {
-    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-    let last_try = Instant::now() + COMES_UP_WITHIN;
-    loop {
-        match discover::find(http, model).await {
-            Err(Refusal::Upstream(error)) if error.is_transient() && Instant::now() < last_try => {
-                tracing::info!(%error, "waiting for the upstream");
-                tokio::time::sleep(FIRST_WAIT + backoff.next_wait(rand::random())).await;
-            }
-            ended => return ended,
-        }
-    }
-}
-
-fn info(config: &OpenAiConfig, found: &Found, able: Able, context_tokens: u32) -> BackendInfo {
-    let flavour = found.flavour;
-    let prompts = if config.tokenizer.is_some() { "tokens" } else { "text" };
-    let thoughts = match config.max_thinking_tokens {
-        0 => String::new(),
-        tokens => format!(":think{tokens}"),
-    };
-    BackendInfo {
-        role: WorkerRole::Grm,
-        model: config.model.clone(),
-        model_digest: config.model_digest.clone().unwrap_or_else(|| found.digest()),
-        method_version: jury_grm::method_version(),
-        numerics: format!("upstream:{}:{}:{prompts}{thoughts}", flavour.name(), found.version),
-        context_tokens,
-        reproducible: Reproducible::None,
-        capacity: config.capacity.or(found.places).unwrap_or(CAPACITY).max(1),
-        capabilities: Capabilities {
-            seeds: flavour != Flavour::Other,
-            distributions: able.listed > 0,
-            hidden_states: false,
-            cancel: flavour != Flavour::Other,
-            token_prompts: config.tokenizer.is_some(),
-        },
-        room_tokens: None,
-        state_width: None,
-        adapters: Vec::new(),
     }
 }
 
@@ -264,4 +230,98 @@ impl Backend for OpenAiBackend {
     fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.death.clone()
     }
+}
+
+// === private ===
+
+/// An upstream that answers, before anything was tried on it.
+struct Reached {
+    http: Http,
+    tokenizer: Option<Tokenizer>,
+    found: Found,
+}
+
+async fn reach(config: &OpenAiConfig) -> Result<Reached, ConnectError> {
+    let url = config.url.clone();
+    let http = Http::new(&config.url, config.api_key.as_deref(), config.stall)?;
+    let tokenizer = config.tokenizer.as_deref().map(Tokenizer::load).transpose()?;
+    let asked = config.upstream_model.as_deref().unwrap_or(&config.model);
+    let found = comes_up(&http, asked).await;
+    let found = found.map_err(|refusal| ConnectError::Refused { url: url.clone(), refusal })?;
+    if tokenizer.is_some() && !found.flavour.takes_tokens() {
+        return Err(ConnectError::NoTokenPrompts { url });
+    }
+    Ok(Reached { http, tokenizer, found })
+}
+
+/// Finds the model, on a server that may still be loading it.
+async fn comes_up(http: &Http, model: &str) -> Result<Found, Refusal> {
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    let last_try = Instant::now() + COMES_UP_WITHIN;
+    loop {
+        match discover::find(http, model).await {
+            Err(Refusal::Upstream(error)) if error.is_transient() && Instant::now() < last_try => {
+                tracing::info!(%error, "waiting for the upstream");
+                tokio::time::sleep(FIRST_WAIT + backoff.next_wait(rand::random())).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// What holds of an upstream in either role, but for what it can do.
+fn info(config: &OpenAiConfig, found: &Found) -> Result<BackendInfo, ConnectError> {
+    let context_tokens = config.context_tokens.or(found.context_tokens);
+    let context_tokens =
+        context_tokens.ok_or_else(|| ConnectError::NoContext { url: config.url.clone() })?;
+    let prompts = if config.tokenizer.is_some() { "tokens" } else { "text" };
+    let thoughts = match config.max_thinking_tokens {
+        0 => String::new(),
+        tokens => format!(":think{tokens}"),
+    };
+    let capabilities = capabilities(config, found);
+    Ok(BackendInfo {
+        role: WorkerRole::Grm,
+        model: config.model.clone(),
+        model_digest: config.model_digest.clone().unwrap_or_else(|| found.digest()),
+        method_version: jury_grm::method_version(),
+        numerics: found.numerics(&format!("{prompts}{thoughts}")),
+        context_tokens,
+        // Its word for its mode is not a test of ours.
+        reproducible: match found.is_batch_invariant {
+            true => Reproducible::Seeded,
+            false => Reproducible::None,
+        },
+        capacity: config.capacity.or(found.places).unwrap_or(CAPACITY).max(1),
+        capabilities,
+        room_tokens: None,
+        state_width: None,
+        adapters: Vec::new(),
+    })
+}
+
+/// What is known without trying.
+fn capabilities(config: &OpenAiConfig, found: &Found) -> Capabilities {
+    Capabilities {
+        cancel: found.flavour != Flavour::Other,
+        token_prompts: config.tokenizer.is_some(),
+        batch_invariant: found.is_batch_invariant,
+        ..Capabilities::default()
+    }
+}
+
+type Death = watch::Receiver<Option<Arc<str>>>;
+
+/// Watches an upstream until the receiver is dropped.
+fn watch_over(http: &Http, found: &Found) -> (Arc<Seen>, Death) {
+    let seen = Arc::new(Seen::default());
+    let (die, death) = watch::channel(None);
+    let watched = Watched {
+        http: http.clone(),
+        flavour: found.flavour,
+        model: found.model.clone(),
+        identity: found.identity(),
+    };
+    tokio::spawn(monitor::run(watched, seen.clone(), die));
+    (seen, death)
 }

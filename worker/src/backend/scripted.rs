@@ -149,6 +149,7 @@ impl ScriptedBackend {
                     hidden_states: false,
                     cancel: true,
                     token_prompts: true,
+                    ..Capabilities::default()
                 },
                 room_tokens: None,
                 state_width: None,

@@ -117,6 +117,19 @@ async fn an_upstream_that_stays_broken_is_asked_three_times() {
 }
 
 #[tokio::test]
+async fn a_stream_that_goes_on_without_text_fails_like_one_that_is_silent() {
+    const TEXT: &str = r#"{"choices":[{"index":0,"delta":{"content":"a"}}]}"#;
+    const EMPTY: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"}}]}\n\n";
+    for babble in [EMPTY, ": ping\n\n"] {
+        for begun in [&[][..], &[TEXT]] {
+            let (detail, asked) = failure(move || Reply::events(begun).and_babble(babble)).await;
+            assert!(detail.contains("events without any text for 300ms"), "{detail}");
+            assert_eq!(asked, 1);
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_upstream_that_ignores_its_limit_is_cut_off() {
     let endless = || {
         let text =

@@ -3,6 +3,7 @@
 
 mod faults;
 mod live;
+mod ranking;
 mod recorded;
 mod server;
 mod tokens;

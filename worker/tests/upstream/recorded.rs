@@ -3,6 +3,7 @@
 use jury_grm::domain::{Finish, Issue, Readout, Reproducible};
 use jury_worker::backend::openai::{ConnectError, OpenAiBackend, Refusal};
 use jury_worker::backend::{Backend, BackendEvent};
+use serde_json::json;
 
 use crate::server::{Reply, Server};
 use crate::{BOX, LIMIT, TOO_LONG, config, connect, draw, group, llama_cpp, samples, start};
@@ -19,6 +20,26 @@ async fn what_the_server_is_and_can_do_is_found_out() {
         can.seeds && can.distributions && can.cancel && !can.token_prompts && !can.hidden_states
     );
     assert_eq!(info.model_digest.len(), 64);
+}
+
+#[tokio::test]
+async fn a_server_can_do_what_it_does_when_it_is_tried() {
+    let answer = |texts: &[&str]| {
+        let choice = |(index, text)| json!({"index": index, "message": {"content": text}});
+        let choices: Vec<_> = texts.iter().enumerate().map(choice).collect();
+        Reply::json(&json!({"choices": choices, "usage": {"prompt_tokens": 9}}))
+    };
+    let server = Server::start(move |asked| match &asked.body {
+        body if body["n"] == 2 => answer(&["a", "b"]),
+        body if body["grammar"] == "root ::= \"verdict\"" => answer(&["verdict"]),
+        _ => llama_cpp(asked, || Reply::bytes(BOX)),
+    })
+    .await;
+    let can = connect(&server.url).await.info().capabilities;
+    assert!(can.many_per_call && can.constrained_output && can.log_probabilities);
+    let plain = Server::start(|asked| llama_cpp(asked, || Reply::bytes(BOX))).await;
+    let can = connect(&plain.url).await.info().capabilities;
+    assert!(!can.many_per_call && !can.constrained_output && can.log_probabilities);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A server that answers with given bytes: recorded ones, or ones that no server should send.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,6 +13,8 @@ pub struct Reply {
     pub bytes: Vec<u8>,
     /// Keep the connection open until the client closes it.
     pub hangs: bool,
+    /// Sent again and again meanwhile; empty: nothing.
+    pub meanwhile: &'static str,
 }
 
 /// A request that came.
@@ -35,7 +38,7 @@ type Answer = dyn Fn(&Asked) -> Reply + Send + Sync;
 
 impl Reply {
     pub fn bytes(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { bytes: bytes.into(), hangs: false }
+        Self { bytes: bytes.into(), hangs: false, meanwhile: "" }
     }
 
     pub fn with_status(status: &str, content_type: &str, body: &str) -> Self {
@@ -61,6 +64,11 @@ impl Reply {
         self.hangs = true;
         self
     }
+
+    /// As [`Self::and_hang`], with these bytes again and again.
+    pub fn and_babble(self, meanwhile: &'static str) -> Self {
+        Self { meanwhile, ..self.and_hang() }
+    }
 }
 
 // === impl Server ===
@@ -80,10 +88,14 @@ impl Server {
         server
     }
 
-    /// Requests for texts so far, in the order in which they came.
+    /// Requests so far, in the order in which they came.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().expect("a socket of this test").clone()
+    }
+
+    /// Requests for texts so far.
     pub fn asked_for_texts(&self) -> Vec<Asked> {
-        let asked = self.asked.lock().expect("a socket of this test");
-        asked.iter().filter(|asked| asked.body["stream"] == true).cloned().collect()
+        self.asked().into_iter().filter(|asked| asked.body["stream"] == true).collect()
     }
 
     /// Waits until the client has closed so many connections that hung.
@@ -103,12 +115,25 @@ async fn serve(
     closed: watch::Sender<usize>,
 ) {
     let Some(request) = read_request(&mut connection).await else { return };
-    let Reply { bytes, hangs } = answer(&request);
+    let Reply { bytes, hangs, meanwhile } = answer(&request);
     asked.lock().expect("a socket of this test").push(request);
     drop(connection.write_all(&bytes).await);
     if hangs {
         let mut rest = [0; 16];
-        while matches!(connection.read(&mut rest).await, Ok(1..)) {}
+        let (mut reads, mut writes) = connection.split();
+        let babble = async {
+            loop {
+                if meanwhile.is_empty() || writes.write_all(meanwhile.as_bytes()).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let closes = async { while matches!(reads.read(&mut rest).await, Ok(1..)) {} };
+        tokio::select! {
+            () = closes => {}
+            () = babble => {}
+        }
         closed.send_modify(|closed| *closed += 1);
     }
 }

@@ -9,14 +9,14 @@ use crate::backend::engine::engine_prompt;
 
 /// A trajectory that the engine can take, or why it cannot.
 #[derive(Debug)]
-pub(super) struct Conversation {
+pub(in crate::backend) struct Conversation {
     /// Index of the sample.
-    pub(super) index: u32,
-    pub(super) tokens: Result<Vec<u32>, Failure>,
+    pub(in crate::backend) index: u32,
+    pub(in crate::backend) tokens: Result<Vec<u32>, Failure>,
 }
 
 /// All conversations of a call; `None` when nobody waits for them any more.
-pub(super) fn conversations(
+pub(in crate::backend) fn conversations(
     tokenizer: &Tokenizer,
     request: &RankRequest,
     reply: &oneshot::Sender<Vec<Ranked>>,

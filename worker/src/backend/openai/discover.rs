@@ -1,28 +1,17 @@
-//! What an upstream is and can do, asked when the worker starts.
+//! What an upstream is, asked when the worker starts; what it can do is tried next (`ability`).
 //!
 //! ```text
-//! /v1/models                         the model, its owner: the flavour
-//! /props | /version | /get_server_info   version, context, places          by flavour
-//! /tokenize                          are its tokens ours?                   where there is one and we have a tokenizer
-//! /v1/completions, one token         does it take token ids? which log-probabilities does it tell?
+//! /v1/models                             the model, its owner: the flavour
+//! /props | /version | /get_server_info   version, context, places, mode     by flavour
+//! /server_info                           mode of vLLM                       where its operator has opened that
 //! ```
 
-use jury_engine::Tokenizer;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::answer;
-use super::ask::{Ask, Begun, Wanted};
 use super::error::UpstreamError;
 use super::flavour::Flavour;
 use super::http::Http;
-use super::prompt::Prompt;
-
-/// Text whose tokens tell vocabularies and ways of cutting apart; nothing in it is special to us.
-const SHIBBOLETH: &str = "Analysis: 2 of 10 répliques, <|im_end|> </s>\n\n  \\boxed{10, 7}";
-
-/// Tokens by which it is tried whether named ones are told.
-const SCORE_CHARACTERS: &str = "0123456789,}";
 
 /// What an upstream says of itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,17 +24,10 @@ pub(super) struct Found {
     pub(super) context_tokens: Option<u32>,
     /// Requests that it draws at once.
     pub(super) places: Option<u32>,
+    /// Whether it says that it runs in a mode in which a sample does not depend on its batch.
+    pub(super) is_batch_invariant: bool,
     /// What it tells of the model, and what stays when it is started anew.
     facts: Value,
-}
-
-/// What it can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Able {
-    /// Likeliest tokens whose probabilities it tells; 0: none.
-    pub(super) listed: u32,
-    /// Whether it tells the probabilities of named tokens.
-    pub(super) tells_named: bool,
 }
 
 /// Why an upstream cannot be used.
@@ -100,7 +82,8 @@ pub(super) async fn find(http: &Http, model: &str) -> Result<Found, Refusal> {
         flavour => flavour,
     };
     let about = about(http, flavour).await?;
-    Ok(read(flavour, entry, &about))
+    let mode = mode(http, flavour).await?;
+    Ok(read(flavour, entry, &about, &mode))
 }
 
 /// By its endpoints, where the owner's name was changed on the way.
@@ -135,9 +118,21 @@ async fn about(http: &Http, flavour: Flavour) -> Result<Value, UpstreamError> {
         Flavour::SgLang => "/get_server_info",
         Flavour::Other => return Ok(Value::Null),
     };
-    match http.get_json(path).await {
-        // A gateway may pass on the API alone.
-        Err(UpstreamError::Status { status: 404 | 405, .. } | UpstreamError::NotJson { .. }) => {
+    told_or_null(http.get_json(path).await)
+}
+
+/// What it tells of its mode elsewhere; null where it tells nothing. A vLLM tells only if it was started for development.
+async fn mode(http: &Http, flavour: Flavour) -> Result<Value, UpstreamError> {
+    match flavour {
+        Flavour::Vllm => told_or_null(http.get_json("/server_info?config_format=json").await),
+        _ => Ok(Value::Null),
+    }
+}
+
+/// A page that is not there tells nothing: a gateway may pass on the API alone.
+fn told_or_null(told: Result<Value, UpstreamError>) -> Result<Value, UpstreamError> {
+    match told {
+        Err(UpstreamError::Status { status: 400..500, .. } | UpstreamError::NotJson { .. }) => {
             Ok(Value::Null)
         }
         told => told,
@@ -157,7 +152,7 @@ fn file_name(id: &str) -> &str {
     id.rsplit(['/', '\\']).next().unwrap_or(id)
 }
 
-fn read(flavour: Flavour, entry: &Value, about: &Value) -> Found {
+fn read(flavour: Flavour, entry: &Value, about: &Value, mode: &Value) -> Found {
     let number =
         |value: Option<&Value>| u32::try_from(value?.as_u64()?).ok().filter(|&number| number > 0);
     let model = text(entry, "id").to_owned();
@@ -192,7 +187,17 @@ fn read(flavour: Flavour, entry: &Value, about: &Value) -> Found {
         }
     };
     let version = if version.is_empty() { "unknown" } else { version }.to_owned();
-    Found { flavour, version, model, context_tokens, places, facts }
+    let is_batch_invariant = match flavour {
+        Flavour::SgLang => is_set(about.get("enable_deterministic_inference")),
+        Flavour::Vllm => is_set(mode.pointer("/vllm_env/VLLM_BATCH_INVARIANT")),
+        Flavour::LlamaCpp | Flavour::TensorRtLlm | Flavour::Other => false,
+    };
+    Found { flavour, version, model, context_tokens, places, is_batch_invariant, facts }
+}
+
+/// As JSON has it, or as the environment does.
+fn is_set(value: Option<&Value>) -> bool {
+    value.is_some_and(|value| *value == true || *value == 1 || *value == "1")
 }
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
@@ -209,90 +214,15 @@ impl Found {
         format!("{:x}", Sha256::digest(told.to_string()))
     }
 
-    /// What it can do, by trying.
-    pub(super) async fn try_out(
-        &self,
-        http: &Http,
-        tokenizer: Option<&Tokenizer>,
-    ) -> Result<Able, Refusal> {
-        let prompt = match tokenizer {
-            Some(tokenizer) => {
-                let tokens = tokenizer
-                    .encode_plain(SHIBBOLETH)
-                    .map_err(|error| UpstreamError::Malformed(error.to_string()))?;
-                self.compare_tokens(http, &tokens).await?;
-                Prompt::Tokens(tokens)
-            }
-            None => Prompt::Turns { turns: vec![("user", "Say 8.".to_owned())], neutralised: 0 },
-        };
-        let answered = self.ask(http, &prompt, Wanted::Count).await?;
-        if let (Some(sent), Some(read)) = (prompt.tokens(), answered.counted.prompt)
-            && sent != read
-        {
-            return Err(UpstreamError::WrongPrompt { sent, read }.into());
-        }
-        let mut able = Able { listed: 0, tells_named: false };
-        if tokenizer.is_none() && !self.flavour.continues_its_turn() {
-            return Ok(able);
-        }
-        for listed in [self.flavour.max_listed(), 20, 5] {
-            let wanted = Wanted::Probabilities { listed, of_tokens: None };
-            match self.ask(http, &prompt, wanted).await {
-                Ok(answer) => {
-                    able.listed =
-                        listed.min(u32::try_from(answer.listed.len()).unwrap_or(u32::MAX));
-                    break;
-                }
-                // More than it gives, or none at all.
-                Err(
-                    UpstreamError::Status { status: 400..500, .. }
-                    | UpstreamError::ErrorBody { .. },
-                ) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if let (Flavour::Vllm, Some(tokenizer)) = (self.flavour, tokenizer) {
-            let mut named = tokenizer.encode_plain(SCORE_CHARACTERS).unwrap_or_default();
-            named.sort_unstable();
-            named.dedup();
-            let count = named.len();
-            let wanted = Wanted::Probabilities { listed: able.listed, of_tokens: Some(named) };
-            let answer = self.ask(http, &prompt, wanted).await;
-            able.tells_named = answer.is_ok_and(|answer| count > 0 && answer.listed.len() >= count);
-        }
-        Ok(able)
+    /// Class of arithmetic of what it draws from such prompts.
+    pub(super) fn numerics(&self, prompts: &str) -> String {
+        let mode = if self.is_batch_invariant { ":invariant" } else { "" };
+        format!("upstream:{}:{}{mode}:{prompts}", self.flavour.name(), self.version)
     }
 
-    async fn ask(
-        &self,
-        http: &Http,
-        prompt: &Prompt,
-        wanted: Wanted,
-    ) -> Result<answer::Answer, UpstreamError> {
-        let (flavour, model) = (self.flavour, self.model.as_str());
-        let ask = Ask { flavour, model, prompt, begun: Begun::default(), seed: 1, wanted };
-        answer::read(&http.post(ask.path(), &ask.body()).await?)
-    }
-
-    /// Where it cuts text for us, it must cut as we do.
-    async fn compare_tokens(&self, http: &Http, ours: &[u32]) -> Result<(), Refusal> {
-        let request = match self.flavour {
-            Flavour::LlamaCpp => {
-                json!({"content": SHIBBOLETH, "add_special": false, "parse_special": false})
-            }
-            // It has no way to read specials as text, so what looks like one is left out.
-            _ => return Ok(()),
-        };
-        let told: Value = serde_json::from_str(&http.post("/tokenize", &request).await?)
-            .map_err(|error| UpstreamError::Malformed(error.to_string()))?;
-        let theirs =
-            told.get("tokens").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let is_same = theirs.len() == ours.len()
-            && theirs.iter().zip(ours).all(|(theirs, ours)| theirs == ours);
-        match is_same {
-            true => Ok(()),
-            false => Err(Refusal::OtherTokens { text: SHIBBOLETH, ours: ours.len() }),
-        }
+    /// All of which digest and class are made: a server that comes back must tell the same.
+    pub(super) fn identity(&self) -> [String; 2] {
+        [self.digest(), self.numerics("")]
     }
 }
 
@@ -304,7 +234,7 @@ mod tests {
         let entry =
             json!({"id": id, "owned_by": "llamacpp", "meta": {"n_params": 7, "n_ctx": n_ctx}});
         let props = json!({"total_slots": 4, "build_info": "b1", "default_generation_settings": {"n_ctx": n_ctx}});
-        read(Flavour::LlamaCpp, &entry, &props)
+        read(Flavour::LlamaCpp, &entry, &props, &Value::Null)
     }
 
     #[test]
@@ -320,16 +250,39 @@ mod tests {
     fn the_digest_is_of_the_model_and_not_of_the_way_in_which_it_is_served() {
         assert_eq!(llama("/a/m.gguf", 2048).digest(), llama("/b/m.gguf", 4096).digest());
         assert_ne!(llama("/a/m.gguf", 2048).digest(), llama("/a/other.gguf", 2048).digest());
-        let vllm = read(Flavour::Vllm, &json!({"id": "m.gguf"}), &Value::Null);
+        let vllm = read(Flavour::Vllm, &json!({"id": "m.gguf"}), &Value::Null, &Value::Null);
         assert_ne!(vllm.digest(), llama("m.gguf", 1).digest());
     }
 
     #[test]
     fn what_is_not_told_is_not_made_up() {
-        let found = read(Flavour::LlamaCpp, &json!({"id": "m"}), &Value::Null);
+        let found = read(Flavour::LlamaCpp, &json!({"id": "m"}), &Value::Null, &Value::Null);
         assert_eq!((found.context_tokens, found.places), (None, None));
         assert_eq!(found.version, "unknown");
         assert_eq!(llama("m", 2048).context_tokens, Some(2048));
         assert_eq!(llama("m", 2048).places, Some(4));
+    }
+
+    #[test]
+    fn a_mode_is_what_the_server_tells_of_it_and_a_class_of_its_own() {
+        let entry = json!({"id": "m"});
+        let sglang = |mode: Value| {
+            let about = json!({"version": "0.5", "enable_deterministic_inference": mode});
+            read(Flavour::SgLang, &entry, &about, &Value::Null)
+        };
+        assert!(sglang(true.into()).is_batch_invariant);
+        assert!(
+            !sglang(false.into()).is_batch_invariant && !sglang(Value::Null).is_batch_invariant
+        );
+        let vllm = |mode: Value| read(Flavour::Vllm, &entry, &json!({"version": "0.32"}), &mode);
+        let told = |set: Value| json!({"vllm_env": {"VLLM_BATCH_INVARIANT": set}});
+        assert_eq!(
+            vllm(told(true.into())).numerics("tokens"),
+            "upstream:vllm:0.32:invariant:tokens"
+        );
+        for other in [told(false.into()), told("0".into()), Value::Null] {
+            assert_eq!(vllm(other).numerics("tokens"), "upstream:vllm:0.32:tokens");
+        }
+        assert_ne!(vllm(told(true.into())).identity(), vllm(Value::Null).identity());
     }
 }

@@ -107,12 +107,16 @@ async fn write(
             Ok(Some(answer)) => answer,
             Ok(None) => break,
             // Whole, but for what some servers say at their end.
-            Err(UpstreamError::Cut) if finish.is_some() => break,
+            Err(UpstreamError::Cut | UpstreamError::Stuck(_)) if finish.is_some() => break,
             Err(error) => return Err(error),
         };
+        let tokens_before = text.tokens();
         match finish {
             None => finish = text.record(&answer),
             Some(_) => text.count(answer.counted),
+        }
+        if text.tokens() > tokens_before {
+            answers.text_grew();
         }
         if let Some(read) = answer.counted.prompt {
             check_prompt(prompt, read)?;

@@ -61,6 +61,11 @@ pub enum UpstreamError {
     /// The connection is open and silent.
     #[error("the upstream sent nothing for {0:?}; raise --upstream-stall if it is merely slow")]
     Stalled(Duration),
+    /// The connection carries events, and none of them a token.
+    #[error(
+        "the upstream sent events without any text for {0:?}; raise --upstream-stall if it is merely slow"
+    )]
+    Stuck(Duration),
     /// The prompt is longer than the upstream's context.
     #[error(
         "the prompt of {prompt_tokens} tokens is longer than the upstream's context of {context_tokens}"
@@ -150,6 +155,7 @@ mod tests {
             (UpstreamError::Unreachable(String::new()), true),
             (UpstreamError::WrongCount(2), false),
             (UpstreamError::Stalled(Duration::ZERO), false),
+            (UpstreamError::Stuck(Duration::ZERO), false),
             (UpstreamError::ErrorBody { code: None, message: String::new() }, false),
             (UpstreamError::ErrorBody { code: Some(503), message: String::new() }, true),
             (UpstreamError::ErrorBody { code: Some(400), message: String::new() }, false),

@@ -102,6 +102,17 @@ impl Flavour {
         }
     }
 
+    /// What holds a text to one word, as each documents it; `None` where nothing is.
+    pub(super) fn held_to(self, word: &str) -> Option<Value> {
+        match self {
+            Self::LlamaCpp => Some(json!({"grammar": format!("root ::= {word:?}")})),
+            Self::Vllm => Some(json!({"structured_outputs": {"choice": [word]}})),
+            Self::SgLang => Some(json!({"regex": word})),
+            Self::TensorRtLlm => Some(json!({"response_format": {"type": "regex", "regex": word}})),
+            Self::Other => None,
+        }
+    }
+
     /// A sample's seed in the range that it takes. llama.cpp has 32 bits, of which the highest number means "any".
     pub(super) fn seed(self, seed: u64) -> u64 {
         let folded = seed ^ (seed >> 32);

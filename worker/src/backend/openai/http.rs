@@ -81,6 +81,11 @@ impl Http {
         Ok(Self { client, root, key: key.transpose()?, stall })
     }
 
+    /// Longest silence of a request.
+    pub(super) fn stall(&self) -> Duration {
+        self.stall
+    }
+
     /// Asks about the server itself. The text of a success, whatever its type.
     pub(super) async fn get_text(&self, path: &str) -> Result<String, UpstreamError> {
         let ask = async {

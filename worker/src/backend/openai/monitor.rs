@@ -1,6 +1,6 @@
 //! Watches an upstream: does it live, how busy is it, is it still the same?
 //!
-//! An upstream that comes back with another model ends the worker: its digest would be a lie.
+//! An upstream that comes back with another model, version or mode ends the worker: its digest or its class would be a lie.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -10,12 +10,24 @@ use tokio::sync::watch;
 
 use super::discover;
 use super::error::UpstreamError;
-use super::upstream::Upstream;
+use super::flavour::Flavour;
+use super::http::Http;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(2);
 /// Looks in a row that must fail before no group is sent there any more.
 const FAILURES: u32 = 3;
+
+/// Whom it watches.
+#[derive(Debug, Clone)]
+pub(super) struct Watched {
+    pub(super) http: Http,
+    pub(super) flavour: Flavour,
+    /// The model's name there.
+    pub(super) model: String,
+    /// What digest and class are made of.
+    pub(super) identity: [String; 2],
+}
 
 /// What the last look saw.
 #[derive(Debug, Default)]
@@ -59,8 +71,7 @@ impl Seen {
 
 /// Looks until the backend is dropped, which closes `death`.
 pub(super) async fn run(
-    upstream: Arc<Upstream>,
-    digest: String,
+    upstream: Watched,
     seen: Arc<Seen>,
     death: watch::Sender<Option<Arc<str>>>,
 ) {
@@ -73,10 +84,10 @@ pub(super) async fn run(
         let mut health = upstream.http.get_text(upstream.flavour.health_path()).await.map(drop);
         if health.is_ok() && failures > 0 {
             // However short it was away, another may have come back; until that is known, it is not back.
-            health = match still_serves(&upstream, &digest).await {
+            health = match still_serves(&upstream).await {
                 Ok(true) => Ok(()),
                 Ok(false) => {
-                    let why = "the upstream came back with another model; start the worker anew";
+                    let why = "the upstream came back with another model, version or mode; start the worker anew";
                     death.send_replace(Some(why.into()));
                     return;
                 }
@@ -102,12 +113,12 @@ pub(super) async fn run(
 
 /// Whether it still serves the model that it served at first. Behind a gateway, what answers may be of another kind
 /// until all of it is there: that tells nothing yet.
-async fn still_serves(upstream: &Upstream, digest: &str) -> Result<bool, UpstreamError> {
+async fn still_serves(upstream: &Watched) -> Result<bool, UpstreamError> {
     match discover::find(&upstream.http, &upstream.model).await {
         Ok(found) if found.flavour != upstream.flavour => {
             Err(UpstreamError::Malformed("it answers as another kind of server".to_owned()))
         }
-        Ok(found) => Ok(found.digest() == digest),
+        Ok(found) => Ok(found.identity() == upstream.identity),
         Err(discover::Refusal::NoSuchModel { .. } | discover::Refusal::OtherTokens { .. }) => {
             Ok(false)
         }
@@ -115,7 +126,7 @@ async fn still_serves(upstream: &Upstream, digest: &str) -> Result<bool, Upstrea
     }
 }
 
-async fn look(upstream: &Upstream, seen: &Seen) {
+async fn look(upstream: &Watched, seen: &Seen) {
     let Some(names) = upstream.flavour.metrics() else { return };
     let numbers = upstream.http.get_text("/metrics").await.map(|page| numbers(&page, names));
     match numbers {

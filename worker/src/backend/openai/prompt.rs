@@ -35,7 +35,7 @@ impl Prompt {
         }
     }
 
-    fn turns(messages: &[Message]) -> Self {
+    pub(super) fn turns(messages: &[Message]) -> Self {
         let mut neutralised = 0;
         let mut turn = |message: &Message| {
             let mut text = String::new();

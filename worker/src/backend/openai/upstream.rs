@@ -7,6 +7,7 @@ use std::time::Duration;
 use jury_engine::Tokenizer;
 use jury_fabric::backoff::Backoff;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
 use super::answer::{self, Answer};
 use super::ask::Ask;
@@ -51,6 +52,10 @@ pub(super) struct Upstream {
 pub(super) struct Answers<'a> {
     stream: Stream,
     upstream: &'a Upstream,
+    /// When its text last grew; at first, when it was asked for.
+    grew: Instant,
+    /// Whether anything came since.
+    is_heard: bool,
 }
 
 // === impl Upstream ===
@@ -59,7 +64,7 @@ impl Upstream {
     /// Asks for an answer that comes piece by piece.
     pub(super) async fn stream(&self, ask: &Ask<'_>) -> Result<Answers<'_>, UpstreamError> {
         let stream = self.http.post_stream(ask.path(), &ask.body()).await?;
-        Ok(Answers { stream, upstream: self })
+        Ok(Answers { stream, upstream: self, grew: Instant::now(), is_heard: false })
     }
 
     /// Asks for an answer in one piece.
@@ -100,11 +105,26 @@ impl Answers<'_> {
     /// The next answer; `None` when the upstream has said that it is done.
     ///
     /// # Errors
-    /// Anything else that it says, and an end without such a word.
+    /// Anything else that it says, an end without such a word, and events without any text for as long as a silence may last.
     pub(super) async fn next(&mut self) -> Result<Option<Answer>, UpstreamError> {
+        let stall = self.upstream.http.stall();
+        match timeout_at(self.grew + stall, self.answer()).await {
+            Ok(answer) => answer,
+            Err(_) if self.is_heard => Err(UpstreamError::Stuck(stall)),
+            Err(_) => Err(UpstreamError::Stalled(stall)),
+        }
+    }
+
+    /// What came last held text. Whoever reads tells, since events look alike.
+    pub(super) fn text_grew(&mut self) {
+        (self.grew, self.is_heard) = (Instant::now(), false);
+    }
+
+    async fn answer(&mut self) -> Result<Option<Answer>, UpstreamError> {
         loop {
             let event = self.stream.next().await?;
             self.upstream.moved();
+            self.is_heard = true;
             return match event {
                 None => Err(UpstreamError::Cut),
                 Some(Event::Comment) => continue,

@@ -1,0 +1,253 @@
+//! A scalar reward model behind a server as a Meta RM: it scores conversations, draws nothing.
+//!
+//! ```text
+//! rank ── seats? no ─> Overloaded
+//!    └─ yes ─> conversations: tokens of ours, or turns ─> a request a trajectory (`endpoint`) ─> score, or why there is none
+//! ```
+//!
+//! One trajectory is one request, so that each fails, ends and is cancelled alone. The first goes ahead: the server then has read the
+//! prompt that all share. Dropping the future of a call closes its connections.
+//!
+//! Not promised: equal bits for equal trajectories.
+
+mod endpoint;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt, ready};
+use futures::stream::{FuturesUnordered, StreamExt};
+use jury_engine::Tokenizer;
+use jury_grm::domain::{Failure, FailureKind, Role};
+use jury_grm::prompt::{Message, Span, Trust};
+use jury_proto::convert::{RankRequest, Ranked, SampleGroup, WorkerRole};
+use jury_proto::{ErrorCode, JuryError};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use super::error::UpstreamError;
+use super::http::Http;
+use super::monitor::Seen;
+use super::prompt::Prompt;
+use super::upstream::tries;
+use super::{ConnectError, Death, MAX_QUEUED, OpenAiConfig, Reached, info, reach, watch_over};
+use crate::backend::meta::{busy, stopped, tokenise};
+use crate::backend::occupancy::{Occupancy, Seats};
+use crate::backend::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
+use endpoint::{Endpoint, Scored};
+
+/// A Meta RM behind a server.
+pub struct OpenAiMeta {
+    info: BackendInfo,
+    ranker: Arc<Ranker>,
+    occupancy: Arc<Occupancy>,
+    seen: Arc<Seen>,
+    death: Death,
+}
+
+/// What every call shares.
+#[derive(Debug)]
+struct Ranker {
+    http: Http,
+    endpoint: Endpoint,
+    /// The model's name there.
+    model: String,
+    /// Of its model; `None`: it takes conversations as text.
+    tokenizer: Option<Tokenizer>,
+    /// Most tokens of a conversation.
+    context_tokens: u32,
+    /// Requests that may be open at once.
+    places: Semaphore,
+    /// Answers that have come from it; grows while it works.
+    progress: AtomicU64,
+}
+
+/// A trajectory on its way: the index of its sample, and what the server is shown.
+type Conversation = (u32, Result<Prompt, Failure>);
+
+// === impl OpenAiMeta ===
+
+impl OpenAiMeta {
+    /// Asks the upstream what it is, tries whether its scores can rank, and begins to watch it. Waits up to two minutes for one that is
+    /// not up yet. Must be called from within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ConnectError`]
+    pub async fn connect(config: OpenAiConfig) -> Result<Self, ConnectError> {
+        let Reached { http, tokenizer, found } = reach(&config).await?;
+        let endpoint = Endpoint::find(&config.url, &found, &http, tokenizer.as_ref()).await?;
+        let info = BackendInfo { role: WorkerRole::Meta, ..info(&config, &found)? };
+        tracing::info!(
+            url = config.url,
+            flavour = found.flavour.name(),
+            model = found.model,
+            numerics = info.numerics,
+            endpoint = endpoint.path(),
+            "upstream found"
+        );
+        let (seen, death) = watch_over(&http, &found);
+        let ranker = Arc::new(Ranker {
+            http,
+            endpoint,
+            model: found.model,
+            tokenizer,
+            context_tokens: info.context_tokens,
+            places: Semaphore::new(info.capacity as usize),
+            progress: AtomicU64::new(0),
+        });
+        let occupancy = Arc::new(Occupancy::new(info.capacity as usize, MAX_QUEUED));
+        Ok(Self { info, ranker, occupancy, seen, death })
+    }
+}
+
+impl Backend for OpenAiMeta {
+    fn info(&self) -> BackendInfo {
+        self.info.clone()
+    }
+
+    fn load(&self) -> Load {
+        let answers = self.ranker.progress.load(Ordering::Relaxed);
+        let mut load = self.occupancy.load(self.seen.steps(answers));
+        load.queued = load.queued.max(self.seen.waiting());
+        load
+    }
+
+    fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle {
+        let (handle, _) = GroupHandle::new(&group);
+        events.fail_all(FailureKind::Worker, "a Meta RM draws no samples");
+        handle
+    }
+
+    fn rank(&self, request: RankRequest) -> BoxFuture<'static, Result<Vec<Ranked>, JuryError>> {
+        if let Some(why) = self.death.borrow().clone() {
+            return ready(Err(JuryError::new(ErrorCode::Internal, &*why))).boxed();
+        }
+        if self.seen.is_down() {
+            let down = JuryError::new(ErrorCode::Unreachable, "the upstream is down");
+            return ready(Err(down)).boxed();
+        }
+        let remaining = request.remaining_ms.map(Duration::from_millis);
+        let deadline = remaining.and_then(|remaining| Instant::now().checked_add(remaining));
+        let seats = self.occupancy.seat(request.trajectories.len());
+        let ranker = self.ranker.clone();
+        Box::pin(async move {
+            let seats = seats.ok_or_else(busy)?;
+            ranker.rank(request, deadline, seats).await
+        })
+    }
+
+    fn death(&self) -> Death {
+        self.death.clone()
+    }
+}
+
+// === impl Ranker ===
+
+impl Ranker {
+    async fn rank(
+        self: Arc<Self>,
+        request: RankRequest,
+        deadline: Option<Instant>,
+        mut seats: Seats,
+    ) -> Result<Vec<Ranked>, JuryError> {
+        seats.begin();
+        let ranker = self.clone();
+        // What it holds is dropped with this future, so that tokenising ends early when nobody waits any more.
+        let (reply, _waits) = oneshot::channel();
+        let prepare = move || ranker.conversations(&request, &reply);
+        let conversations = tokio::task::spawn_blocking(prepare).await.map_err(|_| stopped())?;
+        let mut ranked: Vec<Option<Ranked>> = vec![None; conversations.len()];
+        let mut open = FuturesUnordered::new();
+        for (place, conversation) in conversations.into_iter().enumerate() {
+            let (ranker, is_first) = (&self, place == 0);
+            let outcome = async move { (place, ranker.ranked(conversation, deadline).await) };
+            if is_first {
+                ranked[place] = Some(outcome.await.1);
+            } else {
+                open.push(outcome);
+            }
+        }
+        seats.keep(open.len());
+        while let Some((place, outcome)) = open.next().await {
+            ranked[place] = Some(outcome);
+            seats.keep(open.len());
+        }
+        Ok(ranked.into_iter().flatten().collect())
+    }
+
+    async fn ranked(&self, (index, prompt): Conversation, deadline: Option<Instant>) -> Ranked {
+        let score = async {
+            let prompt = prompt?;
+            self.check_length(&prompt)?;
+            self.score(&prompt).await.map_err(|error| {
+                tracing::debug!(index, %error, "trajectory not ranked");
+                Failure { kind: error.kind(), detail: error.to_string() }
+            })
+        };
+        let outcome = match deadline {
+            Some(deadline) => timeout_at(deadline, score).await.unwrap_or_else(|_| Err(late())),
+            None => score.await,
+        };
+        Ranked { index, outcome }
+    }
+
+    async fn score(&self, prompt: &Prompt) -> Result<f64, UpstreamError> {
+        let Ok(_place) = self.places.acquire().await else {
+            return Err(UpstreamError::Unreachable("the worker stops".to_owned()));
+        };
+        let body = self.endpoint.body(&self.model, prompt, endpoint::RAW);
+        let Scored { score, prompt_tokens } = tries(|| async {
+            let text = self.http.post(self.endpoint.path(), &body).await?;
+            self.progress.fetch_add(1, Ordering::Relaxed);
+            self.endpoint.read(&text)
+        })
+        .await?;
+        match (prompt.tokens(), prompt_tokens) {
+            (Some(sent), Some(read)) if sent != read => {
+                Err(UpstreamError::WrongPrompt { sent, read })
+            }
+            _ => Ok(score),
+        }
+    }
+
+    fn check_length(&self, prompt: &Prompt) -> Result<(), Failure> {
+        let (tokens, context) = (prompt.tokens().unwrap_or(0), self.context_tokens);
+        if tokens <= context {
+            return Ok(());
+        }
+        let detail = format!(
+            "prompt and trajectory have {tokens} tokens, {} over the Meta RM's context of {context}",
+            tokens - context
+        );
+        Err(Failure { kind: FailureKind::TooLong, detail })
+    }
+
+    fn conversations(
+        &self,
+        request: &RankRequest,
+        reply: &oneshot::Sender<Vec<Ranked>>,
+    ) -> Vec<Conversation> {
+        if let Some(tokenizer) = &self.tokenizer {
+            let tokenised = tokenise::conversations(tokenizer, request, reply).unwrap_or_default();
+            let as_prompt =
+                |said: tokenise::Conversation| (said.index, said.tokens.map(Prompt::Tokens));
+            return tokenised.into_iter().map(as_prompt).collect();
+        }
+        let mut messages = request.messages.clone();
+        let as_prompt = |said: &jury_proto::convert::Trajectory| {
+            let span =
+                Span { text: said.text.as_str().into(), trust: Trust::Untrusted, response: None };
+            messages.push(Message { role: Role::Assistant, spans: vec![span] });
+            let prompt = Prompt::turns(&messages);
+            messages.pop();
+            (said.index, Ok(prompt))
+        };
+        request.trajectories.iter().map(as_prompt).collect()
+    }
+}
+
+fn late() -> Failure {
+    let detail = "the call's time left was over before this trajectory was ranked".to_owned();
+    Failure { kind: FailureKind::TimedOut, detail }
+}
