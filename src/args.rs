@@ -10,6 +10,7 @@ mod score;
 mod serve;
 mod tenants;
 mod tls;
+mod token;
 mod train;
 mod upstream;
 
@@ -32,6 +33,7 @@ pub use self::tenants::{TenantsArgs, TenantsCommand, TenantsFileArgs};
 pub use self::tls::{
     ClientTlsArgs, ConnectionArgs, EtcdAccessArgs, MetricsTlsArg, ServeTlsArgs, TrustArgs,
 };
+pub use self::token::TokenArgs;
 pub use self::train::{TrainArgs, TrainCommand, TrainMetaArgs};
 pub use jury_terminal::Refused;
 pub use jury_terminal::model::{CacheArgs, DEFAULT_MODEL, ModelArgs};
@@ -115,6 +117,8 @@ pub struct StatusArgs {
     pub json: bool,
     #[command(flatten)]
     pub tls: ClientTlsArgs,
+    #[command(flatten)]
+    pub token: TokenArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -8,6 +8,7 @@ use jury_proto::v1::score_with_progress_response::Event;
 use jury_proto::{ErrorCode, JuryError, v1};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Status;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tracing::Span;
 
@@ -15,12 +16,16 @@ use crate::error::{deadline_exceeded, from_status};
 use crate::many::Many;
 use crate::request::Prepared;
 use crate::retry::Attempt;
+use crate::token::Bearer;
 use crate::{ClientConfig, ClientError, FleetStatus, RetryPolicy};
+
+/// Calls that bring the client's token, if it has one.
+pub(crate) type Service = RewardServiceClient<InterceptedService<Channel, Bearer>>;
 
 /// Calls one coordinator. Cloning is cheap and shares the connection.
 #[derive(Debug, Clone)]
 pub struct Client {
-    service: RewardServiceClient<Channel>,
+    service: Service,
     config: ClientConfig,
 }
 
@@ -36,7 +41,7 @@ struct Attempts<'a> {
 impl Client {
     /// A client over `channel`; nothing is sent yet.
     pub fn new(channel: Channel, config: ClientConfig) -> Self {
-        let service = RewardServiceClient::new(channel)
+        let service = RewardServiceClient::with_interceptor(channel, Bearer(config.token.clone()))
             .max_decoding_message_size(transport::MAX_MESSAGE_BYTES);
         Self { service, config }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::RetryPolicy;
+use crate::{RetryPolicy, Token};
 
 /// How a client calls.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,8 @@ pub struct ClientConfig {
     pub in_flight: InFlight,
     /// Longest wait for the status.
     pub status_timeout: Duration,
+    /// Shown with every call. Whoever sets it checks the way ([`Token::check_way`]).
+    pub token: Option<Token>,
 }
 
 /// How many items of a stream are sent and not yet answered.
@@ -48,6 +50,7 @@ impl Default for ClientConfig {
             grace: Duration::from_secs(5),
             in_flight: InFlight::default(),
             status_timeout: Duration::from_secs(5),
+            token: None,
         }
     }
 }

@@ -22,6 +22,7 @@ mod many;
 mod request;
 mod retry;
 mod status;
+mod token;
 
 pub use budget::enough_budget;
 pub use client::Client;
@@ -29,3 +30,4 @@ pub use config::{ClientConfig, InFlight};
 pub use error::ClientError;
 pub use retry::RetryPolicy;
 pub use status::{AdaptedStatus, FleetStatus, HeadStatus, TenantStatus, WorkerStatus};
+pub use token::{Token, TokenError};

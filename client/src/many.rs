@@ -23,17 +23,16 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt, stream};
 use jury_fabric::trace;
 use jury_grm::domain::{Progress, ReasonCode, ScoreRequest, Settings, StoppedBy, Verdict};
-use jury_proto::v1::reward_service_client::RewardServiceClient;
 use jury_proto::v1::score_stream_response::Result as Answer;
 use jury_proto::{ErrorCode, JuryError, v1};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 use tracing::Span;
 
 use self::pace::{Pace, Took};
 use self::window::Window;
+use crate::client::Service;
 use crate::client::verdict;
 use crate::error::from_status;
 use crate::request::Prepared;
@@ -50,7 +49,7 @@ const FLEET_EVERY: Duration = Duration::from_secs(10);
 
 /// The state of one stream.
 pub(crate) struct Many {
-    service: RewardServiceClient<Channel>,
+    service: Service,
     config: ClientConfig,
     requests: Pin<Box<dyn Stream<Item = ScoreRequest> + Send>>,
     /// True once `requests` is exhausted, or the caller no longer feeds it.
@@ -94,7 +93,7 @@ enum Event {
 // === impl Many ===
 
 impl Many {
-    pub fn new<S>(service: RewardServiceClient<Channel>, config: ClientConfig, requests: S) -> Self
+    pub fn new<S>(service: Service, config: ClientConfig, requests: S) -> Self
     where
         S: Stream<Item = ScoreRequest> + Send + 'static,
     {
@@ -321,7 +320,7 @@ async fn room_in(
 
 /// The fleet, asked for after a while; a coordinator that does not tell it is asked again.
 fn ask(
-    mut service: RewardServiceClient<Channel>,
+    mut service: Service,
     after: Duration,
     patience: Duration,
 ) -> BoxFuture<'static, Option<FleetStatus>> {

@@ -75,8 +75,8 @@ struct Facts {
 
 /// What an `Authorization` header begins with. Case does not matter (RFC 7235).
 const SCHEME: &str = "Bearer";
-const HOW_TO_CALL: &str = "send the header \"authorization: Bearer TOKEN\" (jury: --token-file FILE or JURY_TOKEN; \
-                           Python: token=)";
+const HOW_TO_CALL: &str =
+    "send the header \"authorization: Bearer TOKEN\" (jury: --token-file FILE or JURY_TOKEN)";
 
 // === impl Tenants ===
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use jury_terminal::model::{AdapterConfig, adapter};
 
-use super::{CacheArgs, ClientTlsArgs};
+use super::{CacheArgs, ClientTlsArgs, TokenArgs};
 
 /// Who judges.
 #[derive(Debug, Clone, clap::Args)]
@@ -31,6 +31,8 @@ pub struct JudgeArgs {
     pub template: Option<PathBuf>,
     #[command(flatten)]
     pub tls: ClientTlsArgs,
+    #[command(flatten)]
+    pub token: TokenArgs,
 }
 
 // === impl JudgeArgs ===

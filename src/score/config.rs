@@ -5,8 +5,8 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jury_client::InFlight;
 use jury_client::batch::Onto;
+use jury_client::{InFlight, Token};
 use jury_coordinator::Config as CoordinatorConfig;
 use jury_grm::domain::{Item, Query, RequestError, ScoreRequest, Settings, Voting};
 use jury_terminal::model::ModelConfig;
@@ -56,7 +56,12 @@ pub enum Judge {
         meta: Option<ServedMeta>,
     },
     /// A running coordinator.
-    Endpoint { address: String, tls: ClientTlsArgs },
+    Endpoint {
+        address: String,
+        tls: ClientTlsArgs,
+        /// On whose behalf it is called, if it asks.
+        token: Option<Token>,
+    },
 }
 
 /// How verdicts are written.
@@ -142,7 +147,9 @@ impl TryFrom<JudgeArgs> for Judge {
             let problem = "with --endpoint the workers have their own threads; leave it out";
             return Err(Refused::new("--threads", problem));
         }
-        Ok(Self::Endpoint { address: endpoint, tls: args.tls })
+        let token = args.token.for_endpoint(&endpoint);
+        let token = token.map_err(|error| Refused::new("--token", format!("{error:#}")))?;
+        Ok(Self::Endpoint { address: endpoint, tls: args.tls, token })
     }
 }
 

@@ -74,7 +74,8 @@ impl Bench {
     fn open_for(judge: &Judge, in_flight: InFlight, meter: &Meter) -> Result<Self, Failed> {
         let config = ClientConfig { in_flight, ..ClientConfig::default() };
         match judge {
-            Judge::Endpoint { address: endpoint, tls } => {
+            Judge::Endpoint { address: endpoint, tls, token } => {
+                let config = ClientConfig { token: token.clone(), ..config };
                 let connector = connector_to(endpoint, tls)?;
                 let channel = connector.connect(endpoint).or_exit(Exit::Usage)?;
                 let client = Client::new(channel, config);

@@ -58,7 +58,7 @@ class OverQuota(Overloaded):
 
 
 class Unauthenticated(JuryError, PermissionError):
-    """The coordinator wants a token (``token=``), or does not know this one."""
+    """The coordinator wants a token, or does not know this one."""
 
     code = "UNAUTHENTICATED"
 

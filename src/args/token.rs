@@ -1,0 +1,49 @@
+//! The token by which a coordinator knows who calls.
+
+use std::path::PathBuf;
+
+use jury_client::Token;
+use jury_fabric::secret::{SecretString, read_secret};
+
+/// On whose behalf a coordinator is called.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Tenants")]
+pub struct TokenArgs {
+    /// The token of your tenant, where the coordinator at --endpoint has tenants. Everybody on a machine sees its
+    /// command lines: use the variable, or a file
+    #[arg(
+        long,
+        env = "JURY_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true,
+        conflicts_with = "token_file"
+    )]
+    pub token: Option<SecretString>,
+    /// A file whose one line is the token
+    #[arg(long, env = "JURY_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Send the token over plain http to other machines, too: for networks that nobody else can read
+    #[arg(long, env = "JURY_ALLOW_TOKEN_WITHOUT_TLS")]
+    pub allow_token_without_tls: bool,
+}
+
+// === impl TokenArgs ===
+
+impl TokenArgs {
+    /// The token to show to `endpoint`.
+    ///
+    /// # Errors
+    /// When the file holds none, or the way there is open and that is not allowed.
+    pub fn for_endpoint(&self, endpoint: &str) -> anyhow::Result<Option<Token>> {
+        let secret = match (&self.token, &self.token_file) {
+            (Some(token), _) => token.clone(),
+            (None, Some(file)) => read_secret(file)?,
+            (None, None) => return Ok(None),
+        };
+        let token = Token::new(&secret)?;
+        if !self.allow_token_without_tls {
+            Token::check_way(endpoint)?;
+        }
+        Ok(Some(token))
+    }
+}
