@@ -106,8 +106,8 @@ wheel: requirements ## Build the Python client as a wheel, for every Python from
 	env="$$(scripts/python-env)" && . "$$env/bin/activate" && cd client/python && \
 		maturin build --release --out dist
 
-# Helm and validators come from Python packages; nothing is compiled but the binary.
-deploy-test: ## Check everything under deploy/ (PARTS= names some: scripts/deploy-test lists them)
+# Helm and validators come from Python packages, promtool from Debian's prometheus.
+deploy-test: build ## Check everything under deploy/ (PARTS= names some: scripts/deploy-test lists them)
 	scripts/deploy-test $(PARTS)
 
 fuzz: requirements ## Fuzz parser and guide, FUZZ_SECONDS each

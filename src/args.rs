@@ -6,6 +6,7 @@ mod eval;
 mod judge;
 mod models;
 mod parse;
+mod plan;
 mod score;
 mod serve;
 mod tenants;
@@ -24,6 +25,7 @@ pub use self::eval::{CompareArgs, EvalArgs, EvalCommand, EvalRunArgs, PartArg};
 pub use self::judge::JudgeArgs;
 pub use self::models::{ModelsArgs, ModelsCommand};
 pub use self::parse::parse;
+pub use self::plan::PlanArgs;
 pub use self::score::ScoreArgs;
 pub use self::serve::{
     CoordinatorArgs, EtcdArgs, HeadArgs, HttpArgs, JudgingArgs, RoleArg, ServeArgs, TraceArgs,
@@ -91,12 +93,36 @@ pub enum Command {
     Status(StatusArgs),
     /// Make tokens, and check a file of tenants
     Tenants(TenantsArgs),
+    /// Ask whether a coordinator or a worker takes work: for health checks of containers
+    Health(HealthArgs),
+    /// Calculate how many workers a training step needs
+    Plan(PlanArgs),
     /// Tell what this machine offers, and what would bite
     Doctor(DoctorArgs),
     /// Measure the engine, against its limits and its peer
     Bench(BenchArgs),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  jury health\n  jury health --endpoint http://127.0.0.1:7481      a worker"
+)]
+pub struct HealthArgs {
+    /// The coordinator or worker to ask
+    #[arg(
+        long,
+        env = "JURY_ENDPOINT",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:7480"
+    )]
+    pub endpoint: String,
+    /// How long an answer may take
+    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = humantime::parse_duration)]
+    pub timeout: std::time::Duration,
+    #[command(flatten)]
+    pub tls: ClientTlsArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -54,6 +54,7 @@ pub fn judging_config(
     let config = Config {
         template,
         default_budget: args.default_budget.unwrap_or(default_budget),
+        awaited_models: args.await_models.clone(),
         hedge_budget: args.hedge_budget,
         queue_limit: args.queue_limit,
         queue_bytes: args.queue_mib.saturating_mul(1 << 20),

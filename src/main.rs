@@ -6,7 +6,7 @@
 //! eval     how accuracy grows with k
 //! train    a Meta RM
 //! up, coordinator, worker     what serves
-//! models, status, tenants, completions, doctor
+//! models, status, tenants, health, plan, completions, doctor
 //! ```
 
 mod args;
@@ -15,7 +15,9 @@ mod coordinator;
 mod doctor;
 mod eval;
 mod heads;
+mod health;
 mod models;
+mod plan;
 mod score;
 mod serving;
 mod status;
@@ -77,6 +79,8 @@ fn run(args: Args) -> Result<Exit, Failed> {
             Command::Models(args) => models::run(args),
             Command::Status(args) => status::run(args).await,
             Command::Tenants(args) => tenants::run(&args),
+            Command::Health(args) => health::run(args).await,
+            Command::Plan(args) => plan::run(&args),
             Command::Doctor(args) => doctor::run(args).await,
             Command::Bench(args) => jury_bench::run(args).await,
             Command::Completions(args) => completions::run(&args),

@@ -58,6 +58,11 @@ pub enum BenchCommand {
     /// Measure the coordinator over simulated GPU workers: its CPU time a sample, samples a second, latency, efficiency
     #[command(after_help = CLUSTER_EXAMPLES)]
     Cluster(BenchClusterArgs),
+    /// Simulate the autoscaling of the Helm chart over bursts, a step, and a rise and fall: whether it oscillates
+    #[command(
+        after_help = "Example:\n  jury bench autoscale --start-seconds 180 --svg autoscale.svg"
+    )]
+    Autoscale(BenchAutoscaleArgs),
 }
 
 /// What all measurements share.
@@ -268,6 +273,36 @@ pub struct BenchClusterArgs {
     /// --seconds 1 --tokens 100 --rounds 1 where these are not given
     #[arg(long)]
     pub quick: bool,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct BenchAutoscaleArgs {
+    /// Samples that a worker draws at once
+    #[arg(long, value_name = "N", default_value_t = 24, allow_negative_numbers = true,
+        value_parser = whole(1..=4096u32, "--capacity 24"))]
+    pub capacity: u32,
+    /// Seconds that a sample takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, allow_negative_numbers = true,
+        value_parser = whole(1..=3600u32, "--sample-seconds 20"))]
+    pub sample_seconds: u32,
+    /// Seconds that a worker takes to start
+    #[arg(long, value_name = "SECONDS", default_value_t = 180, allow_negative_numbers = true,
+        value_parser = whole(0..=3600u32, "--start-seconds 180"))]
+    pub start_seconds: u32,
+    /// Samples, waiting and running, that one worker is there for, as in the chart
+    #[arg(long, value_name = "N", default_value_t = 24, allow_negative_numbers = true,
+        value_parser = whole(1..=100_000u32, "--samples-per-worker 24"))]
+    pub samples_per_worker: u32,
+    /// Most workers
+    #[arg(long, value_name = "N", default_value_t = 64, allow_negative_numbers = true,
+        value_parser = whole(1..=10_000u32, "--most-workers 64"))]
+    pub most_workers: u32,
+    /// Write the plot here
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,

@@ -5,6 +5,7 @@
 //! verdicts  the whole way, ours and llama-server's
 //! scaling   time against k, prompt, requests       plot     as an SVG
 //! cluster   the coordinator over simulated workers
+//! autoscale the loop of KEDA and HPA, simulated      plan     workers that a training step needs
 //! models    names to files                         spread   median, least, greatest
 //! programs  those of others, and their end         load     what else the machine does
 //! output    files of results                       so_far   what a run that is cut short leaves
@@ -14,6 +15,7 @@
 //! Nothing here is part of what serves; the measuring itself is `jury_engine::measure`.
 
 mod args;
+mod autoscale;
 mod cluster;
 mod engine;
 mod head;
@@ -21,6 +23,7 @@ mod load;
 mod models;
 mod output;
 mod peer;
+pub mod plan;
 mod plot;
 mod programs;
 mod scaling;
@@ -65,6 +68,7 @@ pub async fn run(args: BenchArgs) -> Result<Exit, Failed> {
             BenchCommand::Verdicts(args) => verdicts::run(*args, &run),
             BenchCommand::Scaling(args) => scaling::run(&args, &run),
             BenchCommand::Cluster(args) => cluster::run(args, &run),
+            BenchCommand::Autoscale(args) => autoscale::run(&args, &run),
         })
     };
     let ended = tokio::select! {

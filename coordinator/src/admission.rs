@@ -11,6 +11,7 @@
 //! Not promised: that what runs makes room for others. Turns are taken between requests.
 
 mod cost;
+mod demand;
 mod forecast;
 mod queue;
 mod room;
@@ -25,6 +26,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 pub use cost::{Prompted, Ratio, Work};
+pub use demand::{Awaited, Awaiting, Demand, DemandMetrics};
 pub use forecast::{Ask, Drawn, Forecast, Outlook, Rates};
 pub use queue::{Grant, Offer, Queue};
 pub use room::{Held, NoRoom, Room};
@@ -37,6 +39,7 @@ pub struct Admission {
     queue_limit: usize,
     room: Room,
     lines: Arc<Mutex<HashMap<Arc<str>, Line>>>,
+    awaited: Awaited,
 }
 
 /// The right to run. Travels with the request and is given back on drop.
@@ -97,7 +100,34 @@ impl Admission {
     /// Empty queues for at most `queue_limit` waiting requests of each model, and for at most
     /// `queue_bytes` of text in all of them.
     pub fn new(queue_limit: usize, queue_bytes: usize) -> Self {
-        Self { queue_limit, room: Room::new(queue_bytes), lines: Arc::default() }
+        Self {
+            queue_limit,
+            room: Room::new(queue_bytes),
+            lines: Arc::default(),
+            awaited: Awaited::default(),
+        }
+    }
+
+    /// The same, for models whose workers may all be away for a while.
+    pub fn awaiting<'a>(self, models: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { awaited: Awaited::new(models), ..self }
+    }
+
+    /// Who waits for a first worker.
+    pub fn awaited(&self) -> &Awaited {
+        &self.awaited
+    }
+
+    /// What is asked of every model now.
+    pub fn demand(&self) -> BTreeMap<Arc<str>, Demand> {
+        let mut demand = BTreeMap::<Arc<str>, Demand>::new();
+        for (model, line) in self.lines().iter() {
+            demand.insert(Arc::clone(model), line.demand());
+        }
+        for (model, n_samples) in self.awaited.n_samples() {
+            demand.entry(model).or_default().queued_samples += n_samples;
+        }
+        demand
     }
 
     /// Takes room for a request of `n_bytes` of text until it is granted or answered.
@@ -265,6 +295,19 @@ impl Admission {
 
     fn lines(&self) -> MutexGuard<'_, HashMap<Arc<str>, Line>> {
         self.lines.lock()
+    }
+}
+
+// === impl Line ===
+
+impl Line {
+    fn demand(&self) -> Demand {
+        Demand {
+            admitted_samples: u64::from(self.queue.running_samples()),
+            queued_samples: self.queue.waiting_samples(),
+            a_sample: self.rates.of_sample(u32::MAX),
+            places: self.queue.capacity_samples(),
+        }
     }
 }
 

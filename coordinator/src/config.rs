@@ -25,6 +25,8 @@ pub struct Config {
     pub admitted_per_capacity: f64,
     /// How long a request waits for a first worker before it is answered without rewards.
     pub worker_wait: Duration,
+    /// Models whose workers may all be away, scaled to zero: their requests wait for one within their budgets.
+    pub awaited_models: Vec<String>,
     /// Times that a sample is drawn anew after its worker was lost.
     pub max_reissues: u32,
     /// Second attempts at stragglers, as a share of all planned samples, 0 to 1; 0 turns them off.
@@ -64,6 +66,7 @@ impl Default for Config {
             queue_bytes: 256 << 20,
             admitted_per_capacity: 2.0,
             worker_wait: Duration::from_secs(5),
+            awaited_models: Vec::new(),
             max_reissues: 3,
             hedge_budget: 0.05,
             idempotency_entries: 4096,

@@ -116,11 +116,33 @@ impl Fleet {
         model: Option<&str>,
         patience: Duration,
     ) -> Result<WorkerClass, NoClass> {
+        self.wait_while(model, patience, |none| matches!(none, NoClass::NoWorker { .. })).await
+    }
+
+    /// The same for a model whose workers may be started yet: others that are there do not end the wait.
+    ///
+    /// # Errors
+    /// [`NoClass`] when nobody can by then.
+    pub async fn wait_for_model(
+        &self,
+        model: Option<&str>,
+        patience: Duration,
+    ) -> Result<WorkerClass, NoClass> {
+        let is_worth_it = |none: &NoClass| !matches!(none, NoClass::Ambiguous { .. });
+        self.wait_while(model, patience, is_worth_it).await
+    }
+
+    async fn wait_while(
+        &self,
+        model: Option<&str>,
+        patience: Duration,
+        is_worth_it: impl Fn(&NoClass) -> bool,
+    ) -> Result<WorkerClass, NoClass> {
         let mut changes = self.changes();
         let found = tokio::time::timeout(patience, async {
             loop {
                 match self.class_for(model) {
-                    Err(NoClass::NoWorker { .. }) => changes.changed().await.ok()?,
+                    Err(none) if is_worth_it(&none) => changes.changed().await.ok()?,
                     settled => return Some(settled),
                 }
             }

@@ -1,6 +1,7 @@
 //! The way of one request, on one screen; `draw` has its middle, `callers` on whose behalf it is.
 
 mod callers;
+mod class;
 mod draw;
 
 use std::num::NonZeroU64;
@@ -19,7 +20,9 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info};
 
-use crate::admission::{Admission, Ask, Forecast, Held, Outlook, Overloaded, Size, Work};
+use crate::admission::{
+    Admission, Ask, DemandMetrics, Forecast, Held, Outlook, Overloaded, Size, Work,
+};
 use crate::answer::{End, Facts, Refusal, answer};
 use crate::config::{Config, ConfigError};
 use crate::dispatch::HedgeBudget;
@@ -81,8 +84,11 @@ impl Coordinator {
         registry: &mut Registry,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
+        let awaited = config.awaited_models.iter().map(String::as_str);
+        let admission = Admission::new(config.queue_limit, config.queue_bytes).awaiting(awaited);
+        registry.register_collector(Box::new(DemandMetrics(admission.clone())));
         let inner = Inner {
-            admission: Admission::new(config.queue_limit, config.queue_bytes),
+            admission,
             fleet: Fleet::start(directory, connector),
             idempotency: Idempotency::new(Limits {
                 max_entries: config.idempotency_entries,
@@ -194,10 +200,9 @@ impl Coordinator {
         held: Held,
         teller: &Teller,
     ) -> Result<Verdict, JuryError> {
-        let Inner { config, admission, fleet, .. } = &*self.inner;
+        let Inner { config, admission, .. } = &*self.inner;
         let Due { arrived, budget, deadline } = due;
-        let patience = config.worker_wait.min(deadline.saturating_duration_since(Instant::now()));
-        let queued_for = match fleet.wait_for_class(request.model.as_deref(), patience).await {
+        let queued_for = match self.class_for(request, deadline).await {
             Ok(class) => class.model,
             Err(no_class) => return Ok(self.refuse(request, due, Refusal::NoClass(no_class))),
         };
@@ -217,8 +222,7 @@ impl Coordinator {
         let queued = arrived.elapsed();
 
         // Who serves the model may have changed meanwhile.
-        let patience = config.worker_wait.min(deadline.saturating_duration_since(Instant::now()));
-        let class = match fleet.wait_for_class(request.model.as_deref(), patience).await {
+        let class = match self.class_for(request, deadline).await {
             Ok(class) => class,
             Err(no_class) => return Ok(self.refuse(request, due, Refusal::NoClass(no_class))),
         };

@@ -20,7 +20,7 @@ mod secure;
 mod server;
 mod severable;
 
-pub use health::HealthHandle;
+pub use health::{HealthHandle, NoAnswer, is_serving};
 pub use in_process::{InProcessIncoming, in_process};
 pub use listen::{BindError, ListenAddress, Listener, NotAListenAddress, bind, bind_all};
 pub use secure::{SecureConnection, TlsListener};

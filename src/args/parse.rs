@@ -74,6 +74,7 @@ fn client_tls(command: &mut Command) -> Option<(Option<&str>, &mut ClientTlsArgs
             TrainCommand::Meta(args) => &mut args.judge,
         },
         Command::Status(args) => return Some((Some(&args.endpoint), &mut args.tls)),
+        Command::Health(args) => return Some((Some(&args.endpoint), &mut args.tls)),
         _ => return None,
     };
     Some((judge.endpoint.as_deref(), &mut judge.tls))

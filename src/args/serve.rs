@@ -59,6 +59,15 @@ pub struct JudgingArgs {
     /// Budget of a request that brings none [default: 60s, `jury up` 5m]
     #[arg(long, env = "JURY_DEFAULT_BUDGET", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub default_budget: Option<Duration>,
+    /// A model whose workers may all be away, as an autoscaler leaves it: its requests wait for a worker until their
+    /// budgets end, and count in jury_queued_samples meanwhile; once for each. Of other models a request waits 5s
+    #[arg(
+        long = "await-model",
+        env = "JURY_AWAIT_MODELS",
+        value_name = "MODEL",
+        value_delimiter = ','
+    )]
+    pub await_models: Vec<String>,
     /// Requests that may wait for admission
     #[arg(long, env = "JURY_QUEUE_LIMIT", value_name = "N", default_value_t = 1024)]
     pub queue_limit: usize,

@@ -142,6 +142,21 @@ impl Queue {
         self.turns.n_waiting()
     }
 
+    /// Samples of requests that run.
+    pub fn running_samples(&self) -> u32 {
+        self.running_samples
+    }
+
+    /// Samples of requests that wait.
+    pub fn waiting_samples(&self) -> u64 {
+        self.turns.n_samples()
+    }
+
+    /// Samples that may run at once.
+    pub fn capacity_samples(&self) -> u32 {
+        self.capacity_samples
+    }
+
     /// Requests that run, of every tenant that has any.
     pub fn running_by_tenant(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
         self.running_by_tenant.iter().map(|(tenant, n)| (tenant, *n))

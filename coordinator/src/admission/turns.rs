@@ -119,6 +119,11 @@ impl Turns {
         }
     }
 
+    /// Samples of all requests that wait.
+    pub fn n_samples(&self) -> u64 {
+        self.backlogs.values().map(|backlog| backlog.samples).sum()
+    }
+
     /// Requests that wait.
     pub fn n_waiting(&self) -> usize {
         self.n_waiting

@@ -26,6 +26,8 @@ pub struct Workers {
     pub directory: InProcess,
     /// How they are reached.
     pub connector: Connector,
+    /// What the directory was told of each.
+    pub registrations: Vec<Registration>,
     /// Ends one worker, by id.
     pub leave: HashMap<String, CancellationToken>,
     /// Ends them all.
@@ -68,6 +70,7 @@ impl Workers {
         let stop = CancellationToken::new();
         let (directory, connector) = (InProcess::new(), Connector::new());
         let mut leave = HashMap::new();
+        let mut registrations = Vec::new();
         for (worker_id, backend) in workers {
             let (address, incoming) = connector.open(worker_id);
             let worker = Worker {
@@ -84,13 +87,16 @@ impl Workers {
                 metrics: WorkerMetrics::unregistered(),
             };
             let listener = Listener::InProcess(incoming);
-            directory.add(registration(worker_id, address));
+            registrations.push(registration(worker_id, address));
             let ends = stop.child_token();
             leave.insert((*worker_id).to_owned(), ends.clone());
             tokio::spawn(jury_worker::run::run(worker, listener, ends));
         }
+        for registration in &registrations {
+            directory.add(registration.clone());
+        }
         let stop_when_dropped = stop.clone().drop_guard();
-        Self { directory, connector, leave, stop, stop_when_dropped }
+        Self { directory, connector, registrations, leave, stop, stop_when_dropped }
     }
 }
 
@@ -118,8 +124,22 @@ impl Cluster {
         Self::coordinate(config, Workers::start(grace, workers), workers.len()).await
     }
 
+    /// Starts everything, and hides the workers from the directory until what is returned is called.
+    pub async fn start_before_workers<B: Backend + Clone>(
+        config: Config,
+        workers: &[(&str, B)],
+    ) -> (Self, impl FnOnce()) {
+        let running = Workers::start(Duration::ZERO, workers);
+        let (directory, registrations) = (running.directory.clone(), running.registrations.clone());
+        for registration in &registrations {
+            directory.remove(&registration.worker_id);
+        }
+        let arrive = move || registrations.into_iter().for_each(|one| directory.add(one));
+        (Self::coordinate(config, running, 0).await, arrive)
+    }
+
     async fn coordinate(config: Config, workers: Workers, n_workers: usize) -> Self {
-        let Workers { directory, connector, leave, stop, stop_when_dropped } = workers;
+        let Workers { directory, connector, leave, stop, stop_when_dropped, .. } = workers;
         let mut registry = Registry::default();
         let coordinator = Coordinator::start(config, Arc::new(directory), connector, &mut registry)
             .expect("the settings are valid");

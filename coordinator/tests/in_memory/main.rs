@@ -13,8 +13,10 @@ mod refusals;
 mod tenants;
 mod voting;
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
+use jury_coordinator::Config;
 use jury_grm::domain::{FailureKind, ReasonCode, Status, StoppedBy};
 use jury_proto::convert::TooLong;
 use jury_proto::v1::reward_service_client::RewardServiceClient;
@@ -132,6 +134,29 @@ async fn a_busy_worker_is_asked_again_and_not_blamed() {
     let cluster = Cluster::start(&[("w", busy_once)]).await;
     let verdict = cluster.score(request(4)).await.unwrap();
     assert_eq!((verdict.status, verdict.run.reissued), (Status::Ok, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_waits_for_a_model_that_is_started_on_demand_and_for_no_other() {
+    let config = Config { awaited_models: vec!["scripted".to_owned()], ..Config::default() };
+    let workers = [("w", ScriptedBackend::new())];
+    let (cluster, arrive) = Cluster::start_before_workers(config, &workers).await;
+    let mut asked = request(4);
+    asked.model = Some("scripted".to_owned());
+    asked.budget_ms = NonZeroU64::new(240_000);
+    let started_late = async {
+        tokio::time::sleep(Duration::from_secs(180)).await;
+        arrive();
+    };
+    let (verdict, ()) = tokio::join!(cluster.score(asked), started_late);
+    let verdict = verdict.unwrap();
+    assert_eq!((verdict.status, verdict.counts.valid), (Status::Ok, 4));
+    assert!(verdict.run.queue_ms >= 180_000, "{:?}", verdict.run);
+
+    let mut other = request(2);
+    other.model = Some("gpt-17".to_owned());
+    let verdict = cluster.score(other).await.unwrap();
+    assert_eq!(verdict.reasons[0].as_ref().unwrap().code, ReasonCode::UnknownModel);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,11 +6,14 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, stream};
 use tokio::sync::watch;
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
@@ -28,6 +31,31 @@ pub struct HealthHandle {
     state: Arc<watch::Sender<State>>,
     /// Full names of the services that may be asked about, next to "".
     services: Arc<[String]>,
+}
+
+/// Nobody said whether it is serving.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// There was none in time.
+    #[error("nothing within {0:?}")]
+    Late(Duration),
+    /// It could not be asked, or does not know the question.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Asks whoever serves on `channel` whether new work is welcome there.
+///
+/// # Errors
+/// [`NoAnswer`] when nobody says within `patience`.
+pub async fn is_serving(channel: Channel, patience: Duration) -> Result<bool, NoAnswer> {
+    let request = HealthCheckRequest { service: String::new() };
+    let mut client = HealthClient::new(channel);
+    match tokio::time::timeout(patience, client.check(request)).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner().status() == ServingStatus::Serving),
+        Ok(Err(status)) => Err(NoAnswer::Refused(status.message().to_owned())),
+        Err(_) => Err(NoAnswer::Late(patience)),
+    }
 }
 
 /// The service over a handle's state.

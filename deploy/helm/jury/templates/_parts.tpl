@@ -60,17 +60,20 @@ imagePullSecrets:
 the same answer is read from /healthz. Neither looks at the directory: a process is alive without it. */}}
 {{- define "jury.probe" -}}
 {{- if .root.Values.tls.enabled -}}
-httpGet: { path: /healthz, port: metrics }
+httpGet: { path: /healthz, port: metrics, scheme: HTTPS }
 {{- else -}}
 grpc: { port: {{ .port }}, service: {{ .service }} }
 {{- end -}}
 {{- end -}}
 
-{{- define "jury.tlsArgs" -}}
-{{- if .Values.tls.enabled }}
+{{/* What a serving process is told of its certificate, and whom it lets in. (dict "root" $ "mutual" bool) */}}
+{{- define "jury.serveTlsArgs" -}}
+{{- if .root.Values.tls.enabled }}
 - --tls-cert=/etc/jury/tls/tls.crt
 - --tls-key=/etc/jury/tls/tls.key
-- --tls-ca=/etc/jury/tls/ca.crt
+{{- if .mutual }}
+- --tls-client-ca=/etc/jury/tls/ca.crt
+{{- end }}
 {{- end }}
 {{- end -}}
 
@@ -78,12 +81,19 @@ grpc: { port: {{ .port }}, service: {{ .service }} }
 {{- if .Values.tls.enabled }}
 - { name: tls, mountPath: /etc/jury/tls, readOnly: true }
 {{- end }}
+{{- if and (eq .Values.directory.kind "etcd") .Values.directory.etcd.tlsSecret }}
+- { name: etcd, mountPath: /etc/jury/etcd, readOnly: true }
+{{- end }}
 {{- end -}}
 
 {{- define "jury.tlsVolume" -}}
 {{- if .Values.tls.enabled }}
 - name: tls
   secret: { secretName: {{ include "jury.tlsSecret" . }}, defaultMode: 0440 }
+{{- end }}
+{{- if and (eq .Values.directory.kind "etcd") .Values.directory.etcd.tlsSecret }}
+- name: etcd
+  secret: { secretName: {{ .Values.directory.etcd.tlsSecret }}, defaultMode: 0440 }
 {{- end }}
 {{- end -}}
 
@@ -104,6 +114,25 @@ grpc: { port: {{ .port }}, service: {{ .service }} }
 {{- define "jury.etcdArgs" -}}
 - --etcd={{ include "jury.etcdEndpoints" . }}
 - --cluster={{ default (printf "%s.%s" .Release.Namespace (include "jury.fullname" .)) .Values.directory.etcd.cluster }}
+{{- with .Values.directory.etcd }}
+{{- if .tlsSecret }}
+- --etcd-ca=/etc/jury/etcd/ca.crt
+{{- if .mutual }}
+- --etcd-cert=/etc/jury/etcd/tls.crt
+- --etcd-key=/etc/jury/etcd/tls.key
+{{- end }}
+{{- end }}
+{{- with .user }}
+- --etcd-user={{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "jury.etcdEnv" -}}
+{{- if and (eq .Values.directory.kind "etcd") .Values.directory.etcd.user }}
+- name: JURY_ETCD_PASSWORD
+  valueFrom: { secretKeyRef: { name: {{ .Values.directory.etcd.passwordSecret.name }}, key: {{ .Values.directory.etcd.passwordSecret.key }} } }
+{{- end }}
 {{- end -}}
 
 {{- define "jury.coordinatorGrace" -}}{{ .Values.coordinator.longestBudgetSeconds }}{{- end -}}

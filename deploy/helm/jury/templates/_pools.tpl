@@ -117,12 +117,13 @@ spec:
         - --tokenizer={{ . }}
         {{- end }}
         {{- end }}
-        {{- include "jury.tlsArgs" $root | nindent 8 }}
+        {{- include "jury.serveTlsArgs" (dict "root" $root "mutual" true) | nindent 8 }}
         {{- with $pool.extraArgs }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
       env:
         {{- include "jury.env" $root | nindent 8 }}
+        {{- include "jury.etcdEnv" $root | nindent 8 }}
         {{- if and (eq $pool.backend "upstream") $pool.upstream.apiKeySecret.name }}
         - name: JURY_UPSTREAM_API_KEY
           valueFrom: { secretKeyRef: { name: {{ $pool.upstream.apiKeySecret.name }}, key: {{ $pool.upstream.apiKeySecret.key }} } }

@@ -1,0 +1,164 @@
+//! `jury bench autoscale`: whether the chart's autoscaling oscillates, by simulation: seconds are steps, nothing waits for a clock.
+//!
+//! ```text
+//! load        samples that are asked for, second by second
+//!   -> fleet    workers that start slowly, draw, drain       -> demand: samples that run and that wait
+//!   -> loop     KEDA and the HPA, as the chart sets them     -> workers wanted
+//! plot        what came of it, as an SVG
+//! ```
+//!
+//! Not simulated: a sample that takes longer than another, a scrape that fails, a node that has no GPU.
+
+mod control;
+mod fleet;
+mod plot;
+
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use serde::Serialize;
+
+use self::control::{Control, Settings};
+use self::fleet::{Fleet, FleetSettings};
+use super::Run;
+use super::args::BenchAutoscaleArgs;
+use super::output::{Output, deliver};
+
+/// One run's load: how many samples are asked for in each second.
+struct Load {
+    name: &'static str,
+    of_second: fn(u32) -> u32,
+}
+
+/// What a second looked like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Second {
+    /// Samples that run and that wait.
+    pub demand: u32,
+    /// Samples that wait alone.
+    pub waiting: u32,
+    /// Workers that the loop wants.
+    pub wanted: u32,
+    /// Workers that draw.
+    pub ready: u32,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outcome {
+    /// The load's name.
+    pub load: &'static str,
+    /// Most workers that were wanted.
+    pub most_workers: u32,
+    /// Times that the loop turned: from more workers to fewer, or back.
+    pub turns: usize,
+    /// Most samples that waited at once.
+    pub most_waiting: u32,
+    /// Workers that were paid for and did not draw for want of samples, as a share of the time of all.
+    pub idle_share: f64,
+}
+
+const MINUTE: u32 = 60;
+const SECONDS: u32 = 90 * MINUTE;
+
+/// Loads as trainings make them, in samples a second. A worker of the defaults draws 1.2 of them.
+const LOADS: [Load; 3] = [
+    Load {
+        name: "bursts",
+        of_second: |t| if t.is_multiple_of(10 * MINUTE) && t < 60 * MINUTE { 2_400 } else { 0 },
+    },
+    Load {
+        name: "step",
+        of_second: |t| if (5 * MINUTE..60 * MINUTE).contains(&t) { 10 } else { 1 },
+    },
+    Load { name: "rise and fall", of_second: |t| (t / 300).min((SECONDS - t) / 300) },
+];
+
+/// Simulates every load and prints what came of it.
+pub fn run(args: &BenchAutoscaleArgs, run: &Run) -> Result<Exit, Failed> {
+    let svg = Output::check("--svg", args.svg.as_deref())?;
+    let fleet = FleetSettings {
+        capacity: args.capacity,
+        sample_seconds: args.sample_seconds,
+        start_seconds: args.start_seconds,
+    };
+    let settings = Settings {
+        most: args.most_workers,
+        samples_per_worker: args.samples_per_worker,
+        ..Settings::default()
+    };
+    let runs: Vec<(Outcome, Vec<Second>)> = LOADS
+        .iter()
+        .map(|load| {
+            let seconds = simulate(load.of_second, SECONDS, fleet, settings);
+            (outcome(load.name, &seconds, fleet), seconds)
+        })
+        .collect();
+    let outcomes: Vec<&Outcome> = runs.iter().map(|(outcome, _)| outcome).collect();
+    let page = match args.json {
+        true => serde_json::to_string(&outcomes).or_exit(Exit::Internal)? + "\n",
+        false => table(&outcomes),
+    };
+    deliver(run, &page, svg.as_ref(), || plot::plot(&runs, settings).or_exit(Exit::Internal))?;
+    Ok(Exit::Done)
+}
+
+/// Second by second: load, fleet, loop.
+fn simulate(
+    load: impl Fn(u32) -> u32,
+    n_seconds: u32,
+    fleet: FleetSettings,
+    settings: Settings,
+) -> Vec<Second> {
+    let mut fleet = Fleet::new(fleet);
+    let mut control = Control::new(settings);
+    let mut seconds = Vec::new();
+    for second in 0..n_seconds {
+        fleet.ask(load(second));
+        fleet.step(second);
+        let wanted = control.step(second, fleet.demand());
+        fleet.scale(second, wanted);
+        seconds.push(Second {
+            demand: fleet.demand(),
+            waiting: fleet.waiting(),
+            wanted,
+            ready: fleet.ready(),
+        });
+    }
+    seconds
+}
+
+fn outcome(load: &'static str, seconds: &[Second], fleet: FleetSettings) -> Outcome {
+    let drawn: f64 = seconds.iter().map(|s| f64::from(s.demand - s.waiting)).sum();
+    let places: f64 = seconds.iter().map(|s| f64::from(s.ready * fleet.capacity)).sum();
+    Outcome {
+        load,
+        most_workers: seconds.iter().map(|s| s.wanted).max().unwrap_or(0),
+        turns: turns(seconds),
+        most_waiting: seconds.iter().map(|s| s.waiting).max().unwrap_or(0),
+        idle_share: if places > 0.0 { (1.0 - drawn / places).max(0.0) } else { 0.0 },
+    }
+}
+
+/// Times that the number of workers wanted went from growing to shrinking, or back.
+fn turns(seconds: &[Second]) -> usize {
+    let changes = seconds.windows(2).map(|pair| pair[1].wanted.cmp(&pair[0].wanted));
+    let moves: Vec<_> = changes.filter(|change| change.is_ne()).collect();
+    moves.windows(2).filter(|pair| pair[0] != pair[1]).count()
+}
+
+fn table(outcomes: &[&Outcome]) -> String {
+    let mut rows =
+        vec![["LOAD", "MOST WORKERS", "TURNS", "MOST WAITING", "IDLE"].map(String::from)];
+    rows.extend(outcomes.iter().map(|one| {
+        [
+            one.load.to_owned(),
+            one.most_workers.to_string(),
+            one.turns.to_string(),
+            one.most_waiting.to_string(),
+            format!("{:.0} %", 100.0 * one.idle_share),
+        ]
+    }));
+    jury_terminal::page::columns(&rows)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! KEDA and the HorizontalPodAutoscaler as a state machine, set as the chart sets them: pure.
+//!
+//! ```text
+//! KEDA   0 <-> 1     up as soon as anything is asked for; down when nothing was for the cooldown
+//! HPA    1 <-> most  ceil(demand / samples a worker), unless that is within a tenth of what there is
+//!                    up: at once, at most twice as many (or 4 more) a minute
+//!                    down: the highest wish of the window, at most a tenth (or 1) fewer a minute
+//! ```
+//!
+//! What is measured comes by Prometheus, and is older than now.
+
+use std::collections::VecDeque;
+
+/// How the loop is set; the chart's defaults.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// Fewest workers.
+    pub least: u32,
+    /// Most workers.
+    pub most: u32,
+    /// Samples that one worker is there for.
+    pub samples_per_worker: u32,
+    /// Seconds between looks.
+    pub polling_seconds: u32,
+    /// Age of what is measured, seconds.
+    pub metric_age_seconds: u32,
+    /// Workers leave when fewer were wanted for so long.
+    pub scale_in_seconds: u32,
+    /// The last worker leaves when nothing was asked for so long.
+    pub cooldown_seconds: u32,
+}
+
+/// The loop between two looks.
+#[derive(Debug)]
+pub struct Control {
+    settings: Settings,
+    workers: u32,
+    /// What was measured, the oldest first.
+    measured: VecDeque<u32>,
+    /// (second, wish) of the window.
+    wishes: VecDeque<(u32, u32)>,
+    /// (second, workers before) of changes in the last minute.
+    before: VecDeque<(u32, u32)>,
+    last_active: Option<u32>,
+}
+
+/// The HPA leaves things alone within this share of its target.
+const TOLERANCE: f64 = 0.1;
+/// Policies count changes within so many seconds.
+const POLICY_SECONDS: u32 = 60;
+
+// === impl Settings ===
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            least: 0,
+            most: 64,
+            samples_per_worker: 24,
+            polling_seconds: 15,
+            metric_age_seconds: 15,
+            scale_in_seconds: 300,
+            cooldown_seconds: 600,
+        }
+    }
+}
+
+// === impl Control ===
+
+impl Control {
+    /// Begins with the fewest workers.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            workers: settings.least,
+            measured: VecDeque::new(),
+            wishes: VecDeque::new(),
+            before: VecDeque::new(),
+            last_active: None,
+        }
+    }
+
+    /// A second went by with this `demand`; returns how many workers there shall be.
+    pub fn step(&mut self, second: u32, demand: u32) -> u32 {
+        self.measured.push_back(demand);
+        if self.measured.len() > self.settings.metric_age_seconds as usize + 1 {
+            self.measured.pop_front();
+        }
+        if second.is_multiple_of(self.settings.polling_seconds) {
+            let seen = self.measured.front().copied().unwrap_or(0);
+            let workers = self.look(second, seen);
+            if workers != self.workers {
+                self.before.push_back((second, self.workers));
+                self.workers = workers;
+            }
+        }
+        self.workers
+    }
+
+    fn look(&mut self, second: u32, demand: u32) -> u32 {
+        let Settings { least, most, cooldown_seconds, .. } = self.settings;
+        if demand > 0 {
+            self.last_active = Some(second);
+        }
+        if self.workers == 0 {
+            return if demand > 0 { least.max(1) } else { 0 };
+        }
+        let is_asleep = self.last_active.is_none_or(|last| second - last >= cooldown_seconds);
+        if least == 0 && demand == 0 && is_asleep {
+            self.wishes.clear();
+            return 0;
+        }
+        let wish = self.wish(demand).clamp(least.max(1), most);
+        self.wishes.push_back((second, wish));
+        self.wishes.retain(|(at, _)| second - at < self.settings.scale_in_seconds.max(1));
+        self.before.retain(|(at, _)| second - at < POLICY_SECONDS);
+        if wish > self.workers {
+            wish.min(self.most_after_growth())
+        } else {
+            let highest = self.wishes.iter().map(|(_, wish)| *wish).max().unwrap_or(wish);
+            highest.min(self.workers).max(self.fewest_after_shrinking())
+        }
+    }
+
+    /// What the demand alone asks for.
+    fn wish(&self, demand: u32) -> u32 {
+        let target = f64::from(self.settings.samples_per_worker);
+        let used = f64::from(demand) / (target * f64::from(self.workers));
+        if (used - 1.0).abs() <= TOLERANCE {
+            self.workers
+        } else {
+            demand.div_ceil(self.settings.samples_per_worker)
+        }
+    }
+
+    fn most_after_growth(&self) -> u32 {
+        let begun =
+            self.before.iter().map(|(_, n)| *n).min().unwrap_or(self.workers).min(self.workers);
+        (begun * 2).max(begun + 4)
+    }
+
+    fn fewest_after_shrinking(&self) -> u32 {
+        let begun =
+            self.before.iter().map(|(_, n)| *n).max().unwrap_or(self.workers).max(self.workers);
+        (begun - begun / 10).min(begun.saturating_sub(1))
+    }
+}

@@ -1,0 +1,77 @@
+use super::*;
+
+const FLEET: FleetSettings = FleetSettings { capacity: 24, sample_seconds: 20, start_seconds: 180 };
+
+fn wanted(seconds: &[Second]) -> Vec<u32> {
+    seconds.iter().map(|second| second.wanted).collect()
+}
+
+/// A constant load of `rate` samples a second needs so many workers.
+fn needed(rate: u32) -> u32 {
+    (rate * FLEET.sample_seconds).div_ceil(Settings::default().samples_per_worker)
+}
+
+#[test]
+fn under_any_constant_load_the_loop_comes_to_rest_at_enough_workers_whatever_the_start_takes() {
+    for rate in 1..=30 {
+        for start_seconds in [1, 60, 180, 420] {
+            let fleet = FleetSettings { start_seconds, ..FLEET };
+            let seconds = simulate(|_| rate, 4 * 3600, fleet, Settings::default());
+            let last_hour = &seconds[3 * 3600..];
+            let rest = last_hour[0].wanted;
+            assert!(
+                last_hour.iter().all(|s| s.wanted == rest),
+                "{rate} a second, start {start_seconds}"
+            );
+            assert!(
+                last_hour.iter().all(|s| s.waiting == 0),
+                "{rate} a second, start {start_seconds}"
+            );
+            assert!(
+                rest.abs_diff(needed(rate)) <= 1 + needed(rate) / 10,
+                "{rest} for {rate} a second"
+            );
+        }
+    }
+}
+
+#[test]
+fn each_step_is_followed_by_growth_and_at_most_one_return_to_rest() {
+    const HOUR: u32 = 3_600;
+    for (low, high) in [(1, 10), (0, 20), (2, 40)] {
+        let load = |t: u32| if (HOUR..3 * HOUR).contains(&t) { high } else { low };
+        let seconds = simulate(load, 5 * HOUR, FLEET, Settings::default());
+        let (first, rest) = seconds.split_at(HOUR as usize);
+        let (during, after) = rest.split_at(2 * HOUR as usize);
+        // The slow start leaves a backlog, which needs more workers than the load; then they leave, once.
+        assert!(turns(first) <= 1 && turns(during) <= 1, "{low} to {high}");
+        assert_eq!(turns(after), 0, "{high} to {low}");
+        assert!(wanted(after).is_sorted_by(|earlier, later| earlier >= later));
+    }
+}
+
+#[test]
+fn bursts_that_come_within_the_window_move_nobody() {
+    let load = |t: u32| if t.is_multiple_of(240) { 960 } else { 0 };
+    let seconds = simulate(load, 4 * 3600, FLEET, Settings::default());
+    let settled = wanted(&seconds[2 * 3600..]);
+    assert!(settled.iter().all(|n| *n == settled[0]), "{settled:?}");
+}
+
+#[test]
+fn no_worker_is_there_when_nothing_is_asked_and_the_first_question_starts_one() {
+    let load = |t: u32| u32::from(t == 1_000);
+    let seconds = simulate(load, 3_600, FLEET, Settings::default());
+    assert!(wanted(&seconds[..1_000]).iter().all(|n| *n == 0));
+    assert!(seconds[1_045].wanted == 1, "{:?}", seconds[1_045]);
+    assert_eq!(seconds[1_000 + 45 + FLEET.start_seconds as usize].waiting, 0);
+    assert_eq!(seconds[3_599].wanted, 0);
+}
+
+#[test]
+fn limits_are_kept_under_any_load() {
+    let settings = Settings { least: 2, most: 5, ..Settings::default() };
+    let load = |t: u32| t.wrapping_mul(2_654_435_761).rotate_left(t % 7) % 97;
+    let seconds = simulate(load, 7_200, FLEET, settings);
+    assert!(wanted(&seconds).iter().all(|n| (2..=5).contains(n)));
+}

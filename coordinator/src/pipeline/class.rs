@@ -1,0 +1,35 @@
+//! Who can draw a request: waits for a first worker, a moment, or as long as the deadline lets it where the model's workers may
+//! have been scaled to zero.
+
+use std::time::Duration;
+
+use jury_grm::domain::ScoreRequest;
+use tokio::time::Instant;
+
+use super::Coordinator;
+use crate::fleet::{NoClass, WorkerClass};
+
+impl Coordinator {
+    /// The class that serves the request's model.
+    ///
+    /// # Errors
+    /// [`NoClass`] when nobody serves it by then.
+    pub(super) async fn class_for(
+        &self,
+        request: &ScoreRequest,
+        deadline: Instant,
+    ) -> Result<WorkerClass, NoClass> {
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let fleet = &self.inner.fleet;
+        let model = request.model.as_deref();
+        match fleet.wait_for_class(model, Duration::ZERO).await {
+            Err(NoClass::NoWorker { .. } | NoClass::UnknownModel { .. }) => {}
+            settled => return settled,
+        }
+        // Counted as demand until a worker is there: that is what starts one.
+        match self.inner.admission.awaited().wait(model, request.settings.k) {
+            Some(_awaiting) => fleet.wait_for_model(model, left()).await,
+            None => fleet.wait_for_class(model, self.inner.config.worker_wait.min(left())).await,
+        }
+    }
+}

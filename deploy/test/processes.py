@@ -1,0 +1,55 @@
+"""Starts processes, and ends them whatever happens."""
+
+import contextlib
+import pathlib
+import socket
+import subprocess
+import tempfile
+import time
+
+# A machine that compiles beside us is slow.
+PATIENCE_SECONDS = 300
+
+
+class Processes:
+    """Processes by name, each with a file of what it says."""
+
+    def __init__(self):
+        self.running: dict[str, subprocess.Popen] = {}
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="jury-deploy-test."))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.running.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        for process in self.running.values():
+            process.wait()
+
+    def start(self, name: str, command: list[str], env: dict[str, str] | None = None) -> subprocess.Popen:
+        with open(self.folder / f"{name}.log", "ab") as log:
+            self.running[name] = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env)
+        return self.running[name]
+
+    def wait_for(self, happens, what: str):
+        """Polls until `happens()` is true and raises nothing."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            error = None
+            try:
+                if result := happens():
+                    return result
+            except Exception as raised:  # whatever it is, it may pass
+                error = raised
+            if time.monotonic() > until:
+                raise TimeoutError(f"waited for {what}: {error}; logs are in {self.folder}")
+            time.sleep(0.2)
+
+
+def free_ports(n: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(n)]
+        return [one.getsockname()[1] for one in sockets]

@@ -1,0 +1,220 @@
+"""The dress rehearsal: the chart's pods as processes with addresses of their own. Three members of etcd, two coordinators behind a
+service that takes turns, four workers. While two callers ask without a pause: one of each is killed, then all of them are replaced in
+the order in which a rollout does it. Every request must be answered with rewards, and the same item with the same ones.
+
+Root is needed, for network namespaces. usage: rehearsal.py JURY ETCD MODEL_FILE"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import chart
+from pods import SERVICE_ADDRESS, Network, Pod
+from processes import Processes
+
+VALUES = chart.ROOT / "deploy/test/rehearsal.yaml"
+ITEMS = [
+    {"query": "What is the capital of France?", "responses": ["The capital of France is Paris.", "It is Lyon."]},
+    {"query": "What is 2 + 2?", "responses": ["It is 4.", "It is 5."]},
+]
+
+
+class Cluster:
+    """All pods, and who of the coordinators is behind the service."""
+
+    def __init__(self, network, processes, programs, folders):
+        self.network, self.processes, self.programs, self.folders = network, processes, programs, folders
+        documents = chart.render(VALUES)
+        self.templates = {name: template for document in documents for name, template in chart.pod_templates(document)}
+        self.objects = {(d["kind"], d["metadata"]["name"]): d for d in documents}
+        self.coordinators: list[Pod] = []
+        self.workers: list[Pod] = []
+        self.members: list[Pod] = []
+        self.caller, _ = network.add("caller")
+        service = self.objects["Service", chart.RELEASE]
+        self.port = service["spec"]["ports"][0]["port"]
+        network.name(f"{chart.RELEASE}.{chart.NAMESPACE}.svc", SERVICE_ADDRESS)
+
+    def pod(self, name: str, template: str) -> Pod:
+        pod = Pod(name, self.templates[template], self.network, self.processes, self.programs, self.folders)
+        pod.start()
+        return pod
+
+    def replicas(self, kind: str, name: str) -> int:
+        return self.objects[kind, name]["spec"]["replicas"]
+
+    def start(self):
+        etcd = "jury-etcd"
+        for index in range(self.replicas("StatefulSet", etcd)):
+            pod = Pod(f"{etcd}-{index}", self.templates[etcd], self.network, self.processes, self.programs, self.folders)
+            self.network.name(f"{pod.name}.{etcd}.{chart.NAMESPACE}.svc", pod.address)
+            self.members.append(pod)
+        for pod in self.members:
+            pod.start()
+        self.coordinators = [self.pod(f"coordinator-{n}", "jury-coordinator") for n in range(self.replicas("Deployment", "jury-coordinator"))]
+        self.workers = [self.pod(f"worker-{n}", "jury-judge") for n in range(self.replicas("Deployment", "jury-judge"))]
+        for pod in self.members + self.coordinators + self.workers:
+            pod.wait_until_ready()
+        self.publish()
+
+    def publish(self):
+        """The service's endpoints: coordinators that are ready."""
+        self.network.balance(self.caller, self.port, [pod.address for pod in self.coordinators])
+
+    def call(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess:
+        command = ["ip", "netns", "exec", self.caller, self.programs["jury"], *arguments]
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+
+    def endpoint(self) -> str:
+        return f"--endpoint=http://{chart.RELEASE}.{chart.NAMESPACE}.svc:{self.port}"
+
+
+class Callers:
+    """Ask without a pause; keep every answer."""
+
+    def __init__(self, cluster: Cluster, n: int):
+        self.cluster, self.answers, self.stop = cluster, [], threading.Event()
+        self.threads = [threading.Thread(target=self.ask, args=(n_item,)) for n_item in range(n)]
+
+    def ask(self, n_item: int):
+        item = ITEMS[n_item % len(ITEMS)]
+        while not self.stop.is_set():
+            begun = time.monotonic()
+            done = self.cluster.call(
+                "score", "-", self.cluster.endpoint(), "--model=smollm2-135m", "--k=2", "--max-critique-tokens=8", "--budget=280s", "--json",
+                stdin=json.dumps(item),
+            )
+            self.answers.append((n_item, time.monotonic() - begun, done))
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+    def wait_for_more(self, n: int):
+        """Until `n` more answers are there than now."""
+        target = len(self.answers) + n
+        while len(self.answers) < target and not self.stop.is_set():
+            time.sleep(0.2)
+
+
+def say(text: str):
+    print(f"  {text}", flush=True)
+
+
+def kill_one_of_each(cluster: Cluster, callers: Callers):
+    member = cluster.members[0]
+    member.kill()
+    say(f"killed {member.name}")
+    callers.wait_for_more(2)
+    member.start()
+    member.wait_until_ready()
+    say(f"{member.name} is back")
+
+    coordinator = cluster.coordinators.pop(0)
+    coordinator.kill()
+    # The kubelet's next probe finds it, and it leaves the endpoints.
+    cluster.publish()
+    say(f"killed {coordinator.name}")
+    callers.wait_for_more(2)
+    coordinator.start()
+    coordinator.wait_until_ready()
+    cluster.coordinators.append(coordinator)
+    cluster.publish()
+    say(f"{coordinator.name} is back")
+
+    worker = cluster.workers[0]
+    worker.kill()
+    say(f"killed {worker.name}")
+    callers.wait_for_more(2)
+    worker.start()
+    worker.wait_until_ready()
+    say(f"{worker.name} is back")
+
+
+def roll_out(cluster: Cluster, callers: Callers, pods: list[Pod], kind: str, template: str):
+    """A Deployment with maxSurge 1 and maxUnavailable 0: one comes, then one leaves, until all are new."""
+    strategy = cluster.objects["Deployment", template]["spec"]["strategy"]["rollingUpdate"]
+    if strategy != {"maxSurge": 1, "maxUnavailable": 0}:
+        raise RuntimeError(f"this rehearses another rollout than {strategy}")
+    for old in list(pods):
+        new = cluster.pod(f"{old.name}-new", template)
+        new.wait_until_ready()
+        pods.append(new)
+        pods.remove(old)
+        if kind == "coordinator":
+            cluster.publish()
+        say(f"{new.name} came, {old.name} left in {old.leave():.1f} s")
+    callers.wait_for_more(2)
+
+
+def judge(callers: Callers) -> list[str]:
+    problems, rewards = [], {}
+    for n_item, seconds, done in callers.answers:
+        if done.returncode != 0:
+            problems.append(f"item {n_item}: exit code {done.returncode} after {seconds:.0f} s: {done.stderr.strip()[-300:]}")
+            continue
+        verdict = json.loads(done.stdout)
+        if verdict["status"] != "OK":
+            problems.append(f"item {n_item}: {verdict['status']}, {verdict['counts']}")
+        elif rewards.setdefault(n_item, verdict["rewards"]) != verdict["rewards"]:
+            problems.append(f"item {n_item}: {verdict['rewards']}, and before {rewards[n_item]}")
+    return problems
+
+
+def helm_test(cluster: Cluster) -> list[str]:
+    template = cluster.templates["jury-test"]
+    config = cluster.objects["ConfigMap", "jury-test"]
+    folder = cluster.processes.folder / "item"
+    folder.mkdir()
+    (folder / "item.json").write_text(config["data"]["item.json"])
+    arguments = [one.replace("/item", str(folder), 1) if one.startswith("/item") else one for one in template["spec"]["containers"][0]["args"]]
+    done = cluster.call(*arguments)
+    return [] if done.returncode == 0 else [f"helm test ends with {done.returncode}: {done.stderr.strip()[-300:]}"]
+
+
+def main() -> int:
+    jury, etcd, model = sys.argv[1:]
+    with Processes() as processes, Network() as network, contextlib.ExitStack() as stack:
+        os.chmod(processes.folder, 0o755)
+        # The pods' user must reach program and models.
+        for name, source in (("jury", jury), ("etcd", etcd)):
+            shutil.copy(source, processes.folder / name)
+            os.chmod(processes.folder / name, 0o755)
+        (processes.folder / "models").mkdir()
+        shutil.copy(model, processes.folder / "models")
+        subprocess.run(["chown", "-R", "65532:65532", str(processes.folder)], check=True)
+        stack.callback(shutil.rmtree, processes.folder / "models")
+        programs = {name: str(processes.folder / name) for name in ("jury", "etcd")}
+        folders = {"models": str(processes.folder / "models"), "data": str(processes.folder / "data-{pod}")}
+        cluster = Cluster(network, processes, programs, folders)
+        cluster.start()
+        say(f"{len(cluster.members)} members of etcd, {len(cluster.coordinators)} coordinators, {len(cluster.workers)} workers are ready")
+        problems = helm_test(cluster)
+        with Callers(cluster, len(ITEMS)) as callers:
+            callers.wait_for_more(2)
+            kill_one_of_each(cluster, callers)
+            roll_out(cluster, callers, cluster.coordinators, "coordinator", "jury-coordinator")
+            roll_out(cluster, callers, cluster.workers, "worker", "jury-judge")
+        problems += judge(callers)
+        if problems:
+            say(f"logs are in {processes.folder}")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    slowest = max(seconds for _, seconds, _ in callers.answers)
+    print(f"rehearsal: {len(callers.answers)} requests, the slowest {slowest:.0f} s, {len(problems)} problems")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

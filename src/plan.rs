@@ -1,0 +1,91 @@
+//! `jury plan`.
+
+use jury_bench::plan::{Ask, Plan, plan};
+use jury_grm::domain::json_line;
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::page::columns;
+
+use crate::args::PlanArgs;
+use crate::score::print;
+
+pub fn run(args: &PlanArgs) -> Result<Exit, Failed> {
+    let ask = Ask {
+        groups: args.groups,
+        k: args.k,
+        orders: args.orders,
+        prompt_tokens: args.prompt_tokens,
+        critique_tokens: args.critique_tokens,
+        step_seconds: args.step.as_secs_f64(),
+        places: args.places,
+        decode_rate: args.decode_rate,
+        prefill_rate: args.prefill_rate,
+        spare: args.spare,
+    };
+    let plan = plan(ask).or_exit(Exit::Usage)?;
+    print(&if args.json { json_line(&plan).or_exit(Exit::Internal)? } else { page(ask, plan) })?;
+    Ok(Exit::Done)
+}
+
+fn page(ask: Ask, plan: Plan) -> String {
+    let Ask {
+        groups,
+        k,
+        critique_tokens,
+        decode_rate,
+        prefill_rate,
+        step_seconds,
+        spare,
+        places,
+        ..
+    } = ask;
+    let rows = [
+        ["samples", &format!("{}", plan.samples), &format!("{groups} groups x k {k}")],
+        [
+            "generated",
+            &format!("{} tokens", plan.generated_tokens),
+            &format!("{critique_tokens} a sample, {decode_rate} a second and worker"),
+        ],
+        [
+            "prompts",
+            &format!("{} tokens", plan.prompt_tokens),
+            &format!("one for each order, {prefill_rate} a second and worker"),
+        ],
+        ["one worker", &format!("{:.1} s", plan.worker_seconds), "for all of it"],
+        ["one sample", &format!("{:.1} s", plan.sample_seconds), "on a full worker"],
+        [
+            "by work",
+            &plan.by_work.to_string(),
+            &format!("{:.0} % more than that, in {step_seconds} s", 100.0 * spare),
+        ],
+        ["by rounds", &plan.by_rounds.to_string(), &format!("{places} places each")],
+        ["workers", &plan.workers.to_string(), &format!("{} samples at once", plan.places)],
+    ];
+    columns(&rows.map(|row| row.map(str::to_owned)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arithmetic_is_shown() {
+        let ask = Ask {
+            groups: 128,
+            k: 8,
+            orders: 2,
+            prompt_tokens: 1_500,
+            critique_tokens: 500,
+            step_seconds: 60.0,
+            places: 64,
+            decode_rate: 3_200.0,
+            prefill_rate: 20_000.0,
+            spare: 0.2,
+        };
+        let page = page(ask, plan(ask).unwrap());
+        let line =
+            |name: &str| page.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        assert!(line("one worker").contains("179.2 s"), "{page}");
+        assert!(line("by work").contains("20 % more than that, in 60 s"), "{page}");
+        assert!(line("workers").contains(" 4 ") && line("workers").contains("256"), "{page}");
+    }
+}
