@@ -262,7 +262,7 @@ async fn a_budget_that_was_asked_for_outlasts_the_deadline_of_the_call_and_is_us
     let hanging = ScriptedBackend::new().on_sample(|_, _| Act::hangs());
     let cluster = Cluster::start(&[("w", hanging)]).await;
     let mut asked = request(2);
-    asked.budget_ms = std::num::NonZeroU64::new(60_000);
+    asked.budget_ms = NonZeroU64::new(60_000);
     let mut call = tonic::Request::new(v1::ScoreRequest::from(asked));
     call.set_timeout(Duration::from_secs(65));
     let mut client = RewardServiceClient::new(cluster.channel());
@@ -278,7 +278,7 @@ async fn a_duplicate_is_answered_within_its_own_budget() {
     let with_budget = |ms| {
         let mut same = request(2);
         same.request_id = "r".to_owned();
-        same.budget_ms = std::num::NonZeroU64::new(ms);
+        same.budget_ms = NonZeroU64::new(ms);
         same
     };
     let duplicate = async {
