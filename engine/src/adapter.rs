@@ -53,7 +53,7 @@ use std::path::Path;
 use crate::error::{AdapterError, LoadError};
 use crate::hf::tensor_name;
 use crate::model::Architecture;
-pub(crate) use fit::fit;
+pub(crate) use fit::{fit, in_order};
 
 /// A greater rank than any that pays; bounds sizes that a file may ask for.
 const MOST_RANK: usize = 4096;

@@ -28,7 +28,7 @@ pub(crate) use metadata::Metadata;
 
 use crate::error::LoadError;
 use crate::tensor::TensorInfo;
-use header::Header;
+use header::{Header, MetadataLayout};
 
 /// An open model: one GGUF file, or the parts of one that was split.
 #[derive(Debug)]
@@ -38,6 +38,18 @@ pub(crate) struct GgufFile {
     pub(crate) metadata: Metadata,
     /// Of all parts.
     pub(crate) tensors: HashMap<String, TensorInfo>,
+    /// Of the first part.
+    layout: MetadataLayout,
+}
+
+/// Metadata as it is in the file.
+#[derive(Debug)]
+pub(crate) struct RawMetadata {
+    /// Number of entries.
+    pub(crate) entries: u64,
+    pub(crate) bytes: Vec<u8>,
+    /// Of tensor data, in bytes.
+    pub(crate) alignment: u64,
 }
 
 #[derive(Debug)]
@@ -52,7 +64,7 @@ struct Part {
 impl GgufFile {
     /// Reads everything but the tensors' bytes. Of a split file the first part's path finds the others.
     pub(crate) fn open(path: &Path) -> Result<GgufFile, LoadError> {
-        let (first, Header { metadata, mut tensors }) = Part::open(path)?;
+        let (first, Header { metadata, mut tensors, layout }) = Part::open(path)?;
         let further = split::further_parts(path, &metadata)?;
         let count = further.len() + 1;
         let mut parts = vec![first];
@@ -72,18 +84,19 @@ impl GgufFile {
             let why = format!("its {count} parts have {found} tensors instead of {expected}");
             return Err(parts[0].corrupt(format!("{why}: fetch all parts again")));
         }
-        Ok(GgufFile { parts, metadata, tensors })
+        Ok(GgufFile { parts, metadata, tensors, layout })
     }
 
     /// The tensor's raw blocks.
     pub(crate) fn read(&self, info: &TensorInfo) -> Result<Vec<u8>, LoadError> {
-        let part = &self.parts[info.shard];
-        let io = |source| LoadError::Io { path: part.path.clone(), source };
-        let mut bytes = vec![0; info.bytes as usize];
-        let mut file = &part.file;
-        file.seek(SeekFrom::Start(info.offset)).map_err(io)?;
-        file.read_exact(&mut bytes).map_err(io)?;
-        Ok(bytes)
+        self.parts[info.shard].read(info.offset, info.bytes)
+    }
+
+    /// The first part's metadata, to be copied.
+    pub(crate) fn raw_metadata(&self) -> Result<RawMetadata, LoadError> {
+        let MetadataLayout { entries, start, end, alignment } = self.layout;
+        let bytes = self.parts[0].read(start, end - start)?;
+        Ok(RawMetadata { entries, bytes, alignment })
     }
 
     /// All parts, in their order.
@@ -116,6 +129,15 @@ impl Part {
         let bytes = file.metadata().map_err(io)?.len();
         let header = Header::read(&file, path, bytes)?;
         Ok((Part { path: path.to_owned(), file, bytes }, header))
+    }
+
+    fn read(&self, offset: u64, bytes: u64) -> Result<Vec<u8>, LoadError> {
+        let io = |source| LoadError::Io { path: self.path.clone(), source };
+        let mut read = vec![0; bytes as usize];
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(offset)).map_err(io)?;
+        file.read_exact(&mut read).map_err(io)?;
+        Ok(read)
     }
 
     fn corrupt(&self, why: impl Into<String>) -> LoadError {

@@ -132,6 +132,11 @@ impl HfFolder {
         &self.path
     }
 
+    /// All files of weights, in their order.
+    pub(crate) fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
     /// The tokenizer's special tokens, and often the chat template.
     pub(crate) fn tokenizer_config_path(&self) -> PathBuf {
         self.path.join("tokenizer_config.json")

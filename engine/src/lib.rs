@@ -9,6 +9,7 @@
 //! floats              sizes and weights as floats, for training
 //!
 //! Engine::load_adapter, Engine::submit_adapted: low-rank changes of the weights, swapped at run time (adapter)
+//! merge               an adapter added to the weights, as files
 //!
 //! measure             times groups on an engine    limits   what the machine could do at most    Host   its facts
 //! head                a trained head on hidden states: how good is a sample?
@@ -37,6 +38,7 @@ mod info;
 pub mod limits;
 mod machine;
 pub mod measure;
+pub mod merge;
 mod model;
 mod prefix;
 mod prompt;

@@ -99,6 +99,12 @@ impl BlockType {
         })
     }
 
+    /// Its number in GGUF's table of tensors.
+    pub fn code(self) -> u32 {
+        let mut codes = 0..=u32::from(u8::MAX);
+        codes.find(|&code| BlockType::from_code(code) == Some(self)).expect("every type has a code")
+    }
+
     /// Weights and bytes of a block.
     pub fn block(self) -> (usize, usize) {
         match self {

@@ -8,31 +8,52 @@ use crate::model::adapted::{Adapted, Projection};
 use crate::model::{Architecture, Shape};
 use jury_kernels::cpu::rows::RopePairs;
 
+// === impl Adapter ===
+
+impl Adapter {
+    /// An adapter that names a family goes with that family.
+    pub(crate) fn check_family(&self, shape: &Shape) -> Result<(), AdapterError> {
+        let model = shape.architecture.name();
+        match self.architecture() {
+            Some(made_for) if made_for != model => {
+                Err(AdapterError::OtherFamily { made_for: made_for.to_owned(), model })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+// === impl LowRank ===
+
+impl LowRank {
+    /// Both matrices have the sizes of the projection, its inputs and outputs.
+    pub(crate) fn check_sizes(
+        &self,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+    ) -> Result<(), AdapterError> {
+        let sides = [
+            ("lora_A", [self.rank, self.inputs], [self.rank, inputs]),
+            ("lora_B", [self.outputs, self.rank], [outputs, self.rank]),
+        ];
+        match sides.into_iter().find(|(_, found, expected)| found != expected) {
+            None => Ok(()),
+            Some((matrix, found, expected)) => {
+                let tensor = format!("{name}.{matrix}");
+                Err(AdapterError::Shape { tensor, expected, found })
+            }
+        }
+    }
+}
+
 /// Packs an adapter for a model.
 pub(crate) fn fit(adapter: &Adapter, shape: &Shape) -> Result<Adapted, AdapterError> {
-    if let Some(made_for) = adapter.architecture()
-        && made_for != shape.architecture.name()
-    {
-        return Err(AdapterError::OtherFamily {
-            made_for: made_for.to_owned(),
-            model: shape.architecture.name(),
-        });
-    }
+    adapter.check_family(shape)?;
     let mut adapted = Adapted::new(shape.layers);
     for (name, part) in adapter.parts() {
         let (layer, projection) = locate(name, shape)?;
-        let [inputs, outputs] = projection.sizes(shape);
-        let sides = [
-            ("lora_A", [part.rank, part.inputs], [part.rank, inputs]),
-            ("lora_B", [part.outputs, part.rank], [outputs, part.rank]),
-        ];
-        for (matrix, found, expected) in sides {
-            if found != expected {
-                let tensor = format!("{name}.{matrix}");
-                return Err(AdapterError::Shape { tensor, expected, found });
-            }
-        }
-        let b = in_order(adapter.order, shape, projection, part);
+        part.check_sizes(name, projection.sizes(shape))?;
+        let b = in_order(adapter.order, shape, name, part);
         adapted.put(layer, projection, part, &b);
     }
     Ok(adapted)
@@ -69,16 +90,16 @@ fn locate(name: &str, shape: &Shape) -> Result<(usize, Projection), AdapterError
     }
 }
 
-/// The rows of B in the model's order.
-fn in_order<'a>(
+/// The rows of B in the model's order; `name` is the projection's, GGUF's.
+pub(crate) fn in_order<'a>(
     order: RowOrder,
     shape: &Shape,
-    projection: Projection,
+    name: &str,
     part: &'a LowRank,
 ) -> Cow<'a, [f32]> {
-    let heads = match projection {
-        Projection::Query => shape.heads,
-        Projection::Key => shape.kv_heads,
+    let heads = match name.rsplit('.').next() {
+        Some("attn_q") => shape.heads,
+        Some("attn_k") => shape.kv_heads,
         _ => return Cow::Borrowed(&part.b),
     };
     let half = shape.head_size() / 2;

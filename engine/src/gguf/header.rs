@@ -29,6 +29,19 @@ pub(super) struct Header {
     pub(super) metadata: Metadata,
     /// Offsets are from the start of the file.
     pub(super) tensors: HashMap<String, TensorInfo>,
+    pub(super) layout: MetadataLayout,
+}
+
+/// Where the metadata lies in the file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MetadataLayout {
+    pub(super) entries: u64,
+    /// Of the first entry's first byte.
+    pub(super) start: u64,
+    /// After the last.
+    pub(super) end: u64,
+    /// Of tensor data, in bytes.
+    pub(super) alignment: u64,
 }
 
 // === impl Header ===
@@ -37,8 +50,7 @@ impl Header {
     pub(super) fn read(file: &File, path: &Path, file_bytes: u64) -> Result<Header, LoadError> {
         let reader = BufReader::with_capacity(1 << 20, file);
         let mut source = Source { reader, position: 0, file_bytes, path };
-        let (metadata, tensors) = source.read_header()?;
-        Ok(Header { metadata, tensors })
+        source.read_header()
     }
 }
 
@@ -53,7 +65,7 @@ struct Source<'a> {
 // === impl Source ===
 
 impl Source<'_> {
-    fn read_header(&mut self) -> Result<(Metadata, HashMap<String, TensorInfo>), LoadError> {
+    fn read_header(&mut self) -> Result<Header, LoadError> {
         if self.file_bytes < 24 {
             return Err(self.not_gguf(format!("it has {} bytes", self.file_bytes)));
         }
@@ -64,12 +76,14 @@ impl Source<'_> {
         self.check_version()?;
         let tensor_count = self.count("tensors", LEAST_ENTRY_BYTES)?;
         let entry_count = self.count("metadata entries", LEAST_ENTRY_BYTES)?;
+        let start = self.position;
         let mut values = HashMap::new();
         for _ in 0..entry_count {
             let key = self.text()?;
             let kind = self.u32()?;
             values.insert(key, self.value(kind)?);
         }
+        let end = self.position;
         let metadata = Metadata::new(self.path.to_owned(), values);
         let alignment = metadata.unsigned_or("general.alignment", DEFAULT_ALIGNMENT)?;
         if !alignment.is_power_of_two() || alignment > 1 << 20 {
@@ -83,7 +97,8 @@ impl Source<'_> {
             }
         }
         self.place(&mut tensors, alignment)?;
-        Ok((metadata, tensors))
+        let layout = MetadataLayout { entries: entry_count, start, end, alignment };
+        Ok(Header { metadata, tensors, layout })
     }
 
     fn check_version(&mut self) -> Result<(), LoadError> {

@@ -16,7 +16,7 @@ use crate::families::fixture;
 use crate::support::{config, drive, load, load_file, outputs, sample, user};
 
 /// Families whose every projection can be adapted.
-const FAMILIES: [&str; 5] = ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text"];
+pub const FAMILIES: [&str; 5] = ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text"];
 const MODULES: [&str; 7] = [
     "self_attn.q_proj",
     "self_attn.k_proj",
@@ -64,7 +64,7 @@ fn tensors(folder: &Path) -> HashMap<String, Tensor> {
 }
 
 /// An adapter of all a fixture's projections, by Hugging Face's names.
-fn parts(folder: &Path, rank: usize, salt: u64, size: f32) -> BTreeMap<String, LowRank> {
+pub fn parts(folder: &Path, rank: usize, salt: u64, size: f32) -> BTreeMap<String, LowRank> {
     let mut parts = BTreeMap::new();
     for (name, tensor) in tensors(folder) {
         let Some(module) = name.strip_suffix(".weight") else { continue };
@@ -86,12 +86,12 @@ fn parts(folder: &Path, rank: usize, salt: u64, size: f32) -> BTreeMap<String, L
     parts
 }
 
-fn adapter(parts: &BTreeMap<String, LowRank>) -> Adapter {
+pub fn adapter(parts: &BTreeMap<String, LowRank>) -> Adapter {
     Adapter::new(RowOrder::HuggingFace, parts.clone()).unwrap()
 }
 
 /// The fixture with an adapter added to its weights.
-fn merged(folder: &Path, parts: &BTreeMap<String, LowRank>) -> TempDir {
+pub fn merged(folder: &Path, parts: &BTreeMap<String, LowRank>) -> TempDir {
     let to = tempfile::tempdir().unwrap();
     for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
         if folder.join(name).exists() {
@@ -125,17 +125,17 @@ fn write(path: &Path, tensors: &HashMap<String, Tensor>) {
 }
 
 /// Root of the mean square of differences.
-fn distance(one: &[f32], other: &[f32]) -> f64 {
+pub fn distance(one: &[f32], other: &[f32]) -> f64 {
     let squares = one.iter().zip(other).map(|(a, b)| f64::from(a - b).powi(2));
     (squares.sum::<f64>() / one.len() as f64).sqrt()
 }
 
 /// Tokens of a vocabulary of at least 200.
-fn prompt(salt: u64, length: usize) -> Vec<u32> {
+pub fn prompt(salt: u64, length: usize) -> Vec<u32> {
     noise(length, salt, 1.0).into_iter().map(|x| ((x + 1.0) * 99.0) as u32).collect()
 }
 
-fn bits(logits: &[f32]) -> Vec<u32> {
+pub fn bits(logits: &[f32]) -> Vec<u32> {
     logits.iter().map(|logit| logit.to_bits()).collect()
 }
 
@@ -319,7 +319,7 @@ fn what_an_unloaded_adapter_cached_is_free_again() {
 }
 
 /// As llama.cpp orders the rows of llama's queries and keys.
-fn interleaved(part: &LowRank, head: usize) -> LowRank {
+pub fn interleaved(part: &LowRank, head: usize) -> LowRank {
     let rows = (0..part.outputs).flat_map(|row| {
         let (first, at) = (row / head * head, row % head);
         part.b[(first + at % 2 * (head / 2) + at / 2) * part.rank..][..part.rank].to_vec()

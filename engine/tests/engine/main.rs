@@ -16,6 +16,7 @@ mod hidden;
 mod invariance;
 #[cfg(target_os = "linux")]
 mod memory;
+mod merge;
 mod readout;
 mod reference;
 mod samples;
