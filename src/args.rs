@@ -36,7 +36,7 @@ pub use self::tls::{
     ClientTlsArgs, ConnectionArgs, EtcdAccessArgs, MetricsTlsArg, ServeTlsArgs, TrustArgs,
 };
 pub use self::token::TokenArgs;
-pub use self::train::{TrainArgs, TrainCommand, TrainMetaArgs};
+pub use self::train::{DtypeArg, TrainArgs, TrainCommand, TrainMergeArgs, TrainMetaArgs};
 pub use jury_terminal::Refused;
 pub use jury_terminal::model::{CacheArgs, DEFAULT_MODEL, ModelArgs};
 

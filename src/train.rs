@@ -1,5 +1,7 @@
 //! `jury train meta`: samples with their hidden states, labelled, to a head that ranks.
 
+mod merge;
+
 use anyhow::anyhow;
 use jury_grm::domain::{Item, Verdict};
 use jury_terminal::exit::{Exit, Failed, OrExit};
@@ -11,7 +13,13 @@ use crate::eval::{Drawn, EvalConfig, draw};
 use jury_eval::method::Method;
 
 pub async fn run(args: TrainArgs) -> Result<Exit, Failed> {
-    let TrainCommand::Meta(args) = args.command;
+    match args.command {
+        TrainCommand::Meta(args) => meta(*args).await,
+        TrainCommand::Merge(args) => merge::run(&args),
+    }
+}
+
+async fn meta(args: TrainMetaArgs) -> Result<Exit, Failed> {
     let config = EvalConfig::try_from(samples_of(&args)).or_exit(Exit::Usage)?;
     let meter = Meter::new(args.quiet);
     let Some(Drawn { items, folder, exit }) = draw(&config, &meter).await? else {

@@ -72,6 +72,7 @@ fn client_tls(command: &mut Command) -> Option<(Option<&str>, &mut ClientTlsArgs
         Command::Eval(args) => &mut args.run.judge,
         Command::Train(args) => match &mut args.command {
             TrainCommand::Meta(args) => &mut args.judge,
+            TrainCommand::Merge(_) => return None,
         },
         Command::Status(args) => return Some((Some(&args.endpoint), &mut args.tls)),
         Command::Health(args) => return Some((Some(&args.endpoint), &mut args.tls)),

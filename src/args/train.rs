@@ -1,5 +1,7 @@
 //! `jury train`.
 
+mod merge;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use jury_grm::domain::limits;
 use jury_terminal::number::whole;
 
 use super::{JudgeArgs, PartArg};
+pub use merge::{DtypeArg, TrainMergeArgs};
 
 const EXAMPLES: &str = "\
 Samples are drawn with their hidden states and labelled: correct where the best response is strictly
@@ -31,6 +34,8 @@ pub struct TrainArgs {
 pub enum TrainCommand {
     /// Train a Meta RM: a head on the judging model's hidden states that ranks its samples
     Meta(Box<TrainMetaArgs>),
+    /// Add an adapter to its model's weights, for programs that know no adapters
+    Merge(TrainMergeArgs),
 }
 
 #[derive(Debug, Clone, clap::Args)]

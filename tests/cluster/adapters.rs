@@ -135,6 +135,16 @@ fn adapters_that_cannot_be_served_are_refused_with_the_way_out() {
         "merge",
     );
 
+    let merged = folder.path().join("merged.gguf");
+    let merged = merged.to_str().expect("it is text");
+    let merge = ["train", "merge", "--model", &model, "--adapter", adapter, "--out"];
+    refused(&[&merge[..], &[&item.replace("item.json", "out")]].concat(), 64, "ends in .gguf");
+    let done = jury(&[&merge[..], &[merged, "--json"]].concat());
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let done: Value = serde_json::from_str(&done.stdout).expect("--json prints one JSON object");
+    assert_eq!(done["changed"], LAYERS);
+    assert_eq!(score(item, &["--model", merged])["status"], "OK");
+
     let told = jury(&["models", "inspect", adapter]);
     assert_eq!(told.code, Some(0), "{}", told.stderr);
     assert!(

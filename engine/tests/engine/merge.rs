@@ -107,7 +107,8 @@ fn a_merged_gguf_file_computes_what_the_adapter_computes() {
     let prompt = engine.encode(&user("Name three colours of the rainbow.")).unwrap();
     let (apart, effect) = apart(&base, &adapter, &out, &prompt);
     println!("merged in Q8_0: apart by {apart:.4}, effect of the adapter {effect:.3}");
-    assert!(apart < 0.15 * effect, "{apart}, {effect}");
+    // Weights of four bits are rounded anew, to eight.
+    assert!(apart < 0.25 * effect, "{apart}, {effect}");
     // Tokenizer and template came along.
     let whole = load_file(&out, &config(1));
     assert_eq!(whole.encode(&user("Hello")).unwrap(), engine.encode(&user("Hello")).unwrap());
