@@ -1,5 +1,5 @@
 """Compares what dashboards and rules ask for with what the binary really tells: a coordinator and a worker are started, and every
-metric and every label value of a query must be among their figures. usage: dashboards.py JURY MODEL"""
+metric and every label value of a query must be among their figures, and every figure and alert in docs/operations.md. usage: dashboards.py JURY MODEL"""
 
 import json
 import re
@@ -63,6 +63,20 @@ def problems(query: str, series: dict[str, dict[str, set[str]]]):
                 yield f"{name} is never told with {label} {value}"
 
 
+def undocumented(series: dict[str, dict[str, set[str]]]):
+    """Figures and alerts without a word, or a runbook, in docs/operations.md."""
+    docs = (chart.ROOT / "docs/operations.md").read_text()
+    for name in sorted({re.sub("_(total|bucket|sum|count)$", "", name) for name in series}):
+        if f"`{name}`" not in docs:
+            yield f"docs/operations.md does not explain {name}"
+    for group in yaml.safe_load((FILES / "rules.yaml").read_text())["groups"]:
+        for rule in group["rules"]:
+            if f"### {rule['alert']}\n" not in docs:
+                yield f"docs/operations.md has no runbook {rule['alert']}"
+            if not rule["annotations"]["runbook_url"].endswith(f"#{rule['alert'].lower()}"):
+                yield f"{rule['alert']} links another runbook"
+
+
 def real_figures(jury: str, model: str) -> list[str]:
     """What a coordinator and a worker tell, after one item."""
     grpc, door, coordinator, worker = free_ports(4)
@@ -88,6 +102,7 @@ def main() -> int:
     series = exported(real_figures(*sys.argv[1:]))
     asked = list(queries())
     failures = [f"{where}: {problem}" for where, query in asked for problem in problems(query, series)]
+    failures += undocumented(series)
     for failure in failures:
         print(failure, file=sys.stderr)
     unseen = sorted(name for name in series if not any(name in query for _, query in asked))

@@ -40,6 +40,11 @@ class Network:
         return self
 
     def __exit__(self, *_):
+        # A namespace takes its end of a link along some time later, or never: the other end is removed first.
+        for line in run("ip", "-o", "link", "show", "type", "veth").splitlines():
+            link = line.split()[1].split("@")[0]
+            if re.fullmatch(r"jury\d+", link):
+                run("ip", "link", "del", link)
         for namespace in [one.split()[0] for one in run("ip", "netns", "list").splitlines()]:
             if namespace.startswith("jury-rehearsal-"):
                 run("ip", "netns", "del", namespace)
