@@ -296,6 +296,10 @@ pub struct BenchAutoscaleArgs {
     #[arg(long, value_name = "N", default_value_t = 24, allow_negative_numbers = true,
         value_parser = whole(1..=100_000u32, "--samples-per-worker 24"))]
     pub samples_per_worker: u32,
+    /// Workers leave when fewer were wanted for so many seconds, as in the chart
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, allow_negative_numbers = true,
+        value_parser = whole(0..=3600u32, "--scale-in-seconds 300"))]
+    pub scale_in_seconds: u32,
     /// Most workers
     #[arg(long, value_name = "N", default_value_t = 64, allow_negative_numbers = true,
         value_parser = whole(1..=10_000u32, "--most-workers 64"))]

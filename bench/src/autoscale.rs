@@ -83,6 +83,7 @@ pub fn run(args: &BenchAutoscaleArgs, run: &Run) -> Result<Exit, Failed> {
     let settings = Settings {
         most: args.most_workers,
         samples_per_worker: args.samples_per_worker,
+        scale_in_seconds: args.scale_in_seconds,
         ..Settings::default()
     };
     let runs: Vec<(Outcome, Vec<Second>)> = LOADS
