@@ -4,7 +4,8 @@
 //! config   arguments -> what to do
 //! items    files -> the items of this evaluation, fixed in its folder     read: any format
 //! batch    every item judged once, resumable (jury score's)
-//! rank     meta scores of a head, from the hidden states that were kept
+//! scalar   scalar reward models on the same items         scoring: such a model at work, resumable
+//! rank     meta scores of a head, from the hidden states that were kept, or of such a model
 //! files    the folder: verdicts in, reports out
 //! ```
 
@@ -14,18 +15,22 @@ mod files;
 mod items;
 mod rank;
 mod read;
+mod scalar;
+mod scoring;
 
 use anyhow::anyhow;
 use jury_eval::curve::CurveConfig;
 use jury_eval::judged::{Judged, LeftOut, join};
 use jury_eval::method::Method;
-use jury_eval::report::{About, Report, build};
+use jury_eval::report::{About, Beside, Report, build};
+use jury_fabric::shutdown::on_signals;
 use jury_grm::domain::Item;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 
 pub use self::config::EvalConfig;
 use self::files::Folder;
+use self::rank::{Ranked, Ranker};
 use crate::args::{EvalArgs, EvalCommand};
 use crate::score::judge_batches;
 
@@ -39,15 +44,34 @@ pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
         return Ok(Exit::Interrupted);
     };
     let mut verdicts = folder.verdicts()?;
-    if let Some(head) = &config.head {
-        rank::by(head, &mut verdicts)?;
-    }
-    let about = about(&config, &folder, &verdicts)?;
+    let signals = on_signals().or_exit(Exit::Internal)?;
+    let ended = || signals.drain.is_cancelled();
+    let interrupted = || {
+        meter.clear();
+        meter.print("jury: interrupted; the same command goes on from here");
+        Ok(Exit::Interrupted)
+    };
+    let Some(scalars) = scalar::baselines(&config, &items, &folder, ended, &meter).await? else {
+        return interrupted();
+    };
+    let ranked = match &config.ranker {
+        Some(Ranker::Head { head, digest }) => Some(rank::by_head(head, digest, &mut verdicts)?),
+        Some(Ranker::Model(model)) => {
+            let run = rank::Run { items: &items, folder: &folder, template: config.template()? };
+            let ranked = rank::by_model(model, &run, &mut verdicts, ended, &meter).await?;
+            let Some(ranked) = ranked else { return interrupted() };
+            Some(ranked)
+        }
+        None => None,
+    };
+    meter.clear();
+    let about = about(&config, &folder, &verdicts, ranked.as_ref())?;
+    let beside = Beside { scalars, ranking: ranked.map_or((0.0, 0.0), |ranked| ranked.cost) };
     let (judged, left_out) = join(items, verdicts, folder.greedy()?);
     if judged.is_empty() {
         return Err(nothing_to_measure(left_out));
     }
-    let report = report(&config, about, &judged, left_out);
+    let report = report(&config, about, &judged, left_out, &beside);
     folder.write_report(&report, &judged)?;
     if let Some(path) = &config.json {
         files::write_json(path, &report)?;
@@ -87,7 +111,13 @@ pub async fn draw(config: &EvalConfig, meter: &Meter) -> Result<Option<Drawn>, F
     Ok(Some(Drawn { items, folder, exit }))
 }
 
-fn report(config: &EvalConfig, about: About, judged: &[Judged], left_out: LeftOut) -> Report {
+fn report(
+    config: &EvalConfig,
+    about: About,
+    judged: &[Judged],
+    left_out: LeftOut,
+    beside: &Beside,
+) -> Report {
     let curve = CurveConfig {
         ks: config.ks.clone(),
         methods: if config.methods.is_empty() {
@@ -98,7 +128,7 @@ fn report(config: &EvalConfig, about: About, judged: &[Judged], left_out: LeftOu
         n_draws: config.n_draws,
         seed: config.request.seed,
     };
-    build(about, judged, left_out, &curve)
+    build(about, judged, left_out, &curve, beside)
 }
 
 /// Who judged, as the first verdict that a model made tells it.
@@ -106,11 +136,12 @@ fn about(
     config: &EvalConfig,
     folder: &Folder,
     verdicts: &[jury_grm::domain::Verdict],
+    ranked: Option<&Ranked>,
 ) -> Result<About, Failed> {
     let provenance = verdicts.iter().map(|verdict| &verdict.provenance);
     let by_model = provenance.clone().find(|provenance| provenance.model.is_some());
     let by_fleet = || provenance.clone().find_map(|provenance| provenance.meta_digest.clone());
-    let ranked = config.head.as_ref().map(|head| head.digest.clone()).or_else(by_fleet);
+    let ranked = ranked.map(|ranked| ranked.digest.clone()).or_else(by_fleet);
     let names: Vec<String> = config.items.iter().map(|path| path.display().to_string()).collect();
     Ok(About {
         items: names.join(" "),

@@ -82,6 +82,7 @@ fn samples_of(args: &TrainMetaArgs) -> EvalRunArgs {
         strict: false,
         judge: args.judge.clone(),
         meta: None,
+        baselines: Vec::new(),
         temperature: args.temperature,
         max_critique_tokens: args.max_critique_tokens,
         seed: args.seed,

@@ -5,7 +5,6 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::method::Method;
 use crate::report::{Cell, Report};
 
 /// One point of one report, with what it takes an item.
@@ -15,10 +14,10 @@ pub struct Row {
     pub report: String,
     /// The judge.
     pub model: Option<String>,
-    /// How it judged.
-    pub method: Method,
-    /// Samples.
-    pub k: usize,
+    /// How it judged: a method, or `scalar`.
+    pub method: String,
+    /// Samples; a scalar model draws none.
+    pub k: Option<usize>,
     /// The point.
     pub cell: Cell,
     /// Generated tokens an item: the share k / (samples drawn) of all.
@@ -31,19 +30,30 @@ pub struct Row {
 pub fn rows(reports: &[(String, Report)]) -> Vec<Row> {
     let mut rows = Vec::new();
     for (name, report) in reports {
-        let share = |k: usize| k as f64 / report.cost.samples.max(1.0);
         for (method, cells) in &report.curve {
             for (k, cell) in cells {
+                let cost = report.cost_at(*method, *k);
                 rows.push(Row {
                     report: name.clone(),
                     model: report.about.model.clone(),
-                    method: *method,
-                    k: *k,
+                    method: method.to_string(),
+                    k: Some(*k),
                     cell: *cell,
-                    generated_tokens: report.cost.generated_tokens * share(*k),
-                    seconds: report.cost.seconds * share(*k),
+                    generated_tokens: cost.generated_tokens,
+                    seconds: cost.seconds,
                 });
             }
+        }
+        for (scalar, of_scalar) in &report.scalars {
+            rows.push(Row {
+                report: name.clone(),
+                model: Some(scalar.clone()),
+                method: "scalar".to_owned(),
+                k: None,
+                cell: of_scalar.cell,
+                generated_tokens: 0.0,
+                seconds: of_scalar.seconds,
+            });
         }
     }
     let accuracy = |row: &Row| row.cell.accuracy.or(row.cell.auc).unwrap_or(0.0);
@@ -77,7 +87,7 @@ pub fn table(reports: &[(String, Report)], rows: &[Row]) -> String {
                 row.report,
                 row.model.as_deref().unwrap_or("unknown"),
                 row.method,
-                row.k,
+                row.k.map(|k| k.to_string()).unwrap_or_default(),
                 interval.unwrap_or_default(),
                 row.generated_tokens,
                 row.seconds,

@@ -29,6 +29,7 @@ pub mod method;
 pub mod picture;
 pub mod published;
 pub mod report;
+pub mod scalar;
 pub mod split;
 pub mod stats;
 pub mod stopping;

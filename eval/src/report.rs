@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::judged::LeftOut;
 use crate::method::Method;
 use crate::published::SetReport;
+use crate::scalar::ScalarReport;
 use crate::stats::{Interval, Paired};
 use crate::stopping::Stopped;
 
-pub use build::build;
+pub use build::{Beside, build};
 pub use markdown::markdown;
 pub use plot::{png, svg};
 
@@ -36,6 +37,9 @@ pub struct Report {
     pub left_out: LeftOut,
     /// Accuracy by method and number of samples.
     pub curve: BTreeMap<Method, BTreeMap<usize, Cell>>,
+    /// Scalar reward models on the same items, by name.
+    #[serde(default)]
+    pub scalars: BTreeMap<String, ScalarReport>,
     /// Judges that read nothing, on the same items.
     pub baselines: BTreeMap<String, Cell>,
     /// Comparisons on the same items; the first was named in advance, the others are exploratory.
@@ -129,4 +133,29 @@ pub struct CostAnItem {
     pub generated_tokens: f64,
     /// Seconds from request to answer, items beside each other included.
     pub seconds: f64,
+    /// Tokens that a Meta RM of its own computed, where it ranked after the samples were drawn.
+    #[serde(default)]
+    pub rank_tokens: f64,
+    /// Seconds that it took.
+    #[serde(default)]
+    pub rank_seconds: f64,
+}
+
+// === impl Report ===
+
+impl Report {
+    /// What an item takes under `method` with `k` samples: its share of all samples. An estimate, since k samples are not k
+    /// requests; prompts count whole.
+    pub fn cost_at(&self, method: Method, k: usize) -> CostAnItem {
+        let share = k as f64 / self.cost.samples.max(1.0);
+        let rank_share = if method.needs_meta() { share } else { 0.0 };
+        CostAnItem {
+            samples: k as f64,
+            prompt_tokens: self.cost.prompt_tokens,
+            generated_tokens: self.cost.generated_tokens * share,
+            seconds: self.cost.seconds * share + self.cost.rank_seconds * rank_share,
+            rank_tokens: self.cost.rank_tokens * rank_share,
+            rank_seconds: self.cost.rank_seconds * rank_share,
+        }
+    }
 }

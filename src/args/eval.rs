@@ -21,6 +21,7 @@ Examples:
   jury eval a.jsonl b.jsonl --limit 200 --part test --endpoint http://127.0.0.1:7480
   jury eval pairs.jsonl --out pairs.eval --replay       the report anew, nothing is drawn
   jury eval reward-bench-2/data/test-00000-of-00001.parquet --k 4,8     a published set, with its figures
+  jury eval pairs.jsonl --baseline model:./Skywork-Reward-V2-Qwen3-0.6B     beside a scalar reward model
   jury eval compare small.json large.json               two reports on the same items";
 
 #[derive(Debug, Clone, clap::Args)]
@@ -90,10 +91,14 @@ pub struct EvalRunArgs {
 
     #[command(flatten)]
     pub judge: JudgeArgs,
-    /// Who ranks the samples: head:FILE, or with --endpoint the name of a Meta RM of the fleet. A head ranks what was
-    /// drawn with hidden states, before it was trained too
+    /// Who ranks the samples: head:FILE, a head on the judging model, or model:FOLDER, a scalar reward model; both rank what
+    /// is in the folder of --out, before they were trained too. With --endpoint also the name of a Meta RM of the fleet
     #[arg(long, env = "JURY_META", value_name = "META", help_heading = "Who judges")]
     pub meta: Option<String>,
+    /// A scalar reward model that judges the same items beside the judge, each response by one pass: model:FOLDER of a
+    /// *ForSequenceClassification with one label. May be given several times
+    #[arg(long = "baseline", value_name = "MODEL", help_heading = "Who judges")]
+    pub baselines: Vec<String>,
 
     /// Softmax temperature, 0 to 2 [default: 0.5]
     #[arg(long, value_name = "T", help_heading = "Sampling")]

@@ -6,14 +6,20 @@ use std::time::Duration;
 
 use jury_client::InFlight;
 use jury_client::batch::Onto;
+use jury_engine::DeviceKind;
 use jury_eval::method::Method;
 use jury_eval::published::Format;
 use jury_eval::split::Part;
 use jury_grm::domain::{Readout, ScoreRequest, Settings, Voting};
 
+use jury_grm::prompt::Template;
+use jury_terminal::exit::Failed;
+use jury_terminal::model::ModelConfig;
+use jury_worker::models::ModelRef;
+
 use super::files::Folder;
 use super::rank::Ranker;
-use crate::args::{EvalRunArgs, PartArg, Refused};
+use crate::args::{EvalRunArgs, JudgeArgs, ModelArgs, PartArg, Refused};
 use crate::score::{
     Input, Judge, Output, ScoreConfig, Source, in_flight, placeholder, refused_field,
 };
@@ -42,8 +48,10 @@ pub struct EvalConfig {
     /// The request of every item, at the largest k; its own item is a placeholder.
     pub request: ScoreRequest,
     pub in_flight: InFlight,
-    /// Ranks the samples, from their hidden states.
-    pub head: Option<Ranker>,
+    /// Ranks the samples once they are drawn.
+    pub ranker: Option<Ranker>,
+    /// Scalar reward models that judge the same items.
+    pub baselines: Vec<ModelConfig>,
     pub out: PathBuf,
     pub json: Option<PathBuf>,
     pub replay: bool,
@@ -69,13 +77,24 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
             return Err(Refused::new("--methods", problem));
         }
         let meta = args.meta.as_deref();
-        let head = meta.and_then(|meta| meta.strip_prefix("head:"));
-        let head = head.map(|path| Ranker::load(Path::new(path))).transpose()?;
-        if meta.is_some() && head.is_none() && args.judge.endpoint.is_none() && !args.replay {
-            let problem = "write head:FILE, or with --endpoint the name of a Meta RM of the fleet";
+        let ranker =
+            match meta.map(|meta| (meta.strip_prefix("head:"), meta.strip_prefix("model:"))) {
+                Some((Some(path), _)) => Some(Ranker::load_head(Path::new(path))?),
+                Some((_, Some(model))) => {
+                    Some(Ranker::Model(scalar_model("--meta", &args.judge, model)?))
+                }
+                _ => None,
+            };
+        if meta.is_some() && ranker.is_none() && args.judge.endpoint.is_none() && !args.replay {
+            let problem = "write head:FILE or model:FOLDER, or with --endpoint the name of a Meta RM of the fleet";
             return Err(Refused::new("--meta", problem));
         }
-        let request = request(&args, head.is_some(), ks.last().copied().unwrap_or(1))?;
+        let baseline = |named: &String| match named.strip_prefix("model:") {
+            Some(model) => scalar_model("--baseline", &args.judge, model),
+            None => Err(Refused::new("--baseline", format!("write model:FOLDER, not {named:?}"))),
+        };
+        let baselines = args.baselines.iter().map(baseline).collect::<Result<_, _>>()?;
+        let request = request(&args, ranker.as_ref(), ks.last().copied().unwrap_or(1))?;
         let first = args.items.first().map(|path| path.with_extension("eval"));
         let out = args.out.or(first).unwrap_or_else(|| PathBuf::from("jury.eval"));
         Ok(Self {
@@ -96,7 +115,8 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
             in_flight: in_flight(args.concurrency, args.judge.endpoint.is_none())?,
             judge: args.judge.try_into()?,
             request,
-            head,
+            ranker,
+            baselines,
             out,
             json: args.json,
             replay: args.replay,
@@ -105,8 +125,26 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
     }
 }
 
+/// A model beside the judge, with the judge's cache and threads.
+fn scalar_model(
+    flag: &'static str,
+    judge: &JudgeArgs,
+    model: &str,
+) -> Result<ModelConfig, Refused> {
+    ModelRef::parse(model).map_err(|error| Refused::new(flag, error.to_string()))?;
+    let args = ModelArgs {
+        model: model.to_owned(),
+        threads: judge.threads,
+        device: DeviceKind::Cpu,
+        cache: judge.cache.clone(),
+        adapters: Vec::new(),
+    };
+    args.try_into()
+}
+
 /// Scores are drawn and their distributions kept: one drawing serves the plain vote and the expectations.
-fn request(args: &EvalRunArgs, has_head: bool, k: usize) -> Result<ScoreRequest, Refused> {
+fn request(args: &EvalRunArgs, ranker: Option<&Ranker>, k: usize) -> Result<ScoreRequest, Refused> {
+    let has_head = matches!(ranker, Some(Ranker::Head { .. }));
     let default = Settings::default();
     let settings = Settings {
         k: u32::try_from(k).unwrap_or(u32::MAX),
@@ -120,7 +158,11 @@ fn request(args: &EvalRunArgs, has_head: bool, k: usize) -> Result<ScoreRequest,
         .ok_or_else(|| Refused::new("--budget", "must be at least 1 ms"))?;
     let request = ScoreRequest {
         settings,
-        voting: Voting { meta: args.meta.clone().filter(|_| !has_head), ..Voting::default() },
+        voting: Voting {
+            // What ranks here ranks afterwards.
+            meta: args.meta.clone().filter(|_| ranker.is_none()),
+            ..Voting::default()
+        },
         model: args.judge.asked_model(),
         seed: args.seed,
         budget_ms: Some(budget_ms),
@@ -147,6 +189,14 @@ impl EvalConfig {
             batches.push(self.batch(folder, &folder.greedy_path(), greedy));
         }
         batches
+    }
+
+    /// The template that prompts are rendered with.
+    pub fn template(&self) -> Result<Template, Failed> {
+        match &self.judge {
+            Judge::Embedded { template: Some(path), .. } => crate::coordinator::template(path),
+            _ => Ok(Template::builtin()),
+        }
     }
 
     /// True when stdout is for a person.

@@ -4,6 +4,7 @@
 //! items.jsonl      what is judged; fixed by the first run     report.json  report.md
 //! verdicts.jsonl   every item with all its samples            curve.svg    curve.png
 //! greedy.jsonl     every item with its greedy sample          samples.parquet
+//! scalar-*.jsonl   every item with the scores of a baseline   meta-*.jsonl   every item with its samples' meta scores
 //! ```
 
 use std::fs;
@@ -30,6 +31,11 @@ impl Folder {
         let made = fs::create_dir_all(path);
         made.with_context(|| path.display().to_string()).or_exit(Exit::CannotWrite)?;
         Ok(Self(path.to_owned()))
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     pub fn items_path(&self) -> PathBuf {

@@ -1,41 +1,72 @@
-//! `--meta head:FILE`: a head's scores of samples that were drawn with their hidden states, so that a head which is
-//! trained later ranks them without drawing anew.
+//! `--meta head:FILE` and `--meta model:FOLDER`: samples that are there are ranked, so that a Meta RM which is trained later
+//! ranks them without drawing anew.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use jury_engine::head::Head;
-use jury_grm::domain::Verdict;
+use jury_grm::domain::{Item, Verdict};
+use jury_grm::prompt::{PromptInput, Template, Variant};
+use jury_grm::{method_digest, trajectory};
+use jury_proto::convert::Trajectory;
 use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::meter::Meter;
+use jury_terminal::model::ModelConfig;
 
+use super::files::Folder;
+use super::scalar::tell_problem;
+use super::scoring::{Asked, ScalarModel};
 use crate::args::Refused;
 
-/// A head and its digest.
+/// Who ranks.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ranker {
-    pub head: Head,
-    /// Of its file, hex.
+pub enum Ranker {
+    /// A head on the judging model's hidden states, which were kept.
+    Head {
+        head: Box<Head>,
+        /// Of its file, hex.
+        digest: String,
+    },
+    /// A scalar reward model, which reads the prompt and what the sample said.
+    Model(ModelConfig),
+}
+
+/// The evaluation whose samples a model ranks.
+pub struct Run<'a> {
+    pub items: &'a [Item],
+    pub folder: &'a Folder,
+    /// What its prompts were rendered with.
+    pub template: Template,
+}
+
+/// Who ranked, and what it took.
+pub struct Ranked {
+    /// Of the Meta RM, hex.
     pub digest: String,
+    /// Tokens and seconds an item; a head takes none.
+    pub cost: (f64, f64),
 }
 
 // === impl Ranker ===
 
 impl Ranker {
-    pub fn load(path: &Path) -> Result<Self, Refused> {
+    pub fn load_head(path: &Path) -> Result<Self, Refused> {
         let (head, bytes) = Head::load(path).map_err(|error| {
             let source = std::error::Error::source(&error);
             let why = source.map(|source| format!(": {source}")).unwrap_or_default();
             Refused::new("--meta", format!("{error}{why}"))
         })?;
-        Ok(Self { head, digest: jury_worker::models::digest_of(&bytes) })
+        let digest = jury_worker::models::digest_of(&bytes);
+        Ok(Self::Head { head: Box::new(head), digest })
     }
 }
 
 /// Gives every sample with scores its meta score.
-pub fn by(ranker: &Ranker, verdicts: &mut [Verdict]) -> Result<(), Failed> {
+pub fn by_head(head: &Head, digest: &str, verdicts: &mut [Verdict]) -> Result<Ranked, Failed> {
     for verdict in verdicts {
         if let Some(model) = &verdict.provenance.model_digest {
-            let fits = ranker.head.reads(model, None).context("--meta");
+            let fits = head.reads(model, None).context("--meta");
             fits.or_exit(Exit::Usage)?;
         }
         for sample in verdict.samples.iter_mut().flatten() {
@@ -49,9 +80,66 @@ pub fn by(ranker: &Ranker, verdicts: &mut [Verdict]) -> Result<(), Failed> {
                 );
                 return Err(Failed::new(Exit::Usage, problem));
             };
-            sample.meta_score =
-                Some(ranker.head.score(state).context("--meta").or_exit(Exit::Usage)?);
+            sample.meta_score = Some(head.score(state).context("--meta").or_exit(Exit::Usage)?);
         }
     }
-    Ok(())
+    Ok(Ranked { digest: digest.to_owned(), cost: (0.0, 0.0) })
+}
+
+/// The same by a model of its own, with the method's input: the prompt of the sample's order, and the sample as the assistant's
+/// turn. `None` after Ctrl-C.
+pub async fn by_model(
+    config: &ModelConfig,
+    run: &Run<'_>,
+    verdicts: &mut [Verdict],
+    ended: impl Fn() -> bool,
+    meter: &Meter,
+) -> Result<Option<Ranked>, Failed> {
+    let by_id: HashMap<&str, &Item> = run.items.iter().map(|item| (&*item.id, item)).collect();
+    let known =
+        verdicts.iter().filter_map(|verdict| Some((by_id.get(&*verdict.item_id)?, verdict)));
+    let asked = known.map(|(item, verdict)| question(item, verdict, &run.template));
+    let asked: Vec<Asked> = asked.collect::<Result<_, _>>()?;
+    let model = ScalarModel::load(config, meter)?;
+    let file = model.file(run.folder.path(), "meta");
+    let Some(scored) = model.score_all(&file, &asked, ended, meter).await? else {
+        return Ok(None);
+    };
+    tell_problem(&model.name, &scored, meter);
+    let (mut tokens, mut ms) = (0, 0);
+    for verdict in &mut *verdicts {
+        let Some(scored) = scored.get(&verdict.item_id) else { continue };
+        (tokens, ms) = (tokens + scored.tokens, ms + scored.ms);
+        let valid = verdict.samples.iter_mut().flatten().filter(|sample| sample.scores().is_some());
+        for (sample, score) in valid.zip(&scored.scores) {
+            sample.meta_score = *score;
+        }
+    }
+    let n = verdicts.len().max(1) as f64;
+    let cost = (tokens as f64 / n, ms as f64 / n / 1000.0);
+    Ok(Some(Ranked { digest: model.digest, cost }))
+}
+
+/// The samples with scores, numbered in their order, under the prompts that they saw.
+fn question(item: &Item, verdict: &Verdict, template: &Template) -> Result<Asked, Failed> {
+    let mut by_order = BTreeMap::<&[usize], Vec<Trajectory>>::new();
+    let samples = verdict.samples.iter().flatten();
+    let said = samples.filter_map(|sample| Some((sample, trajectory::text(sample)?)));
+    for (index, (sample, text)) in (0..).zip(said) {
+        by_order.entry(&sample.spec.order).or_default().push(Trajectory { index, text });
+    }
+    if !by_order.is_empty() && verdict.provenance.method_digest != method_digest(template) {
+        let problem = anyhow!(
+            "--meta: item {:?} was judged with another template or an older method; name its --template, or judge it anew",
+            verdict.item_id
+        );
+        return Err(Failed::new(Exit::Usage, problem));
+    }
+    let scale = verdict.provenance.settings.scale;
+    let render = |(order, said): (&[usize], Vec<Trajectory>)| {
+        let input = PromptInput { item, order, scale, variant: Variant::Plain };
+        Ok((template.render(&input).context("--template").or_exit(Exit::Usage)?.messages, said))
+    };
+    let said = by_order.into_iter().map(render).collect::<Result<_, Failed>>()?;
+    Ok(Asked { item_id: item.id.clone(), said })
 }

@@ -10,6 +10,8 @@ mod evaluate;
 mod process;
 mod ranking;
 mod sandbox;
+mod scalar;
+mod tiny;
 
 mod adapters;
 mod bad_input;

@@ -7,13 +7,31 @@ use crate::baseline::Baseline;
 use crate::curve::{self, CurveConfig, Point, Points};
 use crate::judged::{Judged, LeftOut};
 use crate::method::Method;
+use crate::scalar::{Scalar, ScalarReport};
 use crate::{published, stopping};
 
 /// The comparison named in advance: does ranking help at eight samples?
 const PLANNED: ((Method, usize), (Method, usize)) = ((Method::Meta, 8), (Method::Vote, 8));
 
+/// What models beside the judge did.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Beside {
+    /// Scalar reward models that judged the same items.
+    pub scalars: Vec<Scalar>,
+    /// Tokens and seconds an item that ranking the samples took.
+    pub ranking: (f64, f64),
+}
+
 /// Sums up what `config` asks of `items`.
-pub fn build(about: About, items: &[Judged], left_out: LeftOut, config: &CurveConfig) -> Report {
+pub fn build(
+    about: About,
+    items: &[Judged],
+    left_out: LeftOut,
+    config: &CurveConfig,
+    beside: &Beside,
+) -> Report {
+    let scalars: Vec<(&Scalar, Point)> =
+        beside.scalars.iter().map(|scalar| (scalar, scalar.point(items))).collect();
     let points = &curve::points(items, config);
     let mut curve = BTreeMap::<Method, BTreeMap<usize, Cell>>::new();
     for ((method, k), point) in points {
@@ -30,13 +48,19 @@ pub fn build(about: About, items: &[Judged], left_out: LeftOut, config: &CurveCo
         left_out,
         curve,
         baselines: baselines.into(),
-        comparisons: comparisons(items, points),
+        comparisons: [comparisons(items, points), against_scalars(items, points, &scalars)]
+            .concat(),
+        scalars: scalars.iter().map(|(scalar, point)| of_scalar(items, scalar, point)).collect(),
         categories: categories(items, points),
         published: published::curve(items, config),
         stopping: stopping::compare(items),
         position_bias: position_bias(items),
         parse_failed: parse_failed(items),
-        cost: cost(items),
+        cost: CostAnItem {
+            rank_tokens: beside.ranking.0,
+            rank_seconds: beside.ranking.1,
+            ..cost(items)
+        },
     }
 }
 
@@ -73,6 +97,33 @@ fn comparisons(items: &[Judged], points: &Points) -> Vec<Comparison> {
         Some(Comparison { one: name(one), other: name(other), is_planned, paired })
     });
     compared.collect()
+}
+
+/// Each scalar model against the plain vote of all samples.
+fn against_scalars(
+    items: &[Judged],
+    points: &Points,
+    scalars: &[(&Scalar, Point)],
+) -> Vec<Comparison> {
+    let votes = points.iter().filter(|((method, _), _)| *method == Method::Vote);
+    let Some(((_, k), vote)) = votes.last() else { return Vec::new() };
+    let against = |(scalar, point): &(&Scalar, Point)| {
+        let paired = curve::paired(items, point, vote)?;
+        let (one, other) = (scalar.name.clone(), format!("vote@{k}"));
+        Some(Comparison { one, other, is_planned: false, paired })
+    };
+    scalars.iter().filter_map(against).collect()
+}
+
+fn of_scalar(items: &[Judged], scalar: &Scalar, point: &Point) -> (String, ScalarReport) {
+    let report = ScalarReport {
+        model_digest: scalar.model_digest.clone(),
+        cell: cell(items, point),
+        published: scalar.published(items),
+        tokens: scalar.tokens,
+        seconds: scalar.seconds,
+    };
+    (scalar.name.clone(), report)
 }
 
 fn categories(items: &[Judged], points: &Points) -> BTreeMap<String, Category> {
@@ -131,5 +182,6 @@ fn cost(items: &[Judged]) -> CostAnItem {
         prompt_tokens: mean(|judged| judged.cost.prompt_tokens),
         generated_tokens: mean(|judged| judged.cost.generated_tokens),
         seconds: mean(|judged| judged.cost.total_ms) / 1000.0,
+        ..CostAnItem::default()
     }
 }

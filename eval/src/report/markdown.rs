@@ -39,6 +39,7 @@ pub fn markdown(report: &Report) -> String {
     curve(&mut out, report, "Single responses, ROC-AUC", |cell| {
         cell.auc.map(|value| percent(value, cell.auc_interval))
     });
+    costs(&mut out, report);
     published(&mut out, report);
     comparisons(&mut out, report);
     stopping(&mut out, report);
@@ -88,17 +89,51 @@ fn curve(
     line(out, "");
 }
 
+/// Every judge at its largest k, beside the scalar models: what an accuracy costs.
+fn costs(out: &mut String, report: &Report) {
+    if report.scalars.is_empty() {
+        return;
+    }
+    line(out, "## Accuracy and what it takes an item\n");
+    line(out, "| judge | accuracy | ties at random | tokens read | tokens written | seconds |");
+    line(out, "|---|---|---|---|---|---|");
+    let mut row = |name: &str, cell: &Cell, read: f64, written: f64, seconds: f64| {
+        let accuracy = cell
+            .accuracy
+            .map(|value| percent(value, cell.interval))
+            .or_else(|| cell.auc.map(|value| percent(value, cell.auc_interval) + " AUC"));
+        let at_random = cell.accuracy_random_ties.map(|value| percent(value, None));
+        let (accuracy, at_random) = (accuracy.unwrap_or_default(), at_random.unwrap_or_default());
+        let cost = format!("{read:.0} | {written:.0} | {seconds:.2}");
+        line(out, &format!("| {name} | {accuracy} | {at_random} | {cost} |"));
+    };
+    for (method, cells) in &report.curve {
+        if let Some((k, cell)) = cells.last_key_value() {
+            let cost = report.cost_at(*method, *k);
+            let read = cost.prompt_tokens + cost.rank_tokens;
+            row(&format!("{method}@{k}"), cell, read, cost.generated_tokens, cost.seconds);
+        }
+    }
+    for (name, scalar) in &report.scalars {
+        row(&cell_text(name), &scalar.cell, scalar.tokens, 0.0, scalar.seconds);
+    }
+    line(out, "");
+}
+
 /// The figures of each set at every method's largest k.
 fn published(out: &mut String, report: &Report) {
     for (set, SetReport { figures, not_computed }) in &report.published {
-        let largest: Vec<_> = figures
+        let of_judge = figures.iter().filter_map(|(method, by_k)| {
+            by_k.last_key_value().map(|(k, of)| (format!("{method}@{k}"), of))
+        });
+        let of_scalars = report
+            .scalars
             .iter()
-            .filter_map(|(method, by_k)| by_k.last_key_value().map(|(k, of)| (method, k, of)))
-            .collect();
+            .filter_map(|(name, scalar)| scalar.published.get(set).map(|of| (cell_text(name), of)));
+        let largest: Vec<(String, &Vec<Figure>)> = of_judge.chain(of_scalars).collect();
         line(out, &format!("## As {set} reports it, %\n"));
-        if let Some((_, _, first)) = largest.first() {
-            let heads: Vec<String> =
-                largest.iter().map(|(method, k, _)| format!("{method}@{k}")).collect();
+        if let Some((_, first)) = largest.first() {
+            let heads: Vec<&str> = largest.iter().map(|(name, _)| &**name).collect();
             line(out, &format!("| | items | {} |", heads.join(" | ")));
             line(out, &format!("|---|---|{}", "---|".repeat(heads.len())));
             for Figure { name, n_items, .. } in *first {
@@ -106,7 +141,7 @@ fn published(out: &mut String, report: &Report) {
                     let found = of.iter().find(|figure| figure.name == *name);
                     found.map(|figure| percent(figure.value, None)).unwrap_or_default()
                 };
-                let cells: Vec<String> = largest.iter().map(|(_, _, of)| value(of)).collect();
+                let cells: Vec<String> = largest.iter().map(|(_, of)| value(of)).collect();
                 line(out, &format!("| {} | {n_items} | {} |", cell_text(name), cells.join(" | ")));
             }
             line(out, "");

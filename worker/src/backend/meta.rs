@@ -127,6 +127,11 @@ impl MetaBackend {
         let occupancy = Arc::new(Occupancy::new(capacity, config.max_queued_samples));
         Ok(Self { info, tokenizer, mailbox, occupancy, counters, death })
     }
+
+    /// What the engine has done, as of its last step.
+    pub fn counters(&self) -> Counters {
+        *self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Backend for MetaBackend {
@@ -135,8 +140,7 @@ impl Backend for MetaBackend {
     }
 
     fn load(&self) -> Load {
-        let steps = self.counters.lock().unwrap_or_else(PoisonError::into_inner).steps;
-        self.occupancy.load(steps)
+        self.occupancy.load(self.counters().steps)
     }
 
     fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle {
