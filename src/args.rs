@@ -21,7 +21,7 @@ use jury_bench::BenchArgs;
 use jury_terminal::exit;
 
 pub use self::doctor::DoctorArgs;
-pub use self::eval::{CompareArgs, EvalArgs, EvalCommand, EvalRunArgs, PartArg};
+pub use self::eval::{CompareArgs, EvalArgs, EvalCommand, EvalRunArgs, PartArg, WeaknessArgs};
 pub use self::judge::JudgeArgs;
 pub use self::models::{ModelsArgs, ModelsCommand};
 pub use self::parse::parse;

@@ -17,6 +17,7 @@ mod rank;
 mod read;
 mod scalar;
 mod scoring;
+mod weakness;
 
 use anyhow::anyhow;
 use jury_eval::curve::CurveConfig;
@@ -35,8 +36,10 @@ use crate::args::{EvalArgs, EvalCommand};
 use crate::score::judge_batches;
 
 pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
-    if let Some(EvalCommand::Compare(args)) = args.command {
-        return compare::run(&args);
+    match args.command {
+        Some(EvalCommand::Compare(args)) => return compare::run(&args),
+        Some(EvalCommand::Report(args)) => return weakness::run(&args),
+        None => {}
     }
     let config = EvalConfig::try_from(args.run).or_exit(Exit::Usage)?;
     let meter = Meter::new(config.quiet);

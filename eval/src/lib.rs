@@ -11,7 +11,7 @@
 //!    |
 //! curve        accuracy by method and k            stats    intervals, paired tests, AUC
 //!    |
-//! report       JSON, Markdown, SVG and PNG
+//! report       JSON, Markdown, SVG and PNG               weakness   what the judge loses on
 //! ```
 //!
 //! Samples are drawn once, at the largest k; every smaller k and every other rule is computed from
@@ -35,6 +35,7 @@ pub mod stats;
 pub mod stopping;
 pub mod trajectories;
 pub mod truth;
+pub mod weakness;
 pub mod whole_file;
 
 /// Digest of bytes, hex: what a report is told apart by.

@@ -22,7 +22,8 @@ Examples:
   jury eval pairs.jsonl --out pairs.eval --replay       the report anew, nothing is drawn
   jury eval reward-bench-2/data/test-00000-of-00001.parquet --k 4,8     a published set, with its figures
   jury eval pairs.jsonl --baseline model:./Skywork-Reward-V2-Qwen3-0.6B     beside a scalar reward model
-  jury eval compare small.json large.json               two reports on the same items";
+  jury eval compare small.json large.json               two reports on the same items
+  jury eval report pairs.eval                           what the judge loses on";
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -37,6 +38,8 @@ pub struct EvalArgs {
 pub enum EvalCommand {
     /// Set two reports beside each other: two models, or few samples against many
     Compare(CompareArgs),
+    /// Tell what the judge loses on: principles and categories, with examples
+    Report(WeaknessArgs),
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -48,6 +51,31 @@ pub struct CompareArgs {
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+A theme is a word in the names of the principles that the judge wrote. docs/evaluation.md tells how to read it.
+
+Examples:
+  jury eval report pairs.eval
+  jury eval report pairs.eval --json --out weakness.json")]
+pub struct WeaknessArgs {
+    /// The folder of an evaluation, with its samples.parquet
+    #[arg(value_name = "FOLDER")]
+    pub folder: PathBuf,
+    /// Samples that a theme or category needs to be listed
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub min_samples: usize,
+    /// Queries that it needs
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub min_queries: usize,
+    /// JSON instead of Markdown
+    #[arg(long)]
+    pub json: bool,
+    /// Write it to this file instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, clap::Args)]

@@ -38,6 +38,15 @@ impl Folder {
         &self.0
     }
 
+    /// A folder that is there.
+    pub fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    pub fn samples_path(&self) -> PathBuf {
+        self.0.join("samples.parquet")
+    }
+
     pub fn items_path(&self) -> PathBuf {
         self.0.join("items.jsonl")
     }
@@ -89,7 +98,7 @@ impl Folder {
         write(&self.0.join("report.md"), markdown(report).as_bytes())?;
         write(&self.0.join("curve.svg"), svg(report).or_exit(Exit::Internal)?.as_bytes())?;
         write(&self.0.join("curve.png"), &png(report).or_exit(Exit::Internal)?)?;
-        let path = self.0.join("samples.parquet");
+        let path = self.samples_path();
         let trajectories: Vec<_> = judged.iter().flat_map(Judged::trajectories).collect();
         jury_eval::trajectories::write(&path, &trajectories)
             .with_context(|| path.display().to_string())
@@ -105,6 +114,11 @@ pub fn write_json(path: &Path, report: &Report) -> Result<(), Failed> {
         return crate::score::print(&json);
     }
     write(path, json.as_bytes())
+}
+
+/// Writes a text whole or not at all.
+pub fn write_text(path: &Path, text: &str) -> Result<(), Failed> {
+    write(path, text.as_bytes())
 }
 
 fn verdicts_of(path: &Path) -> Result<Vec<Verdict>, Failed> {

@@ -105,8 +105,8 @@ fn against_scalars(
     points: &Points,
     scalars: &[(&Scalar, Point)],
 ) -> Vec<Comparison> {
-    let votes = points.iter().filter(|((method, _), _)| *method == Method::Vote);
-    let Some(((_, k), vote)) = votes.last() else { return Vec::new() };
+    let mut votes = points.iter().filter(|((method, _), _)| *method == Method::Vote);
+    let Some(((_, k), vote)) = votes.next_back() else { return Vec::new() };
     let against = |(scalar, point): &(&Scalar, Point)| {
         let paired = curve::paired(items, point, vote)?;
         let (one, other) = (scalar.name.clone(), format!("vote@{k}"));

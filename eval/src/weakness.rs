@@ -1,0 +1,270 @@
+//! What a judge loses on: its wrong samples by the themes of the principles that it wrote, and by category.
+//!
+//! ```text
+//! trajectories + items -> samples that are known to be right or wrong
+//!      -> groups: the themes of a sample's principles     themes
+//!                 the item's source and category
+//!      -> loss rate with an interval by query, lift against all samples, the worst samples
+//!      -> JSON, Markdown                                  markdown
+//! ```
+//!
+//! A theme is what the judge chose to look at, so a high loss rate is no proof that looking at it misleads: hard items call
+//! for other principles than easy ones.
+
+mod markdown;
+mod themes;
+
+use std::collections::{BTreeMap, HashMap};
+
+use jury_grm::domain::{Item, Query};
+use serde::Serialize;
+
+use crate::stats::{Clusters, Interval};
+use crate::trajectories::Trajectory;
+
+pub use markdown::markdown;
+pub use themes::themes;
+
+/// Examples of a group.
+const N_WORST: usize = 3;
+
+/// Resampling has a seed of its own, so that a report is the same every time.
+const BOOTSTRAP_SEED: u64 = 0x7765_616B;
+
+/// What a judge loses on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Weakness {
+    /// The judge; of several, the first.
+    pub model: String,
+    /// Samples that are known to be right or wrong.
+    pub n_samples: usize,
+    /// Their queries.
+    pub n_queries: usize,
+    /// Samples of which nothing tells: without scores, or on items without a known best.
+    pub n_unknown: usize,
+    /// Samples that name no principle.
+    pub n_without_principles: usize,
+    /// Share of the samples that are wrong; `None` without samples.
+    pub loss: Option<f64>,
+    /// Its 95 % interval by query.
+    pub interval: Option<Interval>,
+    /// Samples and queries that a group needs to be listed.
+    pub least: Least,
+    /// By themes of principles, highest lift first.
+    pub themes: Vec<Group>,
+    /// By source and category, highest lift first.
+    pub categories: Vec<Group>,
+}
+
+/// What a group needs to be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Least {
+    /// Samples.
+    pub samples: usize,
+    /// Queries.
+    pub queries: usize,
+}
+
+/// Samples that have something in common.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Group {
+    /// The theme or category.
+    pub name: String,
+    /// Samples.
+    pub n_samples: usize,
+    /// Their queries.
+    pub n_queries: usize,
+    /// Share of them that are wrong, 0..=1.
+    pub loss: f64,
+    /// Its 95 % interval by query.
+    pub interval: Option<Interval>,
+    /// `loss` over that of all samples; `None` where nothing was lost.
+    pub lift: Option<f64>,
+    /// The whole interval lies above the loss rate of all samples. One group in forty does by chance.
+    pub stands_out: bool,
+    /// Its worst samples, of different items: those in which the best response fell furthest behind.
+    pub worst: Vec<Example>,
+}
+
+/// A sample that was wrong.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Example {
+    /// The item.
+    pub item_id: String,
+    /// The sample.
+    pub index: u32,
+    /// The last turn of what was asked.
+    pub query: String,
+    /// By response, in the caller's order; null where it was not shown.
+    pub scores: Vec<Option<f64>>,
+    /// The best response.
+    pub best: Option<usize>,
+    /// Every response's known quality.
+    pub labels: Option<Vec<f64>>,
+    /// How far the best response's score is below the highest one, at least 0.
+    pub behind: f64,
+    /// The principles that the judge wrote.
+    pub principles: String,
+    /// Its critique.
+    pub critique: String,
+}
+
+/// A sample with what it is worth.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    trajectory: &'a Trajectory,
+    item: &'a Item,
+    is_wrong: bool,
+}
+
+/// What the judge of `trajectories` loses on; `items` are those that were judged.
+pub fn weakness(items: &[Item], trajectories: &[Trajectory], least: Least) -> Weakness {
+    let by_id: HashMap<&str, &Item> = items.iter().map(|item| (&*item.id, item)).collect();
+    let known: Vec<Known<'_>> = trajectories
+        .iter()
+        .filter_map(|trajectory| {
+            let item = by_id.get(&*trajectory.item_id)?;
+            Some(Known { trajectory, item, is_wrong: !trajectory.is_correct? })
+        })
+        .collect();
+    let clusters = clusters(&known);
+    let loss = clusters.mean();
+    let (mut by_theme, mut by_category) =
+        (BTreeMap::<String, Vec<Known<'_>>>::new(), BTreeMap::<String, Vec<Known<'_>>>::new());
+    let mut n_without_principles = 0;
+    for known in &known {
+        let themes = themes(&known.trajectory.sample.principles);
+        n_without_principles += usize::from(themes.is_empty());
+        for theme in themes {
+            by_theme.entry(theme).or_default().push(*known);
+        }
+        for category in categories(known.trajectory) {
+            by_category.entry(category).or_default().push(*known);
+        }
+    }
+    let groups = |of: BTreeMap<String, Vec<Known<'_>>>| -> Vec<Group> {
+        let groups = of.into_iter().map(|(name, of)| group(name, &of, loss.unwrap_or(0.0)));
+        let is_listed =
+            |group: &Group| group.n_samples >= least.samples && group.n_queries >= least.queries;
+        let mut groups: Vec<Group> = groups.filter(is_listed).collect();
+        // Names ascend, and the sort is stable.
+        groups.sort_by(|a, b| b.loss.total_cmp(&a.loss));
+        groups
+    };
+    Weakness {
+        model: trajectories.first().map(|first| first.drawn_by.model.clone()).unwrap_or_default(),
+        n_samples: known.len(),
+        n_queries: n_queries(&known),
+        n_unknown: trajectories.len() - known.len(),
+        n_without_principles,
+        loss,
+        interval: clusters.interval(BOOTSTRAP_SEED),
+        least,
+        themes: groups(by_theme),
+        categories: groups(by_category),
+    }
+}
+
+fn group(name: String, known: &[Known<'_>], overall: f64) -> Group {
+    let clusters = clusters(known);
+    let loss = clusters.mean().unwrap_or(0.0);
+    let interval = clusters.interval(BOOTSTRAP_SEED);
+    Group {
+        name,
+        n_samples: known.len(),
+        n_queries: n_queries(known),
+        loss,
+        interval,
+        lift: (overall > 0.0).then(|| loss / overall),
+        stands_out: interval.is_some_and(|[low, _]| low > overall),
+        worst: worst(known),
+    }
+}
+
+fn worst(known: &[Known<'_>]) -> Vec<Example> {
+    let mut wrong: Vec<(f64, &Known<'_>)> =
+        known.iter().filter(|known| known.is_wrong).map(|known| (behind(known), known)).collect();
+    let place =
+        |known: &Known<'_>| (known.trajectory.item_id.clone(), known.trajectory.sample.spec.index);
+    wrong.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| place(a.1).cmp(&place(b.1))));
+    let mut seen = std::collections::HashSet::new();
+    wrong.retain(|(_, known)| seen.insert(&*known.trajectory.item_id));
+    wrong.into_iter().take(N_WORST).map(|(behind, known)| example(known, behind)).collect()
+}
+
+fn example(known: &Known<'_>, behind: f64) -> Example {
+    let Known { trajectory, item, .. } = known;
+    let sample = &trajectory.sample;
+    Example {
+        item_id: item.id.clone(),
+        index: sample.spec.index,
+        query: match &item.query {
+            Query::Text(text) => text.clone(),
+            Query::Turns(turns) => {
+                turns.last().map(|turn| turn.content.clone()).unwrap_or_default()
+            }
+        },
+        scores: scores(known),
+        best: item.best,
+        labels: item.labels.clone(),
+        behind,
+        principles: sample.principles.clone(),
+        critique: sample.critique.clone(),
+    }
+}
+
+fn scores(known: &Known<'_>) -> Vec<Option<f64>> {
+    let sample = &known.trajectory.sample;
+    let mut by_response = vec![None; known.item.responses.len()];
+    let shown = sample.scores().map(|scores| scores.scores.as_slice()).unwrap_or_default();
+    for (response, score) in sample.spec.order.iter().zip(shown) {
+        if let Some(place) = by_response.get_mut(*response) {
+            *place = Some(*score);
+        }
+    }
+    by_response
+}
+
+/// How far the best response, of a single one its label, is from its score.
+fn behind(known: &Known<'_>) -> f64 {
+    let scores = scores(known);
+    let best = known.item.best.or_else(|| highest(known.item.labels.as_deref()?));
+    match (best, scores.as_slice(), known.item.labels.as_deref()) {
+        (_, [Some(score)], Some([label])) => (score - label).abs(),
+        (Some(best), scores, _) => {
+            // A copy of the best was shown in its place.
+            let text = known.item.responses.get(best);
+            let first = known.item.responses.iter().position(|other| Some(other) == text);
+            let of_best = first.and_then(|first| *scores.get(first)?).unwrap_or(0.0);
+            let highest = scores.iter().flatten().copied().fold(of_best, f64::max);
+            highest - of_best
+        }
+        _ => 0.0,
+    }
+}
+
+fn highest(labels: &[f64]) -> Option<usize> {
+    let by_label = |a: &(usize, &f64), b: &(usize, &f64)| a.1.total_cmp(b.1);
+    labels.iter().enumerate().max_by(by_label).map(|(index, _)| index)
+}
+
+fn clusters(known: &[Known<'_>]) -> Clusters {
+    let wrong = |known: &Known<'_>| {
+        (known.trajectory.query_key.clone(), f64::from(u8::from(known.is_wrong)))
+    };
+    Clusters::new(known.iter().map(wrong))
+}
+
+fn n_queries(known: &[Known<'_>]) -> usize {
+    let keys = known.iter().map(|known| &*known.trajectory.query_key);
+    keys.collect::<std::collections::HashSet<_>>().len()
+}
+
+fn categories(trajectory: &Trajectory) -> impl Iterator<Item = String> + use<> {
+    let source = trajectory.source.clone().unwrap_or_else(|| "unnamed".to_owned());
+    let category = trajectory.category.as_ref().map(|category| format!("{source} / {category}"));
+    std::iter::once(source).chain(category)
+}
+
+#[cfg(test)]
+mod tests;
