@@ -1,5 +1,7 @@
 //! Scalar reward models in an evaluation: as baselines, and as Meta RMs that rank what was drawn.
 
+#![allow(clippy::unwrap_used, reason = "clippy sees tests, but not what they share")]
+
 use std::fs;
 use std::path::Path;
 
