@@ -36,7 +36,10 @@ pub use self::tls::{
     ClientTlsArgs, ConnectionArgs, EtcdAccessArgs, MetricsTlsArg, ServeTlsArgs, TrustArgs,
 };
 pub use self::token::TokenArgs;
-pub use self::train::{DtypeArg, TrainArgs, TrainCommand, TrainMergeArgs, TrainMetaArgs};
+pub use self::train::{
+    DtypeArg, ReadoutArg, TrainArgs, TrainCommand, TrainExportArgs, TrainMergeArgs, TrainMetaArgs,
+    TrainRftArgs, TrainRlArgs, TrainerArg, TuningArgs,
+};
 pub use jury_terminal::Refused;
 pub use jury_terminal::model::{CacheArgs, DEFAULT_MODEL, ModelArgs};
 
@@ -79,7 +82,7 @@ pub enum Command {
     Score(Box<ScoreArgs>),
     /// Measure a judge on items whose best response is known: how accuracy grows with k
     Eval(Box<EvalArgs>),
-    /// Train a Meta RM that ranks a judge's samples
+    /// Train a judge, or a Meta RM that ranks its samples
     Train(TrainArgs),
     /// Serve coordinator and worker in one process
     Up(UpArgs),

@@ -12,7 +12,7 @@
 mod compare;
 mod config;
 mod files;
-mod items;
+pub mod items;
 mod rank;
 mod read;
 mod scalar;
@@ -30,7 +30,7 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 
 pub use self::config::EvalConfig;
-use self::files::Folder;
+pub use self::files::Folder;
 use self::rank::{Ranked, Ranker};
 use crate::args::{EvalArgs, EvalCommand};
 use crate::score::judge_batches;

@@ -1,6 +1,12 @@
+//! `jury train`: a judge by rejective fine-tuning (rft) and reinforcement learning (rl); a Meta RM.
+//!
 //! `jury train meta`: samples with their hidden states, labelled, to a head that ranks.
 
+mod export;
 mod merge;
+mod rft;
+mod rl;
+mod tune;
 
 use anyhow::anyhow;
 use jury_grm::domain::{Item, Verdict};
@@ -10,12 +16,14 @@ use jury_trainer::meta::{LabelledState, MetaConfig, TrainError, TrainedMeta, lab
 
 use crate::args::{EvalRunArgs, TrainArgs, TrainCommand, TrainMetaArgs};
 use crate::eval::{Drawn, EvalConfig, draw};
-use jury_eval::method::Method;
 
 pub async fn run(args: TrainArgs) -> Result<Exit, Failed> {
     match args.command {
         TrainCommand::Meta(args) => meta(*args).await,
         TrainCommand::Merge(args) => merge::run(&args),
+        TrainCommand::Rft(args) => rft::run(*args).await,
+        TrainCommand::Rl(args) => rl::run(&args),
+        TrainCommand::Export(args) => export::run(&args),
     }
 }
 
@@ -70,19 +78,11 @@ async fn meta(args: TrainMetaArgs) -> Result<Exit, Failed> {
 /// The same drawing as an evaluation's, with hidden states.
 fn samples_of(args: &TrainMetaArgs) -> EvalRunArgs {
     EvalRunArgs {
-        items: args.items.clone(),
-        format: None,
         ks: vec![args.k],
-        methods: vec![Method::Vote],
-        draws: 1,
         limit: args.limit,
         part: args.part,
         train_share: args.train_share,
         split_seed: args.split_seed,
-        strict: false,
-        judge: args.judge.clone(),
-        meta: None,
-        baselines: Vec::new(),
         temperature: args.temperature,
         max_critique_tokens: args.max_critique_tokens,
         seed: args.seed,
@@ -90,9 +90,9 @@ fn samples_of(args: &TrainMetaArgs) -> EvalRunArgs {
         concurrency: args.concurrency,
         hidden_states: true,
         out: Some(args.samples.clone().unwrap_or_else(|| args.out.with_extension("samples"))),
-        json: None,
         replay: args.replay,
         quiet: args.quiet,
+        ..EvalRunArgs::of_items(args.items.clone(), args.judge.clone())
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) fn render(
     let mut prompts = BTreeMap::new();
     let mut escaped_markers = 0;
     let mut texts = SharedTexts::default();
+    // A duplicate is shown under the lowest index of its text.
+    let hint = request.item.best.filter(|_| request.hinted).map(|best| plan.duplicate_of[best]);
     for spec in plan.samples.iter().chain(&plan.spares) {
         if prompts.contains_key(&spec.order) {
             continue;
@@ -39,7 +41,10 @@ pub(crate) fn render(
                     item: &request.item,
                     order: &spec.order,
                     scale: request.settings.scale,
-                    variant: Variant::Plain,
+                    variant: match hint {
+                        Some(best) if spec.order.contains(&best) => Variant::Hinted { best },
+                        _ => Variant::Plain,
+                    },
                 },
                 &mut texts,
             )
@@ -50,4 +55,36 @@ pub(crate) fn render(
         prompts.insert(spec.order.clone(), rendered.messages.into());
     }
     Ok(Rendered { prompts, escaped_markers })
+}
+
+#[cfg(test)]
+mod tests {
+    use jury_grm::domain::{Item, Query};
+    use jury_grm::plan::plan;
+
+    use super::*;
+
+    fn texts(hinted: bool) -> Vec<String> {
+        let responses = ["It is Lyon.", "It is Paris.", "It is Paris."].map(str::to_owned);
+        let item = Item::bare(Query::Text("The capital?".to_owned()), responses.to_vec());
+        let mut request = ScoreRequest::new(Item { best: Some(2), ..item });
+        request.settings.k = 2;
+        request.hinted = hinted;
+        let rendered = render(&Template::builtin(), &request, &plan(&request)).unwrap();
+        let text = |(order, messages): (Vec<usize>, Arc<[Message]>)| {
+            let spans = messages.iter().flat_map(|message| &message.spans);
+            let text: String = spans.map(|span| &*span.text).collect();
+            let place = order.iter().position(|&response| response == 1).unwrap() + 1;
+            text.replace(&format!("The best response is: Response {place}\n"), "HINT\n")
+        };
+        rendered.prompts.into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_hint_names_the_place_of_the_best_response_in_each_order_and_nothing_does_without_one() {
+        assert!(texts(true).iter().all(|text| text.contains("HINT")), "{:?}", texts(true));
+        let plain = texts(false);
+        assert_eq!(plain.len(), 2);
+        assert!(plain.iter().all(|text| !text.contains("best response")));
+    }
 }

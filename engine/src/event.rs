@@ -51,6 +51,8 @@ pub enum Event {
 pub struct SampleOutput {
     /// Free text, opening and read-out text, in this order.
     pub text: String,
+    /// The free text's tokens as they were drawn, the end token left out: what a policy gradient is taken of.
+    pub tokens: Vec<u32>,
     /// Length of the free text within `text`.
     pub free_text_bytes: usize,
     /// Tokens that the model chose: free tokens (the end token included) and those of the read-out choices.

@@ -259,7 +259,16 @@ impl Sequence {
         }
         let finish = if cancelled { Finish::Cancelled } else { self.finish };
         let last_hidden = self.last_hidden.filter(|_| !cancelled);
-        SampleOutput { text, free_text_bytes, generated_tokens, finish, readout, last_hidden }
+        let tokens = self.drawn;
+        SampleOutput {
+            text,
+            tokens,
+            free_text_bytes,
+            generated_tokens,
+            finish,
+            readout,
+            last_hidden,
+        }
     }
 }
 

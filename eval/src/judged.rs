@@ -140,7 +140,8 @@ fn request(item: Item, verdict: &Verdict) -> ScoreRequest {
     ScoreRequest { settings, seed: verdict.provenance.seed, ..ScoreRequest::new(item) }
 }
 
-fn drawn_by(verdict: &Verdict) -> DrawnBy {
+/// Who drew a verdict's samples.
+pub fn drawn_by(verdict: &Verdict) -> DrawnBy {
     let provenance = &verdict.provenance;
     DrawnBy {
         model: provenance.model.clone().unwrap_or_default(),

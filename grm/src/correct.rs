@@ -1,5 +1,100 @@
 //! What SPCT calls a correct trajectory (paper, section 3.2; equation of the outcome reward).
 
+use crate::domain::{Finish, Item, Outcome, Scale};
+use crate::parse::{ScoreShape, parse_free};
+use crate::plan::duplicate_of;
+use crate::prompt::{PromptInput, Template, TemplateError, Variant};
+
+/// What a trajectory's scores are held against.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Target {
+    /// The index under which the best of several responses is shown.
+    Best(usize),
+    /// The label of a single response, 0 or 1.
+    Label(f64),
+}
+
+/// What the rule says of a text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OutcomeReward {
+    /// +1 or -1.
+    pub value: f64,
+    /// Whether it had scores that could be read.
+    pub is_readable: bool,
+}
+
+/// Why an item has no rule.
+#[derive(Debug, thiserror::Error)]
+pub enum RuleError {
+    /// Nothing says what is right.
+    #[error("the item has no best response, and no label of 0 or 1 for a single one")]
+    NoTruth,
+    /// The order names what is not there.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+}
+
+impl Target {
+    /// What an item itself names: `best`, or the label of its single response.
+    pub fn of(item: &Item) -> Option<Target> {
+        if let (1, Some(labels)) = (item.responses.len(), &item.labels) {
+            return labels
+                .first()
+                .filter(|&&label| label == 0.0 || label == 1.0)
+                .copied()
+                .map(Target::Label);
+        }
+        let best = item.best.filter(|_| item.responses.len() > 1)?;
+        duplicate_of(&item.responses).get(best).copied().map(Target::Best)
+    }
+
+    /// The scale of the scores that are held against it.
+    pub fn scale(self) -> Scale {
+        match self {
+            Target::Best(_) => Scale::POINTWISE,
+            Target::Label(_) => Scale::BINARY,
+        }
+    }
+}
+
+/// The rule by which a judge is rewarded in reinforcement learning (paper, section 3.3): +1 where the best response has
+/// strictly the highest score, or a single one's score is its label; else -1. A text without readable scores is wrong, and
+/// form alone earns nothing.
+pub fn outcome_reward(
+    text: &str,
+    finish: Finish,
+    shape: &ScoreShape,
+    order: &[usize],
+    target: Target,
+) -> OutcomeReward {
+    let Outcome::Scored(scores) = parse_free(text, shape, finish).outcome else {
+        return OutcomeReward { value: -1.0, is_readable: false };
+    };
+    let is_right = match target {
+        Target::Best(best) => is_correct_ranking(order, &scores.scores, best),
+        Target::Label(label) => {
+            scores.scores.first().is_some_and(|&score| is_correct_single(score, label))
+        }
+    };
+    OutcomeReward { value: if is_right { 1.0 } else { -1.0 }, is_readable: true }
+}
+
+/// The same for a text that answers the built-in prompt of an item in an order.
+///
+/// # Errors
+/// [`RuleError`] for an item that tells nothing, and for an order of responses that it does not have.
+pub fn outcome_reward_of(
+    item: &Item,
+    order: &[usize],
+    text: &str,
+) -> Result<OutcomeReward, RuleError> {
+    let target = Target::of(item).ok_or(RuleError::NoTruth)?;
+    let (scale, variant) = (target.scale(), Variant::Plain);
+    let rendered = Template::builtin().render(&PromptInput { item, order, scale, variant })?;
+    let shape = ScoreShape::of_prompt(&rendered.messages, order.len(), scale);
+    Ok(outcome_reward(text, Finish::EndOfText, &shape, order, target))
+}
+
 /// True when the scores of one trajectory are correct for several responses: the best one is
 /// *strictly* highest, a tie is wrong. `scores[i]` belongs to `order[i]`; a best response that
 /// was not shown makes it wrong.
@@ -27,6 +122,30 @@ mod tests {
         assert!(!is_correct_ranking(&[1, 0], &[9.0, 3.0], 0));
         assert!(!is_correct_ranking(&[0, 1], &[9.0, 9.0], 0), "a tie is wrong");
         assert!(!is_correct_ranking(&[0, 1], &[9.0, 3.0], 2), "the best was not shown");
+    }
+
+    fn rewarded(item: &Item, order: &[usize], text: &str) -> (f64, bool) {
+        let reward = outcome_reward_of(item, order, text).unwrap();
+        (reward.value, reward.is_readable)
+    }
+
+    #[test]
+    fn the_rule_rewards_a_strictly_highest_best_wherever_it_stood_and_form_earns_nothing() {
+        let responses = ["Lyon.", "Paris.", "Paris."].map(str::to_owned).to_vec();
+        let query = crate::domain::Query::Text("The capital?".to_owned());
+        let item = Item { best: Some(2), ..Item::bare(query.clone(), responses) };
+        let text = "Analysis: x\nScores: \\boxed{8, 3}";
+        assert_eq!(rewarded(&item, &[1, 0], text), (1.0, true));
+        assert_eq!(rewarded(&item, &[0, 1], text), (-1.0, true));
+        assert_eq!(rewarded(&item, &[1, 0], "Scores: \\boxed{8, 8}"), (-1.0, true));
+        assert_eq!(rewarded(&item, &[1, 0], "both are fine"), (-1.0, false));
+        let single =
+            Item { labels: Some(vec![1.0]), ..Item::bare(query, vec!["Paris.".to_owned()]) };
+        assert_eq!(rewarded(&single, &[0], "Scores: \\boxed{1}"), (1.0, true));
+        assert_eq!(rewarded(&single, &[0], "Scores: \\boxed{0}"), (-1.0, true));
+        let unknown = Item { best: None, ..item.clone() };
+        assert!(matches!(outcome_reward_of(&unknown, &[0, 1], text), Err(RuleError::NoTruth)));
+        assert!(outcome_reward_of(&item, &[0, 7], text).is_err());
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub fn payload_digest(request: &ScoreRequest) -> PayloadDigest {
         budget_ms: _,
         include_samples,
         include_hidden_states,
+        hinted,
         request_id: _,
     } = request;
     let mut encoder = Encoder::new("jury.v1 payload digest");
@@ -40,6 +41,7 @@ pub fn payload_digest(request: &ScoreRequest) -> PayloadDigest {
     encoder.optional(*min_samples, |encoder, least| encoder.number(u64::from(least)));
     encoder.number(u64::from(*include_samples));
     encoder.number(u64::from(*include_hidden_states));
+    encoder.number(u64::from(*hinted));
     PayloadDigest(encoder.finish())
 }
 

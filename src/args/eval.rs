@@ -171,3 +171,36 @@ pub enum PartArg {
     /// What nothing was trained on
     Test,
 }
+
+// === impl EvalRunArgs ===
+
+impl EvalRunArgs {
+    /// An evaluation of items with every default: what other commands draw and choose items by.
+    pub fn of_items(items: Vec<PathBuf>, judge: JudgeArgs) -> Self {
+        Self {
+            items,
+            format: None,
+            ks: vec![1],
+            methods: vec![Method::Vote],
+            draws: 1,
+            limit: None,
+            part: PartArg::All,
+            train_share: 0.5,
+            split_seed: 0,
+            strict: false,
+            judge,
+            meta: None,
+            baselines: Vec::new(),
+            temperature: None,
+            max_critique_tokens: None,
+            seed: 0,
+            budget: None,
+            concurrency: None,
+            hidden_states: false,
+            out: None,
+            json: None,
+            replay: false,
+            quiet: false,
+        }
+    }
+}

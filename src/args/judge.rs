@@ -7,7 +7,7 @@ use jury_terminal::model::{AdapterConfig, adapter};
 use super::{CacheArgs, ClientTlsArgs, TokenArgs};
 
 /// Who judges.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Who judges")]
 pub struct JudgeArgs {
     /// The coordinator to ask, at http://, or https:// over TLS. Without it, a coordinator and a worker run inside this process

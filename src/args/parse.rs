@@ -73,6 +73,9 @@ fn client_tls(command: &mut Command) -> Option<(Option<&str>, &mut ClientTlsArgs
         Command::Train(args) => match &mut args.command {
             TrainCommand::Meta(args) => &mut args.judge,
             TrainCommand::Merge(_) => return None,
+            TrainCommand::Rft(args) => &mut args.judge,
+            TrainCommand::Rl(args) => &mut args.judge,
+            TrainCommand::Export(_) => return None,
         },
         Command::Status(args) => return Some((Some(&args.endpoint), &mut args.tls)),
         Command::Health(args) => return Some((Some(&args.endpoint), &mut args.tls)),

@@ -1,6 +1,9 @@
 //! `jury train`.
 
+mod export;
 mod merge;
+mod rft;
+mod rl;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,8 +12,12 @@ use clap::Subcommand;
 use jury_grm::domain::limits;
 use jury_terminal::number::whole;
 
+pub use self::merge::{DtypeArg, TrainMergeArgs};
 use super::{JudgeArgs, PartArg};
-pub use merge::{DtypeArg, TrainMergeArgs};
+
+pub use self::export::{TrainExportArgs, TrainerArg};
+pub use self::rft::{ReadoutArg, TrainRftArgs, TuningArgs};
+pub use self::rl::TrainRlArgs;
 
 const EXAMPLES: &str = "\
 Samples are drawn with their hidden states and labelled: correct where the best response is strictly
@@ -36,6 +43,12 @@ pub enum TrainCommand {
     Meta(Box<TrainMetaArgs>),
     /// Add an adapter to its model's weights, for programs that know no adapters
     Merge(TrainMergeArgs),
+    /// Rejective fine-tuning: draw samples, keep the right ones, tune the judge on them
+    Rft(Box<TrainRftArgs>),
+    /// Rule-based online RL: rewards by whether the best response got the highest score
+    Rl(Box<TrainRlArgs>),
+    /// Write a folder that TRL, verl or OpenRLHF runs: data, rule and launch file for training at scale
+    Export(TrainExportArgs),
 }
 
 #[derive(Debug, Clone, clap::Args)]

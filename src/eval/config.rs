@@ -205,8 +205,13 @@ impl EvalConfig {
     }
 
     fn batch(&self, folder: &Folder, out: &Path, request: ScoreRequest) -> ScoreConfig {
+        self.batch_of(folder.items_path(), out, request)
+    }
+
+    /// All items of a file, judged into another.
+    pub fn batch_of(&self, items: PathBuf, out: &Path, request: ScoreRequest) -> ScoreConfig {
         ScoreConfig {
-            input: Input::Many(Source::File(folder.items_path())),
+            input: Input::Many(Source::File(items)),
             judge: self.judge.clone(),
             request,
             output: Output {

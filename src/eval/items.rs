@@ -23,6 +23,11 @@ pub fn settle(config: &EvalConfig, folder: &Folder, meter: &Meter) -> Result<Vec
     Ok(items)
 }
 
+/// The same items without a folder.
+pub fn chosen(config: &EvalConfig, meter: &Meter) -> Result<Vec<Item>, Failed> {
+    Ok(choose(config, read_all(config, meter)?))
+}
+
 /// Every item whose truth is known, by file.
 fn read_all(config: &EvalConfig, meter: &Meter) -> Result<Vec<Vec<Item>>, Failed> {
     let mut ids = HashSet::new();

@@ -43,7 +43,7 @@ pub struct ModelArgs {
 }
 
 /// Where model files are kept.
-#[derive(Debug, Clone, PartialEq, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, clap::Args)]
 pub struct CacheArgs {
     /// The folder of model files [default: jury/models in the user's cache folder]
     #[arg(long, global = true, env = "JURY_MODEL_CACHE", value_name = "FOLDER")]

@@ -1,12 +1,29 @@
-//! Trains what Jury judges with.
+//! Trains what Jury judges with: Self-Principled Critique Tuning for judges, and heads that rank their samples.
 //!
 //! ```text
-//! model     a language model whose loss has gradients: LoRA or full weights        optimiser  AdamW, schedule, clipping
-//! meta      a head that ranks a judge's samples, from their hidden states          durable    files that are whole or not there
+//! rft       drawn samples -> rejection -> what is learned from         (pure)
+//! chat      item and order -> messages, messages -> sequences of tokens
+//! rl        groups drawn with the current weights -> rewards by rule -> steps, resumable to the same bytes (GRPO)
+//! sft       sequences -> steps of fine-tuning, resumable to the same bytes
+//! model     a language model whose loss has gradients: LoRA or full weights
+//! optimiser AdamW, schedule, clipping        checkpoint  parameters and moments in one file
+//! export    folders that other trainers run
+//! plot      curves over steps
+//! adapter   what was learned, as PEFT has it durable     files that are whole or not there
+//!
+//! meta      a head that ranks a judge's samples, from their hidden states
 //! ```
 
+pub mod adapter;
+pub mod chat;
+pub mod checkpoint;
 pub mod durable;
 pub mod error;
+pub mod export;
 pub mod meta;
 pub mod model;
 pub mod optimiser;
+pub mod plot;
+pub mod rft;
+pub mod rl;
+pub mod sft;

@@ -27,6 +27,7 @@ from .errors import (
 )
 from .local import LocalClient, LocalError, local
 from .request import Item, JudgeSettings, Scale, Settings, Stop, Turn, Voting
+from .reward import outcome_reward
 from .verdict import (
     Counts,
     Failure,
@@ -76,6 +77,7 @@ __all__ = [
     "Worker",
     "WrongModel",
     "local",
+    "outcome_reward",
 ]
 
 # Threads that bring results must not meet an interpreter that is going away.

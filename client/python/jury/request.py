@@ -74,6 +74,8 @@ class JudgeSettings(TypedDict, total=False):
     """Whether the verdict carries its samples. Default False."""
     include_hidden_states: bool
     """Whether these samples carry the hidden states that a head is trained on. Default False."""
+    hinted: bool
+    """Whether prompts tell which response is best: for rejective fine-tuning's data alone. Default False."""
     request_id: str
     """The caller's idempotency key, together with the item's id, at most 256 bytes each."""
 
@@ -130,6 +132,7 @@ _CALL = (
     "model",
     "include_samples",
     "include_hidden_states",
+    "hinted",
     "request_id",
 )
 _KNOWN = (*_SAMPLING, *_CALL, "budget")

@@ -4,6 +4,7 @@
 //! process   one runtime and one delivery thread in each process, made by the first call
 //! link      one coordinator: its channel, made by the first call of each process
 //! call      one call, waited for or delivered       batch   many requests over one stream
+//! reward    the rule of reinforcement learning
 //! outcome   what crosses: JSON, or the parts of an error
 //! ```
 //!
@@ -19,6 +20,7 @@ mod call;
 mod link;
 mod outcome;
 mod process;
+mod reward;
 
 /// The module `jury._jury`.
 #[pyo3::pymodule]
@@ -33,4 +35,6 @@ mod _jury {
     use super::outcome::{Request, parse};
     #[pymodule_export]
     use super::process::stop;
+    #[pymodule_export]
+    use super::reward::outcome_reward;
 }

@@ -56,6 +56,10 @@ pub struct ScoreRequest {
     /// `include_samples`.
     #[serde(default, deserialize_with = "null_as_default")]
     pub include_hidden_states: bool,
+    /// Whether prompts tell which response is best, `item.best`: for rejective fine-tuning's data alone (paper, section
+    /// 3.2). Rewards of such samples measure nothing.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub hinted: bool,
     /// The caller's idempotency key; empty means none.
     #[serde(default, deserialize_with = "null_as_default")]
     pub request_id: String,
@@ -86,6 +90,7 @@ impl ScoreRequest {
             budget_ms: None,
             include_samples: false,
             include_hidden_states: false,
+            hinted: false,
             request_id: String::new(),
         }
     }
@@ -136,6 +141,9 @@ impl ScoreRequest {
             "include_hidden_states",
             || "hidden states are part of samples; set include_samples, too".to_owned(),
         )?;
+        require(!self.hinted || self.item.best.is_some(), "hinted", || {
+            "a hint names the best response; set item.best, too".to_owned()
+        })?;
         super::reply::check(self)
     }
 }
@@ -275,6 +283,7 @@ mod tests {
         assert_eq!(broken(|r| r.settings.top_p = 0.0).field, "settings.top_p");
         assert_eq!(broken(|r| r.voting.refill = 9).field, "voting.refill");
         assert_eq!(broken(|r| r.include_hidden_states = true).field, "include_hidden_states");
+        assert_eq!(broken(|r| r.hinted = true).field, "hinted");
         assert_eq!(broken(|r| r.seed = 1 << 53).field, "seed");
         assert_eq!(broken(|r| r.min_samples = Some(9)).field, "min_samples");
         assert_eq!(broken(|r| r.item.best = Some(2)).field, "item.best");

@@ -20,6 +20,7 @@ impl From<ScoreRequest> for v1::ScoreRequest {
             budget_ms: request.budget_ms.map(NonZeroU64::get),
             include_samples: request.include_samples,
             include_hidden_states: request.include_hidden_states,
+            hinted: request.hinted,
             request_id: request.request_id,
         }
     }
@@ -51,6 +52,7 @@ impl TryFrom<v1::ScoreRequest> for ScoreRequest {
             budget_ms,
             include_samples: request.include_samples,
             include_hidden_states: request.include_hidden_states,
+            hinted: request.hinted,
             request_id: request.request_id,
         };
         read.validate()?;

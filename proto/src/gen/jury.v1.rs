@@ -673,6 +673,10 @@ pub struct ScoreRequest {
     /// Whether the samples carry the hidden states that a head is trained on; needs include_samples.
     #[prost(bool, tag = "21")]
     pub include_hidden_states: bool,
+    /// Whether prompts tell which response is best, item.best, which it needs. For rejective fine-tuning's data alone: rewards
+    /// of such samples measure nothing. A panel that does not show the best one has no hint.
+    #[prost(bool, tag = "22")]
+    pub hinted: bool,
 }
 /// The answer to one item.
 #[allow(clippy::all)]

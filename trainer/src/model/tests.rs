@@ -187,3 +187,27 @@ fn what_no_model_can_take_is_refused_by_name() {
     let error = Model::load(&fixture("llama"), Tuning::Lora(lora), 0).unwrap_err();
     assert!(error.to_string().contains("q_proj"), "{error}");
 }
+
+#[test]
+fn an_adapter_computes_what_merged_weights_compute() {
+    for family in ["llama", "qwen2", "gemma2"] {
+        let (tokens, _) = expected(family);
+        let sequence = Sequence { tokens, start: 5 };
+        let adapted = Model::load(&fixture(family), lora(), 1).unwrap();
+        stir(&adapted);
+        let merged = Model::load(&fixture(family), Tuning::Full, 1).unwrap();
+        let Tuning::Lora(lora) = adapted.tuning() else { panic!() };
+        for pair in adapted.parameters().chunks(2) {
+            let [down, up] = pair else { panic!() };
+            let name = format!("{}.weight", down.name.trim_end_matches(".lora_A.weight"));
+            let weight = merged.parameters().iter().find(|weight| weight.name == name).unwrap();
+            let addition = up.var.matmul(down.var.as_tensor()).unwrap();
+            let sum = (weight.var.as_tensor() + (addition * lora.scale()).unwrap()).unwrap();
+            weight.var.set(&sum).unwrap();
+        }
+        let (one, other) = (adapted.pass(&sequence).unwrap(), merged.pass(&sequence).unwrap());
+        for (one, other) in one.log_probs.iter().zip(other.log_probs) {
+            assert!((one - other).abs() < 1e-3, "{family}: {one} {other}");
+        }
+    }
+}

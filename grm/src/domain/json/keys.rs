@@ -17,7 +17,7 @@ const ITEM: [&str; 10] = [
 ];
 /// The keys of a turn. A call's id joins it to its result, which the order of turns shows as well.
 const TURN: [&str; 5] = ["role", "content", "tool_calls", "function_call", "tool_call_id"];
-const REQUEST: [&str; 10] = [
+const REQUEST: [&str; 11] = [
     "item",
     "model",
     "settings",
@@ -27,6 +27,7 @@ const REQUEST: [&str; 10] = [
     "budget_ms",
     "include_samples",
     "include_hidden_states",
+    "hinted",
     "request_id",
 ];
 const SETTINGS: [&str; 8] = [

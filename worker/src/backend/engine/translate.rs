@@ -104,6 +104,7 @@ mod tests {
     fn output(finish: jury_engine::Finish) -> SampleOutput {
         SampleOutput {
             text: "Scores: \\boxed{10, 2}".to_owned(),
+            tokens: Vec::new(),
             free_text_bytes: 0,
             generated_tokens: 30,
             finish,

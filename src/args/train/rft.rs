@@ -1,0 +1,144 @@
+//! `jury train rft`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use jury_grm::domain::limits;
+use jury_terminal::number::whole;
+
+use crate::args::{JudgeArgs, PartArg};
+
+const EXAMPLES: &str = "\
+Rejective fine-tuning, the cold start of Self-Principled Critique Tuning: every item is judged by a few samples without
+a hint and one that is told the best response. Wrong samples go, items that are too easy go, and the model is tuned on
+what is left, as a LoRA adapter. The same command goes on where it stopped, whatever stopped it. docs/training.md says
+how long it takes, and how the data goes to other trainers.
+
+Examples:
+  jury train rft --items pairs.jsonl --part train --model smollm2-135m --out rft
+  jury train rft --items pairs.jsonl --model smollm2-135m --out rft --data-only
+  jury train rft --items pairs.jsonl --endpoint http://127.0.0.1:7480 --out rft --data-only";
+
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct TrainRftArgs {
+    /// Files of items whose best response is known, one a line; single responses with a label of 0 or 1
+    #[arg(long, value_name = "FILE.jsonl", required = true, num_args = 1..)]
+    pub items: Vec<PathBuf>,
+    /// The folder of this run: samples, table, data, checkpoint, adapter
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Draw, reject and write the data; tune nothing
+    #[arg(long, conflicts_with = "sft_only")]
+    pub data_only: bool,
+    /// Draw nothing: tune on what the folder has
+    #[arg(long)]
+    pub sft_only: bool,
+
+    /// At most so many items, drawn evenly over the files
+    #[arg(long, value_name = "N", help_heading = "Items")]
+    pub limit: Option<usize>,
+    /// The part that is learned from; `jury eval --part test` measures on the other
+    #[arg(long, value_enum, default_value_t = PartArg::All, help_heading = "Items")]
+    pub part: PartArg,
+    /// Share of the queries that are for training
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, help_heading = "Items")]
+    pub train_share: f64,
+    /// Seed of the split and of --limit
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Items")]
+    pub split_seed: u64,
+
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    /// Samples an item without a hint
+    #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = whole(1..=limits::MAX_K, "-n 3"), help_heading = "Sampling")]
+    pub n: u32,
+    /// How scores are read: guided makes every critique end in scores, as a model needs that cannot keep the form yet;
+    /// free takes what the model writes by itself, as the paper does
+    #[arg(long, value_enum, default_value_t = ReadoutArg::Guided, help_heading = "Sampling")]
+    pub readout: ReadoutArg,
+    /// Softmax temperature, 0 to 2 [default: 0.5]
+    #[arg(long, value_name = "T", help_heading = "Sampling")]
+    pub temperature: Option<f64>,
+    /// Longest critique, 1 to 16384 tokens [default: 512]
+    #[arg(long, value_name = "N", value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 256"), help_heading = "Sampling")]
+    pub max_critique_tokens: Option<u32>,
+    /// Keep right samples whose critique was cut off at that length; they teach to stop in the middle
+    #[arg(long, help_heading = "Sampling")]
+    pub keep_cut: bool,
+    /// Time for one item, like 90s or 5m [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Sampling")]
+    pub budget: Option<Duration>,
+    /// Items judged at once [default: as many as the fleet draws]
+    #[arg(long, value_name = "N", help_heading = "Sampling")]
+    pub concurrency: Option<usize>,
+
+    /// General instruction data to mix in, a conversation a line: {"messages": [{"role", "content"}, ..]}
+    #[arg(long, value_name = "FILE.jsonl", requires = "mix_share", help_heading = "Data")]
+    pub mix: Option<PathBuf>,
+    /// Its share of all conversations, 0 to 0.95
+    #[arg(long, value_name = "SHARE", requires = "mix", help_heading = "Data")]
+    pub mix_share: Option<f64>,
+    /// Longest conversation that is learned from, in tokens; longer ones are left out and counted
+    #[arg(long, value_name = "N", default_value_t = 2048, help_heading = "Data")]
+    pub max_tokens: usize,
+
+    #[command(flatten)]
+    pub tuning: TuningArgs,
+    /// Passes over the data
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Tuning")]
+    pub epochs: usize,
+    /// Conversations of one step
+    #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Tuning")]
+    pub batch: usize,
+    /// Step size at its highest
+    #[arg(long, value_name = "RATE", default_value_t = 2e-4, help_heading = "Tuning")]
+    pub learning_rate: f64,
+    /// Seed of samples, of the adapter's start and of the order of the data
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Tuning")]
+    pub seed: u64,
+    /// No progress on stderr
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// What learns, and in which steps.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Tuning")]
+pub struct TuningArgs {
+    /// The model that is tuned, when --endpoint or --model name who draws: a model of the catalogue, a GGUF file or a
+    /// folder of safetensors [default: --model]
+    #[arg(long, value_name = "MODEL")]
+    pub base: Option<String>,
+    /// Rank of the adapter
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub rank: usize,
+    /// The adapter's output is multiplied by alpha / rank
+    #[arg(long, value_name = "X", default_value_t = 32.0)]
+    pub alpha: f64,
+    /// Matrices that get an adapter, comma-separated [default: all of a layer]
+    #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
+    pub targets: Vec<String>,
+    /// Steps over which the step size grows from 0
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub warmup: u64,
+    /// Decay of weights
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub weight_decay: f64,
+    /// Longest gradient (L2); longer ones are shortened
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub clip: f64,
+    /// Steps between two checkpoints
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    pub checkpoint_every: u64,
+}
+
+/// How scores are read while data is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReadoutArg {
+    /// The engine writes the score line and samples each score
+    Guided,
+    /// The model writes its own score box
+    Free,
+}

@@ -1,0 +1,92 @@
+//! `jury train rl`.
+
+use std::path::PathBuf;
+
+use jury_grm::domain::limits;
+use jury_terminal::number::whole;
+
+use super::TuningArgs;
+use crate::args::{JudgeArgs, PartArg};
+
+const EXAMPLES: &str = "\
+Rule-based online reinforcement learning (GRPO): a judge draws groups of critiques with its current weights and is
+rewarded +1 where the best response got strictly the highest score, else -1. It starts from an adapter, mostly that of
+`jury train rft`. The same command goes on where it stopped, whatever stopped it; a larger --steps makes a finished run
+longer. docs/training.md says how long it takes.
+
+Examples:
+  jury train rl --items pairs.jsonl --part train --model smollm2-135m --init rft --out rl
+  jury train rl --items pairs.jsonl --model smollm2-135m --init rft --out rl-free --beta 0";
+
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct TrainRlArgs {
+    /// Files of items whose best response is known, one a line; single responses with a label of 0 or 1
+    #[arg(long, value_name = "FILE.jsonl", required = true, num_args = 1..)]
+    pub items: Vec<PathBuf>,
+    /// The folder of `jury train rft`, or of a PEFT adapter with this --rank and these --targets. Without it, the model
+    /// itself is the start
+    #[arg(long, value_name = "DIR")]
+    pub init: Option<PathBuf>,
+    /// The folder of this run: checkpoint, curves, the last adapter and the best
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// At most so many items, drawn evenly over the files
+    #[arg(long, value_name = "N", help_heading = "Items")]
+    pub limit: Option<usize>,
+    /// The part that is learned from; `jury eval --part test` measures on the other
+    #[arg(long, value_enum, default_value_t = PartArg::All, help_heading = "Items")]
+    pub part: PartArg,
+    /// Share of the queries that are for training
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5, help_heading = "Items")]
+    pub train_share: f64,
+    /// Seed of the split and of --limit
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Items")]
+    pub split_seed: u64,
+    /// Share of these queries that is held out to measure on and to choose the best weights by
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, help_heading = "Items")]
+    pub held_out_share: f64,
+    /// Keep items that the start model gets right in all of three samples; they teach nothing
+    #[arg(long, help_heading = "Items")]
+    pub keep_easy: bool,
+    /// Longest prompt in tokens; items with longer ones are left out and counted
+    #[arg(long, value_name = "N", default_value_t = 1024, help_heading = "Items")]
+    pub max_prompt_tokens: usize,
+
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    /// Samples of a group
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole(2..=limits::MAX_K, "--group 4"), help_heading = "Sampling")]
+    pub group: u32,
+    /// Groups of a step
+    #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Sampling")]
+    pub groups: usize,
+    /// Softmax temperature, above 0; at 1 samples come from the policy whose gradient is taken
+    #[arg(long, value_name = "T", default_value_t = 1.0, help_heading = "Sampling")]
+    pub temperature: f64,
+    /// Longest critique in tokens
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 256"), help_heading = "Sampling")]
+    pub max_critique_tokens: u32,
+
+    #[command(flatten)]
+    pub tuning: TuningArgs,
+    /// Steps in all
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Tuning")]
+    pub steps: u64,
+    /// Weight of the KL to the start in the loss: 0.08 in the paper's larger model, 0.002 in its smaller one
+    #[arg(long, value_name = "X", default_value_t = 0.04, help_heading = "Tuning")]
+    pub beta: f64,
+    /// Step size
+    #[arg(long, value_name = "RATE", default_value_t = 2e-5, help_heading = "Tuning")]
+    pub learning_rate: f64,
+    /// Steps between two measurements on held-out items
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Tuning")]
+    pub evaluate_every: u64,
+    /// Seed of draws and of the order of items
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Tuning")]
+    pub seed: u64,
+    /// No progress on stderr
+    #[arg(short, long)]
+    pub quiet: bool,
+}

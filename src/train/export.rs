@@ -1,0 +1,54 @@
+//! `jury train export`: items to a folder that another trainer runs.
+
+use anyhow::anyhow;
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::meter::Meter;
+use jury_trainer::export::{ExportConfig, Trainer, export};
+
+use super::rft::first;
+use super::tune::tune_failed;
+use crate::args::{EvalRunArgs, JudgeArgs, TrainExportArgs, TrainerArg};
+use crate::eval::{EvalConfig, items};
+
+pub fn run(args: &TrainExportArgs) -> Result<Exit, Failed> {
+    if !(args.beta.is_finite() && args.beta >= 0.0) {
+        let problem = anyhow!("--beta: must be at least 0, is {}", args.beta);
+        return Err(Failed::new(Exit::Usage, problem));
+    }
+    let meter = Meter::new(false);
+    let chosen = EvalRunArgs {
+        limit: args.limit,
+        part: args.part,
+        train_share: args.train_share,
+        split_seed: args.split_seed,
+        ..EvalRunArgs::of_items(args.items.clone(), JudgeArgs::default())
+    };
+    let items = items::chosen(&EvalConfig::try_from(chosen).or_exit(Exit::Usage)?, &meter)?;
+    let trainer = match args.to {
+        TrainerArg::Trl => Trainer::Trl,
+        TrainerArg::Verl => Trainer::Verl,
+        TrainerArg::Openrlhf => Trainer::OpenRlhf,
+    };
+    let config = ExportConfig {
+        model: args.model.clone(),
+        group: args.group,
+        beta: args.beta,
+        max_prompt_tokens: args.max_prompt_tokens,
+        max_critique_tokens: args.max_critique_tokens,
+        seed: args.seed,
+    };
+    let exported = export(trainer, &items, &config, &args.out).map_err(tune_failed)?;
+    meter.clear();
+    if !exported.unfit.is_empty() {
+        let (n, names) = (exported.unfit.len(), first(&exported.unfit));
+        meter.print(&format!(
+            "jury: {n} items are left out, a single response's label is not 0 or 1: {names}"
+        ));
+    }
+    let out = args.out.display();
+    crate::score::print(&format!(
+        "{} items for {trainer}: {out}. Its launch file says how to start.\n",
+        exported.rows
+    ))?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,33 @@
+//! `jury train rft`: samples, rejection, data, fine-tuning; each can be run alone, and all go on where they stopped.
+//!
+//! ```text
+//! items.jsonl                       what is learned from; fixed by the first run
+//! pairs.jsonl hinted.jsonl singles.jsonl        items of each batch      <- draw
+//! pairs.verdicts.jsonl ..                       their samples
+//! table.md kept.parquet kept-hinted.parquet     what was kept            <- keep
+//! sft.jsonl dataset_info.json                   what is learned, with the mix
+//! checkpoint.safetensors loss.svg report.json adapter/                   <- learn
+//! ```
+
+mod draw;
+mod keep;
+mod learn;
+
+pub use draw::first;
+use jury_terminal::exit::{Exit, Failed};
+use jury_terminal::meter::Meter;
+
+use crate::args::TrainRftArgs;
+
+pub async fn run(args: TrainRftArgs) -> Result<Exit, Failed> {
+    let meter = Meter::new(args.quiet);
+    let drawn = match draw::draw(&args, &meter).await? {
+        Some(drawn) => drawn,
+        None => return Ok(Exit::Interrupted),
+    };
+    let kept = keep::keep(&args, &drawn, &meter)?;
+    if args.data_only {
+        return Ok(drawn.exit);
+    }
+    learn::learn(&args, &kept)
+}

@@ -1,0 +1,119 @@
+//! Rejection on hand-made trajectories.
+
+use jury_grm::domain::{Outcome, Query, SampleSpec, Scores};
+
+use super::*;
+
+const RULES: Rules = Rules { n: 3, keeps_cut: false };
+
+fn item(n: usize, best: Option<usize>, labels: Option<Vec<f64>>) -> Item {
+    let responses = (0..n).map(|response| format!("answer {response}")).collect();
+    Item { best, labels, ..Item::bare(Query::Text("q".to_owned()), responses) }
+}
+
+fn scored(scores: &[f64], forced: bool) -> Sample {
+    let spec = SampleSpec { index: 0, seed: 0, order: (0..scores.len()).collect() };
+    let (scores, score_distribution, readout_mass) = (scores.to_vec(), None, None);
+    let outcome = Outcome::Scored(Scores { scores, score_distribution, readout_mass, forced });
+    Sample { outcome, ..Sample::failed(spec, FailureKind::NoBox, "") }
+}
+
+fn failed(kind: FailureKind) -> Sample {
+    Sample::failed(SampleSpec { index: 0, seed: 0, order: vec![0, 1] }, kind, "")
+}
+
+fn fates(
+    item: &Item,
+    scale: Scale,
+    unhinted: &[Sample],
+    hinted: &[Sample],
+    rules: Rules,
+) -> Vec<Fate> {
+    let truth = truth::of(item).unwrap();
+    let draws = Draws { item, truth, scale, unhinted, hinted };
+    sift(&draws, rules).into_iter().map(|sifted| sifted.fate).collect()
+}
+
+#[test]
+fn each_rule_of_the_paper_on_pairs() {
+    use Fate::{CutOff, Kept, NotDrawn, TooEasy, TooLong, Unreadable, Wrong};
+    let pair = item(2, Some(0), None);
+    let right = || scored(&[8.0, 3.0], false);
+    let tie = || scored(&[8.0, 8.0], false);
+    let wrong = || scored(&[2.0, 9.0], false);
+    let no_box = || failed(FailureKind::NoBox);
+    for (unhinted, hinted, expected) in [
+        (vec![right(), wrong(), tie()], vec![right()], vec![Kept, Wrong, Wrong, Kept]),
+        (vec![right(), right(), right()], vec![right()], vec![TooEasy, TooEasy, TooEasy, Kept]),
+        (vec![right(), right(), right()], vec![wrong()], vec![TooEasy, TooEasy, TooEasy, Wrong]),
+        (
+            vec![right(), right(), no_box()],
+            vec![no_box()],
+            vec![Kept, Kept, Unreadable, Unreadable],
+        ),
+        (vec![wrong(), wrong(), wrong()], vec![right()], vec![Wrong, Wrong, Wrong, Kept]),
+        // Two right ones of three planned tell not that the item is too easy.
+        (vec![right(), right()], vec![], vec![Kept, Kept]),
+        (
+            vec![failed(FailureKind::TooLong), failed(FailureKind::TimedOut), right()],
+            vec![],
+            vec![TooLong, NotDrawn, Kept],
+        ),
+        // What was cut off counts as right, but is not learned from.
+        (
+            vec![scored(&[8.0, 3.0], true), wrong(), right()],
+            vec![scored(&[8.0, 3.0], true)],
+            vec![CutOff, Wrong, Kept, CutOff],
+        ),
+        (
+            vec![scored(&[8.0, 3.0], true), right(), right()],
+            vec![],
+            vec![TooEasy, TooEasy, TooEasy],
+        ),
+    ] {
+        assert_eq!(fates(&pair, Scale::POINTWISE, &unhinted, &hinted, RULES), expected);
+    }
+    let rules = Rules { keeps_cut: true, ..RULES };
+    let cut = [scored(&[8.0, 3.0], true), wrong(), wrong()];
+    assert_eq!(fates(&pair, Scale::POINTWISE, &cut, &[], rules), [Kept, Wrong, Wrong]);
+}
+
+#[test]
+fn a_single_response_must_hit_its_label_on_the_scale_0_to_1() {
+    let single = item(1, None, Some(vec![1.0]));
+    let samples = [scored(&[1.0], false), scored(&[0.0], false), scored(&[1.0], false)];
+    let found = fates(&single, Scale::BINARY, &samples, &[], RULES);
+    assert_eq!(found, [Fate::Kept, Fate::Wrong, Fate::Kept]);
+}
+
+#[test]
+fn items_that_tell_nothing_are_named() {
+    assert_eq!(unfit(&item(2, Some(1), None)), None);
+    assert_eq!(unfit(&item(2, None, Some(vec![1.0, 2.0]))), None);
+    assert_eq!(unfit(&item(1, None, Some(vec![0.0]))), None);
+    for item in [
+        item(2, None, None),
+        item(2, None, Some(vec![1.0, 1.0])),
+        item(1, None, None),
+        item(1, None, Some(vec![7.0])),
+    ] {
+        assert!(unfit(&item).is_some(), "{item:?}");
+    }
+}
+
+#[test]
+fn the_table_adds_up() {
+    let pair = item(2, Some(0), None);
+    let (right, wrong) = (scored(&[8.0, 3.0], false), scored(&[1.0, 3.0], false));
+    let (unhinted, hinted) = ([right.clone(), wrong], [right]);
+    let truth = truth::of(&pair).unwrap();
+    let draws =
+        Draws { item: &pair, truth, scale: Scale::POINTWISE, unhinted: &unhinted, hinted: &hinted };
+    let mut table = Table::default();
+    table.record("maths", &sift(&draws, RULES));
+    table.record("prose", &sift(&draws, RULES));
+    assert_eq!((table.total(Fate::Kept), table.total(Fate::Wrong)), (4, 2));
+    let text = table.to_markdown();
+    assert!(text.contains("| maths | 1 | 1 | 2 | 1 | 0 | 0 | 0 | 0 | 0 | 1 |"), "{text}");
+    assert!(text.contains("| **all** | 2 | 2 | 4 | 2 |"), "{text}");
+}

@@ -1,0 +1,299 @@
+//! Rule-based online reinforcement learning (GRPO; paper, section 3.3): a judge draws groups, rules reward them.
+//!
+//! ```text
+//! step number, seed -> tasks -> groups drawn with the current weights        (sampler.rs: the engine, adapter swapped)
+//!                            -> rewards +1 or -1 -> advantage (r - mean) / std in the group
+//!                            -> gradient of -advantage * ratio + beta * KL, a sequence at a time -> AdamW
+//! ```
+//!
+//! One update a batch, so that the ratio to the drawing policy is 1 and needs no clipping. KL to the start model is
+//! estimated per token by k3, `exp(ref - now) - (ref - now) - 1` (Schulman 2020), in the loss. A loss is the mean over a
+//! sequence's tokens, then over sequences. A group whose rewards are all equal has no advantage and no gradient: it is left
+//! out, its KL too, and counted.
+//!
+//! A step is a function of weights, moments and its number: a run that was killed and goes on is the run that was not.
+
+mod grpo;
+pub mod judging;
+mod sampler;
+mod state;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use jury_grm::random::SplitMix64;
+use serde::{Deserialize, Serialize};
+
+pub use grpo::{advantages, k3};
+pub use sampler::{DrawRequest, Drawn, EngineSampler, Sampler};
+pub use state::{HeldOut, RlStep};
+
+use crate::adapter;
+use crate::checkpoint;
+use crate::error::TuneError;
+use crate::model::Model;
+use crate::optimiser::{AdamW, OptimiserConfig};
+use crate::sft::seven_digits;
+use grpo::Learned;
+use state::State;
+
+/// What is drawn for, and what rewards it.
+pub trait Environment {
+    /// Number of tasks.
+    fn n_tasks(&self) -> usize;
+    /// A group's members: the prompt of each (equal ones are computed once).
+    fn prompts(&self, task: usize) -> Vec<&[u32]>;
+    /// What decides where member `member`'s text ends.
+    fn watch(&self, task: usize, member: usize) -> Box<dyn jury_engine::Watch>;
+    /// The rule.
+    fn reward(&self, task: usize, member: usize, drawn: &Drawn) -> Reward;
+}
+
+/// What a rule says of a text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reward {
+    /// +1 or -1.
+    pub value: f64,
+    /// Whether it could be read at all.
+    pub is_readable: bool,
+}
+
+/// Settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RlConfig {
+    /// Decides the order of tasks and every draw.
+    pub seed: u64,
+    /// Steps in all.
+    pub steps: u64,
+    /// Groups of one step.
+    pub groups: usize,
+    /// Weight of the KL to the start model.
+    pub beta: f64,
+    /// Steps between two measurements on held-out tasks.
+    pub evaluate_every: u64,
+    /// Steps between two checkpoints.
+    pub checkpoint_every: u64,
+    /// AdamW; without `cosine_steps` the rate stays, as the paper's does.
+    pub optimiser: OptimiserConfig,
+}
+
+/// Where a run keeps itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'a> {
+    /// The checkpoint.
+    pub checkpoint: &'a Path,
+    /// The folder of the best adapter so far.
+    pub best: &'a Path,
+    /// Names the start model and its adapter; part of what the run is.
+    pub start: &'a str,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RlRun {
+    /// Every step, those before a resumption included.
+    pub history: Vec<RlStep>,
+    /// The measurements on held-out tasks; the first is the start model's.
+    pub held_out: Vec<HeldOut>,
+    /// Whether all steps are done; else the same call goes on.
+    pub is_complete: bool,
+}
+
+// === impl RlConfig ===
+
+impl RlConfig {
+    fn check(&self) -> Result<(), TuneError> {
+        if self.groups == 0 || self.evaluate_every == 0 || self.checkpoint_every == 0 {
+            return Err(TuneError::setting(
+                "groups, evaluation, checkpoints",
+                "must be at least 1",
+            ));
+        }
+        if !(self.beta.is_finite() && self.beta >= 0.0) {
+            return Err(TuneError::setting("beta", "must be at least 0"));
+        }
+        self.optimiser.check()
+    }
+}
+
+/// Trains `model`, whose weights now are the start and the reference. `on_step` is told each step, and may end the run
+/// after it, with a checkpoint.
+///
+/// # Errors
+/// [`TuneError::Foreign`] for a checkpoint of another run, and what drawing, computing and writing gives.
+pub fn reinforce(
+    model: &Model,
+    sampler: &mut impl Sampler,
+    tasks: &impl Environment,
+    held_out: &impl Environment,
+    config: &RlConfig,
+    places: Places<'_>,
+    mut on_step: impl FnMut(&RlStep, Option<&HeldOut>) -> ControlFlow<()>,
+) -> Result<RlRun, TuneError> {
+    config.check()?;
+    if tasks.n_tasks() == 0 {
+        return Err(TuneError::NoData("no task is left to learn from".to_owned()));
+    }
+    let reference = model.values()?;
+    let mut optimiser = AdamW::new(model, config.optimiser.clone());
+    let run = state::digest(tasks, config, places.start);
+    let loaded =
+        checkpoint::load(places.checkpoint, model, &mut optimiser, |state: &State| state.updates)?;
+    let mut state = loaded.unwrap_or_else(|| State::new(run.clone()));
+    if state.run != run {
+        let why = "it is of a run with other items or settings; give those again, or remove it to start anew";
+        return Err(TuneError::foreign(places.checkpoint, why));
+    }
+    if state.held_out.is_empty() && held_out.n_tasks() > 0 {
+        measure(model, sampler, held_out, config, 0, &mut state, places)?;
+    }
+    while state.steps() < config.steps {
+        let step = state.steps();
+        let learned = self::step(model, sampler, tasks, config, &reference, step)?;
+        let Learned { told, gradients, n_sequences } = learned;
+        let mut told = told;
+        if n_sequences > 0 {
+            let stepped = optimiser.step(model, &gradients, n_sequences as f64)?;
+            told.gradient_norm = seven_digits(stepped.gradient_norm);
+            state.updates = optimiser.steps();
+        }
+        state.history.push(told);
+        let is_last = step + 1 == config.steps;
+        let measures =
+            held_out.n_tasks() > 0 && (is_last || (step + 1).is_multiple_of(config.evaluate_every));
+        if measures {
+            measure(model, sampler, held_out, config, step + 1, &mut state, places)?;
+        }
+        let newest = state.held_out.last().filter(|_| measures);
+        let ends = state.history.last().is_some_and(|told| on_step(told, newest).is_break());
+        // A measurement may have written a better adapter: the checkpoint must know of it.
+        if ends || is_last || measures || (step + 1).is_multiple_of(config.checkpoint_every) {
+            checkpoint::save(places.checkpoint, model, &optimiser, &state)?;
+        }
+        if ends {
+            break;
+        }
+    }
+    let is_complete = state.steps() >= config.steps;
+    Ok(RlRun { history: state.history, held_out: state.held_out, is_complete })
+}
+
+/// Which tasks the start model gets right in all of `n` samples; these teach nothing.
+///
+/// # Errors
+/// Those of drawing.
+pub fn too_easy(
+    sampler: &mut impl Sampler,
+    tasks: &impl Environment,
+    n: usize,
+    seed: u64,
+    mut on_task: impl FnMut(usize) -> ControlFlow<()>,
+) -> Result<Option<Vec<usize>>, TuneError> {
+    let mut easy = Vec::new();
+    for task in 0..tasks.n_tasks() {
+        let rewards = draw(sampler, tasks, &[task], n, seed, u64::MAX)?;
+        if rewards[0].iter().all(|(_, reward)| reward.value > 0.0) {
+            easy.push(task);
+        }
+        if on_task(task).is_break() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(easy))
+}
+
+/// One step's groups, rewards and gradient.
+fn step(
+    model: &Model,
+    sampler: &mut impl Sampler,
+    tasks: &impl Environment,
+    config: &RlConfig,
+    reference: &[candle_core::Tensor],
+    step: u64,
+) -> Result<Learned, TuneError> {
+    sampler.take_weights(model)?;
+    let chosen = chosen(tasks.n_tasks(), config, step);
+    let groups = draw(sampler, tasks, &chosen, usize::MAX, config.seed, step)?;
+    let prompts: Vec<Vec<&[u32]>> = chosen.iter().map(|&task| tasks.prompts(task)).collect();
+    grpo::learn(model, reference, &prompts, &groups, config.beta, step)
+}
+
+/// At most `n` members of each task's group, drawn at `step`.
+fn draw(
+    sampler: &mut impl Sampler,
+    tasks: &impl Environment,
+    chosen: &[usize],
+    n: usize,
+    seed: u64,
+    step: u64,
+) -> Result<Vec<Vec<(Drawn, Reward)>>, TuneError> {
+    let mut requests = Vec::new();
+    for (place, &task) in chosen.iter().enumerate() {
+        let mut random = SplitMix64::for_purpose(seed, &format!("jury rl {step} {place} {task}"));
+        for (member, prompt) in tasks.prompts(task).into_iter().take(n).enumerate() {
+            requests.push(DrawRequest {
+                prompt: prompt.to_vec(),
+                seed: random.next_u64() >> 11,
+                watch: tasks.watch(task, member),
+            });
+        }
+    }
+    let mut drawn = sampler.draw(requests)?.into_iter();
+    let of_task = |&task: &usize| {
+        let members = tasks.prompts(task).len().min(n);
+        let members = drawn.by_ref().take(members).enumerate();
+        members
+            .map(|(member, drawn)| {
+                let reward = tasks.reward(task, member, &drawn);
+                (drawn, reward)
+            })
+            .collect()
+    };
+    Ok(chosen.iter().map(of_task).collect())
+}
+
+/// Measures the current weights on held-out tasks, and keeps the adapter if it is the best so far.
+fn measure(
+    model: &Model,
+    sampler: &mut impl Sampler,
+    held_out: &impl Environment,
+    config: &RlConfig,
+    step: u64,
+    state: &mut State,
+    places: Places<'_>,
+) -> Result<(), TuneError> {
+    sampler.take_weights(model)?;
+    let all: Vec<usize> = (0..held_out.n_tasks()).collect();
+    // The same seeds each time: only the weights differ.
+    let drawn = draw(sampler, held_out, &all, usize::MAX, config.seed, u64::MAX - 1)?;
+    let rewards: Vec<Reward> = drawn.into_iter().flatten().map(|(_, reward)| reward).collect();
+    let n = rewards.len().max(1) as f64;
+    let right = rewards.iter().filter(|reward| reward.value > 0.0).count();
+    let readable = rewards.iter().filter(|reward| reward.is_readable).count();
+    let measured = HeldOut {
+        step,
+        correct: seven_digits(right as f64 / n),
+        readable: seven_digits(readable as f64 / n),
+    };
+    let best = state.held_out.iter().map(|before| before.correct).reduce(f64::max);
+    if best.is_none_or(|best| measured.correct > best) {
+        adapter::write(model, places.start, places.best)?;
+    }
+    state.held_out.push(measured);
+    Ok(())
+}
+
+/// The tasks of a step: neighbours in the endless list of shuffled passes.
+fn chosen(n_tasks: usize, config: &RlConfig, step: u64) -> Vec<usize> {
+    let first = step as usize * config.groups;
+    let at = |place: usize| {
+        let mut order: Vec<usize> = (0..n_tasks).collect();
+        let seed = config.seed.wrapping_add((place / n_tasks) as u64);
+        SplitMix64::for_purpose(seed, "jury rl order").shuffle(&mut order);
+        order[place % n_tasks]
+    };
+    (first..first + config.groups).map(at).collect()
+}
+
+#[cfg(test)]
+mod tests;

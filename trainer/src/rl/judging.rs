@@ -1,0 +1,160 @@
+//! Judging as an environment: items, the prompts of balanced orders, and the rule that rewards.
+
+use std::collections::HashMap;
+
+use jury_engine::{Finish as EngineFinish, Look, Tokenizer, Watch};
+use jury_eval::truth::{self, Truth};
+use jury_grm::correct::{OutcomeReward, Target, outcome_reward};
+use jury_grm::domain::{Finish, Item, SampleSpec, ScoreRequest};
+use jury_grm::parse::{ScoreBoxWatch, ScoreShape};
+use jury_grm::plan::plan;
+use jury_grm::prompt::Template;
+
+use super::{Drawn, Environment, Reward};
+use crate::chat;
+use crate::error::TuneError;
+
+/// Items as tasks: a group's members show the responses in the orders that serving plans.
+#[derive(Debug, Default)]
+pub struct Judging {
+    tasks: Vec<Task>,
+}
+
+/// One item.
+#[derive(Debug)]
+pub struct Task {
+    item: Item,
+    target: Target,
+    members: Vec<Member>,
+}
+
+#[derive(Debug)]
+struct Member {
+    spec: SampleSpec,
+    prompt: Vec<u32>,
+    shape: ScoreShape,
+}
+
+struct EndsAtBox(ScoreBoxWatch);
+
+impl Watch for EndsAtBox {
+    fn look(&mut self, text: &str) -> Look {
+        if self.0.look(text) { Look::Stop } else { Look::Continue }
+    }
+}
+
+// === impl Task ===
+
+impl Task {
+    /// An item with a group of `group` members; `None` where nothing tells which response is best.
+    ///
+    /// # Errors
+    /// A prompt that cannot be rendered or cut into tokens.
+    pub fn new(
+        item: &Item,
+        group: u32,
+        template: &Template,
+        tokenizer: &Tokenizer,
+    ) -> Result<Option<Task>, TuneError> {
+        let item = match truth::of(item) {
+            Some(Truth::Best(best)) => Item { best: Some(best), ..item.clone() },
+            Some(Truth::Single(_)) => item.clone(),
+            Some(Truth::Graded) | None => return Ok(None),
+        };
+        let Some(target) = Target::of(&item) else { return Ok(None) };
+        let scale = target.scale();
+        let mut request = ScoreRequest::new(item.clone());
+        request.settings.k = group;
+        request.settings.scale = scale;
+        let mut prompts: HashMap<Vec<usize>, (Vec<u32>, ScoreShape)> = HashMap::new();
+        let mut members = Vec::new();
+        for spec in plan(&request).samples {
+            if !prompts.contains_key(&spec.order) {
+                let rendered = chat::prompt(template, &item, &spec.order, scale)
+                    .map_err(|error| TuneError::setting("template", error.to_string()))?;
+                let tokens = tokenizer.encode(&chat::engine_prompt(&rendered))?;
+                let shape = ScoreShape::of_prompt(&rendered.messages, spec.order.len(), scale);
+                prompts.insert(spec.order.clone(), (tokens, shape));
+            }
+            let (prompt, shape) = prompts[&spec.order].clone();
+            members.push(Member { spec, prompt, shape });
+        }
+        Ok(Some(Task { item, target, members }))
+    }
+
+    /// The item's id.
+    pub fn id(&self) -> &str {
+        &self.item.id
+    }
+
+    /// Tokens of its longest prompt.
+    pub fn longest_prompt(&self) -> usize {
+        self.members.iter().map(|member| member.prompt.len()).max().unwrap_or(0)
+    }
+}
+
+// === impl Judging ===
+
+impl Judging {
+    /// An environment of these tasks.
+    pub fn new(tasks: Vec<Task>) -> Judging {
+        Judging { tasks }
+    }
+
+    /// Leaves out the tasks of these places.
+    pub fn without(self, left_out: &[usize]) -> Judging {
+        let tasks = self.tasks.into_iter().enumerate();
+        let tasks = tasks.filter(|(place, _)| !left_out.contains(place));
+        Judging { tasks: tasks.map(|(_, task)| task).collect() }
+    }
+}
+
+impl Environment for Judging {
+    fn n_tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    fn prompts(&self, task: usize) -> Vec<&[u32]> {
+        self.tasks[task].members.iter().map(|member| member.prompt.as_slice()).collect()
+    }
+
+    fn watch(&self, task: usize, member: usize) -> Box<dyn Watch> {
+        let shape = self.tasks[task].members[member].shape.clone();
+        Box::new(EndsAtBox(ScoreBoxWatch::new(shape)))
+    }
+
+    fn reward(&self, task: usize, member: usize, drawn: &Drawn) -> Reward {
+        let Task { target, members, .. } = &self.tasks[task];
+        let Member { spec, shape, .. } = &members[member];
+        let finish = match drawn.finish {
+            EngineFinish::Stopped => Finish::Box,
+            EngineFinish::EndOfText => Finish::EndOfText,
+            EngineFinish::Limit => Finish::Limit,
+            EngineFinish::Cancelled => Finish::None,
+        };
+        let OutcomeReward { value, is_readable } =
+            outcome_reward(&drawn.text, finish, shape, &spec.order, *target);
+        Reward { value, is_readable }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jury_grm::domain::Query;
+
+    use super::*;
+
+    #[test]
+    fn a_groups_members_show_every_response_in_every_place_equally_often() {
+        let fixture =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures/llama");
+        let tokenizer = Tokenizer::load(&fixture).unwrap();
+        let responses = vec!["the hat".to_owned(), "the inn".to_owned()];
+        let item = Item { best: Some(0), ..Item::bare(Query::Text("what".to_owned()), responses) };
+        let task = Task::new(&item, 4, &Template::builtin(), &tokenizer).unwrap().unwrap();
+        let first: Vec<usize> = task.members.iter().map(|member| member.spec.order[0]).collect();
+        assert_eq!(first.iter().filter(|&&response| response == 0).count(), 2);
+        let bare = Item { best: None, ..item };
+        assert!(Task::new(&bare, 4, &Template::builtin(), &tokenizer).unwrap().is_none());
+    }
+}
