@@ -12,7 +12,7 @@ fn model() -> Model {
 }
 
 fn fixture() -> PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures/llama")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures/llama")
 }
 
 /// Ten sequences that all end in the same three tokens.
