@@ -17,6 +17,8 @@ TEST_MODEL = smollm2-135m
 REFERENCE_MODELS = qwen2.5-coder-0.5b
 # The one whose memory is measured.
 MEMORY_MODEL = qwen2.5-coder-1.5b
+# The version of PEFT whose adapters are merged.
+PEFT = 0.21.2
 FUZZ_SECONDS ?= 600
 # What `make bench-verdicts` judges.
 ITEMS ?= examples/items.jsonl
@@ -31,7 +33,7 @@ ASAN_CONFIG = --config 'profile.dev.package.jury-engine.opt-level=1' \
 RELEASE = $${CARGO_TARGET_DIR:-target}/release/jury
 
 .DEFAULT_GOAL := help
-.PHONY: help requirements setup build demo test test-models upstream-tests test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling bench-cluster proto python-tests trainer-tests wheel deploy-test
+.PHONY: help requirements setup build demo test test-models upstream-tests merge-tests test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling bench-cluster proto python-tests trainer-tests wheel deploy-test
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +66,13 @@ upstream-tests: build ## Test workers in front of a real llama-server, which is 
 	peer="$$(scripts/llama-cpp)" && JURY_LLAMA_SERVER="$$peer/llama-server" LD_LIBRARY_PATH="$$peer" \
 	JURY_TEST_MODEL="$$($(JURY) models fetch $(TEST_MODEL))" \
 	JURY_ETCD="$$(scripts/etcd)" $(CARGO) test --workspace --test upstream --test cluster -- --ignored --nocapture
+
+merge-tests: build ## Hold merged models to PEFT, transformers and llama.cpp: 6 GB of packages
+	$(JURY) models fetch $(TEST_MODEL)
+	trainers="$$(scripts/trainer-env)" && "$$trainers/bin/python" -m pip install --quiet --no-deps peft==$(PEFT) && \
+		"$$trainers/bin/python" engine/tests/peers/merge.py $(JURY)
+	peer="$$(scripts/llama-cpp)" && JURY_LLAMA_SERVER="$$peer/llama-server" LD_LIBRARY_PATH="$$peer" \
+		$(CARGO) test --workspace --test engine -- --ignored --nocapture merge::
 
 test-aarch64: requirements ## Test the kernels for ARM in an emulator
 	@command -v qemu-aarch64-static >/dev/null && command -v aarch64-linux-gnu-gcc >/dev/null || { \

@@ -7,6 +7,7 @@ use jury_engine::merge::{FloatType, MergeError, Merged, merge};
 use jury_engine::{Adapter, Engine, LowRank, RowOrder};
 
 use crate::adapters::{FAMILIES, adapter, bits, distance, noise, parts, prompt};
+use crate::distance::log_softmax;
 use crate::families::fixture;
 use crate::support::{config, load_file, model_path, user};
 
@@ -230,4 +231,102 @@ fn a_full_disk_is_an_error_and_leaves_no_file() {
     let error = merged(&model_path(), &of_smollm2(), &out, None).unwrap_err();
     assert!(matches!(error, MergeError::Write { .. }), "{error}");
     assert!(!out.exists());
+}
+
+/// llama.cpp's server over a model, ended with it.
+struct Server {
+    child: std::process::Child,
+    address: String,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Server {
+        let program = std::env::var("JURY_LLAMA_SERVER").expect("`make merge-tests` names it");
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let child = std::process::Command::new(program)
+            .args(arguments)
+            .args(["--host", "127.0.0.1", "--port", &free.port().to_string(), "-c", "256"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut server = Server { child, address: free.to_string() };
+        while !server.ask("GET /health", "").contains("\"ok\"") {
+            assert!(server.child.try_wait().unwrap().is_none(), "llama-server refused the file");
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        server
+    }
+
+    /// The answer's body; empty while nobody listens.
+    fn ask(&self, what: &str, body: &str) -> String {
+        use std::io::{Read, Write};
+        let Ok(mut stream) = std::net::TcpStream::connect(&self.address) else {
+            return String::new();
+        };
+        let (length, mut answer) = (body.len(), Vec::new());
+        let head = "Connection: close\r\nContent-Type: application/json";
+        let request = format!(
+            "{what} HTTP/1.1\r\nHost: x\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        // While it starts, connections break; what came before is the answer.
+        if stream.write_all(request.as_bytes()).is_ok() {
+            drop(stream.read_to_end(&mut answer));
+        }
+        let answer = String::from_utf8_lossy(&answer);
+        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+    }
+
+    /// The most probable next tokens, with their log probabilities.
+    fn most_probable(&self, prompt: &[u32]) -> Vec<(usize, f64)> {
+        let request = serde_json::json!({"prompt": prompt, "n_predict": 1, "n_probs": 5,
+            "temperature": 0.0, "cache_prompt": false});
+        let answer = self.ask("POST /completion", &request.to_string());
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect(&answer);
+        let listed = answer["completion_probabilities"][0]["top_logprobs"].as_array();
+        let token = |token: &serde_json::Value| {
+            (token["id"].as_u64().unwrap() as usize, token["logprob"].as_f64().unwrap())
+        };
+        listed.expect("probabilities were asked for").iter().map(token).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+#[ignore = "needs llama.cpp: make merge-tests"]
+fn llama_cpp_draws_from_a_merged_file_and_with_an_adapter_as_we_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let (base, out) = (model_path(), folder.path().join("merged.gguf"));
+    let lora = folder.path().join("adapter.gguf");
+    let adapter = of_smollm2();
+    merged(&base, &adapter, &out, None).unwrap();
+    write_gguf(&lora, "llama", 2.0, &as_gguf(&adapter));
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let (base, out, lora) = (text(&base), text(&out), text(&lora));
+    let mut engine = load_file(Path::new(&base), &config(2));
+    let id = engine.load_adapter(&adapter).unwrap();
+    let prompt = engine.encode(&user("Name three colours of the rainbow.")).unwrap();
+    let beside = log_softmax(&engine.logits_after_adapted(&prompt, id).unwrap());
+    let own = log_softmax(&engine.logits_after(&prompt).unwrap());
+    let whole = load_file(Path::new(&out), &config(2)).logits_after(&prompt).unwrap();
+    let whole = log_softmax(&whole);
+    for (what, ours, arguments) in [
+        ("merged", &whole, vec!["-m", &out]),
+        ("beside", &beside, vec!["-m", &base, "--lora", &lora]),
+        ("without", &own, vec!["-m", &base]),
+    ] {
+        for (token, theirs) in Server::start(&arguments).most_probable(&prompt) {
+            let [found, without] = [ours[token], own[token]];
+            println!(
+                "{what}: token {token}: {theirs:.3}, ours {found:.3}, without adapter {without:.3}"
+            );
+            assert!((theirs - found).abs() < 0.5, "{what}");
+        }
+    }
 }
