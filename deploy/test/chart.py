@@ -32,15 +32,15 @@ def values_files() -> list[pathlib.Path]:
     return sorted((CHART / "ci").glob("*.yaml"))
 
 
-def render(values: pathlib.Path | dict, only: str | None = None) -> list[dict]:
-    """The objects, in the order in which helm prints them; `only` names one template."""
+def render(values: pathlib.Path | dict, *more: pathlib.Path, only: str | None = None) -> list[dict]:
+    """The objects, in the order in which helm prints them; later files go before earlier ones, `only` names one template."""
     if isinstance(values, dict):
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "values.yaml"
             file.write_text(yaml.safe_dump(values))
-            return render(file, only)
+            return render(file, only=only)
     show = ["--show-only", only] if only else []
-    text = helm("template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", str(values), *show)
+    text = helm("template", RELEASE, str(CHART), "--namespace", NAMESPACE, *[f"--values={file}" for file in (values, *more)], *show)
     return [document for document in yaml.safe_load_all(text) if document]
 
 

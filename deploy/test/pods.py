@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import time
 import urllib.request
@@ -92,6 +93,15 @@ class Network:
         subprocess.run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], input=rules, text=True, check=True)
 
 
+def mounted(container: dict, arguments: list[str], folders: dict[str, str], pod: str) -> list[str]:
+    """Arguments with folders in the places of mount paths."""
+    for mount in container.get("volumeMounts", []):
+        if folder := folders.get(mount["name"]):
+            path = re.compile(rf"(^|=){re.escape(mount['mountPath'])}(?=/|$)")
+            arguments = [path.sub(rf"\g<1>{folder.format(pod=pod)}", one) for one in arguments]
+    return arguments
+
+
 class Pod:
     """One pod's main container."""
 
@@ -116,10 +126,7 @@ class Pod:
         program, *rest = self.container.get("command", ["jury"])
         arguments = rest + self.container.get("args", [])
         arguments = [re.sub(r"\$\((\w+)\)", lambda match: env[match[1]], one) for one in arguments]
-        for mount in self.container.get("volumeMounts", []):
-            folder = self.folders.get(mount["name"])
-            if folder:
-                arguments = [one.replace(mount["mountPath"], folder.format(pod=self.name)) for one in arguments]
+        arguments = mounted(self.container, arguments, self.folders, self.name)
         user = self.spec["securityContext"]
         as_user = ["setpriv", f"--reuid={user['runAsUser']}", f"--regid={user['runAsGroup']}", "--clear-groups", "--no-new-privs", "--bounding-set=-all"]
         clean = ["env", "-i", *[f"{name}={value}" for name, value in env.items()]]
@@ -136,8 +143,9 @@ class Pod:
                     answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=patience)
                 return answer.status == health_pb2.HealthCheckResponse.SERVING
             port = next(p["containerPort"] for p in self.container["ports"] if p["name"] == asked["httpGet"]["port"])
-            url = f"http://{self.address}:{port}{asked['httpGet']['path']}"
-            with urllib.request.urlopen(url, timeout=patience) as answer:
+            url = f"{asked['httpGet'].get('scheme', 'HTTP').lower()}://{self.address}:{port}{asked['httpGet']['path']}"
+            # The kubelet verifies no certificate either.
+            with urllib.request.urlopen(url, timeout=patience, context=ssl._create_unverified_context()) as answer:
                 return 200 <= answer.status < 400
         return False
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -12,21 +13,24 @@ PATIENCE_SECONDS = 300
 
 
 class Processes:
-    """Processes by name, each with a file of what it says."""
+    """Processes by name, each with a file of what it says: kept when something went wrong."""
 
     def __init__(self):
         self.running: dict[str, subprocess.Popen] = {}
+        self.keep_logs = False
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="jury-deploy-test."))
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, error, *_):
         for process in self.running.values():
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
         for process in self.running.values():
             process.wait()
+        if error is None and not self.keep_logs:
+            shutil.rmtree(self.folder)
 
     def start(self, name: str, command: list[str], env: dict[str, str] | None = None) -> subprocess.Popen:
         with open(self.folder / f"{name}.log", "ab") as log:

@@ -2,7 +2,8 @@
 service that takes turns, four workers. While two callers ask without a pause: one of each is killed, then all of them are replaced in
 the order in which a rollout does it. Every request must be answered with rewards, and the same item with the same ones.
 
-Root is needed, for network namespaces. usage: rehearsal.py JURY ETCD MODEL_FILE"""
+Root is needed, for network namespaces. usage: rehearsal.py JURY ETCD MODEL_FILE [secure]
+secure: with certificates, callers' certificates, and tenants with tokens."""
 
 import contextlib
 import json
@@ -14,10 +15,13 @@ import threading
 import time
 
 import chart
-from pods import SERVICE_ADDRESS, Network, Pod
+from pods import SERVICE_ADDRESS, Network, Pod, mounted, run
 from processes import Processes
 
-VALUES = chart.ROOT / "deploy/test/rehearsal.yaml"
+PLAIN = chart.ROOT / "deploy/test/rehearsal.yaml"
+SECURE = chart.ROOT / "deploy/test/rehearsal-secure.yaml"
+# Its digest is in rehearsal-secure.yaml; a token of this test alone.
+TOKEN = "a-token-of-the-dress-rehearsal-alone"
 ITEMS = [
     {"query": "What is the capital of France?", "responses": ["The capital of France is Paris.", "It is Lyon."]},
     {"query": "What is 2 + 2?", "responses": ["It is 4.", "It is 5."]},
@@ -27,9 +31,12 @@ ITEMS = [
 class Cluster:
     """All pods, and who of the coordinators is behind the service."""
 
-    def __init__(self, network, processes, programs, folders):
+    def __init__(self, network, processes, programs, folders, secure: bool):
         self.network, self.processes, self.programs, self.folders = network, processes, programs, folders
-        documents = chart.render(VALUES)
+        documents = chart.render(PLAIN, *[SECURE] * secure)
+        self.scheme = "https" if secure else "http"
+        tls = folders.get("tls", "")
+        self.as_caller = [f"--tls-ca={tls}/ca.crt", f"--tls-cert={tls}/tls.crt", f"--tls-key={tls}/tls.key"] if secure else []
         self.templates = {name: template for document in documents for name, template in chart.pod_templates(document)}
         self.objects = {(d["kind"], d["metadata"]["name"]): d for d in documents}
         self.coordinators: list[Pod] = []
@@ -68,10 +75,11 @@ class Cluster:
 
     def call(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess:
         command = ["ip", "netns", "exec", self.caller, self.programs["jury"], *arguments]
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+        env = {**os.environ, "JURY_TOKEN": TOKEN} if self.as_caller else None
+        return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, env=env)
 
     def endpoint(self) -> str:
-        return f"--endpoint=http://{chart.RELEASE}.{chart.NAMESPACE}.svc:{self.port}"
+        return f"--endpoint={self.scheme}://{chart.RELEASE}.{chart.NAMESPACE}.svc:{self.port}"
 
 
 class Callers:
@@ -86,7 +94,7 @@ class Callers:
         while not self.stop.is_set():
             begun = time.monotonic()
             done = self.cluster.call(
-                "score", "-", self.cluster.endpoint(), "--model=smollm2-135m", "--k=2", "--max-critique-tokens=8", "--budget=280s", "--json",
+                "score", "-", self.cluster.endpoint(), *self.cluster.as_caller, "--model=smollm2-135m", "--k=2", "--max-critique-tokens=8", "--budget=280s", "--json",
                 stdin=json.dumps(item),
             )
             self.answers.append((n_item, time.monotonic() - begun, done))
@@ -178,13 +186,36 @@ def helm_test(cluster: Cluster) -> list[str]:
     folder = cluster.processes.folder / "item"
     folder.mkdir()
     (folder / "item.json").write_text(config["data"]["item.json"])
-    arguments = [one.replace("/item", str(folder), 1) if one.startswith("/item") else one for one in template["spec"]["containers"][0]["args"]]
+    container = template["spec"]["containers"][0]
+    arguments = mounted(container, container["args"], {**cluster.folders, "item": str(folder)}, "test")
     done = cluster.call(*arguments)
     return [] if done.returncode == 0 else [f"helm test ends with {done.returncode}: {done.stderr.strip()[-300:]}"]
 
 
+def certificates(folder):
+    """An authority, and one certificate for all parts, as the chart's Secret has them."""
+    folder.mkdir()
+    elliptic = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    names = f"DNS:{chart.RELEASE}.{chart.NAMESPACE}.svc,DNS:{chart.RELEASE}-workers.{chart.NAMESPACE}.svc"
+    (folder / "extensions").write_text(f"subjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\nbasicConstraints=CA:FALSE\n")
+    at = {name: str(folder / name) for name in ("ca.key", "ca.crt", "tls.key", "tls.csr", "tls.crt", "extensions")}
+    run("openssl", "req", "-x509", *elliptic, "-days", "2", "-subj", "/CN=rehearsal", "-keyout", at["ca.key"], "-out", at["ca.crt"])
+    run("openssl", "req", *elliptic, "-subj", "/CN=jury", "-keyout", at["tls.key"], "-out", at["tls.csr"])
+    run("openssl", "x509", "-req", "-in", at["tls.csr"], "-CA", at["ca.crt"], "-CAkey", at["ca.key"], "-CAcreateserial", "-days", "2",
+        "-extfile", at["extensions"], "-out", at["tls.crt"])
+
+
+def refusals(cluster: Cluster) -> list[str]:
+    """Callers that must not get in: without a certificate, and without a token."""
+    bare = cluster.call("status", cluster.endpoint(), cluster.as_caller[0])
+    command = ["ip", "netns", "exec", cluster.caller, cluster.programs["jury"], "status", cluster.endpoint(), *cluster.as_caller]
+    unknown = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [f"let in without a {what}" for what, done in (("certificate", bare), ("token", unknown)) if done.returncode == 0]
+
+
 def main() -> int:
-    jury, etcd, model = sys.argv[1:]
+    jury, etcd, model, *secure = sys.argv[1:]
+    secure = secure == ["secure"]
     with Processes() as processes, Network() as network, contextlib.ExitStack() as stack:
         os.chmod(processes.folder, 0o755)
         # The pods' user must reach program and models.
@@ -193,14 +224,23 @@ def main() -> int:
             os.chmod(processes.folder / name, 0o755)
         (processes.folder / "models").mkdir()
         shutil.copy(model, processes.folder / "models")
+        folders = {"models": str(processes.folder / "models"), "data": str(processes.folder / "data-{pod}")}
+        if secure:
+            certificates(processes.folder / "tls")
+            secret = next(d for d in chart.render(PLAIN, SECURE) if d["kind"] == "Secret")
+            (processes.folder / "tenants").mkdir()
+            for name, text in secret["stringData"].items():
+                (processes.folder / "tenants" / name).write_text(text)
+            folders |= {name: str(processes.folder / name) for name in ("tls", "tenants")}
         subprocess.run(["chown", "-R", "65532:65532", str(processes.folder)], check=True)
         stack.callback(shutil.rmtree, processes.folder / "models")
         programs = {name: str(processes.folder / name) for name in ("jury", "etcd")}
-        folders = {"models": str(processes.folder / "models"), "data": str(processes.folder / "data-{pod}")}
-        cluster = Cluster(network, processes, programs, folders)
+        cluster = Cluster(network, processes, programs, folders, secure)
         cluster.start()
         say(f"{len(cluster.members)} members of etcd, {len(cluster.coordinators)} coordinators, {len(cluster.workers)} workers are ready")
         problems = helm_test(cluster)
+        if secure:
+            problems += refusals(cluster)
         with Callers(cluster, len(ITEMS)) as callers:
             callers.wait_for_more(2)
             kill_one_of_each(cluster, callers)
@@ -208,6 +248,7 @@ def main() -> int:
             roll_out(cluster, callers, cluster.workers, "worker", "jury-judge")
         problems += judge(callers)
         if problems:
+            processes.keep_logs = True
             say(f"logs are in {processes.folder}")
     for problem in problems:
         print(problem, file=sys.stderr)

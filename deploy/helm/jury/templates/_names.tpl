@@ -33,6 +33,15 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 {{- end -}}
 
+{{/* Of pods: nothing that changes with the chart's version, or a new chart alone would restart every worker. */}}
+{{- define "jury.podLabels" -}}
+{{ include "jury.selector" . }}
+app.kubernetes.io/part-of: jury
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
 {{- define "jury.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}

@@ -44,7 +44,7 @@
 {{- $labels := dict "root" $root "component" "worker" "pool" $pool.name -}}
 metadata:
   labels:
-    {{- include "jury.labels" $labels | nindent 4 }}
+    {{- include "jury.podLabels" $labels | nindent 4 }}
   {{- with $pool.annotations }}
   annotations:
     {{- toYaml . | nindent 4 }}
@@ -186,7 +186,8 @@ spec:
 {{- define "jury.workerVolumes" -}}
 volumes:
   - name: tmp
-    emptyDir: { sizeLimit: 1Gi }
+    # vLLM compiles into it.
+    emptyDir: { sizeLimit: {{ ternary "8Gi" "1Gi" (eq .pool.backend "vllm") }} }
   {{- if ne .pool.backend "upstream" }}
   - name: models
     {{- with .pool.cache }}

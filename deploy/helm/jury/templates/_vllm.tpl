@@ -36,7 +36,10 @@ On the further nodes of a group it is the pod's only container. */}}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   env:
+    # The user has no name in the image; torch asks for one.
+    - { name: USER, value: jury }
     - { name: HOME, value: /tmp }
+    - { name: TORCHINDUCTOR_CACHE_DIR, value: /tmp/inductor }
     - { name: HF_HOME, value: /models }
     - { name: VLLM_CACHE_ROOT, value: /tmp/vllm }
     - { name: TRITON_CACHE_DIR, value: /tmp/triton }
