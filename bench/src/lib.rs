@@ -6,6 +6,7 @@
 //! scaling   time against k, prompt, requests       plot     as an SVG
 //! cluster   the coordinator over simulated workers
 //! autoscale the loop of KEDA and HPA, simulated      plan     workers that a training step needs
+//! upstream  our worker in front of a server, and that server's own n = k
 //! models    names to files                         spread   median, least, greatest
 //! programs  those of others, and their end         load     what else the machine does
 //! output    files of results                       so_far   what a run that is cut short leaves
@@ -29,6 +30,7 @@ mod programs;
 mod scaling;
 mod so_far;
 mod spread;
+mod upstream;
 mod verdicts;
 
 use std::sync::Arc;
@@ -69,6 +71,7 @@ pub async fn run(args: BenchArgs) -> Result<Exit, Failed> {
             BenchCommand::Scaling(args) => scaling::run(&args, &run),
             BenchCommand::Cluster(args) => cluster::run(args, &run),
             BenchCommand::Autoscale(args) => autoscale::run(&args, &run),
+            BenchCommand::Upstream(args) => upstream::run(&args, &run),
         })
     };
     let ended = tokio::select! {

@@ -33,6 +33,7 @@ use jury_terminal::model::tools_folder;
 use jury_worker::models::ModelStore;
 
 use self::config::Plan;
+pub use self::config::warm_up_item;
 use self::ours::Ours;
 use self::peer::{Peer, Setting, Trials};
 use self::report::{Frame, PeerFacts, Report, Who};

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "qwen2.5-coder-1.5b"
 _GRACE_S = 5
 _LINES_KEPT = 20
+_started: weakref.WeakSet[subprocess.Popen[str]] = weakref.WeakSet()
+"""Judges of this process."""
 
 
 class LocalError(RuntimeError):
@@ -86,6 +89,7 @@ def local(
         text=True,
         errors="replace",
     )
+    _started.add(process)
     try:
         return LocalClient(process, _Log(process).address(), settings)
     except BaseException:
@@ -154,10 +158,25 @@ class _Log:
 def _end(process: subprocess.Popen[str]) -> None:
     if process.stdin is not None:
         process.stdin.close()
-    # A child that was forked since holds our end of its stdin, so closing ours may tell it nothing.
     process.terminate()
     try:
         process.wait(timeout=_GRACE_S + 5)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _leave_judges_to_the_parent() -> None:
+    """In a child that was forked: the judge ends with its stdin, which this child must not hold open.
+
+    The descriptor stays taken, so that whatever closes the file later closes nothing else.
+    """
+    for process in list(_started):
+        if process.stdin is not None and not process.stdin.closed:
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, process.stdin.fileno(), inheritable=False)
+            os.close(nothing)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_judges_to_the_parent)

@@ -79,6 +79,9 @@ def test_ctrl_c_ends_a_waiting_call(judge: jury.Client) -> None:
         f"""
         import jury, threading, time
         client = jury.Client({judge.address!r})
+        # Requests of earlier tests may be on their way out: what is running after them is this one.
+        while client.status().requests_running > 0:
+            pass
         def tell():
             while client.status().requests_running == 0:
                 pass
@@ -129,7 +132,8 @@ def alive(process: int) -> bool:
 def test_a_local_judge_ends_with_its_block(tiny_model: str) -> None:
     with jury.local(tiny_model) as judge:
         process = judge._process.pid
-        assert judge.status().workers[0].state == "ready"
+        while judge.status().workers[0].state != "ready":
+            pass
         assert alive(process)
     assert not alive(process)
 
@@ -147,6 +151,32 @@ def test_a_local_judge_ends_however_python_does(tiny_model: str, ending: str) ->
     output, _ = child.communicate()
     while alive(int(output)):
         pass
+
+
+def test_a_forked_child_does_not_keep_the_judge_of_a_parent_that_is_killed(tiny_model: str) -> None:
+    child = run(
+        f"""
+        import jury, os, signal
+        judge = jury.local({tiny_model!r})
+        reads, writes = os.pipe()
+        forked = os.fork()
+        if forked == 0:
+            os.write(writes, b"here")
+            signal.pause()
+        os.read(reads, 4)
+        print(judge._process.pid, forked, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    assert child.stdout is not None
+    judge, forked = map(int, child.stdout.readline().split())
+    try:
+        while alive(judge):
+            pass
+        assert alive(forked)
+    finally:
+        os.kill(forked, signal.SIGKILL)
+    child.wait()
 
 
 def test_a_judge_that_does_not_start_says_why(tmp_path: object) -> None:

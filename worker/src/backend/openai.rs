@@ -56,6 +56,7 @@ pub use error::UpstreamError;
 pub use flavour::Flavour;
 pub use http::Unusable;
 pub use meta::OpenAiMeta;
+pub use monitor::metric;
 
 /// Samples drawn at once where neither the operator nor the upstream names a number.
 const CAPACITY: u32 = 32;

@@ -8,7 +8,9 @@ use jury_engine::EngineConfig;
 use jury_grm::domain::{Finish, Readout, Sample, Settings};
 use jury_proto::convert::SampleGroup;
 use jury_worker::backend::engine::{EngineBackend, EngineBackendConfig};
-use jury_worker::backend::openai::{OpenAiBackend, OpenAiConfig};
+use jury_worker::backend::meta::MetaBackend;
+use jury_worker::backend::openai::{OpenAiBackend, OpenAiConfig, OpenAiMeta};
+use jury_worker::backend::scripted::example_ranking;
 use jury_worker::backend::{Backend, BackendEvent, GroupEvents};
 
 use crate::{config, draw, group, samples, start};
@@ -147,6 +149,43 @@ async fn scores_read_from_vllm_are_those_that_the_engine_reads() {
         if backend.info().capabilities.token_prompts {
             reads_what_the_engine_reads(&backend).await;
         }
+    }
+}
+
+/// Within a tenth, where scores lie some units apart: the engine multiplies in fewer bits.
+#[tokio::test]
+#[ignore = "needs a vLLM that serves the engine's fixture gemma2_reward as judge"]
+async fn scores_of_a_reward_model_behind_vllm_are_those_that_the_engine_gives() {
+    let Ok(url) = std::env::var("JURY_VLLM_REWARD_URL") else {
+        return println!("left out: JURY_VLLM_REWARD_URL names no vLLM");
+    };
+    let folder =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures/gemma2_reward");
+    let embedded = EngineBackendConfig {
+        path: folder.clone(),
+        name: "judge".to_owned(),
+        adapters: Vec::new(),
+        digest: "00".repeat(32),
+        engine: EngineConfig::default(),
+        max_queued_samples: 64,
+    };
+    let embedded = MetaBackend::load(embedded, None).expect("the fixture loads");
+    let mut request = example_ranking(4);
+    request.messages[0].spans.truncate(1);
+    request.messages[0].spans[0].text = "the inn".into();
+    let texts = ["the hat", "a tin", "in the tin <end_of_turn>", "the inn in the tin"];
+    for (said, text) in request.trajectories.iter_mut().zip(texts) {
+        said.text = text.to_owned();
+    }
+    let ours = embedded.rank(request.clone()).await.expect("the engine ranks");
+    let config = OpenAiConfig { tokenizer: Some(folder), ..config(&url) };
+    let upstream = OpenAiMeta::connect(config).await.unwrap_or_else(|error| panic!("{error}"));
+    let theirs = upstream.rank(request).await.expect("vLLM ranks");
+    for (ours, theirs) in ours.into_iter().zip(theirs) {
+        assert_eq!(ours.index, theirs.index);
+        let (ours, theirs) = (ours.outcome.expect("a score"), theirs.outcome.expect("a score"));
+        println!("engine {ours}, vLLM {theirs}");
+        assert!((ours - theirs).abs() < 0.1, "{ours} and {theirs}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Meta RMs behind servers: what vLLM 0.32 and SGLang answer by their published source, and what must never become a score.
+//! Meta RMs behind servers: what vLLM 0.32 answered, what SGLang answers by its published source, and what must never become a score.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +17,13 @@ use serde_json::{Value, json};
 use crate::config;
 use crate::server::{Asked, Reply, Server};
 
+/// vLLM's answers with that model, byte by byte but for its path; `connection: close` was added.
+const MODELS: &[u8] = include_bytes!("vllm/models.http");
+const VERSION: &[u8] = include_bytes!("vllm/version.http");
+const CLASSIFY: &[u8] = include_bytes!("vllm/classify.http");
+const POOLING: &[u8] = include_bytes!("vllm/pooling.http");
+const TOO_LONG: &[u8] = include_bytes!("vllm/too_long.http");
+
 /// A tiny reward model; only its tokenizer is read.
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures/gemma2_reward")
@@ -25,12 +32,10 @@ fn folder() -> PathBuf {
 /// vLLM with a reward model whose score is the count of tokens, or the sum of all bytes, less a half.
 fn vllm(asked: &Asked) -> Reply {
     match asked.path.as_str() {
-        "/v1/models" => Reply::json(
-            &json!({"data": [{"id": "judge", "owned_by": "vllm", "max_model_len": 128}]}),
-        ),
-        "/version" => Reply::json(&json!({"version": "0.32.0"})),
+        "/v1/models" => Reply::bytes(MODELS),
+        "/version" => Reply::bytes(VERSION),
         "/classify" => classified(&asked.body, size(&asked.body)),
-        _ => Reply::with_status("404 Not Found", "application/json", r#"{"detail":"Not Found"}"#),
+        _ => not_found(),
     }
 }
 
@@ -50,6 +55,19 @@ fn classified(body: &Value, size: usize) -> Reply {
         "data": [{"index": 0, "label": "LABEL_0", "probs": [score], "num_classes": 1}],
         "usage": {"prompt_tokens": size, "total_tokens": size, "completion_tokens": 0},
     }))
+}
+
+fn pooled(body: &Value) -> Reply {
+    let size = size(body);
+    let score = size as f64 * if body["use_activation"] == false { 1.0 } else { 0.5 };
+    assert_eq!(body["task"], "classify");
+    Reply::json(
+        &json!({"data": [{"index": 0, "object": "pooling", "data": [score]}], "usage": {"prompt_tokens": size}}),
+    )
+}
+
+fn not_found() -> Reply {
+    Reply::with_status("404 Not Found", "application/json", r#"{"detail":"Not Found"}"#)
 }
 
 async fn connect(url: &str, tokenizer: Option<PathBuf>) -> Result<OpenAiMeta, ConnectError> {
@@ -205,14 +223,7 @@ async fn what_is_no_score_is_a_typed_failure_of_its_trajectory_alone() {
         (|| Reply::json(&json!({"error": {"message": "CUDA error"}})), "CUDA error"),
         (|| Reply::json(&json!({"data": [{"probs": [0.5, 0.5]}]})), "gives 2 numbers"),
         (|| Reply::json(&json!({"data": [{"probs": [null]}]})), "cannot be used"),
-        (
-            || {
-                let error =
-                    json!({"error": {"message": "maximum context length is 128", "code": 400}});
-                Reply::with_status("400 Bad Request", "application/json", &error.to_string())
-            },
-            "maximum context length",
-        ),
+        (|| Reply::bytes(TOO_LONG), "maximum context length"),
         (|| Reply::bytes("").and_hang(), "sent nothing for 300ms"),
     ];
     for (make, said) in cases {
@@ -288,6 +299,24 @@ async fn a_call_ends_with_its_time_and_a_dropped_one_closes_its_connections() {
     server.wait_for_closed(2).await;
     assert!(call.await.is_err());
     assert_eq!((backend.load().running, backend.load().queued), (0, 0));
+}
+
+/// Their prompt had four tokens, others than any of ours: the answer is a score, and not to what was asked.
+#[tokio::test]
+async fn recorded_scores_are_read_and_those_of_another_prompt_are_refused() {
+    for (path, recorded) in [("/classify", CLASSIFY), ("/pooling", POOLING)] {
+        let server = Server::start(move |asked| match &asked.body["input"][0].as_array() {
+            Some(tokens) if tokens.len() > 100 && asked.path == path => Reply::bytes(recorded),
+            _ if path == "/pooling" && asked.path == path => pooled(&asked.body),
+            _ if path == "/pooling" && asked.path == "/classify" => not_found(),
+            _ => vllm(asked),
+        })
+        .await;
+        let outcomes = outcomes(&connected(&server).await, ranking(&[2, 90])).await;
+        assert!(outcomes[0].is_ok(), "{outcomes:?}");
+        let failure = outcomes[1].clone().unwrap_err();
+        assert!(failure.detail.contains("read a prompt of 4 tokens"), "{failure}");
+    }
 }
 
 #[tokio::test]

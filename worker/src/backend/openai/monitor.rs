@@ -142,20 +142,22 @@ async fn look(upstream: &Watched, seen: &Seen) {
 
 /// From a Prometheus page, summed over labels. `None` where it lacks any of them.
 fn numbers(page: &str, [_, waiting, work]: [&str; 3]) -> Option<Numbers> {
-    let sum = |name: &str| {
-        let mut values = page.lines().filter_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            let value = match rest.strip_prefix('{') {
-                Some(labels) => labels.rsplit_once('}')?.1,
-                None => rest.strip_prefix(' ')?,
-            };
-            value.split_whitespace().next()?.parse::<f64>().ok()
-        });
-        let first = values.next()?;
-        Some(values.fold(first, |sum, value| sum + value))
-    };
     // Casts saturate, and a sum that is no number becomes 0.
-    Some(Numbers { waiting: sum(waiting)? as u32, work: sum(work)? as u64 })
+    Some(Numbers { waiting: metric(page, waiting)? as u32, work: metric(page, work)? as u64 })
+}
+
+/// A metric of a page as Prometheus reads it, summed over its labels; `None` where the page lacks it.
+pub fn metric(page: &str, name: &str) -> Option<f64> {
+    let mut values = page.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        let value = match rest.strip_prefix('{') {
+            Some(labels) => labels.rsplit_once('}')?.1,
+            None => rest.strip_prefix(' ')?,
+        };
+        value.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    let first = values.next()?;
+    Some(values.fold(first, |sum, value| sum + value))
 }
 
 #[cfg(test)]

@@ -1,0 +1,56 @@
+//! The server's own way to k samples: one request with `n = k`.
+
+use anyhow::{Context, anyhow};
+use jury_grm::domain::Settings;
+use serde_json::{Value, json};
+
+/// A server that is asked directly.
+pub struct Own {
+    agent: ureq::Agent,
+    root: String,
+    model: String,
+}
+
+// === impl Own ===
+
+impl Own {
+    /// `url` with or without `/v1`.
+    pub fn new(url: &str, model: &str) -> Self {
+        let root = url.trim_end_matches('/');
+        let root = root.strip_suffix("/v1").unwrap_or(root).trim_end_matches('/').to_owned();
+        // What is measured is the server, not a proxy.
+        let agent = ureq::Agent::config_builder().proxy(None).build().new_agent();
+        Self { agent, root, model: model.to_owned() }
+    }
+
+    /// Returns when all samples are there.
+    pub fn draw(&self, tokens: &[u32], k: u32, settings: &Settings) -> anyhow::Result<()> {
+        let body = json!({
+            "model": self.model, "prompt": tokens, "n": k, "seed": 1, "max_tokens": settings.max_critique_tokens,
+            "temperature": settings.temperature, "top_p": settings.top_p, "stream": false,
+        });
+        let url = format!("{}/v1/completions", self.root);
+        let body = serde_json::to_vec(&body)?;
+        let mut response = self
+            .agent
+            .post(&url)
+            .content_type("application/json")
+            .send(&body[..])
+            .with_context(|| format!("{url} with n = {k}"))?;
+        let answer: Value = serde_json::from_str(&response.body_mut().read_to_string()?)?;
+        let drawn = answer.get("choices").and_then(Value::as_array).map_or(0, Vec::len);
+        match drawn == k as usize {
+            true => Ok(()),
+            false => Err(anyhow!(
+                "the server was asked for {k} samples in one call and sent {drawn}; it has no way of its own to measure"
+            )),
+        }
+    }
+
+    /// The page of its counts.
+    pub fn metrics(&self) -> anyhow::Result<String> {
+        let url = format!("{}/metrics", self.root);
+        let mut page = self.agent.get(&url).call().with_context(|| url.clone())?;
+        Ok(page.body_mut().read_to_string()?)
+    }
+}
