@@ -21,5 +21,6 @@ mod faults;
 mod logs;
 mod one_process;
 mod secure;
+mod tenants;
 mod traces;
 mod upstream;

@@ -29,20 +29,23 @@ pub(crate) async fn follow(tenants: Tenants, metrics: Metrics, ended: impl Fn() 
         }
         let now = Some(mark(&path).await);
         if now != last {
+            let is_change = last.is_some();
             last = now;
-            reload(&tenants, &metrics);
+            reload(&tenants, &metrics, is_change);
         }
     }
 }
 
-fn reload(tenants: &Tenants, metrics: &Metrics) {
+/// Reads the file; that it was read is told if `is_change`.
+fn reload(tenants: &Tenants, metrics: &Metrics, is_change: bool) {
     let before = tenants.names();
     match tenants.reload() {
         Ok(()) => {
             let after = tenants.names();
             metrics.record_tenants(&after, true);
-            if after != before {
-                info!(tenants = after.len(), "tenants changed");
+            if is_change {
+                // Also where names stayed: an operator who replaced a token waits for this line.
+                info!(tenants = after.len(), "the file of tenants was read again");
             }
         }
         Err(problem) => {
