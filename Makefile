@@ -33,7 +33,7 @@ ASAN_CONFIG = --config 'profile.dev.package.jury-engine.opt-level=1' \
 RELEASE = $${CARGO_TARGET_DIR:-target}/release/jury
 
 .DEFAULT_GOAL := help
-.PHONY: help requirements setup build demo test test-models upstream-tests merge-tests test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling bench-cluster proto python-tests trainer-tests wheel deploy-test
+.PHONY: help requirements setup build demo test test-models upstream-tests merge-tests test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling bench-cluster proto python-tests trainer-tests wheel deploy-test image
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -114,6 +114,9 @@ trainer-tests: build ## Test the trainers' adapters inside the real trainers: 6 
 wheel: requirements ## Build the Python client as a wheel, for every Python from 3.9 on, into client/python/dist
 	env="$$(scripts/python-env)" && . "$$env/bin/activate" && cd client/python && \
 		maturin build --release --out dist
+
+image: ## Build an image with docker, podman or buildah (IMAGE=, CUDA=1, BINARY=; see scripts/image)
+	scripts/image
 
 # Helm and validators come from Python packages, promtool from Debian's prometheus.
 deploy-test: build ## Check everything under deploy/ (PARTS= names some: scripts/deploy-test lists them)
