@@ -33,7 +33,7 @@ ASAN_CONFIG = --config 'profile.dev.package.jury-engine.opt-level=1' \
 RELEASE = $${CARGO_TARGET_DIR:-target}/release/jury
 
 .DEFAULT_GOAL := help
-.PHONY: help requirements setup build demo test test-models upstream-tests merge-tests test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling bench-cluster proto python-tests trainer-tests wheel deploy-test image
+.PHONY: help requirements setup build demo test test-models upstream-tests merge-tests test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling bench-cluster proto python-tests trainer-tests console-test wheel deploy-test image
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ fmt: ## Format the code
 
 doc: requirements ## Build the documentation; a broken link is an error
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(TARGETS) --no-deps
+
+console-test: requirements ## Look at the console in a real browser: chromium, and playwright-core from npm
+	@scripts/console-test
 
 python-tests: build ## Test the Python client: types, and calls to a real judge (PYTEST= more options)
 	$(JURY) models fetch $(TEST_MODEL)

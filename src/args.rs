@@ -28,8 +28,8 @@ pub use self::parse::parse;
 pub use self::plan::PlanArgs;
 pub use self::score::ScoreArgs;
 pub use self::serve::{
-    CoordinatorArgs, EtcdArgs, HeadArgs, HttpArgs, JudgingArgs, RoleArg, ServeArgs, TraceArgs,
-    UpArgs, WorkerArgs,
+    ConsoleArgs, CoordinatorArgs, EtcdArgs, HeadArgs, HttpArgs, JudgingArgs, RoleArg, ServeArgs,
+    TraceArgs, UpArgs, WorkerArgs,
 };
 pub use self::tenants::{TenantsArgs, TenantsCommand, TenantsFileArgs};
 pub use self::tls::{

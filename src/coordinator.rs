@@ -15,6 +15,7 @@ use prometheus_client::registry::Registry;
 use crate::args::{
     CoordinatorArgs, EtcdAccessArgs, EtcdArgs, JudgingArgs, Refused, TenantsFileArgs,
 };
+use crate::console::ConsoleSocket;
 use crate::serving::{DoorSocket, Sockets, server_config, until_cut, until_drain};
 use crate::tls::{connector_to_workers, etcd_tls};
 
@@ -27,12 +28,15 @@ pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
     };
     let mut sockets = Sockets::bind(&args.listen, &args.serve).await?;
     let door = DoorSocket::bind(&args.http, sockets.tls()).await?;
+    let console = ConsoleSocket::bind(&args.console, sockets.tls()).await?;
+    let config = Config { observer: console.observer(), ..config };
     let shutdown = on_signals().or_exit(Exit::Internal)?;
     let mut registry = Registry::default();
     let connector = connector_to_workers(&args.serve.tls, &args.trust)?;
     let coordinator =
         Coordinator::start(config, directory, connector, &mut registry).or_exit(Exit::Usage)?;
     sockets.announce(registry, &until_drain(&shutdown), &shutdown)?;
+    console.serve(&coordinator)?;
     let listener = sockets.into_listener();
     let drain = shutdown.drain.clone();
     let config = server_config(&args.serve, &args.connections);

@@ -11,6 +11,7 @@
 
 mod args;
 mod completions;
+mod console;
 mod coordinator;
 mod doctor;
 mod eval;

@@ -9,6 +9,7 @@ use jury_terminal::model::ModelConfig;
 use prometheus_client::registry::Registry;
 
 use crate::args::UpArgs;
+use crate::console::ConsoleSocket;
 use crate::coordinator::judging_config;
 use crate::heads::heads;
 use crate::serving::{DoorSocket, Sockets, server_config, until_cut, until_drain};
@@ -18,6 +19,8 @@ pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
     let model = ModelConfig::try_from(args.model).or_exit(Exit::Usage)?;
     let mut sockets = Sockets::bind(&args.listen, &args.serve).await?;
     let door = DoorSocket::bind(&args.http, sockets.tls()).await?;
+    let console = ConsoleSocket::bind(&args.console, sockets.tls()).await?;
+    let config = Config { observer: console.observer(), ..config };
     let meter = Meter::new(false);
     let backend = model.load(&meter)?;
     let heads = heads(&args.heads, backend.as_ref())?;
@@ -29,6 +32,7 @@ pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
     sockets.announce(registry, &until_drain(&shutdown), &shutdown)?;
     let listener = sockets.into_listener();
     let coordinator = cluster.coordinator();
+    console.serve(&coordinator)?;
     let drain = shutdown.drain.clone();
     let config = server_config(&args.serve, &args.connections);
     let served = jury_coordinator::run(coordinator.clone(), listener, config, drain);

@@ -49,6 +49,20 @@ pub struct HttpArgs {
     pub http: Option<ListenAddress>,
 }
 
+/// A page for people.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Console")]
+pub struct ConsoleArgs {
+    /// Serve a page at http://ADDRESS/: the fleet, requests in flight with their samples, recent verdicts. Port 0 takes a free one.
+    /// Without tenants, whoever reaches it sees every request: keep it on a loopback address, and forward the port
+    #[arg(long, env = "JURY_CONSOLE_LISTEN", value_name = "ADDRESS")]
+    pub console_listen: Option<ListenAddress>,
+    /// Keep the texts of the last N verdicts in memory, for each tenant and at most 64 MiB each, so that the page can open
+    /// them: responses, and every sample's critique; 0 keeps none
+    #[arg(long, env = "JURY_KEEP_VERDICTS", value_name = "N", default_value_t = 0)]
+    pub keep_verdicts: usize,
+}
+
 /// How a coordinator judges.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Judging")]
@@ -108,7 +122,7 @@ pub struct EtcdArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  jury up --model qwen2.5-coder-1.5b &\n  jury score examples/capital.json --endpoint http://127.0.0.1:7480\n  jury up --http 127.0.0.1:7490         and then: curl -H 'Content-Type: application/json' http://127.0.0.1:7490/v1/score -d '{\"item\": {\"query\": \"2 + 2?\", \"responses\": [\"4\", \"5\"]}}'"
+    after_help = "Examples:\n  jury up --model qwen2.5-coder-1.5b &\n  jury score examples/capital.json --endpoint http://127.0.0.1:7480\n  jury up --console-listen 127.0.0.1:7495 --keep-verdicts 50      and then: open http://127.0.0.1:7495/\n  jury up --http 127.0.0.1:7490         and then: curl -H 'Content-Type: application/json' http://127.0.0.1:7490/v1/score -d '{\"item\": {\"query\": \"2 + 2?\", \"responses\": [\"4\", \"5\"]}}'"
 )]
 pub struct UpArgs {
     /// Where to serve gRPC, at every address of a name like localhost; port 0 takes a free one
@@ -126,6 +140,8 @@ pub struct UpArgs {
     pub serve: ServeArgs,
     #[command(flatten)]
     pub http: HttpArgs,
+    #[command(flatten)]
+    pub console: ConsoleArgs,
     #[command(flatten)]
     pub connections: ConnectionArgs,
 }
@@ -158,6 +174,8 @@ pub struct CoordinatorArgs {
     pub serve: ServeArgs,
     #[command(flatten)]
     pub http: HttpArgs,
+    #[command(flatten)]
+    pub console: ConsoleArgs,
     #[command(flatten)]
     pub trust: TrustArgs,
     #[command(flatten)]

@@ -20,6 +20,19 @@ impl Coordinator {
         told.inspect_err(|_| self.inner.metrics.record_unauthenticated())
     }
 
+    /// The same caller as of now, for whoever was let in a while ago.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unauthenticated`] when its token is nobody's any more.
+    pub fn renewed(&self, tenant: &Tenant) -> Result<Tenant, JuryError> {
+        self.inner.config.tenants.renewed(tenant)
+    }
+
+    /// Whether callers must show a token.
+    pub fn wants_tokens(&self) -> bool {
+        self.inner.config.tenants.source().is_some()
+    }
+
     /// The fleet and the load; of tenants, what `tenant` may see.
     pub fn status_for(&self, tenant: &Tenant) -> v1::GetStatusResponse {
         v1::GetStatusResponse { tenants: self.tenants_for(tenant), ..self.status() }

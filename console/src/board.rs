@@ -1,0 +1,151 @@
+//! What the page knows: an observer of the coordinator, in memory.
+//!
+//! ```text
+//! coordinator ── Seen ──> Board: running (requests in flight)  ──> pages, for the tenant that asks
+//!                                shelves (one a tenant: figures of the last verdicts, texts of fewer)
+//! ```
+//!
+//! Texts of a request in flight are in the coordinator's memory anyway and go with it; those of a verdict are kept only
+//! as far as [`Limits`] say. Nothing is written anywhere. Readers get copies or shared parts and never hold the lock
+//! while they write a page; a reader that is slow misses steps, which the next look makes up for.
+
+mod running;
+mod shelf;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use jury_coordinator::observe::{Observer, RequestNumber, Seen};
+use jury_grm::domain::Verdict;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+pub use running::{Running, Slot};
+pub use shelf::{Case, Figures, Shelf};
+
+/// What may be kept of verdicts, for each tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Verdicts whose texts are kept; 0 keeps none.
+    pub verdicts: usize,
+    /// Bytes of all these texts; the oldest go first.
+    pub bytes: usize,
+}
+
+/// What the page knows.
+#[derive(Debug)]
+pub struct Board {
+    limits: Limits,
+    state: Mutex<State>,
+    /// Bumped whenever something happens.
+    changed: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: BTreeMap<RequestNumber, Running>,
+    shelves: HashMap<Arc<str>, Shelf>,
+}
+
+/// What has become of a request.
+#[derive(Debug)]
+pub enum Found {
+    /// It is in flight.
+    Running(Box<Running>),
+    /// It is judged.
+    Judged(Arc<Figures>, Option<Arc<Case>>),
+}
+
+// === impl Limits ===
+
+impl Limits {
+    /// Most bytes of texts kept for one tenant.
+    pub const BYTES: usize = 64 << 20;
+
+    /// Texts of so many verdicts.
+    pub fn of(verdicts: usize) -> Self {
+        Self { verdicts, bytes: Self::BYTES }
+    }
+}
+
+// === impl Board ===
+
+impl Board {
+    /// An empty one.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, state: Mutex::default(), changed: watch::channel(0).0 }
+    }
+
+    /// What is kept.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Tells whenever something happens.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// The requests of `tenant` that are in flight, the oldest first.
+    pub fn running(&self, tenant: &str) -> Vec<Running> {
+        let state = self.state.lock();
+        let of_tenant = state.running.values().filter(|running| &*running.tenant == tenant);
+        of_tenant.cloned().collect()
+    }
+
+    /// The last verdicts of `tenant`, the newest first, and whether each can be opened.
+    pub fn recent(&self, tenant: &str) -> Vec<(Arc<Figures>, bool)> {
+        let state = self.state.lock();
+        state.shelves.get(tenant).map(Shelf::newest_first).unwrap_or_default()
+    }
+
+    /// A request, if it is one of `tenant` and still known.
+    pub fn find(&self, tenant: &str, number: RequestNumber) -> Option<Found> {
+        let state = self.state.lock();
+        if let Some(running) = state.running.get(&number) {
+            let is_theirs = &*running.tenant == tenant;
+            return is_theirs.then(|| Found::Running(Box::new(running.clone())));
+        }
+        let (figures, case) = state.shelves.get(tenant)?.find(number)?;
+        Some(Found::Judged(figures, case))
+    }
+
+    /// How often something happened to a request in flight; `None` once it is over, or where it is not one of `tenant`.
+    pub fn revision(&self, tenant: &str, number: RequestNumber) -> Option<u64> {
+        let state = self.state.lock();
+        let running = state.running.get(&number)?;
+        (&*running.tenant == tenant).then_some(running.revision)
+    }
+
+    /// A verdict takes the place of its request.
+    fn judged(&self, number: RequestNumber, verdict: &Verdict) {
+        let Some(running) = self.state.lock().running.remove(&number) else { return };
+        let Running { tenant, request, .. } = running;
+        let figures = Figures::of(number, &request, verdict, SystemTime::now());
+        // Outside the lock: it copies texts.
+        let case = (self.limits.verdicts > 0).then(|| Case::of(request, verdict));
+        let mut state = self.state.lock();
+        let shelf = state.shelves.entry(tenant).or_insert_with(|| Shelf::new(self.limits));
+        shelf.put(figures, case);
+    }
+}
+
+impl Observer for Board {
+    fn observe(&self, number: RequestNumber, seen: Seen<'_>) {
+        match seen {
+            Seen::Came { tenant, request } => {
+                let running = Running::new(number, Arc::clone(tenant), Arc::clone(request));
+                self.state.lock().running.insert(number, running);
+            }
+            Seen::Judged(verdict) => self.judged(number, verdict),
+            Seen::Gone => drop(self.state.lock().running.remove(&number)),
+            other => {
+                if let Some(running) = self.state.lock().running.get_mut(&number) {
+                    running.record(&other);
+                }
+            }
+        }
+        self.changed.send_modify(|n| *n += 1);
+    }
+}

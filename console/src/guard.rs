@@ -1,0 +1,91 @@
+//! Headers of every answer, and which host may be asked for.
+//!
+//! Without TLS and tenants whoever reaches the address may look. A page elsewhere must not be able to, by a name of its own that it
+//! lets point here (DNS rebinding): only addresses and `localhost` are answered.
+
+use std::net::IpAddr;
+
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::Console;
+
+/// Nothing but our own files, and no script in a page.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+const HEADERS: [(HeaderName, &str); 8] = [
+    (header::CONTENT_SECURITY_POLICY, POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    // Texts of tenants: in no cache, and gone when the tab is.
+    (header::CACHE_CONTROL, "no-store"),
+    (header::VARY, "cookie, authorization"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// How the console is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Over TCP as it is.
+    Plain,
+    /// Over TLS: a certificate holds the name, and cookies are sent no other way.
+    Tls,
+}
+
+/// Answers for known hosts only, and puts the headers on every answer.
+pub(crate) async fn guard(
+    State(console): State<Console>,
+    request: Request,
+    next: Next,
+) -> Response {
+    // A name that somebody lets point here brings no session and no certificate.
+    let any_name = console.is_secure() || console.coordinator.wants_tokens();
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let mut response = match host {
+        // HTTP/1.0 and tests; a browser always sends it.
+        None => next.run(request).await,
+        Some(host) if any_name || is_own(host) => next.run(request).await,
+        Some(_) => refused(),
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn refused() -> Response {
+    let text = "the console answers under an address or as localhost, not under another name: \
+                open http://ADDRESS:PORT/, or forward the port to this machine\n";
+    (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+}
+
+/// Whether a `Host` header names an address, or this machine.
+fn is_own(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let host = authority.host();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_this_machine_are_answered_and_other_names_are_not() {
+        for own in ["127.0.0.1:7495", "[::1]:7495", "localhost:7495", "LOCALHOST", "10.1.2.3"] {
+            assert!(is_own(own), "{own}");
+        }
+        for other in
+            ["evil.example", "127.0.0.1.evil.example:7495", "localhost.evil.example", "", "a b"]
+        {
+            assert!(!is_own(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! "Look again": events without content, after which the page asks for itself anew.
+//!
+//! An event says that something happened since the one before, however much. Nothing is queued: a page that is slow, or a
+//! connection that is, makes up for all it missed with its next look.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::stream::{self, Stream};
+use jury_coordinator::observe::RequestNumber;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use crate::Console;
+use crate::viewer::Viewer;
+
+/// Events follow each other no faster: a person reads no faster either.
+const PAUSE: Duration = Duration::from_millis(700);
+/// Workers' loads change without a request's doing; the overview looks at them at least so often.
+const FLEET_LOOK: Duration = Duration::from_secs(4);
+/// Proxies close what is silent for a minute.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// One page that is kept up to date.
+struct Watching {
+    console: Console,
+    viewer: Viewer,
+    /// The request whose page it is; none for the overview.
+    number: Option<RequestNumber>,
+    changes: watch::Receiver<u64>,
+    /// What was seen of the request.
+    revision: Option<u64>,
+    is_over: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+pub(crate) async fn overview(console: State<Console>, viewer: Viewer) -> Response {
+    watch_page(console, viewer, None)
+}
+
+pub(crate) async fn request(
+    console: State<Console>,
+    viewer: Viewer,
+    Path(number): Path<u64>,
+) -> Response {
+    watch_page(console, viewer, Some(RequestNumber(number)))
+}
+
+fn watch_page(
+    State(console): State<Console>,
+    viewer: Viewer,
+    number: Option<RequestNumber>,
+) -> Response {
+    let Ok(place) = console.live_pages.clone().try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many pages are kept up to date\n")
+            .into_response();
+    };
+    let changes = console.board.changes();
+    let revision = number.and_then(|number| console.board.revision(viewer.tenant(), number));
+    let watching =
+        Watching { console, viewer, number, changes, revision, is_over: false, _place: place };
+    Sse::new(events(watching)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+fn events(watching: Watching) -> impl Stream<Item = Result<Event, Infallible>> {
+    stream::unfold(watching, |mut watching| async move {
+        if watching.is_over {
+            return None;
+        }
+        sleep(PAUSE).await;
+        watching.wait().await;
+        Some((Ok(Event::default().event("look").data("again")), watching))
+    })
+}
+
+// === impl Watching ===
+
+impl Watching {
+    /// Until there is something new to see.
+    async fn wait(&mut self) {
+        let Some(number) = self.number else {
+            drop(timeout(FLEET_LOOK, self.changes.changed()).await);
+            return;
+        };
+        loop {
+            let revision = self.console.board.revision(self.viewer.tenant(), number);
+            // A request that is over is looked at once more, and then its page is another.
+            self.is_over = revision.is_none();
+            if self.is_over || revision != self.revision {
+                self.revision = revision;
+                return;
+            }
+            if self.changes.changed().await.is_err() {
+                self.is_over = true;
+                return;
+            }
+        }
+    }
+}

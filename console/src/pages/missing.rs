@@ -1,0 +1,29 @@
+//! Pages that are not there.
+
+use axum::http::StatusCode;
+use maud::{Markup, html};
+
+use super::Shell;
+
+pub(crate) async fn no_such_page() -> (StatusCode, Markup) {
+    let why = html! { p { "There is nothing under this address." } };
+    (StatusCode::NOT_FOUND, page("No such page", &why))
+}
+
+/// A request or verdict that is not there, or is not this viewer's: both look the same.
+pub(crate) fn unknown(number: u64) -> (StatusCode, Markup) {
+    let why = html! {
+        p { "Request " (number) " is not in flight, and no verdict of it is known. It may have been answered from an earlier \
+             verdict with the same request id, its caller may have left, or it is too long ago: the last verdicts alone are remembered." }
+    };
+    (StatusCode::NOT_FOUND, page("No such request", &why))
+}
+
+fn page(title: &str, why: &Markup) -> Markup {
+    let shell = Shell { title: title.to_owned(), live: None, tenant: None };
+    shell.around(&html! {
+        h1 { (title) }
+        (why)
+        p { a href="/" { "Back to the overview" } }
+    })
+}

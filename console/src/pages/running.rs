@@ -1,0 +1,56 @@
+//! The requests in flight, a line each.
+
+use maud::{Markup, html};
+
+use super::name_of;
+use crate::board::Running;
+use crate::chart;
+use crate::opened::{Opened, Voice};
+use crate::text::line;
+use crate::words;
+
+/// More lines than this help nobody; the rest is counted.
+const MOST: usize = 50;
+
+pub(super) fn section(in_flight: &[Running]) -> Markup {
+    html! {
+        section aria-labelledby="in-flight" {
+            div.heading {
+                h2 #in-flight { "In flight" }
+                @if in_flight.len() > MOST { p { "the " (MOST) " oldest of " (in_flight.len()) } }
+            }
+            div #in-flight-requests data-key="in-flight" {
+                @if in_flight.is_empty() {
+                    p.empty { "Nothing is being judged. A request shows up here the moment it comes, with its samples as they end." }
+                } @else {
+                    ul.flights { @for running in in_flight.iter().take(MOST) { (item(running)) } }
+                }
+            }
+        }
+    }
+}
+
+fn item(running: &Running) -> Markup {
+    let request = &running.request;
+    let opened = Opened::running(running);
+    let voices: Vec<Voice> = opened.places.iter().map(|place| place.voice).collect();
+    html! {
+        li {
+            div {
+                a.name href={ "/requests/" (running.number.0) } { bdi { (line(&name_of(&request.item.id, &request.request_id))) } }
+                span.sub {
+                    (request.item.responses.len()) " responses, "
+                    (words::phase(running.progress.phase))
+                }
+            }
+            div.grow-2 {
+                @if voices.is_empty() { span.muted { "not planned yet" } } @else { (chart::slots(&voices)) }
+            }
+            div.figure {
+                (opened.n_ended()) " of " (running.progress.samples_asked.max(1)) " samples"
+                span.sub { (words::thousands(running.progress.generated_tokens)) " tokens" }
+            }
+            div.figure.number { (words::took(running.since.elapsed())) }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Sessions of people who have shown a token: in memory, bounded, and gone with the process.
+//!
+//! The token itself is shown once and in no cookie. A session is looked up by the digest of its secret, as tokens are.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, header};
+use jury_coordinator::tenants::{NoRandomness, Tenant, TokenDigest, new_token};
+use jury_fabric::secret::ExposeSecret;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// A working day; then the token is shown again.
+const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
+/// One more ends the oldest.
+const MAX_SESSIONS: usize = 1024;
+const COOKIE: &str = "jury-console";
+
+/// Everybody who has shown a token.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions(Mutex<HashMap<TokenDigest, Session>>);
+
+#[derive(Debug)]
+struct Session {
+    tenant: Tenant,
+    since: Instant,
+}
+
+// === impl Sessions ===
+
+impl Sessions {
+    /// Begins one, and gives the cookie that it is known by. `is_secure`: over TLS alone.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] where the system has none to give.
+    pub(crate) fn begin(&self, tenant: Tenant, is_secure: bool) -> Result<String, NoRandomness> {
+        let secret = new_token()?;
+        let mut sessions = self.0.lock();
+        sessions.retain(|_, session| session.since.elapsed() < LIFETIME);
+        if sessions.len() >= MAX_SESSIONS {
+            let oldest = sessions.iter().min_by_key(|(_, session)| session.since);
+            let oldest = oldest.map(|(digest, _)| *digest);
+            oldest.and_then(|digest| sessions.remove(&digest));
+        }
+        let secret = secret.expose_secret();
+        sessions.insert(TokenDigest::of(secret), Session { tenant, since: Instant::now() });
+        Ok(cookie(secret, LIFETIME, is_secure))
+    }
+
+    /// The tenant of the session that a call's cookie names.
+    pub(crate) fn of(&self, headers: &HeaderMap) -> Option<Tenant> {
+        let digest = TokenDigest::of(secret(headers)?);
+        let sessions = self.0.lock();
+        let session = sessions.get(&digest)?;
+        (session.since.elapsed() < LIFETIME).then(|| session.tenant.clone())
+    }
+
+    /// Ends the session, and gives the cookie that takes its place.
+    pub(crate) fn end(&self, headers: &HeaderMap, is_secure: bool) -> String {
+        if let Some(secret) = secret(headers) {
+            self.0.lock().remove(&TokenDigest::of(secret));
+        }
+        cookie("", Duration::ZERO, is_secure)
+    }
+}
+
+/// Seen by no script, sent by no other site.
+fn cookie(secret: &str, lifetime: Duration, is_secure: bool) -> String {
+    let secure = if is_secure { "; Secure" } else { "" };
+    let seconds = lifetime.as_secs();
+    format!("{COOKIE}={secret}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
+}
+
+fn secret(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|cookie| cookie.to_str().ok());
+    let pairs = cookies.flat_map(|cookies| cookies.split(';'));
+    let mut named = pairs.filter_map(|pair| pair.trim().split_once('='));
+    named.find_map(|(name, secret)| (name == COOKIE && !secret.is_empty()).then_some(secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn carrying(cookie: &str) -> HeaderMap {
+        let pair = cookie.split(';').next().unwrap();
+        HeaderMap::from_iter([(header::COOKIE, format!("other=1; {pair}").parse().unwrap())])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_lasts_a_working_day_or_until_it_is_ended() {
+        let sessions = Sessions::default();
+        let cookie = sessions.begin(Tenant::in_process(), true).unwrap();
+        assert!(cookie.ends_with("HttpOnly; SameSite=Strict; Secure"), "{cookie}");
+        let headers = carrying(&cookie);
+        assert!(sessions.of(&headers).is_some());
+        assert!(sessions.of(&carrying("jury-console=guessed")).is_none());
+        assert!(sessions.of(&HeaderMap::new()).is_none());
+        tokio::time::advance(LIFETIME).await;
+        assert!(sessions.of(&headers).is_none());
+
+        let headers = carrying(&sessions.begin(Tenant::in_process(), false).unwrap());
+        assert!(sessions.of(&headers).is_some());
+        assert!(sessions.end(&headers, false).starts_with("jury-console=; Path=/; Max-Age=0;"));
+        assert!(sessions.of(&headers).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sessions_are_bounded_and_the_oldest_goes_first() {
+        let sessions = Sessions::default();
+        let first = carrying(&sessions.begin(Tenant::in_process(), false).unwrap());
+        for _ in 1..MAX_SESSIONS {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            sessions.begin(Tenant::in_process(), false).unwrap();
+        }
+        assert!(sessions.of(&first).is_some());
+        let last = carrying(&sessions.begin(Tenant::in_process(), false).unwrap());
+        assert!(sessions.of(&first).is_none() && sessions.of(&last).is_some());
+        assert_eq!(sessions.0.lock().len(), MAX_SESSIONS);
+    }
+}

@@ -1,0 +1,95 @@
+//! Hostile text, shown as what it is.
+//!
+//! Markup is escaped by maud wherever text is put into a page. This is about what escaping does not touch: characters that
+//! are not seen, or that turn others around. They are written out by their number, so that a response cannot look
+//! different to a person than it was to the judge.
+
+use maud::{Markup, html};
+
+/// A text as it is, its lines kept, every unseen character written out.
+pub(crate) fn text(text: &str) -> Markup {
+    html! {
+        @for piece in pieces(text) {
+            @match piece {
+                Piece::Plain(plain) => (plain),
+                Piece::Unseen(unseen) => span.unseen { (unseen_name(unseen)) },
+            }
+        }
+    }
+}
+
+/// A text in one line, for titles and names.
+pub(crate) fn line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for piece in pieces(text) {
+        match piece {
+            Piece::Plain(plain) => {
+                line.extend(plain.chars().map(|c| if c == '\n' || c == '\t' { ' ' } else { c }));
+            }
+            Piece::Unseen(unseen) => line.push_str(&unseen_name(unseen)),
+        }
+    }
+    line
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Piece<'a> {
+    Plain(&'a str),
+    Unseen(char),
+}
+
+fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        // One end of line, however it is written.
+        if rest.starts_with("\r\n") {
+            rest = &rest[2..];
+            return Some(Piece::Plain("\n"));
+        }
+        if is_unseen(first) {
+            rest = &rest[first.len_utf8()..];
+            return Some(Piece::Unseen(first));
+        }
+        let end = rest.find(is_unseen).unwrap_or(rest.len());
+        let (plain, after) = rest.split_at(end);
+        rest = after;
+        Some(Piece::Plain(plain))
+    })
+}
+
+/// Whether a character shows nothing itself and is no part of how a script is written: controls, marks that turn text
+/// around, spaces of no width, tags. Joiners stay, since scripts and emoji need them.
+fn is_unseen(c: char) -> bool {
+    if c == '\n' || c == '\t' {
+        return false;
+    }
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+fn unseen_name(c: char) -> String {
+    format!("U+{:04X}", u32::from(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_turns_text_around_is_written_out() {
+        assert_eq!(line("a\u{202e}b\u{0}c\r\nd\re"), "aU+202EbU+0000c dU+000De");
+        assert_eq!(
+            text("x\u{2066}<b>").into_string(),
+            "x<span class=\"unseen\">U+2066</span>&lt;b&gt;"
+        );
+    }
+
+    #[test]
+    fn lines_and_scripts_that_need_joiners_stay_as_they_are() {
+        let written = "می\u{200c}خواهم 👩\u{200d}🔬\n\tyes";
+        assert_eq!(text(written).into_string(), written);
+    }
+}

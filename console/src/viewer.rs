@@ -1,0 +1,91 @@
+//! Who looks, and what that one may see.
+//!
+//! Without a file of tenants everybody is the one tenant. With one, a person shows a token once, in a form, and has a session
+//! from then on; a program sends `Authorization: Bearer TOKEN` with each call, as to the other doors. Whose token was taken away
+//! sees nothing any more, from the next look on.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use jury_coordinator::tenants::Tenant;
+
+use crate::Console;
+use crate::pages::sign_in;
+
+/// Whoever looks, once it is known on whose behalf. The fleet is shown to each, requests and verdicts to their own tenant.
+#[derive(Debug, Clone)]
+pub(crate) struct Viewer {
+    tenant: Tenant,
+    /// Whether there may be others.
+    has_token: bool,
+}
+
+/// Why nothing is shown.
+#[derive(Debug)]
+pub(crate) enum Turned {
+    /// No token was shown yet.
+    ToForm,
+    /// It is nobody's.
+    Away {
+        /// A sentence for a person.
+        why: String,
+    },
+}
+
+// === impl Viewer ===
+
+impl Viewer {
+    /// Somebody that a token speaks for.
+    #[cfg(test)]
+    pub(crate) fn with_token() -> Self {
+        Self { tenant: Tenant::in_process(), has_token: true }
+    }
+
+    /// The tenant whose requests are shown.
+    pub(crate) fn tenant(&self) -> &str {
+        self.tenant.name()
+    }
+
+    /// Its name, where there are others.
+    pub(crate) fn shown_name(&self) -> Option<&str> {
+        self.has_token.then(|| self.tenant())
+    }
+
+    fn of(console: &Console, headers: &HeaderMap) -> Result<Self, Turned> {
+        let coordinator = &console.coordinator;
+        if !coordinator.wants_tokens() {
+            return Ok(Self { tenant: Tenant::in_process(), has_token: false });
+        }
+        let tenant = match headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes) {
+            Some(shown) => coordinator
+                .authenticate(Some(shown))
+                .map_err(|error| Turned::Away { why: error.message })?,
+            None => {
+                let session = console.sessions.of(headers);
+                let still = session.and_then(|tenant| coordinator.renewed(&tenant).ok());
+                still.ok_or(Turned::ToForm)?
+            }
+        };
+        Ok(Self { tenant, has_token: true })
+    }
+}
+
+impl FromRequestParts<Console> for Viewer {
+    type Rejection = Turned;
+
+    async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Turned> {
+        Self::of(console, &parts.headers)
+    }
+}
+
+// === impl Turned ===
+
+impl IntoResponse for Turned {
+    fn into_response(self) -> Response {
+        match self {
+            Self::ToForm => Redirect::to(sign_in::PATH).into_response(),
+            Self::Away { why } => sign_in::refused(&why).into_response(),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The console: a page beside gRPC, where it is asked for.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use jury_console::{Board, Limits, Reach};
+use jury_coordinator::Coordinator;
+use jury_coordinator::observe::Observer;
+use jury_fabric::tls::ServerTls;
+use jury_fabric::transport::{TlsListener, bind_all};
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use tokio::net::TcpListener;
+use tracing::{error, info, warn};
+
+use crate::args::ConsoleArgs;
+use crate::tls::Listening;
+
+/// The sockets of the console, and what it knows; none where it is not asked for.
+pub struct ConsoleSocket(Option<Parts>);
+
+struct Parts {
+    listeners: Vec<TcpListener>,
+    tls: Option<ServerTls>,
+    board: Arc<Board>,
+}
+
+// === impl ConsoleSocket ===
+
+impl ConsoleSocket {
+    /// Takes the address, or says at once that it is in use.
+    pub async fn bind(args: &ConsoleArgs, tls: &Listening) -> Result<Self, Failed> {
+        let Some(address) = &args.console_listen else { return Ok(Self(None)) };
+        let bound = bind_all(address).await.context("--console-listen");
+        let board = Arc::new(Board::new(Limits::of(args.keep_verdicts)));
+        let listeners = bound.or_exit(Exit::Unavailable)?;
+        Ok(Self(Some(Parts { listeners, tls: tls.main.clone(), board })))
+    }
+
+    /// Who looks on while requests are judged.
+    pub fn observer(&self) -> Option<Arc<dyn Observer>> {
+        let board: Arc<dyn Observer> = Arc::clone(&self.0.as_ref()?.board) as _;
+        Some(board)
+    }
+
+    /// Serves the page until the process ends, through the drain: it is when an operator looks.
+    pub fn serve(self, coordinator: &Coordinator) -> Result<(), Failed> {
+        let Some(Parts { listeners, tls, board }) = self.0 else { return Ok(()) };
+        for listener in listeners {
+            let address = listener.local_addr().or_exit(Exit::Internal)?;
+            info!(%address, "console listening");
+            if !address.ip().is_loopback() {
+                warn_of_others(address, coordinator.wants_tokens(), tls.is_some());
+            }
+            let (coordinator, board) = (coordinator.clone(), board.clone());
+            match tls.clone() {
+                None => {
+                    keep_serving(jury_console::serve(coordinator, board, Reach::Plain, listener));
+                }
+                Some(tls) => {
+                    let listener = TlsListener::http(listener, tls).or_exit(Exit::Internal)?;
+                    keep_serving(jury_console::serve(coordinator, board, Reach::Tls, listener));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The console can be reached from elsewhere: what stands between others and the texts.
+fn warn_of_others(address: SocketAddr, wants_tokens: bool, has_tls: bool) {
+    match (wants_tokens, has_tls) {
+        (false, _) => warn!(
+            %address,
+            "whoever reaches the console sees every request and verdict: name tenants (--tenants), or listen on a loopback \
+             address and forward the port"
+        ),
+        (true, false) => warn!(
+            %address,
+            "tokens and texts travel to the console as they are: serve it over TLS (--tls-cert), or forward the port"
+        ),
+        (true, true) => {}
+    }
+}
+
+fn keep_serving(served: impl Future<Output = io::Result<()>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = served.await {
+            error!(%error, "the console is no longer served");
+        }
+    });
+}
