@@ -69,7 +69,7 @@ where
 fn client_tls(command: &mut Command) -> Option<(Option<&str>, &mut ClientTlsArgs)> {
     let judge = match command {
         Command::Score(args) => &mut args.judge,
-        Command::Eval(args) => &mut args.run.judge,
+        Command::Eval(args) if args.command.is_none() => &mut args.run.judge,
         Command::Train(args) => match &mut args.command {
             TrainCommand::Meta(args) => &mut args.judge,
             TrainCommand::Merge(_) => return None,

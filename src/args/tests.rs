@@ -20,6 +20,28 @@ fn every_subcommand_teaches_with_an_example() {
     check(&Args::command());
 }
 
+/// The words of the examples that a help shows. What follows two blanks, or belongs to the shell, is no part of them.
+fn examples(help: &str) -> impl Iterator<Item = Vec<&str>> {
+    let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with("jury "));
+    let commands = lines.map(|line| line.split_once("  ").map_or(line, |(command, _)| command));
+    let is_shell = |word: &&str| [">", "|", "&", "&&", "#"].contains(word);
+    commands.map(move |line| line.split_whitespace().take_while(|word| !is_shell(word)).collect())
+}
+
+#[test]
+fn every_example_is_a_command_line() {
+    fn check(command: &clap::Command) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for words in examples(&help).filter(|words| !words.contains(&"...")) {
+            if let Err(error) = parse(&words) {
+                panic!("{words:?} in the help of {}: {error}", command.get_name());
+            }
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&Args::command());
+}
+
 #[test]
 fn every_option_has_help_and_every_variable_is_ours() {
     fn check(command: &clap::Command) {
