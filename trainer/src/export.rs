@@ -217,6 +217,8 @@ fn fill(launch: &str, config: &ExportConfig, rows: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use jury_grm::domain::Query;
 
     use super::*;
@@ -262,6 +264,26 @@ mod tests {
                 assert!(prompt[0]["content"].as_str().unwrap().contains("Responses to be Scored"));
                 // Neither prompt tells the best: only what the rule reads does.
                 assert!(!prompt.to_string().contains("best response is"));
+            }
+        }
+    }
+
+    #[test]
+    fn bash_and_python_read_what_is_written() {
+        for trainer in [Trainer::Trl, Trainer::Verl, Trainer::OpenRlhf] {
+            let folder = tempfile::tempdir().unwrap();
+            export(trainer, &items(), &config(), folder.path()).unwrap();
+            let (name, _) = trainer.launch();
+            for file in [name, "reward.py"] {
+                let path = folder.path().join(file);
+                let parse = "import ast, sys; ast.parse(open(sys.argv[1]).read())";
+                let (program, flags) = if file.ends_with(".sh") {
+                    ("bash", vec!["-n"])
+                } else {
+                    ("python3", vec!["-c", parse])
+                };
+                let read = Command::new(program).args(flags).arg(&path).output().unwrap();
+                assert!(read.status.success(), "{trainer} {file}: {read:?}");
             }
         }
     }

@@ -1,5 +1,7 @@
 """The rule by which a judge is rewarded in reinforcement learning."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
