@@ -3,6 +3,7 @@
 //! ```text
 //! config   arguments -> what to do           judge    who judges: here, or at an endpoint
 //! batch    many items, one a line            render   one verdict, for a person
+//! record   samples as Parquet
 //! ```
 
 mod batch;
@@ -10,6 +11,7 @@ mod best;
 mod config;
 mod judge;
 mod meta;
+mod record;
 mod render;
 
 use std::fs::File;
@@ -90,7 +92,13 @@ async fn score_one(config: &ScoreConfig, source: &Source, meter: &Meter) -> Resu
         verdict = bench.score(request, meter) => verdict,
     };
     meter.clear();
-    let verdict = verdict?;
+    let mut verdict = verdict?;
+    if let Some(path) = &config.output.record {
+        record::one(path, &item, &verdict)?;
+        if config.output.json && !config.output.samples {
+            verdict.samples = None;
+        }
+    }
     print(&written(&item, &verdict, &config.output)?)?;
     Ok(Exit::of_verdict(&verdict))
 }

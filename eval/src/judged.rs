@@ -112,20 +112,39 @@ impl Judged {
 
     /// Its samples as rows of a file.
     pub fn trajectories(&self) -> impl Iterator<Item = Trajectory> {
-        self.samples.iter().map(|sample| Trajectory {
-            item_id: self.item().id.clone(),
-            query_key: self.key.to_string(),
-            source: self.item().source.clone(),
-            category: self.item().category.clone(),
-            is_correct: truth::is_correct(
-                self.truth,
-                &self.duplicate_of,
-                self.request.settings.scale,
-                sample,
-            ),
-            sample: sample.clone(),
-            drawn_by: self.drawn_by.clone(),
+        let scale = self.request.settings.scale;
+        self.samples.iter().map(move |sample| Trajectory {
+            is_correct: truth::is_correct(self.truth, &self.duplicate_of, scale, sample),
+            ..row(self.item(), &self.key, sample.clone(), self.drawn_by.clone())
         })
+    }
+}
+
+/// The samples of a verdict as rows of a file; none if the verdict was asked for none. Of an item that does not tell which
+/// response is best, no sample is right or wrong.
+pub fn trajectories(item: &Item, verdict: &Verdict) -> Vec<Trajectory> {
+    let (truth, key) = (truth::of(item), query_key(item));
+    let (drawn_by, duplicate_of) = (drawn_by(verdict), duplicate_of(&item.responses));
+    let scale = verdict.provenance.settings.scale;
+    let is_correct = |sample| truth::is_correct(truth?, &duplicate_of, scale, sample);
+    let samples = verdict.samples.iter().flatten();
+    let rows = samples.map(|sample| Trajectory {
+        is_correct: is_correct(sample),
+        ..row(item, &key, sample.clone(), drawn_by.clone())
+    });
+    rows.collect()
+}
+
+/// A row that does not say yet whether it is right.
+fn row(item: &Item, key: &QueryKey, sample: Sample, drawn_by: DrawnBy) -> Trajectory {
+    Trajectory {
+        item_id: item.id.clone(),
+        query_key: key.to_string(),
+        source: item.source.clone(),
+        category: item.category.clone(),
+        sample,
+        is_correct: None,
+        drawn_by,
     }
 }
 

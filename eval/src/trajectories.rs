@@ -1,6 +1,6 @@
 //! Samples as Parquet, one a row: for training, for voting again without drawing, and for pandas, polars or duckdb.
 //!
-//! `docs/trajectories.md` describes the columns. Lists are Parquet's three-level lists, so every reader sees lists.
+//! `docs/evaluation.md` describes the columns. Lists are Parquet's three-level lists, so every reader sees lists.
 
 mod lists;
 mod read;

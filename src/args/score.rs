@@ -19,7 +19,8 @@ Examples:
   jury score item.json --json -k 16 --seed 7              the verdict as JSON, more samples
   jury score item.json -k 32 --stop lossless              up to 32 samples, fewer once the pick is safe
   jury score item.json --endpoint http://127.0.0.1:7480   let a running cluster judge
-  jury score --items items.jsonl --out verdicts.jsonl --resume";
+  jury score --items items.jsonl --out verdicts.jsonl --resume
+  jury score --items items.jsonl --out verdicts.jsonl --record samples.parquet";
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -144,6 +145,10 @@ pub struct ScoreArgs {
     /// With --samples, put the hidden states in, too, on which a head is trained
     #[arg(long, requires = "samples", help_heading = "Answer")]
     pub hidden_states: bool,
+    /// Write every sample as a row of this Parquet file, for pandas, polars or duckdb; docs/evaluation.md names the columns. A batch needs --out, whose
+    /// verdicts then hold their samples, and an --items file; the rows are written when it ends, on Ctrl-C, too
+    #[arg(long, value_name = "FILE.parquet", help_heading = "Answer")]
+    pub record: Option<PathBuf>,
     /// Print the verdict as one JSON object
     #[arg(long, help_heading = "Answer")]
     pub json: bool,

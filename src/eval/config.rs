@@ -215,6 +215,8 @@ impl EvalConfig {
             judge: self.judge.clone(),
             request,
             output: Output {
+                samples: true,
+                record: None,
                 json: false,
                 quiet: self.quiet,
                 out: Some(out.to_owned()),

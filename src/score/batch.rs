@@ -20,6 +20,7 @@ use jury_terminal::meter::Meter;
 use self::tally::Tally;
 use super::config::{ScoreConfig, Source};
 use super::judge::Bench;
+use super::record::{self, Recorded};
 
 /// Judges the items of a batch. `bench` is opened here unless it is, once nothing can be refused any more.
 pub async fn run(
@@ -77,11 +78,30 @@ pub async fn run(
     if !config.output.quiet {
         meter.print(&tally.summary());
     }
+    write_record(config, meter)?;
     match ended {
         Ended::AllRead => tally.exit(),
         Ended::Interrupted => Ok(Exit::Interrupted),
         Ended::Failed(failed) => Err(failed),
     }
+}
+
+/// Writes the samples of every verdict that is there, if they are asked for.
+fn write_record(config: &ScoreConfig, meter: &Meter) -> Result<(), Failed> {
+    let output = &config.output;
+    let (Some(path), Some(out)) = (&output.record, &output.out) else { return Ok(()) };
+    let Source::File(items) = config.input.source() else { return Ok(()) };
+    let Recorded { n_rows, n_without } = record::batch(path, items, out)?;
+    if !output.quiet {
+        meter.print(&format!("jury: {n_rows} samples in {}", path.display()));
+    }
+    if n_without > 0 {
+        let out = out.display();
+        meter.print(&format!(
+            "jury: warning: {n_without} verdicts of {out} were made without --samples or --record, and have no rows"
+        ));
+    }
+    Ok(())
 }
 
 enum Ended {

@@ -69,6 +69,10 @@ pub enum Judge {
 pub struct Output {
     pub json: bool,
     pub quiet: bool,
+    /// Whether the JSON of a verdict holds its samples.
+    pub samples: bool,
+    /// Where samples go as Parquet.
+    pub record: Option<PathBuf>,
     /// Batches only; `None` is stdout.
     pub out: Option<PathBuf>,
     /// What the file may hold.
@@ -89,6 +93,8 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
         let is_batch = matches!(input, Input::Many(_));
         if !is_batch {
             refuse_batch_options(&args)?;
+        } else if args.record.is_some() {
+            can_be_recorded(&args, input.source())?;
         }
         let embedded = args.judge.endpoint.is_none();
         let Meta { name, served } = Meta::of(&args)?;
@@ -101,6 +107,8 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
         let output = Output {
             json: args.json,
             quiet: args.quiet,
+            samples: args.samples,
+            record: args.record,
             out: args.out,
             onto: match (args.resume, args.allow_mixed) {
                 (false, _) => Onto::Nothing,
@@ -168,6 +176,16 @@ fn refuse_batch_options(args: &ScoreArgs) -> Result<(), Refused> {
     }
 }
 
+/// A batch's samples are read from its verdicts, and its items once more, when it has ended.
+fn can_be_recorded(args: &ScoreArgs, source: &Source) -> Result<(), Refused> {
+    let problem = match (&args.out, source) {
+        (None, _) => "needs --out for a batch: the samples are read from its verdicts in the end",
+        (_, Source::Stdin) => "needs a file of --items: it is read again in the end",
+        _ => return Ok(()),
+    };
+    Err(Refused::new("--record", problem))
+}
+
 /// Items judged at once, when `concurrency` are asked for.
 pub fn in_flight(concurrency: Option<usize>, is_embedded: bool) -> Result<InFlight, Refused> {
     match concurrency {
@@ -215,7 +233,7 @@ fn request(
         min_samples: args.min_samples,
         budget_ms: Some(budget_ms),
         // A person is shown a sample in any case.
-        include_samples: args.samples || for_a_person,
+        include_samples: args.samples || args.record.is_some() || for_a_person,
         include_hidden_states: args.hidden_states,
         ..ScoreRequest::new(placeholder())
     };
@@ -324,6 +342,14 @@ mod tests {
             (
                 "a.json --vote top",
                 "--vote: needs meta scores; name a Meta RM (meta), or take \"mean\" or \"majority\"",
+            ),
+            (
+                "--items a.jsonl --record s.parquet",
+                "--record: needs --out for a batch: the samples are read from its verdicts in the end",
+            ),
+            (
+                "--items - --out v.jsonl --record s.parquet",
+                "--record: needs a file of --items: it is read again in the end",
             ),
             (
                 "a.json --endpoint http://h:1 --meta m -k 4 --k-meta 5",

@@ -87,3 +87,29 @@ fn a_verdict_is_one_line_for_every_reader() {
     assert_eq!(verdicts.matches(ends).count(), LINE_ENDS.len());
     assert!(verdicts.ends_with('\n'));
 }
+
+#[test]
+fn recorded_samples_are_those_of_the_verdicts_and_verdicts_without_any_are_told() {
+    let batch = Batch::new();
+    let rows = |file: &str| jury_eval::trajectories::read(&batch.folder.path().join(file)).unwrap();
+    batch.score("at-once.jsonl", &["--record", "at-once.parquet"]).output().unwrap();
+    let at_once = rows("at-once.parquet");
+    let verdicts: Vec<Value> = batch
+        .verdicts("at-once.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let ids = |verdict: &Value| verdict["item_id"].as_str().unwrap().to_owned();
+    let of_rows: Vec<String> = at_once.iter().map(|row| row.item_id.clone()).collect();
+    assert_eq!(of_rows, verdicts.iter().map(ids).collect::<Vec<_>>(), "one sample an item");
+    let text = |verdict: &Value| verdict["samples"][0]["critique"].as_str().unwrap().to_owned();
+    let of_rows: Vec<String> = at_once.iter().map(|row| row.sample.critique.clone()).collect();
+    assert_eq!(of_rows, verdicts.iter().map(text).collect::<Vec<_>>());
+
+    batch.cut_short("resumed.jsonl", "-KILL");
+    let resumed = ["--samples", "--resume", "--record", "resumed.parquet"];
+    let ended = batch.score("resumed.jsonl", &resumed).output().unwrap();
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    let n_without = LINE_ENDS.len() - rows("resumed.parquet").len();
+    assert!(n_without > 0 && stderr.contains(&format!("{n_without} verdicts of")), "{stderr}");
+}

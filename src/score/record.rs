@@ -1,0 +1,50 @@
+//! `--record`: samples as rows of a Parquet file.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use anyhow::Context;
+use jury_client::batch::{Lines, read_verdicts};
+use jury_eval::judged::trajectories;
+use jury_eval::trajectories::{Trajectory, write};
+use jury_grm::domain::{Item, Verdict};
+use jury_terminal::exit::{Exit, Failed, OrExit};
+
+/// What a batch's file got.
+pub struct Recorded {
+    /// Samples.
+    pub n_rows: usize,
+    /// Verdicts without any: they were asked for none, before the batch went on with them.
+    pub n_without: usize,
+}
+
+/// Writes the samples of one verdict.
+pub fn one(path: &Path, item: &Item, verdict: &Verdict) -> Result<(), Failed> {
+    write_rows(path, &trajectories(item, verdict))
+}
+
+/// Writes the samples of all verdicts in the file `verdicts`, in the order of `items`.
+pub fn batch(path: &Path, items: &Path, verdicts: &Path) -> Result<Recorded, Failed> {
+    let judged = read_verdicts(verdicts).or_exit(Exit::BadData)?;
+    let by_id: HashMap<&str, &Verdict> =
+        judged.iter().map(|verdict| (&*verdict.item_id, verdict)).collect();
+    let named = || items.display().to_string();
+    let file = File::open(items).with_context(named).or_exit(Exit::NoInput)?;
+    let (mut rows, mut n_without) = (Vec::new(), 0);
+    for line in Lines::new(BufReader::new(file)) {
+        // A line that is no item has no verdict either, and was told.
+        let Ok(named) = line.with_context(named).or_exit(Exit::NoInput)?.content else { continue };
+        let Some(verdict) = by_id.get(&*named.item.id) else { continue };
+        n_without += usize::from(verdict.samples.is_none());
+        rows.extend(trajectories(&named.item, verdict));
+    }
+    write_rows(path, &rows)?;
+    Ok(Recorded { n_rows: rows.len(), n_without })
+}
+
+fn write_rows(path: &Path, rows: &[Trajectory]) -> Result<(), Failed> {
+    let named = || format!("--record: {}", path.display());
+    write(path, rows).with_context(named).or_exit(Exit::CannotWrite)
+}
