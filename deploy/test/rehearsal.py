@@ -2,8 +2,8 @@
 service that takes turns, four workers. While two callers ask without a pause: one of each is killed, then all of them are replaced in
 the order in which a rollout does it. Every request must be answered with rewards, and the same item with the same ones.
 
-Root is needed, for network namespaces. usage: rehearsal.py JURY ETCD MODEL_FILE [secure]
-secure: with certificates, callers' certificates, and tenants with tokens."""
+Root is needed, for network namespaces. usage: rehearsal.py JURY ETCD MODEL_FILE [secure|kubernetes]
+secure: with certificates, callers' certificates, and tenants with tokens. kubernetes: no etcd, workers found through a fake API server."""
 
 import contextlib
 import json
@@ -15,12 +15,13 @@ import threading
 import time
 
 import chart
-from pods import SERVICE_ADDRESS, Network, Pod, mounted, run
+from api_server import ApiServer
+from pods import NETWORK, SERVICE_ADDRESS, Network, Pod, mounted, run
 from processes import Processes
 
 PLAIN = chart.ROOT / "deploy/test/rehearsal.yaml"
-SECURE = chart.ROOT / "deploy/test/rehearsal-secure.yaml"
-# Its digest is in rehearsal-secure.yaml; a token of this test alone.
+OVERLAYS = {kind: chart.ROOT / f"deploy/test/rehearsal-{kind}.yaml" for kind in ("secure", "kubernetes")}
+# Its digest is in rehearsal-secure.yaml: a token of this test alone.
 TOKEN = "a-token-of-the-dress-rehearsal-alone"
 ITEMS = [
     {"query": "What is the capital of France?", "responses": ["The capital of France is Paris.", "It is Lyon."]},
@@ -31,9 +32,10 @@ ITEMS = [
 class Cluster:
     """All pods, and who of the coordinators is behind the service."""
 
-    def __init__(self, network, processes, programs, folders, secure: bool):
-        self.network, self.processes, self.programs, self.folders = network, processes, programs, folders
-        documents = chart.render(PLAIN, *[SECURE] * secure)
+    def __init__(self, network, processes, programs, folders, kind: str, api: ApiServer | None):
+        self.network, self.processes, self.programs, self.folders, self.api = network, processes, programs, folders, api
+        documents = json.loads(json.dumps(rendered(kind)).replace("/kube/config", str(processes.folder / "kubeconfig")))
+        secure = kind == "secure"
         self.scheme = "https" if secure else "http"
         tls = folders.get("tls", "")
         self.as_caller = [f"--tls-ca={tls}/ca.crt", f"--tls-cert={tls}/tls.crt", f"--tls-key={tls}/tls.key"] if secure else []
@@ -53,7 +55,7 @@ class Cluster:
         return pod
 
     def replicas(self, kind: str, name: str) -> int:
-        return self.objects[kind, name]["spec"]["replicas"]
+        return self.objects[kind, name]["spec"]["replicas"] if (kind, name) in self.objects else 0
 
     def start(self):
         etcd = "jury-etcd"
@@ -70,8 +72,10 @@ class Cluster:
         self.publish()
 
     def publish(self):
-        """The service's endpoints: coordinators that are ready."""
+        """The services' endpoints: coordinators and workers that are ready, and do not leave."""
         self.network.balance(self.caller, self.port, [pod.address for pod in self.coordinators])
+        if self.api:
+            self.api.publish([(pod.name, pod.address) for pod in self.workers])
 
     def call(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess:
         command = ["ip", "netns", "exec", self.caller, self.programs["jury"], *arguments]
@@ -121,36 +125,23 @@ def say(text: str):
 
 
 def kill_one_of_each(cluster: Cluster, callers: Callers):
-    member = cluster.members[0]
-    member.kill()
-    say(f"killed {member.name}")
-    callers.wait_for_more(2)
-    member.start()
-    member.wait_until_ready()
-    say(f"{member.name} is back")
-
-    coordinator = cluster.coordinators.pop(0)
-    coordinator.kill()
-    # The kubelet's next probe finds it, and it leaves the endpoints.
-    cluster.publish()
-    say(f"killed {coordinator.name}")
-    callers.wait_for_more(2)
-    coordinator.start()
-    coordinator.wait_until_ready()
-    cluster.coordinators.append(coordinator)
-    cluster.publish()
-    say(f"{coordinator.name} is back")
-
-    worker = cluster.workers[0]
-    worker.kill()
-    say(f"killed {worker.name}")
-    callers.wait_for_more(2)
-    worker.start()
-    worker.wait_until_ready()
-    say(f"{worker.name} is back")
+    for pods in (cluster.members, cluster.coordinators, cluster.workers):
+        if not pods:
+            continue
+        pod = pods.pop(0)
+        pod.kill()
+        # The kubelet sees it, and it leaves the endpoints.
+        cluster.publish()
+        say(f"killed {pod.name}")
+        callers.wait_for_more(2)
+        pod.start()
+        pod.wait_until_ready()
+        pods.append(pod)
+        cluster.publish()
+        say(f"{pod.name} is back")
 
 
-def roll_out(cluster: Cluster, callers: Callers, pods: list[Pod], kind: str, template: str):
+def roll_out(cluster: Cluster, callers: Callers, pods: list[Pod], template: str):
     """A Deployment with maxSurge 1 and maxUnavailable 0: one comes, then one leaves, until all are new."""
     strategy = cluster.objects["Deployment", template]["spec"]["strategy"]["rollingUpdate"]
     if strategy != {"maxSurge": 1, "maxUnavailable": 0}:
@@ -160,8 +151,7 @@ def roll_out(cluster: Cluster, callers: Callers, pods: list[Pod], kind: str, tem
         new.wait_until_ready()
         pods.append(new)
         pods.remove(old)
-        if kind == "coordinator":
-            cluster.publish()
+        cluster.publish()
         say(f"{new.name} came, {old.name} left in {old.leave():.1f} s")
     callers.wait_for_more(2)
 
@@ -213,9 +203,13 @@ def refusals(cluster: Cluster) -> list[str]:
     return [f"let in without a {what}" for what, done in (("certificate", bare), ("token", unknown)) if done.returncode == 0]
 
 
+def rendered(kind: str) -> list[dict]:
+    return chart.render(PLAIN, *[OVERLAYS[kind]] if kind in OVERLAYS else [])
+
+
 def main() -> int:
-    jury, etcd, model, *secure = sys.argv[1:]
-    secure = secure == ["secure"]
+    jury, etcd, model, *kinds = sys.argv[1:]
+    kind = kinds[0] if kinds else "plain"
     with Processes() as processes, Network() as network, contextlib.ExitStack() as stack:
         os.chmod(processes.folder, 0o755)
         # The pods' user must reach program and models.
@@ -225,9 +219,12 @@ def main() -> int:
         (processes.folder / "models").mkdir()
         shutil.copy(model, processes.folder / "models")
         folders = {"models": str(processes.folder / "models"), "data": str(processes.folder / "data-{pod}")}
-        if secure:
+        api = ApiServer(f"{NETWORK}.1", chart.NAMESPACE, f"{chart.RELEASE}-workers") if kind == "kubernetes" else None
+        if api:
+            (processes.folder / "kubeconfig").write_text(api.kubeconfig())
+        if kind == "secure":
             certificates(processes.folder / "tls")
-            secret = next(d for d in chart.render(PLAIN, SECURE) if d["kind"] == "Secret")
+            secret = next(d for d in rendered(kind) if d["kind"] == "Secret")
             (processes.folder / "tenants").mkdir()
             for name, text in secret["stringData"].items():
                 (processes.folder / "tenants" / name).write_text(text)
@@ -235,17 +232,17 @@ def main() -> int:
         subprocess.run(["chown", "-R", "65532:65532", str(processes.folder)], check=True)
         stack.callback(shutil.rmtree, processes.folder / "models")
         programs = {name: str(processes.folder / name) for name in ("jury", "etcd")}
-        cluster = Cluster(network, processes, programs, folders, secure)
+        cluster = Cluster(network, processes, programs, folders, kind, api)
         cluster.start()
         say(f"{len(cluster.members)} members of etcd, {len(cluster.coordinators)} coordinators, {len(cluster.workers)} workers are ready")
         problems = helm_test(cluster)
-        if secure:
+        if kind == "secure":
             problems += refusals(cluster)
         with Callers(cluster, len(ITEMS)) as callers:
             callers.wait_for_more(2)
             kill_one_of_each(cluster, callers)
-            roll_out(cluster, callers, cluster.coordinators, "coordinator", "jury-coordinator")
-            roll_out(cluster, callers, cluster.workers, "worker", "jury-judge")
+            roll_out(cluster, callers, cluster.coordinators, "jury-coordinator")
+            roll_out(cluster, callers, cluster.workers, "jury-judge")
         problems += judge(callers)
         if problems:
             processes.keep_logs = True
@@ -253,7 +250,7 @@ def main() -> int:
     for problem in problems:
         print(problem, file=sys.stderr)
     slowest = max(seconds for _, seconds, _ in callers.answers)
-    print(f"rehearsal: {len(callers.answers)} requests, the slowest {slowest:.0f} s, {len(problems)} problems")
+    print(f"rehearsal, {kind}: {len(callers.answers)} requests, the slowest {slowest:.0f} s, {len(problems)} problems")
     return 1 if problems else 0
 
 

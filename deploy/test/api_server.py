@@ -1,0 +1,102 @@
+"""A fake API server that knows one thing: the EndpointSlice of the workers' service, listed and watched as the real one has it. It
+stands for the endpoint controller too: whoever is told to be ready is in the slice. No pagination, no bookmarks, no 410; the tests
+of fabric/ have those."""
+
+import http.server
+import json
+import threading
+import urllib.parse
+
+
+class ApiServer:
+    """Serves on `address`; ends with the process."""
+
+    def __init__(self, address: str, namespace: str, service: str):
+        self.namespace, self.service = namespace, service
+        self.changed = threading.Condition()
+        self.version = 1
+        self.slice = self.of([])
+        self.history: list[dict] = []
+        api = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                api.answer(self)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer((address, 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def kubeconfig(self) -> str:
+        """How coordinators reach it."""
+        host, port = self.server.server_address
+        return json.dumps({
+            "apiVersion": "v1", "kind": "Config", "current-context": "fake",
+            "clusters": [{"name": "fake", "cluster": {"server": f"http://{host}:{port}"}}],
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake", "namespace": self.namespace}}],
+            "users": [{"name": "fake", "user": {}}],
+        })
+
+    def publish(self, pods: list[tuple[str, str]]):
+        """These pods (name, address) are ready, and no others."""
+        with self.changed:
+            self.version += 1
+            self.slice = self.of(pods)
+            self.history.append({"type": "MODIFIED", "object": self.slice})
+            self.changed.notify_all()
+
+    def of(self, pods: list[tuple[str, str]]) -> dict:
+        return {
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {
+                "name": f"{self.service}-1", "namespace": self.namespace, "resourceVersion": str(self.version),
+                "labels": {"kubernetes.io/service-name": self.service},
+            },
+            "endpoints": [
+                {
+                    "addresses": [address], "conditions": {"ready": True, "serving": True, "terminating": False},
+                    "targetRef": {"kind": "Pod", "name": name, "namespace": self.namespace},
+                }
+                for name, address in pods
+            ],
+            "ports": [{"name": "grpc", "port": 7481, "protocol": "TCP"}],
+        }
+
+    def answer(self, call: http.server.BaseHTTPRequestHandler):
+        url = urllib.parse.urlparse(call.path)
+        asked = {key: values[0] for key, values in urllib.parse.parse_qs(url.query).items()}
+        if url.path != f"/apis/discovery.k8s.io/v1/namespaces/{self.namespace}/endpointslices":
+            call.send_error(403)  # the chart's Role gives no more
+            return
+        call.send_response(200)
+        call.send_header("Content-Type", "application/json")
+        if asked.get("watch") in ("true", "1"):
+            call.send_header("Transfer-Encoding", "chunked")
+            call.end_headers()
+            self.watch(call, int(asked.get("resourceVersion") or 0))
+            return
+        with self.changed:
+            meta = {"resourceVersion": str(self.version)}
+            body = json.dumps({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSliceList", "metadata": meta, "items": [self.slice]}).encode()
+        call.send_header("Content-Length", str(len(body)))
+        call.end_headers()
+        call.wfile.write(body)
+
+    def watch(self, call: http.server.BaseHTTPRequestHandler, since: int):
+        try:
+            while True:
+                with self.changed:
+                    self.changed.wait_for(lambda: self.version > since, timeout=30)
+                    events = [e for e in self.history if int(e["object"]["metadata"]["resourceVersion"]) > since]
+                    since = self.version if events else since
+                for event in events:
+                    line = json.dumps(event).encode() + b"\n"
+                    call.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
+                call.wfile.flush()
+        except OSError:
+            pass  # the coordinator has gone
