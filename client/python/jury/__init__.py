@@ -28,6 +28,7 @@ from .errors import (
 from .local import LocalClient, LocalError, local
 from .request import Item, JudgeSettings, Scale, Settings, Stop, Turn, Voting
 from .reward import outcome_reward
+from .tls import Tls
 from .verdict import (
     Counts,
     Failure,
@@ -68,6 +69,7 @@ __all__ = [
     "Settings",
     "ShuttingDown",
     "Stop",
+    "Tls",
     "Turn",
     "Unauthenticated",
     "Unreachable",

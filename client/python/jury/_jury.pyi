@@ -6,6 +6,8 @@ from typing import Callable, Optional, Tuple
 Fault = Tuple[str, str, Optional[str], Optional[float], int]
 # JSON, or why there is none.
 Outcome = Tuple[Optional[str], Optional[Fault]]
+# Authority, certificate, key, server name.
+Tls = Tuple[Optional[str], Optional[str], Optional[str], Optional[str]]
 # Place among the pushed requests, and outcome.
 Answer = Tuple[int, Outcome]
 
@@ -29,7 +31,7 @@ class Batch:
 
 class Link:
     @staticmethod
-    def open(address: str, in_flight: int | None) -> tuple[Link | None, Fault | None]: ...
+    def open(address: str, in_flight: int | None, tls: Tls | None) -> tuple[Link | None, Fault | None]: ...
     def score(self, request: Request, on_done: Callable[[Outcome], None] | None) -> Call: ...
     def status(self, on_done: Callable[[Outcome], None] | None) -> Call: ...
     def score_many(self, on_answer: Callable[[Answer | None], None] | None) -> Batch: ...

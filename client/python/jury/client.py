@@ -13,6 +13,8 @@ from ._asyncio import outcome_of
 from .batch import Answer, AnyItems, ascore_many, score_many
 from .errors import from_fault
 from .request import AnyItem, Settings, Turn, check_settings, make_request
+from .tls import Tls
+from .tls import of as tls_of
 from .verdict import Fleet, Verdict
 
 if TYPE_CHECKING:
@@ -25,11 +27,17 @@ class _Base:
     """What both clients share: the address, the settings, and the link that the first call uses."""
 
     def __init__(
-        self, address: str | None = None, *, in_flight: int | None = None, **settings: Unpack[Settings]
+        self,
+        address: str | None = None,
+        *,
+        in_flight: int | None = None,
+        tls: Tls | None = None,
+        **settings: Unpack[Settings],
     ) -> None:
         check_settings(settings)
         self._address = address or os.environ.get("JURY_ENDPOINT") or DEFAULT_ADDRESS
         self._in_flight = in_flight
+        self._tls = tls_of(self._address, tls)
         self._settings: Mapping[str, Any] = dict(settings)
         self._link = self._open()
 
@@ -43,12 +51,12 @@ class _Base:
         return f"jury.{type(self).__name__}({self._address!r}{settings})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (type(self), self._address, self._in_flight, self._settings)
+        return _again, (type(self), self._address, self._in_flight, self._tls, self._settings)
 
     def _open(self) -> _jury.Link:
         if self._in_flight is not None and self._in_flight < 1:
             raise ValueError(f"in_flight: must be at least 1, is {self._in_flight}")
-        return _link(self._address, self._in_flight)
+        return _link(self._address, self._in_flight, self._tls)
 
     def _merged(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         check_settings(settings)
@@ -89,14 +97,15 @@ class Client(_Base):
     a fork, and pickled into other processes: only its address and settings travel. Threads may share it. Proxies of the
     environment are not looked at.
 
-    ``address`` is ``host:port`` or ``http://host:port``; default: ``JURY_ENDPOINT``, else 127.0.0.1:7480. ``in_flight``
+    ``address`` is ``host:port``, ``http://host:port`` or, with TLS, ``https://host:port``; default: ``JURY_ENDPOINT``, else
+    127.0.0.1:7480. ``tls`` has the certificates for it; default: the variables that :class:`Tls` names. ``in_flight``
     is how many items of a batch are unanswered at a time; default: as many as the fleet draws without any of them
     spending its budget behind others. All other arguments are the defaults of every call: see ``Settings``.
     """
 
     def with_settings(self, **settings: Unpack[Settings]) -> Client:
         """A client of the same coordinator with other settings on top of these."""
-        return Client(self._address, in_flight=self._in_flight, **self._merged(settings))
+        return Client(self._address, in_flight=self._in_flight, tls=self._tls, **self._merged(settings))
 
     def score(
         self,
@@ -147,7 +156,8 @@ class AsyncClient(_Base):
 
     def with_settings(self, **settings: Unpack[Settings]) -> AsyncClient:
         """A client of the same coordinator with other settings on top of these."""
-        return AsyncClient(self._address, in_flight=self._in_flight, **self._merged(settings))
+        merged = self._merged(settings)
+        return AsyncClient(self._address, in_flight=self._in_flight, tls=self._tls, **merged)
 
     async def score(
         self,
@@ -168,14 +178,16 @@ class AsyncClient(_Base):
 
 
 @functools.lru_cache(maxsize=64)
-def _link(address: str, in_flight: int | None) -> _jury.Link:
+def _link(address: str, in_flight: int | None, tls: Tls | None) -> _jury.Link:
     """Clients of one coordinator share their connection: one that is unpickled for every call is common in trainers."""
-    link, fault = _jury.Link.open(address, in_flight)
+    link, fault = _jury.Link.open(address, in_flight, tls)
     if link is None:
         assert fault is not None
         raise from_fault(fault)
     return link
 
 
-def _again(kind: type[Any], address: str, in_flight: int | None, settings: Mapping[str, Any]) -> Any:
-    return kind(address, in_flight=in_flight, **settings)
+def _again(
+    kind: type[Any], address: str, in_flight: int | None, tls: Tls | None, settings: Mapping[str, Any]
+) -> Any:
+    return kind(address, in_flight=in_flight, tls=tls, **settings)

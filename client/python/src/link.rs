@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use jury_client::{Client, ClientConfig, InFlight};
 use jury_fabric::connector::{Connector, check_callable};
+use jury_fabric::tls::{ClientTls, ClientTlsFiles, Identity};
 use pyo3::prelude::*;
 
 use crate::batch::Batch;
@@ -16,22 +17,35 @@ use crate::process;
 pub struct Link {
     address: String,
     config: ClientConfig,
+    /// Certificates, where they are not this machine's.
+    tls: Option<ClientTlsFiles>,
     /// The process's own client, and that process. Locked only while attached.
     client: Mutex<Option<(u32, Client)>>,
 }
 
+/// Authority, certificate, key, server name.
+type Tls = (Option<String>, Option<String>, Option<String>, Option<String>);
+
 #[pymethods]
 impl Link {
-    /// A link to `address`, with at most `in_flight` items of a batch unanswered; `None` follows the fleet. The second
-    /// part says what is wrong with the address.
+    /// A link to `address`, with at most `in_flight` items of a batch unanswered; `None` follows the fleet. `tls` is for
+    /// an https address. The second part says what is wrong with the address or with `tls`.
     #[staticmethod]
-    fn open(address: String, in_flight: Option<usize>) -> (Option<Self>, Option<Fault>) {
+    fn open(
+        address: String,
+        in_flight: Option<usize>,
+        tls: Option<Tls>,
+    ) -> (Option<Self>, Option<Fault>) {
         if let Err(error) = check_callable(&address) {
             return (None, Some(invalid(error.to_string(), Some("address".to_owned()))));
         }
+        let tls = match tls.map(files).transpose() {
+            Ok(tls) => tls,
+            Err(problem) => return (None, Some(invalid(problem, Some("tls".to_owned())))),
+        };
         let in_flight = in_flight.map_or_else(InFlight::default, InFlight::Fixed);
         let config = ClientConfig { in_flight, ..ClientConfig::default() };
-        (Some(Self { address, config, client: Mutex::new(None) }), None)
+        (Some(Self { address, config, tls, client: Mutex::new(None) }), None)
     }
 
     /// Judges one item. With `on_done`, the outcome is brought to it; without, `Call.wait` waits for it.
@@ -71,12 +85,20 @@ impl Link {
         // Another process's connection is not ours to close.
         std::mem::forget(slot.take());
         let _inside = runtime.enter();
-        let channel = Connector::new()
-            .connect(&self.address)
-            .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
+        let channel = self.connector()?.connect(&self.address).map_err(unusable)?;
         let client = Client::new(channel, self.config.clone());
         *slot = Some((here, client.clone()));
         Ok(client)
+    }
+
+    /// Must be called inside the runtime, in which certificates are looked at again.
+    fn connector(&self) -> PyResult<Connector> {
+        match &self.tls {
+            Some(files) if *files != ClientTlsFiles::default() => {
+                Ok(Connector::with_tls(ClientTls::open(files).map_err(unusable)?))
+            }
+            _ => Ok(Connector::new()),
+        }
     }
 }
 
@@ -87,4 +109,19 @@ impl Drop for Link {
             std::mem::forget(slot.take());
         }
     }
+}
+
+fn files((ca, certificate, key, server_name): Tls) -> Result<ClientTlsFiles, String> {
+    let identity = match (certificate, key) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => {
+            Some(Identity { certificate: certificate.into(), key: key.into() })
+        }
+        _ => return Err("tls: cert and key go together".to_owned()),
+    };
+    Ok(ClientTlsFiles { ca: ca.map(Into::into), identity, server_name })
+}
+
+fn unusable(error: impl std::error::Error) -> PyErr {
+    pyo3::exceptions::PyValueError::new_err(error.to_string())
 }
