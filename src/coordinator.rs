@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jury_coordinator::{Config, Coordinator};
-use jury_fabric::directory::{Directory, Etcd, EtcdConfig, EtcdUser, Fixed};
+use jury_fabric::directory::{
+    Directory, Etcd, EtcdConfig, EtcdUser, Fixed, Kubernetes, KubernetesConfig,
+};
 use jury_fabric::secret::read_secret;
 use jury_fabric::shutdown::on_signals;
 use jury_grm::prompt::Template;
@@ -21,11 +23,7 @@ use crate::tls::{connector_to_workers, etcd_tls};
 
 pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
     let config = judging_config(&args.judging, &args.tenants, Config::default().default_budget)?;
-    let directory: Arc<dyn Directory> = if args.worker.is_empty() {
-        Arc::new(etcd(&args.etcd)?)
-    } else {
-        Arc::new(Fixed::new(&args.worker).context("--worker").or_exit(Exit::Usage)?)
-    };
+    let directory = directory(&args).await?;
     let mut sockets = Sockets::bind(&args.listen, &args.serve).await?;
     let door = DoorSocket::bind(&args.http, sockets.tls()).await?;
     let console = ConsoleSocket::bind(&args.console, sockets.tls()).await?;
@@ -42,6 +40,25 @@ pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
     let config = server_config(&args.serve, &args.connections);
     let served = jury_coordinator::run(coordinator.clone(), listener, config, drain);
     until_cut(door.serve_beside(served, coordinator, &args.serve, &shutdown), &shutdown).await
+}
+
+/// Where workers are found; the command line has left one way.
+async fn directory(args: &CoordinatorArgs) -> Result<Arc<dyn Directory>, Failed> {
+    if let Some(service) = &args.kubernetes.kubernetes_service {
+        let tls = args.serve.tls.tls_cert.is_some() || args.trust.tls_ca.is_some();
+        let config = KubernetesConfig {
+            service: service.clone(),
+            port: args.kubernetes.kubernetes_port.clone(),
+            tls,
+            kubeconfig: args.kubernetes.kubeconfig.clone(),
+        };
+        let found = Kubernetes::new(&config).await;
+        return Ok(Arc::new(found.context("--kubernetes-service").or_exit(Exit::Usage)?));
+    }
+    if args.worker.is_empty() {
+        return Ok(Arc::new(etcd(&args.etcd)?));
+    }
+    Ok(Arc::new(Fixed::new(&args.worker).context("--worker").or_exit(Exit::Usage)?))
 }
 
 /// How a coordinator judges, and for whom; `default_budget` is what none was named.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! worker ── Etcd::register ──> etcd ── Etcd::watch ──┐
+//! pod ── its service ──> API server ── Kubernetes::watch ┤
 //! --worker http://... ─────────────── Fixed::watch ──┼──> Reset, Added, Removed ──> coordinator
 //! the same process ──────────────── InProcess::watch ┘
 //! ```
@@ -10,9 +11,12 @@
 //! [`Connector`](crate::connector::Connector)'s, and whether a worker can be reached is its
 //! caller's to find out.
 
+mod differences;
 mod etcd;
 mod fixed;
 mod in_process;
+mod kubernetes;
+mod link;
 
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
@@ -20,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use etcd::{Etcd, EtcdConfig, EtcdConfigError, EtcdUser, RegistrationHandle};
 pub use fixed::Fixed;
 pub use in_process::InProcess;
+pub use kubernetes::{Kubernetes, KubernetesConfig, KubernetesError, NotAService, ServiceName};
 
 /// A worker, as it tells of itself. Its JSON is the value in etcd.
 ///
@@ -53,6 +58,10 @@ pub struct Registration {
     /// Version of Jury that it runs.
     #[serde(default)]
     pub version: String,
+    /// Tells a worker from another that was there before, under the same id and address: the uid of its pod. Empty where
+    /// ids are not used again.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub incarnation: String,
 }
 
 /// What a worker is used for.
@@ -81,7 +90,7 @@ pub enum Update {
 
 /// Where workers are found.
 pub trait Directory: Send + Sync {
-    /// `"fixed"`, `"in-process"` or `"etcd"`, for people.
+    /// `"fixed"`, `"in-process"`, `"etcd"` or `"kubernetes"`, for people.
     fn kind(&self) -> &'static str;
 
     /// False while updates cannot arrive, so that the fleet told so far may be out of date.
@@ -109,6 +118,7 @@ impl Registration {
             roles: Vec::new(),
             capacity: 0,
             version: String::new(),
+            incarnation: String::new(),
         }
     }
 }

@@ -11,7 +11,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, Error, FromArgMatches};
 
-use super::{Args, ClientTlsArgs, Command, TrainCommand};
+use super::{Args, ClientTlsArgs, Command, CoordinatorArgs, DirectoryArg, TrainCommand};
 
 /// Reads a command line, the program's name first.
 ///
@@ -47,15 +47,8 @@ where
             }
         }
         Command::Coordinator(coordinator) => {
-            let both = !coordinator.worker.is_empty() && !coordinator.etcd.etcd.is_empty();
-            match (from_environment("worker"), from_environment("etcd")) {
-                (true, false) if both => coordinator.worker.clear(),
-                (false, false) if both => {
-                    let problem = "--worker and --etcd exclude each other: name the one fleet";
-                    return Err(command.error(ErrorKind::ArgumentConflict, problem));
-                }
-                // --worker takes the place of etcd.
-                _ => {}
+            if let Err(problem) = settle_fleet(coordinator, from_environment) {
+                return Err(command.error(ErrorKind::ArgumentConflict, problem));
             }
         }
         _ => {}
@@ -84,6 +77,57 @@ fn client_tls(command: &mut Command) -> Option<(Option<&str>, &mut ClientTlsArgs
     Some((judge.endpoint.as_deref(), &mut judge.tls))
 }
 
+/// Leaves a coordinator with the one fleet that it was told of: of those that were typed there may be one, which counts
+/// more than those from the environment; of these --directory's, else the first.
+fn settle_fleet(
+    args: &mut CoordinatorArgs,
+    from_environment: impl Fn(&str) -> bool,
+) -> Result<(), String> {
+    let named = [
+        (
+            DirectoryArg::Kubernetes,
+            args.kubernetes.kubernetes_service.is_some(),
+            "kubernetes_service",
+        ),
+        (DirectoryArg::Fixed, !args.worker.is_empty(), "worker"),
+        (DirectoryArg::Etcd, !args.etcd.etcd.is_empty(), "etcd"),
+    ];
+    let named: Vec<_> = named.into_iter().filter(|(_, is_named, _)| *is_named).collect();
+    let of = |entries: &[(DirectoryArg, bool, &str)]| -> Vec<DirectoryArg> {
+        entries.iter().map(|(directory, ..)| *directory).collect()
+    };
+    let typed: Vec<_> = named.iter().filter(|(.., id)| !from_environment(id)).copied().collect();
+    let chosen = match (args.kubernetes.directory, &of(&typed)[..]) {
+        (None, [first, second, ..]) => {
+            let (first, second) = (first.option(), second.option());
+            return Err(format!("{first} and {second} exclude each other: name the one fleet"));
+        }
+        (Some(asked), [typed]) if asked != *typed && !from_environment("directory") => {
+            let (asked, typed) = (asked.option(), typed.option());
+            return Err(format!("--directory wants {asked} and not {typed}: name the one fleet"));
+        }
+        (_, [typed]) => *typed,
+        (Some(asked), _) if of(&named).contains(&asked) => asked,
+        (Some(asked), _) => return Err(format!("--directory wants {}; name it", asked.option())),
+        (None, []) => match of(&named).first() {
+            Some(first) => *first,
+            // clap has refused that before.
+            None => return Ok(()),
+        },
+    };
+    args.kubernetes.directory = Some(chosen);
+    if chosen != DirectoryArg::Kubernetes {
+        args.kubernetes.kubernetes_service = None;
+    }
+    if chosen != DirectoryArg::Fixed {
+        args.worker.clear();
+    }
+    if chosen != DirectoryArg::Etcd {
+        args.etcd.etcd.clear();
+    }
+    Ok(())
+}
+
 /// What was given to the subcommand at the end of the line.
 fn innermost(matches: &ArgMatches) -> &ArgMatches {
     matches.subcommand().map_or(matches, |(_, of_subcommand)| innermost(of_subcommand))
@@ -99,4 +143,40 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
         }
     });
     command.mut_subcommands(without_empty_variables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fleet(line: &str) -> Result<Option<DirectoryArg>, String> {
+        let words = ["jury", "coordinator"].into_iter().chain(line.split_whitespace());
+        match parse(words).map_err(|error| error.to_string())?.command {
+            Command::Coordinator(args) => Ok(args.kubernetes.directory),
+            _ => panic!("not a coordinator"),
+        }
+    }
+
+    #[test]
+    fn a_coordinator_has_one_fleet() {
+        for (line, directory) in [
+            ("--etcd e:1", DirectoryArg::Etcd),
+            ("--worker w:1 --worker w:2", DirectoryArg::Fixed),
+            ("--kubernetes-service workers.judges", DirectoryArg::Kubernetes),
+            ("--directory kubernetes --kubernetes-service workers", DirectoryArg::Kubernetes),
+        ] {
+            assert_eq!(fleet(line), Ok(Some(directory)), "{line}");
+        }
+        for (line, told) in [
+            ("--etcd e:1 --worker w:1", "--worker and --etcd exclude each other"),
+            ("--etcd e:1 --kubernetes-service w", "--kubernetes-service and --etcd exclude"),
+            ("--directory kubernetes --etcd e:1", "wants --kubernetes-service and not --etcd"),
+            ("--directory fixed --etcd e:1 --kubernetes-service w", "wants --worker"),
+            ("--kubernetes-service Not_A_Name", "NAME.NAMESPACE"),
+            ("--listen 127.0.0.1:0", "--kubernetes-service"),
+        ] {
+            let error = fleet(line).unwrap_err();
+            assert!(error.contains(told), "{line}: {error}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use clap::ArgGroup;
 use jury_fabric::transport::ListenAddress;
 use jury_terminal::model::ModelArgs;
 
+use super::kubernetes::KubernetesArgs;
 use super::tenants::TenantsFileArgs;
 use super::tls::{ConnectionArgs, EtcdAccessArgs, ServeTlsArgs, TrustArgs};
 use super::upstream::UpstreamArgs;
@@ -148,16 +149,16 @@ pub struct UpArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  jury coordinator --etcd http://127.0.0.1:2379\n  jury coordinator --worker http://10.0.0.5:7481 --worker http://10.0.0.6:7481\n  jury coordinator --etcd http://127.0.0.1:2379 --http 0.0.0.0:7490      for trainers that speak HTTP\n  jury coordinator --worker https://10.0.0.5:7481 --tls-cert c.pem --tls-key c.key --tls-ca ca.pem --tls-client-ca ca.pem"
+    after_help = "Examples:\n  jury coordinator --etcd http://127.0.0.1:2379\n  jury coordinator --worker http://10.0.0.5:7481 --worker http://10.0.0.6:7481\n  jury coordinator --kubernetes-service jury-workers      as a pod: the ready pods of a headless service\n  jury coordinator --etcd http://127.0.0.1:2379 --http 0.0.0.0:7490      for trainers that speak HTTP\n  jury coordinator --worker https://10.0.0.5:7481 --tls-cert c.pem --tls-key c.key --tls-ca ca.pem --tls-client-ca ca.pem"
 )]
-#[command(group(ArgGroup::new("fleet").required(true).multiple(true).args(["etcd", "worker"])))]
+#[command(group(ArgGroup::new("fleet").required(true).multiple(true).args(["etcd", "worker", "kubernetes_service"])))]
 pub struct CoordinatorArgs {
     /// Where to serve gRPC, at every address of a name like localhost; port 0 takes a free one
     #[arg(long, env = "JURY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7480")]
     pub listen: ListenAddress,
     #[command(flatten)]
     pub etcd: EtcdArgs,
-    /// Address of a worker, once for each; takes the place of etcd
+    /// Address of a worker, http:// or https:// over TLS, once for each; takes the place of etcd
     #[arg(
         long,
         env = "JURY_WORKERS",
@@ -166,6 +167,8 @@ pub struct CoordinatorArgs {
         help_heading = "Fleet"
     )]
     pub worker: Vec<String>,
+    #[command(flatten)]
+    pub kubernetes: KubernetesArgs,
     #[command(flatten)]
     pub judging: JudgingArgs,
     #[command(flatten)]

@@ -7,6 +7,8 @@
 mod authority;
 mod etcd;
 mod evaluate;
+#[path = "../../fabric/tests/kubernetes/fake_api.rs"]
+mod fake_api;
 mod process;
 mod ranking;
 mod sandbox;
@@ -18,6 +20,7 @@ mod bad_input;
 mod batch;
 mod environment;
 mod faults;
+mod kubernetes;
 mod logs;
 mod one_process;
 mod secure;

@@ -165,6 +165,8 @@ fn registration(info: &WorkerInfo, config: &WorkerConfig) -> Registration {
         roles: info.roles.iter().map(|&role| role_told(role)).collect(),
         capacity: info.capacity,
         version: info.version.clone(),
+        // Of each start, unless somebody gave it an id.
+        incarnation: String::new(),
     }
 }
 

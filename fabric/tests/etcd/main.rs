@@ -5,8 +5,10 @@
 #[path = "../grpc/authority.rs"]
 mod authority;
 mod holding_proxy;
+mod laws;
 mod private_etcd;
 mod secure;
+mod stage;
 mod watcher;
 
 use std::time::Duration;

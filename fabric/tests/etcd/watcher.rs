@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use jury_fabric::directory::{Directory, Etcd, Registration, Update};
+use jury_fabric::directory::{Directory, Registration, Update};
 
 /// Longer than any lease and backoff of these tests, on a machine with other things to do.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -17,7 +17,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    pub fn start(directory: &Etcd) -> Self {
+    pub fn start(directory: &dyn Directory) -> Self {
         Self { updates: directory.watch(), fleet: BTreeMap::new(), n_resets: 0 }
     }
 

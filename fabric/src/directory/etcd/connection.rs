@@ -1,15 +1,12 @@
-//! The way to etcd: one endpoint a session, a limit on every request, and one log line for each
-//! change between reached and lost.
+//! The way to etcd: one endpoint a session, and a limit on every request.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::{Channel, Client, ConnectOptions};
-use tracing::{info, warn};
 
 use super::EtcdUser;
-use crate::backoff::Backoff;
 use crate::connector::{AddressError, Connector, Limits};
 use crate::secret::ExposeSecret;
 
@@ -23,9 +20,6 @@ const LIMITS: Limits = Limits {
     // A watch whose member answers no ping for this long is broken.
     ping_timeout: Duration::from_secs(5),
 };
-/// Bounds of the waits between sessions: a lease of ten seconds survives an etcd that comes back.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Why a session with etcd ended.
 #[derive(Debug, thiserror::Error)]
@@ -71,15 +65,6 @@ pub(super) struct Sessions {
     user: Option<EtcdUser>,
 }
 
-/// Tells the log when etcd is reached and when it is lost, once each, and spaces the attempts.
-pub(super) struct Link {
-    /// What depends on it, for the log.
-    purpose: &'static str,
-    /// What the log was told last; `None` before the first attempt has ended.
-    told: Option<bool>,
-    backoff: Backoff,
-}
-
 // === impl Sessions ===
 
 impl Sessions {
@@ -114,33 +99,5 @@ pub(super) async fn within<T>(
     match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(Trouble::Silent { what }),
-    }
-}
-
-// === impl Link ===
-
-impl Link {
-    pub(super) fn new(purpose: &'static str) -> Self {
-        Self { purpose, told: None, backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT) }
-    }
-
-    /// A session works.
-    pub(super) fn reached(&mut self) {
-        self.backoff.reset();
-        if self.told != Some(true) {
-            info!(purpose = self.purpose, "etcd reached");
-        }
-        self.told = Some(true);
-    }
-
-    /// A session has ended; returns when to try the next.
-    pub(super) async fn wait_after(&mut self, trouble: &Trouble) {
-        match self.told {
-            None => warn!(purpose = self.purpose, %trouble, "etcd not reached yet, trying again"),
-            Some(true) => warn!(purpose = self.purpose, %trouble, "etcd lost, trying again"),
-            Some(false) => {}
-        }
-        self.told = Some(false);
-        tokio::time::sleep(self.backoff.next_wait(rand::random())).await;
     }
 }

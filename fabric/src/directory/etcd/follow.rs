@@ -10,13 +10,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::connection::{Link, Trouble, within};
+use super::super::link::Link;
+use super::connection::{Trouble, within};
 use super::view::{Change, View, WentBack, read_worker};
 use super::{Registration, Shared, Update};
 
 /// Follows the fleet until nobody reads `updates`.
 pub(super) async fn follow(shared: Arc<Shared>, updates: mpsc::Sender<Update>) {
-    let mut link = Link::new("directory");
+    let mut link = Link::new("etcd", "directory");
     let forever = async {
         loop {
             let Err(trouble) = session(&shared, &updates, &mut link).await;

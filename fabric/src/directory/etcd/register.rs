@@ -10,7 +10,8 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::connection::{Link, Trouble, within};
+use super::super::link::Link;
+use super::connection::{Trouble, within};
 use super::lease::{KeyState, judge_key, renew_after};
 use super::{Registration, Shared};
 
@@ -98,7 +99,7 @@ impl Drop for RegistrationHandle {
 
 async fn keep_registered(shared: Arc<Shared>, entry: Entry, withdraw: CancellationToken) {
     let mut lease = None;
-    let mut link = Link::new("registration");
+    let mut link = Link::new("etcd", "registration");
     let forever = async {
         loop {
             let Err(trouble) = session(&shared, &entry, &mut lease, &mut link).await;

@@ -4,8 +4,7 @@
 //! the watch has yet to deliver. Every change has a revision; one at or before the last list's is
 //! old news, and applying it would bring back the dead.
 
-use std::collections::BTreeMap;
-
+use super::super::differences::{Fleet, differences};
 use super::{Registration, Update};
 
 /// The workers, by id, as of a revision of etcd.
@@ -13,7 +12,7 @@ use super::{Registration, Update};
 pub(super) struct View {
     /// Everything up to this revision is contained.
     revision: i64,
-    fleet: BTreeMap<String, Registration>,
+    fleet: Fleet,
 }
 
 /// One change that a watch delivers.
@@ -81,11 +80,7 @@ impl View {
         if newer.revision < self.revision {
             return Err(WentBack);
         }
-        let gone = self.fleet.keys().filter(|id| !newer.fleet.contains_key(*id));
-        let removed = gone.map(|id| Update::Removed(id.clone()));
-        let changed = newer.fleet.iter().filter(|(id, worker)| self.fleet.get(*id) != Some(worker));
-        let added = changed.map(|(_, worker)| Update::Added(worker.clone()));
-        let updates = removed.chain(added).collect();
+        let updates = differences(&self.fleet, &newer.fleet);
         *self = newer;
         Ok(updates)
     }
@@ -161,31 +156,6 @@ mod tests {
         assert_eq!(view.replace(newer.clone()).unwrap(), expected);
         assert_eq!(view, newer);
         assert_eq!(view.replace(newer).unwrap(), []);
-    }
-
-    #[test]
-    fn the_updates_of_a_later_list_lead_to_it_from_any_fleet() {
-        for old_bits in 0..16_u32 {
-            for new_bits in 0..16_u32 {
-                let fleet = |bits: u32| {
-                    (0..4)
-                        .filter(move |n| bits & (1 << n) != 0)
-                        .map(|n| worker(&n.to_string(), "x:1"))
-                };
-                let (old, new) = (View::new(1, fleet(old_bits)), View::new(2, fleet(new_bits)));
-                let mut watcher = old.fleet.clone();
-                for update in old.clone().replace(new.clone()).unwrap() {
-                    match update {
-                        Update::Added(worker) => {
-                            watcher.insert(worker.worker_id.clone(), worker);
-                        }
-                        Update::Removed(id) => assert!(watcher.remove(&id).is_some()),
-                        Update::Reset(_) => panic!("a list tells differences"),
-                    }
-                }
-                assert_eq!(watcher, new.fleet);
-            }
-        }
     }
 
     #[test]
