@@ -24,7 +24,7 @@ use jury_terminal::exit;
 pub use self::doctor::DoctorArgs;
 pub use self::eval::{CompareArgs, EvalArgs, EvalCommand, EvalRunArgs, PartArg, WeaknessArgs};
 pub use self::judge::JudgeArgs;
-pub use self::kubernetes::{DirectoryArg, KubernetesArgs};
+pub use self::kubernetes::DirectoryArg;
 pub use self::models::{ModelsArgs, ModelsCommand};
 pub use self::parse::parse;
 pub use self::plan::PlanArgs;
