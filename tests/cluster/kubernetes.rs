@@ -1,5 +1,7 @@
 //! Workers found through an API server: a fake one, with real processes behind its slices.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::net::SocketAddr;
 
 use super::fake_api::FakeApi;
