@@ -147,10 +147,10 @@ impl FakeApi {
             "conditions": {"ready": ready, "serving": true, "terminating": false},
             "targetRef": {"kind": "Pod", "namespace": NAMESPACE, "name": pod, "uid": uid},
         });
-        self.put_slice(&format!("{SERVICE}-{pod}"), port, json!([endpoint]));
+        self.put_slice(&format!("{SERVICE}-{pod}"), port, &json!([endpoint]));
     }
 
-    fn put_slice(&self, name: &str, port: u16, endpoints: Value) {
+    fn put_slice(&self, name: &str, port: u16, endpoints: &Value) {
         let mut cluster = self.cluster();
         let kind = if cluster.slices.contains_key(name) { "MODIFIED" } else { "ADDED" };
         let slice = json!({
