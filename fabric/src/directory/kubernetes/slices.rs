@@ -154,6 +154,7 @@ mod tests {
         Wanted { service: "workers".to_owned(), port: "grpc".to_owned(), tls: false }
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "JSON is given as it is written")]
     fn slice(name: &str, ports: Value, endpoints: Value) -> EndpointSlice {
         serde_json::from_value(json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
