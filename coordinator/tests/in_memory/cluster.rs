@@ -213,5 +213,6 @@ fn registration(worker_id: &str, address: String) -> Registration {
         roles: vec![WorkerRole::Grm],
         capacity: 0,
         version: String::new(),
+        incarnation: String::new(),
     }
 }
