@@ -21,7 +21,7 @@ pub enum TokenError {
     Malformed,
     #[error(
         "would cross the network readable to everybody on the way to {0}; use an https:// address, or allow it with \
-         --allow-token-without-tls where the network itself is trusted"
+         --allow-token-without-tls (JURY_ALLOW_TOKEN_WITHOUT_TLS) where the network itself is trusted"
     )]
     WithoutTls(String),
 }

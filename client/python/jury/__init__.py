@@ -29,6 +29,7 @@ from .local import LocalClient, LocalError, local
 from .request import Item, JudgeSettings, Scale, Settings, Stop, Turn, Voting
 from .reward import outcome_reward
 from .tls import Tls
+from .token import Token
 from .verdict import (
     Counts,
     Failure,
@@ -70,6 +71,7 @@ __all__ = [
     "ShuttingDown",
     "Stop",
     "Tls",
+    "Token",
     "Turn",
     "Unauthenticated",
     "Unreachable",

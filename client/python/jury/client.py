@@ -15,6 +15,8 @@ from .errors import from_fault
 from .request import AnyItem, Settings, Turn, check_settings, make_request
 from .tls import Tls
 from .tls import of as tls_of
+from .token import Token, may_go_without_tls
+from .token import of as token_of
 from .verdict import Fleet, Verdict
 
 if TYPE_CHECKING:
@@ -32,12 +34,14 @@ class _Base:
         *,
         in_flight: int | None = None,
         tls: Tls | None = None,
+        token: str | Token | None = None,
         **settings: Unpack[Settings],
     ) -> None:
         check_settings(settings)
         self._address = address or os.environ.get("JURY_ENDPOINT") or DEFAULT_ADDRESS
         self._in_flight = in_flight
         self._tls = tls_of(self._address, tls)
+        self._token = token_of(token)
         self._settings: Mapping[str, Any] = dict(settings)
         self._link = self._open()
 
@@ -51,12 +55,13 @@ class _Base:
         return f"jury.{type(self).__name__}({self._address!r}{settings})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _again, (type(self), self._address, self._in_flight, self._tls, self._settings)
+        where = (self._address, self._in_flight, self._tls, self._token)
+        return _again, (type(self), *where, self._settings)
 
     def _open(self) -> _jury.Link:
         if self._in_flight is not None and self._in_flight < 1:
             raise ValueError(f"in_flight: must be at least 1, is {self._in_flight}")
-        return _link(self._address, self._in_flight, self._tls)
+        return _link(self._address, self._in_flight, self._tls, self._token)
 
     def _merged(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         check_settings(settings)
@@ -94,18 +99,21 @@ class Client(_Base):
     [8.1, 2.4]
 
     Nothing is connected before the first call. Each process has a connection of its own, so a client may be used after
-    a fork, and pickled into other processes: only its address and settings travel. Threads may share it. Proxies of the
-    environment are not looked at.
+    a fork, and pickled into other processes: only its address, token and settings travel. Threads may share it. Proxies of
+    the environment are not looked at.
 
     ``address`` is ``host:port``, ``http://host:port`` or, with TLS, ``https://host:port``; default: ``JURY_ENDPOINT``, else
-    127.0.0.1:7480. ``tls`` has the certificates for it; default: the variables that :class:`Tls` names. ``in_flight``
-    is how many items of a batch are unanswered at a time; default: as many as the fleet draws without any of them
-    spending its budget behind others. All other arguments are the defaults of every call: see ``Settings``.
+    127.0.0.1:7480. ``tls`` has the certificates for it; default: the variables that :class:`Tls` names. ``token`` is your
+    tenant's, where the coordinator has tenants; default: ``JURY_TOKEN``, else the file that ``JURY_TOKEN_FILE`` names. It is
+    sent over TLS or on this machine alone, unless ``JURY_ALLOW_TOKEN_WITHOUT_TLS`` is set. ``in_flight`` is how many items
+    of a batch are unanswered at a time; default: as many as the fleet draws without any of them spending its budget behind
+    others. All other arguments are the defaults of every call: see ``Settings``.
     """
 
     def with_settings(self, **settings: Unpack[Settings]) -> Client:
         """A client of the same coordinator with other settings on top of these."""
-        return Client(self._address, in_flight=self._in_flight, tls=self._tls, **self._merged(settings))
+        where: dict[str, Any] = {"in_flight": self._in_flight, "tls": self._tls, "token": self._token}
+        return Client(self._address, **where, **self._merged(settings))
 
     def score(
         self,
@@ -156,8 +164,8 @@ class AsyncClient(_Base):
 
     def with_settings(self, **settings: Unpack[Settings]) -> AsyncClient:
         """A client of the same coordinator with other settings on top of these."""
-        merged = self._merged(settings)
-        return AsyncClient(self._address, in_flight=self._in_flight, tls=self._tls, **merged)
+        where: dict[str, Any] = {"in_flight": self._in_flight, "tls": self._tls, "token": self._token}
+        return AsyncClient(self._address, **where, **self._merged(settings))
 
     async def score(
         self,
@@ -178,9 +186,12 @@ class AsyncClient(_Base):
 
 
 @functools.lru_cache(maxsize=64)
-def _link(address: str, in_flight: int | None, tls: Tls | None) -> _jury.Link:
+def _link(
+    address: str, in_flight: int | None, tls: Tls | None, token: Token | None
+) -> _jury.Link:
     """Clients of one coordinator share their connection: one that is unpickled for every call is common in trainers."""
-    link, fault = _jury.Link.open(address, in_flight, tls)
+    secret = None if token is None else (token.reveal(), may_go_without_tls())
+    link, fault = _jury.Link.open(address, in_flight, tls, secret)
     if link is None:
         assert fault is not None
         raise from_fault(fault)
@@ -188,6 +199,11 @@ def _link(address: str, in_flight: int | None, tls: Tls | None) -> _jury.Link:
 
 
 def _again(
-    kind: type[Any], address: str, in_flight: int | None, tls: Tls | None, settings: Mapping[str, Any]
+    kind: type[Any],
+    address: str,
+    in_flight: int | None,
+    tls: Tls | None,
+    token: Token | None,
+    settings: Mapping[str, Any],
 ) -> Any:
-    return kind(address, in_flight=in_flight, tls=tls, **settings)
+    return kind(address, in_flight=in_flight, tls=tls, token=token, **settings)

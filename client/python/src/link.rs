@@ -2,8 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use jury_client::{Client, ClientConfig, InFlight};
+use jury_client::{Client, ClientConfig, InFlight, Token, TokenError};
 use jury_fabric::connector::{Connector, check_callable};
+use jury_fabric::secret::SecretString;
 use jury_fabric::tls::{ClientTls, ClientTlsFiles, Identity};
 use pyo3::prelude::*;
 
@@ -29,12 +30,14 @@ type Tls = (Option<String>, Option<String>, Option<String>, Option<String>);
 #[pymethods]
 impl Link {
     /// A link to `address`, with at most `in_flight` items of a batch unanswered; `None` follows the fleet. `tls` is for
-    /// an https address. The second part says what is wrong with the address or with `tls`.
+    /// an https address, `token` a tenant's, and whether it may cross a network without TLS. The second part says what is
+    /// wrong with the address, with `tls` or with `token`.
     #[staticmethod]
     fn open(
         address: String,
         in_flight: Option<usize>,
         tls: Option<Tls>,
+        token: Option<(String, bool)>,
     ) -> (Option<Self>, Option<Fault>) {
         if let Err(error) = check_callable(&address) {
             return (None, Some(invalid(error.to_string(), Some("address".to_owned()))));
@@ -43,8 +46,12 @@ impl Link {
             Ok(tls) => tls,
             Err(problem) => return (None, Some(invalid(problem, Some("tls".to_owned())))),
         };
+        let token = match token.map(|token| checked(token, &address)).transpose() {
+            Ok(token) => token,
+            Err(error) => return (None, Some(invalid(error.to_string(), Some("token".to_owned())))),
+        };
         let in_flight = in_flight.map_or_else(InFlight::default, InFlight::Fixed);
-        let config = ClientConfig { in_flight, ..ClientConfig::default() };
+        let config = ClientConfig { in_flight, token, ..ClientConfig::default() };
         (Some(Self { address, config, tls, client: Mutex::new(None) }), None)
     }
 
@@ -124,4 +131,13 @@ fn files((ca, certificate, key, server_name): Tls) -> Result<ClientTlsFiles, Str
 
 fn unusable(error: impl std::error::Error) -> PyErr {
     pyo3::exceptions::PyValueError::new_err(error.to_string())
+}
+
+/// A token that may be sent to `address`.
+fn checked((secret, may_go_without_tls): (String, bool), address: &str) -> Result<Token, TokenError> {
+    let token = Token::new(&SecretString::from(secret))?;
+    if !may_go_without_tls {
+        Token::check_way(address)?;
+    }
+    Ok(token)
 }
