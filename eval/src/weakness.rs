@@ -129,8 +129,8 @@ pub fn weakness(items: &[Item], trajectories: &[Trajectory], least: Least) -> We
         .collect();
     let clusters = clusters(&known);
     let loss = clusters.mean();
-    let (mut by_theme, mut by_category) =
-        (BTreeMap::<String, Vec<Known<'_>>>::new(), BTreeMap::<String, Vec<Known<'_>>>::new());
+    let mut by_theme = BTreeMap::<String, Vec<Known<'_>>>::new();
+    let mut by_category = BTreeMap::<(&str, Option<&str>), Vec<Known<'_>>>::new();
     let mut n_without_principles = 0;
     for known in &known {
         let themes = themes(&known.trajectory.sample.principles);
@@ -138,10 +138,25 @@ pub fn weakness(items: &[Item], trajectories: &[Trajectory], least: Least) -> We
         for theme in themes {
             by_theme.entry(theme).or_default().push(*known);
         }
-        for category in categories(known.trajectory) {
-            by_category.entry(category).or_default().push(*known);
+        let (source, category) = source_and_category(known.trajectory);
+        by_category.entry((source, None)).or_default().push(*known);
+        if category.is_some() {
+            by_category.entry((source, category)).or_default().push(*known);
         }
     }
+    // A source whose samples are all of one category is named once.
+    let n_of_source: HashMap<&str, usize> = by_category
+        .iter()
+        .filter(|((_, category), _)| category.is_none())
+        .map(|((source, _), of)| (*source, of.len()))
+        .collect();
+    by_category.retain(|(source, category), of| {
+        category.is_none() || n_of_source.get(source).is_none_or(|n| of.len() < *n)
+    });
+    let by_category = by_category.into_iter().map(|((source, category), of)| {
+        let of_source = source.to_owned();
+        (category.map_or(of_source, |category| format!("{source} / {category}")), of)
+    });
     let groups = |of: BTreeMap<String, Vec<Known<'_>>>| -> Vec<Group> {
         let groups = of.into_iter().map(|(name, of)| group(name, &of, loss.unwrap_or(0.0)));
         let is_listed =
@@ -161,7 +176,7 @@ pub fn weakness(items: &[Item], trajectories: &[Trajectory], least: Least) -> We
         interval: clusters.interval(BOOTSTRAP_SEED),
         least,
         themes: groups(by_theme),
-        categories: groups(by_category),
+        categories: groups(by_category.collect()),
     }
 }
 
@@ -260,10 +275,8 @@ fn n_queries(known: &[Known<'_>]) -> usize {
     keys.collect::<std::collections::HashSet<_>>().len()
 }
 
-fn categories(trajectory: &Trajectory) -> impl Iterator<Item = String> + use<> {
-    let source = trajectory.source.clone().unwrap_or_else(|| "unnamed".to_owned());
-    let category = trajectory.category.as_ref().map(|category| format!("{source} / {category}"));
-    std::iter::once(source).chain(category)
+fn source_and_category(trajectory: &Trajectory) -> (&str, Option<&str>) {
+    (trajectory.source.as_deref().unwrap_or("unnamed"), trajectory.category.as_deref())
 }
 
 #[cfg(test)]

@@ -99,3 +99,14 @@ fn hostile_texts_stay_within_their_line() {
     assert!(!text.contains("](javascript") && !text.contains("\n## All"), "{text}");
     assert!(text.contains("\\# Owned  \\| a \\| &lt;img"), "{text}");
 }
+
+#[test]
+fn a_source_of_one_category_is_named_once() {
+    let (items, mut trajectories) = planted();
+    for trajectory in &mut trajectories {
+        trajectory.category = Some("only".to_owned());
+    }
+    let found = weakness(&items, &trajectories, LEAST);
+    let names: Vec<&str> = found.categories.iter().map(|group| &*group.name).collect();
+    assert_eq!(names, ["set"]);
+}
