@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -28,6 +28,8 @@ use crate::tls::{Protocol, ServerTls, by_client, refused_handshake};
 
 /// Time that a client has for its handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// Time that a refused client has to read why.
+const READ_OUT_LIMIT: Duration = Duration::from_secs(1);
 /// Most handshakes at once; more clients wait in the system's queue.
 const MOST_HANDSHAKES: usize = 1024;
 /// Connections that may wait for the server.
@@ -204,7 +206,13 @@ async fn handshake(
         let mut first = [0];
         match tcp.peek(&mut first).await? {
             0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the client said nothing")),
-            _ if first[0] == HANDSHAKE => acceptor.accept(tcp).await.map_err(by_client),
+            _ if first[0] == HANDSHAKE => match acceptor.accept(tcp).into_fallible().await {
+                Ok(stream) => Ok(stream),
+                Err((error, tcp)) => {
+                    read_out(tcp).await;
+                    Err(by_client(error))
+                }
+            },
             _ => {
                 plain::answer(tcp, protocol).await?;
                 Err(io::Error::new(io::ErrorKind::InvalidData, "the client does not speak TLS"))
@@ -215,6 +223,17 @@ async fn handshake(
         Ok(ended) => ended,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
+}
+
+/// Lets a client that was refused read why. It may be talking already, and a socket that is closed with bytes unread takes what
+/// it sent last, the alert, along with it.
+async fn read_out(mut tcp: TcpStream) {
+    if tcp.shutdown().await.is_err() {
+        return;
+    }
+    let mut said = [0; 1024];
+    let until_gone = async { while tcp.read(&mut said).await.is_ok_and(|n| n > 0) {} };
+    drop(tokio::time::timeout(READ_OUT_LIMIT, until_gone).await);
 }
 
 /// Whether an error of `accept` says something of one client, and nothing of the listener.
