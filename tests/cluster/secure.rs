@@ -61,7 +61,7 @@ fn a_verdict_over_mutual_tls_is_the_verdict_without_it() {
         (
             &[&["--endpoint", &endpoint], &options(&stranger, &authority.ca, "--tls-ca")[..]]
                 .concat(),
-            "does not trust",
+            "trust this client's certificate",
         ),
     ] {
         let ended = jury(&[&["status"], more].concat());
