@@ -2,9 +2,6 @@
 {{- define "jury.pool" -}}
 {{- $pool := mergeOverwrite (deepCopy .root.Values.poolDefaults) (deepCopy .pool) -}}
 {{- $at := printf "pool %q" $pool.name -}}
-{{- if and (eq $pool.role "meta") (ne $pool.backend "engine") -}}
-{{- fail (printf "%s: a pool of role meta runs in the embedded engine; set backend: engine" $at) -}}
-{{- end -}}
 {{- if and (eq $pool.backend "upstream") (not $pool.upstream.url) -}}
 {{- fail (printf "%s: backend upstream needs upstream.url, like http://vllm.models:8000" $at) -}}
 {{- end -}}
