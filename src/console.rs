@@ -9,6 +9,7 @@ use anyhow::Context;
 use jury_console::{Board, Limits, Reach};
 use jury_coordinator::Coordinator;
 use jury_coordinator::observe::Observer;
+use jury_coordinator::tenants::Tenants;
 use jury_fabric::tls::ServerTls;
 use jury_fabric::transport::{TlsListener, bind_all};
 use jury_terminal::exit::{Exit, Failed, OrExit};
@@ -31,10 +32,14 @@ struct Parts {
 
 impl ConsoleSocket {
     /// Takes the address, or says at once that it is in use.
-    pub async fn bind(args: &ConsoleArgs, tls: &Listening) -> Result<Self, Failed> {
+    pub async fn bind(
+        args: &ConsoleArgs,
+        tls: &Listening,
+        tenants: &Tenants,
+    ) -> Result<Self, Failed> {
         let Some(address) = &args.console_listen else { return Ok(Self(None)) };
         let bound = bind_all(address).await.context("--console-listen");
-        let board = Arc::new(Board::new(Limits::of(args.keep_verdicts)));
+        let board = Arc::new(Board::new(Limits::of(args.keep_verdicts), tenants.clone()));
         let listeners = bound.or_exit(Exit::Unavailable)?;
         Ok(Self(Some(Parts { listeners, tls: tls.main.clone(), board })))
     }

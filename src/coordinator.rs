@@ -26,7 +26,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
     let directory = directory(&args).await?;
     let mut sockets = Sockets::bind(&args.listen, &args.serve).await?;
     let door = DoorSocket::bind(&args.http, sockets.tls()).await?;
-    let console = ConsoleSocket::bind(&args.console, sockets.tls()).await?;
+    let console = ConsoleSocket::bind(&args.console, sockets.tls(), &config.tenants).await?;
     let config = Config { observer: console.observer(), ..config };
     let shutdown = on_signals().or_exit(Exit::Internal)?;
     let mut registry = Registry::default();

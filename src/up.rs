@@ -19,7 +19,7 @@ pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
     let model = ModelConfig::try_from(args.model).or_exit(Exit::Usage)?;
     let mut sockets = Sockets::bind(&args.listen, &args.serve).await?;
     let door = DoorSocket::bind(&args.http, sockets.tls()).await?;
-    let console = ConsoleSocket::bind(&args.console, sockets.tls()).await?;
+    let console = ConsoleSocket::bind(&args.console, sockets.tls(), &config.tenants).await?;
     let config = Config { observer: console.observer(), ..config };
     let meter = Meter::new(false);
     let backend = model.load(&meter)?;

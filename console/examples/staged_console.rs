@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use jury_console::{Board, Limits, Reach, serve};
+use jury_coordinator::tenants::Tenants;
 use jury_coordinator::{Config, Coordinator};
 use jury_embedded::{Embedded, default_config};
 use jury_grm::domain::{FailureKind, Item, Query, SampleSpec, ScoreRequest};
@@ -23,7 +24,7 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 #[tokio::main]
 async fn main() {
     let address = std::env::args().nth(1).expect("usage: staged_console ADDRESS");
-    let board = Arc::new(Board::new(Limits::of(50)));
+    let board = Arc::new(Board::new(Limits::of(50), Tenants::open()));
     let config = Config { observer: Some(board.clone()), ..default_config() };
     let judge = ScriptedBackend::new().with_info(|info| info.model = "judge-7b".to_owned());
     let judge = Arc::new(judge.on_sample(|spec, _| act(spec)));

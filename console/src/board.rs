@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use jury_coordinator::observe::{Observer, RequestNumber, Seen};
+use jury_coordinator::tenants::Tenants;
 use jury_grm::domain::Verdict;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -37,6 +38,8 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Board {
     limits: Limits,
+    /// Whose verdicts may be kept.
+    tenants: Tenants,
     state: Mutex<State>,
     /// Bumped whenever something happens.
     changed: watch::Sender<u64>,
@@ -72,9 +75,9 @@ impl Limits {
 // === impl Board ===
 
 impl Board {
-    /// An empty one.
-    pub fn new(limits: Limits) -> Self {
-        Self { limits, state: Mutex::default(), changed: watch::channel(0).0 }
+    /// An empty one, for the tenants of the coordinator.
+    pub fn new(limits: Limits, tenants: Tenants) -> Self {
+        Self { limits, tenants, state: Mutex::default(), changed: watch::channel(0).0 }
     }
 
     /// What is kept.
@@ -87,22 +90,24 @@ impl Board {
         self.changed.subscribe()
     }
 
-    /// The requests of `tenant` that are in flight, the oldest first.
-    pub fn running(&self, tenant: &str) -> Vec<Running> {
+    /// The requests of `tenant` that are in flight, the oldest first: the first `most` of them, and how many there are.
+    pub fn running(&self, tenant: &str, most: usize) -> (Vec<Running>, usize) {
         let state = self.state.lock();
-        let of_tenant = state.running.values().filter(|running| &*running.tenant == tenant);
-        of_tenant.cloned().collect()
+        let of_tenant = || state.running.values().filter(|running| &*running.tenant == tenant);
+        (of_tenant().take(most).cloned().collect(), of_tenant().count())
     }
 
     /// The last verdicts of `tenant`, the newest first, and whether each can be opened.
     pub fn recent(&self, tenant: &str) -> Vec<(Arc<Figures>, bool)> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        state.forget_strangers(&self.tenants);
         state.shelves.get(tenant).map(Shelf::newest_first).unwrap_or_default()
     }
 
     /// A request, if it is one of `tenant` and still known.
     pub fn find(&self, tenant: &str, number: RequestNumber) -> Option<Found> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        state.forget_strangers(&self.tenants);
         if let Some(running) = state.running.get(&number) {
             let is_theirs = &*running.tenant == tenant;
             return is_theirs.then(|| Found::Running(Box::new(running.clone())));
@@ -128,6 +133,16 @@ impl Board {
         let mut state = self.state.lock();
         let shelf = state.shelves.entry(tenant).or_insert_with(|| Shelf::new(self.limits));
         shelf.put(figures, case);
+        state.forget_strangers(&self.tenants);
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// The file of tenants may have changed: nothing stays of one that is no longer in it, or whose texts may not be kept any more.
+    fn forget_strangers(&mut self, tenants: &Tenants) {
+        self.shelves.retain(|name, _| tenants.keep_texts_of(name));
     }
 }
 

@@ -33,7 +33,7 @@ struct Watching {
     /// The request whose page it is; none for the overview.
     number: Option<RequestNumber>,
     changes: watch::Receiver<u64>,
-    /// What was seen of the request.
+    /// What was seen of the request; nothing yet, as something may have happened since the page was written.
     revision: Option<u64>,
     is_over: bool,
     _place: OwnedSemaphorePermit,
@@ -61,9 +61,15 @@ fn watch_page(
             .into_response();
     };
     let changes = console.board.changes();
-    let revision = number.and_then(|number| console.board.revision(viewer.tenant(), number));
-    let watching =
-        Watching { console, viewer, number, changes, revision, is_over: false, _place: place };
+    let watching = Watching {
+        console,
+        viewer,
+        number,
+        changes,
+        revision: None,
+        is_over: false,
+        _place: place,
+    };
     Sse::new(events(watching)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
@@ -72,7 +78,6 @@ fn events(watching: Watching) -> impl Stream<Item = Result<Event, Infallible>> {
         if watching.is_over {
             return None;
         }
-        sleep(PAUSE).await;
         watching.wait().await;
         Some((Ok(Event::default().event("look").data("again")), watching))
     })
@@ -84,10 +89,13 @@ impl Watching {
     /// Until there is something new to see.
     async fn wait(&mut self) {
         let Some(number) = self.number else {
+            sleep(PAUSE).await;
             drop(timeout(FLEET_LOOK, self.changes.changed()).await);
             return;
         };
         loop {
+            // Before each look, since what changed may be another request.
+            sleep(PAUSE).await;
             let revision = self.console.board.revision(self.viewer.tenant(), number);
             // A request that is over is looked at once more, and then its page is another.
             self.is_over = revision.is_none();

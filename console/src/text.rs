@@ -59,15 +59,18 @@ fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
 }
 
 /// Whether a character shows nothing itself and is no part of how a script is written: controls, marks that turn text
-/// around, spaces of no width, tags. Joiners stay, since scripts and emoji need them.
+/// around, spaces of no width, letters that are blank, tags and the selectors behind them, in which whole texts can be hidden.
+/// Joiners and the sixteen common selectors stay, since scripts and emoji need them.
 fn is_unseen(c: char) -> bool {
     if c == '\n' || c == '\t' {
         return false;
     }
     c.is_control()
         || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{200b}'
+            | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
 }
 
 fn unseen_name(c: char) -> String {
@@ -88,8 +91,13 @@ mod tests {
     }
 
     #[test]
+    fn texts_cannot_hide_in_blank_letters_or_selectors() {
+        assert_eq!(line("a\u{3164}b\u{e0041}c\u{e0100}d"), "aU+3164bU+E0041cU+E0100d");
+    }
+
+    #[test]
     fn lines_and_scripts_that_need_joiners_stay_as_they_are() {
-        let written = "می\u{200c}خواهم 👩\u{200d}🔬\n\tyes";
+        let written = "می\u{200c}خواهم 👩\u{200d}🔬 ❤\u{fe0f}\n\tyes";
         assert_eq!(text(written).into_string(), written);
     }
 }

@@ -143,6 +143,15 @@ impl Tenants {
         }
     }
 
+    /// Whether verdicts with texts of the tenant of this name may be kept; not where there is no such tenant.
+    pub fn keep_texts_of(&self, name: &str) -> bool {
+        let may = |facts: &Arc<Facts>| &*facts.share.tenant == name && facts.keep_texts;
+        match &*self.book() {
+            Book::Open(facts) => may(facts),
+            Book::Closed { in_order, .. } => in_order.iter().any(may),
+        }
+    }
+
     /// Where they come from; `None` where there is one that needs no token.
     pub fn source(&self) -> Option<&Path> {
         self.source.as_deref()

@@ -11,7 +11,7 @@ use crate::words::thousands;
 
 pub(crate) async fn show(State(console): State<Console>, viewer: Viewer) -> Markup {
     let status = FleetStatus::from(console.coordinator.status());
-    let in_flight = console.board.running(viewer.tenant());
+    let (in_flight, n_in_flight) = console.board.running(viewer.tenant(), running::MOST);
     let verdicts = console.board.recent(viewer.tenant());
     let shell = Shell {
         title: "Overview".to_owned(),
@@ -22,7 +22,7 @@ pub(crate) async fn show(State(console): State<Console>, viewer: Viewer) -> Mark
         h1.quiet { "Overview" }
         (figures(&status))
         (fleet::section(&status))
-        (running::section(&in_flight))
+        (running::section(&in_flight, n_in_flight))
         (recent::section(&verdicts, console.board.limits()))
     })
 }

@@ -10,20 +10,21 @@ use crate::text::line;
 use crate::words;
 
 /// More lines than this help nobody; the rest is counted.
-const MOST: usize = 50;
+pub(super) const MOST: usize = 50;
 
-pub(super) fn section(in_flight: &[Running]) -> Markup {
+/// The oldest requests in flight, of `n_in_flight`.
+pub(super) fn section(in_flight: &[Running], n_in_flight: usize) -> Markup {
     html! {
         section aria-labelledby="in-flight" {
             div.heading {
                 h2 #in-flight { "In flight" }
-                @if in_flight.len() > MOST { p { "the " (MOST) " oldest of " (in_flight.len()) } }
+                @if n_in_flight > in_flight.len() { p { "the " (in_flight.len()) " oldest of " (n_in_flight) } }
             }
             div #in-flight-requests data-key="in-flight" {
                 @if in_flight.is_empty() {
                     p.empty { "Nothing is being judged. A request shows up here the moment it comes, with its samples as they end." }
                 } @else {
-                    ul.flights { @for running in in_flight.iter().take(MOST) { (item(running)) } }
+                    ul.flights { @for running in in_flight { (item(running)) } }
                 }
             }
         }

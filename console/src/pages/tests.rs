@@ -169,7 +169,7 @@ fn pages(written: &Written) -> Vec<Markup> {
         verdict::page(&figures, None, &viewer),
         request::page(&flight, &viewer),
         fleet::section(&fleet_of(written)),
-        running::section(&[flight]),
+        running::section(&[flight], 1),
         recent::section(&[(figures, false)], Limits::of(1)),
     ]
 }

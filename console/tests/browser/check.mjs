@@ -147,10 +147,18 @@ for (const [name, to] of Object.entries(pages)) {
 // === What is open stays open while the page is kept up to date ===
 {
   const { page, close } = await open(wide, inFlight);
-  await page.locator("#live-state[data-kind=on]").waitFor();
+  // The page's first look is held until a sample is open.
+  let letLook;
+  const isOpen = new Promise((resolve) => { letLook = resolve; });
+  await page.route(origin + inFlight, async (route) => {
+    if (route.request().resourceType() === "fetch") await isOpen;
+    await route.continue();
+  });
+  await page.reload();
   await page.locator("#sample-0 > summary").click();
-  await page.evaluate(() => document.activeElement.blur());
-  await page.goto(`${origin}${inFlight}#sample-0`);
+  await page.evaluate(() => { document.activeElement.blur(); document.getElementById("state").isOld = true; });
+  letLook();
+  await page.waitForFunction(() => !document.getElementById("state").isOld);
   check(await page.locator("#sample-0[open]").count() === 1, "a sample that is open stays open");
   await close();
 }

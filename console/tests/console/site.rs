@@ -53,7 +53,7 @@ impl Site {
 
     /// For these tenants.
     pub fn start(backend: ScriptedBackend, keep: usize, tenants: Tenants) -> Self {
-        let board = Arc::new(Board::new(Limits::of(keep)));
+        let board = Arc::new(Board::new(Limits::of(keep), tenants.clone()));
         let config = Config { observer: Some(board.clone()), tenants, ..default_config() };
         let backend: Arc<dyn Backend> = Arc::new(backend);
         let cluster = Embedded::start(backend, Heads::default(), config, &mut Registry::default());

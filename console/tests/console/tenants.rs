@@ -1,5 +1,7 @@
 //! A tenant sees its own requests and verdicts, and nobody sees any without a token.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use jury_coordinator::progress::Teller;
@@ -11,18 +13,20 @@ use crate::site::{Answer, Site, request};
 const TOKENS: [(&str, &str); 3] =
     [("maths", "token-of-maths"), ("search", "token-of-search"), ("secret", "token-of-secret")];
 
+/// A tenant as the file has it.
+fn entry((name, token): (&str, &str), keep_texts: bool) -> String {
+    let digest = TokenDigest::of(token);
+    format!(
+        "[[tenant]]\nname = \"{name}\"\ntoken_digests = [\"{digest}\"]\nkeep_texts = {keep_texts}\n"
+    )
+}
+
 /// One verdict of each tenant, in the order of [`TOKENS`]; the last one's texts may not be kept.
 async fn judged_for_each() -> (Site, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tenants.toml");
-    let entry = |(name, token): (&str, &str)| {
-        let keep = if name == "secret" { "keep_texts = false\n" } else { "" };
-        format!(
-            "[[tenant]]\nname = \"{name}\"\ntoken_digests = [\"{}\"]\n{keep}\n",
-            TokenDigest::of(token)
-        )
-    };
-    std::fs::write(&path, TOKENS.map(entry).concat()).unwrap();
+    std::fs::write(&path, TOKENS.map(|tenant| entry(tenant, tenant.0 != "secret")).concat())
+        .unwrap();
     let site = Site::start(ScriptedBackend::new(), 8, Tenants::load(&path).unwrap());
     for (name, token) in TOKENS {
         let coordinator = site.coordinator();
@@ -36,6 +40,16 @@ async fn judged_for_each() -> (Site, tempfile::TempDir) {
 
 async fn get_as(site: &Site, (name, value): (&str, &str), path: &str) -> Answer {
     site.send(Request::get(path).header(name, value).body(Body::empty()).unwrap()).await
+}
+
+/// Writes the file of tenants anew, and waits until whoever shows `shown` is answered otherwise than before.
+async fn rewrite(site: &Site, folder: &tempfile::TempDir, file: &str, shown: (&str, &str)) {
+    let before = get_as(site, shown, "/").await.status;
+    std::fs::write(folder.path().join("tenants.toml"), file).unwrap();
+    // Time is paused: the coordinator's next look at the file is not waited for, but gone to.
+    while get_as(site, shown, "/").await.status == before {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// Sends the form, and gives the answer.
@@ -79,7 +93,7 @@ async fn a_tenant_sees_its_own_and_of_others_not_even_that_they_are_there() {
     assert_eq!(others.text.replace("Request 2", "Request 999"), nobodys.text);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_session_stands_for_the_token_until_it_is_ended_or_the_token_is_taken_away() {
     let (site, folder) = judged_for_each().await;
     let signed_in = sign_in(&site, TOKENS[1].1, "same-origin").await;
@@ -95,17 +109,25 @@ async fn a_session_stands_for_the_token_until_it_is_ended_or_the_token_is_taken_
     let session = ("cookie", cookie.split(';').next().unwrap());
     assert!(get_as(&site, session, "/").await.text.contains("item-of-search"));
 
-    std::fs::write(
-        folder.path().join("tenants.toml"),
-        "[[tenant]]\nname = \"a\"\ntoken_digests = [\"".to_owned()
-            + &TokenDigest::of("other").to_string()
-            + "\"]\n",
-    )
-    .unwrap();
-    while get_as(&site, session, "/").await.status == StatusCode::OK {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    rewrite(&site, &folder, &entry(("a", "other"), true), session).await;
     assert_eq!(get_as(&site, session, "/").await.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_for_a_tenant_goes_when_the_file_no_longer_has_it_or_lets_it_be_kept() {
+    let (site, folder) = judged_for_each().await;
+    let [maths, search, _] = TOKENS;
+    let as_maths = ("authorization", "Bearer token-of-maths");
+    let as_search = ("authorization", "Bearer token-of-search");
+    assert!(get_as(&site, as_search, "/").await.text.contains("item-of-search"));
+
+    rewrite(&site, &folder, &entry(maths, false), as_search).await;
+    assert!(!get_as(&site, as_maths, "/").await.text.contains("item-of-maths"));
+    assert_eq!(get_as(&site, as_maths, "/verdicts/1").await.status, StatusCode::NOT_FOUND);
+
+    rewrite(&site, &folder, &(entry(maths, true) + &entry(search, true)), as_search).await;
+    let back = get_as(&site, as_search, "/").await;
+    assert!(back.status == StatusCode::OK && !back.text.contains("item-of-search"));
 }
 
 #[tokio::test]
