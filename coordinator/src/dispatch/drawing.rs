@@ -189,8 +189,10 @@ impl Drawing {
 
     /// Lets free workers draw what lags behind at others.
     fn hedge_stragglers(&mut self, now: Instant) {
-        let Some(typical) = self.pace.typical(self.workbench.n_planned()) else { return };
-        self.next_look = Some(now + typical.look_interval());
+        let typical = self.pace.typical(self.workbench.n_planned());
+        // A spare sample may have made less than half of them finished; the next that finishes sets another time.
+        self.next_look = typical.map(|typical| now + typical.look_interval());
+        let Some(typical) = typical else { return };
         // What waits comes first, and what cannot end in time is not begun.
         if self.workbench.has_waiting() || now + typical.took > self.job.deadline {
             return;

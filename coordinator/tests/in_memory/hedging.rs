@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jury_coordinator::Config;
-use jury_grm::domain::{Reproducible, Status, StoppedBy, Verdict};
+use jury_grm::domain::{FailureKind, Reproducible, Status, StoppedBy, Verdict};
 use jury_worker::backend::scripted::{Act, Ending, ScriptedBackend};
 
 use crate::cluster::{Cluster, request};
@@ -75,4 +75,19 @@ async fn one_worker_alone_is_never_hedged() {
     let config = Config { hedge_budget: 1.0, ..Config::default() };
     let cluster = Cluster::start_with(config, Duration::ZERO, &[("w", half)]).await;
     assert_eq!(cluster.score(request(16)).await.unwrap().run.hedged, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spare_sample_that_leaves_less_than_half_finished_puts_the_next_look_off() {
+    // The first of two ends without scores after a while; the other, and its spare one, take longer than a look.
+    let backend = ScriptedBackend::new().on_sample(|spec, _| match spec.index {
+        0 => Act::after(Duration::from_millis(200), Ending::Unparsed(FailureKind::NoBox)),
+        _ => Act::after(Duration::from_secs(5), Ending::BySeed),
+    });
+    let config = Config { hedge_budget: 1.0, ..Config::default() };
+    let cluster = Cluster::start_with(config, Duration::ZERO, &[("w", backend)]).await;
+    let mut refilled = request(2);
+    refilled.voting.refill = 1;
+    let verdict = cluster.score(refilled).await.unwrap();
+    assert_eq!((verdict.status, verdict.counts.spare), (Status::Ok, 1));
 }
