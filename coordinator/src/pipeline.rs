@@ -218,7 +218,6 @@ impl Coordinator {
             return Ok(self.refuse(request, due, Refusal::Queue { budget }));
         };
         let mut permit = admitted.map_err(overloaded)?;
-        charge.begin();
         let queued = arrived.elapsed();
 
         // Who serves the model may have changed meanwhile.
@@ -226,6 +225,7 @@ impl Coordinator {
             Ok(class) => class,
             Err(no_class) => return Ok(self.refuse(request, due, Refusal::NoClass(no_class))),
         };
+        charge.begin();
         let Settled { plan, end } = self.draw(request, class, deadline, teller).await?;
         let verdict = answer(Facts {
             request,
