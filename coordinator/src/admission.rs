@@ -13,6 +13,7 @@
 mod cost;
 mod demand;
 mod forecast;
+mod overloaded;
 mod queue;
 mod room;
 mod share;
@@ -20,7 +21,6 @@ mod turns;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
@@ -28,6 +28,7 @@ use tokio::sync::oneshot;
 pub use cost::{Prompted, Ratio, Work};
 pub use demand::{Awaited, Awaiting, Demand, DemandMetrics};
 pub use forecast::{Ask, Drawn, Forecast, Outlook, Rates};
+pub use overloaded::Overloaded;
 pub use queue::{Grant, Offer, Queue};
 pub use room::{Held, NoRoom, Room};
 pub use share::{DEFAULT_TENANT, Share};
@@ -51,16 +52,6 @@ pub struct Permit {
     grant: Option<Grant>,
     /// Tokens that the request took, once known.
     spent: Option<u64>,
-}
-
-/// Too much waits already.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{problem}")]
-pub struct Overloaded {
-    /// What is full, with its limit.
-    pub problem: String,
-    /// Time after which to try again.
-    pub retry_after: Duration,
 }
 
 /// What admission is doing now.
@@ -87,12 +78,6 @@ struct Waiting<'a> {
     tenant: &'a Arc<str>,
     ticket: Ticket,
 }
-
-/// A full queue drains by one request in about this time; a client that is told so spreads its
-/// tries with jitter of its own.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
-/// A longer wait is not known well enough to be told.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 // === impl Admission ===
 
@@ -135,16 +120,9 @@ impl Admission {
     /// # Errors
     /// [`Overloaded`] when all waiting requests together, or those of its tenant, would pass the limit.
     pub fn hold(&self, share: &Share, n_bytes: usize) -> Result<Held, Overloaded> {
-        self.room.take(share, n_bytes).map_err(|NoRoom { n_taken, limit, of_tenant }| {
-            let (whose, option) = match of_tenant {
-                true => (format!("requests of tenant {:?}", &*share.tenant), "queue_share of --queue-mib"),
-                false => ("requests".to_owned(), "--queue-mib"),
-            };
-            let problem = format!(
-                "the texts of waiting {whose} take {n_taken} of {limit} bytes ({option}), no room for {n_bytes} more"
-            );
-            Overloaded { problem, retry_after: RETRY_AFTER }
-        })
+        self.room
+            .take(share, n_bytes)
+            .map_err(|no_room| Overloaded::room(no_room, &share.tenant, n_bytes))
     }
 
     /// The tokens that `work` for `model` is expected to take.
@@ -173,17 +151,8 @@ impl Admission {
             match line.queue.offer(share, size) {
                 Offer::Granted(grant) => return Ok(self.permit(&model, grant)),
                 Offer::Full { waiting, of_tenant } => {
-                    let (whose, option) = match of_tenant {
-                        true => (
-                            format!(" of tenant {:?}", &*share.tenant),
-                            "queue_share of --queue-limit",
-                        ),
-                        false => (String::new(), "--queue-limit"),
-                    };
-                    let problem = format!(
-                        "{waiting} requests{whose} for model {model:?} are waiting, which is the limit ({option})"
-                    );
-                    return Err(Overloaded { problem, retry_after: RETRY_AFTER });
+                    let tenant = of_tenant.then_some(&*share.tenant);
+                    return Err(Overloaded::queue(waiting, tenant, &model));
                 }
                 Offer::Queued(ticket) => {
                     let (grant, granted) = oneshot::channel();
@@ -232,12 +201,11 @@ impl Admission {
             }
             for (model, line) in lines.iter_mut() {
                 let capacity = n_samples.get(&**model).copied().unwrap_or(0);
-                let admitted = line.queue.set_capacity(capacity);
-                granted.extend(admitted.into_iter().map(|grant| (Arc::clone(model), grant)));
+                granted.push((Arc::clone(model), line.queue.set_capacity(capacity)));
             }
         }
-        for (model, grant) in granted {
-            self.wake(&model, vec![grant]);
+        for (model, grants) in granted {
+            self.wake(&model, grants);
         }
     }
 
@@ -311,22 +279,6 @@ impl Line {
     }
 }
 
-// === impl Overloaded ===
-
-impl Overloaded {
-    /// Too much waits for a budget.
-    pub(crate) fn crowded(forecast: Forecast, budget: Duration) -> Self {
-        let Forecast { wait, draw } = forecast;
-        let problem = format!(
-            "an answer is expected in {} ms, {} ms of them behind other requests; the budget is {} ms",
-            (wait + draw).as_millis(),
-            wait.as_millis(),
-            budget.as_millis()
-        );
-        Self { problem, retry_after: wait.clamp(RETRY_AFTER, LONGEST_RETRY_AFTER) }
-    }
-}
-
 // === impl Permit ===
 
 impl Permit {
@@ -362,98 +314,4 @@ impl Drop for Waiting<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SIXTY: Size = Size { samples: 60, tokens: 60_000 };
-    const ONE: Size = Size { samples: 1, tokens: 1_000 };
-
-    fn only() -> Share {
-        Share::default()
-    }
-
-    /// A request that waits in a task of its own, and is in the queue already.
-    async fn waiting(
-        admission: &Admission,
-        model: &'static str,
-    ) -> tokio::task::JoinHandle<Result<(), Overloaded>> {
-        let n_before = admission.load().waiting;
-        let waiting = tokio::spawn({
-            let admission = admission.clone();
-            async move {
-                let held = admission.hold(&only(), 10)?;
-                admission.admit(&only(), model, SIXTY, held).await.map(|_| ())
-            }
-        });
-        while admission.load().waiting == n_before {
-            tokio::task::yield_now().await;
-        }
-        waiting
-    }
-
-    #[tokio::test]
-    async fn a_permit_given_back_lets_the_next_request_in() {
-        let admission = Admission::new(4, 1 << 20);
-        let first = admission
-            .admit(&only(), "m", SIXTY, admission.hold(&only(), 10).unwrap())
-            .await
-            .unwrap();
-        let next = waiting(&admission, "m").await;
-        drop(first);
-        assert_eq!(next.await.unwrap(), Ok(()));
-        assert_eq!(admission.load(), AdmissionLoad { running: 0, waiting: 0 });
-    }
-
-    #[tokio::test]
-    async fn a_request_that_goes_away_leaves_the_queue_and_the_room() {
-        let admission = Admission::new(1, 1 << 20);
-        let _running = admission
-            .admit(&only(), "m", SIXTY, admission.hold(&only(), 10).unwrap())
-            .await
-            .unwrap();
-        let waiting = waiting(&admission, "m").await;
-        let refused = admission
-            .admit(&only(), "m", ONE, admission.hold(&only(), 10).unwrap())
-            .await
-            .unwrap_err();
-        assert!(refused.problem.starts_with("1 requests for model \"m\""), "{refused}");
-        waiting.abort();
-        assert!(waiting.await.unwrap_err().is_cancelled());
-        assert_eq!(admission.load().waiting, 0);
-        assert_eq!(admission.room.n_taken(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_busy_model_does_not_hold_up_another() {
-        let admission = Admission::new(4, 1 << 20);
-        let _running = admission
-            .admit(&only(), "27b", SIXTY, admission.hold(&only(), 10).unwrap())
-            .await
-            .unwrap();
-        let _waiting = waiting(&admission, "27b").await;
-        let other =
-            admission.admit(&only(), "1.5b", SIXTY, admission.hold(&only(), 10).unwrap()).await;
-        assert!(other.is_ok());
-        assert_eq!(admission.load(), AdmissionLoad { running: 2, waiting: 1 });
-    }
-
-    #[tokio::test]
-    async fn what_waits_is_bounded_in_bytes_and_whoever_runs_holds_no_room() {
-        let admission = Admission::new(100, 10 * (room::BYTES_A_REQUEST + 10));
-        let running = admission
-            .admit(&only(), "m", SIXTY, admission.hold(&only(), 10).unwrap())
-            .await
-            .unwrap();
-        let mut in_queue = Vec::new();
-        for _ in 0..10 {
-            in_queue.push(waiting(&admission, "m").await);
-        }
-        let refused = admission.hold(&only(), 10).unwrap_err();
-        assert!(refused.problem.contains("--queue-mib"), "{refused}");
-        drop(running);
-        for waiting in in_queue {
-            assert_eq!(waiting.await.unwrap(), Ok(()));
-        }
-        assert_eq!(admission.room.n_taken(), 0);
-    }
-}
+mod tests;
