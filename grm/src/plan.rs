@@ -44,6 +44,8 @@ pub struct Extent {
     pub n_prompts: u32,
     /// Distinct responses.
     pub n_shown: u32,
+    /// Bytes of the distinct responses.
+    pub shown_bytes: u64,
     /// Most responses that a prompt shows.
     pub panel: u32,
 }
@@ -62,8 +64,7 @@ fn with_settings(
     duplicate_of: Vec<usize>,
     content: ContentDigest,
 ) -> Plan {
-    let shown: Vec<usize> =
-        (0..duplicate_of.len()).filter(|&response| duplicate_of[response] == response).collect();
+    let shown = distinct(&duplicate_of);
     let (k, max_panel) = (settings.k, settings.max_panel as usize);
     let spec = |index| SampleSpec {
         index,
@@ -79,14 +80,15 @@ fn with_settings(
 /// How much there is to prefill for the k samples of `request`, without planning them.
 pub fn extent(request: &ScoreRequest) -> Extent {
     let Settings { k, max_panel, .. } = request.settings;
-    let duplicate_of = duplicate_of(&request.item.responses);
-    let n_shown = (0..duplicate_of.len()).filter(|&response| duplicate_of[response] == response);
-    let n_shown = u32::try_from(n_shown.count()).expect("responses are below the request's limit");
-    let n_panels = n_shown.div_ceil(max_panel);
-    match n_panels {
-        0 | 1 => Extent { n_prompts: k.min(n_shown), n_shown, panel: n_shown },
-        _ => Extent { n_prompts: k, n_shown, panel: n_shown.div_ceil(n_panels) },
-    }
+    let responses = &request.item.responses;
+    let shown = distinct(&duplicate_of(responses));
+    let shown_bytes = shown.iter().map(|&response| responses[response].len() as u64).sum();
+    let n_shown = u32::try_from(shown.len()).expect("responses are below the request's limit");
+    let (n_prompts, panel) = match n_shown.div_ceil(max_panel) {
+        0 | 1 => (k.min(n_shown), n_shown),
+        n_panels => (k, n_shown.div_ceil(n_panels)),
+    };
+    Extent { n_prompts, n_shown, shown_bytes, panel }
 }
 
 /// Per response, the lowest index of a response with the same bytes.
@@ -95,6 +97,11 @@ pub fn duplicate_of(responses: &[String]) -> Vec<usize> {
         .iter()
         .map(|text| responses.iter().position(|first| first == text).expect("it is in there"))
         .collect()
+}
+
+/// The responses that are shown: of those with the same bytes the first.
+fn distinct(duplicate_of: &[usize]) -> Vec<usize> {
+    (0..duplicate_of.len()).filter(|&response| duplicate_of[response] == response).collect()
 }
 
 #[cfg(test)]

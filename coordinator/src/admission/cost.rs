@@ -49,11 +49,11 @@ pub struct Ratio {
 impl Work {
     /// What `request` asks for, with a template of `template_bytes`.
     pub fn of(request: &ScoreRequest, template_bytes: usize) -> Self {
-        let Extent { n_prompts, n_shown, panel } = extent(request);
+        let Extent { n_prompts, n_shown, shown_bytes, panel } = extent(request);
         let responses: usize = request.item.responses.iter().map(String::len).sum();
         let around = request.item.text_bytes() - responses;
-        // Of panels each shows its part of the responses.
-        let shown = (responses as u64 * u64::from(panel)).div_ceil(u64::from(n_shown.max(1)));
+        // Of panels each shows its part of the responses; a duplicate is shown by none.
+        let shown = (shown_bytes * u64::from(panel)).div_ceil(u64::from(n_shown.max(1)));
         let a_prompt = around as u64 + template_bytes as u64 + shown;
         Self {
             prompt_bytes: a_prompt.saturating_mul(n_prompts.into()),
@@ -110,7 +110,9 @@ mod tests {
         assert_eq!((work.prompt_bytes, work.samples), (2 * 125, 8), "two orders");
         let alone = Work::of(&request(&["1234567890", "0123456789"], 1), 100);
         assert_eq!(alone.prompt_bytes, 125);
-        let mut in_panels = request(&["1234567890"; 1], 8);
+        let repeated = Work::of(&request(&["1234567890", "1234567890"], 8), 100);
+        assert_eq!(repeated.prompt_bytes, 115, "a duplicate is not shown");
+        let mut in_panels = request(&[], 8);
         in_panels.item.responses = (0..10).map(|n| format!("{n:010}")).collect();
         in_panels.settings.max_panel = 5;
         assert_eq!(Work::of(&in_panels, 100).prompt_bytes, 8 * 155, "panels are drawn anew");
