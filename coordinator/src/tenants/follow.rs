@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use tokio::task::spawn_blocking;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info};
 
@@ -31,7 +32,9 @@ pub(crate) async fn follow(tenants: Tenants, metrics: Metrics, ended: impl Fn() 
         if now != last {
             let is_change = last.is_some();
             last = now;
-            reload(&tenants, &metrics, is_change);
+            let (tenants, metrics) = (tenants.clone(), metrics.clone());
+            // A volume may hang; then this task hangs, and no other.
+            drop(spawn_blocking(move || reload(&tenants, &metrics, is_change)).await);
         }
     }
 }
