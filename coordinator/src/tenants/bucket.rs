@@ -64,8 +64,10 @@ impl Bucket {
 
     fn fill(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.as_of).as_nanos();
-        let elapsed = i128::try_from(elapsed).unwrap_or(i128::MAX / (1 << 64));
-        self.level = (self.level + elapsed * i128::from(self.per_minute)).min(self.full());
+        // Three centuries fill any bucket.
+        let elapsed = i64::try_from(elapsed).unwrap_or(i64::MAX);
+        let brought = i128::from(elapsed) * i128::from(self.per_minute);
+        self.level = (self.level + brought).min(self.full());
         self.as_of = self.as_of.max(now);
     }
 
