@@ -39,6 +39,7 @@ pub struct Workers {
 pub struct Cluster {
     channel: Channel,
     coordinator: Coordinator,
+    registry: Registry,
     /// Ends one worker, by id.
     leave: HashMap<String, CancellationToken>,
     _stop_when_dropped: DropGuard,
@@ -160,7 +161,7 @@ impl Cluster {
         {
             tokio::task::yield_now().await;
         }
-        Self { channel, coordinator, leave, _stop_when_dropped: stop_when_dropped }
+        Self { channel, coordinator, registry, leave, _stop_when_dropped: stop_when_dropped }
     }
 
     /// The way to the coordinator.
@@ -191,6 +192,14 @@ impl Cluster {
     /// Ends a worker, and the directory does not notice.
     pub fn leaves_unnoticed(&self, worker_id: &str) {
         self.leave[worker_id].cancel();
+    }
+
+    /// The coordinator's metrics, as they are scraped.
+    pub fn metrics(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("a text takes all");
+        text
     }
 
     /// Scores over gRPC.

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use jury_coordinator::Config;
+use jury_coordinator::observe::{Observer, RequestNumber, Seen};
 use jury_coordinator::tenants::{Tenants, TokenDigest};
 use jury_grm::domain::{ScoreRequest, Status, Verdict};
 use jury_proto::v1::reward_service_client::RewardServiceClient;
 use jury_proto::{ErrorCode, JuryError, v1};
 use jury_worker::backend::scripted::{Act, Ending, ScriptedBackend};
+use parking_lot::Mutex;
 use tonic::Request;
 
 use crate::cluster::{Cluster, request};
@@ -206,16 +208,63 @@ async fn status_shows_a_tenant_itself_and_an_operator_all() {
     assert_eq!(names("token-ops").await, [("a".to_owned(), 3), ("ops".to_owned(), 1)]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_file_that_changes_is_in_force_without_a_restart() {
     let (cluster, folder) = cluster(ScriptedBackend::new(), &[("a", "")], Config::default()).await;
     let path = folder.path().join("tenants.toml");
     let becomes = async |tenant: &'static str, served: bool| {
         while score(&cluster, tenant, request(2)).await.is_ok() != served {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
     write(&path, &[("b", "")]);
     becomes("b", true).await;
     becomes("a", false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_tenant_took_and_was_refused_is_counted_under_its_name() {
+    let tenants = [("a", "samples_per_minute = 4"), ("b", "")];
+    let (cluster, _folder) = cluster(ScriptedBackend::new(), &tenants, Config::default()).await;
+    score(&cluster, "a", numbered(4, 1)).await.unwrap();
+    score(&cluster, "a", numbered(4, 2)).await.unwrap_err();
+    score(&cluster, "made-up", numbered(4, 3)).await.unwrap_err();
+    let metrics = cluster.metrics();
+    for line in [
+        "tenant_requests_total{tenant=\"a\"} 1",
+        "tenant_samples_total{tenant=\"a\"} 4",
+        "tenant_over_quota_total{tenant=\"a\",quota=\"samples_per_minute\"} 1",
+        "tenant_over_quota_total{tenant=\"a\",quota=\"requests_per_minute\"} 0",
+        "tenant_requests_total{tenant=\"b\"} 0",
+        "tenant_tokens_total{tenant=\"b\"} 0",
+        "unauthenticated_total 1",
+    ] {
+        let line = format!("jury_coordinator_{line}\n");
+        assert!(metrics.contains(&line), "{metrics} lacks {line}");
+    }
+    assert!(!metrics.contains("made-up"), "{metrics}");
+}
+
+#[tokio::test]
+async fn an_observer_is_shown_nothing_of_a_tenant_whose_texts_must_not_be_kept() {
+    let seen = Arc::new(Senders::default());
+    let config = Config { observer: Some(seen.clone()), ..Config::default() };
+    let tenants = [("private", "keep_texts = false"), ("other", "")];
+    let (cluster, _folder) = cluster(ScriptedBackend::new(), &tenants, config).await;
+    for (tenant, seed) in [("private", 1), ("other", 2)] {
+        score(&cluster, tenant, numbered(2, seed)).await.unwrap();
+    }
+    assert_eq!(*seen.0.lock(), ["other"]);
+}
+
+/// Writes down who sent requests.
+#[derive(Debug, Default)]
+struct Senders(Mutex<Vec<String>>);
+
+impl Observer for Senders {
+    fn observe(&self, _: RequestNumber, seen: Seen<'_>) {
+        if let Seen::Came { tenant, .. } = seen {
+            self.0.lock().push(tenant.to_string());
+        }
+    }
 }
