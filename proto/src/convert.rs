@@ -14,15 +14,14 @@ mod sampling;
 mod settings;
 mod verdict;
 mod voting;
+mod worker;
 
 #[cfg(test)]
 mod tests;
 
 pub use ranking::{RankRequest, Ranked, Trajectory};
-pub use sampling::{
-    AdaptedModel, Capabilities, Head, Role as WorkerRole, SampleGroup, TooLarge, TooLong,
-    WorkerInfo,
-};
+pub use sampling::{SampleGroup, TooLarge, TooLong};
+pub use worker::{AdaptedModel, Capabilities, Head, WorkerInfo, WorkerRole};
 
 use crate::error::JuryError;
 
