@@ -1,7 +1,8 @@
 use jury_grm::domain::Reproducible;
-use jury_proto::convert::{AdaptedModel, Capabilities, Head};
+use jury_proto::convert::{AdaptedModel, Capabilities, Head, WorkerRole};
 
 use super::*;
+use crate::fleet::NoClass;
 
 fn registration(worker_id: &str) -> Registration {
     Registration {
