@@ -2,10 +2,10 @@
 #
 # There is one set of artefacts for the demo and the tests: the dev profile, in which every
 # dependency and the engine are optimised. A release build would be no faster where it counts, and
-# would compile three hundred crates a second time.
+# would compile all crates a second time.
 
 CARGO ?= cargo
-# Not `cargo run`, which would leave the tests' features out and compile a hundred crates again.
+# Not `cargo run`, which would leave the tests' features out and compile candle, the engine and nine more crates again.
 JURY = $${CARGO_TARGET_DIR:-target}/debug/jury
 # Every package, with the features that tests need: cargo counts those in as soon as one target may use them, here an
 # example. Lint and tests count them in anyway, so each crate is compiled once, and checked once for lints and docs.
