@@ -151,7 +151,7 @@ impl Source<'_> {
         Ok((name, TensorInfo { dimensions, block_type, shard: 0, offset, bytes }))
     }
 
-    /// Makes offsets absolute and checks that every tensor lies inside the file.
+    /// Makes offsets absolute and checks that every tensor lies inside the file, and that all have room there.
     fn place(
         &self,
         tensors: &mut HashMap<String, TensorInfo>,
@@ -162,6 +162,11 @@ impl Source<'_> {
         let furthest_end = tensors.values().map(end).max().unwrap_or(data_start);
         if furthest_end > self.file_bytes {
             return Err(self.truncated(furthest_end));
+        }
+        // Else a small file could ask for any amount of memory: tensor after tensor of the same bytes.
+        let all = tensors.values().fold(0, |all: u64, info| all.saturating_add(info.bytes));
+        if all > self.file_bytes - data_start {
+            return Err(self.corrupt("its tensors overlap"));
         }
         tensors.values_mut().for_each(|info| info.offset += data_start);
         Ok(())

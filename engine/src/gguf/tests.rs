@@ -120,3 +120,17 @@ fn a_big_endian_file_is_called_that() {
     fs::write(&first, &bytes).unwrap();
     assert!(refusal(&first).contains("version 9"));
 }
+
+#[test]
+fn tensors_that_share_their_bytes_are_refused() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("model.gguf");
+    write_part(&path, &[], &["a", "b"]);
+    assert!(GgufFile::open(&path).is_ok());
+    let mut bytes = fs::read(&path).unwrap();
+    // Sixteen floats instead of four: all that there is, and b's in it. Before it: the header, the name, the rank.
+    let size = 24 + (8 + 1) + 4;
+    bytes[size..size + 8].copy_from_slice(&16u64.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    assert!(refusal(&path).contains("overlap"));
+}
