@@ -156,8 +156,8 @@ impl Adapter {
         Ok(Adapter { order, architecture: None, base: None, parts: named, digest })
     }
 
-    /// 64 hexadecimal digits: a hash of all matrices, their scales and names. Equal adapters have equal ones, in whatever
-    /// form they are stored.
+    /// 64 hexadecimal digits: a hash of all matrices, their scales and names, and the order of rows. How the files are
+    /// called and laid out makes no difference.
     pub fn digest(&self) -> &str {
         &self.digest
     }
@@ -230,8 +230,9 @@ impl LowRank {
 /// GGUF's name of a projection under either name, without `.weight`.
 fn projection(name: &str) -> Option<String> {
     if let Some(rest) = name.strip_prefix("blk.") {
-        let (layer, _) = rest.split_once('.')?;
-        return layer.parse::<usize>().is_ok().then(|| name.to_owned());
+        let (layer, kind) = rest.split_once('.')?;
+        // One name for each: `blk.03.attn_q` would be another than `blk.3.attn_q`.
+        return Some(format!("blk.{}.{kind}", layer.parse::<usize>().ok()?));
     }
     // Names of projections are those of every family.
     let canonical = tensor_name(Architecture::Llama, &format!("{name}.weight"))?;
