@@ -1,143 +1,18 @@
 //! Adapters: they compute what merged weights compute, leave no trace in others' rows, and come and go.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::BTreeMap;
 
-use half::bf16;
 use jury_engine::{
     Adapter, AdapterError, AdapterId, DeviceKind, Engine, EngineConfig, Group, LowRank, RowOrder,
     SampleSpec, SubmitError,
 };
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
-use tempfile::TempDir;
 
 use crate::families::fixture;
+use crate::low_rank::{
+    FAMILIES, MODULES, adapter, apart, bits, distance, interleaved, merged, noise, parts, prompt,
+    tensors,
+};
 use crate::support::{config, drive, load, load_file, outputs, sample, user};
-
-/// Families whose every projection can be adapted.
-pub const FAMILIES: [&str; 5] = ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text"];
-const MODULES: [&str; 7] = [
-    "self_attn.q_proj",
-    "self_attn.k_proj",
-    "self_attn.v_proj",
-    "self_attn.o_proj",
-    "mlp.gate_proj",
-    "mlp.up_proj",
-    "mlp.down_proj",
-];
-
-/// Numbers around zero, of about `size`.
-pub fn noise(count: usize, salt: u64, size: f32) -> Vec<f32> {
-    let mut state = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 40) as f32 / (1 << 23) as f32 - 1.0) * size
-    };
-    (0..count).map(|_| next()).collect()
-}
-
-struct Tensor {
-    shape: Vec<usize>,
-    floats: Vec<f32>,
-}
-
-/// All tensors of a fixture.
-fn tensors(folder: &Path) -> HashMap<String, Tensor> {
-    let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
-    let file = SafeTensors::deserialize(&bytes).unwrap();
-    let floats = |view: &TensorView<'_>| -> Vec<f32> {
-        let data = view.data();
-        match view.dtype() {
-            Dtype::F32 => data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
-            Dtype::BF16 => {
-                data.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect()
-            }
-            other => panic!("{other:?}"),
-        }
-    };
-    file.tensors()
-        .into_iter()
-        .map(|(name, view)| (name, Tensor { shape: view.shape().to_vec(), floats: floats(&view) }))
-        .collect()
-}
-
-/// An adapter of all a fixture's projections, by Hugging Face's names.
-pub fn parts(folder: &Path, rank: usize, salt: u64, size: f32) -> BTreeMap<String, LowRank> {
-    let mut parts = BTreeMap::new();
-    for (name, tensor) in tensors(folder) {
-        let Some(module) = name.strip_suffix(".weight") else { continue };
-        let Some(at) = MODULES.iter().position(|known| module.ends_with(known)) else { continue };
-        let [outputs, inputs] = tensor.shape[..] else { panic!("{name}") };
-        let layer: u64 = module.split('.').nth(2).unwrap().parse().unwrap();
-        let salt = salt * 1_000 + layer * 10 + at as u64;
-        let part = LowRank {
-            rank,
-            inputs,
-            outputs,
-            scale: 0.75,
-            a: noise(rank * inputs, salt, 1.0),
-            b: noise(outputs * rank, salt + 5, size),
-        };
-        parts.insert(module.to_owned(), part);
-    }
-    assert!(parts.len().is_multiple_of(MODULES.len()) && !parts.is_empty());
-    parts
-}
-
-pub fn adapter(parts: &BTreeMap<String, LowRank>) -> Adapter {
-    Adapter::new(RowOrder::HuggingFace, parts.clone()).unwrap()
-}
-
-/// The fixture with an adapter added to its weights.
-pub fn merged(folder: &Path, parts: &BTreeMap<String, LowRank>) -> TempDir {
-    let to = tempfile::tempdir().unwrap();
-    for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
-        if folder.join(name).exists() {
-            std::fs::copy(folder.join(name), to.path().join(name)).unwrap();
-        }
-    }
-    let mut tensors = tensors(folder);
-    for (module, part) in parts {
-        let tensor = tensors.get_mut(&format!("{module}.weight")).unwrap();
-        for (at, weight) in tensor.floats.iter_mut().enumerate() {
-            let (row, column) = (at / part.inputs, at % part.inputs);
-            let sum: f32 = (0..part.rank)
-                .map(|k| part.b[row * part.rank + k] * part.a[k * part.inputs + column])
-                .sum();
-            *weight += part.scale * sum;
-        }
-    }
-    write(&to.path().join("model.safetensors"), &tensors);
-    to
-}
-
-fn write(path: &Path, tensors: &HashMap<String, Tensor>) {
-    let bytes: HashMap<&String, Vec<u8>> = tensors
-        .iter()
-        .map(|(name, tensor)| (name, tensor.floats.iter().flat_map(|x| x.to_le_bytes()).collect()))
-        .collect();
-    let views = tensors.iter().map(|(name, tensor)| {
-        (name, TensorView::new(Dtype::F32, tensor.shape.clone(), &bytes[name]).unwrap())
-    });
-    serialize_to_file(views, None, path).unwrap();
-}
-
-/// Root of the mean square of differences.
-pub fn distance(one: &[f32], other: &[f32]) -> f64 {
-    let squares = one.iter().zip(other).map(|(a, b)| f64::from(a - b).powi(2));
-    (squares.sum::<f64>() / one.len() as f64).sqrt()
-}
-
-/// Tokens of a vocabulary of at least 200.
-pub fn prompt(salt: u64, length: usize) -> Vec<u32> {
-    noise(length, salt, 1.0).into_iter().map(|x| ((x + 1.0) * 99.0) as u32).collect()
-}
-
-pub fn bits(logits: &[f32]) -> Vec<u32> {
-    logits.iter().map(|logit| logit.to_bits()).collect()
-}
 
 #[test]
 fn an_adapter_computes_what_merged_weights_compute_in_every_family() {
@@ -172,13 +47,7 @@ fn single_modules_compute_what_merged_weights_compute() {
         let mut parts = all.clone();
         parts.retain(|name, _| name.ends_with(module) && name.contains(".1."));
         let merged = merged(&folder, &parts);
-        let mut adapted = load_file(&folder, &config(2));
-        let id = adapted.load_adapter(&adapter(&parts)).unwrap();
-        let prompt = prompt(4, 20);
-        let found = adapted.logits_after_adapted(&prompt, id).unwrap();
-        let expected = load_file(merged.path(), &config(2)).logits_after(&prompt).unwrap();
-        let base = adapted.logits_after(&prompt).unwrap();
-        let (apart, effect) = (distance(&found, &expected), distance(&base, &expected));
+        let (apart, effect) = apart(&folder, &adapter(&parts), merged.path(), &prompt(4, 20));
         assert!(apart < 0.05 * effect, "{module}: {apart}, {effect}");
     }
 }
@@ -318,15 +187,6 @@ fn what_an_unloaded_adapter_cached_is_free_again() {
     }
 }
 
-/// As llama.cpp orders the rows of llama's queries and keys.
-pub fn interleaved(part: &LowRank, head: usize) -> LowRank {
-    let rows = (0..part.outputs).flat_map(|row| {
-        let (first, at) = (row / head * head, row % head);
-        part.b[(first + at % 2 * (head / 2) + at / 2) * part.rank..][..part.rank].to_vec()
-    });
-    LowRank { b: rows.collect(), ..part.clone() }
-}
-
 #[test]
 fn rows_of_llamas_queries_and_keys_are_turned_to_the_models_order() {
     let sizes = [
@@ -420,12 +280,6 @@ fn latent_attention_takes_adapters_of_its_output_and_of_dense_layers() {
     }
     assert_eq!(parts.len(), 5, "{:?}", parts.keys());
     let merged = merged(&folder, &parts);
-    let mut adapted = load_file(&folder, &config(2));
-    let id = adapted.load_adapter(&adapter(&parts)).unwrap();
-    let prompt = prompt(4, 20);
-    let found = adapted.logits_after_adapted(&prompt, id).unwrap();
-    let expected = load_file(merged.path(), &config(2)).logits_after(&prompt).unwrap();
-    let base = adapted.logits_after(&prompt).unwrap();
-    let (apart, effect) = (distance(&found, &expected), distance(&base, &expected));
+    let (apart, effect) = apart(&folder, &adapter(&parts), merged.path(), &prompt(4, 20));
     assert!(apart < 0.02 * effect, "{apart}, {effect}");
 }

@@ -14,6 +14,7 @@ mod families;
 mod gemma;
 mod hidden;
 mod invariance;
+mod low_rank;
 #[cfg(target_os = "linux")]
 mod memory;
 mod merge;

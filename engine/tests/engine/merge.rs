@@ -6,9 +6,9 @@ use std::path::Path;
 use jury_engine::merge::{FloatType, MergeError, Merged, merge};
 use jury_engine::{Adapter, Engine, LowRank, RowOrder};
 
-use crate::adapters::{FAMILIES, adapter, bits, distance, noise, parts, prompt};
 use crate::distance::log_softmax;
 use crate::families::fixture;
+use crate::low_rank::{FAMILIES, adapter, apart, bits, interleaved, noise, parts, prompt};
 use crate::support::{config, load_file, model_path, user};
 
 fn merged(
@@ -22,16 +22,6 @@ fn merged(
         assert!(done < all && done >= last);
         last = done;
     })
-}
-
-/// How far merged files are from the adapter beside its base, and how far that moves the base.
-fn apart(base: &Path, adapter: &Adapter, merged: &Path, prompt: &[u32]) -> (f64, f64) {
-    let mut engine = load_file(base, &config(2));
-    let id = engine.load_adapter(adapter).unwrap();
-    let beside = engine.logits_after_adapted(prompt, id).unwrap();
-    let own = engine.logits_after(prompt).unwrap();
-    let whole = load_file(merged, &config(2)).logits_after(prompt).unwrap();
-    (distance(&beside, &whole), distance(&beside, &own))
 }
 
 #[test]
@@ -156,7 +146,7 @@ fn write_gguf(path: &Path, architecture: &str, alpha: f32, parts: &BTreeMap<Stri
 fn as_gguf(adapter: &Adapter) -> BTreeMap<String, LowRank> {
     let turned = |(name, part): (&str, &LowRank)| {
         let part = match name.ends_with("attn_q") || name.ends_with("attn_k") {
-            true => crate::adapters::interleaved(part, 64),
+            true => interleaved(part, 64),
             false => part.clone(),
         };
         (name.to_owned(), part)
@@ -219,6 +209,11 @@ fn what_cannot_be_merged_is_refused_with_the_way_out_and_leaves_nothing() {
     std::fs::write(out.join("mine"), "all that I have").unwrap();
     let full = refused(&base, &adapter, &out, None);
     assert!(full.contains("not empty"), "{full}");
+    let file = folder.path().join("mine.gguf");
+    std::fs::write(&file, "all that I have").unwrap();
+    let there = refused(&model_path(), &smollm2, &file, None);
+    assert!(there.contains("is there already"), "{there}");
+    assert_eq!(std::fs::read(&file).unwrap(), b"all that I have");
 }
 
 #[test]
