@@ -138,9 +138,9 @@ impl<'a> Changes<'a> {
     }
 
     /// The part that changes the tensor of this name, GGUF's.
-    fn of(&self, tensor: &str) -> Option<(&'a str, &'a LowRank)> {
+    fn of<'name>(&self, tensor: &'name str) -> Option<(&'name str, &'a LowRank)> {
         let name = tensor.strip_suffix(".weight")?;
-        self.adapter.parts().find(|&(part, _)| part == name)
+        Some((name, self.adapter.part(name)?))
     }
 
     /// Adds a part to its matrix, outputs x inputs.

@@ -24,6 +24,10 @@ pub(super) fn write(
         let why = "the model is split into several files: join them with llama.cpp's llama-gguf-split --merge first";
         return Err(MergeError::Refused { path: out.to_owned(), why: why.to_owned() });
     }
+    if out.symlink_metadata().is_ok() {
+        let why = "is there already; name a new file".to_owned();
+        return Err(MergeError::Refused { path: out.to_owned(), why });
+    }
     let raw = file.raw_metadata()?;
     let mut tensors: Vec<(&String, &TensorInfo)> = file.tensors.iter().collect();
     tensors.sort_unstable_by_key(|(_, info)| info.offset);
