@@ -1,5 +1,7 @@
 //! What llama-server really sends, read.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use jury_grm::domain::{Finish, Issue, Readout, Reproducible};
 use jury_worker::backend::openai::{ConnectError, OpenAiBackend, Refusal};
 use jury_worker::backend::{Backend, BackendEvent};
@@ -29,7 +31,12 @@ async fn a_server_can_do_what_it_does_when_it_is_tried() {
         let choices: Vec<_> = texts.iter().enumerate().map(choice).collect();
         Reply::json(&json!({"choices": choices, "usage": {"prompt_tokens": 9}}))
     };
+    let refusals = AtomicUsize::new(0);
     let server = Server::start(move |asked| match &asked.body {
+        // What it cannot do for a moment it can do.
+        body if body["n"] == 2 && refusals.fetch_add(1, Ordering::Relaxed) == 0 => {
+            Reply::with_status("429 Too Many Requests", "application/json", "{}")
+        }
         body if body["n"] == 2 => answer(&["a", "b"]),
         body if body["grammar"] == "root ::= \"verdict\"" => answer(&["verdict"]),
         _ => llama_cpp(asked, || Reply::bytes(BOX)),

@@ -18,6 +18,7 @@ use super::error::UpstreamError;
 use super::flavour::Flavour;
 use super::http::Http;
 use super::prompt::Prompt;
+use super::upstream::tries;
 
 /// Text whose tokens tell vocabularies and ways of cutting apart; nothing in it is special to us.
 const SHIBBOLETH: &str = "Analysis: 2 of 10 répliques, <|im_end|> </s>\n\n  \\boxed{10, 7}";
@@ -107,6 +108,7 @@ impl Trial<'_> {
                 Ok(answer) => {
                     return Ok(listed.min(u32::try_from(answer.listed.len()).unwrap_or(u32::MAX)));
                 }
+                Err(error) if error.is_transient() => return Err(error),
                 // More than it gives, or none at all.
                 Err(
                     UpstreamError::Status { status: 400..500, .. }
@@ -144,7 +146,8 @@ impl Trial<'_> {
         answer.is_ok_and(|answer| answer.text.trim() == HELD_TO)
     }
 
-    /// Asks with further fields, which take the place of others of their name.
+    /// Asks with further fields, which take the place of others of their name. A server that is busy for a moment is asked
+    /// again: what it could not do then would be missing until the worker's next start.
     async fn ask(&self, wanted: Wanted, fields: &Value) -> Result<answer::Answer, UpstreamError> {
         let Found { flavour, model, .. } = self.found;
         let (flavour, prompt) = (*flavour, self.prompt);
@@ -153,7 +156,7 @@ impl Trial<'_> {
         for (name, value) in fields.as_object().into_iter().flatten() {
             body[name] = value.clone();
         }
-        answer::read(&self.http.post(ask.path(), &body).await?)
+        tries(|| async { answer::read(&self.http.post(ask.path(), &body).await?) }).await
     }
 }
 

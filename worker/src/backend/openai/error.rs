@@ -94,7 +94,7 @@ pub enum UpstreamError {
 // === impl UpstreamError ===
 
 impl UpstreamError {
-    /// True when the same request may do better: never for a 4xx, which would fail again.
+    /// True when the same request may do better: of the 4xx only 408 and 429, for the others would fail again.
     pub fn is_transient(&self) -> bool {
         let is_transient = |status: u16| matches!(status, 408 | 429 | 500..);
         match self {
