@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use jury_grm::domain::{FailureKind, Readout};
+use jury_grm::domain::{FailureKind, Finish, Readout};
 use jury_worker::backend::BackendEvent;
 use jury_worker::backend::openai::{OpenAiBackend, OpenAiConfig};
 
@@ -126,6 +126,27 @@ async fn a_stream_that_goes_on_without_text_fails_like_one_that_is_silent() {
             assert!(detail.contains("events without any text for 300ms"), "{detail}");
             assert_eq!(asked, 1);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_has_ended_is_a_sample_however_the_stream_goes_on() {
+    const WHOLE: &str =
+        r#"{"choices":[{"index":0,"delta":{"content":"nothing more"},"finish_reason":"stop"}]}"#;
+    type Make = fn() -> Reply;
+    let ends: [Make; 3] = [
+        || Reply::events(&[WHOLE]),
+        || Reply::events(&[WHOLE]).and_hang(),
+        || Reply::events(&[WHOLE]).and_babble(": ping\n\n"),
+    ];
+    for end in ends {
+        let server = Server::start(move |asked| llama_cpp(asked, end)).await;
+        let config = OpenAiConfig { stall: Duration::from_millis(300), ..config(&server.url) };
+        let backend = OpenAiBackend::connect(config).await.unwrap();
+        let events = draw(&backend, group(1, Readout::Free)).await;
+        let [sample] = samples(&events)[..] else { panic!("{events:?}") };
+        assert_eq!(sample.finish, Finish::EndOfText);
+        assert_eq!(server.asked_for_texts().len(), 1);
     }
 }
 

@@ -107,7 +107,11 @@ async fn write(
             Ok(Some(answer)) => answer,
             Ok(None) => break,
             // Whole, but for what some servers say at their end.
-            Err(UpstreamError::Cut | UpstreamError::Stuck(_)) if finish.is_some() => break,
+            Err(UpstreamError::Cut | UpstreamError::Stuck(_) | UpstreamError::Stalled(_))
+                if finish.is_some() =>
+            {
+                break;
+            }
             Err(error) => return Err(error),
         };
         let tokens_before = text.tokens();
