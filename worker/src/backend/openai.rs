@@ -158,17 +158,14 @@ impl OpenAiBackend {
         let url = config.url.clone();
         let able = ability::try_out(&found, &http, tokenizer.as_ref()).await;
         let able = able.map_err(|refusal| ConnectError::Refused { url, refusal })?;
-        let info = BackendInfo {
-            role: WorkerRole::Grm,
-            capabilities: Capabilities {
-                seeds: found.flavour != Flavour::Other,
-                distributions: able.listed > 0,
-                many_per_call: able.many_per_call,
-                log_probabilities: able.log_probabilities,
-                constrained_output: able.constrained_output,
-                ..capabilities(&config, &found)
-            },
-            ..info(&config, &found)?
+        let mut info = info(&config, &found, WorkerRole::Grm)?;
+        info.capabilities = Capabilities {
+            seeds: found.flavour != Flavour::Other,
+            distributions: able.listed > 0,
+            many_per_call: able.many_per_call,
+            log_probabilities: able.log_probabilities,
+            constrained_output: able.constrained_output,
+            ..info.capabilities
         };
         let (seen, death) = watch_over(&http, &found);
         let upstream = Arc::new(Upstream {
@@ -202,11 +199,7 @@ impl Backend for OpenAiBackend {
     }
 
     fn load(&self) -> Load {
-        let events = self.upstream.progress.load(Ordering::Relaxed);
-        let mut load = self.occupancy.load(self.seen.steps(events));
-        // What others have waiting there keeps ours waiting, too.
-        load.queued = load.queued.max(self.seen.waiting());
-        load
+        self.seen.load(&self.occupancy, self.upstream.progress.load(Ordering::Relaxed))
     }
 
     fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle {
@@ -270,8 +263,12 @@ async fn comes_up(http: &Http, model: &str) -> Result<Found, Refusal> {
     }
 }
 
-/// What holds of an upstream in either role, but for what it can do.
-fn info(config: &OpenAiConfig, found: &Found) -> Result<BackendInfo, ConnectError> {
+/// What holds of an upstream in either role, and what it can do as far as that is known without trying.
+fn info(
+    config: &OpenAiConfig,
+    found: &Found,
+    role: WorkerRole,
+) -> Result<BackendInfo, ConnectError> {
     let context_tokens = config.context_tokens.or(found.context_tokens);
     let context_tokens =
         context_tokens.ok_or_else(|| ConnectError::NoContext { url: config.url.clone() })?;
@@ -280,9 +277,8 @@ fn info(config: &OpenAiConfig, found: &Found) -> Result<BackendInfo, ConnectErro
         0 => String::new(),
         tokens => format!(":think{tokens}"),
     };
-    let capabilities = capabilities(config, found);
     Ok(BackendInfo {
-        role: WorkerRole::Grm,
+        role,
         model: config.model.clone(),
         model_digest: config.model_digest.clone().unwrap_or_else(|| found.digest()),
         method_version: jury_grm::method_version(),
@@ -294,21 +290,16 @@ fn info(config: &OpenAiConfig, found: &Found) -> Result<BackendInfo, ConnectErro
             false => Reproducible::None,
         },
         capacity: config.capacity.or(found.places).unwrap_or(CAPACITY).max(1),
-        capabilities,
+        capabilities: Capabilities {
+            cancel: found.flavour != Flavour::Other,
+            token_prompts: config.tokenizer.is_some(),
+            batch_invariant: found.is_batch_invariant,
+            ..Capabilities::default()
+        },
         room_tokens: None,
         state_width: None,
         adapters: Vec::new(),
     })
-}
-
-/// What is known without trying.
-fn capabilities(config: &OpenAiConfig, found: &Found) -> Capabilities {
-    Capabilities {
-        cancel: found.flavour != Flavour::Other,
-        token_prompts: config.tokenizer.is_some(),
-        batch_invariant: found.is_batch_invariant,
-        ..Capabilities::default()
-    }
 }
 
 type Death = watch::Receiver<Option<Arc<str>>>;

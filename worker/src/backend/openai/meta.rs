@@ -77,7 +77,7 @@ impl OpenAiMeta {
     pub async fn connect(config: OpenAiConfig) -> Result<Self, ConnectError> {
         let Reached { http, tokenizer, found } = reach(&config).await?;
         let endpoint = Endpoint::find(&config.url, &found, &http, tokenizer.as_ref()).await?;
-        let info = BackendInfo { role: WorkerRole::Meta, ..info(&config, &found)? };
+        let info = info(&config, &found, WorkerRole::Meta)?;
         tracing::info!(
             url = config.url,
             flavour = found.flavour.name(),
@@ -107,10 +107,7 @@ impl Backend for OpenAiMeta {
     }
 
     fn load(&self) -> Load {
-        let answers = self.ranker.progress.load(Ordering::Relaxed);
-        let mut load = self.occupancy.load(self.seen.steps(answers));
-        load.queued = load.queued.max(self.seen.waiting());
-        load
+        self.seen.load(&self.occupancy, self.ranker.progress.load(Ordering::Relaxed))
     }
 
     fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle {

@@ -12,6 +12,8 @@ use super::discover;
 use super::error::UpstreamError;
 use super::flavour::Flavour;
 use super::http::Http;
+use crate::backend::Load;
+use crate::backend::occupancy::Occupancy;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(2);
@@ -54,18 +56,21 @@ impl Seen {
         self.is_down.load(Ordering::Relaxed)
     }
 
-    /// Requests that wait there.
-    pub(super) fn waiting(&self) -> u32 {
-        self.waiting.load(Ordering::Relaxed)
-    }
-
     /// Grows while it works, what it sends us included; 0 where it does not count its own work, for then nobody can tell a
     /// long prompt from a server that hangs.
-    pub(super) fn steps(&self, events: u64) -> u64 {
+    fn steps(&self, events: u64) -> u64 {
         match self.work.load(Ordering::Relaxed) {
             0 => 0,
             work => work.saturating_add(events),
         }
+    }
+
+    /// How busy the backend is that has had so many `events` from it.
+    pub(super) fn load(&self, occupancy: &Occupancy, events: u64) -> Load {
+        let mut load = occupancy.load(self.steps(events));
+        // What others have waiting there keeps ours waiting, too.
+        load.queued = load.queued.max(self.waiting.load(Ordering::Relaxed));
+        load
     }
 }
 
