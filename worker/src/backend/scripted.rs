@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Without scripts every sample is scored at once, by a function of its seed and order alone: two backends, or one
-//! backend asked twice, give the same samples. No clock is read and nothing sleeps.
+//! backend asked twice, give the same samples. Time matters to [`Gate::After`] alone.
 
 mod act;
 mod run;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jury_grm::domain::FailureKind;
-use jury_proto::convert::{RankRequest, Ranked};
+use jury_proto::convert::{AdaptedModel, RankRequest, Ranked};
 use jury_proto::v1::sample_response::Event;
 use jury_proto::{ErrorCode, JuryError, v1};
 use jury_worker::backend::Backend;
@@ -74,6 +74,22 @@ async fn a_head_that_the_worker_does_not_have_refuses_the_group_by_its_digest() 
     assert_eq!(error.code, ErrorCode::WrongModel);
     assert!(error.message.contains("another"), "{error}");
     assert!(cluster.script.groups().is_empty(), "nothing was drawn");
+}
+
+#[tokio::test]
+async fn a_head_refuses_samples_of_an_adapter_whose_states_it_does_not_know() {
+    let adapter = AdaptedModel { name: "strict".into(), model_digest: "ad".repeat(32) };
+    let backend =
+        ScriptedBackend::new().with_states().with_info(|info| info.adapters = vec![adapter]);
+    let (cluster, head) = with_a_head(backend).await;
+    let mut group = example_group(1);
+    group.model_digest = "ad".repeat(32);
+    assert_eq!(samples(cluster.call(group.clone()).await.unwrap().rest().await).len(), 1);
+    group.head_digest = Some(head);
+    let error = cluster.call(group).await.err().unwrap();
+    assert_eq!(error.code, ErrorCode::WrongModel);
+    assert!(error.message.contains("states of model"), "{error}");
+    assert_eq!(cluster.script.groups().len(), 1, "nothing more was drawn");
 }
 
 /// Ranks over gRPC.

@@ -285,7 +285,7 @@ async fn a_call_ends_with_its_time_and_a_dropped_one_closes_its_connections() {
     .await;
     let config = OpenAiConfig { tokenizer: Some(folder()), ..config(&server.url) };
     let backend = OpenAiMeta::connect(config).await.unwrap_or_else(|error| panic!("{error}"));
-    let timed = RankRequest { remaining_ms: Some(200), ..ranking(&[2, 90]) };
+    let timed = RankRequest { remaining_ms: Some(2_000), ..ranking(&[2, 90]) };
     let outcomes = outcomes(&backend, timed).await;
     assert!(outcomes[0].is_ok());
     assert_eq!(outcomes[1].clone().unwrap_err().kind, FailureKind::TimedOut);
