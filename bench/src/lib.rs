@@ -10,6 +10,7 @@
 //! models    names to files                         spread   median, least, greatest
 //! programs  those of others, and their end         load     what else the machine does
 //! output    files of results                       so_far   what a run that is cut short leaves
+//! table     a table for a terminal or a document
 //! head      what every report begins with
 //! ```
 //!
@@ -30,6 +31,7 @@ mod programs;
 mod scaling;
 mod so_far;
 mod spread;
+mod table;
 mod upstream;
 mod verdicts;
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::page::print;
+use serde::Serialize;
 
 use super::Run;
 
@@ -59,6 +60,11 @@ pub fn deliver(
         output.write(&text()?).or_exit(Exit::CannotWrite)?;
     }
     printed
+}
+
+/// A report for a machine.
+pub fn json_page(report: &impl Serialize) -> Result<String, Failed> {
+    Ok(serde_json::to_string_pretty(report).or_exit(Exit::Internal)? + "\n")
 }
 
 // === private ===

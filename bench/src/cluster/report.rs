@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use jury_terminal::exit::{Exit, Failed, OrExit};
-use jury_terminal::page::columns;
+use jury_terminal::exit::Failed;
 use serde::Serialize;
 
 use super::config::{Plan, Point, Purpose};
 use super::load::Measured;
 use super::node::Pace;
 use crate::head::Head;
+use crate::output::json_page;
 use crate::spread::{Spread, caption, counted, median};
+use crate::table::Table;
 
 const HEADINGS: [&str; 7] =
     ["MEASURED", "WORKERS", "K", "IN FLIGHT", "SAMPLES/S", "CPU US/SAMPLE", "P50, P99 MS"];
@@ -75,26 +76,17 @@ impl Report {
 
     /// For a terminal, or for a machine.
     pub fn page(&self, json: bool) -> Result<String, Failed> {
-        if json {
-            let json = serde_json::to_string_pretty(&self.json()).or_exit(Exit::Internal)?;
-            return Ok(format!("{json}\n"));
-        }
-        let mut rows = vec![HEADINGS.map(String::from)];
-        rows.extend(self.cells());
-        Ok(format!("{}\n{}{}", self.preamble().join("\n"), columns(&rows), self.summary()))
+        if json { json_page(&self.json()) } else { Ok(self.table().page()) }
     }
 
-    /// The table as Markdown.
+    /// For a document.
     pub fn markdown(&self) -> String {
-        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-        let rule = format!("|{}\n", "---|".repeat(HEADINGS.len()));
-        let rows: String = self.cells().iter().map(|cells| line(cells)).collect();
-        let preamble = self.preamble().join("  \n");
-        format!(
-            "{preamble}\n\n{}{rule}{rows}\n{}",
-            line(&HEADINGS.map(String::from)),
-            self.summary()
-        )
+        self.table().markdown()
+    }
+
+    fn table(&self) -> Table<{ HEADINGS.len() }> {
+        let (above, below) = (self.preamble(), self.summary());
+        Table { above, headings: HEADINGS, rows: self.cells(), below }
     }
 
     fn preamble(&self) -> Vec<String> {
@@ -132,19 +124,19 @@ impl Report {
         self.rows.iter().map(cells).collect()
     }
 
-    fn summary(&self) -> String {
+    fn summary(&self) -> Vec<String> {
         let efficiency = self.efficiency();
-        let mut lines = String::new();
+        let mut lines = Vec::new();
         if !efficiency.is_empty() {
             let shares: Vec<String> = efficiency
                 .iter()
                 .map(|(workers, share)| format!("{workers}: {:.0} %", share * 100.0))
                 .collect();
-            lines += &format!("efficiency by number of workers: {}\n", shares.join(", "));
+            lines.push(format!("efficiency by number of workers: {}", shares.join(", ")));
         }
         let not_whole: u64 = self.rows.iter().map(Row::not_whole).sum();
         if not_whole > 0 {
-            lines += &format!("{} had no whole verdict\n", counted(not_whole as usize, "request"));
+            lines.push(format!("{} had no whole verdict", counted(not_whole as usize, "request")));
         }
         lines
     }

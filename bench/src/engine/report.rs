@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 
 use jury_engine::limits::{Bound, Limits};
-use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::exit::Failed;
 use jury_terminal::page::columns;
 use serde::Serialize;
 
 use super::series::Series;
 use crate::head::Head;
 use crate::models::BenchModel;
+use crate::output::json_page;
 use crate::peer::Setting;
 use crate::spread::{Spread, caption, counted, paired_ratio};
 
@@ -118,7 +119,7 @@ impl Row {
 impl Report {
     /// For a terminal, or for a machine.
     pub fn page(&self, json: bool) -> Result<String, Failed> {
-        if json { self.json() } else { Ok(self.table()) }
+        if json { json_page(self) } else { Ok(self.table()) }
     }
 
     fn table(&self) -> String {
@@ -142,11 +143,6 @@ impl Report {
             }
         }
         text
-    }
-
-    fn json(&self) -> Result<String, Failed> {
-        let json = serde_json::to_string_pretty(self).or_exit(Exit::Internal)?;
-        Ok(format!("{json}\n"))
     }
 
     /// Headings and rows.

@@ -1,10 +1,11 @@
 //! What was measured, as a table for people and as JSON; the plot draws the curves.
 
-use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::exit::Failed;
 use jury_terminal::page::columns;
 use serde::Serialize;
 
 use crate::head::Head;
+use crate::output::json_page;
 use crate::spread::counted;
 
 /// A whole run.
@@ -56,8 +57,7 @@ impl Report {
     /// For a terminal, or for a machine.
     pub fn page(&self, json: bool) -> Result<String, Failed> {
         if json {
-            let json = serde_json::to_string_pretty(self).or_exit(Exit::Internal)?;
-            return Ok(format!("{json}\n"));
+            return json_page(self);
         }
         let mut rows = vec![["AGAINST", "VALUE", "SECONDS", "PREFILL", "WITH"].map(String::from)];
         for curve in &self.curves {

@@ -1,13 +1,14 @@
 //! What was measured, as a table for people, as Markdown and as JSON.
 
 use jury_grm::domain::Settings;
-use jury_terminal::exit::{Exit, Failed, OrExit};
-use jury_terminal::page::columns;
+use jury_terminal::exit::Failed;
 use serde::Serialize;
 
 use crate::args::BenchUpstreamArgs;
 use crate::head::Head;
+use crate::output::json_page;
 use crate::spread::{Spread, caption, paired_ratio};
+use crate::table::Table;
 
 const HEADINGS: [&str; 5] =
     ["WHO", "LAST SAMPLE, S", "FIRST SAMPLE, S", "TOKENS GENERATED", "PROMPT TOKENS COMPUTED"];
@@ -104,22 +105,17 @@ impl Report {
 
     /// For a terminal, or for a machine.
     pub fn page(&self, json: bool) -> Result<String, Failed> {
-        if json {
-            let json = serde_json::to_string_pretty(&self.json()).or_exit(Exit::Internal)?;
-            return Ok(format!("{json}\n"));
-        }
-        let mut rows = vec![HEADINGS.map(String::from)];
-        rows.extend(self.cells());
-        Ok(format!("{}\n{}{}\n", self.preamble().join("\n"), columns(&rows), self.summary()))
+        if json { json_page(&self.json()) } else { Ok(self.table().page()) }
     }
 
-    /// The table as Markdown.
+    /// For a document.
     pub fn markdown(&self) -> String {
-        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-        let rule = format!("|{}\n", "---|".repeat(HEADINGS.len()));
-        let rows: String = self.cells().iter().map(|cells| line(cells)).collect();
-        let (preamble, headings) = (self.preamble().join("  \n"), HEADINGS.map(String::from));
-        format!("{preamble}\n\n{}{rule}{rows}\n{}\n", line(&headings), self.summary())
+        self.table().markdown()
+    }
+
+    fn table(&self) -> Table<{ HEADINGS.len() }> {
+        let (rows, below) = (self.cells().to_vec(), vec![self.summary()]);
+        Table { above: self.preamble(), headings: HEADINGS, rows, below }
     }
 
     fn preamble(&self) -> Vec<String> {

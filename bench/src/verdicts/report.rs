@@ -7,7 +7,7 @@ mod tests;
 use std::fmt::Write as _;
 
 use jury_grm::domain::Settings;
-use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::exit::Failed;
 use jury_terminal::page::columns;
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ use super::Round;
 use super::config::Plan;
 use super::peer::Setting;
 use crate::head::Head;
+use crate::output::json_page;
 use crate::spread::{caption, counted, paired_ratio};
 
 const HEADINGS: [&str; 7] = [
@@ -129,7 +130,7 @@ impl Report {
 
     /// For a terminal, or for a machine.
     pub fn page(&self, json: bool) -> Result<String, Failed> {
-        if json { self.json() } else { Ok(self.table()) }
+        if json { json_page(self) } else { Ok(self.table()) }
     }
 
     fn table(&self) -> String {
@@ -156,11 +157,6 @@ impl Report {
             text.push_str(&line(&row));
         }
         text
-    }
-
-    fn json(&self) -> Result<String, Failed> {
-        let json = serde_json::to_string_pretty(self).or_exit(Exit::Internal)?;
-        Ok(format!("{json}\n"))
     }
 
     fn sides(&self) -> impl Iterator<Item = &Side> {

@@ -63,7 +63,7 @@ fn every_line_of_the_markdown_table_has_the_same_columns() {
 
 #[test]
 fn json_keeps_every_value_of_every_round() {
-    let json: serde_json::Value = serde_json::from_str(&report().json().unwrap()).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&report().page(true).unwrap()).unwrap();
     let row = &json["rows"][1];
     assert_eq!(row["ours"]["values"].as_array().unwrap().len(), 3);
     assert_eq!(row["peer_setting"], "plain");
@@ -94,5 +94,5 @@ fn a_run_that_was_cut_short_says_so_everywhere() {
     let report = Report { head: Head { complete: false, ..example() }, ..report() };
     assert!(report.table().contains("cut short"));
     assert!(report.markdown().contains("* cut short"));
-    assert!(report.json().unwrap().contains("\"complete\": false"));
+    assert!(report.page(true).unwrap().contains("\"complete\": false"));
 }

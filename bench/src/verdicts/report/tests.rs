@@ -95,7 +95,7 @@ fn markdown_has_the_same_columns_everywhere_and_every_ratio() {
 
 #[test]
 fn json_tells_of_drafts_on_every_side() {
-    let json: serde_json::Value = serde_json::from_str(&everything().json().unwrap()).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&everything().page(true).unwrap()).unwrap();
     let side = |name: &str| {
         let side = &json[name];
         (
@@ -115,7 +115,7 @@ fn json_tells_of_drafts_on_every_side() {
 fn a_run_that_was_cut_short_says_so_everywhere() {
     let report = report(None, false, &[(OURS, vec![drafting(10.0)])]);
     assert!(report.table().contains("cut short") && report.markdown().contains("cut short"));
-    assert!(report.json().unwrap().contains("\"complete\": false"));
+    assert!(report.page(true).unwrap().contains("\"complete\": false"));
 }
 
 #[test]
