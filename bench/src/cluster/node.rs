@@ -4,6 +4,8 @@
 //! Ends are computed when a group arrives, so that a node costs a timer an end and no task a sample. Not simulated: that
 //! a lane becomes free early when its sample is cancelled.
 
+mod drawing;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -11,14 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jury_fabric::transport::{HealthHandle, Listener};
-use jury_grm::domain::{
-    FailureKind, Finish, Outcome, Reproducible, Sample, SampleSpec, Scores, Settings,
-};
+use jury_grm::domain::Reproducible;
 use jury_proto::convert::{Capabilities, SampleGroup, WorkerRole};
 use jury_terminal::exit::{Exit, Failed, OrExit};
-use jury_worker::backend::{
-    Backend, BackendInfo, CancelRequests, Cancelled, GroupEvents, GroupHandle, Load,
-};
+use jury_worker::backend::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
 use jury_worker::heads::Heads;
 use jury_worker::metrics::WorkerMetrics;
 use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
@@ -30,10 +28,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::drawing::{Drawing, End, Seats};
+
 /// Bytes of text a token, as English has about.
 const BYTES_PER_TOKEN: usize = 4;
-/// Tokens between two progress events of a sample.
-const PROGRESS_TOKENS: u32 = 64;
 /// Samples that an instant node has room for: more than any point has in flight.
 const INSTANT_CAPACITY: u32 = 4096;
 
@@ -80,14 +78,6 @@ struct Schedule {
     prefilled: Option<Instant>,
     /// When each lane is free again; lanes that were never used are missing.
     lanes: BinaryHeap<Reverse<Instant>>,
-}
-
-/// The end of one sample.
-struct End {
-    at: Instant,
-    spec: SampleSpec,
-    tokens: u32,
-    fails: bool,
 }
 
 // === impl Pace ===
@@ -248,119 +238,6 @@ impl Backend for Node {
 
     fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.death.subscribe()
-    }
-}
-
-/// Samples of one group among those that a node draws; given back as they end.
-struct Seats {
-    drawing: Arc<AtomicU32>,
-    held: u32,
-}
-
-// === impl Seats ===
-
-impl Seats {
-    fn take(drawing: &Arc<AtomicU32>, n: usize) -> Self {
-        let held = u32::try_from(n).unwrap_or(u32::MAX);
-        drawing.fetch_add(held, Ordering::Relaxed);
-        Self { drawing: drawing.clone(), held }
-    }
-
-    fn free_one(&mut self) {
-        self.held -= 1;
-        self.drawing.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Seats {
-    fn drop(&mut self) {
-        self.drawing.fetch_sub(self.held, Ordering::Relaxed);
-    }
-}
-
-/// One group while it is drawn.
-struct Drawing {
-    ends: Vec<End>,
-    settings: Settings,
-    prompt_tokens: u32,
-    events: GroupEvents,
-    seats: Seats,
-    steps: Arc<AtomicU64>,
-}
-
-// === impl Drawing ===
-
-impl Drawing {
-    async fn run(mut self, cancels: CancelRequests, paced: bool) {
-        self.events.accepted(self.prompt_tokens, 0);
-        let mut cancelled = Vec::new();
-        for end in std::mem::take(&mut self.ends) {
-            let at = end.at;
-            let wait = async {
-                if paced {
-                    tokio::time::sleep_until(at).await;
-                }
-            };
-            tokio::pin!(wait);
-            loop {
-                tokio::select! {
-                    biased;
-                    () = &mut wait => break,
-                    request = cancels.next() => match request {
-                        Cancelled::Nothing => {}
-                        Cancelled::Samples(indices) => cancelled.extend(indices),
-                        Cancelled::Group => return,
-                        Cancelled::TimedOut => {
-                            drop(self.seats);
-                            self.events.apply(&request);
-                            return;
-                        }
-                    },
-                }
-            }
-            let index = end.spec.index;
-            self.steps.fetch_add(u64::from(end.tokens), Ordering::Relaxed);
-            self.seats.free_one();
-            if cancelled.contains(&index) {
-                self.events.failed(index, FailureKind::NotNeeded, "cancelled");
-            } else if end.fails {
-                self.events.failed(index, FailureKind::Worker, "a simulated failure");
-            } else {
-                for tokens in (PROGRESS_TOKENS..end.tokens).step_by(PROGRESS_TOKENS as usize) {
-                    self.events.progress(index, tokens);
-                }
-                self.events.finished(sample(end, &self.settings, self.prompt_tokens));
-            }
-        }
-    }
-}
-
-/// A sample as large as a real one, with scores by its seed.
-fn sample(end: End, settings: &Settings, prompt_tokens: u32) -> Sample {
-    let scale = settings.scale;
-    let choices = (scale.max - scale.min + 1) as usize;
-    let mut random = SmallRng::seed_from_u64(end.spec.seed);
-    let scores = end
-        .spec
-        .order
-        .iter()
-        .map(|_| f64::from(random.random_range(scale.min..=scale.max)))
-        .collect::<Vec<_>>();
-    let flat = vec![1.0 / choices as f64; choices];
-    let text = "words ".repeat(end.tokens as usize * BYTES_PER_TOKEN / 6);
-    Sample {
-        principles: text.chars().take(text.len() / 3).collect(),
-        critique: text,
-        outcome: Outcome::Scored(Scores {
-            score_distribution: Some(vec![flat; scores.len()]),
-            scores,
-            readout_mass: Some(1.0),
-            forced: false,
-        }),
-        finish: Finish::Box,
-        prompt_tokens,
-        generated_tokens: end.tokens,
-        ..Sample::failed(end.spec, FailureKind::NoBox, "")
     }
 }
 
