@@ -165,7 +165,7 @@ fn registration(info: &WorkerInfo, config: &WorkerConfig) -> Registration {
         roles: info.roles.iter().map(|&role| role_told(role)).collect(),
         capacity: info.capacity,
         version: info.version.clone(),
-        // Of each start, unless somebody gave it an id.
+        // Each start has an id of its own, unless somebody names one.
         incarnation: String::new(),
     }
 }

@@ -32,8 +32,15 @@ pub(super) struct Submitted {
 impl ActiveGroup {
     /// Hands a group to the engine, or answers its caller why not.
     pub(super) fn submit(engine: &mut Engine, tokenised: TokenisedGroup) -> Option<Submitted> {
-        let TokenisedGroup { mut samples, adapter, reader, .. } = tokenised;
-        let TokenisedGroup { hidden_states, prompt, longest, mut caller, .. } = tokenised;
+        let TokenisedGroup {
+            mut samples,
+            adapter,
+            reader,
+            hidden_states,
+            prompt,
+            longest,
+            mut caller,
+        } = tokenised;
         // Some may have been cancelled on the way here.
         samples.retain(|spec| caller.events.owes(spec.index));
         let prompt_tokens = to_u32(prompt.len());
