@@ -25,6 +25,21 @@ async fn what_the_server_is_and_can_do_is_found_out() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_busy_for_a_moment_is_asked_again_for_what_it_is() {
+    let refusals = AtomicUsize::new(0);
+    let server = Server::start(move |asked| {
+        match asked.path == "/props" && refusals.fetch_add(1, Ordering::Relaxed) == 0 {
+            true => Reply::with_status("429 Too Many Requests", "application/json", "{}"),
+            false => llama_cpp(asked, || Reply::bytes(BOX)),
+        }
+    })
+    .await;
+    let plain = Server::start(|asked| llama_cpp(asked, || Reply::bytes(BOX))).await;
+    let numerics = connect(&server.url).await.info().numerics;
+    assert_eq!(numerics, connect(&plain.url).await.info().numerics);
+}
+
+#[tokio::test]
 async fn a_server_can_do_what_it_does_when_it_is_tried() {
     let answer = |texts: &[&str]| {
         let choice = |(index, text)| json!({"index": index, "message": {"content": text}});

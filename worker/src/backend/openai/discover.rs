@@ -132,6 +132,8 @@ async fn mode(http: &Http, flavour: Flavour) -> Result<Value, UpstreamError> {
 /// A page that is not there tells nothing: a gateway may pass on the API alone.
 fn told_or_null(told: Result<Value, UpstreamError>) -> Result<Value, UpstreamError> {
     match told {
+        // Busy for a moment: its version would be unknown, and its class another one, until the worker's next start.
+        Err(error) if error.is_transient() => Err(error),
         Err(UpstreamError::Status { status: 400..500, .. } | UpstreamError::NotJson { .. }) => {
             Ok(Value::Null)
         }
