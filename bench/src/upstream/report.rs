@@ -114,7 +114,7 @@ impl Report {
     }
 
     fn table(&self) -> Table<{ HEADINGS.len() }> {
-        let (rows, below) = (self.cells().to_vec(), vec![self.summary()]);
+        let (rows, below) = (Vec::from(self.cells()), vec![self.summary()]);
         Table { above: self.preamble(), headings: HEADINGS, rows, below }
     }
 
