@@ -38,7 +38,7 @@ impl Coordinator {
         v1::GetStatusResponse { tenants: self.tenants_for(tenant), ..self.status() }
     }
 
-    /// Takes a request's part of its tenant's quotas; all of it comes back unless the request is admitted.
+    /// Takes a request's part of its tenant's quotas; all of it comes back unless its samples are begun.
     pub(super) fn charge(&self, tenant: &Tenant, size: Size) -> Result<Charge, JuryError> {
         let amount = Amount { samples: size.samples.into(), tokens: size.tokens };
         tenant.charge(amount).map_err(|over_quota| {
