@@ -67,7 +67,7 @@ fn set_of(fields: &Map<String, Value>) -> Option<Set> {
         None
     } else if has(&["prompt", "subset", "num_correct"]) && are_lists(&["chosen", "rejected"]) {
         Some(Set::RewardBench2)
-    } else if has(&["prompt", "domain"]) && are_lists(&["chosen", "rejected"]) {
+    } else if has(&["prompt", "id"]) && are_lists(&["chosen", "rejected"]) {
         Some(Set::RmBench)
     } else if has(&["conversation_input", "category_path"]) {
         Some(Set::Rmb)

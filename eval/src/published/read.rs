@@ -46,7 +46,7 @@ pub fn items(
     let drafts = match set {
         Set::RewardBench => vec![rewardbench(fields, place)?],
         Set::RewardBench2 => vec![rewardbench2(fields)?],
-        Set::RmBench => vec![rm_bench(fields)?],
+        Set::RmBench => vec![rm_bench(fields, place)?],
         Set::Rmb => vec![rmb(fields)?],
         Set::Ppe => ppe(fields, place)?,
         Set::JudgeBench => vec![judgebench(fields)?],
@@ -126,9 +126,11 @@ fn rewardbench2(fields: Fields<'_>) -> Result<Item, RecordError> {
     Ok(best_first(id, subset, query, best, rejected))
 }
 
-/// `prompt`, `chosen` and `rejected` (three each: concise, detailed, detailed with Markdown), `domain`, `id`.
-fn rm_bench(fields: Fields<'_>) -> Result<Item, RecordError> {
-    let (domain, id) = (fields.text("domain")?, fields.name("id")?);
+/// `prompt`, `chosen` and `rejected` (three each: concise, detailed, detailed with Markdown), `id`, and in the file of all
+/// `domain`. A domain's own file is named `DOMAIN_filtered.json`; its `subset` says where prompts are from.
+fn rm_bench(fields: Fields<'_>, place: Place<'_>) -> Result<Item, RecordError> {
+    let of_file = || place.stem().trim_end_matches("_filtered").to_owned();
+    let (domain, id) = (fields.optional_text("domain").unwrap_or_else(of_file), fields.name("id")?);
     let (chosen, rejected) = (fields.texts("chosen")?, fields.texts("rejected")?);
     for (field, texts) in [("chosen", &chosen), ("rejected", &rejected)] {
         if texts.len() != 3 {

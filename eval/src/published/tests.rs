@@ -88,17 +88,24 @@ fn rewardbench_2_with_its_ties() {
 }
 
 #[test]
-fn rm_bench_as_an_array() {
-    let record = json!({
+fn rm_bench_as_one_array_and_by_domain() {
+    let mut record = json!({
         "id": 5, "prompt": "q", "chosen": ["a", "aa", "*a*"], "rejected": ["b", "bb", "*b*"],
         "domain": "safety-refuse",
     });
-    let (format, read) = read("total_dataset.json", &json!([record, 3, {"id": 6}]).to_string());
+    let (format, found) = read("total_dataset.json", &json!([record, 3, {"id": 6}]).to_string());
     assert_eq!(format, Format::Published(Set::RmBench));
-    let item = &read[0].as_ref().unwrap()[0];
+    let item = &found[0].as_ref().unwrap()[0];
     assert_eq!((&*item.id, truth::of(item)), ("safety-refuse/5", Some(Truth::Graded)));
-    assert_eq!(read[1], Err("no object".to_owned()));
-    assert_eq!(read[2], Err("domain: is missing".to_owned()));
+    assert_eq!(found[1], Err("no object".to_owned()));
+    assert_eq!(found[2], Err("chosen: is missing".to_owned()));
+
+    let fields = record.as_object_mut().unwrap();
+    fields.remove("domain");
+    fields.insert("subset".to_owned(), json!("xstest-should-refuse"));
+    let (format, found) = read("safety-refuse_filtered.json", &json!([record]).to_string());
+    assert_eq!(format, Format::Published(Set::RmBench));
+    assert_eq!(found[0].as_ref().unwrap()[0].id, "safety-refuse/5");
 }
 
 #[test]
