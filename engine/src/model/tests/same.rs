@@ -5,6 +5,7 @@ use safetensors::tensor::Dtype;
 use super::listing::{assert_same, load, unpacked};
 use super::written::{LAYERS, Meta, Tensor, VOCABULARY, Written, qwen3, sizes};
 use crate::files::ModelFiles;
+use crate::floats::FloatModel;
 use crate::model::weights::{Attention, Feed, Linear};
 use crate::model::{Shape, describe};
 use jury_kernels::cpu::SimdLevel;
@@ -70,7 +71,7 @@ fn the_facts_of_a_folder_are_those_of_the_file() {
 
 /// As `convert_hf_to_gguf` orders the rows of llama's queries and keys.
 fn interleaved(tensor: &Tensor, heads: usize) -> (Vec<usize>, Vec<f32>) {
-    let width = tensor.shape[1];
+    let width = tensor.shape.get(1).copied().unwrap_or(1);
     let size = tensor.shape[0] / heads;
     let rows = (0..tensor.shape[0]).flat_map(|row| {
         let (head, at) = (row / size, row % size);
@@ -107,13 +108,12 @@ fn scores(files: &ModelFiles) -> Vec<f32> {
     (0..shape.heads).map(score).collect()
 }
 
-#[test]
-fn llamas_rows_are_in_another_order_and_attend_alike() {
+fn llama() -> Written {
     let config = r#"{"model_type": "llama", "hidden_size": 64, "intermediate_size": 96,
         "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
         "vocab_size": 48, "max_position_embeddings": 512, "rms_norm_eps": 1e-5,
         "tie_word_embeddings": true}"#;
-    let model = Written::new("llama", config)
+    Written::new("llama", config)
         .meta(&sizes(64, 4, 2, 96))
         .tensor("model.embed_tokens.weight", "token_embd.weight", &[VOCABULARY, 64])
         .tensor("model.norm.weight", "output_norm.weight", &[64])
@@ -121,7 +121,12 @@ fn llamas_rows_are_in_another_order_and_attend_alike() {
         .dense(0..LAYERS, 64, 96)
         .layers(0..LAYERS, &[("post_attention_layernorm.weight", "ffn_norm.weight", &[64])])
         .in_gguf("attn_q.weight", |tensor| interleaved(tensor, 4))
-        .in_gguf("attn_k.weight", |tensor| interleaved(tensor, 2));
+        .in_gguf("attn_k.weight", |tensor| interleaved(tensor, 2))
+}
+
+#[test]
+fn llamas_rows_are_in_another_order_and_attend_alike() {
+    let model = llama();
     let (gguf, folder) = (model.gguf(), model.folder(Dtype::F32).open());
     let (gguf_shape, folder_shape) = (Shape::read(&gguf).unwrap(), Shape::read(&folder).unwrap());
     assert_eq!(gguf_shape.rope.pairs, RopePairs::Neighbours);
@@ -131,13 +136,12 @@ fn llamas_rows_are_in_another_order_and_attend_alike() {
     }
 }
 
-#[test]
-fn gemmas_norms_lack_their_one_in_folders_alone() {
+fn gemma3() -> Written {
     let config = r#"{"model_type": "gemma3_text", "hidden_size": 64, "intermediate_size": 96,
         "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
         "query_pre_attn_scalar": 32, "vocab_size": 48, "max_position_embeddings": 512,
         "rms_norm_eps": 1e-5, "sliding_window": 16}"#;
-    let model = Written::new("gemma3", config)
+    Written::new("gemma3", config)
         .meta(&sizes(64, 4, 2, 96))
         .meta(&[
             ("attention.key_length", Meta::Size(32)),
@@ -161,10 +165,46 @@ fn gemmas_norms_lack_their_one_in_folders_alone() {
         )
         .in_gguf("norm.weight", |tensor| {
             (tensor.shape.clone(), tensor.values.iter().map(|value| value + 1.0).collect())
-        });
+        })
+}
+
+#[test]
+fn gemmas_norms_lack_their_one_in_folders_alone() {
+    let model = gemma3();
     let folder = model.folder(Dtype::BF16);
     assert_same(&model.gguf(), &folder.open());
     let (_, weights) = load(&folder.open());
     let local = weights.local_rope_frequencies.unwrap();
     assert!(local[1] > weights.rope_frequencies[1]);
+}
+
+/// What training computes with: transformers' tensors, whichever form the files have. Equal sizes and tensors give equal
+/// logits.
+#[test]
+fn floats_are_those_of_transformers_out_of_a_gguf_file_too() {
+    let biased = llama()
+        .layers(0..LAYERS, &[("self_attn.q_proj.bias", "attn_q.bias", &[64])])
+        .in_gguf("attn_q.bias", |tensor| interleaved(tensor, 4));
+    for model in [llama(), biased, qwen3(), gemma3()] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), model.gguf_bytes()).unwrap();
+        let folder = model.folder(Dtype::BF16);
+        let (gguf, folder) =
+            (FloatModel::open(file.path()).unwrap(), FloatModel::open(folder.path()).unwrap());
+        assert_eq!(gguf.sizes(), folder.sizes());
+        for tensor in &model.tensors {
+            let floats = |files: &FloatModel| match *tensor.shape.as_slice() {
+                [outputs, inputs] => files.matrix(&tensor.gguf, inputs, outputs).unwrap(),
+                [size] if tensor.gguf.ends_with(".bias") => {
+                    files.bias(&tensor.gguf, size).unwrap().unwrap()
+                }
+                _ => {
+                    let norm = files.norm(&tensor.gguf).unwrap().unwrap();
+                    norm.iter().map(|value| value - files.stored_norm_offset()).collect()
+                }
+            };
+            assert_eq!(floats(&gguf), tensor.values, "{}", tensor.gguf);
+            assert_eq!(floats(&folder), tensor.values, "{}", tensor.folder);
+        }
+    }
 }
