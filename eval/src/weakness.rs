@@ -17,10 +17,12 @@ mod themes;
 use std::collections::{BTreeMap, HashMap};
 
 use jury_grm::domain::{Item, Query};
+use jury_grm::plan::duplicate_of;
 use serde::Serialize;
 
 use crate::stats::{Clusters, Interval};
 use crate::trajectories::Trajectory;
+use crate::truth::{self, Truth};
 
 pub use markdown::markdown;
 pub use themes::themes;
@@ -243,24 +245,17 @@ fn scores(known: &Known<'_>) -> Vec<Option<f64>> {
 /// How far the best response, of a single one its label, is from its score.
 fn behind(known: &Known<'_>) -> f64 {
     let scores = scores(known);
-    let best = known.item.best.or_else(|| highest(known.item.labels.as_deref()?));
-    match (best, scores.as_slice(), known.item.labels.as_deref()) {
-        (_, [Some(score)], Some([label])) => (score - label).abs(),
-        (Some(best), scores, _) => {
+    let score_of = |response: usize| scores.get(response).copied().flatten();
+    match truth::of(known.item) {
+        Some(Truth::Single(label)) => score_of(0).map_or(0.0, |score| (score - label).abs()),
+        Some(Truth::Best(best)) => {
             // A copy of the best was shown in its place.
-            let text = known.item.responses.get(best);
-            let first = known.item.responses.iter().position(|other| Some(other) == text);
-            let of_best = first.and_then(|first| *scores.get(first)?).unwrap_or(0.0);
-            let highest = scores.iter().flatten().copied().fold(of_best, f64::max);
-            highest - of_best
+            let shown = duplicate_of(&known.item.responses).get(best).copied();
+            let of_best = shown.and_then(score_of).unwrap_or(0.0);
+            scores.iter().flatten().copied().fold(of_best, f64::max) - of_best
         }
-        _ => 0.0,
+        Some(Truth::Graded) | None => 0.0,
     }
-}
-
-fn highest(labels: &[f64]) -> Option<usize> {
-    let by_label = |a: &(usize, &f64), b: &(usize, &f64)| a.1.total_cmp(b.1);
-    labels.iter().enumerate().max_by(by_label).map(|(index, _)| index)
 }
 
 fn clusters(known: &[Known<'_>]) -> Clusters {
