@@ -22,7 +22,9 @@ use jury_bench::BenchArgs;
 use jury_terminal::exit;
 
 pub use self::doctor::DoctorArgs;
-pub use self::eval::{CompareArgs, EvalArgs, EvalCommand, EvalRunArgs, PartArg, WeaknessArgs};
+pub use self::eval::{
+    ChoiceArgs, CompareArgs, EvalArgs, EvalCommand, EvalRunArgs, PartArg, WeaknessArgs,
+};
 pub use self::judge::JudgeArgs;
 pub use self::kubernetes::DirectoryArg;
 pub use self::models::{ModelsArgs, ModelsCommand};

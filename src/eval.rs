@@ -30,7 +30,7 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 
 pub use self::config::EvalConfig;
-pub use self::files::Folder;
+pub use self::files::{Folder, write};
 use self::rank::{Ranked, Ranker};
 use crate::args::{EvalArgs, EvalCommand};
 use crate::score::judge_batches;

@@ -79,10 +79,6 @@ async fn meta(args: TrainMetaArgs) -> Result<Exit, Failed> {
 fn samples_of(args: &TrainMetaArgs) -> EvalRunArgs {
     EvalRunArgs {
         ks: vec![args.k],
-        limit: args.limit,
-        part: args.part,
-        train_share: args.train_share,
-        split_seed: args.split_seed,
         temperature: args.temperature,
         max_critique_tokens: args.max_critique_tokens,
         seed: args.seed,
@@ -92,7 +88,7 @@ fn samples_of(args: &TrainMetaArgs) -> EvalRunArgs {
         out: Some(args.samples.clone().unwrap_or_else(|| args.out.with_extension("samples"))),
         replay: args.replay,
         quiet: args.quiet,
-        ..EvalRunArgs::of_items(args.items.clone(), args.judge.clone())
+        ..EvalRunArgs::of_items(args.items.clone(), args.choice.clone(), args.judge.clone())
     }
 }
 

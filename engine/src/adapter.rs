@@ -192,9 +192,9 @@ impl Adapter {
         self.parts.values().map(|part| part.rank).max().unwrap_or(0)
     }
 
-    /// The part of a projection, by GGUF's name.
+    /// The part of a projection, by GGUF's name or Hugging Face's.
     pub fn part(&self, name: &str) -> Option<&LowRank> {
-        self.parts.get(name)
+        self.parts.get(&projection(name)?)
     }
 }
 

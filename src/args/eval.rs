@@ -101,18 +101,8 @@ pub struct EvalRunArgs {
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub draws: u32,
 
-    /// At most so many items, drawn evenly over the files by --split-seed
-    #[arg(long, value_name = "N", help_heading = "Items")]
-    pub limit: Option<usize>,
-    /// The part that is judged; queries are split, so that no query stands in both
-    #[arg(long, value_enum, default_value_t = PartArg::All, help_heading = "Items")]
-    pub part: PartArg,
-    /// Share of the queries that are for training
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5, help_heading = "Items")]
-    pub train_share: f64,
-    /// Seed of the split and of --limit
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Items")]
-    pub split_seed: u64,
+    #[command(flatten)]
+    pub choice: ChoiceArgs,
     /// Refuse files with a line or record that is no item, instead of naming it and going on
     #[arg(long, help_heading = "Items")]
     pub strict: bool,
@@ -172,21 +162,37 @@ pub enum PartArg {
     Test,
 }
 
+/// Which of the items.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Items")]
+pub struct ChoiceArgs {
+    /// At most so many items, drawn evenly over the files by --split-seed
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// The part that is judged or learned from: one learns from train and measures on test. Queries are split, so that no
+    /// query stands in both
+    #[arg(long, value_enum, default_value_t = PartArg::All)]
+    pub part: PartArg,
+    /// Share of the queries that are for training
+    #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
+    pub train_share: f64,
+    /// Seed of the split and of --limit
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub split_seed: u64,
+}
+
 // === impl EvalRunArgs ===
 
 impl EvalRunArgs {
-    /// An evaluation of items with every default: what other commands draw and choose items by.
-    pub fn of_items(items: Vec<PathBuf>, judge: JudgeArgs) -> Self {
+    /// An evaluation of these items with every other default: what other commands draw and choose items by.
+    pub fn of_items(items: Vec<PathBuf>, choice: ChoiceArgs, judge: JudgeArgs) -> Self {
         Self {
             items,
+            choice,
             format: None,
             ks: vec![1],
             methods: vec![Method::Vote],
             draws: 1,
-            limit: None,
-            part: PartArg::All,
-            train_share: 0.5,
-            split_seed: 0,
             strict: false,
             judge,
             meta: None,

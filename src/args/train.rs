@@ -13,7 +13,7 @@ use jury_grm::domain::limits;
 use jury_terminal::number::whole;
 
 pub use self::merge::{DtypeArg, TrainMergeArgs};
-use super::{JudgeArgs, PartArg};
+use super::{ChoiceArgs, JudgeArgs};
 
 pub use self::export::{TrainExportArgs, TrainerArg};
 pub use self::rft::{ReadoutArg, TrainRftArgs, TuningArgs};
@@ -64,18 +64,8 @@ pub struct TrainMetaArgs {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
 
-    /// At most so many items, drawn evenly over the files
-    #[arg(long, value_name = "N", help_heading = "Items")]
-    pub limit: Option<usize>,
-    /// The part that is learned from; `jury eval --part test` measures on the other
-    #[arg(long, value_enum, default_value_t = PartArg::All, help_heading = "Items")]
-    pub part: PartArg,
-    /// Share of the queries that are for training
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5, help_heading = "Items")]
-    pub train_share: f64,
-    /// Seed of the split and of --limit
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Items")]
-    pub split_seed: u64,
+    #[command(flatten)]
+    pub choice: ChoiceArgs,
 
     #[command(flatten)]
     pub judge: JudgeArgs,

@@ -19,7 +19,7 @@ use jury_worker::models::ModelRef;
 
 use super::files::Folder;
 use super::rank::Ranker;
-use crate::args::{EvalRunArgs, JudgeArgs, ModelArgs, PartArg, Refused};
+use crate::args::{ChoiceArgs, EvalRunArgs, JudgeArgs, ModelArgs, PartArg, Refused};
 use crate::score::{
     Input, Judge, Output, ScoreConfig, Source, in_flight, placeholder, refused_field,
 };
@@ -65,8 +65,9 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
         let mut ks: Vec<usize> = args.ks.iter().map(|k| *k as usize).collect();
         ks.sort_unstable();
         ks.dedup();
-        if !(0.0..=1.0).contains(&args.train_share) {
-            let problem = format!("must be between 0 and 1, is {}", args.train_share);
+        let ChoiceArgs { limit, part, train_share, split_seed } = args.choice;
+        if !(0.0..=1.0).contains(&train_share) {
+            let problem = format!("must be between 0 and 1, is {train_share}");
             return Err(Refused::new("--train-share", problem));
         }
         if let Some(method) = args.methods.iter().find(|method| method.needs_meta())
@@ -103,14 +104,14 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
             ks,
             methods: args.methods,
             n_draws: args.draws as usize,
-            limit: args.limit,
-            part: match args.part {
+            limit,
+            part: match part {
                 PartArg::All => None,
                 PartArg::Train => Some(Part::Train),
                 PartArg::Test => Some(Part::Test),
             },
-            train_share: args.train_share,
-            split_seed: args.split_seed,
+            train_share,
+            split_seed,
             strict: args.strict,
             in_flight: in_flight(args.concurrency, args.judge.endpoint.is_none())?,
             judge: args.judge.try_into()?,

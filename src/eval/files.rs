@@ -116,11 +116,6 @@ pub fn write_json(path: &Path, report: &Report) -> Result<(), Failed> {
     write(path, json.as_bytes())
 }
 
-/// Writes a text whole or not at all.
-pub fn write_text(path: &Path, text: &str) -> Result<(), Failed> {
-    write(path, text.as_bytes())
-}
-
 fn verdicts_of(path: &Path) -> Result<Vec<Verdict>, Failed> {
     read_verdicts(path).map_err(|error| {
         let exit = match &error {
@@ -131,7 +126,8 @@ fn verdicts_of(path: &Path) -> Result<Vec<Verdict>, Failed> {
     })
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Failed> {
+/// Writes a file whole or not at all.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failed> {
     let written = whole_file::write(path, bytes);
     written.with_context(|| path.display().to_string()).or_exit(Exit::CannotWrite)
 }

@@ -8,7 +8,7 @@ use jury_eval::trajectories::{TrajectoryError, read};
 use jury_eval::weakness::{Least, markdown, weakness};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 
-use super::files::{Folder, write_text};
+use super::files::{Folder, write};
 use crate::args::WeaknessArgs;
 
 pub fn run(args: &WeaknessArgs) -> Result<Exit, Failed> {
@@ -25,7 +25,7 @@ pub fn run(args: &WeaknessArgs) -> Result<Exit, Failed> {
         false => markdown(&found),
     };
     match &args.out {
-        Some(path) => write_text(path, &text)?,
+        Some(path) => write(path, text.as_bytes())?,
         None => crate::score::print(&text)?,
     }
     Ok(Exit::Done)

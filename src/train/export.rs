@@ -5,8 +5,7 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_trainer::export::{ExportConfig, Trainer, export};
 
-use super::rft::first;
-use super::tune::tune_failed;
+use super::tune::{learnable, tune_failed};
 use crate::args::{EvalRunArgs, JudgeArgs, TrainExportArgs, TrainerArg};
 use crate::eval::{EvalConfig, items};
 
@@ -16,14 +15,10 @@ pub fn run(args: &TrainExportArgs) -> Result<Exit, Failed> {
         return Err(Failed::new(Exit::Usage, problem));
     }
     let meter = Meter::new(false);
-    let chosen = EvalRunArgs {
-        limit: args.limit,
-        part: args.part,
-        train_share: args.train_share,
-        split_seed: args.split_seed,
-        ..EvalRunArgs::of_items(args.items.clone(), JudgeArgs::default())
-    };
+    let (items, choice) = (args.items.clone(), args.choice.clone());
+    let chosen = EvalRunArgs::of_items(items, choice, JudgeArgs::default());
     let items = items::chosen(&EvalConfig::try_from(chosen).or_exit(Exit::Usage)?, &meter)?;
+    let items = learnable(items, &meter);
     let trainer = match args.to {
         TrainerArg::Trl => Trainer::Trl,
         TrainerArg::Verl => Trainer::Verl,
@@ -39,12 +34,6 @@ pub fn run(args: &TrainExportArgs) -> Result<Exit, Failed> {
     };
     let exported = export(trainer, &items, &config, &args.out).map_err(tune_failed)?;
     meter.clear();
-    if !exported.unfit.is_empty() {
-        let (n, names) = (exported.unfit.len(), first(&exported.unfit));
-        meter.print(&format!(
-            "jury: {n} items are left out, a single response's label is not 0 or 1: {names}"
-        ));
-    }
     let out = args.out.display();
     crate::score::print(&format!(
         "{} items for {trainer}: {out}. Its launch file says how to start.\n",

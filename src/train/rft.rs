@@ -13,21 +13,27 @@ mod draw;
 mod keep;
 mod learn;
 
-pub use draw::first;
 use jury_terminal::exit::{Exit, Failed};
 use jury_terminal::meter::Meter;
 
+use self::learn::Learning;
 use crate::args::TrainRftArgs;
 
 pub async fn run(args: TrainRftArgs) -> Result<Exit, Failed> {
     let meter = Meter::new(args.quiet);
+    // Drawing takes hours: what is wrong with the rest is said before.
+    let general = keep::general(&args, &meter)?;
+    let learning = match args.data_only {
+        true => None,
+        false => Some(Learning::prepare(&args, &meter)?),
+    };
     let drawn = match draw::draw(&args, &meter).await? {
         Some(drawn) => drawn,
         None => return Ok(Exit::Interrupted),
     };
-    let kept = keep::keep(&args, &drawn, &meter)?;
-    if args.data_only {
-        return Ok(drawn.exit);
+    let kept = keep::keep(&args, &drawn, general, &meter)?;
+    match learning {
+        None => Ok(drawn.exit),
+        Some(learning) => learning.run(&args, &kept),
     }
-    learn::learn(&args, &kept)
 }

@@ -7,31 +7,29 @@
 //! adapter/  best/         the last weights, and the best on held-out items
 //! ```
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use jury_engine::{Engine, EngineConfig};
 use jury_eval::split::{Part, part, query_key};
 use jury_fabric::shutdown::{Shutdown, on_signals};
-use jury_grm::domain::Item;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::load_failed;
 use jury_trainer::adapter;
 use jury_trainer::model::Model;
 use jury_trainer::plot::{Curve, Curves};
-use jury_trainer::rft::unfit;
 use jury_trainer::rl::judging::{Judging, Task};
 use jury_trainer::rl::{
-    EngineSampler, Environment, Places, RlConfig, RlRun, Sampler, reinforce, too_easy,
+    EngineSampler, Environment, Places, RlConfig, RlRun, RlStep, Sampler, digest, is_too_easy,
+    reinforce,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::rft::first;
 use super::tune::{self, Base, tune_failed};
 use crate::args::{EvalRunArgs, TrainRlArgs};
-use crate::eval::{EvalConfig, Folder, items};
+use crate::eval::{EvalConfig, Folder, items, write};
 
 /// Samples by which items are found too easy, as the paper has it.
 const EASY_SAMPLES: usize = 3;
@@ -48,6 +46,12 @@ pub fn run(args: &TrainRlArgs) -> Result<Exit, Failed> {
         );
         return Err(Failed::new(Exit::Usage, problem));
     }
+    if args.judge.adapter.is_some() {
+        let problem = anyhow!(
+            "--adapter: RL starts from the adapter of --init; leave --adapter and JURY_ADAPTER out"
+        );
+        return Err(Failed::new(Exit::Usage, problem));
+    }
     let meter = Meter::new(args.quiet);
     let base = Base::find(&args.judge, &args.tuning, &meter)?;
     let (tasks, held_out) = environments(args, &base, &meter)?;
@@ -59,20 +63,21 @@ pub fn run(args: &TrainRlArgs) -> Result<Exit, Failed> {
     let engine = Engine::load(&base.path, &engine).map_err(load_failed)?;
     let mut sampler =
         EngineSampler::new(engine, args.temperature, args.max_critique_tokens as usize);
+    let start = start(args, &base)?;
     let signals = on_signals().or_exit(Exit::Internal)?;
     tokio::task::block_in_place(|| {
         let tasks = match args.keep_easy {
             true => Some(tasks),
-            false => without_easy(args, &model, &mut sampler, tasks, &signals, &meter)?,
+            false => without_easy(args, &start, &model, &mut sampler, tasks, &signals, &meter)?,
         };
-        let Some(tasks) = tasks else { return Ok(interrupted(&meter, 0)) };
-        train(args, &base, &model, &mut sampler, (&tasks, &held_out), &signals, &meter)
+        let Some(tasks) = tasks else { return Ok(tune::interrupted(&meter, 0)) };
+        train(args, (&base, &start), &model, &mut sampler, (&tasks, &held_out), &signals, &meter)
     })
 }
 
 fn train(
     args: &TrainRlArgs,
-    base: &Base,
+    (base, start): (&Base, &str),
     model: &Model,
     sampler: &mut EngineSampler,
     (tasks, held_out): (&Judging, &Judging),
@@ -92,7 +97,8 @@ fn train(
     let places = Places {
         checkpoint: &args.out.join("checkpoint.safetensors"),
         best: &best,
-        start: &start(args, base)?,
+        base: &base.name,
+        start,
     };
     let run = reinforce(model, sampler, tasks, held_out, &config, places, |step, held_out| {
         let (at, of) = (step.step, args.steps);
@@ -103,29 +109,18 @@ fn train(
             "step {at} of {of}: reward {:+.3}, {} of {} unreadable, {} of {} groups without spread{held_out}",
             step.reward, step.unreadable, step.samples, step.without_spread, step.groups
         ));
-        if signals.drain.is_cancelled() {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        tune::go_on(signals)
     });
     meter.clear();
     let run = run.map_err(tune_failed)?;
     report(args, base, &run)?;
     if !run.is_complete {
-        return Ok(interrupted(meter, run.history.len()));
+        return Ok(tune::interrupted(meter, run.history.len()));
     }
     let last = args.out.join("adapter");
     adapter::write(model, &base.name, &last).map_err(tune_failed)?;
     crate::score::print(&said(&run, &last, &best))?;
     Ok(Exit::Done)
-}
-
-fn interrupted(meter: &Meter, steps: usize) -> Exit {
-    meter.print(&format!(
-        "jury: interrupted after step {steps}; the same command goes on from here"
-    ));
-    Exit::Interrupted
 }
 
 /// What the run starts from, in words that differ where weights do.
@@ -161,51 +156,52 @@ fn environments(
     }
     let config = EvalConfig::try_from(samples_of(args)).or_exit(Exit::Usage)?;
     let folder = Folder::open(&args.out)?;
-    let items: Vec<Item> = items::settle(&config, &folder, meter)?;
+    let items = items::settle(&config, &folder, meter)?;
+    let n_items = items.len();
     let template = tune::template(&args.judge)?;
-    let (mut unfits, mut too_long) = (Vec::new(), Vec::new());
+    // A prompt leaves room for the critique.
+    let room = base.context.saturating_sub(args.max_critique_tokens as usize);
+    let most = args.max_prompt_tokens.min(room);
+    let mut too_long = Vec::new();
     let (mut learned, mut held_out) = (Vec::new(), Vec::new());
-    for item in &items {
-        let task = match unfit(item) {
-            Some(_) => None,
-            None => Task::new(item, args.group, &template, &base.tokenizer).map_err(tune_failed)?,
-        };
-        let Some(task) = task else {
-            unfits.push(item.id.clone());
-            continue;
-        };
-        if task.longest_prompt() > args.max_prompt_tokens {
-            too_long.push(item.id.clone());
+    for item in tune::learnable(items, meter) {
+        let task = Task::new(&item, args.group, &template, &base.tokenizer).map_err(tune_failed)?;
+        let Some(task) = task else { continue };
+        if task.longest_prompt() > most {
+            too_long.push(item.id);
             continue;
         }
         // Another seed than the split's, or the held-out ones would all be of one side of it.
-        let seed = args.split_seed ^ 0x5e1d;
-        match part(query_key(item), seed, 1.0 - args.held_out_share) {
+        let seed = args.choice.split_seed ^ 0x5e1d;
+        match part(query_key(&item), seed, 1.0 - args.held_out_share) {
             Part::Train => learned.push(task),
             Part::Test => held_out.push(task),
         }
     }
-    for (ids, why) in [
-        (
-            &unfits,
-            "nothing says which response is best, or a single one's label is not 0 or 1".to_owned(),
-        ),
-        (&too_long, format!("their prompts have more than {} tokens", args.max_prompt_tokens)),
-    ] {
-        if !ids.is_empty() {
-            meter.print(&format!("jury: {} items are left out, {why}: {}", ids.len(), first(ids)));
-        }
-    }
+    let why = format!(
+        "prompts of more than {most} tokens, by --max-prompt-tokens or by the model's context without \
+         --max-critique-tokens"
+    );
+    tune::tell_left_out(meter, "items", &why, &too_long);
     if learned.is_empty() {
-        let problem = anyhow!("nothing to learn from: of {} items none is left", items.len());
+        let problem = anyhow!("nothing to learn from: of {n_items} items none is left");
         return Err(Failed::new(Exit::BadData, problem));
     }
     Ok((Judging::new(learned), Judging::new(held_out)))
 }
 
-/// Leaves out what the start model gets right in three of three samples; `None` after Ctrl-C. Known once, it is kept.
+/// What `easy.json` says of the tasks in their order, as far as they were tried.
+#[derive(Default, Serialize, Deserialize)]
+struct Easy {
+    /// Digest of the tasks and of the start.
+    run: String,
+    is_easy: Vec<bool>,
+}
+
+/// Leaves out what the start model gets right in three of three samples; `None` after Ctrl-C. What is known is kept.
 fn without_easy(
     args: &TrainRlArgs,
+    start: &str,
     model: &Model,
     sampler: &mut EngineSampler,
     tasks: Judging,
@@ -213,35 +209,35 @@ fn without_easy(
     meter: &Meter,
 ) -> Result<Option<Judging>, Failed> {
     let path = args.out.join("easy.json");
-    let known = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let easy: Vec<usize> = match known {
-        Some(easy) => easy,
-        None => {
-            sampler.take_weights(model).map_err(tune_failed)?;
-            let n_tasks = tasks.n_tasks();
-            let found = too_easy(sampler, &tasks, EASY_SAMPLES, args.seed, |task| {
-                meter.stage(&format!("what is too easy: {} of {n_tasks} items", task + 1));
-                match signals.drain.is_cancelled() {
-                    true => ControlFlow::Break(()),
-                    false => ControlFlow::Continue(()),
-                }
-            });
-            let Some(easy) = found.map_err(tune_failed)? else { return Ok(None) };
-            tune::write(&path, serde_json::to_string(&easy).or_exit(Exit::Internal)?.as_bytes())?;
-            easy
+    let run = digest(&tasks, &format!("{start} {}", args.seed));
+    let known: Option<Easy> =
+        std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let known = known.filter(|known| known.run == run);
+    let mut easy = known.unwrap_or(Easy { run, ..Easy::default() });
+    let n_tasks = tasks.n_tasks();
+    if easy.is_easy.len() < n_tasks {
+        sampler.take_weights(model).map_err(tune_failed)?;
+    }
+    while easy.is_easy.len() < n_tasks {
+        if signals.drain.is_cancelled() {
+            return Ok(None);
         }
-    };
+        let task = easy.is_easy.len();
+        let is_easy = is_too_easy(sampler, &tasks, task, EASY_SAMPLES, args.seed);
+        easy.is_easy.push(is_easy.map_err(tune_failed)?);
+        write(&path, serde_json::to_string(&easy).or_exit(Exit::Internal)?.as_bytes())?;
+        meter.stage(&format!("what is too easy: {} of {n_tasks} items", task + 1));
+    }
+    let n_easy = easy.is_easy.iter().filter(|is_easy| **is_easy).count();
     meter.print(&format!(
-        "jury: {} of {} items are left out: the start gets them right in {EASY_SAMPLES} of {EASY_SAMPLES} samples",
-        easy.len(),
-        tasks.n_tasks()
+        "jury: {n_easy} of {n_tasks} items are left out: the start gets them right in {EASY_SAMPLES} of {EASY_SAMPLES} samples"
     ));
-    Ok(Some(tasks.without(&easy)))
+    Ok(Some(tasks.without(&easy.is_easy)))
 }
 
 fn report(args: &TrainRlArgs, base: &Base, run: &RlRun) -> Result<(), Failed> {
     let steps = || run.history.iter();
-    let at = |step: &jury_trainer::rl::RlStep, value: f64| (step.step as f64, value);
+    let at = |step: &RlStep, value: f64| (step.step as f64, value);
     let of = |part: usize, whole: usize| part as f64 / whole.max(1) as f64;
     let held_out = run.held_out.iter().map(|held_out| (held_out.step as f64, held_out.correct));
     let curves = Curves(vec![
@@ -277,48 +273,40 @@ fn report(args: &TrainRlArgs, base: &Base, run: &RlRun) -> Result<(), Failed> {
     });
     let mut text = serde_json::to_string_pretty(&report).or_exit(Exit::Internal)?;
     text.push('\n');
-    tune::write(&args.out.join("report.json"), text.as_bytes())
+    write(&args.out.join("report.json"), text.as_bytes())
 }
 
 fn said(run: &RlRun, last: &Path, best: &Path) -> String {
-    let n = run.history.len().clamp(1, 10);
-    let mean = |steps: &[jury_trainer::rl::RlStep]| {
+    let (steps, n) = (&run.history, run.history.len().min(10));
+    let mean = |steps: &[RlStep]| {
         steps.iter().map(|step| step.reward).sum::<f64>() / steps.len().max(1) as f64
     };
-    let rewards = (
-        mean(&run.history[..n.min(run.history.len())]),
-        mean(&run.history[run.history.len().saturating_sub(n)..]),
+    let (first, newest) = (mean(&steps[..n]), mean(&steps[steps.len() - n..]));
+    let mut said = format!(
+        "{} steps. Mean reward of the first {n}: {first:+.3}, of the last {n}: {newest:+.3}.\n{} is the last adapter.\n",
+        steps.len(),
+        last.display()
     );
-    let held_out = match (run.held_out.first(), run.held_out.last()) {
-        (Some(start), Some(end)) => {
-            format!(" Held-out samples that are right: {:.3} to {:.3}.", start.correct, end.correct)
-        }
-        _ => String::new(),
-    };
-    format!(
-        "{} steps. Mean reward of the first {n}: {:+.3}, of the last {n}: {:+.3}.{held_out}\n{} is the last adapter, {} \
-         the best on held-out items.\n",
-        run.history.len(),
-        rewards.0,
-        rewards.1,
-        last.display(),
-        best.display()
-    )
+    if let (Some(start), Some(end)) = (run.held_out.first(), run.held_out.last()) {
+        said += &format!(
+            "Held-out samples that are right: {:.3} to {:.3}; {} is the adapter that had most of them.\n",
+            start.correct,
+            end.correct,
+            best.display()
+        );
+    }
+    said
 }
 
 /// The choice of items is an evaluation's.
 fn samples_of(args: &TrainRlArgs) -> EvalRunArgs {
     EvalRunArgs {
         ks: vec![args.group],
-        limit: args.limit,
-        part: args.part,
-        train_share: args.train_share,
-        split_seed: args.split_seed,
         temperature: Some(args.temperature),
         max_critique_tokens: Some(args.max_critique_tokens),
         seed: args.seed,
         out: Some(args.out.clone()),
         quiet: args.quiet,
-        ..EvalRunArgs::of_items(args.items.clone(), args.judge.clone())
+        ..EvalRunArgs::of_items(args.items.clone(), args.choice.clone(), args.judge.clone())
     }
 }

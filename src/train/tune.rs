@@ -1,11 +1,14 @@
 //! What rejective fine-tuning and reinforcement learning share: the model that learns, and files beside it.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use jury_engine::{Tokenizer, inspect};
 use jury_eval::picture::{png, svg};
-use jury_eval::whole_file;
+use jury_fabric::shutdown::Shutdown;
+use jury_grm::domain::Item;
 use jury_grm::prompt::Template;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
@@ -14,9 +17,11 @@ use jury_trainer::error::TuneError;
 use jury_trainer::model::{LoraConfig, Model, Tuning};
 use jury_trainer::optimiser::OptimiserConfig;
 use jury_trainer::plot::Curves;
+use jury_trainer::rft::unfit;
 use jury_worker::models::ModelRef;
 
 use crate::args::{DEFAULT_MODEL, JudgeArgs, TuningArgs};
+use crate::eval::write;
 
 /// The model that learns, on disk.
 pub struct Base {
@@ -24,6 +29,8 @@ pub struct Base {
     pub path: PathBuf,
     pub digest: String,
     pub tokenizer: Tokenizer,
+    /// Tokens of its context.
+    pub context: usize,
 }
 
 // === impl Base ===
@@ -46,7 +53,13 @@ impl Base {
             return Err(Failed::new(Exit::BadData, problem));
         }
         let tokenizer = Tokenizer::load(&model.path).map_err(load_failed)?;
-        Ok(Self { name, path: model.path, digest: model.digest, tokenizer })
+        Ok(Self {
+            name,
+            path: model.path,
+            digest: model.digest,
+            tokenizer,
+            context: info.context_length,
+        })
     }
 
     /// Loads its weights, with a fresh adapter.
@@ -80,21 +93,57 @@ pub fn template(judge: &JudgeArgs) -> Result<Template, Failed> {
     judge.template.as_deref().map_or_else(|| Ok(Template::builtin()), crate::coordinator::template)
 }
 
+/// The items that something can be learned from; the others are counted and named.
+pub fn learnable(items: Vec<Item>, meter: &Meter) -> Vec<Item> {
+    let mut left_out: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+    let mut learnable = Vec::with_capacity(items.len());
+    for item in items {
+        match unfit(&item) {
+            None => learnable.push(item),
+            Some(why) => left_out.entry(why).or_default().push(item.id),
+        }
+    }
+    for (why, ids) in left_out {
+        tell_left_out(meter, "items", why, &ids);
+    }
+    learnable
+}
+
+/// Says what is left out and why, with the first names.
+pub fn tell_left_out(meter: &Meter, things: &str, why: &str, names: &[String]) {
+    let n = names.len();
+    if n > 0 {
+        let more = if n > 5 { ", .." } else { "" };
+        let first = names[..n.min(5)].join(", ");
+        meter.print(&format!("jury: {n} {things} are left out: {why}: {first}{more}"));
+    }
+}
+
+/// Ends a run behind the step in which Ctrl-C came.
+pub fn go_on(signals: &Shutdown) -> ControlFlow<()> {
+    match signals.drain.is_cancelled() {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    }
+}
+
+pub fn interrupted(meter: &Meter, steps: usize) -> Exit {
+    meter.print(&format!(
+        "jury: interrupted after step {steps}; the same command goes on from here"
+    ));
+    Exit::Interrupted
+}
+
 pub fn tune_failed(error: TuneError) -> Failed {
-    let exit = match &error {
-        TuneError::Load(_) | TuneError::NoData(_) => Exit::BadData,
+    let exit = match error {
+        TuneError::Load(error) => return load_failed(error),
         TuneError::Setting { .. } | TuneError::Foreign { .. } => Exit::Usage,
-        TuneError::Io { what: "read", .. } => Exit::NoInput,
-        TuneError::Io { .. } => Exit::CannotWrite,
-        TuneError::Diverged { .. } | TuneError::Prompt(_) => Exit::BadData,
+        TuneError::Read { .. } => Exit::NoInput,
+        TuneError::Write { .. } => Exit::CannotWrite,
+        TuneError::NoData(_) | TuneError::Diverged { .. } | TuneError::Prompt(_) => Exit::BadData,
         _ => Exit::Internal,
     };
     Failed::new(exit, error)
-}
-
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failed> {
-    let written = whole_file::write(path, bytes);
-    written.with_context(|| path.display().to_string()).or_exit(Exit::CannotWrite)
 }
 
 /// Writes `name.svg` and `name.png`.

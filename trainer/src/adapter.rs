@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor};
-use safetensors::SafeTensors;
+use candle_core::{Device, Tensor, Var};
+use jury_engine::{Adapter, LowRank};
 use serde_json::json;
 
-use crate::checkpoint::{bytes, floats, write_safetensors};
+use crate::checkpoint::{bytes, write_safetensors};
 use crate::durable;
 use crate::error::TuneError;
 use crate::model::{Model, Tuning};
@@ -23,12 +23,12 @@ pub const CONFIG: &str = "adapter_config.json";
 /// path of the tensors.
 ///
 /// # Errors
-/// [`TuneError::Setting`] for a model without adapter, [`TuneError::Io`].
+/// [`TuneError::Setting`] for a model without adapter, [`TuneError::Write`].
 pub fn write(model: &Model, base: &str, folder: &Path) -> Result<PathBuf, TuneError> {
     let Tuning::Lora(lora) = model.tuning() else {
         return Err(TuneError::setting("adapter", "all weights were trained, there is none"));
     };
-    std::fs::create_dir_all(folder).map_err(|source| TuneError::io("make", folder, source))?;
+    std::fs::create_dir_all(folder).map_err(|source| TuneError::write(folder, source))?;
     let config = json!({
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -60,32 +60,69 @@ pub fn write(model: &Model, base: &str, folder: &Path) -> Result<PathBuf, TuneEr
 /// Sets a model's adapter to the one in `folder`.
 ///
 /// # Errors
-/// [`TuneError::Foreign`] for one of another model, rank or choice of matrices.
+/// [`TuneError::Load`] for files that are missing or damaged, [`TuneError::Foreign`] for an adapter of another model, rank,
+/// scale or choice of matrices.
 pub fn read(model: &Model, folder: &Path) -> Result<(), TuneError> {
-    let path = folder.join(WEIGHTS);
-    let bytes = std::fs::read(&path).map_err(|source| TuneError::io("read", &path, source))?;
-    let tensors = SafeTensors::deserialize(&bytes)
-        .map_err(|error| TuneError::foreign(&path, error.to_string()))?;
-    if tensors.len() != model.parameters().len() {
-        let (found, wanted) = (tensors.len(), model.parameters().len());
-        let why = format!("it has {found} tensors, the model's adapter {wanted}: other targets");
-        return Err(TuneError::foreign(&path, why));
+    let foreign = |why: String| TuneError::foreign(&folder.join(WEIGHTS), why);
+    let Tuning::Lora(lora) = model.tuning() else {
+        return Err(foreign("all weights are trained, no adapter is".to_owned()));
+    };
+    let adapter = Adapter::read(folder)?;
+    let (found, wanted) = (adapter.parts().count(), model.adapted().count());
+    if found != wanted {
+        let why =
+            format!("it adapts {found} matrices, the model's adapter {wanted}: other targets");
+        return Err(foreign(why));
     }
-    for parameter in model.parameters() {
-        let name = format!("{PREFIX}{}", parameter.name);
-        let tensor =
-            tensors.tensor(&name).map_err(|error| TuneError::foreign(&path, error.to_string()))?;
-        if tensor.shape() != parameter.var.dims() {
-            let why = format!(
-                "{name} is {:?}, the model's adapter has {:?}: another model or rank",
-                tensor.shape(),
-                parameter.var.dims()
-            );
-            return Err(TuneError::foreign(&path, why));
+    for (name, down, up) in model.adapted() {
+        let part = adapter.part(name);
+        let part = part.ok_or_else(|| foreign(format!("it lacks {name}: other targets")))?;
+        let shapes = ([part.rank, part.inputs], [part.outputs, part.rank]);
+        if (down.dims(), up.dims()) != (&shapes.0[..], &shapes.1[..]) {
+            return Err(foreign(format!(
+                "{name} is {:?} and {:?}, the model's adapter has {:?} and {:?}: another model or rank",
+                shapes.0,
+                shapes.1,
+                down.dims(),
+                up.dims()
+            )));
         }
-        let values = floats(tensor.data());
-        let shape = parameter.var.shape().clone();
-        parameter.var.set(&Tensor::from_vec(values, shape, &Device::Cpu)?)?;
+        if part.scale != lora.scale() as f32 {
+            return Err(foreign(format!(
+                "{name} is multiplied by {}, the model's adapter by {}: another alpha",
+                part.scale,
+                lora.scale()
+            )));
+        }
+        for (var, values) in [(down, &part.a), (up, &part.b)] {
+            let shape = var.shape().clone();
+            var.set(&Tensor::from_slice(values, shape, &Device::Cpu)?)?;
+        }
     }
     Ok(())
+}
+
+/// A model's adapter as the engine takes it.
+///
+/// # Errors
+/// [`TuneError::Setting`] for a model without one.
+pub fn parts(model: &Model) -> Result<Vec<(String, LowRank)>, TuneError> {
+    let Tuning::Lora(lora) = model.tuning() else {
+        let why = "the engine swaps adapters only: train with LoRA, not all weights";
+        return Err(TuneError::setting("tuning", why));
+    };
+    let part = |(name, down, up): (&str, &Var, &Var)| -> Result<(String, LowRank), TuneError> {
+        let (rank, inputs) = down.dims2()?;
+        let (outputs, _) = up.dims2()?;
+        let low = LowRank {
+            rank,
+            inputs,
+            outputs,
+            scale: lora.scale() as f32,
+            a: down.flatten_all()?.to_vec1()?,
+            b: up.flatten_all()?.to_vec1()?,
+        };
+        Ok((name.to_owned(), low))
+    };
+    model.adapted().map(part).collect()
 }

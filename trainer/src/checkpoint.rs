@@ -23,7 +23,7 @@ const STATE: &str = "jury";
 /// Writes a checkpoint; `state` is whatever else the run needs to go on.
 ///
 /// # Errors
-/// [`TuneError::Io`]; the checkpoint before still stands then.
+/// [`TuneError::Write`]; the checkpoint before still stands then.
 pub fn save(
     path: &Path,
     model: &Model,
@@ -60,7 +60,7 @@ pub fn load<S: DeserializeOwned>(
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(TuneError::io("read", path, source)),
+        Err(source) => return Err(TuneError::read(path, source)),
     };
     let damaged = |why: String| TuneError::foreign(path, format!("no checkpoint: {why}"));
     let (_, metadata) =
@@ -111,6 +111,6 @@ pub(crate) fn bytes(floats: &[f32]) -> Vec<u8> {
     floats.iter().flat_map(|float| float.to_le_bytes()).collect()
 }
 
-pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
+fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word)).collect()
 }

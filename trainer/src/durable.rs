@@ -9,9 +9,9 @@ use crate::error::TuneError;
 /// Puts `bytes` in the place of `path`. After an error the old file is as it was.
 ///
 /// # Errors
-/// [`TuneError::Io`] with the file that could not be written.
+/// [`TuneError::Write`] with the file that could not be written.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), TuneError> {
-    whole_file::write(path, bytes).map_err(|source| TuneError::io("write", path, source))
+    whole_file::write(path, bytes).map_err(|source| TuneError::write(path, source))
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -44,12 +44,18 @@ pub enum TuneError {
         /// What does not fit, and the way out.
         why: String,
     },
-    /// A file could not be read or written.
-    #[error("cannot {what} {path}")]
-    Io {
-        /// Read or write.
-        what: &'static str,
+    /// A file could not be read.
+    #[error("cannot read {path}")]
+    Read {
         /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A file or a folder could not be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file or the folder.
         path: PathBuf,
         /// The system's answer.
         source: std::io::Error,
@@ -68,7 +74,11 @@ impl TuneError {
         Self::Foreign { path: path.to_owned(), why: why.into() }
     }
 
-    pub(crate) fn io(what: &'static str, path: &Path, source: std::io::Error) -> Self {
-        Self::Io { what, path: path.to_owned(), source }
+    pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
+        Self::Read { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn write(path: &Path, source: std::io::Error) -> Self {
+        Self::Write { path: path.to_owned(), source }
     }
 }

@@ -142,7 +142,7 @@ impl fmt::Display for Trainer {
 /// Writes the folder, which is made.
 ///
 /// # Errors
-/// [`TuneError::Setting`] for a name of a model that no launch file can hold, [`TuneError::Io`].
+/// [`TuneError::Setting`] for a name of a model that no launch file can hold, [`TuneError::Write`].
 pub fn export(
     trainer: Trainer,
     items: &[Item],
@@ -163,6 +163,8 @@ pub fn export(
         };
         let mut request = ScoreRequest::new(item.clone());
         request.settings.k = u32::try_from(item.responses.len()).unwrap_or(1);
+        // A panel without the best response would be punished whatever was written of it.
+        request.settings.max_panel = u32::MAX;
         let orders = plan(&request).samples;
         let order = &orders[exported.rows % orders.len()].order;
         let rendered = chat::prompt(&template, &item, order, scale)
@@ -177,7 +179,7 @@ pub fn export(
     if exported.rows == 0 {
         return Err(TuneError::NoData("no item says which response is best".to_owned()));
     }
-    std::fs::create_dir_all(folder).map_err(|source| TuneError::io("make", folder, source))?;
+    std::fs::create_dir_all(folder).map_err(|source| TuneError::write(folder, source))?;
     durable::replace(&folder.join("data.jsonl"), data.as_bytes())?;
     durable::replace(&folder.join("reward.py"), trainer.reward().as_bytes())?;
     let (name, launch) = trainer.launch();

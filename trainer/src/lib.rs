@@ -7,6 +7,7 @@
 //! sft       sequences -> steps of fine-tuning, resumable to the same bytes
 //! model     a language model whose loss has gradients: LoRA or full weights
 //! optimiser AdamW, schedule, clipping        checkpoint  parameters and moments in one file
+//! order     passes over what is learned from
 //! export    folders that other trainers run
 //! plot      curves over steps
 //! adapter   what was learned, as PEFT has it durable     files that are whole or not there
@@ -23,6 +24,7 @@ pub mod export;
 pub mod meta;
 pub mod model;
 pub mod optimiser;
+mod order;
 pub mod plot;
 pub mod rft;
 pub mod rl;

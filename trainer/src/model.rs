@@ -120,7 +120,9 @@ impl LoraConfig {
         self.targets.iter().any(|target| name.rsplit('.').next() == Some(target))
     }
 
-    fn check(&self) -> Result<(), TuneError> {
+    /// # Errors
+    /// [`TuneError::Setting`] for numbers that make no sense, and for matrices that are none.
+    pub fn check(&self) -> Result<(), TuneError> {
         if self.rank == 0 || self.rank > 1024 {
             return Err(TuneError::setting("lora rank", "must be 1 to 1024"));
         }
@@ -222,6 +224,16 @@ impl Model {
     /// The tensors that learn, in a fixed order.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
+    }
+
+    /// The adapted matrices by transformers' names, with their two parameters; none where all weights learn.
+    pub fn adapted(&self) -> impl Iterator<Item = (&str, &Var, &Var)> {
+        // They come in pairs, `down` before `up`.
+        let pairs = self.parameters.as_chunks::<2>().0.iter();
+        pairs.filter_map(|[down, up]| {
+            let name = down.name.strip_suffix(".lora_A.weight")?;
+            Some((name, &down.var, &up.var))
+        })
     }
 
     /// What transformers stores less than a norm multiplies with.

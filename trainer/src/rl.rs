@@ -26,13 +26,14 @@ use serde::{Deserialize, Serialize};
 
 pub use grpo::{advantages, k3};
 pub use sampler::{DrawRequest, Drawn, EngineSampler, Sampler};
-pub use state::{HeldOut, RlStep};
+pub use state::{HeldOut, RlStep, digest};
 
 use crate::adapter;
 use crate::checkpoint;
 use crate::error::TuneError;
 use crate::model::Model;
 use crate::optimiser::{AdamW, OptimiserConfig};
+use crate::order;
 use crate::sft::seven_digits;
 use grpo::Learned;
 use state::State;
@@ -84,7 +85,9 @@ pub struct Places<'a> {
     pub checkpoint: &'a Path,
     /// The folder of the best adapter so far.
     pub best: &'a Path,
-    /// Names the start model and its adapter; part of what the run is.
+    /// The name of the model that the adapter belongs to.
+    pub base: &'a str,
+    /// The start model, its adapter and how it draws, in words that differ where these do; part of what the run is.
     pub start: &'a str,
 }
 
@@ -136,7 +139,9 @@ pub fn reinforce(
     }
     let reference = model.values()?;
     let mut optimiser = AdamW::new(model, config.optimiser.clone());
-    let run = state::digest(tasks, config, places.start);
+    // The number of steps decides nothing, so that a run can be made longer.
+    let settings = serde_json::to_string(&RlConfig { steps: 0, ..config.clone() });
+    let run = digest(tasks, &format!("{} {}", places.start, settings.unwrap_or_default()));
     let loaded =
         checkpoint::load(places.checkpoint, model, &mut optimiser, |state: &State| state.updates)?;
     let mut state = loaded.unwrap_or_else(|| State::new(run.clone()));
@@ -178,28 +183,19 @@ pub fn reinforce(
     Ok(RlRun { history: state.history, held_out: state.held_out, is_complete })
 }
 
-/// Which tasks the start model gets right in all of `n` samples; these teach nothing.
+/// Whether the policy gets a task right in all of `n` samples; such a task teaches nothing.
 ///
 /// # Errors
 /// Those of drawing.
-pub fn too_easy(
+pub fn is_too_easy(
     sampler: &mut impl Sampler,
     tasks: &impl Environment,
+    task: usize,
     n: usize,
     seed: u64,
-    mut on_task: impl FnMut(usize) -> ControlFlow<()>,
-) -> Result<Option<Vec<usize>>, TuneError> {
-    let mut easy = Vec::new();
-    for task in 0..tasks.n_tasks() {
-        let rewards = draw(sampler, tasks, &[task], n, seed, u64::MAX)?;
-        if rewards[0].iter().all(|(_, reward)| reward.value > 0.0) {
-            easy.push(task);
-        }
-        if on_task(task).is_break() {
-            return Ok(None);
-        }
-    }
-    Ok(Some(easy))
+) -> Result<bool, TuneError> {
+    let drawn = draw(sampler, tasks, &[task], Some(n), seed, u64::MAX)?;
+    Ok(drawn.iter().flatten().all(|(_, reward)| reward.value > 0.0))
 }
 
 /// One step's groups, rewards and gradient.
@@ -212,25 +208,29 @@ fn step(
     step: u64,
 ) -> Result<Learned, TuneError> {
     sampler.take_weights(model)?;
-    let chosen = chosen(tasks.n_tasks(), config, step);
-    let groups = draw(sampler, tasks, &chosen, usize::MAX, config.seed, step)?;
+    let first = step as usize * config.groups;
+    let chosen =
+        order::at(first..first + config.groups, tasks.n_tasks(), config.seed, "jury rl order");
+    let groups = draw(sampler, tasks, &chosen, None, config.seed, step)?;
     let prompts: Vec<Vec<&[u32]>> = chosen.iter().map(|&task| tasks.prompts(task)).collect();
     grpo::learn(model, reference, &prompts, &groups, config.beta, step)
 }
 
-/// At most `n` members of each task's group, drawn at `step`.
+/// A sample for every member of each task's group, drawn at `step`; or `n` samples, of its members in turn.
 fn draw(
     sampler: &mut impl Sampler,
     tasks: &impl Environment,
     chosen: &[usize],
-    n: usize,
+    n: Option<usize>,
     seed: u64,
     step: u64,
 ) -> Result<Vec<Vec<(Drawn, Reward)>>, TuneError> {
     let mut requests = Vec::new();
     for (place, &task) in chosen.iter().enumerate() {
         let mut random = SplitMix64::for_purpose(seed, &format!("jury rl {step} {place} {task}"));
-        for (member, prompt) in tasks.prompts(task).into_iter().take(n).enumerate() {
+        let prompts = tasks.prompts(task);
+        let members = prompts.iter().enumerate().cycle();
+        for (member, prompt) in members.take(n.unwrap_or(prompts.len())) {
             requests.push(DrawRequest {
                 prompt: prompt.to_vec(),
                 seed: random.next_u64() >> 11,
@@ -240,14 +240,12 @@ fn draw(
     }
     let mut drawn = sampler.draw(requests)?.into_iter();
     let of_task = |&task: &usize| {
-        let members = tasks.prompts(task).len().min(n);
-        let members = drawn.by_ref().take(members).enumerate();
-        members
-            .map(|(member, drawn)| {
-                let reward = tasks.reward(task, member, &drawn);
-                (drawn, reward)
-            })
-            .collect()
+        let members = tasks.prompts(task).len();
+        let rewarded = |(place, drawn): (usize, Drawn)| {
+            let reward = tasks.reward(task, place % members, &drawn);
+            (drawn, reward)
+        };
+        drawn.by_ref().take(n.unwrap_or(members)).enumerate().map(rewarded).collect()
     };
     Ok(chosen.iter().map(of_task).collect())
 }
@@ -265,7 +263,7 @@ fn measure(
     sampler.take_weights(model)?;
     let all: Vec<usize> = (0..held_out.n_tasks()).collect();
     // The same seeds each time: only the weights differ.
-    let drawn = draw(sampler, held_out, &all, usize::MAX, config.seed, u64::MAX - 1)?;
+    let drawn = draw(sampler, held_out, &all, None, config.seed, u64::MAX - 1)?;
     let rewards: Vec<Reward> = drawn.into_iter().flatten().map(|(_, reward)| reward).collect();
     let n = rewards.len().max(1) as f64;
     let right = rewards.iter().filter(|reward| reward.value > 0.0).count();
@@ -277,22 +275,10 @@ fn measure(
     };
     let best = state.held_out.iter().map(|before| before.correct).reduce(f64::max);
     if best.is_none_or(|best| measured.correct > best) {
-        adapter::write(model, places.start, places.best)?;
+        adapter::write(model, places.base, places.best)?;
     }
     state.held_out.push(measured);
     Ok(())
-}
-
-/// The tasks of a step: neighbours in the endless list of shuffled passes.
-fn chosen(n_tasks: usize, config: &RlConfig, step: u64) -> Vec<usize> {
-    let first = step as usize * config.groups;
-    let at = |place: usize| {
-        let mut order: Vec<usize> = (0..n_tasks).collect();
-        let seed = config.seed.wrapping_add((place / n_tasks) as u64);
-        SplitMix64::for_purpose(seed, "jury rl order").shuffle(&mut order);
-        order[place % n_tasks]
-    };
-    (first..first + config.groups).map(at).collect()
 }
 
 #[cfg(test)]

@@ -10,13 +10,13 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use jury_grm::random::SplitMix64;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint;
 use crate::error::TuneError;
 use crate::model::{Model, Sequence};
 use crate::optimiser::{AdamW, OptimiserConfig};
+use crate::order;
 
 /// Settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,7 +75,9 @@ impl SftConfig {
         (n_sequences * self.epochs).div_ceil(self.batch.max(1)) as u64
     }
 
-    fn check(&self) -> Result<(), TuneError> {
+    /// # Errors
+    /// [`TuneError::Setting`] for numbers that make no sense.
+    pub fn check(&self) -> Result<(), TuneError> {
         if self.epochs == 0 || self.batch == 0 || self.checkpoint_every == 0 {
             return Err(TuneError::setting("epochs, batch, checkpoints", "must be at least 1"));
         }
@@ -148,23 +150,11 @@ pub fn fine_tune(
     Ok(SftRun { history: state.history, is_complete })
 }
 
-/// The sequences of a step: neighbours in the endless list of shuffled epochs.
+/// The sequences of a step.
 fn batch(n: usize, config: &SftConfig, step: u64) -> Vec<usize> {
     let first = step as usize * config.batch;
     let end = (first + config.batch).min(n * config.epochs);
-    let mut order: (usize, Vec<usize>) = (usize::MAX, Vec::new());
-    let mut chosen = Vec::new();
-    for place in first..end {
-        let epoch = place / n;
-        if order.0 != epoch {
-            let mut shuffled: Vec<usize> = (0..n).collect();
-            let seed = config.seed.wrapping_add(epoch as u64);
-            SplitMix64::for_purpose(seed, "jury sft order").shuffle(&mut shuffled);
-            order = (epoch, shuffled);
-        }
-        chosen.push(order.1[place % n]);
-    }
-    chosen
+    order::at(first..end, n, config.seed, "jury sft order")
 }
 
 fn digest(base: &str, sequences: &[Sequence], config: &SftConfig) -> String {

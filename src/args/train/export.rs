@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use jury_grm::domain::limits;
 use jury_terminal::number::whole;
 
-use crate::args::PartArg;
+use crate::args::ChoiceArgs;
 
 const EXAMPLES: &str = "\
 The folder holds the items as prompts in the trainer's form, the rule as its reward function, and a launch file with the
@@ -31,18 +31,8 @@ pub struct TrainExportArgs {
     /// The folder to write
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// At most so many items, drawn evenly over the files
-    #[arg(long, value_name = "N", help_heading = "Items")]
-    pub limit: Option<usize>,
-    /// The part that is learned from; `jury eval --part test` measures on the other
-    #[arg(long, value_enum, default_value_t = PartArg::All, help_heading = "Items")]
-    pub part: PartArg,
-    /// Share of the queries that are for training
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5, help_heading = "Items")]
-    pub train_share: f64,
-    /// Seed of the split and of --limit
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Items")]
-    pub split_seed: u64,
+    #[command(flatten)]
+    pub choice: ChoiceArgs,
     /// Samples of a group
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole(2..=limits::MAX_K, "--group 4"), help_heading = "Numbers")]
     pub group: u32,

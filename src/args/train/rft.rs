@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use jury_grm::domain::limits;
 use jury_terminal::number::whole;
 
-use crate::args::{JudgeArgs, PartArg};
+use crate::args::{ChoiceArgs, JudgeArgs};
 
 const EXAMPLES: &str = "\
 Rejective fine-tuning, the cold start of Self-Principled Critique Tuning: every item is judged by a few samples without
@@ -36,18 +36,8 @@ pub struct TrainRftArgs {
     #[arg(long)]
     pub sft_only: bool,
 
-    /// At most so many items, drawn evenly over the files
-    #[arg(long, value_name = "N", help_heading = "Items")]
-    pub limit: Option<usize>,
-    /// The part that is learned from; `jury eval --part test` measures on the other
-    #[arg(long, value_enum, default_value_t = PartArg::All, help_heading = "Items")]
-    pub part: PartArg,
-    /// Share of the queries that are for training
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5, help_heading = "Items")]
-    pub train_share: f64,
-    /// Seed of the split and of --limit
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Items")]
-    pub split_seed: u64,
+    #[command(flatten)]
+    pub choice: ChoiceArgs,
 
     #[command(flatten)]
     pub judge: JudgeArgs,

@@ -6,7 +6,7 @@ use jury_grm::domain::limits;
 use jury_terminal::number::whole;
 
 use super::TuningArgs;
-use crate::args::{JudgeArgs, PartArg};
+use crate::args::{ChoiceArgs, JudgeArgs};
 
 const EXAMPLES: &str = "\
 Rule-based online reinforcement learning (GRPO): a judge draws groups of critiques with its current weights and is
@@ -32,18 +32,8 @@ pub struct TrainRlArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 
-    /// At most so many items, drawn evenly over the files
-    #[arg(long, value_name = "N", help_heading = "Items")]
-    pub limit: Option<usize>,
-    /// The part that is learned from; `jury eval --part test` measures on the other
-    #[arg(long, value_enum, default_value_t = PartArg::All, help_heading = "Items")]
-    pub part: PartArg,
-    /// Share of the queries that are for training
-    #[arg(long, value_name = "SHARE", default_value_t = 0.5, help_heading = "Items")]
-    pub train_share: f64,
-    /// Seed of the split and of --limit
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Items")]
-    pub split_seed: u64,
+    #[command(flatten)]
+    pub choice: ChoiceArgs,
     /// Share of these queries that is held out to measure on and to choose the best weights by
     #[arg(long, value_name = "SHARE", default_value_t = 0.1, help_heading = "Items")]
     pub held_out_share: f64,

@@ -9,10 +9,9 @@ use jury_eval::truth::{self, Truth};
 use jury_grm::domain::{Item, Readout, Scale, ScoreRequest, Verdict};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
-use jury_trainer::rft::unfit;
 
 use crate::args::{EvalRunArgs, ReadoutArg, TrainRftArgs};
-use crate::eval::{EvalConfig, Folder, items};
+use crate::eval::{EvalConfig, Folder, items, write};
 use crate::score::{ScoreConfig, judge_batches};
 use crate::train::tune;
 
@@ -36,7 +35,7 @@ struct Batch {
 pub async fn draw(args: &TrainRftArgs, meter: &Meter) -> Result<Option<Drawn>, Failed> {
     let config = EvalConfig::try_from(samples_of(args)).or_exit(Exit::Usage)?;
     let folder = Folder::open(&args.out)?;
-    let items = fit(items::settle(&config, &folder, meter)?, meter);
+    let items = tune::learnable(items::settle(&config, &folder, meter)?, meter);
     if items.is_empty() {
         let problem = anyhow!(
             "nothing to learn from: no item has a best response, labels with one highest, or as a single response a \
@@ -64,29 +63,6 @@ pub async fn draw(args: &TrainRftArgs, meter: &Meter) -> Result<Option<Drawn>, F
     };
     let (pairs, hinted, singles) = (verdicts("pairs")?, verdicts("hinted")?, verdicts("singles")?);
     Ok(Some(Drawn { items, pairs, hinted, singles, exit }))
-}
-
-/// Leaves out what nothing can be learned from, with a count and the first names.
-fn fit(items: Vec<Item>, meter: &Meter) -> Vec<Item> {
-    let mut left_out: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
-    let fit = items.into_iter().filter(|item| match unfit(item) {
-        None => true,
-        Some(why) => {
-            left_out.entry(why).or_default().push(item.id.clone());
-            false
-        }
-    });
-    let fit: Vec<Item> = fit.collect();
-    for (why, ids) in left_out {
-        meter.print(&format!("jury: {} items are left out: {why}: {}", ids.len(), first(&ids)));
-    }
-    fit
-}
-
-/// The first of a list of names.
-pub fn first(ids: &[String]) -> String {
-    let shown = ids.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
-    if ids.len() > 5 { format!("{shown}, ..") } else { shown }
 }
 
 fn batches(args: &TrainRftArgs, config: &EvalConfig, items: &[Item]) -> Vec<Batch> {
@@ -124,7 +100,7 @@ fn configs(
         let path = args.out.join(format!("{}.jsonl", batch.name));
         let lines: Result<Vec<String>, _> = batch.items.iter().map(serde_json::to_string).collect();
         let text = lines.or_exit(Exit::Internal)?.join("\n") + "\n";
-        tune::write(&path, text.as_bytes())?;
+        write(&path, text.as_bytes())?;
         Ok(config.batch_of(path, &verdicts_path(args, batch.name), batch.request.clone()))
     };
     batches.iter().map(of_batch).collect()
@@ -138,10 +114,6 @@ fn verdicts_path(args: &TrainRftArgs, name: &str) -> PathBuf {
 fn samples_of(args: &TrainRftArgs) -> EvalRunArgs {
     EvalRunArgs {
         ks: vec![args.n],
-        limit: args.limit,
-        part: args.part,
-        train_share: args.train_share,
-        split_seed: args.split_seed,
         temperature: args.temperature,
         max_critique_tokens: args.max_critique_tokens,
         seed: args.seed,
@@ -150,6 +122,6 @@ fn samples_of(args: &TrainRftArgs) -> EvalRunArgs {
         out: Some(args.out.clone()),
         replay: args.sft_only,
         quiet: args.quiet,
-        ..EvalRunArgs::of_items(args.items.clone(), args.judge.clone())
+        ..EvalRunArgs::of_items(args.items.clone(), args.choice.clone(), args.judge.clone())
     }
 }

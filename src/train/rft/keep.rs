@@ -16,6 +16,7 @@ use jury_trainer::rft::{Draws, Fate, Rules, Table, sift};
 
 use super::draw::Drawn;
 use crate::args::TrainRftArgs;
+use crate::eval::write;
 use crate::train::tune;
 
 /// What is learned.
@@ -50,7 +51,12 @@ const DATASET_INFO: &str = r#"{
 "#;
 
 /// Gives every sample its fate and writes table and data.
-pub fn keep(args: &TrainRftArgs, drawn: &Drawn, meter: &Meter) -> Result<Kept, Failed> {
+pub fn keep(
+    args: &TrainRftArgs,
+    drawn: &Drawn,
+    general: Vec<Conversation>,
+    meter: &Meter,
+) -> Result<Kept, Failed> {
     let template = tune::template(&args.judge)?;
     let rules = Rules { n: args.n as usize, keeps_cut: args.keep_cut };
     let mut table = Table::default();
@@ -85,14 +91,14 @@ pub fn keep(args: &TrainRftArgs, drawn: &Drawn, meter: &Meter) -> Result<Kept, F
             rows[usize::from(sifted.is_hinted)].push(row(item, sample, verdict));
         }
     }
-    let mixed = mix(args, judged.len(), meter)?;
+    let mixed = mix(args, general, judged.len(), meter);
     for conversation in &mixed {
         lines.push(line(conversation)?);
     }
     let table = table.to_markdown();
-    tune::write(&args.out.join("table.md"), table.as_bytes())?;
-    tune::write(&args.out.join("sft.jsonl"), lines.concat().as_bytes())?;
-    tune::write(&args.out.join("dataset_info.json"), DATASET_INFO.as_bytes())?;
+    write(&args.out.join("table.md"), table.as_bytes())?;
+    write(&args.out.join("sft.jsonl"), lines.concat().as_bytes())?;
+    write(&args.out.join("dataset_info.json"), DATASET_INFO.as_bytes())?;
     let [unhinted, hinted] = rows;
     write_rows(&args.out.join("kept.parquet"), &unhinted)?;
     write_rows(&args.out.join("kept-hinted.parquet"), &hinted)?;
@@ -133,8 +139,8 @@ fn line(conversation: &Conversation) -> Result<String, Failed> {
     Ok(line)
 }
 
-/// General conversations, as many as make up the share that is wanted, chosen by the seed.
-fn mix(args: &TrainRftArgs, n_kept: usize, meter: &Meter) -> Result<Vec<Conversation>, Failed> {
+/// All general conversations that there are to mix in.
+pub fn general(args: &TrainRftArgs, meter: &Meter) -> Result<Vec<Conversation>, Failed> {
     let (Some(path), Some(share)) = (&args.mix, args.mix_share) else { return Ok(Vec::new()) };
     if !(0.0..=0.95).contains(&share) {
         let problem = anyhow!("--mix-share: must be between 0 and 0.95, is {share}");
@@ -152,15 +158,25 @@ fn mix(args: &TrainRftArgs, n_kept: usize, meter: &Meter) -> Result<Vec<Conversa
             }
         }
     }
+    Ok(conversations)
+}
+
+/// As many of them as make up the share that is wanted, chosen by the seed.
+fn mix(
+    args: &TrainRftArgs,
+    mut general: Vec<Conversation>,
+    n_kept: usize,
+    meter: &Meter,
+) -> Vec<Conversation> {
+    let share = args.mix_share.unwrap_or(0.0);
     let wanted = (n_kept as f64 * share / (1.0 - share)).round() as usize;
-    if wanted > conversations.len() {
-        let has = conversations.len();
+    if wanted > general.len() {
+        let has = general.len();
         meter.print(&format!(
-            "jury: {} has {has} conversations, the share asked for is {wanted}; all are mixed in",
-            name()
+            "jury: --mix has {has} conversations, the share asked for is {wanted}; all are mixed in"
         ));
     }
-    SplitMix64::for_purpose(args.seed, "jury rft mix").shuffle(&mut conversations);
-    conversations.truncate(wanted);
-    Ok(conversations)
+    SplitMix64::for_purpose(args.seed, "jury rft mix").shuffle(&mut general);
+    general.truncate(wanted);
+    general
 }

@@ -1,7 +1,5 @@
 //! The fine-tuning: conversations to an adapter, with a checkpoint that the same command goes on from.
 
-use std::ops::ControlFlow;
-
 use jury_fabric::shutdown::on_signals;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
@@ -11,60 +9,70 @@ use jury_trainer::sft::{SftConfig, SftRun, fine_tune};
 use jury_trainer::{adapter, chat};
 use serde_json::json;
 
-use super::draw::first;
 use super::keep::Kept;
 use crate::args::TrainRftArgs;
+use crate::eval::write;
 use crate::train::tune::{self, Base, tune_failed};
 
-pub fn learn(args: &TrainRftArgs, kept: &Kept) -> Result<Exit, Failed> {
-    // Drawing has ended the other one's line.
-    let meter = Meter::new(args.quiet);
-    let base = Base::find(&args.judge, &args.tuning, &meter)?;
-    let sequences = sequences(args, &base, kept, &meter)?;
-    let model = base.load(&args.tuning, args.seed, &meter)?;
-    let config = SftConfig {
-        seed: args.seed,
-        epochs: args.epochs,
-        batch: args.batch,
-        checkpoint_every: args.tuning.checkpoint_every,
-        optimiser: tune::optimiser(&args.tuning, args.learning_rate),
-    };
-    let signals = on_signals().or_exit(Exit::Internal)?;
-    let checkpoint = args.out.join("checkpoint.safetensors");
-    // An adapter of other settings starts from other tensors: they are part of what the run is.
-    let start = format!("{} {:?} {}", base.digest, tune::lora(&args.tuning), args.seed);
-    let run = tokio::task::block_in_place(|| {
-        fine_tune(&model, &start, &sequences, &config, &checkpoint, |step| {
-            let (at, of, loss) = (step.step, step.steps, step.loss);
-            meter.stage(&format!("step {at} of {of}: loss {loss:.4} a token"));
-            if signals.drain.is_cancelled() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })
-    });
-    meter.clear();
-    let run = run.map_err(tune_failed)?;
-    report(args, &base, kept, &run, sequences.len())?;
-    if !run.is_complete {
-        let done = run.history.len();
-        meter.print(&format!(
-            "jury: interrupted after step {done}; the same command goes on from here"
-        ));
-        return Ok(Exit::Interrupted);
+/// What is tuned, and how.
+pub struct Learning {
+    base: Base,
+    config: SftConfig,
+}
+
+// === impl Learning ===
+
+impl Learning {
+    /// Finds the model and checks the settings, without loading weights.
+    pub fn prepare(args: &TrainRftArgs, meter: &Meter) -> Result<Self, Failed> {
+        let config = SftConfig {
+            seed: args.seed,
+            epochs: args.epochs,
+            batch: args.batch,
+            checkpoint_every: args.tuning.checkpoint_every,
+            optimiser: tune::optimiser(&args.tuning, args.learning_rate),
+        };
+        config.check().map_err(tune_failed)?;
+        tune::lora(&args.tuning).check().map_err(tune_failed)?;
+        Ok(Self { base: Base::find(&args.judge, &args.tuning, meter)?, config })
     }
-    let folder = args.out.join("adapter");
-    adapter::write(&model, &base.name, &folder).map_err(tune_failed)?;
-    let losses = run.history.first().zip(run.history.last());
-    let (from, to) = losses.map_or((0.0, 0.0), |(first, last)| (first.loss, last.loss));
-    crate::score::print(&format!(
-        "{} steps over {} conversations, loss {from:.3} to {to:.3} a token. {} is the adapter, in PEFT's form.\n",
-        run.history.len(),
-        sequences.len(),
-        folder.display()
-    ))?;
-    Ok(Exit::Done)
+
+    /// Tunes on what was kept.
+    pub fn run(&self, args: &TrainRftArgs, kept: &Kept) -> Result<Exit, Failed> {
+        // Drawing has ended the other one's line.
+        let meter = Meter::new(args.quiet);
+        let Self { base, config } = self;
+        let sequences = sequences(args, base, kept, &meter)?;
+        let model = base.load(&args.tuning, args.seed, &meter)?;
+        let signals = on_signals().or_exit(Exit::Internal)?;
+        let checkpoint = args.out.join("checkpoint.safetensors");
+        // An adapter of other settings starts from other tensors: they are part of what the run is.
+        let start = format!("{} {:?} {}", base.digest, tune::lora(&args.tuning), args.seed);
+        let run = tokio::task::block_in_place(|| {
+            fine_tune(&model, &start, &sequences, config, &checkpoint, |step| {
+                let (at, of, loss) = (step.step, step.steps, step.loss);
+                meter.stage(&format!("step {at} of {of}: loss {loss:.4} a token"));
+                tune::go_on(&signals)
+            })
+        });
+        meter.clear();
+        let run = run.map_err(tune_failed)?;
+        report(args, base, kept, &run, sequences.len())?;
+        if !run.is_complete {
+            return Ok(tune::interrupted(&meter, run.history.len()));
+        }
+        let folder = args.out.join("adapter");
+        adapter::write(&model, &base.name, &folder).map_err(tune_failed)?;
+        let losses = run.history.first().zip(run.history.last());
+        let (from, to) = losses.map_or((0.0, 0.0), |(first, last)| (first.loss, last.loss));
+        crate::score::print(&format!(
+            "{} steps over {} conversations, loss {from:.3} to {to:.3} a token. {} is the adapter, in PEFT's form.\n",
+            run.history.len(),
+            sequences.len(),
+            folder.display()
+        ))?;
+        Ok(Exit::Done)
+    }
 }
 
 /// The conversations as tokens; those that are too long are left out by name.
@@ -80,22 +88,18 @@ fn sequences(
     let mixed = kept.mixed.iter().enumerate().map(|(number, conversation)| {
         (format!("mixed {}", number + 1), conversation.sequence(&base.tokenizer))
     });
+    let most = args.max_tokens.min(base.context);
     let (mut sequences, mut too_long) = (Vec::new(), Vec::new());
     for (name, sequence) in judged.chain(mixed) {
         let sequence = sequence.map_err(tune_failed)?;
-        if sequence.tokens.len() > args.max_tokens {
+        if sequence.tokens.len() > most {
             too_long.push(name);
         } else {
             sequences.push(sequence);
         }
     }
-    if !too_long.is_empty() {
-        let (n, most) = (too_long.len(), args.max_tokens);
-        let names = first(&too_long);
-        meter.print(&format!(
-            "jury: {n} conversations have more than {most} tokens (--max-tokens) and are left out: {names}"
-        ));
-    }
+    let why = format!("more than {most} tokens, by --max-tokens or by the model's context");
+    tune::tell_left_out(meter, "conversations", &why, &too_long);
     Ok(sequences)
 }
 
@@ -124,5 +128,5 @@ fn report(
     });
     let mut text = serde_json::to_string_pretty(&report).or_exit(Exit::Internal)?;
     text.push('\n');
-    tune::write(&args.out.join("report.json"), text.as_bytes())
+    write(&args.out.join("report.json"), text.as_bytes())
 }

@@ -66,6 +66,8 @@ impl Task {
         let mut request = ScoreRequest::new(item.clone());
         request.settings.k = group;
         request.settings.scale = scale;
+        // A panel without the best response would be punished whatever was written of it.
+        request.settings.max_panel = u32::MAX;
         let mut prompts: HashMap<Vec<usize>, (Vec<u32>, ScoreShape)> = HashMap::new();
         let mut members = Vec::new();
         for spec in plan(&request).samples {
@@ -101,11 +103,12 @@ impl Judging {
         Judging { tasks }
     }
 
-    /// Leaves out the tasks of these places.
-    pub fn without(self, left_out: &[usize]) -> Judging {
-        let tasks = self.tasks.into_iter().enumerate();
-        let tasks = tasks.filter(|(place, _)| !left_out.contains(place));
-        Judging { tasks: tasks.map(|(_, task)| task).collect() }
+    /// Leaves out tasks: `is_left_out` has a word on each.
+    pub fn without(self, is_left_out: &[bool]) -> Judging {
+        let tasks = self.tasks.into_iter().zip(is_left_out);
+        Judging {
+            tasks: tasks.filter(|(_, is_left_out)| !**is_left_out).map(|(task, _)| task).collect(),
+        }
     }
 }
 
@@ -154,7 +157,11 @@ mod tests {
         let task = Task::new(&item, 4, &Template::builtin(), &tokenizer).unwrap().unwrap();
         let first: Vec<usize> = task.members.iter().map(|member| member.spec.order[0]).collect();
         assert_eq!(first.iter().filter(|&&response| response == 0).count(), 2);
-        let bare = Item { best: None, ..item };
+        let bare = Item { best: None, ..item.clone() };
         assert!(Task::new(&bare, 4, &Template::builtin(), &tokenizer).unwrap().is_none());
+        let responses: Vec<String> = (0..40).map(|response| format!("hat {response}")).collect();
+        let many = Item { responses, ..item };
+        let task = Task::new(&many, 4, &Template::builtin(), &tokenizer).unwrap().unwrap();
+        assert!(task.members.iter().all(|member| member.spec.order.contains(&0)));
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use jury_engine::{
-    Adapter, AdapterId, Engine, Event, Finish, Group, GroupId, LowRank, RowOrder, SampleSpec,
-    Sampling, Watch,
+    Adapter, AdapterId, Engine, Event, Finish, Group, GroupId, RowOrder, SampleSpec, Sampling,
+    Watch,
 };
 
+use crate::adapter;
 use crate::error::TuneError;
-use crate::model::{Model, Tuning};
+use crate::model::Model;
 
 /// One sample to draw.
 pub struct DrawRequest {
@@ -79,7 +80,7 @@ impl Sampler for EngineSampler {
     fn take_weights(&mut self, model: &Model) -> Result<(), TuneError> {
         let fits =
             |error: jury_engine::AdapterError| TuneError::setting("adapter", error.to_string());
-        let adapter = Adapter::new(RowOrder::HuggingFace, low_ranks(model)?).map_err(fits)?;
+        let adapter = Adapter::new(RowOrder::HuggingFace, adapter::parts(model)?).map_err(fits)?;
         let id = self.engine.load_adapter(&adapter).map_err(fits)?;
         if let Some(before) = self.adapter.replace(id) {
             self.engine.unload_adapter(before).map_err(fits)?;
@@ -135,31 +136,4 @@ impl Sampler for EngineSampler {
         let lost = || TuneError::setting("sample", "the engine ended without it");
         drawn.into_iter().map(|drawn| drawn.ok_or_else(lost)).collect()
     }
-}
-
-/// A model's adapter as the engine takes it.
-fn low_ranks(model: &Model) -> Result<Vec<(String, LowRank)>, TuneError> {
-    let Tuning::Lora(lora) = model.tuning() else {
-        let why = "the engine swaps adapters only: train with LoRA, not all weights";
-        return Err(TuneError::setting("tuning", why));
-    };
-    // Parameters come in pairs, `down` before `up`.
-    let pair = |pair: &[crate::model::Parameter]| -> Result<(String, LowRank), TuneError> {
-        let [down, up] = pair else {
-            return Err(TuneError::setting("adapter", "a matrix without its pair"));
-        };
-        let name = down.name.trim_end_matches(".lora_A.weight").to_owned();
-        let (rank, inputs) = down.var.dims2()?;
-        let (outputs, _) = up.var.dims2()?;
-        let low = LowRank {
-            rank,
-            inputs,
-            outputs,
-            scale: lora.scale() as f32,
-            a: down.var.flatten_all()?.to_vec1()?,
-            b: up.var.flatten_all()?.to_vec1()?,
-        };
-        Ok((name, low))
-    };
-    model.parameters().chunks(2).map(pair).collect()
 }

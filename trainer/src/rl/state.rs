@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Environment, RlConfig};
+use super::Environment;
 
 /// What a step told. Numbers have seven digits, so that files keep them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,12 +63,11 @@ impl State {
     }
 }
 
-/// Digest of what decides a run; the number of steps does not, so that a run can be made longer.
-pub(super) fn digest(tasks: &impl Environment, config: &RlConfig, start: &str) -> String {
+/// Digest of tasks, and of words for whatever else decides what comes of them; hex.
+pub fn digest(tasks: &impl Environment, words: &str) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("jury rl run");
-    hasher.update(start.as_bytes());
-    let config = RlConfig { steps: 0, ..config.clone() };
-    hasher.update(serde_json::to_string(&config).unwrap_or_default().as_bytes());
+    hasher.update(&(words.len() as u64).to_le_bytes());
+    hasher.update(words.as_bytes());
     for task in 0..tasks.n_tasks() {
         for prompt in tasks.prompts(task) {
             hasher.update(&(prompt.len() as u64).to_le_bytes());

@@ -73,7 +73,8 @@ fn go(folder: &Path, config: &RlConfig, stop_every: u64) -> RlRun {
     let places = Places {
         checkpoint: &folder.join("checkpoint"),
         best: &folder.join("best"),
-        start: "tiny",
+        base: "tiny",
+        start: "seed 1",
     };
     reinforce(&model(), &mut sampler(), &tasks(), &tasks(), config, places, |step, _| {
         if step.step % stop_every == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -89,6 +90,9 @@ fn a_policy_whose_optimum_is_known_finds_it() {
     assert!(start.correct < 0.8, "{start:?}");
     assert!(end.correct > 0.95, "{end:?}: {:?}", run.history.last());
     assert!(folder.path().join("best").join(adapter::WEIGHTS).exists());
+    let config = std::fs::read(folder.path().join("best").join(adapter::CONFIG)).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+    assert_eq!(config["base_model_name_or_path"], "tiny");
 }
 
 #[test]
@@ -144,11 +148,34 @@ fn k3_is_0_where_nothing_changed_and_never_below() {
 fn what_the_start_gets_right_each_time_is_known() {
     let mut sampler = sampler();
     sampler.take_weights(&model()).unwrap();
-    let easy =
-        too_easy(&mut sampler, &tasks(), 3, 1, |_| ControlFlow::Continue(())).unwrap().unwrap();
-    let again =
-        too_easy(&mut sampler, &tasks(), 3, 1, |_| ControlFlow::Continue(())).unwrap().unwrap();
-    assert_eq!(easy, again);
-    let stopped = too_easy(&mut sampler, &tasks(), 3, 1, |_| ControlFlow::Break(())).unwrap();
-    assert_eq!(stopped, None);
+    let mut easy = || -> Vec<bool> {
+        let tasks = tasks();
+        (0..2).map(|task| is_too_easy(&mut sampler, &tasks, task, 3, 1).unwrap()).collect()
+    };
+    assert_eq!(easy(), easy());
+}
+
+/// Counts what is asked of it; every text is right.
+#[derive(Default)]
+struct Counting(Vec<u64>);
+
+impl Sampler for Counting {
+    fn take_weights(&mut self, _: &Model) -> Result<(), TuneError> {
+        Ok(())
+    }
+
+    fn draw(&mut self, requests: Vec<DrawRequest>) -> Result<Vec<Drawn>, TuneError> {
+        self.0.extend(requests.iter().map(|request| request.seed));
+        let right =
+            Drawn { tokens: vec![2], text: String::new(), finish: jury_engine::Finish::EndOfText };
+        Ok(vec![right; requests.len()])
+    }
+}
+
+#[test]
+fn what_is_too_easy_is_told_by_three_samples_of_a_group_of_two_as_well() {
+    let mut sampler = Counting::default();
+    assert!(is_too_easy(&mut sampler, &EvenTokens { group: 2, ..tasks() }, 0, 3, 1).unwrap());
+    let seeds: std::collections::BTreeSet<u64> = sampler.0.iter().copied().collect();
+    assert_eq!((sampler.0.len(), seeds.len()), (3, 3));
 }

@@ -115,4 +115,9 @@ fn an_adapter_comes_back_from_its_folder_and_one_of_another_rank_is_refused() {
     let other = Model::load(&fixture(), other, 1).unwrap();
     let error = adapter::read(&other, folder.path()).unwrap_err().to_string();
     assert!(error.contains("another model or rank"), "{error}");
+    // With half the alpha the same numbers are another adapter.
+    let other = Tuning::Lora(LoraConfig { rank: 4, alpha: 4.0, ..LoraConfig::all_matrices() });
+    let other = Model::load(&fixture(), other, 1).unwrap();
+    let error = adapter::read(&other, folder.path()).unwrap_err().to_string();
+    assert!(error.contains("another alpha"), "{error}");
 }
