@@ -7,6 +7,7 @@ use jury_grm::domain::{Status, Verdict};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -29,6 +30,7 @@ pub(crate) struct Metrics {
     tenant_over_quota: Family<QuotaLabels, Counter>,
     unauthenticated: Counter,
     tenants_reads: Family<ReadLabels, Counter>,
+    tenants_file_broken: Gauge,
 }
 
 /// Names are those of the file of tenants, which bounds them.
@@ -108,6 +110,7 @@ impl Metrics {
             tenant_over_quota: Family::default(),
             unauthenticated: Counter::default(),
             tenants_reads: Family::default(),
+            tenants_file_broken: Gauge::default(),
         };
         for outcome in [
             RequestOutcome::ok,
@@ -194,12 +197,18 @@ impl Metrics {
             "Times that the file of tenants was read, by what came of it",
             self.tenants_reads.clone(),
         );
+        part.register(
+            "tenants_file_broken",
+            "1 while the file of tenants cannot be read, and the last good one is in force",
+            self.tenants_file_broken.clone(),
+        );
     }
 
     /// These tenants are in force; `is_read` is whether the file that changed could be read.
     pub(crate) fn record_tenants(&self, tenants: &[(Arc<str>, u32)], is_read: bool) {
         let outcome = if is_read { ReadOutcome::ok } else { ReadOutcome::broken };
         self.tenants_reads.get_or_create(&ReadLabels { outcome }).inc();
+        self.tenants_file_broken.set((!is_read).into());
         self.show_tenants(tenants);
     }
 

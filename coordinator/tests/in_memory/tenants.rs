@@ -223,6 +223,24 @@ async fn a_file_that_changes_is_in_force_without_a_restart() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_broken_file_is_told_as_long_as_it_is_broken_and_its_tenants_stay() {
+    let (cluster, folder) = cluster(ScriptedBackend::new(), &[("a", "")], Config::default()).await;
+    let path = folder.path().join("tenants.toml");
+    let becomes = async |broken: u8| {
+        let line = format!("jury_coordinator_tenants_file_broken {broken}\n");
+        while !cluster.metrics().contains(&line) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    write(&path, &[("a", "weight = \"much\"")]);
+    becomes(1).await;
+    score(&cluster, "a", request(2)).await.unwrap();
+    write(&path, &[("b", "")]);
+    becomes(0).await;
+    score(&cluster, "b", request(2)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_tenant_took_and_was_refused_is_counted_under_its_name() {
     let tenants = [("a", "samples_per_minute = 4"), ("b", "")];
     let (cluster, _folder) = cluster(ScriptedBackend::new(), &tenants, Config::default()).await;
