@@ -65,15 +65,10 @@ pub fn at_endpoint(error: ClientError, endpoint: &str) -> Failed {
     let is_unreachable = error.code == ErrorCode::Unreachable;
     let failed = Failed::from(error);
     let error = if is_unreachable {
-        // A server of TLS 1.3 that refuses a certificate may have closed the connection before its reason is read.
-        let hint = match endpoint.starts_with("https://") {
-            true => {
-                "is `jury up` or `jury coordinator` running there, and does it trust this client's certificate \
-                 (--tls-cert), if it wants one?"
-            }
-            false => "is `jury up` or `jury coordinator` running there?",
-        };
-        anyhow!("no answer from {endpoint}: {}; {hint}", failed.error)
+        anyhow!(
+            "no answer from {endpoint}: {}; is `jury up` or `jury coordinator` running there?",
+            failed.error
+        )
     } else {
         failed.error.context(endpoint.to_owned())
     };

@@ -11,10 +11,11 @@
 
 mod address;
 mod dial;
+mod greeting;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tonic::transport::{Channel, Endpoint};
@@ -27,12 +28,13 @@ pub(crate) use address::parse;
 pub use address::{AddressError, AddressProblem, check_callable};
 pub(crate) use dial::addresses as addresses_of;
 
-/// A peer that does not complete TCP within this time is not there.
+/// A peer that does not complete TCP, and TLS where that is spoken, within this time is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection is pinged this often, idle or not, so that a lost node is seen without traffic.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// A ping unanswered for this long ends the connection and every call on it.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long a connection may take, and when a silent one is given up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -53,8 +55,8 @@ pub struct Connector {
     /// The channel to every server that was opened inside this process, by name. They stay: a
     /// caller may still hold the address of a server that has ended, and is told so by its calls.
     in_process: Arc<Mutex<BTreeMap<String, Channel>>>,
-    /// For `https`; `None`: whom this machine trusts, and no certificate of our own.
-    tls: Option<ClientTls>,
+    /// For `https`. Where none was given, the first such address sets it: whom this machine trusts, and no certificate of our own.
+    tls: Arc<OnceLock<ClientTls>>,
 }
 
 // === impl Connector ===
@@ -67,7 +69,7 @@ impl Connector {
 
     /// Speaks TLS with servers at `https` addresses as `tls` says.
     pub fn with_tls(tls: ClientTls) -> Self {
-        Self { tls: Some(tls), ..Self::default() }
+        Self { tls: Arc::new(OnceLock::from(tls)), ..Self::default() }
     }
 
     /// A channel to `address`, written `https://host:port`, `http://host:port`, `host:port` (no TLS) or, for what
@@ -120,13 +122,14 @@ impl Connector {
     }
 
     fn tls(&self, address: &str) -> Result<ClientTls, AddressError> {
-        if let Some(tls) = &self.tls {
+        if let Some(tls) = self.tls.get() {
             return Ok(tls.clone());
         }
-        ClientTls::open(&ClientTlsFiles::default()).map_err(|error| AddressError {
+        let opened = ClientTls::open(&ClientTlsFiles::default()).map_err(|error| AddressError {
             address: address.to_owned(),
             problem: AddressProblem::Tls(error.to_string()),
-        })
+        })?;
+        Ok(self.tls.get_or_init(|| opened).clone())
     }
 }
 

@@ -61,7 +61,7 @@ fn a_verdict_over_mutual_tls_is_the_verdict_without_it() {
         (
             &[&["--endpoint", &endpoint], &options(&stranger, &authority.ca, "--tls-ca")[..]]
                 .concat(),
-            "trust this client's certificate",
+            "does not trust",
         ),
     ] {
         let ended = jury(&[&["status"], more].concat());

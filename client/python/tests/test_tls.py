@@ -70,7 +70,7 @@ def test_variables_count_where_nothing_is_named(
 
 def test_a_client_without_a_certificate_is_told_what_is_missing(address: str, lab: Path) -> None:
     stranger = jury.Client(address, tls=of_trainer(lab)._replace(cert=None, key=None))
-    with pytest.raises(jury.Unreachable, match="wants a certificate|connection closed"):
+    with pytest.raises(jury.Unreachable, match="wants a certificate"):
         stranger.status()
     with pytest.raises(ValueError, match="nowhere.pem"):
         jury.Client(address, tls=jury.Tls(ca=str(lab / "nowhere.pem"))).status()

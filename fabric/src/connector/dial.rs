@@ -8,6 +8,7 @@ use http::Uri;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
 
+use super::greeting::greet;
 use super::wire::Wire;
 use crate::tls::ClientTls;
 
@@ -25,7 +26,10 @@ pub(super) async fn dial(uri: Uri, tls: Option<ClientTls>) -> io::Result<TokioIo
                 stream.set_nodelay(true)?;
                 return Ok(TokioIo::new(match &tls {
                     None => Wire::Plain(stream),
-                    Some(tls) => Wire::Secure(Box::new(tls.handshake(host, stream).await?)),
+                    Some(tls) => {
+                        let secure = tls.handshake(host, stream).await?;
+                        Wire::Secure(Box::new(greet(secure).await?))
+                    }
                 }));
             }
             Err(refused) => error = refused,

@@ -6,17 +6,13 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 
-use crate::tls::by_server;
+use super::greeting::Greeted;
 
 /// A connection to a server.
-///
-/// A server of TLS 1.3 refuses a client's certificate after the client's side of the handshake: the client reads it
-/// instead of the first answer, so what is read has its errors put into words as well.
 pub(super) enum Wire {
     Plain(TcpStream),
-    Secure(Box<TlsStream<TcpStream>>),
+    Secure(Box<Greeted>),
 }
 
 impl AsyncRead for Wire {
@@ -27,12 +23,7 @@ impl AsyncRead for Wire {
     ) -> Poll<io::Result<()>> {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Secure(stream) => {
-                Pin::new(stream).poll_read(context, buffer).map_err(|error| match error.kind() {
-                    io::ErrorKind::InvalidData => by_server(error),
-                    _ => error,
-                })
-            }
+            Self::Secure(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
