@@ -4,8 +4,10 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tracing::warn;
 
 use super::InProcessIncoming;
 use crate::connector::addresses_of;
@@ -76,6 +78,8 @@ pub enum BindError {
 
 /// Times that a free port is looked for which is free at every address of a name.
 const PORT_TRIES: usize = 16;
+/// A process out of file descriptors tries again after this time.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Listens on `address`; port 0 takes any free one (`local_addr` tells which).
 ///
@@ -108,6 +112,16 @@ pub async fn bind_all(address: &ListenAddress) -> Result<Vec<TcpListener>, BindE
         }
     }
     bind_each(&addresses).await
+}
+
+/// What a failed `accept` calls for before the next: nothing where one client's connection broke, else a log line and a pause.
+pub(super) async fn after_failed_accept(error: io::Error) {
+    use io::ErrorKind as E;
+    if matches!(error.kind(), E::ConnectionAborted | E::ConnectionReset | E::Interrupted) {
+        return;
+    }
+    warn!(%error, "cannot accept connections, trying again");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
 // === private ===
@@ -194,6 +208,18 @@ mod tests {
         assert!(addresses.iter().all(|address| address.port() == addresses[0].port()));
         let has_ipv6 = bind("[::1]:0".parse().unwrap()).await.is_ok();
         assert_eq!(addresses.iter().any(SocketAddr::is_ipv6), has_ipv6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_cannot_accept_is_not_asked_again_at_once() {
+        let pause = async |error: io::Error| {
+            let before = tokio::time::Instant::now();
+            after_failed_accept(error).await;
+            before.elapsed()
+        };
+        let too_many_open_files = io::Error::from_raw_os_error(24);
+        assert_eq!(pause(too_many_open_files).await, ACCEPT_PAUSE);
+        assert_eq!(pause(io::ErrorKind::ConnectionAborted.into()).await, Duration::ZERO);
     }
 
     #[test]

@@ -21,8 +21,9 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::{Connected, TcpConnectInfo};
-use tracing::{debug, warn};
+use tracing::debug;
 
+use super::listen::after_failed_accept;
 use super::plain;
 use crate::tls::{Protocol, ServerTls, by_client, refused_handshake};
 
@@ -36,8 +37,6 @@ const MOST_HANDSHAKES: usize = 1024;
 const BACKLOG: usize = 16;
 /// First byte of a TLS handshake; no HTTP begins with it.
 const HANDSHAKE: u8 = 0x16;
-/// A process out of file descriptors tries again after this time.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// A TCP listener whose connections speak TLS.
 ///
@@ -186,11 +185,7 @@ async fn accept_all(
                         }
                     });
                 }
-                Err(error) if is_of_one_client(&error) => {}
-                Err(error) => {
-                    warn!(%error, "cannot accept connections, trying again");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+                Err(error) => after_failed_accept(error).await,
             },
         }
     }
@@ -225,8 +220,8 @@ async fn handshake(
     }
 }
 
-/// Lets a client that was refused read why. It may be talking already, and a socket that is closed with bytes unread takes what
-/// it sent last, the alert, along with it.
+/// Lets a client that was refused read why. It may be talking already, and a socket that is closed with bytes unread is reset:
+/// the alert, sent last, is lost.
 async fn read_out(mut tcp: TcpStream) {
     if tcp.shutdown().await.is_err() {
         return;
@@ -234,10 +229,4 @@ async fn read_out(mut tcp: TcpStream) {
     let mut said = [0; 1024];
     let until_gone = async { while tcp.read(&mut said).await.is_ok_and(|n| n > 0) {} };
     drop(tokio::time::timeout(READ_OUT_LIMIT, until_gone).await);
-}
-
-/// Whether an error of `accept` says something of one client, and nothing of the listener.
-fn is_of_one_client(error: &io::Error) -> bool {
-    use io::ErrorKind as E;
-    matches!(error.kind(), E::ConnectionAborted | E::ConnectionReset | E::Interrupted)
 }

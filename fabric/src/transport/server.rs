@@ -27,6 +27,7 @@ use tonic::transport::server::{Connected, TcpIncoming};
 use tracing::{debug, warn};
 
 use super::calls::Calls;
+use super::listen::after_failed_accept;
 use super::severable::{Connections, Severable};
 use super::{HealthHandle, Listener, TlsListener};
 
@@ -48,9 +49,6 @@ pub struct ServerConfig {
 /// Why a server could not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The transport failed.
-    #[error("serving gRPC failed: {0}")]
-    Transport(#[from] tonic::transport::Error),
     /// The listener is broken.
     #[error("the listener is broken: {0}")]
     Listener(#[from] io::Error),
@@ -102,23 +100,24 @@ pub async fn serve(
     match listener {
         Listener::Tcp(listener) => {
             let connections = TcpIncoming::from(listener).with_nodelay(Some(true));
-            run(routes, health, connections, shutdown, &config).await
+            run(routes, health, connections, shutdown, &config).await;
         }
         Listener::Several(listeners) => {
             let each = listeners.into_iter();
             let each = each.map(|listener| TcpIncoming::from(listener).with_nodelay(Some(true)));
-            run(routes, health, select_all(each), shutdown, &config).await
+            run(routes, health, select_all(each), shutdown, &config).await;
         }
         Listener::Secure(listeners, tls) => {
             let each = listeners.into_iter();
             let each = each.map(|listener| TlsListener::grpc(listener, tls.clone()));
             let each = each.collect::<io::Result<Vec<_>>>()?;
-            run(routes, health, select_all(each), shutdown, &config).await
+            run(routes, health, select_all(each), shutdown, &config).await;
         }
         Listener::InProcess(connections) => {
-            run(routes, health, connections, shutdown, &config).await
+            run(routes, health, connections, shutdown, &config).await;
         }
     }
+    Ok(())
 }
 
 // === private ===
@@ -129,8 +128,7 @@ async fn run<Io>(
     connections: impl Stream<Item = io::Result<Io>>,
     shutdown: CancellationToken,
     config: &ServerConfig,
-) -> Result<(), ServeError>
-where
+) where
     Io: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
     let (open, calls) = (Connections::default(), Calls::new());
@@ -144,9 +142,9 @@ where
         tokio::time::timeout(config.grace, idle(&calls, &open)).await
     };
     tokio::select! {
-        result = &mut server => {
+        () = &mut server => {
             debug!("server drained");
-            return result;
+            return;
         }
         drained = grace_ended => match drained {
             Ok(()) => debug!(connections = open.open(), "no call runs, closing silent connections"),
@@ -159,7 +157,7 @@ where
         },
     }
     open.cut();
-    server.await
+    server.await;
 }
 
 /// Serves every connection by a server of its own, since tonic knows one age for all connections of a server: those of
@@ -172,8 +170,7 @@ async fn serve_each<Io>(
     calls: &Calls,
     shutdown: &CancellationToken,
     config: &ServerConfig,
-) -> Result<(), ServeError>
-where
+) where
     Io: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
     // Cancelled as well where the last channel of an in-process server is gone.
@@ -186,8 +183,7 @@ where
                 () = stop.cancelled() => break,
                 Some(_) = servers.join_next() => {}
                 connection = connections.next() => match connection {
-                    // One that broke before it was accepted.
-                    Some(Err(_)) => {}
+                    Some(Err(error)) => after_failed_accept(error).await,
                     Some(Ok(io)) => {
                         let (io, closed) = Severable::new(io, open);
                         // A server whose stream of connections ends drains: it must not, while this one is open.
@@ -210,12 +206,8 @@ where
         }
     }
     stop.cancel();
-    while let Some(ended) = servers.join_next().await {
-        if let Ok(ended) = ended {
-            ended?;
-        }
-    }
-    Ok(())
+    // A server fails only when its stream of connections does, and each has one connection that is there.
+    while servers.join_next().await.is_some() {}
 }
 
 fn builder(config: &ServerConfig) -> Server {

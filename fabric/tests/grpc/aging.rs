@@ -5,14 +5,37 @@ use std::time::Duration;
 use jury_fabric::connector::Connector;
 use jury_fabric::transport::{Listener, ServerConfig};
 use jury_proto::{ErrorCode, JuryError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::{Server, bind_any, check, score};
 
 const AGE: Duration = Duration::from_millis(20);
+/// HTTP/2's first words, with settings that say nothing.
+const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// The type of the frame that asks a client to leave.
+const GOAWAY: u8 = 7;
 
 #[tokio::test]
-async fn a_connection_is_asked_to_close_at_its_age_and_its_calls_end_well() {
+async fn a_connection_is_asked_to_close_at_its_age() {
+    let (address, listener) = bind_any().await;
+    let config = ServerConfig { max_connection_age: Some(AGE), ..ServerConfig::default() };
+    let server = Server::start_with(Listener::Tcp(listener), &config);
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    silent.write_all(HELLO).await.unwrap();
+    let mut header = [0; 9];
+    while header[3] != GOAWAY {
+        silent.read_exact(&mut header).await.unwrap();
+        let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+        let mut frame = vec![0; usize::try_from(length).unwrap()];
+        silent.read_exact(&mut frame).await.unwrap();
+    }
+    server.end().await;
+}
+
+#[tokio::test]
+async fn calls_on_connections_that_age_end_well() {
     let (address, listener) = bind_any().await;
     let config = ServerConfig { max_connection_age: Some(AGE), ..ServerConfig::default() };
     let mut server = Server::start_with(Listener::Tcp(listener), &config);
