@@ -14,7 +14,7 @@ pub struct FleetStatus {
     pub requests_queued: u32,
     /// Most requests that may wait.
     pub queue_limit: u32,
-    /// Where workers come from: "in-process", "fixed" or "etcd".
+    /// Where workers come from: "in-process", "fixed", "etcd" or "kubernetes".
     pub directory: String,
     /// False while the directory cannot be reached and the last known fleet is used.
     pub directory_connected: bool,

@@ -1,10 +1,10 @@
 //! Which workers there are: a stream of updates, wherever it comes from.
 //!
 //! ```text
-//! worker ── Etcd::register ──> etcd ── Etcd::watch ──┐
+//! worker ── Etcd::register ──> etcd ────── Etcd::watch ──┐
 //! pod ── its service ──> API server ── Kubernetes::watch ┤
-//! --worker http://... ─────────────── Fixed::watch ──┼──> Reset, Added, Removed ──> coordinator
-//! the same process ──────────────── InProcess::watch ┘
+//! --worker http://... ─────────────────── Fixed::watch ──┼──> Reset, Added, Removed ──> coordinator
+//! the same process ──────────────────── InProcess::watch ┘
 //! ```
 //!
 //! A directory tells who says that it exists, not who answers: dialling is the
