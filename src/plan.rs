@@ -69,19 +69,7 @@ mod tests {
 
     #[test]
     fn the_arithmetic_is_shown() {
-        let ask = Ask {
-            groups: 128,
-            k: 8,
-            orders: 2,
-            prompt_tokens: 1_500,
-            critique_tokens: 500,
-            step_seconds: 60.0,
-            places: 64,
-            decode_rate: 3_200.0,
-            prefill_rate: 20_000.0,
-            spare: 0.2,
-        };
-        let page = page(ask, plan(ask).unwrap());
+        let page = page(Ask::EXAMPLE, plan(Ask::EXAMPLE).unwrap());
         let line =
             |name: &str| page.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
         assert!(line("one worker").contains("179.2 s"), "{page}");

@@ -72,6 +72,22 @@ pub struct TooShort {
     step_seconds: f64,
 }
 
+impl Ask {
+    /// The example of docs/operations.md.
+    pub const EXAMPLE: Self = Self {
+        groups: 128,
+        k: 8,
+        orders: 2,
+        prompt_tokens: 1_500,
+        critique_tokens: 500,
+        step_seconds: 60.0,
+        places: 64,
+        decode_rate: 3_200.0,
+        prefill_rate: 20_000.0,
+        spare: 0.2,
+    };
+}
+
 /// Calculates; see the module.
 ///
 /// # Errors
@@ -110,18 +126,7 @@ pub fn plan(ask: Ask) -> Result<Plan, TooShort> {
 mod tests {
     use super::*;
 
-    const ASK: Ask = Ask {
-        groups: 128,
-        k: 8,
-        orders: 2,
-        prompt_tokens: 1_500,
-        critique_tokens: 500,
-        step_seconds: 60.0,
-        places: 64,
-        decode_rate: 3_200.0,
-        prefill_rate: 20_000.0,
-        spare: 0.2,
-    };
+    const ASK: Ask = Ask::EXAMPLE;
 
     #[test]
     fn the_example_of_the_docs() {
