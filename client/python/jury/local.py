@@ -55,7 +55,8 @@ class LocalClient(Client):
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Client(self.address, **self._settings).__reduce__()
+        again, (_, *where) = super().__reduce__()
+        return again, (Client, *where)
 
 
 def local(

@@ -18,7 +18,7 @@ PAIR = ("What is the capital of France?", ["It is Paris.", "It is Lyon."])
 
 
 @pytest.fixture(scope="module")
-def address(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def local(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[jury.LocalClient]:
     tenants = tmp_path_factory.mktemp("tenants") / "tenants.toml"
     digest = hashlib.sha256(SECRET.encode()).hexdigest()
     tenants.write_text(f'[[tenant]]\nname = "search"\ntoken_digests = ["sha256:{digest}"]\n')
@@ -27,7 +27,12 @@ def address(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         patch.setenv("JURY_TOKEN", SECRET)
         judge = jury.local(tiny_model, options=options)
     with judge:
-        yield judge.address
+        yield judge
+
+
+@pytest.fixture(scope="module")
+def address(local: jury.LocalClient) -> str:
+    return local.address
 
 
 def test_a_token_is_sent_and_travels_with_its_client(address: str) -> None:
@@ -35,6 +40,10 @@ def test_a_token_is_sent_and_travels_with_its_client(address: str) -> None:
     rewards = client.score(*PAIR).rewards
     assert None not in rewards
     assert pickle.loads(pickle.dumps(client)).with_settings(seed=0).score(*PAIR).rewards == rewards
+
+
+def test_a_local_judge_keeps_the_token_it_was_started_with_when_it_travels(local: jury.LocalClient) -> None:
+    assert pickle.loads(pickle.dumps(local)).status().workers
 
 
 def test_without_the_right_token_nobody_is_served(address: str) -> None:
