@@ -1,7 +1,5 @@
 //! The console: a page beside gRPC, where it is asked for.
 
-use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,9 +12,10 @@ use jury_fabric::tls::ServerTls;
 use jury_fabric::transport::{TlsListener, bind_all};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use tokio::net::TcpListener;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::args::ConsoleArgs;
+use crate::serving::keep_serving;
 use crate::tls::Listening;
 
 /// The sockets of the console, and what it knows; none where it is not asked for.
@@ -62,11 +61,13 @@ impl ConsoleSocket {
             let (coordinator, board) = (coordinator.clone(), board.clone());
             match tls.clone() {
                 None => {
-                    keep_serving(jury_console::serve(coordinator, board, Reach::Plain, listener));
+                    let page = jury_console::serve(coordinator, board, Reach::Plain, listener);
+                    keep_serving("console", page);
                 }
                 Some(tls) => {
                     let listener = TlsListener::http(listener, tls).or_exit(Exit::Internal)?;
-                    keep_serving(jury_console::serve(coordinator, board, Reach::Tls, listener));
+                    let page = jury_console::serve(coordinator, board, Reach::Tls, listener);
+                    keep_serving("console", page);
                 }
             }
         }
@@ -88,12 +89,4 @@ fn warn_of_others(address: SocketAddr, wants_tokens: bool, has_tls: bool) {
         ),
         (true, true) => {}
     }
-}
-
-fn keep_serving(served: impl Future<Output = io::Result<()>> + Send + 'static) {
-    tokio::spawn(async move {
-        if let Err(error) = served.await {
-            error!(%error, "the console is no longer served");
-        }
-    });
 }

@@ -90,10 +90,10 @@ impl Sockets {
             // Served through the drain: it is when an operator looks.
             let (registry, health, cut) = (registry.clone(), health.clone(), shutdown.cut.clone());
             match self.tls.metrics.clone() {
-                None => keep_serving(serve_metrics(listener, registry, health, cut)),
+                None => keep_serving("metrics", serve_metrics(listener, registry, health, cut)),
                 Some(tls) => {
                     let listener = TlsListener::http(listener, tls).or_exit(Exit::Internal)?;
-                    keep_serving(serve_metrics(listener, registry, health, cut));
+                    keep_serving("metrics", serve_metrics(listener, registry, health, cut));
                 }
             }
         }
@@ -145,11 +145,14 @@ impl DoorSocket {
     }
 }
 
-/// Serves metrics beside everything else.
-fn keep_serving(served: impl Future<Output = io::Result<()>> + Send + 'static) {
+/// Serves pages beside everything else, which goes on without them; `what` is their name for the log.
+pub fn keep_serving(
+    what: &'static str,
+    served: impl Future<Output = io::Result<()>> + Send + 'static,
+) {
     tokio::spawn(async move {
         if let Err(error) = served.await {
-            error!(%error, "metrics are no longer served");
+            error!(what, %error, "no longer served");
         }
     });
 }

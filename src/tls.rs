@@ -63,14 +63,7 @@ pub fn connector_to_workers(serve: &ServeTlsArgs, trust: &TrustArgs) -> Result<C
 /// How etcd is reached over TLS; `None`: as this machine trusts. Must be called inside the runtime.
 pub fn etcd_tls(args: &EtcdArgs) -> Result<Option<ClientTls>, Failed> {
     let access = &args.access;
-    let identity = match identity(&access.etcd_cert, &access.etcd_key) {
-        Ok(identity) => identity,
-        Err(Refused { flag, problem }) => {
-            let flag = flag.replace("--tls", "--etcd");
-            let problem = problem.replace("--tls", "--etcd");
-            return Err(Refused::new(flag, problem)).or_exit(Exit::Usage);
-        }
-    };
+    let identity = identity("--etcd", &access.etcd_cert, &access.etcd_key).or_exit(Exit::Usage)?;
     let files = ClientTlsFiles { ca: access.etcd_ca.clone(), identity, server_name: None };
     if files == ClientTlsFiles::default() {
         return Ok(None);
@@ -93,7 +86,8 @@ fn open(files: &ClientTlsFiles) -> Result<Connector, Failed> {
 
 fn server_files(args: &ServeTlsArgs) -> Result<Option<ServerTlsFiles>, Refused> {
     let client_ca = args.tls_client_ca.clone();
-    let Some(Identity { certificate, key }) = identity(&args.tls_cert, &args.tls_key)? else {
+    let Some(Identity { certificate, key }) = identity("--tls", &args.tls_cert, &args.tls_key)?
+    else {
         return match client_ca {
             None => Ok(None),
             Some(_) => Err(Refused::new(
@@ -110,7 +104,7 @@ fn server_files(args: &ServeTlsArgs) -> Result<Option<ServerTlsFiles>, Refused> 
 }
 
 fn client_files(args: &ClientTlsArgs) -> Result<ClientTlsFiles, Refused> {
-    let identity = identity(&args.tls_cert, &args.tls_key)?;
+    let identity = identity("--tls", &args.tls_cert, &args.tls_key)?;
     Ok(ClientTlsFiles { identity, ..trusted(&args.trust) })
 }
 
@@ -119,17 +113,22 @@ fn trusted(args: &TrustArgs) -> ClientTlsFiles {
     ClientTlsFiles { ca: args.tls_ca.clone(), identity: None, server_name }
 }
 
+/// The certificate and the key that `options` ("--tls", "--etcd") name.
 fn identity(
+    options: &str,
     certificate: &Option<PathBuf>,
     key: &Option<PathBuf>,
 ) -> Result<Option<Identity>, Refused> {
     match (certificate.clone(), key.clone()) {
         (None, None) => Ok(None),
         (Some(certificate), Some(key)) => Ok(Some(Identity { certificate, key })),
-        (Some(_), None) => Err(Refused::new("--tls-key", "a certificate needs its key; name it")),
-        (None, Some(_)) => {
-            Err(Refused::new("--tls-cert", "a key needs its certificate; name it as well"))
+        (Some(_), None) => {
+            Err(Refused::new(format!("{options}-key"), "a certificate needs its key; name it"))
         }
+        (None, Some(_)) => Err(Refused::new(
+            format!("{options}-cert"),
+            "a key needs its certificate; name it as well",
+        )),
     }
 }
 

@@ -11,7 +11,9 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, Error, FromArgMatches};
 
-use super::{Args, ClientTlsArgs, Command, CoordinatorArgs, DirectoryArg, TrainCommand};
+use super::{
+    Args, ClientTlsArgs, Command, CoordinatorArgs, DirectoryArg, JudgeArgs, TokenArgs, TrainCommand,
+};
 
 /// Reads a command line, the program's name first.
 ///
@@ -25,63 +27,88 @@ where
     let matches = command.try_get_matches_from_mut(words)?;
     let mut args = Args::from_arg_matches(&matches)?;
     let Some((_, of_subcommand)) = matches.subcommand() else { return Ok(args) };
-    if let Some((endpoint, tls)) = client_tls(&mut args.command)
-        && !endpoint.is_some_and(|endpoint| endpoint.trim().starts_with("https://"))
-    {
-        let innermost = innermost(of_subcommand);
-        for id in ClientTlsArgs::IDS {
-            if innermost.value_source(id) == Some(ValueSource::EnvVariable) {
-                tls.forget(id);
-            }
+    let innermost = innermost(of_subcommand);
+    let is_variable = |id: &str| innermost.value_source(id) == Some(ValueSource::EnvVariable);
+    let settled = match &mut args.command {
+        Command::Status(status) => {
+            settle_tls(Some(&status.endpoint), &mut status.tls, is_variable);
+            settle_token(&mut status.token, is_variable)
         }
-    }
-    let from_environment =
-        |id: &str| of_subcommand.value_source(id) == Some(ValueSource::EnvVariable);
-    match &mut args.command {
-        Command::Score(score) if score.judge.endpoint.is_some() => {
-            if from_environment("threads") {
-                score.judge.threads = None;
-            }
-            if from_environment("template") {
-                score.judge.template = None;
-            }
+        Command::Health(health) => {
+            settle_tls(Some(&health.endpoint), &mut health.tls, is_variable);
+            Ok(())
         }
-        Command::Coordinator(coordinator) => {
-            if let Err(problem) = settle_fleet(coordinator, from_environment) {
-                return Err(command.error(ErrorKind::ArgumentConflict, problem));
-            }
-        }
-        _ => {}
-    }
+        Command::Coordinator(coordinator) => settle_fleet(coordinator, is_variable),
+        other => judge(other).map_or(Ok(()), |judge| settle_judge(judge, is_variable)),
+    };
+    settled.map_err(|problem| command.error(ErrorKind::ArgumentConflict, problem))?;
     Ok(args)
 }
 
 // === private ===
 
-/// The endpoint that a command asks, and how it is reached; `None` for a command that asks none.
-fn client_tls(command: &mut Command) -> Option<(Option<&str>, &mut ClientTlsArgs)> {
-    let judge = match command {
-        Command::Score(args) => &mut args.judge,
-        Command::Eval(args) if args.command.is_none() => &mut args.run.judge,
+/// Who judges for a command; `None` for one that has nothing judged.
+fn judge(command: &mut Command) -> Option<&mut JudgeArgs> {
+    match command {
+        Command::Score(args) => Some(&mut args.judge),
+        Command::Eval(args) if args.command.is_none() => Some(&mut args.run.judge),
         Command::Train(args) => match &mut args.command {
-            TrainCommand::Meta(args) => &mut args.judge,
-            TrainCommand::Merge(_) => return None,
-            TrainCommand::Rft(args) => &mut args.judge,
-            TrainCommand::Rl(args) => &mut args.judge,
-            TrainCommand::Export(_) => return None,
+            TrainCommand::Meta(args) => Some(&mut args.judge),
+            TrainCommand::Rft(args) => Some(&mut args.judge),
+            TrainCommand::Rl(args) => Some(&mut args.judge),
+            TrainCommand::Merge(_) | TrainCommand::Export(_) => None,
         },
-        Command::Status(args) => return Some((Some(&args.endpoint), &mut args.tls)),
-        Command::Health(args) => return Some((Some(&args.endpoint), &mut args.tls)),
-        _ => return None,
-    };
-    Some((judge.endpoint.as_deref(), &mut judge.tls))
+        _ => None,
+    }
+}
+
+/// Drops the variables that say nothing of a judge at an endpoint, or nothing of one in this process.
+fn settle_judge(judge: &mut JudgeArgs, is_variable: impl Fn(&str) -> bool) -> Result<(), String> {
+    settle_tls(judge.endpoint.as_deref(), &mut judge.tls, &is_variable);
+    let is_embedded = judge.endpoint.is_none();
+    forget(is_embedded && is_variable("token"), &mut judge.token.token);
+    forget(is_embedded && is_variable("token_file"), &mut judge.token.token_file);
+    forget(!is_embedded && is_variable("threads"), &mut judge.threads);
+    forget(!is_embedded && is_variable("template"), &mut judge.template);
+    forget(!is_embedded && is_variable("adapter"), &mut judge.adapter);
+    settle_token(&mut judge.token, is_variable)
+}
+
+/// Leaves one token: the one that was typed; of two variables the token itself, not its file.
+fn settle_token(args: &mut TokenArgs, is_variable: impl Fn(&str) -> bool) -> Result<(), String> {
+    if args.token.is_none() || args.token_file.is_none() {
+        return Ok(());
+    }
+    match (is_variable("token"), is_variable("token_file")) {
+        (false, false) => {
+            return Err("--token and --token-file exclude each other: name one".to_owned());
+        }
+        (true, false) => args.token = None,
+        (_, true) => args.token_file = None,
+    }
+    Ok(())
+}
+
+/// Drops the variables of certificates where nobody is called over TLS.
+fn settle_tls(endpoint: Option<&str>, tls: &mut ClientTlsArgs, is_variable: impl Fn(&str) -> bool) {
+    let is_plain = !endpoint.is_some_and(|endpoint| endpoint.trim().starts_with("https://"));
+    forget(is_plain && is_variable("tls_ca"), &mut tls.trust.tls_ca);
+    forget(is_plain && is_variable("tls_server_name"), &mut tls.trust.tls_server_name);
+    forget(is_plain && is_variable("tls_cert"), &mut tls.tls_cert);
+    forget(is_plain && is_variable("tls_key"), &mut tls.tls_key);
+}
+
+fn forget<T>(is_needless: bool, option: &mut Option<T>) {
+    if is_needless {
+        *option = None;
+    }
 }
 
 /// Leaves a coordinator with the one fleet that it was told of: of those that were typed there may be one, which counts
 /// more than those from the environment; of these --directory's, else the first.
 fn settle_fleet(
     args: &mut CoordinatorArgs,
-    from_environment: impl Fn(&str) -> bool,
+    is_variable: impl Fn(&str) -> bool,
 ) -> Result<(), String> {
     let named = [
         (
@@ -96,13 +123,13 @@ fn settle_fleet(
     let of = |entries: &[(DirectoryArg, bool, &str)]| -> Vec<DirectoryArg> {
         entries.iter().map(|(directory, ..)| *directory).collect()
     };
-    let typed: Vec<_> = named.iter().filter(|(.., id)| !from_environment(id)).copied().collect();
+    let typed: Vec<_> = named.iter().filter(|(.., id)| !is_variable(id)).copied().collect();
     let chosen = match (args.kubernetes.directory, &of(&typed)[..]) {
         (None, [first, second, ..]) => {
             let (first, second) = (first.option(), second.option());
             return Err(format!("{first} and {second} exclude each other: name the one fleet"));
         }
-        (Some(asked), [typed]) if asked != *typed && !from_environment("directory") => {
+        (Some(asked), [typed]) if asked != *typed && !is_variable("directory") => {
             let (asked, typed) = (asked.option(), typed.option());
             return Err(format!("--directory wants {asked} and not {typed}: name the one fleet"));
         }

@@ -104,21 +104,3 @@ pub struct EtcdAccessArgs {
     #[arg(long, env = "JURY_ETCD_PASSWORD_FILE", value_name = "FILE")]
     pub etcd_password_file: Option<PathBuf>,
 }
-
-// === impl ClientTlsArgs ===
-
-impl ClientTlsArgs {
-    /// The id of every option here, as clap knows it.
-    pub const IDS: [&str; 4] = ["tls_ca", "tls_server_name", "tls_cert", "tls_key"];
-
-    /// Forgets the option of this id.
-    pub fn forget(&mut self, id: &str) {
-        match id {
-            "tls_ca" => self.trust.tls_ca = None,
-            "tls_server_name" => self.trust.tls_server_name = None,
-            "tls_cert" => self.tls_cert = None,
-            "tls_key" => self.tls_key = None,
-            _ => {}
-        }
-    }
-}

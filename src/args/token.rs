@@ -11,13 +11,7 @@ use jury_fabric::secret::{SecretString, read_secret};
 pub struct TokenArgs {
     /// The token of your tenant, where the coordinator at --endpoint has tenants. Everybody on a machine sees its
     /// command lines: use the variable, or a file
-    #[arg(
-        long,
-        env = "JURY_TOKEN",
-        value_name = "TOKEN",
-        hide_env_values = true,
-        conflicts_with = "token_file"
-    )]
+    #[arg(long, env = "JURY_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub token: Option<SecretString>,
     /// A file whose one line is the token
     #[arg(long, env = "JURY_TOKEN_FILE", value_name = "FILE")]

@@ -55,13 +55,57 @@ fn only_an_option_that_was_typed_can_be_wrong_beside_an_endpoint() {
     let nobody = format!("http://127.0.0.1:{}", free_port());
     let line = ["score", item, "--endpoint", &nobody, "--budget", "1s"];
 
-    let variables =
-        [("JURY_THREADS", "2"), ("JURY_TEMPLATE", "template.j2"), ("JURY_TLS_CA", "ca.pem")];
+    let variables = [
+        ("JURY_THREADS", "2"),
+        ("JURY_TEMPLATE", "template.j2"),
+        ("JURY_ADAPTER", "adapter"),
+        ("JURY_TLS_CA", "ca.pem"),
+    ];
     assert_eq!(run(&line, &variables).status.code(), Some(UNAVAILABLE));
-    for typed in [["--threads", "2"], ["--template", "template.j2"], ["--tls-ca", "ca.pem"]] {
+    for typed in [
+        ["--threads", "2"],
+        ["--template", "template.j2"],
+        ["--adapter", "adapter"],
+        ["--tls-ca", "ca.pem"],
+    ] {
         let line = [&line[..], &typed].concat();
         assert_eq!(run(&line, &[]).status.code(), Some(USAGE), "{typed:?}");
     }
+}
+
+#[test]
+fn only_an_option_that_was_typed_can_be_wrong_without_an_endpoint() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let item = folder.path().join("item.json");
+    std::fs::write(&item, ITEM).expect("the folder is ours");
+    let line = ["score", item.to_str().expect("it is UTF-8"), "--model", "no-such-model.gguf"];
+
+    let variables = [("JURY_TOKEN", "secret"), ("JURY_TLS_CERT", "c.pem")];
+    assert_eq!(run(&line, &variables).status.code(), Some(NO_INPUT));
+    for typed in [["--token", "secret"], ["--token-file", "file"], ["--tls-cert", "c.pem"]] {
+        let line = [&line[..], &typed].concat();
+        assert_eq!(run(&line, &[]).status.code(), Some(USAGE), "{typed:?}");
+    }
+}
+
+#[test]
+fn a_token_that_was_typed_counts_more_than_one_from_the_environment() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("token");
+    std::fs::write(&file, "secret\n").expect("the folder is ours");
+    let file = file.to_str().expect("a temporary path is UTF-8");
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let status = ["status", "--endpoint", &nobody];
+    let (by_file, by_name) = (["--token-file", file], ["--token", "secret"]);
+    for (typed, variable) in [
+        (&by_file[..], ("JURY_TOKEN", "two words, so no token")),
+        (&by_name, ("JURY_TOKEN_FILE", "no-such-file")),
+    ] {
+        let ended = run(&[&status, typed].concat(), &[variable]);
+        assert_eq!(ended.status.code(), Some(UNAVAILABLE), "{typed:?}");
+    }
+    let both = [&status[..], &by_file, &by_name].concat();
+    assert_eq!(run(&both, &[]).status.code(), Some(USAGE));
 }
 
 #[test]
