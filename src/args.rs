@@ -23,7 +23,8 @@ use jury_terminal::exit;
 
 pub use self::doctor::DoctorArgs;
 pub use self::eval::{
-    ChoiceArgs, CompareArgs, EvalArgs, EvalCommand, EvalRunArgs, PartArg, WeaknessArgs,
+    ChoiceArgs, CompareArgs, DrawnReadout, EvalArgs, EvalCommand, EvalRunArgs, PartArg,
+    WeaknessArgs,
 };
 pub use self::judge::JudgeArgs;
 pub use self::kubernetes::DirectoryArg;
@@ -41,7 +42,7 @@ pub use self::tls::{
 };
 pub use self::token::TokenArgs;
 pub use self::train::{
-    DtypeArg, ReadoutArg, TrainArgs, TrainCommand, TrainExportArgs, TrainMergeArgs, TrainMetaArgs,
+    DtypeArg, TrainArgs, TrainCommand, TrainExportArgs, TrainMergeArgs, TrainMetaArgs,
     TrainRftArgs, TrainRlArgs, TrainerArg, TuningArgs,
 };
 pub use jury_terminal::Refused;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 use jury_eval::method::Method;
 use jury_eval::published::Format;
-use jury_grm::domain::limits;
+use jury_grm::domain::{Readout, limits};
 use jury_terminal::number::whole;
 
 use super::JudgeArgs;
@@ -21,6 +21,7 @@ Examples:
   jury eval a.jsonl b.jsonl --limit 200 --part test --endpoint http://127.0.0.1:7480
   jury eval pairs.jsonl --out pairs.eval --replay       the report anew, nothing is drawn
   jury eval reward-bench-2/data/test-00000-of-00001.parquet --k 4,8     a published set, with its figures
+  jury eval pairs.jsonl --readout free --adapter rft/adapter     what a tuned judge writes unguided
   jury eval pairs.jsonl --baseline model:./Skywork-Reward-V2-Qwen3-0.6B     beside a scalar reward model
   jury eval compare small.json large.json               two reports on the same items
   jury eval report pairs.eval                           what the judge loses on";
@@ -118,6 +119,10 @@ pub struct EvalRunArgs {
     #[arg(long = "baseline", value_name = "MODEL", help_heading = "Who judges")]
     pub baselines: Vec<String>,
 
+    /// How scores are read: guided makes every critique end in scores and keeps their distribution; free takes what the
+    /// model writes by itself, tells how much of it parses, and leaves out the expected methods
+    #[arg(long, value_enum, default_value_t = DrawnReadout::Guided, help_heading = "Sampling")]
+    pub readout: DrawnReadout,
     /// Softmax temperature, 0 to 2 [default: 0.5]
     #[arg(long, value_name = "T", help_heading = "Sampling")]
     pub temperature: Option<f64>,
@@ -151,6 +156,15 @@ pub struct EvalRunArgs {
     pub quiet: bool,
 }
 
+/// How the scores of samples that are kept are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DrawnReadout {
+    /// The engine writes the score line and samples each score
+    Guided,
+    /// The model writes its own score box
+    Free,
+}
+
 /// Which part of the items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PartArg {
@@ -181,6 +195,18 @@ pub struct ChoiceArgs {
     pub split_seed: u64,
 }
 
+// === impl DrawnReadout ===
+
+impl From<DrawnReadout> for Readout {
+    fn from(readout: DrawnReadout) -> Self {
+        match readout {
+            // Drawn from their distribution, which is kept: one drawing serves the plain vote and the expectations.
+            DrawnReadout::Guided => Self::Sampled,
+            DrawnReadout::Free => Self::Free,
+        }
+    }
+}
+
 // === impl EvalRunArgs ===
 
 impl EvalRunArgs {
@@ -197,6 +223,7 @@ impl EvalRunArgs {
             judge,
             meta: None,
             baselines: Vec::new(),
+            readout: DrawnReadout::Guided,
             temperature: None,
             max_critique_tokens: None,
             seed: 0,

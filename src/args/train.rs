@@ -16,7 +16,7 @@ pub use self::merge::{DtypeArg, TrainMergeArgs};
 use super::{ChoiceArgs, JudgeArgs};
 
 pub use self::export::{TrainExportArgs, TrainerArg};
-pub use self::rft::{ReadoutArg, TrainRftArgs, TuningArgs};
+pub use self::rft::{TrainRftArgs, TuningArgs};
 pub use self::rl::TrainRlArgs;
 
 const EXAMPLES: &str = "\

@@ -10,7 +10,7 @@ use jury_engine::DeviceKind;
 use jury_eval::method::Method;
 use jury_eval::published::Format;
 use jury_eval::split::Part;
-use jury_grm::domain::{Readout, ScoreRequest, Settings, Voting};
+use jury_grm::domain::{ScoreRequest, Settings, Voting};
 
 use jury_grm::prompt::Template;
 use jury_terminal::exit::Failed;
@@ -143,7 +143,7 @@ fn scalar_model(
     args.try_into()
 }
 
-/// Scores are drawn and their distributions kept: one drawing serves the plain vote and the expectations.
+/// What is asked for every item.
 fn request(args: &EvalRunArgs, ranker: Option<&Ranker>, k: usize) -> Result<ScoreRequest, Refused> {
     let has_head = matches!(ranker, Some(Ranker::Head { .. }));
     let default = Settings::default();
@@ -151,7 +151,7 @@ fn request(args: &EvalRunArgs, ranker: Option<&Ranker>, k: usize) -> Result<Scor
         k: u32::try_from(k).unwrap_or(u32::MAX),
         temperature: args.temperature.unwrap_or(default.temperature),
         max_critique_tokens: args.max_critique_tokens.unwrap_or(default.max_critique_tokens),
-        readout: Readout::Sampled,
+        readout: args.readout.into(),
         ..default
     };
     let budget = args.budget.unwrap_or(BUDGET);

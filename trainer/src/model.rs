@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! tokens -> embedding -> layers -> norm -> head (rows of the completion alone) -> log-probabilities -> a loss
-//!           each layer's input is kept, its graph is not      (layer.rs)
-//! loss   -> gradient of the head's part -> for each layer from the last: graph anew, its part of the gradient, dropped
+//!           each layer's input is kept, and its graph if all of them fit      (layer.rs)
+//! loss   -> gradient of the head's part -> for each layer from the last: its graph, its part of the gradient, dropped
 //! ```
 //!
-//! So memory holds one layer's graph, whatever the number of layers, at the price of a second forward pass (activation
-//! checkpointing). Families: llama, qwen2, qwen3, gemma2, gemma3. With [`Tuning::Lora`] the model's own weights do not
+//! A sequence whose graphs would take more than 2 GiB is computed with one layer's graph in memory at a time, whatever the
+//! number of layers, at the price of a second forward pass (activation checkpointing). Both ways give equal bits. Families: llama, qwen2, qwen3, gemma2, gemma3. With [`Tuning::Lora`] the model's own weights do not
 //! learn, and no gradient of them is computed.
 //!
 //! Sums are taken in one order: equal weights and sequences give equal bits on one machine.
@@ -29,6 +29,9 @@ use layer::{Layer, Rotation, norm, soft_cap};
 use linear::{Linear, Weight};
 use load::Loader;
 use ops::{TargetLogProb, entropies};
+
+/// Graphs of a sequence that take less than this are kept from the forward pass.
+const KEPT_GRAPH_BYTES: usize = 2 << 30;
 
 /// What learns.
 #[derive(Debug, Clone, PartialEq)]
@@ -273,9 +276,11 @@ impl Model {
     pub fn pass(&self, sequence: &Sequence) -> Result<Passed, TuneError> {
         self.check(sequence)?;
         let rotation = Rotation::new(&self.sizes, sequence.tokens.len())?;
-        let last = self.states(sequence, &rotation)?.pop();
-        let last = last.ok_or_else(|| TuneError::setting("model", "it has no layers"))?;
-        let (log_probs, entropies) = self.finish(&last, sequence)?;
+        let mut state = self.embed(sequence)?.detach();
+        for layer in &self.layers {
+            state = layer.forward(&self.sizes, &rotation, &state)?.detach();
+        }
+        let (log_probs, entropies) = self.finish(&state, sequence)?;
         Ok(Passed { loss: 0.0, log_probs: log_probs.to_vec1()?, entropies })
     }
 
@@ -289,11 +294,28 @@ impl Model {
         loss: impl FnOnce(&Tensor) -> candle_core::Result<Tensor>,
         sum: &mut Gradients,
     ) -> Result<Passed, TuneError> {
+        let keeps_graphs = self.graph_bytes(sequence.tokens.len()) <= KEPT_GRAPH_BYTES;
+        self.learn_in(sequence, keeps_graphs, loss, sum)
+    }
+
+    fn learn_in(
+        &self,
+        sequence: &Sequence,
+        keeps_graphs: bool,
+        loss: impl FnOnce(&Tensor) -> candle_core::Result<Tensor>,
+        sum: &mut Gradients,
+    ) -> Result<Passed, TuneError> {
         self.check(sequence)?;
         let rotation = Rotation::new(&self.sizes, sequence.tokens.len())?;
-        let mut states = self.states(sequence, &rotation)?;
-        let last = states.pop().ok_or_else(|| TuneError::setting("model", "it has no layers"))?;
-        let last = Var::from_tensor(&last)?;
+        let mut state = self.embed(sequence)?.detach();
+        let mut kept = Vec::with_capacity(self.layers.len());
+        for layer in &self.layers {
+            let input = Var::from_tensor(&state)?;
+            let output = layer.forward(&self.sizes, &rotation, input.as_tensor())?;
+            state = output.detach();
+            kept.push((input, keeps_graphs.then_some(output)));
+        }
+        let last = Var::from_tensor(&state)?;
         let (log_probs, entropies) = self.finish(last.as_tensor(), sequence)?;
         let loss = loss(&log_probs)?;
         let passed = Passed {
@@ -303,9 +325,11 @@ impl Model {
         };
         let mut slope = self.section(self.layers.len() + 1, &loss, last.as_tensor(), sum)?;
         for (index, layer) in self.layers.iter().enumerate().rev() {
-            let input = states.pop().ok_or_else(|| TuneError::setting("model", "no input"))?;
-            let input = Var::from_tensor(&input)?;
-            let output = layer.forward(&self.sizes, &rotation, input.as_tensor())?;
+            let Some((input, output)) = kept.pop() else { break };
+            let output = match output {
+                Some(output) => output,
+                None => layer.forward(&self.sizes, &rotation, input.as_tensor())?,
+            };
             // Its gradient with respect to the layer is the layer's, times the slope behind it.
             let along = (output * &slope)?.sum_all()?;
             slope = self.section(index + 1, &along, input.as_tensor(), sum)?;
@@ -318,14 +342,11 @@ impl Model {
         Ok(passed)
     }
 
-    /// The inputs of all layers, and the last one's output; without a graph.
-    fn states(&self, sequence: &Sequence, rotation: &Rotation) -> Result<Vec<Tensor>, TuneError> {
-        let mut states = vec![self.embed(sequence)?.detach()];
-        for layer in &self.layers {
-            let output = layer.forward(&self.sizes, rotation, &states[states.len() - 1])?;
-            states.push(output.detach());
-        }
-        Ok(states)
+    /// About how much the graphs of all layers hold of so many tokens.
+    fn graph_bytes(&self, tokens: usize) -> usize {
+        let Sizes { width, hidden, heads, layers, .. } = self.sizes;
+        let of_token = 16 * width + 6 * hidden + 3 * heads * tokens;
+        size_of::<f32>() * of_token * tokens * layers
     }
 
     fn embed(&self, sequence: &Sequence) -> Result<Tensor, TuneError> {

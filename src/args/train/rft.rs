@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use jury_grm::domain::limits;
 use jury_terminal::number::whole;
 
-use crate::args::{ChoiceArgs, JudgeArgs};
+use crate::args::{ChoiceArgs, DrawnReadout, JudgeArgs};
 
 const EXAMPLES: &str = "\
 Rejective fine-tuning, the cold start of Self-Principled Critique Tuning: every item is judged by a few samples without
@@ -46,8 +45,8 @@ pub struct TrainRftArgs {
     pub n: u32,
     /// How scores are read: guided makes every critique end in scores, as a model needs that cannot keep the form yet;
     /// free takes what the model writes by itself, as the paper does
-    #[arg(long, value_enum, default_value_t = ReadoutArg::Guided, help_heading = "Sampling")]
-    pub readout: ReadoutArg,
+    #[arg(long, value_enum, default_value_t = DrawnReadout::Guided, help_heading = "Sampling")]
+    pub readout: DrawnReadout,
     /// Softmax temperature, 0 to 2 [default: 0.5]
     #[arg(long, value_name = "T", help_heading = "Sampling")]
     pub temperature: Option<f64>,
@@ -122,13 +121,4 @@ pub struct TuningArgs {
     /// Steps between two checkpoints
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     pub checkpoint_every: u64,
-}
-
-/// How scores are read while data is drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ReadoutArg {
-    /// The engine writes the score line and samples each score
-    Guided,
-    /// The model writes its own score box
-    Free,
 }

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use jury_client::batch::read_verdicts;
 use jury_eval::truth::{self, Truth};
-use jury_grm::domain::{Item, Readout, Scale, ScoreRequest, Verdict};
+use jury_grm::domain::{Item, Scale, ScoreRequest, Verdict};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 
-use crate::args::{EvalRunArgs, ReadoutArg, TrainRftArgs};
+use crate::args::{EvalRunArgs, TrainRftArgs};
 use crate::eval::{EvalConfig, Folder, items, write};
 use crate::score::{ScoreConfig, judge_batches};
 use crate::train::tune;
@@ -43,7 +43,7 @@ pub async fn draw(args: &TrainRftArgs, meter: &Meter) -> Result<Option<Drawn>, F
         );
         return Err(Failed::new(Exit::BadData, problem));
     }
-    let batches = batches(args, &config, &items);
+    let batches = batches(&config, &items);
     let mut exit = Exit::Done;
     if !args.sft_only {
         let configs = configs(args, &config, &batches)?;
@@ -65,12 +65,8 @@ pub async fn draw(args: &TrainRftArgs, meter: &Meter) -> Result<Option<Drawn>, F
     Ok(Some(Drawn { items, pairs, hinted, singles, exit }))
 }
 
-fn batches(args: &TrainRftArgs, config: &EvalConfig, items: &[Item]) -> Vec<Batch> {
+fn batches(config: &EvalConfig, items: &[Item]) -> Vec<Batch> {
     let mut request = config.request.clone();
-    request.settings.readout = match args.readout {
-        ReadoutArg::Guided => Readout::Sampled,
-        ReadoutArg::Free => Readout::Free,
-    };
     request.min_samples = Some(1);
     let mut hinted = ScoreRequest { hinted: true, ..request.clone() };
     hinted.settings.k = 1;
@@ -114,6 +110,7 @@ fn verdicts_path(args: &TrainRftArgs, name: &str) -> PathBuf {
 fn samples_of(args: &TrainRftArgs) -> EvalRunArgs {
     EvalRunArgs {
         ks: vec![args.n],
+        readout: args.readout,
         temperature: args.temperature,
         max_critique_tokens: args.max_critique_tokens,
         seed: args.seed,

@@ -171,6 +171,26 @@ fn equal_sequences_give_equal_bits() {
 }
 
 #[test]
+fn graphs_that_are_kept_give_the_bits_of_graphs_made_anew() {
+    for family in ["llama", "gemma2"] {
+        let (tokens, _) = expected(family);
+        let sequence = Sequence { tokens, start: 5 };
+        for tuning in [lora(), Tuning::Full] {
+            let model = Model::load(&fixture(family), tuning, 1).unwrap();
+            stir(&model);
+            let gradients = |keeps_graphs| {
+                let mut sum = model.no_gradients();
+                let passed = model.learn_in(&sequence, keeps_graphs, mean_nll, &mut sum).unwrap();
+                let floats = |at| sum.of(at).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+                let all: Vec<Vec<f32>> = (0..model.parameters().len()).map(floats).collect();
+                (passed, all)
+            };
+            assert_eq!(gradients(true), gradients(false), "{family}");
+        }
+    }
+}
+
+#[test]
 fn what_no_model_can_take_is_refused_by_name() {
     let model = Model::load(&fixture("llama"), lora(), 0).unwrap();
     for (tokens, start, why) in [
