@@ -111,6 +111,7 @@ fn config(args: &BenchUpstreamArgs) -> OpenAiConfig {
         api_key: None,
         model: args.model.clone(),
         upstream_model: None,
+        flavour: None,
         tokenizer: Some(PathBuf::from(&args.tokenizer)),
         model_digest: None,
         context_tokens: None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use jury_terminal::model::ModelArgs;
-use jury_worker::backend::openai::OpenAiConfig;
+use jury_worker::backend::openai::{Flavour, OpenAiConfig};
 
 use super::Refused;
 
@@ -16,6 +16,19 @@ pub enum BackendArg {
     Engine,
     /// A server with an OpenAI-compatible API: vLLM, SGLang, llama-server, trtllm-serve
     Openai,
+}
+
+/// What kind of server it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum UpstreamServerArg {
+    /// llama.cpp's llama-server
+    LlamaCpp,
+    /// vLLM
+    Vllm,
+    /// SGLang
+    Sglang,
+    /// TensorRT-LLM's trtllm-serve
+    TensorrtLlm,
 }
 
 /// How another server is used.
@@ -31,6 +44,9 @@ pub struct UpstreamArgs {
     /// The model's name at the server, where requests ask Jury for it by another [default: --model]
     #[arg(long, env = "JURY_UPSTREAM_MODEL", value_name = "NAME")]
     pub upstream_model: Option<String>,
+    /// What kind of server it is, where a gateway before it hides that [default: what it tells, or what answers as it does]
+    #[arg(long, env = "JURY_UPSTREAM_SERVER", value_enum, value_name = "KIND")]
+    pub upstream_server: Option<UpstreamServerArg>,
     /// A GGUF file, or a folder as Hugging Face publishes it, with the tokenizer of the server's model: prompts are
     /// sent as tokens, so no text can forge a special token. Without it they are sent as text, specials neutralised
     #[arg(long, env = "JURY_UPSTREAM_TOKENIZER", value_name = "PATH")]
@@ -58,6 +74,19 @@ pub struct UpstreamArgs {
 /// A secret: no log shows it.
 #[derive(Clone)]
 pub struct ApiKey(String);
+
+// === impl UpstreamServerArg ===
+
+impl From<UpstreamServerArg> for Flavour {
+    fn from(server: UpstreamServerArg) -> Self {
+        match server {
+            UpstreamServerArg::LlamaCpp => Self::LlamaCpp,
+            UpstreamServerArg::Vllm => Self::Vllm,
+            UpstreamServerArg::Sglang => Self::SgLang,
+            UpstreamServerArg::TensorrtLlm => Self::TensorRtLlm,
+        }
+    }
+}
 
 // === impl ApiKey ===
 
@@ -116,6 +145,7 @@ impl UpstreamArgs {
             api_key: self.api_key.map(|key| key.0),
             model: model.model.clone(),
             upstream_model: self.upstream_model,
+            flavour: self.upstream_server.map(Flavour::from),
             tokenizer: self.tokenizer,
             model_digest: self.model_digest,
             context_tokens: self.context_tokens,

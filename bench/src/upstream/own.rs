@@ -1,8 +1,13 @@
 //! The server's own way to k samples: one request with `n = k`.
 
+use std::time::Duration;
+
 use anyhow::{Context, anyhow};
 use jury_grm::domain::Settings;
 use serde_json::{Value, json};
+
+/// A call that takes longer is given up.
+const CALL_ENDS_WITHIN: Duration = Duration::from_secs(600);
 
 /// A server that is asked directly.
 pub struct Own {
@@ -19,7 +24,8 @@ impl Own {
         let root = url.trim_end_matches('/');
         let root = root.strip_suffix("/v1").unwrap_or(root).trim_end_matches('/').to_owned();
         // What is measured is the server, not a proxy.
-        let agent = ureq::Agent::config_builder().proxy(None).build().new_agent();
+        let limits = ureq::Agent::config_builder().timeout_global(Some(CALL_ENDS_WITHIN));
+        let agent = limits.proxy(None).build().new_agent();
         Self { agent, root, model: model.to_owned() }
     }
 

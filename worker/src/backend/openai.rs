@@ -81,6 +81,8 @@ pub struct OpenAiConfig {
     pub model: String,
     /// Its name at the upstream; `None`: the same.
     pub upstream_model: Option<String>,
+    /// What kind of server it is, as the operator knows it; `None`: what it tells.
+    pub flavour: Option<Flavour>,
     /// A GGUF file or a folder with the model's tokenizer; `None`: prompts are sent as text.
     pub tokenizer: Option<PathBuf>,
     /// SHA-256 of the model as the operator knows it, hex; `None`: a digest over what the upstream tells.
@@ -167,7 +169,7 @@ impl OpenAiBackend {
             constrained_output: able.constrained_output,
             ..info.capabilities
         };
-        let (seen, death) = watch_over(&http, &found);
+        let (seen, death) = watch_over(&config, &http, &found);
         let upstream = Arc::new(Upstream {
             http,
             flavour: found.flavour,
@@ -240,7 +242,7 @@ async fn reach(config: &OpenAiConfig) -> Result<Reached, ConnectError> {
     let http = Http::new(&config.url, config.api_key.as_deref(), config.stall)?;
     let tokenizer = config.tokenizer.as_deref().map(Tokenizer::load).transpose()?;
     let asked = config.upstream_model.as_deref().unwrap_or(&config.model);
-    let found = comes_up(&http, asked).await;
+    let found = comes_up(&http, asked, config.flavour).await;
     let found = found.map_err(|refusal| ConnectError::Refused { url: url.clone(), refusal })?;
     if tokenizer.is_some() && !found.flavour.takes_tokens() {
         return Err(ConnectError::NoTokenPrompts { url });
@@ -249,11 +251,11 @@ async fn reach(config: &OpenAiConfig) -> Result<Reached, ConnectError> {
 }
 
 /// Finds the model, on a server that may still be loading it.
-async fn comes_up(http: &Http, model: &str) -> Result<Found, Refusal> {
+async fn comes_up(http: &Http, model: &str, flavour: Option<Flavour>) -> Result<Found, Refusal> {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let last_try = Instant::now() + COMES_UP_WITHIN;
     loop {
-        match discover::find(http, model).await {
+        match discover::find(http, model, flavour).await {
             Err(Refusal::Upstream(error)) if error.is_transient() && Instant::now() < last_try => {
                 tracing::info!(%error, "waiting for the upstream");
                 tokio::time::sleep(FIRST_WAIT + backoff.next_wait(rand::random())).await;
@@ -305,11 +307,12 @@ fn info(
 type Death = watch::Receiver<Option<Arc<str>>>;
 
 /// Watches an upstream until the receiver is dropped.
-fn watch_over(http: &Http, found: &Found) -> (Arc<Seen>, Death) {
+fn watch_over(config: &OpenAiConfig, http: &Http, found: &Found) -> (Arc<Seen>, Death) {
     let seen = Arc::new(Seen::default());
     let (die, death) = watch::channel(None);
     let watched = Watched {
         http: http.clone(),
+        told_flavour: config.flavour,
         flavour: found.flavour,
         model: found.model.clone(),
         identity: found.identity(),

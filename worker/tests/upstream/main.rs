@@ -47,6 +47,7 @@ pub(crate) fn config(url: &str) -> OpenAiConfig {
         api_key: None,
         model: "judge".to_owned(),
         upstream_model: None,
+        flavour: None,
         tokenizer: None,
         model_digest: None,
         context_tokens: None,

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jury_grm::domain::{Finish, Issue, Readout, Reproducible};
-use jury_worker::backend::openai::{ConnectError, OpenAiBackend, Refusal};
+use jury_worker::backend::openai::{ConnectError, Flavour, OpenAiBackend, OpenAiConfig, Refusal};
 use jury_worker::backend::{Backend, BackendEvent};
 use serde_json::json;
 
@@ -40,6 +40,26 @@ async fn a_server_that_is_busy_for_a_moment_is_asked_again_for_what_it_is() {
 }
 
 #[tokio::test]
+async fn behind_a_gateway_the_server_is_what_the_operator_says() {
+    let server = Server::start(|asked| match asked.path.as_str() {
+        "/v1/models" => Reply::json(&json!({"data": [{"id": "judge", "owned_by": "self_hosted"}]})),
+        "/props" => Reply::with_status("404 Not Found", "application/json", "{}"),
+        _ => llama_cpp(asked, || Reply::bytes(BOX)),
+    })
+    .await;
+    let found = async |flavour| {
+        let asked = OpenAiConfig { flavour, context_tokens: Some(2048), ..config(&server.url) };
+        OpenAiBackend::connect(asked).await.unwrap_or_else(|error| panic!("{error}")).info()
+    };
+    let hidden = found(None).await;
+    assert_eq!(hidden.numerics, "upstream:openai:unknown:text");
+    assert!(!hidden.capabilities.seeds);
+    let told = found(Some(Flavour::LlamaCpp)).await;
+    assert_eq!(told.numerics, "upstream:llama.cpp:unknown:text");
+    assert!(told.capabilities.seeds && told.capabilities.cancel);
+}
+
+#[tokio::test]
 async fn a_server_can_do_what_it_does_when_it_is_tried() {
     let answer = |texts: &[&str]| {
         let choice = |(index, text)| json!({"index": index, "message": {"content": text}});
@@ -67,10 +87,7 @@ async fn a_server_can_do_what_it_does_when_it_is_tried() {
 #[tokio::test]
 async fn a_model_that_is_not_served_is_refused_with_those_that_are() {
     let server = Server::start(|asked| llama_cpp(asked, || Reply::bytes(BOX))).await;
-    let asked = jury_worker::backend::openai::OpenAiConfig {
-        model: "other".to_owned(),
-        ..config(&server.url)
-    };
+    let asked = OpenAiConfig { model: "other".to_owned(), ..config(&server.url) };
     let Err(error) = OpenAiBackend::connect(asked).await else { panic!("it connected") };
     assert!(error.to_string().contains("serves \"judge\", not \"other\""), "{error}");
     assert!(matches!(error, ConnectError::Refused { refusal: Refusal::NoSuchModel { .. }, .. }));

@@ -66,8 +66,12 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// Finds `model` there.
-pub(super) async fn find(http: &Http, model: &str) -> Result<Found, Refusal> {
+/// Finds `model` there, on a server of the kind that `told` names, or it tells itself.
+pub(super) async fn find(
+    http: &Http,
+    model: &str,
+    told: Option<Flavour>,
+) -> Result<Found, Refusal> {
     let models = http.get_json("/v1/models").await?;
     let Some(entries) = models.get("data").and_then(Value::as_array) else {
         let problem = "its list of models has no data".to_owned();
@@ -77,9 +81,10 @@ pub(super) async fn find(http: &Http, model: &str) -> Result<Found, Refusal> {
         let served = entries.iter().map(|entry| text(entry, "id").to_owned()).collect();
         return Err(Refusal::NoSuchModel { asked: model.to_owned(), served });
     };
-    let flavour = match Flavour::of_owner(text(entry, "owned_by")) {
-        Flavour::Other => unowned(http, entry).await,
-        flavour => flavour,
+    let flavour = match (told, Flavour::of_owner(text(entry, "owned_by"))) {
+        (Some(told), _) => told,
+        (None, Flavour::Other) => unowned(http, entry).await,
+        (None, flavour) => flavour,
     };
     let about = about(http, flavour).await?;
     let mode = mode(http, flavour).await?;

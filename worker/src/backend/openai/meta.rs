@@ -86,7 +86,7 @@ impl OpenAiMeta {
             endpoint = endpoint.path(),
             "upstream found"
         );
-        let (seen, death) = watch_over(&http, &found);
+        let (seen, death) = watch_over(&config, &http, &found);
         let ranker = Arc::new(Ranker {
             http,
             endpoint,

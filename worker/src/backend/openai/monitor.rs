@@ -24,6 +24,8 @@ const FAILURES: u32 = 3;
 #[derive(Debug, Clone)]
 pub(super) struct Watched {
     pub(super) http: Http,
+    /// By the operator.
+    pub(super) told_flavour: Option<Flavour>,
     pub(super) flavour: Flavour,
     /// The model's name there.
     pub(super) model: String,
@@ -119,7 +121,7 @@ pub(super) async fn run(
 /// Whether it still serves the model that it served at first. Behind a gateway, what answers may be of another kind
 /// until all of it is there: that tells nothing yet.
 async fn still_serves(upstream: &Watched) -> Result<bool, UpstreamError> {
-    match discover::find(&upstream.http, &upstream.model).await {
+    match discover::find(&upstream.http, &upstream.model, upstream.told_flavour).await {
         Ok(found) if found.flavour != upstream.flavour => {
             Err(UpstreamError::Malformed("it answers as another kind of server".to_owned()))
         }
