@@ -51,6 +51,8 @@ pub struct Job {
     pub head_digest: Option<String>,
     /// Whether samples carry their hidden states.
     pub hidden_states: bool,
+    /// Keeps its prompts apart from those of others in the caches of workers.
+    pub cache_salt: Option<String>,
     /// Who may draw them.
     pub class: WorkerClass,
     /// For logs.

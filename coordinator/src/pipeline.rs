@@ -226,7 +226,7 @@ impl Coordinator {
             Err(no_class) => return Ok(self.refuse(request, due, Refusal::NoClass(no_class))),
         };
         charge.begin();
-        let Settled { plan, end } = self.draw(request, class, deadline, teller).await?;
+        let Settled { plan, end } = self.draw(tenant, request, class, deadline, teller).await?;
         let verdict = answer(Facts {
             request,
             plan: &plan,

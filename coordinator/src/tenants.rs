@@ -14,6 +14,7 @@ mod bucket;
 pub mod file;
 mod follow;
 mod quota;
+mod salt;
 mod token;
 
 use std::collections::HashMap;
@@ -30,6 +31,7 @@ pub use quota::{Account, Amount, Charge, OverQuota, Quota, Quotas};
 pub use token::{DIGEST_PREFIX, NoRandomness, TokenDigest, new_token};
 
 use crate::admission::Share;
+use salt::Salts;
 
 /// Who may call. Clones share it, and see the same changes.
 #[derive(Debug, Clone)]
@@ -71,6 +73,7 @@ struct Facts {
     account: Account,
     keep_texts: bool,
     operator: bool,
+    cache_salt: Option<String>,
 }
 
 /// What an `Authorization` header begins with. Case does not matter (RFC 7235).
@@ -191,6 +194,7 @@ impl Tenant {
             account: Account::default(),
             keep_texts: true,
             operator: true,
+            cache_salt: None,
         };
         Self { facts: Arc::new(facts), token: None }
     }
@@ -210,6 +214,11 @@ impl Tenant {
         self.facts.keep_texts
     }
 
+    /// What keeps its prompts apart in the caches of workers; none where nobody is told apart.
+    pub(crate) fn cache_salt(&self) -> Option<&str> {
+        self.facts.cache_salt.as_deref()
+    }
+
     pub(crate) fn share(&self) -> &Share {
         &self.facts.share
     }
@@ -225,14 +234,16 @@ impl Tenant {
 impl Book {
     fn new(tenants: Vec<TenantConfig>, earlier: Option<&Self>) -> Self {
         let (mut by_token, mut in_order) = (HashMap::new(), Vec::new());
+        let salts = Salts::of(&tenants);
         for config in tenants {
             let account = earlier.and_then(|book| book.account(&config.name)).unwrap_or_default();
             account.set_quotas(config.quotas);
             let TenantConfig {
                 name, token_digests, weight, queue_share, keep_texts, operator, ..
             } = config;
+            let cache_salt = Some(salts.salt(&name));
             let share = Share { tenant: name.into(), weight, queue_share };
-            let facts = Arc::new(Facts { share, account, keep_texts, operator });
+            let facts = Arc::new(Facts { share, account, keep_texts, operator, cache_salt });
             by_token.extend(token_digests.into_iter().map(|digest| (digest, Arc::clone(&facts))));
             in_order.push(facts);
         }

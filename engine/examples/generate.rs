@@ -31,7 +31,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         last_hidden: false,
         ignores_end: false,
     };
-    engine.submit(Group { prompt, samples: (0..samples).map(sample).collect() })?;
+    engine.submit(Group {
+        prompt,
+        samples: (0..samples).map(sample).collect(),
+        cache_salt: None,
+    })?;
     let started = Instant::now();
     let mut events = Vec::new();
     while !engine.is_idle() {

@@ -30,7 +30,7 @@ use crate::machine;
 use crate::model::adapted::Adapted;
 use crate::model::kv::{KvStore, PAGE_TOKENS};
 use crate::model::{self, Shape};
-use crate::prefix::{self, PrefixTree, WeightsId};
+use crate::prefix::{self, PrefixTree, Realm};
 use crate::prompt::Prompt;
 use crate::request::{Group, GroupId};
 use crate::sequence::{Sequence, Waiting};
@@ -81,6 +81,8 @@ struct GroupState {
     prompt: Vec<u32>,
     /// What changes the weights for all its rows, prompt and samples alike.
     adapter: Option<(AdapterId, Arc<Adapted>)>,
+    /// With which prompts it may share what is computed.
+    realm: Realm,
     stage: Stage,
     /// Samples that are no sequences yet.
     waiting: VecDeque<Waiting>,
@@ -111,15 +113,6 @@ enum Stage {
     Queued,
     Prefilling,
     Ready,
-}
-
-// === impl GroupState ===
-
-impl GroupState {
-    /// Whose weights compute it.
-    fn weights(&self) -> WeightsId {
-        self.adapter.as_ref().map(|&(id, _)| id)
-    }
 }
 
 // === impl Engine ===

@@ -174,7 +174,11 @@ fn group(workload: &Workload) -> Group {
         last_hidden: false,
         ignores_end: true,
     };
-    Group { prompt: workload.prompt.clone(), samples: (0..workload.samples).map(sample).collect() }
+    Group {
+        prompt: workload.prompt.clone(),
+        samples: (0..workload.samples).map(sample).collect(),
+        cache_salt: None,
+    }
 }
 
 fn decoded(after: &Counters, before: &Counters) -> u64 {

@@ -4,7 +4,10 @@
 //! the middle of a page shares that page up to there. Nodes in use are never evicted; unused ones stay until
 //! their page is needed, the least recently used leaf goes first.
 //!
-//! What a token's keys and values are depends on the weights, too: prompts of different adapters share nothing.
+//! What a token's keys and values are depends on the weights, too: prompts of different adapters share nothing. Nor do
+//! prompts of different salts, so that nobody learns from a fast answer what another has sent.
+
+use std::sync::Arc;
 
 use crate::adapter::AdapterId;
 use crate::model::kv::{PageId, Segment};
@@ -14,6 +17,14 @@ pub(crate) type NodeId = usize;
 
 /// Whose weights computed a prompt: the model's own, or those with an adapter.
 pub(crate) type WeightsId = Option<AdapterId>;
+
+/// What a prompt's key begins with, before its tokens: prompts share what they have in common if these are equal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Realm {
+    pub(crate) weights: WeightsId,
+    /// As [`crate::Group::cache_salt`].
+    pub(crate) salt: Option<Arc<str>>,
+}
 
 /// All stored prompts.
 #[derive(Debug, Default)]
@@ -30,7 +41,7 @@ pub(crate) struct PrefixTree {
 #[derive(Debug)]
 struct Node {
     page: PageId,
-    weights: WeightsId,
+    realm: Realm,
     /// What has been computed of it.
     tokens: Vec<u32>,
     /// The node before, and how many of its tokens come before this one's.
@@ -44,7 +55,7 @@ struct Node {
 /// it is given to [`PrefixTree::release`].
 #[derive(Debug, Default)]
 pub(crate) struct Path {
-    weights: WeightsId,
+    realm: Realm,
     nodes: Vec<(NodeId, usize)>,
 }
 
@@ -52,8 +63,8 @@ pub(crate) struct Path {
 
 impl Path {
     /// The way of a prompt that shares nothing.
-    pub(crate) fn new(weights: WeightsId) -> Path {
-        Path { weights, nodes: Vec::new() }
+    pub(crate) fn new(realm: &Realm) -> Path {
+        Path { realm: realm.clone(), nodes: Vec::new() }
     }
 
     /// Number of tokens.
@@ -71,9 +82,9 @@ impl PrefixTree {
     }
 
     /// The longest stored beginning of `prompt`, now in use.
-    pub(crate) fn find(&mut self, weights: WeightsId, prompt: &[u32]) -> Path {
+    pub(crate) fn find(&mut self, realm: &Realm, prompt: &[u32]) -> Path {
         self.clock += 1;
-        let path = self.longest(weights, prompt);
+        let path = self.longest(realm, prompt);
         for &(node, _) in &path.nodes {
             self.retain(node);
         }
@@ -81,14 +92,14 @@ impl PrefixTree {
     }
 
     /// What [`PrefixTree::find`] would find: its tokens, and its pages that nobody uses now.
-    pub(crate) fn peek(&self, weights: WeightsId, prompt: &[u32]) -> (usize, usize) {
-        let path = self.longest(weights, prompt);
+    pub(crate) fn peek(&self, realm: &Realm, prompt: &[u32]) -> (usize, usize) {
+        let path = self.longest(realm, prompt);
         let idle = path.nodes.iter().filter(|&&(node, _)| self.node(node).users == 0).count();
         (path.tokens(), idle)
     }
 
-    fn longest(&self, weights: WeightsId, prompt: &[u32]) -> Path {
-        let mut path = Path::new(weights);
+    fn longest(&self, realm: &Realm, prompt: &[u32]) -> Path {
+        let mut path = Path::new(realm);
         let mut rest = prompt;
         while !rest.is_empty() {
             let (siblings, attach) = match path.nodes.last() {
@@ -98,7 +109,7 @@ impl PrefixTree {
             let best = siblings
                 .iter()
                 .filter(|&&child| self.node(child).parent == attach)
-                .filter(|&&child| self.node(child).weights == weights)
+                .filter(|&&child| self.node(child).realm == *realm)
                 .map(|&child| (common(&self.node(child).tokens, rest), child))
                 .max_by_key(|&(length, child)| (length, usize::MAX - child));
             let Some((length, child)) = best.filter(|&(length, _)| length > 0) else { break };
@@ -113,7 +124,7 @@ impl PrefixTree {
         let parent = path.nodes.last().copied();
         let node = Node {
             page,
-            weights: path.weights,
+            realm: path.realm.clone(),
             tokens: Vec::new(),
             parent,
             children: Vec::new(),
@@ -193,7 +204,7 @@ impl PrefixTree {
 
     /// The same among the prompts of one adapter, or of none.
     pub(crate) fn evict_of(&mut self, weights: WeightsId) -> Option<PageId> {
-        self.evict_where(|node| node.weights == weights)
+        self.evict_where(|node| node.realm.weights == weights)
     }
 
     fn evict_where(&mut self, may_go: impl Fn(&Node) -> bool) -> Option<PageId> {
@@ -244,7 +255,7 @@ mod tests {
 
     /// Stores a prompt, four tokens a page; gives its pages and how much was found.
     fn store(tree: &mut PrefixTree, prompt: &[u32], next_page: &mut PageId) -> (Path, usize) {
-        let mut path = tree.find(None, prompt);
+        let mut path = tree.find(&Realm::default(), prompt);
         let (found, shared) = (path.tokens(), PrefixTree::nodes_of(&path));
         for &token in &prompt[found..] {
             if tree.next_slot(&path, shared, 4).is_none() {
@@ -273,24 +284,32 @@ mod tests {
     }
 
     #[test]
-    fn prompts_of_other_weights_share_nothing_and_are_forgotten_alone() {
-        let (mut tree, ids) =
-            (PrefixTree::default(), [None, Some(AdapterId(0)), Some(AdapterId(1))]);
-        for (page, weights) in (0..).zip(ids) {
-            let mut path = tree.find(weights, &[1, 2, 3]);
-            assert_eq!(path.tokens(), 0);
+    fn prompts_of_other_weights_or_another_salt_share_nothing_and_weights_are_forgotten_alone() {
+        let mut tree = PrefixTree::default();
+        let weights = [None, Some(AdapterId(0)), Some(AdapterId(1))];
+        let salts = [None, Some("a"), Some("b")];
+        let realms: Vec<Realm> = weights
+            .into_iter()
+            .flat_map(|weights| salts.map(|salt| Realm { weights, salt: salt.map(Arc::from) }))
+            .collect();
+        for (page, realm) in (0..).zip(&realms) {
+            let mut path = tree.find(realm, &[1, 2, 3]);
+            assert_eq!(path.tokens(), 0, "{realm:?}");
             tree.grow(&mut path, page);
             for token in [1, 2, 3] {
                 tree.push(&mut path, token);
             }
             tree.release(path);
         }
-        for weights in ids {
-            assert_eq!(tree.peek(weights, &[1, 2, 4]), (2, 1));
+        for realm in &realms {
+            assert_eq!(tree.peek(realm, &[1, 2, 4]), (2, 1), "{realm:?}");
         }
-        assert_eq!(tree.evict_of(ids[1]), Some(1));
-        assert_eq!((tree.evict_of(ids[1]), tree.peek(ids[1], &[1, 2, 4])), (None, (0, 0)));
-        assert_eq!(tree.peek(ids[2], &[1, 2, 4]), (2, 1));
+        let evicted: Vec<_> = std::iter::from_fn(|| tree.evict_of(weights[1])).collect();
+        assert_eq!(evicted, [3, 4, 5], "of all salts");
+        for realm in &realms {
+            let kept = if realm.weights == weights[1] { (0, 0) } else { (2, 1) };
+            assert_eq!(tree.peek(realm, &[1, 2, 4]), kept, "{realm:?}");
+        }
     }
 
     #[test]

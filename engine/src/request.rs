@@ -10,6 +10,9 @@ pub struct Group {
     pub prompt: Vec<u32>,
     /// One entry for each sample; a sample's index in this list is its name in events.
     pub samples: Vec<SampleSpec>,
+    /// The prompt shares its computed beginning with prompts of an equal salt alone: whoever sends it learns from the time that it takes
+    /// nothing of what groups of other salts hold. Outputs do not depend on it.
+    pub cache_salt: Option<Arc<str>>,
 }
 
 /// Names a submitted group for as long as the engine lives.

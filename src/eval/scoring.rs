@@ -112,6 +112,7 @@ impl ScalarModel {
                     trajectories: said.to_vec(),
                     request_id: item.item_id.clone(),
                     remaining_ms: None,
+                    cache_salt: None,
                 };
                 let ranked = self.backend.rank(request).await;
                 let ranked = ranked.map_err(|error| anyhow!("{}: {error}", self.name));

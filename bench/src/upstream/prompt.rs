@@ -39,6 +39,7 @@ pub fn group(name: &str, k: u32, settings: &Settings) -> anyhow::Result<SampleGr
         remaining_ms: None,
         head_digest: None,
         hidden_states: false,
+        cache_salt: None,
     })
 }
 

@@ -262,6 +262,7 @@ impl Drawing {
             remaining_ms: Some(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX)),
             head_digest: self.head_at(worker).cloned(),
             hidden_states: self.job.hidden_states,
+            cache_salt: self.job.cache_salt.clone(),
         };
         Some(Order { group, prompt })
     }

@@ -20,6 +20,7 @@ use crate::observe::Seen;
 use crate::progress::Teller;
 use crate::rank::{MetaCalls, MetaJob, RankedDrawing, Ranking};
 use crate::render::{self, Rendered};
+use crate::tenants::Tenant;
 
 /// A request whose samples have ended.
 pub(super) struct Settled {
@@ -33,6 +34,7 @@ impl Coordinator {
     /// Plan, render, dispatch, rank, decide; all of it again with smaller panels while a prompt is too long.
     pub(super) async fn draw(
         &self,
+        tenant: &Tenant,
         request: &ScoreRequest,
         class: WorkerClass,
         deadline: Instant,
@@ -53,6 +55,7 @@ impl Coordinator {
                 settings: request.settings.clone(),
                 head_digest: ranking.head_digest().map(str::to_owned),
                 hidden_states: request.include_hidden_states,
+                cache_salt: tenant.cache_salt().map(str::to_owned),
                 class: class.clone(),
                 request_id: request.request_id.clone(),
                 deadline,
@@ -64,6 +67,7 @@ impl Coordinator {
                 let job = MetaJob {
                     class: class.clone(),
                     prompts: job.prompts.clone(),
+                    cache_salt: job.cache_salt.clone(),
                     request_id: job.request_id.clone(),
                     deadline,
                     max_reissues: config.max_reissues,

@@ -40,6 +40,8 @@ pub(crate) struct MetaJob {
     pub(crate) class: WorkerClass,
     /// The prompt of each order.
     pub(crate) prompts: BTreeMap<Vec<usize>, Arc<[Message]>>,
+    /// As [`crate::dispatch::Job::cache_salt`].
+    pub(crate) cache_salt: Option<String>,
     /// For logs.
     pub(crate) request_id: String,
     /// When the answer is due.
@@ -236,6 +238,7 @@ impl MetaCalls {
             trajectories: samples.iter().filter_map(said).collect(),
             request_id: self.job.request_id.clone(),
             remaining_ms: Some(u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX)),
+            cache_salt: self.job.cache_salt.clone(),
         }
     }
 

@@ -90,6 +90,23 @@ async fn what_was_taken_of_a_quota_stays_taken_when_the_file_is_read_anew() {
 }
 
 #[test]
+fn salts_depend_on_name_and_tokens_whatever_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let salt = |text: &str, token: &str| {
+        let caller =
+            tenants(&folder, text).authenticate(Some(format!("Bearer {token}").as_bytes()));
+        caller.unwrap().cache_salt().unwrap().to_owned()
+    };
+    let (a, b) = (entry("a", "token-a", ""), entry("b", "token-b", ""));
+    let first = salt(&format!("{a}{b}"), "token-a");
+    assert_eq!(first, salt(&format!("{b}{a}"), "token-a"));
+    assert_ne!(first, salt(&format!("{a}{b}"), "token-b"));
+    // Who knows a name and a token alone cannot make it.
+    assert_ne!(first, salt(&a, "token-a"));
+    assert_eq!(Tenant::in_process().cache_salt(), None);
+}
+
+#[test]
 fn a_tenant_and_all_tenants_show_no_token() {
     let folder = tempfile::tempdir().unwrap();
     let tenants = tenants(&folder, &entry("a", "token-a", ""));

@@ -29,6 +29,7 @@ async fn begun(workers: &Workers, k: u32, n_calls: usize) -> Drawing {
         settings: group.settings,
         head_digest: None,
         hidden_states: false,
+        cache_salt: None,
         class: fleet.class_for(None).expect("a worker is ready"),
         request_id: group.request_id,
         deadline: Instant::now() + BUDGET,

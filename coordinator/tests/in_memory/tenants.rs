@@ -1,5 +1,6 @@
 //! Several tenants at one coordinator, through the real gRPC service.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use jury_coordinator::tenants::{Tenants, TokenDigest};
 use jury_grm::domain::{ScoreRequest, Status, Verdict};
 use jury_proto::v1::reward_service_client::RewardServiceClient;
 use jury_proto::{ErrorCode, JuryError, v1};
-use jury_worker::backend::scripted::{Act, Ending, ScriptedBackend};
+use jury_worker::backend::scripted::{Act, Ending, ScriptHandle, ScriptedBackend};
 use parking_lot::Mutex;
 use tonic::Request;
 
@@ -143,6 +144,55 @@ async fn texts_that_must_not_be_kept_are_drawn_anew() {
         assert_eq!((&again.rewards, &again.samples), (&first.rewards, &first.samples));
         assert_eq!(handle.groups().len() - n_before, n_judged * n_once);
     }
+}
+
+/// The salts of what a worker was asked for, each once.
+fn salts(handle: &ScriptHandle) -> BTreeSet<Option<String>> {
+    let drawn = handle.groups().into_iter().map(|group| group.cache_salt);
+    let ranked = handle.rankings().into_iter().map(|ranking| ranking.cache_salt);
+    drawn.chain(ranked).collect()
+}
+
+#[tokio::test]
+async fn each_tenant_has_a_salt_of_its_own_at_every_coordinator_and_verdicts_do_not_show_it() {
+    let ranked = || {
+        let mut request = numbered(8, 1);
+        request.voting.meta = Some("judge-of-judges".to_owned());
+        request
+    };
+    let folder = tempfile::tempdir().expect("there is room");
+    let path = folder.path().join("tenants.toml");
+    write(&path, &[("team-a", ""), ("team-b", "")]);
+    let (mut of_tenants, mut verdicts) = (Vec::new(), Vec::new());
+    for tenant in ["team-a", "team-b", "team-a"] {
+        let backends = [ScriptedBackend::new(), ScriptedBackend::new().as_meta("judge-of-judges")];
+        let handles = backends.each_ref().map(ScriptedBackend::handle);
+        let config = Config { tenants: Tenants::load(&path).unwrap(), ..Config::default() };
+        let [grm, meta] = backends;
+        let workers = [("grm", grm), ("meta", meta)];
+        let cluster = Cluster::start_with(config, Duration::ZERO, &workers).await;
+        for _ in 0..2 {
+            verdicts.push(score(&cluster, tenant, ranked()).await.unwrap());
+        }
+        let [drawn, ranked] = handles.each_ref().map(salts);
+        assert_eq!((drawn.len(), &drawn), (1, &ranked), "one for all that a tenant asks for");
+        of_tenants.extend(drawn);
+    }
+    let salt = of_tenants[0].clone().expect("a tenant has one");
+    assert!(salt.len() == 64 && !salt.contains("team"), "{salt}");
+    assert_ne!(of_tenants[0], of_tenants[1]);
+    assert_eq!(of_tenants[0], of_tenants[2], "another coordinator of the same file");
+    let run = verdicts[0].run.clone();
+    verdicts.iter_mut().for_each(|verdict| verdict.run = run.clone());
+    assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]));
+}
+
+#[tokio::test]
+async fn without_tenants_there_is_no_salt() {
+    let backend = ScriptedBackend::new();
+    let handle = backend.handle();
+    Cluster::start(&[("w", backend)]).await.score(request(2)).await.unwrap();
+    assert_eq!(salts(&handle), BTreeSet::from([None]));
 }
 
 /// Samples of one second, on a worker that draws eight at once: a fleet with a fixed rate.

@@ -104,10 +104,9 @@ impl Engine {
     fn start(&mut self, start: Start) {
         let Some(index) = self.position(start.group) else { return };
         let group = &mut self.groups[index];
-        let weights = group.weights();
         let path = match start.from_cache {
-            true => self.tree.find(weights, sharable(&group.prompt)),
-            false => Path::new(weights),
+            true => self.tree.find(&group.realm, sharable(&group.prompt)),
+            false => Path::new(&group.realm),
         };
         let prompt_pages = (group.prompt.len() - path.tokens()).div_ceil(PAGE_TOKENS);
         self.reserved_pages += prompt_pages + group.sequence_pages;

@@ -171,7 +171,8 @@ impl Engine {
             last_hidden: false,
             ignores_end: false,
         }];
-        let id = self.enqueue(Group { prompt: prompt.to_vec(), samples }, adapter)?;
+        let id =
+            self.enqueue(Group { prompt: prompt.to_vec(), samples, cache_salt: None }, adapter)?;
         let mut ignored = Vec::new();
         loop {
             self.step(&mut ignored);

@@ -3,7 +3,7 @@
 use super::plan::{GroupView, Limits, Pages, PromptView, SequenceView, State};
 use super::{Engine, GroupState, Stage};
 use crate::model::kv::PAGE_TOKENS;
-use crate::prefix::{WeightsId, common};
+use crate::prefix::{Realm, common};
 
 /// Queued groups that a step looks at; each is compared with the cache and with those before it.
 const LOOK_AHEAD: usize = 16;
@@ -14,7 +14,7 @@ impl Engine {
     pub(super) fn describe(&self) -> State {
         let mut groups = Vec::new();
         // Prompts that older groups compute, or will.
-        let mut older: Vec<(WeightsId, &[u32])> = Vec::new();
+        let mut older: Vec<(&Realm, &[u32])> = Vec::new();
         let mut queued = 0;
         let mut indices = std::collections::HashMap::new();
         for group in &self.groups {
@@ -27,7 +27,7 @@ impl Engine {
                 Stage::Prefilling | Stage::Ready => Self::describe_started(group),
             };
             if group.stage != Stage::Ready {
-                older.push((group.weights(), &group.prompt));
+                older.push((&group.realm, &group.prompt));
             }
             indices.insert(group.id, groups.len());
             groups.push(GroupView {
@@ -58,10 +58,10 @@ impl Engine {
         }
     }
 
-    fn describe_queued(&self, group: &GroupState, older: &[(WeightsId, &[u32])]) -> PromptView {
-        let (weights, beginning) = (group.weights(), sharable(&group.prompt));
-        let (cached_tokens, cached_idle_pages) = self.tree.peek(weights, beginning);
-        let alike = older.iter().filter(|&&(other, _)| other == weights);
+    fn describe_queued(&self, group: &GroupState, older: &[(&Realm, &[u32])]) -> PromptView {
+        let (realm, beginning) = (&group.realm, sharable(&group.prompt));
+        let (cached_tokens, cached_idle_pages) = self.tree.peek(realm, beginning);
+        let alike = older.iter().filter(|&&(other, _)| other == realm);
         let shared_tokens = alike.map(|(_, other)| common(beginning, other)).max().unwrap_or(0);
         let tokens = group.prompt.len();
         PromptView::Queued { tokens, cached_tokens, cached_idle_pages, shared_tokens }

@@ -8,7 +8,7 @@ use crate::adapter::AdapterId;
 use crate::error::SubmitError;
 use crate::model::adapted::Adapted;
 use crate::model::kv::PAGE_TOKENS;
-use crate::prefix;
+use crate::prefix::{self, Realm};
 use crate::readout::Plan;
 use crate::request::{Group, GroupId, Readout, SampleSpec, Sampling};
 use crate::sequence::Waiting;
@@ -45,13 +45,15 @@ impl Engine {
         self.check_memory(prompt_tokens.div_ceil(PAGE_TOKENS) + sequence_pages)?;
         let id = GroupId(self.next_group);
         self.next_group += 1;
+        let realm = Realm { weights: adapter.as_ref().map(|&(id, _)| id), salt: group.cache_salt };
         self.groups.push_back(GroupState {
             id,
             prompt: group.prompt,
             stage: Stage::Queued,
             waiting,
             live: 0,
-            path: prefix::Path::new(adapter.as_ref().map(|&(id, _)| id)),
+            path: prefix::Path::new(&realm),
+            realm,
             adapter,
             shared_nodes: 0,
             cached_tokens: 0,

@@ -78,7 +78,7 @@ fn prints(engine: &mut Engine, groups: &[(Option<AdapterId>, Group)]) -> Vec<Vec
         .iter()
         .map(|(adapter, group)| {
             let samples = group.samples.iter().map(again).collect();
-            let group = Group { prompt: group.prompt.clone(), samples };
+            let group = Group { prompt: group.prompt.clone(), samples, cache_salt: None };
             match adapter {
                 None => engine.submit(group),
                 Some(id) => engine.submit_adapted(group, *id),
@@ -111,7 +111,11 @@ fn samples_of_mixed_adapters_have_the_bits_of_lonely_ones() {
         // All prompts begin alike: with the wrong adapter's cache they would differ.
         let group = |at: u64| {
             let prompt = [prompt(6, 66), prompt(at, 1 + 3 * at as usize)].concat();
-            Group { prompt, samples: (0..3).map(|seed| sample(seed + 10 * at, 0.8, 9)).collect() }
+            Group {
+                prompt,
+                samples: (0..3).map(|seed| sample(seed + 10 * at, 0.8, 9)).collect(),
+                cache_salt: None,
+            }
         };
         let adapters = [(6, 1), (17, 2), (40, 3)]
             .map(|(rank, salt)| adapter(&parts(&folder, rank, salt, 0.03)));
@@ -142,7 +146,8 @@ fn a_swapped_adapter_computes_as_in_a_fresh_engine_and_its_groups_keep_it_to_the
     let folder = fixture("qwen2");
     let [first, second] = [1, 2].map(|salt| adapter(&parts(&folder, 8, salt, 0.03)));
     let prompt = prompt(8, 80);
-    let group = || Group { prompt: prompt.clone(), samples: vec![sample(1, 0.8, 12)] };
+    let group =
+        || Group { prompt: prompt.clone(), samples: vec![sample(1, 0.8, 12)], cache_salt: None };
     let fresh = |adapter: &Adapter| {
         let mut engine = load_file(&folder, &config(2));
         let id = engine.load_adapter(adapter).unwrap();
@@ -153,7 +158,7 @@ fn a_swapped_adapter_computes_as_in_a_fresh_engine_and_its_groups_keep_it_to_the
     let before = engine.load_adapter(&first).unwrap();
     let mut spec = sample(1, 0.8, 12);
     spec.last_hidden = true;
-    let under_way = Group { prompt: prompt.clone(), samples: vec![spec] };
+    let under_way = Group { prompt: prompt.clone(), samples: vec![spec], cache_salt: None };
     let under_way = engine.submit_adapted(under_way, before).unwrap();
     let mut events = Vec::new();
     (0..4).for_each(|_| engine.step(&mut events));

@@ -162,9 +162,10 @@ fn a_hidden_state_has_the_same_bits_whatever_decodes_beside_it() {
 
     let mut engine = load(&EngineConfig { prefill_chunk: 9, max_sequences: 4, ..config(2) });
     let beside = (0..3).map(|seed| sample(seed, 0.9, 9)).collect();
-    engine.submit(jury_engine::Group { prompt: other, samples: beside }).unwrap();
+    engine.submit(jury_engine::Group { prompt: other, samples: beside, cache_salt: None }).unwrap();
     let samples = vec![hidden(1, 6), spec(), hidden(2, 0), sample(4, 0.5, 3)];
-    let group = engine.submit(jury_engine::Group { prompt: one, samples }).unwrap();
+    let group =
+        engine.submit(jury_engine::Group { prompt: one, samples, cache_salt: None }).unwrap();
     let outputs = outputs(drive(&mut engine));
     for (index, alone) in alone.iter().enumerate() {
         let together = &outputs[&(group, index)].last_hidden;

@@ -132,7 +132,7 @@ fn hold(subject: &Subject) {
             }
             let samples = indices.iter().map(|&index| subject.spec(prompt, index)).collect();
             let tokens = subject.prompts[prompt].clone();
-            let group = engine.submit(Group { prompt: tokens, samples }).unwrap();
+            let group = engine.submit(Group { prompt: tokens, samples, cache_salt: None }).unwrap();
             submitted.push((group, prompt, indices));
             for _ in 0..pick(200 + arrival, 12) {
                 engine.step(&mut events);

@@ -20,6 +20,7 @@ mod memory;
 mod merge;
 mod readout;
 mod reference;
+mod salts;
 mod samples;
 mod scalar;
 mod speculative;

@@ -114,7 +114,9 @@ fn an_opening_longer_than_its_room_fails_the_sample_alone() {
     let mut long = scores(ReadoutMode::Sampled);
     long.opening = Arc::new(|text| "word ".repeat(text.len() * 100));
     let bad = SampleSpec { readout: Some(long), ..sample(0, 0.5, 4) };
-    engine.submit(Group { prompt, samples: vec![bad, sample(1, 0.5, 4)] }).unwrap();
+    engine
+        .submit(Group { prompt, samples: vec![bad, sample(1, 0.5, 4)], cache_salt: None })
+        .unwrap();
     let events = drive(&mut engine);
     let failed =
         events.iter().any(|event| matches!(event, jury_engine::Event::Failed { sample: 0, .. }));
@@ -143,6 +145,7 @@ fn fixed_text_takes_no_step_of_its_own_however_long_it_is() {
         .submit(Group {
             prompt,
             samples: vec![SampleSpec { readout: Some(readout), ..sample(0, 0.5, 0) }],
+            cache_salt: None,
         })
         .unwrap();
     let (mut events, mut steps) = (Vec::new(), 0);

@@ -72,7 +72,7 @@ fn a_cancelled_sample_frees_its_sequence_at_the_next_step() {
     let mut engine = load(&EngineConfig { max_sequences: 2, ..config(2) });
     let prompt = engine.encode(&user("Count to one thousand.")).unwrap();
     let samples = (0..3).map(|seed| sample(seed, 0.5, 40)).collect();
-    let group = engine.submit(Group { prompt, samples }).unwrap();
+    let group = engine.submit(Group { prompt, samples, cache_salt: None }).unwrap();
     let mut events = Vec::new();
     for _ in 0..6 {
         engine.step(&mut events);
@@ -99,7 +99,7 @@ fn cancelling_a_waiting_group_finishes_its_samples_without_computing() {
     let mut engine = load(&config(1));
     let prompt = engine.encode(&user("Hello")).unwrap();
     let samples = vec![sample(0, 0.0, 8), sample(1, 0.0, 8)];
-    let group = engine.submit(Group { prompt, samples }).unwrap();
+    let group = engine.submit(Group { prompt, samples, cache_salt: None }).unwrap();
     engine.cancel_group(group);
     let outputs = outputs(drive(&mut engine));
     assert!(outputs.values().all(|output| output.finish == Finish::Cancelled));
@@ -151,7 +151,7 @@ fn more_samples_than_sequences_and_than_memory_all_finish() {
     let mut engine = load(&small);
     for _ in 0..3 {
         let samples = (0..5).map(|seed| sample(seed, 0.7, 12)).collect();
-        engine.submit(Group { prompt: prompt.clone(), samples }).unwrap();
+        engine.submit(Group { prompt: prompt.clone(), samples, cache_salt: None }).unwrap();
     }
     let texts: Vec<String> =
         outputs(drive(&mut engine)).into_values().map(|output| output.text).collect();
@@ -170,7 +170,11 @@ fn groups_that_can_never_run_are_refused_with_their_figures() {
         ..config(1)
     });
     let submit = |engine: &mut Engine, tokens: usize, max_tokens: usize| {
-        engine.submit(Group { prompt: vec![5; tokens], samples: vec![sample(0, 0.5, max_tokens)] })
+        engine.submit(Group {
+            prompt: vec![5; tokens],
+            samples: vec![sample(0, 0.5, max_tokens)],
+            cache_salt: None,
+        })
     };
     let long = submit(&mut engine, 200, 100).unwrap_err();
     assert_eq!(long, SubmitError::TooLong { prompt_tokens: 200, context: 256, over_by: 44 });
@@ -178,11 +182,20 @@ fn groups_that_can_never_run_are_refused_with_their_figures() {
     assert_eq!(large, SubmitError::TooLarge { needed_tokens: 64 * 5, room_tokens: 64 * 3 });
     assert_eq!(engine.room_tokens(), 64 * 3);
     for (field, group) in [
-        ("prompt", Group { prompt: vec![], samples: vec![sample(0, 0.5, 1)] }),
-        ("prompt", Group { prompt: vec![u32::MAX], samples: vec![sample(0, 0.5, 1)] }),
-        ("samples", Group { prompt: vec![1], samples: vec![] }),
-        ("temperature", Group { prompt: vec![1], samples: vec![sample(0, f32::NAN, 1)] }),
-        ("max_tokens", Group { prompt: vec![1], samples: vec![sample(0, 0.5, 0)] }),
+        ("prompt", Group { prompt: vec![], samples: vec![sample(0, 0.5, 1)], cache_salt: None }),
+        (
+            "prompt",
+            Group { prompt: vec![u32::MAX], samples: vec![sample(0, 0.5, 1)], cache_salt: None },
+        ),
+        ("samples", Group { prompt: vec![1], samples: vec![], cache_salt: None }),
+        (
+            "temperature",
+            Group { prompt: vec![1], samples: vec![sample(0, f32::NAN, 1)], cache_salt: None },
+        ),
+        (
+            "max_tokens",
+            Group { prompt: vec![1], samples: vec![sample(0, 0.5, 0)], cache_salt: None },
+        ),
     ] {
         match engine.submit(group) {
             Err(SubmitError::Invalid { field: found, .. }) => assert_eq!(found, field),

@@ -77,7 +77,7 @@ fn a_score_has_the_same_bits_alone_and_in_a_batch_that_computes_the_shared_begin
             .iter()
             .map(|tokens| {
                 let samples = vec![SampleSpec::state_alone()];
-                engine.submit(Group { prompt: tokens.clone(), samples }).unwrap()
+                engine.submit(Group { prompt: tokens.clone(), samples, cache_salt: None }).unwrap()
             })
             .collect();
         let outputs = outputs(drive(&mut engine));
@@ -108,7 +108,7 @@ fn a_conversation_ends_as_the_library_ends_it() {
 #[test]
 fn a_scalar_model_draws_nothing() {
     let mut engine = reward(&config(1));
-    let group = |spec| Group { prompt: vec![7, 8, 9], samples: vec![spec] };
+    let group = |spec| Group { prompt: vec![7, 8, 9], samples: vec![spec], cache_salt: None };
     for spec in [sample(1, 0.0, 4), SampleSpec { last_hidden: true, ..sample(1, 0.0, 1) }] {
         let error = engine.submit(group(spec)).unwrap_err();
         assert!(matches!(error, SubmitError::Invalid { field: "max_tokens", .. }), "{error}");

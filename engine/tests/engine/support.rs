@@ -129,6 +129,6 @@ pub fn outputs(events: Vec<Event>) -> BTreeMap<(GroupId, usize), SampleOutput> {
 
 /// Runs one group alone.
 pub fn run(engine: &mut Engine, prompt: Vec<u32>, samples: Vec<SampleSpec>) -> Vec<SampleOutput> {
-    engine.submit(Group { prompt, samples }).unwrap();
+    engine.submit(Group { prompt, samples, cache_salt: None }).unwrap();
     outputs(drive(engine)).into_values().collect()
 }

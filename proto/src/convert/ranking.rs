@@ -24,6 +24,8 @@ pub struct RankRequest {
     pub request_id: String,
     /// Milliseconds until nobody waits for the scores any more; `None`: unknown.
     pub remaining_ms: Option<u64>,
+    /// What is kept of the prompt is used again for calls of an equal salt alone.
+    pub cache_salt: Option<String>,
 }
 
 /// What one sample said.
@@ -55,6 +57,7 @@ impl From<RankRequest> for v1::RankRequest {
             trajectories: request.trajectories.into_iter().map(Into::into).collect(),
             request_id: request.request_id,
             remaining_ms: request.remaining_ms,
+            cache_salt: request.cache_salt.unwrap_or_default(),
         }
     }
 }
@@ -81,6 +84,7 @@ impl TryFrom<v1::RankRequest> for RankRequest {
             trajectories,
             request_id: request.request_id,
             remaining_ms: request.remaining_ms,
+            cache_salt: Some(request.cache_salt).filter(|salt| !salt.is_empty()),
         })
     }
 }
@@ -143,6 +147,7 @@ mod tests {
             trajectories: vec![said(0, "Scores: \\boxed{1}"), said(7, "")],
             request_id: "r".to_owned(),
             remaining_ms: Some(5),
+            cache_salt: Some("salt".to_owned()),
         }
     }
 

@@ -30,6 +30,8 @@ pub struct SampleGroup {
     pub head_digest: Option<String>,
     /// Whether samples carry their hidden states.
     pub hidden_states: bool,
+    /// What is kept of the prompt is used again for groups of an equal salt alone.
+    pub cache_salt: Option<String>,
 }
 
 /// A prompt that is longer than the model's context, with its figures.
@@ -78,6 +80,7 @@ impl From<SampleGroup> for v1::SampleGroup {
             remaining_ms: group.remaining_ms,
             head_digest: group.head_digest.unwrap_or_default(),
             hidden_states: group.hidden_states,
+            cache_salt: group.cache_salt.unwrap_or_default(),
         }
     }
 }
@@ -111,6 +114,7 @@ impl TryFrom<v1::SampleGroup> for SampleGroup {
             remaining_ms: group.remaining_ms,
             head_digest: Some(group.head_digest).filter(|digest| !digest.is_empty()),
             hidden_states: group.hidden_states,
+            cache_salt: Some(group.cache_salt).filter(|salt| !salt.is_empty()),
         })
     }
 }

@@ -176,6 +176,7 @@ proptest! {
             remaining_ms: Some(1500),
             head_digest: Some("h".into()),
             hidden_states: true,
+            cache_salt: Some("s".into()),
         };
         prop_assert_eq!(SampleGroup::try_from(v1::SampleGroup::from(group.clone())), Ok(group));
     }

@@ -1948,6 +1948,11 @@ pub struct SampleGroup {
     /// Whether samples carry their hidden states.
     #[prost(bool, tag = "10")]
     pub hidden_states: bool,
+    /// Keeps caches apart: what a worker keeps of a prompt is used again only for groups of an equal salt, so that nobody learns from
+    /// the time that an answer takes what others have sent. Samples do not depend on it. At most 128 bytes. Empty: shared
+    /// by all that have none.
+    #[prost(string, tag = "11")]
+    pub cache_salt: ::prost::alloc::string::String,
 }
 /// Trajectories to score, all of samples that share a prompt.
 #[allow(clippy::all)]
@@ -1971,6 +1976,9 @@ pub struct RankRequest {
     /// Milliseconds until nobody waits for the scores any more. Absent: unknown.
     #[prost(uint64, optional, tag = "6")]
     pub remaining_ms: ::core::option::Option<u64>,
+    /// As SampleGroup.cache_salt.
+    #[prost(string, tag = "7")]
+    pub cache_salt: ::prost::alloc::string::String,
 }
 /// What one sample said: the assistant's turn.
 #[allow(clippy::all)]

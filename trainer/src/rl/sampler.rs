@@ -104,7 +104,7 @@ impl Sampler for EngineSampler {
         }
         let mut places: HashMap<GroupId, Vec<usize>> = HashMap::new();
         for (prompt, of, samples) in groups {
-            let group = Group { prompt, samples };
+            let group = Group { prompt, samples, cache_salt: None };
             let submitted = match self.adapter {
                 Some(adapter) => self.engine.submit_adapted(group, adapter),
                 None => self.engine.submit(group),

@@ -162,7 +162,8 @@ impl Backend for MetaBackend {
                 else {
                     return Ok(()); // nobody waits any more
                 };
-                let job = Job::new(conversations, deadline, seats, reply);
+                let salt = request.cache_salt.map(Into::into);
+                let job = Job::new(conversations, salt, deadline, seats, reply);
                 mailbox.try_send(job).map_err(|refused| match refused {
                     TrySendError::Full(_) => busy(),
                     TrySendError::Disconnected(_) => stopped(),

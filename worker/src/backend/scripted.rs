@@ -90,6 +90,7 @@ pub fn example_group(n_samples: u32) -> SampleGroup {
         remaining_ms: None,
         head_digest: None,
         hidden_states: false,
+        cache_salt: None,
     }
 }
 
@@ -104,6 +105,7 @@ pub fn example_ranking(n_trajectories: u32) -> RankRequest {
         trajectories: (0..n_trajectories).map(said).collect(),
         request_id: "example".to_owned(),
         remaining_ms: None,
+        cache_salt: None,
     }
 }
 

@@ -11,6 +11,9 @@ use crate::backend::BackendInfo;
 /// Highest score of a scale, as requests allow it: bounds the choices of a read-out.
 const MAX_SCORE: i32 = 100;
 
+/// Longest salt, in bytes: a worker keeps it with every prompt.
+const MAX_SALT_BYTES: usize = 128;
+
 /// Most trajectories of a call: all samples of a request, spare ones included.
 const MAX_TRAJECTORIES: usize = 2 * limits::MAX_K as usize;
 
@@ -54,7 +57,8 @@ pub(super) fn shape(group: &SampleGroup) -> Result<(), JuryError> {
         (0..scale.max).contains(&scale.min) && scale.max <= MAX_SCORE,
         "start.settings.scale",
         || format!("must be 0 <= min < max <= {MAX_SCORE}, is {}..{}", scale.min, scale.max),
-    )
+    )?;
+    salt("start.cache_salt", group.cache_salt.as_deref())
 }
 
 /// Refuses a group that is meant for another model, numerics class or method.
@@ -98,12 +102,20 @@ pub(super) fn ranks(info: &BackendInfo, request: &RankRequest) -> Result<(), Jur
     require(!request.messages.is_empty(), "messages", || {
         "is empty; give at least 1 message".to_owned()
     })?;
+    salt("cache_salt", request.cache_salt.as_deref())?;
     if info.role != WorkerRole::Meta {
         let message = "this worker draws samples; only one with the role meta ranks them";
         return Err(JuryError::new(ErrorCode::WrongModel, message));
     }
     same("model digest", &request.model_digest, &info.model_digest)?;
     same("numerics class", &request.numerics, &info.numerics)
+}
+
+fn salt(field: &'static str, salt: Option<&str>) -> Result<(), JuryError> {
+    let bytes = salt.map_or(0, str::len);
+    require(bytes <= MAX_SALT_BYTES, field, || {
+        format!("at most {MAX_SALT_BYTES} bytes, has {bytes}")
+    })
 }
 
 fn same(what: &str, asked: &str, served: &str) -> Result<(), JuryError> {
@@ -164,6 +176,7 @@ mod tests {
         assert_eq!(refused(|g| g.settings.max_critique_tokens = 0), none);
         assert_eq!(refused(|g| g.settings.scale.max = i32::MAX), field("settings.scale"));
         assert_eq!(refused(|g| g.settings.scale.min = i32::MIN), field("settings.scale"));
+        assert_eq!(refused(|g| g.cache_salt = Some("s".repeat(129))), field("cache_salt"));
     }
 
     #[test]

@@ -126,6 +126,24 @@ async fn a_reward_model_behind_vllm_ranks_in_the_order_of_the_call() {
 }
 
 #[tokio::test]
+async fn a_salt_goes_with_every_trajectory_to_vllm() {
+    let server = Server::start(vllm).await;
+    let backend = connected(&server).await;
+    let before = server.asked().len();
+    let salted = RankRequest { cache_salt: Some("s".to_owned()), ..ranking(&[3, 30]) };
+    outcomes(&backend, salted).await;
+    let asked = server.asked().split_off(before);
+    let salts: Vec<&Value> = asked
+        .iter()
+        .filter(|asked| asked.path == "/classify")
+        .map(|asked| &asked.body["cache_salt"])
+        .collect();
+    assert_eq!(salts, ["s", "s"]);
+    outcomes(&backend, ranking(&[3])).await;
+    assert_eq!(server.asked().last().unwrap().body.get("cache_salt"), None);
+}
+
+#[tokio::test]
 async fn special_tokens_in_a_trajectory_are_neutralised_where_conversations_are_text() {
     let server = Server::start(vllm).await;
     let backend = connect(&server.url, None).await.unwrap_or_else(|error| panic!("{error}"));

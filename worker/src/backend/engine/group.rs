@@ -37,6 +37,7 @@ impl ActiveGroup {
             adapter,
             reader,
             hidden_states,
+            cache_salt,
             prompt,
             longest,
             mut caller,
@@ -46,7 +47,8 @@ impl ActiveGroup {
         let prompt_tokens = to_u32(prompt.len());
         let specs =
             samples.iter().map(|spec| translate::spec(spec, &reader, hidden_states)).collect();
-        let group = jury_engine::Group { prompt, samples: specs };
+        let group =
+            jury_engine::Group { prompt, samples: specs, cache_salt: cache_salt.map(Into::into) };
         let submitted = match adapter {
             None => engine.submit(group),
             Some(adapter) => engine.submit_adapted(group, adapter),

@@ -87,6 +87,22 @@ async fn samples_of(backend: &EngineBackend, group: SampleGroup) -> Vec<Sample> 
 }
 
 #[tokio::test]
+async fn a_prompt_is_found_in_the_cache_by_groups_of_its_salt_alone() {
+    let backend = load(|_| {});
+    let mut seen: Vec<(u32, Sample)> = Vec::new();
+    for salt in [None, Some("a"), Some("b"), Some("a")] {
+        let salted = SampleGroup { cache_salt: salt.map(str::to_owned), ..group(1, MAX_TOKENS) };
+        let mut events = events_of(&backend, salted).await;
+        let Some(BackendEvent::Finished(sample)) = events.pop() else { panic!("{events:?}") };
+        let BackendEvent::Accepted { cached_tokens, .. } = events[0] else { panic!("{events:?}") };
+        seen.push((cached_tokens, sample));
+    }
+    let cached: Vec<u32> = seen.iter().map(|(cached, _)| *cached).collect();
+    assert_eq!(cached, [0, 0, 0, seen[0].1.prompt_tokens - 1]);
+    assert!(seen.iter().all(|(_, sample)| *sample == seen[0].1));
+}
+
+#[tokio::test]
 async fn guided_samples_have_scores_in_range_and_repeat_by_seed() {
     let first = samples_of(shared(), group(4, MAX_TOKENS)).await;
     assert_eq!(first.len(), 4);

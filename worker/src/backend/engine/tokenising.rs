@@ -41,6 +41,7 @@ pub(super) struct TokenisedGroup {
     pub(super) reader: Reader,
     /// Whether samples carry their hidden states.
     pub(super) hidden_states: bool,
+    pub(super) cache_salt: Option<String>,
     pub(super) prompt: Vec<u32>,
     /// The longest response, by the caller's index, and its tokens; counted only if the prompt may be too long.
     pub(super) longest: Option<(usize, usize)>,
@@ -108,8 +109,17 @@ impl Stage for Tokenise {
             false => None,
         };
         let reader = Reader::new(&group.messages, group.order().len(), &group.settings);
-        let SampleGroup { samples, hidden_states, .. } = group;
-        Some(TokenisedGroup { samples, adapter, reader, hidden_states, prompt, longest, caller })
+        let SampleGroup { samples, hidden_states, cache_salt, .. } = group;
+        Some(TokenisedGroup {
+            samples,
+            adapter,
+            reader,
+            hidden_states,
+            cache_salt,
+            prompt,
+            longest,
+            caller,
+        })
     }
 
     fn deliver(&self, mut group: TokenisedGroup) {

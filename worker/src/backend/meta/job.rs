@@ -1,6 +1,7 @@
 //! One call inside the model's thread: from its trajectories to the answer.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jury_engine::{Engine, Group, GroupId, SampleError, SampleOutput, SampleSpec, SubmitError};
 use jury_grm::domain::{Failure, FailureKind};
@@ -16,6 +17,8 @@ use crate::backend::occupancy::Seats;
 #[derive(Debug)]
 pub(super) struct Job {
     conversations: Vec<Conversation>,
+    /// Of all of them.
+    cache_salt: Option<Arc<str>>,
     /// When nobody waits any more.
     deadline: Option<Instant>,
     /// One a trajectory that has no outcome.
@@ -40,11 +43,12 @@ pub(super) struct Ranking {
 impl Job {
     pub(super) fn new(
         conversations: Vec<Conversation>,
+        cache_salt: Option<Arc<str>>,
         deadline: Option<Instant>,
         seats: Seats,
         reply: oneshot::Sender<Vec<Ranked>>,
     ) -> Self {
-        Self { conversations, deadline, seats, reply }
+        Self { conversations, cache_salt, deadline, seats, reply }
     }
 }
 
@@ -53,13 +57,14 @@ impl Job {
 impl Ranking {
     /// Hands every trajectory to the engine that can be ranked.
     pub(super) fn begin(job: Job, engine: &mut Engine) -> Self {
-        let Job { conversations, deadline, mut seats, reply } = job;
+        let Job { conversations, cache_salt, deadline, mut seats, reply } = job;
         seats.begin();
         let (mut outcomes, mut pending) = (Vec::new(), HashMap::new());
         for (place, Conversation { index, tokens }) in conversations.into_iter().enumerate() {
             let submitted = tokens.and_then(|prompt| {
                 let samples = vec![SampleSpec::state_alone()];
-                engine.submit(Group { prompt, samples }).map_err(|error| refused(&error))
+                let group = Group { prompt, samples, cache_salt: cache_salt.clone() };
+                engine.submit(group).map_err(|error| refused(&error))
             });
             let outcome = match submitted {
                 Ok(group) => {

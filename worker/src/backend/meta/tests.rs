@@ -32,6 +32,7 @@ fn request(texts: &[&str]) -> RankRequest {
         trajectories: (10..).zip(texts).map(said).collect(),
         request_id: "example".to_owned(),
         remaining_ms: None,
+        cache_salt: None,
     }
 }
 
@@ -54,6 +55,21 @@ async fn trajectories_are_scored_in_their_order_and_as_each_is_alone() {
         assert_eq!(alone.to_bits(), score.to_bits(), "{text}");
     }
     assert_eq!((backend.load().running, backend.load().queued), (0, 0));
+}
+
+#[tokio::test]
+async fn a_prompt_is_found_in_the_cache_by_calls_of_its_salt_alone() {
+    let backend = reward();
+    let (mut cached, mut scores) = (Vec::new(), Vec::new());
+    for salt in [None, Some("a"), Some("b"), Some("a")] {
+        let before = backend.counters().cached_tokens;
+        let salted = RankRequest { cache_salt: salt.map(str::to_owned), ..request(&["the hat"]) };
+        let ranked = backend.rank(salted).await.unwrap().remove(0);
+        cached.push(backend.counters().cached_tokens - before);
+        scores.push(ranked.outcome.unwrap().to_bits());
+    }
+    assert!(cached[..3] == [0; 3] && cached[3] > 0, "{cached:?}");
+    assert!(scores.iter().all(|score| *score == scores[0]));
 }
 
 #[tokio::test]

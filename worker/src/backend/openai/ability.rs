@@ -151,7 +151,15 @@ impl Trial<'_> {
     async fn ask(&self, wanted: Wanted, fields: &Value) -> Result<answer::Answer, UpstreamError> {
         let Found { flavour, model, .. } = self.found;
         let (flavour, prompt) = (*flavour, self.prompt);
-        let ask = Ask { flavour, model, prompt, begun: Begun::default(), seed: 1, wanted };
+        let ask = Ask {
+            flavour,
+            model,
+            prompt,
+            cache_salt: None,
+            begun: Begun::default(),
+            seed: 1,
+            wanted,
+        };
         let mut body = ask.body();
         for (name, value) in fields.as_object().into_iter().flatten() {
             body[name] = value.clone();

@@ -12,6 +12,8 @@ pub(super) struct Ask<'a> {
     /// The model's name at the upstream.
     pub(super) model: &'a str,
     pub(super) prompt: &'a Prompt,
+    /// Keeps prompts apart in its caches, where it can.
+    pub(super) cache_salt: Option<&'a str>,
     /// The model's own turn so far, to be continued: empty at its beginning.
     pub(super) begun: Begun<'a>,
     pub(super) seed: u64,
@@ -59,6 +61,9 @@ impl Ask<'_> {
         body.insert("model".to_owned(), self.model.into());
         self.flavour.plain_sampling(&mut body);
         self.put_prompt(&mut body);
+        if let Some(salt) = self.cache_salt.filter(|_| self.flavour.takes_salts()) {
+            body.insert("cache_salt".to_owned(), salt.into());
+        }
         body.insert("n".to_owned(), 1.into());
         body.insert("seed".to_owned(), self.flavour.seed(self.seed).into());
         match &self.wanted {
@@ -129,7 +134,7 @@ mod tests {
     const TEXT: Wanted = Wanted::Text { temperature: 0.5, top_p: 0.9, max_tokens: 64 };
 
     fn body(flavour: Flavour, prompt: &Prompt, begun: Begun<'_>, wanted: Wanted) -> Value {
-        Ask { flavour, model: "m", prompt, begun, seed: 7, wanted }.body()
+        Ask { flavour, model: "m", prompt, cache_salt: Some("s"), begun, seed: 7, wanted }.body()
     }
 
     fn turns() -> Prompt {
@@ -144,6 +149,25 @@ mod tests {
             assert_eq!(body["prompt"], json!([1, 2]));
             let fields = ["n", "seed", "max_tokens", "stream"].map(|field| body[field].clone());
             assert_eq!(fields, [json!(1), json!(7), json!(64), json!(true)]);
+        }
+    }
+
+    #[test]
+    fn a_salt_goes_to_servers_that_keep_caches_apart_by_it_with_every_request() {
+        let probabilities = Wanted::Probabilities { listed: 20, of_tokens: None };
+        for wanted in [TEXT, Wanted::Count, probabilities] {
+            for prompt in [Prompt::Tokens(vec![1, 2]), turns()] {
+                let salt = |flavour| {
+                    body(flavour, &prompt, Begun::default(), wanted.clone())
+                        .get("cache_salt")
+                        .cloned()
+                };
+                assert_eq!(salt(Flavour::Vllm), Some(json!("s")));
+                assert_eq!(salt(Flavour::SgLang), Some(json!("s")));
+                for flavour in [Flavour::LlamaCpp, Flavour::TensorRtLlm, Flavour::Other] {
+                    assert_eq!(salt(flavour), None, "{flavour:?}");
+                }
+            }
         }
     }
 

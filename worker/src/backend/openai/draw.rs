@@ -20,6 +20,7 @@ const PROGRESS_TOKENS: u32 = 16;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) prompt: Prompt,
+    pub(super) cache_salt: Option<String>,
     pub(super) reader: Reader,
     /// Tokens of the prompt, where they had to be asked for.
     pub(super) asked_tokens: OnceLock<u32>,
@@ -64,6 +65,7 @@ pub(super) async fn sample(
         let asked = readout::Asked {
             upstream,
             prompt,
+            cache_salt: shared.cache_salt.as_deref(),
             guide: &guide,
             settings: reader.settings(),
             seed: spec.seed,
@@ -98,7 +100,15 @@ async fn write(
         max_tokens: limits.all(),
     };
     let (flavour, model) = (upstream.flavour, upstream.model.as_str());
-    let ask = Ask { flavour, model, prompt, begun: Begun::default(), seed: spec.seed, wanted };
+    let ask = Ask {
+        flavour,
+        model,
+        prompt,
+        cache_salt: shared.cache_salt.as_deref(),
+        begun: Begun::default(),
+        seed: spec.seed,
+        wanted,
+    };
     let mut answers = upstream.stream(&ask).await?;
     let mut text = Text::new(limits, reader.watch());
     let (mut finish, mut has_told, mut reported) = (None, false, 0);
@@ -155,8 +165,8 @@ fn check_prompt(prompt: &Prompt, read: u32) -> Result<(), UpstreamError> {
 // === impl Shared ===
 
 impl Shared {
-    pub(super) fn new(prompt: Prompt, reader: Reader) -> Self {
-        Self { prompt, reader, asked_tokens: OnceLock::new() }
+    pub(super) fn new(prompt: Prompt, cache_salt: Option<String>, reader: Reader) -> Self {
+        Self { prompt, cache_salt, reader, asked_tokens: OnceLock::new() }
     }
 
     /// Tokens of the prompt, as far as we know without the stream.

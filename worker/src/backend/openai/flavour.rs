@@ -141,6 +141,11 @@ impl Flavour {
         }
     }
 
+    /// Whether requests take a `cache_salt`: prompts of another salt share nothing in its prefix cache.
+    pub(super) fn takes_salts(self) -> bool {
+        matches!(self, Self::Vllm | Self::SgLang)
+    }
+
     /// Asks for token counts, with every event where that is known to work.
     pub(super) fn stream_options(self) -> Value {
         match self {

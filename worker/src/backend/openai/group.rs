@@ -70,7 +70,7 @@ async fn prepare(upstream: Arc<Upstream>, group: SampleGroup) -> Result<Prepared
         let reader = Reader::new(&group.messages, group.order().len(), &group.settings);
         let longest = tokenizer
             .and_then(|tokenizer| longest_response(&group.messages, |text| tokenizer.count(text)));
-        Ok((Shared::new(prompt, reader), longest, group.samples))
+        Ok((Shared::new(prompt, group.cache_salt, reader), longest, group.samples))
     };
     tokio::task::spawn_blocking(prepare).await.unwrap_or_else(|panic| Err(panic.to_string()))
 }
@@ -177,6 +177,7 @@ async fn count(
         flavour,
         model,
         prompt,
+        cache_salt: shared.cache_salt.as_deref(),
         begun: Begun::default(),
         seed: spec.seed,
         wanted: Wanted::Count,

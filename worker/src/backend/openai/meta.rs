@@ -149,7 +149,7 @@ impl Ranker {
         mut seats: Seats,
     ) -> Result<Vec<Ranked>, JuryError> {
         seats.begin();
-        let ranker = self.clone();
+        let (ranker, salt) = (self.clone(), request.cache_salt.clone());
         // What it holds is dropped with this future, so that tokenising ends early when nobody waits any more.
         let (reply, _waits) = oneshot::channel();
         let prepare = move || ranker.conversations(&request, &reply);
@@ -157,8 +157,8 @@ impl Ranker {
         let mut ranked: Vec<Option<Ranked>> = vec![None; conversations.len()];
         let mut open = FuturesUnordered::new();
         for (place, conversation) in conversations.into_iter().enumerate() {
-            let (ranker, is_first) = (&self, place == 0);
-            let outcome = async move { (place, ranker.ranked(conversation, deadline).await) };
+            let (ranker, salt, is_first) = (&self, salt.as_deref(), place == 0);
+            let outcome = async move { (place, ranker.ranked(conversation, salt, deadline).await) };
             if is_first {
                 ranked[place] = Some(outcome.await.1);
             } else {
@@ -173,11 +173,16 @@ impl Ranker {
         Ok(ranked.into_iter().flatten().collect())
     }
 
-    async fn ranked(&self, (index, prompt): Conversation, deadline: Option<Instant>) -> Ranked {
+    async fn ranked(
+        &self,
+        (index, prompt): Conversation,
+        salt: Option<&str>,
+        deadline: Option<Instant>,
+    ) -> Ranked {
         let score = async {
             let prompt = prompt?;
             self.check_length(&prompt)?;
-            self.score(&prompt).await.map_err(|error| {
+            self.score(&prompt, salt).await.map_err(|error| {
                 tracing::debug!(index, %error, "trajectory not ranked");
                 Failure { kind: error.kind(), detail: error.to_string() }
             })
@@ -189,11 +194,14 @@ impl Ranker {
         Ranked { index, outcome }
     }
 
-    async fn score(&self, prompt: &Prompt) -> Result<f64, UpstreamError> {
+    async fn score(&self, prompt: &Prompt, salt: Option<&str>) -> Result<f64, UpstreamError> {
         let Ok(_place) = self.places.acquire().await else {
             return Err(UpstreamError::Unreachable("the worker stops".to_owned()));
         };
-        let body = self.endpoint.body(&self.model, prompt, endpoint::RAW);
+        let mut body = self.endpoint.body(&self.model, prompt, endpoint::RAW);
+        if let Some(salt) = salt.filter(|_| self.endpoint.takes_salts()) {
+            body["cache_salt"] = salt.into();
+        }
         let Scored { score, prompt_tokens } = tries(|| async {
             let text = self.http.post(self.endpoint.path(), &body).await?;
             self.progress.fetch_add(1, Ordering::Relaxed);

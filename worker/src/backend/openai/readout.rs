@@ -18,6 +18,7 @@ use crate::reading::{Guide, GuideMode, GuidedScores};
 pub(super) struct Asked<'a> {
     pub(super) upstream: &'a Upstream,
     pub(super) prompt: &'a Prompt,
+    pub(super) cache_salt: Option<&'a str>,
     pub(super) guide: &'a Guide,
     pub(super) settings: &'a Settings,
     pub(super) seed: u64,
@@ -105,6 +106,7 @@ impl Asked<'_> {
             flavour,
             model,
             prompt,
+            cache_salt: self.cache_salt,
             begun: Begun { text: begun, tokens: &tokens },
             seed: self.seed,
             wanted,

@@ -6,7 +6,7 @@ use super::laws::check;
 use super::workload::Arrival;
 use super::*;
 use crate::model::kv::PageId;
-use crate::prefix::{Path, PrefixTree, common};
+use crate::prefix::{Path, PrefixTree, Realm, common};
 
 pub(super) struct Simulation {
     limits: Limits,
@@ -111,7 +111,8 @@ impl Simulation {
                 }
             } else {
                 let beginning = &group.prompt[..tokens - 1];
-                let (cached_tokens, cached_idle_pages) = self.tree.peek(None, beginning);
+                let (cached_tokens, cached_idle_pages) =
+                    self.tree.peek(&Realm::default(), beginning);
                 let shared = older.iter().map(|other| common(beginning, other)).max();
                 let shared_tokens = shared.unwrap_or(0);
                 PromptView::Queued { tokens, cached_tokens, cached_idle_pages, shared_tokens }
@@ -156,7 +157,7 @@ impl Simulation {
                 prompt,
                 sequence_pages: sequence_pages(&samples),
                 waiting: samples.into(),
-                path: Path::new(None),
+                path: Path::default(),
                 shared_nodes: 0,
                 cached: 0,
                 started: false,
@@ -213,7 +214,8 @@ impl Simulation {
             let index = self.groups.iter().position(|group| group.id == start.group).unwrap();
             let group = &mut self.groups[index];
             if start.from_cache {
-                group.path = self.tree.find(None, &group.prompt[..group.prompt.len() - 1]);
+                group.path =
+                    self.tree.find(&Realm::default(), &group.prompt[..group.prompt.len() - 1]);
             }
             group.shared_nodes = PrefixTree::nodes_of(&group.path);
             group.cached = group.path.tokens();

@@ -40,6 +40,7 @@ impl Manual {
             samples,
             reader,
             hidden_states: false,
+            cache_salt: None,
             prompt,
             longest: None,
             caller,

@@ -127,6 +127,12 @@ impl Endpoint {
         }
     }
 
+    /// Whether it takes a `cache_salt`. vLLM does since its pooling API has the field, and reads over it before; SGLang's native
+    /// endpoint has none.
+    pub(super) fn takes_salts(self) -> bool {
+        matches!(self, Self::VllmClassify | Self::VllmPooling)
+    }
+
     /// What is sent for one conversation.
     pub(super) fn body(self, model: &str, prompt: &Prompt, activation: Activation) -> Value {
         let mut body = Map::new();

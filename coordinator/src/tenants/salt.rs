@@ -1,0 +1,38 @@
+//! Salts that keep the tenants' prompts apart in the caches of workers, and tell workers no names.
+//!
+//! A salt is a keyed digest of the tenant's name. The key comes from all token digests of the file: every coordinator of the file
+//! makes the same salts, and nobody can who lacks a single one of the digests. When a token is added or taken out, the salts are
+//! others, and prompts are computed once more.
+
+use super::file::TenantConfig;
+
+/// Keeps this use of the digests apart from any other.
+const CONTEXT: &str = "jury 2026-11-27 cache salts of tenants";
+
+/// Makes the salts of one file.
+pub(super) struct Salts {
+    key: [u8; 32],
+}
+
+// === impl Salts ===
+
+impl Salts {
+    pub(super) fn of(tenants: &[TenantConfig]) -> Self {
+        let mut digests: Vec<&[u8; 32]> = tenants
+            .iter()
+            .flat_map(|tenant| &tenant.token_digests)
+            .map(super::TokenDigest::as_bytes)
+            .collect();
+        digests.sort_unstable();
+        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+        for digest in digests {
+            hasher.update(digest);
+        }
+        Self { key: hasher.finalize().into() }
+    }
+
+    /// 64 hex digits.
+    pub(super) fn salt(&self, name: &str) -> String {
+        blake3::keyed_hash(&self.key, name.as_bytes()).to_hex().to_string()
+    }
+}
