@@ -82,7 +82,7 @@ impl Sockets {
         shutdown: &Shutdown,
     ) -> Result<(), Failed> {
         register_losses(&mut registry);
-        register_tls(&mut registry);
+        register_tls(&mut registry, self.tls.main.clone());
         let registry = Arc::new(registry);
         for listener in self.metrics.drain(..) {
             let address = listener.local_addr().or_exit(Exit::Internal)?;

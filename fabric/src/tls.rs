@@ -18,6 +18,7 @@ mod pem;
 mod reload;
 mod server;
 mod told;
+mod validity;
 
 use std::io;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! What operators see of TLS: reloads, and handshakes that came to nothing. Of the whole process, for it has one set of
-//! files.
+//! What operators see of TLS: reloads, handshakes that came to nothing, and when the certificate expires. Of the whole process, for
+//! it has one set of files.
 
 use std::fmt::Error as FormatError;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,18 +10,22 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use super::ServerTls;
+
 static RELOADS: AtomicU64 = AtomicU64::new(0);
 static FAILURES: AtomicU64 = AtomicU64::new(0);
 static FAILING: AtomicU64 = AtomicU64::new(0);
 static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Debug)]
-struct Tls;
+struct Tls {
+    served: Option<ServerTls>,
+}
 
-/// Adds `jury_tls_reloads_total`, `jury_tls_reload_failures_total`, `jury_tls_reload_failing` and
-/// `jury_tls_handshakes_refused_total`.
-pub fn register_tls(registry: &mut Registry) {
-    registry.register_collector(Box::new(Tls));
+/// Adds `jury_tls_reloads_total`, `jury_tls_reload_failures_total`, `jury_tls_reload_failing`,
+/// `jury_tls_handshakes_refused_total` and, of what is served, `jury_tls_certificate_expiry_timestamp_seconds`.
+pub fn register_tls(registry: &mut Registry, served: Option<ServerTls>) {
+    registry.register_collector(Box::new(Tls { served }));
 }
 
 pub(super) fn reloaded() {
@@ -64,14 +68,25 @@ impl Collector for Tls {
             let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
             counter.encode(metric)?;
         }
-        let failing = ConstGauge::new(i64::try_from(FAILING.load(Relaxed)).unwrap_or(i64::MAX));
-        let metric = encoder.encode_descriptor(
-            "jury_tls_reload_failing",
-            "Sets of certificates whose files cannot be used now, so that older ones are",
-            None,
-            failing.metric_type(),
-        )?;
-        failing.encode(metric)
+        let failing = i64::try_from(FAILING.load(Relaxed)).unwrap_or(i64::MAX);
+        let not_after = self.served.as_ref().and_then(ServerTls::not_after).unwrap_or(0);
+        for (name, help, value) in [
+            (
+                "jury_tls_reload_failing",
+                "Sets of certificates whose files cannot be used now, so that older ones are",
+                failing,
+            ),
+            (
+                "jury_tls_certificate_expiry_timestamp_seconds",
+                "Unix time at which the certificate that is served expires; 0 where none is",
+                not_after,
+            ),
+        ] {
+            let gauge = ConstGauge::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        Ok(())
     }
 }
 
@@ -82,7 +97,7 @@ mod tests {
     #[test]
     fn all_are_there_from_the_start() {
         let mut registry = Registry::default();
-        register_tls(&mut registry);
+        register_tls(&mut registry, None);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for name in [
@@ -90,6 +105,7 @@ mod tests {
             "jury_tls_reload_failures_total ",
             "jury_tls_reload_failing ",
             "jury_tls_handshakes_refused_total ",
+            "jury_tls_certificate_expiry_timestamp_seconds 0\n",
         ] {
             assert!(text.contains(name), "{text}");
         }

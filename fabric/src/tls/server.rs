@@ -11,7 +11,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use super::pem::{self, Contents};
 use super::reload::Reloading;
-use super::{RELOAD_EVERY, TlsError, provider};
+use super::{RELOAD_EVERY, TlsError, provider, validity};
 
 /// Where a server's certificates are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,7 @@ struct Configs {
     grpc: Arc<ServerConfig>,
     http: Arc<ServerConfig>,
     http_for_anyone: Arc<ServerConfig>,
+    not_after: Option<i64>,
 }
 
 // === impl ServerTls ===
@@ -72,6 +73,11 @@ impl ServerTls {
     /// The same certificate, for a listener that lets in clients without one: probes and scrapers seldom have any.
     pub fn for_anyone(&self) -> Self {
         Self { demands_certificates: false, ..self.clone() }
+    }
+
+    /// When the certificate that is served now expires, in seconds of Unix time; `None` where that cannot be read.
+    pub fn not_after(&self) -> Option<i64> {
+        self.configs.current().not_after
     }
 
     pub(crate) fn config(&self, protocol: Protocol) -> Arc<ServerConfig> {
@@ -108,6 +114,7 @@ impl Configs {
             grpc: with(client_ca, b"h2")?,
             http: with(client_ca, b"http/1.1")?,
             http_for_anyone: with(None, b"http/1.1")?,
+            not_after: identity.cert.first().and_then(|leaf| validity::not_after(leaf)),
         })
     }
 }

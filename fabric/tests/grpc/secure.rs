@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jury_fabric::connector::Connector;
-use jury_fabric::tls::{ClientTls, ClientTlsFiles, Identity, ServerTls, ServerTlsFiles};
+use jury_fabric::tls::{
+    ClientTls, ClientTlsFiles, Identity, ServerTls, ServerTlsFiles, register_tls,
+};
 use jury_fabric::transport::{Channel, HealthHandle, Listener, TlsListener};
 use jury_proto::{ErrorCode, JuryError};
+use prometheus_client::registry::Registry;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tempfile::TempDir;
@@ -204,8 +207,18 @@ async fn certificates_are_replaced_without_a_dropped_call() {
         std::fs::copy(&signed.certificate, &in_use.certificate).unwrap();
         std::fs::copy(&signed.key, &in_use.key).unwrap();
     };
-    put(&two.ours.sign("first", &["127.0.0.1"]));
-    let (address, mut server) = secure(server_tls(&in_use, None)).await;
+    put(&two.ours.sign_until("first", &["127.0.0.1"], 2049));
+    let served = server_tls(&in_use, None);
+    let expiry = || {
+        let mut registry = Registry::default();
+        register_tls(&mut registry, Some(served.clone()));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let name = "\njury_tls_certificate_expiry_timestamp_seconds ";
+        text.split_once(name).unwrap().1.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(expiry(), "2493072000", "1 January 2049");
+    let (address, mut server) = secure(served.clone()).await;
     let address = format!("https://{address}");
     let before = channel(&trusting(&two.ours.ca), &address);
     let running = score(&before, "begun before");
@@ -214,11 +227,14 @@ async fn certificates_are_replaced_without_a_dropped_call() {
     std::fs::write(&in_use.certificate, "half a cert").unwrap();
     tokio::time::sleep(5 * OFTEN).await;
     check(&channel(&trusting(&two.ours.ca), &address), "").await.unwrap();
+    assert_eq!(expiry(), "2493072000", "of what is served, not of what cannot be");
 
-    put(&two.theirs.sign("second", &["127.0.0.1"]));
+    // From 2050 on certificates tell their time in another form.
+    put(&two.theirs.sign_until("second", &["127.0.0.1"], 2051));
     while check(&channel(&trusting(&two.theirs.ca), &address), "").await.is_err() {
         tokio::time::sleep(OFTEN).await;
     }
+    assert_eq!(expiry(), "2556144000", "1 January 2051");
     let told = refusal(&trusting(&two.ours.ca), &address).await;
     assert!(told.contains("not trusted"), "{told}");
     server.probe.answers.add_permits(1);
