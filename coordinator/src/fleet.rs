@@ -42,6 +42,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// First pause between probes of a worker that does not answer; doubles up to the longest.
 const FIRST_PROBE_PAUSE: Duration = Duration::from_millis(100);
+/// How long a worker that turned a call away gets no other, however it answers probes: what stands before it lets those through.
+const TURNED_AWAY_FOR: Duration = Duration::from_secs(30);
 /// Longest pause between probes.
 const LONGEST_PROBE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -206,9 +208,14 @@ impl Fleet {
     }
 
     /// A call broke. Where the worker is to blame, or serves something else than it said, it is
-    /// left alone until it has answered a probe.
+    /// left alone until it has answered a probe. One that does not let us in is left alone for longer.
     pub fn record_failed_call(&self, worker: &WorkerRef, error: &JuryError) {
         let evidence = match error.code {
+            ErrorCode::Unauthenticated => {
+                let until = Instant::now() + TURNED_AWAY_FOR;
+                let changed = self.roster().shut_out(worker, turned_away(error), until.into_std());
+                return self.follow_up(worker, changed);
+            }
             ErrorCode::ShuttingDown => Evidence::Drains,
             ErrorCode::WrongModel => Evidence::CallFailed(error.to_string()),
             code if code.is_worker_fault() => Evidence::CallFailed(error.to_string()),
@@ -328,6 +335,9 @@ impl Fleet {
             Err(error) if error.code == ErrorCode::ShuttingDown => {
                 self.record(worker, Evidence::Drains);
             }
+            Err(error) if error.code == ErrorCode::Unauthenticated => {
+                self.record(worker, Evidence::Misfits(turned_away(&error)));
+            }
             Err(error) => self.record(worker, Evidence::ProbeFailed(error.to_string())),
         }
     }
@@ -365,6 +375,13 @@ async fn probe(channel: Channel) -> Result<(WorkerInfo, Load), JuryError> {
             Err(JuryError::new(ErrorCode::Unreachable, message))
         }
     }
+}
+
+fn turned_away(error: &JuryError) -> String {
+    format!(
+        "it does not let this coordinator in: {error}; a worker asks for no token, so a proxy before it does, or \
+         another service has its address"
+    )
 }
 
 /// The pauses between probes, without their jitter.

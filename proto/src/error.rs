@@ -109,7 +109,7 @@ impl ErrorCode {
     }
 
     /// True when a worker caused it, so that it may count against that worker's health. The
-    /// caller's own mistakes never do.
+    /// caller's own mistakes never do; nor does [`Self::Unauthenticated`], which no worker says of itself and time does not mend.
     pub fn is_worker_fault(self) -> bool {
         matches!(self, Self::Unreachable | Self::DeadlineExceeded | Self::Internal)
     }
@@ -125,7 +125,7 @@ impl ErrorCode {
             Code::InvalidArgument | Code::OutOfRange => Self::InvalidArgument,
             Code::AlreadyExists => Self::RequestIdReused,
             Code::ResourceExhausted => Self::Overloaded,
-            Code::Unauthenticated => Self::Unauthenticated,
+            Code::Unauthenticated | Code::PermissionDenied => Self::Unauthenticated,
             Code::FailedPrecondition => Self::WrongModel,
             Code::Unavailable => Self::Unreachable,
             Code::DeadlineExceeded => Self::DeadlineExceeded,
@@ -244,6 +244,8 @@ mod tests {
     fn a_foreign_status_keeps_its_meaning() {
         assert_eq!(JuryError::from(Status::unavailable("gone")).code, ErrorCode::Unreachable);
         assert_eq!(JuryError::from(Status::unknown("?")).code, ErrorCode::Internal);
+        let denied = JuryError::from(Status::permission_denied("by a proxy"));
+        assert_eq!(denied.code, ErrorCode::Unauthenticated);
     }
 
     #[test]

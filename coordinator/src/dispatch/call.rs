@@ -225,5 +225,11 @@ pub(super) fn describe(too_long: TooLong) -> String {
 /// True for an error by which a worker says that it does not take the call, as opposed to one
 /// that came over it while it drew.
 pub(crate) fn is_refusal(error: &JuryError) -> bool {
-    matches!(error.code, ErrorCode::ShuttingDown | ErrorCode::WrongModel | ErrorCode::Overloaded)
+    matches!(
+        error.code,
+        ErrorCode::ShuttingDown
+            | ErrorCode::WrongModel
+            | ErrorCode::Overloaded
+            | ErrorCode::Unauthenticated
+    )
 }

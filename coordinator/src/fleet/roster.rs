@@ -67,6 +67,8 @@ struct Worker {
     was_heard: bool,
     /// Whether a task probes it.
     is_probed: bool,
+    /// Until when it gets no calls whatever it tells of itself, and why.
+    shut_out: Option<(Instant, String)>,
 }
 
 // === impl WorkerRef ===
@@ -124,8 +126,10 @@ impl Roster {
         known.reported = Load { capacity: info.capacity, ..load };
         known.stall.record(load, now);
         known.info = Some(info);
+        known.shut_out.take_if(|(until, _)| *until <= now);
+        let shut_out = known.shut_out.as_ref().map(|(_, why)| why.clone());
         let stalled_for = known.stall.stalled_for(now);
-        let evidence = match (misfit, stalled_for) {
+        let evidence = match (misfit.or(shut_out), stalled_for) {
             (Some(why), _) => Evidence::Misfits(why),
             (None, Some(stalled_for)) => Evidence::Stalls(format!(
                 "it draws {} samples, but its model has taken no step for {} s",
@@ -145,6 +149,13 @@ impl Roster {
         let changed = std::mem::discriminant(&next) != std::mem::discriminant(&known.health);
         known.health = next.clone();
         changed.then_some(next)
+    }
+
+    /// A worker turned a call away, not for want of room: it gets none until then. Returns its health from now on, if that
+    /// changed.
+    pub fn shut_out(&mut self, worker: &WorkerRef, why: String, until: Instant) -> Option<Health> {
+        self.get_mut(worker)?.shut_out = Some((until, why.clone()));
+        self.record(worker, Evidence::Misfits(why))
     }
 
     /// A worker reported its load.
@@ -239,6 +250,7 @@ impl Roster {
             stall: StallWatch::default(),
             was_heard: false,
             is_probed: false,
+            shut_out: None,
         };
         self.workers.insert(Arc::clone(&id), worker);
         Some((WorkerRef { id, generation }, registration))

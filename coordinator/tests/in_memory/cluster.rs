@@ -139,7 +139,8 @@ impl Cluster {
         (Self::coordinate(config, running, 0).await, arrive)
     }
 
-    async fn coordinate(config: Config, workers: Workers, n_workers: usize) -> Self {
+    /// Starts a coordinator over workers, and waits until so many of them have told what they serve.
+    pub async fn coordinate(config: Config, workers: Workers, n_workers: usize) -> Self {
         let Workers { directory, connector, leave, stop, stop_when_dropped, .. } = workers;
         let mut registry = Registry::default();
         let coordinator = Coordinator::start(config, Arc::new(directory), connector, &mut registry)
@@ -167,6 +168,15 @@ impl Cluster {
     /// The way to the coordinator.
     pub fn channel(&self) -> Channel {
         self.channel.clone()
+    }
+
+    /// A worker's state and why it is not ready, by the coordinator's own word.
+    pub fn state(&self, worker_id: &str) -> (WorkerState, String) {
+        let workers = self.coordinator.status().workers;
+        let worker = workers.into_iter().find(|worker| worker.worker_id == worker_id);
+        worker.map_or((WorkerState::Unspecified, String::new()), |worker| {
+            (worker.state(), worker.state_detail)
+        })
     }
 
     /// Whether the coordinator gives a worker samples, by its own word.

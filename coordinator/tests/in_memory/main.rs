@@ -11,6 +11,7 @@ mod progress;
 mod ranking;
 mod refusals;
 mod tenants;
+mod turned_away;
 mod voting;
 
 use std::num::NonZeroU64;

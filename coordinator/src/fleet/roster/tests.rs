@@ -277,6 +277,25 @@ fn a_worker_that_failed_a_call_gets_nothing_until_it_answers() {
 }
 
 #[test]
+fn a_worker_that_turned_a_call_away_gets_none_for_a_while_however_it_answers() {
+    let mut roster = roster(&[("a", "m", "n"), ("b", "m", "n")]);
+    let class = roster.class_for(None).unwrap();
+    let (worker, begin) = (reference("a", 0), Instant::now());
+    let hold = std::time::Duration::from_secs(30);
+    assert!(roster.shut_out(&worker, "who are you".to_owned(), begin + hold).is_some());
+    let mut answers = |after| {
+        roster.record_info(&worker, info("m", "n", 8), load(0, 0), begin + after);
+        let status = roster.status()[0].clone();
+        (ids(&roster.candidates(&class)).contains(&"a"), status.state(), status.state_detail)
+    };
+    let refused = (false, v1::WorkerState::Refused, "who are you".to_owned());
+    assert_eq!(answers(std::time::Duration::ZERO), refused);
+    assert_eq!(answers(hold / 2), refused);
+    assert_eq!(answers(hold), (true, v1::WorkerState::Ready, String::new()));
+    assert_eq!(answers(hold / 2), (true, v1::WorkerState::Ready, String::new()), "forgotten");
+}
+
+#[test]
 fn load_is_what_was_given_or_what_it_reports_whichever_is_more() {
     let mut roster = roster(&[("a", "m", "n")]);
     let class = roster.class_for(None).unwrap();
