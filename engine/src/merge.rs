@@ -1,4 +1,4 @@
-//! Adds an adapter to a model's weights, for programs that know no adapters.
+//! Adds an adapter to a model's weights, for programs that know no adapters; or puts trained weights in their place.
 //!
 //! ```text
 //! folder of safetensors -> folder.rs -> a folder: adapted matrices in the base's type or another, all else copied
@@ -17,11 +17,13 @@ mod gguf;
 mod whole;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::adapter::{Adapter, LowRank, in_order};
 use crate::error::{AdapterError, LoadError};
 use crate::files::ModelFiles;
+use crate::hf::{HfFolder, tensor_name};
 use crate::model::Shape;
 use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::rows::add_scaled;
@@ -42,7 +44,7 @@ pub struct Merged {
     pub weights: PathBuf,
     /// Tensors of the model.
     pub tensors: usize,
-    /// Those that the adapter changed.
+    /// Those that were changed.
     pub changed: usize,
     /// Size of the file, in bytes.
     pub bytes: u64,
@@ -107,8 +109,90 @@ pub fn merge(
         ModelFiles::Gguf(_) if float_type.is_some() => Err(refused(
             "a type is for folders; in a GGUF file adapted matrices become Q8_0 and the others stay as they are",
         )),
-        ModelFiles::Folder(folder) => folder::write(&changes, folder, out, float_type, progress),
+        ModelFiles::Folder(folder) => {
+            folder::write(&Edits::Adapter(changes), folder, out, float_type, progress)
+        }
         ModelFiles::Gguf(file) => gguf::write(&changes, file, out, progress),
+    }
+}
+
+/// Writes the folder of safetensors at `base` again, with trained weights: `weights` are whole tensors by transformers'
+/// names, as transformers stores them. Tensors that are not among them stay as they are, and all have the base's types.
+///
+/// # Errors
+/// As [`merge`]; [`MergeError::Refused`] for a GGUF file.
+pub fn replace(
+    base: &Path,
+    weights: &HashMap<String, Vec<f32>>,
+    out: &Path,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Merged, MergeError> {
+    let ModelFiles::Folder(folder) = ModelFiles::open(base)? else {
+        let why = "the model is a GGUF file, which has no Hugging Face tokenizer: train the folder of safetensors that \
+                   it was made of";
+        return Err(MergeError::Refused { path: out.to_owned(), why: why.to_owned() });
+    };
+    let mut weights = by_gguf_name(weights, &folder)?;
+    // A file of a tied model may have kept a head all the same: it is the table still.
+    if let (None, Some(&table)) =
+        (folder.tensors.get("output.weight"), weights.get("token_embd.weight"))
+    {
+        weights.insert("output.weight".to_owned(), table);
+    }
+    folder::write(&Edits::Weights(weights), &folder, out, None, progress)
+}
+
+/// Weights by the names of the folder's tensors, all of which are there in these sizes.
+fn by_gguf_name<'a>(
+    weights: &'a HashMap<String, Vec<f32>>,
+    folder: &HfFolder,
+) -> Result<HashMap<String, &'a [f32]>, LoadError> {
+    let named = |(name, floats): (&String, &'a Vec<f32>)| {
+        let gguf = tensor_name(folder.architecture, name).unwrap_or_default();
+        let stored = folder.tensors.get(&gguf).map(|info| info.elements());
+        if stored != Some(floats.len() as u64) {
+            let (found, stored) = (floats.len(), stored.unwrap_or_default());
+            let why = format!("{name} has {stored} elements, the trained one {found}");
+            return Err(folder.corrupt(why));
+        }
+        Ok((gguf, floats.as_slice()))
+    };
+    weights.iter().map(|(name, floats)| named((name, floats))).collect()
+}
+
+/// What becomes of a folder's tensors.
+enum Edits<'a> {
+    Adapter(Changes<'a>),
+    Weights(HashMap<String, &'a [f32]>),
+}
+
+// === impl Edits ===
+
+impl Edits<'_> {
+    /// Whether the tensor of this name, GGUF's, changes.
+    fn touch(&self, tensor: &str) -> bool {
+        match self {
+            Edits::Adapter(changes) => changes.of(tensor).is_some(),
+            Edits::Weights(weights) => weights.contains_key(tensor),
+        }
+    }
+
+    /// Changes it.
+    fn apply(&self, tensor: &str, floats: &mut [f32]) {
+        match self {
+            Edits::Adapter(changes) => {
+                if let Some(part) = changes.of(tensor) {
+                    changes.add(part, floats);
+                }
+            }
+            Edits::Weights(weights) => {
+                // A head that is not used may have other sizes than the table.
+                let trained = weights.get(tensor).filter(|trained| trained.len() == floats.len());
+                if let Some(trained) = trained {
+                    floats.copy_from_slice(trained);
+                }
+            }
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub fn chosen(config: &EvalConfig, meter: &Meter) -> Result<Vec<Item>, Failed> {
 /// Every item whose truth is known, by file.
 fn read_all(config: &EvalConfig, meter: &Meter) -> Result<Vec<Vec<Item>>, Failed> {
     let mut ids = HashSet::new();
-    let mut n_without_truth = 0_usize;
+    let mut without_truth = Vec::new();
     let mut files = Vec::with_capacity(config.items.len());
     for path in &config.items {
         let name = path.display().to_string();
@@ -63,7 +63,7 @@ fn read_all(config: &EvalConfig, meter: &Meter) -> Result<Vec<Vec<Item>>, Failed
                 }
                 item.source.get_or_insert_with(|| stem(path));
                 if truth::of(&item).is_none() {
-                    n_without_truth += 1;
+                    without_truth.push(item.id);
                     continue;
                 }
                 items.push(item);
@@ -71,11 +71,18 @@ fn read_all(config: &EvalConfig, meter: &Meter) -> Result<Vec<Vec<Item>>, Failed
         }
         files.push(items);
     }
-    if n_without_truth > 0 {
-        let why = "no best, and no label above all others";
-        meter.print(&format!("jury: {n_without_truth} items are left out: {why}"));
-    }
+    tell_left_out(meter, "items", "no best, and no label above all others", &without_truth);
     Ok(files)
+}
+
+/// Says what is left out and why, with the first names.
+pub fn tell_left_out(meter: &Meter, things: &str, why: &str, names: &[String]) {
+    let n = names.len();
+    if n > 0 {
+        let more = if n > 5 { ", .." } else { "" };
+        let first = names[..n.min(5)].join(", ");
+        meter.print(&format!("jury: {n} {things} are left out: {why}: {first}{more}"));
+    }
 }
 
 /// The part that is wanted; past the limit, as many of each file as the others, drawn by the seed.

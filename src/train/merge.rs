@@ -24,7 +24,7 @@ pub fn run(args: &TrainMergeArgs) -> Result<Exit, Failed> {
         merge(&model.path, &adapter, &args.out, float_type, &mut |done, all| {
             meter.stage(&format!("merging: tensor {done} of {all}"));
         })
-        .map_err(failed)
+        .map_err(merge_failed)
     });
     meter.clear();
     let merged = merged?;
@@ -47,7 +47,7 @@ pub fn run(args: &TrainMergeArgs) -> Result<Exit, Failed> {
     Ok(Exit::Done)
 }
 
-fn failed(error: MergeError) -> Failed {
+pub fn merge_failed(error: MergeError) -> Failed {
     let exit = match error {
         MergeError::Load(error) => return load_failed(error),
         MergeError::Adapter(_) => Exit::BadData,

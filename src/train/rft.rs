@@ -6,7 +6,7 @@
 //! pairs.verdicts.jsonl ..                       their samples
 //! table.md kept.parquet kept-hinted.parquet     what was kept            <- keep
 //! sft.jsonl dataset_info.json                   what is learned, with the mix
-//! checkpoint.safetensors loss.svg report.json adapter/                   <- learn
+//! checkpoint.safetensors loss.svg report.json adapter/ or model/         <- learn
 //! ```
 
 mod draw;
@@ -18,6 +18,9 @@ use jury_terminal::meter::Meter;
 
 use self::learn::Learning;
 use crate::args::TrainRftArgs;
+
+/// What has the model, inside a run's folder, where all weights were tuned.
+pub const MODEL_FOLDER: &str = "model";
 
 pub async fn run(args: TrainRftArgs) -> Result<Exit, Failed> {
     let meter = Meter::new(args.quiet);

@@ -17,7 +17,7 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::load_failed;
 use jury_trainer::adapter;
-use jury_trainer::model::Model;
+use jury_trainer::model::{Model, Tuning};
 use jury_trainer::plot::{Curve, Curves};
 use jury_trainer::rl::judging::{Judging, Task};
 use jury_trainer::rl::{
@@ -27,6 +27,7 @@ use jury_trainer::rl::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::rft::MODEL_FOLDER;
 use super::tune::{self, Base, tune_failed};
 use crate::args::{EvalRunArgs, TrainRlArgs};
 use crate::eval::{EvalConfig, Folder, items, write};
@@ -52,10 +53,25 @@ pub fn run(args: &TrainRlArgs) -> Result<Exit, Failed> {
         );
         return Err(Failed::new(Exit::Usage, problem));
     }
+    if args.full_weights {
+        let problem = anyhow!(
+            "--full-weights: RL draws each step with the weights as they are, and an engine swaps an adapter alone; leave \
+             it out. A model whose weights were all tuned is a start all the same: --model rft/{MODEL_FOLDER} without --init"
+        );
+        return Err(Failed::new(Exit::Usage, problem));
+    }
+    if let Some(init) = args.init.as_deref().filter(|init| has_all_weights(init)) {
+        let problem = anyhow!(
+            "--init: {} holds a model whose weights were all tuned, no adapter; give it as --model {} and leave --init out",
+            init.display(),
+            init.join(MODEL_FOLDER).display()
+        );
+        return Err(Failed::new(Exit::Usage, problem));
+    }
     let meter = Meter::new(args.quiet);
     let base = Base::find(&args.judge, &args.tuning, &meter)?;
     let (tasks, held_out) = environments(args, &base, &meter)?;
-    let model = base.load(&args.tuning, args.seed, &meter)?;
+    let model = base.load(Tuning::Lora(tune::lora(&args.tuning)), args.seed, &meter)?;
     if let Some(init) = &args.init {
         adapter::read(&model, &adapter_folder(init)).map_err(tune_failed)?;
     }
@@ -144,6 +160,11 @@ fn adapter_folder(init: &Path) -> PathBuf {
     if inside.join(adapter::WEIGHTS).is_file() { inside } else { init.to_owned() }
 }
 
+/// Whether a folder of `jury train rft` has a model and no adapter.
+fn has_all_weights(init: &Path) -> bool {
+    !adapter_folder(init).join(adapter::WEIGHTS).is_file() && init.join(MODEL_FOLDER).is_dir()
+}
+
 /// Items as tasks, and those held out; what cannot be a task is counted and named.
 fn environments(
     args: &TrainRlArgs,
@@ -182,7 +203,7 @@ fn environments(
         "prompts of more than {most} tokens, by --max-prompt-tokens or by the model's context without \
          --max-critique-tokens"
     );
-    tune::tell_left_out(meter, "items", &why, &too_long);
+    items::tell_left_out(meter, "items", &why, &too_long);
     if learned.is_empty() {
         let problem = anyhow!("nothing to learn from: of {n_items} items none is left");
         return Err(Failed::new(Exit::BadData, problem));

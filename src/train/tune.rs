@@ -20,8 +20,9 @@ use jury_trainer::plot::Curves;
 use jury_trainer::rft::unfit;
 use jury_worker::models::ModelRef;
 
+use super::merge::merge_failed;
 use crate::args::{DEFAULT_MODEL, JudgeArgs, TuningArgs};
-use crate::eval::write;
+use crate::eval::{items, write};
 
 /// The model that learns, on disk.
 pub struct Base {
@@ -62,11 +63,10 @@ impl Base {
         })
     }
 
-    /// Loads its weights, with a fresh adapter.
-    pub fn load(&self, tuning: &TuningArgs, seed: u64, meter: &Meter) -> Result<Model, Failed> {
+    /// Loads its weights; an adapter is a fresh one.
+    pub fn load(&self, tuning: Tuning, seed: u64, meter: &Meter) -> Result<Model, Failed> {
         meter.stage(&format!("loading {} to tune it", self.name));
-        let lora = Tuning::Lora(lora(tuning));
-        tokio::task::block_in_place(|| Model::load(&self.path, lora, seed)).map_err(tune_failed)
+        tokio::task::block_in_place(|| Model::load(&self.path, tuning, seed)).map_err(tune_failed)
     }
 }
 
@@ -94,29 +94,19 @@ pub fn template(judge: &JudgeArgs) -> Result<Template, Failed> {
 }
 
 /// The items that something can be learned from; the others are counted and named.
-pub fn learnable(items: Vec<Item>, meter: &Meter) -> Vec<Item> {
+pub fn learnable(all: Vec<Item>, meter: &Meter) -> Vec<Item> {
     let mut left_out: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
-    let mut learnable = Vec::with_capacity(items.len());
-    for item in items {
+    let mut learnable = Vec::with_capacity(all.len());
+    for item in all {
         match unfit(&item) {
             None => learnable.push(item),
             Some(why) => left_out.entry(why).or_default().push(item.id),
         }
     }
     for (why, ids) in left_out {
-        tell_left_out(meter, "items", why, &ids);
+        items::tell_left_out(meter, "items", why, &ids);
     }
     learnable
-}
-
-/// Says what is left out and why, with the first names.
-pub fn tell_left_out(meter: &Meter, things: &str, why: &str, names: &[String]) {
-    let n = names.len();
-    if n > 0 {
-        let more = if n > 5 { ", .." } else { "" };
-        let first = names[..n.min(5)].join(", ");
-        meter.print(&format!("jury: {n} {things} are left out: {why}: {first}{more}"));
-    }
 }
 
 /// Ends a run behind the step in which Ctrl-C came.
@@ -137,6 +127,7 @@ pub fn interrupted(meter: &Meter, steps: usize) -> Exit {
 pub fn tune_failed(error: TuneError) -> Failed {
     let exit = match error {
         TuneError::Load(error) => return load_failed(error),
+        TuneError::Folder(error) => return merge_failed(error),
         TuneError::Setting { .. } | TuneError::Foreign { .. } => Exit::Usage,
         TuneError::Read { .. } => Exit::NoInput,
         TuneError::Write { .. } => Exit::CannotWrite,

@@ -26,4 +26,5 @@ mod one_process;
 mod secure;
 mod tenants;
 mod traces;
+mod training;
 mod upstream;

@@ -1,16 +1,16 @@
 //! What was learned, as PEFT has it: a folder of `adapter_config.json` and `adapter_model.safetensors`.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor, Var};
 use jury_engine::{Adapter, LowRank};
 use serde_json::json;
 
-use crate::checkpoint::{bytes, write_safetensors};
+use crate::checkpoint::{Named, write_safetensors};
 use crate::durable;
 use crate::error::TuneError;
-use crate::model::{Model, Tuning};
+use crate::model::{Model, Parameter, Tuning};
 
 /// How PEFT's names begin.
 const PREFIX: &str = "base_model.model.";
@@ -43,14 +43,12 @@ pub fn write(model: &Model, base: &str, folder: &Path) -> Result<PathBuf, TuneEr
         "init_lora_weights": true,
         "modules_to_save": null,
     });
-    let mut tensors = Vec::new();
-    for parameter in model.parameters() {
-        let values = parameter.var.flatten_all()?.to_vec1::<f32>()?;
-        let name = format!("{PREFIX}{}", parameter.name);
-        tensors.push((name, parameter.var.dims().to_vec(), bytes(&values)));
-    }
+    let named = |parameter: &Parameter| {
+        Named::of(format!("{PREFIX}{}", parameter.name), parameter.var.as_tensor())
+    };
+    let tensors = model.parameters().iter().map(named).collect::<Result<Vec<_>, _>>()?;
     let weights = folder.join(WEIGHTS);
-    write_safetensors(&weights, &tensors, HashMap::from([("format".to_owned(), "pt".to_owned())]))?;
+    write_safetensors(&weights, tensors, &BTreeMap::from([("format", "pt".to_owned())]))?;
     let mut config = serde_json::to_string_pretty(&config).unwrap_or_default();
     config.push('\n');
     durable::replace(&folder.join(CONFIG), config.as_bytes())?;

@@ -2,15 +2,17 @@
 //!
 //! Written whole or not at all. Equal runs write equal bytes: a run that was ended and went on is the run that was not.
 
-use std::collections::HashMap;
-use std::io::ErrorKind;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::Dtype;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use crate::durable;
 use crate::error::TuneError;
@@ -19,6 +21,8 @@ use crate::optimiser::AdamW;
 
 /// The key of the run's own words in the file's metadata.
 const STATE: &str = "jury";
+/// Headers of safetensors are padded to it.
+const ALIGNMENT: usize = 8;
 
 /// Writes a checkpoint; `state` is whatever else the run needs to go on.
 ///
@@ -32,30 +36,29 @@ pub fn save(
 ) -> Result<(), TuneError> {
     let mut tensors = Vec::new();
     for (index, parameter) in model.parameters().iter().enumerate() {
-        let shape = parameter.var.dims().to_vec();
-        let values = parameter.var.flatten_all()?.to_vec1::<f32>()?;
-        for (kind, floats) in [
-            ("value", &values),
-            ("first", &optimiser.first[index]),
-            ("second", &optimiser.second[index]),
-        ] {
-            tensors.push((format!("{kind}.{}", parameter.name), shape.clone(), bytes(floats)));
+        let (name, dims) = (&parameter.name, parameter.var.dims());
+        tensors.push(Named::of(format!("value.{name}"), &parameter.var)?);
+        let moments = [("first", &optimiser.first[index]), ("second", &optimiser.second[index])];
+        for (kind, floats) in moments {
+            let (name, floats) = (format!("{kind}.{name}"), Cow::Borrowed(floats.as_slice()));
+            tensors.push(Named { name, shape: dims.to_vec(), floats });
         }
     }
     let state = serde_json::to_string(state)
         .map_err(|error| TuneError::foreign(path, error.to_string()))?;
-    write_safetensors(path, &tensors, HashMap::from([(STATE.to_owned(), state)]))
+    write_safetensors(path, tensors, &BTreeMap::from([(STATE, state)]))
 }
 
-/// Sets model and optimiser to a checkpoint, and gives the run's state; `None` without a file.
+/// Sets model and optimiser to a checkpoint, and gives the run's state; `None` without a file. `steps` tells the steps
+/// of a state, or why it is of another run, before anything is set.
 ///
 /// # Errors
-/// [`TuneError::Foreign`] for a file that is damaged or of another model.
+/// [`TuneError::Foreign`] for a file that is damaged or of another model, and what `steps` says.
 pub fn load<S: DeserializeOwned>(
     path: &Path,
     model: &Model,
     optimiser: &mut AdamW,
-    steps: impl FnOnce(&S) -> u64,
+    steps: impl FnOnce(&S) -> Result<u64, TuneError>,
 ) -> Result<Option<S>, TuneError> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
@@ -68,6 +71,7 @@ pub fn load<S: DeserializeOwned>(
     let state = metadata.metadata().as_ref().and_then(|metadata| metadata.get(STATE));
     let state: S = serde_json::from_str(state.map_or("", String::as_str))
         .map_err(|error| damaged(error.to_string()))?;
+    let steps = steps(&state)?;
     let tensors = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
     let floats = |name: String, size: usize| -> Result<Vec<f32>, TuneError> {
         let tensor = tensors.tensor(&name).map_err(|error| damaged(error.to_string()))?;
@@ -85,30 +89,53 @@ pub fn load<S: DeserializeOwned>(
         let shape = parameter.var.shape().clone();
         parameter.var.set(&Tensor::from_vec(values, shape, &Device::Cpu)?)?;
     }
-    optimiser.steps = steps(&state);
+    optimiser.steps = steps;
     Ok(Some(state))
 }
 
-/// Writes named f32 tensors.
-pub(crate) fn write_safetensors(
-    path: &Path,
-    tensors: &[(String, Vec<usize>, Vec<u8>)],
-    metadata: HashMap<String, String>,
-) -> Result<(), TuneError> {
-    let unfit = |error: safetensors::SafeTensorError| TuneError::foreign(path, error.to_string());
-    let views = tensors
-        .iter()
-        .map(|(name, shape, bytes)| {
-            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.as_str(), view))
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(unfit)?;
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(unfit)?;
-    durable::replace(path, &bytes)
+/// A tensor to write.
+pub(crate) struct Named<'a> {
+    pub(crate) name: String,
+    shape: Vec<usize>,
+    floats: Cow<'a, [f32]>,
 }
 
-pub(crate) fn bytes(floats: &[f32]) -> Vec<u8> {
-    floats.iter().flat_map(|float| float.to_le_bytes()).collect()
+// === impl Named ===
+
+impl Named<'_> {
+    pub(crate) fn of(name: String, tensor: &Tensor) -> Result<Named<'static>, TuneError> {
+        let floats = Cow::Owned(tensor.flatten_all()?.to_vec1::<f32>()?);
+        Ok(Named { name, shape: tensor.dims().to_vec(), floats })
+    }
+}
+
+/// Writes f32 tensors by their names, one at a time: of all weights and moments there is no second copy in memory.
+pub(crate) fn write_safetensors(
+    path: &Path,
+    mut tensors: Vec<Named<'_>>,
+    metadata: &BTreeMap<&str, String>,
+) -> Result<(), TuneError> {
+    tensors.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    let (mut header, mut end) = (serde_json::Map::new(), 0);
+    header.insert("__metadata__".to_owned(), json!(metadata));
+    for Named { name, shape, floats } in &tensors {
+        let start = end;
+        end += size_of_val(&**floats);
+        let told = json!({"dtype": Dtype::F32, "shape": shape, "data_offsets": [start, end]});
+        header.insert(name.clone(), told);
+    }
+    let mut header = serde_json::Value::Object(header).to_string();
+    header.push_str(&" ".repeat(header.len().next_multiple_of(ALIGNMENT) - header.len()));
+    durable::replace_by(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(header.as_bytes())?;
+        for tensor in &tensors {
+            let bytes: Vec<u8> =
+                tensor.floats.iter().flat_map(|float| float.to_le_bytes()).collect();
+            file.write_all(&bytes)?;
+        }
+        Ok(())
+    })
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {

@@ -1,5 +1,7 @@
 //! Files of the trainer: whole or not there ([`jury_eval::whole_file`]), with errors that name them.
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use jury_eval::whole_file;
@@ -14,6 +16,17 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), TuneError> {
     whole_file::write(path, bytes).map_err(|source| TuneError::write(path, source))
 }
 
+/// The same for what `writer` writes into the file that it is lent.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_by(
+    path: &Path,
+    writer: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), TuneError> {
+    whole_file::write_by(path, writer).map_err(|source| TuneError::write(path, source))
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
@@ -26,7 +39,7 @@ mod tests {
         // Everything written to /dev/full meets a full disk.
         std::os::unix::fs::symlink("/dev/full", folder.path().join("checkpoint.partial")).unwrap();
         let error = replace(&path, b"two").unwrap_err();
-        assert!(error.to_string().contains("cannot write"), "{error}");
+        assert_eq!(error.to_string(), format!("cannot write {}", path.display()));
         assert_eq!(std::fs::read(&path).unwrap(), b"one");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use jury_engine::merge::MergeError;
 use jury_engine::{LoadError, PromptError};
 
 /// A model cannot be tuned, or what was learned cannot be kept.
@@ -11,6 +12,9 @@ pub enum TuneError {
     /// The model's files.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// Trained weights that no folder could be made of.
+    #[error(transparent)]
+    Folder(#[from] MergeError),
     /// The arithmetic failed.
     #[error("the model could not be computed: {0}")]
     Compute(#[from] candle_core::Error),

@@ -10,7 +10,8 @@
 //! order     passes over what is learned from
 //! export    folders that other trainers run
 //! plot      curves over steps
-//! adapter   what was learned, as PEFT has it durable     files that are whole or not there
+//! adapter   what was learned, as PEFT has it weights     all weights, as a folder of safetensors
+//! durable   files that are whole or not there
 //!
 //! meta      a head that ranks a judge's samples, from their hidden states
 //! ```
@@ -29,3 +30,4 @@ pub mod plot;
 pub mod rft;
 pub mod rl;
 pub mod sft;
+pub mod weights;

@@ -142,13 +142,14 @@ pub fn reinforce(
     // The number of steps decides nothing, so that a run can be made longer.
     let settings = serde_json::to_string(&RlConfig { steps: 0, ..config.clone() });
     let run = digest(tasks, &format!("{} {}", places.start, settings.unwrap_or_default()));
-    let loaded =
-        checkpoint::load(places.checkpoint, model, &mut optimiser, |state: &State| state.updates)?;
+    let loaded = checkpoint::load(places.checkpoint, model, &mut optimiser, |state: &State| {
+        if state.run != run {
+            let why = "it is of a run with other items or settings; give those again, or remove it to start anew";
+            return Err(TuneError::foreign(places.checkpoint, why));
+        }
+        Ok(state.updates)
+    })?;
     let mut state = loaded.unwrap_or_else(|| State::new(run.clone()));
-    if state.run != run {
-        let why = "it is of a run with other items or settings; give those again, or remove it to start anew";
-        return Err(TuneError::foreign(places.checkpoint, why));
-    }
     if state.held_out.is_empty() && held_out.n_tasks() > 0 {
         measure(model, sampler, held_out, config, 0, &mut state, places)?;
     }

@@ -108,13 +108,13 @@ pub fn fine_tune(
     let mut optimiser = AdamW::new(model, optimiser_config);
     let run = digest(base, sequences, config);
     let loaded = checkpoint::load(checkpoint, model, &mut optimiser, |state: &State| {
-        state.history.len() as u64
+        if state.run != run {
+            let why = "it is of a run with other data or settings; give those again, or remove it to start anew";
+            return Err(TuneError::foreign(checkpoint, why));
+        }
+        Ok(state.history.len() as u64)
     })?;
     let mut state = loaded.unwrap_or_else(|| State { run: run.clone(), history: Vec::new() });
-    if state.run != run {
-        let why = "it is of a run with other data or settings; give those again, or remove it to start anew";
-        return Err(TuneError::foreign(checkpoint, why));
-    }
     while (state.history.len() as u64) < steps {
         let step = state.history.len() as u64;
         let batch = batch(sequences.len(), config, step);

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::whole::NewFile;
-use super::{Changes, FloatType, MergeError, Merged};
+use super::{Edits, FloatType, MergeError, Merged};
 use crate::hf::{Entry, HfFolder, Shard, block_type, tensor_name};
 use half::bf16;
 use safetensors::tensor::Dtype;
@@ -19,7 +19,7 @@ const WEIGHT_ENDINGS: [&str; 7] =
 const ALIGNMENT: usize = 8;
 
 pub(super) fn write(
-    changes: &Changes<'_>,
+    edits: &Edits<'_>,
     folder: &HfFolder,
     out: &Path,
     float_type: Option<FloatType>,
@@ -53,14 +53,14 @@ pub(super) fn write(
         let (bytes, dtype) =
             (shard.bytes(entry.offset, entry.bytes), stored_type(entry, float_type));
         let name = tensor_name(folder.architecture, &entry.name);
-        let part = name.as_deref().and_then(|name| changes.of(name));
+        let edited = name.as_deref().filter(|name| edits.touch(name));
         match block_type(entry.dtype) {
-            Some(kind) if part.is_some() || dtype != entry.dtype => {
+            Some(kind) if edited.is_some() || dtype != entry.dtype => {
                 let mut floats = vec![0.0; elements(entry)];
                 kind.read_floats(bytes, &mut floats);
-                if let Some(part) = part {
+                if let Some(name) = edited {
                     changed += 1;
-                    changes.add(part, &mut floats);
+                    edits.apply(name, &mut floats);
                 }
                 to.write(&stored(dtype, &floats))?;
             }

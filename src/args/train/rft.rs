@@ -11,12 +11,13 @@ use crate::args::{ChoiceArgs, DrawnReadout, JudgeArgs};
 const EXAMPLES: &str = "\
 Rejective fine-tuning, the cold start of Self-Principled Critique Tuning: every item is judged by a few samples without
 a hint and one that is told the best response. Wrong samples go, items that are too easy go, and the model is tuned on
-what is left, as a LoRA adapter. The same command goes on where it stopped, whatever stopped it. docs/training.md says
+what is left, as a LoRA adapter or with all its weights. The same command goes on where it stopped, whatever stopped it. docs/training.md says
 how long it takes, and how the data goes to other trainers.
 
 Examples:
   jury train rft --items pairs.jsonl --part train --model smollm2-135m --out rft
   jury train rft --items pairs.jsonl --model smollm2-135m --out rft --data-only
+  jury train rft --items pairs.jsonl --model ./SmolLM2-135M-Instruct --out rft-full --full-weights
   jury train rft --items pairs.jsonl --endpoint http://127.0.0.1:7480 --out rft --data-only";
 
 #[derive(Debug, Clone, clap::Args)]
@@ -25,7 +26,7 @@ pub struct TrainRftArgs {
     /// Files of items whose best response is known, one a line; single responses with a label of 0 or 1
     #[arg(long, value_name = "FILE.jsonl", required = true, num_args = 1..)]
     pub items: Vec<PathBuf>,
-    /// The folder of this run: samples, table, data, checkpoint, adapter
+    /// The folder of this run: samples, table, data, checkpoint, adapter or model
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Draw, reject and write the data; tune nothing
@@ -73,6 +74,10 @@ pub struct TrainRftArgs {
     #[arg(long, value_name = "N", default_value_t = 2048, help_heading = "Data")]
     pub max_tokens: usize,
 
+    /// Tune all weights instead of an adapter, and write a model: a folder of safetensors, as the tuned one must be. Takes
+    /// about 20 bytes of memory a weight instead of 4, and 12 on the disk for the checkpoint
+    #[arg(long, conflicts_with_all = ["rank", "alpha", "targets", "data_only"], help_heading = "Tuning")]
+    pub full_weights: bool,
     #[command(flatten)]
     pub tuning: TuningArgs,
     /// Passes over the data
@@ -81,9 +86,9 @@ pub struct TrainRftArgs {
     /// Conversations of one step
     #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Tuning")]
     pub batch: usize,
-    /// Step size at its highest
-    #[arg(long, value_name = "RATE", default_value_t = 2e-4, help_heading = "Tuning")]
-    pub learning_rate: f64,
+    /// Step size at its highest [default: 2e-4 for an adapter, 1e-5 for all weights]
+    #[arg(long, value_name = "RATE", help_heading = "Tuning")]
+    pub learning_rate: Option<f64>,
     /// Seed of samples, of the adapter's start and of the order of the data
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Tuning")]
     pub seed: u64,

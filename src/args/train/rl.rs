@@ -25,7 +25,7 @@ pub struct TrainRlArgs {
     #[arg(long, value_name = "FILE.jsonl", required = true, num_args = 1..)]
     pub items: Vec<PathBuf>,
     /// The folder of `jury train rft`, or of a PEFT adapter with this --rank and these --targets. Without it, the model
-    /// itself is the start
+    /// itself is the start: give what `jury train rft --full-weights` wrote as --model
     #[arg(long, value_name = "DIR")]
     pub init: Option<PathBuf>,
     /// The folder of this run: checkpoint, curves, the last adapter and the best
@@ -59,6 +59,9 @@ pub struct TrainRlArgs {
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 256"), help_heading = "Sampling")]
     pub max_critique_tokens: u32,
 
+    /// As `jury train rft` has it; RL tunes an adapter alone, and says so
+    #[arg(long, hide = true)]
+    pub full_weights: bool,
     #[command(flatten)]
     pub tuning: TuningArgs,
     /// Steps in all

@@ -1,22 +1,32 @@
-//! The fine-tuning: conversations to an adapter, with a checkpoint that the same command goes on from.
+//! The fine-tuning: conversations to an adapter or to other weights, with a checkpoint that the same command goes on from.
 
+use std::path::PathBuf;
+
+use anyhow::anyhow;
 use jury_fabric::shutdown::on_signals;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
-use jury_trainer::model::Sequence;
+use jury_trainer::model::{Model, Sequence, Tuning};
 use jury_trainer::plot::{Curve, Curves};
 use jury_trainer::sft::{SftConfig, SftRun, fine_tune};
-use jury_trainer::{adapter, chat};
+use jury_trainer::{adapter, chat, weights};
 use serde_json::json;
 
+use super::MODEL_FOLDER;
 use super::keep::Kept;
 use crate::args::TrainRftArgs;
-use crate::eval::write;
+use crate::eval::{items, write};
 use crate::train::tune::{self, Base, tune_failed};
+
+/// Step sizes where none is asked for: what adapters are commonly trained with, and an order of magnitude less for all
+/// weights, near the 5e-6 of the paper's larger batches.
+const ADAPTER_RATE: f64 = 2e-4;
+const FULL_RATE: f64 = 1e-5;
 
 /// What is tuned, and how.
 pub struct Learning {
     base: Base,
+    tuning: Tuning,
     config: SftConfig,
 }
 
@@ -25,29 +35,47 @@ pub struct Learning {
 impl Learning {
     /// Finds the model and checks the settings, without loading weights.
     pub fn prepare(args: &TrainRftArgs, meter: &Meter) -> Result<Self, Failed> {
+        let (tuning, rate) = match args.full_weights {
+            true => (Tuning::Full, FULL_RATE),
+            false => (Tuning::Lora(tune::lora(&args.tuning)), ADAPTER_RATE),
+        };
+        if let Tuning::Lora(lora) = &tuning {
+            lora.check().map_err(tune_failed)?;
+        }
         let config = SftConfig {
             seed: args.seed,
             epochs: args.epochs,
             batch: args.batch,
             checkpoint_every: args.tuning.checkpoint_every,
-            optimiser: tune::optimiser(&args.tuning, args.learning_rate),
+            optimiser: tune::optimiser(&args.tuning, args.learning_rate.unwrap_or(rate)),
         };
         config.check().map_err(tune_failed)?;
-        tune::lora(&args.tuning).check().map_err(tune_failed)?;
-        Ok(Self { base: Base::find(&args.judge, &args.tuning, meter)?, config })
+        let base = Base::find(&args.judge, &args.tuning, meter)?;
+        if args.full_weights && !base.path.is_dir() {
+            let problem = anyhow!(
+                "--full-weights: {} is a GGUF file, which has no tokenizer to write beside weights; give the folder of \
+                 safetensors that it was made of with --base or --model, or leave --full-weights out for an adapter",
+                base.name
+            );
+            return Err(Failed::new(Exit::Usage, problem));
+        }
+        Ok(Self { base, tuning, config })
     }
 
     /// Tunes on what was kept.
     pub fn run(&self, args: &TrainRftArgs, kept: &Kept) -> Result<Exit, Failed> {
         // Drawing has ended the other one's line.
         let meter = Meter::new(args.quiet);
-        let Self { base, config } = self;
+        let Self { base, tuning, config } = self;
         let sequences = sequences(args, base, kept, &meter)?;
-        let model = base.load(&args.tuning, args.seed, &meter)?;
+        let model = base.load(tuning.clone(), args.seed, &meter)?;
         let signals = on_signals().or_exit(Exit::Internal)?;
         let checkpoint = args.out.join("checkpoint.safetensors");
         // An adapter of other settings starts from other tensors: they are part of what the run is.
-        let start = format!("{} {:?} {}", base.digest, tune::lora(&args.tuning), args.seed);
+        let start = match tuning {
+            Tuning::Lora(lora) => format!("{} {lora:?} {}", base.digest, args.seed),
+            Tuning::Full => format!("{} all weights", base.digest),
+        };
         let run = tokio::task::block_in_place(|| {
             fine_tune(&model, &start, &sequences, config, &checkpoint, |step| {
                 let (at, of, loss) = (step.step, step.steps, step.loss);
@@ -61,17 +89,41 @@ impl Learning {
         if !run.is_complete {
             return Ok(tune::interrupted(&meter, run.history.len()));
         }
-        let folder = args.out.join("adapter");
-        adapter::write(&model, &base.name, &folder).map_err(tune_failed)?;
+        let (folder, what) = self.write(args, &model, &meter)?;
         let losses = run.history.first().zip(run.history.last());
         let (from, to) = losses.map_or((0.0, 0.0), |(first, last)| (first.loss, last.loss));
         crate::score::print(&format!(
-            "{} steps over {} conversations, loss {from:.3} to {to:.3} a token. {} is the adapter, in PEFT's form.\n",
+            "{} steps over {} conversations, loss {from:.3} to {to:.3} a token. {} is {what}.\n",
             run.history.len(),
             sequences.len(),
             folder.display()
         ))?;
         Ok(Exit::Done)
+    }
+
+    /// Writes what was learned; where, and what it is.
+    fn write(
+        &self,
+        args: &TrainRftArgs,
+        model: &Model,
+        meter: &Meter,
+    ) -> Result<(PathBuf, &'static str), Failed> {
+        match self.tuning {
+            Tuning::Lora(_) => {
+                let folder = args.out.join("adapter");
+                adapter::write(model, &self.base.name, &folder).map_err(tune_failed)?;
+                Ok((folder, "the adapter, in PEFT's form"))
+            }
+            Tuning::Full => {
+                let folder = args.out.join(MODEL_FOLDER);
+                weights::write(model, &self.base.path, &folder, &mut |done, all| {
+                    meter.stage(&format!("writing the model: tensor {done} of {all}"));
+                })
+                .map_err(tune_failed)?;
+                meter.clear();
+                Ok((folder, "the model, as jury score --model and transformers load it"))
+            }
+        }
     }
 }
 
@@ -99,7 +151,7 @@ fn sequences(
         }
     }
     let why = format!("more than {most} tokens, by --max-tokens or by the model's context");
-    tune::tell_left_out(meter, "conversations", &why, &too_long);
+    items::tell_left_out(meter, "conversations", &why, &too_long);
     Ok(sequences)
 }
 

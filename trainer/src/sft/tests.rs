@@ -121,3 +121,34 @@ fn an_adapter_comes_back_from_its_folder_and_one_of_another_rank_is_refused() {
     let error = adapter::read(&other, folder.path()).unwrap_err().to_string();
     assert!(error.contains("another alpha"), "{error}");
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_checkpoint_that_meets_a_full_disk_leaves_the_one_before_and_the_run_goes_on_from_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    let go = |checkpoint: &Path| {
+        fine_tune(&model(), "llama", &sequences(), &config(), checkpoint, |step| {
+            if step.step == 6 && checkpoint == path.as_path() {
+                // From here on everything that is written meets a full disk.
+                let partial = folder.path().join("checkpoint.partial");
+                std::os::unix::fs::symlink("/dev/full", partial).unwrap();
+            }
+            ControlFlow::Continue(())
+        })
+    };
+    let whole = folder.path().join("whole");
+    go(&whole).unwrap();
+    let error = go(&path).unwrap_err();
+    let TuneError::Write { path: named, source } = &error else { panic!("{error:?}") };
+    assert_eq!((named, source.kind()), (&path, std::io::ErrorKind::StorageFull));
+    // What stands there is step 3's, so going on begins with step 4, now that there is room.
+    let mut steps = Vec::new();
+    fine_tune(&model(), "llama", &sequences(), &config(), &path, |step| {
+        steps.push(step.step);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(steps.first(), Some(&4));
+    assert!(std::fs::read(&path).unwrap() == std::fs::read(&whole).unwrap());
+}

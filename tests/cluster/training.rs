@@ -1,0 +1,180 @@
+//! `jury train`: what a user may get wrong before hours of drawing, and all weights from items to a model that judges.
+
+#![allow(clippy::unwrap_used, reason = "clippy sees tests, but not what they share")]
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::process::{Ended, jury, model_path};
+use super::sandbox::ITEM;
+use super::tiny;
+
+/// Items whose best response is the first and the second in turn, one a line.
+fn items(path: &Path, n: usize) -> String {
+    let line = |at: usize| {
+        let right = format!("{at} and 1 are {}.", at + 1);
+        let mut responses = [right, "That is hard to say.".to_owned()];
+        responses.rotate_left(at % 2);
+        let query = format!("What is {at} and 1?");
+        json!({"id": at.to_string(), "query": query, "responses": responses, "best": at % 2})
+            .to_string()
+    };
+    fs::write(path, (0..n).map(line).collect::<Vec<_>>().join("\n")).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn short_template() -> String {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/examples/short.j2").to_owned()
+}
+
+fn refuses(arguments: &[&str], code: i32, words: &[&str]) {
+    let ended = jury(arguments);
+    assert_eq!(ended.code, Some(code), "{arguments:?}\n{}\n{}", ended.stdout, ended.stderr);
+    for word in words {
+        assert!(ended.stderr.contains(word), "{arguments:?} must say {word:?}:\n{}", ended.stderr);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn all_weights_are_tuned_to_a_model_that_judges_and_a_full_disk_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (items, out) = (items(&folder.path().join("items.jsonl"), 6), path("rft"));
+    let (judge, base) = (model_path(), tiny::model(folder.path(), "llama"));
+    let template = short_template();
+    // The model that draws can keep the form, the tiny one that is tuned cannot.
+    let command = [
+        &["train", "rft", "--items", &items, "--model", &judge, "--base", &base, "--out", &out][..],
+        &["--template", &template, "--max-critique-tokens", "8", "--keep-cut", "--quiet"],
+        &["--full-weights", "--batch", "2", "--checkpoint-every", "1", "--warmup", "0"],
+    ]
+    .concat();
+    let run = |more: &[&str]| -> Ended { jury(&[&command[..], more].concat()) };
+    // Everything written to /dev/full meets a full disk.
+    let checkpoint = folder.path().join("rft/checkpoint.safetensors");
+    let stuff = || {
+        let partial = checkpoint.with_file_name("checkpoint.safetensors.partial");
+        std::os::unix::fs::symlink("/dev/full", partial).unwrap();
+    };
+    fs::create_dir(&out).unwrap();
+    stuff();
+    let full = run(&[]);
+    assert_eq!(full.code, Some(74), "{}", full.stderr);
+    let named = format!("cannot write {}", checkpoint.display());
+    assert!(full.stderr.contains(&named) && full.stderr.contains("space"), "{}", full.stderr);
+    assert!(!checkpoint.exists());
+    let ended = run(&[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let model = path("rft/model");
+    assert!(ended.stdout.contains(&format!("{model} is the model")), "{}", ended.stdout);
+    // Later steps that do not fit leave the checkpoint, and a run that is complete needs no other.
+    let before = fs::read(&checkpoint).unwrap();
+    stuff();
+    let again = run(&["--sft-only"]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert!(fs::read(&checkpoint).unwrap() == before);
+
+    for file in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        let read = |from: &str| fs::read(Path::new(from).join(file)).unwrap();
+        assert!(read(&model) == read(&base), "{file}");
+    }
+    let item = path("item.json");
+    fs::write(&item, ITEM).unwrap();
+    let digest = |model: &str| {
+        let settings = ["-k", "1", "--max-critique-tokens", "2", "--json"];
+        let ended = jury(&[&["score", &item, "--model", model][..], &settings].concat());
+        // A model of random weights judges without rewards: it gives legal scores too little.
+        assert_eq!(ended.code, Some(3), "{}", ended.stderr);
+        let verdict: Value = serde_json::from_str(&ended.stdout).unwrap();
+        verdict["provenance"]["model_digest"].as_str().unwrap().to_owned()
+    };
+    assert_ne!(digest(&model), digest(&base));
+
+    // RL cannot start from it as from an adapter, and says how it can.
+    let rl = ["train", "rl", "--items", &items, "--model", &base, "--out", &path("rl")];
+    refuses(&[&rl[..], &["--init", &out]].concat(), 64, &["--init", "no adapter", &model]);
+    // An adapter of other settings is another run.
+    let lora: Vec<&str> =
+        command.iter().copied().filter(|argument| *argument != "--full-weights").collect();
+    let other = [&lora[..], &["--sft-only"]].concat();
+    refuses(&other, 64, &["checkpoint.safetensors", "other data or settings"]);
+}
+
+#[test]
+fn full_weights_are_refused_where_they_cannot_be_written_or_drawn_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (items, out) = (items(&folder.path().join("items.jsonl"), 2), path("out"));
+    let (gguf, tiny) = (model_path(), tiny::model(folder.path(), "llama"));
+    let of = |stage: &'static str, model: &str, more: &[&str]| {
+        let command = ["train", stage, "--items", &items, "--out", &out, "--full-weights"];
+        let command = [&command[..], &["--model", model], more].concat();
+        command.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (command, words) in [
+        (of("rft", &gguf, &[]), ["--full-weights", "GGUF", "--base"]),
+        (of("rft", &tiny, &["--rank", "8"]), ["--full-weights", "--rank", "cannot be used"]),
+        (of("rft", &tiny, &["--data-only"]), ["--full-weights", "--data-only", "cannot be used"]),
+        (of("rl", &tiny, &[]), ["--full-weights", "adapter alone", "--model rft/model"]),
+    ] {
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        refuses(&command, 64, &words);
+    }
+    assert!(!Path::new(&out).exists());
+}
+
+#[test]
+fn a_model_without_a_chat_template_is_refused_before_anything_is_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let items = items(&folder.path().join("items.jsonl"), 2);
+    let model = tiny::model(folder.path(), "llama");
+    let settings = Path::new(&model).join("tokenizer_config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&settings).unwrap()).unwrap();
+    let template = config.as_object_mut().unwrap().remove("chat_template").unwrap();
+    fs::write(&settings, config.to_string()).unwrap();
+    let out = folder.path().join("out");
+    for stage in ["rft", "rl"] {
+        let out = out.to_str().unwrap();
+        let command = ["train", stage, "--items", &items, "--model", &model, "--out", out];
+        refuses(&command, 65, &[&model, "no chat template", "chat_template.jinja"]);
+    }
+    assert!(!out.exists());
+    // The way out that it tells is one.
+    fs::write(Path::new(&model).join("chat_template.jinja"), template.as_str().unwrap()).unwrap();
+    let out = out.to_str().unwrap();
+    let nothing = ["--sft-only", "--quiet"];
+    let command = ["train", "rft", "--items", &items, "--model", &model, "--out", out];
+    refuses(&[&command[..], &nothing].concat(), 65, &["nothing was kept"]);
+}
+
+#[test]
+fn items_whose_labels_name_no_best_are_counted_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let line = |id: &str, labels: [f64; 2]| {
+        json!({"id": id, "query": "q", "responses": ["a", "b"], "labels": labels}).to_string()
+    };
+    let lines = |more: &str| {
+        [line("equal-1", [1.0, 1.0]), line("equal-2", [0.0, 0.0]), more.to_owned()].join("\n")
+    };
+    let model = tiny::model(folder.path(), "llama");
+    let told = "2 items are left out: no best, and no label above all others: equal-1, equal-2";
+    let items = path("equal.jsonl");
+    fs::write(&items, lines("")).unwrap();
+    for stage in ["rft", "rl"] {
+        let command = ["train", stage, "--items", &items, "--model", &model, "--out", &path(stage)];
+        refuses(&command, 65, &[told, "nothing to learn from"]);
+    }
+    // The others are taken all the same.
+    fs::write(&items, lines(&line("told", [0.0, 1.0]))).unwrap();
+    let out = path("trl");
+    let command = ["train", "export", "--to", "trl", "--items", &items];
+    let ended = jury(&[&command[..], &["--model", "owner/model", "--out", &out]].concat());
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains(told), "{}", ended.stderr);
+    let data = fs::read_to_string(Path::new(&out).join("data.jsonl")).unwrap();
+    assert!(data.lines().count() == 1 && data.contains("told"), "{data}");
+}
