@@ -9,7 +9,7 @@ CARGO ?= cargo
 JURY = $${CARGO_TARGET_DIR:-target}/debug/jury
 # Every package, with the features that tests need: cargo counts those in as soon as one target may use them, here an
 # example. Lint and tests count them in anyway, so each crate is compiled once, and checked once for lints and docs.
-TARGETS = --workspace --lib --bins --example queue_memory
+TARGETS = --workspace --lib --bins --example queue_memory --example reward_texts
 BUILD = $(CARGO) build $(TARGETS)
 DEMO_MODEL ?= qwen2.5-coder-1.5b
 TEST_MODEL = smollm2-135m

@@ -1,6 +1,6 @@
 //! What is known of an item: which response is best, or how good a single one is.
 
-use jury_grm::correct::{is_correct_ranking, is_correct_single};
+use jury_grm::correct::{highest, is_correct_ranking, is_correct_single};
 use jury_grm::domain::{Item, Sample, Scale};
 
 use crate::published::is_graded;
@@ -27,11 +27,9 @@ pub fn of(item: &Item) -> Option<Truth> {
     if let Some(best) = item.best {
         return Some(Truth::Best(best));
     }
-    let highest = labels.iter().copied().reduce(f64::max)?;
-    let mut best = labels.iter().enumerate().filter(|(_, label)| **label == highest);
-    match (best.next(), best.next()) {
-        (Some((only, _)), None) => Some(Truth::Best(only)),
-        _ => is_graded(item).then_some(Truth::Graded),
+    match highest(labels) {
+        Some(best) => Some(Truth::Best(best)),
+        None => (!labels.is_empty() && is_graded(item)).then_some(Truth::Graded),
     }
 }
 

@@ -35,7 +35,8 @@ pub enum RuleError {
 }
 
 impl Target {
-    /// What an item itself names: `best`, or the label of its single response.
+    /// What an item itself names: `best`, else the response whose label alone is the highest; the label of its single
+    /// response.
     pub fn of(item: &Item) -> Option<Target> {
         if let (1, Some(labels)) = (item.responses.len(), &item.labels) {
             return labels
@@ -44,7 +45,10 @@ impl Target {
                 .copied()
                 .map(Target::Label);
         }
-        let best = item.best.filter(|_| item.responses.len() > 1)?;
+        if item.responses.len() < 2 {
+            return None;
+        }
+        let best = item.best.or_else(|| highest(item.labels.as_deref().unwrap_or_default()))?;
         duplicate_of(&item.responses).get(best).copied().map(Target::Best)
     }
 
@@ -54,6 +58,16 @@ impl Target {
             Target::Best(_) => Scale::POINTWISE,
             Target::Label(_) => Scale::BINARY,
         }
+    }
+}
+
+/// The response whose label alone is the highest.
+pub fn highest(labels: &[f64]) -> Option<usize> {
+    let top = labels.iter().copied().reduce(f64::max)?;
+    let mut best = labels.iter().enumerate().filter(|(_, label)| **label == top);
+    match (best.next(), best.next()) {
+        (Some((only, _)), None) => Some(only),
+        _ => None,
     }
 }
 
@@ -143,6 +157,10 @@ mod tests {
             Item { labels: Some(vec![1.0]), ..Item::bare(query, vec!["Paris.".to_owned()]) };
         assert_eq!(rewarded(&single, &[0], "Scores: \\boxed{1}"), (1.0, true));
         assert_eq!(rewarded(&single, &[0], "Scores: \\boxed{0}"), (-1.0, true));
+        let labelled = |labels: Vec<f64>| Item { best: None, labels: Some(labels), ..item.clone() };
+        assert_eq!(rewarded(&labelled(vec![0.0, 1.0, 0.5]), &[1, 0], text), (1.0, true));
+        let equal = labelled(vec![1.0, 1.0, 0.0]);
+        assert!(matches!(outcome_reward_of(&equal, &[0, 1], text), Err(RuleError::NoTruth)));
         let unknown = Item { best: None, ..item.clone() };
         assert!(matches!(outcome_reward_of(&unknown, &[0, 1], text), Err(RuleError::NoTruth)));
         assert!(outcome_reward_of(&item, &[0, 7], text).is_err());

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use jury_engine::{Finish as EngineFinish, Look, Tokenizer, Watch};
-use jury_eval::truth::{self, Truth};
 use jury_grm::correct::{OutcomeReward, Target, outcome_reward};
 use jury_grm::domain::{Finish, Item, SampleSpec, ScoreRequest};
 use jury_grm::parse::{ScoreBoxWatch, ScoreShape};
@@ -56,12 +55,7 @@ impl Task {
         template: &Template,
         tokenizer: &Tokenizer,
     ) -> Result<Option<Task>, TuneError> {
-        let item = match truth::of(item) {
-            Some(Truth::Best(best)) => Item { best: Some(best), ..item.clone() },
-            Some(Truth::Single(_)) => item.clone(),
-            Some(Truth::Graded) | None => return Ok(None),
-        };
-        let Some(target) = Target::of(&item) else { return Ok(None) };
+        let Some(target) = Target::of(item) else { return Ok(None) };
         let scale = target.scale();
         let mut request = ScoreRequest::new(item.clone());
         request.settings.k = group;
@@ -72,7 +66,7 @@ impl Task {
         let mut members = Vec::new();
         for spec in plan(&request).samples {
             if !prompts.contains_key(&spec.order) {
-                let rendered = chat::prompt(template, &item, &spec.order, scale)
+                let rendered = chat::prompt(template, item, &spec.order, scale)
                     .map_err(|error| TuneError::setting("template", error.to_string()))?;
                 let tokens = tokenizer.encode(&chat::engine_prompt(&rendered))?;
                 let shape = ScoreShape::of_prompt(&rendered.messages, spec.order.len(), scale);
@@ -81,12 +75,17 @@ impl Task {
             let (prompt, shape) = prompts[&spec.order].clone();
             members.push(Member { spec, prompt, shape });
         }
-        Ok(Some(Task { item, target, members }))
+        Ok(Some(Task { item: item.clone(), target, members }))
     }
 
     /// The item's id.
     pub fn id(&self) -> &str {
         &self.item.id
+    }
+
+    /// The responses of each member as its prompt shows them.
+    pub fn orders(&self) -> impl Iterator<Item = &[usize]> {
+        self.members.iter().map(|member| member.spec.order.as_slice())
     }
 
     /// Tokens of its longest prompt.

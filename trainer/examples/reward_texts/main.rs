@@ -1,0 +1,20 @@
+//! Prints texts with what `jury train rl` rewards them with, a line of JSON each: what the Python client's
+//! `jury.outcome_reward` is held to (client/python/tests/test_reward.py).
+
+mod texts;
+
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::json;
+
+fn main() -> std::io::Result<()> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures");
+    let mut out = std::io::stdout().lock();
+    for texts::Rewarded { item, order, text, reward } in texts::all(&fixtures) {
+        let (value, is_readable) = (reward.value, reward.is_readable);
+        let line = json!({"item": item, "order": order, "text": text, "reward": value, "is_readable": is_readable});
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
