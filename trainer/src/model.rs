@@ -15,6 +15,7 @@
 mod layer;
 mod linear;
 mod load;
+mod lora;
 mod ops;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use crate::error::TuneError;
 use layer::{Layer, Rotation, norm, soft_cap};
 use linear::{Linear, Weight};
 use load::Loader;
+pub use lora::LoraConfig;
 use ops::{TargetLogProb, entropies};
 
 /// Graphs of a sequence that take less than this are kept from the forward pass.
@@ -40,17 +42,6 @@ pub enum Tuning {
     Lora(LoraConfig),
     /// Every weight.
     Full,
-}
-
-/// Low-rank additions (LoRA, Hu et al. 2021).
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct LoraConfig {
-    /// Rows of the inner matrix.
-    pub rank: usize,
-    /// The addition is multiplied by alpha / rank.
-    pub alpha: f64,
-    /// Which matrices, by transformers' names: [`LoraConfig::TARGETS`] or some of them.
-    pub targets: Vec<String>,
 }
 
 /// A tensor that learns.
@@ -99,50 +90,6 @@ pub struct Model {
     parameters: Vec<Parameter>,
     /// Parameters of the embedding; of each layer; of norm and head.
     sections: Vec<Vec<usize>>,
-}
-
-// === impl LoraConfig ===
-
-impl LoraConfig {
-    /// All matrices of a layer.
-    pub const TARGETS: [&str; 7] =
-        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
-
-    /// Rank 16 and alpha 32 on all matrices.
-    pub fn all_matrices() -> LoraConfig {
-        let targets = Self::TARGETS.iter().map(|&target| target.to_owned()).collect();
-        LoraConfig { rank: 16, alpha: 32.0, targets }
-    }
-
-    /// What the addition is multiplied by.
-    pub fn scale(&self) -> f64 {
-        self.alpha / self.rank as f64
-    }
-
-    fn is_target(&self, name: &str) -> bool {
-        self.targets.iter().any(|target| name.rsplit('.').next() == Some(target))
-    }
-
-    /// # Errors
-    /// [`TuneError::Setting`] for numbers that make no sense, and for matrices that are none.
-    pub fn check(&self) -> Result<(), TuneError> {
-        if self.rank == 0 || self.rank > 1024 {
-            return Err(TuneError::setting("lora rank", "must be 1 to 1024"));
-        }
-        if !(self.alpha.is_finite() && self.alpha > 0.0) {
-            return Err(TuneError::setting("lora alpha", "must be above 0"));
-        }
-        let unknown = |target: &&String| !Self::TARGETS.contains(&target.as_str());
-        if let Some(target) = self.targets.iter().find(unknown) {
-            let known = Self::TARGETS.join(", ");
-            let why = format!("{target:?} is no matrix of a layer; there are {known}");
-            return Err(TuneError::setting("lora targets", why));
-        }
-        if self.targets.is_empty() {
-            return Err(TuneError::setting("lora targets", "name one at least"));
-        }
-        Ok(())
-    }
 }
 
 // === impl Gradients ===
