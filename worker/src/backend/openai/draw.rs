@@ -90,7 +90,7 @@ async fn write(
     spec: &SampleSpec,
     teller: &Teller,
 ) -> Result<Written, UpstreamError> {
-    let Shared { prompt, reader, .. } = shared;
+    let reader = &shared.reader;
     let settings = reader.settings();
     let limits =
         Limits { critique: settings.max_critique_tokens, thoughts: upstream.max_thinking_tokens };
@@ -99,16 +99,7 @@ async fn write(
         top_p: settings.top_p,
         max_tokens: limits.all(),
     };
-    let (flavour, model) = (upstream.flavour, upstream.model.as_str());
-    let ask = Ask {
-        flavour,
-        model,
-        prompt,
-        cache_salt: shared.cache_salt.as_deref(),
-        begun: Begun::default(),
-        seed: spec.seed,
-        wanted,
-    };
+    let ask = shared.ask(upstream, spec, wanted);
     let mut answers = upstream.stream(&ask).await?;
     let mut text = Text::new(limits, reader.watch());
     let (mut finish, mut has_told, mut reported) = (None, false, 0);
@@ -133,7 +124,7 @@ async fn write(
             answers.text_grew();
         }
         if let Some(read) = answer.counted.prompt {
-            check_prompt(prompt, read)?;
+            check_prompt(&shared.prompt, read)?;
         }
         let prompt_tokens = text.counted().prompt.or(shared.tokens());
         if let (Some(tokens), false) = (prompt_tokens, has_told) {
@@ -165,6 +156,24 @@ fn check_prompt(prompt: &Prompt, read: u32) -> Result<(), UpstreamError> {
 // === impl Shared ===
 
 impl Shared {
+    /// What is asked of an upstream from the beginning of a sample's turn.
+    pub(super) fn ask<'a>(
+        &'a self,
+        upstream: &'a Upstream,
+        spec: &SampleSpec,
+        wanted: Wanted,
+    ) -> Ask<'a> {
+        Ask {
+            flavour: upstream.flavour,
+            model: &upstream.model,
+            prompt: &self.prompt,
+            cache_salt: self.cache_salt.as_deref(),
+            begun: Begun::default(),
+            seed: spec.seed,
+            wanted,
+        }
+    }
+
     pub(super) fn new(prompt: Prompt, cache_salt: Option<String>, reader: Reader) -> Self {
         Self { prompt, cache_salt, reader, asked_tokens: OnceLock::new() }
     }

@@ -16,7 +16,7 @@ use jury_proto::convert::{SampleGroup, TooLong};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::ask::{Ask, Begun, Wanted};
+use super::ask::Wanted;
 use super::draw::{self, Shared, Teller, Told};
 use super::error::UpstreamError;
 use super::prompt::Prompt;
@@ -171,17 +171,7 @@ async fn count(
     spec: &SampleSpec,
     teller: &Teller,
 ) -> Result<(), UpstreamError> {
-    let prompt = &shared.prompt;
-    let (flavour, model) = (upstream.flavour, upstream.model.as_str());
-    let ask = Ask {
-        flavour,
-        model,
-        prompt,
-        cache_salt: shared.cache_salt.as_deref(),
-        begun: Begun::default(),
-        seed: spec.seed,
-        wanted: Wanted::Count,
-    };
+    let ask = shared.ask(upstream, spec, Wanted::Count);
     let answer = tries(|| upstream.answer(&ask)).await?;
     let tokens = answer.counted.prompt.ok_or_else(|| {
         UpstreamError::Malformed("it does not tell how many tokens the prompt has".to_owned())
