@@ -50,7 +50,7 @@ impl Curve {
             .configure_mesh()
             .x_desc("step")
             .x_label_formatter(&|step| format!("{step:.0}"))
-            .y_label_formatter(&|value| format!("{value:.3}"))
+            .y_label_formatter(&|value| thousandths(*value))
             .label_style((FONT, 12))
             .light_line_style(WHITE)
             .draw()?;
@@ -83,9 +83,21 @@ impl Picture for Curves {
     }
 }
 
+/// With three digits; what rounds to 0 has no sign.
+fn thousandths(value: f64) -> String {
+    format!("{:.3}", (value * 1000.0).round() / 1000.0 + 0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zero_has_no_sign() {
+        assert_eq!(thousandths(-2e-17), "0.000");
+        assert_eq!(thousandths(-0.0004), "0.000");
+        assert_eq!(thousandths(-0.25), "-0.250");
+    }
 
     #[test]
     fn curves_are_drawn_even_when_there_is_nothing_to_draw() {
