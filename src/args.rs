@@ -177,9 +177,14 @@ pub fn refusal(error: &clap::Error) -> String {
 // === impl Command ===
 
 impl Command {
-    /// True for what runs until it is told to stop.
-    pub fn serves(&self) -> bool {
-        matches!(self, Self::Up(_) | Self::Coordinator(_) | Self::Worker(_))
+    /// What is logged unless --log says so: more of what runs until it is told to stop.
+    pub fn default_log(&self) -> &'static str {
+        match self {
+            Self::Up(_) | Self::Coordinator(_) | Self::Worker(_) => "info",
+            // Simulated workers leave in the middle of what they draw.
+            Self::Bench(_) => "warn,jury_worker::run=error",
+            _ => "warn",
+        }
     }
 
     /// Where the command's spans go, and what its service is called there; `None` where it has none.

@@ -41,8 +41,8 @@ pub fn start(args: &Args) -> Result<Telemetry, Failed> {
         LogFormatArg::Text => LogFormat::Text,
         LogFormatArg::Json => LogFormat::Json,
     };
-    let default = if args.command.serves() { "info" } else { "warn" };
-    let filter = args.logs.log.clone().unwrap_or_else(|| default.to_owned());
+    let default = || args.command.default_log().to_owned();
+    let filter = args.logs.log.clone().unwrap_or_else(default);
     let telemetry = start_with(LogConfig { format, filter }, collector).or_exit(Exit::Usage)?;
     if let Some(problem) = warning {
         warn!(problem, "spans are not exported");
