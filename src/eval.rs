@@ -4,11 +4,13 @@
 //! config   arguments -> what to do
 //! items    files -> the items of this evaluation, fixed in its folder     read: any format
 //! batch    every item judged once, resumable (jury score's)
-//! scalar   scalar reward models on the same items         scoring: such a model at work, resumable
+//! scalar   scalar reward models on the same items         scoring: such a model at work
 //! rank     meta scores of a head, from the hidden states that were kept, or of such a model
+//! states   the states that a head of such a model learns from      answers: what a model said, resumable
 //! files    the folder: verdicts in, reports out
 //! ```
 
+mod answers;
 mod compare;
 mod config;
 mod files;
@@ -17,6 +19,7 @@ mod rank;
 mod read;
 mod scalar;
 mod scoring;
+mod states;
 mod weakness;
 
 use anyhow::anyhow;
@@ -29,9 +32,11 @@ use jury_grm::domain::Item;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 
-pub use self::config::EvalConfig;
+pub use self::config::{EvalConfig, model_beside};
 pub use self::files::{Folder, write};
+pub use self::rank::Run;
 use self::rank::{Ranked, Ranker};
+pub use self::states::by_backbone;
 use crate::args::{EvalArgs, EvalCommand};
 use crate::score::judge_batches;
 
@@ -59,8 +64,9 @@ pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
     };
     let ranked = match &config.ranker {
         Some(Ranker::Head { head, digest }) => Some(rank::by_head(head, digest, &mut verdicts)?),
-        Some(Ranker::Model(model)) => {
-            let run = rank::Run { items: &items, folder: &folder, template: config.template()? };
+        Some(Ranker::Model(model, head)) => {
+            let run = Run { items: &items, folder: &folder, template: config.template()? };
+            let model = (model, head.as_deref());
             let ranked = rank::by_model(model, &run, &mut verdicts, ended, &meter).await?;
             let Some(ranked) = ranked else { return interrupted() };
             Some(ranked)

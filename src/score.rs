@@ -10,7 +10,7 @@ mod batch;
 mod best;
 mod config;
 mod judge;
-mod meta;
+pub mod meta;
 mod record;
 mod render;
 

@@ -15,6 +15,8 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 pub use error::HeadError;
@@ -37,6 +39,20 @@ pub struct HeadCard {
     /// Digest of the samples that it was trained on, hex. Absent: not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_digest: Option<String>,
+    /// Where in a conversation the states stand that it was trained on. It reads no others.
+    #[serde(default, skip_serializing_if = "StatePlace::is_default")]
+    pub place: StatePlace,
+}
+
+/// Where the state stands that a head reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StatePlace {
+    /// At the closing brace of a sample's score line, as the judging model draws it.
+    #[default]
+    ScoreLine,
+    /// At the last token of prompt and sample, as a Meta RM of its own reads them.
+    EndOfTurn,
 }
 
 /// What turns a standardised state into a raw logit.
@@ -87,6 +103,23 @@ pub struct Head {
     standardisation: Standardisation,
     network: Network,
     calibration: Calibration,
+}
+
+// === impl StatePlace ===
+
+impl StatePlace {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for StatePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ScoreLine => "the closing brace of the judge's own score line",
+            Self::EndOfTurn => "the end of prompt and sample, read by a model of its own",
+        })
+    }
 }
 
 // === impl Calibration ===
@@ -192,15 +225,24 @@ impl Head {
         if score.is_finite() { Ok(score) } else { Err(HeadError::NotANumber) }
     }
 
-    /// Whether it reads the states of a model.
+    /// Whether it reads the states of a model at a place.
     ///
     /// # Errors
-    /// It is bound to another model, or reads states of another width than `width`, where that is known.
-    pub fn reads(&self, model_digest: &str, width: Option<usize>) -> Result<(), HeadError> {
+    /// It is bound to another model or place, or reads states of another width than `width`, where that is known.
+    pub fn reads(
+        &self,
+        model_digest: &str,
+        place: StatePlace,
+        width: Option<usize>,
+    ) -> Result<(), HeadError> {
         let bound_to = &self.card.model_digest;
         if bound_to != model_digest {
             let (bound_to, served) = (bound_to.clone(), model_digest.to_owned());
             return Err(HeadError::WrongModel { bound_to, served });
+        }
+        let trained_at = self.card.place;
+        if trained_at != place {
+            return Err(HeadError::WrongPlace { trained_at, served: place });
         }
         match width {
             Some(found) if found != self.width() => {

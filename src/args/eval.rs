@@ -110,8 +110,9 @@ pub struct EvalRunArgs {
 
     #[command(flatten)]
     pub judge: JudgeArgs,
-    /// Who ranks the samples: head:FILE, a head on the judging model, or model:FOLDER, a scalar reward model; both rank what
-    /// is in the folder of --out, before they were trained too. With --endpoint also the name of a Meta RM of the fleet
+    /// Who ranks the samples: head:FILE, a head on the judging model; model:FOLDER, a scalar reward model; or
+    /// model:MODEL,head:FILE, a head on a model of its own. All rank what is in the folder of --out, before they were
+    /// trained too. With --endpoint also the name of a Meta RM of the fleet
     #[arg(long, env = "JURY_META", value_name = "META", help_heading = "Who judges")]
     pub meta: Option<String>,
     /// A scalar reward model that judges the same items beside the judge, each response by one pass: model:FOLDER of a

@@ -105,8 +105,8 @@ pub struct ScoreArgs {
     /// How the samples vote [default: top with a Meta RM, else mean]
     #[arg(long, env = "JURY_VOTE", value_enum, value_name = "RULE", help_heading = "Voting")]
     pub vote: Option<VoteArg>,
-    /// The Meta RM that ranks the samples: head:FILE, a head on the judging model, or model:FOLDER, a scalar
-    /// reward model; with --endpoint, the name of one that the workers have (`jury status`); none: nobody ranks. Where it cannot rank, all
+    /// The Meta RM that ranks the samples: head:FILE, a head on the judging model; model:FOLDER, a scalar
+    /// reward model; or model:MODEL,head:FILE, a head on a model of its own; with --endpoint, the name of one that the workers have (`jury status`); none: nobody ranks. Where it cannot rank, all
     /// valid samples vote and the verdict is PARTIAL [default: none]
     #[arg(long, env = "JURY_META", value_name = "META", help_heading = "Voting")]
     pub meta: Option<String>,

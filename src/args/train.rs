@@ -26,7 +26,9 @@ command goes on where it stopped.
 
 Examples:
   jury train meta --items pairs.jsonl --part train --model smollm2-135m --out head.safetensors
-  jury eval pairs.jsonl --part test --model smollm2-135m --meta head:head.safetensors";
+  jury eval pairs.jsonl --part test --model smollm2-135m --meta head:head.safetensors
+  jury train meta --items pairs.jsonl --part train --model qwen2.5-coder-0.5b --backbone smollm2-135m --out apart.safetensors
+  jury worker --role meta --model smollm2-135m --head apart.safetensors";
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(
@@ -69,6 +71,10 @@ pub struct TrainMetaArgs {
 
     #[command(flatten)]
     pub judge: JudgeArgs,
+    /// Another model whose states the head reads, instead of the judge's own: it reads prompt and sample once more, as a Meta
+    /// RM of its own does. Any that --model takes
+    #[arg(long, value_name = "MODEL", help_heading = "Training")]
+    pub backbone: Option<String>,
     /// Samples an item
     #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = whole(1..=limits::MAX_K, "-k 8"), help_heading = "Sampling")]
     pub k: u32,

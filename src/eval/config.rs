@@ -20,6 +20,7 @@ use jury_worker::models::ModelRef;
 use super::files::Folder;
 use super::rank::Ranker;
 use crate::args::{ChoiceArgs, EvalRunArgs, JudgeArgs, ModelArgs, PartArg, Refused};
+use crate::score::meta::meta_model;
 use crate::score::{
     Input, Judge, Output, ScoreConfig, Source, in_flight, placeholder, refused_field,
 };
@@ -82,16 +83,17 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
             match meta.map(|meta| (meta.strip_prefix("head:"), meta.strip_prefix("model:"))) {
                 Some((Some(path), _)) => Some(Ranker::load_head(Path::new(path))?),
                 Some((_, Some(model))) => {
-                    Some(Ranker::Model(scalar_model("--meta", &args.judge, model)?))
+                    let (model, head) = meta_model(model);
+                    Some(Ranker::Model(model_beside("--meta", &args.judge, model)?, head))
                 }
                 _ => None,
             };
         if meta.is_some() && ranker.is_none() && args.judge.endpoint.is_none() && !args.replay {
-            let problem = "write head:FILE or model:FOLDER, or with --endpoint the name of a Meta RM of the fleet";
+            let problem = "write head:FILE or model:MODEL, or with --endpoint the name of a Meta RM of the fleet";
             return Err(Refused::new("--meta", problem));
         }
         let baseline = |named: &String| match named.strip_prefix("model:") {
-            Some(model) => scalar_model("--baseline", &args.judge, model),
+            Some(model) => model_beside("--baseline", &args.judge, model),
             None => Err(Refused::new("--baseline", format!("write model:FOLDER, not {named:?}"))),
         };
         let baselines = args.baselines.iter().map(baseline).collect::<Result<_, _>>()?;
@@ -127,7 +129,7 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
 }
 
 /// A model beside the judge, with the judge's cache and threads.
-fn scalar_model(
+pub fn model_beside(
     flag: &'static str,
     judge: &JudgeArgs,
     model: &str,

@@ -5,6 +5,7 @@
 //! verdicts.jsonl   every item with all its samples            curve.svg    curve.png
 //! greedy.jsonl     every item with its greedy sample          samples.parquet
 //! scalar-*.jsonl   every item with the scores of a baseline   meta-*.jsonl   every item with its samples' meta scores
+//! states-*.jsonl   every item with the states that a model of its own has behind its samples
 //! ```
 
 use std::fs;

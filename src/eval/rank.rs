@@ -1,11 +1,11 @@
-//! `--meta head:FILE` and `--meta model:FOLDER`: samples that are there are ranked, so that a Meta RM which is trained later
+//! `--meta head:FILE` and `--meta model:MODEL`: samples that are there are ranked, so that a Meta RM which is trained later
 //! ranks them without drawing anew.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use jury_engine::head::Head;
+use jury_engine::head::{Head, StatePlace};
 use jury_grm::domain::{Item, Verdict};
 use jury_grm::prompt::{PromptInput, Template, Variant};
 use jury_grm::{method_digest, trajectory};
@@ -14,9 +14,9 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::ModelConfig;
 
+use super::answers::Asked;
 use super::files::Folder;
-use super::scalar::tell_problem;
-use super::scoring::{Asked, ScalarModel};
+use super::scoring::ScalarModel;
 use crate::args::Refused;
 
 /// Who ranks.
@@ -28,8 +28,9 @@ pub enum Ranker {
         /// Of its file, hex.
         digest: String,
     },
-    /// A scalar reward model, which reads the prompt and what the sample said.
-    Model(ModelConfig),
+    /// A model of its own, which reads the prompt and what the sample said: a scalar reward model, or any with the file of a
+    /// head that was trained on it.
+    Model(ModelConfig, Option<PathBuf>),
 }
 
 /// The evaluation whose samples a model ranks.
@@ -62,11 +63,23 @@ impl Ranker {
     }
 }
 
+// === impl Run ===
+
+impl Run<'_> {
+    /// What a model of its own is asked: of every item the samples with scores, under the prompts that they saw.
+    pub fn questions(&self, verdicts: &[Verdict]) -> Result<Vec<Asked>, Failed> {
+        let by_id: HashMap<&str, &Item> = self.items.iter().map(|item| (&*item.id, item)).collect();
+        let known =
+            verdicts.iter().filter_map(|verdict| Some((by_id.get(&*verdict.item_id)?, verdict)));
+        known.map(|(item, verdict)| question(item, verdict, &self.template)).collect()
+    }
+}
+
 /// Gives every sample with scores its meta score.
 pub fn by_head(head: &Head, digest: &str, verdicts: &mut [Verdict]) -> Result<Ranked, Failed> {
     for verdict in verdicts {
         if let Some(model) = &verdict.provenance.model_digest {
-            let fits = head.reads(model, None).context("--meta");
+            let fits = head.reads(model, StatePlace::ScoreLine, None).context("--meta");
             fits.or_exit(Exit::Usage)?;
         }
         for sample in verdict.samples.iter_mut().flatten() {
@@ -89,29 +102,24 @@ pub fn by_head(head: &Head, digest: &str, verdicts: &mut [Verdict]) -> Result<Ra
 /// The same by a model of its own, with the method's input: the prompt of the sample's order, and the sample as the assistant's
 /// turn. `None` after Ctrl-C.
 pub async fn by_model(
-    config: &ModelConfig,
+    (config, head): (&ModelConfig, Option<&Path>),
     run: &Run<'_>,
     verdicts: &mut [Verdict],
     ended: impl Fn() -> bool,
     meter: &Meter,
 ) -> Result<Option<Ranked>, Failed> {
-    let by_id: HashMap<&str, &Item> = run.items.iter().map(|item| (&*item.id, item)).collect();
-    let known =
-        verdicts.iter().filter_map(|verdict| Some((by_id.get(&*verdict.item_id)?, verdict)));
-    let asked = known.map(|(item, verdict)| question(item, verdict, &run.template));
-    let asked: Vec<Asked> = asked.collect::<Result<_, _>>()?;
-    let model = ScalarModel::load(config, meter)?;
-    let file = model.file(run.folder.path(), "meta");
-    let Some(scored) = model.score_all(&file, &asked, ended, meter).await? else {
+    let asked = run.questions(verdicts)?;
+    let model = ScalarModel::load(config, head, meter)?;
+    let place = (run.folder.path(), "meta");
+    let Some(scored) = model.score_all(place, &asked, ended, meter).await? else {
         return Ok(None);
     };
-    tell_problem(&model.name, &scored, meter);
     let (mut tokens, mut ms) = (0, 0);
     for verdict in &mut *verdicts {
         let Some(scored) = scored.get(&verdict.item_id) else { continue };
         (tokens, ms) = (tokens + scored.tokens, ms + scored.ms);
         let valid = verdict.samples.iter_mut().flatten().filter(|sample| sample.scores().is_some());
-        for (sample, score) in valid.zip(&scored.scores) {
+        for (sample, score) in valid.zip(&scored.answers) {
             sample.meta_score = *score;
         }
     }
@@ -130,7 +138,7 @@ fn question(item: &Item, verdict: &Verdict, template: &Template) -> Result<Asked
     }
     if !by_order.is_empty() && verdict.provenance.method_digest != method_digest(template) {
         let problem = anyhow!(
-            "--meta: item {:?} was judged with another template or an older method; name its --template, or judge it anew",
+            "item {:?} was judged with another template or an older method; name its --template, or judge it anew",
             verdict.item_id
         );
         return Err(Failed::new(Exit::Usage, problem));

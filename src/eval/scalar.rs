@@ -9,9 +9,10 @@ use jury_proto::convert::Trajectory;
 use jury_terminal::exit::Failed;
 use jury_terminal::meter::Meter;
 
+use super::answers::{Answered, Asked};
 use super::config::EvalConfig;
 use super::files::Folder;
-use super::scoring::{Asked, ScalarModel, Scored};
+use super::scoring::ScalarModel;
 
 /// What every baseline says of the items; `None` after Ctrl-C.
 pub async fn baselines(
@@ -27,27 +28,14 @@ pub async fn baselines(
     }
     let asked: Vec<Asked> = items.iter().map(asked).collect();
     for baseline in &config.baselines {
-        let model = ScalarModel::load(baseline, meter)?;
-        let file = model.file(folder.path(), "scalar");
-        let Some(scored) = model.score_all(&file, &asked, &ended, meter).await? else {
+        let model = ScalarModel::load(baseline, None, meter)?;
+        let place = (folder.path(), "scalar");
+        let Some(scored) = model.score_all(place, &asked, &ended, meter).await? else {
             return Ok(None);
         };
-        tell_problem(&model.name, &scored, meter);
         scalars.push(scalar(model, items, &scored));
     }
     Ok(Some(scalars))
-}
-
-/// Tells how many items have something without a score, and why the first.
-pub fn tell_problem(name: &str, scored: &HashMap<String, Scored>, meter: &Meter) {
-    let mut with: Vec<&Scored> =
-        scored.values().filter(|scored| scored.problem.is_some()).collect();
-    with.sort_by(|a, b| a.item_id.cmp(&b.item_id));
-    if let Some(first) = with.first() {
-        let (n, id) = (with.len(), &first.item_id);
-        let why = first.problem.as_deref().unwrap_or_default();
-        meter.print(&format!("jury: {name} could not score all of {n} items, as {id:?}: {why}"));
-    }
 }
 
 /// The conversation as it is, and each response as the assistant's next turn.
@@ -62,8 +50,9 @@ fn asked(item: &Item) -> Asked {
     Asked { item_id: item.id.clone(), said: vec![(messages, said)] }
 }
 
-fn scalar(model: ScalarModel, items: &[Item], scored: &HashMap<String, Scored>) -> Scalar {
-    let of_items: Vec<&Scored> = items.iter().filter_map(|item| scored.get(&item.id)).collect();
+fn scalar(model: ScalarModel, items: &[Item], scored: &HashMap<String, Answered<f64>>) -> Scalar {
+    let of_items: Vec<&Answered<f64>> =
+        items.iter().filter_map(|item| scored.get(&item.id)).collect();
     let n = of_items.len().max(1) as f64;
     Scalar {
         name: model.name,
@@ -72,7 +61,7 @@ fn scalar(model: ScalarModel, items: &[Item], scored: &HashMap<String, Scored>) 
         seconds: of_items.iter().map(|scored| scored.ms).sum::<u64>() as f64 / n / 1000.0,
         rewards: of_items
             .into_iter()
-            .map(|scored| (scored.item_id.clone(), scored.scores.clone()))
+            .map(|scored| (scored.item_id.clone(), scored.answers.clone()))
             .collect(),
     }
 }

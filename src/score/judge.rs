@@ -48,9 +48,9 @@ fn embedded(
     match meta {
         None => {}
         Some(ServedMeta::Head(file)) => files.push(file.clone()),
-        Some(ServedMeta::Model(name)) => {
+        Some(ServedMeta::Model { model: name, head }) => {
             let meta = ModelConfig { name: name.clone(), adapters: Vec::new(), ..model.clone() };
-            ranks = Some(meta.load_meta(meter, None)?);
+            ranks = Some(meta.load_meta(meter, head.as_deref())?);
         }
     }
     let heads = heads(&HeadArgs { files }, backend.as_ref())?;

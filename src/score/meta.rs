@@ -21,8 +21,16 @@ pub struct Meta {
 pub enum ServedMeta {
     /// A head on the judging model: its file.
     Head(PathBuf),
-    /// A scalar reward model, as `--model` would name it.
-    Model(String),
+    /// A model of its own, as `--model` would name it, and the head that was trained on it unless it brings a score.
+    Model { model: String, head: Option<PathBuf> },
+}
+
+/// Reads what stands behind `model:`: a model, or `MODEL,head:FILE`.
+pub fn meta_model(text: &str) -> (&str, Option<PathBuf>) {
+    match text.split_once(",head:") {
+        Some((model, head)) => (model, Some(PathBuf::from(head))),
+        None => (text, None),
+    }
 }
 
 // === impl Meta ===
@@ -42,15 +50,14 @@ impl Meta {
                         .to_owned(),
                 ));
             }
+            let (model, head) = meta_model(model);
             let name = ModelRef::parse(model).map_err(|error| refused(error.to_string()))?.name();
-            return Ok(Self {
-                name: Some(name),
-                served: Some(ServedMeta::Model(model.to_owned())),
-            });
+            let served = Some(ServedMeta::Model { model: model.to_owned(), head });
+            return Ok(Self { name: Some(name), served });
         }
         match asked.strip_prefix("head:").map(Path::new) {
             None if is_embedded => Err(refused(format!(
-                "what ranks is served in this process; write head:FILE or model:FOLDER, not {asked:?}"
+                "what ranks is served in this process; write head:FILE or model:MODEL, not {asked:?}"
             ))),
             None => Ok(Self { name: Some(asked.to_owned()), served: None }),
             Some(_) if !is_embedded => Err(refused(
@@ -100,8 +107,11 @@ mod tests {
         let named = meta("--meta m --endpoint http://h:1").unwrap();
         assert_eq!(named, Meta { name: Some("m".to_owned()), served: None });
         let model = meta("--meta model:./some/MetaRM.gguf").unwrap();
-        let served = Some(ServedMeta::Model("./some/MetaRM.gguf".to_owned()));
-        assert_eq!(model, Meta { name: Some("MetaRM".to_owned()), served });
+        let named = |head| ServedMeta::Model { model: "./some/MetaRM.gguf".to_owned(), head };
+        assert_eq!(model, Meta { name: Some("MetaRM".to_owned()), served: Some(named(None)) });
+        let headed = meta("--meta model:./some/MetaRM.gguf,head:h.safetensors").unwrap();
+        assert_eq!(headed.served, Some(named(Some(PathBuf::from("h.safetensors")))));
+        assert_eq!(headed.name, model.name);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use jury_engine::head::HeadError;
 use jury_engine::{DeviceKind, LoadError};
 pub use jury_worker::backend::engine::AdapterConfig;
 use jury_worker::backend::engine::{EngineBackend, EngineBackendConfig};
-use jury_worker::backend::meta::{MetaBackend, MetaError};
+use jury_worker::backend::meta::{MetaBackend, MetaError, StateReader};
 use jury_worker::models::{ModelError, ModelRef, ModelStore};
 
 use crate::Refused;
@@ -207,6 +207,14 @@ impl ModelConfig {
         self.load_as(meter, |config| {
             MetaBackend::load(config, head).map(Arc::new).map_err(meta_failed)
         })
+    }
+
+    /// The same for a model whose states are read, for a head to learn from.
+    ///
+    /// # Errors
+    /// A model that is not there, or does not load.
+    pub fn load_reader(&self, meter: &Meter) -> Result<StateReader, Failed> {
+        self.load_as(meter, |config| StateReader::load(config).map_err(load_failed))
     }
 
     fn load_as<B>(

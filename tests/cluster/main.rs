@@ -20,6 +20,7 @@ mod bad_input;
 mod batch;
 mod environment;
 mod faults;
+mod heads;
 mod kubernetes;
 mod logs;
 mod one_process;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use jury_engine::head::{Calibration, Head, HeadCard, Network, Standardisation};
+use jury_engine::head::{Calibration, Head, HeadCard, Network, Standardisation, StatePlace};
 use serde_json::Value;
 
 use super::process::{Process, jury, model_path, text};
@@ -12,11 +12,12 @@ use super::sandbox::{ITEM, Sandbox, score, stable_bytes};
 const WIDTH: usize = 576;
 
 /// Writes a head that was not trained: it weighs every number of a state in its own way.
-fn write_head(path: &Path, model_digest: &str) {
+fn write_head(path: &Path, model_digest: &str, place: StatePlace) {
     let card = HeadCard {
         name: "untrained".to_owned(),
         model_digest: model_digest.to_owned(),
         data_digest: None,
+        place,
     };
     let weights = (0..WIDTH).map(|place| (place as f32 * 1.7).sin() / 8.0).collect();
     let standardisation = Standardisation { mean: vec![0.0; WIDTH], deviation: vec![1.0; WIDTH] };
@@ -47,8 +48,9 @@ fn a_head_ranks_the_samples_of_its_model_embedded_as_served_and_refuses_another(
     std::fs::write(&item, ITEM).expect("a new file");
     let model = model_path();
     let plain = score(&item, &["--model", &model]);
-    write_head(Path::new(&head), text(&plain["provenance"], "model_digest"));
-    write_head(Path::new(&foreign), &"0".repeat(64));
+    let digest = text(&plain["provenance"], "model_digest");
+    write_head(Path::new(&head), digest, StatePlace::ScoreLine);
+    write_head(Path::new(&foreign), &"0".repeat(64), StatePlace::ScoreLine);
 
     let embedded = score(&item, &["--model", &model, "--meta", &format!("head:{head}")]);
     assert_eq!(embedded["status"], "OK", "{embedded}");
@@ -86,7 +88,7 @@ fn a_meta_rm_of_its_own_ranks_what_another_worker_draws() {
     let (model, etcd) = (model_path(), sandbox.etcd.endpoint());
     let plain = score(&sandbox.item(), &["--model", &model]);
     let head = sandbox.folder.path().join("head");
-    write_head(&head, text(&plain["provenance"], "model_digest"));
+    write_head(&head, text(&plain["provenance"], "model_digest"), StatePlace::EndOfTurn);
     let head = head.to_str().expect("it is text");
     let _grm = sandbox.worker("grm");
     let mut arguments = vec!["worker", "--role", "meta", "--id", "meta", "--etcd", &etcd];

@@ -57,7 +57,7 @@ fn a_baseline_earns_all_where_its_scores_are_the_truth_and_nothing_where_they_ar
     run("first.jsonl");
     let scores: Vec<[f64; 2]> = lines(&folder.path().join("first.eval"), "scalar-")
         .iter()
-        .map(|line| [number(&line["scores"][0]), number(&line["scores"][1])])
+        .map(|line| [number(&line["answers"][0]), number(&line["answers"][1])])
         .collect();
     assert_eq!(scores.len(), ANSWERS.len());
     assert!(scores.iter().all(|[one, other]| one != other), "{scores:?}");
@@ -115,7 +115,7 @@ fn a_model_ranks_stored_samples_as_it_ranks_those_of_a_request() {
         .map(|sample| &sample["meta_score"])
         .collect();
     assert!(ranked.len() > 1, "{verdict}");
-    assert_eq!(stored[0]["scores"].as_array().unwrap().iter().collect::<Vec<_>>(), ranked);
+    assert_eq!(stored[0]["answers"].as_array().unwrap().iter().collect::<Vec<_>>(), ranked);
 
     // Nothing is computed twice.
     let again = jury(

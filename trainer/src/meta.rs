@@ -29,7 +29,7 @@ mod standardise;
 
 use std::path::{Path, PathBuf};
 
-use jury_engine::head::{Calibration, Head, HeadCard};
+use jury_engine::head::{Calibration, Head, HeadCard, StatePlace};
 use jury_eval::{picture, whole_file};
 
 pub use auc::AucInterval;
@@ -47,7 +47,7 @@ pub struct LabelledState {
     pub item: String,
     /// Key of its query, normalised: rows of one key never stand in two parts.
     pub query: String,
-    /// The judging model's hidden state at the closing brace of the score line.
+    /// A hidden state behind the sample: the judging model's own, or that of another model which read it ([`StatePlace`]).
     pub state: Vec<f32>,
     /// Whether the sample was correct: the true best strictly highest, or the score equal to the label.
     pub correct: bool,
@@ -60,6 +60,8 @@ pub struct MetaConfig {
     pub name: String,
     /// SHA-256 of the model whose states the rows are, hex.
     pub model_digest: String,
+    /// Where these states stand.
+    pub place: StatePlace,
     /// Numbers of an inner layer; 0: none, the head is linear.
     pub inner: usize,
     /// Decides the split, the first weights, the order of the rows and the bootstrap.
@@ -95,6 +97,7 @@ impl MetaConfig {
         Self {
             name: name.into(),
             model_digest: model_digest.into(),
+            place: StatePlace::default(),
             inner: 0,
             seed: 0,
             shares: Shares::default(),
@@ -138,6 +141,7 @@ pub fn train(
         name: config.name.clone(),
         model_digest: config.model_digest.clone(),
         data_digest: Some(data_digest(rows)),
+        place: config.place,
     };
     let of = |calibration| {
         Head::new(card.clone(), standardisation.clone(), network.clone(), calibration)

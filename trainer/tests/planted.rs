@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // Tests may.
 
-use jury_engine::head::{Calibration, Head, HeadCard, Network, Standardisation};
+use jury_engine::head::{Calibration, Head, HeadCard, Network, Standardisation, StatePlace};
 use jury_grm::domain::{FailureKind, Outcome, Sample, SampleSpec, Scores};
 use jury_grm::vote::{Rule, vote};
 use jury_trainer::meta::{LabelledState, MetaConfig, TrainError, TrainedMeta, train};
@@ -142,8 +142,12 @@ fn rows_that_teach_nothing_are_refused_with_the_reason() {
 
 /// The head that knows: the first number of a state is the label.
 fn oracle() -> Head {
-    let card =
-        HeadCard { name: "oracle".to_owned(), model_digest: "5c".repeat(32), data_digest: None };
+    let card = HeadCard {
+        name: "oracle".to_owned(),
+        model_digest: "5c".repeat(32),
+        data_digest: None,
+        place: StatePlace::ScoreLine,
+    };
     let standardisation = Standardisation { mean: vec![0.0; 2], deviation: vec![1.0; 2] };
     let network = Network::Linear { weights: vec![1.0, 0.0], bias: 0.0 };
     Head::new(card, standardisation, network, Calibration::NONE).unwrap()

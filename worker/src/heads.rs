@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jury_engine::head::{Head, HeadError};
+use jury_engine::head::{Head, HeadError, StatePlace};
 use jury_proto::convert;
 
 use crate::backend::BackendInfo;
@@ -93,7 +93,7 @@ impl Heads {
 impl LoadedHead {
     fn load(path: &Path, backend: &BackendInfo) -> Result<Self, HeadError> {
         let (head, bytes) = Head::load(path)?;
-        head.reads(&backend.model_digest, backend.state_width)?;
+        head.reads(&backend.model_digest, StatePlace::ScoreLine, backend.state_width)?;
         Ok(Self { digest: digest_of(&bytes), head: Arc::new(head) })
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::StatePlace;
+
 /// A head cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -39,6 +41,17 @@ pub enum HeadError {
         bound_to: String,
         /// Digest of the model at hand, hex.
         served: String,
+    },
+    /// It reads the states of another place.
+    #[error(
+        "the head was trained on states at {trained_at}; here it would read those at {served}. \
+         `jury train meta` trains the one, `jury train meta --backbone MODEL` the other"
+    )]
+    WrongPlace {
+        /// Where the states stood that it was trained on.
+        trained_at: StatePlace,
+        /// Where those at hand stand.
+        served: StatePlace,
     },
     /// It reads states of another width.
     #[error("the head reads states of {reads} numbers, this one has {found}")]

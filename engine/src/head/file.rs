@@ -1,7 +1,7 @@
 //! `head.safetensors`: what `jury train meta` writes and workers read.
 //!
 //! ```text
-//! metadata  "jury.head": {"format": 1, "name", "model_digest", "data_digest"?} as JSON in one string
+//! metadata  "jury.head": {"format": 1, "name", "model_digest", "data_digest"?, "place"?} as JSON in one string
 //! tensors   mean [width]  deviation [width]  output.weight [width, or inner]  output.bias [1]
 //!           calibration [2]: slope, intercept
 //!           inner.weight [inner, width]  inner.bias [inner]      of an MLP alone

@@ -4,7 +4,12 @@ use super::*;
 
 fn card() -> HeadCard {
     let data_digest = Some("da".repeat(32));
-    HeadCard { name: "meta-1".to_owned(), model_digest: "5c".repeat(32), data_digest }
+    HeadCard {
+        name: "meta-1".to_owned(),
+        model_digest: "5c".repeat(32),
+        data_digest,
+        place: StatePlace::ScoreLine,
+    }
 }
 
 fn standardisation() -> Standardisation {
@@ -70,11 +75,22 @@ fn states_that_it_cannot_read_have_no_score() {
 fn it_reads_no_other_models_states() {
     let head = head(linear(), Calibration::NONE);
     let model = "5c".repeat(32);
-    head.reads(&model, Some(3)).unwrap();
-    head.reads(&model, None).unwrap();
-    let other = head.reads("another", None).unwrap_err();
+    let reads = |model: &str, width| head.reads(model, StatePlace::ScoreLine, width);
+    reads(&model, Some(3)).unwrap();
+    reads(&model, None).unwrap();
+    let other = reads("another", None).unwrap_err();
     assert!(other.to_string().contains("another"), "{other}");
-    assert!(matches!(head.reads(&model, Some(4)), Err(HeadError::WrongWidth { .. })));
+    assert!(matches!(reads(&model, Some(4)), Err(HeadError::WrongWidth { .. })));
+}
+
+#[test]
+fn it_reads_no_states_of_another_place() {
+    let card = HeadCard { place: StatePlace::EndOfTurn, ..card() };
+    let head = Head::new(card, standardisation(), linear(), Calibration::NONE).unwrap();
+    let head = Head::from_bytes(&head.to_bytes()).unwrap();
+    head.reads(&"5c".repeat(32), StatePlace::EndOfTurn, Some(3)).unwrap();
+    let wrong = head.reads(&"5c".repeat(32), StatePlace::ScoreLine, Some(3)).unwrap_err();
+    assert!(wrong.to_string().contains("--backbone"), "{wrong}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{EpochLoss, MetaConfig, MetaReport, PartReport};
 impl MetaReport {
     /// The card as Markdown, of a head whose file is named `file`; its pictures stand beside that file.
     pub fn to_markdown(&self, file: &str) -> String {
-        let MetaConfig { name, model_digest, inner, seed, shares, .. } = &self.config;
+        let MetaConfig { name, model_digest, place, inner, seed, shares, .. } = &self.config;
         let kind = match inner {
             0 => "linear".to_owned(),
             inner => format!("one inner layer of {inner} numbers with ReLU"),
@@ -34,8 +34,7 @@ impl MetaReport {
             &self.config;
         format!(
             "# {name}\n\n\
-             A Meta RM for Jury: a head on the hidden state of a judging model at the closing brace of its score line. Its score is the \
-             logit that the sample is correct.\n\n\
+             A Meta RM for Jury: a head on a model's hidden state at {place}. Its score is the logit that the sample is correct.\n\n\
              {finding}\n\n\
              | | |\n|---|---|\n\
              | model it is bound to (SHA-256) | `{model_digest}` |\n\

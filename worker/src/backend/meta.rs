@@ -11,6 +11,7 @@
 
 mod job;
 mod scorer;
+mod states;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -35,6 +36,7 @@ use super::occupancy::Occupancy;
 use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load, model_thread};
 use job::Job;
 use scorer::Scorer;
+pub use states::{ReadState, StateReader};
 use thread::ModelThread;
 
 /// Calls that may wait between two steps. Their trajectories have seats, so the queue is bounded by these long before.

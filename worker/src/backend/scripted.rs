@@ -16,7 +16,7 @@ mod run;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::{BoxFuture, pending, ready};
-use jury_engine::head::{Calibration, Head, HeadCard, Network, Standardisation};
+use jury_engine::head::{Calibration, Head, HeadCard, Network, Standardisation, StatePlace};
 use jury_grm::domain::{Reproducible, SampleSpec, Settings};
 use jury_grm::prompt::{Message, Span, Trust};
 use jury_proto::JuryError;
@@ -115,6 +115,7 @@ pub fn example_head(name: &str) -> Head {
         name: name.to_owned(),
         model_digest: ScriptedBackend::new().info.model_digest,
         data_digest: None,
+        place: StatePlace::ScoreLine,
     };
     let mut weights = vec![0.0; STATE_WIDTH];
     weights[0] = 1.0;

@@ -140,7 +140,7 @@ impl Ranking {
 }
 
 /// Why the engine will not take a trajectory.
-fn refused(error: &SubmitError) -> Failure {
+pub(super) fn refused(error: &SubmitError) -> Failure {
     let (kind, detail) = match error {
         SubmitError::TooLong { prompt_tokens, context, over_by } => (
             FailureKind::TooLong,

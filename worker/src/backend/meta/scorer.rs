@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jury_engine::Engine;
-use jury_engine::head::{Head, HeadError, ScalarHead};
+use jury_engine::head::{Head, HeadError, ScalarHead, StatePlace};
 
 use super::MetaError;
 use crate::backend::engine::EngineBackendConfig;
@@ -33,7 +33,8 @@ impl Scorer {
             (None, Some(file)) => {
                 let load = || {
                     let (head, bytes) = Head::load(file)?;
-                    head.reads(&config.digest, Some(engine.model().embedding_length))?;
+                    let width = Some(engine.model().embedding_length);
+                    head.reads(&config.digest, StatePlace::EndOfTurn, width)?;
                     Ok((head, bytes))
                 };
                 let (head, bytes) =

@@ -1,6 +1,6 @@
 //! The Meta RM backend on tiny models of the engine's fixtures.
 
-use jury_engine::head::{Calibration, Head, HeadCard, Network, Standardisation};
+use jury_engine::head::{Calibration, Head, HeadCard, Network, Standardisation, StatePlace};
 use jury_grm::domain::{Failure, Role};
 use jury_grm::prompt::{Message, Span, Trust};
 use jury_proto::convert::Trajectory;
@@ -114,6 +114,25 @@ async fn a_dropped_call_frees_its_seats() {
 }
 
 #[tokio::test]
+async fn a_head_on_states_that_were_read_scores_as_the_served_one_does() {
+    let texts = ["the hat", "a tin", &"hat ".repeat(100)];
+    let RankRequest { messages, trajectories, .. } = request(&texts);
+    let mut reader = StateReader::load(config("gemma2")).unwrap();
+    let states = reader.read(&messages, &trajectories);
+    assert_eq!(states.iter().map(|state| state.index).collect::<Vec<_>>(), [10, 11, 12]);
+    assert_eq!(states[2].outcome.as_ref().unwrap_err().kind, FailureKind::TooLong);
+    assert!(reader.computed_tokens() > 0);
+
+    let file = head(reader.digest(), StatePlace::EndOfTurn);
+    let (head, _) = Head::load(file.path()).unwrap();
+    let backend = MetaBackend::load(config("gemma2"), Some(file.path())).unwrap();
+    for (ranked, read) in ranked(&backend, &texts[..2]).await.into_iter().zip(states) {
+        let score = head.score(&read.outcome.unwrap()).unwrap();
+        assert_eq!(ranked.1.unwrap().to_bits(), score.to_bits());
+    }
+}
+
+#[tokio::test]
 async fn a_caller_without_a_seat_is_told_when_to_ask_again() {
     let mut config = config("gemma2_reward");
     config.engine.max_sequences = 1;
@@ -135,12 +154,12 @@ fn each_role_takes_its_own_kind_of_model() {
     assert!(matches!(error, MetaError::NoScore { .. }), "{error}");
 }
 
-fn head(digest: &str) -> tempfile::NamedTempFile {
-    let card =
-        HeadCard { name: "meta-1".to_owned(), model_digest: digest.to_owned(), data_digest: None };
+fn head(digest: &str, place: StatePlace) -> tempfile::NamedTempFile {
+    let (name, model_digest) = ("meta-1".to_owned(), digest.to_owned());
+    let card = HeadCard { name, model_digest, data_digest: None, place };
     let width = 64;
     let standardisation = Standardisation { mean: vec![0.0; width], deviation: vec![1.0; width] };
-    let network = Network::Linear { weights: vec![0.0; width], bias: 2.5 };
+    let network = Network::Linear { weights: vec![0.125; width], bias: 2.5 };
     let head = Head::new(card, standardisation, network, Calibration::NONE).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), head.to_bytes()).unwrap();
@@ -149,16 +168,23 @@ fn head(digest: &str) -> tempfile::NamedTempFile {
 
 #[tokio::test]
 async fn a_head_on_a_language_model_ranks_too_and_is_part_of_the_digest() {
-    let file = head(&"5c".repeat(32));
+    let file = head(&"5c".repeat(32), StatePlace::EndOfTurn);
     let backend = MetaBackend::load(config("gemma2"), Some(file.path())).unwrap();
     assert_ne!(backend.info().model_digest, "5c".repeat(32));
-    assert_eq!(ranked(&backend, &["the hat"]).await, [(10, Ok(2.5))]);
+    assert!(ranked(&backend, &["the hat"]).await[0].1.is_ok());
     let Err(both) = MetaBackend::load(config("gemma2_reward"), Some(file.path())) else {
         panic!("it has a score of its own");
     };
     assert!(matches!(both, MetaError::TwoScores { .. }), "{both}");
-    let Err(other) = MetaBackend::load(config("gemma2"), Some(head("another").path())) else {
+    let Err(other) =
+        MetaBackend::load(config("gemma2"), Some(head("another", StatePlace::EndOfTurn).path()))
+    else {
         panic!("it was trained on another model");
     };
     assert!(other.to_string().contains("another"), "{other}");
+    let file = head(&"5c".repeat(32), StatePlace::ScoreLine);
+    let Err(place) = MetaBackend::load(config("gemma2"), Some(file.path())) else {
+        panic!("it was trained on states that a judge has at its score line");
+    };
+    assert!(place.to_string().contains("--backbone"), "{place}");
 }

@@ -2,7 +2,8 @@
 
 use jury_engine::{Message, Prompt, Role, Span, Tokenizer};
 use jury_grm::domain::{Failure, FailureKind};
-use jury_proto::convert::{RankRequest, Ranked};
+use jury_grm::prompt;
+use jury_proto::convert::{RankRequest, Ranked, Trajectory};
 use tokio::sync::oneshot;
 
 use crate::backend::engine::engine_prompt;
@@ -21,19 +22,24 @@ pub(in crate::backend) fn conversations(
     request: &RankRequest,
     reply: &oneshot::Sender<Vec<Ranked>>,
 ) -> Option<Vec<Conversation>> {
-    let mut conversation: Prompt = engine_prompt(&request.messages);
-    let mut conversations = Vec::new();
-    for said in &request.trajectories {
-        if reply.is_closed() {
-            return None;
-        }
+    let all = each(tokenizer, &request.messages, &request.trajectories);
+    all.map(|conversation| (!reply.is_closed()).then_some(conversation)).collect()
+}
+
+/// Each conversation as it is asked for.
+pub(in crate::backend) fn each<'a>(
+    tokenizer: &'a Tokenizer,
+    messages: &[prompt::Message],
+    said: &'a [Trajectory],
+) -> impl Iterator<Item = Conversation> + 'a {
+    let mut conversation: Prompt = engine_prompt(messages);
+    said.iter().map(move |said| {
         let spans = vec![Span::untrusted(said.text.as_str())];
         conversation.messages.push(Message { role: Role::Assistant, spans });
         let tokens = tokenizer
             .encode_conversation(&conversation)
             .map_err(|error| Failure { kind: FailureKind::Worker, detail: error.to_string() });
         conversation.messages.pop();
-        conversations.push(Conversation { index: said.index, tokens });
-    }
-    Some(conversations)
+        Conversation { index: said.index, tokens }
+    })
 }

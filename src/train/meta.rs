@@ -1,0 +1,136 @@
+//! `jury train meta`: labelled samples, with a state behind each, to a head that ranks.
+
+use anyhow::anyhow;
+use jury_engine::head::StatePlace;
+use jury_fabric::shutdown::on_signals;
+use jury_grm::domain::{Item, Verdict};
+use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::meter::Meter;
+use jury_trainer::meta::{LabelledState, MetaConfig, TrainError, TrainedMeta, label, train};
+
+use crate::args::{EvalRunArgs, TrainMetaArgs};
+use crate::eval::{Drawn, EvalConfig, Run, by_backbone, draw, model_beside};
+
+pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
+    let backbone = args.backbone.as_deref();
+    let backbone = backbone.map(|model| model_beside("--backbone", &args.judge, model));
+    let backbone = backbone.transpose().or_exit(Exit::Usage)?;
+    let config = EvalConfig::try_from(samples_of(&args)).or_exit(Exit::Usage)?;
+    let meter = Meter::new(args.quiet);
+    let Some(Drawn { items, folder, exit }) = draw(&config, &meter).await? else {
+        return Ok(Exit::Interrupted);
+    };
+    let mut verdicts = folder.verdicts()?;
+    let (model_digest, place) = match &backbone {
+        None => (only_judge(&verdicts)?, StatePlace::ScoreLine),
+        Some(model) => {
+            let run = Run { items: &items, folder: &folder, template: config.template()? };
+            let signals = on_signals().or_exit(Exit::Internal)?;
+            let ended = || signals.drain.is_cancelled();
+            let read = by_backbone(model, &run, &mut verdicts, ended, &meter).await?;
+            let Some(digest) = read else {
+                meter.clear();
+                meter.print("jury: interrupted; the same command goes on from here");
+                return Ok(Exit::Interrupted);
+            };
+            (digest, StatePlace::EndOfTurn)
+        }
+    };
+    let rows = rows(&items, &verdicts);
+    if rows.is_empty() {
+        let problem = anyhow!(
+            "no sample has a hidden state: --samples was drawn without them (`jury eval --hidden-states`), or \
+             by workers that cannot tell them"
+        );
+        return Err(Failed::new(Exit::BadData, problem));
+    }
+    let meta = MetaConfig {
+        inner: args.inner,
+        seed: args.seed,
+        place,
+        ..MetaConfig::new(name(&args), model_digest)
+    };
+    let trained = train(&rows, &meta, |epoch| {
+        meter.stage(&format!("epoch {}: validation loss {:.4}", epoch.epoch, epoch.validation));
+    });
+    meter.clear();
+    let trained = trained.map_err(failed)?;
+    let card = trained.write(&args.out).map_err(failed)?;
+    crate::score::print(&said(&args, &trained, rows.len(), &card.display().to_string()))?;
+    Ok(exit)
+}
+
+/// Digest of the model that judged all items: a head reads the states of one.
+fn only_judge(verdicts: &[Verdict]) -> Result<String, Failed> {
+    let judged_by = |verdict: &Verdict| verdict.provenance.model_digest.clone();
+    let Some(digest) = verdicts.iter().find_map(judged_by) else {
+        let problem = anyhow!("no item was judged; the same command goes on");
+        return Err(Failed::new(Exit::TryAgain, problem));
+    };
+    let is_of_another = |verdict: &&Verdict| judged_by(verdict).is_some_and(|by| by != digest);
+    match verdicts.iter().find(is_of_another) {
+        None => Ok(digest),
+        Some(other) => {
+            let problem = anyhow!(
+                "item {:?} was judged by another model than the first; a head reads the states of one: name it with --model",
+                other.item_id
+            );
+            Err(Failed::new(Exit::BadData, problem))
+        }
+    }
+}
+
+/// The same drawing as an evaluation's, with the judge's hidden states unless another model's are read.
+fn samples_of(args: &TrainMetaArgs) -> EvalRunArgs {
+    EvalRunArgs {
+        ks: vec![args.k],
+        temperature: args.temperature,
+        max_critique_tokens: args.max_critique_tokens,
+        seed: args.seed,
+        budget: args.budget,
+        concurrency: args.concurrency,
+        hidden_states: args.backbone.is_none(),
+        out: Some(args.samples.clone().unwrap_or_else(|| args.out.with_extension("samples"))),
+        replay: args.replay,
+        quiet: args.quiet,
+        ..EvalRunArgs::of_items(args.items.clone(), args.choice.clone(), args.judge.clone())
+    }
+}
+
+fn rows(items: &[Item], verdicts: &[Verdict]) -> Vec<LabelledState> {
+    let by_id: std::collections::HashMap<&str, &Verdict> =
+        verdicts.iter().map(|verdict| (&*verdict.item_id, verdict)).collect();
+    let of_item = |item: &Item| {
+        let Some(verdict) = by_id.get(&*item.id) else { return Vec::new() };
+        let scale = verdict.provenance.settings.scale;
+        label(item, scale, verdict.samples.as_deref().unwrap_or_default())
+    };
+    items.iter().flat_map(of_item).collect()
+}
+
+fn name(args: &TrainMetaArgs) -> String {
+    let stem = || args.out.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    args.name.clone().or_else(stem).unwrap_or_else(|| "head".to_owned())
+}
+
+fn said(args: &TrainMetaArgs, trained: &TrainedMeta, n_rows: usize, card: &str) -> String {
+    let out = args.out.display();
+    let used = match &args.backbone {
+        None => format!("jury score ITEM --meta head:{out}, or jury up --head {out}"),
+        Some(model) => format!(
+            "jury score ITEM --meta model:{model},head:{out}, or jury worker --role meta --model {model} --head {out}"
+        ),
+    };
+    format!(
+        "{n_rows} labelled samples. {}\n{out} is the head, {card} its card with pictures.\nUse it: {used}\n",
+        trained.report.finding(),
+    )
+}
+
+fn failed(error: TrainError) -> Failed {
+    let exit = match &error {
+        TrainError::Io { .. } => Exit::CannotWrite,
+        _ => Exit::BadData,
+    };
+    Failed::new(exit, error)
+}

@@ -1,0 +1,92 @@
+//! `jury train meta --backbone`: from items to a head on a model of its own, and to what it ranks.
+
+#![allow(clippy::unwrap_used, reason = "clippy sees tests, but not what they share")]
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::process::{jury, model_path};
+
+const QUERIES: [&str; 12] = [
+    "Name a colour.",
+    "What is 2 + 2?",
+    "Greet a friend.",
+    "Where is Paris?",
+    "Name a tree.",
+    "What do cows drink?",
+    "How many days has a week?",
+    "Name a river.",
+    "What is ice?",
+    "Who wrote Hamlet?",
+    "Name a planet.",
+    "What does a baker sell?",
+];
+
+/// Every query twice, with either response as the best: what one item's samples get right, the other's get wrong.
+fn items(path: &Path) {
+    let both = |(at, query): (usize, &&str)| {
+        let item = |best: usize| {
+            let responses = [format!("The answer to {at} is short."), "I do not know.".to_owned()];
+            let id = format!("i{at}-{best}");
+            json!({"id": id, "query": query, "responses": responses, "best": best}).to_string()
+        };
+        [item(0), item(1)]
+    };
+    let lines: Vec<String> = QUERIES.iter().enumerate().flat_map(both).collect();
+    fs::write(path, lines.join("\n")).unwrap();
+}
+
+#[test]
+fn a_head_on_a_model_of_its_own_is_trained_resumed_and_ranks_what_was_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, samples, model) = (path("items.jsonl"), path("drawn"), model_path());
+    items(Path::new(&file));
+    let trained = |out: &str, more: &[&str]| {
+        let command = ["train", "meta", "--items", &file, "--out", out, "--samples", &samples];
+        let settings = ["--model", &model, "--backbone", &model, "-k", "2"];
+        let settings = [&settings[..], &["--max-critique-tokens", "8"], more].concat();
+        let ended = jury(&[&command[..], &settings].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.stdout
+    };
+    let (first, second) = (path("first.safetensors"), path("second.safetensors"));
+    let said = trained(&first, &["--name", "apart"]);
+    assert!(said.contains(&format!("--meta model:{model},head:{first}")), "{said}");
+    let read = || {
+        let entries = fs::read_dir(&samples).unwrap().map(|entry| entry.unwrap().path());
+        let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let mut found = entries.filter(|path| name(path).starts_with("states-"));
+        found.next().unwrap()
+    };
+    let states = fs::read_to_string(read()).unwrap();
+    assert_eq!(states.lines().count(), 2 * QUERIES.len());
+
+    // What was killed while it wrote its last line reads that item once more, and nothing else.
+    fs::write(read(), &states[..states.len() - 100]).unwrap();
+    trained(&second, &["--name", "apart", "--replay"]);
+    assert_eq!(fs::read(&first).unwrap(), fs::read(&second).unwrap());
+    let resumed = fs::read_to_string(read()).unwrap();
+    let kept = states.lines().count() - 1;
+    assert_eq!(
+        states.lines().take(kept).collect::<Vec<_>>(),
+        resumed.lines().take(kept).collect::<Vec<_>>()
+    );
+    assert_eq!(resumed.lines().count(), states.lines().count());
+
+    let ranked = |meta: &str| {
+        let settings = ["--model", &model, "--meta", meta, "--replay", "--json", "-"];
+        let command = ["eval", &file, "--out", &samples, "--k", "2", "--methods", "vote,meta"];
+        jury(&[&command[..], &settings].concat())
+    };
+    let by_model = ranked(&format!("model:{model},head:{first}"));
+    assert_eq!(by_model.code, Some(0), "{}", by_model.stderr);
+    let report: Value = serde_json::from_str(&by_model.stdout).unwrap();
+    assert!(report["curve"]["meta"]["2"]["n_items"].as_u64().unwrap() > 0, "{report}");
+    assert!(report["cost"]["rank_tokens"].as_f64().unwrap() > 0.0, "{report}");
+    let elsewhere = ranked(&format!("head:{first}"));
+    assert_eq!(elsewhere.code, Some(64), "{}", elsewhere.stderr);
+    assert!(elsewhere.stderr.contains("jury train meta --backbone"), "{}", elsewhere.stderr);
+}
