@@ -61,11 +61,13 @@ test-models: build ## Compare more models with a reference, measure memory: 1.6 
 	$(CARGO) test --workspace --test engine -- --ignored --nocapture memory::
 	JURY_TEST_MODEL="$$($(JURY) models fetch $(MEMORY_MODEL))" $(CARGO) test --workspace --test engine -- --nocapture invariance::
 
-upstream-tests: build ## Test workers in front of a real llama-server, which is compiled once
-	$(JURY) models fetch $(TEST_MODEL)
-	peer="$$(scripts/llama-cpp)" && JURY_LLAMA_SERVER="$$peer/llama-server" LD_LIBRARY_PATH="$$peer" \
-	JURY_TEST_MODEL="$$($(JURY) models fetch $(TEST_MODEL))" \
-	JURY_ETCD="$$(scripts/etcd)" $(CARGO) test --workspace --test upstream --test cluster -- --ignored --nocapture
+upstream-tests: build ## Test workers in front of real servers: llama-server, compiled once, and vLLM, 7 GB of packages
+	model="$$($(JURY) models fetch $(TEST_MODEL))" && peer="$$(scripts/llama-cpp)" && vllm="$$(scripts/vllm)" && \
+	scripts/vllm-models "$$vllm" && folder="$$(dirname "$$model")" && \
+	JURY_LLAMA_SERVER="$$peer/llama-server" LD_LIBRARY_PATH="$$peer" JURY_VLLM="$$vllm/bin/vllm" \
+	JURY_VLLM_MODEL="$$folder/SmolLM2-135M-Instruct" JURY_VLLM_REWARD_MODEL="$$folder/SmolLM2-135M-Reward" \
+	JURY_TEST_MODEL="$$model" JURY_ETCD="$$(scripts/etcd)" \
+		$(CARGO) test --workspace --test upstream --test cluster -- --ignored --nocapture --test-threads 1
 
 merge-tests: build ## Hold merged models to PEFT, transformers and llama.cpp: 6 GB of packages
 	$(JURY) models fetch $(TEST_MODEL)

@@ -10,6 +10,8 @@ mod evaluate;
 #[path = "../../fabric/tests/kubernetes/fake_api.rs"]
 mod fake_api;
 mod process;
+#[path = "../../worker/tests/upstream/programs.rs"]
+mod programs;
 mod ranking;
 mod sandbox;
 mod scalar;

@@ -1,103 +1,98 @@
-//! A fleet of the embedded engine and a real llama-server with the same model: `make upstream-tests`.
+//! Fleets of the embedded engine and of real servers with the same model: `make upstream-tests`.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
 
 use super::process::{Process, model_path, text};
-use super::sandbox::Sandbox;
+use super::programs::{Program, llama_server, named, vllm};
+use super::sandbox::{Sandbox, score};
 
-/// Killed when dropped.
-struct LlamaServer {
-    child: Child,
-    url: String,
+/// A registered worker in front of a server.
+fn worker(sandbox: &Sandbox, id: &str, server: &Program, name: &str, more: &[&str]) -> Process {
+    let etcd = sandbox.etcd.endpoint();
+    let mut arguments = vec!["worker", "--etcd", &etcd, "--listen", "127.0.0.1:0", "--id", id];
+    arguments.extend(["--backend", "openai", "--url", &server.url, "--model", name]);
+    arguments.extend(more);
+    let mut worker = Process::jury(id, &arguments);
+    worker.wait_for("registered");
+    worker
 }
 
-impl LlamaServer {
-    fn start() -> Self {
-        let program =
-            std::env::var_os("JURY_LLAMA_SERVER").expect("make upstream-tests names llama-server");
-        let mut child = Command::new(program)
-            .args([
-                "-m",
-                &model_path(),
-                "--port",
-                "0",
-                "-np",
-                "2",
-                "-c",
-                "4096",
-                "--metrics",
-                "--no-repack",
-                "-t",
-                "1",
-            ])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("llama-server starts");
-        let log = BufReader::new(child.stderr.take().expect("it is piped"));
-        let mut lines = log.lines().map_while(Result::ok);
-        let url = lines
-            .find_map(|line| Some(line.split_once("listening on ")?.1.trim().to_owned()))
-            .expect("llama-server tells its address");
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, url }
-    }
-}
-
-impl Drop for LlamaServer {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+/// The test model's name in the fleet.
+fn model_name() -> String {
+    let name = PathBuf::from(model_path());
+    name.file_stem().expect("a file").to_str().expect("a name").to_owned()
 }
 
 #[test]
-#[ignore = "needs a real llama-server: make upstream-tests"]
-fn samples_of_the_engine_and_of_an_upstream_never_share_a_vote() {
+#[ignore = "needs a real llama-server and vLLM: make upstream-tests"]
+fn samples_of_the_engine_and_of_upstreams_never_share_a_vote() {
     let sandbox = Sandbox::new();
-    let server = LlamaServer::start();
+    let (model, name) = (model_path(), model_name());
+    let llama_cpp = llama_server(Path::new(&model), &name, 2);
+    let vllm = vllm(&named("JURY_VLLM_MODEL"), &name, &["--max-num-seqs", "1"]);
     let mut engine = sandbox.worker("engine");
-    let model = model_path();
-    let name = std::path::Path::new(&model).file_stem().expect("a file").to_str().expect("a name");
-    let (etcd, listen) = (sandbox.etcd.endpoint(), "127.0.0.1:0");
-    let mut upstream = Process::jury(
-        "upstream",
-        &[
-            "worker",
-            "--etcd",
-            &etcd,
-            "--listen",
-            listen,
-            "--id",
-            "upstream",
-            "--backend",
-            "openai",
-            "--url",
-            &server.url,
-            "--model",
-            name,
-            "--tokenizer",
-            &model,
-        ],
-    );
-    upstream.wait_for("registered");
-    let (mut coordinator, endpoint) = sandbox.coordinator(2);
+    let tokenizer = ["--tokenizer", &model];
+    let mut second = worker(&sandbox, "llama-cpp", &llama_cpp, &name, &tokenizer);
+    let _third =
+        worker(&sandbox, "vllm", &vllm, &name, &[&tokenizer[..], &["--capacity", "1"]].concat());
+    let (mut coordinator, endpoint) = sandbox.coordinator(3);
 
-    let first = sandbox.score(&endpoint);
-    assert_eq!(first["run"]["workers"], serde_json::json!(["engine"]), "the larger class serves");
+    let by_engine = sandbox.score(&endpoint);
     engine.kill();
     let gone = coordinator.wait_for("worker takes no samples");
     assert_eq!(text(&gone, "worker_id"), "engine");
-    let second = sandbox.score(&endpoint);
-    assert_eq!(second["run"]["workers"], serde_json::json!(["upstream"]));
-    for field in ["model_digest", "numerics"] {
-        assert_ne!(first["provenance"][field], second["provenance"][field], "{field}");
-    }
-    assert!(text(&second["provenance"], "numerics").starts_with("upstream:llama.cpp:"));
-    for verdict in [&first, &second] {
+    let by_llama_cpp = sandbox.score(&endpoint);
+    second.kill();
+    let gone = coordinator.wait_for("worker takes no samples");
+    assert_eq!(text(&gone, "worker_id"), "llama-cpp");
+    let by_vllm = sandbox.score(&endpoint);
+
+    let verdicts = [("engine", by_engine), ("llama-cpp", by_llama_cpp), ("vllm", by_vllm)];
+    for (worker, verdict) in &verdicts {
+        assert_eq!(
+            verdict["run"]["workers"],
+            serde_json::json!([worker]),
+            "the largest class serves"
+        );
         assert_eq!(verdict["counts"]["asked"], 8, "{verdict}");
         let rewards = verdict["rewards"].as_array().expect("a list");
         assert!(rewards.iter().all(|reward| reward.is_number()), "{verdict}");
     }
+    let numerics = |at: usize| text(&verdicts[at].1["provenance"], "numerics").to_owned();
+    assert!(numerics(1).starts_with("upstream:llama.cpp:"), "{}", numerics(1));
+    assert!(numerics(2).starts_with("upstream:vllm:"), "{}", numerics(2));
+    for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+        let [one, other] = [one, other].map(|at: usize| &verdicts[at].1["provenance"]);
+        assert_ne!(one["numerics"], other["numerics"]);
+        assert_ne!(one["model_digest"], other["model_digest"]);
+    }
+}
+
+#[test]
+#[ignore = "needs a real vLLM: make upstream-tests"]
+fn a_meta_rm_behind_vllm_ranks_what_the_engine_draws_as_one_in_the_engine_does() {
+    let sandbox = Sandbox::new();
+    let folder = named("JURY_VLLM_REWARD_MODEL");
+    let folder = folder.to_str().expect("it is text");
+    let server = vllm(Path::new(folder), "metarm", &["--runner", "pooling"]);
+    let _judge = sandbox.worker("judge");
+    let _meta =
+        worker(&sandbox, "meta", &server, "metarm", &["--role", "meta", "--tokenizer", folder]);
+    let (_coordinator, endpoint) = sandbox.coordinator(2);
+    let behind = score(&sandbox.item(), &["--endpoint", &endpoint, "--meta", "metarm"]);
+    let within =
+        score(&sandbox.item(), &["--model", &model_path(), "--meta", &format!("model:{folder}")]);
+    let scores = |verdict: &serde_json::Value| -> Vec<f64> {
+        assert_eq!(verdict["status"], "OK", "{verdict}");
+        let samples = verdict["samples"].as_array().expect("they were asked for").iter();
+        samples.map(|sample| sample["meta_score"].as_f64().expect("it is ranked")).collect()
+    };
+    let (behind, within) = (scores(&behind), scores(&within));
+    println!("vLLM {behind:?}, engine {within:?}");
+    for (behind, within) in behind.iter().zip(&within) {
+        assert!((behind - within).abs() < 0.1, "{behind} and {within}");
+    }
+    let spread = within.iter().copied().fold(f64::MIN, f64::max)
+        - within.iter().copied().fold(f64::MAX, f64::min);
+    assert!(spread > 0.3, "scores that are all alike would agree by chance: {within:?}");
 }

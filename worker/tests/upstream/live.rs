@@ -1,8 +1,6 @@
 //! Real servers. `make upstream-tests` installs and names them; nothing here runs without.
 
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 
 use jury_engine::EngineConfig;
 use jury_grm::domain::{Finish, Readout, Sample, Settings};
@@ -13,69 +11,21 @@ use jury_worker::backend::openai::{OpenAiBackend, OpenAiConfig, OpenAiMeta};
 use jury_worker::backend::scripted::example_ranking;
 use jury_worker::backend::{Backend, BackendEvent, GroupEvents};
 
+use crate::programs::{self, Program, named};
 use crate::{config, draw, group, samples, start};
 
-/// A llama-server; it ends with this.
-struct LlamaServer {
-    process: Child,
-    url: String,
-}
-
 fn model() -> PathBuf {
-    std::env::var_os("JURY_TEST_MODEL").expect("make upstream-tests names the model").into()
+    named("JURY_TEST_MODEL")
 }
 
-// === impl LlamaServer ===
-
-impl LlamaServer {
-    fn start(slots: u32) -> Self {
-        let program =
-            std::env::var_os("JURY_LLAMA_SERVER").expect("make upstream-tests names llama-server");
-        let context = (2048 * slots).to_string();
-        let slots = slots.to_string();
-        let mut process = Command::new(program)
-            .args([
-                "--port",
-                "0",
-                "--alias",
-                "judge",
-                "--metrics",
-                "--no-repack",
-                "-t",
-                "1",
-                "-np",
-                &slots,
-                "-c",
-                &context,
-                "-m",
-            ])
-            .arg(model())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("llama-server starts");
-        let log = BufReader::new(process.stderr.take().expect("it is piped"));
-        let mut lines = log.lines().map_while(Result::ok);
-        let url = lines
-            .find_map(|line| Some(line.split_once("listening on ")?.1.trim().to_owned()))
-            .expect("llama-server tells its address");
-        // Read on, or its log would block it.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { process, url }
-    }
-
-    async fn connect(&self, tokenizer: Option<PathBuf>) -> OpenAiBackend {
-        OpenAiBackend::connect(OpenAiConfig { tokenizer, ..config(&self.url) })
-            .await
-            .unwrap_or_else(|error| panic!("{error}"))
-    }
+/// A llama-server that serves the test model.
+fn llama_server(slots: u32) -> Program {
+    programs::llama_server(&model(), "judge", slots)
 }
 
-impl Drop for LlamaServer {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
+async fn connect(server: &Program, tokenizer: Option<PathBuf>) -> OpenAiBackend {
+    let config = OpenAiConfig { tokenizer, ..config(&server.url) };
+    OpenAiBackend::connect(config).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Short critiques, for slow machines.
@@ -95,9 +45,9 @@ fn short(readout: Readout, max_critique_tokens: u32) -> SampleGroup {
 #[tokio::test]
 #[ignore = "needs a real llama-server: make upstream-tests"]
 async fn llama_server_draws_free_and_guided_samples_from_tokens_and_from_text() {
-    let server = LlamaServer::start(2);
+    let server = llama_server(2);
     for tokenizer in [Some(model()), None] {
-        let backend = server.connect(tokenizer.clone()).await;
+        let backend = connect(&server, tokenizer.clone()).await;
         assert!(backend.info().capabilities.distributions);
         for readout in [Readout::Free, Readout::Sampled, Readout::Expected] {
             let events = draw(&backend, brief(2, readout)).await;
@@ -127,20 +77,16 @@ async fn llama_server_draws_free_and_guided_samples_from_tokens_and_from_text() 
 #[tokio::test]
 #[ignore = "needs a real llama-server: make upstream-tests"]
 async fn scores_read_from_llama_server_are_those_that_the_engine_reads() {
-    let server = LlamaServer::start(1);
-    reads_what_the_engine_reads(&server.connect(Some(model())).await).await;
+    let server = llama_server(1);
+    reads_what_the_engine_reads(&connect(&server, Some(model())).await).await;
 }
 
 #[tokio::test]
-#[ignore = "needs a vLLM that serves the test model as judge"]
-async fn scores_read_from_vllm_are_those_that_the_engine_reads() {
-    let Ok(url) = std::env::var("JURY_VLLM_URL") else {
-        return println!("left out: JURY_VLLM_URL names no vLLM");
-    };
+#[ignore = "needs a real vLLM: make upstream-tests"]
+async fn vllm_reads_the_scores_that_the_engine_reads_and_keeps_tenants_prompts_apart() {
+    let server = programs::vllm(&named("JURY_VLLM_MODEL"), "judge", &[]);
     for tokenizer in [Some(model()), None] {
-        let config = OpenAiConfig { tokenizer, ..config(&url) };
-        let backend =
-            OpenAiBackend::connect(config).await.unwrap_or_else(|error| panic!("{error}"));
+        let backend = connect(&server, tokenizer).await;
         assert!(backend.info().numerics.starts_with("upstream:vllm:"));
         for readout in [Readout::Free, Readout::Sampled] {
             let events = draw(&backend, short(readout, 24)).await;
@@ -149,18 +95,33 @@ async fn scores_read_from_vllm_are_those_that_the_engine_reads() {
         if backend.info().capabilities.token_prompts {
             reads_what_the_engine_reads(&backend).await;
         }
+        let mut found = Vec::new();
+        for salt in ["a", "a", "b"] {
+            let salt =
+                format!("{salt}, tokenised by us: {}", backend.info().capabilities.token_prompts);
+            let before = cached_tokens(&server.url).await;
+            let group = SampleGroup { cache_salt: Some(salt), ..brief(1, Readout::Free) };
+            assert_eq!(samples(&draw(&backend, group).await).len(), 1);
+            found.push(cached_tokens(&server.url).await - before);
+        }
+        assert!(found[0] == 0.0 && found[1] > 0.0 && found[2] == 0.0, "{found:?}");
     }
+}
+
+/// Prompt tokens that a vLLM has found in its prefix cache.
+async fn cached_tokens(url: &str) -> f64 {
+    let page = metrics(url).await;
+    let line = page.lines().find(|line| line.starts_with("vllm:prefix_cache_hits_total{"));
+    let count = line.and_then(|line| line.rsplit_once(' ')?.1.parse().ok());
+    count.unwrap_or_else(|| panic!("it counts them: {page}"))
 }
 
 /// Within a tenth, where scores lie some units apart: the engine multiplies in fewer bits.
 #[tokio::test]
-#[ignore = "needs a vLLM that serves the engine's fixture gemma2_reward as judge"]
+#[ignore = "needs a real vLLM: make upstream-tests"]
 async fn scores_of_a_reward_model_behind_vllm_are_those_that_the_engine_gives() {
-    let Ok(url) = std::env::var("JURY_VLLM_REWARD_URL") else {
-        return println!("left out: JURY_VLLM_REWARD_URL names no vLLM");
-    };
-    let folder =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures/gemma2_reward");
+    let folder = named("JURY_VLLM_REWARD_MODEL");
+    let server = programs::vllm(&folder, "judge", &["--runner", "pooling"]);
     let embedded = EngineBackendConfig {
         path: folder.clone(),
         name: "judge".to_owned(),
@@ -178,7 +139,7 @@ async fn scores_of_a_reward_model_behind_vllm_are_those_that_the_engine_gives() 
         said.text = text.to_owned();
     }
     let ours = embedded.rank(request.clone()).await.expect("the engine ranks");
-    let config = OpenAiConfig { tokenizer: Some(folder), ..config(&url) };
+    let config = OpenAiConfig { tokenizer: Some(folder), ..config(&server.url) };
     let upstream = OpenAiMeta::connect(config).await.unwrap_or_else(|error| panic!("{error}"));
     let theirs = upstream.rank(request).await.expect("vLLM ranks");
     for (ours, theirs) in ours.into_iter().zip(theirs) {
@@ -234,8 +195,8 @@ async fn reads_what_the_engine_reads(upstream: &OpenAiBackend) {
 #[tokio::test]
 #[ignore = "needs a real llama-server: make upstream-tests"]
 async fn llama_server_with_one_slot_repeats_a_seed() {
-    let server = LlamaServer::start(1);
-    let backend = server.connect(Some(model())).await;
+    let server = llama_server(1);
+    let backend = connect(&server, Some(model())).await;
     let mut texts = Vec::new();
     for _ in 0..3 {
         let events = draw(&backend, brief(1, Readout::Free)).await;
@@ -248,8 +209,8 @@ async fn llama_server_with_one_slot_repeats_a_seed() {
 #[tokio::test]
 #[ignore = "needs a real llama-server: make upstream-tests"]
 async fn a_cancelled_sample_stops_in_llama_server() {
-    let server = LlamaServer::start(1);
-    let backend = server.connect(Some(model())).await;
+    let server = llama_server(1);
+    let backend = connect(&server, Some(model())).await;
     let mut long = group(1, Readout::Free);
     long.settings.max_critique_tokens = 1900;
     let (handle, mut receiver) = start(&backend, long);

@@ -3,6 +3,7 @@
 
 mod faults;
 mod live;
+mod programs;
 mod ranking;
 mod recorded;
 mod server;

@@ -1,0 +1,79 @@
+//! Real servers as processes; each ends with its value. `make upstream-tests` installs them and names them in variables.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A server that answers.
+pub struct Program {
+    process: Child,
+    pub url: String,
+}
+
+/// A llama-server with so many slots of 2,048 tokens.
+pub fn llama_server(model: &Path, name: &str, slots: u32) -> Program {
+    let mut command = Command::new(named("JURY_LLAMA_SERVER"));
+    command.args(["--port", "0", "--metrics", "--no-repack", "-t", "1", "--alias", name, "-m"]);
+    command.arg(model).args(["-np", &slots.to_string(), "-c", &(2048 * slots).to_string()]);
+    let (process, line) = start(command, "listening on ");
+    let url = line.split_once("listening on ").expect("it was waited for").1.trim().to_owned();
+    Program { process, url }
+}
+
+/// A vLLM that serves a folder of floats; with `more` options.
+pub fn vllm(model: &Path, name: &str, more: &[&str]) -> Program {
+    // It takes no port 0.
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let port = free.expect("a free port").port().to_string();
+    let mut command = Command::new(named("JURY_VLLM"));
+    command.arg("serve").arg(model).args(["--served-model-name", name, "--host", "127.0.0.1"]);
+    command.args(["--port", &port, "--max-model-len", "2048", "--enforce-eager"]);
+    command.args(["--dtype", "float32"]).args(more);
+    for (variable, value) in [
+        ("VLLM_CPU_KVCACHE_SPACE", "1"),
+        ("VLLM_NO_USAGE_STATS", "1"),
+        ("HF_HUB_OFFLINE", "1"),
+        ("NO_COLOR", "1"),
+    ] {
+        command.env(variable, value);
+    }
+    let (process, _) = start(command, "Application startup complete");
+    Program { process, url: format!("http://127.0.0.1:{port}") }
+}
+
+/// What a variable names.
+pub fn named(variable: &str) -> PathBuf {
+    let named = std::env::var_os(variable);
+    named.unwrap_or_else(|| panic!("make upstream-tests sets {variable}")).into()
+}
+
+// === private ===
+
+/// Waits for the line of its log that says it is ready; that line.
+fn start(mut command: Command, ready: &str) -> (Child, String) {
+    // A group of its own, since vLLM's engine is a process beside the one that is started.
+    command.process_group(0).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let log = BufReader::new(process.stderr.take().expect("it is piped"));
+    let mut lines = log.lines().map_while(Result::ok);
+    let mut said = Vec::new();
+    for line in lines.by_ref() {
+        if line.contains(ready) {
+            // Read on, or its log would block it.
+            std::thread::spawn(move || lines.for_each(drop));
+            return (process, line);
+        }
+        said.push(line);
+    }
+    panic!("{command:?} ended:\n{}", said.join("\n"));
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.process.id());
+        drop(Command::new("kill").args(["-9", "--", &group]).status());
+        drop(self.process.wait());
+    }
+}
