@@ -2,6 +2,7 @@
 //! is decided where they become a config (`TryFrom`), and nowhere else.
 
 mod doctor;
+mod draw;
 mod eval;
 mod judge;
 mod kubernetes;
@@ -22,6 +23,7 @@ use jury_bench::BenchArgs;
 use jury_terminal::exit;
 
 pub use self::doctor::DoctorArgs;
+pub use self::draw::DrawArgs;
 pub use self::eval::{
     ChoiceArgs, CompareArgs, DrawnReadout, EvalArgs, EvalCommand, EvalRunArgs, PartArg,
     WeaknessArgs,

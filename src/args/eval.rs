@@ -1,7 +1,6 @@
 //! `jury eval`.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use jury_eval::method::Method;
@@ -9,7 +8,7 @@ use jury_eval::published::Format;
 use jury_grm::domain::{Readout, limits};
 use jury_terminal::number::whole;
 
-use super::JudgeArgs;
+use super::{DrawArgs, JudgeArgs};
 
 const EXAMPLES: &str = "\
 Every item is judged once, with as many samples as the largest k; smaller ones are votes over
@@ -124,21 +123,11 @@ pub struct EvalRunArgs {
     /// model writes by itself, tells how much of it parses, and leaves out the expected methods
     #[arg(long, value_enum, default_value_t = DrawnReadout::Guided, help_heading = "Sampling")]
     pub readout: DrawnReadout,
-    /// Softmax temperature, 0 to 2 [default: 0.5]
-    #[arg(long, value_name = "T", help_heading = "Sampling")]
-    pub temperature: Option<f64>,
-    /// Longest critique, 1 to 16384 tokens [default: 512]
-    #[arg(long, value_name = "N", value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 256"), help_heading = "Sampling")]
-    pub max_critique_tokens: Option<u32>,
+    #[command(flatten)]
+    pub draw: DrawArgs,
     /// Seed of every request, below 2^53
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Sampling")]
     pub seed: u64,
-    /// Time for one item, like 90s or 5m [default: 10m]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Sampling")]
-    pub budget: Option<Duration>,
-    /// Items judged at once [default: as many as the fleet draws]
-    #[arg(long, value_name = "N", help_heading = "Sampling")]
-    pub concurrency: Option<usize>,
     /// Keep the hidden states that `jury train meta` learns from
     #[arg(long, help_heading = "Sampling")]
     pub hidden_states: bool,
@@ -225,11 +214,8 @@ impl EvalRunArgs {
             meta: None,
             baselines: Vec::new(),
             readout: DrawnReadout::Guided,
-            temperature: None,
-            max_critique_tokens: None,
+            draw: DrawArgs::default(),
             seed: 0,
-            budget: None,
-            concurrency: None,
             hidden_states: false,
             out: None,
             json: None,

@@ -6,14 +6,13 @@ mod rft;
 mod rl;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Subcommand;
 use jury_grm::domain::limits;
 use jury_terminal::number::whole;
 
 pub use self::merge::{DtypeArg, TrainMergeArgs};
-use super::{ChoiceArgs, JudgeArgs};
+use super::{ChoiceArgs, DrawArgs, JudgeArgs};
 
 pub use self::export::{TrainExportArgs, TrainerArg};
 pub use self::rft::{TrainRftArgs, TuningArgs};
@@ -78,18 +77,8 @@ pub struct TrainMetaArgs {
     /// Samples an item
     #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = whole(1..=limits::MAX_K, "-k 8"), help_heading = "Sampling")]
     pub k: u32,
-    /// Softmax temperature, 0 to 2 [default: 0.5]
-    #[arg(long, value_name = "T", help_heading = "Sampling")]
-    pub temperature: Option<f64>,
-    /// Longest critique, 1 to 16384 tokens [default: 512]
-    #[arg(long, value_name = "N", value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 256"), help_heading = "Sampling")]
-    pub max_critique_tokens: Option<u32>,
-    /// Time for one item, like 90s or 5m [default: 10m]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Sampling")]
-    pub budget: Option<Duration>,
-    /// Items judged at once [default: as many as the fleet draws]
-    #[arg(long, value_name = "N", help_heading = "Sampling")]
-    pub concurrency: Option<usize>,
+    #[command(flatten)]
+    pub draw: DrawArgs,
     /// The folder of the samples, as `jury eval --hidden-states` makes it [default: --out with .samples]
     #[arg(long, value_name = "DIR", help_heading = "Sampling")]
     pub samples: Option<PathBuf>,

@@ -115,7 +115,7 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
             train_share,
             split_seed,
             strict: args.strict,
-            in_flight: in_flight(args.concurrency, args.judge.endpoint.is_none())?,
+            in_flight: in_flight(args.draw.concurrency, args.judge.endpoint.is_none())?,
             judge: args.judge.try_into()?,
             request,
             ranker,
@@ -151,12 +151,12 @@ fn request(args: &EvalRunArgs, ranker: Option<&Ranker>, k: usize) -> Result<Scor
     let default = Settings::default();
     let settings = Settings {
         k: u32::try_from(k).unwrap_or(u32::MAX),
-        temperature: args.temperature.unwrap_or(default.temperature),
-        max_critique_tokens: args.max_critique_tokens.unwrap_or(default.max_critique_tokens),
+        temperature: args.draw.temperature.unwrap_or(default.temperature),
+        max_critique_tokens: args.draw.max_critique_tokens.unwrap_or(default.max_critique_tokens),
         readout: args.readout.into(),
         ..default
     };
-    let budget = args.budget.unwrap_or(BUDGET);
+    let budget = args.draw.budget.unwrap_or(BUDGET);
     let budget_ms = NonZeroU64::new(u64::try_from(budget.as_millis()).unwrap_or(u64::MAX))
         .ok_or_else(|| Refused::new("--budget", "must be at least 1 ms"))?;
     let request = ScoreRequest {

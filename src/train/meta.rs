@@ -84,11 +84,8 @@ fn only_judge(verdicts: &[Verdict]) -> Result<String, Failed> {
 fn samples_of(args: &TrainMetaArgs) -> EvalRunArgs {
     EvalRunArgs {
         ks: vec![args.k],
-        temperature: args.temperature,
-        max_critique_tokens: args.max_critique_tokens,
+        draw: args.draw.clone(),
         seed: args.seed,
-        budget: args.budget,
-        concurrency: args.concurrency,
         hidden_states: args.backbone.is_none(),
         out: Some(args.samples.clone().unwrap_or_else(|| args.out.with_extension("samples"))),
         replay: args.replay,

@@ -29,7 +29,7 @@ use serde_json::json;
 
 use super::rft::MODEL_FOLDER;
 use super::tune::{self, Base, tune_failed};
-use crate::args::{EvalRunArgs, TrainRlArgs};
+use crate::args::{DrawArgs, EvalRunArgs, TrainRlArgs};
 use crate::eval::{EvalConfig, Folder, items, write};
 
 /// Samples by which items are found too easy, as the paper has it.
@@ -323,8 +323,11 @@ fn said(run: &RlRun, last: &Path, best: &Path) -> String {
 fn samples_of(args: &TrainRlArgs) -> EvalRunArgs {
     EvalRunArgs {
         ks: vec![args.group],
-        temperature: Some(args.temperature),
-        max_critique_tokens: Some(args.max_critique_tokens),
+        draw: DrawArgs {
+            temperature: Some(args.temperature),
+            max_critique_tokens: Some(args.max_critique_tokens),
+            ..DrawArgs::default()
+        },
         seed: args.seed,
         out: Some(args.out.clone()),
         quiet: args.quiet,

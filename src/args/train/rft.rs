@@ -1,12 +1,11 @@
 //! `jury train rft`.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use jury_grm::domain::limits;
 use jury_terminal::number::whole;
 
-use crate::args::{ChoiceArgs, DrawnReadout, JudgeArgs};
+use crate::args::{ChoiceArgs, DrawArgs, DrawnReadout, JudgeArgs};
 
 const EXAMPLES: &str = "\
 Rejective fine-tuning, the cold start of Self-Principled Critique Tuning: every item is judged by a few samples without
@@ -48,21 +47,11 @@ pub struct TrainRftArgs {
     /// free takes what the model writes by itself, as the paper does
     #[arg(long, value_enum, default_value_t = DrawnReadout::Guided, help_heading = "Sampling")]
     pub readout: DrawnReadout,
-    /// Softmax temperature, 0 to 2 [default: 0.5]
-    #[arg(long, value_name = "T", help_heading = "Sampling")]
-    pub temperature: Option<f64>,
-    /// Longest critique, 1 to 16384 tokens [default: 512]
-    #[arg(long, value_name = "N", value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 256"), help_heading = "Sampling")]
-    pub max_critique_tokens: Option<u32>,
+    #[command(flatten)]
+    pub draw: DrawArgs,
     /// Keep right samples whose critique was cut off at that length; they teach to stop in the middle
     #[arg(long, help_heading = "Sampling")]
     pub keep_cut: bool,
-    /// Time for one item, like 90s or 5m [default: 10m]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Sampling")]
-    pub budget: Option<Duration>,
-    /// Items judged at once [default: as many as the fleet draws]
-    #[arg(long, value_name = "N", help_heading = "Sampling")]
-    pub concurrency: Option<usize>,
 
     /// General instruction data to mix in, a conversation a line: {"messages": [{"role", "content"}, ..]}
     #[arg(long, value_name = "FILE.jsonl", requires = "mix_share", help_heading = "Data")]

@@ -111,11 +111,8 @@ fn samples_of(args: &TrainRftArgs) -> EvalRunArgs {
     EvalRunArgs {
         ks: vec![args.n],
         readout: args.readout,
-        temperature: args.temperature,
-        max_critique_tokens: args.max_critique_tokens,
+        draw: args.draw.clone(),
         seed: args.seed,
-        budget: args.budget,
-        concurrency: args.concurrency,
         out: Some(args.out.clone()),
         replay: args.sft_only,
         quiet: args.quiet,

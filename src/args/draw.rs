@@ -1,0 +1,23 @@
+//! How samples are drawn where many items are: to measure a judge, or to learn from it.
+
+use std::time::Duration;
+
+use jury_grm::domain::limits;
+use jury_terminal::number::whole;
+
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Sampling")]
+pub struct DrawArgs {
+    /// Softmax temperature, 0 to 2 [default: 0.5]
+    #[arg(long, value_name = "T")]
+    pub temperature: Option<f64>,
+    /// Longest critique, 1 to 16384 tokens [default: 512]
+    #[arg(long, value_name = "N", value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 256"))]
+    pub max_critique_tokens: Option<u32>,
+    /// Time for one item, like 90s or 5m [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub budget: Option<Duration>,
+    /// Items judged at once [default: as many as the fleet draws]
+    #[arg(long, value_name = "N")]
+    pub concurrency: Option<usize>,
+}
