@@ -18,7 +18,9 @@ use crate::args::{
     CoordinatorArgs, EtcdAccessArgs, EtcdArgs, JudgingArgs, Refused, TenantsFileArgs,
 };
 use crate::console::ConsoleSocket;
-use crate::serving::{DoorSocket, Sockets, server_config, until_cut, until_drain};
+use crate::serving::{
+    DoorSocket, Sockets, say_http_listening, server_config, until_cut, until_drain,
+};
 use crate::tls::{connector_to_workers, etcd_tls};
 
 pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
@@ -34,6 +36,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
     let coordinator =
         Coordinator::start(config, directory, connector, &mut registry).or_exit(Exit::Usage)?;
     sockets.announce(registry, &until_drain(&shutdown), &shutdown)?;
+    say_http_listening(&door.addresses()?);
     console.serve(&coordinator)?;
     let listener = sockets.into_listener();
     let drain = shutdown.drain.clone();

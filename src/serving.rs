@@ -77,6 +77,23 @@ impl Sockets {
     /// answers.
     pub fn announce(
         &mut self,
+        registry: Registry,
+        health: &HealthHandle,
+        shutdown: &Shutdown,
+    ) -> Result<(), Failed> {
+        self.serve_metrics(registry, health, shutdown)?;
+        say_listening(&self.addresses()?);
+        Ok(())
+    }
+
+    /// Where gRPC is served, ports known.
+    pub fn addresses(&self) -> Result<Vec<SocketAddr>, Failed> {
+        self.grpc.iter().map(|listener| listener.local_addr().or_exit(Exit::Internal)).collect()
+    }
+
+    /// Serves the metrics until the end, before anything else is served.
+    pub fn serve_metrics(
+        &mut self,
         mut registry: Registry,
         health: &HealthHandle,
         shutdown: &Shutdown,
@@ -100,9 +117,6 @@ impl Sockets {
         if let Some(stdin) = &self.stdin {
             stdin.serving(shutdown);
         }
-        for listener in &self.grpc {
-            info!(address = %listener.local_addr().or_exit(Exit::Internal)?, "listening");
-        }
         Ok(())
     }
 }
@@ -118,6 +132,11 @@ impl DoorSocket {
         Ok(Self(bound, tls))
     }
 
+    /// Where it is served, ports known.
+    pub fn addresses(&self) -> Result<Vec<SocketAddr>, Failed> {
+        self.0.iter().map(|listener| listener.local_addr().or_exit(Exit::Internal)).collect()
+    }
+
     /// Serves gRPC by `grpc` and the door, until both have ended.
     pub async fn serve_beside(
         self,
@@ -128,7 +147,6 @@ impl DoorSocket {
     ) -> Result<(), anyhow::Error> {
         let mut doors = Vec::new();
         for listener in self.0 {
-            info!(address = %listener.local_addr()?, "HTTP listening");
             let drain = shutdown.drain.clone();
             let (coordinator, grace) = (coordinator.clone(), args.grace);
             doors.push(match self.1.clone() {
@@ -142,6 +160,20 @@ impl DoorSocket {
         let door = try_join_all(doors);
         tokio::try_join!(grpc.map_err(anyhow::Error::from), door.map_err(anyhow::Error::from))?;
         Ok(())
+    }
+}
+
+/// Says that calls are served at `addresses`.
+pub fn say_listening(addresses: &[SocketAddr]) {
+    for address in addresses {
+        info!(%address, "listening");
+    }
+}
+
+/// The same of the door.
+pub fn say_http_listening(addresses: &[SocketAddr]) {
+    for address in addresses {
+        info!(%address, "HTTP listening");
     }
 }
 

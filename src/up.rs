@@ -1,18 +1,22 @@
-//! `jury up`: coordinator and worker in one process.
+//! `jury up`: coordinator and worker in one process. Calls that come while the model loads wait for it within their budgets.
 
 use jury_coordinator::Config;
 use jury_embedded::Embedded;
-use jury_fabric::shutdown::on_signals;
+use jury_fabric::shutdown::{Shutdown, on_signals};
+use jury_fabric::transport::HealthHandle;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
-use jury_terminal::model::ModelConfig;
+use jury_terminal::model::{ModelConfig, model_failed};
+use jury_worker::models::ModelRef;
 use prometheus_client::registry::Registry;
 
-use crate::args::UpArgs;
+use crate::args::{HeadArgs, UpArgs};
 use crate::console::ConsoleSocket;
 use crate::coordinator::judging_config;
 use crate::heads::heads;
-use crate::serving::{DoorSocket, Sockets, server_config, until_cut, until_drain};
+use crate::serving::{
+    DoorSocket, Sockets, say_http_listening, say_listening, server_config, until_cut, until_drain,
+};
 
 pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
     let config = judging_config(&args.judging, &args.tenants, Config::EMBEDDED_BUDGET)?;
@@ -20,21 +24,65 @@ pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
     let mut sockets = Sockets::bind(&args.listen, &args.serve).await?;
     let door = DoorSocket::bind(&args.http, sockets.tls()).await?;
     let console = ConsoleSocket::bind(&args.console, sockets.tls(), &config.tenants).await?;
-    let config = Config { observer: console.observer(), ..config };
-    let meter = Meter::new(false);
-    let backend = model.load(&meter)?;
-    let heads = heads(&args.heads, backend.as_ref())?;
-    meter.clear();
+    let awaited_models = names(&model)?;
+    let config = Config { observer: console.observer(), awaited_models, ..config };
 
     let shutdown = on_signals().or_exit(Exit::Internal)?;
     let mut registry = Registry::default();
-    let cluster = Embedded::start(backend, heads, config, &mut registry).or_exit(Exit::Usage)?;
-    sockets.announce(registry, &until_drain(&shutdown), &shutdown)?;
+    let cluster = Embedded::begin(config, &mut registry).or_exit(Exit::Usage)?;
+    let health = until_drain(&shutdown);
+    health.set_not_serving();
+    sockets.serve_metrics(registry, &health, &shutdown)?;
+    let (addresses, http) = (sockets.addresses()?, door.addresses()?);
     let listener = sockets.into_listener();
     let coordinator = cluster.coordinator();
     console.serve(&coordinator)?;
-    let drain = shutdown.drain.clone();
     let config = server_config(&args.serve, &args.connections);
-    let served = jury_coordinator::run(coordinator.clone(), listener, config, drain);
-    until_cut(door.serve_beside(served, coordinator, &args.serve, &shutdown), &shutdown).await
+    let served = {
+        let drain = shutdown.drain.clone();
+        jury_coordinator::run(coordinator.clone(), listener, config, drain)
+    };
+    let served = door.serve_beside(served, coordinator, &args.serve, &shutdown);
+    let served = until_cut(served, &shutdown);
+    tokio::pin!(served);
+    tokio::select! {
+        ended = &mut served => return ended,
+        joined = load_and_join(model, args.heads, &cluster) => joined?,
+    }
+    serving(&health, &shutdown);
+    say_listening(&addresses);
+    say_http_listening(&http);
+    served.await
+}
+
+/// Loads the model on a thread of its own, so that calls are let in meanwhile.
+async fn load_and_join(
+    model: ModelConfig,
+    head_files: HeadArgs,
+    cluster: &Embedded,
+) -> Result<(), Failed> {
+    let load = async move {
+        let meter = Meter::new(false);
+        let backend = model.load(&meter)?;
+        let heads = heads(&head_files, backend.as_ref())?;
+        meter.clear();
+        Ok::<_, Failed>((backend, heads))
+    };
+    let (backend, heads) = tokio::spawn(load).await.or_exit(Exit::Internal)??;
+    cluster.join(backend, heads);
+    Ok(())
+}
+
+/// By which requests ask for the model, and for what is over it.
+fn names(model: &ModelConfig) -> Result<Vec<String>, Failed> {
+    let own = ModelRef::parse(&model.name).map_err(model_failed)?.name();
+    let adapters = model.adapters.iter().map(|adapter| adapter.name.clone());
+    Ok([own].into_iter().chain(adapters).collect())
+}
+
+/// Ready, unless the end has begun.
+fn serving(health: &HealthHandle, shutdown: &Shutdown) {
+    if !shutdown.drain.is_cancelled() {
+        health.set_serving();
+    }
 }

@@ -32,6 +32,9 @@ pub struct Embedded {
     /// Dropped first: workers must know that they end before the way to them closes, which would look like a fault.
     _stop_when_dropped: DropGuard,
     coordinator: Coordinator,
+    directory: InProcess,
+    connector: Connector,
+    metrics: WorkerMetrics,
     stop: CancellationToken,
 }
 
@@ -62,39 +65,63 @@ impl Embedded {
         config: Config,
         registry: &mut Registry,
     ) -> Result<Self, ConfigError> {
-        let stop = CancellationToken::new();
-        let directory = InProcess::new();
-        let connector = Connector::new();
-        let metrics = WorkerMetrics::register(registry);
-        let mut workers = vec![(EMBEDDED_WORKER, backend, heads, metrics)];
-        // One registry cannot hold the same metrics twice.
-        let unregistered = WorkerMetrics::unregistered();
-        workers.extend(meta.map(|meta| (EMBEDDED_META, meta, Heads::default(), unregistered)));
-        for (worker_id, backend, heads, metrics) in workers {
-            let (address, incoming) = connector.open(worker_id);
-            let worker = Worker {
-                config: WorkerConfig {
-                    worker_id: worker_id.to_owned(),
-                    advertised_address: address,
-                    // The coordinator in front of it drains; what is left then is wanted by nobody.
-                    grace: Duration::ZERO,
-                },
-                backend,
-                heads,
-                announce: Announce::InProcess(directory.clone()),
-                health: HealthHandle::new(&[SERVICE_NAME]),
-                metrics,
-            };
-            let worker_ends = stop.child_token();
-            tokio::spawn(async move {
-                let listener = Listener::InProcess(incoming);
-                if let Err(error) = jury_worker::run::run(worker, listener, worker_ends).await {
-                    tracing::error!(worker_id, %error, "embedded worker ended");
-                }
-            });
+        let cluster = Self::begin(config, registry)?;
+        cluster.join(backend, heads);
+        if let Some(meta) = meta {
+            // One registry cannot hold the same metrics twice.
+            let unregistered = WorkerMetrics::unregistered();
+            cluster.start_worker(EMBEDDED_META, meta, Heads::default(), unregistered);
         }
-        let coordinator = Coordinator::start(config, Arc::new(directory), connector, registry)?;
-        Ok(Self { coordinator, _stop_when_dropped: stop.clone().drop_guard(), stop })
+        Ok(cluster)
+    }
+
+    /// Starts the coordinator alone, for a model that is still to be loaded. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn begin(config: Config, registry: &mut Registry) -> Result<Self, ConfigError> {
+        let (directory, connector) = (InProcess::new(), Connector::new());
+        let metrics = WorkerMetrics::register(registry);
+        let stop = CancellationToken::new();
+        let in_process = Arc::new(directory.clone());
+        let coordinator = Coordinator::start(config, in_process, connector.clone(), registry)?;
+        let _stop_when_dropped = stop.clone().drop_guard();
+        Ok(Self { _stop_when_dropped, coordinator, directory, connector, metrics, stop })
+    }
+
+    /// Lets the worker join that draws, once.
+    pub fn join(&self, backend: Arc<dyn Backend>, heads: Heads) {
+        self.start_worker(EMBEDDED_WORKER, backend, heads, self.metrics.clone());
+    }
+
+    fn start_worker(
+        &self,
+        worker_id: &'static str,
+        backend: Arc<dyn Backend>,
+        heads: Heads,
+        metrics: WorkerMetrics,
+    ) {
+        let (address, incoming) = self.connector.open(worker_id);
+        let worker = Worker {
+            config: WorkerConfig {
+                worker_id: worker_id.to_owned(),
+                advertised_address: address,
+                // The coordinator in front of it drains; what is left then is wanted by nobody.
+                grace: Duration::ZERO,
+            },
+            backend,
+            heads,
+            announce: Announce::InProcess(self.directory.clone()),
+            health: HealthHandle::new(&[SERVICE_NAME]),
+            metrics,
+        };
+        let worker_ends = self.stop.child_token();
+        tokio::spawn(async move {
+            let listener = Listener::InProcess(incoming);
+            if let Err(error) = jury_worker::run::run(worker, listener, worker_ends).await {
+                tracing::error!(worker_id, %error, "embedded worker ended");
+            }
+        });
     }
 
     /// The coordinator, to be served elsewhere.

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 
 use serde_json::{Value, json};
 
+use super::etcd::free_port;
 use super::process::{Process, jury, model_path, text};
 use super::sandbox::{ITEM, score, stable_bytes};
 
@@ -26,6 +27,22 @@ fn jury_up_gives_the_same_verdict_as_an_embedded_score() {
     assert_eq!(served["status"], "OK", "{served}");
     assert_eq!(stable_bytes(&served), stable_bytes(&embedded));
     assert_eq!(stable_bytes(&over_http(&door)), stable_bytes(&embedded));
+    assert_eq!(up.terminate(), Some(0));
+}
+
+/// As in README: `jury up &`, and the next line asks.
+#[test]
+fn a_call_that_comes_while_the_model_loads_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let item = folder.path().join("item.json");
+    std::fs::write(&item, ITEM).unwrap();
+    let (model, address) = (model_path(), format!("127.0.0.1:{}", free_port()));
+    let mut up = Process::jury("up", &["up", "--model", &model, "--listen", &address]);
+    while TcpStream::connect(&address).is_err() {
+        std::thread::yield_now();
+    }
+    let verdict = score(item.to_str().unwrap(), &["--endpoint", &format!("http://{address}")]);
+    assert_eq!(verdict["status"], "OK", "{verdict}");
     assert_eq!(up.terminate(), Some(0));
 }
 
