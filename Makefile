@@ -95,6 +95,7 @@ asan: build ## Test kernels and engine with the address sanitizer
 lint: requirements ## Check format and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	scripts/rust-version
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

@@ -33,6 +33,9 @@ pub fn vllm(model: &Path, name: &str, more: &[&str]) -> Program {
     command.args(["--dtype", "float32"]).args(more);
     for (variable, value) in [
         ("VLLM_CPU_KVCACHE_SPACE", "1"),
+        // Threads that are bound to a core spin there, whoever else works on it.
+        ("VLLM_CPU_OMP_THREADS_BIND", "nobind"),
+        ("OMP_NUM_THREADS", "1"),
         ("VLLM_NO_USAGE_STATS", "1"),
         ("HF_HUB_OFFLINE", "1"),
         ("NO_COLOR", "1"),
