@@ -129,7 +129,7 @@ pub struct HealthArgs {
     )]
     pub endpoint: String,
     /// How long an answer may take
-    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "4s", value_parser = jury_terminal::number::time)]
     pub timeout: std::time::Duration,
     #[command(flatten)]
     pub tls: ClientTlsArgs,

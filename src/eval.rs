@@ -101,7 +101,7 @@ pub struct Drawn {
 
 /// Settles the items and judges those that are not judged yet; `None` after Ctrl-C.
 pub async fn draw(config: &EvalConfig, meter: &Meter) -> Result<Option<Drawn>, Failed> {
-    let folder = Folder::open(&config.out)?;
+    let folder = Folder::at(&config.out);
     let items = items::settle(config, &folder, meter)?;
     if items.is_empty() {
         let problem = anyhow!(

@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failed) if is_broken_pipe(&failed) => Exit::Done.into(),
         Err(failed) => {
-            eprintln!("jury: {:#}", failed.error);
+            eprintln!("jury: {}", failed.message());
             failed.exit.into()
         }
     }

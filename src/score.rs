@@ -41,7 +41,13 @@ pub async fn run(args: ScoreArgs) -> Result<Exit, Failed> {
     let config = ScoreConfig::try_from(args).or_exit(Exit::Usage)?;
     let meter = Meter::new(config.output.quiet);
     match &config.input {
-        Input::Many(_) => batch::run(&config, &mut None, &meter).await,
+        Input::Many(_) => {
+            let exit = batch::run(&config, &mut None, &meter).await?;
+            if exit == Exit::Interrupted && config.output.out.is_some() {
+                meter.print("jury: interrupted; the same command with --resume goes on from here");
+            }
+            Ok(exit)
+        }
         Input::One(source) => score_one(&config, source, &meter).await,
     }
 }

@@ -28,7 +28,8 @@ pub fn conclude(samples: &[Sample], min_samples: u32) -> Conclusion {
         failures.find(|failure| is_wanted(failure.kind)).map(|failure| failure.detail.clone())
     };
     let with_figures = |cause: Option<String>| {
-        let figures = format!("{valid} of {asked} samples are valid, {min_samples} are needed");
+        let are = if min_samples == 1 { "is" } else { "are" };
+        let figures = format!("{valid} of {asked} samples are valid, {min_samples} {are} needed");
         match cause {
             Some(cause) => format!("{figures}; {cause}"),
             None => figures,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jury_grm::domain::limits;
-use jury_terminal::number::whole;
+use jury_terminal::number::{time, whole};
 
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Sampling")]
@@ -15,7 +15,7 @@ pub struct DrawArgs {
     #[arg(long, value_name = "N", value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 256"))]
     pub max_critique_tokens: Option<u32>,
     /// Time for one item, like 90s or 5m [default: 10m]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     pub budget: Option<Duration>,
     /// Items judged at once [default: as many as the fleet draws]
     #[arg(long, value_name = "N")]

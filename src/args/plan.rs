@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jury_grm::domain::limits;
-use jury_terminal::number::{real, whole};
+use jury_terminal::number::{real, time, whole};
 
 /// Most of whatever a plan counts: products stay far from what a number holds.
 const MOST: u32 = 1 << 20;
@@ -34,7 +34,7 @@ pub struct PlanArgs {
         value_parser = whole(1..=MOST, "--critique-tokens 500"))]
     pub critique_tokens: u32,
     /// Time that the rewards of a step may take
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     pub step: Duration,
     /// Samples that a worker draws at once
     #[arg(long, value_name = "N", default_value_t = 32, allow_negative_numbers = true,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, ValueEnum};
 use jury_grm::domain::{Readout, Scale, StopRule, VoteRule, limits};
-use jury_terminal::number::whole;
+use jury_terminal::number::{time, whole};
 
 use super::{JudgeArgs, TraceArgs};
 
@@ -128,7 +128,7 @@ pub struct ScoreArgs {
     pub refill: Option<u32>,
 
     /// Time until the answer, like 90s or 5m [default: 60s, embedded 5m]
-    #[arg(long, env = "JURY_BUDGET", value_name = "TIME", value_parser = humantime::parse_duration, help_heading = "Answer")]
+    #[arg(long, env = "JURY_BUDGET", value_name = "TIME", value_parser = time, help_heading = "Answer")]
     pub budget: Option<Duration>,
     /// Fewest valid samples worth a verdict, 1 to k [default: half of k]
     #[arg(

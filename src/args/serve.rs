@@ -20,7 +20,7 @@ pub struct ServeArgs {
     #[arg(long, env = "JURY_METRICS_LISTEN", value_name = "ADDRESS")]
     pub metrics_listen: Option<ListenAddress>,
     /// How long running work may go on after SIGTERM or Ctrl-C
-    #[arg(long, env = "JURY_GRACE", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "JURY_GRACE", value_name = "TIME", default_value = "30s", value_parser = jury_terminal::number::time)]
     pub grace: Duration,
     /// Stop, as after SIGTERM, when stdin ends: for a program that starts this one and must not leave it behind
     #[arg(long)]
@@ -72,7 +72,7 @@ pub struct JudgingArgs {
     #[arg(long, env = "JURY_TEMPLATE", value_name = "FILE")]
     pub template: Option<PathBuf>,
     /// Budget of a request that brings none [default: 60s, `jury up` 5m]
-    #[arg(long, env = "JURY_DEFAULT_BUDGET", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "JURY_DEFAULT_BUDGET", value_name = "TIME", value_parser = jury_terminal::number::time)]
     pub default_budget: Option<Duration>,
     /// A model whose workers may all be away, as an autoscaler leaves it: its requests wait for a worker until their
     /// budgets end, and count in jury_queued_samples meanwhile; once for each. Of other models a request waits 5s

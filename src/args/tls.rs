@@ -76,7 +76,7 @@ pub struct ClientTlsArgs {
 pub struct ConnectionArgs {
     /// Ask gRPC connections of about this age (a fifth more or less) to close, once their calls have ended, so that
     /// a balancer which sends a connection's calls to one server spreads them anew [default: never]
-    #[arg(long, env = "JURY_CONNECTION_MAX_AGE", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "JURY_CONNECTION_MAX_AGE", value_name = "TIME", value_parser = jury_terminal::number::time)]
     pub connection_max_age: Option<Duration>,
 }
 

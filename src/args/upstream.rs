@@ -64,7 +64,7 @@ pub struct UpstreamArgs {
     #[arg(long, env = "JURY_UPSTREAM_MAX_THINKING_TOKENS", value_name = "N", default_value_t = 0)]
     pub max_thinking_tokens: u32,
     /// Longest silence of the server before a sample fails
-    #[arg(long, env = "JURY_UPSTREAM_STALL", value_name = "TIME", default_value = "120s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "JURY_UPSTREAM_STALL", value_name = "TIME", default_value = "120s", value_parser = jury_terminal::number::time)]
     pub upstream_stall: Duration,
     /// Sent to the server as a bearer token; prefer the environment variable, which no process list shows
     #[arg(long, env = "JURY_UPSTREAM_API_KEY", value_name = "KEY", hide_env_values = true)]

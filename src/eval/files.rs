@@ -29,9 +29,15 @@ pub struct Folder(PathBuf);
 impl Folder {
     /// Makes the folder unless it is there.
     pub fn open(path: &Path) -> Result<Self, Failed> {
-        let made = fs::create_dir_all(path);
-        made.with_context(|| path.display().to_string()).or_exit(Exit::CannotWrite)?;
-        Ok(Self(path.to_owned()))
+        let folder = Self::at(path);
+        folder.make()?;
+        Ok(folder)
+    }
+
+    /// Makes it unless it is there.
+    pub fn make(&self) -> Result<(), Failed> {
+        let made = fs::create_dir_all(&self.0);
+        made.with_context(|| self.0.display().to_string()).or_exit(Exit::CannotWrite)
     }
 
     /// The folder itself.
@@ -39,7 +45,7 @@ impl Folder {
         &self.0
     }
 
-    /// A folder that is there.
+    /// The folder at `path`, which may still have to be made.
     pub fn at(path: &Path) -> Self {
         Self(path.to_owned())
     }

@@ -19,6 +19,8 @@ use super::read;
 pub fn settle(config: &EvalConfig, folder: &Folder, meter: &Meter) -> Result<Vec<Item>, Failed> {
     let items = choose(config, read_all(config, meter)?);
     let text = items_text(&items)?;
+    // Only now, or a mistyped name would leave a folder behind.
+    folder.make()?;
     folder.settle_items(&text)?;
     Ok(items)
 }

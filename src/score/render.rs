@@ -5,7 +5,7 @@ mod paint;
 use std::fmt::Write;
 
 use jury_grm::domain::{
-    Item, Readout, Sample, Status, StopRule, StoppedBy, Usage, Verdict, VoteRule,
+    Item, Readout, ReasonCode, Sample, Status, StopRule, StoppedBy, Usage, Verdict, VoteRule,
 };
 
 use jury_worker::models::entry;
@@ -138,7 +138,11 @@ fn rewards(text: &mut String, item: &Item, verdict: &Verdict, page: Page) {
         if let Some(reason) = reason_of(index)
             && reason_of(index + 1) != Some(reason)
         {
-            let because = format!("because {}", reason.detail);
+            let way_out = match reason.code {
+                ReasonCode::Budget => "; a longer --budget, a smaller -k or a smaller model helps",
+                _ => "",
+            };
+            let because = format!("because {}{way_out}", reason.detail);
             text.push_str(&wrapped(&because, page.width, "                 "));
         }
     }
@@ -146,7 +150,7 @@ fn rewards(text: &mut String, item: &Item, verdict: &Verdict, page: Page) {
 }
 
 fn figures(text: &mut String, verdict: &Verdict, page: Page) {
-    let counts = verdict.counts;
+    let (counts, usage, run) = (verdict.counts, verdict.usage, &verdict.run);
     let mut samples =
         format!("{} asked, {} valid, {} voted", counts.asked, counts.valid, counts.voted);
     for (n, what) in [
@@ -154,7 +158,10 @@ fn figures(text: &mut String, verdict: &Verdict, page: Page) {
         (counts.parse_failed, "without readable scores"),
         (counts.too_long, "with a prompt that does not fit"),
         (counts.timed_out, "cut off by the budget"),
-        (counts.failed, "lost with a worker"),
+        (
+            counts.failed,
+            if run.workers.is_empty() { "without a worker" } else { "lost with a worker" },
+        ),
         (counts.not_needed, "not needed"),
         (counts.spare, "of them spare"),
         (verdict.run.reissued, "drawn again after a worker was lost"),
@@ -163,10 +170,12 @@ fn figures(text: &mut String, verdict: &Verdict, page: Page) {
             let _ = write!(samples, ", {n} {what}");
         }
     }
-    let (usage, run) = (verdict.usage, &verdict.run);
     let sampling_seconds = run.total_ms.saturating_sub(run.queue_ms) as f64 / 1000.0;
     let mut tokens = if usage == Usage::default() {
-        "none: nothing was drawn".to_owned()
+        match run.workers.is_empty() {
+            true => "none: nothing was drawn".to_owned(),
+            false => "none counted: no sample was finished".to_owned(),
+        }
     } else {
         format!("{} prompt, {} generated", usage.prompt_tokens, usage.generated_tokens)
     };

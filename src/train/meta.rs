@@ -15,6 +15,12 @@ pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
     let backbone = args.backbone.as_deref();
     let backbone = backbone.map(|model| model_beside("--backbone", &args.judge, model));
     let backbone = backbone.transpose().or_exit(Exit::Usage)?;
+    // Drawing takes long, and its own folder would be made above one that is not there.
+    let beside = args.out.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if let Some(missing) = beside.filter(|folder| !folder.is_dir()) {
+        let problem = anyhow!("--out: {} is no folder", missing.display());
+        return Err(Failed::new(Exit::CannotWrite, problem));
+    }
     let config = EvalConfig::try_from(samples_of(&args)).or_exit(Exit::Usage)?;
     let meter = Meter::new(args.quiet);
     let Some(Drawn { items, folder, exit }) = draw(&config, &meter).await? else {

@@ -134,6 +134,16 @@ impl Failed {
     pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
         Self { exit, error: error.into() }
     }
+
+    /// The error and its causes in one line. A cause that the words before it end with is not said again.
+    pub fn message(&self) -> String {
+        let causes = self.error.chain().map(ToString::to_string);
+        let join = |said: String, cause: String| match said.ends_with(&cause) {
+            true => said,
+            false => format!("{said}: {cause}"),
+        };
+        causes.reduce(join).unwrap_or_default()
+    }
 }
 
 impl From<ClientError> for Failed {
@@ -156,7 +166,25 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::Context;
+
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read nope: {source}")]
+    struct Unreadable {
+        source: std::io::Error,
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let missing = || Unreadable { source: std::io::Error::other("no such file") };
+        let failed =
+            Err::<(), _>(missing()).context("--tls-ca").or_exit(Exit::NoInput).unwrap_err();
+        assert_eq!(failed.message(), "--tls-ca: cannot read nope: no such file");
+        let plain = anyhow::anyhow!("no such file").context("nope");
+        assert_eq!(Failed::new(Exit::NoInput, plain).message(), "nope: no such file");
+    }
 
     #[test]
     fn every_exit_code_stands_in_the_table() {

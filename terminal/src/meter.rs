@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jury_grm::domain::{Phase as JudgingPhase, Progress as Judging};
@@ -11,12 +11,17 @@ use jury_worker::models::{Phase as FetchPhase, Progress as FetchProgress};
 /// How often a live line is drawn while nothing happens, so that its clock goes on.
 const TICK: Duration = Duration::from_millis(200);
 
+/// Shortest time between two lines about a batch, where there is no live line.
+const BETWEEN_LINES: Duration = Duration::from_secs(20);
+
 /// Tells a person how far the work is.
 pub struct Meter {
     show: Show,
     bar: ProgressBar,
     /// What was said last, where every change is a line of its own.
     said: Mutex<String>,
+    /// When the items that are done were told last, where each telling is a line.
+    last_told: Mutex<Instant>,
 }
 
 /// What is shown.
@@ -46,7 +51,7 @@ impl Meter {
         if show == Show::Live {
             bar.enable_steady_tick(TICK);
         }
-        Self { show, bar, said: Mutex::default() }
+        Self { show, bar, said: Mutex::default(), last_told: Mutex::new(Instant::now()) }
     }
 
     /// A new stretch of work of unknown length.
@@ -58,6 +63,9 @@ impl Meter {
 
     /// Items of a batch, with the time they still need.
     pub fn items(&self, total: Option<u64>) {
+        self.bar.set_message("");
+        self.bar.set_position(0);
+        *self.last_told.lock().expect("nothing panics while it holds this lock") = Instant::now();
         let Some(total) = total else {
             self.bar.set_style(style("{spinner} {pos} items, {elapsed} {msg}"));
             return;
@@ -85,6 +93,14 @@ impl Meter {
     /// One more item.
     pub fn item_done(&self) {
         self.bar.inc(1);
+        let mut last_told = self.last_told.lock().expect("nothing panics while it holds this lock");
+        if self.show == Show::Lines && last_told.elapsed() >= BETWEEN_LINES {
+            *last_told = Instant::now();
+            match self.bar.length() {
+                Some(length) => eprintln!("{} of {length} items", self.bar.position()),
+                None => eprintln!("{} items", self.bar.position()),
+            }
+        }
     }
 
     /// How far the samples of one item are.

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Reads a whole number; `example` shows how its option is typed.
 pub fn whole<T>(
@@ -33,6 +34,15 @@ pub fn real(
     }
 }
 
+/// Reads a time, a number with its unit.
+///
+/// # Errors
+/// What is no time, with an example.
+pub fn time(typed: &str) -> Result<Duration, String> {
+    let why = |_| "must be a time with its unit, like 90s, 5m or 500ms".to_owned();
+    humantime::parse_duration(typed.trim()).map_err(why)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +54,17 @@ mod tests {
         for typed in ["0", "257", "-1", "many", "", "1.5", "99999999999999999999"] {
             let told = read(typed).unwrap_err();
             assert_eq!(told, "must be a whole number from 1 to 256, as in -k 8", "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_a_unit() {
+        assert_eq!(time(" 1m 30s"), Ok(Duration::from_secs(90)));
+        for typed in ["1", "", "fast", "-5s"] {
+            assert_eq!(
+                time(typed).unwrap_err(),
+                "must be a time with its unit, like 90s, 5m or 500ms"
+            );
         }
     }
 

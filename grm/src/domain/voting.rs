@@ -80,14 +80,14 @@ impl Voting {
         let needs_meta =
             self.rule.filter(|rule| matches!(rule, VoteRule::Top | VoteRule::Weighted));
         require(self.meta.is_some() || needs_meta.is_none(), "voting.rule", || {
-            "needs meta scores; name a Meta RM (meta), or take \"mean\" or \"majority\"".to_owned()
+            "needs meta scores; name a Meta RM (--meta, or meta in JSON), or take \"mean\" or \"majority\"".to_owned()
         })?;
         if let Some(k_meta) = self.k_meta {
             require((1..=k).contains(&k_meta), "voting.k_meta", || {
                 format!("must be between 1 and k = {k}, is {k_meta}")
             })?;
             require(self.effective_rule() == VoteRule::Top, "voting.k_meta", || {
-                "counts only when the best by meta score vote; name a Meta RM (meta)".to_owned()
+                "counts only when the best by meta score vote; name a Meta RM (--meta, or meta in JSON)".to_owned()
             })?;
         }
         let counts_on_equals = matches!(self.stop, StopRule::Confidence(_) | StopRule::Width(_));

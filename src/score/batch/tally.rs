@@ -136,7 +136,7 @@ impl Tally {
         let parts = [
             (n_unscored, "of them without reward"),
             (self.n_partial, "of them partial"),
-            (self.n_bad, "bad lines"),
+            (self.n_bad, if self.n_bad == 1 { "bad line" } else { "bad lines" }),
             (self.n_failed, "failed"),
             (self.n_known, "judged before"),
             (self.n_open, "not finished"),
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(tally.exit().unwrap(), Exit::TryAgain);
         assert_eq!(
             tally.summary(),
-            "jury: items.jsonl: 2 judged, 1 of them without reward, 1 bad lines, 1 failed, 1 not finished"
+            "jury: items.jsonl: 2 judged, 1 of them without reward, 1 bad line, 1 failed, 1 not finished"
         );
     }
 }

@@ -20,7 +20,7 @@ fn a_refusal_names_its_option_and_the_limit() {
         ("a.json -k 4 --min-samples 5", "--min-samples: must be between 1 and k = 4, is 5"),
         (
             "a.json --vote top",
-            "--vote: needs meta scores; name a Meta RM (meta), or take \"mean\" or \"majority\"",
+            "--vote: needs meta scores; name a Meta RM (--meta, or meta in JSON), or take \"mean\" or \"majority\"",
         ),
         (
             "--items a.jsonl --record s.parquet",

@@ -242,7 +242,7 @@ async fn reach(config: &OpenAiConfig) -> Result<Reached, ConnectError> {
     let http = Http::new(&config.url, config.api_key.as_deref(), config.stall)?;
     let tokenizer = config.tokenizer.as_deref().map(Tokenizer::load).transpose()?;
     let asked = config.upstream_model.as_deref().unwrap_or(&config.model);
-    let found = comes_up(&http, asked, config.flavour).await;
+    let found = comes_up(&http, &url, asked, config.flavour).await;
     let found = found.map_err(|refusal| ConnectError::Refused { url: url.clone(), refusal })?;
     if tokenizer.is_some() && !found.flavour.takes_tokens() {
         return Err(ConnectError::NoTokenPrompts { url });
@@ -251,13 +251,18 @@ async fn reach(config: &OpenAiConfig) -> Result<Reached, ConnectError> {
 }
 
 /// Finds the model, on a server that may still be loading it.
-async fn comes_up(http: &Http, model: &str, flavour: Option<Flavour>) -> Result<Found, Refusal> {
+async fn comes_up(
+    http: &Http,
+    url: &str,
+    model: &str,
+    flavour: Option<Flavour>,
+) -> Result<Found, Refusal> {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let last_try = Instant::now() + COMES_UP_WITHIN;
     loop {
         match discover::find(http, model, flavour).await {
             Err(Refusal::Upstream(error)) if error.is_transient() && Instant::now() < last_try => {
-                tracing::info!(%error, "waiting for the upstream");
+                tracing::warn!(url, %error, "waiting for the upstream");
                 tokio::time::sleep(FIRST_WAIT + backoff.next_wait(rand::random())).await;
             }
             ended => return ended,
