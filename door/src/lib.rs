@@ -27,7 +27,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
+use axum::serve::Listener;
 use jury_coordinator::Coordinator;
+use jury_fabric::transport::serve_http;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{method_not_allowed, no_such_path};
@@ -36,33 +38,25 @@ use crate::judging::Door;
 /// The contract, in OpenAPI 3.1.
 pub const OPENAPI: &str = include_str!("../openapi.json");
 
-/// Serves the door on `listener`, of TCP or of TLS, until `shutdown`; then running calls have `grace` to finish.
+/// Serves the door on `listener`, of TCP or of TLS, until `shutdown`; then running calls have `grace` to finish. A call
+/// whose body is not whole by then is given up.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve<L>(
+pub async fn serve(
     coordinator: Coordinator,
-    listener: L,
+    listener: impl Listener<Addr: Debug>,
     grace: Duration,
     shutdown: CancellationToken,
-) -> io::Result<()>
-where
-    L: axum::serve::Listener,
-    L::Addr: Debug,
-{
-    let served = axum::serve(listener, router(coordinator.clone()))
-        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    let grace_ended = async {
+) -> io::Result<()> {
+    let closing = async {
         shutdown.cancelled().await;
         coordinator.close();
-        tokio::time::sleep(grace).await;
+        std::future::pending().await
     };
     tokio::select! {
-        ended = served => ended,
-        () = grace_ended => {
-            tracing::warn!(?grace, "grace period ended, cutting HTTP connections");
-            Ok(())
-        }
+        ended = serve_http(router(coordinator.clone()), listener, grace, shutdown.clone()) => ended,
+        ended = closing => ended,
     }
 }
 

@@ -13,6 +13,8 @@
 
 mod calls;
 mod health;
+mod http;
+mod idle;
 mod in_process;
 mod listen;
 mod plain;
@@ -20,6 +22,7 @@ mod secure;
 mod server;
 mod severable;
 
+pub use self::http::serve_http;
 pub use health::{HealthHandle, NoAnswer, is_serving};
 pub use in_process::{InProcessIncoming, in_process};
 pub use listen::{BindError, ListenAddress, Listener, NotAListenAddress, bind, bind_all};

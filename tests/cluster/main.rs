@@ -24,6 +24,7 @@ mod environment;
 mod faults;
 mod heads;
 mod kubernetes;
+mod leaving;
 mod logs;
 mod one_process;
 mod secure;

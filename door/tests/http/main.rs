@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "clippy sees tests, but not what they share")]
 
 mod door;
+mod leaving;
 mod openapi;
 mod schema;
 mod score;
+mod served;
 mod trainers;

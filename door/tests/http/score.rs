@@ -1,19 +1,15 @@
 //! `/v1/score` and `/v1/score/stream`: what callers see, and what their going away does.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use jury_grm::domain::FailureKind;
 use jury_worker::backend::scripted::{Act, Ending, ScriptHandle, ScriptedBackend};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 
 use crate::door::Door;
+use crate::served::Served;
 
-fn item() -> Value {
+pub(crate) fn item() -> Value {
     json!({"id": "capital", "query": "The capital of France?", "responses": ["Paris", "Lyon"]})
 }
 
@@ -184,55 +180,17 @@ async fn a_door_that_closes_is_not_ready_and_takes_nothing_new() {
     assert_eq!(answer.json()["error"]["code"], "SHUTTING_DOWN");
 }
 
-/// Serves the door on a socket.
-async fn serve(door: &Door) -> (std::net::SocketAddr, CancellationToken) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-    let grace = Duration::from_secs(60);
-    tokio::spawn(jury_door::serve(door.coordinator(), listener, grace, stop.clone()));
-    (address, stop)
-}
-
-async fn begin(address: std::net::SocketAddr, path: &str) -> TcpStream {
-    let body = json!({"item": item(), "settings": {"k": 4}}).to_string();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: jury\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
-    let mut connection = TcpStream::connect(address).await.unwrap();
-    connection.write_all((head + &body).as_bytes()).await.unwrap();
-    connection
-}
-
 #[tokio::test]
 async fn a_caller_that_hangs_up_cancels_its_samples() {
+    let body = json!({"item": item(), "settings": {"k": 4}}).to_string();
     for path in ["/v1/score", "/v1/score/stream"] {
         let backend = hanging();
         let handle = backend.handle();
         let door = Door::open(backend).await;
-        let (address, _stop) = serve(&door).await;
-        let connection = begin(address, path).await;
+        let served = Served::start(&door).await;
+        let connection = served.begin(path, &body).await;
         handle.wait_for_groups(2).await;
         drop(connection);
         handle.wait_until_idle().await;
     }
-}
-
-#[tokio::test]
-async fn a_call_that_runs_when_the_end_begins_is_still_answered() {
-    let held = ScriptedBackend::new().on_sample(|_, _| Act::held(Ending::BySeed));
-    let handle = held.handle();
-    let door = Door::open(held).await;
-    let (address, stop) = serve(&door).await;
-    let mut connection = begin(address, "/v1/score").await;
-    handle.wait_for_groups(2).await;
-    stop.cancel();
-    while door.coordinator().is_open() {
-        tokio::task::yield_now().await;
-    }
-    handle.release_all();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
-    assert!(answer.contains("\"status\":\"OK\""), "{answer}");
 }

@@ -1,19 +1,17 @@
 //! Which calls run: what a shutdown waits for.
 //!
-//! A connection says little about that: a client may be connected and silent. A call runs from its
-//! request until the end of its answer.
+//! A connection says little about that: a client may be connected and silent. A call of gRPC runs from its
+//! request until the end of its answer; one of HTTP begins once its body is whole, since only then is there work.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::{Request, Response};
-use http_body::{Frame, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
-use tonic::Status;
-use tonic::body::Body;
 use tower::{Layer, Service};
 
 /// The number of calls that run. Clones share it; as a layer, it counts what passes.
@@ -28,12 +26,13 @@ pub(super) struct Counted<S> {
 }
 
 /// One call that runs, until it is dropped.
-struct Running(Arc<watch::Sender<usize>>);
+#[derive(Debug)]
+pub(super) struct Running(Arc<watch::Sender<usize>>);
 
-/// The answer of a call that runs.
-struct CountedBody {
-    inner: Body,
-    _running: Running,
+/// The answer of a call, which holds what counts the call.
+pub(super) struct Holding<B, H> {
+    inner: B,
+    _held: H,
 }
 
 // === impl Calls ===
@@ -54,7 +53,7 @@ impl Calls {
         drop(self.0.subscribe().wait_for(|running| *running == 0).await);
     }
 
-    fn begin(&self) -> Running {
+    pub(super) fn begin(&self) -> Running {
         self.0.send_modify(|running| *running += 1);
         Running(Arc::clone(&self.0))
     }
@@ -70,26 +69,23 @@ impl<S> Layer<S> for Calls {
 
 // === impl Counted ===
 
-impl<S> Service<Request<Body>> for Counted<S>
+impl<S, In, Out> Service<Request<In>> for Counted<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<In>, Response = Response<Out>, Error = Infallible>,
     S::Future: Send + 'static,
 {
-    type Response = Response<Body>;
+    type Response = Response<Holding<Out, Running>>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<In>) -> Self::Future {
         let running = self.calls.begin();
         let answered = self.inner.call(request);
-        Box::pin(async move {
-            let answer = answered.await?;
-            Ok(answer.map(|inner| Body::new(CountedBody { inner, _running: running })))
-        })
+        Box::pin(async move { Ok(answered.await?.map(|inner| Holding::new(inner, running))) })
     }
 }
 
@@ -101,17 +97,23 @@ impl Drop for Running {
     }
 }
 
-// === impl CountedBody ===
+// === impl Holding ===
 
-impl http_body::Body for CountedBody {
-    type Data = <Body as http_body::Body>::Data;
-    type Error = Status;
+impl<B, H> Holding<B, H> {
+    pub(super) fn new(inner: B, held: H) -> Self {
+        Self { inner, _held: held }
+    }
+}
+
+impl<B: Body + Unpin, H: Unpin> Body for Holding<B, H> {
+    type Data = B::Data;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
-        Poll::Ready(ready!(Pin::new(&mut self.inner).poll_frame(context)))
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.inner).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {

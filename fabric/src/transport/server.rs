@@ -27,6 +27,7 @@ use tonic::transport::server::{Connected, TcpIncoming};
 use tracing::{debug, warn};
 
 use super::calls::Calls;
+use super::idle::idle;
 use super::listen::after_failed_accept;
 use super::severable::{Connections, Severable};
 use super::{HealthHandle, Listener, TlsListener};
@@ -61,10 +62,6 @@ pub enum ServeError {
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// A ping unanswered for this long ends the connection: its client has vanished.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Once no call runs, connections have this long to close by themselves; an answer that is still
-/// being written begins it anew.
-const CLOSING_TIME: Duration = Duration::from_secs(1);
 
 // === impl ServerConfig ===
 
@@ -220,18 +217,6 @@ fn builder(config: &ServerConfig) -> Server {
 /// Between 80 % and 120 % of `age`; `chance` is uniform in 0..1.
 fn spread(age: Duration, chance: f64) -> Duration {
     age.mul_f64(0.8 + 0.4 * chance)
-}
-
-/// Waits until no call runs and nothing has been written for a while.
-async fn idle(calls: &Calls, connections: &Connections) {
-    loop {
-        calls.none().await;
-        let written = connections.writes();
-        tokio::time::sleep(CLOSING_TIME).await;
-        if calls.running() == 0 && connections.writes() == written {
-            return;
-        }
-    }
 }
 
 /// Lists what this server serves, not all that the contracts know. Both versions of the protocol:

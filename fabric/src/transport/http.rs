@@ -1,0 +1,152 @@
+//! Serves HTTP until told to stop, as [`super::serve`] does gRPC.
+//!
+//! ```text
+//! accept ... -> shutdown -> no new connections, idle ones are closed
+//!                        -> running calls finish, at most `grace` long
+//!                        -> no call runs and nothing is written for a second: the rest is cut
+//!                        -> the grace is over: whatever is left is cut
+//! ```
+//!
+//! A call runs once its body has arrived whole: a client that has sent half a head or half a body is owed
+//! nothing, and holds nothing up.
+
+use std::fmt::Debug;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::serve::Listener;
+use http_body::{Frame, SizeHint};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::calls::{Calls, Holding, Running};
+use super::idle::idle;
+use super::severable::{Connections, Severable};
+
+/// Set once the call runs.
+type Call = Arc<OnceLock<Running>>;
+
+/// A listener whose connections can be cut.
+struct SeverableListener<L> {
+    inner: L,
+    open: Connections,
+}
+
+/// The body of a request, whose end begins its call.
+struct Arriving {
+    inner: Body,
+    calls: Calls,
+    call: Call,
+}
+
+/// Serves `routes` on `listener`, of TCP or of TLS, until `shutdown` is cancelled and running calls have ended, or
+/// `grace` has.
+///
+/// # Errors
+/// When the listener fails. That calls had to be cut is no error: it is logged.
+pub async fn serve_http<L>(
+    routes: Router,
+    listener: L,
+    grace: Duration,
+    shutdown: CancellationToken,
+) -> io::Result<()>
+where
+    L: Listener<Addr: Debug>,
+{
+    let (open, calls) = (Connections::default(), Calls::new());
+    let routes = routes.layer(from_fn_with_state(calls.clone(), counted));
+    let listener = SeverableListener { inner: listener, open: open.clone() };
+    let served =
+        axum::serve(listener, routes).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let grace_ended = async {
+        shutdown.cancelled().await;
+        tokio::time::timeout(grace, idle(&calls, &open)).await
+    };
+    tokio::select! {
+        ended = served => {
+            debug!("HTTP server drained");
+            return ended;
+        }
+        drained = grace_ended => match drained {
+            Ok(()) => debug!(connections = open.open(), "no call runs, cutting HTTP connections"),
+            Err(_) => warn!(
+                calls_left = calls.running(),
+                connections_left = open.open(),
+                ?grace,
+                "grace period ended, cutting HTTP connections"
+            ),
+        },
+    }
+    open.cut();
+    Ok(())
+}
+
+// === impl SeverableListener ===
+
+impl<L: Listener> Listener for SeverableListener<L> {
+    type Io = Severable<L::Io>;
+    type Addr = L::Addr;
+
+    async fn accept(&mut self) -> (Self::Io, L::Addr) {
+        let (io, address) = self.inner.accept().await;
+        let (io, _closed) = Severable::new(io, &self.open);
+        (io, address)
+    }
+
+    fn local_addr(&self) -> io::Result<L::Addr> {
+        self.inner.local_addr()
+    }
+}
+
+// === impl Arriving ===
+
+impl Arriving {
+    fn begin_if_whole(&self, is_whole: bool) {
+        if is_whole {
+            self.call.get_or_init(|| self.calls.begin());
+        }
+    }
+}
+
+impl http_body::Body for Arriving {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(context);
+        self.begin_if_whole(matches!(frame, Poll::Ready(None)) || self.inner.is_end_stream());
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+// === private ===
+
+/// Counts a call from the end of its request to the end of its answer.
+async fn counted(State(calls): State<Calls>, request: Request, next: Next) -> Response {
+    let call = Call::default();
+    let request = request.map(|inner| {
+        let arriving = Arriving { inner, calls, call: call.clone() };
+        arriving.begin_if_whole(http_body::Body::is_end_stream(&arriving.inner));
+        Body::new(arriving)
+    });
+    next.run(request).await.map(|inner| Body::new(Holding::new(inner, call)))
+}
