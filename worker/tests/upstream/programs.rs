@@ -70,7 +70,9 @@ fn start(mut command: Command, ready: &str) -> (Child, String) {
         }
         said.push(line);
     }
-    panic!("{command:?} ended:\n{}", said.join("\n"));
+    // It has closed its log, so it ends.
+    let status = process.wait();
+    panic!("{command:?} ended, {status:?}:\n{}", said.join("\n"));
 }
 
 impl Drop for Program {
