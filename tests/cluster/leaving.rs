@@ -17,6 +17,9 @@ fn silent_clients(process: &mut Process) -> Vec<TcpStream> {
     let half_a_body = "POST /v1/score HTTP/1.1\r\nHost: jury\r\nContent-Type: application/json\r\n\
         Content-Length: 100\r\n\r\n{\"item\": ";
     let half_a_preface = "PRI * HTTP/2.0\r\n";
+    // The last one that is told.
+    process.wait_for("HTTP listening");
+    let events = process.events();
     let mut clients = Vec::new();
     for (listening, sent) in [
         ("metrics listening", &["", half_a_head][..]),
@@ -24,16 +27,16 @@ fn silent_clients(process: &mut Process) -> Vec<TcpStream> {
         ("console listening", &["", half_a_head, half_a_body]),
         ("HTTP listening", &["", half_a_head, half_a_body]),
     ] {
-        let event = process.wait_until(listening, |event| text(event, "message") == listening);
-        let address = text(&event, "address").to_owned();
+        let told = events.iter().find(|event| text(event, "message") == listening);
+        let address = text(told.expect("it listens"), "address");
         for bytes in sent {
-            let mut client = TcpStream::connect(&address).expect("it listens");
+            let mut client = TcpStream::connect(address).expect("it listens");
             client.write_all(bytes.as_bytes()).expect("it reads");
             clients.push(client);
         }
         if listening != "listening" {
             // Connections are accepted in order: once this one is answered, those before are there.
-            clients.push(answered(&address));
+            clients.push(answered(address));
         }
     }
     clients
