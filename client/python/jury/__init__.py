@@ -26,6 +26,7 @@ from .errors import (
     WrongModel,
 )
 from .local import LocalClient, LocalError, local
+from .progress import Progress
 from .request import Item, JudgeSettings, Scale, Settings, Stop, Turn, Voting
 from .reward import outcome_reward
 from .tls import Tls
@@ -61,6 +62,7 @@ __all__ = [
     "LocalError",
     "OverQuota",
     "Overloaded",
+    "Progress",
     "Provenance",
     "Reason",
     "RequestIdReused",

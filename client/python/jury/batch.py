@@ -11,6 +11,7 @@ from typing import Any, Union
 from . import _jury
 from ._asyncio import soon
 from .errors import InvalidArgument, JuryError, from_fault
+from .progress import OnProgress, Phase, Progress
 from .request import AnyItem, make_request
 from .verdict import Verdict
 
@@ -38,8 +39,11 @@ AnyItems = Union[Iterable[AnyItem], AsyncIterable[AnyItem]]
 class _Book:
     """Which item each pushed request stands for. Items that are malformed are never pushed."""
 
-    def __init__(self, batch: _jury.Batch, address: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, batch: _jury.Batch, address: str, settings: Mapping[str, Any], on_progress: OnProgress | None
+    ) -> None:
         self._batch = batch
+        self._on_progress = on_progress
         self._address = address
         self._settings = settings
         self._indices: dict[int, int] = {}
@@ -60,6 +64,13 @@ class _Book:
         self._pushed += 1
         return None
 
+    def step(self, place: int, phase: Phase, done: int, asked: int, tokens: int) -> None:
+        """Tells how far a pushed item is."""
+        index = self._indices.get(place)
+        # Of an item that is answered already, nothing is told.
+        if index is not None and self._on_progress is not None:
+            self._on_progress(Progress(index, phase, done, asked, tokens))
+
     def answer(self, answer: _jury.Answer) -> Answer:
         place, (text, fault) = answer
         index = self._indices.pop(place)
@@ -70,11 +81,15 @@ class _Book:
 
 
 def score_many(
-    link: _jury.Link, address: str, items: Iterable[AnyItem], settings: Mapping[str, Any]
+    link: _jury.Link,
+    address: str,
+    items: Iterable[AnyItem],
+    settings: Mapping[str, Any],
+    on_progress: OnProgress | None,
 ) -> Iterator[Answer]:
     """Answers as they are ready. Takes from ``items`` while there is room, and answers are not there yet."""
-    batch = link.score_many(None)
-    book = _Book(batch, address, settings)
+    batch = link.score_many(on_progress is not None, None)
+    book = _Book(batch, address, settings, on_progress)
     source = iter(items)
     has_more = True
     try:
@@ -89,11 +104,11 @@ def score_many(
                 refused = book.push(item)
                 if refused is not None:
                     yield refused
-                answer = batch.poll()
+                answer = batch.poll(book.step)
                 if answer is None:
                     continue
             else:
-                answer = batch.wait()
+                answer = batch.wait(book.step)
                 if answer is None:
                     return
             yield book.answer(answer)
@@ -102,23 +117,27 @@ def score_many(
 
 
 async def ascore_many(
-    link: _jury.Link, address: str, items: AnyItems, settings: Mapping[str, Any]
+    link: _jury.Link,
+    address: str,
+    items: AnyItems,
+    settings: Mapping[str, Any],
+    on_progress: OnProgress | None,
 ) -> AsyncIterator[Answer]:
     """The same on an event loop; items may come asynchronously."""
     loop = asyncio.get_running_loop()
-    answers: asyncio.Queue[_jury.Answer | None] = asyncio.Queue()
-    batch = link.score_many(lambda answer: soon(loop, answers.put_nowait, answer))
-    book = _Book(batch, address, settings)
+    told: asyncio.Queue[_jury.Answer | int | None] = asyncio.Queue()
+    batch = link.score_many(on_progress is not None, lambda one: soon(loop, told.put_nowait, one))
+    book = _Book(batch, address, settings, on_progress)
     source = _asynchronous(items)
     taking: asyncio.Task[AnyItem] | None = None
-    waiting: asyncio.Task[_jury.Answer | None] | None = None
+    waiting: asyncio.Task[_jury.Answer | int | None] | None = None
     has_more = True
     try:
         while True:
             if taking is None and has_more and batch.has_room():
                 taking = asyncio.ensure_future(_next(source))
             if waiting is None:
-                waiting = asyncio.ensure_future(answers.get())
+                waiting = asyncio.ensure_future(told.get())
             tasks = [task for task in (taking, waiting) if task is not None]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if taking is not None and taking.done():
@@ -132,11 +151,16 @@ async def ascore_many(
                         yield refused
                 taking = None
             if waiting.done():
-                answer = waiting.result()
+                one = waiting.result()
                 waiting = None
-                if answer is None:
+                if one is None:
                     return
-                yield book.answer(answer)
+                if isinstance(one, int):
+                    step = batch.step(one)
+                    if step is not None:
+                        book.step(*step)
+                else:
+                    yield book.answer(one)
     finally:
         batch.cancel()
         for task in (taking, waiting):

@@ -12,6 +12,7 @@ from . import _jury
 from ._asyncio import outcome_of
 from .batch import Answer, AnyItems, ascore_many, score_many
 from .errors import from_fault
+from .progress import OnProgress, check_on_progress, on_step_of
 from .request import AnyItem, Settings, Turn, check_settings, make_request
 from .tls import Tls
 from .tls import of as tls_of
@@ -81,11 +82,25 @@ class _Base:
         return json.loads(text)
 
     async def _score(
-        self, item: Any, responses: Sequence[str] | None, settings: Mapping[str, Any]
+        self,
+        item: Any,
+        responses: Sequence[str] | None,
+        settings: Mapping[str, Any],
+        on_progress: OnProgress | None,
     ) -> Verdict:
+        check_on_progress(on_progress)
         request = self._request(item, responses, settings)
-        outcome = await outcome_of(lambda on_done: self._link.score(request, on_done))
+        with_progress = on_progress is not None
+        outcome = await outcome_of(
+            lambda on_done: self._link.score(request, with_progress, on_done), on_progress
+        )
         return Verdict.from_dict(self._read(outcome))
+
+    def _ascore_many(
+        self, items: AnyItems, settings: Mapping[str, Any], on_progress: OnProgress | None
+    ) -> AsyncIterator[Answer]:
+        check_on_progress(on_progress)
+        return ascore_many(self._link, self._address, items, self._merged(settings), on_progress)
 
     async def _status(self) -> Fleet:
         return Fleet.from_dict(self._read(await outcome_of(self._link.status)))
@@ -119,40 +134,65 @@ class Client(_Base):
         self,
         item: AnyItem | str | Sequence[Turn],
         responses: Sequence[str] | None = None,
+        *,
+        on_progress: OnProgress | None = None,
         **settings: Unpack[Settings],
     ) -> Verdict:
         """Judges one item: a dict, or a query and its responses.
 
         Waits without holding the interpreter; Ctrl-C ends the call at once. Calls are tried again within the budget.
         Raises a :class:`jury.JuryError` when there is no verdict. A verdict may still be UNSCORED.
-        """
-        call = self._link.score(self._request(item, responses, settings), None)
-        return Verdict.from_dict(self._read(call.wait()))
 
-    def score_many(self, items: Iterable[AnyItem], **settings: Unpack[Settings]) -> Iterator[Answer]:
+        ``on_progress`` is called on this thread with a :class:`jury.Progress` whenever the judge has gone on, at most
+        twenty times a second; steps are left out where it is slow. What it raises ends the call, samples included, and is
+        raised here.
+        """
+        check_on_progress(on_progress)
+        request = self._request(item, responses, settings)
+        call = self._link.score(request, on_progress is not None, None)
+        return Verdict.from_dict(self._read(call.wait(on_step_of(on_progress))))
+
+    def score_many(
+        self,
+        items: Iterable[AnyItem],
+        *,
+        on_progress: OnProgress | None = None,
+        **settings: Unpack[Settings],
+    ) -> Iterator[Answer]:
         """Judges many items over one stream; answers come as they are ready, each with its item's index.
 
         At most 512 items are taken from ``items`` before their answers have been taken. An item that is malformed or
         fails gets an answer with its error, and the others go on. Ending the iteration cancels what is unanswered.
+
+        ``on_progress`` hears of every item, while the next answer is waited for; nothing after an item's answer. What it
+        raises comes out of the iteration, and cancels what is unanswered.
         """
-        return score_many(self._link, self._address, items, self._merged(settings))
+        check_on_progress(on_progress)
+        return score_many(self._link, self._address, items, self._merged(settings), on_progress)
 
     def status(self) -> Fleet:
         """The fleet and the load."""
-        return Fleet.from_dict(self._read(self._link.status(None).wait()))
+        return Fleet.from_dict(self._read(self._link.status(None).wait(None)))
 
     async def ascore(
         self,
         item: AnyItem | str | Sequence[Turn],
         responses: Sequence[str] | None = None,
+        *,
+        on_progress: OnProgress | None = None,
         **settings: Unpack[Settings],
     ) -> Verdict:
-        """:meth:`score` on an event loop. Cancelling the task cancels the call, and the samples with it."""
-        return await self._score(item, responses, settings)
+        """:meth:`score` on an event loop, where ``on_progress`` is called, too.
 
-    def ascore_many(self, items: AnyItems, **settings: Unpack[Settings]) -> AsyncIterator[Answer]:
+        Cancelling the task cancels the call, and the samples with it.
+        """
+        return await self._score(item, responses, settings, on_progress)
+
+    def ascore_many(
+        self, items: AnyItems, *, on_progress: OnProgress | None = None, **settings: Unpack[Settings]
+    ) -> AsyncIterator[Answer]:
         """:meth:`score_many` on an event loop; ``items`` may be asynchronous."""
-        return ascore_many(self._link, self._address, items, self._merged(settings))
+        return self._ascore_many(items, settings, on_progress)
 
     async def astatus(self) -> Fleet:
         """:meth:`status` on an event loop."""
@@ -171,14 +211,18 @@ class AsyncClient(_Base):
         self,
         item: AnyItem | str | Sequence[Turn],
         responses: Sequence[str] | None = None,
+        *,
+        on_progress: OnProgress | None = None,
         **settings: Unpack[Settings],
     ) -> Verdict:
-        """Judges one item. Cancelling the task cancels the call, and the samples with it."""
-        return await self._score(item, responses, settings)
+        """Judges one item. Cancelling the task cancels the call, and the samples with it. See :meth:`Client.score`."""
+        return await self._score(item, responses, settings, on_progress)
 
-    def score_many(self, items: AnyItems, **settings: Unpack[Settings]) -> AsyncIterator[Answer]:
+    def score_many(
+        self, items: AnyItems, *, on_progress: OnProgress | None = None, **settings: Unpack[Settings]
+    ) -> AsyncIterator[Answer]:
         """Judges many items; ``items`` may be asynchronous. See :meth:`Client.score_many`."""
-        return ascore_many(self._link, self._address, items, self._merged(settings))
+        return self._ascore_many(items, settings, on_progress)
 
     async def status(self) -> Fleet:
         """The fleet and the load."""

@@ -1,9 +1,10 @@
 //! Many requests over one stream: pushed one by one, answered as they are ready.
 
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
+use futures::future::Either;
 use jury_client::Client;
 use jury_grm::domain::ScoreRequest;
 use pyo3::prelude::*;
@@ -13,6 +14,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::call::Task;
 use crate::outcome::{self, Outcome, Request};
 use crate::process;
+use crate::step::{Step, Steps};
+use crate::way::{Told, Way};
 
 /// Requests that wait to be sent: the most that the client has in flight by itself.
 const AHEAD: usize = 256;
@@ -26,8 +29,9 @@ pub struct Batch {
     task: Task,
     /// `None` once the requests have ended. Locked only while attached.
     requests: Mutex<Option<mpsc::Sender<ScoreRequest>>>,
-    /// `None` when answers are brought to a callable. Unbounded, yet never longer than what was pushed and not taken.
-    answers: Option<Mutex<Receiver<Answer>>>,
+    /// Answers, and `None` after the last one. No receiver when they are brought to a callable. Unbounded, yet never longer
+    /// than what was pushed and not taken.
+    told: Option<Mutex<Receiver<Told<Option<Answer>>>>>,
 }
 
 #[pymethods]
@@ -49,18 +53,27 @@ impl Batch {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// An answer that is there already.
-    fn poll(&self) -> Option<Answer> {
-        let answers = self.answers.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.try_recv().ok()
+    /// An answer that is there already. Steps before it are brought to `on_step`; when that raises, the batch ends.
+    #[pyo3(signature = (on_step))]
+    fn poll(&self, on_step: Option<Bound<'_, PyAny>>) -> PyResult<Option<Answer>> {
+        match &self.told {
+            Some(told) => Ok(self.task.poll(told, on_step.as_ref())?.flatten()),
+            None => Ok(None),
+        }
     }
 
     /// Waits for the next answer; `None` after the last one.
-    fn wait(&self, py: Python<'_>) -> PyResult<Option<Answer>> {
-        match &self.answers {
-            Some(answers) => self.task.wait(py, answers),
+    #[pyo3(signature = (on_step))]
+    fn wait(&self, py: Python<'_>, on_step: Option<Bound<'_, PyAny>>) -> PyResult<Option<Answer>> {
+        match &self.told {
+            Some(told) => Ok(self.task.wait(py, told, on_step.as_ref())?.flatten()),
             None => Ok(None),
         }
+    }
+
+    /// How far the item at `place` is, once after each time that the callable was told so.
+    fn step(&self, place: u64) -> Option<Step> {
+        self.task.step(place)
     }
 
     /// Cancels what is unanswered.
@@ -71,38 +84,37 @@ impl Batch {
 
 impl Batch {
     /// Starts a stream; with `on_answer` each answer is brought there, and `None` after the last one.
-    pub fn start(py: Python<'_>, client: Client, on_answer: Option<Py<PyAny>>) -> PyResult<Self> {
+    pub fn start(
+        py: Python<'_>,
+        client: Client,
+        with_progress: bool,
+        on_answer: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
         let (runtime, deliverer) = process::runtime(py)?;
         let (requests, taken) = mpsc::channel(AHEAD);
-        let answered = client.score_many(ReceiverStream::new(taken));
-        let answered = answered.map(|(place, answer)| (place, outcome::of(answer)));
-        let requests = Mutex::new(Some(requests));
-        let (task, answers) = match on_answer {
-            Some(on_answer) => {
-                let on_answer = Arc::new(on_answer);
-                let task = runtime.spawn(async move {
-                    let mut answered = std::pin::pin!(answered);
-                    while let Some(answer) = answered.next().await {
-                        deliverer.bring(&on_answer, Some(answer));
-                    }
-                    deliverer.bring(&on_answer, None::<Answer>);
-                });
-                (task, None)
-            }
-            None => {
-                let (sender, answers) = channel();
-                let task = runtime.spawn(async move {
-                    let mut answered = std::pin::pin!(answered);
-                    while let Some(answer) = answered.next().await {
-                        if sender.send(answer).is_err() {
-                            return;
-                        }
-                    }
-                });
-                (task, Some(Mutex::new(answers)))
+        let taken = ReceiverStream::new(taken);
+        let steps = Steps::default();
+        let (way, told) = Way::to(on_answer, deliverer, &steps);
+        let way = Arc::new(way);
+        let answered = match with_progress {
+            false => Either::Left(client.score_many(taken)),
+            true => {
+                let way = Arc::clone(&way);
+                let tell = move |place, step| way.step(place, step);
+                Either::Right(client.score_many_with_progress(taken, tell))
             }
         };
-        Ok(Self { task: Task::new(task.abort_handle()), requests, answers })
+        let task = runtime.spawn(async move {
+            let mut answered = std::pin::pin!(answered);
+            while let Some((place, answer)) = answered.next().await {
+                if !way.result(Some((place, outcome::of(answer)))) {
+                    return;
+                }
+            }
+            way.result(None);
+        });
+        let task = Task::new(task.abort_handle(), steps);
+        Ok(Self { task, requests: Mutex::new(Some(requests)), told: told.map(Mutex::new) })
     }
 }
 

@@ -48,36 +48,50 @@ impl Link {
         };
         let token = match token.map(|token| checked(token, &address)).transpose() {
             Ok(token) => token,
-            Err(error) => return (None, Some(invalid(error.to_string(), Some("token".to_owned())))),
+            Err(error) => {
+                return (None, Some(invalid(error.to_string(), Some("token".to_owned()))));
+            }
         };
         let in_flight = in_flight.map_or_else(InFlight::default, InFlight::Fixed);
         let config = ClientConfig { in_flight, token, ..ClientConfig::default() };
         (Some(Self { address, config, tls, client: Mutex::new(None) }), None)
     }
 
-    /// Judges one item. With `on_done`, the outcome is brought to it; without, `Call.wait` waits for it.
-    #[pyo3(signature = (request, on_done))]
+    /// Judges one item. With `on_done`, the outcome is brought to it; without, `Call.wait` waits for it. With progress,
+    /// `on_done` gets 0 whenever `Call.step` has a step.
+    #[pyo3(signature = (request, with_progress, on_done))]
     fn score(
         &self,
         py: Python<'_>,
         request: &Request,
+        with_progress: bool,
         on_done: Option<Py<PyAny>>,
     ) -> PyResult<Call> {
         let (client, request) = (self.client(py)?, request.0.clone());
-        Call::start(py, on_done, async move { outcome::of(client.score(request).await) })
+        Call::start(py, on_done, move |way| async move {
+            outcome::of(match with_progress {
+                false => client.score(request).await,
+                true => client.score_with_progress(request, |step| way.step(0, step)).await,
+            })
+        })
     }
 
     /// Asks for the fleet and the load.
     #[pyo3(signature = (on_done))]
     fn status(&self, py: Python<'_>, on_done: Option<Py<PyAny>>) -> PyResult<Call> {
         let client = self.client(py)?;
-        Call::start(py, on_done, async move { outcome::of(client.status().await) })
+        Call::start(py, on_done, |_| async move { outcome::of(client.status().await) })
     }
 
-    /// Judges many items over one stream.
-    #[pyo3(signature = (on_answer))]
-    fn score_many(&self, py: Python<'_>, on_answer: Option<Py<PyAny>>) -> PyResult<Batch> {
-        Batch::start(py, self.client(py)?, on_answer)
+    /// Judges many items over one stream. With progress, `on_answer` gets a place whenever `Batch.step` has its step.
+    #[pyo3(signature = (with_progress, on_answer))]
+    fn score_many(
+        &self,
+        py: Python<'_>,
+        with_progress: bool,
+        on_answer: Option<Py<PyAny>>,
+    ) -> PyResult<Batch> {
+        Batch::start(py, self.client(py)?, with_progress, on_answer)
     }
 }
 
@@ -134,7 +148,10 @@ fn unusable(error: impl std::error::Error) -> PyErr {
 }
 
 /// A token that may be sent to `address`.
-fn checked((secret, may_go_without_tls): (String, bool), address: &str) -> Result<Token, TokenError> {
+fn checked(
+    (secret, may_go_without_tls): (String, bool),
+    address: &str,
+) -> Result<Token, TokenError> {
     let token = Token::new(&SecretString::from(secret))?;
     if !may_go_without_tls {
         Token::check_way(address)?;
