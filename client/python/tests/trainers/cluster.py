@@ -6,10 +6,16 @@ import json
 import os
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import jury
 from jury.local import find_binary
+
+from ..conftest import SHORT_TEMPLATE, make_tiny_model
 
 
 class Part:
@@ -73,3 +79,12 @@ def free_port() -> int:
         taken.bind(("127.0.0.1", 0))
         port: int = taken.getsockname()[1]
         return port
+
+
+@contextmanager
+def http_judge(folder: Path, **settings: Any) -> Iterator[tuple[jury.LocalClient, str]]:
+    """A judge with a door for HTTP, and that door's URL. Into its context of 640 tokens not every text fits."""
+    door = f"127.0.0.1:{free_port()}"
+    options = ["--template", SHORT_TEMPLATE, "--http", door]
+    with jury.local(make_tiny_model(folder / "tiny", 640), options=options, **settings) as judge:
+        yield judge, f"http://{door}"
