@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..client import Client
-from .judging import Judge, grouped, per_row, reward_of
+from .judging import Judge, grouped, per_row, put_below, reward_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ..request import Settings
 
 TIMEOUT_S = 15.0
-MARGIN_S = 6.0
-"""The client's grace after the budget, and a second for the way."""
 
 
 class RewardFunction:
@@ -39,15 +37,7 @@ class RewardFunction:
         **settings: Unpack[Settings],
     ) -> None:
         """``reference`` is the column of the dataset that holds a ground-truth answer."""
-        if timeout <= MARGIN_S:
-            raise ValueError(f"timeout: must be above {MARGIN_S} seconds, is {timeout}")
-        budget = settings.setdefault("budget", timeout - MARGIN_S)
-        if budget > timeout - MARGIN_S:
-            limit = timeout - MARGIN_S
-            raise ValueError(
-                f"budget: at most {limit:g} seconds, or AReaL takes 0 before the answer comes; is {budget:g}. "
-                "Raise AReaL's timeout_seconds, and timeout with it"
-            )
+        put_below(timeout, "AReaL takes 0 before the answer comes", 0.0, settings)
         self._judge = Judge(client, 0.0, **settings)
         self._reference = reference
         self._fallback = fallback

@@ -38,6 +38,8 @@ _SERVICE_AWAY = ("UNREACHABLE", "SHUTTING_DOWN", "OVERLOADED", "OVER_QUOTA", "CA
 _FLEET_AWAY = ("no_worker", "unknown_model", "worker_failed")
 """What may pass by waiting. A budget that was too short, or a prompt too large for each worker, would be so again."""
 _LONGEST_WAIT_S = 10.0
+MARGIN_S = 6.0
+"""The client's grace after the budget, and a second for the way."""
 
 
 class Unscored(JuryError):
@@ -113,6 +115,20 @@ def numbers(row: Row) -> dict[str, float]:
         "tokens": float(verdict.usage.generated_tokens),
         "cached_tokens": float(verdict.run.cached_tokens),
     }
+
+
+def put_below(timeout: float, consequence: str, patience: float, settings: Settings) -> float:
+    """Sees to it that the judge has answered before a trainer's ``timeout`` ends: the budget, which may be in ``settings``,
+    lies below it, and waiting for a service that is away has what is left, but no more than ``patience``."""
+    limit = timeout - MARGIN_S
+    if limit <= 0:
+        raise ValueError(f"timeout: must be above {MARGIN_S:g} seconds, is {timeout:g}")
+    budget = settings.setdefault("budget", limit)
+    if budget > limit:
+        raise ValueError(
+            f"budget: at most {limit:g} seconds, or {consequence}; is {budget:g}. Raise the trainer's timeout, and timeout with it"
+        )
+    return min(patience, limit - budget)
 
 
 def last_message(completion: Any) -> Any:

@@ -7,6 +7,7 @@ import pickle
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from typing import Any
 
 import pytest
 
@@ -67,6 +68,21 @@ def test_the_function_of_areal_works_in_a_process_pool(tiny: jury.Client) -> Non
 def test_the_deadline_for_areal_lies_below_its_own(tiny: jury.Client) -> None:
     reward_fn = pickle.loads(pickle.dumps(RewardFunction(tiny.address, timeout=15)))
     assert reward_fn._judge.client._settings["budget"] + 5 < 15
+
+
+def test_budget_and_patience_for_verifiers_end_below_its_timeout() -> None:
+    def limits(**arguments: Any) -> tuple[float | None, float]:
+        judge = Scorer("127.0.0.1:1", **arguments)._judge
+        return judge.client._settings.get("budget"), judge.patience
+
+    assert limits() == (None, 300.0)
+    assert limits(timeout=180) == (174.0, 0.0)
+    assert limits(timeout=180, budget=60) == (60, 114.0)
+    assert limits(timeout=180, budget=60, patience=10) == (60, 10)
+    impossible: list[dict[str, Any]] = [{"timeout": 6}, {"timeout": 180, "budget": 175}]
+    for arguments in impossible:
+        with pytest.raises(ValueError, match="timeout|budget"):
+            Scorer("127.0.0.1:1", **arguments)
 
 
 @dataclass
