@@ -81,8 +81,8 @@ class _Rows:
             log_metric("jury/unscored", sum(row.reward is None for row in rows) / len(rows))
             for name in ("agreement", "latency_s", "n_parse_failed", "n_timed_out"):
                 known = [one[name] for one in told if one[name] == one[name]]
-                if known:
-                    log_metric(f"jury/{name}", sum(known) / len(known))
+                # The same keys in every step: TRL leaves NaN out of its means, and logs None where there is nothing else.
+                log_metric(f"jury/{name}", sum(known) / len(known) if known else float("nan"))
         if log_extra is not None:
             log_extra("jury_reason", [row.reason for row in rows])
         return [row.reward for row in rows]

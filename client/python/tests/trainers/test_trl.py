@@ -96,6 +96,15 @@ def test_an_unscored_row_leaves_its_group_and_moves_nothing(small: jury.Client, 
     assert sum(str(reason).startswith("too_long") for reason in reasons) == 4
 
 
+def test_every_step_logs_the_same_keys(small: jury.Client, tmp_path: Path) -> None:
+    # In the first step every response has a reward, alone and so without an agreement; in the second none has.
+    trainer = train(reward_function(small, patience=0), ["one?", "two?", TOO_LONG, TOO_LONG], tmp_path, steps=2)
+    one, two = ({key: told[key] for key in told if "jury" in key} for told in trainer.state.log_history[:2])
+    assert one.keys() == two.keys()
+    assert {"jury/unscored", "jury/agreement", "jury/latency_s", "jury/n_parse_failed", "jury/n_timed_out"} <= one.keys()
+    assert one["jury/unscored"] == 0.0 and two["jury/unscored"] == 1.0
+
+
 def test_columns_of_the_dataset_reach_the_judge(small: jury.Client, tmp_path: Path) -> None:
     seen = []
 
