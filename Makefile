@@ -111,11 +111,13 @@ python-tests: build ## Test the Python client: types, and calls to a real judge 
 	env="$$(scripts/python-env)" && . "$$env/bin/activate" && cd client/python && \
 		maturin develop --quiet && mypy && pytest $(PYTEST)
 
-trainer-tests: build ## Test the trainers' adapters inside the real trainers: 6 GB of packages (PYTEST= as above)
+trainer-tests: build ## Test the trainers' adapters inside the real trainers: 8 GB of packages (PYTEST= as above)
 	$(JURY) models fetch $(TEST_MODEL)
 	env="$$(scripts/python-env)" && trainers="$$(scripts/trainer-env)" && cd client/python && \
 		VIRTUAL_ENV="$$trainers" "$$env/bin/maturin" develop --quiet && \
 		"$$trainers/bin/python" -m pytest tests/trainers $(PYTEST)
+	gym="$$(scripts/gym-env)" && { [ -z "$$gym" ] || \
+		{ cd client/python && "$$gym/bin/python" -m pytest tests/trainers/test_nemo_gym.py; }; }
 
 wheel: requirements ## Build the Python client as a wheel, for every Python from 3.9 on, into client/python/dist
 	env="$$(scripts/python-env)" && . "$$env/bin/activate" && cd client/python && \

@@ -82,9 +82,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def http_judge(folder: Path, **settings: Any) -> Iterator[tuple[jury.LocalClient, str]]:
-    """A judge with a door for HTTP, and that door's URL. Into its context of 640 tokens not every text fits."""
+def http_judge(
+    folder: Path, context_tokens: int = 640, **settings: Any
+) -> Iterator[tuple[jury.LocalClient, str]]:
+    """A judge with a door for HTTP, and that door's URL."""
     door = f"127.0.0.1:{free_port()}"
     options = ["--template", SHORT_TEMPLATE, "--http", door]
-    with jury.local(make_tiny_model(folder / "tiny", 640), options=options, **settings) as judge:
+    model = make_tiny_model(folder / "tiny", context_tokens)
+    with jury.local(model, options=options, **settings) as judge:
         yield judge, f"http://{door}"

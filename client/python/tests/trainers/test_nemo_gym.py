@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import jury
 
+from ..conftest import REPOSITORY
+
 pytest.importorskip("nemo_gym")
 
+EXAMPLES = REPOSITORY / "examples/trainers/nemo_gym"
 TOO_LONG = "r" * 9000
 
 
@@ -32,24 +38,28 @@ def rollout(said: str, **row: Any) -> dict[str, Any]:
     return {"responses_create_params": {"input": asked, "instructions": "Be brief."}, "response": response, **row}
 
 
-def verified(judge: jury.Client, *bodies: dict[str, Any]) -> list[dict[str, Any]]:
+def served(server: Any, config: Any, *bodies: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the web application of a resources server answers."""
     from fastapi.testclient import TestClient
     from nemo_gym.server_utils import ServerClient
     from omegaconf import OmegaConf
 
+    client = ServerClient.model_construct(head_server_config=None, global_config_dict=OmegaConf.create({}))
+    app = server(config=config, server_client=client).setup_webserver()
+    with TestClient(app) as http:
+        answers = [http.post("/verify", json=body) for body in bodies]
+    assert [answer.status_code for answer in answers] == [200] * len(bodies), answers[0].text
+    return [answer.json() for answer in answers]
+
+
+def verified(judge: jury.Client, *bodies: dict[str, Any]) -> list[dict[str, Any]]:
     from jury.trainers.nemo_gym import JuryServer, JuryServerConfig
 
     config = JuryServerConfig(
         host="127.0.0.1", port=1, entrypoint="app.py", name="jury", domain="other", address=judge.address,
         settings={"k": 1, "max_critique_tokens": 1, "min_readout_mass": 0}, patience=0,
     )
-    client = ServerClient.model_construct(head_server_config=None, global_config_dict=OmegaConf.create({}))
-    server = JuryServer.model_construct(config=config, server_client=client, _judge=None)
-    app = server.setup_webserver()
-    with TestClient(app) as http:
-        answers = [http.post("/verify", json=body) for body in bodies]
-    assert [answer.status_code for answer in answers] == [200] * len(bodies), answers[0].text
-    return [answer.json() for answer in answers]
+    return served(JuryServer, config, *bodies)
 
 
 def test_a_rollout_comes_back_with_its_reward_and_all_that_it_had(tiny: jury.Client) -> None:
@@ -68,3 +78,61 @@ def test_what_is_unscored_is_a_failed_judge_to_gym_and_no_zero(tiny: jury.Client
     assert told[NG_FAILURE_CLASS_KEY] == "judge_failed"
     assert told["_ng_failure_judge_error"].startswith("too_long")
     assert told["verdict"]["rewards"] == [None]
+
+
+def example(name: str) -> Any:
+    """An example's module."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, EXAMPLES / name)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def example_config(instance: str) -> dict[str, Any]:
+    """What Gym reads of the example's configuration, for one of its servers."""
+    from nemo_gym.config_types import maybe_get_server_instance_config
+    from omegaconf import OmegaConf
+
+    whole: Any = OmegaConf.load(EXAMPLES / "configs/jury.yaml")
+    read, problem = maybe_get_server_instance_config(name=instance, server_type_config_dict=whole[instance])
+    assert read is not None, problem
+    (options,) = OmegaConf.to_container(whole[instance].resources_servers).values()
+    assert (EXAMPLES / options["entrypoint"]).exists()
+    return {**options, "host": "127.0.0.1", "port": 1, "name": instance}
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[jury.LocalClient, str]]:
+    from .cluster import http_judge
+
+    settings: dict[str, Any] = {"k": 4, "min_readout_mass": 0}
+    with http_judge(tmp_path_factory.mktemp("gym"), 8192, **settings) as judge:
+        yield judge
+
+
+def test_the_example_over_grpc_judges(door: tuple[jury.LocalClient, str]) -> None:
+    judge, _ = door
+    server = example("app.py").JuryServer
+    options = example_config("jury")
+    options["address"] = judge.address
+    options["settings"]["min_readout_mass"] = 0
+    config = server.model_fields["config"].annotation(**options)
+    (told,) = served(server, config, rollout("four"))
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "two and two?"}]
+    assert told["reward"] == judge.score({"query": turns, "responses": ["four"]}).rewards[0]
+
+
+def test_the_example_over_http_judges_and_tells_gym_of_a_failed_judge(door: tuple[jury.LocalClient, str]) -> None:
+    from nemo_gym.rollout_collection import NG_FAILURE_CLASS_KEY
+
+    judge, url = door
+    server = example("http_app.py").JuryServer
+    options = example_config("jury_over_http")
+    options["url"] = options["url"].replace("http://127.0.0.1:7490", url) + "&min_readout_mass=0"
+    config = server.model_fields["config"].annotation(**options)
+    told, unscored = served(server, config, rollout("four", extra={"a": 1}), rollout(TOO_LONG))
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "two and two?"}]
+    assert told["reward"] == judge.score({"query": turns, "responses": ["four"]}).rewards[0]
+    assert told["extra"] == {"a": 1} and NG_FAILURE_CLASS_KEY not in told
+    assert unscored[NG_FAILURE_CLASS_KEY] == "judge_failed" and unscored["verdict"]["rewards"] == [None]
