@@ -12,6 +12,19 @@ use crate::door::Door;
 
 const PATHS: [&str; 4] = ["/get_reward", "/slime", "/verify", "/v1/chat/completions"];
 
+/// What OpenRLHF logs of a query, always under the same names.
+const OPENRLHF_LOGS: [&str; 9] = [
+    "valid",
+    "n_requested",
+    "n_valid",
+    "n_parse_failed",
+    "n_timed_out",
+    "queue_s",
+    "latency_s",
+    "tokens",
+    "cached_tokens",
+];
+
 /// `_fetch_rewards_via_http` of OpenRLHF 0.11's agent.py, for one sample.
 fn openrlhf() -> Value {
     let prompt = "<|im_start|>user\nWhat is 2 + 2?<|im_end|>\n<|im_start|>assistant\n";
@@ -93,6 +106,7 @@ async fn openrlhf_gets_the_reward_of_what_follows_the_prompt() {
     assert_eq!(read["scores"], json!([(reward - 1.0) / 9.0]));
     let logs = read["extra_logs"].as_object().unwrap();
     assert!(logs.values().all(Value::is_number), "{logs:?}");
+    assert_eq!(logs.keys().collect::<Vec<_>>(), OPENRLHF_LOGS);
     assert_eq!((&logs["valid"], &logs["n_valid"]), (&json!(1.0), &json!(4.0)));
 }
 
@@ -182,6 +196,8 @@ async fn what_has_no_reward_is_an_error_unless_a_stand_in_was_named() {
     let stand_in = door.post("/get_reward?unscored=2.5", &openrlhf()).await.json();
     assert_eq!(stand_in["rewards"], json!([2.5]));
     assert_eq!(stand_in["extra_logs"]["valid"], json!(0.0), "it is told from a reward");
+    let logs = stand_in["extra_logs"].as_object().unwrap();
+    assert_eq!(logs.keys().collect::<Vec<_>>(), OPENRLHF_LOGS, "whatever becomes of a query");
     assert_eq!(door.post("/slime?unscored=2.5", &slime()).await.json(), json!(2.5));
 }
 
