@@ -104,6 +104,7 @@ pub(crate) fn failure(kind: FailureKind) -> &'static str {
         FailureKind::TooLong => "prompt too long",
         FailureKind::TooLarge => "prompt too large for the memory",
         FailureKind::NotNeeded => "not needed",
+        FailureKind::Rejected => "rejected by the server",
     }
 }
 

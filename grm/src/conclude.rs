@@ -14,8 +14,8 @@ pub enum Conclusion {
 }
 
 /// Rewards need `min_samples` valid samples. Without them the reason is the cause that a caller
-/// can do most about: length, then memory, then the budget, then workers, then the model's own
-/// text.
+/// can do most about: length, then memory, then the budget, then workers, then what the server behind
+/// one rejects, then the model's own text.
 pub fn conclude(samples: &[Sample], min_samples: u32) -> Conclusion {
     let counts = Counts::of(samples, 0);
     let Counts { asked, valid, too_long, timed_out, failed, .. } = counts;
@@ -41,8 +41,10 @@ pub fn conclude(samples: &[Sample], min_samples: u32) -> Conclusion {
         (ReasonCode::TooLarge, too_large)
     } else if timed_out > 0 {
         (ReasonCode::Budget, with_figures(detail_of(|kind| kind == FailureKind::TimedOut)))
-    } else if failed > 0 {
-        (ReasonCode::WorkerFailed, with_figures(detail_of(|kind| kind == FailureKind::Worker)))
+    } else if let Some(lost) = detail_of(|kind| kind == FailureKind::Worker) {
+        (ReasonCode::WorkerFailed, with_figures(Some(lost)))
+    } else if let Some(rejected) = detail_of(|kind| kind == FailureKind::Rejected) {
+        (ReasonCode::Rejected, with_figures(Some(rejected)))
     } else {
         (ReasonCode::ParseFailed, with_figures(detail_of(FailureKind::is_parse)))
     };
@@ -69,7 +71,7 @@ mod tests {
     use super::*;
     use crate::domain::{Finish, Outcome, SampleSpec, Scores};
 
-    const KINDS: [FailureKind; 9] = [
+    const KINDS: [FailureKind; 10] = [
         FailureKind::NoBox,
         FailureKind::WrongCount,
         FailureKind::OutOfRange,
@@ -79,6 +81,7 @@ mod tests {
         FailureKind::TooLong,
         FailureKind::TooLarge,
         FailureKind::NotNeeded,
+        FailureKind::Rejected,
     ];
 
     /// Samples by how each ended; `None` is scored.
@@ -121,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_reason_is_the_cause_that_a_caller_can_do_most_about() {
-        use FailureKind::{NoBox, TimedOut, TooLarge, TooLong, Worker};
+        use FailureKind::{NoBox, Rejected, TimedOut, TooLarge, TooLong, Worker};
         assert_eq!(
             reason(&[Some(NoBox), Some(Worker), Some(TimedOut), Some(TooLarge), Some(TooLong)]),
             ReasonCode::TooLong
@@ -131,7 +134,8 @@ mod tests {
             ReasonCode::TooLarge
         );
         assert_eq!(reason(&[Some(NoBox), Some(Worker), Some(TimedOut)]), ReasonCode::Budget);
-        assert_eq!(reason(&[Some(NoBox), Some(Worker)]), ReasonCode::WorkerFailed);
+        assert_eq!(reason(&[Some(NoBox), Some(Rejected), Some(Worker)]), ReasonCode::WorkerFailed);
+        assert_eq!(reason(&[Some(NoBox), Some(Rejected)]), ReasonCode::Rejected);
         assert_eq!(reason(&[Some(NoBox)]), ReasonCode::ParseFailed);
     }
 

@@ -160,7 +160,7 @@ pub struct ScoreArgs {
     #[arg(long, value_name = "FILE", help_heading = "Batches")]
     pub out: Option<PathBuf>,
     /// Go on with --out: skip the items whose verdicts it has, and judge those again that are
-    /// UNSCORED for a reason that may pass (budget, no_worker, unknown_model, worker_failed, too_large).
+    /// UNSCORED for a reason that may pass (budget, no_worker, unknown_model, worker_failed, too_large, rejected).
     /// New verdicts take their place in the order of the items. A file made with other settings, seed, model or
     /// template is refused
     #[arg(long, requires = "out", help_heading = "Batches")]

@@ -93,6 +93,7 @@ impl Exit {
                     | ReasonCode::UnknownModel
                     | ReasonCode::WorkerFailed
                     | ReasonCode::TooLarge
+                    | ReasonCode::Rejected
             )
         };
         if codes.iter().any(unavailable) {

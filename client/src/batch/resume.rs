@@ -17,7 +17,7 @@ use std::io::{self, BufRead};
 use std::ops::Range;
 use std::sync::Arc;
 
-use jury_grm::domain::{Reason, Status};
+use jury_grm::domain::{Reason, ReasonCode, Status};
 use serde::Deserialize;
 
 use self::mixed::PastProvenance;
@@ -165,10 +165,11 @@ impl PastVerdicts {
 // === impl Past ===
 
 impl Past {
-    /// True for a missing reward that the same request may bring another time.
+    /// True for a missing reward that the same request may bring another time, what a person may have mended meanwhile included.
     fn may_pass(&self) -> bool {
+        let may_pass = |code: ReasonCode| code.may_pass() || code == ReasonCode::Rejected;
         let mut reasons = self.reasons.iter().flatten();
-        self.status == Some(Status::Unscored) && reasons.any(|reason| reason.code.may_pass())
+        self.status == Some(Status::Unscored) && reasons.any(|reason| may_pass(reason.code))
     }
 
     fn is_partial(&self) -> bool {
@@ -178,7 +179,7 @@ impl Past {
 
 #[cfg(test)]
 mod tests {
-    use jury_grm::domain::{Item, Query, ReasonCode, ScoreRequest, Verdict, json_line};
+    use jury_grm::domain::{Item, Query, ScoreRequest, Verdict, json_line};
 
     use super::super::fixture::{unscored, verdict};
     use super::*;
@@ -225,6 +226,7 @@ mod tests {
             (ReasonCode::WorkerFailed, true),
             (ReasonCode::UnknownModel, true),
             (ReasonCode::TooLarge, true),
+            (ReasonCode::Rejected, true),
             (ReasonCode::TooLong, false),
             (ReasonCode::ParseFailed, false),
         ] {

@@ -124,6 +124,22 @@ async fn unreadable_samples_are_told_from_lost_ones() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_server_rejects_is_drawn_by_another_and_else_is_no_loss_that_may_pass() {
+    let rejecting =
+        || ScriptedBackend::new().on_sample(|_, _| Act::now(Ending::Failed(FailureKind::Rejected)));
+    let cluster = Cluster::start(&[("w", rejecting()), ("other", ScriptedBackend::new())]).await;
+    let verdict = cluster.score(request(8)).await.unwrap();
+    assert_eq!((verdict.status, verdict.counts.valid), (Status::Ok, 8));
+
+    let cluster = Cluster::start(&[("w", rejecting())]).await;
+    let verdict = cluster.score(request(4)).await.unwrap();
+    assert_eq!((verdict.status, verdict.counts.failed), (Status::Unscored, 4));
+    let reason = verdict.reasons[0].as_ref().unwrap();
+    assert_eq!(reason.code, ReasonCode::Rejected);
+    assert!(reason.detail.contains("worker w: ") && !reason.code.may_pass(), "{reason:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_busy_worker_is_asked_again_and_not_blamed() {
     let first_time = std::sync::atomic::AtomicBool::new(true);
     let busy_once = ScriptedBackend::new().on_group(move |_| {

@@ -105,6 +105,8 @@ pub enum FailureKind {
     TooLarge,
     /// Cancelled because the verdict no longer needed it.
     NotNeeded,
+    /// The server behind a worker answered that it will not draw this, however often it is asked.
+    Rejected,
 }
 
 /// What ended a sample's text.

@@ -92,6 +92,8 @@ pub enum ReasonCode {
     WorkerFailed,
     /// No valid sample showed this response.
     NotShown,
+    /// The server behind a worker will not draw the item, however often it is asked: a person must look why.
+    Rejected,
 }
 
 /// What ended the drawing of samples.
@@ -219,7 +221,7 @@ pub struct RunReport {
 
 impl ReasonCode {
     /// True when the same request may bring a reward another time: what was missing was time or a
-    /// worker, not room in the context or a readable score.
+    /// worker, not room in the context, a readable score or a server's consent.
     pub fn may_pass(self) -> bool {
         match self {
             Self::TooLarge
@@ -227,7 +229,7 @@ impl ReasonCode {
             | Self::UnknownModel
             | Self::Budget
             | Self::WorkerFailed => true,
-            Self::TooLong | Self::ParseFailed | Self::NotShown => false,
+            Self::TooLong | Self::ParseFailed | Self::NotShown | Self::Rejected => false,
         }
     }
 }

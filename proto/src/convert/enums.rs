@@ -30,7 +30,7 @@ lenient_enum!(domain::Readout, v1::Readout, otherwise Expected, {
 lenient_enum!(domain::FailureKind, v1::FailureKind, otherwise Worker, {
     NoBox <=> NoBox, WrongCount <=> WrongCount, OutOfRange <=> OutOfRange,
     LowReadoutMass <=> LowReadoutMass, TimedOut <=> TimedOut, Worker <=> Worker,
-    TooLong <=> TooLong, TooLarge <=> TooLarge, NotNeeded <=> NotNeeded,
+    TooLong <=> TooLong, TooLarge <=> TooLarge, NotNeeded <=> NotNeeded, Rejected <=> Rejected,
 });
 lenient_enum!(domain::Finish, v1::Finish, otherwise None, {
     Box <=> Box, EndOfText <=> EndOfText, Limit <=> Limit, None <=> None,
@@ -40,7 +40,7 @@ lenient_enum!(domain::Reproducible, v1::Reproducible, otherwise None, {
 });
 lenient_enum!(domain::ReasonCode, v1::ReasonCode, otherwise WorkerFailed, {
     TooLong <=> TooLong, TooLarge <=> TooLarge, NoWorker <=> NoWorker, UnknownModel <=> UnknownModel, Budget <=> Budget,
-    ParseFailed <=> ParseFailed, WorkerFailed <=> WorkerFailed, NotShown <=> NotShown,
+    ParseFailed <=> ParseFailed, WorkerFailed <=> WorkerFailed, NotShown <=> NotShown, Rejected <=> Rejected,
 });
 lenient_enum!(domain::Status, v1::VerdictStatus, otherwise Unscored, {
     Ok <=> Ok, Partial <=> Partial, Unscored <=> Unscored,

@@ -437,6 +437,8 @@ pub enum FailureKind {
     NotNeeded = 8,
     /// The prompt fits the model's context, but the memory of no worker that there is.
     TooLarge = 9,
+    /// The server behind a worker answered that it will not draw this, however often it is asked.
+    Rejected = 10,
 }
 impl FailureKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -455,6 +457,7 @@ impl FailureKind {
             Self::TooLong => "FAILURE_KIND_TOO_LONG",
             Self::NotNeeded => "FAILURE_KIND_NOT_NEEDED",
             Self::TooLarge => "FAILURE_KIND_TOO_LARGE",
+            Self::Rejected => "FAILURE_KIND_REJECTED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -470,6 +473,7 @@ impl FailureKind {
             "FAILURE_KIND_TOO_LONG" => Some(Self::TooLong),
             "FAILURE_KIND_NOT_NEEDED" => Some(Self::NotNeeded),
             "FAILURE_KIND_TOO_LARGE" => Some(Self::TooLarge),
+            "FAILURE_KIND_REJECTED" => Some(Self::Rejected),
             _ => None,
         }
     }
@@ -1146,6 +1150,8 @@ pub enum ReasonCode {
     NotShown = 7,
     /// The prompt fits the model's context, but the memory of no worker that there is now.
     TooLarge = 8,
+    /// The server behind a worker will not draw the item, however often it is asked: a person must look why.
+    Rejected = 9,
 }
 impl ReasonCode {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1163,6 +1169,7 @@ impl ReasonCode {
             Self::WorkerFailed => "REASON_CODE_WORKER_FAILED",
             Self::NotShown => "REASON_CODE_NOT_SHOWN",
             Self::TooLarge => "REASON_CODE_TOO_LARGE",
+            Self::Rejected => "REASON_CODE_REJECTED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1177,6 +1184,7 @@ impl ReasonCode {
             "REASON_CODE_WORKER_FAILED" => Some(Self::WorkerFailed),
             "REASON_CODE_NOT_SHOWN" => Some(Self::NotShown),
             "REASON_CODE_TOO_LARGE" => Some(Self::TooLarge),
+            "REASON_CODE_REJECTED" => Some(Self::Rejected),
             _ => None,
         }
     }

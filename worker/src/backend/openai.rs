@@ -30,6 +30,7 @@ mod readout;
 mod slot;
 mod sse;
 mod text;
+mod too_long;
 mod upstream;
 
 use std::path::PathBuf;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use jury_grm::domain::{FailureKind, Finish, Readout};
+use jury_grm::domain::{Failure, FailureKind, Finish, Readout};
 use jury_worker::backend::BackendEvent;
 use jury_worker::backend::openai::{OpenAiBackend, OpenAiConfig};
 
@@ -12,6 +12,12 @@ use crate::{BOX, config, connect, draw, group, llama_cpp, samples};
 
 /// How the one sample of a group fails whose text is answered so, and how often it was asked for.
 async fn failure(reply: impl Fn() -> Reply + Send + Sync + 'static) -> (String, usize) {
+    let (failure, asked) = fails(reply).await;
+    assert_eq!(failure.kind, FailureKind::Worker);
+    (failure.detail, asked)
+}
+
+async fn fails(reply: impl Fn() -> Reply + Send + Sync + 'static) -> (Failure, usize) {
     let server = Server::start(move |asked| llama_cpp(asked, &reply)).await;
     let config = OpenAiConfig { stall: Duration::from_millis(300), ..config(&server.url) };
     let backend = OpenAiBackend::connect(config).await.unwrap_or_else(|error| panic!("{error}"));
@@ -20,8 +26,7 @@ async fn failure(reply: impl Fn() -> Reply + Send + Sync + 'static) -> (String, 
     let Some(BackendEvent::Failed { index: 0, failure }) = events.last() else {
         panic!("{events:?}")
     };
-    assert_eq!(failure.kind, FailureKind::Worker);
-    (failure.detail.clone(), server.asked_for_texts().len())
+    (failure.clone(), server.asked_for_texts().len())
 }
 
 #[tokio::test]
@@ -61,11 +66,18 @@ async fn what_is_no_answer_fails_the_sample_at_once() {
 }
 
 #[tokio::test]
-async fn what_the_upstream_refuses_is_not_asked_again() {
-    for status in ["400 Bad Request", "401 Unauthorized", "404 Not Found", "422 Unprocessable"] {
+async fn what_the_upstream_refuses_is_not_asked_again_and_is_no_loss_of_a_worker() {
+    for status in [
+        "400 Bad Request",
+        "401 Unauthorized",
+        "403 Forbidden",
+        "404 Not Found",
+        "422 Unprocessable",
+    ] {
         let reply =
             move || Reply::with_status(status, "application/json", r#"{"error":{"message":"no"}}"#);
-        let (detail, asked) = failure(reply).await;
+        let (Failure { kind, detail }, asked) = fails(reply).await;
+        assert_eq!(kind, FailureKind::Rejected, "{status}");
         assert!(detail.contains(&status[..3]) && detail.ends_with("no"), "{detail}");
         assert_eq!(asked, 1, "{status}");
     }

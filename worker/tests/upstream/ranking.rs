@@ -235,16 +235,40 @@ async fn a_server_whose_scores_cannot_rank_is_refused_with_the_reason() {
 
 #[tokio::test]
 async fn what_is_no_score_is_a_typed_failure_of_its_trajectory_alone() {
+    use FailureKind::{Rejected, TooLong, Worker};
     type Make = fn() -> Reply;
-    let cases: [(Make, &str); 6] = [
-        (|| Reply::with_status("200 OK", "text/html", "<html>Login</html>"), "instead of JSON"),
-        (|| Reply::json(&json!({"error": {"message": "CUDA error"}})), "CUDA error"),
-        (|| Reply::json(&json!({"data": [{"probs": [0.5, 0.5]}]})), "gives 2 numbers"),
-        (|| Reply::json(&json!({"data": [{"probs": [null]}]})), "cannot be used"),
-        (|| Reply::bytes(TOO_LONG), "maximum context length"),
-        (|| Reply::bytes("").and_hang(), "sent nothing for 300ms"),
+    let refused = || Reply::with_status("401 No", "application/json", r#"{"error":"key"}"#);
+    let cases: [(Make, FailureKind, &str); 8] = [
+        (
+            || Reply::with_status("200 OK", "text/html", "<html>Login</html>"),
+            Worker,
+            "instead of JSON",
+        ),
+        (|| Reply::json(&json!({"error": {"message": "CUDA error"}})), Worker, "CUDA error"),
+        (|| Reply::json(&json!({"data": [{"probs": [0.5, 0.5]}]})), Worker, "gives 2 numbers"),
+        (|| Reply::json(&json!({"data": [{"probs": [null]}]})), Worker, "cannot be used"),
+        (
+            || Reply::bytes(TOO_LONG),
+            TooLong,
+            "301 tokens is longer than the upstream's context of 128",
+        ),
+        // SGLang, by its source.
+        (
+            || {
+                let words = "The input (301 tokens) is longer than the model's context length (128 tokens).";
+                Reply::with_status(
+                    "400 Bad Request",
+                    "application/json",
+                    &json!({"error": {"message": words}}).to_string(),
+                )
+            },
+            TooLong,
+            "301 tokens is longer",
+        ),
+        (refused, Rejected, "answered 401: key"),
+        (|| Reply::bytes("").and_hang(), Worker, "sent nothing for 300ms"),
     ];
-    for (make, said) in cases {
+    for (make, kind, said) in cases {
         let server = Server::start(move |asked| match asked.body["input"][0].as_array() {
             Some(tokens) if tokens.len() > 100 => make(),
             _ => vllm(asked),
@@ -254,7 +278,7 @@ async fn what_is_no_score_is_a_typed_failure_of_its_trajectory_alone() {
         let outcomes = outcomes(&backend, ranking(&[2, 90, 3])).await;
         assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "{outcomes:?}");
         let failure = outcomes[1].clone().unwrap_err();
-        assert_eq!(failure.kind, FailureKind::Worker);
+        assert_eq!(failure.kind, kind);
         assert!(failure.detail.contains(said), "{failure}");
     }
 }

@@ -160,8 +160,33 @@ async fn a_prompt_beyond_the_servers_context_is_told_as_that() {
     let server = Server::start(|asked| llama_cpp(asked, || Reply::bytes(TOO_LONG))).await;
     let events = draw(&connect(&server.url).await, group(2, Readout::Free)).await;
     let [BackendEvent::TooLong(too_long)] = &events[..] else { panic!("{events:?}") };
-    assert_eq!(too_long.limit_tokens, 2048);
-    assert!(too_long.over_by > 0);
+    assert_eq!((too_long.prompt_tokens, too_long.limit_tokens), (3031, 2048 - 64));
+    assert_eq!(too_long.over_by, 3031 - 1984);
+}
+
+/// vLLM's recorded answer, and SGLang's in a stream that has begun, by its source.
+#[tokio::test]
+async fn each_servers_words_for_a_prompt_that_is_too_long_are_understood() {
+    type Make = fn() -> Reply;
+    let vllm: Make = || Reply::bytes(include_bytes!("vllm/too_long.http"));
+    let sglang: Make = || {
+        let words = "Requested token count exceeds the model's maximum context length of 128 tokens. You requested a total of 164 \
+                     tokens: 100 tokens from the input messages and 64 tokens for the completion. Please reduce the number";
+        let error = json!({"error": {"object": "error", "message": words, "type": "BadRequestError", "code": 400}});
+        Reply::events(&[&error.to_string(), "[DONE]"])
+    };
+    let tensorrt_llm: Make = || {
+        let words = "The sum of prompt length (301.0), query length (0) should not exceed max_num_tokens (128)";
+        let error = json!({"object": "error", "message": words, "type": "BadRequestError", "param": null, "code": 400});
+        Reply::with_status("400 Bad Request", "application/json", &error.to_string())
+    };
+    for (reply, prompt_tokens) in [(vllm, 301), (sglang, 100), (tensorrt_llm, 301)] {
+        let server = Server::start(move |asked| llama_cpp(asked, reply)).await;
+        let events = draw(&connect(&server.url).await, group(2, Readout::Free)).await;
+        let [BackendEvent::TooLong(too_long)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((too_long.prompt_tokens, too_long.limit_tokens), (prompt_tokens, 64));
+        assert_eq!(too_long.over_by, prompt_tokens - 64);
+    }
 }
 
 #[tokio::test]

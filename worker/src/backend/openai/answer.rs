@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::error::{UpstreamError, excerpt};
+use super::too_long;
 
 /// What the probabilities of one position may add up to: rounding is forgiven.
 const MOST_MASS: f64 = 1.01;
@@ -134,13 +135,16 @@ pub(super) fn read(json: &str) -> Result<Answer, UpstreamError> {
 /// An error object as upstreams write it: `{"message", "code"}`, or a text.
 pub(super) fn of_error(error: &Value) -> UpstreamError {
     let words = error.get("message").and_then(Value::as_str).or_else(|| error.as_str());
-    let message = excerpt(words.unwrap_or(&error.to_string()));
     let tokens = |field: &str| Some(u32::try_from(error.get(field)?.as_u64()?).unwrap_or(u32::MAX));
     if let (Some(prompt_tokens), Some(context_tokens)) =
         (tokens("n_prompt_tokens"), tokens("n_ctx"))
     {
         return UpstreamError::TooLong { prompt_tokens, context_tokens };
     }
+    if let Some(too_long) = words.and_then(too_long::read) {
+        return too_long;
+    }
+    let message = excerpt(words.unwrap_or(&error.to_string()));
     let code = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
     UpstreamError::ErrorBody { code, message }
 }

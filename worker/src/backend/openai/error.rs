@@ -96,7 +96,6 @@ pub enum UpstreamError {
 impl UpstreamError {
     /// True when the same request may do better: of the 4xx only 408 and 429, for the others would fail again.
     pub fn is_transient(&self) -> bool {
-        let is_transient = |status: u16| matches!(status, 408 | 429 | 500..);
         match self {
             Self::Unreachable(_) | Self::Cut => true,
             Self::Status { status, .. } => is_transient(*status),
@@ -115,12 +114,20 @@ impl UpstreamError {
 
     /// How a sample that ends so is counted.
     pub fn kind(&self) -> FailureKind {
+        let is_rejected = |status: u16| (400..500).contains(&status) && !is_transient(status);
         match self {
             Self::TooLong { .. } => FailureKind::TooLong,
             Self::Unseen { .. } => FailureKind::LowReadoutMass,
+            Self::Status { status, .. } if is_rejected(*status) => FailureKind::Rejected,
+            Self::ErrorBody { code: Some(code), .. } if is_rejected(*code) => FailureKind::Rejected,
             _ => FailureKind::Worker,
         }
     }
+}
+
+/// Whether what is answered with such a status may be answered otherwise when it is asked again.
+fn is_transient(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500..)
 }
 
 /// The beginning of an upstream's words, in one line.
@@ -162,6 +169,22 @@ mod tests {
         ] {
             assert_eq!(error.is_transient(), transient, "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_refused_for_good_is_no_fault_of_the_fleet() {
+        let status =
+            |status| UpstreamError::Status { status, message: String::new(), retry_after: None };
+        let inside = |code| UpstreamError::ErrorBody { code, message: String::new() };
+        for rejected in [400, 401, 403, 404, 413, 422] {
+            assert_eq!(status(rejected).kind(), FailureKind::Rejected);
+            assert_eq!(inside(Some(rejected)).kind(), FailureKind::Rejected);
+        }
+        for other in [301, 408, 429, 500, 503] {
+            assert_eq!(status(other).kind(), FailureKind::Worker);
+            assert_eq!(inside(Some(other)).kind(), FailureKind::Worker);
+        }
+        assert_eq!(inside(None).kind(), FailureKind::Worker);
     }
 
     #[test]

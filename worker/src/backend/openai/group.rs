@@ -34,6 +34,8 @@ const TOLD: usize = 64;
 struct Drawing {
     events: GroupEvents,
     tasks: BTreeMap<u32, AbortHandle>,
+    /// Tokens that a sample may need behind its prompt.
+    generated_tokens: u32,
     /// Whether the group was told that it fits.
     is_accepted: bool,
     /// Failures from before.
@@ -82,18 +84,19 @@ fn too_long(
     longest: Option<(usize, usize)>,
 ) -> Option<TooLong> {
     let prompt_tokens = shared.prompt.tokens()?;
-    let settings = shared.reader.settings();
-    let guide = shared.reader.guide();
-    let readout = guide.map_or(0, |guide| {
+    let limit_tokens =
+        upstream.context_tokens.saturating_sub(generated_tokens(upstream, &shared.reader));
+    (prompt_tokens > limit_tokens).then(|| told_too_long(prompt_tokens, limit_tokens, longest))
+}
+
+/// Most tokens of a sample behind its prompt: thoughts, critique and read-out.
+fn generated_tokens(upstream: &Upstream, reader: &Reader) -> u32 {
+    let readout = reader.guide().map_or(0, |guide| {
         READOUT_TOKENS
             + READOUT_TOKENS_PER_SCORE * u32::try_from(guide.slots).unwrap_or(u32::MAX / 16)
     });
-    let generated = settings
-        .max_critique_tokens
-        .saturating_add(upstream.max_thinking_tokens)
-        .saturating_add(readout);
-    let limit_tokens = upstream.context_tokens.saturating_sub(generated);
-    (prompt_tokens > limit_tokens).then(|| told_too_long(prompt_tokens, limit_tokens, longest))
+    let critique = reader.settings().max_critique_tokens;
+    critique.saturating_add(upstream.max_thinking_tokens).saturating_add(readout)
 }
 
 fn told_too_long(
@@ -119,6 +122,7 @@ async fn draw(
     let counts_first = shared.prompt.tokens().is_none() && !upstream.flavour.counts_early();
     let goes_ahead = upstream.flavour.shares_prompts() || counts_first;
     let prompt_is_read = watch::Sender::new(!goes_ahead);
+    let generated_tokens = generated_tokens(&upstream, &shared.reader);
     let shared = Arc::new(shared);
     let mut running = JoinSet::new();
     let mut tasks = BTreeMap::new();
@@ -145,8 +149,14 @@ async fn draw(
         tasks.insert(index, running.spawn(task));
     }
     drop(told);
-    let mut drawing =
-        Drawing { events, tasks, is_accepted: false, failed: Vec::new(), prompt_is_read };
+    let mut drawing = Drawing {
+        events,
+        tasks,
+        generated_tokens,
+        is_accepted: false,
+        failed: Vec::new(),
+        prompt_is_read,
+    };
     while drawing.events.owed() > 0 {
         tokio::select! {
             biased;
@@ -194,7 +204,8 @@ impl Drawing {
                 result: Err(UpstreamError::TooLong { prompt_tokens, context_tokens }),
                 ..
             } if !self.is_accepted => {
-                self.events.too_long(told_too_long(prompt_tokens, context_tokens, None));
+                let limit_tokens = context_tokens.saturating_sub(self.generated_tokens);
+                self.events.too_long(told_too_long(prompt_tokens, limit_tokens, None));
                 return None;
             }
             Told::Ended { index, result: Err(error) } => self.fail(index, error),
