@@ -3,6 +3,7 @@
 
 mod faults;
 mod live;
+mod monitor;
 mod programs;
 mod ranking;
 mod recorded;

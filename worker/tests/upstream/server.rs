@@ -98,6 +98,11 @@ impl Server {
         self.asked().into_iter().filter(|asked| asked.body["stream"] == true).collect()
     }
 
+    /// Requests for a path so far.
+    pub fn asked_for(&self, path: &str) -> usize {
+        self.asked().iter().filter(|asked| asked.path == path).count()
+    }
+
     /// Waits until the client has closed so many connections that hung.
     pub async fn wait_for_closed(&self, count: usize) {
         self.closed

@@ -50,24 +50,12 @@ impl Flavour {
         }
     }
 
-    /// The names of its counts of requests being drawn and of requests waiting, and of a count that grows with its work.
-    pub(super) fn metrics(self) -> Option<[&'static str; 3]> {
+    /// The names of its count of requests that wait, and of a count that grows with its work.
+    pub(super) fn metrics(self) -> Option<[&'static str; 2]> {
         match self {
-            Self::LlamaCpp => Some([
-                "llamacpp:requests_processing",
-                "llamacpp:requests_deferred",
-                "llamacpp:n_decode_total",
-            ]),
-            Self::Vllm => Some([
-                "vllm:num_requests_running",
-                "vllm:num_requests_waiting",
-                "vllm:iteration_tokens_total_count",
-            ]),
-            Self::SgLang => Some([
-                "sglang:num_running_reqs",
-                "sglang:num_queue_reqs",
-                "sglang:prompt_tokens_total",
-            ]),
+            Self::LlamaCpp => Some(["llamacpp:requests_deferred", "llamacpp:n_decode_total"]),
+            Self::Vllm => Some(["vllm:num_requests_waiting", "vllm:iteration_tokens_total_count"]),
+            Self::SgLang => Some(["sglang:num_queue_reqs", "sglang:prompt_tokens_total"]),
             Self::TensorRtLlm | Self::Other => None,
         }
     }

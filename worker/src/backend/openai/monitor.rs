@@ -67,7 +67,8 @@ impl Seen {
         }
     }
 
-    /// How busy the backend is that has had so many `events` from it.
+    /// How busy the backend is that has had so many `events` from it. What runs there for others is left out: a number of two seconds ago
+    /// would take seats for used that have just become free, and matters only once requests wait.
     pub(super) fn load(&self, occupancy: &Occupancy, events: u64) -> Load {
         let mut load = occupancy.load(self.steps(events));
         // What others have waiting there keeps ours waiting, too.
@@ -148,7 +149,7 @@ async fn look(upstream: &Watched, seen: &Seen) {
 }
 
 /// From a Prometheus page, summed over labels. `None` where it lacks any of them.
-fn numbers(page: &str, [_, waiting, work]: [&str; 3]) -> Option<Numbers> {
+fn numbers(page: &str, [waiting, work]: [&str; 2]) -> Option<Numbers> {
     // Casts saturate, and a sum that is no number becomes 0.
     Some(Numbers { waiting: metric(page, waiting)? as u32, work: metric(page, work)? as u64 })
 }
@@ -173,7 +174,7 @@ mod tests {
 
     #[test]
     fn numbers_are_summed_over_labels_and_never_made_up() {
-        let names = ["running", "waiting", "work"];
+        let names = ["waiting", "work"];
         let page =
             "# HELP waiting x\nwaiting{a=\"{}\"} 2\nwaiting{a=\"2\"} 3.0\nwork 17\nworkers 9\n";
         assert_eq!(numbers(page, names), Some(Numbers { waiting: 5, work: 17 }));
