@@ -1,7 +1,11 @@
 //! Logs and spans, as the command line and OpenTelemetry's own variables ask for them.
 
+use std::path::PathBuf;
+
 use anyhow::Context;
+use jury_fabric::connector::Connector;
 use jury_fabric::telemetry::{Collector, LogConfig, LogFormat, Telemetry, start as start_with};
+use jury_fabric::tls::{ClientTls, ClientTlsFiles, Identity};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use tracing::warn;
 
@@ -11,6 +15,7 @@ const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL";
 const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+const CERTIFICATE: &str = "OTEL_EXPORTER_OTLP_CERTIFICATE";
 const DISABLED: &str = "OTEL_SDK_DISABLED";
 
 /// Where spans go.
@@ -34,7 +39,7 @@ pub fn start(args: &Args) -> Result<Telemetry, Failed> {
         None => (None, None),
         Some((traces, service)) => {
             let asked = traces.otlp_endpoint.as_deref();
-            collector(endpoint(asked, variable), service)?
+            collector(endpoint(asked, variable), &tls_files(variable), service)?
         }
     };
     let format = match args.logs.log_format {
@@ -64,21 +69,42 @@ fn endpoint(asked: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> E
     }
 }
 
+/// Whom the collector's certificate must be from, and what is shown to it, by OpenTelemetry's own variables.
+fn tls_files(variable: impl Fn(&str) -> Option<String>) -> ClientTlsFiles {
+    let file = |what: &str| {
+        let of = |signal: &str| variable(&format!("OTEL_EXPORTER_OTLP_{signal}{what}"));
+        of("TRACES_").or_else(|| of("")).map(PathBuf::from)
+    };
+    let (certificate, key) = (file("CLIENT_CERTIFICATE"), file("CLIENT_KEY"));
+    let identity = certificate.zip(key).map(|(certificate, key)| Identity { certificate, key });
+    ClientTlsFiles { ca: file("CERTIFICATE"), identity, server_name: None }
+}
+
 /// The collector, if there is one, or what stands in its way without being a mistake of the user's.
 fn collector(
     endpoint: Endpoint,
+    tls: &ClientTlsFiles,
     service: &str,
 ) -> Result<(Option<Collector>, Option<String>), Failed> {
+    // What was asked for by none of our options keeps no command from starting.
+    let connector = || match tls == &ClientTlsFiles::default() {
+        true => Ok(Connector::new()),
+        false => ClientTls::open(tls).map(Connector::with_tls).context(CERTIFICATE),
+    };
     match endpoint {
         Endpoint::Nowhere => Ok((None, None)),
         Endpoint::Asked(address) => {
-            let collector = Collector::new(&address, service);
+            let connector = connector().or_exit(Exit::NoInput)?;
+            let collector = Collector::new(&connector, &address, service);
             Ok((Some(collector.context("--otlp-endpoint").or_exit(Exit::Usage)?), None))
         }
-        Endpoint::Standard(address) => match Collector::new(&address, service) {
-            Ok(collector) => Ok((Some(collector), None)),
-            Err(error) => Ok((None, Some(format!("{ENDPOINT}: {error}")))),
-        },
+        Endpoint::Standard(address) => {
+            let new = |connector| Collector::new(&connector, &address, service).context(ENDPOINT);
+            match connector().and_then(new) {
+                Ok(collector) => Ok((Some(collector), None)),
+                Err(error) => Ok((None, Some(Failed::new(Exit::Usage, error).message()))),
+            }
+        }
         Endpoint::Foreign { protocol } => {
             let way_out = "jury speaks grpc: name a receiver of it with --otlp-endpoint";
             Ok((None, Some(format!("{PROTOCOL} is {protocol}; {way_out}"))))
@@ -125,10 +151,35 @@ mod tests {
     #[tokio::test]
     async fn only_what_was_asked_for_here_can_keep_a_command_from_starting() {
         let ftp = "ftp://c:4317".to_owned();
-        let error = collector(Endpoint::Asked(ftp.clone()), "jury-up").unwrap_err();
+        let none = ClientTlsFiles::default();
+        let error = collector(Endpoint::Asked(ftp.clone()), &none, "jury-up").unwrap_err();
         let told = format!("{:#}", error.error);
         assert!(told.contains("--otlp-endpoint") && told.contains("scheme"), "{told}");
-        let (collector, warning) = collector(Endpoint::Standard(ftp), "jury-up").unwrap();
-        assert!(collector.is_none() && warning.unwrap().contains(ENDPOINT));
+        let (spans, warning) = collector(Endpoint::Standard(ftp), &none, "jury-up").unwrap();
+        assert!(spans.is_none() && warning.unwrap().contains(ENDPOINT));
+
+        let missing = tls_files(|name| (name == CERTIFICATE).then(|| "/no/ca.pem".to_owned()));
+        let https = "https://c:4317".to_owned();
+        let error = collector(Endpoint::Asked(https.clone()), &missing, "jury-up").unwrap_err();
+        assert!(error.message().contains("/no/ca.pem"), "{}", error.message());
+        let (spans, warning) = collector(Endpoint::Standard(https), &missing, "jury-up").unwrap();
+        assert!(spans.is_none() && warning.unwrap().contains("/no/ca.pem"));
+    }
+
+    #[test]
+    fn certificates_come_from_the_standard_variables_the_closer_before_the_wider() {
+        let set = [
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", "all.pem"),
+            ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "traces.pem"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "c.pem"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "c.key"),
+        ];
+        let variable = |name: &str| {
+            set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
+        let files = tls_files(variable);
+        assert_eq!(files.ca, Some(PathBuf::from("traces.pem")));
+        let (certificate, key) = (PathBuf::from("c.pem"), PathBuf::from("c.key"));
+        assert_eq!(files.identity, Some(Identity { certificate, key }));
     }
 }

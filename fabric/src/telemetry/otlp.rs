@@ -71,14 +71,14 @@ pub(super) fn lost_spans() -> u64 {
 // === impl Collector ===
 
 impl Collector {
-    /// The collector at `address`, `http://host:port` of its OTLP/gRPC receiver, or `https://host:port` with a certificate that this machine trusts. `service` is the name under which
-    /// spans are shown, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` give another. Nothing is connected
-    /// yet. Must be called inside a tokio runtime.
+    /// The collector at `address`, `http://host:port` of its OTLP/gRPC receiver, or `https://host:port` as `connector` speaks TLS.
+    /// `service` is the name under which spans are shown, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` give another.
+    /// Nothing is connected yet. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// [`AddressError`] when the address is malformed; never because nobody is there.
-    pub fn new(address: &str, service: &str) -> Result<Self, AddressError> {
-        let channel = Connector::new().connect(address)?;
+    pub fn new(connector: &Connector, address: &str, service: &str) -> Result<Self, AddressError> {
+        let channel = connector.connect(address)?;
         Ok(Self { address: address.to_owned(), channel, service: service.to_owned() })
     }
 }
