@@ -44,6 +44,8 @@ class Cluster:
         self.coordinators: list[Pod] = []
         self.workers: list[Pod] = []
         self.members: list[Pod] = []
+        # The name by which the chart believes that its workers serve.
+        self.model = next(one for one in self.templates["jury-test"]["spec"]["containers"][0]["args"] if one.startswith("--model="))
         self.caller, _ = network.add("caller")
         service = self.objects["Service", chart.RELEASE]
         self.port = service["spec"]["ports"][0]["port"]
@@ -98,7 +100,7 @@ class Callers:
         while not self.stop.is_set():
             begun = time.monotonic()
             done = self.cluster.call(
-                "score", "-", self.cluster.endpoint(), *self.cluster.as_caller, "--model=smollm2-135m", "--k=2", "--max-critique-tokens=8", "--budget=280s", "--json",
+                "score", "-", self.cluster.endpoint(), *self.cluster.as_caller, self.cluster.model, "--k=2", "--max-critique-tokens=8", "--budget=280s", "--json",
                 stdin=json.dumps(item),
             )
             self.answers.append((n_item, time.monotonic() - begun, done))
@@ -216,9 +218,11 @@ def main() -> int:
         for name, source in (("jury", jury), ("etcd", etcd)):
             shutil.copy(source, processes.folder / name)
             os.chmod(processes.folder / name, 0o755)
-        (processes.folder / "models").mkdir()
+        for folder in ("models", "weights"):
+            (processes.folder / folder).mkdir()
         shutil.copy(model, processes.folder / "models")
-        folders = {"models": str(processes.folder / "models"), "data": str(processes.folder / "data-{pod}")}
+        os.link(processes.folder / "models" / os.path.basename(model), processes.folder / "weights/judge.gguf")
+        folders = {name: str(processes.folder / name) for name in ("models", "weights")} | {"data": str(processes.folder / "data-{pod}")}
         api = ApiServer(f"{NETWORK}.1", chart.NAMESPACE, f"{chart.RELEASE}-workers") if kind == "kubernetes" else None
         if api:
             (processes.folder / "kubeconfig").write_text(api.kubeconfig())
@@ -230,7 +234,8 @@ def main() -> int:
                 (processes.folder / "tenants" / name).write_text(text)
             folders |= {name: str(processes.folder / name) for name in ("tls", "tenants")}
         subprocess.run(["chown", "-R", "65532:65532", str(processes.folder)], check=True)
-        stack.callback(shutil.rmtree, processes.folder / "models")
+        for folder in ("models", "weights"):
+            stack.callback(shutil.rmtree, processes.folder / folder)
         programs = {name: str(processes.folder / name) for name in ("jury", "etcd")}
         cluster = Cluster(network, processes, programs, folders, kind, api)
         cluster.start()

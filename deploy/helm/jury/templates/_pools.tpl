@@ -11,6 +11,9 @@
 {{- if and (eq $pool.backend "vllm") (lt (int $pool.gpu.count) 1) -}}
 {{- fail (printf "%s: backend vllm needs gpu.count of at least 1" $at) -}}
 {{- end -}}
+{{- if and $pool.modelName (ne $pool.backend "engine") -}}
+{{- fail (printf "%s: modelName is for backend engine; with %s, model is the name already" $at $pool.backend) -}}
+{{- end -}}
 {{- if and (gt (int $pool.vllm.nodes) 1) (ne $pool.backend "vllm") -}}
 {{- fail (printf "%s: vllm.nodes above 1 needs backend: vllm" $at) -}}
 {{- end -}}
@@ -26,6 +29,23 @@
 {{- end -}}
 {{- end -}}
 {{- toYaml $pool -}}
+{{- end -}}
+
+{{/* The name by which requests ask for a pool's model, as its workers tell it: in the embedded engine the catalogue's, else a GGUF file's
+without its ending, or the folder's, which has none: the point in Qwen2.5-0.5B. */}}
+{{- define "jury.modelName" -}}
+{{- $file := trimSuffix "/" .model -}}
+{{- if .modelName -}}
+{{- .modelName -}}
+{{- else if ne .backend "engine" -}}
+{{- .model -}}
+{{- else if hasPrefix "hub:" $file -}}
+{{- base $file | trimSuffix (ext $file) -}}
+{{- else if eq (ext $file | lower) ".gguf" -}}
+{{- base $file | trimSuffix (ext $file) -}}
+{{- else -}}
+{{- base $file -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Names that `jury models fetch` knows: no path, no other server's model. */}}
