@@ -1,5 +1,6 @@
 """Renders the chart, and reads what came out."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -35,13 +36,27 @@ def values_files() -> list[pathlib.Path]:
 def render(values: pathlib.Path | dict, *more: pathlib.Path, only: str | None = None) -> list[dict]:
     """The objects, in the order in which helm prints them; later files go before earlier ones, `only` names one template."""
     if isinstance(values, dict):
-        with tempfile.TemporaryDirectory() as folder:
-            file = pathlib.Path(folder) / "values.yaml"
-            file.write_text(yaml.safe_dump(values))
+        with written(values) as file:
             return render(file, only=only)
     show = ["--show-only", only] if only else []
     text = helm("template", RELEASE, str(CHART), "--namespace", NAMESPACE, *[f"--values={file}" for file in (values, *more)], *show)
     return [document for document in yaml.safe_load_all(text) if document]
+
+
+def notes(values: dict) -> str:
+    """What helm says when it has installed the chart; nothing is asked of a cluster."""
+    with written(values) as file:
+        text = helm("install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--dry-run=client", f"--values={file}")
+    return text.split("\nNOTES:\n", 1)[1]
+
+
+@contextlib.contextmanager
+def written(values: dict):
+    """A file with these values."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "values.yaml"
+        file.write_text(yaml.safe_dump(values))
+        yield file
 
 
 def pod_templates(document: dict):

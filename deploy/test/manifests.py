@@ -1,6 +1,7 @@
 """Lints and renders the chart with every file of ci/, and checks each object: against the API's schemas, strictly; custom
 resources by `custom`; pods by `policies`. Selectors must select, names must be met."""
 
+import re
 import sys
 
 import kubernetes_validate
@@ -24,11 +25,19 @@ def main() -> int:
             at = f"{values.name}: {document['kind']} {document['metadata']['name']}"
             failures += [f"{at}: {problem}" for problem in problems(document)]
         failures += [f"{values.name}: {problem}" for problem in references(documents)]
+    failures += examples()
     for failure in failures:
         print(failure, file=sys.stderr)
     n_files = len(chart.values_files())
     print(f"manifests: {objects} objects of {n_files} values files, {len(failures)} problems")
     return 1 if failures else 0
+
+
+def examples() -> list[str]:
+    """The first two values files that docs/operations.md shows are those that were rendered."""
+    shown = re.findall(r"^```yaml\n(.*?)^```$", (chart.ROOT / "docs/operations.md").read_text(), re.DOTALL | re.MULTILINE)
+    pairs = zip(shown, ("autoscaling.yaml", "minimal.yaml"), strict=False)
+    return [f"docs/operations.md shows another {name}" for text, name in pairs if text != (chart.CHART / "ci" / name).read_text()]
 
 
 def problems(document: dict) -> list[str]:

@@ -32,6 +32,8 @@ def run(suite: dict, test: dict) -> list[str]:
         put(values, path, value)
     template = test.get("template", suite.get("templates", [None])[0])
     try:
+        if template == "NOTES.txt":
+            return [p for one in test["asserts"] if (p := check_text(one, chart.notes(values)))]
         documents = chart.render(values, only=f"templates/{template}" if template else None)
     except chart.Refused as error:
         documents, refused = [], str(error)
@@ -83,6 +85,15 @@ def check(name: str, wanted: dict, document: dict) -> str | None:
     if name not in holds:
         return f"this runner does not know {name}"
     return None if holds[name]() else f"{name} {wanted}: found {found}"
+
+
+def check_text(assertion: dict, text: str) -> str | None:
+    """Why an assertion does not hold of a text."""
+    name, wanted = next(iter(assertion.items()))
+    holds = {"matchRegexRaw": lambda found: found, "notMatchRegexRaw": lambda found: not found}
+    if name not in holds:
+        return f"this runner does not know {name} of a text"
+    return None if holds[name](re.search(wanted["pattern"], text)) else f"{name} {wanted}: found {text}"
 
 
 def look(value, path: str) -> list:
