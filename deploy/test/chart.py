@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 
@@ -57,6 +58,11 @@ def written(values: dict):
         file = pathlib.Path(folder) / "values.yaml"
         file.write_text(yaml.safe_dump(values))
         yield file
+
+
+def interpolated(texts: list[str]) -> list[str]:
+    """Texts of compose.yaml, with what their variables are when nobody sets them."""
+    return [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", one) for one in texts]
 
 
 def pod_templates(document: dict):

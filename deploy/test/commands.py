@@ -29,16 +29,21 @@ def of_compose():
     compose = yaml.safe_load((DEPLOY / "compose/compose.yaml").read_text())
     for name, service in compose["services"].items():
         if "JURY_IMAGE" in service["image"]:
-            arguments = [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", one) for one in service["command"]]
+            arguments = chart.interpolated(service["command"])
             yield f"compose.yaml: {name}", arguments, set(service.get("environment", {})) - {"JURY_ENDPOINT"}
             if not service.get("read_only") or service.get("cap_drop") != ["ALL"]:
                 raise SystemExit(f"compose.yaml: {name} may write its root file system or keeps capabilities")
+        if beyond := [port for port in service.get("ports", []) if not port.startswith("127.0.0.1:")]:
+            raise SystemExit(f"compose.yaml: {name} is open to other machines at {beyond}")
 
 
 def of_units():
     for part, file in (("coordinator", "coordinator.env"), ("worker", "worker-1.env")):
         lines = (DEPLOY / "systemd" / file).read_text().splitlines()
-        yield f"systemd: {file}", [part], {line.split("=")[0] for line in lines if line and not line.startswith("#")}
+        set_to = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+        if beyond := [one for one, value in set_to.items() if one.endswith("LISTEN") and not value.startswith("127.0.0.1:")]:
+            raise SystemExit(f"systemd: {file} is open to other machines at {beyond}, without TLS or tenants")
+        yield f"systemd: {file}", [part], set(set_to)
     unit = (DEPLOY / "systemd/jury-worker@.service").read_text()
     yield "systemd: jury-worker@.service", ["worker"], set(re.findall(r"\b(JURY_[A-Z_]+)=", unit))
 
