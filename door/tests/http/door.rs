@@ -35,7 +35,12 @@ impl Door {
 
     /// The same, for these tenants.
     pub async fn open_to(tenants: Tenants, backend: ScriptedBackend) -> Self {
-        let config = jury_coordinator::Config { queue_limit: 1, tenants, ..default_config() };
+        Self::open_with(jury_coordinator::Config { tenants, ..default_config() }, backend).await
+    }
+
+    /// The same, with this configuration, but a queue of one.
+    pub async fn open_with(config: jury_coordinator::Config, backend: ScriptedBackend) -> Self {
+        let config = jury_coordinator::Config { queue_limit: 1, ..config };
         let cluster =
             Embedded::start(Arc::new(backend), Heads::default(), config, &mut Registry::default());
         let door = Self { cluster: cluster.unwrap() };

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
+use jury_coordinator::Config;
 use jury_coordinator::tenants::{Tenants, TokenDigest};
+use jury_embedded::default_config;
 use jury_grm::domain::{ScoreRequest, Settings, Voting};
-use jury_worker::backend::scripted::ScriptedBackend;
+use jury_grm::prompt::Template;
+use jury_worker::backend::scripted::{Act, Ending, ScriptedBackend};
 use serde_json::{Value, json};
 
 use crate::door::{Answer, Door};
@@ -26,9 +29,61 @@ fn hold(document: &Value, operation: &Value, answer: &Answer) {
     let sent = answer.headers["content-type"].to_str().unwrap().split(';').next().unwrap();
     let documented = &response["content"][sent];
     assert!(!documented.is_null(), "{status} as {sent} is not documented");
-    if sent == "application/json" {
-        let found = violations(document, &documented["schema"], &answer.json(), "$");
-        assert!(found.is_empty(), "{found:#?}");
+    let (schema, value) = match sent {
+        "application/json" => (&documented["schema"], answer.json()),
+        "text/event-stream" => {
+            let events = answer.events().into_iter();
+            let events = events.map(|(event, data)| json!({"event": event, "data": data}));
+            (&documented["schema"]["contentSchema"], events.collect())
+        }
+        _ => return,
+    };
+    assert!(schema.is_object(), "{sent} has no schema");
+    let found = violations(document, schema, &value, "$");
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// The names of the events of a stream.
+fn names(answer: &Answer) -> Vec<String> {
+    answer.events().into_iter().map(|(name, _)| name).collect()
+}
+
+#[tokio::test]
+async fn every_kind_of_event_of_a_stream_is_as_documented() {
+    let document = document();
+    let operation = &document["paths"]["/v1/score/stream"]["post"];
+    let held = ScriptedBackend::new().on_sample(|_, _| Act::held(Ending::BySeed));
+    let handle = held.handle();
+    // A fault that shows with five responses alone.
+    let source = "{% for turn in turns %}{{ turn.text }}{% endfor %}{{ 'no number' | int if n == 5 }}\
+                  {% for response in responses %}{{ response.text }}{% endfor %}{{ box }}";
+    let template = Template::parse("breaks", source).unwrap();
+    let door = Door::open_with(Config { template, ..default_config() }, held).await;
+    let body = |n_responses: usize| {
+        let responses: Vec<_> = (0..n_responses).map(|at| at.to_string()).collect();
+        json!({"item": {"query": "q", "responses": responses}, "settings": {"k": 64}})
+    };
+    let (sound, faulty) = (body(2), body(5));
+    let after_it = async {
+        handle.wait_for_groups(1).await;
+        let release = async {
+            while door.coordinator().status().requests_queued == 0 {
+                tokio::task::yield_now().await;
+            }
+            handle.release_all();
+        };
+        tokio::join!(door.post("/v1/score/stream", &faulty), release).0
+    };
+    let (judged, broken) = tokio::join!(door.post("/v1/score/stream", &sound), after_it);
+    for (answer, last) in [(judged, "verdict"), (broken, "error")] {
+        let names = names(&answer);
+        assert_eq!(
+            (&*names[0], names.last().unwrap().as_str()),
+            ("progress", last),
+            "{}",
+            answer.text
+        );
+        hold(&document, operation, &answer);
     }
 }
 
