@@ -60,6 +60,10 @@ test-models: build ## Compare more models with a reference, measure memory: 1.6 
 	$(CARGO) test --workspace --test engine -- --ignored --nocapture reference::
 	$(CARGO) test --workspace --test engine -- --ignored --nocapture memory::
 	JURY_TEST_MODEL="$$($(JURY) models fetch $(MEMORY_MODEL))" $(CARGO) test --workspace --test engine -- --nocapture invariance::
+	for tuned in an_adapter all_weights; do \
+		JURY_TRAINING_MODEL="$$($(JURY) models fetch qwen2.5-coder-0.5b)" \
+			$(CARGO) test --workspace --test memory -- --ignored --nocapture "$$tuned" || exit 1; \
+	done
 
 upstream-tests: build ## Test workers in front of real servers: llama-server, compiled once, and vLLM, 7 GB of packages
 	model="$$($(JURY) models fetch $(TEST_MODEL))" && peer="$$(scripts/llama-cpp)" && vllm="$$(scripts/vllm)" && \

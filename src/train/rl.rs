@@ -7,6 +7,7 @@
 //! adapter/  best/         the last weights, and the best on held-out items
 //! ```
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
@@ -21,8 +22,8 @@ use jury_trainer::model::{Model, Tuning};
 use jury_trainer::plot::{Curve, Curves};
 use jury_trainer::rl::judging::{Judging, Task};
 use jury_trainer::rl::{
-    EngineSampler, Environment, Places, RlConfig, RlRun, RlStep, Sampler, digest, is_too_easy,
-    reinforce,
+    EngineSampler, Environment, HeldOut, Places, RlConfig, RlRun, RlStep, Sampler, SoFar, digest,
+    is_too_easy, reinforce,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -116,20 +117,21 @@ fn train(
         base: &base.name,
         start,
     };
-    let run = reinforce(model, sampler, tasks, held_out, &config, places, |step, held_out| {
-        let (at, of) = (step.step, args.steps);
-        let held_out = held_out.map_or(String::new(), |held_out| {
-            format!("; held out: {:.3} right, {:.3} readable", held_out.correct, held_out.readable)
-        });
-        meter.stage(&format!(
-            "step {at} of {of}: reward {:+.3}, {} of {} unreadable, {} of {} groups without spread{held_out}",
-            step.reward, step.unreadable, step.samples, step.without_spread, step.groups
-        ));
-        tune::go_on(signals)
+    let mut unwritten = None;
+    let run = reinforce(model, sampler, tasks, held_out, &config, places, |so_far| {
+        meter.stage(&step_line(so_far, args.steps));
+        // A run takes hours: its curves are there while it goes on.
+        if so_far.is_kept {
+            unwritten = report(args, base, so_far.history, so_far.held_out).err();
+        }
+        if unwritten.is_some() { ControlFlow::Break(()) } else { tune::go_on(signals) }
     });
     meter.clear();
     let run = run.map_err(tune_failed)?;
-    report(args, base, &run)?;
+    if let Some(failed) = unwritten {
+        return Err(failed);
+    }
+    report(args, base, &run.history, &run.held_out)?;
     if !run.is_complete {
         return Ok(tune::interrupted(meter, run.history.len()));
     }
@@ -137,6 +139,29 @@ fn train(
     adapter::write(model, &base.name, &last).map_err(tune_failed)?;
     crate::score::print(&said(&run, &last, &best))?;
     Ok(Exit::Done)
+}
+
+/// What a person is told of a step.
+fn step_line(so_far: SoFar<'_>, of: u64) -> String {
+    let Some(step) = so_far.history.last() else { return String::new() };
+    let nats = |value: Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:.3}"));
+    let mut line = format!(
+        "step {} of {of}: reward {:+.3}, KL {}, entropy {}, {:.0} tokens, {} of {} unreadable, {} of {} groups without spread",
+        step.step,
+        step.reward,
+        nats(step.kl),
+        nats(step.entropy),
+        step.length,
+        step.unreadable,
+        step.samples,
+        step.without_spread,
+        step.groups
+    );
+    if let Some(held_out) = so_far.held_out.last().filter(|_| so_far.is_measured) {
+        let HeldOut { correct, readable, .. } = held_out;
+        line += &format!("; held out: {correct:.3} right, {readable:.3} readable");
+    }
+    line
 }
 
 /// What the run starts from, in words that differ where weights do.
@@ -256,11 +281,16 @@ fn without_easy(
     Ok(Some(tasks.without(&easy.is_easy)))
 }
 
-fn report(args: &TrainRlArgs, base: &Base, run: &RlRun) -> Result<(), Failed> {
-    let steps = || run.history.iter();
+fn report(
+    args: &TrainRlArgs,
+    base: &Base,
+    history: &[RlStep],
+    measured: &[HeldOut],
+) -> Result<(), Failed> {
+    let steps = || history.iter();
     let at = |step: &RlStep, value: f64| (step.step as f64, value);
     let of = |part: usize, whole: usize| part as f64 / whole.max(1) as f64;
-    let held_out = run.held_out.iter().map(|held_out| (held_out.step as f64, held_out.correct));
+    let held_out = measured.iter().map(|held_out| (held_out.step as f64, held_out.correct));
     let curves = Curves(vec![
         Curve::new("mean reward of training samples", steps().map(|step| at(step, step.reward))),
         Curve::new(
@@ -289,8 +319,8 @@ fn report(args: &TrainRlArgs, base: &Base, run: &RlRun) -> Result<(), Failed> {
         "init": args.init.as_ref().map(|init| init.display().to_string()),
         "beta": args.beta,
         "kl_estimator": "k3",
-        "history": run.history,
-        "held_out": run.held_out,
+        "history": history,
+        "held_out": measured,
     });
     let mut text = serde_json::to_string_pretty(&report).or_exit(Exit::Internal)?;
     text.push('\n');

@@ -119,6 +119,19 @@ impl RlConfig {
     }
 }
 
+/// A run after one of its steps.
+#[derive(Debug, Clone, Copy)]
+pub struct SoFar<'a> {
+    /// Every step; the last is the one that is told.
+    pub history: &'a [RlStep],
+    /// The measurements on held-out tasks.
+    pub held_out: &'a [HeldOut],
+    /// Whether the last of them is of this step.
+    pub is_measured: bool,
+    /// Whether a checkpoint is written now.
+    pub is_kept: bool,
+}
+
 /// Trains `model`, whose weights now are the start and the reference. `on_step` is told each step, and may end the run
 /// after it, with a checkpoint.
 ///
@@ -131,7 +144,7 @@ pub fn reinforce(
     held_out: &impl Environment,
     config: &RlConfig,
     places: Places<'_>,
-    mut on_step: impl FnMut(&RlStep, Option<&HeldOut>) -> ControlFlow<()>,
+    mut on_step: impl FnMut(SoFar<'_>) -> ControlFlow<()>,
 ) -> Result<RlRun, TuneError> {
     config.check()?;
     if tasks.n_tasks() == 0 {
@@ -170,10 +183,12 @@ pub fn reinforce(
         if measures {
             measure(model, sampler, held_out, config, step + 1, &mut state, places)?;
         }
-        let newest = state.held_out.last().filter(|_| measures);
-        let ends = state.history.last().is_some_and(|told| on_step(told, newest).is_break());
         // A measurement may have written a better adapter: the checkpoint must know of it.
-        if ends || is_last || measures || (step + 1).is_multiple_of(config.checkpoint_every) {
+        let is_kept = is_last || measures || (step + 1).is_multiple_of(config.checkpoint_every);
+        let (history, measured) = (&state.history, &state.held_out);
+        let so_far = SoFar { history, held_out: measured, is_measured: measures, is_kept };
+        let ends = on_step(so_far).is_break();
+        if ends || is_kept {
             checkpoint::save(places.checkpoint, model, &optimiser, &state)?;
         }
         if ends {

@@ -23,7 +23,7 @@ python3 -m openrlhf.cli.train_ppo_ray \
     --rollout.n_samples_per_prompt @GROUP@ --rollout.batch_size 128 --rollout.temperature 1.0 \
     --rollout.max_new_tokens @TOKENS@ --data.max_len @ALL_TOKENS@ \
     --train.batch_size 512 --train.micro_batch_size 4 --rollout.micro_batch_size 8 \
-    --actor.adam.lr 4e-7 \
+    --actor.adam.lr 4e-7 --actor.lr_scheduler constant --actor.lr_warmup_ratio 0 \
     --actor.gradient_checkpointing_enable --ds.zero_stage 3 --ds.param_dtype bf16 \
     --train.num_episodes @EPISODES@ --train.max_epochs 1 --ckpt.save_steps 50 --ckpt.output_dir out \
     --train.seed @SEED@ \

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datasets import load_dataset
 from reward import outcome_reward
+from transformers import AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
 HERE = Path(__file__).resolve().parent
@@ -14,10 +15,24 @@ HERE = Path(__file__).resolve().parent
 # rest is accumulated. Fewer cards: lower CARDS, and the steps take longer; the numbers of the training stay.
 CARDS, PER_CARD, BATCH = 8, 8, 512
 
+tokenizer = AutoTokenizer.from_pretrained("@MODEL@")
+
+
+def fits(row):
+    """Whether a prompt is as long as it may be: TRL would take any, and cut none."""
+    prompt = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+    return len(tokenizer(prompt, add_special_tokens=False).input_ids) <= @PROMPT_TOKENS@
+
+
+data = load_dataset("json", data_files=str(HERE / "data.jsonl"), split="train")
+n_rows = len(data)
+data = data.filter(fits)
+print(f"{n_rows - len(data)} of {n_rows} prompts have more than @PROMPT_TOKENS@ tokens and are left out")
+
 trainer = GRPOTrainer(
     model="@MODEL@",
     reward_funcs=outcome_reward,
-    train_dataset=load_dataset("json", data_files=str(HERE / "data.jsonl"), split="train"),
+    train_dataset=data,
     args=GRPOConfig(
         output_dir=str(HERE / "out"),
         num_generations=@GROUP@,

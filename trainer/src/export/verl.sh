@@ -13,6 +13,9 @@ python3 -m verl.trainer.main_ppo \
     data.val_files="$PWD/data.jsonl" \
     data.train_batch_size=128 \
     data.max_prompt_length=@PROMPT_TOKENS@ \
+    data.filter_overlong_prompts=True \
+    data.seed=@SEED@ \
+    actor_rollout_ref.actor.data_loader_seed=@SEED@ \
     data.max_response_length=@TOKENS@ \
     actor_rollout_ref.model.path="@MODEL@" \
     actor_rollout_ref.model.enable_gradient_checkpointing=True \
@@ -32,6 +35,7 @@ python3 -m verl.trainer.main_ppo \
     reward.custom_reward_function.path="$PWD/reward.py" \
     reward.custom_reward_function.name=compute_score \
     trainer.total_training_steps=900 \
+    trainer.val_before_train=False \
     trainer.save_freq=50 \
     trainer.n_gpus_per_node="$CARDS" \
     trainer.nnodes=1 \

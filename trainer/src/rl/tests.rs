@@ -70,14 +70,25 @@ fn config(steps: u64, beta: f64) -> RlConfig {
 }
 
 fn go(folder: &Path, config: &RlConfig, stop_every: u64) -> RlRun {
+    go_with(folder, config, |step| match step % stop_every {
+        0 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    })
+}
+
+fn go_with(
+    folder: &Path,
+    config: &RlConfig,
+    mut at_step: impl FnMut(u64) -> ControlFlow<()>,
+) -> RlRun {
     let places = Places {
         checkpoint: &folder.join("checkpoint"),
         best: &folder.join("best"),
         base: "tiny",
         start: "seed 1",
     };
-    reinforce(&model(), &mut sampler(), &tasks(), &tasks(), config, places, |step, _| {
-        if step.step % stop_every == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    reinforce(&model(), &mut sampler(), &tasks(), &tasks(), config, places, |so_far| {
+        at_step(so_far.history[so_far.history.len() - 1].step)
     })
     .unwrap()
 }
@@ -126,6 +137,32 @@ fn a_run_that_was_ended_is_the_one_that_was_not() {
     }
 }
 
+/// What was drawn and learned since the last checkpoint is lost, and comes again.
+#[test]
+fn a_run_that_died_between_checkpoints_is_the_one_that_did_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    std::fs::create_dir_all(&whole).unwrap();
+    std::fs::create_dir_all(&killed).unwrap();
+    let config = config(10, 0.1);
+    let run = go(&whole, &config, u64::MAX);
+    for dies_at in [2, 5, 9] {
+        let dies = || {
+            go_with(&killed, &config, |step| {
+                assert!(step != dies_at, "killed");
+                ControlFlow::Continue(())
+            })
+        };
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(dies)).is_err());
+    }
+    assert_eq!(go(&killed, &config, u64::MAX), run);
+    for file in ["checkpoint", "best/adapter_model.safetensors"] {
+        assert!(
+            std::fs::read(whole.join(file)).unwrap() == std::fs::read(killed.join(file)).unwrap()
+        );
+    }
+}
+
 #[test]
 fn advantages_are_of_mean_0_and_spread_1_and_there_are_none_without_spread() {
     assert_eq!(advantages(&[1.0, 1.0, 1.0, 1.0]), None);
@@ -144,20 +181,11 @@ fn k3_is_0_where_nothing_changed_and_never_below() {
     }
 }
 
-#[test]
-fn what_the_start_gets_right_each_time_is_known() {
-    let mut sampler = sampler();
-    sampler.take_weights(&model()).unwrap();
-    let mut easy = || -> Vec<bool> {
-        let tasks = tasks();
-        (0..2).map(|task| is_too_easy(&mut sampler, &tasks, task, 3, 1).unwrap()).collect()
-    };
-    assert_eq!(easy(), easy());
+/// Counts what is asked of it; so many texts are right, and those after them wrong.
+struct Counting {
+    seeds: Vec<u64>,
+    n_right: usize,
 }
-
-/// Counts what is asked of it; every text is right.
-#[derive(Default)]
-struct Counting(Vec<u64>);
 
 impl Sampler for Counting {
     fn take_weights(&mut self, _: &Model) -> Result<(), TuneError> {
@@ -165,17 +193,24 @@ impl Sampler for Counting {
     }
 
     fn draw(&mut self, requests: Vec<DrawRequest>) -> Result<Vec<Drawn>, TuneError> {
-        self.0.extend(requests.iter().map(|request| request.seed));
-        let right =
-            Drawn { tokens: vec![2], text: String::new(), finish: jury_engine::Finish::EndOfText };
-        Ok(vec![right; requests.len()])
+        let drawn = requests.into_iter().map(|request| {
+            let token = if self.seeds.len() < self.n_right { 2 } else { 3 };
+            self.seeds.push(request.seed);
+            let finish = jury_engine::Finish::EndOfText;
+            Drawn { tokens: vec![token], text: String::new(), finish }
+        });
+        Ok(drawn.collect())
     }
 }
 
 #[test]
 fn what_is_too_easy_is_told_by_three_samples_of_a_group_of_two_as_well() {
-    let mut sampler = Counting::default();
-    assert!(is_too_easy(&mut sampler, &EvenTokens { group: 2, ..tasks() }, 0, 3, 1).unwrap());
-    let seeds: std::collections::BTreeSet<u64> = sampler.0.iter().copied().collect();
-    assert_eq!((sampler.0.len(), seeds.len()), (3, 3));
+    for n_right in 0..=3 {
+        let mut sampler = Counting { seeds: Vec::new(), n_right };
+        let tasks = EvenTokens { group: 2, ..tasks() };
+        let is_easy = is_too_easy(&mut sampler, &tasks, 0, 3, 1).unwrap();
+        assert_eq!(is_easy, n_right == 3, "{n_right} of 3 are right");
+        let seeds: std::collections::BTreeSet<u64> = sampler.seeds.iter().copied().collect();
+        assert_eq!((sampler.seeds.len(), seeds.len()), (3, 3));
+    }
 }
