@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -44,21 +44,28 @@ class Cluster:
     def __init__(self, model: str) -> None:
         ports = [free_port() for _ in range(3)]
         self.address = f"127.0.0.1:{ports[0]}"
-        workers = [f"127.0.0.1:{port}" for port in ports[1:]]
-        self.workers = [Part("worker", "--listen", at, "--model", model, "--threads", "1") for at in workers]
-        listed = [option for at in workers for option in ("--worker", f"http://{at}")]
+        at_ports = [f"127.0.0.1:{port}" for port in ports[1:]]
+        self.workers = [Part("worker", "--listen", at, "--model", model, "--threads", "1") for at in at_ports]
+        self.worker_addresses = [f"http://{at}" for at in at_ports]
+        listed = [option for address in self.worker_addresses for option in ("--worker", address)]
         self._coordinator = ("coordinator", "--listen", self.address, *listed)
         self.coordinator = Part(*self._coordinator)
 
-    def restart_coordinator(self) -> None:
-        """Kills the coordinator and starts another one at its address."""
+    def restart_coordinator(self, meanwhile: Callable[[], None]) -> None:
+        """Kills the coordinator and starts another one at its address, after ``meanwhile``."""
         self.coordinator.kill()
+        meanwhile()
         self.coordinator = Part(*self._coordinator)
 
-    def wait_until_judging(self) -> None:
-        """Returns once a request is being judged."""
-        client = jury.Client(self.address)
-        while client.status().requests_running == 0:
+    def worker(self, index: int) -> jury.Worker:
+        """What the coordinator says of a worker."""
+        fleet = jury.Client(self.address).status()
+        (worker,) = (one for one in fleet.workers if one.address == self.worker_addresses[index])
+        return worker
+
+    def wait_until_drawing(self) -> None:
+        """Returns once the first worker draws samples."""
+        while self.worker(0).running == 0:
             pass
 
     def __enter__(self) -> Cluster:
