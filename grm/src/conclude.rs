@@ -123,6 +123,16 @@ mod tests {
     }
 
     #[test]
+    fn samples_of_changed_prompts_are_counted_whatever_became_of_them() {
+        use crate::domain::Issue;
+        let mut samples = samples(&[None, Some(FailureKind::NoBox), None]);
+        samples[0].issues = vec![Issue::Fraction, Issue::NeutralisedSpecials];
+        samples[1].issues = vec![Issue::NeutralisedSpecials];
+        let counts = Counts::of(&samples, 2);
+        assert_eq!((counts.asked, counts.valid, counts.neutralised), (3, 2, 2));
+    }
+
+    #[test]
     fn the_reason_is_the_cause_that_a_caller_can_do_most_about() {
         use FailureKind::{NoBox, Rejected, TimedOut, TooLarge, TooLong, Worker};
         assert_eq!(

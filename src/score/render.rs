@@ -164,6 +164,7 @@ fn figures(text: &mut String, verdict: &Verdict, page: Page) {
         ),
         (counts.not_needed, "not needed"),
         (counts.spare, "of them spare"),
+        (counts.neutralised, "from prompts whose special tokens were neutralised"),
         (verdict.run.reissued, "drawn again after a worker was lost"),
     ] {
         if n > 0 {

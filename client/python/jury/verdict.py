@@ -44,6 +44,8 @@ class Counts:
     not_needed: int
     spare: int = 0
     """Spare samples among ``asked``, drawn in the place of ones without scores."""
+    neutralised: int = 0
+    """Samples in whose prompts special tokens were neutralised, since the server that drew or ranked them takes text alone."""
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,7 @@ fn missing_samples(counts: Counts) -> Option<String> {
         (counts.not_needed, "not needed"),
         (counts.forced, "forced to their read-out at the token limit (they count)"),
         (counts.spare, "spare"),
+        (counts.neutralised, "from prompts whose special tokens were neutralised"),
     ];
     let said = parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}"));
     let said = said.collect::<Vec<_>>().join(", ");

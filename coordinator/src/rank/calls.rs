@@ -18,7 +18,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use jury_fabric::trace;
-use jury_grm::domain::{FailureKind, Sample};
+use jury_grm::domain::{FailureKind, Issue, Sample};
 use jury_grm::prompt::Message;
 use jury_grm::trajectory;
 use jury_proto::convert::{RankRequest, Ranked, Trajectory};
@@ -254,11 +254,17 @@ impl MetaCalls {
                     self.fleet.record_load(&worker, load);
                 }
                 self.waking.patience.record_taken(&worker);
-                let mut outcomes: BTreeMap<u32, _> =
-                    ranked.into_iter().map(|ranked| (ranked.index, ranked.outcome)).collect();
-                for unranked in samples {
-                    let index = unranked.sample.spec.index;
-                    self.settle(unranked, &worker, outcomes.remove(&index));
+                let mut outcomes: BTreeMap<u32, Ranked> =
+                    ranked.into_iter().map(|ranked| (ranked.index, ranked)).collect();
+                for mut unranked in samples {
+                    let ranked = outcomes.remove(&unranked.sample.spec.index);
+                    let issues = &mut unranked.sample.issues;
+                    if ranked.as_ref().is_some_and(|ranked| ranked.neutralised)
+                        && !issues.contains(&Issue::NeutralisedSpecials)
+                    {
+                        issues.push(Issue::NeutralisedSpecials);
+                    }
+                    self.settle(unranked, &worker, ranked.map(|ranked| ranked.outcome));
                 }
             }
             Err(error) => self.record_error(samples, &worker, &error),

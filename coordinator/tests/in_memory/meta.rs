@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
-use jury_grm::domain::{Failure, FailureKind, ScoreRequest, Status, VoteRule};
+use jury_grm::domain::{Failure, FailureKind, Issue, Sample, ScoreRequest, Status, VoteRule};
 use jury_grm::trajectory;
 use jury_proto::{ErrorCode, JuryError};
 use jury_worker::backend::Backend;
@@ -40,6 +40,19 @@ async fn the_samples_that_the_model_ranks_highest_vote() {
     let mut best: Vec<u32> = samples[..4].iter().map(|sample| sample.spec.index).collect();
     best.sort_unstable();
     assert_eq!(verdict.voters, best);
+}
+
+#[tokio::test]
+async fn a_verdict_says_that_texts_were_changed_to_be_ranked() {
+    let changing = meta().on_rank(|_| RankAct::RankNeutralised);
+    for (meta, neutralised) in [(changing, 8), (meta(), 0)] {
+        let cluster = Cluster::start(&[("grm", ScriptedBackend::new()), ("meta", meta)]).await;
+        let verdict = cluster.score(ranked(8)).await.unwrap();
+        assert_eq!(verdict.meta_unavailable, None);
+        assert_eq!((verdict.counts.valid, verdict.counts.neutralised), (8, neutralised));
+        let says = |sample: &Sample| sample.issues.contains(&Issue::NeutralisedSpecials);
+        assert!(verdict.samples.unwrap().iter().all(|sample| says(sample) == (neutralised > 0)));
+    }
 }
 
 #[tokio::test]

@@ -137,8 +137,8 @@ pub enum Issue {
     NoAnalysisHeading,
     /// A score was written like `8/10`.
     Fraction,
-    /// Special tokens in the caller's text were neutralised, since the worker's upstream takes
-    /// prompts as text alone.
+    /// Special tokens in the caller's text, or in the sample's when it was ranked, were neutralised, since the
+    /// worker's upstream takes prompts as text alone.
     NeutralisedSpecials,
 }
 

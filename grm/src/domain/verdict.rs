@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FailureKind, Outcome, Sample, Settings, Voting};
+use super::{FailureKind, Issue, Outcome, Sample, Settings, Voting};
 
 /// The answer to one request. Everything outside `run` is byte-stable for [`Status::Ok`] where
 /// the backend is [`Reproducible::Bitwise`].
@@ -115,7 +115,7 @@ pub enum StoppedBy {
 }
 
 /// Final outcomes of the planned samples: `valid + parse_failed + too_long + timed_out + failed +
-/// not_needed = asked`; `voted` and `forced` are parts of `valid`.
+/// not_needed = asked`; `voted` and `forced` are parts of `valid`, `spare` and `neutralised` of `asked`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// Samples planned: k, or one round of the panels that the context forces where that is more, and the spare ones
@@ -141,6 +141,9 @@ pub struct Counts {
     /// Spare samples among `asked`, drawn in the place of ones without scores.
     #[serde(default)]
     pub spare: u32,
+    /// Samples in whose prompts special tokens were neutralised, since the server that drew or ranked them takes prompts as text alone.
+    #[serde(default)]
+    pub neutralised: u32,
 }
 
 /// Tokens of the planned samples.
@@ -242,6 +245,7 @@ impl Counts {
         let mut counts = Self { voted, ..Self::default() };
         for sample in samples {
             counts.asked += 1;
+            counts.neutralised += u32::from(sample.issues.contains(&Issue::NeutralisedSpecials));
             match &sample.outcome {
                 Outcome::Scored(scores) => {
                     counts.valid += 1;

@@ -44,6 +44,8 @@ pub struct Ranked {
     pub index: u32,
     /// The Meta RM's logit, a finite number; or why there is none.
     pub outcome: Result<f64, Failure>,
+    /// Whether special tokens in the prompt or in the trajectory were neutralised, since the worker's upstream takes text alone.
+    pub neutralised: bool,
 }
 
 // === impl RankRequest ===
@@ -112,7 +114,7 @@ impl From<Ranked> for v1::Ranked {
             Ok(score) => Outcome::Score(score),
             Err(failure) => Outcome::Failure(failure.into()),
         };
-        Self { index: ranked.index, outcome: Some(outcome) }
+        Self { index: ranked.index, outcome: Some(outcome), neutralised: ranked.neutralised }
     }
 }
 
@@ -128,7 +130,7 @@ impl TryFrom<v1::Ranked> for Ranked {
             }
             Outcome::Failure(failure) => Err(failure.into()),
         };
-        Ok(Self { index: ranked.index, outcome })
+        Ok(Self { index: ranked.index, outcome, neutralised: ranked.neutralised })
     }
 }
 
@@ -155,8 +157,8 @@ mod tests {
     fn requests_and_outcomes_survive_the_wire() {
         assert_eq!(RankRequest::try_from(v1::RankRequest::from(request())), Ok(request()));
         let failure = Failure { kind: FailureKind::TooLong, detail: "9 over".to_owned() };
-        for outcome in [Ok(-1.5), Err(failure)] {
-            let ranked = Ranked { index: 3, outcome };
+        for (outcome, neutralised) in [(Ok(-1.5), true), (Err(failure), false)] {
+            let ranked = Ranked { index: 3, outcome, neutralised };
             assert_eq!(Ranked::try_from(v1::Ranked::from(ranked.clone())), Ok(ranked));
         }
     }
@@ -174,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_score_that_is_no_number_is_none() {
-        let ranked = v1::Ranked::from(Ranked { index: 0, outcome: Ok(f64::NAN) });
+        let ranked =
+            v1::Ranked::from(Ranked { index: 0, outcome: Ok(f64::NAN), neutralised: false });
         assert!(Ranked::try_from(ranked).is_err());
         assert!(Ranked::try_from(v1::Ranked::default()).is_err());
     }

@@ -138,7 +138,7 @@ macro_rules! same_fields {
 }
 
 same_fields!(Counts, v1::Counts, {
-    asked, valid, voted, forced, parse_failed, too_long, timed_out, failed, not_needed, spare,
+    asked, valid, voted, forced, parse_failed, too_long, timed_out, failed, not_needed, spare, neutralised,
 });
 same_fields!(Usage, v1::Usage, { prompt_tokens, generated_tokens });
 same_fields!(RunReport, v1::RunReport, {

@@ -537,7 +537,8 @@ pub enum Issue {
     NoAnalysisHeading = 4,
     /// A score was written like 8/10.
     Fraction = 5,
-    /// Special tokens in the caller's text were neutralised, since the worker's upstream takes prompts as text alone.
+    /// Special tokens in the caller's text, or in the sample's when it was ranked, were neutralised, since the worker's upstream takes prompts as
+    /// text alone.
     NeutralisedSpecials = 6,
 }
 impl Issue {
@@ -900,6 +901,10 @@ pub struct Counts {
     /// Spare samples among asked, drawn in the place of ones without scores.
     #[prost(uint32, tag = "10")]
     pub spare: u32,
+    /// Samples in whose prompts special tokens of the caller's text, or of a sample's, were neutralised, since the server that drew or ranked
+    /// them takes prompts as text alone: it read a text that is not quite the caller's. Part of asked, whatever became of them.
+    #[prost(uint32, tag = "11")]
+    pub neutralised: u32,
 }
 /// Tokens of the planned samples, each counted once.
 #[allow(clippy::all)]
@@ -2017,6 +2022,9 @@ pub struct Ranked {
     /// Index of the sample.
     #[prost(uint32, tag = "1")]
     pub index: u32,
+    /// Whether special tokens in the prompt or in the trajectory were neutralised, since the worker's upstream takes text alone.
+    #[prost(bool, tag = "4")]
+    pub neutralised: bool,
     /// Always set.
     #[prost(oneof = "ranked::Outcome", tags = "2, 3")]
     pub outcome: ::core::option::Option<ranked::Outcome>,

@@ -272,12 +272,16 @@ impl Backend for ScriptedBackend {
         self.handle.journal.send_modify(|journal| journal.rankings.push(request.clone()));
         let outcomes = |outcome: &dyn Fn(&Trajectory) -> _| {
             let said = request.trajectories.iter();
-            said.map(|said| Ranked { index: said.index, outcome: outcome(said) }).collect()
+            let neutralised = act == RankAct::RankNeutralised;
+            said.map(|said| Ranked { index: said.index, outcome: outcome(said), neutralised })
+                .collect()
         };
-        match act {
-            RankAct::Rank => Box::pin(ready(Ok(outcomes(&|said| Ok(scripted_score(&said.text)))))),
+        match &act {
+            RankAct::Rank | RankAct::RankNeutralised => {
+                Box::pin(ready(Ok(outcomes(&|said| Ok(scripted_score(&said.text))))))
+            }
             RankAct::Fail(failure) => Box::pin(ready(Ok(outcomes(&|_| Err(failure.clone()))))),
-            RankAct::Refuse(error) => Box::pin(ready(Err(error))),
+            RankAct::Refuse(error) => Box::pin(ready(Err(error.clone()))),
             RankAct::Hang => Box::pin(pending()),
         }
     }

@@ -123,6 +123,7 @@ impl Ranking {
         let ranked = self.outcomes.into_iter().map(|(index, outcome)| Ranked {
             index,
             outcome: outcome.unwrap_or_else(|| Err(missing())),
+            neutralised: false,
         });
         let ranked = ranked.collect();
         // Whoever has the answer finds the load without it.

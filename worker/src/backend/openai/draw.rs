@@ -77,7 +77,7 @@ pub(super) async fn sample(
     }
     let drawn = DrawnText { text, finish, prompt_tokens, generated_tokens };
     let mut sample = reader.sample(spec.clone(), drawn, guided);
-    if matches!(prompt, Prompt::Turns { neutralised: 1.., .. }) {
+    if prompt.is_neutralised() {
         sample.issues.push(Issue::NeutralisedSpecials);
     }
     Ok(sample)

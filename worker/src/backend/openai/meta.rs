@@ -179,6 +179,7 @@ impl Ranker {
         salt: Option<&str>,
         deadline: Option<Instant>,
     ) -> Ranked {
+        let neutralised = prompt.as_ref().is_ok_and(Prompt::is_neutralised);
         let score = async {
             let prompt = prompt?;
             self.check_length(&prompt)?;
@@ -191,7 +192,7 @@ impl Ranker {
             Some(deadline) => timeout_at(deadline, score).await.unwrap_or_else(|_| Err(late())),
             None => score.await,
         };
-        Ranked { index, outcome }
+        Ranked { index, outcome, neutralised }
     }
 
     async fn score(&self, prompt: &Prompt, salt: Option<&str>) -> Result<f64, UpstreamError> {

@@ -55,6 +55,11 @@ impl Prompt {
         Self::Turns { turns, neutralised }
     }
 
+    /// Whether untrusted text in it was changed.
+    pub(super) fn is_neutralised(&self) -> bool {
+        matches!(self, Self::Turns { neutralised: 1.., .. })
+    }
+
     /// Its tokens, where we know them.
     pub(super) fn tokens(&self) -> Option<u32> {
         match self {

@@ -29,6 +29,8 @@ pub enum GroupAct {
 pub enum RankAct {
     /// Each gets its [`scripted_score`].
     Rank,
+    /// The same, of texts whose special tokens were neutralised.
+    RankNeutralised,
     /// None gets a score.
     Fail(Failure),
     /// The call is refused.
