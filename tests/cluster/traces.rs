@@ -1,4 +1,4 @@
-//! Spans of real processes, received by a real OTLP receiver.
+//! Spans of real processes, received by a stub of ours that speaks OTLP/gRPC; `scripts/deploy-test traces` sends them to a receiver of others.
 
 mod collector;
 
