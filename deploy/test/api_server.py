@@ -1,17 +1,23 @@
-"""A fake API server that knows one thing: the EndpointSlice of the workers' service, listed and watched as the real one has it. It
-stands for the endpoint controller too: whoever is told to be ready is in the slice. No pagination, no bookmarks, no 410; the tests
-of fabric/ have those."""
+"""A fake API server that knows one thing: the EndpointSlice of the workers' service, listed and watched as the real one has it, over TLS, for
+the token of the coordinators' service account. It stands for the endpoint controller too: whoever is told to be ready is in the slice. No
+pagination, no bookmarks, no 410; the tests of fabric/ have those."""
 
 import http.server
 import json
+import pathlib
+import secrets
+import ssl
 import threading
 import urllib.parse
 
 
 class ApiServer:
-    """Serves on `address`; ends with the process."""
+    """Serves on `address` with the certificate in `folder` (tls.crt, tls.key, ca.crt); ends with the process."""
 
-    def __init__(self, address: str, namespace: str, service: str):
+    def __init__(self, address: str, namespace: str, service: str, folder: pathlib.Path):
+        self.folder, self.token = folder, secrets.token_urlsafe(32)
+        # Calls with another token, or none.
+        self.turned_away = 0
         self.namespace, self.service = namespace, service
         self.changed = threading.Condition()
         self.version = 1
@@ -30,17 +36,23 @@ class ApiServer:
 
         self.server = http.server.ThreadingHTTPServer((address, 0), Handler)
         self.server.daemon_threads = True
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+        # The handshake is made where a call is read, in its own thread.
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def kubeconfig(self) -> str:
-        """How coordinators reach it."""
+    def service_account(self, folder: pathlib.Path):
+        """What the kubelet mounts into a pod that has a token."""
+        folder.mkdir()
+        (folder / "token").write_text(self.token)
+        (folder / "ca.crt").write_text((self.folder / "ca.crt").read_text())
+        (folder / "namespace").write_text(self.namespace)
+
+    def environment(self) -> dict[str, str]:
+        """What the kubelet tells every pod."""
         host, port = self.server.server_address
-        return json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "fake",
-            "clusters": [{"name": "fake", "cluster": {"server": f"http://{host}:{port}"}}],
-            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake", "namespace": self.namespace}}],
-            "users": [{"name": "fake", "user": {}}],
-        })
+        return {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": str(port), "KUBERNETES_SERVICE_PORT_HTTPS": str(port)}
 
     def publish(self, pods: list[tuple[str, str]]):
         """These pods (name, address) are ready, and no others."""
@@ -70,6 +82,10 @@ class ApiServer:
     def answer(self, call: http.server.BaseHTTPRequestHandler):
         url = urllib.parse.urlparse(call.path)
         asked = {key: values[0] for key, values in urllib.parse.parse_qs(url.query).items()}
+        if call.headers.get("Authorization") != f"Bearer {self.token}":
+            self.turned_away += 1
+            call.send_error(401)
+            return
         if url.path != f"/apis/discovery.k8s.io/v1/namespaces/{self.namespace}/endpointslices":
             call.send_error(403)  # the chart's Role gives no more
             return

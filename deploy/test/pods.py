@@ -19,6 +19,7 @@ from processes import Processes
 BRIDGE = "jury-bridge"
 NETWORK = "10.77.0"
 SERVICE_ADDRESS = "10.96.77.1"
+SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 def run(*command: str) -> str:
@@ -103,10 +104,14 @@ def mounted(container: dict, arguments: list[str], folders: dict[str, str], pod:
 
 
 class Pod:
-    """One pod's main container."""
+    """One pod's main container. `given` are the variables that the kubelet tells every pod; `folders` has its mounts by name, and as
+    SERVICE_ACCOUNT those files, for pods that have a token."""
 
-    def __init__(self, name: str, template: dict, network: Network, processes: Processes, programs: dict[str, str], folders: dict[str, str]):
+    def __init__(
+        self, name: str, template: dict, network: Network, processes: Processes, programs: dict[str, str], folders: dict[str, str], given: dict[str, str]
+    ):
         self.name = name
+        self.given = given
         self.spec = template["spec"]
         self.container = self.spec["containers"][0]
         self.processes = processes
@@ -120,7 +125,7 @@ class Pod:
 
     def command(self) -> list[str]:
         given = {"POD_NAME": self.name, "POD_IP": self.address}
-        env = {}
+        env = dict(self.given)
         for one in self.container.get("env", []):
             env[one["name"]] = given[one["name"]] if "valueFrom" in one else one["value"]
         program, *rest = self.container.get("command", ["jury"])
@@ -130,7 +135,14 @@ class Pod:
         user = self.spec["securityContext"]
         as_user = ["setpriv", f"--reuid={user['runAsUser']}", f"--regid={user['runAsGroup']}", "--clear-groups", "--no-new-privs", "--bounding-set=-all"]
         clean = ["env", "-i", *[f"{name}={value}" for name, value in env.items()]]
-        return ["ip", "netns", "exec", self.namespace, *as_user, *clean, self.programs[program], *arguments]
+        return ["ip", "netns", "exec", self.namespace, *self.with_token(), *as_user, *clean, self.programs[program], *arguments]
+
+    def with_token(self) -> list[str]:
+        """Mounts the service account's files where the kubelet does, for this pod alone: ip gives each command a mount namespace of its own."""
+        if SERVICE_ACCOUNT not in self.folders or not self.spec["automountServiceAccountToken"]:
+            return []
+        script = f'mount -t tmpfs tmpfs /run && mkdir -p {SERVICE_ACCOUNT} && mount --bind "$1" {SERVICE_ACCOUNT} && shift && exec "$@"'
+        return ["sh", "-c", script, "sh", self.folders[SERVICE_ACCOUNT]]
 
     def passes(self, probe: str) -> bool:
         """What the kubelet would find."""

@@ -3,7 +3,7 @@ service that takes turns, four workers. While two callers ask without a pause: o
 the order in which a rollout does it. Every request must be answered with rewards, and the same item with the same ones.
 
 Root is needed, for network namespaces. usage: rehearsal.py JURY ETCD MODEL_FILE [secure|kubernetes]
-secure: with certificates, callers' certificates, and tenants with tokens. kubernetes: no etcd, workers found through a fake API server."""
+secure: with certificates, callers' certificates, and tenants with tokens. kubernetes: no etcd, workers found through a fake API server by the coordinators' service account, and a model in a claim."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ import time
 
 import chart
 from api_server import ApiServer
-from pods import NETWORK, SERVICE_ADDRESS, Network, Pod, mounted, run
+from pods import NETWORK, SERVICE_ACCOUNT, SERVICE_ADDRESS, Network, Pod, mounted, run
 from processes import Processes
 
 PLAIN = chart.ROOT / "deploy/test/rehearsal.yaml"
@@ -34,7 +34,7 @@ class Cluster:
 
     def __init__(self, network, processes, programs, folders, kind: str, api: ApiServer | None):
         self.network, self.processes, self.programs, self.folders, self.api = network, processes, programs, folders, api
-        documents = json.loads(json.dumps(rendered(kind)).replace("/kube/config", str(processes.folder / "kubeconfig")))
+        documents = rendered(kind)
         secure = kind == "secure"
         self.scheme = "https" if secure else "http"
         tls = folders.get("tls", "")
@@ -52,9 +52,13 @@ class Cluster:
         network.name(f"{chart.RELEASE}.{chart.NAMESPACE}.svc", SERVICE_ADDRESS)
 
     def pod(self, name: str, template: str) -> Pod:
-        pod = Pod(name, self.templates[template], self.network, self.processes, self.programs, self.folders)
+        pod = self.planned(name, template)
         pod.start()
         return pod
+
+    def planned(self, name: str, template: str) -> Pod:
+        given = self.api.environment() if self.api else {}
+        return Pod(name, self.templates[template], self.network, self.processes, self.programs, self.folders, given)
 
     def replicas(self, kind: str, name: str) -> int:
         return self.objects[kind, name]["spec"]["replicas"] if (kind, name) in self.objects else 0
@@ -62,7 +66,7 @@ class Cluster:
     def start(self):
         etcd = "jury-etcd"
         for index in range(self.replicas("StatefulSet", etcd)):
-            pod = Pod(f"{etcd}-{index}", self.templates[etcd], self.network, self.processes, self.programs, self.folders)
+            pod = self.planned(f"{etcd}-{index}", etcd)
             self.network.name(f"{pod.name}.{etcd}.{chart.NAMESPACE}.svc", pod.address)
             self.members.append(pod)
         for pod in self.members:
@@ -184,11 +188,10 @@ def helm_test(cluster: Cluster) -> list[str]:
     return [] if done.returncode == 0 else [f"helm test ends with {done.returncode}: {done.stderr.strip()[-300:]}"]
 
 
-def certificates(folder):
-    """An authority, and one certificate for all parts, as the chart's Secret has them."""
+def certificates(folder, names: str):
+    """An authority, and one certificate for these names, as a Secret has them."""
     folder.mkdir()
     elliptic = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    names = f"DNS:{chart.RELEASE}.{chart.NAMESPACE}.svc,DNS:{chart.RELEASE}-workers.{chart.NAMESPACE}.svc"
     (folder / "extensions").write_text(f"subjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\nbasicConstraints=CA:FALSE\n")
     at = {name: str(folder / name) for name in ("ca.key", "ca.crt", "tls.key", "tls.csr", "tls.crt", "extensions")}
     run("openssl", "req", "-x509", *elliptic, "-days", "2", "-subj", "/CN=rehearsal", "-keyout", at["ca.key"], "-out", at["ca.crt"])
@@ -223,11 +226,14 @@ def main() -> int:
         shutil.copy(model, processes.folder / "models")
         os.link(processes.folder / "models" / os.path.basename(model), processes.folder / "weights/judge.gguf")
         folders = {name: str(processes.folder / name) for name in ("models", "weights")} | {"data": str(processes.folder / "data-{pod}")}
-        api = ApiServer(f"{NETWORK}.1", chart.NAMESPACE, f"{chart.RELEASE}-workers") if kind == "kubernetes" else None
-        if api:
-            (processes.folder / "kubeconfig").write_text(api.kubeconfig())
+        api = None
+        if kind == "kubernetes":
+            certificates(processes.folder / "api", f"IP:{NETWORK}.1")
+            api = ApiServer(f"{NETWORK}.1", chart.NAMESPACE, f"{chart.RELEASE}-workers", processes.folder / "api")
+            api.service_account(processes.folder / "serviceaccount")
+            folders[SERVICE_ACCOUNT] = str(processes.folder / "serviceaccount")
         if kind == "secure":
-            certificates(processes.folder / "tls")
+            certificates(processes.folder / "tls", f"DNS:{chart.RELEASE}.{chart.NAMESPACE}.svc,DNS:{chart.RELEASE}-workers.{chart.NAMESPACE}.svc")
             secret = next(d for d in rendered(kind) if d["kind"] == "Secret")
             (processes.folder / "tenants").mkdir()
             for name, text in secret["stringData"].items():
@@ -249,6 +255,8 @@ def main() -> int:
             roll_out(cluster, callers, cluster.coordinators, "jury-coordinator")
             roll_out(cluster, callers, cluster.workers, "jury-judge")
         problems += judge(callers)
+        if api and api.turned_away:
+            problems.append(f"the API server turned {api.turned_away} calls away")
         if problems:
             processes.keep_logs = True
             say(f"logs are in {processes.folder}")
