@@ -64,7 +64,7 @@ pub enum BenchCommand {
     /// Measure the coordinator over simulated GPU workers: its CPU time a sample, samples a second, latency, efficiency
     #[command(after_help = CLUSTER_EXAMPLES)]
     Cluster(BenchClusterArgs),
-    /// Simulate the autoscaling of the Helm chart over bursts, a step, and a rise and fall: whether it oscillates
+    /// Simulate the autoscaling of the Helm chart over bursts, a step, and a rise and fall, with long samples, too: whether it oscillates
     #[command(
         after_help = "Example:\n  jury bench autoscale --start-seconds 180 --svg autoscale.svg"
     )]
@@ -339,6 +339,10 @@ pub struct BenchAutoscaleArgs {
     #[arg(long, value_name = "N", default_value_t = 24, allow_negative_numbers = true,
         value_parser = whole(1..=100_000u32, "--samples-per-worker 24"))]
     pub samples_per_worker: u32,
+    /// Seconds that a request shall wait at most, where samples take long, as in the chart
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, allow_negative_numbers = true,
+        value_parser = whole(1..=3600u32, "--backlog-seconds 30"))]
+    pub backlog_seconds: u32,
     /// Workers leave when fewer were wanted for so many seconds, as in the chart
     #[arg(long, value_name = "SECONDS", default_value_t = 300, allow_negative_numbers = true,
         value_parser = whole(0..=3600u32, "--scale-in-seconds 300"))]

@@ -22,10 +22,14 @@ use super::Run;
 use super::args::BenchAutoscaleArgs;
 use super::output::{Output, deliver};
 
-/// One run's load: how many samples are asked for in each second.
+/// One run's load: how many samples are asked for in each second, and what differs from the arguments.
 struct Load {
     name: &'static str,
     of_second: fn(u32) -> u32,
+    /// Seconds that a sample takes at least.
+    sample_seconds: u32,
+    /// Workers stay so long at least.
+    scale_in_seconds: u32,
 }
 
 /// What a second looked like.
@@ -60,17 +64,47 @@ const MINUTE: u32 = 60;
 const SECONDS: u32 = 90 * MINUTE;
 
 /// Loads as trainings make them, in samples a second. A worker of the defaults draws 1.2 of them.
-const LOADS: [Load; 3] = [
+const LOADS: [Load; 6] = [
+    Load { name: "bursts", of_second: bursts, sample_seconds: 0, scale_in_seconds: 0 },
     Load {
-        name: "bursts",
-        of_second: |t| if t.is_multiple_of(10 * MINUTE) && t < 60 * MINUTE { 2_400 } else { 0 },
+        name: "bursts, kept 15 min",
+        of_second: bursts,
+        sample_seconds: 0,
+        scale_in_seconds: 900,
     },
     Load {
-        name: "step",
-        of_second: |t| if (5 * MINUTE..60 * MINUTE).contains(&t) { 10 } else { 1 },
+        name: "rise and fall",
+        of_second: rise_and_fall,
+        sample_seconds: 0,
+        scale_in_seconds: 0,
     },
-    Load { name: "rise and fall", of_second: |t| (t / 300).min((SECONDS - t) / 300) },
+    Load { name: "step", of_second: a_step, sample_seconds: 0, scale_in_seconds: 0 },
+    Load {
+        name: "step, samples of 60 s",
+        of_second: a_step,
+        sample_seconds: 60,
+        scale_in_seconds: 0,
+    },
+    Load {
+        name: "rise and fall, 60 s",
+        of_second: rise_and_fall,
+        sample_seconds: 60,
+        scale_in_seconds: 0,
+    },
 ];
+
+/// A training step every ten minutes.
+fn bursts(second: u32) -> u32 {
+    if second.is_multiple_of(10 * MINUTE) && second < 60 * MINUTE { 2_400 } else { 0 }
+}
+
+fn a_step(second: u32) -> u32 {
+    if (5 * MINUTE..60 * MINUTE).contains(&second) { 10 } else { 1 }
+}
+
+fn rise_and_fall(second: u32) -> u32 {
+    (second / 300).min((SECONDS - second) / 300)
+}
 
 /// Simulates every load and prints what came of it.
 pub fn run(args: &BenchAutoscaleArgs, run: &Run) -> Result<Exit, Failed> {
@@ -83,12 +117,17 @@ pub fn run(args: &BenchAutoscaleArgs, run: &Run) -> Result<Exit, Failed> {
     let settings = Settings {
         most: args.most_workers,
         samples_per_worker: args.samples_per_worker,
+        backlog_seconds: args.backlog_seconds,
         scale_in_seconds: args.scale_in_seconds,
         ..Settings::default()
     };
     let runs: Vec<(Outcome, Vec<Second>)> = LOADS
         .iter()
         .map(|load| {
+            let sample_seconds = fleet.sample_seconds.max(load.sample_seconds);
+            let scale_in_seconds = settings.scale_in_seconds.max(load.scale_in_seconds);
+            let fleet = FleetSettings { sample_seconds, ..fleet };
+            let settings = Settings { scale_in_seconds, ..settings };
             let seconds = simulate(load.of_second, SECONDS, fleet, settings);
             (outcome(load.name, &seconds, fleet), seconds)
         })
@@ -118,7 +157,7 @@ fn simulate(
         let wanted = control.step(second, fleet.demand());
         fleet.scale(second, wanted);
         seconds.push(Second {
-            demand: fleet.demand(),
+            demand: fleet.demand().samples(),
             waiting: fleet.waiting(),
             wanted,
             ready: fleet.ready(),

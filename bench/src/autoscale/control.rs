@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! KEDA   0 <-> 1     up as soon as anything is asked for; down when nothing was for the cooldown
-//! HPA    1 <-> most  ceil(demand / samples a worker), unless that is within a tenth of what there is
+//! HPA    1 <-> most  ceil(demand / samples a worker), unless that is within a tenth of what there is; the larger wish of
+//!                    both triggers: samples now, and places so that nobody waits longer than the backlog
 //!                    up: at once, at most twice as many (or 4 more) a minute
 //!                    down: the highest wish of the window, at most a tenth (or 1) fewer a minute
 //! ```
@@ -20,6 +21,8 @@ pub struct Settings {
     pub most: u32,
     /// Samples that one worker is there for.
     pub samples_per_worker: u32,
+    /// Seconds that a request shall wait at most.
+    pub backlog_seconds: u32,
     /// Seconds between looks.
     pub polling_seconds: u32,
     /// Age of what is measured, seconds.
@@ -30,13 +33,24 @@ pub struct Settings {
     pub cooldown_seconds: u32,
 }
 
+/// What coordinators tell of one model at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Demand {
+    /// Samples that run: `jury_admitted_samples`.
+    pub admitted_samples: u32,
+    /// Samples that wait: `jury_queued_samples`.
+    pub queued_samples: u32,
+    /// How long one place would be busy with those: `jury_queued_work_seconds`; 0 before a sample's length is known.
+    pub queued_work_seconds: u32,
+}
+
 /// The loop between two looks.
 #[derive(Debug)]
 pub struct Control {
     settings: Settings,
     workers: u32,
     /// What was measured, the oldest first.
-    measured: VecDeque<u32>,
+    measured: VecDeque<Demand>,
     /// (second, wish) of the window.
     wishes: VecDeque<(u32, u32)>,
     /// (second, workers before) of changes in the last minute.
@@ -57,11 +71,27 @@ impl Default for Settings {
             least: 0,
             most: 64,
             samples_per_worker: 24,
+            backlog_seconds: 30,
             polling_seconds: 15,
             metric_age_seconds: 15,
             scale_in_seconds: 300,
             cooldown_seconds: 600,
         }
+    }
+}
+
+// === impl Demand ===
+
+impl Demand {
+    /// What the trigger `samples` reads: a place for each sample now.
+    pub fn samples(self) -> u32 {
+        self.admitted_samples + self.queued_samples
+    }
+
+    /// What the trigger `wait` reads: places so that nobody waits longer than `backlog_seconds`.
+    fn places(self, backlog_seconds: u32) -> f64 {
+        let waiting = f64::from(self.queued_work_seconds) / f64::from(backlog_seconds);
+        f64::from(self.admitted_samples) + waiting
     }
 }
 
@@ -81,13 +111,13 @@ impl Control {
     }
 
     /// A second went by with this `demand`; returns how many workers there shall be.
-    pub fn step(&mut self, second: u32, demand: u32) -> u32 {
+    pub fn step(&mut self, second: u32, demand: Demand) -> u32 {
         self.measured.push_back(demand);
         if self.measured.len() > self.settings.metric_age_seconds as usize + 1 {
             self.measured.pop_front();
         }
         if second.is_multiple_of(self.settings.polling_seconds) {
-            let seen = self.measured.front().copied().unwrap_or(0);
+            let seen = self.measured.front().copied().unwrap_or_default();
             let workers = self.look(second, seen);
             if workers != self.workers {
                 self.before.push_back((second, self.workers));
@@ -97,16 +127,17 @@ impl Control {
         self.workers
     }
 
-    fn look(&mut self, second: u32, demand: u32) -> u32 {
+    fn look(&mut self, second: u32, demand: Demand) -> u32 {
         let Settings { least, most, cooldown_seconds, .. } = self.settings;
-        if demand > 0 {
+        let is_active = demand.samples() > 0;
+        if is_active {
             self.last_active = Some(second);
         }
         if self.workers == 0 {
-            return if demand > 0 { least.max(1) } else { 0 };
+            return if is_active { least.max(1) } else { 0 };
         }
         let is_asleep = self.last_active.is_none_or(|last| second - last >= cooldown_seconds);
-        if least == 0 && demand == 0 && is_asleep {
+        if least == 0 && !is_active && is_asleep {
             self.wishes.clear();
             return 0;
         }
@@ -122,15 +153,16 @@ impl Control {
         }
     }
 
-    /// What the demand alone asks for.
-    fn wish(&self, demand: u32) -> u32 {
+    /// What the demand alone asks for: the most that a trigger does.
+    fn wish(&self, demand: Demand) -> u32 {
+        let samples = f64::from(demand.samples());
+        self.wish_of(samples).max(self.wish_of(demand.places(self.settings.backlog_seconds)))
+    }
+
+    fn wish_of(&self, value: f64) -> u32 {
         let target = f64::from(self.settings.samples_per_worker);
-        let used = f64::from(demand) / (target * f64::from(self.workers));
-        if (used - 1.0).abs() <= TOLERANCE {
-            self.workers
-        } else {
-            demand.div_ceil(self.settings.samples_per_worker)
-        }
+        let used = value / (target * f64::from(self.workers));
+        if (used - 1.0).abs() <= TOLERANCE { self.workers } else { (value / target).ceil() as u32 }
     }
 
     fn most_after_growth(&self) -> u32 {

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use super::control::Demand;
+
 /// What all workers are like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FleetSettings {
@@ -13,6 +15,9 @@ pub struct FleetSettings {
     pub start_seconds: u32,
 }
 
+/// A coordinator admits so many samples for each place, so that a worker always has its next group at hand.
+const ADMITTED_PER_PLACE: u32 = 2;
+
 /// The fleet at one second.
 #[derive(Debug)]
 pub struct Fleet {
@@ -21,6 +26,8 @@ pub struct Fleet {
     /// (second of its end, samples) that run, in order.
     running: VecDeque<(u32, u32)>,
     n_running: u32,
+    /// A sample has ended: how long one takes is known.
+    has_ended: bool,
     /// Seconds at which workers under way will be ready, in order.
     starting: VecDeque<u32>,
     ready: u32,
@@ -36,6 +43,7 @@ impl Fleet {
             waiting: 0,
             running: VecDeque::new(),
             n_running: 0,
+            has_ended: false,
             starting: VecDeque::new(),
             ready: 0,
         }
@@ -50,6 +58,7 @@ impl Fleet {
     pub fn step(&mut self, second: u32) {
         while self.running.front().is_some_and(|(end, _)| *end <= second) {
             self.n_running -= self.running.pop_front().map_or(0, |(_, n)| n);
+            self.has_ended = true;
         }
         while self.starting.front().is_some_and(|ready_at| *ready_at <= second) {
             self.starting.pop_front();
@@ -77,9 +86,19 @@ impl Fleet {
         }
     }
 
-    /// Samples that run and that wait.
-    pub fn demand(&self) -> u32 {
-        self.n_running + self.waiting
+    /// What a coordinator would tell of it.
+    pub fn demand(&self) -> Demand {
+        let a_sample = if self.has_ended { self.settings.sample_seconds } else { 0 };
+        // Those that drain are none of its places.
+        let at_hand = (ADMITTED_PER_PLACE * self.ready * self.settings.capacity)
+            .saturating_sub(self.n_running)
+            .min(self.waiting);
+        let queued_samples = self.waiting - at_hand;
+        Demand {
+            admitted_samples: self.n_running + at_hand,
+            queued_samples,
+            queued_work_seconds: queued_samples * a_sample,
+        }
     }
 
     /// Samples that wait.

@@ -6,7 +6,9 @@ use plotters::prelude::*;
 use super::control::Settings;
 use super::{Outcome, Second};
 
-const SIZE: (u32, u32) = (1_200, 420);
+const SIZE: (u32, u32) = (1_200, 760);
+/// Panels side by side.
+const COLUMNS: usize = 3;
 const NEEDED: RGBColor = RGBColor(0xb0, 0xb0, 0xb0);
 const WANTED: RGBColor = RGBColor(0xc0, 0x50, 0x20);
 const READY: RGBColor = RGBColor(0x1f, 0x4e, 0x79);
@@ -18,7 +20,7 @@ pub fn plot(runs: &[(Outcome, Vec<Second>)], settings: Settings) -> anyhow::Resu
     {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         root.fill(&WHITE).map_err(drawing)?;
-        let panels = root.split_evenly((1, runs.len().max(1)));
+        let panels = root.split_evenly((runs.len().div_ceil(COLUMNS), COLUMNS));
         for (panel, (outcome, seconds)) in panels.iter().zip(runs) {
             draw(panel, outcome, seconds, settings)?;
         }

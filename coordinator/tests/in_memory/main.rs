@@ -10,6 +10,7 @@ mod observing;
 mod progress;
 mod ranking;
 mod refusals;
+mod scaling;
 mod tenants;
 mod turned_away;
 mod voting;
