@@ -21,6 +21,9 @@
 {{- fail (printf "%s: cache.kind claim needs cache.claim, the name of a PersistentVolumeClaim" $at) -}}
 {{- end -}}
 {{- if $pool.autoscaling.enabled -}}
+{{- if eq $pool.role "meta" -}}
+{{- fail (printf "%s: coordinators tell no demand of a Meta RM, so it cannot follow one; set replicas" $at) -}}
+{{- end -}}
 {{- if gt (int $pool.autoscaling.min) (int $pool.autoscaling.max) -}}
 {{- fail (printf "%s: autoscaling.min (%d) is above autoscaling.max (%d)" $at (int $pool.autoscaling.min) (int $pool.autoscaling.max)) -}}
 {{- end -}}
