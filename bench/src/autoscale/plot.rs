@@ -38,7 +38,8 @@ fn draw(
     settings: Settings,
 ) -> anyhow::Result<()> {
     let minutes = seconds.len() as f64 / 60.0;
-    let most = f64::from(outcome.most_workers.max(1)) * 1.25;
+    // Room for the legend above the highest curve.
+    let most = f64::from(outcome.most_workers.max(1)) * 1.4;
     let mut chart = ChartBuilder::on(panel)
         .caption(outcome.load, ("sans-serif", 16))
         .margin(12)
