@@ -11,14 +11,14 @@ use super::process::{jury_command, model_path};
 use super::sandbox::stable_bytes;
 
 /// What ends a line for one reader or another. JSON escapes the controls among them by itself.
-const LINE_ENDS: [char; 4] = ['\u{85}', '\u{2028}', '\u{2029}', '\u{b}'];
+const LINE_ENDS: [char; 6] = ['\u{85}', '\u{2028}', '\u{2029}', '\u{b}', '\u{c}', '\u{1c}'];
 
 struct Batch {
     folder: tempfile::TempDir,
 }
 
 impl Batch {
-    /// Four items whose texts hold ends of lines, and behind the first a line that is none.
+    /// Items whose texts hold ends of lines, and behind the first a line that is none.
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let item = |end: &char| json!({"id": format!("a{end}b"), "query": format!("Fix{end}this"), "responses": ["Yes", "No"]});
