@@ -323,15 +323,16 @@ impl Engine {
 }
 
 /// Reads a model's facts without loading its weights, in well under a second: what cannot run is known before a file
-/// is hashed. Not looked at: the weights themselves.
+/// is hashed. Not looked at: the numbers of the weights.
 ///
 /// # Errors
-/// As [`Engine::load`], but for weights that are missing or damaged.
+/// As [`Engine::load`], but for weights that are damaged.
 pub fn inspect(path: &Path) -> Result<ModelInfo, LoadError> {
     let files = ModelFiles::open(path)?;
     let shape = Shape::read(&files)?;
     model::runnable(&shape).map_err(|why| files.unsupported(why))?;
     let tokens = Tokens::of_files(&files)?;
+    model::Weights::check(&files, &shape)?;
     Ok(model::describe(&files, &shape)?.with_tokens(&tokens))
 }
 

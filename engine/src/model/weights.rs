@@ -79,26 +79,35 @@ impl Embedding {
 
 impl Weights {
     pub(crate) fn load(files: &ModelFiles, shape: &Shape) -> Result<Weights, LoadError> {
-        let reader = Reader::new(files, shape);
+        Weights::read(&Reader::new(files, shape))
+    }
+
+    /// Whether all tensors are there, and of the right sizes; none is read.
+    pub(crate) fn check(files: &ModelFiles, shape: &Shape) -> Result<(), LoadError> {
+        Weights::read(&Reader::of_sizes(files, shape)).map(drop)
+    }
+
+    fn read(reader: &Reader<'_>) -> Result<Weights, LoadError> {
+        let Reader { files, shape, .. } = *reader;
         let (width, vocabulary) = (shape.width, shape.vocabulary);
         let mut layers = Vec::new();
         for index in 0..shape.layers {
             let name = |part: &str| format!("blk.{index}.{part}.weight");
             layers.push(Layer {
                 attention_norm: reader.norm(&name("attn_norm"), width)?,
-                attention: Attention::load(&reader, index)?,
+                attention: Attention::load(reader, index)?,
                 query_norm: reader.head_norm(&name("attn_q_norm"))?,
                 key_norm: reader.head_norm(&name("attn_k_norm"))?,
                 post_attention_norm: reader.post_norm(&name("post_attention_norm"))?,
                 feed_norm: reader.norm(&name("ffn_norm"), width)?,
-                feed: Feed::load(&reader, index)?,
+                feed: Feed::load(reader, index)?,
                 post_feed_norm: reader.post_norm(&name("post_ffw_norm"))?,
             });
         }
         let table = files.tensor("token_embd.weight", &[width, vocabulary])?;
         let embedding = Embedding {
             kind: table.block_type,
-            bytes: files.read(table)?.into_owned(),
+            bytes: reader.bytes(table)?.into_owned(),
             row_bytes: table.block_type.row_bytes(width),
         };
         let head = reader.matrix(files.head(), width, shape.outputs)?;

@@ -80,3 +80,55 @@ fn weights_that_are_no_numbers_are_found_at_load() {
         assert!(matches!(error, LoadError::Corrupt { .. }), "{error}");
     });
 }
+
+/// The test model, with `old` as `new` wherever it stands in the metadata: of one length, so that nothing moves.
+fn renamed(old: &str, new: &str) -> Vec<u8> {
+    assert_eq!(old.len(), new.len());
+    let mut whole = fs::read(model_path()).unwrap();
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let (old, new) = (text(old), text(new));
+    let header = &mut whole[..HEADER_BYTES];
+    let at = header.windows(old.len()).position(|window| window == old).expect("it is there");
+    header[at..at + old.len()].copy_from_slice(&new);
+    whole
+}
+
+#[test]
+fn a_file_that_names_no_pre_tokenizer_runs_by_a_guess_that_is_told() {
+    let named = inspect(&model_path()).unwrap();
+    assert_eq!((named.pre_tokenizer.as_str(), named.pre_tokenizer_is_assumed), ("smollm", false));
+    with_file(&renamed("tokenizer.ggml.pre", "tokenizer.ggml.prx"), |path| {
+        let inspected = inspect(path).unwrap();
+        assert!(inspected.pre_tokenizer_is_assumed);
+        assert_ne!(inspected.pre_tokenizer, named.pre_tokenizer);
+        let loaded = Engine::load(path, &config(1)).unwrap();
+        assert_eq!(*loaded.model(), inspected);
+    });
+}
+
+#[test]
+fn what_cannot_be_loaded_is_refused_by_inspect_in_the_same_words() {
+    let mut big_endian = renamed("smollm", "smollm");
+    big_endian[4..8].reverse();
+    // The type of a tensor stands behind its name, rank, two sizes.
+    let mut mxfp4 = renamed("smollm", "smollm");
+    let name = b"blk.0.ffn_up.weight";
+    let at = mxfp4[..HEADER_BYTES].windows(name.len()).position(|window| window == name);
+    let kind = at.expect("it is there") + name.len() + 4 + 2 * 8;
+    mxfp4[kind..kind + 4].copy_from_slice(&39u32.to_le_bytes());
+    for (bytes, named) in [
+        (renamed("smollm", "smollx"), "pre-tokenizer \"smollx\""),
+        (renamed("llama", "lmama"), "lmama"),
+        (renamed("gpt2", "gpt9"), "gpt9"),
+        (renamed("tokenizer.ggml.tokens", "tokenizer.ggml.tokenx"), "tokenizer.ggml.tokens"),
+        (renamed("blk.0.ffn_up.weight", "blk.0.ffn_uq.weight"), "blk.0.ffn_up.weight"),
+        (mxfp4, "MXFP4"),
+        (big_endian, "big-endian"),
+    ] {
+        with_file(&bytes, |path| {
+            let refused = inspect(path).expect_err(named).to_string();
+            assert!(refused.contains(named), "{refused}");
+            assert_eq!(Engine::load(path, &config(1)).expect_err(named).to_string(), refused);
+        });
+    }
+}

@@ -117,7 +117,7 @@ fn split_up(
     let Latent { rank, nope_size, value_size, .. } = latent;
     let head_size = nope_size + value_size;
     let info = reader.files.tensor(name, &[rank, reader.shape.heads * head_size])?;
-    let bytes = reader.files.read(info)?;
+    let bytes = reader.bytes(info)?;
     let row_bytes = info.block_type.row_bytes(rank);
     let (mut key_up, mut value_up) = (Vec::new(), Vec::new());
     for head in bytes.chunks_exact(row_bytes * head_size) {

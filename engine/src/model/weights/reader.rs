@@ -1,9 +1,12 @@
 //! Reads tensors of expected sizes.
 
+use std::borrow::Cow;
+
 use super::Linear;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
 use crate::model::Shape;
+use crate::tensor::TensorInfo;
 use jury_kernels::blocks::BlockType;
 use jury_kernels::cpu::memory::Arena;
 use jury_kernels::cpu::packed::PackedMatrix;
@@ -13,13 +16,25 @@ pub(crate) struct Reader<'a> {
     pub(crate) files: &'a ModelFiles,
     pub(crate) shape: &'a Shape,
     memory: Arena,
+    /// Whether tensors are read, or only looked for: then all that is read is empty.
+    reads: bool,
 }
 
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(files: &'a ModelFiles, shape: &'a Shape) -> Reader<'a> {
-        Reader { files, shape, memory: Arena::default() }
+        Reader { files, shape, memory: Arena::default(), reads: true }
+    }
+
+    /// One that looks whether tensors are there, and of the right sizes, and reads none.
+    pub(super) fn of_sizes(files: &'a ModelFiles, shape: &'a Shape) -> Reader<'a> {
+        Reader { reads: false, ..Reader::new(files, shape) }
+    }
+
+    /// A tensor's raw blocks.
+    pub(super) fn bytes(&self, info: &TensorInfo) -> Result<Cow<'a, [u8]>, LoadError> {
+        if self.reads { self.files.read(info) } else { Ok(Cow::Borrowed(&[])) }
     }
 
     pub(crate) fn vector(&self, name: &str, size: usize) -> Result<Vec<f32>, LoadError> {
@@ -84,7 +99,7 @@ impl<'a> Reader<'a> {
         count: usize,
     ) -> Result<Vec<PackedMatrix>, LoadError> {
         let info = self.files.tensor(name, &[inputs, outputs, count])?;
-        let bytes = self.files.read(info)?;
+        let bytes = self.bytes(info)?;
         let matrix_bytes = info.block_type.row_bytes(inputs) * outputs;
         bytes
             .chunks_exact(matrix_bytes)
@@ -108,6 +123,9 @@ impl<'a> Reader<'a> {
     /// A tensor of these dimensions as floats.
     pub(crate) fn floats(&self, name: &str, dimensions: &[usize]) -> Result<Vec<f32>, LoadError> {
         let info = self.files.tensor(name, dimensions)?;
+        if !self.reads {
+            return Ok(Vec::new());
+        }
         let mut floats = vec![0.0; info.elements() as usize];
         info.block_type.read_floats(&self.files.read(info)?, &mut floats);
         Ok(floats)
@@ -135,7 +153,7 @@ impl<'a> Reader<'a> {
 
     fn pack(&self, name: &str, inputs: usize, outputs: usize) -> Result<PackedMatrix, LoadError> {
         let info = self.files.tensor(name, &[inputs, outputs])?;
-        self.packed(info.block_type, &self.files.read(info)?, inputs, outputs)
+        self.packed(info.block_type, &self.bytes(info)?, inputs, outputs)
             .ok_or_else(|| self.not_finite(name))
     }
 
@@ -147,6 +165,7 @@ impl<'a> Reader<'a> {
         inputs: usize,
         outputs: usize,
     ) -> Option<PackedMatrix> {
+        let outputs = if self.reads { outputs } else { 0 };
         PackedMatrix::new(&self.memory, kind, blocks, inputs, outputs)
     }
 }

@@ -1,0 +1,56 @@
+//! Files of models that are unusual: what is guessed is told, what cannot run is refused before it is asked to.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::process::{Process, jury, model_path};
+use super::sandbox::ITEM;
+
+/// Writes the test model to `path` with `old` as `new`, which is as long, in its metadata.
+fn write_changed(path: &Path, old: &str, new: &str) {
+    assert_eq!(old.len(), new.len());
+    let mut bytes = std::fs::read(model_path()).expect("the test model can be read");
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let (old, new) = (text(old), text(new));
+    let at = bytes.windows(old.len()).position(|window| window == old).expect("it is there");
+    bytes[at..at + old.len()].copy_from_slice(&new);
+    std::fs::write(path, bytes).expect("the folder is ours");
+}
+
+#[test]
+fn a_guessed_pre_tokenizer_is_told_by_inspect_and_in_the_log() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let model = folder.path().join("no-pre.gguf");
+    write_changed(&model, "tokenizer.ggml.pre", "tokenizer.ggml.prx");
+    let model = model.to_str().expect("a temporary path is UTF-8");
+
+    let page = jury(&["models", "inspect", model]);
+    let row = page.stdout.lines().find(|line| line.starts_with("pre-tokenizer"));
+    let row = row.expect("the page has a row for it");
+    assert!(row.contains("a guess, since the file does not name one"), "{row}");
+    let json = jury(&["models", "inspect", model, "--json"]).stdout;
+    let json: Value = serde_json::from_str(&json).expect("one JSON object");
+    assert_eq!(json["info"]["pre_tokenizer_is_assumed"], true, "{json}");
+
+    let arguments = ["up", "--model", model, "--threads", "1", "--listen", "127.0.0.1:0"];
+    let mut up = Process::jury("up", &arguments);
+    let told = up.wait_for("the file does not name its pre-tokenizer");
+    assert_eq!(told["level"], "WARN", "{told}");
+    assert_eq!(told["pre_tokenizer"], json["info"]["pre_tokenizer"]);
+}
+
+#[test]
+fn inspect_refuses_what_score_refuses() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (model, item) = (folder.path().join("unknown.gguf"), folder.path().join("item.json"));
+    write_changed(&model, "smollm", "smollx");
+    std::fs::write(&item, ITEM).expect("the folder is ours");
+    let [model, item] = [&model, &item].map(|path| path.to_str().expect("it is UTF-8"));
+    let inspected = jury(&["models", "inspect", model]);
+    let scored = jury(&["score", item, "--model", model]);
+    assert!(inspected.stderr.contains("pre-tokenizer \"smollx\""), "{}", inspected.stderr);
+    assert!(inspected.stderr.contains("known are"), "{}", inspected.stderr);
+    assert_eq!((inspected.code, inspected.stderr), (scored.code, scored.stderr));
+    assert_ne!(inspected.code, Some(0));
+}
