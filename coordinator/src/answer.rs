@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jury_grm::conclude::{Conclusion, conclude};
+use jury_grm::conclude::{Conclusion, Ranked, conclude};
 use jury_grm::domain::{
     Counts, FailureKind, Provenance, Reason, ReasonCode, Reproducible, RunReport, Sample,
-    ScoreRequest, Status, StoppedBy, Usage, Verdict, VoteRule, Voting,
+    ScoreRequest, StoppedBy, Usage, Verdict, VoteRule, Voting,
 };
 use jury_grm::plan::Plan;
 use jury_grm::stop::{Drawn, min_samples};
@@ -99,16 +99,14 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
                 None => StoppedBy::Complete,
             };
             let n_wanted = stop.map_or(k, |stop| stop.prefix);
-            let conclusion = conclude(&samples, min_samples(request.min_samples, n_wanted));
             (ranked, forced) = (ranking.result(&samples), forced_panel);
+            let was_ranked = if ranked.is_ok() { Ranked::AsAsked } else { Ranked::Unavailable };
+            let n_needed = min_samples(request.min_samples, n_wanted);
+            let conclusion = conclude(&samples, n_needed, was_ranked);
             (Some(class), samples, effort, escaped_markers, stopped_by, conclusion)
         }
     };
-    let status = match conclusion.status() {
-        // Another time the Meta RM may be there.
-        Status::Ok if ranked.is_err() => Status::Partial,
-        status => status,
-    };
+    let status = conclusion.status();
     let (ballot, why_unscored) = match conclusion {
         Conclusion::Whole | Conclusion::Partial => (vote(&plan.duplicate_of, &samples, rule), None),
         Conclusion::Unscored(reason) => {

@@ -5,22 +5,32 @@ use crate::domain::{Counts, FailureKind, Reason, ReasonCode, Sample, Status};
 /// What the samples amount to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conclusion {
-    /// Rewards, and every sample came to its own end or was not needed.
+    /// Rewards, every sample came to its own end or was not needed, and ranking was done as asked.
     Whole,
-    /// Rewards, though some samples never came to their end.
+    /// Rewards, though some samples never came to their end, or could not be ranked.
     Partial,
     /// No rewards.
     Unscored(Reason),
 }
 
-/// Rewards need `min_samples` valid samples. Without them the reason is the cause that a caller
-/// can do most about: length, then memory, then the budget, then workers, then what the server behind
-/// one rejects, then the model's own text.
-pub fn conclude(samples: &[Sample], min_samples: u32) -> Conclusion {
+/// Whether samples were ranked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ranked {
+    /// They were, or nobody asked for it.
+    AsAsked,
+    /// They were not: no Meta RM was there, and another time there may be one.
+    Unavailable,
+}
+
+/// Rewards need `min_samples` valid samples. They are whole when every sample came to its own end, or was not needed,
+/// and ranking was done as asked. Without rewards the reason is the cause that a caller can do most about: length, then
+/// memory, then the budget, then workers, then what the server behind one rejects, then the model's own text.
+pub fn conclude(samples: &[Sample], min_samples: u32, ranked: Ranked) -> Conclusion {
     let counts = Counts::of(samples, 0);
     let Counts { asked, valid, too_long, timed_out, failed, .. } = counts;
     if valid >= min_samples {
-        let is_whole = too_long == 0 && timed_out == 0 && failed == 0;
+        let all_ended = too_long == 0 && timed_out == 0 && failed == 0;
+        let is_whole = all_ended && ranked == Ranked::AsAsked;
         return if is_whole { Conclusion::Whole } else { Conclusion::Partial };
     }
     let detail_of = |is_wanted: fn(FailureKind) -> bool| {
@@ -110,7 +120,7 @@ mod tests {
     }
 
     fn reason(ends: &[Option<FailureKind>]) -> ReasonCode {
-        match conclude(&samples(ends), 1) {
+        match conclude(&samples(ends), 1, Ranked::AsAsked) {
             Conclusion::Unscored(reason) => reason.code,
             rewarded => panic!("{rewarded:?}"),
         }
@@ -119,7 +129,7 @@ mod tests {
     #[test]
     fn what_was_not_needed_leaves_a_verdict_whole() {
         let ends = [None, Some(FailureKind::NotNeeded), Some(FailureKind::NoBox)];
-        assert_eq!(conclude(&samples(&ends), 1), Conclusion::Whole);
+        assert_eq!(conclude(&samples(&ends), 1, Ranked::AsAsked), Conclusion::Whole);
     }
 
     #[test]
@@ -151,19 +161,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn status_follows_from_the_counts_alone(
+        fn status_follows_from_the_counts_and_from_whether_they_were_ranked_as_asked(
             ends in prop::collection::vec(prop::option::of(prop::sample::select(KINDS.to_vec())), 1..12),
             min_samples in 1u32..6,
+            ranked in prop::sample::select(vec![Ranked::AsAsked, Ranked::Unavailable]),
         ) {
             let samples = samples(&ends);
             let counts = Counts::of(&samples, 0);
             let cut_off = counts.too_long + counts.timed_out + counts.failed;
-            let expected = match (counts.valid >= min_samples, cut_off) {
-                (true, 0) => Status::Ok,
-                (true, _) => Status::Partial,
-                (false, _) => Status::Unscored,
+            let expected = match (counts.valid >= min_samples, cut_off, ranked) {
+                (true, 0, Ranked::AsAsked) => Status::Ok,
+                (true, ..) => Status::Partial,
+                (false, ..) => Status::Unscored,
             };
-            prop_assert_eq!(conclude(&samples, min_samples).status(), expected);
+            let conclusion = conclude(&samples, min_samples, ranked);
+            prop_assert_eq!(conclusion.status(), expected);
+            if let Conclusion::Unscored(_) = &conclusion {
+                // That they could not be ranked is no reason why there are no rewards.
+                prop_assert_eq!(&conclusion, &conclude(&samples, min_samples, Ranked::AsAsked));
+            }
         }
     }
 }
