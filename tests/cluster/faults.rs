@@ -1,7 +1,18 @@
 //! Parts die; verdicts stay the same.
 
-use super::process::{model_path, text};
+use serde_json::Value;
+
+use super::process::{Process, jury, model_path, text};
 use super::sandbox::{Sandbox, score, stable_bytes};
+
+/// Asks grpc.health.v1, as a container's health check does.
+fn assert_serving(process: &mut Process) {
+    let events = process.events();
+    let listening = events.iter().find(|event| text(event, "message") == "listening");
+    let address = text(listening.expect("it listens"), "address");
+    let asked = jury(&["health", "--endpoint", &format!("http://{address}")]);
+    assert_eq!((asked.stdout.as_str(), asked.code), ("serving\n", Some(0)), "{}", asked.stderr);
+}
 
 #[test]
 fn a_worker_killed_in_flight_does_not_change_a_byte_of_the_verdict() {
@@ -52,10 +63,14 @@ fn a_worker_that_comes_back_is_used_again() {
 fn an_etcd_restart_is_not_noticed_by_requests() {
     let mut sandbox = Sandbox::new();
     let mut worker = sandbox.worker("w1");
-    let (_coordinator, endpoint) = sandbox.coordinator(1);
+    let (mut coordinator, endpoint) = sandbox.coordinator(1);
     let before = sandbox.score(&endpoint);
 
     sandbox.etcd.kill();
+    for process in [&mut coordinator, &mut worker] {
+        process.wait_for("etcd lost");
+        assert_serving(process);
+    }
     let without_etcd = sandbox.score(&endpoint);
     assert_eq!(stable_bytes(&without_etcd), stable_bytes(&before));
 
@@ -70,7 +85,18 @@ fn etcd_away_at_the_start_is_waited_for() {
     let mut sandbox = Sandbox::new();
     sandbox.etcd.kill();
     let mut worker = sandbox.start_worker("w1");
-    worker.wait_for("etcd not reached");
+    let mut coordinator = sandbox.start_coordinator();
+    for process in [&mut coordinator, &mut worker] {
+        // In either order.
+        for message in ["listening", "etcd not reached"] {
+            let says = |event: &Value| text(event, "message").starts_with(message);
+            if !process.events().iter().any(says) {
+                process.wait_until(message, says);
+            }
+        }
+        assert_serving(process);
+    }
     sandbox.etcd.restart();
     worker.wait_for("registered");
+    coordinator.wait_for("worker is ready");
 }

@@ -56,11 +56,16 @@ impl Sandbox {
 
     /// A coordinator that knows `n_workers` ready workers, and its endpoint.
     pub fn coordinator(&self, n_workers: usize) -> (Process, String) {
-        let endpoint = self.etcd.endpoint();
-        let arguments = ["coordinator", "--etcd", &endpoint, "--listen", "127.0.0.1:0"];
-        let mut coordinator = Process::jury("coordinator", &arguments);
+        let mut coordinator = self.start_coordinator();
         let endpoint = ready(&mut coordinator, n_workers);
         (coordinator, endpoint)
+    }
+
+    /// A coordinator, without waiting for anything.
+    pub fn start_coordinator(&self) -> Process {
+        let endpoint = self.etcd.endpoint();
+        let arguments = ["coordinator", "--etcd", &endpoint, "--listen", "127.0.0.1:0"];
+        Process::jury("coordinator", &arguments)
     }
 
     /// Path of a file with [`ITEM`].
