@@ -5,6 +5,7 @@
 #[path = "../grpc/authority.rs"]
 mod authority;
 mod holding_proxy;
+mod in_process;
 mod laws;
 mod private_etcd;
 mod secure;

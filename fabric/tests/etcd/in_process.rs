@@ -1,0 +1,39 @@
+//! The laws of directories, held by the one inside a process: all but that of the outage, since no server is behind it.
+//!
+//! A fixed list has no stage. What it promises is that nobody comes and nobody goes, and each of these laws begins with
+//! somebody who does; its own tests hold it to that.
+
+use jury_fabric::directory::{Directory, InProcess, Registration};
+
+use super::laws::Stage;
+use super::worker;
+
+crate::laws! {
+    jury_fabric::directory::InProcess::new();
+    a_watcher_is_told_who_is_there_and_who_comes_and_goes,
+    watchers_that_come_at_different_times_know_the_same,
+    a_worker_that_restarts_under_its_name_is_another,
+}
+
+impl Stage for InProcess {
+    fn directory(&self) -> &dyn Directory {
+        self
+    }
+
+    async fn add(&mut self, id: &str) {
+        InProcess::add(self, worker(id));
+    }
+
+    async fn remove(&mut self, id: &str) {
+        InProcess::remove(self, id);
+    }
+
+    async fn restart(&mut self, id: &str) {
+        let elsewhere = "http://elsewhere:7711".to_owned();
+        InProcess::add(self, Registration { address: elsewhere, ..worker(id) });
+    }
+
+    async fn outage(&mut self, _gone: &str, _came: &str) {
+        unreachable!("no server is behind it, so this law is not among its own");
+    }
+}
