@@ -1,6 +1,6 @@
 //! `jury plan`.
 
-use jury_bench::plan::{Ask, Plan, plan};
+use jury_bench::sizing::{Ask, Sizing, sizing};
 use jury_grm::domain::json_line;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::page::columns;
@@ -21,12 +21,16 @@ pub fn run(args: &PlanArgs) -> Result<Exit, Failed> {
         prefill_rate: args.prefill_rate,
         spare: args.spare,
     };
-    let plan = plan(ask).or_exit(Exit::Usage)?;
-    print(&if args.json { json_line(&plan).or_exit(Exit::Internal)? } else { page(ask, plan) })?;
+    let sizing = sizing(ask).or_exit(Exit::Usage)?;
+    print(&if args.json {
+        json_line(&sizing).or_exit(Exit::Internal)?
+    } else {
+        page(ask, sizing)
+    })?;
     Ok(Exit::Done)
 }
 
-fn page(ask: Ask, plan: Plan) -> String {
+fn page(ask: Ask, sizing: Sizing) -> String {
     let Ask {
         groups,
         k,
@@ -39,26 +43,26 @@ fn page(ask: Ask, plan: Plan) -> String {
         ..
     } = ask;
     let rows = [
-        ["samples", &format!("{}", plan.samples), &format!("{groups} groups x k {k}")],
+        ["samples", &format!("{}", sizing.samples), &format!("{groups} groups x k {k}")],
         [
             "generated",
-            &format!("{} tokens", plan.generated_tokens),
+            &format!("{} tokens", sizing.generated_tokens),
             &format!("{critique_tokens} a sample, {decode_rate} a second and worker"),
         ],
         [
             "prompts",
-            &format!("{} tokens", plan.prompt_tokens),
+            &format!("{} tokens", sizing.prompt_tokens),
             &format!("one for each order, {prefill_rate} a second and worker"),
         ],
-        ["one worker", &format!("{:.1} s", plan.worker_seconds), "for all of it"],
-        ["one sample", &format!("{:.1} s", plan.sample_seconds), "on a full worker"],
+        ["one worker", &format!("{:.1} s", sizing.worker_seconds), "for all of it"],
+        ["one sample", &format!("{:.1} s", sizing.sample_seconds), "on a full worker"],
         [
             "by work",
-            &plan.by_work.to_string(),
+            &sizing.by_work.to_string(),
             &format!("{:.0} % more than that, in {step_seconds} s", 100.0 * spare),
         ],
-        ["by rounds", &plan.by_rounds.to_string(), &format!("{places} places each")],
-        ["workers", &plan.workers.to_string(), &format!("{} samples at once", plan.places)],
+        ["by rounds", &sizing.by_rounds.to_string(), &format!("{places} places each")],
+        ["workers", &sizing.workers.to_string(), &format!("{} samples at once", sizing.places)],
     ];
     columns(&rows.map(|row| row.map(str::to_owned)))
 }
@@ -69,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_arithmetic_is_shown() {
-        let page = page(Ask::EXAMPLE, plan(Ask::EXAMPLE).unwrap());
+        let page = page(Ask::EXAMPLE, sizing(Ask::EXAMPLE).unwrap());
         let line =
             |name: &str| page.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
         assert!(line("one worker").contains("179.2 s"), "{page}");

@@ -29,7 +29,7 @@ use jury_terminal::meter::Meter;
 pub use self::config::{
     Input, Judge, Output, ScoreConfig, Source, in_flight, placeholder, refused_field,
 };
-use self::judge::Bench;
+use self::judge::Judges;
 use self::render::{MAX_WIDTH, Page, Paint, render};
 use crate::args::ScoreArgs;
 pub use jury_terminal::page::print;
@@ -55,9 +55,9 @@ pub async fn run(args: ScoreArgs) -> Result<Exit, Failed> {
 /// Judges batches one after the other with one judge, and ends as the first that did not end well; one that is
 /// interrupted is the last.
 pub async fn judge_batches(batches: &[ScoreConfig], meter: &Meter) -> Result<Exit, Failed> {
-    let (mut bench, mut worst) = (None, Exit::Done);
+    let (mut judges, mut worst) = (None, Exit::Done);
     for config in batches {
-        match batch::run(config, &mut bench, meter).await? {
+        match batch::run(config, &mut judges, meter).await? {
             Exit::Interrupted => return Ok(Exit::Interrupted),
             exit if worst == Exit::Done => worst = exit,
             _ => {}
@@ -88,7 +88,7 @@ async fn score_one(config: &ScoreConfig, source: &Source, meter: &Meter) -> Resu
     request.validate().with_context(|| source.name()).or_exit(Exit::Usage)?;
     let item = request.item.clone();
 
-    let bench = Bench::open(&config.judge, meter)?;
+    let judges = Judges::open(&config.judge, meter)?;
     let signals = on_signals().or_exit(Exit::Internal)?;
     let verdict = tokio::select! {
         biased;
@@ -97,7 +97,7 @@ async fn score_one(config: &ScoreConfig, source: &Source, meter: &Meter) -> Resu
             meter.print("jury: interrupted, no verdict");
             return Ok(Exit::Interrupted);
         }
-        verdict = bench.score(request, meter) => verdict,
+        verdict = judges.score(request, meter) => verdict,
     };
     meter.clear();
     let mut verdict = verdict?;

@@ -23,7 +23,7 @@ use jury_engine::Host;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use tokio::runtime::Handle;
 
-use self::config::{Plan, Point};
+use self::config::{Config, Point};
 use self::coordinator::CoordinatorProcess;
 use self::load::{Generator, Measured};
 use self::node::Nodes;
@@ -37,19 +37,19 @@ use crate::output::{Output, deliver};
 pub fn run(args: BenchClusterArgs, run: &Run) -> Result<Exit, Failed> {
     let markdown = Output::check("--markdown", args.markdown.as_deref())?;
     let json = args.json;
-    let plan = Plan::from(args);
+    let config = Config::from(args);
     let host = Host::detect();
     let load = Load::at_start(&run.meter, host.threads, "figures do not hold");
-    let mut report = Report::new(Head::new(host, load), &plan);
-    run.meter.runs(plan.rounds as u64 * plan.points.len() as u64);
-    for round in 0..plan.rounds {
-        for (number, point) in plan.points.iter().enumerate() {
+    let mut report = Report::new(Head::new(host, load), &config);
+    run.meter.runs(config.rounds as u64 * config.points.len() as u64);
+    for round in 0..config.rounds {
+        for (number, point) in config.points.iter().enumerate() {
             run.meter.run(&format!("{point}, round {}", round + 1));
-            let measured = measure(&plan, point, run)?;
+            let measured = measure(&config, point, run)?;
             report.add(number, &measured);
             run.meter.run_done();
         }
-        report.head = report.head.until_now(round + 1 == plan.rounds);
+        report.head = report.head.until_now(round + 1 == config.rounds);
         run.so_far.set(report.page(json)?);
     }
     deliver(run, &report.page(json)?, markdown.as_ref(), || Ok(report.markdown()))?;
@@ -57,11 +57,11 @@ pub fn run(args: BenchClusterArgs, run: &Run) -> Result<Exit, Failed> {
 }
 
 /// One point, from a fresh fleet: nothing is left over from another one.
-fn measure(plan: &Plan, point: &Point, run: &Run) -> Result<Measured, Failed> {
+fn measure(config: &Config, point: &Point, run: &Run) -> Result<Measured, Failed> {
     let runtime = Handle::current();
-    let nodes = runtime.block_on(Nodes::start(point.workers, &point.pace, plan.seed))?;
+    let nodes = runtime.block_on(Nodes::start(point.workers, &point.pace, config.seed))?;
     let coordinator = CoordinatorProcess::start(&run.programs, &nodes.addresses)?;
-    let generator = Generator::new(plan, point);
+    let generator = Generator::new(config, point);
     let measured = runtime.block_on(async {
         coordinator.ready(point.workers, Duration::from_secs(30)).await?;
         generator.measure(&coordinator).await

@@ -4,7 +4,7 @@
 //! for each model, prompt length and number of generated tokens:
 //!   warm-up   ours once; the peer with each of its settings, the better one is kept for each cell
 //!   rounds    ours, peer | peer, ours | ours, peer ...        a value a cell and side in each
-//! config      arguments -> plan          subject  one model                    series   the values of a round
+//! config      from the arguments         subject  one model                    series   the values of a round
 //! report      table, Markdown, JSON
 //! ```
 
@@ -19,7 +19,7 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::model::tools_folder;
 use jury_worker::models::ModelStore;
 
-use self::config::Plan;
+use self::config::Config;
 use self::report::{PeerFacts, Report, Row};
 use self::subject::Subject;
 use super::Run;
@@ -31,46 +31,46 @@ use super::peer::Peer;
 use crate::args::BenchEngineArgs;
 
 pub fn run(args: BenchEngineArgs, run: &Run) -> Result<Exit, Failed> {
-    let plan = Plan::try_from(args).or_exit(Exit::Usage)?;
-    let markdown = Output::check("--markdown", plan.markdown.as_deref())?;
-    let report = measure_all(&plan, run)?;
-    deliver(run, &report.page(plan.json)?, markdown.as_ref(), || Ok(report.markdown()))?;
+    let config = Config::try_from(args).or_exit(Exit::Usage)?;
+    let markdown = Output::check("--markdown", config.markdown.as_deref())?;
+    let report = measure_all(&config, run)?;
+    deliver(run, &report.page(config.json)?, markdown.as_ref(), || Ok(report.markdown()))?;
     Ok(Exit::Done)
 }
 
-fn measure_all(plan: &Plan, run: &Run) -> Result<Report, Failed> {
+fn measure_all(config: &Config, run: &Run) -> Result<Report, Failed> {
     let meter = &run.meter;
     let tools = tools_folder();
-    let peer = match &plan.peer {
+    let peer = match &config.peer {
         Some(named) => Some(Peer::find(named.clone(), tools.as_deref(), run.programs.clone())?),
         None => None,
     };
-    let store = ModelStore::new(&plan.cache);
-    let found = plan.models.iter().map(|name| BenchModel::find("--models", name, &store, meter));
+    let store = ModelStore::new(&config.cache);
+    let found = config.models.iter().map(|name| BenchModel::find("--models", name, &store, meter));
     let models = found.collect::<Result<Vec<_>, _>>()?;
     let host = Host::detect();
-    let consequence = match plan.peer {
-        Some(_) if plan.rounds > 1 => TURNS_TAKEN,
+    let consequence = match config.peer {
+        Some(_) if config.rounds > 1 => TURNS_TAKEN,
         _ => "rates do not hold",
     };
     let load = Load::at_start(meter, host.threads, consequence);
     let head = Head::new(host, load);
     meter.stage("measuring this machine's limits");
-    let limits = measure(plan.threads);
-    meter.runs(plan.runs(peer.is_some()));
+    let limits = measure(config.threads);
+    meter.runs(config.runs(peer.is_some()));
     let mut rows = Vec::new();
     let report = |rows: &[Row], complete| Report {
         head: head.until_now(complete),
         limits: limits.clone(),
         peer: peer.as_ref().map(|peer| PeerFacts { version: peer.version.clone() }),
-        rounds: plan.rounds,
+        rounds: config.rounds,
         rows: rows.to_vec(),
     };
     for model in &models {
-        let mut subject = Subject::load(model, plan, &limits, peer.as_ref(), meter)?;
-        for &prompt in &plan.prompts {
+        let mut subject = Subject::load(model, config, &limits, peer.as_ref(), meter)?;
+        for &prompt in &config.prompts {
             let so_far = |of_prompt: &[Row]| {
-                let page = report(&[&rows, of_prompt].concat(), false).page(plan.json)?;
+                let page = report(&[&rows, of_prompt].concat(), false).page(config.json)?;
                 run.so_far.set(page);
                 Ok(())
             };

@@ -5,7 +5,7 @@
 //! verdicts  the whole way, ours and llama-server's
 //! scaling   time against k, prompt, requests       plot     as an SVG
 //! cluster   the coordinator over simulated workers
-//! autoscale the loop of KEDA and HPA, simulated      plan     workers that a training step needs
+//! autoscale the loop of KEDA and HPA, simulated      sizing   workers that a training step needs
 //! upstream  our worker in front of a server, and that server's own n = k
 //! models    names to files                         spread   median, least, greatest
 //! programs  those of others, and their end         load     what else the machine does
@@ -25,10 +25,10 @@ mod load;
 mod models;
 mod output;
 mod peer;
-pub mod plan;
 mod plot;
 mod programs;
 mod scaling;
+pub mod sizing;
 mod so_far;
 mod spread;
 mod table;

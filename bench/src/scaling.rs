@@ -52,7 +52,7 @@ pub fn run(args: &BenchScalingArgs, run: &Run) -> Result<Exit, Failed> {
         curves: Vec::new(),
     };
     let json = args.measuring.json;
-    let points = plan(args.quick);
+    let points = sweeps(args.quick);
     measure(&model, &points, run, &mut report, json)?;
     report.head = report.head.until_now(true);
     let drawn = || plot(&report.model, &report.curves).or_exit(Exit::Internal);
@@ -63,7 +63,7 @@ pub fn run(args: &BenchScalingArgs, run: &Run) -> Result<Exit, Failed> {
 /// Fills the report's curves, point by point.
 fn measure(
     model: &BenchModel,
-    plan: &[(Against, Vec<Point>)],
+    sweeps: &[(Against, Vec<Point>)],
     run: &Run,
     report: &mut Report,
     json: bool,
@@ -72,7 +72,7 @@ fn measure(
         let of_samples = point.samples * (point.generated + SLACK_TOKENS);
         point.requests * (point.prompt + SLACK_TOKENS + of_samples)
     };
-    let most = plan.iter().flat_map(|(_, points)| points).map(tokens).max().unwrap_or(0);
+    let most = sweeps.iter().flat_map(|(_, points)| points).map(tokens).max().unwrap_or(0);
     let cost = ModelCost::of_file(&model.path).map_err(load_failed)?;
     let config = EngineConfig {
         threads: Some(report.threads),
@@ -83,8 +83,8 @@ fn measure(
     };
     run.meter.stage(&format!("loading {}", model.name));
     let mut engine = Engine::load(&model.path, &config).map_err(load_failed)?;
-    run.meter.runs(plan.iter().map(|(_, points)| points.len() as u64).sum());
-    for (against, points) in plan {
+    run.meter.runs(sweeps.iter().map(|(_, points)| points.len() as u64).sum());
+    for (against, points) in sweeps {
         let fixed = points.first().map(|point| against.fixed(point)).unwrap_or_default();
         report.curves.push(Curve { against: against.name(), fixed, points: Vec::new() });
         for point in points {
@@ -125,7 +125,7 @@ enum Against {
     Requests,
 }
 
-fn plan(quick: bool) -> Vec<(Against, Vec<Point>)> {
+fn sweeps(quick: bool) -> Vec<(Against, Vec<Point>)> {
     let usual = if quick {
         Point { samples: 2, prompt: 64, requests: 1, generated: 4 }
     } else {
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn each_curve_changes_one_quantity_alone_and_upwards() {
         for quick in [false, true] {
-            for (against, points) in plan(quick) {
+            for (against, points) in sweeps(quick) {
                 for pair in points.windows(2) {
                     assert!(against.value(&pair[0]) < against.value(&pair[1]), "{against}");
                     assert_eq!(against.fixed(&pair[0]), against.fixed(&pair[1]), "{against}");
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn the_whole_range_is_measured() {
         let values = |index: usize| {
-            let (against, points) = &plan(false)[index];
+            let (against, points) = &sweeps(false)[index];
             let values: Vec<_> = points.iter().map(|point| against.value(point)).collect();
             (values[0], values[values.len() - 1])
         };

@@ -5,7 +5,7 @@
 //! try      one or two items with settings of the peer; the fastest is kept
 //! rounds   ours, peer | peer, ours | ...      each starts anew, judges one item unmeasured, then all of them;
 //!                                             ours may be there twice, with drafts and without
-//! config   arguments -> plan     ours     the embedded cluster of `jury score --items`
+//! config   from the arguments    ours     the embedded cluster of `jury score --items`
 //! peer     the loop over llama-server     server   its process      draws   what it streams -> texts
 //! round    what a round found             report   table, Markdown, JSON
 //! ```
@@ -32,7 +32,7 @@ use jury_terminal::meter::Meter;
 use jury_terminal::model::tools_folder;
 use jury_worker::models::ModelStore;
 
-use self::config::Plan;
+use self::config::Config;
 pub use self::config::warm_up_item;
 use self::ours::Ours;
 use self::peer::{Peer, Setting, Trials};
@@ -55,20 +55,20 @@ enum Judge<'a> {
 }
 
 pub fn run(args: BenchVerdictsArgs, run: &Run) -> Result<Exit, Failed> {
-    let plan = Plan::try_from(args).or_exit(Exit::Usage)?;
-    let markdown = Output::check("--markdown", plan.markdown.as_deref())?;
-    let mut items = read_items(&plan.items).map_err(|error| not_read(&plan.items, &error))?;
-    items.truncate(plan.limit.unwrap_or(items.len()));
+    let config = Config::try_from(args).or_exit(Exit::Usage)?;
+    let markdown = Output::check("--markdown", config.markdown.as_deref())?;
+    let mut items = read_items(&config.items).map_err(|error| not_read(&config.items, &error))?;
+    items.truncate(config.limit.unwrap_or(items.len()));
     for item in &items {
-        let problem = || format!("--items: {}: item {:?}", plan.items.display(), item.id);
-        plan.request(item.clone(), 0).validate().with_context(problem).or_exit(Exit::BadData)?;
+        let problem = || format!("--items: {}: item {:?}", config.items.display(), item.id);
+        config.request(item.clone(), 0).validate().with_context(problem).or_exit(Exit::BadData)?;
     }
     if items.is_empty() {
-        let problem = anyhow!("--items: {}: there is no item", plan.items.display());
+        let problem = anyhow!("--items: {}: there is no item", config.items.display());
         return Err(Failed::new(Exit::BadData, problem));
     }
-    let report = measure(&plan, &items, run)?;
-    deliver(run, &report.page(plan.json)?, markdown.as_ref(), || Ok(report.markdown()))?;
+    let report = measure(&config, &items, run)?;
+    deliver(run, &report.page(config.json)?, markdown.as_ref(), || Ok(report.markdown()))?;
     Ok(Exit::Done)
 }
 
@@ -80,32 +80,32 @@ fn not_read(path: &Path, error: &ItemsError) -> Failed {
     Failed::new(exit, anyhow!("--items: {}: {error}", path.display()))
 }
 
-fn measure(plan: &Plan, items: &[Item], run: &Run) -> Result<Report, Failed> {
+fn measure(config: &Config, items: &[Item], run: &Run) -> Result<Report, Failed> {
     let meter = &run.meter;
-    let store = ModelStore::new(&plan.cache);
-    let model = BenchModel::find("--model", &plan.model, &store, meter)?;
+    let store = ModelStore::new(&config.cache);
+    let model = BenchModel::find("--model", &config.model, &store, meter)?;
     let tools = tools_folder();
     let programs = &run.programs;
-    let peer = match &plan.peer {
+    let peer = match &config.peer {
         Some(named) => {
-            Some(Peer::find(named.clone(), tools.as_deref(), programs, &model, plan, items)?)
+            Some(Peer::find(named.clone(), tools.as_deref(), programs, &model, config, items)?)
         }
         None => None,
     };
     let host = Host::detect();
-    let are_several = plan.peer.is_some() || plan.sides_of_ours().len() > 1;
-    let consequence = match are_several && plan.rounds > 1 {
+    let are_several = config.peer.is_some() || config.sides_of_ours().len() > 1;
+    let consequence = match are_several && config.rounds > 1 {
         true => TURNS_TAKEN,
         false => "rates do not hold",
     };
     let load = Load::at_start(meter, host.threads, consequence);
-    let mut trials = Trials::new(plan);
+    let mut trials = Trials::new(config);
     let tried = peer.as_ref().map_or(0, |_| trials.count());
-    let n_sides = plan.sides_of_ours().len() + usize::from(peer.is_some());
-    meter.runs((tried + plan.rounds * n_sides) as u64);
+    let n_sides = config.sides_of_ours().len() + usize::from(peer.is_some());
+    meter.runs((tried + config.rounds * n_sides) as u64);
 
-    let ours = |&drafts: &bool| Judge::Ours(Ours { model: &model, plan, drafts });
-    let mut judges: Vec<Judge<'_>> = plan.sides_of_ours().iter().map(ours).collect();
+    let ours = |&drafts: &bool| Judge::Ours(Ours { model: &model, config, drafts });
+    let mut judges: Vec<Judge<'_>> = config.sides_of_ours().iter().map(ours).collect();
     let mut facts = None;
     if let Some(peer) = &peer {
         let setting =
@@ -114,19 +114,19 @@ fn measure(plan: &Plan, items: &[Item], run: &Run) -> Result<Report, Failed> {
         judges.push(Judge::Peer(peer, setting));
     }
     let head = Head::new(host, load);
-    let frame = Frame { plan, model: &model.name, items: items.len(), head, peer: facts };
+    let frame = Frame { config, model: &model.name, items: items.len(), head, peer: facts };
     let mut sides: Vec<(Who, Vec<Round>)> =
         judges.iter().map(|judge| (judge.who(), Vec::new())).collect();
-    for round in 0..plan.rounds {
+    for round in 0..config.rounds {
         // A seed a round: the same samples again would measure the same luck again.
         let seed = round as u64 % limits::MAX_SEED;
         for place in order(round, judges.len()) {
             let (who, rounds) = &mut sides[place];
-            meter.run(&format!("round {} of {}: {}", round + 1, plan.rounds, who.describe()));
+            meter.run(&format!("round {} of {}: {}", round + 1, config.rounds, who.describe()));
             rounds.push(judges[place].judge(items, seed, meter)?);
             meter.run_done();
         }
-        run.so_far.set(Report::new(&frame, false, &sides).page(plan.json)?);
+        run.so_far.set(Report::new(&frame, false, &sides).page(config.json)?);
     }
     Ok(Report::new(&frame, true, &sides))
 }

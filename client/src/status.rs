@@ -68,7 +68,7 @@ pub struct WorkerStatus {
     pub capabilities: Option<Vec<String>>,
     /// Version of parser and guide.
     pub method_version: String,
-    /// Samples waiting for a lane, by its own last report.
+    /// Samples waiting for a place, by its own last report.
     pub queued: u32,
     /// Most tokens of prompt and generation together; 0: not yet known.
     pub context_tokens: u32,

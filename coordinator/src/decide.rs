@@ -1,15 +1,15 @@
 //! What is needed beside the samples that have ended: nothing, a spare one, an end, or smaller panels.
 //!
-//! A thin driver of [`Watch`]: whatever arrives first, the same samples become the verdict.
+//! A thin driver of [`Arrivals`]: whatever arrives first, the same samples become the verdict.
 
 use jury_grm::domain::{FailureKind, Sample, SampleSpec};
 use jury_grm::plan::Plan;
-use jury_grm::stop::{Drawn, Stopping, Watch};
+use jury_grm::stop::{Arrivals, Drawn, Stopping};
 
 /// One request's samples while they come in.
 #[derive(Debug)]
 pub(crate) struct Deciding {
-    watch: Watch,
+    arrivals: Arrivals,
     spares: std::vec::IntoIter<SampleSpec>,
     /// Whether prompts can be made shorter by showing fewer responses.
     can_split: bool,
@@ -36,7 +36,7 @@ pub(crate) enum Next {
 impl Deciding {
     pub(crate) fn new(stopping: Stopping, plan: &Plan) -> Self {
         Self {
-            watch: Watch::new(stopping),
+            arrivals: Arrivals::new(stopping),
             spares: plan.spares.clone().into_iter(),
             can_split: plan.samples.iter().any(|spec| spec.order.len() > 1),
             too_long: None,
@@ -48,7 +48,7 @@ impl Deciding {
     pub(crate) fn take(&mut self, sample: Sample) -> Next {
         let failure = sample.failure().map(|failure| failure.kind);
         let index = sample.spec.index;
-        if self.watch.push(sample).is_some() {
+        if self.arrivals.push(sample).is_some() {
             self.is_stopped = true;
             return Next::Stop;
         }
@@ -59,7 +59,7 @@ impl Deciding {
             self.too_long = Some(self.too_long.map_or(index, |lowest| lowest.min(index)));
         }
         // A rule that fires earlier may do without it; which of both happens must not depend on what arrives first.
-        if self.can_split && self.too_long.is_some_and(|index| self.watch.is_certain(index)) {
+        if self.can_split && self.too_long.is_some_and(|index| self.arrivals.is_certain(index)) {
             return Next::Split;
         }
         if failure.is_some_and(FailureKind::is_parse)
@@ -72,6 +72,6 @@ impl Deciding {
 
     /// What the verdict is made of.
     pub(crate) fn into_drawn(self) -> Drawn {
-        self.watch.into_drawn()
+        self.arrivals.into_drawn()
     }
 }

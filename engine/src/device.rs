@@ -175,7 +175,9 @@ impl DeviceModel {
             clusters: batch
                 .clusters
                 .iter()
-                .filter(|cluster| cluster.members.iter().any(|member| !member.rows.is_empty()))
+                .filter(|cluster| {
+                    cluster.sequences.iter().any(|sequence| !sequence.rows.is_empty())
+                })
                 .map(|cluster| ClusterPlan::new(cluster, &positions, per_kv, window, device))
                 .collect::<Result<_>>()?,
         })

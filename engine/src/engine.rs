@@ -132,9 +132,9 @@ impl Engine {
         let scalar_head = ScalarHead::load(&files, &shape)?;
         let level = SimdLevel::detect();
         let compute = Compute::load(config.device, &files, &shape, level)?;
-        let members = config.threads.unwrap_or_else(machine::threads);
+        let threads = config.threads.unwrap_or_else(machine::threads);
         let pool =
-            ThreadPool::new(members).map_err(|error| LoadError::Device(error.to_string()))?;
+            ThreadPool::new(threads).map_err(|error| LoadError::Device(error.to_string()))?;
         let budget_bytes = compute::kv_budget_bytes(config);
         let store = compute.store(&shape, budget_bytes);
         let context = shape.context_length.min(config.context_limit.unwrap_or(usize::MAX));
@@ -142,7 +142,7 @@ impl Engine {
             model = info.name,
             device = ?config.device,
             kernels = level.name(),
-            threads = members,
+            threads,
             kv_budget_bytes = budget_bytes,
             "model loaded"
         );

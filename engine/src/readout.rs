@@ -20,8 +20,9 @@ const OPENING_SLACK: usize = 32;
 
 /// A read-out as tokens; the same for all samples that ask for the same.
 #[derive(Debug)]
-pub(crate) struct Plan {
-    readout: Readout,
+pub(crate) struct TokenisedReadout {
+    /// What was asked for, as text.
+    asked: Readout,
     choices: Vec<Vec<u32>>,
     /// Inner nodes of the trie, the root first.
     nodes: Vec<Vec<u32>>,
@@ -36,7 +37,7 @@ pub(crate) struct Plan {
 /// A read-out under way.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// Index into `Plan::nodes` of the node that the next logits are for.
+    /// Index into `TokenisedReadout::nodes` of the node that the next logits are for.
     node: usize,
     /// Of the current slot: unnormalised probability of each choice.
     weights: Vec<f64>,
@@ -64,15 +65,15 @@ pub(crate) enum Next {
     NotANumber,
 }
 
-// === impl Plan ===
+// === impl TokenisedReadout ===
 
-impl Plan {
+impl TokenisedReadout {
     /// `starting_with` gives all tokens that begin with a byte.
     pub(crate) fn new(
         readout: Readout,
         tokens: &Tokens,
         mut starting_with: impl FnMut(u8) -> Arc<Vec<u32>>,
-    ) -> Result<Plan, PromptError> {
+    ) -> Result<TokenisedReadout, PromptError> {
         let separator = tokens.encode_plain(&readout.separator)?;
         let mut choices = Vec::new();
         for choice in &readout.choices {
@@ -96,8 +97,8 @@ impl Plan {
         let (after_separator, after_closing) = (after(&readout.separator), after(&readout.closing));
         let closing = tokens.encode_plain(&readout.closing)?;
         let opening_room = tokens.encode_plain(&(readout.opening)(""))?.len() + OPENING_SLACK;
-        Ok(Plan {
-            readout,
+        Ok(TokenisedReadout {
+            asked: readout,
             choices,
             nodes,
             separator,
@@ -112,7 +113,7 @@ impl Plan {
     pub(crate) fn room(&self) -> usize {
         let longest = self.choices.iter().map(Vec::len).max().unwrap_or(0);
         let between = self.separator.len().max(self.closing.len());
-        self.opening_room + self.readout.slots * (longest + between)
+        self.opening_room + self.asked.slots * (longest + between)
     }
 
     /// Starts a read-out; gives the tokens of the opening.
@@ -122,7 +123,7 @@ impl Plan {
         forced: bool,
         tokens: &Tokens,
     ) -> Result<(Run, Vec<u32>), PromptError> {
-        let text = (self.readout.opening)(free_text);
+        let text = (self.asked.opening)(free_text);
         let opening = tokens.encode_plain(&text)?;
         let output =
             ReadoutOutput { choices: Vec::new(), distributions: Vec::new(), mass: 1.0, forced };
@@ -137,7 +138,7 @@ impl Run {
     /// Takes the logits of the node that was asked for.
     pub(crate) fn advance(
         &mut self,
-        plan: &Plan,
+        readout: &TokenisedReadout,
         level: SimdLevel,
         logits: &[f32],
         sampling: Sampling,
@@ -151,21 +152,22 @@ impl Run {
         scratch.resize(logits.len(), 0.0);
         exp_scaled(level, logits, top, 1.0, scratch, &mut total);
         let probability = |token: u32| f64::from(scratch[token as usize]) / f64::from(total);
-        let last_slot = self.output.choices.len() + 1 == plan.readout.slots;
-        let node = plan.nodes[self.node].as_slice();
-        for (choice, weight) in plan.choices.iter().zip(&mut self.weights) {
+        let last_slot = self.output.choices.len() + 1 == readout.asked.slots;
+        let node = readout.nodes[self.node].as_slice();
+        for (choice, weight) in readout.choices.iter().zip(&mut self.weights) {
             if choice == node {
-                let after = if last_slot { &plan.after_closing } else { &plan.after_separator };
+                let after =
+                    if last_slot { &readout.after_closing } else { &readout.after_separator };
                 *weight *= after.iter().map(|&token| probability(token)).sum::<f64>();
             } else if choice.starts_with(node) {
                 *weight *= probability(choice[node.len()]);
             }
         }
         self.node += 1;
-        if let Some(next) = plan.nodes.get(self.node) {
+        if let Some(next) = readout.nodes.get(self.node) {
             return Next::Feed { new_slot: false, tokens: next.clone() };
         }
-        self.end_slot(plan, sampling, last_slot)
+        self.end_slot(readout, sampling, last_slot)
     }
 
     /// Text of the opening and the choices, tokens of the choices, and the result.
@@ -173,14 +175,19 @@ impl Run {
         (self.text, self.tokens, self.output)
     }
 
-    fn end_slot(&mut self, plan: &Plan, sampling: Sampling, last_slot: bool) -> Next {
+    fn end_slot(
+        &mut self,
+        readout: &TokenisedReadout,
+        sampling: Sampling,
+        last_slot: bool,
+    ) -> Next {
         let mass: f64 = self.weights.iter().sum();
         if mass.is_nan() || mass <= 0.0 {
             return Next::NotANumber;
         }
         let distribution: Vec<f64> = self.weights.iter().map(|weight| weight / mass).collect();
         let slot = self.output.choices.len();
-        let choice = match plan.readout.mode {
+        let choice = match readout.asked.mode {
             ReadoutMode::Expected => most_likely_choice(&distribution),
             ReadoutMode::Sampled => {
                 draw_choice(&distribution, sampling, slot_uniform(sampling.seed, slot))
@@ -189,16 +196,16 @@ impl Run {
         self.output.choices.push(choice);
         self.output.distributions.push(distribution);
         self.output.mass = self.output.mass.min(mass);
-        self.text.push_str(&plan.readout.choices[choice]);
-        self.tokens += plan.choices[choice].len();
-        let mut tokens = plan.choices[choice].clone();
+        self.text.push_str(&readout.asked.choices[choice]);
+        self.tokens += readout.choices[choice].len();
+        let mut tokens = readout.choices[choice].clone();
         if last_slot {
-            self.text.push_str(&plan.readout.closing);
-            tokens.extend_from_slice(&plan.closing);
+            self.text.push_str(&readout.asked.closing);
+            tokens.extend_from_slice(&readout.closing);
             return Next::Done { tokens };
         }
-        self.text.push_str(&plan.readout.separator);
-        tokens.extend_from_slice(&plan.separator);
+        self.text.push_str(&readout.asked.separator);
+        tokens.extend_from_slice(&readout.separator);
         self.node = 0;
         self.weights.fill(1.0);
         Next::Feed { new_slot: true, tokens }

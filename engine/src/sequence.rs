@@ -13,7 +13,7 @@ use crate::error::SampleError;
 use crate::event::{Finish, SampleOutput};
 use crate::model::kv::{PAGE_TOKENS, PageId, Segment};
 use crate::prompt_lookup::Drafts;
-use crate::readout::{self, Plan};
+use crate::readout::{self, TokenisedReadout};
 use crate::request::{GroupId, Look, Sampling, Watch};
 use crate::tokens::{GeneratedText, Tokens};
 use jury_kernels::cpu::SimdLevel;
@@ -24,7 +24,7 @@ pub(crate) struct Waiting {
     pub(crate) sampling: Sampling,
     pub(crate) max_tokens: usize,
     pub(crate) watch: Box<dyn Watch>,
-    pub(crate) plan: Option<Arc<Plan>>,
+    pub(crate) readout: Option<Arc<TokenisedReadout>>,
     pub(crate) last_hidden: bool,
     pub(crate) ignores_end: bool,
 }
@@ -185,7 +185,7 @@ impl Sequence {
 
     /// Starts the read-out, if there is one. `pending` holds the last token when it is not in the cache yet.
     fn end_free_text(&mut self, tokens: &Tokens, read: &mut Reader<'_>) -> Wish {
-        let Some(plan) = self.spec.plan.clone() else {
+        let Some(readout) = self.spec.readout.clone() else {
             self.closes = self.spec.last_hidden;
             return match (self.closes, self.pending.is_empty()) {
                 (false, _) => Wish::Done,
@@ -194,11 +194,11 @@ impl Sequence {
             };
         };
         let forced = self.finish == Finish::Limit;
-        let (run, opening) = match plan.start(self.text.as_str(), forced, tokens) {
+        let (run, opening) = match readout.start(self.text.as_str(), forced, tokens) {
             Ok(started) => started,
             Err(error) => return Wish::Failed(SampleError::Internal(error.to_string())),
         };
-        if opening.len() > plan.opening_room {
+        if opening.len() > readout.opening_room {
             return Wish::Failed(SampleError::ReadoutTooLong { tokens: opening.len() });
         }
         self.run = Some(run);
@@ -219,10 +219,10 @@ impl Sequence {
 
     /// Takes the logits of a read-out's node.
     fn take_slot_logits(&mut self, read: &mut Reader<'_>) -> Wish {
-        let (Some(run), Some(plan)) = (&mut self.run, &self.spec.plan) else {
+        let (Some(run), Some(readout)) = (&mut self.run, &self.spec.readout) else {
             return Wish::Failed(SampleError::Internal("no read-out is under way".to_owned()));
         };
-        let next = run.advance(plan, read.level, read.logits, self.spec.sampling, read.scratch);
+        let next = run.advance(readout, read.level, read.logits, self.spec.sampling, read.scratch);
         match next {
             readout::Next::Feed { new_slot, tokens } => {
                 self.cache.tokens = self.slot_start;

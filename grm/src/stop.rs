@@ -4,7 +4,7 @@
 //! lossless     no outcome of the samples left changes the pick
 //! confidence   the pick of all k is known with a given probability
 //! width        every reward is known to within a given interval
-//! watch        samples as they arrive -> the prefix, whatever the order of arrival
+//! arrivals     samples as they arrive -> the prefix, whatever the order of arrival
 //! ```
 //!
 //! A rule reads prefixes, never whatever happens to be there: short critiques arrive first, and to let them decide would
@@ -12,16 +12,16 @@
 //! A prefix with a sample that did not come to its own end (lost, cut off) fires nothing: a verdict that stopped early is
 //! whole. `docs/voting.md` has the formulas and proofs.
 
+mod arrivals;
 mod confidence;
 mod lossless;
-mod watch;
 mod width;
 
 use crate::domain::{Sample, Scale, ScoreRequest, StopRule, StoppedBy};
 use crate::plan::Plan;
 use crate::vote::Rule;
 
-pub use watch::{Drawn, Watch};
+pub use arrivals::{Arrivals, Drawn};
 
 /// Everything that a stop rule looks at beside the samples.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,8 +62,8 @@ pub fn min_samples(asked: Option<u32>, n: u32) -> u32 {
 /// looked at.
 pub fn replay(samples: &[Sample], stopping: &Stopping) -> Replay {
     let k = stopping.k();
-    let mut watch = Watch::new(stopping.clone());
-    let stop = samples.iter().find_map(|sample| watch.push(sample.clone()));
+    let mut arrivals = Arrivals::new(stopping.clone());
+    let stop = samples.iter().find_map(|sample| arrivals.push(sample.clone()));
     let prefix = stop.map_or(k, |stop| stop.prefix);
     Replay { prefix, saved: k - prefix }
 }

@@ -19,13 +19,13 @@ use jury_terminal::meter::Meter;
 
 use self::tally::Tally;
 use super::config::{ScoreConfig, Source};
-use super::judge::Bench;
+use super::judge::Judges;
 use super::record::{self, Recorded};
 
-/// Judges the items of a batch. `bench` is opened here unless it is, once nothing can be refused any more.
+/// Judges the items of a batch. `judges` is opened here unless it is, once nothing can be refused any more.
 pub async fn run(
     config: &ScoreConfig,
-    bench: &mut Option<Bench>,
+    judges: &mut Option<Judges>,
     meter: &Meter,
 ) -> Result<Exit, Failed> {
     let source = config.input.source();
@@ -39,14 +39,14 @@ pub async fn run(
         meter.print(&format!("jury: {n} items whose verdicts were not whole are judged again"));
     }
 
-    let bench = match bench {
-        Some(bench) => bench,
-        None => bench.insert(Bench::open_for_batch(&config.judge, &config.output, meter)?),
+    let judges = match judges {
+        Some(judges) => judges,
+        None => judges.insert(Judges::open_for_batch(&config.judge, &config.output, meter)?),
     };
     // From here on Ctrl-C ends the batch in order; before, there was nothing to lose.
     let signals = on_signals().or_exit(Exit::Internal)?;
     meter.items(total);
-    let events = batch::score(bench.client(), config.request.clone(), finished, reader).fuse();
+    let events = batch::score(judges.client(), config.request.clone(), finished, reader).fuse();
     tokio::pin!(events);
 
     let mut tally = Tally::new(source.name(), config.budget());
@@ -70,7 +70,7 @@ pub async fn run(
             meter.print(&line);
         }
         if let Some(error) = nobody {
-            break Ended::Failed(bench.failed(error));
+            break Ended::Failed(judges.failed(error));
         }
     };
     sink.finish().map_err(not_written)?;

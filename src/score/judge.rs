@@ -26,7 +26,7 @@ use prometheus_client::registry::Registry;
 const EMBEDDED_GRACE: Duration = Duration::from_secs(30);
 
 /// Those who judge.
-pub enum Bench {
+pub enum Judges {
     Embedded { client: Client, _cluster: Embedded },
     Endpoint { client: Client, endpoint: String },
 }
@@ -58,9 +58,9 @@ fn embedded(
     Embedded::start_with_meta(backend, heads, ranks, config, registry).or_exit(Exit::Usage)
 }
 
-// === impl Bench ===
+// === impl Judges ===
 
-impl Bench {
+impl Judges {
     /// Loads the model and starts the embedded cluster, or makes a client for the endpoint.
     pub fn open(judge: &Judge, meter: &Meter) -> Result<Self, Failed> {
         Self::open_for(judge, InFlight::Fixed(1), meter)

@@ -21,7 +21,7 @@ const AHEAD: usize = 2;
 
 /// A whole run.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct Config {
     pub rounds: usize,
     /// Seed of everything that is drawn: token counts, failures, texts.
     pub seed: u64,
@@ -60,9 +60,9 @@ pub struct Point {
     pub window: Duration,
 }
 
-// === impl Plan ===
+// === impl Config ===
 
-impl From<BenchClusterArgs> for Plan {
+impl From<BenchClusterArgs> for Config {
     fn from(args: BenchClusterArgs) -> Self {
         let quick = args.quick;
         let or = |given: Vec<usize>, quickly: &[usize], fully: &[usize]| match given.is_empty() {
@@ -92,7 +92,7 @@ impl From<BenchClusterArgs> for Plan {
             failures: args.failures,
             capacity: args.capacity,
         };
-        // Two generations of samples: one to fill the lanes, one to spread their ends.
+        // Two generations of samples: one to fill the places, one to spread their ends.
         let generation = Duration::from_secs_f64(f64::from(tokens) / args.decode_rate);
         let paced = |workers: usize| Point {
             purpose: Purpose::Efficiency,

@@ -9,7 +9,7 @@ use jury_client::Client;
 use jury_grm::domain::{Item, Query, ScoreRequest, Settings, Status};
 use tokio::task::JoinSet;
 
-use super::config::{Plan, Point};
+use super::config::{Config, Point};
 use super::coordinator::CoordinatorProcess;
 
 /// Connections to the coordinator, as from several trainer processes.
@@ -58,15 +58,15 @@ struct Seen {
 // === impl Generator ===
 
 impl Generator {
-    pub fn new(plan: &Plan, point: &Point) -> Self {
+    pub fn new(config: &Config, point: &Point) -> Self {
         Self {
             k: point.k,
             in_flight: point.in_flight,
             warm_up: point.warm_up,
             window: point.window,
-            seed: plan.seed,
-            responses: plan.responses,
-            response_bytes: plan.response_bytes,
+            seed: config.seed,
+            responses: config.responses,
+            response_bytes: config.response_bytes,
         }
     }
 

@@ -1,8 +1,8 @@
 //! A worker that behaves like a GPU node: groups are prefilled one after the other, samples decode side by side in its
-//! lanes, their lengths vary, and some fail. What it says is made up; when it says it, is not.
+//! places, their lengths vary, and some fail. What it says is made up; when it says it, is not.
 //!
 //! Ends are computed when a group arrives, so that a node costs a timer an end and no task a sample. Not simulated: that
-//! a lane becomes free early when its sample is cancelled.
+//! a place becomes free early when its sample is cancelled.
 
 mod drawing;
 
@@ -76,8 +76,8 @@ struct Node {
 struct Schedule {
     /// When the last prompt is prefilled.
     prefilled: Option<Instant>,
-    /// When each lane is free again; lanes that were never used are missing.
-    lanes: BinaryHeap<Reverse<Instant>>,
+    /// When each place is free again; places that were never used are missing.
+    places: BinaryHeap<Reverse<Instant>>,
 }
 
 // === impl Pace ===
@@ -185,10 +185,10 @@ impl Node {
                 let tokens = (f64::from(self.pace.tokens) * stretch).max(1.0) as u32;
                 let fails = random.random_bool(self.pace.failures);
                 let decode = Duration::from_secs_f64(seconds(tokens, self.pace.decode_rate));
-                let has_lane = schedule.lanes.len() < self.pace.capacity as usize;
-                let free = if has_lane { None } else { schedule.lanes.pop() };
+                let has_place = schedule.places.len() < self.pace.capacity as usize;
+                let free = if has_place { None } else { schedule.places.pop() };
                 let at = free.map_or(prefilled, |Reverse(free)| free.max(prefilled)) + decode;
-                schedule.lanes.push(Reverse(at));
+                schedule.places.push(Reverse(at));
                 End { at, spec: spec.clone(), tokens, fails }
             })
             .collect();
@@ -274,7 +274,7 @@ mod tests {
     async fn what_finds_no_lane_waits_for_one() {
         let node = Node::new(pace(2), 0);
         assert_eq!(seconds(&node, &example_group(4)), [2.0, 2.0, 3.0, 3.0]);
-        // The next prompt is read while the lanes are busy.
+        // The next prompt is read while the places are busy.
         assert_eq!(seconds(&node, &example_group(2)), [4.0, 4.0]);
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jury_terminal::exit::Failed;
 use serde::Serialize;
 
-use super::config::{Plan, Point, Purpose};
+use super::config::{Config, Point, Purpose};
 use super::load::Measured;
 use super::node::Pace;
 use crate::head::Head;
@@ -63,9 +63,9 @@ struct JsonPoint<'a> {
 // === impl Report ===
 
 impl Report {
-    pub fn new(head: Head, plan: &Plan) -> Self {
+    pub fn new(head: Head, config: &Config) -> Self {
         let row = |point: &Point| Row { point: point.clone(), rounds: Vec::new() };
-        Self { head, rounds: 0, rows: plan.points.iter().map(row).collect() }
+        Self { head, rounds: 0, rows: config.points.iter().map(row).collect() }
     }
 
     /// What point `number` showed in this round.
@@ -211,9 +211,9 @@ mod tests {
     fn report() -> Report {
         let line = "jury bench cluster --k 8 --in-flight 16 --workers 1,2 --rounds 1";
         let BenchCommand::Cluster(args) = command(line) else { unreachable!() };
-        let plan = Plan::from(args);
-        let mut report = Report::new(example(), &plan);
-        for (number, point) in plan.points.iter().enumerate() {
+        let config = Config::from(args);
+        let mut report = Report::new(example(), &config);
+        for (number, point) in config.points.iter().enumerate() {
             let measured = Measured {
                 samples_per_second: 1000.0 * (point.workers as f64).sqrt(),
                 cpu_us_per_sample: 50.5,

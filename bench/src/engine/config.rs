@@ -17,7 +17,7 @@ const ROUNDS: usize = 4;
 
 /// What is measured, with what.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
+pub struct Config {
     pub models: Vec<String>,
     /// Numbers of samples, ascending.
     pub k: Vec<usize>,
@@ -33,7 +33,7 @@ pub struct Plan {
     pub json: bool,
 }
 
-impl TryFrom<BenchEngineArgs> for Plan {
+impl TryFrom<BenchEngineArgs> for Config {
     type Error = Refused;
 
     fn try_from(args: BenchEngineArgs) -> Result<Self, Refused> {
@@ -68,9 +68,9 @@ fn numbers(asked: Vec<usize>, default: &[usize]) -> Vec<usize> {
     numbers
 }
 
-// === impl Plan ===
+// === impl Config ===
 
-impl Plan {
+impl Config {
     /// About how many runs it takes, for a progress bar: the peer may need one setting or two a round.
     pub fn runs(&self, with_peer: bool) -> u64 {
         let places = self.models.len() * self.prompts.len() * self.generated.len();
@@ -99,30 +99,30 @@ mod tests {
     use crate::args::tests::command;
     use crate::args::tests::quick_as_typed;
 
-    fn plan(typed: &str) -> Result<Plan, Refused> {
+    fn config(typed: &str) -> Result<Config, Refused> {
         let words = format!("jury bench engine --model-cache m {typed}");
         match command(&words) {
-            BenchCommand::Engine(args) => Plan::try_from(args),
+            BenchCommand::Engine(args) => Config::try_from(args),
             other => unreachable!("{other:?}"),
         }
     }
 
     #[test]
     fn what_is_asked_for_wins_over_quick() {
-        let found = plan("--quick --k 16,2,2 --prompt 64").unwrap();
+        let found = config("--quick --k 16,2,2 --prompt 64").unwrap();
         assert_eq!((found.k, found.prompts, found.generated), (vec![2, 16], vec![64], vec![8]));
         assert_eq!((found.rounds, found.models.len()), (1, 1));
     }
 
     #[test]
     fn quick_is_the_same_as_its_help_says() {
-        assert_eq!(plan("--quick"), plan(&quick_as_typed("engine")));
+        assert_eq!(config("--quick"), config(&quick_as_typed("engine")));
     }
 
     #[test]
     fn ours_alone_has_no_peer() {
-        assert_eq!(plan("--no-peer").unwrap().peer, None);
-        assert_eq!(plan("").unwrap().peer, Some(None));
-        assert_eq!(plan("--peer a/b").unwrap().peer, Some(Some("a/b".into())));
+        assert_eq!(config("--no-peer").unwrap().peer, None);
+        assert_eq!(config("").unwrap().peer, Some(None));
+        assert_eq!(config("--peer a/b").unwrap().peer, Some(Some("a/b".into())));
     }
 }

@@ -7,7 +7,7 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::load_failed;
 
-use super::config::Plan;
+use super::config::Config;
 use super::report::Row;
 use super::series::{Best, Series};
 use crate::models::BenchModel;
@@ -19,7 +19,7 @@ const SLACK_TOKENS: usize = 128;
 /// A model that is being measured.
 pub struct Subject<'a> {
     model: &'a BenchModel,
-    plan: &'a Plan,
+    config: &'a Config,
     limits: &'a Limits,
     peer: Option<&'a Peer>,
     meter: &'a Meter,
@@ -41,24 +41,24 @@ struct Decoding {
 impl<'a> Subject<'a> {
     pub fn load(
         model: &'a BenchModel,
-        plan: &'a Plan,
+        config: &'a Config,
         limits: &'a Limits,
         peer: Option<&'a Peer>,
         meter: &'a Meter,
     ) -> Result<Self, Failed> {
         let cost = ModelCost::of_file(&model.path).map_err(load_failed)?;
-        let longest =
-            plan.longest_prompt() + plan.most_samples() * (plan.most_generated() + SLACK_TOKENS);
-        let config = EngineConfig {
-            threads: Some(plan.threads),
-            max_sequences: plan.most_samples(),
+        let longest = config.longest_prompt()
+            + config.most_samples() * (config.most_generated() + SLACK_TOKENS);
+        let engine = EngineConfig {
+            threads: Some(config.threads),
+            max_sequences: config.most_samples(),
             // The peer has none, and the text of a measurement does not tell how many a real one would accept.
             drafts: false,
             kv_budget_bytes: Some(cost.kv_bytes_per_token * (longest + SLACK_TOKENS) as u64),
             ..EngineConfig::default()
         };
-        let engine = Engine::load(&model.path, &config).map_err(load_failed)?;
-        Ok(Self { model, plan, limits, peer, meter, engine, cost, seed: 0 })
+        let engine = Engine::load(&model.path, &engine).map_err(load_failed)?;
+        Ok(Self { model, config, limits, peer, meter, engine, cost, seed: 0 })
     }
 
     /// Everything with prompts of this length: a row for the prefill, and one for each decoding. `after_round` is given
@@ -71,10 +71,10 @@ impl<'a> Subject<'a> {
         let tokens = prompt(&self.engine, prompt_tokens, 1).or_exit(Exit::Internal)?;
         let mut prefill = Series::default();
         let mut decodings: Vec<Decoding> = Vec::new();
-        for &generated in &self.plan.generated {
+        for &generated in &self.config.generated {
             let best = self.warm_up(&tokens, generated)?;
-            let mut decodes = vec![Series::default(); self.plan.k.len()];
-            for round in 0..self.plan.rounds {
+            let mut decodes = vec![Series::default(); self.config.k.len()];
+            for round in 0..self.config.rounds {
                 let ours_first = round % 2 == 0;
                 if ours_first {
                     self.ours(&tokens, generated, &mut prefill, &mut decodes)?;
@@ -102,7 +102,7 @@ impl<'a> Subject<'a> {
     ) -> Vec<Row> {
         let mut rows: Vec<Row> = self.prefill_row(prompt_tokens, prefill).into_iter().collect();
         for Decoding { generated, series } in decodings {
-            for (&samples, series) in self.plan.k.iter().zip(series) {
+            for (&samples, series) in self.config.k.iter().zip(series) {
                 rows.extend(self.decode_row(prompt_tokens, *generated, samples, series));
             }
         }
@@ -112,12 +112,13 @@ impl<'a> Subject<'a> {
     /// Runs everything once without counting it; gives the peer's better setting for each cell.
     fn warm_up(&mut self, tokens: &[u32], generated: usize) -> Result<Option<Best>, Failed> {
         let (mut prefill, mut decodes) =
-            (Series::default(), vec![Series::default(); self.plan.k.len()]);
+            (Series::default(), vec![Series::default(); self.config.k.len()]);
         self.ours(tokens, generated, &mut prefill, &mut decodes)?;
         let Some(peer) = self.peer else { return Ok(None) };
         let mut tried = Vec::new();
         for setting in Setting::ALL {
-            tried.push((setting, self.ask(peer, setting, &self.plan.k, tokens.len(), generated)?));
+            tried
+                .push((setting, self.ask(peer, setting, &self.config.k, tokens.len(), generated)?));
         }
         Ok(Best::of(&tried))
     }
@@ -131,7 +132,7 @@ impl<'a> Subject<'a> {
         decodes: &mut [Series],
     ) -> Result<(), Failed> {
         let mut prefills = Vec::new();
-        for (&samples, series) in self.plan.k.iter().zip(decodes) {
+        for (&samples, series) in self.config.k.iter().zip(decodes) {
             let what = format!(
                 "{}, prompt {}, k {samples}, {generated} generated",
                 self.model.name,
@@ -163,10 +164,10 @@ impl<'a> Subject<'a> {
         decodes: &mut [Series],
     ) -> Result<(), Failed> {
         for setting in Setting::ALL {
-            let mut numbers = best.numbers_for(setting, &self.plan.k);
+            let mut numbers = best.numbers_for(setting, &self.config.k);
             if numbers.is_empty() && best.prefill == setting {
                 // It is run for its prefill alone, beside the cheapest decoding.
-                numbers.extend(self.plan.k.first());
+                numbers.extend(self.config.k.first());
             }
             if numbers.is_empty() {
                 continue;
@@ -177,7 +178,7 @@ impl<'a> Subject<'a> {
                 prefill.add_theirs_of_round(&rates, setting);
             }
             for answer in answers {
-                let index = self.plan.k.iter().position(|&k| k == answer.k);
+                let index = self.config.k.iter().position(|&k| k == answer.k);
                 if let Some(index) = index.filter(|&index| best.decode(index) == Some(setting)) {
                     decodes[index].add_theirs(answer.decode_rate, setting);
                 }
@@ -196,7 +197,7 @@ impl<'a> Subject<'a> {
     ) -> Result<Vec<Answer>, Failed> {
         let what = format!("{}, prompt {prompt}, {generated} generated", self.model.name);
         self.meter.run(&format!("{what}: llama.cpp {}", setting.describe()));
-        let (model, threads) = (self.model.path.as_path(), self.plan.threads);
+        let (model, threads) = (self.model.path.as_path(), self.config.threads);
         let answers = peer.ask(&Question { model, threads, prompt, generated, k, setting });
         self.meter.run_done();
         answers

@@ -20,7 +20,7 @@ const FEW_SAMPLES: usize = 3;
 
 /// What is measured, with what.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Plan {
+pub struct Config {
     pub items: PathBuf,
     pub model: String,
     pub settings: Settings,
@@ -42,7 +42,7 @@ pub struct Plan {
     pub json: bool,
 }
 
-impl TryFrom<BenchVerdictsArgs> for Plan {
+impl TryFrom<BenchVerdictsArgs> for Config {
     type Error = Refused;
 
     fn try_from(args: BenchVerdictsArgs) -> Result<Self, Refused> {
@@ -75,9 +75,9 @@ impl TryFrom<BenchVerdictsArgs> for Plan {
     }
 }
 
-// === impl Plan ===
+// === impl Config ===
 
-impl Plan {
+impl Config {
     /// Whether ours drafts, for each side of ours that is measured.
     pub fn sides_of_ours(&self) -> &'static [bool] {
         match self.drafts {
@@ -140,38 +140,38 @@ mod tests {
     use crate::args::tests::command;
     use crate::args::tests::quick_as_typed;
 
-    fn plan(typed: &str) -> Result<Plan, Refused> {
+    fn config(typed: &str) -> Result<Config, Refused> {
         let words = format!("jury bench verdicts --items i.jsonl --model-cache m {typed}");
         match command(&words) {
-            BenchCommand::Verdicts(args) => Plan::try_from(*args),
+            BenchCommand::Verdicts(args) => Config::try_from(*args),
             other => unreachable!("{other:?}"),
         }
     }
 
     #[test]
     fn scores_are_always_read_from_free_text() {
-        assert_eq!(plan("").unwrap().settings.readout, Readout::Free);
+        assert_eq!(config("").unwrap().settings.readout, Readout::Free);
     }
 
     #[test]
     fn what_is_asked_for_wins_over_quick() {
-        let found = plan("--quick --limit 3 --rounds 2").unwrap();
+        let found = config("--quick --limit 3 --rounds 2").unwrap();
         assert_eq!((found.limit, found.rounds), (Some(3), 2));
         assert_eq!(found.settings.max_critique_tokens, QUICK_TOKENS);
-        assert_eq!(plan("--quick").unwrap().limit, Some(1));
+        assert_eq!(config("--quick").unwrap().limit, Some(1));
     }
 
     #[test]
     fn quick_is_the_same_as_its_help_says_with_one_setting_of_the_peer() {
-        let quick = plan("--quick").unwrap();
-        let typed = plan(&quick_as_typed("verdicts")).unwrap();
+        let quick = config("--quick").unwrap();
+        let typed = config(&quick_as_typed("verdicts")).unwrap();
         assert!(typed.tries_settings);
-        assert_eq!(quick, Plan { tries_settings: false, ..typed });
+        assert_eq!(quick, Config { tries_settings: false, ..typed });
     }
 
     #[test]
     fn both_ways_of_drafting_are_two_sides_of_ours() {
-        let sides = |typed| plan(typed).unwrap().sides_of_ours();
+        let sides = |typed| config(typed).unwrap().sides_of_ours();
         assert_eq!(sides(""), [true]);
         assert_eq!(sides("--drafts off"), [false]);
         assert_eq!(sides("--drafts both"), [true, false]);
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn samples_in_flight_are_those_of_all_items_at_once() {
-        assert!(plan("-k 3").unwrap().few_in_flight());
-        assert!(!plan("-k 2 --at-once 2").unwrap().few_in_flight());
+        assert!(config("-k 3").unwrap().few_in_flight());
+        assert!(!config("-k 2 --at-once 2").unwrap().few_in_flight());
     }
 }

@@ -14,7 +14,7 @@ use jury_terminal::model::ModelConfig;
 use jury_worker::heads::Heads;
 use tokio::runtime::Handle;
 
-use super::config::{Plan, warm_up_item};
+use super::config::{Config, warm_up_item};
 use super::round::{Drafts, Round};
 use crate::models::BenchModel;
 use prometheus_client::registry::Registry;
@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 /// Ours.
 pub struct Ours<'a> {
     pub model: &'a BenchModel,
-    pub plan: &'a Plan,
+    pub config: &'a Config,
     /// Whether few samples draft their next tokens.
     pub drafts: bool,
 }
@@ -35,10 +35,10 @@ impl Ours<'_> {
         let model = ModelConfig {
             name: self.model.path.display().to_string(),
             adapters: Vec::new(),
-            threads: Some(self.plan.threads),
+            threads: Some(self.config.threads),
             device: DeviceKind::Cpu,
             drafts: self.drafts,
-            cache: Some(self.plan.cache.clone()),
+            cache: Some(self.config.cache.clone()),
         };
         let backend = model.load(meter)?;
         let cluster = Embedded::start(
@@ -49,17 +49,17 @@ impl Ours<'_> {
         )
         .or_exit(Exit::Internal)?;
         let config = ClientConfig {
-            in_flight: InFlight::Fixed(self.plan.at_once),
+            in_flight: InFlight::Fixed(self.config.at_once),
             retry: RetryPolicy::NEVER,
             ..ClientConfig::default()
         };
         let client = Client::new(cluster.serve_in_process(), config);
         let request = |item: &Item| ScoreRequest {
             include_samples: true,
-            ..self.plan.request(item.clone(), seed)
+            ..self.config.request(item.clone(), seed)
         };
         Handle::current().block_on(async {
-            client.score(self.plan.short(request(&warm_up_item()))).await?;
+            client.score(self.config.short(request(&warm_up_item()))).await?;
             let requests: Vec<_> = items.iter().map(request).collect();
             let counters = backend.counters();
             let started = Instant::now();

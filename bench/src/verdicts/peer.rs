@@ -31,7 +31,7 @@ use self::completion::{Completion, Drawn};
 pub use self::setting::{Drafting, Setting};
 pub use self::trials::Trials;
 use super::Round;
-use super::config::{Plan, warm_up_item};
+use super::config::{Config, warm_up_item};
 use super::server::Server;
 use crate::models::BenchModel;
 use crate::programs::{Found, Programs};
@@ -44,7 +44,7 @@ const CONTEXT_STEP: usize = 256;
 pub struct Peer<'a> {
     pub found: Found,
     programs: &'a Programs,
-    plan: &'a Plan,
+    config: &'a Config,
     model: &'a Path,
     tokenizer: Tokenizer,
     template: Template,
@@ -68,7 +68,7 @@ impl<'a> Peer<'a> {
         tools: Option<&Path>,
         programs: &'a Programs,
         model: &'a BenchModel,
-        plan: &'a Plan,
+        config: &'a Config,
         items: &[Item],
     ) -> Result<Self, Failed> {
         let found = programs.find_llama_cpp(PROGRAM, named, tools)?;
@@ -77,7 +77,7 @@ impl<'a> Peer<'a> {
         let mut peer = Self {
             found,
             programs,
-            plan,
+            config,
             model: &model.path,
             tokenizer: Tokenizer::load(&model.path).map_err(load_failed)?,
             template: Template::builtin(),
@@ -86,23 +86,23 @@ impl<'a> Peer<'a> {
         };
         let mut longest = 0;
         for item in items.iter().chain([&warm_up_item()]) {
-            let request = plan.request(item.clone(), 0);
+            let request = config.request(item.clone(), 0);
             let prompts = peer.prompts(&request).or_exit(Exit::Internal)?;
             longest = prompts.values().map(Vec::len).max().unwrap_or(0).max(longest);
         }
         // Another seed shows the responses in another order, which may take some more tokens.
-        let room = longest + plan.settings.max_critique_tokens as usize + CONTEXT_STEP;
+        let room = longest + config.settings.max_critique_tokens as usize + CONTEXT_STEP;
         peer.context = room.next_multiple_of(CONTEXT_STEP);
         Ok(peer)
     }
 
     /// Starts the server, judges an item unmeasured and all of these measured.
     pub fn judge(&self, setting: Setting, items: &[Item], seed: u64) -> Result<Round, Failed> {
-        let arguments = setting.arguments(self.plan, self.model, self.context);
+        let arguments = setting.arguments(self.config, self.model, self.context);
         let server = Server::start(self.programs, &self.found.program, &arguments, &self.agent)?;
-        let warm_up = self.plan.short(self.plan.request(warm_up_item(), seed));
+        let warm_up = self.config.short(self.config.request(warm_up_item(), seed));
         let requests: Vec<_> =
-            items.iter().map(|item| self.plan.request(item.clone(), seed)).collect();
+            items.iter().map(|item| self.config.request(item.clone(), seed)).collect();
         let judged = self
             .judge_all(&server.address, setting, &[warm_up])
             .and_then(|_| self.judge_all(&server.address, setting, &requests));
@@ -128,7 +128,7 @@ impl<'a> Peer<'a> {
         let started = Instant::now();
         let judged = std::thread::scope(|scope| {
             let threads: Vec<_> =
-                (0..self.plan.at_once).map(|_| scope.spawn(one_after_the_other)).collect();
+                (0..self.config.at_once).map(|_| scope.spawn(one_after_the_other)).collect();
             threads.into_iter().map(join).collect::<anyhow::Result<Vec<_>>>()
         })?;
         let mut round = Round { seconds: started.elapsed().as_secs_f64(), ..Round::default() };

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 pub use self::side::Side;
 use super::Round;
-use super::config::Plan;
+use super::config::Config;
 use super::peer::Setting;
 use crate::head::Head;
 use crate::output::json_page;
@@ -57,7 +57,7 @@ pub struct Report {
 
 /// What stays the same over a run.
 pub struct Frame<'a> {
-    pub plan: &'a Plan,
+    pub config: &'a Config,
     pub model: &'a str,
     pub items: usize,
     pub head: Head,
@@ -107,16 +107,16 @@ impl Report {
             let rates = |side: &Side| side.verdicts_per_minute.values.clone();
             paired_ratio(&rates(ours.as_ref()?), &rates(other.as_ref()?))
         };
-        let plan = frame.plan;
+        let config = frame.config;
         let facts = frame.peer.as_ref();
         Self {
             head: frame.head.until_now(complete),
-            threads: plan.threads,
+            threads: config.threads,
             model: frame.model.to_owned(),
             items: frame.items,
-            at_once: plan.at_once,
+            at_once: config.at_once,
             rounds: sides.iter().map(|(_, rounds)| rounds.len()).min().unwrap_or(0),
-            settings: plan.settings.clone(),
+            settings: config.settings.clone(),
             drafts_ratio: ratio(&ours_without_drafts),
             ratio: ratio(&peer),
             peer_version: facts.map(|facts| facts.version.clone()),

@@ -70,7 +70,7 @@ fn row(worker: &WorkerStatus) -> Markup {
             td.load-cell data-label="Load" {
                 span.nowrap { (chart::load(worker.running, worker.capacity)) " "
                     span.figure { (worker.running) " of " (worker.capacity) } }
-                @if worker.queued > 0 { span.sub { (worker.queued) " waiting for a lane" } }
+                @if worker.queued > 0 { span.sub { (worker.queued) " waiting for a place" } }
             }
             td data-label="Model" {
                 @if worker.model.is_empty() { span.muted { "not yet known" } } @else {

@@ -99,9 +99,9 @@ impl ClusterPlan {
     ) -> Result<ClusterPlan> {
         let shared = slots(&cluster.shared);
         let owns: Vec<(usize, Vec<u32>)> = cluster
-            .members
+            .sequences
             .iter()
-            .flat_map(|member| member.rows.clone().map(|row| (row, slots(&member.own))))
+            .flat_map(|sequence| sequence.rows.clone().map(|row| (row, slots(&sequence.own))))
             .collect();
         let (first_row, rows) = (owns.first().map_or(0, |&(row, _)| row), owns.len());
         let longest = owns.iter().map(|(_, own)| own.len()).max().unwrap_or(0);

@@ -9,7 +9,7 @@ use crate::adapter::AdapterId;
 use crate::error::SubmitError;
 use crate::event::Event;
 use crate::model::adapted::Adapted;
-use crate::model::attention::{Cluster, Member};
+use crate::model::attention::{Cluster, SequenceRows};
 use crate::model::forward::{AdaptedRows, Batch, Forward, Row};
 use crate::model::kv::PAGE_TOKENS;
 use crate::request::{Group, NoWatch, SampleSpec, Sampling};
@@ -55,7 +55,7 @@ impl Engine {
                 continue;
             }
             let start = self.groups[source].prompt.len();
-            let (mut members, first_of_all) = (Vec::new(), batch.rows.len());
+            let (mut sequences, first_of_all) = (Vec::new(), batch.rows.len());
             for sequence in 0..self.sequences.len() {
                 if self.sequences[sequence].group != id {
                     continue;
@@ -66,13 +66,13 @@ impl Engine {
                 for drafts in 0..=self.sequences[sequence].drafts.left() {
                     draws.push(Draw { sequence, source: draws.len(), drafts });
                 }
-                members.push(Member {
+                sequences.push(SequenceRows {
                     rows: first..batch.rows.len(),
                     own: self.sequences[sequence].cache.segments(),
                 });
             }
             let shared = self.tree.segments(&self.groups[source].path);
-            batch.clusters.push(Cluster { shared, members });
+            batch.clusters.push(Cluster { shared, sequences });
             self.groups[source].mark(first_of_all, batch);
         }
         (draws, decodes)
@@ -127,8 +127,8 @@ impl Engine {
             batch.rows.push(Row { token, position, page, slot, wants_logits });
         }
         let shared = self.tree.segments(&self.groups[index].path);
-        let members = vec![Member { rows: first..batch.rows.len(), own: Vec::new() }];
-        batch.clusters.push(Cluster { shared, members });
+        let sequences = vec![SequenceRows { rows: first..batch.rows.len(), own: Vec::new() }];
+        batch.clusters.push(Cluster { shared, sequences });
         self.groups[index].mark(first, batch);
     }
 

@@ -9,7 +9,7 @@ use crate::error::SubmitError;
 use crate::model::adapted::Adapted;
 use crate::model::kv::PAGE_TOKENS;
 use crate::prefix::{self, Realm};
-use crate::readout::Plan;
+use crate::readout::TokenisedReadout;
 use crate::request::{Group, GroupId, Readout, SampleSpec, Sampling};
 use crate::sequence::Waiting;
 
@@ -29,9 +29,10 @@ impl Engine {
         let (mut longest, mut first_tokens) = (0, 0);
         for (sample, spec) in group.samples.into_iter().enumerate() {
             let ready = self.prepare(sample, spec)?;
-            longest = longest.max(ready.max_tokens + ready.plan.as_ref().map_or(0, |p| p.room()));
+            longest = longest
+                .max(ready.max_tokens + ready.readout.as_ref().map_or(0, |readout| readout.room()));
             // A sample's first draw may end its free text: then the opening follows at once.
-            let opening = ready.plan.as_ref().map_or(0, |plan| plan.opening_room);
+            let opening = ready.readout.as_ref().map_or(0, |readout| readout.opening_room);
             first_tokens = first_tokens.max(ready.max_tokens.min(1) + opening);
             waiting.push_back(ready);
         }
@@ -100,15 +101,15 @@ impl Engine {
             let why = "a scalar reward model draws no text: ask for the hidden state alone";
             return Err(invalid("max_tokens", why));
         }
-        let plan = match spec.readout {
+        let readout = match spec.readout {
             None => None,
-            Some(readout) => Some(Arc::new(self.plan_readout(readout)?)),
+            Some(readout) => Some(Arc::new(self.tokenise_readout(readout)?)),
         };
         let SampleSpec { sampling, max_tokens, watch, last_hidden, ignores_end, .. } = spec;
-        Ok(Waiting { sample, sampling, max_tokens, watch, plan, last_hidden, ignores_end })
+        Ok(Waiting { sample, sampling, max_tokens, watch, readout, last_hidden, ignores_end })
     }
 
-    fn plan_readout(&mut self, readout: Readout) -> Result<Plan, SubmitError> {
+    fn tokenise_readout(&mut self, readout: Readout) -> Result<TokenisedReadout, SubmitError> {
         if readout.slots == 0 || readout.slots > self.context {
             return Err(invalid("readout.slots", &format!("{} slots", readout.slots)));
         }
@@ -122,7 +123,7 @@ impl Engine {
             let found = known.entry(byte);
             Arc::clone(found.or_insert_with(|| Arc::new(tokens.starting_with(byte))))
         };
-        Plan::new(readout, tokens, starting_with)
+        TokenisedReadout::new(readout, tokens, starting_with)
             .map_err(|error| invalid("readout", &error.to_string()))
     }
 }

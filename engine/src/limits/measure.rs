@@ -76,7 +76,7 @@ fn memory(threads: usize) -> f64 {
 /// the time until the last was done.
 fn best<W: FnMut() -> f64>(threads: usize, prepare: impl Fn(usize) -> W + Sync) -> f64 {
     let barrier = Barrier::new(threads);
-    let member = |thread: usize| -> Vec<(Instant, Instant, f64)> {
+    let windows_of = |thread: usize| -> Vec<(Instant, Instant, f64)> {
         let mut work = prepare(thread);
         let window = |_| {
             barrier.wait();
@@ -86,16 +86,16 @@ fn best<W: FnMut() -> f64>(threads: usize, prepare: impl Fn(usize) -> W + Sync) 
         };
         (0..WINDOWS).map(window).collect()
     };
-    let members: Vec<Vec<_>> = std::thread::scope(|scope| {
+    let by_thread: Vec<Vec<_>> = std::thread::scope(|scope| {
         let spawned: Vec<_> =
-            (1..threads).map(|thread| scope.spawn(move || member(thread))).collect();
-        let mut members = vec![member(0)];
-        // A member that panicked leaves the others at the barrier: nothing in it can.
-        members.extend(spawned.into_iter().filter_map(|thread| thread.join().ok()));
-        members
+            (1..threads).map(|thread| scope.spawn(move || windows_of(thread))).collect();
+        let mut all = vec![windows_of(0)];
+        // A thread that panicked leaves the others at the barrier: nothing in it can.
+        all.extend(spawned.into_iter().filter_map(|thread| thread.join().ok()));
+        all
     });
     let rate = |window: usize| {
-        let of_window = || members.iter().filter_map(|member| member.get(window));
+        let of_window = || by_thread.iter().filter_map(|windows| windows.get(window));
         let started = of_window().map(|&(started, ..)| started).min()?;
         let ended = of_window().map(|&(_, ended, _)| ended).max()?;
         let done: f64 = of_window().map(|&(.., done)| done).sum();

@@ -26,14 +26,14 @@ const TILE_SCORES: usize = 128 * 1024;
 /// Rows whose sequences begin with the same tokens.
 #[derive(Debug, Default)]
 pub(crate) struct Cluster {
-    /// What all members see.
+    /// What all sequences see.
     pub(crate) shared: Vec<Segment>,
-    pub(crate) members: Vec<Member>,
+    pub(crate) sequences: Vec<SequenceRows>,
 }
 
 /// Neighbouring rows of the batch that belong to one sequence.
 #[derive(Debug)]
-pub(crate) struct Member {
+pub(crate) struct SequenceRows {
     pub(crate) rows: Range<usize>,
     /// What this sequence alone sees, after the shared part, its own rows included.
     pub(crate) own: Vec<Segment>,
@@ -46,7 +46,7 @@ pub(crate) struct AttentionTile {
     head: usize,
     /// Of the query heads of this key head.
     queries: Range<usize>,
-    /// Rows, and the member that they belong to.
+    /// Rows, and the number of the sequence that they belong to.
     spans: Vec<(Range<usize>, usize)>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn tiles(
     positions: &[usize],
     threads: usize,
 ) -> Vec<AttentionTile> {
-    let rows: usize = clusters.iter().flat_map(|c| &c.members).map(|m| m.rows.len()).sum();
+    let rows: usize = clusters.iter().flat_map(|c| &c.sequences).map(|s| s.rows.len()).sum();
     let wanted = if threads > 1 { threads * 2 } else { 1 };
     let fair = (rows * shape.kv_heads).div_ceil(wanted).max(2);
     // With too few key heads, query heads that share one are told apart: keys are read again, by another thread.
@@ -78,7 +78,7 @@ pub(crate) fn tiles(
     let mut tiles = Vec::new();
     for (index, cluster) in clusters.iter().enumerate() {
         let longest =
-            cluster.members.iter().flat_map(|m| m.rows.clone()).map(|r| positions[r]).max();
+            cluster.sequences.iter().flat_map(|s| s.rows.clone()).map(|r| positions[r]).max();
         let by_memory = TILE_SCORES / (longest.unwrap_or(0) + 2 * PAGE_TOKENS);
         let most = (TILE_QUERIES.min(by_memory) / queries).min(fair).max(1);
         for spans in spans(cluster, most) {
@@ -102,10 +102,10 @@ fn spans(cluster: &Cluster, most: usize) -> Vec<Vec<(Range<usize>, usize)>> {
     let mut all = Vec::new();
     let mut spans = Vec::new();
     let mut count = 0;
-    for (number, member) in cluster.members.iter().enumerate() {
-        let mut start = member.rows.start;
-        while start < member.rows.end {
-            let end = member.rows.end.min(start + most - count);
+    for (number, sequence) in cluster.sequences.iter().enumerate() {
+        let mut start = sequence.rows.start;
+        while start < sequence.rows.end {
+            let end = sequence.rows.end.min(start + most - count);
             spans.push((start..end, number));
             count += end - start;
             start = end;
@@ -126,13 +126,13 @@ mod tests {
     use super::*;
     use crate::model::kv::PageLayout;
 
-    fn members(sizes: &[usize]) -> Vec<Member> {
+    fn sequences(sizes: &[usize]) -> Vec<SequenceRows> {
         let mut start = 0;
         sizes
             .iter()
             .map(|size| {
                 start += size;
-                Member { rows: start - size..start, own: Vec::new() }
+                SequenceRows { rows: start - size..start, own: Vec::new() }
             })
             .collect()
     }
@@ -144,7 +144,7 @@ mod tests {
             AttentionShape { layout, kv_heads: 3, heads_per_kv: 4, scale: 1.0, softcap: None };
         for (sizes, threads) in [(&[1][..], 2), (&[1, 1, 1], 8), (&[100], 2), (&[1, 40, 1, 7], 3)] {
             let rows: usize = sizes.iter().sum();
-            let clusters = [Cluster { shared: Vec::new(), members: members(sizes) }];
+            let clusters = [Cluster { shared: Vec::new(), sequences: sequences(sizes) }];
             let mut met = vec![0; rows * 12];
             for tile in tiles(&shape, &clusters, &vec![5_000; rows], threads) {
                 for row in tile.spans.iter().flat_map(|(rows, _)| rows.clone()) {
@@ -162,7 +162,7 @@ mod tests {
         let layout = PageLayout { kv_heads: 1, key_size: 32, value_size: 32 };
         let shape =
             AttentionShape { layout, kv_heads: 1, heads_per_kv: 4, scale: 1.0, softcap: None };
-        let clusters = [Cluster { shared: Vec::new(), members: members(&[1]) }];
+        let clusters = [Cluster { shared: Vec::new(), sequences: sequences(&[1]) }];
         assert_eq!(tiles(&shape, &clusters, &[9], 2).len(), 4);
     }
 }

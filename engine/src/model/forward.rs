@@ -40,7 +40,7 @@ use buffers::Inputs;
 pub(crate) use buffers::SharedInputs;
 use experts::{ExpertBuffers, SharedExperts};
 use jury_kernels::cpu::shared::{Rows, SharedPages, SharedRows};
-use jury_kernels::cpu::thread_pool::{Member, Phases, ThreadPool};
+use jury_kernels::cpu::thread_pool::{Phases, PoolThread, ThreadPool};
 use jury_kernels::cpu::{PANEL, SimdLevel};
 use latent::{LatentBuffers, SharedLatent};
 use linear::PanelScratch;
@@ -66,7 +66,7 @@ pub(crate) struct Row {
     pub(crate) wants_logits: bool,
 }
 
-/// What one step computes. Every row belongs to one member of one cluster.
+/// What one step computes. Every row belongs to one sequence of one cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) rows: Vec<Row>,
@@ -153,7 +153,7 @@ struct Pass<'a> {
 
 /// One thread's way through the phases of a pass.
 struct Walk<'a> {
-    member: Member<'a>,
+    thread: PoolThread<'a>,
     scratch: &'a mut ThreadScratch,
     /// Rows that are computed: all, and in the last layer, once keys and values are stored, those that are wanted.
     rows: usize,
@@ -250,8 +250,8 @@ impl Forward {
             row_chunk: (positions.len() / (pool.threads() * 4)).clamp(1, MOST_ROWS_AT_ONCE),
         };
         pool.run_with(&mut self.scratch, |number, scratch| {
-            let (member, rows) = (phases.member(number), batch.rows.len());
-            let mut walk = Walk { member, scratch, rows, rows_left: false };
+            let (thread, rows) = (phases.thread(number), batch.rows.len());
+            let mut walk = Walk { thread, scratch, rows, rows_left: false };
             pass.embed(&mut walk);
             let mut joining = Joining::Done;
             for (index, layer) in weights.layers.iter().enumerate() {

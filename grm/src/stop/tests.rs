@@ -44,8 +44,8 @@ impl Setup {
 
     /// The shortest prefix of these samples after which the rule fires.
     fn stop(&self, samples: &[Sample]) -> Option<Stop> {
-        let mut watch = Watch::new(self.stopping());
-        samples.iter().find_map(|sample| watch.push(sample.clone()))
+        let mut arrivals = Arrivals::new(self.stopping());
+        samples.iter().find_map(|sample| arrivals.push(sample.clone()))
     }
 
     /// As a verdict has them, without the bootstrap, which takes most of a vote's time.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A job is one closure that every thread runs with its own number. Work is claimed piece by piece, and
-//! `Member::run` returns when all pieces of a phase are done, *not* when all threads have come by: a thread that the
+//! `PoolThread::run` returns when all pieces of a phase are done, *not* when all threads have come by: a thread that the
 //! system has put aside holds up nobody, unless it was put aside in the middle of a piece. (With barriers among
 //! threads, two threads on a busy machine were four times slower than one.) Threads spin while a job is likely to come
 //! within microseconds and sleep otherwise: idle spinning takes a fifth of the machine from whoever else has work.
@@ -18,8 +18,8 @@ mod phase;
 mod phases;
 mod results;
 
-pub use phase::PoolThread;
-pub use phases::{Claim, Member, Phases};
+pub use phase::ThreadIndex;
+pub use phases::{Claim, Phases, PoolThread};
 pub use results::Results;
 
 use std::hint;
@@ -229,7 +229,7 @@ mod tests {
             let phase = Phase::default();
             pool.run(&|number| {
                 // As if there were more threads, who have been put aside.
-                phase.parallel_for(PoolThread { number, count }).run(pieces, |piece| {
+                phase.parallel_for(ThreadIndex { number, count }).run(pieces, |piece| {
                     counts[piece].fetch_add(1, Ordering::Relaxed);
                 });
             });
@@ -245,7 +245,7 @@ mod tests {
             let phases: Vec<Phase> = (0..20).map(|_| Phase::default()).collect();
             let seen = AtomicUsize::new(0);
             pool.run(&|number| {
-                let thread = PoolThread { number, count: 4 };
+                let thread = ThreadIndex { number, count: 4 };
                 for (round, phase) in phases.iter().enumerate() {
                     phase.parallel_for(thread).run(counts.len(), |piece| {
                         if counts.iter().all(|count| count.load(Ordering::Relaxed) >= round) {

@@ -1081,7 +1081,7 @@ pub struct WorkerStatus {
     /// Version of parser and guide. Empty: not yet known.
     #[prost(string, tag = "14")]
     pub method_version: ::prost::alloc::string::String,
-    /// Samples waiting for a lane, by its own last report.
+    /// Samples waiting for a place, by its own last report.
     #[prost(uint32, tag = "15")]
     pub queued: u32,
     /// Most tokens of prompt and generation together. 0: not yet known.
@@ -2197,7 +2197,7 @@ pub struct Load {
     /// Samples being drawn.
     #[prost(uint32, tag = "1")]
     pub running: u32,
-    /// Samples waiting for a lane.
+    /// Samples waiting for a place.
     #[prost(uint32, tag = "2")]
     pub queued: u32,
     /// Samples that can be drawn at once.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::verdicts::config::Plan;
+use crate::verdicts::config::Config;
 
 /// Least piece of a cached prompt that is used at another place, in tokens.
 const REUSE_TOKENS: usize = 64;
@@ -74,9 +74,9 @@ impl Setting {
     }
 
     /// The server's command line. A slot has a context of so many tokens.
-    pub fn arguments(self, plan: &Plan, model: &Path, slot_context: usize) -> Vec<String> {
-        let slots = plan.in_flight();
-        let threads = plan.threads.to_string();
+    pub fn arguments(self, config: &Config, model: &Path, slot_context: usize) -> Vec<String> {
+        let slots = config.in_flight();
+        let threads = config.threads.to_string();
         let options = [
             ("-m", model.display().to_string()),
             ("--host", "127.0.0.1".to_owned()),
@@ -128,8 +128,8 @@ mod tests {
     fn typed(setting: Setting) -> String {
         let words = "jury bench verdicts --items i --model-cache m --threads 2 --at-once 2";
         let BenchCommand::Verdicts(args) = command(words) else { unreachable!() };
-        let plan = Plan::try_from(*args).unwrap();
-        setting.arguments(&plan, Path::new("a.gguf"), 1024).join(" ")
+        let config = Config::try_from(*args).unwrap();
+        setting.arguments(&config, Path::new("a.gguf"), 1024).join(" ")
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! ```
 
 use super::setting::{Drafting, Setting};
-use crate::verdicts::config::Plan;
+use crate::verdicts::config::Config;
 
 /// What was tried so far, and what is next.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ enum Stage {
 // === impl Trials ===
 
 impl Trials {
-    pub fn new(plan: &Plan) -> Self {
-        let several = plan.settings.k > 1;
+    pub fn new(config: &Config) -> Self {
+        let several = config.settings.k > 1;
         // A single sample has nobody to share a request with.
         let as_asked = |setting: Setting| if several { setting } else { setting.ungrouped() };
         let mut trials = Self {
@@ -40,9 +40,9 @@ impl Trials {
             best: (as_asked(Setting::USUAL), f64::NEG_INFINITY),
             tried: 0,
         };
-        if plan.tries_settings {
+        if config.tries_settings {
             trials.left = Setting::GROUPED.map(as_asked).to_vec();
-            let stages = [(several, Stage::Ungrouped), (plan.few_in_flight(), Stage::Drafts)];
+            let stages = [(several, Stage::Ungrouped), (config.few_in_flight(), Stage::Drafts)];
             trials.stages =
                 stages.into_iter().filter(|(wanted, _)| *wanted).map(|(_, stage)| stage).collect();
         }
@@ -98,7 +98,7 @@ mod tests {
     fn trials(typed: &str) -> Trials {
         let words = format!("jury bench verdicts --items i --model-cache m {typed}");
         let BenchCommand::Verdicts(args) = command(&words) else { unreachable!() };
-        Trials::new(&Plan::try_from(*args).unwrap())
+        Trials::new(&Config::try_from(*args).unwrap())
     }
 
     /// Tries all with these rates; gives what was tried, and what is kept.

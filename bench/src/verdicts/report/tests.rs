@@ -26,14 +26,14 @@ fn drafting(seconds: f64) -> Round {
     Round { drafts: Some(drafts), ..round(seconds) }
 }
 
-fn plan(typed: &str) -> Plan {
+fn config(typed: &str) -> Config {
     let words = format!("jury bench verdicts --items i --model-cache m --threads 2 {typed}");
     let BenchCommand::Verdicts(args) = command(&words) else { unreachable!() };
-    Plan::try_from(*args).unwrap()
+    Config::try_from(*args).unwrap()
 }
 
 fn report(peer: Option<PeerFacts>, complete: bool, sides: &[(Who, Vec<Round>)]) -> Report {
-    let frame = Frame { plan: &plan("-k 3"), model: "m", items: 2, head: example(), peer };
+    let frame = Frame { config: &config("-k 3"), model: "m", items: 2, head: example(), peer };
     let report = Report::new(&frame, complete, sides);
     Report { head: Head { complete: report.head.complete, ..example() }, ..report }
 }

@@ -17,7 +17,7 @@ fn worker(i: usize) -> WorkerRef {
     WorkerRef { id: format!("w{i}").into(), generation: 0 }
 }
 
-/// Workers of 8 lanes with these loads.
+/// Workers of 8 places with these loads.
 fn loaded(loads: &[u32]) -> Vec<Candidate> {
     let indexed = loads.iter().enumerate();
     indexed

@@ -5,7 +5,7 @@
 use candle_core::{Device, Tensor};
 
 use super::{ClusterPlan, LayerStore, Scoring, slots};
-use crate::model::attention::{Cluster, Member};
+use crate::model::attention::{Cluster, SequenceRows};
 use crate::model::kv::{PAGE_TOKENS, Segment};
 
 const KV_HEADS: usize = 2;
@@ -48,11 +48,11 @@ fn expected(query: &[f32], keys: &[f32], values: &[f32], seen: &[u32]) -> Vec<f3
 fn every_row_sees_the_shared_tokens_and_its_own_up_to_its_position_and_in_its_window() {
     let device = Device::Cpu;
     let shared = vec![Segment { page: 2, tokens: 64 }, Segment { page: 0, tokens: 7 }];
-    // Uneven members, one with two rows, in a batch whose first row belongs to somebody else.
-    let member = |rows, page, tokens| Member { rows, own: vec![Segment { page, tokens }] };
-    let members = vec![member(1..2, 1, 3), member(2..4, 3, 11), member(4..5, 4, 1)];
+    // Uneven sequences, one with two rows, in a batch whose first row belongs to somebody else.
+    let sequence = |rows, page, tokens| SequenceRows { rows, own: vec![Segment { page, tokens }] };
+    let sequences = vec![sequence(1..2, 1, 3), sequence(2..4, 3, 11), sequence(4..5, 4, 1)];
     let positions = [0, 71 + 2, 71 + 9, 71 + 10, 71];
-    let cluster = Cluster { shared, members };
+    let cluster = Cluster { shared, sequences };
 
     let elements = PAGES * PAGE_TOKENS * KV_HEADS * SIZE;
     let (keys, values) = (numbers(elements, 1), numbers(elements, 2));
@@ -79,10 +79,10 @@ fn every_row_sees_the_shared_tokens_and_its_own_up_to_its_position_and_in_its_wi
         };
         let found = plan.attend(&store, &all, &scoring).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(found.len(), 4);
-        for member in &cluster.members {
-            for row in member.rows.clone() {
+        for sequence in &cluster.sequences {
+            for row in sequence.rows.clone() {
                 let mut seen = slots(&cluster.shared);
-                seen.extend(slots(&member.own));
+                seen.extend(slots(&sequence.own));
                 seen.truncate(positions[row] + 1);
                 let hidden = window.map_or(0, |window| seen.len().saturating_sub(window));
                 let query = &queries[row * HEADS * SIZE..][..HEADS * SIZE];

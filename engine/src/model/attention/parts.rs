@@ -1,4 +1,4 @@
-//! What a tile's queries see: segments that all of them share, then those of each member.
+//! What a tile's queries see: segments that all of them share, then those of each sequence.
 
 use std::ops::Range;
 
@@ -55,7 +55,7 @@ impl AttentionLayer<'_> {
         self.window.map_or(0, |window| (self.positions[row] + 1).saturating_sub(window))
     }
 
-    /// Visits what the tile's queries see, in ascending position: shared segments for all of them, then each member's
+    /// Visits what the tile's queries see, in ascending position: shared segments for all of them, then each sequence's
     /// own. Segments before the windows of all rows are left out.
     pub(super) fn each_part<'s>(
         &'s self,
@@ -89,10 +89,10 @@ impl AttentionLayer<'_> {
     ) {
         let cluster = &self.clusters[tile.cluster];
         let position = cluster.shared.iter().map(|segment| segment.tokens).sum();
-        let (rows, member) = &tile.spans[span];
+        let (rows, sequence) = &tile.spans[span];
         let before: usize = tile.spans[..span].iter().map(|(rows, _)| rows.len()).sum();
         let queries = before * tile.queries.len()..(before + rows.len()) * tile.queries.len();
-        let segments = &cluster.members[*member].own;
+        let segments = &cluster.sequences[*sequence].own;
         self.each_segment(tile, segments, queries, position, tokens, visit);
     }
 

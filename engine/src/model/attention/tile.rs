@@ -182,7 +182,7 @@ impl AttentionLayer<'_> {
         }
     }
 
-    /// Adds up the weighted values: the shared ones for all queries, then each member's own.
+    /// Adds up the weighted values: the shared ones for all queries, then each sequence's own.
     fn add_values(
         &self,
         tile: &AttentionTile,

@@ -83,7 +83,7 @@ impl Pass<'_> {
         }
         let (strips, width) = (self.strips(walk), self.adapter_width);
         let scratch = &mut walk.scratch.low;
-        walk.member.run(strips.len() * projections.len(), |claim, piece| {
+        walk.thread.run(strips.len() * projections.len(), |claim, piece| {
             let Strip { rows, adapter } = &strips[piece / projections.len()];
             let projection = projections[piece % projections.len()];
             let Some(part) = adapter.part(layer, projection) else { return };

@@ -43,7 +43,7 @@ impl Pass<'_> {
         walk: &mut Walk<'_>,
     ) {
         let is_last = index + 1 == self.shape.layers;
-        walk.member.run_in_chunks(self.rows(), self.row_chunk, |claim, row| {
+        walk.thread.run_in_chunks(self.rows(), self.row_chunk, |claim, row| {
             self.normalise(claim, row, before, &layer.attention_norm);
         });
         let (output, input) = match &layer.attention {
@@ -83,10 +83,10 @@ impl Pass<'_> {
         ];
         self.lower(index, &products.map(|(projection, ..)| projection), &self.normed, walk);
         let panels = products.iter().map(|(_, linear, _)| linear.matrix.panels()).sum();
-        let (thread, strips) = (walk.member.thread(), self.strips(walk));
+        let (thread, strips) = (walk.thread.index(), self.strips(walk));
         let scratch = &mut walk.scratch.panel;
         let grid = Grid::new(self.rows(), panels, thread);
-        walk.member.run_with_next(grid.pieces(), |claim, piece, next| {
+        walk.thread.run_with_next(grid.pieces(), |claim, piece, next| {
             let (rows, panel) = grid.locate(piece);
             let (projection, linear, out, panel) = locate(&products, panel);
             let prefetch = match next.map(|next| locate(&products, grid.locate(next).1)) {
@@ -99,7 +99,7 @@ impl Pass<'_> {
             let piece = Piece { bias, first_row, addition, ..piece };
             self.store(claim, piece, &self.normed.rows(claim, rows), scratch, out);
         });
-        walk.member.run_in_chunks(self.rows(), self.row_chunk, |claim, row| {
+        walk.thread.run_in_chunks(self.rows(), self.row_chunk, |claim, row| {
             self.rotate_and_store(claim, index, layer, row);
         });
     }
@@ -158,7 +158,7 @@ impl Pass<'_> {
     fn score(&self, index: usize, walk: &mut Walk<'_>) {
         let scratch = &mut walk.scratch.attention;
         let is_last = index + 1 == self.shape.layers;
-        walk.member.run(self.tiles.len(), |claim, tile| {
+        walk.thread.run(self.tiles.len(), |claim, tile| {
             // After the last layer's keys and values are stored, other rows are of no use.
             if is_last && !self.tiles[tile].rows().any(|row| self.batch.rows[row].wants_logits) {
                 return;
@@ -185,7 +185,7 @@ impl Pass<'_> {
         // A row moves to the place of one before it.
         let moves = self.wanted.iter().enumerate().map(|(to, &from)| (from, to));
         let moves = moves.filter(|(from, to)| from != to);
-        walk.member.run(1, |claim, _| {
+        walk.thread.run(1, |claim, _| {
             self.attended.move_rows(claim, moves.clone());
             self.stream.move_rows(claim, moves.clone());
         });
@@ -203,10 +203,10 @@ impl Pass<'_> {
         let layer = &self.weights.layers[index];
         self.complete(input, walk.rows, walk);
         self.lower(index, &[Projection::Output], input, walk);
-        let (thread, strips) = (walk.member.thread(), self.strips(walk));
+        let (thread, strips) = (walk.thread.index(), self.strips(walk));
         let grid = Grid::new(walk.rows, output.panels(), thread);
         let scratch = &mut walk.scratch.panel;
-        walk.member.run_with_next(grid.pieces(), |claim, piece, next| {
+        walk.thread.run_with_next(grid.pieces(), |claim, piece, next| {
             let (rows, panel) = grid.locate(piece);
             let prefetch = grid.prefetch(output, next, layer.feed.first_matrix(), thread);
             let addition = self.addition(claim, index, Projection::Output, strips);

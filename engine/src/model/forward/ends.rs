@@ -9,7 +9,7 @@ use jury_kernels::cpu::activations::soft_cap;
 impl Pass<'_> {
     pub(super) fn embed(&self, walk: &mut Walk<'_>) {
         let scale = self.shape.embedding_scale;
-        walk.member.run_in_chunks(self.rows(), self.row_chunk, |claim, row| {
+        walk.thread.run_in_chunks(self.rows(), self.row_chunk, |claim, row| {
             let stream = self.stream.row(claim, row);
             self.weights.embedding.row(self.batch.rows[row].token, stream);
             if scale != 1.0 {
@@ -22,13 +22,13 @@ impl Pass<'_> {
     pub(super) fn head(&self, joining: Joining<'_>, walk: &mut Walk<'_>) {
         let head = &self.weights.head;
         let wanted = self.wanted.len();
-        walk.member.run(wanted, |claim, row| {
+        walk.thread.run(wanted, |claim, row| {
             self.normalise(claim, row, joining, &self.weights.output_norm);
         });
         let scratch = &mut walk.scratch.panel;
         // The chunk of a prompt that goes on wants none.
         let panels = if self.wanted.is_empty() { 0 } else { head.panels() };
-        walk.member.run_with_next(panels, |claim, panel, next| {
+        walk.thread.run_with_next(panels, |claim, panel, next| {
             let input = self.normed.rows(claim, 0..wanted);
             let prefetch = next.map_or(&[][..], |next| head.panel_bytes(next));
             let columns = panel * PANEL..(panel + 1) * PANEL;

@@ -101,7 +101,7 @@ impl ExpertBuffers {
     }
 }
 
-// Numbers of pieces depend on the batch's size alone: members that come late must know them.
+// Numbers of pieces depend on the batch's size alone: threads that come late must know them.
 impl Pass<'_> {
     /// Finds every row's experts and seats, and begins with the expert that sees all rows.
     pub(super) fn route_to(
@@ -115,7 +115,7 @@ impl Pass<'_> {
         let (count, used) = (settings.count, settings.used);
         let panels = router.panels();
         let more = shared.map_or(0, |gated| gated.gate.panels());
-        walk.member.run(panels + more, |claim, piece| {
+        walk.thread.run(panels + more, |claim, piece| {
             let input = self.normed.rows(claim, 0..rows);
             match (shared, piece.checked_sub(panels)) {
                 (Some(gated), Some(panel)) => {
@@ -129,11 +129,11 @@ impl Pass<'_> {
                 }
             }
         });
-        walk.member.run_in_chunks(rows, self.row_chunk, |claim, row| {
+        walk.thread.run_in_chunks(rows, self.row_chunk, |claim, row| {
             let (scores, routes) = (buffers.scores.row(claim, row), buffers.routes.row(claim, row));
             route(settings, scores, routes);
         });
-        walk.member.run(1, |claim, _| self.assign_seats(claim, rows, count, used));
+        walk.thread.run(1, |claim, _| self.assign_seats(claim, rows, count, used));
     }
 
     /// Sorts all routes by expert, and those of an expert by row.
@@ -168,12 +168,12 @@ impl Pass<'_> {
         let used = self.shape.experts.as_ref().map_or(0, |settings| settings.used);
         let inner_panels = experts.first().map_or(0, |gated| gated.gate.panels());
         let outer_panels = experts.first().map_or(0, |gated| gated.down.panels());
-        walk.member.run_in_chunks(rows * used, self.row_chunk, |claim, seat| {
+        walk.thread.run_in_chunks(rows * used, self.row_chunk, |claim, seat| {
             let row = buffers.rows.read(claim, seat..seat + 1)[0];
             let normed = self.normed.row(claim, row);
             buffers.inputs.write_row(claim, self.level, seat, |to| to.copy_from_slice(normed));
         });
-        walk.member.run(buffers.busy.rows() * inner_panels, |claim, piece| {
+        walk.thread.run(buffers.busy.rows() * inner_panels, |claim, piece| {
             let Some((expert, seats)) = self.busy(claim, piece / inner_panels) else { return };
             let (gated, panel) = (&experts[expert], piece % inner_panels);
             let work = GatedPanel::plain(gated, panel, seats.start);
@@ -185,7 +185,7 @@ impl Pass<'_> {
         let pieces = buffers.busy.rows() * outer_panels;
         let more = shared.map_or(0, |gated| gated.down.panels());
         let scratch = &mut walk.scratch.panel;
-        walk.member.run(pieces + more, |claim, piece| match (shared, piece.checked_sub(pieces)) {
+        walk.thread.run(pieces + more, |claim, piece| match (shared, piece.checked_sub(pieces)) {
             (Some(gated), Some(panel)) => {
                 let input = buffers.shared_hidden.rows(claim, 0..rows);
                 self.add(claim, Piece::new(&gated.down, panel, &[]), &input, scratch);

@@ -53,7 +53,7 @@ impl Pass<'_> {
     /// `then` is the matrix that comes after this layer.
     pub(super) fn feed(&self, index: usize, then: &PackedMatrix, walk: &mut Walk<'_>) {
         let layer = &self.weights.layers[index];
-        walk.member.run_in_chunks(walk.rows, self.row_chunk, |claim, row| {
+        walk.thread.run_in_chunks(walk.rows, self.row_chunk, |claim, row| {
             self.normalise(claim, row, layer.after_attention(), &layer.feed_norm);
         });
         match &layer.feed {
@@ -69,9 +69,9 @@ impl Pass<'_> {
         let joining = self.weights.layers[index].after_feed();
         let inner = [Projection::Gate, Projection::Up];
         self.lower(index, &inner, &self.normed, walk);
-        let (thread, strips) = (walk.member.thread(), self.strips(walk));
+        let (thread, strips) = (walk.thread.index(), self.strips(walk));
         let grid = Grid::new(walk.rows, gated.gate.panels(), thread);
-        walk.member.run_with_next(grid.pieces(), |claim, piece, next| {
+        walk.thread.run_with_next(grid.pieces(), |claim, piece, next| {
             let (rows, panel) = grid.locate(piece);
             let prefetch = [&gated.gate, &gated.up]
                 .map(|matrix| grid.prefetch(matrix, next, &gated.down, thread));
@@ -84,7 +84,7 @@ impl Pass<'_> {
         self.lower(index, &[Projection::Down], &self.hidden, walk);
         let grid = Grid::new(walk.rows, gated.down.panels(), thread);
         let scratch = &mut walk.scratch.panel;
-        walk.member.run_with_next(grid.pieces(), |claim, piece, next| {
+        walk.thread.run_with_next(grid.pieces(), |claim, piece, next| {
             let (rows, panel) = grid.locate(piece);
             let prefetch = grid.prefetch(&gated.down, next, then, thread);
             let addition = self.addition(claim, index, Projection::Down, strips);

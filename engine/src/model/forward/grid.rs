@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use jury_kernels::cpu::packed::PackedMatrix;
-use jury_kernels::cpu::thread_pool::PoolThread;
+use jury_kernels::cpu::thread_pool::ThreadIndex;
 
 /// Rows that a block has at least: a panel is made ready for each block anew.
 const LEAST_ROWS: usize = 128;
 
 /// The pieces of a product: all panels, and with very many rows all panels of each block of rows.
 ///
-/// There is a block for each member, and so each member's range of pieces is its block. A member then finds in its own
+/// There is a block for each thread, and so each thread's range of pieces is its block. A thread then finds in its own
 /// cache the rows that it wrote in the phase before; with panels of all rows, most would have to come from other cores,
 /// which on CPUs of several core complexes is a long way.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +24,7 @@ pub(super) struct Grid {
 
 impl Grid {
     /// Without rows there are no pieces.
-    pub(super) fn new(rows: usize, panels: usize, thread: PoolThread) -> Grid {
+    pub(super) fn new(rows: usize, panels: usize, thread: ThreadIndex) -> Grid {
         let blocks = (rows / LEAST_ROWS).clamp(1, thread.count);
         Grid { rows, panels: if rows > 0 { panels } else { 0 }, blocks }
     }
@@ -40,14 +40,14 @@ impl Grid {
         (rows, panel)
     }
 
-    /// What a member should fetch while it computes a panel of `matrix`: the panel of its next piece, or else the panel
+    /// What a thread should fetch while it computes a panel of `matrix`: the panel of its next piece, or else the panel
     /// that it will get first of the matrix after this.
     pub(super) fn prefetch<'b>(
         self,
         matrix: &'b PackedMatrix,
         next: Option<usize>,
         then: &'b PackedMatrix,
-        thread: PoolThread,
+        thread: ThreadIndex,
     ) -> &'b [u8] {
         match next {
             Some(next) => matrix.panel_bytes(self.locate(next).1),
@@ -63,8 +63,8 @@ impl Grid {
 mod tests {
     use super::*;
 
-    fn thread(number: usize, count: usize) -> PoolThread {
-        PoolThread { number, count }
+    fn thread(number: usize, count: usize) -> ThreadIndex {
+        ThreadIndex { number, count }
     }
 
     #[test]

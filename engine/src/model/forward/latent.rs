@@ -84,7 +84,7 @@ impl Pass<'_> {
         };
         let panels = first.panels();
         let scratch = &mut walk.scratch.panel;
-        walk.member.run(panels + attention.down.panels(), |claim, piece| {
+        walk.thread.run(panels + attention.down.panels(), |claim, piece| {
             let (matrix, panel, out) = match piece.checked_sub(panels) {
                 None => (first, piece, first_out),
                 Some(panel) => (&attention.down, panel, &self.keys),
@@ -94,18 +94,18 @@ impl Pass<'_> {
         });
         if let LatentQuery::LowRank { norm, up, .. } = &attention.query {
             let low_rank = &self.latent.low_rank;
-            walk.member.run_in_chunks(rows, self.row_chunk, |claim, row| {
+            walk.thread.run_in_chunks(rows, self.row_chunk, |claim, row| {
                 low_rank.write_row(claim, self.level, row, |query| {
                     self.norm_head(Some(norm), query);
                 });
             });
             let scratch = &mut walk.scratch.panel;
-            walk.member.run(up.panels(), |claim, panel| {
+            walk.thread.run(up.panels(), |claim, panel| {
                 let (piece, input) = (Piece::new(up, panel, &[]), low_rank.rows(claim, 0..rows));
                 self.store(claim, piece, &input, scratch, &self.latent.queries);
             });
         }
-        walk.member.run_in_chunks(rows, self.row_chunk, |claim, row| {
+        walk.thread.run_in_chunks(rows, self.row_chunk, |claim, row| {
             self.split_queries(claim, index, sizes, row);
             self.store_latent(claim, index, attention, row);
         });
@@ -123,7 +123,7 @@ impl Pass<'_> {
     /// Takes every head's values out of what it attended to.
     pub(super) fn expand(&self, attention: &LatentAttention, walk: &mut Walk<'_>) {
         let (Latent { rank, value_size, .. }, rows) = (attention.sizes, walk.rows);
-        walk.member.run_in_chunks(rows, self.row_chunk, |claim, row| {
+        walk.thread.run_in_chunks(rows, self.row_chunk, |claim, row| {
             let attended = self.attended.row(claim, row);
             for (head, attended) in attended.chunks_exact(rank).enumerate() {
                 self.latent.by_head.write_row(claim, self.level, head * rows + row, |to| {
@@ -151,7 +151,7 @@ impl Pass<'_> {
     ) {
         let panels = matrices.first().map_or(0, PackedMatrix::panels);
         let scratch = &mut walk.scratch.panel;
-        walk.member.run(matrices.len() * panels, |claim, piece| {
+        walk.thread.run(matrices.len() * panels, |claim, piece| {
             work(claim, piece / panels, piece % panels, scratch);
         });
     }

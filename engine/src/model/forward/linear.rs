@@ -117,7 +117,7 @@ impl Pass<'_> {
         join: impl FnMut(&Claim<'_>, usize),
     ) {
         if inputs.codes.has_superblocks() {
-            walk.member.run_in_chunks(rows, self.row_chunk, join);
+            walk.thread.run_in_chunks(rows, self.row_chunk, join);
         }
     }
 

@@ -75,7 +75,7 @@ proptest! {
     ) {
         let Case { setup, samples } = case;
         let planned = &samples[..setup.plan.samples.len()];
-        let mut in_order = Watch::new(setup.stopping());
+        let mut in_order = Arrivals::new(setup.stopping());
         planned.iter().for_each(|sample| { in_order.push(sample.clone()); });
         // All are here: what is drawn beside them belongs to the verdict unless a rule has fired.
         let next = setup.stopping().k();
@@ -84,14 +84,14 @@ proptest! {
         let mut arrived = planned.to_vec();
         let mut random = SplitMix64::new(seed);
         random.shuffle(&mut arrived);
-        let mut watch = Watch::new(setup.stopping());
+        let mut arrivals = Arrivals::new(setup.stopping());
         for sample in arrived {
             // Once it fires, the rest may come or not.
-            if watch.push(sample).is_some() && drawn {
+            if arrivals.push(sample).is_some() && drawn {
                 break;
             }
         }
-        let got = watch.into_drawn();
+        let got = arrivals.into_drawn();
         prop_assert_eq!(got.stop, expected.stop);
         prop_assert_eq!(&got.samples, &expected.samples);
         prop_assert_eq!(got.samples.len(), planned.len());

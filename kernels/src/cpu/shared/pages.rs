@@ -63,11 +63,11 @@ mod tests {
         let (mut page, mut phases) = ([0; 8], Phases::default());
         phases.restart(3, 1);
         let pages = SharedPages::new(&phases, std::iter::once(&mut page[..]));
-        let mut member = phases.member(0);
-        member.run(8, |claim, at| pages.write(claim, 0)[at].store(at as u8, Ordering::Relaxed));
-        member.run(1, |claim, _| assert_eq!(pages.read(claim, 0), [0, 1, 2, 3, 4, 5, 6, 7]));
+        let mut thread = phases.thread(0);
+        thread.run(8, |claim, at| pages.write(claim, 0)[at].store(at as u8, Ordering::Relaxed));
+        thread.run(1, |claim, _| assert_eq!(pages.read(claim, 0), [0, 1, 2, 3, 4, 5, 6, 7]));
         let both = std::panic::AssertUnwindSafe(|| {
-            member.run(1, |claim, _| {
+            thread.run(1, |claim, _| {
                 pages.read(claim, 0);
                 pages.write(claim, 0);
             });

@@ -174,11 +174,11 @@ mod tests {
     use super::*;
 
     /// What one thread does in the phases of a job on 100 rows of 64.
-    fn run(job: impl FnOnce(&SharedRows<'_, f32>, &mut crate::cpu::thread_pool::Member<'_>)) {
+    fn run(job: impl FnOnce(&SharedRows<'_, f32>, &mut crate::cpu::thread_pool::PoolThread<'_>)) {
         let (mut rows, mut phases) = (Rows::default(), Phases::default());
         rows.resize(100, 64);
         phases.restart(3, 1);
-        job(&rows.share(&phases), &mut phases.member(0));
+        job(&rows.share(&phases), &mut phases.thread(0));
     }
 
     /// Whether the two panic when they are done in one phase, by different pieces.
@@ -187,8 +187,8 @@ mod tests {
         other: impl Fn(&SharedRows<'_, f32>, &Claim<'_>),
     ) -> bool {
         let both = || {
-            run(|rows, member| {
-                member.run(
+            run(|rows, thread| {
+                thread.run(
                     2,
                     |claim, piece| {
                         if piece == 0 { one(rows, claim) } else { other(rows, claim) }
@@ -265,7 +265,7 @@ mod tests {
         other.restart(1, 1);
         let strange = || {
             run(|rows, _| {
-                other.member(0).run(1, |claim, _| assert!(!rows.read(claim, 0..1).is_empty()));
+                other.thread(0).run(1, |claim, _| assert!(!rows.read(claim, 0..1).is_empty()));
             });
         };
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(strange)).is_err());
@@ -273,13 +273,13 @@ mod tests {
 
     #[test]
     fn a_later_phase_reads_what_blocks_were_given() {
-        run(|rows, member| {
-            member.run(2, |claim, panel| {
+        run(|rows, thread| {
+            thread.run(2, |claim, panel| {
                 let mut block = rows.block(claim, 0..100, panel * 32..panel * 32 + 32);
                 (0..100).for_each(|row| block.row(row).fill((row * 2 + panel) as f32));
             });
-            member.run(100, |claim, row| rows.row(claim, row)[0] += 0.5);
-            member.run(1, |claim, _| {
+            thread.run(100, |claim, row| rows.row(claim, row)[0] += 0.5);
+            thread.run(1, |claim, _| {
                 let seventh = rows.read(claim, 7..8);
                 assert_eq!([seventh[0], seventh[1], seventh[63]], [14.5, 14.0, 15.0]);
             });

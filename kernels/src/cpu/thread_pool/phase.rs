@@ -31,21 +31,21 @@ pub(crate) struct Phase {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ParallelFor<'a> {
     phase: &'a Phase,
-    thread: PoolThread,
+    thread: ThreadIndex,
 }
 
-/// One of the threads that run a job: number `number` of `count`.
+/// Which of the threads that run a job: number `number` of `count`.
 #[derive(Debug, Clone, Copy)]
-pub struct PoolThread {
+pub struct ThreadIndex {
     /// This thread's number, below `count`.
     pub number: usize,
     /// Of all threads.
     pub count: usize,
 }
 
-// === impl PoolThread ===
+// === impl ThreadIndex ===
 
-impl PoolThread {
+impl ThreadIndex {
     /// The first piece of this thread's range.
     #[inline]
     pub fn first_piece(self, pieces: usize) -> usize {
@@ -64,7 +64,7 @@ impl PoolThread {
 impl Phase {
     /// A thread's part in this phase.
     #[inline]
-    pub(crate) fn parallel_for(&self, thread: PoolThread) -> ParallelFor<'_> {
+    pub(crate) fn parallel_for(&self, thread: ThreadIndex) -> ParallelFor<'_> {
         ParallelFor { phase: self, thread }
     }
 }
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_lone_member_goes_through_its_own_range_first_and_others_from_the_back() {
         let phase = Phase::default();
-        let (thread, mut order) = (PoolThread { number: 1, count: 2 }, Vec::new());
+        let (thread, mut order) = (ThreadIndex { number: 1, count: 2 }, Vec::new());
         phase.parallel_for(thread).run_with_next(6, |piece, next| order.push((piece, next)));
         assert_eq!(order[..3], [(3, Some(4)), (4, Some(5)), (5, None)]);
         assert_eq!(order[3..].iter().map(|&(piece, _)| piece).collect::<Vec<_>>(), [2, 1, 0]);

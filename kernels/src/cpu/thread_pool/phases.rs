@@ -1,6 +1,6 @@
 //! The phases of a job, in order.
 
-use super::phase::{Phase, PoolThread};
+use super::phase::{Phase, ThreadIndex};
 
 /// The phases of one job. All threads go through them in the same order.
 #[derive(Debug, Default)]
@@ -9,11 +9,11 @@ pub struct Phases {
     threads: usize,
 }
 
-/// A thread's way through the phases.
+/// A thread of the pool, on its way through the phases of a job.
 #[derive(Debug)]
-pub struct Member<'a> {
+pub struct PoolThread<'a> {
     phases: &'a Phases,
-    thread: PoolThread,
+    index: ThreadIndex,
     next: usize,
 }
 
@@ -42,20 +42,20 @@ impl Phases {
         self.threads = threads.max(1);
     }
 
-    /// What a thread of this number goes through the phases with.
-    pub fn member(&self, number: usize) -> Member<'_> {
-        let thread = PoolThread { number, count: self.threads };
-        Member { phases: self, thread, next: 0 }
+    /// The thread of this number, before the first phase.
+    pub fn thread(&self, number: usize) -> PoolThread<'_> {
+        let index = ThreadIndex { number, count: self.threads };
+        PoolThread { phases: self, index, next: 0 }
     }
 }
 
-// === impl Member ===
+// === impl PoolThread ===
 
-impl Member<'_> {
-    /// The thread.
+impl PoolThread<'_> {
+    /// Which of the threads it is.
     #[inline]
-    pub fn thread(&self) -> PoolThread {
-        self.thread
+    pub fn index(&self) -> ThreadIndex {
+        self.index
     }
 
     /// The next phase: claims and does pieces `0 .. pieces` until none is left, then waits for those that others claimed.
@@ -89,7 +89,7 @@ impl Member<'_> {
         let phase = self.phases.phases.get(self.next).expect("a job has as many phases as it said");
         // Fits: `restart` has made sure.
         let claim = Claim { phases: self.phases, number: self.next as u16 + 1 };
-        phase.parallel_for(self.thread).run_with_next(pieces, |piece, next| {
+        phase.parallel_for(self.index).run_with_next(pieces, |piece, next| {
             work(&claim, piece, next);
         });
         // Last: who was thrown out of a piece by a panic stays in its phase.
@@ -122,8 +122,8 @@ mod tests {
     fn another_number_of_pieces_panics() {
         let mut phases = Phases::default();
         phases.restart(1, 2);
-        phases.member(0).run(3, |_, _| {});
-        phases.member(1).run(4, |_, _| {});
+        phases.thread(0).run(3, |_, _| {});
+        phases.thread(1).run(4, |_, _| {});
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
     fn a_phase_too_many_panics() {
         let mut phases = Phases::default();
         phases.restart(1, 1);
-        let mut member = phases.member(0);
-        (0..2).for_each(|_| member.run(1, |_, _| {}));
+        let mut thread = phases.thread(0);
+        (0..2).for_each(|_| thread.run(1, |_, _| {}));
     }
 }

@@ -40,7 +40,7 @@ pub struct Ask {
 
 /// How many workers that takes, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Plan {
+pub struct Sizing {
     /// Samples of a step.
     pub samples: u64,
     /// Tokens that a step generates.
@@ -92,7 +92,7 @@ impl Ask {
 ///
 /// # Errors
 /// [`TooShort`] when a step is shorter than one sample.
-pub fn plan(ask: Ask) -> Result<Plan, TooShort> {
+pub fn sizing(ask: Ask) -> Result<Sizing, TooShort> {
     let samples = u64::from(ask.groups) * u64::from(ask.k);
     let generated_tokens = samples * u64::from(ask.critique_tokens);
     let prompt_tokens =
@@ -109,7 +109,7 @@ pub fn plan(ask: Ask) -> Result<Plan, TooShort> {
     let by_work = (worker_seconds * (1.0 + ask.spare) / ask.step_seconds).ceil().max(1.0) as u64;
     let by_rounds = (samples as f64 / (places as f64 * rounds)).ceil().max(1.0) as u64;
     let workers = by_work.max(by_rounds);
-    Ok(Plan {
+    Ok(Sizing {
         samples,
         generated_tokens,
         prompt_tokens,
@@ -130,16 +130,19 @@ mod tests {
 
     #[test]
     fn the_example_of_the_docs() {
-        let plan = plan(ASK).unwrap();
+        let sizing = sizing(ASK).unwrap();
         assert_eq!(
-            (plan.samples, plan.generated_tokens, plan.prompt_tokens),
+            (sizing.samples, sizing.generated_tokens, sizing.prompt_tokens),
             (1_024, 512_000, 384_000)
         );
         // 512,000 / 3,200 + 384,000 / 20,000
-        assert!((plan.worker_seconds - 179.2).abs() < 1e-9);
+        assert!((sizing.worker_seconds - 179.2).abs() < 1e-9);
         // 500 tokens at 50 a second
-        assert!((plan.sample_seconds - 10.0).abs() < 1e-9);
-        assert_eq!((plan.by_work, plan.by_rounds, plan.workers, plan.places), (4, 3, 4, 256));
+        assert!((sizing.sample_seconds - 10.0).abs() < 1e-9);
+        assert_eq!(
+            (sizing.by_work, sizing.by_rounds, sizing.workers, sizing.places),
+            (4, 3, 4, 256)
+        );
     }
 
     #[test]
@@ -147,11 +150,12 @@ mod tests {
         for groups in [1, 7, 64, 1_000] {
             for step_seconds in [11.0, 30.0, 300.0] {
                 let ask = Ask { groups, step_seconds, ..ASK };
-                let workers = plan(ask).unwrap().workers;
-                assert!(plan(Ask { groups: 2 * groups, ..ask }).unwrap().workers >= workers);
+                let workers = sizing(ask).unwrap().workers;
+                assert!(sizing(Ask { groups: 2 * groups, ..ask }).unwrap().workers >= workers);
                 let hurried = Ask { step_seconds: step_seconds / 2.0, ..ask };
                 assert!(
-                    plan(hurried).is_ok_and(|plan| plan.workers >= workers) || step_seconds < 20.0
+                    sizing(hurried).is_ok_and(|sizing| sizing.workers >= workers)
+                        || step_seconds < 20.0
                 );
             }
         }
@@ -159,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_step_shorter_than_a_sample_is_refused_with_the_way_out() {
-        let error = plan(Ask { step_seconds: 9.0, ..ASK }).unwrap_err().to_string();
+        let error = sizing(Ask { step_seconds: 9.0, ..ASK }).unwrap_err().to_string();
         assert!(
             error.contains("one sample takes 10.0 s") && error.contains("--critique-tokens"),
             "{error}"
@@ -168,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_prompt_is_computed_once_an_order_and_never_more_often_than_there_are_samples() {
-        let one = plan(Ask { k: 1, ..ASK }).unwrap();
+        let one = sizing(Ask { k: 1, ..ASK }).unwrap();
         assert_eq!(one.prompt_tokens, 128 * 1_500);
     }
 }

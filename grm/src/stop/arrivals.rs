@@ -7,7 +7,7 @@ use crate::domain::{FailureKind, Sample};
 
 /// Puts samples into index order and asks the stop rule at each block's end.
 #[derive(Debug, Clone)]
-pub struct Watch {
+pub struct Arrivals {
     stopping: Stopping,
     /// Samples in index order, from the first one on without a gap.
     prefix: Vec<Sample>,
@@ -27,9 +27,9 @@ pub struct Drawn {
     pub surplus_tokens: u64,
 }
 
-// === impl Watch ===
+// === impl Arrivals ===
 
-impl Watch {
+impl Arrivals {
     /// Nothing has arrived.
     pub fn new(stopping: Stopping) -> Self {
         Self { stopping, prefix: Vec::new(), ahead: BTreeMap::new(), stop: None }
