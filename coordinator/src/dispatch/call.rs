@@ -178,6 +178,7 @@ async fn advance(state: State) -> Option<(CallEvent, State)> {
     Some((CallEvent::Ended(end), State::Over))
 }
 
+/// The message that begins a call. It has a copy of the prompt's text: until here, calls share it.
 fn start(order: Order) -> v1::SampleRequest {
     let group = SampleGroup { messages: order.prompt.to_vec(), ..order.group };
     v1::SampleRequest { message: Some(sample_request::Message::Start(group.into())) }
