@@ -9,6 +9,8 @@ mod ranking;
 mod recorded;
 mod server;
 mod tokens;
+mod unseen;
+mod vllm;
 
 use std::time::Duration;
 

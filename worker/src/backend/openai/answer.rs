@@ -69,8 +69,9 @@ struct Choice {
 #[derive(Debug, Deserialize)]
 struct Message {
     content: Option<String>,
-    #[serde(alias = "reasoning")]
+    /// Both names are in use, and some servers send both.
     reasoning_content: Option<String>,
+    reasoning: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -178,7 +179,9 @@ impl Choice {
             }
         };
         let (content, reasoning) = match self.delta {
-            Some(message) => (message.content, message.reasoning_content),
+            Some(Message { content, reasoning_content, reasoning }) => {
+                (content, reasoning_content.filter(|thought| !thought.is_empty()).or(reasoning))
+            }
             None => (self.text, None),
         };
         let listed = self.logprobs.map(Logprobs::first).unwrap_or_default();
@@ -225,6 +228,15 @@ mod tests {
             let json = format!(r#"{{"choices":[{{"delta":{{"{name}":"\\boxed{{1}}"}}}}]}}"#);
             let answer = read(&json).unwrap();
             assert_eq!((answer.text.as_str(), answer.reasoning.as_str()), ("", r"\boxed{1}"));
+        }
+        for both in [
+            r#"{"reasoning_content":"a","reasoning":"a"}"#,
+            r#"{"reasoning_content":null,"reasoning":"a"}"#,
+            r#"{"reasoning_content":"a","reasoning":null}"#,
+            r#"{"reasoning_content":"","reasoning":"a"}"#,
+        ] {
+            let answer = read(&format!(r#"{{"choices":[{{"delta":{both}}}]}}"#)).unwrap();
+            assert_eq!((answer.text.as_str(), answer.reasoning.as_str()), ("", "a"));
         }
     }
 
