@@ -62,7 +62,9 @@ pub struct EvalConfig {
 impl TryFrom<EvalRunArgs> for EvalConfig {
     type Error = Refused;
 
-    fn try_from(args: EvalRunArgs) -> Result<Self, Refused> {
+    fn try_from(mut args: EvalRunArgs) -> Result<Self, Refused> {
+        // As of `jury score`: nobody ranks.
+        args.meta = args.meta.filter(|meta| meta != "none");
         let mut ks: Vec<usize> = args.ks.iter().map(|k| *k as usize).collect();
         ks.sort_unstable();
         ks.dedup();
@@ -229,5 +231,32 @@ impl EvalConfig {
                 in_flight: self.in_flight,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn config(words: &str) -> Result<EvalConfig, String> {
+        let words = ["jury", "eval", "a.jsonl"].into_iter().chain(words.split_whitespace());
+        let args = Args::try_parse_from(words).unwrap();
+        let Command::Eval(args) = args.command else { panic!("not eval") };
+        EvalConfig::try_from(args.run).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn no_meta_rm_may_be_said_or_left_out() {
+        for endpoint in ["", "--endpoint http://h:1"] {
+            let none = config(&format!("--meta none {endpoint}"));
+            assert_eq!(none.as_ref().unwrap().request.voting.meta, None);
+            assert_eq!(none, config(endpoint));
+        }
+        let needed = config("--meta none --methods meta").unwrap_err();
+        assert!(needed.contains("name who ranks with --meta"), "{needed}");
+        assert!(config("--meta m").unwrap_err().contains("head:FILE"));
     }
 }

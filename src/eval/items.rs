@@ -1,11 +1,13 @@
 //! The items of an evaluation: read once, fixed in its folder, so that going on judges the same ones.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 
 use anyhow::anyhow;
+use jury_client::batch::BadLine;
 use jury_eval::split::{part, query_key};
 use jury_eval::truth;
-use jury_grm::domain::Item;
+use jury_grm::domain::{Item, ScoreRequest};
 use jury_grm::random::SplitMix64;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
@@ -30,51 +32,92 @@ pub fn chosen(config: &EvalConfig, meter: &Meter) -> Result<Vec<Item>, Failed> {
     Ok(choose(config, read_all(config, meter)?))
 }
 
-/// Every item whose truth is known, by file.
+/// Every item whose truth is known, by file. What is none, what repeats an id and what is beyond a limit is named by its line and
+/// left out, as a batch does it, or refuses the file where the config is strict.
 fn read_all(config: &EvalConfig, meter: &Meter) -> Result<Vec<Vec<Item>>, Failed> {
-    let mut ids = HashSet::new();
+    let mut ids = Ids::default();
     let mut without_truth = Vec::new();
     let mut files = Vec::with_capacity(config.items.len());
     for path in &config.items {
         let name = path.display().to_string();
-        let (mut items, mut in_file) = (Vec::new(), HashSet::new());
+        let mut items = Vec::new();
+        ids.begin_file(path);
         for read in read::items(path, config.format)? {
             let read = read?;
-            let place = format!("{name}, {}", read.place);
-            let found = match read.content {
-                Ok(found) => found,
-                Err(problem) if config.strict => {
-                    return Err(Failed::new(Exit::BadData, anyhow!("{place}: {problem}")));
-                }
-                Err(problem) => {
-                    meter.print(&format!("jury: {place}: {problem}; left out"));
-                    continue;
-                }
+            let (found, problem) = match read.content {
+                Ok(found) => (found, None),
+                Err(problem) => (Vec::new(), Some(problem)),
             };
+            let mut problems: Vec<String> = problem.into_iter().collect();
             for mut item in found {
-                // An id names one item of its file; several files may use the same.
-                let id = item.id.clone();
-                let is_new = in_file.insert(id.clone());
-                if is_new && !ids.insert(id.clone()) {
-                    item.id = format!("{}:{id}", stem(path));
-                }
-                if !is_new || (item.id != id && !ids.insert(item.id.clone())) {
-                    let problem = "give every item an id of its own";
-                    let error = anyhow!("{place}: the id {id:?} is used before; {problem}");
-                    return Err(Failed::new(Exit::BadData, error));
+                let checked =
+                    ids.settle(&mut item, &read.place).and_then(|()| within_limits(config, &item));
+                if let Err(problem) = checked {
+                    problems.push(problem);
+                    continue;
                 }
                 item.source.get_or_insert_with(|| stem(path));
-                if truth::of(&item).is_none() {
-                    without_truth.push(item.id);
-                    continue;
+                match truth::of(&item) {
+                    Some(_) => items.push(item),
+                    None => without_truth.push(item.id),
                 }
-                items.push(item);
+            }
+            let place = format!("{name}, {}", read.place);
+            for problem in problems {
+                if config.strict {
+                    return Err(Failed::new(Exit::BadData, anyhow!("{place}: {problem}")));
+                }
+                meter.print(&format!("jury: {place}: {problem}; left out"));
             }
         }
         files.push(items);
     }
     tell_left_out(meter, "items", "no best, and no label above all others", &without_truth);
     Ok(files)
+}
+
+/// What a batch would refuse, told while the caller's line is known.
+fn within_limits(config: &EvalConfig, item: &Item) -> Result<(), String> {
+    let request = ScoreRequest { item: item.clone(), ..config.request.clone() };
+    request.validate().map_err(|error| BadLine::Refused(error).to_string())
+}
+
+/// Ids and where they stand: an id names one item of its file; several files may use the same.
+#[derive(Default)]
+struct Ids {
+    /// Of all files.
+    taken: HashSet<String>,
+    /// Of the file that is read: the id as written, and its place.
+    in_file: HashMap<String, String>,
+    /// What tells that file's ids from equal ones of files before it.
+    stem: String,
+}
+
+// === impl Ids ===
+
+impl Ids {
+    fn begin_file(&mut self, path: &Path) {
+        self.in_file.clear();
+        self.stem = stem(path);
+    }
+
+    /// Takes the item's id, which gets the file's name before it where another file has the same.
+    fn settle(&mut self, item: &mut Item, place: &str) -> Result<(), String> {
+        let problem = |id: &str, first: &str| {
+            format!("its id {id:?} is that of {first}; give every item its own")
+        };
+        if let Some(first) = self.in_file.get(&item.id) {
+            return Err(problem(&item.id, first));
+        }
+        self.in_file.insert(item.id.clone(), place.to_owned());
+        if self.taken.contains(&item.id) {
+            item.id = format!("{}:{}", self.stem, item.id);
+        }
+        match self.taken.insert(item.id.clone()) {
+            true => Ok(()),
+            false => Err(problem(&item.id, "another item")),
+        }
+    }
 }
 
 /// Says what is left out and why, with the first names.
@@ -129,6 +172,9 @@ fn items_text(items: &[Item]) -> Result<String, Failed> {
     Ok(text)
 }
 
-fn stem(path: &std::path::Path) -> String {
+fn stem(path: &Path) -> String {
     path.file_stem().map_or_else(|| "items".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
+
+#[cfg(test)]
+mod tests;
