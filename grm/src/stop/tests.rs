@@ -10,6 +10,7 @@ use crate::vote::{Calibration, highest, rewards, unit, vote, votes};
 
 mod exhaustive;
 mod laws;
+mod recorded;
 mod simulation;
 
 /// A plan over `n` responses, and how its samples are watched.

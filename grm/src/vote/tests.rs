@@ -47,6 +47,25 @@ fn the_papers_vector_sums_to_20_and_27() {
 }
 
 #[test]
+fn the_papers_vector_weighted_by_a_quarter_a_half_and_three_quarters() {
+    let samples = [
+        ranked(-3.0_f64.ln(), sample(0, &[0, 1], &[8.0, 8.0])),
+        ranked(0.0, sample(1, &[1, 0], &[9.0, 5.0])),
+        ranked(3.0_f64.ln(), sample(2, &[1, 0], &[10.0, 7.0])),
+    ];
+    let ballot = super::vote(&[0, 1], &samples, Rule::Weighted(Calibration::default()));
+    let rewards: Vec<f64> = ballot.rewards.iter().flatten().copied().collect();
+    // (8/4 + 5/2 + 7 x 3/4) / (3/2), and (8/4 + 9/2 + 10 x 3/4) / (3/2).
+    for (is, expected) in rewards.iter().zip([13.0 / 2.0, 28.0 / 3.0]) {
+        assert!((is - expected).abs() < 1e-12, "{rewards:?}");
+    }
+    for (is, expected) in ballot.weights.iter().zip([1.0 / 6.0, 1.0 / 3.0, 1.0 / 2.0]) {
+        assert!((is - expected).abs() < 1e-12, "{:?}", ballot.weights);
+    }
+    assert_eq!((rewards.len(), ballot.weights.len(), ballot.pick), (2, 3, Some(1)));
+}
+
+#[test]
 fn a_tie_goes_to_the_lowest_index_and_is_listed() {
     let samples = [sample(0, &[0, 1, 2], &[3.0, 7.0, 7.0])];
     let ballot = vote(&[0, 1, 2], &samples);

@@ -3,16 +3,21 @@
 use super::*;
 use crate::domain::Scale;
 
-/// Every outcome of a sample over two responses on the scale 0..1.
-fn outcomes() -> Vec<Row> {
-    let scores = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]];
-    scores.iter().map(|row| Some(row.to_vec())).chain([None]).collect()
+/// Every outcome of a sample over `n` responses on the scale 0..1.
+fn outcomes(n: usize) -> Vec<Row> {
+    let scores = tables(2, n as u32);
+    scores.map(|row| Some(row.iter().map(|&score| score as f64).collect())).chain([None]).collect()
 }
 
+/// Over two responses.
 fn setup(k: u32, refill: u32, rule: Rule) -> Setup {
+    setup_of(2, k, refill, rule)
+}
+
+fn setup_of(n: usize, k: u32, refill: u32, rule: Rule) -> Setup {
     let settings = Settings { k, scale: Scale::BINARY, ..Settings::default() };
     let voting = Voting { stop: StopRule::Lossless, refill, ..Voting::default() };
-    Setup::new(2, settings, voting, rule)
+    Setup::new(n, settings, voting, rule)
 }
 
 /// Every way to choose `len` times among `n`.
@@ -53,14 +58,15 @@ fn drawn(setup: &Setup, all: &[Sample]) -> Vec<Sample> {
 
 /// Over every table: how often the rule fired, having asserted that it never cost the pick.
 fn check(setup: &Setup, metas: &[Vec<f64>]) -> usize {
-    let (outcomes, stopping) = (outcomes(), setup.stopping());
+    let (outcomes, stopping) = (outcomes(setup.plan.duplicate_of.len()), setup.stopping());
+    let block = setup.plan.block as usize;
     let n_samples = (setup.plan.samples.len() + setup.plan.spares.len()) as u32;
     let mut n_fired = 0;
     for table in tables(outcomes.len(), n_samples) {
         let rows: Vec<Row> = table.iter().map(|&which| outcomes[which].clone()).collect();
         for metas in metas {
             let samples = drawn(setup, &setup.samples(&rows, metas));
-            for prefix in (2..setup.plan.samples.len()).step_by(2) {
+            for prefix in (block..setup.plan.samples.len()).step_by(block) {
                 let seen = &samples[..prefix];
                 if stopping.fires_after(seen).is_some() {
                     n_fired += 1;
@@ -94,6 +100,18 @@ fn no_completion_changes_the_pick_of_the_best_by_meta_score() {
     }
 }
 
+/// Four samples, and every order of their meta scores. Two responses would leave half of the samples to come when a rule may fire,
+/// which is never enough; three leave one.
+#[test]
+fn no_order_of_meta_scores_changes_the_pick_of_the_best_of_four() {
+    let metas = permutations(&[-1.5, -0.5, 0.0, 1.0]);
+    assert_eq!(metas.len(), 24);
+    for k_meta in 1..=4 {
+        let n_fired = check(&setup_of(3, 4, 0, Rule::Top { k_meta }), &metas);
+        assert_eq!(n_fired > 0, k_meta > 2, "{k_meta}");
+    }
+}
+
 #[test]
 fn no_completion_changes_the_pick_of_a_weighted_vote() {
     let calibration = Calibration { slope: 3.0, intercept: 2.0 };
@@ -104,7 +122,7 @@ fn no_completion_changes_the_pick_of_a_weighted_vote() {
 #[test]
 fn a_plain_vote_stops_as_soon_as_it_may() {
     let setup = setup(6, 0, Rule::Mean);
-    let (outcomes, stopping) = (outcomes(), setup.stopping());
+    let (outcomes, stopping) = (outcomes(2), setup.stopping());
     for prefix in [2u32, 4] {
         for seen in tables(outcomes.len(), prefix) {
             let rows = |rest: &[usize]| -> Vec<Row> {
