@@ -1,11 +1,16 @@
 //! Reports beside each other: a small model with more samples against a larger one with fewer
 //! (paper, figure of inference-time against training-time scaling).
 
+mod plot;
+
 use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::markdown::cell as cell_text;
 use crate::report::{Cell, Report};
+
+pub use plot::{png, svg};
 
 /// One point of one report, with what it takes an item.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -20,7 +25,9 @@ pub struct Row {
     pub k: Option<usize>,
     /// The point.
     pub cell: Cell,
-    /// Generated tokens an item: the share k / (samples drawn) of all.
+    /// Tokens read an item: of its prompts, once, and what a Meta RM of its own read to rank; of a scalar model all.
+    pub read_tokens: f64,
+    /// Generated tokens an item: the share k / (samples drawn) of all. A scalar model writes none.
     pub generated_tokens: f64,
     /// Seconds an item, in the same share. An estimate: k samples are not k requests.
     pub seconds: f64,
@@ -39,6 +46,7 @@ pub fn rows(reports: &[(String, Report)]) -> Vec<Row> {
                     method: method.to_string(),
                     k: Some(*k),
                     cell: *cell,
+                    read_tokens: cost.prompt_tokens + cost.rank_tokens,
                     generated_tokens: cost.generated_tokens,
                     seconds: cost.seconds,
                 });
@@ -51,14 +59,29 @@ pub fn rows(reports: &[(String, Report)]) -> Vec<Row> {
                 method: "scalar".to_owned(),
                 k: None,
                 cell: of_scalar.cell,
+                read_tokens: of_scalar.tokens,
                 generated_tokens: 0.0,
                 seconds: of_scalar.seconds,
             });
         }
     }
-    let accuracy = |row: &Row| row.cell.accuracy.or(row.cell.auc).unwrap_or(0.0);
+    let accuracy = |row: &Row| row.accuracy().unwrap_or(0.0);
     rows.sort_by(|a, b| accuracy(b).total_cmp(&accuracy(a)));
     rows
+}
+
+// === impl Row ===
+
+impl Row {
+    /// The accuracy, of single responses the ROC-AUC.
+    pub fn accuracy(&self) -> Option<f64> {
+        self.cell.accuracy.or(self.cell.auc)
+    }
+
+    /// Tokens an item, read and written.
+    pub fn tokens(&self) -> f64 {
+        self.read_tokens + self.generated_tokens
+    }
 }
 
 /// The rows as a Markdown table. Reports on different items are told apart: their figures do not compare.
@@ -72,23 +95,24 @@ pub fn table(reports: &[(String, Report)], rows: &[Row]) -> String {
     }
     line(
         &mut out,
-        "| report | model | method | k | accuracy | 95 % interval | tokens an item | seconds an item |",
+        "| report | model | method | k | accuracy | 95 % interval | tokens read an item | written | seconds |",
     );
-    line(&mut out, "|---|---|---|---|---|---|---|---|");
+    line(&mut out, "|---|---|---|---|---|---|---|---|---|");
     for row in rows {
         let percent = |value: f64| format!("{:.1}", 100.0 * value);
-        let accuracy = row.cell.accuracy.or(row.cell.auc).map(percent).unwrap_or_default();
+        let accuracy = row.accuracy().map(percent).unwrap_or_default();
         let interval = row.cell.interval.or(row.cell.auc_interval);
         let interval = interval.map(|[low, high]| format!("{} to {}", percent(low), percent(high)));
         line(
             &mut out,
             &format!(
-                "| {} | {} | {} | {} | {accuracy} | {} | {:.0} | {:.1} |",
-                row.report,
-                row.model.as_deref().unwrap_or("unknown"),
+                "| {} | {} | {} | {} | {accuracy} | {} | {:.0} | {:.0} | {:.1} |",
+                cell_text(&row.report),
+                cell_text(row.model.as_deref().unwrap_or("unknown")),
                 row.method,
                 row.k.map(|k| k.to_string()).unwrap_or_default(),
                 interval.unwrap_or_default(),
+                row.read_tokens,
                 row.generated_tokens,
                 row.seconds,
             ),
@@ -100,3 +124,6 @@ pub fn table(reports: &[(String, Report)], rows: &[Row]) -> String {
 fn line(out: &mut String, text: &str) {
     writeln!(out, "{text}").expect("a text takes any line");
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,17 @@ use plotters::prelude::*;
 
 use crate::font;
 
+/// Colours of lines.
+pub(crate) const COLOURS: [RGBColor; 7] = [
+    RGBColor(0x55, 0x55, 0x55),
+    RGBColor(0x1f, 0x77, 0xb4),
+    RGBColor(0x2c, 0xa0, 0x2c),
+    RGBColor(0xd6, 0x27, 0x28),
+    RGBColor(0x94, 0x67, 0xbd),
+    RGBColor(0xff, 0x7f, 0x0e),
+    RGBColor(0x17, 0xbe, 0xcf),
+];
+
 /// Something that can be drawn on either backend.
 pub trait Picture {
     /// Width and height in pixels.
@@ -53,6 +64,14 @@ pub fn png(picture: &impl Picture) -> Result<Vec<u8>, PictureError> {
     let written = encoder.write_header().and_then(|mut writer| writer.write_image_data(&pixels));
     written.map_err(|error| PictureError(error.to_string()))?;
     Ok(bytes)
+}
+
+/// Lowest and highest of what is drawn.
+pub(crate) fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values.fold(None, |range, value| match range {
+        None => Some((value, value)),
+        Some((low, high)) => Some((f64::min(low, value), f64::max(high, value))),
+    })
 }
 
 fn draw<B: DrawingBackend>(

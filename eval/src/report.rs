@@ -3,6 +3,7 @@
 mod build;
 mod markdown;
 mod plot;
+mod tradeoff;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ use crate::stopping::Stopped;
 pub use build::{Beside, build};
 pub use markdown::markdown;
 pub use plot::{png, svg};
+pub use tradeoff::{tradeoff_png, tradeoff_svg};
 
 /// Version of the shape. Readers refuse another.
 pub const FORMAT: u32 = 1;
@@ -44,12 +46,15 @@ pub struct Report {
     pub baselines: BTreeMap<String, Cell>,
     /// Comparisons on the same items; the first was named in advance, the others are exploratory.
     pub comparisons: Vec<Comparison>,
-    /// The curve's largest k by source and category: accuracy by method.
+    /// The curve's largest k by source and category.
     pub categories: BTreeMap<String, Category>,
+    /// The same by number of responses: `single responses`, `pairs` and `best of n`.
+    #[serde(default)]
+    pub sizes: BTreeMap<String, Category>,
     /// The figures that the authors of published sets report, by set.
     #[serde(default)]
     pub published: BTreeMap<String, SetReport>,
-    /// Stop rules, replayed on the samples as they were drawn, under a plain vote.
+    /// Stop rules, replayed on the samples as they were drawn: under a plain vote, and under that of the best half by meta score.
     #[serde(default)]
     pub stopping: Vec<Stopped>,
     /// How far the judge prefers places, by place shown: mean score minus the mean over all places.
@@ -113,13 +118,16 @@ pub struct Comparison {
     pub paired: Paired,
 }
 
-/// A source or category.
+/// Items that have something in common.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Category {
     /// Items of it.
     pub n_items: usize,
     /// Strict accuracy by method.
     pub accuracy: BTreeMap<Method, Option<f64>>,
+    /// By method, as a point of the curve: with intervals, and for single responses with the ROC-AUC.
+    #[serde(default)]
+    pub cells: BTreeMap<Method, Cell>,
 }
 
 /// What an item took.

@@ -3,14 +3,16 @@
 use jury_grm::domain::{Sample, ScoreRequest, StopRule, Voting};
 use jury_grm::plan::plan;
 use jury_grm::stop::{Stopping, replay};
-use jury_grm::vote::{Rule, vote};
+use jury_grm::vote::vote;
 use serde::{Deserialize, Serialize};
 
 use crate::credit;
+use crate::curve::samples_of;
 use crate::judged::Judged;
+use crate::method::Method;
 use crate::truth::Truth;
 
-/// The rules that are compared.
+/// The rules that are compared under a plain vote.
 pub const RULES: [StopRule; 8] = [
     StopRule::Never,
     StopRule::Lossless,
@@ -22,11 +24,18 @@ pub const RULES: [StopRule; 8] = [
     StopRule::Width(3.0),
 ];
 
+/// Those under the vote of the best half by meta score: a request refuses the others there, since they count on votes that weigh
+/// the same.
+pub const RULES_OF_RANKED: [StopRule; 2] = [StopRule::Never, StopRule::Lossless];
+
 /// One rule over all items.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Stopped {
     /// The rule.
     pub rule: StopRule,
+    /// How the samples voted: `vote`, or `meta` for the best half by meta score.
+    #[serde(default = "plain")]
+    pub method: Method,
     /// Share of the planned samples that were not needed.
     pub saved: f64,
     /// Share of items whose pick is another than that of all samples.
@@ -41,26 +50,42 @@ pub struct Stopped {
     pub n_items: usize,
 }
 
-/// Replays every rule under a plain vote over the samples as they were drawn.
+/// Replays every rule over the samples as they were drawn: under a plain vote, and under that of the best half by meta score
+/// over the items whose samples have one.
 pub fn compare(items: &[Judged]) -> Vec<Stopped> {
-    RULES.iter().map(|rule| stopped(*rule, items)).collect()
+    let all: Vec<&Judged> = items.iter().collect();
+    let is_ranked = |judged: &&Judged| samples_of(judged, Method::Meta).is_some();
+    let ranked: Vec<&Judged> = items.iter().filter(is_ranked).collect();
+    let has_meta = |judged: &&Judged| judged.samples.iter().any(|one| one.meta_score.is_some());
+    let plain = RULES.iter().map(|rule| stopped(*rule, Method::Vote, &all));
+    // Items whose samples all failed lack nothing, but tell nothing alone.
+    let rules_of_ranked: &[StopRule] =
+        if ranked.iter().any(has_meta) { &RULES_OF_RANKED } else { &[] };
+    let ranked = rules_of_ranked.iter().map(|rule| stopped(*rule, Method::Meta, &ranked));
+    plain.chain(ranked).collect()
 }
 
-fn stopped(rule: StopRule, items: &[Judged]) -> Stopped {
+/// What reports before Meta ranking replayed.
+fn plain() -> Method {
+    Method::Vote
+}
+
+fn stopped(rule: StopRule, method: Method, items: &[&Judged]) -> Stopped {
     let (mut saved, mut planned, mut other_pick, mut n_rewards) = (0, 0, 0_u32, 0_u32);
     let (mut strict, mut n_ranked, mut error, mut bias, mut n_picks) =
         (0.0, 0_u32, 0.0, 0.0, 0_u32);
     for judged in items {
         let voting = Voting { stop: rule, ..Voting::default() };
         let request = ScoreRequest { voting, ..judged.request.clone() };
-        let stopping = Stopping::new(&request, &plan(&request), Rule::Mean);
+        let votes = method.rule(request.settings.k as usize);
+        let stopping = Stopping::new(&request, &plan(&request), votes);
         let replayed = replay(&judged.samples, &stopping);
         saved += replayed.saved;
         planned += replayed.saved + replayed.prefix;
         let is_voting = |sample: &&Sample| sample.spec.index < replayed.prefix;
         let prefix: Vec<Sample> = judged.samples.iter().filter(is_voting).cloned().collect();
-        let few = vote(&judged.duplicate_of, &prefix, Rule::Mean);
-        let all = vote(&judged.duplicate_of, &judged.samples, Rule::Mean);
+        let few = vote(&judged.duplicate_of, &prefix, votes);
+        let all = vote(&judged.duplicate_of, &judged.samples, votes);
         other_pick += u32::from(few.pick != all.pick);
         for (few, all) in few.rewards.iter().zip(&all.rewards) {
             let (Some(few), Some(all)) = (few, all) else { continue };
@@ -81,6 +106,7 @@ fn stopped(rule: StopRule, items: &[Judged]) -> Stopped {
     let share = |sum: f64, n: u32| if n > 0 { sum / f64::from(n) } else { 0.0 };
     Stopped {
         rule,
+        method,
         saved: share(f64::from(saved), planned),
         other_pick: share(f64::from(other_pick), u32::try_from(items.len()).unwrap_or(u32::MAX)),
         accuracy: (n_ranked > 0).then(|| strict / f64::from(n_ranked)),
@@ -90,8 +116,19 @@ fn stopped(rule: StopRule, items: &[Judged]) -> Stopped {
     }
 }
 
-/// A rule as options write it.
-pub fn name(rule: StopRule) -> String {
+// === impl Stopped ===
+
+impl Stopped {
+    /// The rule as options write it, and how the samples voted unless that was a plain vote.
+    pub fn name(&self) -> String {
+        match self.method {
+            Method::Vote => name(self.rule),
+            method => format!("{}, {method}", name(self.rule)),
+        }
+    }
+}
+
+fn name(rule: StopRule) -> String {
     match rule {
         StopRule::Never => "never".to_owned(),
         StopRule::Lossless => "lossless".to_owned(),
@@ -105,20 +142,52 @@ mod tests {
     use super::*;
     use crate::curve::tests::judged;
 
+    fn of_k(query: &str, samples: &[(f64, f64, f64)]) -> Judged {
+        let mut item = judged(query, samples);
+        item.request.settings.k = u32::try_from(samples.len()).unwrap();
+        item
+    }
+
+    fn found(all: &[Stopped], rule: StopRule, method: Method) -> Stopped {
+        let is_it = |one: &&Stopped| one.rule == rule && one.method == method;
+        *all.iter().find(is_it).unwrap()
+    }
+
     #[test]
     fn lossless_saves_what_cannot_matter_and_keeps_every_pick() {
         let clear = [(10.0, 1.0, 0.0); 8];
         let close = [(5.0, 6.0, 0.0), (6.0, 5.0, 0.0), (5.0, 6.0, 0.0), (7.0, 5.0, 0.0)];
-        let mut items = vec![judged("clear", &clear), judged("close", &close)];
-        for item in &mut items {
-            item.request.settings.k = u32::try_from(item.samples.len()).unwrap();
-        }
-        let all = compare(&items);
-        let lossless = all.iter().find(|one| one.rule == StopRule::Lossless).unwrap();
+        let all = compare(&[of_k("clear", &clear), of_k("close", &close)]);
+        let lossless = found(&all, StopRule::Lossless, Method::Vote);
         // The clear one leads by 9 a sample: after 6 of 8 the last two cannot turn it. The close one needs all 4.
         assert_eq!(lossless.saved, 2.0 / 12.0);
         assert_eq!(lossless.other_pick, 0.0);
-        let never = all.iter().find(|one| one.rule == StopRule::Never).unwrap();
+        let never = found(&all, StopRule::Never, Method::Vote);
         assert_eq!((never.saved, never.other_pick, never.reward_error), (0.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn with_meta_ranking_lossless_is_replayed_under_the_vote_of_the_best_half() {
+        // Of eight the best four vote. After six, the two to come may push out the two lowest of them: the two that stay lead by
+        // 9 each, and the two that come may take back just that. With a k of 12, the best six vote, and four that stay lead by 36.
+        let eight = [(10.0, 1.0, 1.0); 8];
+        let twelve = [(10.0, 1.0, 1.0); 12];
+        let lossless = |samples: &[(f64, f64, f64)]| {
+            let all = compare(&[of_k("q", samples)]);
+            assert_eq!(all.iter().filter(|one| one.method == Method::Meta).count(), 2);
+            found(&all, StopRule::Lossless, Method::Meta)
+        };
+        let all_needed = lossless(&eight);
+        assert_eq!((all_needed.saved, all_needed.other_pick), (0.0, 0.0));
+        let saved = lossless(&twelve);
+        assert_eq!((saved.saved, saved.other_pick, saved.n_items), (2.0 / 12.0, 0.0, 1));
+        assert_eq!(saved.name(), "lossless, meta");
+    }
+
+    #[test]
+    fn without_meta_scores_nothing_is_replayed_under_them() {
+        let mut item = of_k("q", &[(10.0, 1.0, 0.0); 4]);
+        item.samples[1].meta_score = None;
+        assert!(compare(&[item]).iter().all(|one| one.method == Method::Vote));
     }
 }

@@ -38,12 +38,15 @@ pub struct EvalArgs {
 pub enum EvalCommand {
     /// Set two reports beside each other: two models, or few samples against many
     Compare(CompareArgs),
-    /// Tell what the judge loses on: principles and categories, with examples
+    /// Tell what the judge or a model under test loses on: principles and categories, with examples
     Report(WeaknessArgs),
 }
 
 #[derive(Debug, Clone, clap::Args)]
-#[command(after_help = "Example:\n  jury eval compare small.json large.json")]
+#[command(after_help = "\
+Examples:
+  jury eval compare small.json large.json
+  jury eval compare small.json large.json --picture compared.svg")]
 pub struct CompareArgs {
     /// Reports, as --json writes them
     #[arg(value_name = "REPORT.json", num_args = 2.., required = true)]
@@ -51,6 +54,9 @@ pub struct CompareArgs {
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
+    /// Draw accuracy against tokens and seconds an item, to a file that ends in .svg or .png
+    #[arg(long, value_name = "FILE.svg")]
+    pub picture: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -59,11 +65,15 @@ A theme is a word in the names of the principles that the judge wrote. docs/eval
 
 Examples:
   jury eval report pairs.eval
+  jury eval report pairs.eval --response 1              what the model of the second responses loses on
   jury eval report pairs.eval --json --out weakness.json")]
 pub struct WeaknessArgs {
     /// The folder of an evaluation, with its samples.parquet
     #[arg(value_name = "FOLDER")]
     pub folder: PathBuf,
+    /// Tell what a model under test loses on in place of the judge: the one whose response has this index in every item, from 0
+    #[arg(long, value_name = "INDEX")]
+    pub response: Option<usize>,
     /// Samples that a theme or category needs to be listed
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub min_samples: usize,
@@ -103,7 +113,8 @@ pub struct EvalRunArgs {
 
     #[command(flatten)]
     pub choice: ChoiceArgs,
-    /// Refuse files with a line or record that is no item, instead of naming it and going on
+    /// Refuse files with a line or record that is no item, has an id once more or is beyond a limit, instead of naming it and
+    /// going on
     #[arg(long, help_heading = "Items")]
     pub strict: bool,
 
@@ -111,7 +122,7 @@ pub struct EvalRunArgs {
     pub judge: JudgeArgs,
     /// Who ranks the samples: head:FILE, a head on the judging model; model:FOLDER, a scalar reward model; or
     /// model:MODEL,head:FILE, a head on a model of its own. All rank what is in the folder of --out, before they were
-    /// trained too. With --endpoint also the name of a Meta RM of the fleet
+    /// trained too. With --endpoint also the name of a Meta RM of the fleet. none: nobody ranks
     #[arg(long, env = "JURY_META", value_name = "META", help_heading = "Who judges")]
     pub meta: Option<String>,
     /// A scalar reward model that judges the same items beside the judge, each response by one pass: model:FOLDER of a

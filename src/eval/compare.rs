@@ -4,19 +4,36 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use jury_eval::compare::{Row, rows, table};
+use jury_eval::compare::{Row, png, rows, svg, table};
 use jury_eval::report::{FORMAT, Report};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 
-use crate::args::CompareArgs;
+use super::files::write;
+use crate::args::{CompareArgs, Refused};
+
+/// Forms of a picture.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Svg,
+    Png,
+}
 
 pub fn run(args: &CompareArgs) -> Result<Exit, Failed> {
+    let with_form = |path| form_of(path).map(|form| (path, form));
+    let picture = args.picture.as_deref().map(with_form).transpose().or_exit(Exit::Usage)?;
     let named: Vec<(String, Report)> = args
         .reports
         .iter()
         .map(|path| Ok((path.display().to_string(), read(path)?)))
         .collect::<Result<_, Failed>>()?;
     let compared: Vec<Row> = rows(&named);
+    if let Some((path, form)) = picture {
+        let drawn = match form {
+            Form::Svg => svg(&compared).map(String::into_bytes),
+            Form::Png => png(&compared),
+        };
+        write(path, &drawn.or_exit(Exit::Internal)?)?;
+    }
     let text = if args.json {
         let mut json = serde_json::to_string_pretty(&compared).or_exit(Exit::Internal)?;
         json.push('\n');
@@ -26,6 +43,15 @@ pub fn run(args: &CompareArgs) -> Result<Exit, Failed> {
     };
     crate::score::print(&text)?;
     Ok(Exit::Done)
+}
+
+/// As the file's name ends.
+fn form_of(path: &Path) -> Result<Form, Refused> {
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("svg") => Ok(Form::Svg),
+        Some("png") => Ok(Form::Png),
+        _ => Err(Refused::new("--picture", "name a file that ends in .svg or .png")),
+    }
 }
 
 fn read(path: &Path) -> Result<Report, Failed> {

@@ -51,7 +51,8 @@ pub fn build(
         comparisons: [comparisons(items, points), against_scalars(items, points, &scalars)]
             .concat(),
         scalars: scalars.iter().map(|(scalar, point)| of_scalar(items, scalar, point)).collect(),
-        categories: categories(items, points),
+        categories: groups(items, points, names_of),
+        sizes: groups(items, points, size_of),
         published: published::curve(items, config),
         stopping: stopping::compare(items),
         position_bias: position_bias(items),
@@ -65,20 +66,28 @@ pub fn build(
 }
 
 fn cell(items: &[Judged], point: &Point) -> Cell {
-    let summary = curve::summary(items, point, |_| true);
+    cell_of(items, point, |_| true)
+}
+
+/// The cell of those items that `is_in`.
+fn cell_of(items: &[Judged], point: &Point, is_in: impl Fn(&Judged) -> bool) -> Cell {
+    let summary = curve::summary(items, point, &is_in);
+    let places = || point.credits.keys().chain(point.singles.keys());
+    let n_items = places().filter(|place| is_in(&items[**place])).count();
+    let samples_an_item = point.n_samples / places().count().max(1) as u64;
     Cell {
         accuracy: summary.accuracy,
         interval: summary.interval,
         accuracy_random_ties: summary.accuracy_random_ties,
         auc: summary.auc.map(|(area, _)| area),
         auc_interval: summary.auc.and_then(|(_, interval)| interval),
-        n_items: point.credits.len() + point.singles.len(),
-        n_samples: point.n_samples,
+        n_items,
+        n_samples: samples_an_item * n_items as u64,
     }
 }
 
-/// The planned comparison first; then, at every k, each method against the plain vote, and the best ranked vote of few
-/// samples against the plain vote of all.
+/// The planned comparison first, and its ranked vote against the plain vote of all samples; then, at every k, each method against
+/// the plain vote, and the full panel weighted by meta scores against the hard choice of the best half.
 fn comparisons(items: &[Judged], points: &Points) -> Vec<Comparison> {
     let largest = points.keys().map(|(_, k)| *k).max().unwrap_or(1);
     let mut pairs = vec![PLANNED, (PLANNED.0, (Method::Vote, largest))];
@@ -86,6 +95,9 @@ fn comparisons(items: &[Judged], points: &Points) -> Vec<Comparison> {
         let vote_k = if method == Method::Greedy { 1 } else { k };
         if method != Method::Vote {
             pairs.push(((method, k), (Method::Vote, vote_k)));
+        }
+        if method == Method::Weighted {
+            pairs.push(((method, k), (Method::Meta, k)));
         }
     }
     let mut seen = BTreeSet::new();
@@ -126,21 +138,41 @@ fn of_scalar(items: &[Judged], scalar: &Scalar, point: &Point) -> (String, Scala
     (scalar.name.clone(), report)
 }
 
-fn categories(items: &[Judged], points: &Points) -> BTreeMap<String, Category> {
-    let names: BTreeSet<String> = items.iter().flat_map(names_of).collect();
+/// Groups of items, each under every name that `names_of` has for it, at the largest k of each method.
+fn groups<N: IntoIterator<Item = String>>(
+    items: &[Judged],
+    points: &Points,
+    names_of: impl Fn(&Judged) -> N,
+) -> BTreeMap<String, Category> {
+    let names: BTreeSet<String> = items.iter().flat_map(&names_of).collect();
     let mut largest = BTreeMap::<Method, &Point>::new();
     // Keys ascend, so the largest k of each method stays.
     largest.extend(points.iter().map(|((method, _), point)| (*method, point)));
-    let category = |name: String| {
-        let is_in = |judged: &Judged| names_of(judged).any(|of_item| of_item == name);
-        let accuracy = largest
+    let group = |name: String| {
+        let is_in = |judged: &Judged| names_of(judged).into_iter().any(|of_item| of_item == name);
+        let cells: BTreeMap<Method, Cell> = largest
             .iter()
-            .map(|(method, point)| (*method, curve::summary(items, point, is_in).accuracy));
+            .map(|(method, point)| (*method, cell_of(items, point, is_in)))
+            .filter(|(_, cell)| cell.n_items > 0)
+            .collect();
+        let accuracy = largest
+            .keys()
+            .map(|method| (*method, cells.get(method).and_then(|cell| cell.accuracy)));
         let accuracy = accuracy.collect();
         let n_items = items.iter().filter(|judged| is_in(judged)).count();
-        (name, Category { n_items, accuracy })
+        (name, Category { n_items, accuracy, cells })
     };
-    names.into_iter().map(category).collect()
+    names.into_iter().map(group).collect()
+}
+
+/// How many responses an item has: the more, the less a guess earns.
+fn size_of(judged: &Judged) -> Option<String> {
+    let name = match judged.item().responses.len() {
+        1 => "single responses",
+        2 => "pairs",
+        _ => "best of n",
+    };
+    Some(name.to_owned())
 }
 
 /// An item is counted under its source, and under its category within that source.
@@ -185,3 +217,6 @@ fn cost(items: &[Judged]) -> CostAnItem {
         ..CostAnItem::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
 //! A report as tables for people.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::{Cell, Report};
+use super::{Category, Cell, Report};
 use crate::markdown::cell as cell_text;
 use crate::published::{Figure, SetReport};
 
@@ -43,7 +43,10 @@ pub fn markdown(report: &Report) -> String {
     published(&mut out, report);
     comparisons(&mut out, report);
     stopping(&mut out, report);
-    categories(&mut out, report);
+    groups(&mut out, report, "By source and category, at the largest k", &report.categories);
+    if report.sizes.len() > 1 {
+        groups(&mut out, report, "By number of responses, at the largest k", &report.sizes);
+    }
     let bias: Vec<String> = report.position_bias.iter().map(|bias| format!("{bias:+.2}")).collect();
     if bias.len() > 1 {
         line(&mut out, "## Places\n");
@@ -98,12 +101,9 @@ fn costs(out: &mut String, report: &Report) {
     line(out, "| judge | accuracy | ties at random | tokens read | tokens written | seconds |");
     line(out, "|---|---|---|---|---|---|");
     let mut row = |name: &str, cell: &Cell, read: f64, written: f64, seconds: f64| {
-        let accuracy = cell
-            .accuracy
-            .map(|value| percent(value, cell.interval))
-            .or_else(|| cell.auc.map(|value| percent(value, cell.auc_interval) + " AUC"));
         let at_random = cell.accuracy_random_ties.map(|value| percent(value, None));
-        let (accuracy, at_random) = (accuracy.unwrap_or_default(), at_random.unwrap_or_default());
+        let accuracy = accuracy_or_auc(cell).unwrap_or_default();
+        let at_random = at_random.unwrap_or_default();
         let cost = format!("{read:.0} | {written:.0} | {seconds:.2}");
         line(out, &format!("| {name} | {accuracy} | {at_random} | {cost} |"));
     };
@@ -184,7 +184,11 @@ fn stopping(out: &mut String, report: &Report) {
     if report.stopping.is_empty() {
         return;
     }
-    line(out, "## Stopping early, replayed on the same samples under a plain vote\n");
+    line(out, "## Stopping early, replayed on the same samples\n");
+    line(
+        out,
+        "Under a plain vote; where `meta` is said, under that of the best half by meta score.\n",
+    );
     line(
         out,
         "| rule | samples saved | other pick | accuracy | reward off by | pick's reward higher by |",
@@ -195,7 +199,7 @@ fn stopping(out: &mut String, report: &Report) {
             out,
             &format!(
                 "| {} | {:.1} % | {:.1} % | {} | {:.2} | {:+.3} |",
-                crate::stopping::name(stopped.rule),
+                stopped.name(),
                 100.0 * stopped.saved,
                 100.0 * stopped.other_pick,
                 stopped.accuracy.map(|value| percent(value, None)).unwrap_or_default(),
@@ -207,22 +211,25 @@ fn stopping(out: &mut String, report: &Report) {
     line(out, "");
 }
 
-fn categories(out: &mut String, report: &Report) {
+fn groups(out: &mut String, report: &Report, title: &str, groups: &BTreeMap<String, Category>) {
     let methods: Vec<_> = report.curve.keys().collect();
-    line(out, "## By source and category, at the largest k\n");
+    line(out, &format!("## {title}\n"));
+    line(out, "Accuracy, of single responses the ROC-AUC, with its 95 % interval by query.\n");
     let names: Vec<String> = methods.iter().map(ToString::to_string).collect();
     line(out, &format!("| | items | {} |", names.join(" | ")));
     line(out, &format!("|---|---|{}", "---|".repeat(methods.len())));
-    for (name, category) in &report.categories {
-        let cells = methods.iter().map(|method| {
-            let accuracy = category.accuracy.get(method).copied().flatten();
-            accuracy.map(|value| percent(value, None)).unwrap_or_default()
-        });
-        let cells: Vec<String> = cells.collect();
+    for (name, group) in groups {
+        let cells = methods.iter().map(|method| group.cells.get(method).and_then(accuracy_or_auc));
+        let cells: Vec<String> = cells.map(Option::unwrap_or_default).collect();
         let name = cell_text(name);
-        line(out, &format!("| {name} | {} | {} |", category.n_items, cells.join(" | ")));
+        line(out, &format!("| {name} | {} | {} |", group.n_items, cells.join(" | ")));
     }
     line(out, "");
+}
+
+fn accuracy_or_auc(cell: &Cell) -> Option<String> {
+    let accuracy = cell.accuracy.map(|value| percent(value, cell.interval));
+    accuracy.or_else(|| cell.auc.map(|value| percent(value, cell.auc_interval) + " AUC"))
 }
 
 fn percent(value: f64, interval: Option<[f64; 2]>) -> String {

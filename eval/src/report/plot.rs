@@ -7,18 +7,9 @@ use plotters::prelude::*;
 
 use super::{Cell, Report};
 use crate::font::FONT;
-use crate::picture::{self, Drawn, Picture, PictureError};
+use crate::picture::{self, COLOURS, Drawn, Picture, PictureError, range};
 
 const SIZE: (u32, u32) = (900, 560);
-const COLOURS: [RGBColor; 7] = [
-    RGBColor(0x55, 0x55, 0x55),
-    RGBColor(0x1f, 0x77, 0xb4),
-    RGBColor(0x2c, 0xa0, 0x2c),
-    RGBColor(0xd6, 0x27, 0x28),
-    RGBColor(0x94, 0x67, 0xbd),
-    RGBColor(0xff, 0x7f, 0x0e),
-    RGBColor(0x17, 0xbe, 0xcf),
-];
 const BASELINE: RGBColor = RGBColor(0x77, 0x77, 0x77);
 const DASHES: [u32; 3] = [12, 2, 6];
 const LEGEND_WIDTH: u32 = 150;
@@ -161,11 +152,4 @@ fn point(k: usize, cell: &Cell) -> Option<LinePoint> {
     let accuracy = cell.accuracy?;
     let [low, high] = cell.interval.unwrap_or([accuracy, accuracy]);
     Some(LinePoint { k: k as f64, accuracy, low, high })
-}
-
-fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
-    values.fold(None, |range, value| match range {
-        None => Some((value, value)),
-        Some((low, high)) => Some((f64::min(low, value), f64::max(high, value))),
-    })
 }

@@ -1,0 +1,147 @@
+//! Reports beside each other as a picture: accuracy against tokens and against seconds an item.
+
+use std::collections::BTreeMap;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+use super::Row;
+use crate::font::FONT;
+use crate::picture::{self, COLOURS, Drawn, Picture, PictureError, range};
+
+const WIDTH: u32 = 1180;
+const LEAST_HEIGHT: u32 = 480;
+const LEGEND_WIDTH: u32 = 330;
+const LEGEND_TOP: i32 = 48;
+const LEGEND_ROW: i32 = 22;
+/// Letters of a legend's line; what is longer loses its beginning, since paths differ at their ends.
+const LEGEND_SIGNS: usize = 42;
+/// Accuracy left free above and below what is drawn.
+const MARGIN: f64 = 0.03;
+/// What costs less is drawn as this: an axis of powers has no 0.
+const LEAST_COST: f64 = 1e-3;
+
+/// The rows as SVG.
+///
+/// # Errors
+/// [`PictureError`] when the plotting library fails.
+pub fn svg(rows: &[Row]) -> Result<String, PictureError> {
+    picture::svg(&Compared(lines(rows)))
+}
+
+/// The rows as the bytes of a PNG.
+///
+/// # Errors
+/// [`PictureError`] when the plotting library fails.
+pub fn png(rows: &[Row]) -> Result<Vec<u8>, PictureError> {
+    picture::png(&Compared(lines(rows)))
+}
+
+/// One method of one report; a scalar model is a line of one point.
+struct Line<'a> {
+    name: String,
+    /// By number of samples.
+    points: Vec<&'a Row>,
+}
+
+struct Compared<'a>(Vec<Line<'a>>);
+
+/// What a point costs.
+struct Cost {
+    title: &'static str,
+    of: fn(&Row) -> f64,
+}
+
+const COSTS: [Cost; 2] = [
+    Cost { title: "tokens an item, read and written", of: Row::tokens },
+    Cost { title: "seconds an item", of: |row| row.seconds },
+];
+
+fn lines(rows: &[Row]) -> Vec<Line<'_>> {
+    let mut by_name = BTreeMap::<(&str, &str, &str), Vec<&Row>>::new();
+    for row in rows.iter().filter(|row| row.accuracy().is_some()) {
+        let model = row.model.as_deref().unwrap_or("unknown");
+        by_name.entry((&row.report, model, &row.method)).or_default().push(row);
+    }
+    let line = |((report, model, method), mut points): ((&str, &str, &str), Vec<_>)| {
+        points.sort_by_key(|row: &&Row| row.k);
+        Line { name: tail(&format!("{report}: {model}, {method}")), points }
+    };
+    by_name.into_iter().map(line).collect()
+}
+
+fn tail(name: &str) -> String {
+    let n = name.chars().count();
+    match n > LEGEND_SIGNS {
+        true => format!("..{}", name.chars().skip(n + 2 - LEGEND_SIGNS).collect::<String>()),
+        false => name.to_owned(),
+    }
+}
+
+impl Picture for Compared<'_> {
+    fn size(&self) -> (u32, u32) {
+        let n_lines = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        let legend =
+            n_lines.saturating_mul(LEGEND_ROW as u32).saturating_add(2 * LEGEND_TOP as u32);
+        (WIDTH, legend.max(LEAST_HEIGHT))
+    }
+
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Drawn<B> {
+        let (plots, legend) = area.split_horizontally(WIDTH - LEGEND_WIDTH);
+        for (plot, cost) in plots.split_evenly((1, COSTS.len())).iter().zip(&COSTS) {
+            draw_cost(plot, &self.0, cost)?;
+        }
+        for (at, line) in self.0.iter().enumerate() {
+            let y = LEGEND_TOP + LEGEND_ROW * i32::try_from(at).unwrap_or(0);
+            let (colour, radius) = style(at);
+            legend.draw(&PathElement::new([(0, y + 6), (24, y + 6)], colour.stroke_width(2)))?;
+            legend.draw(&Circle::new((12, y + 6), radius, colour.filled()))?;
+            legend.draw(&Text::new(line.name.clone(), (32, y), (FONT, 14)))?;
+        }
+        Ok(())
+    }
+}
+
+fn draw_cost<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    lines: &[Line<'_>],
+    cost: &Cost,
+) -> Drawn<B> {
+    let at = |row: &Row| ((cost.of)(row).max(LEAST_COST), row.accuracy().unwrap_or(0.0));
+    let points = || lines.iter().flat_map(|line| &line.points).map(|row| at(row));
+    let (cheap, dear) = range(points().map(|(cost, _)| cost)).unwrap_or((1.0, 10.0));
+    let (low, high) = range(points().map(|(_, accuracy)| accuracy)).unwrap_or((0.0, 1.0));
+    let mut chart = ChartBuilder::on(area)
+        .caption(format!("accuracy against {}", cost.title), (FONT, 17))
+        .margin(14)
+        .x_label_area_size(46)
+        .y_label_area_size(52)
+        .build_cartesian_2d(
+            (cheap / 1.2..dear * 1.2).log_scale(),
+            (low - MARGIN).max(0.0)..(high + MARGIN).min(1.0),
+        )?;
+    chart
+        .configure_mesh()
+        .x_desc(cost.title)
+        .x_labels(5)
+        .x_label_formatter(&|cost| {
+            if *cost < 10.0 { format!("{cost:.2}") } else { format!("{cost:.0}") }
+        })
+        .y_label_formatter(&|accuracy| format!("{:.0} %", 100.0 * accuracy))
+        .label_style((FONT, 13))
+        .light_line_style(WHITE)
+        .draw()?;
+    for (place, line) in lines.iter().enumerate() {
+        let (colour, radius) = style(place);
+        let points = || line.points.iter().map(|row| at(row));
+        chart.draw_series(LineSeries::new(points(), colour.stroke_width(2)))?;
+        chart.draw_series(points().map(|at| Circle::new(at, radius, colour.filled())))?;
+    }
+    Ok(())
+}
+
+/// Colour and size of dots: past the last colour they begin again, with larger dots.
+fn style(place: usize) -> (RGBColor, i32) {
+    let round = i32::try_from(place / COLOURS.len()).unwrap_or(0);
+    (COLOURS[place % COLOURS.len()], 3 + 2 * round.min(5))
+}
