@@ -1,7 +1,8 @@
-//! What a judge loses on: its wrong samples by the themes of the principles that it wrote, and by category.
+//! What a judge loses on: its wrong samples by the themes of the principles that it wrote, and by category. Or what a model under test
+//! loses on, whose response stands at one place of every item: the samples that score another response higher.
 //!
 //! ```text
-//! trajectories + items -> samples that are known to be right or wrong
+//! trajectories + items -> samples that are known to be lost or not
 //!      -> groups: the themes of a sample's principles     themes
 //!                 the item's source and category
 //!      -> loss rate with an interval by query, lift against all samples, the worst samples
@@ -33,20 +34,34 @@ const N_WORST: usize = 3;
 /// Resampling has a seed of its own, so that a report is the same every time.
 const BOOTSTRAP_SEED: u64 = 0x7765_616B;
 
-/// What a judge loses on.
+/// Who loses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// The judge, where it does not score the best response strictly highest, or hit the label of a single one.
+    Judge,
+    /// The model that wrote the response of this index, from 0, where the judge scores another one strictly higher. What is
+    /// best need not be known.
+    Response(usize),
+}
+
+/// What a judge or a model under test loses on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Weakness {
     /// The judge; of several, the first.
     pub model: String,
-    /// Samples that are known to be right or wrong.
+    /// Who loses.
+    pub subject: Subject,
+    /// Samples that are known to be lost or not.
     pub n_samples: usize,
     /// Their queries.
     pub n_queries: usize,
-    /// Samples of which nothing tells: without scores, or on items without a known best.
+    /// Samples of which nothing tells: without scores, on items without a known best, or without the response asked about beside
+    /// another one.
     pub n_unknown: usize,
     /// Samples that name no principle.
     pub n_without_principles: usize,
-    /// Share of the samples that are wrong; `None` without samples.
+    /// Share of the samples that are lost; `None` without samples.
     pub loss: Option<f64>,
     /// Its 95 % interval by query.
     pub interval: Option<Interval>,
@@ -76,7 +91,7 @@ pub struct Group {
     pub n_samples: usize,
     /// Their queries.
     pub n_queries: usize,
-    /// Share of them that are wrong, 0..=1.
+    /// Share of them that are lost, 0..=1.
     pub loss: f64,
     /// Its 95 % interval by query.
     pub interval: Option<Interval>,
@@ -84,11 +99,11 @@ pub struct Group {
     pub lift: Option<f64>,
     /// The whole interval lies above the loss rate of all samples. One group in forty does by chance.
     pub stands_out: bool,
-    /// Its worst samples, of different items: those in which the best response fell furthest behind.
+    /// Its worst samples, of different items: those in which the best response, or the one asked about, fell furthest behind.
     pub worst: Vec<Example>,
 }
 
-/// A sample that was wrong.
+/// A sample that was lost.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Example {
     /// The item.
@@ -103,7 +118,7 @@ pub struct Example {
     pub best: Option<usize>,
     /// Every response's known quality.
     pub labels: Option<Vec<f64>>,
-    /// How far the best response's score is below the highest one, at least 0.
+    /// How far the score of the best response, or of the one asked about, is below the highest one, at least 0.
     pub behind: f64,
     /// The principles that the judge wrote.
     pub principles: String,
@@ -116,17 +131,27 @@ pub struct Example {
 struct Known<'a> {
     trajectory: &'a Trajectory,
     item: &'a Item,
-    is_wrong: bool,
+    subject: Subject,
+    is_lost: bool,
 }
 
-/// What the judge of `trajectories` loses on; `items` are those that were judged.
-pub fn weakness(items: &[Item], trajectories: &[Trajectory], least: Least) -> Weakness {
+/// What the `subject` of `trajectories` loses on; `items` are those that were judged.
+pub fn weakness(
+    items: &[Item],
+    trajectories: &[Trajectory],
+    subject: Subject,
+    least: Least,
+) -> Weakness {
     let by_id: HashMap<&str, &Item> = items.iter().map(|item| (&*item.id, item)).collect();
     let known: Vec<Known<'_>> = trajectories
         .iter()
         .filter_map(|trajectory| {
             let item = by_id.get(&*trajectory.item_id)?;
-            Some(Known { trajectory, item, is_wrong: !trajectory.is_correct? })
+            let is_lost = match subject {
+                Subject::Judge => !trajectory.is_correct?,
+                Subject::Response(response) => behind_others(item, trajectory, response)? > 0.0,
+            };
+            Some(Known { trajectory, item, subject, is_lost })
         })
         .collect();
     let clusters = clusters(&known);
@@ -170,6 +195,7 @@ pub fn weakness(items: &[Item], trajectories: &[Trajectory], least: Least) -> We
     };
     Weakness {
         model: trajectories.first().map(|first| first.drawn_by.model.clone()).unwrap_or_default(),
+        subject,
         n_samples: known.len(),
         n_queries: n_queries(&known),
         n_unknown: trajectories.len() - known.len(),
@@ -199,18 +225,18 @@ fn group(name: String, known: &[Known<'_>], overall: f64) -> Group {
 }
 
 fn worst(known: &[Known<'_>]) -> Vec<Example> {
-    let mut wrong: Vec<(f64, &Known<'_>)> =
-        known.iter().filter(|known| known.is_wrong).map(|known| (behind(known), known)).collect();
+    let mut lost: Vec<(f64, &Known<'_>)> =
+        known.iter().filter(|known| known.is_lost).map(|known| (behind(known), known)).collect();
     let place =
         |known: &Known<'_>| (known.trajectory.item_id.clone(), known.trajectory.sample.spec.index);
-    wrong.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| place(a.1).cmp(&place(b.1))));
+    lost.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| place(a.1).cmp(&place(b.1))));
     let mut seen = std::collections::HashSet::new();
-    wrong.retain(|(_, known)| seen.insert(&*known.trajectory.item_id));
-    wrong.into_iter().take(N_WORST).map(|(behind, known)| example(known, behind)).collect()
+    lost.retain(|(_, known)| seen.insert(&*known.trajectory.item_id));
+    lost.into_iter().take(N_WORST).map(|(behind, known)| example(known, behind)).collect()
 }
 
 fn example(known: &Known<'_>, behind: f64) -> Example {
-    let Known { trajectory, item, .. } = known;
+    let Known { trajectory, item, .. } = *known;
     let sample = &trajectory.sample;
     Example {
         item_id: item.id.clone(),
@@ -221,7 +247,7 @@ fn example(known: &Known<'_>, behind: f64) -> Example {
                 turns.last().map(|turn| turn.content.clone()).unwrap_or_default()
             }
         },
-        scores: scores(known),
+        scores: scores(item, trajectory),
         best: item.best,
         labels: item.labels.clone(),
         behind,
@@ -230,9 +256,10 @@ fn example(known: &Known<'_>, behind: f64) -> Example {
     }
 }
 
-fn scores(known: &Known<'_>) -> Vec<Option<f64>> {
-    let sample = &known.trajectory.sample;
-    let mut by_response = vec![None; known.item.responses.len()];
+/// By response, in the caller's order.
+fn scores(item: &Item, trajectory: &Trajectory) -> Vec<Option<f64>> {
+    let sample = &trajectory.sample;
+    let mut by_response = vec![None; item.responses.len()];
     let shown = sample.scores().map(|scores| scores.scores.as_slice()).unwrap_or_default();
     for (response, score) in sample.spec.order.iter().zip(shown) {
         if let Some(place) = by_response.get_mut(*response) {
@@ -242,15 +269,30 @@ fn scores(known: &Known<'_>) -> Vec<Option<f64>> {
     by_response
 }
 
-/// How far the best response, of a single one its label, is from its score.
+/// How far the response is below the highest score of the others; `None` unless it was shown beside another one. A copy was shown
+/// in its place.
+fn behind_others(item: &Item, trajectory: &Trajectory, response: usize) -> Option<f64> {
+    let scores = scores(item, trajectory);
+    let shown = *duplicate_of(&item.responses).get(response)?;
+    let own = scores[shown]?;
+    let others = scores.iter().enumerate().filter(|(other, _)| *other != shown);
+    let highest = others.filter_map(|(_, score)| *score).reduce(f64::max)?;
+    Some((highest - own).max(0.0))
+}
+
+/// How far the best response or the one asked about, of a single one its label, is from its score.
 fn behind(known: &Known<'_>) -> f64 {
-    let scores = scores(known);
+    let (item, trajectory) = (known.item, known.trajectory);
+    if let Subject::Response(response) = known.subject {
+        return behind_others(item, trajectory, response).unwrap_or(0.0);
+    }
+    let scores = scores(item, trajectory);
     let score_of = |response: usize| scores.get(response).copied().flatten();
-    match truth::of(known.item) {
+    match truth::of(item) {
         Some(Truth::Single(label)) => score_of(0).map_or(0.0, |score| (score - label).abs()),
         Some(Truth::Best(best)) => {
             // A copy of the best was shown in its place.
-            let shown = duplicate_of(&known.item.responses).get(best).copied();
+            let shown = duplicate_of(&item.responses).get(best).copied();
             let of_best = shown.and_then(score_of).unwrap_or(0.0);
             scores.iter().flatten().copied().fold(of_best, f64::max) - of_best
         }
@@ -259,10 +301,10 @@ fn behind(known: &Known<'_>) -> f64 {
 }
 
 fn clusters(known: &[Known<'_>]) -> Clusters {
-    let wrong = |known: &Known<'_>| {
-        (known.trajectory.query_key.clone(), f64::from(u8::from(known.is_wrong)))
+    let lost = |known: &Known<'_>| {
+        (known.trajectory.query_key.clone(), f64::from(u8::from(known.is_lost)))
     };
-    Clusters::new(known.iter().map(wrong))
+    Clusters::new(known.iter().map(lost))
 }
 
 fn n_queries(known: &[Known<'_>]) -> usize {

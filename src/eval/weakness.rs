@@ -1,11 +1,11 @@
-//! `jury eval report`: what a judge loses on, from the samples of an evaluation.
+//! `jury eval report`: what a judge or a model under test loses on, from the samples of an evaluation.
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use jury_client::batch::read_items;
 use jury_eval::trajectories::{TrajectoryError, read};
-use jury_eval::weakness::{Least, markdown, weakness};
+use jury_eval::weakness::{Least, Subject, markdown, weakness};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 
 use super::files::{Folder, write};
@@ -19,7 +19,12 @@ pub fn run(args: &WeaknessArgs) -> Result<Exit, Failed> {
     let samples = folder.samples_path();
     let trajectories = read(&samples).map_err(|error| unreadable(&samples, error))?;
     let least = Least { samples: args.min_samples, queries: args.min_queries };
-    let found = weakness(&items, &trajectories, least);
+    let subject = args.response.map_or(Subject::Judge, Subject::Response);
+    let found = weakness(&items, &trajectories, subject, least);
+    if found.n_samples == 0 && args.response.is_some() {
+        let problem = "no item was judged with a response of this index beside another one";
+        return Err(Failed::new(Exit::BadData, anyhow!("--response: {problem}")));
+    }
     let text = match args.json {
         true => serde_json::to_string_pretty(&found).or_exit(Exit::Internal)? + "\n",
         false => markdown(&found),

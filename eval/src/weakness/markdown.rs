@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Example, Group, Weakness};
+use super::{Example, Group, Subject, Weakness};
 use crate::markdown::{cell, excerpt};
 
 /// Groups whose examples are shown.
@@ -14,12 +14,19 @@ const CRITIQUE_SIGNS: usize = 400;
 pub fn markdown(weakness: &Weakness) -> String {
     let mut out = String::new();
     let Weakness { model, n_samples, n_queries, loss, interval, least, .. } = weakness;
-    line(&mut out, &format!("# What {} loses on\n", cell(model)));
+    let (title, lost) = match weakness.subject {
+        Subject::Judge => (cell(model), "are wrong: the best response is not strictly highest"),
+        Subject::Response(response) => (
+            format!("response {}, judged by {},", response + 1, cell(model)),
+            "are lost: another response is scored strictly higher",
+        ),
+    };
+    line(&mut out, &format!("# What {title} loses on\n"));
     let share = loss.map_or_else(|| "-".to_owned(), |loss| percent(loss, *interval));
     line(
         &mut out,
         &format!(
-            "{share} % of {n_samples} samples on {n_queries} queries are wrong: the best response is not strictly highest. Of {} more samples nothing tells, \
+            "{share} % of {n_samples} samples on {n_queries} queries {lost}. Of {} more samples nothing tells, \
              and {} name no principle. Listed is what has at least {} samples on {} queries; intervals are by query.\n",
             weakness.n_unknown, weakness.n_without_principles, least.samples, least.queries,
         ),

@@ -51,7 +51,7 @@ fn planted() -> (Vec<Item>, Vec<Trajectory>) {
 fn what_is_lost_on_is_told_with_its_lift_and_its_worst_samples() {
     let (items, mut trajectories) = planted();
     trajectories[0].sample.outcome = trajectory("a", 0, "", [1.0, 10.0]).sample.outcome;
-    let found = weakness(&items, &trajectories, LEAST);
+    let found = weakness(&items, &trajectories, Subject::Judge, LEAST);
     assert_eq!((found.n_samples, found.n_queries, found.loss), (8, 4, Some(0.5)));
     let [style, clarity, fact] = found.themes.as_slice() else { panic!("{:?}", found.themes) };
     assert_eq!(
@@ -76,9 +76,9 @@ fn few_samples_are_not_listed_and_unknown_ones_not_counted() {
     let mut unknown = trajectory("b", 0, "Rare: 1", [1.0, 1.0]);
     unknown.is_correct = None;
     trajectories.push(unknown);
-    let found = weakness(&items, &trajectories, LEAST);
+    let found = weakness(&items, &trajectories, Subject::Judge, LEAST);
     assert_eq!((found.n_samples, found.n_unknown, found.themes.len()), (2, 1, 0));
-    let nothing = weakness(&[], &[], LEAST);
+    let nothing = weakness(&[], &[], Subject::Judge, LEAST);
     assert_eq!((nothing.loss, nothing.n_samples), (None, 0));
     assert!(markdown(&nothing).contains("Nothing has enough samples."));
 }
@@ -91,7 +91,7 @@ fn hostile_texts_stay_within_their_line() {
     let mut trajectories = planted().1;
     trajectories[0].sample.critique = "```\n## All is well\n<script>".to_owned();
     trajectories[0].sample.principles = "Style | <b>bold</b>: 1".to_owned();
-    let text = markdown(&weakness(&items, &trajectories, LEAST));
+    let text = markdown(&weakness(&items, &trajectories, Subject::Judge, LEAST));
     assert!(
         !text.contains("<img") && !text.contains("<script") && !text.contains("\n# Owned"),
         "{text}"
@@ -106,7 +106,32 @@ fn a_source_of_one_category_is_named_once() {
     for trajectory in &mut trajectories {
         trajectory.category = Some("only".to_owned());
     }
-    let found = weakness(&items, &trajectories, LEAST);
+    let found = weakness(&items, &trajectories, Subject::Judge, LEAST);
     let names: Vec<&str> = found.categories.iter().map(|group| &*group.name).collect();
     assert_eq!(names, ["set"]);
+}
+
+#[test]
+fn a_model_under_test_loses_where_another_response_is_scored_higher() {
+    let (items, mut trajectories) = planted();
+    let of_response = |trajectories: &[Trajectory], at| {
+        weakness(&items, trajectories, Subject::Response(at), LEAST)
+    };
+    // Nothing need be known of what is best; a tie is no loss.
+    trajectories.iter_mut().for_each(|one| one.is_correct = None);
+    trajectories[1].sample.outcome = trajectory("a", 1, "", [5.0, 5.0]).sample.outcome;
+    let first = of_response(&trajectories, 0);
+    assert_eq!((first.n_samples, first.loss), (8, Some(0.5)));
+    assert_eq!((&*first.themes[0].name, first.themes[0].loss), ("style", 1.0));
+    let worst: Vec<(&str, f64)> =
+        first.themes[0].worst.iter().map(|one| (&*one.item_id, one.behind)).collect();
+    assert_eq!(worst, [("a", 7.0), ("b", 7.0), ("c", 7.0)]);
+    let second = of_response(&trajectories, 1);
+    assert_eq!((second.n_samples, second.loss), (8, Some(3.0 / 8.0)));
+    let style = second.themes.iter().find(|group| group.name == "style").unwrap();
+    assert_eq!((style.loss, style.worst.len()), (0.0, 0));
+    let text = markdown(&second);
+    assert!(text.starts_with("# What response 2, judged by m, loses on"), "{text}");
+    let nobody = of_response(&trajectories, 2);
+    assert_eq!((nobody.n_samples, nobody.n_unknown, nobody.loss), (0, 8, None));
 }
