@@ -168,6 +168,7 @@ pub fn drawn_by(verdict: &Verdict) -> DrawnBy {
         numerics: provenance.numerics.clone().unwrap_or_default(),
         method_digest: provenance.method_digest.clone(),
         settings: serde_json::to_string(&provenance.settings).unwrap_or_default(),
+        meta_digest: provenance.meta_digest.clone(),
     }
 }
 

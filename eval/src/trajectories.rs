@@ -47,6 +47,8 @@ pub struct DrawnBy {
     pub method_digest: String,
     /// The settings in force, as JSON.
     pub settings: String,
+    /// Digest of the Meta RM that gave the meta score, hex; `None`: nobody ranked.
+    pub meta_digest: Option<String>,
 }
 
 /// Why a file of trajectories cannot be read or written.

@@ -4,6 +4,7 @@
 //! items.jsonl      what is judged; fixed by the first run     report.json  report.md
 //! verdicts.jsonl   every item with all its samples            curve.svg    curve.png
 //! greedy.jsonl     every item with its greedy sample          samples.parquet
+//! stopping.svg     stopping.png: samples saved by stopping early, and what it costs
 //! scalar-*.jsonl   every item with the scores of a baseline   meta-*.jsonl   every item with its samples' meta scores
 //! states-*.jsonl   every item with the states that a model of its own has behind its samples
 //! ```
@@ -15,7 +16,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow};
 use jury_client::batch::{SinkError, read_verdicts};
 use jury_eval::judged::Judged;
-use jury_eval::report::{Report, markdown, png, svg};
+use jury_eval::report::{Report, markdown, png, svg, tradeoff_png, tradeoff_svg};
+use jury_eval::trajectories::Trajectory;
 use jury_eval::whole_file;
 use jury_grm::domain::Verdict;
 use jury_terminal::exit::{Exit, Failed, OrExit};
@@ -105,9 +107,17 @@ impl Folder {
         write(&self.0.join("report.md"), markdown(report).as_bytes())?;
         write(&self.0.join("curve.svg"), svg(report).or_exit(Exit::Internal)?.as_bytes())?;
         write(&self.0.join("curve.png"), &png(report).or_exit(Exit::Internal)?)?;
+        let drawn = tradeoff_svg(report).or_exit(Exit::Internal)?;
+        write(&self.0.join("stopping.svg"), drawn.as_bytes())?;
+        let drawn = tradeoff_png(report).or_exit(Exit::Internal)?;
+        write(&self.0.join("stopping.png"), &drawn)?;
+        self.write_samples(&judged.iter().flat_map(Judged::trajectories).collect::<Vec<_>>())
+    }
+
+    /// Writes samples for other programs.
+    pub fn write_samples(&self, trajectories: &[Trajectory]) -> Result<(), Failed> {
         let path = self.samples_path();
-        let trajectories: Vec<_> = judged.iter().flat_map(Judged::trajectories).collect();
-        jury_eval::trajectories::write(&path, &trajectories)
+        jury_eval::trajectories::write(&path, trajectories)
             .with_context(|| path.display().to_string())
             .or_exit(Exit::CannotWrite)
     }

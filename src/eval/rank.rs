@@ -95,6 +95,7 @@ pub fn by_head(head: &Head, digest: &str, verdicts: &mut [Verdict]) -> Result<Ra
             };
             sample.meta_score = Some(head.score(state).context("--meta").or_exit(Exit::Usage)?);
         }
+        verdict.provenance.meta_digest = Some(digest.to_owned());
     }
     Ok(Ranked { digest: digest.to_owned(), cost: (0.0, 0.0) })
 }
@@ -122,6 +123,7 @@ pub async fn by_model(
         for (sample, score) in valid.zip(&scored.answers) {
             sample.meta_score = *score;
         }
+        verdict.provenance.meta_digest = Some(model.digest.clone());
     }
     let n = verdicts.len().max(1) as f64;
     let cost = (tokens as f64 / n, ms as f64 / n / 1000.0);

@@ -1,14 +1,20 @@
 //! `jury train meta`: labelled samples, with a state behind each, to a head that ranks.
 
+use std::collections::HashMap;
+
 use anyhow::anyhow;
 use jury_engine::head::StatePlace;
+use jury_eval::judged::trajectories;
+use jury_eval::trajectories::Trajectory;
 use jury_fabric::shutdown::on_signals;
 use jury_grm::domain::{Item, Verdict};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
-use jury_trainer::meta::{LabelledState, MetaConfig, TrainError, TrainedMeta, label, train};
+use jury_trainer::meta::{
+    LabelledState, MetaConfig, Sampling, TrainError, TrainedMeta, label, train,
+};
 
-use crate::args::{EvalRunArgs, TrainMetaArgs};
+use crate::args::{EvalRunArgs, PartArg, TrainMetaArgs};
 use crate::eval::{Drawn, EvalConfig, Run, by_backbone, draw, model_beside};
 
 pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
@@ -27,6 +33,11 @@ pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
         return Ok(Exit::Interrupted);
     };
     let mut verdicts = folder.verdicts()?;
+    // With the judge's own states, before another model's take their place. A replay leaves those of an evaluation, which may be
+    // ranked.
+    if !(args.replay && folder.samples_path().exists()) {
+        folder.write_samples(&samples(&items, &verdicts))?;
+    }
     let (model_digest, place) = match &backbone {
         None => (only_judge(&verdicts)?, StatePlace::ScoreLine),
         Some(model) => {
@@ -54,6 +65,7 @@ pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
         inner: args.inner,
         seed: args.seed,
         place,
+        sampling: sampling(&args, &verdicts),
         ..MetaConfig::new(name(&args), model_digest)
     };
     let trained = train(&rows, &meta, |epoch| {
@@ -100,9 +112,43 @@ fn samples_of(args: &TrainMetaArgs) -> EvalRunArgs {
     }
 }
 
+fn samples(items: &[Item], verdicts: &[Verdict]) -> Vec<Trajectory> {
+    let by_id = by_id(verdicts);
+    let judged = items.iter().filter_map(|item| Some((item, by_id.get(&*item.id)?)));
+    judged.flat_map(|(item, verdict)| trajectories(item, verdict)).collect()
+}
+
+/// How the samples were drawn: by the verdicts themselves, since a replay's options need not be those of the drawing.
+fn sampling(args: &TrainMetaArgs, verdicts: &[Verdict]) -> Option<Sampling> {
+    let provenance = &verdicts.first()?.provenance;
+    let by_model = verdicts.iter().find_map(|verdict| verdict.provenance.model.clone());
+    let settings = &provenance.settings;
+    let part = match args.choice.part {
+        PartArg::All => "all items".to_owned(),
+        PartArg::Train => format!("train, a share of {} of the queries", args.choice.train_share),
+        PartArg::Test => {
+            format!("test, the queries beyond a share of {}", args.choice.train_share)
+        }
+    };
+    let limit = args.choice.limit.map(|limit| format!(", at most {limit} items"));
+    Some(Sampling {
+        judge: by_model.unwrap_or_else(|| "unknown".to_owned()),
+        items: args.items.iter().map(|path| path.display().to_string()).collect(),
+        part: part + &limit.unwrap_or_default(),
+        split_seed: args.choice.split_seed,
+        k: settings.k,
+        temperature: settings.temperature,
+        max_critique_tokens: settings.max_critique_tokens,
+        seed: provenance.seed,
+    })
+}
+
+fn by_id(verdicts: &[Verdict]) -> HashMap<&str, &Verdict> {
+    verdicts.iter().map(|verdict| (&*verdict.item_id, verdict)).collect()
+}
+
 fn rows(items: &[Item], verdicts: &[Verdict]) -> Vec<LabelledState> {
-    let by_id: std::collections::HashMap<&str, &Verdict> =
-        verdicts.iter().map(|verdict| (&*verdict.item_id, verdict)).collect();
+    let by_id = by_id(verdicts);
     let of_item = |item: &Item| {
         let Some(verdict) = by_id.get(&*item.id) else { return Vec::new() };
         let scale = verdict.provenance.settings.scale;

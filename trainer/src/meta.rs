@@ -78,6 +78,29 @@ pub struct MetaConfig {
     pub max_epochs: usize,
     /// Passes without a lower validation loss after which training ends.
     pub patience: usize,
+    /// How the rows were drawn, for the card; `None`: nothing is told.
+    pub sampling: Option<Sampling>,
+}
+
+/// How the samples behind rows were drawn. Nothing of it changes the head.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    /// The judge that drew them.
+    pub judge: String,
+    /// The files of its items.
+    pub items: Vec<String>,
+    /// Which of their items.
+    pub part: String,
+    /// Decides which queries are of which part, and which items a limit leaves.
+    pub split_seed: u64,
+    /// Samples an item.
+    pub k: u32,
+    /// Softmax temperature.
+    pub temperature: f64,
+    /// Longest critique.
+    pub max_critique_tokens: u32,
+    /// Of every request.
+    pub seed: u64,
 }
 
 /// A trained head, and how good it is.
@@ -106,6 +129,7 @@ impl MetaConfig {
             batch: 64,
             max_epochs: 200,
             patience: 10,
+            sampling: None,
         }
     }
 }

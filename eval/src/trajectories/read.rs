@@ -10,6 +10,9 @@ use serde::de::DeserializeOwned;
 
 use super::{DrawnBy, Trajectory, TrajectoryError};
 
+/// What is wrong with a column that is not there.
+const MISSING: &str = "is missing";
+
 /// Reads all trajectories of a file. Columns that are not ours are ignored.
 ///
 /// # Errors
@@ -72,6 +75,11 @@ impl Columns<'_> {
                 numerics: self.text("numerics")?,
                 method_digest: self.text("method_digest")?,
                 settings: self.text("settings")?,
+                // Older files lack it.
+                meta_digest: match self.optional_text("meta_digest") {
+                    Err(TrajectoryError::Column { problem, .. }) if problem == MISSING => None,
+                    found => found?,
+                },
             },
         })
     }
@@ -106,7 +114,7 @@ impl Columns<'_> {
 
     fn field(&self, name: &'static str) -> Result<&Field, TrajectoryError> {
         let found = self.0.get_column_iter().find(|(column, _)| *column == name);
-        let missing = || TrajectoryError::Column { column: name, problem: "is missing".to_owned() };
+        let missing = || TrajectoryError::Column { column: name, problem: MISSING.to_owned() };
         found.map(|(_, field)| field).ok_or_else(missing)
     }
 

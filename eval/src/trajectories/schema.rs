@@ -35,6 +35,7 @@ message trajectory {
   required binary numerics (STRING);
   required binary method_digest (STRING);
   required binary settings (STRING);
+  optional binary meta_digest (STRING);
 }
 ";
 

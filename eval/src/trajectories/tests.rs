@@ -27,6 +27,7 @@ fn trajectory(index: u32, outcome: Option<Scores>) -> Trajectory {
         drawn_by: DrawnBy {
             model: "m".to_owned(),
             settings: "{}".to_owned(),
+            meta_digest: (index == 0).then(|| "ab12".to_owned()),
             ..DrawnBy::default()
         },
     }

@@ -79,7 +79,8 @@ fn columns(group: &mut Group<'_>, rows: &[Trajectory]) -> Result<(), TrajectoryE
     text(group, rows, |row| &row.drawn_by.model_digest)?;
     text(group, rows, |row| &row.drawn_by.numerics)?;
     text(group, rows, |row| &row.drawn_by.method_digest)?;
-    text(group, rows, |row| &row.drawn_by.settings)
+    text(group, rows, |row| &row.drawn_by.settings)?;
+    optional_text(group, rows, |row| row.drawn_by.meta_digest.as_deref())
 }
 
 /// All distributions of a sample, one after the other, and how many probabilities each has.

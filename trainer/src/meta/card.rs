@@ -1,6 +1,6 @@
 //! The model card: what a head is, what it was trained on, and how good it is, for a reader of Markdown.
 
-use super::{EpochLoss, MetaConfig, MetaReport, PartReport};
+use super::{EpochLoss, MetaConfig, MetaReport, PartReport, Sampling};
 
 // === impl MetaReport ===
 
@@ -42,6 +42,7 @@ impl MetaReport {
              | data digest (BLAKE3) | `{data_digest}` |\n\
              | expected calibration error (test) | {error:.3} |\n\n\
              ![How its probabilities hold on the test part]({file}.reliability.svg)\n\n\
+             {sampling}\
              ## Data\n\n\
              No query stands in two parts. Shares of the queries: validation {validation}, test {test}; seed {seed}. The validation part \
              told when to stop and calibrated, the test part only measured.\n\n\
@@ -53,12 +54,37 @@ impl MetaReport {
              ![Losses by pass]({file}.loss.svg)\n\n\
              | pass | training loss | validation loss |\n|---|---|---|\n{curve}",
             finding = self.finding(),
+            sampling = self.config.sampling.as_ref().map(Sampling::to_markdown).unwrap_or_default(),
             file = file.replace(' ', "%20"),
             width = self.width,
             data_digest = self.data_digest,
             error = self.calibration_error,
             validation = shares.validation,
             test = shares.test,
+        )
+    }
+}
+
+// === impl Sampling ===
+
+impl Sampling {
+    fn to_markdown(&self) -> String {
+        let Self { judge, items, part, split_seed, k, temperature, max_critique_tokens, seed } =
+            self;
+        let code = |text: &String| format!("`{}`", text.replace('`', "'"));
+        let items: Vec<String> = items.iter().map(code).collect();
+        format!(
+            "## Samples\n\n\
+             | | |\n|---|---|\n\
+             | judge | {judge} |\n\
+             | items | {items} |\n\
+             | part | {part}; split seed {split_seed} |\n\
+             | samples an item (k) | {k} |\n\
+             | temperature | {temperature} |\n\
+             | longest critique | {max_critique_tokens} tokens |\n\
+             | seed | {seed} |\n\n",
+            judge = code(judge),
+            items = items.join(" ").replace('|', "\\|"),
         )
     }
 }
