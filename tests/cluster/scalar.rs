@@ -76,7 +76,7 @@ fn a_baseline_earns_all_where_its_scores_are_the_truth_and_nothing_where_they_ar
     let report = folder.path().join("planted.eval/report.json").to_str().unwrap().to_owned();
     let compared = jury(&["eval", "compare", &report, &report]);
     assert!(
-        compared.stdout.contains("| gemma2_reward | scalar |  | 100.0 |"),
+        compared.stdout.contains("| gemma2\\_reward | scalar |  | 100.0 |"),
         "{}",
         compared.stdout
     );
