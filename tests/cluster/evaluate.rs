@@ -1,6 +1,8 @@
 //! `jury eval` with a real model, and killed with a tiny one.
 
 use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -8,11 +10,13 @@ use super::process::{jury, jury_command, model_path};
 use super::sandbox::stable_bytes;
 use super::tiny;
 
-/// Three items, one of them without a known best response, and a line that is none.
+/// Three items, one of them without a known best response, a line that is none, an id once more and a best beyond the responses.
 const ITEMS: &str = r#"{"id": "capital", "query": "What is the capital of Australia?", "responses": ["Canberra.", "Sydney."], "best": 0}
 {"id": "sum", "query": "What is 2 + 2?", "responses": ["5", "4"], "labels": [0, 1], "category": "maths"}
 {"id": "open", "query": "Tell me a story.", "responses": ["Once.", "Twice."]}
 no item
+{"id": "sum", "query": "What is 3 + 3?", "responses": ["6", "7"], "best": 0}
+{"id": "beyond", "query": "What is 1 + 1?", "responses": ["2", "3"], "best": 7}
 "#;
 
 #[test]
@@ -31,7 +35,14 @@ fn an_evaluation_reports_every_method_and_k_and_goes_on_without_drawing_again() 
 
     let ended = run(&[]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains("line 4"), "{}", ended.stderr);
+    for named in
+        ["line 4: not JSON", "line 5: its id \"sum\" is that of line 2", "line 6: item.best"]
+    {
+        assert!(ended.stderr.contains(&format!("items.jsonl, {named}")), "{}", ended.stderr);
+    }
+    let strict = run(&["--strict", "--replay"]);
+    assert_eq!(strict.code, Some(65), "{}", strict.stderr);
+    assert!(strict.stderr.contains("line 4: not JSON"), "{}", strict.stderr);
     let first = fs::read(&report).unwrap();
     let read: Value = serde_json::from_slice(&first).unwrap();
     assert_eq!(read["n_items"], 2, "the one without a truth is left out");
@@ -47,7 +58,9 @@ fn an_evaluation_reports_every_method_and_k_and_goes_on_without_drawing_again() 
     }
     assert_eq!(read["curve"]["greedy"]["1"]["n_items"], 2);
     assert_eq!(read["baselines"]["random"]["accuracy"], 0.5);
-    for name in ["report.md", "curve.svg", "curve.png", "samples.parquet"] {
+    let files =
+        ["report.md", "curve.svg", "curve.png", "stopping.svg", "stopping.png", "samples.parquet"];
+    for name in files {
         assert!(fs::metadata(format!("{out}/{name}")).unwrap().len() > 0, "{name}");
     }
 
@@ -69,72 +82,134 @@ fn an_evaluation_reports_every_method_and_k_and_goes_on_without_drawing_again() 
 
     let compared = jury(&["eval", "compare", &report, &report]);
     assert!(compared.stdout.contains("| method | k |"), "{}", compared.stdout);
+    let picture = path("compared.png");
+    let compared = jury(&["eval", "compare", &report, &report, "--picture", &picture]);
+    assert_eq!(compared.code, Some(0), "{}", compared.stderr);
+    assert!(fs::read(&picture).unwrap().starts_with(b"\x89PNG"));
+    let unknown = jury(&["eval", "compare", &report, &report, "--picture", &path("a.gif")]);
+    assert_eq!(unknown.code, Some(64), "{}", unknown.stderr);
+    let tested = jury(&["eval", "report", &out, "--response", "1", "--min-samples", "1"]);
+    assert_eq!(tested.code, Some(0), "{}", tested.stderr);
+    assert!(tested.stdout.contains("response 2, judged by"), "{}", tested.stdout);
+    let beyond = jury(&["eval", "report", &out, "--response", "2"]);
+    assert_eq!(beyond.code, Some(65), "{}", beyond.stderr);
 
     let other = jury(&["eval", &items, "--out", &out, "--limit", "1", "--model", &model]);
     assert_eq!(other.code, Some(64), "{}", other.stderr);
     assert!(other.stderr.contains("other items"), "{}", other.stderr);
 }
 
-const MANY: usize = 60;
+/// An evaluation of `n` items that is killed again and again, and goes on.
+struct Killed<'a> {
+    folder: &'a Path,
+    n: usize,
+    settings: Vec<String>,
+    /// How one ends that nobody kills.
+    code: i32,
+}
 
-/// What ends an evaluation takes no verdict that was written, and none is drawn a second time: lines keep their bytes, those of
-/// `run` included, which are never the same twice.
+// === impl Killed ===
+
+impl Killed<'_> {
+    fn path(&self, name: &str) -> String {
+        self.folder.join(name).to_str().unwrap().to_owned()
+    }
+
+    fn write_items(&self) {
+        let line = |at: usize| {
+            let query = format!("What is in inn {at}?");
+            json!({"id": at.to_string(), "query": query, "responses": ["a hat", "a tin"], "best": at % 2}).to_string()
+        };
+        let lines: Vec<String> = (0..self.n).map(line).collect();
+        fs::write(self.path("items.jsonl"), lines.join("\n")).unwrap();
+    }
+
+    fn command(&self, out: &str) -> Command {
+        let mut command = jury_command();
+        command.args(["eval", &self.path("items.jsonl"), "--out", &self.path(out), "--quiet"]);
+        command.args(&self.settings).stdout(Stdio::null());
+        command
+    }
+
+    /// Whole lines of a file.
+    fn lines(&self, out: &str, name: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.folder.join(out).join(name)).unwrap_or_default();
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.map(str::to_owned).collect()
+    }
+
+    /// Kills it each time that the named file has so many lines. What ends an evaluation takes no verdict that was written, and none
+    /// is drawn a second time: lines keep their bytes, those of `run` included, which are never the same twice.
+    fn loses_nothing_and_judges_nothing_twice(&self, kills: &[(&str, usize)]) {
+        self.write_items();
+        assert_eq!(self.command("whole").status().unwrap().code(), Some(self.code));
+        let mut written = Vec::new();
+        for &(file, most) in kills {
+            let mut child = self.command("killed").spawn().unwrap();
+            while self.lines("killed", file).len() < most && child.try_wait().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            child.kill().unwrap(); // SIGKILL
+            child.wait().unwrap();
+            for name in ["verdicts.jsonl", "greedy.jsonl"] {
+                written.extend(self.lines("killed", name));
+                written.extend(self.lines("killed", &format!("{name}.journal")));
+            }
+        }
+        assert_eq!(self.command("killed").status().unwrap().code(), Some(self.code));
+        for name in ["verdicts.jsonl", "greedy.jsonl"] {
+            let (found, expected) = (self.lines("killed", name), self.lines("whole", name));
+            let stable = |lines: &[String]| -> Vec<String> {
+                let bytes = |line: &String| stable_bytes(&serde_json::from_str(line).unwrap());
+                lines.iter().map(bytes).collect()
+            };
+            assert_eq!(found.len(), self.n);
+            assert_eq!(stable(&found), stable(&expected), "{name}");
+        }
+        let kept =
+            [self.lines("killed", "verdicts.jsonl"), self.lines("killed", "greedy.jsonl")].concat();
+        assert!(!written.is_empty());
+        for line in &written {
+            assert!(kept.contains(line), "judged twice: {line}");
+        }
+    }
+}
+
 #[test]
 fn an_evaluation_that_is_killed_loses_nothing_and_judges_nothing_twice() {
     let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let items = path("items.jsonl");
-    let line = |at: usize| {
-        let query = format!("What is in inn {at}?");
-        json!({"id": at.to_string(), "query": query, "responses": ["a hat", "a tin"], "best": at % 2}).to_string()
-    };
-    fs::write(&items, (0..MANY).map(line).collect::<Vec<_>>().join("\n")).unwrap();
     let model = tiny::model(folder.path(), "llama");
-    let settings = ["--k", "2", "--max-critique-tokens", "2", "--model", &model, "--quiet"];
-    let command = |out: &str| {
-        let mut command = jury_command();
-        command.args(["eval", &items, "--out", out]).args(settings);
-        command.stdout(std::process::Stdio::null());
-        command
-    };
-    let lines = |out: &str, name: &str| {
-        let text = fs::read_to_string(format!("{out}/{name}")).unwrap_or_default();
-        text.split_inclusive('\n')
-            .filter(|line| line.ends_with('\n'))
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    let whole = path("whole");
+    let settings = ["--k", "2", "--max-critique-tokens", "2", "--model", &model];
     // A judge of random weights gives legal scores too little, so there are no rewards.
-    const UNSCORED: Option<i32> = Some(3);
-    assert_eq!(command(&whole).status().unwrap().code(), UNSCORED);
+    let killed = Killed {
+        folder: folder.path(),
+        n: 60,
+        settings: settings.map(str::to_owned).to_vec(),
+        code: 3,
+    };
+    let kills = [("verdicts.jsonl", 7), ("verdicts.jsonl", 25), ("greedy.jsonl", 11)];
+    killed.loses_nothing_and_judges_nothing_twice(&kills);
+}
 
-    let out = path("killed");
-    let mut written = Vec::new();
-    for (file, most) in [("verdicts.jsonl", 7), ("verdicts.jsonl", 25), ("greedy.jsonl", 11)] {
-        let mut child = command(&out).spawn().unwrap();
-        while lines(&out, file).len() < most && child.try_wait().unwrap().is_none() {
-            std::thread::yield_now();
-        }
-        child.kill().unwrap(); // SIGKILL
-        child.wait().unwrap();
-        for name in ["verdicts.jsonl", "greedy.jsonl"] {
-            written.extend(lines(&out, name));
-            written.extend(lines(&out, &format!("{name}.journal")));
-        }
-    }
-    assert_eq!(command(&out).status().unwrap().code(), UNSCORED);
-    for name in ["verdicts.jsonl", "greedy.jsonl"] {
-        let (found, expected) = (lines(&out, name), lines(&whole, name));
-        let stable = |lines: &[String]| -> Vec<String> {
-            lines.iter().map(|line| stable_bytes(&serde_json::from_str(line).unwrap())).collect()
-        };
-        assert_eq!(found.len(), MANY);
-        assert_eq!(stable(&found), stable(&expected), "{name}");
-    }
-    let kept = [lines(&out, "verdicts.jsonl"), lines(&out, "greedy.jsonl")].concat();
-    assert!(written.len() > 7, "{}", written.len());
-    for line in &written {
-        assert!(kept.contains(line), "judged twice: {line}");
-    }
+#[test]
+fn a_kill_in_the_middle_of_items_that_score_changes_no_figure() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model_path();
+    let settings = ["--k", "2", "--max-critique-tokens", "4", "--model", &model];
+    let killed = Killed {
+        folder: folder.path(),
+        n: 8,
+        settings: settings.map(str::to_owned).to_vec(),
+        code: 0,
+    };
+    killed.loses_nothing_and_judges_nothing_twice(&[("verdicts.jsonl", 3), ("greedy.jsonl", 2)]);
+    let report = |out: &str| -> Value {
+        let text = fs::read_to_string(folder.path().join(out).join("report.json")).unwrap();
+        let mut report: Value = serde_json::from_str(&text).unwrap();
+        report["cost"]["seconds"] = Value::Null;
+        report
+    };
+    assert_eq!(report("killed"), report("whole"));
+    assert_eq!(report("whole")["curve"]["vote"]["2"]["n_items"], 8);
+    assert!(report("whole")["parse_failed"].as_f64().unwrap() < 0.5, "they do score");
 }

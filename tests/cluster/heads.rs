@@ -1,13 +1,14 @@
-//! `jury train meta --backbone`: from items to a head on a model of its own, and to what it ranks.
+//! `jury train meta`: from items to a head, on the judge's own states or on a model of its own, and to what it ranks.
 
 #![allow(clippy::unwrap_used, reason = "clippy sees tests, but not what they share")]
 
 use std::fs;
 use std::path::Path;
 
+use jury_eval::trajectories;
 use serde_json::{Value, json};
 
-use super::process::{jury, model_path};
+use super::process::{Process, jury, model_path, text};
 
 const QUERIES: [&str; 12] = [
     "Name a colour.",
@@ -89,4 +90,65 @@ fn a_head_on_a_model_of_its_own_is_trained_resumed_and_ranks_what_was_drawn() {
     let elsewhere = ranked(&format!("head:{first}"));
     assert_eq!(elsewhere.code, Some(64), "{}", elsewhere.stderr);
     assert!(elsewhere.stderr.contains("jury train meta --backbone"), "{}", elsewhere.stderr);
+}
+
+#[test]
+fn a_head_on_the_judges_own_states_is_the_same_from_a_fleet_and_ranks_what_was_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (file, model) = (path("items.jsonl"), model_path());
+    items(Path::new(&file));
+    let settings = ["-k", "2", "--max-critique-tokens", "8"];
+    let trained = |name: &str, judge: [&str; 2]| {
+        let (out, samples) = (path(&format!("{name}.safetensors")), path(name));
+        let command = ["train", "meta", "--items", &file, "--out", &out, "--samples", &samples];
+        let ended = jury(&[&command[..], &judge, &settings, &["--name", "own"]].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        (out, samples)
+    };
+    let (head, samples) = trained("embedded", ["--model", &model]);
+    let card = fs::read_to_string(format!("{head}.md")).unwrap();
+    for row in ["| samples an item (k) | 2 |", "| longest critique | 8 tokens |", "split seed 0 |"]
+    {
+        assert!(card.contains(row), "{row}: {card}");
+    }
+    let stored =
+        |folder: &str| trajectories::read(&Path::new(folder).join("samples.parquet")).unwrap();
+    let drawn = stored(&samples);
+    assert_eq!(drawn.len(), 2 * 2 * QUERIES.len());
+    for one in &drawn {
+        let has_scores = one.sample.scores().is_some();
+        assert_eq!(
+            (one.sample.hidden_state.is_some(), one.is_correct.is_some()),
+            (has_scores, has_scores)
+        );
+    }
+    assert!(drawn.iter().all(|one| one.drawn_by.meta_digest.is_none()));
+
+    let mut up = Process::jury("up", &["up", "--model", &model, "--listen", "127.0.0.1:0"]);
+    let endpoint = format!("http://{}", text(&up.wait_for("listening"), "address"));
+    let (of_fleet, fleets_samples) = trained("fleet", ["--endpoint", &endpoint]);
+    assert_eq!(fs::read(&head).unwrap(), fs::read(&of_fleet).unwrap());
+
+    let meta = format!("head:{head}");
+    let ranked = |samples: &str, judge: [&str; 2], more: &[&str]| {
+        let command = ["eval", &file, "--out", samples, "--k", "2", "--methods", "vote,meta"];
+        let tokens = ["--max-critique-tokens", "8"];
+        let report = ["--meta", &meta, "--json", "-"];
+        let ended = jury(&[&command[..], &judge, &tokens, &report, more].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        serde_json::from_str::<Value>(&ended.stdout).unwrap()
+    };
+    let embedded = ranked(&samples, ["--model", &model], &["--replay"]);
+    assert_eq!(embedded["curve"]["meta"]["2"]["n_items"], 2 * QUERIES.len(), "{embedded}");
+    assert_eq!(embedded["cost"]["rank_tokens"], 0.0, "a head reads nothing");
+    let digest = embedded["about"]["meta_digest"].as_str().unwrap().to_owned();
+    for one in stored(&samples) {
+        assert_eq!(one.sample.meta_score.is_some(), one.sample.scores().is_some());
+        assert_eq!(one.drawn_by.meta_digest.as_ref(), Some(&digest));
+    }
+    // What the fleet drew is ranked here, and nothing is drawn anew.
+    let fleet = ranked(&fleets_samples, ["--endpoint", &endpoint], &[]);
+    assert_eq!(fleet["curve"], embedded["curve"]);
+    assert_eq!(up.terminate(), Some(0));
 }
