@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::process::{Process, model_path, text};
+use super::process::{Process, jury, model_path, text};
 use super::programs::{Program, llama_server, named, vllm};
-use super::sandbox::{Sandbox, score};
+use super::sandbox::{SETTINGS, Sandbox, score};
 
 /// A registered worker in front of a server.
 fn worker(sandbox: &Sandbox, id: &str, server: &Program, name: &str, more: &[&str]) -> Process {
@@ -66,6 +66,61 @@ fn samples_of_the_engine_and_of_upstreams_never_share_a_vote() {
         assert_ne!(one["numerics"], other["numerics"]);
         assert_ne!(one["model_digest"], other["model_digest"]);
     }
+}
+
+/// A verdict of the item, whatever became of it.
+fn ask(item: &str, endpoint: &str) -> serde_json::Value {
+    let mut arguments = vec!["score", item, "--json", "--samples", "--endpoint", endpoint];
+    arguments.extend(SETTINGS);
+    let ended = jury(&arguments);
+    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stderr))
+}
+
+fn workers(verdict: &serde_json::Value) -> Vec<&str> {
+    let workers = verdict["run"]["workers"].as_array().expect("a list").iter();
+    workers.map(|worker| worker.as_str().expect("a name")).collect()
+}
+
+#[test]
+#[ignore = "needs a real llama-server: make upstream-tests"]
+fn a_worker_killed_in_the_middle_is_replaced_by_its_class_alone() {
+    let sandbox = Sandbox::new();
+    let (model, name) = (model_path(), model_name());
+    let server = llama_server(Path::new(&model), &name, 2);
+    let mut engine = sandbox.worker("engine");
+    let tokenizer = ["--tokenizer", &model];
+    let ids = ["llama-a", "llama-b"];
+    let mut fronts = ids.map(|id| worker(&sandbox, id, &server, &name, &tokenizer));
+    let (mut coordinator, endpoint) = sandbox.coordinator(3);
+    let item = sandbox.item();
+
+    // The only one of its class, and the others could draw: its request ends with what it had drawn itself.
+    let alone = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| ask(&item, &endpoint));
+        let started = coordinator.wait_for("samples started");
+        assert_eq!(text(&started, "worker_id"), "engine", "the largest class serves");
+        engine.kill();
+        coordinator.wait_for("samples in flight were lost");
+        asked.join().expect("the request is answered")
+    });
+    assert_ne!(alone["status"], "OK", "{alone}");
+    assert!(alone["counts"]["failed"].as_u64() > Some(0), "{alone}");
+    assert!(workers(&alone).iter().all(|id| *id == "engine"), "{alone}");
+    assert!(!text(&alone["provenance"], "numerics").starts_with("upstream:"), "{alone}");
+
+    // One of two: the other draws what it lost.
+    let replaced = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| ask(&item, &endpoint));
+        let started = coordinator.wait_for("samples started");
+        let victim = ids.iter().position(|id| *id == text(&started, "worker_id"));
+        fronts[victim.expect("the engine is gone")].kill();
+        coordinator.wait_for("samples in flight were lost");
+        asked.join().expect("the request is answered")
+    });
+    assert_eq!(replaced["status"], "OK", "{replaced}");
+    assert!(replaced["run"]["reissued"].as_u64() > Some(0), "{replaced}");
+    assert!(workers(&replaced).iter().all(|id| ids.contains(id)), "{replaced}");
+    assert!(text(&replaced["provenance"], "numerics").starts_with("upstream:llama.cpp:"));
 }
 
 #[test]

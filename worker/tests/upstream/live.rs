@@ -7,7 +7,7 @@ use jury_grm::domain::{Finish, Readout, Sample, Settings};
 use jury_proto::convert::SampleGroup;
 use jury_worker::backend::engine::{EngineBackend, EngineBackendConfig};
 use jury_worker::backend::meta::MetaBackend;
-use jury_worker::backend::openai::{OpenAiBackend, OpenAiConfig, OpenAiMeta};
+use jury_worker::backend::openai::{OpenAiBackend, OpenAiConfig, OpenAiMeta, metric};
 use jury_worker::backend::scripted::example_ranking;
 use jury_worker::backend::{Backend, BackendEvent, GroupEvents};
 
@@ -226,11 +226,36 @@ async fn a_cancelled_sample_stops_in_llama_server() {
     assert!(predicted < 1000.0, "{predicted} tokens were generated");
 }
 
+/// With one place, and by its own count: SmolLM2 says some hundred tokens before it ends by itself.
+#[tokio::test]
+#[ignore = "needs a real vLLM: make upstream-tests"]
+async fn a_cancelled_sample_stops_in_vllm() {
+    let server = programs::vllm(&named("JURY_VLLM_MODEL"), "judge", &["--max-num-seqs", "1"]);
+    let backend = connect(&server, Some(model())).await;
+    let generated = async || {
+        let page = metrics(&server.url).await;
+        metric(&page, "vllm:generation_tokens_total").expect("it counts tokens")
+    };
+    let before = generated().await;
+    let mut long = group(1, Readout::Free);
+    long.settings.max_critique_tokens = 1900;
+    let (handle, mut receiver) = start(&backend, long);
+    assert!(matches!(receiver.recv().await, Some(BackendEvent::Accepted { .. })));
+    drop(handle);
+    // The only place: these could not be drawn while the first goes on.
+    let events = draw(&backend, short(Readout::Free, 4)).await;
+    assert_eq!(samples(&events).len(), 2);
+    let spent = generated().await - before;
+    println!("{spent} tokens were generated");
+    assert!((8.0..64.0).contains(&spent), "{spent} tokens were generated");
+    assert_eq!(metric(&metrics(&server.url).await, "vllm:num_requests_running"), Some(0.0));
+}
+
 async fn metrics(url: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut connection = tokio::net::TcpStream::connect(url.trim_start_matches("http://"))
         .await
-        .expect("llama-server answers");
+        .expect("it answers");
     connection
         .write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
         .await
