@@ -83,7 +83,7 @@ async fn scores_read_from_llama_server_are_those_that_the_engine_reads() {
 
 #[tokio::test]
 #[ignore = "needs a real vLLM: make upstream-tests"]
-async fn vllm_reads_the_scores_that_the_engine_reads_and_keeps_tenants_prompts_apart() {
+async fn scores_read_from_vllm_are_those_that_the_engine_reads() {
     let server = programs::vllm(&named("JURY_VLLM_MODEL"), "judge", &[]);
     for tokenizer in [Some(model()), None] {
         let backend = connect(&server, tokenizer).await;
@@ -95,25 +95,7 @@ async fn vllm_reads_the_scores_that_the_engine_reads_and_keeps_tenants_prompts_a
         if backend.info().capabilities.token_prompts {
             reads_what_the_engine_reads(&backend).await;
         }
-        let mut found = Vec::new();
-        for salt in ["a", "a", "b"] {
-            let salt =
-                format!("{salt}, tokenised by us: {}", backend.info().capabilities.token_prompts);
-            let before = cached_tokens(&server.url).await;
-            let group = SampleGroup { cache_salt: Some(salt), ..brief(1, Readout::Free) };
-            assert_eq!(samples(&draw(&backend, group).await).len(), 1);
-            found.push(cached_tokens(&server.url).await - before);
-        }
-        assert!(found[0] == 0.0 && found[1] > 0.0 && found[2] == 0.0, "{found:?}");
     }
-}
-
-/// Prompt tokens that a vLLM has found in its prefix cache.
-async fn cached_tokens(url: &str) -> f64 {
-    let page = metrics(url).await;
-    let line = page.lines().find(|line| line.starts_with("vllm:prefix_cache_hits_total{"));
-    let count = line.and_then(|line| line.rsplit_once(' ')?.1.parse().ok());
-    count.unwrap_or_else(|| panic!("it counts them: {page}"))
 }
 
 /// Within a tenth, where scores lie some units apart: the engine multiplies in fewer bits.
