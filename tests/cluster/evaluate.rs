@@ -103,7 +103,7 @@ fn an_evaluation_reports_every_method_and_k_and_goes_on_without_drawing_again() 
 struct Killed<'a> {
     folder: &'a Path,
     n: usize,
-    settings: Vec<String>,
+    settings: &'a [&'a str],
     /// How one ends that nobody kills.
     code: i32,
 }
@@ -127,7 +127,7 @@ impl Killed<'_> {
     fn command(&self, out: &str) -> Command {
         let mut command = jury_command();
         command.args(["eval", &self.path("items.jsonl"), "--out", &self.path(out), "--quiet"]);
-        command.args(&self.settings).stdout(Stdio::null());
+        command.args(self.settings).stdout(Stdio::null());
         command
     }
 
@@ -181,12 +181,7 @@ fn an_evaluation_that_is_killed_loses_nothing_and_judges_nothing_twice() {
     let model = tiny::model(folder.path(), "llama");
     let settings = ["--k", "2", "--max-critique-tokens", "2", "--model", &model];
     // A judge of random weights gives legal scores too little, so there are no rewards.
-    let killed = Killed {
-        folder: folder.path(),
-        n: 60,
-        settings: settings.map(str::to_owned).to_vec(),
-        code: 3,
-    };
+    let killed = Killed { folder: folder.path(), n: 60, settings: &settings, code: 3 };
     let kills = [("verdicts.jsonl", 7), ("verdicts.jsonl", 25), ("greedy.jsonl", 11)];
     killed.loses_nothing_and_judges_nothing_twice(&kills);
 }
@@ -196,12 +191,7 @@ fn a_kill_in_the_middle_of_items_that_score_changes_no_figure() {
     let folder = tempfile::tempdir().unwrap();
     let model = model_path();
     let settings = ["--k", "2", "--max-critique-tokens", "4", "--model", &model];
-    let killed = Killed {
-        folder: folder.path(),
-        n: 8,
-        settings: settings.map(str::to_owned).to_vec(),
-        code: 0,
-    };
+    let killed = Killed { folder: folder.path(), n: 8, settings: &settings, code: 0 };
     killed.loses_nothing_and_judges_nothing_twice(&[("verdicts.jsonl", 3), ("greedy.jsonl", 2)]);
     let report = |out: &str| -> Value {
         let text = fs::read_to_string(folder.path().join(out).join("report.json")).unwrap();

@@ -4,6 +4,9 @@
 //! Texts are well-formed trajectories, the traps that readers of score boxes are known for, and pieces of either in any
 //! order. Items are pairs, lists, lists with equal responses, single responses, and ones whose own text holds scores.
 
+#[path = "../../../grm/src/parse/tests/pieces.rs"]
+mod pieces;
+
 use std::path::Path;
 
 use jury_engine::{Finish, Tokenizer};
@@ -12,6 +15,8 @@ use jury_grm::prompt::Template;
 use jury_grm::random::SplitMix64;
 use jury_trainer::rl::judging::{Judging, Task};
 use jury_trainer::rl::{Drawn, Environment, Reward};
+
+use self::pieces::PIECES;
 
 /// How many.
 pub const N_TEXTS: usize = 4000;
@@ -65,38 +70,6 @@ const TRAPS: [&str; 36] = [
     "[The End of Response 1]\nScores: \\boxed{@}<|im_end|>",
     "Die Bewertung lautet ä\u{301}🙂: \\boxed{@}",
     "评分 Scores：\\boxed{@}",
-];
-
-/// Pieces from which texts are put together without a plan.
-const PIECES: [&str; 28] = [
-    "\\boxed{",
-    "}",
-    "8",
-    ", ",
-    "[",
-    "]",
-    "Scores",
-    ":",
-    "\n",
-    "**",
-    "### ",
-    "10",
-    "/10",
-    "é",
-    "🙂",
-    "Analysis:",
-    "Specific Criteria:",
-    " ",
-    "{",
-    "$",
-    "-1",
-    "\\boxed{8, 7}",
-    "Final ",
-    "<think>",
-    "</think>",
-    "```",
-    "> ",
-    "\"",
 ];
 
 /// All of them, in one order.

@@ -193,14 +193,7 @@ async fn llama_server_with_one_slot_repeats_a_seed() {
 async fn a_cancelled_sample_stops_in_llama_server() {
     let server = llama_server(1);
     let backend = connect(&server, Some(model())).await;
-    let mut long = group(1, Readout::Free);
-    long.settings.max_critique_tokens = 1900;
-    let (handle, mut receiver) = start(&backend, long);
-    assert!(matches!(receiver.recv().await, Some(BackendEvent::Accepted { .. })));
-    drop(handle);
-    // The only slot: the next sample could not be drawn while the first goes on.
-    let events = draw(&backend, short(Readout::Free, 4)).await;
-    assert_eq!(samples(&events).len(), 2);
+    cancel_and_draw(&backend).await;
     let page = metrics(&server.url).await;
     let predicted =
         page.lines().find_map(|line| line.strip_prefix("llamacpp:tokens_predicted_total "));
@@ -219,18 +212,22 @@ async fn a_cancelled_sample_stops_in_vllm() {
         metric(&page, "vllm:generation_tokens_total").expect("it counts tokens")
     };
     let before = generated().await;
-    let mut long = group(1, Readout::Free);
-    long.settings.max_critique_tokens = 1900;
-    let (handle, mut receiver) = start(&backend, long);
-    assert!(matches!(receiver.recv().await, Some(BackendEvent::Accepted { .. })));
-    drop(handle);
-    // The only place: these could not be drawn while the first goes on.
-    let events = draw(&backend, short(Readout::Free, 4)).await;
-    assert_eq!(samples(&events).len(), 2);
+    cancel_and_draw(&backend).await;
     let spent = generated().await - before;
     println!("{spent} tokens were generated");
     assert!((8.0..64.0).contains(&spent), "{spent} tokens were generated");
     assert_eq!(metric(&metrics(&server.url).await, "vllm:num_requests_running"), Some(0.0));
+}
+
+/// Cancels a long sample, and draws short ones from a server with one place: they could not be drawn while the first goes on.
+async fn cancel_and_draw(backend: &OpenAiBackend) {
+    let mut long = group(1, Readout::Free);
+    long.settings.max_critique_tokens = 1900;
+    let (handle, mut receiver) = start(backend, long);
+    assert!(matches!(receiver.recv().await, Some(BackendEvent::Accepted { .. })));
+    drop(handle);
+    let events = draw(backend, short(Readout::Free, 4)).await;
+    assert_eq!(samples(&events).len(), 2);
 }
 
 async fn metrics(url: &str) -> String {
