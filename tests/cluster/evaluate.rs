@@ -1,5 +1,7 @@
 //! `jury eval` with a real model, and killed with a tiny one.
 
+#![allow(clippy::unwrap_used, reason = "clippy sees tests, but not what they share")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
