@@ -17,7 +17,7 @@ pub struct ServeTlsArgs {
     /// The certificate's private key: PEM, without a password
     #[arg(long, env = "JURY_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
-    /// Let in only those who show a certificate of this authority (mutual TLS) at --listen and --http
+    /// Let in only those who show a certificate of this authority (mutual TLS) at --listen, --http and --console-listen
     #[arg(long, env = "JURY_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
     /// Who may read the metrics, where there is a certificate

@@ -9,6 +9,7 @@ mod etcd;
 mod evaluate;
 #[path = "../../fabric/tests/kubernetes/fake_api.rs"]
 mod fake_api;
+mod https;
 mod process;
 #[path = "../../worker/tests/upstream/programs.rs"]
 mod programs;
@@ -26,6 +27,7 @@ mod faults;
 mod heads;
 mod kubernetes;
 mod leaving;
+mod listeners;
 mod logs;
 mod one_process;
 mod secure;

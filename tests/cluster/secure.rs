@@ -54,6 +54,7 @@ fn a_verdict_over_mutual_tls_is_the_verdict_without_it() {
 
     let strangers = Authority::new(folder.path(), "elsewhere");
     let stranger = strangers.sign("stranger", &["trainer"]);
+    let late = authority.sign_until("late", &["trainer"], 2020);
     for (more, told) in [
         (&["--endpoint", &endpoint, "--tls-ca", path(&authority.ca)][..], "--tls-cert"),
         (&["--endpoint", &endpoint], "--tls-ca"),
@@ -62,6 +63,10 @@ fn a_verdict_over_mutual_tls_is_the_verdict_without_it() {
             &[&["--endpoint", &endpoint], &options(&stranger, &authority.ca, "--tls-ca")[..]]
                 .concat(),
             "does not trust",
+        ),
+        (
+            &[&["--endpoint", &endpoint], &options(&late, &authority.ca, "--tls-ca")[..]].concat(),
+            "has expired",
         ),
     ] {
         let ended = jury(&[&["status"], more].concat());
