@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use jury_engine::Host;
 use jury_terminal::exit::{Exit, Failed, OrExit};
-use tokio::runtime::Handle;
 
 use self::config::{Config, Point};
 use self::coordinator::CoordinatorProcess;
@@ -58,13 +57,12 @@ pub fn run(args: BenchClusterArgs, run: &Run) -> Result<Exit, Failed> {
 
 /// One point, from a fresh fleet: nothing is left over from another one.
 fn measure(config: &Config, point: &Point, run: &Run) -> Result<Measured, Failed> {
-    let runtime = Handle::current();
-    let nodes = runtime.block_on(Nodes::start(point.workers, &point.pace, config.seed))?;
+    let nodes = run.waits.wait(Nodes::start(point.workers, &point.pace, config.seed))??;
     let coordinator = CoordinatorProcess::start(&run.programs, &nodes.addresses)?;
     let generator = Generator::new(config, point);
-    let measured = runtime.block_on(async {
+    let measured = run.waits.wait(async {
         coordinator.ready(point.workers, Duration::from_secs(30)).await?;
         generator.measure(&coordinator).await
-    });
+    })?;
     measured.or_exit(Exit::Internal)
 }

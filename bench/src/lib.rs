@@ -9,6 +9,7 @@
 //! upstream  our worker in front of a server, and that server's own n = k
 //! models    names to files                         spread   median, least, greatest
 //! programs  those of others, and their end         load     what else the machine does
+//! waits     for the runtime, until a signal comes
 //! output    files of results                       so_far   what a run that is cut short leaves
 //! table     a table for a terminal or a document
 //! head      what every report begins with
@@ -34,6 +35,7 @@ mod spread;
 mod table;
 mod upstream;
 mod verdicts;
+mod waits;
 
 use std::sync::Arc;
 
@@ -48,10 +50,12 @@ use self::args::{BenchCommand, MeasuringArgs};
 use self::programs::Programs;
 pub use self::programs::{installed, version};
 use self::so_far::SoFar;
+use self::waits::Waits;
 
 /// What every measurement is given.
 struct Run {
     programs: Programs,
+    waits: Waits,
     meter: Meter,
     so_far: SoFar,
 }
@@ -62,6 +66,7 @@ pub async fn run(args: BenchArgs) -> Result<Exit, Failed> {
     let signals = on_signals().or_exit(Exit::Internal)?;
     let run = Arc::new(Run {
         programs: Programs::until(signals.drain.clone()),
+        waits: Waits::until(signals.drain.clone()),
         meter: Meter::new(false),
         so_far: SoFar::default(),
     });
@@ -82,6 +87,7 @@ pub async fn run(args: BenchArgs) -> Result<Exit, Failed> {
         ended = work => ended.or_exit(Exit::Internal).and_then(|ended| ended),
     };
     run.programs.end().await;
+    run.waits.end().await;
     run.meter.clear();
     if let Some(page) = run.so_far.take() {
         // What cut it short matters more than a stdout that nobody reads.

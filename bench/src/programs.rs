@@ -44,6 +44,7 @@ pub struct Programs {
 pub struct Running {
     runtime: Handle,
     stop: CancellationToken,
+    running: TaskTracker,
     task: Option<JoinHandle<Ending>>,
     pid: u32,
 }
@@ -164,7 +165,8 @@ impl Programs {
             guard.end().await;
             Ending { status, last_lines }
         });
-        Ok(Running { runtime: self.runtime.clone(), stop, task: Some(task), pid })
+        let (runtime, running) = (self.runtime.clone(), self.running.clone());
+        Ok(Running { runtime, stop, running, task: Some(task), pid })
     }
 
     /// Ends all programs and waits until they have.
@@ -186,7 +188,12 @@ impl Running {
     /// Waits a little for its end, for whoever has seen that something is wrong with it; then ends it.
     pub fn ending(mut self) -> Ending {
         let Some(mut task) = self.task.take() else { return Ending::default() };
+        // Counted before it looks, so that the runtime and its timers are there, or are not asked for one.
+        let _counted = self.running.token();
         let ended = self.runtime.block_on(async {
+            if self.stop.is_cancelled() {
+                return task.await;
+            }
             match timeout(PATIENCE, &mut task).await {
                 Ok(ended) => ended,
                 Err(_elapsed) => {

@@ -27,7 +27,6 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::model::load_failed;
 use jury_worker::backend::openai::{OpenAiBackend, OpenAiConfig};
 use jury_worker::backend::{Backend, BackendEvent, GroupEvents};
-use tokio::runtime::Handle;
 
 use self::counted::Counts;
 use self::own::Own;
@@ -36,6 +35,7 @@ use super::Run;
 use super::head::Head;
 use super::load::{Load, TURNS_TAKEN};
 use super::output::{Output, deliver};
+use super::waits::Waits;
 use crate::args::BenchUpstreamArgs;
 
 const ROUNDS: usize = 5;
@@ -51,6 +51,7 @@ struct Sides {
     tokenizer: Tokenizer,
     settings: Settings,
     k: u32,
+    waits: Waits,
 }
 
 pub fn run(args: &BenchUpstreamArgs, run: &Run) -> Result<Exit, Failed> {
@@ -63,10 +64,10 @@ pub fn run(args: &BenchUpstreamArgs, run: &Run) -> Result<Exit, Failed> {
     };
     let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { ROUNDS });
     let tokenizer = Tokenizer::load(&args.tokenizer).map_err(load_failed)?;
-    let worker = Handle::current().block_on(OpenAiBackend::connect(config(args)));
+    let worker = run.waits.wait(OpenAiBackend::connect(config(args)))?;
     let worker = worker.or_exit(Exit::Unavailable)?;
     let own = Own::new(&args.url, &args.model);
-    let sides = Sides { worker, own, tokenizer, settings, k: args.k };
+    let sides = Sides { worker, own, tokenizer, settings, k: args.k, waits: run.waits.clone() };
     let report = measure(args, &sides, rounds, run)?;
     deliver(run, &report.page(args.json)?, markdown.as_ref(), || Ok(report.markdown()))?;
     Ok(Exit::Done)
@@ -152,7 +153,7 @@ impl Sides {
     /// The time to the first sample's end; returns with the last.
     fn by_worker(&self, group: SampleGroup, started: Instant) -> Result<Duration, Failed> {
         let (events, mut receiver) = GroupEvents::channel(&group);
-        Handle::current().block_on(async {
+        self.waits.wait(async {
             let _handle = self.worker.start(group, events);
             let mut first = None;
             while let Some(event) = receiver.recv().await {
@@ -170,7 +171,7 @@ impl Sides {
                 }
             }
             first.ok_or_else(|| Failed::new(Exit::Unavailable, anyhow!("the worker drew nothing")))
-        })
+        })?
     }
 
     fn counts(&self) -> Result<Counts, Failed> {

@@ -104,7 +104,8 @@ fn measure(config: &Config, items: &[Item], run: &Run) -> Result<Report, Failed>
     let n_sides = config.sides_of_ours().len() + usize::from(peer.is_some());
     meter.runs((tried + config.rounds * n_sides) as u64);
 
-    let ours = |&drafts: &bool| Judge::Ours(Ours { model: &model, config, drafts });
+    let ours =
+        |&drafts: &bool| Judge::Ours(Ours { model: &model, config, drafts, waits: &run.waits });
     let mut judges: Vec<Judge<'_>> = config.sides_of_ours().iter().map(ours).collect();
     let mut facts = None;
     if let Some(peer) = &peer {

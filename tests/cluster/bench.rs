@@ -1,8 +1,12 @@
-//! `jury bench cluster` as a process: what a script finds in its answer.
+//! `jury bench` as a process: what a script finds in its answer, and how it ends.
+
+use std::io::Read;
+use std::net::TcpListener;
+use std::process::Stdio;
 
 use serde_json::Value;
 
-use super::process::jury;
+use super::process::{jury, jury_command, model_path, terminate};
 
 #[test]
 fn the_coordinator_is_measured_and_a_script_finds_the_figures_by_name() {
@@ -22,4 +26,23 @@ fn the_coordinator_is_measured_and_a_script_finds_the_figures_by_name() {
     assert!(efficiency["2"].as_f64() > Some(0.0));
     let points = told["points"].as_array().expect("every point");
     assert!(points.iter().all(|point| point["not_whole"] == 0), "{told}");
+}
+
+#[test]
+fn a_signal_ends_a_measurement_of_a_server_that_keeps_silent_without_a_panic() {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", server.local_addr().expect("it is bound"));
+    let tokenizer = model_path();
+    let mut command = jury_command();
+    command.args(["bench", "upstream", "--url", &url, "--model", "m", "--tokenizer", &tokenizer]);
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the jury binary runs");
+    // It has asked, and waits with a timer of the runtime.
+    let (_connection, _) = server.accept().expect("it asks the server");
+    let code = terminate(&mut child);
+    let mut said = String::new();
+    let mut stderr = child.stderr.take().expect("it is piped");
+    stderr.read_to_string(&mut said).expect("stderr is UTF-8");
+    assert_eq!(code, Some(130), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
 }

@@ -12,11 +12,11 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::ModelConfig;
 use jury_worker::heads::Heads;
-use tokio::runtime::Handle;
 
 use super::config::{Config, warm_up_item};
 use super::round::{Drafts, Round};
 use crate::models::BenchModel;
+use crate::waits::Waits;
 use prometheus_client::registry::Registry;
 
 /// Ours.
@@ -25,6 +25,7 @@ pub struct Ours<'a> {
     pub config: &'a Config,
     /// Whether few samples draft their next tokens.
     pub drafts: bool,
+    pub waits: &'a Waits,
 }
 
 // === impl Ours ===
@@ -58,7 +59,7 @@ impl Ours<'_> {
             include_samples: true,
             ..self.config.request(item.clone(), seed)
         };
-        Handle::current().block_on(async {
+        self.waits.wait(async {
             client.score(self.config.short(request(&warm_up_item()))).await?;
             let requests: Vec<_> = items.iter().map(request).collect();
             let counters = backend.counters();
@@ -80,7 +81,7 @@ impl Ours<'_> {
             round.seconds = started.elapsed().as_secs_f64();
             round.drafts = self.drafts.then(|| Drafts::between(&counters, &backend.counters()));
             Ok(round)
-        })
+        })?
     }
 }
 

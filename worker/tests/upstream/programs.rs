@@ -15,7 +15,7 @@ pub struct Program {
 /// A llama-server with so many slots of 2,048 tokens.
 pub fn llama_server(model: &Path, name: &str, slots: u32) -> Program {
     let mut command = Command::new(named("JURY_LLAMA_SERVER"));
-    command.args(["--port", "0", "--metrics", "--no-repack", "-t", "1", "--alias", name, "-m"]);
+    command.args(["--port", "0", "--metrics", "-t", "1", "--alias", name, "-m"]);
     command.arg(model).args(["-np", &slots.to_string(), "-c", &(2048 * slots).to_string()]);
     let (process, line) = start(command, "listening on ");
     let url = line.split_once("listening on ").expect("it was waited for").1.trim().to_owned();
