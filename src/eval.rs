@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! config   arguments -> what to do
-//! items    files -> the items of this evaluation, fixed in its folder     read: any format
+//! items    files -> the items of this evaluation, fixed in its folder
 //! batch    every item judged once, resumable (jury score's)
 //! scalar   scalar reward models on the same items         scoring: such a model at work
 //! rank     meta scores of a head, from the hidden states that were kept, or of such a model
@@ -16,7 +16,6 @@ mod config;
 mod files;
 pub mod items;
 mod rank;
-mod read;
 mod scalar;
 mod scoring;
 mod states;

@@ -7,7 +7,6 @@
 //! ```
 
 mod batch;
-mod best;
 mod config;
 mod judge;
 pub mod meta;

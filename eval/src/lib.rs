@@ -1,7 +1,7 @@
 //! How accuracy grows with k: many votes from few samples, with the statistics to tell them apart.
 //!
 //! ```text
-//! published sets -> items                           published
+//! files -> items                items, of Jury's own form or of published sets (published); choice   which of them
 //! items + verdicts (k samples each)
 //!    |
 //! judged       an item, its truth, its samples     truth, split
@@ -14,15 +14,22 @@
 //! report       JSON, Markdown, SVG and PNG               weakness   what the judge loses on
 //! ```
 //!
+//! asked        items and samples -> what other models are asked     answers   what they said, resumable
+//!
 //! Samples are drawn once, at the largest k; every smaller k and every other rule is computed from
-//! them. Nothing but `trajectories`, `published` (its readers) and `whole_file` touches a file.
+//! them. Nothing but `items`, `published` (its readers), `answers`, `trajectories` and
+//! `whole_file` touches a file.
 
+pub mod answers;
+pub mod asked;
 pub mod baseline;
+pub mod choice;
 pub mod compare;
 pub mod credit;
 pub mod curve;
 pub mod draws;
 pub mod font;
+pub mod items;
 pub mod judged;
 pub mod markdown;
 pub mod method;

@@ -12,11 +12,13 @@
 //! sums over equally many samples are equal rewards.
 
 mod bootstrap;
+mod exemplar;
 mod rule;
 mod votes;
 
 use crate::domain::Sample;
 
+pub use exemplar::exemplar;
 pub use rule::{Calibration, Rule, is_unranked};
 pub(crate) use votes::{Tally, Vote, unit, votes};
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 use jury_eval::method::Method;
 use jury_eval::published::Format;
+use jury_eval::split::Part;
 use jury_grm::domain::{Readout, limits};
 use jury_terminal::number::whole;
 
@@ -194,6 +195,18 @@ pub struct ChoiceArgs {
     /// Seed of the split and of --limit
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub split_seed: u64,
+}
+
+// === impl PartArg ===
+
+impl From<PartArg> for Option<Part> {
+    fn from(part: PartArg) -> Self {
+        match part {
+            PartArg::All => None,
+            PartArg::Train => Some(Part::Train),
+            PartArg::Test => Some(Part::Test),
+        }
+    }
 }
 
 // === impl DrawnReadout ===

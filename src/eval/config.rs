@@ -7,9 +7,9 @@ use std::time::Duration;
 use jury_client::InFlight;
 use jury_client::batch::Onto;
 use jury_engine::DeviceKind;
+use jury_eval::choice::Choice;
 use jury_eval::method::Method;
 use jury_eval::published::Format;
-use jury_eval::split::Part;
 use jury_grm::domain::{ScoreRequest, Settings, Voting};
 
 use jury_grm::prompt::Template;
@@ -19,7 +19,7 @@ use jury_worker::models::ModelRef;
 
 use super::files::Folder;
 use super::rank::Ranker;
-use crate::args::{ChoiceArgs, EvalRunArgs, JudgeArgs, ModelArgs, PartArg, Refused};
+use crate::args::{ChoiceArgs, EvalRunArgs, JudgeArgs, ModelArgs, Refused};
 use crate::score::meta::meta_model;
 use crate::score::{
     Input, Judge, Output, ScoreConfig, Source, in_flight, placeholder, refused_field,
@@ -39,11 +39,7 @@ pub struct EvalConfig {
     /// None: all that apply.
     pub methods: Vec<Method>,
     pub n_draws: usize,
-    pub limit: Option<usize>,
-    /// `None`: all items.
-    pub part: Option<Part>,
-    pub train_share: f64,
-    pub split_seed: u64,
+    pub choice: Choice,
     pub strict: bool,
     pub judge: Judge,
     /// The request of every item, at the largest k; its own item is a placeholder.
@@ -108,14 +104,7 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
             ks,
             methods: args.methods,
             n_draws: args.draws as usize,
-            limit,
-            part: match part {
-                PartArg::All => None,
-                PartArg::Train => Some(Part::Train),
-                PartArg::Test => Some(Part::Test),
-            },
-            train_share,
-            split_seed,
+            choice: Choice { part: part.into(), train_share, seed: split_seed, limit },
             strict: args.strict,
             in_flight: in_flight(args.draw.concurrency, args.judge.endpoint.is_none())?,
             judge: args.judge.try_into()?,

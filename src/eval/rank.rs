@@ -1,20 +1,18 @@
 //! `--meta head:FILE` and `--meta model:MODEL`: samples that are there are ranked, so that a Meta RM which is trained later
 //! ranks them without drawing anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use jury_engine::head::{Head, StatePlace};
+use jury_eval::asked::{Asked, asked_samples};
 use jury_grm::domain::{Item, Verdict};
-use jury_grm::prompt::{PromptInput, Template, Variant};
-use jury_grm::{method_digest, trajectory};
-use jury_proto::convert::Trajectory;
+use jury_grm::prompt::Template;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::ModelConfig;
 
-use super::answers::Asked;
 use super::files::Folder;
 use super::scoring::ScalarModel;
 use crate::args::Refused;
@@ -71,7 +69,10 @@ impl Run<'_> {
         let by_id: HashMap<&str, &Item> = self.items.iter().map(|item| (&*item.id, item)).collect();
         let known =
             verdicts.iter().filter_map(|verdict| Some((by_id.get(&*verdict.item_id)?, verdict)));
-        known.map(|(item, verdict)| question(item, verdict, &self.template)).collect()
+        known
+            .map(|(item, verdict)| Asked::of_samples(item, verdict, &self.template))
+            .collect::<Result<_, _>>()
+            .or_exit(Exit::Usage)
     }
 }
 
@@ -119,8 +120,7 @@ pub async fn by_model(
     for verdict in &mut *verdicts {
         let Some(scored) = scored.get(&verdict.item_id) else { continue };
         (tokens, ms) = (tokens + scored.tokens, ms + scored.ms);
-        let valid = verdict.samples.iter_mut().flatten().filter(|sample| sample.scores().is_some());
-        for (sample, score) in valid.zip(&scored.answers) {
+        for (sample, score) in asked_samples(verdict).zip(&scored.answers) {
             sample.meta_score = *score;
         }
         verdict.provenance.meta_digest = Some(model.digest.clone());
@@ -128,28 +128,4 @@ pub async fn by_model(
     let n = verdicts.len().max(1) as f64;
     let cost = (tokens as f64 / n, ms as f64 / n / 1000.0);
     Ok(Some(Ranked { digest: model.digest, cost }))
-}
-
-/// The samples with scores, numbered in their order, under the prompts that they saw.
-fn question(item: &Item, verdict: &Verdict, template: &Template) -> Result<Asked, Failed> {
-    let mut by_order = BTreeMap::<&[usize], Vec<Trajectory>>::new();
-    let samples = verdict.samples.iter().flatten();
-    let said = samples.filter_map(|sample| Some((sample, trajectory::text(sample)?)));
-    for (index, (sample, text)) in (0..).zip(said) {
-        by_order.entry(&sample.spec.order).or_default().push(Trajectory { index, text });
-    }
-    if !by_order.is_empty() && verdict.provenance.method_digest != method_digest(template) {
-        let problem = anyhow!(
-            "item {:?} was judged with another template or an older method; name its --template, or judge it anew",
-            verdict.item_id
-        );
-        return Err(Failed::new(Exit::Usage, problem));
-    }
-    let scale = verdict.provenance.settings.scale;
-    let render = |(order, said): (&[usize], Vec<Trajectory>)| {
-        let input = PromptInput { item, order, scale, variant: Variant::Plain };
-        Ok((template.render(&input).context("--template").or_exit(Exit::Usage)?.messages, said))
-    };
-    let said = by_order.into_iter().map(render).collect::<Result<_, Failed>>()?;
-    Ok(Asked { item_id: item.id.clone(), said })
 }

@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
+use jury_eval::answers::Answers;
+use jury_eval::asked::Asked;
 use jury_eval::scalar::Scalar;
-use jury_grm::domain::{Item, Turn};
-use jury_grm::prompt::{Message, Span, Trust};
-use jury_proto::convert::Trajectory;
+use jury_grm::domain::Item;
 use jury_terminal::exit::Failed;
 use jury_terminal::meter::Meter;
 
-use super::answers::{Answered, Asked};
 use super::config::EvalConfig;
 use super::files::Folder;
 use super::scoring::ScalarModel;
@@ -26,7 +25,7 @@ pub async fn baselines(
     if config.baselines.is_empty() {
         return Ok(Some(scalars));
     }
-    let asked: Vec<Asked> = items.iter().map(asked).collect();
+    let asked: Vec<Asked> = items.iter().map(Asked::of_responses).collect();
     for baseline in &config.baselines {
         let model = ScalarModel::load(baseline, None, meter)?;
         let place = (folder.path(), "scalar");
@@ -38,20 +37,8 @@ pub async fn baselines(
     Ok(Some(scalars))
 }
 
-/// The conversation as it is, and each response as the assistant's next turn.
-fn asked(item: &Item) -> Asked {
-    let message = |turn: Turn| {
-        let span = Span { text: turn.content.into(), trust: Trust::Untrusted, response: None };
-        Message { role: turn.role, spans: vec![span] }
-    };
-    let messages = item.query.turns().into_iter().map(message).collect();
-    let said = |(index, text): (u32, &String)| Trajectory { index, text: text.clone() };
-    let said = (0..).zip(&item.responses).map(said).collect();
-    Asked { item_id: item.id.clone(), said: vec![(messages, said)] }
-}
-
-fn scalar(model: ScalarModel, items: &[Item], scored: &HashMap<String, Answered<f64>>) -> Scalar {
-    let of_items: Vec<&Answered<f64>> =
+fn scalar(model: ScalarModel, items: &[Item], scored: &HashMap<String, Answers<f64>>) -> Scalar {
+    let of_items: Vec<&Answers<f64>> =
         items.iter().filter_map(|item| scored.get(&item.id)).collect();
     let n = of_items.len().max(1) as f64;
     Scalar {

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::anyhow;
+use jury_eval::answers::{self, Answers};
+use jury_eval::asked::Asked;
 use jury_proto::convert::RankRequest;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
@@ -12,7 +14,7 @@ use jury_terminal::model::ModelConfig;
 use jury_worker::backend::Backend;
 use jury_worker::backend::meta::MetaBackend;
 
-use super::answers::{self, Answered, Answers, Asked, answer_all};
+use super::answers::{answer_all, tell_problem, trajectories};
 
 /// A scalar reward model, loaded.
 pub struct ScalarModel {
@@ -39,12 +41,12 @@ impl ScalarModel {
         asked: &[Asked],
         ended: impl Fn() -> bool,
         meter: &Meter,
-    ) -> Result<Option<HashMap<String, Answered<f64>>>, Failed> {
-        let file = answers::file(folder, purpose, &self.digest);
+    ) -> Result<Option<HashMap<String, Answers<f64>>>, Failed> {
+        let file = answers::path(folder, purpose, &self.digest);
         let scored =
             answer_all(&file, asked, ended, meter, async |item| self.score(item).await).await?;
         if let Some(scored) = &scored {
-            answers::tell_problem(&self.name, scored, meter);
+            tell_problem(&self.name, scored, meter);
         }
         Ok(scored)
     }
@@ -60,7 +62,7 @@ impl ScalarModel {
                     model_digest: self.digest.clone(),
                     numerics: String::new(),
                     messages: messages.clone(),
-                    trajectories: said.to_vec(),
+                    trajectories: trajectories(said),
                     request_id: item.item_id.clone(),
                     remaining_ms: None,
                     cache_salt: None,

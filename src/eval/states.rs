@@ -1,12 +1,14 @@
 //! `jury train meta --backbone MODEL`: the states that a model of its own has behind samples, for a head to learn from.
 
+use jury_eval::answers::{self, Answers};
+use jury_eval::asked::Asked;
 use jury_grm::domain::Verdict;
 use jury_terminal::exit::Failed;
 use jury_terminal::meter::Meter;
 use jury_terminal::model::ModelConfig;
 use jury_worker::backend::meta::StateReader;
 
-use super::answers::{self, Answers, Asked, answer_all};
+use super::answers::{answer_all, tell_problem, trajectories};
 use super::rank::Run;
 
 /// Gives every sample with scores the state that the model has behind it, in place of the judge's own; the model's digest.
@@ -20,12 +22,12 @@ pub async fn by_backbone(
 ) -> Result<Option<String>, Failed> {
     let asked = run.questions(verdicts)?;
     let mut reader = config.load_reader(meter)?;
-    let file = answers::file(run.folder.path(), "states", reader.digest());
+    let file = answers::path(run.folder.path(), "states", reader.digest());
     let read = async |item: &Asked| Ok(tokio::task::block_in_place(|| read(&mut reader, item)));
     let Some(states) = answer_all(&file, &asked, ended, meter, read).await? else {
         return Ok(None);
     };
-    answers::tell_problem(reader.name(), &states, meter);
+    tell_problem(reader.name(), &states, meter);
     for verdict in verdicts {
         let mut of_item = states.get(&verdict.item_id).map(|states| states.answers.iter());
         for sample in verdict.samples.iter_mut().flatten() {
@@ -40,7 +42,7 @@ fn read(reader: &mut StateReader, item: &Asked) -> Answers<Vec<f32>> {
     let before = reader.computed_tokens();
     let mut answers = Answers::to(item);
     for (messages, said) in &item.said {
-        for state in reader.read(messages, said) {
+        for state in reader.read(messages, &trajectories(said)) {
             answers.put(state.index, state.outcome);
         }
     }

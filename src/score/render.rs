@@ -7,11 +7,10 @@ use std::fmt::Write;
 use jury_grm::domain::{
     Item, Readout, ReasonCode, Sample, Status, StopRule, StoppedBy, Usage, Verdict, VoteRule,
 };
-
+use jury_grm::vote::exemplar;
 use jury_worker::models::entry;
 
 pub use self::paint::{Paint, one_line, wrapped};
-use super::best::{best_sample, in_callers_order};
 
 /// The page to write on.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +33,8 @@ pub fn render(item: &Item, verdict: &Verdict, page: Page) -> String {
     headline(&mut text, verdict, page);
     rewards(&mut text, item, verdict, page);
     figures(&mut text, verdict, page);
-    if let Some(sample) = best_sample(verdict) {
+    let samples = verdict.samples.as_deref().unwrap_or_default();
+    if let Some(sample) = exemplar(samples, &verdict.rewards, verdict.pick) {
         critique(&mut text, sample, page);
     }
     let is_small = verdict.provenance.model.as_deref().is_some_and(|model| entry(model).is_some());
@@ -238,7 +238,7 @@ fn critique(text: &mut String, sample: &Sample, page: Page) {
     );
     text.push('\n');
     text.push_str(&paint.bold(&wrapped(&title, page.width, "")));
-    if !in_callers_order(sample) {
+    if !sample.spec.is_in_callers_order() {
         let shown: Vec<String> = std::iter::zip(1.., &sample.spec.order)
             .map(|(place, response)| format!("its Response {place} is responses[{response}]"))
             .collect();

@@ -142,6 +142,15 @@ pub enum Issue {
     NeutralisedSpecials,
 }
 
+// === impl SampleSpec ===
+
+impl SampleSpec {
+    /// True when the text's Response 1, 2, .. are the caller's.
+    pub fn is_in_callers_order(&self) -> bool {
+        self.order.iter().copied().eq(0..self.order.len())
+    }
+}
+
 // === impl Sample ===
 
 impl Sample {

@@ -14,7 +14,7 @@ fn ranked(meta_score: f64, sample: Sample) -> Sample {
     Sample { meta_score: Some(meta_score), ..sample }
 }
 
-fn sample(index: u32, order: &[usize], scores: &[f64]) -> Sample {
+pub fn sample(index: u32, order: &[usize], scores: &[f64]) -> Sample {
     let spec = SampleSpec { index, seed: 31 * u64::from(index), order: order.to_vec() };
     Sample {
         outcome: Outcome::Scored(Scores {

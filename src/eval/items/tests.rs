@@ -1,4 +1,7 @@
+use std::collections::HashSet;
+
 use clap::Parser;
+use jury_eval::split::query_key;
 use jury_grm::domain::limits;
 use serde_json::json;
 use tempfile::TempDir;

@@ -1,0 +1,180 @@
+//! What a model that reads said of items. What it says of one is a line of its file at once, so that nothing is computed twice,
+//! whatever ends a run.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use jury_grm::domain::json_line;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::asked::Asked;
+
+/// Digits of a digest in a file's name.
+const NAME_DIGITS: usize = 12;
+
+/// What a model says of one item: a line of its file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answers<T> {
+    /// The item.
+    pub item_id: String,
+    /// Digest of what was asked, hex.
+    pub asked: String,
+    /// By index; null where it could not say one.
+    pub answers: Vec<Option<T>>,
+    /// Why the first that is null is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// Tokens computed.
+    pub tokens: u64,
+    /// Milliseconds that it took.
+    pub ms: u64,
+}
+
+/// The answers that there are, by item, and the file that has them.
+#[derive(Debug)]
+pub struct AnswerFile<T> {
+    file: File,
+    by_item: HashMap<String, Answers<T>>,
+}
+
+/// The file in `folder` of what the model of this `digest` says for a `purpose`.
+pub fn path(folder: &Path, purpose: &str, digest: &str) -> PathBuf {
+    let digits = digest.get(..NAME_DIGITS).unwrap_or(digest);
+    folder.join(format!("{purpose}-{digits}.jsonl"))
+}
+
+/// How many of the items have something without an answer, and the first of them by its id.
+pub fn incomplete<T>(by_item: &HashMap<String, Answers<T>>) -> Option<(usize, &Answers<T>)> {
+    let with = || by_item.values().filter(|answers| answers.problem.is_some());
+    let first = with().min_by(|a, b| a.item_id.cmp(&b.item_id))?;
+    Some((with().count(), first))
+}
+
+// === impl Answers ===
+
+impl<T> Answers<T> {
+    /// None yet, to what is asked.
+    pub fn to(asked: &Asked) -> Self {
+        Self {
+            item_id: asked.item_id.clone(),
+            asked: asked.digest(),
+            answers: (0..asked.n_said()).map(|_| None).collect(),
+            problem: None,
+            tokens: 0,
+            ms: 0,
+        }
+    }
+
+    /// Takes the answer to one turn, or why there is none.
+    pub fn put(&mut self, index: u32, outcome: Result<T, impl ToString>) {
+        match (outcome, self.answers.get_mut(index as usize)) {
+            (Ok(answer), Some(place)) => *place = Some(answer),
+            (Err(failure), _) => {
+                self.problem.get_or_insert_with(|| failure.to_string());
+            }
+            (Ok(_), None) => {}
+        }
+    }
+}
+
+// === impl AnswerFile ===
+
+impl<T: Serialize + DeserializeOwned> AnswerFile<T> {
+    /// Opens the file for more lines. A last line without its end was cut off while it was written, and goes.
+    ///
+    /// # Errors
+    /// The file cannot be read or made, or has lines that are no answers.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let mut file = options.create(true).read(true).write(true).truncate(false).open(path)?;
+        let (mut by_item, mut whole) = (HashMap::new(), 0);
+        let mut reader = BufReader::new(&file);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let n = reader.read_until(b'\n', &mut line)? as u64;
+            if line.last() != Some(&b'\n') {
+                break;
+            }
+            let answers: Answers<T> = serde_json::from_slice(&line)?;
+            by_item.insert(answers.item_id.clone(), answers);
+            whole += n;
+        }
+        file.set_len(whole)?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Self { file, by_item })
+    }
+
+    /// Whether it has answers to just this.
+    pub fn has(&self, asked: &Asked) -> bool {
+        self.by_item.get(&asked.item_id).is_some_and(|answers| answers.asked == asked.digest())
+    }
+
+    /// Adds a line.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn put(&mut self, answers: Answers<T>) -> io::Result<()> {
+        self.file.write_all(json_line(&answers)?.as_bytes())?;
+        self.by_item.insert(answers.item_id.clone(), answers);
+        Ok(())
+    }
+
+    /// All that it has, by item.
+    pub fn into_answers(self) -> HashMap<String, Answers<T>> {
+        self.by_item
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jury_grm::domain::{Item, Query};
+
+    use super::*;
+
+    fn asked(id: &str, response: &str) -> Asked {
+        let responses = vec![response.to_owned(), "no".to_owned()];
+        let item = Item::bare(Query::Text("q".to_owned()), responses);
+        Asked::of_responses(&Item { id: id.to_owned(), ..item })
+    }
+
+    fn answers(asked: &Asked) -> Answers<f64> {
+        let mut answers = Answers::to(asked);
+        answers.put(0, Ok::<_, String>(-0.25));
+        answers.put(1, Err("too long"));
+        Answers { tokens: 7, ms: 1, ..answers }
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_goes_and_the_others_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path(folder.path(), "scalar", "0123456789abcdef");
+        assert!(path.ends_with("scalar-0123456789ab.jsonl"));
+        let [a, b] = ["a", "b"].map(|id| asked(id, "yes"));
+        let mut file = AnswerFile::<f64>::open(&path).unwrap();
+        assert!(!file.has(&a));
+        file.put(answers(&a)).unwrap();
+        file.file.write_all(b"{\"item_id\": \"b").unwrap();
+        let mut file = AnswerFile::<f64>::open(&path).unwrap();
+        assert!(file.has(&a) && !file.has(&b));
+        file.put(answers(&b)).unwrap();
+        let by_item = AnswerFile::<f64>::open(&path).unwrap().into_answers();
+        assert_eq!((by_item.len(), &by_item["a"]), (2, &answers(&a)));
+        assert_eq!(by_item["a"].answers, [Some(-0.25), None]);
+        let (n, first) = incomplete(&by_item).unwrap();
+        assert_eq!((n, &*first.item_id, first.problem.as_deref()), (2, "a", Some("too long")));
+        std::fs::write(&path, "hello\n").unwrap();
+        assert!(AnswerFile::<f64>::open(&path).is_err());
+    }
+
+    #[test]
+    fn other_texts_of_an_item_are_another_question() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = AnswerFile::<f64>::open(&folder.path().join("a.jsonl")).unwrap();
+        file.put(answers(&asked("a", "yes"))).unwrap();
+        assert!(file.has(&asked("a", "yes")) && !file.has(&asked("a", "yes, it is")));
+    }
+}
