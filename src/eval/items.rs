@@ -2,7 +2,7 @@
 
 use anyhow::anyhow;
 use jury_eval::items::{BadItem, read};
-use jury_grm::domain::Item;
+use jury_grm::domain::{Item, json_line};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 
@@ -53,13 +53,9 @@ pub fn tell_left_out(meter: &Meter, things: &str, why: &str, names: &[String]) {
     }
 }
 
-fn items_text(items: &[Item]) -> Result<String, Failed> {
-    let mut text = String::new();
-    for item in items {
-        text.push_str(&serde_json::to_string(item).or_exit(Exit::Internal)?);
-        text.push('\n');
-    }
-    Ok(text)
+/// As JSON lines.
+pub fn items_text(items: &[Item]) -> Result<String, Failed> {
+    items.iter().map(json_line).collect::<Result<_, _>>().or_exit(Exit::Internal)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use jury_grm::domain::{Item, Verdict};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_trainer::meta::{
-    LabelledState, MetaConfig, Sampling, TrainError, TrainedMeta, label, train,
+    JudgeError, MetaConfig, Sampling, TrainError, TrainedMeta, label_all, only_judge, train,
 };
 
 use crate::args::{EvalRunArgs, PartArg, TrainMetaArgs};
@@ -39,7 +39,7 @@ pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
         folder.write_samples(&samples(&items, &verdicts))?;
     }
     let (model_digest, place) = match &backbone {
-        None => (only_judge(&verdicts)?, StatePlace::ScoreLine),
+        None => (only_judge(&verdicts).map_err(no_judge)?, StatePlace::ScoreLine),
         Some(model) => {
             let run = Run { items: &items, folder: &folder, template: config.template()? };
             let signals = on_signals().or_exit(Exit::Internal)?;
@@ -53,7 +53,7 @@ pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
             (digest, StatePlace::EndOfTurn)
         }
     };
-    let rows = rows(&items, &verdicts);
+    let rows = label_all(&items, &verdicts);
     if rows.is_empty() {
         let problem = anyhow!(
             "no sample has a hidden state: --samples was drawn without them (`jury eval --hidden-states`), or \
@@ -78,24 +78,12 @@ pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
     Ok(exit)
 }
 
-/// Digest of the model that judged all items: a head reads the states of one.
-fn only_judge(verdicts: &[Verdict]) -> Result<String, Failed> {
-    let judged_by = |verdict: &Verdict| verdict.provenance.model_digest.clone();
-    let Some(digest) = verdicts.iter().find_map(judged_by) else {
-        let problem = anyhow!("no item was judged; the same command goes on");
-        return Err(Failed::new(Exit::TryAgain, problem));
+fn no_judge(error: JudgeError) -> Failed {
+    let exit = match &error {
+        JudgeError::None => Exit::TryAgain,
+        JudgeError::Several(_) => Exit::BadData,
     };
-    let is_of_another = |verdict: &&Verdict| judged_by(verdict).is_some_and(|by| by != digest);
-    match verdicts.iter().find(is_of_another) {
-        None => Ok(digest),
-        Some(other) => {
-            let problem = anyhow!(
-                "item {:?} was judged by another model than the first; a head reads the states of one: name it with --model",
-                other.item_id
-            );
-            Err(Failed::new(Exit::BadData, problem))
-        }
-    }
+    Failed::new(exit, error)
 }
 
 /// The same drawing as an evaluation's, with the judge's hidden states unless another model's are read.
@@ -145,16 +133,6 @@ fn sampling(args: &TrainMetaArgs, verdicts: &[Verdict]) -> Option<Sampling> {
 
 fn by_id(verdicts: &[Verdict]) -> HashMap<&str, &Verdict> {
     verdicts.iter().map(|verdict| (&*verdict.item_id, verdict)).collect()
-}
-
-fn rows(items: &[Item], verdicts: &[Verdict]) -> Vec<LabelledState> {
-    let by_id = by_id(verdicts);
-    let of_item = |item: &Item| {
-        let Some(verdict) = by_id.get(&*item.id) else { return Vec::new() };
-        let scale = verdict.provenance.settings.scale;
-        label(item, scale, verdict.samples.as_deref().unwrap_or_default())
-    };
-    items.iter().flat_map(of_item).collect()
 }
 
 fn name(args: &TrainMetaArgs) -> String {

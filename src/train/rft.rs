@@ -30,13 +30,10 @@ pub async fn run(args: TrainRftArgs) -> Result<Exit, Failed> {
         true => None,
         false => Some(Learning::prepare(&args, &meter)?),
     };
-    let drawn = match draw::draw(&args, &meter).await? {
-        Some(drawn) => drawn,
-        None => return Ok(Exit::Interrupted),
-    };
-    let kept = keep::keep(&args, &drawn, general, &meter)?;
+    let Some(samples) = draw::draw(&args, &meter).await? else { return Ok(Exit::Interrupted) };
+    let kept = keep::keep(&args, &samples, general, &meter)?;
     match learning {
-        None => Ok(drawn.exit),
+        None => Ok(samples.exit),
         Some(learning) => learning.run(&args, &kept),
     }
 }

@@ -1,28 +1,24 @@
 //! What rejective fine-tuning and reinforcement learning share: the model that learns, and files beside it.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::anyhow;
 use jury_engine::{Tokenizer, inspect};
-use jury_eval::picture::{png, svg};
 use jury_fabric::shutdown::Shutdown;
 use jury_grm::domain::Item;
 use jury_grm::prompt::Template;
-use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::exit::{Exit, Failed};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::{load_failed, model_failed, store};
 use jury_trainer::error::TuneError;
 use jury_trainer::model::{LoraConfig, Model, Tuning};
 use jury_trainer::optimiser::OptimiserConfig;
-use jury_trainer::plot::Curves;
-use jury_trainer::rft::unfit;
 use jury_worker::models::ModelRef;
 
 use super::merge::merge_failed;
 use crate::args::{DEFAULT_MODEL, JudgeArgs, TuningArgs};
-use crate::eval::{items, write};
+use crate::eval::items;
 
 /// The model that learns, on disk.
 pub struct Base {
@@ -95,14 +91,7 @@ pub fn template(judge: &JudgeArgs) -> Result<Template, Failed> {
 
 /// The items that something can be learned from; the others are counted and named.
 pub fn learnable(all: Vec<Item>, meter: &Meter) -> Vec<Item> {
-    let mut left_out: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
-    let mut learnable = Vec::with_capacity(all.len());
-    for item in all {
-        match unfit(&item) {
-            None => learnable.push(item),
-            Some(why) => left_out.entry(why).or_default().push(item.id),
-        }
-    }
+    let (learnable, left_out) = jury_trainer::rft::learnable(all);
     for (why, ids) in left_out {
         items::tell_left_out(meter, "items", why, &ids);
     }
@@ -130,16 +119,9 @@ pub fn tune_failed(error: TuneError) -> Failed {
         TuneError::Folder(error) => return merge_failed(error),
         TuneError::Setting { .. } | TuneError::Foreign { .. } => Exit::Usage,
         TuneError::Read { .. } => Exit::NoInput,
-        TuneError::Write { .. } => Exit::CannotWrite,
+        TuneError::Write { .. } | TuneError::Samples { .. } => Exit::CannotWrite,
         TuneError::NoData(_) | TuneError::Diverged { .. } | TuneError::Prompt(_) => Exit::BadData,
         _ => Exit::Internal,
     };
     Failed::new(exit, error)
-}
-
-/// Writes `name.svg` and `name.png`.
-pub fn plot(folder: &Path, name: &str, curves: &Curves) -> Result<(), Failed> {
-    let drawn = svg(curves).or_exit(Exit::Internal)?;
-    write(&folder.join(format!("{name}.svg")), drawn.as_bytes())?;
-    write(&folder.join(format!("{name}.png")), &png(curves).or_exit(Exit::Internal)?)
 }

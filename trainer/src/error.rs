@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use jury_engine::merge::MergeError;
 use jury_engine::{LoadError, PromptError};
+use jury_eval::picture::PictureError;
+use jury_eval::trajectories::TrajectoryError;
 
 /// A model cannot be tuned, or what was learned cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,20 @@ pub enum TuneError {
         step: u64,
         /// Which number.
         what: &'static str,
+    },
+    /// Curves that cannot be drawn.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    /// A report that cannot be written as JSON.
+    #[error("the report cannot be written")]
+    Report(#[source] serde_json::Error),
+    /// Samples that cannot be written.
+    #[error("{}", path.display())]
+    Samples {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: TrajectoryError,
     },
     /// A file of another run, or damaged.
     #[error("{path}: {why}")]

@@ -9,7 +9,7 @@
 //! optimiser AdamW, schedule, clipping        checkpoint  parameters and moments in one file
 //! order     passes over what is learned from
 //! export    folders that other trainers run
-//! plot      curves over steps
+//! plot      curves over steps           report      what a run leaves for people
 //! adapter   what was learned, as PEFT has it weights     all weights, as a folder of safetensors
 //! durable   files that are whole or not there
 //!
@@ -27,6 +27,7 @@ pub mod model;
 pub mod optimiser;
 mod order;
 pub mod plot;
+pub mod report;
 pub mod rft;
 pub mod rl;
 pub mod sft;

@@ -33,8 +33,8 @@ use jury_engine::head::{Calibration, Head, HeadCard, StatePlace};
 use jury_eval::{picture, whole_file};
 
 pub use auc::AucInterval;
-pub use error::TrainError;
-pub use label::label;
+pub use error::{JudgeError, TrainError};
+pub use label::{label, label_all, only_judge};
 pub use report::{EpochLoss, MetaReport, PartReport, ReliabilityBin};
 pub use split::{Part, Shares, split};
 

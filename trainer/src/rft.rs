@@ -5,15 +5,23 @@
 //! its hinted sample               stays if it is right
 //! ```
 //!
+//! `batches` says what is drawn, `sift` gives every sample its fate, `kept` makes data of those that stay.
+//!
 //! A sample without scores of its own is not right. Beside the paper: a critique that was cut off at its token limit
 //! teaches to stop in the middle, so such samples go, too, unless they are wanted.
 
+mod batches;
+mod kept;
 mod table;
+
+use std::collections::BTreeMap;
 
 use jury_eval::truth::{self, Truth};
 use jury_grm::domain::{FailureKind, Item, Sample, Scale};
 use jury_grm::plan::duplicate_of;
 
+pub use batches::{Batch, batches};
+pub use kept::{Drawn, Kept, KeptSample, keep};
 pub use table::Table;
 
 /// What was drawn for one item.
@@ -110,6 +118,19 @@ pub fn unfit(item: &Item) -> Option<&'static str> {
         None if item.labels.is_some() => Some("several labels share the highest place"),
         None => Some("neither best nor labels"),
     }
+}
+
+/// The items that something can be learned from, and the ids of the others by why they cannot.
+pub fn learnable(items: Vec<Item>) -> (Vec<Item>, BTreeMap<&'static str, Vec<String>>) {
+    let mut left_out: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+    let mut learnable = Vec::with_capacity(items.len());
+    for item in items {
+        match unfit(&item) {
+            None => learnable.push(item),
+            Some(why) => left_out.entry(why).or_default().push(item.id),
+        }
+    }
+    (learnable, left_out)
 }
 
 /// Gives every sample of an item its fate: the unhinted ones first, in their order.

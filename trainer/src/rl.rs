@@ -13,8 +13,10 @@
 //!
 //! A step is a function of weights, moments and its number: a run that was killed and goes on is the run that was not.
 
+mod easy;
 mod grpo;
 pub mod judging;
+mod report;
 mod sampler;
 mod state;
 
@@ -24,7 +26,9 @@ use std::path::Path;
 use jury_grm::random::SplitMix64;
 use serde::{Deserialize, Serialize};
 
+pub use easy::Easy;
 pub use grpo::{advantages, k3};
+pub use report::RlReport;
 pub use sampler::{DrawRequest, Drawn, EngineSampler, Sampler};
 pub use state::{HeldOut, RlStep, digest};
 
@@ -197,21 +201,6 @@ pub fn reinforce(
     }
     let is_complete = state.steps() >= config.steps;
     Ok(RlRun { history: state.history, held_out: state.held_out, is_complete })
-}
-
-/// Whether the policy gets a task right in all of `n` samples; such a task teaches nothing.
-///
-/// # Errors
-/// Those of drawing.
-pub fn is_too_easy(
-    sampler: &mut impl Sampler,
-    tasks: &impl Environment,
-    task: usize,
-    n: usize,
-    seed: u64,
-) -> Result<bool, TuneError> {
-    let drawn = draw(sampler, tasks, &[task], Some(n), seed, u64::MAX)?;
-    Ok(drawn.iter().flatten().all(|(_, reward)| reward.value > 0.0))
 }
 
 /// One step's groups, rewards and gradient.

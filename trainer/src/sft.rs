@@ -7,10 +7,14 @@
 //! The loss is the mean over a batch's completion tokens. A step is a function of parameters, moments and its number, so
 //! a run that goes on from a checkpoint is the run that was never ended.
 
+mod report;
+
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+pub use report::SftReport;
 
 use crate::checkpoint;
 use crate::error::TuneError;

@@ -7,15 +7,13 @@ use jury_fabric::shutdown::on_signals;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_trainer::model::{Model, Sequence, Tuning};
-use jury_trainer::plot::{Curve, Curves};
-use jury_trainer::sft::{SftConfig, SftRun, fine_tune};
-use jury_trainer::{adapter, chat, weights};
-use serde_json::json;
+use jury_trainer::rft::Kept;
+use jury_trainer::sft::{SftConfig, SftReport, SftRun, fine_tune};
+use jury_trainer::{adapter, chat, report, weights};
 
 use super::MODEL_FOLDER;
-use super::keep::Kept;
 use crate::args::TrainRftArgs;
-use crate::eval::{items, write};
+use crate::eval::items;
 use crate::train::tune::{self, Base, tune_failed};
 
 /// Step sizes where none is asked for: what adapters are commonly trained with, and an order of magnitude less for all
@@ -134,7 +132,7 @@ fn sequences(
     kept: &Kept,
     meter: &Meter,
 ) -> Result<Vec<Sequence>, Failed> {
-    let judged = kept.judged.iter().map(|sample| {
+    let judged = kept.samples.iter().map(|sample| {
         (sample.name.clone(), chat::sequence(&base.tokenizer, &sample.prompt, &sample.answer))
     });
     let mixed = kept.mixed.iter().enumerate().map(|(number, conversation)| {
@@ -162,23 +160,14 @@ fn report(
     run: &SftRun,
     n_sequences: usize,
 ) -> Result<(), Failed> {
-    let losses = run.history.iter().map(|step| (step.step as f64, step.loss));
-    let norms = run.history.iter().map(|step| (step.step as f64, step.gradient_norm));
-    let curves = Curves(vec![
-        Curve::new("loss, nats a token", losses),
-        Curve::new("length of the gradient", norms),
-    ]);
-    tune::plot(&args.out, "loss", &curves)?;
-    let report = json!({
-        "model": base.name,
-        "model_digest": base.digest,
-        "kept_samples": kept.judged.len(),
-        "mixed_conversations": kept.mixed.len(),
-        "learned_conversations": n_sequences,
-        "table": kept.table,
-        "history": run.history,
-    });
-    let mut text = serde_json::to_string_pretty(&report).or_exit(Exit::Internal)?;
-    text.push('\n');
-    write(&args.out.join("report.json"), text.as_bytes())
+    let report = SftReport {
+        model: &base.name,
+        model_digest: &base.digest,
+        kept_samples: kept.samples.len(),
+        mixed_conversations: kept.mixed.len(),
+        learned_conversations: n_sequences,
+        table: &kept.table.to_markdown(),
+        history: &run.history,
+    };
+    report::write(&args.out, &report, "loss", &report.curves()).map_err(tune_failed)
 }

@@ -7,6 +7,19 @@ use jury_eval::picture::PictureError;
 
 use super::Part;
 
+/// No single model judged what a head is to learn from.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JudgeError {
+    /// No item has a judge.
+    #[error("no item was judged; the same command goes on")]
+    None,
+    /// This item's is another than the first one's.
+    #[error(
+        "item {0:?} was judged by another model than the first; a head reads the states of one: name it with --model"
+    )]
+    Several(String),
+}
+
 /// No head can be trained, or it cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -1,11 +1,13 @@
 //! From judged items to labelled states.
 
+use std::collections::HashMap;
+
 use jury_eval::split::query_key;
 use jury_eval::truth;
-use jury_grm::domain::{Item, Sample, Scale};
+use jury_grm::domain::{Item, Sample, Scale, Verdict};
 use jury_grm::plan::duplicate_of;
 
-use super::LabelledState;
+use super::{JudgeError, LabelledState};
 
 /// One row for each of an item's `samples` that has a hidden state and is known to be right or wrong
 /// ([`truth::is_correct`]) on the `scale` that they were scored on.
@@ -18,6 +20,32 @@ pub fn label(item: &Item, scale: Scale, samples: &[Sample]) -> Vec<LabelledState
         Some(LabelledState { item: item.id.clone(), query: query.clone(), state, correct })
     };
     samples.iter().filter_map(row).collect()
+}
+
+/// The same of all items that were judged.
+pub fn label_all(items: &[Item], verdicts: &[Verdict]) -> Vec<LabelledState> {
+    let by_id: HashMap<&str, &Verdict> =
+        verdicts.iter().map(|verdict| (&*verdict.item_id, verdict)).collect();
+    let of_item = |item: &Item| {
+        let Some(verdict) = by_id.get(&*item.id) else { return Vec::new() };
+        let scale = verdict.provenance.settings.scale;
+        label(item, scale, verdict.samples.as_deref().unwrap_or_default())
+    };
+    items.iter().flat_map(of_item).collect()
+}
+
+/// Digest of the model that judged all items: a head reads the states of one.
+///
+/// # Errors
+/// [`JudgeError`]: no model judged any, or several did.
+pub fn only_judge(verdicts: &[Verdict]) -> Result<String, JudgeError> {
+    let judged_by = |verdict: &Verdict| verdict.provenance.model_digest.clone();
+    let digest = verdicts.iter().find_map(judged_by).ok_or(JudgeError::None)?;
+    let is_of_another = |verdict: &&Verdict| judged_by(verdict).is_some_and(|by| by != digest);
+    match verdicts.iter().find(is_of_another) {
+        None => Ok(digest),
+        Some(other) => Err(JudgeError::Several(other.item_id.clone())),
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use jury_engine::{Finish as EngineFinish, Look, Tokenizer, Watch};
+use jury_eval::split::{Part, part, query_key};
 use jury_grm::correct::{OutcomeReward, Target, outcome_reward};
 use jury_grm::domain::{Finish, Item, SampleSpec, ScoreRequest};
 use jury_grm::parse::{ScoreBoxWatch, ScoreShape};
@@ -39,6 +40,60 @@ struct EndsAtBox(ScoreBoxWatch);
 impl Watch for EndsAtBox {
     fn look(&mut self, text: &str) -> Look {
         if self.0.look(text) { Look::Stop } else { Look::Continue }
+    }
+}
+
+/// Items as tasks, for a run.
+#[derive(Debug, Default)]
+pub struct Tasks {
+    /// What is learned from.
+    pub learned: Vec<Task>,
+    /// What the policy is measured on.
+    pub held_out: Vec<Task>,
+    /// Ids of items whose prompts are too long.
+    pub too_long: Vec<String>,
+}
+
+/// What is made of items.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tasking {
+    /// Samples of a group.
+    pub group: u32,
+    /// Tokens of the longest prompt.
+    pub max_prompt_tokens: usize,
+    /// Share of the queries that are held out, 0..=1.
+    pub held_out_share: f64,
+    /// Decides which. Another one than that of the split of train and test, or all held-out queries would be of one side of it.
+    pub seed: u64,
+}
+
+// === impl Tasking ===
+
+impl Tasking {
+    /// Makes tasks of items; those that nothing tells the best response of are left out.
+    ///
+    /// # Errors
+    /// As [`Task::new`].
+    pub fn tasks(
+        &self,
+        items: &[Item],
+        template: &Template,
+        tokenizer: &Tokenizer,
+    ) -> Result<Tasks, TuneError> {
+        let mut tasks = Tasks::default();
+        for item in items {
+            let task = Task::new(item, self.group, template, tokenizer)?;
+            let Some(task) = task else { continue };
+            if task.longest_prompt() > self.max_prompt_tokens {
+                tasks.too_long.push(item.id.clone());
+                continue;
+            }
+            match part(query_key(item), self.seed, 1.0 - self.held_out_share) {
+                Part::Train => tasks.learned.push(task),
+                Part::Test => tasks.held_out.push(task),
+            }
+        }
+        Ok(tasks)
     }
 }
 
@@ -162,5 +217,29 @@ mod tests {
         let many = Item { responses, ..item };
         let task = Task::new(&many, 4, &Template::builtin(), &tokenizer).unwrap().unwrap();
         assert!(task.members.iter().all(|member| member.spec.order.contains(&0)));
+    }
+
+    #[test]
+    fn held_out_queries_are_learned_nowhere_and_long_prompts_are_named() {
+        let fixture =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures/llama");
+        let tokenizer = Tokenizer::load(&fixture).unwrap();
+        let item = |at: usize, query: &str| Item {
+            id: at.to_string(),
+            best: Some(0),
+            ..Item::bare(Query::Text(query.to_owned()), vec!["the hat".into(), "an inn".into()])
+        };
+        let mut items: Vec<Item> = (0..40).map(|at| item(at, &format!("what of {at}"))).collect();
+        items.extend((40..80).map(|at| item(at, &format!("What of {}?", at - 40))));
+        items.push(item(80, &"what ".repeat(4000)));
+        let tasking = Tasking { group: 2, max_prompt_tokens: 3000, held_out_share: 0.25, seed: 1 };
+        let tasks = tasking.tasks(&items, &Template::builtin(), &tokenizer).unwrap();
+        assert_eq!(tasks.too_long, ["80"]);
+        let queries = |tasks: &[Task]| -> std::collections::BTreeSet<String> {
+            tasks.iter().map(|task| query_key(&task.item).to_string()).collect()
+        };
+        let (learned, held_out) = (queries(&tasks.learned), queries(&tasks.held_out));
+        assert!(learned.is_disjoint(&held_out) && !held_out.is_empty());
+        assert_eq!(tasks.learned.len() + tasks.held_out.len(), 80);
     }
 }

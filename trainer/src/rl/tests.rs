@@ -208,8 +208,13 @@ fn what_is_too_easy_is_told_by_three_samples_of_a_group_of_two_as_well() {
     for n_right in 0..=3 {
         let mut sampler = Counting { seeds: Vec::new(), n_right };
         let tasks = EvenTokens { group: 2, ..tasks() };
-        let is_easy = is_too_easy(&mut sampler, &tasks, 0, 3, 1).unwrap();
-        assert_eq!(is_easy, n_right == 3, "{n_right} of 3 are right");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("easy.json");
+        let mut easy = Easy::read(&path, &tasks, "start");
+        easy.try_next(&mut sampler, &tasks, (3, 1), &path).unwrap();
+        assert_eq!(easy.is_easy, [n_right == 3], "{n_right} of 3 are right");
+        assert_eq!(Easy::read(&path, &tasks, "start"), easy, "what is known is kept");
+        assert!(Easy::read(&path, &tasks, "another start").is_easy.is_empty());
         let seeds: std::collections::BTreeSet<u64> = sampler.seeds.iter().copied().collect();
         assert_eq!((sampler.seeds.len(), seeds.len()), (3, 3));
     }
