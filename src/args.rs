@@ -47,6 +47,7 @@ pub use self::train::{
     DtypeArg, TrainArgs, TrainCommand, TrainExportArgs, TrainMergeArgs, TrainMetaArgs,
     TrainRftArgs, TrainRlArgs, TrainerArg, TuningArgs,
 };
+pub use self::upstream::{BackendArg, UpstreamArgs};
 pub use jury_terminal::Refused;
 pub use jury_terminal::model::{CacheArgs, DEFAULT_MODEL, ModelArgs};
 

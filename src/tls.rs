@@ -7,7 +7,10 @@ use jury_fabric::connector::Connector;
 use jury_fabric::tls::{ClientTls, ClientTlsFiles, Identity, ServerTls, ServerTlsFiles};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 
-use crate::args::{ClientTlsArgs, EtcdArgs, MetricsTlsArg, Refused, ServeTlsArgs, TrustArgs};
+use crate::args::{
+    BackendArg, ClientTlsArgs, EtcdArgs, MetricsTlsArg, Refused, ServeTlsArgs, TrustArgs,
+    UpstreamArgs,
+};
 
 /// How the listeners of a part speak.
 #[derive(Debug, Clone)]
@@ -65,18 +68,40 @@ pub fn etcd_tls(args: &EtcdArgs) -> Result<Option<ClientTls>, Failed> {
     let access = &args.access;
     let identity = identity("--etcd", &access.etcd_cert, &access.etcd_key).or_exit(Exit::Usage)?;
     let files = ClientTlsFiles { ca: access.etcd_ca.clone(), identity, server_name: None };
-    if files == ClientTlsFiles::default() {
+    open_for("--etcd", "--etcd", args.etcd.iter().map(String::as_str), &files)
+}
+
+/// How an upstream is reached over TLS; `None`: as this machine trusts. Must be called inside the runtime.
+pub fn upstream_tls(args: &UpstreamArgs) -> Result<Option<ClientTls>, Failed> {
+    if args.backend == BackendArg::Engine {
         return Ok(None);
     }
-    if let Some(plain) = args.etcd.iter().find(|address| !address.trim().starts_with("https://")) {
-        let problem = format!("{plain} is called without TLS; write https:// for it");
-        return Err(Refused::new("--etcd", problem)).or_exit(Exit::Usage);
-    }
-    let option = if files.ca.is_some() { "--etcd-ca" } else { "--etcd-cert" };
-    Ok(Some(ClientTls::open(&files).context(option).or_exit(Exit::NoInput)?))
+    let identity = identity("--upstream", &args.upstream_cert, &args.upstream_key);
+    let identity = identity.or_exit(Exit::Usage)?;
+    let files = ClientTlsFiles { ca: args.upstream_ca.clone(), identity, server_name: None };
+    open_for("--url", "--upstream", args.url.as_deref().into_iter(), &files)
 }
 
 // === private ===
+
+/// What calls `addresses`, which `option` has named; the files are those of `options` ("--etcd": --etcd-ca and its like).
+fn open_for<'a>(
+    option: &'static str,
+    options: &str,
+    mut addresses: impl Iterator<Item = &'a str>,
+    files: &ClientTlsFiles,
+) -> Result<Option<ClientTls>, Failed> {
+    if *files == ClientTlsFiles::default() {
+        return Ok(None);
+    }
+    if let Some(plain) = addresses.find(|address| !address.trim().starts_with("https://")) {
+        let problem = format!("{plain} is called without TLS; write https:// for it");
+        return Err(Refused::new(option, problem)).or_exit(Exit::Usage);
+    }
+    let file = if files.ca.is_some() { "ca" } else { "cert" };
+    let opened = ClientTls::open(files).with_context(|| format!("{options}-{file}"));
+    Ok(Some(opened.or_exit(Exit::NoInput)?))
+}
 
 fn open(files: &ClientTlsFiles) -> Result<Connector, Failed> {
     let option = if files.ca.is_some() { "--tls-ca" } else { "--tls-cert" };
@@ -134,7 +159,10 @@ fn identity(
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::args::{Args, Command};
 
     fn serve(certificate: bool, key: bool, client_ca: bool) -> ServeTlsArgs {
         let path = |given: bool, name: &str| given.then(|| PathBuf::from(name));
@@ -161,6 +189,28 @@ mod tests {
         }
         assert_eq!(server_files(&serve(false, false, false)), Ok(None));
         assert!(server_files(&serve(true, true, true)).unwrap().is_some());
+    }
+
+    #[test]
+    fn an_upstreams_certificates_belong_to_an_address_with_tls_and_a_certificate_to_its_key() {
+        let upstream = |options: &[&str]| {
+            let worker = ["jury", "worker", "--backend", "openai"];
+            let words = worker.into_iter().chain(options.iter().copied());
+            let Command::Worker(args) = Args::try_parse_from(words).unwrap().command else {
+                panic!()
+            };
+            upstream_tls(&args.upstream)
+        };
+        for (options, named) in [
+            (&["--url", "http://judge:8000", "--upstream-ca", "ca"][..], "--url"),
+            (&["--url", "https://judge:8000", "--upstream-cert", "c"], "--upstream-key"),
+            (&["--url", "https://judge:8000", "--upstream-key", "k"], "--upstream-cert"),
+        ] {
+            let failed = upstream(options).unwrap_err();
+            assert_eq!(failed.exit, Exit::Usage);
+            assert!(failed.message().starts_with(named), "{}", failed.message());
+        }
+        assert!(upstream(&["--url", "https://judge:8000"]).unwrap().is_none());
     }
 
     #[test]

@@ -23,9 +23,12 @@ use crate::args::{HeadArgs, Refused, RoleArg, WorkerArgs};
 use crate::coordinator::etcd;
 use crate::heads::heads;
 use crate::serving::{Sockets, until_cut};
+use crate::tls::upstream_tls;
 
 pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
+    let upstream_tls = upstream_tls(&args.upstream)?;
     let upstream = args.upstream.config(&args.model).or_exit(Exit::Usage)?;
+    let upstream = upstream.map(|config| OpenAiConfig { tls: upstream_tls, ..config });
     let model = ModelConfig::try_from(args.model).or_exit(Exit::Usage)?;
     let announce = if args.etcd.etcd.is_empty() {
         Announce::Nowhere

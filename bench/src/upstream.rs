@@ -110,6 +110,7 @@ fn config(args: &BenchUpstreamArgs) -> OpenAiConfig {
     OpenAiConfig {
         url: args.url.clone(),
         api_key: None,
+        tls: None,
         model: args.model.clone(),
         upstream_model: None,
         flavour: None,

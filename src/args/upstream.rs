@@ -69,6 +69,16 @@ pub struct UpstreamArgs {
     /// Sent to the server as a bearer token; prefer the environment variable, which no process list shows
     #[arg(long, env = "JURY_UPSTREAM_API_KEY", value_name = "KEY", hide_env_values = true)]
     pub api_key: Option<ApiKey>,
+    /// The authority whose certificate the server at an https:// address must have, PEM [default: those that this machine
+    /// trusts]
+    #[arg(long, env = "JURY_UPSTREAM_CA", value_name = "FILE")]
+    pub upstream_ca: Option<PathBuf>,
+    /// The certificate to show to the server, where it wants one: PEM, the chain after it
+    #[arg(long, env = "JURY_UPSTREAM_CERT", value_name = "FILE")]
+    pub upstream_cert: Option<PathBuf>,
+    /// The certificate's private key: PEM, without a password
+    #[arg(long, env = "JURY_UPSTREAM_KEY", value_name = "FILE")]
+    pub upstream_key: Option<PathBuf>,
 }
 
 /// A secret: no log shows it.
@@ -143,6 +153,8 @@ impl UpstreamArgs {
         Ok(Some(OpenAiConfig {
             url,
             api_key: self.api_key.map(|key| key.0),
+            // From files, which are read later.
+            tls: None,
             model: model.model.clone(),
             upstream_model: self.upstream_model,
             flavour: self.upstream_server.map(Flavour::from),

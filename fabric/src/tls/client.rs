@@ -80,6 +80,12 @@ impl ClientTls {
         Ok(Self { config, server_name })
     }
 
+    /// The configuration as the files are now, for a client that opens connections by itself. The same files give the same
+    /// `Arc`. Names no server: [`ClientTlsFiles::server_name`] is for our own connections.
+    pub fn current(&self) -> Arc<ClientConfig> {
+        self.config.current()
+    }
+
     /// Speaks TLS over a connection to `host`, a name or an IP address.
     pub(crate) async fn handshake(
         &self,

@@ -16,6 +16,7 @@
 mod ability;
 mod answer;
 mod ask;
+mod client;
 mod discover;
 mod draw;
 mod error;
@@ -40,6 +41,7 @@ use std::time::Duration;
 
 use jury_engine::{LoadError, Tokenizer};
 use jury_fabric::backoff::Backoff;
+use jury_fabric::tls::ClientTls;
 use jury_grm::domain::{FailureKind, Reproducible, limits};
 use jury_proto::convert::{Capabilities, SampleGroup, WorkerRole};
 use tokio::sync::{Semaphore, watch};
@@ -78,6 +80,8 @@ pub struct OpenAiConfig {
     pub url: String,
     /// Sent as a bearer token.
     pub api_key: Option<String>,
+    /// Whom an `https://` address must show a certificate of, and what is shown to it; `None`: as this machine trusts.
+    pub tls: Option<ClientTls>,
     /// The model's name, by which requests ask for it.
     pub model: String,
     /// Its name at the upstream; `None`: the same.
@@ -240,7 +244,7 @@ struct Reached {
 
 async fn reach(config: &OpenAiConfig) -> Result<Reached, ConnectError> {
     let url = config.url.clone();
-    let http = Http::new(&config.url, config.api_key.as_deref(), config.stall)?;
+    let http = Http::new(&config.url, config.api_key.as_deref(), config.tls.clone(), config.stall)?;
     let tokenizer = config.tokenizer.as_deref().map(Tokenizer::load).transpose()?;
     let asked = config.upstream_model.as_deref().unwrap_or(&config.model);
     let found = comes_up(&http, &url, asked, config.flavour).await;

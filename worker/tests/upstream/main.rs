@@ -1,12 +1,15 @@
 //! Workers in front of other servers: recorded answers, answers that no server should give, and (`live`, ignored unless asked
 //! for) real servers.
 
+#[path = "../../../fabric/tests/grpc/authority.rs"]
+mod authority;
 mod faults;
 mod live;
 mod monitor;
 mod programs;
 mod ranking;
 mod recorded;
+mod secure;
 mod server;
 mod tokens;
 mod unseen;
@@ -49,6 +52,7 @@ pub(crate) fn config(url: &str) -> OpenAiConfig {
     OpenAiConfig {
         url: url.to_owned(),
         api_key: None,
+        tls: None,
         model: "judge".to_owned(),
         upstream_model: None,
         flavour: None,

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 /// What a request is answered with.
 pub struct Reply {
@@ -30,6 +31,8 @@ pub struct Server {
     asked: Arc<Mutex<Vec<Asked>>>,
     /// Connections that the client closed while they hung.
     closed: watch::Sender<usize>,
+    /// Handshakes that failed.
+    refused: watch::Sender<usize>,
 }
 
 type Answer = dyn Fn(&Asked) -> Reply + Send + Sync;
@@ -76,16 +79,61 @@ impl Reply {
 impl Server {
     pub async fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket of this test");
-        let url = format!("http://{}", listener.local_addr().expect("a socket of this test"));
-        let server = Self { url, asked: Arc::default(), closed: watch::Sender::new(0) };
+        Self::listen(listener, "http", answer, |accepted| async { Some(accepted) })
+    }
+
+    /// The same, over TLS.
+    pub async fn start_with_tls(
+        tls: TlsAcceptor,
+        answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket of this test");
+        Self::listen(listener, "https", answer, move |accepted| {
+            let handshake = tls.accept(accepted);
+            async { handshake.await.ok() }
+        })
+    }
+
+    /// Serves what `open` makes of accepted connections; nothing: they were refused.
+    fn listen<C, O>(
+        listener: TcpListener,
+        scheme: &str,
+        answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+        open: impl Fn(TcpStream) -> O + Send + 'static,
+    ) -> Self
+    where
+        C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        O: Future<Output = Option<C>> + Send + 'static,
+    {
+        let at = listener.local_addr().expect("a socket of this test");
+        let server = Self {
+            url: format!("{scheme}://{at}"),
+            asked: Arc::default(),
+            closed: watch::Sender::new(0),
+            refused: watch::Sender::new(0),
+        };
         let (asked, closed) = (server.asked.clone(), server.closed.clone());
+        let refused = server.refused.clone();
         let answer: Arc<Answer> = Arc::new(answer);
         tokio::spawn(async move {
-            while let Ok((connection, _)) = listener.accept().await {
-                tokio::spawn(serve(connection, answer.clone(), asked.clone(), closed.clone()));
+            while let Ok((accepted, _)) = listener.accept().await {
+                let (answer, asked, closed) = (answer.clone(), asked.clone(), closed.clone());
+                let (opened, refused) = (open(accepted), refused.clone());
+                tokio::spawn(async move {
+                    match opened.await {
+                        Some(connection) => serve(connection, answer, asked, closed).await,
+                        None => refused.send_modify(|refused| *refused += 1),
+                    }
+                });
             }
         });
         server
+    }
+
+    /// Waits until so many handshakes have failed.
+    pub async fn wait_for_refused(&self, count: usize) {
+        let mut refused = self.refused.subscribe();
+        refused.wait_for(|refused| *refused >= count).await.expect("a socket of this test");
     }
 
     /// Requests so far, in the order in which they came.
@@ -114,7 +162,7 @@ impl Server {
 }
 
 async fn serve(
-    mut connection: TcpStream,
+    mut connection: impl AsyncRead + AsyncWrite + Unpin,
     answer: Arc<Answer>,
     asked: Arc<Mutex<Vec<Asked>>>,
     closed: watch::Sender<usize>,
@@ -123,9 +171,11 @@ async fn serve(
     let Reply { bytes, hangs, meanwhile } = answer(&request);
     asked.lock().expect("a socket of this test").push(request);
     drop(connection.write_all(&bytes).await);
+    // Where TLS has it buffered.
+    drop(connection.flush().await);
     if hangs {
         let mut rest = [0; 16];
-        let (mut reads, mut writes) = connection.split();
+        let (mut reads, mut writes) = tokio::io::split(connection);
         let babble = async {
             loop {
                 if meanwhile.is_empty() || writes.write_all(meanwhile.as_bytes()).await.is_err() {
@@ -143,7 +193,7 @@ async fn serve(
     }
 }
 
-async fn read_request(connection: &mut TcpStream) -> Option<Asked> {
+async fn read_request(connection: &mut (impl AsyncRead + Unpin)) -> Option<Asked> {
     let mut bytes = Vec::new();
     loop {
         let mut piece = [0; 4096];

@@ -5,6 +5,12 @@
 {{- if and (eq $pool.backend "upstream") (not $pool.upstream.url) -}}
 {{- fail (printf "%s: backend upstream needs upstream.url, like http://vllm.models:8000" $at) -}}
 {{- end -}}
+{{- if and (eq $pool.backend "upstream") $pool.upstream.tlsSecret (not (hasPrefix "https://" $pool.upstream.url)) -}}
+{{- fail (printf "%s: upstream.tlsSecret is for an upstream.url at https://" $at) -}}
+{{- end -}}
+{{- if and $pool.upstream.mutual (not $pool.upstream.tlsSecret) -}}
+{{- fail (printf "%s: upstream.mutual needs upstream.tlsSecret, a secret with ca.crt, tls.crt and tls.key" $at) -}}
+{{- end -}}
 {{- if and (eq $pool.backend "vllm") (not $pool.vllm.model) -}}
 {{- fail (printf "%s: backend vllm needs vllm.model, a repository of the hub or a folder below /weights" $at) -}}
 {{- end -}}
@@ -132,6 +138,13 @@ spec:
         {{- with $pool.upstream.model }}
         - --upstream-model={{ . }}
         {{- end }}
+        {{- if $pool.upstream.tlsSecret }}
+        - --upstream-ca=/etc/jury/upstream/ca.crt
+        {{- if $pool.upstream.mutual }}
+        - --upstream-cert=/etc/jury/upstream/tls.crt
+        - --upstream-key=/etc/jury/upstream/tls.key
+        {{- end }}
+        {{- end }}
         {{- end }}
         {{- with $pool.tokenizer }}
         - --tokenizer={{ . }}
@@ -189,8 +202,16 @@ spec:
         - { name: weights, mountPath: /weights, readOnly: true }
         {{- end }}
         {{- include "jury.tlsMount" $root | nindent 8 }}
+        {{- if include "jury.upstreamSecret" $pool }}
+        - { name: upstream, mountPath: /etc/jury/upstream, readOnly: true }
+        {{- end }}
   {{- include "jury.workerVolumes" . | nindent 2 }}
   {{- include "jury.placement" . | nindent 2 }}
+{{- end -}}
+
+{{/* The secret with the certificates for a pool's upstream; empty: none. */}}
+{{- define "jury.upstreamSecret" -}}
+{{- if eq .backend "upstream" -}}{{ .upstream.tlsSecret }}{{- end -}}
 {{- end -}}
 
 {{/* Requests and limits with the GPUs in them. */}}
@@ -236,6 +257,10 @@ volumes:
     persistentVolumeClaim: { claimName: {{ . }}, readOnly: true }
   {{- end }}
   {{- include "jury.tlsVolume" .root | nindent 2 }}
+  {{- with include "jury.upstreamSecret" .pool }}
+  - name: upstream
+    secret: { secretName: {{ . }}, defaultMode: 0440 }
+  {{- end }}
 {{- end -}}
 
 {{- define "jury.placement" -}}

@@ -6,20 +6,17 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use jury_fabric::tls::ClientTls;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::answer::of_error;
+use super::client::Client;
 use super::error::{UpstreamError, excerpt};
 use super::sse::{Event, Lines};
 
-/// Time for a connection to open.
-const CONNECT: Duration = Duration::from_secs(5);
-/// An idle connection is closed by us before the servers in use close it, the earliest after 5 s: a request on one that
-/// is just being closed would fail.
-const IDLE: Duration = Duration::from_secs(4);
 /// Time for an answer about the server itself.
 const ASK: Duration = Duration::from_secs(10);
 /// Most bytes of an answer that is no stream.
@@ -28,7 +25,7 @@ const MAX_BODY_BYTES: usize = 8 << 20;
 /// Where an upstream is and how it is asked.
 #[derive(Clone)]
 pub(super) struct Http {
-    client: reqwest::Client,
+    client: Client,
     /// Without `/v1` and without a slash at its end.
     root: String,
     key: Option<HeaderValue>,
@@ -55,20 +52,19 @@ pub(super) struct Stream {
 
 impl Http {
     /// `url` with or without `/v1`. The key is sent as a bearer token.
-    pub(super) fn new(url: &str, key: Option<&str>, stall: Duration) -> Result<Self, Unusable> {
+    pub(super) fn new(
+        url: &str,
+        key: Option<&str>,
+        tls: Option<ClientTls>,
+        stall: Duration,
+    ) -> Result<Self, Unusable> {
         let parsed = Url::parse(url).map_err(|error| Unusable(format!("{url:?}: {error}")))?;
         let host = parsed.host_str().unwrap_or_default();
         if !matches!(parsed.scheme(), "http" | "https") || host.is_empty() {
             return Err(Unusable(format!("{url:?} is no http:// or https:// address of a server")));
         }
-        let mut builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .pool_idle_timeout(IDLE)
-            .redirect(reqwest::redirect::Policy::none());
-        if is_loopback(host) {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build().map_err(|error| Unusable(format!("{error:?}")))?;
+        let client = Client::new(tls, is_loopback(host));
+        let client = client.map_err(|error| Unusable(format!("{error:?}")))?;
         let root = url.trim_end_matches('/');
         let root = root.strip_suffix("/v1").unwrap_or(root).trim_end_matches('/').to_owned();
         let key = key.map(|key| {
@@ -89,7 +85,7 @@ impl Http {
     /// Asks about the server itself. The text of a success, whatever its type.
     pub(super) async fn get_text(&self, path: &str) -> Result<String, UpstreamError> {
         let ask = async {
-            let response = send(self.authorised(self.client.get(self.url(path)))).await?;
+            let response = send(self.authorised(self.client.current().get(self.url(path)))).await?;
             Ok(body(successful(response).await?).await?.1)
         };
         within(ASK, ask).await
@@ -98,7 +94,7 @@ impl Http {
     /// Asks about the server itself.
     pub(super) async fn get_json(&self, path: &str) -> Result<Value, UpstreamError> {
         let ask = async {
-            let response = send(self.authorised(self.client.get(self.url(path)))).await?;
+            let response = send(self.authorised(self.client.current().get(self.url(path)))).await?;
             json(successful(response).await?).await
         };
         within(ASK, ask).await
@@ -150,7 +146,7 @@ impl Http {
     }
 
     fn posted(&self, path: &str, request: &Value) -> RequestBuilder {
-        let request = self.client.post(self.url(path)).body(request.to_string());
+        let request = self.client.current().post(self.url(path)).body(request.to_string());
         self.authorised(request.header(CONTENT_TYPE, "application/json"))
     }
 
@@ -283,7 +279,7 @@ mod tests {
     use super::*;
 
     fn root(url: &str) -> Result<String, Unusable> {
-        Http::new(url, None, Duration::from_secs(1)).map(|http| http.root)
+        Http::new(url, None, None, Duration::from_secs(1)).map(|http| http.root)
     }
 
     #[test]
@@ -307,8 +303,8 @@ mod tests {
 
     #[test]
     fn a_key_is_never_shown() {
-        let http = Http::new("http://h", Some("secret-key"), Duration::ZERO).unwrap();
+        let http = Http::new("http://h", Some("secret-key"), None, Duration::ZERO).unwrap();
         assert!(!format!("{http:?} {:?}", http.key).contains("secret-key"));
-        assert!(Http::new("http://h", Some("a\nb"), Duration::ZERO).is_err());
+        assert!(Http::new("http://h", Some("a\nb"), None, Duration::ZERO).is_err());
     }
 }
