@@ -3,7 +3,7 @@ service that takes turns, four workers. While two callers ask without a pause: o
 the order in which a rollout does it. Every request must be answered with rewards, and the same item with the same ones.
 
 Root is needed, for network namespaces. usage: rehearsal.py JURY ETCD MODEL_FILE [secure|kubernetes]
-secure: with certificates, callers' certificates, and tenants with tokens. kubernetes: no etcd, workers found through a fake API server by the coordinators' service account, and a model in a claim."""
+secure: with certificates at every listener, etcd's included, callers' certificates, and tenants with tokens. kubernetes: no etcd, workers found through a fake API server by the coordinators' service account, and a model in a claim."""
 
 import contextlib
 import json
@@ -15,8 +15,9 @@ import threading
 import time
 
 import chart
+import secure
 from api_server import ApiServer
-from pods import NETWORK, SERVICE_ACCOUNT, SERVICE_ADDRESS, Network, Pod, mounted, run
+from pods import NETWORK, SERVICE_ACCOUNT, SERVICE_ADDRESS, Network, Pod, mounted
 from processes import Processes
 
 PLAIN = chart.ROOT / "deploy/test/rehearsal.yaml"
@@ -35,10 +36,10 @@ class Cluster:
     def __init__(self, network, processes, programs, folders, kind: str, api: ApiServer | None):
         self.network, self.processes, self.programs, self.folders, self.api = network, processes, programs, folders, api
         documents = rendered(kind)
-        secure = kind == "secure"
-        self.scheme = "https" if secure else "http"
+        has_tls = kind == "secure"
+        self.scheme = "https" if has_tls else "http"
         tls = folders.get("tls", "")
-        self.as_caller = [f"--tls-ca={tls}/ca.crt", f"--tls-cert={tls}/tls.crt", f"--tls-key={tls}/tls.key"] if secure else []
+        self.as_caller = [f"--tls-ca={tls}/ca.crt", f"--tls-cert={tls}/tls.crt", f"--tls-key={tls}/tls.key"] if has_tls else []
         self.templates = {name: template for document in documents for name, template in chart.pod_templates(document)}
         self.objects = {(d["kind"], d["metadata"]["name"]): d for d in documents}
         self.coordinators: list[Pod] = []
@@ -188,26 +189,6 @@ def helm_test(cluster: Cluster) -> list[str]:
     return [] if done.returncode == 0 else [f"helm test ends with {done.returncode}: {done.stderr.strip()[-300:]}"]
 
 
-def certificates(folder, names: str):
-    """An authority, and one certificate for these names, as a Secret has them."""
-    folder.mkdir()
-    elliptic = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    (folder / "extensions").write_text(f"subjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\nbasicConstraints=CA:FALSE\n")
-    at = {name: str(folder / name) for name in ("ca.key", "ca.crt", "tls.key", "tls.csr", "tls.crt", "extensions")}
-    run("openssl", "req", "-x509", *elliptic, "-days", "2", "-subj", "/CN=rehearsal", "-keyout", at["ca.key"], "-out", at["ca.crt"])
-    run("openssl", "req", *elliptic, "-subj", "/CN=jury", "-keyout", at["tls.key"], "-out", at["tls.csr"])
-    run("openssl", "x509", "-req", "-in", at["tls.csr"], "-CA", at["ca.crt"], "-CAkey", at["ca.key"], "-CAcreateserial", "-days", "2",
-        "-extfile", at["extensions"], "-out", at["tls.crt"])
-
-
-def refusals(cluster: Cluster) -> list[str]:
-    """Callers that must not get in: without a certificate, and without a token."""
-    bare = cluster.call("status", cluster.endpoint(), cluster.as_caller[0])
-    command = ["ip", "netns", "exec", cluster.caller, cluster.programs["jury"], "status", cluster.endpoint(), *cluster.as_caller]
-    unknown = subprocess.run(command, capture_output=True, text=True, check=False)
-    return [f"let in without a {what}" for what, done in (("certificate", bare), ("token", unknown)) if done.returncode == 0]
-
-
 def rendered(kind: str) -> list[dict]:
     return chart.render(PLAIN, *[OVERLAYS[kind]] if kind in OVERLAYS else [])
 
@@ -228,12 +209,12 @@ def main() -> int:
         folders = {name: str(processes.folder / name) for name in ("models", "weights")} | {"data": str(processes.folder / "data-{pod}")}
         api = None
         if kind == "kubernetes":
-            certificates(processes.folder / "api", f"IP:{NETWORK}.1")
+            secure.certificates(processes.folder / "api", f"IP:{NETWORK}.1")
             api = ApiServer(f"{NETWORK}.1", chart.NAMESPACE, f"{chart.RELEASE}-workers", processes.folder / "api")
             api.service_account(processes.folder / "serviceaccount")
             folders[SERVICE_ACCOUNT] = str(processes.folder / "serviceaccount")
         if kind == "secure":
-            certificates(processes.folder / "tls", f"DNS:{chart.RELEASE}.{chart.NAMESPACE}.svc,DNS:{chart.RELEASE}-workers.{chart.NAMESPACE}.svc")
+            secure.certificates(processes.folder / "tls", secure.named_in_notes(PLAIN, OVERLAYS[kind]))
             secret = next(d for d in rendered(kind) if d["kind"] == "Secret")
             (processes.folder / "tenants").mkdir()
             for name, text in secret["stringData"].items():
@@ -248,12 +229,15 @@ def main() -> int:
         say(f"{len(cluster.members)} members of etcd, {len(cluster.coordinators)} coordinators, {len(cluster.workers)} workers are ready")
         problems = helm_test(cluster)
         if kind == "secure":
-            problems += refusals(cluster)
+            problems += secure.refusals(cluster)
         with Callers(cluster, len(ITEMS)) as callers:
             callers.wait_for_more(2)
             kill_one_of_each(cluster, callers)
             roll_out(cluster, callers, cluster.coordinators, "jury-coordinator")
             roll_out(cluster, callers, cluster.workers, "jury-judge")
+            if kind == "secure":
+                say(f"{secure.renew(cluster)} pods took a renewed certificate into use")
+                callers.wait_for_more(2)
         problems += judge(callers)
         if api and api.turned_away:
             problems.append(f"the API server turned {api.turned_away} calls away")

@@ -60,4 +60,13 @@ app.kubernetes.io/part-of: jury
 {{- if .Values.priorityClass.name -}}{{ .Values.priorityClass.name }}{{- else if .Values.priorityClass.create -}}{{ include "jury.fullname" . }}{{- end -}}
 {{- end -}}
 {{- define "jury.ownEtcd" -}}{{ if and (eq .Values.directory.kind "etcd") (not .Values.directory.etcd.endpoints) }}yes{{ end }}{{- end -}}
+{{/* The chart's own etcd speaks TLS where the rest does, with the same certificate. */}}
+{{- define "jury.ownEtcdTls" -}}{{ if and (include "jury.ownEtcd" .) .Values.tls.enabled }}yes{{ end }}{{- end -}}
+{{/* Names of its members, a line each. */}}
+{{- define "jury.etcdMembers" -}}
+{{- $name := include "jury.etcdName" . -}}
+{{- range $i := until (int .Values.directory.etcd.replicas) }}
+- {{ $name }}-{{ $i }}.{{ $name }}.{{ $.Release.Namespace }}.svc
+{{- end }}
+{{- end -}}
 {{- define "jury.scheme" -}}{{ if .Values.tls.enabled }}https{{ else }}http{{ end }}{{- end -}}

@@ -103,9 +103,8 @@ grpc: { port: {{ .port }}, service: {{ .service }} }
 {{- join "," .Values.directory.etcd.endpoints -}}
 {{- else -}}
 {{- $urls := list -}}
-{{- range $i := until (int .Values.directory.etcd.replicas) -}}
-{{- $name := include "jury.etcdName" $ -}}
-{{- $urls = append $urls (printf "http://%s-%d.%s.%s.svc:2379" $name $i $name $.Release.Namespace) -}}
+{{- range include "jury.etcdMembers" . | fromYamlArray -}}
+{{- $urls = append $urls (printf "%s://%s:2379" (include "jury.scheme" $) .) -}}
 {{- end -}}
 {{- join "," $urls -}}
 {{- end -}}
@@ -114,6 +113,11 @@ grpc: { port: {{ .port }}, service: {{ .service }} }
 {{- define "jury.etcdArgs" -}}
 - --etcd={{ include "jury.etcdEndpoints" . }}
 - --cluster={{ default (printf "%s.%s" .Release.Namespace (include "jury.fullname" .)) .Values.directory.etcd.cluster }}
+{{- if include "jury.ownEtcdTls" . }}
+- --etcd-ca=/etc/jury/tls/ca.crt
+- --etcd-cert=/etc/jury/tls/tls.crt
+- --etcd-key=/etc/jury/tls/tls.key
+{{- end }}
 {{- with .Values.directory.etcd }}
 {{- if .tlsSecret }}
 - --etcd-ca=/etc/jury/etcd/ca.crt
@@ -126,6 +130,28 @@ grpc: { port: {{ .port }}, service: {{ .service }} }
 - --etcd-user={{ . }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* What of directory.etcd does not go together. */}}
+{{- define "jury.etcdRefusals" -}}
+{{- $kind := .Values.directory.kind -}}
+{{- $own := include "jury.ownEtcd" . -}}
+{{- with .Values.directory.etcd -}}
+{{- if eq $kind "kubernetes" -}}
+{{- range $name := list "endpoints" "tlsSecret" "user" "image" -}}
+{{- if get $.Values.directory.etcd $name }}{{ fail (printf "directory.etcd.%s: needs directory.kind: etcd; with kubernetes there is no etcd" $name) }}{{ end -}}
+{{- end -}}
+{{- else if $own -}}
+{{- range $name := list "tlsSecret" "mutual" "user" -}}
+{{- if get $.Values.directory.etcd $name }}{{ fail (printf "directory.etcd.%s: is for an etcd that you run, at directory.etcd.endpoints; the chart's own has TLS with tls.enabled, and no users" $name) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- range .endpoints -}}
+{{- if and $.Values.directory.etcd.tlsSecret (hasPrefix "http://" .) }}{{ fail (printf "directory.etcd.endpoints: %s is called without TLS; write https:// for it, or leave directory.etcd.tlsSecret out" .) }}{{ end -}}
+{{- end -}}
+{{- if and .mutual (not .tlsSecret) }}{{ fail "directory.etcd.mutual: needs directory.etcd.tlsSecret, with tls.crt and tls.key to show to etcd" }}{{ end -}}
+{{- if and .user (not .passwordSecret.name) }}{{ fail "directory.etcd.user: needs directory.etcd.passwordSecret.name" }}{{ end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "jury.etcdEnv" -}}
