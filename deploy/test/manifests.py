@@ -1,5 +1,5 @@
 """Lints and renders the chart with every file of ci/, and checks each object: against the API's schemas, strictly; custom
-resources by `custom`; pods by `policies`. Selectors must select, names must be met."""
+resources by `custom`; pods by `policies`; what objects say of each other by `references`."""
 
 import re
 import sys
@@ -10,6 +10,7 @@ import yaml
 import chart
 import custom
 import policies
+import references
 
 VERSIONS = ("1.30", "1.34")
 BUILT_IN = ("v1", "apps/v1", "policy/v1", "networking.k8s.io/v1", "rbac.authorization.k8s.io/v1", "autoscaling/v2", "scheduling.k8s.io/v1")
@@ -24,7 +25,7 @@ def main() -> int:
         for document in documents:
             at = f"{values.name}: {document['kind']} {document['metadata']['name']}"
             failures += [f"{at}: {problem}" for problem in problems(document)]
-        failures += [f"{values.name}: {problem}" for problem in references(documents)]
+        failures += [f"{values.name}: {problem}" for problem in references.problems(documents)]
     failures += examples()
     for failure in failures:
         print(failure, file=sys.stderr)
@@ -59,38 +60,6 @@ def against_schema(document: dict, version: str) -> list[str]:
     except kubernetes_validate.ValidationError as error:
         return [f"in Kubernetes {version}: {'.'.join(map(str, error.path))}: {error.message}"]
     return []
-
-
-def references(documents: list[dict]):
-    """Names and labels by which objects mean each other."""
-    labels = [t["metadata"]["labels"] for d in documents for _, t in chart.pod_templates(d)]
-    made = {(d["kind"], d["metadata"]["name"]) for d in documents}
-    for document in documents:
-        kind, name = document["kind"], document["metadata"]["name"]
-        spec = document.get("spec", {})
-        selector = {
-            "Service": spec.get("selector"),
-            "PodDisruptionBudget": spec.get("selector", {}).get("matchLabels") if kind != "Service" else None,
-            "Deployment": spec.get("selector", {}).get("matchLabels") if kind != "Service" else None,
-            "NetworkPolicy": spec.get("podSelector", {}).get("matchLabels"),
-            "PodMonitor": spec.get("selector", {}).get("matchLabels") if kind != "Service" else None,
-        }.get(kind)
-        if selector and not any(selector.items() <= one.items() for one in labels):
-            yield f"{kind} {name} selects no pod"
-        if kind in ("ScaledObject", "HorizontalPodAutoscaler"):
-            target = spec["scaleTargetRef"]
-            if (target["kind"], target["name"]) not in made:
-                yield f"{kind} {name} scales {target['name']}, which is not there"
-        for at, template in chart.pod_templates(document):
-            account = template["spec"]["serviceAccountName"]
-            if account != "default" and ("ServiceAccount", account) not in made:
-                yield f"{at} runs as {account}, which is not there"
-            volumes = {volume["name"] for volume in template["spec"].get("volumes", [])}
-            volumes |= {c["metadata"]["name"] for c in spec.get("volumeClaimTemplates", [])}
-            for container, _ in chart.containers(template):
-                mounted = {mount["name"] for mount in container.get("volumeMounts", [])}
-                if lost := mounted - volumes:
-                    yield f"{at} mounts {lost}, which is no volume"
 
 
 if __name__ == "__main__":

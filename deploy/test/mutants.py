@@ -1,16 +1,19 @@
-"""Spoils rendered objects, one field at a time: each must be noticed, or `manifests` checks less than it says."""
+"""Spoils rendered objects, one field at a time: each must be noticed, or `manifests` and `references` check less than they say."""
 
 import copy
+import re
 import sys
 
 import chart
 import manifests
+import references
 
 
 def spoil(document: dict, path: str, value) -> dict:
-    """The object with `value` at `path` (a.b.0.c); None removes what is there."""
+    """The object with `value` at `path` (a.b.0.c, a point in a name behind a backslash); None removes what is there."""
     spoilt = copy.deepcopy(document)
-    *way, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+    steps = [step.replace("\\.", ".") for step in re.split(r"(?<!\\)\.", path)]
+    *way, last = [int(step) if step.isdigit() else step for step in steps]
     at = spoilt
     for step in way:
         at = at[step]
@@ -42,17 +45,45 @@ MUTANTS = [
     ("vllm", "LeaderWorkerSet", "spec.leaderWorkerTemplate.sizes", 2),
     ("vllm", "LeaderWorkerSet", "spec.leaderWorkerTemplate.leaderTemplate.spec.containers.0.arguments", []),
     ("ha", "StatefulSet", f"{MAIN}.resources.limits.cpu", None),
+    ("minimal", "Deployment", f"{MAIN}.startupProbe.failureThreshold", 3),
+    ("minimal", "Deployment", f"{MAIN}.readinessProbe.grpc.port", 7490),
+    ("minimal", "Deployment", f"{MAIN}.lifecycle", None),
+    ("minimal", "Deployment", f"{MAIN}.image", "jury"),
+    ("minimal", "Deployment", f"{POD}.hostNetwork", True),
+    ("minimal", "Deployment", f"{POD}.volumes.0", {"name": "tmp", "hostPath": {"path": "/tmp"}}),
+    ("minimal", "NetworkPolicy", "spec.ingress.0.from", None),
+    ("ha", "StatefulSet", f"{POD}.automountServiceAccountToken", True),
+    ("minimal", "Deployment", f"{POD}.serviceAccountName", "jury"),
+    ("minimal", "Deployment", f"{MAIN}.volumeMounts.0.name", "temporary"),
+    ("minimal", "Service", "spec.selector.app\\.kubernetes\\.io/component", "workers"),
+    ("minimal", "Service", "spec.ports.0.targetPort", "gprc"),
+    ("minimal", "PodDisruptionBudget", "spec.selector.matchLabels.app\\.kubernetes\\.io/component", "judge"),
+    ("minimal", "NetworkPolicy", "spec.ingress.0.ports.0.port", "http"),
+    ("minimal", "RoleBinding", "roleRef.name", "jury"),
+    ("minimal", "RoleBinding", "subjects.0.name", "jury-worker-2"),
+    ("ha", "StatefulSet", "spec.serviceName", "etcd"),
+    ("ha", "PodMonitor", "spec.podMetricsEndpoints.0.port", "http-metrics"),
+    ("scale-to-zero", "ScaledObject", "spec.scaleTargetRef.name", "judge"),
+    ("scale-to-zero", "HorizontalPodAutoscaler", "spec.scaleTargetRef.kind", "StatefulSet"),
+    ("own-etcd-tls", "Certificate", "spec.dnsNames.6", "jury-etcd-one.jury-etcd.ml.svc"),
+    ("own-etcd-tls", "Certificate", "spec.dnsNames.3", "jury-workers"),
 ]
+
+
+def problems(documents: list[dict], at: int) -> list[str]:
+    """Of one object, and of what all of them say of each other."""
+    return [*manifests.problems(documents[at]), *references.problems(documents)]
 
 
 def main() -> int:
     failures = []
     for values, kind, path, value in MUTANTS:
         documents = chart.render(chart.CHART / f"ci/{values}.yaml")
-        document = next(one for one in documents if one["kind"] == kind)
-        if manifests.problems(document):
+        at = next(index for index, one in enumerate(documents) if one["kind"] == kind)
+        if problems(documents, at):
             failures.append(f"{values}: {kind} has problems before it is spoilt")
-        if not manifests.problems(spoil(document, path, value)):
+        documents[at] = spoil(documents[at], path, value)
+        if not problems(documents, at):
             failures.append(f"{values}: nobody notices {path} = {value} in {kind}")
     for failure in failures:
         print(failure, file=sys.stderr)

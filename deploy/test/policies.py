@@ -1,15 +1,28 @@
-"""What every pod of the chart must keep to, whoever wrote its values."""
+"""What every pod of the chart must keep to, whoever wrote its values; and who may reach them."""
+
+import re
 
 from chart import containers, pod_templates
 
+# A process that starts on a busy node is not killed before.
+SECONDS_TO_START = 60
+
 
 def problems(document: dict) -> list[str]:
-    """Policies that the object's pods break."""
-    return [
+    """Policies that the object, or its pods, break."""
+    return [*_network(document)] + [
         f"{name}: {problem}"
         for name, template in pod_templates(document)
         for problem in _pod(template, hooked="helm.sh/hook" in document["metadata"].get("annotations", {}))
     ]
+
+
+def _network(document):
+    """Nobody is let in from everywhere."""
+    if document["kind"] == "NetworkPolicy":
+        for index, rule in enumerate(document["spec"].get("ingress", [])):
+            if not rule.get("from"):
+                yield f"ingress rule {index} lets in everybody"
 
 
 def _pod(template, hooked):
@@ -23,6 +36,8 @@ def _pod(template, hooked):
         yield "shares a namespace with its node"
     if "automountServiceAccountToken" not in spec:
         yield "does not say whether it has a token of the API server"
+    elif spec["automountServiceAccountToken"] and template["metadata"]["labels"]["app.kubernetes.io/component"] != "coordinator":
+        yield "has a token of the API server, of which it asks nothing"
     for volume in spec.get("volumes", []):
         if "hostPath" in volume:
             yield f"mounts {volume['hostPath']} of its node"
@@ -37,7 +52,7 @@ def _pod(template, hooked):
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
                 if probe not in container:
                     yield f"container {container['name']} has no {probe}"
-            yield from _liveness(container)
+            yield from _probes(container)
     yield from _grace(spec)
 
 
@@ -49,21 +64,27 @@ def _container(container):
         yield "may gain privileges"
     if security.get("capabilities", {}).get("drop") != ["ALL"]:
         yield "keeps capabilities"
+    if not re.search(r"(:[\w.-]+|@sha256:[0-9a-f]{64})$", container["image"]) or container["image"].endswith(":latest"):
+        yield f"has the image {container['image']}, which may be another tomorrow"
     for bound in ("requests", "limits"):
         for resource in ("cpu", "memory"):
             if resource not in container.get("resources", {}).get(bound, {}):
                 yield f"has no {bound}.{resource}"
 
 
-def _liveness(container):
-    """A process is alive without its directory."""
-    probe = container.get("livenessProbe", {})
-    if not {"grpc", "httpGet"} & probe.keys():
-        yield f"container {container['name']}: liveness is asked neither by gRPC nor by HTTP"
-    port = probe.get("grpc", {}).get("port") or probe.get("httpGet", {}).get("port")
+def _probes(container):
+    """Each asks the process itself: it is alive, and ready, without its directory."""
     own = {value for one in container.get("ports", []) for value in (one["name"], one["containerPort"])}
-    if port not in own:
-        yield f"container {container['name']}: liveness asks port {port}, which is not its own"
+    for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+        probe = container.get(name, {})
+        if not {"grpc", "httpGet"} & probe.keys():
+            yield f"container {container['name']}: its {name} asks neither by gRPC nor by HTTP"
+        port = probe.get("grpc", {}).get("port") or probe.get("httpGet", {}).get("port")
+        if port not in own:
+            yield f"container {container['name']}: its {name} asks port {port}, which is not its own"
+    start = container.get("startupProbe", {})
+    if start.get("periodSeconds", 10) * start.get("failureThreshold", 3) < SECONDS_TO_START:
+        yield f"container {container['name']} is killed before it has had {SECONDS_TO_START} s to start"
 
 
 def _grace(spec):
@@ -72,7 +93,10 @@ def _grace(spec):
         asked = [a for a in container.get("args", []) if a.startswith("--grace=")]
         if not asked:
             continue
-        sleep = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+        sleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds")
+        if sleep is None:
+            yield "ends at once when it is told to leave, while others still send it work"
+            continue
         grace = int(asked[0].removeprefix("--grace=").removesuffix("s"))
         if spec["terminationGracePeriodSeconds"] < sleep + grace + 5:
             yield f"is killed after {spec['terminationGracePeriodSeconds']} s, before {sleep} + {grace} s are over"

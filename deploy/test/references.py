@@ -1,0 +1,86 @@
+"""What objects of one release say of each other: selectors must select, and names and ports must be met."""
+
+import re
+
+import chart
+
+
+def problems(documents: list[dict]):
+    """References that lead nowhere."""
+    labels = [t["metadata"]["labels"] for d in documents for _, t in chart.pod_templates(d)]
+    made = {(d["kind"], d["metadata"]["name"]) for d in documents}
+    names = {name for d in documents if d["kind"] == "Certificate" for name in d["spec"]["dnsNames"]}
+    for document in documents:
+        at = f"{document['kind']} {document['metadata']['name']}"
+        selector = selected_by(document)
+        if selector and not any(selector.items() <= one.items() for one in labels):
+            yield f"{at} selects no pod"
+        elif selector:
+            yield from (f"{at} means port {port}, which its pods do not have" for port in ports_meant(document) - ports_of(documents, selector))
+        yield from (f"{at} means {kind} {name}, which is not there" for kind, name in meant(document) if (kind, name) not in made)
+        for pod, template in chart.pod_templates(document):
+            yield from (f"{pod} {problem}" for problem in of_pod(document, template, names))
+
+
+def selected_by(document: dict) -> dict | None:
+    """The labels by which an object means pods."""
+    kind, spec = document["kind"], document.get("spec", {})
+    if kind == "Service":
+        return spec.get("selector")
+    if kind == "NetworkPolicy":
+        return spec["podSelector"].get("matchLabels")
+    if kind in ("PodDisruptionBudget", "Deployment", "StatefulSet", "PodMonitor"):
+        return spec["selector"]["matchLabels"]
+    return None
+
+
+def ports_meant(document: dict) -> set:
+    """Ports of pods, by name or number."""
+    kind, spec = document["kind"], document["spec"]
+    if kind == "Service":
+        return {one["targetPort"] for one in spec["ports"]}
+    if kind == "PodMonitor":
+        return {one["port"] for one in spec["podMetricsEndpoints"]}
+    if kind == "NetworkPolicy":
+        return {one["port"] for rule in spec.get("ingress", []) for one in rule.get("ports", [])}
+    return set()
+
+
+def ports_of(documents: list[dict], selector: dict) -> set:
+    templates = [t for d in documents for _, t in chart.pod_templates(d) if selector.items() <= t["metadata"]["labels"].items()]
+    ports = [one for t in templates for container, _ in chart.containers(t) for one in container.get("ports", [])]
+    return {value for one in ports for value in (one["name"], one["containerPort"])}
+
+
+def meant(document: dict):
+    """(kind, name) of objects that an object means."""
+    kind, spec = document["kind"], document.get("spec", {})
+    if kind in ("ScaledObject", "HorizontalPodAutoscaler"):
+        yield spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"]
+    if kind == "StatefulSet":
+        yield "Service", spec["serviceName"]
+    if kind == "RoleBinding":
+        yield "Role", document["roleRef"]["name"]
+        yield from (("ServiceAccount", one["name"]) for one in document["subjects"] if one["name"] != "default")
+    for _, template in chart.pod_templates(document):
+        account = template["spec"]["serviceAccountName"]
+        if account != "default":
+            yield "ServiceAccount", account
+
+
+def of_pod(document: dict, template: dict, names: set[str]):
+    """What a pod's containers mean: volumes, and `names` in certificates where there are any."""
+    volumes = {volume["name"] for volume in template["spec"].get("volumes", [])}
+    volumes |= {claim["metadata"]["name"] for claim in document.get("spec", {}).get("volumeClaimTemplates", [])}
+    for container, _ in chart.containers(template):
+        mounted = {mount["name"] for mount in container.get("volumeMounts", [])}
+        if lost := mounted - volumes:
+            yield f"mounts {lost}, which is no volume"
+        if strangers := called_by_name(container) - names if names else set():
+            yield f"calls {sorted(strangers)}, which no certificate names"
+
+
+def called_by_name(container: dict) -> set[str]:
+    """Names inside the cluster that must be in a certificate for this container's calls over TLS."""
+    text = " ".join(container.get("args", []))
+    return {*re.findall(r"https://([\w.-]+\.svc)\b", text), *re.findall(r"--tls-server-name=(\S+)", text)}
