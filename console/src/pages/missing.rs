@@ -23,7 +23,9 @@ fn page(title: &str, why: &Markup) -> Markup {
     let shell = Shell { title: title.to_owned(), live: None, tenant: None };
     shell.around(&html! {
         h1 { (title) }
-        (why)
-        p { a href="/" { "Back to the overview" } }
+        div.missing {
+            (why)
+            p { a href="/" { "Back to the overview" } }
+        }
     })
 }

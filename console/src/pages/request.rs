@@ -61,7 +61,7 @@ fn state(running: &Running, opened: &Opened<'_>) -> Markup {
             }
             @if !voices.is_empty() { (chart::slots(&voices)) }
             p.sub {
-                "since " (words::took(running.since.elapsed())) ", "
+                (words::took(running.since.elapsed())) " so far, "
                 (words::thousands(running.progress.generated_tokens)) " tokens generated. "
                 "Rewards are voted on when it is over; until then every ended sample is drawn as if it counted."
             }

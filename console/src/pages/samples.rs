@@ -42,7 +42,7 @@ fn matrix(opened: &Opened<'_>, has_meta: bool) -> Markup {
                         }
                         @if has_meta { th.number scope="col" { "Meta score" } }
                         th scope="col" { "Vote" }
-                        th scope="col" { "Of the pick" }
+                        @if opened.verdict.is_some() { th scope="col" { "On the pick" } }
                     }
                 }
                 tbody {
@@ -64,7 +64,7 @@ fn matrix(opened: &Opened<'_>, has_meta: bool) -> Markup {
                             }
                             @if has_meta { td.number { (place.sample.and_then(|s| s.meta_score).map_or("-".to_owned(), |m| format!("{m:.2}"))) } }
                             td { (said_of(place)) }
-                            td { @if opened.verdict.is_some() { (words::ballot(opened.ballot(place))) } @else { "-" } }
+                            @if opened.verdict.is_some() { td { (words::ballot(opened.ballot(place))) } }
                         }
                     }
                 }

@@ -100,14 +100,19 @@ fn summary(figures: &Figures) -> Markup {
                 }
             }
             dl.figures {
-                (figure("Agreement", &figures.agreement.map_or("-".to_owned(), words::percent), "of the votes"))
-                (figure("Confidence", &figures.confidence.map_or("-".to_owned(), words::percent), "of the same pick"))
+                (share("Agreement", figures.agreement, "of the votes"))
+                (share("Confidence", figures.confidence, "of the same pick"))
                 (figure("Voted", &counts.voted.to_string(), &format!("of {} samples", counts.asked)))
                 (figure("Took", &words::took(Duration::from_millis(figures.total_ms)), ""))
             }
             @if let Some(missing) = missing_samples(counts) { p.sub { (missing) } }
         }
     }
+}
+
+/// A share, where there is one.
+fn share(name: &str, value: Option<f64>, of: &str) -> Markup {
+    value.map_or_else(|| figure(name, "none", ""), |share| figure(name, &words::percent(share), of))
 }
 
 fn figure(name: &str, value: &str, of: &str) -> Markup {
