@@ -1,5 +1,5 @@
 """Compares what dashboards and rules ask for with what the binary really tells: a coordinator and a worker are started, and every
-metric and every label value of a query must be among their figures, and every figure and alert in docs/operations.md. usage: dashboards.py JURY MODEL"""
+metric and every label value of a query must be among their figures; docs/operations.md must explain every figure and have a runbook for every alert, and no others. usage: dashboards.py JURY MODEL"""
 
 import json
 import re
@@ -15,6 +15,8 @@ from processes import Processes, free_ports
 FILES = chart.CHART / "files"
 # Added by Prometheus, the PodMonitors or recording rules; not by us.
 OUTSIDE = {"namespace", "pod", "instance", "pool", "job"}
+# Labels whose values are told from the start.
+CLOSED = ("outcome", "answer")
 NAMES = re.compile(r"\bjury_[a-z_]+\b")
 SELECTOR = re.compile(r"\b(jury_[a-z_]+)\{([^}]*)\}")
 
@@ -59,22 +61,29 @@ def problems(query: str, series: dict[str, dict[str, set[str]]]):
             known = series[name].get(label, set())
             if label not in series[name]:
                 yield f"{name} has no label {label}"
-            elif label == "outcome" and operator != "=~" and value not in known:
-                yield f"{name} is never told with {label} {value}"
+            elif label in CLOSED and (strangers := set(value.split("|") if operator == "=~" else [value]) - known):
+                yield f"{name} is never told with {label} {', '.join(sorted(strangers))}"
 
 
-def undocumented(series: dict[str, dict[str, set[str]]]):
-    """Figures and alerts without a word, or a runbook, in docs/operations.md."""
+def undocumented(texts: list[str], series: dict[str, dict[str, set[str]]]):
+    """Where docs/operations.md and what is told, or the rules, do not know each other: figures, values of their labels, runbooks."""
     docs = (chart.ROOT / "docs/operations.md").read_text()
-    for name in sorted({re.sub("_(total|bucket|sum|count)$", "", name) for name in series}):
-        if f"`{name}`" not in docs:
-            yield f"docs/operations.md does not explain {name}"
-    for group in yaml.safe_load((FILES / "rules.yaml").read_text())["groups"]:
-        for rule in group["rules"]:
-            if f"### {rule['alert']}\n" not in docs:
-                yield f"docs/operations.md has no runbook {rule['alert']}"
-            if not rule["annotations"]["runbook_url"].endswith(f"#{rule['alert'].lower()}"):
-                yield f"{rule['alert']} links another runbook"
+    told = {line.split()[2] for text in texts for line in text.splitlines() if line.startswith("# TYPE jury_")}
+    table = docs.split("## Every figure\n", 1)[1].split("\n## ", 1)[0]
+    rows = {name: row for row in table.splitlines() if row.startswith("|") for name in re.findall(r"`(jury_\w+)`", row.split("|")[1])}
+    yield from (f"docs/operations.md does not explain {name}" for name in sorted(told - rows.keys()))
+    yield from (f"docs/operations.md explains {name}, which nobody tells" for name in sorted(rows.keys() - told))
+    for name, labels in series.items():
+        row = rows.get(re.sub("_(total|bucket|sum|count)$", "", name), "")
+        for label in CLOSED:
+            yield from (f"docs/operations.md does not say what {name} with {label} {value} is" for value in sorted(labels.get(label, set())) if f"`{value}`" not in row)
+    rules = {rule["alert"]: rule for group in yaml.safe_load((FILES / "rules.yaml").read_text())["groups"] for rule in group["rules"]}
+    runbooks = set(re.findall(r"^### (Jury\w+)$", docs, re.MULTILINE))
+    yield from (f"docs/operations.md has no runbook {alert}" for alert in sorted(rules.keys() - runbooks))
+    yield from (f"docs/operations.md has a runbook {alert}, which is no alert" for alert in sorted(runbooks - rules.keys()))
+    for alert, rule in rules.items():
+        if not rule["annotations"]["runbook_url"].endswith(f"#{alert.lower()}"):
+            yield f"{alert} links another runbook"
 
 
 def real_figures(jury: str, model: str) -> list[str]:
@@ -99,10 +108,11 @@ def read(port: int, path: str) -> str:
 
 
 def main() -> int:
-    series = exported(real_figures(*sys.argv[1:]))
+    texts = real_figures(*sys.argv[1:])
+    series = exported(texts)
     asked = list(queries())
     failures = [f"{where}: {problem}" for where, query in asked for problem in problems(query, series)]
-    failures += undocumented(series)
+    failures += undocumented(texts, series)
     for failure in failures:
         print(failure, file=sys.stderr)
     unseen = sorted(name for name in series if not any(name in query for _, query in asked))
