@@ -55,8 +55,8 @@ impl Asked {
         for (index, (sample, text)) in (0..).zip(said) {
             by_order.entry(&sample.spec.order).or_default().push(Said { index, text });
         }
-        if !by_order.is_empty() && verdict.provenance.method_digest != method_digest(template) {
-            return Err(AskError::OtherMethod(verdict.item_id.clone()));
+        if !by_order.is_empty() {
+            same_method(verdict, template)?;
         }
         let scale = verdict.provenance.settings.scale;
         let render = |(order, said): (&[usize], Vec<Said>)| {
@@ -98,6 +98,17 @@ impl Asked {
             said.iter().for_each(|said| put(&said.text));
         }
         crate::digest(&bytes)
+    }
+}
+
+/// Whether the samples of a verdict saw what `template` writes.
+///
+/// # Errors
+/// [`AskError::OtherMethod`].
+pub fn same_method(verdict: &Verdict, template: &Template) -> Result<(), AskError> {
+    match verdict.provenance.method_digest == method_digest(template) {
+        true => Ok(()),
+        false => Err(AskError::OtherMethod(verdict.item_id.clone())),
     }
 }
 

@@ -26,7 +26,8 @@ pub struct JudgeArgs {
     pub threads: Option<usize>,
     #[command(flatten)]
     pub cache: CacheArgs,
-    /// A prompt template that takes the place of the built-in one; embedded only
+    /// A prompt template that takes the place of the built-in one; embedded only (with --endpoint the coordinator has it, and
+    /// train rft alone wants to be told it)
     #[arg(long, env = "JURY_TEMPLATE", value_name = "FILE", help_heading = "Who judges")]
     pub template: Option<PathBuf>,
     #[command(flatten)]

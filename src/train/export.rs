@@ -5,6 +5,7 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_trainer::export::{ExportConfig, Trainer, export};
 
+use super::left_out::LeftOut;
 use super::tune::{learnable, tune_failed};
 use crate::args::{EvalRunArgs, JudgeArgs, TrainExportArgs, TrainerArg};
 use crate::eval::{EvalConfig, items};
@@ -18,7 +19,8 @@ pub fn run(args: &TrainExportArgs) -> Result<Exit, Failed> {
     let (items, choice) = (args.items.clone(), args.choice.clone());
     let chosen = EvalRunArgs::of_items(items, choice, JudgeArgs::default());
     let items = items::chosen(&EvalConfig::try_from(chosen).or_exit(Exit::Usage)?, &meter)?;
-    let items = learnable(items, &meter);
+    let mut left_out = LeftOut::default();
+    let items = learnable(items, &mut left_out, &meter);
     let trainer = match args.to {
         TrainerArg::Trl => Trainer::Trl,
         TrainerArg::Verl => Trainer::Verl,

@@ -6,6 +6,7 @@
 //! pairs.verdicts.jsonl ..                       their samples
 //! table.md kept.parquet kept-hinted.parquet     what was kept            <- keep
 //! sft.jsonl dataset_info.json                   what is learned, with the mix
+//! left-out.jsonl                                what is not, and why
 //! checkpoint.safetensors loss.svg report.json adapter/ or model/         <- learn
 //! ```
 
@@ -17,6 +18,7 @@ use jury_terminal::exit::{Exit, Failed};
 use jury_terminal::meter::Meter;
 
 use self::learn::Learning;
+use super::left_out::LeftOut;
 use crate::args::TrainRftArgs;
 
 /// What has the model, inside a run's folder, where all weights were tuned.
@@ -30,10 +32,13 @@ pub async fn run(args: TrainRftArgs) -> Result<Exit, Failed> {
         true => None,
         false => Some(Learning::prepare(&args, &meter)?),
     };
-    let Some(samples) = draw::draw(&args, &meter).await? else { return Ok(Exit::Interrupted) };
+    let mut left_out = LeftOut::default();
+    let Some(samples) = draw::draw(&args, &mut left_out, &meter).await? else {
+        return Ok(Exit::Interrupted);
+    };
     let kept = keep::keep(&args, &samples, general, &meter)?;
     match learning {
         None => Ok(samples.exit),
-        Some(learning) => learning.run(&args, &kept),
+        Some(learning) => learning.run(&args, &kept, left_out),
     }
 }

@@ -4,6 +4,7 @@
 //! items.jsonl             what is learned from; fixed by the first run     easy.json      what the start gets right
 //! checkpoint.safetensors  where the run stands                            report.json    every step
 //! curves.svg, .png        reward, KL, entropy, length, unreadable, groups without spread, held-out items
+//! left-out.jsonl          items that no task is made of, and why
 //! adapter/  best/         the last weights, and the best on held-out items
 //! ```
 
@@ -29,6 +30,7 @@ use jury_trainer::{adapter, report};
 
 use self::check::check;
 use self::words::{said, step_line};
+use super::left_out::LeftOut;
 use super::tune::{self, Base, tune_failed};
 use crate::args::{DrawArgs, EvalRunArgs, TrainRlArgs};
 use crate::eval::{EvalConfig, Folder, items};
@@ -151,13 +153,16 @@ fn environments(
         held_out_share: args.held_out_share,
         seed: args.choice.split_seed ^ 0x5e1d,
     };
-    let tasks = tasking.tasks(&tune::learnable(items, meter), &template, &base.tokenizer);
+    let mut left_out = LeftOut::default();
+    let items = tune::learnable(items, &mut left_out, meter);
+    let tasks = tasking.tasks(&items, &template, &base.tokenizer);
     let Tasks { learned, held_out, too_long } = tasks.map_err(tune_failed)?;
     let why = format!(
         "prompts of more than {most} tokens, by --max-prompt-tokens or by the model's context without \
          --max-critique-tokens"
     );
-    items::tell_left_out(meter, "items", &why, &too_long);
+    left_out.tell(meter, "items", &why, too_long);
+    left_out.write(&args.out)?;
     if learned.is_empty() {
         let problem = anyhow!("nothing to learn from: of {n_items} items none is left");
         return Err(Failed::new(Exit::BadData, problem));

@@ -16,9 +16,9 @@ use jury_trainer::model::{LoraConfig, Model, Tuning};
 use jury_trainer::optimiser::OptimiserConfig;
 use jury_worker::models::ModelRef;
 
+use super::left_out::LeftOut;
 use super::merge::merge_failed;
 use crate::args::{DEFAULT_MODEL, JudgeArgs, TuningArgs};
-use crate::eval::items;
 
 /// The model that learns, on disk.
 pub struct Base {
@@ -90,10 +90,10 @@ pub fn template(judge: &JudgeArgs) -> Result<Template, Failed> {
 }
 
 /// The items that something can be learned from; the others are counted and named.
-pub fn learnable(all: Vec<Item>, meter: &Meter) -> Vec<Item> {
-    let (learnable, left_out) = jury_trainer::rft::learnable(all);
-    for (why, ids) in left_out {
-        items::tell_left_out(meter, "items", why, &ids);
+pub fn learnable(all: Vec<Item>, left_out: &mut LeftOut, meter: &Meter) -> Vec<Item> {
+    let (learnable, others) = jury_trainer::rft::learnable(all);
+    for (why, ids) in others {
+        left_out.tell(meter, "items", why, ids);
     }
     learnable
 }
@@ -117,7 +117,7 @@ pub fn tune_failed(error: TuneError) -> Failed {
     let exit = match error {
         TuneError::Load(error) => return load_failed(error),
         TuneError::Folder(error) => return merge_failed(error),
-        TuneError::Setting { .. } | TuneError::Foreign { .. } => Exit::Usage,
+        TuneError::Setting { .. } | TuneError::Foreign { .. } | TuneError::Asked(_) => Exit::Usage,
         TuneError::Read { .. } => Exit::NoInput,
         TuneError::Write { .. } | TuneError::Samples { .. } => Exit::CannotWrite,
         TuneError::NoData(_) | TuneError::Diverged { .. } | TuneError::Prompt(_) => Exit::BadData,

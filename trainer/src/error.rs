@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use jury_engine::merge::MergeError;
 use jury_engine::{LoadError, PromptError};
+use jury_eval::asked::AskError;
 use jury_eval::picture::PictureError;
 use jury_eval::trajectories::TrajectoryError;
 
@@ -42,6 +43,9 @@ pub enum TuneError {
         /// Which number.
         what: &'static str,
     },
+    /// Samples of other prompts than are learned.
+    #[error(transparent)]
+    Asked(#[from] AskError),
     /// Curves that cannot be drawn.
     #[error(transparent)]
     Picture(#[from] PictureError),

@@ -18,7 +18,7 @@ mod load;
 mod lora;
 mod ops;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
 

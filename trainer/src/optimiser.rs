@@ -140,23 +140,4 @@ impl AdamW {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rate_grows_in_a_line_and_falls_by_a_cosine_to_a_tenth() {
-        let config = OptimiserConfig {
-            learning_rate: 1.0,
-            warmup: 4,
-            cosine_steps: Some(14),
-            weight_decay: 0.0,
-            clip: 1.0,
-        };
-        assert_eq!([0, 1, 2, 3].map(|step| config.rate(step)), [0.25, 0.5, 0.75, 1.0]);
-        assert_eq!(config.rate(4), 1.0);
-        assert!((config.rate(9) - 0.55).abs() < 1e-12);
-        assert!((config.rate(14) - 0.1).abs() < 1e-12);
-        assert!((config.rate(99) - 0.1).abs() < 1e-12);
-        assert_eq!(OptimiserConfig { cosine_steps: None, ..config }.rate(99), 1.0);
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ use jury_trainer::rft::{Batch, Drawn, batches};
 use crate::args::{EvalRunArgs, TrainRftArgs};
 use crate::eval::{EvalConfig, Folder, items, write};
 use crate::score::{ScoreConfig, judge_batches};
+use crate::train::left_out::LeftOut;
 use crate::train::tune;
 
 /// Items and what was drawn for them.
@@ -24,10 +25,15 @@ pub struct Samples {
 }
 
 /// Settles the items and draws what is not drawn yet; `None` after Ctrl-C.
-pub async fn draw(args: &TrainRftArgs, meter: &Meter) -> Result<Option<Samples>, Failed> {
+pub async fn draw(
+    args: &TrainRftArgs,
+    left_out: &mut LeftOut,
+    meter: &Meter,
+) -> Result<Option<Samples>, Failed> {
     let config = EvalConfig::try_from(samples_of(args)).or_exit(Exit::Usage)?;
     let folder = Folder::open(&args.out)?;
-    let items = tune::learnable(items::settle(&config, &folder, meter)?, meter);
+    let items = tune::learnable(items::settle(&config, &folder, meter)?, left_out, meter);
+    left_out.write(&args.out)?;
     if items.is_empty() {
         let problem = anyhow!(
             "nothing to learn from: no item has a best response, labels with one highest, or as a single response a \
@@ -76,6 +82,10 @@ fn verdicts_path(args: &TrainRftArgs, name: &str) -> PathBuf {
 
 /// The same drawing as an evaluation's.
 fn samples_of(args: &TrainRftArgs) -> EvalRunArgs {
+    let mut judge = args.judge.clone();
+    if judge.endpoint.is_some() {
+        judge.template = None; // it tells what the coordinator's is; what was drawn is held to it
+    }
     EvalRunArgs {
         ks: vec![args.n],
         readout: args.readout,
@@ -84,6 +94,6 @@ fn samples_of(args: &TrainRftArgs) -> EvalRunArgs {
         out: Some(args.out.clone()),
         replay: args.sft_only,
         quiet: args.quiet,
-        ..EvalRunArgs::of_items(args.items.clone(), args.choice.clone(), args.judge.clone())
+        ..EvalRunArgs::of_items(args.items.clone(), args.choice.clone(), judge)
     }
 }

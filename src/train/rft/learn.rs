@@ -13,7 +13,7 @@ use jury_trainer::{adapter, chat, report, weights};
 
 use super::MODEL_FOLDER;
 use crate::args::TrainRftArgs;
-use crate::eval::items;
+use crate::train::left_out::LeftOut;
 use crate::train::tune::{self, Base, tune_failed};
 
 /// Step sizes where none is asked for: what adapters are commonly trained with, and an order of magnitude less for all
@@ -61,11 +61,16 @@ impl Learning {
     }
 
     /// Tunes on what was kept.
-    pub fn run(&self, args: &TrainRftArgs, kept: &Kept) -> Result<Exit, Failed> {
+    pub fn run(
+        &self,
+        args: &TrainRftArgs,
+        kept: &Kept,
+        mut left_out: LeftOut,
+    ) -> Result<Exit, Failed> {
         // Drawing has ended the other one's line.
         let meter = Meter::new(args.quiet);
         let Self { base, tuning, config } = self;
-        let sequences = sequences(args, base, kept, &meter)?;
+        let sequences = sequences(args, base, kept, &mut left_out, &meter)?;
         let model = base.load(tuning.clone(), args.seed, &meter)?;
         let signals = on_signals().or_exit(Exit::Internal)?;
         let checkpoint = args.out.join("checkpoint.safetensors");
@@ -130,6 +135,7 @@ fn sequences(
     args: &TrainRftArgs,
     base: &Base,
     kept: &Kept,
+    left_out: &mut LeftOut,
     meter: &Meter,
 ) -> Result<Vec<Sequence>, Failed> {
     let judged = kept.samples.iter().map(|sample| {
@@ -149,7 +155,8 @@ fn sequences(
         }
     }
     let why = format!("more than {most} tokens, by --max-tokens or by the model's context");
-    items::tell_left_out(meter, "conversations", &why, &too_long);
+    left_out.tell(meter, "conversations", &why, too_long);
+    left_out.write(&args.out)?;
     Ok(sequences)
 }
 

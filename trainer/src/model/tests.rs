@@ -9,12 +9,12 @@ use super::*;
 
 const FAMILIES: [&str; 5] = ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text"];
 
-fn fixture(family: &str) -> PathBuf {
+pub fn fixture(family: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures").join(family)
 }
 
 /// Tokens of the first sequence, and transformers' logits after each of its last 8.
-fn expected(family: &str) -> (Vec<u32>, Vec<Vec<f32>>) {
+pub fn expected(family: &str) -> (Vec<u32>, Vec<Vec<f32>>) {
     let bytes = std::fs::read(fixture(family).join("expected.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let words = |name: &str| -> Vec<[u8; 4]> {

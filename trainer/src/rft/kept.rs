@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jury_eval::asked::same_method;
 use jury_eval::judged::drawn_by;
 use jury_eval::split::query_key;
 use jury_eval::trajectories::{self, Trajectory};
@@ -72,7 +73,7 @@ pub struct KeptSample {
 /// Gives every sample its fate.
 ///
 /// # Errors
-/// A template that fails on an item.
+/// Samples that saw other prompts than `template` writes, and a template that fails on an item.
 pub fn keep(
     items: &[Item],
     drawn: &Drawn,
@@ -98,6 +99,7 @@ pub fn keep(
             else {
                 continue;
             };
+            same_method(verdict, template)?;
             let rendered = chat::prompt(template, item, &sample.spec.order, scale)
                 .map_err(|error| TuneError::setting("template", error.to_string()))?;
             let hint = if sifted.is_hinted { ", hinted" } else { "" };
