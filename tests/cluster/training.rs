@@ -4,10 +4,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use super::process::{Ended, jury, model_path};
+use super::process::{Ended, Process, jury, jury_command, model_path, text};
 use super::sandbox::ITEM;
 use super::tiny;
 
@@ -177,4 +178,72 @@ fn items_whose_labels_name_no_best_are_counted_and_named() {
     assert!(ended.stderr.contains(told), "{}", ended.stderr);
     let data = fs::read_to_string(Path::new(&out).join("data.jsonl")).unwrap();
     assert!(data.lines().count() == 1 && data.contains("told"), "{data}");
+}
+
+/// A run that `kill -9` ends in the middle and the same command takes up ends in the bytes of one that nothing ended.
+#[test]
+fn rl_goes_on_after_a_kill_to_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (items, model) =
+        (items(&folder.path().join("items.jsonl"), 8), tiny::model(folder.path(), "llama"));
+    let template = short_template();
+    let command = [
+        &["train", "rl", "--items", &items, "--model", &model, "--template", &template][..],
+        &["--steps", "40", "--groups", "1", "--group", "2", "--max-critique-tokens", "6"],
+        &["--checkpoint-every", "3", "--evaluate-every", "8", "--held-out-share", "0.3", "--quiet"],
+    ]
+    .concat();
+    let run = |out: &str| {
+        let ended = jury(&[&command[..], &["--out", out]].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    };
+    let (whole, killed) = (path("whole"), path("killed"));
+    run(&whole);
+    let mut process = jury_command();
+    process.args([&command[..], &["--out", &killed]].concat());
+    process.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut process = process.spawn().unwrap();
+    let checkpoint = Path::new(&killed).join("checkpoint.safetensors");
+    while !checkpoint.exists() && process.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(checkpoint.exists());
+    run(&killed);
+    let files = ["report.json", "easy.json", "checkpoint.safetensors"];
+    for file in files.into_iter().chain(["adapter/adapter_model.safetensors"]) {
+        let read = |out: &str| fs::read(Path::new(out).join(file)).unwrap();
+        assert!(read(&whole) == read(&killed), "{file}");
+    }
+    let report: Value =
+        serde_json::from_slice(&fs::read(Path::new(&whole).join("report.json")).unwrap()).unwrap();
+    assert_eq!(report["history"].as_array().unwrap().len(), 40);
+}
+
+/// What a cluster drew with its own template is learned under that one or not at all.
+#[test]
+fn samples_of_a_cluster_are_learned_under_the_prompts_that_they_saw() {
+    let folder = tempfile::tempdir().unwrap();
+    let (template, model) = (short_template(), model_path());
+    let items = items(&folder.path().join("items.jsonl"), 6);
+    let out = folder.path().join("rft");
+    let up = ["up", "--model", &model, "--listen", "127.0.0.1:0", "--template", &template];
+    let mut up = Process::jury("up", &up);
+    let endpoint = format!("http://{}", text(&up.wait_for("listening"), "address"));
+    let command = ["train", "rft", "--items", &items, "--endpoint", &endpoint, "--data-only"];
+    let settings = ["--out", out.to_str().unwrap(), "--max-critique-tokens", "8", "--keep-cut"];
+    let command = [&command[..], &settings].concat();
+    refuses(&command, 64, &["judged with another template", "--template"]);
+    let drawn = || fs::read(out.join("pairs.verdicts.jsonl")).unwrap();
+    let before = drawn();
+    let ended = jury(&[&command[..], &["--template", &template]].concat());
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(drawn() == before, "nothing is drawn anew");
+    let learned = fs::read_to_string(out.join("sft.jsonl")).unwrap();
+    let first = fs::read_to_string(&template).unwrap();
+    let first = first.split('{').next().unwrap().trim();
+    assert!(learned.lines().count() > 0 && learned.contains(first), "{first}\n{learned}");
+    assert_eq!(up.terminate(), Some(0));
 }

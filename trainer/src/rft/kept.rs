@@ -86,6 +86,10 @@ pub fn keep(
         let is_single = item.responses.len() == 1;
         let unhinted = if is_single { &drawn.singles } else { &drawn.pairs };
         let (unhinted, hinted) = (unhinted.get(&item.id), drawn.hinted.get(&item.id));
+        let with_scores = |verdict: &&Verdict| samples(Some(verdict)).iter().any(is_scored);
+        for verdict in [unhinted, hinted].into_iter().flatten().filter(with_scores) {
+            same_method(verdict, template)?;
+        }
         let scale = if is_single { Scale::BINARY } else { Scale::POINTWISE };
         let draws =
             Draws { item, truth, scale, unhinted: samples(unhinted), hinted: samples(hinted) };
@@ -99,7 +103,6 @@ pub fn keep(
             else {
                 continue;
             };
-            same_method(verdict, template)?;
             let rendered = chat::prompt(template, item, &sample.spec.order, scale)
                 .map_err(|error| TuneError::setting("template", error.to_string()))?;
             let hint = if sifted.is_hinted { ", hinted" } else { "" };
@@ -117,6 +120,10 @@ pub fn keep(
 
 fn samples(verdict: Option<&Verdict>) -> &[Sample] {
     verdict.and_then(|verdict| verdict.samples.as_deref()).unwrap_or_default()
+}
+
+fn is_scored(sample: &Sample) -> bool {
+    sample.scores().is_some()
 }
 
 fn row(item: &Item, sample: &Sample, verdict: &Verdict) -> Trajectory {
