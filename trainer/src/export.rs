@@ -1,10 +1,10 @@
 //! Folders that other trainers run: data in their form, the rule as their reward function, a launch file with the paper's
 //! numbers.
 //!
-//! One row is an item in one order. Orders take turns from item to item, so that the best response stands in every place
-//! equally often. A row carries its item and order as JSON: `jury.outcome_reward` renders the same prompt from them, to
+//! One row is an item in one order. Of items with as many responses the best one stands in each place in turn. A row carries its item and order as JSON: `jury.outcome_reward` renders the same prompt from them, to
 //! know which scores of the answer are the item's own words.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -156,17 +156,13 @@ pub fn export(
     let template = Template::builtin();
     let mut exported = Exported::default();
     let mut data = String::new();
+    let mut places = Places::default();
     for item in items {
         let Some((item, scale)) = with_truth(item) else {
             exported.unfit.push(item.id.clone());
             continue;
         };
-        let mut request = ScoreRequest::new(item.clone());
-        request.settings.k = u32::try_from(item.responses.len()).unwrap_or(1);
-        // A panel without the best response would be punished whatever was written of it.
-        request.settings.max_panel = u32::MAX;
-        let orders = plan(&request).samples;
-        let order = &orders[exported.rows % orders.len()].order;
+        let order = &places.next_order(&item);
         let rendered = chat::prompt(&template, &item, order, scale)
             .map_err(|error| TuneError::setting("template", error.to_string()))?;
         let mut turns = chat::conversation(&rendered, "").messages;
@@ -185,6 +181,29 @@ pub fn export(
     let (name, launch) = trainer.launch();
     durable::replace(&folder.join(name), fill(launch, config, exported.rows).as_bytes())?;
     Ok(exported)
+}
+
+/// Where the best response stands, in turn: by number of responses, items so far.
+#[derive(Debug, Default)]
+struct Places(BTreeMap<usize, usize>);
+
+// === impl Places ===
+
+impl Places {
+    /// The order of serving's whose best response stands in the next place.
+    fn next_order(&mut self, item: &Item) -> Vec<usize> {
+        let mut request = ScoreRequest::new(item.clone());
+        request.settings.k = u32::try_from(item.responses.len()).unwrap_or(1);
+        // A panel without the best response would be punished whatever was written of it.
+        request.settings.max_panel = u32::MAX;
+        let mut orders = plan(&request).samples.into_iter().map(|spec| spec.order);
+        let first = orders.next().unwrap_or_default();
+        let turn = self.0.entry(first.len()).or_default();
+        let place = *turn % first.len().max(1);
+        *turn += 1;
+        let stands = |order: &Vec<usize>| order.get(place).copied() == item.best;
+        if stands(&first) { first } else { orders.find(stands).unwrap_or(first) }
+    }
 }
 
 /// The item with its best response by name, and the scale of its scores.
@@ -268,6 +287,34 @@ mod tests {
                 assert!(!prompt.to_string().contains("best response is"));
             }
         }
+    }
+
+    #[test]
+    fn the_best_response_stands_in_every_place_equally_often() {
+        let item = |at: usize, n: usize| Item {
+            best: Some(at * 7 % n),
+            ..Item::bare(
+                Query::Text(format!("what {at}")),
+                (0..n).map(|response| format!("{at} {response}")).collect(),
+            )
+        };
+        let mut places = Places::default();
+        let mut found = BTreeMap::<(usize, Option<usize>), usize>::new();
+        for (at, n) in (0..36).map(|at| (at, 2 + at % 3)) {
+            let item = item(at, n);
+            let order = places.next_order(&item);
+            let place = order.iter().position(|response| Some(*response) == item.best);
+            *found.entry((n, place)).or_default() += 1;
+        }
+        let expected = [(2, 6), (3, 4), (4, 3)];
+        let expected = expected
+            .into_iter()
+            .flat_map(|(n, times)| (0..n).map(move |place| ((n, Some(place)), times)));
+        assert_eq!(found, expected.collect());
+        // A copy is shown once, and what is shown of a single response is that.
+        let twice = Item { responses: vec!["a".into(), "b".into(), "a".into()], ..item(7, 3) };
+        assert_eq!(places.next_order(&Item { best: Some(0), ..twice }).len(), 2);
+        assert_eq!(places.next_order(&Item { best: None, ..item(0, 1) }), [0]);
     }
 
     #[test]
