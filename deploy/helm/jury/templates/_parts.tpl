@@ -132,28 +132,6 @@ grpc: { port: {{ .port }}, service: {{ .service }} }
 {{- end }}
 {{- end -}}
 
-{{/* What of directory.etcd does not go together. */}}
-{{- define "jury.etcdRefusals" -}}
-{{- $kind := .Values.directory.kind -}}
-{{- $own := include "jury.ownEtcd" . -}}
-{{- with .Values.directory.etcd -}}
-{{- if eq $kind "kubernetes" -}}
-{{- range $name := list "endpoints" "tlsSecret" "user" "image" -}}
-{{- if get $.Values.directory.etcd $name }}{{ fail (printf "directory.etcd.%s: needs directory.kind: etcd; with kubernetes there is no etcd" $name) }}{{ end -}}
-{{- end -}}
-{{- else if $own -}}
-{{- range $name := list "tlsSecret" "mutual" "user" -}}
-{{- if get $.Values.directory.etcd $name }}{{ fail (printf "directory.etcd.%s: is for an etcd that you run, at directory.etcd.endpoints; the chart's own has TLS with tls.enabled, and no users" $name) }}{{ end -}}
-{{- end -}}
-{{- end -}}
-{{- range .endpoints -}}
-{{- if and $.Values.directory.etcd.tlsSecret (hasPrefix "http://" .) }}{{ fail (printf "directory.etcd.endpoints: %s is called without TLS; write https:// for it, or leave directory.etcd.tlsSecret out" .) }}{{ end -}}
-{{- end -}}
-{{- if and .mutual (not .tlsSecret) }}{{ fail "directory.etcd.mutual: needs directory.etcd.tlsSecret, with tls.crt and tls.key to show to etcd" }}{{ end -}}
-{{- if and .user (not .passwordSecret.name) }}{{ fail "directory.etcd.user: needs directory.etcd.passwordSecret.name" }}{{ end -}}
-{{- end -}}
-{{- end -}}
-
 {{- define "jury.etcdEnv" -}}
 {{- if and (eq .Values.directory.kind "etcd") .Values.directory.etcd.user }}
 - name: JURY_ETCD_PASSWORD

@@ -20,6 +20,14 @@
 {{- if and $pool.modelName (ne $pool.backend "engine") -}}
 {{- fail (printf "%s: modelName is for backend engine; with %s, model is the name already" $at $pool.backend) -}}
 {{- end -}}
+{{- if and .pool.tokenizer (eq $pool.backend "engine") -}}
+{{- fail (printf "%s: tokenizer is for backend vllm and upstream; the engine reads that of its model" $at) -}}
+{{- end -}}
+{{- if not $pool.weightsClaim -}}
+{{- range $name, $path := dict "model" (ternary $pool.model "" (eq $pool.backend "engine")) "tokenizer" $pool.tokenizer "vllm.model" $pool.vllm.model -}}
+{{- if hasPrefix "/weights/" $path }}{{ fail (printf "%s: %s is %s, but there is no /weights without weightsClaim" $at $name $path) }}{{ end -}}
+{{- end -}}
+{{- end -}}
 {{- if and (gt (int $pool.vllm.nodes) 1) (ne $pool.backend "vllm") -}}
 {{- fail (printf "%s: vllm.nodes above 1 needs backend: vllm" $at) -}}
 {{- end -}}
