@@ -26,7 +26,7 @@ def main() -> int:
             at = f"{values.name}: {document['kind']} {document['metadata']['name']}"
             failures += [f"{at}: {problem}" for problem in problems(document)]
         failures += [f"{values.name}: {problem}" for problem in references.problems(documents)]
-    failures += examples()
+    failures += examples() + servers()
     for failure in failures:
         print(failure, file=sys.stderr)
     n_files = len(chart.values_files())
@@ -39,6 +39,13 @@ def examples() -> list[str]:
     shown = re.findall(r"^```yaml\n(.*?)^```$", (chart.ROOT / "docs/operations.md").read_text(), re.DOTALL | re.MULTILINE)
     pairs = zip(shown, ("autoscaling.yaml", "minimal.yaml"), strict=False)
     return [f"docs/operations.md shows another {name}" for text, name in pairs if text != (chart.CHART / "ci" / name).read_text()]
+
+
+def servers() -> list[str]:
+    """vLLM is of the version that `make upstream-tests` runs."""
+    tested = re.search(r"^version=(.*)$", (chart.ROOT / "scripts/vllm").read_text(), re.MULTILINE)[1]
+    image = yaml.safe_load((chart.CHART / "values.yaml").read_text())["poolDefaults"]["vllm"]["image"]
+    return [] if image.endswith(f":v{tested}") else [f"poolDefaults.vllm.image is {image}, and {tested} was tested"]
 
 
 def problems(document: dict) -> list[str]:
