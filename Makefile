@@ -65,10 +65,10 @@ test-models: build ## Compare more models with a reference, measure memory: 1.6 
 			$(CARGO) test --workspace --test memory -- --ignored --nocapture "$$tuned" || exit 1; \
 	done
 
-upstream-tests: build ## Test workers in front of real servers: llama-server, compiled once, and vLLM, 7 GB of packages
+upstream-tests: build ## Test workers in front of real servers: llama-server, compiled once, vLLM (7 GB of packages), smg
 	model="$$($(JURY) models fetch $(TEST_MODEL))" && peer="$$(scripts/llama-cpp)" && vllm="$$(scripts/vllm)" && \
-	scripts/vllm-models "$$vllm" && folder="$$(dirname "$$model")" && \
-	JURY_LLAMA_SERVER="$$peer/llama-server" LD_LIBRARY_PATH="$$peer" JURY_VLLM="$$vllm/bin/vllm" \
+	smg="$$(scripts/smg)" && scripts/vllm-models "$$vllm" && folder="$$(dirname "$$model")" && \
+	JURY_LLAMA_SERVER="$$peer/llama-server" LD_LIBRARY_PATH="$$peer" JURY_VLLM="$$vllm/bin/vllm" JURY_SMG="$$smg/bin/smg" \
 	JURY_VLLM_MODEL="$$folder/SmolLM2-135M-Instruct" JURY_VLLM_REWARD_MODEL="$$folder/SmolLM2-135M-Reward" \
 	JURY_TEST_MODEL="$$model" JURY_ETCD="$$(scripts/etcd)" \
 		$(CARGO) test --workspace --test upstream --test cluster -- --ignored --nocapture --test-threads 1

@@ -14,29 +14,29 @@ use jury_worker::backend::{Backend, BackendEvent, GroupEvents};
 use crate::programs::{self, Program, named};
 use crate::{config, draw, group, samples, start};
 
-fn model() -> PathBuf {
+pub(crate) fn model() -> PathBuf {
     named("JURY_TEST_MODEL")
 }
 
 /// A llama-server that serves the test model.
-fn llama_server(slots: u32) -> Program {
+pub(crate) fn llama_server(slots: u32) -> Program {
     programs::llama_server(&model(), "judge", slots)
 }
 
-async fn connect(server: &Program, tokenizer: Option<PathBuf>) -> OpenAiBackend {
+pub(crate) async fn connect(server: &Program, tokenizer: Option<PathBuf>) -> OpenAiBackend {
     let config = OpenAiConfig { tokenizer, ..config(&server.url) };
     OpenAiBackend::connect(config).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Short critiques, for slow machines.
-fn brief(n_samples: u32, readout: Readout) -> SampleGroup {
+pub(crate) fn brief(n_samples: u32, readout: Readout) -> SampleGroup {
     let group = group(n_samples, readout);
     let settings = Settings { max_critique_tokens: 24, ..group.settings.clone() };
     SampleGroup { settings, ..group }
 }
 
 /// A group whose critique is so short that texts of equal models are equal.
-fn short(readout: Readout, max_critique_tokens: u32) -> SampleGroup {
+pub(crate) fn short(readout: Readout, max_critique_tokens: u32) -> SampleGroup {
     let group = group(2, readout);
     let settings = Settings { max_critique_tokens, temperature: 0.0, ..group.settings.clone() };
     SampleGroup { settings, ..group }
@@ -220,7 +220,7 @@ async fn a_cancelled_sample_stops_in_vllm() {
 }
 
 /// Cancels a long sample, and draws short ones from a server with one place: they could not be drawn while the first goes on.
-async fn cancel_and_draw(backend: &OpenAiBackend) {
+pub(crate) async fn cancel_and_draw(backend: &OpenAiBackend) {
     let mut long = group(1, Readout::Free);
     long.settings.max_critique_tokens = 1900;
     let (handle, mut receiver) = start(backend, long);
@@ -230,7 +230,7 @@ async fn cancel_and_draw(backend: &OpenAiBackend) {
     assert_eq!(samples(&events).len(), 2);
 }
 
-async fn metrics(url: &str) -> String {
+pub(crate) async fn metrics(url: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut connection = tokio::net::TcpStream::connect(url.trim_start_matches("http://"))
         .await

@@ -4,12 +4,14 @@
 #[path = "../../../fabric/tests/grpc/authority.rs"]
 mod authority;
 mod faults;
+mod gateway;
 mod live;
 mod monitor;
 mod programs;
 mod ranking;
 mod recorded;
 mod secure;
+mod seeds;
 mod server;
 mod tokens;
 mod unseen;

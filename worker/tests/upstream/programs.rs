@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 /// A server that answers.
 pub struct Program {
-    process: Child,
+    pub process: Child,
     pub url: String,
 }
 
@@ -24,9 +24,7 @@ pub fn llama_server(model: &Path, name: &str, slots: u32) -> Program {
 
 /// A vLLM that serves a folder of floats; with `more` options.
 pub fn vllm(model: &Path, name: &str, more: &[&str]) -> Program {
-    // It takes no port 0.
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let port = free.expect("a free port").port().to_string();
+    let port = free_port();
     let mut command = Command::new(named("JURY_VLLM"));
     command.arg("serve").arg(model).args(["--served-model-name", name, "--host", "127.0.0.1"]);
     command.args(["--port", &port, "--max-model-len", "2048", "--enforce-eager"]);
@@ -52,10 +50,14 @@ pub fn named(variable: &str) -> PathBuf {
     named.unwrap_or_else(|| panic!("make upstream-tests sets {variable}")).into()
 }
 
-// === private ===
+/// For programs that take no port 0.
+pub fn free_port() -> String {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    free.expect("a free port").port().to_string()
+}
 
 /// Waits for the line of its log that says it is ready; that line.
-fn start(mut command: Command, ready: &str) -> (Child, String) {
+pub fn start(mut command: Command, ready: &str) -> (Child, String) {
     // A group of its own, since vLLM's engine is a process beside the one that is started.
     command.process_group(0).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut process = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));

@@ -112,10 +112,11 @@ impl Flavour {
     }
 
     /// Switches off whatever else would shape the distribution: its own defaults, and those of the model's authors.
+    /// llama.cpp takes 0 for all tokens as well, but gateways let -1 alone through.
     pub(super) fn plain_sampling(self, body: &mut Map<String, Value>) {
         let fields = match self {
             Self::LlamaCpp => json!({
-                "samplers": ["temperature", "top_p"], "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0,
+                "samplers": ["temperature", "top_p"], "top_k": -1, "min_p": 0.0, "repeat_penalty": 1.0,
                 "cache_prompt": true, "timings_per_token": true,
             }),
             Self::Vllm | Self::SgLang => {
