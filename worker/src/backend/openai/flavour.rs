@@ -101,12 +101,13 @@ impl Flavour {
         }
     }
 
-    /// A sample's seed in the range that it takes. llama.cpp has 32 bits, of which the highest number means "any".
+    /// A sample's seed in the range that it takes. llama.cpp has 32 bits, of which the highest number means "any". vLLM takes 63
+    /// and on a CPU draws by the lowest 32 alone, so these have the others folded in.
     pub(super) fn seed(self, seed: u64) -> u64 {
         let folded = seed ^ (seed >> 32);
         match self {
             Self::LlamaCpp => (folded & 0xffff_ffff) % u64::from(u32::MAX),
-            Self::Vllm => seed & i64::MAX as u64,
+            Self::Vllm => folded & i64::MAX as u64,
             Self::SgLang | Self::TensorRtLlm | Self::Other => folded & 0x7fff_ffff,
         }
     }
@@ -158,5 +159,7 @@ mod tests {
         }
         // Both halves count: plans draw seeds below 2^53.
         assert_ne!(Flavour::LlamaCpp.seed(1 << 40), Flavour::LlamaCpp.seed(1 << 41));
+        let drawn_by = |seed| Flavour::Vllm.seed(seed) & 0xffff_ffff;
+        assert_ne!(drawn_by(5), drawn_by(5 + (1 << 40)));
     }
 }
