@@ -8,6 +8,7 @@
 
 mod class;
 mod health;
+mod metrics;
 mod reservation;
 mod roster;
 mod stall;
@@ -32,6 +33,7 @@ use tracing::{info, warn};
 
 pub use class::{NoClass, WorkerClass};
 pub use health::{Evidence, Health};
+pub use metrics::DirectoryMetrics;
 pub use reservation::Reservation;
 pub use roster::{Candidate, Roster, WorkerRef};
 pub use stall::{STALLED_AFTER, StallWatch};

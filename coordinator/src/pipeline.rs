@@ -26,7 +26,7 @@ use crate::admission::{
 use crate::answer::{End, Facts, Refusal, answer};
 use crate::config::{Config, ConfigError};
 use crate::dispatch::HedgeBudget;
-use crate::fleet::Fleet;
+use crate::fleet::{DirectoryMetrics, Fleet};
 use crate::idempotency::{Answered, Idempotency, Identity, Limits};
 use crate::metrics::{Metrics, tokens_spent};
 use crate::observe::{Observed, RequestNumber, Seen};
@@ -87,6 +87,7 @@ impl Coordinator {
         let awaited = config.awaited_models.iter().map(String::as_str);
         let admission = Admission::new(config.queue_limit, config.queue_bytes).awaiting(awaited);
         registry.register_collector(Box::new(DemandMetrics(admission.clone())));
+        registry.register_collector(Box::new(DirectoryMetrics(Arc::clone(&directory))));
         let inner = Inner {
             admission,
             fleet: Fleet::start(directory, connector),
