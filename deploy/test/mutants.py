@@ -1,6 +1,7 @@
 """Spoils rendered objects, one field at a time: each must be noticed, or `manifests` and `references` check less than they say."""
 
 import copy
+import functools
 import re
 import sys
 
@@ -75,10 +76,15 @@ def problems(documents: list[dict], at: int) -> list[str]:
     return [*manifests.problems(documents[at]), *references.problems(documents)]
 
 
+@functools.cache
+def rendered(values: str) -> tuple[dict, ...]:
+    return tuple(chart.render(chart.CHART / f"ci/{values}.yaml"))
+
+
 def main() -> int:
     failures = []
     for values, kind, path, value in MUTANTS:
-        documents = chart.render(chart.CHART / f"ci/{values}.yaml")
+        documents = list(rendered(values))
         at = next(index for index, one in enumerate(documents) if one["kind"] == kind)
         if problems(documents, at):
             failures.append(f"{values}: {kind} has problems before it is spoilt")
