@@ -23,6 +23,7 @@ mod weakness;
 
 use anyhow::anyhow;
 use jury_eval::curve::CurveConfig;
+use jury_eval::first::first;
 use jury_eval::judged::{Judged, LeftOut, join};
 use jury_eval::method::Method;
 use jury_eval::report::{About, Beside, Report, build};
@@ -51,6 +52,11 @@ pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
         return Ok(Exit::Interrupted);
     };
     let mut verdicts = folder.verdicts()?;
+    let mut reports = folder.clone();
+    if let Some(n) = config.first {
+        verdicts.iter_mut().for_each(|verdict| first(verdict, n));
+        reports = Folder::open(&folder.path().join(format!("first-{n}")))?;
+    }
     let signals = on_signals().or_exit(Exit::Internal)?;
     let ended = || signals.drain.is_cancelled();
     let interrupted = || {
@@ -64,7 +70,7 @@ pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
     let ranked = match &config.ranker {
         Some(Ranker::Head { head, digest }) => Some(rank::by_head(head, digest, &mut verdicts)?),
         Some(Ranker::Model(model, head)) => {
-            let run = Run { items: &items, folder: &folder, template: config.template()? };
+            let run = Run { items: &items, folder: &reports, template: config.template()? };
             let model = (model, head.as_deref());
             let ranked = rank::by_model(model, &run, &mut verdicts, ended, &meter).await?;
             let Some(ranked) = ranked else { return interrupted() };
@@ -80,7 +86,7 @@ pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
         return Err(nothing_to_measure(left_out));
     }
     let report = report(&config, about, &judged, left_out, &beside);
-    folder.write_report(&report, &judged)?;
+    reports.write_report(&report, &judged)?;
     if let Some(path) = &config.json {
         files::write_json(path, &report)?;
     }

@@ -15,24 +15,31 @@ pub(crate) mod slime;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::http::HeaderMap;
 use jury_coordinator::progress::Teller;
 use jury_grm::domain::{Reason, ReasonCode, ScoreRequest, Verdict};
 use serde_json::{Map, Value};
 
 use self::params::Params;
+use crate::body;
 use crate::error::Refused;
 use crate::headers;
 use crate::judging::Caller;
 
+/// What a trainer calls.
+struct Service {
+    route: &'static str,
+    /// How long the trainer waits, as its source has it; `None`: as long as it takes.
+    trainer_waits: Option<Duration>,
+}
+
 /// One call of a trainer.
 struct Call<'a> {
+    service: Service,
     caller: &'a Caller,
-    route: &'static str,
     headers: &'a HeaderMap,
     params: Params,
-    /// How long the trainer waits, as its source has it.
-    trainer_waits: Option<Duration>,
 }
 
 /// The verdict of one response.
@@ -44,7 +51,19 @@ struct Judged {
 
 // === impl Call ===
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    /// Reads a call: its parameters, and the object that is its body.
+    async fn read(
+        service: Service,
+        caller: &'a Caller,
+        (query, headers): (Option<&str>, &'a HeaderMap),
+        body: Body,
+    ) -> Result<(Self, Map<String, Value>), Refused> {
+        let params = Params::read(query)?;
+        let body = body::object(headers, body).await?;
+        Ok((Self { service, caller, headers, params }, body))
+    }
+
     /// The request for `item`, with `extra` where no parameter says otherwise.
     fn request(&self, item: Value, extra: Map<String, Value>) -> Result<ScoreRequest, Refused> {
         let (mut request, unknown) =
@@ -55,7 +74,7 @@ impl Call<'_> {
             return Err(Refused::invalid(name, "no such parameter; settings go by their names"));
         }
         headers::apply(self.headers, &mut request)?;
-        if let (None, Some(waits)) = (request.budget_ms, self.trainer_waits) {
+        if let (None, Some(waits)) = (request.budget_ms, self.service.trainer_waits) {
             let usual = self.caller.coordinator.default_budget();
             let budget = usual.min(waits.mul_f64(SHARE_OF_WAIT));
             request.budget_ms =
@@ -66,7 +85,7 @@ impl Call<'_> {
 
     async fn judge(&self, request: ScoreRequest) -> Result<Judged, Refused> {
         let nobody = Teller::to_nobody();
-        let verdict = self.caller.judge(self.route, self.headers, request, &nobody).await?;
+        let verdict = self.caller.judge(self.service.route, self.headers, request, &nobody).await?;
         let reward = verdict.rewards.first().copied().flatten();
         let reason = || verdict.reasons.first().cloned().flatten();
         let outcome = reward.ok_or_else(|| reason().unwrap_or_else(no_reason));

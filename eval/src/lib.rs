@@ -4,7 +4,7 @@
 //! files -> items                items, of Jury's own form or of published sets (published); choice   which of them
 //! items + verdicts (k samples each)
 //!    |
-//! judged       an item, its truth, its samples     truth, split
+//! judged       an item, its truth, its samples     truth, split     first   fewer samples out of many
 //!    |
 //! draws        subsets of samples, in whole order blocks
 //! method       a subset -> rewards                 credit   rewards + truth -> right or wrong
@@ -28,6 +28,7 @@ pub mod compare;
 pub mod credit;
 pub mod curve;
 pub mod draws;
+pub mod first;
 pub mod font;
 pub mod items;
 pub mod judged;

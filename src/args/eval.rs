@@ -153,6 +153,11 @@ pub struct EvalRunArgs {
     /// Draw nothing: report on what the folder of --out has
     #[arg(long, help_heading = "Output")]
     pub replay: bool,
+    /// With --replay: report on the first N samples of each item alone, what a run with that many would have drawn, in the folder
+    /// first-N of --out
+    #[arg(long, value_name = "N", requires = "replay", help_heading = "Output",
+        value_parser = whole(1..=limits::MAX_K, "--first 8"))]
+    pub first: Option<u32>,
     /// No progress on stderr
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
@@ -244,6 +249,7 @@ impl EvalRunArgs {
             out: None,
             json: None,
             replay: false,
+            first: None,
             quiet: false,
         }
     }

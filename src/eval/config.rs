@@ -52,6 +52,8 @@ pub struct EvalConfig {
     pub out: PathBuf,
     pub json: Option<PathBuf>,
     pub replay: bool,
+    /// Reports on so many samples of each item alone.
+    pub first: Option<usize>,
     pub quiet: bool,
 }
 
@@ -114,6 +116,7 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
             out,
             json: args.json,
             replay: args.replay,
+            first: args.first.map(|n| n as usize),
             quiet: args.quiet,
         })
     }

@@ -6,6 +6,7 @@
 //! greedy.jsonl     every item with its greedy sample          samples.parquet
 //! stopping.svg     stopping.png: samples saved by stopping early, and what it costs
 //! scalar-*.jsonl   every item with the scores of a baseline   meta-*.jsonl   every item with its samples' meta scores
+//! first-8/         reports on the first eight samples alone, and their meta-*.jsonl
 //! states-*.jsonl   every item with the states that a model of its own has behind its samples
 //! ```
 

@@ -15,9 +15,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::params::Params;
-use super::{Call, required};
-use crate::body;
+use super::{Call, Service, required};
 use crate::error::Refused;
 use crate::judging::Caller;
 use crate::score::json;
@@ -25,17 +23,17 @@ use crate::score::json;
 /// A client has to name a model; this one is whichever there is.
 const ANY_MODEL: &str = "jury";
 
+const SERVICE: Service = Service { route: "POST /v1/chat/completions", trainer_waits: None };
+
 pub(crate) async fn completions(
     caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
+    let asked = (query.as_deref(), &headers);
     let read = async {
-        let params = Params::read(query.as_deref())?;
-        let body = body::object(&headers, body).await?;
-        let route = "POST /v1/chat/completions";
-        let call = Call { caller: &caller, route, headers: &headers, params, trainer_waits: None };
+        let (call, body) = Call::read(SERVICE, &caller, asked, body).await?;
         let request = call.request(item_of(&body)?, fields_of(&body)?)?;
         Ok((call, request))
     };

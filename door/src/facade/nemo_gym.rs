@@ -15,11 +15,12 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::params::Params;
-use super::{Call, item, reference};
-use crate::body;
+use super::{Call, Service, item, reference};
 use crate::error::Refused;
 use crate::judging::Caller;
 use crate::score::json;
+
+const SERVICE: Service = Service { route: "POST /verify", trainer_waits: None };
 
 pub(crate) async fn verify(
     caller: Caller,
@@ -27,18 +28,9 @@ pub(crate) async fn verify(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
+    let asked = (query.as_deref(), &headers);
     let read = async {
-        let params = Params::read(query.as_deref())?;
-        let body = body::object(&headers, body).await?;
-        // Rollouts wait for as long as it takes.
-        let trainer_waits = None;
-        let call = Call {
-            caller: &caller,
-            route: "POST /verify",
-            headers: &headers,
-            params,
-            trainer_waits,
-        };
+        let (call, body) = Call::read(SERVICE, &caller, asked, body).await?;
         let request = call.request(item_of(&body, &call.params)?, Map::new())?;
         Ok((call, request, body))
     };

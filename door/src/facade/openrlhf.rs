@@ -23,14 +23,14 @@ use jury_grm::domain::{Provenance, Scale, Verdict, VoteRule};
 use serde_json::{Map, Value, json};
 
 use super::params::Params;
-use super::{Call, Judged, item, reference, required};
-use crate::body;
+use super::{Call, Judged, Service, item, reference, required};
 use crate::error::Refused;
 use crate::judging::Caller;
 use crate::score::json;
 
 /// `aiohttp.ClientTimeout(total=180)` in OpenRLHF's agent.py.
-const TRAINER_WAITS: Duration = Duration::from_secs(180);
+const SERVICE: Service =
+    Service { route: "POST /get_reward", trainer_waits: Some(Duration::from_secs(180)) };
 /// Most queries of one call; OpenRLHF sends one.
 const MAX_QUERIES: usize = 1024;
 /// Queries of one call that are judged at once.
@@ -42,17 +42,9 @@ pub(crate) async fn get_reward(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
+    let asked = (query.as_deref(), &headers);
     let read = async {
-        let params = Params::read(query.as_deref())?;
-        let body = body::object(&headers, body).await?;
-        let trainer_waits = Some(TRAINER_WAITS);
-        let call = Call {
-            caller: &caller,
-            route: "POST /get_reward",
-            headers: &headers,
-            params,
-            trainer_waits,
-        };
+        let (call, body) = Call::read(SERVICE, &caller, asked, body).await?;
         let items = items(&body, &call.params)?;
         let requests = items.into_iter().map(|item| call.request(item, Map::new()));
         let requests = requests.collect::<Result<Vec<_>, _>>()?;

@@ -14,15 +14,14 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Map, Value};
 
-use super::params::Params;
-use super::{Call, item, reference, required};
-use crate::body;
+use super::{Call, Service, item, reference, required};
 use crate::error::Refused;
 use crate::judging::Caller;
 use crate::score::json;
 
 /// `aiohttp.ClientTimeout(total=120)` in slime's rm_hub.
-const TRAINER_WAITS: Duration = Duration::from_secs(120);
+const SERVICE: Service =
+    Service { route: "POST /slime", trainer_waits: Some(Duration::from_secs(120)) };
 
 pub(crate) async fn reward(
     caller: Caller,
@@ -30,17 +29,9 @@ pub(crate) async fn reward(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
+    let asked = (query.as_deref(), &headers);
     let read = async {
-        let params = Params::read(query.as_deref())?;
-        let body = body::object(&headers, body).await?;
-        let trainer_waits = Some(TRAINER_WAITS);
-        let call = Call {
-            caller: &caller,
-            route: "POST /slime",
-            headers: &headers,
-            params,
-            trainer_waits,
-        };
+        let (call, body) = Call::read(SERVICE, &caller, asked, body).await?;
         let response = required(&body, "response")?;
         let response =
             response.as_str().ok_or_else(|| Refused::invalid("response", "must be a text"))?;

@@ -5,6 +5,7 @@ use jury_grm::domain::{
 
 use super::*;
 use crate::curve::tests::judged;
+use crate::first::first;
 use crate::judged::join;
 use crate::report::{Report, markdown, png, svg, tradeoff_png, tradeoff_svg};
 use crate::truth::Truth;
@@ -180,4 +181,20 @@ fn a_report_of_thousands_of_verdicts_is_built() {
     assert!((found.parse_failed - 0.01).abs() < 1e-12);
     assert!(markdown(&found).contains("| category") || markdown(&found).contains("/ category 6"));
     assert!(svg(&found).is_ok() && png(&found).is_ok());
+}
+
+#[test]
+fn the_first_samples_of_many_are_those_of_a_run_with_fewer() {
+    let mut first_two = verdict(3);
+    first(&mut first_two, 2);
+    let samples = first_two.samples.as_deref().unwrap();
+    assert_eq!(samples, &verdict(3).samples.unwrap()[..2]);
+    assert_eq!((first_two.counts.asked, first_two.provenance.settings.k), (2, 2));
+    let tokens = |of: fn(&Sample) -> u32| samples.iter().map(|s| u64::from(of(s))).sum::<u64>();
+    assert_eq!(first_two.usage.generated_tokens, tokens(|s| s.generated_tokens));
+    let (judged, left_out) = join(vec![item(3)], vec![first_two], Vec::new());
+    assert_eq!((judged[0].samples.len(), left_out), (2, LeftOut::default()));
+    let (mut all, whole) = (verdict(3), verdict(3));
+    first(&mut all, K as usize);
+    assert_eq!(all, whole, "there are no more");
 }

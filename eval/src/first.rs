@@ -1,0 +1,26 @@
+//! Fewer samples out of many: the plan of n samples is the start of the plan of more.
+
+use std::collections::HashMap;
+
+use jury_grm::domain::{Usage, Verdict};
+
+/// Leaves the first `n` samples of a verdict, as a run that asked for no more would have drawn them, with the tokens that those take.
+/// What was voted, and how long it took, stays that of all.
+pub fn first(verdict: &mut Verdict, n: usize) {
+    let Some(samples) = &mut verdict.samples else { return };
+    if samples.len() <= n {
+        return;
+    }
+    samples.truncate(n);
+    // Samples of one order share a prefill.
+    let prompts: HashMap<&[usize], u64> =
+        samples.iter().map(|s| (&*s.spec.order, u64::from(s.prompt_tokens))).collect();
+    verdict.usage = Usage {
+        prompt_tokens: prompts.values().sum(),
+        generated_tokens: samples.iter().map(|s| u64::from(s.generated_tokens)).sum(),
+    };
+    let n = u32::try_from(n).unwrap_or(u32::MAX);
+    verdict.counts.asked = n;
+    verdict.counts.spare = 0;
+    verdict.provenance.settings.k = n;
+}
