@@ -64,6 +64,9 @@ pub enum BenchCommand {
     /// Measure the coordinator over simulated GPU workers: its CPU time a sample, samples a second, latency, efficiency
     #[command(after_help = CLUSTER_EXAMPLES)]
     Cluster(BenchClusterArgs),
+    /// Simulated workers for `jury bench cluster --processes`
+    #[command(hide = true, after_help = "Example:\n  jury bench cluster --quick --processes 4")]
+    Nodes(BenchNodesArgs),
     /// Simulate the autoscaling of the Helm chart over bursts, a step, and a rise and fall, with long samples, too: whether it oscillates
     #[command(
         after_help = "Example:\n  jury bench autoscale --start-seconds 180 --svg autoscale.svg"
@@ -306,6 +309,10 @@ pub struct BenchClusterArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, allow_negative_numbers = true,
         value_parser = real(|s| (0.0..=1.0).contains(&s), "from 0 to 1", "--failures 0.01"))]
     pub failures: f64,
+    /// Processes over which the simulated workers are spread, 0 to 64; 0: they run in this one, beside the load
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true,
+        value_parser = whole(0..=64usize, "--processes 4"))]
+    pub processes: usize,
     /// Seed of lengths and failures
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
@@ -319,6 +326,23 @@ pub struct BenchClusterArgs {
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
+}
+
+/// The simulated workers of one process of `jury bench cluster --processes`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct BenchNodesArgs {
+    /// Number of the first
+    #[arg(long, value_name = "N")]
+    pub first: usize,
+    /// How many
+    #[arg(long, value_name = "N")]
+    pub count: usize,
+    /// Seed of lengths and failures
+    #[arg(long, value_name = "N")]
+    pub seed: u64,
+    /// How fast they are, as JSON
+    #[arg(long, value_name = "JSON")]
+    pub pace: String,
 }
 
 #[derive(Debug, Clone, clap::Args)]

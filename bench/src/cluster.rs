@@ -3,16 +3,17 @@
 //! ```text
 //! config  what is measured                  node         a worker that behaves like a GPU node
 //! load    requests, as many as asked        coordinator  a process of its own, and its CPU time
-//! report  a table, or JSON
+//! report  a table, or JSON                      fleet        where the workers run: here, or in processes of their own
 //! ```
 //!
 //! The coordinator is a process of its own, so that its CPU time is known; requests come from this process, where the
-//! simulated workers listen too. Everything goes over loopback sockets, as between machines. Where workers answer at
+//! simulated workers listen too unless `--processes` says otherwise. Everything goes over loopback sockets, as between machines. Where workers answer at
 //! once, all that is left of a request's latency is Jury; where they take the time of a GPU, samples a second against
 //! their number tell how much of the fleet is used.
 
 mod config;
 mod coordinator;
+mod fleet;
 mod load;
 mod node;
 mod report;
@@ -24,8 +25,9 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 
 use self::config::{Config, Point};
 use self::coordinator::CoordinatorProcess;
+use self::fleet::Fleet;
+pub use self::fleet::serve;
 use self::load::{Generator, Measured};
-use self::node::Nodes;
 use self::report::Report;
 use crate::Run;
 use crate::args::BenchClusterArgs;
@@ -57,8 +59,8 @@ pub fn run(args: BenchClusterArgs, run: &Run) -> Result<Exit, Failed> {
 
 /// One point, from a fresh fleet: nothing is left over from another one.
 fn measure(config: &Config, point: &Point, run: &Run) -> Result<Measured, Failed> {
-    let nodes = run.waits.wait(Nodes::start(point.workers, &point.pace, config.seed))??;
-    let coordinator = CoordinatorProcess::start(&run.programs, &nodes.addresses)?;
+    let fleet = Fleet::start(point, config.processes, config.seed, run)?;
+    let coordinator = CoordinatorProcess::start(&run.programs, &fleet.addresses)?;
     let generator = Generator::new(config, point);
     let measured = run.waits.wait(async {
         coordinator.ready(point.workers, Duration::from_secs(30)).await?;

@@ -77,6 +77,7 @@ pub async fn run(args: BenchArgs) -> Result<Exit, Failed> {
             BenchCommand::Verdicts(args) => verdicts::run(*args, &run),
             BenchCommand::Scaling(args) => scaling::run(&args, &run),
             BenchCommand::Cluster(args) => cluster::run(args, &run),
+            BenchCommand::Nodes(args) => cluster::serve(&args, &run),
             BenchCommand::Autoscale(args) => autoscale::run(&args, &run),
             BenchCommand::Upstream(args) => upstream::run(&args, &run),
         })

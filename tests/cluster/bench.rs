@@ -29,6 +29,19 @@ fn the_coordinator_is_measured_and_a_script_finds_the_figures_by_name() {
 }
 
 #[test]
+fn simulated_workers_may_run_in_processes_of_their_own() {
+    let few = ["--workers", "3", "--k", "8", "--in-flight", "1", "--rounds", "1"];
+    let short = ["--seconds", "0.5", "--tokens", "8", "--decode-rate", "1000"];
+    let apart = ["bench", "cluster", "--json", "--processes", "2"];
+    let ended = jury(&[&apart[..], &few, &short].concat());
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let told: Value = serde_json::from_str(&ended.stdout).expect("--json prints one JSON object");
+    let points = told["points"].as_array().expect("every point");
+    assert!(points.iter().all(|point| point["not_whole"] == 0), "{told}");
+    assert!(told["samples_per_second"].as_f64() > Some(0.0));
+}
+
+#[test]
 fn a_signal_ends_a_measurement_of_a_server_that_keeps_silent_without_a_panic() {
     let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", server.local_addr().expect("it is bound"));

@@ -27,6 +27,8 @@ pub struct Config {
     pub seed: u64,
     pub responses: usize,
     pub response_bytes: usize,
+    /// Processes over which simulated workers are spread; 0: they run in this one.
+    pub processes: usize,
     pub points: Vec<Point>,
 }
 
@@ -118,6 +120,7 @@ impl From<BenchClusterArgs> for Config {
             seed: args.seed,
             responses: args.responses,
             response_bytes: args.response_bytes,
+            processes: args.processes,
             points,
         }
     }

@@ -8,6 +8,7 @@ mod drawing;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use jury_worker::metrics::WorkerMetrics;
 use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -36,7 +37,7 @@ const BYTES_PER_TOKEN: usize = 4;
 const INSTANT_CAPACITY: u32 = 4096;
 
 /// How fast a node is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pace {
     /// Prompt tokens a second, one group at a time; `None`: at once.
     pub prefill_rate: Option<f64>,
@@ -99,11 +100,11 @@ impl Pace {
 // === impl Nodes ===
 
 impl Nodes {
-    /// Starts `n` nodes of one class on ports of loopback.
-    pub async fn start(n: usize, pace: &Pace, seed: u64) -> Result<Self, Failed> {
+    /// Starts the nodes of these numbers, all of one class, on ports of loopback.
+    pub async fn start(numbers: Range<usize>, pace: &Pace, seed: u64) -> Result<Self, Failed> {
         let stop = CancellationToken::new();
-        let mut addresses = Vec::with_capacity(n);
-        for number in 0..n {
+        let mut addresses = Vec::with_capacity(numbers.len());
+        for number in numbers {
             let listener = TcpListener::bind("127.0.0.1:0").await.or_exit(Exit::Unavailable)?;
             let address = format!("http://{}", listener.local_addr().or_exit(Exit::Internal)?);
             let worker = Worker {
