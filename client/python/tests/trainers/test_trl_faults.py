@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +93,7 @@ def test_rewards_are_the_same_with_a_worker_killed_and_the_coordinator_restarted
     def restart_the_coordinator(cluster: Cluster) -> None:
         def until_it_is_missed() -> None:
             while times_away() == 0:
-                pass
+                time.sleep(0.01)
 
         cluster.restart_coordinator(until_it_is_missed)
 
