@@ -68,6 +68,8 @@ MUTANTS = [
     ("scale-to-zero", "HorizontalPodAutoscaler", "spec.scaleTargetRef.kind", "StatefulSet"),
     ("own-etcd-tls", "Certificate", "spec.dnsNames.6", "jury-etcd-one.jury-etcd.ml.svc"),
     ("own-etcd-tls", "Certificate", "spec.dnsNames.3", "jury-workers"),
+    ("vllm", "Deployment:judge", f"{POD}.initContainers.0.args.1", "--served-model-name=other"),
+    ("vllm", "Deployment:judge", f"{POD}.initContainers.0.args.2", "--runner=pooling"),
 ]
 
 
@@ -85,7 +87,8 @@ def main() -> int:
     failures = []
     for values, kind, path, value in MUTANTS:
         documents = list(rendered(values))
-        at = next(index for index, one in enumerate(documents) if one["kind"] == kind)
+        kind, _, pool = kind.partition(":")
+        at = next(index for index, one in enumerate(documents) if one["kind"] == kind and one["metadata"]["name"].endswith(pool))
         if problems(documents, at):
             failures.append(f"{values}: {kind} has problems before it is spoilt")
         documents[at] = spoil(documents[at], path, value)

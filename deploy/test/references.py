@@ -78,6 +78,22 @@ def of_pod(document: dict, template: dict, names: set[str]):
             yield f"mounts {lost}, which is no volume"
         if strangers := called_by_name(container) - names if names else set():
             yield f"calls {sorted(strangers)}, which no certificate names"
+    yield from of_vllm({container["name"]: container.get("args", []) for container, _ in chart.containers(template)})
+
+
+def of_vllm(args: dict[str, list[str]]):
+    """What a worker and the vLLM beside it, by their arguments, say of one another."""
+    if not {"worker", "vllm"} <= args.keys():
+        return
+    asked = option(args["worker"], "upstream-model") or option(args["worker"], "model")
+    if asked != option(args["vllm"], "served-model-name"):
+        yield f"asks vLLM for {asked}, which it does not serve"
+    if (option(args["worker"], "role") == "meta") != (option(args["vllm"], "runner") == "pooling"):
+        yield "ranks by a vLLM that writes, or draws from one that does not"
+
+
+def option(args: list[str], name: str) -> str | None:
+    return next((one.split("=", 1)[1] for one in args if one.startswith(f"--{name}=")), None)
 
 
 def called_by_name(container: dict) -> set[str]:

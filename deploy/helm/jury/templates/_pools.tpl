@@ -17,6 +17,9 @@
 {{- if and (eq $pool.backend "vllm") (lt (int $pool.gpu.count) 1) -}}
 {{- fail (printf "%s: backend vllm needs gpu.count of at least 1" $at) -}}
 {{- end -}}
+{{- if and (eq $pool.backend "engine") (gt (int $pool.gpu.count) 1) -}}
+{{- fail (printf "%s: gpu.count is %d, but a worker of the embedded engine computes on one GPU; set gpu.count: 1 and more replicas, or backend: vllm" $at (int $pool.gpu.count)) -}}
+{{- end -}}
 {{- if and $pool.modelName (ne $pool.backend "engine") -}}
 {{- fail (printf "%s: modelName is for backend engine; with %s, model is the name already" $at $pool.backend) -}}
 {{- end -}}
@@ -143,9 +146,6 @@ spec:
         - --url=http://127.0.0.1:8000
         {{- else }}
         - --url={{ $pool.upstream.url }}
-        {{- with $pool.upstream.model }}
-        - --upstream-model={{ . }}
-        {{- end }}
         {{- if $pool.upstream.tlsSecret }}
         - --upstream-ca=/etc/jury/upstream/ca.crt
         {{- if $pool.upstream.mutual }}
@@ -153,6 +153,9 @@ spec:
         - --upstream-key=/etc/jury/upstream/tls.key
         {{- end }}
         {{- end }}
+        {{- end }}
+        {{- with $pool.upstream.model }}
+        - --upstream-model={{ . }}
         {{- end }}
         {{- with $pool.tokenizer }}
         - --tokenizer={{ . }}

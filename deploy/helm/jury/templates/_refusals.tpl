@@ -22,6 +22,21 @@
 {{- end -}}
 {{- end -}}
 
+{{/* What a pool itself sets and its backend does not read; poolDefaults may be for other pools. */}}
+{{- define "jury.idleFields" -}}
+{{- $backend := default .root.Values.poolDefaults.backend .pool.backend -}}
+{{- $idle := list -}}
+{{- range $name, $value := dig "upstream" dict .pool -}}
+{{- $read := or (eq $backend "upstream") (and (eq $backend "vllm") (eq $name "model")) -}}
+{{- if and $value (not $read) }}{{ $idle = append $idle (printf "upstream.%s" $name) }}{{ end -}}
+{{- end -}}
+{{- range $name, $value := dig "vllm" dict .pool -}}
+{{- if and $value (ne $backend "vllm") }}{{ $idle = append $idle (printf "vllm.%s" $name) }}{{ end -}}
+{{- end -}}
+{{- if and (eq $backend "upstream") (dig "gpu" "count" 0 .pool) }}{{ $idle = append $idle "gpu.count" }}{{ end -}}
+{{- join ", " $idle -}}
+{{- end -}}
+
 {{- define "jury.poolsRefusals" -}}
 {{- $scaled := dict -}}
 {{- $names := list -}}

@@ -14,6 +14,9 @@ On the further nodes of a group it is the pod's only container. */}}
   args:
     - {{ $pool.vllm.model | quote }}
     - --served-model-name={{ default $pool.model $pool.upstream.model }}
+    {{- if eq $pool.role "meta" }}
+    - --runner=pooling
+    {{- end }}
     - --tensor-parallel-size={{ int $pool.gpu.count }}
     {{- if gt $nodes 1 }}
     - --pipeline-parallel-size={{ $nodes }}
