@@ -15,6 +15,7 @@ mod compare;
 mod config;
 mod files;
 pub mod items;
+mod left_out;
 mod rank;
 mod scalar;
 mod scoring;
@@ -24,7 +25,7 @@ mod weakness;
 use anyhow::anyhow;
 use jury_eval::curve::CurveConfig;
 use jury_eval::first::first;
-use jury_eval::judged::{Judged, LeftOut, join};
+use jury_eval::judged::{self, Judged, join};
 use jury_eval::method::Method;
 use jury_eval::report::{About, Beside, Report, build};
 use jury_fabric::shutdown::on_signals;
@@ -34,6 +35,7 @@ use jury_terminal::meter::Meter;
 
 pub use self::config::{EvalConfig, model_beside};
 pub use self::files::{Folder, write};
+pub use self::left_out::LeftOut;
 pub use self::rank::Run;
 use self::rank::{Ranked, Ranker};
 pub use self::states::by_backbone;
@@ -107,7 +109,9 @@ pub struct Drawn {
 /// Settles the items and judges those that are not judged yet; `None` after Ctrl-C.
 pub async fn draw(config: &EvalConfig, meter: &Meter) -> Result<Option<Drawn>, Failed> {
     let folder = Folder::at(&config.out);
-    let items = items::settle(config, &folder, meter)?;
+    let mut left_out = LeftOut::default();
+    let items = items::settle(config, &folder, &mut left_out, meter)?;
+    left_out.write(folder.path())?;
     if items.is_empty() {
         let problem = anyhow!(
             "nothing to judge: no item tells which of its responses is best, or --part and --limit leave none"
@@ -129,7 +133,7 @@ fn report(
     config: &EvalConfig,
     about: About,
     judged: &[Judged],
-    left_out: LeftOut,
+    left_out: judged::LeftOut,
     beside: &Beside,
 ) -> Report {
     let curve = CurveConfig {
@@ -169,8 +173,8 @@ fn about(
     })
 }
 
-fn nothing_to_measure(left_out: LeftOut) -> Failed {
-    let LeftOut { not_judged, not_drawn, .. } = left_out;
+fn nothing_to_measure(left_out: judged::LeftOut) -> Failed {
+    let judged::LeftOut { not_judged, not_drawn, .. } = left_out;
     let problem = anyhow!(
         "nothing to measure: {not_judged} items are not judged (the same command judges them), {not_drawn} were cut \
          off by the budget, by workers or by the context: the same command with a longer --budget judges them again"

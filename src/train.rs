@@ -1,7 +1,6 @@
 //! `jury train`: a judge by rejective fine-tuning (rft) and reinforcement learning (rl); a Meta RM.
 
 mod export;
-mod left_out;
 mod merge;
 mod meta;
 mod rft;

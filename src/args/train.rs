@@ -82,6 +82,10 @@ pub struct TrainMetaArgs {
     /// The folder of the samples, as `jury eval --hidden-states` makes it [default: --out with .samples]
     #[arg(long, value_name = "DIR", help_heading = "Sampling")]
     pub samples: Option<PathBuf>,
+    /// More folders of samples on the same items, by other judges, as of the stage before: an evaluation's, or one of
+    /// `jury train rft`. Nothing is drawn there. With --backbone, whose states are of one model whoever judged
+    #[arg(long, value_name = "DIR", requires = "backbone", help_heading = "Sampling")]
+    pub more_samples: Vec<PathBuf>,
     /// Draw nothing: learn from what the folder of --samples has
     #[arg(long, help_heading = "Sampling")]
     pub replay: bool,

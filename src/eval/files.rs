@@ -4,6 +4,7 @@
 //! items.jsonl      what is judged; fixed by the first run     report.json  report.md
 //! verdicts.jsonl   every item with all its samples            curve.svg    curve.png
 //! greedy.jsonl     every item with its greedy sample          samples.parquet
+//! left-out.jsonl   what is no item, or tells no best
 //! stopping.svg     stopping.png: samples saved by stopping early, and what it costs
 //! scalar-*.jsonl   every item with the scores of a baseline   meta-*.jsonl   every item with its samples' meta scores
 //! first-8/         reports on the first eight samples alone, and their meta-*.jsonl
@@ -96,6 +97,17 @@ impl Folder {
 
     pub fn verdicts(&self) -> Result<Vec<Verdict>, Failed> {
         verdicts_of(&self.verdicts_path())
+    }
+
+    /// The samples of an evaluation, or the unhinted ones of `jury train rft`.
+    pub fn any_samples(&self) -> Result<Vec<Verdict>, Failed> {
+        let of_rft =
+            ["pairs", "singles"].map(|batch| self.0.join(format!("{batch}.verdicts.jsonl")));
+        if self.verdicts_path().exists() || !of_rft.iter().any(|path| path.exists()) {
+            return self.verdicts();
+        }
+        let there = of_rft.iter().filter(|path| path.exists());
+        Ok(there.map(|path| verdicts_of(path)).collect::<Result<Vec<_>, _>>()?.concat())
     }
 
     pub fn greedy(&self) -> Result<Vec<Verdict>, Failed> {

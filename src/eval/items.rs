@@ -8,11 +8,17 @@ use jury_terminal::meter::Meter;
 
 use super::config::EvalConfig;
 use super::files::Folder;
+use super::left_out::LeftOut;
 
 /// The items to judge, written to the folder when it has none. A folder with others is refused: its verdicts would be
 /// about something else.
-pub fn settle(config: &EvalConfig, folder: &Folder, meter: &Meter) -> Result<Vec<Item>, Failed> {
-    let items = config.choice.of(read_all(config, meter)?);
+pub fn settle(
+    config: &EvalConfig,
+    folder: &Folder,
+    left_out: &mut LeftOut,
+    meter: &Meter,
+) -> Result<Vec<Item>, Failed> {
+    let items = chosen(config, left_out, meter)?;
     let text = items_text(&items)?;
     // Only now, or a mistyped name would leave a folder behind.
     folder.make()?;
@@ -21,36 +27,35 @@ pub fn settle(config: &EvalConfig, folder: &Folder, meter: &Meter) -> Result<Vec
 }
 
 /// The same items without a folder.
-pub fn chosen(config: &EvalConfig, meter: &Meter) -> Result<Vec<Item>, Failed> {
-    Ok(config.choice.of(read_all(config, meter)?))
+pub fn chosen(
+    config: &EvalConfig,
+    left_out: &mut LeftOut,
+    meter: &Meter,
+) -> Result<Vec<Item>, Failed> {
+    Ok(config.choice.of(read_all(config, left_out, meter)?))
 }
 
 /// Every item whose truth is known, by file. Bad ones are named and left out, as a batch does it, or refuse the file where the config
 /// is strict.
-fn read_all(config: &EvalConfig, meter: &Meter) -> Result<Vec<Vec<Item>>, Failed> {
+fn read_all(
+    config: &EvalConfig,
+    left_out: &mut LeftOut,
+    meter: &Meter,
+) -> Result<Vec<Vec<Item>>, Failed> {
     let read = read(&config.items, config.format, &config.request).map_err(|error| {
         let exit = if error.problem.is_io() { Exit::NoInput } else { Exit::BadData };
         Failed::new(exit, error)
     })?;
     for BadItem { file, place, problem } in read.bad {
-        let said = format!("{}, {place}: {problem}", file.display());
+        let place = format!("{}, {place}", file.display());
         if config.strict {
-            return Err(Failed::new(Exit::BadData, anyhow!(said)));
+            return Err(Failed::new(Exit::BadData, anyhow!("{place}: {problem}")));
         }
-        meter.print(&format!("jury: {said}; left out"));
+        left_out.tell_one(meter, "items", place, problem);
     }
-    tell_left_out(meter, "items", "no best, and no label above all others", &read.without_truth);
+    let why = "no best, and no label above all others";
+    left_out.tell(meter, "items", why, read.without_truth);
     Ok(read.files)
-}
-
-/// Says what is left out and why, with the first names.
-pub fn tell_left_out(meter: &Meter, things: &str, why: &str, names: &[String]) {
-    let n = names.len();
-    if n > 0 {
-        let more = if n > 5 { ", .." } else { "" };
-        let first = names[..n.min(5)].join(", ");
-        meter.print(&format!("jury: {n} {things} are left out: {why}: {first}{more}"));
-    }
 }
 
 /// As JSON lines.

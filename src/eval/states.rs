@@ -5,27 +5,24 @@ use jury_eval::asked::Asked;
 use jury_grm::domain::Verdict;
 use jury_terminal::exit::Failed;
 use jury_terminal::meter::Meter;
-use jury_terminal::model::ModelConfig;
 use jury_worker::backend::meta::StateReader;
 
 use super::answers::{answer_all, tell_problem, trajectories};
 use super::rank::Run;
 
-/// Gives every sample with scores the state that the model has behind it, in place of the judge's own; the model's digest.
-/// `None` after Ctrl-C.
+/// Gives every sample with scores the state that the model has behind it, in place of the judge's own. False after Ctrl-C.
 pub async fn by_backbone(
-    config: &ModelConfig,
+    reader: &mut StateReader,
     run: &Run<'_>,
     verdicts: &mut [Verdict],
     ended: impl Fn() -> bool,
     meter: &Meter,
-) -> Result<Option<String>, Failed> {
+) -> Result<bool, Failed> {
     let asked = run.questions(verdicts)?;
-    let mut reader = config.load_reader(meter)?;
     let file = answers::path(run.folder.path(), "states", reader.digest());
-    let read = async |item: &Asked| Ok(tokio::task::block_in_place(|| read(&mut reader, item)));
+    let read = async |item: &Asked| Ok(tokio::task::block_in_place(|| read(reader, item)));
     let Some(states) = answer_all(&file, &asked, ended, meter, read).await? else {
-        return Ok(None);
+        return Ok(false);
     };
     tell_problem(reader.name(), &states, meter);
     for verdict in verdicts {
@@ -35,7 +32,7 @@ pub async fn by_backbone(
             sample.hidden_state = sample.scores().is_some().then(state).flatten();
         }
     }
-    Ok(Some(reader.digest().to_owned()))
+    Ok(true)
 }
 
 fn read(reader: &mut StateReader, item: &Asked) -> Answers<Vec<f32>> {

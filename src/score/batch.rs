@@ -11,7 +11,7 @@ use std::io::{self, BufRead, BufReader};
 use anyhow::{Context, anyhow};
 use futures::StreamExt;
 use jury_client::ClientError;
-use jury_client::batch::{self, Event, Finished, ItemsError, ResumeError, Sink, SinkError};
+use jury_client::batch::{self, Event, Finished, ItemsError, Onto, ResumeError, Sink, SinkError};
 use jury_fabric::shutdown::on_signals;
 use jury_proto::ErrorCode;
 use jury_terminal::exit::{Exit, Failed, OrExit};
@@ -33,6 +33,7 @@ pub async fn run(
     check(source)?;
     let total = count_items(source)?;
     let reader = open(source)?;
+    let onto = config.output.onto;
     let (mut sink, finished) = open_sink(config)?;
     if finished.n_to_retry() > 0 && !config.output.quiet {
         let n = finished.n_to_retry();
@@ -59,8 +60,10 @@ pub async fn run(
         let Some(event) = event else { break Ended::AllRead };
         match sink.take(&event) {
             Ok(()) => {}
-            Err(error @ SinkError::OtherJudge { .. }) => break Ended::Failed(not_written(error)),
-            Err(error) => return Err(not_written(error)),
+            Err(error @ SinkError::OtherJudge { .. }) => {
+                break Ended::Failed(not_written(error, onto));
+            }
+            Err(error) => return Err(not_written(error, onto)),
         }
         let nobody = nobody_there(&event).cloned();
         if matches!(event, Event::Judged(..) | Event::Failed(..)) {
@@ -73,7 +76,7 @@ pub async fn run(
             break Ended::Failed(judges.failed(error));
         }
     };
-    sink.finish().map_err(not_written)?;
+    sink.finish().map_err(|error| not_written(error, onto))?;
     meter.clear();
     if !config.output.quiet {
         meter.print(&tally.summary());
@@ -155,13 +158,24 @@ fn open_sink(config: &ScoreConfig) -> Result<(Sink, Finished), Failed> {
         return Ok((stdout, Finished::default()));
     };
     let onto = output.onto;
-    Sink::file(path, onto, &config.request, ordered).map_err(not_written)
+    Sink::file(path, onto, &config.request, ordered).map_err(|error| not_written(error, onto))
 }
 
 /// An exit code for what happened to the output, and the option that is a way out.
-fn not_written(error: SinkError) -> Failed {
+fn not_written(error: SinkError, onto: Onto) -> Failed {
+    // An evaluation's folder goes on by itself, and has samples of one judge and one kind.
+    let is_folder = onto == Onto::SameWhole;
     let (exit, option, way_out) = match &error {
         SinkError::Io { .. } => return Failed::new(Exit::CannotWrite, error),
+        SinkError::OtherJudge { .. } if is_folder => {
+            (Exit::Usage, "", "ask the same judge, or name another folder")
+        }
+        SinkError::Resume { problem: ResumeError::Mixed { .. }, .. } if is_folder => {
+            (Exit::Usage, "", "ask for the same, or name another folder")
+        }
+        SinkError::Resume { problem: ResumeError::NotAVerdict { .. }, .. } if is_folder => {
+            (Exit::BadData, "", "name another folder")
+        }
         SinkError::NotEmpty { .. } => {
             (Exit::Usage, "--out: ", "add --resume to go on with it, or name another file")
         }

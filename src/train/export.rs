@@ -5,10 +5,9 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_trainer::export::{ExportConfig, Trainer, export};
 
-use super::left_out::LeftOut;
 use super::tune::{learnable, tune_failed};
 use crate::args::{EvalRunArgs, JudgeArgs, TrainExportArgs, TrainerArg};
-use crate::eval::{EvalConfig, items};
+use crate::eval::{EvalConfig, LeftOut, items};
 
 pub fn run(args: &TrainExportArgs) -> Result<Exit, Failed> {
     if !(args.beta.is_finite() && args.beta >= 0.0) {
@@ -18,8 +17,9 @@ pub fn run(args: &TrainExportArgs) -> Result<Exit, Failed> {
     let meter = Meter::new(false);
     let (items, choice) = (args.items.clone(), args.choice.clone());
     let chosen = EvalRunArgs::of_items(items, choice, JudgeArgs::default());
-    let items = items::chosen(&EvalConfig::try_from(chosen).or_exit(Exit::Usage)?, &meter)?;
+    let config = EvalConfig::try_from(chosen).or_exit(Exit::Usage)?;
     let mut left_out = LeftOut::default();
+    let items = items::chosen(&config, &mut left_out, &meter)?;
     let items = learnable(items, &mut left_out, &meter);
     let trainer = match args.to {
         TrainerArg::Trl => Trainer::Trl,

@@ -1,6 +1,7 @@
 //! `jury train meta`: labelled samples, with a state behind each, to a head that ranks.
 
 use std::collections::HashMap;
+use std::iter;
 
 use anyhow::anyhow;
 use jury_engine::head::StatePlace;
@@ -15,7 +16,7 @@ use jury_trainer::meta::{
 };
 
 use crate::args::{EvalRunArgs, PartArg, TrainMetaArgs};
-use crate::eval::{Drawn, EvalConfig, Run, by_backbone, draw, model_beside};
+use crate::eval::{Drawn, EvalConfig, Folder, Run, by_backbone, draw, model_beside};
 
 pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
     let backbone = args.backbone.as_deref();
@@ -38,22 +39,31 @@ pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
     if !(args.replay && folder.samples_path().exists()) {
         folder.write_samples(&samples(&items, &verdicts))?;
     }
+    let mut more = Vec::new();
     let (model_digest, place) = match &backbone {
         None => (only_judge(&verdicts).map_err(no_judge)?, StatePlace::ScoreLine),
         Some(model) => {
-            let run = Run { items: &items, folder: &folder, template: config.template()? };
             let signals = on_signals().or_exit(Exit::Internal)?;
             let ended = || signals.drain.is_cancelled();
-            let read = by_backbone(model, &run, &mut verdicts, ended, &meter).await?;
-            let Some(digest) = read else {
-                meter.clear();
-                meter.print("jury: interrupted; the same command goes on from here");
-                return Ok(Exit::Interrupted);
-            };
-            (digest, StatePlace::EndOfTurn)
+            let mut reader = model.load_reader(&meter)?;
+            let others = args.more_samples.iter().map(|path| Folder::at(path));
+            let others = others.map(|folder| Ok((folder.any_samples()?, folder)));
+            more = others.collect::<Result<Vec<_>, Failed>>()?;
+            let all = iter::once((&mut verdicts, &folder));
+            for (verdicts, folder) in all.chain(more.iter_mut().map(|(of, folder)| (of, &*folder)))
+            {
+                let run = Run { items: &items, folder, template: config.template()? };
+                if !by_backbone(&mut reader, &run, verdicts, ended, &meter).await? {
+                    meter.clear();
+                    meter.print("jury: interrupted; the same command goes on from here");
+                    return Ok(Exit::Interrupted);
+                }
+            }
+            (reader.digest().to_owned(), StatePlace::EndOfTurn)
         }
     };
-    let rows = label_all(&items, &verdicts);
+    let mut rows = label_all(&items, &verdicts);
+    rows.extend(more.iter().flat_map(|(verdicts, _)| label_all(&items, verdicts)));
     if rows.is_empty() {
         let problem = anyhow!(
             "no sample has a hidden state: --samples was drawn without them (`jury eval --hidden-states`), or \

@@ -18,8 +18,8 @@ use jury_terminal::exit::{Exit, Failed};
 use jury_terminal::meter::Meter;
 
 use self::learn::Learning;
-use super::left_out::LeftOut;
 use crate::args::TrainRftArgs;
+use crate::eval::LeftOut;
 
 /// What has the model, inside a run's folder, where all weights were tuned.
 pub const MODEL_FOLDER: &str = "model";
@@ -27,12 +27,12 @@ pub const MODEL_FOLDER: &str = "model";
 pub async fn run(args: TrainRftArgs) -> Result<Exit, Failed> {
     let meter = Meter::new(args.quiet);
     // Drawing takes hours: what is wrong with the rest is said before.
-    let general = keep::general(&args, &meter)?;
+    let mut left_out = LeftOut::default();
+    let general = keep::general(&args, &mut left_out, &meter)?;
     let learning = match args.data_only {
         true => None,
         false => Some(Learning::prepare(&args, &meter)?),
     };
-    let mut left_out = LeftOut::default();
     let Some(samples) = draw::draw(&args, &mut left_out, &meter).await? else {
         return Ok(Exit::Interrupted);
     };

@@ -30,10 +30,9 @@ use jury_trainer::{adapter, report};
 
 use self::check::check;
 use self::words::{said, step_line};
-use super::left_out::LeftOut;
 use super::tune::{self, Base, tune_failed};
 use crate::args::{DrawArgs, EvalRunArgs, TrainRlArgs};
-use crate::eval::{EvalConfig, Folder, items};
+use crate::eval::{EvalConfig, Folder, LeftOut, items};
 
 /// Samples by which items are found too easy, as the paper has it.
 const EASY_SAMPLES: usize = 3;
@@ -141,7 +140,8 @@ fn environments(
 ) -> Result<(Judging, Judging), Failed> {
     let config = EvalConfig::try_from(samples_of(args)).or_exit(Exit::Usage)?;
     let folder = Folder::open(&args.out)?;
-    let items = items::settle(&config, &folder, meter)?;
+    let mut left_out = LeftOut::default();
+    let items = items::settle(&config, &folder, &mut left_out, meter)?;
     let n_items = items.len();
     let template = tune::template(&args.judge)?;
     // A prompt leaves room for the critique.
@@ -153,7 +153,6 @@ fn environments(
         held_out_share: args.held_out_share,
         seed: args.choice.split_seed ^ 0x5e1d,
     };
-    let mut left_out = LeftOut::default();
     let items = tune::learnable(items, &mut left_out, meter);
     let tasks = tasking.tasks(&items, &template, &base.tokenizer);
     let Tasks { learned, held_out, too_long } = tasks.map_err(tune_failed)?;

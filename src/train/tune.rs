@@ -16,9 +16,9 @@ use jury_trainer::model::{LoraConfig, Model, Tuning};
 use jury_trainer::optimiser::OptimiserConfig;
 use jury_worker::models::ModelRef;
 
-use super::left_out::LeftOut;
 use super::merge::merge_failed;
 use crate::args::{DEFAULT_MODEL, JudgeArgs, TuningArgs};
+use crate::eval::LeftOut;
 
 /// The model that learns, on disk.
 pub struct Base {

@@ -77,6 +77,17 @@ fn a_head_on_a_model_of_its_own_is_trained_resumed_and_ranks_what_was_drawn() {
     );
     assert_eq!(resumed.lines().count(), states.lines().count());
 
+    // The same samples once more, as another stage's: twice as many rows, and nothing is drawn.
+    let other = path("other");
+    fs::create_dir(&other).unwrap();
+    let verdicts = Path::new(&samples).join("verdicts.jsonl");
+    fs::copy(verdicts, Path::new(&other).join("pairs.verdicts.jsonl")).unwrap();
+    let n_rows = |said: &str| said.split(' ').next().unwrap().parse::<usize>().unwrap();
+    let third = path("third.safetensors");
+    let more = ["--replay", "--more-samples", &other];
+    let both = trained(&third, &[&["--name", "apart"][..], &more].concat());
+    assert_eq!(n_rows(&both), 2 * n_rows(&said), "{both}");
+
     let ranked = |meta: &str| {
         let settings = ["--model", &model, "--meta", meta, "--replay", "--json", "-"];
         let command = ["eval", &file, "--out", &samples, "--k", "2", "--methods", "vote,meta"];

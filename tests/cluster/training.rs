@@ -169,6 +169,17 @@ fn items_whose_labels_name_no_best_are_counted_and_named() {
         let command = ["train", stage, "--items", &items, "--model", &model, "--out", &path(stage)];
         refuses(&command, 65, &[told, "nothing to learn from"]);
     }
+    // The file has the names that are not told.
+    let many: Vec<String> = (0..9).map(|at| line(&format!("many-{at}"), [1.0, 1.0])).collect();
+    fs::write(&items, [many.join("\n"), "no JSON".to_owned()].join("\n")).unwrap();
+    for stage in ["rft", "rl"] {
+        let out = path(&format!("{stage}-many"));
+        let command = ["train", stage, "--items", &items, "--model", &model, "--out", &out];
+        refuses(&command, 65, &["9 items are left out", "line 10"]);
+        let left_out = fs::read_to_string(Path::new(&out).join("left-out.jsonl")).unwrap();
+        assert!(left_out.contains("many-8") && left_out.contains("line 10"), "{left_out}");
+        assert_eq!(left_out.lines().count(), 10);
+    }
     // The others are taken all the same.
     fs::write(&items, lines(&line("told", [0.0, 1.0]))).unwrap();
     let out = path("trl");

@@ -51,7 +51,7 @@ fn items_that_nobody_can_judge_are_left_out_by_their_line_and_the_others_stay() 
     lines.extend(bad_lines().into_iter().map(|(line, _)| line));
     lines.push(pair("z", "q"));
     let config = config(&folder, &[("items.jsonl", &lines.join("\n"))], &[]);
-    let found = chosen(&config, &Meter::new(true)).unwrap();
+    let found = chosen(&config, &mut LeftOut::default(), &Meter::new(true)).unwrap();
     assert_eq!(ids(&found), ["a", "z"]);
     assert_eq!(found[0].query, jury_grm::domain::Query::Text("q".to_owned()), "the first stays");
 }
@@ -63,7 +63,7 @@ fn strict_refuses_each_of_them_with_file_and_line() {
         let content = [pair("a", "q"), line].join("\n");
         for replay in [&["--strict"][..], &["--strict", "--replay"]] {
             let config = config(&folder, &[("items.jsonl", &content)], replay);
-            let refused = chosen(&config, &Meter::new(true)).unwrap_err();
+            let refused = chosen(&config, &mut LeftOut::default(), &Meter::new(true)).unwrap_err();
             let told = refused.error.to_string();
             assert_eq!(refused.exit, Exit::BadData, "{told}");
             assert!(told.contains("items.jsonl, line 2: ") && told.contains(problem), "{told}");
@@ -76,7 +76,8 @@ fn files_may_use_the_same_ids_and_a_file_may_not() {
     let folder = tempfile::tempdir().unwrap();
     let (first, second) = (pair("a", "one"), [pair("a", "two"), pair("a", "three")].join("\n"));
     let files = [("one.jsonl", &*first), ("two.jsonl", &*second)];
-    let found = chosen(&config(&folder, &files, &[]), &Meter::new(true)).unwrap();
+    let found =
+        chosen(&config(&folder, &files, &[]), &mut LeftOut::default(), &Meter::new(true)).unwrap();
     assert_eq!(ids(&found), ["a", "two:a"]);
 }
 
@@ -94,7 +95,7 @@ fn the_parts_of_a_file_with_nearly_equal_queries_share_none() {
     let chosen_by = |seed: &str, part: &str| {
         let more = ["--part", part, "--split-seed", seed];
         let config = config(&folder, &[("items.jsonl", &lines.join("\n"))], &more);
-        chosen(&config, &Meter::new(true)).unwrap()
+        chosen(&config, &mut LeftOut::default(), &Meter::new(true)).unwrap()
     };
     for seed in ["0", "1", "2"] {
         let [train, test] = ["train", "test"].map(|part| chosen_by(seed, part));

@@ -11,9 +11,8 @@ use jury_terminal::meter::Meter;
 use jury_trainer::rft::{Batch, Drawn, batches};
 
 use crate::args::{EvalRunArgs, TrainRftArgs};
-use crate::eval::{EvalConfig, Folder, items, write};
+use crate::eval::{EvalConfig, Folder, LeftOut, items, write};
 use crate::score::{ScoreConfig, judge_batches};
-use crate::train::left_out::LeftOut;
 use crate::train::tune;
 
 /// Items and what was drawn for them.
@@ -32,7 +31,8 @@ pub async fn draw(
 ) -> Result<Option<Samples>, Failed> {
     let config = EvalConfig::try_from(samples_of(args)).or_exit(Exit::Usage)?;
     let folder = Folder::open(&args.out)?;
-    let items = tune::learnable(items::settle(&config, &folder, meter)?, left_out, meter);
+    let items = items::settle(&config, &folder, left_out, meter)?;
+    let items = tune::learnable(items, left_out, meter);
     left_out.write(&args.out)?;
     if items.is_empty() {
         let problem = anyhow!(
@@ -60,6 +60,12 @@ pub async fn draw(
         Ok(verdicts.into_iter().map(|verdict| (verdict.item_id.clone(), verdict)).collect())
     };
     let (pairs, hinted, singles) = (verdicts("pairs")?, verdicts("hinted")?, verdicts("singles")?);
+    let too_long = pairs.values().chain(singles.values()).filter(|verdict| {
+        verdict.counts.asked > 0 && verdict.counts.too_long == verdict.counts.asked
+    });
+    let too_long = too_long.map(|verdict| verdict.item_id.clone()).collect();
+    left_out.tell(meter, "items", "their prompts do not fit into the model's context", too_long);
+    left_out.write(&args.out)?;
     Ok(Some(Samples { items, drawn: Drawn { pairs, hinted, singles }, exit }))
 }
 

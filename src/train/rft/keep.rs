@@ -8,6 +8,7 @@ use jury_trainer::rft::{self, Kept, Rules};
 
 use super::draw::Samples;
 use crate::args::TrainRftArgs;
+use crate::eval::LeftOut;
 use crate::train::tune::{self, tune_failed};
 
 /// Gives every sample its fate and writes table and data.
@@ -40,7 +41,11 @@ pub fn keep(
 }
 
 /// All general conversations that there are to mix in.
-pub fn general(args: &TrainRftArgs, meter: &Meter) -> Result<Vec<Conversation>, Failed> {
+pub fn general(
+    args: &TrainRftArgs,
+    left_out: &mut LeftOut,
+    meter: &Meter,
+) -> Result<Vec<Conversation>, Failed> {
     let (Some(path), Some(share)) = (&args.mix, args.mix_share) else { return Ok(Vec::new()) };
     if !(0.0..=0.95).contains(&share) {
         let problem = anyhow!("--mix-share: must be between 0 and 0.95, is {share}");
@@ -53,8 +58,8 @@ pub fn general(args: &TrainRftArgs, meter: &Meter) -> Result<Vec<Conversation>, 
         match Conversation::read(line) {
             Ok(conversation) => conversations.push(conversation),
             Err(problem) => {
-                let number = number + 1;
-                meter.print(&format!("jury: {}, line {number}: {problem}; left out", name()));
+                let place = format!("{}, line {}", name(), number + 1);
+                left_out.tell_one(meter, "conversations", place, problem);
             }
         }
     }

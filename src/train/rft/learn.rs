@@ -13,7 +13,7 @@ use jury_trainer::{adapter, chat, report, weights};
 
 use super::MODEL_FOLDER;
 use crate::args::TrainRftArgs;
-use crate::train::left_out::LeftOut;
+use crate::eval::LeftOut;
 use crate::train::tune::{self, Base, tune_failed};
 
 /// Step sizes where none is asked for: what adapters are commonly trained with, and an order of magnitude less for all

@@ -1,4 +1,4 @@
-//! What is not learned from: told with the first names, and in a file with all of them.
+//! What is not judged or learned from: told with the first names, and in a file with all of them.
 
 use std::path::Path;
 
@@ -7,7 +7,10 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use serde::Serialize;
 
-use crate::eval::{items, write};
+use super::files::write;
+
+/// Names that are told; the file has all.
+const SHOWN: usize = 5;
 
 /// Everything that was left out so far.
 #[derive(Debug, Default)]
@@ -18,6 +21,7 @@ pub struct LeftOut(Vec<Line>);
 struct Line {
     /// `items` or `conversations`.
     what: &'static str,
+    /// The id; of what has none its file and line.
     id: String,
     why: String,
 }
@@ -30,8 +34,19 @@ impl LeftOut {
 
     /// Tells how many are left out, why, and the first names.
     pub fn tell(&mut self, meter: &Meter, what: &'static str, why: &str, ids: Vec<String>) {
-        items::tell_left_out(meter, what, why, &ids);
+        let n = ids.len();
+        if n > 0 {
+            let more = if n > SHOWN { ", .." } else { "" };
+            let first = ids[..n.min(SHOWN)].join(", ");
+            meter.print(&format!("jury: {n} {what} are left out: {why}: {first}{more}"));
+        }
         self.0.extend(ids.into_iter().map(|id| Line { what, id, why: why.to_owned() }));
+    }
+
+    /// Tells of one alone.
+    pub fn tell_one(&mut self, meter: &Meter, what: &'static str, id: String, why: String) {
+        meter.print(&format!("jury: {id}: {why}; left out"));
+        self.0.push(Line { what, id, why });
     }
 
     /// Writes all names; an older file goes where there are none.
