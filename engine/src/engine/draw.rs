@@ -131,7 +131,7 @@ impl Engine {
             })
             .collect();
         let tokens = Results::new(draws.len());
-        self.pool.run(&|_member| {
+        self.pool.run(&|_thread| {
             let mut scratch = Vec::new();
             loop {
                 let index = claims.fetch_add(1, Ordering::Relaxed);

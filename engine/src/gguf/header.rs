@@ -140,7 +140,9 @@ impl Source<'_> {
         if dimensions[0] % block_weights != 0 {
             let row = dimensions[0];
             return Err(
-                self.corrupt(format!("tensor {name:?} has rows of {row} in {block_type:?}"))
+                self.corrupt(format!(
+                "tensor {name:?} has rows of {row} in {block_type:?}, whose blocks are of {block_weights}"
+            ))
             );
         }
         let bytes = elements / block_weights as u64 * block_bytes as u64;

@@ -332,6 +332,9 @@ mod tests {
         let missing = ScoreRequest::from_json(r#"{"item": {"prompt": "q", "responses": []}}"#);
         let message = r#"item.query: is missing; is "prompt" meant to be it?"#;
         assert_eq!(missing.unwrap_err().to_string(), message);
+        let bare = ScoreRequest::from_json(r#"{"query": "q", "responses": ["a"]}"#).unwrap_err();
+        let message = r#"item: is missing; query and responses belong inside it: {"item": {..}}"#;
+        assert_eq!(bare.to_string(), message);
     }
 
     #[test]

@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_done_once_even_if_members_never_come() {
+    fn pieces_are_done_once_even_if_threads_never_come() {
         let mut pool = ThreadPool::new(3).expect("threads");
         for (pieces, count) in [(0, 5), (1, 5), (2, 3), (3, 5), (5, 9), (40, 5), (100, 64)] {
             let counts: Vec<AtomicUsize> = (0..pieces).map(|_| AtomicUsize::new(0)).collect();

@@ -31,6 +31,10 @@ pub struct Tally {
     budget: Duration,
     /// The budget that would have been enough for all.
     enough: Option<Duration>,
+    /// Items without reward that would have one with a worker or with time.
+    n_passing: u64,
+    /// Reasons of missing rewards that a person was told of.
+    reasons_told: HashSet<ReasonCode>,
     /// How the first item that failed would have ended on its own.
     failed: Option<Exit>,
     /// The reading of the batch broke off.
@@ -53,6 +57,8 @@ impl Tally {
             n_failed: 0,
             budget,
             enough: None,
+            n_passing: 0,
+            reasons_told: HashSet::new(),
             failed: None,
             broke_off: None,
             keys_named: HashSet::new(),
@@ -99,9 +105,21 @@ impl Tally {
         match verdict.status {
             Status::Ok => {}
             Status::Partial => self.n_partial += 1,
-            Status::Unscored => self.unscored.push(Exit::of_verdict(verdict)),
+            Status::Unscored => {
+                let exit = Exit::of_verdict(verdict);
+                self.n_passing += u64::from(matches!(exit, Exit::Unavailable | Exit::TryAgain));
+                self.unscored.push(exit);
+            }
         }
-        self.out_of_time(line, verdict)
+        self.out_of_time(line, verdict).or_else(|| self.without_reward(line, verdict))
+    }
+
+    /// Tells of the first item that has no reward for one reason.
+    fn without_reward(&mut self, line: u64, verdict: &Verdict) -> Option<String> {
+        let unscored = verdict.status == Status::Unscored;
+        let reason = verdict.reasons.iter().flatten().next().filter(|_| unscored)?;
+        let is_new = self.reasons_told.insert(reason.code);
+        is_new.then(|| self.told_of(line, format!("no reward: {}", reason.detail)))
     }
 
     /// Tells of an item without reward whose budget was too short which one would have been enough.
@@ -143,9 +161,12 @@ impl Tally {
         ];
         let told = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}"));
         let told = told.collect::<String>();
-        let way_out = self.enough.map_or_else(String::new, |enough| {
+        let mut way_out = self.enough.map_or_else(String::new, |enough| {
             format!("; --budget '{}' would have been enough for all", format_duration(enough))
         });
+        if self.n_passing > 0 {
+            way_out += "; what lacked a worker or time is judged again where the batch is resumed";
+        }
         format!("jury: {}: {} judged{told}{way_out}", self.source, self.n_judged)
     }
 
@@ -163,6 +184,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use jury_client::batch::{BadLine, Place};
+    use jury_grm::domain::Reason;
     use jury_proto::{ErrorCode, JuryError};
 
     use super::*;
@@ -224,5 +246,24 @@ mod tests {
             tally.summary(),
             "jury: items.jsonl: 2 judged, 1 of them without reward, 1 bad line, 1 failed, 1 not finished"
         );
+    }
+
+    #[test]
+    fn the_first_item_without_reward_tells_the_reason_and_the_summary_the_way_out() {
+        let mut tally = tally();
+        let detail = "no worker of this model is ready".to_owned();
+        let reason = Reason { code: ReasonCode::NoWorker, detail };
+        let verdict = Verdict {
+            status: Status::Unscored,
+            rewards: vec![None; 2],
+            reasons: vec![Some(reason); 2],
+            ..sample_verdict(&[])
+        };
+        (1..=2).for_each(|line| drop(tally.record(Event::Asked(place(line)))));
+        let told =
+            [1, 2].map(|line| tally.record(Event::Judged(place(line), Box::new(verdict.clone()))));
+        let first = "jury: items.jsonl: line 1: no reward: no worker of this model is ready";
+        assert_eq!(told, [Some(first.to_owned()), None], "the second has the same reason");
+        assert!(tally.summary().contains("2 of them without reward; what lacked a worker"));
     }
 }

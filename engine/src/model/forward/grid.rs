@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn with_many_rows_each_member_begins_its_own_block() {
+    fn with_many_rows_each_thread_begins_its_own_block() {
         for number in 0..4 {
             let thread = thread(number, 4);
             let grid = Grid::new(4 * LEAST_ROWS + 2, 9, thread);

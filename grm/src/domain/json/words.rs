@@ -27,7 +27,14 @@ pub(super) fn field_error(path: &str, error: &serde_json::Error, root: &Value) -
         let object = at(root, path).and_then(Value::as_object);
         let other =
             object.and_then(|object| object.keys().find(|key| keys::is_meant_as(key, field)));
-        let hint = other.map(|key| format!("; is {key:?} meant to be it?")).unwrap_or_default();
+        let is_item = |object: &serde_json::Map<_, _>| object.contains_key("responses");
+        let hint = match other {
+            Some(key) => format!("; is {key:?} meant to be it?"),
+            None if field == "item" && object.is_some_and(is_item) => {
+                "; query and responses belong inside it: {\"item\": {..}}".to_owned()
+            }
+            None => String::new(),
+        };
         return JsonError::Field { path: inside(field), problem: format!("is missing{hint}") };
     }
     if let Some(field) = quoted_after(&said, "duplicate field ") {

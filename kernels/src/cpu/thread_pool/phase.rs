@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lone_member_goes_through_its_own_range_first_and_others_from_the_back() {
+    fn a_lone_thread_goes_through_its_own_range_first_and_others_from_the_back() {
         let phase = Phase::default();
         let (thread, mut order) = (ThreadIndex { number: 1, count: 2 }, Vec::new());
         phase.parallel_for(thread).run_with_next(6, |piece, next| order.push((piece, next)));
