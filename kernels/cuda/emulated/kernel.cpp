@@ -1,0 +1,21 @@
+// The kernels that were compiled in, by name.
+#include "kernel.h"
+#include <string.h>
+
+namespace emulated {
+
+std::vector<Kernel> &kernels() {
+    static std::vector<Kernel> all;
+    return all;
+}
+
+const Kernel *find_kernel(const char *name) {
+    for (const Kernel &kernel : kernels()) {
+        if (strcmp(kernel.name, name) == 0) {
+            return &kernel;
+        }
+    }
+    return nullptr;
+}
+
+} // namespace emulated
