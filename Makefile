@@ -33,7 +33,7 @@ ASAN_CONFIG = --config 'profile.dev.package.jury-engine.opt-level=1' \
 RELEASE = $${CARGO_TARGET_DIR:-target}/release/jury
 
 .DEFAULT_GOAL := help
-.PHONY: help requirements setup build demo test test-models upstream-tests merge-tests test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling bench-cluster proto python-tests trainer-tests console-test wheel deploy-test image
+.PHONY: help requirements setup build demo test test-models upstream-tests merge-tests test-aarch64 asan lint fmt doc fuzz bench bench-engine bench-verdicts bench-scaling bench-cluster proto python-tests trainer-tests console-test wheel deploy-test image cuda cuda-test
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +87,13 @@ test-aarch64: requirements ## Test the kernels for ARM in an emulator
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER='qemu-aarch64-static -L /usr/aarch64-linux-gnu' \
 	$(KERNELS_TEST) --lib --target aarch64-unknown-linux-gnu
+
+# The PTX is committed, so this is for those who change a kernel.
+cuda: ## Compile kernels/cuda to PTX with nvcc from Python packages; no GPU needed
+	scripts/cuda
+
+cuda-test: requirements ## Test the CUDA kernels in emulation, on this machine's CPU
+	scripts/cuda --test
 
 # Left out are the tests of candle's code with a real model, which is unoptimised here and takes long, and those of
 # the tokenizer: what they reach of our `unsafe` code, the others reach too.
