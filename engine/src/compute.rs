@@ -1,6 +1,7 @@
-//! Who computes a step: this process's own kernels, or a candle device. Both take the same batches and pages.
+//! Who computes a step: this process's own kernels, an NVIDIA card, or a candle device. All take the same batches and pages.
 
 use crate::config::{DeviceKind, EngineConfig};
+use crate::cuda::CardModel;
 #[cfg(feature = "candle")]
 use crate::device::DeviceModel;
 use crate::error::LoadError;
@@ -9,6 +10,7 @@ use crate::machine;
 use crate::model::forward::{Batch, Forward};
 use crate::model::kv::KvStore;
 use crate::model::{Shape, Weights};
+use crate::outputs::Outputs;
 use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::thread_pool::ThreadPool;
 
@@ -17,7 +19,8 @@ use jury_kernels::cpu::thread_pool::ThreadPool;
 const OWN_NUMERICS: &str = "cpu-a8g32-kv8-v5";
 /// Cache that is useful at all, in bytes; the default budget is never smaller.
 const LEAST_DEFAULT_BUDGET_BYTES: u64 = 256 << 20;
-/// Default budget on a GPU, whose free memory is not known here.
+/// Default budget on a candle GPU, whose free memory is not known here.
+#[cfg(feature = "candle")]
 const DEFAULT_GPU_BUDGET_BYTES: u64 = 2 << 30;
 
 /// A loaded model's arithmetic.
@@ -27,18 +30,15 @@ pub(crate) enum Compute {
         weights: Box<Weights>,
         forward: Box<Forward>,
     },
+    Card(Box<CardModel>),
     #[cfg(feature = "candle")]
     Device(Box<DeviceModel>),
 }
 
-/// Bytes for keys and values that the configuration grants.
-pub(crate) fn kv_budget_bytes(config: &EngineConfig) -> u64 {
-    config.kv_budget_bytes.unwrap_or_else(|| match config.device {
-        DeviceKind::Cpu | DeviceKind::CandleCpu => {
-            (machine::available_memory_bytes() / 4).max(LEAST_DEFAULT_BUDGET_BYTES)
-        }
-        DeviceKind::Cuda(_) | DeviceKind::Metal(_) => DEFAULT_GPU_BUDGET_BYTES,
-    })
+/// Bytes for keys and values in this process's memory that the configuration grants.
+pub(crate) fn host_budget_bytes(config: &EngineConfig) -> u64 {
+    let default = || (machine::available_memory_bytes() / 4).max(LEAST_DEFAULT_BUDGET_BYTES);
+    config.kv_budget_bytes.unwrap_or_else(default)
 }
 
 // === impl Compute ===
@@ -46,35 +46,46 @@ pub(crate) fn kv_budget_bytes(config: &EngineConfig) -> u64 {
 impl Compute {
     /// Loads the weights to where they are used.
     pub(crate) fn load(
-        kind: DeviceKind,
+        config: &EngineConfig,
         files: &ModelFiles,
         shape: &Shape,
         level: SimdLevel,
     ) -> Result<Compute, LoadError> {
-        match kind {
+        match config.device {
             DeviceKind::Cpu => Ok(Compute::Own {
                 weights: Box::new(Weights::load(files, shape)?),
                 forward: Box::new(Forward::new(level)),
             }),
+            DeviceKind::Cuda(ordinal) => {
+                Ok(Compute::Card(Box::new(CardModel::load(ordinal, files, shape, config)?)))
+            }
             #[cfg(feature = "candle")]
-            _ => Ok(Compute::Device(Box::new(DeviceModel::load(kind, files, shape)?))),
+            kind => Ok(Compute::Device(Box::new(DeviceModel::load(kind, files, shape)?))),
             #[cfg(not(feature = "candle"))]
-            _ => Err(LoadError::Device(format!("{kind:?} is not built in"))),
+            kind => Err(LoadError::Device(format!("{kind:?} is not built in"))),
         }
     }
 
     /// The store that hands out pages, with their memory where this process computes itself.
-    pub(crate) fn store(&self, shape: &Shape, budget_bytes: u64) -> KvStore {
+    pub(crate) fn store(&self, shape: &Shape, config: &EngineConfig) -> KvStore {
         match self {
-            Compute::Own { .. } => KvStore::new(shape, budget_bytes),
+            Compute::Own { .. } => KvStore::new(shape, host_budget_bytes(config)),
+            Compute::Card(model) => KvStore::of_count(model.pages()),
             #[cfg(feature = "candle")]
-            Compute::Device(_) => KvStore::numbers_only(shape, budget_bytes),
+            Compute::Device(_) => {
+                let default = match config.device {
+                    DeviceKind::Metal(_) => DEFAULT_GPU_BUDGET_BYTES,
+                    _ => host_budget_bytes(config),
+                };
+                KvStore::numbers_only(shape, config.kv_budget_bytes.unwrap_or(default))
+            }
         }
     }
 
     pub(crate) fn numerics(&self) -> &str {
         match self {
             Compute::Own { .. } => OWN_NUMERICS,
+            Compute::Card(model) => model.numerics(),
             #[cfg(feature = "candle")]
             Compute::Device(model) => model.numerics(),
         }
@@ -82,6 +93,16 @@ impl Compute {
 
     /// Whether bits depend on nothing but prompt, settings and seed.
     pub(crate) fn is_bitwise(&self) -> bool {
+        match self {
+            Compute::Own { .. } => true,
+            Compute::Card(model) => model.is_bitwise(),
+            #[cfg(feature = "candle")]
+            Compute::Device(_) => false,
+        }
+    }
+
+    /// Whether steps of few rows have room for drafts at no cost, and drafts leave no trace.
+    pub(crate) fn drafts(&self) -> bool {
         matches!(self, Compute::Own { .. })
     }
 
@@ -100,26 +121,50 @@ impl Compute {
     ) {
         match self {
             Compute::Own { weights, forward } => forward.run(pool, shape, weights, store, batch),
+            Compute::Card(model) => model.run(batch),
             #[cfg(feature = "candle")]
             Compute::Device(model) => model.run(batch),
         }
     }
 
-    /// The logits of the last batch, [`Forward::logits_stride`] a row, for the rows that wanted them, in order.
+    /// Why nothing can be computed any more.
+    pub(crate) fn lost(&self) -> Option<String> {
+        match self {
+            Compute::Card(model) => model.lost().map(ToString::to_string),
+            _ => None,
+        }
+    }
+
+    /// The tokens that the last batch's questions drew, one for each question; `None` where the caller draws.
+    pub(crate) fn tokens(&self) -> Option<&[Option<u32>]> {
+        match self {
+            Compute::Card(model) => Some(model.tokens()),
+            _ => None,
+        }
+    }
+
+    /// The logits of the last batch in this process's memory, [`Forward::logits_stride`] a row, for the rows that wanted them, in order.
     pub(crate) fn logits(&self) -> &[f32] {
         match self {
             Compute::Own { forward, .. } => forward.logits(),
+            Compute::Card(_) => &[],
             #[cfg(feature = "candle")]
             Compute::Device(model) => model.logits(),
         }
     }
 
-    /// The rows that the head was multiplied with to give [`Compute::logits`], the model's width each.
-    pub(crate) fn last_hidden(&self) -> &[f32] {
-        match self {
-            Compute::Own { forward, .. } => forward.last_hidden(),
+    /// What the last batch gave for a row, numbered among those that wanted their logits.
+    pub(crate) fn outputs(&mut self, shape: &Shape, row: usize) -> Outputs<'_> {
+        let (stride, width) = (Forward::logits_stride(shape), shape.width);
+        let (logits, hidden) = match self {
+            Compute::Own { forward, .. } => (forward.logits(), forward.last_hidden()),
+            Compute::Card(model) => return Outputs::Card { model, row },
             #[cfg(feature = "candle")]
-            Compute::Device(model) => model.last_hidden(),
+            Compute::Device(model) => (model.logits(), model.last_hidden()),
+        };
+        Outputs::Host {
+            logits: &logits[row * stride..][..stride],
+            hidden: &hidden[row * width..][..width],
         }
     }
 }

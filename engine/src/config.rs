@@ -8,7 +8,7 @@ pub enum DeviceKind {
     Cpu,
     /// candle's CPU code (cargo feature `candle`): slow, the reference for what GPUs compute.
     CandleCpu,
-    /// A CUDA device by its ordinal (cargo feature `cuda`).
+    /// An NVIDIA card by its ordinal. Its libraries are opened at run time.
     Cuda(usize),
     /// An Apple GPU by its ordinal (cargo feature `metal`).
     Metal(usize),
@@ -28,8 +28,8 @@ pub struct EngineConfig {
     /// Most prompt tokens computed in one step. Beside decoding samples the engine takes fewer by itself, see
     /// [`crate::Engine::step`].
     pub prefill_chunk: usize,
-    /// Memory for keys and values, in bytes; `None` means a quarter of the available memory, or 2 GiB
-    /// on a GPU.
+    /// Memory for keys and values, in bytes; `None` means a quarter of the available memory, or what an
+    /// NVIDIA card has left.
     pub kv_budget_bytes: Option<u64>,
     /// Whether a step of few samples also computes drafts of their next tokens, from what stands before. What they say
     /// does not change by it, only how soon; candle devices never draft.

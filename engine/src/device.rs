@@ -1,4 +1,4 @@
-//! A model on a candle device: CUDA, Metal, or candle's CPU code as the reference that tests can run.
+//! A model on a candle device: Metal, or candle's CPU code as the reference that tests can run.
 //!
 //! ```text
 //! Batch -> embedding rows (host) -> layers of [q k v, rotation, scatter into slots, attention, gate up down] -> logits
@@ -62,9 +62,8 @@ impl DeviceModel {
         shape: &Shape,
     ) -> std::result::Result<DeviceModel, LoadError> {
         let device = match kind {
-            DeviceKind::Cuda(ordinal) => Device::new_cuda(ordinal),
             DeviceKind::Metal(ordinal) => Device::new_metal(ordinal),
-            DeviceKind::Cpu | DeviceKind::CandleCpu => Ok(Device::Cpu),
+            _ => Ok(Device::Cpu),
         };
         let device = device.map_err(|error| LoadError::Device(format!("{kind:?}: {error}")))?;
         let weights = Weights::load(files, shape, &device)?;
@@ -83,9 +82,8 @@ impl DeviceModel {
     /// Changes whenever this path's arithmetic does; names the device, because each rounds in its own way.
     pub(crate) fn numerics(&self) -> &'static str {
         match self.kind {
-            DeviceKind::Cuda(_) => "candle-cuda-f32-v2",
             DeviceKind::Metal(_) => "candle-metal-f32-v2",
-            DeviceKind::Cpu | DeviceKind::CandleCpu => "candle-cpu-f32-v2",
+            _ => "candle-cpu-f32-v2",
         }
     }
 

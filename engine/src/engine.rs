@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::adapter::AdapterId;
-use crate::compute::{self, Compute};
+use crate::compute::Compute;
 use crate::config::EngineConfig;
 use crate::error::{LoadError, PromptError, SubmitError};
 use crate::event::{Counters, Event};
@@ -131,19 +131,18 @@ impl Engine {
         let info = model::describe(&files, &shape)?.with_tokens(&tokens);
         let scalar_head = ScalarHead::load(&files, &shape)?;
         let level = SimdLevel::detect();
-        let compute = Compute::load(config.device, &files, &shape, level)?;
+        let compute = Compute::load(config, &files, &shape, level)?;
         let threads = config.threads.unwrap_or_else(machine::threads);
         let pool =
             ThreadPool::new(threads).map_err(|error| LoadError::Device(error.to_string()))?;
-        let budget_bytes = compute::kv_budget_bytes(config);
-        let store = compute.store(&shape, budget_bytes);
+        let store = compute.store(&shape, config);
         let context = shape.context_length.min(config.context_limit.unwrap_or(usize::MAX));
         tracing::info!(
             model = info.name,
             device = ?config.device,
             kernels = level.name(),
             threads,
-            kv_budget_bytes = budget_bytes,
+            kv_tokens = store.most_pages() * PAGE_TOKENS,
             "model loaded"
         );
         if info.pre_tokenizer_is_assumed {
@@ -158,7 +157,7 @@ impl Engine {
         let cut = if info.pre_tokenizer == DEFAULT_PRE_TOKENIZER { "-pre2" } else { "" };
         let numerics = format!("{}{cut}", compute.numerics());
         // Elsewhere a row's bits depend on its batch mates: drafts would leave a trace.
-        let drafts = config.drafts && compute.is_bitwise();
+        let drafts = config.drafts && compute.drafts();
         Ok(Engine {
             info,
             numerics,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::compute::kv_budget_bytes;
+use crate::compute::host_budget_bytes;
 use crate::config::EngineConfig;
 use crate::machine;
 use jury_kernels::cpu::SimdLevel;
@@ -38,7 +38,7 @@ impl Host {
                 .collect(),
             threads: machine::threads(),
             available_memory_bytes: machine::available_memory_bytes(),
-            default_kv_budget_bytes: kv_budget_bytes(&EngineConfig::default()),
+            default_kv_budget_bytes: host_budget_bytes(&EngineConfig::default()),
         }
     }
 }

@@ -23,6 +23,7 @@
 pub mod adapter;
 mod compute;
 mod config;
+pub mod cuda;
 #[cfg(feature = "candle")]
 mod device;
 mod engine;
@@ -40,6 +41,7 @@ mod machine;
 pub mod measure;
 pub mod merge;
 mod model;
+mod outputs;
 mod prefix;
 mod prompt;
 mod prompt_lookup;

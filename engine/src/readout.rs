@@ -15,6 +15,13 @@ use crate::tokens::Tokens;
 use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::rows::{exp_scaled, greatest};
 
+/// What a read-out asks of the logits of one of its nodes: what sets of tokens weigh together.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Question {
+    /// In the order of the choices that the node leads to: the next token of each, or all that may follow a choice that ends here.
+    pub(crate) sets: Vec<Arc<Vec<u32>>>,
+}
+
 /// Tokens of opening text beyond what an empty free text asks for, for which room is kept.
 const OPENING_SLACK: usize = 32;
 
@@ -28,8 +35,8 @@ pub(crate) struct TokenisedReadout {
     nodes: Vec<Vec<u32>>,
     separator: Vec<u32>,
     closing: Vec<u32>,
-    after_separator: Arc<Vec<u32>>,
-    after_closing: Arc<Vec<u32>>,
+    /// For every node, what is asked in a slot before the last and in the last.
+    questions: Vec<[Arc<Question>; 2]>,
     /// Tokens that the opening may have.
     pub(crate) opening_room: usize,
 }
@@ -94,7 +101,17 @@ impl TokenisedReadout {
         }
         let mut after =
             |text: &str| text.bytes().next().map(&mut starting_with).unwrap_or_default();
-        let (after_separator, after_closing) = (after(&readout.separator), after(&readout.closing));
+        let after = [after(&readout.separator), after(&readout.closing)];
+        let question = |node: &Vec<u32>, after: &Arc<Vec<u32>>| {
+            let leads = choices.iter().filter(|choice| choice.starts_with(node));
+            let next = |choice: &Vec<u32>| match choice.get(node.len()) {
+                None => after.clone(),
+                Some(&token) => Arc::new(vec![token]),
+            };
+            Arc::new(Question { sets: leads.map(next).collect() })
+        };
+        let questions =
+            nodes.iter().map(|node| [question(node, &after[0]), question(node, &after[1])]).collect();
         let closing = tokens.encode_plain(&readout.closing)?;
         let opening_room = tokens.encode_plain(&(readout.opening)(""))?.len() + OPENING_SLACK;
         Ok(TokenisedReadout {
@@ -103,8 +120,7 @@ impl TokenisedReadout {
             nodes,
             separator,
             closing,
-            after_separator,
-            after_closing,
+            questions,
             opening_room,
         })
     }
@@ -132,42 +148,61 @@ impl TokenisedReadout {
     }
 }
 
-// === impl Run ===
+// === impl Question ===
 
-impl Run {
-    /// Takes the logits of the node that was asked for.
-    pub(crate) fn advance(
-        &mut self,
-        readout: &TokenisedReadout,
+impl Question {
+    /// What the sets weigh in these logits: sums of probabilities at temperature 1. `None` where the logits hold no number.
+    pub(crate) fn masses(
+        &self,
         level: SimdLevel,
         logits: &[f32],
-        sampling: Sampling,
         scratch: &mut Vec<f32>,
-    ) -> Next {
+    ) -> Option<Vec<f64>> {
         let (mut top, mut total) = (0.0, 0.0);
         greatest(level, logits, &mut top);
         if !top.is_finite() {
-            return Next::NotANumber;
+            return None;
         }
         scratch.resize(logits.len(), 0.0);
         exp_scaled(level, logits, top, 1.0, scratch, &mut total);
         let probability = |token: u32| f64::from(scratch[token as usize]) / f64::from(total);
-        let last_slot = self.output.choices.len() + 1 == readout.asked.slots;
+        let mass = |set: &Arc<Vec<u32>>| set.iter().map(|&token| probability(token)).sum();
+        Some(self.sets.iter().map(mass).collect())
+    }
+}
+
+// === impl Run ===
+
+impl Run {
+    /// What is to be asked of the next logits.
+    pub(crate) fn question<'a>(&self, readout: &'a TokenisedReadout) -> &'a Arc<Question> {
+        &readout.questions[self.node][usize::from(self.is_last_slot(readout))]
+    }
+
+    /// Takes what the sets of [`Run::question`] weigh; `None` where the logits hold no number.
+    pub(crate) fn advance(
+        &mut self,
+        readout: &TokenisedReadout,
+        masses: Option<&[f64]>,
+        sampling: Sampling,
+    ) -> Next {
+        let Some(masses) = masses else { return Next::NotANumber };
+        let last_slot = self.is_last_slot(readout);
         let node = readout.nodes[self.node].as_slice();
-        for (choice, weight) in readout.choices.iter().zip(&mut self.weights) {
-            if choice == node {
-                let after =
-                    if last_slot { &readout.after_closing } else { &readout.after_separator };
-                *weight *= after.iter().map(|&token| probability(token)).sum::<f64>();
-            } else if choice.starts_with(node) {
-                *weight *= probability(choice[node.len()]);
-            }
+        let leads = readout.choices.iter().zip(&mut self.weights);
+        let leads = leads.filter(|(choice, _)| choice.starts_with(node));
+        for ((_, weight), mass) in leads.zip(masses) {
+            *weight *= mass;
         }
         self.node += 1;
         if let Some(next) = readout.nodes.get(self.node) {
             return Next::Feed { new_slot: false, tokens: next.clone() };
         }
         self.end_slot(readout, sampling, last_slot)
+    }
+
+    fn is_last_slot(&self, readout: &TokenisedReadout) -> bool {
+        self.output.choices.len() + 1 == readout.asked.slots
     }
 
     /// Text of the opening and the choices, tokens of the choices, and the result.

@@ -13,10 +13,10 @@ use crate::error::SampleError;
 use crate::event::{Finish, SampleOutput};
 use crate::model::kv::{PAGE_TOKENS, PageId, Segment};
 use crate::prompt_lookup::Drafts;
+use crate::outputs::{Ask, Reader};
 use crate::readout::{self, TokenisedReadout};
 use crate::request::{GroupId, Look, Sampling, Watch};
 use crate::tokens::{GeneratedText, Tokens};
-use jury_kernels::cpu::SimdLevel;
 
 /// A sample before it decodes.
 pub(crate) struct Waiting {
@@ -134,6 +134,16 @@ impl Sequence {
         self.run.is_some() || self.closes
     }
 
+    /// What it will ask of the logits after its pending tokens, or after those before the last drafts.
+    pub(crate) fn ask(&self, drafts: usize) -> Ask {
+        let question = || Some(self.run.as_ref()?.question(self.spec.readout.as_ref()?).clone());
+        match self.draws() {
+            true => Ask::Token(self.spec.sampling, (self.tokens + drafts) as u64),
+            false if self.closes => Ask::Hidden,
+            false => question().map_or(Ask::Hidden, Ask::Masses),
+        }
+    }
+
     /// Acts on logits that are not for a free token, with the hidden state behind them.
     pub(crate) fn take_logits(&mut self, tokens: &Tokens, read: &mut Reader<'_>) -> Wish {
         match self.run {
@@ -209,11 +219,12 @@ impl Sequence {
     }
 
     /// Keeps the hidden state behind the whole text.
-    fn close(&mut self, read: &Reader<'_>) -> Wish {
-        if !read.hidden.iter().all(|number| number.is_finite()) {
+    fn close(&mut self, read: &mut Reader<'_>) -> Wish {
+        let hidden = read.hidden();
+        if !hidden.iter().all(|number| number.is_finite()) {
             return Wish::Failed(SampleError::NotANumber { tokens: self.tokens });
         }
-        self.last_hidden = Some(read.hidden.to_vec());
+        self.last_hidden = Some(hidden.to_vec());
         Wish::Done
     }
 
@@ -222,8 +233,8 @@ impl Sequence {
         let (Some(run), Some(readout)) = (&mut self.run, &self.spec.readout) else {
             return Wish::Failed(SampleError::Internal("no read-out is under way".to_owned()));
         };
-        let next = run.advance(readout, read.level, read.logits, self.spec.sampling, read.scratch);
-        match next {
+        let masses = read.masses(run.question(readout));
+        match run.advance(readout, masses.as_deref(), self.spec.sampling) {
             readout::Next::Feed { new_slot, tokens } => {
                 self.cache.tokens = self.slot_start;
                 self.pending = tokens;
@@ -286,13 +297,4 @@ impl std::fmt::Debug for Sequence {
             .field("tokens", &self.tokens)
             .finish_non_exhaustive()
     }
-}
-
-/// Logits with what is needed to read them.
-pub(crate) struct Reader<'a> {
-    pub(crate) level: SimdLevel,
-    pub(crate) logits: &'a [f32],
-    /// After the last norm, of the row that gave the logits.
-    pub(crate) hidden: &'a [f32],
-    pub(crate) scratch: &'a mut Vec<f32>,
 }

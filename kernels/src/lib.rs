@@ -3,9 +3,11 @@
 //! ```text
 //! blocks   the weight types of GGUF: how their blocks are read
 //! cpu      packed weights, quantised activations, attention and threads, for x86-64, AArch64 and plain Rust
+//! cuda     kernels (../cuda) and matrix products on an NVIDIA card, whose libraries are opened at run time
 //! ```
 //!
 //! `unsafe` code and assembly stand in this package and nowhere else, memory-mapped files aside.
 
 pub mod blocks;
 pub mod cpu;
+pub mod cuda;

@@ -10,7 +10,7 @@ use crate::error::SubmitError;
 use crate::event::Event;
 use crate::model::adapted::Adapted;
 use crate::model::attention::{Cluster, SequenceRows};
-use crate::model::forward::{AdaptedRows, Batch, Forward, Row};
+use crate::model::forward::{AdaptedRows, Batch, Row};
 use crate::model::kv::PAGE_TOKENS;
 use crate::request::{Group, NoWatch, SampleSpec, Sampling};
 
@@ -33,6 +33,7 @@ impl Engine {
     pub(super) fn compute(&mut self, prefill: &[Chunk], events: &mut Vec<Event>) {
         let mut batch = Batch::default();
         let (draws, decodes) = self.add_sequences(&mut batch);
+        batch.sample_rows = batch.rows.len();
         for &chunk in prefill {
             self.add_prompt(chunk, &mut batch);
         }
@@ -64,6 +65,7 @@ impl Engine {
                 let first = batch.rows.len();
                 self.add_sequence(sequence, start, batch);
                 for drafts in 0..=self.sequences[sequence].drafts.left() {
+                    batch.asks.push(self.sequences[sequence].ask(drafts));
                     draws.push(Draw { sequence, source: draws.len(), drafts });
                 }
                 sequences.push(SequenceRows {
@@ -134,10 +136,7 @@ impl Engine {
 
     /// Keeps the logits of prompts that are complete; their rows follow those of the sequences.
     fn finish_prompts(&mut self, prefill: &[Chunk], sequences: usize, events: &mut Vec<Event>) {
-        let stride = Forward::logits_stride(&self.shape);
-        let logits = self.compute.logits().chunks_exact(stride);
-        let hidden = self.compute.last_hidden().chunks_exact(self.shape.width);
-        let mut rows = logits.zip(hidden).skip(sequences);
+        let mut row = sequences;
         for chunk in prefill {
             let Some(group) = self.groups.iter_mut().find(|group| group.id == chunk.group) else {
                 continue;
@@ -146,10 +145,11 @@ impl Engine {
             if group.path.tokens() < prompt_tokens {
                 continue;
             }
-            let (logits, hidden) =
-                rows.next().expect("a complete prompt's last row wants its logits");
-            group.logits = logits.to_vec();
-            group.last_hidden = hidden.to_vec();
+            // A complete prompt's last row wanted its logits.
+            let mut outputs = self.compute.outputs(&self.shape, row);
+            row += 1;
+            group.logits = outputs.logits().to_vec();
+            group.last_hidden = outputs.hidden().to_vec();
             group.stage = Stage::Ready;
             self.counters.prefills += 1;
             let (group, cached_tokens) = (group.id, group.cached_tokens);

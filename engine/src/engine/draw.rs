@@ -6,9 +6,10 @@ use super::Engine;
 use crate::error::SampleError;
 use crate::event::Event;
 use crate::model::forward::Forward;
+use crate::outputs::{Outputs, Reader};
 use crate::request::Sampling;
 use crate::sampling::draw;
-use crate::sequence::{Reader, Wish};
+use crate::sequence::Wish;
 use jury_kernels::cpu::thread_pool::Results;
 
 /// Free tokens between two progress events of a sample.
@@ -29,10 +30,17 @@ pub(super) struct Draw {
 impl Engine {
     /// Gives every sequence of `draws` its logits: draws in parallel, then lets the sequences act in order.
     pub(super) fn draw(&mut self, draws: &[Draw], from_groups: bool, events: &mut Vec<Event>) {
-        let tokens = self.draw_tokens(draws, from_groups);
+        let tokens = match self.compute.tokens() {
+            Some(tokens) if !from_groups => {
+                let token = |draw: &Draw| {
+                    let draws = self.sequences[draw.sequence].draws();
+                    tokens.get(draw.source).copied().flatten().filter(|_| draws)
+                };
+                draws.iter().map(token).collect()
+            }
+            _ => self.draw_tokens(draws, from_groups),
+        };
         let mut scratch = Vec::new();
-        let stride = Forward::logits_stride(&self.shape);
-        let width = self.shape.width;
         let mut ended = Vec::new();
         let mut accepted = false;
         for (draw, token) in draws.iter().zip(tokens) {
@@ -40,17 +48,14 @@ impl Engine {
                 continue;
             }
             let sequence = &mut self.sequences[draw.sequence];
-            let (logits, hidden) = match from_groups {
+            let outputs = match from_groups {
                 true => {
                     let group = &self.groups[draw.source];
-                    (group.logits.as_slice(), group.last_hidden.as_slice())
+                    Outputs::Host { logits: &group.logits, hidden: &group.last_hidden }
                 }
-                false => (
-                    &self.compute.logits()[draw.source * stride..][..stride],
-                    &self.compute.last_hidden()[draw.source * width..][..width],
-                ),
+                false => self.compute.outputs(&self.shape, draw.source),
             };
-            let mut read = Reader { level: self.level, logits, hidden, scratch: &mut scratch };
+            let mut read = Reader { level: self.level, outputs, scratch: &mut scratch };
             let wish = if sequence.draws() {
                 self.counters.decode_tokens += 1;
                 sequence.take_token(token, &self.tokens, &mut read)

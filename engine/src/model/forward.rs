@@ -32,6 +32,7 @@ use super::attention::{AttentionShape, AttentionTile, Cluster, KeyShift, Scratch
 use super::kv::{KvStore, PageId, PageLayout};
 use super::weights::InputScales;
 use super::{Shape, Weights};
+use crate::outputs::Ask;
 pub(crate) use adapt::AdaptedRows;
 use adapt::Strip;
 pub(crate) use angles::Angles;
@@ -70,6 +71,10 @@ pub(crate) struct Row {
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) rows: Vec<Row>,
+    /// The first rows, which samples generate; those of prompts follow.
+    pub(crate) sample_rows: usize,
+    /// What is asked of the first rows that want their logits, one for each; of the others all is wanted.
+    pub(crate) asks: Vec<Ask>,
     pub(crate) clusters: Vec<Cluster>,
     /// Rows that adapters change, ascending, each once at most.
     pub(crate) adapted: Vec<AdaptedRows>,
@@ -170,7 +175,12 @@ impl Forward {
 
     /// Floats from one row of logits to the next.
     pub(crate) fn logits_stride(shape: &Shape) -> usize {
-        shape.outputs.next_multiple_of(PANEL)
+        Self::padded(shape.outputs)
+    }
+
+    /// So many logits and what pads them.
+    pub(crate) fn padded(outputs: usize) -> usize {
+        outputs.next_multiple_of(PANEL)
     }
 
     /// The logits of the last pass, for the rows that wanted them, in order. Beyond the head's outputs: minus infinity.

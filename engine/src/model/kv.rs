@@ -118,15 +118,20 @@ impl KvStore {
         KvStore::of_pages(page_bytes, 0, budget_bytes)
     }
 
-    fn of_pages(page_bytes: usize, host_bytes: usize, budget_bytes: u64) -> KvStore {
-        let most_pages = (budget_bytes / page_bytes as u64).min(u64::from(PageId::MAX)) as usize;
+    /// A store that hands out so many pages, whose memory is elsewhere.
+    pub(crate) fn of_count(most_pages: usize) -> KvStore {
         KvStore {
             memory: Arena::default(),
             pages: Vec::new(),
             free: Vec::new(),
             most_pages,
-            host_bytes,
+            host_bytes: 0,
         }
+    }
+
+    fn of_pages(page_bytes: usize, host_bytes: usize, budget_bytes: u64) -> KvStore {
+        let most_pages = (budget_bytes / page_bytes as u64).min(u64::from(PageId::MAX)) as usize;
+        KvStore { host_bytes, ..KvStore::of_count(most_pages) }
     }
 
     pub(crate) fn most_pages(&self) -> usize {

@@ -78,6 +78,15 @@ impl Shape {
         }
     }
 
+    /// From the text of a folder's configuration.
+    #[cfg(test)]
+    pub(crate) fn of_text(configuration: &str) -> Shape {
+        let path = std::path::Path::new("config.json");
+        let config = Config::parse(path, configuration.as_bytes()).unwrap();
+        let family = config.text_maybe("model_type").unwrap().unwrap().to_owned();
+        Shape::of_configuration(Architecture::of_folder(&family).unwrap(), &config).unwrap()
+    }
+
     /// From the settings of a folder alone.
     pub(crate) fn of_configuration(
         architecture: Architecture,

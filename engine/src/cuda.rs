@@ -1,0 +1,238 @@
+//! A model on an NVIDIA card: the same batches, pages and read-outs as the own CPU kernels', in bfloat16.
+//!
+//! ```text
+//! memory.rs      how much goes where (pure)
+//! weights.rs     files -> the card
+//! tables.rs      batch -> what kernels are told: rows, slots, attention tasks, parts (pure)
+//! layout.rs      tables -> one block of bytes, padded so that recorded steps repeat (pure)
+//! products.rs    the model's matrix products, an algorithm a role
+//! buffers.rs     activations
+//! step.rs        the forward pass as launches
+//! answers.rs     draws and questions, answered on the card
+//! ```
+//!
+//! Rows of prompts and rows that samples generate are computed by products of their own (see [`Role`]), attention is cut
+//! at positions that depend on a sample alone, and everything else treats each row by itself: a row's bits do not depend on the
+//! rows beside it. Shared tokens are read once for all samples of a group, for many groups in one launch, and merged with each
+//! sample's own by log-sum-exp (Juravsky et al., "Hydragen", 2024; Ye et al., "FlashInfer", 2025: cascade attention).
+//!
+//! A card that fails once is lost: whoever decodes on it ends with an error, and the engine has to be loaded anew.
+
+mod answers;
+mod buffers;
+mod layout;
+mod memory;
+mod products;
+mod step;
+mod tables;
+mod weights;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::config::EngineConfig;
+use crate::error::LoadError;
+use crate::files::ModelFiles;
+use crate::model::Shape;
+use crate::model::forward::Batch;
+use crate::readout::Question;
+use answers::Answers;
+use buffers::Buffers;
+use jury_kernels::cuda::{Bf16, Buffer, Card, CudaError, Graph, Heads, Kernels, Products};
+use layout::{Block, Extent};
+use products::ModelProducts;
+use tables::Tables;
+use weights::Weights;
+
+pub use jury_kernels::cuda::{CardFacts, LIBRARIES_VARIABLE, cards, open_libraries};
+
+/// Recorded steps that are kept; when there are more, all are forgotten.
+const MOST_GRAPHS: usize = 128;
+
+/// A model's weights, keys and values on a card.
+#[derive(Debug)]
+pub(crate) struct CardModel {
+    card: Card,
+    shape: Shape,
+    heads: Heads,
+    numerics: String,
+    kernels: Kernels,
+    products: Products,
+    algorithms: ModelProducts,
+    weights: Weights,
+    /// Layers x slots x key heads x head size.
+    keys: Buffer<Bf16>,
+    /// The same.
+    values: Buffer<Bf16>,
+    pages: usize,
+    buffers: Buffers,
+    block: Block,
+    /// Steps by what they are padded to; `None` after the first time, which is not recorded.
+    graphs: HashMap<Extent, Option<Graph>>,
+    answers: Answers,
+    lost: Option<CudaError>,
+}
+
+// === impl CardModel ===
+
+impl CardModel {
+    /// Loads a model to a card, and takes what is left of its memory, or what the configuration grants, for keys and values.
+    ///
+    /// # Errors
+    /// Files that are damaged, a model that the kernels do not know, or a card that is not there, too old or too small.
+    pub(crate) fn load(
+        ordinal: usize,
+        files: &ModelFiles,
+        shape: &Shape,
+        config: &EngineConfig,
+    ) -> Result<CardModel, LoadError> {
+        memory::runnable(shape).map_err(|why| files.unsupported(why))?;
+        let failed = |error: CudaError| LoadError::Device(format!("cuda:{ordinal}: {error}"));
+        let card = Card::open(ordinal).map_err(failed)?;
+        let kernels = Kernels::load(&card, shape.key_size).map_err(failed)?;
+        let products = Products::new(&card).map_err(failed)?;
+        let capacity = memory::Capacity::of(shape, config);
+        let demand = memory::Demand::of(shape, &capacity);
+        demand.check(card.free_bytes().map_err(failed)?).map_err(LoadError::Device)?;
+        let most_positions = shape.context_length.min(config.context_limit.unwrap_or(usize::MAX));
+        let weights = Weights::load(&card, files, shape, most_positions, ordinal)?;
+        let buffers = Buffers::new(&card, shape, &capacity).map_err(failed)?;
+        let algorithms =
+            ModelProducts::choose(&products, &weights, &buffers, shape).map_err(failed)?;
+        let free = card.free_bytes().map_err(failed)?;
+        let pages = demand.pages(free, config.kv_budget_bytes).map_err(LoadError::Device)?;
+        // One page more: padded rows write there.
+        let elements = (pages + 1) * demand.page_elements();
+        let keys = Buffer::zeroed(&card, elements, "keys").map_err(failed)?;
+        let values = Buffer::zeroed(&card, elements, "values").map_err(failed)?;
+        let heads =
+            Heads { heads: shape.heads, kv_heads: shape.kv_heads, head_size: shape.key_size };
+        let (major, minor) = card.facts().capability;
+        let numerics = format!(
+            "cuda-bf16-v{}-sm{major}{minor}x{}-lt{}",
+            jury_kernels::cuda::KERNELS_VERSION,
+            card.facts().multiprocessors,
+            products.version()
+        );
+        let facts = card.facts();
+        tracing::info!(
+            card = facts.name,
+            weight_bytes = demand.weights,
+            buffer_bytes = demand.buffers,
+            pages,
+            bitwise = algorithms.are_invariant(),
+            "model loaded to the card"
+        );
+        Ok(CardModel {
+            block: Block::default(),
+            card,
+            shape: shape.clone(),
+            heads,
+            numerics,
+            kernels,
+            products,
+            algorithms,
+            weights,
+            keys,
+            values,
+            pages,
+            buffers,
+            graphs: HashMap::new(),
+            answers: Answers::default(),
+            lost: None,
+        })
+    }
+
+    /// Names the card, the library and the kernels' version: equal ones give equal bits.
+    pub(crate) fn numerics(&self) -> &str {
+        &self.numerics
+    }
+
+    /// Whether a row's bits do not depend on the rows beside it.
+    pub(crate) fn is_bitwise(&self) -> bool {
+        self.algorithms.are_invariant()
+    }
+
+    /// Pages of keys and values that it has.
+    pub(crate) fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// Why it computes nothing any more.
+    pub(crate) fn lost(&self) -> Option<&CudaError> {
+        self.lost.as_ref()
+    }
+
+    /// Computes the batch: stores its keys and values, answers its questions.
+    pub(crate) fn run(&mut self, batch: &Batch) {
+        self.answers.clear();
+        if self.lost.is_none()
+            && let Err(error) = self.step(batch)
+        {
+            tracing::error!(numerics = self.numerics, %error, "the card is lost");
+            self.lost = Some(error);
+        }
+    }
+
+    /// The drawn tokens, one for each question of the last batch; `None` where the logits hold no number or nothing was drawn.
+    pub(crate) fn tokens(&self) -> &[Option<u32>] {
+        self.answers.tokens()
+    }
+
+    /// What the sets of a question weigh, if it was asked of this row; not numbers where the logits are none.
+    pub(crate) fn masses(&self, row: usize, question: &Arc<Question>) -> Option<&[f64]> {
+        self.answers.masses(row, question)
+    }
+
+    /// A row's logits, padded with minus infinity. Not numbers when the card is lost.
+    pub(crate) fn logits(&mut self, row: usize) -> &[f32] {
+        let stride = memory::padded_outputs(&self.shape);
+        let outputs = self.shape.outputs;
+        self.answers.fetch_logits(&self.buffers.logits, row, stride, outputs, &mut self.lost)
+    }
+
+    /// A row's hidden state. Not numbers when the card is lost.
+    pub(crate) fn hidden(&mut self, row: usize) -> &[f32] {
+        let width = self.shape.width;
+        self.answers.fetch_hidden(&self.buffers.hidden_states, row, width, &mut self.lost)
+    }
+
+    /// One step: what the batch says goes to the card, and its answers come back.
+    fn step(&mut self, batch: &Batch) -> Result<(), CudaError> {
+        let tables = Tables::of(batch, self.heads.heads / self.heads.kv_heads);
+        if self.buffers.grow(&self.card, &self.shape, &tables)? {
+            // Recorded steps name the former buffers.
+            self.graphs.clear();
+        }
+        let repeats = tables.repeats();
+        let extent = if repeats { tables.extent().padded() } else { tables.extent() };
+        let scratch_page = self.pages as u32;
+        if self.block.fill(&self.card, &tables, extent, scratch_page)? {
+            self.graphs.clear();
+        }
+        if repeats { self.launch_recorded(extent)? } else { self.launch(extent)? }
+        self.answer(batch, &tables)
+    }
+
+    /// Launches a step that will come again: recorded from its second time on.
+    fn launch_recorded(&mut self, extent: Extent) -> Result<(), CudaError> {
+        match self.graphs.get(&extent) {
+            Some(Some(graph)) => graph.launch(),
+            Some(None) => {
+                let graph = Graph::record(&self.card, || self.launch(extent))?;
+                graph.launch()?;
+                self.graphs.insert(extent, Some(graph));
+                Ok(())
+            }
+            None => {
+                self.launch(extent)?;
+                if self.graphs.len() >= MOST_GRAPHS {
+                    self.card.synchronise()?;
+                    self.graphs.clear();
+                }
+                self.graphs.insert(extent, None);
+                Ok(())
+            }
+        }
+    }
+}

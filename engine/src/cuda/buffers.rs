@@ -1,0 +1,106 @@
+//! Activations on the card, kept between steps.
+
+use super::memory::{Capacity, padded_outputs, projected};
+use super::tables::Tables;
+use crate::model::Shape;
+use jury_kernels::cuda::{Bf16, Buffer, Card, CudaError, Output};
+
+/// Buffers of the forward pass.
+#[derive(Debug)]
+pub(crate) struct Buffers {
+    capacity: Capacity,
+    /// The residual stream: rows x width.
+    pub(crate) stream: Buffer<f32>,
+    /// Outputs that are normed before they join the stream; empty in families without such norms.
+    pub(crate) branch: Buffer<f32>,
+    /// Rows x width.
+    pub(crate) normed: Buffer<Bf16>,
+    /// Rows x (queries, keys, values).
+    pub(crate) projected: Buffer<Bf16>,
+    /// Rows x queries.
+    pub(crate) queries: Buffer<Bf16>,
+    /// The same.
+    pub(crate) attended: Buffer<Bf16>,
+    /// Rows x (gates, ups).
+    pub(crate) gate_up: Buffer<Bf16>,
+    /// Rows x inner layer.
+    pub(crate) hidden: Buffer<Bf16>,
+    /// Parts x queries.
+    pub(crate) sums: Buffer<f32>,
+    /// Parts x heads x (greatest score, sum of weights).
+    pub(crate) stats: Buffer<f32>,
+    /// Lists of slots.
+    pub(crate) slots: Buffer<u32>,
+    /// Wanted rows x width, after the last norm.
+    pub(crate) wanted_normed: Buffer<Bf16>,
+    /// The same as floats.
+    pub(crate) hidden_states: Buffer<f32>,
+    /// Wanted rows x padded outputs.
+    pub(crate) logits: Buffer<f32>,
+}
+
+// === impl Buffers ===
+
+impl Buffers {
+    pub(crate) fn new(
+        card: &Card,
+        shape: &Shape,
+        capacity: &Capacity,
+    ) -> Result<Buffers, CudaError> {
+        let Capacity { rows, wanted, parts, slots } = *capacity;
+        let what = "activations";
+        let queries = shape.heads * shape.key_size;
+        let branch = if shape.architecture.has_post_norms() { rows * shape.width } else { 0 };
+        Ok(Buffers {
+            capacity: *capacity,
+            stream: Buffer::zeroed(card, rows * shape.width, what)?,
+            branch: Buffer::zeroed(card, branch, what)?,
+            normed: Buffer::zeroed(card, rows * shape.width, what)?,
+            projected: Buffer::zeroed(card, rows * projected(shape), what)?,
+            queries: Buffer::zeroed(card, rows * queries, what)?,
+            attended: Buffer::zeroed(card, rows * queries, what)?,
+            gate_up: Buffer::zeroed(card, rows * 2 * shape.hidden, what)?,
+            hidden: Buffer::zeroed(card, rows * shape.hidden, what)?,
+            sums: Buffer::zeroed(card, parts * queries, what)?,
+            stats: Buffer::zeroed(card, parts * shape.heads * 2, what)?,
+            slots: Buffer::zeroed(card, slots, what)?,
+            wanted_normed: Buffer::zeroed(card, wanted * shape.width, what)?,
+            hidden_states: Buffer::zeroed(card, wanted * shape.width, what)?,
+            logits: Buffer::zeroed(card, wanted * padded_outputs(shape), what)?,
+        })
+    }
+
+    /// Makes room for a batch; says whether buffers have moved.
+    pub(crate) fn grow(
+        &mut self,
+        card: &Card,
+        shape: &Shape,
+        tables: &Tables,
+    ) -> Result<bool, CudaError> {
+        let needed = self.capacity.with(tables.capacity());
+        if needed == self.capacity {
+            return Ok(false);
+        }
+        card.synchronise()?;
+        let half_more = |needed: usize, now: usize| if needed > now { needed + needed / 2 } else { now };
+        let capacity = Capacity {
+            rows: half_more(needed.rows, self.capacity.rows),
+            wanted: half_more(needed.wanted, self.capacity.wanted),
+            parts: half_more(needed.parts, self.capacity.parts),
+            slots: half_more(needed.slots, self.capacity.slots),
+        };
+        // Nothing in them outlives a step; the former ones go first.
+        let none = Capacity { rows: 0, wanted: 0, parts: 0, slots: 0 };
+        *self = Buffers::new(card, shape, &none)?;
+        *self = Buffers::new(card, shape, &capacity)?;
+        Ok(true)
+    }
+
+    /// Where what joins the stream goes: to the stream itself, or to be normed before.
+    pub(crate) fn joined(&self, shape: &Shape) -> Output<'_> {
+        match shape.architecture.has_post_norms() {
+            true => Output::Floats(self.branch.view()),
+            false => Output::Added(self.stream.view()),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! How much of a card's memory goes where, and what the kernels can run. Pure.
+
+use crate::config::EngineConfig;
+use crate::model::Shape;
+use crate::model::kv::PAGE_TOKENS;
+use jury_kernels::cuda::HEAD_SIZES;
+
+/// Memory beside weights, buffers and pages: the context, compiled kernels, recorded steps and the workspace of products.
+const RESERVE_BYTES: u64 = 768 << 20;
+/// Sizes of matrices are multiples of it: 16 bytes of bfloat16.
+const ALIGNED: usize = 8;
+/// Tokens that a sample's read-out feeds at once, usually.
+const READOUT_ROWS: usize = 2;
+
+/// Numbers of rows that buffers are made for; they grow when a batch needs more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Capacity {
+    /// Rows of a batch.
+    pub(crate) rows: usize,
+    /// Rows whose logits are wanted.
+    pub(crate) wanted: usize,
+    /// Parts of attention that are merged, rows of them.
+    pub(crate) parts: usize,
+    /// Entries of the lists of slots.
+    pub(crate) slots: usize,
+}
+
+/// What a model takes of a card's memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Demand {
+    pub(crate) weights: u64,
+    pub(crate) buffers: u64,
+    /// A page of keys and values.
+    pub(crate) page: u64,
+}
+
+/// Says why the card's kernels cannot run a shape.
+pub(crate) fn runnable(shape: &Shape) -> Result<(), String> {
+    if shape.latent.is_some() {
+        return Err("latent attention (deepseek2) on a CUDA card; take --device cpu".to_owned());
+    }
+    if shape.experts.is_some() {
+        return Err("experts on a CUDA card; take --device cpu".to_owned());
+    }
+    if shape.key_size != shape.value_size || !HEAD_SIZES.contains(&shape.key_size) {
+        let Shape { key_size, value_size, .. } = shape;
+        return Err(format!(
+            "keys of {key_size} and values of {value_size} elements; the kernels of CUDA cards have heads of \
+             {HEAD_SIZES:?}; take --device cpu"
+        ));
+    }
+    let sizes = [("width", shape.width), ("hidden size", shape.hidden)];
+    match sizes.into_iter().find(|(_, size)| !size.is_multiple_of(ALIGNED)) {
+        None => Ok(()),
+        Some((what, size)) => Err(format!("{what} of {size}, which is no multiple of {ALIGNED}")),
+    }
+}
+
+/// Outputs of the head, padded.
+pub(crate) fn padded_outputs(shape: &Shape) -> usize {
+    shape.outputs.next_multiple_of(ALIGNED)
+}
+
+/// Columns of a row of queries, keys and values.
+pub(crate) fn projected(shape: &Shape) -> usize {
+    (shape.heads + 2 * shape.kv_heads) * shape.key_size
+}
+
+// === impl Capacity ===
+
+impl Capacity {
+    pub(crate) fn of(shape: &Shape, config: &EngineConfig) -> Capacity {
+        let samples = config.max_sequences.max(1);
+        let context = shape.context_length.min(config.context_limit.unwrap_or(usize::MAX));
+        Capacity {
+            rows: config.prefill_chunk.max(1) + samples * READOUT_ROWS,
+            wanted: samples + samples.div_ceil(8),
+            parts: samples * 8,
+            slots: context.min(8192) * 4,
+        }
+    }
+
+    /// Room for all that either has room for.
+    pub(crate) fn with(self, other: Capacity) -> Capacity {
+        Capacity {
+            rows: self.rows.max(other.rows),
+            wanted: self.wanted.max(other.wanted),
+            parts: self.parts.max(other.parts),
+            slots: self.slots.max(other.slots),
+        }
+    }
+
+    /// Bytes of the buffers.
+    pub(crate) fn bytes(&self, shape: &Shape) -> u64 {
+        let branch = if shape.architecture.has_post_norms() { shape.width } else { 0 };
+        let queries = shape.heads * shape.key_size;
+        let bf16 = shape.width + projected(shape) + 2 * queries + 3 * shape.hidden;
+        let row = 2 * bf16 + 4 * (shape.width + branch);
+        let wanted = 6 * shape.width + 4 * padded_outputs(shape);
+        let part = 4 * (queries + 2 * shape.heads);
+        let Capacity { rows, wanted: wanted_rows, parts, slots } = *self;
+        (rows * row + wanted_rows * wanted + parts * part + slots * 4) as u64
+    }
+}
+
+// === impl Demand ===
+
+impl Demand {
+    pub(crate) fn of(shape: &Shape, capacity: &Capacity) -> Demand {
+        let queries = shape.heads * shape.key_size;
+        let layer = shape.width * (projected(shape) + queries + 3 * shape.hidden);
+        // Not known here is whether the head has weights of its own: it is counted.
+        let ends = shape.width * (shape.vocabulary + padded_outputs(shape));
+        Demand {
+            weights: 2 * (shape.layers as u64 * layer as u64 + ends as u64),
+            buffers: capacity.bytes(shape),
+            page: (2 * 2 * shape.layers * shape.kv_heads * shape.key_size * PAGE_TOKENS) as u64,
+        }
+    }
+
+    /// Elements of a page's keys, in all layers; as many are its values.
+    pub(crate) fn page_elements(&self) -> usize {
+        (self.page / 4) as usize
+    }
+
+    /// Says what is missing where so many free bytes are not enough for the model and one page.
+    pub(crate) fn check(&self, free: u64) -> Result<(), String> {
+        let needed = self.weights + self.buffers + RESERVE_BYTES + self.page;
+        if needed <= free {
+            return Ok(());
+        }
+        let gib = |bytes: u64| bytes as f64 / f64::from(1u32 << 30);
+        Err(format!(
+            "the model needs {:.1} GiB of the card's memory ({:.1} of weights in bfloat16, {:.1} of buffers, {:.1} in \
+             reserve), {:.1} GiB are free; take a smaller model or a larger card",
+            gib(needed),
+            gib(self.weights),
+            gib(self.buffers),
+            gib(RESERVE_BYTES),
+            gib(free)
+        ))
+    }
+
+    /// Pages that fit what is free when weights and buffers are there, or the budget, if that is less.
+    pub(crate) fn pages(&self, free: u64, budget: Option<u64>) -> Result<usize, String> {
+        let left = free.saturating_sub(RESERVE_BYTES / 2);
+        let bytes = budget.map_or(left, |budget| budget.min(left));
+        let pages = bytes / self.page;
+        if pages < 2 {
+            return Err(format!(
+                "{bytes} bytes of the card's memory are left for keys and values, a page of {PAGE_TOKENS} tokens takes {}",
+                self.page
+            ));
+        }
+        // One is for padded rows.
+        Ok(pages.min(u64::from(u32::MAX) / PAGE_TOKENS as u64) as usize - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What NVIDIA's driver reports of an H100 with 80 GB: 81,559 MiB.
+    const H100_BYTES: u64 = 81_559 << 20;
+
+    /// DeepSeek-GRM-27B: a Gemma 2 of 27B.
+    fn grm_27b() -> Shape {
+        let configuration = r#"{"model_type": "gemma2", "hidden_size": 4608, "intermediate_size": 36864,
+            "num_hidden_layers": 46, "num_attention_heads": 32, "num_key_value_heads": 16, "head_dim": 128,
+            "vocab_size": 256000, "max_position_embeddings": 8192, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+            "query_pre_attn_scalar": 144, "sliding_window": 4096, "attn_logit_softcapping": 50.0,
+            "final_logit_softcapping": 30.0, "hidden_activation": "gelu_pytorch_tanh"}"#;
+        Shape::of_text(configuration)
+    }
+
+    #[test]
+    fn the_paper_s_27b_fits_a_card_of_80_gb_with_15_gb_for_keys_and_values() {
+        let shape = grm_27b();
+        let config = EngineConfig { max_sequences: 256, prefill_chunk: 2048, ..EngineConfig::default() };
+        let demand = Demand::of(&shape, &Capacity::of(&shape, &config));
+        // 27.2 billion weights of 2 bytes, and the tied head counted twice.
+        assert!((54.0e9..58.0e9).contains(&(demand.weights as f64)), "{demand:?}");
+        // The issue allows 2 GB beyond weights and pages.
+        assert!(demand.buffers + RESERVE_BYTES < 2_000_000_000, "{demand:?}");
+        demand.check(H100_BYTES).unwrap();
+        let free = H100_BYTES - demand.weights - demand.buffers;
+        let pages = demand.pages(free, None).unwrap() as u64;
+        assert!(pages * demand.page >= 15_000_000_000, "{pages} pages of {}", demand.page);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_with_numbers() {
+        let shape = grm_27b();
+        let demand = Demand::of(&shape, &Capacity::of(&shape, &EngineConfig::default()));
+        let why = demand.check(24 << 30).unwrap_err();
+        assert!(why.contains("GiB of weights") || why.contains("of weights in bfloat16"), "{why}");
+        assert!(why.contains("24.0 GiB are free"), "{why}");
+        assert!(demand.pages(RESERVE_BYTES / 2 + demand.page, None).is_err());
+        assert_eq!(demand.pages(1 << 40, Some(demand.page * 5)).unwrap(), 4);
+    }
+}

@@ -1,0 +1,158 @@
+//! From files to the card: matrices as bfloat16, norms and biases as floats.
+//!
+//! Matrices that have the same inputs are one on the card: queries, keys and values; gates and ups. A tensor goes through a
+//! piece of pinned memory, so that the host never holds more than the tensor it reads.
+
+mod upload;
+
+use super::memory::{padded_outputs, projected};
+use crate::error::LoadError;
+use crate::files::ModelFiles;
+use crate::model::{Reader, Shape};
+use jury_kernels::cuda::{Bf16, Buffer, Card, CudaError, Matrix};
+use upload::Upload;
+
+/// All weights of a model.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    /// Vocabulary x width.
+    pub(crate) table: Buffer<Bf16>,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) output_norm: Buffer<f32>,
+    /// Padded outputs x width; `None` where it is the table.
+    head: Option<Buffer<Bf16>>,
+    head_outputs: usize,
+    width: usize,
+    /// For every position cosine and sine of each pair.
+    pub(crate) turns: Buffer<f32>,
+    /// The same in layers that see a window, where they differ.
+    pub(crate) local_turns: Option<Buffer<f32>>,
+}
+
+/// One layer.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    pub(crate) attention_norm: Buffer<f32>,
+    /// (Queries, keys, values) x width.
+    pub(crate) projections: Buffer<Bf16>,
+    pub(crate) bias: Option<Buffer<f32>>,
+    pub(crate) query_norm: Option<Buffer<f32>>,
+    pub(crate) key_norm: Option<Buffer<f32>>,
+    /// Width x attended.
+    pub(crate) output: Buffer<Bf16>,
+    pub(crate) post_attention_norm: Option<Buffer<f32>>,
+    pub(crate) feed_norm: Buffer<f32>,
+    /// (Gates, ups) x width.
+    pub(crate) gate_up: Buffer<Bf16>,
+    /// Width x hidden.
+    pub(crate) down: Buffer<Bf16>,
+    pub(crate) post_feed_norm: Option<Buffer<f32>>,
+}
+
+// === impl Weights ===
+
+impl Weights {
+    pub(crate) fn load(
+        card: &Card,
+        files: &ModelFiles,
+        shape: &Shape,
+        most_positions: usize,
+        ordinal: usize,
+    ) -> Result<Weights, LoadError> {
+        let failed =
+            |error: CudaError| LoadError::Device(format!("cuda:{ordinal}, loading: {error}"));
+        let reader = Reader::new(files, shape);
+        let mut upload = Upload::new(card, files, failed).map_err(failed)?;
+        let (width, vocabulary) = (shape.width, shape.vocabulary);
+        let table = upload.matrix(&[("token_embd.weight", vocabulary)], width, vocabulary)?;
+        let mut layers = Vec::with_capacity(shape.layers);
+        for index in 0..shape.layers {
+            layers.push(Layer::load(&mut upload, &reader, index)?);
+        }
+        let head_outputs = padded_outputs(shape);
+        // A table without rows for padding is the head itself.
+        let head = match files.head() {
+            "token_embd.weight" if head_outputs == vocabulary => None,
+            name => Some(upload.matrix(&[(name, shape.outputs)], width, head_outputs)?),
+        };
+        let output_norm = upload.floats(&reader.norm("output_norm.weight", width)?)?;
+        let turns = |frequencies: &[f64], magnitude: f64| -> Vec<f32> {
+            let of = |position: usize| {
+                frequencies.iter().flat_map(move |frequency| {
+                    let (sine, cosine) = libm::sincos(position as f64 * frequency);
+                    [(cosine * magnitude) as f32, (sine * magnitude) as f32]
+                })
+            };
+            (0..most_positions).flat_map(of).collect()
+        };
+        let local = shape.rope.local_frequencies().map(|frequencies| turns(&frequencies, 1.0));
+        let global = turns(&reader.rope_frequencies()?, shape.rope.magnitude());
+        Ok(Weights {
+            table,
+            layers,
+            output_norm,
+            head,
+            head_outputs,
+            width,
+            turns: upload.floats(&global)?,
+            local_turns: local.map(|turns| upload.floats(&turns)).transpose()?,
+        })
+    }
+
+    /// What the last state is multiplied with.
+    pub(crate) fn head(&self) -> Matrix<'_> {
+        let weights = self.head.as_ref().unwrap_or(&self.table).view();
+        Matrix { weights, outputs: self.head_outputs, inputs: self.width }
+    }
+}
+
+// === impl Layer ===
+
+impl Layer {
+    fn load<F: Fn(CudaError) -> LoadError + Copy>(
+        upload: &mut Upload<'_, F>,
+        reader: &Reader<'_>,
+        index: usize,
+    ) -> Result<Layer, LoadError> {
+        let shape = reader.shape;
+        let (width, hidden) = (shape.width, shape.hidden);
+        let (queries, keys) = (shape.heads * shape.key_size, shape.kv_heads * shape.key_size);
+        let name = |part: &str| format!("blk.{index}.{part}");
+        let weight = |part: &str| name(&format!("{part}.weight"));
+        for part in ["attn_output", "ffn_gate", "ffn_up", "ffn_down"] {
+            let bias = name(&format!("{part}.bias"));
+            if reader.files.has(&bias) {
+                return Err(reader.files.unsupported(format!("tensor {bias} on a CUDA card")));
+            }
+        }
+        let projections = [
+            (weight("attn_q"), queries),
+            (weight("attn_k"), keys),
+            (weight("attn_v"), keys),
+        ];
+        let mut bias = Vec::new();
+        let mut has_bias = false;
+        for (part, outputs) in [("attn_q", queries), ("attn_k", keys), ("attn_v", keys)] {
+            let found = reader.maybe_vector(&name(&format!("{part}.bias")), outputs)?;
+            has_bias |= found.is_some();
+            bias.extend(found.unwrap_or_else(|| vec![0.0; outputs]));
+        }
+        let gates = [(weight("ffn_gate"), hidden), (weight("ffn_up"), hidden)];
+        let maybe = |upload: &Upload<'_, F>, floats: Option<Vec<f32>>| {
+            floats.map(|floats| upload.floats(&floats)).transpose()
+        };
+        Ok(Layer {
+            attention_norm: upload.floats(&reader.norm(&weight("attn_norm"), width)?)?,
+            projections: upload.stacked(&projections, width, projected(shape))?,
+            bias: maybe(upload, has_bias.then_some(bias))?,
+            query_norm: maybe(upload, reader.head_norm(&weight("attn_q_norm"))?)?,
+            key_norm: maybe(upload, reader.head_norm(&weight("attn_k_norm"))?)?,
+            output: upload.matrix(&[(&weight("attn_output"), width)], queries, width)?,
+            post_attention_norm: maybe(upload, reader.post_norm(&weight("post_attention_norm"))?)?,
+            feed_norm: upload.floats(&reader.norm(&weight("ffn_norm"), width)?)?,
+            gate_up: upload.stacked(&gates, width, 2 * hidden)?,
+            down: upload.matrix(&[(&weight("ffn_down"), width)], hidden, width)?,
+            post_feed_norm: maybe(upload, reader.post_norm(&weight("post_ffw_norm"))?)?,
+        })
+    }
+}

@@ -1,0 +1,43 @@
+//! The arithmetic on an NVIDIA card. Nothing of CUDA is needed to build it: the driver and cuBLASLt are opened at run
+//! time, and the kernels (`../cuda/*.cu`) come as committed PTX, which the driver compiles for the card.
+//!
+//! ```text
+//! library.rs   finds and opens the libraries
+//! card.rs      a card: its facts, its stream, its memory
+//! memory.rs    buffers on the card, pinned memory of the host, views for kernels
+//! ptx.rs       the committed PTX
+//! kernels.rs   one safe launch for each kernel
+//! shapes.rs    how many blocks of how many threads (pure)
+//! products.rs  matrix products by cuBLASLt
+//! choice.rs    which of its algorithms, so that a row's bits do not depend on the rows beside it (pure)
+//! graph.rs     recorded launches
+//! ```
+//!
+//! All of it runs in tests without a card, on emulated libraries (`scripts/emulated-cuda`).
+//!
+//! Safety: views carry lengths, and launches check them; what indices *on the card* point to (tokens, pages, tasks) is the
+//! caller's word. A wrong one reaches the card's memory alone, never this process's.
+
+mod card;
+mod choice;
+mod error;
+mod graph;
+mod kernels;
+mod library;
+mod memory;
+mod products;
+mod ptx;
+mod shapes;
+
+pub use card::{Card, CardFacts, cards};
+pub use choice::{PROMPT_ROWS, Role, SAMPLE_ROWS};
+pub use error::CudaError;
+pub use graph::Graph;
+pub use kernels::{Attention, Draw, HEAD_SIZES, Heads, Kernels, Parts, Question, Rotation, Task};
+pub use library::{LIBRARIES_VARIABLE, open_libraries};
+pub use memory::{Bf16, Buffer, Pinned, View};
+pub use products::{Algorithms, Matrix, Output, Products};
+pub use shapes::TASK_QUERIES;
+
+/// Changes whenever a kernel's bits do.
+pub const KERNELS_VERSION: u32 = 1;

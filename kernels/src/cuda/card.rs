@@ -1,0 +1,141 @@
+//! A card: its facts, and the one stream that all of an engine's work goes through.
+
+use std::sync::Arc;
+
+use cudarc::driver::sys::{CUdevice_attribute, CUresult, cuDriverGetVersion};
+use cudarc::driver::{CudaContext, CudaStream, result};
+
+use super::{CudaError, open_libraries};
+
+/// Compute capability that the PTX is made for.
+const LEAST_MAJOR: i32 = 8;
+
+/// What is known of a card without using it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardFacts {
+    /// Its number, from 0, as CUDA counts.
+    pub ordinal: usize,
+    /// As NVIDIA calls it.
+    pub name: String,
+    /// Compute capability: major and minor.
+    pub capability: (i32, i32),
+    /// Streaming multiprocessors.
+    pub multiprocessors: usize,
+    /// Bytes of its memory.
+    pub memory_bytes: u64,
+    /// Bytes of shared memory that one block may have.
+    pub shared_bytes: usize,
+    /// CUDA's version that the driver knows: 1000 times the major plus 10 times the minor.
+    pub driver: i32,
+}
+
+/// A card in use. One stream; calls return before the work is done, until something is read back.
+#[derive(Debug, Clone)]
+pub struct Card {
+    facts: CardFacts,
+    pub(super) stream: Arc<CudaStream>,
+}
+
+/// All cards of this machine; none where CUDA's libraries are not here.
+///
+/// # Errors
+/// A driver that is here and fails.
+pub fn cards() -> Result<Vec<CardFacts>, CudaError> {
+    open_libraries(None)?;
+    (0..count()?).map(|ordinal| CardFacts::read(ordinal).map(|(facts, _)| facts)).collect()
+}
+
+fn count() -> Result<usize, CudaError> {
+    let count = result::init().and_then(|()| result::device::get_count());
+    match count {
+        Ok(count) => Ok(usize::try_from(count).unwrap_or(0)),
+        Err(error) if error.0 == CUresult::CUDA_ERROR_NO_DEVICE => Ok(0),
+        Err(error) => Err(CudaError::driver("looking for cards")(error)),
+    }
+}
+
+// === impl CardFacts ===
+
+impl CardFacts {
+    fn read(ordinal: usize) -> Result<(CardFacts, Arc<CudaContext>), CudaError> {
+        let failed = || CudaError::driver("opening the card");
+        let context = CudaContext::new(ordinal).map_err(failed())?;
+        let attribute = |attribute| context.attribute(attribute).map_err(failed());
+        let positive = |number: i32| usize::try_from(number).unwrap_or(0);
+        let (major, minor) = context.compute_capability().map_err(failed())?;
+        let facts = CardFacts {
+            ordinal,
+            name: context.name().map_err(failed())?,
+            capability: (major, minor),
+            multiprocessors: positive(attribute(
+                CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+            )?),
+            memory_bytes: context.total_mem().map_err(failed())? as u64,
+            shared_bytes: positive(attribute(
+                CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
+            )?),
+            driver: driver_version()?,
+        };
+        Ok((facts, context))
+    }
+}
+
+#[allow(unsafe_code)]
+fn driver_version() -> Result<i32, CudaError> {
+    let mut version = 0;
+    // SAFETY: the call writes one int.
+    let result = unsafe { cuDriverGetVersion(&raw mut version) };
+    result.result().map_err(CudaError::driver("asking the driver for its version"))?;
+    Ok(version)
+}
+
+// === impl Card ===
+
+impl Card {
+    /// Opens a card.
+    ///
+    /// # Errors
+    /// Libraries that are missing, no such card, or one that is too old.
+    pub fn open(ordinal: usize) -> Result<Card, CudaError> {
+        open_libraries(None)?;
+        let found = count()?;
+        if ordinal >= found {
+            return Err(CudaError::NoCard { ordinal, found });
+        }
+        let (facts, context) = CardFacts::read(ordinal)?;
+        let (major, minor) = facts.capability;
+        if major < LEAST_MAJOR {
+            return Err(CudaError::TooOld { card: facts.name, major, minor });
+        }
+        #[allow(unsafe_code)]
+        // SAFETY: everything goes through one stream, which orders it.
+        unsafe {
+            context.disable_event_tracking();
+        }
+        let stream = context.new_stream().map_err(CudaError::driver("making a stream"))?;
+        Ok(Card { facts, stream })
+    }
+
+    /// What is known of it.
+    pub fn facts(&self) -> &CardFacts {
+        &self.facts
+    }
+
+    /// Bytes of its memory that are free.
+    ///
+    /// # Errors
+    /// A card that is lost.
+    pub fn free_bytes(&self) -> Result<u64, CudaError> {
+        let info = self.stream.context().mem_get_info();
+        let (free, _) = info.map_err(CudaError::driver("asking for free memory"))?;
+        Ok(free as u64)
+    }
+
+    /// Waits until all work is done.
+    ///
+    /// # Errors
+    /// Work that failed: from then on the card is lost to this process.
+    pub fn synchronise(&self) -> Result<(), CudaError> {
+        self.stream.synchronize().map_err(CudaError::driver("waiting for the card"))
+    }
+}

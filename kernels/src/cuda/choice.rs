@@ -1,0 +1,208 @@
+//! Which of cuBLASLt's algorithms computes a product, so that a row's bits do not depend on the rows beside it.
+//!
+//! An algorithm adds up a row's products in an order of its own; those without a split of the inner dimension often have
+//! the same one. For every number of rows the library's first proposal is taken that gives the bits of the *reference*,
+//! its proposal for the usual number of rows. This depends on card and library alone, never on timing: two workers with the
+//! same card and library choose alike. (Thinking Machines, "Defeating Nondeterminism in LLM Inference", 2025, names the problem.)
+
+/// Numbers of rows of generated tokens for which an algorithm is chosen; the last holds for more.
+pub const SAMPLE_ROWS: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+/// The same for rows of prompts.
+pub const PROMPT_ROWS: [usize; 6] = [64, 256, 512, 1024, 2048, 4096];
+/// Which of [`SAMPLE_ROWS`] the reference is proposed for: 64 rows.
+const SAMPLE_REFERENCE: usize = 6;
+/// Which of [`PROMPT_ROWS`]: 1024 rows.
+const PROMPT_REFERENCE: usize = 3;
+
+/// What rows are computed for. Rows of one role share their algorithms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Tokens of prompts, hundreds at once.
+    Prompt,
+    /// Tokens that samples generate, one a sample.
+    Sample,
+}
+
+/// Rows whose bits are compared.
+pub(super) const PROBES: [usize; 18] =
+    [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987, 1597, 2584];
+
+/// For each number of rows, which of the proposals is taken.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Choice<A> {
+    /// Numbers of rows, ascending; the last holds for more.
+    pub(super) steps: Vec<usize>,
+    /// One for each.
+    pub(super) algorithms: Vec<A>,
+    /// Whether all give a row the same bits.
+    pub(super) is_invariant: bool,
+}
+
+/// What the choice is made from: proposals, and the bits that they give.
+pub(super) trait Proposals {
+    type Algorithm: Clone;
+    type Error;
+
+    /// The library's proposals for so many rows, best first; at least one.
+    fn proposals(&mut self, rows: usize) -> Result<Vec<Self::Algorithm>, Self::Error>;
+
+    /// What an algorithm gives for `rows` test rows: a fingerprint of the bits of each of the [`PROBES`] among them. `None` where it cannot
+    /// compute that.
+    fn bits(
+        &mut self,
+        algorithm: &Self::Algorithm,
+        rows: usize,
+    ) -> Result<Option<Vec<u64>>, Self::Error>;
+}
+
+// === impl Role ===
+
+impl Role {
+    /// Numbers of rows for which an algorithm is chosen, ascending.
+    pub fn rows(self) -> &'static [usize] {
+        match self {
+            Role::Prompt => &PROMPT_ROWS,
+            Role::Sample => &SAMPLE_ROWS,
+        }
+    }
+
+    fn reference(self) -> usize {
+        match self {
+            Role::Prompt => PROMPT_REFERENCE,
+            Role::Sample => SAMPLE_REFERENCE,
+        }
+    }
+
+    /// The numbers of rows that are chosen for, where there is room for `most`.
+    fn steps(self, most: usize) -> Vec<usize> {
+        let fitting: Vec<usize> =
+            self.rows().iter().copied().filter(|&rows| rows <= most).collect();
+        if fitting.is_empty() { vec![most] } else { fitting }
+    }
+}
+
+// === impl Choice ===
+
+impl<A> Choice<A> {
+    /// The algorithm for a number of rows: that of the first step that is not smaller, or the last.
+    pub(super) fn of(&self, rows: usize) -> &A {
+        let step = self.steps.iter().position(|&step| step >= rows);
+        &self.algorithms[step.unwrap_or(self.steps.len() - 1)]
+    }
+}
+
+/// Chooses the algorithms of a role, where there is room for `most` rows.
+pub(super) fn choose<P: Proposals>(
+    role: Role,
+    most: usize,
+    from: &mut P,
+) -> Result<Choice<P::Algorithm>, P::Error> {
+    let steps = role.steps(most);
+    let most = steps[steps.len() - 1];
+    let mut reference = None;
+    for candidate in from.proposals(role.rows()[role.reference()].min(most))? {
+        if let Some(bits) = from.bits(&candidate, most)? {
+            reference = Some((candidate, bits));
+            break;
+        }
+    }
+    let Some((reference, expected)) = reference else {
+        // Nothing computes all numbers of rows: each gets its own.
+        let first = |rows: &usize| from.proposals(*rows).map(|mut found| found.swap_remove(0));
+        let algorithms = steps.iter().map(first).collect::<Result<_, _>>()?;
+        return Ok(Choice { steps, algorithms, is_invariant: false });
+    };
+    let mut algorithms = Vec::new();
+    let mut is_invariant = true;
+    for &rows in &steps {
+        let mut found = None;
+        let candidates = from.proposals(rows)?;
+        for candidate in candidates.iter().chain([&reference]) {
+            if from.bits(candidate, rows)?.is_some_and(|bits| expected.starts_with(&bits)) {
+                found = Some(candidate.clone());
+                break;
+            }
+        }
+        is_invariant &= found.is_some();
+        let first = || candidates.first().unwrap_or(&reference).clone();
+        algorithms.push(found.unwrap_or_else(first));
+    }
+    Ok(Choice { steps, algorithms, is_invariant })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Algorithms are (order of addition, greatest number of rows).
+    struct Library {
+        offered: fn(usize) -> Vec<(u64, usize)>,
+    }
+
+    impl Proposals for Library {
+        type Algorithm = (u64, usize);
+        type Error = ();
+
+        fn proposals(&mut self, rows: usize) -> Result<Vec<(u64, usize)>, ()> {
+            Ok((self.offered)(rows))
+        }
+
+        fn bits(
+            &mut self,
+            &(order, most): &(u64, usize),
+            rows: usize,
+        ) -> Result<Option<Vec<u64>>, ()> {
+            let probes = PROBES.iter().filter(|&&row| row < rows);
+            Ok((rows <= most).then(|| probes.map(|&row| order * 10_000 + row as u64).collect()))
+        }
+    }
+
+    fn choice(role: Role, offered: fn(usize) -> Vec<(u64, usize)>) -> Choice<(u64, usize)> {
+        choose(role, 5000, &mut Library { offered }).unwrap()
+    }
+
+    #[test]
+    fn the_first_proposal_with_the_reference_s_bits_is_taken() {
+        // The best for few rows adds in another order.
+        let found = choice(Role::Sample, |rows| match rows {
+            1..=4 => vec![(7, 4), (1, 8), (1, 9)],
+            _ => vec![(1, 9000), (7, 9000)],
+        });
+        assert!(found.is_invariant);
+        assert_eq!(found.algorithms[..3], [(1, 8), (1, 8), (1, 8)]);
+        assert!(found.algorithms.iter().all(|&(order, _)| order == 1));
+    }
+
+    #[test]
+    fn the_reference_is_taken_where_no_proposal_has_its_bits() {
+        let found = choice(Role::Prompt, |rows| vec![(rows as u64, 9000)]);
+        assert!(found.is_invariant);
+        assert_eq!(found.algorithms, [(1024, 9000); 6]);
+    }
+
+    #[test]
+    fn a_library_that_has_no_such_algorithms_is_told_apart() {
+        let found = choice(Role::Sample, |rows| vec![(rows as u64, rows)]);
+        assert!(!found.is_invariant);
+        assert_eq!(found.algorithms[8], (256, 256));
+    }
+
+    #[test]
+    fn every_number_of_rows_has_its_step() {
+        for (role, most) in
+            [(Role::Prompt, 9000), (Role::Prompt, 700), (Role::Sample, 9000), (Role::Sample, 3)]
+        {
+            let steps = role.steps(most);
+            let choice =
+                Choice { algorithms: steps.clone(), steps: steps.clone(), is_invariant: true };
+            let last = *steps.last().unwrap();
+            assert!(last <= most);
+            for rows in 1..5000 {
+                let step = *choice.of(rows);
+                assert!(step >= rows || step == last);
+                assert!(steps.iter().all(|&other| other >= step || other < rows));
+            }
+        }
+        assert_eq!(Role::Prompt.steps(20), [20]);
+    }
+}

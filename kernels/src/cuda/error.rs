@@ -1,0 +1,88 @@
+//! What can go wrong on a card.
+
+use cudarc::cublaslt::result::CublasError;
+use cudarc::driver::DriverError;
+
+/// Why a card cannot be used, or no longer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CudaError {
+    /// A library that is not here.
+    #[error("{name} is not found: {advice}")]
+    Library {
+        /// The library's name.
+        name: &'static str,
+        /// What to do about it.
+        advice: String,
+    },
+    /// No card of this number.
+    #[error("there is no CUDA card {ordinal}: {found} found")]
+    NoCard {
+        /// The number that was asked for.
+        ordinal: usize,
+        /// How many there are.
+        found: usize,
+    },
+    /// A card that the kernels do not run on.
+    #[error(
+        "{card} has compute capability {major}.{minor}, the kernels need 8.0 or newer (Ampere)"
+    )]
+    TooOld {
+        /// The card's name.
+        card: String,
+        /// Of its compute capability.
+        major: i32,
+        /// Of its compute capability.
+        minor: i32,
+    },
+    /// Memory that is not there.
+    #[error("out of memory on the card: {needed} bytes wanted for {what}, {free} bytes free")]
+    Memory {
+        /// What the memory is for.
+        what: String,
+        /// Bytes that were asked for.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// A call of the driver that failed.
+    #[error("{doing}: {name}")]
+    Driver {
+        /// What was being done.
+        doing: &'static str,
+        /// CUDA's name of the error.
+        name: String,
+    },
+    /// A product that cuBLASLt refused.
+    #[error("product of {outputs} x {inputs} with {rows} rows: {status}")]
+    Product {
+        /// Rows of the weights.
+        outputs: usize,
+        /// Columns of the weights.
+        inputs: usize,
+        /// Rows of the other matrix.
+        rows: usize,
+        /// cuBLASLt's name of the error.
+        status: String,
+    },
+    /// The stack that wants more shared memory, or a size that no kernel was compiled for.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+impl CudaError {
+    pub(super) fn driver(doing: &'static str) -> impl FnOnce(DriverError) -> CudaError {
+        move |error| {
+            let name =
+                error.error_name().ok().and_then(|name| name.to_str().ok().map(str::to_owned));
+            CudaError::Driver { doing, name: name.unwrap_or_else(|| format!("{:?}", error.0)) }
+        }
+    }
+
+    pub(super) fn product(
+        outputs: usize,
+        inputs: usize,
+        rows: usize,
+    ) -> impl FnOnce(CublasError) -> CudaError {
+        move |error| CudaError::Product { outputs, inputs, rows, status: format!("{:?}", error.0) }
+    }
+}

@@ -1,0 +1,109 @@
+//! Finds the driver and cuBLASLt and opens them, so that whoever looks for them by name gets these.
+//!
+//! The driver belongs to the system. cuBLASLt comes with a CUDA toolkit or, far more often, with a Python environment that has
+//! PyTorch (`nvidia/cublas/lib` or `nvidia/cu13/lib` among its packages).
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+
+use super::CudaError;
+
+/// Names a folder whose CUDA libraries are taken before any other.
+pub const LIBRARIES_VARIABLE: &str = "JURY_CUDA_LIBRARIES";
+
+const DRIVER: [&str; 2] = ["libcuda.so", "libcuda.so.1"];
+const PRODUCTS: [&str; 3] = ["libcublasLt.so", "libcublasLt.so.13", "libcublasLt.so.12"];
+
+static OPENED: OnceLock<Result<(), CudaError>> = OnceLock::new();
+
+/// Opens the libraries, once for the whole process; later calls give the first one's result. `folder` is looked into first, then
+/// the folder that [`LIBRARIES_VARIABLE`] names, the system's, toolkits' and those of the active Python environment.
+///
+/// # Errors
+/// A library that is nowhere.
+pub fn open_libraries(folder: Option<&Path>) -> Result<(), CudaError> {
+    OPENED.get_or_init(|| open_all(folder)).clone()
+}
+
+fn open_all(folder: Option<&Path>) -> Result<(), CudaError> {
+    let chosen: Vec<PathBuf> = folder
+        .map(Path::to_owned)
+        .into_iter()
+        .chain(std::env::var_os(LIBRARIES_VARIABLE).map(PathBuf::from))
+        .collect();
+    if !open(&DRIVER, &chosen) {
+        let advice = "it comes with NVIDIA's driver for this machine's card".to_owned();
+        return Err(CudaError::Library { name: "the CUDA driver (libcuda.so.1)", advice });
+    }
+    let folders = [chosen, toolkits()].concat();
+    if !open(&PRODUCTS, &folders) {
+        let advice = format!(
+            "it comes with the CUDA toolkit, with PyTorch, or by `pip install nvidia-cublas`; if it is here, \
+             name its folder: {LIBRARIES_VARIABLE}=FOLDER"
+        );
+        return Err(CudaError::Library { name: "cuBLASLt (libcublasLt.so.13 or .12)", advice });
+    }
+    Ok(())
+}
+
+/// Opens the first of these libraries that is there: in the folders, or where the system looks. It stays open.
+#[allow(unsafe_code)]
+fn open(names: &[&str], folders: &[PathBuf]) -> bool {
+    let in_folders = folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
+    let paths = in_folders.filter(|path| path.is_file()).chain(names.iter().map(PathBuf::from));
+    for path in paths {
+        // SAFETY: NVIDIA's libraries, or our emulated ones, run no code at load that this process could not bear.
+        if let Ok(library) = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) } {
+            std::mem::forget(library);
+            return true;
+        }
+    }
+    false
+}
+
+/// Where toolkits and Python environments have cuBLASLt.
+fn toolkits() -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    for variable in ["CUDA_HOME", "CUDA_PATH"] {
+        folders.extend(std::env::var_os(variable).map(|home| PathBuf::from(home).join("lib64")));
+    }
+    folders.push(PathBuf::from("/usr/local/cuda/lib64"));
+    for variable in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
+        let Some(home) = std::env::var_os(variable) else { continue };
+        folders.extend(python_folders(&PathBuf::from(home).join("lib")));
+    }
+    folders
+}
+
+/// `python3.N/site-packages/nvidia/*/lib` below a folder.
+fn python_folders(lib: &Path) -> Vec<PathBuf> {
+    let below = |folder: &Path| -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        paths
+    };
+    below(lib)
+        .into_iter()
+        .flat_map(|python| below(&python.join("site-packages").join("nvidia")))
+        .map(|package| package.join("lib"))
+        .filter(|folder| folder.is_dir())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_of_python_packages_are_found() {
+        let home = tempfile::tempdir().unwrap();
+        let lib = home.path().join("lib/python3.12/site-packages/nvidia/cu13/lib");
+        std::fs::create_dir_all(&lib).unwrap();
+        std::fs::create_dir_all(home.path().join("lib/python3.12/site-packages/torch")).unwrap();
+        assert_eq!(python_folders(&home.path().join("lib")), [lib]);
+        assert!(python_folders(&home.path().join("nowhere")).is_empty());
+    }
+}

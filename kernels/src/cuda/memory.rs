@@ -1,0 +1,276 @@
+//! Memory of the card and pinned memory of the host.
+
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use cudarc::driver::{result, sys};
+
+use super::{Card, CudaError};
+
+/// A bfloat16, by its bits.
+pub type Bf16 = half::bf16;
+
+/// What a buffer may hold: plain numbers and structs of them, for which all bits mean something.
+///
+/// # Safety
+/// `Copy`, without padding that matters, and every pattern of bits is a value.
+pub unsafe trait Plain: Copy + Send + 'static {}
+
+// SAFETY: numbers.
+unsafe impl Plain for u8 {}
+unsafe impl Plain for u32 {}
+unsafe impl Plain for f32 {}
+unsafe impl Plain for f64 {}
+unsafe impl Plain for Bf16 {}
+
+/// Memory on the card for `len` elements.
+#[derive(Debug)]
+pub struct Buffer<T> {
+    card: Card,
+    pointer: sys::CUdeviceptr,
+    len: usize,
+    kind: PhantomData<T>,
+}
+
+/// Some elements of a [`Buffer`], for a kernel to read or write.
+#[derive(Debug)]
+pub struct View<'a, T> {
+    pub(super) pointer: sys::CUdeviceptr,
+    len: usize,
+    kind: PhantomData<&'a T>,
+}
+
+/// Memory of the host that the card copies from and to without a detour.
+#[derive(Debug)]
+pub struct Pinned {
+    pointer: *mut u8,
+    bytes: usize,
+    card: Card,
+}
+
+// SAFETY: plain memory with one owner.
+unsafe impl Send for Pinned {}
+
+// === impl Buffer ===
+
+impl<T: Plain> Buffer<T> {
+    /// Takes memory, which holds anything. `what` is for the error.
+    ///
+    /// # Errors
+    /// Memory that is not there, or a lost card.
+    pub fn new(card: &Card, len: usize, what: &str) -> Result<Buffer<T>, CudaError> {
+        let bytes = size_of::<T>() * len.max(1);
+        card.stream.context().bind_to_thread().map_err(CudaError::driver("choosing the card"))?;
+        // SAFETY: the memory is freed once, on drop.
+        let pointer = unsafe { result::malloc_sync(bytes) }.map_err(|error| {
+            if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
+                let free = card.free_bytes().unwrap_or(0);
+                return CudaError::Memory { what: what.to_owned(), needed: bytes as u64, free };
+            }
+            CudaError::driver("taking memory")(error)
+        })?;
+        Ok(Buffer { card: card.clone(), pointer, len, kind: PhantomData })
+    }
+
+    /// The same, holding zeros.
+    ///
+    /// # Errors
+    /// As [`Buffer::new`].
+    pub fn zeroed(card: &Card, len: usize, what: &str) -> Result<Buffer<T>, CudaError> {
+        let buffer = Buffer::new(card, len, what)?;
+        // SAFETY: as many bytes as were taken.
+        unsafe {
+            result::memset_d8_async(buffer.pointer, 0, buffer.bytes(), card.stream.cu_stream())
+        }
+        .map_err(CudaError::driver("clearing memory"))?;
+        Ok(buffer)
+    }
+
+    /// A buffer that holds these.
+    ///
+    /// # Errors
+    /// As [`Buffer::new`].
+    pub fn of(card: &Card, elements: &[T], what: &str) -> Result<Buffer<T>, CudaError> {
+        let buffer = Buffer::new(card, elements.len(), what)?;
+        buffer.write(0, elements)?;
+        Ok(buffer)
+    }
+
+    /// Elements.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes.
+    pub fn bytes(&self) -> usize {
+        self.len * size_of::<T>()
+    }
+
+    /// All of it.
+    pub fn view(&self) -> View<'_, T> {
+        View { pointer: self.pointer, len: self.len, kind: PhantomData }
+    }
+
+    /// Some of it.
+    ///
+    /// # Panics
+    /// Where the range leaves the buffer.
+    pub fn slice(&self, range: Range<usize>) -> View<'_, T> {
+        self.view().slice(range)
+    }
+
+    /// Copies elements to the card and waits until they are there.
+    ///
+    /// # Errors
+    /// A lost card.
+    ///
+    /// # Panics
+    /// Where they leave the buffer.
+    pub fn write(&self, at: usize, elements: &[T]) -> Result<(), CudaError> {
+        write(&self.card, self.slice(at..at + elements.len()), elements)
+    }
+
+    /// Copies elements from the card, when all work before is done.
+    ///
+    /// # Errors
+    /// Work that failed, or a lost card.
+    ///
+    /// # Panics
+    /// Where they leave the buffer.
+    pub fn read(&self, at: usize, elements: &mut [T]) -> Result<(), CudaError> {
+        let view = self.slice(at..at + elements.len());
+        let stream = self.card.stream.cu_stream();
+        // SAFETY: the view has as many elements, every pattern of bits is one, and the stream is waited for.
+        unsafe { result::memcpy_dtoh_async(elements, view.pointer, stream) }
+            .map_err(CudaError::driver("copying from the card"))?;
+        self.card.synchronise()
+    }
+}
+
+impl Buffer<u8> {
+    /// Copies the beginning of pinned memory to the beginning of the buffer; it must not be written to before the card is done.
+    ///
+    /// # Errors
+    /// A lost card.
+    ///
+    /// # Panics
+    /// Where it is longer than either.
+    pub fn write_pinned(&self, from: &Pinned, bytes: usize) -> Result<(), CudaError> {
+        assert!(bytes <= self.len && bytes <= from.bytes, "{bytes} bytes are copied");
+        // SAFETY: both have as many bytes.
+        unsafe {
+            let from = std::slice::from_raw_parts(from.pointer, bytes);
+            result::memcpy_htod_async(self.pointer, from, self.card.stream.cu_stream())
+        }
+        .map_err(CudaError::driver("copying to the card"))
+    }
+}
+
+impl<T> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        // A card that is lost has freed it already.
+        if self.card.stream.context().bind_to_thread().is_ok() {
+            // SAFETY: taken in `new`, freed here alone.
+            let _ = unsafe { result::free_sync(self.pointer) };
+        }
+    }
+}
+
+// === impl View ===
+
+impl<'a, T: Plain> View<'a, T> {
+    /// Elements.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Some of it.
+    ///
+    /// # Panics
+    /// Where the range leaves the view.
+    pub fn slice(&self, range: Range<usize>) -> View<'a, T> {
+        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
+        let pointer = self.pointer + (range.start * size_of::<T>()) as u64;
+        View { pointer, len: range.len(), kind: PhantomData }
+    }
+
+    /// The same bytes as elements of another kind.
+    ///
+    /// # Panics
+    /// Where they do not fit or do not begin at a multiple of their size.
+    pub fn cast<U: Plain>(&self, len: usize) -> View<'a, U> {
+        assert!(size_of::<U>() * len <= size_of::<T>() * self.len, "{len} elements do not fit");
+        assert!(self.pointer.is_multiple_of(align_of::<U>() as u64), "not aligned");
+        View { pointer: self.pointer, len, kind: PhantomData }
+    }
+}
+
+impl<T> Clone for View<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for View<'_, T> {}
+
+// === impl Pinned ===
+
+impl Pinned {
+    /// Takes pinned memory, zeroed.
+    ///
+    /// # Errors
+    /// Memory that is not there, or a lost card.
+    pub fn new(card: &Card, bytes: usize) -> Result<Pinned, CudaError> {
+        let failed = || CudaError::driver("taking pinned memory");
+        card.stream.context().bind_to_thread().map_err(failed())?;
+        // SAFETY: freed once, on drop; zeroed before anybody reads it.
+        let pointer = unsafe {
+            let pointer = result::malloc_host(bytes.max(1), 0).map_err(failed())?.cast::<u8>();
+            pointer.write_bytes(0, bytes);
+            pointer
+        };
+        Ok(Pinned { pointer, bytes, card: card.clone() })
+    }
+
+    /// All of it.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: as many bytes were taken and zeroed, and the borrow is the only one.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer, self.bytes) }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if self.card.stream.context().bind_to_thread().is_ok() {
+            // SAFETY: taken in `new`, freed here alone.
+            let _ = unsafe { result::free_host(self.pointer.cast()) };
+        }
+    }
+}
+
+/// Copies a view's bytes from the card, when all work before is done.
+pub(super) fn read_bytes<T: Plain>(card: &Card, view: View<'_, T>) -> Result<Vec<u8>, CudaError> {
+    let mut bytes = vec![0u8; view.len * size_of::<T>()];
+    // SAFETY: as many bytes, and the stream is waited for.
+    unsafe { result::memcpy_dtoh_async(&mut bytes, view.pointer, card.stream.cu_stream()) }
+        .map_err(CudaError::driver("copying from the card"))?;
+    card.synchronise()?;
+    Ok(bytes)
+}
+
+/// Copies as many elements as the view has to the card, and waits until they are there.
+pub(super) fn write<T: Plain>(
+    card: &Card,
+    view: View<'_, T>,
+    elements: &[T],
+) -> Result<(), CudaError> {
+    assert_eq!(view.len, elements.len(), "all of a view is written");
+    // SAFETY: the view has as many elements, and they stay until the stream has been waited for.
+    unsafe { result::memcpy_htod_async(view.pointer, elements, card.stream.cu_stream()) }
+        .map_err(CudaError::driver("copying to the card"))?;
+    card.synchronise()
+}
