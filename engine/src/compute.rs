@@ -52,6 +52,7 @@ impl Compute {
         level: SimdLevel,
     ) -> Result<Compute, LoadError> {
         match config.device {
+            DeviceKind::Auto => Compute::load_anywhere(config, files, shape, level),
             DeviceKind::Cpu => Ok(Compute::Own {
                 weights: Box::new(Weights::load(files, shape)?),
                 forward: Box::new(Forward::new(level)),
@@ -64,6 +65,27 @@ impl Compute {
             #[cfg(not(feature = "candle"))]
             kind => Err(LoadError::Device(format!("{kind:?} is not built in"))),
         }
+    }
+
+    /// Loads to the first card; where there is none, or it cannot run the model, to this process's memory.
+    fn load_anywhere(
+        config: &EngineConfig,
+        files: &ModelFiles,
+        shape: &Shape,
+        level: SimdLevel,
+    ) -> Result<Compute, LoadError> {
+        let has_card = crate::cuda::cards().is_ok_and(|cards| !cards.is_empty());
+        if has_card {
+            let card = EngineConfig { device: DeviceKind::Cuda(0), ..config.clone() };
+            match Compute::load(&card, files, shape, level) {
+                Err(why @ (LoadError::Device(_) | LoadError::Unsupported { .. })) => {
+                    tracing::warn!(%why, "the card is not used");
+                }
+                loaded => return loaded,
+            }
+        }
+        let cpu = EngineConfig { device: DeviceKind::Cpu, ..config.clone() };
+        Compute::load(&cpu, files, shape, level)
     }
 
     /// The store that hands out pages, with their memory where this process computes itself.

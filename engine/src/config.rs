@@ -3,6 +3,8 @@
 /// Where the model's arithmetic happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceKind {
+    /// The first NVIDIA card, if there is one that the model fits and the kernels know, else the CPU.
+    Auto,
     /// This process's own CPU kernels.
     #[default]
     Cpu,

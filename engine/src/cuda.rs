@@ -210,7 +210,11 @@ impl CardModel {
         if self.block.fill(&self.card, &tables, extent, scratch_page)? {
             self.graphs.clear();
         }
-        if repeats { self.launch_recorded(extent)? } else { self.launch(extent)? }
+        if repeats {
+            self.launch_recorded(extent)?
+        } else {
+            self.launch(extent)?
+        }
         self.answer(batch, &tables)
     }
 

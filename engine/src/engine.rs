@@ -201,10 +201,16 @@ impl Engine {
         &self.numerics
     }
 
-    /// Whether equal prompt, settings and seed give equal bits whatever else runs. False on candle devices, whose
-    /// products may round differently with the number of rows beside one's own.
+    /// Whether equal prompt, settings and seed give equal bits whatever else runs. False on candle devices, and on cards whose library has no
+    /// such products: there a row may be rounded differently with the number of rows beside it.
     pub fn is_bitwise(&self) -> bool {
         self.compute.is_bitwise()
+    }
+
+    /// Why the engine computes nothing any more: its card is lost. Every sample has ended with [`crate::SampleError::Lost`]; drop the engine and
+    /// load it anew.
+    pub fn lost(&self) -> Option<String> {
+        self.compute.lost()
     }
 
     /// The instruction set that the kernels use.

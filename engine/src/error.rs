@@ -198,6 +198,12 @@ pub enum SubmitError {
     /// The adapter that the group names.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
+    /// The engine's card is lost: the engine has to be loaded anew.
+    #[error("the card is lost: {why}")]
+    Lost {
+        /// What the card said.
+        why: String,
+    },
     /// A field has no meaning.
     #[error("{field}: {why}")]
     Invalid {
@@ -217,6 +223,12 @@ pub enum SampleError {
     NotANumber {
         /// Free tokens generated before.
         tokens: usize,
+    },
+    /// The engine's card was lost while the sample waited or decoded. Nothing is wrong with the sample.
+    #[error("the card is lost: {why}")]
+    Lost {
+        /// What the card said.
+        why: String,
     },
     /// The opening that the caller gave is longer than the room the context left.
     #[error("the read-out text of {tokens} tokens does not fit the context")]

@@ -110,8 +110,10 @@ impl TokenisedReadout {
             };
             Arc::new(Question { sets: leads.map(next).collect() })
         };
-        let questions =
-            nodes.iter().map(|node| [question(node, &after[0]), question(node, &after[1])]).collect();
+        let questions = nodes
+            .iter()
+            .map(|node| [question(node, &after[0]), question(node, &after[1])])
+            .collect();
         let closing = tokens.encode_plain(&readout.closing)?;
         let opening_room = tokens.encode_plain(&(readout.opening)(""))?.len() + OPENING_SLACK;
         Ok(TokenisedReadout {

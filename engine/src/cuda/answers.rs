@@ -114,12 +114,7 @@ impl Answers {
         &self.hidden.1
     }
 
-    fn make_room(
-        &mut self,
-        card: &Card,
-        draws: usize,
-        sums: usize,
-    ) -> Result<&Memory, CudaError> {
+    fn make_room(&mut self, card: &Card, draws: usize, sums: usize) -> Result<&Memory, CudaError> {
         let fits = |memory: &Memory| memory.tokens.len() >= draws && memory.masses.len() >= sums;
         if !self.memory.as_ref().is_some_and(fits) {
             self.memory = None;

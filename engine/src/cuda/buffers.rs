@@ -82,7 +82,8 @@ impl Buffers {
             return Ok(false);
         }
         card.synchronise()?;
-        let half_more = |needed: usize, now: usize| if needed > now { needed + needed / 2 } else { now };
+        let half_more =
+            |needed: usize, now: usize| if needed > now { needed + needed / 2 } else { now };
         let capacity = Capacity {
             rows: half_more(needed.rows, self.capacity.rows),
             wanted: half_more(needed.wanted, self.capacity.wanted),

@@ -183,13 +183,7 @@ impl Block {
 }
 
 /// Writes the sections; what is padded becomes a harmless row, segment or part.
-fn write(
-    sections: &Sections,
-    extent: &Extent,
-    tables: &Tables,
-    scratch_page: u32,
-    to: &mut [u8],
-) {
+fn write(sections: &Sections, extent: &Extent, tables: &Tables, scratch_page: u32, to: &mut [u8]) {
     let scratch_slot = scratch_page * PAGE_TOKENS as u32;
     let padding = |numbers: &[u32], len: usize, with: u32| {
         let mut padded = numbers.to_vec();
@@ -241,7 +235,10 @@ mod tests {
     #[test]
     fn steps_are_few_and_near() {
         let steps: std::collections::BTreeSet<usize> = (0..=512).map(step).collect();
-        assert_eq!(steps.iter().take(9).copied().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 6, 8, 12, 16]);
+        assert_eq!(
+            steps.iter().take(9).copied().collect::<Vec<_>>(),
+            [0, 1, 2, 3, 4, 6, 8, 12, 16]
+        );
         assert!(steps.len() < 20);
         assert!((1..5000).all(|size| step(size) >= size && step(size) * 2 <= size * 3 + 2));
     }
@@ -276,13 +273,11 @@ mod tests {
     fn a_step_begins_alike_whatever_is_asked_after_it() {
         let extent = Extent { rows: 8, sample_rows: 8, wanted: 8, segments: 12, tasks: 6 };
         let asked = Tables { draws: vec![Draw::default(); 8], ..Tables::default() };
-        let (one, other) = (Sections::of(&extent, &asked), Sections::of(&extent, &Tables::default()));
-        assert_eq!(Sections { questions: 0, sets: 0, members: 0, end: 0, ..one }, Sections {
-            questions: 0,
-            sets: 0,
-            members: 0,
-            end: 0,
-            ..other
-        });
+        let (one, other) =
+            (Sections::of(&extent, &asked), Sections::of(&extent, &Tables::default()));
+        assert_eq!(
+            Sections { questions: 0, sets: 0, members: 0, end: 0, ..one },
+            Sections { questions: 0, sets: 0, members: 0, end: 0, ..other }
+        );
     }
 }

@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn the_paper_s_27b_fits_a_card_of_80_gb_with_15_gb_for_keys_and_values() {
         let shape = grm_27b();
-        let config = EngineConfig { max_sequences: 256, prefill_chunk: 2048, ..EngineConfig::default() };
+        let config =
+            EngineConfig { max_sequences: 256, prefill_chunk: 2048, ..EngineConfig::default() };
         let demand = Demand::of(&shape, &Capacity::of(&shape, &config));
         // 27.2 billion weights of 2 bytes, and the tied head counted twice.
         assert!((54.0e9..58.0e9).contains(&(demand.weights as f64)), "{demand:?}");

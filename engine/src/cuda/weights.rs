@@ -125,11 +125,8 @@ impl Layer {
                 return Err(reader.files.unsupported(format!("tensor {bias} on a CUDA card")));
             }
         }
-        let projections = [
-            (weight("attn_q"), queries),
-            (weight("attn_k"), keys),
-            (weight("attn_v"), keys),
-        ];
+        let projections =
+            [(weight("attn_q"), queries), (weight("attn_k"), keys), (weight("attn_v"), keys)];
         let mut bias = Vec::new();
         let mut has_bias = false;
         for (part, outputs) in [("attn_q", queries), ("attn_k", keys), ("attn_v", keys)] {

@@ -6,7 +6,7 @@ use super::draw::Draw;
 use super::plan::Chunk;
 use super::{Engine, GroupState, Stage};
 use crate::adapter::AdapterId;
-use crate::error::SubmitError;
+use crate::error::{SampleError, SubmitError};
 use crate::event::Event;
 use crate::model::adapted::Adapted;
 use crate::model::attention::{Cluster, SequenceRows};
@@ -41,9 +41,33 @@ impl Engine {
             return;
         }
         self.compute.run(&mut self.pool, &self.shape, &mut self.store, &batch);
+        if self.fail_if_lost(events) {
+            return;
+        }
         self.counters.decode_steps += u64::from(decodes);
         self.finish_prompts(prefill, draws.len(), events);
         self.draw(&draws, false, events);
+        // Logits that were asked for may have been lost on the way.
+        self.fail_if_lost(events);
+    }
+
+    /// Ends every sample with an error if the card is lost: none of them becomes an output.
+    fn fail_if_lost(&mut self, events: &mut Vec<Event>) -> bool {
+        let Some(why) = self.compute.lost() else { return false };
+        for index in (0..self.sequences.len()).rev() {
+            let error = SampleError::Lost { why: why.clone() };
+            let event = self.end_sequence(index, Some(error), false);
+            events.push(event);
+        }
+        for group in &mut self.groups {
+            for waiting in std::mem::take(&mut group.waiting) {
+                self.counters.finished_samples += 1;
+                let error = SampleError::Lost { why: why.clone() };
+                events.push(Event::Failed { group: group.id, sample: waiting.sample, error });
+            }
+        }
+        self.forget_finished_groups();
+        true
     }
 
     /// Rows for all pending tokens of sequences; gives who gets which logits, and whether free tokens are among them.
@@ -176,6 +200,9 @@ impl Engine {
         let mut ignored = Vec::new();
         loop {
             self.step(&mut ignored);
+            if let Some(why) = self.lost() {
+                return Err(SubmitError::Lost { why });
+            }
             // A prompt that got ready in this step has no sequence yet: its only sample joins in the next.
             if let Some(group) = self.groups.iter().find(|group| group.id == id)
                 && group.stage == Stage::Ready

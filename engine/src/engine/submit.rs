@@ -21,6 +21,9 @@ impl Engine {
         group: Group,
         adapter: Option<(AdapterId, Arc<Adapted>)>,
     ) -> Result<GroupId, SubmitError> {
+        if let Some(why) = self.lost() {
+            return Err(SubmitError::Lost { why });
+        }
         self.check_prompt(&group.prompt)?;
         if group.samples.is_empty() {
             return Err(invalid("samples", "there are none"));
