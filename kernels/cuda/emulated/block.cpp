@@ -28,6 +28,8 @@ u32 waiting, ended;
 u32 barrier_line;
 bool backwards;
 char failure[1024];
+bool faulted;
+const void *fault_address;
 
 // Dynamic shared memory ends where the page begins that nobody may touch; what lies below is watched.
 class DynamicMemory {
@@ -56,7 +58,20 @@ class DynamicMemory {
     char *mapped = nullptr;
 } dynamic;
 
-void thread_body();
+// What is wrong with the thread that runs.
+void describe(const char *format, va_list arguments) {
+    const Index &block = block_index, &thread = current->index;
+    int length = snprintf(failure, sizeof failure, "kernel %s, block (%u, %u, %u), thread (%u, %u, %u): ",
+                          running->kernel->name, block.x, block.y, block.z, thread.x, thread.y, thread.z);
+    vsnprintf(failure + length, sizeof failure - length, format, arguments);
+}
+
+void describe_fault(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    describe(format, arguments);
+    va_end(arguments);
+}
 
 // The next thread of the warp that can go on, or null.
 Thread *next_of(Warp &warp) {
@@ -130,6 +145,9 @@ void run_to_barrier() {
         while (Thread *next = next_of(warps[number])) {
             current = next;
             Fiber::enter(next->fiber);
+            if (faulted) {
+                describe_fault("touches %p, which is outside all memory or not aligned, or its stack is full", fault_address);
+            }
             if (failure[0] != '\0') {
                 return;
             }
@@ -163,6 +181,7 @@ void run_block() {
 std::string run(const Launch &launch) {
     running = &launch;
     failure[0] = '\0';
+    faulted = false;
     backwards = false;
     block_size = launch.block;
     grid_size = launch.grid;
@@ -186,15 +205,17 @@ std::string run(const Launch &launch) {
 
 bool is_running() { return current != nullptr; }
 
-void fault(const void *address) { fail("touches %p, which is outside all memory, or is not aligned", address); }
+// Runs in a handler of signals, on a small stack: the words come later.
+void fault(const void *address) {
+    faulted = true;
+    fault_address = address;
+    Fiber::leave();
+}
 
 void fail(const char *format, ...) {
-    int length = snprintf(failure, sizeof failure, "kernel %s, block (%u, %u, %u), thread (%u, %u, %u): ",
-                          running->kernel->name, block_index.x, block_index.y, block_index.z, current->index.x,
-                          current->index.y, current->index.z);
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(failure + length, sizeof failure - length, format, arguments);
+    describe(format, arguments);
     va_end(arguments);
     Fiber::leave();
 }

@@ -37,6 +37,33 @@ void handle_fault(int signal, siginfo_t *information, void *context) {
     }
 }
 
+// Handlers of this thread's faults have a stack of their own, for a kernel whose stack is full. Threads of Rust have one.
+class HandlerStack {
+  public:
+    HandlerStack() {
+        stack_t former;
+        if (sigaltstack(nullptr, &former) == 0 && (former.ss_flags & SS_DISABLE) != 0) {
+            memory = static_cast<char *>(malloc(bytes));
+            stack_t ours = {};
+            ours.ss_sp = memory;
+            ours.ss_size = bytes;
+            sigaltstack(&ours, nullptr);
+        }
+    }
+    ~HandlerStack() {
+        if (memory != nullptr) {
+            stack_t none = {};
+            none.ss_flags = SS_DISABLE;
+            sigaltstack(&none, nullptr);
+            free(memory);
+        }
+    }
+
+  private:
+    static constexpr size_t bytes = 64 * 1024;
+    char *memory = nullptr;
+};
+
 void handle_faults() {
     struct sigaction ours = {};
     ours.sa_sigaction = handle_fault;
@@ -58,6 +85,8 @@ void say(const char *format, va_list arguments) {
 }
 
 } // namespace
+
+void prepare_for_faults() { static thread_local const HandlerStack stack; }
 
 Result complain(Result result, const char *format, ...) {
     va_list arguments;

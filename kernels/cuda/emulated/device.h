@@ -63,6 +63,9 @@ Device &device();
 // Whether the calling thread has the context.
 extern thread_local bool has_context;
 
+// For a thread that is about to run kernels.
+void prepare_for_faults();
+
 // Says what is wrong, and gives the result back.
 __attribute__((format(printf, 2, 3))) Result complain(Result result, const char *format, ...);
 // The same for what ends all use of the context.

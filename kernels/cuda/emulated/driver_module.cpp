@@ -15,6 +15,7 @@ using namespace emulated;
 struct Function {
     const Kernel *kernel;
     u32 most_threads;
+    u32 static_bytes;
     // Dynamic shared memory that a launch may ask for.
     u32 most_dynamic;
 };
@@ -70,8 +71,11 @@ Result make_function(std::unique_ptr<Function> &function, const Entry &entry, co
                         text_of(kernel->parameter_sizes).c_str(), text_of(entry.parameter_sizes).c_str());
     }
     u32 threads = entry.threads != 0 ? std::min(entry.threads, most_threads) : most_threads;
-    u32 used = static_cast<u32>(kernel->shared_bytes);
-    function = std::make_unique<Function>(Function{kernel, threads, used < shared_limit ? shared_limit - used : 0});
+    u32 used = static_cast<u32>(entry.shared_bytes);
+    if (used > shared_limit) {
+        return complain(ERROR_INVALID_PTX, "%s has %u bytes of static shared memory", name, used);
+    }
+    function = std::make_unique<Function>(Function{kernel, threads, used, shared_limit - used});
     return SUCCESS;
 }
 
@@ -112,6 +116,7 @@ Result run_kernel(void *arguments) {
         parameters[number] = place;
         place += room_for(it.kernel->parameter_sizes[number]);
     }
+    prepare_for_faults();
     std::string failure = run({it.kernel, it.grid, it.block, it.dynamic_bytes, parameters});
     return failure.empty() ? SUCCESS : break_down(ERROR_ILLEGAL_ADDRESS, "%s", failure.c_str());
 }
@@ -159,7 +164,15 @@ Result launch(const Function &function, Index grid, Index block, u32 dynamic_byt
 }
 
 // Attributes of functions, by the numbers of CUfunction_attribute.
-enum : int { MAX_THREADS = 0, SHARED_SIZE = 1, NUM_REGS = 4, PTX_VERSION = 5, BINARY_VERSION = 6, MAX_DYNAMIC = 8, CARVEOUT = 9 };
+enum : int {
+    MAX_THREADS = 0,
+    SHARED_SIZE = 1,
+    NUM_REGS = 4,
+    PTX_VERSION = 5,
+    BINARY_VERSION = 6,
+    MAX_DYNAMIC = 8,
+    CARVEOUT = 9,
+};
 
 } // namespace
 
@@ -224,7 +237,7 @@ EXPORT Result cuFuncGetAttribute(int *value, int attribute, Function *function) 
             *value = static_cast<int>(function->most_threads);
             return SUCCESS;
         case SHARED_SIZE:
-            *value = static_cast<int>(function->kernel->shared_bytes);
+            *value = static_cast<int>(function->static_bytes);
             return SUCCESS;
         case MAX_DYNAMIC:
             *value = static_cast<int>(function->most_dynamic);
@@ -251,7 +264,7 @@ EXPORT Result cuFuncSetAttribute(Function *function, int attribute, int value) {
         if (attribute != MAX_DYNAMIC) {
             return ERROR_INVALID_VALUE;
         }
-        if (value < 0 || value + function->kernel->shared_bytes > shared_limit_opt_in) {
+        if (value < 0 || value + function->static_bytes > shared_limit_opt_in) {
             return complain(ERROR_INVALID_VALUE, "%s: %d bytes of dynamic shared memory are more than a block has",
                             function->kernel->name, value);
         }
@@ -280,7 +293,7 @@ static Result count_blocks(int *blocks, Function *function, int threads, size_t 
         if (threads <= 0) {
             return ERROR_INVALID_VALUE;
         }
-        size_t shared = dynamic_bytes + function->kernel->shared_bytes + 1024;
+        size_t shared = dynamic_bytes + function->static_bytes + 1024;
         *blocks = static_cast<int>(std::min<size_t>(2048 / threads, 164 * 1024 / shared));
         return SUCCESS;
     });

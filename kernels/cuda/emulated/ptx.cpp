@@ -1,4 +1,4 @@
-// A reader of the heads of PTX entries. What stands in an entry's body is not looked at.
+// A reader of PTX entries. Of what stands in their bodies only shared variables count.
 #include "ptx.h"
 #include <ctype.h>
 #include <sstream>
@@ -65,7 +65,7 @@ class Reader {
   private:
     std::string next() { return at < tokens.size() ? tokens[at++] : std::string(); }
 
-    // After its name: parameters in brackets, then directives, up to its body.
+    // After its name: parameters in brackets, then directives, then its body.
     Entry read_entry() {
         Entry entry;
         for (std::string token = next(); !token.empty() && token != "{"; token = next()) {
@@ -78,7 +78,35 @@ class Reader {
                 } while (at < tokens.size() && tokens[at] == "," && next() == ",");
             }
         }
+        read_body(entry);
         return entry;
+    }
+
+    // Up to the bracket that closes it; of an instruction's operands .shared is no token of its own.
+    void read_body(Entry &entry) {
+        int depth = 1;
+        for (std::string token = next(); !token.empty(); token = next()) {
+            depth += token == "{" ? 1 : token == "}" ? -1 : 0;
+            if (depth == 0) {
+                return;
+            }
+            if (token == ".shared") {
+                entry.shared_bytes += read_variable();
+            }
+        }
+    }
+
+    // A variable's bytes: `.align 4 .b8 name[128];`.
+    size_t read_variable() {
+        size_t bytes = 0;
+        for (std::string token = next(); !token.empty() && token != ";"; token = next()) {
+            if (size_t size = size_of_type(token)) {
+                bytes = size;
+            } else if (token == "[") {
+                bytes *= atoi(next().c_str());
+            }
+        }
+        return bytes;
     }
 
     void read_parameters(Entry &entry) {

@@ -1,4 +1,5 @@
-// What the driver reads of PTX: version and target, and of each entry its parameters' sizes and its limit of threads.
+// What the driver reads of PTX: version and target, and of each entry its parameters' sizes, its limit of threads and its
+// static shared memory.
 #pragma once
 #include <map>
 #include <string>
@@ -10,6 +11,8 @@ struct Entry {
     std::vector<size_t> parameter_sizes;
     // Of .maxntid or .reqntid: 0 where the entry has none.
     unsigned threads = 0;
+    // Static shared memory.
+    size_t shared_bytes = 0;
 };
 
 struct Ptx {
