@@ -78,6 +78,9 @@ Result refuse_to_wait(Stream &stream, const char *name) {
 
 Result run_until(const Event &event) {
     if (event.captured) {
+        if (event.stream->status == CAPTURE_ACTIVE) {
+            event.stream->status = CAPTURE_INVALIDATED;
+        }
         return ERROR_CAPTURED_EVENT;
     }
     // One that was never recorded has happened.
@@ -112,8 +115,6 @@ EXPORT Result cuStreamSynchronize(Stream *handle) {
         return check_memory();
     });
 }
-
-EXPORT Result cuStreamQuery(Stream *handle) { return cuStreamSynchronize(handle); }
 
 EXPORT Result cuStreamWaitEvent(Stream *handle, Event *event, u32) {
     return call_with(event, [&]() -> Result {
@@ -176,13 +177,21 @@ EXPORT Result cuEventRecord(Event *event, Stream *handle) {
 EXPORT Result cuEventSynchronize(Event *event) {
     return call_with(event, [&] { return run_until(*event); });
 }
+// What is pending is so for one query, as on a card that takes a while; the second runs it.
 EXPORT Result cuEventQuery(Event *event) {
-    return call_with(event, [&] { return run_until(*event); });
+    return call_with(event, [&] {
+        bool pending = !event->captured && event->stream != nullptr && !event->stream->has_reached(event->position);
+        if (pending && event->found_pending != event->recorded) {
+            event->found_pending = event->recorded;
+            return ERROR_NOT_READY;
+        }
+        return run_until(*event);
+    });
 }
 
 static Result elapsed(float *milliseconds, Event *start, Event *end) {
     return call_with(start, [&]() -> Result {
-        if (!is_event(end) || !start->timed || !end->timed || start->recorded == 0 || end->recorded == 0) {
+        if (!is_event(end) || !start->timed || !end->timed || start->stream == nullptr || end->stream == nullptr) {
             return complain(ERROR_INVALID_HANDLE, "cuEventElapsedTime: an event is not timed, or was not recorded");
         }
         EMULATED_TRY(run_until(*start));

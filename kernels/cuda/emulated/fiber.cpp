@@ -13,12 +13,13 @@ constexpr size_t stack_bytes = 128 * 1024;
 constexpr size_t guard_bytes = 64 * 1024;
 
 jmp_buf outside;
+size_t made;
 // What a fiber that begins cannot be told by an argument.
 Fiber *beginning;
 
 } // namespace
 
-Fiber::Fiber(Body body) : body(body) {
+Fiber::Fiber(Body body) : body(body), stagger(made++ % 64 * 448) {
     memory = mmap(nullptr, guard_bytes + stack_bytes, PROT_READ | PROT_WRITE,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) {
@@ -44,7 +45,7 @@ void Fiber::reset() {
     ucontext_t context;
     getcontext(&context);
     context.uc_stack.ss_sp = static_cast<char *>(memory) + guard_bytes;
-    context.uc_stack.ss_size = stack_bytes;
+    context.uc_stack.ss_size = stack_bytes - stagger;
     context.uc_link = nullptr;
     makecontext(&context, begin, 0);
     beginning = this;

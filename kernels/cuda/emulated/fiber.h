@@ -33,6 +33,8 @@ class Fiber {
     static void begin();
     Body body;
     void *memory;
+    // Stacks begin at different places of their pages, so that a warp's do not fall on the same lines of the cache.
+    size_t stagger;
     jmp_buf place;
 };
 

@@ -164,9 +164,10 @@ Stream *new_stream() {
 Event *new_event() {
     for (const auto &event : events()) {
         if (!event->alive) {
+            // What waits for the former event of this place must not take it for this one.
             u64 recorded = event->recorded;
             *event = Event();
-            event->recorded = recorded;
+            event->recorded = event->found_pending = recorded;
             event->alive = true;
             return event.get();
         }

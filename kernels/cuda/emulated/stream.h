@@ -1,7 +1,7 @@
 // Streams, events, captures and graphs.
 //
 // Work waits in its stream until somebody waits for it: a synchronization of the stream, the context or an event, a
-// query, a copy that needs it, a full queue. So whoever reads a result too early, or changes pinned memory too early,
+// second query, a copy that needs it, a full queue. So whoever reads a result too early, or changes pinned memory too early,
 // sees what a card might show him. Not emulated: the order that the null stream has with streams that block (streams of
 // the flag CU_STREAM_NON_BLOCKING have none), forks of a capture into other streams, graphs made by hand.
 #pragma once
@@ -60,6 +60,7 @@ struct Stream {
     Result add(std::shared_ptr<Sequence> graph);
     Result run_until(u64 position);
     Result run_all() { return run_until(added); }
+    bool has_reached(u64 position) const { return ended >= position; }
 
   private:
     Result open(Sequence *&sequence);
@@ -71,8 +72,10 @@ struct Event {
     Stream *stream = nullptr;
     u64 position = 0;
     bool captured = false;
-    // Of the last time that the stream came to it, in nanoseconds.
-    u64 recorded = 0, time = 0;
+    // How often it was recorded, and which of those a query found pending.
+    u64 recorded = 0, found_pending = 0;
+    // When the stream came to it last, in nanoseconds.
+    u64 time = 0;
 };
 
 // The stream of a handle: null means the null stream. Null if it is none.

@@ -83,6 +83,7 @@ int cuEventCreate(Event **, unsigned);
 int cuEventDestroy_v2(Event *);
 int cuEventRecord(Event *, Stream *);
 int cuEventSynchronize(Event *);
+int cuEventQuery(Event *);
 int cuEventElapsedTime_v2(float *, Event *, Event *);
 int cuModuleLoadData(Module **, const void *);
 int cuModuleUnload(Module *);

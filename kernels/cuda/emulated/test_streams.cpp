@@ -63,6 +63,8 @@ void events_order_streams() {
     CHECK_OK(cuEventRecord(start, numbers.stream));
     CHECK_OK(numbers.plus(3, numbers.stream));
     CHECK_OK(cuEventRecord(end, numbers.stream));
+    CHECK_RESULT(ERROR_NOT_READY, cuEventQuery(end));
+    CHECK_OK(cuEventQuery(end));
     CHECK_OK(cuStreamWaitEvent(other, end, 0));
     CHECK_OK(cuMemcpyDtoHAsync_v2(numbers.host, numbers.address, 4, other));
     CHECK_OK(cuStreamSynchronize(other));
