@@ -128,6 +128,16 @@ impl Compute {
         matches!(self, Compute::Own { .. })
     }
 
+    /// Memory that one token's keys and values take.
+    pub(crate) fn kv_bytes_per_token(&self, shape: &Shape) -> u64 {
+        match self {
+            Compute::Own { .. } => crate::model::kv_bytes_per_token(shape),
+            Compute::Card(model) => model.kv_bytes_per_token(),
+            #[cfg(feature = "candle")]
+            Compute::Device(_) => shape.kv_floats_per_token() as u64 * 4,
+        }
+    }
+
     /// Whether rows may have adapters.
     pub(crate) fn takes_adapters(&self) -> bool {
         matches!(self, Compute::Own { .. })

@@ -158,6 +158,11 @@ impl CardModel {
         self.pages
     }
 
+    /// Bytes of one token's keys and values.
+    pub(crate) fn kv_bytes_per_token(&self) -> u64 {
+        (2 * 2 * self.shape.layers * self.heads.keys()) as u64
+    }
+
     /// Why it computes nothing any more.
     pub(crate) fn lost(&self) -> Option<&CudaError> {
         self.lost.as_ref()

@@ -128,10 +128,11 @@ impl Engine {
         let shape = Shape::read(&files)?;
         model::runnable(&shape).map_err(|why| files.unsupported(why))?;
         let tokens = Arc::new(Tokens::of_files(&files)?);
-        let info = model::describe(&files, &shape)?.with_tokens(&tokens);
+        let mut info = model::describe(&files, &shape)?.with_tokens(&tokens);
         let scalar_head = ScalarHead::load(&files, &shape)?;
         let level = SimdLevel::detect();
         let compute = Compute::load(config, &files, &shape, level)?;
+        info.kv_bytes_per_token = compute.kv_bytes_per_token(&shape);
         let threads = config.threads.unwrap_or_else(machine::threads);
         let pool =
             ThreadPool::new(threads).map_err(|error| LoadError::Device(error.to_string()))?;

@@ -10,6 +10,7 @@
 //! shapes.rs    how many blocks of how many threads (pure)
 //! products.rs  matrix products by cuBLASLt
 //! choice.rs    which of its algorithms, so that a row's bits do not depend on the rows beside it (pure)
+//! probe.rs     rows that show whether two algorithms add in the same order (pure)
 //! graph.rs     recorded launches
 //! ```
 //!
@@ -25,6 +26,7 @@ mod graph;
 mod kernels;
 mod library;
 mod memory;
+mod probe;
 mod products;
 mod ptx;
 mod shapes;

@@ -143,17 +143,17 @@ impl Demand {
 
     /// Pages that fit what is free when weights and buffers are there, or the budget, if that is less.
     pub(crate) fn pages(&self, free: u64, budget: Option<u64>) -> Result<usize, String> {
-        let left = free.saturating_sub(RESERVE_BYTES / 2);
+        // One more is for padded rows.
+        let left = free.saturating_sub(RESERVE_BYTES / 2 + self.page);
         let bytes = budget.map_or(left, |budget| budget.min(left));
         let pages = bytes / self.page;
-        if pages < 2 {
+        if pages < 1 {
             return Err(format!(
                 "{bytes} bytes of the card's memory are left for keys and values, a page of {PAGE_TOKENS} tokens takes {}",
                 self.page
             ));
         }
-        // One is for padded rows.
-        Ok(pages.min(u64::from(u32::MAX) / PAGE_TOKENS as u64) as usize - 1)
+        Ok(pages.min(u64::from(u32::MAX) / PAGE_TOKENS as u64 - 1) as usize)
     }
 }
 
@@ -198,6 +198,6 @@ mod tests {
         assert!(why.contains("GiB of weights") || why.contains("of weights in bfloat16"), "{why}");
         assert!(why.contains("24.0 GiB are free"), "{why}");
         assert!(demand.pages(RESERVE_BYTES / 2 + demand.page, None).is_err());
-        assert_eq!(demand.pages(1 << 40, Some(demand.page * 5)).unwrap(), 4);
+        assert_eq!(demand.pages(1 << 40, Some(demand.page * 5)).unwrap(), 5);
     }
 }

@@ -99,9 +99,8 @@ fn samples_of_uneven_lengths_share_one_prefill_and_see_only_their_own_text() {
 }
 
 #[test]
-fn a_gpu_that_is_not_built_in_or_not_there_is_an_error() {
-    for device in [DeviceKind::Cuda(99), DeviceKind::Metal(99)] {
-        let result = Engine::load(&model_path(), &EngineConfig { device, ..config(1) });
-        assert!(matches!(result, Err(LoadError::Device(_))), "{device:?}");
-    }
+fn a_gpu_that_is_not_built_in_is_an_error() {
+    let device = DeviceKind::Metal(99);
+    let result = Engine::load(&model_path(), &EngineConfig { device, ..config(1) });
+    assert!(matches!(result, Err(LoadError::Device(_))), "{device:?}");
 }

@@ -56,7 +56,7 @@ impl Expected {
     }
 
     /// Visits what an engine makes of every shown position, beside what it should be.
-    fn each(&self, engine: &mut Engine, mut visit: impl FnMut(&[f32], &[f32])) {
+    pub fn each(&self, engine: &mut Engine, mut visit: impl FnMut(&[f32], &[f32])) {
         for (tokens, shown) in self.sequences.iter().zip(&self.logits) {
             let first = tokens.len() - shown.len();
             for (index, expected) in shown.iter().enumerate() {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jury_engine::{EngineConfig, Group, Readout, ReadoutMode, SampleOutput, SampleSpec};
+use jury_engine::{
+    DeviceKind, EngineConfig, Group, Readout, ReadoutMode, SampleOutput, SampleSpec,
+};
 
 use crate::families::fixture;
 use crate::support::{
@@ -28,10 +30,11 @@ fn fingerprint(output: &SampleOutput) -> (String, Vec<u64>) {
     (output.text.clone(), bits.collect())
 }
 
-/// A model, and prompts for it; the first half of them longer than a page, and alike at first.
-struct Subject {
+/// A model on a device, and prompts for it; the first half of them longer than a page, and alike at first.
+pub struct Subject {
     name: &'static str,
     path: PathBuf,
+    device: DeviceKind,
     prompts: Vec<Vec<u32>>,
     /// Free tokens of a sample: at least, and more at most.
     lengths: (usize, usize),
@@ -54,6 +57,7 @@ impl Subject {
         Subject {
             name: "SmolLM2",
             path: model_path(),
+            device: DeviceKind::Cpu,
             prompts,
             lengths: (3, 11),
             opening: "\n\nScores:\n\\boxed{",
@@ -62,9 +66,9 @@ impl Subject {
     }
 
     /// A fixture of 128 tokens' context: prompts that leave room for the read-out.
-    fn tiny(name: &'static str) -> Subject {
+    pub fn tiny(name: &'static str, device: DeviceKind) -> Subject {
         let path = fixture(name);
-        let engine = load_file(&path, &config(1));
+        let engine = load_file(&path, &EngineConfig { device, ..config(1) });
         let token = |draw: u64| random(99, draw, engine.model().vocabulary as u64) as u32;
         let prompt = |index: u64| -> Vec<u32> {
             let (shared, own) = if index < 3 { (66, 6) } else { (0, 5 + 9 * index) };
@@ -72,7 +76,7 @@ impl Subject {
         };
         let page = engine.model().kv_bytes_per_token * 64;
         let prompts = (0..PROMPT_COUNT as u64).map(prompt).collect();
-        Subject { name, path, prompts, lengths: (2, 7), opening: " {", page }
+        Subject { name, path, device, prompts, lengths: (2, 7), opening: " {", page }
     }
 
     fn spec(&self, prompt: usize, index: u64) -> SampleSpec {
@@ -98,13 +102,16 @@ fn random_schedules_give_the_bits_of_lonely_samples() {
 #[test]
 fn random_schedules_give_the_bits_of_lonely_samples_in_every_family() {
     for family in ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "deepseek_v2"] {
-        hold(&Subject::tiny(family));
+        hold(&Subject::tiny(family, DeviceKind::Cpu));
     }
 }
 
-fn hold(subject: &Subject) {
+pub fn hold(subject: &Subject) {
     let mut alone = BTreeMap::new();
-    let mut engine = load_file(&subject.path, &EngineConfig { prefill_chunk: 1_000, ..config(1) });
+    let device = subject.device;
+    let whole = EngineConfig { device, prefill_chunk: 1_000, ..config(1) };
+    let mut engine = load_file(&subject.path, &whole);
+    assert!(engine.is_bitwise());
     for (prompt, tokens) in subject.prompts.iter().enumerate() {
         for index in 0..SAMPLES {
             engine.flush_prefix_cache();
@@ -116,6 +123,7 @@ fn hold(subject: &Subject) {
     for schedule in 0..6 {
         let pick = |draw: u64, below: u64| random(schedule, draw, below);
         let config = EngineConfig {
+            device,
             max_sequences: [1, 3, 7, 32][pick(0, 4) as usize],
             prefill_chunk: [1, 5, 17, 64, 100, 512][schedule as usize],
             kv_budget_bytes: Some(subject.page * [6, 9, 40][pick(1, 3) as usize]),

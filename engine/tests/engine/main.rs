@@ -7,6 +7,7 @@
 
 mod adapters;
 mod break_out;
+mod card;
 mod corrupt;
 mod device;
 mod distance;

@@ -23,9 +23,8 @@ pub enum Role {
     Sample,
 }
 
-/// Rows whose bits are compared.
-pub(super) const PROBES: [usize; 18] =
-    [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987, 1597, 2584];
+/// Rows that algorithms are tried with.
+pub(super) const PROBES: usize = 24;
 
 /// For each number of rows, which of the proposals is taken.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,8 +45,8 @@ pub(super) trait Proposals {
     /// The library's proposals for so many rows, best first; at least one.
     fn proposals(&mut self, rows: usize) -> Result<Vec<Self::Algorithm>, Self::Error>;
 
-    /// What an algorithm gives for `rows` test rows: a fingerprint of the bits of each of the [`PROBES`] among them. `None` where it cannot
-    /// compute that.
+    /// What an algorithm gives for each of the [`PROBES`], as one of `rows` rows: a fingerprint of its bits. `None` where it cannot
+    /// compute so many rows.
     fn bits(
         &mut self,
         algorithm: &Self::Algorithm,
@@ -91,6 +90,15 @@ impl<A> Choice<A> {
     }
 }
 
+/// Which probes are computed together among `rows` rows, and at which of them: as far apart as they can be.
+pub(super) fn passes(rows: usize) -> impl Iterator<Item = Vec<(usize, usize)>> {
+    let together = rows.clamp(1, PROBES);
+    let place = move |probe: usize| (probe, probe % together * rows / together);
+    (0..PROBES)
+        .step_by(together)
+        .map(move |first| (first..PROBES.min(first + together)).map(place).collect())
+}
+
 /// Chooses the algorithms of a role, where there is room for `most` rows.
 pub(super) fn choose<P: Proposals>(
     role: Role,
@@ -100,7 +108,8 @@ pub(super) fn choose<P: Proposals>(
     let steps = role.steps(most);
     let most = steps[steps.len() - 1];
     let mut reference = None;
-    for candidate in from.proposals(role.rows()[role.reference()].min(most))? {
+    // Whatever there is room for: engines with smaller buffers have the same.
+    for candidate in from.proposals(role.rows()[role.reference()])? {
         if let Some(bits) = from.bits(&candidate, most)? {
             reference = Some((candidate, bits));
             break;
@@ -118,7 +127,7 @@ pub(super) fn choose<P: Proposals>(
         let mut found = None;
         let candidates = from.proposals(rows)?;
         for candidate in candidates.iter().chain([&reference]) {
-            if from.bits(candidate, rows)?.is_some_and(|bits| expected.starts_with(&bits)) {
+            if from.bits(candidate, rows)?.is_some_and(|bits| bits == expected) {
                 found = Some(candidate.clone());
                 break;
             }
@@ -152,8 +161,8 @@ mod tests {
             &(order, most): &(u64, usize),
             rows: usize,
         ) -> Result<Option<Vec<u64>>, ()> {
-            let probes = PROBES.iter().filter(|&&row| row < rows);
-            Ok((rows <= most).then(|| probes.map(|&row| order * 10_000 + row as u64).collect()))
+            Ok((rows <= most)
+                .then(|| (0..PROBES as u64).map(|probe| order * 100 + probe).collect()))
         }
     }
 
@@ -174,6 +183,15 @@ mod tests {
     }
 
     #[test]
+    fn engines_with_smaller_buffers_choose_alike() {
+        let offered = |rows: usize| vec![(rows as u64 / 100, 9000)];
+        for most in [7, 100, 9000] {
+            let found = choose(Role::Prompt, most, &mut Library { offered }).unwrap();
+            assert!(found.algorithms.iter().all(|&(order, _)| order == 10), "{most}");
+        }
+    }
+
+    #[test]
     fn the_reference_is_taken_where_no_proposal_has_its_bits() {
         let found = choice(Role::Prompt, |rows| vec![(rows as u64, 9000)]);
         assert!(found.is_invariant);
@@ -185,6 +203,20 @@ mod tests {
         let found = choice(Role::Sample, |rows| vec![(rows as u64, rows)]);
         assert!(!found.is_invariant);
         assert_eq!(found.algorithms[8], (256, 256));
+    }
+
+    #[test]
+    fn every_probe_is_computed_once_at_a_row_of_its_own() {
+        for rows in [1, 2, 7, 24, 64, 4096] {
+            let mut probes = Vec::new();
+            for pass in passes(rows) {
+                let places: Vec<usize> = pass.iter().map(|&(_, row)| row).collect();
+                assert!(places.is_sorted_by(|one, next| one < next), "{rows}: {places:?}");
+                assert!(places.iter().all(|&row| row < rows));
+                probes.extend(pass.iter().map(|&(probe, _)| probe));
+            }
+            assert_eq!(probes, (0..PROBES).collect::<Vec<usize>>());
+        }
     }
 
     #[test]

@@ -10,8 +10,9 @@ use std::ffi::c_void;
 use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys;
 
-use super::choice::{Choice, PROBES, Proposals, Role, choose};
+use super::choice::{Choice, PROBES, Proposals, Role, choose, passes};
 use super::memory::{read_bytes, write};
+use super::probe::cancelling_row;
 use super::{Bf16, Buffer, Card, CudaError, View};
 
 /// Memory that algorithms may use, in bytes: what NVIDIA advises for Hopper.
@@ -144,11 +145,16 @@ impl Products {
     ) -> Result<Algorithms, CudaError> {
         let Matrix { outputs, inputs, .. } = matrix;
         let most = (rows.len() / inputs).min(out.len() / outputs);
-        for &row in PROBES.iter().filter(|&&row| row < most) {
-            let numbers: Vec<Bf16> = (0..inputs).map(|column| probe(row, column)).collect();
-            write(&self.card, rows.slice(row * inputs..(row + 1) * inputs), &numbers)?;
+        let mut probes = Vec::new();
+        for probe in 0..PROBES {
+            // Outputs all over the matrix.
+            let output = (probe * outputs / PROBES + probe) % outputs;
+            let of_output = matrix.weights.slice(output * inputs..(output + 1) * inputs);
+            let bits = read_bytes(&self.card, of_output)?;
+            let weights = bits.as_chunks().0.iter().map(|&two| Bf16::from_le_bytes(two));
+            probes.push(cancelling_row(probe, &weights.collect::<Vec<Bf16>>()));
         }
-        let mut trial = Trial { products: self, matrix, rows, out };
+        let mut trial = Trial { products: self, matrix, rows, out, probes };
         let choice = choose(role, most, &mut trial)?;
         if !choice.is_invariant {
             tracing::warn!(outputs, inputs, ?role, "a row's bits depend on the rows beside it");
@@ -287,6 +293,7 @@ struct Trial<'a> {
     matrix: Matrix<'a>,
     rows: View<'a, Bf16>,
     out: Output<'a>,
+    probes: Vec<Vec<Bf16>>,
 }
 
 impl Proposals for Trial<'_> {
@@ -314,24 +321,29 @@ impl Proposals for Trial<'_> {
             Output::Added(view) => Output::Floats(view),
             out => out,
         };
-        if self.products.run(algorithm, self.matrix, self.rows, rows, out).is_err() {
-            return Ok(None);
+        let Matrix { inputs, outputs, .. } = self.matrix;
+        let card = &self.products.card;
+        let mut bits = Vec::new();
+        for pass in passes(rows) {
+            for &(probe, row) in &pass {
+                let place = self.rows.slice(row * inputs..(row + 1) * inputs);
+                write(card, place, &self.probes[probe])?;
+            }
+            if self.products.run(algorithm, self.matrix, self.rows, rows, out).is_err() {
+                return Ok(None);
+            }
+            for &(_, row) in &pass {
+                let row = row * outputs..(row + 1) * outputs;
+                let bytes = match out {
+                    Output::Rounded(view) => read_bytes(card, view.slice(row))?,
+                    Output::Floats(view) | Output::Added(view) => {
+                        read_bytes(card, view.slice(row))?
+                    }
+                };
+                bits.push(fingerprint(&bytes));
+            }
         }
-        let (card, outputs) = (&self.products.card, self.matrix.outputs);
-        let bits = |row: usize| {
-            let row = row * outputs..(row + 1) * outputs;
-            let bytes = match out {
-                Output::Rounded(view) => read_bytes(card, view.slice(row))?,
-                Output::Floats(view) | Output::Added(view) => read_bytes(card, view.slice(row))?,
-            };
-            Ok(fingerprint(&bytes))
-        };
-        PROBES
-            .iter()
-            .filter(|&&row| row < rows)
-            .map(|&row| bits(row))
-            .collect::<Result<_, _>>()
-            .map(Some)
+        Ok(Some(bits))
     }
 }
 
@@ -384,12 +396,6 @@ fn propose(
         Err(error) if error.0 == sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED => Ok(Vec::new()),
         Err(error) => Err(error),
     }
-}
-
-/// A number between -1 and 1 to try algorithms with.
-fn probe(row: usize, column: usize) -> Bf16 {
-    let mixed = ((row * 0x9e37_79b9 + column) as u64).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    Bf16::from_f32((mixed >> 40) as f32 / (1u64 << 23) as f32 - 1.0)
 }
 
 /// A hash of a row's bits (FNV-1a, by words).
