@@ -56,10 +56,10 @@ DEVICE float high_of(u32 pair) { return float_of(pair & 0xffff0000u); }
 namespace machine {
 DEVICE float infinity() { return float_of(0x7f800000u); }
 DEVICE float nan() { return float_of(0x7fffffffu); }
-// 2^x to two units in the last place. Of -infinity: 0.
+// 2^x to two units in the last place, 0 where that is below the normal numbers. Of -infinity: 0.
 DEVICE float exp2(float x) {
     float result;
-    asm("ex2.approx.f32 %0, %1;" : "=f"(result) : "f"(x));
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
     return result;
 }
 DEVICE float exp(float x) { return expf(x); }
