@@ -146,7 +146,8 @@ void run_to_barrier() {
             current = next;
             Fiber::enter(next->fiber);
             if (faulted) {
-                describe_fault("touches %p, which is outside all memory or not aligned, or its stack is full", fault_address);
+                describe_fault("touches %p, which is outside all memory or not aligned, or its stack is full",
+                               fault_address);
             }
             if (failure[0] != '\0') {
                 return;

@@ -37,7 +37,8 @@ void handle_fault(int signal, siginfo_t *information, void *context) {
     }
 }
 
-// Handlers of this thread's faults have a stack of their own, for a kernel whose stack is full. Threads of Rust have one.
+// Handlers of this thread's faults have a stack of their own, for a kernel whose stack is full. Threads of Rust have it
+// already.
 class HandlerStack {
   public:
     HandlerStack() {

@@ -35,7 +35,7 @@ namespace emulated {
     X(ERROR_STREAM_CAPTURE_UNMATCHED, 903, "the capture was not initiated in this stream")                             \
     X(ERROR_STREAM_CAPTURE_ISOLATION, 905, "dependency created on uncaptured work in another stream")                  \
     X(ERROR_CAPTURED_EVENT, 907, "operation not permitted on an event last recorded in a capturing stream")            \
-    X(ERROR_STREAM_CAPTURE_WRONG_THREAD, 908, "attempt to terminate a thread-local capture sequence from another thread")
+    X(ERROR_STREAM_CAPTURE_WRONG_THREAD, 908, "attempt to end a thread-local capture from another thread")
 
 enum Result : int {
 #define EMULATED_RESULT(name, number, text) name = number,

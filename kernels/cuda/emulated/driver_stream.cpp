@@ -17,7 +17,8 @@ constexpr u32 event_without_timing = 2;
 template <class Body> Result call_on(Stream *handle, Body body) {
     return call([&]() -> Result {
         Stream *stream = find_stream(handle);
-        return stream != nullptr ? body(*stream) : complain(ERROR_INVALID_HANDLE, "no stream, or one that was destroyed");
+        return stream != nullptr ? body(*stream)
+                                 : complain(ERROR_INVALID_HANDLE, "no stream, or one that was destroyed");
     });
 }
 

@@ -1,7 +1,7 @@
 // Fibers: stacks of their own that the emulator switches between by hand, one for each thread of a block.
 //
-// A fiber is made once with ucontext, then resumed with _setjmp and _longjmp, which need no system call. No thread-local
-// variable is touched, so a fiber may run on any thread of the process, as long as it is one at a time.
+// A fiber is made once with ucontext, then resumed with _setjmp and _longjmp, which need no system call. None of this
+// is thread-local, so a fiber may run on any thread of the process, as long as it is one at a time.
 #pragma once
 #include <setjmp.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-// What the driver reads of PTX: version and target, and of each entry its parameters' sizes, its limit of threads and its
-// static shared memory.
+// What the driver reads of PTX: version and target, and of each entry its parameters' sizes, its limit of threads and
+// its static shared memory.
 #pragma once
 #include <map>
 #include <string>

@@ -1,9 +1,9 @@
 // Streams, events, captures and graphs.
 //
 // Work waits in its stream until somebody waits for it: a synchronization of the stream, the context or an event, a
-// second query, a copy that needs it, a full queue. So whoever reads a result too early, or changes pinned memory too early,
-// sees what a card might show him. Not emulated: the order that the null stream has with streams that block (streams of
-// the flag CU_STREAM_NON_BLOCKING have none), forks of a capture into other streams, graphs made by hand.
+// second query, a copy that needs it, a full queue. So whoever reads a result too early, or changes pinned memory too
+// early, sees what a card might show him. Not emulated: the order that the null stream has with streams that block
+// (streams of the flag CU_STREAM_NON_BLOCKING have none), forks of a capture into other streams, graphs made by hand.
 #pragma once
 #include "device.h"
 #include <memory>
