@@ -1,0 +1,81 @@
+"""What the device itself does: a copy, and all matrix products of one step of a shape, through torch."""
+
+import statistics
+import time
+
+import torch
+
+from shapes import product_bytes, products
+
+
+def copy_bandwidth(device, size, rounds=10):
+    """Bytes a second, those read and those written."""
+    source = torch.empty(size, dtype=torch.uint8, device=device).random_(0, 256)
+    target = torch.empty_like(source)
+    return 2 * size / timed(device, lambda: target.copy_(source), rounds)
+
+
+def step_seconds(shape, device, rows, whole_head=True, rounds=10):
+    """One step's products for so many rows, each layer with weights of its own; on a card in one CUDA graph."""
+    dtype = torch.bfloat16
+    generator = torch.Generator(device).manual_seed(rows)
+
+    def random(*size):
+        return torch.randn(size, generator=generator, device=device, dtype=dtype)
+
+    # A prefill wants the logits of its last row alone.
+    heights = [rows] * 4 + [rows if whole_head else 1]
+    works = [
+        (random(height, inputs), [random(outputs, inputs) for _ in range(times)], random(height, outputs))
+        for height, (inputs, outputs, times) in zip(heights, products(shape))
+    ]
+
+    def step():
+        for layer in range(shape["num_hidden_layers"]):
+            for x, weights, out in works[:4]:
+                torch.mm(x, weights[layer].t(), out=out)
+        x, weights, out = works[4]
+        torch.mm(x, weights[0].t(), out=out)
+
+    return timed(device, captured(step) if device.startswith("cuda") else step, rounds)
+
+
+def captured(step):
+    """The step as one launch."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def timed(device, work, rounds):
+    """Seconds, the median of the rounds after three that do not count."""
+    on_card = device.startswith("cuda")
+    seconds = []
+    for number in range(rounds + 3):
+        if on_card:
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        work()
+        if on_card:
+            torch.cuda.synchronize()
+        if number >= 3:
+            seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)
+
+
+def measure(shape, device, sizes):
+    found = {"copy": copy_bandwidth(device, sizes["copy_bytes"]), "product_bytes": product_bytes(shape), "steps": {}}
+    for rows in sizes["rows"]:
+        found["steps"][str(rows)] = step_seconds(shape, device, rows)
+        print(f"  products for {rows} rows: {found['steps'][str(rows)] * 1e3:.3f} ms", flush=True)
+    found["prefill"] = step_seconds(shape, device, sizes["prompt"], whole_head=False, rounds=5)
+    print(f"  products of a prefill of {sizes['prompt']}: {found['prefill'] * 1e3:.2f} ms", flush=True)
+    print(f"  copy: {found['copy'] / 1e12:.3f} TB/s, read and written", flush=True)
+    return found

@@ -1,0 +1,66 @@
+"""Steps 2 and 3: the random model's logits beside transformers' in bf16, and samples under random schedules."""
+
+import json
+
+import numpy
+from safetensors.numpy import load_file
+
+from calls import Missed, call, json_of
+from shapes import SHAPES
+from texts import beginnings
+
+# Ours may be so much farther from float32 than transformers in bf16 is, and agree so much less often on the best token.
+WORSE, FEWER = 1.25, 0.02
+SEED = 11
+
+
+def divergence(right, ours):
+    """KL(right || ours) over the lists, and the share of them with the same best token."""
+    if not numpy.isfinite(ours).all():
+        raise Missed("some logits are not finite")
+    p, q = log_softmax(right), log_softmax(ours)
+    kl = (numpy.exp(p) * (p - q)).sum(axis=-1)
+    same = (right.argmax(axis=-1) == ours.argmax(axis=-1)).mean()
+    return {"mean": float(kl.mean()), "greatest": float(kl.max()), "top1": float(same)}
+
+
+def log_softmax(logits):
+    shifted = logits.astype(numpy.float64) - logits.max(axis=-1, keepdims=True)
+    return shifted - numpy.log(numpy.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def compare(check):
+    """Step 2."""
+    stored = load_file(check.results_folder / "logits.safetensors")
+    if "f32" not in stored:
+        raise Missed("transformers gave no logits in float32")
+    lists = beginnings(check.sizes, SHAPES[check.shape]["vocab_size"])
+    tokens, out = check.work / "tokens.json", check.work / "ours.safetensors"
+    tokens.write_text(json.dumps(lists))
+    command = [check.logits, check.model_folder, "--device", check.device, "--tokens", tokens, "--out", out]
+    call(command, check.left(90), check.log)
+    ours = load_file(out)["logits"]
+    if ours.shape != stored["f32"].shape:
+        raise Missed(f"{ours.shape} logits instead of {stored['f32'].shape}")
+    found = {"lists": len(lists), "ours": divergence(stored["f32"], ours)}
+    found["transformers"] = theirs = divergence(stored["f32"], stored["bf16"])
+    found["ok"] = bool(
+        found["ours"]["mean"] <= theirs["mean"] * WORSE and found["ours"]["top1"] >= theirs["top1"] - FEWER
+    )
+    check.results["logits"] = found
+    for side in ("ours", "transformers"):
+        print("  KL(float32 || {}) {mean:.2e}, at most {greatest:.2e}; top-1 {top1:.1%}".format(side, **found[side]))
+    print(f"  {len(lists)} texts: {'PASS' if found['ok'] else 'MISS'}", flush=True)
+
+
+def schedules(check):
+    """Step 3."""
+    lists = beginnings(check.sizes | {"cuts": 1}, SHAPES[check.shape]["vocab_size"])
+    tokens = check.work / "scheduled.json"
+    tokens.write_text(json.dumps(lists))
+    command = [check.logits, check.model_folder, "--device", check.device, "--tokens", tokens]
+    command += ["--schedules", check.sizes["schedules"], "--seed", SEED]
+    found = json_of(call(command, check.left(120), check.log))
+    check.results["schedules"] = found
+    told = "equal in all bits" if found["equal"] else "NOT equal"
+    print(f"  {found.get('samples')} samples under {found['schedules']} schedules: {told}", flush=True)

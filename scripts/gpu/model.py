@@ -1,0 +1,72 @@
+"""A model of a real shape with random weights: filled on the device, written as a folder that engines read."""
+
+import json
+import mmap
+import struct
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+SEED = 20251127
+# Only its text matters: the model has more tokens than this tokenizer.
+TOKENIZER = Path(__file__).resolve().parents[2] / "engine/tests/fixtures/qwen2"
+# Standard deviation of the logits: of 150,000 of them, a few then hold most of the mass, as in a trained model.
+LOGITS = 4.5
+
+
+def make(shape, device, dtype=torch.bfloat16):
+    """The same weights on every device of one kind and version of torch."""
+    with torch.device(device):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**shape), attn_implementation="sdpa", dtype=dtype)
+    generator = torch.Generator(device).manual_seed(SEED)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            fill(name, weight, generator, shape)
+    return model.eval()
+
+
+def fill(name, weight, generator, shape):
+    """Attention is not uniform, every branch adds about as much as there is, and logits are far apart."""
+    noise = torch.randn(weight.shape, generator=generator, device=weight.device, dtype=weight.dtype)
+    inputs = weight.shape[-1] ** 0.5
+    if "norm" in name:
+        noise.mul_(0.2).add_(1.0)
+    elif name.endswith("bias"):
+        noise.mul_(0.5)
+    elif name.startswith("lm_head") or (shape["tie_word_embeddings"] and "embed_tokens" in name):
+        noise.mul_(LOGITS / inputs)
+    elif "embed_tokens" in name:
+        pass
+    else:
+        noise.mul_(1.2 / inputs)
+    weight.copy_(noise)
+
+
+def write(model, shape, folder):
+    """As published models lie on a disk: config.json, model.safetensors, and a tokenizer's files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+        (folder / name).write_bytes((TOKENIZER / name).read_bytes())
+    (folder / "config.json").write_text(json.dumps(shape, indent=2) + "\n")
+    weights = dict(model.named_parameters())
+    header, at = {"__metadata__": {"format": "pt"}}, 0
+    for name, weight in weights.items():
+        size = weight.numel() * 2
+        header[name] = {"dtype": "BF16", "shape": list(weight.shape), "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    start = 8 + len(text)
+    with open(folder / "model.safetensors", "w+b") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(start + at)
+        file.flush()
+        # From the device's memory into the file's, without a copy between: 15 GB would be long on the way.
+        with mmap.mmap(file.fileno(), start + at) as memory:
+            for name, weight in weights.items():
+                first, _ = header[name]["data_offsets"]
+                there = torch.frombuffer(memory, dtype=torch.bfloat16, count=weight.numel(), offset=start + first)
+                there.copy_(weight.detach().reshape(-1))
+                del there
+    return at
