@@ -22,13 +22,14 @@ from shapes import SHAPES, product_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 FULL = dict(
-    prompt=1500, generated=64, k=[1, 8, 32], groups=8, shared_prompt=2000, rows=[1, 8, 32, 256], texts=8, cuts=12,
-    shortest=200, longest=1500, rounds=3, schedules=6, items=10, copy_bytes=4 << 30,
+    prompt=1500, generated=64, k=[1, 8, 32], groups=8, shared_prompt=2000, rows=[1, 8, 32, 256], rounds=3, texts=8,
+    cuts=12, shortest=200, longest=1500, schedules=3, real_schedules=20, items=10, judge_k=8, judge_tokens=512,
+    copy_bytes=4 << 30,
 )
-QUICK = FULL | dict(texts=4, cuts=4, rounds=1, schedules=2, items=4)
-TINY = FULL | dict(
-    prompt=96, k=[1, 2, 4], groups=2, shared_prompt=128, rows=[1, 2, 4, 8], texts=3, cuts=4, shortest=20, longest=96,
-    generated=8, rounds=1, schedules=2, items=3, copy_bytes=1 << 26,
+QUICK = FULL | dict(texts=4, cuts=4, rounds=1, schedules=2, real_schedules=5, items=4)
+TINY = QUICK | dict(
+    prompt=96, generated=8, k=[1, 2, 4], groups=2, shared_prompt=128, rows=[1, 2, 4, 8], shortest=20, longest=96,
+    real_schedules=2, items=3, judge_k=2, judge_tokens=16, copy_bytes=1 << 26,
 )
 
 
@@ -51,7 +52,8 @@ class Check:
         return min(most, min(self.step_until, self.until) - time.monotonic())
 
     def peer(self):
-        command = [sys.executable, ROOT / "scripts/gpu/peer.py", self.model_folder, self.work, self.shape, self.device]
+        command = [sys.executable, ROOT / "scripts/gpu/peer.py", self.model_folder, self.work, self.shape]
+        command.append(self.args.peer_device or self.device)
         try:
             call([*command, json.dumps(self.sizes)], self.left(160), self.log, {"PYTHONUNBUFFERED": "1"}, echo=True)
         finally:
@@ -89,6 +91,7 @@ def arguments():
     parser.add_argument("--binary", required=True, help="jury, or jury.xz; logits(.xz) and a .gguf(.xz) lie beside it")
     parser.add_argument("--out", required=True, help="the folder for report.txt, report.md, results.json and log")
     parser.add_argument("--device", default="cuda:0", help="cuda:N, or cpu to try the script")
+    parser.add_argument("--peer-device", help="torch's, where it is another one [--device]")
     parser.add_argument("--shape", default="qwen2.5-7b", choices=SHAPES)
     parser.add_argument("--steps", help=f"comma-separated, of {','.join(STEPS)} [all]")
     parser.add_argument("--quick", action="store_true", help="fewer texts, rounds and schedules")
@@ -156,7 +159,7 @@ def step(check, name):
     except Exception as error:
         told = str(error) if isinstance(error, Missed) else f"{type(error).__name__}: {error}"
         check.results["missed"][name] = told
-        print(f"  MISSED: {told}", flush=True)
+        print(f"  MISSED: {told[:600]}", flush=True)
     check.results["seconds"][name] = round(time.monotonic() - started, 1)
     (check.out / "results.json").write_text(json.dumps(check.results, indent=1) + "\n")
 

@@ -8,9 +8,8 @@ import time
 
 from calls import Missed, call, stop, tail
 
-K = 8
 # Short and without chance, so that card and CPU see the same text: their rewards then differ by rounding alone.
-ALIKE = ["-k", 2, "--temperature", 0, "--max-critique-tokens", 16]
+ALIKE = ["-k", 2, "--temperature", 0, "--max-critique-tokens", 8]
 # Picks may differ where the CPU's two best rewards are so near each other.
 NEAR = 0.1
 CPU_ITEMS = 3
@@ -23,26 +22,28 @@ def run(check):
     files = {"all": lines, "back": lines[::-1], "one": lines[:1], "few": lines[:CPU_ITEMS]}
     for name, chosen in files.items():
         (check.work / f"{name}.jsonl").write_text("\n".join(chosen) + "\n")
+    samples = ["-k", check.sizes["judge_k"], "--max-critique-tokens", check.sizes["judge_tokens"]]
     found = check.results["judge"] = {"model": check.real_model.name, "items": len(lines)}
     with serve(check, check.device) as endpoint:
         score(check, endpoint, "one")
-        first, seconds = score(check, endpoint, "all", ["-k", K])
-        found["a_minute"] = len(lines) * 60 / seconds
-        again, _ = score(check, endpoint, "back", ["-k", K, "--concurrency", 3])
-        found["equal"] = first == again
+        first, seconds = score(check, endpoint, "all", samples)
         found["reproducible"] = sorted({verdict["provenance"]["reproducible"] for verdict in first.values()})
+        found["a_minute"] = len(lines) * 60 / seconds
+        again, _ = score(check, endpoint, "back", [*samples, "--concurrency", 3])
+        found["equal"] = first == again
         card, _ = score(check, endpoint, "all", ALIKE)
-    print(f"  {found['a_minute']:.1f} verdicts a minute at k = {K}; again, in another order: "
+    print(f"  {found['a_minute']:.1f} verdicts a minute at k = {samples[1]}; again, in another order: "
           f"{'equal' if found['equal'] else 'NOT equal'}, {found['reproducible']}", flush=True)
     with serve(check, "cpu") as endpoint:
-        cpu, _ = score(check, endpoint, "all", ALIKE)
-        same_picks(found, card, cpu)
-        print(f"  same pick as the CPU: {found['same']} of {found['picks']}, {found['near']} of the others near a tie; "
-              f"rewards within {found['apart']:.3f}", flush=True)
+        # Before the rest: nothing of these prompts is cached yet, as nothing was on the card.
         score(check, endpoint, "one")
-        _, seconds = score(check, endpoint, "few", ["-k", K])
+        _, seconds = score(check, endpoint, "few", samples)
         found["cpu_a_minute"] = min(CPU_ITEMS, len(lines)) * 60 / seconds
-    print(f"  the CPU beside it: {found['cpu_a_minute']:.1f} verdicts a minute", flush=True)
+        print(f"  the CPU beside it: {found['cpu_a_minute']:.1f} verdicts a minute", flush=True)
+        cpu, _ = score(check, endpoint, "all", ALIKE)
+    same_picks(found, card, cpu)
+    print(f"  same pick as the CPU: {found['same']} of {found['picks']}, {found['near']} of the others near a tie; "
+          f"rewards within {found['apart']:.3f}", flush=True)
 
 
 def same_picks(found, card, cpu):

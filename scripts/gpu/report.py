@@ -9,33 +9,32 @@ from targets import proofs, targets
 def write(results, out, wanted):
     """Prints and writes it all. True where nothing that was wanted is missed."""
     sizes = results["sizes"]
-    judged = [(target, *target.judge(results)) for target in targets(sizes)]
+    judged = [(target, *target.judge(results)) for target in targets(sizes) if target.step in wanted]
+    proved = [proof for proof in proofs(results) if proof[1] in wanted]
     rows = [
         (target.what, target.shown(target.must), target.shown(target.aim), target.shown(value), result)
         for target, value, result in judged
     ]
-    proved = [
+    proofs_rows = [
         (what, found or "-", ("PASS" if holds else "MISS") + ("" if found else " (not measured)"))
-        for what, _, found, holds in proofs(results)
+        for what, _, found, holds in proved
     ]
     results["targets"] = [
         {"what": target.what, "must": target.must, "aim": target.aim, "found": value, "result": result}
         for target, value, result in judged
     ]
-    results["proofs"] = [{"what": what, "found": found, "result": result} for what, found, result in proved]
+    results["proofs"] = [{"what": what, "found": found, "result": result} for what, found, result in proofs_rows]
     (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     heads = ("target", "must", "aim", "found", "result"), ("proof", "found", "result")
-    missed = [f"{step}: {why}" for step, why in results["missed"].items()]
+    missed = [f"{step}: {why[:300]}" for step, why in results["missed"].items()]
     spent = ", ".join(f"{step} {seconds:.0f} s" for step, seconds in results["seconds"].items())
-    text = "\n".join(["", columns(heads[0], rows), "", columns(heads[1], proved), "", *missed, spent])
+    text = "\n".join(["", columns(heads[0], rows), "", columns(heads[1], proofs_rows), "", *missed, spent])
     (out / "report.txt").write_text(text + "\n")
     print(text)
-    lines = [heading(results), "", *table(heads[0], rows), "", *table(heads[1], proved), ""]
+    lines = [heading(results), "", *table(heads[0], rows), "", *table(heads[1], proofs_rows), ""]
     lines += [*figures(results), "", *beside(results), *(f"* Not measured: {line}" for line in missed)]
     (out / "report.md").write_text("\n".join(lines).rstrip() + "\n")
-    steps = {target.step: result for target, _, result in judged if "MISS" in result}
-    steps |= {step: "MISS" for _, step, _, holds in proofs(results) if not holds}
-    return not missed and not any(step in wanted for step in steps)
+    return not missed and all("MISS" not in result for *_, result in judged) and all(holds for *_, holds in proved)
 
 
 def columns(head, rows):
@@ -63,6 +62,8 @@ def figures(results):
     sizes = results["sizes"]
     most = sizes["k"][-1] * sizes["groups"]
     rows = []
+    if not bench and not peer:
+        return []
     for name in ["prefill", *map(str, [*sizes["k"], most])]:
         ours, theirs, limit = bench.get(name), generate.get(name), None
         if limits:
@@ -95,7 +96,7 @@ def beside(results):
             used, weights, pages = (found[part] / 1e9 for part in ("used", "weights", "pages"))
             lines.append(f"* Memory: {used:.2f} GB at its peak, weights {weights:.2f}, pages {pages:.2f}.")
     if "a_minute" in judge:
-        told = f"* {judge['model']}, k = 8: {judge['a_minute']:.1f} verdicts a minute"
+        told = f"* {judge['model']}, k = {sizes['judge_k']}: {judge['a_minute']:.1f} verdicts a minute"
         told += f", {', '.join(judge['reproducible'])}"
         lines.append(told + (f"; the CPU beside it {judge['cpu_a_minute']:.1f}." if "cpu_a_minute" in judge else "."))
     return lines

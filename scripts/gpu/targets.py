@@ -75,7 +75,7 @@ def proofs(results):
     return [
         ("the fixtures, within what bf16 costs", "fixtures", *fixtures(results.get("fixtures"))),
         ("logits as near float32 as transformers' in bf16", "logits", *logits(results.get("logits"))),
-        ("samples equal in all bits, whatever runs beside them", "schedules", *flag(results.get("schedules"), "equal")),
+        ("samples equal in all bits, whatever runs beside them", "schedules", *scheduled(results.get("schedules"))),
         ("a real model's verdicts equal when asked again", "judge", *flag(results.get("judge"), "equal")),
         ("the CPU's pick", "judge", *picks(results.get("judge"))),
     ]
@@ -93,6 +93,13 @@ def logits(found):
         return None, False
     ours, theirs = ("KL {mean:.1e}, top-1 {top1:.1%}".format(**found[side]) for side in ("ours", "transformers"))
     return f"{ours} (transformers: {theirs})", found["ok"]
+
+
+def scheduled(found):
+    if not found:
+        return None, False
+    told = (f"{one['samples']} of the {name} model" + ("" if one["equal"] else " NOT") for name, one in found.items())
+    return ", ".join(told), all(one["equal"] for one in found.values())
 
 
 def flag(found, name) -> tuple[Optional[str], bool]:
