@@ -143,8 +143,13 @@ impl Compute {
         matches!(self, Compute::Own { .. })
     }
 
-    /// Computes the batch: stores its keys and values, leaves the logits.
-    pub(crate) fn run(
+    /// Whether a step may be launched before the one before it has been read.
+    pub(crate) fn runs_ahead(&self) -> bool {
+        matches!(self, Compute::Card(_))
+    }
+
+    /// Computes the batch, or begins to: stores its keys and values, leaves the logits. On a card up to two steps may be under way.
+    pub(crate) fn launch(
         &mut self,
         pool: &mut ThreadPool,
         shape: &Shape,
@@ -153,9 +158,16 @@ impl Compute {
     ) {
         match self {
             Compute::Own { weights, forward } => forward.run(pool, shape, weights, store, batch),
-            Compute::Card(model) => model.run(batch),
+            Compute::Card(model) => model.launch(batch),
             #[cfg(feature = "candle")]
             Compute::Device(model) => model.run(batch),
+        }
+    }
+
+    /// Waits for the oldest step under way: what is asked from now on is of it.
+    pub(crate) fn land(&mut self) {
+        if let Compute::Card(model) = self {
+            model.land();
         }
     }
 

@@ -16,6 +16,9 @@
 //! rows beside it. Shared tokens are read once for all samples of a group, for many groups in one launch, and merged with each
 //! sample's own by log-sum-exp (Juravsky et al., "Hydragen", 2024; Ye et al., "FlashInfer", 2025: cascade attention).
 //!
+//! The card computes one step while the engine reads the one before (see [`crate::engine`]): tokens that were drawn go from step to step on the
+//! card.
+//!
 //! A card that fails once is lost: whoever decodes on it ends with an error, and the engine has to be loaded anew.
 
 mod answers;
@@ -27,7 +30,7 @@ mod step;
 mod tables;
 mod weights;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::config::EngineConfig;
@@ -66,11 +69,24 @@ pub(crate) struct CardModel {
     values: Buffer<Bf16>,
     pages: usize,
     buffers: Buffers,
-    block: Block,
-    /// Steps by what they are padded to; `None` after the first time, which is not recorded.
-    graphs: HashMap<Extent, Option<Graph>>,
-    answers: Answers,
+    /// Steps are launched in these by turns: one may be under way while the other one is read.
+    lanes: [Lane; 2],
+    /// The lane of the next step.
+    next: usize,
+    /// Lanes whose steps are under way, the older first.
+    under_way: VecDeque<usize>,
+    /// The lane of the step that is read.
+    landed: usize,
+    /// Steps by lane and what they are padded to; `None` after the first time, which is not recorded.
+    graphs: HashMap<(usize, Extent), Option<Graph>>,
     lost: Option<CudaError>,
+}
+
+/// What a step has to itself until it has been read.
+#[derive(Debug, Default)]
+struct Lane {
+    block: Block,
+    answers: Answers,
 }
 
 // === impl CardModel ===
@@ -92,7 +108,7 @@ impl CardModel {
         let kernels = Kernels::load(&card, shape.key_size).map_err(failed)?;
         let products = Products::new(&card).map_err(failed)?;
         let capacity = memory::Capacity::of(shape, config);
-        let demand = memory::Demand::of(shape, &capacity);
+        let demand = memory::Demand::of(shape, &capacity, Weights::has_head(files, shape));
         demand.check(card.free_bytes().map_err(failed)?).map_err(LoadError::Device)?;
         let most_positions = shape.context_length.min(config.context_limit.unwrap_or(usize::MAX));
         let weights = Weights::load(&card, files, shape, most_positions, ordinal)?;
@@ -124,7 +140,6 @@ impl CardModel {
             "model loaded to the card"
         );
         Ok(CardModel {
-            block: Block::default(),
             card,
             shape: shape.clone(),
             heads,
@@ -137,8 +152,11 @@ impl CardModel {
             values,
             pages,
             buffers,
+            lanes: [Lane::default(), Lane::default()],
+            next: 0,
+            under_way: VecDeque::new(),
+            landed: 0,
             graphs: HashMap::new(),
-            answers: Answers::default(),
             lost: None,
         })
     }
@@ -168,78 +186,96 @@ impl CardModel {
         self.lost.as_ref()
     }
 
-    /// Computes the batch: stores its keys and values, answers its questions.
-    pub(crate) fn run(&mut self, batch: &Batch) {
-        self.answers.clear();
+    /// Starts to compute the batch: to store its keys and values, and to answer its questions. The other lane's step may be under way.
+    pub(crate) fn launch(&mut self, batch: &Batch) {
+        let lane = self.next;
+        self.next = 1 - lane;
+        self.under_way.push_back(lane);
+        self.lanes[lane].answers.clear();
         if self.lost.is_none()
-            && let Err(error) = self.step(batch)
+            && let Err(error) = self.try_launch(lane, batch)
         {
-            tracing::error!(numerics = self.numerics, %error, "the card is lost");
-            self.lost = Some(error);
+            self.lose(error);
         }
     }
 
-    /// The drawn tokens, one for each question of the last batch; `None` where the logits hold no number or nothing was drawn.
+    /// Waits for the older of the steps under way: from now on all is asked of it.
+    pub(crate) fn land(&mut self) {
+        let Some(lane) = self.under_way.pop_front() else { return };
+        if self.lost.is_none()
+            && let Err(error) = self.lanes[lane].answers.wait()
+        {
+            self.lose(error);
+        }
+        self.landed = lane;
+    }
+
+    /// The drawn tokens, one for each question of the step; `None` where the logits hold no number or nothing was drawn.
     pub(crate) fn tokens(&self) -> &[Option<u32>] {
-        self.answers.tokens()
+        self.lanes[self.landed].answers.tokens()
     }
 
     /// What the sets of a question weigh, if it was asked of this row; not numbers where the logits are none.
     pub(crate) fn masses(&self, row: usize, question: &Arc<Question>) -> Option<&[f64]> {
-        self.answers.masses(row, question)
+        self.lanes[self.landed].answers.masses(row, question)
     }
 
     /// A row's logits, padded with minus infinity. Not numbers when the card is lost.
     pub(crate) fn logits(&mut self, row: usize) -> &[f32] {
-        let stride = memory::padded_outputs(&self.shape);
-        let outputs = self.shape.outputs;
-        self.answers.fetch_logits(&self.buffers.logits, row, stride, outputs, &mut self.lost)
+        let (stride, outputs) = (memory::padded_outputs(&self.shape), self.shape.outputs);
+        let from = &self.buffers.outputs[self.landed].logits;
+        let answers = &mut self.lanes[self.landed].answers;
+        answers.fetch_logits(from, row, stride, outputs, &mut self.lost)
     }
 
     /// A row's hidden state. Not numbers when the card is lost.
     pub(crate) fn hidden(&mut self, row: usize) -> &[f32] {
         let width = self.shape.width;
-        self.answers.fetch_hidden(&self.buffers.hidden_states, row, width, &mut self.lost)
+        let from = &self.buffers.outputs[self.landed].hidden_states;
+        self.lanes[self.landed].answers.fetch_hidden(from, row, width, &mut self.lost)
     }
 
-    /// One step: what the batch says goes to the card, and its answers come back.
-    fn step(&mut self, batch: &Batch) -> Result<(), CudaError> {
+    fn lose(&mut self, error: CudaError) {
+        tracing::error!(numerics = self.numerics, %error, "the card is lost");
+        self.lost = Some(error);
+    }
+
+    /// Has one step done: what the batch says goes to the card, and its answers come back when they are waited for.
+    fn try_launch(&mut self, lane: usize, batch: &Batch) -> Result<(), CudaError> {
         let tables = Tables::of(batch, self.heads.heads / self.heads.kv_heads);
-        if self.buffers.grow(&self.card, &self.shape, &tables)? {
-            // Recorded steps name the former buffers.
-            self.graphs.clear();
-        }
         let repeats = tables.repeats();
         let extent = if repeats { tables.extent().padded() } else { tables.extent() };
-        let scratch_page = self.pages as u32;
-        if self.block.fill(&self.card, &tables, extent, scratch_page)? {
+        let moved = self.buffers.grow(&self.card, &self.shape, &tables)?;
+        let block = &mut self.lanes[lane].block;
+        if block.fill(&self.card, &tables, extent, self.pages as u32)? || moved {
+            // Recorded steps name the former buffers.
+            self.card.synchronise()?;
             self.graphs.clear();
         }
-        if repeats {
-            self.launch_recorded(extent)?
-        } else {
-            self.launch(extent)?
+        match repeats {
+            true => self.pass_recorded(lane, extent)?,
+            false => self.pass(lane, extent)?,
         }
-        self.answer(batch, &tables)
+        self.answer(lane, batch, &tables, extent)
     }
 
-    /// Launches a step that will come again: recorded from its second time on.
-    fn launch_recorded(&mut self, extent: Extent) -> Result<(), CudaError> {
-        match self.graphs.get(&extent) {
+    /// Launches a forward pass that will come again: recorded from its second time on.
+    fn pass_recorded(&mut self, lane: usize, extent: Extent) -> Result<(), CudaError> {
+        match self.graphs.get(&(lane, extent)) {
             Some(Some(graph)) => graph.launch(),
             Some(None) => {
-                let graph = Graph::record(&self.card, || self.launch(extent))?;
+                let graph = Graph::record(&self.card, || self.pass(lane, extent))?;
                 graph.launch()?;
-                self.graphs.insert(extent, Some(graph));
+                self.graphs.insert((lane, extent), Some(graph));
                 Ok(())
             }
             None => {
-                self.launch(extent)?;
+                self.pass(lane, extent)?;
                 if self.graphs.len() >= MOST_GRAPHS {
                     self.card.synchronise()?;
                     self.graphs.clear();
                 }
-                self.graphs.insert(extent, None);
+                self.graphs.insert((lane, extent), None);
                 Ok(())
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! step: describe -> plan -> sequences and groups come and go -> draw -> forward pass -> draw -> speculate -> events
-//!                           (admission.rs)                          (batch.rs)              (speculative.rs)
+//!                           (admission.rs)                        (batch.rs, flight.rs)       (speculative.rs)
 //! ```
 
 mod adapters;
@@ -10,6 +10,7 @@ mod admission;
 mod batch;
 mod describe;
 mod draw;
+mod flight;
 mod plan;
 mod speculative;
 mod submit;
@@ -36,6 +37,7 @@ use crate::request::{Group, GroupId};
 use crate::sequence::{Sequence, Waiting};
 use crate::tokenizer::Tokenizer;
 use crate::tokens::{DEFAULT_PRE_TOKENIZER, Tokens, Turn};
+use flight::Flight;
 use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::thread_pool::ThreadPool;
 
@@ -62,6 +64,8 @@ pub struct Engine {
     /// Groups that are not done, by age.
     groups: VecDeque<GroupState>,
     sequences: Vec<Sequence>,
+    /// The step that is computed while this one's texts are looked at.
+    flight: Option<Flight>,
     /// Pages promised to groups and sequences, but not taken yet.
     reserved_pages: usize,
     cancels: Vec<(GroupId, Option<usize>)>,
@@ -176,6 +180,7 @@ impl Engine {
             drafts,
             groups: VecDeque::new(),
             sequences: Vec::new(),
+            flight: None,
             reserved_pages: 0,
             cancels: Vec::new(),
             next_group: 0,
@@ -290,7 +295,7 @@ impl Engine {
 
     /// True when nothing waits and nothing decodes: `step` would do nothing.
     pub fn is_idle(&self) -> bool {
-        self.groups.is_empty() && self.cancels.is_empty()
+        self.groups.is_empty() && self.cancels.is_empty() && self.flight.is_none()
     }
 
     /// What the engine has done since it was loaded.

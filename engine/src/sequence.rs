@@ -7,6 +7,7 @@
 //! [last tokens]  computed only for a hidden state: what was drawn or written last is else never computed
 //! ```
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::SampleError;
@@ -45,6 +46,8 @@ pub(crate) struct Sequence {
     /// The same tokens, but for an end token.
     pub(crate) drawn: Vec<u32>,
     pub(crate) drafts: Drafts,
+    /// Steps that have rows of it and are not read yet, the older first.
+    flights: VecDeque<Rows>,
     text: GeneratedText,
     finish: Finish,
     run: Option<readout::Run>,
@@ -61,6 +64,17 @@ pub(crate) struct Sequence {
 pub(crate) struct OwnCache {
     pub(crate) pages: Vec<PageId>,
     pub(crate) tokens: usize,
+}
+
+/// What a step that is not read yet computes of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    /// Its pending tokens, of which the last one's logits are this question of the step.
+    Pending(usize),
+    /// The token that the step before draws, as yet unknown; its logits are this question.
+    Ahead(usize),
+    /// A token that it does not have after all.
+    Void,
 }
 
 /// What a sequence wants after it got its logits.
@@ -85,11 +99,12 @@ impl OwnCache {
         Some((*page, self.tokens % PAGE_TOKENS))
     }
 
-    pub(crate) fn segments(&self) -> Vec<Segment> {
-        (0..self.tokens.div_ceil(PAGE_TOKENS))
+    /// The first `tokens` tokens.
+    pub(crate) fn segments(&self, tokens: usize) -> Vec<Segment> {
+        (0..tokens.div_ceil(PAGE_TOKENS))
             .map(|index| Segment {
                 page: self.pages[index],
-                tokens: PAGE_TOKENS.min(self.tokens - index * PAGE_TOKENS),
+                tokens: PAGE_TOKENS.min(tokens - index * PAGE_TOKENS),
             })
             .collect()
     }
@@ -115,6 +130,7 @@ impl Sequence {
             tokens: 0,
             drawn: Vec::new(),
             drafts: Drafts::default(),
+            flights: VecDeque::new(),
             text,
             finish: Finish::Limit,
             run: None,
@@ -129,6 +145,53 @@ impl Sequence {
         self.run.is_none() && !self.closes && self.spec.max_tokens > 0
     }
 
+    /// Whether a step that is not read yet computes rows of it.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.flights.is_empty()
+    }
+
+    /// Whether the newest such step computes a token that is not known yet.
+    pub(crate) fn is_ahead(&self) -> bool {
+        matches!(self.flights.back(), Some(Rows::Ahead(_)))
+    }
+
+    /// Says that a step has been launched with its pending tokens, whose logits are this question of the step.
+    pub(crate) fn launch_pending(&mut self, question: usize) {
+        self.flights.push_back(Rows::Pending(question));
+    }
+
+    /// The question whose answer will be its next token, if a row may be computed for that token before it is known: free text
+    /// goes on after it unless the text ends there, and then the row is of no use.
+    pub(crate) fn next_ahead(&self) -> Option<usize> {
+        let &[Rows::Pending(question) | Rows::Ahead(question)] = self.flights.as_slices().0 else {
+            return None;
+        };
+        let goes_on = self.draws() && self.tokens + 1 < self.spec.max_tokens && !self.cancelled;
+        goes_on.then_some(question)
+    }
+
+    /// Says that a step has been launched with a row for its next token.
+    pub(crate) fn launch_ahead(&mut self, question: usize) {
+        self.flights.push_back(Rows::Ahead(question));
+    }
+
+    /// Takes note that the oldest step that it waits for has been read; says whether its answer counts.
+    pub(crate) fn land(&mut self) -> bool {
+        !matches!(self.flights.pop_front(), None | Some(Rows::Void))
+    }
+
+    /// Where the next row was launched ahead, says that its token is now known to be the pending one, or that there is no such token.
+    pub(crate) fn settle(&mut self, goes_on: bool) {
+        let is_right = goes_on && self.draws() && self.pending.len() == 1;
+        let Some(next) = self.flights.front_mut() else { return };
+        if is_right {
+            self.pending.clear();
+            self.cache.tokens += 1;
+        } else {
+            *next = Rows::Void;
+        }
+    }
+
     /// Whether its free text has ended.
     pub(crate) fn is_past_free_text(&self) -> bool {
         self.run.is_some() || self.closes
@@ -136,6 +199,7 @@ impl Sequence {
 
     /// What it will ask of the logits after its pending tokens, or after those before the last drafts.
     pub(crate) fn ask(&self, drafts: usize) -> Ask {
+        // Drafts, or the token that is on its way.
         let question = || Some(self.run.as_ref()?.question(self.spec.readout.as_ref()?).clone());
         match self.draws() {
             true => Ask::Token(self.spec.sampling, (self.tokens + drafts) as u64),

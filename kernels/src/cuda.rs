@@ -31,7 +31,7 @@ mod products;
 mod ptx;
 mod shapes;
 
-pub use card::{Card, CardFacts, cards};
+pub use card::{Card, CardFacts, Mark, cards};
 pub use choice::{PROMPT_ROWS, Role, SAMPLE_ROWS};
 pub use error::CudaError;
 pub use graph::Graph;

@@ -1,69 +1,120 @@
-//! What a step is asked: tokens are drawn and sets of tokens weighed on the card; logits and hidden states stay there until somebody
-//! wants them.
+//! What a step is asked: tokens are drawn and sets of tokens weighed on the card, and what is surely wanted comes back by itself. Other
+//! logits and hidden states stay there until somebody wants them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::CardModel;
+use super::layout::Extent;
 use super::memory::padded_outputs;
 use super::tables::Tables;
 use crate::model::forward::{Batch, Forward};
 use crate::outputs::Ask;
 use crate::readout::Question;
-use jury_kernels::cuda::{Buffer, Card, CudaError};
+use jury_kernels::cuda::{Buffer, Card, CudaError, Mark, Pinned};
 
 /// What the kernel gives where the logits hold no number.
 const NO_TOKEN: u32 = u32::MAX;
 
-/// The answers of the last step.
+/// The answers of a step, on their way or here.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    memory: Option<Memory>,
+    /// Where the card writes what sets weigh.
+    masses: Option<Buffer<f64>>,
+    /// Where answers arrive.
+    pinned: Option<(Pinned, usize)>,
+    /// When they are there.
+    mark: Option<Mark>,
+    asks: Vec<Ask>,
+    arrivals: Arrivals,
     tokens: Vec<Option<u32>>,
-    masses: Vec<(usize, Arc<Question>, Vec<f64>)>,
-    /// Logits that were fetched, with their row.
-    logits: (Option<usize>, Vec<f32>),
-    /// A hidden state that was fetched.
-    hidden: (Option<usize>, Vec<f32>),
+    /// By row and question.
+    weighed: Vec<(usize, Arc<Question>, Vec<f64>)>,
+    /// The rows' logits and hidden states that have come, and the last ones that were fetched.
+    logits: Vec<(usize, Vec<f32>)>,
+    hidden: Vec<(usize, Vec<f32>)>,
 }
 
-/// Where the card writes answers.
-#[derive(Debug)]
-struct Memory {
-    tokens: Buffer<u32>,
-    masses: Buffer<f64>,
+/// Where in the pinned memory what arrives, in bytes.
+#[derive(Debug, Default)]
+struct Arrivals {
+    masses: Range<usize>,
+    tokens: Range<usize>,
+    logits: Vec<(usize, Range<usize>)>,
+    hidden: Vec<(usize, Range<usize>)>,
+    bytes: usize,
 }
 
 // === impl CardModel ===
 
 impl CardModel {
-    /// Has the last step's questions answered, and waits for the answers.
-    pub(super) fn answer(&mut self, batch: &Batch, tables: &Tables) -> Result<(), CudaError> {
+    /// Has a step's questions answered, and what is surely wanted copied.
+    pub(super) fn answer(
+        &mut self,
+        lane: usize,
+        batch: &Batch,
+        tables: &Tables,
+        extent: Extent,
+    ) -> Result<(), CudaError> {
         let (draws, sums) = (tables.draws.len(), tables.sets.len());
-        let answers = &mut self.answers;
-        let memory = answers.make_room(&self.card, draws, sums)?;
-        let extent = tables.extent();
-        let extent = if tables.repeats() { extent.padded() } else { extent };
-        let Some(views) = self.block.answers(&extent, tables) else { return Ok(()) };
-        let sizes = [padded_outputs(&self.shape), self.shape.outputs];
-        let logits = self.buffers.logits.view();
-        let drawn = memory.tokens.slice(0..draws);
+        let (stride, width) = (padded_outputs(&self.shape), self.shape.width);
+        let lane_number = lane;
+        let lane = &mut self.lanes[lane];
+        let outputs = &self.buffers.outputs[lane_number];
+        let Some(views) = lane.block.answers(&extent, tables) else { return Ok(()) };
+        let sizes = [stride, self.shape.outputs];
+        let logits = outputs.logits.view();
         if tables.draws.iter().any(|draw| draw.kind != 0) {
-            self.kernels.draw(logits, sizes, views.draws, drawn)?;
+            self.kernels.draw(logits, sizes, views.draws, outputs.tokens.slice(0..draws))?;
         }
+        let answers = &mut lane.answers;
+        answers.asks.clone_from(&batch.asks);
+        let arrivals = Arrivals::of(batch, tables, self.shape.outputs, width);
+        let (pinned, masses) = answers.make_room(&self.card, arrivals.bytes, sums)?;
         let sets = [views.sets, views.members];
-        self.kernels.masses(logits, sizes, views.questions, sets, memory.masses.view())?;
-        let mut tokens = vec![NO_TOKEN; draws];
-        let mut masses = vec![0.0; sums];
-        if draws > 0 {
-            memory.tokens.read(0, &mut tokens)?;
+        self.kernels.masses(logits, sizes, views.questions, sets, masses.view())?;
+        outputs.tokens.read_pinned(0..draws, pinned, arrivals.tokens.start)?;
+        masses.read_pinned(0..sums, pinned, arrivals.masses.start)?;
+        for (row, to) in &arrivals.logits {
+            let from = row * stride..row * stride + self.shape.outputs;
+            outputs.logits.read_pinned(from, pinned, to.start)?;
         }
-        if sums > 0 {
-            memory.masses.read(0, &mut masses)?;
+        for (row, to) in &arrivals.hidden {
+            let from = row * width..(row + 1) * width;
+            outputs.hidden_states.read_pinned(from, pinned, to.start)?;
         }
-        // Errors of the step show when it is waited for.
-        self.card.synchronise()?;
-        answers.keep(batch, &tokens, &masses);
+        answers.arrivals = arrivals;
+        answers.mark = Some(self.card.mark()?);
         Ok(())
+    }
+}
+
+// === impl Arrivals ===
+
+impl Arrivals {
+    /// Of rows of prompts logits and states are wanted, of samples what they ask.
+    fn of(batch: &Batch, tables: &Tables, outputs: usize, width: usize) -> Arrivals {
+        let mut arrivals = Arrivals::default();
+        arrivals.masses = arrivals.take(tables.sets.len() * size_of::<f64>());
+        arrivals.tokens = arrivals.take(tables.draws.len() * size_of::<u32>());
+        for row in 0..tables.wanted.len() {
+            let of_prompt = row >= batch.asks.len();
+            if of_prompt {
+                let to = arrivals.take(outputs * size_of::<f32>());
+                arrivals.logits.push((row, to));
+            }
+            if of_prompt || matches!(batch.asks[row], Ask::Hidden) {
+                let to = arrivals.take(width * size_of::<f32>());
+                arrivals.hidden.push((row, to));
+            }
+        }
+        arrivals
+    }
+
+    fn take(&mut self, bytes: usize) -> Range<usize> {
+        let start = self.bytes;
+        self.bytes = (start + bytes).next_multiple_of(size_of::<f64>());
+        start..start + bytes
     }
 }
 
@@ -71,10 +122,46 @@ impl CardModel {
 
 impl Answers {
     pub(super) fn clear(&mut self) {
-        self.tokens.clear();
-        self.masses.clear();
-        self.logits.0 = None;
-        self.hidden.0 = None;
+        *self = Answers {
+            masses: self.masses.take(),
+            pinned: self.pinned.take(),
+            ..Answers::default()
+        };
+    }
+
+    /// Waits until the answers are here, and takes them.
+    pub(super) fn wait(&mut self) -> Result<(), CudaError> {
+        if let Some(mark) = self.mark.take() {
+            mark.wait()?;
+        }
+        let Some((pinned, _)) = &mut self.pinned else { return Ok(()) };
+        let bytes = pinned.bytes();
+        let arrivals = &self.arrivals;
+        let floats = |range: &Range<usize>| -> Vec<f32> {
+            bytes[range.clone()]
+                .as_chunks()
+                .0
+                .iter()
+                .map(|&four| f32::from_ne_bytes(four))
+                .collect()
+        };
+        let rows = |list: &[(usize, Range<usize>)]| -> Vec<(usize, Vec<f32>)> {
+            list.iter().map(|(row, range)| (*row, floats(range))).collect()
+        };
+        (self.logits, self.hidden) = (rows(&arrivals.logits), rows(&arrivals.hidden));
+        let tokens = bytes[arrivals.tokens.clone()].as_chunks().0.iter();
+        let mut masses = bytes[arrivals.masses.clone()].as_chunks().0.iter();
+        for ((row, ask), &token) in self.asks.iter().enumerate().zip(tokens) {
+            let token = u32::from_ne_bytes(token);
+            let draws = matches!(ask, Ask::Token(..));
+            self.tokens.push((draws && token != NO_TOKEN).then_some(token));
+            if let Ask::Masses(question) = ask {
+                let own = masses.by_ref().take(question.sets.len());
+                let own = own.map(|&eight| f64::from_ne_bytes(eight)).collect();
+                self.weighed.push((row, question.clone(), own));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn tokens(&self) -> &[Option<u32>] {
@@ -85,7 +172,7 @@ impl Answers {
         let is_it = |(other, asked, _): &&(usize, Arc<Question>, Vec<f64>)| {
             *other == row && Arc::ptr_eq(asked, question)
         };
-        self.masses.iter().find(is_it).map(|(_, _, masses)| masses.as_slice())
+        self.weighed.iter().find(is_it).map(|(_, _, masses)| masses.as_slice())
     }
 
     /// A row's logits, padded with minus infinity to what the own kernels pad to.
@@ -97,10 +184,9 @@ impl Answers {
         outputs: usize,
         lost: &mut Option<CudaError>,
     ) -> &[f32] {
-        let padded = Forward::padded(outputs);
-        fetch(&mut self.logits, from, row, stride, outputs, lost);
-        self.logits.1.resize(padded, f32::NEG_INFINITY);
-        &self.logits.1
+        let logits = fetch(&mut self.logits, from, row, row * stride..row * stride + outputs, lost);
+        logits.resize(Forward::padded(outputs), f32::NEG_INFINITY);
+        logits
     }
 
     pub(super) fn fetch_hidden(
@@ -110,60 +196,51 @@ impl Answers {
         width: usize,
         lost: &mut Option<CudaError>,
     ) -> &[f32] {
-        fetch(&mut self.hidden, from, row, width, width, lost);
-        &self.hidden.1
+        fetch(&mut self.hidden, from, row, row * width..(row + 1) * width, lost)
     }
 
-    fn make_room(&mut self, card: &Card, draws: usize, sums: usize) -> Result<&Memory, CudaError> {
-        let fits = |memory: &Memory| memory.tokens.len() >= draws && memory.masses.len() >= sums;
-        if !self.memory.as_ref().is_some_and(fits) {
-            self.memory = None;
-            let room = |needed: usize| needed.next_power_of_two().max(64);
-            let memory = Memory {
-                tokens: Buffer::new(card, room(draws), "drawn tokens")?,
-                masses: Buffer::new(card, room(sums), "answers")?,
-            };
-            return Ok(self.memory.insert(memory));
+    fn make_room(
+        &mut self,
+        card: &Card,
+        bytes: usize,
+        sums: usize,
+    ) -> Result<(&mut Pinned, &Buffer<f64>), CudaError> {
+        let wanted = bytes.max(1);
+        if self.pinned.as_ref().is_none_or(|(_, room)| *room < wanted) {
+            self.pinned = None;
+            let room = wanted.next_power_of_two();
+            self.pinned = Some((Pinned::new(card, room)?, room));
         }
-        self.memory.as_ref().ok_or_else(|| CudaError::Unsupported("no room for answers".to_owned()))
-    }
-
-    fn keep(&mut self, batch: &Batch, tokens: &[u32], masses: &[f64]) {
-        let mut rest = masses;
-        for ((row, ask), &token) in batch.asks.iter().enumerate().zip(tokens) {
-            let draws = matches!(ask, Ask::Token(..));
-            self.tokens.push((draws && token != NO_TOKEN).then_some(token));
-            if let Ask::Masses(question) = ask {
-                let (own, others) = rest.split_at(question.sets.len());
-                self.masses.push((row, question.clone(), own.to_vec()));
-                rest = others;
-            }
+        if self.masses.as_ref().is_none_or(|masses| masses.len() < sums) {
+            self.masses = None;
+            self.masses = Some(Buffer::new(card, sums.next_power_of_two().max(64), "answers")?);
+        }
+        match (&mut self.pinned, &self.masses) {
+            (Some((pinned, _)), Some(masses)) => Ok((pinned, masses)),
+            _ => Err(CudaError::Unsupported("no room for answers".to_owned())),
         }
     }
 }
 
-/// Copies a row from the card, if it is not the one that was copied last; not numbers where the card is lost.
-fn fetch(
-    (kept, floats): &mut (Option<usize>, Vec<f32>),
+/// What has come of a row, or else a copy from the card; not numbers where the card is lost.
+fn fetch<'a>(
+    here: &'a mut Vec<(usize, Vec<f32>)>,
     from: &Buffer<f32>,
     row: usize,
-    stride: usize,
-    len: usize,
+    range: Range<usize>,
     lost: &mut Option<CudaError>,
-) {
-    if *kept == Some(row) {
-        return;
-    }
-    floats.clear();
-    floats.resize(len, f32::NAN);
-    if lost.is_some() {
-        return;
-    }
-    match from.read(row * stride, floats) {
-        Ok(()) => *kept = Some(row),
-        Err(error) => {
+) -> &'a mut Vec<f32> {
+    let found = here.iter().position(|(other, _)| *other == row);
+    let index = found.unwrap_or_else(|| {
+        let mut floats = vec![f32::NAN; range.len()];
+        if lost.is_none()
+            && let Err(error) = from.read(range.start, &mut floats)
+        {
             floats.fill(f32::NAN);
             *lost = Some(error);
         }
-    }
+        here.push((row, floats));
+        here.len() - 1
+    });
+    &mut here[index].1
 }

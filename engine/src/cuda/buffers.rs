@@ -33,10 +33,32 @@ pub(crate) struct Buffers {
     pub(crate) slots: Buffer<u32>,
     /// Wanted rows x width, after the last norm.
     pub(crate) wanted_normed: Buffer<Bf16>,
-    /// The same as floats.
+    /// What the two steps give that may be under way.
+    pub(crate) outputs: [Outputs; 2],
+}
+
+/// What a step gives.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    /// Wanted rows x width, after the last norm.
     pub(crate) hidden_states: Buffer<f32>,
     /// Wanted rows x padded outputs.
     pub(crate) logits: Buffer<f32>,
+    /// Drawn tokens, one for each question.
+    pub(crate) tokens: Buffer<u32>,
+}
+
+// === impl Outputs ===
+
+impl Outputs {
+    fn new(card: &Card, shape: &Shape, wanted: usize) -> Result<Outputs, CudaError> {
+        let what = "outputs";
+        Ok(Outputs {
+            hidden_states: Buffer::zeroed(card, wanted * shape.width, what)?,
+            logits: Buffer::zeroed(card, wanted * padded_outputs(shape), what)?,
+            tokens: Buffer::zeroed(card, wanted, what)?,
+        })
+    }
 }
 
 // === impl Buffers ===
@@ -65,12 +87,11 @@ impl Buffers {
             stats: Buffer::zeroed(card, parts * shape.heads * 2, what)?,
             slots: Buffer::zeroed(card, slots, what)?,
             wanted_normed: Buffer::zeroed(card, wanted * shape.width, what)?,
-            hidden_states: Buffer::zeroed(card, wanted * shape.width, what)?,
-            logits: Buffer::zeroed(card, wanted * padded_outputs(shape), what)?,
+            outputs: [Outputs::new(card, shape, wanted)?, Outputs::new(card, shape, wanted)?],
         })
     }
 
-    /// Makes room for a batch; says whether buffers have moved.
+    /// Makes room for a batch; says whether buffers have moved. What the step before has given stays.
     pub(crate) fn grow(
         &mut self,
         card: &Card,
@@ -82,18 +103,23 @@ impl Buffers {
             return Ok(false);
         }
         card.synchronise()?;
-        let half_more =
-            |needed: usize, now: usize| if needed > now { needed + needed / 2 } else { now };
+        let more = |needed: usize, now: usize| if needed > now { needed + needed / 2 } else { now };
         let capacity = Capacity {
-            rows: half_more(needed.rows, self.capacity.rows),
-            wanted: half_more(needed.wanted, self.capacity.wanted),
-            parts: half_more(needed.parts, self.capacity.parts),
-            slots: half_more(needed.slots, self.capacity.slots),
+            rows: more(needed.rows, self.capacity.rows),
+            wanted: more(needed.wanted, self.capacity.wanted),
+            parts: more(needed.parts, self.capacity.parts),
+            slots: more(needed.slots, self.capacity.slots),
         };
-        // Nothing in them outlives a step; the former ones go first.
+        // The former ones go first.
         let none = Capacity { rows: 0, wanted: 0, parts: 0, slots: 0 };
-        *self = Buffers::new(card, shape, &none)?;
+        let former = std::mem::replace(self, Buffers::new(card, shape, &none)?).outputs;
         *self = Buffers::new(card, shape, &capacity)?;
+        for (to, from) in self.outputs.iter().zip(&former) {
+            to.hidden_states.copy_from(&from.hidden_states)?;
+            to.logits.copy_from(&from.logits)?;
+            to.tokens.copy_from(&from.tokens)?;
+        }
+        card.synchronise()?;
         Ok(true)
     }
 

@@ -55,7 +55,7 @@ impl ModelProducts {
                 Role::Sample,
                 weights.head(),
                 buffers.wanted_normed.view(),
-                Output::Floats(buffers.logits.view()),
+                Output::Floats(buffers.outputs[0].logits.view()),
             )?,
         })
     }

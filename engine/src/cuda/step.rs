@@ -8,6 +8,7 @@
 //! ```
 
 use super::CardModel;
+use super::buffers::Outputs;
 use super::layout::{Extent, StepViews};
 use super::memory::{padded_outputs, projected};
 use super::weights::Layer;
@@ -40,15 +41,18 @@ impl Layer {
 // === impl CardModel ===
 
 impl CardModel {
-    /// Launches the step that the block describes.
-    pub(super) fn launch(&self, extent: Extent) -> Result<(), CudaError> {
-        let Some(views) = self.block.step(&extent) else { return Ok(()) };
+    /// Launches the forward pass that a lane's block describes.
+    pub(super) fn pass(&self, lane: usize, extent: Extent) -> Result<(), CudaError> {
+        let Some(views) = self.lanes[lane].block.step(&extent) else { return Ok(()) };
         let (kernels, buffers, shape) = (&self.kernels, &self.buffers, &self.shape);
         let rows = extent.rows;
         let slots = buffers.slots.view();
         kernels.expand_slots(views.segments, views.segment_count, slots)?;
         let (stream, scale) = (buffers.stream.view(), shape.embedding_scale);
-        kernels.embed(views.tokens, self.weights.table.view(), stream, shape.width, scale)?;
+        // What the other lane's step draws is there when this one begins.
+        let drawn = buffers.outputs[1 - lane].tokens.view();
+        let tokens = [views.tokens, drawn];
+        kernels.embed(tokens, self.weights.table.view(), stream, shape.width, scale)?;
         if let Some(layer) = self.weights.layers.first() {
             let (norm, epsilon) = (layer.attention_norm.view(), shape.norm_epsilon);
             kernels.norm(rows, stream, norm, buffers.normed.view(), epsilon)?;
@@ -58,7 +62,7 @@ impl CardModel {
             self.attend(index, layer, extent, &views)?;
             self.feed(layer, extent, next)?;
         }
-        self.head(&views)
+        self.head(&views, &buffers.outputs[lane])
     }
 
     /// A layer's attention, from the normed rows to those of its feed-forward network.
@@ -144,17 +148,17 @@ impl CardModel {
     }
 
     /// The logits of the wanted rows.
-    fn head(&self, views: &StepViews<'_>) -> Result<(), CudaError> {
+    fn head(&self, views: &StepViews<'_>, outputs: &Outputs) -> Result<(), CudaError> {
         let wanted = views.wanted.len();
         if wanted == 0 {
             return Ok(());
         }
         let (buffers, shape) = (&self.buffers, &self.shape);
         let (stream, norm) = (buffers.stream.view(), self.weights.output_norm.view());
-        let (normed, states) = (buffers.wanted_normed.view(), buffers.hidden_states.view());
+        let (normed, states) = (buffers.wanted_normed.view(), outputs.hidden_states.view());
         let epsilon = shape.norm_epsilon;
         self.kernels.gather_norm(stream, views.wanted, norm, normed, states, epsilon)?;
-        let logits = buffers.logits.slice(0..wanted * padded_outputs(shape));
+        let logits = outputs.logits.slice(0..wanted * padded_outputs(shape));
         let (head, to) = (self.weights.head(), Output::Floats(logits));
         self.products.multiply(&self.algorithms.head, head, normed, wanted, to)?;
         match shape.logit_softcap {

@@ -70,10 +70,9 @@ impl Weights {
             layers.push(Layer::load(&mut upload, &reader, index)?);
         }
         let head_outputs = padded_outputs(shape);
-        // A table without rows for padding is the head itself.
-        let head = match files.head() {
-            "token_embd.weight" if head_outputs == vocabulary => None,
-            name => Some(upload.matrix(&[(name, shape.outputs)], width, head_outputs)?),
+        let head = match Weights::has_head(files, shape) {
+            false => None,
+            true => Some(upload.matrix(&[(files.head(), shape.outputs)], width, head_outputs)?),
         };
         let output_norm = upload.floats(&reader.norm("output_norm.weight", width)?)?;
         let turns = |frequencies: &[f64], magnitude: f64| -> Vec<f32> {
@@ -97,6 +96,11 @@ impl Weights {
             turns: upload.floats(&global)?,
             local_turns: local.map(|turns| upload.floats(&turns)).transpose()?,
         })
+    }
+
+    /// Whether the head has weights of its own: a table without rows for padding may be the head itself.
+    pub(crate) fn has_head(files: &ModelFiles, shape: &Shape) -> bool {
+        files.head() != "token_embd.weight" || padded_outputs(shape) != shape.vocabulary
     }
 
     /// What the last state is multiplied with.

@@ -1,4 +1,4 @@
-//! One step's forward pass: its rows, and the prompts that it completes.
+//! The rows of one step's forward pass.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use super::draw::Draw;
 use super::plan::Chunk;
 use super::{Engine, GroupState, Stage};
 use crate::adapter::AdapterId;
-use crate::error::{SampleError, SubmitError};
-use crate::event::Event;
+use crate::error::SubmitError;
 use crate::model::adapted::Adapted;
 use crate::model::attention::{Cluster, SequenceRows};
 use crate::model::forward::{AdaptedRows, Batch, Row};
-use crate::model::kv::PAGE_TOKENS;
+use crate::model::kv::{PAGE_TOKENS, PageId};
+use crate::outputs::Ask;
 use crate::request::{Group, NoWatch, SampleSpec, Sampling};
 
 // === impl GroupState ===
@@ -29,49 +29,9 @@ impl GroupState {
 // === impl Engine ===
 
 impl Engine {
-    /// Computes the planned chunks of prompts and what the sequences have pending; lets the sequences act.
-    pub(super) fn compute(&mut self, prefill: &[Chunk], events: &mut Vec<Event>) {
-        let mut batch = Batch::default();
-        let (draws, decodes) = self.add_sequences(&mut batch);
-        batch.sample_rows = batch.rows.len();
-        for &chunk in prefill {
-            self.add_prompt(chunk, &mut batch);
-        }
-        if batch.rows.is_empty() {
-            return;
-        }
-        self.compute.run(&mut self.pool, &self.shape, &mut self.store, &batch);
-        if self.fail_if_lost(events) {
-            return;
-        }
-        self.counters.decode_steps += u64::from(decodes);
-        self.finish_prompts(prefill, draws.len(), events);
-        self.draw(&draws, false, events);
-        // Logits that were asked for may have been lost on the way.
-        self.fail_if_lost(events);
-    }
-
-    /// Ends every sample with an error if the card is lost: none of them becomes an output.
-    fn fail_if_lost(&mut self, events: &mut Vec<Event>) -> bool {
-        let Some(why) = self.compute.lost() else { return false };
-        for index in (0..self.sequences.len()).rev() {
-            let error = SampleError::Lost { why: why.clone() };
-            let event = self.end_sequence(index, Some(error), false);
-            events.push(event);
-        }
-        for group in &mut self.groups {
-            for waiting in std::mem::take(&mut group.waiting) {
-                self.counters.finished_samples += 1;
-                let error = SampleError::Lost { why: why.clone() };
-                events.push(Event::Failed { group: group.id, sample: waiting.sample, error });
-            }
-        }
-        self.forget_finished_groups();
-        true
-    }
-
-    /// Rows for all pending tokens of sequences; gives who gets which logits, and whether free tokens are among them.
-    fn add_sequences(&mut self, batch: &mut Batch) -> (Vec<Draw>, bool) {
+    /// Rows for all pending tokens of sequences, and for tokens that are on their way; gives who gets which logits, and whether free
+    /// tokens are among them.
+    pub(super) fn add_sequences(&mut self, batch: &mut Batch) -> (Vec<Draw>, bool) {
         let mut draws = Vec::new();
         let mut decodes = false;
         for source in 0..self.groups.len() {
@@ -85,50 +45,79 @@ impl Engine {
                 if self.sequences[sequence].group != id {
                     continue;
                 }
-                decodes |= !self.sequences[sequence].is_past_free_text();
                 let first = batch.rows.len();
-                self.add_sequence(sequence, start, batch);
-                for drafts in 0..=self.sequences[sequence].drafts.left() {
-                    batch.asks.push(self.sequences[sequence].ask(drafts));
+                let asks = match self.sequences[sequence].pending.is_empty() {
+                    true => self.add_ahead(sequence, start, batch),
+                    false => self.add_sequence(sequence, start, batch),
+                };
+                if batch.rows.len() == first {
+                    continue;
+                }
+                decodes |= !self.sequences[sequence].is_past_free_text();
+                for (drafts, ask) in asks.into_iter().enumerate() {
+                    batch.asks.push(ask);
                     draws.push(Draw { sequence, source: draws.len(), drafts });
                 }
-                sequences.push(SequenceRows {
-                    rows: first..batch.rows.len(),
-                    own: self.sequences[sequence].cache.segments(),
-                });
+                let own = &self.sequences[sequence];
+                let tokens = own.cache.tokens + usize::from(own.is_ahead());
+                let own = own.cache.segments(tokens);
+                sequences.push(SequenceRows { rows: first..batch.rows.len(), own });
             }
-            let shared = self.tree.segments(&self.groups[source].path);
-            batch.clusters.push(Cluster { shared, sequences });
-            self.groups[source].mark(first_of_all, batch);
+            if !sequences.is_empty() {
+                let shared = self.tree.segments(&self.groups[source].path);
+                batch.clusters.push(Cluster { shared, sequences });
+                self.groups[source].mark(first_of_all, batch);
+            }
         }
         (draws, decodes)
     }
 
-    fn add_sequence(&mut self, sequence: usize, start: usize, batch: &mut Batch) {
+    /// Rows for the pending tokens of a sequence; gives what it will ask, once for the last and each draft.
+    fn add_sequence(&mut self, sequence: usize, start: usize, batch: &mut Batch) -> Vec<Ask> {
         let pending = std::mem::take(&mut self.sequences[sequence].pending);
         let drafts = self.sequences[sequence].drafts.left();
         if self.sequences[sequence].is_past_free_text() {
             self.counters.readout_tokens += pending.len() as u64;
         }
         for (index, &token) in pending.iter().enumerate() {
-            let (page, slot) = match self.sequences[sequence].cache.next_slot() {
-                Some(place) => place,
-                None => {
-                    let page = self.take_page();
-                    self.sequences[sequence].cache.pages.push(page);
-                    (page, 0)
-                }
-            };
+            let (page, slot) = self.next_slot(sequence);
             let cache = &mut self.sequences[sequence].cache;
             let position = start + cache.tokens;
             cache.tokens += 1;
             let wants_logits = index + 1 + drafts >= pending.len();
             batch.rows.push(Row { token, position, page, slot, wants_logits });
         }
+        let sequence = &mut self.sequences[sequence];
+        let asks = (0..=drafts).map(|drafts| sequence.ask(drafts)).collect();
+        sequence.launch_pending(batch.asks.len());
+        asks
+    }
+
+    /// A row for the token that the step before draws of a sequence, if there may be one.
+    fn add_ahead(&mut self, sequence: usize, start: usize, batch: &mut Batch) -> Vec<Ask> {
+        let Some(question) = self.sequences[sequence].next_ahead() else { return Vec::new() };
+        let (page, slot) = self.next_slot(sequence);
+        let sequence = &mut self.sequences[sequence];
+        let position = start + sequence.cache.tokens;
+        let token = Row::DRAWN | question as u32;
+        batch.rows.push(Row { token, position, page, slot, wants_logits: true });
+        let ask = sequence.ask(1);
+        sequence.launch_ahead(batch.asks.len());
+        vec![ask]
+    }
+
+    /// Where a sequence's next token goes.
+    fn next_slot(&mut self, sequence: usize) -> (PageId, usize) {
+        if let Some(place) = self.sequences[sequence].cache.next_slot() {
+            return place;
+        }
+        let page = self.take_page();
+        self.sequences[sequence].cache.pages.push(page);
+        (page, 0)
     }
 
     /// Rows for a chunk of a prompt.
-    fn add_prompt(&mut self, chunk: Chunk, batch: &mut Batch) {
+    pub(super) fn add_prompt(&mut self, chunk: Chunk, batch: &mut Batch) {
         let Some(index) = self.position(chunk.group) else { return };
         let first = batch.rows.len();
         let start = self.groups[index].path.tokens();
@@ -156,29 +145,6 @@ impl Engine {
         let sequences = vec![SequenceRows { rows: first..batch.rows.len(), own: Vec::new() }];
         batch.clusters.push(Cluster { shared, sequences });
         self.groups[index].mark(first, batch);
-    }
-
-    /// Keeps the logits of prompts that are complete; their rows follow those of the sequences.
-    fn finish_prompts(&mut self, prefill: &[Chunk], sequences: usize, events: &mut Vec<Event>) {
-        let mut row = sequences;
-        for chunk in prefill {
-            let Some(group) = self.groups.iter_mut().find(|group| group.id == chunk.group) else {
-                continue;
-            };
-            let prompt_tokens = group.prompt.len();
-            if group.path.tokens() < prompt_tokens {
-                continue;
-            }
-            // A complete prompt's last row wanted its logits.
-            let mut outputs = self.compute.outputs(&self.shape, row);
-            row += 1;
-            group.logits = outputs.logits().to_vec();
-            group.last_hidden = outputs.hidden().to_vec();
-            group.stage = Stage::Ready;
-            self.counters.prefills += 1;
-            let (group, cached_tokens) = (group.id, group.cached_tokens);
-            events.push(Event::Prefilled { group, prompt_tokens, cached_tokens });
-        }
     }
 
     /// See [`Engine::logits_after`].

@@ -41,7 +41,8 @@ impl Engine {
         let sequences = self.sequences.iter().map(|sequence| SequenceView {
             group: indices[&sequence.group],
             tokens: sequence.cache.tokens,
-            pending: sequence.pending.len(),
+            // One whose last token is on its way may get a row for the next.
+            pending: sequence.pending.len().max(usize::from(sequence.is_awaited())),
             pages: sequence.cache.pages.len(),
             on_base: sequence.on_base,
             cancelled: sequence.cancelled,
@@ -71,6 +72,7 @@ impl Engine {
         let own_tokens = group.path.tokens() - group.cached_tokens;
         PromptView::Started {
             tokens_left: group.prompt.len() - group.path.tokens(),
+            ready: group.stage == Stage::Ready,
             room: own_tokens.next_multiple_of(PAGE_TOKENS) - own_tokens,
             base_free: group.base_free,
         }

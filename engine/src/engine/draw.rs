@@ -70,6 +70,7 @@ impl Engine {
                     (sequence.group, sequence.spec.sample, sequence.tokens);
                 events.push(Event::Progress { group, sample, tokens });
             }
+            sequence.settle(matches!(wish, Wish::Feed));
             accepted = matches!(wish, Wish::Next);
             self.counters.accepted_tokens += u64::from(accepted);
             match wish {

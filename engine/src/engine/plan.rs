@@ -145,7 +145,7 @@ impl Planner {
             }
             self.plan.drop.push(group.id);
             // The pages of its prompt become idle, but not yet to this plan: a group that starts now may find them.
-            if let PromptView::Started { tokens_left, room, base_free } = group.prompt {
+            if let PromptView::Started { tokens_left, room, base_free, .. } = group.prompt {
                 self.pages.reserved -= pages_of(tokens_left, room);
                 self.pages.reserved -= if base_free { group.sequence_pages } else { 0 };
             }
@@ -157,7 +157,7 @@ impl Planner {
     /// Sequences for samples whose prompt is ready, the oldest groups first.
     fn join(&mut self) {
         for group in &mut self.groups {
-            let PromptView::Started { tokens_left: 0, base_free, .. } = &mut group.prompt else {
+            let PromptView::Started { ready: true, base_free, .. } = &mut group.prompt else {
                 continue;
             };
             while group.waiting > 0

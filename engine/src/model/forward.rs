@@ -57,6 +57,7 @@ const MOST_ROWS_AT_ONCE: usize = 16;
 /// One token to compute.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
+    /// With [`Row::DRAWN`]: the question of the step before whose answer it is.
     pub(crate) token: u32,
     /// In its sequence, from 0.
     pub(crate) position: usize,
@@ -164,6 +165,13 @@ struct Walk<'a> {
     rows: usize,
     /// Whether the others have left.
     rows_left: bool,
+}
+
+// === impl Row ===
+
+impl Row {
+    /// Says that the token is on a card only.
+    pub(crate) const DRAWN: u32 = 1 << 31;
 }
 
 // === impl Forward ===

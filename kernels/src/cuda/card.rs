@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cudarc::driver::sys::{CUdevice_attribute, CUresult, cuDriverGetVersion};
-use cudarc::driver::{CudaContext, CudaStream, result};
+use cudarc::driver::{CudaContext, CudaEvent, CudaStream, result};
 
 use super::{CudaError, open_libraries};
 
@@ -35,6 +35,10 @@ pub struct Card {
     facts: CardFacts,
     pub(super) stream: Arc<CudaStream>,
 }
+
+/// A place in a card's work.
+#[derive(Debug)]
+pub struct Mark(CudaEvent);
 
 /// All cards of this machine; none where CUDA's libraries are not here.
 ///
@@ -131,11 +135,31 @@ impl Card {
         Ok(free as u64)
     }
 
+    /// Marks the end of all work so far.
+    ///
+    /// # Errors
+    /// A lost card.
+    pub fn mark(&self) -> Result<Mark, CudaError> {
+        self.stream.record_event(None).map(Mark).map_err(CudaError::driver("marking work"))
+    }
+
     /// Waits until all work is done.
     ///
     /// # Errors
     /// Work that failed: from then on the card is lost to this process.
     pub fn synchronise(&self) -> Result<(), CudaError> {
         self.stream.synchronize().map_err(CudaError::driver("waiting for the card"))
+    }
+}
+
+// === impl Mark ===
+
+impl Mark {
+    /// Waits until all work before the mark is done.
+    ///
+    /// # Errors
+    /// Work that failed: from then on the card is lost to this process.
+    pub fn wait(&self) -> Result<(), CudaError> {
+        self.0.synchronize().map_err(CudaError::driver("waiting for the card"))
     }
 }

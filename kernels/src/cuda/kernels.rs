@@ -102,13 +102,14 @@ impl Kernels {
         })
     }
 
-    /// The rows' embeddings: `stream` (rows x width) becomes `scale` times the table's rows.
+    /// The rows' embeddings: `stream` (rows x width) becomes `scale` times the table's rows. A token with its highest bit set is the
+    /// number of one among `drawn`.
     ///
     /// # Errors
     /// A lost card; so for all launches.
     pub fn embed(
         &self,
-        tokens: View<'_, u32>,
+        [tokens, drawn]: [View<'_, u32>; 2],
         table: View<'_, Bf16>,
         stream: View<'_, f32>,
         width: usize,
@@ -120,7 +121,7 @@ impl Kernels {
         self.launch(
             &self.embed,
             LaunchShape::rows(rows as u32),
-            arguments![tokens.pointer, table.pointer, stream.pointer, width, scale],
+            arguments![tokens.pointer, drawn.pointer, table.pointer, stream.pointer, width, scale],
         )
     }
 

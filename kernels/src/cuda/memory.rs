@@ -133,6 +133,45 @@ impl<T: Plain> Buffer<T> {
         write(&self.card, self.slice(at..at + elements.len()), elements)
     }
 
+    /// Copies another buffer's elements to the beginning of this one.
+    ///
+    /// # Errors
+    /// A lost card.
+    ///
+    /// # Panics
+    /// Where there are more of them.
+    pub fn copy_from(&self, other: &Buffer<T>) -> Result<(), CudaError> {
+        assert!(other.len <= self.len, "{} elements for {}", other.len, self.len);
+        let stream = self.card.stream.cu_stream();
+        // SAFETY: both have as many bytes.
+        unsafe { result::memcpy_dtod_async(self.pointer, other.pointer, other.bytes(), stream) }
+            .map_err(CudaError::driver("copying on the card"))
+    }
+
+    /// Starts to copy elements to pinned memory, from its byte `to` on; they are there when work that is marked afterwards is done.
+    ///
+    /// # Errors
+    /// A lost card.
+    ///
+    /// # Panics
+    /// Where they leave either.
+    pub fn read_pinned(
+        &self,
+        range: Range<usize>,
+        pinned: &mut Pinned,
+        to: usize,
+    ) -> Result<(), CudaError> {
+        let view = self.slice(range);
+        let bytes = view.len * size_of::<T>();
+        assert!(to + bytes <= pinned.bytes, "{bytes} bytes at {to} of {}", pinned.bytes);
+        // SAFETY: both have as many bytes; who reads the pinned memory waits for a mark first.
+        unsafe {
+            let to = std::slice::from_raw_parts_mut(pinned.pointer.add(to), bytes);
+            result::memcpy_dtoh_async(to, view.pointer, self.card.stream.cu_stream())
+        }
+        .map_err(CudaError::driver("copying from the card"))
+    }
+
     /// Copies elements from the card, when all work before is done.
     ///
     /// # Errors

@@ -62,8 +62,11 @@ pub(in crate::engine) enum PromptView {
     },
     /// Its pages are reserved.
     Started {
-        /// Tokens to compute; 0 when the prompt is ready.
+        /// Tokens to compute.
         tokens_left: usize,
+        /// Whether its logits are here: samples may join. Where a step is launched before the one before it has been read, they come later than
+        /// the last token goes.
+        ready: bool,
         /// Tokens that its last page has room for.
         room: usize,
         /// Whether the room for one sample, which every started group keeps, is unused.

@@ -112,7 +112,7 @@ fn a_lonely_group_starts_without_the_cache_where_it_fits_only_so() {
 
 #[test]
 fn a_cancelled_sequence_s_place_and_pages_are_taken_in_the_same_step() {
-    let started = PromptView::Started { tokens_left: 0, room: 3, base_free: false };
+    let started = PromptView::Started { tokens_left: 0, ready: true, room: 3, base_free: false };
     let group = GroupView { waiting: 1, prompt: started, ..queued(7, 1, 0) };
     let sequence =
         SequenceView { group: 0, tokens: 5, pending: 1, pages: 1, on_base: true, cancelled: true };

@@ -106,6 +106,7 @@ impl Simulation {
                 let own = group.path.tokens() - group.cached;
                 PromptView::Started {
                     tokens_left: tokens - group.path.tokens(),
+                    ready: tokens == group.path.tokens(),
                     room: own.next_multiple_of(PAGE_TOKENS) - own,
                     base_free: group.base_free,
                 }
