@@ -41,13 +41,15 @@ void embeddings_are_scaled() {
     u32 width = 260;
     Memory<bf16> table(5 * width);
     random.fill(table);
-    Memory<u32> tokens({3, ~0u, 0, 4});
+    // The second and the third are what the step before has drawn.
+    Memory<u32> tokens({3, 1u << 31, 2 | 1u << 31, 4}), drawn({~0u, 9, 2});
+    const u32 expected[] = {3, ~0u, 2, 4};
     Memory<float> stream(4 * width, -7.0f);
-    launch("embed", {4, 1, 1}, 32, 0, tokens.at(), table.at(), stream.at(), width, 1.5f);
+    launch("embed", {4, 1, 1}, 32, 0, tokens.at(), drawn.at(), table.at(), stream.at(), width, 1.5f);
     for (u32 row = 0; row < 4; row++) {
         for (u32 at = 0; at < width; at++) {
             float got = stream[row * width + at];
-            check(row == 1 ? std::isnan(got) : got == 1.5f * to_float(table[tokens[row] * width + at]), "row %u", row);
+            check(row == 1 ? std::isnan(got) : got == 1.5f * to_float(table[expected[row] * width + at]), "row %u", row);
         }
     }
 }
