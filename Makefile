@@ -52,7 +52,7 @@ demo: build ## Fetch a small model and judge examples/capital.json with it
 	$(JURY) models fetch $(DEMO_MODEL)
 	$(JURY) score examples/capital.json --model $(DEMO_MODEL)
 
-test: setup lint doc ## Run everything: format, lints, docs, all tests
+test: setup lint doc cuda-test ## Run everything: format, lints, docs, all tests
 	JURY_ETCD="$$(scripts/etcd)" $(CARGO) test --workspace
 
 test-models: build ## Compare more models with a reference, measure memory: 1.6 GB, minutes

@@ -28,7 +28,7 @@ DEVICE f32x4 four_logits(const Logits &logits, u32 at) {
 
 // Calls `visit(token, logit)` for all tokens of this thread, in ascending order, and past the end with minus infinity.
 template <class Visit> DEVICE void each_logit(const Logits &logits, Visit visit) {
-#pragma unroll 4
+#pragma unroll 2
     for (u32 at = 4 * threadIdx.x; at < logits.outputs; at += 4 * LOGITS_BLOCK) {
         f32x4 four = four_logits(logits, at);
         visit(at, four.x);

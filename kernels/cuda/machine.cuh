@@ -52,6 +52,12 @@ DEVICE u32 pack(float low, float high) {
 }
 DEVICE float low_of(u32 pair) { return float_of(pair << 16); }
 DEVICE float high_of(u32 pair) { return float_of(pair & 0xffff0000u); }
+// Sums of pairs of bf16, each rounded to nearest even.
+DEVICE u32 add_pairs(u32 a, u32 b) {
+    u32 sums;
+    asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(sums) : "r"(a), "r"(0x3f803f80u), "r"(b));
+    return sums;
+}
 
 namespace machine {
 DEVICE float infinity() { return float_of(0x7f800000u); }

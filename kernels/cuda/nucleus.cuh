@@ -111,34 +111,37 @@ DEVICE u32 edge_digit(const Search &search, double wanted, double &above, bool &
 template <class Weigh>
 DEVICE Nucleus nucleus_of(const Logits &logits, Search &search, Groups &groups, double share, Weigh weigh) {
     Interval interval = {USUAL_BITS, 16u << 24, 24, 0.0};
-    float below = 0.0f;
-    bool listed = false, reached;
-    fill_columns(logits, search, interval, listed, 0, below, weigh);
-    sum_columns(search);
-    double rest = block_sum(static_cast<double>(below), search.scratch);
-    double total = rest;
-    for (u32 digit = 0; digit < DIGITS; digit++) {
-        total += search.sums[digit];
-    }
-    double wanted = share * total;
-    u32 digit = edge_digit(search, wanted, interval.above, reached);
-    u32 count = 0;
-    if (!reached && rest > 0.0) {
-        interval = {0, USUAL_BITS, 26, total - rest};
-    } else {
-        interval = {interval.low + (digit << 24), 1u << 24, 20, interval.above};
-    }
+    double wanted = 0.0;
+    u32 digit = 0, count = 0;
+    bool first = true, listed = false;
     while (true) {
+        float below = 0.0f;
         count = fill_columns(logits, search, interval, listed, count, below, weigh);
         listed = listed || block_reduce(count, search.longest, Greatest<u32>()) <= LISTED;
         sum_columns(search);
-        digit = edge_digit(search, wanted, interval.above, reached);
-        interval.low += digit << interval.shift;
-        if (interval.shift == 0) {
-            break;
+        double rest = 0.0, total = 0.0;
+        if (first) {
+            rest = block_sum(static_cast<double>(below), search.scratch);
+            total = rest;
+            for (u32 any = 0; any < DIGITS; any++) {
+                total += search.sums[any];
+            }
+            wanted = share * total;
         }
-        interval.span = 1u << interval.shift;
-        interval.shift = interval.shift > 4 ? interval.shift - 4 : 0;
+        bool reached;
+        digit = edge_digit(search, wanted, interval.above, reached);
+        if (first && !reached && rest > 0.0) {
+            interval = {0, USUAL_BITS, 26, total - rest};
+            listed = false;
+        } else {
+            interval.low += digit << interval.shift;
+            if (interval.shift == 0) {
+                break;
+            }
+            interval.span = 1u << interval.shift;
+            interval.shift = interval.shift > 4 ? interval.shift - 4 : 0;
+        }
+        first = false;
     }
 
     Nucleus nucleus = {interval.low, NO_TOKEN};

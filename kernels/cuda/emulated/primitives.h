@@ -55,6 +55,7 @@ DEVICE float to_float(bf16 number) { return float_of(static_cast<u32>(number.bit
 DEVICE u32 pack(float low, float high) { return to_bf16(low).bits | static_cast<u32>(to_bf16(high).bits) << 16; }
 DEVICE float low_of(u32 pair) { return float_of(pair << 16); }
 DEVICE float high_of(u32 pair) { return float_of(pair & 0xffff0000u); }
+DEVICE u32 add_pairs(u32 a, u32 b) { return pack(low_of(a) + low_of(b), high_of(a) + high_of(b)); }
 
 namespace machine {
 DEVICE float infinity() { return INFINITY; }

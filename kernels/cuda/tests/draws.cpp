@@ -121,6 +121,20 @@ void ties_keep_the_lower_tokens() {
     check(tokens[3] == 0, "the first is %u", tokens[3]);
 }
 
+// The edge of the nucleus lies where weights are below 2^-31, a billionth of the heaviest's.
+void a_long_tail_is_cut_where_it_should() {
+    u32 outputs = 200000;
+    Memory<float> logits(outputs, -23.0f);
+    logits[0] = 0.0f;
+    double weight = std::exp(-23.0), total = 1.0 + (outputs - 1) * weight;
+    float top_p = 0.99999f;
+    double kept = (top_p * total - 1.0) / weight;
+    std::vector<u32> tokens =
+        draw_all(logits, outputs, outputs, {{0, 1.0f, top_p, 1, 1.0 - 1e-13}, {0, 1.0f, top_p, 1, 0.9}});
+    check(std::fabs(tokens[0] - kept) < 30.0, "the last token is %u instead of %.1f", tokens[0], kept);
+    check(tokens[1] == 0, "the first is %u", tokens[1]);
+}
+
 void greedy_takes_the_first_of_equals_and_refuses_what_is_no_number() {
     u32 outputs = 2000, stride = 2000;
     Memory<float> logits(6 * stride, -1.0f);
@@ -209,6 +223,7 @@ int main() {
     draws_invert_the_cumulated_shares();
     frequencies_are_probabilities();
     ties_keep_the_lower_tokens();
+    a_long_tail_is_cut_where_it_should();
     greedy_takes_the_first_of_equals_and_refuses_what_is_no_number();
     odd_settings_stay_inside();
     masses_are_sums_of_probabilities();

@@ -1,7 +1,7 @@
 //! The committed PTX of the kernels (`../../cuda/ptx`), which `make cuda` writes.
 
 /// Pairs of a source's name and its PTX.
-pub(super) const MODULES: [(&str, &str); 12] = [
+pub(super) const MODULES: [(&str, &str); 13] = [
     ("attend", include_str!("../../cuda/ptx/attend.ptx")),
     ("draw", include_str!("../../cuda/ptx/draw.ptx")),
     ("embed", include_str!("../../cuda/ptx/embed.ptx")),
@@ -12,6 +12,7 @@ pub(super) const MODULES: [(&str, &str); 12] = [
     ("masses", include_str!("../../cuda/ptx/masses.ptx")),
     ("merge_parts", include_str!("../../cuda/ptx/merge_parts.ptx")),
     ("norm", include_str!("../../cuda/ptx/norm.ptx")),
+    ("product8", include_str!("../../cuda/ptx/product8.ptx")),
     ("rotate_store", include_str!("../../cuda/ptx/rotate_store.ptx")),
     ("soft_cap", include_str!("../../cuda/ptx/soft_cap.ptx")),
 ];
