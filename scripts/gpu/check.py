@@ -101,6 +101,14 @@ def arguments():
     return parser.parse_args()
 
 
+def find_products():
+    """Names the folder of the cuBLASLt that came with torch, where nobody names another: not every toolkit has it."""
+    found = [path.parent for entry in sys.path for path in Path(entry).glob("nvidia/*/lib/libcublasLt.so*")]
+    if found and "JURY_CUDA_LIBRARIES" not in os.environ:
+        os.environ["JURY_CUDA_LIBRARIES"] = str(found[0])
+        print(f"JURY_CUDA_LIBRARIES={found[0]}", flush=True)
+
+
 def facts(check, folder):
     """When, what, where."""
 
@@ -128,6 +136,8 @@ def main():
     wanted = args.steps.split(",") if args.steps else list(STEPS)
     if unknown := [name for name in wanted if name not in STEPS]:
         sys.exit(f"--steps: {unknown[0]} is none of {','.join(STEPS)}")
+    if args.device.startswith("cuda"):
+        find_products()
     check = Check(args)
     # Reads their files from the disk meanwhile.
     nowhere = subprocess.DEVNULL

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 SEED = 20251127
-# Only its text matters: the model has more tokens than this tokenizer.
+# Its tokens, and as many without a meaning as the model has more.
 TOKENIZER = Path(__file__).resolve().parents[2] / "engine/tests/fixtures/qwen2"
 # Standard deviation of the logits: of 150,000 of them, a few then hold most of the mass, as in a trained model.
 LOGITS = 4.5
@@ -46,8 +46,12 @@ def fill(name, weight, generator, shape):
 def write(model, shape, folder):
     """As published models lie on a disk: config.json, model.safetensors, and a tokenizer's files."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
+    for name in ("tokenizer_config.json", "generation_config.json"):
         (folder / name).write_bytes((TOKENIZER / name).read_bytes())
+    tokenizer = json.loads((TOKENIZER / "tokenizer.json").read_text())
+    known = tokenizer["model"]["vocab"]
+    known |= {f"<none{token}>": token for token in range(len(known), shape["vocab_size"])}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     (folder / "config.json").write_text(json.dumps(shape, indent=2) + "\n")
     weights = dict(model.named_parameters())
     header, at = {"__metadata__": {"format": "pt"}}, 0

@@ -28,10 +28,13 @@ def write(results, out, wanted):
     heads = ("target", "must", "aim", "found", "result"), ("proof", "found", "result")
     missed = [f"{step}: {why[:300]}" for step, why in results["missed"].items()]
     spent = ", ".join(f"{step} {seconds:.0f} s" for step, seconds in results["seconds"].items())
-    text = "\n".join(["", columns(heads[0], rows), "", columns(heads[1], proofs_rows), "", *missed, spent])
+    tables = [(head, rows) for head, rows in zip(heads, (rows, proofs_rows)) if rows]
+    text = "\n\n".join(["", *(columns(head, rows) for head, rows in tables), "\n".join([*missed, spent])])
     (out / "report.txt").write_text(text + "\n")
     print(text)
-    lines = [heading(results), "", *table(heads[0], rows), "", *table(heads[1], proofs_rows), ""]
+    lines = [heading(results), ""]
+    for head, rows in tables:
+        lines += [*table(head, rows), ""]
     lines += [*figures(results), "", *beside(results), *(f"* Not measured: {line}" for line in missed)]
     (out / "report.md").write_text("\n".join(lines).rstrip() + "\n")
     return not missed and all("MISS" not in result for *_, result in judged) and all(holds for *_, holds in proved)
@@ -48,9 +51,9 @@ def table(head, rows):
 
 def heading(results):
     facts = results["facts"]
-    where = f"{facts['card']}, {facts['memory']}, driver {facts['driver']}"
-    if results["device"] == "cpu":
-        where = "A dry run without a card: its figures mean nothing"
+    where = "A dry run without a card: its figures mean nothing"
+    if facts["card"] and results["device"] != "cpu":
+        where = f"{facts['card']}, {facts['memory']}, driver {facts['driver']}"
     shape = f"random weights in bf16 of the shape {results['shape']}"
     return f"### {where}\n\n{facts['date']}, {facts['version']}, commit {facts['commit']}; {shape}."
 

@@ -84,8 +84,9 @@ def proofs(results):
 def fixtures(found):
     if not found:
         return None, False
-    right = [name for name in found if found[name].get("ok")]
-    return f"{', '.join(right) or 'none'} ({len(right)} of {len(found)})", len(right) == len(found)
+    known = [name for name in found if not found[name].get("refused")]
+    right = [name for name in known if found[name].get("ok")]
+    return f"{', '.join(right) or 'none'} ({len(right)} of {len(known)})", bool(known) and len(right) == len(known)
 
 
 def logits(found):
