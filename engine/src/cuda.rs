@@ -203,7 +203,7 @@ impl CardModel {
     pub(crate) fn land(&mut self) {
         let Some(lane) = self.under_way.pop_front() else { return };
         if self.lost.is_none()
-            && let Err(error) = self.lanes[lane].answers.wait()
+            && let Err(error) = self.card.bind().and_then(|()| self.lanes[lane].answers.wait())
         {
             self.lose(error);
         }
@@ -242,6 +242,7 @@ impl CardModel {
 
     /// Has one step done: what the batch says goes to the card, and its answers come back when they are waited for.
     fn try_launch(&mut self, lane: usize, batch: &Batch) -> Result<(), CudaError> {
+        self.card.bind()?;
         let tables = Tables::of(batch, self.heads.heads / self.heads.kv_heads);
         let repeats = tables.repeats();
         let extent = if repeats { tables.extent().padded() } else { tables.extent() };

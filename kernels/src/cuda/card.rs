@@ -135,6 +135,14 @@ impl Card {
         Ok(free as u64)
     }
 
+    /// Makes the calling thread one that works on this card: whoever calls anything else here must have done so, and opening a card does it.
+    ///
+    /// # Errors
+    /// A lost card.
+    pub fn bind(&self) -> Result<(), CudaError> {
+        self.stream.context().bind_to_thread().map_err(CudaError::driver("choosing the card"))
+    }
+
     /// Marks the end of all work so far.
     ///
     /// # Errors

@@ -62,7 +62,7 @@ impl<T: Plain> Buffer<T> {
     /// Memory that is not there, or a lost card.
     pub fn new(card: &Card, len: usize, what: &str) -> Result<Buffer<T>, CudaError> {
         let bytes = size_of::<T>() * len.max(1);
-        card.stream.context().bind_to_thread().map_err(CudaError::driver("choosing the card"))?;
+        card.bind()?;
         // SAFETY: the memory is freed once, on drop.
         let pointer = unsafe { result::malloc_sync(bytes) }.map_err(|error| {
             if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
@@ -211,7 +211,7 @@ impl Buffer<u8> {
 impl<T> Drop for Buffer<T> {
     fn drop(&mut self) {
         // A card that is lost has freed it already.
-        if self.card.stream.context().bind_to_thread().is_ok() {
+        if self.card.bind().is_ok() {
             // SAFETY: taken in `new`, freed here alone.
             let _ = unsafe { result::free_sync(self.pointer) };
         }
@@ -265,7 +265,7 @@ impl Pinned {
     /// Memory that is not there, or a lost card.
     pub fn new(card: &Card, bytes: usize) -> Result<Pinned, CudaError> {
         let failed = || CudaError::driver("taking pinned memory");
-        card.stream.context().bind_to_thread().map_err(failed())?;
+        card.bind()?;
         // SAFETY: freed once, on drop; zeroed before anybody reads it.
         let pointer = unsafe {
             let pointer = result::malloc_host(bytes.max(1), 0).map_err(failed())?.cast::<u8>();
@@ -284,7 +284,7 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        if self.card.stream.context().bind_to_thread().is_ok() {
+        if self.card.bind().is_ok() {
             // SAFETY: taken in `new`, freed here alone.
             let _ = unsafe { result::free_host(self.pointer.cast()) };
         }

@@ -17,6 +17,8 @@ use super::{Bf16, Buffer, Card, CudaError, View};
 
 /// Memory that algorithms may use, in bytes: what NVIDIA advises for Hopper.
 const WORKSPACE_BYTES: usize = 32 << 20;
+/// Bytes that a row begins at a multiple of.
+const ROW_ALIGNMENT: u32 = 16;
 /// cuBLAS's number of a transposed matrix; the crate names it in the bindings of cuBLAS alone.
 const CUBLAS_OP_T: i32 = 1;
 /// Proposals that are looked at for each number of rows.
@@ -119,7 +121,7 @@ impl Products {
     /// # Errors
     /// A library that fails, or no memory for its workspace.
     pub fn new(card: &Card) -> Result<Products, CudaError> {
-        card.stream.context().bind_to_thread().map_err(CudaError::driver("choosing the card"))?;
+        card.bind()?;
         let handle = Handle(result::create_handle().map_err(CudaError::product(0, 0, 0))?);
         let workspace = Buffer::new(card, WORKSPACE_BYTES, "the workspace of products")?;
         Ok(Products { card: card.clone(), handle, workspace })
@@ -354,34 +356,24 @@ fn propose(
     out: &Output<'_>,
 ) -> Result<Vec<sys::cublasLtMatmulAlgo_t>, CublasError> {
     let layouts = Layouts::new(matrix, rows, out)?;
-    let preference = result::create_matmul_pref()?;
-    let bytes = WORKSPACE_BYTES;
+    let preference = Preference::new()?;
     let mut found = Vec::with_capacity(PROPOSALS);
     let mut count = 0;
     // SAFETY: all descriptions exist, and there is room for as many proposals as are asked for.
     let status = unsafe {
-        let workspace = result::set_matmul_pref_attribute(
-            preference,
-            sys::cublasLtMatmulPreferenceAttributes_t::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-            (&raw const bytes).cast(),
-            size_of_val(&bytes),
-        );
-        let asked = workspace.and_then(|()| {
-            sys::cublasLtMatmulAlgoGetHeuristic(
-                handle.0,
-                layouts.product,
-                layouts.weights,
-                layouts.rows,
-                layouts.out,
-                layouts.out,
-                preference,
-                PROPOSALS as i32,
-                found.as_mut_ptr(),
-                &raw mut count,
-            )
-            .result()
-        });
-        let _ = result::destroy_matmul_pref(preference);
+        let asked = sys::cublasLtMatmulAlgoGetHeuristic(
+            handle.0,
+            layouts.product,
+            layouts.weights,
+            layouts.rows,
+            layouts.out,
+            layouts.out,
+            preference.0,
+            PROPOSALS as i32,
+            found.as_mut_ptr(),
+            &raw mut count,
+        )
+        .result();
         if asked.is_ok() {
             found.set_len(usize::try_from(count).unwrap_or(0).min(PROPOSALS));
         }
@@ -395,6 +387,51 @@ fn propose(
             .collect()),
         Err(error) if error.0 == sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED => Ok(Vec::new()),
         Err(error) => Err(error),
+    }
+}
+
+/// What algorithms may ask for.
+struct Preference(sys::cublasLtMatmulPreference_t);
+
+// === impl Preference ===
+
+impl Preference {
+    fn new() -> Result<Preference, CublasError> {
+        use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
+        let preference = Preference(result::create_matmul_pref()?);
+        preference.set(Attribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, WORKSPACE_BYTES)?;
+        // Rows of prompts begin after those of samples, wherever that is.
+        for attribute in [
+            Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+            Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+            Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
+        ] {
+            preference.set(attribute, ROW_ALIGNMENT)?;
+        }
+        Ok(preference)
+    }
+
+    fn set<T>(
+        &self,
+        attribute: sys::cublasLtMatmulPreferenceAttributes_t,
+        value: T,
+    ) -> Result<(), CublasError> {
+        // SAFETY: the preference exists, and callers give what the attribute is: a size, or a u32.
+        unsafe {
+            result::set_matmul_pref_attribute(
+                self.0,
+                attribute,
+                (&raw const value).cast(),
+                size_of::<T>(),
+            )
+        }
+    }
+}
+
+impl Drop for Preference {
+    fn drop(&mut self) {
+        // SAFETY: made in `new`, destroyed here alone.
+        let _ = unsafe { result::destroy_matmul_pref(self.0) };
     }
 }
 
