@@ -63,9 +63,14 @@ DEVICE void attend(const bf16 *queries, const bf16 *keys, const bf16 *values, co
     float factor = (softcap > 0.0f ? 1.0f : scale) * LOG2_E;
     float inner = softcap > 0.0f ? scale / softcap : 0.0f;
     Source source = {keys, values, slots + task.slots_at - task.first_token, task.end, kv_heads, kv_head};
+    // Mostly the first tile; asked for before the positions are known, so that one does not wait for the other.
+    TileSlots first_slots = load_slots<SIZE>(source, task.begin);
     Range range = range_of(task, per_kv, positions, window, TILE);
+    if (range.first != task.begin) {
+        first_slots = load_slots<SIZE>(source, range.first);
+    }
     if (range.first < range.end) {
-        start_tile<SIZE>(source, range.first, load_slots<SIZE>(source, range.first), 0);
+        start_tile<SIZE>(source, range.first, first_slots, 0);
     }
     TileSlots next_slots = load_slots<SIZE>(source, range.first + TILE);
 
