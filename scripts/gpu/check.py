@@ -46,6 +46,8 @@ class Check:
         self.work.mkdir(parents=True, exist_ok=True)
         self.model_folder = self.work / f"random-{args.shape}"
         self.results = {"shape": args.shape, "device": args.device, "sizes": self.sizes, "missed": {}, "seconds": {}}
+        if (told := self.work / "peer.json").exists():
+            self.results["peer"] = json.loads(told.read_text())
 
     def left(self, most):
         """Seconds that a call may take: of its own, of its step's, and of all."""
@@ -68,7 +70,8 @@ class Check:
 
 # What each does, and the most seconds that it may take.
 STEPS = {
-    "fixtures": (fixtures.run, 60),
+    # The driver compiles the kernels in its first call, and keeps them.
+    "fixtures": (fixtures.run, 100),
     "model": (Check.peer, 150),
     "logits": (logits.compare, 70),
     "bench": (bench.run, 110),

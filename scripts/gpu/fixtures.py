@@ -44,7 +44,7 @@ def of_family(check, family):
     found = {"allowed": ALLOWED * BF16[family]}
     for device in dict.fromkeys(["cpu", check.device]):
         out = check.work / f"{family}.{device.replace(':', '')}.safetensors"
-        call([check.logits, folder, "--device", device, "--tokens", tokens, "--out", out], check.left(30), check.log)
+        call([check.logits, folder, "--device", device, "--tokens", tokens, "--out", out], check.left(60), check.log)
         ours = load_file(out)["logits"]
         if ours.shape != right.shape:
             raise Missed(f"{ours.shape} logits instead of {right.shape}")
