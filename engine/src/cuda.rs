@@ -33,7 +33,7 @@ mod weights;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::config::EngineConfig;
+use crate::config::{CardWeights, EngineConfig};
 use crate::error::LoadError;
 use crate::files::ModelFiles;
 use crate::model::Shape;
@@ -102,16 +102,22 @@ impl CardModel {
         shape: &Shape,
         config: &EngineConfig,
     ) -> Result<CardModel, LoadError> {
-        memory::runnable(shape).map_err(|why| files.unsupported(why))?;
+        memory::runnable(shape, config.card_weights).map_err(|why| files.unsupported(why))?;
         let failed = |error: CudaError| LoadError::Device(format!("cuda:{ordinal}: {error}"));
         let card = Card::open(ordinal).map_err(failed)?;
         let kernels = Kernels::load(&card, shape.key_size).map_err(failed)?;
         let products = Products::new(&card).map_err(failed)?;
         let capacity = memory::Capacity::of(shape, config);
-        let demand = memory::Demand::of(shape, &capacity, Weights::has_head(files, shape));
+        let demand = memory::Demand::of(
+            shape,
+            &capacity,
+            config.card_weights,
+            Weights::has_head(files, shape),
+        );
         demand.check(card.free_bytes().map_err(failed)?).map_err(LoadError::Device)?;
         let most_positions = shape.context_length.min(config.context_limit.unwrap_or(usize::MAX));
-        let weights = Weights::load(&card, files, shape, most_positions, ordinal)?;
+        let weights =
+            Weights::load(&card, files, shape, most_positions, config.card_weights, ordinal)?;
         let buffers = Buffers::new(&card, shape, &capacity).map_err(failed)?;
         let algorithms =
             ModelProducts::choose(&products, &weights, &buffers, shape).map_err(failed)?;
@@ -125,7 +131,11 @@ impl CardModel {
             Heads { heads: shape.heads, kv_heads: shape.kv_heads, head_size: shape.key_size };
         let (major, minor) = card.facts().capability;
         let numerics = format!(
-            "cuda-bf16-v{}-sm{major}{minor}x{}-lt{}",
+            "cuda-{}-v{}-sm{major}{minor}x{}-lt{}",
+            match config.card_weights {
+                CardWeights::Bfloat16 => "bf16",
+                CardWeights::Int8 => "int8",
+            },
             jury_kernels::cuda::KERNELS_VERSION,
             card.facts().multiprocessors,
             products.version()

@@ -9,6 +9,7 @@
 //! kernels.rs   one safe launch for each kernel
 //! shapes.rs    how many blocks of how many threads (pure)
 //! products.rs  matrix products by cuBLASLt
+//! eight.rs     weights of 8 bits, for a product of our own (pure)
 //! choice.rs    which of its algorithms, so that a row's bits do not depend on the rows beside it (pure)
 //! probe.rs     rows that show whether two algorithms add in the same order (pure)
 //! graph.rs     recorded launches
@@ -21,6 +22,7 @@
 
 mod card;
 mod choice;
+mod eight;
 mod error;
 mod graph;
 mod kernels;
@@ -33,12 +35,13 @@ mod shapes;
 
 pub use card::{Card, CardFacts, Mark, cards};
 pub use choice::{PROMPT_ROWS, Role, SAMPLE_ROWS};
+pub use eight::{EIGHT_GROUP, quantise_eight};
 pub use error::CudaError;
 pub use graph::Graph;
 pub use kernels::{Attention, Draw, HEAD_SIZES, Heads, Kernels, Parts, Question, Rotation, Task};
 pub use library::{LIBRARIES_VARIABLE, open_libraries};
-pub use memory::{Bf16, Buffer, Pinned, View};
-pub use products::{Algorithms, Matrix, Output, Products};
+pub use memory::{Bf16, Buffer, Pinned, Plain, View};
+pub use products::{Algorithms, EightMatrix, Matrix, Output, Products};
 pub use shapes::TASK_QUERIES;
 
 /// Changes whenever a kernel's bits do.

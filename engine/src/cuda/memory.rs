@@ -1,9 +1,9 @@
 //! How much of a card's memory goes where, and what the kernels can run. Pure.
 
-use crate::config::EngineConfig;
+use crate::config::{CardWeights, EngineConfig};
 use crate::model::Shape;
 use crate::model::kv::PAGE_TOKENS;
-use jury_kernels::cuda::HEAD_SIZES;
+use jury_kernels::cuda::{EIGHT_GROUP, HEAD_SIZES};
 
 /// Memory beside weights, buffers and pages: the context, compiled kernels, recorded steps and the workspace of products.
 const RESERVE_BYTES: u64 = 768 << 20;
@@ -35,7 +35,7 @@ pub(crate) struct Demand {
 }
 
 /// Says why the card's kernels cannot run a shape.
-pub(crate) fn runnable(shape: &Shape) -> Result<(), String> {
+pub(crate) fn runnable(shape: &Shape, kind: CardWeights) -> Result<(), String> {
     if shape.latent.is_some() {
         return Err("latent attention (deepseek2) on a CUDA card; take --device cpu".to_owned());
     }
@@ -50,9 +50,13 @@ pub(crate) fn runnable(shape: &Shape) -> Result<(), String> {
         ));
     }
     let sizes = [("width", shape.width), ("hidden size", shape.hidden)];
-    match sizes.into_iter().find(|(_, size)| !size.is_multiple_of(ALIGNED)) {
+    let aligned = match kind {
+        CardWeights::Bfloat16 => ALIGNED,
+        CardWeights::Int8 => 2 * ALIGNED,
+    };
+    match sizes.into_iter().find(|(_, size)| !size.is_multiple_of(aligned)) {
         None => Ok(()),
-        Some((what, size)) => Err(format!("{what} of {size}, which is no multiple of {ALIGNED}")),
+        Some((what, size)) => Err(format!("{what} of {size}, which is no multiple of {aligned}")),
     }
 }
 
@@ -108,13 +112,23 @@ impl Capacity {
 
 impl Demand {
     /// `has_head` says whether the head has weights of its own, not the embedding table's.
-    pub(crate) fn of(shape: &Shape, capacity: &Capacity, has_head: bool) -> Demand {
+    pub(crate) fn of(
+        shape: &Shape,
+        capacity: &Capacity,
+        kind: CardWeights,
+        has_head: bool,
+    ) -> Demand {
         let queries = shape.heads * shape.key_size;
         let layer = shape.width * (projected(shape) + queries + 3 * shape.hidden);
         let head = if has_head { padded_outputs(shape) } else { 0 };
-        let ends = shape.width * (shape.vocabulary + head);
+        let matrices = shape.layers as u64 * layer as u64 + (shape.width * head) as u64;
+        let matrices = match kind {
+            CardWeights::Bfloat16 => matrices * 2,
+            // A byte each, and a float for every group.
+            CardWeights::Int8 => matrices + matrices * 4 / EIGHT_GROUP as u64,
+        };
         Demand {
-            weights: 2 * (shape.layers as u64 * layer as u64 + ends as u64),
+            weights: matrices + 2 * (shape.width * shape.vocabulary) as u64,
             buffers: capacity.bytes(shape),
             page: (2 * 2 * shape.layers * shape.kv_heads * shape.key_size * PAGE_TOKENS) as u64,
         }
@@ -189,7 +203,7 @@ mod tests {
     fn demand(shape: &Shape, has_head: bool) -> Demand {
         let config =
             EngineConfig { max_sequences: 256, prefill_chunk: 2048, ..EngineConfig::default() };
-        Demand::of(shape, &Capacity::of(shape, &config), has_head)
+        Demand::of(shape, &Capacity::of(shape, &config), CardWeights::Bfloat16, has_head)
     }
 
     #[test]
@@ -208,6 +222,16 @@ mod tests {
         let demand = demand(&qwen_7b(), true);
         assert!((15.1e9..15.3e9).contains(&(demand.weights as f64)), "{demand:?}");
         assert!(demand.buffers + RESERVE_BYTES < 2_000_000_000, "{demand:?}");
+    }
+
+    #[test]
+    fn weights_of_8_bits_take_half_the_memory() {
+        let (shape, config) = (qwen_7b(), EngineConfig::default());
+        let capacity = Capacity::of(&shape, &config);
+        let of = |kind| Demand::of(&shape, &capacity, kind, true).weights as f64;
+        let share = of(CardWeights::Int8) / of(CardWeights::Bfloat16);
+        // The table stays in bfloat16.
+        assert!((0.52..0.56).contains(&share), "{share}");
     }
 
     #[test]

@@ -10,33 +10,15 @@
 use super::CardModel;
 use super::buffers::Outputs;
 use super::layout::{Extent, StepViews};
-use super::memory::{padded_outputs, projected};
+use super::memory::padded_outputs;
 use super::weights::Layer;
-use crate::model::Shape;
 use crate::model::kv::PAGE_TOKENS;
 use crate::model::shape::Activation;
 use jury_kernels::cpu::rows::RopePairs;
-use jury_kernels::cuda::{Attention, Buffer, CudaError, Matrix, Output, Rotation, View};
+use jury_kernels::cuda::{Attention, Buffer, CudaError, Output, Rotation, View};
 
 /// The norm that follows what joins the stream.
 type Next<'a> = Option<&'a Buffer<f32>>;
-
-// === impl Layer ===
-
-impl Layer {
-    /// Projections, output, gate and up, down.
-    pub(super) fn matrices(&self, shape: &Shape) -> [Matrix<'_>; 4] {
-        let Shape { width, hidden, .. } = *shape;
-        let queries = shape.heads * shape.key_size;
-        let matrix = |weights, outputs, inputs| Matrix { weights, outputs, inputs };
-        [
-            matrix(self.projections.view(), projected(shape), width),
-            matrix(self.output.view(), width, queries),
-            matrix(self.gate_up.view(), 2 * hidden, width),
-            matrix(self.down.view(), width, hidden),
-        ]
-    }
-}
 
 // === impl CardModel ===
 
@@ -52,7 +34,7 @@ impl CardModel {
         // What the other lane's step draws is there when this one begins.
         let drawn = buffers.outputs[1 - lane].tokens.view();
         let tokens = [views.tokens, drawn];
-        kernels.embed(tokens, self.weights.table.view(), stream, shape.width, scale)?;
+        kernels.embed(tokens, self.weights.embeddings(), stream, shape.width, scale)?;
         if let Some(layer) = self.weights.layers.first() {
             let (norm, epsilon) = (layer.attention_norm.view(), shape.norm_epsilon);
             kernels.norm(rows, stream, norm, buffers.normed.view(), epsilon)?;
@@ -75,15 +57,10 @@ impl CardModel {
     ) -> Result<(), CudaError> {
         let (kernels, buffers, shape) = (&self.kernels, &self.buffers, &self.shape);
         let rows = [extent.sample_rows, extent.rows];
-        let [projections, output, ..] = layer.matrices(shape);
         let qkv = buffers.projected.view();
-        self.algorithms.projections.multiply(
-            &self.products,
-            projections,
-            buffers.normed.view(),
-            rows,
-            Output::Rounded(qkv),
-        )?;
+        let (algorithms, normed) = (&self.algorithms, buffers.normed.view());
+        let to = Output::Rounded(qkv);
+        self.multiply(algorithms.projections.as_ref(), &layer.projections, normed, rows, to)?;
         let elements = (self.pages + 1) * PAGE_TOKENS * self.heads.keys();
         let keys = self.keys.slice(index * elements..(index + 1) * elements);
         let values = self.values.slice(index * elements..(index + 1) * elements);
@@ -111,7 +88,7 @@ impl CardModel {
         kernels.attend(self.heads, views.tasks, views.task_count, &attention, attended, parts)?;
         kernels.merge_parts(self.heads, parts, views.parts, attended)?;
         let to = buffers.joined(shape);
-        self.algorithms.output.multiply(&self.products, output, attended, rows, to)?;
+        self.multiply(algorithms.output.as_ref(), &layer.output, attended, rows, to)?;
         let post_norm = layer.post_attention_norm.as_ref();
         self.join(extent.rows, post_norm, Some(&layer.feed_norm))
     }
@@ -120,15 +97,15 @@ impl CardModel {
     fn feed(&self, layer: &Layer, extent: Extent, next: Next<'_>) -> Result<(), CudaError> {
         let (buffers, shape) = (&self.buffers, &self.shape);
         let rows = [extent.sample_rows, extent.rows];
-        let [_, _, gate_up, down] = layer.matrices(shape);
+        let algorithms = &self.algorithms;
         let (gates, hidden) = (buffers.gate_up.view(), buffers.hidden.view());
         let to = Output::Rounded(gates);
         let normed = buffers.normed.view();
-        self.algorithms.gate_up.multiply(&self.products, gate_up, normed, rows, to)?;
+        self.multiply(algorithms.gate_up.as_ref(), &layer.gate_up, normed, rows, to)?;
         let is_gelu = shape.activation == Activation::GeluTanh;
         self.kernels.gate(extent.rows, shape.hidden, is_gelu, gates, hidden)?;
         let to = buffers.joined(shape);
-        self.algorithms.down.multiply(&self.products, down, hidden, rows, to)?;
+        self.multiply(algorithms.down.as_ref(), &layer.down, hidden, rows, to)?;
         self.join(extent.rows, layer.post_feed_norm.as_ref(), next)
     }
 
@@ -160,7 +137,7 @@ impl CardModel {
         self.kernels.gather_norm(stream, views.wanted, norm, normed, states, epsilon)?;
         let logits = outputs.logits.slice(0..wanted * padded_outputs(shape));
         let (head, to) = (self.weights.head(), Output::Floats(logits));
-        self.products.multiply(&self.algorithms.head, head, normed, wanted, to)?;
+        self.multiply(self.algorithms.head.as_ref(), head, normed, [wanted, wanted], to)?;
         match shape.logit_softcap {
             None => Ok(()),
             Some(cap) => self.kernels.soft_cap(logits, cap),

@@ -1,28 +1,29 @@
 //! From files to the card: matrices as bfloat16, norms and biases as floats.
 //!
-//! Matrices that have the same inputs are one on the card: queries, keys and values; gates and ups. A tensor goes through a
+//! Or matrices as 8 bits, where that is asked for. Matrices that have the same inputs are one on the card: queries, keys and values; gates and ups. A tensor goes through a
 //! piece of pinned memory, so that the host never holds more than the tensor it reads.
 
 mod upload;
+mod weight;
 
 use super::memory::{padded_outputs, projected};
+use crate::config::CardWeights;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
 use crate::model::{Reader, Shape};
-use jury_kernels::cuda::{Bf16, Buffer, Card, CudaError, Matrix};
+use jury_kernels::cuda::{Bf16, Buffer, Card, CudaError, View};
 use upload::Upload;
+pub(crate) use weight::{Weight, WeightView};
 
 /// All weights of a model.
 #[derive(Debug)]
 pub(crate) struct Weights {
-    /// Vocabulary x width.
-    pub(crate) table: Buffer<Bf16>,
+    /// Vocabulary x width, in bfloat16.
+    table: Weight,
     pub(crate) layers: Vec<Layer>,
     pub(crate) output_norm: Buffer<f32>,
     /// Padded outputs x width; `None` where it is the table.
-    head: Option<Buffer<Bf16>>,
-    head_outputs: usize,
-    width: usize,
+    head: Option<Weight>,
     /// For every position cosine and sine of each pair.
     pub(crate) turns: Buffer<f32>,
     /// The same in layers that see a window, where they differ.
@@ -34,18 +35,18 @@ pub(crate) struct Weights {
 pub(crate) struct Layer {
     pub(crate) attention_norm: Buffer<f32>,
     /// (Queries, keys, values) x width.
-    pub(crate) projections: Buffer<Bf16>,
+    pub(crate) projections: Weight,
     pub(crate) bias: Option<Buffer<f32>>,
     pub(crate) query_norm: Option<Buffer<f32>>,
     pub(crate) key_norm: Option<Buffer<f32>>,
     /// Width x attended.
-    pub(crate) output: Buffer<Bf16>,
+    pub(crate) output: Weight,
     pub(crate) post_attention_norm: Option<Buffer<f32>>,
     pub(crate) feed_norm: Buffer<f32>,
     /// (Gates, ups) x width.
-    pub(crate) gate_up: Buffer<Bf16>,
+    pub(crate) gate_up: Weight,
     /// Width x hidden.
-    pub(crate) down: Buffer<Bf16>,
+    pub(crate) down: Weight,
     pub(crate) post_feed_norm: Option<Buffer<f32>>,
 }
 
@@ -57,14 +58,15 @@ impl Weights {
         files: &ModelFiles,
         shape: &Shape,
         most_positions: usize,
+        kind: CardWeights,
         ordinal: usize,
     ) -> Result<Weights, LoadError> {
         let failed =
             |error: CudaError| LoadError::Device(format!("cuda:{ordinal}, loading: {error}"));
         let reader = Reader::new(files, shape);
-        let mut upload = Upload::new(card, files, failed).map_err(failed)?;
+        let mut upload = Upload::new(card, files, kind, failed);
         let (width, vocabulary) = (shape.width, shape.vocabulary);
-        let table = upload.matrix(&[("token_embd.weight", vocabulary)], width, vocabulary)?;
+        let table = upload.rounded(&[("token_embd.weight", vocabulary)], width, vocabulary)?;
         let mut layers = Vec::with_capacity(shape.layers);
         for index in 0..shape.layers {
             layers.push(Layer::load(&mut upload, &reader, index)?);
@@ -91,8 +93,6 @@ impl Weights {
             layers,
             output_norm,
             head,
-            head_outputs,
-            width,
             turns: upload.floats(&global)?,
             local_turns: local.map(|turns| upload.floats(&turns)).transpose()?,
         })
@@ -103,10 +103,17 @@ impl Weights {
         files.head() != "token_embd.weight" || padded_outputs(shape) != shape.vocabulary
     }
 
+    /// The embedding table, vocabulary x width.
+    pub(crate) fn embeddings(&self) -> View<'_, Bf16> {
+        match &self.table {
+            Weight::Rounded { weights, .. } => weights.view(),
+            Weight::Eight { .. } => unreachable!("the table is loaded in bfloat16"),
+        }
+    }
+
     /// What the last state is multiplied with.
-    pub(crate) fn head(&self) -> Matrix<'_> {
-        let weights = self.head.as_ref().unwrap_or(&self.table).view();
-        Matrix { weights, outputs: self.head_outputs, inputs: self.width }
+    pub(crate) fn head(&self) -> &Weight {
+        self.head.as_ref().unwrap_or(&self.table)
     }
 }
 

@@ -11,8 +11,8 @@ use std::sync::OnceLock;
 
 use jury_engine::cuda::open_libraries;
 use jury_engine::{
-    DeviceKind, Engine, EngineConfig, Event, Group, LoadError, ReadoutMode, SampleError,
-    SampleSpec, SubmitError,
+    CardWeights, DeviceKind, Engine, EngineConfig, Event, Group, LoadError, ReadoutMode,
+    SampleError, SampleSpec, SubmitError,
 };
 
 use crate::distance::{divergence, log_softmax};
@@ -71,6 +71,37 @@ fn random_schedules_give_the_bits_of_lonely_samples() {
     for family in FAMILIES {
         hold(&Subject::tiny(family, CARD));
     }
+}
+
+#[test]
+fn weights_of_8_bits_are_near_those_of_16_and_as_invariant() {
+    let eight = EngineConfig { card_weights: CardWeights::Int8, ..card_config() };
+    for family in ["qwen2", "gemma2"] {
+        let engines = [&card_config(), &eight].map(|config| load_file(&fixture(family), config));
+        let [sixteen, eight] = engines.map(|mut engine| {
+            let tokens = prompt(&engine, 40);
+            log_softmax(&engine.logits_after(&tokens).unwrap())
+        });
+        let distance = divergence(&sixteen, &eight);
+        println!("{family}: KL {distance:.1e} between weights of 16 and 8 bits");
+        assert!(distance > 0.0 && distance < 0.02, "{family}: {distance}");
+    }
+    let mut engine = load_file(&fixture("qwen2"), &eight);
+    assert!(engine.is_bitwise() && engine.numerics().starts_with("cuda-int8"));
+    let tokens = prompt(&engine, 30);
+    let specs = || (0..6).map(|seed| sample(seed, 5.0, 9)).collect::<Vec<SampleSpec>>();
+    let together = run(&mut engine, tokens.clone(), specs());
+    for (spec, expected) in specs().into_iter().zip(&together) {
+        assert_eq!(run(&mut engine, tokens.clone(), vec![spec])[0].tokens, expected.tokens);
+    }
+}
+
+#[test]
+fn an_engine_works_on_another_thread_than_it_was_loaded_on() {
+    let mut engine = load_file(&fixture("llama"), &card_config());
+    let tokens = prompt(&engine, 12);
+    let work = move || run(&mut engine, tokens, vec![sample(1, 1.0, 5)]).remove(0).tokens;
+    assert_eq!(std::thread::spawn(work).join().unwrap().len(), 5);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use cudarc::nvrtc::Ptx;
 
 use super::ptx::MODULES;
 use super::shapes::{LaunchShape, attention_bytes};
-use super::{Bf16, Card, CudaError, View};
+use super::{Bf16, Card, CudaError, EIGHT_GROUP, EightMatrix, Output, View};
 pub use structs::{Attention, Draw, Heads, Parts, Question, Rotation, Task};
 
 pub use super::shapes::HEAD_SIZES;
@@ -37,6 +37,7 @@ pub struct Kernels {
     merge_parts: CudaFunction,
     gate: CudaFunction,
     soft_cap: CudaFunction,
+    product8: CudaFunction,
     draw: CudaFunction,
     masses: CudaFunction,
 }
@@ -97,6 +98,7 @@ impl Kernels {
             merge_parts: simple("merge_parts")?,
             gate: simple("gate")?,
             soft_cap: simple("soft_cap")?,
+            product8: simple("product8")?,
             draw: simple("draw")?,
             masses: simple("masses")?,
         })
@@ -368,6 +370,35 @@ impl Kernels {
             &self.soft_cap,
             LaunchShape::numbers(numbers.len()),
             arguments![numbers.pointer, count, cap],
+        )
+    }
+
+    /// Multiplies the first `rows` of `x` with weights of 8 bits. A row's bits do not depend on the rows beside it.
+    ///
+    /// # Errors
+    /// A lost card.
+    pub fn multiply_eight(
+        &self,
+        matrix: EightMatrix<'_>,
+        x: View<'_, Bf16>,
+        rows: usize,
+        out: Output<'_>,
+    ) -> Result<(), CudaError> {
+        let EightMatrix { bytes, scales, outputs, inputs } = matrix;
+        check("weights", bytes.len(), outputs * inputs);
+        check("scales", scales.len(), outputs * inputs.div_ceil(EIGHT_GROUP));
+        check("rows", x.len(), rows * inputs);
+        check("outputs", out.len(), rows * outputs);
+        let shape = LaunchShape::eights(rows, outputs);
+        let wide = u32::from(!matches!(out, Output::Rounded(_)));
+        let adds = u32::from(matches!(out, Output::Added(_)));
+        let (out, rows, inputs, outputs) =
+            (out.pointer(), rows as u32, inputs as u32, outputs as u32);
+        let (x, bytes, scales) = (x.pointer, bytes.pointer, scales.pointer);
+        self.launch(
+            &self.product8,
+            shape,
+            arguments![x, bytes, scales, out, rows, inputs, outputs, wide, adds],
         )
     }
 

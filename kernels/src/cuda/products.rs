@@ -49,6 +49,19 @@ pub struct Matrix<'a> {
     pub inputs: usize,
 }
 
+/// A matrix of weights of 8 bits: bytes as [`super::quantise_eight`] makes them, and for every 128 inputs the scales of all outputs.
+#[derive(Debug, Clone, Copy)]
+pub struct EightMatrix<'a> {
+    /// The bytes.
+    pub bytes: View<'a, u8>,
+    /// The scales.
+    pub scales: View<'a, f32>,
+    /// Rows of the matrix.
+    pub outputs: usize,
+    /// Columns of the matrix.
+    pub inputs: usize,
+}
+
 /// Where a product goes.
 #[derive(Debug, Clone, Copy)]
 pub enum Output<'a> {
@@ -88,15 +101,16 @@ impl<'a> Output<'a> {
         }
     }
 
-    fn pointer(&self) -> *mut c_void {
-        let pointer = match self {
+    pub(super) fn pointer(&self) -> u64 {
+        match self {
             Output::Rounded(view) => view.pointer,
             Output::Floats(view) | Output::Added(view) => view.pointer,
-        };
-        pointer as *mut c_void
+        }
     }
 
-    fn len(&self) -> usize {
+    /// Elements.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
         match self {
             Output::Rounded(view) => view.len(),
             Output::Floats(view) | Output::Added(view) => view.len(),
@@ -214,9 +228,9 @@ impl Products {
                 layouts.weights,
                 x.pointer as *const c_void,
                 layouts.rows,
-                out.pointer(),
+                out.pointer() as *const c_void,
                 layouts.out,
-                out.pointer(),
+                out.pointer() as *mut c_void,
                 layouts.out,
                 algorithm,
                 self.workspace.view().pointer as *mut c_void,

@@ -11,6 +11,11 @@ const HEADS_A_BLOCK: u32 = 4;
 /// Blocks of `soft_cap` at most; they stride.
 const MOST_CAP_BLOCKS: u32 = 1024;
 
+/// Outputs and rows of a block of `product8`, and its shared memory.
+const EIGHT_OUTPUTS: usize = 32;
+const EIGHT_ROWS: usize = 64;
+const EIGHT_SHARED: u32 = 48 << 10;
+
 /// Queries of one attention task.
 pub const TASK_QUERIES: usize = 64;
 /// Sizes of heads that attention is compiled for.
@@ -66,6 +71,12 @@ impl LaunchShape {
         LaunchShape { grid: (rows, pieces), threads: ROW_THREADS, shared: 0 }
     }
 
+    /// A block 32 outputs and 64 rows.
+    pub(super) fn eights(rows: usize, outputs: usize) -> LaunchShape {
+        let grid = (outputs.div_ceil(EIGHT_OUTPUTS) as u32, rows.div_ceil(EIGHT_ROWS) as u32);
+        LaunchShape { grid, threads: 256, shared: EIGHT_SHARED }
+    }
+
     /// Blocks that share numbers out.
     pub(super) fn numbers(count: usize) -> LaunchShape {
         let blocks = count.div_ceil(ROW_THREADS as usize).clamp(1, MOST_CAP_BLOCKS as usize);
@@ -94,6 +105,7 @@ mod tests {
         assert_eq!(LaunchShape::gates(1, 1).grid, (1, 1));
         assert_eq!(LaunchShape::heads(5, 36).grid, (5, 9));
         assert_eq!(LaunchShape::heads(5, 3).grid, (5, 1));
+        assert_eq!(LaunchShape::eights(65, 4608).grid, (144, 2));
         assert_eq!(LaunchShape::numbers(1).grid, (1, 1));
         assert_eq!(LaunchShape::numbers(usize::MAX / 2).grid, (1024, 1));
     }

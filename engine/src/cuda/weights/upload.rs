@@ -1,9 +1,11 @@
 //! Tensors on their way to the card.
 
+use super::Weight;
+use crate::config::CardWeights;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
 use jury_kernels::blocks::BlockType;
-use jury_kernels::cuda::{Bf16, Buffer, Card, CudaError};
+use jury_kernels::cuda::{Bf16, Buffer, Card, CudaError, EIGHT_GROUP, quantise_eight};
 
 /// Elements that are converted and copied at once.
 const PIECE: usize = 8 << 20;
@@ -12,9 +14,11 @@ const PIECE: usize = 8 << 20;
 pub(super) struct Upload<'a, F> {
     card: &'a Card,
     files: &'a ModelFiles,
+    kind: CardWeights,
     failed: F,
     floats: Vec<f32>,
     rounded: Vec<Bf16>,
+    bytes: Vec<u8>,
 }
 
 // === impl Upload ===
@@ -23,9 +27,11 @@ impl<'a, F: Fn(CudaError) -> LoadError + Copy> Upload<'a, F> {
     pub(super) fn new(
         card: &'a Card,
         files: &'a ModelFiles,
+        kind: CardWeights,
         failed: F,
-    ) -> Result<Upload<'a, F>, CudaError> {
-        Ok(Upload { card, files, failed, floats: Vec::new(), rounded: Vec::new() })
+    ) -> Upload<'a, F> {
+        let (floats, rounded, bytes) = (Vec::new(), Vec::new(), Vec::new());
+        Upload { card, files, kind, failed, floats, rounded, bytes }
     }
 
     /// A vector of floats.
@@ -39,54 +45,109 @@ impl<'a, F: Fn(CudaError) -> LoadError + Copy> Upload<'a, F> {
         tensors: &[(String, usize)],
         inputs: usize,
         outputs: usize,
-    ) -> Result<Buffer<Bf16>, LoadError> {
+    ) -> Result<Weight, LoadError> {
         let tensors: Vec<(&str, usize)> =
             tensors.iter().map(|(name, rows)| (name.as_str(), *rows)).collect();
         self.matrix(&tensors, inputs, outputs)
     }
 
-    /// A matrix of `outputs` rows: the tensors, by name and rows, one below the other, and zeros below them.
+    /// A matrix of `outputs` rows, kept as was asked for: the tensors, by name and rows, one below the other, and zeros below them.
     pub(super) fn matrix(
         &mut self,
         tensors: &[(&str, usize)],
         inputs: usize,
         outputs: usize,
-    ) -> Result<Buffer<Bf16>, LoadError> {
+    ) -> Result<Weight, LoadError> {
+        match self.kind {
+            CardWeights::Bfloat16 => self.rounded(tensors, inputs, outputs),
+            CardWeights::Int8 => self.eight(tensors, inputs, outputs),
+        }
+    }
+
+    /// The same in bfloat16.
+    pub(super) fn rounded(
+        &mut self,
+        tensors: &[(&str, usize)],
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Weight, LoadError> {
+        let failed = self.failed;
+        let weights = self.buffer(tensors, inputs, outputs)?;
+        let mut at = 0;
+        for &(name, rows) in tensors {
+            self.each_piece(name, inputs, rows, |upload, kind, piece, elements| {
+                upload.round(kind, piece, elements);
+                let is_finite = upload.rounded.iter().all(|number| number.is_finite());
+                weights.write(at, &upload.rounded).map_err(failed)?;
+                at += elements;
+                Ok(is_finite)
+            })?;
+        }
+        Ok(Weight::Rounded { weights, outputs, inputs })
+    }
+
+    /// The same in 8 bits.
+    fn eight(
+        &mut self,
+        tensors: &[(&str, usize)],
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Weight, LoadError> {
+        let failed = self.failed;
+        let bytes = self.buffer(tensors, inputs, outputs)?;
+        let mut scales = vec![0.0; inputs.div_ceil(EIGHT_GROUP) * outputs];
+        let mut row = 0;
+        for &(name, rows) in tensors {
+            self.each_piece(name, inputs, rows, |upload, kind, piece, elements| {
+                upload.floats.resize(elements, 0.0);
+                kind.read_floats(piece, &mut upload.floats);
+                upload.bytes.clear();
+                let first = row;
+                for weights in upload.floats.chunks_exact(inputs) {
+                    let scale = |group: usize, scale| scales[group * outputs + row] = scale;
+                    quantise_eight(weights, &mut upload.bytes, scale);
+                    row += 1;
+                }
+                bytes.write(first * inputs, &upload.bytes).map_err(failed)?;
+                Ok(upload.floats.iter().all(|number| number.is_finite()))
+            })?;
+        }
+        let scales = self.floats(&scales)?;
+        Ok(Weight::Eight { bytes, scales, outputs, inputs })
+    }
+
+    /// Room for a matrix, zeroed where the tensors do not fill it.
+    fn buffer<T: jury_kernels::cuda::Plain>(
+        &self,
+        tensors: &[(&str, usize)],
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Buffer<T>, LoadError> {
         let rows: usize = tensors.iter().map(|(_, rows)| rows).sum();
-        let matrix = match rows < outputs {
+        let buffer = match rows < outputs {
             true => Buffer::zeroed(self.card, outputs * inputs, "weights"),
             false => Buffer::new(self.card, outputs * inputs, "weights"),
         };
-        let matrix = matrix.map_err(self.failed)?;
-        let mut at = 0;
-        for &(name, rows) in tensors {
-            self.put(name, inputs, rows, &matrix, at)?;
-            at += rows * inputs;
-        }
-        Ok(matrix)
+        buffer.map_err(self.failed)
     }
 
-    /// Rounds a tensor piece by piece and copies it to its place.
-    fn put(
+    /// Visits a tensor's rows in pieces, with their type and number of elements; `put` says whether all are finite.
+    fn each_piece(
         &mut self,
         name: &str,
         inputs: usize,
         rows: usize,
-        to: &Buffer<Bf16>,
-        mut at: usize,
+        mut put: impl FnMut(&mut Self, BlockType, &[u8], usize) -> Result<bool, LoadError>,
     ) -> Result<(), LoadError> {
-        let info = self.files.tensor(name, &[inputs, rows])?;
-        let bytes = self.files.read(info)?;
+        let files = self.files;
+        let info = files.tensor(name, &[inputs, rows])?;
+        let bytes = files.read(info)?;
         let kind = info.block_type;
-        let piece_rows = (PIECE / inputs).max(1);
-        for piece in bytes.chunks(kind.row_bytes(inputs) * piece_rows) {
-            let elements = piece.len() / kind.row_bytes(inputs) * inputs;
-            self.round(kind, piece, elements);
-            if !self.rounded.iter().all(|number| number.is_finite()) {
-                return Err(self.files.corrupt(format!("{name} has weights that are not finite")));
+        let row_bytes = kind.row_bytes(inputs);
+        for piece in bytes.chunks(row_bytes * (PIECE / inputs).max(1)) {
+            if !put(self, kind, piece, piece.len() / row_bytes * inputs)? {
+                return Err(files.corrupt(format!("{name} has weights that are not finite")));
             }
-            to.write(at, &self.rounded).map_err(self.failed)?;
-            at += elements;
         }
         Ok(())
     }
