@@ -138,6 +138,14 @@ impl Compute {
         }
     }
 
+    /// What has been taken of a card's memory.
+    pub(crate) fn card_memory(&self) -> Option<crate::cuda::CardMemory> {
+        match self {
+            Compute::Card(model) => Some(model.memory()),
+            _ => None,
+        }
+    }
+
     /// Whether rows may have adapters.
     pub(crate) fn takes_adapters(&self) -> bool {
         matches!(self, Compute::Own { .. })

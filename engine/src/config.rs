@@ -36,6 +36,8 @@ pub struct EngineConfig {
     pub card_weights: CardWeights,
     /// Threads that compute; `None` means as many as affinity and cgroup allow.
     pub threads: Option<usize>,
+    /// Whether attention on a card reads what samples share once for all of them; else once for each, for measurements. Bits stay the same.
+    pub card_shares: bool,
     /// Upper bound of the context, in tokens; `None` means what the model was trained for.
     pub context_limit: Option<usize>,
     /// Samples that decode at once; more wait until one of them ends.
@@ -56,6 +58,7 @@ impl Default for EngineConfig {
         EngineConfig {
             device: DeviceKind::Cpu,
             card_weights: CardWeights::Bfloat16,
+            card_shares: true,
             threads: None,
             context_limit: None,
             max_sequences: 32,

@@ -69,6 +69,9 @@ pub(crate) struct CardModel {
     values: Buffer<Bf16>,
     pages: usize,
     buffers: Buffers,
+    /// Whether samples of a group read their prompt together.
+    shares: bool,
+    memory: CardMemory,
     /// Steps are launched in these by turns: one may be under way while the other one is read.
     lanes: [Lane; 2],
     /// The lane of the next step.
@@ -80,6 +83,17 @@ pub(crate) struct CardModel {
     /// Steps by lane and what they are padded to; `None` after the first time, which is not recorded.
     graphs: HashMap<(usize, Extent), Option<Graph>>,
     lost: Option<CudaError>,
+}
+
+/// What an engine has taken of a card's memory, in bytes; the context and compiled kernels come on top.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CardMemory {
+    /// Weights.
+    pub weight_bytes: u64,
+    /// Pages of keys and values.
+    pub kv_bytes: u64,
+    /// Activations and outputs.
+    pub buffer_bytes: u64,
 }
 
 /// What a step has to itself until it has been read.
@@ -127,6 +141,11 @@ impl CardModel {
         let elements = (pages + 1) * demand.page_elements();
         let keys = Buffer::zeroed(&card, elements, "keys").map_err(failed)?;
         let values = Buffer::zeroed(&card, elements, "values").map_err(failed)?;
+        let memory = CardMemory {
+            weight_bytes: demand.weights,
+            kv_bytes: (keys.bytes() + values.bytes()) as u64,
+            buffer_bytes: demand.buffers,
+        };
         let heads =
             Heads { heads: shape.heads, kv_heads: shape.kv_heads, head_size: shape.key_size };
         let (major, minor) = card.facts().capability;
@@ -162,6 +181,8 @@ impl CardModel {
             values,
             pages,
             buffers,
+            shares: config.card_shares,
+            memory,
             lanes: [Lane::default(), Lane::default()],
             next: 0,
             under_way: VecDeque::new(),
@@ -179,6 +200,11 @@ impl CardModel {
     /// Whether a row's bits do not depend on the rows beside it.
     pub(crate) fn is_bitwise(&self) -> bool {
         self.algorithms.are_invariant()
+    }
+
+    /// What it has taken of the card's memory.
+    pub(crate) fn memory(&self) -> CardMemory {
+        self.memory
     }
 
     /// Pages of keys and values that it has.
@@ -253,7 +279,7 @@ impl CardModel {
     /// Has one step done: what the batch says goes to the card, and its answers come back when they are waited for.
     fn try_launch(&mut self, lane: usize, batch: &Batch) -> Result<(), CudaError> {
         self.card.bind()?;
-        let tables = Tables::of(batch, self.heads.heads / self.heads.kv_heads);
+        let tables = Tables::of(batch, self.heads.heads / self.heads.kv_heads, self.shares);
         let repeats = tables.repeats();
         let extent = if repeats { tables.extent().padded() } else { tables.extent() };
         let moved = self.buffers.grow(&self.card, &self.shape, &tables)?;

@@ -219,6 +219,11 @@ impl Engine {
         self.compute.lost()
     }
 
+    /// What the engine has taken of its card's memory; `None` where it has no card.
+    pub fn card_memory(&self) -> Option<crate::cuda::CardMemory> {
+        self.compute.card_memory()
+    }
+
     /// The instruction set that the kernels use.
     pub fn kernels(&self) -> &str {
         self.level.name()

@@ -62,8 +62,8 @@ pub(crate) fn range_tokens(prompt: usize) -> usize {
 // === impl Tables ===
 
 impl Tables {
-    /// `per_kv` is how many query heads share a key head.
-    pub(crate) fn of(batch: &Batch, per_kv: usize) -> Tables {
+    /// `per_kv` is how many query heads share a key head; `shares` whether samples of a group read their prompt together.
+    pub(crate) fn of(batch: &Batch, per_kv: usize, shares: bool) -> Tables {
         let mut tables = Tables { sample_rows: batch.sample_rows, ..Tables::default() };
         for (index, row) in (0u32..).zip(&batch.rows) {
             tables.tokens.push(row.token);
@@ -78,7 +78,7 @@ impl Tables {
             let rows = cluster.sequences.iter().flat_map(|sequence| sequence.rows.clone());
             let Some(first) = rows.clone().next() else { continue };
             if first < batch.sample_rows {
-                tables.add_samples(cluster, first..first + rows.count(), per_kv);
+                tables.add_samples(cluster, per_kv, shares);
             } else {
                 tables.add_prompt(cluster, first..first + rows.count(), per_kv);
             }
@@ -110,10 +110,25 @@ impl Tables {
     }
 
     /// Rows of samples that share a prompt.
-    fn add_samples(&mut self, cluster: &Cluster, rows: Range<usize>, per_kv: usize) {
+    fn add_samples(&mut self, cluster: &Cluster, per_kv: usize, shares: bool) {
         let prompt: usize = cluster.shared.iter().map(|segment| segment.tokens).sum();
         let slots_at = self.list(&cluster.shared);
-        let (length, first_part, count) = (range_tokens(prompt), self.part_rows, rows.len());
+        let each = cluster.sequences.iter().map(|sequence| sequence.rows.clone());
+        let readers: Vec<Range<usize>> = match shares {
+            false => each.collect(),
+            true => each.reduce(|all, next| all.start..next.end).into_iter().collect(),
+        };
+        for rows in readers {
+            self.add_prompt_of(rows, per_kv, slots_at, prompt);
+        }
+        for sequence in &cluster.sequences {
+            self.add_own(sequence.rows.clone(), &sequence.own, prompt, per_kv);
+        }
+    }
+
+    /// Rows of samples that read their prompt together.
+    fn add_prompt_of(&mut self, rows: Range<usize>, per_kv: usize, slots_at: usize, prompt: usize) {
+        let (length, first_part) = (range_tokens(prompt), self.part_rows);
         let mut ranges = 0;
         for begin in (0..prompt).step_by(length) {
             let tokens = begin..prompt.min(begin + length);
@@ -123,13 +138,10 @@ impl Tables {
         for row in rows.clone() {
             self.parts[row] = Parts {
                 shared: (first_part + row - rows.start) as u32,
-                shared_stride: count as u32,
+                shared_stride: rows.len() as u32,
                 shared_count: ranges,
                 ..Parts::default()
             };
-        }
-        for sequence in &cluster.sequences {
-            self.add_own(sequence.rows.clone(), &sequence.own, prompt, per_kv);
         }
     }
 

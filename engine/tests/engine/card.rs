@@ -15,10 +15,10 @@ use jury_engine::{
     SampleError, SampleSpec, SubmitError,
 };
 
-use crate::distance::{divergence, log_softmax};
+use crate::distance::{divergence, log_softmax, top_two};
 use crate::families::{Expected, fixture};
 use crate::invariance::{Subject, hold};
-use crate::support::{config, drive, load_file, outputs, run, sample, scores};
+use crate::support::{PROMPTS, config, drive, load, load_file, outputs, run, sample, scores, user};
 
 const CARD: DeviceKind = DeviceKind::Cuda(0);
 const FAMILIES: [&str; 5] = ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text"];
@@ -93,6 +93,36 @@ fn weights_of_8_bits_are_near_those_of_16_and_as_invariant() {
     let together = run(&mut engine, tokens.clone(), specs());
     for (spec, expected) in specs().into_iter().zip(&together) {
         assert_eq!(run(&mut engine, tokens.clone(), vec![spec])[0].tokens, expected.tokens);
+    }
+}
+
+#[test]
+fn attention_gives_the_same_bits_whether_prompts_are_read_together_or_not() {
+    let apart = EngineConfig { card_shares: false, ..card_config() };
+    let [together, apart] = [card_config(), apart].map(|config| {
+        let mut engine = load_file(&fixture("qwen3"), &config);
+        let tokens = prompt(&engine, 70);
+        let specs = (0..5).map(|seed| SampleSpec { last_hidden: true, ..sample(seed, 5.0, 8) });
+        let outputs = run(&mut engine, tokens, specs.collect());
+        outputs.into_iter().map(|output| (output.tokens, output.last_hidden)).collect::<Vec<_>>()
+    });
+    assert_eq!(together, apart);
+}
+
+#[test]
+fn a_real_model_says_what_the_own_kernels_say() {
+    let mut card = load(&card_config());
+    let mut own = load(&config(2));
+    for text in &PROMPTS[..2] {
+        let tokens = own.encode(&user(text)).unwrap();
+        let [truth, found] =
+            [&mut own, &mut card].map(|engine| log_softmax(&engine.logits_after(&tokens).unwrap()));
+        let distance = divergence(&truth, &found);
+        println!("{text}: KL {distance:.1e}");
+        assert!(distance < 0.03, "{text}: {distance}");
+        // Two tokens may be as likely; the own kernels round to 8 bits.
+        let (best, ours) = (top_two(&truth)[0], top_two(&found)[0]);
+        assert!(truth[ours] > truth[best] - 0.3, "{text}: {ours} instead of {best}");
     }
 }
 

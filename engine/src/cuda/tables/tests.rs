@@ -107,11 +107,12 @@ proptest! {
         groups in proptest::collection::vec(samples(), 0..3),
         prompts in proptest::collection::vec((1..300usize, 1..100usize), 0..3),
         per_kv in 1..9usize,
+        shares: bool,
     ) {
         let prompts: Vec<(usize, usize)> =
             prompts.into_iter().map(|(tokens, now)| (tokens, now.min(tokens))).collect();
         let batch = batch(&groups, &prompts);
-        let tables = Tables::of(&batch, per_kv);
+        let tables = Tables::of(&batch, per_kv, shares);
         let mut parts = std::collections::HashSet::new();
         for (query, mut ranges) in met(&tables, per_kv).into_iter().enumerate() {
             let row = query / per_kv;
@@ -143,7 +144,7 @@ proptest! {
     #[test]
     fn lists_hold_the_slots_that_rows_write_to(groups in proptest::collection::vec(samples(), 1..3)) {
         let batch = batch(&groups, &[]);
-        let tables = Tables::of(&batch, 1);
+        let tables = Tables::of(&batch, 1, true);
         let slots = lists(&tables);
         prop_assert!(!slots.contains(&u32::MAX));
         for task in &tables.tasks {
@@ -158,7 +159,11 @@ proptest! {
     }
 
     #[test]
-    fn cuts_depend_on_the_sample_alone(group in samples(), others in proptest::collection::vec(samples(), 0..3)) {
+    fn cuts_depend_on_the_sample_alone(
+        group in samples(),
+        others in proptest::collection::vec(samples(), 0..3),
+        shares: bool,
+    ) {
         let alone = Samples { own: group.own[..1].to_vec(), ..group.clone() };
         let cuts = |tables: &Tables, row: usize| -> Vec<(u32, u32)> {
             let mut ranges: Vec<(u32, u32)> =
@@ -167,9 +172,9 @@ proptest! {
             ranges
         };
         let beside: Vec<Samples> = others.into_iter().chain([group.clone()]).collect();
-        let together = Tables::of(&batch(&beside, &[(100, 7)]), 1);
+        let together = Tables::of(&batch(&beside, &[(100, 7)]), 1, true);
         let first = beside[..beside.len() - 1].iter().flat_map(|other| &other.own).map(|own| own.1).sum();
-        let apart = Tables::of(&batch(&[alone], &[]), 1);
+        let apart = Tables::of(&batch(&[alone], &[]), 1, shares);
         prop_assert_eq!(cuts(&together, first), cuts(&apart, 0));
     }
 }
@@ -189,7 +194,7 @@ fn what_is_asked_stands_beside_its_row() {
     });
     batch.asks[1] = Ask::Masses(question.clone());
     batch.asks[2] = Ask::Masses(question);
-    let tables = Tables::of(&batch, 2);
+    let tables = Tables::of(&batch, 2, true);
     assert_eq!(tables.draws.iter().map(|draw| draw.kind).collect::<Vec<_>>(), [1, 0, 0]);
     assert_eq!(tables.draws[0].random, uniform(4, 12));
     let outs: Vec<(u32, u32)> =
