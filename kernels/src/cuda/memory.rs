@@ -189,6 +189,21 @@ impl<T: Plain> Buffer<T> {
     }
 }
 
+impl Buffer<Bf16> {
+    /// Copies elements that are given by their bytes, lower first, to the card and waits until they are there.
+    ///
+    /// # Errors
+    /// A lost card.
+    ///
+    /// # Panics
+    /// Where they leave the buffer.
+    pub fn write_bytes(&self, at: usize, bytes: &[u8]) -> Result<(), CudaError> {
+        let view = self.slice(at..at + bytes.len() / size_of::<Bf16>());
+        let bytes = &bytes[..view.len * size_of::<Bf16>()];
+        write(&self.card, view.cast(bytes.len()), bytes)
+    }
+}
+
 impl Buffer<u8> {
     /// Copies the beginning of pinned memory to the beginning of the buffer; it must not be written to before the card is done.
     ///
