@@ -413,14 +413,14 @@ impl Preference {
     fn new() -> Result<Preference, CublasError> {
         use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
         let preference = Preference(result::create_matmul_pref()?);
-        preference.set(Attribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, WORKSPACE_BYTES)?;
+        preference.set(Attribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &WORKSPACE_BYTES)?;
         // Rows of prompts begin after those of samples, wherever that is.
         for attribute in [
             Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
             Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
             Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
         ] {
-            preference.set(attribute, ROW_ALIGNMENT)?;
+            preference.set(attribute, &ROW_ALIGNMENT)?;
         }
         Ok(preference)
     }
@@ -428,14 +428,14 @@ impl Preference {
     fn set<T>(
         &self,
         attribute: sys::cublasLtMatmulPreferenceAttributes_t,
-        value: T,
+        value: &T,
     ) -> Result<(), CublasError> {
         // SAFETY: the preference exists, and callers give what the attribute is: a size, or a u32.
         unsafe {
             result::set_matmul_pref_attribute(
                 self.0,
                 attribute,
-                (&raw const value).cast(),
+                std::ptr::from_ref(value).cast(),
                 size_of::<T>(),
             )
         }

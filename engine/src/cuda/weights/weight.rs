@@ -23,13 +23,17 @@ pub(crate) enum WeightView<'a> {
 impl Weight {
     pub(crate) fn view(&self) -> WeightView<'_> {
         match self {
-            &Weight::Rounded { ref weights, outputs, inputs } => {
-                WeightView::Rounded(Matrix { weights: weights.view(), outputs, inputs })
-            }
-            &Weight::Eight { ref bytes, ref scales, outputs, inputs } => {
-                let (bytes, scales) = (bytes.view(), scales.view());
-                WeightView::Eight(EightMatrix { bytes, scales, outputs, inputs })
-            }
+            Weight::Rounded { weights, outputs, inputs } => WeightView::Rounded(Matrix {
+                weights: weights.view(),
+                outputs: *outputs,
+                inputs: *inputs,
+            }),
+            Weight::Eight { bytes, scales, outputs, inputs } => WeightView::Eight(EightMatrix {
+                bytes: bytes.view(),
+                scales: scales.view(),
+                outputs: *outputs,
+                inputs: *inputs,
+            }),
         }
     }
 }
