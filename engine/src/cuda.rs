@@ -301,10 +301,20 @@ impl CardModel {
         match self.graphs.get(&(lane, extent)) {
             Some(Some(graph)) => graph.launch(),
             Some(None) => {
-                let graph = Graph::record(&self.card, || self.pass(lane, extent))?;
-                graph.launch()?;
-                self.graphs.insert((lane, extent), Some(graph));
-                Ok(())
+                let recorded = Graph::record(&self.card, || self.pass(lane, extent));
+                match recorded.and_then(|graph| graph.launch().map(|()| graph)) {
+                    Ok(graph) => {
+                        self.graphs.insert((lane, extent), Some(graph));
+                        Ok(())
+                    }
+                    Err(error) => {
+                        // Mostly memory that recorded steps take; a card that is lost says so again.
+                        tracing::warn!(%error, "a step is not recorded; all recorded ones are forgotten");
+                        self.card.synchronise()?;
+                        self.graphs.clear();
+                        self.pass(lane, extent)
+                    }
+                }
             }
             None => {
                 self.pass(lane, extent)?;
@@ -316,5 +326,13 @@ impl CardModel {
                 Ok(())
             }
         }
+    }
+}
+
+impl Drop for CardModel {
+    fn drop(&mut self) {
+        // A step may be under way, and recorded ones name kernels and buffers.
+        let _ = self.card.bind().and_then(|()| self.card.synchronise());
+        self.graphs.clear();
     }
 }

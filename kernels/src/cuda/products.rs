@@ -196,11 +196,17 @@ impl Products {
         if rows == 0 {
             return Ok(());
         }
-        self.run(algorithms.choice.of(rows), matrix, x, rows, out).map_err(CudaError::product(
-            matrix.outputs,
-            matrix.inputs,
-            rows,
-        ))
+        let choice = &algorithms.choice;
+        let run = |algorithm| self.run(algorithm, matrix, x, rows, out);
+        let done = run(choice.of(rows)).or_else(|refused| match refused.0 {
+            // It was tried with another number of rows. All of them give the same bits, if any do.
+            sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED
+            | sys::cublasStatus_t::CUBLAS_STATUS_INVALID_VALUE => {
+                choice.algorithms.iter().find_map(|other| run(other).ok()).ok_or(refused)
+            }
+            _ => Err(refused),
+        });
+        done.map_err(CudaError::product(matrix.outputs, matrix.inputs, rows))
     }
 
     fn run(
