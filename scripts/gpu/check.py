@@ -104,12 +104,21 @@ def arguments():
     return parser.parse_args()
 
 
-def find_products():
+def find_products(work):
     """Names the folder of the cuBLASLt that came with torch, where nobody names another: not every toolkit has it."""
-    found = [path.parent for entry in sys.path for path in Path(entry).glob("nvidia/*/lib/libcublasLt.so*")]
-    if found and "JURY_CUDA_LIBRARIES" not in os.environ:
-        os.environ["JURY_CUDA_LIBRARIES"] = str(found[0])
-        print(f"JURY_CUDA_LIBRARIES={found[0]}", flush=True)
+    found = [path for entry in sys.path for path in Path(entry).glob("nvidia/*/lib/libcublasLt.so.*")]
+    if not found or "JURY_CUDA_LIBRARIES" in os.environ:
+        return
+    library = max(found, key=lambda path: path.name)
+    # It is looked for by its name without a version, too, which a toolkit's would have before it.
+    named = work / "libraries" / "libcublasLt.so"
+    named.parent.mkdir(exist_ok=True)
+    named.unlink(missing_ok=True)
+    named.symlink_to(library.resolve())
+    os.environ["JURY_CUDA_LIBRARIES"] = str(library.parent)
+    path = [str(named.parent), str(library.parent), os.environ.get("LD_LIBRARY_PATH")]
+    os.environ["LD_LIBRARY_PATH"] = ":".join(filter(None, path))
+    print(f"JURY_CUDA_LIBRARIES={library.parent}", flush=True)
 
 
 def facts(check, folder):
@@ -139,9 +148,9 @@ def main():
     wanted = args.steps.split(",") if args.steps else list(STEPS)
     if unknown := [name for name in wanted if name not in STEPS]:
         sys.exit(f"--steps: {unknown[0]} is none of {','.join(STEPS)}")
-    if args.device.startswith("cuda"):
-        find_products()
     check = Check(args)
+    if args.device.startswith("cuda"):
+        find_products(check.work)
     # Reads their files from the disk meanwhile.
     nowhere = subprocess.DEVNULL
     warm = subprocess.Popen([sys.executable, "-c", "import torch, transformers"], stdout=nowhere, stderr=nowhere)
