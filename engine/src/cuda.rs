@@ -282,18 +282,25 @@ impl CardModel {
         let tables = Tables::of(batch, self.heads.heads / self.heads.kv_heads, self.shares);
         let repeats = tables.repeats();
         let extent = if repeats { tables.extent().padded() } else { tables.extent() };
-        let moved = self.buffers.grow(&self.card, &self.shape, &tables)?;
-        let block = &mut self.lanes[lane].block;
-        if block.fill(&self.card, &tables, extent, self.pages as u32)? || moved {
-            // Recorded steps name the former buffers.
-            self.card.synchronise()?;
-            self.graphs.clear();
+        if !self.buffers.fits(&tables) {
+            self.forget_recorded()?;
+            self.buffers.grow(&self.card, &self.shape, &tables)?;
+        }
+        if self.lanes[lane].block.fill(&self.card, &tables, extent, self.pages as u32)? {
+            self.forget_recorded()?;
         }
         match repeats {
             true => self.pass_recorded(lane, extent)?,
             false => self.pass(lane, extent)?,
         }
         self.answer(lane, batch, &tables, extent)
+    }
+
+    /// Recorded steps name buffers that move, and take memory.
+    fn forget_recorded(&mut self) -> Result<(), CudaError> {
+        self.card.synchronise()?;
+        self.graphs.clear();
+        Ok(())
     }
 
     /// Launches a forward pass that will come again: recorded from its second time on.
@@ -310,8 +317,7 @@ impl CardModel {
                     Err(error) => {
                         // Mostly memory that recorded steps take; a card that is lost says so again.
                         tracing::warn!(%error, "a step is not recorded; all recorded ones are forgotten");
-                        self.card.synchronise()?;
-                        self.graphs.clear();
+                        self.forget_recorded()?;
                         self.pass(lane, extent)
                     }
                 }
@@ -319,8 +325,7 @@ impl CardModel {
             None => {
                 self.pass(lane, extent)?;
                 if self.graphs.len() >= MOST_GRAPHS {
-                    self.card.synchronise()?;
-                    self.graphs.clear();
+                    self.forget_recorded()?;
                 }
                 self.graphs.insert((lane, extent), None);
                 Ok(())

@@ -69,6 +69,16 @@ impl Buffers {
         shape: &Shape,
         capacity: &Capacity,
     ) -> Result<Buffers, CudaError> {
+        let outputs = || Outputs::new(card, shape, capacity.wanted);
+        Buffers::with(card, shape, capacity, [outputs()?, outputs()?])
+    }
+
+    fn with(
+        card: &Card,
+        shape: &Shape,
+        capacity: &Capacity,
+        outputs: [Outputs; 2],
+    ) -> Result<Buffers, CudaError> {
         let Capacity { rows, wanted, parts, slots } = *capacity;
         let what = "activations";
         let queries = shape.heads * shape.key_size;
@@ -87,21 +97,23 @@ impl Buffers {
             stats: Buffer::zeroed(card, parts * shape.heads * 2, what)?,
             slots: Buffer::zeroed(card, slots, what)?,
             wanted_normed: Buffer::zeroed(card, wanted * shape.width, what)?,
-            outputs: [Outputs::new(card, shape, wanted)?, Outputs::new(card, shape, wanted)?],
+            outputs,
         })
     }
 
-    /// Makes room for a batch; says whether buffers have moved. What the step before has given stays.
+    /// Whether a batch has room.
+    pub(crate) fn fits(&self, tables: &Tables) -> bool {
+        self.capacity.with(tables.capacity()) == self.capacity
+    }
+
+    /// Makes room for a batch: buffers move. What the step before has given stays.
     pub(crate) fn grow(
         &mut self,
         card: &Card,
         shape: &Shape,
         tables: &Tables,
-    ) -> Result<bool, CudaError> {
+    ) -> Result<(), CudaError> {
         let needed = self.capacity.with(tables.capacity());
-        if needed == self.capacity {
-            return Ok(false);
-        }
         card.synchronise()?;
         let more = |needed: usize, now: usize| if needed > now { needed + needed / 2 } else { now };
         let capacity = Capacity {
@@ -110,17 +122,21 @@ impl Buffers {
             parts: more(needed.parts, self.capacity.parts),
             slots: more(needed.slots, self.capacity.slots),
         };
-        // The former ones go first.
+        let same_outputs = capacity.wanted == self.capacity.wanted;
+        // The former ones go first. Pages have left little room: outputs, the largest, stay where they are if they can.
         let none = Capacity { rows: 0, wanted: 0, parts: 0, slots: 0 };
         let former = std::mem::replace(self, Buffers::new(card, shape, &none)?).outputs;
+        if same_outputs {
+            *self = Buffers::with(card, shape, &capacity, former)?;
+            return Ok(());
+        }
         *self = Buffers::new(card, shape, &capacity)?;
         for (to, from) in self.outputs.iter().zip(&former) {
             to.hidden_states.copy_from(&from.hidden_states)?;
             to.logits.copy_from(&from.logits)?;
             to.tokens.copy_from(&from.tokens)?;
         }
-        card.synchronise()?;
-        Ok(true)
+        card.synchronise()
     }
 
     /// Where what joins the stream goes: to the stream itself, or to be normed before.
