@@ -338,18 +338,20 @@ impl Proposals for Trial<'_> {
         algorithm: &sys::cublasLtMatmulAlgo_t,
         rows: usize,
     ) -> Result<Option<Vec<u64>>, CudaError> {
-        // What is added to must begin alike.
-        let out = match self.out {
-            Output::Added(view) => Output::Floats(view),
-            out => out,
-        };
         let Matrix { inputs, outputs, .. } = self.matrix;
-        let card = &self.products.card;
+        let (card, out) = (&self.products.card, self.out);
+        // What is added to begins alike, half of it not with zeros: some algorithms begin with it, others end.
+        let before: Vec<f32> = (0..outputs)
+            .map(|output| if output % 2 == 0 { 0.0 } else { (output as f32).sin() })
+            .collect();
         let mut bits = Vec::new();
         for pass in passes(rows) {
             for &(probe, row) in &pass {
                 let place = self.rows.slice(row * inputs..(row + 1) * inputs);
                 write(card, place, &self.probes[probe])?;
+                if let Output::Added(view) = out {
+                    write(card, view.slice(row * outputs..(row + 1) * outputs), &before)?;
+                }
             }
             if self.products.run(algorithm, self.matrix, self.rows, rows, out).is_err() {
                 return Ok(None);
