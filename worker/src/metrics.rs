@@ -31,6 +31,8 @@ pub struct WorkerMetrics {
     cached_tokens: Counter,
     sample_seconds: Histogram,
     trajectories: Family<RankLabels, Counter>,
+    absences: Counter,
+    absent: Gauge,
 }
 
 /// The metrics of one group while it is drawn.
@@ -152,6 +154,16 @@ impl WorkerMetrics {
             "Trajectories that came to be ranked, by what came of them",
             metrics.trajectories.clone(),
         );
+        registry.register(
+            "jury_worker_absences",
+            "Times that the worker left the fleet to load its model anew, because its card was lost",
+            metrics.absences.clone(),
+        );
+        registry.register(
+            "jury_worker_absent",
+            "1 while the worker is out of the fleet and loads its model anew",
+            metrics.absent.clone(),
+        );
         metrics
     }
 
@@ -180,7 +192,20 @@ impl WorkerMetrics {
             prefill_tokens: Counter::default(),
             cached_tokens: Counter::default(),
             sample_seconds: Histogram::new(SAMPLE_SECONDS_BUCKETS),
+            absences: Counter::default(),
+            absent: Gauge::default(),
         }
+    }
+
+    /// The worker leaves the fleet, and means to come back.
+    pub(crate) fn left(&self) {
+        self.absences.inc();
+        self.absent.set(1);
+    }
+
+    /// It is back.
+    pub(crate) fn came_back(&self) {
+        self.absent.set(0);
     }
 
     /// Begins to count a call over `n_trajectories`.

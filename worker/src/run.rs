@@ -5,7 +5,12 @@
 //!   -> NOT_SERVING -> withdraw -> admit nobody -> drain within grace -> cut, and say who is left -> stop serving
 //! ```
 //!
-//! A worker whose backend died goes the same way and ends with an error, so that whoever started it starts it anew.
+//! A worker whose backend died goes the same way and ends with an error, so that whoever started it starts it anew. One whose
+//! backend is absent for a while, as with a lost card, leaves the fleet, and joins it again when the backend is back:
+//!
+//! ```text
+//! absent -> admit nobody -> NOT_SERVING -> withdraw -> ... back -> admit -> announce -> SERVING
+//! ```
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +21,7 @@ use jury_fabric::transport::{
 };
 use jury_proto::convert::{self, WorkerInfo};
 use jury_proto::v1::sampling_service_server::SamplingServiceServer;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -82,6 +88,15 @@ pub enum WorkerError {
     BackendDied(Arc<str>),
 }
 
+/// Why a worker no longer serves.
+enum Event {
+    /// It was asked to end, or its backend died.
+    End(Result<(), WorkerError>),
+    /// Its backend means to come back.
+    Absent(Arc<str>),
+    ServerEnded(Result<Result<(), ServeError>, tokio::task::JoinError>),
+}
+
 /// A registration in force.
 enum Announced {
     Nowhere,
@@ -101,7 +116,7 @@ pub async fn run(
     let Worker { config, backend, heads, announce, health, metrics } = worker;
     let gate = Gate::new();
     let worker_id = config.worker_id.as_str();
-    let sampling = Sampling::new(worker_id, backend.clone(), heads, gate.clone(), metrics);
+    let sampling = Sampling::new(worker_id, backend.clone(), heads, gate.clone(), metrics.clone());
     let info = sampling.info();
     let stop = CancellationToken::new();
     let _stop_when_dropped = stop.clone().drop_guard();
@@ -112,8 +127,6 @@ pub async fn run(
         stop.clone(),
         ServerConfig { grace: FLUSH, ..ServerConfig::default() },
     ));
-    health.set_serving();
-    let announced = Announced::begin(announce, registration(&info, &config));
     tracing::info!(
         worker_id = info.worker_id,
         model = info.model,
@@ -122,21 +135,52 @@ pub async fn run(
         "worker serves"
     );
 
-    let end = tokio::select! {
-        // Whoever ends all of it may close the way to us as well.
-        biased;
-        () = shutdown.cancelled() => Ok(()),
-        why = died(backend.as_ref()) => Err(WorkerError::BackendDied(why)),
-        ended = &mut server => {
-            health.set_not_serving();
-            announced.withdraw().await;
-            gate.cut();
-            return Err(server_ended(ended));
+    let mut absence = backend.absence();
+    let end = loop {
+        health.set_serving();
+        let announced = Announced::begin(announce.clone(), registration(&info, &config));
+        let event = tokio::select! {
+            // Whoever ends all of it may close the way to us as well.
+            biased;
+            () = shutdown.cancelled() => Event::End(Ok(())),
+            why = died(backend.as_ref()) => Event::End(Err(WorkerError::BackendDied(why))),
+            why = absent(&mut absence) => Event::Absent(why),
+            ended = &mut server => Event::ServerEnded(ended),
+        };
+        if let Event::Absent(why) = &event {
+            gate.close();
+            metrics.left();
+            tracing::warn!(
+                worker_id,
+                why = &**why,
+                "worker leaves the fleet until its model is back"
+            );
         }
+        health.set_not_serving();
+        announced.withdraw().await;
+        match event {
+            Event::End(end) => break end,
+            Event::ServerEnded(ended) => {
+                gate.cut();
+                return Err(server_ended(ended));
+            }
+            Event::Absent(_) => {}
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break Ok(()),
+            why = died(backend.as_ref()) => break Err(WorkerError::BackendDied(why)),
+            () = back(&mut absence) => {}
+            ended = &mut server => {
+                gate.cut();
+                return Err(server_ended(ended));
+            }
+        }
+        metrics.came_back();
+        gate.open();
+        tracing::info!(worker_id, "worker joins the fleet again");
     };
 
-    health.set_not_serving();
-    announced.withdraw().await;
     gate.close();
     drain(&gate, config.grace).await;
     stop.cancel();
@@ -184,6 +228,22 @@ async fn died(backend: &dyn Backend) -> Arc<str> {
     match why {
         Ok(why) => why,
         Err(_) => std::future::pending().await,
+    }
+}
+
+/// Waits until the backend is absent, which most never are.
+async fn absent(absence: &mut watch::Receiver<Option<Arc<str>>>) -> Arc<str> {
+    let why = absence.wait_for(Option::is_some).await.map(|why| why.clone().unwrap_or_default());
+    match why {
+        Ok(why) => why,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Waits until the backend is back; one that died never is.
+async fn back(absence: &mut watch::Receiver<Option<Arc<str>>>) {
+    if absence.wait_for(Option::is_none).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

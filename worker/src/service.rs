@@ -118,7 +118,10 @@ fn cut_off() -> JuryError {
 }
 
 fn going_down() -> JuryError {
-    JuryError::new(ErrorCode::ShuttingDown, "the worker is going down; try another")
+    JuryError::new(
+        ErrorCode::ShuttingDown,
+        "the worker takes nothing now: it goes down, or loads its model anew; try another",
+    )
 }
 
 fn first_group(message: Option<v1::SampleRequest>) -> Result<SampleGroup, JuryError> {

@@ -154,7 +154,7 @@ EXPORT Result cuDevicePrimaryCtxRetain(void **context, int ordinal) {
     });
 }
 
-// The last one to release it takes all memory and all failure along.
+// The last one to release it takes all memory and all failure along: a card that was lost as it was told is lost once.
 EXPORT Result cuDevicePrimaryCtxRelease_v2(int ordinal) {
     return call_for(ordinal, [&] {
         if (device().retained == 0) {
@@ -166,6 +166,9 @@ EXPORT Result cuDevicePrimaryCtxRelease_v2(int ordinal) {
         }
         forget_streams();
         device().memory.free_all();
+        if (device().failure != SUCCESS) {
+            device().launches_left = ULLONG_MAX;
+        }
         device().failure = SUCCESS;
         return SUCCESS;
     });

@@ -10,7 +10,8 @@
 //! * `thread`: the loop; `group`: one group inside it; `caller`: who waits for a group;
 //! * `translate`: our words to the engine's and back, pure.
 //!
-//! When the thread dies, every group inside it fails, the mailbox closes and [`Backend::death`] tells why.
+//! When the thread dies, every group inside it fails, the mailbox closes and [`Backend::death`] tells why. When the engine's
+//! card is lost, every group inside fails, too, [`Backend::absence`] tells why, and the model is loaded anew.
 
 mod caller;
 mod group;
@@ -23,9 +24,9 @@ mod translate;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 #[cfg(test)]
 use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,11 +37,12 @@ use jury_grm::domain::{Reproducible, limits};
 use jury_proto::convert::{AdaptedModel, Capabilities, SampleGroup, WorkerRole};
 use tokio::sync::watch;
 
+use super::model_thread::{Revival, Turn, refuse_for};
 use super::occupancy::Occupancy;
 use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load, model_thread};
 use crate::models::{ResolvedModel, combined_digest};
 use caller::Caller;
-use thread::ModelThread;
+use thread::{Message, ModelThread};
 use tokenising::{CountsTokens, NewGroup, Tokenising};
 
 pub use translate::prompt as engine_prompt;
@@ -87,10 +89,11 @@ pub struct EngineBackend {
     adapters: HashMap<String, AdapterId>,
     tokenising: Tokenising,
     #[cfg(test)]
-    mailbox: SyncSender<thread::Message>,
+    mailbox: SyncSender<Message>,
     occupancy: Arc<Occupancy>,
     counters: Arc<Mutex<Counters>>,
     death: watch::Receiver<Option<Arc<str>>>,
+    absence: watch::Receiver<Option<Arc<str>>>,
 }
 
 // === impl EngineBackendConfig ===
@@ -136,7 +139,7 @@ impl EngineBackend {
             adapters.insert(model_digest.clone(), id);
             adapted_models.push(AdaptedModel { name, model_digest });
         }
-        let capacity = config.engine.max_sequences;
+        let capacity = engine.max_sequences();
         let info = BackendInfo {
             role: WorkerRole::Grm,
             model: config.name,
@@ -172,8 +175,11 @@ impl EngineBackend {
         let (tokenizer, context) = (text(engine.tokenizer()), engine.context());
         let tokenising = tokenising::start(tokenizer, context, mailbox.clone(), MAILBOX_GROUPS)
             .map_err(no_thread)?;
-        let mut model_loop = ModelThread::new(engine, messages, counters.clone());
-        let death = model_thread::spawn(move || model_loop.turn()).map_err(no_thread)?;
+        let (absent, absence) = watch::channel(None);
+        let revival = Revival::of(&engine, &config.path, &config.engine, absent);
+        let model_counters = counters.clone();
+        let death = model_thread::spawn(move || live(engine, messages, &model_counters, &revival))
+            .map_err(no_thread)?;
         Ok(Self {
             info,
             model,
@@ -184,6 +190,7 @@ impl EngineBackend {
             occupancy,
             counters,
             death,
+            absence,
         })
     }
 
@@ -206,7 +213,34 @@ impl EngineBackend {
     /// Makes the thread panic, as a bug in the engine would.
     #[cfg(test)]
     fn die(&self) {
-        self.mailbox.send(thread::Message::Die).expect("the thread is alive");
+        self.mailbox.send(Message::Die).expect("the thread is alive");
+    }
+}
+
+/// The model's life on its thread: one engine, and another for each that is lost with its card. (Those with adapters compute on
+/// the CPU, which is never lost.)
+fn live(
+    mut engine: Engine,
+    mut messages: Receiver<Message>,
+    counters: &Arc<Mutex<Counters>>,
+    revival: &Revival,
+) {
+    loop {
+        let mut model = ModelThread::new(engine, messages, counters.clone());
+        let why = loop {
+            match model.turn() {
+                Turn::More => {}
+                Turn::Done => return,
+                Turn::Lost(why) => break why,
+            }
+        };
+        // Before anyone hears of the loss: what is drawn again is not drawn here.
+        revival.leave(&why);
+        messages = model.into_messages();
+        match revival.revive(|wait| refuse_for(wait, &messages, Message::refuse)) {
+            Some(revived) => engine = revived,
+            None => return,
+        }
     }
 }
 
@@ -236,6 +270,10 @@ impl Backend for EngineBackend {
 
     fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle {
         let (handle, cancels) = GroupHandle::new(&group);
+        if self.absence.borrow().is_some() {
+            events.busy(RETRY_AFTER);
+            return handle;
+        }
         if self.death.borrow().is_some() {
             return handle; // dropping the events fails every sample
         }
@@ -254,5 +292,9 @@ impl Backend for EngineBackend {
 
     fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.death.clone()
+    }
+
+    fn absence(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.absence.clone()
     }
 }

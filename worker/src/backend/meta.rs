@@ -22,7 +22,7 @@ use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use jury_engine::head::HeadError;
 use jury_engine::{Counters, Engine, LoadError, Tokenizer};
 use jury_grm::domain::{FailureKind, Reproducible};
@@ -32,12 +32,12 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::engine::EngineBackendConfig;
+use super::model_thread::Revival;
 use super::occupancy::Occupancy;
 use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load, model_thread};
 use job::Job;
 use scorer::Scorer;
 pub use states::{ReadState, StateReader};
-use thread::ModelThread;
 
 /// Calls that may wait between two steps. Their trajectories have seats, so the queue is bounded by these long before.
 const MAILBOX_CALLS: usize = 1024;
@@ -53,6 +53,7 @@ pub struct MetaBackend {
     occupancy: Arc<Occupancy>,
     counters: Arc<Mutex<Counters>>,
     death: watch::Receiver<Option<Arc<str>>>,
+    absence: watch::Receiver<Option<Arc<str>>>,
 }
 
 /// A model that cannot be a Meta RM.
@@ -98,7 +99,7 @@ impl MetaBackend {
     pub fn load(config: EngineBackendConfig, head: Option<&Path>) -> Result<Self, MetaError> {
         let engine = Engine::load(&config.path, &config.engine)?;
         let (scorer, model_digest) = Scorer::of(&engine, &config, head)?;
-        let capacity = config.engine.max_sequences;
+        let capacity = engine.max_sequences();
         let info = BackendInfo {
             role: WorkerRole::Meta,
             model: config.name,
@@ -123,11 +124,14 @@ impl MetaBackend {
         let counters = Arc::new(Mutex::new(engine.counters()));
         let tokenizer = engine.tokenizer();
         let (mailbox, jobs) = mpsc::sync_channel(MAILBOX_CALLS);
-        let mut model = ModelThread::new(engine, scorer, jobs, counters.clone());
-        let death = model_thread::spawn(move || model.turn())
+        let (absent, absence) = watch::channel(None);
+        let revival = Revival::of(&engine, &config.path, &config.engine, absent);
+        let model_counters = counters.clone();
+        let live = move || thread::live(engine, &scorer, jobs, &model_counters, &revival);
+        let death = model_thread::spawn(live)
             .map_err(|error| LoadError::Device(format!("no thread for the model: {error}")))?;
         let occupancy = Arc::new(Occupancy::new(capacity, config.max_queued_samples));
-        Ok(Self { info, tokenizer, mailbox, occupancy, counters, death })
+        Ok(Self { info, tokenizer, mailbox, occupancy, counters, death, absence })
     }
 
     /// What the engine has done, as of its last step.
@@ -154,6 +158,9 @@ impl Backend for MetaBackend {
     fn rank(&self, request: RankRequest) -> BoxFuture<'static, Result<Vec<Ranked>, JuryError>> {
         let remaining = request.remaining_ms.map(Duration::from_millis);
         let deadline = remaining.and_then(|remaining| Instant::now().checked_add(remaining));
+        if self.absence.borrow().is_some() {
+            return Box::pin(ready(Err(stopped())));
+        }
         let seats = self.occupancy.seat(request.trajectories.len());
         let (tokenizer, mailbox) = (self.tokenizer.clone(), self.mailbox.clone());
         Box::pin(async move {
@@ -178,6 +185,10 @@ impl Backend for MetaBackend {
 
     fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.death.clone()
+    }
+
+    fn absence(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.absence.clone()
     }
 }
 

@@ -1,32 +1,142 @@
-//! The thread that a model lives on, and what tells that it died.
+//! The thread that a model lives on: what tells that it died, and how it gets another engine when its card is lost.
+//!
+//! ```text
+//! turn -> More ... -> Lost(why): the engine is dropped -> absent -> wait, load, wait longer, load ... -> back
+//!                  -> Done       a panic: dead
+//! ```
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
+use jury_engine::{Engine, EngineConfig};
+use jury_fabric::backoff::bound;
 use tokio::sync::watch;
 
-/// Runs `turn` on a thread of its own until it says that it is done. If it panics, what is returned here tells why, after
-/// all that `turn` held has been dropped.
+/// The wait before the first try to load an engine anew: the driver needs a moment to notice what was lost.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait between two tries.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// What came of a turn.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// There may be more to do.
+    More,
+    /// Nobody is left who could ask for anything.
+    Done,
+    /// The engine's card is lost, and every sample has ended so.
+    Lost(String),
+}
+
+/// Loads an engine anew whose card was lost.
+pub(super) struct Revival {
+    path: PathBuf,
+    /// With the device that was taken: another one would give other bits.
+    config: EngineConfig,
+    numerics: String,
+    absence: watch::Sender<Option<Arc<str>>>,
+}
+
+/// Runs `model` on a thread of its own. If it panics, what is returned here tells why, after all that it held has been dropped.
 pub(super) fn spawn(
-    mut turn: impl FnMut() -> bool + Send + 'static,
+    model: impl FnOnce() + Send + 'static,
 ) -> io::Result<watch::Receiver<Option<Arc<str>>>> {
     let (death, told) = watch::channel(None);
     thread::Builder::new().name("jury-model".to_owned()).spawn(move || {
         // The state is used no more after a panic: it is dropped, which fails whatever was inside.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| while turn() {})) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(model)) {
             let why: Arc<str> = panic_text(panic.as_ref()).into();
             tracing::error!(why = &*why, "model thread panicked");
-            drop(turn);
             death.send_replace(Some(why));
         }
     })?;
     Ok(told)
 }
 
+/// Refuses whoever comes within `wait`. False when nobody can come any more.
+pub(super) fn refuse_for<T>(
+    wait: Duration,
+    mailbox: &Receiver<T>,
+    mut refuse: impl FnMut(T),
+) -> bool {
+    let until = Instant::now() + wait;
+    loop {
+        match mailbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(message) => refuse(message),
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+    }
+}
+
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without words".to_owned())
+}
+
+// === impl Revival ===
+
+impl Revival {
+    /// For this engine, as it was loaded; `absence` is told while there is none.
+    pub(super) fn of(
+        engine: &Engine,
+        path: &Path,
+        config: &EngineConfig,
+        absence: watch::Sender<Option<Arc<str>>>,
+    ) -> Self {
+        let config = EngineConfig {
+            device: engine.device(),
+            max_sequences: Some(engine.max_sequences()),
+            ..config.clone()
+        };
+        Self { path: path.to_owned(), config, numerics: engine.numerics().to_owned(), absence }
+    }
+
+    /// The engine is lost: the backend is absent from now on.
+    pub(super) fn leave(&self, why: &str) {
+        self.absence.send_replace(Some(why.into()));
+        tracing::error!(device = %self.config.device, why, "the card is lost; the model will be loaded anew");
+    }
+
+    /// Another engine in the place of one that was dropped; with it the backend is back. `wait` refuses whoever comes for so
+    /// long. `None` when it says that nobody can come any more.
+    pub(super) fn revive(&self, mut wait: impl FnMut(Duration) -> bool) -> Option<Engine> {
+        for failures in 0.. {
+            // At least half of it: an attempt at once would meet the card in the state it was left in.
+            let spread = 0.5 + rand::random::<f64>() / 2.0;
+            if !wait(bound(FIRST_WAIT, LONGEST_WAIT, failures).mul_f64(spread)) {
+                return None;
+            }
+            match self.load() {
+                Ok(engine) => {
+                    tracing::info!(device = engine.device_name(), "the model is loaded anew");
+                    self.absence.send_replace(None);
+                    return Some(engine);
+                }
+                Err(why) => {
+                    tracing::warn!(why, tries = failures + 1, "the model does not load anew")
+                }
+            }
+        }
+        None
+    }
+
+    /// An engine that gives the bits of the one before.
+    fn load(&self) -> Result<Engine, String> {
+        let engine = Engine::load(&self.path, &self.config).map_err(|error| error.to_string())?;
+        match engine.numerics() == self.numerics {
+            true => Ok(engine),
+            false => Err(format!(
+                "its numerics class was {}, and is {} now: start the worker anew",
+                self.numerics,
+                engine.numerics()
+            )),
+        }
+    }
 }

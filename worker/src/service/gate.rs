@@ -1,7 +1,7 @@
 //! Who may begin, who is still inside, and when those inside must leave.
 //!
 //! ```text
-//! open --close()--> closed: nobody enters, those inside go on --cut()--> those inside leave now
+//! open <--open()--close()--> closed: nobody enters, those inside go on --cut()--> those inside leave now, for good
 //! ```
 
 use std::collections::BTreeMap;
@@ -93,6 +93,11 @@ impl Gate {
         self.inner.lock().closed = true;
     }
 
+    /// Lets groups in again.
+    pub fn open(&self) {
+        self.inner.lock().closed = self.inner.cut.is_cancelled();
+    }
+
     /// Waits until nobody is inside.
     pub async fn empty(&self) {
         let mut inside = self.inner.inside.subscribe();
@@ -147,6 +152,17 @@ mod tests {
         assert!(futures::poll!(empty.as_mut()).is_pending());
         drop(permit);
         empty.await;
+    }
+
+    #[tokio::test]
+    async fn a_gate_is_opened_again_unless_those_inside_had_to_leave() {
+        let gate = Gate::new();
+        gate.close();
+        gate.open();
+        drop(gate.enter("example", 1).unwrap());
+        gate.cut();
+        gate.open();
+        assert!(gate.enter("example", 1).is_none());
     }
 
     #[tokio::test]

@@ -35,7 +35,7 @@ fn config(change: impl FnOnce(&mut EngineBackendConfig)) -> EngineBackendConfig 
     };
     let mut config = EngineBackendConfig::new(model);
     config.engine.context_limit = Some(1024);
-    config.engine.max_sequences = 8;
+    config.engine.max_sequences = Some(8);
     config.engine.threads = Some(1); // tests run beside each other
     change(&mut config);
     config
@@ -170,7 +170,7 @@ async fn a_groups_prompt_is_prefilled_once() {
 
 #[tokio::test]
 async fn a_cancelled_sample_frees_its_sequence_and_a_dropped_group_ends() {
-    let backend = load(|config| config.engine.max_sequences = 1);
+    let backend = load(|config| config.engine.max_sequences = Some(1));
     let group = long_group(3);
     let (events, mut receiver) = GroupEvents::channel(&group);
     let handle = backend.start(group, events);
@@ -204,7 +204,7 @@ async fn a_cancelled_sample_frees_its_sequence_and_a_dropped_group_ends() {
 #[tokio::test]
 async fn a_reader_that_left_costs_no_more_than_the_step_in_progress() {
     let backend = load(|config| {
-        config.engine.max_sequences = 1;
+        config.engine.max_sequences = Some(1);
         config.max_queued_samples = 0;
     });
     let long = long_group(1);

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jury_engine::{Counters, Engine, Event, GroupId};
 
+use super::super::model_thread::Turn;
+use super::RETRY_AFTER;
 use super::group::{ActiveGroup, Submitted};
 use super::tokenising::TokenisedGroup;
 
@@ -16,6 +18,19 @@ pub(super) enum Message {
     /// Panic.
     #[cfg(test)]
     Die,
+}
+
+// === impl Message ===
+
+impl Message {
+    /// Answers who asks while there is no engine: nothing is lost with it, so it may ask again.
+    pub(super) fn refuse(self) {
+        match self {
+            Self::Start(group) => group.caller.events.busy(RETRY_AFTER),
+            #[cfg(test)]
+            Self::Die => panic!("asked to die"),
+        }
+    }
 }
 
 /// The thread's own state.
@@ -39,20 +54,28 @@ impl ModelThread {
         Self { engine, messages, active: HashMap::new(), counters, events: Vec::new() }
     }
 
-    /// One step of the engine, with what came before it and what comes of it. False at the end.
-    pub(super) fn turn(&mut self) -> bool {
+    /// The end of an engine that is lost: tells its samples' ends, drops it, and gives what asks.
+    pub(super) fn into_messages(mut self) -> Receiver<Message> {
+        self.dispatch_all();
+        self.messages
+    }
+
+    /// One step of the engine, with what came before it and what comes of it; of a lost one nothing comes before
+    /// [`Self::into_messages`].
+    pub(super) fn turn(&mut self) -> Turn {
         if !self.take_messages() {
-            return false;
+            return Turn::Done;
         }
         self.take_cancels();
         self.engine.step(&mut self.events);
         // Before its events: whoever has seen a sample's end finds it counted.
         *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.counters();
-        for event in std::mem::take(&mut self.events) {
-            self.dispatch(event);
+        if let Some(why) = self.engine.lost() {
+            return Turn::Lost(why);
         }
+        self.dispatch_all();
         self.fail_forgotten();
-        true
+        Turn::More
     }
 
     /// Takes what waits, and waits itself only when there is nothing to compute. False at the end.
@@ -94,6 +117,12 @@ impl ModelThread {
         if self.engine.is_idle() && !self.active.is_empty() {
             tracing::error!(groups = self.active.len(), "engine forgot samples");
             self.active.clear();
+        }
+    }
+
+    fn dispatch_all(&mut self) {
+        for event in std::mem::take(&mut self.events) {
+            self.dispatch(event);
         }
     }
 

@@ -135,7 +135,7 @@ async fn a_head_on_states_that_were_read_scores_as_the_served_one_does() {
 #[tokio::test]
 async fn a_caller_without_a_seat_is_told_when_to_ask_again() {
     let mut config = config("gemma2_reward");
-    config.engine.max_sequences = 1;
+    config.engine.max_sequences = Some(1);
     config.max_queued_samples = 0;
     let backend = MetaBackend::load(config, None).unwrap();
     let _first = backend.rank(request(&["the hat"]));

@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jury_engine::{Counters, Engine, Event, GroupId};
 use tokio::time::Instant;
 
+use super::super::model_thread::{Revival, Turn, refuse_for};
 use super::job::{Job, Ranking};
 use super::scorer::Scorer;
 
 /// The thread's own state.
-pub(super) struct ModelThread {
+pub(super) struct ModelThread<'a> {
     engine: Engine,
-    scorer: Scorer,
+    scorer: &'a Scorer,
     jobs: Receiver<Job>,
     /// Calls that are not answered, by their number.
     active: HashMap<u64, Ranking>,
@@ -25,12 +26,39 @@ pub(super) struct ModelThread {
     events: Vec<Event>,
 }
 
+/// The model's life on its thread: one engine, and another for each that is lost with its card.
+pub(super) fn live(
+    mut engine: Engine,
+    scorer: &Scorer,
+    mut jobs: Receiver<Job>,
+    counters: &Arc<Mutex<Counters>>,
+    revival: &Revival,
+) {
+    loop {
+        let mut model = ModelThread::new(engine, scorer, jobs, counters.clone());
+        let why = loop {
+            match model.turn() {
+                Turn::More => {}
+                Turn::Done => return,
+                Turn::Lost(why) => break why,
+            }
+        };
+        revival.leave(&why);
+        // Calls that are dropped, now and later, tell their callers that the model stopped.
+        jobs = model.jobs;
+        match revival.revive(|wait| refuse_for(wait, &jobs, drop)) {
+            Some(revived) => engine = revived,
+            None => return,
+        }
+    }
+}
+
 // === impl ModelThread ===
 
-impl ModelThread {
-    pub(super) fn new(
+impl<'a> ModelThread<'a> {
+    fn new(
         engine: Engine,
-        scorer: Scorer,
+        scorer: &'a Scorer,
         jobs: Receiver<Job>,
         counters: Arc<Mutex<Counters>>,
     ) -> Self {
@@ -38,20 +66,23 @@ impl ModelThread {
         Self { engine, scorer, jobs, active, owners, next_call: 0, counters, events: Vec::new() }
     }
 
-    /// One step of the engine, with what came before it and what comes of it. False at the end.
-    pub(super) fn turn(&mut self) -> bool {
+    /// One step of the engine, with what came before it and what comes of it.
+    fn turn(&mut self) -> Turn {
         if !self.take_jobs() {
-            return false;
+            return Turn::Done;
         }
         self.drop_unwanted();
         self.engine.step(&mut self.events);
         // Before the answers: whoever has one finds it counted.
         *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.engine.counters();
+        if let Some(why) = self.engine.lost() {
+            return Turn::Lost(why);
+        }
         for event in std::mem::take(&mut self.events) {
             self.record(&event);
         }
         self.answer_complete();
-        true
+        Turn::More
     }
 
     /// Takes what waits, and waits itself only when there is nothing to compute. False at the end.
@@ -98,7 +129,7 @@ impl ModelThread {
         let owner = self.owners.remove(group).and_then(|call| self.active.get_mut(&call));
         let Some(ranking) = owner else { return };
         match event {
-            Event::Finished { output, .. } => ranking.finish(*group, output, &self.scorer),
+            Event::Finished { output, .. } => ranking.finish(*group, output, self.scorer),
             Event::Failed { error, .. } => ranking.fail(*group, error),
             Event::Prefilled { .. } | Event::Progress { .. } => {}
         }

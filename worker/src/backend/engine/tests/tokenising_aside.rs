@@ -8,7 +8,7 @@ use crate::backend::EventReceiver;
 /// A tokenizer that waits for the test where a text says so.
 struct Gated {
     tokenizer: Tokenizer,
-    gate: Mutex<mpsc::Receiver<()>>,
+    gate: Mutex<Receiver<()>>,
 }
 
 impl CountsTokens for Gated {

@@ -9,7 +9,7 @@ use crate::reading::Reader;
 /// The thread's state without the thread, so that steps can be counted.
 struct Manual {
     model: ModelThread,
-    mailbox: SyncSender<thread::Message>,
+    mailbox: SyncSender<Message>,
     tokenizer: Tokenizer,
     occupancy: Arc<Occupancy>,
 }
@@ -45,11 +45,11 @@ impl Manual {
             longest: None,
             caller,
         };
-        self.mailbox.send(thread::Message::Start(Box::new(tokenised))).unwrap();
+        self.mailbox.send(Message::Start(Box::new(tokenised))).unwrap();
         while !matches!(receiver.try_recv(), Ok(BackendEvent::Accepted { .. })) {
-            assert!(self.model.turn());
+            assert_eq!(self.model.turn(), Turn::More);
         }
-        assert!(self.model.turn(), "a step in which they have places");
+        assert_eq!(self.model.turn(), Turn::More, "a step in which they have places");
         (handle, receiver)
     }
 }
@@ -71,11 +71,11 @@ fn a_cancel_by_message_ends_its_sample_within_one_step_while_the_others_go_on() 
     let mut manual = Manual::new();
     let (handle, mut receiver) = manual.begin(long_group(3));
     handle.cancel(&[1]);
-    assert!(manual.model.turn());
+    assert_eq!(manual.model.turn(), Turn::More);
     assert_eq!(ends(&mut receiver), [(1, FailureKind::NotNeeded)]);
     assert_eq!(manual.occupancy.load(0).running, 2);
     for _ in 0..16 {
-        assert!(manual.model.turn());
+        assert_eq!(manual.model.turn(), Turn::More);
     }
     let mut growing: Vec<u32> = std::iter::from_fn(|| receiver.try_recv().ok())
         .map(|event| match event {
@@ -94,7 +94,7 @@ fn a_dropped_call_gives_all_its_seats_back_within_one_step() {
     let (handle, receiver) = manual.begin(long_group(3));
     assert_eq!(manual.occupancy.load(0).running, 3);
     drop((handle, receiver));
-    assert!(manual.model.turn());
+    assert_eq!(manual.model.turn(), Turn::More);
     assert_eq!(manual.occupancy.load(0).running, 0);
 }
 
@@ -105,7 +105,7 @@ async fn samples_whose_time_is_up_end_as_timed_out_within_one_step() {
     let (_handle, mut receiver) = manual.begin(group);
     assert!(ends(&mut receiver).is_empty());
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert!(manual.model.turn());
+    assert_eq!(manual.model.turn(), Turn::More);
     assert_eq!(ends(&mut receiver), [(0, FailureKind::TimedOut), (1, FailureKind::TimedOut)]);
     assert_eq!(manual.occupancy.load(0).running, 0);
 }
