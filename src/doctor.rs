@@ -1,7 +1,7 @@
 //! `jury doctor`: what this machine offers, and what would bite.
 //!
 //! ```text
-//! facts     looked up: CPU, memory, models, Python, etcd, limits     huge_pages, llama_cpp   two of them
+//! facts     looked up: CPU, memory, cards, models, Python, etcd, limits     cuda, huge_pages, llama_cpp   three of them
 //! findings  facts -> warnings and what is broken. Pure
 //! page      facts and findings, for a person
 //! ```
@@ -9,6 +9,7 @@
 //! A warning is something that works, but badly; broken is what was configured and cannot work. Only that changes the
 //! exit code.
 
+mod cuda;
 mod facts;
 mod findings;
 mod huge_pages;

@@ -13,6 +13,7 @@
 //! choice.rs    which of its algorithms, so that a row's bits do not depend on the rows beside it (pure)
 //! probe.rs     rows that show whether two algorithms add in the same order (pure)
 //! graph.rs     recorded launches
+//! measure.rs   how fast a card copies and multiplies
 //! ```
 //!
 //! All of it runs in tests without a card, on emulated libraries (`scripts/emulated-cuda`).
@@ -27,6 +28,7 @@ mod error;
 mod graph;
 mod kernels;
 mod library;
+mod measure;
 mod memory;
 mod probe;
 mod products;
@@ -39,7 +41,8 @@ pub use eight::{EIGHT_GROUP, quantise_eight};
 pub use error::CudaError;
 pub use graph::Graph;
 pub use kernels::{Attention, Draw, HEAD_SIZES, Heads, Kernels, Parts, Question, Rotation, Task};
-pub use library::{LIBRARIES_VARIABLE, open_libraries};
+pub use library::{DRIVER, LIBRARIES_VARIABLE, open_libraries, opened_file};
+pub use measure::{CardLimits, measure};
 pub use memory::{Bf16, Buffer, Pinned, Plain, View};
 pub use products::{Algorithms, EightMatrix, Matrix, Output, Products};
 pub use shapes::TASK_QUERIES;

@@ -15,6 +15,7 @@ use jury_terminal::model::{cache_folder, tools_folder};
 use jury_worker::models::CATALOGUE;
 use serde::Serialize;
 
+use super::cuda::Cuda;
 use super::huge_pages::HugePages;
 use super::llama_cpp::{self, LlamaCppProgram};
 use crate::args::{DoctorArgs, EtcdArgs, Refused};
@@ -33,8 +34,9 @@ pub struct Facts {
     pub debug_build: bool,
     #[serde(flatten)]
     pub host: Host,
-    /// Devices besides the CPU that were compiled in.
+    /// Devices besides the CPU and NVIDIA's cards that were compiled in.
     pub gpu_features: Vec<&'static str>,
+    pub cuda: Cuda,
     pub cache: Cache,
     /// What `python3` and its pip say, or why they say nothing.
     pub python: Answer,
@@ -95,6 +97,8 @@ impl Facts {
             meter.stage("asking etcd");
             Some(ask_etcd(&args.etcd).await?)
         };
+        meter.stage("looking for cards");
+        let cuda = tokio::task::block_in_place(Cuda::look);
         meter.stage("measuring for a second");
         let host = Host::detect();
         let threads = args.threads.unwrap_or(host.threads);
@@ -102,6 +106,7 @@ impl Facts {
             version: env!("CARGO_PKG_VERSION"),
             debug_build: cfg!(debug_assertions),
             gpu_features: gpu_features(),
+            cuda,
             llama_cpp: llama_cpp::look(tools_folder().as_deref()),
             huge_pages: HugePages::look(),
             cache: Cache::look(folder),
@@ -154,14 +159,7 @@ impl CachedModel {
 
 /// The GPUs that this program was built for.
 fn gpu_features() -> Vec<&'static str> {
-    let mut features = Vec::new();
-    if cfg!(feature = "cuda") {
-        features.push("cuda");
-    }
-    if cfg!(feature = "metal") {
-        features.push("metal");
-    }
-    features
+    if cfg!(feature = "metal") { vec!["metal"] } else { Vec::new() }
 }
 
 /// Puts a file into the folder and takes it away; where the folder is not there yet, into the nearest one that is.

@@ -45,6 +45,17 @@ fn warnings(facts: &Facts) -> Vec<String> {
             LITTLE_MEMORY_BYTES as f64 / 1e9
         ));
     }
+    if let Some(Answer::Fails(why)) = &facts.cuda.products {
+        found.push(format!("NVIDIA's driver is here, but no card is used: {why}"));
+    }
+    if let Some(why) = &facts.cuda.failure {
+        found.push(format!("NVIDIA's driver is here, but its cards cannot be looked at: {why}"));
+    }
+    for card in &facts.cuda.cards {
+        if let Some(why) = &card.failure {
+            found.push(format!("{} ({}) computes nothing: {why}", card.device, card.name));
+        }
+    }
     if facts.huge_pages == Some(HugePages::Never) {
         found.push(format!(
             "huge pages are never given, so weights are read through 4 KiB pages; `echo madvise | sudo tee {SWITCH}` lets \
@@ -94,6 +105,7 @@ pub mod tests {
     use jury_engine::limits::Limits;
 
     use super::*;
+    use crate::doctor::cuda::{Card, Cuda, Limits as CardLimits};
     use crate::doctor::facts::{Cache, CachedModel};
     use crate::doctor::llama_cpp::{LlamaCppProgram, Place};
 
@@ -117,6 +129,12 @@ pub mod tests {
                 default_kv_budget_bytes: 4_000_000_000,
             },
             gpu_features: vec![],
+            cuda: Cuda {
+                driver: Answer::Fails("the CUDA driver is not found".to_owned()),
+                products: None,
+                cards: Vec::new(),
+                failure: None,
+            },
             cache: Cache { folder: "/cache".into(), not_writable: None, models: vec![model] },
             python: Answer::Works("Python 3.11.2".to_owned()),
             pip: Answer::Works("pip 23.0".to_owned()),
@@ -133,6 +151,31 @@ pub mod tests {
         }
     }
 
+    /// A card on which nothing bites.
+    pub fn with_a_card() -> Cuda {
+        let card = Card {
+            device: "cuda:0".to_owned(),
+            name: "NVIDIA H100 80GB HBM3".to_owned(),
+            memory_bytes: 85_520_809_984,
+            capability: "9.0".to_owned(),
+            multiprocessors: 132,
+            driver_cuda: "13.0".to_owned(),
+            limits: Some(CardLimits {
+                free_bytes: 84_900_000_000,
+                copy_gbps: 3_010.0,
+                product_tflops: 749.5,
+                product_size: 8192,
+            }),
+            failure: None,
+        };
+        Cuda {
+            driver: Answer::Works("/lib/libcuda.so.1".to_owned()),
+            products: Some(Answer::Works("/lib/libcublasLt.so.13".to_owned())),
+            cards: vec![card],
+            failure: None,
+        }
+    }
+
     fn llama_cpp(name: &'static str) -> LlamaCppProgram {
         let folder = Some("/tools/llama-cpp/bin".into());
         LlamaCppProgram { name, found: Some(Place { folder, version: "1.2".to_owned() }) }
@@ -141,12 +184,23 @@ pub mod tests {
     #[test]
     fn nothing_is_said_about_a_sound_machine() {
         assert_eq!(Findings::of(&sound()), Findings::default());
+        let with_a_card = Facts { cuda: with_a_card(), ..sound() };
+        assert_eq!(Findings::of(&with_a_card), Findings::default());
     }
 
     #[test]
     fn whatever_bites_is_said_once() {
         type Change = fn(&mut Facts);
-        let changes: [(&str, Change); 7] = [
+        let changes: [(&str, Change); 10] = [
+            ("pip install", |facts| {
+                let why = "cuBLASLt is not found: pip install nvidia-cublas".to_owned();
+                facts.cuda = Cuda { products: Some(Answer::Fails(why)), ..with_a_card() };
+            }),
+            ("looked at", |facts| facts.cuda.failure = Some("CUDA_ERROR_UNKNOWN".to_owned())),
+            ("cuda:0 (NVIDIA H100", |facts| {
+                facts.cuda = with_a_card();
+                facts.cuda.cards[0].failure = Some("it is full".to_owned());
+            }),
             ("one thread", |facts| facts.host.threads = 1),
             ("portable", |facts| facts.host.kernels = "portable".to_owned()),
             ("1.0 GB", |facts| facts.host.available_memory_bytes = 1_000_000_000),

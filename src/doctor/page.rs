@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jury_terminal::page::columns;
 
+use super::cuda::Cuda;
 use super::facts::{Answer, CachedModel, Facts};
 use super::findings::Findings;
 use super::huge_pages::HugePages;
@@ -14,16 +15,12 @@ pub fn page(facts: &Facts, findings: &Findings) -> String {
     let host = &facts.host;
     let limits = &facts.limits;
     let build = if facts.debug_build { "debug" } else { "release" };
-    let gpu = match facts.gpu_features.is_empty() {
-        true => "not compiled in".to_owned(),
-        false => facts.gpu_features.join(", "),
-    };
     let models = match facts.cache.models.is_empty() {
         true => "none".to_owned(),
         false => facts.cache.models.iter().map(model).collect::<Vec<_>>().join(", "),
     };
     let huge_pages = facts.huge_pages.map_or("unknown here", HugePages::describe);
-    let rows = [
+    let mut rows = vec![
         ("jury", format!("{}, a {build} build", facts.version)),
         ("cpu", host.cpu.clone()),
         ("kernels", format!("{} (of {})", host.kernels, host.available_kernels.join(", "))),
@@ -36,7 +33,12 @@ pub fn page(facts: &Facts, findings: &Findings) -> String {
                 gigabytes(host.default_kv_budget_bytes)
             ),
         ),
-        ("gpu", gpu),
+    ];
+    rows.extend(cards(&facts.cuda));
+    if !facts.gpu_features.is_empty() {
+        rows.push(("gpu", format!("{} is compiled in", facts.gpu_features.join(", "))));
+    }
+    rows.extend([
         ("models in", facts.cache.folder.display().to_string()),
         ("models", models),
         ("python", answer(&facts.python)),
@@ -53,8 +55,9 @@ pub fn page(facts: &Facts, findings: &Findings) -> String {
         ),
         ("float products", format!("{:.0} Gflop/s", limits.float_gflops)),
         ("memory reads", format!("{:.1} GB/s", limits.memory_gbps)),
-    ];
-    let mut text = columns(&rows.map(|(name, value)| [name.to_owned(), value]));
+    ]);
+    let rows: Vec<_> = rows.into_iter().map(|(name, value)| [name.to_owned(), value]).collect();
+    let mut text = columns(&rows);
     for warning in &findings.warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
@@ -62,6 +65,38 @@ pub fn page(facts: &Facts, findings: &Findings) -> String {
         let _ = writeln!(text, "broken: {broken}");
     }
     text
+}
+
+/// Cards with what they can do, and the libraries that they need.
+fn cards(cuda: &Cuda) -> Vec<(&'static str, String)> {
+    if !cuda.has_driver() {
+        let (Answer::Works(why) | Answer::Fails(why)) = &cuda.driver;
+        return vec![("cards", format!("none: {why}"))];
+    }
+    let products = cuda.products.as_ref().map_or_else(|| "not looked for".to_owned(), answer);
+    let mut rows = vec![("cuda driver", answer(&cuda.driver)), ("cublasLt", products)];
+    for card in &cuda.cards {
+        let told = format!(
+            "{}, {}, compute capability {}, {} multiprocessors, CUDA {} by its driver",
+            card.name,
+            gigabytes(card.memory_bytes),
+            card.capability,
+            card.multiprocessors,
+            card.driver_cuda
+        );
+        rows.push(("card", format!("{}: {told}", card.device)));
+        if let Some(limits) = &card.limits {
+            let size = limits.product_size;
+            let told = format!(
+                "{} free, copies {:.0} GB/s, products {:.1} Tflop/s (bf16, {size} x {size} x {size})",
+                gigabytes(limits.free_bytes),
+                limits.copy_gbps,
+                limits.product_tflops
+            );
+            rows.push(("", told));
+        }
+    }
+    rows
 }
 
 fn model(model: &CachedModel) -> String {
@@ -83,7 +118,7 @@ fn gigabytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::findings::tests::sound;
+    use crate::doctor::findings::tests::{sound, with_a_card};
 
     #[test]
     fn the_page_reads_like_this() {
@@ -97,7 +132,7 @@ mod tests {
         kernels         avx512vnni (of portable, avx2, avx512vnni)
         threads         8
         memory          16.0 GB available, 4.0 GB of it for keys and values by default
-        gpu             not compiled in
+        cards           none: the CUDA driver is not found
         models in       /cache
         models          a (98 MB)
         python          Python 3.11.2
@@ -110,6 +145,21 @@ mod tests {
         memory reads    29.0 GB/s
         warning: a debug build: the engine is optimised in it, but for measurements use `cargo build --release`
         broken: etcd: http://127.0.0.1:1 did not answer
+        ");
+    }
+
+    #[test]
+    fn cards_are_told_with_what_they_can_do() {
+        let mut facts = sound();
+        facts.cuda = with_a_card();
+        let page = page(&facts, &Findings::of(&facts));
+        let told: Vec<&str> =
+            page.lines().skip_while(|line| !line.starts_with("cuda")).take(4).collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        cuda driver     /lib/libcuda.so.1
+        cublasLt        /lib/libcublasLt.so.13
+        card            cuda:0: NVIDIA H100 80GB HBM3, 85.5 GB, compute capability 9.0, 132 multiprocessors, CUDA 13.0 by its driver
+                        84.9 GB free, copies 3010 GB/s, products 749.5 Tflop/s (bf16, 8192 x 8192 x 8192)
         ");
     }
 }

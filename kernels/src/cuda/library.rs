@@ -13,7 +13,10 @@ use super::CudaError;
 /// Names a folder whose CUDA libraries are taken before any other.
 pub const LIBRARIES_VARIABLE: &str = "JURY_CUDA_LIBRARIES";
 
-const DRIVER: [&str; 2] = ["libcuda.so", "libcuda.so.1"];
+/// What an error calls the driver: a machine without it has no card.
+pub const DRIVER: &str = "the CUDA driver (libcuda.so.1)";
+
+const DRIVER_FILES: [&str; 2] = ["libcuda.so", "libcuda.so.1"];
 const PRODUCTS: [&str; 3] = ["libcublasLt.so", "libcublasLt.so.13", "libcublasLt.so.12"];
 
 static OPENED: OnceLock<Result<(), CudaError>> = OnceLock::new();
@@ -27,15 +30,30 @@ pub fn open_libraries(folder: Option<&Path>) -> Result<(), CudaError> {
     OPENED.get_or_init(|| open_all(folder)).clone()
 }
 
+/// Where an opened library's file is: the first file that this process has mapped whose name begins so, as `libcuda.so`. `None`
+/// where the system does not tell.
+pub fn opened_file(name: &str) -> Option<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    mapped(&maps, name)
+}
+
+fn mapped(maps: &str, name: &str) -> Option<PathBuf> {
+    let paths = maps.lines().filter_map(|line| line.find('/').map(|at| Path::new(&line[at..])));
+    let is_it = |path: &&Path| {
+        path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name))
+    };
+    paths.into_iter().find(is_it).map(Path::to_owned)
+}
+
 fn open_all(folder: Option<&Path>) -> Result<(), CudaError> {
     let chosen: Vec<PathBuf> = folder
         .map(Path::to_owned)
         .into_iter()
         .chain(std::env::var_os(LIBRARIES_VARIABLE).map(PathBuf::from))
         .collect();
-    if !open(&DRIVER, &chosen) {
+    if !open(&DRIVER_FILES, &chosen) {
         let advice = "it comes with NVIDIA's driver for this machine's card".to_owned();
-        return Err(CudaError::Library { name: "the CUDA driver (libcuda.so.1)", advice });
+        return Err(CudaError::Library { name: DRIVER, advice });
     }
     let folders = [chosen, toolkits()].concat();
     if !open(&PRODUCTS, &folders) {
@@ -96,6 +114,14 @@ fn python_folders(lib: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_file_of_an_opened_library_is_told() {
+        let maps = "7f00-7f01 r--p 00000000 08:01 42                 /usr/lib/libcudart.so.12\n\
+                    7f02-7f03 r-xp 00000000 08:01 43                 /usr/lib/a b/libcuda.so.580.1\n";
+        assert_eq!(mapped(maps, "libcuda.so"), Some("/usr/lib/a b/libcuda.so.580.1".into()));
+        assert_eq!(mapped(maps, "libcublasLt.so"), None);
+    }
 
     #[test]
     fn libraries_of_python_packages_are_found() {
