@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 use jury_grm::domain::limits;
 
-use jury_terminal::model::CacheArgs;
+use jury_engine::DeviceKind;
+use jury_terminal::model::{CacheArgs, device};
 use jury_terminal::number::{real, whole};
 
 /// Most of whatever sizes a measurement, so that products of sizes cannot overflow.
@@ -84,6 +85,10 @@ pub struct MeasuringArgs {
     #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true,
         value_parser = whole(1..=MOST_THREADS, "--threads 2"))]
     pub threads: Option<usize>,
+    /// Where ours computes: auto (the first NVIDIA card, else the CPU), cpu, cuda:N, or metal:N where jury was built with it.
+    /// On a GPU ours is measured alone, unless --peer names a program
+    #[arg(long, env = "JURY_DEVICE", value_name = "DEVICE", default_value = "auto", value_parser = device)]
+    pub device: DeviceKind,
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,

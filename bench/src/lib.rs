@@ -39,7 +39,8 @@ mod waits;
 
 use std::sync::Arc;
 
-use jury_engine::Host;
+use jury_engine::cuda::has_card;
+use jury_engine::{DeviceKind, Host};
 use jury_fabric::shutdown::on_signals;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
@@ -96,6 +97,15 @@ pub async fn run(args: BenchArgs) -> Result<Exit, Failed> {
         eprintln!("jury: the run was cut short; above is what was finished, no file was written");
     }
     ended
+}
+
+/// The device that was asked for; what auto takes is found out.
+fn device(args: &MeasuringArgs) -> DeviceKind {
+    match args.device {
+        DeviceKind::Auto if has_card() => DeviceKind::Cuda(0),
+        DeviceKind::Auto => DeviceKind::Cpu,
+        device => device,
+    }
 }
 
 /// The number of threads that was asked for, else what this machine lets us use.

@@ -76,7 +76,7 @@ fn measure(
     let cost = ModelCost::of_file(&model.path).map_err(load_failed)?;
     let config = EngineConfig {
         threads: Some(report.threads),
-        max_sequences: SEQUENCES,
+        max_sequences: Some(SEQUENCES),
         drafts: false,
         kv_budget_bytes: Some(cost.kv_bytes_per_token * most as u64),
         ..EngineConfig::default()

@@ -148,8 +148,8 @@ fn compare_schedules(
     for schedule in 0..schedules {
         let pick = |draw: u64, below: u64| random(seed ^ (schedule + 1), draw, below);
         let varied = EngineConfig {
-            max_sequences: [2, 5, 32][pick(0, 3) as usize],
-            prefill_chunk: [37, 100, 256, 2048][pick(1, 4) as usize],
+            max_sequences: Some([2, 5, 32][pick(0, 3) as usize]),
+            prefill_chunk: Some([37, 100, 256, 2048][pick(1, 4) as usize]),
             ..config.clone()
         };
         let mut engine = Engine::load(model, &varied)?;

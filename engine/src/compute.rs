@@ -74,12 +74,11 @@ impl Compute {
         shape: &Shape,
         level: SimdLevel,
     ) -> Result<Compute, LoadError> {
-        let has_card = crate::cuda::cards().is_ok_and(|cards| !cards.is_empty());
-        if has_card {
+        if crate::cuda::has_card() {
             let card = EngineConfig { device: DeviceKind::Cuda(0), ..config.clone() };
             match Compute::load(&card, files, shape, level) {
                 Err(why @ (LoadError::Device(_) | LoadError::Unsupported { .. })) => {
-                    tracing::warn!(%why, "the card is not used");
+                    tracing::warn!(%why, "the card is not used, but the CPU; --device cuda:0 makes this an error");
                 }
                 loaded => return loaded,
             }
@@ -101,6 +100,28 @@ impl Compute {
                 };
                 KvStore::numbers_only(shape, config.kv_budget_bytes.unwrap_or(default))
             }
+        }
+    }
+
+    /// Where it computes: never [`DeviceKind::Auto`].
+    pub(crate) fn device(&self) -> DeviceKind {
+        match self {
+            Compute::Own { .. } => DeviceKind::Cpu,
+            Compute::Card(model) => DeviceKind::Cuda(model.card().ordinal),
+            #[cfg(feature = "candle")]
+            Compute::Device(model) => model.kind(),
+        }
+    }
+
+    /// The same in words: a card with its name, the CPU with the kernels' instruction set.
+    pub(crate) fn device_name(&self, level: SimdLevel) -> String {
+        match self {
+            Compute::Own { .. } => format!("cpu ({})", level.name()),
+            Compute::Card(model) => {
+                format!("cuda:{} ({})", model.card().ordinal, model.card().name)
+            }
+            #[cfg(feature = "candle")]
+            Compute::Device(model) => model.kind().to_string(),
         }
     }
 

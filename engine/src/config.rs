@@ -40,17 +40,62 @@ pub struct EngineConfig {
     pub card_shares: bool,
     /// Upper bound of the context, in tokens; `None` means what the model was trained for.
     pub context_limit: Option<usize>,
-    /// Samples that decode at once; more wait until one of them ends.
-    pub max_sequences: usize,
+    /// Samples that decode at once; more wait until one of them ends. `None` means what suits the device that is taken:
+    /// 256 on an NVIDIA card, else 32.
+    pub max_sequences: Option<usize>,
     /// Most prompt tokens computed in one step. Beside decoding samples the engine takes fewer by itself, see
-    /// [`crate::Engine::step`].
-    pub prefill_chunk: usize,
+    /// [`crate::Engine::step`]. `None` means what suits the device: 2048 on an NVIDIA card, else 256.
+    pub prefill_chunk: Option<usize>,
     /// Memory for keys and values, in bytes; `None` means a quarter of the available memory, or what an
     /// NVIDIA card has left.
     pub kv_budget_bytes: Option<u64>,
     /// Whether a step of few samples also computes drafts of their next tokens, from what stands before. What they say
     /// does not change by it, only how soon; candle devices never draft.
     pub drafts: bool,
+}
+
+/// Samples that decode at once: a card's step takes hardly longer with as many, and a CPU's step does.
+const CARD_SEQUENCES: usize = 256;
+const CPU_SEQUENCES: usize = 32;
+/// Prompt tokens of a step: where a card's products are near its limit, and a CPU's caches still hold their rows.
+const CARD_PREFILL_CHUNK: usize = 2048;
+const CPU_PREFILL_CHUNK: usize = 256;
+
+// === impl DeviceKind ===
+
+impl DeviceKind {
+    fn is_card(self) -> bool {
+        matches!(self, DeviceKind::Cuda(_))
+    }
+}
+
+impl std::fmt::Display for DeviceKind {
+    /// As `--device` takes it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DeviceKind::Auto => f.write_str("auto"),
+            DeviceKind::Cpu => f.write_str("cpu"),
+            DeviceKind::CandleCpu => f.write_str("candle-cpu"),
+            DeviceKind::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+            DeviceKind::Metal(ordinal) => write!(f, "metal:{ordinal}"),
+        }
+    }
+}
+
+// === impl EngineConfig ===
+
+impl EngineConfig {
+    /// Samples that decode at once on this device, which is one that was taken: never [`DeviceKind::Auto`].
+    pub(crate) fn sequences_on(&self, device: DeviceKind) -> usize {
+        let default = if device.is_card() { CARD_SEQUENCES } else { CPU_SEQUENCES };
+        self.max_sequences.unwrap_or(default).max(1)
+    }
+
+    /// Most prompt tokens of a step on this device.
+    pub(crate) fn prefill_chunk_on(&self, device: DeviceKind) -> usize {
+        let default = if device.is_card() { CARD_PREFILL_CHUNK } else { CPU_PREFILL_CHUNK };
+        self.prefill_chunk.unwrap_or(default).max(1)
+    }
 }
 
 impl Default for EngineConfig {
@@ -61,10 +106,27 @@ impl Default for EngineConfig {
             card_shares: true,
             threads: None,
             context_limit: None,
-            max_sequences: 32,
-            prefill_chunk: 256,
+            max_sequences: None,
+            prefill_chunk: None,
             kv_budget_bytes: None,
             drafts: true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_depends_on_the_device_that_is_taken() {
+        let silent = EngineConfig::default();
+        let sizes = |config: &EngineConfig, device| {
+            (config.sequences_on(device), config.prefill_chunk_on(device))
+        };
+        assert_eq!(sizes(&silent, DeviceKind::Cuda(1)), (256, 2048));
+        assert_eq!(sizes(&silent, DeviceKind::Cpu), (32, 256));
+        let said = EngineConfig { max_sequences: Some(5), prefill_chunk: Some(0), ..silent };
+        assert_eq!(sizes(&said, DeviceKind::Cuda(0)), (5, 1));
     }
 }

@@ -47,10 +47,25 @@ use products::ModelProducts;
 use tables::Tables;
 use weights::Weights;
 
-pub use jury_kernels::cuda::{CardFacts, LIBRARIES_VARIABLE, cards, open_libraries};
+pub use jury_kernels::cuda::{
+    CardFacts, CardLimits, CudaError as CardError, DRIVER, LIBRARIES_VARIABLE, cards, measure,
+    open_libraries, opened_file,
+};
 
 /// Recorded steps that are kept; when there are more, all are forgotten.
 const MOST_GRAPHS: usize = 128;
+
+/// Whether a card can be looked at. A machine with NVIDIA's driver where something is wrong says so in the log.
+pub fn has_card() -> bool {
+    match cards() {
+        Ok(cards) => !cards.is_empty(),
+        Err(CudaError::Library { name, .. }) if name == DRIVER => false,
+        Err(why) => {
+            tracing::warn!(%why, "no card is used, but the CPU; `jury doctor` tells more");
+            false
+        }
+    }
+}
 
 /// A model's weights, keys and values on a card.
 #[derive(Debug)]
@@ -190,6 +205,11 @@ impl CardModel {
             graphs: HashMap::new(),
             lost: None,
         })
+    }
+
+    /// The card.
+    pub(crate) fn card(&self) -> &CardFacts {
+        self.card.facts()
     }
 
     /// Names the card, the library and the kernels' version: equal ones give equal bits.

@@ -79,6 +79,10 @@ impl DeviceModel {
         Ok(DeviceModel { kind, device, shape, weights, store, logits, last_hidden, lost: false })
     }
 
+    pub(crate) fn kind(&self) -> DeviceKind {
+        self.kind
+    }
+
     /// Changes whenever this path's arithmetic does; names the device, because each rounds in its own way.
     pub(crate) fn numerics(&self) -> &'static str {
         match self.kind {

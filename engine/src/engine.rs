@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::adapter::AdapterId;
 use crate::compute::Compute;
-use crate::config::EngineConfig;
+use crate::config::{DeviceKind, EngineConfig};
 use crate::error::{LoadError, PromptError, SubmitError};
 use crate::event::{Counters, Event};
 use crate::files::ModelFiles;
@@ -47,6 +47,8 @@ use jury_kernels::cpu::thread_pool::ThreadPool;
 pub struct Engine {
     info: ModelInfo,
     numerics: String,
+    device: DeviceKind,
+    device_name: String,
     shape: Shape,
     scalar_head: Option<ScalarHead>,
     /// Shared with the tokenizers that were asked for.
@@ -142,11 +144,12 @@ impl Engine {
             ThreadPool::new(threads).map_err(|error| LoadError::Device(error.to_string()))?;
         let store = compute.store(&shape, config);
         let context = shape.context_length.min(config.context_limit.unwrap_or(usize::MAX));
+        let (device, device_name) = (compute.device(), compute.device_name(level));
         tracing::info!(
             model = info.name,
-            device = ?config.device,
-            kernels = level.name(),
+            device = device_name,
             threads,
+            max_sequences = config.sequences_on(device),
             kv_tokens = store.most_pages() * PAGE_TOKENS,
             "model loaded"
         );
@@ -166,6 +169,8 @@ impl Engine {
         Ok(Engine {
             info,
             numerics,
+            device,
+            device_name,
             shape,
             scalar_head,
             tokens,
@@ -175,8 +180,8 @@ impl Engine {
             store,
             tree: PrefixTree::default(),
             context,
-            max_sequences: config.max_sequences.max(1),
-            prefill_chunk: config.prefill_chunk.max(1),
+            max_sequences: config.sequences_on(device),
+            prefill_chunk: config.prefill_chunk_on(device),
             drafts,
             groups: VecDeque::new(),
             sequences: Vec::new(),
@@ -222,6 +227,21 @@ impl Engine {
     /// What the engine has taken of its card's memory; `None` where it has no card.
     pub fn card_memory(&self) -> Option<crate::cuda::CardMemory> {
         self.compute.card_memory()
+    }
+
+    /// What it computes on: with [`DeviceKind::Auto`], what was taken.
+    pub fn device(&self) -> DeviceKind {
+        self.device
+    }
+
+    /// The same in words: a card with its name, the CPU with the kernels' instruction set.
+    pub fn device_name(&self) -> &str {
+        &self.device_name
+    }
+
+    /// Samples that decode at once.
+    pub fn max_sequences(&self) -> usize {
+        self.max_sequences
     }
 
     /// The instruction set that the kernels use.

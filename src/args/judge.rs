@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use jury_terminal::model::{AdapterConfig, adapter};
+use jury_engine::DeviceKind;
+use jury_terminal::model::{AdapterConfig, adapter, device};
 
 use super::{CacheArgs, ClientTlsArgs, TokenArgs};
 
@@ -24,6 +25,10 @@ pub struct JudgeArgs {
     /// Threads of the embedded worker [default: what this machine lets us use]
     #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
+    /// Where the embedded worker computes: auto (the first NVIDIA card that can run the model, else the CPU), cpu, cuda:N,
+    /// or metal:N where jury was built with it [default: auto]
+    #[arg(long, env = "JURY_DEVICE", value_name = "DEVICE", value_parser = device)]
+    pub device: Option<DeviceKind>,
     #[command(flatten)]
     pub cache: CacheArgs,
     /// A prompt template that takes the place of the built-in one; embedded only (with --endpoint the coordinator has it, and

@@ -122,7 +122,8 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
     }
 }
 
-/// A model beside the judge, with the judge's cache and threads.
+/// A model beside the judge, with the judge's cache and threads. A judge's card is full of its keys and values: beside it a model
+/// computes where there is room.
 pub fn model_beside(
     flag: &'static str,
     judge: &JudgeArgs,
@@ -132,7 +133,10 @@ pub fn model_beside(
     let args = ModelArgs {
         model: model.to_owned(),
         threads: judge.threads,
-        device: DeviceKind::Cpu,
+        device: match judge.device {
+            None | Some(DeviceKind::Cuda(_)) => DeviceKind::Auto,
+            Some(device) => device,
+        },
         cache: judge.cache.clone(),
         adapters: Vec::new(),
     };

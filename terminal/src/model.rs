@@ -34,8 +34,9 @@ pub struct ModelArgs {
     /// Threads of the engine [default: what this machine lets us use]
     #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
-    /// Where to compute: cpu, cuda:N or metal:N (built with the cargo feature of that name)
-    #[arg(long, env = "JURY_DEVICE", value_name = "DEVICE", default_value = "cpu", value_parser = device)]
+    /// Where to compute: auto (the first NVIDIA card that can run the model, else the CPU), cpu, cuda:N, or metal:N where
+    /// jury was built with it
+    #[arg(long, env = "JURY_DEVICE", value_name = "DEVICE", default_value = "auto", value_parser = device)]
     pub device: DeviceKind,
     /// Where its file is kept.
     #[command(flatten)]
@@ -74,7 +75,7 @@ impl TryFrom<ModelArgs> for ModelConfig {
         if args.threads == Some(0) {
             return Err(Refused::new("--threads", "must be at least 1, is 0"));
         }
-        refuse_device(args.device)?;
+        refuse_device(args.device, !args.adapters.is_empty())?;
         refuse_equal_names(&args.adapters)?;
         let cache = args.cache.folder();
         let ModelArgs { model: name, adapters, threads, device, .. } = args;
@@ -95,18 +96,42 @@ fn refuse_equal_names(adapters: &[AdapterConfig]) -> Result<(), Refused> {
     }
 }
 
-/// Before anything is loaded: a device that this program was built without.
-fn refuse_device(device: DeviceKind) -> Result<(), Refused> {
-    let feature = match device {
-        DeviceKind::Cuda(_) if !cfg!(feature = "cuda") => "cuda",
-        DeviceKind::Metal(_) if !cfg!(feature = "metal") => "metal",
+/// Before anything is loaded: a device that this program was built without, or that computes no adapters.
+fn refuse_device(device: DeviceKind, has_adapters: bool) -> Result<(), Refused> {
+    let problem = match device {
+        DeviceKind::Metal(_) if !cfg!(feature = "metal") => {
+            "this jury was built without metal; build it with `cargo install --path . --features metal`"
+                .to_owned()
+        }
+        DeviceKind::Cuda(_) | DeviceKind::Metal(_) if has_adapters => format!(
+            "adapters run on the CPU alone, not on {device}; merge the adapter into the weights (jury train merge), or take \
+             --device cpu"
+        ),
         _ => return Ok(()),
     };
-    let problem = format!(
-        "this jury was built without {feature}; build it with `cargo install --path . --features \
-         {feature}`"
-    );
     Err(Refused::new("--device", problem))
+}
+
+/// Before a model is fetched for it: a card that is not here.
+fn find_card(device: DeviceKind) -> Result<(), Failed> {
+    let DeviceKind::Cuda(ordinal) = device else { return Ok(()) };
+    let why = match jury_engine::cuda::cards() {
+        Ok(cards) if ordinal < cards.len() => return Ok(()),
+        Ok(cards) => format!("there is no card {ordinal}, {} found", cards.len()),
+        Err(why) => why.to_string(),
+    };
+    let problem = format!(
+        "{device}: {why}; `jury doctor` tells what is here, --device auto takes it, cpu needs no card"
+    );
+    Err(Failed::new(Exit::Unavailable, Refused::new("--device", problem)))
+}
+
+/// Where a model with these adapters is to compute: they run on the CPU alone.
+fn device_for(device: DeviceKind, adapters: &[AdapterConfig]) -> DeviceKind {
+    match device {
+        DeviceKind::Auto if !adapters.is_empty() => DeviceKind::Cpu,
+        device => device,
+    }
 }
 
 /// The models of this machine.
@@ -150,6 +175,23 @@ pub fn adapter(text: &str) -> Result<AdapterConfig, String> {
         return Err("must be NAME=PATH, or the path of a GGUF adapter or a PEFT folder".to_owned());
     }
     Ok(AdapterConfig { name, path: PathBuf::from(path) })
+}
+
+/// Reads a device: its name, and for a GPU its ordinal (0 when left out).
+///
+/// # Errors
+/// Which there are.
+pub fn device(text: &str) -> Result<DeviceKind, String> {
+    let (name, ordinal) = text.split_once(':').map_or((text, None), |(name, n)| (name, Some(n)));
+    let unknown = || "must be auto, cpu, cuda:N or metal:N".to_owned();
+    let number = ordinal.unwrap_or("0").parse().map_err(|_| unknown())?;
+    match (name, ordinal) {
+        ("auto", None) => Ok(DeviceKind::Auto),
+        ("cpu", None) => Ok(DeviceKind::Cpu),
+        ("cuda", _) => Ok(DeviceKind::Cuda(number)),
+        ("metal", _) => Ok(DeviceKind::Metal(number)),
+        _ => Err(unknown()),
+    }
 }
 
 /// Gives a model's error its exit code.
@@ -222,6 +264,7 @@ impl ModelConfig {
         meter: &Meter,
         load: impl FnOnce(EngineBackendConfig) -> Result<B, Failed>,
     ) -> Result<B, Failed> {
+        find_card(self.device)?;
         let reference = ModelRef::parse(&self.name).map_err(model_failed)?;
         let store = store(self.cache.clone());
         let blocking = || {
@@ -236,7 +279,7 @@ impl ModelConfig {
             }
             config.adapters.clone_from(&self.adapters);
             config.engine.threads = self.threads;
-            config.engine.device = self.device;
+            config.engine.device = device_for(self.device, &self.adapters);
             config.engine.drafts = self.drafts;
             load(config)
         };
@@ -252,15 +295,34 @@ fn adapter_name(path: &Path) -> String {
     name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Reads a device: its name, and for a GPU its ordinal (0 when left out).
-fn device(text: &str) -> Result<DeviceKind, String> {
-    let (name, ordinal) = text.split_once(':').unwrap_or((text, "0"));
-    let unknown = || "must be cpu, cuda:N or metal:N".to_owned();
-    let ordinal: usize = ordinal.parse().map_err(|_| unknown())?;
-    match name {
-        "cpu" => Ok(DeviceKind::Cpu),
-        "cuda" => Ok(DeviceKind::Cuda(ordinal)),
-        "metal" => Ok(DeviceKind::Metal(ordinal)),
-        _ => Err(unknown()),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_read_as_it_is_written() {
+        for (text, kind) in [
+            ("auto", DeviceKind::Auto),
+            ("cpu", DeviceKind::Cpu),
+            ("cuda:3", DeviceKind::Cuda(3)),
+            ("metal:0", DeviceKind::Metal(0)),
+        ] {
+            assert_eq!(device(text), Ok(kind));
+            assert_eq!(kind.to_string(), text);
+        }
+        assert_eq!(device("cuda"), Ok(DeviceKind::Cuda(0)));
+        for wrong in ["", "gpu", "cpu:1", "auto:0", "cuda:", "cuda:x", "cuda:-1"] {
+            assert!(device(wrong).unwrap_err().contains("auto, cpu, cuda:N"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn adapters_are_computed_where_they_can_be() {
+        let adapters = [adapter("a=b.gguf").unwrap()];
+        assert_eq!(device_for(DeviceKind::Auto, &adapters), DeviceKind::Cpu);
+        assert_eq!(device_for(DeviceKind::Auto, &[]), DeviceKind::Auto);
+        let refused = refuse_device(DeviceKind::Cuda(0), true).unwrap_err();
+        assert!(refused.problem.contains("jury train merge"), "{refused}");
+        assert!(refuse_device(DeviceKind::Cuda(0), false).is_ok());
     }
 }

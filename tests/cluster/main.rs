@@ -22,6 +22,7 @@ mod adapters;
 mod bad_input;
 mod batch;
 mod bench;
+mod card;
 mod environment;
 mod faults;
 mod heads;

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use jury_engine::DeviceKind;
 use jury_terminal::Refused;
 use jury_terminal::model::cache_folder;
 
 use crate::args::BenchEngineArgs;
 use crate::peer::Setting;
-use crate::threads;
+use crate::{device, threads};
 
 const MODELS: [&str; 4] =
     ["smollm2-135m-q8_0", "smollm2-135m-q4_0", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"];
@@ -25,6 +26,7 @@ pub struct Config {
     pub generated: Vec<usize>,
     pub rounds: usize,
     pub threads: usize,
+    pub device: DeviceKind,
     /// The peer, if there is to be one, and its program, if that was named.
     pub peer: Option<Option<PathBuf>>,
     /// Where models are kept.
@@ -38,6 +40,8 @@ impl TryFrom<BenchEngineArgs> for Config {
 
     fn try_from(args: BenchEngineArgs) -> Result<Self, Refused> {
         let quick = args.quick;
+        let device = device(&args.measuring);
+        let is_cpu = device == DeviceKind::Cpu;
         let models = if quick { &QUICK_MODELS[..] } else { &MODELS[..] };
         let models = match args.models.is_empty() {
             true => models.iter().copied().map(str::to_owned).collect(),
@@ -52,7 +56,8 @@ impl TryFrom<BenchEngineArgs> for Config {
             generated: numbers(args.generated, generated),
             rounds: args.rounds.unwrap_or(if quick { 1 } else { ROUNDS }),
             threads: threads(&args.measuring),
-            peer: (!args.no_peer).then_some(args.peer),
+            device,
+            peer: (!args.no_peer && (is_cpu || args.peer.is_some())).then_some(args.peer),
             cache: cache_folder(&args.measuring.cache)?,
             markdown: args.markdown,
             json: args.measuring.json,

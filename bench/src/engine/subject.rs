@@ -51,7 +51,7 @@ impl<'a> Subject<'a> {
             + config.most_samples() * (config.most_generated() + SLACK_TOKENS);
         let engine = EngineConfig {
             threads: Some(config.threads),
-            max_sequences: config.most_samples(),
+            max_sequences: Some(config.most_samples()),
             // The peer has none, and the text of a measurement does not tell how many a real one would accept.
             drafts: false,
             kv_budget_bytes: Some(cost.kv_bytes_per_token * (longest + SLACK_TOKENS) as u64),

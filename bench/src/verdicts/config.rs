@@ -3,12 +3,13 @@
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
+use jury_engine::DeviceKind;
 use jury_grm::domain::{Item, Query, Readout, ScoreRequest, Settings, limits};
 use jury_terminal::Refused;
 use jury_terminal::model::cache_folder;
 
 use crate::args::{BenchVerdictsArgs, DraftsArg};
-use crate::threads;
+use crate::{device, threads};
 
 const ROUNDS: usize = 3;
 /// Tokens of a sample in a quick look.
@@ -30,6 +31,7 @@ pub struct Config {
     pub at_once: usize,
     pub rounds: usize,
     pub threads: usize,
+    pub device: DeviceKind,
     /// Whether few samples of ours draft their next tokens.
     pub drafts: DraftsArg,
     /// Whether the peer's settings are tried, else it has one.
@@ -47,6 +49,8 @@ impl TryFrom<BenchVerdictsArgs> for Config {
 
     fn try_from(args: BenchVerdictsArgs) -> Result<Self, Refused> {
         let quick = args.quick;
+        let device = device(&args.measuring);
+        let is_cpu = device == DeviceKind::Cpu;
         let default = Settings::default();
         let default_tokens = if quick { QUICK_TOKENS } else { default.max_critique_tokens };
         let settings = Settings {
@@ -62,9 +66,10 @@ impl TryFrom<BenchVerdictsArgs> for Config {
             at_once: args.at_once,
             rounds: args.rounds.unwrap_or(if quick { 1 } else { ROUNDS }),
             threads: threads(&args.measuring),
+            device,
             drafts: args.drafts,
             tries_settings: !quick,
-            peer: (!args.no_peer).then_some(args.peer),
+            peer: (!args.no_peer && (is_cpu || args.peer.is_some())).then_some(args.peer),
             cache: cache_folder(&args.measuring.cache)?,
             markdown: args.markdown,
             json: args.measuring.json,

@@ -6,7 +6,6 @@ use anyhow::{Context, anyhow};
 use futures::{StreamExt, stream};
 use jury_client::{Client, ClientConfig, InFlight, RetryPolicy};
 use jury_embedded::{Embedded, default_config};
-use jury_engine::DeviceKind;
 use jury_grm::domain::{Item, ScoreRequest};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
@@ -37,7 +36,7 @@ impl Ours<'_> {
             name: self.model.path.display().to_string(),
             adapters: Vec::new(),
             threads: Some(self.config.threads),
-            device: DeviceKind::Cpu,
+            device: self.config.device,
             drafts: self.drafts,
             cache: Some(self.config.cache.clone()),
         };

@@ -1,6 +1,6 @@
 //! How much of a card's memory goes where, and what the kernels can run. Pure.
 
-use crate::config::{CardWeights, EngineConfig};
+use crate::config::{CardWeights, DeviceKind, EngineConfig};
 use crate::model::Shape;
 use crate::model::kv::PAGE_TOKENS;
 use jury_kernels::cuda::{EIGHT_GROUP, HEAD_SIZES};
@@ -74,10 +74,12 @@ pub(crate) fn projected(shape: &Shape) -> usize {
 
 impl Capacity {
     pub(crate) fn of(shape: &Shape, config: &EngineConfig) -> Capacity {
-        let samples = config.max_sequences.max(1);
+        // Which of them makes no difference.
+        let card = DeviceKind::Cuda(0);
+        let samples = config.sequences_on(card);
         let context = shape.context_length.min(config.context_limit.unwrap_or(usize::MAX));
         Capacity {
-            rows: config.prefill_chunk.max(1) + samples * READOUT_ROWS,
+            rows: config.prefill_chunk_on(card) + samples * READOUT_ROWS,
             wanted: samples + samples.div_ceil(8),
             parts: samples * 8,
             slots: context.min(8192) * 4,
@@ -201,8 +203,7 @@ mod tests {
 
     /// With what a worker on a card has.
     fn demand(shape: &Shape, has_head: bool) -> Demand {
-        let config =
-            EngineConfig { max_sequences: 256, prefill_chunk: 2048, ..EngineConfig::default() };
+        let config = EngineConfig::default();
         Demand::of(shape, &Capacity::of(shape, &config), CardWeights::Bfloat16, has_head)
     }
 

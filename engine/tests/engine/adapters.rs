@@ -20,7 +20,7 @@ fn an_adapter_computes_what_merged_weights_compute_in_every_family() {
         let folder = fixture(family);
         let parts = parts(&folder, 6, 1, 0.02);
         let merged = merged(&folder, &parts);
-        let config = EngineConfig { prefill_chunk: 7, ..config(2) };
+        let config = EngineConfig { prefill_chunk: Some(7), ..config(2) };
         let (mut adapted, mut whole) =
             (load_file(&folder, &config), load_file(merged.path(), &config));
         let id = adapted.load_adapter(&adapter(&parts)).unwrap();
@@ -127,8 +127,11 @@ fn samples_of_mixed_adapters_have_the_bits_of_lonely_ones() {
             alone.extend(prints(&mut engine, &[(id, group(at))]));
         }
         for (threads, chunk, most) in [(1, 512, 32), (2, 5, 3), (3, 64, 7), (2, 1_000, 32)] {
-            let config =
-                EngineConfig { prefill_chunk: chunk, max_sequences: most, ..config(threads) };
+            let config = EngineConfig {
+                prefill_chunk: Some(chunk),
+                max_sequences: Some(most),
+                ..config(threads)
+            };
             let mut engine = load_file(&folder, &config);
             let ids = adapters.each_ref().map(|adapter| engine.load_adapter(adapter).unwrap());
             let groups: Vec<_> =

@@ -46,7 +46,7 @@ fn distance(family: &str) -> (f64, f64) {
     let folder = fixture(family);
     let expected = Expected::read(&folder);
     let (mut divergences, mut squares) = (Vec::new(), Vec::new());
-    let config = EngineConfig { prefill_chunk: 7, ..card_config() };
+    let config = EngineConfig { prefill_chunk: Some(7), ..card_config() };
     expected.each(&mut load_file(&folder, &config), |expected, found| {
         divergences.push(divergence(&log_softmax(expected), &log_softmax(found)));
         squares.extend(expected.iter().zip(found).map(|(a, b)| f64::from(a - b).powi(2)));

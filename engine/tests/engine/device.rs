@@ -20,7 +20,7 @@ const MOST_DIVERGENCE: f64 = 0.03;
 const MOST_PROBABILITY_GAP: f64 = 0.05;
 
 fn candle_config() -> EngineConfig {
-    EngineConfig { device: DeviceKind::CandleCpu, prefill_chunk: 16, ..config(2) }
+    EngineConfig { device: DeviceKind::CandleCpu, prefill_chunk: Some(16), ..config(2) }
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn widest_gap(one: &SampleOutput, other: &SampleOutput) -> f64 {
 #[test]
 fn samples_of_uneven_lengths_share_one_prefill_and_see_only_their_own_text() {
     // Three sequences for four samples: the last one joins when the others are several tokens long.
-    let mut together = load(&EngineConfig { max_sequences: 3, ..candle_config() });
+    let mut together = load(&EngineConfig { max_sequences: Some(3), ..candle_config() });
     let prompt = together.encode(&user(PROMPTS[2])).unwrap();
     let group = run(&mut together, prompt.clone(), uneven());
     assert_eq!(together.counters().prefills, 1);

@@ -71,7 +71,8 @@ impl Expected {
 fn hold(family: &str, most_divergence: f64, most_error: f64) {
     let folder = fixture(family);
     let expected = Expected::read(&folder);
-    let candle = EngineConfig { device: DeviceKind::CandleCpu, prefill_chunk: 7, ..config(2) };
+    let candle =
+        EngineConfig { device: DeviceKind::CandleCpu, prefill_chunk: Some(7), ..config(2) };
     let mut worst = 0.0f32;
     expected.each(&mut load_file(&folder, &candle), |expected, found| {
         assert_eq!(expected.len(), found.len());
@@ -80,7 +81,7 @@ fn hold(family: &str, most_divergence: f64, most_error: f64) {
         }
     });
     let (mut divergences, mut squares) = (Vec::new(), Vec::new());
-    let own = EngineConfig { prefill_chunk: 7, ..config(2) };
+    let own = EngineConfig { prefill_chunk: Some(7), ..config(2) };
     expected.each(&mut load_file(&folder, &own), |expected, found| {
         divergences.push(divergence(&log_softmax(expected), &log_softmax(found)));
         squares.extend(expected.iter().zip(found).map(|(a, b)| f64::from(a - b).powi(2)));

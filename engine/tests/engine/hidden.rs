@@ -160,7 +160,8 @@ fn a_hidden_state_has_the_same_bits_whatever_decodes_beside_it() {
         assert!(bits(cached.last_hidden.as_ref()) == *alone);
     }
 
-    let mut engine = load(&EngineConfig { prefill_chunk: 9, max_sequences: 4, ..config(2) });
+    let mut engine =
+        load(&EngineConfig { prefill_chunk: Some(9), max_sequences: Some(4), ..config(2) });
     let beside = (0..3).map(|seed| sample(seed, 0.9, 9)).collect();
     engine.submit(jury_engine::Group { prompt: other, samples: beside, cache_salt: None }).unwrap();
     let samples = vec![hidden(1, 6), spec(), hidden(2, 0), sample(4, 0.5, 3)];

@@ -109,7 +109,7 @@ fn random_schedules_give_the_bits_of_lonely_samples_in_every_family() {
 pub fn hold(subject: &Subject) {
     let mut alone = BTreeMap::new();
     let device = subject.device;
-    let whole = EngineConfig { device, prefill_chunk: 1_000, ..config(1) };
+    let whole = EngineConfig { device, prefill_chunk: Some(1_000), ..config(1) };
     let mut engine = load_file(&subject.path, &whole);
     assert!(engine.is_bitwise());
     for (prompt, tokens) in subject.prompts.iter().enumerate() {
@@ -124,8 +124,8 @@ pub fn hold(subject: &Subject) {
         let pick = |draw: u64, below: u64| random(schedule, draw, below);
         let config = EngineConfig {
             device,
-            max_sequences: [1, 3, 7, 32][pick(0, 4) as usize],
-            prefill_chunk: [1, 5, 17, 64, 100, 512][schedule as usize],
+            max_sequences: Some([1, 3, 7, 32][pick(0, 4) as usize]),
+            prefill_chunk: Some([1, 5, 17, 64, 100, 512][schedule as usize]),
             kv_budget_bytes: Some(subject.page * [6, 9, 40][pick(1, 3) as usize]),
             ..config([1, 2, 3][pick(2, 3) as usize])
         };
@@ -176,7 +176,7 @@ fn logits_do_not_depend_on_chunks_threads_or_the_cache() {
     // Long enough for blocks of rows of several threads.
     let text = format!("{} {}", "Some words that fill a page or two. ".repeat(50), PROMPTS[3]);
     let bits = |threads: usize, chunk: usize, warm: Option<usize>| -> Vec<u32> {
-        let mut engine = load(&EngineConfig { prefill_chunk: chunk, ..config(threads) });
+        let mut engine = load(&EngineConfig { prefill_chunk: Some(chunk), ..config(threads) });
         let prompt = engine.encode(&user(&text)).unwrap();
         if let Some(length) = warm {
             engine.logits_after(&prompt[..length]).unwrap();

@@ -10,7 +10,7 @@ use crate::support::{config, drive, load_file, outputs, sample};
 const PROMPT_TOKENS: usize = 70;
 
 fn engine() -> Engine {
-    load_file(&fixture("qwen2"), &EngineConfig { prefill_chunk: 16, ..config(1) })
+    load_file(&fixture("qwen2"), &EngineConfig { prefill_chunk: Some(16), ..config(1) })
 }
 
 fn group(salt: Option<&str>) -> Group {

@@ -69,7 +69,7 @@ fn the_prompt_of_a_group_is_computed_once_and_again_only_where_the_next_differs(
 
 #[test]
 fn a_cancelled_sample_frees_its_sequence_at_the_next_step() {
-    let mut engine = load(&EngineConfig { max_sequences: 2, ..config(2) });
+    let mut engine = load(&EngineConfig { max_sequences: Some(2), ..config(2) });
     let prompt = engine.encode(&user("Count to one thousand.")).unwrap();
     let samples = (0..3).map(|seed| sample(seed, 0.5, 40)).collect();
     let group = engine.submit(Group { prompt, samples, cache_salt: None }).unwrap();
@@ -146,8 +146,11 @@ fn more_samples_than_sequences_and_than_memory_all_finish() {
             .map(|output| output.text)
             .collect();
     // Room for the prompt's page and two pages of samples.
-    let small =
-        EngineConfig { kv_budget_bytes: Some(token_bytes * 64 * 3), max_sequences: 4, ..config(2) };
+    let small = EngineConfig {
+        kv_budget_bytes: Some(token_bytes * 64 * 3),
+        max_sequences: Some(4),
+        ..config(2)
+    };
     let mut engine = load(&small);
     for _ in 0..3 {
         let samples = (0..5).map(|seed| sample(seed, 0.7, 12)).collect();

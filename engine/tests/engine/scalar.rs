@@ -51,8 +51,9 @@ fn score_alone(engine: &mut Engine, prompt: Vec<u32>) -> f64 {
 #[test]
 fn scores_are_those_of_transformers() {
     let Expected { sequences, scores, .. } = expected();
-    let candle = EngineConfig { device: DeviceKind::CandleCpu, prefill_chunk: 7, ..config(2) };
-    let own = EngineConfig { prefill_chunk: 7, ..config(2) };
+    let candle =
+        EngineConfig { device: DeviceKind::CandleCpu, prefill_chunk: Some(7), ..config(2) };
+    let own = EngineConfig { prefill_chunk: Some(7), ..config(2) };
     for (config, most) in [(candle, f64::from(MOST_LOGIT_ERROR)), (own, MOST_OWN_ERROR)] {
         let mut engine = reward(&config);
         assert!(engine.model().is_scalar);
@@ -72,7 +73,7 @@ fn a_score_has_the_same_bits_alone_and_in_a_batch_that_computes_the_shared_begin
         .map(|tokens| score_alone(&mut reward(&config(1)), tokens.clone()).to_bits())
         .collect();
     for prefill_chunk in [5, 256] {
-        let mut engine = reward(&EngineConfig { prefill_chunk, ..config(2) });
+        let mut engine = reward(&EngineConfig { prefill_chunk: Some(prefill_chunk), ..config(2) });
         let groups: Vec<_> = sequences
             .iter()
             .map(|tokens| {

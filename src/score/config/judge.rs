@@ -45,7 +45,7 @@ impl TryFrom<JudgeArgs> for Judge {
                 model: args.model.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
                 adapters: args.adapter.into_iter().collect(),
                 threads: args.threads,
-                device: DeviceKind::Cpu,
+                device: args.device.unwrap_or(DeviceKind::Auto),
                 cache: args.cache,
             };
             let (model, template) = (model.try_into()?, args.template);
@@ -64,6 +64,10 @@ impl TryFrom<JudgeArgs> for Judge {
         if args.threads.is_some() {
             let problem = "with --endpoint the workers have their own threads; leave it out";
             return Err(Refused::new("--threads", problem));
+        }
+        if args.device.is_some() {
+            let problem = "with --endpoint the workers have their own devices; leave it out";
+            return Err(Refused::new("--device", problem));
         }
         let token = args.token.for_endpoint(&endpoint);
         let token = token.map_err(|error| Refused::new("--token", format!("{error:#}")))?;

@@ -47,7 +47,7 @@ fn a_refusal_names_its_option_and_the_limit() {
 
 #[test]
 fn what_only_an_embedded_judge_can_do_is_refused_with_an_endpoint() {
-    for flag in ["--template t.j2", "--threads 2"] {
+    for flag in ["--template t.j2", "--threads 2", "--device cpu"] {
         let error = config(&format!("a.json --endpoint http://h:1 {flag}")).unwrap_err();
         assert!(flag.starts_with(&error.flag), "{error}");
     }

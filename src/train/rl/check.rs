@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::anyhow;
+use jury_engine::DeviceKind;
 use jury_terminal::exit::{Exit, Failed};
 use jury_trainer::adapter;
 
@@ -26,6 +27,15 @@ pub fn check(args: &TrainRlArgs) -> Result<(), Failed> {
     if args.judge.adapter.is_some() {
         let problem = anyhow!(
             "--adapter: RL starts from the adapter of --init; leave --adapter and JURY_ADAPTER out"
+        );
+        return Err(Failed::new(Exit::Usage, problem));
+    }
+    if let Some(device) = args.judge.device
+        && !matches!(device, DeviceKind::Auto | DeviceKind::Cpu)
+    {
+        let problem = anyhow!(
+            "--device: RL draws with the adapter of each step, and adapters run on the CPU alone, not on {device}; take cpu, \
+             or leave it and JURY_DEVICE out"
         );
         return Err(Failed::new(Exit::Usage, problem));
     }

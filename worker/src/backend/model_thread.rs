@@ -120,7 +120,7 @@ impl Revival {
                     return Some(engine);
                 }
                 Err(why) => {
-                    tracing::warn!(why, tries = failures + 1, "the model does not load anew")
+                    tracing::warn!(why, tries = failures + 1, "the model does not load anew");
                 }
             }
         }
