@@ -20,7 +20,8 @@ constexpr u32 whole_warp = ~0u;
 constexpr int poison = 0xff;
 
 const Launch *running;
-std::vector<std::unique_ptr<Thread>> threads;
+// Never destroyed: a process may end while its threads still call.
+std::vector<std::unique_ptr<Thread>> &threads = *new std::vector<std::unique_ptr<Thread>>;
 Warp warps[most_threads / warp_size];
 u32 thread_count, warp_count;
 // At the barrier, and past their end.

@@ -30,7 +30,8 @@ namespace {
 constexpr unsigned newest_ptx = 90;
 constexpr unsigned newest_target = 80;
 
-std::vector<std::unique_ptr<Module>> modules;
+// Never destroyed: a process may end while its threads still call.
+std::vector<std::unique_ptr<Module>> &modules = *new std::vector<std::unique_ptr<Module>>;
 
 template <class Found> auto find_module(Found found) {
     return std::find_if(modules.begin(), modules.end(), [&](const auto &module) { return found(*module); });

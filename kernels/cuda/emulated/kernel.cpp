@@ -5,8 +5,9 @@
 namespace emulated {
 
 std::vector<Kernel> &kernels() {
-    static std::vector<Kernel> all;
-    return all;
+    // Never destroyed: a process may end while its threads still call.
+    static auto *const all = new std::vector<Kernel>;
+    return *all;
 }
 
 const Kernel *find_kernel(const char *name) {
