@@ -11,8 +11,18 @@ use super::sandbox::{ITEM, Sandbox, ready, stable_bytes};
 use super::tiny;
 
 /// Few and short samples: an emulated card takes its time.
-const SETTINGS: [&str; 8] =
-    ["-k", "2", "--seed", "7", "--max-critique-tokens", "8", "--budget", "10m"];
+const SETTINGS: [&str; 10] = [
+    "-k",
+    "2",
+    "--seed",
+    "7",
+    "--max-critique-tokens",
+    "8",
+    "--budget",
+    "10m",
+    "--min-readout-mass",
+    "0",
+];
 /// Kernels that run before the card is lost: more than loading takes, fewer than a verdict.
 const LAUNCHES: &str = "60";
 
