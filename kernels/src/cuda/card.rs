@@ -85,7 +85,7 @@ impl CardFacts {
 }
 
 #[allow(unsafe_code)]
-fn driver_version() -> Result<i32, CudaError> {
+pub(super) fn driver_version() -> Result<i32, CudaError> {
     let mut version = 0;
     // SAFETY: the call writes one int.
     let result = unsafe { cuDriverGetVersion(&raw mut version) };

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 
 use super::CudaError;
+use super::card::driver_version;
 
 /// Names a folder whose CUDA libraries are taken before any other.
 pub const LIBRARIES_VARIABLE: &str = "JURY_CUDA_LIBRARIES";
@@ -18,6 +19,8 @@ pub const DRIVER: &str = "the CUDA driver (libcuda.so.1)";
 
 const DRIVER_FILES: [&str; 2] = ["libcuda.so", "libcuda.so.1"];
 const PRODUCTS: [&str; 3] = ["libcublasLt.so", "libcublasLt.so.13", "libcublasLt.so.12"];
+/// For drivers before CUDA 13, under which its libraries do not run.
+const FORMER_PRODUCTS: [&str; 2] = ["libcublasLt.so.12", "libcublasLt.so"];
 
 static OPENED: OnceLock<Result<(), CudaError>> = OnceLock::new();
 
@@ -56,7 +59,9 @@ fn open_all(folder: Option<&Path>) -> Result<(), CudaError> {
         return Err(CudaError::Library { name: DRIVER, advice });
     }
     let folders = [chosen, toolkits()].concat();
-    if !open(&PRODUCTS, &folders) {
+    let is_former = driver_version().is_ok_and(|version| version < 13_000);
+    let products: &[&str] = if is_former { &FORMER_PRODUCTS } else { &PRODUCTS };
+    if !open(products, &folders) {
         let advice = format!(
             "it comes with the CUDA toolkit, with PyTorch, or by `pip install nvidia-cublas`; if it is here, \
              name its folder: {LIBRARIES_VARIABLE}=FOLDER"
