@@ -6,6 +6,7 @@ use anyhow::{Context, anyhow};
 use futures::{StreamExt, stream};
 use jury_client::{Client, ClientConfig, InFlight, RetryPolicy};
 use jury_embedded::{Embedded, default_config};
+use jury_engine::CardWeights;
 use jury_grm::domain::{Item, ScoreRequest};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
@@ -37,6 +38,7 @@ impl Ours<'_> {
             adapters: Vec::new(),
             threads: Some(self.config.threads),
             device: self.config.device,
+            card_weights: CardWeights::Bfloat16,
             drafts: self.drafts,
             cache: Some(self.config.cache.clone()),
         };

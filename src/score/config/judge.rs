@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use jury_client::Token;
-use jury_engine::DeviceKind;
+use jury_engine::{CardWeights, DeviceKind};
 use jury_terminal::model::ModelConfig;
 
 use super::ServedMeta;
@@ -46,6 +46,7 @@ impl TryFrom<JudgeArgs> for Judge {
                 adapters: args.adapter.into_iter().collect(),
                 threads: args.threads,
                 device: args.device.unwrap_or(DeviceKind::Auto),
+                card_weights: CardWeights::Bfloat16,
                 cache: args.cache,
             };
             let (model, template) = (model.try_into()?, args.template);
