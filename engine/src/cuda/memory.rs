@@ -1,5 +1,6 @@
 //! How much of a card's memory goes where, and what the kernels can run. Pure.
 
+use super::tables::MOST_RANGES;
 use crate::config::{CardWeights, DeviceKind, EngineConfig};
 use crate::model::Shape;
 use crate::model::kv::PAGE_TOKENS;
@@ -81,7 +82,8 @@ impl Capacity {
         Capacity {
             rows: config.prefill_chunk_on(card) + samples * READOUT_ROWS,
             wanted: samples + samples.div_ceil(8),
-            parts: samples * 8,
+            // Of the prompt and of a sample's own tokens.
+            parts: samples * (MOST_RANGES + 1),
             slots: context.min(8192) * 4,
         }
     }

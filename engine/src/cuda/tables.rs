@@ -22,7 +22,7 @@ use jury_kernels::cuda::{Draw, Parts, Question, TASK_QUERIES, Task};
 /// Tokens of a range at least. Fewer make more parts to merge, more leave a long prompt to too few multiprocessors.
 const LEAST_RANGE: usize = 256;
 /// Ranges of a prompt at most.
-const MOST_RANGES: usize = 16;
+pub(crate) const MOST_RANGES: usize = 16;
 /// Rows of a step that repeats, at most: larger steps are busy enough to be launched kernel by kernel.
 const MOST_REPEATED_ROWS: usize = 512;
 

@@ -46,7 +46,7 @@ pub struct Mark(CudaEvent);
 /// A driver that is here and fails.
 pub fn cards() -> Result<Vec<CardFacts>, CudaError> {
     open_libraries(None)?;
-    (0..count()?).map(|ordinal| CardFacts::read(ordinal).map(|(facts, _)| facts)).collect()
+    (0..count()?).map(CardFacts::read).collect()
 }
 
 fn count() -> Result<usize, CudaError> {
@@ -61,26 +61,33 @@ fn count() -> Result<usize, CudaError> {
 // === impl CardFacts ===
 
 impl CardFacts {
-    fn read(ordinal: usize) -> Result<(CardFacts, Arc<CudaContext>), CudaError> {
-        let failed = || CudaError::driver("opening the card");
-        let context = CudaContext::new(ordinal).map_err(failed())?;
-        let attribute = |attribute| context.attribute(attribute).map_err(failed());
-        let positive = |number: i32| usize::try_from(number).unwrap_or(0);
-        let (major, minor) = context.compute_capability().map_err(failed())?;
-        let facts = CardFacts {
+    /// Asks the driver, which needs no context for it: cards that others use are not disturbed.
+    #[allow(unsafe_code)]
+    fn read(ordinal: usize) -> Result<CardFacts, CudaError> {
+        let failed = || CudaError::driver("asking for a card's facts");
+        let device = result::device::get(ordinal as i32).map_err(failed())?;
+        let attribute = |attribute: CUdevice_attribute| {
+            // SAFETY: the device is one that the driver has just given.
+            unsafe { result::device::get_attribute(device, attribute) }.map_err(failed())
+        };
+        let size = |number: i32| usize::try_from(number).unwrap_or(0);
+        // SAFETY: as above.
+        let memory = unsafe { result::device::total_mem(device) }.map_err(failed())?;
+        use CUdevice_attribute as Of;
+        Ok(CardFacts {
             ordinal,
-            name: context.name().map_err(failed())?,
-            capability: (major, minor),
-            multiprocessors: positive(attribute(
-                CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
-            )?),
-            memory_bytes: context.total_mem().map_err(failed())? as u64,
-            shared_bytes: positive(attribute(
-                CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
+            name: result::device::get_name(device).map_err(failed())?,
+            capability: (
+                attribute(Of::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+                attribute(Of::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+            ),
+            multiprocessors: size(attribute(Of::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?),
+            memory_bytes: memory as u64,
+            shared_bytes: size(attribute(
+                Of::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
             )?),
             driver: driver_version()?,
-        };
-        Ok((facts, context))
+        })
     }
 }
 
@@ -106,11 +113,12 @@ impl Card {
         if ordinal >= found {
             return Err(CudaError::NoCard { ordinal, found });
         }
-        let (facts, context) = CardFacts::read(ordinal)?;
+        let facts = CardFacts::read(ordinal)?;
         let (major, minor) = facts.capability;
         if major < LEAST_MAJOR {
             return Err(CudaError::TooOld { card: facts.name, major, minor });
         }
+        let context = CudaContext::new(ordinal).map_err(CudaError::driver("opening the card"))?;
         #[allow(unsafe_code)]
         // SAFETY: everything goes through one stream, which orders it.
         unsafe {

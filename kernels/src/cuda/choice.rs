@@ -122,21 +122,37 @@ pub(super) fn choose<P: Proposals>(
         return Ok(Choice { steps, algorithms, is_invariant: false });
     };
     let mut algorithms = Vec::new();
-    let mut is_invariant = true;
+    let (mut is_invariant, mut former) = (true, 0);
     for &rows in &steps {
         let mut found = None;
         let candidates = from.proposals(rows)?;
         for candidate in candidates.iter().chain([&reference]) {
-            if from.bits(candidate, rows)?.is_some_and(|bits| bits == expected) {
+            if gives(from, candidate, [former + 1, rows], &expected)? {
                 found = Some(candidate.clone());
                 break;
             }
         }
+        former = rows;
         is_invariant &= found.is_some();
         let first = || candidates.first().unwrap_or(&reference).clone();
         algorithms.push(found.unwrap_or_else(first));
     }
     Ok(Choice { steps, algorithms, is_invariant })
+}
+
+/// Whether an algorithm gives these bits for the fewest and the most rows that it would compute.
+fn gives<P: Proposals>(
+    from: &mut P,
+    algorithm: &P::Algorithm,
+    [fewest, most]: [usize; 2],
+    expected: &[u64],
+) -> Result<bool, P::Error> {
+    for rows in std::iter::once(most).chain((fewest < most).then_some(fewest)) {
+        if from.bits(algorithm, rows)?.is_none_or(|bits| bits != expected) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -180,6 +196,29 @@ mod tests {
         assert!(found.is_invariant);
         assert_eq!(found.algorithms[..3], [(1, 8), (1, 8), (1, 8)]);
         assert!(found.algorithms.iter().all(|&(order, _)| order == 1));
+    }
+
+    #[test]
+    fn an_algorithm_that_adds_otherwise_for_fewer_rows_is_not_taken() {
+        struct Fickle;
+        impl Proposals for Fickle {
+            type Algorithm = u64;
+            type Error = ();
+
+            fn proposals(&mut self, _: usize) -> Result<Vec<u64>, ()> {
+                Ok(vec![1, 2])
+            }
+
+            // The first one splits its sums where there are up to 3 rows.
+            fn bits(&mut self, &algorithm: &u64, rows: usize) -> Result<Option<Vec<u64>>, ()> {
+                let splits = algorithm == 1 && rows == 3;
+                Ok(Some(vec![u64::from(splits); PROBES]))
+            }
+        }
+        let found = choose(Role::Sample, 9000, &mut Fickle).unwrap();
+        assert!(found.is_invariant);
+        // Steps of 1, 2, 4, ..: 3 rows belong to the third.
+        assert_eq!(found.algorithms[..4], [1, 1, 2, 1]);
     }
 
     #[test]

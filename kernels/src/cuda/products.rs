@@ -19,6 +19,8 @@ use super::{Bf16, Buffer, Card, CudaError, View};
 const WORKSPACE_BYTES: usize = 32 << 20;
 /// Bytes that a row begins at a multiple of.
 const ROW_ALIGNMENT: u32 = 16;
+/// cuBLASLt's mask of no scheme that adds up parts of sums.
+const NO_REDUCTIONS: u32 = 0;
 /// cuBLAS's number of a transposed matrix; the crate names it in the bindings of cuBLAS alone.
 const CUBLAS_OP_T: i32 = 1;
 /// Proposals that are looked at for each number of rows.
@@ -170,8 +172,13 @@ impl Products {
             let weights = bits.as_chunks().0.iter().map(|&two| Bf16::from_le_bytes(two));
             probes.push(cancelling_row(probe, &weights.collect::<Vec<Bf16>>()));
         }
-        let mut trial = Trial { products: self, matrix, rows, out, probes };
-        let choice = choose(role, most, &mut trial)?;
+        let mut trial = Trial { products: self, matrix, rows, out, probes, splits: true };
+        let mut choice = choose(role, most, &mut trial)?;
+        if !choice.is_invariant {
+            // Sums that are split, and how often, depend on the number of rows.
+            trial.splits = false;
+            choice = choose(role, most, &mut trial).unwrap_or(choice);
+        }
         if !choice.is_invariant {
             tracing::warn!(outputs, inputs, ?role, "a row's bits depend on the rows beside it");
         }
@@ -316,6 +323,8 @@ struct Trial<'a> {
     rows: View<'a, Bf16>,
     out: Output<'a>,
     probes: Vec<Vec<Bf16>>,
+    /// Whether algorithms may split the inner dimension.
+    splits: bool,
 }
 
 impl Proposals for Trial<'_> {
@@ -324,7 +333,10 @@ impl Proposals for Trial<'_> {
 
     fn proposals(&mut self, rows: usize) -> Result<Vec<sys::cublasLtMatmulAlgo_t>, CudaError> {
         let Matrix { outputs, inputs, .. } = self.matrix;
-        let found = propose(&self.products.handle, self.matrix, rows, &self.out);
+        let preference = Preference::new(self.splits);
+        let found = preference.and_then(|preference| {
+            propose(&self.products.handle, &preference, self.matrix, rows, &self.out)
+        });
         let found = found.map_err(CudaError::product(outputs, inputs, rows))?;
         if found.is_empty() {
             let status = CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED);
@@ -373,12 +385,12 @@ impl Proposals for Trial<'_> {
 
 fn propose(
     handle: &Handle,
+    preference: &Preference,
     matrix: Matrix<'_>,
     rows: usize,
     out: &Output<'_>,
 ) -> Result<Vec<sys::cublasLtMatmulAlgo_t>, CublasError> {
     let layouts = Layouts::new(matrix, rows, out)?;
-    let preference = Preference::new()?;
     let mut found = Vec::with_capacity(PROPOSALS);
     let mut count = 0;
     // SAFETY: all descriptions exist, and there is room for as many proposals as are asked for.
@@ -418,10 +430,14 @@ struct Preference(sys::cublasLtMatmulPreference_t);
 // === impl Preference ===
 
 impl Preference {
-    fn new() -> Result<Preference, CublasError> {
+    fn new(splits: bool) -> Result<Preference, CublasError> {
         use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
         let preference = Preference(result::create_matmul_pref()?);
         preference.set(Attribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &WORKSPACE_BYTES)?;
+        if !splits {
+            preference
+                .set(Attribute::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &NO_REDUCTIONS)?;
+        }
         // Rows of prompts begin after those of samples, wherever that is.
         for attribute in [
             Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,

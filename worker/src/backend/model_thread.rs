@@ -21,6 +21,8 @@ use tokio::sync::watch;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Loads that may fail one after the other: about two minutes.
+const MOST_TRIES: u32 = 7;
 
 /// What came of a turn.
 #[derive(Debug, PartialEq, Eq)]
@@ -105,9 +107,12 @@ impl Revival {
     }
 
     /// Another engine in the place of one that was dropped; with it the backend is back. `wait` refuses whoever comes for so
-    /// long. `None` when it says that nobody can come any more.
+    /// long. `None` when it says that nobody can come any more. When it has been tried often enough, the thread dies and tells
+    /// why: after some faults a card serves no process that has met them (CUDA's documentation of CUDA_ERROR_LAUNCH_FAILED and its like),
+    /// and whoever started the worker starts it anew.
     pub(super) fn revive(&self, mut wait: impl FnMut(Duration) -> bool) -> Option<Engine> {
-        for failures in 0.. {
+        let mut last = String::new();
+        for failures in 0..MOST_TRIES {
             // At least half of it: an attempt at once would meet the card in the state it was left in.
             let spread = 0.5 + rand::random::<f64>() / 2.0;
             if !wait(bound(FIRST_WAIT, LONGEST_WAIT, failures).mul_f64(spread)) {
@@ -121,10 +126,14 @@ impl Revival {
                 }
                 Err(why) => {
                     tracing::warn!(why, tries = failures + 1, "the model does not load anew");
+                    last = why;
                 }
             }
         }
-        None
+        let why = format!(
+            "the card is lost, and the model did not load anew in {MOST_TRIES} tries: {last}"
+        );
+        std::panic::resume_unwind(Box::new(why))
     }
 
     /// An engine that gives the bits of the one before.
