@@ -8,7 +8,7 @@
 //! ptx.rs       the committed PTX
 //! kernels.rs   one safe launch for each kernel
 //! shapes.rs    how many blocks of how many threads (pure)
-//! products.rs  matrix products by cuBLASLt
+//! products.rs  matrix products by cuBLASLt: operands, descriptions, and trials of its algorithms
 //! eight.rs     weights of 8 bits, for a product of our own (pure)
 //! choice.rs    which of its algorithms, so that a row's bits do not depend on the rows beside it (pure)
 //! probe.rs     rows that show whether two algorithms add in the same order (pure)
