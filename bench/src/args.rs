@@ -116,6 +116,13 @@ pub struct BenchEngineArgs {
     #[arg(long, value_name = "N,..", value_delimiter = ',', allow_negative_numbers = true,
         value_parser = whole(2..=LARGEST, "--generated 64,250"))]
     pub generated: Vec<usize>,
+    /// Prompts at once, 1 to 256, each with its --k samples, all of which decode together; more than one is measured of ours alone
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true,
+        value_parser = whole(1..=256usize, "--groups 8"))]
+    pub groups: usize,
+    /// Whether attention on a card reads a prompt once for all its samples, or once for each, to see what that gains
+    #[arg(long, value_enum, default_value_t = SharingArg::On)]
+    pub sharing: SharingArg,
     /// Rounds, 1 to 1000, each ours and the peer's [default: 4]
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = whole(1..=MOST_ROUNDS, "--rounds 4"))]
@@ -195,6 +202,17 @@ pub struct BenchVerdictsArgs {
     pub quick: bool,
     #[command(flatten)]
     pub measuring: MeasuringArgs,
+}
+
+/// Whether samples of a prompt share what is read of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SharingArg {
+    /// As everywhere else
+    On,
+    /// Never
+    Off,
+    /// Both ways, one after the other
+    Both,
 }
 
 /// Whether few samples of ours draft their next tokens.

@@ -59,18 +59,24 @@ fn measure_all(config: &Config, run: &Run) -> Result<Report, Failed> {
     let limits = measure(config.threads);
     meter.runs(config.runs(peer.is_some()));
     let mut rows = Vec::new();
-    let report = |rows: &[Row], complete| Report {
+    let report = |rows: &[Row], memory, complete| Report {
         head: head.until_now(complete),
         limits: limits.clone(),
+        device: config.device.to_string(),
+        memory,
         peer: peer.as_ref().map(|peer| PeerFacts { version: peer.version.clone() }),
         rounds: config.rounds,
         rows: rows.to_vec(),
     };
-    for model in &models {
-        let mut subject = Subject::load(model, config, &limits, peer.as_ref(), meter)?;
+    let mut memory = None;
+    let ways =
+        models.iter().flat_map(|model| config.sharing.iter().map(move |&shares| (model, shares)));
+    for (model, shares) in ways {
+        let mut subject = Subject::load(model, config, &limits, peer.as_ref(), meter, shares)?;
+        memory = subject.memory();
         for &prompt in &config.prompts {
             let so_far = |of_prompt: &[Row]| {
-                let page = report(&[&rows, of_prompt].concat(), false).page(config.json)?;
+                let page = report(&[&rows, of_prompt].concat(), memory, false).page(config.json)?;
                 run.so_far.set(page);
                 Ok(())
             };
@@ -78,5 +84,5 @@ fn measure_all(config: &Config, run: &Run) -> Result<Report, Failed> {
             rows.extend(of_prompt);
         }
     }
-    Ok(report(&rows, true))
+    Ok(report(&rows, memory, true))
 }

@@ -4,6 +4,10 @@
 //! flushed first. A measurement whose counters do not show that each group's prompt was prefilled exactly once, and that
 //! the samples of a single group decoded together, is an error, not a number.
 
+mod together;
+
+pub use together::run_together;
+
 use std::time::Instant;
 
 use serde::Serialize;

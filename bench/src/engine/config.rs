@@ -6,7 +6,7 @@ use jury_engine::DeviceKind;
 use jury_terminal::Refused;
 use jury_terminal::model::cache_folder;
 
-use crate::args::BenchEngineArgs;
+use crate::args::{BenchEngineArgs, SharingArg};
 use crate::peer::Setting;
 use crate::{device, threads};
 
@@ -24,6 +24,10 @@ pub struct Config {
     pub k: Vec<usize>,
     pub prompts: Vec<usize>,
     pub generated: Vec<usize>,
+    /// Prompts at once.
+    pub groups: usize,
+    /// Whether attention shares, for each way that is measured.
+    pub sharing: &'static [bool],
     pub rounds: usize,
     pub threads: usize,
     pub device: DeviceKind,
@@ -42,6 +46,16 @@ impl TryFrom<BenchEngineArgs> for Config {
         let quick = args.quick;
         let device = device(&args.measuring);
         let is_cpu = device == DeviceKind::Cpu;
+        let is_card = matches!(device, DeviceKind::Cuda(_));
+        if args.sharing != SharingArg::On && !is_card {
+            let problem = "attention reads prompts apart on an NVIDIA card alone; take --device cuda:0, or leave it out";
+            return Err(Refused::new("--sharing", problem));
+        }
+        if args.groups > 1 && args.peer.is_some() {
+            let problem = "llama.cpp is measured with one prompt; leave --peer out";
+            return Err(Refused::new("--groups", problem));
+        }
+        let has_peer = args.peer.is_some() || (is_cpu && args.groups == 1);
         let models = if quick { &QUICK_MODELS[..] } else { &MODELS[..] };
         let models = match args.models.is_empty() {
             true => models.iter().copied().map(str::to_owned).collect(),
@@ -54,10 +68,16 @@ impl TryFrom<BenchEngineArgs> for Config {
             k: numbers(args.k, k),
             prompts: numbers(args.prompt, prompts),
             generated: numbers(args.generated, generated),
+            groups: args.groups,
+            sharing: match args.sharing {
+                SharingArg::On => &[true],
+                SharingArg::Off => &[false],
+                SharingArg::Both => &[true, false],
+            },
             rounds: args.rounds.unwrap_or(if quick { 1 } else { ROUNDS }),
             threads: threads(&args.measuring),
             device,
-            peer: (!args.no_peer && (is_cpu || args.peer.is_some())).then_some(args.peer),
+            peer: (!args.no_peer && has_peer).then_some(args.peer),
             cache: cache_folder(&args.measuring.cache)?,
             markdown: args.markdown,
             json: args.measuring.json,
@@ -78,7 +98,8 @@ fn numbers(asked: Vec<usize>, default: &[usize]) -> Vec<usize> {
 impl Config {
     /// About how many runs it takes, for a progress bar: the peer may need one setting or two a round.
     pub fn runs(&self, with_peer: bool) -> u64 {
-        let places = self.models.len() * self.prompts.len() * self.generated.len();
+        let places =
+            self.models.len() * self.sharing.len() * self.prompts.len() * self.generated.len();
         let ours = self.k.len() * (self.rounds + 1);
         let theirs = if with_peer { Setting::ALL.len() * (self.rounds + 1) } else { 0 };
         (places * (ours + theirs)) as u64

@@ -28,9 +28,22 @@ pub struct Report {
     #[serde(flatten)]
     pub head: Head,
     pub limits: Limits,
+    /// Where ours computed, as --device takes it.
+    pub device: String,
+    /// What the last model took of its card's memory; `None` without a card.
+    pub memory: Option<Memory>,
     pub peer: Option<PeerFacts>,
     pub rounds: usize,
     pub rows: Vec<Row>,
+}
+
+/// What a model takes of a card's memory.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Memory {
+    pub weights_bytes: u64,
+    /// Pages of keys and values.
+    pub kv_bytes: u64,
+    pub buffer_bytes: u64,
 }
 
 /// Who is measured beside ours.
@@ -49,15 +62,19 @@ pub struct Row {
     pub k: Option<usize>,
     /// Tokens that each sample generates; none for a prefill.
     pub generated: Option<usize>,
+    /// Prompts at once, each with its samples.
+    pub groups: usize,
+    /// Whether attention read what samples share once for all of them.
+    pub sharing: bool,
     /// Tokens a second, of all samples together.
     pub ours: Spread,
     pub peer: Option<Spread>,
     pub peer_setting: Option<Setting>,
     /// Ours to the peer's: the median of the rounds' ratios.
     pub ratio: Option<f64>,
-    /// Of the machine as it was measured in this run.
-    pub bound: Bound,
-    pub share_of_bound: f64,
+    /// Of the machine as it was measured in this run; `None` on a card, and of several prompts at once.
+    pub bound: Option<Bound>,
+    pub share_of_bound: Option<f64>,
     /// Decoded part of the tokens asked for, where samples ended early.
     pub completeness: Option<f64>,
 }
@@ -79,11 +96,13 @@ impl Row {
             prompt_tokens,
             k: decode.map(|(samples, _)| samples),
             generated: decode.map(|(_, generated)| generated),
-            share_of_bound: ours.median / bound.tokens_per_second,
+            groups: 1,
+            sharing: true,
+            share_of_bound: Some(ours.median / bound.tokens_per_second),
             peer: Spread::of(&series.theirs),
             peer_setting: series.setting,
             ratio: paired_ratio(&series.ours, &series.theirs),
-            bound,
+            bound: Some(bound),
             completeness: series.completeness(),
             ours,
         })
@@ -95,6 +114,12 @@ impl Row {
             (Some(k), Some(generated)) => format!("k {k}, {generated} generated"),
             _ => "prefill".to_owned(),
         };
+        if self.groups > 1 {
+            let _ = write!(what, ", {} prompts", self.groups);
+        }
+        if !self.sharing {
+            what.push_str(", read apart");
+        }
         if let Some(part) = self.completeness.filter(|&part| part < COMPLETE) {
             let _ = write!(what, " ({:.0} % of them)", part * 100.0);
         }
@@ -108,8 +133,10 @@ impl Row {
             cells.push(peer.unwrap_or_else(none));
             cells.push(self.ratio.map_or_else(none, |ratio| format!("{ratio:.2}x")));
         }
-        let (share, limit) = (self.share_of_bound * 100.0, self.bound.tokens_per_second);
-        cells.push(format!("{share:.0} % of {limit:.0}"));
+        let of_limit = self.bound.zip(self.share_of_bound).map(|(bound, share)| {
+            format!("{:.0} % of {:.0}", share * 100.0, bound.tokens_per_second)
+        });
+        cells.push(of_limit.unwrap_or_else(none));
         cells
     }
 }

@@ -1,14 +1,14 @@
 //! One model: loaded, and measured round by round beside the peer.
 
 use jury_engine::limits::{Limits, ModelCost, Work};
-use jury_engine::measure::{MeasureError, Workload, prompt, run as time};
-use jury_engine::{Engine, EngineConfig};
+use jury_engine::measure::{MeasureError, Workload, prompt, run as time, run_together};
+use jury_engine::{DeviceKind, Engine, EngineConfig};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::load_failed;
 
 use super::config::Config;
-use super::report::Row;
+use super::report::{Memory, Row};
 use super::series::{Best, Series};
 use crate::models::BenchModel;
 use crate::peer::{Answer, Peer, Question, Setting};
@@ -25,6 +25,8 @@ pub struct Subject<'a> {
     meter: &'a Meter,
     engine: Engine,
     cost: ModelCost,
+    /// Whether attention shares.
+    shares: bool,
     /// Seeds of the next samples.
     seed: u64,
 }
@@ -45,20 +47,33 @@ impl<'a> Subject<'a> {
         limits: &'a Limits,
         peer: Option<&'a Peer>,
         meter: &'a Meter,
+        shares: bool,
     ) -> Result<Self, Failed> {
         let cost = ModelCost::of_file(&model.path).map_err(load_failed)?;
-        let longest = config.longest_prompt()
-            + config.most_samples() * (config.most_generated() + SLACK_TOKENS);
+        let longest = config.groups * (config.longest_prompt() + SLACK_TOKENS)
+            + config.groups * config.most_samples() * (config.most_generated() + SLACK_TOKENS);
         let engine = EngineConfig {
             threads: Some(config.threads),
-            max_sequences: Some(config.most_samples()),
+            device: config.device,
+            card_shares: shares,
+            max_sequences: Some(config.groups * config.most_samples()),
             // The peer has none, and the text of a measurement does not tell how many a real one would accept.
             drafts: false,
-            kv_budget_bytes: Some(cost.kv_bytes_per_token * (longest + SLACK_TOKENS) as u64),
+            kv_budget_bytes: (config.device == DeviceKind::Cpu)
+                .then_some(cost.kv_bytes_per_token * (longest + SLACK_TOKENS) as u64),
             ..EngineConfig::default()
         };
         let engine = Engine::load(&model.path, &engine).map_err(load_failed)?;
-        Ok(Self { model, config, limits, peer, meter, engine, cost, seed: 0 })
+        Ok(Self { model, config, limits, peer, meter, engine, cost, shares, seed: 0 })
+    }
+
+    /// What the model took of its card's memory.
+    pub fn memory(&self) -> Option<Memory> {
+        self.engine.card_memory().map(|memory| Memory {
+            weights_bytes: memory.weight_bytes,
+            kv_bytes: memory.kv_bytes,
+            buffer_bytes: memory.buffer_bytes,
+        })
     }
 
     /// Everything with prompts of this length: a row for the prefill, and one for each decoding. `after_round` is given
@@ -68,7 +83,10 @@ impl<'a> Subject<'a> {
         prompt_tokens: usize,
         mut after_round: impl FnMut(&[Row]) -> Result<(), Failed>,
     ) -> Result<Vec<Row>, Failed> {
-        let tokens = prompt(&self.engine, prompt_tokens, 1).or_exit(Exit::Internal)?;
+        let tokens = (1..=self.config.groups)
+            .map(|number| prompt(&self.engine, prompt_tokens, number))
+            .collect::<Result<Vec<_>, _>>()
+            .or_exit(Exit::Internal)?;
         let mut prefill = Series::default();
         let mut decodings: Vec<Decoding> = Vec::new();
         for &generated in &self.config.generated {
@@ -110,15 +128,17 @@ impl<'a> Subject<'a> {
     }
 
     /// Runs everything once without counting it; gives the peer's better setting for each cell.
-    fn warm_up(&mut self, tokens: &[u32], generated: usize) -> Result<Option<Best>, Failed> {
+    fn warm_up(&mut self, tokens: &[Vec<u32>], generated: usize) -> Result<Option<Best>, Failed> {
         let (mut prefill, mut decodes) =
             (Series::default(), vec![Series::default(); self.config.k.len()]);
         self.ours(tokens, generated, &mut prefill, &mut decodes)?;
         let Some(peer) = self.peer else { return Ok(None) };
         let mut tried = Vec::new();
         for setting in Setting::ALL {
-            tried
-                .push((setting, self.ask(peer, setting, &self.config.k, tokens.len(), generated)?));
+            tried.push((
+                setting,
+                self.ask(peer, setting, &self.config.k, tokens[0].len(), generated)?,
+            ));
         }
         Ok(Best::of(&tried))
     }
@@ -126,7 +146,7 @@ impl<'a> Subject<'a> {
     /// One round of ours: every number of samples, each from a cold cache.
     fn ours(
         &mut self,
-        tokens: &[u32],
+        tokens: &[Vec<u32>],
         generated: usize,
         prefill: &mut Series,
         decodes: &mut [Series],
@@ -136,14 +156,20 @@ impl<'a> Subject<'a> {
             let what = format!(
                 "{}, prompt {}, k {samples}, {generated} generated",
                 self.model.name,
-                tokens.len()
+                tokens[0].len()
             );
             self.meter.run(&format!("{what}: ours"));
-            let workload =
-                Workload { prompt: tokens.to_vec(), samples, generated, seed: self.seed };
-            self.seed += samples as u64;
-            let timing =
-                time(&mut self.engine, &[workload]).map_err(|error| not_measured(error, &what))?;
+            let mut workloads = Vec::new();
+            for prompt in tokens {
+                let prompt = prompt.clone();
+                workloads.push(Workload { prompt, samples, generated, seed: self.seed });
+                self.seed += samples as u64;
+            }
+            let timing = match workloads.len() {
+                1 => time(&mut self.engine, &workloads),
+                _ => run_together(&mut self.engine, &workloads),
+            };
+            let timing = timing.map_err(|error| not_measured(error, &what))?;
             prefills.push(timing.prefill_rate());
             series.add_ours(timing.decode_rate());
             series.add_completeness(timing.decode_tokens, timing.decode_tokens_asked);
@@ -206,7 +232,7 @@ impl<'a> Subject<'a> {
     fn prefill_row(&self, prompt: usize, series: &Series) -> Option<Row> {
         let work = Work::Prefill { prompt: prompt as u64 };
         let bound = self.limits.bound(&self.cost, work);
-        Row::new(self.model, prompt, None, series, bound)
+        Row::new(self.model, prompt, None, series, bound).map(|row| self.placed(row))
     }
 
     fn decode_row(
@@ -224,6 +250,16 @@ impl<'a> Subject<'a> {
         };
         let bound = self.limits.bound(&self.cost, work);
         Row::new(self.model, prompt, Some((samples, generated)), series, bound)
+            .map(|row| self.placed(row))
+    }
+
+    /// Says of a row how it was measured; the limits are those of this machine's processors, with one prompt.
+    fn placed(&self, row: Row) -> Row {
+        let (groups, sharing) = (self.config.groups, self.shares);
+        let is_bound = self.config.device == DeviceKind::Cpu && groups == 1;
+        let (bound, share) =
+            (row.bound.filter(|_| is_bound), row.share_of_bound.filter(|_| is_bound));
+        Row { groups, sharing, bound, share_of_bound: share, ..row }
     }
 }
 

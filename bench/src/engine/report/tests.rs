@@ -31,6 +31,8 @@ fn report() -> Report {
             float_gflops: 321.0,
             memory_gbps: 29.0,
         },
+        device: "cpu".to_owned(),
+        memory: None,
         peer: Some(PeerFacts { version: "1.2".to_owned() }),
         rounds: 3,
         rows: rows.into_iter().flatten().collect(),
