@@ -115,7 +115,8 @@ fn a_model_ranks_stored_samples_as_it_ranks_those_of_a_request() {
         .map(|sample| &sample["meta_score"])
         .collect();
     assert!(ranked.len() > 1, "{verdict}");
-    assert_eq!(stored[0]["answers"].as_array().unwrap().iter().collect::<Vec<_>>(), ranked);
+    let answers: Vec<&Value> = stored[0]["answers"].as_array().unwrap().iter().collect();
+    assert_eq!(answers, ranked, "{verdict}\n{}", ended.stderr);
 
     // Nothing is computed twice.
     let again = jury(

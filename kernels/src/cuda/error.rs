@@ -1,7 +1,8 @@
 //! What can go wrong on a card.
 
-use cudarc::cublaslt::result::CublasError;
 use cudarc::driver::DriverError;
+
+use super::products::Refused;
 
 /// Why a card cannot be used, or no longer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -82,7 +83,7 @@ impl CudaError {
         outputs: usize,
         inputs: usize,
         rows: usize,
-    ) -> impl FnOnce(CublasError) -> CudaError {
-        move |error| CudaError::Product { outputs, inputs, rows, status: format!("{:?}", error.0) }
+    ) -> impl FnOnce(Refused) -> CudaError {
+        move |error| CudaError::Product { outputs, inputs, rows, status: error.to_string() }
     }
 }

@@ -1,4 +1,5 @@
-//! Finds the driver and cuBLASLt and opens them, so that whoever looks for them by name gets these.
+//! Finds the driver and cuBLASLt and opens them. The driver is found by its name from then on; cuBLASLt's functions are taken from the
+//! very library that was opened (`products/calls.rs`).
 //!
 //! The driver belongs to the system. cuBLASLt comes with a CUDA toolkit or, far more often, with a Python environment that has
 //! PyTorch (`nvidia/cublas/lib` or `nvidia/cu13/lib` among its packages).
@@ -22,6 +23,7 @@ const PRODUCTS: [&str; 3] = ["libcublasLt.so", "libcublasLt.so.13", "libcublasLt
 /// For drivers before CUDA 13, under which its libraries do not run.
 const FORMER_PRODUCTS: [&str; 2] = ["libcublasLt.so.12", "libcublasLt.so"];
 
+static PRODUCTS_LIBRARY: OnceLock<&'static Library> = OnceLock::new();
 static OPENED: OnceLock<Result<(), CudaError>> = OnceLock::new();
 
 /// Opens the libraries, once for the whole process; later calls give the first one's result. `folder` is looked into first, then
@@ -31,6 +33,11 @@ static OPENED: OnceLock<Result<(), CudaError>> = OnceLock::new();
 /// A library that is nowhere.
 pub fn open_libraries(folder: Option<&Path>) -> Result<(), CudaError> {
     OPENED.get_or_init(|| open_all(folder)).clone()
+}
+
+/// cuBLASLt, once it has been opened.
+pub(super) fn products_library() -> Option<&'static Library> {
+    PRODUCTS_LIBRARY.get().copied()
 }
 
 /// Where an opened library's file is: the first file that this process has mapped whose name begins so, as `libcuda.so`. `None`
@@ -54,36 +61,36 @@ fn open_all(folder: Option<&Path>) -> Result<(), CudaError> {
         .into_iter()
         .chain(std::env::var_os(LIBRARIES_VARIABLE).map(PathBuf::from))
         .collect();
-    if !open(&DRIVER_FILES, &chosen) {
+    if open(&DRIVER_FILES, &chosen).is_none() {
         let advice = "it comes with NVIDIA's driver for this machine's card".to_owned();
         return Err(CudaError::Library { name: DRIVER, advice });
     }
     let folders = [chosen, toolkits()].concat();
     let is_former = driver_version().is_ok_and(|version| version < 13_000);
     let products: &[&str] = if is_former { &FORMER_PRODUCTS } else { &PRODUCTS };
-    if !open(products, &folders) {
+    let Some(products) = open(products, &folders) else {
         let advice = format!(
             "it comes with the CUDA toolkit, with PyTorch, or by `pip install nvidia-cublas`; if it is here, \
              name its folder: {LIBRARIES_VARIABLE}=FOLDER"
         );
         return Err(CudaError::Library { name: "cuBLASLt (libcublasLt.so.13 or .12)", advice });
-    }
+    };
+    let _ = PRODUCTS_LIBRARY.set(products);
     Ok(())
 }
 
 /// Opens the first of these libraries that is there: in the folders, or where the system looks. It stays open.
 #[allow(unsafe_code)]
-fn open(names: &[&str], folders: &[PathBuf]) -> bool {
+fn open(names: &[&str], folders: &[PathBuf]) -> Option<&'static Library> {
     let in_folders = folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
     let paths = in_folders.filter(|path| path.is_file()).chain(names.iter().map(PathBuf::from));
     for path in paths {
         // SAFETY: NVIDIA's libraries, or our emulated ones, run no code at load that this process could not bear.
         if let Ok(library) = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) } {
-            std::mem::forget(library);
-            return true;
+            return Some(Box::leak(Box::new(library)));
         }
     }
-    false
+    None
 }
 
 /// Where toolkits and Python environments have cuBLASLt.

@@ -5,19 +5,19 @@
 
 #![allow(unsafe_code)]
 
+mod calls;
 mod descriptions;
 mod operands;
 mod trial;
 
 use std::ffi::c_void;
 
-use cudarc::cublaslt::result::{self, CublasError};
-use cudarc::cublaslt::sys;
-
 use super::choice::{Choice, PROBES, Role, choose};
 use super::memory::read_bytes;
 use super::probe::cancelling_row;
 use super::{Bf16, Buffer, Card, CudaError, View};
+pub(super) use calls::Refused;
+use calls::{Algorithm, Calls, check};
 use descriptions::Layouts;
 pub use operands::{EightMatrix, Matrix, Output};
 use trial::Trial;
@@ -26,15 +26,14 @@ use trial::Trial;
 const WORKSPACE_BYTES: usize = 32 << 20;
 
 /// The library, in use on one card.
-#[derive(Debug)]
 pub struct Products {
     card: Card,
+    calls: &'static Calls,
     handle: Handle,
     workspace: Buffer<u8>,
 }
 
-#[derive(Debug)]
-struct Handle(sys::cublasLtHandle_t);
+struct Handle(calls::Handle);
 
 // SAFETY: the library allows one handle from many threads; we use it from one at a time.
 unsafe impl Send for Handle {}
@@ -42,7 +41,7 @@ unsafe impl Send for Handle {}
 /// The algorithms of one kind of product on this card.
 #[derive(Debug, Clone)]
 pub struct Algorithms {
-    choice: Choice<sys::cublasLtMatmulAlgo_t>,
+    choice: Choice<Algorithm>,
 }
 
 // === impl Algorithms ===
@@ -63,15 +62,18 @@ impl Products {
     /// A library that fails, or no memory for its workspace.
     pub fn new(card: &Card) -> Result<Products, CudaError> {
         card.bind()?;
-        let handle = Handle(result::create_handle().map_err(CudaError::product(0, 0, 0))?);
+        let failed = || CudaError::product(0, 0, 0);
+        let calls = Calls::get().map_err(failed())?;
+        // SAFETY: it writes one handle.
+        let handle = Calls::made(|handle| unsafe { (calls.create)(handle) });
+        let handle = Handle(handle.map_err(failed())?);
         let workspace = Buffer::new(card, WORKSPACE_BYTES, "the workspace of products")?;
-        Ok(Products { card: card.clone(), handle, workspace })
+        Ok(Products { card: card.clone(), calls, handle, workspace })
     }
 
     /// cuBLASLt's version, as it gives it.
     pub fn version(&self) -> usize {
-        // SAFETY: the library is open.
-        unsafe { sys::cublasLtGetVersion() }
+        self.calls.version()
     }
 
     /// Chooses the algorithms of a role for products of this kind: of these sizes, to this kind of output, with as many rows as `rows` and `out`
@@ -130,25 +132,22 @@ impl Products {
         }
         let choice = &algorithms.choice;
         let run = |algorithm| self.run(algorithm, matrix, x, rows, out);
-        let done = run(choice.of(rows)).or_else(|refused| match refused.0 {
+        let done = run(choice.of(rows)).or_else(|refused| {
             // It was tried with another number of rows. All of them give the same bits, if any do.
-            sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED
-            | sys::cublasStatus_t::CUBLAS_STATUS_INVALID_VALUE => {
-                choice.algorithms.iter().find_map(|other| run(other).ok()).ok_or(refused)
-            }
-            _ => Err(refused),
+            let others = choice.algorithms.iter().filter(|_| refused.concerns_the_algorithm());
+            others.map(run).find_map(Result::ok).ok_or(refused)
         });
         done.map_err(CudaError::product(matrix.outputs, matrix.inputs, rows))
     }
 
     fn run(
         &self,
-        algorithm: &sys::cublasLtMatmulAlgo_t,
+        algorithm: &Algorithm,
         matrix: Matrix<'_>,
         x: View<'_, Bf16>,
         rows: usize,
         out: Output<'_>,
-    ) -> Result<(), CublasError> {
+    ) -> Result<(), Refused> {
         let Matrix { weights, outputs, inputs } = matrix;
         assert!(weights.len() >= outputs * inputs, "weights of {outputs} x {inputs}");
         assert!(x.len() >= rows * inputs, "{rows} rows of {inputs}");
@@ -156,16 +155,16 @@ impl Products {
         let layouts = Layouts::new(matrix, rows, &out)?;
         let (alpha, beta) = (1.0f32, if matches!(out, Output::Added(_)) { 1.0f32 } else { 0.0 });
         // SAFETY: the layouts say what the views hold, their lengths are checked, and the workspace is as large as said.
-        unsafe {
-            result::matmul(
+        let status = unsafe {
+            (self.calls.multiply)(
                 self.handle.0,
                 layouts.product,
                 (&raw const alpha).cast(),
-                (&raw const beta).cast(),
                 weights.pointer as *const c_void,
                 layouts.weights,
                 x.pointer as *const c_void,
                 layouts.rows,
+                (&raw const beta).cast(),
                 out.pointer() as *const c_void,
                 layouts.out,
                 out.pointer() as *mut c_void,
@@ -175,13 +174,22 @@ impl Products {
                 WORKSPACE_BYTES,
                 self.card.stream.cu_stream().cast(),
             )
-        }
+        };
+        check(status)
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // SAFETY: made in `new`, destroyed here alone.
-        let _ = unsafe { result::destroy_handle(self.0) };
+        if let Ok(calls) = Calls::get() {
+            // SAFETY: made in `new`, destroyed here alone.
+            let _ = unsafe { (calls.destroy)(self.0) };
+        }
+    }
+}
+
+impl std::fmt::Debug for Products {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Products").field("version", &self.version()).finish_non_exhaustive()
     }
 }

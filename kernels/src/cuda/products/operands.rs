@@ -1,7 +1,6 @@
 //! What is multiplied, and where products go.
 
-use cudarc::cublaslt::sys;
-
+use super::calls::{BFLOAT16, FLOAT32};
 use crate::cuda::{Bf16, View};
 
 /// A matrix of weights: `outputs` rows of `inputs`.
@@ -54,10 +53,10 @@ impl<'a> Output<'a> {
         }
     }
 
-    pub(super) fn kind(&self) -> sys::cudaDataType {
+    pub(super) fn kind(&self) -> u32 {
         match self {
-            Output::Rounded(_) => sys::cudaDataType_t::CUDA_R_16BF,
-            Output::Floats(_) | Output::Added(_) => sys::cudaDataType_t::CUDA_R_32F,
+            Output::Rounded(_) => BFLOAT16,
+            Output::Floats(_) | Output::Added(_) => FLOAT32,
         }
     }
 

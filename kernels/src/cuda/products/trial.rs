@@ -2,9 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use cudarc::cublaslt::result::CublasError;
-use cudarc::cublaslt::sys;
-
+use super::calls::{Algorithm, Calls, Proposal, Refused, check};
 use super::descriptions::{Layouts, Preference};
 use super::{Handle, Matrix, Output, Products};
 use crate::cuda::choice::{Proposals, passes};
@@ -26,10 +24,10 @@ pub(super) struct Trial<'a> {
 }
 
 impl Proposals for Trial<'_> {
-    type Algorithm = sys::cublasLtMatmulAlgo_t;
+    type Algorithm = Algorithm;
     type Error = CudaError;
 
-    fn proposals(&mut self, rows: usize) -> Result<Vec<sys::cublasLtMatmulAlgo_t>, CudaError> {
+    fn proposals(&mut self, rows: usize) -> Result<Vec<Algorithm>, CudaError> {
         let Matrix { outputs, inputs, .. } = self.matrix;
         let preference = Preference::new(self.splits);
         let found = preference.and_then(|preference| {
@@ -37,17 +35,12 @@ impl Proposals for Trial<'_> {
         });
         let found = found.map_err(CudaError::product(outputs, inputs, rows))?;
         if found.is_empty() {
-            let status = CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED);
-            return Err(CudaError::product(outputs, inputs, rows)(status));
+            return Err(CudaError::product(outputs, inputs, rows)(Refused::unsupported()));
         }
         Ok(found)
     }
 
-    fn bits(
-        &mut self,
-        algorithm: &sys::cublasLtMatmulAlgo_t,
-        rows: usize,
-    ) -> Result<Option<Vec<u64>>, CudaError> {
+    fn bits(&mut self, algorithm: &Algorithm, rows: usize) -> Result<Option<Vec<u64>>, CudaError> {
         let Matrix { inputs, outputs, .. } = self.matrix;
         let (card, out) = (&self.products.card, self.out);
         // What is added to begins alike, half of it not with zeros: some algorithms begin with it, others end.
@@ -87,38 +80,36 @@ fn propose(
     matrix: Matrix<'_>,
     rows: usize,
     out: &Output<'_>,
-) -> Result<Vec<sys::cublasLtMatmulAlgo_t>, CublasError> {
+) -> Result<Vec<Algorithm>, Refused> {
     let layouts = Layouts::new(matrix, rows, out)?;
-    let mut found = Vec::with_capacity(PROPOSALS);
+    let mut found: Vec<Proposal> = Vec::with_capacity(PROPOSALS);
     let mut count = 0;
-    // SAFETY: all descriptions exist, and there is room for as many proposals as are asked for.
-    let status = unsafe {
-        let asked = sys::cublasLtMatmulAlgoGetHeuristic(
+    let calls = Calls::get()?;
+    // SAFETY: all descriptions exist, and there is room for as many proposals as are asked for; as many as it says are written.
+    let asked = unsafe {
+        let status = (calls.propose)(
             handle.0,
             layouts.product,
             layouts.weights,
             layouts.rows,
             layouts.out,
             layouts.out,
-            preference.0,
+            preference.handle,
             PROPOSALS as i32,
             found.as_mut_ptr(),
             &raw mut count,
-        )
-        .result();
+        );
+        let asked = check(status);
         if asked.is_ok() {
             found.set_len(usize::try_from(count).unwrap_or(0).min(PROPOSALS));
         }
         asked
     };
-    match status {
-        Ok(()) => Ok(found
-            .into_iter()
-            .filter(|found: &sys::cublasLtMatmulHeuristicResult_t| found.state.result().is_ok())
-            .map(|found| found.algo)
-            .collect()),
-        Err(error) if error.0 == sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED => Ok(Vec::new()),
-        Err(error) => Err(error),
+    match asked {
+        Err(refused) if !refused.concerns_the_algorithm() => Err(refused),
+        _ => {
+            Ok(found.into_iter().filter(Proposal::is_usable).map(|found| found.algorithm).collect())
+        }
     }
 }
 
