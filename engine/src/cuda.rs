@@ -11,12 +11,12 @@
 //! answers.rs     draws and questions, answered on the card
 //! ```
 //!
-//! Rows of prompts and rows that samples generate are computed by products of their own (see [`Role`]), attention is cut
+//! Rows of prompts and rows that samples generate are computed by products of their own (see [`jury_kernels::cuda::Role`]), attention is cut
 //! at positions that depend on a sample alone, and everything else treats each row by itself: a row's bits do not depend on the
 //! rows beside it. Shared tokens are read once for all samples of a group, for many groups in one launch, and merged with each
 //! sample's own by log-sum-exp (Juravsky et al., "Hydragen", 2024; Ye et al., "FlashInfer", 2025: cascade attention).
 //!
-//! The card computes one step while the engine reads the one before (see [`crate::engine`]): tokens that were drawn go from step to step on the
+//! The card computes one step while the engine reads the one before (see `engine/flight.rs`): tokens that were drawn go from step to step on the
 //! card.
 //!
 //! A card that fails once is lost: whoever decodes on it ends with an error, and the engine has to be loaded anew.
