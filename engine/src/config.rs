@@ -85,6 +85,11 @@ impl std::fmt::Display for DeviceKind {
 // === impl EngineConfig ===
 
 impl EngineConfig {
+    /// Tokens that a prompt and its longest sample may have together, with a model that was trained for so many.
+    pub(crate) fn context_of(&self, trained: usize) -> usize {
+        self.context_limit.map_or(trained, |limit| limit.min(trained))
+    }
+
     /// Samples that decode at once on this device, which is one that was taken: never [`DeviceKind::Auto`].
     pub(crate) fn sequences_on(&self, device: DeviceKind) -> usize {
         let default = if device.is_card() { CARD_SEQUENCES } else { CPU_SEQUENCES };

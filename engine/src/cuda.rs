@@ -144,7 +144,7 @@ impl CardModel {
             Weights::has_head(files, shape),
         );
         demand.check(card.free_bytes().map_err(failed)?).map_err(LoadError::Device)?;
-        let most_positions = shape.context_length.min(config.context_limit.unwrap_or(usize::MAX));
+        let most_positions = config.context_of(shape.context_length);
         let weights =
             Weights::load(&card, files, shape, most_positions, config.card_weights, ordinal)?;
         let buffers = Buffers::new(&card, shape, &capacity).map_err(failed)?;
@@ -299,7 +299,7 @@ impl CardModel {
     /// Has one step done: what the batch says goes to the card, and its answers come back when they are waited for.
     fn try_launch(&mut self, lane: usize, batch: &Batch) -> Result<(), CudaError> {
         self.card.bind()?;
-        let tables = Tables::of(batch, self.heads.heads / self.heads.kv_heads, self.shares);
+        let tables = Tables::of(batch, self.shape.heads_per_kv(), self.shares);
         let repeats = tables.repeats();
         let extent = if repeats { tables.extent().padded() } else { tables.extent() };
         if !self.buffers.fits(&tables) {

@@ -143,7 +143,7 @@ impl Engine {
         let pool =
             ThreadPool::new(threads).map_err(|error| LoadError::Device(error.to_string()))?;
         let store = compute.store(&shape, config);
-        let context = shape.context_length.min(config.context_limit.unwrap_or(usize::MAX));
+        let context = config.context_of(shape.context_length);
         let (device, device_name) = (compute.device(), compute.device_name(level));
         tracing::info!(
             model = info.name,

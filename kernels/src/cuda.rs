@@ -36,7 +36,7 @@ mod ptx;
 mod shapes;
 
 pub use card::{Card, CardFacts, Mark, cards};
-pub use choice::{PROMPT_ROWS, Role, SAMPLE_ROWS};
+pub use choice::Role;
 pub use eight::{EIGHT_GROUP, quantise_eight};
 pub use error::CudaError;
 pub use graph::Graph;

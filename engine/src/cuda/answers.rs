@@ -58,9 +58,8 @@ impl CardModel {
     ) -> Result<(), CudaError> {
         let (draws, sums) = (tables.draws.len(), tables.sets.len());
         let (stride, width) = (padded_outputs(&self.shape), self.shape.width);
-        let lane_number = lane;
+        let outputs = &self.buffers.outputs[lane];
         let lane = &mut self.lanes[lane];
-        let outputs = &self.buffers.outputs[lane_number];
         let Some(views) = lane.block.answers(&extent, tables) else { return Ok(()) };
         let sizes = [stride, self.shape.outputs];
         let logits = outputs.logits.view();

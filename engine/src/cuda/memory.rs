@@ -78,7 +78,7 @@ impl Capacity {
         // Which of them makes no difference.
         let card = DeviceKind::Cuda(0);
         let samples = config.sequences_on(card);
-        let context = shape.context_length.min(config.context_limit.unwrap_or(usize::MAX));
+        let context = config.context_of(shape.context_length);
         Capacity {
             rows: config.prefill_chunk_on(card) + samples * READOUT_ROWS,
             wanted: samples + samples.div_ceil(8),

@@ -6,9 +6,9 @@
 //! same card and library choose alike. (Thinking Machines, "Defeating Nondeterminism in LLM Inference", 2025, names the problem.)
 
 /// Numbers of rows of generated tokens for which an algorithm is chosen; the last holds for more.
-pub const SAMPLE_ROWS: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+const SAMPLE_ROWS: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 /// The same for rows of prompts.
-pub const PROMPT_ROWS: [usize; 6] = [64, 256, 512, 1024, 2048, 4096];
+const PROMPT_ROWS: [usize; 6] = [64, 256, 512, 1024, 2048, 4096];
 /// Which of [`SAMPLE_ROWS`] the reference is proposed for: 64 rows.
 const SAMPLE_REFERENCE: usize = 6;
 /// Which of [`PROMPT_ROWS`]: 1024 rows.

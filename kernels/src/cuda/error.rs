@@ -65,7 +65,7 @@ pub enum CudaError {
         /// cuBLASLt's name of the error.
         status: String,
     },
-    /// The stack that wants more shared memory, or a size that no kernel was compiled for.
+    /// What the kernels, or this card, cannot do.
     #[error("{0}")]
     Unsupported(String),
 }
