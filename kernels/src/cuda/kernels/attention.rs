@@ -1,0 +1,138 @@
+//! Launches of attention, and of what lies before and after it.
+
+use super::{Attention, Heads, Kernels, LaunchShape, Parts, Rotation, Task, arguments, check};
+use crate::cuda::{Bf16, CudaError, View};
+
+// === impl Kernels ===
+
+impl Kernels {
+    /// Bias, head norms and rotation of rows of (queries, keys, values); keys and values go to their slots.
+    ///
+    /// # Errors
+    /// A lost card.
+    pub fn rotate_store(
+        &self,
+        heads: Heads,
+        rotation: &Rotation<'_>,
+        positions: View<'_, u32>,
+        slots: View<'_, u32>,
+        [qkv, queries]: [View<'_, Bf16>; 2],
+        [keys, values]: [View<'_, Bf16>; 2],
+    ) -> Result<(), CudaError> {
+        let rows = positions.len();
+        check("slots", slots.len(), rows);
+        check("queries", queries.len(), rows * heads.queries());
+        check("queries, keys and values", qkv.len(), rows * heads.all());
+        let maybe = |view: Option<View<'_, f32>>, len: usize| {
+            view.map_or(0, |view| {
+                check("a bias or norm of heads", view.len(), len);
+                view.pointer
+            })
+        };
+        let bias = maybe(rotation.bias, heads.all());
+        let query_norm = maybe(rotation.query_norm, heads.head_size);
+        let key_norm = maybe(rotation.key_norm, heads.head_size);
+        let [query_heads, kv_heads, head_size] = heads.numbers();
+        let (turned, neighbours) = (rotation.turned as u32, u32::from(rotation.neighbours));
+        self.launch(
+            &self.rotate_store,
+            LaunchShape::heads(rows as u32, query_heads + 2 * kv_heads),
+            arguments![
+                qkv.pointer,
+                bias,
+                query_norm,
+                key_norm,
+                rotation.turns.pointer,
+                positions.pointer,
+                slots.pointer,
+                queries.pointer,
+                keys.pointer,
+                values.pointer,
+                query_heads,
+                kv_heads,
+                head_size,
+                turned,
+                neighbours,
+                rotation.epsilon,
+            ],
+        )
+    }
+
+    /// Writes out the slots of segments of pages: triples of page, tokens and place in `slots`, as many as `count` says.
+    ///
+    /// # Errors
+    /// A lost card.
+    pub fn expand_slots(
+        &self,
+        segments: View<'_, u32>,
+        count: View<'_, u32>,
+        slots: View<'_, u32>,
+    ) -> Result<(), CudaError> {
+        self.launch(
+            &self.expand_slots,
+            LaunchShape::segments((segments.len() / 3) as u32),
+            arguments![segments.pointer, count.pointer, slots.pointer],
+        )
+    }
+
+    /// Attention of the tasks' rows, as many as `count` says: to `out`, or in parts to `sums` and `stats`.
+    ///
+    /// # Errors
+    /// A lost card.
+    pub fn attend(
+        &self,
+        heads: Heads,
+        tasks: View<'_, Task>,
+        count: View<'_, u32>,
+        attention: &Attention<'_>,
+        out: View<'_, Bf16>,
+        [sums, stats]: [View<'_, f32>; 2],
+    ) -> Result<(), CudaError> {
+        assert_eq!(heads.head_size, self.head_size, "kernels are loaded for one size of heads");
+        let Attention { queries, keys, values, slots, positions, scale, softcap, window } =
+            *attention;
+        let [query_heads, kv_heads, _] = heads.numbers();
+        self.launch(
+            &self.attend,
+            LaunchShape::tasks(tasks.len() as u32, kv_heads, self.head_size),
+            arguments![
+                queries.pointer,
+                keys.pointer,
+                values.pointer,
+                tasks.pointer,
+                count.pointer,
+                slots.pointer,
+                positions.pointer,
+                out.pointer,
+                sums.pointer,
+                stats.pointer,
+                query_heads,
+                kv_heads,
+                scale,
+                softcap,
+                window,
+            ],
+        )
+    }
+
+    /// Merges the parts of rows, one entry a row.
+    ///
+    /// # Errors
+    /// A lost card.
+    pub fn merge_parts(
+        &self,
+        heads: Heads,
+        [sums, stats]: [View<'_, f32>; 2],
+        parts: View<'_, Parts>,
+        out: View<'_, Bf16>,
+    ) -> Result<(), CudaError> {
+        check("attended rows", out.len(), parts.len() * heads.queries());
+        let [query_heads, _, head_size] = heads.numbers();
+        let (sums, stats) = (sums.pointer, stats.pointer);
+        self.launch(
+            &self.merge_parts,
+            LaunchShape::merges(parts.len() as u32, query_heads, head_size),
+            arguments![sums, stats, parts.pointer, out.pointer, query_heads, head_size],
+        )
+    }
+}

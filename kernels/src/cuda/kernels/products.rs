@@ -1,0 +1,37 @@
+//! Products of our own.
+
+use super::{Kernels, LaunchShape, arguments, check};
+use crate::cuda::{Bf16, CudaError, EIGHT_GROUP, EightMatrix, Output, View};
+
+// === impl Kernels ===
+
+impl Kernels {
+    /// Multiplies the first `rows` of `x` with weights of 8 bits. A row's bits do not depend on the rows beside it.
+    ///
+    /// # Errors
+    /// A lost card.
+    pub fn multiply_eight(
+        &self,
+        matrix: EightMatrix<'_>,
+        x: View<'_, Bf16>,
+        rows: usize,
+        out: Output<'_>,
+    ) -> Result<(), CudaError> {
+        let EightMatrix { bytes, scales, outputs, inputs } = matrix;
+        check("weights", bytes.len(), outputs * inputs);
+        check("scales", scales.len(), outputs * inputs.div_ceil(EIGHT_GROUP));
+        check("rows", x.len(), rows * inputs);
+        check("outputs", out.len(), rows * outputs);
+        let shape = LaunchShape::eights(rows, outputs);
+        let wide = u32::from(!matches!(out, Output::Rounded(_)));
+        let adds = u32::from(matches!(out, Output::Added(_)));
+        let (out, rows, inputs, outputs) =
+            (out.pointer(), rows as u32, inputs as u32, outputs as u32);
+        let (x, bytes, scales) = (x.pointer, bytes.pointer, scales.pointer);
+        self.launch(
+            &self.product8,
+            shape,
+            arguments![x, bytes, scales, out, rows, inputs, outputs, wide, adds],
+        )
+    }
+}
