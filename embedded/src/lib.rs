@@ -22,9 +22,16 @@ const EMBEDDED_WORKER: &str = "embedded";
 /// Id of the one that ranks.
 const EMBEDDED_META: &str = "embedded-meta";
 
-/// How an embedded coordinator judges: as any other, with a budget for a CPU.
+/// How long it waits for its own workers: they come, however busy the machine is, and a Meta RM that is not waited for costs the vote.
+const WORKER_WAIT: Duration = Duration::from_secs(60);
+
+/// How an embedded coordinator judges: as any other, with time for a CPU.
 pub fn default_config() -> Config {
-    Config { default_budget: Config::EMBEDDED_BUDGET, ..Config::default() }
+    Config {
+        default_budget: Config::EMBEDDED_BUDGET,
+        worker_wait: WORKER_WAIT,
+        ..Config::default()
+    }
 }
 
 /// A coordinator and its workers inside this process. Ends when dropped.
