@@ -36,7 +36,7 @@ TINY = QUICK | dict(
 class Check:
     def __init__(self, args):
         self.root, self.args, self.device, self.shape = ROOT, args, args.device, args.shape
-        self.sizes = TINY if args.shape == "tiny" else QUICK if args.quick else FULL
+        self.sizes = TINY if args.shape.startswith("tiny") else QUICK if args.quick else FULL
         self.until = self.step_until = time.monotonic() + args.budget
         self.out = Path(args.out)
         self.out.mkdir(parents=True, exist_ok=True)

@@ -16,26 +16,32 @@ def copy_bandwidth(device, size, rounds=10):
 
 
 def step_seconds(shape, device, rows, whole_head=True, rounds=10):
-    """One step's products for so many rows, each layer with weights of its own; on a card in one CUDA graph."""
+    """One step's products for so many rows, each layer with weights of its own; on a card in one CUDA graph. Experts have equal shares."""
     dtype = torch.bfloat16
     generator = torch.Generator(device).manual_seed(rows)
 
     def random(*size):
         return torch.randn(size, generator=generator, device=device, dtype=dtype)
 
+    *kinds, head = products(shape, rows)
     # A prefill wants the logits of its last row alone.
-    heights = [rows] * 4 + [rows if whole_head else 1]
-    works = [
-        (random(height, inputs), [random(outputs, inputs) for _ in range(times)], random(height, outputs))
-        for height, (inputs, outputs, times) in zip(heights, products(shape))
-    ]
+    last = (random(rows if whole_head else 1, head.inputs), random(head.outputs, head.inputs))
+    works = []
+    for kind in kinds:
+        x = random(kind.matrices, kind.height(rows), kind.inputs)
+        weights = [random(kind.matrices, kind.outputs, kind.inputs) for _ in range(kind.layers)]
+        works.append((x, weights, random(kind.matrices, kind.height(rows), kind.outputs)))
 
     def step():
         for layer in range(shape["num_hidden_layers"]):
-            for x, weights, out in works[:4]:
-                torch.mm(x, weights[layer].t(), out=out)
-        x, weights, out = works[4]
-        torch.mm(x, weights[0].t(), out=out)
+            for x, weights, out in works:
+                if layer >= len(weights):
+                    continue
+                if len(x) == 1:
+                    torch.mm(x[0], weights[layer][0].t(), out=out[0])
+                else:
+                    torch.bmm(x, weights[layer].transpose(1, 2), out=out)
+        torch.mm(last[0], last[1].t())
 
     return timed(device, captured(step) if device.startswith("cuda") else step, rounds)
 

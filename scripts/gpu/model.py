@@ -43,6 +43,19 @@ def fill(name, weight, generator, shape):
     weight.copy_(noise)
 
 
+def published(model):
+    """Names and weights as models are published: experts one by one, gates and ups apart."""
+    for name, weight in model.named_parameters():
+        experts, found, kind = name.partition(".experts.")
+        if not found or weight.dim() != 3:
+            yield name, weight
+            continue
+        parts = ("gate", "up") if kind == "gate_up_proj" else ("down",)
+        for number, expert in enumerate(weight):
+            for part, rows in zip(parts, expert.chunk(len(parts))):
+                yield f"{experts}.experts.{number}.{part}_proj.weight", rows
+
+
 def write(model, shape, folder):
     """As published models lie on a disk: config.json, model.safetensors, and a tokenizer's files."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +66,7 @@ def write(model, shape, folder):
     known |= {f"<none{token}>": token for token in range(len(known), shape["vocab_size"])}
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     (folder / "config.json").write_text(json.dumps(shape, indent=2) + "\n")
-    weights = dict(model.named_parameters())
+    weights = dict(published(model))
     header, at = {"__metadata__": {"format": "pt"}}, 0
     for name, weight in weights.items():
         size = weight.numel() * 2

@@ -1,10 +1,18 @@
 """Shapes of models, without weights, and what follows from a shape alone: bytes and matrix products."""
 
+from dataclasses import dataclass
+
 BF16 = 2
 QWEN2 = dict(
     architectures=["Qwen2ForCausalLM"], model_type="qwen2", hidden_act="silu", max_position_embeddings=32768,
     rms_norm_eps=1e-6, rope_theta=1000000.0, use_sliding_window=False, attention_dropout=0.0, tie_word_embeddings=False,
     torch_dtype="bfloat16",
+)
+DEEPSEEK_V2 = dict(
+    architectures=["DeepseekV2ForCausalLM"], model_type="deepseek_v2", hidden_act="silu", attention_bias=False,
+    attention_dropout=0.0, q_lora_rank=None, first_k_dense_replace=1, moe_layer_freq=1, norm_topk_prob=False,
+    routed_scaling_factor=1.0, scoring_func="softmax", topk_method="greedy", n_group=1, topk_group=1,
+    rms_norm_eps=1e-6, rope_theta=10000.0, tie_word_embeddings=False, torch_dtype="bfloat16",
 )
 # As their config.json says, on the hub.
 SHAPES = {
@@ -22,43 +30,98 @@ SHAPES = {
         torch_dtype="bfloat16", hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32,
         num_key_value_heads=8, head_dim=128, vocab_size=128256,
     ),
+    # DeepSeek-GRM-16B is made of it. Its 40 times longer context is left out: what is measured is shorter.
+    "deepseek-v2-lite": DEEPSEEK_V2 | dict(
+        hidden_size=2048, intermediate_size=10944, num_hidden_layers=27, num_attention_heads=16, num_key_value_heads=16,
+        kv_lora_rank=512, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128, n_routed_experts=64,
+        n_shared_experts=2, num_experts_per_tok=6, moe_intermediate_size=1408, max_position_embeddings=4096,
+        vocab_size=102400,
+    ),
     # To try the script itself, on any machine.
     "tiny": QWEN2 | dict(
         hidden_size=128, intermediate_size=384, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
         vocab_size=512,
     ),
+    "tiny-deepseek": DEEPSEEK_V2 | dict(
+        hidden_size=128, intermediate_size=384, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=4,
+        kv_lora_rank=32, qk_nope_head_dim=32, qk_rope_head_dim=32, v_head_dim=32, n_routed_experts=8,
+        n_shared_experts=2, num_experts_per_tok=3, moe_intermediate_size=32, max_position_embeddings=4096,
+        vocab_size=512,
+    ),
 }
+
+
+@dataclass
+class Products:
+    """Products of one kind in a step: `layers` layers multiply `matrices` matrices, of outputs x inputs, by some rows each."""
+
+    inputs: int
+    outputs: int
+    layers: int
+    matrices: int = 1
+    # Of a step's rows, those that a matrix meets.
+    share: float = 1.0
+
+    @property
+    def weights(self):
+        return self.inputs * self.outputs * self.layers * self.matrices
+
+    def height(self, rows):
+        return max(1, round(rows * self.share))
 
 
 def head_size(shape):
     return shape.get("head_dim") or shape["hidden_size"] // shape["num_attention_heads"]
 
 
-def products(shape):
-    """(inputs, outputs, how often) of the matrix products of a step; the last is the head's."""
-    width, size = shape["hidden_size"], head_size(shape)
-    heads, kv_heads, layers = shape["num_attention_heads"], shape["num_key_value_heads"], shape["num_hidden_layers"]
+def products(shape, rows=None):
+    """Those of a step of so many rows; without a number, of one that meets every weight. The last is the head's."""
+    width, layers = shape["hidden_size"], shape["num_hidden_layers"]
+    heads, inner = shape["num_attention_heads"], shape["intermediate_size"]
+    head = Products(width, shape["vocab_size"], 1)
+    if "kv_lora_rank" not in shape:
+        size = head_size(shape)
+        return [
+            Products(width, (heads + 2 * shape["num_key_value_heads"]) * size, layers),
+            Products(heads * size, width, layers), *gated(width, inner, layers), head,
+        ]
+    rank, rope, value = shape["kv_lora_rank"], shape["qk_rope_head_dim"], shape["v_head_dim"]
+    plain, dense = shape["qk_nope_head_dim"], shape["first_k_dense_replace"]
+    count, used = shape["n_routed_experts"], shape["num_experts_per_tok"]
+    # Routes that fall as they like leave experts without a row where rows are few.
+    busy = count if rows is None else max(used, round(count * (1 - (1 - used / count) ** rows)))
+    one = shape["moe_intermediate_size"]
     return [
-        (width, (heads + 2 * kv_heads) * size, layers),
-        (heads * size, width, layers),
-        (width, 2 * shape["intermediate_size"], layers),
-        (shape["intermediate_size"], width, layers),
-        (width, shape["vocab_size"], 1),
+        Products(width, heads * (plain + rope) + rank + rope, layers),
+        Products(plain, rank, layers, heads), Products(rank, value, layers, heads),
+        Products(heads * value, width, layers), *gated(width, inner, dense),
+        Products(width, count, layers - dense), *gated(width, shape["n_shared_experts"] * one, layers - dense),
+        *gated(width, one, layers - dense, busy, used / busy), head,
     ]
 
 
-def product_bytes(shape):
+def gated(width, inner, layers, matrices=1, share=1.0):
+    """Of feed-forward networks."""
+    return [
+        Products(width, 2 * inner, layers, matrices, share), Products(inner, width, layers, matrices, share),
+    ]
+
+
+def product_bytes(shape, rows=None):
     """What a step reads of weights, in bf16."""
-    return sum(inputs * outputs * times for inputs, outputs, times in products(shape)) * BF16
+    return sum(kind.weights for kind in products(shape, rows)) * BF16
 
 
 def kv_bytes(shape):
-    """Keys and values of one token, in bf16."""
-    return 2 * shape["num_hidden_layers"] * shape["num_key_value_heads"] * head_size(shape) * BF16
+    """Keys and values of one token, in bf16; of latent attention one vector for both."""
+    layers = shape["num_hidden_layers"]
+    if "kv_lora_rank" in shape:
+        return layers * (shape["kv_lora_rank"] + shape["qk_rope_head_dim"]) * BF16
+    return 2 * layers * shape["num_key_value_heads"] * head_size(shape) * BF16
 
 
 def least_gain(shape, k, groups, prompt, generated):
     """By the bytes of a decode step alone: without sharing, over with. On average half of the text is generated."""
-    weights, token = product_bytes(shape), kv_bytes(shape)
+    weights, token = product_bytes(shape, k * groups), kv_bytes(shape)
     own = k * groups * generated / 2 * token
     return (weights + own + k * groups * prompt * token) / (weights + own + groups * prompt * token)

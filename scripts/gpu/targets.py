@@ -84,9 +84,8 @@ def proofs(results):
 def fixtures(found):
     if not found:
         return None, False
-    known = [name for name in found if not found[name].get("refused")]
-    right = [name for name in known if found[name].get("ok")]
-    return f"{', '.join(right) or 'none'} ({len(right)} of {len(known)})", bool(known) and len(right) == len(known)
+    right = [name for name in found if found[name].get("ok")]
+    return f"{', '.join(right) or 'none'} ({len(right)} of {len(found)})", len(right) == len(found)
 
 
 def logits(found):
