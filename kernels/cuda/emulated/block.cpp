@@ -28,6 +28,8 @@ u32 thread_count, warp_count;
 u32 waiting, ended;
 u32 barrier_line;
 bool backwards;
+// Whether this launch begins with its last block.
+bool last_first;
 char failure[1024];
 bool faulted;
 const void *fault_address;
@@ -189,19 +191,20 @@ std::string run(const Launch &launch) {
     grid_size = launch.grid;
     dynamic_memory = dynamic.at(launch.dynamic_bytes);
     prepare_threads();
-    for (block_index.z = 0; block_index.z < grid_size.z; block_index.z++) {
-        for (block_index.y = 0; block_index.y < grid_size.y; block_index.y++) {
-            for (block_index.x = 0; block_index.x < grid_size.x; block_index.x++) {
-                run_block();
-                if (failure[0] != '\0') {
-                    for (u32 number = 0; number < thread_count; number++) {
-                        threads[number]->fiber.reset();
-                    }
-                    return failure;
-                }
+    u64 blocks = static_cast<u64>(grid_size.x) * grid_size.y * grid_size.z;
+    for (u64 turn = 0; turn < blocks; turn++) {
+        u64 number = last_first ? blocks - 1 - turn : turn;
+        block_index = {static_cast<u32>(number % grid_size.x), static_cast<u32>(number / grid_size.x % grid_size.y),
+                       static_cast<u32>(number / grid_size.x / grid_size.y)};
+        run_block();
+        if (failure[0] != '\0') {
+            for (u32 thread = 0; thread < thread_count; thread++) {
+                threads[thread]->fiber.reset();
             }
+            return failure;
         }
     }
+    last_first = !last_first;
     return {};
 }
 

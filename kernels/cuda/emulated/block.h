@@ -1,9 +1,10 @@
 // One block of a kernel that runs: its threads as fibers, its shared memory, its barriers.
 //
 // The threads of a warp run one after another, each until it waits; which warp goes first changes from barrier to
-// barrier, so that a missing barrier shows. What a card leaves undefined is an error here, with the names of kernel,
-// block, thread and lines: threads that wait at different barriers or collectives, or end while others wait; a
-// collective of a warp that is not whole; a shared address that is none.
+// barrier, so that a missing barrier shows. Blocks go from the first to the last in one launch, and from the last to the
+// first in the next, so that two that write to one place show. What a card leaves undefined is an error here, with the
+// names of kernel, block, thread and lines: threads that wait at different barriers or collectives, or end while others
+// wait; a collective of a warp that is not whole; a shared address that is none.
 #pragma once
 #include "fiber.h"
 #include <memory>
