@@ -6,50 +6,7 @@
 // seen from position p where t <= p and (window == 0 or t + window > p). Who sees a value that is no finite number may
 // get NaN in all of his head.
 #include "attend.cuh"
-
-DEVICE u32 read_again(const u32 &number) { return *static_cast<const volatile u32 *>(&number); }
-
-struct Output {
-    bf16 *out;
-    float *sums, *stats;
-    u32 heads;
-};
-
-// What a query leaves: its row of `out`, or its part. Collective, for all queries of the warp.
-template <u32 SIZE>
-DEVICE void store(const Output &output, const Task &task, const Query &query, u32 half, const float (&sums)[SIZE / 8][4],
-                  float greatest, float sum) {
-    u32 quarter = lane_index() % 4;
-    if (task.partial == WHOLE) {
-        float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
-        bf16 *to = output.out + (static_cast<u64>(query.row) * output.heads + query.head) * SIZE;
-#pragma unroll
-        for (u32 pair = 0; pair < SIZE / 16; pair++) {
-            u32 left = pack(sums[2 * pair][2 * half] * inverse, sums[2 * pair][2 * half + 1] * inverse);
-            u32 right = pack(sums[2 * pair + 1][2 * half] * inverse, sums[2 * pair + 1][2 * half + 1] * inverse);
-            // Neighbours swap, so that each has four numbers that follow each other, and four lanes 32 bytes.
-            bool is_right = quarter % 2 == 1;
-            u32 swapped = shuffle_xor(is_right ? left : right, 1);
-            u32x2 four = is_right ? u32x2{swapped, right} : u32x2{left, swapped};
-            if (query.exists) {
-                *reinterpret_cast<u32x2 *>(to + 16 * pair + quarter % 2 * 8 + quarter / 2 * 4) = four;
-            }
-        }
-        return;
-    }
-    if (!query.exists) {
-        return;
-    }
-    u64 part = static_cast<u64>(task.partial + query.row - task.first_row) * output.heads + query.head;
-#pragma unroll
-    for (u32 column = 0; column < SIZE / 8; column++) {
-        f32x2 two = {sums[column][2 * half], sums[column][2 * half + 1]};
-        *reinterpret_cast<f32x2 *>(output.sums + part * SIZE + 8 * column + 2 * quarter) = two;
-    }
-    if (quarter == 0) {
-        *reinterpret_cast<f32x2 *>(output.stats + 2 * part) = {greatest * LN_2, sum};
-    }
-}
+#include "attended.cuh"
 
 template <u32 SIZE>
 DEVICE void attend(const bf16 *queries, const bf16 *keys, const bf16 *values, const Task *task_at, const u32 *slots,
@@ -125,19 +82,11 @@ DEVICE void attend(const bf16 *queries, const bf16 *keys, const bf16 *values, co
     if (!works) {
         return;
     }
-    // Read again, rather than kept in registers all along.
-    Task again = {};
-    again.first_row = read_again(task_at->first_row);
-    again.rows = read_again(task_at->rows);
-    again.first_query = read_again(task_at->first_query);
-    again.partial = read_again(task_at->partial);
+    Task again = read_again(task_at);
 #pragma unroll
     for (u32 half = 0; half < 2; half++) {
-        float sum = running.sum[half];
-        sum += shuffle_xor(sum, 1);
-        sum += shuffle_xor(sum, 2);
         Query query = query_of(again, again.first_query + block_query + 8 * half, per_kv, kv_head);
-        store<SIZE>(output, again, query, half, sums, running.greatest[half], sum);
+        store<SIZE>(output, again, query, half, sums, running, 0);
     }
 }
 

@@ -76,6 +76,7 @@ DEVICE float fma(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 DEVICE float max(float a, float b) { return fmaxf(a, b); }
 DEVICE u32 min(u32 a, u32 b) { return a < b ? a : b; }
 DEVICE u32 max(u32 a, u32 b) { return a > b ? a : b; }
+DEVICE u32 count_ones(u32 bits) { return __popc(bits); }
 } // namespace machine
 
 // Dynamic shared memory, aligned to 16 bytes; as many as the launch says.

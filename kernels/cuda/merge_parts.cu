@@ -1,7 +1,8 @@
 // Merges attention over parts of the tokens into attention over all of them, by log-sum-exp (Flash-Decoding; Dao et al.,
 // arXiv:2307.08691, section 3.1).
 // Shapes: sums[parts][heads][head_size], stats[parts][heads][2] (greatest score, sum of weights), parts[rows],
-// out[rows][heads][head_size]; grid (rows, heads), block head_size. A row that saw nothing becomes zeros.
+// out[rows][heads][head_size]; grid (rows, heads), block head_size, which is 512 at most. A row that saw nothing becomes
+// zeros.
 #include "machine.cuh"
 
 // The partial rows of a row, in the order in which they are summed: first the shared ones, then its own.
@@ -14,7 +15,7 @@ DEVICE u32 part_at(const Parts &parts, u32 index) {
                                       : parts.own + (index - parts.shared_count) * parts.own_stride;
 }
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(512)
 merge_parts(const float *sums, const float *stats, const Parts *parts_of_rows, bf16 *out, u32 heads, u32 head_size) {
     Parts parts = parts_of_rows[blockIdx.x];
     u32 head = blockIdx.y, element = threadIdx.x;

@@ -6,38 +6,12 @@
 // Grid (rows, ceil((heads + 2 kv_heads) / 4)), block 128: one warp a head. head_size is even and at most 256.
 // A row whose slot is 0xffffffff keeps its keys and values to itself.
 #include "reduce.cuh"
+#include "rotation.cuh"
 
 constexpr u32 HEADS = 4;
 constexpr u32 HEAD_MOST = 256;
 // A lane has two elements that follow each other in each 64 of the head.
 constexpr u32 STEPS = HEAD_MOST / 64;
-
-// The pair that `element` is in, and its place there.
-struct Turn {
-    u32 pair, first, second;
-    bool is_first;
-};
-
-DEVICE Turn turn_of(u32 element, u32 turned, bool neighbours) {
-    if (neighbours) {
-        u32 pair = element / 2;
-        return {pair, 2 * pair, 2 * pair + 1, element % 2 == 0};
-    }
-    u32 half = turned / 2;
-    u32 pair = element < half ? element : element - half;
-    return {pair, pair, pair + half, element < half};
-}
-
-// The turned `element` of a head that lies in shared memory.
-DEVICE float turned_element(const float *head, const float *turns, u32 element, u32 turned, bool neighbours) {
-    if (element >= turned) {
-        return head[element];
-    }
-    Turn turn = turn_of(element, turned, neighbours);
-    float cos = turns[2 * turn.pair], sin = turns[2 * turn.pair + 1];
-    float a = head[turn.first], b = head[turn.second];
-    return turn.is_first ? a * cos - b * sin : a * sin + b * cos;
-}
 
 extern "C" __global__ void __launch_bounds__(128)
 rotate_store(const bf16 *qkv, const float *bias, const float *query_norm, const float *key_norm, const float *turns,
@@ -94,12 +68,13 @@ rotate_store(const bf16 *qkv, const float *bias, const float *query_norm, const 
     bf16 *to = (is_query ? queries : is_value ? values : keys) + place * head_size;
     const float *row_turns = turns + static_cast<u64>(positions[row]) * turned;
     u32 turned_here = is_value ? 0 : turned;
+    auto element = [&](u32 at) { return mine[at]; };
 #pragma unroll
     for (u32 step = 0; step < STEPS; step++) {
         u32 at = 64 * step + 2 * lane;
         if (at < head_size) {
-            float first = turned_element(mine, row_turns, at, turned_here, neighbours != 0);
-            float second = turned_element(mine, row_turns, at + 1, turned_here, neighbours != 0);
+            float first = turned_element(element, row_turns, at, turned_here, neighbours != 0);
+            float second = turned_element(element, row_turns, at + 1, turned_here, neighbours != 0);
             *reinterpret_cast<u32 *>(to + at) = pack(first, second);
         }
     }

@@ -27,21 +27,22 @@ template <u32 SIZE> DEVICE u32 place_of(u32 row, u32 chunk) {
     return 8 * (row * Shape<SIZE>::CHUNKS + (chunk ^ key));
 }
 
-// A lane's row of the matrices that ldmatrix reads at once: `row` plus a multiple of 8, and of each two chunks one. Of
-// a period's pairs of chunks it knows the addresses; all others are at a constant distance, so that they take no register.
+// A lane's row of the matrices that ldmatrix reads at once: `row` plus a multiple of 8, and of each two chunks one, from
+// `first` on. Of a period's pairs of chunks it knows the addresses; all others are at a constant distance, so that they
+// take no register.
 template <u32 SIZE> struct MatrixRow {
     static constexpr u32 PAIRS = Swizzle<SIZE>::PERIOD / 2;
     const bf16 *at[PAIRS];
 };
-template <u32 SIZE> DEVICE MatrixRow<SIZE> matrix_row(const bf16 *tile, u32 row, u32 half) {
+template <u32 SIZE> DEVICE MatrixRow<SIZE> matrix_row(const bf16 *tile, u32 row, u32 first) {
     MatrixRow<SIZE> result;
 #pragma unroll
     for (u32 pair = 0; pair < MatrixRow<SIZE>::PAIRS; pair++) {
-        result.at[pair] = tile + place_of<SIZE>(row, 2 * pair + half);
+        result.at[pair] = tile + place_of<SIZE>(row, first + 2 * pair);
     }
     return result;
 }
-// The row `further` on, a multiple of 8; the chunk 2 * pair or the one after it.
+// The row `further` on, a multiple of 8; the chunk `first` + 2 * pair.
 template <u32 SIZE> DEVICE const bf16 *row_at(const MatrixRow<SIZE> &row, u32 further, u32 pair) {
     constexpr u32 PAIRS = MatrixRow<SIZE>::PAIRS;
     return row.at[pair % PAIRS] + pair / PAIRS * PAIRS * 16 + further * SIZE;

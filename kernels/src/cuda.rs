@@ -40,12 +40,18 @@ pub use choice::Role;
 pub use eight::{EIGHT_GROUP, quantise_eight};
 pub use error::CudaError;
 pub use graph::Graph;
-pub use kernels::{Attention, Draw, HEAD_SIZES, Heads, Kernels, Parts, Question, Rotation, Task};
+pub use kernels::{
+    Attention, AttentionSizes, Draw, HEAD_SIZES, Heads, Kernels, LATENT_SIZES, LatentAttention,
+    LatentHeads, LatentRotation, Parts, Question, Rotation, Rows, Task,
+};
+pub use kernels::{
+    MOST_EXPERTS, MOST_SEATS, MOST_USED, Routing, SeatInputs, SeatTile, Seats, most_seat_tiles,
+};
 pub use library::{DRIVER, LIBRARIES_VARIABLE, open_libraries, opened_file};
 pub use measure::{CardLimits, measure};
 pub use memory::{Bf16, Buffer, Pinned, Plain, View};
-pub use products::{Algorithms, EightMatrix, Matrix, Output, Products};
+pub use products::{Algorithms, EightMatrix, Matrices, Matrix, Output, Products, Strided, Weights};
 pub use shapes::TASK_QUERIES;
 
 /// Changes whenever a kernel's bits do.
-pub const KERNELS_VERSION: u32 = 1;
+pub const KERNELS_VERSION: u32 = 2;

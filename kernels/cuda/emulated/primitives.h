@@ -69,6 +69,7 @@ DEVICE float fma(float a, float b, float c) { return fmaf(a, b, c); }
 DEVICE float max(float a, float b) { return fmaxf(a, b); }
 DEVICE u32 min(u32 a, u32 b) { return a < b ? a : b; }
 DEVICE u32 max(u32 a, u32 b) { return a > b ? a : b; }
+DEVICE u32 count_ones(u32 bits) { return __builtin_popcount(bits); }
 } // namespace machine
 
 template <class T> DEVICE T *dynamic_shared() { return static_cast<T *>(emulated::dynamic_memory); }

@@ -1,7 +1,7 @@
 // product8 against doubles; a row's bits do not depend on how many others there are.
 #define EMULATED_FILE product8
 #include "../emulated/kernel_file.h"
-#include "card.h"
+#include "matrices.h"
 
 namespace {
 #include "../product8.cu"
@@ -10,49 +10,15 @@ EMULATED_KERNEL(product8)
 
 using namespace card;
 
-struct Weights {
-    u32 inputs, outputs;
-    Memory<u32> words;
-    Memory<float> scales;
-    std::vector<signed char> plain;
-
-    Weights(u32 inputs, u32 outputs, Random &random)
-        : inputs(inputs), outputs(outputs), words(outputs * inputs / 4), scales((inputs + 127) / 128 * outputs),
-          plain(outputs * inputs) {
-        random.fill(scales, 0.01f);
-        for (size_t four = 0; four < words.size(); four++) {
-            for (u32 one = 0; one < 4; one++) {
-                int number = static_cast<int>(random.below(255)) - 127;
-                plain[4 * four + one] = static_cast<signed char>(number);
-                u32 place = one == 1 ? 2 : one == 2 ? 1 : one;
-                words[four] |= static_cast<u32>(static_cast<unsigned char>(number)) << 8 * place;
-            }
-        }
-    }
-
-    // The product, and what its terms' magnitudes add up to.
-    std::pair<double, double> times(const bf16 *x, u32 output) const {
-        double sum = 0.0, magnitude = 0.0;
-        for (u32 input = 0; input < inputs; input++) {
-            double term = double(to_float(x[input])) * plain[output * inputs + input] * scales[input / 128 * outputs + output];
-            sum += term;
-            magnitude += std::fabs(term);
-        }
-        return {sum, magnitude};
-    }
-};
-
-template <class T> void multiply_all(const Weights &weights, Memory<bf16> &x, u32 first, u32 rows, Memory<T> &out, u32 add) {
-    Memory<u32> words(weights.words);
-    Memory<float> scales(weights.scales);
+template <class T> void multiply_all(Matrices &weights, Memory<bf16> &x, u32 first, u32 rows, Memory<T> &out, u32 add) {
     launch("product8", {(weights.outputs + 31) / 32, (rows + 63) / 64, 1}, 256, 49152, x.at(first * weights.inputs),
-           words.at(), scales.at(), static_cast<void *>(out.at()), rows, weights.inputs, weights.outputs,
+           weights.words.at(), weights.scales.at(), static_cast<void *>(out.at()), rows, weights.inputs, weights.outputs,
            u32(sizeof(T) == 4), add);
 }
 
 void products_are_those_of_doubles(u32 rows, u32 inputs, u32 outputs) {
     Random random(rows + inputs + outputs);
-    Weights weights(inputs, outputs, random);
+    Matrices weights(8, 1, outputs, inputs, random);
     Memory<bf16> x(rows * inputs);
     random.fill(x);
     Memory<float> wide(rows * outputs, 0.5f), fresh(rows * outputs, NAN);
@@ -63,7 +29,7 @@ void products_are_those_of_doubles(u32 rows, u32 inputs, u32 outputs) {
     for (u32 row = 0; row < rows; row++) {
         for (u32 output = 0; output < outputs; output++) {
             size_t index = row * outputs + output;
-            auto [sum, magnitude] = weights.times(x.at(row * inputs), output);
+            auto [sum, magnitude] = weights.times(0, output, x.at(row * inputs));
             double error = 1e-6 * magnitude + 1e-6;
             check_close(fresh[index], sum, error, "product", index);
             check_close(wide[index], sum + 0.5, error, "sum", index);
@@ -75,7 +41,7 @@ void products_are_those_of_doubles(u32 rows, u32 inputs, u32 outputs) {
 void a_row_does_not_depend_on_the_others() {
     Random random(5);
     u32 rows = 130, inputs = 1040, outputs = 40;
-    Weights weights(inputs, outputs, random);
+    Matrices weights(8, 1, outputs, inputs, random);
     Memory<bf16> x(rows * inputs);
     random.fill(x);
     Memory<float> together(rows * outputs);

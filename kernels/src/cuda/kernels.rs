@@ -6,8 +6,12 @@
 
 mod answers;
 mod attention;
+mod experts;
+mod grouped;
+mod latent;
 mod products;
 mod rows;
+mod seats;
 mod structs;
 
 use std::ffi::c_void;
@@ -18,11 +22,18 @@ use cudarc::driver::{CudaFunction, CudaModule, result};
 use cudarc::nvrtc::Ptx;
 
 use super::ptx::MODULES;
-use super::shapes::{LaunchShape, attention_bytes};
+use super::shapes::LaunchShape;
 use super::{Card, CudaError};
-pub use structs::{Attention, Draw, Heads, Parts, Question, Rotation, Task};
+use grouped::GroupedProduct;
+pub use seats::{
+    MOST_EXPERTS, MOST_SEATS, MOST_USED, Routing, SeatInputs, SeatTile, Seats, most_seat_tiles,
+};
+pub use structs::{
+    Attention, Draw, Heads, LatentAttention, LatentHeads, LatentRotation, Parts, Question,
+    Rotation, Rows, Task,
+};
 
-pub use super::shapes::HEAD_SIZES;
+pub use super::shapes::{AttentionSizes, HEAD_SIZES, LATENT_SIZES};
 
 /// Shared memory that a block has without asking.
 const USUAL_SHARED_BYTES: u32 = 48 << 10;
@@ -35,15 +46,23 @@ pub struct Kernels {
     norm: CudaFunction,
     join_norm: CudaFunction,
     gather_norm: CudaFunction,
-    rotate_store: CudaFunction,
     expand_slots: CudaFunction,
-    /// For the model's size of heads.
+    /// The model's kind and size of heads, which the next two are for.
+    sizes: AttentionSizes,
+    /// `rotate_store` or `latent_store`.
+    store: CudaFunction,
+    /// `attend` or `attend_latent`.
     attend: CudaFunction,
-    head_size: usize,
     merge_parts: CudaFunction,
     gate: CudaFunction,
     soft_cap: CudaFunction,
     product8: CudaFunction,
+    widen8: CudaFunction,
+    multiply_heads: GroupedProduct,
+    multiply_experts: GroupedProduct,
+    route: CudaFunction,
+    assign_seats: CudaFunction,
+    add_routed: CudaFunction,
     draw: CudaFunction,
     masses: CudaFunction,
 }
@@ -60,18 +79,23 @@ use arguments;
 // === impl Kernels ===
 
 impl Kernels {
-    /// Compiles the kernels for a card and a size of heads.
+    /// Compiles the kernels for a card, and attention for a model's heads.
     ///
     /// # Errors
-    /// A size of heads that is none of [`HEAD_SIZES`], a card whose blocks have too little shared memory, or a driver that does not take the
-    /// PTX.
-    pub fn load(card: &Card, head_size: usize) -> Result<Kernels, CudaError> {
-        if !HEAD_SIZES.contains(&head_size) {
-            return Err(CudaError::Unsupported(format!(
-                "heads of {head_size} elements; the kernels have {HEAD_SIZES:?}"
-            )));
+    /// Sizes that the kernels do not have ([`HEAD_SIZES`], [`LATENT_SIZES`]), a card whose blocks have too little shared memory, or a driver that does
+    /// not take the PTX.
+    pub fn load(card: &Card, sizes: AttentionSizes) -> Result<Kernels, CudaError> {
+        if !sizes.is_known() {
+            return Err(CudaError::Unsupported(match sizes {
+                AttentionSizes::Heads(size) => {
+                    format!("heads of {size} elements; the kernels have {HEAD_SIZES:?}")
+                }
+                AttentionSizes::Latent { rank, rope } => format!(
+                    "latent attention of rank {rank} with {rope} rotated elements; the kernels have {LATENT_SIZES:?}"
+                ),
+            }));
         }
-        let shared = attention_bytes(head_size);
+        let shared = sizes.shared_bytes();
         if shared as usize > card.facts().shared_bytes {
             return Err(CudaError::Unsupported(format!(
                 "attention needs {shared} bytes of shared memory a block, {} has {}",
@@ -80,33 +104,47 @@ impl Kernels {
             )));
         }
         let failed = || CudaError::driver("compiling the kernels");
-        let load = |name: &str, function: &str| -> Result<CudaFunction, CudaError> {
+        let module = |name: &str| -> Result<Arc<CudaModule>, CudaError> {
             let ptx = MODULES.iter().find(|(module, _)| *module == name).map_or("", |(_, ptx)| ptx);
-            let module: Arc<CudaModule> =
-                card.stream.context().load_module(Ptx::from_src(ptx)).map_err(failed())?;
-            module.load_function(function).map_err(failed())
+            card.stream.context().load_module(Ptx::from_src(ptx)).map_err(failed())
+        };
+        let load = |name: &str, function: &str| -> Result<CudaFunction, CudaError> {
+            module(name)?.load_function(function).map_err(failed())
         };
         let simple = |name: &str| load(name, name);
-        let attend = load("attend", &format!("attend_{head_size}"))?;
-        if shared > USUAL_SHARED_BYTES {
-            let attribute =
-                CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            attend.set_attribute(attribute, shared as i32).map_err(failed())?;
-        }
+        let (store, attend) = match sizes {
+            AttentionSizes::Heads(size) => {
+                (simple("rotate_store")?, load("attend", &format!("attend_{size}"))?)
+            }
+            AttentionSizes::Latent { rank, rope } => {
+                let attend = load("attend_latent", &format!("attend_latent_{rank}_{rope}"))?;
+                (simple("latent_store")?, attend)
+            }
+        };
+        allow_shared(&attend, shared)?;
         Ok(Kernels {
             card: card.clone(),
             embed: simple("embed")?,
             norm: simple("norm")?,
             join_norm: simple("join_norm")?,
             gather_norm: simple("gather_norm")?,
-            rotate_store: simple("rotate_store")?,
             expand_slots: simple("expand_slots")?,
+            sizes,
+            store,
             attend,
-            head_size,
             merge_parts: simple("merge_parts")?,
             gate: simple("gate")?,
             soft_cap: simple("soft_cap")?,
             product8: simple("product8")?,
+            widen8: simple("widen8")?,
+            multiply_heads: GroupedProduct::load(&module("multiply_heads")?, "multiply_heads")?,
+            multiply_experts: GroupedProduct::load(
+                &module("multiply_experts")?,
+                "multiply_experts",
+            )?,
+            route: simple("route")?,
+            assign_seats: simple("assign_seats")?,
+            add_routed: simple("add_routed")?,
             draw: simple("draw")?,
             masses: simple("masses")?,
         })
@@ -136,6 +174,16 @@ impl Kernels {
         };
         launched.map_err(CudaError::driver("launching a kernel"))
     }
+}
+
+/// Lets a kernel's blocks have so many bytes of shared memory.
+fn allow_shared(function: &CudaFunction, bytes: u32) -> Result<(), CudaError> {
+    if bytes <= USUAL_SHARED_BYTES {
+        return Ok(());
+    }
+    let attribute = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+    let allowed = function.set_attribute(attribute, bytes as i32);
+    allowed.map_err(CudaError::driver("compiling the kernels"))
 }
 
 /// Holds a view's length to what a kernel touches of it.

@@ -19,7 +19,8 @@ use super::{Bf16, Buffer, Card, CudaError, View};
 pub(super) use calls::Refused;
 use calls::{Algorithm, Calls, check};
 use descriptions::Layouts;
-pub use operands::{EightMatrix, Matrix, Output};
+pub(super) use operands::check_aligned;
+pub use operands::{EightMatrix, Matrices, Matrix, Output, Strided, Weights};
 use trial::Trial;
 
 /// Memory that algorithms may use, in bytes: what NVIDIA advises for Hopper.

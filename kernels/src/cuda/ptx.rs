@@ -1,20 +1,28 @@
 //! The committed PTX of the kernels (`../../cuda/ptx`), which `make cuda` writes.
 
 /// Pairs of a source's name and its PTX.
-pub(super) const MODULES: [(&str, &str); 13] = [
+pub(super) const MODULES: [(&str, &str); 21] = [
+    ("add_routed", include_str!("../../cuda/ptx/add_routed.ptx")),
+    ("assign_seats", include_str!("../../cuda/ptx/assign_seats.ptx")),
     ("attend", include_str!("../../cuda/ptx/attend.ptx")),
+    ("attend_latent", include_str!("../../cuda/ptx/attend_latent.ptx")),
     ("draw", include_str!("../../cuda/ptx/draw.ptx")),
     ("embed", include_str!("../../cuda/ptx/embed.ptx")),
     ("expand_slots", include_str!("../../cuda/ptx/expand_slots.ptx")),
     ("gate", include_str!("../../cuda/ptx/gate.ptx")),
     ("gather_norm", include_str!("../../cuda/ptx/gather_norm.ptx")),
     ("join_norm", include_str!("../../cuda/ptx/join_norm.ptx")),
+    ("latent_store", include_str!("../../cuda/ptx/latent_store.ptx")),
     ("masses", include_str!("../../cuda/ptx/masses.ptx")),
     ("merge_parts", include_str!("../../cuda/ptx/merge_parts.ptx")),
+    ("multiply_experts", include_str!("../../cuda/ptx/multiply_experts.ptx")),
+    ("multiply_heads", include_str!("../../cuda/ptx/multiply_heads.ptx")),
     ("norm", include_str!("../../cuda/ptx/norm.ptx")),
     ("product8", include_str!("../../cuda/ptx/product8.ptx")),
     ("rotate_store", include_str!("../../cuda/ptx/rotate_store.ptx")),
+    ("route", include_str!("../../cuda/ptx/route.ptx")),
     ("soft_cap", include_str!("../../cuda/ptx/soft_cap.ptx")),
+    ("widen8", include_str!("../../cuda/ptx/widen8.ptx")),
 ];
 
 #[cfg(test)]

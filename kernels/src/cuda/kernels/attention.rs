@@ -1,6 +1,8 @@
 //! Launches of attention, and of what lies before and after it.
 
-use super::{Attention, Heads, Kernels, LaunchShape, Parts, Rotation, Task, arguments, check};
+use super::{
+    Attention, AttentionSizes, Heads, Kernels, LaunchShape, Parts, Rotation, Task, arguments, check,
+};
 use crate::cuda::{Bf16, CudaError, View};
 
 // === impl Kernels ===
@@ -19,6 +21,7 @@ impl Kernels {
         [qkv, queries]: [View<'_, Bf16>; 2],
         [keys, values]: [View<'_, Bf16>; 2],
     ) -> Result<(), CudaError> {
+        self.check_heads(heads);
         let rows = positions.len();
         check("slots", slots.len(), rows);
         check("queries", queries.len(), rows * heads.queries());
@@ -35,7 +38,7 @@ impl Kernels {
         let [query_heads, kv_heads, head_size] = heads.numbers();
         let (turned, neighbours) = (rotation.turned as u32, u32::from(rotation.neighbours));
         self.launch(
-            &self.rotate_store,
+            &self.store,
             LaunchShape::heads(rows as u32, query_heads + 2 * kv_heads),
             arguments![
                 qkv.pointer,
@@ -88,13 +91,13 @@ impl Kernels {
         out: View<'_, Bf16>,
         [sums, stats]: [View<'_, f32>; 2],
     ) -> Result<(), CudaError> {
-        assert_eq!(heads.head_size, self.head_size, "kernels are loaded for one size of heads");
+        self.check_heads(heads);
         let Attention { queries, keys, values, slots, positions, scale, softcap, window } =
             *attention;
         let [query_heads, kv_heads, _] = heads.numbers();
         self.launch(
             &self.attend,
-            LaunchShape::tasks(tasks.len() as u32, kv_heads, self.head_size),
+            LaunchShape::tasks(tasks.len() as u32, kv_heads, heads.head_size),
             arguments![
                 queries.pointer,
                 keys.pointer,
@@ -134,5 +137,10 @@ impl Kernels {
             LaunchShape::merges(parts.len() as u32, query_heads, head_size),
             arguments![sums, stats, parts.pointer, out.pointer, query_heads, head_size],
         )
+    }
+
+    fn check_heads(&self, heads: Heads) {
+        let sizes = AttentionSizes::Heads(heads.head_size);
+        assert_eq!(sizes, self.sizes, "kernels are loaded for one kind and size of heads");
     }
 }

@@ -34,4 +34,29 @@ impl Kernels {
             arguments![x, bytes, scales, out, rows, inputs, outputs, wide, adds],
         )
     }
+
+    /// Writes a matrix of 8 bits to `out` in bfloat16.
+    ///
+    /// # Errors
+    /// A lost card.
+    ///
+    /// # Panics
+    /// Where a view is too short.
+    pub fn widen_eight(
+        &self,
+        matrix: EightMatrix<'_>,
+        out: View<'_, Bf16>,
+    ) -> Result<(), CudaError> {
+        let EightMatrix { bytes, scales, outputs, inputs } = matrix;
+        check("weights", bytes.len(), outputs * inputs);
+        check("scales", scales.len(), outputs * inputs.div_ceil(EIGHT_GROUP));
+        check("widened weights", out.len(), outputs * inputs);
+        let shape = LaunchShape::widened(outputs, inputs);
+        let (inputs, outputs) = (inputs as u32, outputs as u32);
+        self.launch(
+            &self.widen8,
+            shape,
+            arguments![bytes.pointer, scales.pointer, out.pointer, inputs, outputs],
+        )
+    }
 }

@@ -16,6 +16,28 @@ pub struct Heads {
     pub head_size: usize,
 }
 
+/// Sizes of latent attention (MLA). A key is (latent vector, rotated part), one for all heads, and its first `rank` elements are the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LatentHeads {
+    /// Heads of queries.
+    pub heads: usize,
+    /// Elements of the latent vector.
+    pub rank: usize,
+    /// Elements of the rotated part of queries and keys.
+    pub rope: usize,
+    /// Elements of the plain part of a projected query.
+    pub nope: usize,
+}
+
+/// Rows of one matrix that lie `stride` elements apart.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// Begins with the first row's first element.
+    pub view: View<'a, Bf16>,
+    /// From one row to the next.
+    pub stride: usize,
+}
+
 /// How queries and keys are made of a product's outputs.
 #[derive(Debug, Clone, Copy)]
 pub struct Rotation<'a> {
@@ -32,6 +54,19 @@ pub struct Rotation<'a> {
     /// Whether neighbours are pairs; else those half of `turned` apart.
     pub neighbours: bool,
     /// Of the norms.
+    pub epsilon: f32,
+}
+
+/// How a latent vector and the rotated parts become keys and queries.
+#[derive(Debug, Clone, Copy)]
+pub struct LatentRotation<'a> {
+    /// Weights of the latent vector's norm: rank.
+    pub norm: View<'a, f32>,
+    /// For every position `rope` numbers: cosine and sine of each pair.
+    pub turns: View<'a, f32>,
+    /// Whether neighbours are pairs; else those half of `rope` apart.
+    pub neighbours: bool,
+    /// Of the norm.
     pub epsilon: f32,
 }
 
@@ -54,6 +89,21 @@ pub struct Attention<'a> {
     pub softcap: f32,
     /// Tokens that a row sees; 0: all.
     pub window: u32,
+}
+
+/// What latent attention reads.
+#[derive(Debug, Clone, Copy)]
+pub struct LatentAttention<'a> {
+    /// Rows x heads x (rank + rope).
+    pub queries: View<'a, Bf16>,
+    /// Slots x (rank + rope), of one layer.
+    pub keys: View<'a, Bf16>,
+    /// Lists of slots that tasks point into.
+    pub slots: View<'a, u32>,
+    /// Of the batch's rows.
+    pub positions: View<'a, u32>,
+    /// Scores are multiplied by it.
+    pub scale: f32,
 }
 
 /// A block's attention, for every key head: up to 64 queries of neighbouring rows, and a range of tokens that all of them may see.
@@ -162,5 +212,40 @@ impl Heads {
 
     pub(super) fn numbers(&self) -> [u32; 3] {
         [self.heads as u32, self.kv_heads as u32, self.head_size as u32]
+    }
+}
+
+// === impl LatentHeads ===
+
+impl LatentHeads {
+    /// Elements of a query or key of a head.
+    pub fn key_size(&self) -> usize {
+        self.rank + self.rope
+    }
+
+    /// Elements of a row's queries.
+    pub fn queries(&self) -> usize {
+        self.heads * self.key_size()
+    }
+
+    /// Elements of a row's queries as they are projected.
+    pub fn projected(&self) -> usize {
+        self.heads * (self.nope + self.rope)
+    }
+
+    /// The heads that attention gives.
+    pub fn attended(&self) -> Heads {
+        Heads { heads: self.heads, kv_heads: 1, head_size: self.rank }
+    }
+}
+
+// === impl Rows ===
+
+impl Rows<'_> {
+    /// Holds the view to `rows` rows of `width` elements.
+    pub(super) fn check(&self, what: &str, rows: usize, width: usize) {
+        if let Some(before) = rows.checked_sub(1) {
+            super::check(what, self.view.len(), before * self.stride + width);
+        }
     }
 }

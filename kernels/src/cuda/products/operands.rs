@@ -1,7 +1,7 @@
 //! What is multiplied, and where products go.
 
 use super::calls::{BFLOAT16, FLOAT32};
-use crate::cuda::{Bf16, View};
+use crate::cuda::{Bf16, EIGHT_GROUP, View};
 
 /// A matrix of weights: `outputs` rows of `inputs`.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,44 @@ pub struct EightMatrix<'a> {
     pub inputs: usize,
 }
 
+/// Matrices of equal sizes, one below the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrices<'a> {
+    /// The weights of all.
+    pub weights: Weights<'a>,
+    /// Matrices.
+    pub count: usize,
+    /// Rows of a matrix.
+    pub outputs: usize,
+    /// Columns of a matrix: a multiple of 16.
+    pub inputs: usize,
+}
+
+/// How the weights of [`Matrices`] are stored.
+#[derive(Debug, Clone, Copy)]
+pub enum Weights<'a> {
+    /// count x outputs x inputs.
+    Rounded(View<'a, Bf16>),
+    /// In 8 bits.
+    Eight {
+        /// Bytes as [`crate::cuda::quantise_eight`] makes them: count x outputs x inputs.
+        bytes: View<'a, u8>,
+        /// For every 128 inputs of a matrix the scales of its outputs: count x ceil(inputs / 128) x outputs.
+        scales: View<'a, f32>,
+    },
+}
+
+/// A vector for each of some rows and each of some matrices: that of row r and matrix m begins at `r * stride + m * step`.
+#[derive(Debug, Clone, Copy)]
+pub struct Strided<'a> {
+    /// Begins with the first row's vector for the first matrix.
+    pub view: View<'a, Bf16>,
+    /// Elements from a row to the next: a multiple of 8.
+    pub stride: usize,
+    /// Elements from a matrix's vector to the next one's: a multiple of 8.
+    pub step: usize,
+}
+
 /// Where a product goes.
 #[derive(Debug, Clone, Copy)]
 pub enum Output<'a> {
@@ -36,6 +74,48 @@ pub enum Output<'a> {
     Floats(View<'a, f32>),
     /// Added to these floats.
     Added(View<'a, f32>),
+}
+
+// === impl Matrices ===
+
+impl Matrices<'_> {
+    /// Holds the lengths of views to what these sizes take.
+    pub(in crate::cuda) fn check(&self) {
+        let Matrices { weights, count, outputs, inputs } = *self;
+        assert!(inputs.is_multiple_of(16), "{inputs} inputs are no multiple of 16");
+        let (len, scales) = match weights {
+            Weights::Rounded(view) => {
+                check_aligned(view);
+                (view.len(), None)
+            }
+            Weights::Eight { bytes, scales } => {
+                check_aligned(bytes);
+                (bytes.len(), Some(scales.len()))
+            }
+        };
+        assert!(len >= count * outputs * inputs, "{count} matrices of {outputs} x {inputs}");
+        let needed = count * inputs.div_ceil(EIGHT_GROUP) * outputs;
+        assert!(scales.is_none_or(|len| len >= needed), "{needed} scales");
+    }
+}
+
+// === impl Strided ===
+
+impl Strided<'_> {
+    /// Holds the view's length to vectors of `len` elements.
+    pub(in crate::cuda) fn check(&self, rows: usize, count: usize, len: usize) {
+        let Strided { view, stride, step } = *self;
+        assert!(
+            stride.is_multiple_of(8) && step.is_multiple_of(8),
+            "vectors {stride} and {step} apart"
+        );
+        if rows == 0 || count == 0 {
+            return;
+        }
+        check_aligned(view);
+        let needed = (rows - 1) * stride + (count - 1) * step + len;
+        assert!(view.len() >= needed, "{rows} rows, {stride} apart, of {count} vectors of {len}");
+    }
 }
 
 // === impl Output ===
@@ -75,4 +155,9 @@ impl<'a> Output<'a> {
             Output::Floats(view) | Output::Added(view) => view.len(),
         }
     }
+}
+
+/// Kernels read 16 bytes at once.
+pub(in crate::cuda) fn check_aligned<T>(view: View<'_, T>) {
+    assert!(view.pointer.is_multiple_of(16), "a view that begins at no multiple of 16 bytes");
 }
