@@ -1,13 +1,17 @@
 //! A model on an NVIDIA card: the same batches, pages and read-outs as the own CPU kernels', in bfloat16.
 //!
 //! ```text
+//! sizes.rs       what follows from a model's shape, and what the kernels can run (pure)
 //! memory.rs      how much goes where (pure)
 //! weights.rs     files -> the card
+//! load.rs        all of it in its order
 //! tables.rs      batch -> what kernels are told: rows, slots, attention tasks, parts (pure)
 //! layout.rs      tables -> one block of bytes, padded so that recorded steps repeat (pure)
 //! products.rs    the model's matrix products, an algorithm a role
 //! buffers.rs     activations
+//! experts.rs     those of experts, where a model has any
 //! step.rs        the forward pass as launches
+//! recorded.rs    the same, recorded, for steps that come again
 //! answers.rs     draws and questions, answered on the card
 //! ```
 //!
@@ -23,9 +27,13 @@
 
 mod answers;
 mod buffers;
+mod experts;
 mod layout;
+mod load;
 mod memory;
 mod products;
+mod recorded;
+mod sizes;
 mod step;
 mod tables;
 mod weights;
@@ -33,27 +41,23 @@ mod weights;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::config::{CardWeights, EngineConfig};
-use crate::error::LoadError;
-use crate::files::ModelFiles;
 use crate::model::Shape;
 use crate::model::forward::Batch;
 use crate::readout::Question;
 use answers::Answers;
 use buffers::Buffers;
-use jury_kernels::cuda::{Bf16, Buffer, Card, CudaError, Graph, Heads, Kernels, Products};
+use jury_kernels::cuda::{Bf16, Buffer, Card, CudaError, Graph, Kernels, Products};
 use layout::{Block, Extent};
 use products::ModelProducts;
 use tables::Tables;
 use weights::Weights;
+#[cfg(test)]
+pub(crate) use weights::tests::layers_on_a_card;
 
 pub use jury_kernels::cuda::{
     CardFacts, CardLimits, CudaError as CardError, DRIVER, LIBRARIES_VARIABLE, cards, measure,
     open_libraries, opened_file,
 };
-
-/// Recorded steps that are kept; when there are more, all are forgotten.
-const MOST_GRAPHS: usize = 128;
 
 /// Whether a card can be looked at. A machine with NVIDIA's driver where something is wrong says so in the log.
 pub fn has_card() -> bool {
@@ -72,7 +76,6 @@ pub fn has_card() -> bool {
 pub(crate) struct CardModel {
     card: Card,
     shape: Shape,
-    heads: Heads,
     numerics: String,
     kernels: Kernels,
     products: Products,
@@ -80,7 +83,7 @@ pub(crate) struct CardModel {
     weights: Weights,
     /// Layers x slots x key heads x head size.
     keys: Buffer<Bf16>,
-    /// The same.
+    /// The same; empty where keys are values, too.
     values: Buffer<Bf16>,
     pages: usize,
     buffers: Buffers,
@@ -89,8 +92,6 @@ pub(crate) struct CardModel {
     memory: CardMemory,
     /// Steps are launched in these by turns: one may be under way while the other one is read.
     lanes: [Lane; 2],
-    /// The lane of the next step.
-    next: usize,
     /// Lanes whose steps are under way, the older first.
     under_way: VecDeque<usize>,
     /// The lane of the step that is read.
@@ -121,92 +122,6 @@ struct Lane {
 // === impl CardModel ===
 
 impl CardModel {
-    /// Loads a model to a card, and takes what is left of its memory, or what the configuration grants, for keys and values.
-    ///
-    /// # Errors
-    /// Files that are damaged, a model that the kernels do not know, or a card that is not there, too old or too small.
-    pub(crate) fn load(
-        ordinal: usize,
-        files: &ModelFiles,
-        shape: &Shape,
-        config: &EngineConfig,
-    ) -> Result<CardModel, LoadError> {
-        memory::runnable(shape, config.card_weights).map_err(|why| files.unsupported(why))?;
-        let failed = |error: CudaError| LoadError::Device(format!("cuda:{ordinal}: {error}"));
-        let card = Card::open(ordinal).map_err(failed)?;
-        let kernels = Kernels::load(&card, shape.key_size).map_err(failed)?;
-        let products = Products::new(&card).map_err(failed)?;
-        let capacity = memory::Capacity::of(shape, config);
-        let demand = memory::Demand::of(
-            shape,
-            &capacity,
-            config.card_weights,
-            Weights::has_head(files, shape),
-        );
-        demand.check(card.free_bytes().map_err(failed)?).map_err(LoadError::Device)?;
-        let most_positions = config.context_of(shape.context_length);
-        let weights =
-            Weights::load(&card, files, shape, most_positions, config.card_weights, ordinal)?;
-        let buffers = Buffers::new(&card, shape, &capacity).map_err(failed)?;
-        let algorithms =
-            ModelProducts::choose(&products, &weights, &buffers, shape).map_err(failed)?;
-        let free = card.free_bytes().map_err(failed)?;
-        let pages = demand.pages(free, config.kv_budget_bytes).map_err(LoadError::Device)?;
-        // One page more: padded rows write there.
-        let elements = (pages + 1) * demand.page_elements();
-        let keys = Buffer::zeroed(&card, elements, "keys").map_err(failed)?;
-        let values = Buffer::zeroed(&card, elements, "values").map_err(failed)?;
-        let memory = CardMemory {
-            weight_bytes: demand.weights,
-            kv_bytes: (keys.bytes() + values.bytes()) as u64,
-            buffer_bytes: demand.buffers,
-        };
-        let heads =
-            Heads { heads: shape.heads, kv_heads: shape.kv_heads, head_size: shape.key_size };
-        let (major, minor) = card.facts().capability;
-        let numerics = format!(
-            "cuda-{}-v{}-sm{major}{minor}x{}-lt{}",
-            match config.card_weights {
-                CardWeights::Bfloat16 => "bf16",
-                CardWeights::Int8 => "int8",
-            },
-            jury_kernels::cuda::KERNELS_VERSION,
-            card.facts().multiprocessors,
-            products.version()
-        );
-        let facts = card.facts();
-        tracing::info!(
-            card = facts.name,
-            weight_bytes = demand.weights,
-            buffer_bytes = demand.buffers,
-            pages,
-            bitwise = algorithms.are_invariant(),
-            "model loaded to the card"
-        );
-        Ok(CardModel {
-            card,
-            shape: shape.clone(),
-            heads,
-            numerics,
-            kernels,
-            products,
-            algorithms,
-            weights,
-            keys,
-            values,
-            pages,
-            buffers,
-            shares: config.card_shares,
-            memory,
-            lanes: [Lane::default(), Lane::default()],
-            next: 0,
-            under_way: VecDeque::new(),
-            landed: 0,
-            graphs: HashMap::new(),
-            lost: None,
-        })
-    }
-
     /// The card.
     pub(crate) fn card(&self) -> &CardFacts {
         self.card.facts()
@@ -234,7 +149,7 @@ impl CardModel {
 
     /// Bytes of one token's keys and values.
     pub(crate) fn kv_bytes_per_token(&self) -> u64 {
-        (2 * 2 * self.shape.layers * self.heads.keys()) as u64
+        (2 * self.shape.layers * sizes::stored(&self.shape).iter().sum::<usize>()) as u64
     }
 
     /// Why it computes nothing any more.
@@ -244,8 +159,7 @@ impl CardModel {
 
     /// Starts to compute the batch: to store its keys and values, and to answer its questions. The other lane's step may be under way.
     pub(crate) fn launch(&mut self, batch: &Batch) {
-        let lane = self.next;
-        self.next = 1 - lane;
+        let lane = 1 - self.under_way.back().unwrap_or(&self.landed);
         self.under_way.push_back(lane);
         self.lanes[lane].answers.clear();
         if self.lost.is_none()
@@ -278,7 +192,7 @@ impl CardModel {
 
     /// A row's logits, padded with minus infinity. Not numbers when the card is lost.
     pub(crate) fn logits(&mut self, row: usize) -> &[f32] {
-        let (stride, outputs) = (memory::padded_outputs(&self.shape), self.shape.outputs);
+        let (stride, outputs) = (sizes::padded_outputs(&self.shape), self.shape.outputs);
         let from = &self.buffers.outputs[self.landed].logits;
         let answers = &mut self.lanes[self.landed].answers;
         answers.fetch_logits(from, row, stride, outputs, &mut self.lost)
@@ -314,43 +228,6 @@ impl CardModel {
             false => self.pass(lane, extent)?,
         }
         self.answer(lane, batch, &tables, extent)
-    }
-
-    /// Recorded steps name buffers that move, and take memory.
-    fn forget_recorded(&mut self) -> Result<(), CudaError> {
-        self.card.synchronise()?;
-        self.graphs.clear();
-        Ok(())
-    }
-
-    /// Launches a forward pass that will come again: recorded from its second time on.
-    fn pass_recorded(&mut self, lane: usize, extent: Extent) -> Result<(), CudaError> {
-        match self.graphs.get(&(lane, extent)) {
-            Some(Some(graph)) => graph.launch(),
-            Some(None) => {
-                let recorded = Graph::record(&self.card, || self.pass(lane, extent));
-                match recorded.and_then(|graph| graph.launch().map(|()| graph)) {
-                    Ok(graph) => {
-                        self.graphs.insert((lane, extent), Some(graph));
-                        Ok(())
-                    }
-                    Err(error) => {
-                        // Mostly memory that recorded steps take; a card that is lost says so again.
-                        tracing::warn!(%error, "a step is not recorded; all recorded ones are forgotten");
-                        self.forget_recorded()?;
-                        self.pass(lane, extent)
-                    }
-                }
-            }
-            None => {
-                self.pass(lane, extent)?;
-                if self.graphs.len() >= MOST_GRAPHS {
-                    self.forget_recorded()?;
-                }
-                self.graphs.insert((lane, extent), None);
-                Ok(())
-            }
-        }
     }
 }
 

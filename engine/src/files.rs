@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::error::LoadError;
@@ -67,6 +68,16 @@ impl ModelFiles {
             ModelFiles::Gguf(file) => file.read(info).map(Cow::Owned),
             ModelFiles::Folder(folder) => Ok(Cow::Borrowed(folder.read(info))),
         }
+    }
+
+    /// A part of a tensor's raw blocks: `bytes` counts from the tensor's first, and lies within it.
+    pub(crate) fn read_part(
+        &self,
+        info: &TensorInfo,
+        bytes: Range<usize>,
+    ) -> Result<Cow<'_, [u8]>, LoadError> {
+        let (offset, len) = (info.offset + bytes.start as u64, bytes.len() as u64);
+        self.read(&TensorInfo { offset, bytes: len, ..info.clone() })
     }
 
     /// What has to be added to the weights of norms.

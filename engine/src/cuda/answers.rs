@@ -1,12 +1,12 @@
-//! What a step is asked: tokens are drawn and sets of tokens weighed on the card, and what is surely wanted comes back by itself. Other
-//! logits and hidden states stay there until somebody wants them.
+//! What a step is asked: sets of tokens are weighed on the card, and what is surely wanted comes back by itself, with the tokens that the
+//! step has drawn. Other logits and hidden states stay there until somebody wants them.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::CardModel;
 use super::layout::Extent;
-use super::memory::padded_outputs;
+use super::sizes::padded_outputs;
 use super::tables::Tables;
 use crate::model::forward::{Batch, Forward};
 use crate::outputs::Ask;
@@ -63,9 +63,6 @@ impl CardModel {
         let Some(views) = lane.block.answers(&extent, tables) else { return Ok(()) };
         let sizes = [stride, self.shape.outputs];
         let logits = outputs.logits.view();
-        if tables.draws.iter().any(|draw| draw.kind != 0) {
-            self.kernels.draw(logits, sizes, views.draws, outputs.tokens.slice(0..draws))?;
-        }
         let answers = &mut lane.answers;
         answers.asks.clone_from(&batch.asks);
         let arrivals = Arrivals::of(batch, tables, self.shape.outputs, width);

@@ -1,9 +1,11 @@
 //! Activations on the card, kept between steps.
 
-use super::memory::{Capacity, padded_outputs, projected};
+use super::experts::ExpertBuffers;
+use super::memory::Capacity;
+use super::sizes::{attended, dense_hidden, expanded, padded_outputs, projected, queries};
 use super::tables::Tables;
 use crate::model::Shape;
-use jury_kernels::cuda::{Bf16, Buffer, Card, CudaError, Output};
+use jury_kernels::cuda::{Bf16, Buffer, Card, CudaError, Output, View};
 
 /// Buffers of the forward pass.
 #[derive(Debug)]
@@ -15,17 +17,21 @@ pub(crate) struct Buffers {
     pub(crate) branch: Buffer<f32>,
     /// Rows x width.
     pub(crate) normed: Buffer<Bf16>,
-    /// Rows x (queries, keys, values).
+    /// Rows x (queries, keys, values), or (queries, latent vector, turned part of the key).
     pub(crate) projected: Buffer<Bf16>,
     /// Rows x queries.
     pub(crate) queries: Buffer<Bf16>,
-    /// The same.
+    /// Rows x what heads attended to.
     pub(crate) attended: Buffer<Bf16>,
+    /// Rows x heads' values, of latent attention; else empty.
+    pub(crate) expanded: Buffer<Bf16>,
     /// Rows x (gates, ups).
     pub(crate) gate_up: Buffer<Bf16>,
     /// Rows x inner layer.
     pub(crate) hidden: Buffer<Bf16>,
-    /// Parts x queries.
+    /// What experts need; empty where there are none.
+    pub(crate) experts: ExpertBuffers,
+    /// Parts x attended.
     pub(crate) sums: Buffer<f32>,
     /// Parts x heads x (greatest score, sum of weights).
     pub(crate) stats: Buffer<f32>,
@@ -81,7 +87,7 @@ impl Buffers {
     ) -> Result<Buffers, CudaError> {
         let Capacity { rows, wanted, parts, slots } = *capacity;
         let what = "activations";
-        let queries = shape.heads * shape.key_size;
+        let hidden = dense_hidden(shape);
         let branch = if shape.architecture.has_post_norms() { rows * shape.width } else { 0 };
         Ok(Buffers {
             capacity: *capacity,
@@ -89,11 +95,13 @@ impl Buffers {
             branch: Buffer::zeroed(card, branch, what)?,
             normed: Buffer::zeroed(card, rows * shape.width, what)?,
             projected: Buffer::zeroed(card, rows * projected(shape), what)?,
-            queries: Buffer::zeroed(card, rows * queries, what)?,
-            attended: Buffer::zeroed(card, rows * queries, what)?,
-            gate_up: Buffer::zeroed(card, rows * 2 * shape.hidden, what)?,
-            hidden: Buffer::zeroed(card, rows * shape.hidden, what)?,
-            sums: Buffer::zeroed(card, parts * queries, what)?,
+            queries: Buffer::zeroed(card, rows * queries(shape), what)?,
+            attended: Buffer::zeroed(card, rows * attended(shape), what)?,
+            expanded: Buffer::zeroed(card, rows * expanded(shape), what)?,
+            gate_up: Buffer::zeroed(card, rows * 2 * hidden, what)?,
+            hidden: Buffer::zeroed(card, rows * hidden, what)?,
+            experts: ExpertBuffers::new(card, shape, rows)?,
+            sums: Buffer::zeroed(card, parts * attended(shape), what)?,
             stats: Buffer::zeroed(card, parts * shape.heads * 2, what)?,
             slots: Buffer::zeroed(card, slots, what)?,
             wanted_normed: Buffer::zeroed(card, wanted * shape.width, what)?,
@@ -145,5 +153,10 @@ impl Buffers {
             true => Output::Floats(self.branch.view()),
             false => Output::Added(self.stream.view()),
         }
+    }
+
+    /// What attention's output is made of.
+    pub(crate) fn output_inputs(&self) -> View<'_, Bf16> {
+        if self.expanded.len() > 0 { self.expanded.view() } else { self.attended.view() }
     }
 }

@@ -57,11 +57,12 @@ pub(crate) struct StepViews<'a> {
     pub(crate) segments: View<'a, u32>,
     pub(crate) tasks: View<'a, Task>,
     pub(crate) parts: View<'a, Parts>,
+    /// One for each wanted row.
+    pub(crate) draws: View<'a, Draw>,
 }
 
-/// What launches that answer read.
+/// What the launch that answers questions reads.
 pub(crate) struct AnswerViews<'a> {
-    pub(crate) draws: View<'a, Draw>,
     pub(crate) questions: View<'a, Question>,
     pub(crate) sets: View<'a, u32>,
     pub(crate) members: View<'a, u32>,
@@ -111,7 +112,7 @@ impl Sections {
             segments: section(extent.segments * 3 * words),
             tasks: section(extent.tasks * size_of::<Task>()),
             parts: section(extent.sample_rows * size_of::<Parts>()),
-            draws: section(tables.draws.len() * size_of::<Draw>()),
+            draws: section(extent.wanted * size_of::<Draw>()),
             questions: section(tables.questions.len() * size_of::<Question>()),
             sets: section(tables.sets.len() * 2 * words),
             members: section(tables.members.len() * words),
@@ -155,6 +156,7 @@ impl Block {
         let tasks = all.slice(sections.tasks..sections.tasks + extent.tasks * size_of::<Task>());
         let parts =
             all.slice(sections.parts..sections.parts + extent.sample_rows * size_of::<Parts>());
+        let draws = all.slice(sections.draws..sections.draws + extent.wanted * size_of::<Draw>());
         Some(StepViews {
             segment_count: words(sections.counts, 1),
             task_count: words(sections.counts + ALIGNED, 1),
@@ -165,16 +167,16 @@ impl Block {
             segments: words(sections.segments, extent.segments * 3),
             tasks: tasks.cast(extent.tasks),
             parts: parts.cast(extent.sample_rows),
+            draws: draws.cast(extent.wanted),
         })
     }
 
-    /// What the launches that answer the step's questions read.
+    /// What the launch that answers the step's questions reads.
     pub(crate) fn answers(&self, extent: &Extent, tables: &Tables) -> Option<AnswerViews<'_>> {
         let sections = Sections::of(extent, tables);
         let all = self.memory.as_ref()?.1.view();
         let bytes = |at: usize, end: usize| all.slice(at..end);
         Some(AnswerViews {
-            draws: bytes(sections.draws, sections.questions).cast(tables.draws.len()),
             questions: bytes(sections.questions, sections.sets).cast(tables.questions.len()),
             sets: bytes(sections.sets, sections.members).cast(tables.sets.len() * 2),
             members: bytes(sections.members, sections.end).cast(tables.members.len()),
@@ -202,7 +204,11 @@ fn write(sections: &Sections, extent: &Extent, tables: &Tables, scratch_page: u3
     put(to, sections.tasks, tables.tasks.iter().flat_map(task_words));
     let parts = tables.parts.iter().flat_map(parts_words).collect::<Vec<u32>>();
     put(to, sections.parts, padding(&parts, extent.sample_rows * 6, 0));
-    for (draw, at) in tables.draws.iter().zip((sections.draws..).step_by(size_of::<Draw>())) {
+    // Nothing is drawn from rows of prompts, and of padding.
+    let nothing =
+        std::iter::repeat(&Draw { row: 0, temperature: 0.0, top_p: 0.0, kind: 0, random: 0.0 });
+    let draws = tables.draws.iter().chain(nothing).take(wanted);
+    for (draw, at) in draws.zip((sections.draws..).step_by(size_of::<Draw>())) {
         put(to, at, [draw.row, draw.temperature.to_bits(), draw.top_p.to_bits(), draw.kind]);
         to[at + 16..at + 24].copy_from_slice(&draw.random.to_ne_bytes());
     }
@@ -272,12 +278,12 @@ mod tests {
     #[test]
     fn a_step_begins_alike_whatever_is_asked_after_it() {
         let extent = Extent { rows: 8, sample_rows: 8, wanted: 8, segments: 12, tasks: 6 };
-        let asked = Tables { draws: vec![Draw::default(); 8], ..Tables::default() };
+        let asked = Tables { questions: vec![Question::default(); 8], ..Tables::default() };
         let (one, other) =
             (Sections::of(&extent, &asked), Sections::of(&extent, &Tables::default()));
         assert_eq!(
-            Sections { questions: 0, sets: 0, members: 0, end: 0, ..one },
-            Sections { questions: 0, sets: 0, members: 0, end: 0, ..other }
+            Sections { sets: 0, members: 0, end: 0, ..one },
+            Sections { sets: 0, members: 0, end: 0, ..other }
         );
     }
 }

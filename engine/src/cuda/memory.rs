@@ -1,15 +1,18 @@
-//! How much of a card's memory goes where, and what the kernels can run. Pure.
+//! How much of a card's memory goes where. Pure.
 
+use super::experts::ExpertBuffers;
+use super::sizes::{
+    attended, dense_hidden, expanded, largest_matrix, layer_weights, padded_outputs, projected,
+    queries, stored,
+};
 use super::tables::MOST_RANGES;
 use crate::config::{CardWeights, DeviceKind, EngineConfig};
 use crate::model::Shape;
 use crate::model::kv::PAGE_TOKENS;
-use jury_kernels::cuda::{EIGHT_GROUP, HEAD_SIZES};
+use jury_kernels::cuda::EIGHT_GROUP;
 
 /// Memory beside weights, buffers and pages: the context, compiled kernels, recorded steps and the workspace of products.
 const RESERVE_BYTES: u64 = 768 << 20;
-/// Sizes of matrices are multiples of it: 16 bytes of bfloat16.
-const ALIGNED: usize = 8;
 /// Tokens that a sample's read-out feeds at once, usually.
 const READOUT_ROWS: usize = 2;
 
@@ -31,44 +34,10 @@ pub(crate) struct Capacity {
 pub(crate) struct Demand {
     pub(crate) weights: u64,
     pub(crate) buffers: u64,
+    /// Elements of a page's keys, and of its values, in all layers.
+    pub(crate) page_elements: [usize; 2],
     /// A page of keys and values.
     pub(crate) page: u64,
-}
-
-/// Says why the card's kernels cannot run a shape.
-pub(crate) fn runnable(shape: &Shape, kind: CardWeights) -> Result<(), String> {
-    if shape.latent.is_some() {
-        return Err("latent attention (deepseek2) on a CUDA card; take --device cpu".to_owned());
-    }
-    if shape.experts.is_some() {
-        return Err("experts on a CUDA card; take --device cpu".to_owned());
-    }
-    if shape.key_size != shape.value_size || !HEAD_SIZES.contains(&shape.key_size) {
-        let Shape { key_size, value_size, .. } = shape;
-        return Err(format!(
-            "keys of {key_size} and values of {value_size} elements; the kernels of CUDA cards have heads of \
-             {HEAD_SIZES:?}; take --device cpu"
-        ));
-    }
-    let sizes = [("width", shape.width), ("hidden size", shape.hidden)];
-    let aligned = match kind {
-        CardWeights::Bfloat16 => ALIGNED,
-        CardWeights::Int8 => 2 * ALIGNED,
-    };
-    match sizes.into_iter().find(|(_, size)| !size.is_multiple_of(aligned)) {
-        None => Ok(()),
-        Some((what, size)) => Err(format!("{what} of {size}, which is no multiple of {aligned}")),
-    }
-}
-
-/// Outputs of the head, padded.
-pub(crate) fn padded_outputs(shape: &Shape) -> usize {
-    shape.outputs.next_multiple_of(ALIGNED)
-}
-
-/// Columns of a row of queries, keys and values.
-pub(crate) fn projected(shape: &Shape) -> usize {
-    (shape.heads + 2 * shape.kv_heads) * shape.key_size
 }
 
 // === impl Capacity ===
@@ -101,12 +70,16 @@ impl Capacity {
     /// Bytes of the buffers.
     pub(crate) fn bytes(&self, shape: &Shape) -> u64 {
         let branch = if shape.architecture.has_post_norms() { shape.width } else { 0 };
-        let queries = shape.heads * shape.key_size;
-        let bf16 = shape.width + projected(shape) + 2 * queries + 3 * shape.hidden;
-        let row = 2 * bf16 + 4 * (shape.width + branch);
+        let bf16 = shape.width
+            + projected(shape)
+            + queries(shape)
+            + attended(shape)
+            + expanded(shape)
+            + 3 * dense_hidden(shape);
+        let row = 2 * bf16 + 4 * (shape.width + branch) + ExpertBuffers::bytes_a_row(shape);
         // Two steps may be under way: their outputs are kept apart.
         let wanted = 2 * shape.width + 2 * (4 * (shape.width + padded_outputs(shape)) + 4);
-        let part = 4 * (queries + 2 * shape.heads);
+        let part = 4 * (attended(shape) + 2 * shape.heads);
         let Capacity { rows, wanted: wanted_rows, parts, slots } = *self;
         (rows * row + wanted_rows * wanted + parts * part + slots * 4) as u64
     }
@@ -122,25 +95,26 @@ impl Demand {
         kind: CardWeights,
         has_head: bool,
     ) -> Demand {
-        let queries = shape.heads * shape.key_size;
-        let layer = shape.width * (projected(shape) + queries + 3 * shape.hidden);
         let head = if has_head { padded_outputs(shape) } else { 0 };
-        let matrices = shape.layers as u64 * layer as u64 + (shape.width * head) as u64;
-        let matrices = match kind {
-            CardWeights::Bfloat16 => matrices * 2,
+        let [kept, rounded] = layer_weights(shape);
+        let kept = kept + (shape.width * head) as u64;
+        let kept = match kind {
+            CardWeights::Bfloat16 => kept * 2,
             // A byte each, and a float for every group.
-            CardWeights::Int8 => matrices + matrices * 4 / EIGHT_GROUP as u64,
+            CardWeights::Int8 => kept + kept * 4 / EIGHT_GROUP as u64,
         };
+        let rounded = rounded + (shape.width * shape.vocabulary) as u64;
+        let widened = match kind {
+            CardWeights::Bfloat16 => 0,
+            CardWeights::Int8 => 2 * largest_matrix(shape) as u64,
+        };
+        let elements = stored(shape).map(|elements| shape.layers * elements * PAGE_TOKENS);
         Demand {
-            weights: matrices + 2 * (shape.width * shape.vocabulary) as u64,
-            buffers: capacity.bytes(shape),
-            page: (2 * 2 * shape.layers * shape.kv_heads * shape.key_size * PAGE_TOKENS) as u64,
+            weights: kept + 2 * rounded,
+            buffers: capacity.bytes(shape) + widened,
+            page_elements: elements,
+            page: 2 * elements.iter().sum::<usize>() as u64,
         }
-    }
-
-    /// Elements of a page's keys, in all layers; as many are its values.
-    pub(crate) fn page_elements(&self) -> usize {
-        (self.page / 4) as usize
     }
 
     /// Says what is missing where so many free bytes are not enough for the model and one page.
@@ -180,6 +154,7 @@ impl Demand {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cuda::sizes::tests::deepseek_v2_lite;
 
     /// What NVIDIA's driver reports of an H100 with 80 GB: 81,559 MiB.
     const H100_BYTES: u64 = 81_559 << 20;
@@ -218,6 +193,17 @@ mod tests {
         let free = H100_BYTES - demand.weights - demand.buffers;
         let pages = demand.pages(free, None).unwrap() as u64;
         assert!(pages * demand.page >= 15_000_000_000, "{pages} pages of {}", demand.page);
+    }
+
+    #[test]
+    fn the_paper_s_16b_has_room_for_a_million_tokens_of_latent_vectors() {
+        let demand = demand(&deepseek_v2_lite("null"), true);
+        // 15.7 billion weights of 2 bytes; 27 layers of 576 elements a token.
+        assert!((31.3e9..31.5e9).contains(&(demand.weights as f64)), "{demand:?}");
+        assert_eq!(demand.page, 64 * 27 * 576 * 2);
+        let pages = demand.pages(H100_BYTES - demand.weights - demand.buffers, None).unwrap();
+        assert!(pages * PAGE_TOKENS > 1_000_000, "{pages} pages");
+        assert!(demand.buffers + RESERVE_BYTES < 3_000_000_000, "{demand:?}");
     }
 
     #[test]

@@ -2,20 +2,19 @@
 //!
 //! ```text
 //! slots of pages; embedding; norm
-//! layers of [q k v -> bias, head norms, rotation, store -> attention -> parts merged -> output + stream, norm
-//!            -> gate and up -> activation -> down + stream, norm]
-//! wanted rows: norm -> head -> logits
+//! layers of attention.rs [q k v -> bias, head norms, rotation, store -> attention -> parts merged -> output + stream, norm]
+//!           feed.rs      [gate and up -> activation -> down + stream, norm], or experts'
+//! wanted rows: norm -> head -> logits -> drawn tokens
 //! ```
+
+mod attention;
+mod feed;
 
 use super::CardModel;
 use super::buffers::Outputs;
 use super::layout::{Extent, StepViews};
-use super::memory::padded_outputs;
-use super::weights::Layer;
-use crate::model::kv::PAGE_TOKENS;
-use crate::model::shape::Activation;
-use jury_kernels::cpu::rows::RopePairs;
-use jury_kernels::cuda::{Attention, Buffer, CudaError, Output, Rotation, View};
+use super::sizes::padded_outputs;
+use jury_kernels::cuda::{Buffer, CudaError, Output};
 
 /// The norm that follows what joins the stream.
 type Next<'a> = Option<&'a Buffer<f32>>;
@@ -47,68 +46,6 @@ impl CardModel {
         self.head(&views, &buffers.outputs[lane])
     }
 
-    /// A layer's attention, from the normed rows to those of its feed-forward network.
-    fn attend(
-        &self,
-        index: usize,
-        layer: &Layer,
-        extent: Extent,
-        views: &StepViews<'_>,
-    ) -> Result<(), CudaError> {
-        let (kernels, buffers, shape) = (&self.kernels, &self.buffers, &self.shape);
-        let rows = [extent.sample_rows, extent.rows];
-        let qkv = buffers.projected.view();
-        let (algorithms, normed) = (&self.algorithms, buffers.normed.view());
-        let to = Output::Rounded(qkv);
-        self.multiply(algorithms.projections.as_ref(), &layer.projections, normed, rows, to)?;
-        let elements = (self.pages + 1) * PAGE_TOKENS * self.heads.keys();
-        let keys = self.keys.slice(index * elements..(index + 1) * elements);
-        let values = self.values.slice(index * elements..(index + 1) * elements);
-        let queries = buffers.queries.view();
-        kernels.rotate_store(
-            self.heads,
-            &self.rotation(index, layer),
-            views.positions,
-            views.slots,
-            [qkv, queries],
-            [keys, values],
-        )?;
-        let attention = Attention {
-            queries,
-            keys,
-            values,
-            slots: buffers.slots.view(),
-            positions: views.positions,
-            scale: shape.attention_scale,
-            softcap: shape.attention_softcap.unwrap_or(0.0),
-            window: shape.window(index).unwrap_or(0) as u32,
-        };
-        let parts = [buffers.sums.view(), buffers.stats.view()];
-        let attended = buffers.attended.view();
-        kernels.attend(self.heads, views.tasks, views.task_count, &attention, attended, parts)?;
-        kernels.merge_parts(self.heads, parts, views.parts, attended)?;
-        let to = buffers.joined(shape);
-        self.multiply(algorithms.output.as_ref(), &layer.output, attended, rows, to)?;
-        let post_norm = layer.post_attention_norm.as_ref();
-        self.join(extent.rows, post_norm, Some(&layer.feed_norm))
-    }
-
-    /// A layer's feed-forward network, to the normed rows of the next layer, if there is one.
-    fn feed(&self, layer: &Layer, extent: Extent, next: Next<'_>) -> Result<(), CudaError> {
-        let (buffers, shape) = (&self.buffers, &self.shape);
-        let rows = [extent.sample_rows, extent.rows];
-        let algorithms = &self.algorithms;
-        let (gates, hidden) = (buffers.gate_up.view(), buffers.hidden.view());
-        let to = Output::Rounded(gates);
-        let normed = buffers.normed.view();
-        self.multiply(algorithms.gate_up.as_ref(), &layer.gate_up, normed, rows, to)?;
-        let is_gelu = shape.activation == Activation::GeluTanh;
-        self.kernels.gate(extent.rows, shape.hidden, is_gelu, gates, hidden)?;
-        let to = buffers.joined(shape);
-        self.multiply(algorithms.down.as_ref(), &layer.down, hidden, rows, to)?;
-        self.join(extent.rows, layer.post_feed_norm.as_ref(), next)
-    }
-
     /// Norms the stream for what comes next; before that, the branch joins it where it is normed by itself.
     fn join(&self, rows: usize, branch_norm: Next<'_>, next: Next<'_>) -> Result<(), CudaError> {
         let (buffers, epsilon) = (&self.buffers, self.shape.norm_epsilon);
@@ -124,7 +61,7 @@ impl CardModel {
         }
     }
 
-    /// The logits of the wanted rows.
+    /// The logits of the wanted rows, and the tokens that are drawn from them.
     fn head(&self, views: &StepViews<'_>, outputs: &Outputs) -> Result<(), CudaError> {
         let wanted = views.wanted.len();
         if wanted == 0 {
@@ -137,29 +74,11 @@ impl CardModel {
         self.kernels.gather_norm(stream, views.wanted, norm, normed, states, epsilon)?;
         let logits = outputs.logits.slice(0..wanted * padded_outputs(shape));
         let (head, to) = (self.weights.head(), Output::Floats(logits));
-        self.multiply(self.algorithms.head.as_ref(), head, normed, [wanted, wanted], to)?;
-        match shape.logit_softcap {
-            None => Ok(()),
-            Some(cap) => self.kernels.soft_cap(logits, cap),
+        self.multiply(&self.algorithms.head, head, normed, [wanted, wanted], to)?;
+        if let Some(cap) = shape.logit_softcap {
+            self.kernels.soft_cap(logits, cap)?;
         }
-    }
-
-    /// How a layer turns queries and keys.
-    fn rotation<'a>(&'a self, index: usize, layer: &'a Layer) -> Rotation<'a> {
-        let shape = &self.shape;
-        let in_window = shape.window(index).is_some();
-        let local = self.weights.local_turns.as_ref().filter(|_| in_window);
-        let view = |floats: &'a Option<Buffer<f32>>| -> Option<View<'a, f32>> {
-            floats.as_ref().map(Buffer::view)
-        };
-        Rotation {
-            bias: view(&layer.bias),
-            query_norm: view(&layer.query_norm),
-            key_norm: view(&layer.key_norm),
-            turns: local.unwrap_or(&self.weights.turns).view(),
-            turned: shape.rope.size,
-            neighbours: shape.rope.pairs == RopePairs::Neighbours,
-            epsilon: shape.norm_epsilon,
-        }
+        let sizes = [padded_outputs(shape), shape.outputs];
+        self.kernels.draw(logits, sizes, views.draws, outputs.tokens.slice(0..wanted))
     }
 }

@@ -1,118 +1,196 @@
-//! Tensors on their way to the card.
+//! Tensors on their way to the card, in pieces: the host never holds more than a few of them.
 
-use super::Weight;
+use std::ops::Range;
+
+use super::{Stack, Weight};
 use crate::config::CardWeights;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
 use jury_kernels::blocks::BlockType;
 use jury_kernels::cuda::{Bf16, Buffer, Card, CudaError, EIGHT_GROUP, quantise_eight};
 
-/// Elements that are converted and copied at once.
+/// Elements that are read, converted and copied at once.
 const PIECE: usize = 8 << 20;
 
 /// Reads tensors of a model and puts them on a card.
-pub(super) struct Upload<'a, F> {
+pub(super) struct Upload<'a> {
     card: &'a Card,
-    files: &'a ModelFiles,
+    pub(super) files: &'a ModelFiles,
     kind: CardWeights,
-    failed: F,
     floats: Vec<f32>,
     rounded: Vec<Bf16>,
     bytes: Vec<u8>,
 }
 
+/// Rows of a tensor.
+#[derive(Debug, Clone)]
+pub(super) struct TensorRows {
+    name: String,
+    /// Of the whole tensor, inputs first.
+    dimensions: Vec<usize>,
+    rows: Range<usize>,
+}
+
+// === impl TensorRows ===
+
+impl TensorRows {
+    /// A whole matrix.
+    pub(super) fn matrix(name: impl Into<String>, inputs: usize, outputs: usize) -> TensorRows {
+        TensorRows { name: name.into(), dimensions: vec![inputs, outputs], rows: 0..outputs }
+    }
+
+    /// One of `count` matrices that a tensor stacks.
+    pub(super) fn stacked(
+        name: impl Into<String>,
+        [inputs, outputs, count]: [usize; 3],
+        index: usize,
+    ) -> TensorRows {
+        let rows = index * outputs..(index + 1) * outputs;
+        TensorRows { name: name.into(), dimensions: vec![inputs, outputs, count], rows }
+    }
+
+    /// Some of its rows.
+    pub(super) fn within(self, rows: Range<usize>) -> TensorRows {
+        let rows = self.rows.start + rows.start..self.rows.start + rows.end;
+        TensorRows { rows, ..self }
+    }
+}
+
 // === impl Upload ===
 
-impl<'a, F: Fn(CudaError) -> LoadError + Copy> Upload<'a, F> {
-    pub(super) fn new(
-        card: &'a Card,
-        files: &'a ModelFiles,
-        kind: CardWeights,
-        failed: F,
-    ) -> Upload<'a, F> {
+impl<'a> Upload<'a> {
+    pub(super) fn new(card: &'a Card, files: &'a ModelFiles, kind: CardWeights) -> Upload<'a> {
         let (floats, rounded, bytes) = (Vec::new(), Vec::new(), Vec::new());
-        Upload { card, files, kind, failed, floats, rounded, bytes }
+        Upload { card, files, kind, floats, rounded, bytes }
     }
 
     /// A vector of floats.
     pub(super) fn floats(&self, floats: &[f32]) -> Result<Buffer<f32>, LoadError> {
-        Buffer::of(self.card, floats, "norms and biases").map_err(self.failed)
+        Buffer::of(self.card, floats, "norms and biases").map_err(|error| self.failed(&error))
     }
 
-    /// As [`Upload::matrix`].
-    pub(super) fn stacked(
-        &mut self,
-        tensors: &[(String, usize)],
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<Weight, LoadError> {
-        let tensors: Vec<(&str, usize)> =
-            tensors.iter().map(|(name, rows)| (name.as_str(), *rows)).collect();
-        self.matrix(&tensors, inputs, outputs)
+    /// The same, if there is one.
+    pub(super) fn maybe_floats(
+        &self,
+        floats: Option<Vec<f32>>,
+    ) -> Result<Option<Buffer<f32>>, LoadError> {
+        floats.map(|floats| self.floats(&floats)).transpose()
     }
 
-    /// A matrix of `outputs` rows, kept as was asked for: the tensors, by name and rows, one below the other, and zeros below them.
+    /// A matrix of `outputs` rows, kept as was asked for: the tensors, one below the other, and zeros below them.
     pub(super) fn matrix(
         &mut self,
-        tensors: &[(&str, usize)],
+        tensors: &[TensorRows],
         inputs: usize,
         outputs: usize,
     ) -> Result<Weight, LoadError> {
         match self.kind {
             CardWeights::Bfloat16 => self.rounded(tensors, inputs, outputs),
-            CardWeights::Int8 => self.eight(tensors, inputs, outputs),
+            CardWeights::Int8 => self.eight(tensors, inputs, outputs, 1),
         }
+    }
+
+    /// The same of `count` matrices that are multiplied one by one, `outputs` rows in all.
+    pub(super) fn stack(
+        &mut self,
+        tensors: &[TensorRows],
+        inputs: usize,
+        outputs: usize,
+        count: usize,
+    ) -> Result<Stack, LoadError> {
+        let weight = match self.kind {
+            CardWeights::Bfloat16 => self.rounded(tensors, inputs, outputs)?,
+            CardWeights::Int8 => self.eight(tensors, inputs, outputs, count)?,
+        };
+        Ok(Stack { weight, count })
     }
 
     /// The same in bfloat16.
     pub(super) fn rounded(
         &mut self,
-        tensors: &[(&str, usize)],
+        tensors: &[TensorRows],
         inputs: usize,
         outputs: usize,
     ) -> Result<Weight, LoadError> {
-        let failed = self.failed;
         let weights = self.buffer(tensors, inputs, outputs)?;
         let mut at = 0;
-        for &(name, rows) in tensors {
-            self.each_piece(name, inputs, rows, |upload, kind, piece, elements| {
+        for tensor in tensors {
+            self.each_piece(tensor, |upload, kind, piece, elements| {
                 let first = at;
                 at += elements;
                 if kind == BlockType::BF16 {
-                    weights.write_bytes(first, piece).map_err(failed)?;
+                    let written = weights.write_bytes(first, piece);
+                    written.map_err(|error| upload.failed(&error))?;
                     return Ok(are_finite(piece));
                 }
-                upload.round(kind, piece, elements);
-                weights.write(first, &upload.rounded).map_err(failed)?;
+                kind.read_floats(piece, upload.read_to(elements));
+                upload.round();
+                let written = weights.write(first, &upload.rounded);
+                written.map_err(|error| upload.failed(&error))?;
                 Ok(upload.rounded.iter().all(|number| number.is_finite()))
             })?;
         }
         Ok(Weight::Rounded { weights, outputs, inputs })
     }
 
-    /// The same in 8 bits.
-    fn eight(
+    /// Tensors of `inputs` rows each, turned over, one below the other, in bfloat16: `outputs` rows in all.
+    pub(super) fn turned(
         &mut self,
-        tensors: &[(&str, usize)],
+        tensors: &[TensorRows],
         inputs: usize,
         outputs: usize,
     ) -> Result<Weight, LoadError> {
-        let failed = self.failed;
+        let each = outputs / tensors.len().max(1);
+        let weights = Buffer::new(self.card, outputs * inputs, "weights");
+        let weights = weights.map_err(|error| self.failed(&error))?;
+        for (index, tensor) in tensors.iter().enumerate() {
+            let mut turned = vec![0.0; each * inputs];
+            let mut row = 0;
+            self.each_piece(tensor, |upload, kind, piece, elements| {
+                let floats = upload.read_to(elements);
+                kind.read_floats(piece, floats);
+                for weights in floats.chunks_exact(each) {
+                    let column = turned[row..].iter_mut().step_by(inputs);
+                    column.zip(weights).for_each(|(to, weight)| *to = *weight);
+                    row += 1;
+                }
+                Ok(upload.floats.iter().all(|number| number.is_finite()))
+            })?;
+            self.floats = turned;
+            self.round();
+            let written = weights.write(index * each * inputs, &self.rounded);
+            written.map_err(|error| self.failed(&error))?;
+        }
+        Ok(Weight::Rounded { weights, outputs, inputs })
+    }
+
+    /// In 8 bits; each of the `count` matrices has its scales together.
+    fn eight(
+        &mut self,
+        tensors: &[TensorRows],
+        inputs: usize,
+        outputs: usize,
+        count: usize,
+    ) -> Result<Weight, LoadError> {
         let bytes = self.buffer(tensors, inputs, outputs)?;
-        let mut scales = vec![0.0; inputs.div_ceil(EIGHT_GROUP) * outputs];
+        let (groups, each) = (inputs.div_ceil(EIGHT_GROUP), outputs / count);
+        let mut scales = vec![0.0; groups * outputs];
         let mut row = 0;
-        for &(name, rows) in tensors {
-            self.each_piece(name, inputs, rows, |upload, kind, piece, elements| {
-                upload.floats.resize(elements, 0.0);
-                kind.read_floats(piece, &mut upload.floats);
+        for tensor in tensors {
+            self.each_piece(tensor, |upload, kind, piece, elements| {
+                kind.read_floats(piece, upload.read_to(elements));
                 upload.bytes.clear();
                 let first = row;
                 for weights in upload.floats.chunks_exact(inputs) {
-                    let scale = |group: usize, scale| scales[group * outputs + row] = scale;
+                    let (matrix, output) = (row / each, row % each);
+                    let scale = |group: usize, scale| {
+                        scales[(matrix * groups + group) * each + output] = scale;
+                    };
                     quantise_eight(weights, &mut upload.bytes, scale);
                     row += 1;
                 }
-                bytes.write(first * inputs, &upload.bytes).map_err(failed)?;
+                let written = bytes.write(first * inputs, &upload.bytes);
+                written.map_err(|error| upload.failed(&error))?;
                 Ok(upload.floats.iter().all(|number| number.is_finite()))
             })?;
         }
@@ -123,44 +201,53 @@ impl<'a, F: Fn(CudaError) -> LoadError + Copy> Upload<'a, F> {
     /// Room for a matrix, zeroed where the tensors do not fill it.
     fn buffer<T: jury_kernels::cuda::Plain>(
         &self,
-        tensors: &[(&str, usize)],
+        tensors: &[TensorRows],
         inputs: usize,
         outputs: usize,
     ) -> Result<Buffer<T>, LoadError> {
-        let rows: usize = tensors.iter().map(|(_, rows)| rows).sum();
+        let rows: usize = tensors.iter().map(|tensor| tensor.rows.len()).sum();
         let buffer = match rows < outputs {
             true => Buffer::zeroed(self.card, outputs * inputs, "weights"),
             false => Buffer::new(self.card, outputs * inputs, "weights"),
         };
-        buffer.map_err(self.failed)
+        buffer.map_err(|error| self.failed(&error))
     }
 
     /// Visits a tensor's rows in pieces, with their type and number of elements; `put` says whether all are finite.
     fn each_piece(
         &mut self,
-        name: &str,
-        inputs: usize,
-        rows: usize,
+        tensor: &TensorRows,
         mut put: impl FnMut(&mut Self, BlockType, &[u8], usize) -> Result<bool, LoadError>,
     ) -> Result<(), LoadError> {
+        let TensorRows { name, dimensions, rows } = tensor;
         let files = self.files;
-        let info = files.tensor(name, &[inputs, rows])?;
-        let bytes = files.read(info)?;
-        let kind = info.block_type;
+        let info = files.tensor(name, dimensions)?;
+        let (kind, inputs) = (info.block_type, dimensions[0]);
         let row_bytes = kind.row_bytes(inputs);
-        for piece in bytes.chunks(row_bytes * (PIECE / inputs).max(1)) {
-            if !put(self, kind, piece, piece.len() / row_bytes * inputs)? {
+        let most = (PIECE / inputs).max(1);
+        for first in rows.clone().step_by(most) {
+            let end = rows.end.min(first + most);
+            let piece = files.read_part(info, first * row_bytes..end * row_bytes)?;
+            if !put(self, kind, &piece, (end - first) * inputs)? {
                 return Err(files.corrupt(format!("{name} has weights that are not finite")));
             }
         }
         Ok(())
     }
 
-    fn round(&mut self, kind: BlockType, bytes: &[u8], elements: usize) {
-        self.rounded.clear();
+    /// Room for so many floats.
+    fn read_to(&mut self, elements: usize) -> &mut [f32] {
         self.floats.resize(elements, 0.0);
-        kind.read_floats(bytes, &mut self.floats);
+        &mut self.floats
+    }
+
+    fn round(&mut self) {
+        self.rounded.clear();
         self.rounded.extend(self.floats.iter().map(|&float| Bf16::from_f32(float)));
+    }
+
+    fn failed(&self, error: &CudaError) -> LoadError {
+        LoadError::Device(format!("cuda:{}, loading: {error}", self.card.facts().ordinal))
     }
 }
 

@@ -4,6 +4,8 @@ use safetensors::tensor::Dtype;
 
 use super::listing::{assert_same, load, unpacked};
 use super::written::{LAYERS, Meta, Tensor, VOCABULARY, Written, sizes};
+use crate::config::CardWeights;
+use crate::cuda::layers_on_a_card;
 use crate::model::weights::{Attention, LatentAttention};
 
 /// DeepSeek V2 with two heads: 32 + 16 elements of a query, 32 of a value, a latent vector of 64.
@@ -141,6 +143,20 @@ fn latent_attention_and_experts_are_the_same_in_older_and_newer_files_and_in_fol
     let folder = older.folder(Dtype::BF16);
     assert_same(&older.gguf(), &folder.open());
     assert_same(&newer.gguf(), &folder.open());
+}
+
+#[test]
+fn they_are_the_same_on_a_card() {
+    let older = deepseek(&OLDER, "null").layers(0..LAYERS, &[FULL_QUERY]);
+    let newer = deepseek(&NEWER, "null").layers(0..LAYERS, &[FULL_QUERY]).in_newer_gguf();
+    let folder = older.folder(Dtype::BF16);
+    for kind in [CardWeights::Bfloat16, CardWeights::Int8] {
+        let expected = layers_on_a_card(&folder.open(), kind);
+        // Attention's four in both layers, a dense network's two, experts' five.
+        assert_eq!(expected.len(), 15);
+        assert_eq!(layers_on_a_card(&older.gguf(), kind), expected);
+        assert_eq!(layers_on_a_card(&newer.gguf(), kind), expected);
+    }
 }
 
 #[test]

@@ -1,0 +1,99 @@
+//! From files to a model on a card.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::buffers::Buffers;
+use super::products::ModelProducts;
+use super::weights::Weights;
+use super::{CardMemory, CardModel, Lane, memory, sizes};
+use crate::config::{CardWeights, EngineConfig};
+use crate::error::LoadError;
+use crate::files::ModelFiles;
+use crate::model::Shape;
+use jury_kernels::cuda::{Buffer, Card, CudaError, Kernels, Products};
+
+// === impl CardModel ===
+
+impl CardModel {
+    /// Loads a model to a card, and takes what is left of its memory, or what the configuration grants, for keys and values.
+    ///
+    /// # Errors
+    /// Files that are damaged, a model that the kernels do not know, or a card that is not there, too old or too small.
+    pub(crate) fn load(
+        ordinal: usize,
+        files: &ModelFiles,
+        shape: &Shape,
+        config: &EngineConfig,
+    ) -> Result<CardModel, LoadError> {
+        sizes::runnable(shape, config.card_weights).map_err(|why| files.unsupported(why))?;
+        let failed = |error: CudaError| LoadError::Device(format!("cuda:{ordinal}: {error}"));
+        let card = Card::open(ordinal).map_err(failed)?;
+        let kernels = Kernels::load(&card, sizes::attention(shape)).map_err(failed)?;
+        let products = Products::new(&card).map_err(failed)?;
+        let capacity = memory::Capacity::of(shape, config);
+        let demand = memory::Demand::of(
+            shape,
+            &capacity,
+            config.card_weights,
+            Weights::has_head(files, shape),
+        );
+        demand.check(card.free_bytes().map_err(failed)?).map_err(LoadError::Device)?;
+        let most_positions = config.context_of(shape.context_length);
+        let weights = Weights::load(&card, files, shape, most_positions, config.card_weights)?;
+        let buffers = Buffers::new(&card, shape, &capacity).map_err(failed)?;
+        let algorithms =
+            ModelProducts::choose(&card, &kernels, &products, &weights, &buffers, shape)
+                .map_err(failed)?;
+        let free = card.free_bytes().map_err(failed)?;
+        let pages = demand.pages(free, config.kv_budget_bytes).map_err(LoadError::Device)?;
+        // One page more: padded rows write there.
+        let [keys, values] = demand.page_elements.map(|elements| (pages + 1) * elements);
+        let keys = Buffer::zeroed(&card, keys, "keys").map_err(failed)?;
+        let values = Buffer::zeroed(&card, values, "values").map_err(failed)?;
+        let memory = CardMemory {
+            weight_bytes: demand.weights,
+            kv_bytes: (keys.bytes() + values.bytes()) as u64,
+            buffer_bytes: demand.buffers,
+        };
+        let (major, minor) = card.facts().capability;
+        let numerics = format!(
+            "cuda-{}-v{}-sm{major}{minor}x{}-lt{}",
+            match config.card_weights {
+                CardWeights::Bfloat16 => "bf16",
+                CardWeights::Int8 => "int8",
+            },
+            jury_kernels::cuda::KERNELS_VERSION,
+            card.facts().multiprocessors,
+            products.version()
+        );
+        let facts = card.facts();
+        tracing::info!(
+            card = facts.name,
+            weight_bytes = demand.weights,
+            buffer_bytes = demand.buffers,
+            pages,
+            bitwise = algorithms.are_invariant(),
+            "model loaded to the card"
+        );
+        Ok(CardModel {
+            card,
+            shape: shape.clone(),
+            numerics,
+            kernels,
+            products,
+            algorithms,
+            weights,
+            keys,
+            values,
+            pages,
+            buffers,
+            shares: config.card_shares,
+            memory,
+            lanes: [Lane::default(), Lane::default()],
+            under_way: VecDeque::new(),
+            landed: 0,
+            graphs: HashMap::new(),
+            lost: None,
+        })
+    }
+}
