@@ -98,6 +98,24 @@ fn a_card_that_is_lost_changes_no_byte_of_the_verdict_and_the_worker_comes_back_
 }
 
 #[test]
+fn weights_are_kept_in_8_bits_for_whoever_asks_so_by_option_or_environment() {
+    let sandbox = Sandbox::new();
+    let (model, item) = (tiny::model(sandbox.folder.path(), "qwen2"), sandbox.item());
+    let on_the_card = ["--model", &model, "--device", "cuda:0"];
+    let scored = verdict(&item, &[&on_the_card[..], &["--card-weights", "int8"]].concat());
+    let numerics = text(&scored["provenance"], "numerics");
+    assert!(numerics.starts_with("cuda-int8-"), "{numerics}");
+
+    let mut command = jury_on_a_card(&[("JURY_CARD_WEIGHTS", "int8")]);
+    command.args(["up", "--listen", "127.0.0.1:0"]).args(on_the_card);
+    command.args(["--log-format", "json", "--log", "info"]);
+    let mut up = Process::start("up", command);
+    let endpoint = format!("http://{}", text(&up.wait_for("listening"), "address"));
+    let served = verdict(&item, &["--endpoint", &endpoint]);
+    assert_eq!(stable_bytes(&served), stable_bytes(&scored));
+}
+
+#[test]
 fn auto_takes_the_card_and_says_so_and_the_cpu_where_the_model_does_not_fit() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let model = tiny::model(folder.path(), "qwen2");
