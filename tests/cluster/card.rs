@@ -1,6 +1,8 @@
 //! A judge on a CUDA card, which is emulated: our kernels, compiled for this machine's CPU, behind the calls that a real card
 //! would get (`kernels/cuda/emulated`).
 
+mod meta;
+
 use std::process::Command;
 use std::sync::OnceLock;
 
