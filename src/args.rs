@@ -49,7 +49,7 @@ pub use self::train::{
 };
 pub use self::upstream::{BackendArg, UpstreamArgs};
 pub use jury_terminal::Refused;
-pub use jury_terminal::model::{CacheArgs, DEFAULT_MODEL, ModelArgs};
+pub use jury_terminal::model::{CacheArgs, CardArgs, DEFAULT_MODEL, ModelArgs};
 
 /// Rewards from a generative judge: k critiques in parallel, one vote.
 #[derive(Debug, Parser)]

@@ -10,6 +10,7 @@ mod batch;
 mod config;
 mod judge;
 pub mod meta;
+mod pair;
 mod record;
 mod render;
 

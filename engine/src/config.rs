@@ -27,6 +27,17 @@ pub enum CardWeights {
     Int8,
 }
 
+/// How much of a card keys and values take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KvRoom {
+    /// All that is left when the model is there.
+    #[default]
+    All,
+    /// What the longest context takes, and the prompts of two steps: enough where samples end with their prompt, as those of a Meta RM do.
+    /// The rest is left to who is loaded afterwards.
+    OneContext,
+}
+
 /// How to load and run a model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineConfig {
@@ -49,6 +60,8 @@ pub struct EngineConfig {
     /// Memory for keys and values, in bytes; `None` means a quarter of the available memory, or what an
     /// NVIDIA card has left.
     pub kv_budget_bytes: Option<u64>,
+    /// How much of an NVIDIA card keys and values take, within the budget. Elsewhere it makes no difference.
+    pub kv_room: KvRoom,
     /// Whether a step of few samples also computes drafts of their next tokens, from what stands before. What they say
     /// does not change by it, only how soon; candle devices never draft.
     pub drafts: bool,
@@ -96,6 +109,18 @@ impl EngineConfig {
         self.max_sequences.unwrap_or(default).max(1)
     }
 
+    /// Most tokens whose keys and values a card keeps, with a model that was trained for so many; `None`: as many as find room.
+    pub(crate) fn card_tokens(&self, trained: usize) -> Option<usize> {
+        match self.kv_room {
+            KvRoom::All => None,
+            // One step may be under way while the next one is launched.
+            KvRoom::OneContext => {
+                let step = self.prefill_chunk_on(DeviceKind::Cuda(0));
+                Some(self.context_of(trained) + 2 * step)
+            }
+        }
+    }
+
     /// Most prompt tokens of a step on this device.
     pub(crate) fn prefill_chunk_on(&self, device: DeviceKind) -> usize {
         let default = if device.is_card() { CARD_PREFILL_CHUNK } else { CPU_PREFILL_CHUNK };
@@ -114,6 +139,7 @@ impl Default for EngineConfig {
             max_sequences: None,
             prefill_chunk: None,
             kv_budget_bytes: None,
+            kv_room: KvRoom::All,
             drafts: true,
         }
     }
@@ -133,5 +159,15 @@ mod tests {
         assert_eq!(sizes(&silent, DeviceKind::Cpu), (32, 256));
         let said = EngineConfig { max_sequences: Some(5), prefill_chunk: Some(0), ..silent };
         assert_eq!(sizes(&said, DeviceKind::Cuda(0)), (5, 1));
+    }
+
+    #[test]
+    fn room_for_one_context_has_room_for_steps_beside_it() {
+        let whole = EngineConfig::default();
+        assert_eq!(whole.card_tokens(32_768), None);
+        let modest = EngineConfig { kv_room: KvRoom::OneContext, ..whole };
+        assert_eq!(modest.card_tokens(32_768), Some(32_768 + 4_096));
+        let short = EngineConfig { context_limit: Some(1_000), ..modest };
+        assert_eq!(short.card_tokens(32_768), Some(5_096));
     }
 }

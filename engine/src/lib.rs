@@ -54,7 +54,7 @@ mod tokenizer;
 mod tokens;
 
 pub use adapter::{Adapter, AdapterId, LowRank, RowOrder};
-pub use config::{CardWeights, DeviceKind, EngineConfig};
+pub use config::{CardWeights, DeviceKind, EngineConfig, KvRoom};
 pub use engine::{Engine, inspect, weight_files};
 pub use error::{AdapterError, LoadError, PromptError, SampleError, SubmitError};
 pub use event::{Counters, Event, Finish, ReadoutOutput, SampleOutput};

@@ -1,5 +1,7 @@
 //! Pictures as SVG and PNG, drawn with the built-in font so that they look the same everywhere.
 
+pub(crate) mod legend;
+
 use plotters::coord::Shift;
 use plotters::prelude::*;
 

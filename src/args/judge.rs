@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jury_engine::DeviceKind;
 use jury_terminal::model::{AdapterConfig, adapter, device};
 
-use super::{CacheArgs, ClientTlsArgs, TokenArgs};
+use super::{CacheArgs, CardArgs, ClientTlsArgs, TokenArgs};
 
 /// Who judges.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -29,6 +29,8 @@ pub struct JudgeArgs {
     /// or metal:N where jury was built with it [default: auto]
     #[arg(long, env = "JURY_DEVICE", value_name = "DEVICE", value_parser = device)]
     pub device: Option<DeviceKind>,
+    #[command(flatten)]
+    pub card: CardArgs,
     #[command(flatten)]
     pub cache: CacheArgs,
     /// A prompt template that takes the place of the built-in one; embedded only (with --endpoint the coordinator has it, and

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jury_client::InFlight;
 use jury_client::batch::Onto;
-use jury_engine::{CardWeights, DeviceKind};
+use jury_engine::DeviceKind;
 use jury_eval::choice::Choice;
 use jury_eval::method::Method;
 use jury_eval::published::Format;
@@ -137,7 +137,7 @@ pub fn model_beside(
             None | Some(DeviceKind::Cuda(_)) => DeviceKind::Auto,
             Some(device) => device,
         },
-        card_weights: CardWeights::Bfloat16,
+        card: judge.card,
         cache: judge.cache.clone(),
         adapters: Vec::new(),
     };

@@ -16,6 +16,7 @@ use jury_worker::backend::Backend;
 use super::at_endpoint;
 use super::config::{Judge, Output};
 use super::meta::ServedMeta;
+use super::pair::load_pair;
 use crate::args::HeadArgs;
 use crate::coordinator::template;
 use crate::heads::heads;
@@ -42,17 +43,21 @@ fn embedded(
     if let Some(path) = template_file {
         config.template = template(path)?;
     }
-    let backend = model.load(meter)?;
     let mut files = Vec::new();
     let mut ranks: Option<Arc<dyn Backend>> = None;
-    match meta {
-        None => {}
-        Some(ServedMeta::Head(file)) => files.push(file.clone()),
+    let backend = match meta {
+        None => model.load(meter)?,
+        Some(ServedMeta::Head(file)) => {
+            files.push(file.clone());
+            model.load(meter)?
+        }
         Some(ServedMeta::Model { model: name, head }) => {
             let meta = ModelConfig { name: name.clone(), adapters: Vec::new(), ..model.clone() };
-            ranks = Some(meta.load_meta(meter, head.as_deref())?);
+            let (draws, loaded) = load_pair(model, (&meta, head.as_deref()), meter)?;
+            ranks = Some(loaded);
+            draws
         }
-    }
+    };
     let heads = heads(&HeadArgs { files }, backend.as_ref())?;
     let registry = &mut Registry::default();
     Embedded::start_with_meta(backend, heads, ranks, config, registry).or_exit(Exit::Usage)

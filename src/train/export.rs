@@ -1,4 +1,4 @@
-//! `jury train export`: items to a folder that another trainer runs.
+//! `jury train export`: items to a folder that another trainer runs, and beside them `left-out.jsonl`: what is not, and why.
 
 use anyhow::anyhow;
 use jury_terminal::exit::{Exit, Failed, OrExit};
@@ -35,6 +35,7 @@ pub fn run(args: &TrainExportArgs) -> Result<Exit, Failed> {
         seed: args.seed,
     };
     let exported = export(trainer, &items, &config, &args.out).map_err(tune_failed)?;
+    left_out.write(&args.out)?;
     meter.clear();
     let out = args.out.display();
     crate::score::print(&format!(

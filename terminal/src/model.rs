@@ -38,13 +38,21 @@ pub struct ModelArgs {
     /// jury was built with it
     #[arg(long, env = "JURY_DEVICE", value_name = "DEVICE", default_value = "auto", value_parser = device)]
     pub device: DeviceKind,
-    /// How weights are kept on an NVIDIA card: bf16, or int8, which takes half the memory and, where few samples decode, half the time of
-    /// a step; prompts take longer. On the CPU they stay as the file has them
-    #[arg(long, env = "JURY_CARD_WEIGHTS", value_name = "TYPE", default_value = "bf16", value_parser = card_weights)]
-    pub card_weights: CardWeights,
+    /// How a card is used.
+    #[command(flatten)]
+    pub card: CardArgs,
     /// Where its file is kept.
     #[command(flatten)]
     pub cache: CacheArgs,
+}
+
+/// How a card is used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, clap::Args)]
+pub struct CardArgs {
+    /// How weights are kept on an NVIDIA card: bf16, or int8, which takes half the memory and, where few samples decode, half the time of
+    /// a step; prompts take longer. On the CPU they stay as the file has them [default: bf16]
+    #[arg(long, env = "JURY_CARD_WEIGHTS", value_name = "TYPE", value_parser = card_weights)]
+    pub card_weights: Option<CardWeights>,
 }
 
 /// Where model files are kept.
@@ -84,7 +92,8 @@ impl TryFrom<ModelArgs> for ModelConfig {
         refuse_device(args.device, !args.adapters.is_empty())?;
         refuse_equal_names(&args.adapters)?;
         let cache = args.cache.folder();
-        let ModelArgs { model: name, adapters, threads, device, card_weights, .. } = args;
+        let ModelArgs { model: name, adapters, threads, device, card, .. } = args;
+        let card_weights = card.card_weights.unwrap_or_default();
         Ok(Self { name, adapters, threads, device, card_weights, drafts: true, cache })
     }
 }

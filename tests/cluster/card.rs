@@ -1,6 +1,8 @@
 //! A judge on a CUDA card, which is emulated: our kernels, compiled for this machine's CPU, behind the calls that a real card
 //! would get (`kernels/cuda/emulated`).
 
+mod meta;
+
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -95,6 +97,24 @@ fn a_card_that_is_lost_changes_no_byte_of_the_verdict_and_the_worker_comes_back_
     assert!(disturbed["run"]["reissued"].as_u64() > Some(0), "{}", disturbed["run"]);
     assert_eq!(stable_bytes(&disturbed), stable_bytes(&undisturbed));
     assert_eq!(worker.terminate(), Some(0));
+}
+
+#[test]
+fn weights_are_kept_in_8_bits_for_whoever_asks_so_by_option_or_environment() {
+    let sandbox = Sandbox::new();
+    let (model, item) = (tiny::model(sandbox.folder.path(), "qwen2"), sandbox.item());
+    let on_the_card = ["--model", &model, "--device", "cuda:0"];
+    let scored = verdict(&item, &[&on_the_card[..], &["--card-weights", "int8"]].concat());
+    let numerics = text(&scored["provenance"], "numerics");
+    assert!(numerics.starts_with("cuda-int8-"), "{numerics}");
+
+    let mut command = jury_on_a_card(&[("JURY_CARD_WEIGHTS", "int8")]);
+    command.args(["up", "--listen", "127.0.0.1:0"]).args(on_the_card);
+    command.args(["--log-format", "json", "--log", "info"]);
+    let mut up = Process::start("up", command);
+    let endpoint = format!("http://{}", text(&up.wait_for("listening"), "address"));
+    let served = verdict(&item, &["--endpoint", &endpoint]);
+    assert_eq!(stable_bytes(&served), stable_bytes(&scored));
 }
 
 #[test]

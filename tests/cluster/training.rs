@@ -189,6 +189,9 @@ fn items_whose_labels_name_no_best_are_counted_and_named() {
     assert!(ended.stderr.contains(told), "{}", ended.stderr);
     let data = fs::read_to_string(Path::new(&out).join("data.jsonl")).unwrap();
     assert!(data.lines().count() == 1 && data.contains("told"), "{data}");
+    let left_out = fs::read_to_string(Path::new(&out).join("left-out.jsonl")).unwrap();
+    assert!(left_out.contains("equal-1") && left_out.contains("equal-2"), "{left_out}");
+    assert_eq!(left_out.lines().count(), 2);
 }
 
 /// A run that `kill -9` ends in the middle and the same command takes up ends in the bytes of one that nothing ended.

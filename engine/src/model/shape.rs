@@ -108,7 +108,6 @@ impl Shape {
     }
 
     /// Keys and values of one token in all layers.
-    #[cfg(feature = "candle")]
     pub(crate) fn kv_floats_per_token(&self) -> usize {
         let values = if self.latent.is_some() { 0 } else { self.value_size };
         self.layers * self.kv_heads * (self.key_size + values)

@@ -7,13 +7,12 @@ use plotters::prelude::*;
 
 use super::Row;
 use crate::font::FONT;
+use crate::picture::legend::{self, Dot, Entry, Stroke};
 use crate::picture::{self, COLOURS, Drawn, Picture, PictureError, range};
 
-const WIDTH: u32 = 1180;
+const WIDTH: u32 = 1190;
 const LEAST_HEIGHT: u32 = 480;
-const LEGEND_WIDTH: u32 = 330;
-const LEGEND_TOP: i32 = 48;
-const LEGEND_ROW: i32 = 22;
+const LEGEND_WIDTH: u32 = 340;
 /// Letters of a legend's line; what is longer loses its beginning, since paths differ at their ends.
 const LEGEND_SIGNS: usize = 42;
 /// Accuracy left free above and below what is drawn.
@@ -80,10 +79,7 @@ fn tail(name: &str) -> String {
 
 impl Picture for Compared<'_> {
     fn size(&self) -> (u32, u32) {
-        let n_lines = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
-        let legend =
-            n_lines.saturating_mul(LEGEND_ROW as u32).saturating_add(2 * LEGEND_TOP as u32);
-        (WIDTH, legend.max(LEAST_HEIGHT))
+        (WIDTH, legend::height(self.0.len()).max(LEAST_HEIGHT))
     }
 
     fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Drawn<B> {
@@ -91,14 +87,15 @@ impl Picture for Compared<'_> {
         for (plot, cost) in plots.split_evenly((1, COSTS.len())).iter().zip(&COSTS) {
             draw_cost(plot, &self.0, cost)?;
         }
-        for (at, line) in self.0.iter().enumerate() {
-            let y = LEGEND_TOP + LEGEND_ROW * i32::try_from(at).unwrap_or(0);
-            let (colour, radius) = style(at);
-            legend.draw(&PathElement::new([(0, y + 6), (24, y + 6)], colour.stroke_width(2)))?;
-            legend.draw(&Circle::new((12, y + 6), radius, colour.filled()))?;
-            legend.draw(&Text::new(line.name.clone(), (32, y), (FONT, 14)))?;
-        }
-        Ok(())
+        let entry = |(place, line): (usize, &Line<'_>)| {
+            let (colour, radius) = style(place);
+            Entry {
+                name: line.name.clone(),
+                line: Some(Stroke { style: colour.stroke_width(2), dash: None }),
+                dot: Some(Dot { style: colour.filled(), radius }),
+            }
+        };
+        legend::draw(&legend, self.0.iter().enumerate().map(entry))
     }
 }
 

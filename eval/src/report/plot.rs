@@ -7,6 +7,7 @@ use plotters::prelude::*;
 
 use super::{Cell, Report};
 use crate::font::FONT;
+use crate::picture::legend::{self, Entry, Stroke};
 use crate::picture::{self, COLOURS, Drawn, Picture, PictureError, range};
 
 const SIZE: (u32, u32) = (900, 560);
@@ -43,7 +44,7 @@ impl Picture for Curve<'_> {
         let lines = lines(self.0);
         let (plot, legend) = area.split_horizontally(SIZE.0 - LEGEND_WIDTH);
         draw_lines(&plot, self.0, &lines)?;
-        draw_legend(&legend, &lines)
+        legend::draw(&legend, lines.iter().map(Line::entry))
     }
 }
 
@@ -81,31 +82,15 @@ fn draw_lines<B: DrawingBackend>(
     for line in lines {
         let middle = line.points.iter().map(|point| (point.k, point.accuracy));
         if let Some(dash) = line.dash {
-            let style = line.colour.stroke_width(1);
-            chart.draw_series(DashedLineSeries::new(middle, dash, dash, style))?;
+            chart.draw_series(DashedLineSeries::new(middle, dash, dash, line.style()))?;
             continue;
         }
-        let style = line.colour.stroke_width(2);
-        chart.draw_series(LineSeries::new(middle, style))?;
+        chart.draw_series(LineSeries::new(middle, line.style()))?;
         let bars = line.points.iter().map(|point| {
             let style = line.colour.stroke_width(1).filled();
             ErrorBar::new_vertical(point.k, point.low, point.accuracy, point.high, style, 6)
         });
         chart.draw_series(bars)?;
-    }
-    Ok(())
-}
-
-/// Beside the plot, where it hides nothing.
-fn draw_legend<B: DrawingBackend>(area: &DrawingArea<B, Shift>, lines: &[Line]) -> Drawn<B> {
-    for (row, line) in lines.iter().enumerate() {
-        let y = 64 + 24 * i32::try_from(row).unwrap_or(0);
-        let dash = line.dash.map_or(32, |dash| dash as i32);
-        for x in (0..32).step_by((2 * dash) as usize) {
-            let stroke = line.colour.stroke_width(if line.dash.is_some() { 1 } else { 3 });
-            area.draw(&PathElement::new([(x, y), ((x + dash).min(32), y)], stroke))?;
-        }
-        area.draw(&Text::new(line.name.clone(), (40, y - 8), (FONT, 15)))?;
     }
     Ok(())
 }
@@ -124,6 +109,19 @@ struct LinePoint {
     accuracy: f64,
     low: f64,
     high: f64,
+}
+
+// === impl Line ===
+
+impl Line {
+    fn style(&self) -> ShapeStyle {
+        self.colour.stroke_width(if self.dash.is_some() { 1 } else { 2 })
+    }
+
+    fn entry(&self) -> Entry {
+        let line = Stroke { style: self.style(), dash: self.dash };
+        Entry { name: self.name.clone(), line: Some(line), dot: None }
+    }
 }
 
 fn lines(report: &Report) -> Vec<Line> {

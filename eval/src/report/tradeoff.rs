@@ -5,13 +5,12 @@ use plotters::prelude::*;
 
 use super::Report;
 use crate::font::FONT;
+use crate::picture::legend::{self, Dot, Entry};
 use crate::picture::{self, COLOURS, Drawn, Picture, PictureError, range};
 use crate::stopping::Stopped;
 
-const SIZE: (u32, u32) = (960, 440);
-const LEGEND_WIDTH: u32 = 190;
-const LEGEND_TOP: i32 = 48;
-const LEGEND_ROW: i32 = 24;
+const SIZE: (u32, u32) = (970, 440);
+const LEGEND_WIDTH: u32 = 200;
 /// Radius of a rule's dot, in pixels.
 const DOT: i32 = 6;
 /// Narrowest range of an axis: 1 % of samples or picks, a hundredth of a point.
@@ -65,12 +64,12 @@ impl Picture for TradeOff<'_> {
         for (plot, cost) in plots.split_evenly((1, COSTS.len())).iter().zip(&COSTS) {
             draw_cost(plot, self.0, cost)?;
         }
-        for (row, (stopped, style)) in self.0.iter().zip(styles()).enumerate() {
-            let y = LEGEND_TOP + LEGEND_ROW * i32::try_from(row).unwrap_or(0);
-            legend.draw(&Circle::new((12, y + 6), DOT, style))?;
-            legend.draw(&Text::new(stopped.name(), (26, y), (FONT, 14)))?;
-        }
-        Ok(())
+        let entry = |(stopped, style): (&Stopped, _)| Entry {
+            name: stopped.name(),
+            line: None,
+            dot: Some(Dot { style, radius: DOT }),
+        };
+        legend::draw(&legend, self.0.iter().zip(styles()).map(entry))
     }
 }
 

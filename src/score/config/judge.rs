@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use jury_client::Token;
-use jury_engine::{CardWeights, DeviceKind};
+use jury_engine::DeviceKind;
 use jury_terminal::model::ModelConfig;
 
 use super::ServedMeta;
@@ -46,7 +46,7 @@ impl TryFrom<JudgeArgs> for Judge {
                 adapters: args.adapter.into_iter().collect(),
                 threads: args.threads,
                 device: args.device.unwrap_or(DeviceKind::Auto),
-                card_weights: CardWeights::Bfloat16,
+                card: args.card,
                 cache: args.cache,
             };
             let (model, template) = (model.try_into()?, args.template);
@@ -69,6 +69,10 @@ impl TryFrom<JudgeArgs> for Judge {
         if args.device.is_some() {
             let problem = "with --endpoint the workers have their own devices; leave it out";
             return Err(Refused::new("--device", problem));
+        }
+        if args.card.card_weights.is_some() {
+            let problem = "with --endpoint the workers keep their own weights; leave it out";
+            return Err(Refused::new("--card-weights", problem));
         }
         let token = args.token.for_endpoint(&endpoint);
         let token = token.map_err(|error| Refused::new("--token", format!("{error:#}")))?;

@@ -1,4 +1,5 @@
 use clap::Parser;
+use jury_engine::CardWeights;
 use jury_grm::domain::{StopRule, VoteRule};
 
 use super::*;
@@ -47,9 +48,22 @@ fn a_refusal_names_its_option_and_the_limit() {
 
 #[test]
 fn what_only_an_embedded_judge_can_do_is_refused_with_an_endpoint() {
-    for flag in ["--template t.j2", "--threads 2", "--device cpu"] {
+    for flag in ["--template t.j2", "--threads 2", "--device cpu", "--card-weights int8"] {
         let error = config(&format!("a.json --endpoint http://h:1 {flag}")).unwrap_err();
         assert!(flag.starts_with(&error.flag), "{error}");
+    }
+}
+
+#[test]
+fn weights_on_a_card_are_bf16_unless_it_is_said_otherwise() {
+    for (options, kind) in [
+        ("", CardWeights::Bfloat16),
+        ("--card-weights bf16", CardWeights::Bfloat16),
+        ("--card-weights int8", CardWeights::Int8),
+    ] {
+        let judge = config(&format!("a.json {options}")).unwrap().judge;
+        let Judge::Embedded { model, .. } = judge else { panic!("not embedded") };
+        assert_eq!(model.card_weights, kind, "{options}");
     }
 }
 

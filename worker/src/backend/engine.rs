@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jury_engine::{
-    Adapter, AdapterId, Counters, Engine, EngineConfig, LoadError, ModelInfo, Tokenizer,
+    Adapter, AdapterId, Counters, DeviceKind, Engine, EngineConfig, LoadError, ModelInfo, Tokenizer,
 };
 use jury_grm::domain::{Reproducible, limits};
 use jury_proto::convert::{AdaptedModel, Capabilities, SampleGroup, WorkerRole};
@@ -90,6 +90,7 @@ pub struct EngineBackend {
     tokenising: Tokenising,
     #[cfg(test)]
     mailbox: SyncSender<Message>,
+    device: DeviceKind,
     occupancy: Arc<Occupancy>,
     counters: Arc<Mutex<Counters>>,
     death: watch::Receiver<Option<Arc<str>>>,
@@ -178,8 +179,9 @@ impl EngineBackend {
         let (absent, absence) = watch::channel(None);
         let revival = Revival::of(&engine, &config.path, &config.engine, absent);
         let model_counters = counters.clone();
-        let death = model_thread::spawn(move || live(engine, messages, &model_counters, &revival))
-            .map_err(no_thread)?;
+        let device = engine.device();
+        let live = move || live(engine, messages, &model_counters, &revival);
+        let death = model_thread::spawn(live).map_err(no_thread)?.death;
         Ok(Self {
             info,
             model,
@@ -187,6 +189,7 @@ impl EngineBackend {
             tokenising,
             #[cfg(test)]
             mailbox,
+            device,
             occupancy,
             counters,
             death,
@@ -197,6 +200,11 @@ impl EngineBackend {
     /// Facts about the model.
     pub fn model(&self) -> &ModelInfo {
         &self.model
+    }
+
+    /// What it computes on: with [`DeviceKind::Auto`], what was taken.
+    pub fn device(&self) -> DeviceKind {
+        self.device
     }
 
     /// What the engine has done, as of its last step.

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, ready};
 use jury_engine::head::HeadError;
-use jury_engine::{Counters, Engine, LoadError, Tokenizer};
+use jury_engine::{Counters, DeviceKind, Engine, KvRoom, LoadError, Tokenizer};
 use jury_grm::domain::{FailureKind, Reproducible};
 use jury_proto::convert::{Capabilities, RankRequest, Ranked, SampleGroup, WorkerRole};
 use jury_proto::{ErrorCode, JuryError};
@@ -32,7 +32,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::engine::EngineBackendConfig;
-use super::model_thread::Revival;
+use super::model_thread::{Revival, Thread};
 use super::occupancy::Occupancy;
 use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load, model_thread};
 use job::Job;
@@ -52,7 +52,8 @@ pub struct MetaBackend {
     mailbox: SyncSender<Job>,
     occupancy: Arc<Occupancy>,
     counters: Arc<Mutex<Counters>>,
-    death: watch::Receiver<Option<Arc<str>>>,
+    device: DeviceKind,
+    thread: Thread,
     absence: watch::Receiver<Option<Arc<str>>>,
 }
 
@@ -92,11 +93,13 @@ pub enum MetaError {
 
 impl MetaBackend {
     /// Loads a scalar reward model, or any model with a head that was trained on its states, and starts its thread. With a head, the
-    /// digest that is served covers both files. Blocks for as long as loading takes.
+    /// digest that is served covers both files. Of a card it takes no more than it needs, so that a judge finds room there that is loaded
+    /// afterwards. Blocks for as long as loading takes.
     ///
     /// # Errors
     /// [`MetaError`].
-    pub fn load(config: EngineBackendConfig, head: Option<&Path>) -> Result<Self, MetaError> {
+    pub fn load(mut config: EngineBackendConfig, head: Option<&Path>) -> Result<Self, MetaError> {
+        config.engine.kv_room = KvRoom::OneContext;
         let engine = Engine::load(&config.path, &config.engine)?;
         let (scorer, model_digest) = Scorer::of(&engine, &config, head)?;
         let capacity = engine.max_sequences();
@@ -127,11 +130,24 @@ impl MetaBackend {
         let (absent, absence) = watch::channel(None);
         let revival = Revival::of(&engine, &config.path, &config.engine, absent);
         let model_counters = counters.clone();
+        let device = engine.device();
         let live = move || thread::live(engine, &scorer, jobs, &model_counters, &revival);
-        let death = model_thread::spawn(live)
+        let thread = model_thread::spawn(live)
             .map_err(|error| LoadError::Device(format!("no thread for the model: {error}")))?;
         let occupancy = Arc::new(Occupancy::new(capacity, config.max_queued_samples));
-        Ok(Self { info, tokenizer, mailbox, occupancy, counters, death, absence })
+        Ok(Self { info, tokenizer, mailbox, occupancy, counters, device, thread, absence })
+    }
+
+    /// What it computes on: with [`DeviceKind::Auto`], what was taken.
+    pub fn device(&self) -> DeviceKind {
+        self.device
+    }
+
+    /// Ends it, and waits until what it had of its device is free.
+    pub fn end(self) {
+        let Self { mailbox, thread, .. } = self;
+        drop(mailbox);
+        thread.join();
     }
 
     /// What the engine has done, as of its last step.
@@ -184,7 +200,7 @@ impl Backend for MetaBackend {
     }
 
     fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
-        self.death.clone()
+        self.thread.death.clone()
     }
 
     fn absence(&self) -> watch::Receiver<Option<Arc<str>>> {

@@ -35,29 +35,35 @@ pub(super) enum Turn {
     Lost(String),
 }
 
+/// The thread of a model.
+pub(super) struct Thread {
+    handle: thread::JoinHandle<()>,
+    /// Why it died, after all that it held has been dropped.
+    pub(super) death: watch::Receiver<Option<Arc<str>>>,
+}
+
 /// Loads an engine anew whose card was lost.
 pub(super) struct Revival {
     path: PathBuf,
-    /// With the device that was taken: another one would give other bits.
+    /// With the device that was taken, since another one would give other bits, and with as much for keys and values, since the rest may
+    /// be another model's.
     config: EngineConfig,
     numerics: String,
     absence: watch::Sender<Option<Arc<str>>>,
 }
 
-/// Runs `model` on a thread of its own. If it panics, what is returned here tells why, after all that it held has been dropped.
-pub(super) fn spawn(
-    model: impl FnOnce() + Send + 'static,
-) -> io::Result<watch::Receiver<Option<Arc<str>>>> {
-    let (death, told) = watch::channel(None);
-    thread::Builder::new().name("jury-model".to_owned()).spawn(move || {
+/// Runs `model` on a thread of its own.
+pub(super) fn spawn(model: impl FnOnce() + Send + 'static) -> io::Result<Thread> {
+    let (told, death) = watch::channel(None);
+    let handle = thread::Builder::new().name("jury-model".to_owned()).spawn(move || {
         // The state is used no more after a panic: it is dropped, which fails whatever was inside.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(model)) {
             let why: Arc<str> = panic_text(panic.as_ref()).into();
             tracing::error!(why = &*why, "model thread panicked");
-            death.send_replace(Some(why));
+            told.send_replace(Some(why));
         }
     })?;
-    Ok(told)
+    Ok(Thread { handle, death })
 }
 
 /// Refuses whoever comes within `wait`. False when nobody can come any more.
@@ -82,6 +88,16 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without words".to_owned())
 }
 
+// === impl Thread ===
+
+impl Thread {
+    /// Waits for its end, which whoever feeds it brings about: then all that it held has been dropped.
+    pub(super) fn join(self) {
+        // How it ended, its death tells.
+        drop(self.handle.join());
+    }
+}
+
 // === impl Revival ===
 
 impl Revival {
@@ -95,6 +111,7 @@ impl Revival {
         let config = EngineConfig {
             device: engine.device(),
             max_sequences: Some(engine.max_sequences()),
+            kv_budget_bytes: Some(engine.room_tokens() as u64 * engine.model().kv_bytes_per_token),
             ..config.clone()
         };
         Self { path: path.to_owned(), config, numerics: engine.numerics().to_owned(), absence }

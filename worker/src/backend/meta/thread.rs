@@ -45,7 +45,7 @@ pub(super) fn live(
         };
         revival.leave(&why);
         // Calls that are dropped, now and later, tell their callers that the model stopped.
-        jobs = model.jobs;
+        jobs = model.into_jobs();
         match revival.revive(|wait| refuse_for(wait, &jobs, drop)) {
             Some(revived) => engine = revived,
             None => return,
@@ -64,6 +64,11 @@ impl<'a> ModelThread<'a> {
     ) -> Self {
         let (active, owners) = (HashMap::new(), HashMap::new());
         Self { engine, scorer, jobs, active, owners, next_call: 0, counters, events: Vec::new() }
+    }
+
+    /// The end of an engine that is lost: drops it, since nothing else frees its card, with what it had under way, and gives what asks.
+    fn into_jobs(self) -> Receiver<Job> {
+        self.jobs
     }
 
     /// One step of the engine, with what came before it and what comes of it.

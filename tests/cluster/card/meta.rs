@@ -1,0 +1,100 @@
+//! A Meta RM on the emulated card: beside its judge, and when it is lost.
+
+use serde_json::Value;
+
+use super::super::process::{Process, text};
+use super::super::sandbox::{ITEM, Sandbox, ready, stable_bytes};
+use super::super::tiny;
+use super::{SETTINGS, ended, jury_on_a_card, verdict};
+
+/// Kernels that run before the card is lost: more than loading takes, fewer than a ranking.
+const RANKING_LAUNCHES: &str = "8";
+/// What an engine leaves free of a card beside weights, buffers, keys and values when it is loaded.
+const CARD_RESERVE_BYTES: u64 = 768 << 20;
+/// What an engine takes before it looks how much is free, the workspace of products, and some pages of a tiny model; less than two engines take.
+const CARD_WORKSPACE_BYTES: u64 = 40 << 20;
+
+#[test]
+fn a_judge_and_its_meta_rm_share_a_card_and_the_judge_goes_first_where_one_alone_finds_room() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let judge = tiny::model(folder.path(), "qwen2");
+    let meta = format!("model:{}", tiny::model(folder.path(), "gemma2_reward"));
+    let item = folder.path().join("item.json");
+    std::fs::write(&item, ITEM).expect("the folder is ours");
+    let item = item.to_str().expect("a temporary path is UTF-8");
+    let events_of = |more: &[(&str, &str)]| -> Vec<Value> {
+        let models = ["--model", &judge, "--meta", &meta, "--log", "info", "--log-format", "json"];
+        let arguments = [&["score", item, "--json"], &SETTINGS[..], &models].concat();
+        let scored = ended(jury_on_a_card(more), &arguments);
+        let verdict: Value = serde_json::from_str(&scored.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", scored.stderr));
+        assert!(verdict["provenance"]["meta_digest"].is_string(), "{verdict}");
+        scored.stderr.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    // Where a model computed in the end.
+    let device = |events: &[Value], model: &str| {
+        let mut loads = events.iter().filter(|event| text(event, "message") == "model loaded");
+        let last = loads.rfind(|event| text(event, "model") == model).expect("it is loaded");
+        text(last, "device").to_owned()
+    };
+    let roomy = events_of(&[]);
+    for model in ["qwen2", "gemma2_reward"] {
+        assert!(device(&roomy, model).starts_with("cuda:0"), "{model}");
+    }
+    let on_the_card =
+        roomy.iter().filter(|event| text(event, "message") == "model loaded to the card");
+    let bytes = |event: &Value, field: &str| event[field].as_u64().expect("it is told");
+    let model_bytes =
+        on_the_card.map(|event| bytes(event, "weight_bytes") + bytes(event, "buffer_bytes"));
+    let larger = model_bytes.max().expect("both were there");
+    let scarce = (CARD_RESERVE_BYTES + larger + CARD_WORKSPACE_BYTES).to_string();
+    let events = events_of(&[("JURY_EMULATED_MEMORY", &scarce)]);
+    assert!(device(&events, "qwen2").starts_with("cuda:0"), "{events:?}");
+    assert!(device(&events, "gemma2_reward").starts_with("cpu"), "{events:?}");
+}
+
+#[test]
+fn a_meta_rm_whose_card_is_lost_comes_back_and_ranks_as_before() {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.folder.path();
+    let (judge, reward) = (tiny::model(folder, "qwen2"), tiny::model(folder, "gemma2_reward"));
+    let (item, etcd) = (sandbox.item(), sandbox.etcd.endpoint());
+    let undisturbed = verdict(&item, &["--model", &judge, "--meta", &format!("model:{reward}")]);
+    assert!(undisturbed["provenance"]["meta_digest"].is_string(), "{undisturbed}");
+
+    let worker = |id: &str, model: &str, role: &str, more: &[(&str, &str)]| {
+        let mut command = jury_on_a_card(more);
+        command.args(["worker", "--etcd", &etcd, "--model", model, "--id", id, "--role", role]);
+        command.args(["--listen", "127.0.0.1:0", "--log-format", "json", "--log", "info"]);
+        let mut worker = Process::start(id, command);
+        worker.wait_for("registered");
+        worker
+    };
+    let _draws = worker("w1", &judge, "grm", &[]);
+    let mut ranks =
+        worker("m1", &reward, "meta", &[("JURY_EMULATED_LOSE_AFTER", RANKING_LAUNCHES)]);
+    let mut coordinator = sandbox.start_coordinator();
+    let endpoint = ready(&mut coordinator, 2);
+    let at_endpoint = ["--endpoint", &endpoint, "--meta", "gemma2_reward"];
+    let disturbed = verdict(&item, &at_endpoint);
+    for step in [
+        "the card is lost",
+        "worker leaves the fleet",
+        "the model is loaded anew",
+        "worker joins the fleet again",
+    ] {
+        ranks.wait_for(step);
+    }
+    coordinator.wait_for("worker is ready");
+    // What was ranked before the loss, or after it, is ranked alike; the rest has no meta score, and the vote goes on without.
+    let samples = |verdict: &Value| verdict["samples"].as_array().expect("asked for").clone();
+    for (sample, calm) in samples(&disturbed).iter().zip(samples(&undisturbed)) {
+        assert_eq!(sample["scores"], calm["scores"]);
+        let score = &sample["meta_score"];
+        assert!(score.is_null() || *score == calm["meta_score"], "{disturbed}");
+    }
+    assert!(disturbed["rewards"][0].is_number(), "{disturbed}");
+    let ranked = verdict(&item, &at_endpoint);
+    assert_eq!(stable_bytes(&ranked), stable_bytes(&undisturbed));
+    assert_eq!(ranks.terminate(), Some(0));
+}
