@@ -17,9 +17,6 @@ fn silent_clients(process: &mut Process) -> Vec<TcpStream> {
     let half_a_body = "POST /v1/score HTTP/1.1\r\nHost: jury\r\nContent-Type: application/json\r\n\
         Content-Length: 100\r\n\r\n{\"item\": ";
     let half_a_preface = "PRI * HTTP/2.0\r\n";
-    // The last one that is told.
-    process.wait_for("HTTP listening");
-    let events = process.events();
     let mut clients = Vec::new();
     for (listening, sent) in [
         ("metrics listening", &["", half_a_head][..]),
@@ -27,8 +24,11 @@ fn silent_clients(process: &mut Process) -> Vec<TcpStream> {
         ("console listening", &["", half_a_head, half_a_body]),
         ("HTTP listening", &["", half_a_head, half_a_body]),
     ] {
-        let told = events.iter().find(|event| text(event, "message") == listening);
-        let address = text(told.expect("it listens"), "address");
+        // They are told in no order.
+        let is_it = |event: &Value| text(event, "message") == listening;
+        let told = process.events().into_iter().find(is_it);
+        let told = told.unwrap_or_else(|| process.wait_until(listening, is_it));
+        let address = text(&told, "address");
         for bytes in sent {
             let mut client = TcpStream::connect(address).expect("it listens");
             client.write_all(bytes.as_bytes()).expect("it reads");
