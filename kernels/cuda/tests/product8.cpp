@@ -11,7 +11,7 @@ EMULATED_KERNEL(product8)
 using namespace card;
 
 template <class T> void multiply_all(Matrices &weights, Memory<bf16> &x, u32 first, u32 rows, Memory<T> &out, u32 add) {
-    launch("product8", {(weights.outputs + 31) / 32, (rows + 63) / 64, 1}, 256, 49152, x.at(first * weights.inputs),
+    launch("product8", {(rows + 63) / 64, (weights.outputs + 31) / 32, 1}, 256, 49152, x.at(first * weights.inputs),
            weights.words.at(), weights.scales.at(), static_cast<void *>(out.at()), rows, weights.inputs, weights.outputs,
            u32(sizeof(T) == 4), add);
 }

@@ -12,7 +12,9 @@ pub fn quantise_eight(row: &[f32], bytes: &mut Vec<u8>, mut scale: impl FnMut(us
     for (index, group) in row.chunks(EIGHT_GROUP).enumerate() {
         let greatest = group.iter().fold(0.0f32, |greatest, weight| greatest.max(weight.abs()));
         let step = greatest / STEPS;
-        let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
+        // A smaller one has no inverse; such weights are zeros.
+        let (step, inverse) =
+            if step >= f32::MIN_POSITIVE { (step, 1.0 / step) } else { (0.0, 0.0) };
         scale(index, step);
         for four in group.chunks(4) {
             let code = |input: usize| {
@@ -47,9 +49,10 @@ mod tests {
     }
 
     #[test]
-    fn a_group_of_zeros_stays_zeros() {
+    fn a_group_of_zeros_and_of_what_has_no_scale_is_zeros() {
         let mut bytes = Vec::new();
         quantise_eight(&[0.0; 128], &mut bytes, |_, scale| assert_eq!(scale, 0.0));
-        assert_eq!(bytes, [0; 128]);
+        quantise_eight(&[-1e-40; 128], &mut bytes, |_, scale| assert_eq!(scale, 0.0));
+        assert_eq!(bytes, [0; 256]);
     }
 }

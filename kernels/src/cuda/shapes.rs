@@ -112,7 +112,7 @@ impl LaunchShape {
 
     /// A block 32 outputs and 64 rows.
     pub(super) fn eights(rows: usize, outputs: usize) -> LaunchShape {
-        let grid = (outputs.div_ceil(EIGHT_OUTPUTS) as u32, rows.div_ceil(EIGHT_ROWS) as u32);
+        let grid = (rows.div_ceil(EIGHT_ROWS) as u32, outputs.div_ceil(EIGHT_OUTPUTS) as u32);
         LaunchShape { grid, threads: 256, shared: EIGHT_SHARED }
     }
 
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(LaunchShape::gates(1, 1).grid, (1, 1));
         assert_eq!(LaunchShape::heads(5, 36).grid, (5, 9));
         assert_eq!(LaunchShape::heads(5, 3).grid, (5, 1));
-        assert_eq!(LaunchShape::eights(65, 4608).grid, (144, 2));
+        assert_eq!(LaunchShape::eights(65, 4608).grid, (2, 144));
         assert_eq!(LaunchShape::routes(5).grid, (2, 1));
         assert_eq!(LaunchShape::routed(3, 2052).grid, (3, 3));
         assert_eq!(LaunchShape::experts(Role::Sample, false, 6, 2816).grid, (88, 6));
