@@ -49,7 +49,7 @@ use buffers::Buffers;
 use jury_kernels::cuda::{Bf16, Buffer, Card, CudaError, Graph, Kernels, Products};
 use layout::{Block, Extent};
 use products::ModelProducts;
-use tables::Tables;
+use tables::{Cut, Tables};
 use weights::Weights;
 #[cfg(test)]
 pub(crate) use weights::tests::layers_on_a_card;
@@ -87,8 +87,7 @@ pub(crate) struct CardModel {
     values: Buffer<Bf16>,
     pages: usize,
     buffers: Buffers,
-    /// Whether samples of a group read their prompt together.
-    shares: bool,
+    cut: Cut,
     memory: CardMemory,
     /// Steps are launched in these by turns: one may be under way while the other one is read.
     lanes: [Lane; 2],
@@ -213,7 +212,7 @@ impl CardModel {
     /// Has one step done: what the batch says goes to the card, and its answers come back when they are waited for.
     fn try_launch(&mut self, lane: usize, batch: &Batch) -> Result<(), CudaError> {
         self.card.bind()?;
-        let tables = Tables::of(batch, self.shape.heads_per_kv(), self.shares);
+        let tables = Tables::of(batch, self.cut);
         let repeats = tables.repeats();
         let extent = if repeats { tables.extent().padded() } else { tables.extent() };
         if !self.buffers.fits(&tables) {

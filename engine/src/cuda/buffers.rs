@@ -124,21 +124,29 @@ impl Buffers {
         let needed = self.capacity.with(tables.capacity());
         card.synchronise()?;
         let more = |needed: usize, now: usize| if needed > now { needed + needed / 2 } else { now };
-        let capacity = Capacity {
+        let roomy = Capacity {
             rows: more(needed.rows, self.capacity.rows),
             wanted: more(needed.wanted, self.capacity.wanted),
             parts: more(needed.parts, self.capacity.parts),
             slots: more(needed.slots, self.capacity.slots),
         };
-        let same_outputs = capacity.wanted == self.capacity.wanted;
+        let same_outputs = needed.wanted == self.capacity.wanted;
         // The former ones go first. Pages have left little room: outputs, the largest, stay where they are if they can.
-        let none = Capacity { rows: 0, wanted: 0, parts: 0, slots: 0 };
-        let former = std::mem::replace(self, Buffers::new(card, shape, &none)?).outputs;
+        let none = || Ok([Outputs::new(card, shape, 0)?, Outputs::new(card, shape, 0)?]);
+        let nothing = Capacity { rows: 0, wanted: 0, parts: 0, slots: 0 };
+        let former = std::mem::replace(self, Buffers::new(card, shape, &nothing)?).outputs;
+        let make = |capacity: &Capacity| match same_outputs {
+            true => Buffers::with(card, shape, capacity, none()?),
+            false => Buffers::new(card, shape, capacity),
+        };
+        *self = match make(&roomy) {
+            Err(CudaError::Memory { .. }) => make(&needed)?,
+            made => made?,
+        };
         if same_outputs {
-            *self = Buffers::with(card, shape, &capacity, former)?;
+            self.outputs = former;
             return Ok(());
         }
-        *self = Buffers::new(card, shape, &capacity)?;
         for (to, from) in self.outputs.iter().zip(&former) {
             to.hidden_states.copy_from(&from.hidden_states)?;
             to.logits.copy_from(&from.logits)?;

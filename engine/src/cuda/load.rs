@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::buffers::Buffers;
 use super::products::ModelProducts;
+use super::tables::Cut;
 use super::weights::Weights;
 use super::{CardMemory, CardModel, Lane, memory, sizes};
 use crate::config::{CardWeights, EngineConfig};
@@ -87,7 +88,7 @@ impl CardModel {
             values,
             pages,
             buffers,
-            shares: config.card_shares,
+            cut: Cut::of(shape, config.card_shares),
             memory,
             lanes: [Lane::default(), Lane::default()],
             under_way: VecDeque::new(),

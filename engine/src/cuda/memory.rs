@@ -5,7 +5,7 @@ use super::sizes::{
     attended, dense_hidden, expanded, largest_matrix, layer_weights, padded_outputs, projected,
     queries, stored,
 };
-use super::tables::MOST_RANGES;
+use super::tables::{Cut, LEAST_RANGE};
 use crate::config::{CardWeights, DeviceKind, EngineConfig};
 use crate::model::Shape;
 use crate::model::kv::PAGE_TOKENS;
@@ -38,6 +38,13 @@ pub(crate) struct Demand {
     pub(crate) page_elements: [usize; 2],
     /// A page of keys and values.
     pub(crate) page: u64,
+    /// What buffers grow by when a page's tokens are attended to: each range of them leaves a part.
+    page_parts: u64,
+}
+
+/// What a range of tokens leaves of a row's attention: sums, and two numbers a head.
+fn part_bytes(shape: &Shape) -> usize {
+    4 * (attended(shape) + 2 * shape.heads)
 }
 
 // === impl Capacity ===
@@ -52,7 +59,7 @@ impl Capacity {
             rows: config.prefill_chunk_on(card) + samples * READOUT_ROWS,
             wanted: samples + samples.div_ceil(8),
             // Of the prompt and of a sample's own tokens.
-            parts: samples * (MOST_RANGES + 1),
+            parts: samples * (Cut::of(shape, true).most_ranges + 1),
             slots: context.min(8192) * 4,
         }
     }
@@ -79,7 +86,7 @@ impl Capacity {
         let row = 2 * bf16 + 4 * (shape.width + branch) + ExpertBuffers::bytes_a_row(shape);
         // Two steps may be under way: their outputs are kept apart.
         let wanted = 2 * shape.width + 2 * (4 * (shape.width + padded_outputs(shape)) + 4);
-        let part = 4 * (attended(shape) + 2 * shape.heads);
+        let part = part_bytes(shape);
         let Capacity { rows, wanted: wanted_rows, parts, slots } = *self;
         (rows * row + wanted_rows * wanted + parts * part + slots * 4) as u64
     }
@@ -114,6 +121,8 @@ impl Demand {
             buffers: capacity.bytes(shape) + widened,
             page_elements: elements,
             page: 2 * elements.iter().sum::<usize>() as u64,
+            // Buffers grow by half as much again as is needed.
+            page_parts: (part_bytes(shape) * PAGE_TOKENS * 3 / (2 * LEAST_RANGE)) as u64,
         }
     }
 
@@ -125,7 +134,7 @@ impl Demand {
         }
         let gib = |bytes: u64| bytes as f64 / f64::from(1u32 << 30);
         Err(format!(
-            "the model needs {:.1} GiB of the card's memory ({:.1} of weights in bfloat16, {:.1} of buffers, {:.1} in \
+            "the model needs {:.1} GiB of the card's memory ({:.1} of weights, {:.1} of buffers, {:.1} in \
              reserve), {:.1} GiB are free; take a smaller model or a larger card",
             gib(needed),
             gib(self.weights),
@@ -140,7 +149,7 @@ impl Demand {
         // One more is for padded rows.
         let left = free.saturating_sub(RESERVE_BYTES / 2 + self.page);
         let bytes = budget.map_or(left, |budget| budget.min(left));
-        let pages = bytes / self.page;
+        let pages = (bytes / self.page).min(left / (self.page + self.page_parts));
         if pages < 1 {
             return Err(format!(
                 "{bytes} bytes of the card's memory are left for keys and values, a page of {PAGE_TOKENS} tokens takes {}",
@@ -207,6 +216,18 @@ mod tests {
     }
 
     #[test]
+    fn a_full_card_has_room_for_the_parts_of_all_its_tokens() {
+        let shape = deepseek_v2_lite("null");
+        let demand = demand(&shape, true);
+        // An H200's 141 GB.
+        let free = 143_771 * (1 << 20) - demand.weights - demand.buffers;
+        let pages = demand.pages(free, None).unwrap() as u64;
+        let parts = pages * PAGE_TOKENS as u64 / LEAST_RANGE as u64 * part_bytes(&shape) as u64;
+        assert!(parts > 400_000_000, "{parts}");
+        assert!(pages * demand.page + parts * 3 / 2 + RESERVE_BYTES / 2 <= free, "{pages} pages");
+    }
+
+    #[test]
     fn a_7b_takes_two_gigabytes_at_most_beyond_weights_and_pages() {
         let demand = demand(&qwen_7b(), true);
         assert!((15.1e9..15.3e9).contains(&(demand.weights as f64)), "{demand:?}");
@@ -227,7 +248,7 @@ mod tests {
     fn what_does_not_fit_is_told_with_numbers() {
         let demand = demand(&grm_27b(), false);
         let why = demand.check(24 << 30).unwrap_err();
-        assert!(why.contains("50.7 of weights in bfloat16"), "{why}");
+        assert!(why.contains("50.7 of weights"), "{why}");
         assert!(why.contains("24.0 GiB are free"), "{why}");
         assert!(demand.pages(RESERVE_BYTES / 2 + demand.page, None).is_err());
         assert_eq!(demand.pages(1 << 40, Some(demand.page * 5)).unwrap(), 5);

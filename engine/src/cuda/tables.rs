@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::layout::Extent;
 use super::memory::Capacity;
+use crate::model::Shape;
 use crate::model::attention::Cluster;
 use crate::model::forward::Batch;
 use crate::model::kv::{PAGE_TOKENS, Segment};
@@ -20,9 +21,7 @@ use crate::sampling::uniform;
 use jury_kernels::cuda::{Draw, Parts, Question, TASK_QUERIES, Task};
 
 /// Tokens of a range at least. Fewer make more parts to merge, more leave a long prompt to too few multiprocessors.
-const LEAST_RANGE: usize = 256;
-/// Ranges of a prompt at most.
-pub(crate) const MOST_RANGES: usize = 16;
+pub(crate) const LEAST_RANGE: usize = 256;
 /// Rows of a step that repeats, at most: larger steps are busy enough to be launched kernel by kernel.
 const MOST_REPEATED_ROWS: usize = 512;
 
@@ -54,16 +53,36 @@ pub(crate) struct Tables {
     pub(crate) members: Vec<u32>,
 }
 
-/// Length of the ranges that a prompt is cut into.
-pub(crate) fn range_tokens(prompt: usize) -> usize {
-    prompt.div_ceil(MOST_RANGES).next_multiple_of(PAGE_TOKENS).max(LEAST_RANGE)
+/// How attention is cut into tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// Query heads that share a key head.
+    pub(crate) per_kv: usize,
+    /// Ranges of a prompt at most.
+    pub(crate) most_ranges: usize,
+    /// Whether samples of a group read their prompt together.
+    pub(crate) shares: bool,
+}
+
+// === impl Cut ===
+
+impl Cut {
+    /// A block has one range and key head: where there are few heads, more ranges keep a card busy.
+    pub(crate) fn of(shape: &Shape, shares: bool) -> Cut {
+        let most_ranges = if shape.kv_heads > 2 { 16 } else { 32 };
+        Cut { per_kv: shape.heads_per_kv(), most_ranges, shares }
+    }
+
+    /// Length of the ranges that a prompt is cut into.
+    fn range_tokens(self, prompt: usize) -> usize {
+        prompt.div_ceil(self.most_ranges).next_multiple_of(PAGE_TOKENS).max(LEAST_RANGE)
+    }
 }
 
 // === impl Tables ===
 
 impl Tables {
-    /// `per_kv` is how many query heads share a key head; `shares` whether samples of a group read their prompt together.
-    pub(crate) fn of(batch: &Batch, per_kv: usize, shares: bool) -> Tables {
+    pub(crate) fn of(batch: &Batch, cut: Cut) -> Tables {
         let mut tables = Tables { sample_rows: batch.sample_rows, ..Tables::default() };
         for (index, row) in (0u32..).zip(&batch.rows) {
             tables.tokens.push(row.token);
@@ -78,9 +97,9 @@ impl Tables {
             let rows = cluster.sequences.iter().flat_map(|sequence| sequence.rows.clone());
             let Some(first) = rows.clone().next() else { continue };
             if first < batch.sample_rows {
-                tables.add_samples(cluster, per_kv, shares);
+                tables.add_samples(cluster, cut);
             } else {
-                tables.add_prompt(cluster, first..first + rows.count(), per_kv);
+                tables.add_prompt(cluster, first..first + rows.count(), cut.per_kv);
             }
         }
         tables.add_asks(batch);
@@ -110,29 +129,29 @@ impl Tables {
     }
 
     /// Rows of samples that share a prompt.
-    fn add_samples(&mut self, cluster: &Cluster, per_kv: usize, shares: bool) {
+    fn add_samples(&mut self, cluster: &Cluster, cut: Cut) {
         let prompt: usize = cluster.shared.iter().map(|segment| segment.tokens).sum();
         let slots_at = self.list(&cluster.shared);
         let each = cluster.sequences.iter().map(|sequence| sequence.rows.clone());
-        let readers: Vec<Range<usize>> = match shares {
+        let readers: Vec<Range<usize>> = match cut.shares {
             false => each.collect(),
             true => each.reduce(|all, next| all.start..next.end).into_iter().collect(),
         };
         for rows in readers {
-            self.add_prompt_of(rows, per_kv, slots_at, prompt);
+            self.add_prompt_of(rows, cut, slots_at, prompt);
         }
         for sequence in &cluster.sequences {
-            self.add_own(sequence.rows.clone(), &sequence.own, prompt, per_kv);
+            self.add_own(sequence.rows.clone(), &sequence.own, prompt, cut.per_kv);
         }
     }
 
     /// Rows of samples that read their prompt together.
-    fn add_prompt_of(&mut self, rows: Range<usize>, per_kv: usize, slots_at: usize, prompt: usize) {
-        let (length, first_part) = (range_tokens(prompt), self.part_rows);
+    fn add_prompt_of(&mut self, rows: Range<usize>, cut: Cut, slots_at: usize, prompt: usize) {
+        let (length, first_part) = (cut.range_tokens(prompt), self.part_rows);
         let mut ranges = 0;
         for begin in (0..prompt).step_by(length) {
             let tokens = begin..prompt.min(begin + length);
-            self.add_range(rows.clone(), per_kv, (slots_at, 0), tokens);
+            self.add_range(rows.clone(), cut.per_kv, (slots_at, 0), tokens);
             ranges += 1;
         }
         for row in rows.clone() {
@@ -190,7 +209,8 @@ impl Tables {
     /// Rows of a prompt.
     fn add_prompt(&mut self, cluster: &Cluster, rows: Range<usize>, per_kv: usize) {
         let slots_at = self.list(&cluster.shared);
-        for first_query in (0..rows.len() * per_kv).step_by(TASK_QUERIES) {
+        // The last rows see most: their tasks begin first, and short ones fill the end.
+        for first_query in (0..rows.len() * per_kv).step_by(TASK_QUERIES).rev() {
             let last = (first_query + TASK_QUERIES - 1) / per_kv;
             let last_row = rows.start + last.min(rows.len() - 1);
             self.tasks.push(Task {

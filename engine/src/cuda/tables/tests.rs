@@ -77,6 +77,10 @@ fn lists(tables: &Tables) -> Vec<u32> {
     slots
 }
 
+fn cut(per_kv: usize, shares: bool) -> Cut {
+    Cut { per_kv, most_ranges: 16, shares }
+}
+
 /// For every row and head of one key head: the ranges of tokens that it meets, as (begin, end, part).
 fn met(tables: &Tables, per_kv: usize) -> Vec<Vec<(u32, u32, u32)>> {
     let mut met = vec![Vec::new(); tables.tokens.len() * per_kv];
@@ -112,7 +116,7 @@ proptest! {
         let prompts: Vec<(usize, usize)> =
             prompts.into_iter().map(|(tokens, now)| (tokens, now.min(tokens))).collect();
         let batch = batch(&groups, &prompts);
-        let tables = Tables::of(&batch, per_kv, shares);
+        let tables = Tables::of(&batch, cut(per_kv, shares));
         let mut parts = std::collections::HashSet::new();
         for (query, mut ranges) in met(&tables, per_kv).into_iter().enumerate() {
             let row = query / per_kv;
@@ -144,7 +148,7 @@ proptest! {
     #[test]
     fn lists_hold_the_slots_that_rows_write_to(groups in proptest::collection::vec(samples(), 1..3)) {
         let batch = batch(&groups, &[]);
-        let tables = Tables::of(&batch, 1, true);
+        let tables = Tables::of(&batch, cut(1, true));
         let slots = lists(&tables);
         prop_assert!(!slots.contains(&u32::MAX));
         for task in &tables.tasks {
@@ -172,17 +176,23 @@ proptest! {
             ranges
         };
         let beside: Vec<Samples> = others.into_iter().chain([group.clone()]).collect();
-        let together = Tables::of(&batch(&beside, &[(100, 7)]), 1, true);
+        let together = Tables::of(&batch(&beside, &[(100, 7)]), cut(1, true));
         let first = beside[..beside.len() - 1].iter().flat_map(|other| &other.own).map(|own| own.1).sum();
-        let apart = Tables::of(&batch(&[alone], &[]), 1, shares);
+        let apart = Tables::of(&batch(&[alone], &[]), cut(1, shares));
         prop_assert_eq!(cuts(&together, first), cuts(&apart, 0));
     }
 }
 
 #[test]
 fn prompts_are_cut_into_few_ranges() {
-    assert_eq!([1, 256, 4096, 4097, 32_768].map(range_tokens), [256, 256, 256, 320, 2048]);
-    assert!((1..100_000).all(|prompt: usize| prompt.div_ceil(range_tokens(prompt)) <= MOST_RANGES));
+    let (many, few) = (cut(1, true), Cut { most_ranges: 32, ..cut(1, true) });
+    let prompts = [1, 256, 4096, 4097, 32_768];
+    assert_eq!(prompts.map(|prompt| many.range_tokens(prompt)), [256, 256, 256, 320, 2048]);
+    assert_eq!(prompts.map(|prompt| few.range_tokens(prompt)), [256, 256, 256, 256, 1024]);
+    for cut in [many, few] {
+        let ranges = |prompt: usize| prompt.div_ceil(cut.range_tokens(prompt));
+        assert!((1..100_000).all(|prompt| ranges(prompt) <= cut.most_ranges));
+    }
 }
 
 #[test]
@@ -194,7 +204,7 @@ fn what_is_asked_stands_beside_its_row() {
     });
     batch.asks[1] = Ask::Masses(question.clone());
     batch.asks[2] = Ask::Masses(question);
-    let tables = Tables::of(&batch, 2, true);
+    let tables = Tables::of(&batch, cut(2, true));
     assert_eq!(tables.draws.iter().map(|draw| draw.kind).collect::<Vec<_>>(), [1, 0, 0]);
     assert_eq!(tables.draws[0].random, uniform(4, 12));
     let outs: Vec<(u32, u32)> =
