@@ -17,6 +17,7 @@ import fixtures
 import judge
 import logits
 import report
+import sanitize
 from calls import Missed, call, json_of
 from shapes import SHAPES, product_bytes
 
@@ -82,6 +83,7 @@ STEPS = {
     "sharing": (bench.sharing, 80),
     "judge": (judge.run, 120),
     "doctor": (Check.doctor, 20),
+    "sanitize": (sanitize.run, 90),
 }
 
 

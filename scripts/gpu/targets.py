@@ -72,13 +72,16 @@ def targets(sizes):
 
 def proofs(results):
     """(what, step, what was found or None, whether it holds)."""
-    return [
+    proved = [
         ("the fixtures, within what bf16 costs", "fixtures", *fixtures(results.get("fixtures"))),
         ("logits as near float32 as transformers' in bf16", "logits", *logits(results.get("logits"))),
         ("samples equal in all bits, whatever runs beside them", "schedules", *scheduled(results.get("schedules"))),
         ("a real model's verdicts equal when asked again", "judge", *flag(results.get("judge"), "equal")),
         ("the CPU's pick", "judge", *picks(results.get("judge"))),
     ]
+    if (checked := results.get("sanitize")) != {"absent": True}:
+        proved.append(("what compute-sanitizer finds", "sanitize", *sanitized(checked)))
+    return proved
 
 
 def fixtures(found):
@@ -100,6 +103,13 @@ def scheduled(found):
         return None, False
     told = (f"{one['samples']} of the {name} model" + ("" if one["equal"] else " NOT") for name, one in found.items())
     return ", ".join(told), all(one["equal"] for one in found.values())
+
+
+def sanitized(found):
+    if not found:
+        return None, False
+    faulty = [name for name, right in found.items() if not right]
+    return ", ".join(faulty) or f"nothing in {len(found)} runs", not faulty
 
 
 def flag(found, name) -> tuple[Optional[str], bool]:

@@ -1,0 +1,42 @@
+"""NVIDIA's compute-sanitizer over small models on the card, where it is installed: accesses out of bounds, and races."""
+
+import shutil
+from pathlib import Path
+
+from calls import Missed, call
+
+# Heads of their own with windows and soft caps; a latent vector and experts.
+FAMILIES = ("gemma2", "deepseek_v2")
+TOOLS = ("memcheck", "racecheck")
+# Its exit status where it found something.
+FOUND = 86
+
+
+def run(check):
+    tool = sanitizer()
+    if not tool or not check.device.startswith("cuda"):
+        check.results["sanitize"] = {"absent": True}
+        print("  compute-sanitizer is not here: left out", flush=True)
+        return
+    found = check.results["sanitize"] = {}
+    for family in FAMILIES:
+        for kind in TOOLS:
+            command = [tool, "--tool", kind, "--error-exitcode", FOUND, check.logits]
+            command += [check.root / "engine/tests/fixtures" / family, "--device", check.device, "--schedules", 1]
+            try:
+                call(command, check.left(60), check.log)
+                found[f"{kind} of {family}"] = True
+            except Missed as missed:
+                found[f"{kind} of {family}"] = False
+                print(f"  {kind} of {family}: {missed}", flush=True)
+    print(f"  {', '.join(f'{name}: {told(right)}' for name, right in found.items())}", flush=True)
+
+
+def told(right):
+    return "nothing" if right else "MISS"
+
+
+def sanitizer():
+    """Of the path, or of a toolkit that is not in it."""
+    toolkits = sorted(Path("/usr/local").glob("cuda*/bin/compute-sanitizer"), reverse=True)
+    return shutil.which("compute-sanitizer") or next(iter(toolkits), None)
