@@ -13,8 +13,8 @@ mod report;
 mod series;
 mod subject;
 
-use jury_engine::Host;
 use jury_engine::limits::measure;
+use jury_engine::{DeviceKind, Host};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::model::tools_folder;
 use jury_worker::models::ModelStore;
@@ -63,6 +63,8 @@ fn measure_all(config: &Config, run: &Run) -> Result<Report, Failed> {
         head: head.until_now(complete),
         limits: limits.clone(),
         device: config.device.to_string(),
+        card_weights: matches!(config.device, DeviceKind::Cuda(_))
+            .then(|| config.card_weights.to_string()),
         memory,
         peer: peer.as_ref().map(|peer| PeerFacts { version: peer.version.clone() }),
         rounds: config.rounds,

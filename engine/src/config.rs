@@ -22,8 +22,8 @@ pub enum CardWeights {
     /// In bfloat16.
     #[default]
     Bfloat16,
-    /// In 8 bits, with a scale for every 128 inputs of an output: half the memory, and half the time of a step of few samples; prompts take
-    /// longer. The embedding table stays in bfloat16.
+    /// In 8 bits, with a scale for every 128 inputs of an output: half the memory, and about half the time of a step of few samples. The
+    /// embedding table stays in bfloat16.
     Int8,
 }
 
@@ -79,6 +79,16 @@ const CPU_PREFILL_CHUNK: usize = 256;
 impl DeviceKind {
     fn is_card(self) -> bool {
         matches!(self, DeviceKind::Cuda(_))
+    }
+}
+
+impl std::fmt::Display for CardWeights {
+    /// As `--card-weights` takes it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            CardWeights::Bfloat16 => "bf16",
+            CardWeights::Int8 => "int8",
+        })
     }
 }
 

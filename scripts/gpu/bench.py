@@ -1,4 +1,4 @@
-"""Step 4: `jury bench engine` on the random model; with and without attention that shares prefixes."""
+"""`jury bench engine` on the random model; with and without attention that shares prefixes; with weights of 8 bits."""
 
 from calls import Missed, call, json_of
 from memory import Sampler
@@ -31,6 +31,17 @@ def sharing(check):
     check.results["sharing"] = found
     shared, apart = found["shared"]["median"], found["apart"]["median"]
     print(f"  {shared:.0f}/s shared, {apart:.0f}/s not: {found['gain']:.2f}x", flush=True)
+
+
+def eight(check):
+    """With weights of 8 bits: one prompt's samples, and its prefill."""
+    sizes = check.sizes
+    few, most = sizes["k"][0], sizes["k"][-1]
+    options = ["--k", f"{few},{most}", "--prompt", sizes["prompt"], "--card-weights", "int8"]
+    report, _ = measure(check, options)
+    found = {"prefill": rate(report, None), **{str(k): rate(report, k) for k in (few, most)}}
+    check.results["eight"] = found
+    print("  " + ", ".join(f"{name}: {found[name]['median']:.0f}/s" for name in found), flush=True)
 
 
 def measure(check, options):

@@ -81,6 +81,7 @@ STEPS = {
     "bench": (bench.run, 110),
     "schedules": (logits.schedules, 70),
     "sharing": (bench.sharing, 80),
+    "eight": (bench.eight, 60),
     "judge": (judge.run, 120),
     "doctor": (Check.doctor, 20),
     "sanitize": (sanitize.run, 90),

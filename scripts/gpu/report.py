@@ -93,6 +93,9 @@ def beside(results):
             f"* {groups} prompts of {prompt} x {k}: {shared:,.0f} tokens a second, {apart:,.0f} without sharing; by "
             f"bytes alone sharing gains {gain:.1f}x ({kv_bytes(shape):,} bytes a token)."
         )
+    if "eight" in results:
+        rates = (f"{name if name == 'prefill' else f'k = {name}'}: {of['median']:,.0f}" for name, of in results["eight"].items())
+        lines.append(f"* Weights of 8 bits, tokens a second: {', '.join(rates)}.")
     for name in ("memory", "memory_groups"):
         found = results.get("bench", {}).get(name) or {}
         if None not in found.values() and found:

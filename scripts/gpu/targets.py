@@ -40,6 +40,13 @@ def decode(k):
     return share
 
 
+def eight(k):
+    """Tokens a second with weights of 8 bits, over those in bf16."""
+    def gain(results):
+        return results["eight"][str(k)]["median"] / results["bench"][str(k)]["median"]
+    return gain
+
+
 def prefill(results):
     return results["bench"]["prefill"]["median"] * results["peer"]["limits"]["prefill"] / results["sizes"]["prompt"]
 
@@ -66,6 +73,7 @@ def targets(sizes):
                lambda results: results["sharing"]["gain"]),
         Target(f"prefill of {prompt}, of the products", 0.50, 0.85, "%", "bench", prefill),
         Target(f"k = {most} against transformers' generate", 6, 10, "x", "bench", against),
+        Target(f"k = {few[0]}, weights of 8 bits against bf16", 1.5, 1.8, "x", "eight", eight(few[0])),
         Target("peak memory beyond weights and pages", 2, 1, " GB", "bench", beyond, less=True),
     ]
 

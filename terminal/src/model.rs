@@ -49,8 +49,8 @@ pub struct ModelArgs {
 /// How a card is used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, clap::Args)]
 pub struct CardArgs {
-    /// How weights are kept on an NVIDIA card: bf16, or int8, which takes half the memory and, where few samples decode, half the time of
-    /// a step; prompts take longer. On the CPU they stay as the file has them [default: bf16]
+    /// How weights are kept on an NVIDIA card: bf16, or int8, which takes half the memory and, where few samples decode, about half the time
+    /// of a step. On the CPU they stay as the file has them [default: bf16]
     #[arg(long, env = "JURY_CARD_WEIGHTS", value_name = "TYPE", value_parser = card_weights)]
     pub card_weights: Option<CardWeights>,
 }

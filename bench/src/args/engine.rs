@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use jury_terminal::model::CardArgs;
 use jury_terminal::number::whole;
 
 use super::{LARGEST, MOST_ROUNDS, MeasuringArgs};
@@ -41,6 +42,9 @@ pub struct BenchEngineArgs {
     /// Whether attention on a card reads a prompt once for all its samples, or once for each, to see what that gains
     #[arg(long, value_enum, default_value_t = SharingArg::On)]
     pub sharing: SharingArg,
+    /// How a card is used.
+    #[command(flatten)]
+    pub card: CardArgs,
     /// Rounds, 1 to 1000, each ours and the peer's [default: 4]
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = whole(1..=MOST_ROUNDS, "--rounds 4"))]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use jury_engine::DeviceKind;
+use jury_engine::{CardWeights, DeviceKind};
 use jury_terminal::Refused;
 use jury_terminal::model::cache_folder;
 
@@ -31,6 +31,8 @@ pub struct Config {
     pub rounds: usize,
     pub threads: usize,
     pub device: DeviceKind,
+    /// How weights are kept on a card.
+    pub card_weights: CardWeights,
     /// The peer, if there is to be one, and its program, if that was named.
     pub peer: Option<Option<PathBuf>>,
     /// Where models are kept.
@@ -77,6 +79,7 @@ impl TryFrom<BenchEngineArgs> for Config {
             rounds: args.rounds.unwrap_or(if quick { 1 } else { ROUNDS }),
             threads: threads(&args.measuring),
             device,
+            card_weights: args.card.card_weights.unwrap_or_default(),
             peer: (!args.no_peer && has_peer).then_some(args.peer),
             cache: cache_folder(&args.measuring.cache)?,
             markdown: args.markdown,

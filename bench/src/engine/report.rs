@@ -30,6 +30,8 @@ pub struct Report {
     pub limits: Limits,
     /// Where ours computed, as --device takes it.
     pub device: String,
+    /// How its weights were kept there, as --card-weights takes it; `None` without a card.
+    pub card_weights: Option<String>,
     /// What the last model took of its card's memory; `None` without a card.
     pub memory: Option<Memory>,
     pub peer: Option<PeerFacts>,

@@ -55,6 +55,7 @@ impl<'a> Subject<'a> {
         let engine = EngineConfig {
             threads: Some(config.threads),
             device: config.device,
+            card_weights: config.card_weights,
             card_shares: shares,
             max_sequences: Some(config.groups * config.most_samples()),
             // The peer has none, and the text of a measurement does not tell how many a real one would accept.

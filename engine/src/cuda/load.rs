@@ -7,7 +7,7 @@ use super::products::ModelProducts;
 use super::tables::Cut;
 use super::weights::Weights;
 use super::{CardMemory, CardModel, Lane, memory, sizes};
-use crate::config::{CardWeights, EngineConfig};
+use crate::config::EngineConfig;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
 use crate::model::Shape;
@@ -59,10 +59,7 @@ impl CardModel {
         let (major, minor) = card.facts().capability;
         let numerics = format!(
             "cuda-{}-v{}-sm{major}{minor}x{}-lt{}",
-            match config.card_weights {
-                CardWeights::Bfloat16 => "bf16",
-                CardWeights::Int8 => "int8",
-            },
+            config.card_weights,
             jury_kernels::cuda::KERNELS_VERSION,
             card.facts().multiprocessors,
             products.version()

@@ -31,6 +31,7 @@ fn report() -> Report {
             float_gflops: 321.0,
             memory_gbps: 29.0,
         },
+        card_weights: None,
         device: "cpu".to_owned(),
         memory: None,
         peer: Some(PeerFacts { version: "1.2".to_owned() }),
