@@ -1,6 +1,9 @@
-//! Memory of the card and pinned memory of the host.
+//! Memory of the card.
 
 #![allow(unsafe_code)]
+
+mod pinned;
+mod view;
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -8,6 +11,8 @@ use std::ops::Range;
 use cudarc::driver::{result, sys};
 
 use super::{Card, CudaError};
+pub use pinned::Pinned;
+pub use view::View;
 
 /// A bfloat16, by its bits.
 pub type Bf16 = half::bf16;
@@ -33,25 +38,6 @@ pub struct Buffer<T> {
     len: usize,
     kind: PhantomData<T>,
 }
-
-/// Some elements of a [`Buffer`], for a kernel to read or write.
-#[derive(Debug)]
-pub struct View<'a, T> {
-    pub(super) pointer: sys::CUdeviceptr,
-    len: usize,
-    kind: PhantomData<&'a T>,
-}
-
-/// Memory of the host that the card copies from and to without a detour.
-#[derive(Debug)]
-pub struct Pinned {
-    pointer: *mut u8,
-    bytes: usize,
-    card: Card,
-}
-
-// SAFETY: plain memory with one owner.
-unsafe impl Send for Pinned {}
 
 // === impl Buffer ===
 
@@ -229,79 +215,6 @@ impl<T> Drop for Buffer<T> {
         if self.card.bind().is_ok() {
             // SAFETY: taken in `new`, freed here alone.
             let _ = unsafe { result::free_sync(self.pointer) };
-        }
-    }
-}
-
-// === impl View ===
-
-impl<'a, T: Plain> View<'a, T> {
-    /// Elements.
-    #[allow(clippy::len_without_is_empty)]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Some of it.
-    ///
-    /// # Panics
-    /// Where the range leaves the view.
-    pub fn slice(&self, range: Range<usize>) -> View<'a, T> {
-        assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
-        let pointer = self.pointer + (range.start * size_of::<T>()) as u64;
-        View { pointer, len: range.len(), kind: PhantomData }
-    }
-
-    /// The same bytes as elements of another kind.
-    ///
-    /// # Panics
-    /// Where they do not fit or do not begin at a multiple of their size.
-    pub fn cast<U: Plain>(&self, len: usize) -> View<'a, U> {
-        assert!(size_of::<U>() * len <= size_of::<T>() * self.len, "{len} elements do not fit");
-        assert!(self.pointer.is_multiple_of(align_of::<U>() as u64), "not aligned");
-        View { pointer: self.pointer, len, kind: PhantomData }
-    }
-}
-
-impl<T> Clone for View<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for View<'_, T> {}
-
-// === impl Pinned ===
-
-impl Pinned {
-    /// Takes pinned memory, zeroed.
-    ///
-    /// # Errors
-    /// Memory that is not there, or a lost card.
-    pub fn new(card: &Card, bytes: usize) -> Result<Pinned, CudaError> {
-        let failed = || CudaError::driver("taking pinned memory");
-        card.bind()?;
-        // SAFETY: freed once, on drop; zeroed before anybody reads it.
-        let pointer = unsafe {
-            let pointer = result::malloc_host(bytes.max(1), 0).map_err(failed())?.cast::<u8>();
-            pointer.write_bytes(0, bytes);
-            pointer
-        };
-        Ok(Pinned { pointer, bytes, card: card.clone() })
-    }
-
-    /// All of it.
-    pub fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: as many bytes were taken and zeroed, and the borrow is the only one.
-        unsafe { std::slice::from_raw_parts_mut(self.pointer, self.bytes) }
-    }
-}
-
-impl Drop for Pinned {
-    fn drop(&mut self) {
-        if self.card.bind().is_ok() {
-            // SAFETY: taken in `new`, freed here alone.
-            let _ = unsafe { result::free_host(self.pointer.cast()) };
         }
     }
 }
