@@ -112,7 +112,7 @@ def test_verl(copies: Path, tiny: jury.Client) -> None:
         assert config.reward[part].keys() == plain.reward[part].keys(), "no key that verl does not know"
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    told = run(load_reward_manager(config, policy()[1]), "two and two?", "four")
+    told = run(load_reward_manager(config, policy()[1]), ("two and two?", "four"))
     loop.close()
     expected = reward_of(tiny, [{"role": "user", "content": "two and two?"}], "four")
     assert told["reward_score"] == expected
