@@ -157,13 +157,16 @@ impl Fleet {
         }
     }
 
-    /// Waits at most `patience` until every worker has been asked what it serves.
-    pub async fn wait_until_known(&self, patience: Duration) {
+    /// Waits at most `patience` until these workers are there and every worker has been asked what it serves.
+    pub async fn wait_until_known(&self, ids: &[&str], patience: Duration) {
         let mut changes = self.changes();
         let known = async {
             loop {
-                let has_unknown = self.roster().has_unknown();
-                if !has_unknown || changes.changed().await.is_err() {
+                let is_known = {
+                    let roster = self.roster();
+                    !roster.has_unknown() && ids.iter().all(|id| roster.has_worker(id))
+                };
+                if is_known || changes.changed().await.is_err() {
                     return;
                 }
             }

@@ -288,6 +288,11 @@ impl Coordinator {
         })
     }
 
+    /// Waits at most `patience` until these workers are there and have told what they serve: for whoever has started them.
+    pub async fn wait_for_workers(&self, ids: &[&str], patience: Duration) {
+        self.inner.fleet.wait_until_known(ids, patience).await;
+    }
+
     /// The fleet and the load, and nothing of tenants.
     pub fn status(&self) -> v1::GetStatusResponse {
         let Inner { admission, fleet, config, .. } = &*self.inner;

@@ -52,7 +52,7 @@ impl Ranking {
     ) -> Self {
         match Self::of(voting, class, fleet) {
             Self::Unavailable { .. } => {
-                fleet.wait_until_known(patience).await;
+                fleet.wait_until_known(&[], patience).await;
                 Self::of(voting, class, fleet)
             }
             found => found,

@@ -3,7 +3,7 @@
 //! For commands, benchmarks and whatever else wants verdicts without serving them: the same servers and clients as
 //! between machines, without a socket.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jury_coordinator::{Config, ConfigError, Coordinator};
@@ -43,6 +43,8 @@ pub struct Embedded {
     connector: Connector,
     metrics: WorkerMetrics,
     stop: CancellationToken,
+    /// Who was started.
+    workers: Mutex<Vec<&'static str>>,
 }
 
 // === impl Embedded ===
@@ -93,7 +95,8 @@ impl Embedded {
         let in_process = Arc::new(directory.clone());
         let coordinator = Coordinator::start(config, in_process, connector.clone(), registry)?;
         let _stop_when_dropped = stop.clone().drop_guard();
-        Ok(Self { _stop_when_dropped, coordinator, directory, connector, metrics, stop })
+        let workers = Mutex::default();
+        Ok(Self { _stop_when_dropped, coordinator, directory, connector, metrics, stop, workers })
     }
 
     /// Lets the worker join that draws, once.
@@ -108,6 +111,7 @@ impl Embedded {
         heads: Heads,
         metrics: WorkerMetrics,
     ) {
+        self.started().push(worker_id);
         let (address, incoming) = self.connector.open(worker_id);
         let worker = Worker {
             config: WorkerConfig {
@@ -131,16 +135,23 @@ impl Embedded {
         });
     }
 
+    fn started(&self) -> MutexGuard<'_, Vec<&'static str>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The coordinator, to be served elsewhere.
     pub fn coordinator(&self) -> Coordinator {
         self.coordinator.clone()
     }
 
-    /// Serves the coordinator inside this process, and gives the way to it.
+    /// Serves the coordinator inside this process, and gives the way to it. Calls wait until the workers that were started are known: who came
+    /// before a Meta RM would find nobody to rank.
     pub fn serve_in_process(&self) -> Channel {
         let (channel, incoming) = in_process();
         let (coordinator, stop) = (self.coordinator.clone(), self.stop.child_token());
+        let workers = self.started().clone();
         tokio::spawn(async move {
+            coordinator.wait_for_workers(&workers, WORKER_WAIT).await;
             let listener = Listener::InProcess(incoming);
             let config = ServerConfig { grace: Duration::ZERO, ..ServerConfig::default() };
             if let Err(error) = jury_coordinator::run(coordinator, listener, config, stop).await {

@@ -222,6 +222,11 @@ impl Roster {
         unheard
     }
 
+    /// Whether a worker of this id is registered.
+    pub fn has_worker(&self, worker_id: &str) -> bool {
+        self.workers.contains_key(worker_id)
+    }
+
     /// Whether a worker is registered that has not been asked yet what it serves.
     pub fn has_unknown(&self) -> bool {
         self.workers.values().any(|worker| worker.health == Health::Unknown)
