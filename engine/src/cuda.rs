@@ -63,7 +63,13 @@ pub use jury_kernels::cuda::{
 pub fn has_card() -> bool {
     match cards() {
         Ok(cards) => !cards.is_empty(),
-        Err(CudaError::Library { name, .. }) if name == DRIVER => false,
+        // Most machines have none. Who names a folder expects one.
+        Err(why @ CudaError::Library { name: DRIVER, .. })
+            if std::env::var_os(LIBRARIES_VARIABLE).is_none() =>
+        {
+            tracing::info!(%why, "no card is used, but the CPU");
+            false
+        }
         Err(why) => {
             tracing::warn!(%why, "no card is used, but the CPU; `jury doctor` tells more");
             false

@@ -64,18 +64,37 @@ pub(crate) struct Shape {
 
 impl Shape {
     pub(crate) fn read(files: &ModelFiles) -> Result<Shape, LoadError> {
-        match files {
+        let shape = match files {
             ModelFiles::Gguf(file) => {
                 let shape = gguf::read(file)?;
                 shape.check().map_err(|why| file.corrupt(why))?;
-                Ok(shape)
+                shape
             }
             ModelFiles::Folder(folder) => {
                 let shape = Shape::of_configuration(folder.architecture, &folder.config)?;
                 let outputs = if folder.is_scalar { 1 } else { shape.vocabulary };
-                Ok(Shape { outputs, ..shape })
+                Shape { outputs, ..shape }
             }
+        };
+        match files.tensors().keys().filter_map(|name| shape.leaves_out(name)).min() {
+            None => Ok(shape),
+            Some(why) => Err(files.corrupt(why)),
         }
+    }
+
+    /// Why this tensor of a layer would be left out: a model without some of its weights computes something else.
+    fn leaves_out(&self, name: &str) -> Option<String> {
+        let (layer, part) = name.strip_prefix("blk.")?.split_once('.')?;
+        let layer: usize = layer.parse().ok()?;
+        if layer >= self.layers {
+            let layers = self.layers;
+            return Some(format!(
+                "it has a tensor {name}, and settings that tell of {layers} layers"
+            ));
+        }
+        let shared = self.experts.as_ref().map_or(0, |experts| experts.shared);
+        (shared == 0 && part.contains("_shexp"))
+            .then(|| format!("it has a tensor {name}, and settings that tell of no shared experts"))
     }
 
     /// From the text of a folder's configuration.

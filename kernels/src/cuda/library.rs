@@ -62,7 +62,10 @@ fn open_all(folder: Option<&Path>) -> Result<(), CudaError> {
         .chain(std::env::var_os(LIBRARIES_VARIABLE).map(PathBuf::from))
         .collect();
     if open(&DRIVER_FILES, &chosen).is_none() {
-        let advice = "it comes with NVIDIA's driver for this machine's card".to_owned();
+        let mut advice = "it comes with NVIDIA's driver for this machine's card".to_owned();
+        if let Some(folder) = std::env::var_os(LIBRARIES_VARIABLE) {
+            advice += &format!("; {LIBRARIES_VARIABLE} names {}, which has none", folder.display());
+        }
         return Err(CudaError::Library { name: DRIVER, advice });
     }
     let folders = [chosen, toolkits()].concat();

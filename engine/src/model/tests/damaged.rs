@@ -38,6 +38,15 @@ fn changed(change: impl FnOnce(&mut Written)) -> Folder {
 }
 
 #[test]
+fn layers_that_would_be_left_out_are_refused() {
+    let fewer = |model: &mut Written| {
+        model.config =
+            model.config.replace(r#""num_hidden_layers": 2"#, r#""num_hidden_layers": 1"#);
+    };
+    assert_corrupt(&changed(fewer), "a tensor blk.1.");
+}
+
+#[test]
 fn missing_files_are_named() {
     for name in ["config.json", WEIGHTS] {
         let folder = qwen3().folder(Dtype::F32);

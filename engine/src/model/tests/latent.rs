@@ -6,6 +6,7 @@ use super::listing::{assert_same, load, unpacked};
 use super::written::{LAYERS, Meta, Tensor, VOCABULARY, Written, sizes};
 use crate::config::CardWeights;
 use crate::cuda::layers_on_a_card;
+use crate::model::Shape;
 use crate::model::weights::{Attention, LatentAttention};
 
 /// DeepSeek V2 with two heads: 32 + 16 elements of a query, 32 of a value, a latent vector of 64.
@@ -143,6 +144,14 @@ fn latent_attention_and_experts_are_the_same_in_older_and_newer_files_and_in_fol
     let folder = older.folder(Dtype::BF16);
     assert_same(&older.gguf(), &folder.open());
     assert_same(&newer.gguf(), &folder.open());
+}
+
+#[test]
+fn shared_experts_that_would_be_left_out_are_refused() {
+    let mut model = deepseek(&OLDER, "null").layers(0..LAYERS, &[FULL_QUERY]);
+    model.config = model.config.replace(r#""n_shared_experts": 2"#, r#""n_shared_experts": 0"#);
+    let error = Shape::read(&model.folder(Dtype::F32).open()).unwrap_err().to_string();
+    assert!(error.contains("ffn_down_shexp") && error.contains("no shared experts"), "{error}");
 }
 
 #[test]
