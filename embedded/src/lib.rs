@@ -22,16 +22,12 @@ const EMBEDDED_WORKER: &str = "embedded";
 /// Id of the one that ranks.
 const EMBEDDED_META: &str = "embedded-meta";
 
-/// How long it waits for its own workers: they come, however busy the machine is, and a Meta RM that is not waited for costs the vote.
+/// How long calls wait for the workers that were started: they come, however busy the machine is.
 const WORKER_WAIT: Duration = Duration::from_secs(60);
 
-/// How an embedded coordinator judges: as any other, with time for a CPU.
+/// How an embedded coordinator judges: as any other, with a budget for a CPU.
 pub fn default_config() -> Config {
-    Config {
-        default_budget: Config::EMBEDDED_BUDGET,
-        worker_wait: WORKER_WAIT,
-        ..Config::default()
-    }
+    Config { default_budget: Config::EMBEDDED_BUDGET, ..Config::default() }
 }
 
 /// A coordinator and its workers inside this process. Ends when dropped.

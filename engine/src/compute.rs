@@ -8,7 +8,7 @@ use crate::error::LoadError;
 use crate::files::ModelFiles;
 use crate::machine;
 use crate::model::forward::{Batch, Forward};
-use crate::model::kv::{KvStore, PAGE_TOKENS};
+use crate::model::kv::KvStore;
 use crate::model::{Shape, Weights};
 use crate::outputs::Outputs;
 use jury_kernels::cpu::SimdLevel;
@@ -41,14 +41,6 @@ pub(crate) fn host_budget_bytes(config: &EngineConfig) -> u64 {
     config.kv_budget_bytes.unwrap_or_else(default)
 }
 
-/// Bytes for keys and values on a card that the configuration grants; `None`: whatever is left.
-fn card_budget_bytes(config: &EngineConfig, shape: &Shape) -> Option<u64> {
-    let token_bytes = shape.kv_floats_per_token() * size_of::<half::bf16>();
-    let tokens = config.card_tokens(shape.context_length);
-    let wanted = tokens.map(|tokens| (tokens.next_multiple_of(PAGE_TOKENS) * token_bytes) as u64);
-    config.kv_budget_bytes.into_iter().chain(wanted).min()
-}
-
 // === impl Compute ===
 
 impl Compute {
@@ -66,9 +58,7 @@ impl Compute {
                 forward: Box::new(Forward::new(level)),
             }),
             DeviceKind::Cuda(ordinal) => {
-                let kv_budget_bytes = card_budget_bytes(config, shape);
-                let config = EngineConfig { kv_budget_bytes, ..config.clone() };
-                Ok(Compute::Card(Box::new(CardModel::load(ordinal, files, shape, &config)?)))
+                Ok(Compute::Card(Box::new(CardModel::load(ordinal, files, shape, config)?)))
             }
             #[cfg(feature = "candle")]
             kind => Ok(Compute::Device(Box::new(DeviceModel::load(kind, files, shape)?))),

@@ -154,7 +154,7 @@ impl CardModel {
 
     /// Bytes of one token's keys and values.
     pub(crate) fn kv_bytes_per_token(&self) -> u64 {
-        (2 * self.shape.layers * sizes::stored(&self.shape).iter().sum::<usize>()) as u64
+        2 * self.shape.kv_floats_per_token() as u64
     }
 
     /// Why it computes nothing any more.

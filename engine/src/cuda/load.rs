@@ -46,7 +46,8 @@ impl CardModel {
             ModelProducts::choose(&card, &kernels, &products, &weights, &buffers, shape)
                 .map_err(failed)?;
         let free = card.free_bytes().map_err(failed)?;
-        let pages = demand.pages(free, config.kv_budget_bytes).map_err(LoadError::Device)?;
+        let budget = demand.budget(config, shape.context_length);
+        let pages = demand.pages(free, budget).map_err(LoadError::Device)?;
         // One page more: padded rows write there.
         let [keys, values] = demand.page_elements.map(|elements| (pages + 1) * elements);
         let keys = Buffer::zeroed(&card, keys, "keys").map_err(failed)?;

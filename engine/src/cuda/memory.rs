@@ -3,7 +3,7 @@
 use super::experts::ExpertBuffers;
 use super::sizes::{
     attended, dense_hidden, expanded, largest_matrix, layer_weights, padded_outputs, projected,
-    queries, stored,
+    queries,
 };
 use super::tables::{Cut, LEAST_RANGE};
 use crate::config::{CardWeights, DeviceKind, EngineConfig};
@@ -115,7 +115,7 @@ impl Demand {
             CardWeights::Bfloat16 => 0,
             CardWeights::Int8 => 2 * largest_matrix(shape) as u64,
         };
-        let elements = stored(shape).map(|elements| shape.layers * elements * PAGE_TOKENS);
+        let elements = shape.stored().map(|elements| shape.layers * elements * PAGE_TOKENS);
         Demand {
             weights: kept + 2 * rounded,
             buffers: capacity.bytes(shape) + widened,
@@ -124,6 +124,13 @@ impl Demand {
             // Buffers grow by half as much again as is needed.
             page_parts: (part_bytes(shape) * PAGE_TOKENS * 3 / (2 * LEAST_RANGE)) as u64,
         }
+    }
+
+    /// Bytes for keys and values that the configuration grants a model that was trained for so many tokens; `None`: whatever is left.
+    pub(crate) fn budget(&self, config: &EngineConfig, trained: usize) -> Option<u64> {
+        let tokens = config.card_tokens(trained);
+        let wanted = tokens.map(|tokens| tokens.div_ceil(PAGE_TOKENS) as u64 * self.page);
+        config.kv_budget_bytes.into_iter().chain(wanted).min()
     }
 
     /// Says what is missing where so many free bytes are not enough for the model and one page.
@@ -211,7 +218,8 @@ mod tests {
         assert!((31.3e9..31.5e9).contains(&(demand.weights as f64)), "{demand:?}");
         assert_eq!(demand.page, 64 * 27 * 576 * 2);
         let pages = demand.pages(H100_BYTES - demand.weights - demand.buffers, None).unwrap();
-        assert!(pages * PAGE_TOKENS > 1_000_000, "{pages} pages");
+        let tokens = pages * PAGE_TOKENS;
+        assert!((1_670_000..1_690_000).contains(&tokens), "{tokens} tokens");
         assert!(demand.buffers + RESERVE_BYTES < 3_000_000_000, "{demand:?}");
     }
 

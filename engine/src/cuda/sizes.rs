@@ -110,12 +110,6 @@ pub(crate) fn output_inputs(shape: &Shape) -> usize {
     if shape.latent.is_some() { expanded(shape) } else { attended(shape) }
 }
 
-/// Elements of a token's key and of its value in one layer. A latent vector is both.
-pub(crate) fn stored(shape: &Shape) -> [usize; 2] {
-    let values = if shape.latent.is_some() { 0 } else { shape.kv_heads * shape.value_size };
-    [shape.kv_heads * shape.key_size, values]
-}
-
 /// Of the inner layer of networks that see every token, the largest.
 pub(crate) fn dense_hidden(shape: &Shape) -> usize {
     let Some(experts) = &shape.experts else { return shape.hidden };
@@ -175,7 +169,7 @@ pub(super) mod tests {
             assert_eq!(runnable(&shape, kind), Ok(()));
         }
         assert_eq!(projected(&shape), 16 * 192 + 576);
-        assert_eq!(stored(&shape), [576, 0]);
+        assert_eq!(shape.stored(), [576, 0]);
         assert_eq!([attended(&shape), output_inputs(&shape)], [16 * 512, 16 * 128]);
         assert_eq!(dense_hidden(&shape), 10_944);
     }

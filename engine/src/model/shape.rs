@@ -128,8 +128,13 @@ impl Shape {
 
     /// Keys and values of one token in all layers.
     pub(crate) fn kv_floats_per_token(&self) -> usize {
+        self.layers * self.stored().iter().sum::<usize>()
+    }
+
+    /// Elements of a token's key and of its value in one layer. A latent vector is both.
+    pub(crate) fn stored(&self) -> [usize; 2] {
         let values = if self.latent.is_some() { 0 } else { self.value_size };
-        self.layers * self.kv_heads * (self.key_size + values)
+        [self.kv_heads * self.key_size, self.kv_heads * values]
     }
 
     /// How many of the newest tokens a token of this layer sees, itself included; `None` for all.
