@@ -22,6 +22,8 @@ mod scoring;
 mod states;
 mod weakness;
 
+use std::collections::BTreeSet;
+
 use anyhow::anyhow;
 use jury_eval::curve::CurveConfig;
 use jury_eval::first::first;
@@ -158,6 +160,8 @@ fn about(
 ) -> Result<About, Failed> {
     let provenance = verdicts.iter().map(|verdict| &verdict.provenance);
     let by_model = provenance.clone().find(|provenance| provenance.model.is_some());
+    let numerics: BTreeSet<&String> =
+        provenance.clone().filter_map(|provenance| provenance.numerics.as_ref()).collect();
     let by_fleet = || provenance.clone().find_map(|provenance| provenance.meta_digest.clone());
     let ranked = ranked.map(|ranked| ranked.digest.clone()).or_else(by_fleet);
     let names: Vec<String> = config.items.iter().map(|path| path.display().to_string()).collect();
@@ -166,6 +170,7 @@ fn about(
         items_digest: folder.items_digest()?,
         model: by_model.and_then(|provenance| provenance.model.clone()),
         model_digest: by_model.and_then(|provenance| provenance.model_digest.clone()),
+        numerics: numerics.into_iter().cloned().collect(),
         method_digest: by_model.map(|provenance| provenance.method_digest.clone()),
         meta_digest: ranked,
         seed: config.request.seed,

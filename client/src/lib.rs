@@ -29,5 +29,5 @@ pub use client::Client;
 pub use config::{ClientConfig, InFlight};
 pub use error::ClientError;
 pub use retry::RetryPolicy;
-pub use status::{AdaptedStatus, FleetStatus, HeadStatus, TenantStatus, WorkerStatus};
+pub use status::{AdaptedStatus, FleetStatus, HeadStatus, ServedJudge, TenantStatus, WorkerStatus};
 pub use token::{Token, TokenError};

@@ -3,6 +3,9 @@
 use jury_proto::v1;
 use serde::{Deserialize, Serialize};
 
+/// The role of a worker that draws samples.
+const GRM: &str = "grm";
+
 /// The fleet and the load of one coordinator.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FleetStatus {
@@ -80,6 +83,17 @@ pub struct WorkerStatus {
     pub adapters: Vec<AdaptedStatus>,
 }
 
+/// A model that a ready worker draws samples with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServedJudge<'a> {
+    /// The name by which requests ask for it.
+    pub model: &'a str,
+    /// SHA-256 of its files, hex.
+    pub model_digest: &'a str,
+    /// Class of arithmetic.
+    pub numerics: &'a str,
+}
+
 /// A head of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct HeadStatus {
@@ -113,10 +127,28 @@ impl From<v1::GetStatusResponse> for FleetStatus {
     }
 }
 
+impl FleetStatus {
+    /// Those who may judge a request now that asks for `model`; without a name, every worker with its own.
+    pub fn judges(&self, model: Option<&str>) -> Vec<ServedJudge<'_>> {
+        let ready = self.workers.iter().filter(|worker| worker.is_ready());
+        let draws = ready.filter(|worker| worker.roles.iter().any(|role| role == GRM));
+        draws.filter_map(|worker| worker.judge(model)).collect()
+    }
+}
+
 impl WorkerStatus {
     /// Whether it takes samples now; `state` says more.
     pub fn is_ready(&self) -> bool {
         self.state == "ready"
+    }
+
+    fn judge(&self, asked: Option<&str>) -> Option<ServedJudge<'_>> {
+        let own = (&*self.model, &*self.model_digest);
+        let adapted = self.adapters.iter().map(|adapted| (&*adapted.name, &*adapted.model_digest));
+        let mut serves = std::iter::once(own).chain(adapted);
+        let (model, model_digest) =
+            serves.find(|(model, _)| asked.is_none_or(|asked| asked == *model))?;
+        Some(ServedJudge { model, model_digest, numerics: &self.numerics })
     }
 }
 
@@ -177,7 +209,7 @@ fn state_name(state: v1::WorkerState) -> &'static str {
 fn role_name(role: v1::WorkerRole) -> Option<&'static str> {
     match role {
         v1::WorkerRole::Unspecified => None,
-        v1::WorkerRole::Grm => Some("grm"),
+        v1::WorkerRole::Grm => Some(GRM),
         v1::WorkerRole::Meta => Some("meta"),
     }
 }

@@ -40,10 +40,11 @@ pub struct AnswerFile<T> {
     by_item: HashMap<String, Answers<T>>,
 }
 
-/// The file in `folder` of what the model of this `digest` says for a `purpose`.
-pub fn path(folder: &Path, purpose: &str, digest: &str) -> PathBuf {
+/// The file in `folder` of what the model of this `digest` says for a `purpose`, computed in this `numerics` class: with 8-bit
+/// weights on a card, say, it may say something else.
+pub fn path(folder: &Path, purpose: &str, (digest, numerics): (&str, &str)) -> PathBuf {
     let digits = digest.get(..NAME_DIGITS).unwrap_or(digest);
-    folder.join(format!("{purpose}-{digits}.jsonl"))
+    folder.join(format!("{purpose}-{digits}-{numerics}.jsonl"))
 }
 
 /// How many of the items have something without an answer, and the first of them by its id.
@@ -151,8 +152,8 @@ mod tests {
     #[test]
     fn a_line_that_was_cut_off_goes_and_the_others_stay() {
         let folder = tempfile::tempdir().unwrap();
-        let path = path(folder.path(), "scalar", "0123456789abcdef");
-        assert!(path.ends_with("scalar-0123456789ab.jsonl"));
+        let path = path(folder.path(), "scalar", ("0123456789abcdef", "cpu-1"));
+        assert!(path.ends_with("scalar-0123456789ab-cpu-1.jsonl"));
         let [a, b] = ["a", "b"].map(|id| asked(id, "yes"));
         let mut file = AnswerFile::<f64>::open(&path).unwrap();
         assert!(!file.has(&a));

@@ -76,6 +76,9 @@ pub struct About {
     pub model: Option<String>,
     /// Digest of its file.
     pub model_digest: Option<String>,
+    /// The numerics classes of the samples, in alphabetical order: one, unless the evaluation went on elsewhere.
+    #[serde(default)]
+    pub numerics: Vec<String>,
     /// Digest of template, parser and guide.
     pub method_digest: Option<String>,
     /// Digest of the Meta RM.

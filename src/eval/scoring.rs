@@ -22,6 +22,7 @@ pub struct ScalarModel {
     pub name: String,
     /// Of its files, hex.
     pub digest: String,
+    numerics: String,
 }
 
 // === impl ScalarModel ===
@@ -31,7 +32,8 @@ impl ScalarModel {
     pub fn load(config: &ModelConfig, head: Option<&Path>, meter: &Meter) -> Result<Self, Failed> {
         let backend = config.load_meta(meter, head)?;
         let info = backend.info();
-        Ok(Self { backend, name: info.model, digest: info.model_digest })
+        let (name, digest, numerics) = (info.model, info.model_digest, info.numerics);
+        Ok(Self { backend, name, digest, numerics })
     }
 
     /// Scores for all that is asked, by item, kept in `folder` for a `purpose`; `None` once `ended` says so.
@@ -42,7 +44,7 @@ impl ScalarModel {
         ended: impl Fn() -> bool,
         meter: &Meter,
     ) -> Result<Option<HashMap<String, Answers<f64>>>, Failed> {
-        let file = answers::path(folder, purpose, &self.digest);
+        let file = answers::path(folder, purpose, (&self.digest, &self.numerics));
         let scored =
             answer_all(&file, asked, ended, meter, async |item| self.score(item).await).await?;
         if let Some(scored) = &scored {

@@ -19,7 +19,7 @@ pub async fn by_backbone(
     meter: &Meter,
 ) -> Result<bool, Failed> {
     let asked = run.questions(verdicts)?;
-    let file = answers::path(run.folder.path(), "states", reader.digest());
+    let file = answers::path(run.folder.path(), "states", (reader.digest(), reader.numerics()));
     let read = async |item: &Asked| Ok(tokio::task::block_in_place(|| read(reader, item)));
     let Some(states) = answer_all(&file, &asked, ended, meter, read).await? else {
         return Ok(false);

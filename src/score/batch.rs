@@ -44,13 +44,20 @@ pub async fn run(
         Some(judges) => judges,
         None => judges.insert(Judges::open_for_batch(&config.judge, &config.output, meter)?),
     };
+    // Where nobody tells who they are, their first verdict will.
+    let fleet = judges.client().status().await.unwrap_or_default();
+    let there = fleet.judges(config.request.model.as_deref());
+    sink.hold(&there).map_err(|error| not_written(error, onto))?;
+    let mut tally = Tally::new(source.name(), config.budget(), sink.numerics());
+    if let Some(line) = there.first().and_then(|judge| tally.draws_in(judge.numerics)) {
+        meter.print(&line);
+    }
     // From here on Ctrl-C ends the batch in order; before, there was nothing to lose.
     let signals = on_signals().or_exit(Exit::Internal)?;
     meter.items(total);
     let events = batch::score(judges.client(), config.request.clone(), finished, reader).fuse();
     tokio::pin!(events);
 
-    let mut tally = Tally::new(source.name(), config.budget());
     let ended = loop {
         let event = tokio::select! {
             biased;

@@ -1,6 +1,7 @@
 //! A judge on a CUDA card, which is emulated: our kernels, compiled for this machine's CPU, behind the calls that a real card
 //! would get (`kernels/cuda/emulated`).
 
+mod batch;
 mod meta;
 
 use std::process::Command;

@@ -25,6 +25,7 @@ pub use self::stored::read_verdicts;
 use self::stream::Stream;
 use super::Event;
 use super::resume::{Asked, Finished, JudgedBy, ResumeError};
+use crate::ServedJudge;
 
 /// Takes events, and writes their verdicts, one a line.
 pub struct Sink {
@@ -134,6 +135,21 @@ impl Sink {
         let finished = opened.file.finished();
         let judged_by = opened.judged_by.filter(|_| is_same);
         Ok((Self { out: Out::File(Box::new(opened.file)), judged_by }, finished))
+    }
+
+    /// Holds those who could judge now to who judged before. Each verdict is held to it, too: this tells of it before one is
+    /// made, and where none is left to make.
+    ///
+    /// # Errors
+    /// [`SinkError::OtherJudge`].
+    pub fn hold(&self, judges: &[ServedJudge<'_>]) -> Result<(), SinkError> {
+        let difference = self.judged_by.as_ref().and_then(|before| before.differ_from_all(judges));
+        difference.map_or(Ok(()), |difference| Err(SinkError::OtherJudge { difference }))
+    }
+
+    /// The numerics class of the verdicts before, as far as they are held to anything.
+    pub fn numerics(&self) -> Option<&str> {
+        self.judged_by.as_ref()?.numerics.as_deref()
     }
 
     /// Takes every event of a batch; those without a place mean nothing here.

@@ -17,7 +17,7 @@ pub fn markdown(report: &Report) -> String {
         &mut out,
         &format!(
             "{} items of {} queries from `{}`; {} have no known best, {} are not judged yet, {} were not drawn whole. \
-             {:.1} % of the samples gave no scores. An item took {:.0} prompt tokens, {:.0} generated tokens and {:.1} s.\n",
+             {:.1} % of the samples gave no scores. {}An item took {:.0} prompt tokens, {:.0} generated tokens and {:.1} s.\n",
             report.n_items,
             report.n_queries,
             about.items,
@@ -25,6 +25,7 @@ pub fn markdown(report: &Report) -> String {
             report.left_out.not_judged,
             report.left_out.not_drawn,
             100.0 * report.parse_failed,
+            drawn_in(&about.numerics),
             report.cost.prompt_tokens,
             report.cost.generated_tokens,
             report.cost.seconds,
@@ -59,6 +60,18 @@ pub fn markdown(report: &Report) -> String {
         );
     }
     out
+}
+
+/// Nothing to say of samples that all round alike.
+fn drawn_in(numerics: &[String]) -> String {
+    match numerics {
+        [] | [_] => String::new(),
+        classes => format!(
+            "They were drawn in {} numerics classes ({}). ",
+            classes.len(),
+            classes.join(", ")
+        ),
+    }
 }
 
 fn curve(

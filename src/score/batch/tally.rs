@@ -37,6 +37,10 @@ pub struct Tally {
     reasons_told: HashSet<ReasonCode>,
     /// How the first item that failed would have ended on its own.
     failed: Option<Exit>,
+    /// The numerics class of the verdicts so far, those of an earlier run among them; `None`: there are none.
+    numerics: Option<String>,
+    /// A person was told that there are two.
+    numerics_told: bool,
     /// The reading of the batch broke off.
     broke_off: Option<ItemsError>,
     keys_named: HashSet<String>,
@@ -45,7 +49,8 @@ pub struct Tally {
 // === impl Tally ===
 
 impl Tally {
-    pub fn new(source: String, budget: Duration) -> Self {
+    /// Of a batch that goes on with verdicts of the class `numerics`.
+    pub fn new(source: String, budget: Duration, numerics: Option<&str>) -> Self {
         Self {
             source,
             n_open: 0,
@@ -60,6 +65,8 @@ impl Tally {
             n_passing: 0,
             reasons_told: HashSet::new(),
             failed: None,
+            numerics: numerics.map(str::to_owned),
+            numerics_told: false,
             broke_off: None,
             keys_named: HashSet::new(),
         }
@@ -111,7 +118,24 @@ impl Tally {
                 self.unscored.push(exit);
             }
         }
-        self.out_of_time(line, verdict).or_else(|| self.without_reward(line, verdict))
+        let numerics = verdict.provenance.numerics.as_deref();
+        self.out_of_time(line, verdict)
+            .or_else(|| self.without_reward(line, verdict))
+            .or_else(|| self.draws_in(numerics?))
+    }
+
+    /// Samples are drawn in this numerics class: tells once that others were drawn in another.
+    pub fn draws_in(&mut self, numerics: &str) -> Option<String> {
+        let before = self.numerics.get_or_insert_with(|| numerics.to_owned());
+        if before == numerics || self.numerics_told {
+            return None;
+        }
+        self.numerics_told = true;
+        Some(format!(
+            "jury: note: {}: samples are drawn in numerics class {numerics}, and were in {before}: it rounds in another \
+             way, so an item judged by both may have two rewards",
+            self.source
+        ))
     }
 
     /// Tells of the first item that has no reward for one reason.
@@ -191,7 +215,7 @@ mod tests {
     use crate::score::render::sample_verdict;
 
     fn tally() -> Tally {
-        Tally::new("items.jsonl".to_owned(), Duration::from_secs(60))
+        Tally::new("items.jsonl".to_owned(), Duration::from_secs(60), None)
     }
 
     fn error(code: ErrorCode) -> ClientError {
@@ -225,6 +249,23 @@ mod tests {
         let keys = ["colour", "colour", "size"].map(str::to_owned);
         let told = keys.map(|key| tally.record(Event::UnknownKey { line: 1, key }));
         assert_eq!(told.map(|told| told.is_some()), [true, false, true]);
+    }
+
+    #[test]
+    fn another_numerics_class_is_told_once_of_an_earlier_run_or_of_this_one() {
+        let verdict = sample_verdict(&[]);
+        let class = verdict.provenance.numerics.clone().unwrap();
+        let other = "cuda-int8-v2";
+        let earlier = Tally::new("items.jsonl".to_owned(), Duration::from_secs(60), Some(other));
+        for (mut tally, is_told) in [(tally(), false), (earlier, true)] {
+            (1..=2).for_each(|line| drop(tally.record(Event::Asked(place(line)))));
+            let told = [1, 2]
+                .map(|line| tally.record(Event::Judged(place(line), Box::new(verdict.clone()))));
+            assert_eq!(told.map(|told| told.is_some()), [is_told, false]);
+            let told = tally.draws_in(other);
+            assert_eq!(told.is_some(), !is_told, "{told:?}");
+            assert!(told.is_none_or(|told| told.contains(other) && told.contains(&class)));
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ use jury_grm::domain::{Provenance, ScoreRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::ServedJudge;
+
 /// What is asked for now, as far as a request says it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asked {
@@ -22,6 +24,8 @@ pub struct JudgedBy {
     model: String,
     model_digest: String,
     method_digest: String,
+    /// Classes may follow each other in a file: they round in other ways, and are one judge all the same.
+    pub(in crate::batch) numerics: Option<String>,
 }
 
 /// The provenance of a written verdict; what an older version did not write is not compared.
@@ -31,6 +35,8 @@ pub(super) struct PastProvenance {
     model: Option<String>,
     #[serde(default)]
     model_digest: Option<String>,
+    #[serde(default)]
+    numerics: Option<String>,
     #[serde(default)]
     method_digest: String,
     #[serde(default)]
@@ -43,6 +49,10 @@ pub(super) struct PastProvenance {
 
 /// Digits of a digest that a person is shown.
 const DIGEST_DIGITS: usize = 8;
+
+fn short(digest: &str) -> String {
+    digest.chars().take(DIGEST_DIGITS).collect()
+}
 
 // === impl Asked ===
 
@@ -104,16 +114,26 @@ impl JudgedBy {
     /// What a verdict of another judge differs in; `None` when it is the same, or nobody judged.
     pub fn differ(&self, provenance: &Provenance) -> Option<String> {
         let (model, digest) = (provenance.model.as_ref()?, provenance.model_digest.as_ref()?);
-        let short = |digest: &str| digest.chars().take(DIGEST_DIGITS).collect::<String>();
         if *digest != self.model_digest {
-            let (was, is) = (short(&self.model_digest), short(digest));
-            return Some(format!("the model was {} ({was}), is {model} ({is})", self.model));
+            return Some(self.other_model(model, digest));
         }
         if provenance.method_digest != self.method_digest {
             let (was, is) = (short(&self.method_digest), short(&provenance.method_digest));
             return Some(format!("the method (template, parser, guide) was {was}, is {is}"));
         }
         None
+    }
+
+    /// What all who could judge now differ in; `None` when one of them is the same judge, or nobody is known.
+    pub(in crate::batch) fn differ_from_all(&self, judges: &[ServedJudge<'_>]) -> Option<String> {
+        let is_same = |judge: &ServedJudge<'_>| judge.model_digest == self.model_digest;
+        let first = judges.first().filter(|_| !judges.iter().any(is_same))?;
+        Some(self.other_model(first.model, first.model_digest))
+    }
+
+    fn other_model(&self, model: &str, digest: &str) -> String {
+        let (was, is) = (short(&self.model_digest), short(digest));
+        format!("the model was {} ({was}), is {model} ({is})", self.model)
     }
 }
 
@@ -131,6 +151,7 @@ impl PastProvenance {
             model: self.model.clone()?,
             model_digest: self.model_digest.clone()?,
             method_digest: self.method_digest.clone(),
+            numerics: self.numerics.clone(),
         })
     }
 }

@@ -200,6 +200,27 @@ fn a_verdict_by_another_judge_is_not_written_beside_the_first() {
 }
 
 #[test]
+fn who_could_judge_now_is_held_to_who_judged_before_even_where_nothing_is_left_to_judge() {
+    let output = Output::holding(&lines(&["a"]));
+    let same = verdict("a").provenance;
+    let same = same.model_digest.as_deref().unwrap();
+    let judge = |model_digest| ServedJudge { model: "m", model_digest, numerics: "cpu-2" };
+    for (onto, digests, is_same) in [
+        (Onto::Same, &[same][..], true),
+        (Onto::Same, &["fedcba9876543210", same], true),
+        (Onto::Same, &["fedcba9876543210"], false),
+        (Onto::Any, &["fedcba9876543210"], true),
+        // Nobody is there yet, or nobody tells.
+        (Onto::Same, &[], true),
+    ] {
+        let (sink, _) = output.open(onto).unwrap();
+        let judges: Vec<_> = digests.iter().map(|digest| judge(digest)).collect();
+        assert_eq!(sink.hold(&judges).is_ok(), is_same, "{digests:?}");
+        assert_eq!(sink.numerics(), (onto == Onto::Same).then_some("cpu-1"));
+    }
+}
+
+#[test]
 fn an_error_names_the_file() {
     let full = Path::new("/dev/full");
     if !full.exists() {

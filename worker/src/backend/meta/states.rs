@@ -52,6 +52,11 @@ impl StateReader {
         &self.digest
     }
 
+    /// The class of its arithmetic.
+    pub fn numerics(&self) -> &str {
+        self.engine.numerics()
+    }
+
     /// Tokens that it has computed.
     pub fn computed_tokens(&self) -> u64 {
         self.engine.counters().prefill_tokens
