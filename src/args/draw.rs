@@ -14,6 +14,9 @@ pub struct DrawArgs {
     /// Longest critique, 1 to 16384 tokens [default: 512]
     #[arg(long, value_name = "N", value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 256"))]
     pub max_critique_tokens: Option<u32>,
+    /// A guided sample fails when its model gave less than this probability to the legal scores, 0 to 1 [default: 0.01]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub min_readout_mass: Option<f64>,
     /// Time for one item, like 90s or 5m [default: 10m]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub budget: Option<Duration>,

@@ -153,6 +153,7 @@ fn request(args: &EvalRunArgs, ranker: Option<&Ranker>, k: usize) -> Result<Scor
         temperature: args.draw.temperature.unwrap_or(default.temperature),
         max_critique_tokens: args.draw.max_critique_tokens.unwrap_or(default.max_critique_tokens),
         readout: args.readout.into(),
+        min_readout_mass: args.draw.min_readout_mass.unwrap_or(default.min_readout_mass),
         ..default
     };
     let budget = args.draw.budget.unwrap_or(BUDGET);
