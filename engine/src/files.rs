@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::LoadError;
 use crate::gguf::GgufFile;
-use crate::hf::HfFolder;
+use crate::hf::{HfFolder, published_name};
 use crate::tensor::TensorInfo;
 
 /// Open files of one model.
@@ -51,15 +51,30 @@ impl ModelFiles {
         name: &str,
         dimensions: &[usize],
     ) -> Result<&TensorInfo, LoadError> {
-        let info = self
-            .tensors()
-            .get(name)
-            .ok_or_else(|| self.corrupt(format!("tensor {name} is missing")))?;
+        let own = || self.own_name(name);
+        let info = self.tensors().get(name);
+        let info = info.ok_or_else(|| self.corrupt(format!("tensor {} is missing", own())))?;
         if info.dimensions != dimensions {
-            let found = &info.dimensions;
-            return Err(self.corrupt(format!("{name} is {found:?} instead of {dimensions:?}")));
+            let [found, wanted] = [&info.dimensions, dimensions].map(|sizes| self.own_sizes(sizes));
+            return Err(self.corrupt(format!("{} is {found:?} instead of {wanted:?}", own())));
         }
         Ok(info)
+    }
+
+    /// A tensor's name as the files have it.
+    fn own_name<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        match self {
+            ModelFiles::Gguf(_) => name.into(),
+            ModelFiles::Folder(folder) => published_name(folder.architecture, name).into(),
+        }
+    }
+
+    /// A tensor's sizes in the order of the files.
+    fn own_sizes(&self, sizes: &[usize]) -> Vec<usize> {
+        match self {
+            ModelFiles::Gguf(_) => sizes.to_vec(),
+            ModelFiles::Folder(_) => sizes.iter().rev().copied().collect(),
+        }
     }
 
     /// A tensor's raw blocks.

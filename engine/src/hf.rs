@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub(crate) use config::Config;
-pub(crate) use names::canonical as tensor_name;
+pub(crate) use names::{canonical as tensor_name, published as published_name};
 use safetensors::tensor::Dtype;
 pub(crate) use shards::{Entry, Shard};
 

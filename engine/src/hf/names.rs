@@ -12,6 +12,37 @@ const HEADS: [&str; 2] = ["lm_head.weight", "language_model.lm_head.weight"];
 /// The head of a classifier.
 const SCORE: &str = "score.weight";
 
+/// Modules of a layer: a folder's name, and GGUF's.
+const MODULES: [(&str, &str); 20] = [
+    ("input_layernorm", "attn_norm"),
+    ("self_attn.q_proj", "attn_q"),
+    ("self_attn.k_proj", "attn_k"),
+    ("self_attn.v_proj", "attn_v"),
+    ("self_attn.o_proj", "attn_output"),
+    ("self_attn.q_norm", "attn_q_norm"),
+    ("self_attn.k_norm", "attn_k_norm"),
+    ("self_attn.q_a_proj", "attn_q_a"),
+    ("self_attn.q_a_layernorm", "attn_q_a_norm"),
+    ("self_attn.q_b_proj", "attn_q_b"),
+    ("self_attn.kv_a_proj_with_mqa", "attn_kv_a_mqa"),
+    ("self_attn.kv_a_layernorm", "attn_kv_a_norm"),
+    ("self_attn.kv_b_proj", "attn_kv_b"),
+    ("mlp.gate_proj", "ffn_gate"),
+    ("mlp.up_proj", "ffn_up"),
+    ("mlp.down_proj", "ffn_down"),
+    ("mlp.gate", "ffn_gate_inp"),
+    ("mlp.shared_experts.gate_proj", "ffn_gate_shexp"),
+    ("mlp.shared_experts.up_proj", "ffn_up_shexp"),
+    ("mlp.shared_experts.down_proj", "ffn_down_shexp"),
+];
+/// The same name means the norm before the feed-forward network, or Gemma's norm after attention.
+const NORMS: [(&str, &str); 1] = [("post_attention_layernorm", "ffn_norm")];
+const POST_NORMS: [(&str, &str); 3] = [
+    ("post_attention_layernorm", "post_attention_norm"),
+    ("pre_feedforward_layernorm", "ffn_norm"),
+    ("post_feedforward_layernorm", "post_ffw_norm"),
+];
+
 /// GGUF's name of a tensor; `None` for those that the engine has no use for.
 pub(crate) fn canonical(architecture: Architecture, name: &str) -> Option<String> {
     if HEADS.contains(&name) {
@@ -34,55 +65,45 @@ pub(crate) fn canonical(architecture: Architecture, name: &str) -> Option<String
     }
     if let Some(expert) = module.strip_prefix("mlp.experts.") {
         let (expert, module) = expert.split_once('.')?;
-        let expert: usize = expert.parse().ok()?;
-        return Some(format!("blk.{layer}.{}.{expert}.{kind}", gated(module)?));
+        let (expert, module) = (expert.parse::<usize>().ok()?, format!("mlp.{module}"));
+        let (_, gguf) = pair(architecture, |(folder, _)| folder == module)?;
+        return Some(format!("blk.{layer}.{gguf}.{expert}.{kind}"));
     }
-    Some(format!("blk.{layer}.{}.{kind}", canonical_module(architecture, module)?))
+    let (_, gguf) = pair(architecture, |(folder, _)| folder == module)?;
+    Some(format!("blk.{layer}.{gguf}.{kind}"))
 }
 
-fn canonical_module(architecture: Architecture, module: &str) -> Option<&'static str> {
-    if let Some(module) = module.strip_prefix("mlp.shared_experts.") {
-        return Some(match gated(module)? {
-            "ffn_gate" => "ffn_gate_shexp",
-            "ffn_up" => "ffn_up_shexp",
-            _ => "ffn_down_shexp",
-        });
+/// The name in a folder of a tensor that GGUF calls `name`: what a person looks for in the files. A model that sees pictures, too, may
+/// have a word before it.
+pub(crate) fn published(architecture: Architecture, name: &str) -> String {
+    match name {
+        "output.weight" => return HEADS[0].to_owned(),
+        "token_embd.weight" => return "model.embed_tokens.weight".to_owned(),
+        "output_norm.weight" => return "model.norm.weight".to_owned(),
+        _ => {}
     }
-    if module == "mlp.gate" {
-        return Some("ffn_gate_inp");
-    }
-    if let Some(module) = module.strip_prefix("mlp.") {
-        return gated(module);
-    }
-    Some(match module {
-        "input_layernorm" => "attn_norm",
-        // The same name means the norm before the feed-forward network, or Gemma's norm after attention.
-        "post_attention_layernorm" if architecture.has_post_norms() => "post_attention_norm",
-        "post_attention_layernorm" | "pre_feedforward_layernorm" => "ffn_norm",
-        "post_feedforward_layernorm" => "post_ffw_norm",
-        "self_attn.q_proj" => "attn_q",
-        "self_attn.k_proj" => "attn_k",
-        "self_attn.v_proj" => "attn_v",
-        "self_attn.o_proj" => "attn_output",
-        "self_attn.q_norm" => "attn_q_norm",
-        "self_attn.k_norm" => "attn_k_norm",
-        "self_attn.q_a_proj" => "attn_q_a",
-        "self_attn.q_a_layernorm" => "attn_q_a_norm",
-        "self_attn.q_b_proj" => "attn_q_b",
-        "self_attn.kv_a_proj_with_mqa" => "attn_kv_a_mqa",
-        "self_attn.kv_a_layernorm" => "attn_kv_a_norm",
-        "self_attn.kv_b_proj" => "attn_kv_b",
-        _ => return None,
-    })
+    published_of_layer(architecture, name).unwrap_or_else(|| name.to_owned())
 }
 
-fn gated(module: &str) -> Option<&'static str> {
-    Some(match module {
-        "gate_proj" => "ffn_gate",
-        "up_proj" => "ffn_up",
-        "down_proj" => "ffn_down",
-        _ => return None,
-    })
+fn published_of_layer(architecture: Architecture, name: &str) -> Option<String> {
+    let (layer, part) = name.strip_prefix("blk.")?.split_once('.')?;
+    let (module, kind) = part.rsplit_once('.')?;
+    let (module, expert) = module.split_once('.').map_or((module, None), |(it, n)| (it, Some(n)));
+    let (folder, _) = pair(architecture, |(_, gguf)| gguf == module)?;
+    let folder = match expert {
+        Some(expert) => folder.replace("mlp.", &format!("mlp.experts.{expert}.")),
+        None => folder.to_owned(),
+    };
+    Some(format!("model.layers.{layer}.{folder}.{kind}"))
+}
+
+/// The first pair of names that is wanted.
+fn pair(
+    architecture: Architecture,
+    is_wanted: impl Fn((&str, &str)) -> bool,
+) -> Option<(&'static str, &'static str)> {
+    let norms: &[_] = if architecture.has_post_norms() { &POST_NORMS } else { &NORMS };
+    MODULES.iter().chain(norms).copied().find(|names| is_wanted(*names))
 }
 
 #[cfg(test)]
@@ -115,6 +136,25 @@ mod tests {
         assert_eq!(of("experts.63.down_proj").as_deref(), Some("blk.1.ffn_down.63.weight"));
         assert_eq!(of("shared_experts.up_proj").as_deref(), Some("blk.1.ffn_up_shexp.weight"));
         assert_eq!(of("experts.x.down_proj"), None);
+    }
+
+    #[test]
+    fn a_name_of_gguf_is_told_as_folders_have_it() {
+        for architecture in [Architecture::Llama, Architecture::Gemma2, Architecture::DeepSeek2] {
+            for name in [
+                "lm_head.weight",
+                "model.norm.weight",
+                "model.layers.0.post_attention_layernorm.weight",
+                "model.layers.10.self_attn.q_proj.bias",
+                "model.layers.1.mlp.experts.63.down_proj.weight",
+                "model.layers.1.mlp.shared_experts.up_proj.weight",
+                "model.layers.1.mlp.gate.weight",
+                "score.weight",
+            ] {
+                let gguf = canonical(architecture, name).unwrap();
+                assert_eq!(published(architecture, &gguf), name, "{gguf}");
+            }
+        }
     }
 
     #[test]
