@@ -80,6 +80,11 @@ impl Cuda {
     pub fn has_driver(&self) -> bool {
         matches!(self.driver, Answer::Works(_))
     }
+
+    /// The card that `--device auto` tries: the first, if it computes.
+    pub fn taken(&self) -> Option<&Card> {
+        self.cards.first().filter(|card| card.failure.is_none())
+    }
 }
 
 // === impl Card ===

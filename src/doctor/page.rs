@@ -96,6 +96,11 @@ fn cards(cuda: &Cuda) -> Vec<(&'static str, String)> {
             rows.push(("", told));
         }
     }
+    let taken = cuda.taken().map_or_else(
+        || "the CPU".to_owned(),
+        |card| format!("{} for a model that it knows and that fits, else the CPU", card.device),
+    );
+    rows.push(("--device auto", taken));
     rows
 }
 
@@ -154,12 +159,13 @@ mod tests {
         facts.cuda = with_a_card();
         let page = page(&facts, &Findings::of(&facts));
         let told: Vec<&str> =
-            page.lines().skip_while(|line| !line.starts_with("cuda")).take(4).collect();
+            page.lines().skip_while(|line| !line.starts_with("cuda")).take(5).collect();
         insta::assert_snapshot!(told.join("\n"), @r"
         cuda driver     /lib/libcuda.so.1
         cublasLt        /lib/libcublasLt.so.13
         card            cuda:0: NVIDIA H100 80GB HBM3, 85.5 GB, compute capability 9.0, 132 multiprocessors, CUDA 13.0 by its driver
                         84.9 GB free, copies 3010 GB/s, products 749.5 Tflop/s (bf16, 8192 x 8192 x 8192)
+        --device auto   cuda:0 for a model that it knows and that fits, else the CPU
         ");
     }
 }

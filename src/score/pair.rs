@@ -6,10 +6,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use jury_engine::DeviceKind;
-use jury_terminal::exit::Failed;
+use jury_terminal::exit::{Exit, Failed};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::ModelConfig;
+use jury_worker::backend::Backend;
 use jury_worker::backend::engine::EngineBackend;
 use jury_worker::backend::meta::MetaBackend;
 
@@ -20,7 +22,7 @@ pub fn load_pair(
     meter: &Meter,
 ) -> Result<(Arc<EngineBackend>, Arc<MetaBackend>), Failed> {
     let ranks = meta.load_meta(meter, head)?;
-    let draws = judge.load(meter)?;
+    let draws = judge.load(meter).map_err(|failed| beside(failed, &ranks))?;
     let is_displaced =
         draws.device() == DeviceKind::Cpu && matches!(ranks.device(), DeviceKind::Cuda(_));
     // Adapters keep a judge on the CPU, whoever else is on the card.
@@ -34,4 +36,19 @@ pub fn load_pair(
     }
     let draws = judge.load(meter)?;
     Ok((draws, meta.load_meta(meter, head)?))
+}
+
+/// Adds to the error of a judge who found no room on its card who else is there.
+fn beside(failed: Failed, ranks: &MetaBackend) -> Failed {
+    match ranks.device() {
+        DeviceKind::Cuda(_) if failed.exit == Exit::Unavailable => {
+            let name = ranks.info().model;
+            let error = anyhow!(
+                "{:#}; the Meta RM {name} is on the same card: --device auto puts one of the two on the CPU",
+                failed.error
+            );
+            Failed { error, ..failed }
+        }
+        _ => failed,
+    }
 }

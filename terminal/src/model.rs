@@ -90,6 +90,7 @@ impl TryFrom<ModelArgs> for ModelConfig {
             return Err(Refused::new("--threads", "must be at least 1, is 0"));
         }
         refuse_device(args.device, !args.adapters.is_empty())?;
+        args.card.refuse_without_a_card(args.device)?;
         refuse_equal_names(&args.adapters)?;
         let cache = args.cache.folder();
         let ModelArgs { model: name, adapters, threads, device, card, .. } = args;
@@ -159,6 +160,27 @@ pub fn cache_folder(cache: &CacheArgs) -> Result<PathBuf, Refused> {
     cache
         .folder()
         .ok_or_else(|| Refused::new("--model-cache", "this user has no home; name a folder"))
+}
+
+// === impl CardArgs ===
+
+impl CardArgs {
+    /// Refuses what would be done nowhere.
+    ///
+    /// # Errors
+    /// Weights of a card's own kind where none computes.
+    pub fn refuse_without_a_card(&self, device: DeviceKind) -> Result<(), Refused> {
+        match (device, self.card_weights) {
+            (DeviceKind::Cpu | DeviceKind::Metal(_), Some(CardWeights::Int8)) => {
+                let problem = format!(
+                    "8 bits are for NVIDIA cards, and --device is {device}, which keeps weights as the file has them: leave \
+                     it out"
+                );
+                Err(Refused::new("--card-weights", problem))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 // === impl CacheArgs ===
@@ -329,6 +351,17 @@ mod tests {
         assert_eq!(card_weights("int8"), Ok(CardWeights::Int8));
         assert_eq!(card_weights("bf16"), Ok(CardWeights::Bfloat16));
         assert!(card_weights("q4").unwrap_err().contains("bf16 or int8"));
+    }
+
+    #[test]
+    fn weights_of_8_bits_are_refused_where_no_card_computes() {
+        let eight = CardArgs { card_weights: Some(CardWeights::Int8) };
+        let refused = eight.refuse_without_a_card(DeviceKind::Cpu).unwrap_err();
+        assert!(refused.to_string().starts_with("--card-weights: 8 bits are for"), "{refused}");
+        assert!(CardArgs::default().refuse_without_a_card(DeviceKind::Cpu).is_ok());
+        for device in [DeviceKind::Auto, DeviceKind::Cuda(1)] {
+            assert!(eight.refuse_without_a_card(device).is_ok());
+        }
     }
 
     #[test]

@@ -47,6 +47,7 @@ impl TryFrom<BenchEngineArgs> for Config {
     fn try_from(args: BenchEngineArgs) -> Result<Self, Refused> {
         let quick = args.quick;
         let device = device(&args.measuring);
+        args.card.refuse_without_a_card(device)?;
         let is_cpu = device == DeviceKind::Cpu;
         let is_card = matches!(device, DeviceKind::Cuda(_));
         if args.sharing != SharingArg::On && !is_card {

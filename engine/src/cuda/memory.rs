@@ -139,15 +139,17 @@ impl Demand {
         if needed <= free {
             return Ok(());
         }
-        let gib = |bytes: u64| bytes as f64 / f64::from(1u32 << 30);
+        // In hundredths, what is needed rounded up and what is free down: so the two never look alike.
+        let hundredths = |bytes: u64| bytes as f64 * 100.0 / f64::from(1u32 << 30);
+        let up = |bytes: u64| hundredths(bytes).ceil() / 100.0;
         Err(format!(
-            "the model needs {:.1} GiB of the card's memory ({:.1} of weights, {:.1} of buffers, {:.1} in \
-             reserve), {:.1} GiB are free; take a smaller model or a larger card",
-            gib(needed),
-            gib(self.weights),
-            gib(self.buffers),
-            gib(RESERVE_BYTES),
-            gib(free)
+            "the model needs {:.2} GiB of the card's memory ({:.2} of weights, {:.2} of buffers, {:.2} in \
+             reserve), {:.2} GiB are free; take a smaller model or a larger card",
+            up(needed),
+            up(self.weights),
+            up(self.buffers),
+            up(RESERVE_BYTES),
+            hundredths(free).floor() / 100.0
         ))
     }
 
@@ -256,8 +258,8 @@ mod tests {
     fn what_does_not_fit_is_told_with_numbers() {
         let demand = demand(&grm_27b(), false);
         let why = demand.check(24 << 30).unwrap_err();
-        assert!(why.contains("50.7 of weights"), "{why}");
-        assert!(why.contains("24.0 GiB are free"), "{why}");
+        assert!(why.contains("50.72 of weights"), "{why}");
+        assert!(why.contains("24.00 GiB are free"), "{why}");
         assert!(demand.pages(RESERVE_BYTES / 2 + demand.page, None).is_err());
         assert_eq!(demand.pages(1 << 40, Some(demand.page * 5)).unwrap(), 5);
     }

@@ -22,8 +22,8 @@ fn a_judge_and_its_meta_rm_share_a_card_and_the_judge_goes_first_where_one_alone
     let item = folder.path().join("item.json");
     std::fs::write(&item, ITEM).expect("the folder is ours");
     let item = item.to_str().expect("a temporary path is UTF-8");
+    let models = ["--model", &judge, "--meta", &meta, "--log", "info", "--log-format", "json"];
     let events_of = |more: &[(&str, &str)]| -> Vec<Value> {
-        let models = ["--model", &judge, "--meta", &meta, "--log", "info", "--log-format", "json"];
         let arguments = [&["score", item, "--json"], &SETTINGS[..], &models].concat();
         let scored = ended(jury_on_a_card(more), &arguments);
         let verdict: Value = serde_json::from_str(&scored.stdout)
@@ -51,6 +51,13 @@ fn a_judge_and_its_meta_rm_share_a_card_and_the_judge_goes_first_where_one_alone
     let events = events_of(&[("JURY_EMULATED_MEMORY", &scarce)]);
     assert!(device(&events, "qwen2").starts_with("cuda:0"), "{events:?}");
     assert!(device(&events, "gemma2_reward").starts_with("cpu"), "{events:?}");
+
+    let on_the_card = [&["score", item, "--device", "cuda:0"][..], &models].concat();
+    let refused = ended(jury_on_a_card(&[("JURY_EMULATED_MEMORY", &scarce)]), &on_the_card);
+    assert_eq!(refused.code, Some(69), "{}", refused.stderr);
+    for words in ["are free", "the Meta RM gemma2_reward is on the same card", "--device auto"] {
+        assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    }
 }
 
 #[test]
