@@ -25,9 +25,17 @@ const SAMPLES: usize = 4;
 const PROMPTS: usize = 6;
 const TOKENS: usize = 24;
 
+const USAGE: &str = "\
+logits MODEL [--device cpu|cuda:N] --tokens FILE.json --out FILE.safetensors
+logits MODEL [--device cpu|cuda:N] --schedules N [--seed S]";
+
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let model = arguments.first().ok_or("which model?")?;
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        println!("{USAGE}");
+        return Ok(());
+    }
+    let model = arguments.first().ok_or("which model? --help tells how to ask")?;
     let option = |name: &str| {
         let at = arguments.iter().position(|argument| argument == name)?;
         arguments.get(at + 1).map(String::as_str)
