@@ -44,12 +44,8 @@ pub async fn run(
         Some(judges) => judges,
         None => judges.insert(Judges::open_for_batch(&config.judge, &config.output, meter)?),
     };
-    // Where nobody tells who they are, their first verdict will.
-    let fleet = judges.client().status().await.unwrap_or_default();
-    let there = fleet.judges(config.request.model.as_deref());
-    sink.hold(&there).map_err(|error| not_written(error, onto))?;
     let mut tally = Tally::new(source.name(), config.budget(), sink.numerics());
-    if let Some(line) = there.first().and_then(|judge| tally.draws_in(judge.numerics)) {
+    if let Some(line) = hold(judges, config, &sink, &mut tally).await? {
         meter.print(&line);
     }
     // From here on Ctrl-C ends the batch in order; before, there was nothing to lose.
@@ -122,6 +118,20 @@ enum Ended {
 }
 
 // === private ===
+
+/// Holds those who are there to who judged before; gives back what a person is told of them. Where they do not tell who they are, their
+/// first verdict will.
+async fn hold(
+    judges: &Judges,
+    config: &ScoreConfig,
+    sink: &Sink,
+    tally: &mut Tally,
+) -> Result<Option<String>, Failed> {
+    let fleet = judges.client().status().await.unwrap_or_default();
+    let there = fleet.judges(config.request.model.as_deref());
+    sink.hold(&there).map_err(|error| not_written(error, config.output.onto))?;
+    Ok(there.first().and_then(|judge| tally.draws_in(judge.numerics)))
+}
 
 fn check(source: &Source) -> Result<(), Failed> {
     let Source::File(path) = source else { return Ok(()) };
