@@ -119,6 +119,7 @@ fn config(args: &BenchUpstreamArgs) -> OpenAiConfig {
         context_tokens: None,
         capacity: Some(args.k),
         max_thinking_tokens: 0,
+        opens_thought: false,
         stall: STALL,
     }
 }

@@ -8,7 +8,7 @@ use jury_grm::domain::{
     Counts, FailureKind, Provenance, Reason, ReasonCode, Reproducible, RunReport, Sample,
     ScoreRequest, StoppedBy, Usage, Verdict, VoteRule, Voting,
 };
-use jury_grm::plan::Plan;
+use jury_grm::plan::{Fitting, Overflow, Plan};
 use jury_grm::stop::{Drawn, min_samples};
 use jury_grm::vote::{Ballot, Rule, vote};
 
@@ -50,8 +50,8 @@ pub(crate) enum End {
         effort: Effort,
         /// Marker lines that were escaped in a prompt.
         escaped_markers: u32,
-        /// Most responses in a prompt, if the context forced fewer than were asked for.
-        forced_panel: Option<u32>,
+        /// What the model's context forced.
+        fitting: Fitting,
     },
 }
 
@@ -80,7 +80,7 @@ pub(crate) enum Refusal {
 pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
     let Facts { request, plan, rule, method_digest, queued, total, end } = facts;
     let k = count(plan.samples.len());
-    let (mut ranked, mut forced) = (Ok(None), None);
+    let (mut ranked, mut forced) = (Ok(None), Fitting::default());
     let (class, samples, effort, escaped_markers, stopped_by, conclusion) = match end {
         End::Refused(refusal) => {
             let (kind, reason) = refusal.explain();
@@ -89,7 +89,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
             let conclusion = Conclusion::Unscored(reason);
             (None, samples, Effort::default(), 0, StoppedBy::Refused, conclusion)
         }
-        End::Drawn { class, drawn, ranking, mut effort, escaped_markers, forced_panel } => {
+        End::Drawn { class, drawn, ranking, mut effort, escaped_markers, fitting } => {
             let Drawn { samples, stop, surplus_tokens } = drawn;
             effort.tally.wasted_tokens += surplus_tokens;
             let is_out_of_time = Counts::of(&samples, 0).timed_out > 0;
@@ -99,7 +99,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
                 None => StoppedBy::Complete,
             };
             let n_wanted = stop.map_or(k, |stop| stop.prefix);
-            (ranked, forced) = (ranking.result(&samples), forced_panel);
+            (ranked, forced) = (ranking.result(&samples), fitting);
             let was_ranked = if ranked.is_ok() { Ranked::AsAsked } else { Ranked::Unavailable };
             let n_needed = min_samples(request.min_samples, n_wanted);
             let conclusion = conclude(&samples, n_needed, was_ranked);
@@ -117,7 +117,9 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
     let n_spare = samples.iter().filter(|sample| sample.spec.index >= k).count();
     let counts = Counts { spare: count(n_spare), ..Counts::of(&samples, voted) };
     let reason_for = |(response, reward): (usize, &Option<f64>)| {
-        let not_shown = || why_not_shown(plan.duplicate_of[response], plan, &samples);
+        let distinct = plan.duplicate_of[response];
+        let too_long = || forced.apart.get(&distinct).map(why_too_long);
+        let not_shown = || too_long().unwrap_or_else(|| why_not_shown(distinct, &samples));
         reward.is_none().then(|| why_unscored.clone().unwrap_or_else(not_shown))
     };
     Verdict {
@@ -144,7 +146,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
             seed: request.seed,
             settings: request.settings.clone(),
             voting: in_force(&request.voting, k, ballot.rule.kind()),
-            forced_panel: forced,
+            forced_panel: forced.panel,
             escaped_markers,
             reproducible: class.map_or(Reproducible::None, |class| class.reproducible),
             version: crate::VERSION.to_owned(),
@@ -203,8 +205,18 @@ fn in_force(voting: &Voting, k: u32, rule: VoteRule) -> Voting {
     Voting { rule: Some(rule), k_meta, ..effective }
 }
 
+/// Why a response that fits no prompt has no reward, where the others have one.
+fn why_too_long(told: &Overflow) -> Reason {
+    let Overflow { limit_tokens, longest_response_tokens, .. } = told;
+    let detail = format!(
+        "the response has {longest_response_tokens} tokens, and fits no prompt of the {limit_tokens} that the model's \
+         context leaves; it was left out of the others' prompts"
+    );
+    Reason { code: ReasonCode::TooLong, detail }
+}
+
 /// Why a response has no reward in a verdict that has others.
-fn why_not_shown(distinct: usize, plan: &Plan, samples: &[Sample]) -> Reason {
+fn why_not_shown(distinct: usize, samples: &[Sample]) -> Reason {
     let shows = |order: &[usize]| order.contains(&distinct);
     let showing: Vec<&Sample> = samples.iter().filter(|s| shows(&s.spec.order)).collect();
     let too_long = showing.iter().filter_map(|sample| sample.failure());
@@ -213,12 +225,7 @@ fn why_not_shown(distinct: usize, plan: &Plan, samples: &[Sample]) -> Reason {
     {
         return Reason { code: ReasonCode::TooLong, detail: failure.detail.clone() };
     }
-    let detail = if showing.is_empty() {
-        let (k, block) = (plan.samples.len(), plan.block);
-        format!(
-            "no sample showed this response: k = {k} is less than its {block} panels; ask for -k {block}"
-        )
-    } else if showing.iter().any(|sample| sample.scores().is_some()) {
+    let detail = if showing.iter().any(|sample| sample.scores().is_some()) {
         "no sample that showed this response was chosen to vote; ask for a higher k_meta".to_owned()
     } else {
         "no valid sample showed this response".to_owned()

@@ -40,6 +40,15 @@ impl Tokenizer {
         self.tokens.encode_prompt(prompt, Turn::ModelSpeaks)
     }
 
+    /// What the chat template writes after the last message, to begin the model's answer: of some reasoning models also the
+    /// beginning of a thought.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn answer_opening(&self, prompt: &Prompt) -> Result<String, PromptError> {
+        self.tokens.answer_opening(prompt)
+    }
+
     /// A conversation as it stands, without the start of a further answer: what a reward model reads.
     ///
     /// # Errors

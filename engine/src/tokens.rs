@@ -89,6 +89,14 @@ impl Tokens {
         self.vocabulary.pre_tokenizer()
     }
 
+    /// What the template writes after the last message, to begin the model's answer.
+    pub(crate) fn answer_opening(&self, prompt: &Prompt) -> Result<String, PromptError> {
+        match self.template.pieces(prompt, Turn::ModelSpeaks)?.pop() {
+            Some(Piece::Template(text)) => Ok(text),
+            _ => Ok(String::new()),
+        }
+    }
+
     pub(crate) fn encode_prompt(
         &self,
         prompt: &Prompt,

@@ -35,8 +35,8 @@ pub enum RuleError {
 }
 
 impl Target {
-    /// What an item itself names: `best`, else the response whose label alone is the highest; the label of its single
-    /// response.
+    /// What an item itself names: `best`, else the response whose label alone is the highest, its copies aside; the label of its
+    /// single response.
     pub fn of(item: &Item) -> Option<Target> {
         if let (1, Some(labels)) = (item.responses.len(), &item.labels) {
             return labels
@@ -48,8 +48,10 @@ impl Target {
         if item.responses.len() < 2 {
             return None;
         }
-        let best = item.best.or_else(|| highest(item.labels.as_deref().unwrap_or_default()))?;
-        duplicate_of(&item.responses).get(best).copied().map(Target::Best)
+        let distinct = duplicate_of(&item.responses);
+        let labels = item.labels.as_deref().unwrap_or_default();
+        let best = item.best.or_else(|| highest_text(labels, &distinct))?;
+        distinct.get(best).copied().map(Target::Best)
     }
 
     /// The scale of the scores that are held against it.
@@ -59,6 +61,15 @@ impl Target {
             Target::Label(_) => Scale::BINARY,
         }
     }
+}
+
+/// The same, where copies of one text may have the highest label together.
+fn highest_text(labels: &[f64], distinct: &[usize]) -> Option<usize> {
+    let top = labels.iter().copied().reduce(f64::max)?;
+    let best = labels.iter().zip(distinct).filter(|(label, _)| **label == top);
+    let mut texts = best.map(|(_, &text)| text);
+    let first = texts.next()?;
+    texts.all(|text| text == first).then_some(first)
 }
 
 /// The response whose label alone is the highest.
@@ -159,11 +170,25 @@ mod tests {
         assert_eq!(rewarded(&single, &[0], "Scores: \\boxed{0}"), (-1.0, true));
         let labelled = |labels: Vec<f64>| Item { best: None, labels: Some(labels), ..item.clone() };
         assert_eq!(rewarded(&labelled(vec![0.0, 1.0, 0.5]), &[1, 0], text), (1.0, true));
+        let copies = labelled(vec![0.0, 1.0, 1.0]);
+        assert_eq!(rewarded(&copies, &[1, 0], text), (1.0, true), "both are Paris");
         let equal = labelled(vec![1.0, 1.0, 0.0]);
         assert!(matches!(outcome_reward_of(&equal, &[0, 1], text), Err(RuleError::NoTruth)));
         let unknown = Item { best: None, ..item.clone() };
         assert!(matches!(outcome_reward_of(&unknown, &[0, 1], text), Err(RuleError::NoTruth)));
         assert!(outcome_reward_of(&item, &[0, 7], text).is_err());
+    }
+
+    /// Answers to mathematics stand in boxes, and 0 and 1 are ordinary ones.
+    #[test]
+    fn a_single_response_whose_answer_is_its_label_can_be_judged_right() {
+        for (label, verdict, value) in [(1.0, 1, 1.0), (0.0, 0, 1.0), (1.0, 0, -1.0)] {
+            let responses = vec![format!("3 - 2 = \\boxed{{{label}}}")];
+            let query = crate::domain::Query::Text("3 - 2, in \\boxed{}".to_owned());
+            let item = Item { labels: Some(vec![label]), ..Item::bare(query, responses) };
+            let text = format!("Analysis: x\nScores: \\boxed{{{verdict}}}");
+            assert_eq!(rewarded(&item, &[0], &text), (value, true), "{label} {verdict}");
+        }
     }
 
     #[test]

@@ -6,12 +6,12 @@
 //!
 //! [`Scale::choices`]: crate::domain::Scale::choices
 
-use crate::parse::BOX_OPENING;
 use crate::parse::heading::{Heading, last_line_heading};
 use crate::parse::own::{OwnLines, own_words};
+use crate::parse::{BOX_OPENING, Begins};
 
 /// Version of this module's decisions. Part of the method digest: change it with them.
-pub const GUIDE_VERSION: u32 = 2;
+pub const GUIDE_VERSION: u32 = 3;
 /// Between two scores.
 pub const SEPARATOR: &str = ", ";
 /// After the last score.
@@ -22,12 +22,14 @@ const BOX_MARKUP: [char; 6] = ['*', '_', '$', '#', ' ', '\t'];
 
 /// Tells a guided sample's critique where it ends: as soon as the model begins its own score line.
 /// That is a complete `Scores` heading at the start of the last line (with its colon, or with the
-/// line's end), or a box that begins a line. One that is thought, quoted or fenced ends nothing.
+/// line's end), also where a box has begun under it. One that is thought, quoted or fenced ends nothing. Nor does a box without a
+/// heading: critiques quote answers to mathematics so, and what the model would write into one is no score.
 ///
 /// Looks at the last line only, so it costs little after every token; blank lines do not hide it,
 /// since one token may hold a colon and two line ends.
 #[derive(Debug, Clone, Default)]
 pub struct CritiqueWatch {
+    begins: Begins,
     seen_bytes: usize,
     lines: OwnLines,
     /// The last line that has ended and holds words of the model's own.
@@ -37,11 +39,17 @@ pub struct CritiqueWatch {
 // === impl CritiqueWatch ===
 
 impl CritiqueWatch {
+    /// Of a text that begins so.
+    pub fn beginning(begins: Begins) -> Self {
+        let lines = OwnLines::beginning(begins);
+        Self { begins, seen_bytes: 0, lines, last_words: String::new() }
+    }
+
     /// True when the critique has ended. `text` is the whole text so far, longer each time; a
     /// shorter one begins anew.
     pub fn look(&mut self, text: &str) -> bool {
         if text.len() < self.seen_bytes {
-            *self = Self::default();
+            *self = Self::beginning(self.begins);
         }
         self.seen_bytes = text.len();
         while let Some(line) = self.lines.next_ended(text) {
@@ -53,30 +61,30 @@ impl CritiqueWatch {
             }
         }
         let last = self.lines.last(text);
-        if last.takes_back || !last.own.trim().is_empty() {
-            return begins_scores(&last.own);
+        let is_box = fresh_box(&last.own) == Some(BOX_OPENING);
+        if last.takes_back || !(is_box || last.own.trim().is_empty()) {
+            return has_heading(&last.own);
         }
-        begins_scores(&self.last_words)
+        has_heading(&self.last_words)
     }
 }
 
-/// True when the last line of the model's own words begins its scores.
-fn begins_scores(own: &str) -> bool {
-    let has_heading = matches!(last_line_heading(own), Heading::Complete { .. });
-    has_heading || fresh_box(own) == Some(BOX_OPENING)
+/// True when the last line of the model's own words is a `Scores` heading.
+fn has_heading(own: &str) -> bool {
+    matches!(last_line_heading(own), Heading::Complete { .. })
 }
 
-/// What the engine appends to `text` so that it ends in `Scores: \boxed{`, wherever the free text
+/// What the engine appends to `text`, which begins so, in order that it ends in `Scores: \boxed{`, wherever the free text
 /// stopped: after a whole heading, inside one, inside the box's command, in mid-sentence, or inside
 /// a thought or a fence, which is closed first.
-pub fn opening(text: &str) -> String {
-    let (own, open) = own_words(text);
+pub fn opening(text: &str, begins: Begins) -> String {
+    let (own, open) = own_words(text, begins);
     if !open.is_nothing() {
         let newline = if text.ends_with('\n') { "" } else { "\n" };
         return format!("{newline}{}\nScores: {BOX_OPENING}", open.closing());
     }
     let is_own = own.trim_end().len() == text.trim_end().len();
-    if let Some(begun) = fresh_box(&own).filter(|_| is_own) {
+    if let Some(begun) = box_under_heading(&own).filter(|_| is_own) {
         return BOX_OPENING[begun.len()..].to_owned();
     }
     let gap = if text.ends_with([' ', '\n']) { "" } else { " " };
@@ -96,6 +104,12 @@ pub fn opening(text: &str) -> String {
             format!("{newlines}Scores: {BOX_OPENING}")
         }
     }
+}
+
+/// The beginning of a box that stands under a `Scores` heading, with nothing between.
+fn box_under_heading(text: &str) -> Option<&str> {
+    let (before, _) = text.rsplit_once('\n')?;
+    fresh_box(text).filter(|_| has_heading(&format!("{before}\n")))
 }
 
 /// The beginning of a box, where the last line is nothing else: from `\b` to `\boxed{`.
@@ -123,7 +137,7 @@ mod tests {
             "fine\n**Scores**\n",
             "Scores:",
             "fine\n  Final Scores:",
-            "fine\n\\boxed{",
+            "fine\n### Scores\n\n\\boxed{",
             "fine\nScores: \\boxed{",
             "fine\n3. Scores:",
             "fine\n### 3) **Scores:**",
@@ -142,6 +156,8 @@ mod tests {
             "the Scores:",
             "fine\nScoreboard:",
             "it says \\boxed{",
+            "The answer is:\n\\[\n\\boxed{",
+            "fine\n\\boxed{",
             "fine\nScore: 8",
             "fine\nScores are hard\n",
             "Scores:\nmore\n",
@@ -168,10 +184,11 @@ mod tests {
             ("fine\n**Scores:**", "fine\n**Scores:** \\boxed{"),
             ("fine\n### Scores\n", "fine\n### Scores\n\\boxed{"),
             ("fine\nScores: \\boxed{", "fine\nScores: \\boxed{"),
-            ("fine\n\\boxed{", "fine\n\\boxed{"),
+            ("fine\n\\boxed{", "fine\n\\boxed{\n\nScores: \\boxed{"),
+            ("### Scores\n\\bo", "### Scores\n\\boxed{"),
             ("", "Scores: \\boxed{"),
         ] {
-            assert_eq!(format!("{text}{}", opening(text)), whole);
+            assert_eq!(format!("{text}{}", opening(text, Begins::Plainly)), whole);
         }
     }
 
@@ -182,7 +199,7 @@ mod tests {
         for text in ["fine\nScores:\n\n", "fine\n**Scores:**\n\n", "### Scores\n \n", "Scores:\r\n"]
         {
             assert!(CritiqueWatch::default().look(text), "{text:?}");
-            assert_eq!(opening(text), BOX_OPENING, "{text:?}");
+            assert_eq!(opening(text, Begins::Plainly), BOX_OPENING, "{text:?}");
         }
         assert!(!CritiqueWatch::default().look("fine\nScores: 8, 7\n\n"));
     }
@@ -198,16 +215,19 @@ mod tests {
             ("it says \"Scores:", "\n\nScores: \\boxed{"),
             ("<think>so</think>\nScores:", " \\boxed{"),
         ] {
-            assert_eq!(opening(text), appended, "{text:?}");
+            assert_eq!(opening(text, Begins::Plainly), appended, "{text:?}");
         }
     }
 
     #[test]
     fn a_box_begun_is_finished() {
-        for text in
-            ["fine\nScores: \\", "fine\nScores: \\box", "fine\n**Scores:** $\\boxed", "fine\n\\bo"]
-        {
-            let whole = format!("{text}{}", opening(text));
+        for text in [
+            "fine\nScores: \\",
+            "fine\nScores: \\box",
+            "fine\n**Scores:** $\\boxed",
+            "**Scores**\n\\bo",
+        ] {
+            let whole = format!("{text}{}", opening(text, Begins::Plainly));
             assert!(whole.ends_with("\\boxed{"), "{whole:?}");
             assert_eq!(whole.matches('\\').count(), 1, "{whole:?}");
         }
@@ -229,7 +249,7 @@ mod tests {
         fn what_the_guide_writes_the_parser_reads(
             text in r#"([a-zA-Z:*#$ \n\\]|Scores|\n|\\boxed\{|\\boxed|\{|\}|<think>|</think>|```|~~~|>|`|"){0,30}"#,
         ) {
-            let whole = format!("{text}{}7{SEPARATOR}3{CLOSING}", opening(&text));
+            let whole = format!("{text}{}7{SEPARATOR}3{CLOSING}", opening(&text, Begins::Plainly));
             let parsed = parse_free(&whole, &ScoreShape::new(2, Scale::POINTWISE), Finish::Box);
             prop_assert_eq!(parsed.scores().map(|s| s.scores.clone()), Some(vec![7.0, 3.0]), "{}", whole);
         }

@@ -20,22 +20,26 @@
 
 pub(crate) mod heading;
 pub(crate) mod own;
+mod planted;
 mod score_box;
 mod sections;
 mod shape;
 mod watch;
+
+use std::ops::Range;
 
 use crate::domain::{Failure, FailureKind, Finish, Issue, Outcome, Scale, Scores};
 use heading::scores_headings;
 use own::own_words;
 use score_box::{Candidate, Problem, Reading, boxes, first_bracketed};
 
+pub use own::Begins;
 pub use sections::{Sections, sections};
 pub use shape::ScoreShape;
 pub use watch::ScoreBoxWatch;
 
 /// Version of this module's decisions. Part of the method digest: change it with them.
-pub const PARSER_VERSION: u32 = 2;
+pub const PARSER_VERSION: u32 = 3;
 
 /// How a box begins.
 pub(crate) const BOX_OPENING: &str = "\\boxed{";
@@ -58,7 +62,7 @@ pub struct Parsed {
 /// Without scores, the critique goes on to the text's end, so that a person can see what the model
 /// wrote in their place.
 pub fn parse_free(text: &str, shape: &ScoreShape, finish: Finish) -> Parsed {
-    let (own, open) = own_words(text);
+    let (own, open) = own_words(text, shape.begins);
     let found = find(&own, shape);
     let trajectory_end = found.as_ref().map_or(text.len(), |found| found.score_line);
     let sections = sections::of_own(&text[..trajectory_end], &own[..trajectory_end]);
@@ -110,8 +114,34 @@ struct Found {
 fn find(own: &str, shape: &ScoreShape) -> Result<Found, Option<Problem>> {
     let boxes = boxes(own);
     let headings: Vec<_> = scores_headings(own).collect();
+    let found = find_in(own, &boxes, &headings, shape);
+    found.or_else(|problem| single_score_line(&boxes, &headings, shape).ok_or(problem))
+}
+
+/// With one response shown: the box that a score line begins with, though the item holds one like it elsewhere.
+fn single_score_line(
+    boxes: &[Candidate<'_>],
+    headings: &[Range<usize>],
+    shape: &ScoreShape,
+) -> Option<Found> {
+    let under = |heading: &&Range<usize>| {
+        boxes.get(boxes.partition_point(|candidate| candidate.at < heading.end))
+    };
+    let heading =
+        headings.iter().rfind(|heading| shape.n_shown == 1 && under(heading).is_some())?;
+    let reading = under(&heading)?.read_on_score_line(shape).ok()?;
+    let issues = if reading.has_fraction { vec![Issue::Fraction] } else { Vec::new() };
+    Some(Found { score_line: heading.start, scores: reading.scores, issues })
+}
+
+fn find_in(
+    own: &str,
+    boxes: &[Candidate<'_>],
+    headings: &[Range<usize>],
+    shape: &ScoreShape,
+) -> Result<Found, Option<Problem>> {
     let Some(last_heading) = headings.last() else {
-        let found = last_of_shape(&boxes, shape)?;
+        let found = last_of_shape(boxes, shape)?;
         return Ok(Found {
             issues: [vec![Issue::BoxOutsideScores], found.issues].concat(),
             ..found

@@ -7,22 +7,22 @@
 //! The plan depends on what is rendered and on the request's seed and settings; never on ids,
 //! labels or the best response.
 
+mod fitting;
 mod order;
-mod panels;
 mod seed;
 
 use crate::domain::{SampleSpec, ScoreRequest, Settings};
 
-pub use panels::{Overflow, smaller_panels};
+pub use fitting::{Fitting, Overflow, refit};
 pub use seed::{ContentDigest, content_digest};
 
 /// Version of orders and seeds. Part of the method digest: change it when the same request would get others.
-pub const PLAN_VERSION: u32 = 2;
+pub const PLAN_VERSION: u32 = 3;
 
 /// The samples of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The k samples, by index.
+    /// The k samples, by index; as many as a round of panels takes, where k is less.
     pub samples: Vec<SampleSpec>,
     /// Spare samples, whose indices and orders go on where those of `samples` end. Spare j is drawn when at least j + 1
     /// of the samples before it ended without scores of their own.
@@ -52,20 +52,22 @@ pub struct Extent {
 
 /// Plans `request`, which must be valid.
 pub fn plan(request: &ScoreRequest) -> Plan {
-    let duplicate_of = duplicate_of(&request.item.responses);
-    let content = content_digest(&request.item, &duplicate_of);
-    with_settings(request, &request.settings, duplicate_of, content)
+    plan_fitting(request, &Fitting::default())
 }
 
-/// The same with other settings, for a request whose responses are known.
-fn with_settings(
-    request: &ScoreRequest,
-    settings: &Settings,
-    duplicate_of: Vec<usize>,
-    content: ContentDigest,
-) -> Plan {
-    let shown = distinct(&duplicate_of);
-    let (k, max_panel) = (settings.k, settings.max_panel as usize);
+/// The same with prompts that fit the model's context. What is shown is planned as if there were nothing else.
+pub fn plan_fitting(request: &ScoreRequest, fitting: &Fitting) -> Plan {
+    let duplicate_of = duplicate_of(&request.item.responses);
+    let shown: Vec<usize> = distinct(&duplicate_of)
+        .into_iter()
+        .filter(|shown| !fitting.apart.contains_key(shown))
+        .collect();
+    let content = seed::digest_of_shown(&request.item, &shown);
+    let max_panel = fitting.panel.unwrap_or(request.settings.max_panel) as usize;
+    // Every response is shown.
+    let n_panels = u32::try_from(shown.len().div_ceil(max_panel));
+    let n_panels = n_panels.expect("responses are below the request's limit");
+    let k = request.settings.k.max(n_panels);
     let spec = |index| SampleSpec {
         index,
         seed: seed::of_sample(request.seed, &content, index),
@@ -86,7 +88,7 @@ pub fn extent(request: &ScoreRequest) -> Extent {
     let n_shown = u32::try_from(shown.len()).expect("responses are below the request's limit");
     let (n_prompts, panel) = match n_shown.div_ceil(max_panel) {
         0 | 1 => (k.min(n_shown), n_shown),
-        n_panels => (k, n_shown.div_ceil(n_panels)),
+        n_panels => (k.max(n_panels), n_shown.div_ceil(n_panels)),
     };
     Extent { n_prompts, n_shown, shown_bytes, panel }
 }

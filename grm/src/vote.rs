@@ -34,8 +34,8 @@ pub struct Ballot {
     pub pick: Option<usize>,
     /// Every index with the highest reward, when there are several.
     pub tied: Vec<usize>,
-    /// Weighted mean share of the voting samples that showed the pick whose own best it is; equals split, identical
-    /// responses included. 0..=1.
+    /// Weighted mean share of the voting samples that showed the pick beside others whose own best it is; equals split, identical
+    /// responses included. 0..=1; `None` where none compared it.
     pub agreement: Option<f64>,
     /// Share of bootstrap resamples of the voting samples with the same pick; equals split. 0..=1. `None` too
     /// when fewer than two of them showed the pick: resamples of one sample are all the same.
@@ -146,7 +146,11 @@ fn share_of_pick(rewards: impl Iterator<Item = Option<f64>>, pick: usize) -> f64
 fn agreement(duplicate_of: &[usize], pick: usize, votes: &[Vote<'_>]) -> Option<f64> {
     let distinct = duplicate_of[pick];
     let (mut sum, mut weight) = (0.0, 0.0);
-    for vote in votes.iter().filter(|vote| vote.order.contains(&distinct)) {
+    // One that showed nothing else has no preference.
+    let n_shown =
+        |vote: &Vote<'_>| duplicate_of.iter().filter(|&it| vote.order.contains(it)).count();
+    let compares = |vote: &&Vote<'_>| vote.order.contains(&distinct) && n_shown(vote) > 1;
+    for vote in votes.iter().filter(compares) {
         let best: Vec<usize> = vote.best().map(|position| vote.order[position]).collect();
         // Identical responses are shown once and tie.
         let n_best = duplicate_of.iter().filter(|distinct| best.contains(distinct)).count();

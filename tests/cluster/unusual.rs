@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::process::{Process, jury, model_path};
 use super::sandbox::ITEM;
+use super::tiny;
 
 /// Writes the test model to `path` with `old` as `new`, which is as long, in its metadata.
 fn write_changed(path: &Path, old: &str, new: &str) {
@@ -38,6 +39,37 @@ fn a_guessed_pre_tokenizer_is_told_by_inspect_and_in_the_log() {
     let told = up.wait_for("the file does not name its pre-tokenizer");
     assert_eq!(told["level"], "WARN", "{told}");
     assert_eq!(told["pre_tokenizer"], json["info"]["pre_tokenizer"]);
+}
+
+/// As the templates of R1 and QwQ do it.
+#[test]
+fn a_thought_that_the_chat_template_opens_is_closed_before_the_scores_are_read() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (model, item) = (tiny::model(folder.path(), "qwen2"), folder.path().join("item.json"));
+    std::fs::write(&item, ITEM).expect("the folder is ours");
+    let settings = Path::new(&model).join("tokenizer_config.json");
+    let text = std::fs::read_to_string(&settings).expect("it was copied");
+    let opened =
+        text.replace("<|im_start|>assistant\\\\n'", "<|im_start|>assistant\\\\n<think>\\\\n'");
+    assert_ne!(text, opened);
+    let scored = |settings_text: &str| -> Value {
+        std::fs::write(&settings, settings_text).expect("the folder is ours");
+        let item = item.to_str().expect("it is UTF-8");
+        let options = ["-k", "2", "--max-critique-tokens", "8", "--min-readout-mass", "0"];
+        let command = ["score", item, "--model", &model, "--json", "--samples"];
+        let ended = jury(&[&command[..], &options].concat());
+        let verdict: Value = serde_json::from_str(&ended.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", ended.stderr));
+        verdict["samples"].clone()
+    };
+    let thinks = |samples: &Value| -> Vec<bool> {
+        let samples = samples.as_array().expect("they were asked for").iter();
+        samples
+            .map(|sample| sample["critique"].as_str().is_some_and(|it| it.ends_with("</think>")))
+            .collect()
+    };
+    assert_eq!(thinks(&scored(&text)), [false, false]);
+    assert_eq!(thinks(&scored(&opened)), [true, true]);
 }
 
 #[test]

@@ -18,7 +18,7 @@ mod watch;
 use jury_grm::domain::{
     Failure, FailureKind, Finish, Issue, Outcome, Sample, SampleSpec, Settings,
 };
-use jury_grm::parse::{Parsed, ScoreShape, parse_free};
+use jury_grm::parse::{Begins, Parsed, ScoreShape, parse_free};
 use jury_grm::prompt::Message;
 
 pub use guided::{Guide, GuideMode, GuidedScores};
@@ -59,6 +59,17 @@ impl Reader {
         Self { settings: settings.clone(), n_shown, shape }
     }
 
+    /// The same for texts that begin so.
+    #[must_use]
+    pub fn beginning(self, begins: Begins) -> Self {
+        Self { shape: self.shape.beginning(begins), ..self }
+    }
+
+    /// Where texts begin.
+    pub fn begins(&self) -> Begins {
+        self.shape.begins()
+    }
+
     /// How texts are drawn.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -71,7 +82,7 @@ impl Reader {
 
     /// What a guided read-out asks; `None` when the model writes its scores itself.
     pub fn guide(&self) -> Option<Guide> {
-        Guide::of(&self.settings, self.n_shown)
+        Guide::of(&self.settings, self.n_shown, self.begins())
     }
 
     /// The sample that a text makes. Scores of free settings come from the text, scores of guided ones from `guided`

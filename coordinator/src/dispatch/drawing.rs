@@ -112,9 +112,9 @@ impl Drawing {
         self.waking.try_again();
     }
 
-    /// What a worker told of the first sample, by index, whose prompt is longer than the model's context.
-    pub fn too_long(&self) -> Option<TooLong> {
-        self.too_long.map(|(_, told)| told)
+    /// The first sample, by index, whose prompt is longer than the model's context, and what a worker told of it.
+    pub fn too_long(&self) -> Option<(u32, TooLong)> {
+        self.too_long
     }
 
     /// The verdict is decided: whatever has not ended ends as not needed, and workers are told.

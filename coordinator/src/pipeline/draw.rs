@@ -1,9 +1,7 @@
 //! The middle of a request's way: plan, render, dispatch, rank, decide.
 
-use std::borrow::Cow;
-
-use jury_grm::domain::{ScoreRequest, Settings};
-use jury_grm::plan::{Overflow, Plan, plan, smaller_panels};
+use jury_grm::domain::ScoreRequest;
+use jury_grm::plan::{Fitting, Overflow, Plan, plan_fitting, refit};
 use jury_grm::stop::Stopping;
 use jury_grm::vote::{Calibration, Rule};
 use jury_proto::JuryError;
@@ -31,7 +29,7 @@ pub(super) struct Settled {
 // === impl Coordinator ===
 
 impl Coordinator {
-    /// Plan, render, dispatch, rank, decide; all of it again with smaller panels while a prompt is too long.
+    /// Plan, render, dispatch, rank, decide; all of it again with fewer responses at once while a prompt is too long.
     pub(super) async fn draw(
         &self,
         tenant: &Tenant,
@@ -43,12 +41,11 @@ impl Coordinator {
         let Inner { config, fleet, admission, .. } = &*self.inner;
         let patience = deadline.saturating_duration_since(Instant::now()).min(config.worker_wait);
         let ranking = Ranking::find(&request.voting, &class, fleet, patience).await;
-        let (mut request, mut effort) = (Cow::Borrowed(request), Effort::default());
-        let mut forced_panel = None;
+        let (mut fitting, mut effort) = (Fitting::default(), Effort::default());
         loop {
-            let plan = plan(&request);
+            let plan = plan_fitting(request, &fitting);
             let Rendered { prompts, escaped_markers } =
-                render::render(&config.template, &request, &plan)?;
+                render::render(&config.template, request, &plan)?;
             let job = Job {
                 specs: plan.samples.clone(),
                 prompts,
@@ -77,10 +74,10 @@ impl Coordinator {
             });
             teller.show(Seen::Planned(&plan.samples));
             let mut drawing = RankedDrawing::new(Drawing::new(job, fleet.clone()), meta);
-            let stopping = Stopping::new(&request, &plan, rule(&request, &plan));
+            let stopping = Stopping::new(request, &plan, rule(request, &plan));
             let mut deciding = Deciding::new(stopping, &plan);
-            let mut smaller = None;
-            while smaller.is_none()
+            let mut fewer = None;
+            while fewer.is_none()
                 && let Some(drew) = drawing.next().await
             {
                 if let Drew::Sample(sample) = drew {
@@ -93,26 +90,29 @@ impl Coordinator {
                         }
                         Next::Stop => drawing.stop(),
                         Next::Split => {
-                            smaller = drawing.too_long().and_then(|told| split(&request, told));
+                            let too_long = drawing.too_long();
+                            fewer = too_long.and_then(|told| fit(request, &fitting, &plan, told));
                         }
                     }
                 }
                 teller.tell(|| drawing.progress());
             }
-            let Some(settings) = smaller else {
+            let Some(fewer) = fewer else {
                 let (spent, why_unranked) = drawing.into_effort();
                 let ranking = ranking.explained(why_unranked);
                 admission.record_drawn(&class.model, spent.drawn);
                 effort.add(spent);
                 let drawn = deciding.into_drawn();
-                let end =
-                    End::Drawn { class, drawn, ranking, effort, escaped_markers, forced_panel };
+                let end = End::Drawn { class, drawn, ranking, effort, escaped_markers, fitting };
                 return Ok(Settled { plan, end });
             };
-            info!(max_panel = settings.max_panel, k = settings.k, "prompts are too long: split");
+            let n_apart = fewer.apart.len();
+            info!(
+                max_panel = fewer.panel,
+                n_apart, "prompts are too long: fewer responses at once"
+            );
             effort.add(drawing.abandon());
-            forced_panel = Some(settings.max_panel);
-            request.to_mut().settings = settings;
+            fitting = fewer;
         }
     }
 }
@@ -123,10 +123,17 @@ pub(super) fn rule(request: &ScoreRequest, plan: &Plan) -> Rule {
     Rule::of(&request.voting, k, Calibration::default())
 }
 
-/// The settings with panels small enough for what a worker told, if there are any.
-fn split(request: &ScoreRequest, told: TooLong) -> Option<Settings> {
+/// What to show so that prompts are small enough for what a worker told of sample `index`, if anything is.
+fn fit(
+    request: &ScoreRequest,
+    current: &Fitting,
+    plan: &Plan,
+    (index, told): (u32, TooLong),
+) -> Option<Fitting> {
     let TooLong { prompt_tokens, limit_tokens, longest_response, longest_response_tokens, .. } =
         told;
     let told = Overflow { prompt_tokens, limit_tokens, longest_response, longest_response_tokens };
-    smaller_panels(request, &told)
+    let mut planned = plan.samples.iter().chain(&plan.spares);
+    let spec = planned.find(|spec| spec.index == index)?;
+    refit(request, current, (plan, &spec.order), &told)
 }

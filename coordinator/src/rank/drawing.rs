@@ -56,7 +56,7 @@ impl RankedDrawing {
     }
 
     /// As [`Drawing::too_long`].
-    pub(crate) fn too_long(&self) -> Option<TooLong> {
+    pub(crate) fn too_long(&self) -> Option<(u32, TooLong)> {
         self.drawing.too_long()
     }
 

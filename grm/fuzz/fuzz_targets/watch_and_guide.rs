@@ -5,7 +5,7 @@
 
 use jury_grm::domain::{Finish, Issue};
 use jury_grm::guide::{CLOSING, CritiqueWatch, SEPARATOR, opening};
-use jury_grm::parse::{ScoreBoxWatch, parse_free};
+use jury_grm::parse::{Begins, ScoreBoxWatch, parse_free};
 use jury_grm_fuzz::Case;
 use libfuzzer_sys::fuzz_target;
 
@@ -37,7 +37,7 @@ fuzz_target!(|case: Case<'_>| {
         }
     }
     let has_ended = CritiqueWatch::default().look(&text);
-    let appended = opening(&text);
+    let appended = opening(&text, Begins::Plainly);
     assert!(!has_ended || !appended.contains("Scores"), "a heading was written twice");
     let whole = format!("{text}{appended}{quote}{CLOSING}");
     let parsed = parse_free(&whole, &case.shape(), Finish::Box);

@@ -35,12 +35,24 @@ const QUOTATIONS: [(char, &[char]); 8] = [
     ('『', &['』']),
 ];
 
+/// Where a model's text begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Begins {
+    /// Where its own words may stand.
+    #[default]
+    Plainly,
+    /// Inside a thought that the prompt has opened: the chat templates of some reasoning models end in `<think>`.
+    InThought,
+}
+
 /// What is open where a text has been read up to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Open {
     /// Thoughts begun and not ended. Counted, so that a thought that mentions `<think>` does not
     /// end too early.
     pub(crate) thoughts: usize,
+    /// Whether the prompt has opened a thought and nothing follows it yet: a model that opens it once more opens the same.
+    is_given: bool,
     /// The fence that the next of its kind closes.
     fence: Option<Fence>,
 }
@@ -53,9 +65,9 @@ struct Fence {
 
 /// The text with all that is not the model's own word blanked out: the same length, the same line
 /// ends, the same bytes elsewhere. And what is open at its end.
-pub(crate) fn own_words(text: &str) -> (String, Open) {
+pub(crate) fn own_words(text: &str, begins: Begins) -> (String, Open) {
     let mut own = String::with_capacity(text.len());
-    let mut open = Open::default();
+    let mut open = Open::at_the_beginning(begins);
     let mut taken_back = 0;
     for line in text.split_inclusive('\n') {
         let line_start = own.len();
@@ -85,9 +97,28 @@ pub(crate) struct OwnLine {
     pub(crate) takes_back: bool,
 }
 
+// === impl Begins ===
+
+impl Begins {
+    /// How a text begins that goes on from `prompt_end`, the end of a rendered prompt.
+    pub fn after(prompt_end: &str) -> Self {
+        let end = prompt_end.trim_end();
+        let tag = end.rfind('<').and_then(|at| thought_tag(&end[at..]));
+        match tag {
+            Some((_, Tag::Opens)) if end.ends_with('>') => Self::InThought,
+            _ => Self::Plainly,
+        }
+    }
+}
+
 // === impl OwnLines ===
 
 impl OwnLines {
+    /// Of a text that begins so.
+    pub(crate) fn beginning(begins: Begins) -> Self {
+        Self { line_start: 0, open: Open::at_the_beginning(begins) }
+    }
+
     /// The next line of `text` that has ended, once.
     pub(crate) fn next_ended(&mut self, text: &str) -> Option<OwnLine> {
         let unread = text.get(self.line_start..)?;
@@ -115,6 +146,13 @@ fn read(open: &mut Open, line: &str) -> OwnLine {
 // === impl Open ===
 
 impl Open {
+    fn at_the_beginning(begins: Begins) -> Self {
+        match begins {
+            Begins::Plainly => Self::default(),
+            Begins::InThought => Self { thoughts: 1, is_given: true, fence: None },
+        }
+    }
+
     /// Reads one line, the last one whole or not, and appends it to `own` with all that is not the model's own
     /// blanked out. Gives the end of the last thought that was closed without being open.
     pub(crate) fn read_line(&mut self, line: &str, own: &mut String) -> Option<usize> {
@@ -162,7 +200,7 @@ impl Open {
             let tag = if closing.is_none() { thought_tag(rest) } else { None };
             let taken = match tag {
                 Some((length, Tag::Opens)) => {
-                    self.thoughts += 1;
+                    self.thoughts += usize::from(!std::mem::take(&mut self.is_given));
                     own.push_str(&blank(&rest[..length]));
                     length
                 }
@@ -171,10 +209,12 @@ impl Open {
                         stray_end = Some(at + length);
                     }
                     self.thoughts = self.thoughts.saturating_sub(1);
+                    self.is_given = false;
                     own.push_str(&blank(&rest[..length]));
                     length
                 }
                 None => {
+                    self.is_given &= character.is_whitespace();
                     let is_quoted = closing.is_some();
                     if closing.is_some_and(|closing| closing.contains(&character)) {
                         closing = None;
@@ -249,7 +289,7 @@ mod tests {
     use super::*;
 
     fn seen(text: &str) -> String {
-        own_words(text).0.split_whitespace().collect::<Vec<_>>().join(" ")
+        own_words(text, Begins::Plainly).0.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -284,7 +324,30 @@ mod tests {
             ("<think>a <think>b", "</think>\n</think>\n"),
             ("~~~~ text\na", "~~~~\n"),
         ] {
-            assert_eq!(own_words(text).1.closing(), closing, "{text:?}");
+            assert_eq!(own_words(text, Begins::Plainly).1.closing(), closing, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_thought_that_the_prompt_opened_is_the_models_thought() {
+        for (text, own) in [
+            ("b\nScores: 1\n</think>\na", "a"),
+            ("b", ""),
+            ("<think>\nb</think> a", "a"),
+            ("b <think>c</think> d</think> a", "a"),
+        ] {
+            let seen = own_words(text, Begins::InThought).0;
+            assert_eq!(seen.trim(), own, "{text:?}");
+        }
+        for (prompt_end, begins) in [
+            ("<|im_start|>assistant\n<think>\n", Begins::InThought),
+            ("<｜Assistant｜><Think>", Begins::InThought),
+            ("<|im_start|>assistant\n<think>\n\n</think>\n\n", Begins::Plainly),
+            ("<|im_start|>assistant\n", Begins::Plainly),
+            ("write <think> first", Begins::Plainly),
+            ("", Begins::Plainly),
+        ] {
+            assert_eq!(Begins::after(prompt_end), begins, "{prompt_end:?}");
         }
     }
 
@@ -293,14 +356,14 @@ mod tests {
         fn every_byte_keeps_its_place(
             text in "(<think>|</think>|```|~~~|`|\"|“|”|>|\n|\r|é|a| ){0,30}",
         ) {
-            let (own, open) = own_words(&text);
+            let (own, open) = own_words(&text, Begins::Plainly);
             prop_assert_eq!(own.len(), text.len());
             for (at, byte) in own.bytes().enumerate() {
                 prop_assert!(byte == b' ' || byte == text.as_bytes()[at]);
             }
             prop_assert_eq!(own.matches('\n').count(), text.matches('\n').count());
             let closed = format!("{text}\n{}mine", open.closing());
-            prop_assert!(own_words(&closed).0.ends_with("mine"), "{:?}", closed);
+            prop_assert!(own_words(&closed, Begins::Plainly).0.ends_with("mine"), "{:?}", closed);
         }
     }
 }

@@ -64,6 +64,28 @@ pub(super) fn boxes(text: &str) -> Vec<Candidate<'_>> {
         .collect()
 }
 
+/// A `[..]` without brackets inside.
+pub(super) struct Bracketed<'a> {
+    pub(super) candidate: Candidate<'a>,
+    /// Byte at which it ends.
+    pub(super) close: usize,
+}
+
+/// What each `]` closes, in order: from the last `[` before it on, which an earlier one may have closed already.
+pub(super) fn bracketed(text: &str) -> impl Iterator<Item = Bracketed<'_>> {
+    let mut open = None;
+    text.match_indices(['[', ']']).filter_map(move |(at, bracket)| match bracket {
+        "[" => {
+            open = Some(at);
+            None
+        }
+        _ => open.take().map(|open| Bracketed {
+            candidate: Candidate { at: open, content: &text[open + 1..at] },
+            close: at,
+        }),
+    })
+}
+
 /// The first `[..]` without brackets inside, from byte `from` on.
 pub(super) fn first_bracketed(text: &str, from: usize) -> Option<Candidate<'_>> {
     let close = from + text[from..].find(']')?;
@@ -86,8 +108,26 @@ impl<'a> Candidate<'a> {
         if shape.is_planted(&numbers) {
             return Err(Problem::Planted);
         }
+        Ok(self.reading(numbers))
+    }
+
+    /// The same, where a score line of the model's own names them: only what the item holds on a score line is a copy.
+    pub(super) fn read_on_score_line(&self, shape: &ScoreShape) -> Result<Reading, Problem> {
+        let numbers = self.numbers(shape)?;
+        if shape.is_planted_line(&numbers) {
+            return Err(Problem::Planted);
+        }
+        Ok(self.reading(numbers))
+    }
+
+    fn reading(&self, numbers: Vec<i32>) -> Reading {
         let scores = numbers.into_iter().map(f64::from).collect();
-        Ok(Reading { scores, has_fraction: self.content.contains('/') })
+        Reading { scores, has_fraction: self.content.contains('/') }
+    }
+
+    /// One score alone.
+    pub(super) fn number(&self, scale: Scale) -> Option<i32> {
+        score(self.content, scale).ok()
     }
 
     /// The scores, wherever they come from.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::heading::first_heading;
-use super::own::own_words;
+use super::own::{Begins, own_words};
 use crate::domain::Issue;
 
 /// The parts of a trajectory before its scores.
@@ -20,7 +20,7 @@ pub struct Sections {
 /// Splits a trajectory without its score line. Nothing is lost but headings, outer space, and what
 /// the model thought before its principles.
 pub fn sections(text: &str) -> Sections {
-    of_own(text, &own_words(text).0)
+    of_own(text, &own_words(text, Begins::Plainly).0)
 }
 
 /// The same, where `own` is the text without what is not the model's own: headings count in it alone.

@@ -6,7 +6,8 @@ use super::own::OwnLines;
 use super::score_box::boxes;
 
 /// Fires once the text under the last `Scores` heading holds a box of the right shape. A box
-/// that is quoted, thought, copied from the item, or has another count fires nothing.
+/// that is quoted, thought, copied from the item, or has another count fires nothing; of one response, a box that the item
+/// holds outside a score line fires as the first.
 #[derive(Debug, Clone)]
 pub struct ScoreBoxWatch {
     shape: ScoreShape,
@@ -22,7 +23,8 @@ pub struct ScoreBoxWatch {
 impl ScoreBoxWatch {
     /// A watch over a sample whose scores must have `shape`.
     pub fn new(shape: ScoreShape) -> Self {
-        Self { shape, seen_bytes: 0, lines: OwnLines::default(), under_heading: None }
+        let lines = OwnLines::beginning(shape.begins);
+        Self { shape, seen_bytes: 0, lines, under_heading: None }
     }
 
     /// True when the score box is complete. `text` is the whole text so far, longer each time; a
@@ -45,7 +47,10 @@ impl ScoreBoxWatch {
     fn has_score_box(&self, text: &str) -> bool {
         let last = self.lines.last(text);
         let under = self.under(last.takes_back, &last.own).unwrap_or_default();
-        boxes(&under).iter().any(|found| found.read(&self.shape).is_ok())
+        let boxes = boxes(&under);
+        let begins_with_it = || boxes.first()?.read_on_score_line(&self.shape).ok();
+        boxes.iter().any(|found| found.read(&self.shape).is_ok())
+            || (self.shape.n_shown == 1 && begins_with_it().is_some())
     }
 
     /// What stands under the last heading once `line` is read too.

@@ -9,13 +9,16 @@ pub struct ContentDigest(pub [u8; 32]);
 
 /// Digest of query, distinct responses, reference, criteria and principles; of nothing else.
 pub fn content_digest(item: &Item, duplicate_of: &[usize]) -> ContentDigest {
-    let distinct: Vec<&str> = (item.responses.iter().enumerate())
-        .filter(|&(response, _)| duplicate_of[response] == response)
-        .map(|(_, text)| text.as_str())
-        .collect();
+    let distinct = (0..duplicate_of.len()).filter(|&response| duplicate_of[response] == response);
+    digest_of_shown(item, &distinct.collect::<Vec<_>>())
+}
+
+/// The same with the responses that are `shown` alone.
+pub(super) fn digest_of_shown(item: &Item, shown: &[usize]) -> ContentDigest {
+    let texts: Vec<&str> = shown.iter().map(|&response| &*item.responses[response]).collect();
     let mut encoder = Encoder::new("jury.v1 content digest");
     encoder.query(item);
-    encoder.texts(distinct.into_iter());
+    encoder.texts(texts.into_iter());
     encoder.guidance(item);
     ContentDigest(encoder.finish())
 }

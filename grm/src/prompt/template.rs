@@ -11,7 +11,7 @@ use super::{Message, PromptInput, RenderedPrompt, SharedTexts, Variant};
 use crate::domain::{Item, Query, Role, Scale, Turn};
 
 /// Raised when the same template would render to other spans than before (escaping, variables).
-const RENDER_VERSION: u32 = 2;
+const RENDER_VERSION: u32 = 3;
 
 const BUILTIN_NAME: &str = "pointwise.j2";
 const BUILTIN: &str = include_str!("templates/pointwise.j2");

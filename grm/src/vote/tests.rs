@@ -87,6 +87,15 @@ fn without_a_valid_sample_there_is_no_reward_and_no_pick() {
 }
 
 #[test]
+fn samples_that_compare_nothing_agree_on_nothing() {
+    let alone = [sample(0, &[0], &[6.0]), sample(1, &[1], &[4.0])];
+    let ballot = vote(&[0, 1], &alone);
+    assert_eq!((ballot.pick, ballot.agreement), (Some(0), None));
+    let compared = [&alone[..], &[sample(2, &[1, 0], &[3.0, 5.0])]].concat();
+    assert_eq!(vote(&[0, 1], &compared).agreement, Some(1.0));
+}
+
+#[test]
 fn a_single_response_has_a_reward_and_no_pick() {
     let ballot = vote(&[0], &[sample(0, &[0], &[6.0])]);
     assert_eq!((ballot.rewards, ballot.pick), (vec![Some(6.0)], None));
@@ -107,7 +116,7 @@ fn a_panel_votes_only_on_what_it_showed() {
     let samples = [sample(0, &[0, 1], &[8.0, 2.0]), sample(1, &[2], &[9.0])];
     let ballot = vote(&[0, 1, 2, 3], &samples);
     assert_eq!(ballot.rewards, [Some(8.0), Some(2.0), Some(9.0), None]);
-    assert_eq!(ballot.agreement, Some(1.0));
+    assert_eq!(ballot.agreement, None, "the pick was compared with nothing");
 }
 
 #[test]

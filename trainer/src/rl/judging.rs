@@ -6,7 +6,7 @@ use jury_engine::{Finish as EngineFinish, Look, Tokenizer, Watch};
 use jury_eval::split::{Part, part, query_key};
 use jury_grm::correct::{OutcomeReward, Target, outcome_reward};
 use jury_grm::domain::{Finish, Item, SampleSpec, ScoreRequest};
-use jury_grm::parse::{ScoreBoxWatch, ScoreShape};
+use jury_grm::parse::{Begins, ScoreBoxWatch, ScoreShape};
 use jury_grm::plan::plan;
 use jury_grm::prompt::Template;
 
@@ -123,8 +123,11 @@ impl Task {
             if !prompts.contains_key(&spec.order) {
                 let rendered = chat::prompt(template, item, &spec.order, scale)
                     .map_err(|error| TuneError::setting("template", error.to_string()))?;
-                let tokens = tokenizer.encode(&chat::engine_prompt(&rendered))?;
+                let conversation = chat::engine_prompt(&rendered);
+                let tokens = tokenizer.encode(&conversation)?;
+                let begins = Begins::after(&tokenizer.answer_opening(&conversation)?);
                 let shape = ScoreShape::of_prompt(&rendered.messages, spec.order.len(), scale);
+                let shape = shape.beginning(begins);
                 prompts.insert(spec.order.clone(), (tokens, shape));
             }
             let (prompt, shape) = prompts[&spec.order].clone();

@@ -98,6 +98,9 @@ pub struct OpenAiConfig {
     pub capacity: Option<u32>,
     /// Tokens of thoughts that a sample may have beside its critique; 0: thoughts count as critique.
     pub max_thinking_tokens: u32,
+    /// Whether the upstream's chat template opens a thought, which it then leaves in the text. With a tokenizer, its template
+    /// tells.
+    pub opens_thought: bool,
     /// Longest silence of a request.
     pub stall: Duration,
 }
@@ -182,6 +185,7 @@ impl OpenAiBackend {
             tokenizer,
             context_tokens: info.context_tokens,
             max_thinking_tokens: config.max_thinking_tokens,
+            opens_thought: config.opens_thought,
             listed: able.listed,
             tells_named: able.tells_named,
             places: Arc::new(Semaphore::new(info.capacity as usize)),
@@ -285,6 +289,7 @@ fn info(
     let context_tokens =
         context_tokens.ok_or_else(|| ConnectError::NoContext { url: config.url.clone() })?;
     let prompts = if config.tokenizer.is_some() { "tokens" } else { "text" };
+    let opened = if config.opens_thought { ":opened" } else { "" };
     let thoughts = match config.max_thinking_tokens {
         0 => String::new(),
         tokens => format!(":think{tokens}"),
@@ -294,7 +299,7 @@ fn info(
         model: config.model.clone(),
         model_digest: config.model_digest.clone().unwrap_or_else(|| found.digest()),
         method_version: jury_grm::method_version(),
-        numerics: found.numerics(&format!("{prompts}{thoughts}")),
+        numerics: found.numerics(&format!("{prompts}{thoughts}{opened}")),
         context_tokens,
         // Its word for its mode is not a test of ours.
         reproducible: match found.is_batch_invariant {

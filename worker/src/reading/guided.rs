@@ -2,6 +2,7 @@
 
 use jury_grm::domain::{Failure, FailureKind, Outcome, Readout, Scale, Scores, Settings};
 use jury_grm::guide;
+use jury_grm::parse::Begins;
 
 /// What the backend writes after the critique, and what it reads there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +13,7 @@ pub struct Guide {
     pub choices: Vec<String>,
     /// How a score is taken.
     pub mode: GuideMode,
+    begins: Begins,
 }
 
 /// How a score is taken from its distribution.
@@ -44,19 +46,19 @@ impl Guide {
     /// After the last score.
     pub const CLOSING: &str = guide::CLOSING;
 
-    /// The guide of these settings for so many responses; `None` when the model writes its scores itself.
-    pub fn of(settings: &Settings, n_shown: usize) -> Option<Self> {
+    /// The guide of these settings for so many responses, of texts that begin so; `None` when the model writes its scores itself.
+    pub fn of(settings: &Settings, n_shown: usize, begins: Begins) -> Option<Self> {
         let mode = match settings.readout {
             Readout::Free => return None,
             Readout::Sampled => GuideMode::Sampled,
             Readout::Expected => GuideMode::Expected,
         };
-        Some(Self { slots: n_shown, choices: settings.scale.choices(), mode })
+        Some(Self { slots: n_shown, choices: settings.scale.choices(), mode, begins })
     }
 
     /// What to write after the free text, before the first score.
-    pub fn opening(text: &str) -> String {
-        guide::opening(text)
+    pub fn opening(&self, text: &str) -> String {
+        guide::opening(text, self.begins)
     }
 }
 
@@ -116,7 +118,8 @@ mod tests {
 
     #[test]
     fn only_guided_settings_have_a_guide() {
-        let guide = |readout| Guide::of(&Settings { readout, ..Settings::default() }, 3);
+        let guide =
+            |readout| Guide::of(&Settings { readout, ..Settings::default() }, 3, Begins::Plainly);
         assert_eq!(guide(Readout::Free), None);
         let expected = guide(Readout::Expected).unwrap();
         assert_eq!((expected.slots, expected.mode), (3, GuideMode::Expected));

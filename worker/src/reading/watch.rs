@@ -23,7 +23,7 @@ enum Until {
 impl TextWatch {
     pub(super) fn new(settings: &Settings, shape: &ScoreShape) -> Self {
         let until = match settings.readout.is_guided() {
-            true => Until::CritiqueEnds(CritiqueWatch::default()),
+            true => Until::CritiqueEnds(CritiqueWatch::beginning(shape.begins())),
             false => Until::BoxCloses(ScoreBoxWatch::new(shape.clone())),
         };
         Self { until }

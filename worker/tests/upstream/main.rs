@@ -63,6 +63,7 @@ pub(crate) fn config(url: &str) -> OpenAiConfig {
         context_tokens: None,
         capacity: None,
         max_thinking_tokens: 0,
+        opens_thought: false,
         stall: Duration::from_secs(60),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 
 use jury_engine::{AdapterId, Prompt, PromptError, Tokenizer};
 use jury_grm::domain::{FailureKind, SampleSpec};
+use jury_grm::parse::Begins;
 use jury_proto::convert::SampleGroup;
 
 use super::caller::Caller;
@@ -58,6 +59,7 @@ pub(super) struct Tokenise {
 /// A tokenizer; tests put in one that waits.
 pub(super) trait CountsTokens: Send + Sync + 'static {
     fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, PromptError>;
+    fn answer_opening(&self, prompt: &Prompt) -> Result<String, PromptError>;
     fn count(&self, text: &str) -> usize;
 }
 
@@ -97,8 +99,11 @@ impl Stage for Tokenise {
             return None;
         }
         let NewGroup { group, adapter, caller } = new_group;
-        let prompt = match self.text.encode(&translate::prompt(&group.messages)) {
-            Ok(prompt) => prompt,
+        let conversation = translate::prompt(&group.messages);
+        let opened = || self.text.answer_opening(&conversation);
+        let encoded = self.text.encode(&conversation).and_then(|prompt| Ok((prompt, opened()?)));
+        let (prompt, opening) = match encoded {
+            Ok(encoded) => encoded,
             Err(error) => {
                 caller.events.fail_all(FailureKind::Worker, &error.to_string());
                 return None;
@@ -108,7 +113,8 @@ impl Stage for Tokenise {
             true => longest_response(&group.messages, |text| self.text.count(text)),
             false => None,
         };
-        let reader = Reader::new(&group.messages, group.order().len(), &group.settings);
+        let reader = Reader::new(&group.messages, group.order().len(), &group.settings)
+            .beginning(Begins::after(&opening));
         let SampleGroup { samples, hidden_states, cache_salt, .. } = group;
         Some(TokenisedGroup {
             samples,
@@ -139,6 +145,10 @@ impl Stage for Tokenise {
 impl CountsTokens for Tokenizer {
     fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, PromptError> {
         Tokenizer::encode(self, prompt)
+    }
+
+    fn answer_opening(&self, prompt: &Prompt) -> Result<String, PromptError> {
+        Tokenizer::answer_opening(self, prompt)
     }
 
     fn count(&self, text: &str) -> usize {

@@ -70,8 +70,9 @@ pub(super) fn sample(
 }
 
 fn readout(guide: Guide) -> Readout {
+    let after = guide.clone();
     Readout {
-        opening: Arc::new(|text: &str| Guide::opening(text)) as Opening,
+        opening: Arc::new(move |text: &str| after.opening(text)) as Opening,
         slots: guide.slots,
         choices: guide.choices,
         separator: Guide::SEPARATOR.to_owned(),

@@ -101,7 +101,7 @@ async fn write(
     };
     let ask = shared.ask(upstream, spec, wanted);
     let mut answers = upstream.stream(&ask).await?;
-    let mut text = Text::new(limits, reader.watch());
+    let mut text = Text::new(limits, reader);
     let (mut finish, mut has_told, mut reported) = (None, false, 0);
     loop {
         let answer = match answers.next().await {

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jury_grm::domain::{FailureKind, Sample, SampleSpec};
+use jury_grm::parse::Begins;
 use jury_proto::convert::{SampleGroup, TooLong};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -21,6 +22,7 @@ use super::draw::{self, Shared, Teller, Told};
 use super::error::UpstreamError;
 use super::prompt::Prompt;
 use super::upstream::{Upstream, tries};
+use crate::backend::engine::engine_prompt;
 use crate::backend::{CancelRequests, Cancelled, GroupEvents};
 use crate::reading::{Reader, longest_response};
 
@@ -69,7 +71,13 @@ async fn prepare(upstream: Arc<Upstream>, group: SampleGroup) -> Result<Prepared
     let prepare = move || {
         let tokenizer = upstream.tokenizer.as_ref();
         let prompt = Prompt::new(tokenizer, &group.messages).map_err(|error| error.to_string())?;
+        let begins = match tokenizer.map(|it| it.answer_opening(&engine_prompt(&group.messages))) {
+            Some(opening) => Begins::after(&opening.map_err(|error| error.to_string())?),
+            None if upstream.opens_thought => Begins::InThought,
+            None => Begins::Plainly,
+        };
         let reader = Reader::new(&group.messages, group.order().len(), &group.settings);
+        let reader = reader.beginning(begins);
         let longest = tokenizer
             .and_then(|tokenizer| longest_response(&group.messages, |text| tokenizer.count(text)));
         Ok((Shared::new(prompt, group.cache_salt, reader), longest, group.samples))

@@ -42,7 +42,7 @@ impl Asked<'_> {
             let problem = "it tells no log-probabilities, so no scores can be read out; ask for readout = free";
             return Err(UpstreamError::Malformed(problem.to_owned()));
         }
-        let mut appended = Guide::opening(text);
+        let mut appended = self.guide.opening(text);
         let mut scores =
             GuidedScores { choices: Vec::new(), distributions: Vec::new(), mass: 1.0, forced };
         let mut tokens = 0;

@@ -4,10 +4,11 @@
 //! the operator gives them one, and count as critique otherwise.
 
 use jury_grm::domain::Finish;
+use jury_grm::parse::Begins;
 
 use super::answer::{Answer, Counted, End};
 use super::error::UpstreamError;
-use crate::reading::TextWatch;
+use crate::reading::{Reader, TextWatch};
 
 /// How a thought begins.
 const THOUGHT: &str = "<think";
@@ -28,6 +29,7 @@ pub(super) struct Text {
     text: String,
     limits: Limits,
     watch: TextWatch,
+    begins: Begins,
     counted: Counted,
     /// Events that carried text, each a token at least.
     pieces: u32,
@@ -58,11 +60,13 @@ impl Limits {
 // === impl Text ===
 
 impl Text {
-    pub(super) fn new(limits: Limits, watch: TextWatch) -> Self {
+    /// A text for this reader.
+    pub(super) fn new(limits: Limits, reader: &Reader) -> Self {
         Self {
             text: String::new(),
             limits,
-            watch,
+            watch: reader.watch(),
+            begins: reader.begins(),
             counted: Counted::default(),
             pieces: 0,
             thoughts: None,
@@ -140,7 +144,8 @@ impl Text {
             return false;
         }
         let thinks_apart = self.has_reasoning && self.text.trim().is_empty();
-        let thinks_here = self.text.trim_start().starts_with(THOUGHT);
+        let thinks_here =
+            self.begins == Begins::InThought || self.text.trim_start().starts_with(THOUGHT);
         thinks_apart || (thinks_here && !self.text.contains(THOUGHT_END))
     }
 }
@@ -151,12 +156,11 @@ mod tests {
 
     use super::*;
     use crate::backend::scripted::example_group;
-    use crate::reading::Reader;
 
     fn text(critique: u32, thoughts: u32) -> Text {
         let settings = Settings { readout: Readout::Free, ..Settings::default() };
         let reader = Reader::new(&example_group(1).messages, 2, &settings);
-        Text::new(Limits { critique, thoughts }, reader.watch())
+        Text::new(Limits { critique, thoughts }, &reader)
     }
 
     fn says(text: &str) -> Answer {
@@ -201,6 +205,18 @@ mod tests {
         assert_eq!(read(text(3, 9), &split), None);
         let none = vec![says("a"); 9];
         assert_eq!(read(text(3, 5), &none), Some((4, Finish::Limit)));
+    }
+
+    #[test]
+    fn a_thought_that_the_prompt_opened_is_one() {
+        let settings = Settings { readout: Readout::Free, ..Settings::default() };
+        let reader =
+            Reader::new(&example_group(1).messages, 2, &settings).beginning(Begins::InThought);
+        let opened = |thoughts| Text::new(Limits { critique: 9, thoughts }, &reader);
+        let boxed = "Scores: \\boxed{8, 7}";
+        let pieces = ["so\n", boxed, "\n</think>\n", boxed].map(says);
+        assert_eq!(read(opened(9), &pieces), Some((4, Finish::Box)));
+        assert_eq!(read(opened(1), &pieces), Some((2, Finish::Limit)));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub(super) struct Upstream {
     pub(super) context_tokens: u32,
     /// Tokens of thoughts that a sample may have beside its critique.
     pub(super) max_thinking_tokens: u32,
+    /// Whether answers begin inside a thought, as far as no tokenizer tells.
+    pub(super) opens_thought: bool,
     /// Likeliest tokens whose probabilities it tells; 0: none.
     pub(super) listed: u32,
     /// Whether it tells the probabilities of named tokens.

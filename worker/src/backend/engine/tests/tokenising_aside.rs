@@ -19,6 +19,13 @@ impl CountsTokens for Gated {
         self.tokenizer.encode(prompt)
     }
 
+    fn answer_opening(
+        &self,
+        prompt: &jury_engine::Prompt,
+    ) -> Result<String, jury_engine::PromptError> {
+        self.tokenizer.answer_opening(prompt)
+    }
+
     fn count(&self, text: &str) -> usize {
         self.tokenizer.count(text)
     }

@@ -1,0 +1,247 @@
+//! Prompts that fit the model's context: smaller panels, without the responses that do not fit alone.
+
+use std::collections::BTreeMap;
+
+use super::{Plan, plan_fitting};
+use crate::domain::ScoreRequest;
+
+/// How the responses of a request are shown, where its prompts are longer than the model's context.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Fitting {
+    /// Most responses in a prompt; `None`: as many as the request asks for.
+    pub panel: Option<u32>,
+    /// Distinct responses that do not fit even alone, each with what is known of a prompt that showed it. They are in no prompt, so
+    /// they cost the others neither their panel nor a sample.
+    pub apart: BTreeMap<usize, Overflow>,
+}
+
+/// What is known of a prompt that does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overflow {
+    /// Its tokens.
+    pub prompt_tokens: u32,
+    /// Tokens that it may have.
+    pub limit_tokens: u32,
+    /// The caller's index of the longest response that it shows.
+    pub longest_response: Option<usize>,
+    /// Tokens of that response.
+    pub longest_response_tokens: u32,
+}
+
+/// What to try next for `request`, whose `plan` fits as `current` says but for a prompt that shows `order`. `None` when nothing would
+/// fit.
+///
+/// A response that cannot fit even alone is set apart, and the others begin anew with the panels that were asked for. Else panels become
+/// smaller: a prompt of all responses tells enough to estimate the tokens of every panel, from its longest
+/// response's tokens a byte, so the largest are taken all of which fit; a panel tells of its own responses only, so from there on panels
+/// become smaller by one response. The end does not depend on which prompt is heard of first, though that is chance: all that fit
+/// alone are shown, in the largest panels all of which fit.
+pub fn refit(
+    request: &ScoreRequest,
+    current: &Fitting,
+    (plan, order): (&Plan, &[usize]),
+    told: &Overflow,
+) -> Option<Fitting> {
+    let shown: Vec<usize> = shown(&plan.duplicate_of, current).collect();
+    let frame = least_frame(request, order, told);
+    if frame.is_some_and(|frame| frame >= told.limit_tokens) {
+        return None;
+    }
+    if let (Some(frame), Some(longest)) = (frame, told.longest_response)
+        && frame.saturating_add(told.longest_response_tokens) > told.limit_tokens
+        && order.contains(&longest)
+    {
+        let mut apart = current.apart.clone();
+        apart.insert(longest, *told);
+        return (apart.len() < shown.len() + current.apart.len())
+            .then_some(Fitting { panel: None, apart });
+    }
+    let largest = plan.samples.iter().map(|spec| spec.order.len()).max().unwrap_or(0);
+    let with_panels_of = |size: usize| {
+        // Panels are dealt evenly: the largest may be smaller than it might.
+        let panel = shown.len().div_ceil(shown.len().div_ceil(size));
+        let panel = u32::try_from(panel).expect("responses are below the request's limit");
+        Fitting { panel: Some(panel), ..current.clone() }
+    };
+    // Only a prompt of all responses tells of them all.
+    let estimate = match order.len() == shown.len() {
+        true => Estimate::of(request, order, told),
+        false => None,
+    };
+    let fits = |fitting: &Fitting| {
+        let panels = plan_fitting(request, fitting);
+        estimate.as_ref().is_none_or(|estimate| estimate.fits(&panels))
+    };
+    let smaller = (1..largest).rev().map(with_panels_of).find(fits);
+    smaller.or_else(|| (largest > 1).then(|| with_panels_of(1)))
+}
+
+/// Tokens that a prompt has at least without its responses: none of these has more tokens than bytes. Exact for one response. `None` where
+/// the longest was not counted.
+fn least_frame(request: &ScoreRequest, order: &[usize], told: &Overflow) -> Option<u32> {
+    let longest = told.longest_response?;
+    let others = order.iter().filter(|&&response| response != longest);
+    let bytes: usize = others.map(|&response| request.item.responses[response].len()).sum();
+    let rest = told.prompt_tokens.saturating_sub(told.longest_response_tokens);
+    Some(rest.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX)))
+}
+
+/// Tokens of prompts, from what is known of one that shows all responses.
+struct Estimate<'a> {
+    responses: &'a [String],
+    tokens_per_byte: f64,
+    /// Tokens of a prompt without its responses.
+    frame: f64,
+    limit: f64,
+}
+
+// === impl Estimate ===
+
+impl<'a> Estimate<'a> {
+    fn of(request: &'a ScoreRequest, order: &[usize], told: &Overflow) -> Option<Self> {
+        let responses = &request.item.responses;
+        let bytes = responses.get(told.longest_response?)?.len();
+        let tokens_per_byte = f64::from(told.longest_response_tokens) / bytes.max(1) as f64;
+        let total: usize = order.iter().map(|&response| responses[response].len()).sum();
+        let frame = (f64::from(told.prompt_tokens) - tokens_per_byte * total as f64).max(0.0);
+        Some(Self { responses, tokens_per_byte, frame, limit: told.limit_tokens.into() })
+    }
+
+    fn fits(&self, panels: &Plan) -> bool {
+        panels.samples.iter().chain(&panels.spares).all(|spec| {
+            let bytes: usize = spec.order.iter().map(|&shown| self.responses[shown].len()).sum();
+            self.frame + self.tokens_per_byte * bytes as f64 <= self.limit
+        })
+    }
+}
+
+/// Distinct responses that are in a prompt.
+fn shown<'a>(duplicate_of: &'a [usize], fitting: &'a Fitting) -> impl Iterator<Item = usize> + 'a {
+    let distinct = (0..duplicate_of.len()).filter(|&response| duplicate_of[response] == response);
+    distinct.filter(|response| !fitting.apart.contains_key(response))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::{Item, Query};
+    use crate::plan::plan;
+
+    /// A worker that counts a token for each byte, and 100 for the frame.
+    const FRAME: usize = 100;
+
+    fn request(lengths: &[usize], k: u32, max_panel: u32) -> ScoreRequest {
+        let texts = lengths
+            .iter()
+            .zip(b'!'..)
+            .map(|(&length, letter)| char::from(letter).to_string().repeat(length));
+        let item = Item::bare(Query::Text("Which is best?".into()), texts.collect());
+        let mut request = ScoreRequest::new(item);
+        request.settings.k = k;
+        request.settings.max_panel = max_panel;
+        request
+    }
+
+    fn overflow(request: &ScoreRequest, order: &[usize], limit: usize) -> Option<Overflow> {
+        let length = |response: &usize| request.item.responses[*response].len();
+        let prompt = FRAME + order.iter().map(length).sum::<usize>();
+        let longest = order.iter().copied().max_by_key(length);
+        (prompt > limit).then(|| Overflow {
+            prompt_tokens: prompt as u32,
+            limit_tokens: limit as u32,
+            longest_response: longest,
+            longest_response_tokens: longest.map_or(0, |longest| length(&longest)) as u32,
+        })
+    }
+
+    /// Goes on until everything fits or nothing can; `turn` chooses which sample's answer is heard first.
+    fn settle(request: &ScoreRequest, limit: usize, turn: usize) -> (Fitting, Plan) {
+        let mut fitting = Fitting::default();
+        loop {
+            let plan = plan_fitting(request, &fitting);
+            let mut samples = plan.samples.clone();
+            let turn = turn % samples.len();
+            samples.rotate_left(turn);
+            let told = samples
+                .iter()
+                .find_map(|spec| Some((overflow(request, &spec.order, limit)?, &spec.order)));
+            match told.and_then(|(told, order)| refit(request, &fitting, (&plan, order), &told)) {
+                Some(next) => fitting = next,
+                None => return (fitting, plan),
+            }
+        }
+    }
+
+    #[test]
+    fn a_prompt_of_all_responses_is_split_at_once_into_the_fewest_panels_that_fit() {
+        let request = request(&[100; 8], 8, 8);
+        let all = [0, 1, 2, 3, 4, 5, 6, 7];
+        let told = overflow(&request, &all, 500).unwrap();
+        let fitting = refit(&request, &Fitting::default(), (&plan(&request), &all), &told).unwrap();
+        assert_eq!(fitting, Fitting { panel: Some(4), ..Fitting::default() });
+    }
+
+    #[test]
+    fn sixty_four_long_responses_are_all_judged() {
+        let (fitting, plan) = settle(&request(&[1000; 64], 8, 8), 4096, 0);
+        assert_eq!(fitting, Fitting { panel: Some(3), ..Fitting::default() });
+        assert_eq!(plan.samples.len(), 22, "a whole round of panels");
+        let mut all: Vec<usize> = plan.samples.into_iter().flat_map(|spec| spec.order).collect();
+        all.sort_unstable();
+        assert_eq!(all, (0..64).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn one_that_is_too_long_costs_the_others_nothing() {
+        let others = request(&[120, 80, 100], 4, 8);
+        let mut long = others.clone();
+        long.item.responses.insert(1, "~".repeat(5000));
+        let (fitting, planned) = settle(&long, 1000, 0);
+        assert_eq!((fitting.panel, fitting.apart.keys().collect::<Vec<_>>()), (None, vec![&1]));
+        // As without it, but for the places of those behind it.
+        let moved = |spec: &crate::domain::SampleSpec| {
+            let place = |&response: &usize| response + usize::from(response > 0);
+            crate::domain::SampleSpec {
+                order: spec.order.iter().map(place).collect(),
+                ..spec.clone()
+            }
+        };
+        let alone = plan(&others).samples;
+        assert_eq!(planned.samples, alone.iter().map(moved).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn where_nothing_fits_nothing_is_tried() {
+        for (lengths, limit) in [(&[5000][..], 4096), (&[10, 20], FRAME)] {
+            let request = request(lengths, 4, 8);
+            let plan = plan(&request);
+            let order = &plan.samples[0].order;
+            let told = overflow(&request, order, limit).unwrap();
+            assert_eq!(refit(&request, &Fitting::default(), (&plan, order), &told), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn all_that_fit_alone_are_judged_and_whoever_is_heard_first_changes_nothing(
+            lengths in prop::collection::vec(prop_oneof![4 => 1usize..900, 1 => 850usize..2000], 2..20),
+            k in 1u32..12, max_panel in 2u32..20, turn in 0usize..64,
+        ) {
+            let request = request(&lengths, k, max_panel);
+            let (fitting, settled) = settle(&request, 1000, 0);
+            let (other, _) = settle(&request, 1000, turn);
+            let apart = |fitting: &Fitting| fitting.apart.keys().copied().collect::<Vec<_>>();
+            let too_long: Vec<usize> =
+                (0..lengths.len()).filter(|&response| FRAME + lengths[response] > 1000).collect();
+            if too_long.len() < lengths.len() {
+                prop_assert_eq!((fitting.panel, apart(&fitting)), (other.panel, apart(&other)));
+                prop_assert_eq!(apart(&fitting), too_long);
+                for spec in settled.samples {
+                    prop_assert_eq!(overflow(&request, &spec.order, 1000), None);
+                }
+            }
+        }
+    }
+}
