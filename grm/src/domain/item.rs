@@ -327,6 +327,11 @@ mod tests {
         assert_eq!(responses(&written).unwrap(), ["A coat.", "A coat.", "Hat", ""]);
         let two = responses(&format!("[{message}, {message}]")).unwrap_err().to_string();
         assert!(two.starts_with("responses[0]: holds 2 messages"), "{two}");
+        let refused = r#"{"role": "assistant", "content": null, "refusal": "I won't."}"#;
+        assert_eq!(responses(refused).unwrap(), ["I won't."]);
+        let other_key = r#"{"role": "assistant", "text": "A coat."}"#;
+        let other_key = responses(other_key).unwrap_err().to_string();
+        assert!(other_key.starts_with("responses[0]: has a text and no content"), "{other_key}");
     }
 
     #[test]
@@ -334,6 +339,8 @@ mod tests {
         let json = r#"{"id": 17, "query": [{"role": "user", "content": "q", "nmae": "x"}], "responses": ["a"]}"#;
         let (item, unknown) = Item::from_json(json).unwrap();
         assert_eq!((item.id.as_str(), unknown), ("17", vec!["query[0].nmae".to_owned()]));
+        let json = r#"{"query": "q", "responses": ["a", [{"role": "assistant", "content": "b", "conten": ""}]]}"#;
+        assert_eq!(Item::from_json(json).unwrap().1, ["responses[1].conten"]);
         assert_eq!(read(r#""q""#, r#", "id": null"#).unwrap().id, "");
     }
 }

@@ -105,9 +105,12 @@ impl Voting {
                 })?;
             }
             StopRule::Width(width) => {
-                let is_width = width > 0.0 && width <= width_of_scale;
-                require(is_width, "voting.stop.width", || {
-                    format!("must be above 0 and at most the scale's {width_of_scale}, is {width}")
+                let (whose, most) = match self.effective_rule() {
+                    VoteRule::Majority => ("a share's", 1.0),
+                    _ => ("the scale's", width_of_scale),
+                };
+                require(width > 0.0 && width <= most, "voting.stop.width", || {
+                    format!("must be above 0 and at most {whose} {most}, is {width}")
                 })?;
             }
         }

@@ -16,7 +16,10 @@ const ITEM: [&str; 10] = [
     "category",
 ];
 /// The keys of a turn. A call's id joins it to its result, which the order of turns shows as well.
-const TURN: [&str; 5] = ["role", "content", "tool_calls", "function_call", "tool_call_id"];
+const TURN: [&str; 6] =
+    ["role", "content", "refusal", "tool_calls", "function_call", "tool_call_id"];
+/// The keys of a part of a text.
+const PART: [&str; 2] = ["type", "text"];
 const REQUEST: [&str; 11] = [
     "item",
     "model",
@@ -101,6 +104,12 @@ fn of_item(item: &Value, prefix: &str, unknown: &mut Vec<String>) {
     of_object(item, prefix, &ITEM, unknown);
     for (at, turn) in item["query"].as_array().into_iter().flatten().enumerate() {
         of_object(turn, &format!("{prefix}query[{at}]."), &TURN, unknown);
+    }
+    for (at, response) in item["responses"].as_array().into_iter().flatten().enumerate() {
+        let only = response.as_array().and_then(|list| list.first());
+        let message = only.unwrap_or(response);
+        let known = if message["role"].is_null() { &PART[..] } else { &TURN };
+        of_object(message, &format!("{prefix}responses[{at}]."), known, unknown);
     }
 }
 

@@ -4,6 +4,8 @@
 //! * Calls of tools are shown behind the text, one a line: `Tool call: weather({"city": "Oslo"})`.
 //! * A response may be a message of the assistant, alone or as the only one of a list; null is the
 //!   empty response.
+//! * A refusal (`refusal`) is the text of a message that has no other. A message whose text has another key is refused, since it would be
+//!   judged as an empty one.
 //! * Images, sounds and files are refused: a judge that does not see them would judge without them.
 
 use std::fmt;
@@ -34,7 +36,7 @@ impl<'de> Deserialize<'de> for Turn {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let message: Message = object(deserializer, TURN)?;
         let role = message.role.ok_or_else(|| D::Error::missing_field("role"))?;
-        Ok(Self { role, content: message.text() })
+        Ok(Self { role, content: message.whole_text()? })
     }
 }
 
@@ -61,6 +63,7 @@ struct Message {
     kind: Option<String>,
     text: Option<String>,
     content: Option<Written<ContentForm>>,
+    refusal: Option<String>,
     tool_calls: Option<Vec<ToolCall>>,
     function_call: Option<Function>,
     #[serde(rename = "audio")]
@@ -89,10 +92,19 @@ struct Function {
 
 impl Message {
     /// Its text, with the calls of tools behind it.
-    fn text(self) -> String {
+    fn whole_text<E: Error>(self) -> Result<String, E> {
+        if self.text.is_some() && self.content.is_none() {
+            let problem = "has a text and no content; what a message says is its content";
+            return Err(E::custom(problem));
+        }
+        Ok(self.joined())
+    }
+
+    fn joined(self) -> String {
         let calls = self.tool_calls.into_iter().flatten().map(|call| call.function);
         let calls = calls.chain(self.function_call).map(|function| function.shown());
         let text = self.content.map(|content| content.0).filter(|text| !text.is_empty());
+        let text = text.or(self.refusal);
         text.into_iter().chain(calls).collect::<Vec<_>>().join(BETWEEN_PARTS)
     }
 
@@ -343,7 +355,9 @@ impl<'de> Deserialize<'de> for ResponseElement {
 
 fn response<E: Error>(message: Message) -> Result<ResponseElement, E> {
     match message.role {
-        Some(Role::Assistant) => Ok(ResponseElement { text: message.text(), is_message: true }),
+        Some(Role::Assistant) => {
+            Ok(ResponseElement { text: message.whole_text()?, is_message: true })
+        }
         Some(role) => {
             Err(E::custom(format!("is a message of role {role:?}; a response is the assistant's")))
         }
