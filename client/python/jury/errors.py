@@ -64,7 +64,7 @@ class Unauthenticated(JuryError, PermissionError):
 
 
 class WrongModel(JuryError):
-    """A worker serves something else than was asked for."""
+    """Nobody serves the model that was asked for, or a worker serves something else."""
 
     code = "WRONG_MODEL"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import pickle
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import jury
+from jury.trainers.trl import reward_function
+from jury.trainers.verl import compute_score
 
 from .conftest import SHORT_TEMPLATE
 
@@ -51,6 +54,15 @@ def test_without_the_right_token_nobody_is_served(address: str) -> None:
         jury.Client(address).status()
     with pytest.raises(jury.Unauthenticated, match="not known"):
         jury.Client(address, token="another").score(*PAIR)
+
+
+@pytest.mark.parametrize("token", [None, "another"])
+def test_a_training_without_the_right_token_ends_at_its_first_rewards(address: str, token: str | None) -> None:
+    reward = reward_function(jury.Client(address, token=token), patience=600)
+    with pytest.raises(jury.Unauthenticated):
+        reward(prompts=["p", "q"], completions=["a", "b"])
+    with pytest.raises(jury.Unauthenticated):
+        asyncio.run(compute_score("d", "a", None, {"question": "q"}, address=address, fallback=0.0))
 
 
 def test_a_file_is_read_where_nothing_else_names_a_token(

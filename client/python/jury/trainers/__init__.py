@@ -3,6 +3,6 @@
 ``docs/trainers.md`` of the repository has an example for each, and says what each does with what is unscored.
 """
 
-from .judging import Unscored
+from .rows import Unscored
 
 __all__ = ["Unscored"]

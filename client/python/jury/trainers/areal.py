@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..client import Client
-from .judging import Judge, grouped, per_row, put_below, reward_of
+from .judging import Judge, put_below
+from .rows import grouped, per_row, reward_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -28,7 +28,8 @@ from nemo_gym.base_resources_server import BaseResourcesServerConfig, BaseVerify
 from pydantic import ConfigDict, PrivateAttr
 from starlette.responses import JSONResponse
 
-from .judging import Group, Judge, Row, per_row
+from .judging import Judge
+from .rows import Group, Row, per_row
 
 PATIENCE_S = 600.0
 """Rollouts wait for a verification as long as it takes."""

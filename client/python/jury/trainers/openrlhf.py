@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..client import Client
-from .judging import Judge, Row, Unscored, grouped, numbers, per_row, reward_of
+from .judging import Judge
+from .rows import Row, Unscored, grouped, numbers, per_row, reward_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -13,7 +13,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..client import Client
-from .judging import Judge, Unscored, grouped, per_row
+from .judging import Judge
+from .rows import Unscored, grouped, per_row
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..client import Client
-from .judging import Group, Judge, Row, grouped, last_message, numbers, per_row
+from .judging import Judge
+from .rows import Group, Row, grouped, last_message, numbers, per_row
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -21,7 +21,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import InvalidArgument
-from .judging import Judge, grouped, numbers, per_row, plain, reward_of
+from .judging import Judge
+from .rows import grouped, numbers, per_row, plain, reward_of
 
 PATIENCE_S = 300.0
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
-from .judging import plain
+from .rows import plain
 from .verl import PATIENCE_S, score
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 import jury
-from jury.trainers.judging import Judge, Round, grouped, numbers, per_row
+from jury.trainers.judging import Judge
+from jury.trainers.round import Round
+from jury.trainers.rows import grouped, numbers, per_row
 
 
 def rows_of(prompts: list[Any]) -> list[list[int]]:
@@ -56,6 +58,46 @@ def test_only_what_failed_with_the_service_is_sent_again_and_not_for_ever() -> N
 def test_what_every_item_would_meet_is_raised() -> None:
     with pytest.raises(jury.InvalidArgument, match="settings.k"):
         Judge("127.0.0.1:1", 0, k=0).judge([{"query": "q", "responses": ["a"]}])
+
+
+@pytest.mark.parametrize("error", [jury.Unauthenticated("token"), jury.WrongModel("another"), jury.InvalidArgument("k", field="k")])
+def test_an_error_that_every_item_would_meet_is_raised_at_the_first(error: jury.JuryError) -> None:
+    turn = Round(2, patience=600, now=0.0)
+    with pytest.raises(type(error)) as told:
+        turn.record(answer(0, error))
+    assert told.value is error
+
+
+def test_a_model_that_nobody_serves_is_told_while_waiting_and_raised_when_patience_ends(tiny: jury.Client) -> None:
+    unserved = tiny.score("q", ["a"], model="typo")
+    turn = Round(2, patience=1.0, now=0.0)
+    for index in range(2):
+        turn.record(jury.Answer(index, unserved, None))
+    assert turn.wait(now=0.0) == 1.0
+    assert 'no worker serves model "typo"' in turn.why_again()
+    for index in range(2):
+        turn.record(jury.Answer(index, unserved, None))
+    assert turn.wait(now=1.0) is None
+    with pytest.raises(jury.WrongModel, match="typo.*the fleet serves"):
+        turn.outcome()
+    with pytest.raises(jury.WrongModel):
+        Judge(tiny, 0, model="typo").judge([{"query": "q", "responses": ["a"]}])
+
+
+def test_a_model_that_went_away_under_a_part_of_a_batch_leaves_that_unscored(tiny: jury.Client) -> None:
+    turn = Round(2, patience=0, now=0.0)
+    turn.record(jury.Answer(0, tiny.score("q", ["a"], model="typo"), None))
+    turn.record(jury.Answer(1, tiny.score("q", ["a"]), None))
+    assert turn.wait(now=0.0) is None
+    assert [len(outcome.rewards) for outcome in turn.outcome() if isinstance(outcome, jury.Verdict)] == [1, 1]
+
+
+def test_an_item_without_an_answer_is_never_left_out_in_silence() -> None:
+    turn = Round(2, patience=0, now=0.0)
+    turn.record(answer(1, jury.InvalidArgument("b", field="item")))
+    assert turn.wait(now=0.0) is None
+    with pytest.raises(jury.Internal, match="1 of 2 items"):
+        turn.outcome()
 
 
 def test_a_row_without_reward_has_its_reason_and_the_keys_of_every_other(tiny: jury.Client) -> None:

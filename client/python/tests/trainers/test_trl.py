@@ -96,6 +96,11 @@ def test_an_unscored_row_leaves_its_group_and_moves_nothing(small: jury.Client, 
     assert sum(str(reason).startswith("too_long") for reason in reasons) == 4
 
 
+def test_a_model_that_nobody_serves_ends_the_training(small: jury.Client, tmp_path: Path) -> None:
+    with pytest.raises(jury.WrongModel, match="typo"):
+        train(reward_function(small, patience=0, model="typo"), ["one?", "two?"], tmp_path)
+
+
 def test_every_step_logs_the_same_keys(small: jury.Client, tmp_path: Path) -> None:
     # In the first step every response has a reward, alone and so without an agreement; in the second none has.
     trainer = train(reward_function(small, patience=0), ["one?", "two?", TOO_LONG, TOO_LONG], tmp_path, steps=2)

@@ -1,0 +1,150 @@
+"""Rows of a trainer, and the items that they make.
+
+::
+
+    rows -> grouped -> items .. verdicts or errors -> per_row -> rows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Union
+
+from ..errors import JuryError
+from ..verdict import Reason, Verdict
+
+MAX_RESPONSES = 64
+"""Most responses of one item."""
+
+Judged = Union[Verdict, JuryError]
+
+
+class Unscored(JuryError):
+    """A response has no reward; for trainers to which an exception is the way to say so."""
+
+    code = "UNSCORED"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that are judged together: candidates for the same query."""
+
+    rows: list[int]
+    item: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one response got: a reward, or the reason why there is none."""
+
+    reward: float | None
+    reason: str | None
+    verdict: Verdict | None
+
+
+def grouped(contexts: Iterable[Mapping[str, Any]], responses: Sequence[Any]) -> list[Group]:
+    """Groups neighbouring rows of equal context (query, reference, ...); groups over 64 are split evenly.
+
+    A reference of another type, such as a number, is taken as its text.
+    """
+    groups: list[Group] = []
+    runs: list[tuple[Mapping[str, Any], list[int]]] = []
+    for row, context in enumerate(map(_with_text_as_reference, contexts)):
+        if runs and runs[-1][0] == context:
+            runs[-1][1].append(row)
+        else:
+            runs.append((context, [row]))
+    for context, rows in runs:
+        n_parts = -(-len(rows) // MAX_RESPONSES)
+        for part in range(n_parts):
+            mine = rows[len(rows) * part // n_parts : len(rows) * (part + 1) // n_parts]
+            item = {**context, "responses": [responses[row] for row in mine]}
+            groups.append(Group(mine, {key: value for key, value in item.items() if value is not None}))
+    return groups
+
+
+def per_row(groups: Sequence[Group], judged: Sequence[Judged]) -> list[Row]:
+    """The outcome of each row, in the order of rows."""
+    rows: dict[int, Row] = {}
+    for group, outcome in zip(groups, judged):
+        for place, row in enumerate(group.rows):
+            rows[row] = _row(outcome, place)
+    return [rows[row] for row in range(len(rows))]
+
+
+def numbers(row: Row) -> dict[str, float]:
+    """What is worth logging of a row: the same keys for every row, numbers only. NaN is what is not there."""
+    nan = float("nan")
+    verdict = row.verdict
+    if verdict is None:
+        keys = _COUNTS + ("agreement", "queue_s", "latency_s", "tokens", "cached_tokens")
+        return {"valid": 0.0, **dict.fromkeys(keys, nan)}
+    counts = verdict.counts
+    return {
+        "valid": float(row.reward is not None),
+        "n_requested": float(counts.asked),
+        "n_valid": float(counts.valid),
+        "n_parse_failed": float(counts.parse_failed),
+        "n_timed_out": float(counts.timed_out),
+        "agreement": nan if verdict.agreement is None else verdict.agreement,
+        "queue_s": verdict.run.queue_ms / 1000,
+        "latency_s": verdict.run.total_ms / 1000,
+        "tokens": float(verdict.usage.generated_tokens),
+        "cached_tokens": float(verdict.run.cached_tokens),
+    }
+
+
+def said(judged: Judged) -> str:
+    """Why something was not judged, code first; of a verdict, the first reason."""
+    if isinstance(judged, JuryError):
+        return f"{judged.code}: {judged}"
+    return next((_sentence(reason) for reason in judged.reasons if reason is not None), "no reason was told")
+
+
+def last_message(completion: Any) -> Any:
+    """What is judged of a completion: its text, or the last message of a conversation with tools."""
+    if isinstance(completion, (list, tuple)) and len(completion) > 1:
+        return completion[-1]
+    return completion
+
+
+def reward_of(row: Row, fallback: float | None) -> float:
+    """The reward, or what takes its place; raises Unscored when nothing does."""
+    if row.reward is not None:
+        return row.reward
+    if fallback is None:
+        raise Unscored(row.reason or "unscored")
+    return fallback
+
+
+def plain(value: Any) -> Any:
+    """Plain dicts and lists for what a configuration or numpy wraps them in."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (str, bytes)) or value is None:
+        return value
+    if isinstance(value, Iterable):
+        return [plain(inner) for inner in value]
+    return value.item() if hasattr(value, "item") else value
+
+
+_COUNTS = ("n_requested", "n_valid", "n_parse_failed", "n_timed_out")
+
+
+def _with_text_as_reference(context: Mapping[str, Any]) -> Mapping[str, Any]:
+    reference = context.get("reference")
+    if reference is None or isinstance(reference, str):
+        return context
+    return {**context, "reference": str(reference)}
+
+
+def _row(outcome: Judged, place: int) -> Row:
+    if isinstance(outcome, JuryError):
+        return Row(None, said(outcome), None)
+    reason = outcome.reasons[place]
+    return Row(outcome.rewards[place], None if reason is None else _sentence(reason), outcome)
+
+
+def _sentence(reason: Reason) -> str:
+    return f"{reason.code}: {reason.detail}"
