@@ -51,6 +51,11 @@ class _Base:
         """The coordinator's address."""
         return self._address
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The settings of every call that has no others."""
+        return self._settings
+
     def __repr__(self) -> str:
         settings = "".join(f", {name}={value!r}" for name, value in self._settings.items())
         return f"jury.{type(self).__name__}({self._address!r}{settings})"

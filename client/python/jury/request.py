@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict, Union
 
 from ._jury import Request, parse
-from .errors import InvalidArgument, from_fault
+from .errors import InvalidArgument, JuryError, from_fault
+from .plain import first_fault
 
 Readout = Literal["expected", "sampled", "free"]
 """How scores are read: as the mean of each score's distribution, drawn from it, or from the judge's own text."""
@@ -159,12 +160,14 @@ def make_request(item: AnyItem, settings: Mapping[str, Any]) -> Request:
     message["item"] = _item(item)
     try:
         text = json.dumps(message, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise InvalidArgument(f"the request is not plain data: {error}") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _not_plain(message) or InvalidArgument(f"the request is not plain data: {error}") from None
     request, unknown_keys, fault = parse(text)
     if request is None:
         assert fault is not None
-        raise from_fault(fault)
+        refused = from_fault(fault)
+        # A fault of the JSON itself has no field, but a line and a column of a text that the caller never saw.
+        raise refused if _has_field(refused) else _not_plain(message) or refused
     for key in unknown_keys:
         warnings.warn(f"nobody looks at the key {key!r}", stacklevel=4)
     return request
@@ -172,13 +175,22 @@ def make_request(item: AnyItem, settings: Mapping[str, Any]) -> Request:
 
 def _item(item: AnyItem) -> Mapping[str, Any]:
     if isinstance(item, Mapping):
-        return item
+        return dict(item)
     if isinstance(item, tuple) and len(item) == 2:
         query, responses = item
         if isinstance(responses, str):
             raise _invalid("item.responses", "must be a list of texts, is one text")
         return {"query": query, "responses": list(responses)}
     raise _invalid("item", f"must be a dict, or a tuple of query and responses, is {type(item).__name__}")
+
+
+def _not_plain(message: Mapping[str, Any]) -> InvalidArgument | None:
+    found = first_fault(message)
+    return None if found is None else _invalid(*found)
+
+
+def _has_field(error: JuryError) -> bool:
+    return isinstance(error, InvalidArgument) and error.field is not None
 
 
 def _milliseconds(budget: float) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import pickle
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -67,6 +68,26 @@ def test_a_malformed_request_names_its_field(tiny: jury.Client) -> None:
         tiny.score("q", "one text")
     with pytest.raises(TypeError, match="max_tokens"):
         tiny.score(*PAIR, max_tokens=5)  # type: ignore[call-arg]
+
+
+def test_data_that_is_not_plain_is_refused_by_its_path(tiny: jury.Client) -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    refused: list[tuple[Any, str]] = [
+        (("q", ["a", "half \udc00"]), "item.responses[1]"),
+        (("q", ["a", b"b"]), "item.responses[1]"),
+        (([{"role": "user", "content": [{"type": "image", "image": object()}]}], ["a"]), "item.query[0].content[0].image"),
+        ({"query": "q", "responses": ["a"], "labels": [float("nan")]}, "item.labels[0]"),
+        ({"query": loop, "responses": ["a"]}, "item.query"),
+        ({"query": [{"role": "user", "content": "q", b"k": 1}], "responses": ["a"]}, "item.query[0]"),
+    ]
+    for item, field in refused:
+        with pytest.raises(jury.InvalidArgument) as told:
+            tiny.score(item)
+        assert told.value.field == field
+    with pytest.raises(jury.InvalidArgument) as told:
+        tiny.score(*PAIR, seed=object())  # type: ignore[arg-type]
+    assert told.value.field == "seed"
 
 
 def test_a_key_that_nobody_reads_is_warned_of(tiny: jury.Client) -> None:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..client import Client
 from ..errors import JuryError
+from ..request import make_request
 from .round import Round
 from .rows import Judged, said
 
@@ -34,6 +35,7 @@ log = logging.getLogger("jury.trainers")
 
 MARGIN_S = 6.0
 """The client's grace after the budget, and a second for the way."""
+_ANY_ITEM = ("any", ["any"])
 
 
 def put_below(timeout: float, consequence: str, patience: float, settings: Settings) -> float:
@@ -51,13 +53,17 @@ def put_below(timeout: float, consequence: str, patience: float, settings: Setti
 
 
 class Judge:
-    """Judges items, and waits up to ``patience`` seconds for a service that is away."""
+    """Judges items, and waits up to ``patience`` seconds for a service that is away.
+
+    Settings that any item would be refused with are raised here, before a training has begun.
+    """
 
     def __init__(
         self, client: Client | str | None, patience: float, **settings: Unpack[Settings]
     ) -> None:
         client = client if isinstance(client, Client) else Client(client)
         self.client = client.with_settings(**settings) if settings else client
+        make_request(_ANY_ITEM, self.client.settings)
         self.patience = patience
 
     def judge(self, items: Sequence[dict[str, Any]]) -> list[Judged]:

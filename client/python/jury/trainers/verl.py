@@ -48,20 +48,13 @@ async def compute_score(
         problem = f"extra_info has no {query_key!r}: name the key of the prompt in query_key, or use the reward manager"
         raise InvalidArgument(problem, field="item.query")
     reference = ground_truth if use_ground_truth else None
-    return await score(address, query, solution_str, reference, fallback, patience, settings)
+    return await score(Judge(address, patience, **plain(settings)), query, solution_str, reference, fallback)
 
 
 async def score(
-    address: str | None,
-    query: str | Sequence[Any],
-    response: str,
-    reference: Any,
-    fallback: float | None,
-    patience: float,
-    settings: Mapping[str, Any],
+    judge: Judge, query: str | Sequence[Any], response: str, reference: Any, fallback: float | None
 ) -> dict[str, float]:
     """What function and manager share."""
-    judge = Judge(address, patience, **plain(settings))
     groups = grouped([{"query": plain(query), "reference": reference}], [response])
     (row,) = per_row(groups, await judge.ajudge([group.item for group in groups]))
     return {"score": reward_of(row, fallback), **numbers(row)}

@@ -19,6 +19,7 @@ from typing import Any
 
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
+from .judging import Judge
 from .rows import plain
 from .verl import PATIENCE_S, score
 
@@ -37,11 +38,10 @@ class JuryRewardManager(RewardManagerBase):
         super().__init__(config, tokenizer, compute_score)
         chosen = config.reward.get("custom_reward_function") or {}
         options = plain(dict(chosen.get("reward_kwargs") or {}))
-        self._address: str | None = options.pop("address", None)
+        address: str | None = options.pop("address", None)
         self._use_ground_truth = bool(options.pop("use_ground_truth", False))
         self._fallback: float | None = options.pop("fallback", None)
-        self._patience = float(options.pop("patience", PATIENCE_S))
-        self._settings = options
+        self._judge = Judge(address, float(options.pop("patience", PATIENCE_S)), **options)
 
     async def run_single(self, data: Any) -> dict[str, Any]:
         """The reward of one trajectory."""
@@ -55,9 +55,7 @@ class JuryRewardManager(RewardManagerBase):
         reference = None
         if self._use_ground_truth:
             reference = item.non_tensor_batch["reward_model"]["ground_truth"]
-        told = await score(
-            self._address, query, response, reference, self._fallback, self._patience, self._settings
-        )
+        told = await score(self._judge, query, response, reference, self._fallback)
         return {"reward_score": told["score"], "reward_extra_info": told}
 
     async def _decoded(self, ids: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -55,9 +56,34 @@ def test_only_what_failed_with_the_service_is_sent_again_and_not_for_ever() -> N
     assert [str(outcome) for outcome in turn.outcome()] == ["a", "b", "again"]
 
 
-def test_what_every_item_would_meet_is_raised() -> None:
-    with pytest.raises(jury.InvalidArgument, match="settings.k"):
-        Judge("127.0.0.1:1", 0, k=0).judge([{"query": "q", "responses": ["a"]}])
+@pytest.mark.parametrize("settings", [{"k": 0}, {"voting": {"meta": b"m"}}, {"hinted": True}])
+def test_settings_are_checked_before_a_training_begins(settings: Any) -> None:
+    with pytest.raises(jury.InvalidArgument) as told:
+        Judge("127.0.0.1:1", 600, **settings)
+    assert told.value.field is not None and not told.value.field.startswith("item")
+
+
+class Picture:
+    """What a dataset of images puts into a message."""
+
+
+@pytest.mark.parametrize(
+    ("odd", "path"),
+    [
+        ({"query": "half \ud83d"}, "item.query"),
+        ({"query": [{"role": "user", "content": [{"type": "image", "image": Picture()}]}]}, r"item.query\[0\].content\[0\].image"),
+        ({"query": b"bytes"}, "item.query"),
+        ({"query": "q", "criteria": {"a", "b"}}, "item.criteria"),
+        ({"query": "q", "criteria": [float("nan")]}, r"item.criteria\[0\]"),
+    ],
+)
+def test_an_odd_row_is_unscored_with_its_path_and_the_others_are_judged(
+    tiny: jury.Client, odd: dict[str, Any], path: str
+) -> None:
+    groups = grouped([odd, {"query": "p"}], ["a", "b"])
+    first, second = per_row(groups, Judge(tiny, 0).judge([group.item for group in groups]))
+    assert first.reward is None and re.match(f"INVALID_ARGUMENT: {path}: ", str(first.reason))
+    assert second.reward is not None
 
 
 @pytest.mark.parametrize("error", [jury.Unauthenticated("token"), jury.WrongModel("another"), jury.InvalidArgument("k", field="k")])
@@ -90,6 +116,18 @@ def test_a_model_that_went_away_under_a_part_of_a_batch_leaves_that_unscored(tin
     turn.record(jury.Answer(1, tiny.score("q", ["a"]), None))
     assert turn.wait(now=0.0) is None
     assert [len(outcome.rewards) for outcome in turn.outcome() if isinstance(outcome, jury.Verdict)] == [1, 1]
+
+
+def test_a_refusal_that_names_no_field_is_raised_when_the_whole_batch_has_it() -> None:
+    unnamed = jury.InvalidArgument("refused on the way")
+    turn = Round(2, patience=0, now=0.0)
+    turn.record(answer(0, unnamed))
+    turn.record(answer(1, jury.InvalidArgument("b", field="item")))
+    assert len(turn.outcome()) == 2
+    turn = Round(1, patience=0, now=0.0)
+    turn.record(answer(0, unnamed))
+    with pytest.raises(jury.InvalidArgument, match="on the way"):
+        turn.outcome()
 
 
 def test_an_item_without_an_answer_is_never_left_out_in_silence() -> None:

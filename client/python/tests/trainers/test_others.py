@@ -16,6 +16,7 @@ from jury.trainers import Unscored
 from jury.trainers.areal import RewardFunction
 from jury.trainers.slime import group_reward_function, reward_function
 from jury.trainers.verifiers import Scorer
+from jury.trainers.verl import compute_score
 
 TOO_LONG = "r" * 9000
 
@@ -63,6 +64,14 @@ def test_the_function_of_areal_works_in_a_process_pool(tiny: jury.Client) -> Non
         reward_fn("p", TOO_LONG, [1], [2])
     with pytest.raises(ValueError, match="timeout"):
         RewardFunction(tiny, timeout=5)
+
+
+def test_an_odd_response_takes_the_fallback(tiny: jury.Client) -> None:
+    assert RewardFunction(tiny, fallback=0.5)("p", "half \ud83d", [1], [2]) == 0.5
+    settings: dict[str, Any] = {"k": 1, "max_critique_tokens": 1, "min_readout_mass": 0}
+    called = compute_score("d", "half \ud83d", None, {"question": "p"}, address=tiny.address, fallback=0.5, **settings)
+    told = asyncio.run(called)
+    assert (told["score"], told["valid"]) == (0.5, 0.0)
 
 
 def test_the_deadline_for_areal_lies_below_its_own(tiny: jury.Client) -> None:
