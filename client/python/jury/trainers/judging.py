@@ -2,7 +2,7 @@
 
 ::
 
-    rows -> items -> Judge -> verdicts or errors -> rows
+    rows -> items -> Judge -> outcomes -> rows
                       |  ^
                       v  |   what to send, how long to wait, what to raise
                      Round
@@ -24,7 +24,7 @@ from ..client import Client
 from ..errors import JuryError
 from ..request import make_request
 from .round import Round
-from .rows import Judged, said
+from .rows import Outcome, said
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -66,37 +66,43 @@ class Judge:
         make_request(_ANY_ITEM, self.client.settings)
         self.patience = patience
 
-    def judge(self, items: Sequence[dict[str, Any]]) -> list[Judged]:
-        """A verdict or an error for each item, in order. Raises only what every item would meet."""
-        turn = Round(len(items), self.patience, time.monotonic())
+    def judge(self, items: Sequence[dict[str, Any]]) -> list[Outcome]:
+        """What came of each item, in order. Raises only what every item would meet."""
+        turn = Round(items, self.patience, time.monotonic())
         while True:
-            for answer in self.client.score_many([items[index] for index in turn.pending()]):
+            for answer in self.client.score_many(turn.items()):
                 turn.record(answer)
             wait = turn.wait(time.monotonic())
             if wait is None:
-                return _told(turn.outcome())
+                return _told(turn.outcomes())
             _say_again(turn, wait)
             time.sleep(wait)
 
-    async def ajudge(self, items: Sequence[dict[str, Any]]) -> list[Judged]:
+    async def ajudge(self, items: Sequence[dict[str, Any]]) -> list[Outcome]:
         """The same on an event loop."""
-        turn = Round(len(items), self.patience, time.monotonic())
+        turn = Round(items, self.patience, time.monotonic())
         while True:
-            async for answer in self.client.ascore_many([items[index] for index in turn.pending()]):
+            async for answer in self.client.ascore_many(turn.items()):
                 turn.record(answer)
             wait = turn.wait(time.monotonic())
             if wait is None:
-                return _told(turn.outcome())
+                return _told(turn.outcomes())
             _say_again(turn, wait)
             await asyncio.sleep(wait)
 
 
 def _say_again(turn: Round, wait: float) -> None:
+    if wait == 0:
+        # A response was left out, which is told at the end.
+        return
     log.warning("%d items are judged again in %.0f s: %s", len(turn.pending()), wait, turn.why_again())
 
 
-def _told(judged: list[Judged]) -> list[Judged]:
-    for outcome in judged:
-        if isinstance(outcome, JuryError) or outcome.status == "UNSCORED":
-            log.warning("unscored: %s", said(outcome))
-    return judged
+def _told(outcomes: list[Outcome]) -> list[Outcome]:
+    for outcome in outcomes:
+        for error in outcome.left_out.values():
+            log.warning("unscored: %s", said(error))
+        judged = outcome.judged
+        if isinstance(judged, JuryError) or judged.status == "UNSCORED":
+            log.warning("unscored: %s", said(judged))
+    return outcomes

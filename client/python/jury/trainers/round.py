@@ -1,18 +1,20 @@
 """Which items of a batch are still to be judged, until when it is worth trying, and what ends the batch.
 
 Pure: time is an argument. An error that every item would meet is raised at once; one that may pass, or that is an item's
-own, becomes what came of it. What nothing says is an item's own is raised when the whole batch has ended so.
+own, becomes what came of it; one about a response of an item leaves that out. What nothing says is an item's own is raised when
+the whole batch has ended so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..batch import Answer
 from ..errors import Internal, InvalidArgument, JuryError, Unauthenticated, WrongModel
 from ..verdict import Verdict
-from .rows import Judged, said
+from .candidates import Candidates
+from .rows import Judged, Outcome, said
 
 if TYPE_CHECKING:
     from typing_extensions import TypeGuard
@@ -26,16 +28,24 @@ _LONGEST_WAIT_S = 10.0
 class Round:
     """The items of one batch."""
 
-    def __init__(self, n_items: int, patience: float, now: float) -> None:
-        self._judged: list[Judged | None] = [None] * n_items
-        self._pending = list(range(n_items))
+    def __init__(self, items: Sequence[Mapping[str, Any]], patience: float, now: float) -> None:
+        self._candidates = [Candidates(item) for item in items]
+        self._judged: list[Judged | None] = [None] * len(items)
+        self._pending = list(range(len(items)))
+        self._mended: list[int] = []
+        """Items that have a response less, to be sent at once."""
         self._again: list[int] = []
+        """Items to be sent when the service may be back."""
         self._gives_up_at = now + patience
         self._wait = 0.5
 
     def pending(self) -> list[int]:
         """The items to send now, by index."""
         return self._pending
+
+    def items(self) -> list[dict[str, Any]]:
+        """The same, as they are sent."""
+        return [self._candidates[index].item() for index in self._pending]
 
     def record(self, answer: Answer) -> None:
         """What came of the item at ``answer.index`` of those pending. Raises what every item would meet."""
@@ -45,11 +55,16 @@ class Round:
         if _is_of_every_item(judged):
             raise judged
         self._judged[index] = judged
-        if _is_away(judged):
+        if isinstance(judged, InvalidArgument) and self._candidates[index].leave_out(judged):
+            self._mended.append(index)
+        elif _is_away(judged):
             self._again.append(index)
 
     def wait(self, now: float) -> float | None:
         """Seconds until what failed should be sent again; None when all is done, or patience is at its end."""
+        if self._mended:
+            self._pending, self._mended = self._mended, []
+            return 0.0
         self._pending, self._again = self._again, []
         self._wait = min(2 * self._wait, _LONGEST_WAIT_S)
         if not self._pending or now + self._wait > self._gives_up_at:
@@ -61,7 +76,7 @@ class Round:
         judged = self._judged[self._pending[0]]
         return "they were not judged" if judged is None else said(judged)
 
-    def outcome(self) -> list[Judged]:
+    def outcomes(self) -> list[Outcome]:
         """What came of every item. Raises what the whole batch has ended with, if waiting or leaving items out cannot mend it."""
         judged = [one for one in self._judged if one is not None]
         if len(judged) < len(self._judged):
@@ -72,7 +87,7 @@ class Round:
         if judged and all(isinstance(one, InvalidArgument) and one.field is None for one in judged):
             assert isinstance(judged[0], JuryError)
             raise judged[0]
-        return judged
+        return [Outcome(one, candidates.left_out) for one, candidates in zip(judged, self._candidates)]
 
 
 def _is_of_every_item(judged: Judged) -> TypeGuard[JuryError]:

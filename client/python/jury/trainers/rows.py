@@ -2,13 +2,13 @@
 
 ::
 
-    rows -> grouped -> items .. verdicts or errors -> per_row -> rows
+    rows -> grouped -> items .. outcomes -> per_row -> rows
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Union
 
 from ..errors import JuryError
@@ -43,6 +43,26 @@ class Row:
     verdict: Verdict | None
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an item."""
+
+    judged: Judged
+    """Of the responses that were shown to the judge."""
+    left_out: Mapping[int, JuryError] = field(default_factory=dict)
+    """Why others were not, by their place."""
+
+    def row(self, place: int) -> Row:
+        """What the response at ``place`` got."""
+        if place in self.left_out:
+            return Row(None, said(self.left_out[place]), None)
+        if isinstance(self.judged, JuryError):
+            return Row(None, said(self.judged), None)
+        shown = place - sum(left_out < place for left_out in self.left_out)
+        reason = self.judged.reasons[shown]
+        return Row(self.judged.rewards[shown], None if reason is None else _sentence(reason), self.judged)
+
+
 def grouped(contexts: Iterable[Mapping[str, Any]], responses: Sequence[Any]) -> list[Group]:
     """Groups neighbouring rows of equal context (query, reference, ...); groups over 64 are split evenly.
 
@@ -64,12 +84,12 @@ def grouped(contexts: Iterable[Mapping[str, Any]], responses: Sequence[Any]) -> 
     return groups
 
 
-def per_row(groups: Sequence[Group], judged: Sequence[Judged]) -> list[Row]:
-    """The outcome of each row, in the order of rows."""
+def per_row(groups: Sequence[Group], outcomes: Sequence[Outcome]) -> list[Row]:
+    """What each row got, in the order of rows."""
     rows: dict[int, Row] = {}
-    for group, outcome in zip(groups, judged):
+    for group, outcome in zip(groups, outcomes):
         for place, row in enumerate(group.rows):
-            rows[row] = _row(outcome, place)
+            rows[row] = outcome.row(place)
     return [rows[row] for row in range(len(rows))]
 
 
@@ -137,13 +157,6 @@ def _with_text_as_reference(context: Mapping[str, Any]) -> Mapping[str, Any]:
     if reference is None or isinstance(reference, str):
         return context
     return {**context, "reference": str(reference)}
-
-
-def _row(outcome: Judged, place: int) -> Row:
-    if isinstance(outcome, JuryError):
-        return Row(None, said(outcome), None)
-    reason = outcome.reasons[place]
-    return Row(outcome.rewards[place], None if reason is None else _sentence(reason), outcome)
 
 
 def _sentence(reason: Reason) -> str:

@@ -13,6 +13,9 @@ from jury.trainers.round import Round
 from jury.trainers.rows import grouped, numbers, per_row
 
 
+ITEM = {"query": "q", "responses": ["a"]}
+
+
 def rows_of(prompts: list[Any]) -> list[list[int]]:
     contexts = [{"query": prompt} for prompt in prompts]
     return [group.rows for group in grouped(contexts, ["a"] * len(prompts))]
@@ -43,7 +46,7 @@ def answer(index: int, error: jury.JuryError) -> jury.Answer:
 
 
 def test_only_what_failed_with_the_service_is_sent_again_and_not_for_ever() -> None:
-    turn = Round(3, patience=3.5, now=0.0)
+    turn = Round([ITEM] * 3, patience=3.5, now=0.0)
     for index, error in enumerate([jury.Unreachable("a"), jury.InvalidArgument("b", field="item"), jury.Unreachable("c")]):
         turn.record(answer(index, error))
     assert turn.wait(now=0.0) == 1.0
@@ -53,7 +56,7 @@ def test_only_what_failed_with_the_service_is_sent_again_and_not_for_ever() -> N
     assert turn.pending() == [2]
     turn.record(answer(0, jury.Unreachable("again")))
     assert turn.wait(now=3.0) is None
-    assert [str(outcome) for outcome in turn.outcome()] == ["a", "b", "again"]
+    assert [str(outcome.judged) for outcome in turn.outcomes()] == ["a", "b", "again"]
 
 
 @pytest.mark.parametrize("settings", [{"k": 0}, {"voting": {"meta": b"m"}}, {"hinted": True}])
@@ -88,7 +91,7 @@ def test_an_odd_row_is_unscored_with_its_path_and_the_others_are_judged(
 
 @pytest.mark.parametrize("error", [jury.Unauthenticated("token"), jury.WrongModel("another"), jury.InvalidArgument("k", field="k")])
 def test_an_error_that_every_item_would_meet_is_raised_at_the_first(error: jury.JuryError) -> None:
-    turn = Round(2, patience=600, now=0.0)
+    turn = Round([ITEM] * 2, patience=600, now=0.0)
     with pytest.raises(type(error)) as told:
         turn.record(answer(0, error))
     assert told.value is error
@@ -96,7 +99,7 @@ def test_an_error_that_every_item_would_meet_is_raised_at_the_first(error: jury.
 
 def test_a_model_that_nobody_serves_is_told_while_waiting_and_raised_when_patience_ends(tiny: jury.Client) -> None:
     unserved = tiny.score("q", ["a"], model="typo")
-    turn = Round(2, patience=1.0, now=0.0)
+    turn = Round([ITEM] * 2, patience=1.0, now=0.0)
     for index in range(2):
         turn.record(jury.Answer(index, unserved, None))
     assert turn.wait(now=0.0) == 1.0
@@ -105,37 +108,77 @@ def test_a_model_that_nobody_serves_is_told_while_waiting_and_raised_when_patien
         turn.record(jury.Answer(index, unserved, None))
     assert turn.wait(now=1.0) is None
     with pytest.raises(jury.WrongModel, match="typo.*the fleet serves"):
-        turn.outcome()
+        turn.outcomes()
     with pytest.raises(jury.WrongModel):
         Judge(tiny, 0, model="typo").judge([{"query": "q", "responses": ["a"]}])
 
 
 def test_a_model_that_went_away_under_a_part_of_a_batch_leaves_that_unscored(tiny: jury.Client) -> None:
-    turn = Round(2, patience=0, now=0.0)
+    turn = Round([ITEM] * 2, patience=0, now=0.0)
     turn.record(jury.Answer(0, tiny.score("q", ["a"], model="typo"), None))
     turn.record(jury.Answer(1, tiny.score("q", ["a"]), None))
     assert turn.wait(now=0.0) is None
-    assert [len(outcome.rewards) for outcome in turn.outcome() if isinstance(outcome, jury.Verdict)] == [1, 1]
+    assert [isinstance(outcome.judged, jury.Verdict) for outcome in turn.outcomes()] == [True, True]
+
+
+def rewards_of(judge: jury.Client, responses: list[Any], query: Any = "q") -> tuple[list[float | None], list[str | None]]:
+    groups = grouped([{"query": query}] * len(responses), responses)
+    rows = per_row(groups, Judge(judge, 0).judge([group.item for group in groups]))
+    return [row.reward for row in rows], [row.reason for row in rows]
+
+
+def test_a_malformed_candidate_is_left_out_and_the_others_are_judged_as_if_it_were_not_there(tiny: jury.Client) -> None:
+    tool = {"role": "tool", "content": "4"}
+    rewards, reasons = rewards_of(tiny, [b"bytes", "one", [tool], "two"])
+    assert rewards[1::2] == tiny.score("q", ["one", "two"]).rewards and rewards[::2] == [None, None]
+    assert reasons[1::2] == [None, None]
+    assert str(reasons[0]).startswith("INVALID_ARGUMENT: item.responses[0]: ") and "bytes" in str(reasons[0])
+    assert str(reasons[2]).startswith("INVALID_ARGUMENT: item.responses[2][0]: ") and "role" in str(reasons[2])
+
+
+def test_of_an_item_that_is_too_large_the_longest_response_is_left_out(tiny: jury.Client) -> None:
+    rewards, reasons = rewards_of(tiny, ["one", "x" * (4 << 20), "two"])
+    assert [rewards[0], rewards[2]] == tiny.score("q", ["one", "two"]).rewards
+    assert rewards[1] is None and "item.responses[1]: is the longest" in str(reasons[1]) and "4194304" in str(reasons[1])
+
+
+def test_where_no_response_is_left_each_has_its_reason(tiny: jury.Client) -> None:
+    rewards, reasons = rewards_of(tiny, [b"one", b"two"])
+    assert rewards == [None, None]
+    assert [str(reason).split(": ")[1] for reason in reasons] == ["item.responses[0]", "item.responses[1]"]
+    rewards, reasons = rewards_of(tiny, ["one", "two"], query="x" * (4 << 20))
+    assert rewards == [None, None] and all("4194304" in str(reason) for reason in reasons)
+
+
+def test_a_response_is_left_out_at_once_and_what_is_away_still_has_its_patience() -> None:
+    turn = Round([ITEM, {"query": "q", "responses": ["a", "b"]}], patience=1.0, now=0.0)
+    turn.record(answer(0, jury.Unreachable("away")))
+    turn.record(answer(1, jury.InvalidArgument("item.responses[0]: odd", field="item.responses[0]")))
+    assert turn.wait(now=0.0) == 0.0
+    assert turn.items() == [{"query": "q", "responses": ["b"]}]
+    turn.record(answer(0, jury.Unreachable("away, too")))
+    assert turn.wait(now=0.0) == 1.0
+    assert turn.pending() == [0, 1]
 
 
 def test_a_refusal_that_names_no_field_is_raised_when_the_whole_batch_has_it() -> None:
     unnamed = jury.InvalidArgument("refused on the way")
-    turn = Round(2, patience=0, now=0.0)
+    turn = Round([ITEM] * 2, patience=0, now=0.0)
     turn.record(answer(0, unnamed))
     turn.record(answer(1, jury.InvalidArgument("b", field="item")))
-    assert len(turn.outcome()) == 2
-    turn = Round(1, patience=0, now=0.0)
+    assert len(turn.outcomes()) == 2
+    turn = Round([ITEM], patience=0, now=0.0)
     turn.record(answer(0, unnamed))
     with pytest.raises(jury.InvalidArgument, match="on the way"):
-        turn.outcome()
+        turn.outcomes()
 
 
 def test_an_item_without_an_answer_is_never_left_out_in_silence() -> None:
-    turn = Round(2, patience=0, now=0.0)
+    turn = Round([ITEM] * 2, patience=0, now=0.0)
     turn.record(answer(1, jury.InvalidArgument("b", field="item")))
     assert turn.wait(now=0.0) is None
     with pytest.raises(jury.Internal, match="1 of 2 items"):
-        turn.outcome()
+        turn.outcomes()
 
 
 def test_a_row_without_reward_has_its_reason_and_the_keys_of_every_other(tiny: jury.Client) -> None:
