@@ -111,10 +111,10 @@ fn required<'a>(body: &'a Map<String, Value>, name: &str) -> Result<&'a Value, R
     body.get(name).ok_or_else(|| Refused::invalid(name, "is missing"))
 }
 
-/// The text that a judge may compare with: a trainer's label, if it is a text or a number.
+/// The text that a judge may compare with: a trainer's label, if it is a text or a number. A blank one is none, as in any item.
 fn reference(label: Option<&Value>) -> Option<Value> {
     match label? {
-        Value::String(text) if !text.is_empty() => Some(Value::from(text.as_str())),
+        Value::String(text) => Some(Value::from(text.as_str())),
         Value::Number(number) => Some(Value::from(number.to_string())),
         _ => None,
     }

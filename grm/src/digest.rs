@@ -98,9 +98,9 @@ impl Encoder {
         }
     }
 
-    /// Reference, criteria and principles. An empty list is the same as none.
+    /// Reference, criteria and principles. A blank reference and an empty list are the same as none.
     pub(crate) fn guidance(&mut self, item: &Item) {
-        self.optional(item.reference.as_deref(), Self::text);
+        self.optional(item.known_answer(), Self::text);
         self.texts(item.criteria.as_deref().unwrap_or_default().iter().map(String::as_str));
         self.texts(item.principles.as_deref().unwrap_or_default().iter().map(String::as_str));
     }

@@ -153,6 +153,18 @@ async fn nemo_gym_gets_its_body_back_with_the_reward() {
 }
 
 #[tokio::test]
+async fn a_label_that_is_blank_is_no_reference() {
+    let door = Door::open(ScriptedBackend::new()).await;
+    let item = json!({"query": "What is 2 + 2?", "responses": ["It is 4."]});
+    let reward = json!(verdict(&door, item).await.rewards[0].unwrap());
+    for label in [json!(""), json!(" "), Value::Null] {
+        let mut body = slime();
+        body["label"] = label;
+        assert_eq!(door.post("/slime?k=4", &body).await.json(), reward);
+    }
+}
+
+#[tokio::test]
 async fn a_judge_that_fails_is_told_to_nemo_gym_as_gym_tells_it_itself() {
     let door = Door::open(unreadable()).await;
     let answer = door.post("/verify", &nemo_gym()).await;

@@ -55,10 +55,11 @@ fn request() -> impl Strategy<Value = ScoreRequest> {
     })
 }
 
-/// What makes two requests the same: an empty list is no list, a text is a turn of the user.
+/// What makes two requests the same: an empty list is no list, a blank reference none, a text is a turn of the user.
 fn plain(mut request: ScoreRequest) -> ScoreRequest {
     let item = &mut request.item;
     item.query = Query::Turns(item.query.turns());
+    item.reference = item.known_answer().map(str::to_owned);
     item.criteria = item.criteria.take().filter(|list| !list.is_empty());
     item.principles = item.principles.take().filter(|list| !list.is_empty());
     item.labels = item.labels.take().filter(|list| !list.is_empty());

@@ -21,7 +21,7 @@ pub struct Item {
     /// The candidate responses, at least one. Indices everywhere refer to this order.
     #[serde(deserialize_with = "message::responses")]
     pub responses: Vec<String>,
-    /// A ground-truth answer that the model may compare with.
+    /// A ground-truth answer that the model may compare with; [`Item::known_answer`] says whether there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
     /// Rubrics that take the place of the template's general criteria.
@@ -97,6 +97,11 @@ impl Item {
             labels: None,
             category: None,
         }
+    }
+
+    /// The reference, if it says anything: a blank one is none, however it came in.
+    pub fn known_answer(&self) -> Option<&str> {
+        self.reference.as_deref().filter(|reference| !reference.trim().is_empty())
     }
 
     /// Bytes of all the text that is judged or judged by.
@@ -235,6 +240,17 @@ mod tests {
     fn null_is_the_same_as_leaving_an_optional_field_out() {
         let json = r#"{"query": "q", "responses": ["a"], "best": null, "criteria": null}"#;
         assert_eq!(Item::from_json(json).unwrap().0.best, None);
+    }
+
+    #[test]
+    fn a_blank_reference_is_no_reference() {
+        let digest =
+            |rest: &str| crate::plan::content_digest(&read(r#""q""#, rest).unwrap(), &[0, 1]);
+        let without = digest("");
+        for blank in [r#""""#, r#"" \n""#, "null"] {
+            assert_eq!(digest(&format!(r#", "reference": {blank}"#)), without, "{blank}");
+        }
+        assert_ne!(digest(r#", "reference": "nan""#), without, "a text is never guessed at");
     }
 
     #[test]

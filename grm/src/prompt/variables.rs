@@ -80,7 +80,7 @@ impl Variables {
             n: input.order.len(),
             criteria: list(&item.criteria),
             principles: list(&item.principles),
-            reference: item.reference.as_ref().map(|text| slots.put(text, None)),
+            reference: item.known_answer().map(|text| slots.put(text, None)),
             scale: ScaleVariable::of(input.scale),
             best: match input.variant {
                 Variant::Plain => None,

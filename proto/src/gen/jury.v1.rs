@@ -15,7 +15,7 @@ pub struct Item {
     /// The candidate responses, 1 to 64. Indices everywhere refer to this order. May repeat; may be empty strings.
     #[prost(string, repeated, tag = "4")]
     pub responses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// A ground-truth answer to compare with. Absent: judged without one.
+    /// A ground-truth answer to compare with. Absent or blank: judged without one.
     #[prost(string, optional, tag = "5")]
     pub reference: ::core::option::Option<::prost::alloc::string::String>,
     /// Rubrics that take the place of the general criteria. Empty: the template's own.

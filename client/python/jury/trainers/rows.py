@@ -66,11 +66,11 @@ class Outcome:
 def grouped(contexts: Iterable[Mapping[str, Any]], responses: Sequence[Any]) -> list[Group]:
     """Groups neighbouring rows of equal context (query, reference, ...); groups over 64 are split evenly.
 
-    A reference of another type, such as a number, is taken as its text.
+    A reference of another type, such as a number, is taken as its text. What stands for a missing value is left out.
     """
     groups: list[Group] = []
-    runs: list[tuple[Mapping[str, Any], list[int]]] = []
-    for row, context in enumerate(map(_with_text_as_reference, contexts)):
+    runs: list[tuple[dict[str, Any], list[int]]] = []
+    for row, context in enumerate(map(_plain_context, contexts)):
         if runs and runs[-1][0] == context:
             runs[-1][1].append(row)
         else:
@@ -82,6 +82,17 @@ def grouped(contexts: Iterable[Mapping[str, Any]], responses: Sequence[Any]) -> 
             item = {**context, "responses": [responses[row] for row in mine]}
             groups.append(Group(mine, {key: value for key, value in item.items() if value is not None}))
     return groups
+
+
+def reference_of(value: Any) -> str | None:
+    """A cell of a dataset as a reference: blank texts and missing values are none, all else is its text.
+
+    A reference reaches the prompt as known to be right, so nothing is made up.
+    """
+    if _is_missing(value):
+        return None
+    text = str(value)
+    return text if text.strip() else None
 
 
 def per_row(groups: Sequence[Group], outcomes: Sequence[Outcome]) -> list[Row]:
@@ -152,11 +163,20 @@ def plain(value: Any) -> Any:
 _COUNTS = ("n_requested", "n_valid", "n_parse_failed", "n_timed_out")
 
 
-def _with_text_as_reference(context: Mapping[str, Any]) -> Mapping[str, Any]:
-    reference = context.get("reference")
-    if reference is None or isinstance(reference, str):
-        return context
-    return {**context, "reference": str(reference)}
+def _plain_context(context: Mapping[str, Any]) -> dict[str, Any]:
+    known = {key: None if key != "query" and _is_missing(value) else value for key, value in context.items()}
+    return {**known, "reference": reference_of(known.get("reference"))}
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a cell of a table is empty: None, NaN, or pandas' own NA and NaT."""
+    if value is None or type(value).__name__ == "NAType":
+        return True
+    try:
+        return bool(value != value)
+    except (TypeError, ValueError):
+        # Of arrays, which are no cells.
+        return False
 
 
 def _sentence(reason: Reason) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -39,6 +40,36 @@ def test_another_reference_is_another_group() -> None:
         {"query": "p", "reference": "7", "responses": ["a", "b"]},
         {"query": "p", "responses": ["c"]},
     ]
+
+
+class NAType:
+    """As pandas has it: a comparison is no answer."""
+
+    def __ne__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise TypeError("boolean value of NA is ambiguous")
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), Decimal("nan"), NAType(), "", " \n"])
+def test_a_missing_value_is_no_reference(missing: Any) -> None:
+    contexts = [{"query": "p", "reference": missing}, {"query": "p"}]
+    assert [group.item for group in grouped(contexts, ["a", "b"])] == [{"query": "p", "responses": ["a", "b"]}]
+
+
+def test_a_text_is_a_reference_whatever_it_says_and_missing_criteria_are_none() -> None:
+    contexts = [{"query": "p", "reference": "nan", "criteria": float("nan")}]
+    assert [group.item for group in grouped(contexts, ["a"])] == [{"query": "p", "reference": "nan", "responses": ["a"]}]
+
+
+def test_a_blank_reference_changes_no_reward(tiny: jury.Client) -> None:
+    item = {"query": "p", "responses": ["a", "b"]}
+    without = tiny.score(item)
+    for blank in ("", "  "):
+        verdict = tiny.score({**item, "reference": blank})
+        assert (verdict.rewards, verdict.usage) == (without.rewards, without.usage)
+    assert tiny.score({**item, "reference": "nan"}).usage != without.usage
 
 
 def answer(index: int, error: jury.JuryError) -> jury.Answer:
