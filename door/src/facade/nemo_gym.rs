@@ -1,6 +1,8 @@
 //! `POST /verify`: a resources server of NeMo-Gym.
 //!
-//! The query is `responses_create_params.input` (a text or messages; `instructions` go before it as the system's turn), the
+//! The query is `responses_create_params.input` (a text or a list; `instructions` go before it as the system's turn). Of the list,
+//! messages are turns, `function_call` is a call of the assistant's turn, `function_call_output` a tool's turn; reasoning is not
+//! shown, and what is none of these is refused. The
 //! response is the text of all messages in `response.output`, joined; reasoning and calls of tools are not shown. A text or
 //! number in `expected_answer` is the reference, texts in `criteria` are the criteria. The answer is the body with `reward` and `verdict`.
 //!
@@ -54,6 +56,10 @@ fn item_of(body: &Map<String, Value>, params: &Params) -> Result<Value, Refused>
     let input = created.get("input").cloned();
     let input =
         input.ok_or_else(|| Refused::invalid("responses_create_params.input", "is missing"))?;
+    let input = match input {
+        Value::Array(listed) => Value::Array(turns(listed)?),
+        text => text,
+    };
     let query = match created.get("instructions").and_then(Value::as_str) {
         Some(instructions) => after_instructions(instructions, input),
         None => input,
@@ -76,6 +82,44 @@ fn after_instructions(instructions: &str, input: Value) -> Value {
         text => turns.push(json!({"role": "user", "content": text})),
     }
     Value::Array(turns)
+}
+
+/// The turns of a conversation as the Responses API lists it: what a model says and calls at once are items of their own there.
+fn turns(listed: Vec<Value>) -> Result<Vec<Value>, Refused> {
+    let mut turns = Vec::new();
+    for (at, one) in listed.into_iter().enumerate() {
+        match one["type"].as_str() {
+            Some("reasoning") => {}
+            Some("function_call") => {
+                let function = json!({"name": one["name"], "arguments": one["arguments"]});
+                add_call(&mut turns, json!({"function": function}));
+            }
+            Some("function_call_output") => {
+                turns.push(json!({"role": "tool", "content": one["output"]}));
+            }
+            Some(kind) if one.get("role").is_none() => {
+                let problem = format!(
+                    "is of type {kind:?}, which is no text; leave it out, or say in a message what came of it"
+                );
+                let field = format!("responses_create_params.input[{at}]");
+                return Err(Refused::invalid(&field, &problem));
+            }
+            _ => turns.push(one),
+        }
+    }
+    Ok(turns)
+}
+
+/// A call belongs to the turn of the assistant that it follows, or is one.
+fn add_call(turns: &mut Vec<Value>, call: Value) {
+    if turns.last().is_none_or(|turn| turn["role"] != "assistant") {
+        turns.push(json!({"role": "assistant", "content": null}));
+    }
+    let turn = turns.last_mut().and_then(Value::as_object_mut).expect("a turn with a role");
+    match turn.entry("tool_calls").or_insert(Value::Null) {
+        Value::Array(calls) => calls.push(call),
+        none => *none = json!([call]),
+    }
 }
 
 /// The text of all messages, as Gym's own judges take it.

@@ -153,6 +153,37 @@ async fn nemo_gym_gets_its_body_back_with_the_reward() {
 }
 
 #[tokio::test]
+async fn calls_of_tools_and_their_results_are_shown_of_a_rollout_of_nemo_gym() {
+    let backend = ScriptedBackend::new();
+    let handle = backend.handle();
+    let door = Door::open(backend).await;
+    let mut body = nemo_gym();
+    let input = &mut body["responses_create_params"]["input"];
+    *input = json!([
+        {"role": "user", "content": "Warm?"},
+        {"type": "reasoning", "id": "r", "summary": []},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "I look."}]},
+        {"type": "function_call", "name": "weather", "arguments": "{\"at\": 1}", "call_id": "1"},
+        {"type": "function_call", "name": "time", "arguments": "{}", "call_id": "2"},
+        {"type": "function_call_output", "call_id": "1", "output": "4 degrees"},
+    ]);
+    let answer = door.post("/verify?k=4", &body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    assert!(was_shown(&handle, "I look.\nTool call: weather({\"at\": 1})\nTool call: time({})"));
+    assert!(was_shown(&handle, "4 degrees"));
+    let image = json!([{"type": "input_text", "text": "What is it?"}, {"type": "input_image", "image_url": "data:"}]);
+    for (input, field) in [
+        (json!([{"role": "user", "content": image}]), "item.query[0].content[1]"),
+        (json!([{"type": "web_search_call", "id": "1"}]), "responses_create_params.input[0]"),
+    ] {
+        body["responses_create_params"]["input"] = input;
+        let refused = door.post("/verify", &body).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
+        assert_eq!(refused.json()["error"]["field"], field);
+    }
+}
+
+#[tokio::test]
 async fn a_label_that_is_blank_is_no_reference() {
     let door = Door::open(ScriptedBackend::new()).await;
     let item = json!({"query": "What is 2 + 2?", "responses": ["It is 4."]});

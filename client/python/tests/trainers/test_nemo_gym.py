@@ -80,6 +80,34 @@ def test_what_is_unscored_is_a_failed_judge_to_gym_and_no_zero(tiny: jury.Client
     assert told["verdict"]["rewards"] == [None]
 
 
+def test_a_rollout_that_holds_no_text_is_a_failed_judge_and_calls_of_tools_are_judged(tiny: jury.Client) -> None:
+    from nemo_gym.rollout_collection import NG_FAILURE_CLASS_KEY
+
+    asked = {"role": "user", "content": "weather?"}
+    call = {"type": "function_call", "name": "weather", "arguments": "{}", "call_id": "1"}
+    came = {"type": "function_call_output", "call_id": "1", "output": "4 degrees"}
+    image = {"type": "input_image", "image_url": "data:", "detail": "auto"}
+    bodies = [rollout("A coat."), rollout("A coat.")]
+    bodies[0]["responses_create_params"] = {"input": [asked, call, came]}
+    bodies[1]["responses_create_params"] = {"input": [{"role": "user", "content": [image]}]}
+    told, refused = verified(tiny, *bodies)
+    called = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "weather", "arguments": "{}"}}]}
+    turns = [asked, called, {"role": "tool", "content": "4 degrees"}]
+    assert told["reward"] == tiny.score({"query": turns, "responses": ["A coat."]}).rewards[0]
+    assert refused[NG_FAILURE_CLASS_KEY] == "judge_failed"
+    assert "item.query[0].content[0]: is an image" in refused["_ng_failure_judge_error"]
+
+
+def test_a_server_with_a_setting_that_is_refused_does_not_start(tiny: jury.Client) -> None:
+    from jury.trainers.nemo_gym import JuryServer, JuryServerConfig
+
+    config = JuryServerConfig(
+        host="127.0.0.1", port=1, entrypoint="app.py", name="jury", domain="other", address=tiny.address, settings={"k": 0}
+    )
+    with pytest.raises(ValueError, match="settings.k"):
+        served(JuryServer, config)
+
+
 def example(name: str) -> Any:
     """An example's module."""
     spec = importlib.util.spec_from_file_location(Path(name).stem, EXAMPLES / name)
