@@ -32,14 +32,16 @@ def reward_function(
     reference: str | None = None,
     criteria: str | None = None,
     patience: float = PATIENCE_S,
+    name: str = "jury",
     **settings: Unpack[Settings],
 ) -> Reward:
     """A reward function that judges the candidates of each prompt together.
 
     ``client`` is a client or an address; ``reference`` and ``criteria`` are names of columns of the dataset: a
     ground-truth answer, and a list of rubrics. ``patience`` is how many seconds it waits for a service that is away.
+    ``name`` is that of the reward in TRL's logs: of several such functions, give each its own, or TRL mixes their numbers.
     """
-    return Reward(Judge(client, patience, **settings), reference, criteria)
+    return Reward(Judge(client, patience, **settings), reference, criteria, name)
 
 
 def async_reward_function(
@@ -48,19 +50,19 @@ def async_reward_function(
     reference: str | None = None,
     criteria: str | None = None,
     patience: float = PATIENCE_S,
+    name: str = "jury",
     **settings: Unpack[Settings],
 ) -> AsyncReward:
     """The same as a coroutine function: TRL runs several of those side by side."""
-    return AsyncReward(Judge(client, patience, **settings), reference, criteria)
+    return AsyncReward(Judge(client, patience, **settings), reference, criteria, name)
 
 
 class _Rows:
     """Rows of TRL to groups, and outcomes to what TRL wants."""
 
-    __name__ = "jury"
-    """The name under which TRL logs the rewards."""
-
-    def __init__(self, judge: Judge, reference: str | None, criteria: str | None) -> None:
+    def __init__(self, judge: Judge, reference: str | None, criteria: str | None, name: str) -> None:
+        self.__name__ = name
+        """The name under which TRL logs the rewards."""
         self._judge = judge
         self._columns = {"reference": reference, "criteria": criteria}
 
@@ -79,13 +81,13 @@ class _Rows:
         log_extra: Callable[[str, list[Any]], None] | None = columns.get("log_extra")
         if log_metric is not None and rows:
             told = [numbers(row) for row in rows]
-            log_metric("jury/unscored", sum(row.reward is None for row in rows) / len(rows))
+            log_metric(f"{self.__name__}/unscored", sum(row.reward is None for row in rows) / len(rows))
             for name in ("agreement", "latency_s", "n_parse_failed", "n_timed_out"):
                 known = [one[name] for one in told if one[name] == one[name]]
                 # The same keys in every step: TRL leaves NaN out of its means, and logs None where there is nothing else.
-                log_metric(f"jury/{name}", sum(known) / len(known) if known else float("nan"))
+                log_metric(f"{self.__name__}/{name}", sum(known) / len(known) if known else float("nan"))
         if log_extra is not None:
-            log_extra("jury_reason", [row.reason for row in rows])
+            log_extra(f"{self.__name__}_reason", [row.reason for row in rows])
         return [row.reward for row in rows]
 
 

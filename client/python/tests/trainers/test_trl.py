@@ -110,6 +110,19 @@ def test_every_step_logs_the_same_keys(small: jury.Client, tmp_path: Path) -> No
     assert one["jury/unscored"] == 0.0 and two["jury/unscored"] == 1.0
 
 
+def test_two_rewards_with_names_of_their_own_are_logged_apart(small: jury.Client, tmp_path: Path) -> None:
+    both = [reward_function(small, patience=0), async_reward_function(small, patience=0, scale=(0, 100), name="fine")]
+    trainer = train(both, ["one?", TOO_LONG], tmp_path)
+    rewards = {name: list(trainer._logs["rewards"][name]) for name in ("jury", "fine")}
+    assert all(len(of_one) == 8 for of_one in rewards.values()) and str(rewards["jury"]) != str(rewards["fine"])
+    told = trainer.state.log_history[0]
+    for name, of_one in rewards.items():
+        scored = [reward for reward in of_one if not math.isnan(reward)]
+        assert told[f"rewards/{name}/mean"] == pytest.approx(sum(scored) / len(scored))
+        assert told[f"{name}/unscored"] == 0.5 and f"{name}/agreement" in told
+        assert len(list(trainer._logs["extra"][f"{name}_reason"])) == 8
+
+
 def test_columns_of_the_dataset_reach_the_judge(small: jury.Client, tmp_path: Path) -> None:
     seen = []
 
