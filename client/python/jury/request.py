@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Literal, TypedDict, Union
 
 from ._jury import Request, parse
@@ -178,10 +178,17 @@ def _item(item: AnyItem) -> Mapping[str, Any]:
         return dict(item)
     if isinstance(item, tuple) and len(item) == 2:
         query, responses = item
-        if isinstance(responses, str):
-            raise _invalid("item.responses", "must be a list of texts, is one text")
-        return {"query": query, "responses": list(responses)}
+        return {"query": query, "responses": _listed(responses)}
     raise _invalid("item", f"must be a dict, or a tuple of query and responses, is {type(item).__name__}")
+
+
+def _listed(responses: Any) -> list[Any]:
+    """Rewards come in the order of responses, so these have one."""
+    if isinstance(responses, (str, bytes)):
+        raise _invalid("item.responses", "must be a list of texts, is one text")
+    if isinstance(responses, (Mapping, Set)) or not isinstance(responses, Iterable):
+        raise _invalid("item.responses", f"must be a list of texts in the order of rewards, is {type(responses).__name__}")
+    return list(responses)
 
 
 def _not_plain(message: Mapping[str, Any]) -> InvalidArgument | None:

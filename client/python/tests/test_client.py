@@ -66,6 +66,12 @@ def test_a_malformed_request_names_its_field(tiny: jury.Client) -> None:
     assert isinstance(told.value, ValueError)
     with pytest.raises(jury.InvalidArgument, match="a list of texts"):
         tiny.score("q", "one text")
+    unordered: list[Any] = [{"x": "one"}, {"one", "two"}, frozenset(["one"]), {"x": "one"}.keys(), 5]
+    for responses in unordered:
+        with pytest.raises(jury.InvalidArgument, match=type(responses).__name__) as told:
+            tiny.score("q", responses)
+        assert told.value.field == "item.responses"
+    assert len(tiny.score("q", {"x": "one", "y": "two"}.values()).rewards) == 2  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="max_tokens"):
         tiny.score(*PAIR, max_tokens=5)  # type: ignore[call-arg]
 

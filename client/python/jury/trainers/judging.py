@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..client import Client
-from ..errors import JuryError
+from ..errors import InvalidArgument, JuryError
 from ..request import make_request
 from .round import Round
 from .rows import Outcome, said
@@ -61,9 +61,16 @@ class Judge:
     def __init__(
         self, client: Client | str | None, patience: float, **settings: Unpack[Settings]
     ) -> None:
+        if not (client is None or isinstance(client, (str, Client))):
+            raise TypeError(
+                f"client: must be a jury.Client or an address, is {type(client).__name__}; a jury.Client serves event loops, too"
+            )
         client = client if isinstance(client, Client) else Client(client)
         self.client = client.with_settings(**settings) if settings else client
         make_request(_ANY_ITEM, self.client.settings)
+        if self.client.settings.get("request_id"):
+            problem = "one id cannot stand for every item of a training; leave it out, each call has an id of its own"
+            raise InvalidArgument(f"request_id: {problem}", field="request_id")
         self.patience = patience
 
     def judge(self, items: Sequence[dict[str, Any]]) -> list[Outcome]:

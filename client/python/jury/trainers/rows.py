@@ -71,7 +71,7 @@ def grouped(contexts: Iterable[Mapping[str, Any]], responses: Sequence[Any]) -> 
     groups: list[Group] = []
     runs: list[tuple[dict[str, Any], list[int]]] = []
     for row, context in enumerate(map(_plain_context, contexts)):
-        if runs and runs[-1][0] == context:
+        if runs and _are_equal(runs[-1][0], context):
             runs[-1][1].append(row)
         else:
             runs.append((context, [row]))
@@ -166,6 +166,14 @@ _COUNTS = ("n_requested", "n_valid", "n_parse_failed", "n_timed_out")
 def _plain_context(context: Mapping[str, Any]) -> dict[str, Any]:
     known = {key: None if key != "query" and _is_missing(value) else value for key, value in context.items()}
     return {**known, "reference": reference_of(known.get("reference"))}
+
+
+def _are_equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    try:
+        return one == other
+    except (TypeError, ValueError):
+        # Arrays and their like have no equality that is true or false.
+        return False
 
 
 def _is_missing(value: Any) -> bool:

@@ -97,6 +97,33 @@ def test_settings_are_checked_before_a_training_begins(settings: Any) -> None:
     assert told.value.field is not None and not told.value.field.startswith("item")
 
 
+def test_a_client_that_adapters_cannot_use_is_refused_at_once() -> None:
+    client: Any = jury.AsyncClient("127.0.0.1:1")
+    with pytest.raises(TypeError, match="jury.Client or an address, is AsyncClient"):
+        Judge(client, 600)
+
+
+def test_one_request_id_for_a_whole_training_is_refused() -> None:
+    with pytest.raises(jury.InvalidArgument, match="request_id: one id cannot") as told:
+        Judge("127.0.0.1:1", 0, request_id="run")
+    assert told.value.field == "request_id"
+    with pytest.raises(jury.InvalidArgument, match="request_id"):
+        Judge(jury.Client("127.0.0.1:1", request_id="run"), 0)
+
+
+class Array:
+    """As numpy has it: its comparison is an array, too."""
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __ne__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth value of an array is ambiguous")
+
+
 class Picture:
     """What a dataset of images puts into a message."""
 
@@ -107,6 +134,7 @@ class Picture:
         ({"query": "half \ud83d"}, "item.query"),
         ({"query": [{"role": "user", "content": [{"type": "image", "image": Picture()}]}]}, r"item.query\[0\].content\[0\].image"),
         ({"query": b"bytes"}, "item.query"),
+        ({"query": Array()}, "item.query"),
         ({"query": "q", "criteria": {"a", "b"}}, "item.criteria"),
         ({"query": "q", "criteria": [float("nan")]}, r"item.criteria\[0\]"),
     ],
@@ -114,8 +142,8 @@ class Picture:
 def test_an_odd_row_is_unscored_with_its_path_and_the_others_are_judged(
     tiny: jury.Client, odd: dict[str, Any], path: str
 ) -> None:
-    groups = grouped([odd, {"query": "p"}], ["a", "b"])
-    first, second = per_row(groups, Judge(tiny, 0).judge([group.item for group in groups]))
+    groups = grouped([odd, {**odd}, {"query": "p"}], ["a", "a", "b"])
+    first, _, second = per_row(groups, Judge(tiny, 0).judge([group.item for group in groups]))
     assert first.reward is None and re.match(f"INVALID_ARGUMENT: {path}: ", str(first.reason))
     assert second.reward is not None
 
