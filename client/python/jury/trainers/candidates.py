@@ -26,32 +26,35 @@ class Candidates:
 
     def leave_out(self, error: InvalidArgument) -> bool:
         """Leaves out the response that ``error`` is about; true where one was found, and others can be judged without it."""
-        index = self._at_fault(error.field or "")
-        if index is None:
+        if len(self._shown) == 1:
             return False
-        place = self._shown.pop(index)
-        self.left_out[place] = _of_place(error, index, place)
-        return bool(self._shown)
-
-    def _at_fault(self, field: str) -> int | None:
-        named = re.match(r"item\.responses\[(\d+)\]", field)
-        if named is not None and int(named.group(1)) < len(self._shown):
-            return int(named.group(1))
-        if field == "item":
+        index = self._named(error)
+        if index is not None:
+            why = self.by_place(error)
+        elif error.field == "item":
             # More bytes than an item may have.
             sizes = [_size(self._item["responses"][place]) for place in self._shown]
-            return sizes.index(max(sizes))
-        return None
+            index = sizes.index(max(sizes))
+            field = f"item.responses[{self._shown[index]}]"
+            why = InvalidArgument(f"{field}: is the longest response left; {error.message}", field=field)
+        else:
+            return False
+        self.left_out[self._shown.pop(index)] = why
+        return True
 
+    def by_place(self, error: InvalidArgument) -> InvalidArgument:
+        """The same error, its response named by the place that it had at first."""
+        index = self._named(error)
+        if index is None:
+            return error
+        shown, first = (f"item.responses[{number}]" for number in (index, self._shown[index]))
+        message, field = (text.replace(shown, first, 1) for text in (error.message, error.field or ""))
+        return InvalidArgument(message, field=field, attempts=error.attempts)
 
-def _of_place(error: InvalidArgument, index: int, place: int) -> InvalidArgument:
-    """The same error by the place that the response had at first."""
-    field = f"item.responses[{place}]"
-    if error.field == "item":
-        return InvalidArgument(f"{field}: is the longest response left; {error.message}", field=field)
-    refused_as = f"item.responses[{index}]"
-    message, path = (text.replace(refused_as, field, 1) for text in (error.message, error.field or ""))
-    return InvalidArgument(message, field=path)
+    def _named(self, error: InvalidArgument) -> int | None:
+        named = re.match(r"item\.responses\[(\d+)\]", error.field or "")
+        index = None if named is None else int(named.group(1))
+        return index if index is not None and index < len(self._shown) else None
 
 
 def _size(response: Any) -> int:

@@ -54,10 +54,13 @@ class Round:
         assert judged is not None
         if _is_of_every_item(judged):
             raise judged
+        if isinstance(judged, InvalidArgument):
+            if self._candidates[index].leave_out(judged):
+                self._mended.append(index)
+                return
+            judged = self._candidates[index].by_place(judged)
         self._judged[index] = judged
-        if isinstance(judged, InvalidArgument) and self._candidates[index].leave_out(judged):
-            self._mended.append(index)
-        elif _is_away(judged):
+        if _is_away(judged):
             self._again.append(index)
 
     def wait(self, now: float) -> float | None:

@@ -209,6 +209,12 @@ def test_where_no_response_is_left_each_has_its_reason(tiny: jury.Client) -> Non
     assert rewards == [None, None] and all("4194304" in str(reason) for reason in reasons)
 
 
+def test_why_a_response_is_unscored_is_logged_once(tiny: jury.Client, caplog: pytest.LogCaptureFixture) -> None:
+    rewards_of(tiny, [b"one"])
+    rewards_of(tiny, ["one", b"two", b"three"])
+    assert [message.split(": ")[2] for message in caplog.messages] == [f"item.responses[{place}]" for place in (0, 1, 2)]
+
+
 def test_a_response_is_left_out_at_once_and_what_is_away_still_has_its_patience() -> None:
     turn = Round([ITEM, {"query": "q", "responses": ["a", "b"]}], patience=1.0, now=0.0)
     turn.record(answer(0, jury.Unreachable("away")))
