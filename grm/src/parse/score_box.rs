@@ -71,7 +71,7 @@ pub(super) struct Bracketed<'a> {
     pub(super) close: usize,
 }
 
-/// What each `]` closes, in order: from the last `[` before it on, which an earlier one may have closed already.
+/// What each `]` closes, in order: from the last `[` before it on, unless an earlier one has closed that.
 pub(super) fn bracketed(text: &str) -> impl Iterator<Item = Bracketed<'_>> {
     let mut open = None;
     text.match_indices(['[', ']']).filter_map(move |(at, bracket)| match bracket {
