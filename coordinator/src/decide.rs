@@ -11,7 +11,7 @@ use jury_grm::stop::{Arrivals, Drawn, Stopping};
 pub(crate) struct Deciding {
     arrivals: Arrivals,
     spares: std::vec::IntoIter<SampleSpec>,
-    /// Whether prompts can be made shorter by showing fewer responses.
+    /// Whether prompts can be made shorter by showing fewer responses, or without one that does not fit alone.
     can_split: bool,
     /// Lowest index whose prompt is too long.
     too_long: Option<u32>,
@@ -38,7 +38,8 @@ impl Deciding {
         Self {
             arrivals: Arrivals::new(stopping),
             spares: plan.spares.clone().into_iter(),
-            can_split: plan.samples.iter().any(|spec| spec.order.len() > 1),
+            can_split: plan.samples.iter().any(|spec| spec.order != plan.samples[0].order)
+                || plan.samples.iter().any(|spec| spec.order.len() > 1),
             too_long: None,
             is_stopped: false,
         }
@@ -68,6 +69,11 @@ impl Deciding {
             return Next::Draw(spare);
         }
         Next::GoOn
+    }
+
+    /// No prompt can be made to fit: what is too long stays so.
+    pub(crate) fn cannot_split(&mut self) {
+        self.can_split = false;
     }
 
     /// What the verdict is made of.

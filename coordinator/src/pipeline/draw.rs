@@ -92,6 +92,9 @@ impl Coordinator {
                         Next::Split => {
                             let too_long = drawing.too_long();
                             fewer = too_long.and_then(|told| fit(request, &fitting, &plan, told));
+                            if fewer.is_none() {
+                                deciding.cannot_split();
+                            }
                         }
                     }
                 }

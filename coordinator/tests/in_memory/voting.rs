@@ -226,6 +226,54 @@ async fn responses_too_long_for_one_prompt_are_judged_in_panels() {
     }
 }
 
+/// Takes prompts of at most 1000 tokens: 100, 10 for each response shown, and `long` for the one with index 1.
+fn short_of_a_thousand(long: u32) -> ScriptedBackend {
+    clear_judge().on_group(move |group: &SampleGroup| {
+        let tokens = |&response: &usize| if response == 1 { long } else { 10 };
+        let shown = &group.samples[0].order;
+        let prompt_tokens = 100 + shown.iter().map(tokens).sum::<u32>();
+        let longest = shown.iter().max_by_key(|&response| tokens(response)).copied();
+        if prompt_tokens <= 1000 {
+            return GroupAct::Draw;
+        }
+        GroupAct::TooLong(TooLong {
+            prompt_tokens,
+            limit_tokens: 1000,
+            over_by: prompt_tokens - 1000,
+            longest_response: longest,
+            longest_response_tokens: longest.as_ref().map_or(0, tokens),
+        })
+    })
+}
+
+#[tokio::test]
+async fn a_response_that_fits_no_prompt_costs_the_others_nothing() {
+    // The second is known to be too long only when it is tried alone.
+    for long in [5000, 910] {
+        let cluster = Cluster::start(&[("w", short_of_a_thousand(long))]).await;
+        let mut request = of_responses(4, 6);
+        request.item.responses[1] = "x".repeat(6000);
+        let verdict = cluster.score(request).await.unwrap();
+        assert_eq!(verdict.status, Status::Ok, "{:?}", verdict.reasons);
+        assert_eq!((verdict.counts.asked, verdict.counts.valid), (6, 6));
+        assert_eq!(verdict.provenance.forced_panel, None);
+        assert_eq!(verdict.reasons[1].as_ref().unwrap().code, ReasonCode::TooLong);
+        let has_reward: Vec<bool> = verdict.rewards.iter().map(Option::is_some).collect();
+        assert_eq!(has_reward, [true, false, true, true], "{long}");
+        let samples = verdict.samples.unwrap();
+        assert!(samples.iter().all(|sample| sample.spec.order.len() == 3));
+
+        let mut without = of_responses(4, 6);
+        without.item.responses.remove(1);
+        let roomy = Cluster::start(&[("w", clear_judge())]).await;
+        let without = roomy.score(without).await.unwrap();
+        let seeds = |samples: &[jury_grm::domain::Sample]| -> Vec<u64> {
+            samples.iter().map(|sample| sample.spec.seed).collect()
+        };
+        assert_eq!(seeds(&samples), seeds(&without.samples.unwrap()));
+    }
+}
+
 #[tokio::test]
 async fn what_does_not_fit_alone_is_too_long() {
     let cluster = Cluster::start(&[("w", short_of_room(109))]).await;
