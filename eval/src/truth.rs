@@ -1,6 +1,6 @@
 //! What is known of an item: which response is best, or how good a single one is.
 
-use jury_grm::correct::{highest, is_correct_ranking, is_correct_single};
+use jury_grm::correct::{best_by_label, is_correct_ranking, is_correct_single};
 use jury_grm::domain::{Item, Sample, Scale};
 
 use crate::published::is_graded;
@@ -16,7 +16,7 @@ pub enum Truth {
     Graded,
 }
 
-/// What `item` tells: `best`, else the response with the highest label when it is the only one;
+/// What `item` tells: `best`, else the response with the highest label when it is the only one, its copies aside;
 /// of a single response its label; [`Truth::Graded`] where a published set has several right ones. `None`: nothing to hold
 /// rewards against.
 pub fn of(item: &Item) -> Option<Truth> {
@@ -27,7 +27,7 @@ pub fn of(item: &Item) -> Option<Truth> {
     if let Some(best) = item.best {
         return Some(Truth::Best(best));
     }
-    match highest(labels) {
+    match best_by_label(item) {
         Some(best) => Some(Truth::Best(best)),
         None => (!labels.is_empty() && is_graded(item)).then_some(Truth::Graded),
     }

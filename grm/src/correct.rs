@@ -35,8 +35,7 @@ pub enum RuleError {
 }
 
 impl Target {
-    /// What an item itself names: `best`, else the response whose label alone is the highest, its copies aside; the label of its
-    /// single response.
+    /// What an item itself names: `best`, else [`best_by_label`]; the label of its single response.
     pub fn of(item: &Item) -> Option<Target> {
         if let (1, Some(labels)) = (item.responses.len(), &item.labels) {
             return labels
@@ -48,10 +47,8 @@ impl Target {
         if item.responses.len() < 2 {
             return None;
         }
-        let distinct = duplicate_of(&item.responses);
-        let labels = item.labels.as_deref().unwrap_or_default();
-        let best = item.best.or_else(|| highest_text(labels, &distinct))?;
-        distinct.get(best).copied().map(Target::Best)
+        let best = item.best.or_else(|| best_by_label(item))?;
+        duplicate_of(&item.responses).get(best).copied().map(Target::Best)
     }
 
     /// The scale of the scores that are held against it.
@@ -63,23 +60,15 @@ impl Target {
     }
 }
 
-/// The same, where copies of one text may have the highest label together.
-fn highest_text(labels: &[f64], distinct: &[usize]) -> Option<usize> {
+/// The response whose label alone is the highest; of copies of one text the first.
+pub fn best_by_label(item: &Item) -> Option<usize> {
+    let labels = item.labels.as_deref().unwrap_or_default();
     let top = labels.iter().copied().reduce(f64::max)?;
-    let best = labels.iter().zip(distinct).filter(|(label, _)| **label == top);
-    let mut texts = best.map(|(_, &text)| text);
-    let first = texts.next()?;
-    texts.all(|text| text == first).then_some(first)
-}
-
-/// The response whose label alone is the highest.
-pub fn highest(labels: &[f64]) -> Option<usize> {
-    let top = labels.iter().copied().reduce(f64::max)?;
-    let mut best = labels.iter().enumerate().filter(|(_, label)| **label == top);
-    match (best.next(), best.next()) {
-        (Some((only, _)), None) => Some(only),
-        _ => None,
-    }
+    let distinct = duplicate_of(&item.responses);
+    let mut best =
+        labels.iter().zip(distinct).filter(|(label, _)| **label == top).map(|(_, it)| it);
+    let first = best.next()?;
+    best.all(|other| other == first).then_some(first)
 }
 
 /// The rule by which a judge is rewarded in reinforcement learning (paper, section 3.3): +1 where the best response has
