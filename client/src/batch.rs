@@ -33,7 +33,7 @@ use jury_grm::domain::{ScoreRequest, Verdict};
 use self::feed::{Feed, Told};
 pub use self::items::{ItemsError, check_items, count_items, read_items};
 pub use self::lines::{BadLine, Line, Lines, NamedItem};
-pub use self::resume::{Finished, ResumeError};
+pub use self::resume::{Finished, Known, ResumeError};
 pub use self::sink::{Onto, Sink, SinkError, read_verdicts};
 pub use self::text::{NotText, text};
 use crate::{Client, ClientError};
@@ -57,8 +57,10 @@ pub enum Event {
     },
     /// Its item is being judged.
     Asked(Place),
-    /// Its item, which has this id, has had its verdict before.
-    Known(Place, String),
+    /// Its item, which has this id, is to be judged again: what has its verdict was another item under that id.
+    Changed(Place, String),
+    /// Its item has had its verdict before.
+    Known(Place, Known),
     /// Its item has a verdict, which may be PARTIAL or UNSCORED.
     Judged(Place, Box<Verdict>),
     /// Its item got no verdict.
@@ -77,8 +79,8 @@ pub struct Place {
 }
 
 /// Judges the items of `reader`, each with `request`, whose own item is a placeholder; none that is `finished` is asked
-/// for again. Every item that can be judged has one [`Event::Known`], or an [`Event::Asked`] and then one
-/// [`Event::Judged`] or [`Event::Failed`].
+/// for again. Every item that can be judged has one [`Event::Known`], or an [`Event::Asked`], which may follow an
+/// [`Event::Changed`], and then one [`Event::Judged`] or [`Event::Failed`].
 ///
 /// As many items are judged at once as [`ClientConfig::in_flight`](crate::ClientConfig::in_flight) says, and few lines
 /// are read ahead. Dropping the stream cancels what is in flight; a thread that waits for the next line of a terminal

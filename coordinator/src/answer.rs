@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jury_grm::conclude::{Conclusion, Ranked, conclude};
+use jury_grm::digest::item_digest;
 use jury_grm::domain::{
     Counts, FailureKind, Provenance, Reason, ReasonCode, Reproducible, RunReport, Sample,
     ScoreRequest, StoppedBy, Usage, Verdict, VoteRule, Voting,
@@ -149,6 +150,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
             forced_panel: forced.panel,
             escaped_markers,
             reproducible: class.map_or(Reproducible::None, |class| class.reproducible),
+            item_digest: Some(item_digest(&request.item)),
             version: crate::VERSION.to_owned(),
         },
         run: RunReport {

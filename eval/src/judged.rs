@@ -56,15 +56,12 @@ pub struct LeftOut {
     pub not_drawn: usize,
 }
 
-/// Joins items and verdicts by id. `greedy` may lack any item.
+/// Joins items and verdicts by id; the verdict of another item under the same id is none. `greedy` may lack any item.
 pub fn join(
     items: Vec<Item>,
     verdicts: Vec<Verdict>,
     greedy: Vec<Verdict>,
 ) -> (Vec<Judged>, LeftOut) {
-    let by_id = |verdicts: Vec<Verdict>| -> HashMap<String, Verdict> {
-        verdicts.into_iter().map(|verdict| (verdict.item_id.clone(), verdict)).collect()
-    };
     let (mut verdicts, mut greedy) = (by_id(verdicts), by_id(greedy));
     let mut left_out = LeftOut::default();
     let mut judged = Vec::with_capacity(items.len());
@@ -73,7 +70,7 @@ pub fn join(
             left_out.without_truth += 1;
             continue;
         };
-        let Some(verdict) = verdicts.remove(&item.id) else {
+        let Some(verdict) = take_of(&mut verdicts, &item) else {
             left_out.not_judged += 1;
             continue;
         };
@@ -82,8 +79,9 @@ pub fn join(
             continue;
         }
         let request = request(item, &verdict);
-        let greedy =
-            greedy.remove(&request.item.id).filter(is_drawn).and_then(|verdict| verdict.samples);
+        let greedy = take_of(&mut greedy, &request.item)
+            .filter(is_drawn)
+            .and_then(|verdict| verdict.samples);
         judged.push(Judged {
             key: query_key(&request.item),
             truth,
@@ -102,6 +100,20 @@ pub fn join(
         });
     }
     (judged, left_out)
+}
+
+fn by_id(verdicts: Vec<Verdict>) -> HashMap<String, Vec<Verdict>> {
+    let mut by_id = HashMap::<String, Vec<Verdict>>::new();
+    for verdict in verdicts {
+        by_id.entry(verdict.item_id.clone()).or_default().push(verdict);
+    }
+    by_id
+}
+
+/// The verdict of an item; the last, as before, where there are several.
+fn take_of(verdicts: &mut HashMap<String, Vec<Verdict>>, item: &Item) -> Option<Verdict> {
+    let same_id = verdicts.remove(&item.id)?;
+    same_id.into_iter().rev().find(|verdict| verdict.is_of(item))
 }
 
 impl Judged {

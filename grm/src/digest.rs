@@ -45,6 +45,16 @@ pub fn payload_digest(request: &ScoreRequest) -> PayloadDigest {
     PayloadDigest(encoder.finish())
 }
 
+/// Digest of what is judged of an item, hex: of query, responses, reference, criteria and principles; of nothing that never
+/// reaches a prompt. A verdict names it, so that a verdict is told from that of another item under the same id.
+pub fn item_digest(item: &Item) -> String {
+    let mut encoder = Encoder::new("jury.v1 item digest");
+    encoder.query(item);
+    encoder.texts(item.responses.iter().map(String::as_str));
+    encoder.guidance(item);
+    blake3::Hash::from_bytes(encoder.finish()).to_hex().to_string()
+}
+
 /// Writes values into a hash, one after the other.
 #[derive(Debug)]
 pub(crate) struct Encoder(blake3::Hasher);

@@ -75,6 +75,9 @@ pub async fn run(
         if let Some(line) = tally.record(event) {
             meter.print(&line);
         }
+        if let Some(n) = tally.nobody_draws() {
+            break Ended::Failed(no_worker(n, onto));
+        }
         if let Some(error) = nobody {
             break Ended::Failed(judges.failed(error));
         }
@@ -97,9 +100,15 @@ fn write_record(config: &ScoreConfig, meter: &Meter) -> Result<(), Failed> {
     let output = &config.output;
     let (Some(path), Some(out)) = (&output.record, &output.out) else { return Ok(()) };
     let Source::File(items) = config.input.source() else { return Ok(()) };
-    let Recorded { n_rows, n_without } = record::batch(path, items, out)?;
+    let Recorded { n_rows, n_without, n_changed } = record::batch(path, items, out)?;
     if !output.quiet {
         meter.print(&format!("jury: {n_rows} samples in {}", path.display()));
+    }
+    if n_changed > 0 {
+        meter.print(&format!(
+            "jury: warning: {n_changed} items have changed since they were judged, and have no rows: --resume judges them \
+             again"
+        ));
     }
     if n_without > 0 {
         let out = out.display();
@@ -214,6 +223,18 @@ fn not_written(error: SinkError, onto: Onto) -> Failed {
         },
     };
     Failed::new(exit, anyhow!("{option}{error}; {way_out}"))
+}
+
+/// Why a batch ends that no worker draws for.
+fn no_worker(n_in_a_row: usize, onto: Onto) -> Failed {
+    let goes_on = match onto {
+        Onto::SameWhole => "the same command goes on",
+        _ => "go on with --resume",
+    };
+    let problem = anyhow!(
+        "{n_in_a_row} items in a row met no worker; start one (`jury worker`), then {goes_on}"
+    );
+    Failed::new(Exit::Unavailable, problem)
 }
 
 /// The client has tried again already; every other item would fare the same.

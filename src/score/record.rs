@@ -18,6 +18,8 @@ pub struct Recorded {
     pub n_rows: usize,
     /// Verdicts without any: they were asked for none, before the batch went on with them.
     pub n_without: usize,
+    /// Items whose verdicts are of what they were before they changed.
+    pub n_changed: usize,
 }
 
 /// Writes the samples of one verdict.
@@ -28,20 +30,26 @@ pub fn one(path: &Path, item: &Item, verdict: &Verdict) -> Result<(), Failed> {
 /// Writes the samples of all verdicts in the file `verdicts`, in the order of `items`.
 pub fn batch(path: &Path, items: &Path, verdicts: &Path) -> Result<Recorded, Failed> {
     let judged = read_verdicts(verdicts).or_exit(Exit::BadData)?;
-    let by_id: HashMap<&str, &Verdict> =
-        judged.iter().map(|verdict| (&*verdict.item_id, verdict)).collect();
+    let mut by_id = HashMap::<&str, Vec<&Verdict>>::new();
+    for verdict in &judged {
+        by_id.entry(&verdict.item_id).or_default().push(verdict);
+    }
     let named = || items.display().to_string();
     let file = File::open(items).with_context(named).or_exit(Exit::NoInput)?;
-    let (mut rows, mut n_without) = (Vec::new(), 0);
+    let (mut rows, mut n_without, mut n_changed) = (Vec::new(), 0, 0);
     for line in Lines::new(BufReader::new(file)) {
         // A line that is no item has no verdict either, and was told.
         let Ok(named) = line.with_context(named).or_exit(Exit::NoInput)?.content else { continue };
-        let Some(verdict) = by_id.get(&*named.item.id) else { continue };
+        let Some(verdicts) = by_id.get(&*named.item.id) else { continue };
+        let Some(verdict) = verdicts.iter().find(|verdict| verdict.is_of(&named.item)) else {
+            n_changed += 1;
+            continue;
+        };
         n_without += usize::from(verdict.samples.is_none());
         rows.extend(trajectories(&named.item, verdict));
     }
     write_rows(path, &rows)?;
-    Ok(Recorded { n_rows: rows.len(), n_without })
+    Ok(Recorded { n_rows: rows.len(), n_without, n_changed })
 }
 
 fn write_rows(path: &Path, rows: &[Trajectory]) -> Result<(), Failed> {

@@ -74,6 +74,8 @@ class Provenance:
     """How the samples voted, with the defaults in force."""
     forced_panel: int | None = None
     """Most responses shown in one sample, where the model's context forced fewer than ``max_panel``."""
+    item_digest: str | None = None
+    """Digest of what was judged of the item, hex; ``None`` where the coordinator is too old to tell."""
 
 
 @dataclass(frozen=True)

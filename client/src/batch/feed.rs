@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::items::ItemsError;
 use super::lines::{BadLine, Line, Lines};
-use super::resume::Finished;
+use super::resume::{Before, Finished};
 use super::{Event, Place};
 
 /// Lines read ahead: enough to hide the disk, little enough to hold in memory.
@@ -88,14 +88,19 @@ impl Feed {
             }
             self.lines_by_id.insert(id.clone(), line);
             let place = Place { line, number: self.n_items };
-            if self.finished.has(id) {
+            let before = self.finished.before(&named.item);
+            if let Before::Judged(known) = before {
                 self.n_items += 1;
-                self.tell(Told::Event(Event::Known(place, named.item.id)));
+                self.tell(Told::Event(Event::Known(place, known)));
                 return Ok(None);
             }
             let request = ScoreRequest { item: named.item, ..self.request.clone() };
             request.validate().map_err(BadLine::Refused)?;
             self.n_items += 1;
+            if before == Before::Changed {
+                let id = request.item.id.clone();
+                self.tell(Told::Event(Event::Changed(place, id)));
+            }
             self.tell(Told::Asked(place));
             Ok(Some(request))
         });

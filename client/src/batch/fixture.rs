@@ -34,6 +34,7 @@ pub fn verdict(id: &str) -> Verdict {
             forced_panel: None,
             escaped_markers: 0,
             reproducible: Reproducible::Bitwise,
+            item_digest: None,
             version: "0.1.0".to_owned(),
         },
         samples: None,

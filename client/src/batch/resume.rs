@@ -4,6 +4,7 @@
 //! verdict with rewards, or without for good      its item is finished
 //! verdict without, for a reason that may pass    its line goes, its item is judged again
 //! verdict that is PARTIAL                        the same, where only whole ones are wanted
+//! verdict of another item under the same id      the same: an id says nothing of what was judged
 //! made with other settings or another seed       the file is refused: one file, one way to judge
 //! ```
 //!
@@ -17,7 +18,8 @@ use std::io::{self, BufRead};
 use std::ops::Range;
 use std::sync::Arc;
 
-use jury_grm::domain::{Reason, ReasonCode, Status};
+use jury_grm::digest::item_digest;
+use jury_grm::domain::{Item, Reason, ReasonCode, Status};
 use serde::Deserialize;
 
 use self::mixed::PastProvenance;
@@ -26,9 +28,35 @@ pub(super) use self::mixed::{Asked, JudgedBy};
 /// The items that need no judging again.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Finished {
-    /// Their lines, by id; shared with whoever writes.
-    lines: Arc<HashMap<String, usize>>,
+    /// Their lines, by id, in the order in which they stand; shared with whoever writes.
+    lines: Arc<HashMap<String, Vec<FinishedLine>>>,
     n_to_retry: usize,
+}
+
+/// The verdict of an item that needs no judging again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FinishedLine {
+    pub line: usize,
+    /// Digest of what was judged; an older version did not write it.
+    pub item: Option<String>,
+}
+
+/// An item's verdict of an earlier run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The item's id.
+    pub id: String,
+    pub(super) line: usize,
+}
+
+/// What an earlier run makes of an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Before {
+    /// It has its verdict.
+    Judged(Known),
+    /// Another item was judged under its id.
+    Changed,
+    Nothing,
 }
 
 /// What a file of verdicts holds.
@@ -47,6 +75,8 @@ pub(super) struct PastLine {
     pub id: String,
     /// In bytes of the file, with the line end.
     pub range: Range<u64>,
+    /// Digest of what was judged, if it tells.
+    pub item: Option<String>,
     /// Its item is to be judged again.
     pub again: bool,
 }
@@ -99,7 +129,7 @@ pub enum ResumeError {
 // === impl Finished ===
 
 impl Finished {
-    pub(super) fn new(lines: HashMap<String, usize>, n_to_retry: usize) -> Self {
+    pub(super) fn new(lines: HashMap<String, Vec<FinishedLine>>, n_to_retry: usize) -> Self {
         Self { lines: Arc::new(lines), n_to_retry }
     }
 
@@ -108,14 +138,25 @@ impl Finished {
         self.n_to_retry
     }
 
-    /// True when the item has its verdict.
-    pub fn has(&self, id: &str) -> bool {
-        self.lines.contains_key(id)
+    /// What is known of an item: a verdict of just what it asks to judge comes first, then one that does not tell what was
+    /// judged.
+    pub(super) fn before(&self, item: &Item) -> Before {
+        let lines = self.of(&item.id);
+        if lines.is_empty() {
+            return Before::Nothing;
+        }
+        let digest = item_digest(item);
+        let is_same = |line: &&FinishedLine| line.item.as_ref() == Some(&digest);
+        let known = lines.iter().find(is_same);
+        match known.or_else(|| lines.iter().find(|line| line.item.is_none())) {
+            Some(known) => Before::Judged(Known { id: item.id.clone(), line: known.line }),
+            None => Before::Changed,
+        }
     }
 
-    /// The line of its verdict.
-    pub(super) fn line(&self, id: &str) -> Option<usize> {
-        self.lines.get(id).copied()
+    /// The lines of all verdicts under an id.
+    pub(super) fn of(&self, id: &str) -> &[FinishedLine] {
+        self.lines.get(id).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -156,7 +197,8 @@ impl PastVerdicts {
             if read.judged_by.is_none() && !again {
                 read.judged_by = past.provenance.judged_by();
             }
-            read.lines.push(PastLine { id: past.item_id, range, again });
+            let item = past.provenance.item_digest;
+            read.lines.push(PastLine { id: past.item_id, range, item, again });
         }
         Ok(read)
     }
@@ -208,7 +250,7 @@ mod tests {
     #[test]
     fn a_verdict_cut_off_while_written_does_not_count() {
         let past = read("{\"item_id\":\"a\",\"x\":1}\n\n{\"item_id\":\"b\"").unwrap();
-        let a = PastLine { id: "a".to_owned(), range: 0..22, again: false };
+        let a = PastLine { id: "a".to_owned(), range: 0..22, item: None, again: false };
         assert_eq!(past, PastVerdicts { lines: vec![a], whole_bytes: 23, judged_by: None });
     }
 

@@ -7,7 +7,7 @@
 //!
 //! The law of a file in the order of items: any runs that end in whatever way, a kill included, and then one that ends
 //! by itself leave the bytes of that one alone, as far as the verdicts are the same (their `run` never is), and no
-//! verdict that was taken is asked for again, unless it is UNSCORED for a reason that may pass.
+//! verdict that was taken is asked for again, unless it is UNSCORED for a reason that may pass, or its item has changed.
 
 mod file;
 mod journal;
@@ -24,7 +24,7 @@ use self::file::VerdictFile;
 pub use self::stored::read_verdicts;
 use self::stream::Stream;
 use super::Event;
-use super::resume::{Asked, Finished, JudgedBy, ResumeError};
+use super::resume::{Asked, Finished, JudgedBy, Known, ResumeError};
 use crate::ServedJudge;
 
 /// Takes events, and writes their verdicts, one a line.
@@ -41,10 +41,10 @@ enum Out {
 
 /// What the turn of an item brings.
 enum Turn<'a> {
-    /// A verdict, as a line.
-    Judged(String),
-    /// The verdict of an earlier run, by the item's id.
-    Known(&'a str),
+    /// A verdict, as a line, with its item's id.
+    Judged(&'a str, String),
+    /// The verdict of an earlier run.
+    Known(&'a Known),
     Nothing,
 }
 
@@ -109,7 +109,8 @@ impl Sink {
     }
 
     /// Writes to a file, and tells which items it already has. A file with content is gone on with or refused, never
-    /// overwritten; gone on with, it loses only the lines without reward whose items are judged again. Nothing in it
+    /// overwritten; gone on with, it loses only the lines whose items are judged again: those without reward, and those of
+    /// items that have changed since. Nothing in it
     /// changes before the first verdict is taken.
     ///
     /// What is no regular file (a pipe, a device) keeps nothing, and is a stream.
@@ -163,9 +164,9 @@ impl Sink {
                 self.same_judge(verdict)?;
                 let line = json_line(&**verdict);
                 let line = line.map_err(|error| failed(&verdict.item_id)(error.into()))?;
-                (place, Turn::Judged(line))
+                (place, Turn::Judged(&verdict.item_id, line))
             }
-            Event::Known(place, id) => (place, Turn::Known(id)),
+            Event::Known(place, known) => (place, Turn::Known(known)),
             Event::Failed(place, _) => (place, Turn::Nothing),
             _ => return Ok(()),
         };

@@ -26,7 +26,8 @@ async fn events_of(
         batch::Event::Bad { line, .. } => format!("{line} bad"),
         batch::Event::UnknownKey { line, key } => format!("{line} key {key}"),
         batch::Event::Asked(place) => format!("{} asked", place.line),
-        batch::Event::Known(place, id) => format!("{} known {id}", place.line),
+        batch::Event::Known(place, known) => format!("{} known {}", place.line, known.id),
+        batch::Event::Changed(place, id) => format!("{} changed {id}", place.line),
         batch::Event::Judged(place, verdict) => {
             format!("{} judged {}", place.line, verdict.item_id)
         }

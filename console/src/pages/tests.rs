@@ -125,6 +125,7 @@ fn judged(written: &Written) -> Verdict {
             forced_panel: Some(2),
             escaped_markers: 1,
             reproducible: Reproducible::Bitwise,
+            item_digest: None,
             version: written.name.clone(),
         },
         samples: Some(samples(written)),

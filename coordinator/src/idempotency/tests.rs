@@ -46,6 +46,7 @@ fn verdict(status: Status, reason: Option<ReasonCode>) -> Verdict {
             forced_panel: None,
             escaped_markers: 0,
             reproducible: Reproducible::Bitwise,
+            item_digest: None,
             version: String::new(),
         },
         samples: None,

@@ -84,6 +84,17 @@ fn content(item: &Item) -> crate::plan::ContentDigest {
     content_digest(item, &duplicate_of(&item.responses))
 }
 
+/// What is judged of `item`.
+fn judged(item: Item) -> Item {
+    let item = plain(ScoreRequest::new(item)).item;
+    Item {
+        reference: item.reference,
+        criteria: item.criteria,
+        principles: item.principles,
+        ..Item::bare(item.query, item.responses)
+    }
+}
+
 /// The list of one item read as the heading of the other's.
 #[test]
 fn a_part_never_passes_for_another() {
@@ -118,6 +129,13 @@ proptest! {
         let same = rendered(a.clone()) == rendered(b.clone());
         prop_assert_eq!(content(&a) == content(&b), same);
         prop_assert_eq!(content(&a), content(&rendered(a)));
+    }
+
+    #[test]
+    fn items_share_an_item_digest_exactly_when_the_same_is_judged(a in item(), b in item()) {
+        let same = judged(a.clone()) == judged(b.clone());
+        prop_assert_eq!(item_digest(&a) == item_digest(&b), same);
+        prop_assert_eq!(item_digest(&a), item_digest(&judged(a)));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FailureKind, Issue, Outcome, Sample, Settings, Voting};
+use super::{FailureKind, Issue, Item, Outcome, Sample, Settings, Voting};
+use crate::digest::item_digest;
 
 /// The answer to one request. Everything outside `run` is byte-stable for [`Status::Ok`] where
 /// the backend is [`Reproducible::Bitwise`].
@@ -183,6 +184,10 @@ pub struct Provenance {
     pub escaped_markers: u32,
     /// What a repeat of this request may rely on.
     pub reproducible: Reproducible,
+    /// Digest of what was judged of the item ([`item_digest`]), hex. `None` in a verdict of a version
+    /// that did not write it.
+    #[serde(default)]
+    pub item_digest: Option<String>,
     /// Version of Jury.
     pub version: String,
 }
@@ -218,6 +223,17 @@ pub struct RunReport {
     pub hedged: u32,
     /// Ids of the workers that delivered samples, sorted.
     pub workers: Vec<String>,
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// True unless it is known to be of another item: of one with another id, or of one under the same id in which
+    /// something else was judged.
+    pub fn is_of(&self, item: &Item) -> bool {
+        let digest = self.provenance.item_digest.as_ref();
+        self.item_id == item.id && digest.is_none_or(|digest| *digest == item_digest(item))
+    }
 }
 
 // === impl ReasonCode ===

@@ -131,6 +131,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
                 forced_panel: reward.map(|_| 3),
                 escaped_markers: 2,
                 reproducible: Reproducible::Seeded,
+                item_digest: reward.map(|_| "i".into()),
                 version: "0".into(),
             },
             samples,

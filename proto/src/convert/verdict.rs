@@ -81,6 +81,7 @@ impl From<Provenance> for v1::Provenance {
             voting: Some(provenance.voting.into()),
             forced_panel: provenance.forced_panel,
             escaped_markers: provenance.escaped_markers,
+            item_digest: provenance.item_digest,
             reproducible: v1::Reproducible::from(provenance.reproducible).into(),
             version: provenance.version,
         }
@@ -103,6 +104,7 @@ impl TryFrom<v1::Provenance> for Provenance {
             voting: provenance.voting.unwrap_or_default().into(),
             forced_panel: provenance.forced_panel,
             escaped_markers: provenance.escaped_markers,
+            item_digest: provenance.item_digest,
             version: provenance.version,
         })
     }

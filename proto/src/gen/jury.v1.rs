@@ -958,6 +958,9 @@ pub struct Provenance {
     /// above settings.k, so that each response is shown. Absent: it did not.
     #[prost(uint32, optional, tag = "12")]
     pub forced_panel: ::core::option::Option<u32>,
+    /// Digest of what was judged of the item, hex: query, responses, reference, criteria and principles. Absent: the service is too old to tell.
+    #[prost(string, optional, tag = "13")]
+    pub item_digest: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// All that may differ between two runs of the same request.
 #[allow(clippy::all)]

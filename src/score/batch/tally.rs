@@ -13,6 +13,9 @@ use jury_terminal::exit::{Exit, Failed};
 use super::not_read;
 use crate::score::unknown_key;
 
+/// Each waits seconds for a worker: after so many that met none, the others would do the same.
+const NO_WORKER_IN_A_ROW: usize = 3;
+
 /// Counts lines by what became of them.
 #[derive(Debug)]
 pub struct Tally {
@@ -26,6 +29,8 @@ pub struct Tally {
     unscored: Vec<Exit>,
     n_bad: u64,
     n_known: u64,
+    /// Items that are judged again, since they have changed.
+    n_changed: u64,
     n_failed: u64,
     /// The budget that every request has.
     budget: Duration,
@@ -33,6 +38,8 @@ pub struct Tally {
     enough: Option<Duration>,
     /// Items without reward that would have one with a worker or with time.
     n_passing: u64,
+    /// Items in a row that met no worker.
+    n_no_worker: usize,
     /// Reasons of missing rewards that a person was told of.
     reasons_told: HashSet<ReasonCode>,
     /// How the first item that failed would have ended on its own.
@@ -59,10 +66,12 @@ impl Tally {
             unscored: Vec::new(),
             n_bad: 0,
             n_known: 0,
+            n_changed: 0,
             n_failed: 0,
             budget,
             enough: None,
             n_passing: 0,
+            n_no_worker: 0,
             reasons_told: HashSet::new(),
             failed: None,
             numerics: numerics.map(str::to_owned),
@@ -92,6 +101,15 @@ impl Tally {
                 self.n_known += 1;
                 None
             }
+            // The first is told at once, all of them at the end.
+            Event::Changed(place, id) => {
+                self.n_changed += 1;
+                let told = || {
+                    let what = "has changed since it was judged, and is judged again";
+                    self.told_of(place.line, format!("item {id:?} {what}"))
+                };
+                (self.n_changed == 1).then(told)
+            }
             Event::Judged(place, verdict) => {
                 self.n_open -= 1;
                 self.judged(place.line, &verdict)
@@ -109,6 +127,9 @@ impl Tally {
 
     fn judged(&mut self, line: u64, verdict: &Verdict) -> Option<String> {
         self.n_judged += 1;
+        let mut reasons = verdict.reasons.iter().flatten();
+        let met_none = reasons.any(|reason| reason.code == ReasonCode::NoWorker);
+        self.n_no_worker = if met_none { self.n_no_worker + 1 } else { 0 };
         match verdict.status {
             Status::Ok => {}
             Status::Partial => self.n_partial += 1,
@@ -122,6 +143,11 @@ impl Tally {
         self.out_of_time(line, verdict)
             .or_else(|| self.without_reward(line, verdict))
             .or_else(|| self.draws_in(numerics?))
+    }
+
+    /// How many items in a row met no worker, where the next ones would fare the same.
+    pub fn nobody_draws(&self) -> Option<usize> {
+        (self.n_no_worker >= NO_WORKER_IN_A_ROW).then_some(self.n_no_worker)
     }
 
     /// Samples are drawn in this numerics class: tells once that others were drawn in another.
@@ -180,6 +206,7 @@ impl Tally {
             (self.n_partial, "of them partial"),
             (self.n_bad, if self.n_bad == 1 { "bad line" } else { "bad lines" }),
             (self.n_failed, "failed"),
+            (self.n_changed, "of them again after a change"),
             (self.n_known, "judged before"),
             (self.n_open, "not finished"),
         ];
@@ -306,5 +333,33 @@ mod tests {
         let first = "jury: items.jsonl: line 1: no reward: no worker of this model is ready";
         assert_eq!(told, [Some(first.to_owned()), None], "the second has the same reason");
         assert!(tally.summary().contains("2 of them without reward; what lacked a worker"));
+    }
+
+    #[test]
+    fn items_in_a_row_that_met_no_worker_end_a_batch_and_one_with_a_reward_between_them_does_not() {
+        let reason = Reason { code: ReasonCode::NoWorker, detail: "no worker is there".to_owned() };
+        let without = Verdict {
+            status: Status::Unscored,
+            reasons: vec![Some(reason); 2],
+            ..sample_verdict(&[])
+        };
+        let (mut tally, with) = (tally(), sample_verdict(&[]));
+        let mut nobody_draws = |verdict: &Verdict| {
+            tally.record(Event::Asked(place(1)));
+            tally.record(Event::Judged(place(1), Box::new(verdict.clone())));
+            tally.nobody_draws()
+        };
+        let told = [&without, &without, &with, &without, &without, &without].map(&mut nobody_draws);
+        assert_eq!(told, [None, None, None, None, None, Some(3)]);
+    }
+
+    #[test]
+    fn an_item_that_has_changed_is_told_by_its_line_and_all_of_them_in_the_summary() {
+        let mut tally = tally();
+        let told =
+            [1, 2].map(|line| tally.record(Event::Changed(place(line), format!("line-{line}"))));
+        let first = "jury: items.jsonl: line 1: item \"line-1\" has changed since it was judged, and is judged again";
+        assert_eq!(told, [Some(first.to_owned()), None]);
+        assert!(tally.summary().contains("2 of them again after a change"), "{}", tally.summary());
     }
 }

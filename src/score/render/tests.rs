@@ -51,6 +51,7 @@ pub fn sample_verdict(samples: &[(&[usize], &[f64])]) -> Verdict {
             forced_panel: None,
             escaped_markers: 0,
             reproducible: Reproducible::Bitwise,
+            item_digest: None,
             version: "0.1.0".to_owned(),
         },
         samples: Some(samples.collect()),

@@ -56,8 +56,14 @@ pub async fn draw(
         if !path.exists() {
             return Ok(BTreeMap::new());
         }
-        let verdicts = read_verdicts(&path).or_exit(Exit::BadData)?;
-        Ok(verdicts.into_iter().map(|verdict| (verdict.item_id.clone(), verdict)).collect())
+        let items =
+            batches.iter().filter(|batch| batch.name == name).flat_map(|batch| &batch.items);
+        let items: BTreeMap<&str, &Item> = items.map(|item| (&*item.id, item)).collect();
+        let verdicts = read_verdicts(&path).or_exit(Exit::BadData)?.into_iter();
+        // An item that has changed since has no verdict.
+        let of_items = verdicts
+            .filter(|verdict| items.get(&*verdict.item_id).is_some_and(|item| verdict.is_of(item)));
+        Ok(of_items.map(|verdict| (verdict.item_id.clone(), verdict)).collect())
     };
     let (pairs, hinted, singles) = (verdicts("pairs")?, verdicts("hinted")?, verdicts("singles")?);
     let too_long = pairs.values().chain(singles.values()).filter(|verdict| {

@@ -40,6 +40,8 @@ pub(super) struct PastProvenance {
     #[serde(default)]
     method_digest: String,
     #[serde(default)]
+    pub(super) item_digest: Option<String>,
+    #[serde(default)]
     seed: Option<u64>,
     #[serde(default)]
     settings: serde_json::Map<String, Value>,

@@ -10,7 +10,11 @@
 //! ends the process, each verdict is in one of the two files, and the next run puts it in its place. When a run ends by
 //! itself or by a signal, all go into the file, and the journal goes.
 //!
+//! The verdict of an item that has changed since goes when the item's own is taken, and no sooner.
+//!
 //! Not promised: verdicts that a machine without power had not put on its disk yet.
+
+mod forget;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, TryLockError};
@@ -21,7 +25,9 @@ use std::path::Path;
 use super::journal::{Journal, read_range};
 use super::{Onto, SinkError, Turn, failed};
 use crate::batch::order::InOrder;
-use crate::batch::resume::{Again, Asked, Finished, JudgedBy, PastLine, PastVerdicts};
+use crate::batch::resume::{
+    Again, Asked, Finished, FinishedLine, JudgedBy, PastLine, PastVerdicts,
+};
 
 /// The output, with what is known of its lines.
 #[derive(Debug)]
@@ -59,6 +65,10 @@ enum LinePlace {
     Journal,
     /// In the file, where it belongs.
     Placed,
+    /// Another verdict stands for its item now: it is left behind wherever it is.
+    Gone,
+    /// The same, among those that are placed.
+    Gap,
 }
 
 /// An opened output.
@@ -118,8 +128,14 @@ impl VerdictFile {
     /// The turn of an item, which may be early.
     pub fn take(&mut self, number: u64, turn: Turn<'_>) -> Result<(), SinkError> {
         let line = match turn {
-            Turn::Judged(line) => self.judged(number, line.as_bytes())?,
-            Turn::Known(id) => self.finished.line(id),
+            Turn::Judged(id, line) => {
+                self.forget_others(id, None);
+                self.judged(number, line.as_bytes())?
+            }
+            Turn::Known(known) => {
+                self.forget_others(&known.id, Some(known.line));
+                Some(known.line)
+            }
             Turn::Nothing => None,
         };
         let Some(order) = &mut self.order else { return Ok(()) };
@@ -136,7 +152,12 @@ impl VerdictFile {
                 return Ok(Some(self.lines.len() - 1));
             }
             Some(_) => {}
-            None => self.place_rest()?,
+            None => {
+                self.place_rest()?;
+                let range = self.append(line)?;
+                self.lines.push(StoredLine { range, place: LinePlace::Placed });
+                return Ok(None);
+            }
         }
         self.append(line)?;
         Ok(None)
@@ -147,6 +168,8 @@ impl VerdictFile {
     pub fn finish(mut self) -> Result<(), SinkError> {
         let held_back = self.order.as_mut().map(InOrder::take_rest).unwrap_or_default();
         held_back.into_iter().try_for_each(|line| self.place(line))?;
+        self.place_rest()?;
+        self.close_gaps();
         self.place_rest()?;
         self.make_room()?;
         let name = self.journal.name();
@@ -177,17 +200,23 @@ impl VerdictFile {
         // What stands behind a line that is to be judged again makes room for it.
         let first_again = of_file.lines.iter().position(|line| line.again);
         self.n_in_file = first_again.unwrap_or(of_file.lines.len());
-        let mut finished = HashMap::new();
+        let mut finished = HashMap::<String, Vec<FinishedLine>>::new();
         let mut to_retry = HashSet::new();
         let places = [LinePlace::File, LinePlace::Journal];
         for (place, lines) in std::iter::zip(places, [of_file.lines, of_journal.lines]) {
-            for PastLine { id, range, again } in lines {
-                // A run that ended between two writes left it in both.
-                let is_copy = place == LinePlace::Journal && finished.contains_key(&id);
+            for PastLine { id, range, item, again } in lines {
                 if again {
                     to_retry.insert(id);
-                } else if !is_copy {
-                    finished.entry(id).or_insert(self.lines.len());
+                    continue;
+                }
+                let same_id = finished.entry(id).or_default();
+                let is_known = same_id.iter().any(|line| line.item == item);
+                if !is_known {
+                    same_id.push(FinishedLine { line: self.lines.len(), item });
+                }
+                // A run that ended between two writes left it in both.
+                let is_copy = place == LinePlace::Journal && is_known;
+                if !is_copy {
                     self.keep(StoredLine { range, place });
                 }
             }
@@ -206,7 +235,7 @@ impl VerdictFile {
     }
 
     fn place(&mut self, line: usize) -> Result<(), SinkError> {
-        if self.lines[line].place == LinePlace::Placed {
+        if !matches!(self.lines[line].place, LinePlace::File | LinePlace::Journal) {
             return Ok(());
         }
         let follows = line == self.next_in_file && line < self.n_in_file;
@@ -216,7 +245,8 @@ impl VerdictFile {
         } else {
             self.make_room()?;
             let kept = self.journal.read(&self.lines[line].range);
-            self.append(&kept.map_err(failed(&self.journal.name()))?)?;
+            let placed = self.append(&kept.map_err(failed(&self.journal.name()))?)?;
+            self.lines[line].range = placed;
             self.n_in_journal -= 1;
         }
         self.lines[line].place = LinePlace::Placed;
@@ -233,14 +263,15 @@ impl VerdictFile {
         self.lines.push(line);
     }
 
-    fn append(&mut self, line: &[u8]) -> Result<(), SinkError> {
+    fn append(&mut self, line: &[u8]) -> Result<Range<u64>, SinkError> {
         self.make_room()?;
+        let start = self.placed;
         let written =
             self.file.seek(SeekFrom::Start(self.placed)).and_then(|_| self.file.write_all(line));
         written.map_err(failed(&self.name))?;
         self.placed += line.len() as u64;
         self.len = self.placed;
-        Ok(())
+        Ok(start..self.placed)
     }
 
     /// Sets aside what stands behind the last placed verdict: lines go to the journal, then the file is cut.

@@ -12,18 +12,19 @@ use super::{SinkError, failed};
 use crate::batch::resume::ResumeError;
 
 /// Every verdict of a file that a [`Sink`](super::Sink) wrote, whatever ended its last run: those that waited in its journal
-/// for their turn come behind. None where there is no file. A last line without its end was cut off while it was
+/// for their turn come behind. Two under one id are of different items ([`Verdict::is_of`]). None where there is no file. A last line without its end was cut off while it was
 /// written, and does not count.
 ///
 /// # Errors
 /// [`SinkError`] names the file, and the line that is no verdict.
 pub fn read_verdicts(path: &Path) -> Result<Vec<Verdict>, SinkError> {
     let name = path.display().to_string();
-    let (mut verdicts, mut ids) = (Vec::new(), HashSet::new());
+    let (mut verdicts, mut known) = (Vec::new(), HashSet::new());
     let mut add = |name: &str, reader: &mut dyn BufRead| -> Result<(), SinkError> {
         let resume = |problem| SinkError::Resume { name: name.to_owned(), problem };
         for verdict in whole_lines(reader).map_err(resume)? {
-            if ids.insert(verdict.item_id.clone()) {
+            let item = (verdict.item_id.clone(), verdict.provenance.item_digest.clone());
+            if known.insert(item) {
                 verdicts.push(verdict);
             }
         }

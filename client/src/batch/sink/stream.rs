@@ -22,7 +22,7 @@ impl Stream {
 
     pub fn take(&mut self, number: u64, turn: Turn<'_>) -> Result<(), SinkError> {
         let line = match turn {
-            Turn::Judged(line) => Some(line),
+            Turn::Judged(_, line) => Some(line),
             Turn::Known(_) | Turn::Nothing => None,
         };
         let ready = match &mut self.order {

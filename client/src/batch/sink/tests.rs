@@ -2,13 +2,15 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
 
-use jury_grm::domain::{Item, Query, ReasonCode};
+use jury_grm::digest::item_digest;
+use jury_grm::domain::{Item, Provenance, Query, ReasonCode};
 use jury_proto::{ErrorCode, JuryError};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::super::Place;
 use super::super::fixture::{unscored, verdict};
+use super::super::resume::Before;
 use super::*;
 use crate::ClientError;
 
@@ -27,8 +29,46 @@ fn judged(number: u64, id: &str) -> Event {
     Event::Judged(place(number), Box::new(verdict(id)))
 }
 
-fn known(number: u64, id: &str) -> Event {
-    Event::Known(place(number), id.to_owned())
+/// The item of a verdict, with nothing of its own but its id.
+fn item(id: &str) -> Item {
+    Item { id: id.to_owned(), ..Item::bare(Query::Text("q".to_owned()), vec!["r".to_owned()]) }
+}
+
+/// The item of this id whose query is `query`.
+fn asking(id: &str, query: &str) -> Item {
+    Item { query: Query::Text(query.to_owned()), ..item(id) }
+}
+
+/// A verdict on what `item` asks.
+fn verdict_of(item: &Item) -> Verdict {
+    let mut verdict = verdict(&item.id);
+    verdict.provenance.item_digest = Some(item_digest(item));
+    verdict
+}
+
+fn judged_item(number: u64, item: &Item) -> Event {
+    Event::Judged(place(number), Box::new(verdict_of(item)))
+}
+
+fn lines_of(items: &[&Item]) -> String {
+    items.iter().map(|item| json_line(&verdict_of(item)).unwrap()).collect()
+}
+
+impl Finished {
+    /// True when the item of this id has its verdict.
+    fn has(&self, id: &str) -> bool {
+        matches!(self.before(&item(id)), Before::Judged(_))
+    }
+
+    /// That the item has its verdict.
+    fn known_item(&self, number: u64, item: &Item) -> Event {
+        let Before::Judged(known) = self.before(item) else { panic!("{} has none", item.id) };
+        Event::Known(place(number), known)
+    }
+
+    fn known(&self, number: u64, id: &str) -> Event {
+        self.known_item(number, &item(id))
+    }
 }
 
 fn failed_call(number: u64) -> Event {
@@ -83,7 +123,7 @@ fn a_batch_goes_on_after_the_last_whole_verdict() {
     let output = Output::holding(&(lines(&["a"]) + "{\"item_id\":"));
     let (mut sink, finished) = output.open(Onto::Same).unwrap();
     assert!(finished.has("a") && !finished.has("b"));
-    sink.take(&known(0, "a")).unwrap();
+    sink.take(&finished.known(0, "a")).unwrap();
     sink.take(&judged(1, "b")).unwrap();
     assert_eq!(output.read(), lines(&["a", "b"]));
 }
@@ -101,7 +141,7 @@ fn a_verdict_before_its_turn_waits_in_the_journal_and_outlives_a_kill() {
 
     let (mut sink, finished) = output.open(Onto::Same).unwrap();
     assert!(finished.has("b"));
-    sink.take(&known(1, "b")).unwrap();
+    sink.take(&finished.known(1, "b")).unwrap();
     sink.take(&judged(0, "a")).unwrap();
     assert_eq!(output.read(), lines(&["a", "b"]));
     sink.finish().unwrap();
@@ -128,12 +168,12 @@ fn a_file_is_as_it_was_until_the_first_verdict_comes() {
     let output = Output::holding(&before);
     let (mut sink, finished) = output.open(Onto::Same).unwrap();
     assert_eq!((finished.n_to_retry(), finished.has("b")), (1, false));
-    sink.take(&known(0, "a")).unwrap();
+    sink.take(&finished.known(0, "a")).unwrap();
     drop(sink);
     assert_eq!(output.read(), before);
 
-    let (mut sink, _) = output.open(Onto::Same).unwrap();
-    for event in [known(0, "a"), known(2, "c"), judged(1, "b")] {
+    let (mut sink, finished) = output.open(Onto::Same).unwrap();
+    for event in [finished.known(0, "a"), finished.known(2, "c"), judged(1, "b")] {
         sink.take(&event).unwrap();
     }
     assert_eq!(output.read(), lines(&["a", "b", "c"]));
@@ -142,8 +182,8 @@ fn a_file_is_as_it_was_until_the_first_verdict_comes() {
 #[test]
 fn verdicts_of_items_that_the_batch_has_no_more_come_last() {
     let output = Output::holding(&lines(&["x", "a", "y", "a"]));
-    let (mut sink, _) = output.open(Onto::Same).unwrap();
-    sink.take(&known(0, "a")).unwrap();
+    let (mut sink, finished) = output.open(Onto::Same).unwrap();
+    sink.take(&finished.known(0, "a")).unwrap();
     sink.take(&judged(1, "b")).unwrap();
     sink.finish().unwrap();
     assert_eq!(output.read(), lines(&["a", "b", "x", "y", "a"]));
@@ -153,12 +193,45 @@ fn verdicts_of_items_that_the_batch_has_no_more_come_last() {
 fn a_line_in_both_files_counts_once() {
     let output = Output::holding(&lines(&["a", "c"]));
     fs::write(output.journal(), lines(&["c", "d"])).unwrap();
-    let (mut sink, _) = output.open(Onto::Same).unwrap();
-    for event in [known(0, "a"), judged(1, "b"), known(2, "c"), known(3, "d")] {
+    let (mut sink, finished) = output.open(Onto::Same).unwrap();
+    for event in
+        [finished.known(0, "a"), judged(1, "b"), finished.known(2, "c"), finished.known(3, "d")]
+    {
         sink.take(&event).unwrap();
     }
     sink.finish().unwrap();
     assert_eq!(output.read(), lines(&["a", "b", "c", "d"]));
+}
+
+#[test]
+fn the_verdict_of_an_item_that_has_changed_goes_when_its_own_is_there_and_no_sooner() {
+    let (old, new, b) = (asking("a", "old"), asking("a", "new"), asking("b", "q"));
+    let before = lines_of(&[&old, &b]);
+    for ordered in [true, false] {
+        let output = Output::holding(&before);
+        let open = || Sink::file(&output.path(), Onto::Any, &request(), ordered).unwrap();
+        let (mut sink, finished) = open();
+        assert_eq!(finished.before(&new), Before::Changed);
+        sink.take(&finished.known_item(1, &b)).unwrap();
+        sink.take(&failed_call(0)).unwrap();
+        sink.finish().unwrap();
+        assert_eq!(read_verdicts(&output.path()).unwrap().len(), 2, "{ordered}");
+
+        let (mut sink, finished) = open();
+        sink.take(&judged_item(0, &new)).unwrap();
+        sink.take(&finished.known_item(1, &b)).unwrap();
+        sink.finish().unwrap();
+        let now = if ordered { [&new, &b] } else { [&b, &new] };
+        assert_eq!(output.read(), lines_of(&now));
+        assert!(output.is_alone());
+    }
+}
+
+#[test]
+fn a_verdict_that_does_not_tell_what_was_judged_is_not_compared() {
+    let output = Output::holding(&lines(&["a"]));
+    let (_, finished) = output.open(Onto::Same).unwrap();
+    assert!(matches!(finished.before(&asking("a", "anything")), Before::Judged(_)));
 }
 
 #[test]
@@ -191,8 +264,8 @@ fn a_verdict_by_another_judge_is_not_written_beside_the_first() {
     other.provenance.model_digest = Some("fedcba9876543210".to_owned());
     let other = Event::Judged(place(1), Box::new(other));
     for (onto, is_written) in [(Onto::Same, false), (Onto::Any, true)] {
-        let (mut sink, _) = output.open(onto).unwrap();
-        sink.take(&known(0, "a")).unwrap();
+        let (mut sink, finished) = output.open(onto).unwrap();
+        sink.take(&finished.known(0, "a")).unwrap();
         assert_eq!(sink.take(&other).is_ok(), is_written);
         sink.finish().unwrap();
         assert_eq!(output.read().lines().count(), 1 + usize::from(is_written));
@@ -281,7 +354,10 @@ fn cut() -> impl Strategy<Value = Cut> {
 /// Items that are judged by one run after the other.
 struct Batch<'a> {
     output: &'a Output,
+    ordered: bool,
     fates: &'a [Fate],
+    /// What each of them asks.
+    queries: Vec<&'static str>,
     /// How often each item was asked for.
     asked: Vec<usize>,
     /// The items whose verdicts were taken for good.
@@ -289,17 +365,28 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
+    fn item(&self, item: usize) -> Item {
+        asking(&item.to_string(), self.queries[item])
+    }
+
+    /// Another query under the same id: what was judged counts no more.
+    fn change(&mut self, item: usize) {
+        self.queries[item] = "another query";
+        self.taken.remove(&item);
+    }
+
     fn answer(&mut self, item: usize) -> Event {
         assert!(!self.taken.contains(&item), "item {item} is judged twice");
         self.asked[item] += 1;
         let (number, id) = (item as u64, item.to_string());
         let passed = |times: usize| self.asked[item] > times;
-        let verdict = match self.fates[item] {
+        let mut verdict = match self.fates[item] {
             Fate::Failing(times) if !passed(times) => return failed_call(number),
             Fate::Passing(times) if !passed(times) => unscored(&id, ReasonCode::Budget),
             Fate::Unscored => unscored(&id, ReasonCode::ParseFailed),
             Fate::Judged | Fate::Passing(_) | Fate::Failing(_) => verdict(&id),
         };
+        verdict.provenance.item_digest = Some(item_digest(&self.item(item)));
         if !matches!(&verdict.reasons[0], Some(reason) if reason.code == ReasonCode::Budget) {
             self.taken.insert(item);
         }
@@ -308,20 +395,22 @@ impl Batch<'_> {
 
     /// Runs until `answers` are used up, or to the end; leaves the sink open.
     fn run(&mut self, in_flight: usize, answers: Option<&[usize]>) -> Sink {
-        let (mut sink, finished) = self.output.open(Onto::Same).unwrap();
-        for item in &self.taken {
-            assert!(finished.has(&item.to_string()), "the verdict of item {item} is lost");
+        let opened = Sink::file(&self.output.path(), Onto::Same, &request(), self.ordered);
+        let (mut sink, finished) = opened.unwrap();
+        for &item in &self.taken {
+            let before = finished.before(&self.item(item));
+            assert!(matches!(before, Before::Judged(_)), "the verdict of item {item} is lost");
         }
         let mut answers = answers.map(|answers| answers.iter());
         let mut next = 0;
         let mut open = Vec::new();
         loop {
             while next < self.fates.len() && open.len() < in_flight {
-                let id = next.to_string();
-                if finished.has(&id) {
-                    sink.take(&known(next as u64, &id)).unwrap();
-                } else {
-                    open.push(next);
+                match finished.before(&self.item(next)) {
+                    Before::Judged(known) => {
+                        sink.take(&Event::Known(place(next as u64), known)).unwrap();
+                    }
+                    Before::Changed | Before::Nothing => open.push(next),
                 }
                 next += 1;
             }
@@ -362,13 +451,18 @@ impl Batch<'_> {
             .map(|path| fs::read_to_string(path).unwrap_or_default());
         let is_there = |item: &usize| {
             let starts = format!("{{\"item_id\":\"{item}\",");
+            let digest = item_digest(&self.item(*item));
             let is_of_item = |line: &str| {
-                line.starts_with(&starts) && line.ends_with('\n') && !line.contains("\"budget\"")
+                line.starts_with(&starts)
+                    && line.contains(&digest)
+                    && line.ends_with('\n')
+                    && !line.contains("\"budget\"")
             };
             files.iter().any(|file| file.split_inclusive('\n').any(is_of_item))
         };
         let before = self.taken.len();
-        self.taken.retain(is_there);
+        let there = self.taken.iter().copied().filter(is_there).collect();
+        self.taken = there;
         assert!(before - self.taken.len() <= 1, "one write loses one verdict");
     }
 }
@@ -376,25 +470,44 @@ impl Batch<'_> {
 proptest! {
     #[test]
     fn runs_that_were_cut_short_and_one_that_was_not_leave_the_bytes_of_one(
-        fates in prop::collection::vec(fate(), 0..9),
+        ordered in any::<bool>(),
+        items in prop::collection::vec((fate(), any::<bool>()), 0..9),
         cuts in prop::collection::vec(cut(), 0..5),
+        cuts_after in prop::collection::vec(cut(), 0..3),
     ) {
         let output = Output::new();
-        let mut batch = Batch { output: &output, fates: &fates, asked: vec![0; fates.len()], taken: HashSet::new() };
+        let (fates, changes): (Vec<Fate>, Vec<bool>) = items.into_iter().unzip();
+        let n_items = fates.len();
+        let queries = vec!["a query"; n_items];
+        let mut batch = Batch { output: &output, ordered, fates: &fates, queries, asked: vec![0; n_items], taken: HashSet::new() };
         for cut in &cuts {
+            batch.cut_short(cut);
+        }
+        (0..n_items).filter(|&item| changes[item]).for_each(|item| batch.change(item));
+        for cut in &cuts_after {
             batch.cut_short(cut);
         }
         // As often as the most patient item asks for.
         for _ in 0..3 {
             batch.run(3, None).finish().unwrap();
         }
-        let expected: String = std::iter::zip(0.., &fates)
-            .map(|(item, fate): (usize, _)| match fate {
-                Fate::Unscored => json_line(&unscored(&item.to_string(), ReasonCode::ParseFailed)).unwrap(),
-                _ => lines(&[&item.to_string()]),
-            })
-            .collect();
-        prop_assert_eq!(output.read(), expected);
+        let expected = std::iter::zip(0.., &fates).map(|(item, fate): (usize, _)| {
+            let item = batch.item(item);
+            let verdict = match fate {
+                Fate::Unscored => unscored(&item.id, ReasonCode::ParseFailed),
+                _ => verdict(&item.id),
+            };
+            let item_digest = Some(item_digest(&item));
+            let provenance = Provenance { item_digest, ..verdict.provenance };
+            json_line(&Verdict { provenance, ..verdict }).unwrap()
+        });
+        let (mut expected, found): (Vec<String>, String) = (expected.collect(), output.read());
+        let mut found: Vec<&str> = found.split_inclusive('\n').collect();
+        if !ordered {
+            expected.sort();
+            found.sort_unstable();
+        }
+        prop_assert_eq!(found, expected);
         prop_assert!(output.is_alone());
     }
 }

@@ -155,6 +155,7 @@ fn verdict(at: usize) -> Verdict {
             forced_panel: None,
             escaped_markers: 0,
             reproducible: Reproducible::Bitwise,
+            item_digest: None,
             version: String::new(),
         },
         samples: Some((0..K).map(sample).collect()),
