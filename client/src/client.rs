@@ -1,5 +1,8 @@
 //! One call at a time; streams are [`crate::many`]'s.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures::Stream;
 use jury_fabric::{trace, transport};
 use jury_grm::domain::{Progress, ScoreRequest, Verdict};
@@ -27,13 +30,19 @@ pub(crate) type Service = RewardServiceClient<InterceptedService<Channel, Bearer
 pub struct Client {
     service: Service,
     config: ClientConfig,
+    answered: Answered,
 }
+
+/// Whether the service has ever answered; clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Answered(Arc<AtomicBool>);
 
 /// One call and its attempts so far.
 struct Attempts<'a> {
     prepared: Prepared,
     n_failed: u32,
     retry: &'a RetryPolicy,
+    answered: &'a Answered,
 }
 
 // === impl Client ===
@@ -43,7 +52,7 @@ impl Client {
     pub fn new(channel: Channel, config: ClientConfig) -> Self {
         let service = RewardServiceClient::with_interceptor(channel, Bearer(config.token.clone()))
             .max_decoding_message_size(transport::MAX_MESSAGE_BYTES);
-        Self { service, config }
+        Self { service, config, answered: Answered::default() }
     }
 
     /// Judges one item. Dropping the future cancels the call, and the samples with it.
@@ -54,10 +63,10 @@ impl Client {
     /// [`ClientError`] when there is no verdict: the request is malformed, or the service could
     /// not be reached, or refused, or did not answer within budget and grace.
     pub async fn score(&self, request: ScoreRequest) -> Result<Verdict, ClientError> {
-        let mut attempts = Attempts::of(request, &self.config)?;
+        let mut attempts = self.attempts(request)?;
         loop {
             match self.attempt(&attempts.prepared).await {
-                Ok(verdict) => return Ok(verdict),
+                Ok(verdict) => return Ok(attempts.succeeded(verdict)),
                 Err(error) => attempts.failed(error).await?,
             }
         }
@@ -73,10 +82,10 @@ impl Client {
         request: ScoreRequest,
         mut on_progress: impl FnMut(Progress) + Send,
     ) -> Result<Verdict, ClientError> {
-        let mut attempts = Attempts::of(request, &self.config)?;
+        let mut attempts = self.attempts(request)?;
         loop {
             match self.attempt_with_progress(&attempts.prepared, &mut on_progress).await {
-                Ok(verdict) => return Ok(verdict),
+                Ok(verdict) => return Ok(attempts.succeeded(verdict)),
                 Err(error) => attempts.failed(error).await?,
             }
         }
@@ -97,7 +106,7 @@ impl Client {
     where
         S: Stream<Item = ScoreRequest> + Send + 'static,
     {
-        Many::new(self.service.clone(), self.config.clone(), requests).into_stream()
+        self.many(requests).into_stream()
     }
 
     /// The same, with progress of every item: `on_progress` gets the place of the request, too.
@@ -110,8 +119,19 @@ impl Client {
         S: Stream<Item = ScoreRequest> + Send + 'static,
         F: FnMut(u64, Progress) + Send + 'static,
     {
-        let many = Many::new(self.service.clone(), self.config.clone(), requests);
-        many.with_progress(Box::new(on_progress)).into_stream()
+        self.many(requests).with_progress(Box::new(on_progress)).into_stream()
+    }
+
+    fn many<S>(&self, requests: S) -> Many
+    where
+        S: Stream<Item = ScoreRequest> + Send + 'static,
+    {
+        Many::new(self.service.clone(), self.config.clone(), self.answered.clone(), requests)
+    }
+
+    fn attempts(&self, request: ScoreRequest) -> Result<Attempts<'_>, ClientError> {
+        let prepared = Prepared::new(request, &self.config, Instant::now())?;
+        Ok(Attempts { prepared, n_failed: 0, retry: &self.config.retry, answered: &self.answered })
     }
 
     /// The fleet and the load.
@@ -131,7 +151,10 @@ impl Client {
                 ClientError::after(1, JuryError::new(ErrorCode::DeadlineExceeded, message))
             })?;
         answer
-            .map(|status| status.into_inner().into())
+            .map(|status| {
+                self.answered.set();
+                status.into_inner().into()
+            })
             .map_err(|status| ClientError::after(1, from_status(status)))
     }
 
@@ -168,12 +191,24 @@ impl Client {
     }
 }
 
+// === impl Answered ===
+
+impl Answered {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 // === impl Attempts ===
 
-impl<'a> Attempts<'a> {
-    fn of(request: ScoreRequest, config: &'a ClientConfig) -> Result<Self, ClientError> {
-        let prepared = Prepared::new(request, config, Instant::now())?;
-        Ok(Self { prepared, n_failed: 0, retry: &config.retry })
+impl Attempts<'_> {
+    fn succeeded(&self, verdict: Verdict) -> Verdict {
+        self.answered.set();
+        verdict
     }
 
     /// Waits until it is time for the next attempt, or ends with the error of the last.
@@ -181,7 +216,11 @@ impl<'a> Attempts<'a> {
         self.n_failed += 1;
         let attempts = self.n_failed;
         let time_left = self.prepared.deadline - Instant::now();
-        let attempt = Attempt { error: &error, attempts, time_left };
+        if is_answer(&error) {
+            self.answered.set();
+        }
+        let answered_before = self.answered.is_set();
+        let attempt = Attempt { error: &error, attempts, time_left, answered_before };
         let Some(delay) = self.retry.delay(attempt, rand::random()) else {
             return Err(ClientError::after(attempts, error));
         };
@@ -189,6 +228,17 @@ impl<'a> Attempts<'a> {
         sleep(delay).await;
         Ok(())
     }
+}
+
+/// True when a coordinator said it, and not the way to it.
+fn is_answer(error: &JuryError) -> bool {
+    !matches!(
+        error.code,
+        ErrorCode::Unreachable
+            | ErrorCode::DeadlineExceeded
+            | ErrorCode::Cancelled
+            | ErrorCode::Internal
+    )
 }
 
 /// What an attempt is answered with before its deadline.

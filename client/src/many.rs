@@ -32,8 +32,8 @@ use tracing::Span;
 
 use self::pace::{Pace, Took};
 use self::window::Window;
-use crate::client::Service;
 use crate::client::verdict;
+use crate::client::{Answered as ServiceAnswered, Service};
 use crate::error::from_status;
 use crate::request::Prepared;
 use crate::{ClientConfig, ClientError, FleetStatus};
@@ -93,7 +93,12 @@ enum Event {
 // === impl Many ===
 
 impl Many {
-    pub fn new<S>(service: Service, config: ClientConfig, requests: S) -> Self
+    pub fn new<S>(
+        service: Service,
+        config: ClientConfig,
+        answered: ServiceAnswered,
+        requests: S,
+    ) -> Self
     where
         S: Stream<Item = ScoreRequest> + Send + 'static,
     {
@@ -110,7 +115,7 @@ impl Many {
             requests: Box::pin(requests),
             requests_ended: false,
             next_sequence: 0,
-            window: Window::new(config.retry.clone()),
+            window: Window::new(config.retry.clone(), answered),
             on_progress: None,
             connection: None,
             ready: VecDeque::new(),
@@ -212,6 +217,7 @@ impl Many {
                 return Err(JuryError::new(ErrorCode::Unreachable, message));
             }
         };
+        self.window.service_is_there();
         self.connection = Some(Connection { outgoing, incoming, _span: span });
         Ok(())
     }
@@ -230,6 +236,9 @@ impl Many {
 
     fn fleet_told(&mut self, fleet: Option<FleetStatus>) {
         self.asking = ask(self.service.clone(), FLEET_EVERY, self.config.status_timeout);
+        if fleet.is_some() {
+            self.window.service_is_there();
+        }
         self.fleet = fleet.or(self.fleet.take());
         if let (Some(fleet), Some(request)) = (&self.fleet, self.window.latest()) {
             let model = Some(request.model.as_str()).filter(|model| !model.is_empty());

@@ -1,5 +1,8 @@
 //! When to try again, and after how long. Pure: time and chance are arguments.
 //!
+//! A service that has answered before is away for a while: it is tried until the deadline. One that never has may not be
+//! there at all, and whoever mistyped an address is told within seconds.
+//!
 //! Full jitter: the wait is uniform between nothing and a bound that doubles with each attempt, so
 //! that clients that failed together do not come back together. A service that says how long to
 //! wait is waited for that long, plus the jitter. A wait that would outlast the deadline is not
@@ -13,9 +16,12 @@ use jury_proto::{ErrorCode, JuryError};
 /// When a failed call is tried again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryPolicy {
-    /// Most attempts at a service that cannot be reached, the first one included. Overload is
-    /// retried until the deadline instead: the service is there, and says when to come back.
+    /// Most attempts at a service that cannot be reached and has never answered, the first one included; 1 never tries again.
+    /// A service that has answered is tried until the deadline, and so is one that is full: it says when to come back.
     pub max_attempts: u32,
+    /// True gives the items of a stream their whole budget again when its connection is lost: what is judged anew takes as
+    /// long as before. An item may then take longer than its budget. Calls of one item keep their deadlines.
+    pub renews_budgets: bool,
     /// Bound of the first wait.
     pub base_delay: Duration,
     /// Bound of every wait.
@@ -31,6 +37,8 @@ pub(crate) struct Attempt<'a> {
     pub attempts: u32,
     /// Time until the deadline.
     pub time_left: Duration,
+    /// The service has answered this client before.
+    pub answered_before: bool,
 }
 
 // === impl RetryPolicy ===
@@ -39,6 +47,7 @@ impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             max_attempts: 5,
+            renews_budgets: false,
             base_delay: Duration::from_millis(100),
             max_delay: Duration::from_secs(5),
         }
@@ -47,8 +56,12 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// Never tries again.
-    pub const NEVER: Self =
-        Self { max_attempts: 1, base_delay: Duration::ZERO, max_delay: Duration::ZERO };
+    pub const NEVER: Self = Self {
+        max_attempts: 1,
+        renews_budgets: false,
+        base_delay: Duration::ZERO,
+        max_delay: Duration::ZERO,
+    };
 
     /// How long to wait before trying again; `None` when another attempt would not help or would
     /// come too late. `chance` is uniform in 0..1.
@@ -57,8 +70,9 @@ impl RetryPolicy {
         if !error.code.is_transient() || self.max_attempts <= 1 {
             return None;
         }
-        let overloaded = matches!(error.code, ErrorCode::Overloaded | ErrorCode::OverQuota);
-        if !overloaded && attempt.attempts >= self.max_attempts {
+        let is_there = attempt.answered_before
+            || matches!(error.code, ErrorCode::Overloaded | ErrorCode::OverQuota);
+        if !is_there && attempt.attempts >= self.max_attempts {
             return None;
         }
         let jitter = self.delay_bound(attempt.attempts).mul_f64(chance);
@@ -86,7 +100,7 @@ mod tests {
         time_left: Duration,
         chance: f64,
     ) -> Option<Duration> {
-        let attempt = Attempt { error, attempts, time_left };
+        let attempt = Attempt { error, attempts, time_left, answered_before: false };
         RetryPolicy::default().delay(attempt, chance)
     }
 
@@ -103,9 +117,15 @@ mod tests {
     }
 
     #[test]
-    fn an_unreachable_service_is_given_up_after_max_attempts() {
-        assert!(delay(&of(ErrorCode::Unreachable), 4, HOUR, 0.0).is_some());
-        assert!(delay(&of(ErrorCode::Unreachable), 5, HOUR, 0.0).is_none());
+    fn a_service_that_never_answered_is_given_up_and_one_that_did_is_tried_until_the_deadline() {
+        let error = of(ErrorCode::Unreachable);
+        assert!(delay(&error, 4, HOUR, 0.0).is_some());
+        assert!(delay(&error, 5, HOUR, 0.0).is_none());
+        let known =
+            Attempt { error: &error, attempts: 1000, time_left: HOUR, answered_before: true };
+        assert!(RetryPolicy::default().delay(known, 0.9).is_some());
+        let late = Attempt { time_left: Duration::from_secs(1), ..known };
+        assert!(RetryPolicy::default().delay(late, 0.9).is_none());
     }
 
     #[test]
@@ -116,7 +136,8 @@ mod tests {
     #[test]
     fn never_means_never() {
         let error = JuryError::overloaded("full", Duration::ZERO);
-        let attempt = Attempt { error: &error, attempts: 1, time_left: HOUR };
+        let attempt =
+            Attempt { error: &error, attempts: 1, time_left: HOUR, answered_before: true };
         assert_eq!(RetryPolicy::NEVER.delay(attempt, 0.0), None);
     }
 

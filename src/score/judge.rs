@@ -68,16 +68,23 @@ fn embedded(
 impl Judges {
     /// Loads the model and starts the embedded cluster, or makes a client for the endpoint.
     pub fn open(judge: &Judge, meter: &Meter) -> Result<Self, Failed> {
-        Self::open_for(judge, InFlight::Fixed(1), meter)
+        Self::open_for(judge, InFlight::Fixed(1), RetryPolicy::default(), meter)
     }
 
     /// The same, for a batch that has `output.in_flight` items judged at once.
     pub fn open_for_batch(judge: &Judge, output: &Output, meter: &Meter) -> Result<Self, Failed> {
-        Self::open_for(judge, output.in_flight, meter)
+        // Nobody waits for one of its items: a coordinator that is away for a while costs time, and no item.
+        let retry = RetryPolicy { renews_budgets: true, ..RetryPolicy::default() };
+        Self::open_for(judge, output.in_flight, retry, meter)
     }
 
-    fn open_for(judge: &Judge, in_flight: InFlight, meter: &Meter) -> Result<Self, Failed> {
-        let config = ClientConfig { in_flight, ..ClientConfig::default() };
+    fn open_for(
+        judge: &Judge,
+        in_flight: InFlight,
+        retry: RetryPolicy,
+        meter: &Meter,
+    ) -> Result<Self, Failed> {
+        let config = ClientConfig { in_flight, retry, ..ClientConfig::default() };
         match judge {
             Judge::Endpoint { address: endpoint, tls, token } => {
                 let config = ClientConfig { token: token.clone(), ..config };

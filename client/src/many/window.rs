@@ -11,6 +11,7 @@ use jury_proto::{JuryError, v1};
 use tokio::time::Instant;
 
 use super::Answered;
+use crate::client::Answered as ServiceAnswered;
 use crate::error::deadline_exceeded;
 use crate::request::Prepared;
 use crate::retry::Attempt;
@@ -22,6 +23,10 @@ pub(crate) struct Window {
     items: BTreeMap<u64, Pending>,
     /// Connections lost in a row, without an answer in between.
     lost_in_a_row: u32,
+    /// Why the last of them was lost, until there is another.
+    lost_by: Option<JuryError>,
+    /// Whether the service has ever answered.
+    service: ServiceAnswered,
 }
 
 struct Pending {
@@ -46,8 +51,8 @@ enum State {
 // === impl Window ===
 
 impl Window {
-    pub fn new(retry: RetryPolicy) -> Self {
-        Self { retry, items: BTreeMap::new(), lost_in_a_row: 0 }
+    pub fn new(retry: RetryPolicy, service: ServiceAnswered) -> Self {
+        Self { retry, items: BTreeMap::new(), lost_in_a_row: 0, lost_by: None, service }
     }
 
     pub fn len(&self) -> usize {
@@ -136,10 +141,18 @@ impl Window {
         late.into_iter()
             .filter_map(|sequence| {
                 let pending = self.items.remove(&sequence)?;
-                let error = deadline_exceeded(pending.prepared.patience);
+                // While the service is away, that is why.
+                let error = self.lost_by.clone();
+                let error = error.unwrap_or_else(|| deadline_exceeded(pending.prepared.patience));
                 Some((sequence, Err(ClientError::after(pending.attempts, error))))
             })
             .collect()
+    }
+
+    /// Records that the service answers.
+    pub fn service_is_there(&mut self) {
+        self.lost_by = None;
+        self.service.set();
     }
 
     /// Records the answer to an item. `None` when the item is sent again later, or is unknown.
@@ -151,6 +164,7 @@ impl Window {
         chance: f64,
     ) -> Option<Answered> {
         self.lost_in_a_row = 0;
+        self.service_is_there();
         let pending = self.items.get_mut(&sequence)?;
         let attempts = pending.attempts;
         if let Err(error) = &outcome
@@ -175,9 +189,10 @@ impl Window {
         self.lost_in_a_row += 1;
         let attempts = self.lost_in_a_row;
         // No item's deadline bounds this wait: an item whose time is up is expired.
-        let attempt = Attempt { error, attempts, time_left: Duration::MAX };
+        let answered_before = self.service.is_set();
+        let attempt = Attempt { error, attempts, time_left: Duration::MAX, answered_before };
         let Some(delay) = self.retry.delay(attempt, chance) else {
-            self.lost_in_a_row = 0;
+            (self.lost_in_a_row, self.lost_by) = (0, None);
             let given_up = std::mem::take(&mut self.items).into_iter();
             return given_up
                 .map(|(sequence, pending)| {
@@ -186,7 +201,12 @@ impl Window {
                 })
                 .collect();
         };
+        self.lost_by = Some(error.clone());
+        let renews = self.retry.renews_budgets && attempts == 1;
         for pending in self.items.values_mut() {
+            if renews {
+                pending.prepared.deadline = now + pending.prepared.patience;
+            }
             let earliest = match pending.state {
                 State::Due(at) => at.max(now + delay),
                 State::Sent => now + delay,
@@ -205,7 +225,9 @@ impl Pending {
     }
 
     fn attempt<'a>(&self, error: &'a JuryError, now: Instant) -> Attempt<'a> {
-        Attempt { error, attempts: self.attempts, time_left: self.prepared.deadline - now }
+        let time_left = self.prepared.deadline - now;
+        // It is an answer.
+        Attempt { error, attempts: self.attempts, time_left, answered_before: true }
     }
 }
 

@@ -14,7 +14,7 @@ fn prepared(now: Instant) -> Prepared {
 }
 
 fn window_with(n_items: u64, now: Instant) -> Window {
-    let mut window = Window::new(RetryPolicy::default());
+    let mut window = Window::new(RetryPolicy::default(), ServiceAnswered::default());
     for sequence in 0..n_items {
         window.add(sequence, prepared(now), now);
     }
@@ -90,6 +90,26 @@ async fn an_answer_in_between_makes_lost_connections_count_anew() {
         window.answered(sequence, Err(refused()), now, 0.0);
     }
     assert_eq!(window.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_has_answered_is_waited_for_until_each_deadline_which_then_tells_why() {
+    let now = Instant::now();
+    for renews_budgets in [false, true] {
+        let mut window = window_with(2, now);
+        window.retry.renews_budgets = renews_budgets;
+        take_all_due(&mut window, now);
+        window.answered(1, Err(refused()), now, 0.0);
+        let lost = now + Duration::from_secs(60);
+        for _ in 0..100 {
+            assert!(window.connection_lost(&unreachable(), lost, 0.9).is_empty());
+        }
+        let patience = window.items[&0].prepared.patience;
+        let deadline = if renews_budgets { lost + patience } else { now + patience };
+        assert_eq!(window.earliest_deadline(), Some(deadline));
+        let late = window.expire(deadline).remove(0).1.unwrap_err();
+        assert_eq!((late.code, &*late.message), (ErrorCode::Unreachable, "gone"));
+    }
 }
 
 #[tokio::test(start_paused = true)]
