@@ -38,7 +38,7 @@ pub use jury_terminal::page::print;
 const DEFAULT_WIDTH: usize = 80;
 
 pub async fn run(args: ScoreArgs) -> Result<Exit, Failed> {
-    let config = ScoreConfig::try_from(args).or_exit(Exit::Usage)?;
+    let config = ScoreConfig::try_from(args)?;
     let meter = Meter::new(config.output.quiet);
     match &config.input {
         Input::Many(_) => {
@@ -68,15 +68,17 @@ pub async fn judge_batches(batches: &[ScoreConfig], meter: &Meter) -> Result<Exi
 
 /// Adds to a call's error where the call went, and what to look after when nobody is there.
 pub fn at_endpoint(error: ClientError, endpoint: &str) -> Failed {
-    let is_unreachable = error.code == ErrorCode::Unreachable;
+    let code = error.code;
     let failed = Failed::from(error);
-    let error = if is_unreachable {
-        anyhow!(
-            "no answer from {endpoint}: {}; is `jury up` or `jury coordinator` running there?",
-            failed.error
-        )
-    } else {
-        failed.error.context(endpoint.to_owned())
+    let said = &failed.error;
+    let error = match code {
+        ErrorCode::Unreachable => anyhow!(
+            "no answer from {endpoint}: {said}; is `jury up` or `jury coordinator` running there?"
+        ),
+        ErrorCode::WrongService => anyhow!(
+            "no Jury coordinator answers at {endpoint} (a worker? another protocol?): {said}; is the port that of its --listen?"
+        ),
+        _ => failed.error.context(endpoint.to_owned()),
     };
     Failed { error, ..failed }
 }

@@ -235,6 +235,7 @@ fn is_answer(error: &JuryError) -> bool {
     !matches!(
         error.code,
         ErrorCode::Unreachable
+            | ErrorCode::WrongService
             | ErrorCode::DeadlineExceeded
             | ErrorCode::Cancelled
             | ErrorCode::Internal

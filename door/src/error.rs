@@ -80,6 +80,7 @@ impl From<JuryError> for Refused {
             ErrorCode::WrongModel
             | ErrorCode::ShuttingDown
             | ErrorCode::Unreachable
+            | ErrorCode::WrongService
             | ErrorCode::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
             ErrorCode::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
             ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -31,6 +31,8 @@ pub enum ErrorCode {
     ShuttingDown,
     /// The other side cannot be reached.
     Unreachable,
+    /// Somebody else answers there: another part of Jury, or none at all.
+    WrongService,
     /// The call's own deadline ended first.
     DeadlineExceeded,
     /// The caller went away.
@@ -57,7 +59,7 @@ pub struct JuryError {
 
 impl ErrorCode {
     /// Every code.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::InvalidArgument,
         Self::RequestIdReused,
         Self::Overloaded,
@@ -66,6 +68,7 @@ impl ErrorCode {
         Self::WrongModel,
         Self::ShuttingDown,
         Self::Unreachable,
+        Self::WrongService,
         Self::DeadlineExceeded,
         Self::Cancelled,
         Self::Internal,
@@ -82,6 +85,7 @@ impl ErrorCode {
             Self::WrongModel => "WRONG_MODEL",
             Self::ShuttingDown => "SHUTTING_DOWN",
             Self::Unreachable => "UNREACHABLE",
+            Self::WrongService => "WRONG_SERVICE",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Self::Cancelled => "CANCELLED",
             Self::Internal => "INTERNAL",
@@ -97,6 +101,7 @@ impl ErrorCode {
             Self::Unauthenticated => Code::Unauthenticated,
             Self::WrongModel => Code::FailedPrecondition,
             Self::ShuttingDown | Self::Unreachable => Code::Unavailable,
+            Self::WrongService => Code::Unimplemented,
             Self::DeadlineExceeded => Code::DeadlineExceeded,
             Self::Cancelled => Code::Cancelled,
             Self::Internal => Code::Internal,
@@ -111,7 +116,10 @@ impl ErrorCode {
     /// True when a worker caused it, so that it may count against that worker's health. The
     /// caller's own mistakes never do; nor does [`Self::Unauthenticated`], which no worker says of itself and time does not mend.
     pub fn is_worker_fault(self) -> bool {
-        matches!(self, Self::Unreachable | Self::DeadlineExceeded | Self::Internal)
+        matches!(
+            self,
+            Self::Unreachable | Self::WrongService | Self::DeadlineExceeded | Self::Internal
+        )
     }
 
     /// The code of that name, as [`Self::name`] gives it.
@@ -119,7 +127,8 @@ impl ErrorCode {
         Self::ALL.into_iter().find(|code| code.name() == name)
     }
 
-    /// The nearest code to what somebody else's status says.
+    /// The nearest code to what somebody else's status says. A part of Jury names its own bugs, so a status that tells of one
+    /// without a name is of another service, or made of what another protocol said.
     pub fn from_grpc(code: Code) -> Self {
         match code {
             Code::InvalidArgument | Code::OutOfRange => Self::InvalidArgument,
@@ -130,6 +139,7 @@ impl ErrorCode {
             Code::Unavailable => Self::Unreachable,
             Code::DeadlineExceeded => Self::DeadlineExceeded,
             Code::Cancelled => Self::Cancelled,
+            Code::Unimplemented | Code::Unknown | Code::Internal => Self::WrongService,
             _ => Self::Internal,
         }
     }
@@ -193,9 +203,14 @@ impl From<Status> for JuryError {
         let first =
             std::iter::successors(std::error::Error::source(&status), |e| e.source()).last();
         let cause = first.filter(|_| code == ErrorCode::Unreachable).map(ToString::to_string);
+        // Some say nothing but their code.
+        let said = || match status.message() {
+            "" => status.code().description().to_owned(),
+            said => said.to_owned(),
+        };
         Self {
             code,
-            message: cause.unwrap_or_else(|| status.message().to_owned()),
+            message: cause.unwrap_or_else(said),
             field: violation.map(|violation| violation.field.clone()),
             retry_delay: details.retry_info().and_then(|info| info.retry_delay),
         }
@@ -243,7 +258,12 @@ mod tests {
     #[test]
     fn a_foreign_status_keeps_its_meaning() {
         assert_eq!(JuryError::from(Status::unavailable("gone")).code, ErrorCode::Unreachable);
-        assert_eq!(JuryError::from(Status::unknown("?")).code, ErrorCode::Internal);
+        for other in [Status::unknown("?"), Status::unimplemented(""), Status::internal("")] {
+            let error = JuryError::from(other);
+            assert_eq!(error.code, ErrorCode::WrongService);
+            assert!(!error.message.is_empty() && !error.code.is_transient());
+        }
+        assert_eq!(JuryError::from(Status::data_loss("?")).code, ErrorCode::Internal);
         let denied = JuryError::from(Status::permission_denied("by a proxy"));
         assert_eq!(denied.code, ErrorCode::Unauthenticated);
     }

@@ -240,7 +240,11 @@ fn no_worker(n_in_a_row: usize, onto: Onto) -> Failed {
 /// The client has tried again already; every other item would fare the same.
 fn nobody_there(event: &Event) -> Option<&ClientError> {
     let Event::Failed(_, error) = event else { return None };
-    matches!(error.code, ErrorCode::Unreachable | ErrorCode::ShuttingDown).then_some(error)
+    let is_away = matches!(
+        error.code,
+        ErrorCode::Unreachable | ErrorCode::WrongService | ErrorCode::ShuttingDown
+    );
+    is_away.then_some(error)
 }
 
 /// Items that cannot be read, or not be read on.

@@ -113,9 +113,10 @@ impl Exit {
                 Self::TryAgain
             }
             ErrorCode::Unauthenticated => Self::NoPermission,
-            ErrorCode::Unreachable | ErrorCode::ShuttingDown | ErrorCode::WrongModel => {
-                Self::Unavailable
-            }
+            ErrorCode::Unreachable
+            | ErrorCode::WrongService
+            | ErrorCode::ShuttingDown
+            | ErrorCode::WrongModel => Self::Unavailable,
             ErrorCode::Cancelled => Self::Interrupted,
             ErrorCode::Internal => Self::Internal,
         }

@@ -89,6 +89,30 @@ fn a_verdict_is_one_line_for_every_reader() {
 }
 
 #[test]
+fn an_item_that_has_changed_is_judged_again_on_resume_and_the_others_are_not() {
+    let batch = Batch::new();
+    let record = ["--resume", "--record", "samples.parquet"];
+    batch.score("out.jsonl", &record).output().unwrap();
+    let before = batch.stable_verdicts("out.jsonl");
+    let items = batch.folder.path().join("items.jsonl");
+    let changed = std::fs::read_to_string(&items).unwrap().replacen("Yes", "Perhaps", 1);
+    std::fs::write(&items, changed).unwrap();
+
+    let ended = batch.score("out.jsonl", &record).output().unwrap();
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert!(stderr.contains("line 1: item") && stderr.contains("has changed since"), "{stderr}");
+    assert!(
+        stderr.contains("1 judged, 1 of them again after a change, 1 bad line, 5 judged before"),
+        "{stderr}"
+    );
+    let after = batch.stable_verdicts("out.jsonl");
+    assert_eq!(after[1..], before[1..]);
+    assert_ne!(after[0], before[0]);
+    let rows = jury_eval::trajectories::read(&batch.folder.path().join("samples.parquet"));
+    assert_eq!(rows.unwrap().len(), LINE_ENDS.len(), "one sample an item");
+}
+
+#[test]
 fn recorded_samples_are_those_of_the_verdicts_and_verdicts_without_any_are_told() {
     let batch = Batch::new();
     let rows = |file: &str| jury_eval::trajectories::read(&batch.folder.path().join(file)).unwrap();

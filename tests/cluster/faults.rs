@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use super::etcd::free_port;
 use super::process::{Process, jury, model_path, text};
-use super::sandbox::{Sandbox, score, stable_bytes};
+use super::sandbox::{ITEM, Sandbox, ready, score, stable_bytes};
 
 /// Asks grpc.health.v1, as a container's health check does.
 fn assert_serving(process: &mut Process) {
@@ -45,6 +46,37 @@ fn a_worker_killed_in_flight_does_not_change_a_byte_of_the_verdict() {
 
     let embedded = score(&sandbox.item(), &["--model", &model_path()]);
     assert_eq!(stable_bytes(&embedded), stable_bytes(&undisturbed), "one process, same verdict");
+}
+
+#[test]
+fn a_coordinator_that_restarts_in_a_batch_costs_no_item() {
+    let sandbox = Sandbox::new();
+    let _worker = sandbox.worker("w1");
+    let address = format!("127.0.0.1:{}", free_port());
+    let start = || {
+        let etcd = sandbox.etcd.endpoint();
+        let arguments = ["coordinator", "--etcd", &etcd, "--listen", &address];
+        let mut coordinator = Process::jury("coordinator", &arguments);
+        ready(&mut coordinator, 1);
+        coordinator
+    };
+    let line = |id: u32| ITEM.replace('\n', " ").replace("capital\",", &format!("{id}\",")) + "\n";
+    let file = |name: &str| sandbox.folder.path().join(name).to_str().unwrap().to_owned();
+    let (items, out) = (file("items.jsonl"), file("out.jsonl"));
+    std::fs::write(&items, (0..8).map(line).collect::<String>()).unwrap();
+    let batch = ["score", "--items", &items, "--out", &out, "--concurrency", "1"];
+    let judged = ["-k", "1", "--max-critique-tokens", "8", "--endpoint", &address];
+
+    let mut coordinator = start();
+    let ended = std::thread::scope(|scope| {
+        let ended = scope.spawn(|| jury(&[&batch[..], &judged].concat()));
+        coordinator.wait_for("request answered");
+        coordinator.kill();
+        let _coordinator = start();
+        ended.join().expect("the batch ends")
+    });
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(std::fs::read_to_string(&out).unwrap().lines().count(), 8, "{}", ended.stderr);
 }
 
 #[test]

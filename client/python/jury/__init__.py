@@ -23,6 +23,7 @@ from .errors import (
     ShuttingDown,
     Unauthenticated,
     Unreachable,
+    WrongService,
     WrongModel,
 )
 from .local import LocalClient, LocalError, local
@@ -77,6 +78,7 @@ __all__ = [
     "Turn",
     "Unauthenticated",
     "Unreachable",
+    "WrongService",
     "Usage",
     "Verdict",
     "Voting",

@@ -81,6 +81,12 @@ class Unreachable(JuryError, ConnectionError):
     code = "UNREACHABLE"
 
 
+class WrongService(JuryError, ConnectionError):
+    """Somebody else answers at that address: a worker, or another protocol."""
+
+    code = "WRONG_SERVICE"
+
+
 class DeadlineExceeded(JuryError, TimeoutError):
     """No answer came within the budget and a grace of five seconds."""
 
@@ -108,6 +114,7 @@ _CLASSES: dict[str, type[JuryError]] = {
         WrongModel,
         ShuttingDown,
         Unreachable,
+        WrongService,
         DeadlineExceeded,
         Cancelled,
         Internal,
@@ -120,6 +127,8 @@ def from_fault(fault: Fault, address: str | None = None) -> JuryError:
     code, message, field, retry_after, attempts = fault
     if code == Unreachable.code and address is not None:
         message = f"no answer from {address}: {message}; is `jury up` or `jury coordinator` running there?"
+    if code == WrongService.code and address is not None:
+        message = f"no Jury coordinator answers at {address} (a worker? another protocol?): {message}"
     error = _CLASSES.get(code, Internal)(message, attempts=attempts)
     if isinstance(error, InvalidArgument):
         error.field = field

@@ -204,9 +204,9 @@ impl Tally {
         let parts = [
             (n_unscored, "of them without reward"),
             (self.n_partial, "of them partial"),
+            (self.n_changed, "of them again after a change"),
             (self.n_bad, if self.n_bad == 1 { "bad line" } else { "bad lines" }),
             (self.n_failed, "failed"),
-            (self.n_changed, "of them again after a change"),
             (self.n_known, "judged before"),
             (self.n_open, "not finished"),
         ];
