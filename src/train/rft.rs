@@ -36,9 +36,14 @@ pub async fn run(args: TrainRftArgs) -> Result<Exit, Failed> {
     let Some(samples) = draw::draw(&args, &mut left_out, &meter).await? else {
         return Ok(Exit::Interrupted);
     };
-    let kept = keep::keep(&args, &samples, general, &meter)?;
-    match learning {
-        None => Ok(samples.exit),
-        Some(learning) => learning.run(&args, &kept, left_out),
-    }
+    let kept = keep::sift(&args, &samples, general, &meter)?;
+    let Some(learning) = learning else {
+        keep::write(&args, &kept)?;
+        return Ok(samples.exit);
+    };
+    // What is refused leaves the data of the run that was before.
+    let sequences = learning.sequences(&args, &kept, &mut left_out, &meter)?;
+    keep::write(&args, &kept)?;
+    left_out.write(&args.out)?;
+    learning.run(&args, &kept, &sequences)
 }

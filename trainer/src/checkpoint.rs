@@ -4,7 +4,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Write};
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
@@ -12,7 +13,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::durable;
 use crate::error::TuneError;
@@ -21,6 +22,8 @@ use crate::optimiser::AdamW;
 
 /// The key of the run's own words in the file's metadata.
 const STATE: &str = "jury";
+/// Headers of safetensors are no longer.
+const MOST_HEADER_BYTES: u64 = 100_000_000;
 /// Headers of safetensors are padded to it.
 const ALIGNMENT: usize = 8;
 
@@ -93,6 +96,32 @@ pub fn load<S: DeserializeOwned>(
     Ok(Some(state))
 }
 
+/// The run's state alone, which is a few bytes of a file of many; `None` without a file.
+///
+/// # Errors
+/// As [`load`].
+pub fn state<S: DeserializeOwned>(path: &Path) -> Result<Option<S>, TuneError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(TuneError::read(path, source)),
+    };
+    let damaged = |why: String| TuneError::foreign(path, format!("no checkpoint: {why}"));
+    let read = |mut file: File| -> std::io::Result<Vec<u8>> {
+        let mut length = [0; 8];
+        file.read_exact(&mut length)?;
+        let mut header = Vec::new();
+        let length = u64::from_le_bytes(length).min(MOST_HEADER_BYTES);
+        file.take(length).read_to_end(&mut header)?;
+        Ok(header)
+    };
+    let header = read(file).map_err(|error| damaged(error.to_string()))?;
+    let header: Value =
+        serde_json::from_slice(&header).map_err(|error| damaged(error.to_string()))?;
+    let state = header["__metadata__"][STATE].as_str().unwrap_or_default();
+    serde_json::from_str(state).map(Some).map_err(|error| damaged(error.to_string()))
+}
+
 /// A tensor to write.
 pub(crate) struct Named<'a> {
     pub(crate) name: String,
@@ -124,7 +153,7 @@ pub(crate) fn write_safetensors(
         let told = json!({"dtype": Dtype::F32, "shape": shape, "data_offsets": [start, end]});
         header.insert(name.clone(), told);
     }
-    let mut header = serde_json::Value::Object(header).to_string();
+    let mut header = Value::Object(header).to_string();
     header.push_str(&" ".repeat(header.len().next_multiple_of(ALIGNMENT) - header.len()));
     durable::replace_by(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;

@@ -71,6 +71,18 @@ struct State {
     history: Vec<SftStep>,
 }
 
+// === impl State ===
+
+impl State {
+    fn is_of(&self, run: &str, checkpoint: &Path) -> Result<(), TuneError> {
+        if self.run != run {
+            let why = "it is of a run with other data or settings; give those again, or remove it to start anew";
+            return Err(TuneError::foreign(checkpoint, why));
+        }
+        Ok(())
+    }
+}
+
 // === impl SftConfig ===
 
 impl SftConfig {
@@ -87,6 +99,20 @@ impl SftConfig {
         }
         self.optimiser.check()
     }
+}
+
+/// Refuses a `checkpoint` of another run than [`fine_tune`] would go on with: before anything is written or loaded.
+///
+/// # Errors
+/// As [`fine_tune`] for its checkpoint.
+pub fn check_checkpoint(
+    base: &str,
+    sequences: &[Sequence],
+    config: &SftConfig,
+    checkpoint: &Path,
+) -> Result<(), TuneError> {
+    let state: Option<State> = checkpoint::state(checkpoint)?;
+    state.map_or(Ok(()), |state| state.is_of(&digest(base, sequences, config), checkpoint))
 }
 
 /// Fine-tunes `model` on `sequences`. Goes on from `checkpoint` if there is one; `base` names the model that it started
@@ -112,11 +138,7 @@ pub fn fine_tune(
     let mut optimiser = AdamW::new(model, optimiser_config);
     let run = digest(base, sequences, config);
     let loaded = checkpoint::load(checkpoint, model, &mut optimiser, |state: &State| {
-        if state.run != run {
-            let why = "it is of a run with other data or settings; give those again, or remove it to start anew";
-            return Err(TuneError::foreign(checkpoint, why));
-        }
-        Ok(state.history.len() as u64)
+        state.is_of(&run, checkpoint).map(|()| state.history.len() as u64)
     })?;
     let mut state = loaded.unwrap_or_else(|| State { run: run.clone(), history: Vec::new() });
     while (state.history.len() as u64) < steps {

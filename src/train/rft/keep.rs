@@ -11,8 +11,8 @@ use crate::args::TrainRftArgs;
 use crate::eval::LeftOut;
 use crate::train::tune::{self, tune_failed};
 
-/// Gives every sample its fate and writes table and data.
-pub fn keep(
+/// Gives every sample its fate.
+pub fn sift(
     args: &TrainRftArgs,
     samples: &Samples,
     general: Vec<Conversation>,
@@ -28,6 +28,11 @@ pub fn keep(
             "jury: --mix has {has} conversations, the share asked for is {wanted}; all are mixed in"
         ));
     }
+    Ok(kept)
+}
+
+/// Writes table and data.
+pub fn write(args: &TrainRftArgs, kept: &Kept) -> Result<(), Failed> {
     kept.write(&args.out).map_err(tune_failed)?;
     let said = format!(
         "{}\n{} samples are kept, {} conversations mixed in: {}\n",
@@ -36,8 +41,7 @@ pub fn keep(
         kept.mixed.len(),
         args.out.join("sft.jsonl").display()
     );
-    crate::score::print(&said)?;
-    Ok(kept)
+    crate::score::print(&said)
 }
 
 /// All general conversations that there are to mix in.

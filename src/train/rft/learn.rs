@@ -8,7 +8,7 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use jury_trainer::model::{Model, Sequence, Tuning};
 use jury_trainer::rft::Kept;
-use jury_trainer::sft::{SftConfig, SftReport, SftRun, fine_tune};
+use jury_trainer::sft::{SftConfig, SftReport, SftRun, check_checkpoint, fine_tune};
 use jury_trainer::{adapter, chat, report, weights};
 
 use super::MODEL_FOLDER;
@@ -60,27 +60,44 @@ impl Learning {
         Ok(Self { base, tuning, config })
     }
 
+    /// What was kept as tokens; what is too long is left out. Refused where the folder's checkpoint is of another run, whose
+    /// data are still there.
+    pub fn sequences(
+        &self,
+        args: &TrainRftArgs,
+        kept: &Kept,
+        left_out: &mut LeftOut,
+        meter: &Meter,
+    ) -> Result<Vec<Sequence>, Failed> {
+        let sequences = sequences(args, &self.base, kept, left_out, meter)?;
+        check_checkpoint(&self.start(args), &sequences, &self.config, &checkpoint(args))
+            .map_err(tune_failed)?;
+        Ok(sequences)
+    }
+
+    /// An adapter of other settings starts from other tensors: they are part of what the run is.
+    fn start(&self, args: &TrainRftArgs) -> String {
+        match &self.tuning {
+            Tuning::Lora(lora) => format!("{} {lora:?} {}", self.base.digest, args.seed),
+            Tuning::Full => format!("{} all weights", self.base.digest),
+        }
+    }
+
     /// Tunes on what was kept.
     pub fn run(
         &self,
         args: &TrainRftArgs,
         kept: &Kept,
-        mut left_out: LeftOut,
+        sequences: &[Sequence],
     ) -> Result<Exit, Failed> {
         // Drawing has ended the other one's line.
         let meter = Meter::new(args.quiet);
         let Self { base, tuning, config } = self;
-        let sequences = sequences(args, base, kept, &mut left_out, &meter)?;
         let model = base.load(tuning.clone(), args.seed, &meter)?;
         let signals = on_signals().or_exit(Exit::Internal)?;
-        let checkpoint = args.out.join("checkpoint.safetensors");
-        // An adapter of other settings starts from other tensors: they are part of what the run is.
-        let start = match tuning {
-            Tuning::Lora(lora) => format!("{} {lora:?} {}", base.digest, args.seed),
-            Tuning::Full => format!("{} all weights", base.digest),
-        };
+        let (start, checkpoint) = (self.start(args), checkpoint(args));
         let run = tokio::task::block_in_place(|| {
-            fine_tune(&model, &start, &sequences, config, &checkpoint, |step| {
+            fine_tune(&model, &start, sequences, config, &checkpoint, |step| {
                 let (at, of, loss) = (step.step, step.steps, step.loss);
                 meter.stage(&format!("step {at} of {of}: loss {loss:.4} a token"));
                 tune::go_on(&signals)
@@ -130,6 +147,10 @@ impl Learning {
     }
 }
 
+fn checkpoint(args: &TrainRftArgs) -> PathBuf {
+    args.out.join("checkpoint.safetensors")
+}
+
 /// The conversations as tokens; those that are too long are left out by name.
 fn sequences(
     args: &TrainRftArgs,
@@ -156,7 +177,6 @@ fn sequences(
     }
     let why = format!("more than {most} tokens, by --max-tokens or by the model's context");
     left_out.tell(meter, "conversations", &why, too_long);
-    left_out.write(&args.out)?;
     Ok(sequences)
 }
 

@@ -88,9 +88,15 @@ fn a_checkpoint_of_other_data_is_refused() {
     go(&sequences()).unwrap();
     let error = go(&sequences()[1..]).unwrap_err().to_string();
     assert!(error.contains("other data or settings"), "{error}");
+    let check = |sequences: &[Sequence]| check_checkpoint("llama", sequences, &config(), &path);
+    check(&sequences()).unwrap();
+    assert_eq!(check(&sequences()[1..]).unwrap_err().to_string(), error, "and without a model");
     assert!(go(&[]).unwrap_err().to_string().contains("nothing to learn"));
     std::fs::write(&path, b"damaged").unwrap();
     assert!(go(&sequences()).unwrap_err().to_string().contains("no checkpoint"));
+    assert!(check(&sequences()).unwrap_err().to_string().contains("no checkpoint"));
+    std::fs::remove_file(&path).unwrap();
+    check(&sequences()).unwrap();
 }
 
 #[test]
