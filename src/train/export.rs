@@ -1,7 +1,7 @@
 //! `jury train export`: items to a folder that another trainer runs, and beside them `left-out.jsonl`: what is not, and why.
 
 use anyhow::anyhow;
-use jury_terminal::exit::{Exit, Failed, OrExit};
+use jury_terminal::exit::{Exit, Failed};
 use jury_terminal::meter::Meter;
 use jury_trainer::export::{ExportConfig, Trainer, export};
 
@@ -17,7 +17,7 @@ pub fn run(args: &TrainExportArgs) -> Result<Exit, Failed> {
     let meter = Meter::new(false);
     let (items, choice) = (args.items.clone(), args.choice.clone());
     let chosen = EvalRunArgs::of_items(items, choice, JudgeArgs::default());
-    let config = EvalConfig::try_from(chosen).or_exit(Exit::Usage)?;
+    let config = EvalConfig::try_from(chosen)?;
     let mut left_out = LeftOut::default();
     let items = items::chosen(&config, &mut left_out, &meter)?;
     let items = learnable(items, &mut left_out, &meter);

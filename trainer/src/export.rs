@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use jury_eval::truth::{self, Truth};
@@ -142,16 +143,20 @@ impl fmt::Display for Trainer {
 /// Writes the folder, which is made.
 ///
 /// # Errors
-/// [`TuneError::Setting`] for a name of a model that no launch file can hold, [`TuneError::Write`].
+/// [`TuneError::Setting`] for a name of a model that no launch file can hold, [`TuneError::Foreign`] for a folder that holds
+/// files of an export with other contents, [`TuneError::Write`].
 pub fn export(
     trainer: Trainer,
     items: &[Item],
     config: &ExportConfig,
     folder: &Path,
 ) -> Result<Exported, TuneError> {
+    if config.model.trim().is_empty() {
+        return Err(TuneError::setting("--model", "name the model that is trained"));
+    }
     if config.model.contains(['"', '\\', '$', '`', '\n']) {
         let why = "no quotes, backslashes, dollars or line ends, since a script quotes it";
-        return Err(TuneError::setting("model", why));
+        return Err(TuneError::setting("--model", why));
     }
     let template = Template::builtin();
     let mut exported = Exported::default();
@@ -175,12 +180,34 @@ pub fn export(
     if exported.rows == 0 {
         return Err(TuneError::NoData("no item says which response is best".to_owned()));
     }
-    std::fs::create_dir_all(folder).map_err(|source| TuneError::write(folder, source))?;
-    durable::replace(&folder.join("data.jsonl"), data.as_bytes())?;
-    durable::replace(&folder.join("reward.py"), trainer.reward().as_bytes())?;
     let (name, launch) = trainer.launch();
-    durable::replace(&folder.join(name), fill(launch, config, exported.rows).as_bytes())?;
+    let launch = fill(launch, config, exported.rows);
+    let files = [("data.jsonl", data), ("reward.py", trainer.reward()), (name, launch)];
+    refuse_others(folder, &files)?;
+    std::fs::create_dir_all(folder).map_err(|source| TuneError::write(folder, source))?;
+    for (name, text) in &files {
+        durable::replace(&folder.join(name), text.as_bytes())?;
+    }
     Ok(exported)
+}
+
+/// Refuses a folder whose files this export would not write so: somebody has edited them, or they are of another export.
+fn refuse_others(folder: &Path, files: &[(&str, String)]) -> Result<(), TuneError> {
+    for name in ["data.jsonl", "reward.py", "train.py", "train.sh"] {
+        let path = folder.join(name);
+        let now = files.iter().find(|(file, _)| *file == name).map(|(_, text)| text.as_bytes());
+        match std::fs::read(&path) {
+            Ok(there) if Some(&*there) == now => {}
+            Ok(_) => {
+                let why = "it is edited, or of an export with another trainer, other items or other numbers; name another \
+                           folder with --out, or remove it";
+                return Err(TuneError::foreign(&path, why));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(source) => return Err(TuneError::read(&path, source)),
+        }
+    }
+    Ok(())
 }
 
 /// Where the best response stands, in turn: by number of responses, items so far.
@@ -338,11 +365,36 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_is_written_again_as_it_is_and_refused_once_a_file_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let export_for = |trainer| export(trainer, &items(), &config(), folder.path());
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        export_for(Trainer::Verl).unwrap();
+        export_for(Trainer::Verl).unwrap();
+        for other in [Trainer::Trl, Trainer::OpenRlhf] {
+            let error = export_for(other).unwrap_err().to_string();
+            assert!(error.contains("data.jsonl") && error.contains("--out"), "{error}");
+        }
+        assert!(read("reward.py").contains("verl"), "nothing was written");
+
+        std::fs::write(folder.path().join("train.sh"), "edited").unwrap();
+        let error = export_for(Trainer::Verl).unwrap_err().to_string();
+        assert!(error.contains("train.sh"), "{error}");
+        assert_eq!(read("train.sh"), "edited");
+        std::fs::remove_file(folder.path().join("train.sh")).unwrap();
+        std::fs::write(folder.path().join("train.py"), "of TRL").unwrap();
+        assert!(export_for(Trainer::Verl).unwrap_err().to_string().contains("train.py"));
+    }
+
+    #[test]
     fn nothing_to_learn_from_and_a_name_that_breaks_quotes_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         assert!(export(Trainer::Trl, &items()[2..3], &config(), folder.path()).is_err());
         let config = ExportConfig { model: "a\"; rm".to_owned(), ..config() };
         let error = export(Trainer::Verl, &items(), &config, folder.path()).unwrap_err();
         assert!(error.to_string().contains("quotes"), "{error}");
+        let nameless = ExportConfig { model: " ".to_owned(), ..config };
+        let error = export(Trainer::Verl, &items(), &nameless, folder.path()).unwrap_err();
+        assert!(error.to_string().starts_with("--model: "), "{error}");
     }
 }
