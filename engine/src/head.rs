@@ -178,6 +178,18 @@ impl Network {
 
 // === impl Head ===
 
+/// Whether requests can ask for a head by this name.
+///
+/// # Errors
+/// What the name must have.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(is_word) {
+        return Err(format!("must have 1 to {MAX_NAME_BYTES} letters, digits, '.', '_' or '-'"));
+    }
+    Ok(())
+}
+
 impl Head {
     /// A head of these parts.
     ///
@@ -255,11 +267,8 @@ impl Head {
     fn check(&self) -> Result<(), HeadError> {
         let unsound = |why: String| Err(HeadError::Unsound(why));
         let HeadCard { name, model_digest, .. } = &self.card;
-        let is_word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(is_word) {
-            return unsound(format!(
-                "its name is {name:?}; it must have 1 to {MAX_NAME_BYTES} letters, digits, '.', '_' or '-'"
-            ));
+        if let Err(why) = check_name(name) {
+            return unsound(format!("its name is {name:?}; it {why}"));
         }
         if model_digest.is_empty() {
             return unsound("it names no model that it is bound to".to_owned());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::iter;
 
 use anyhow::anyhow;
-use jury_engine::head::StatePlace;
+use jury_engine::head::{self, StatePlace};
 use jury_eval::judged::trajectories;
 use jury_eval::trajectories::Trajectory;
 use jury_fabric::shutdown::on_signals;
@@ -15,7 +15,7 @@ use jury_trainer::meta::{
     JudgeError, MetaConfig, Sampling, TrainError, TrainedMeta, label_all, only_judge, train,
 };
 
-use crate::args::{EvalRunArgs, PartArg, TrainMetaArgs};
+use crate::args::{EvalRunArgs, PartArg, Refused, TrainMetaArgs};
 use crate::eval::{Drawn, EvalConfig, Folder, Run, by_backbone, draw, model_beside};
 
 pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
@@ -28,12 +28,20 @@ pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
         let problem = anyhow!("--out: {} is no folder", missing.display());
         return Err(Failed::new(Exit::CannotWrite, problem));
     }
-    let config = EvalConfig::try_from(samples_of(&args)).or_exit(Exit::Usage)?;
+    check_name(&args)?;
+    let config = EvalConfig::try_from(samples_of(&args))?;
     let meter = Meter::new(args.quiet);
     let Some(Drawn { items, folder, exit }) = draw(&config, &meter).await? else {
         return Ok(Exit::Interrupted);
     };
     let mut verdicts = folder.verdicts()?;
+    if args.replay && verdicts.is_empty() {
+        let problem = anyhow!(
+            "--replay: {} has no samples, and a replay draws none; leave it out, or name another folder with --samples",
+            folder.verdicts_path().display()
+        );
+        return Err(Failed::new(Exit::NoInput, problem));
+    }
     // With the judge's own states, before another model's take their place. A replay leaves those of an evaluation, which may be
     // ranked.
     if !(args.replay && folder.samples_path().exists()) {
@@ -150,6 +158,18 @@ fn name(args: &TrainMetaArgs) -> String {
     args.name.clone().or_else(stem).unwrap_or_else(|| "head".to_owned())
 }
 
+/// Refuses a head's name that no request could ask by.
+fn check_name(args: &TrainMetaArgs) -> Result<(), Refused> {
+    let name = name(args);
+    head::check_name(&name).map_err(|why| match &args.name {
+        Some(_) => Refused::new("--name", format!("{why}, is {name:?}")),
+        None => Refused::new(
+            "--out",
+            format!("the file's name is the head's, and {why}, is {name:?}; or add --name"),
+        ),
+    })
+}
+
 fn said(args: &TrainMetaArgs, trained: &TrainedMeta, n_rows: usize, card: &str) -> String {
     let out = args.out.display();
     let used = match &args.backbone {
@@ -170,4 +190,29 @@ fn failed(error: TrainError) -> Failed {
         _ => Exit::BadData,
     };
     Failed::new(exit, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command, TrainCommand};
+
+    fn checked(words: &[&str]) -> Result<(), String> {
+        let words = ["jury", "train", "meta", "--items", "a.jsonl"].iter().chain(words);
+        let Command::Train(args) = Args::try_parse_from(words).unwrap().command else { panic!() };
+        let TrainCommand::Meta(args) = args.command else { panic!() };
+        check_name(&args).map_err(|refused| refused.to_string())
+    }
+
+    #[test]
+    fn a_name_that_no_request_could_ask_by_is_refused_with_its_option() {
+        assert_eq!(checked(&["--out", "h/a-1.safetensors"]), Ok(()));
+        assert_eq!(checked(&["--out", "my head.safetensors", "--name", "mine"]), Ok(()));
+        let told = checked(&["--out", "my head.safetensors"]).unwrap_err();
+        assert!(told.starts_with("--out: ") && told.contains("--name"), "{told}");
+        let told = checked(&["--out", "a.safetensors", "--name", "a b"]).unwrap_err();
+        assert!(told.starts_with("--name: must have 1 to 64 letters"), "{told}");
+    }
 }
