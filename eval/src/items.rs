@@ -99,8 +99,11 @@ fn read_file(
             Vec::new()
         });
         for mut item in found {
-            let settled = ids.settle(&mut item, &place);
-            if let Err(problem) = settled.and_then(|()| within_limits(request, &item)) {
+            // A bad item takes no id; and the file's name before an id may make that too long.
+            let settled = within_limits(request, &item)
+                .and_then(|()| ids.settle(&mut item, &place))
+                .and_then(|()| within_limits(request, &item));
+            if let Err(problem) = settled {
                 bad(problem);
                 continue;
             }

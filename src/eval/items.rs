@@ -1,5 +1,8 @@
 //! The items of an evaluation: read once, fixed in its folder, so that going on judges the same ones.
 
+use std::collections::HashSet;
+use std::path::PathBuf;
+
 use anyhow::anyhow;
 use jury_eval::items::{BadItem, read};
 use jury_grm::domain::{Item, json_line};
@@ -42,6 +45,7 @@ fn read_all(
     left_out: &mut LeftOut,
     meter: &Meter,
 ) -> Result<Vec<Vec<Item>>, Failed> {
+    refuse_twice(&config.items)?;
     let read = read(&config.items, config.format, &config.request).map_err(|error| {
         let exit = if error.problem.is_io() { Exit::NoInput } else { Exit::BadData };
         Failed::new(exit, error)
@@ -56,6 +60,18 @@ fn read_all(
     let why = "no best, and no label above all others";
     left_out.tell(meter, "items", why, read.without_truth);
     Ok(read.files)
+}
+
+/// Refuses a file that is named twice: each of its items would count as two.
+fn refuse_twice(files: &[PathBuf]) -> Result<(), Failed> {
+    let mut seen = HashSet::new();
+    // What is not there is told by whoever reads it.
+    let twice = files.iter().find(|file| file.canonicalize().is_ok_and(|real| !seen.insert(real)));
+    twice.map_or(Ok(()), |file| {
+        let problem =
+            anyhow!("{} is named twice; each of its items would count as two", file.display());
+        Err(Failed::new(Exit::Usage, problem))
+    })
 }
 
 /// As JSON lines.

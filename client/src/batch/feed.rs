@@ -86,17 +86,16 @@ impl Feed {
             if let Some(&first) = self.lines_by_id.get(id) {
                 return Err(BadLine::SameId { id: id.clone(), first });
             }
-            self.lines_by_id.insert(id.clone(), line);
             let place = Place { line, number: self.n_items };
             let before = self.finished.before(&named.item);
             if let Before::Judged(known) = before {
-                self.n_items += 1;
+                self.claim(&known.id, line);
                 self.tell(Told::Event(Event::Known(place, known)));
                 return Ok(None);
             }
             let request = ScoreRequest { item: named.item, ..self.request.clone() };
             request.validate().map_err(BadLine::Refused)?;
-            self.n_items += 1;
+            self.claim(&request.item.id, line);
             if before == Before::Changed {
                 let id = request.item.id.clone();
                 self.tell(Told::Event(Event::Changed(place, id)));
@@ -111,6 +110,12 @@ impl Feed {
                 None
             }
         }
+    }
+
+    /// Counts an item that can be judged: from now on its id is its own. A bad line has none.
+    fn claim(&mut self, id: &str, line: u64) {
+        self.lines_by_id.insert(id.to_owned(), line);
+        self.n_items += 1;
     }
 
     fn tell(&self, told: Told) {

@@ -15,10 +15,19 @@ async fn events_of(
     lines: impl Read + Send + 'static,
     judged_before: &[&str],
 ) -> Vec<String> {
+    let before = judged_before.iter().map(|id| format!("{{\"item_id\":\"{id}\"}}\n"));
+    events_beside(client, lines, &before.collect::<String>()).await
+}
+
+/// The same beside a file of verdicts.
+async fn events_beside(
+    client: &Client,
+    lines: impl Read + Send + 'static,
+    verdicts: &str,
+) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("verdicts.jsonl");
-    let before = judged_before.iter().map(|id| format!("{{\"item_id\":\"{id}\"}}\n"));
-    std::fs::write(&out, before.collect::<String>()).unwrap();
+    std::fs::write(&out, verdicts).unwrap();
     let (_, finished) = Sink::file(&out, Onto::Any, &request("any"), true).unwrap();
     let lines = Box::new(BufReader::new(lines));
     let events = batch::score(client, request("any"), finished, lines);
@@ -65,6 +74,20 @@ async fn every_line_of_a_batch_is_told_of_once_and_before_its_answer() {
     ];
     assert_eq!(events, expected);
     assert_eq!(fake.seen_ids().len(), 2, "what is known is not asked for");
+}
+
+#[tokio::test]
+async fn a_bad_line_leaves_its_id_to_another_and_a_changed_item_is_asked_for_again() {
+    let item = |id: &str, query: &str| {
+        format!("{{\"id\": \"{id}\", \"query\": \"{query}\", \"responses\": [\"r\"]}}\n")
+    };
+    let lines = [item("a", ""), item("a", "q"), item("b", "other")].concat();
+    let fake = FakeRewardService::default();
+    let digest = "\"provenance\":{\"item_digest\":\"0\"}";
+    let before = format!("{{\"item_id\":\"b\",{digest}}}\n");
+    let events = events_beside(&fake.client(one_at_a_time()), Cursor::new(lines), &before).await;
+    let expected = ["1 bad", "2 asked", "2 judged a", "3 changed b", "3 asked", "3 judged b"];
+    assert_eq!(events, expected);
 }
 
 #[tokio::test]
