@@ -62,7 +62,7 @@ async fn load_and_join(
     cluster: &Embedded,
 ) -> Result<(), Failed> {
     let load = async move {
-        let meter = Meter::new(false);
+        let meter = Meter::serving();
         let backend = model.load(&meter)?;
         let heads = heads(&head_files, backend.as_ref())?;
         meter.clear();

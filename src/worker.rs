@@ -83,7 +83,7 @@ fn embedded(
     model: &ModelConfig,
     heads: &HeadArgs,
 ) -> Result<Arc<dyn Backend>, Failed> {
-    let meter = Meter::new(false);
+    let meter = Meter::serving();
     let backend: Arc<dyn Backend> = match role {
         RoleArg::Grm => model.load(&meter)?,
         RoleArg::Meta => {

@@ -1,4 +1,5 @@
-//! Progress on stderr: a live line on a terminal, single lines elsewhere, nothing when asked.
+//! Progress on stderr: a live line on a terminal, single lines elsewhere, nothing when asked. Where something serves, the
+//! lines are log lines, so that a log has one form.
 
 use std::io::IsTerminal;
 use std::sync::Mutex;
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jury_grm::domain::{Phase as JudgingPhase, Progress as Judging};
 use jury_worker::models::{Phase as FetchPhase, Progress as FetchProgress};
+use tracing::info;
 
 /// How often a live line is drawn while nothing happens, so that its clock goes on.
 const TICK: Duration = Duration::from_millis(200);
@@ -29,6 +31,7 @@ pub struct Meter {
 enum Show {
     Live,
     Lines,
+    Logged,
     Nothing,
 }
 
@@ -42,9 +45,19 @@ impl Meter {
             (false, true) => Show::Live,
             (false, false) => Show::Lines,
         };
+        Self::showing(show)
+    }
+
+    /// Of a process that serves: draws on a terminal, and logs elsewhere.
+    pub fn serving() -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        Self::showing(if is_terminal { Show::Live } else { Show::Logged })
+    }
+
+    fn showing(show: Show) -> Self {
         let bar = match show {
             Show::Live => ProgressBar::new_spinner(),
-            Show::Lines | Show::Nothing => {
+            Show::Lines | Show::Logged | Show::Nothing => {
                 ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())
             }
         };
@@ -118,7 +131,7 @@ impl Meter {
                         self.bar.set_position(samples_done.into());
                         self.bar.set_message(format!("{samples}, {generated_tokens} tokens"));
                     }
-                    Show::Lines => self.say(&samples),
+                    Show::Lines | Show::Logged => self.say(&samples),
                     Show::Nothing => {}
                 }
             }
@@ -127,7 +140,10 @@ impl Meter {
 
     /// A line that stays, whatever is drawn; also when quiet.
     pub fn print(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        match self.show {
+            Show::Logged => info!("{line}"),
+            _ => self.bar.suspend(|| eprintln!("{line}")),
+        }
     }
 
     /// Takes the live line away.
@@ -138,12 +154,15 @@ impl Meter {
 
     fn say(&self, message: &str) {
         self.bar.set_message(message.to_owned());
-        if self.show != Show::Lines {
+        if !matches!(self.show, Show::Lines | Show::Logged) {
             return;
         }
         let mut said = self.said.lock().expect("nothing panics while it holds this lock");
         if *said != message {
-            eprintln!("{message}");
+            match self.show {
+                Show::Logged => info!("{message}"),
+                _ => eprintln!("{message}"),
+            }
             message.clone_into(&mut said);
         }
     }

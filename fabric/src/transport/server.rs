@@ -145,6 +145,9 @@ async fn run<Io>(
         }
         drained = grace_ended => match drained {
             Ok(()) => debug!(connections = open.open(), "no call runs, closing silent connections"),
+            Err(_) if calls.running() == 0 => {
+                debug!(connections = open.open(), "grace period ended without a call, closing connections");
+            }
             Err(_) => warn!(
                 calls_left = calls.running(),
                 connections_left = open.open(),
