@@ -50,7 +50,7 @@ pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
         Some(EvalCommand::Report(args)) => return weakness::run(&args),
         None => {}
     }
-    let config = EvalConfig::try_from(args.run).or_exit(Exit::Usage)?;
+    let config = EvalConfig::try_from(args.run)?;
     let meter = Meter::new(config.quiet);
     let Some(Drawn { items, folder, exit }) = draw(&config, &meter).await? else {
         return Ok(Exit::Interrupted);

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use anyhow::Context;
 use jury_client::{Client, ClientConfig, FleetStatus, TenantStatus, WorkerStatus};
 use jury_coordinator::admission::DEFAULT_TENANT;
 use jury_grm::domain::json_line;
@@ -19,8 +18,7 @@ const MAX_COLUMNS: usize = 100;
 
 pub async fn run(args: StatusArgs) -> Result<Exit, Failed> {
     let connector = connector_to(&args.endpoint, &args.tls)?;
-    let token = args.token.for_endpoint(&args.endpoint);
-    let token = token.context("--token").or_exit(Exit::Usage)?;
+    let token = args.token.for_endpoint(&args.endpoint)?;
     let config = ClientConfig { token, ..ClientConfig::default() };
     let channel = connector.connect(&args.endpoint).or_exit(Exit::Usage)?;
     let client = Client::new(channel, config);

@@ -10,7 +10,7 @@ mod verdicts;
 use clap::Subcommand;
 use jury_engine::DeviceKind;
 use jury_terminal::model::{CacheArgs, device};
-use jury_terminal::number::whole;
+use jury_terminal::number::threads;
 
 pub use self::autoscale::BenchAutoscaleArgs;
 pub use self::cluster::{BenchClusterArgs, BenchNodesArgs};
@@ -22,8 +22,6 @@ pub use self::verdicts::{BenchVerdictsArgs, DraftsArg};
 /// Most of whatever sizes a measurement, so that products of sizes cannot overflow.
 const LARGEST: usize = 1 << 20;
 const MOST_ROUNDS: usize = 1_000;
-const MOST_THREADS: usize = 4_096;
-
 /// What is measured.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  jury bench engine --quick")]
@@ -58,7 +56,7 @@ pub enum BenchCommand {
 pub struct MeasuringArgs {
     /// Threads, ours and the peer's [default: what this machine lets us use]
     #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true,
-        value_parser = whole(1..=MOST_THREADS, "--threads 2"))]
+        value_parser = threads)]
     pub threads: Option<usize>,
     /// Where ours computes: auto (the first NVIDIA card, else the CPU), cpu, cuda:N, or metal:N where jury was built with it.
     /// On a GPU ours is measured alone, unless --peer names a program

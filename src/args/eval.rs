@@ -138,7 +138,7 @@ pub struct EvalRunArgs {
     #[command(flatten)]
     pub draw: DrawArgs,
     /// Seed of every request, below 2^53
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Sampling")]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_SEED, "--seed 7"), help_heading = "Sampling")]
     pub seed: u64,
     /// Keep the hidden states that `jury train meta` learns from
     #[arg(long, help_heading = "Sampling")]
@@ -198,7 +198,7 @@ pub struct ChoiceArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
     pub train_share: f64,
     /// Seed of the split and of --limit
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_SEED, "--split-seed 7"))]
     pub split_seed: u64,
 }
 

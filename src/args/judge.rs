@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use jury_engine::DeviceKind;
 use jury_terminal::model::{AdapterConfig, adapter, device};
+use jury_terminal::number::threads;
 
 use super::{CacheArgs, CardArgs, ClientTlsArgs, TokenArgs};
 
@@ -23,7 +24,7 @@ pub struct JudgeArgs {
     #[arg(long, env = "JURY_ADAPTER", value_name = "[NAME=]PATH", value_parser = adapter)]
     pub adapter: Option<AdapterConfig>,
     /// Threads of the embedded worker [default: what this machine lets us use]
-    #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true, value_parser = threads)]
     pub threads: Option<usize>,
     /// Where the embedded worker computes: auto (the first NVIDIA card that can run the model, else the CPU), cpu, cuda:N,
     /// or metal:N where jury was built with it [default: auto]

@@ -80,7 +80,13 @@ pub struct ScoreArgs {
     )]
     pub min_readout_mass: Option<f64>,
     /// The legal scores, lowest and highest [default: 1..10]
-    #[arg(long, env = "JURY_SCALE", value_name = "MIN..MAX", help_heading = "Sampling")]
+    #[arg(
+        long,
+        env = "JURY_SCALE",
+        value_name = "MIN..MAX",
+        allow_hyphen_values = true,
+        help_heading = "Sampling"
+    )]
     pub scale: Option<ScaleArg>,
     /// Most responses shown in one sample, 2 to 64 [default: 8]
     #[arg(
@@ -98,6 +104,7 @@ pub struct ScoreArgs {
         value_name = "N",
         allow_negative_numbers = true,
         default_value_t = 0,
+        value_parser = whole(0..=limits::MAX_SEED, "--seed 7"),
         help_heading = "Sampling"
     )]
     pub seed: u64,

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::ArgGroup;
 use jury_fabric::transport::ListenAddress;
+use jury_grm::domain::limits;
 use jury_terminal::model::ModelArgs;
+use jury_terminal::number;
 
 use super::kubernetes::KubernetesArgs;
 use super::tenants::TenantsFileArgs;
@@ -64,6 +66,9 @@ pub struct ConsoleArgs {
     pub keep_verdicts: usize,
 }
 
+/// The queue has room for the largest item.
+const LARGEST_ITEM_MIB: usize = limits::MAX_ITEM_BYTES >> 20;
+
 /// How a coordinator judges.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Judging")]
@@ -72,7 +77,7 @@ pub struct JudgingArgs {
     #[arg(long, env = "JURY_TEMPLATE", value_name = "FILE")]
     pub template: Option<PathBuf>,
     /// Budget of a request that brings none [default: 60s, `jury up` 5m]
-    #[arg(long, env = "JURY_DEFAULT_BUDGET", value_name = "TIME", value_parser = jury_terminal::number::time)]
+    #[arg(long, env = "JURY_DEFAULT_BUDGET", value_name = "TIME", value_parser = number::budget)]
     pub default_budget: Option<Duration>,
     /// A model whose workers may all be away, as an autoscaler leaves it: its requests wait for a worker until their
     /// budgets end, and count in jury_queued_samples meanwhile; once for each. Of other models a request waits 5s
@@ -84,13 +89,13 @@ pub struct JudgingArgs {
     )]
     pub await_models: Vec<String>,
     /// Requests that may wait for admission
-    #[arg(long, env = "JURY_QUEUE_LIMIT", value_name = "N", default_value_t = 1024)]
+    #[arg(long, env = "JURY_QUEUE_LIMIT", value_name = "N", default_value_t = 1024, value_parser = number::whole(1..=1_000_000, "--queue-limit 1024"))]
     pub queue_limit: usize,
     /// Second attempts at samples that lag behind on a slow worker, as a share of all samples; 0 turns them off
-    #[arg(long, env = "JURY_HEDGE_BUDGET", value_name = "SHARE", default_value_t = 0.05)]
+    #[arg(long, env = "JURY_HEDGE_BUDGET", value_name = "SHARE", default_value_t = 0.05, allow_negative_numbers = true, value_parser = number::real(|share| (0.0..=1.0).contains(&share), "from 0 (off) to 1", "--hedge-budget 0.05"))]
     pub hedge_budget: f64,
     /// Most text of all waiting requests together, in MiB; more is refused with RESOURCE_EXHAUSTED
-    #[arg(long, env = "JURY_QUEUE_MIB", value_name = "MIB", default_value_t = 256)]
+    #[arg(long, env = "JURY_QUEUE_MIB", value_name = "MIB", default_value_t = 256, value_parser = number::whole(LARGEST_ITEM_MIB..=1 << 20, "--queue-mib 256"))]
     pub queue_mib: usize,
     /// Most verdicts kept for repeated request ids, in MiB as sent; the oldest go first
     #[arg(long, env = "JURY_REPLAY_MIB", value_name = "MIB", default_value_t = 64)]

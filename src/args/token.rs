@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use jury_client::Token;
 use jury_fabric::secret::{SecretString, read_secret};
+use jury_terminal::Refused;
 
 /// On whose behalf a coordinator is called.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -28,15 +29,18 @@ impl TokenArgs {
     ///
     /// # Errors
     /// When the file holds none, or the way there is open and that is not allowed.
-    pub fn for_endpoint(&self, endpoint: &str) -> anyhow::Result<Option<Token>> {
-        let secret = match (&self.token, &self.token_file) {
-            (Some(token), _) => token.clone(),
-            (None, Some(file)) => read_secret(file)?,
+    pub fn for_endpoint(&self, endpoint: &str) -> Result<Option<Token>, Refused> {
+        let (flag, secret) = match (&self.token, &self.token_file) {
+            (Some(token), _) => ("--token", token.clone()),
+            (None, Some(file)) => {
+                let flag = "--token-file";
+                (flag, read_secret(file).map_err(|error| Refused::file(flag, error))?)
+            }
             (None, None) => return Ok(None),
         };
-        let token = Token::new(&secret)?;
+        let token = Token::new(&secret).map_err(|error| Refused::file(flag, error))?;
         if !self.allow_token_without_tls {
-            Token::check_way(endpoint)?;
+            Token::check_way(endpoint).map_err(|error| Refused::file(flag, error))?;
         }
         Ok(Some(token))
     }

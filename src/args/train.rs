@@ -18,6 +18,9 @@ pub use self::export::{TrainExportArgs, TrainerArg};
 pub use self::rft::{TrainRftArgs, TuningArgs};
 pub use self::rl::TrainRlArgs;
 
+/// Numbers of an inner layer. With the widest states its weights are some GiB, and samples to learn so many from are not at hand.
+const MOST_INNER: usize = 65_536;
+
 const EXAMPLES: &str = "\
 Samples are drawn with their hidden states and labelled: correct where the best response is strictly
 highest. A head learns to tell correct samples from wrong ones; docs/meta-rm.md says how. The same
@@ -91,10 +94,10 @@ pub struct TrainMetaArgs {
     pub replay: bool,
 
     /// Numbers of an inner layer; 0: none, the head is linear
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Training")]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=MOST_INNER, "--inner 64"), help_heading = "Training")]
     pub inner: usize,
     /// Seed of samples, parts, weights and order
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Training")]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_SEED, "--seed 7"), help_heading = "Training")]
     pub seed: u64,
     /// No progress on stderr
     #[arg(short, long, help_heading = "Training")]

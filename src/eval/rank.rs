@@ -51,11 +51,7 @@ pub struct Ranked {
 
 impl Ranker {
     pub fn load_head(path: &Path) -> Result<Self, Refused> {
-        let (head, bytes) = Head::load(path).map_err(|error| {
-            let source = std::error::Error::source(&error);
-            let why = source.map(|source| format!(": {source}")).unwrap_or_default();
-            Refused::new("--meta", format!("{error}{why}"))
-        })?;
+        let (head, bytes) = Head::load(path).map_err(|error| Refused::file("--meta", error))?;
         let digest = jury_worker::models::digest_of(&bytes);
         Ok(Self::Head { head: Box::new(head), digest })
     }

@@ -66,11 +66,8 @@ impl Meta {
                     .to_owned(),
             )),
             Some(file) => {
-                let (head, _) = Head::load(file).map_err(|error| {
-                    let source = std::error::Error::source(&error);
-                    let why = source.map(|source| format!(": {source}")).unwrap_or_default();
-                    refused(format!("{error}{why}"))
-                })?;
+                let (head, _) =
+                    Head::load(file).map_err(|error| Refused::file("--meta", error))?;
                 let name = Some(head.card().name.clone());
                 Ok(Self { name, served: Some(ServedMeta::Head(file.to_owned())) })
             }

@@ -138,7 +138,7 @@ fn environments(
     base: &Base,
     meter: &Meter,
 ) -> Result<(Judging, Judging), Failed> {
-    let config = EvalConfig::try_from(samples_of(args)).or_exit(Exit::Usage)?;
+    let config = EvalConfig::try_from(samples_of(args))?;
     let folder = Folder::open(&args.out)?;
     let mut left_out = LeftOut::default();
     let items = items::settle(&config, &folder, &mut left_out, meter)?;

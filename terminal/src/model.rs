@@ -13,6 +13,7 @@ use jury_worker::models::{ModelError, ModelRef, ModelStore};
 use crate::Refused;
 use crate::exit::{Exit, Failed};
 use crate::meter::Meter;
+use crate::number::threads;
 
 /// The model that runs when none is named: the smallest of the catalogue whose critiques make
 /// sense to a reader.
@@ -32,7 +33,7 @@ pub struct ModelArgs {
     #[arg(long = "adapter", env = "JURY_ADAPTERS", value_name = "[NAME=]PATH", value_delimiter = ',', value_parser = adapter)]
     pub adapters: Vec<AdapterConfig>,
     /// Threads of the engine [default: what this machine lets us use]
-    #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true, value_parser = threads)]
     pub threads: Option<usize>,
     /// Where to compute: auto (the first NVIDIA card that can run the model, else the CPU), cpu, cuda:N, or metal:N where
     /// jury was built with it
@@ -86,9 +87,6 @@ impl TryFrom<ModelArgs> for ModelConfig {
     type Error = Refused;
 
     fn try_from(args: ModelArgs) -> Result<Self, Refused> {
-        if args.threads == Some(0) {
-            return Err(Refused::new("--threads", "must be at least 1, is 0"));
-        }
         refuse_device(args.device, !args.adapters.is_empty())?;
         args.card.refuse_without_a_card(args.device)?;
         refuse_equal_names(&args.adapters)?;

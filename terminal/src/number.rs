@@ -5,6 +5,11 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jury_grm::domain::limits;
+
+/// More than any machine has.
+pub const MOST_THREADS: usize = 4_096;
+
 /// Reads a whole number; `example` shows how its option is typed.
 pub fn whole<T>(
     range: RangeInclusive<T>,
@@ -43,6 +48,24 @@ pub fn time(typed: &str) -> Result<Duration, String> {
     humantime::parse_duration(typed.trim()).map_err(why)
 }
 
+/// Reads a budget, which a request may have.
+///
+/// # Errors
+/// What is none, with the limits and an example.
+pub fn budget(typed: &str) -> Result<Duration, String> {
+    let most = Duration::from_millis(limits::MAX_BUDGET_MS);
+    let is_budget = |time: &Duration| (Duration::from_millis(1)..=most).contains(time);
+    time(typed)
+        .ok()
+        .filter(is_budget)
+        .ok_or_else(|| "must be a time from 1ms to 24h with its unit, like 90s or 5m".to_owned())
+}
+
+/// Threads of the engine.
+pub fn threads(typed: &str) -> Result<usize, String> {
+    whole(1..=MOST_THREADS, "--threads 2")(typed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +88,18 @@ mod tests {
                 time(typed).unwrap_err(),
                 "must be a time with its unit, like 90s, 5m or 500ms"
             );
+        }
+    }
+
+    #[test]
+    fn a_budget_is_at_most_a_day_and_threads_are_no_more_than_any_machine_has() {
+        assert_eq!(budget("24h"), Ok(Duration::from_secs(24 * 60 * 60)));
+        for typed in ["48h", "0s", "1", "24h 1ms"] {
+            assert!(budget(typed).unwrap_err().contains("from 1ms to 24h"), "{typed}");
+        }
+        assert_eq!(threads("2"), Ok(2));
+        for typed in ["0", "-2", "100000"] {
+            assert!(threads(typed).unwrap_err().contains("from 1 to 4096"), "{typed}");
         }
     }
 

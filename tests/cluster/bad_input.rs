@@ -1,7 +1,7 @@
 //! What a user may get wrong: a clear message, the documented exit code, no panic.
 
 use super::etcd::free_port;
-use super::process::{jury, model_path};
+use super::process::{Process, jury, model_path};
 use super::sandbox::ITEM;
 
 /// Writes `content` to a file and returns its path.
@@ -46,6 +46,41 @@ fn a_setting_out_of_range_names_the_limit() {
     refuses(&["score", &item, "-k", "0"], 64, &["k", "256"]);
     refuses(&["score", &item, "-k", "257"], 64, &["k", "256"]);
     refuses(&["score", &item, "--temperature", "3"], 64, &["temperature", "2"]);
+    refuses(&["score", &item, "--seed", "-1"], 64, &["--seed", "from 0 to 9007199254740991"]);
+    refuses(&["score", &item, "--scale", "-5..5", "--min-samples", "999"], 64, &["min"]);
+    refuses(&["score", &item, "--threads", "100000"], 64, &["--threads", "4096"]);
+    refuses(&["up", "--queue-mib", "0"], 64, &["--queue-mib", "from 4 to"]);
+    refuses(&["up", "--hedge-budget", "2"], 64, &["--hedge-budget", "0 (off) to 1"]);
+    refuses(&["up", "--default-budget", "48h"], 64, &["--default-budget", "24h"]);
+    let learn = ["train", "rft", "--items", &item, "--out", "rft"];
+    refuses(&[&learn[..], &["--batch", "0"]].concat(), 64, &["--batch", "from 1"]);
+    refuses(&[&learn[..], &["--rank", "0"]].concat(), 64, &["--rank", "1024"]);
+    let meta = ["train", "meta", "--items", &item, "--out", "head.safetensors"];
+    refuses(&[&meta[..], &["--inner", "100000000"]].concat(), 64, &["--inner", "65536"]);
+}
+
+#[test]
+fn a_file_that_an_option_names_and_that_is_not_there_is_told_once_by_that_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let item = file(&folder, "item.json", ITEM.as_bytes());
+    refuses(&["score", &item, "--meta", "head:nofile"], 66, &["--meta: cannot read nofile"]);
+    let endpoint = ["--endpoint", "http://127.0.0.1:1"];
+    for command in [&["status"][..], &["score", &item]] {
+        let arguments = [command, &endpoint, &["--token-file", "nofile"]].concat();
+        let ended = jury(&arguments);
+        assert_eq!(ended.code, Some(66), "{}", ended.stderr);
+        assert!(ended.stderr.contains("--token-file: cannot read nofile"), "{}", ended.stderr);
+        assert_eq!(ended.stderr.matches("os error 2").count(), 1, "{}", ended.stderr);
+    }
+    let samples = folder.path().join("none");
+    let samples = samples.to_str().unwrap();
+    let pair = ITEM.replace('\n', " ").replace("\"query\"", "\"best\": 0, \"query\"");
+    let items = file(&folder, "items.jsonl", pair.as_bytes());
+    let out = folder.path().join("head.safetensors");
+    let replay = ["--out", out.to_str().unwrap(), "--samples", samples, "--replay"];
+    let learn = [&["train", "meta", "--items", &items], &replay[..]].concat();
+    refuses(&learn, 66, &["--replay", "--samples"]);
+    refuses(&["eval", &items, &items, "--model", &model_path()], 64, &["named twice"]);
 }
 
 #[test]
@@ -95,6 +130,34 @@ fn nobody_at_the_endpoint_and_a_port_in_use_say_so() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     refuses(&["up", "--model", &model_path(), "--listen", &address], 69, &[&address, "in use"]);
+}
+
+#[test]
+fn what_is_no_coordinator_is_told_as_such_and_a_batch_without_workers_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let [nobody, grpc, http, metrics] = [(); 4].map(|()| format!("127.0.0.1:{}", free_port()));
+    let listen = ["--listen", &grpc, "--http", &http, "--metrics-listen", &metrics];
+    let mut coordinator = Process::jury(
+        "coordinator",
+        &[&["coordinator", "--worker", &nobody], &listen[..]].concat(),
+    );
+    coordinator.wait_for("listening");
+    let item = file(&folder, "item.json", ITEM.as_bytes());
+    for other in [http, metrics] {
+        let endpoint = format!("http://{other}");
+        let says = ["no Jury coordinator answers at", &endpoint, "--listen"];
+        refuses(&["score", &item, "--endpoint", &endpoint], 69, &says);
+        refuses(&["status", "--endpoint", &endpoint], 69, &says);
+    }
+    let line = |id: u32| ITEM.replace('\n', " ").replace("capital\",", &format!("{id}\",")) + "\n";
+    let items = file(&folder, "items.jsonl", (0..9).map(line).collect::<String>().as_bytes());
+    let out = folder.path().join("out.jsonl");
+    let out = out.to_str().unwrap();
+    let batch = ["score", "--items", &items, "--out", out, "--concurrency", "1"];
+    let endpoint = ["--endpoint", &grpc];
+    let says = ["3 items in a row met no worker", "--resume"];
+    refuses(&[&batch[..], &endpoint].concat(), 69, &says);
+    assert_eq!(std::fs::read_to_string(out).unwrap().lines().count(), 3);
 }
 
 #[test]

@@ -312,7 +312,12 @@ mod tests {
     fn a_request_of_another_shape_is_told_field_limit_and_way_out() {
         for (fields, message) in [
             (r#""settings": {"k": 0}"#, "settings.k: must be between 1 and 256, is 0"),
-            (r#""settings": {"k": -1}"#, "settings.k: must be a whole number in range, is -1"),
+            (r#""settings": {"k": -1}"#, "settings.k: must be a whole number from 1 to 256, is -1"),
+            (r#""seed": 1.0"#, "seed: must be a whole number from 0 to 9007199254740991, is 1.0"),
+            (
+                r#""min_samples": -1"#,
+                "min_samples: must be a whole number from 0 to 4294967295, is -1",
+            ),
             (r#""settings": {"k": "8"}"#, "settings.k: must be a whole number, is a text"),
             (r#""settings": {"scale": {"min": 0}}"#, "settings.scale.max: is missing"),
             (

@@ -46,7 +46,7 @@ pub struct TrainExportArgs {
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 1024"), help_heading = "Numbers")]
     pub max_critique_tokens: u32,
     /// The trainer's seed
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Numbers")]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_SEED, "--seed 7"), help_heading = "Numbers")]
     pub seed: u64,
 }
 

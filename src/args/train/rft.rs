@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use jury_grm::domain::limits;
-use jury_terminal::number::whole;
+use jury_terminal::number::{real, whole};
 
 use crate::args::{ChoiceArgs, DrawArgs, DrawnReadout, JudgeArgs};
 
@@ -18,6 +18,13 @@ Examples:
   jury train rft --items pairs.jsonl --model smollm2-135m --out rft --data-only
   jury train rft --items pairs.jsonl --model ./SmolLM2-135M-Instruct --out rft-full --full-weights
   jury train rft --items pairs.jsonl --endpoint http://127.0.0.1:7480 --out rft --data-only";
+
+/// Reads a number above 0.
+pub(super) fn above_0(
+    example: &'static str,
+) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
+    real(|number| number.is_finite() && number > 0.0, "above 0", example)
+}
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -70,16 +77,16 @@ pub struct TrainRftArgs {
     #[command(flatten)]
     pub tuning: TuningArgs,
     /// Passes over the data
-    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Tuning")]
+    #[arg(long, value_name = "N", default_value_t = 2, allow_negative_numbers = true, value_parser = whole(1..=1_000_000, "--epochs 2"), help_heading = "Tuning")]
     pub epochs: usize,
     /// Conversations of one step
-    #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Tuning")]
+    #[arg(long, value_name = "N", default_value_t = 16, allow_negative_numbers = true, value_parser = whole(1..=1_000_000, "--batch 16"), help_heading = "Tuning")]
     pub batch: usize,
     /// Step size at its highest [default: 2e-4 for an adapter, 1e-5 for all weights]
-    #[arg(long, value_name = "RATE", help_heading = "Tuning")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = above_0("--learning-rate 2e-4"), help_heading = "Tuning")]
     pub learning_rate: Option<f64>,
     /// Seed of samples, of the adapter's start and of the order of the data
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Tuning")]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_SEED, "--seed 7"), help_heading = "Tuning")]
     pub seed: u64,
     /// No progress on stderr
     #[arg(short, long)]
@@ -95,10 +102,10 @@ pub struct TuningArgs {
     #[arg(long, value_name = "MODEL")]
     pub base: Option<String>,
     /// Rank of the adapter
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, allow_negative_numbers = true, value_parser = whole(1..=1024, "--rank 16"))]
     pub rank: usize,
     /// The adapter's output is multiplied by alpha / rank
-    #[arg(long, value_name = "X", default_value_t = 32.0)]
+    #[arg(long, value_name = "X", default_value_t = 32.0, allow_negative_numbers = true, value_parser = above_0("--alpha 32"))]
     pub alpha: f64,
     /// Matrices that get an adapter, comma-separated [default: all of a layer]
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
@@ -107,10 +114,10 @@ pub struct TuningArgs {
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub warmup: u64,
     /// Decay of weights
-    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true, value_parser = real(|x| x.is_finite() && x >= 0.0, "of at least 0", "--weight-decay 0.01"))]
     pub weight_decay: f64,
     /// Longest gradient (L2); longer ones are shortened
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true, value_parser = above_0("--clip 1"))]
     pub clip: f64,
     /// Steps between two checkpoints
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use jury_grm::domain::limits;
-use jury_terminal::number::whole;
+use jury_terminal::number::{real, whole};
+
+use super::rft::above_0;
 
 use super::TuningArgs;
 use crate::args::{ChoiceArgs, JudgeArgs};
@@ -68,16 +70,16 @@ pub struct TrainRlArgs {
     #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Tuning")]
     pub steps: u64,
     /// Weight of the KL to the start in the loss: 0.08 in the paper's larger model, 0.002 in its smaller one
-    #[arg(long, value_name = "X", default_value_t = 0.04, help_heading = "Tuning")]
+    #[arg(long, value_name = "X", default_value_t = 0.04, allow_negative_numbers = true, value_parser = real(|x| x.is_finite() && x >= 0.0, "of at least 0", "--beta 0.04"), help_heading = "Tuning")]
     pub beta: f64,
     /// Step size
-    #[arg(long, value_name = "RATE", default_value_t = 2e-5, help_heading = "Tuning")]
+    #[arg(long, value_name = "RATE", default_value_t = 2e-5, allow_negative_numbers = true, value_parser = above_0("--learning-rate 2e-5"), help_heading = "Tuning")]
     pub learning_rate: f64,
     /// Steps between two measurements on held-out items
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Tuning")]
     pub evaluate_every: u64,
     /// Seed of draws and of the order of items
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Tuning")]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_SEED, "--seed 7"), help_heading = "Tuning")]
     pub seed: u64,
     /// No progress on stderr
     #[arg(short, long)]

@@ -74,8 +74,7 @@ impl TryFrom<JudgeArgs> for Judge {
             let problem = "with --endpoint the workers keep their own weights; leave it out";
             return Err(Refused::new("--card-weights", problem));
         }
-        let token = args.token.for_endpoint(&endpoint);
-        let token = token.map_err(|error| Refused::new("--token", format!("{error:#}")))?;
+        let token = args.token.for_endpoint(&endpoint)?;
         Ok(Self::Endpoint { address: endpoint, tls: args.tls, token })
     }
 }

@@ -29,7 +29,7 @@ pub async fn draw(
     left_out: &mut LeftOut,
     meter: &Meter,
 ) -> Result<Option<Samples>, Failed> {
-    let config = EvalConfig::try_from(samples_of(args)).or_exit(Exit::Usage)?;
+    let config = EvalConfig::try_from(samples_of(args))?;
     let folder = Folder::open(&args.out)?;
     let items = items::settle(&config, &folder, left_out, meter)?;
     let items = tune::learnable(items, left_out, meter);

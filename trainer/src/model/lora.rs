@@ -48,10 +48,10 @@ impl LoraConfig {
         if let Some(target) = self.targets.iter().find(unknown) {
             let known = Self::TARGETS.join(", ");
             let why = format!("{target:?} is no matrix of a layer; there are {known}");
-            return Err(TuneError::setting("lora targets", why));
+            return Err(TuneError::setting("--targets", why));
         }
         if self.targets.is_empty() {
-            return Err(TuneError::setting("lora targets", "name one at least"));
+            return Err(TuneError::setting("--targets", "name one at least"));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{JsonError, escape, keys};
+use crate::domain::limits;
 
 /// What is wrong with a text that is no JSON.
 pub(super) fn syntax_problem(error: &serde_json::Error, json: &str) -> String {
@@ -40,7 +41,7 @@ pub(super) fn field_error(path: &str, error: &serde_json::Error, root: &Value) -
     if let Some(field) = quoted_after(&said, "duplicate field ") {
         return JsonError::Field { path: inside(field), problem: "is given twice".to_owned() };
     }
-    let problem = best_problem(path, root).unwrap_or_else(|| problem(&said));
+    let problem = best_problem(path, root).unwrap_or_else(|| problem(path, &said));
     JsonError::Field { path: path.to_owned(), problem }
 }
 
@@ -53,7 +54,20 @@ fn best_problem(path: &str, root: &Value) -> Option<String> {
     Some(format!("must be the index of a response, 0 to {last}, is {best}"))
 }
 
-fn problem(said: &str) -> String {
+/// The whole numbers that a field takes, where it is told apart by its name, else those of its type.
+fn range(path: &str, kind: &str) -> String {
+    let (least, most) = match (path.rsplit('.').next().unwrap_or(path), kind) {
+        ("k", _) => (1, u64::from(limits::MAX_K)),
+        ("max_critique_tokens", _) => (1, u64::from(limits::MAX_CRITIQUE_TOKENS)),
+        ("seed", _) => (0, limits::MAX_SEED),
+        (_, "i32") => return format!("from {} to {}", i32::MIN, i32::MAX),
+        (_, "u32") => (0, u64::from(u32::MAX)),
+        _ => return "of at least 0".to_owned(),
+    };
+    format!("from {least} to {most}")
+}
+
+fn problem(path: &str, said: &str) -> String {
     if let Some((found, expected)) = said
         .strip_prefix("invalid type: ")
         .or_else(|| said.strip_prefix("invalid value: "))
@@ -61,8 +75,8 @@ fn problem(said: &str) -> String {
     {
         let is_number = found.starts_with("integer") || found.starts_with("floating");
         return match expected {
-            "u32" | "u64" | "i32" | "usize" if is_number => {
-                format!("must be a whole number in range, is {}", value(found))
+            kind @ ("u32" | "u64" | "i32" | "usize") if is_number => {
+                format!("must be a whole number {}, is {}", range(path, kind), value(found))
             }
             "a nonzero u64" if is_number => {
                 format!("must be a whole number of at least 1, is {}", value(found))
