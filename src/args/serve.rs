@@ -89,7 +89,7 @@ pub struct JudgingArgs {
     )]
     pub await_models: Vec<String>,
     /// Requests that may wait for admission
-    #[arg(long, env = "JURY_QUEUE_LIMIT", value_name = "N", default_value_t = 1024, value_parser = number::whole(1..=1_000_000, "--queue-limit 1024"))]
+    #[arg(long, env = "JURY_QUEUE_LIMIT", value_name = "N", default_value_t = 1024, value_parser = number::whole(1..=1_000_000_usize, "--queue-limit 1024"))]
     pub queue_limit: usize,
     /// Second attempts at samples that lag behind on a slow worker, as a share of all samples; 0 turns them off
     #[arg(long, env = "JURY_HEDGE_BUDGET", value_name = "SHARE", default_value_t = 0.05, allow_negative_numbers = true, value_parser = number::real(|share| (0.0..=1.0).contains(&share), "from 0 (off) to 1", "--hedge-budget 0.05"))]

@@ -77,10 +77,10 @@ pub struct TrainRftArgs {
     #[command(flatten)]
     pub tuning: TuningArgs,
     /// Passes over the data
-    #[arg(long, value_name = "N", default_value_t = 2, allow_negative_numbers = true, value_parser = whole(1..=1_000_000, "--epochs 2"), help_heading = "Tuning")]
+    #[arg(long, value_name = "N", default_value_t = 2, allow_negative_numbers = true, value_parser = whole(1..=1_000_000_usize, "--epochs 2"), help_heading = "Tuning")]
     pub epochs: usize,
     /// Conversations of one step
-    #[arg(long, value_name = "N", default_value_t = 16, allow_negative_numbers = true, value_parser = whole(1..=1_000_000, "--batch 16"), help_heading = "Tuning")]
+    #[arg(long, value_name = "N", default_value_t = 16, allow_negative_numbers = true, value_parser = whole(1..=1_000_000_usize, "--batch 16"), help_heading = "Tuning")]
     pub batch: usize,
     /// Step size at its highest [default: 2e-4 for an adapter, 1e-5 for all weights]
     #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = above_0("--learning-rate 2e-4"), help_heading = "Tuning")]
@@ -102,7 +102,7 @@ pub struct TuningArgs {
     #[arg(long, value_name = "MODEL")]
     pub base: Option<String>,
     /// Rank of the adapter
-    #[arg(long, value_name = "N", default_value_t = 16, allow_negative_numbers = true, value_parser = whole(1..=1024, "--rank 16"))]
+    #[arg(long, value_name = "N", default_value_t = 16, allow_negative_numbers = true, value_parser = whole(1..=1024_usize, "--rank 16"))]
     pub rank: usize,
     /// The adapter's output is multiplied by alpha / rank
     #[arg(long, value_name = "X", default_value_t = 32.0, allow_negative_numbers = true, value_parser = above_0("--alpha 32"))]

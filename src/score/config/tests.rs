@@ -39,7 +39,6 @@ fn a_refusal_names_its_option_and_the_limit() {
         ("a.json -k 4 --refill 5", "--refill: must be at most k = 4, is 5"),
         ("a.json --scale 5..5", "--scale: must be 0 <= min < max <= 100, is 5..5"),
         ("a.json --budget 0s", "--budget: must be at least 1 ms"),
-        ("a.json --threads 0", "--threads: must be at least 1, is 0"),
         ("--items a.jsonl --concurrency 0", "--concurrency: must be between 1 and 1024, is 0"),
     ] {
         assert_eq!(config(line).unwrap_err().to_string(), message, "{line}");
