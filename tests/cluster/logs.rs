@@ -1,10 +1,10 @@
 //! Logs that nobody takes.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 
 use super::etcd::free_port;
-use super::process::{jury, jury_command, terminate};
+use super::process::{jury, jury_command, model_path, terminate};
 
 /// Bytes that a pipe holds before whoever writes into it waits: less than on any system that we know.
 const PIPE_FULL: usize = 4096;
@@ -43,4 +43,36 @@ fn a_stderr_that_nobody_reads_holds_up_neither_calls_nor_the_end() {
     let mut stderr = coordinator.0.stderr.take().expect("it is piped");
     stderr.read_to_end(&mut logged).expect("a pipe can be read");
     assert!(logged.len() >= PIPE_FULL, "the pipe was never full: {} bytes", logged.len());
+}
+
+#[test]
+fn every_line_of_a_json_log_is_json_while_a_model_loads() {
+    let mut up = Mute(
+        jury_command()
+            .args([
+                "up",
+                "--model",
+                &model_path(),
+                "--listen",
+                "127.0.0.1:0",
+                "--log-format",
+                "json",
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the jury binary runs"),
+    );
+    let stderr = BufReader::new(up.0.stderr.take().expect("it is piped"));
+    let mut messages = Vec::new();
+    for line in stderr.lines().map_while(Result::ok) {
+        let event: serde_json::Value = serde_json::from_str(&line).expect(&line);
+        messages.push(event["message"].as_str().unwrap_or_default().to_owned());
+        if messages.last().is_some_and(|message| message == "listening") {
+            break;
+        }
+    }
+    assert!(messages.iter().any(|message| message.starts_with("loading ")), "{messages:?}");
+    assert_eq!(terminate(&mut up.0), Some(0));
 }
