@@ -76,21 +76,29 @@ pub fn refit(
     smaller.or_else(|| (largest > 1).then(|| with_panels_of(1)))
 }
 
-/// Tokens that a prompt has at least without its responses: none of these has more tokens than bytes. Exact for one response. `None` where
-/// the longest was not counted.
+/// Bytes that the built-in template writes for each response beside its text: two markers, and a score in the example.
+const AROUND_RESPONSE: usize = 56;
+
+/// Tokens that a prompt of the longest response alone has at least beside that: of the others, neither the text nor what is around it has
+/// more tokens than bytes. Exact for one response. `None` where the longest was not counted.
 fn least_frame(request: &ScoreRequest, order: &[usize], told: &Overflow) -> Option<u32> {
     let longest = told.longest_response?;
     let others = order.iter().filter(|&&response| response != longest);
-    let bytes: usize = others.map(|&response| request.item.responses[response].len()).sum();
+    let bytes = bytes_of(&request.item.responses, others);
     let rest = told.prompt_tokens.saturating_sub(told.longest_response_tokens);
     Some(rest.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX)))
+}
+
+/// Bytes of responses, with what is around them.
+fn bytes_of<'a>(responses: &[String], shown: impl Iterator<Item = &'a usize>) -> usize {
+    shown.map(|&response| responses[response].len() + AROUND_RESPONSE).sum()
 }
 
 /// Tokens of prompts, from what is known of one that shows all responses.
 struct Estimate<'a> {
     responses: &'a [String],
     tokens_per_byte: f64,
-    /// Tokens of a prompt without its responses.
+    /// Tokens of a prompt without its responses and what is around each.
     frame: f64,
     limit: f64,
 }
@@ -102,14 +110,14 @@ impl<'a> Estimate<'a> {
         let responses = &request.item.responses;
         let bytes = responses.get(told.longest_response?)?.len();
         let tokens_per_byte = f64::from(told.longest_response_tokens) / bytes.max(1) as f64;
-        let total: usize = order.iter().map(|&response| responses[response].len()).sum();
+        let total = bytes_of(responses, order.iter());
         let frame = (f64::from(told.prompt_tokens) - tokens_per_byte * total as f64).max(0.0);
         Some(Self { responses, tokens_per_byte, frame, limit: told.limit_tokens.into() })
     }
 
     fn fits(&self, panels: &Plan) -> bool {
         panels.samples.iter().chain(&panels.spares).all(|spec| {
-            let bytes: usize = spec.order.iter().map(|&shown| self.responses[shown].len()).sum();
+            let bytes = bytes_of(self.responses, spec.order.iter());
             self.frame + self.tokens_per_byte * bytes as f64 <= self.limit
         })
     }
@@ -131,6 +139,7 @@ mod tests {
 
     /// A worker that counts a token for each byte, and 100 for the frame.
     const FRAME: usize = 100;
+    const MARKERS: usize = AROUND_RESPONSE;
 
     fn request(lengths: &[usize], k: u32, max_panel: u32) -> ScoreRequest {
         let texts = lengths
@@ -146,7 +155,7 @@ mod tests {
 
     fn overflow(request: &ScoreRequest, order: &[usize], limit: usize) -> Option<Overflow> {
         let length = |response: &usize| request.item.responses[*response].len();
-        let prompt = FRAME + order.iter().map(length).sum::<usize>();
+        let prompt = FRAME + order.iter().map(|shown| MARKERS + length(shown)).sum::<usize>();
         let longest = order.iter().copied().max_by_key(length);
         (prompt > limit).then(|| Overflow {
             prompt_tokens: prompt as u32,
@@ -178,7 +187,7 @@ mod tests {
     fn a_prompt_of_all_responses_is_split_at_once_into_the_fewest_panels_that_fit() {
         let request = request(&[100; 8], 8, 8);
         let all = [0, 1, 2, 3, 4, 5, 6, 7];
-        let told = overflow(&request, &all, 500).unwrap();
+        let told = overflow(&request, &all, 750).unwrap();
         let fitting = refit(&request, &Fitting::default(), (&plan(&request), &all), &told).unwrap();
         assert_eq!(fitting, Fitting { panel: Some(4), ..Fitting::default() });
     }
@@ -223,6 +232,15 @@ mod tests {
         }
     }
 
+    /// The markers of many short responses weigh more than their texts.
+    #[test]
+    fn short_responses_whose_markers_overflow_the_prompt_are_split() {
+        let request = request(&[2; 8], 8, 8);
+        let (fitting, plan) = settle(&request, FRAME + 5 * (MARKERS + 2), 0);
+        assert_eq!(fitting, Fitting { panel: Some(4), ..Fitting::default() });
+        assert_eq!(plan.samples.len(), 8);
+    }
+
     proptest! {
         #[test]
         fn all_that_fit_alone_are_judged_and_whoever_is_heard_first_changes_nothing(
@@ -234,7 +252,7 @@ mod tests {
             let (other, _) = settle(&request, 1000, turn);
             let apart = |fitting: &Fitting| fitting.apart.keys().copied().collect::<Vec<_>>();
             let too_long: Vec<usize> =
-                (0..lengths.len()).filter(|&response| FRAME + lengths[response] > 1000).collect();
+                (0..lengths.len()).filter(|&response| FRAME + MARKERS + lengths[response] > 1000).collect();
             if too_long.len() < lengths.len() {
                 prop_assert_eq!((fitting.panel, apart(&fitting)), (other.panel, apart(&other)));
                 prop_assert_eq!(apart(&fitting), too_long);
