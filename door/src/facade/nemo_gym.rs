@@ -3,7 +3,7 @@
 //! The query is `responses_create_params.input` (a text or a list; `instructions` go before it as the system's turn). Of the list,
 //! messages are turns, `function_call` is a call of the assistant's turn, `function_call_output` a tool's turn; reasoning is not
 //! shown, and what is none of these is refused. The
-//! response is the text of all messages in `response.output`, joined; reasoning and calls of tools are not shown. A text or
+//! response is the text of all messages in `response.output`, joined, refusals among it; reasoning and calls of tools are not shown. A text or
 //! number in `expected_answer` is the reference, texts in `criteria` are the criteria. The answer is the body with `reward` and `verdict`.
 //!
 //! Without a reward the answer is what NeMo-Gym itself writes when its judge fails: `_ng_failure_class` is `judge_failed`, which sends
@@ -122,10 +122,15 @@ fn add_call(turns: &mut Vec<Value>, call: Value) {
     }
 }
 
-/// The text of all messages, as Gym's own judges take it.
+/// The text of all messages, as Gym's own judges take it. What a model says when it refuses is a text, too: without it, an empty
+/// response would be judged.
 fn output_text(output: &[Value]) -> String {
     let messages = output.iter().filter(|one| one["type"] == "message");
     let parts = messages.flat_map(|message| message["content"].as_array().into_iter().flatten());
-    let texts = parts.filter(|part| part["type"] == "output_text");
-    texts.filter_map(|part| part["text"].as_str()).collect()
+    let texts = parts.filter_map(|part| match part["type"].as_str()? {
+        "output_text" => part["text"].as_str(),
+        "refusal" => part["refusal"].as_str(),
+        _ => None,
+    });
+    texts.collect()
 }

@@ -184,6 +184,18 @@ async fn calls_of_tools_and_their_results_are_shown_of_a_rollout_of_nemo_gym() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_what_a_rollout_of_nemo_gym_says() {
+    let backend = ScriptedBackend::new();
+    let handle = backend.handle();
+    let door = Door::open(backend).await;
+    let mut body = nemo_gym();
+    body["response"]["output"][0]["content"] = json!([{"type": "refusal", "refusal": "I won't."}]);
+    let answer = door.post("/verify?k=4", &body).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    assert!(was_shown(&handle, "I won't."));
+}
+
+#[tokio::test]
 async fn a_label_that_is_blank_is_no_reference() {
     let door = Door::open(ScriptedBackend::new()).await;
     let item = json!({"query": "What is 2 + 2?", "responses": ["It is 4."]});

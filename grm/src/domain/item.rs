@@ -345,6 +345,11 @@ mod tests {
         assert!(two.starts_with("responses[0]: holds 2 messages"), "{two}");
         let refused = r#"{"role": "assistant", "content": null, "refusal": "I won't."}"#;
         assert_eq!(responses(refused).unwrap(), ["I won't."]);
+        let part =
+            r#"{"role": "assistant", "content": [{"type": "refusal", "refusal": "I won't."}]}"#;
+        assert_eq!(responses(part).unwrap(), ["I won't."]);
+        let only_a_call = r#"{"role": "assistant", "content": "", "refusal": "", "tool_calls": [{"function": {"name": "f"}}]}"#;
+        assert_eq!(responses(only_a_call).unwrap(), ["Tool call: f()"]);
         let other_key = r#"{"role": "assistant", "text": "A coat."}"#;
         let other_key = responses(other_key).unwrap_err().to_string();
         assert!(other_key.starts_with("responses[0]: has a text and no content"), "{other_key}");

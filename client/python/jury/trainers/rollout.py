@@ -4,7 +4,7 @@
 ``input``                   the query: messages are turns, ``function_call`` is a call of the
                             assistant's turn, ``function_call_output`` a turn of a tool
 ``instructions``            the system's turn before it
-``response.output``         the response: the text of all messages
+``response.output``         the response: the text of all messages, refusals among it
 ``expected_answer``         the reference
 ``criteria``                where it is a list, in the place of the general criteria
 ==========================  ==========================================================================
@@ -22,6 +22,8 @@ from .rows import reference_of
 
 _OF_THE_API = ("type", "id", "status", "phase")
 """Keys of a message that say nothing of what was said."""
+_TEXT_OF = {"output_text": "text", "refusal": "refusal"}
+"""Parts of an output that are said, and the key of what they say."""
 
 
 def item_of(rollout: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +66,7 @@ def _turns(listed: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _text(output: Sequence[Mapping[str, Any]]) -> str:
-    """The text of all messages, as Gym's own judges take it."""
+    """The text of all messages, as Gym's own judges take it. A refusal is a text, too: without it, an empty response would be judged."""
     messages = [part for part in output if part.get("type") == "message"]
     contents = [content for message in messages for content in message["content"]]
-    return "".join(content["text"] for content in contents if content.get("type") == "output_text")
+    return "".join(content[key] for content in contents if (key := _TEXT_OF.get(content.get("type"))) is not None)

@@ -51,6 +51,12 @@ def test_the_client_reads_such_a_query_and_refuses_what_is_no_text_by_its_path(t
         assert told.value.field == field
 
 
+def test_a_refusal_is_what_a_response_says() -> None:
+    row = rollout("q")
+    row["response"]["output"][0]["content"] = [{"type": "refusal", "refusal": "I won't."}]
+    assert item_of(row)["responses"] == ["I won't."]
+
+
 def test_what_is_neither_said_nor_called_is_refused_by_its_place() -> None:
     with pytest.raises(jury.InvalidArgument, match="web_search_call") as told:
         item_of(rollout([{"role": "user", "content": "q"}, {"type": "web_search_call", "id": "w"}]))

@@ -19,7 +19,7 @@ const ITEM: [&str; 10] = [
 const TURN: [&str; 6] =
     ["role", "content", "refusal", "tool_calls", "function_call", "tool_call_id"];
 /// The keys of a part of a text.
-const PART: [&str; 2] = ["type", "text"];
+const PART: [&str; 3] = ["type", "text", "refusal"];
 const REQUEST: [&str; 11] = [
     "item",
     "model",

@@ -4,7 +4,7 @@
 //! * Calls of tools are shown behind the text, one a line: `Tool call: weather({"city": "Oslo"})`.
 //! * A response may be a message of the assistant, alone or as the only one of a list; null is the
 //!   empty response.
-//! * A refusal (`refusal`) is the text of a message that has no other. A message whose text has another key is refused, since it would be
+//! * A refusal (`refusal`) is the text of a message that has no other, or a part of a text. A message whose text has another key is refused, since it would be
 //!   judged as an empty one.
 //! * Images, sounds and files are refused: a judge that does not see them would judge without them.
 
@@ -104,15 +104,18 @@ impl Message {
         let calls = self.tool_calls.into_iter().flatten().map(|call| call.function);
         let calls = calls.chain(self.function_call).map(|function| function.shown());
         let text = self.content.map(|content| content.0).filter(|text| !text.is_empty());
-        let text = text.or(self.refusal);
+        let text = text.or(self.refusal).filter(|text| !text.is_empty());
         text.into_iter().chain(calls).collect::<Vec<_>>().join(BETWEEN_PARTS)
     }
 
     /// The text of a part.
     fn part<E: Error>(self) -> Result<String, E> {
         let kind = self.kind.as_deref().unwrap_or("text");
-        if let ("text" | "input_text" | "output_text", Some(text)) = (kind, self.text) {
-            return Ok(text);
+        match (kind, self.text, self.refusal) {
+            ("text" | "input_text" | "output_text", Some(text), _) | ("refusal", _, Some(text)) => {
+                return Ok(text);
+            }
+            _ => {}
         }
         Err(E::custom(match kind {
             "text" | "input_text" | "output_text" => {
