@@ -139,7 +139,9 @@ async fn hold(
     let fleet = judges.client().status().await.unwrap_or_default();
     let there = fleet.judges(config.request.model.as_deref());
     sink.hold(&there).map_err(|error| not_written(error, config.output.onto))?;
-    Ok(there.first().and_then(|judge| tally.draws_in(judge.numerics)))
+    let Some(before) = sink.numerics() else { return Ok(None) };
+    let goes_on = there.iter().any(|judge| judge.numerics == before);
+    Ok(there.first().filter(|_| !goes_on).and_then(|judge| tally.draws_in(judge.numerics)))
 }
 
 fn check(source: &Source) -> Result<(), Failed> {
