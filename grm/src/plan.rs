@@ -58,12 +58,19 @@ pub fn plan(request: &ScoreRequest) -> Plan {
 /// The same with prompts that fit the model's context. What is shown is planned as if there were nothing else.
 pub fn plan_fitting(request: &ScoreRequest, fitting: &Fitting) -> Plan {
     let duplicate_of = duplicate_of(&request.item.responses);
-    let shown: Vec<usize> = distinct(&duplicate_of)
-        .into_iter()
-        .filter(|shown| !fitting.apart.contains_key(shown))
-        .collect();
+    let shown = fitting::shown(&duplicate_of, fitting);
     let content = seed::digest_of_shown(&request.item, &shown);
     let max_panel = fitting.panel.unwrap_or(request.settings.max_panel) as usize;
+    in_panels(request, duplicate_of, (&shown, content), max_panel)
+}
+
+/// Plans a request that shows these responses, whose digest is known: no text is looked at.
+fn in_panels(
+    request: &ScoreRequest,
+    duplicate_of: Vec<usize>,
+    (shown, content): (&[usize], ContentDigest),
+    max_panel: usize,
+) -> Plan {
     // Every response is shown.
     let n_panels = u32::try_from(shown.len().div_ceil(max_panel));
     let n_panels = n_panels.expect("responses are below the request's limit");
@@ -71,7 +78,7 @@ pub fn plan_fitting(request: &ScoreRequest, fitting: &Fitting) -> Plan {
     let spec = |index| SampleSpec {
         index,
         seed: seed::of_sample(request.seed, &content, index),
-        order: order::of_sample(&shown, max_panel, &content, request.seed, index),
+        order: order::of_sample(shown, max_panel, &content, request.seed, index),
     };
     let samples = (0..k).map(spec).collect();
     let spares = (k..k + request.voting.refill).map(spec).collect();

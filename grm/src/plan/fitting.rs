@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Plan, plan_fitting};
+use super::{Plan, distinct, in_panels};
 use crate::domain::ScoreRequest;
 
 /// How the responses of a request are shown, where its prompts are longer than the model's context.
@@ -42,7 +42,7 @@ pub fn refit(
     (plan, order): (&Plan, &[usize]),
     told: &Overflow,
 ) -> Option<Fitting> {
-    let shown: Vec<usize> = shown(&plan.duplicate_of, current).collect();
+    let shown = shown(&plan.duplicate_of, current);
     let frame = least_frame(request, order, told);
     if frame.is_some_and(|frame| frame >= told.limit_tokens) {
         return None;
@@ -57,23 +57,22 @@ pub fn refit(
             .then_some(Fitting { panel: None, apart });
     }
     let largest = plan.samples.iter().map(|spec| spec.order.len()).max().unwrap_or(0);
-    let with_panels_of = |size: usize| {
-        // Panels are dealt evenly: the largest may be smaller than it might.
-        let panel = shown.len().div_ceil(shown.len().div_ceil(size));
-        let panel = u32::try_from(panel).expect("responses are below the request's limit");
-        Fitting { panel: Some(panel), ..current.clone() }
-    };
+    // Panels are dealt evenly: the largest may be smaller than it might.
+    let dealt = |size: usize| shown.len().div_ceil(shown.len().div_ceil(size));
     // Only a prompt of all responses tells of them all.
     let estimate = match order.len() == shown.len() {
         true => Estimate::of(request, order, told),
         false => None,
     };
-    let fits = |fitting: &Fitting| {
-        let panels = plan_fitting(request, fitting);
-        estimate.as_ref().is_none_or(|estimate| estimate.fits(&panels))
+    let fits = |&panel: &usize| {
+        let panels =
+            || in_panels(request, plan.duplicate_of.clone(), (&shown, plan.content), panel);
+        estimate.as_ref().is_none_or(|estimate| estimate.fits(&panels()))
     };
-    let smaller = (1..largest).rev().map(with_panels_of).find(fits);
-    smaller.or_else(|| (largest > 1).then(|| with_panels_of(1)))
+    let smaller = (1..largest).rev().map(dealt).find(fits);
+    let panel = smaller.or_else(|| (largest > 1).then_some(1))?;
+    let panel = u32::try_from(panel).expect("responses are below the request's limit");
+    Some(Fitting { panel: Some(panel), ..current.clone() })
 }
 
 /// Bytes that the built-in template writes for each response beside its text: two markers, and a score in the example.
@@ -124,9 +123,9 @@ impl<'a> Estimate<'a> {
 }
 
 /// Distinct responses that are in a prompt.
-fn shown<'a>(duplicate_of: &'a [usize], fitting: &'a Fitting) -> impl Iterator<Item = usize> + 'a {
-    let distinct = (0..duplicate_of.len()).filter(|&response| duplicate_of[response] == response);
-    distinct.filter(|response| !fitting.apart.contains_key(response))
+pub(super) fn shown(duplicate_of: &[usize], fitting: &Fitting) -> Vec<usize> {
+    let distinct = distinct(duplicate_of).into_iter();
+    distinct.filter(|response| !fitting.apart.contains_key(response)).collect()
 }
 
 #[cfg(test)]
@@ -135,7 +134,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{Item, Query};
-    use crate::plan::plan;
+    use crate::plan::{plan, plan_fitting};
 
     /// A worker that counts a token for each byte, and 100 for the frame.
     const FRAME: usize = 100;
