@@ -139,9 +139,7 @@ async fn hold(
     let fleet = judges.client().status().await.unwrap_or_default();
     let there = fleet.judges(config.request.model.as_deref());
     sink.hold(&there).map_err(|error| not_written(error, config.output.onto))?;
-    let Some(before) = sink.numerics() else { return Ok(None) };
-    let goes_on = there.iter().any(|judge| judge.numerics == before);
-    Ok(there.first().filter(|_| !goes_on).and_then(|judge| tally.draws_in(judge.numerics)))
+    Ok(tally.meets(&there.iter().map(|judge| judge.numerics).collect::<Vec<_>>()))
 }
 
 fn check(source: &Source) -> Result<(), Failed> {

@@ -150,8 +150,15 @@ impl Tally {
         (self.n_no_worker >= NO_WORKER_IN_A_ROW).then_some(self.n_no_worker)
     }
 
+    /// Those who are there draw in these classes: tells that none of them is an earlier run's.
+    pub fn meets(&mut self, classes: &[&str]) -> Option<String> {
+        let before = self.numerics.as_deref()?;
+        let other = classes.first().filter(|_| !classes.contains(&before))?;
+        self.draws_in(other)
+    }
+
     /// Samples are drawn in this numerics class: tells once that others were drawn in another.
-    pub fn draws_in(&mut self, numerics: &str) -> Option<String> {
+    fn draws_in(&mut self, numerics: &str) -> Option<String> {
         let before = self.numerics.get_or_insert_with(|| numerics.to_owned());
         if before == numerics || self.numerics_told {
             return None;
@@ -292,6 +299,27 @@ mod tests {
             let told = tally.draws_in(other);
             assert_eq!(told.is_some(), !is_told, "{told:?}");
             assert!(told.is_none_or(|told| told.contains(other) && told.contains(&class)));
+        }
+    }
+
+    #[test]
+    fn a_fleet_of_several_classes_is_told_of_only_where_none_is_that_of_the_earlier_run() {
+        let other = "cuda-int8-v2";
+        let class = sample_verdict(&[]).provenance.numerics.unwrap();
+        let earlier =
+            |numerics| Tally::new("items.jsonl".into(), Duration::from_secs(60), numerics);
+        for (before, there, is_told) in [
+            (Some(&*class), &[other, &*class][..], false),
+            (Some(&*class), &[other], true),
+            (Some(&*class), &[], false),
+            // Nothing was drawn, and who of them draws is not known.
+            (None, &[other, &*class], false),
+        ] {
+            let mut tally = earlier(before);
+            assert_eq!(tally.meets(there).is_some(), is_told, "{before:?} {there:?}");
+            tally.record(Event::Asked(place(1)));
+            let verdict = Box::new(sample_verdict(&[]));
+            assert_eq!(tally.record(Event::Judged(place(1), verdict)), None);
         }
     }
 
