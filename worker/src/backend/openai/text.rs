@@ -76,11 +76,15 @@ impl Text {
 
     /// Takes in what came; tells how the text ended, once it has.
     pub(super) fn record(&mut self, answer: &Answer) -> Option<Finish> {
+        let told = self.text.len();
         self.text.push_str(&answer.text);
         self.has_reasoning |= !answer.reasoning.is_empty();
         self.pieces += u32::from(!answer.text.is_empty() || !answer.reasoning.is_empty());
         self.count(answer.counted);
-        if !answer.text.is_empty() && self.watch.has_ended(&self.text) {
+        if !answer.text.is_empty()
+            && let Some(end) = self.watch.end_after(told, &self.text)
+        {
+            self.text.truncate(end);
             return Some(Finish::Box);
         }
         match answer.end {
@@ -180,6 +184,16 @@ mod tests {
     fn a_text_ends_with_its_box_before_the_upstream_does() {
         let pieces = ["fine\nScores: ", "\\boxed{8", ", 7}", " and more"].map(says);
         assert_eq!(read(text(99, 0), &pieces), Some((3, Finish::Box)));
+    }
+
+    /// Else the guided read-out would follow scores that the model has written itself.
+    #[test]
+    fn a_critique_ends_inside_a_piece_of_several_tokens() {
+        let reader = Reader::new(&example_group(1).messages, 2, &Settings::default());
+        let mut text = Text::new(Limits { critique: 99, thoughts: 0 }, &reader);
+        let finish = text.record(&says("fine\nScores: \\boxed{8, 7}\n"));
+        assert_eq!(finish, Some(Finish::Box));
+        assert_eq!(text.end(Finish::Box).unwrap().text, "fine\nScores:");
     }
 
     #[test]
