@@ -61,8 +61,8 @@ fn item_of(body: &Map<String, Value>, params: &Params) -> Result<Value, Refused>
         text => text,
     };
     let query = match created.get("instructions").and_then(Value::as_str) {
+        None | Some("") => input,
         Some(instructions) => after_instructions(instructions, input),
-        None => input,
     };
     let output = body.get("response").and_then(|response| response["output"].as_array());
     let output =

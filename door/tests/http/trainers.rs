@@ -196,6 +196,19 @@ async fn a_refusal_is_what_a_rollout_of_nemo_gym_says() {
 }
 
 #[tokio::test]
+async fn empty_instructions_of_a_rollout_are_no_turn() {
+    let backend = ScriptedBackend::new();
+    let handle = backend.handle();
+    let door = Door::open(backend).await;
+    let mut body = nemo_gym();
+    door.post("/verify?k=4", &body).await;
+    body["responses_create_params"]["instructions"] = json!("");
+    assert_eq!(door.post("/verify?k=4", &body).await.status, StatusCode::OK);
+    let groups = handle.groups();
+    assert!(groups.iter().all(|group| group.messages == groups[0].messages));
+}
+
+#[tokio::test]
 async fn a_label_that_is_blank_is_no_reference() {
     let door = Door::open(ScriptedBackend::new()).await;
     let item = json!({"query": "What is 2 + 2?", "responses": ["It is 4."]});
