@@ -17,7 +17,7 @@ const GOAWAY: u8 = 7;
 /// A connection that is closed before all that came was read is reset, and the answer with it. This is read at most,
 /// and for this long.
 const MOST_READ: u64 = 64 << 10;
-const READ_LIMIT: Duration = Duration::from_secs(1);
+const READ_LIMIT: Duration = Duration::from_secs(5);
 
 /// Answers and closes.
 pub(super) async fn answer(mut tcp: TcpStream, protocol: Protocol) -> io::Result<()> {

@@ -43,14 +43,10 @@ pub fn refit(
     told: &Overflow,
 ) -> Option<Fitting> {
     let shown = shown(&plan.duplicate_of, current);
-    let frame = least_frame(request, order, told);
-    if frame.is_some_and(|frame| frame >= told.limit_tokens) {
+    if is_full_without(order, told) {
         return None;
     }
-    if let (Some(frame), Some(longest)) = (frame, told.longest_response)
-        && frame.saturating_add(told.longest_response_tokens) > told.limit_tokens
-        && order.contains(&longest)
-    {
+    if let Some(longest) = hopeless(order, told) {
         let mut apart = current.apart.clone();
         apart.insert(longest, *told);
         return (apart.len() < shown.len() + current.apart.len())
@@ -78,14 +74,16 @@ pub fn refit(
 /// Bytes that the built-in template writes for each response beside its text: two markers, and a score in the example.
 const AROUND_RESPONSE: usize = 56;
 
-/// Tokens that a prompt of the longest response alone has at least beside that: of the others, neither the text nor what is around it has
-/// more tokens than bytes. Exact for one response. `None` where the longest was not counted.
-fn least_frame(request: &ScoreRequest, order: &[usize], told: &Overflow) -> Option<u32> {
-    let longest = told.longest_response?;
-    let others = order.iter().filter(|&&response| response != longest);
-    let bytes = bytes_of(&request.item.responses, others);
-    let rest = told.prompt_tokens.saturating_sub(told.longest_response_tokens);
-    Some(rest.saturating_sub(u32::try_from(bytes).unwrap_or(u32::MAX)))
+/// The longest response, if it is sure not to fit even alone: it was tried alone, or has more tokens than a prompt may have.
+fn hopeless(order: &[usize], told: &Overflow) -> Option<usize> {
+    let is_sure = order.len() == 1 || told.longest_response_tokens > told.limit_tokens;
+    told.longest_response.filter(|longest| is_sure && order.contains(longest))
+}
+
+/// True where the prompt would be too long without any response, as one that shows a single response tells.
+fn is_full_without(order: &[usize], told: &Overflow) -> bool {
+    let frame = told.prompt_tokens.saturating_sub(told.longest_response_tokens);
+    order.len() == 1 && told.longest_response.is_some() && frame >= told.limit_tokens
 }
 
 /// Bytes of responses, with what is around them.
@@ -222,12 +220,10 @@ mod tests {
 
     #[test]
     fn where_nothing_fits_nothing_is_tried() {
-        for (lengths, limit) in [(&[5000][..], 4096), (&[10, 20], FRAME)] {
-            let request = request(lengths, 4, 8);
-            let plan = plan(&request);
-            let order = &plan.samples[0].order;
-            let told = overflow(&request, order, limit).unwrap();
-            assert_eq!(refit(&request, &Fitting::default(), (&plan, order), &told), None);
+        for (lengths, limit) in [(&[5000][..], 4096), (&[10], FRAME), (&[10, 20], FRAME)] {
+            let (fitting, plan) = settle(&request(lengths, 4, 8), limit, 0);
+            assert!(fitting.apart.is_empty(), "{fitting:?}");
+            assert!(plan.samples.iter().all(|spec| spec.order.len() == 1));
         }
     }
 
