@@ -182,7 +182,7 @@ async fn without_the_meta_rm_all_vote_and_the_verdict_says_why() {
     assert_eq!(verdict.provenance.meta_digest, None);
 }
 
-/// Takes prompts of at most `room` tokens: 100, and 10 for each response shown.
+/// Takes prompts of at most `room` tokens: 100, and 10 for each response shown, most of them for the markers around it.
 fn short_of_room(room: u32) -> ScriptedBackend {
     clear_judge().on_group(move |group: &SampleGroup| {
         let shown = &group.samples[0].order;
@@ -195,7 +195,7 @@ fn short_of_room(room: u32) -> ScriptedBackend {
             limit_tokens: room,
             over_by: prompt_tokens - room,
             longest_response: Some(shown[0]),
-            longest_response_tokens: 10,
+            longest_response_tokens: 2,
         })
     })
 }
