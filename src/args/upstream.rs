@@ -63,7 +63,7 @@ pub struct UpstreamArgs {
     /// Tokens that a thinking model may think, beside max_critique_tokens; 0: thoughts count as critique
     #[arg(long, env = "JURY_UPSTREAM_MAX_THINKING_TOKENS", value_name = "N", default_value_t = 0)]
     pub max_thinking_tokens: u32,
-    /// The server's own chat template begins answers with <think>, and the server leaves thoughts in the text: they begin in one,
+    /// The server's own chat template begins answers with `<think>`, and the server leaves thoughts in the text: they begin in one,
     /// and hold no scores. With --tokenizer, its template tells
     #[arg(long, env = "JURY_UPSTREAM_OPENS_THOUGHT", conflicts_with = "tokenizer")]
     pub opens_thought: bool,
