@@ -35,11 +35,11 @@ pub(crate) enum Next {
 
 impl Deciding {
     pub(crate) fn new(stopping: Stopping, plan: &Plan) -> Self {
+        let orders = || plan.samples.iter().map(|spec| &spec.order);
         Self {
             arrivals: Arrivals::new(stopping),
             spares: plan.spares.clone().into_iter(),
-            can_split: plan.samples.iter().any(|spec| spec.order != plan.samples[0].order)
-                || plan.samples.iter().any(|spec| spec.order.len() > 1),
+            can_split: orders().any(|order| order.len() > 1 || Some(order) != orders().next()),
             too_long: None,
             is_stopped: false,
         }

@@ -33,9 +33,9 @@ pub struct Overflow {
 ///
 /// A response that cannot fit even alone is set apart, and the others begin anew with the panels that were asked for. Else panels become
 /// smaller: a prompt of all responses tells enough to estimate the tokens of every panel, from its longest
-/// response's tokens a byte, so the largest are taken all of which fit; a panel tells of its own responses only, so from there on panels
-/// become smaller by one response. The end does not depend on which prompt is heard of first, though that is chance: all that fit
-/// alone are shown, in the largest panels all of which fit.
+/// response's tokens a byte, so the largest are taken all of which fit by that estimate; a panel tells of its own responses only, so from
+/// there on panels become smaller by one response. The end does not depend on which prompt is heard of first, though that is chance: all
+/// that fit alone are shown.
 pub fn refit(
     request: &ScoreRequest,
     current: &Fitting,

@@ -4,8 +4,8 @@
 //! * Calls of tools are shown behind the text, one a line: `Tool call: weather({"city": "Oslo"})`.
 //! * A response may be a message of the assistant, alone or as the only one of a list; null is the
 //!   empty response.
-//! * A refusal (`refusal`) is the text of a message that has no other, or a part of a text. A message whose text has another key is refused, since it would be
-//!   judged as an empty one.
+//! * A refusal (`refusal`) is the text of a message that has no other, or a part of a text. A message
+//!   whose text has another key is refused, since it would be judged as an empty one.
 //! * Images, sounds and files are refused: a judge that does not see them would judge without them.
 
 use std::fmt;
@@ -97,15 +97,11 @@ impl Message {
             let problem = "has a text and no content; what a message says is its content";
             return Err(E::custom(problem));
         }
-        Ok(self.joined())
-    }
-
-    fn joined(self) -> String {
         let calls = self.tool_calls.into_iter().flatten().map(|call| call.function);
         let calls = calls.chain(self.function_call).map(|function| function.shown());
-        let text = self.content.map(|content| content.0).filter(|text| !text.is_empty());
-        let text = text.or(self.refusal).filter(|text| !text.is_empty());
-        text.into_iter().chain(calls).collect::<Vec<_>>().join(BETWEEN_PARTS)
+        let mut texts = [self.content.map(|content| content.0), self.refusal].into_iter().flatten();
+        let text = texts.find(|text| !text.is_empty());
+        Ok(text.into_iter().chain(calls).collect::<Vec<_>>().join(BETWEEN_PARTS))
     }
 
     /// The text of a part.
