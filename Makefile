@@ -55,7 +55,7 @@ demo: build ## Fetch a small model and judge examples/capital.json with it
 test: setup lint doc cuda-test ## Run everything: format, lints, docs, all tests
 	JURY_ETCD="$$(scripts/etcd)" $(CARGO) test --workspace
 
-test-models: build ## Compare more models with a reference, measure memory: 1.6 GB, minutes
+test-models: build ## Compare more models with a reference, measure memory, train: 1.6 GB on disk, 13 GiB of memory
 	for model in $(REFERENCE_MODELS) $(MEMORY_MODEL); do $(JURY) models fetch "$$model" || exit 1; done
 	$(CARGO) test --workspace --test engine -- --ignored --nocapture reference::
 	$(CARGO) test --workspace --test engine -- --ignored --nocapture memory::

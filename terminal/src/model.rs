@@ -114,7 +114,7 @@ fn refuse_equal_names(adapters: &[AdapterConfig]) -> Result<(), Refused> {
 fn refuse_device(device: DeviceKind, has_adapters: bool) -> Result<(), Refused> {
     let problem = match device {
         DeviceKind::Metal(_) if !cfg!(feature = "metal") => {
-            "this jury was built without metal; build it with `cargo install --path . --features metal`"
+            "this jury was built without metal; build it with `cargo install --locked --path . --features metal`"
                 .to_owned()
         }
         DeviceKind::Cuda(_) | DeviceKind::Metal(_) if has_adapters => format!(

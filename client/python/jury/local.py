@@ -111,7 +111,7 @@ def find_binary() -> Path:
             return folder / "jury"
     found = shutil.which("jury")
     if found is None:
-        raise LocalError("no jury binary: `cargo install --path .` puts it on PATH, JURY_BINARY names it anywhere")
+        raise LocalError("no jury binary: `cargo install --locked --path .` puts it on PATH, JURY_BINARY names it anywhere")
     return Path(found)
 
 

@@ -31,7 +31,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Counts:
-    """Final outcomes of the samples; all but ``voted`` and ``forced`` add up to ``asked``."""
+    """Final outcomes of the samples.
+
+    ``asked`` is the sum of ``valid``, ``parse_failed``, ``too_long``, ``timed_out``, ``failed`` and ``not_needed``;
+    the other counts are parts of these.
+    """
 
     asked: int
     valid: int
