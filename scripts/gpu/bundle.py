@@ -2,7 +2,9 @@
 
 import hashlib
 import lzma
+import os
 import shutil
+import tempfile
 from pathlib import Path
 
 # Where `scripts/gpu-check --stage` puts parts that come ahead of the rest.
@@ -12,19 +14,27 @@ STAGED = Path("/tmp/jury-gpu-check")
 def unpack(binary, work):
     """Paths of jury, of the logits example, and of the model or None."""
     folder = binary.parent
-    jury = plain(binary, work)
+    programs = may_run(work)
+    jury = plain(binary, programs)
     other = next((folder / name for name in ("logits.xz", "logits") if (folder / name).exists()), None)
     if other is None and (folder / "examples/logits").exists():
         other = folder / "examples/logits"
-    logits = plain(other, work) if other else folder / "logits"
+    logits = plain(other, programs) if other else folder / "logits"
     return jury, logits, model(folder, work)
 
 
-def plain(path, work):
+def may_run(work):
+    """A folder for programs: the given one, or one beside the system's others where programs of that may not run."""
+    if not os.statvfs(work).f_flag & os.ST_NOEXEC:
+        return work
+    return Path(tempfile.mkdtemp(prefix="gpu-check-programs."))
+
+
+def plain(path, folder):
     """The program itself: as it is, or out of its .xz."""
     if path.suffix != ".xz":
         return path.resolve()
-    out = work / path.stem
+    out = folder / path.stem
     with lzma.open(path) as packed, open(out, "wb") as file:
         shutil.copyfileobj(packed, file, 1 << 20)
     out.chmod(0o755)

@@ -42,7 +42,7 @@ def main():
     parser.add_argument("--logits", type=Path)
     parser.add_argument("--model", type=Path, help="a GGUF file")
     parser.add_argument("--quantise", help="llama-quantize, for four bits a weight [the file as it is]")
-    parser.add_argument("--at-most", type=float, default=52, metavar="MIB", help="of one folder [52]")
+    parser.add_argument("--at-most", type=float, default=46, metavar="MIB", help="of one folder [46]")
     parser.add_argument("folder", type=Path)
     args = parser.parse_args()
     shutil.rmtree(args.folder, ignore_errors=True)
