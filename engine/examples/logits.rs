@@ -45,7 +45,8 @@ fn main() -> Result<(), Failure> {
         None => DeviceKind::Cpu,
         _ => return Err("--device must be cpu or cuda:N".into()),
     };
-    let config = EngineConfig { device, ..EngineConfig::default() };
+    // Room for other programs on the card, and no time for pages that nobody needs.
+    let config = EngineConfig { device, kv_budget_bytes: Some(8 << 30), ..EngineConfig::default() };
     if let Some(schedules) = option("--schedules") {
         let seed = option("--seed").map_or(Ok(0), str::parse)?;
         return compare_schedules(Path::new(model), &config, schedules.parse()?, seed);

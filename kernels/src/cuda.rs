@@ -54,4 +54,4 @@ pub use products::{Algorithms, EightMatrix, Matrices, Matrix, Output, Products, 
 pub use shapes::TASK_QUERIES;
 
 /// Changes whenever a kernel's bits do.
-pub const KERNELS_VERSION: u32 = 2;
+pub const KERNELS_VERSION: u32 = 3;

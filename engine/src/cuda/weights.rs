@@ -3,6 +3,7 @@
 //! Or matrices as 8 bits, where that is asked for. Matrices that have the same inputs are one on the card: queries, keys and values; gates and ups.
 
 mod attention;
+mod convert;
 mod feed;
 #[cfg(test)]
 pub(super) mod tests;

@@ -215,6 +215,9 @@ EXPORT Status cublasLtMatmulAlgoGetHeuristic(int *handle, const Description *des
     if (Status status = check(operands)) {
         return status;
     }
+    if ((preference->reductions & ~reduced_in_f32) != 0 && d->type != F32) {
+        return complain(NOT_SUPPORTED, "parts of sums may be added up in bfloat16: reductions %u", preference->reductions);
+    }
     *count = choose(operands, preference->workspace, preference->reductions != 0, most, results);
     return *count > 0 ? SUCCESS : NOT_SUPPORTED;
 }

@@ -6,22 +6,20 @@ pub const EIGHT_GROUP: usize = 128;
 /// The greatest magnitude of a byte.
 const STEPS: f32 = 127.0;
 
-/// Rounds a matrix's row to bytes, to the nearest, and gives the scale of each group to `scale`. In each four bytes the middle two have changed
-/// places. A row has a multiple of 4 inputs.
-pub fn quantise_eight(row: &[f32], bytes: &mut Vec<u8>, mut scale: impl FnMut(usize, f32)) {
-    for (index, group) in row.chunks(EIGHT_GROUP).enumerate() {
+/// Rounds a matrix's row to bytes, to the nearest: one for each input, and a scale for every [`EIGHT_GROUP`] of them. In each four bytes the
+/// middle two have changed places. A row has a multiple of 4 inputs.
+pub fn quantise_eight(row: &[f32], bytes: &mut [u8], scales: &mut [f32]) {
+    let groups = row.chunks(EIGHT_GROUP).zip(bytes.chunks_mut(EIGHT_GROUP));
+    for ((group, bytes), scale) in groups.zip(scales) {
         let greatest = group.iter().fold(0.0f32, |greatest, weight| greatest.max(weight.abs()));
         let step = greatest / STEPS;
         // A smaller one has no inverse; such weights are zeros.
-        let (step, inverse) =
-            if step >= f32::MIN_POSITIVE { (step, 1.0 / step) } else { (0.0, 0.0) };
-        scale(index, step);
-        for four in group.chunks(4) {
-            let code = |input: usize| {
-                let weight = four.get(input).copied().unwrap_or(0.0);
-                ((weight * inverse).round() as i8).cast_unsigned()
-            };
-            bytes.extend([code(0), code(2), code(1), code(3)]);
+        let inverse;
+        (*scale, inverse) = if step >= f32::MIN_POSITIVE { (step, 1.0 / step) } else { (0.0, 0.0) };
+        let code = |weight: f32| ((weight * inverse).round() as i8).cast_unsigned();
+        let (fours, _) = group.as_chunks();
+        for (&[a, b, c, d], bytes) in fours.iter().zip(bytes.chunks_exact_mut(4)) {
+            bytes.copy_from_slice(&[code(a), code(c), code(b), code(d)]);
         }
     }
 }
@@ -33,12 +31,8 @@ mod tests {
     #[test]
     fn weights_are_within_half_a_step_and_the_greatest_is_exact() {
         let row: Vec<f32> = (0..200).map(|i| ((i * 7919) % 1000) as f32 / 300.0 - 1.7).collect();
-        let (mut bytes, mut scales) = (Vec::new(), Vec::new());
-        quantise_eight(&row, &mut bytes, |group, scale| {
-            assert_eq!(group, scales.len());
-            scales.push(scale);
-        });
-        assert_eq!((bytes.len(), scales.len()), (200, 2));
+        let (mut bytes, mut scales) = ([0; 200], [0.0; 2]);
+        quantise_eight(&row, &mut bytes, &mut scales);
         for (input, weight) in row.iter().enumerate() {
             let place = input / 4 * 4 + [0, 2, 1, 3][input % 4];
             let scale = scales[input / EIGHT_GROUP];
@@ -50,9 +44,10 @@ mod tests {
 
     #[test]
     fn a_group_of_zeros_and_of_what_has_no_scale_is_zeros() {
-        let mut bytes = Vec::new();
-        quantise_eight(&[0.0; 128], &mut bytes, |_, scale| assert_eq!(scale, 0.0));
-        quantise_eight(&[-1e-40; 128], &mut bytes, |_, scale| assert_eq!(scale, 0.0));
-        assert_eq!(bytes, [0; 256]);
+        for weight in [0.0, -1e-40] {
+            let (mut bytes, mut scales) = ([1; 128], [1.0]);
+            quantise_eight(&[weight; 128], &mut bytes, &mut scales);
+            assert_eq!((bytes, scales), ([0; 128], [0.0]));
+        }
     }
 }

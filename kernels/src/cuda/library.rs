@@ -27,7 +27,7 @@ static PRODUCTS_LIBRARY: OnceLock<&'static Library> = OnceLock::new();
 static OPENED: OnceLock<Result<(), CudaError>> = OnceLock::new();
 
 /// Opens the libraries, once for the whole process; later calls give the first one's result. `folder` is looked into first, then
-/// the folder that [`LIBRARIES_VARIABLE`] names, the system's, toolkits' and those of the active Python environment.
+/// the folder that [`LIBRARIES_VARIABLE`] names, the system's, toolkits' and those of Python environments: the active one, and those whose Python is found by PATH.
 ///
 /// # Errors
 /// A library that is nowhere.
@@ -103,11 +103,19 @@ fn toolkits() -> Vec<PathBuf> {
         folders.extend(std::env::var_os(variable).map(|home| PathBuf::from(home).join("lib64")));
     }
     folders.push(PathBuf::from("/usr/local/cuda/lib64"));
-    for variable in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
-        let Some(home) = std::env::var_os(variable) else { continue };
-        folders.extend(python_folders(&PathBuf::from(home).join("lib")));
-    }
+    let named = ["VIRTUAL_ENV", "CONDA_PREFIX"].map(std::env::var_os);
+    let active = named.into_iter().flatten().map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let environments = active.chain(std::env::split_paths(&path).filter_map(environment_of));
+    folders.extend(environments.flat_map(|home| python_folders(&home.join("lib"))));
     folders
+}
+
+/// The Python environment that programs of this folder belong to: images put one on PATH and leave VIRTUAL_ENV out.
+fn environment_of(programs: PathBuf) -> Option<PathBuf> {
+    let home = programs.parent()?;
+    let is_one = programs.join("python3").exists() && home.join("pyvenv.cfg").is_file();
+    is_one.then(|| home.to_owned())
 }
 
 /// `python3.N/site-packages/nvidia/*/lib` below a folder.
@@ -146,5 +154,16 @@ mod tests {
         std::fs::create_dir_all(home.path().join("lib/python3.12/site-packages/torch")).unwrap();
         assert_eq!(python_folders(&home.path().join("lib")), [lib]);
         assert!(python_folders(&home.path().join("nowhere")).is_empty());
+    }
+
+    #[test]
+    fn an_environment_on_the_path_is_found_though_nobody_activated_it() {
+        let home = tempfile::tempdir().unwrap();
+        let programs = home.path().join("bin");
+        std::fs::create_dir(&programs).unwrap();
+        std::fs::write(programs.join("python3"), "").unwrap();
+        assert_eq!(environment_of(programs.clone()), None);
+        std::fs::write(home.path().join("pyvenv.cfg"), "").unwrap();
+        assert_eq!(environment_of(programs), Some(home.path().to_owned()));
     }
 }

@@ -66,6 +66,9 @@ impl<T: Plain> Buffer<T> {
     /// As [`Buffer::new`].
     pub fn zeroed(card: &Card, len: usize, what: &str) -> Result<Buffer<T>, CudaError> {
         let buffer = Buffer::new(card, len, what)?;
+        if len == 0 {
+            return Ok(buffer);
+        }
         // SAFETY: as many bytes as were taken.
         unsafe {
             result::memset_d8_async(buffer.pointer, 0, buffer.bytes(), card.stream.cu_stream())
@@ -128,6 +131,9 @@ impl<T: Plain> Buffer<T> {
     /// Where there are more of them.
     pub fn copy_from(&self, other: &Buffer<T>) -> Result<(), CudaError> {
         assert!(other.len <= self.len, "{} elements for {}", other.len, self.len);
+        if other.len == 0 {
+            return Ok(());
+        }
         let stream = self.card.stream.cu_stream();
         // SAFETY: both have as many bytes.
         unsafe { result::memcpy_dtod_async(self.pointer, other.pointer, other.bytes(), stream) }
@@ -150,6 +156,9 @@ impl<T: Plain> Buffer<T> {
         let view = self.slice(range);
         let bytes = view.len * size_of::<T>();
         assert!(to + bytes <= pinned.bytes, "{bytes} bytes at {to} of {}", pinned.bytes);
+        if bytes == 0 {
+            return Ok(());
+        }
         // SAFETY: both have as many bytes; who reads the pinned memory waits for a mark first.
         unsafe {
             let to = std::slice::from_raw_parts_mut(pinned.pointer.add(to), bytes);
@@ -167,6 +176,9 @@ impl<T: Plain> Buffer<T> {
     /// Where they leave the buffer.
     pub fn read(&self, at: usize, elements: &mut [T]) -> Result<(), CudaError> {
         let view = self.slice(at..at + elements.len());
+        if elements.is_empty() {
+            return Ok(());
+        }
         let stream = self.card.stream.cu_stream();
         // SAFETY: the view has as many elements, every pattern of bits is one, and the stream is waited for.
         unsafe { result::memcpy_dtoh_async(elements, view.pointer, stream) }
@@ -200,6 +212,9 @@ impl Buffer<u8> {
     /// Where it is longer than either.
     pub fn write_pinned(&self, from: &Pinned, bytes: usize) -> Result<(), CudaError> {
         assert!(bytes <= self.len && bytes <= from.bytes, "{bytes} bytes are copied");
+        if bytes == 0 {
+            return Ok(());
+        }
         // SAFETY: both have as many bytes.
         unsafe {
             let from = std::slice::from_raw_parts(from.pointer, bytes);
@@ -222,6 +237,9 @@ impl<T> Drop for Buffer<T> {
 /// Copies a view's bytes from the card, when all work before is done.
 pub(super) fn read_bytes<T: Plain>(card: &Card, view: View<'_, T>) -> Result<Vec<u8>, CudaError> {
     let mut bytes = vec![0u8; view.len * size_of::<T>()];
+    if bytes.is_empty() {
+        return Ok(bytes);
+    }
     // SAFETY: as many bytes, and the stream is waited for.
     unsafe { result::memcpy_dtoh_async(&mut bytes, view.pointer, card.stream.cu_stream()) }
         .map_err(CudaError::driver("copying from the card"))?;
@@ -236,6 +254,9 @@ pub(super) fn write<T: Plain>(
     elements: &[T],
 ) -> Result<(), CudaError> {
     assert_eq!(view.len, elements.len(), "all of a view is written");
+    if elements.is_empty() {
+        return Ok(());
+    }
     // SAFETY: the view has as many elements, and they stay until the stream has been waited for.
     unsafe { result::memcpy_htod_async(view.pointer, elements, card.stream.cu_stream()) }
         .map_err(CudaError::driver("copying to the card"))?;

@@ -37,11 +37,14 @@ impl Stored {
     ) -> Stored {
         let mut plain = numbers(seed, count * outputs * inputs);
         let groups = inputs.div_ceil(EIGHT_GROUP);
-        let (mut bytes, mut scales) = (Vec::new(), vec![0.0; count * groups * outputs]);
+        let (mut bytes, mut scales) = (vec![0; plain.len()], vec![0.0; count * groups * outputs]);
+        let mut of_row = vec![0.0; groups];
         for (index, row) in plain.chunks(inputs).enumerate() {
             let (matrix, output) = (index / outputs, index % outputs);
-            let place = |group| (matrix * groups + group) * outputs + output;
-            quantise_eight(row, &mut bytes, |group, scale| scales[place(group)] = scale);
+            quantise_eight(row, &mut bytes[index * inputs..][..inputs], &mut of_row);
+            for (group, &scale) in of_row.iter().enumerate() {
+                scales[(matrix * groups + group) * outputs + output] = scale;
+            }
         }
         let words = Buffer::of(card, &rounded(&plain), "weights").unwrap();
         if is_eight {

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
+use super::convert::FileRows;
 use super::{Stack, Weight};
 use crate::config::CardWeights;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
 use jury_kernels::blocks::BlockType;
-use jury_kernels::cuda::{Bf16, Buffer, Card, CudaError, EIGHT_GROUP, quantise_eight};
+use jury_kernels::cuda::{Bf16, Buffer, Card, CudaError, EIGHT_GROUP};
 
 /// Elements that are read, converted and copied at once.
 const PIECE: usize = 8 << 20;
@@ -20,6 +21,7 @@ pub(super) struct Upload<'a> {
     floats: Vec<f32>,
     rounded: Vec<Bf16>,
     bytes: Vec<u8>,
+    scales: Vec<f32>,
 }
 
 /// Rows of a tensor.
@@ -60,8 +62,8 @@ impl TensorRows {
 
 impl<'a> Upload<'a> {
     pub(super) fn new(card: &'a Card, files: &'a ModelFiles, kind: CardWeights) -> Upload<'a> {
-        let (floats, rounded, bytes) = (Vec::new(), Vec::new(), Vec::new());
-        Upload { card, files, kind, floats, rounded, bytes }
+        let (floats, rounded, bytes, scales) = Default::default();
+        Upload { card, files, kind, floats, rounded, bytes, scales }
     }
 
     /// A vector of floats.
@@ -123,11 +125,11 @@ impl<'a> Upload<'a> {
                     written.map_err(|error| upload.failed(&error))?;
                     return Ok(are_finite(piece));
                 }
-                kind.read_floats(piece, upload.read_to(elements));
-                upload.round();
+                upload.rounded.resize(elements, Bf16::ZERO);
+                let are_finite = FileRows { kind, inputs, bytes: piece }.round(&mut upload.rounded);
                 let written = weights.write(first, &upload.rounded);
                 written.map_err(|error| upload.failed(&error))?;
-                Ok(upload.rounded.iter().all(|number| number.is_finite()))
+                Ok(are_finite)
             })?;
         }
         Ok(Weight::Rounded { weights, outputs, inputs })
@@ -178,20 +180,20 @@ impl<'a> Upload<'a> {
         let mut row = 0;
         for tensor in tensors {
             self.each_piece(tensor, |upload, kind, piece, elements| {
-                kind.read_floats(piece, upload.read_to(elements));
-                upload.bytes.clear();
-                let first = row;
-                for weights in upload.floats.chunks_exact(inputs) {
+                let Upload { bytes: codes, scales: of_rows, .. } = &mut *upload;
+                codes.resize(elements, 0);
+                of_rows.resize(elements / inputs * groups, 0.0);
+                let are_finite = FileRows { kind, inputs, bytes: piece }.quantise(codes, of_rows);
+                let written = bytes.write(row * inputs, codes);
+                written.map_err(|error| upload.failed(&error))?;
+                for of_row in upload.scales.chunks_exact(groups) {
                     let (matrix, output) = (row / each, row % each);
-                    let scale = |group: usize, scale| {
+                    for (group, &scale) in of_row.iter().enumerate() {
                         scales[(matrix * groups + group) * each + output] = scale;
-                    };
-                    quantise_eight(weights, &mut upload.bytes, scale);
+                    }
                     row += 1;
                 }
-                let written = bytes.write(first * inputs, &upload.bytes);
-                written.map_err(|error| upload.failed(&error))?;
-                Ok(upload.floats.iter().all(|number| number.is_finite()))
+                Ok(are_finite)
             })?;
         }
         let scales = self.floats(&scales)?;

@@ -7,8 +7,10 @@ use super::{Matrix, Output, WORKSPACE_BYTES};
 
 /// Bytes that a row begins at a multiple of.
 const ROW_ALIGNMENT: u32 = 16;
-/// cuBLASLt's mask of no scheme that adds up parts of sums.
+/// cuBLASLt's masks of how parts of sums may be added up: in no way, or as floats. Its default allows the outputs' own type, too, which
+/// would add up bfloat16.
 const NO_REDUCTIONS: u32 = 0;
+const FLOAT_REDUCTIONS: u32 = 2;
 /// Whether the first matrix is transposed, and cuBLAS's word for that it is.
 const TRANSPOSES_FIRST: u32 = 3;
 const TRANSPOSED: i32 = 1;
@@ -95,9 +97,7 @@ impl Preference {
         let handle = Calls::made(|made| unsafe { (calls.create_preference)(made) })?;
         let preference = Preference { calls, handle };
         preference.set(MOST_WORKSPACE, &WORKSPACE_BYTES)?;
-        if !splits {
-            preference.set(REDUCTIONS, &NO_REDUCTIONS)?;
-        }
+        preference.set(REDUCTIONS, if splits { &FLOAT_REDUCTIONS } else { &NO_REDUCTIONS })?;
         // Rows of prompts begin after those of samples, wherever that is.
         for alignment in LEAST_ALIGNMENTS {
             preference.set(alignment, &ROW_ALIGNMENT)?;
