@@ -56,8 +56,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Becomes `Some(why)` when the backend has died. A dead backend fails every group at once.
     fn death(&self) -> watch::Receiver<Option<Arc<str>>>;
 
-    /// `Some(why)` while the backend fails every group at once, and means to come back, as one does whose card was lost. Most
-    /// backends are never absent.
+    /// `Some(why)` while the backend fails every group at once, and means to come back, as one does whose card was lost or whose
+    /// upstream is down. The worker leaves the fleet meanwhile.
     fn absence(&self) -> watch::Receiver<Option<Arc<str>>> {
         watch::channel(None).1
     }

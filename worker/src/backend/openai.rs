@@ -218,8 +218,8 @@ impl Backend for OpenAiBackend {
         if self.death.borrow().is_some() {
             return handle; // dropping the events fails every sample
         }
-        if self.seen.is_down() {
-            events.fail_all(FailureKind::Worker, "the upstream is down");
+        if let Some(why) = self.seen.down() {
+            events.fail_all(FailureKind::Worker, &why);
             return handle;
         }
         match self.occupancy.seat(group.samples.len()) {
@@ -234,6 +234,10 @@ impl Backend for OpenAiBackend {
 
     fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
         self.death.clone()
+    }
+
+    fn absence(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.seen.absence()
     }
 }
 
@@ -323,7 +327,7 @@ type Death = watch::Receiver<Option<Arc<str>>>;
 
 /// Watches an upstream until the receiver is dropped.
 fn watch_over(config: &OpenAiConfig, http: &Http, found: &Found) -> (Arc<Seen>, Death) {
-    let seen = Arc::new(Seen::default());
+    let seen = Arc::new(Seen::new());
     let (die, death) = watch::channel(None);
     let watched = Watched {
         http: http.clone(),

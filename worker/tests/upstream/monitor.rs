@@ -125,15 +125,18 @@ async fn three_failures_in_a_row_make_a_server_one_that_is_away_until_it_is_back
         watched.fails().await;
     }
     let asked = watched.server.asked_for_texts().len();
+    let absence = backend.absence();
     for _ in 0..2 {
-        assert_eq!(refusal(&backend).await.as_deref(), Some("the upstream is down"));
+        let why = refusal(&backend).await.expect("nothing is drawn");
+        assert!(why.starts_with("the upstream is down: "), "{why}");
+        assert_eq!(absence.borrow().as_deref(), Some(&*why), "the worker leaves the fleet");
         watched.fails().await;
     }
     assert_eq!(watched.server.asked_for_texts().len(), asked, "nothing is sent there");
     watched.now(|state| state.is_healthy = true);
     watched.look("/metrics").await;
     assert_eq!(refusal(&backend).await, None);
-    assert_eq!(*backend.death().borrow(), None);
+    assert_eq!((absence.borrow().as_deref(), backend.death().borrow().as_deref()), (None, None));
 }
 
 #[tokio::test]

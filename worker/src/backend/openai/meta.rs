@@ -120,9 +120,8 @@ impl Backend for OpenAiMeta {
         if let Some(why) = self.death.borrow().clone() {
             return ready(Err(JuryError::new(ErrorCode::Internal, &*why))).boxed();
         }
-        if self.seen.is_down() {
-            let down = JuryError::new(ErrorCode::Unreachable, "the upstream is down");
-            return ready(Err(down)).boxed();
+        if let Some(why) = self.seen.down() {
+            return ready(Err(JuryError::new(ErrorCode::Unreachable, &*why))).boxed();
         }
         let remaining = request.remaining_ms.map(Duration::from_millis);
         let deadline = remaining.and_then(|remaining| Instant::now().checked_add(remaining));
@@ -136,6 +135,10 @@ impl Backend for OpenAiMeta {
 
     fn death(&self) -> Death {
         self.death.clone()
+    }
+
+    fn absence(&self) -> Death {
+        self.seen.absence()
     }
 }
 

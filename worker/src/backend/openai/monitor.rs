@@ -3,7 +3,7 @@
 //! An upstream that comes back with another model, version or mode ends the worker: its digest or its class would be a lie.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -17,7 +17,7 @@ use crate::backend::occupancy::Occupancy;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(2);
-/// Looks in a row that must fail before no group is sent there any more.
+/// Looks in a row that must fail before the worker leaves the fleet.
 const FAILURES: u32 = 3;
 
 /// Whom it watches.
@@ -34,9 +34,10 @@ pub(super) struct Watched {
 }
 
 /// What the last look saw.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Seen {
-    is_down: AtomicBool,
+    /// `Some(why)` while it does not answer.
+    down: watch::Sender<Option<Arc<str>>>,
     /// Requests that wait there, whoever sent them.
     waiting: AtomicU32,
     /// Its own count of work; 0: not told.
@@ -53,9 +54,20 @@ struct Numbers {
 // === impl Seen ===
 
 impl Seen {
-    /// True while it does not answer.
-    pub(super) fn is_down(&self) -> bool {
-        self.is_down.load(Ordering::Relaxed)
+    /// Nobody has looked.
+    pub(super) fn new() -> Self {
+        let (waiting, work) = Default::default();
+        Self { down: watch::channel(None).0, waiting, work }
+    }
+
+    /// `Some(why)` while it does not answer.
+    pub(super) fn absence(&self) -> watch::Receiver<Option<Arc<str>>> {
+        self.down.subscribe()
+    }
+
+    /// Why it takes nothing now.
+    pub(super) fn down(&self) -> Option<Arc<str>> {
+        self.down.borrow().clone()
     }
 
     /// Grows while it works, what it sends us included; 0 where it does not count its own work, for then nobody can tell a
@@ -105,14 +117,13 @@ pub(super) async fn run(
         match health {
             Ok(()) => {
                 failures = 0;
-                seen.is_down.store(false, Ordering::Relaxed);
+                seen.down.send_if_modified(|down| down.take().is_some());
                 look(&upstream, &seen).await;
             }
             Err(error) => {
                 failures += 1;
                 if failures == FAILURES {
-                    tracing::warn!(%error, "upstream is down");
-                    seen.is_down.store(true, Ordering::Relaxed);
+                    seen.down.send_replace(Some(format!("the upstream is down: {error}").into()));
                 }
             }
         }
@@ -183,7 +194,7 @@ mod tests {
 
     #[test]
     fn an_upstream_that_does_not_count_tells_no_steps() {
-        let seen = Seen::default();
+        let seen = Seen::new();
         assert_eq!(seen.steps(9), 0);
         seen.work.store(5, Ordering::Relaxed);
         assert_eq!(seen.steps(9), 14);
