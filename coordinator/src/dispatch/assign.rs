@@ -33,7 +33,7 @@ pub struct Assignments {
 
 /// Assigns every waiting sample for which there is a candidate that `may_ask` lets through.
 ///
-/// A worker that failed a sample gets it again only if every candidate has; one whose memory it
+/// A worker that failed a sample gets it again only where no other may be asked; one whose memory it
 /// does not fit never does. `pick(n)` draws a number below `n`; workers are interchangeable, so
 /// what it draws never changes a verdict.
 pub fn assign<'a>(

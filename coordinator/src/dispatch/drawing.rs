@@ -86,7 +86,11 @@ impl Drawing {
                 return None;
             }
             if self.workbench.has_waiting() && self.waking.take_try() {
-                self.issue_waiting();
+                // What fails together is offered together, not in a call for each sample.
+                self.drain();
+                if self.workbench.has_waiting() {
+                    self.issue_waiting();
+                }
                 continue;
             }
             let needs = Needs {

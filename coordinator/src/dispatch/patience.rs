@@ -62,9 +62,11 @@ impl Patience {
         self.left_alone.insert(worker.clone(), alone);
     }
 
-    /// The worker took a call, whatever became of it.
+    /// The worker took a call, whatever became of it. The pause that it asked for lasts: it may have said so of a later call.
     pub(crate) fn record_taken(&mut self, worker: &WorkerRef) {
-        self.left_alone.remove(worker);
+        if self.left_alone.get(worker).is_some_and(|alone| !alone.is_busy) {
+            self.left_alone.remove(worker);
+        }
         self.alone_since = None;
     }
 
@@ -86,9 +88,9 @@ impl Patience {
         self.alone_since.map(|since| since + self.worker_wait)
     }
 
-    /// When the next worker may be asked again.
-    pub(crate) fn next_retry(&self, now: Instant) -> Option<Instant> {
-        self.left_alone.values().map(|alone| alone.until).filter(|until| *until > now).min()
+    /// When the first of the workers that were left alone at `last_try` may be asked again; it may be past.
+    pub(crate) fn next_retry(&self, last_try: Instant) -> Option<Instant> {
+        self.left_alone.values().map(|alone| alone.until).filter(|until| *until > last_try).min()
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Waking {
     fleet_changes: watch::Receiver<u64>,
     /// True when what waits may find a worker that it did not find before.
     is_worth_a_try: bool,
+    /// When what waits was last offered: workers whose pauses have ended since are owed another offer.
+    last_try: Instant,
     /// One timer for whatever is due next.
     timer: Pin<Box<Sleep>>,
 }
@@ -55,6 +57,7 @@ impl Waking {
             patience: Patience::new(worker_wait),
             fleet_changes: fleet.changes(),
             is_worth_a_try: true,
+            last_try: Instant::now(),
             timer: Box::pin(tokio::time::sleep_until(deadline)),
         }
     }
@@ -66,7 +69,11 @@ impl Waking {
 
     /// True once for each reason to try.
     pub(crate) fn take_try(&mut self) -> bool {
-        std::mem::take(&mut self.is_worth_a_try)
+        let is_worth_a_try = std::mem::take(&mut self.is_worth_a_try);
+        if is_worth_a_try {
+            self.last_try = Instant::now();
+        }
+        is_worth_a_try
     }
 
     /// The next reason to wake. Cancel-safe.
@@ -99,10 +106,59 @@ impl Waking {
 
     fn arm(&mut self, Needs { is_idle, has_waiting, look }: Needs) {
         let give_up = if is_idle { self.patience.ends_at() } else { None };
-        let retry = if has_waiting { self.patience.next_retry(Instant::now()) } else { None };
+        let retry = if has_waiting { self.patience.next_retry(self.last_try) } else { None };
         let due = [give_up, retry, look].into_iter().flatten().fold(self.deadline, Instant::min);
         if self.timer.deadline() != due {
             self.timer.as_mut().reset(due);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::WorkerRef;
+
+    const PAUSE: Duration = Duration::from_millis(200);
+    const NEEDS: Needs = Needs { is_idle: false, has_waiting: true, look: None };
+
+    /// Something waits for the only worker, which has asked for a pause; it was offered just now.
+    fn waiting() -> (Waking, watch::Sender<u64>) {
+        let (fleet, fleet_changes) = watch::channel(0);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut waking = Waking {
+            deadline,
+            patience: Patience::new(Duration::from_secs(5)),
+            fleet_changes,
+            is_worth_a_try: true,
+            last_try: Instant::now(),
+            timer: Box::pin(tokio::time::sleep_until(deadline)),
+        };
+        assert!(waking.take_try());
+        let worker = WorkerRef { id: "a".into(), generation: 0 };
+        waking.patience.record_busy(&worker, Instant::now(), PAUSE);
+        (waking, fleet)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_offered_again_when_a_pause_ends() {
+        let (mut waking, _fleet) = waiting();
+        let started = Instant::now();
+        assert_eq!(waking.next(NEEDS).await, Wake::Again);
+        assert!(waking.take_try());
+        assert!(started.elapsed() >= PAUSE && started.elapsed() < 2 * PAUSE);
+        assert_eq!(waking.next(NEEDS).await, Wake::Deadline, "the pause is over but once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_that_ended_while_an_event_was_handled_is_not_forgotten() {
+        let (mut waking, _fleet) = waiting();
+        // The timer was armed, an event came first, and handling it took longer than the rest of the pause.
+        let event = tokio::time::timeout(PAUSE / 2, waking.next(NEEDS)).await;
+        assert!(event.is_err());
+        tokio::time::advance(PAUSE).await;
+        let started = Instant::now();
+        assert_eq!(waking.next(NEEDS).await, Wake::Again);
+        assert!(started.elapsed() < PAUSE);
     }
 }

@@ -41,6 +41,7 @@ impl Drawing {
                 self.effort.cached_tokens += u64::from(cached_tokens);
                 self.has_prefilled = true;
                 self.waking.patience.record_taken(&open.worker);
+                self.waking.try_again();
             }
             Told::Progress { index, tokens } => {
                 let now = Instant::now().into_std();

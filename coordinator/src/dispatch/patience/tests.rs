@@ -60,6 +60,17 @@ fn a_busy_worker_is_asked_again_when_it_said_and_its_refusals_are_forgotten() {
 }
 
 #[test]
+fn a_pause_that_a_worker_asked_for_outlasts_an_earlier_call_that_it_takes() {
+    let mut patience = Patience::new(WORKER_WAIT);
+    let now = Instant::now();
+    let pause = Duration::from_secs(2);
+    patience.record_busy(&worker("a"), now, pause);
+    patience.record_taken(&worker("a"));
+    assert!(!patience.may_ask(&worker("a"), now));
+    assert_eq!(patience.next_retry(now), Some(now + pause), "what waits is offered again then");
+}
+
+#[test]
 fn hope_ends_when_nobody_has_taken_a_call_for_so_long() {
     let mut patience = Patience::new(WORKER_WAIT);
     let now = Instant::now();
