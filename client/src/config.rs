@@ -31,12 +31,12 @@ pub enum InFlight {
         /// Never more than this.
         most: usize,
     },
-    /// This many, whatever becomes of their budgets.
+    /// This many, whatever becomes of their budgets; at most [`jury_proto::MOST_IN_FLIGHT`].
     Fixed(usize),
 }
 
 impl Default for InFlight {
-    /// A coordinator judges at most 256 items of a stream at once.
+    /// At most 256, also where a fleet draws more at once.
     fn default() -> Self {
         Self::Adaptive { most: 256 }
     }

@@ -130,9 +130,19 @@ impl From<v1::GetStatusResponse> for FleetStatus {
 impl FleetStatus {
     /// Those who may judge a request now that asks for `model`; without a name, every worker with its own.
     pub fn judges(&self, model: Option<&str>) -> Vec<ServedJudge<'_>> {
+        self.drawing().filter_map(|worker| worker.judge(model)).collect()
+    }
+
+    /// How many workers may judge such a request, and the samples that they draw at once, in all.
+    pub fn room(&self, model: Option<&str>) -> (usize, usize) {
+        let judges = self.drawing().filter(|worker| worker.judge(model).is_some());
+        judges.fold((0, 0), |(n, all), worker| (n + 1, all + worker.capacity as usize))
+    }
+
+    /// Those who draw samples now.
+    fn drawing(&self) -> impl Iterator<Item = &WorkerStatus> {
         let ready = self.workers.iter().filter(|worker| worker.is_ready());
-        let draws = ready.filter(|worker| worker.roles.iter().any(|role| role == GRM));
-        draws.filter_map(|worker| worker.judge(model)).collect()
+        ready.filter(|worker| worker.roles.iter().any(|role| role == GRM))
     }
 }
 

@@ -22,5 +22,9 @@ pub mod v1 {
     pub use crate::stream::ScoreStreamRequest;
 }
 
+/// Most items of one stream that a client leaves unanswered, and that a coordinator judges at once: an item that nobody has read yet
+/// would spend its budget unseen.
+pub const MOST_IN_FLIGHT: usize = 1024;
+
 /// The encoded descriptors of `jury.v1`, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/jury.v1.bin");

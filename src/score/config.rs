@@ -10,13 +10,12 @@ use jury_client::InFlight;
 use jury_client::batch::Onto;
 use jury_coordinator::Config as CoordinatorConfig;
 use jury_grm::domain::{Item, Query, RequestError, ScoreRequest, Settings, Voting};
+use jury_proto::MOST_IN_FLIGHT;
 
 use super::meta::{Meta, ServedMeta};
 use crate::args::{Refused, ScoreArgs};
 pub use judge::Judge;
 
-/// Most items judged at once that --concurrency takes.
-const MAX_CONCURRENCY: usize = 1024;
 /// One judged while the next one's prompt is at hand: more would only lie beside each other in one engine.
 const EMBEDDED_MOST: usize = 2;
 /// Budget where a cluster judges.
@@ -132,8 +131,8 @@ fn can_be_recorded(args: &ScoreArgs, source: &Source) -> Result<(), Refused> {
 /// Items judged at once, when `concurrency` are asked for.
 pub fn in_flight(concurrency: Option<usize>, is_embedded: bool) -> Result<InFlight, Refused> {
     match concurrency {
-        Some(n) if !(1..=MAX_CONCURRENCY).contains(&n) => {
-            let problem = format!("must be between 1 and {MAX_CONCURRENCY}, is {n}");
+        Some(n) if !(1..=MOST_IN_FLIGHT).contains(&n) => {
+            let problem = format!("must be between 1 and {MOST_IN_FLIGHT}, is {n}");
             Err(Refused::new("--concurrency", problem))
         }
         Some(n) => Ok(InFlight::Fixed(n)),

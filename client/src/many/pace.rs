@@ -15,6 +15,8 @@
 
 use std::time::Duration;
 
+use jury_proto::MOST_IN_FLIGHT;
+
 use crate::{FleetStatus, InFlight};
 
 /// The share of its budget that an item may take before no more are sent beside it.
@@ -60,6 +62,7 @@ impl Pace {
             InFlight::Fixed(n) => (false, n.max(1)),
             InFlight::Adaptive { most } => (true, most.max(1)),
         };
+        let most = most.min(MOST_IN_FLIGHT);
         let now = if adapts { 1 } else { most };
         Self { adapts, most, fleet_most: None, now, was_lowered: false, answers: 0 }
     }
@@ -76,10 +79,7 @@ impl Pace {
 
     /// The fleet is told of, as far as it may judge items of `samples` each for `model`.
     pub fn fleet(&mut self, fleet: &FleetStatus, samples: u32, model: Option<&str>) {
-        let serves = |served: &str| model.is_none_or(|model| model == served);
-        let workers = fleet.workers.iter().filter(|w| w.is_ready() && serves(&w.model));
-        let (n_workers, capacity) =
-            workers.fold((0, 0_usize), |(n, all), worker| (n + 1, all + worker.capacity as usize));
+        let (n_workers, capacity) = fleet.room(model);
         if n_workers == 0 {
             return;
         }
@@ -144,6 +144,7 @@ mod tests {
             capacity,
             state: "ready".to_owned(),
             model: "m".to_owned(),
+            roles: vec!["grm".to_owned()],
             ..WorkerStatus::default()
         };
         FleetStatus { workers: capacities.iter().map(worker).collect(), ..FleetStatus::default() }
@@ -168,9 +169,10 @@ mod tests {
 
     #[test]
     fn workers_that_are_away_or_serve_another_model_do_not_count() {
-        let mut status = fleet(&[32, 32, 32]);
+        let mut status = fleet(&[32, 32, 32, 32]);
         status.workers[0].state = "suspect".to_owned();
         status.workers[1].model = "other".to_owned();
+        status.workers[3].roles = vec!["meta".to_owned()];
         let mut pace = adaptive();
         pace.fleet(&status, 32, Some("m"));
         assert_eq!((pace.limit(), pace.fleet_most), (1, Some(2)));
