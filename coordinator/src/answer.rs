@@ -209,10 +209,11 @@ fn in_force(voting: &Voting, k: u32, rule: VoteRule) -> Voting {
 
 /// Why a response that fits no prompt has no reward, where the others have one.
 fn why_too_long(told: &Overflow) -> Reason {
-    let Overflow { limit_tokens, longest_response_tokens, .. } = told;
+    // What the context leaves for a prompt differs by panel, and who answers first is chance.
     let detail = format!(
-        "the response has {longest_response_tokens} tokens, and fits no prompt of the {limit_tokens} that the model's \
-         context leaves; it was left out of the others' prompts"
+        "the response has {} tokens, and fits no prompt that the model's context leaves room for; it was left out of the \
+         others' prompts",
+        told.longest_response_tokens
     );
     Reason { code: ReasonCode::TooLong, detail }
 }

@@ -72,7 +72,7 @@ impl Default for Config {
             idempotency_entries: 4096,
             idempotency_bytes: 64 << 20,
             idempotency_ttl: Duration::from_secs(15 * 60),
-            stream_concurrency: 256,
+            stream_concurrency: jury_proto::MOST_IN_FLIGHT,
             observer: None,
             tenants: Tenants::open(),
         }

@@ -259,4 +259,4 @@ fn is_final(verdict: &Verdict) -> bool {
 
 #[cfg(test)]
 #[path = "idempotency/tests.rs"]
-mod tests;
+pub(crate) mod tests;

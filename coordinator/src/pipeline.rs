@@ -207,12 +207,13 @@ impl Coordinator {
             Ok(class) => class.model,
             Err(no_class) => return Ok(self.refuse(request, due, Refusal::NoClass(no_class))),
         };
-        if let Some(refusal) = self.out_of_reach(tenant, request, due, &queued_for)? {
+        let work = Work::of(request, config.template.source_bytes());
+        let size = Size { samples: work.samples, tokens: admission.tokens_of(&queued_for, work) };
+        if let Some(refusal) =
+            self.out_of_reach(tenant, request, due, (&queued_for, size.samples))?
+        {
             return Ok(self.refuse(request, due, refusal));
         }
-        let work = Work::of(request, config.template.source_bytes());
-        let tokens = admission.tokens_of(&queued_for, work);
-        let size = Size { samples: request.settings.k, tokens };
         let mut charge = self.charge(tenant, size)?;
         let admitted = admission.admit(tenant.share(), &queued_for, size, held);
         let Ok(admitted) = timeout_at(deadline, admitted).await else {
@@ -253,11 +254,11 @@ impl Coordinator {
         tenant: &Tenant,
         request: &ScoreRequest,
         due: Due,
-        model: &str,
+        (model, samples): (&str, u32),
     ) -> Result<Option<Refusal>, JuryError> {
         let min_samples = request.effective_min_samples();
         let ask = Ask {
-            samples: request.settings.k,
+            samples,
             min_samples,
             max_tokens: request.settings.max_critique_tokens,
             left: due.deadline.saturating_duration_since(Instant::now()),

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
+use jury_fabric::transport::MAX_MESSAGE_BYTES;
 use jury_fabric::{deadline, trace};
 use jury_grm::budget_ms;
-use jury_grm::domain::{Progress, ScoreRequest};
+use jury_grm::domain::{Progress, ScoreRequest, Verdict};
 use jury_proto::v1::reward_service_server::RewardService;
 use jury_proto::v1::{self, score_stream_response, score_with_progress_response};
 use jury_proto::{ErrorCode, JuryError};
+use prost::Message;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -25,6 +27,8 @@ use crate::tenants::Tenant;
 const STREAM_BACKLOG: usize = 16;
 /// Places of them that progress never takes.
 const KEPT_FOR_ANSWERS: usize = STREAM_BACKLOG / 2;
+/// Room in a message for what stands beside a verdict.
+const AROUND_VERDICT_BYTES: usize = 1024;
 
 /// `jury.v1.RewardService` over a [`Coordinator`].
 #[derive(Clone)]
@@ -55,10 +59,8 @@ impl Service {
         &self,
         tenant: &Tenant,
         request: ScoreRequest,
-    ) -> Result<v1::Verdict, JuryError> {
-        let nobody = Teller::to_nobody();
-        let verdict = self.coordinator.score_telling(tenant, request, &nobody).await?;
-        Ok(Arc::unwrap_or_clone(verdict).into())
+    ) -> Result<Arc<Verdict>, JuryError> {
+        self.coordinator.score_telling(tenant, request, &Teller::to_nobody()).await
     }
 
     /// The same; each step that `answers` has room for goes there as well.
@@ -66,19 +68,39 @@ impl Service {
         &self,
         tenant: &Tenant,
         request: ScoreRequest,
-        answers: &mpsc::Sender<Result<T, Status>>,
+        answers: &mpsc::Sender<T>,
         as_answer: impl Fn(Progress) -> T,
-    ) -> Result<v1::Verdict, JuryError> {
+    ) -> Result<Arc<Verdict>, JuryError> {
         let (teller, watcher) = progress::channel();
         let judged = self.coordinator.score_telling(tenant, request, &teller);
         let tell = |step| {
             if answers.capacity() > KEPT_FOR_ANSWERS {
-                drop(answers.try_send(Ok(as_answer(step))));
+                drop(answers.try_send(as_answer(step)));
             }
         };
-        let verdict = watcher.alongside(judged, tell).await?;
-        Ok(Arc::unwrap_or_clone(verdict).into())
+        watcher.alongside(judged, tell).await
     }
+}
+
+/// What a stream has to send. A verdict becomes a message when its turn comes: one that is kept may wait in many streams, and
+/// is held once.
+enum Outgoing {
+    Progress(Progress),
+    Judged(Result<Arc<Verdict>, JuryError>),
+}
+
+/// The verdict as it is sent, unless no message can hold it.
+fn message(verdict: Arc<Verdict>) -> Result<v1::Verdict, JuryError> {
+    let verdict = v1::Verdict::from(Arc::unwrap_or_clone(verdict));
+    let bytes = verdict.encoded_len();
+    if bytes + AROUND_VERDICT_BYTES <= MAX_MESSAGE_BYTES {
+        return Ok(verdict);
+    }
+    let problem = format!(
+        "the verdict with its samples has {bytes} bytes, and a message holds {MAX_MESSAGE_BYTES}; leave it out, or ask for \
+         fewer or shorter samples"
+    );
+    Err(JuryError::invalid("include_samples", problem))
 }
 
 #[tonic::async_trait]
@@ -91,7 +113,7 @@ impl RewardService for Service {
         let call_deadline = deadline::of_call(request.metadata());
         let tenant = tenant_of(&request)?;
         let request = self.read(request.into_inner(), call_deadline)?;
-        let verdict = self.judge(&tenant, request).instrument(span).await?;
+        let verdict = message(self.judge(&tenant, request).instrument(span).await?)?;
         Ok(Response::new(v1::ScoreResponse { verdict: Some(verdict) }))
     }
 
@@ -113,7 +135,7 @@ impl RewardService for Service {
         let request = self.read(request, call_deadline)?;
         let (answers, answered) = mpsc::channel(STREAM_BACKLOG);
         tokio::spawn(answer_with_progress(self.clone(), tenant, request, answers).instrument(span));
-        Ok(Response::new(ReceiverStream::new(answered).boxed()))
+        Ok(Response::new(ReceiverStream::new(answered).map(with_progress).boxed()))
     }
 
     type ScoreStreamStream = BoxStream<'static, Result<v1::ScoreStreamResponse, Status>>;
@@ -127,7 +149,8 @@ impl RewardService for Service {
         let requests = request.into_inner();
         let (answers, answered) = mpsc::channel(STREAM_BACKLOG);
         tokio::spawn(answer_stream(self.clone(), tenant, requests, answers).instrument(span));
-        Ok(Response::new(ReceiverStream::new(answered).boxed()))
+        let answered = ReceiverStream::new(answered);
+        Ok(Response::new(answered.map(|answer| answer.map(numbered)).boxed()))
     }
 
     async fn get_status(
@@ -164,7 +187,7 @@ async fn answer_stream(
     service: Service,
     tenant: Tenant,
     mut requests: Streaming<v1::ScoreStreamRequest>,
-    answers: mpsc::Sender<Result<v1::ScoreStreamResponse, Status>>,
+    answers: mpsc::Sender<Result<(u64, Outgoing), Status>>,
 ) {
     let places = Arc::new(Semaphore::new(service.coordinator.stream_concurrency()));
     let mut under_way = tokio::task::JoinSet::new();
@@ -214,15 +237,13 @@ async fn answer_one(
     service: &Service,
     tenant: &Tenant,
     request: v1::ScoreStreamRequest,
-    answers: &mpsc::Sender<Result<v1::ScoreStreamResponse, Status>>,
-) -> v1::ScoreStreamResponse {
-    use score_stream_response::Result as Answer;
+    answers: &mpsc::Sender<Result<(u64, Outgoing), Status>>,
+) -> (u64, Outgoing) {
     let sequence = request.sequence;
-    let numbered = |answer| v1::ScoreStreamResponse { sequence, result: Some(answer) };
     let judged = match request.decode_request() {
         Ok(read) => match service.read(read, None) {
             Ok(read) if request.with_progress => {
-                let as_answer = |step: Progress| numbered(Answer::Progress(step.into()));
+                let as_answer = |step| Ok((sequence, Outgoing::Progress(step)));
                 service.judge_telling(tenant, read, answers, as_answer).await
             }
             Ok(read) => service.judge(tenant, read).await,
@@ -233,10 +254,19 @@ async fn answer_one(
             Err(error)
         }
     };
-    numbered(match judged {
-        Ok(verdict) => Answer::Verdict(verdict),
-        Err(error) => Answer::Error(error.into()),
-    })
+    (sequence, Outgoing::Judged(judged))
+}
+
+fn numbered((sequence, outgoing): (u64, Outgoing)) -> v1::ScoreStreamResponse {
+    use score_stream_response::Result as Answer;
+    let answer = match outgoing {
+        Outgoing::Progress(step) => Answer::Progress(step.into()),
+        Outgoing::Judged(judged) => match judged.and_then(message) {
+            Ok(verdict) => Answer::Verdict(verdict),
+            Err(error) => Answer::Error(error.into()),
+        },
+    };
+    v1::ScoreStreamResponse { sequence, result: Some(answer) }
 }
 
 /// Judges one request under its caller's eyes, until the caller goes away.
@@ -244,15 +274,39 @@ async fn answer_with_progress(
     service: Service,
     tenant: Tenant,
     request: ScoreRequest,
-    answers: mpsc::Sender<Result<v1::ScoreWithProgressResponse, Status>>,
+    answers: mpsc::Sender<Outgoing>,
 ) {
-    use score_with_progress_response::Event;
-    let told = |event| v1::ScoreWithProgressResponse { event: Some(event) };
-    let as_answer = |step: Progress| told(Event::Progress(step.into()));
     let judged = tokio::select! {
         () = answers.closed() => return,
-        judged = service.judge_telling(&tenant, request, &answers, as_answer) => judged,
+        judged = service.judge_telling(&tenant, request, &answers, Outgoing::Progress) => judged,
     };
-    let last = judged.map(|verdict| told(Event::Verdict(verdict))).map_err(Status::from);
-    drop(answers.send(last).await);
+    drop(answers.send(Outgoing::Judged(judged)).await);
+}
+
+fn with_progress(outgoing: Outgoing) -> Result<v1::ScoreWithProgressResponse, Status> {
+    use score_with_progress_response::Event;
+    let event = match outgoing {
+        Outgoing::Progress(step) => Event::Progress(step.into()),
+        Outgoing::Judged(judged) => Event::Verdict(judged.and_then(message)?),
+    };
+    Ok(v1::ScoreWithProgressResponse { event: Some(event) })
+}
+
+#[cfg(test)]
+mod tests {
+    use jury_grm::domain::Status;
+
+    use super::*;
+    use crate::idempotency::tests::verdict;
+
+    #[test]
+    fn a_verdict_that_no_message_holds_is_an_error_that_says_what_to_leave_out() {
+        let of_bytes = |bytes| {
+            let item_id = "x".repeat(bytes);
+            message(Arc::new(Verdict { item_id, ..verdict(Status::Ok, None) }))
+        };
+        assert!(of_bytes(MAX_MESSAGE_BYTES / 2).is_ok());
+        let error = of_bytes(MAX_MESSAGE_BYTES).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("include_samples"));
+    }
 }

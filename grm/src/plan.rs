@@ -42,6 +42,8 @@ pub struct Plan {
 pub struct Extent {
     /// Distinct prompts. With several panels as many as samples: two deals may be the same, but hardly ever are.
     pub n_prompts: u32,
+    /// Samples that are planned: k, or one a panel where there are more panels.
+    pub n_samples: u32,
     /// Distinct responses.
     pub n_shown: u32,
     /// Bytes of the distinct responses.
@@ -93,11 +95,10 @@ pub fn extent(request: &ScoreRequest) -> Extent {
     let shown = distinct(&duplicate_of(responses));
     let shown_bytes = shown.iter().map(|&response| responses[response].len() as u64).sum();
     let n_shown = u32::try_from(shown.len()).expect("responses are below the request's limit");
-    let (n_prompts, panel) = match n_shown.div_ceil(max_panel) {
-        0 | 1 => (k.min(n_shown), n_shown),
-        n_panels => (k.max(n_panels), n_shown.div_ceil(n_panels)),
-    };
-    Extent { n_prompts, n_shown, shown_bytes, panel }
+    let n_panels = n_shown.div_ceil(max_panel).max(1);
+    let n_samples = k.max(n_panels);
+    let n_prompts = if n_panels == 1 { k.min(n_shown) } else { n_samples };
+    Extent { n_prompts, n_samples, n_shown, shown_bytes, panel: n_shown.div_ceil(n_panels) }
 }
 
 /// Per response, the lowest index of a response with the same bytes.

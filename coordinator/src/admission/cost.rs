@@ -49,7 +49,7 @@ pub struct Ratio {
 impl Work {
     /// What `request` asks for, with a template of `template_bytes`.
     pub fn of(request: &ScoreRequest, template_bytes: usize) -> Self {
-        let Extent { n_prompts, n_shown, shown_bytes, panel } = extent(request);
+        let Extent { n_prompts, n_samples, n_shown, shown_bytes, panel } = extent(request);
         let responses: usize = request.item.responses.iter().map(String::len).sum();
         let around = request.item.text_bytes() - responses;
         // Of panels each shows its part of the responses; a duplicate is shown by none.
@@ -57,7 +57,7 @@ impl Work {
         let a_prompt = around as u64 + template_bytes as u64 + shown;
         Self {
             prompt_bytes: a_prompt.saturating_mul(n_prompts.into()),
-            samples: request.settings.k,
+            samples: n_samples,
             max_tokens: request.settings.max_critique_tokens,
         }
     }

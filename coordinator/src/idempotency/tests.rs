@@ -18,7 +18,8 @@ fn request(request_id: &str, k: u32) -> ScoreRequest {
     request
 }
 
-fn verdict(status: Status, reason: Option<ReasonCode>) -> Verdict {
+/// Of one response, with nothing in it.
+pub(crate) fn verdict(status: Status, reason: Option<ReasonCode>) -> Verdict {
     Verdict {
         item_id: "i".into(),
         status,

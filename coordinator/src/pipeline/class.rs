@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jury_grm::domain::ScoreRequest;
+use jury_grm::plan::extent;
 use tokio::time::Instant;
 
 use super::Coordinator;
@@ -27,7 +28,7 @@ impl Coordinator {
             settled => return settled,
         }
         // Counted as demand until a worker is there: that is what starts one.
-        match self.inner.admission.awaited().wait(model, request.settings.k) {
+        match self.inner.admission.awaited().wait(model, extent(request).n_samples) {
             Some(_awaiting) => fleet.wait_for_model(model, left()).await,
             None => fleet.wait_for_class(model, self.inner.config.worker_wait.min(left())).await,
         }

@@ -112,6 +112,24 @@ async fn a_tenant_over_quota_is_told_which_and_when_and_can_go_then() {
     assert!(score(&cluster, "a", numbered(8, 2)).await.is_ok());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_quota_of_samples_counts_what_is_drawn_and_not_what_was_asked_for() {
+    let tenants = [("a", "samples_per_minute = 64")];
+    let (cluster, _folder) = cluster(ScriptedBackend::new(), &tenants, Config::default()).await;
+    // 64 responses two at a time: 32 samples, though one was asked for.
+    let in_panels = |seed| {
+        let mut asked = numbered(1, seed);
+        asked.item.responses = (0..64).map(|i| format!("response {i}")).collect();
+        asked.settings.max_panel = 2;
+        asked
+    };
+    for seed in 0..2 {
+        assert_eq!(score(&cluster, "a", in_panels(seed)).await.unwrap().counts.asked, 32);
+    }
+    let refused = score(&cluster, "a", in_panels(2)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::OverQuota);
+}
+
 #[tokio::test]
 async fn an_answer_from_memory_takes_nothing_of_a_quota_and_memories_are_apart() {
     let tenants = [("a", "requests_per_minute = 1"), ("b", "")];

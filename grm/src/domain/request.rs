@@ -21,6 +21,12 @@ pub mod limits {
     pub const MAX_SEED: u64 = (1 << 53) - 1;
     /// Longest request id and item id, in bytes.
     pub const MAX_ID_BYTES: usize = 256;
+    /// Longest name of a model or of a Meta RM, and longest source and category of an item, in bytes.
+    pub const MAX_NAME_BYTES: usize = 1024;
+    /// Most criteria of an item, and most principles that its caller gives.
+    pub const MAX_CRITERIA: usize = 256;
+    /// Most turns of a conversation.
+    pub const MAX_TURNS: usize = 4096;
     /// Longest budget: one day, in milliseconds.
     pub const MAX_BUDGET_MS: u64 = 24 * 60 * 60 * 1000;
 }
@@ -117,6 +123,7 @@ impl ScoreRequest {
     /// The first [`RequestError`] in field order; it names the field and the limit.
     pub fn validate(&self) -> Result<(), RequestError> {
         validate_item(&self.item)?;
+        require_name("model", self.model.as_deref())?;
         validate_settings(&self.settings)?;
         let k = self.settings.k;
         self.voting.validate(k, self.settings.scale.width())?;
@@ -168,6 +175,21 @@ pub(super) fn require(
     if holds { Ok(()) } else { Err(RequestError { field, problem: problem() }) }
 }
 
+/// A name that is given is no longer than any has to be: errors and metrics repeat it.
+pub(super) fn require_name(field: &'static str, name: Option<&str>) -> Result<(), RequestError> {
+    let bytes = name.map_or(0, str::len);
+    require(bytes <= limits::MAX_NAME_BYTES, field, || {
+        format!("must be at most {} bytes, has {bytes}", limits::MAX_NAME_BYTES)
+    })
+}
+
+fn require_few(field: &'static str, list: Option<&Vec<String>>) -> Result<(), RequestError> {
+    let n = list.map_or(0, Vec::len);
+    require(n <= limits::MAX_CRITERIA, field, || {
+        format!("at most {} of them, has {n}", limits::MAX_CRITERIA)
+    })
+}
+
 fn validate_item(item: &Item) -> Result<(), RequestError> {
     let n_responses = item.responses.len();
     require(item.id.len() <= limits::MAX_ID_BYTES, "item.id", || {
@@ -178,7 +200,15 @@ fn validate_item(item: &Item) -> Result<(), RequestError> {
             "is empty; say what the responses answer".to_owned()
         })?;
     }
+    require_name("item.source", item.source.as_deref())?;
+    require_name("item.category", item.category.as_deref())?;
+    require_few("item.criteria", item.criteria.as_ref())?;
+    require_few("item.principles", item.principles.as_ref())?;
     if let super::Query::Turns(turns) = &item.query {
+        let n_turns = turns.len();
+        require(n_turns <= limits::MAX_TURNS, "item.query", || {
+            format!("at most {} turns, has {n_turns}", limits::MAX_TURNS)
+        })?;
         let is_asked =
             |turn: &super::Turn| matches!(turn.role, super::Role::User | super::Role::Tool);
         require(turns.last().is_some_and(is_asked), "item.query", || {
@@ -244,7 +274,7 @@ fn validate_settings(settings: &Settings) -> Result<(), RequestError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Query;
+    use super::super::{Query, Role, Turn};
     use super::*;
 
     fn request() -> ScoreRequest {
@@ -288,6 +318,23 @@ mod tests {
         assert_eq!(broken(|r| r.min_samples = Some(9)).field, "min_samples");
         assert_eq!(broken(|r| r.item.best = Some(2)).field, "item.best");
         assert_eq!(broken(|r| r.item.labels = Some(vec![1.0])).field, "item.labels");
+    }
+
+    #[test]
+    fn whatever_a_caller_may_write_at_length_has_a_limit() {
+        let long = || Some("x".repeat(limits::MAX_NAME_BYTES + 1));
+        let error = broken(|r| r.model = long());
+        assert_eq!(error.to_string(), "model: must be at most 1024 bytes, has 1025");
+        assert_eq!(broken(|r| r.voting.meta = long()).field, "voting.meta");
+        assert_eq!(broken(|r| r.item.source = long()).field, "item.source");
+        assert_eq!(broken(|r| r.item.category = long()).field, "item.category");
+        let many = || Some(vec![String::new(); limits::MAX_CRITERIA + 1]);
+        let error = broken(|r| r.item.criteria = many());
+        assert_eq!(error.to_string(), "item.criteria: at most 256 of them, has 257");
+        assert_eq!(broken(|r| r.item.principles = many()).field, "item.principles");
+        let turn = Turn { role: Role::User, content: String::new() };
+        let turns = vec![turn; limits::MAX_TURNS + 1];
+        assert_eq!(broken(|r| r.item.query = Query::Turns(turns)).field, "item.query");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::request::{RequestError, require};
+use super::request::{RequestError, require, require_name};
 
 /// Who ranks the samples, which of them vote and how, and when enough are drawn.
 ///
@@ -77,6 +77,7 @@ impl Voting {
     }
 
     pub(super) fn validate(&self, k: u32, width_of_scale: f64) -> Result<(), RequestError> {
+        require_name("voting.meta", self.meta.as_deref())?;
         let needs_meta =
             self.rule.filter(|rule| matches!(rule, VoteRule::Top | VoteRule::Weighted));
         require(self.meta.is_some() || needs_meta.is_none(), "voting.rule", || {

@@ -148,10 +148,12 @@ proptest! {
         let mut request = numbered(n, k);
         request.item.responses.push("response 0".to_owned());
         request.settings.max_panel = max_panel;
-        let Extent { n_prompts, n_shown, shown_bytes, panel } = extent(&request);
+        let Extent { n_prompts, n_samples, n_shown, shown_bytes, panel } = extent(&request);
         let distinct: BTreeSet<_> = request.item.responses.iter().collect();
         prop_assert_eq!(shown_bytes, distinct.into_iter().map(|text| text.len() as u64).sum::<u64>());
-        let orders: BTreeSet<_> = plan(&request).samples.into_iter().map(|spec| spec.order).collect();
+        let planned = plan(&request).samples;
+        prop_assert_eq!(n_samples as usize, planned.len());
+        let orders: BTreeSet<_> = planned.into_iter().map(|spec| spec.order).collect();
         let longest = orders.iter().map(Vec::len).max().unwrap();
         prop_assert_eq!(n_shown as usize, n);
         prop_assert!(longest <= panel as usize && panel <= max_panel.max(n_shown.min(max_panel)));

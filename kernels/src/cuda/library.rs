@@ -106,13 +106,14 @@ fn toolkits() -> Vec<PathBuf> {
     let named = ["VIRTUAL_ENV", "CONDA_PREFIX"].map(std::env::var_os);
     let active = named.into_iter().flatten().map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let environments = active.chain(std::env::split_paths(&path).filter_map(environment_of));
+    let environments =
+        active.chain(std::env::split_paths(&path).filter_map(|programs| environment_of(&programs)));
     folders.extend(environments.flat_map(|home| python_folders(&home.join("lib"))));
     folders
 }
 
 /// The Python environment that programs of this folder belong to: images put one on PATH and leave VIRTUAL_ENV out.
-fn environment_of(programs: PathBuf) -> Option<PathBuf> {
+fn environment_of(programs: &Path) -> Option<PathBuf> {
     let home = programs.parent()?;
     let is_one = programs.join("python3").exists() && home.join("pyvenv.cfg").is_file();
     is_one.then(|| home.to_owned())
@@ -162,8 +163,8 @@ mod tests {
         let programs = home.path().join("bin");
         std::fs::create_dir(&programs).unwrap();
         std::fs::write(programs.join("python3"), "").unwrap();
-        assert_eq!(environment_of(programs.clone()), None);
+        assert_eq!(environment_of(&programs), None);
         std::fs::write(home.path().join("pyvenv.cfg"), "").unwrap();
-        assert_eq!(environment_of(programs), Some(home.path().to_owned()));
+        assert_eq!(environment_of(&programs), Some(home.path().to_owned()));
     }
 }
