@@ -4,6 +4,7 @@
 //! body      bytes to text, within a size and a time      error     refusals as JSON, with the right status
 //! headers   what a call says beside its body             judging   a request to its verdict
 //! score     POST /v1/score, /v1/score/stream             status    GET /v1/status, /healthz, /readyz, /openapi.json
+//! unknown   keys of a body that nobody looks at, as a header
 //! facade    the services that trainers call: OpenRLHF, NeMo-Gym, slime, chat completions
 //! ```
 //!
@@ -20,6 +21,7 @@ mod headers;
 mod judging;
 mod score;
 mod status;
+mod unknown;
 
 use std::fmt::Debug;
 use std::io;

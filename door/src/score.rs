@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::error::Refused;
 use crate::judging::Caller;
-use crate::{body, headers};
+use crate::{body, headers, unknown};
 
 /// Events that may wait for the caller to read them; progress leaves the last place to the verdict.
 const BACKLOG: usize = 4;
@@ -89,9 +89,9 @@ async fn read(query: Option<&str>, headers: &HeaderMap, body: Body) -> Result<As
         ));
     }
     let text = body::text(headers, body).await?;
-    let (mut request, unknown) = ScoreRequest::from_json(&text)?;
+    let (mut request, unread) = ScoreRequest::from_json(&text)?;
     headers::apply(headers, &mut request)?;
-    Ok(Asked { request, unknown_fields: unknown_header(&unknown) })
+    Ok(Asked { request, unknown_fields: unknown::header(&unread) })
 }
 
 async fn judge_telling(
@@ -126,12 +126,6 @@ fn as_event(told: Told) -> Result<Event, Infallible> {
 
 fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("domain types are JSON")
-}
-
-fn unknown_header(unknown: &[String]) -> Option<HeaderValue> {
-    let listed = unknown.iter().map(|key| key.escape_default().to_string());
-    let listed = listed.collect::<Vec<_>>().join(", ");
-    (!listed.is_empty()).then(|| HeaderValue::from_str(&listed).ok()).flatten()
 }
 
 fn with_unknown(mut response: Response, unknown_fields: Option<HeaderValue>) -> Response {

@@ -69,6 +69,19 @@ async fn keys_that_nobody_looks_at_are_told() {
 }
 
 #[tokio::test]
+async fn a_long_conversation_with_keys_of_other_programs_has_a_short_header() {
+    let door = Door::open(ScriptedBackend::new()).await;
+    let turn = |role| json!({"role": role, "content": "hi", "annotations": [], "audio": null});
+    let turns: Vec<_> = ["user", "assistant"].into_iter().cycle().take(301).map(turn).collect();
+    let body = json!({"item": {"query": turns, "responses": ["a", "b"]}});
+    for path in ["/v1/score", "/v1/score/stream"] {
+        let answer = door.post(path, &body).await;
+        let told = &answer.headers["jury-unknown-fields"];
+        assert_eq!(told, "item.query[].annotations, item.query[].audio", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_or_no_json_is_refused() {
     let door = Door::open(ScriptedBackend::new()).await;
     let post = |media_type: &str, body: Vec<u8>| {
