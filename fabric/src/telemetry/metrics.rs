@@ -34,8 +34,8 @@ struct Sources {
     health: HealthHandle,
 }
 
-/// Serves `GET /metrics` (OpenMetrics text) and `GET /healthz` (200 while serving, else 503) until
-/// `shutdown`.
+/// Serves `GET /metrics` (OpenMetrics text), `GET /healthz` (200 while serving, else 503) and
+/// `GET /livez` (200 while the process answers) until `shutdown`.
 ///
 /// # Errors
 /// When the listener fails.
@@ -52,6 +52,7 @@ where
     let routes = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
+        .route("/livez", get(livez))
         .with_state(Sources { registry, health });
     let server =
         axum::serve(listener, routes).with_graceful_shutdown(shutdown.clone().cancelled_owned());
@@ -84,4 +85,9 @@ async fn healthz(State(sources): State<Sources>) -> (StatusCode, &'static str) {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not serving\n")
     }
+}
+
+/// Whoever takes no work may be well, and is not to be killed for it.
+async fn livez() -> &'static str {
+    "alive\n"
 }

@@ -295,6 +295,7 @@ async fn metrics_and_health_are_served_over_http() {
     assert!(metrics.contains("application/openmetrics-text"), "{metrics}");
     assert!(metrics.contains("jury_probe_calls_total 1"), "{metrics}");
     assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 503"));
+    assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200"), "alive without serving");
     health.set_serving();
     assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
     shutdown.cancel();
