@@ -1,6 +1,7 @@
 """Renders the chart, and reads what came out."""
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -56,7 +57,8 @@ def written(values: dict):
     """A file with these values."""
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "values.yaml"
-        file.write_text(yaml.safe_dump(values))
+        # As JSON, which is YAML: PyYAML would write the text 1e3 so that helm reads a number.
+        file.write_text(json.dumps(values))
         yield file
 
 

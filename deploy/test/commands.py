@@ -10,8 +10,6 @@ import yaml
 import chart
 
 DEPLOY = chart.ROOT / "deploy"
-# What the pod itself is told, for its arguments.
-OF_PODS = {"POD_NAME", "POD_IP"}
 
 
 def of_chart():
@@ -21,7 +19,8 @@ def of_chart():
             for name, template in chart.pod_templates(document):
                 for container, _ in chart.containers(template):
                     if "command" not in container:
-                        env = {one["name"] for one in container.get("env", [])} - OF_PODS
+                        # Others are the pod's own, for its arguments, or a proxy's.
+                        env = {one["name"] for one in container.get("env", []) if one["name"].startswith("JURY_")}
                         yield f"{values.name}: {name}", container["args"], env
 
 
@@ -44,6 +43,13 @@ def of_units():
         if beyond := [one for one, value in set_to.items() if one.endswith("LISTEN") and not value.startswith("127.0.0.1:")]:
             raise SystemExit(f"systemd: {file} is open to other machines at {beyond}, without TLS or tenants")
         yield f"systemd: {file}", [part], set(set_to)
+    # Named, with or without a comment before them.
+    tls = set(re.findall(r"\b(JURY_[A-Z_]+)=", (DEPLOY / "systemd/tls.conf").read_text()))
+    yield "systemd: tls.conf", ["coordinator"], tls
+    yield "systemd: tls.conf", ["worker"], tls - {"JURY_TENANTS"}
+    for unit in sorted((DEPLOY / "systemd").glob("*.service")):
+        if before := re.findall(r"^ExecStartPre=.*", unit.read_text(), re.MULTILINE):
+            raise SystemExit(f"systemd: {unit.name} does not start where {before} fails, as with a path or another server's model")
     unit = (DEPLOY / "systemd/jury-worker@.service").read_text()
     yield "systemd: jury-worker@.service", ["worker"], set(re.findall(r"\b(JURY_[A-Z_]+)=", unit))
 

@@ -33,7 +33,7 @@ MUTANTS = [
     ("minimal", "Deployment", f"{MAIN}.securityContext.readOnlyRootFilesystem", False),
     ("minimal", "Deployment", f"{MAIN}.resources.limits.memory", None),
     ("minimal", "Deployment", f"{MAIN}.readinessProbe", None),
-    ("minimal", "Deployment", f"{MAIN}.livenessProbe.grpc.port", 2379),
+    ("minimal", "Deployment", f"{MAIN}.livenessProbe.httpGet.port", "http"),
     ("minimal", "Deployment", f"{POD}.securityContext.runAsNonRoot", False),
     ("minimal", "Deployment", f"{POD}.terminationGracePeriodSeconds", 30),
     ("minimal", "Deployment", f"{POD}.volumes.0.emptyDir", {}),
@@ -70,6 +70,14 @@ MUTANTS = [
     ("own-etcd-tls", "Certificate", "spec.dnsNames.3", "jury-workers"),
     ("vllm", "Deployment:judge", f"{POD}.initContainers.0.args.1", "--served-model-name=other"),
     ("vllm", "Deployment:judge", f"{POD}.initContainers.0.args.2", "--runner=pooling"),
+    ("minimal", "Deployment:judge", f"{MAIN}.livenessProbe", {"grpc": {"port": 7481}}),
+    ("tls", "Deployment:judge", f"{MAIN}.livenessProbe.httpGet.path", "/healthz"),
+    ("minimal", "Deployment:judge", "spec.progressDeadlineSeconds", None),
+    ("vllm", "Deployment:judge", "spec.progressDeadlineSeconds", 2800),
+    ("minimal", "NetworkPolicy", "spec.egress.2.ports", None),
+    ("vllm", "PodDisruptionBudget:giant", "spec.selector.matchLabels.app\\.kubernetes\\.io/component", "worker"),
+    ("vllm", "PodDisruptionBudget:giant", "spec.selector.matchLabels.jury\\.dev/pool", None),
+    ("odd", "Deployment:32", "spec.template.metadata.labels.jury\\.dev/pool", 32),
 ]
 
 

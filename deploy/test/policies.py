@@ -10,7 +10,7 @@ SECONDS_TO_START = 60
 
 def problems(document: dict) -> list[str]:
     """Policies that the object, or its pods, break."""
-    return [*_network(document)] + [
+    return [*_network(document), *_rollout(document)] + [
         f"{name}: {problem}"
         for name, template in pod_templates(document)
         for problem in _pod(template, hooked="helm.sh/hook" in document["metadata"].get("annotations", {}))
@@ -18,11 +18,26 @@ def problems(document: dict) -> list[str]:
 
 
 def _network(document):
-    """Nobody is let in from everywhere."""
+    """Nobody is let in from everywhere, or out to any port of everywhere."""
     if document["kind"] == "NetworkPolicy":
         for index, rule in enumerate(document["spec"].get("ingress", [])):
             if not rule.get("from"):
                 yield f"ingress rule {index} lets in everybody"
+        for index, rule in enumerate(document["spec"].get("egress", [])):
+            if not rule.get("to") and not rule.get("ports"):
+                yield f"egress rule {index} lets out to everything"
+
+
+def _rollout(document):
+    """A rollout is not told as failed while a pod takes the time to leave and to start that it is given."""
+    if document["kind"] == "Deployment":
+        spec = document["spec"]
+        pod = spec["template"]["spec"]
+        probes = [container["startupProbe"] for container, _ in containers(spec["template"]) if "startupProbe" in container]
+        starts = sum(probe["periodSeconds"] * probe["failureThreshold"] for probe in probes)
+        leaves = pod["terminationGracePeriodSeconds"] if spec["strategy"]["rollingUpdate"]["maxSurge"] == 0 else 0
+        if (deadline := spec.get("progressDeadlineSeconds", 600)) < starts + leaves:
+            yield f"a rollout has failed after {deadline} s, and a pod may take {leaves} s to leave and {starts} s to start"
 
 
 def _pod(template, hooked):
@@ -82,6 +97,10 @@ def _probes(container):
         port = probe.get("grpc", {}).get("port") or probe.get("httpGet", {}).get("port")
         if port not in own:
             yield f"container {container['name']}: its {name} asks port {port}, which is not its own"
+    # /health of vLLM tells whether its engine is broken; what ours tells there is whether it takes work.
+    alive = container.get("livenessProbe", {})
+    if "grpc" in alive or alive.get("httpGet", {}).get("path") == "/healthz":
+        yield f"container {container['name']}: its livenessProbe asks whether it takes work, and kills one that is to wait"
     start = container.get("startupProbe", {})
     if start.get("periodSeconds", 10) * start.get("failureThreshold", 3) < SECONDS_TO_START:
         yield f"container {container['name']} is killed before it has had {SECONDS_TO_START} s to start"

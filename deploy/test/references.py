@@ -10,6 +10,7 @@ def problems(documents: list[dict]):
     labels = [t["metadata"]["labels"] for d in documents for _, t in chart.pod_templates(d)]
     made = {(d["kind"], d["metadata"]["name"]) for d in documents}
     names = {name for d in documents if d["kind"] == "Certificate" for name in d["spec"]["dnsNames"]}
+    yield from unguarded(documents)
     for document in documents:
         at = f"{document['kind']} {document['metadata']['name']}"
         selector = selected_by(document)
@@ -20,6 +21,15 @@ def problems(documents: list[dict]):
         yield from (f"{at} means {kind} {name}, which is not there" for kind, name in meant(document) if (kind, name) not in made)
         for pod, template in chart.pod_templates(document):
             yield from (f"{pod} {problem}" for problem in of_pod(document, template, names))
+
+
+def unguarded(documents: list[dict]):
+    """Pods that serve, and that a drained node may take without a PodDisruptionBudget, or with two, which the eviction API refuses."""
+    budgets = [d["spec"]["selector"]["matchLabels"].items() for d in documents if d["kind"] == "PodDisruptionBudget"]
+    served = [(name, t["metadata"]["labels"]) for d in documents if d["kind"] != "Pod" for name, t in chart.pod_templates(d)]
+    for name, labels in served if budgets else []:
+        if (count := sum(one <= labels.items() for one in budgets)) != 1:
+            yield f"{name} has {count} PodDisruptionBudgets"
 
 
 def selected_by(document: dict) -> dict | None:

@@ -14,11 +14,11 @@
 
 {{/* (dict "root" $ "component" "coordinator"): what a selector selects by; never changes. */}}
 {{- define "jury.selector" -}}
-app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- with .pool }}
-jury.dev/pool: {{ . }}
+jury.dev/pool: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -68,5 +68,9 @@ app.kubernetes.io/part-of: jury
 {{- range $i := until (int .Values.directory.etcd.replicas) }}
 - {{ $name }}-{{ $i }}.{{ $name }}.{{ $.Release.Namespace }}.svc
 {{- end }}
+{{- end -}}
+{{/* A number, or a percentage. */}}
+{{- define "jury.maxUnavailable" -}}
+{{- with .Values.podDisruptionBudget.maxUnavailable -}}{{ if kindIs "string" . }}{{ . | quote }}{{ else }}{{ int . }}{{ end }}{{- end -}}
 {{- end -}}
 {{- define "jury.scheme" -}}{{ if .Values.tls.enabled }}https{{ else }}http{{ end }}{{- end -}}

@@ -22,7 +22,7 @@ capabilities: { drop: [ALL] }
 topologySpreadConstraints:
   {{- range .root.Values.topologySpread.keys }}
   - maxSkew: 1
-    topologyKey: {{ . }}
+    topologyKey: {{ . | quote }}
     whenUnsatisfiable: ScheduleAnyway
     labelSelector:
       matchLabels:
@@ -35,7 +35,7 @@ topologySpreadConstraints:
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- end -}}
@@ -57,13 +57,18 @@ imagePullSecrets:
 {{- end -}}
 
 {{/* (dict "root" $ "port" "grpc"): asks whether a process takes work. The kubelet's gRPC probe speaks no TLS, so with TLS
-the same answer is read from /healthz. Neither looks at the directory: a process is alive without it. */}}
+the same answer is read from /healthz. Neither looks at the directory: a process is ready without it. */}}
 {{- define "jury.probe" -}}
 {{- if .root.Values.tls.enabled -}}
 httpGet: { path: /healthz, port: metrics, scheme: HTTPS }
 {{- else -}}
 grpc: { port: {{ .port }}, service: {{ .service }} }
 {{- end -}}
+{{- end -}}
+
+{{/* Asks whether a process answers at all. One that takes no work may be well: a worker that loads its model anew after its card was lost. */}}
+{{- define "jury.liveness" -}}
+httpGet: { path: /livez, port: metrics, scheme: {{ include "jury.scheme" . | upper }} }
 {{- end -}}
 
 {{/* What a serving process is told of its certificate, and whom it lets in. (dict "root" $ "mutual" bool) */}}
@@ -89,11 +94,11 @@ grpc: { port: {{ .port }}, service: {{ .service }} }
 {{- define "jury.tlsVolume" -}}
 {{- if .Values.tls.enabled }}
 - name: tls
-  secret: { secretName: {{ include "jury.tlsSecret" . }}, defaultMode: 0440 }
+  secret: { secretName: {{ include "jury.tlsSecret" . | quote }}, defaultMode: 0440 }
 {{- end }}
 {{- if and (eq .Values.directory.kind "etcd") .Values.directory.etcd.tlsSecret }}
 - name: etcd
-  secret: { secretName: {{ .Values.directory.etcd.tlsSecret }}, defaultMode: 0440 }
+  secret: { secretName: {{ .Values.directory.etcd.tlsSecret | quote }}, defaultMode: 0440 }
 {{- end }}
 {{- end -}}
 
@@ -127,7 +132,7 @@ grpc: { port: {{ .port }}, service: {{ .service }} }
 {{- end }}
 {{- end }}
 {{- with .user }}
-- --etcd-user={{ . }}
+- {{ printf "--etcd-user=%s" . | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -135,10 +140,25 @@ grpc: { port: {{ .port }}, service: {{ .service }} }
 {{- define "jury.etcdEnv" -}}
 {{- if and (eq .Values.directory.kind "etcd") .Values.directory.etcd.user }}
 - name: JURY_ETCD_PASSWORD
-  valueFrom: { secretKeyRef: { name: {{ .Values.directory.etcd.passwordSecret.name }}, key: {{ .Values.directory.etcd.passwordSecret.key }} } }
+  valueFrom: { secretKeyRef: { name: {{ .Values.directory.etcd.passwordSecret.name | quote }}, key: {{ .Values.directory.etcd.passwordSecret.key | quote }} } }
 {{- end }}
 {{- end -}}
 
-{{- define "jury.coordinatorGrace" -}}{{ .Values.coordinator.longestBudgetSeconds }}{{- end -}}
+{{/* Nothing where it is 0, which API servers before 1.33 refuse. */}}
+{{- define "jury.preStop" -}}
+{{- with int .Values.preStopSeconds }}
+lifecycle:
+  preStop: { sleep: { seconds: {{ . }} } }
+{{- end }}
+{{- end -}}
+
+{{/* (dict "root" $ "grace" seconds): preStop, what the process asks for, and time to end. */}}
+{{- define "jury.leaveSeconds" -}}{{ add .root.Values.preStopSeconds .grace 15 }}{{- end -}}
+{{- define "jury.coordinatorGrace" -}}{{ int .Values.coordinator.longestBudgetSeconds }}{{- end -}}
+{{/* Seconds until a pod of this pool serves: fetching, as long as loading at most, the server beside it, loading. */}}
+{{- define "jury.startSeconds" -}}
+{{- $load := int .startupSeconds -}}
+{{- add $load (ternary $load 0 (eq (include "jury.fetches" .) "yes")) (ternary (int .vllm.startupSeconds) 0 (eq .backend "vllm")) -}}
+{{- end -}}
 {{/* A pool's longest sample, seconds, rounded up. */}}
 {{- define "jury.workerGrace" -}}{{ divf .longestSample.tokens .longestSample.tokensPerSecond | ceil | int }}{{- end -}}

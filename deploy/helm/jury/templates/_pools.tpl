@@ -92,10 +92,10 @@ spec:
   enableServiceLinks: false
   {{- include "jury.pullSecrets" $root | nindent 2 }}
   {{- with include "jury.priorityClassName" $root }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | quote }}
   {{- end }}
-  # {{ $root.Values.preStopSeconds }} s in which nobody sends new work, {{ $grace }} s for the longest sample, 15 s to end.
-  terminationGracePeriodSeconds: {{ add $root.Values.preStopSeconds $grace 15 }}
+  # {{ int $root.Values.preStopSeconds }} s in which nobody sends new work, {{ $grace }} s for the longest sample, 15 s to end.
+  terminationGracePeriodSeconds: {{ include "jury.leaveSeconds" (dict "root" $root "grace" $grace) }}
   securityContext:
     {{- include "jury.podSecurity" $root | nindent 4 }}
   {{- $initial := or (include "jury.fetches" $pool) (eq $pool.backend "vllm") }}
@@ -103,7 +103,7 @@ spec:
   initContainers:
     {{- if include "jury.fetches" $pool }}
     - name: fetch
-      image: {{ include "jury.image" $root }}
+      image: {{ include "jury.image" $root | quote }}
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
       args: [models, fetch, {{ $pool.model | quote }}, --model-cache=/models]
       securityContext:
@@ -114,6 +114,10 @@ spec:
       volumeMounts:
         - { name: models, mountPath: /models }
         - { name: tmp, mountPath: /tmp }
+      {{- with $pool.extraEnv }}
+      env:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
     {{- end }}
     {{- if eq $pool.backend "vllm" }}
     {{- include "jury.vllm" (dict "root" $root "pool" $pool "leader" true) | nindent 4 }}
@@ -121,7 +125,7 @@ spec:
   {{- end }}
   containers:
     - name: worker
-      image: {{ include "jury.image" $root }}
+      image: {{ include "jury.image" $root | quote }}
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
       args:
         - worker
@@ -134,7 +138,7 @@ spec:
         {{- include "jury.etcdArgs" $root | nindent 8 }}
         - --advertise={{ include "jury.scheme" $root }}://$(POD_IP):7481
         {{- end }}
-        - --model={{ $pool.model }}
+        - {{ printf "--model=%s" $pool.model | quote }}
         {{- if eq $pool.backend "engine" }}
         - --model-cache=/models
         {{- if gt (int $pool.gpu.count) 0 }}
@@ -145,7 +149,7 @@ spec:
         {{- if eq $pool.backend "vllm" }}
         - --url=http://127.0.0.1:8000
         {{- else }}
-        - --url={{ $pool.upstream.url }}
+        - {{ printf "--url=%s" $pool.upstream.url | quote }}
         {{- if $pool.upstream.tlsSecret }}
         - --upstream-ca=/etc/jury/upstream/ca.crt
         {{- if $pool.upstream.mutual }}
@@ -155,10 +159,10 @@ spec:
         {{- end }}
         {{- end }}
         {{- with $pool.upstream.model }}
-        - --upstream-model={{ . }}
+        - {{ printf "--upstream-model=%s" . | quote }}
         {{- end }}
         {{- with $pool.tokenizer }}
-        - --tokenizer={{ . }}
+        - {{ printf "--tokenizer=%s" . | quote }}
         {{- end }}
         {{- end }}
         {{- include "jury.serveTlsArgs" (dict "root" $root "mutual" true) | nindent 8 }}
@@ -170,7 +174,7 @@ spec:
         {{- include "jury.etcdEnv" $root | nindent 8 }}
         {{- if and (eq $pool.backend "upstream") $pool.upstream.apiKeySecret.name }}
         - name: JURY_UPSTREAM_API_KEY
-          valueFrom: { secretKeyRef: { name: {{ $pool.upstream.apiKeySecret.name }}, key: {{ $pool.upstream.apiKeySecret.key }} } }
+          valueFrom: { secretKeyRef: { name: {{ $pool.upstream.apiKeySecret.name | quote }}, key: {{ $pool.upstream.apiKeySecret.key | quote }} } }
         {{- end }}
         {{- with $pool.extraEnv }}
         {{- toYaml . | nindent 8 }}
@@ -190,12 +194,11 @@ spec:
         timeoutSeconds: 3
         failureThreshold: 2
       livenessProbe:
-        {{- $probe | nindent 8 }}
+        {{- include "jury.liveness" $root | nindent 8 }}
         periodSeconds: 10
         timeoutSeconds: 5
         failureThreshold: 6
-      lifecycle:
-        preStop: { sleep: { seconds: {{ $root.Values.preStopSeconds }} } }
+      {{- include "jury.preStop" $root | nindent 6 }}
       securityContext:
         {{- include "jury.containerSecurity" $root | nindent 8 }}
       resources:
@@ -246,14 +249,14 @@ volumes:
     {{- if eq .kind "ephemeral" }}
     emptyDir: { sizeLimit: {{ .size }} }
     {{- else if eq .kind "claim" }}
-    persistentVolumeClaim: { claimName: {{ .claim }} }
+    persistentVolumeClaim: { claimName: {{ .claim | quote }} }
     {{- else }}
     ephemeral:
       volumeClaimTemplate:
         spec:
           accessModes: [ReadWriteOnce]
           {{- with .className }}
-          storageClassName: {{ . }}
+          storageClassName: {{ . | quote }}
           {{- end }}
           resources: { requests: { storage: {{ .size }} } }
     {{- end }}
@@ -265,12 +268,12 @@ volumes:
   {{- end }}
   {{- with .pool.weightsClaim }}
   - name: weights
-    persistentVolumeClaim: { claimName: {{ . }}, readOnly: true }
+    persistentVolumeClaim: { claimName: {{ . | quote }}, readOnly: true }
   {{- end }}
   {{- include "jury.tlsVolume" .root | nindent 2 }}
   {{- with include "jury.upstreamSecret" .pool }}
   - name: upstream
-    secret: { secretName: {{ . }}, defaultMode: 0440 }
+    secret: { secretName: {{ . | quote }}, defaultMode: 0440 }
   {{- end }}
 {{- end -}}
 

@@ -5,7 +5,7 @@ On the further nodes of a group it is the pod's only container. */}}
 {{- $pool := .pool -}}
 {{- $nodes := int $pool.vllm.nodes -}}
 - name: vllm
-  image: {{ $pool.vllm.image }}
+  image: {{ $pool.vllm.image | quote }}
   imagePullPolicy: {{ .root.Values.image.pullPolicy }}
   {{- if .leader }}
   restartPolicy: Always
@@ -13,7 +13,7 @@ On the further nodes of a group it is the pod's only container. */}}
   command: [vllm, serve]
   args:
     - {{ $pool.vllm.model | quote }}
-    - --served-model-name={{ default $pool.model $pool.upstream.model }}
+    - {{ printf "--served-model-name=%s" (default $pool.model $pool.upstream.model) | quote }}
     {{- if eq $pool.role "meta" }}
     - --runner=pooling
     {{- end }}
@@ -51,8 +51,11 @@ On the further nodes of a group it is the pod's only container. */}}
     {{- with $pool.vllm.hubTokenSecret }}
     {{- if .name }}
     - name: HF_TOKEN
-      valueFrom: { secretKeyRef: { name: {{ .name }}, key: {{ .key }} } }
+      valueFrom: { secretKeyRef: { name: {{ .name | quote }}, key: {{ .key | quote }} } }
     {{- end }}
+    {{- end }}
+    {{- with $pool.vllm.extraEnv }}
+    {{- toYaml . | nindent 4 }}
     {{- end }}
   {{- if .leader }}
   ports:
