@@ -262,11 +262,21 @@ impl Place<'_> {
         names.filter(|name| name != "data").collect()
     }
 
-    /// The benchmark whose answers these are, which files and folders name but records do not.
+    /// The benchmark whose answers these are, which files and folders name but records do not: the name nearest to the file, as
+    /// whole words, for folders further out have names of their own.
     fn ppe_benchmark(self) -> String {
-        let path = self.path.to_string_lossy().to_lowercase().replace('_', "-");
-        let known = ["mmlu-pro", "math", "gpqa", "mbpp-plus", "ifeval"];
-        let found = known.into_iter().find(|name| path.contains(name));
-        found.map_or_else(|| self.stem(), str::to_owned)
+        const BENCHMARKS: [&str; 5] = ["mmlu-pro", "math", "gpqa", "mbpp-plus", "ifeval"];
+        let parts =
+            self.path.components().rev().map(|part| words(&part.as_os_str().to_string_lossy()));
+        let named =
+            |part: String| BENCHMARKS.into_iter().find(|name| part.contains(&format!("-{name}-")));
+        parts.filter_map(named).next().map_or_else(|| self.stem(), str::to_owned)
     }
+}
+
+/// `PPE_Math.jsonl` as `-ppe-math-jsonl-`.
+fn words(name: &str) -> String {
+    let lower = name.to_lowercase();
+    let words = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.fold("-".to_owned(), |all, word| all + word + "-")
 }

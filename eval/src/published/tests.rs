@@ -154,6 +154,28 @@ fn ppe_preferences_and_sampled_pairs() {
 }
 
 #[test]
+fn ppes_benchmark_is_named_nearest_to_the_file() {
+    let record = json!({
+        "question_id": "q", "prompt": "p", "response_1": "a", "response_2": "b", "scores": [0, 1],
+        "sampled_conflict_pairs": [[0, 1]],
+    });
+    let benchmark = |path: &str| {
+        let items = items(Set::Ppe, record.as_object().unwrap(), Path::new(path), 1).unwrap();
+        items[0].category.clone().unwrap()
+    };
+    for (path, named) in [
+        ("/home/mathilde/ppe/gpqa.parquet", "gpqa"),
+        ("/data/math/mbpp_plus.parquet", "mbpp-plus"),
+        ("/data/math/PPE-IFEval-Best-of-K/data/train-00000-of-00001.parquet", "ifeval"),
+        ("PPE-MMLU-Pro-Best-of-K/data/train.jsonl", "mmlu-pro"),
+        ("ppe/MATH_best_of_k.jsonl", "math"),
+        ("/home/mathilde/answers.jsonl", "answers"),
+    ] {
+        assert_eq!(benchmark(path), named, "{path}");
+    }
+}
+
+#[test]
 fn judgebench_llmbar_and_realmistake() {
     let record = json!({
         "pair_id": "u", "original_id": "o", "source": "mmlu-pro-biology", "question": "q",
