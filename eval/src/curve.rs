@@ -9,7 +9,7 @@ use crate::credit::{self, Credit};
 use crate::draws::subsets;
 use crate::judged::Judged;
 use crate::method::Method;
-use crate::stats::{Clusters, Interval, auc_of_clusters};
+use crate::stats::{Clusters, Interval, Row, auc_of_clusters};
 use crate::truth::Truth;
 
 /// Resampling and drawing have seeds of their own, so that one more method changes no other's figures.
@@ -33,11 +33,14 @@ pub struct CurveConfig {
 pub struct Point {
     /// By place of the item: its credit. Items with several responses.
     pub credits: BTreeMap<usize, Credit>,
-    /// By place of the item: its mean reward. Items with a single response that has one.
-    pub singles: BTreeMap<usize, f64>,
-    /// Samples behind the figures, summed over items; each draw counts once an item.
-    pub n_samples: u64,
+    /// By place of the item: its rewards over the draws. Items with a single response that has one.
+    pub singles: BTreeMap<usize, Rewards>,
+    /// By place of the item: the samples of each of its draws.
+    pub n_samples: BTreeMap<usize, u64>,
 }
+
+/// The rewards of a single response, each with its share of the draws; draws without one have none.
+pub type Rewards = Vec<(f64, f64)>;
 
 /// All points of the curve. A method whose samples lack what it needs (meta scores, distributions, a greedy
 /// sample) on an item has no result for it.
@@ -103,12 +106,15 @@ pub fn summary(items: &[Judged], point: &Point, is_wanted: impl Fn(&Judged) -> b
         Clusters::new(values.filter_map(|(place, credit)| Some((wanted(*place)?.key, of(credit)))))
     };
     let strict = clusters(|credit| credit.strict);
-    let middle = middle_label(items);
-    let singles = point.singles.iter().filter_map(|(place, reward)| {
+    let middles = Middles::of(items);
+    // Draws of two items know nothing of each other, so each draw of a good one is held against each of a bad one: the mean
+    // of the draws' areas, with less noise.
+    let singles = point.singles.iter().flat_map(|(place, rewards)| {
         let judged = wanted(*place)?;
-        let Truth::Single(label) = judged.truth else { return None };
-        Some((judged.key, *reward, label > middle))
+        let good = middles.is_good(judged)?;
+        Some(rewards.iter().map(move |&(score, weight)| (judged.key, Row { score, weight, good })))
     });
+    let singles = singles.flatten();
     Summary {
         accuracy: strict.mean(),
         interval: strict.interval(BOOTSTRAP_SEED),
@@ -150,6 +156,13 @@ pub(crate) fn samples_of(judged: &Judged, method: Method) -> Option<Vec<Sample>>
     (!lacks_meta && !lacks_distributions).then(|| method.prepare(samples, judged.lowest_score))
 }
 
+/// The samples that a draw has when `k` of `samples` are asked for: as many as show each response. What was drawn greedily is read
+/// whole.
+fn size_of_draw(judged: &Judged, method: Method, samples: &[Sample], k: usize) -> usize {
+    let size = if method == Method::Greedy { samples.len() } else { judged.orders.at_least(k) };
+    size.min(samples.len())
+}
+
 /// The rewards of the item at `place` under each draw of `k` of the prepared `samples`. Every method sees the same draws.
 pub(crate) fn rewards_by_draw<'a>(
     judged: &'a Judged,
@@ -160,7 +173,8 @@ pub(crate) fn rewards_by_draw<'a>(
     config: &CurveConfig,
 ) -> impl Iterator<Item = Vec<Option<f64>>> + use<'a> {
     let seed = config.seed ^ (place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ k as u64;
-    let draws = subsets(samples.len(), k, judged.block, config.n_draws, seed);
+    let size = size_of_draw(judged, method, samples, k);
+    let draws = subsets(samples.len(), size, judged.orders, config.n_draws, seed);
     draws.into_iter().map(move |subset| {
         let drawn: Vec<Sample> = subset.iter().map(|index| samples[*index].clone()).collect();
         method.rewards(&judged.duplicate_of, &drawn, k)
@@ -185,27 +199,56 @@ fn add(
             point.credits.insert(place, credit);
         }
         Truth::Single(_) => {
-            let values: Vec<f64> = rewards.filter_map(|rewards| *rewards.first()?).collect();
-            if values.is_empty() {
+            let rewards: Vec<Option<f64>> =
+                rewards.map(|rewards| rewards.first().copied().flatten()).collect();
+            let share = 1.0 / rewards.len() as f64;
+            let rewards: Rewards =
+                rewards.into_iter().flatten().map(|reward| (reward, share)).collect();
+            if rewards.is_empty() {
                 return;
             }
-            point.singles.insert(place, values.iter().sum::<f64>() / values.len() as f64);
+            point.singles.insert(place, rewards);
         }
         Truth::Graded => return,
     }
-    point.n_samples += k as u64;
+    point.n_samples.insert(place, size_of_draw(judged, method, samples, k) as u64);
 }
 
-/// Halfway between the lowest and the highest label of single responses: labels are 0 or 1, or a scale.
-fn middle_label(items: &[Judged]) -> f64 {
-    let labels = items.iter().filter_map(|judged| match judged.truth {
-        Truth::Single(label) => Some(label),
-        Truth::Best(_) | Truth::Graded => None,
-    });
-    let (low, high) = labels.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), label| {
-        (low.min(label), high.max(label))
-    });
-    f64::midpoint(low, high)
+/// Halfway between the lowest and the highest label of single responses: labels are 0 or 1, or a scale. Each source has its own
+/// scale; where all labels of a source are the same, what is halfway between those of all sources.
+struct Middles<'a> {
+    of_source: BTreeMap<Option<&'a str>, Range>,
+    of_all: Range,
+}
+
+/// The lowest and the highest label.
+type Range = (f64, f64);
+
+// === impl Middles ===
+
+impl<'a> Middles<'a> {
+    fn of(items: &'a [Judged]) -> Self {
+        const NOTHING: Range = (f64::INFINITY, f64::NEG_INFINITY);
+        let mut middles = Self { of_source: BTreeMap::new(), of_all: NOTHING };
+        for judged in items {
+            let Truth::Single(label) = judged.truth else { continue };
+            let source = judged.item().source.as_deref();
+            let of_source = middles.of_source.entry(source).or_insert(NOTHING);
+            for (low, high) in [of_source, &mut middles.of_all] {
+                (*low, *high) = (low.min(label), high.max(label));
+            }
+        }
+        middles
+    }
+
+    /// Whether a single response is a good one.
+    fn is_good(&self, judged: &Judged) -> Option<bool> {
+        let Truth::Single(label) = judged.truth else { return None };
+        let of_source = self.of_source.get(&judged.item().source.as_deref());
+        let has_scale = |(low, high): &&Range| low < high;
+        let (low, high) = of_source.filter(has_scale).unwrap_or(&self.of_all);
+        Some(label > f64::midpoint(*low, *high))
+    }
 }
 
 #[cfg(test)]

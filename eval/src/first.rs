@@ -4,14 +4,18 @@ use std::collections::HashMap;
 
 use jury_grm::domain::{Usage, Verdict};
 
-/// Leaves the first `n` samples of a verdict, as a run that asked for no more would have drawn them, with the tokens that those take.
+use crate::draws::Orders;
+
+/// Leaves the first `n` samples of a verdict, as a run that asked for no more would have drawn them: with panels at least a round. Its
+/// tokens are those that they take.
 /// What was voted, and how long it took, stays that of all.
 pub fn first(verdict: &mut Verdict, n: usize) {
     let Some(samples) = &mut verdict.samples else { return };
-    if samples.len() <= n {
+    let asked = Orders::of(samples).at_least(n);
+    if samples.len() <= asked {
         return;
     }
-    samples.truncate(n);
+    samples.truncate(asked);
     // Samples of one order share a prefill.
     let prompts: HashMap<&[usize], u64> =
         samples.iter().map(|s| (&*s.spec.order, u64::from(s.prompt_tokens))).collect();
@@ -19,8 +23,8 @@ pub fn first(verdict: &mut Verdict, n: usize) {
         prompt_tokens: prompts.values().sum(),
         generated_tokens: samples.iter().map(|s| u64::from(s.generated_tokens)).sum(),
     };
-    let n = u32::try_from(n).unwrap_or(u32::MAX);
-    verdict.counts.asked = n;
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    verdict.counts.asked = number(asked);
     verdict.counts.spare = 0;
-    verdict.provenance.settings.k = n;
+    verdict.provenance.settings.k = number(n);
 }

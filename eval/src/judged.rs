@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use jury_grm::domain::{Item, Sample, ScoreRequest, Settings, Verdict};
-use jury_grm::plan::{duplicate_of, plan};
+use jury_grm::plan::duplicate_of;
 
+use crate::draws::Orders;
 use crate::split::{QueryKey, query_key};
 use crate::trajectories::{DrawnBy, Trajectory};
 use crate::truth::{self, Truth};
@@ -26,8 +27,8 @@ pub struct Judged {
     pub greedy: Option<Vec<Sample>>,
     /// The lowest legal score.
     pub lowest_score: f64,
-    /// Samples after which its orders are balanced.
-    pub block: usize,
+    /// After how many samples each response was shown.
+    pub orders: Orders,
     /// What it took.
     pub cost: Cost,
     /// Who drew the samples.
@@ -79,6 +80,7 @@ pub fn join(
             continue;
         }
         let request = request(item, &verdict);
+        let samples = verdict.samples.as_deref().unwrap_or_default();
         let greedy = take_of(&mut greedy, &request.item)
             .filter(is_drawn)
             .and_then(|verdict| verdict.samples);
@@ -86,7 +88,7 @@ pub fn join(
             key: query_key(&request.item),
             truth,
             duplicate_of: duplicate_of(&request.item.responses),
-            block: plan(&request).block as usize,
+            orders: Orders::of(samples),
             lowest_score: f64::from(verdict.provenance.settings.scale.min),
             cost: Cost {
                 prompt_tokens: verdict.usage.prompt_tokens,

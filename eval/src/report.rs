@@ -104,7 +104,7 @@ pub struct Cell {
     pub auc_interval: Option<Interval>,
     /// Items behind it.
     pub n_items: usize,
-    /// Samples behind it: k for each item.
+    /// Samples behind it: k for each item, or as many as show each of its responses.
     pub n_samples: u64,
 }
 
@@ -155,13 +155,16 @@ pub struct CostAnItem {
 // === impl Report ===
 
 impl Report {
-    /// What an item takes under `method` with `k` samples: its share of all samples. An estimate, since k samples are not k
+    /// What an item takes under `method` with `k` samples, or as many as show each response: its share of all samples. An estimate, since k samples are not k
     /// requests; prompts count whole.
     pub fn cost_at(&self, method: Method, k: usize) -> CostAnItem {
-        let share = k as f64 / self.cost.samples.max(1.0);
+        let cell = self.curve.get(&method).and_then(|by_k| by_k.get(&k));
+        let measured = cell.filter(|cell| cell.n_items > 0 && cell.n_samples > 0);
+        let samples = measured.map_or(k as f64, |cell| cell.n_samples as f64 / cell.n_items as f64);
+        let share = samples / self.cost.samples.max(1.0);
         let rank_share = if method.needs_meta() { share } else { 0.0 };
         CostAnItem {
-            samples: k as f64,
+            samples,
             prompt_tokens: self.cost.prompt_tokens,
             generated_tokens: self.cost.generated_tokens * share,
             seconds: self.cost.seconds * share + self.cost.rank_seconds * rank_share,

@@ -55,7 +55,7 @@ impl Scalar {
                 }
                 Truth::Single(_) => {
                     if let Some(Some(reward)) = rewards.first() {
-                        point.singles.insert(place, *reward);
+                        point.singles.insert(place, vec![(*reward, 1.0)]);
                     }
                 }
                 Truth::Graded => {}

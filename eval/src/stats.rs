@@ -4,5 +4,5 @@
 mod auc;
 mod bootstrap;
 
-pub use auc::{auc, auc_of_clusters};
+pub use auc::{Row, auc, auc_of_clusters};
 pub use bootstrap::{Clusters, Interval, N_RESAMPLES, Paired};

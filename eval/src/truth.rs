@@ -10,7 +10,7 @@ use crate::published::is_graded;
 pub enum Truth {
     /// The index of the best response of several.
     Best(usize),
-    /// A single response's quality; above the middle of the set's labels it is good.
+    /// A single response's quality; above the middle of its source's labels it is good.
     Single(f64),
     /// Several right responses, which only the figures of its published set read.
     Graded,

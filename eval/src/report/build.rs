@@ -72,17 +72,18 @@ fn cell(items: &[Judged], point: &Point) -> Cell {
 /// The cell of those items that `is_in`.
 fn cell_of(items: &[Judged], point: &Point, is_in: impl Fn(&Judged) -> bool) -> Cell {
     let summary = curve::summary(items, point, &is_in);
-    let places = || point.credits.keys().chain(point.singles.keys());
-    let n_items = places().filter(|place| is_in(&items[**place])).count();
-    let samples_an_item = point.n_samples / places().count().max(1) as u64;
+    let places = || {
+        let places = point.credits.keys().chain(point.singles.keys());
+        places.filter(|place| is_in(&items[**place]))
+    };
     Cell {
         accuracy: summary.accuracy,
         interval: summary.interval,
         accuracy_random_ties: summary.accuracy_random_ties,
         auc: summary.auc.map(|(area, _)| area),
         auc_interval: summary.auc.and_then(|(_, interval)| interval),
-        n_items,
-        n_samples: samples_an_item * n_items as u64,
+        n_items: places().count(),
+        n_samples: places().filter_map(|place| point.n_samples.get(place)).sum(),
     }
 }
 

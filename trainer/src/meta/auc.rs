@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use jury_eval::stats::{Clusters, Interval, auc, auc_of_clusters};
+use jury_eval::stats::{Clusters, Interval, Row, auc, auc_of_clusters};
 use serde::Serialize;
 
 use super::LabelledState;
@@ -36,7 +36,10 @@ impl AucInterval {
 
 /// Over all rows, which have both kinds: whether a sample is right, and also whether its item is easy.
 pub(super) fn interval(rows: &[&LabelledState], scores: &[f64], seed: u64) -> AucInterval {
-    let scored = rows.iter().zip(scores).map(|(row, score)| (&row.query, *score, row.correct));
+    let scored = rows
+        .iter()
+        .zip(scores)
+        .map(|(row, score)| (&row.query, Row { score: *score, weight: 1.0, good: row.correct }));
     match auc_of_clusters(scored, seed) {
         Some((auc, interval)) => AucInterval::new(auc, interval),
         None => AucInterval::new(0.5, None),

@@ -199,3 +199,14 @@ fn the_first_samples_of_many_are_those_of_a_run_with_fewer() {
     first(&mut all, K as usize);
     assert_eq!(all, whole, "there are no more");
 }
+
+#[test]
+fn the_first_sample_of_an_item_in_panels_is_a_round() {
+    let mut in_panels = verdict(3);
+    for sample in in_panels.samples.iter_mut().flatten() {
+        sample.spec.order.truncate(1);
+    }
+    first(&mut in_panels, 1);
+    assert_eq!(in_panels.samples.map(|samples| samples.len()), Some(2));
+    assert_eq!((in_panels.counts.asked, in_panels.provenance.settings.k), (2, 1));
+}
