@@ -7,12 +7,13 @@
 //! ```
 //!
 //! `pipeline` alone knows every stage and tells the story on one screen; a stage never imports
-//! a later one. Decisions are pure: [`admission::Queue`], [`dispatch::Workbench`],
+//! a later one. `coordinator` is the handle: what requests share, its start and its end. Decisions are pure: [`admission::Queue`], [`dispatch::Workbench`],
 //! [`dispatch::assign`] and everything of `jury-grm`; what awaits is a thin driver around them.
 
 pub mod admission;
 pub mod answer;
 pub mod config;
+mod coordinator;
 mod decide;
 pub mod dispatch;
 pub mod fleet;
@@ -31,5 +32,5 @@ pub mod tenants;
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub use config::{Config, ConfigError};
-pub use pipeline::Coordinator;
+pub use coordinator::Coordinator;
 pub use run::run;

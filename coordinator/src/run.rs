@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 
-use crate::pipeline::Coordinator;
+use crate::coordinator::Coordinator;
 use crate::service::{Service, authenticator};
 
 /// Serves `jury.v1.RewardService` on `listener` until `shutdown`, then lets what runs finish

@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
 
-use crate::pipeline::Coordinator;
+use crate::coordinator::Coordinator;
 use crate::progress::{self, Teller};
 use crate::tenants::Tenant;
 

@@ -7,7 +7,7 @@ use jury_grm::domain::ScoreRequest;
 use jury_grm::plan::extent;
 use tokio::time::Instant;
 
-use super::Coordinator;
+use crate::coordinator::Coordinator;
 use crate::fleet::{NoClass, WorkerClass};
 
 impl Coordinator {

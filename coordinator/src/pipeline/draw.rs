@@ -9,8 +9,8 @@ use jury_proto::convert::TooLong;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::{Coordinator, Inner};
 use crate::answer::End;
+use crate::coordinator::{Coordinator, Inner};
 use crate::decide::{Deciding, Next};
 use crate::dispatch::{Drawing, Drew, Effort, Job};
 use crate::fleet::WorkerClass;

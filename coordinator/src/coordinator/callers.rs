@@ -39,7 +39,7 @@ impl Coordinator {
     }
 
     /// Takes a request's part of its tenant's quotas; all of it comes back unless its samples are begun.
-    pub(super) fn charge(&self, tenant: &Tenant, size: Size) -> Result<Charge, JuryError> {
+    pub(crate) fn charge(&self, tenant: &Tenant, size: Size) -> Result<Charge, JuryError> {
         let amount = Amount { samples: size.samples.into(), tokens: size.tokens };
         tenant.charge(amount).map_err(|over_quota| {
             self.inner.metrics.record_over_quota(tenant.name(), over_quota.quota);
