@@ -36,6 +36,7 @@ pub use self::lines::{BadLine, Line, Lines, NamedItem};
 pub use self::resume::{Finished, Known, ResumeError};
 pub use self::sink::{Onto, Sink, SinkError, read_verdicts};
 pub use self::text::{NotText, text};
+use crate::many::ItemAnswer;
 use crate::{Client, ClientError};
 
 /// What became of a line.
@@ -99,17 +100,15 @@ pub fn score(
 
 /// Answers, and what the feed tells of its lines meanwhile.
 struct Events {
-    answers: futures::stream::Fuse<BoxStream<'static, Answered>>,
+    answers: futures::stream::Fuse<BoxStream<'static, ItemAnswer>>,
     /// What the feed met. It is polled as part of `answers`, so this holds what one poll brings.
     told: Arc<Mutex<VecDeque<Told>>>,
     /// The unanswered requests, by sequence.
     asked: HashMap<u64, Place>,
     next_sequence: u64,
     /// Waits until the feed's own events are taken.
-    answer: Option<Answered>,
+    answer: Option<ItemAnswer>,
 }
-
-type Answered = (u64, Result<Verdict, ClientError>);
 
 // === impl Events ===
 
@@ -127,7 +126,7 @@ impl Events {
         })
     }
 
-    fn answered(&mut self, (sequence, answer): Answered) -> Event {
+    fn answered(&mut self, (sequence, answer): ItemAnswer) -> Event {
         let place =
             self.asked.remove(&sequence).expect("a request is answered once, after it was told of");
         match answer {

@@ -30,19 +30,19 @@ pub(crate) type Service = RewardServiceClient<InterceptedService<Channel, Bearer
 pub struct Client {
     service: Service,
     config: ClientConfig,
-    answered: Answered,
+    heard_from: HeardFrom,
 }
 
 /// Whether the service has ever answered; clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Answered(Arc<AtomicBool>);
+pub(crate) struct HeardFrom(Arc<AtomicBool>);
 
 /// One call and its attempts so far.
 struct Attempts<'a> {
     prepared: Prepared,
     n_failed: u32,
     retry: &'a RetryPolicy,
-    answered: &'a Answered,
+    heard_from: &'a HeardFrom,
 }
 
 // === impl Client ===
@@ -52,7 +52,7 @@ impl Client {
     pub fn new(channel: Channel, config: ClientConfig) -> Self {
         let service = RewardServiceClient::with_interceptor(channel, Bearer(config.token.clone()))
             .max_decoding_message_size(transport::MAX_MESSAGE_BYTES);
-        Self { service, config, answered: Answered::default() }
+        Self { service, config, heard_from: HeardFrom::default() }
     }
 
     /// Judges one item. Dropping the future cancels the call, and the samples with it.
@@ -126,12 +126,17 @@ impl Client {
     where
         S: Stream<Item = ScoreRequest> + Send + 'static,
     {
-        Many::new(self.service.clone(), self.config.clone(), self.answered.clone(), requests)
+        Many::new(self.service.clone(), self.config.clone(), self.heard_from.clone(), requests)
     }
 
     fn attempts(&self, request: ScoreRequest) -> Result<Attempts<'_>, ClientError> {
         let prepared = Prepared::new(request, &self.config, Instant::now())?;
-        Ok(Attempts { prepared, n_failed: 0, retry: &self.config.retry, answered: &self.answered })
+        Ok(Attempts {
+            prepared,
+            n_failed: 0,
+            retry: &self.config.retry,
+            heard_from: &self.heard_from,
+        })
     }
 
     /// The fleet and the load.
@@ -152,7 +157,7 @@ impl Client {
             })?;
         answer
             .map(|status| {
-                self.answered.set();
+                self.heard_from.set();
                 status.into_inner().into()
             })
             .map_err(|status| ClientError::after(1, from_status(status)))
@@ -191,9 +196,9 @@ impl Client {
     }
 }
 
-// === impl Answered ===
+// === impl HeardFrom ===
 
-impl Answered {
+impl HeardFrom {
     pub(crate) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -207,7 +212,7 @@ impl Answered {
 
 impl Attempts<'_> {
     fn succeeded(&self, verdict: Verdict) -> Verdict {
-        self.answered.set();
+        self.heard_from.set();
         verdict
     }
 
@@ -217,9 +222,9 @@ impl Attempts<'_> {
         let attempts = self.n_failed;
         let time_left = self.prepared.deadline - Instant::now();
         if is_answer(&error) {
-            self.answered.set();
+            self.heard_from.set();
         }
-        let answered_before = self.answered.is_set();
+        let answered_before = self.heard_from.is_set();
         let attempt = Attempt { error: &error, attempts, time_left, answered_before };
         let Some(delay) = self.retry.delay(attempt, rand::random()) else {
             return Err(ClientError::after(attempts, error));

@@ -33,13 +33,13 @@ use tracing::Span;
 use self::pace::{Pace, Took};
 use self::window::Window;
 use crate::client::verdict;
-use crate::client::{Answered as ServiceAnswered, Service};
+use crate::client::{HeardFrom, Service};
 use crate::error::from_status;
 use crate::request::Prepared;
 use crate::{ClientConfig, ClientError, FleetStatus};
 
 /// One answer, with its request's place in the input.
-type Answered = (u64, Result<Verdict, ClientError>);
+pub(crate) type ItemAnswer = (u64, Result<Verdict, ClientError>);
 
 /// Hears how far each item is.
 type OnProgress = Box<dyn FnMut(u64, Progress) + Send>;
@@ -69,7 +69,7 @@ pub(crate) struct Many {
     /// Made when there is something to send.
     connection: Option<Connection>,
     /// Answers that wait to be taken.
-    ready: VecDeque<Answered>,
+    ready: VecDeque<ItemAnswer>,
 }
 
 struct Connection {
@@ -96,7 +96,7 @@ impl Many {
     pub fn new<S>(
         service: Service,
         config: ClientConfig,
-        answered: ServiceAnswered,
+        heard_from: HeardFrom,
         requests: S,
     ) -> Self
     where
@@ -115,7 +115,7 @@ impl Many {
             requests: Box::pin(requests),
             requests_ended: false,
             next_sequence: 0,
-            window: Window::new(config.retry.clone(), answered),
+            window: Window::new(config.retry.clone(), heard_from),
             on_progress: None,
             connection: None,
             ready: VecDeque::new(),
@@ -127,13 +127,13 @@ impl Many {
         Self { on_progress: Some(on_progress), ..self }
     }
 
-    pub fn into_stream(self) -> impl Stream<Item = Answered> + Send {
+    pub fn into_stream(self) -> impl Stream<Item = ItemAnswer> + Send {
         stream::unfold(self, |mut many| async move {
             many.next().await.map(|answered| (answered, many))
         })
     }
 
-    async fn next(&mut self) -> Option<Answered> {
+    async fn next(&mut self) -> Option<ItemAnswer> {
         loop {
             self.ready.extend(self.window.expire(Instant::now()));
             if let Some(answered) = self.ready.pop_front() {

@@ -10,8 +10,8 @@ use jury_grm::domain::Verdict;
 use jury_proto::{JuryError, v1};
 use tokio::time::Instant;
 
-use super::Answered;
-use crate::client::Answered as ServiceAnswered;
+use super::ItemAnswer;
+use crate::client::HeardFrom;
 use crate::error::deadline_exceeded;
 use crate::request::Prepared;
 use crate::retry::Attempt;
@@ -26,7 +26,7 @@ pub(crate) struct Window {
     /// Why the last of them was lost, until there is another.
     lost_by: Option<JuryError>,
     /// Whether the service has ever answered.
-    service: ServiceAnswered,
+    service: HeardFrom,
 }
 
 struct Pending {
@@ -51,7 +51,7 @@ enum State {
 // === impl Window ===
 
 impl Window {
-    pub fn new(retry: RetryPolicy, service: ServiceAnswered) -> Self {
+    pub fn new(retry: RetryPolicy, service: HeardFrom) -> Self {
         Self { retry, items: BTreeMap::new(), lost_in_a_row: 0, lost_by: None, service }
     }
 
@@ -130,7 +130,7 @@ impl Window {
     }
 
     /// Takes out what is past its deadline.
-    pub fn expire(&mut self, now: Instant) -> Vec<Answered> {
+    pub fn expire(&mut self, now: Instant) -> Vec<ItemAnswer> {
         let is_late = |pending: &Pending| pending.prepared.deadline <= now;
         let late: Vec<u64> = self
             .items
@@ -162,7 +162,7 @@ impl Window {
         outcome: Result<Verdict, JuryError>,
         now: Instant,
         chance: f64,
-    ) -> Option<Answered> {
+    ) -> Option<ItemAnswer> {
         self.lost_in_a_row = 0;
         self.service_is_there();
         let pending = self.items.get_mut(&sequence)?;
@@ -185,7 +185,7 @@ impl Window {
         error: &JuryError,
         now: Instant,
         chance: f64,
-    ) -> Vec<Answered> {
+    ) -> Vec<ItemAnswer> {
         self.lost_in_a_row += 1;
         let attempts = self.lost_in_a_row;
         // No item's deadline bounds this wait: an item whose time is up is expired.

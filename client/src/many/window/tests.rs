@@ -14,7 +14,7 @@ fn prepared(now: Instant) -> Prepared {
 }
 
 fn window_with(n_items: u64, now: Instant) -> Window {
-    let mut window = Window::new(RetryPolicy::default(), ServiceAnswered::default());
+    let mut window = Window::new(RetryPolicy::default(), HeardFrom::default());
     for sequence in 0..n_items {
         window.add(sequence, prepared(now), now);
     }
@@ -151,7 +151,7 @@ proptest! {
         let mut window = window_with(6, now);
         let mut answers: Vec<u64> = Vec::new();
         for step in steps {
-            let answered: Vec<Answered> = match step {
+            let answered: Vec<ItemAnswer> = match step {
                 Step::Send => {
                     take_all_due(&mut window, now);
                     Vec::new()

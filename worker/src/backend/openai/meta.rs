@@ -26,12 +26,14 @@ use jury_proto::{ErrorCode, JuryError};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use super::MAX_QUEUED;
+use super::config::{ConnectError, OpenAiConfig};
+use super::connect::{Death, Reached, info, reach, watch_over};
 use super::error::UpstreamError;
 use super::http::Http;
 use super::monitor::Seen;
 use super::prompt::Prompt;
 use super::upstream::tries;
-use super::{ConnectError, Death, MAX_QUEUED, OpenAiConfig, Reached, info, reach, watch_over};
 use crate::backend::meta::{busy, stopped, tokenise};
 use crate::backend::occupancy::{Occupancy, Seats};
 use crate::backend::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
