@@ -13,6 +13,7 @@ use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::{NormalizerWrapper, PreTokenizerWrapper, Tokenizer};
 
 use super::byte_level::{byte_of_character, is_plain_merge, plain_bytes};
+use super::pre_tokenizer::{TRAILING_BLANKS, TRAILING_BLANKS_AS_WRITTEN};
 use super::special::{Special, SpecialTokens, is_always_control, is_ordinary_text};
 use super::{Cutter, PrefixedRuns, SpacePrefix, Vocabulary, sentence_piece};
 use crate::error::LoadError;
@@ -189,7 +190,8 @@ fn build_tokenizer(
     if let Some(normalizer) = read_part::<NormalizerWrapper>(folder, "normalizer", normalizer)? {
         tokenizer.with_normalizer(Some(normalizer)).map_err(broken)?;
     }
-    let pre_tokenizer = without_prefix(&folder.tokenizer.pre_tokenizer, &mut prefix);
+    let mut pre_tokenizer = without_prefix(&folder.tokenizer.pre_tokenizer, &mut prefix);
+    look_once_for_trailing_blanks(&mut pre_tokenizer);
     if let Some(part) = read_part::<PreTokenizerWrapper>(folder, "pre_tokenizer", pre_tokenizer)? {
         tokenizer.with_pre_tokenizer(Some(part));
     }
@@ -243,6 +245,18 @@ fn without_prefix(part: &Value, prefix: &mut SpacePrefix) -> Value {
         _ => {}
     }
     part
+}
+
+/// Puts a pattern of the same matches in place of one whose time grows with the square of the text.
+fn look_once_for_trailing_blanks(part: &mut Value) {
+    if let Some(Value::Array(parts)) = part.get_mut("pretokenizers") {
+        parts.iter_mut().for_each(look_once_for_trailing_blanks);
+    }
+    if let Some(pattern) = part.get_mut("pattern").and_then(|pattern| pattern.get_mut("Regex"))
+        && pattern == TRAILING_BLANKS_AS_WRITTEN
+    {
+        *pattern = json!(TRAILING_BLANKS);
+    }
 }
 
 /// Whether a part of tokenizer.json has a part of this type in it.

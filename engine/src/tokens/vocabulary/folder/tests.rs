@@ -134,6 +134,20 @@ fn a_space_is_put_where_the_file_says() {
     }
 }
 
+/// With the pattern as it is written, this takes most of an hour.
+#[test]
+fn a_million_blanks_are_cut_at_once_by_a_folder_that_looks_for_trailing_ones() {
+    let split = json!({"type": "Split", "pattern": {"Regex": "\\s+$"}, "behavior": "Isolated", "invert": false});
+    let parts = json!({"type": "Sequence", "pretokenizers": [split]});
+    let vocabulary = small_with(|tokenizer| tokenizer["pre_tokenizer"] = parts).unwrap();
+    let text = format!("{}1", " ".repeat(1_000_000));
+    let bytes: usize = cut(&vocabulary, &text, Before::Nothing)
+        .into_iter()
+        .map(|token| vocabulary.bytes(token).len())
+        .sum();
+    assert_eq!(bytes, text.len());
+}
+
 #[test]
 fn no_text_and_no_merge_becomes_structure() {
     let vocabulary = small_with(|tokenizer| {

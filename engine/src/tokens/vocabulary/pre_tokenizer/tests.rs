@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer as _};
+
 use super::super::gguf::with_pre_tokenizer;
 use super::super::{Before, Vocabulary};
 use super::*;
@@ -55,6 +57,47 @@ fn hostile_texts_are_cut_as_llama_cpp_cuts_them() {
         }
     }
     assert!(wrong.is_empty(), "name, text, whether the tokens are equal: {wrong:#?}");
+}
+
+/// The pieces of a text.
+fn pieces(pattern: &str, text: &str) -> Vec<String> {
+    let pattern = SplitPattern::Regex(pattern.to_owned());
+    let split = Split::new(pattern, SplitDelimiterBehavior::Isolated, false).unwrap();
+    words(&split.into(), text)
+}
+
+fn words(pre_tokenizer: &PreTokenizerWrapper, text: &str) -> Vec<String> {
+    let mut text = PreTokenizedString::from(text);
+    pre_tokenizer.pre_tokenize(&mut text).unwrap();
+    let splits = text.get_splits(OffsetReferential::Original, OffsetType::Byte);
+    splits.into_iter().map(|(piece, ..)| piece.to_owned()).collect()
+}
+
+#[test]
+fn trailing_blanks_are_those_of_the_pattern_as_it_is_written() {
+    let alphabet = [" ", "\t", "\n", "\r", "\u{3000}", "\u{85}", "a", "1"];
+    let mut state = 7u64;
+    for length in (0..12).cycle().take(6_000) {
+        let mut text = String::new();
+        for _ in 0..length {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            text.push_str(alphabet[(state >> 61) as usize]);
+        }
+        let expected = pieces(TRAILING_BLANKS_AS_WRITTEN, &text);
+        assert_eq!(pieces(TRAILING_BLANKS, &text), expected, "{text:?}");
+    }
+}
+
+/// With the pattern as it is written, this takes most of an hour.
+#[test]
+fn a_million_blanks_before_a_digit_are_cut_at_once() {
+    let text = format!("{}1", " ".repeat(1_000_000));
+    for known in &KNOWN {
+        let words = words(&known.build().unwrap(), &text);
+        assert_eq!(words.concat().chars().count(), 1_000_001, "{:?}", known.names);
+    }
 }
 
 #[test]
