@@ -59,9 +59,14 @@ impl Metadata {
 
     /// A real number with a default.
     pub(crate) fn float_or(&self, key: &str, default: f64) -> Result<f64, LoadError> {
+        Ok(self.float_maybe(key)?.unwrap_or(default))
+    }
+
+    /// A real number that may be absent.
+    pub(crate) fn float_maybe(&self, key: &str) -> Result<Option<f64>, LoadError> {
         match self.values.get(key) {
-            None => Ok(default),
-            Some(&Value::Float(number)) => Ok(number),
+            None => Ok(None),
+            Some(&Value::Float(number)) => Ok(Some(number)),
             Some(_) => Err(self.mistyped(key)),
         }
     }

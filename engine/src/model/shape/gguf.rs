@@ -122,11 +122,20 @@ impl Reader<'_> {
         })
     }
 
+    /// The factor of linear scaling has two names, of which files of 2023 have the older. A factor without a type scales linearly, and
+    /// one of 0 not at all.
     fn scaling(&self) -> Result<RopeScaling, LoadError> {
-        let factor = || self.file.metadata.float(&self.key("rope.scaling.factor"));
-        let kind = self.file.metadata.text_maybe(&self.key("rope.scaling.type"))?;
-        Ok(match kind.unwrap_or("none") {
+        let metadata = &self.file.metadata;
+        let (named, older) = (self.key("rope.scaling.factor"), self.key("rope.scale_linear"));
+        let said = match metadata.float_maybe(&named)? {
+            Some(factor) => Some(factor),
+            None => metadata.float_maybe(&older)?,
+        };
+        let factor = || said.map_or_else(|| metadata.float(&named), Ok);
+        let kind = metadata.text_maybe(&self.key("rope.scaling.type"))?;
+        Ok(match kind.unwrap_or(if said.is_some() { "linear" } else { "none" }) {
             "none" => RopeScaling::None,
+            "linear" if said == Some(0.0) => RopeScaling::None,
             "linear" => RopeScaling::Linear { factor: factor()? },
             "yarn" => {
                 let (factor, context_length) = (factor()?, self.size("context_length")?);

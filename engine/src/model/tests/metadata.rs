@@ -6,6 +6,7 @@ use super::published::{DEEPSEEK_V2_LITE, GEMMA_2_27B, GEMMA_3_270M};
 use super::written::{Meta, Written};
 use crate::hf::{FolderConfig, HfFolder};
 use crate::model::Shape;
+use crate::model::shape::rope::RopeScaling;
 
 /// The shape of a header without tensors, with the metadata of a published file.
 fn of_gguf(architecture: &'static str, vocabulary: usize, metadata: &[(&str, Meta)]) -> Shape {
@@ -100,4 +101,29 @@ fn deepseek_v2_lite() {
     // The file has the weight of the magnitude as a tenth, in f32.
     assert!((gguf.attention_scale / folder.attention_scale - 1.0).abs() < 1e-6);
     assert_eq!(Shape { attention_scale: folder.attention_scale, ..gguf }, folder);
+}
+
+#[test]
+fn linear_scaling_is_read_from_each_of_its_names() {
+    let scaling = |said: &[(&str, Meta)]| {
+        let sizes = [
+            ("block_count", Meta::Size(2)),
+            ("context_length", Meta::Size(16_384)),
+            ("embedding_length", Meta::Size(64)),
+            ("feed_forward_length", Meta::Size(96)),
+            ("attention.head_count", Meta::Size(2)),
+            ("attention.layer_norm_rms_epsilon", Meta::Float(1e-5)),
+        ];
+        of_gguf("llama", 48, &[&sizes, said].concat()).rope.scaling
+    };
+    let (kind, factor, older) = ("rope.scaling.type", "rope.scaling.factor", "rope.scale_linear");
+    let linear = |factor| RopeScaling::Linear { factor };
+    assert_eq!(scaling(&[]), RopeScaling::None);
+    assert_eq!(scaling(&[(older, Meta::Float(4.0))]), linear(4.0));
+    assert_eq!(scaling(&[(factor, Meta::Float(8.0))]), linear(8.0));
+    assert_eq!(scaling(&[(factor, Meta::Float(8.0)), (older, Meta::Float(4.0))]), linear(8.0));
+    assert_eq!(scaling(&[(kind, Meta::Text("linear")), (older, Meta::Float(4.0))]), linear(4.0));
+    assert_eq!(scaling(&[(factor, Meta::Float(0.0))]), RopeScaling::None);
+    let off = [(kind, Meta::Text("none")), (factor, Meta::Float(8.0))];
+    assert_eq!(scaling(&off), RopeScaling::None);
 }
