@@ -61,14 +61,19 @@ impl Tokens {
         }
     }
 
-    /// From a model file.
+    /// From a model file. The start token is what the file says, else what its kind of tokenizer adds; that of byte-level ones, only
+    /// where no template writes it.
     pub(crate) fn from_gguf(file: &GgufFile) -> Result<Tokens, LoadError> {
         let vocabulary = Vocabulary::from_gguf(file)?;
         let source = file.metadata.text_maybe("tokenizer.chat_template")?;
         let template =
             ChatTemplate::load(source, &vocabulary).map_err(|why| file.unsupported(why))?;
-        let is_sentence_piece = file.metadata.text("tokenizer.ggml.model")? == "llama";
-        let add_bos = file.metadata.flag_or("tokenizer.ggml.add_bos_token", is_sentence_piece)?;
+        let usual = match vocabulary.pre_tokenizer() {
+            Some(pre_tokenizer) => pre_tokenizer.adds_bos && source.is_none(),
+            // SentencePiece.
+            None => true,
+        };
+        let add_bos = file.metadata.flag_or("tokenizer.ggml.add_bos_token", usual)?;
         Ok(Tokens { vocabulary, template, add_bos })
     }
 

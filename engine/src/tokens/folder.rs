@@ -153,9 +153,8 @@ impl TokenizerFolder {
     /// Whether the tokenizer puts the start token before a text.
     pub(super) fn adds_bos(&self) -> bool {
         self.config.add_bos_token.unwrap_or_else(|| {
-            let first = &self.tokenizer.post_processor["single"][0]["SpecialToken"]["id"];
             let bos = self.config.bos_token.as_ref().map(NamedToken::text);
-            bos.is_some() && first.as_str() == bos
+            bos.is_some_and(|bos| puts_first(&self.tokenizer.post_processor, bos))
         })
     }
 
@@ -204,6 +203,14 @@ impl Templates {
             }
         }
     }
+}
+
+/// Whether a post-processor, or one of those that it is made of, puts this token before a text.
+fn puts_first(post_processor: &Value, token: &str) -> bool {
+    let first = &post_processor["single"][0]["SpecialToken"]["id"];
+    let parts = post_processor["processors"].as_array();
+    first.as_str() == Some(token)
+        || parts.is_some_and(|parts| parts.iter().any(|part| puts_first(part, token)))
 }
 
 /// A file's text; `None` when there is no such file.

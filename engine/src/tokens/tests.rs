@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::prompt::{Message, Role, Span};
-use crate::tokens::written::{Entry, sentence_piece_entries, write};
+use crate::tokens::written::{CONTROL, Entry, sentence_piece_entries, write};
 
 fn fixture(family: &str) -> Tokens {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(family);
@@ -153,4 +153,63 @@ fn a_folder_without_a_template_starts_with_what_its_tokenizer_adds() {
     assert!(starts_with_bos(json!({"bos_token": "<bos>", "add_bos_token": true})));
     assert!(!starts_with_bos(json!({"bos_token": "<bos>", "add_bos_token": false})));
     assert!(!starts_with_bos(json!({"bos_token": "<bos>"})));
+}
+
+/// Llama 3's base models are such folders.
+#[test]
+fn what_a_tokenizer_adds_is_found_among_several_post_processors() {
+    let adds = |post_processor: Value| {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gemma3_text");
+        let text = std::fs::read_to_string(fixture.join("tokenizer.json")).unwrap();
+        let mut tokenizer: Value = serde_json::from_str(&text).unwrap();
+        tokenizer["post_processor"] = post_processor;
+        let folder = TempDir::new().unwrap();
+        std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+        let config = json!({"bos_token": "<bos>"}).to_string();
+        std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+        let tokens = Tokens::from_folder(folder.path()).unwrap();
+        tokens.encode_prompt(&conversation(&["the"]), Turn::ModelSpeaks).unwrap()[0] == 2
+    };
+    let byte_level = json!({"type": "ByteLevel", "trim_offsets": true});
+    let template = |first: &str| {
+        json!({"type": "TemplateProcessing", "single": [
+            {"SpecialToken": {"id": first, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+        ]})
+    };
+    let several = |parts: &[&Value]| json!({"type": "Sequence", "processors": parts});
+    assert!(adds(template("<bos>")));
+    assert!(adds(several(&[&byte_level, &template("<bos>")])));
+    assert!(!adds(several(&[&byte_level, &template("<eos>")])));
+    assert!(!adds(several(&[&byte_level])));
+}
+
+/// A byte-level file of a few tokens, with what is said besides.
+fn byte_level(pre: &'static str, said: Vec<(&'static str, Entry)>) -> Tokens {
+    let texts = ["<s>", "t", "h", "e", "<", ">", "|", "\u{10a}"].map(str::to_owned);
+    let mut entries = vec![
+        ("tokenizer.ggml.model", Entry::Text("gpt2")),
+        ("tokenizer.ggml.pre", Entry::Text(pre)),
+        ("tokenizer.ggml.tokens", Entry::Texts(texts.into())),
+        ("tokenizer.ggml.token_type", Entry::Numbers(vec![CONTROL, 1, 1, 1, 1, 1, 1, 1])),
+        ("tokenizer.ggml.merges", Entry::Texts(Vec::new())),
+        ("tokenizer.ggml.bos_token_id", Entry::Number(0)),
+    ];
+    entries.extend(said);
+    let (_folder, path) = write(&entries);
+    Tokens::from_gguf(&GgufFile::open(&path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_byte_level_file_that_says_nothing_starts_with_what_its_kind_of_tokenizer_adds() {
+    let adds = |pre: &'static str, said: Vec<(&'static str, Entry)>| {
+        let tokens = byte_level(pre, said);
+        tokens.encode_prompt(&conversation(&["the"]), Turn::ModelSpeaks).unwrap()[0] == 0
+    };
+    let template = |text| ("tokenizer.chat_template", Entry::Text(text));
+    assert!(adds("llama-bpe", Vec::new()) && adds("tekken", Vec::new()));
+    assert!(!adds("smollm", Vec::new()) && !adds("qwen2", Vec::new()));
+    let said = |flag| vec![("tokenizer.ggml.add_bos_token", Entry::Bool(flag))];
+    assert!(adds("smollm", said(true)) && !adds("llama-bpe", said(false)));
+    assert!(!adds("llama-bpe", vec![template("{{ messages[0]['content'] }}")]));
+    assert!(adds("llama-bpe", vec![template("{{ bos_token }}{{ messages[0]['content'] }}")]));
 }

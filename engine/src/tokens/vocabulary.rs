@@ -51,6 +51,8 @@ pub(crate) struct NamedPreTokenizer {
     pub(crate) name: String,
     /// The file does not give it.
     pub(crate) is_assumed: bool,
+    /// The start token goes before a text where the file does not say.
+    pub(crate) adds_bos: bool,
 }
 
 /// How text between special tokens is cut.

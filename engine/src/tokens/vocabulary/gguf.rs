@@ -47,9 +47,7 @@ impl Vocabulary {
         let mut pre_tokenizer = None;
         let (cutter, bytes) = match file.metadata.text("tokenizer.ggml.model")? {
             "gpt2" => {
-                let named = NamedPreTokenizer::of(file)?;
-                let kind =
-                    PreTokenizer::of_name(&named.name).map_err(|why| file.unsupported(why))?;
+                let (named, kind) = NamedPreTokenizer::of(file)?;
                 pre_tokenizer = Some(named);
                 (table.byte_level(kind)?, table.byte_level_bytes())
             }
@@ -91,10 +89,12 @@ impl Vocabulary {
 // === impl NamedPreTokenizer ===
 
 impl NamedPreTokenizer {
-    fn of(file: &GgufFile) -> Result<NamedPreTokenizer, LoadError> {
-        let named = file.metadata.text_maybe("tokenizer.ggml.pre")?;
-        let name = named.unwrap_or(ASSUMED).to_owned();
-        Ok(NamedPreTokenizer { name, is_assumed: named.is_none() })
+    fn of(file: &GgufFile) -> Result<(NamedPreTokenizer, &'static PreTokenizer), LoadError> {
+        let said = file.metadata.text_maybe("tokenizer.ggml.pre")?;
+        let name = said.unwrap_or(ASSUMED).to_owned();
+        let kind = PreTokenizer::of_name(&name).map_err(|why| file.unsupported(why))?;
+        let adds_bos = kind.adds_bos;
+        Ok((NamedPreTokenizer { name, is_assumed: said.is_none(), adds_bos }, kind))
     }
 }
 

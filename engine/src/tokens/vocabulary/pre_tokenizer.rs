@@ -26,6 +26,8 @@ pub(crate) struct PreTokenizer {
     pub(super) ignores_merges: bool,
     /// Whether text is brought into Unicode's normal form C first.
     pub(super) normalises: bool,
+    /// Whether the start token goes before a text where a file does not say.
+    pub(super) adds_bos: bool,
 }
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
@@ -54,36 +56,42 @@ const KNOWN: [PreTokenizer; 13] = [
         patterns: &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
         ignores_merges: false,
         normalises: false,
+        adds_bos: false,
     },
     PreTokenizer {
         names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "midm-2.0"],
         patterns: &[LLAMA3],
         ignores_merges: true,
         normalises: false,
+        adds_bos: true,
     },
     PreTokenizer {
         names: &["smaug-bpe", "dbrx"],
         patterns: &[LLAMA3],
         ignores_merges: false,
         normalises: false,
+        adds_bos: false,
     },
     PreTokenizer {
         names: &["qwen2", "deepseek-r1-qwen", "megrez", "kormo"],
         patterns: &[QWEN2],
         ignores_merges: false,
         normalises: true,
+        adds_bos: false,
     },
     PreTokenizer {
         names: &["stablelm2"],
         patterns: &[QWEN2],
         ignores_merges: false,
         normalises: false,
+        adds_bos: false,
     },
     PreTokenizer {
         names: &["qwen35"],
         patterns: &[QWEN35],
         ignores_merges: false,
         normalises: true,
+        adds_bos: false,
     },
     PreTokenizer {
         names: &["deepseek-llm"],
@@ -97,42 +105,49 @@ const KNOWN: [PreTokenizer; 13] = [
         ],
         ignores_merges: false,
         normalises: false,
+        adds_bos: false,
     },
     PreTokenizer {
         names: &["deepseek-coder"],
         patterns: &[r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", DEEPSEEK_CJK, r"\p{N}"],
         ignores_merges: false,
         normalises: false,
+        adds_bos: false,
     },
     PreTokenizer {
         names: &["deepseek-v3"],
         patterns: &[r"\p{N}{1,3}", DEEPSEEK3_CJK, DEEPSEEK3],
         ignores_merges: false,
         normalises: false,
+        adds_bos: false,
     },
     PreTokenizer {
         names: &["gpt-2", "phi-2", "olmo", "mpt", "trillion", "gigachat", "a.x-4.0", "mellum"],
         patterns: &[GPT2],
         ignores_merges: false,
         normalises: false,
+        adds_bos: false,
     },
     PreTokenizer {
         names: &["smollm", "starcoder", "refact", "command-r", "codeshell", "minerva-7b"],
         patterns: &[r"\p{N}", GPT2],
         ignores_merges: false,
         normalises: false,
+        adds_bos: false,
     },
     PreTokenizer {
         names: &["falcon"],
         patterns: &[r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"],
         ignores_merges: false,
         normalises: false,
+        adds_bos: false,
     },
     PreTokenizer {
         names: &["tekken"],
         patterns: &[TEKKEN],
         ignores_merges: true,
         normalises: false,
+        adds_bos: true,
     },
 ];
 
