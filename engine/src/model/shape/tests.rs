@@ -133,6 +133,46 @@ fn rope_parameters_are_the_newer_way_to_say_the_same() {
 }
 
 #[test]
+fn what_rope_parameters_leave_out_is_read_from_the_older_fields() {
+    let newer = LLAMA_3_1_8B.replace("rope_scaling", "rope_parameters");
+    assert_eq!(shape(Architecture::Llama, &newer), shape(Architecture::Llama, LLAMA_3_1_8B));
+    let newer = with(
+        &with(
+            GEMMA_3_270M,
+            r#""rope_local_base_freq": 10000.0"#,
+            r#""rope_local_base_freq": 5000.0"#,
+        ),
+        r#""rope_scaling": null"#,
+        r#""rope_parameters": {"full_attention": {"rope_type": "default"}}"#,
+    );
+    let rope = shape(Architecture::Gemma3, &newer).rope;
+    assert_eq!((rope.base, rope.local_base), (1_000_000.0, Some(5_000.0)));
+    let half = |newer: &str| {
+        let outer = r#""partial_rotary_factor": 0.5, "rope_theta": 1000000"#;
+        let text = with(QWEN3_0_6B, r#""rope_theta": 1000000"#, outer);
+        let text = with(&text, r#""rope_scaling": null"#, newer);
+        shape(Architecture::Qwen3, &text).rope.size
+    };
+    assert_eq!(half(r#""rope_parameters": {"partial_rotary_factor": 0.5}"#), 64);
+    assert_eq!(half(r#""rope_parameters": {"rope_type": "default"}"#), 64);
+}
+
+#[test]
+fn newer_and_older_fields_that_contradict_each_other_are_refused() {
+    let beside = |newer: &str| {
+        let text = with(LLAMA_3_1_8B, r#""rope_theta": 500000.0"#, newer);
+        read(Architecture::Llama, &text)
+    };
+    let default = r#""rope_parameters": {"rope_theta": 500000.0, "rope_type": "default"}"#;
+    let error = beside(default).unwrap_err();
+    assert!(matches!(error, LoadError::Corrupt { .. }), "{error}");
+    assert!(error.to_string().contains("rope_parameters and rope_scaling"), "{error}");
+    let same = r#""rope_parameters": {"rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0, "original_max_position_embeddings": 8192, "rope_type": "llama3"}"#;
+    assert_eq!(beside(same).unwrap(), shape(Architecture::Llama, LLAMA_3_1_8B));
+}
+
+#[test]
 fn sizes_that_kernels_cannot_cut_are_refused_by_name() {
     let odd = with(QWEN3_0_6B, r#""head_dim": 128"#, r#""head_dim": 80"#);
     let why = runnable(&shape(Architecture::Qwen3, &odd)).unwrap_err();

@@ -15,25 +15,23 @@ pub(super) fn rope(
     default_base: f64,
 ) -> Result<Rope, LoadError> {
     let whole = config.object("rope_parameters")?;
-    // One for all layers, or one for each kind of layer.
-    let global = match &whole {
-        Some(whole) => whole.object(FULL_LAYER)?.or_else(|| Some(whole.clone())),
-        None => config.object("rope_scaling")?,
+    let global = global(config, whole.as_ref())?;
+    // What the newer fields leave out may stand in the older ones.
+    let newer = |part: Option<&Config>, key: &str| part.map_or(Ok(None), |it| it.float_maybe(key));
+    let base = match newer(global.as_ref().filter(|_| whole.is_some()), "rope_theta")? {
+        Some(base) => base,
+        None => config.float_or("rope_theta", default_base)?,
     };
-    let base = match (&whole, &global) {
-        (Some(_), Some(global)) => global.float_or("rope_theta", default_base)?,
-        _ => config.float_or("rope_theta", default_base)?,
+    let local = whole.as_ref().map_or(Ok(None), |whole| whole.object(WINDOW_LAYER))?;
+    let local_base = match newer(local.as_ref(), "rope_theta")? {
+        _ if architecture != Architecture::Gemma3 => None,
+        Some(base) => Some(base),
+        None => Some(config.float_or("rope_local_base_freq", 10_000.0)?),
     };
-    let local_base = match (architecture, &whole) {
-        (Architecture::Gemma3, Some(whole)) => Some(match whole.object(WINDOW_LAYER)? {
-            Some(local) => local.float_or("rope_theta", 10_000.0)?,
-            None => 10_000.0,
-        }),
-        (Architecture::Gemma3, None) => Some(config.float_or("rope_local_base_freq", 10_000.0)?),
-        _ => None,
+    let part = match newer(global.as_ref(), "partial_rotary_factor")? {
+        Some(part) => part,
+        None => config.float_or("partial_rotary_factor", 1.0)?,
     };
-    let in_part = |config: &Config| config.float_or("partial_rotary_factor", 1.0);
-    let part = in_part(config)? * global.as_ref().map_or(Ok(1.0), in_part)?;
     if !(0.0..=1.0).contains(&part) {
         return Err(config.corrupt(format!("partial_rotary_factor is {part}")));
     }
@@ -43,6 +41,25 @@ pub(super) fn rope(
     };
     let scaling = global.map_or(Ok(RopeScaling::None), |global| scaling(config, &global))?;
     Ok(Rope { pairs, size: (size as f64 * part) as usize, base, local_base, scaling })
+}
+
+/// What says how the layers that see everything are scaled: the newer `rope_parameters`, one for all layers or one for each kind, or the
+/// older `rope_scaling`. Where both are there, as after an edit by hand, they must say the same.
+fn global(config: &Config, whole: Option<&Config>) -> Result<Option<Config>, LoadError> {
+    let older = config.object("rope_scaling")?;
+    let Some(whole) = whole else { return Ok(older) };
+    let newer = whole.object(FULL_LAYER)?.unwrap_or_else(|| whole.clone());
+    if let Some(older) = older {
+        let said = |rope: &Config| -> Result<_, LoadError> {
+            Ok((scaling(config, rope)?, rope.float_or("mscale_all_dim", 0.0)?))
+        };
+        if said(&newer)? != said(&older)? {
+            return Err(config.corrupt(
+                "rope_parameters and rope_scaling scale positions differently: remove the one that is not meant",
+            ));
+        }
+    }
+    Ok(Some(newer))
 }
 
 fn scaling(config: &Config, rope: &Config) -> Result<RopeScaling, LoadError> {
@@ -101,11 +118,9 @@ pub(super) fn attention_scale(
         return Ok(one_by_root(size));
     };
     let plain = one_by_root((latent.nope_size + latent.rope_size) as f64);
-    let rope = match config.object("rope_parameters")? {
-        Some(rope) => Some(rope),
-        None => config.object("rope_scaling")?,
+    let Some(rope) = global(config, config.object("rope_parameters")?.as_ref())? else {
+        return Ok(plain);
     };
-    let Some(rope) = rope else { return Ok(plain) };
     let weight = rope.float_or("mscale_all_dim", 0.0)?;
     let magnitude = yarn_magnitude(rope.float_or("factor", 1.0)?, weight) as f32;
     Ok(plain * magnitude * magnitude)
