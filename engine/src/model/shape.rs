@@ -21,8 +21,9 @@ use crate::hf::Config;
 
 /// Bound on every single size, so that products of sizes cannot overflow.
 const LARGEST: usize = 1 << 24;
-/// Bound on the number of layers, so that a list of them is small.
-const MOST_LAYERS: usize = 1 << 16;
+/// Bound on the number of layers: a step is one job of the threads, and that of so many layers has some tens of phases each, of at most
+/// 65,535. Published models have some hundreds at most.
+const MOST_LAYERS: usize = 1 << 10;
 
 /// Sizes and settings.
 #[derive(Debug, Clone, PartialEq)]

@@ -235,6 +235,7 @@ fn settings_that_make_no_sense_are_corrupt() {
         (r#""num_hidden_layers": 32"#, r#""num_hidden_layers": 0"#),
         (r#""num_hidden_layers": 32"#, r#""num_hidden_layers": 99999999999999999999"#),
         (r#""num_hidden_layers": 32"#, r#""num_hidden_layers": 16777216"#),
+        (r#""num_hidden_layers": 32"#, r#""num_hidden_layers": 1025"#),
         (r#""num_attention_heads": 32"#, r#""num_attention_heads": 0"#),
         (r#""num_attention_heads": 32"#, r#""num_attention_heads": -1"#),
         (r#""num_attention_heads": 32"#, r#""num_attention_heads": "32""#),
