@@ -35,6 +35,10 @@ const MOST_TOKENIZER_CONFIG_BYTES: u64 = 64 << 20;
 
 /// How `architectures` ends for models whose head gives labels.
 const CLASSIFIER: &str = "ForSequenceClassification";
+/// How it ends for those that write text.
+const WRITERS: [&str; 2] = ["ForCausalLM", "ForConditionalGeneration"];
+/// What tensors of heads begin with that make a reward, or a value for training.
+const REWARD_HEADS: [&str; 3] = ["score.", "v_head.", "value_head."];
 
 /// What `config.json` says.
 #[derive(Debug)]
@@ -79,6 +83,14 @@ impl HfFolder {
         };
         for (number, shard) in shards.iter().enumerate() {
             for entry in shard.entries() {
+                // Without it the model would write, which it may not have been trained to.
+                if !is_classifier && REWARD_HEADS.iter().any(|head| entry.name.starts_with(head)) {
+                    return Err(folder.unsupported(format!(
+                        "it has a head of its own, {}; reward models are read as *{CLASSIFIER} with one label (score.weight), and a \
+                         model that writes has none: remove it from the files if that is what this one is for",
+                        entry.name
+                    )));
+                }
                 folder.add(number, entry)?;
             }
         }
@@ -107,6 +119,15 @@ impl HfFolder {
             return Err(whole.unsupported("quantised weights in safetensors"));
         }
         let classes = whole.texts_maybe("architectures")?.unwrap_or_default();
+        let is_known = |class: &&str| {
+            class.ends_with(CLASSIFIER) || WRITERS.iter().any(|writer| class.ends_with(writer))
+        };
+        if let Some(class) = classes.iter().find(|class| !is_known(class)) {
+            return Err(whole.unsupported(format!(
+                "a model of class {class:?}; known are *{} and *{}, which write, and *{CLASSIFIER}, reward models",
+                WRITERS[0], WRITERS[1]
+            )));
+        }
         let is_classifier = classes.iter().any(|class| class.ends_with(CLASSIFIER));
         let config = whole.object("text_config")?.unwrap_or(whole);
         Ok(FolderConfig { architecture, is_classifier, config })

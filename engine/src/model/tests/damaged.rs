@@ -87,6 +87,30 @@ fn families_and_weights_that_are_unknown_are_named() {
 }
 
 #[test]
+fn heads_that_make_rewards_in_unknown_ways_are_refused() {
+    for name in ["score.weight", "score.0.weight", "v_head.summary.weight", "value_head.weight"] {
+        let beside = changed(|model| {
+            let mut head = model.tensors[0].clone();
+            name.clone_into(&mut head.folder);
+            model.tensors.push(head);
+        });
+        assert_unsupported(&beside, name);
+    }
+    let of_class = |class: &str| {
+        changed(|model| {
+            let said = format!(r#"{{"architectures": ["{class}"],"#);
+            model.config = model.config.replacen('{', &said, 1);
+        })
+    };
+    for class in ["Qwen3ForRewardModel", "Qwen3ForTokenClassification", "Qwen3Model"] {
+        assert_unsupported(&of_class(class), class);
+    }
+    for class in ["Qwen3ForCausalLM", "Gemma3ForConditionalGeneration"] {
+        assert!(load(&of_class(class)).is_ok(), "{class}");
+    }
+}
+
+#[test]
 fn a_missing_tensor_and_one_of_another_size_are_named() {
     for name in ["model.embed_tokens", "model.layers.1.self_attn.q_norm", "model.norm", "lm_head"] {
         let whole = format!("{name}.weight");
