@@ -37,7 +37,7 @@ pub(crate) use adapt::AdaptedRows;
 use adapt::Strip;
 pub(crate) use angles::Angles;
 use branch::Joining;
-use buffers::Inputs;
+pub(in crate::model) use buffers::Inputs;
 pub(crate) use buffers::SharedInputs;
 use experts::{ExpertBuffers, SharedExperts};
 use jury_kernels::cpu::shared::{Rows, SharedPages, SharedRows};

@@ -4,7 +4,7 @@
 //! have no order: however tokens are cut into pages, and rows into tiles, the result is the same.
 //!
 //! Values lie in quads: for every 4 tokens, each element's 4 bytes are neighbours. With at most 65,536 tokens no sum
-//! leaves 32 bits (255 * 127 * 65,536 < 2^31).
+//! leaves 32 bits (255 * 127 * 65,536 < 2^31); those of more are carried over to 64 bits in time.
 
 #![allow(unsafe_code)] // Calls functions whose features were detected.
 
@@ -19,6 +19,9 @@ use super::{LANES, SimdLevel, TILE_ROWS, at_level};
 
 /// Tokens whose bytes are neighbours.
 pub const QUAD: usize = 4;
+
+/// Tokens whose sums are sure to fit 32 bits.
+pub const MOST_SUMMED: usize = 65_536;
 
 /// What some pages contribute to the sums of some rows, which see all of them.
 #[derive(Debug)]
@@ -63,10 +66,39 @@ pub fn add_weighted(level: SimdLevel, mut work: WeightedValues<'_>) {
     }
 }
 
+/// The same for sums of any number of tokens: `work.sums` is 0 before and after, and what has been added is in `sums`.
+pub fn add_weighted_long(level: SimdLevel, work: WeightedValues<'_>, sums: &mut [i64]) {
+    let WeightedValues { mut pages, size, weights, stride, rows, sums: narrow } = work;
+    let longest = pages.iter().map(|page| page.tokens).max().unwrap_or(0).max(1);
+    let at_once = (MOST_SUMMED / longest).max(1);
+    while !pages.is_empty() {
+        let (now, later) = pages.split_at(at_once.min(pages.len()));
+        let work = WeightedValues { pages: now, size, weights, stride, rows, sums: &mut *narrow };
+        add_weighted(level, work);
+        for (sum, narrow) in sums.iter_mut().zip(&mut narrow[..rows * 2 * size]) {
+            *sum += i64::from(std::mem::take(narrow));
+        }
+        pages = later;
+    }
+}
+
 /// The sums of one row, `high` and `low` plane, as numbers: `(256 * high + low) * factor`.
 pub fn finish(level: SimdLevel, sums: &[i32], factor: f32, out: &mut [f32]) {
     let (high, low) = sums.split_at(out.len());
     at_level!(level, finish_body, (high: &[i32], low: &[i32], factor: f32, out: &mut [f32]));
+}
+
+/// The same of [`add_weighted_long`]; sums that fit 32 bits give the bits that [`finish`] gives.
+pub fn finish_long(level: SimdLevel, sums: &[i64], factor: f32, out: &mut [f32]) {
+    let (high, low) = sums.split_at(out.len());
+    at_level!(level, finish_long_body, (high: &[i64], low: &[i64], factor: f32, out: &mut [f32]));
+}
+
+#[inline(always)]
+fn finish_long_body(high: &[i64], low: &[i64], factor: f32, out: &mut [f32]) {
+    for ((out, &high), &low) in out.iter_mut().zip(high).zip(low) {
+        *out = (high as f32 * 256.0 + low as f32) * factor;
+    }
 }
 
 #[inline(always)]
@@ -219,6 +251,42 @@ mod tests {
         };
         for level in SimdLevel::available() {
             assert_eq!(run(level, 4), run(SimdLevel::Portable, tokens), "{level:?}");
+        }
+    }
+
+    #[test]
+    fn sums_of_more_tokens_than_32_bits_hold_are_exact() {
+        let (size, length, rows) = (16, 64, 3);
+        let tokens = 3 * MOST_SUMMED;
+        let codes = vec![127; length * size];
+        let plane = vec![255; rows * tokens + QUAD];
+        let page = |position| PageValues { codes: &codes, tokens: length, position };
+        let pages: Vec<PageValues<'_>> = (0..tokens).step_by(length).map(page).collect();
+        for level in SimdLevel::available() {
+            let (mut narrow, mut sums) = (vec![0; rows * 2 * size], vec![0; rows * 2 * size]);
+            let weights = [plane.as_slice(); 2];
+            let (sums_to, stride) = (narrow.as_mut_slice(), tokens);
+            let work = WeightedValues { pages: &pages, size, weights, stride, rows, sums: sums_to };
+            add_weighted_long(level, work, &mut sums);
+            let exact = 255 * 127 * tokens as i64;
+            assert!(sums.iter().all(|&sum| sum == exact) && narrow.iter().all(|&sum| sum == 0));
+            let mut out = [0.0; 16];
+            finish_long(level, &sums[..32], 1.0 / (257.0 * 255.0 * 127.0), &mut out);
+            assert!(out.iter().all(|out| (out / tokens as f32 - 1.0).abs() < 1e-6), "{out:?}");
+        }
+    }
+
+    #[test]
+    fn sums_that_fit_give_the_same_bits_in_64_bits() {
+        let sums: Vec<i32> = (0..64u64)
+            .map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) as i32 - (1 << 30))
+            .collect();
+        let long: Vec<i64> = sums.iter().copied().map(i64::from).collect();
+        for level in SimdLevel::available() {
+            let (mut out, mut same) = ([0.0; 32], [0.0; 32]);
+            finish(level, &sums, 0.3, &mut out);
+            finish_long(level, &long, 0.3, &mut same);
+            assert_eq!(out.map(f32::to_bits), same.map(f32::to_bits), "{level:?}");
         }
     }
 

@@ -15,7 +15,10 @@ use jury_kernels::cpu::quantise::{ScaleKind, quantise};
 use jury_kernels::cpu::shared::SharedPages;
 use jury_kernels::cpu::softmax::{SoftmaxRows, softmax};
 use jury_kernels::cpu::thread_pool::Claim;
-use jury_kernels::cpu::values::{PageValues, QUAD, WeightedValues, add_weighted, finish};
+use jury_kernels::cpu::values::{
+    MOST_SUMMED, PageValues, QUAD, WeightedValues, add_weighted, add_weighted_long, finish,
+    finish_long,
+};
 use jury_kernels::cpu::{LANES, PANEL, SimdLevel};
 
 /// Memory of one thread.
@@ -36,6 +39,8 @@ pub(crate) struct Scratch {
     factors: Vec<f32>,
     /// queries x planes x value size.
     sums: Vec<i32>,
+    /// The same where so many tokens are seen that 32 bits may not hold their sums; else empty.
+    long_sums: Vec<i64>,
 }
 
 /// The data of one layer's attention.
@@ -90,6 +95,10 @@ impl AttentionLayer<'_> {
         });
         self.softmax(tile, tokens, scratch, stride);
         scratch.sums.fill(0);
+        scratch.long_sums.clear();
+        if tokens > MOST_SUMMED {
+            scratch.long_sums.resize(scratch.sums.len(), 0);
+        }
         self.add_values(tile, tokens, scratch, stride);
         self.write(tile, scratch);
     }
@@ -193,9 +202,13 @@ impl AttentionLayer<'_> {
         let size = self.shape.layout.value_size;
         let mut add = |queries: Range<usize>, pages: &[PageValues<'_>]| {
             let weights = scratch.planes.each_ref().map(|plane| &plane[queries.start * stride..]);
-            let sums = &mut scratch.sums[queries.start * 2 * size..];
-            let rows = queries.len();
-            add_weighted(self.level, WeightedValues { pages, size, weights, stride, rows, sums });
+            let first = queries.start * 2 * size;
+            let (sums, rows) = (&mut scratch.sums[first..], queries.len());
+            let work = WeightedValues { pages, size, weights, stride, rows, sums };
+            match scratch.long_sums.get_mut(first..).filter(|sums| !sums.is_empty()) {
+                None => add_weighted(self.level, work),
+                Some(long_sums) => add_weighted_long(self.level, work, long_sums),
+            }
         };
         let (mut pages, mut queries) = (Vec::new(), 0..0);
         self.each_shared_part(tile, tokens, |part| {
@@ -218,6 +231,7 @@ impl AttentionLayer<'_> {
     fn write(&self, tile: &AttentionTile, scratch: &Scratch) {
         let (size, per_kv) = (self.shape.layout.value_size, self.shape.heads_per_kv);
         let mut sums = scratch.sums.chunks_exact(2 * size).zip(&scratch.factors);
+        let mut long_sums = scratch.long_sums.chunks_exact(2 * size);
         let first = (tile.head * per_kv + tile.queries.start) * size;
         let columns = first..first + tile.queries.len() * size;
         for rows in tile.runs() {
@@ -225,7 +239,11 @@ impl AttentionLayer<'_> {
             for index in 0..rows.len() {
                 block.write(self.level, index, |out| {
                     for (out, (sums, factor)) in out.chunks_exact_mut(size).zip(&mut sums) {
-                        finish(self.level, sums, factor / block_length(size) as f32, out);
+                        let factor = factor / block_length(size) as f32;
+                        match long_sums.next() {
+                            None => finish(self.level, sums, factor, out),
+                            Some(sums) => finish_long(self.level, sums, factor, out),
+                        }
                         hadamard(self.level, out);
                     }
                 });
@@ -254,3 +272,6 @@ impl Scratch {
         self.sums.resize(queries * 2 * layout.value_size, 0);
     }
 }
+
+#[cfg(test)]
+mod tests;

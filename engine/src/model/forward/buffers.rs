@@ -11,7 +11,7 @@ use jury_kernels::cpu::{GROUP, LANES, SimdLevel};
 
 /// Inputs of a product.
 #[derive(Debug, Default)]
-pub(super) struct Inputs {
+pub(in crate::model) struct Inputs {
     floats: Rows<f32>,
     codes: QuantRows,
 }
@@ -34,17 +34,17 @@ pub(crate) struct InputsBlock<'a> {
 
 impl Inputs {
     /// Makes room; contents are unspecified.
-    pub(super) fn resize(&mut self, rows: usize, width: usize, scales: ScaleKind) {
+    pub(in crate::model) fn resize(&mut self, rows: usize, width: usize, scales: ScaleKind) {
         self.floats.resize(rows, width);
         self.codes.resize(rows, width, scales);
     }
 
     /// All rows, one after the other.
-    pub(super) fn floats(&self) -> &[f32] {
+    pub(in crate::model) fn floats(&self) -> &[f32] {
         self.floats.as_slice()
     }
 
-    pub(super) fn share<'a>(&'a mut self, phases: &'a Phases) -> SharedInputs<'a> {
+    pub(in crate::model) fn share<'a>(&'a mut self, phases: &'a Phases) -> SharedInputs<'a> {
         SharedInputs {
             floats: self.floats.share(phases),
             codes: SharedCodes::new(&mut self.codes, phases),
