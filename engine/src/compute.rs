@@ -193,6 +193,17 @@ impl Compute {
         }
     }
 
+    /// Whether what a token is embedded as holds numbers alone. Else no sample may come of it: keys and values are kept as codes, and no code
+    /// says that there was no number. Elsewhere they are floats, and every later row is no number either.
+    pub(crate) fn embeds(&mut self, shape: &Shape, token: u32) -> bool {
+        match self {
+            Compute::Own { weights, .. } => {
+                weights.embedding.is_finite(token, shape.embedding_scale)
+            }
+            _ => true,
+        }
+    }
+
     /// Waits for the oldest step under way: what is asked from now on is of it.
     pub(crate) fn land(&mut self) {
         if let Compute::Card(model) = self {

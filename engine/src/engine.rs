@@ -85,6 +85,8 @@ pub struct Engine {
 struct GroupState {
     id: GroupId,
     prompt: Vec<u32>,
+    /// Whether all its tokens are embedded as numbers; else nothing that is computed of it is one.
+    is_embedded: bool,
     /// What changes the weights for all its rows, prompt and samples alike.
     adapter: Option<(AdapterId, Arc<Adapted>)>,
     /// With which prompts it may share what is computed.
@@ -134,6 +136,7 @@ impl Engine {
         let shape = Shape::read(&files)?;
         model::runnable(&shape).map_err(|why| files.unsupported(why))?;
         let tokens = Arc::new(Tokens::of_files(&files)?);
+        tokens.check(shape.vocabulary).map_err(|why| files.corrupt(why))?;
         let mut info = model::describe(&files, &shape)?.with_tokens(&tokens);
         let scalar_head = ScalarHead::load(&files, &shape)?;
         let level = SimdLevel::detect();
@@ -159,6 +162,14 @@ impl Engine {
                 pre_tokenizer = info.pre_tokenizer,
                 "the file does not name its pre-tokenizer (tokenizer.ggml.pre): it is a guess, and tokens may be \
                  others than the model was trained on"
+            );
+        }
+        if tokens.len() > shape.vocabulary {
+            tracing::warn!(
+                model = info.name,
+                tokens = tokens.len(),
+                known = shape.vocabulary,
+                "the tokenizer has tokens that the model does not know: prompts with one are refused"
             );
         }
         // Such files were cut otherwise by earlier versions.
@@ -368,6 +379,7 @@ pub fn inspect(path: &Path) -> Result<ModelInfo, LoadError> {
     let shape = Shape::read(&files)?;
     model::runnable(&shape).map_err(|why| files.unsupported(why))?;
     let tokens = Tokens::of_files(&files)?;
+    tokens.check(shape.vocabulary).map_err(|why| files.corrupt(why))?;
     model::Weights::check(&files, &shape)?;
     Ok(model::describe(&files, &shape)?.with_tokens(&tokens))
 }

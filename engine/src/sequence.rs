@@ -38,6 +38,8 @@ pub(crate) struct Sequence {
     pub(crate) on_base: bool,
     /// Whether it leaves at the next step.
     pub(crate) cancelled: bool,
+    /// Whether all its tokens are embedded as numbers; else nothing that is computed after them is one.
+    pub(crate) is_embedded: bool,
     /// Tokens to compute next, drafts last; the logits after the last are wanted, and those before each draft.
     pub(crate) pending: Vec<u32>,
     pub(crate) cache: OwnCache,
@@ -125,6 +127,7 @@ impl Sequence {
             spec,
             on_base,
             cancelled: false,
+            is_embedded: true,
             pending: Vec::new(),
             cache: OwnCache::default(),
             tokens: 0,
@@ -211,6 +214,7 @@ impl Sequence {
     /// Acts on logits that are not for a free token, with the hidden state behind them.
     pub(crate) fn take_logits(&mut self, tokens: &Tokens, read: &mut Reader<'_>) -> Wish {
         match self.run {
+            _ if !self.is_embedded => Wish::Failed(self.not_a_number()),
             _ if self.closes => self.close(read),
             Some(_) => self.take_slot_logits(read),
             None => self.end_free_text(tokens, read),
@@ -230,8 +234,8 @@ impl Sequence {
         tokens: &Tokens,
         read: &mut Reader<'_>,
     ) -> Wish {
-        let Some(token) = token else {
-            return Wish::Failed(SampleError::NotANumber { tokens: self.tokens });
+        let Some(token) = token.filter(|_| self.is_embedded) else {
+            return Wish::Failed(self.not_a_number());
         };
         self.tokens += 1;
         let is_accepted = self.drafts.take(token);
@@ -286,7 +290,7 @@ impl Sequence {
     fn close(&mut self, read: &mut Reader<'_>) -> Wish {
         let hidden = read.hidden();
         if !hidden.iter().all(|number| number.is_finite()) {
-            return Wish::Failed(SampleError::NotANumber { tokens: self.tokens });
+            return Wish::Failed(self.not_a_number());
         }
         self.last_hidden = Some(hidden.to_vec());
         Wish::Done
@@ -314,10 +318,12 @@ impl Sequence {
                 Wish::Feed
             }
             readout::Next::Done { .. } => Wish::Done,
-            readout::Next::NotANumber => {
-                Wish::Failed(SampleError::NotANumber { tokens: self.tokens })
-            }
+            readout::Next::NotANumber => Wish::Failed(self.not_a_number()),
         }
+    }
+
+    fn not_a_number(&self) -> SampleError {
+        SampleError::NotANumber { tokens: self.tokens }
     }
 
     /// What the sample generated.

@@ -24,7 +24,7 @@ pub(crate) use text::GeneratedText;
 use crate::error::{LoadError, PromptError};
 use crate::files::ModelFiles;
 use crate::gguf::GgufFile;
-use crate::prompt::{Prompt, Trust};
+use crate::prompt::{Message, Prompt, Role, Span, Trust};
 pub(crate) use chat::Turn;
 use chat::{ChatTemplate, Piece};
 use folder::TokenizerFolder;
@@ -87,6 +87,32 @@ impl Tokens {
         let has_chat_template = folder.template.is_some();
         let add_bos = !has_chat_template && folder.adds_bos();
         Ok(Tokens { vocabulary, template, add_bos })
+    }
+
+    /// Holds the tokenizer to a model that embeds so many tokens.
+    ///
+    /// # Errors
+    /// What any prompt may hold is beyond them: a token of plain text, or of the template. Others are refused where they occur.
+    pub(crate) fn check(&self, embedded: usize) -> Result<(), String> {
+        if self.len() <= embedded {
+            return Ok(());
+        }
+        let is_beyond = |token: &u32| *token as usize >= embedded;
+        // A template that refuses so short a conversation is not looked at.
+        let spans = vec![Span::untrusted("a")];
+        let prompt = Prompt { messages: vec![Message { role: Role::User, spans }] };
+        let prompt = self.encode_prompt(&prompt, Turn::ModelSpeaks).unwrap_or_default();
+        let found = match self.vocabulary.last_of_text().filter(is_beyond) {
+            Some(token) => Some((token, "text may become")),
+            None => prompt.into_iter().find(is_beyond).map(|token| (token, "prompts have")),
+        };
+        found.map_or(Ok(()), |(token, use_of_it)| {
+            let tokens = self.len();
+            Err(format!(
+                "its tokenizer has {tokens} tokens, and the model knows {embedded}: not token {token}, which {use_of_it}; take the \
+                 tokenizer that was published with these weights"
+            ))
+        })
     }
 
     /// How text is cut into words before BPE, where a GGUF file has a name for it.
@@ -162,9 +188,9 @@ impl Tokens {
         self.vocabulary.is_end(token)
     }
 
-    /// All tokens whose text starts with this byte.
-    pub(crate) fn starting_with(&self, first: u8) -> Vec<u32> {
-        (0..self.vocabulary.len() as u32)
+    /// All of the first `outputs` tokens whose text starts with this byte.
+    pub(crate) fn starting_with(&self, first: u8, outputs: usize) -> Vec<u32> {
+        (0..self.vocabulary.len().min(outputs) as u32)
             .filter(|&token| self.bytes(token).first() == Some(&first))
             .collect()
     }

@@ -79,6 +79,9 @@ impl Engine {
         if self.sequences[sequence].is_past_free_text() {
             self.counters.readout_tokens += pending.len() as u64;
         }
+        if !pending.iter().all(|&token| self.compute.embeds(&self.shape, token)) {
+            self.sequences[sequence].is_embedded = false;
+        }
         for (index, &token) in pending.iter().enumerate() {
             let (page, slot) = self.next_slot(sequence);
             let cache = &mut self.sequences[sequence].cache;

@@ -122,6 +122,10 @@ impl Engine {
             let mut outputs = self.compute.outputs(&self.shape, row);
             group.logits = outputs.logits().to_vec();
             group.last_hidden = outputs.hidden().to_vec();
+            if !group.is_embedded {
+                group.logits.fill(f32::NAN);
+                group.last_hidden.fill(f32::NAN);
+            }
             group.stage = Stage::Ready;
             self.counters.prefills += 1;
             let (group, prompt_tokens, cached_tokens) =

@@ -47,12 +47,15 @@ impl Engine {
         }
         let sequence_pages = longest.div_ceil(PAGE_TOKENS);
         self.check_memory(prompt_tokens.div_ceil(PAGE_TOKENS) + sequence_pages)?;
+        let mut tokens = group.prompt.iter();
+        let is_embedded = tokens.all(|&token| self.compute.embeds(&self.shape, token));
         let id = GroupId(self.next_group);
         self.next_group += 1;
         let realm = Realm { weights: adapter.as_ref().map(|&(id, _)| id), salt: group.cache_salt };
         self.groups.push_back(GroupState {
             id,
             prompt: group.prompt,
+            is_embedded,
             stage: Stage::Queued,
             waiting,
             live: 0,
@@ -75,7 +78,7 @@ impl Engine {
         if prompt.is_empty() {
             return Err(invalid("prompt", "it has no tokens"));
         }
-        let vocabulary = self.tokens.len();
+        let vocabulary = self.tokens.len().min(self.shape.vocabulary);
         match prompt.iter().find(|&&token| token as usize >= vocabulary) {
             None => Ok(()),
             Some(token) => {
@@ -122,9 +125,10 @@ impl Engine {
             return Err(invalid("readout.choices", "they must be distinct and not empty"));
         }
         let (tokens, known) = (&self.tokens, &mut self.starting_with);
+        let outputs = self.shape.outputs;
         let starting_with = |byte: u8| {
             let found = known.entry(byte);
-            Arc::clone(found.or_insert_with(|| Arc::new(tokens.starting_with(byte))))
+            Arc::clone(found.or_insert_with(|| Arc::new(tokens.starting_with(byte, outputs))))
         };
         TokenisedReadout::new(readout, tokens, starting_with)
             .map_err(|error| invalid("readout", &error.to_string()))

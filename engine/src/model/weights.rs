@@ -14,6 +14,8 @@ pub(crate) use feed::{Feed, Gated};
 pub(crate) use reader::Reader;
 pub(crate) use scales::InputScales;
 
+use std::collections::HashMap;
+
 use super::Shape;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
@@ -63,6 +65,9 @@ pub(crate) struct Embedding {
     kind: BlockType,
     bytes: Vec<u8>,
     row_bytes: usize,
+    width: usize,
+    /// Whether rows hold numbers alone, as far as anyone asked.
+    finite: HashMap<u32, bool>,
 }
 
 // === impl Embedding ===
@@ -72,6 +77,19 @@ impl Embedding {
     pub(crate) fn row(&self, token: u32, out: &mut [f32]) {
         let at = token as usize * self.row_bytes;
         self.kind.read_floats(&self.bytes[at..at + self.row_bytes], out);
+    }
+
+    /// Whether a token's row, times the scale of embeddings, holds numbers alone. Published tables have rows of tokens that nobody uses:
+    /// only those that are used are looked at, once.
+    pub(crate) fn is_finite(&mut self, token: u32, scale: f32) -> bool {
+        if let Some(&known) = self.finite.get(&token) {
+            return known;
+        }
+        let mut row = vec![0.0; self.width];
+        self.row(token, &mut row);
+        let is_finite = row.iter().all(|value| (value * scale).is_finite());
+        self.finite.insert(token, is_finite);
+        is_finite
     }
 }
 
@@ -109,6 +127,8 @@ impl Weights {
             kind: table.block_type,
             bytes: reader.bytes(table)?.into_owned(),
             row_bytes: table.block_type.row_bytes(width),
+            width,
+            finite: HashMap::new(),
         };
         let head = reader.matrix(files.head(), width, shape.outputs)?;
         Ok(Weights {

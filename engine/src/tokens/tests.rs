@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::prompt::{Message, Role, Span};
 use crate::tokens::written::{CONTROL, Entry, sentence_piece_entries, write};
 
 fn fixture(family: &str) -> Tokens {

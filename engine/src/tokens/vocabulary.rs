@@ -96,6 +96,14 @@ impl Vocabulary {
         self.bytes.len()
     }
 
+    /// The last token that text may become in which nothing is structure. Unknown of SentencePiece's vocabularies, which come with the
+    /// tables of their models.
+    pub(crate) fn last_of_text(&self) -> Option<u32> {
+        let Cutter::Bpe(tokenizer) = &self.cutter else { return None };
+        let cut = tokenizer.get_vocab(false).into_values();
+        cut.chain(self.whole.tokens()).max()
+    }
+
     pub(crate) fn pre_tokenizer(&self) -> Option<&NamedPreTokenizer> {
         self.pre_tokenizer.as_ref()
     }

@@ -26,3 +26,4 @@ mod samples;
 mod scalar;
 mod speculative;
 mod support;
+mod table;

@@ -108,6 +108,11 @@ impl SpecialTokens {
         self.texts.get(&token).map(String::as_str)
     }
 
+    /// All of them, in no order.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = u32> {
+        self.texts.keys().copied()
+    }
+
     /// The first in a text: where, how long, which; the longest of those that start there.
     pub(super) fn find(&self, text: &str) -> Option<(usize, usize, Special)> {
         text.bytes().enumerate().find_map(|(at, first)| {
