@@ -52,10 +52,11 @@ pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
     }
     let config = EvalConfig::try_from(args.run)?;
     let meter = Meter::new(config.quiet);
-    let Some(Drawn { items, folder, exit }) = draw(&config, &meter).await? else {
+    let Some(Drawn { items, folder, exit, mut left_out }) = draw(&config, &meter).await? else {
         return Ok(Exit::Interrupted);
     };
-    let mut verdicts = folder.verdicts()?;
+    let mut verdicts = left_out.verdicts_of(&meter, &items, folder.path(), folder.verdicts()?);
+    left_out.write(folder.path())?;
     let mut reports = folder.clone();
     if let Some(n) = config.first {
         verdicts.iter_mut().for_each(|verdict| first(verdict, n));
@@ -106,6 +107,8 @@ pub struct Drawn {
     pub folder: Folder,
     /// How the judging ended: some items may have no verdict.
     pub exit: Exit,
+    /// What is written to the folder's file of what is left out.
+    pub left_out: LeftOut,
 }
 
 /// Settles the items and judges those that are not judged yet; `None` after Ctrl-C.
@@ -128,7 +131,7 @@ pub async fn draw(config: &EvalConfig, meter: &Meter) -> Result<Option<Drawn>, F
         meter.print("jury: interrupted; the same command goes on from here");
         return Ok(None);
     }
-    Ok(Some(Drawn { items, folder, exit }))
+    Ok(Some(Drawn { items, folder, exit, left_out }))
 }
 
 fn report(

@@ -1,6 +1,6 @@
 //! Items beside what their judge said.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jury_grm::domain::{Item, Sample, ScoreRequest, Settings, Verdict};
 use jury_grm::plan::duplicate_of;
@@ -102,6 +102,42 @@ pub fn join(
         });
     }
     (judged, left_out)
+}
+
+/// Ids of verdicts that are of no item at hand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Strangers {
+    /// Of items under whose id something else was judged, and nothing of theirs.
+    pub of_others: Vec<String>,
+    /// That no item has.
+    pub unknown: Vec<String>,
+}
+
+/// The verdicts that are of `items` ([`Verdict::is_of`]), the last where there are several of one; and the others.
+pub fn of_items(items: &[Item], verdicts: Vec<Verdict>) -> (Vec<Verdict>, Strangers) {
+    let by_id: HashMap<&str, &Item> = items.iter().map(|item| (&*item.id, item)).collect();
+    let mut last = HashMap::new();
+    for (place, verdict) in verdicts.iter().enumerate() {
+        if by_id.get(&*verdict.item_id).is_some_and(|item| verdict.is_of(item)) {
+            last.insert(verdict.item_id.clone(), place);
+        }
+    }
+    let (mut kept, mut strangers) = (Vec::with_capacity(last.len()), Strangers::default());
+    for (place, verdict) in verdicts.into_iter().enumerate() {
+        match last.get(&verdict.item_id) {
+            Some(of_item) if *of_item == place => kept.push(verdict),
+            Some(_) => {}
+            None if by_id.contains_key(&*verdict.item_id) => {
+                strangers.of_others.push(verdict.item_id);
+            }
+            None => strangers.unknown.push(verdict.item_id),
+        }
+    }
+    for ids in [&mut strangers.of_others, &mut strangers.unknown] {
+        let mut seen = HashSet::new();
+        ids.retain(|id| seen.insert(id.clone()));
+    }
+    (kept, strangers)
 }
 
 fn by_id(verdicts: Vec<Verdict>) -> HashMap<String, Vec<Verdict>> {

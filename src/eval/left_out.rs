@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use jury_grm::domain::json_line;
+use jury_eval::judged::{Strangers, of_items};
+use jury_grm::domain::{Item, Verdict, json_line};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
 use serde::Serialize;
@@ -47,6 +48,23 @@ impl LeftOut {
     pub fn tell_one(&mut self, meter: &Meter, what: &'static str, id: String, why: String) {
         meter.print(&format!("jury: {id}: {why}; left out"));
         self.0.push(Line { what, id, why });
+    }
+
+    /// Takes the verdicts that are of `items`, and tells of the others.
+    pub fn verdicts_of(
+        &mut self,
+        meter: &Meter,
+        items: &[Item],
+        folder: &Path,
+        verdicts: Vec<Verdict>,
+    ) -> Vec<Verdict> {
+        let (kept, Strangers { of_others, unknown }) = of_items(items, verdicts);
+        let place = folder.display();
+        let why = format!("{place} has samples of something else under their ids");
+        self.tell(meter, "items", &why, of_others);
+        let why = format!("{place} has samples of them, and they are not among the items");
+        self.tell(meter, "items", &why, unknown);
+        kept
     }
 
     /// Writes all names; an older file goes where there are none.

@@ -64,8 +64,9 @@ impl Run<'_> {
     pub fn questions(&self, verdicts: &[Verdict]) -> Result<Vec<Asked>, Failed> {
         let by_id: HashMap<&str, &Item> = self.items.iter().map(|item| (&*item.id, item)).collect();
         let known =
-            verdicts.iter().filter_map(|verdict| Some((by_id.get(&*verdict.item_id)?, verdict)));
+            verdicts.iter().filter_map(|verdict| Some((*by_id.get(&*verdict.item_id)?, verdict)));
         known
+            .filter(|(item, verdict)| verdict.is_of(item))
             .map(|(item, verdict)| Asked::of_samples(item, verdict, &self.template))
             .collect::<Result<_, _>>()
             .or_exit(Exit::Usage)

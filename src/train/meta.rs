@@ -31,10 +31,11 @@ pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
     check_name(&args)?;
     let config = EvalConfig::try_from(samples_of(&args))?;
     let meter = Meter::new(args.quiet);
-    let Some(Drawn { items, folder, exit }) = draw(&config, &meter).await? else {
+    let Some(Drawn { items, folder, exit, mut left_out }) = draw(&config, &meter).await? else {
         return Ok(Exit::Interrupted);
     };
-    let mut verdicts = folder.verdicts()?;
+    let mut verdicts = left_out.verdicts_of(&meter, &items, folder.path(), folder.verdicts()?);
+    left_out.write(folder.path())?;
     if args.replay && verdicts.is_empty() {
         let problem = anyhow!(
             "--replay: {} has no samples, and a replay draws none; leave it out, or name another folder with --samples",
@@ -55,8 +56,12 @@ pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
             let ended = || signals.drain.is_cancelled();
             let mut reader = model.load_reader(&meter)?;
             let others = args.more_samples.iter().map(|path| Folder::at(path));
-            let others = others.map(|folder| Ok((folder.any_samples()?, folder)));
+            let others = others.map(|folder| {
+                let samples = folder.any_samples()?;
+                Ok((left_out.verdicts_of(&meter, &items, folder.path(), samples), folder))
+            });
             more = others.collect::<Result<Vec<_>, Failed>>()?;
+            left_out.write(folder.path())?;
             let all = iter::once((&mut verdicts, &folder));
             for (verdicts, folder) in all.chain(more.iter_mut().map(|(of, folder)| (of, &*folder)))
             {

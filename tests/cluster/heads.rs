@@ -45,14 +45,15 @@ fn a_head_on_a_model_of_its_own_is_trained_resumed_and_ranks_what_was_drawn() {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (file, samples, model) = (path("items.jsonl"), path("drawn"), model_path());
     items(Path::new(&file));
-    let trained = |out: &str, more: &[&str]| {
+    let both_told = |out: &str, more: &[&str]| {
         let command = ["train", "meta", "--items", &file, "--out", out, "--samples", &samples];
         let settings = ["--model", &model, "--backbone", &model, "-k", "2"];
         let settings = [&settings[..], &["--max-critique-tokens", "8"], more].concat();
         let ended = jury(&[&command[..], &settings].concat());
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        ended.stdout
+        (ended.stdout, ended.stderr)
     };
+    let trained = |out: &str, more: &[&str]| both_told(out, more).0;
     let (first, second) = (path("first.safetensors"), path("second.safetensors"));
     let said = trained(&first, &["--name", "apart"]);
     assert!(said.contains(&format!("--meta model:{model},head:{first}")), "{said}");
@@ -80,13 +81,43 @@ fn a_head_on_a_model_of_its_own_is_trained_resumed_and_ranks_what_was_drawn() {
     // The same samples once more, as another stage's: twice as many rows, and nothing is drawn.
     let other = path("other");
     fs::create_dir(&other).unwrap();
-    let verdicts = Path::new(&samples).join("verdicts.jsonl");
-    fs::copy(verdicts, Path::new(&other).join("pairs.verdicts.jsonl")).unwrap();
+    let verdicts = fs::read_to_string(Path::new(&samples).join("verdicts.jsonl")).unwrap();
+    let pairs = Path::new(&other).join("pairs.verdicts.jsonl");
+    fs::write(&pairs, &verdicts).unwrap();
     let n_rows = |said: &str| said.split(' ').next().unwrap().parse::<usize>().unwrap();
     let third = path("third.safetensors");
     let more = ["--replay", "--more-samples", &other];
     let both = trained(&third, &[&["--name", "apart"][..], &more].concat());
     assert_eq!(n_rows(&both), 2 * n_rows(&said), "{both}");
+
+    // Of another file, whose items have the same ids or others: what was judged there is not what this file says is right.
+    let elsewhere: String = verdicts
+        .lines()
+        .map(|line| {
+            let mut verdict: Value = serde_json::from_str(line).unwrap();
+            verdict["provenance"]["item_digest"] = json!("of another text");
+            if verdict["item_id"] == "i3-1" {
+                verdict["item_id"] = json!("elsewhere");
+            }
+            format!("{verdict}\n")
+        })
+        .collect();
+    fs::write(&pairs, elsewhere).unwrap();
+    let (none_more, told) = both_told(&third, &[&["--name", "apart"][..], &more].concat());
+    assert_eq!(n_rows(&none_more), n_rows(&said), "{none_more}");
+    let n_others = 2 * QUERIES.len() - 1;
+    for why in [
+        format!(
+            "{n_others} items are left out: {other} has samples of something else under their ids"
+        ),
+        format!(
+            "1 items are left out: {other} has samples of them, and they are not among the items: elsewhere"
+        ),
+    ] {
+        assert!(told.contains(&why), "{why}: {told}");
+    }
+    let left_out = fs::read_to_string(Path::new(&samples).join("left-out.jsonl")).unwrap();
+    assert_eq!(left_out.lines().count(), n_others + 1, "{left_out}");
 
     let ranked = |meta: &str| {
         let settings = ["--model", &model, "--meta", meta, "--replay", "--json", "-"];

@@ -22,12 +22,14 @@ pub fn label(item: &Item, scale: Scale, samples: &[Sample]) -> Vec<LabelledState
     samples.iter().filter_map(row).collect()
 }
 
-/// The same of all items that were judged.
+/// The same of all items that were judged. A verdict of another item under an item's id is none of its.
 pub fn label_all(items: &[Item], verdicts: &[Verdict]) -> Vec<LabelledState> {
-    let by_id: HashMap<&str, &Verdict> =
-        verdicts.iter().map(|verdict| (&*verdict.item_id, verdict)).collect();
+    let mut by_id = HashMap::<&str, Vec<&Verdict>>::new();
+    verdicts.iter().for_each(|of| by_id.entry(&*of.item_id).or_default().push(of));
     let of_item = |item: &Item| {
-        let Some(verdict) = by_id.get(&*item.id) else { return Vec::new() };
+        let same_id = by_id.get(&*item.id).map(Vec::as_slice).unwrap_or_default();
+        let verdict = same_id.iter().rev().find(|verdict| verdict.is_of(item));
+        let Some(verdict) = verdict else { return Vec::new() };
         let scale = verdict.provenance.settings.scale;
         label(item, scale, verdict.samples.as_deref().unwrap_or_default())
     };

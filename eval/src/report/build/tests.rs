@@ -1,3 +1,4 @@
+use jury_grm::digest::item_digest;
 use jury_grm::domain::{
     Counts, FailureKind, Finish, Item, Outcome, Provenance, Query, Reproducible, RunReport, Sample,
     SampleSpec, Scores, Settings, Status, StoppedBy, Usage, Verdict, Voting,
@@ -6,7 +7,7 @@ use jury_grm::domain::{
 use super::*;
 use crate::curve::tests::judged;
 use crate::first::first;
-use crate::judged::join;
+use crate::judged::{Strangers, join, of_items};
 use crate::report::{Report, markdown, png, svg, tradeoff_png, tradeoff_svg};
 use crate::truth::Truth;
 
@@ -209,4 +210,28 @@ fn the_first_sample_of_an_item_in_panels_is_a_round() {
     first(&mut in_panels, 1);
     assert_eq!(in_panels.samples.map(|samples| samples.len()), Some(2));
     assert_eq!((in_panels.counts.asked, in_panels.provenance.settings.k), (2, 1));
+}
+
+/// Files count their items from 1, so that another file's samples lie under the same ids.
+#[test]
+fn verdicts_of_something_else_under_an_items_id_are_told_apart() {
+    let judged = |at: usize, of: &Item| {
+        let mut verdict = verdict(at);
+        verdict.provenance.item_digest = Some(item_digest(of));
+        verdict
+    };
+    let items: Vec<Item> = (1..4).map(item).collect();
+    let verdicts = vec![
+        judged(1, &item(7)),
+        judged(2, &items[1]),
+        judged(2, &item(7)),
+        judged(9, &item(9)),
+        judged(1, &item(8)),
+        verdict(3),
+    ];
+    let (kept, strangers) = of_items(&items, verdicts);
+    let ids: Vec<&str> = kept.iter().map(|verdict| &*verdict.item_id).collect();
+    assert_eq!(ids, ["2", "3"], "one that does not tell what it is of is taken by its id");
+    let Strangers { of_others, unknown } = strangers;
+    assert_eq!((of_others, unknown), (vec!["1".to_owned()], vec!["9".to_owned()]));
 }
