@@ -51,8 +51,11 @@ pub enum Event {
 pub struct SampleOutput {
     /// Free text, opening and read-out text, in this order.
     pub text: String,
-    /// The free text's tokens as they were drawn, the end token left out: what a policy gradient is taken of.
+    /// The free text's tokens as they were drawn, the end token left out. With `end` they are what a policy gradient is taken
+    /// of: where a text ends was drawn, too.
     pub tokens: Vec<u32>,
+    /// The end token, which is no text; `None` unless it ended the free text.
+    pub end: Option<u32>,
     /// Length of the free text within `text`.
     pub free_text_bytes: usize,
     /// Tokens that the model chose: free tokens (the end token included) and those of the read-out choices.

@@ -47,6 +47,8 @@ pub(crate) struct Sequence {
     pub(crate) tokens: usize,
     /// The same tokens, but for an end token.
     pub(crate) drawn: Vec<u32>,
+    /// The end token, once it is drawn.
+    end: Option<u32>,
     pub(crate) drafts: Drafts,
     /// Steps that have rows of it and are not read yet, the older first.
     flights: VecDeque<Rows>,
@@ -132,6 +134,7 @@ impl Sequence {
             cache: OwnCache::default(),
             tokens: 0,
             drawn: Vec::new(),
+            end: None,
             drafts: Drafts::default(),
             flights: VecDeque::new(),
             text,
@@ -241,6 +244,7 @@ impl Sequence {
         let is_accepted = self.drafts.take(token);
         if tokens.is_end(token) && !self.spec.ignores_end {
             self.finish = Finish::EndOfText;
+            self.end = Some(token);
             self.cache.tokens -= self.drafts.give_up() + usize::from(is_accepted);
             return self.end_free_text(tokens, read);
         }
@@ -340,10 +344,12 @@ impl Sequence {
         }
         let finish = if cancelled { Finish::Cancelled } else { self.finish };
         let last_hidden = self.last_hidden.filter(|_| !cancelled);
+        let end = self.end.filter(|_| !cancelled);
         let tokens = self.drawn;
         SampleOutput {
             text,
             tokens,
+            end,
             free_text_bytes,
             generated_tokens,
             finish,

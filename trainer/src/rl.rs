@@ -8,7 +8,7 @@
 //!
 //! One update a batch, so that the ratio to the drawing policy is 1 and needs no clipping. KL to the start model is
 //! estimated per token by k3, `exp(ref - now) - (ref - now) - 1` (Schulman 2020), in the loss. A loss is the mean over a
-//! sequence's tokens, then over sequences. A group whose rewards are all equal has no advantage and no gradient: it is left
+//! sequence's tokens, the end token that the model wrote included, then over sequences. A group whose rewards are all equal has no advantage and no gradient: it is left
 //! out, its KL too, and counted.
 //!
 //! A step is a function of weights, moments and its number: a run that was killed and goes on is the run that was not.
@@ -41,6 +41,9 @@ use crate::order;
 use crate::sft::seven_digits;
 use grpo::Learned;
 use state::State;
+
+/// What a step learns from, part of what a run is: it changes where the same settings come to other steps.
+const LAW: &str = "end tokens are learned";
 
 /// What is drawn for, and what rewards it.
 pub trait Environment {
@@ -158,10 +161,12 @@ pub fn reinforce(
     let mut optimiser = AdamW::new(model, config.optimiser.clone());
     // The number of steps decides nothing, so that a run can be made longer.
     let settings = serde_json::to_string(&RlConfig { steps: 0, ..config.clone() });
-    let run = digest(tasks, &format!("{} {}", places.start, settings.unwrap_or_default()));
+    let words = format!("{} {} {LAW}", places.start, settings.unwrap_or_default());
+    let run = digest(tasks, &words);
     let loaded = checkpoint::load(places.checkpoint, model, &mut optimiser, |state: &State| {
         if state.run != run {
-            let why = "it is of a run with other items or settings; give those again, or remove it to start anew";
+            let why = "it is of a run with other items or settings, or of a release that learned otherwise; give those \
+                       again, or remove it to start anew";
             return Err(TuneError::foreign(places.checkpoint, why));
         }
         Ok(state.updates)

@@ -216,4 +216,8 @@ fn a_sample_that_ignores_the_end_draws_all_its_tokens() {
     let outputs = run(&mut engine, prompt, vec![sample(0, 0.0, 100), endless]);
     assert_eq!(outputs[0].finish, Finish::EndOfText);
     assert_eq!((outputs[1].finish, outputs[1].generated_tokens), (Finish::Limit, 100));
+    // The end token is told beside the text's own, of which it is none; written on over, it is one of them.
+    let end = outputs[0].end.expect("the token that ended the text");
+    assert_eq!(outputs[0].tokens.len() + 1, outputs[0].generated_tokens);
+    assert_eq!((outputs[1].end, outputs[1].tokens[outputs[0].tokens.len()]), (None, end));
 }

@@ -41,7 +41,7 @@ struct Member {
     reference: Vec<f32>,
 }
 
-/// The gradient of all groups. Samples without a token cannot be learned from and count as drawn alone.
+/// The gradient of all groups. Samples without a token, not even an end token, cannot be learned from and count as drawn alone.
 pub(super) fn learn(
     model: &Model,
     reference: &[Tensor],

@@ -24,9 +24,10 @@ pub struct DrawRequest {
 /// What was drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drawn {
-    /// The tokens that were drawn; the model's end token is left out.
+    /// The tokens that were drawn, where the model ended its text with its end token: that it ended there was drawn, too, and is
+    /// learned.
     pub tokens: Vec<u32>,
-    /// The same as text.
+    /// The same as text, of which an end token is none.
     pub text: String,
     /// What ended it.
     pub finish: Finish,
@@ -121,8 +122,8 @@ impl Sampler for EngineSampler {
                     Event::Finished { group, sample, output } => {
                         let place = places.get(&group).and_then(|places| places.get(sample));
                         if let Some(slot) = place.and_then(|&place| drawn.get_mut(place)) {
-                            let (tokens, text, finish) =
-                                (output.tokens, output.text, output.finish);
+                            let (text, finish) = (output.text, output.finish);
+                            let tokens = output.tokens.into_iter().chain(output.end).collect();
                             *slot = Some(Drawn { tokens, text, finish });
                         }
                     }

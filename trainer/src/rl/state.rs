@@ -15,7 +15,7 @@ pub struct RlStep {
     pub kl: Option<f64>,
     /// Of the policy, mean over the same tokens, nats.
     pub entropy: Option<f64>,
-    /// Mean tokens of a sample.
+    /// Mean tokens of a sample, an end token included.
     pub length: f64,
     /// Samples whose scores could not be read.
     pub unreadable: usize,

@@ -181,6 +181,50 @@ fn k3_is_0_where_nothing_changed_and_never_below() {
     }
 }
 
+/// That a text ends where it does was drawn, too: without the end token, a policy that ends before its scores would be told to
+/// write all that it wrote less often, and to end as often as before.
+#[test]
+fn the_token_that_ended_a_text_is_learned_from_and_is_no_text() {
+    // Whatever is structure ends a text: the fixture's tokens of chats, and its unused ones.
+    let is_end = |token: &u32| *token <= 2 || *token >= 266;
+    let config = EngineConfig { threads: Some(1), ..EngineConfig::default() };
+    let engine = Engine::load(&fixture(), &config).unwrap();
+    let mut sampler = EngineSampler::new(engine, 4.0, 6);
+    sampler.take_weights(&model()).unwrap();
+    let prompt = tasks().prompts[0].clone();
+    let request = |seed| DrawRequest { prompt: prompt.clone(), seed, watch: Box::new(NoWatch) };
+    let drawn = sampler.draw((0..64).map(request).collect()).unwrap();
+    let mut n_ended = 0;
+    for Drawn { tokens, finish, text } in &drawn {
+        let (last, before) = tokens.split_last().unwrap();
+        let ended = *finish == jury_engine::Finish::EndOfText;
+        n_ended += usize::from(ended);
+        assert_eq!(is_end(last), ended, "{tokens:?}");
+        assert!(!before.iter().any(is_end) && !text.contains("<|"), "{text}");
+        assert!(ended || tokens.len() == 6, "{tokens:?}");
+    }
+    assert!((4..60).contains(&n_ended), "{n_ended}");
+}
+
+/// A text that ended at once has a gradient of its own, and the KL reads its one token.
+#[test]
+fn an_empty_text_that_the_model_ended_is_learned_from() {
+    let (model, tasks) = (model(), tasks());
+    let reference = model.values().unwrap();
+    let learned = |tokens: Vec<u32>| {
+        let drawn = |tokens: Vec<u32>, value| {
+            let finish = jury_engine::Finish::EndOfText;
+            (Drawn { tokens, text: String::new(), finish }, Reward { value, is_readable: true })
+        };
+        let groups = [vec![drawn(tokens, -1.0), drawn(vec![9, 2], 1.0)]];
+        let prompts = [vec![&tasks.prompts[0][..]; 2]];
+        grpo::learn(&model, &reference, &prompts, &groups, 0.1, 0).unwrap()
+    };
+    let (ended, nothing) = (learned(vec![2]), learned(Vec::new()));
+    assert_eq!((ended.n_sequences, nothing.n_sequences), (2, 1));
+    assert_eq!((ended.told.length, nothing.told.length), (1.5, 1.0));
+}
+
 /// Counts what is asked of it; so many texts are right, and those after them wrong.
 struct Counting {
     seeds: Vec<u64>,

@@ -106,6 +106,7 @@ mod tests {
         SampleOutput {
             text: "Scores: \\boxed{10, 2}".to_owned(),
             tokens: Vec::new(),
+            end: None,
             free_text_bytes: 0,
             generated_tokens: 30,
             finish,
