@@ -18,7 +18,7 @@ python3 -m openrlhf.cli.train_ppo_ray \
     --data.prompt_dataset "$PWD/data.jsonl" --data.input_key messages --data.label_key label \
     --data.apply_chat_template \
     --reward.remote_url "$PWD/reward.py" \
-    --algo.advantage.estimator group_norm \
+    --algo.advantage.estimator group_norm --actor.loss_agg_mode seq-mean-token-mean \
     --algo.kl.use_loss --algo.kl.estimator k3 --algo.kl.init_coef @BETA@ \
     --rollout.n_samples_per_prompt @GROUP@ --rollout.batch_size 128 --rollout.temperature 1.0 \
     --rollout.max_new_tokens @TOKENS@ --data.max_len @ALL_TOKENS@ \

@@ -20,8 +20,10 @@ python3 -m verl.trainer.main_ppo \
     actor_rollout_ref.model.path="@MODEL@" \
     actor_rollout_ref.model.enable_gradient_checkpointing=True \
     actor_rollout_ref.actor.optim.lr=4e-7 \
+    actor_rollout_ref.actor.optim.weight_decay=0 \
     actor_rollout_ref.actor.ppo_mini_batch_size=128 \
     actor_rollout_ref.actor.ppo_micro_batch_size_per_gpu=4 \
+    actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-mean \
     actor_rollout_ref.actor.use_kl_loss=True \
     actor_rollout_ref.actor.kl_loss_coef=@BETA@ \
     actor_rollout_ref.actor.kl_loss_type=low_var_kl \

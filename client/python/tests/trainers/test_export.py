@@ -98,7 +98,9 @@ def test_trls_rewards_are_the_rule(tmp_path: Path) -> None:
 
 def test_verl_composes_its_options_and_loads_its_reward(tmp_path: Path) -> None:
     pytest.importorskip("verl")
+    import torch
     from hydra import compose, initialize_config_module
+    from verl.trainer.ppo.core_algos import agg_loss
     from verl.trainer.ppo.reward import get_custom_reward_fn
 
     out = export("verl", tmp_path, "--model", "owner/model", "--beta", "0.002", "--seed", "7")
@@ -107,6 +109,9 @@ def test_verl_composes_its_options_and_loads_its_reward(tmp_path: Path) -> None:
     assert config.algorithm.adv_estimator == "grpo" and config.actor_rollout_ref.rollout.n == 4
     actor = config.actor_rollout_ref.actor
     assert (actor.kl_loss_coef, actor.use_kl_loss, actor.optim.lr) == (0.002, True, 4e-7)
+    assert (actor.loss_agg_mode, actor.optim.weight_decay) == ("seq-mean-token-mean", 0), "the paper's mean, by sample"
+    logits, mask = torch.tensor([[1.0, 2.0, 3.0], [8.0, 0.0, 0.0]]), torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+    assert agg_loss(logits, mask, actor.loss_agg_mode).item() == pytest.approx((2 + 8) / 2)
     assert (config.data.seed, config.trainer.total_training_steps) == (7, 900)
     reward = get_custom_reward_fn(config)
     data = rows(out)
@@ -123,6 +128,7 @@ def test_openrlhf_parses_its_options_and_calls_its_reward(tmp_path: Path) -> Non
     args = openrlhf_options(launched(out))
     assert args.reward.remote_url == str(out / "reward.py")
     assert (args.rollout.n_samples_per_prompt, args.algo.kl.init_coef, args.train.batch_size) == (4, 0.08, 512)
+    assert (args.actor.loss_agg_mode, args.actor.adam.weight_decay) == ("seq-mean-token-mean", 0)
     data = rows(out)
     labels = [row["label"] for row in data]
     told = reward_file(out).reward_func([f"prompt{RIGHT}"] * len(data), ["prompt"] * len(data), labels)
