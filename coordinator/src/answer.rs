@@ -7,7 +7,7 @@ use jury_grm::conclude::{Conclusion, Ranked, conclude};
 use jury_grm::digest::item_digest;
 use jury_grm::domain::{
     Counts, FailureKind, Provenance, Reason, ReasonCode, Reproducible, RunReport, Sample,
-    ScoreRequest, StoppedBy, Usage, Verdict, VoteRule, Voting,
+    ScoreRequest, Status, StoppedBy, Usage, Verdict, VoteRule, Voting,
 };
 use jury_grm::plan::{Fitting, Overflow, Plan};
 use jury_grm::stop::{Drawn, min_samples};
@@ -107,11 +107,17 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
             (Some(class), samples, effort, escaped_markers, stopped_by, conclusion)
         }
     };
-    let status = conclusion.status();
-    let (ballot, why_unscored) = match conclusion {
-        Conclusion::Whole | Conclusion::Partial => (vote(&plan.duplicate_of, &samples, rule), None),
+    let (ballot, status, why_unscored) = match conclusion {
+        Conclusion::Whole | Conclusion::Partial => {
+            let ballot = vote(&plan.duplicate_of, &samples, rule);
+            // Valid samples that all showed one response alone are no majority.
+            let has_any = ballot.rewards.iter().any(Option::is_some);
+            let status = if has_any { conclusion.status() } else { Status::Unscored };
+            (ballot, status, None)
+        }
         Conclusion::Unscored(reason) => {
-            (Ballot::none(request.item.responses.len(), rule), Some(reason))
+            let ballot = Ballot::none(request.item.responses.len(), rule);
+            (ballot, Status::Unscored, Some(reason))
         }
     };
     let voted = count(ballot.voters.len());
@@ -120,7 +126,8 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
     let reason_for = |(response, reward): (usize, &Option<f64>)| {
         let distinct = plan.duplicate_of[response];
         let too_long = || forced.apart.get(&distinct).map(why_too_long);
-        let not_shown = || too_long().unwrap_or_else(|| why_not_shown(distinct, &samples));
+        let not_shown =
+            || too_long().unwrap_or_else(|| why_not_shown(distinct, &samples, ballot.rule));
         reward.is_none().then(|| why_unscored.clone().unwrap_or_else(not_shown))
     };
     Verdict {
@@ -218,8 +225,8 @@ fn why_too_long(told: &Overflow) -> Reason {
     Reason { code: ReasonCode::TooLong, detail }
 }
 
-/// Why a response has no reward in a verdict that has others.
-fn why_not_shown(distinct: usize, samples: &[Sample]) -> Reason {
+/// Why a response has no reward where samples are valid.
+fn why_not_shown(distinct: usize, samples: &[Sample], rule: Rule) -> Reason {
     let shows = |order: &[usize]| order.contains(&distinct);
     let showing: Vec<&Sample> = samples.iter().filter(|s| shows(&s.spec.order)).collect();
     let too_long = showing.iter().filter_map(|sample| sample.failure());
@@ -228,7 +235,12 @@ fn why_not_shown(distinct: usize, samples: &[Sample]) -> Reason {
     {
         return Reason { code: ReasonCode::TooLong, detail: failure.detail.clone() };
     }
-    let detail = if showing.iter().any(|sample| sample.scores().is_some()) {
+    let is_valid = showing.iter().any(|sample| sample.scores().is_some());
+    let detail = if is_valid && rule == Rule::Majority {
+        "every valid sample that showed this response showed it alone, and prefers it to none; take another vote rule, \
+         or shorter responses, of which a prompt holds several"
+            .to_owned()
+    } else if is_valid {
         "no sample that showed this response was chosen to vote; ask for a higher k_meta".to_owned()
     } else {
         "no valid sample showed this response".to_owned()

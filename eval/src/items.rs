@@ -6,6 +6,7 @@ mod read;
 use std::path::{Path, PathBuf};
 
 use jury_client::batch::{BadLine, ItemsError};
+use jury_grm::correct::is_one_text;
 use jury_grm::domain::{Item, ScoreRequest};
 
 use self::ids::Ids;
@@ -21,6 +22,8 @@ pub struct ItemsRead {
     pub bad: Vec<BadItem>,
     /// Ids of items that tell neither a best response nor a label above all others.
     pub without_truth: Vec<String>,
+    /// Ids of items of several responses that are all one text, of which none is best.
+    pub one_text: Vec<String>,
 }
 
 /// What a line or a record should have been an item, and is not one that can be judged.
@@ -110,6 +113,7 @@ fn read_file(
             item.source.get_or_insert_with(|| stem.clone());
             match truth::of(&item) {
                 Some(_) => items.push(item),
+                None if is_one_text(&item) => all.one_text.push(item.id),
                 None => all.without_truth.push(item.id),
             }
         }

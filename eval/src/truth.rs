@@ -1,6 +1,6 @@
 //! What is known of an item: which response is best, or how good a single one is.
 
-use jury_grm::correct::{best_by_label, is_correct_ranking, is_correct_single};
+use jury_grm::correct::{best_by_label, is_correct_ranking, is_correct_single, is_one_text};
 use jury_grm::domain::{Item, Sample, Scale};
 
 use crate::published::is_graded;
@@ -18,11 +18,14 @@ pub enum Truth {
 
 /// What `item` tells: `best`, else the response with the highest label when it is the only one, its copies aside;
 /// of a single response its label; [`Truth::Graded`] where a published set has several right ones. `None`: nothing to hold
-/// rewards against.
+/// rewards against, and several responses that are all one text, which any judge would rank right or none.
 pub fn of(item: &Item) -> Option<Truth> {
     let labels = item.labels.as_deref().unwrap_or_default();
     if item.responses.len() == 1 {
         return labels.first().copied().map(Truth::Single);
+    }
+    if is_one_text(item) {
+        return None;
     }
     if let Some(best) = item.best {
         return Some(Truth::Best(best));
@@ -34,7 +37,7 @@ pub fn of(item: &Item) -> Option<Truth> {
 }
 
 /// Whether a sample alone is right (paper, section 3.2): the best response strictly highest, or the label hit. `None`
-/// without scores, and of a panel that did not show the best: it tells nothing of how well its sample judged. A single
+/// without scores, and of a panel that did not show the best beside another: it tells nothing of how well its sample judged. A single
 /// response is right or wrong on the scale 0..1 alone, on which its label is a score.
 ///
 /// `duplicate_of[i]` is the lowest index of a response identical to response i, under which it is shown.
@@ -48,7 +51,7 @@ pub fn is_correct(
     match truth {
         Truth::Best(best) => {
             let best = *duplicate_of.get(best)?;
-            order.contains(&best).then(|| is_correct_ranking(order, scores, best))
+            is_correct_ranking(order, scores, best)
         }
         Truth::Single(label) => {
             let score = *scores.first()?;
@@ -60,7 +63,7 @@ pub fn is_correct(
 
 #[cfg(test)]
 mod tests {
-    use jury_grm::domain::Query;
+    use jury_grm::domain::{FailureKind, Outcome, Query, SampleSpec, Scores};
 
     use super::*;
 
@@ -79,6 +82,33 @@ mod tests {
     fn equal_labels_name_no_best() {
         assert_eq!(of(&item(3, None, Some(vec![4.0, 4.0, 3.0]))), None);
         assert_eq!(of(&item(2, None, None)), None);
+    }
+
+    #[test]
+    fn copies_of_one_text_have_no_best() {
+        let copies =
+            |best, labels| Item { responses: vec!["same".to_owned(); 2], ..item(2, best, labels) };
+        assert_eq!(of(&copies(Some(0), None)), None);
+        assert_eq!(of(&copies(None, Some(vec![1.0, 0.0]))), None);
+    }
+
+    #[test]
+    fn a_panel_tells_nothing_where_it_compares_the_best_with_nothing() {
+        let judged = |order: &[usize], scores: &[f64]| {
+            let spec = SampleSpec { index: 0, seed: 0, order: order.to_vec() };
+            let outcome = Outcome::Scored(Scores {
+                scores: scores.to_vec(),
+                score_distribution: None,
+                readout_mass: None,
+                forced: false,
+            });
+            let sample = Sample { outcome, ..Sample::failed(spec, FailureKind::NoBox, "") };
+            is_correct(Truth::Best(1), &[0, 1, 2], Scale::POINTWISE, &sample)
+        };
+        assert_eq!(judged(&[1, 0], &[9.0, 1.0]), Some(true));
+        assert_eq!(judged(&[1, 0], &[1.0, 1.0]), Some(false));
+        assert_eq!(judged(&[2, 0], &[9.0, 1.0]), None, "the best was not shown");
+        assert_eq!(judged(&[1], &[1.0]), None, "it stood alone");
     }
 
     #[test]

@@ -29,13 +29,22 @@ pub enum RuleError {
     /// Nothing says what is right.
     #[error("the item has no best response, and no label of 0 or 1 for a single one")]
     NoTruth,
+    /// All of several responses are copies of one.
+    #[error("all responses of the item are one text, of which none is better than another")]
+    OneText,
+    /// A prompt of that order compares nothing.
+    #[error(
+        "order: shows one text alone; scores of several responses are right or wrong where at least two are compared"
+    )]
+    Alone,
     /// The order names what is not there.
     #[error(transparent)]
     Template(#[from] TemplateError),
 }
 
 impl Target {
-    /// What an item itself names: `best`, else [`best_by_label`]; the label of its single response.
+    /// What an item itself names: `best`, else [`best_by_label`]; the label of its single response. None where all of several
+    /// responses are one text: whatever is written of that, it has the highest score.
     pub fn of(item: &Item) -> Option<Target> {
         if let (1, Some(labels)) = (item.responses.len(), &item.labels) {
             return labels
@@ -44,7 +53,7 @@ impl Target {
                 .copied()
                 .map(Target::Label);
         }
-        if item.responses.len() < 2 {
+        if item.responses.is_empty() || is_one_text(item) {
             return None;
         }
         let best = item.best.or_else(|| best_by_label(item))?;
@@ -58,6 +67,13 @@ impl Target {
             Target::Label(_) => Scale::BINARY,
         }
     }
+}
+
+/// Whether nothing sets an item's responses apart: several that are all one text.
+pub fn is_one_text(item: &Item) -> bool {
+    let mut responses = item.responses.iter();
+    let first = responses.next();
+    item.responses.len() > 1 && responses.all(|other| Some(other) == first)
 }
 
 /// The response whose label alone is the highest; of copies of one text the first.
@@ -85,7 +101,7 @@ pub fn outcome_reward(
         return OutcomeReward { value: -1.0, is_readable: false };
     };
     let is_right = match target {
-        Target::Best(best) => is_correct_ranking(order, &scores.scores, best),
+        Target::Best(best) => is_correct_ranking(order, &scores.scores, best) == Some(true),
         Target::Label(label) => {
             scores.scores.first().is_some_and(|&score| is_correct_single(score, label))
         }
@@ -96,29 +112,37 @@ pub fn outcome_reward(
 /// The same for a text that answers the built-in prompt of an item in an order.
 ///
 /// # Errors
-/// [`RuleError`] for an item that tells nothing, and for an order of responses that it does not have.
+/// [`RuleError`] for an item that tells nothing, for an order of responses that it does not have, and for one that shows one of
+/// several alone.
 pub fn outcome_reward_of(
     item: &Item,
     order: &[usize],
     text: &str,
 ) -> Result<OutcomeReward, RuleError> {
-    let target = Target::of(item).ok_or(RuleError::NoTruth)?;
+    let no_target = || if is_one_text(item) { RuleError::OneText } else { RuleError::NoTruth };
+    let target = Target::of(item).ok_or_else(no_target)?;
     let (scale, variant) = (target.scale(), Variant::Plain);
     let rendered = Template::builtin().render(&PromptInput { item, order, scale, variant })?;
+    if let Target::Best(_) = target {
+        let distinct = duplicate_of(&item.responses);
+        let mut shown = order.iter().map(|&response| distinct[response]);
+        let first = shown.next();
+        if shown.all(|other| Some(other) == first) {
+            return Err(RuleError::Alone);
+        }
+    }
     let shape = ScoreShape::of_prompt(&rendered.messages, order.len(), scale);
     Ok(outcome_reward(text, Finish::EndOfText, &shape, order, target))
 }
 
-/// True when the scores of one trajectory are correct for several responses: the best one is
-/// *strictly* highest, a tie is wrong. `scores[i]` belongs to `order[i]`; a best response that
-/// was not shown makes it wrong.
-pub fn is_correct_ranking(order: &[usize], scores: &[f64], best: usize) -> bool {
-    let Some(position) = order.iter().position(|&response| response == best) else {
-        return false;
-    };
+/// Whether the scores of one trajectory are correct for several responses: the best one is *strictly* highest, a tie is wrong.
+/// `scores[i]` belongs to `order[i]`. `None` of a panel that did not show the best beside another: of one alone any score
+/// is the highest.
+pub fn is_correct_ranking(order: &[usize], scores: &[f64], best: usize) -> Option<bool> {
+    let position = order.iter().position(|&response| response == best)?;
     let best_score = scores.get(position).copied().unwrap_or(f64::NEG_INFINITY);
     let mut rivals = scores.iter().enumerate().filter(|&(rival, _)| rival != position);
-    rivals.all(|(_, &score)| score < best_score)
+    (order.len() > 1).then(|| rivals.all(|(_, &score)| score < best_score))
 }
 
 /// True when the score of a single response equals its label.
@@ -132,10 +156,11 @@ mod tests {
 
     #[test]
     fn the_best_must_be_strictly_highest() {
-        assert!(is_correct_ranking(&[1, 0], &[9.0, 3.0], 1));
-        assert!(!is_correct_ranking(&[1, 0], &[9.0, 3.0], 0));
-        assert!(!is_correct_ranking(&[0, 1], &[9.0, 9.0], 0), "a tie is wrong");
-        assert!(!is_correct_ranking(&[0, 1], &[9.0, 3.0], 2), "the best was not shown");
+        assert_eq!(is_correct_ranking(&[1, 0], &[9.0, 3.0], 1), Some(true));
+        assert_eq!(is_correct_ranking(&[1, 0], &[9.0, 3.0], 0), Some(false));
+        assert_eq!(is_correct_ranking(&[0, 1], &[9.0, 9.0], 0), Some(false), "a tie is wrong");
+        assert_eq!(is_correct_ranking(&[0, 1], &[9.0, 3.0], 2), None, "the best was not shown");
+        assert_eq!(is_correct_ranking(&[0], &[1.0], 0), None, "nothing stood beside it");
     }
 
     fn rewarded(item: &Item, order: &[usize], text: &str) -> (f64, bool) {
@@ -166,6 +191,27 @@ mod tests {
         let unknown = Item { best: None, ..item.clone() };
         assert!(matches!(outcome_reward_of(&unknown, &[0, 1], text), Err(RuleError::NoTruth)));
         assert!(outcome_reward_of(&item, &[0, 7], text).is_err());
+    }
+
+    #[test]
+    fn what_compares_nothing_earns_nothing() {
+        let query = crate::domain::Query::Text("The capital?".to_owned());
+        let named = |responses: &[&str]| Item {
+            best: Some(0),
+            ..Item::bare(query.clone(), responses.iter().map(|&text| text.to_owned()).collect())
+        };
+        let told = |item: &Item, order: &[usize]| {
+            outcome_reward_of(item, order, "Scores: \\boxed{9}").unwrap_err().to_string()
+        };
+        let copies = named(&["Paris.", "Paris."]);
+        assert_eq!(Target::of(&copies), None);
+        assert!(told(&copies, &[0]).contains("one text"));
+        let labelled = Item { best: None, labels: Some(vec![1.0, 0.0]), ..copies };
+        assert!(told(&labelled, &[0]).contains("one text"));
+        let three = named(&["Paris.", "Lyon.", "Paris."]);
+        for alone in [&[0][..], &[1], &[0, 2], &[]] {
+            assert!(told(&three, alone).starts_with("order: shows one text alone"), "{alone:?}");
+        }
     }
 
     /// Answers to mathematics stand in boxes, and 0 and 1 are ordinary ones.

@@ -28,7 +28,7 @@ pub struct Ballot {
     /// The rule that was in force: [`Rule::Mean`] in place of one that needs meta scores where a valid sample has none.
     pub rule: Rule,
     /// Per response, the weighted mean of what the voting samples that showed it say: of its scores, or under
-    /// [`Rule::Majority`] of its shares, 0..=1. `None` where none of them showed it.
+    /// [`Rule::Majority`] of its shares, 0..=1. `None` where none of them showed it, by majority beside another.
     pub rewards: Vec<Option<f64>>,
     /// Index of the highest reward, the lowest index of equals; `None` for a single response.
     pub pick: Option<usize>,
@@ -52,7 +52,7 @@ pub struct Ballot {
 /// share one reward. Samples may come in any order; failed ones do not vote.
 pub fn vote(duplicate_of: &[usize], samples: &[Sample], rule: Rule) -> Ballot {
     let rule = rule.in_force(samples);
-    let (votes, unit) = (votes(samples, rule), unit(rule));
+    let (votes, unit) = (votes(duplicate_of, samples, rule), unit(rule));
     let rewards = rewards(duplicate_of, &votes, unit);
     let mut ballot = Ballot {
         voters: votes.iter().map(|vote| vote.index).collect(),
@@ -78,7 +78,7 @@ pub fn vote(duplicate_of: &[usize], samples: &[Sample], rule: Rule) -> Ballot {
 /// The rewards of a vote alone, for whoever votes on many subsets of the same samples.
 pub fn rewards_of(duplicate_of: &[usize], samples: &[Sample], rule: Rule) -> Vec<Option<f64>> {
     let rule = rule.in_force(samples);
-    rewards(duplicate_of, &votes(samples, rule), unit(rule))
+    rewards(duplicate_of, &votes(duplicate_of, samples, rule), unit(rule))
 }
 
 // === impl Ballot ===

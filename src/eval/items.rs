@@ -59,6 +59,7 @@ fn read_all(
     }
     let why = "no best, and no label above all others";
     left_out.tell(meter, "items", why, read.without_truth);
+    left_out.tell(meter, "items", "all responses are one text", read.one_text);
     Ok(read.files)
 }
 

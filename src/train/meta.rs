@@ -79,8 +79,8 @@ pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
     rows.extend(more.iter().flat_map(|(verdicts, _)| label_all(&items, verdicts)));
     if rows.is_empty() {
         let problem = anyhow!(
-            "no sample has a hidden state: --samples was drawn without them (`jury eval --hidden-states`), or \
-             by workers that cannot tell them"
+            "no sample has a hidden state and compares the best response with another: --samples was drawn without \
+             states (`jury eval --hidden-states`), by workers that cannot tell them, or in panels of one"
         );
         return Err(Failed::new(Exit::BadData, problem));
     }

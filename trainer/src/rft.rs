@@ -17,6 +17,7 @@ mod table;
 use std::collections::BTreeMap;
 
 use jury_eval::truth::{self, Truth};
+use jury_grm::correct::is_one_text;
 use jury_grm::domain::{FailureKind, Item, Sample, Scale};
 use jury_grm::plan::duplicate_of;
 
@@ -63,7 +64,9 @@ pub enum Fate {
     CutOff,
     /// Its prompt is too long for the context.
     TooLong,
-    /// It was never drawn: a budget or a worker ended it, or its panel did not show the best response.
+    /// It has scores, but its panel did not show the best response beside another: nothing tells how well it judged.
+    NoComparison,
+    /// It was never drawn: a budget or a worker ended it.
     NotDrawn,
 }
 
@@ -82,13 +85,14 @@ pub struct Sifted<'a> {
 
 impl Fate {
     /// All, in the order of the table's columns.
-    pub const ALL: [Fate; 7] = [
+    pub const ALL: [Fate; 8] = [
         Fate::Kept,
         Fate::Wrong,
         Fate::Unreadable,
         Fate::TooEasy,
         Fate::CutOff,
         Fate::TooLong,
+        Fate::NoComparison,
         Fate::NotDrawn,
     ];
 
@@ -101,6 +105,7 @@ impl Fate {
             Fate::TooEasy => "too easy",
             Fate::CutOff => "cut off",
             Fate::TooLong => "too long",
+            Fate::NoComparison => "no comparison",
             Fate::NotDrawn => "not drawn",
         }
     }
@@ -115,6 +120,7 @@ pub fn unfit(item: &Item) -> Option<&'static str> {
         Some(Truth::Graded) => Some("several right responses"),
         Some(_) => None,
         None if item.responses.len() == 1 => Some("a single response without a label"),
+        None if is_one_text(item) => Some("all responses are one text"),
         None if item.labels.is_some() => Some("several labels share the highest place"),
         None => Some("neither best nor labels"),
     }
@@ -170,7 +176,7 @@ fn own_fate(draws: &Draws<'_>, duplicate_of: &[usize], sample: &Sample) -> Fate 
     match truth::is_correct(draws.truth, duplicate_of, draws.scale, sample) {
         Some(true) => Fate::Kept,
         Some(false) => Fate::Wrong,
-        None => Fate::NotDrawn,
+        None => Fate::NoComparison,
     }
 }
 

@@ -15,7 +15,8 @@ def outcome_reward(item: str | Mapping[str, Any], order: Sequence[int], text: st
     had scores that could be read.
 
     `item` is an item, as a mapping or JSON, with `best` or `labels`; `order` has the indices of its responses as the prompt
-    showed them. Raises ValueError for an item that tells nothing, and for an order of responses that are not there.
+    showed them. Raises ValueError for an item that tells nothing (no best, or several responses that are all one text), for
+    an order of responses that are not there, and for one that compares nothing since it shows one text of several alone.
     """
     written = item if isinstance(item, str) else json.dumps(item)
     return _jury.outcome_reward(written, list(order), text)

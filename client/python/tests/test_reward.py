@@ -8,6 +8,8 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 import jury
 
 
@@ -29,3 +31,14 @@ def test_other_trainers_reward_what_jury_train_rl_rewards(tmp_path: Path) -> Non
     assert sum(seen.values()) >= 4000
     for answer in ((1.0, True), (-1.0, True), (-1.0, False)):
         assert seen[answer] > 400, seen
+
+
+@pytest.mark.parametrize(
+    ("responses", "order", "why"),
+    [(["Paris.", "Paris."], [0], "one text"), (["Paris.", "Lyon."], [0], "order: "), (["Paris.", "Lyon.", "Paris."], [0, 2], "order: ")],
+)
+def test_what_compares_nothing_has_no_reward(responses: list[str], order: list[int], why: str) -> None:
+    item = {"query": "The capital?", "responses": responses, "best": 0}
+    scores = ", ".join("9" for _ in order)
+    with pytest.raises(ValueError, match=why):
+        jury.outcome_reward(item, order, f"Scores: \\boxed{{{scores}}}")

@@ -226,6 +226,20 @@ async fn responses_too_long_for_one_prompt_are_judged_in_panels() {
     }
 }
 
+#[tokio::test]
+async fn a_majority_needs_samples_that_compare() {
+    let cluster = Cluster::start(&[("w", short_of_room(110))]).await;
+    let mut request = of_responses(3, 6);
+    assert_eq!(cluster.score(request.clone()).await.unwrap().status, Status::Ok);
+    request.voting.rule = Some(VoteRule::Majority);
+    let verdict = cluster.score(request).await.unwrap();
+    assert_eq!((verdict.status, verdict.counts.valid), (Status::Unscored, 6));
+    assert_eq!((verdict.rewards, verdict.pick), (vec![None; 3], None));
+    let reason = verdict.reasons[0].clone().unwrap();
+    assert_eq!(reason.code, ReasonCode::NotShown);
+    assert!(reason.detail.contains("showed it alone"), "{}", reason.detail);
+}
+
 /// Takes prompts of at most 1000 tokens: 100, 10 for each response shown, and `long` for the one with index 1.
 fn short_of_a_thousand(long: u32) -> ScriptedBackend {
     clear_judge().on_group(move |group: &SampleGroup| {

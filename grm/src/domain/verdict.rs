@@ -91,7 +91,7 @@ pub enum ReasonCode {
     ParseFailed,
     /// Workers failed, and no other could take over.
     WorkerFailed,
-    /// No valid sample showed this response.
+    /// No voting sample showed this response; by majority none beside another.
     NotShown,
     /// The server behind a worker will not draw the item, however often it is asked: a person must look why.
     Rejected,

@@ -35,7 +35,7 @@ pub enum VoteRule {
     Mean,
     /// The mean over the `k_meta` samples with the highest meta scores (paper, section 4.2).
     Top,
-    /// The share of the valid samples whose own best it is; equals split.
+    /// The share of the valid samples whose own best it is, of those that showed it beside another; equals split.
     Majority,
     /// The mean weighted by the probability, after the Meta RM, that a sample is right.
     Weighted,

@@ -31,7 +31,7 @@ pub(super) fn fires(stopping: &Stopping, prefix: &[Sample], level: f64) -> bool 
     if n_distinct < 2 || !shows_all {
         return false;
     }
-    let seen = votes(prefix, rule);
+    let seen = votes(&plan.duplicate_of, prefix, rule);
     let Some(pick) = highest(rewards(&plan.duplicate_of, &seen, unit(rule)).into_iter()) else {
         return false;
     };

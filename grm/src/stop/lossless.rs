@@ -17,7 +17,7 @@ const MARGIN: f64 = 1e-9;
 pub(super) fn fires(stopping: &Stopping, prefix: &[Sample]) -> bool {
     let rule = stopping.rule.in_force(prefix);
     let duplicate_of = &stopping.plan.duplicate_of;
-    let seen = votes(prefix, rule);
+    let seen = votes(duplicate_of, prefix, rule);
     let Some(pick) = highest(rewards(duplicate_of, &seen, unit(rule)).into_iter()) else {
         return false;
     };
@@ -39,7 +39,7 @@ pub(super) fn fires(stopping: &Stopping, prefix: &[Sample]) -> bool {
             let most_new = u32::try_from(left.most).unwrap_or(u32::MAX).min(k_meta);
             // The hardest first.
             (0..=most_new).rev().all(|n_new| {
-                let stay = votes(prefix, Rule::Top { k_meta: k_meta - n_new });
+                let stay = votes(duplicate_of, prefix, Rule::Top { k_meta: k_meta - n_new });
                 is_kept(&stay, n_new as usize, 1.0)
             })
         }

@@ -52,7 +52,7 @@ impl Setup {
     /// As a verdict has them, without the bootstrap, which takes most of a vote's time.
     fn rewards(&self, samples: &[Sample]) -> Vec<Option<f64>> {
         let rule = self.rule.in_force(samples);
-        rewards(&self.plan.duplicate_of, &votes(samples, rule), unit(rule))
+        rewards(&self.plan.duplicate_of, &votes(&self.plan.duplicate_of, samples, rule), unit(rule))
     }
 
     fn pick(&self, samples: &[Sample]) -> Option<usize> {

@@ -19,7 +19,7 @@ const Z_975: f64 = 1.959_963_985;
 pub(super) fn fires(stopping: &Stopping, prefix: &[Sample], width: f64) -> bool {
     let rule = stopping.rule.in_force(prefix);
     let mut values = vec![Vec::new(); stopping.plan.duplicate_of.len()];
-    for vote in votes(prefix, rule) {
+    for vote in votes(&stopping.plan.duplicate_of, prefix, rule) {
         for (&response, value) in vote.order.iter().zip(&*vote.values) {
             values[response].push(value / unit(rule));
         }

@@ -180,7 +180,7 @@ fn samples_of(n: usize) -> impl Strategy<Value = Vec<Sample>> {
 
 /// The bootstrap as one would write it first. Its numbers are part of every verdict ever given.
 fn plain_bootstrap(duplicate_of: &[usize], samples: &[Sample], picked: usize) -> f64 {
-    let votes = votes(samples, Rule::Mean);
+    let votes = votes(duplicate_of, samples, Rule::Mean);
     let seed = votes.iter().fold(0, |seed, vote| seed ^ vote.seed.rotate_left(vote.index % 64));
     let mut random = crate::random::SplitMix64::new(seed);
     let shares = (0..1000).map(|_| {

@@ -29,14 +29,21 @@ pub(crate) struct Tally {
     unit: f64,
 }
 
-/// The votes in index order. `rule` must be in force.
-pub(crate) fn votes(samples: &[Sample], rule: Rule) -> Vec<Vote<'_>> {
+/// The votes in index order. `rule` must be in force. By [`Rule::Majority`] a response alone in its panel has no vote: nothing was
+/// preferred to anything.
+pub(crate) fn votes<'a>(
+    duplicate_of: &[usize],
+    samples: &'a [Sample],
+    rule: Rule,
+) -> Vec<Vote<'a>> {
+    let n_copies = copies_of_one(duplicate_of);
     let mut votes: Vec<(Vote<'_>, f64)> = samples
         .iter()
         .filter_map(|sample| {
             let scores = &sample.scores()?.scores;
             let values = match rule {
-                Rule::Majority => Cow::Owned(shares(scores)),
+                Rule::Majority if scores.len() > 1 => Cow::Owned(shares(scores)),
+                Rule::Majority => Cow::Owned(vec![WHOLE_VOTE / n_copies? as f64]),
                 Rule::Mean | Rule::Top { .. } | Rule::Weighted(_) => Cow::Borrowed(&scores[..]),
             };
             let spec = &sample.spec;
@@ -118,6 +125,11 @@ impl Tally {
 }
 
 // === private ===
+
+/// How many responses there are, where all are one text: each sample shows it alone, and prefers none of its copies.
+fn copies_of_one(duplicate_of: &[usize]) -> Option<usize> {
+    duplicate_of.iter().all(|&distinct| distinct == 0).then_some(duplicate_of.len())
+}
 
 /// One vote, split among the highest scores.
 fn shares(scores: &[f64]) -> Vec<f64> {

@@ -343,7 +343,7 @@ pub enum VoteRule {
     Mean = 1,
     /// The mean over the k_meta samples with the highest meta scores.
     Top = 2,
-    /// The share of the valid samples whose own best it is; equals split.
+    /// The share of the valid samples whose own best it is, of those that showed it beside another; equals split.
     Majority = 3,
     /// The mean weighted by the probability, after the Meta RM, that a sample is right.
     Weighted = 4,
@@ -1154,7 +1154,7 @@ pub enum ReasonCode {
     ParseFailed = 5,
     /// Workers failed, and no other could take over.
     WorkerFailed = 6,
-    /// No valid sample showed this response.
+    /// No voting sample showed this response; by majority none beside another.
     NotShown = 7,
     /// The prompt fits the model's context, but the memory of no worker that there is now.
     TooLarge = 8,

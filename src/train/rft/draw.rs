@@ -71,8 +71,19 @@ pub async fn draw(
     });
     let too_long = too_long.map(|verdict| verdict.item_id.clone()).collect();
     left_out.tell(meter, "items", "their prompts do not fit into the model's context", too_long);
+    let alone = pairs.values().filter(|verdict| compares_nothing(verdict));
+    let alone = alone.map(|verdict| verdict.item_id.clone()).collect();
+    let why = "every sample showed one response alone, since the model's context holds no two, and is neither right nor wrong";
+    left_out.tell(meter, "items", why, alone);
     left_out.write(&args.out)?;
     Ok(Some(Samples { items, drawn: Drawn { pairs, hinted, singles }, exit }))
+}
+
+/// Whether samples of several responses have scores, and none put one response beside another.
+fn compares_nothing(verdict: &Verdict) -> bool {
+    let samples = verdict.samples.iter().flatten();
+    let mut scored = samples.filter(|sample| sample.scores().is_some()).peekable();
+    scored.peek().is_some() && scored.all(|sample| sample.spec.order.len() == 1)
 }
 
 fn configs(

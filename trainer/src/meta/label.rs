@@ -88,6 +88,7 @@ mod tests {
             sample(&[1, 0, 2], &[9.0, 3.0, 8.0]),
             sample(&[0, 1, 2], &[9.0, 9.0, 1.0]),
             sample(&[2, 0], &[9.0, 1.0]), // a panel without the best
+            sample(&[1], &[1.0]),         // one with nothing beside it
         ];
         assert_eq!(labels(&item, &samples), [true, false]);
     }

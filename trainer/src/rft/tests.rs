@@ -99,6 +99,27 @@ fn items_that_tell_nothing_are_named() {
     ] {
         assert!(unfit(&item).is_some(), "{item:?}");
     }
+    let copies = Item { responses: vec!["one".to_owned(); 3], ..item(3, Some(1), None) };
+    assert_eq!(unfit(&copies), Some("all responses are one text"));
+    let two = Item { responses: ["one", "one", "other"].map(str::to_owned).to_vec(), ..copies };
+    assert_eq!(unfit(&two), None);
+}
+
+/// A context that holds one response of several at a time makes panels of one, in which any score is the highest.
+#[test]
+fn a_sample_that_showed_the_best_alone_is_neither_right_nor_wrong() {
+    let triple = item(3, Some(0), None);
+    let shown = |order: &[usize], scores: &[f64]| {
+        let sample = scored(scores, false);
+        let spec = SampleSpec { order: order.to_vec(), ..sample.spec };
+        Sample { spec, ..sample }
+    };
+    let samples = [shown(&[0], &[1.0]), shown(&[2, 1], &[3.0, 4.0]), shown(&[0, 2], &[7.0, 4.0])];
+    let found = fates(&triple, Scale::POINTWISE, &samples, &samples[..1], RULES);
+    use Fate::{Kept, NoComparison};
+    assert_eq!(found, [NoComparison, NoComparison, Kept, NoComparison]);
+    let alone = [&samples[0], &samples[0], &samples[0]].map(Clone::clone);
+    assert_eq!(fates(&triple, Scale::POINTWISE, &alone, &[], RULES), [NoComparison; 3]);
 }
 
 #[test]
@@ -114,6 +135,6 @@ fn the_table_adds_up() {
     table.record("prose", &sift(&draws, RULES));
     assert_eq!((table.total(Fate::Kept), table.total(Fate::Wrong)), (4, 2));
     let text = table.to_markdown();
-    assert!(text.contains("| maths | 1 | 1 | 2 | 1 | 0 | 0 | 0 | 0 | 0 | 1 |"), "{text}");
+    assert!(text.contains("| maths | 1 | 1 | 2 | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 1 |"), "{text}");
     assert!(text.contains("| **all** | 2 | 2 | 4 | 2 |"), "{text}");
 }

@@ -68,6 +68,22 @@ fn a_response_with_a_copy_loses_no_vote_to_it() {
 }
 
 #[test]
+fn a_majority_takes_no_vote_from_a_sample_that_compared_nothing() {
+    let samples =
+        [sample(0, &[2, 0], &[9.0, 2.0]), sample(1, &[1], &[1.0]), sample(2, &[0], &[3.0])];
+    let ballot = with(Rule::Majority, &[0, 1, 2], &samples);
+    assert_eq!(ballot.rewards, [Some(0.0), None, Some(1.0)]);
+    assert_eq!((ballot.pick, ballot.voters), (Some(2), vec![0]));
+    let alone = with(Rule::Majority, &[0, 1, 2], &samples[1..]);
+    assert_eq!((alone.rewards, alone.pick), (vec![None; 3], None));
+    assert_eq!(with(Rule::Mean, &[0, 1, 2], &samples).rewards[1], Some(1.0), "a score is one");
+    // Copies of one text are as good as each other, whatever the score.
+    let copies = with(Rule::Majority, &[0, 0], &samples[2..]);
+    assert_eq!(copies.rewards, [Some(0.5), Some(0.5)]);
+    assert_eq!(with(Rule::Majority, &[0], &samples[2..]).rewards, [Some(1.0)]);
+}
+
+#[test]
 fn weights_are_calibrated_probabilities() {
     // Log odds of 3/4 and of 1/4, after a calibration that doubles logits.
     let log_odds = 3.0_f64.ln();
