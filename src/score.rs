@@ -21,7 +21,7 @@ use anyhow::{Context, anyhow};
 use jury_client::ClientError;
 use jury_client::batch::text;
 use jury_fabric::shutdown::on_signals;
-use jury_grm::domain::{Item, JsonError, Verdict, json_line};
+use jury_grm::domain::{Item, JsonError, KeyHint, Verdict, json_line};
 use jury_proto::ErrorCode;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
@@ -152,8 +152,14 @@ fn not_an_item(error: JsonError, name: &str) -> anyhow::Error {
 }
 
 fn unknown_key(key: &str) -> String {
-    let hint = Item::key_like(key).map(|known| format!("; did you mean {known:?}?"));
-    let hint = hint.unwrap_or_default();
+    let hint = match Item::key_hint(key) {
+        None => String::new(),
+        Some(KeyHint::Like(known)) => format!("; did you mean {known:?}?"),
+        Some(KeyHint::OfRequest(known)) => match config::option_of(known) {
+            Some(option) => format!("; for all items it is set with {option}"),
+            None => "; it belongs to requests, beside the item".to_owned(),
+        },
+    };
     format!("jury: warning: nobody looks at the key {key:?} of an item{hint}")
 }
 
@@ -165,5 +171,27 @@ fn page() -> Page {
     Page {
         width: columns.unwrap_or(DEFAULT_WIDTH).min(MAX_WIDTH),
         paint: if colours { Paint::Colours } else { Paint::Plain },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_nobody_looks_at_is_told_with_the_way_to_what_was_meant() {
+        for (key, hint) in [
+            ("respones", r#"; did you mean "responses"?"#),
+            ("seed", "; for all items it is set with --seed"),
+            ("min_samples", "; for all items it is set with --min-samples"),
+            ("rule", "; for all items it is set with --vote"),
+            ("settings", "; for all items it is set with --temperature and its like"),
+            ("max_tokens", "; for all items it is set with --max-critique-tokens"),
+            ("hinted", "; it belongs to requests, beside the item"),
+            ("colour", ""),
+        ] {
+            let told = format!("jury: warning: nobody looks at the key {key:?} of an item{hint}");
+            assert_eq!(unknown_key(key), told);
+        }
     }
 }

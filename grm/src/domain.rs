@@ -11,7 +11,7 @@ mod verdict;
 mod voting;
 
 pub use item::{Item, Query, Role, Turn};
-pub use json::{JsonError, json_line};
+pub use json::{JsonError, KeyHint, json_line};
 pub use progress::{Phase, Progress};
 pub use request::{RequestError, ScoreRequest, limits};
 pub use sample::{Failure, FailureKind, Finish, Issue, Outcome, Sample, SampleSpec, Scores};

@@ -211,16 +211,30 @@ pub fn placeholder() -> Item {
 
 /// A field of the request by the name of its option.
 pub fn refused_field(error: RequestError) -> Refused {
-    let field = error.field;
+    Refused::new(flag(error.field), error.problem)
+}
+
+/// The options that set this key of a request for every item; `None` where there are none.
+pub fn option_of(key: &str) -> Option<String> {
+    match key {
+        "item" | "hinted" | "request_id" => None,
+        "settings" => Some("--temperature and its like".to_owned()),
+        "voting" => Some("--vote and its like".to_owned()),
+        "include_samples" => Some("--samples".to_owned()),
+        "include_hidden_states" => Some("--hidden-states".to_owned()),
+        key => Some(flag(key)),
+    }
+}
+
+fn flag(field: &str) -> String {
     let field = field.strip_prefix("settings.").or(field.strip_prefix("voting.")).unwrap_or(field);
-    let flag = match field {
+    match field {
         "k" => "-k".to_owned(),
         "rule" => "--vote".to_owned(),
         "stop.confidence" | "stop.width" => "--stop".to_owned(),
         "budget_ms" => "--budget".to_owned(),
         field => format!("--{}", field.replace('_', "-")),
-    };
-    Refused::new(flag, error.problem)
+    }
 }
 
 // === impl ScoreConfig ===

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::json::{self, JsonError, keys, message};
+use super::json::{self, JsonError, KeyHint, keys, message};
 
 /// A query with its candidate responses, as one JSON line.
 ///
@@ -128,8 +128,8 @@ impl Item {
         Ok((item, keys::unknown_of_item(&value)))
     }
 
-    /// The key that the unknown one at `path` is probably meant to be, if one is near.
-    pub fn key_like(path: &str) -> Option<&'static str> {
+    /// What the unknown key at `path` was probably meant to be, if it is near anything.
+    pub fn key_hint(path: &str) -> Option<KeyHint> {
         keys::meant(path)
     }
 }
@@ -167,9 +167,9 @@ mod tests {
     #[test]
     fn a_misspelt_key_is_told_which_one_it_is_like() {
         for key in ["respones", "response", "Responses", "responsess", "repsonses", "rezponses"] {
-            assert_eq!(Item::key_like(key), Some("responses"), "{key}");
+            assert_eq!(Item::key_hint(key), Some(KeyHint::Like("responses")), "{key}");
         }
-        assert_eq!(Item::key_like("colour"), None);
+        assert_eq!(Item::key_hint("colour"), None);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use serde::de::{self, DeserializeOwned, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+pub use self::keys::KeyHint;
 pub use self::line::json_line;
 
 /// Why a JSON text is not what it should be.

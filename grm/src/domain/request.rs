@@ -361,9 +361,18 @@ mod tests {
             (r#""settings": {"k": 0}"#, "settings.k: must be between 1 and 256, is 0"),
             (r#""settings": {"k": -1}"#, "settings.k: must be a whole number from 1 to 256, is -1"),
             (r#""seed": 1.0"#, "seed: must be a whole number from 0 to 9007199254740991, is 1.0"),
+            (r#""min_samples": -1"#, "min_samples: must be a whole number from 1 to k, is -1"),
             (
-                r#""min_samples": -1"#,
-                "min_samples: must be a whole number from 0 to 4294967295, is -1",
+                r#""settings": {"max_panel": -1}"#,
+                "settings.max_panel: must be a whole number from 2 to 64, is -1",
+            ),
+            (
+                r#""settings": {"scale": {"min": 0, "max": 1e12}}"#,
+                "settings.scale.max: must be a whole number from 0 to 100, is 1000000000000.0",
+            ),
+            (
+                r#""voting": {"refill": -1}"#,
+                "voting.refill: must be a whole number from 0 to k, is -1",
             ),
             (r#""settings": {"k": "8"}"#, "settings.k: must be a whole number, is a text"),
             (r#""settings": {"scale": {"min": 0}}"#, "settings.scale.max: is missing"),
@@ -394,6 +403,5 @@ mod tests {
         let json = r#"{"item": {"query": "q", "responses": ["a"], "x": 1}, "settings": {"max_tokens": 5}, "budget": 1}"#;
         let unknown = ScoreRequest::from_json(json).unwrap().1;
         assert_eq!(unknown, ["budget", "item.x", "settings.max_tokens"]);
-        assert_eq!(Item::key_like("settings.max_tokens"), Some("max_critique_tokens"));
     }
 }

@@ -20,6 +20,8 @@ const TURN: [&str; 6] =
     ["role", "content", "refusal", "tool_calls", "function_call", "tool_call_id"];
 /// The keys of a part of a text.
 const PART: [&str; 3] = ["type", "text", "refusal"];
+/// Those of a response that is a message: a turn's or a part's.
+const MESSAGE: [&str; 4] = ["role", "content", "text", "refusal"];
 const REQUEST: [&str; 11] = [
     "item",
     "model",
@@ -75,14 +77,32 @@ pub(in super::super) fn unknown_of_request(request: &Value) -> Vec<String> {
     unknown
 }
 
-/// The key that `path` ends in is probably meant to be this one, if one is near.
-pub(in super::super) fn meant(path: &str) -> Option<&'static str> {
-    let key = path.rsplit('.').next().unwrap_or_default().to_lowercase();
-    let known = ITEM.iter().chain(&TURN).chain(&REQUEST).chain(&SETTINGS).chain(&VOTING).copied();
-    known
-        .clone()
-        .find(|known| is_like(&key, known))
-        .or_else(|| known.into_iter().find(|known| is_other_name(&key, known)))
+/// What the writer of a key of an item that nobody reads had probably in mind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyHint {
+    /// This key of the same object, misspelt or by another program's name.
+    Like(&'static str),
+    /// This setting, which belongs to the whole request.
+    OfRequest(&'static str),
+}
+
+/// What the unknown key at the end of `path`, below an item, was meant to be, if that is near anything.
+pub(in super::super) fn meant(path: &str) -> Option<KeyHint> {
+    let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
+    let like = |known: &[&'static str]| {
+        let like = known.iter().find(|known| is_like(&key.to_lowercase(), known));
+        let like = like.or_else(|| known.iter().find(|known| is_other_name(key, known)));
+        like.copied()
+    };
+    if !parent.is_empty() {
+        return like(if parent.starts_with("query") { &TURN } else { &MESSAGE }).map(KeyHint::Like);
+    }
+    let of_request = [&REQUEST[..], &SETTINGS, &VOTING].concat();
+    let exactly = of_request.iter().find(|known| **known == key).copied();
+    exactly
+        .map(KeyHint::OfRequest)
+        .or_else(|| like(&ITEM).map(KeyHint::Like))
+        .or_else(|| like(&of_request).map(KeyHint::OfRequest))
 }
 
 /// True for another name of `known`, or one with a typing error.
@@ -117,4 +137,38 @@ fn of_object(value: &Value, prefix: &str, known: &[&str], unknown: &mut Vec<Stri
     let keys = value.as_object().into_iter().flat_map(|object| object.keys());
     let others = keys.filter(|key| !known.contains(&key.as_str()));
     unknown.extend(others.map(|key| format!("{prefix}{key}")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_meant_to_be_itself() {
+        let known = [&ITEM[..], &TURN, &PART, &REQUEST, &SETTINGS, &VOTING, &STOP, &SCALE].concat();
+        let parents = [("", &ITEM[..]), ("query[0].", &TURN), ("responses[1].", &MESSAGE)];
+        for (parent, own) in parents {
+            for key in known.iter().filter(|key| !own.contains(key)) {
+                assert_ne!(meant(&format!("{parent}{key}")), Some(KeyHint::Like(key)), "{parent}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_setting_in_an_item_is_known_as_the_requests() {
+        for key in REQUEST.iter().chain(&SETTINGS).chain(&VOTING) {
+            assert_eq!(meant(key), Some(KeyHint::OfRequest(key)));
+        }
+        assert_eq!(meant("max_tokens"), Some(KeyHint::OfRequest("max_critique_tokens")));
+        assert_eq!(meant("temprature"), Some(KeyHint::OfRequest("temperature")));
+    }
+
+    #[test]
+    fn a_key_is_compared_with_those_beside_it() {
+        assert_eq!(meant("query[0].rol"), Some(KeyHint::Like("role")));
+        assert_eq!(meant("responses[0].txet"), Some(KeyHint::Like("text")));
+        assert_eq!(meant("Query"), Some(KeyHint::Like("query")));
+        assert_eq!(meant("query[0].query"), None);
+        assert_eq!(meant("query[0].seed"), None);
+    }
 }

@@ -60,8 +60,11 @@ fn range(path: &str, kind: &str) -> String {
         ("k", _) => (1, u64::from(limits::MAX_K)),
         ("max_critique_tokens", _) => (1, u64::from(limits::MAX_CRITIQUE_TOKENS)),
         ("seed", _) => (0, limits::MAX_SEED),
-        (_, "i32") => return format!("from {} to {}", i32::MIN, i32::MAX),
-        (_, "u32") => (0, u64::from(u32::MAX)),
+        ("max_panel", _) => (2, limits::MAX_RESPONSES as u64),
+        ("min_samples" | "k_meta", _) => return "from 1 to k".to_owned(),
+        ("refill", _) => return "from 0 to k".to_owned(),
+        // Of a scale; the checks that follow know the lowest and highest.
+        (_, "i32") => (0, 100),
         _ => return "of at least 0".to_owned(),
     };
     format!("from {least} to {most}")
