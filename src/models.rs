@@ -7,9 +7,9 @@ use jury_engine::Adapter;
 use jury_grm::domain::json_line;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
-use jury_terminal::model::{load_failed, model_failed, store};
+use jury_terminal::model::{adapter_at, load_failed, model_failed, store};
 use jury_terminal::page::columns;
-use jury_worker::models::{ListedModel, ModelRef, ResolvedModel};
+use jury_worker::models::{ListedModel, ModelError, ModelRef, ResolvedModel};
 use serde_json::json;
 
 use crate::args::{CacheArgs, ModelsArgs, ModelsCommand};
@@ -18,32 +18,33 @@ use crate::score::print;
 pub fn run(args: ModelsArgs) -> Result<Exit, Failed> {
     let text = match args.command {
         ModelsCommand::List { json } => list(&store(args.cache.folder()).list(), json)?,
-        ModelsCommand::Fetch { model, json } => {
-            refuse_file(&model)?;
-            let resolved = resolve(&args.cache, &model)?;
-            if json {
-                json_line(&as_json(&resolved)).or_exit(Exit::Internal)?
-            } else {
-                format!("{}\n", resolved.path.display())
-            }
-        }
-        ModelsCommand::Inspect { model, json } if Adapter::is_at(Path::new(&model)) => {
-            inspect_adapter(Path::new(&model), json)?
-        }
-        ModelsCommand::Inspect { model, json } => inspect(&resolve(&args.cache, &model)?, json)?,
+        ModelsCommand::Fetch { model, json } => fetch(&args.cache, &model, json)?,
+        ModelsCommand::Inspect { model, json } => match adapter_at(Path::new(&model)) {
+            adapter if Adapter::is_at(&adapter) => inspect_adapter(&adapter, json)?,
+            _ => inspect(&resolve(&args.cache, &model)?, json)?,
+        },
     };
     print(&text)?;
     Ok(Exit::Done)
 }
 
-/// Nothing says what a file of the caller's own ought to be, so it cannot be "fetched and checked".
-fn refuse_file(model: &str) -> Result<(), Failed> {
-    if !matches!(ModelRef::parse(model), Ok(ModelRef::Path(_))) {
-        return Ok(());
+/// Fetches what is not here. Nothing says what a file of the caller's own ought to be, so its path alone is given.
+fn fetch(cache: &CacheArgs, model: &str, json: bool) -> Result<String, Failed> {
+    if let ModelRef::Path(path) = ModelRef::parse(model).map_err(model_failed)? {
+        if !path.exists() {
+            return Err(model_failed(ModelError::NoSuchFile { path }));
+        }
+        eprintln!("jury: {model} is here: nothing to fetch, and no sha256 to hold it to");
+        // Its digest takes long, and nobody asked for it.
+        if !json {
+            return Ok(format!("{}\n", path.display()));
+        }
     }
-    let problem = "is here; there is nothing to fetch, and no sha256 to hold it to";
-    let way_out = format!("`jury models inspect {model}` reads it");
-    Err(Failed::new(Exit::Usage, anyhow::anyhow!("{model} {problem}; {way_out}")))
+    let resolved = resolve(cache, model)?;
+    match json {
+        true => json_line(&as_json(&resolved)).or_exit(Exit::Internal),
+        false => Ok(format!("{}\n", resolved.path.display())),
+    }
 }
 
 fn resolve(cache: &CacheArgs, model: &str) -> Result<ResolvedModel, Failed> {
@@ -167,4 +168,23 @@ fn as_json(model: &ResolvedModel) -> serde_json::Value {
 
 fn megabytes(bytes: u64) -> String {
     format!("{:.0} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_ones_own_needs_no_fetching_and_one_that_is_missing_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("judge.gguf");
+        let name = file.to_str().unwrap();
+        let missing = fetch(&CacheArgs::default(), name, false).unwrap_err();
+        assert_eq!(missing.exit, Exit::NoInput, "{}", missing.message());
+        std::fs::write(&file, "").unwrap();
+        for own in [name, folder.path().to_str().unwrap()] {
+            let fetched = fetch(&CacheArgs::default(), own, false);
+            assert_eq!(fetched.map_err(|failed| failed.message()), Ok(format!("{own}\n")));
+        }
+    }
 }

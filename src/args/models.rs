@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::CacheArgs;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  jury models list")]
+#[command(after_help = "Example:\n  jury models list", mut_arg("model_cache", |cache| cache.global(true)))]
 pub struct ModelsArgs {
     #[command(flatten)]
     pub cache: CacheArgs,
@@ -22,10 +22,10 @@ pub enum ModelsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Fetch a model into the cache, checked against its sha256
+    /// Fetch a model into the cache, checked against its sha256, and print its path
     #[command(after_help = "Example:\n  jury models fetch smollm2-135m")]
     Fetch {
-        /// A model of the catalogue, or hub:OWNER/REPO/FILE
+        /// A model of the catalogue, or hub:OWNER/REPO/FILE; of a file or folder of your own the path is printed
         #[arg(value_name = "MODEL")]
         model: String,
         /// Print JSON instead of the path

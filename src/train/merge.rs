@@ -5,7 +5,7 @@ use jury_engine::merge::{FloatType, MergeError, merge};
 use jury_grm::domain::json_line;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
-use jury_terminal::model::{load_failed, model_failed, store};
+use jury_terminal::model::{adapter_at, load_failed, model_failed, store};
 use jury_worker::models::ModelRef;
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use crate::args::{DtypeArg, TrainMergeArgs};
 
 pub fn run(args: &TrainMergeArgs) -> Result<Exit, Failed> {
     let meter = Meter::new(args.quiet);
-    let adapter = Adapter::read(&args.adapter).map_err(load_failed)?;
+    let adapter = Adapter::read(&adapter_at(&args.adapter)).map_err(load_failed)?;
     let reference = ModelRef::parse(&args.model).map_err(model_failed)?;
     let merged = tokio::task::block_in_place(|| {
         let model = store(args.cache.folder()).resolve(&reference, &meter).map_err(model_failed)?;

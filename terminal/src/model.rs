@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jury_engine::head::HeadError;
-use jury_engine::{CardWeights, DeviceKind, LoadError};
+use jury_engine::{Adapter, CardWeights, DeviceKind, LoadError};
 pub use jury_worker::backend::engine::AdapterConfig;
 use jury_worker::backend::engine::{EngineBackend, EngineBackendConfig};
 use jury_worker::backend::meta::{MetaBackend, MetaError, StateReader};
@@ -60,7 +60,7 @@ pub struct CardArgs {
 #[derive(Debug, Clone, Default, PartialEq, clap::Args)]
 pub struct CacheArgs {
     /// The folder of model files [default: jury/models in the user's cache folder]
-    #[arg(long, global = true, env = "JURY_MODEL_CACHE", value_name = "FOLDER")]
+    #[arg(long, env = "JURY_MODEL_CACHE", value_name = "FOLDER")]
     pub model_cache: Option<PathBuf>,
 }
 
@@ -140,6 +140,15 @@ fn find_card(device: DeviceKind) -> Result<(), Failed> {
     Err(Failed::new(Exit::Unavailable, Refused::new("--device", problem)))
 }
 
+/// Before a model is fetched and loaded for them: adapters that cannot be read.
+fn read_adapters(adapters: &[AdapterConfig]) -> Result<(), Failed> {
+    let read = |adapter: &AdapterConfig| Adapter::read(&adapter.path).map(drop);
+    adapters.iter().try_for_each(read).map_err(|error| {
+        let failed = load_failed(error);
+        Failed { error: failed.error.context("--adapter"), ..failed }
+    })
+}
+
 /// Where a model with these adapters is to compute: they run on the CPU alone.
 fn device_for(device: DeviceKind, adapters: &[AdapterConfig]) -> DeviceKind {
     match device {
@@ -209,7 +218,15 @@ pub fn adapter(text: &str) -> Result<AdapterConfig, String> {
     if name.is_empty() || path.is_empty() {
         return Err("must be NAME=PATH, or the path of a GGUF adapter or a PEFT folder".to_owned());
     }
-    Ok(AdapterConfig { name, path: PathBuf::from(path) })
+    Ok(AdapterConfig { name, path: adapter_at(Path::new(path)) })
+}
+
+/// Where the adapter is that `path` names: there, or inside, when that is the folder of `jury train rft` or `rl`.
+pub fn adapter_at(path: &Path) -> PathBuf {
+    let inside = path.join("adapter");
+    let is_a_model = path.join("config.json").is_file();
+    let is_inside = !is_a_model && !Adapter::is_at(path) && Adapter::is_at(&inside);
+    if is_inside { inside } else { path.to_owned() }
 }
 
 /// Reads how weights are kept on a card.
@@ -309,6 +326,7 @@ impl ModelConfig {
         load: impl FnOnce(EngineBackendConfig) -> Result<B, Failed>,
     ) -> Result<B, Failed> {
         find_card(self.device)?;
+        read_adapters(&self.adapters)?;
         let reference = ModelRef::parse(&self.name).map_err(model_failed)?;
         let store = store(self.cache.clone());
         let blocking = || {
@@ -377,6 +395,30 @@ mod tests {
         for wrong in ["", "gpu", "cpu:1", "auto:0", "cuda:", "cuda:x", "cuda:-1"] {
             assert!(device(wrong).unwrap_err().contains("auto, cpu, cuda:N"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_adapter_is_found_inside_the_folder_of_the_run_that_made_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("rft");
+        let inside = run.join("adapter");
+        std::fs::create_dir_all(&inside).unwrap();
+        let named = |path: &Path| adapter(path.to_str().unwrap()).unwrap();
+        assert_eq!(named(&run).path, run, "nothing is inside yet");
+        std::fs::write(inside.join("adapter_config.json"), "{}").unwrap();
+        assert_eq!(adapter_at(&inside), inside);
+        assert_eq!(named(&run), AdapterConfig { name: "rft".to_owned(), path: inside.clone() });
+        std::fs::write(run.join("config.json"), "{}").unwrap();
+        assert_eq!(adapter_at(&run), run, "a model's folder is a model's");
+    }
+
+    #[test]
+    fn an_adapter_that_is_none_is_told_before_its_model_is_looked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let adapters = [adapter(folder.path().to_str().unwrap()).unwrap()];
+        let failed = read_adapters(&adapters).unwrap_err();
+        assert_eq!(failed.exit, Exit::NoInput);
+        assert!(failed.message().starts_with("--adapter: cannot read"), "{}", failed.message());
     }
 
     #[test]

@@ -189,3 +189,31 @@ fn adapters_that_cannot_be_served_are_refused_with_the_way_out() {
     assert_eq!((&told["rank"], &told["parts"]), (&json!(RANK), &json!(LAYERS)));
     assert_eq!(text(&told, "digest").len(), 64);
 }
+
+#[test]
+fn an_adapter_is_named_by_the_run_that_made_it_and_missed_before_a_model_is_looked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("it is text").to_owned();
+    let (run, none, item, gone) = (path("rft"), path("none"), path("i.json"), path("gone.gguf"));
+    write_adapter(&folder.path().join("rft/adapter"), 0.4);
+    std::fs::create_dir(&none).expect("a new folder");
+    std::fs::write(&item, ITEM).expect("a new file");
+
+    let told = jury(&["models", "inspect", &run, "--json"]);
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    assert!(told.stdout.contains("rft/adapter"), "{}", told.stdout);
+    // Whoever has read the adapter misses the model, and whoever has not misses the adapter.
+    let (out, rl) = (path("out"), path("rl"));
+    for line in [
+        ["score", &item, "--model", &gone, "--adapter"].as_slice(),
+        &["worker", "--listen", "127.0.0.1:0", "--model", &gone, "--adapter"],
+        &["train", "merge", "--model", &gone, "--out", &out, "--adapter"],
+        &["train", "rl", "--items", &item, "--model", &gone, "--out", &rl, "--init"],
+    ] {
+        for (adapter, missing) in [(&run, "gone.gguf"), (&none, "none/adapter_config.json")] {
+            let ended = jury(&[line, &[adapter.as_str()]].concat());
+            assert_eq!(ended.code, Some(66), "{line:?}: {}", ended.stderr);
+            assert!(ended.stderr.contains(missing), "{line:?}: {}", ended.stderr);
+        }
+    }
+}
