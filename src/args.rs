@@ -66,8 +66,8 @@ pub struct Args {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Logs")]
 pub struct LogArgs {
-    /// What to log: a level, or a filter like `info,jury_worker=debug` [default: warn for score,
-    /// models and status, info for what serves]
+    /// What to log: a level, or a filter like `info,jury_worker=debug` [default: info for up,
+    /// coordinator and worker, else warn]
     #[arg(long, global = true, env = "JURY_LOG", value_name = "FILTER")]
     pub log: Option<String>,
     /// How a line of log looks
@@ -118,7 +118,7 @@ pub enum Command {
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  jury health\n  jury health --endpoint http://127.0.0.1:7481      a worker"
+    after_help = "Examples:\n  jury health\n  # a worker\n  jury health --endpoint http://127.0.0.1:7481"
 )]
 pub struct HealthArgs {
     /// The coordinator or worker to ask

@@ -21,7 +21,9 @@ pub use self::verdicts::{BenchVerdictsArgs, DraftsArg};
 
 /// Most of whatever sizes a measurement, so that products of sizes cannot overflow.
 const LARGEST: usize = 1 << 20;
+/// Most rounds of a measurement.
 const MOST_ROUNDS: usize = 1_000;
+
 /// What is measured.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  jury bench engine --quick")]
@@ -54,12 +56,11 @@ pub enum BenchCommand {
 /// What all measurements share.
 #[derive(Debug, Clone, clap::Args)]
 pub struct MeasuringArgs {
-    /// Threads, ours and the peer's [default: what this machine lets us use]
+    /// Threads [default: what this machine lets us use]
     #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true,
         value_parser = threads)]
     pub threads: Option<usize>,
-    /// Where ours computes: auto (the first NVIDIA card, else the CPU), cpu, cuda:N, or metal:N where jury was built with it.
-    /// On a GPU ours is measured alone, unless --peer names a program
+    /// Where the engine computes: auto (the first NVIDIA card, else the CPU), cpu, cuda:N, or metal:N where jury was built with it
     #[arg(long, env = "JURY_DEVICE", value_name = "DEVICE", default_value = "auto", value_parser = device)]
     pub device: DeviceKind,
     /// Print JSON instead of a table

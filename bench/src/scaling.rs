@@ -9,7 +9,7 @@ mod report;
 use anyhow::Context;
 use jury_engine::limits::ModelCost;
 use jury_engine::measure::{Workload, prompt, run as time};
-use jury_engine::{Engine, EngineConfig, Host};
+use jury_engine::{DeviceKind, Engine, EngineConfig, Host};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::model::{cache_folder, load_failed};
 use jury_worker::models::ModelStore;
@@ -21,7 +21,7 @@ use super::load::Load;
 use super::models::BenchModel;
 use super::output::{Output, deliver};
 use super::plot::plot;
-use super::{Run, threads};
+use super::{Run, device, threads};
 use crate::args::BenchScalingArgs;
 
 /// Sequences of the engine: as many samples as decode at once, over all requests.
@@ -53,7 +53,7 @@ pub fn run(args: &BenchScalingArgs, run: &Run) -> Result<Exit, Failed> {
     };
     let json = args.measuring.json;
     let points = sweeps(args.quick);
-    measure(&model, &points, run, &mut report, json)?;
+    measure(&model, device(&args.measuring), &points, run, &mut report, json)?;
     report.head = report.head.until_now(true);
     let drawn = || plot(&report.model, &report.curves).or_exit(Exit::Internal);
     deliver(run, &report.page(json)?, svg.as_ref(), drawn)?;
@@ -63,6 +63,7 @@ pub fn run(args: &BenchScalingArgs, run: &Run) -> Result<Exit, Failed> {
 /// Fills the report's curves, point by point.
 fn measure(
     model: &BenchModel,
+    device: DeviceKind,
     sweeps: &[(Against, Vec<Point>)],
     run: &Run,
     report: &mut Report,
@@ -76,9 +77,11 @@ fn measure(
     let cost = ModelCost::of_file(&model.path).map_err(load_failed)?;
     let config = EngineConfig {
         threads: Some(report.threads),
+        device,
         max_sequences: Some(SEQUENCES),
         drafts: false,
-        kv_budget_bytes: Some(cost.kv_bytes_per_token * most as u64),
+        kv_budget_bytes: (device == DeviceKind::Cpu)
+            .then_some(cost.kv_bytes_per_token * most as u64),
         ..EngineConfig::default()
     };
     run.meter.stage(&format!("loading {}", model.name));

@@ -8,11 +8,11 @@ pub struct DoctorArgs {
     /// Threads of the self-benchmark [default: what this machine lets us use]
     #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub cache: CacheArgs,
     #[command(flatten)]
     pub etcd: EtcdArgs,
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    pub json: bool,
 }

@@ -12,19 +12,25 @@ use jury_terminal::number::whole;
 use super::{DrawArgs, JudgeArgs};
 
 const EXAMPLES: &str = "\
-Every item is judged once, with as many samples as the largest k; smaller ones are votes over
-parts of them. All of it lies in the folder of --out, and the same command goes on where it
-stopped, whatever stopped it. docs/evaluation.md tells how to read the report.
+Every item is judged once, with as many samples as the largest k; smaller ones are votes over parts of them. All of it \
+lies in the folder of --out, and the same command goes on where it stopped, whatever stopped it. docs/evaluation.md tells \
+how to read the report.
 
 Examples:
   jury eval pairs.jsonl --k 1,2,4,8 --json report.json
-  jury eval a.jsonl b.jsonl --limit 200 --part test --endpoint http://127.0.0.1:7480
-  jury eval pairs.jsonl --out pairs.eval --replay       the report anew, nothing is drawn
-  jury eval reward-bench-2/data/test-00000-of-00001.parquet --k 4,8     a published set, with its figures
-  jury eval pairs.jsonl --readout free --adapter rft/adapter     what a tuned judge writes unguided
-  jury eval pairs.jsonl --baseline model:./Skywork-Reward-V2-Qwen3-0.6B     beside a scalar reward model
-  jury eval compare small.json large.json               two reports on the same items
-  jury eval report pairs.eval                           what the judge loses on";
+  jury eval a.jsonl b.jsonl --limit 200 --endpoint http://127.0.0.1:7480
+  # the report anew, nothing is drawn
+  jury eval pairs.jsonl --out pairs.eval --replay
+  # a published set, with its figures
+  jury eval reward-bench-2/data/test-00000-of-00001.parquet --k 4,8
+  # what a tuned judge writes unguided
+  jury eval pairs.jsonl --readout free --adapter rft
+  # beside a scalar reward model
+  jury eval pairs.jsonl --baseline model:./Skywork-Reward-V2-Qwen3-0.6B
+  # two reports on the same items
+  jury eval compare small.json large.json
+  # what the judge loses on
+  jury eval report pairs.eval";
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -66,7 +72,8 @@ A theme is a word in the names of the principles that the judge wrote. docs/eval
 
 Examples:
   jury eval report pairs.eval
-  jury eval report pairs.eval --response 1              what the model of the second responses loses on
+  # what the model of the second responses loses on
+  jury eval report pairs.eval --response 1
   jury eval report pairs.eval --json --out weakness.json")]
 pub struct WeaknessArgs {
     /// The folder of an evaluation, with its samples.parquet

@@ -55,8 +55,7 @@ fn judge(command: &mut Command) -> Option<&mut JudgeArgs> {
         Command::Train(args) => match &mut args.command {
             TrainCommand::Meta(args) => Some(&mut args.judge),
             TrainCommand::Rft(args) => Some(&mut args.judge),
-            TrainCommand::Rl(args) => Some(&mut args.judge),
-            TrainCommand::Merge(_) | TrainCommand::Export(_) => None,
+            TrainCommand::Rl(_) | TrainCommand::Merge(_) | TrainCommand::Export(_) => None,
         },
         _ => None,
     }

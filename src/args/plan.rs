@@ -8,10 +8,14 @@ use jury_terminal::number::{real, time, whole};
 /// Most of whatever a plan counts: products stay far from what a number holds.
 const MOST: u32 = 1 << 20;
 
+const EXAMPLES: &str = "\
+Examples:
+  jury plan --groups 128 -k 8 --critique-tokens 500 --prompt-tokens 1500 \\
+    --step 60s --places 64 --decode-rate 3200
+  jury plan --groups 128 --step 60s --decode-rate 3200 --json | jq .workers";
+
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  jury plan --groups 128 -k 8 --critique-tokens 500 --prompt-tokens 1500 --step 60s --places 64 --decode-rate 3200\n  jury plan --groups 128 --step 60s --decode-rate 3200 --json | jq .workers"
-)]
+#[command(after_help = EXAMPLES)]
 pub struct PlanArgs {
     /// Queries of a training step; the responses to one are judged together
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole(1..=MOST, "--groups 128"))]

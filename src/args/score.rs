@@ -11,14 +11,18 @@ use jury_terminal::number::{time, whole};
 use super::{JudgeArgs, TraceArgs};
 
 const EXAMPLES: &str = "\
-The verdict's JSON is annotated in docs/verdict.md, templates are explained in docs/templates.md, votes and stop rules
-in docs/voting.md.
+The verdict's JSON is annotated in docs/verdict.md, templates are explained in docs/templates.md, votes and stop rules in \
+docs/voting.md.
 
 Examples:
-  jury score examples/capital.json                        judge one item here, with a small model
-  jury score item.json --json -k 16 --seed 7              the verdict as JSON, more samples
-  jury score item.json -k 32 --stop lossless              up to 32 samples, fewer once the pick is safe
-  jury score item.json --endpoint http://127.0.0.1:7480   let a running cluster judge
+  # one item here, with a small model
+  jury score examples/capital.json
+  # the verdict as JSON, more samples
+  jury score item.json --json -k 16 --seed 7
+  # up to 32 samples, fewer once the pick is safe
+  jury score item.json -k 32 --stop lossless
+  # by a running cluster
+  jury score item.json --endpoint http://127.0.0.1:7480
   jury score --items items.jsonl --out verdicts.jsonl --resume
   jury score --items items.jsonl --out verdicts.jsonl --record samples.parquet";
 

@@ -126,10 +126,19 @@ pub struct EtcdArgs {
     pub access: EtcdAccessArgs,
 }
 
+const UP_EXAMPLES: &str = "\
+Examples:
+  jury up --model qwen2.5-coder-1.5b &
+  jury score examples/capital.json --endpoint http://127.0.0.1:7480
+  # a page for people, at http://127.0.0.1:7495/
+  jury up --console-listen 127.0.0.1:7495 --keep-verdicts 50
+  # HTTP and JSON
+  jury up --http 127.0.0.1:7490 &
+  curl http://127.0.0.1:7490/v1/score -H 'Content-Type: application/json' \\
+    -d '{\"item\": {\"query\": \"2 + 2?\", \"responses\": [\"4\", \"5\"]}}'";
+
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  jury up --model qwen2.5-coder-1.5b &\n  jury score examples/capital.json --endpoint http://127.0.0.1:7480\n  jury up --console-listen 127.0.0.1:7495 --keep-verdicts 50      and then: open http://127.0.0.1:7495/\n  jury up --http 127.0.0.1:7490         and then: curl -H 'Content-Type: application/json' http://127.0.0.1:7490/v1/score -d '{\"item\": {\"query\": \"2 + 2?\", \"responses\": [\"4\", \"5\"]}}'"
-)]
+#[command(after_help = UP_EXAMPLES)]
 pub struct UpArgs {
     /// Where to serve gRPC, at every address of a name like localhost; port 0 takes a free one
     #[arg(long, env = "JURY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7480")]
@@ -152,10 +161,20 @@ pub struct UpArgs {
     pub connections: ConnectionArgs,
 }
 
+const COORDINATOR_EXAMPLES: &str = "\
+Examples:
+  jury coordinator --etcd http://127.0.0.1:2379
+  jury coordinator --worker http://10.0.0.5:7481 --worker http://10.0.0.6:7481
+  # as a pod: the ready pods of a headless service
+  jury coordinator --kubernetes-service jury-workers
+  # for trainers that speak HTTP
+  jury coordinator --etcd http://127.0.0.1:2379 --http 0.0.0.0:7490
+  # over TLS, and for those with a certificate alone
+  jury coordinator --worker https://10.0.0.5:7481 --tls-ca ca.pem \\
+    --tls-cert c.pem --tls-key c.key --tls-client-ca ca.pem";
+
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  jury coordinator --etcd http://127.0.0.1:2379\n  jury coordinator --worker http://10.0.0.5:7481 --worker http://10.0.0.6:7481\n  jury coordinator --kubernetes-service jury-workers      as a pod: the ready pods of a headless service\n  jury coordinator --etcd http://127.0.0.1:2379 --http 0.0.0.0:7490      for trainers that speak HTTP\n  jury coordinator --worker https://10.0.0.5:7481 --tls-cert c.pem --tls-key c.key --tls-ca ca.pem --tls-client-ca ca.pem"
-)]
+#[command(after_help = COORDINATOR_EXAMPLES)]
 #[command(group(ArgGroup::new("fleet").required(true).multiple(true).args(["etcd", "worker", "kubernetes_service"])))]
 pub struct CoordinatorArgs {
     /// Where to serve gRPC, at every address of a name like localhost; port 0 takes a free one
@@ -190,10 +209,25 @@ pub struct CoordinatorArgs {
     pub connections: ConnectionArgs,
 }
 
+const WORKER_EXAMPLES: &str = "\
+Examples:
+  jury worker --etcd http://127.0.0.1:2379 \\
+    --listen 0.0.0.0:7481 --advertise http://10.0.0.5:7481
+  # for a coordinator with --worker http://127.0.0.1:7481
+  jury worker --listen 127.0.0.1:7481
+  # in front of vLLM
+  jury worker --backend openai --url http://127.0.0.1:8000 \\
+    --model judge --tokenizer ./judge
+  # a Meta RM, which ranks samples
+  jury worker --role meta --model ./MetaRM --listen 127.0.0.1:7482
+  # one behind vLLM
+  jury worker --role meta --backend openai --url http://127.0.0.1:8001 \\
+    --model metarm --tokenizer ./MetaRM
+  # for coordinators with a certificate alone
+  jury worker --tls-cert w.pem --tls-key w.key --tls-client-ca ca.pem";
+
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  jury worker --etcd http://127.0.0.1:2379 --listen 0.0.0.0:7481 --advertise http://10.0.0.5:7481\n  jury worker --listen 127.0.0.1:7481      for a coordinator with --worker http://127.0.0.1:7481\n  jury worker --backend openai --url http://127.0.0.1:8000 --model judge --tokenizer ./judge    in front of vLLM\n  jury worker --role meta --model ./MetaRM --listen 127.0.0.1:7482      a Meta RM, which ranks samples\n  jury worker --role meta --backend openai --url http://127.0.0.1:8001 --model metarm --tokenizer ./MetaRM    one behind vLLM\n  jury worker --tls-cert w.pem --tls-key w.key --tls-client-ca ca.pem      for coordinators with a certificate alone"
-)]
+#[command(after_help = WORKER_EXAMPLES)]
 pub struct WorkerArgs {
     /// Where to serve gRPC, at every address of a name like localhost; port 0 takes a free one
     #[arg(long, env = "JURY_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7481")]

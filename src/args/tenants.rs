@@ -17,18 +17,24 @@ pub struct TenantsFileArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+A file of tenants has a table for each; docs/security.md has every key.
+
 Examples:
-  jury tenants new-token                                  a token for somebody, and its digest for the file
-  jury tenants check tenants.toml                         what the file says, or what is wrong with it
+  # a token for somebody, and its digest for the file
+  jury tenants new-token
+  # what the file says, or what is wrong with it
+  jury tenants check tenants.toml
   jury coordinator --tenants tenants.toml --etcd http://127.0.0.1:2379
 
 A file of tenants:
   [[tenant]]
   name = \"search\"
-  token_digests = [\"sha256:...\"]    of one token or more: the file holds no token
-  weight = 2                        its share of tokens while others wait, too
-  samples_per_minute = 5000         also requests_per_minute, tokens_per_minute
-docs/security.md has every key")]
+  # of one token or more: the file holds no token
+  token_digests = [\"sha256:...\"]
+  # its share of tokens while others wait, too
+  weight = 2
+  # also requests_per_minute, tokens_per_minute
+  samples_per_minute = 5000")]
 pub struct TenantsArgs {
     #[command(subcommand)]
     pub command: TenantsCommand,

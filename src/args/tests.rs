@@ -20,19 +20,46 @@ fn every_subcommand_teaches_with_an_example() {
     check(&Args::command());
 }
 
-/// The words of the examples that a help shows. What follows two blanks, or belongs to the shell, is no part of them.
-fn examples(help: &str) -> impl Iterator<Item = Vec<&str>> {
+/// The words of the examples that a help shows. What belongs to the shell is no part of them.
+fn examples(help: &str) -> Vec<Vec<String>> {
+    let help = help.replace("\\\n", " ");
     let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with("jury "));
-    let commands = lines.map(|line| line.split_once("  ").map_or(line, |(command, _)| command));
     let is_shell = |word: &&str| [">", "|", "&", "&&", "#"].contains(word);
-    commands.map(move |line| line.split_whitespace().take_while(|word| !is_shell(word)).collect())
+    let words = |line: &str| {
+        let words = line.split_whitespace().take_while(|word| !is_shell(word));
+        words.map(str::to_owned).collect()
+    };
+    lines.map(words).collect()
+}
+
+/// Most columns of an example: it is copied from a terminal of 80, and clap breaks it in the middle of a word's meaning.
+const EXAMPLE_COLUMNS: usize = 80;
+
+#[test]
+fn a_paragraph_is_one_line_for_clap_to_wrap_and_an_example_fits_into_a_terminal() {
+    fn check(command: &clap::Command) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let name = command.get_name();
+        let mut before = "";
+        for line in help.lines() {
+            let is_prose = |line: &str| !line.is_empty() && !line.starts_with("  ");
+            assert!(!(is_prose(before) && is_prose(line)), "in the help of {name}: {line}");
+            let fits = is_prose(line) || line.chars().count() <= EXAMPLE_COLUMNS;
+            assert!(fits, "in the help of {name}: {line}");
+            let has_remark = line.trim_start().starts_with("jury ") && line.trim().contains("  ");
+            assert!(!has_remark, "a remark stands above its example, with #, in {name}: {line}");
+            before = line;
+        }
+        command.get_subcommands().for_each(check);
+    }
+    Args::command().get_subcommands().for_each(check);
 }
 
 #[test]
 fn every_example_is_a_command_line() {
     fn check(command: &clap::Command) {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        for words in examples(&help).filter(|words| !words.contains(&"...")) {
+        for words in examples(&help) {
             if let Err(error) = parse(&words) {
                 panic!("{words:?} in the help of {}: {error}", command.get_name());
             }
@@ -125,4 +152,51 @@ fn an_item_and_a_batch_exclude_each_other_and_one_is_needed() {
     assert!(Args::try_parse_from(["jury", "score"]).is_err());
     assert!(Args::try_parse_from(["jury", "score", "a.json", "--items", "b.jsonl"]).is_err());
     assert!(Args::try_parse_from(["jury", "score", "--items", "b.jsonl"]).is_ok());
+}
+
+#[test]
+fn what_every_command_has_stands_under_no_heading_of_another() {
+    fn check(command: &clap::Command) {
+        for argument in command.get_arguments() {
+            if ["quiet", "json"].contains(&argument.get_id().as_str()) {
+                let heading = argument.get_help_heading();
+                let is_own = matches!(heading, None | Some("Output" | "Answer"));
+                assert!(is_own, "{} of {}: {heading:?}", argument.get_id(), command.get_name());
+            }
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&Args::command());
+}
+
+#[test]
+fn an_option_stands_only_where_it_does_something() {
+    for line in [
+        "eval compare a.json b.json --model-cache folder",
+        "eval report pairs.eval --model-cache folder",
+        "train rl --items i.jsonl --out rl --endpoint http://127.0.0.1:7480",
+        "train rl --items i.jsonl --out rl --adapter rft",
+        "train rl --items i.jsonl --out rl --base smollm2-135m",
+        "train rl --items i.jsonl --out rl --card-weights int8",
+        "train rl --items i.jsonl --out rl --token t",
+        "train rl --items i.jsonl --out rl --tls-ca ca.pem",
+        "bench scaling --peer llama-bench",
+    ] {
+        let typed = ["jury"].into_iter().chain(line.split_whitespace());
+        let told = refusal(&Args::try_parse_from(typed).unwrap_err());
+        assert!(told.contains("unexpected argument"), "{line}: {told}");
+    }
+}
+
+#[test]
+fn no_help_names_an_option_that_its_command_does_not_have() {
+    let mut command = Args::command();
+    command.build();
+    for line in [&["train", "rl"][..], &["bench", "scaling"]] {
+        let found = line.iter().fold(&command, |at, name| at.find_subcommand(name).unwrap());
+        let help = found.clone().render_long_help().to_string();
+        for absent in ["--endpoint", "--peer", "the peer", "--adapter ", "--base"] {
+            assert!(!help.contains(absent), "{absent} in the help of {line:?}");
+        }
+    }
 }

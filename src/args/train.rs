@@ -22,19 +22,22 @@ pub use self::rl::TrainRlArgs;
 const MOST_INNER: usize = 65_536;
 
 const EXAMPLES: &str = "\
-Samples are drawn with their hidden states and labelled: correct where the best response is strictly
-highest. A head learns to tell correct samples from wrong ones; docs/meta-rm.md says how. The same
-command goes on where it stopped.
+Samples are drawn with their hidden states and labelled: correct where the best response is strictly highest. A head \
+learns to tell correct samples from wrong ones; docs/meta-rm.md says how. The same command goes on where it stopped.
 
 Examples:
-  jury train meta --items pairs.jsonl --part train --model smollm2-135m --out head.safetensors
-  jury eval pairs.jsonl --part test --model smollm2-135m --meta head:head.safetensors
-  jury train meta --items pairs.jsonl --part train --model qwen2.5-coder-0.5b --backbone smollm2-135m --out apart.safetensors
+  jury train meta --items pairs.jsonl --part train --model smollm2-135m \\
+    --out head.safetensors
+  jury eval pairs.jsonl --part test --model smollm2-135m \\
+    --meta head:head.safetensors
+  # a head on the states of another model, and a worker that ranks with it
+  jury train meta --items pairs.jsonl --part train --model qwen2.5-coder-0.5b \\
+    --backbone smollm2-135m --out apart.safetensors
   jury worker --role meta --model smollm2-135m --head apart.safetensors";
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "Example:\n  jury train meta --items pairs.jsonl --model smollm2-135m --out head.safetensors"
+    after_help = "Example:\n  jury train rft --items pairs.jsonl --model smollm2-135m --out rft"
 )]
 pub struct TrainArgs {
     #[command(subcommand)]
@@ -67,6 +70,9 @@ pub struct TrainMetaArgs {
     /// The name by which requests ask for the head [default: the file's]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+    /// No progress on stderr
+    #[arg(short, long)]
+    pub quiet: bool,
 
     #[command(flatten)]
     pub choice: ChoiceArgs,
@@ -99,7 +105,4 @@ pub struct TrainMetaArgs {
     /// Seed of samples, parts, weights and order
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_SEED, "--seed 7"), help_heading = "Training")]
     pub seed: u64,
-    /// No progress on stderr
-    #[arg(short, long, help_heading = "Training")]
-    pub quiet: bool,
 }

@@ -12,14 +12,13 @@ mod check;
 mod words;
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use jury_engine::{Engine, EngineConfig};
 use jury_fabric::shutdown::{Shutdown, on_signals};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::meter::Meter;
-use jury_terminal::model::load_failed;
+use jury_terminal::model::{adapter_at, load_failed};
 use jury_trainer::model::{Model, Tuning};
 use jury_trainer::rl::judging::{Judging, Tasking, Tasks};
 use jury_trainer::rl::{
@@ -40,13 +39,13 @@ const EASY_SAMPLES: usize = 3;
 pub fn run(args: &TrainRlArgs) -> Result<Exit, Failed> {
     check(args)?;
     let meter = Meter::new(args.quiet);
-    let base = Base::find(&args.judge, &args.tuning, &meter)?;
+    let base = Base::find(args.policy.model.as_deref(), &args.policy.cache, &meter)?;
     let (tasks, held_out) = environments(args, &base, &meter)?;
     let model = base.load(Tuning::Lora(tune::lora(&args.tuning)), args.seed, &meter)?;
     if let Some(init) = &args.init {
-        adapter::read(&model, &adapter_folder(init)).map_err(tune_failed)?;
+        adapter::read(&model, &adapter_at(init)).map_err(tune_failed)?;
     }
-    let engine = EngineConfig { threads: args.judge.threads, ..EngineConfig::default() };
+    let engine = EngineConfig { threads: args.policy.threads, ..EngineConfig::default() };
     let engine = Engine::load(&base.path, &engine).map_err(load_failed)?;
     let mut sampler =
         EngineSampler::new(engine, args.temperature, args.max_critique_tokens as usize);
@@ -116,7 +115,7 @@ fn start(args: &TrainRlArgs, base: &Base) -> Result<String, Failed> {
     let init = match &args.init {
         None => format!("seed {}", args.seed),
         Some(init) => {
-            let path = adapter_folder(init).join(adapter::WEIGHTS);
+            let path = adapter_at(init).join(adapter::WEIGHTS);
             let bytes = std::fs::read(&path).with_context(|| path.display().to_string());
             jury_eval::digest(&bytes.or_exit(Exit::NoInput)?)
         }
@@ -124,12 +123,6 @@ fn start(args: &TrainRlArgs, base: &Base) -> Result<String, Failed> {
     let (digest, lora) = (&base.digest, tune::lora(&args.tuning));
     let (temperature, longest) = (args.temperature, args.max_critique_tokens);
     Ok(format!("{digest} {lora:?} {init} {temperature} {longest}"))
-}
-
-/// The folder of an adapter: itself, or inside a run's.
-fn adapter_folder(init: &Path) -> PathBuf {
-    let inside = init.join("adapter");
-    if inside.join(adapter::WEIGHTS).is_file() { inside } else { init.to_owned() }
 }
 
 /// Items as tasks, and those held out; what cannot be a task is counted and named.
@@ -143,7 +136,7 @@ fn environments(
     let mut left_out = LeftOut::default();
     let items = items::settle(&config, &folder, &mut left_out, meter)?;
     let n_items = items.len();
-    let template = tune::template(&args.judge)?;
+    let template = tune::template(args.policy.template.as_deref())?;
     // A prompt leaves room for the critique.
     let room = base.context.saturating_sub(args.max_critique_tokens as usize);
     let most = args.max_prompt_tokens.min(room);
@@ -232,6 +225,6 @@ fn samples_of(args: &TrainRlArgs) -> EvalRunArgs {
         seed: args.seed,
         out: Some(args.out.clone()),
         quiet: args.quiet,
-        ..EvalRunArgs::of_items(args.items.clone(), args.choice.clone(), args.judge.clone())
+        ..EvalRunArgs::of_items(args.items.clone(), args.choice.clone(), args.policy.judge())
     }
 }

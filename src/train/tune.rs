@@ -1,7 +1,7 @@
 //! What rejective fine-tuning and reinforcement learning share: the model that learns, and files beside it.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use jury_engine::{Tokenizer, inspect};
@@ -17,7 +17,7 @@ use jury_trainer::optimiser::OptimiserConfig;
 use jury_worker::models::ModelRef;
 
 use super::merge::merge_failed;
-use crate::args::{DEFAULT_MODEL, JudgeArgs, TuningArgs};
+use crate::args::{CacheArgs, DEFAULT_MODEL, TuningArgs};
 use crate::eval::LeftOut;
 
 /// The model that learns, on disk.
@@ -34,12 +34,11 @@ pub struct Base {
 
 impl Base {
     /// Finds it, fetching it if need be; refuses one whose prompts nothing ends.
-    pub fn find(judge: &JudgeArgs, tuning: &TuningArgs, meter: &Meter) -> Result<Self, Failed> {
-        let name = tuning.base.as_ref().or(judge.model.as_ref());
-        let name = name.cloned().unwrap_or_else(|| DEFAULT_MODEL.to_owned());
+    pub fn find(model: Option<&str>, cache: &CacheArgs, meter: &Meter) -> Result<Self, Failed> {
+        let name = model.unwrap_or(DEFAULT_MODEL).to_owned();
         let reference = ModelRef::parse(&name).map_err(model_failed)?;
         let model = tokio::task::block_in_place(|| {
-            store(judge.cache.folder()).resolve(&reference, meter).map_err(model_failed)
+            store(cache.folder()).resolve(&reference, meter).map_err(model_failed)
         })?;
         let info = inspect(&model.path).map_err(load_failed)?;
         if !info.has_chat_template {
@@ -85,8 +84,8 @@ pub fn optimiser(tuning: &TuningArgs, learning_rate: f64) -> OptimiserConfig {
 }
 
 /// The template of prompts: from a file, or the built-in one.
-pub fn template(judge: &JudgeArgs) -> Result<Template, Failed> {
-    judge.template.as_deref().map_or_else(|| Ok(Template::builtin()), crate::coordinator::template)
+pub fn template(file: Option<&Path>) -> Result<Template, Failed> {
+    file.map_or_else(|| Ok(Template::builtin()), crate::coordinator::template)
 }
 
 /// The items that something can be learned from; the others are counted and named.

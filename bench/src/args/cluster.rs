@@ -9,7 +9,8 @@ use super::{LARGEST, MOST_ROUNDS};
 
 const EXAMPLES: &str = "\
 Examples:
-  jury bench cluster --quick                              half a minute: see that it works
+  # half a minute: see that it works
+  jury bench cluster --quick
   jury bench cluster --quick --json | jq .cpu_us_per_sample
   jury bench cluster --workers 1,64 --failures 0.01 --jitter 0.5";
 

@@ -10,9 +10,11 @@ use super::{LARGEST, MOST_ROUNDS, MeasuringArgs};
 
 const EXAMPLES: &str = "\
 Examples:
-  jury bench engine --quick                               a minute: see that it works
-  jury bench engine --markdown results.md                 everything, which takes hours
-  jury bench engine --models qwen2.5-coder-0.5b --k 8 --prompt 512 --generated 64";
+  # a minute: see that it works
+  jury bench engine --quick
+  # everything, which takes hours
+  jury bench engine --markdown results.md
+  jury bench engine --models smollm2-135m --k 8 --prompt 512 --generated 64";
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -49,8 +51,8 @@ pub struct BenchEngineArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = whole(1..=MOST_ROUNDS, "--rounds 4"))]
     pub rounds: Option<usize>,
-    /// llama.cpp's llama-batched-bench [default: what scripts/llama-cpp installed, else the one in
-    /// PATH]
+    /// llama.cpp's llama-batched-bench, which gets as many threads; beside a GPU it is measured only where it is named
+    /// [default: what scripts/llama-cpp installed, else the one in PATH]
     #[arg(long, env = "JURY_LLAMA_BATCHED_BENCH", value_name = "PROGRAM")]
     pub peer: Option<PathBuf>,
     /// Measure ours alone

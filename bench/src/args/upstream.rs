@@ -10,8 +10,10 @@ use super::MOST_ROUNDS;
 const EXAMPLES: &str = "\
 Examples:
   llama-server -m judge.gguf --alias judge --parallel 8 --metrics &
-  jury bench upstream --url http://127.0.0.1:8080 --model judge --tokenizer judge.gguf --quick
-  jury bench upstream --url http://127.0.0.1:8080 --model judge --tokenizer judge.gguf -k 8 --markdown results.md";
+  jury bench upstream --url http://127.0.0.1:8080 --model judge \\
+    --tokenizer judge.gguf --quick
+  jury bench upstream --url http://127.0.0.1:8080 --model judge \\
+    --tokenizer judge.gguf -k 8 --markdown results.md";
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]

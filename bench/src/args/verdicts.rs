@@ -13,10 +13,12 @@ const MOST_AT_ONCE: usize = 16;
 
 const EXAMPLES: &str = "\
 Examples:
-  jury bench verdicts --items examples/items.jsonl --quick          see that it works
+  # see that it works
+  jury bench verdicts --items examples/items.jsonl --quick
   jury bench verdicts --items examples/items.jsonl --markdown results.md
   jury bench verdicts --items examples/items.jsonl --no-peer --limit 4
-  jury bench verdicts --items examples/items.jsonl --no-peer -k 1 --drafts both   what drafts gain";
+  # what drafts gain
+  jury bench verdicts --items examples/items.jsonl --no-peer -k 1 --drafts both";
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -60,7 +62,8 @@ pub struct BenchVerdictsArgs {
     /// Whether our engine drafts the next tokens of few samples; what they say stays the same
     #[arg(long, value_enum, default_value_t = DraftsArg::On)]
     pub drafts: DraftsArg,
-    /// llama.cpp's llama-server [default: what scripts/llama-cpp installed, else the one in PATH]
+    /// llama.cpp's llama-server, which gets as many threads; beside a GPU it is measured only where it is named
+    /// [default: what scripts/llama-cpp installed, else the one in PATH]
     #[arg(long, env = "JURY_LLAMA_SERVER", value_name = "PROGRAM")]
     pub peer: Option<PathBuf>,
     /// Measure ours alone

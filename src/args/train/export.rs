@@ -9,12 +9,14 @@ use jury_terminal::number::whole;
 use crate::args::ChoiceArgs;
 
 const EXAMPLES: &str = "\
-The folder holds the items as prompts in the trainer's form, the rule as its reward function, and a launch file with the
+The folder holds the items as prompts in the trainer's form, the rule as its reward function, and a launch file with the \
 paper's numbers. It needs the Python package of client/python beside the trainer. docs/training.md says what it takes.
 
 Examples:
-  jury train export --to trl --items pairs.jsonl --model Qwen/Qwen2.5-7B-Instruct --out trl-run
-  jury train export --to verl --items pairs.jsonl --part train --model ./merged --beta 0.002 --out verl-run";
+  jury train export --to trl --items pairs.jsonl --out trl-run \\
+    --model Qwen/Qwen2.5-7B-Instruct
+  jury train export --to verl --items pairs.jsonl --part train --out verl-run \\
+    --model ./merged --beta 0.002";
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]

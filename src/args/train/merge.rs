@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use crate::args::CacheArgs;
 
 const EXAMPLES: &str = "\
-A folder of safetensors becomes a folder, with the tokenizer and whatever else lies in it; a GGUF file
-becomes a GGUF file, whose adapted matrices are Q8_0. transformers, vLLM and llama.cpp load them as any
-model. docs/adapters.md says when to merge, and when to serve with --adapter instead.
+A folder of safetensors becomes a folder, with the tokenizer and whatever else lies in it; a GGUF file becomes a GGUF \
+file, whose adapted matrices are Q8_0. transformers, vLLM and llama.cpp load them as any model. docs/adapters.md says when \
+to merge, and when to serve with --adapter instead.
 
 Examples:
   jury train merge --model ./Qwen2.5-0.5B-Instruct --adapter rft/ --out judge/
@@ -20,7 +20,7 @@ pub struct TrainMergeArgs {
     /// safetensors, or hub:OWNER/REPO/FILE
     #[arg(long, env = "JURY_MODEL", value_name = "MODEL")]
     pub model: String,
-    /// The adapter: a folder as PEFT writes it, or a GGUF adapter
+    /// The adapter: a folder as PEFT writes it, that of `jury train rft` or `rl`, or a GGUF adapter
     #[arg(long, env = "JURY_ADAPTER", value_name = "PATH")]
     pub adapter: PathBuf,
     /// Where the merged model goes: a new folder, or a file that ends in .gguf

@@ -8,16 +8,20 @@ use jury_terminal::number::{real, whole};
 use crate::args::{ChoiceArgs, DrawArgs, DrawnReadout, JudgeArgs};
 
 const EXAMPLES: &str = "\
-Rejective fine-tuning, the cold start of Self-Principled Critique Tuning: every item is judged by a few samples without
-a hint and one that is told the best response. Wrong samples go, items that are too easy go, and the model is tuned on
-what is left, as a LoRA adapter or with all its weights. The same command goes on where it stopped, whatever stopped it. docs/training.md says
-how long it takes, and how the data goes to other trainers.
+Rejective fine-tuning, the cold start of Self-Principled Critique Tuning: every item is judged by a few samples without a \
+hint and one that is told the best response. Wrong samples go, items that are too easy go, and the model is tuned on what \
+is left, as a LoRA adapter or with all its weights. The same command goes on where it stopped, whatever stopped it. \
+docs/training.md says how long it takes, and how the data goes to other trainers.
 
 Examples:
   jury train rft --items pairs.jsonl --part train --model smollm2-135m --out rft
   jury train rft --items pairs.jsonl --model smollm2-135m --out rft --data-only
-  jury train rft --items pairs.jsonl --model ./SmolLM2-135M-Instruct --out rft-full --full-weights
-  jury train rft --items pairs.jsonl --endpoint http://127.0.0.1:7480 --out rft --data-only";
+  # all weights instead of an adapter
+  jury train rft --items pairs.jsonl --model ./SmolLM2-135M-Instruct \\
+    --out rft-full --full-weights
+  # drawn by a running cluster
+  jury train rft --items pairs.jsonl --endpoint http://127.0.0.1:7480 \\
+    --out rft --data-only";
 
 /// Reads a number above 0.
 pub(super) fn above_0(
@@ -41,6 +45,9 @@ pub struct TrainRftArgs {
     /// Draw nothing: tune on what the folder has
     #[arg(long)]
     pub sft_only: bool,
+    /// No progress on stderr
+    #[arg(short, long)]
+    pub quiet: bool,
 
     #[command(flatten)]
     pub choice: ChoiceArgs,
@@ -74,6 +81,10 @@ pub struct TrainRftArgs {
     /// about 20 bytes of memory a weight instead of 4, and 12 on the disk for the checkpoint
     #[arg(long, conflicts_with_all = ["rank", "alpha", "targets", "data_only"], help_heading = "Tuning")]
     pub full_weights: bool,
+    /// The model that is tuned, when --endpoint or --model name who draws: a model of the catalogue, a GGUF file or a
+    /// folder of safetensors [default: --model]
+    #[arg(long, value_name = "MODEL", help_heading = "Tuning")]
+    pub base: Option<String>,
     #[command(flatten)]
     pub tuning: TuningArgs,
     /// Passes over the data
@@ -88,19 +99,12 @@ pub struct TrainRftArgs {
     /// Seed of samples, of the adapter's start and of the order of the data
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_SEED, "--seed 7"), help_heading = "Tuning")]
     pub seed: u64,
-    /// No progress on stderr
-    #[arg(short, long)]
-    pub quiet: bool,
 }
 
 /// What learns, and in which steps.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Tuning")]
 pub struct TuningArgs {
-    /// The model that is tuned, when --endpoint or --model name who draws: a model of the catalogue, a GGUF file or a
-    /// folder of safetensors [default: --model]
-    #[arg(long, value_name = "MODEL")]
-    pub base: Option<String>,
     /// Rank of the adapter
     #[arg(long, value_name = "N", default_value_t = 16, allow_negative_numbers = true, value_parser = whole(1..=1024_usize, "--rank 16"))]
     pub rank: usize,

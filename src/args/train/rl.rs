@@ -2,23 +2,26 @@
 
 use std::path::PathBuf;
 
+use jury_engine::DeviceKind;
 use jury_grm::domain::limits;
-use jury_terminal::number::{real, whole};
-
-use super::rft::above_0;
+use jury_terminal::model::device;
+use jury_terminal::number::{real, threads, whole};
 
 use super::TuningArgs;
-use crate::args::{ChoiceArgs, JudgeArgs};
+use super::rft::above_0;
+use crate::args::{CacheArgs, ChoiceArgs, JudgeArgs};
 
 const EXAMPLES: &str = "\
-Rule-based online reinforcement learning (GRPO): a judge draws groups of critiques with its current weights and is
-rewarded +1 where the best response got strictly the highest score, else -1. It starts from an adapter, mostly that of
-`jury train rft`. The same command goes on where it stopped, whatever stopped it; a larger --steps makes a finished run
-longer. docs/training.md says how long it takes.
+Rule-based online reinforcement learning (GRPO): a judge draws groups of critiques with its current weights and is \
+rewarded +1 where the best response got strictly the highest score, else -1. It starts from an adapter, mostly that of \
+`jury train rft`, and runs on the CPU. The same command goes on where it stopped, whatever stopped it; a larger --steps \
+makes a finished run longer. docs/training.md says how long it takes.
 
 Examples:
-  jury train rl --items pairs.jsonl --part train --model smollm2-135m --init rft --out rl
-  jury train rl --items pairs.jsonl --model smollm2-135m --init rft --out rl-free --beta 0";
+  jury train rl --items pairs.jsonl --part train --model smollm2-135m \\
+    --init rft --out rl
+  jury train rl --items pairs.jsonl --model smollm2-135m --init rft \\
+    --out rl-free --beta 0";
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -33,6 +36,9 @@ pub struct TrainRlArgs {
     /// The folder of this run: checkpoint, curves, the last adapter and the best
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// No progress on stderr
+    #[arg(short, long)]
+    pub quiet: bool,
 
     #[command(flatten)]
     pub choice: ChoiceArgs,
@@ -47,7 +53,7 @@ pub struct TrainRlArgs {
     pub max_prompt_tokens: usize,
 
     #[command(flatten)]
-    pub judge: JudgeArgs,
+    pub policy: PolicyArgs,
     /// Samples of a group
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole(2..=limits::MAX_K, "--group 4"), help_heading = "Sampling")]
     pub group: u32,
@@ -73,7 +79,7 @@ pub struct TrainRlArgs {
     #[arg(long, value_name = "X", default_value_t = 0.04, allow_negative_numbers = true, value_parser = real(|x| x.is_finite() && x >= 0.0, "of at least 0", "--beta 0.04"), help_heading = "Tuning")]
     pub beta: f64,
     /// Step size
-    #[arg(long, value_name = "RATE", default_value_t = 2e-5, allow_negative_numbers = true, value_parser = above_0("--learning-rate 2e-5"), help_heading = "Tuning")]
+    #[arg(long, value_name = "RATE", default_value = "2e-5", allow_negative_numbers = true, value_parser = above_0("--learning-rate 2e-5"), help_heading = "Tuning")]
     pub learning_rate: f64,
     /// Steps between two measurements on held-out items
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Tuning")]
@@ -81,7 +87,35 @@ pub struct TrainRlArgs {
     /// Seed of draws and of the order of items
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_SEED, "--seed 7"), help_heading = "Tuning")]
     pub seed: u64,
-    /// No progress on stderr
-    #[arg(short, long)]
-    pub quiet: bool,
+}
+
+/// The model that draws with its current weights and learns: in this process, on the CPU.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Model")]
+pub struct PolicyArgs {
+    /// The model that draws and learns: one of the catalogue (`jury models list`), a GGUF file, a folder of safetensors, or
+    /// hub:OWNER/REPO/FILE [default: qwen2.5-coder-1.5b]
+    #[arg(long, env = "JURY_MODEL", value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Threads of the engine [default: what this machine lets us use]
+    #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true, value_parser = threads)]
+    pub threads: Option<usize>,
+    /// As `jury train rft` has it; RL draws on the CPU alone, and says so
+    #[arg(long, hide = true, value_name = "DEVICE", value_parser = device)]
+    pub device: Option<DeviceKind>,
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    /// A prompt template that takes the place of the built-in one
+    #[arg(long, env = "JURY_TEMPLATE", value_name = "FILE")]
+    pub template: Option<PathBuf>,
+}
+
+// === impl PolicyArgs ===
+
+impl PolicyArgs {
+    /// The same model as one that judges.
+    pub fn judge(&self) -> JudgeArgs {
+        let Self { model, threads, device, cache, template } = self.clone();
+        JudgeArgs { model, threads, device, cache, template, ..JudgeArgs::default() }
+    }
 }

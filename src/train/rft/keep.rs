@@ -18,7 +18,7 @@ pub fn sift(
     general: Vec<Conversation>,
     meter: &Meter,
 ) -> Result<Kept, Failed> {
-    let template = tune::template(&args.judge)?;
+    let template = tune::template(args.judge.template.as_deref())?;
     let rules = Rules { n: args.n as usize, keeps_cut: args.keep_cut };
     let kept = rft::keep(&samples.items, &samples.drawn, rules, &template);
     let mut kept = kept.map_err(tune_failed)?;

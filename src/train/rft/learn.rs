@@ -48,7 +48,8 @@ impl Learning {
             optimiser: tune::optimiser(&args.tuning, args.learning_rate.unwrap_or(rate)),
         };
         config.check().map_err(tune_failed)?;
-        let base = Base::find(&args.judge, &args.tuning, meter)?;
+        let model = args.base.as_deref().or(args.judge.model.as_deref());
+        let base = Base::find(model, &args.judge.cache, meter)?;
         if args.full_weights && !base.path.is_dir() {
             let problem = anyhow!(
                 "--full-weights: {} is a GGUF file, which has no tokenizer to write beside weights; give the folder of \

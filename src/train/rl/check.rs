@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use jury_engine::DeviceKind;
+use jury_engine::{Adapter, DeviceKind};
 use jury_terminal::exit::{Exit, Failed};
+use jury_terminal::model::{adapter_at, load_failed};
 use jury_trainer::adapter;
 
-use super::adapter_folder;
 use crate::args::TrainRlArgs;
 use crate::train::rft::MODEL_FOLDER;
 
@@ -18,24 +18,12 @@ pub fn check(args: &TrainRlArgs) -> Result<(), Failed> {
             anyhow!("--temperature: must be above 0, or all samples of a group are equal");
         return Err(Failed::new(Exit::Usage, problem));
     }
-    if args.judge.endpoint.is_some() {
-        let problem = anyhow!(
-            "--endpoint: RL draws with the weights of each step, by an engine in this process; leave it out"
-        );
-        return Err(Failed::new(Exit::Usage, problem));
-    }
-    if args.judge.adapter.is_some() {
-        let problem = anyhow!(
-            "--adapter: RL starts from the adapter of --init; leave --adapter and JURY_ADAPTER out"
-        );
-        return Err(Failed::new(Exit::Usage, problem));
-    }
-    if let Some(device) = args.judge.device
+    if let Some(device) = args.policy.device
         && !matches!(device, DeviceKind::Auto | DeviceKind::Cpu)
     {
         let problem = anyhow!(
-            "--device: RL draws with the adapter of each step, and adapters run on the CPU alone, not on {device}; take cpu, \
-             or leave it and JURY_DEVICE out"
+            "--device: RL draws with the adapter of each step, and adapters run on the CPU alone, not on {device}; leave \
+             it out"
         );
         return Err(Failed::new(Exit::Usage, problem));
     }
@@ -54,6 +42,13 @@ pub fn check(args: &TrainRlArgs) -> Result<(), Failed> {
         );
         return Err(Failed::new(Exit::Usage, problem));
     }
+    if let Some(init) = &args.init {
+        // Read again by who trains it, once the model is loaded.
+        Adapter::read(&adapter_at(init)).map_err(|error| {
+            let failed = load_failed(error);
+            Failed { error: failed.error.context("--init"), ..failed }
+        })?;
+    }
     if !(0.0..=0.9).contains(&args.held_out_share) {
         let problem = anyhow!("--held-out-share: must be 0 to 0.9, is {}", args.held_out_share);
         return Err(Failed::new(Exit::Usage, problem));
@@ -63,5 +58,5 @@ pub fn check(args: &TrainRlArgs) -> Result<(), Failed> {
 
 /// Whether a folder of `jury train rft` has a model and no adapter.
 fn has_all_weights(init: &Path) -> bool {
-    !adapter_folder(init).join(adapter::WEIGHTS).is_file() && init.join(MODEL_FOLDER).is_dir()
+    !adapter_at(init).join(adapter::WEIGHTS).is_file() && init.join(MODEL_FOLDER).is_dir()
 }
