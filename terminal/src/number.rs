@@ -61,9 +61,35 @@ pub fn budget(typed: &str) -> Result<Duration, String> {
         .ok_or_else(|| "must be a time from 1ms to 24h with its unit, like 90s or 5m".to_owned())
 }
 
-/// Threads of the engine.
+/// Reads the threads of the engine.
+///
+/// # Errors
+/// What is none, with the limits and an example.
 pub fn threads(typed: &str) -> Result<usize, String> {
     whole(1..=MOST_THREADS, "--threads 2")(typed)
+}
+
+/// Reads the seed of a request, or of whatever draws.
+///
+/// # Errors
+/// What is none, with the limits and an example.
+pub fn seed(typed: &str) -> Result<u64, String> {
+    whole(0..=limits::MAX_SEED, "--seed 7")(typed)
+}
+
+/// Reads the length of the longest critique, in tokens.
+///
+/// # Errors
+/// What is none, with the limits and an example.
+pub fn critique_tokens(typed: &str) -> Result<u32, String> {
+    whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 512")(typed)
+}
+
+/// Reads a share, 0 to 1; `example` shows how its option is typed.
+pub fn share(
+    example: &'static str,
+) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {
+    real(|share| (0.0..=1.0).contains(&share), "from 0 to 1", example)
 }
 
 #[cfg(test)]
