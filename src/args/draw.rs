@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use jury_grm::domain::limits;
-use jury_terminal::number::{time, whole};
+use jury_terminal::number::{critique_tokens, time};
 
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Sampling")]
@@ -12,7 +11,7 @@ pub struct DrawArgs {
     #[arg(long, value_name = "T")]
     pub temperature: Option<f64>,
     /// Longest critique, 1 to 16384 tokens [default: 512]
-    #[arg(long, value_name = "N", value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 256"))]
+    #[arg(long, value_name = "N", value_parser = critique_tokens)]
     pub max_critique_tokens: Option<u32>,
     /// A guided sample fails when its model gave less than this probability to the legal scores, 0 to 1 [default: 0.01]
     #[arg(long, value_name = "P", allow_negative_numbers = true)]

@@ -7,7 +7,7 @@ use jury_eval::method::Method;
 use jury_eval::published::Format;
 use jury_eval::split::Part;
 use jury_grm::domain::{Readout, limits};
-use jury_terminal::number::whole;
+use jury_terminal::number::{seed, whole};
 
 use super::{DrawArgs, JudgeArgs};
 
@@ -145,7 +145,14 @@ pub struct EvalRunArgs {
     #[command(flatten)]
     pub draw: DrawArgs,
     /// Seed of every request, below 2^53
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_SEED, "--seed 7"), help_heading = "Sampling")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_parser = seed,
+        help_heading = "Sampling",
+    )]
     pub seed: u64,
     /// Keep the hidden states that `jury train meta` learns from
     #[arg(long, help_heading = "Sampling")]
@@ -205,7 +212,13 @@ pub struct ChoiceArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
     pub train_share: f64,
     /// Seed of the split and of --limit
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_SEED, "--split-seed 7"))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_parser = whole(0..=limits::MAX_SEED, "--split-seed 7"),
+    )]
     pub split_seed: u64,
 }
 

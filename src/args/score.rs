@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, ValueEnum};
 use jury_grm::domain::{Readout, Scale, StopRule, VoteRule, limits};
-use jury_terminal::number::{time, whole};
+use jury_terminal::number::{critique_tokens, seed, time, whole};
 
 use super::{JudgeArgs, TraceArgs};
 
@@ -67,7 +67,7 @@ pub struct ScoreArgs {
     pub top_p: Option<f64>,
     /// Longest critique, 1 to 16384 tokens [default: 512]
     #[arg(long, env = "JURY_MAX_CRITIQUE_TOKENS", value_name = "N",
-        allow_negative_numbers = true, value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 512"),
+        allow_negative_numbers = true, value_parser = critique_tokens,
         help_heading = "Sampling")]
     pub max_critique_tokens: Option<u32>,
     /// How scores are read [default: expected]
@@ -108,7 +108,7 @@ pub struct ScoreArgs {
         value_name = "N",
         allow_negative_numbers = true,
         default_value_t = 0,
-        value_parser = whole(0..=limits::MAX_SEED, "--seed 7"),
+        value_parser = seed,
         help_heading = "Sampling"
     )]
     pub seed: u64,
@@ -116,9 +116,10 @@ pub struct ScoreArgs {
     /// How the samples vote [default: top with a Meta RM, else mean]
     #[arg(long, env = "JURY_VOTE", value_enum, value_name = "RULE", help_heading = "Voting")]
     pub vote: Option<VoteArg>,
-    /// The Meta RM that ranks the samples: head:FILE, a head on the judging model; model:FOLDER, a scalar
-    /// reward model; or model:MODEL,head:FILE, a head on a model of its own; with --endpoint, the name of one that the workers have (`jury status`); none: nobody ranks. Where it cannot rank, all
-    /// valid samples vote and the verdict is PARTIAL [default: none]
+    /// The Meta RM that ranks the samples: head:FILE, a head on the judging model; model:FOLDER, a scalar reward model;
+    /// or model:MODEL,head:FILE, a head on a model of its own; with --endpoint, the name of one that the workers have
+    /// (`jury status`); none: nobody ranks. Where it cannot rank, all valid samples vote and the verdict is PARTIAL
+    /// [default: none]
     #[arg(long, env = "JURY_META", value_name = "META", help_heading = "Voting")]
     pub meta: Option<String>,
     /// With a Meta RM, samples that vote, best first, 1 to k [default: half of k]
@@ -156,8 +157,9 @@ pub struct ScoreArgs {
     /// With --samples, put the hidden states in, too, on which a head is trained
     #[arg(long, requires = "samples", help_heading = "Answer")]
     pub hidden_states: bool,
-    /// Write every sample as a row of this Parquet file, for pandas, polars or duckdb; docs/evaluation.md names the columns. A batch needs --out, whose
-    /// verdicts then hold their samples, and an --items file; the rows are written when it ends, on Ctrl-C, too
+    /// Write every sample as a row of this Parquet file, for pandas, polars or duckdb; docs/evaluation.md names the
+    /// columns. A batch needs --out, whose verdicts then hold their samples, and an --items file; the rows are written
+    /// when it ends, on Ctrl-C, too
     #[arg(long, value_name = "FILE.parquet", help_heading = "Answer")]
     pub record: Option<PathBuf>,
     /// Print the verdict as one JSON object

@@ -22,7 +22,13 @@ pub struct ServeArgs {
     #[arg(long, env = "JURY_METRICS_LISTEN", value_name = "ADDRESS")]
     pub metrics_listen: Option<ListenAddress>,
     /// How long running work may go on after SIGTERM or Ctrl-C
-    #[arg(long, env = "JURY_GRACE", value_name = "TIME", default_value = "30s", value_parser = jury_terminal::number::time)]
+    #[arg(
+        long,
+        env = "JURY_GRACE",
+        value_name = "TIME",
+        default_value = "30s",
+        value_parser = jury_terminal::number::time,
+    )]
     pub grace: Duration,
     /// Stop, as after SIGTERM, when stdin ends: for a program that starts this one and must not leave it behind
     #[arg(long)]
@@ -56,8 +62,9 @@ pub struct HttpArgs {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Console")]
 pub struct ConsoleArgs {
-    /// Serve a page at http://ADDRESS/: the fleet, requests in flight with their samples, recent verdicts. Port 0 takes a free one.
-    /// Without tenants, whoever reaches it sees every request: keep it on a loopback address, and forward the port
+    /// Serve a page at http://ADDRESS/: the fleet, requests in flight with their samples, recent verdicts. Port 0 takes
+    /// a free one. Without tenants, whoever reaches it sees every request: keep it on a loopback address, and forward
+    /// the port
     #[arg(long, env = "JURY_CONSOLE_LISTEN", value_name = "ADDRESS")]
     pub console_listen: Option<ListenAddress>,
     /// Keep the texts of the last N verdicts in memory, for each tenant and at most 64 MiB each, so that the page can open
@@ -89,13 +96,32 @@ pub struct JudgingArgs {
     )]
     pub await_models: Vec<String>,
     /// Requests that may wait for admission
-    #[arg(long, env = "JURY_QUEUE_LIMIT", value_name = "N", default_value_t = 1024, value_parser = number::whole(1..=1_000_000_usize, "--queue-limit 1024"))]
+    #[arg(
+        long,
+        env = "JURY_QUEUE_LIMIT",
+        value_name = "N",
+        default_value_t = 1024,
+        value_parser = number::whole(1..=1_000_000_usize, "--queue-limit 1024"),
+    )]
     pub queue_limit: usize,
     /// Second attempts at samples that lag behind on a slow worker, as a share of all samples; 0 turns them off
-    #[arg(long, env = "JURY_HEDGE_BUDGET", value_name = "SHARE", default_value_t = 0.05, allow_negative_numbers = true, value_parser = number::real(|share| (0.0..=1.0).contains(&share), "from 0 (off) to 1", "--hedge-budget 0.05"))]
+    #[arg(
+        long,
+        env = "JURY_HEDGE_BUDGET",
+        value_name = "SHARE",
+        default_value_t = 0.05,
+        allow_negative_numbers = true,
+        value_parser = number::real(|share| (0.0..=1.0).contains(&share), "from 0 (off) to 1", "--hedge-budget 0.05"),
+    )]
     pub hedge_budget: f64,
     /// Most text of all waiting requests together, in MiB; more is refused with RESOURCE_EXHAUSTED
-    #[arg(long, env = "JURY_QUEUE_MIB", value_name = "MIB", default_value_t = 256, value_parser = number::whole(LARGEST_ITEM_MIB..=1 << 20, "--queue-mib 256"))]
+    #[arg(
+        long,
+        env = "JURY_QUEUE_MIB",
+        value_name = "MIB",
+        default_value_t = 256,
+        value_parser = number::whole(LARGEST_ITEM_MIB..=1 << 20, "--queue-mib 256"),
+    )]
     pub queue_mib: usize,
     /// Most verdicts kept for repeated request ids, in MiB as sent; the oldest go first
     #[arg(long, env = "JURY_REPLAY_MIB", value_name = "MIB", default_value_t = 64)]

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use jury_grm::domain::limits;
-use jury_terminal::number::whole;
+use jury_terminal::number::{seed, whole};
 
 pub use self::merge::{DtypeArg, TrainMergeArgs};
 use super::{ChoiceArgs, DrawArgs, JudgeArgs};
@@ -84,7 +84,14 @@ pub struct TrainMetaArgs {
     #[arg(long, value_name = "MODEL", help_heading = "Training")]
     pub backbone: Option<String>,
     /// Samples an item
-    #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = whole(1..=limits::MAX_K, "-k 8"), help_heading = "Sampling")]
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value_t = 8,
+        value_parser = whole(1..=limits::MAX_K, "-k 8"),
+        help_heading = "Sampling",
+    )]
     pub k: u32,
     #[command(flatten)]
     pub draw: DrawArgs,
@@ -100,9 +107,23 @@ pub struct TrainMetaArgs {
     pub replay: bool,
 
     /// Numbers of an inner layer; 0: none, the head is linear
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=MOST_INNER, "--inner 64"), help_heading = "Training")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_parser = whole(0..=MOST_INNER, "--inner 64"),
+        help_heading = "Training",
+    )]
     pub inner: usize,
     /// Seed of samples, parts, weights and order
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_SEED, "--seed 7"), help_heading = "Training")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_parser = seed,
+        help_heading = "Training",
+    )]
     pub seed: u64,
 }

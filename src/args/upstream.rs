@@ -63,12 +63,18 @@ pub struct UpstreamArgs {
     /// Tokens that a thinking model may think, beside max_critique_tokens; 0: thoughts count as critique
     #[arg(long, env = "JURY_UPSTREAM_MAX_THINKING_TOKENS", value_name = "N", default_value_t = 0)]
     pub max_thinking_tokens: u32,
-    /// The server's own chat template begins answers with `<think>`, and the server leaves thoughts in the text: they begin in one,
-    /// and hold no scores. With --tokenizer, its template tells
+    /// The server's own chat template begins answers with `<think>`, and the server leaves thoughts in the text: they
+    /// begin in one, and hold no scores. With --tokenizer, its template tells
     #[arg(long, env = "JURY_UPSTREAM_OPENS_THOUGHT", conflicts_with = "tokenizer")]
     pub opens_thought: bool,
     /// Longest silence of the server before a sample fails
-    #[arg(long, env = "JURY_UPSTREAM_STALL", value_name = "TIME", default_value = "120s", value_parser = jury_terminal::number::time)]
+    #[arg(
+        long,
+        env = "JURY_UPSTREAM_STALL",
+        value_name = "TIME",
+        default_value = "120s",
+        value_parser = jury_terminal::number::time,
+    )]
     pub upstream_stall: Duration,
     /// Sent to the server as a bearer token; prefer the environment variable, which no process list shows
     #[arg(long, env = "JURY_UPSTREAM_API_KEY", value_name = "KEY", hide_env_values = true)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use jury_grm::domain::limits;
-use jury_terminal::number::{real, whole};
+use jury_terminal::number::{real, share, whole};
 
 use super::{LARGEST, MOST_ROUNDS};
 
@@ -63,11 +63,11 @@ pub struct BenchClusterArgs {
     pub tokens: Option<u32>,
     /// Share by which lengths vary to both sides on GPU-like workers, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.2, allow_negative_numbers = true,
-        value_parser = real(|s| (0.0..=1.0).contains(&s), "from 0 to 1", "--jitter 0.2"))]
+        value_parser = share("--jitter 0.2"))]
     pub jitter: f64,
     /// Share of samples that GPU-like workers fail, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, allow_negative_numbers = true,
-        value_parser = real(|s| (0.0..=1.0).contains(&s), "from 0 to 1", "--failures 0.01"))]
+        value_parser = share("--failures 0.01"))]
     pub failures: f64,
     /// Processes over which the simulated workers are spread, 0 to 64; 0: they run in this one, beside the load
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true,

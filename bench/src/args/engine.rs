@@ -37,7 +37,8 @@ pub struct BenchEngineArgs {
     #[arg(long, value_name = "N,..", value_delimiter = ',', allow_negative_numbers = true,
         value_parser = whole(2..=LARGEST, "--generated 64,250"))]
     pub generated: Vec<usize>,
-    /// Prompts at once, 1 to 256, each with its --k samples, all of which decode together; more than one is measured of ours alone
+    /// Prompts at once, 1 to 256, each with its --k samples, all of which decode together; more than one is measured of
+    /// ours alone
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true,
         value_parser = whole(1..=256usize, "--groups 8"))]
     pub groups: usize,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use jury_grm::domain::limits;
-use jury_terminal::number::whole;
+use jury_terminal::number::{seed, whole};
 
 use crate::args::ChoiceArgs;
 
@@ -36,7 +36,13 @@ pub struct TrainExportArgs {
     #[command(flatten)]
     pub choice: ChoiceArgs,
     /// Samples of a group
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole(2..=limits::MAX_K, "--group 4"), help_heading = "Numbers")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4,
+        value_parser = whole(2..=limits::MAX_K, "--group 4"),
+        help_heading = "Numbers",
+    )]
     pub group: u32,
     /// Weight of the KL: 0.08 in the paper's model of 27B, 0.002 in that of 16B
     #[arg(long, value_name = "X", default_value_t = 0.08, help_heading = "Numbers")]
@@ -45,10 +51,23 @@ pub struct TrainExportArgs {
     #[arg(long, value_name = "N", default_value_t = 4096, help_heading = "Numbers")]
     pub max_prompt_tokens: usize,
     /// Longest critique in tokens
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 1024"), help_heading = "Numbers")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1024,
+        value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 1024"),
+        help_heading = "Numbers",
+    )]
     pub max_critique_tokens: u32,
     /// The trainer's seed
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_SEED, "--seed 7"), help_heading = "Numbers")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_parser = seed,
+        help_heading = "Numbers",
+    )]
     pub seed: u64,
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use jury_grm::domain::limits;
-use jury_terminal::number::{real, whole};
+use jury_terminal::number::{real, seed, whole};
 
 use crate::args::{ChoiceArgs, DrawArgs, DrawnReadout, JudgeArgs};
 
@@ -55,7 +55,14 @@ pub struct TrainRftArgs {
     #[command(flatten)]
     pub judge: JudgeArgs,
     /// Samples an item without a hint
-    #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = whole(1..=limits::MAX_K, "-n 3"), help_heading = "Sampling")]
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value_t = 3,
+        value_parser = whole(1..=limits::MAX_K, "-n 3"),
+        help_heading = "Sampling",
+    )]
     pub n: u32,
     /// How scores are read: guided makes every critique end in scores, as a model needs that cannot keep the form yet;
     /// free takes what the model writes by itself, as the paper does
@@ -88,16 +95,43 @@ pub struct TrainRftArgs {
     #[command(flatten)]
     pub tuning: TuningArgs,
     /// Passes over the data
-    #[arg(long, value_name = "N", default_value_t = 2, allow_negative_numbers = true, value_parser = whole(1..=1_000_000_usize, "--epochs 2"), help_heading = "Tuning")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 2,
+        allow_negative_numbers = true,
+        value_parser = whole(1..=1_000_000_usize, "--epochs 2"),
+        help_heading = "Tuning",
+    )]
     pub epochs: usize,
     /// Conversations of one step
-    #[arg(long, value_name = "N", default_value_t = 16, allow_negative_numbers = true, value_parser = whole(1..=1_000_000_usize, "--batch 16"), help_heading = "Tuning")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 16,
+        allow_negative_numbers = true,
+        value_parser = whole(1..=1_000_000_usize, "--batch 16"),
+        help_heading = "Tuning",
+    )]
     pub batch: usize,
     /// Step size at its highest [default: 2e-4 for an adapter, 1e-5 for all weights]
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = above_0("--learning-rate 2e-4"), help_heading = "Tuning")]
+    #[arg(
+        long,
+        value_name = "RATE",
+        allow_negative_numbers = true,
+        value_parser = above_0("--learning-rate 2e-4"),
+        help_heading = "Tuning",
+    )]
     pub learning_rate: Option<f64>,
     /// Seed of samples, of the adapter's start and of the order of the data
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_SEED, "--seed 7"), help_heading = "Tuning")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_parser = seed,
+        help_heading = "Tuning",
+    )]
     pub seed: u64,
 }
 
@@ -106,10 +140,22 @@ pub struct TrainRftArgs {
 #[command(next_help_heading = "Tuning")]
 pub struct TuningArgs {
     /// Rank of the adapter
-    #[arg(long, value_name = "N", default_value_t = 16, allow_negative_numbers = true, value_parser = whole(1..=1024_usize, "--rank 16"))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 16,
+        allow_negative_numbers = true,
+        value_parser = whole(1..=1024_usize, "--rank 16"),
+    )]
     pub rank: usize,
     /// The adapter's output is multiplied by alpha / rank
-    #[arg(long, value_name = "X", default_value_t = 32.0, allow_negative_numbers = true, value_parser = above_0("--alpha 32"))]
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 32.0,
+        allow_negative_numbers = true,
+        value_parser = above_0("--alpha 32"),
+    )]
     pub alpha: f64,
     /// Matrices that get an adapter, comma-separated [default: all of a layer]
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
@@ -118,10 +164,22 @@ pub struct TuningArgs {
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub warmup: u64,
     /// Decay of weights
-    #[arg(long, value_name = "X", default_value_t = 0.0, allow_negative_numbers = true, value_parser = real(|x| x.is_finite() && x >= 0.0, "of at least 0", "--weight-decay 0.01"))]
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 0.0,
+        allow_negative_numbers = true,
+        value_parser = real(|x| x.is_finite() && x >= 0.0, "of at least 0", "--weight-decay 0.01"),
+    )]
     pub weight_decay: f64,
     /// Longest gradient (L2); longer ones are shortened
-    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true, value_parser = above_0("--clip 1"))]
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 1.0,
+        allow_negative_numbers = true,
+        value_parser = above_0("--clip 1"),
+    )]
     pub clip: f64,
     /// Steps between two checkpoints
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]

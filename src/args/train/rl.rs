@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jury_engine::DeviceKind;
 use jury_grm::domain::limits;
 use jury_terminal::model::device;
-use jury_terminal::number::{real, threads, whole};
+use jury_terminal::number::{critique_tokens, real, seed, threads, whole};
 
 use super::TuningArgs;
 use super::rft::above_0;
@@ -55,7 +55,13 @@ pub struct TrainRlArgs {
     #[command(flatten)]
     pub policy: PolicyArgs,
     /// Samples of a group
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = whole(2..=limits::MAX_K, "--group 4"), help_heading = "Sampling")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4,
+        value_parser = whole(2..=limits::MAX_K, "--group 4"),
+        help_heading = "Sampling",
+    )]
     pub group: u32,
     /// Groups of a step
     #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Sampling")]
@@ -64,7 +70,7 @@ pub struct TrainRlArgs {
     #[arg(long, value_name = "T", default_value_t = 1.0, help_heading = "Sampling")]
     pub temperature: f64,
     /// Longest critique in tokens
-    #[arg(long, value_name = "N", default_value_t = 512, value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 256"), help_heading = "Sampling")]
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = critique_tokens, help_heading = "Sampling")]
     pub max_critique_tokens: u32,
 
     /// As `jury train rft` has it; RL tunes an adapter alone, and says so
@@ -76,16 +82,43 @@ pub struct TrainRlArgs {
     #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Tuning")]
     pub steps: u64,
     /// Weight of the KL to the start in the loss: 0.08 in the paper's larger model, 0.002 in its smaller one
-    #[arg(long, value_name = "X", default_value_t = 0.04, allow_negative_numbers = true, value_parser = real(|x| x.is_finite() && x >= 0.0, "of at least 0", "--beta 0.04"), help_heading = "Tuning")]
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 0.04,
+        allow_negative_numbers = true,
+        value_parser = real(|x| x.is_finite() && x >= 0.0, "of at least 0", "--beta 0.04"),
+        help_heading = "Tuning",
+    )]
     pub beta: f64,
     /// Step size
-    #[arg(long, value_name = "RATE", default_value = "2e-5", allow_negative_numbers = true, value_parser = above_0("--learning-rate 2e-5"), help_heading = "Tuning")]
+    #[arg(
+        long,
+        value_name = "RATE",
+        default_value = "2e-5",
+        allow_negative_numbers = true,
+        value_parser = above_0("--learning-rate 2e-5"),
+        help_heading = "Tuning",
+    )]
     pub learning_rate: f64,
     /// Steps between two measurements on held-out items
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Tuning")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(1..),
+        help_heading = "Tuning",
+    )]
     pub evaluate_every: u64,
     /// Seed of draws and of the order of items
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_SEED, "--seed 7"), help_heading = "Tuning")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true,
+        value_parser = seed,
+        help_heading = "Tuning",
+    )]
     pub seed: u64,
 }
 
