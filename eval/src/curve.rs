@@ -177,7 +177,7 @@ pub(crate) fn rewards_by_draw<'a>(
     let draws = subsets(samples.len(), size, judged.orders, config.n_draws, seed);
     draws.into_iter().map(move |subset| {
         let drawn: Vec<Sample> = subset.iter().map(|index| samples[*index].clone()).collect();
-        method.rewards(&judged.duplicate_of, &drawn, k)
+        method.rewards(&judged.duplicate_of, &drawn, size)
     })
 }
 

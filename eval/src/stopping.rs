@@ -77,8 +77,9 @@ fn stopped(rule: StopRule, method: Method, items: &[&Judged]) -> Stopped {
     for judged in items {
         let voting = Voting { stop: rule, ..Voting::default() };
         let request = ScoreRequest { voting, ..judged.request.clone() };
-        let votes = method.rule(request.settings.k as usize);
-        let stopping = Stopping::new(&request, &plan(&request), votes);
+        let plan = plan(&request);
+        let votes = method.rule(plan.samples.len());
+        let stopping = Stopping::new(&request, &plan, votes);
         let replayed = replay(&judged.samples, &stopping);
         saved += replayed.saved;
         planned += replayed.saved + replayed.prefix;

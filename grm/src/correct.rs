@@ -43,8 +43,8 @@ pub enum RuleError {
 }
 
 impl Target {
-    /// What an item itself names: `best`, else [`best_by_label`]; the label of its single response. None where all of several
-    /// responses are one text: whatever is written of that, it has the highest score.
+    /// What an item itself names: `best`, else [`best_by_label`]; the label of its single response. None where nothing is
+    /// compared: a single response that has no label, or several that are one text: whatever is written of that, it has the highest score.
     pub fn of(item: &Item) -> Option<Target> {
         if let (1, Some(labels)) = (item.responses.len(), &item.labels) {
             return labels
@@ -53,7 +53,7 @@ impl Target {
                 .copied()
                 .map(Target::Label);
         }
-        if item.responses.is_empty() || is_one_text(item) {
+        if item.responses.len() < 2 || is_one_text(item) {
             return None;
         }
         let best = item.best.or_else(|| best_by_label(item))?;

@@ -156,12 +156,12 @@ impl WorkerMetrics {
         );
         registry.register(
             "jury_worker_absences",
-            "Times that the worker left the fleet to load its model anew, because its card was lost",
+            "Times that the worker left the fleet for a while: its card was lost, or its upstream was down",
             metrics.absences.clone(),
         );
         registry.register(
             "jury_worker_absent",
-            "1 while the worker is out of the fleet and loads its model anew",
+            "1 while the worker is out of the fleet: it loads its model anew, or waits for its upstream",
             metrics.absent.clone(),
         );
         metrics

@@ -153,7 +153,7 @@ pub async fn run(
             tracing::warn!(
                 worker_id,
                 why = &**why,
-                "worker leaves the fleet until its model is back"
+                "worker leaves the fleet until its backend is back"
             );
         }
         health.set_not_serving();

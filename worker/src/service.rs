@@ -120,7 +120,7 @@ fn cut_off() -> JuryError {
 fn going_down() -> JuryError {
     JuryError::new(
         ErrorCode::ShuttingDown,
-        "the worker takes nothing now: it goes down, or loads its model anew; try another",
+        "the worker takes nothing now: it goes down, loads its model anew or waits for its upstream; try another",
     )
 }
 

@@ -17,6 +17,8 @@ use crate::backend::occupancy::Occupancy;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(2);
+/// Between two looks while it does not answer: each group that is sent there meanwhile costs its samples an attempt.
+const WHILE_FAILING: Duration = Duration::from_millis(500);
 /// Looks in a row that must fail before the worker leaves the fleet.
 const FAILURES: u32 = 3;
 
@@ -99,7 +101,7 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             () = death.closed() => return,
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(if failures == 0 { EVERY } else { WHILE_FAILING }) => {}
         }
         let mut health = upstream.http.get_text(upstream.flavour.health_path()).await.map(drop);
         if health.is_ok() && failures > 0 {
