@@ -107,6 +107,7 @@ impl OpenAiBackend {
             tells_named: able.tells_named,
             places: Arc::new(Semaphore::new(info.capacity as usize)),
             progress: AtomicU64::new(0),
+            seen: seen.clone(),
         });
         tracing::info!(
             url = config.url,

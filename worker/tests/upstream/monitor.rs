@@ -197,3 +197,25 @@ async fn load_has_what_waits_at_the_server_and_steps_only_while_it_counts() {
     watched.look("/metrics").await;
     assert_eq!(backend.load().steps, 0, "it does not tell any more");
 }
+
+#[tokio::test]
+async fn samples_that_a_server_lost_as_it_died_are_told_as_failed_once_the_worker_is_away() {
+    let is_dead = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let dead = is_dead.clone();
+    let server =
+        Server::start(move |asked| match dead.load(std::sync::atomic::Ordering::Relaxed) {
+            // A connection that closes without a word.
+            true => Reply::bytes(Vec::new()),
+            false => llama_cpp(asked, || Reply::bytes(BOX)),
+        })
+        .await;
+    let backend = connect(&server.url).await;
+    let absence = backend.absence();
+    is_dead.store(true, std::sync::atomic::Ordering::Relaxed);
+    let (_handle, mut events) = crate::start(&backend, group(3, Readout::Free));
+    for _ in 0..3 {
+        let event = events.recv().await.expect("each sample is told");
+        assert!(matches!(event, BackendEvent::Failed { .. }), "{event:?}");
+        assert!(absence.borrow().is_some(), "whoever draws it anew does not come back here");
+    }
+}

@@ -94,6 +94,11 @@ pub enum UpstreamError {
 // === impl UpstreamError ===
 
 impl UpstreamError {
+    /// True when the server may be gone.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Cut)
+    }
+
     /// True when the same request may do better: of the 4xx only 408 and 429, for the others would fail again.
     pub fn is_transient(&self) -> bool {
         match self {

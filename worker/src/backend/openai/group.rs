@@ -152,6 +152,9 @@ async fn draw(
                 Ok(()) => draw::sample(&upstream, &shared, &spec, &teller).await,
                 Err(error) => Err(error),
             };
+            if result.as_ref().is_err_and(UpstreamError::is_lost) {
+                upstream.seen.settle().await;
+            }
             teller.ended(result).await;
         };
         tasks.insert(index, running.spawn(task));

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use super::discover;
 use super::error::UpstreamError;
@@ -21,6 +22,9 @@ const EVERY: Duration = Duration::from_secs(2);
 const WHILE_FAILING: Duration = Duration::from_millis(500);
 /// Looks in a row that must fail before the worker leaves the fleet.
 const FAILURES: u32 = 3;
+
+/// Most that a sample waits to hear whether the upstream that lost it is down.
+const SETTLES_WITHIN: Duration = Duration::from_secs(5);
 
 /// Whom it watches.
 #[derive(Debug, Clone)]
@@ -40,6 +44,10 @@ pub(super) struct Watched {
 pub(super) struct Seen {
     /// `Some(why)` while it does not answer.
     down: watch::Sender<Option<Arc<str>>>,
+    /// Somebody has reason to think that it is.
+    suspected: Notify,
+    /// Grows whenever it is known again whether it is.
+    settled: watch::Sender<u64>,
     /// Requests that wait there, whoever sent them.
     waiting: AtomicU32,
     /// Its own count of work; 0: not told.
@@ -58,8 +66,9 @@ struct Numbers {
 impl Seen {
     /// Nobody has looked.
     pub(super) fn new() -> Self {
-        let (waiting, work) = Default::default();
-        Self { down: watch::channel(None).0, waiting, work }
+        let (suspected, waiting, work) = Default::default();
+        let (down, settled) = (watch::Sender::new(None), watch::Sender::new(0));
+        Self { down, suspected, settled, waiting, work }
     }
 
     /// `Some(why)` while it does not answer.
@@ -70,6 +79,18 @@ impl Seen {
     /// Why it takes nothing now.
     pub(super) fn down(&self) -> Option<Arc<str>> {
         self.down.borrow().clone()
+    }
+
+    /// Has it looked at, and waits until it is known whether it is down. A sample that it lost is told as failed after that: whoever
+    /// draws the sample anew no longer finds this worker in the fleet then.
+    pub(super) async fn settle(&self) {
+        let mut settled = self.settled.subscribe();
+        self.suspected.notify_one();
+        drop(timeout(SETTLES_WITHIN, settled.changed()).await);
+    }
+
+    fn is_settled(&self) {
+        self.settled.send_modify(|times| *times += 1);
     }
 
     /// Grows while it works, what it sends us included; 0 where it does not count its own work, for then nobody can tell a
@@ -102,6 +123,7 @@ pub(super) async fn run(
         tokio::select! {
             () = death.closed() => return,
             () = tokio::time::sleep(if failures == 0 { EVERY } else { WHILE_FAILING }) => {}
+            () = seen.suspected.notified(), if failures == 0 => {}
         }
         let mut health = upstream.http.get_text(upstream.flavour.health_path()).await.map(drop);
         if health.is_ok() && failures > 0 {
@@ -111,6 +133,7 @@ pub(super) async fn run(
                 Ok(false) => {
                     let why = "the upstream came back with another model, version or mode; start the worker anew";
                     death.send_replace(Some(why.into()));
+                    seen.is_settled();
                     return;
                 }
                 Err(error) => Err(error),
@@ -120,12 +143,16 @@ pub(super) async fn run(
             Ok(()) => {
                 failures = 0;
                 seen.down.send_if_modified(|down| down.take().is_some());
+                seen.is_settled();
                 look(&upstream, &seen).await;
             }
             Err(error) => {
                 failures += 1;
                 if failures == FAILURES {
                     seen.down.send_replace(Some(format!("the upstream is down: {error}").into()));
+                }
+                if failures >= FAILURES {
+                    seen.is_settled();
                 }
             }
         }

@@ -14,6 +14,7 @@ use super::ask::Ask;
 use super::error::UpstreamError;
 use super::flavour::Flavour;
 use super::http::{Http, Stream};
+use super::monitor::Seen;
 use super::sse::Event;
 
 /// Times that a request is sent at most.
@@ -47,6 +48,8 @@ pub(super) struct Upstream {
     pub(super) places: Arc<Semaphore>,
     /// Events that have come from it; grows while it works.
     pub(super) progress: AtomicU64,
+    /// What the monitor saw of it.
+    pub(super) seen: Arc<Seen>,
 }
 
 /// A stream of answers.
