@@ -7,8 +7,8 @@
 //! ```
 //!
 //! `pipeline` alone knows every stage and tells the story on one screen; a stage never imports
-//! a later one. `coordinator` is the handle: what requests share, its start and its end. Decisions are pure: [`admission::Queue`], [`dispatch::Workbench`],
-//! [`dispatch::assign`] and everything of `jury-grm`; what awaits is a thin driver around them.
+//! a later one. `coordinator` is the handle: what requests share, its start and its end. Decisions are
+//! pure: [`admission::Queue`], [`dispatch::Workbench`], [`dispatch::assign`] and everything of `jury-grm`; what awaits is a thin driver around them.
 
 pub mod admission;
 pub mod answer;

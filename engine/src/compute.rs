@@ -193,8 +193,8 @@ impl Compute {
         }
     }
 
-    /// Whether what a token is embedded as holds numbers alone. Else no sample may come of it: keys and values are kept as codes, and no code
-    /// says that there was no number. Elsewhere they are floats, and every later row is no number either.
+    /// Whether what a token is embedded as holds numbers alone. Else no sample may come of it: keys and values are kept as
+    /// codes, and no code says that there was no number. Elsewhere they are floats, and every later row is no number either.
     pub(crate) fn embeds(&mut self, shape: &Shape, token: u32) -> bool {
         match self {
             Compute::Own { weights, .. } => {

@@ -155,8 +155,8 @@ pub struct CostAnItem {
 // === impl Report ===
 
 impl Report {
-    /// What an item takes under `method` with `k` samples, or as many as show each response: its share of all samples. An estimate, since k samples are not k
-    /// requests; prompts count whole.
+    /// What an item takes under `method` with `k` samples, or as many as show each response: its share of all samples. An
+    /// estimate, since k samples are not k requests; prompts count whole.
     pub fn cost_at(&self, method: Method, k: usize) -> CostAnItem {
         let cell = self.curve.get(&method).and_then(|by_k| by_k.get(&k));
         let measured = cell.filter(|cell| cell.n_items > 0 && cell.n_samples > 0);

@@ -8,8 +8,8 @@
 //!
 //! One update a batch, so that the ratio to the drawing policy is 1 and needs no clipping. KL to the start model is
 //! estimated per token by k3, `exp(ref - now) - (ref - now) - 1` (Schulman 2020), in the loss. A loss is the mean over a
-//! sequence's tokens, the end token that the model wrote included, then over sequences. A group whose rewards are all equal has no advantage and no gradient: it is left
-//! out, its KL too, and counted.
+//! sequence's tokens, the end token that the model wrote included, then over sequences. A group whose rewards are all equal
+//! has no advantage and no gradient: it is left out, its KL too, and counted.
 //!
 //! A step is a function of weights, moments and its number: a run that was killed and goes on is the run that was not.
 

@@ -6,8 +6,8 @@ pub const EIGHT_GROUP: usize = 128;
 /// The greatest magnitude of a byte.
 const STEPS: f32 = 127.0;
 
-/// Rounds a matrix's row to bytes, to the nearest: one for each input, and a scale for every [`EIGHT_GROUP`] of them. In each four bytes the
-/// middle two have changed places. A row has a multiple of 4 inputs.
+/// Rounds a matrix's row to bytes, to the nearest: one for each input, and a scale for every [`EIGHT_GROUP`] of them. In
+/// each four bytes the middle two have changed places. A row has a multiple of 4 inputs.
 pub fn quantise_eight(row: &[f32], bytes: &mut [u8], scales: &mut [f32]) {
     let groups = row.chunks(EIGHT_GROUP).zip(bytes.chunks_mut(EIGHT_GROUP));
     for ((group, bytes), scale) in groups.zip(scales) {

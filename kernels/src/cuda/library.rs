@@ -27,7 +27,8 @@ static PRODUCTS_LIBRARY: OnceLock<&'static Library> = OnceLock::new();
 static OPENED: OnceLock<Result<(), CudaError>> = OnceLock::new();
 
 /// Opens the libraries, once for the whole process; later calls give the first one's result. `folder` is looked into first, then
-/// the folder that [`LIBRARIES_VARIABLE`] names, the system's, toolkits' and those of Python environments: the active one, and those whose Python is found by PATH.
+/// the folder that [`LIBRARIES_VARIABLE`] names, the system's, toolkits' and those of Python environments: the active one, and
+/// those whose Python is found by PATH.
 ///
 /// # Errors
 /// A library that is nowhere.

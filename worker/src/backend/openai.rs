@@ -46,7 +46,7 @@ use tokio::sync::Semaphore;
 
 use super::occupancy::Occupancy;
 use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
-use connect::{Death, Reached, info, reach, watch_over};
+use connect::{Reached, Trouble, info, reach, watch_over};
 use monitor::Seen;
 use upstream::Upstream;
 
@@ -69,7 +69,7 @@ pub struct OpenAiBackend {
     upstream: Arc<Upstream>,
     occupancy: Arc<Occupancy>,
     seen: Arc<Seen>,
-    death: Death,
+    death: Trouble,
 }
 
 // === impl OpenAiBackend ===
@@ -150,11 +150,11 @@ impl Backend for OpenAiBackend {
         handle
     }
 
-    fn death(&self) -> Death {
+    fn death(&self) -> Trouble {
         self.death.clone()
     }
 
-    fn absence(&self) -> Death {
+    fn absence(&self) -> Trouble {
         self.seen.absence()
     }
 }

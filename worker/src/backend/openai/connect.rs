@@ -106,11 +106,15 @@ pub(super) fn info(
     })
 }
 
-/// `Some(why)` once it is of no use any more, or while it is away.
-pub(super) type Death = watch::Receiver<Option<Arc<str>>>;
+/// `Some(why)` once nothing can be drawn any more, or while nothing can.
+pub(super) type Trouble = watch::Receiver<Option<Arc<str>>>;
 
 /// Watches an upstream until the receiver is dropped.
-pub(super) fn watch_over(config: &OpenAiConfig, http: &Http, found: &Found) -> (Arc<Seen>, Death) {
+pub(super) fn watch_over(
+    config: &OpenAiConfig,
+    http: &Http,
+    found: &Found,
+) -> (Arc<Seen>, Trouble) {
     let seen = Arc::new(Seen::new());
     let (die, death) = watch::channel(None);
     let watched = Watched {

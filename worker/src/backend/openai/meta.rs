@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::MAX_QUEUED;
 use super::config::{ConnectError, OpenAiConfig};
-use super::connect::{Death, Reached, info, reach, watch_over};
+use super::connect::{Reached, Trouble, info, reach, watch_over};
 use super::error::UpstreamError;
 use super::http::Http;
 use super::monitor::Seen;
@@ -45,7 +45,7 @@ pub struct OpenAiMeta {
     ranker: Arc<Ranker>,
     occupancy: Arc<Occupancy>,
     seen: Arc<Seen>,
-    death: Death,
+    death: Trouble,
 }
 
 /// What every call shares.
@@ -135,11 +135,11 @@ impl Backend for OpenAiMeta {
         })
     }
 
-    fn death(&self) -> Death {
+    fn death(&self) -> Trouble {
         self.death.clone()
     }
 
-    fn absence(&self) -> Death {
+    fn absence(&self) -> Trouble {
         self.seen.absence()
     }
 }

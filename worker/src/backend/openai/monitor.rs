@@ -89,7 +89,7 @@ impl Seen {
         drop(timeout(SETTLES_WITHIN, settled.changed()).await);
     }
 
-    fn is_settled(&self) {
+    fn tell_settled(&self) {
         self.settled.send_modify(|times| *times += 1);
     }
 
@@ -133,7 +133,7 @@ pub(super) async fn run(
                 Ok(false) => {
                     let why = "the upstream came back with another model, version or mode; start the worker anew";
                     death.send_replace(Some(why.into()));
-                    seen.is_settled();
+                    seen.tell_settled();
                     return;
                 }
                 Err(error) => Err(error),
@@ -143,16 +143,17 @@ pub(super) async fn run(
             Ok(()) => {
                 failures = 0;
                 seen.down.send_if_modified(|down| down.take().is_some());
-                seen.is_settled();
+                seen.tell_settled();
                 look(&upstream, &seen).await;
             }
             Err(error) => {
                 failures += 1;
-                if failures == FAILURES {
-                    seen.down.send_replace(Some(format!("the upstream is down: {error}").into()));
-                }
                 if failures >= FAILURES {
-                    seen.is_settled();
+                    if seen.down().is_none() {
+                        let why = format!("the upstream is down: {error}");
+                        seen.down.send_replace(Some(why.into()));
+                    }
+                    seen.tell_settled();
                 }
             }
         }
