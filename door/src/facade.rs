@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::HeaderMap;
 use jury_coordinator::progress::Teller;
 use jury_grm::domain::{Reason, ReasonCode, ScoreRequest, Verdict};
@@ -25,7 +26,7 @@ use self::params::Params;
 use crate::body;
 use crate::error::Refused;
 use crate::headers;
-use crate::judging::Caller;
+use crate::judging::{Caller, Door};
 
 /// What a trainer calls.
 struct Service {
@@ -34,11 +35,19 @@ struct Service {
     trainer_waits: Option<Duration>,
 }
 
+/// A call whose parameters and body are still to be read.
+pub(crate) struct Incoming {
+    caller: Caller,
+    query: Option<String>,
+    headers: HeaderMap,
+    body: Body,
+}
+
 /// One call of a trainer.
-struct Call<'a> {
+struct Call {
     service: Service,
-    caller: &'a Caller,
-    headers: &'a HeaderMap,
+    caller: Caller,
+    headers: HeaderMap,
     params: Params,
 }
 
@@ -49,21 +58,43 @@ struct Judged {
     outcome: Result<f64, Reason>,
 }
 
+// === impl Incoming ===
+
+impl FromRequest<Door> for Incoming {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, door: &Door) -> Result<Self, Refused> {
+        let (mut parts, body) = request.into_parts();
+        let caller = Caller::from_request_parts(&mut parts, door).await?;
+        let query = parts.uri.query().map(str::to_owned);
+        Ok(Self { caller, query, headers: parts.headers, body })
+    }
+}
+
+impl Incoming {
+    /// Reads the parameters and the JSON object that is the body, from which `asks` makes what is to be judged.
+    /// A refusal is counted.
+    async fn read<T>(
+        self,
+        service: Service,
+        asks: impl FnOnce(&Call, Map<String, Value>) -> Result<T, Refused>,
+    ) -> Result<(Call, T), Refused> {
+        let Self { caller, query, headers, body } = self;
+        let counter = caller.clone();
+        let read = async {
+            let params = Params::read(query.as_deref())?;
+            let body = body::object(&headers, body).await?;
+            let call = Call { service, caller, headers, params };
+            let asked = asks(&call, body)?;
+            Ok((call, asked))
+        };
+        counter.counted(read.await)
+    }
+}
+
 // === impl Call ===
 
-impl<'a> Call<'a> {
-    /// Reads a call: its parameters, and the object that is its body.
-    async fn read(
-        service: Service,
-        caller: &'a Caller,
-        (query, headers): (Option<&str>, &'a HeaderMap),
-        body: Body,
-    ) -> Result<(Self, Map<String, Value>), Refused> {
-        let params = Params::read(query)?;
-        let body = body::object(headers, body).await?;
-        Ok((Self { service, caller, headers, params }, body))
-    }
-
+impl Call {
     /// The request for `item`, with `extra` where no parameter says otherwise.
     fn request(&self, item: Value, extra: Map<String, Value>) -> Result<ScoreRequest, Refused> {
         let (mut request, unknown) =
@@ -73,7 +104,7 @@ impl<'a> Call<'a> {
             let name = name.strip_prefix("settings.").unwrap_or(name);
             return Err(Refused::invalid(name, "no such parameter; settings go by their names"));
         }
-        headers::apply(self.headers, &mut request)?;
+        headers::apply(&self.headers, &mut request)?;
         if let (None, Some(waits)) = (request.budget_ms, self.service.trainer_waits) {
             let usual = self.caller.coordinator.default_budget();
             let budget = usual.min(waits.mul_f64(SHARE_OF_WAIT));
@@ -85,7 +116,8 @@ impl<'a> Call<'a> {
 
     async fn judge(&self, request: ScoreRequest) -> Result<Judged, Refused> {
         let nobody = Teller::to_nobody();
-        let verdict = self.caller.judge(self.service.route, self.headers, request, &nobody).await?;
+        let verdict =
+            self.caller.judge(self.service.route, &self.headers, request, &nobody).await?;
         let reward = verdict.rewards.first().copied().flatten();
         let reason = || verdict.reasons.first().cloned().flatten();
         let outcome = reward.ok_or_else(|| reason().unwrap_or_else(no_reason));

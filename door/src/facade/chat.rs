@@ -9,15 +9,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::body::Body;
-use axum::extract::RawQuery;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use super::{Call, Service, required};
+use super::{Call, Incoming, Service, required};
 use crate::error::Refused;
-use crate::judging::Caller;
 use crate::score::json;
 
 /// A client has to name a model; this one is whichever there is.
@@ -25,19 +21,9 @@ const ANY_MODEL: &str = "jury";
 
 const SERVICE: Service = Service { route: "POST /v1/chat/completions", trainer_waits: None };
 
-pub(crate) async fn completions(
-    caller: Caller,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Refused> {
-    let asked = (query.as_deref(), &headers);
-    let read = async {
-        let (call, body) = Call::read(SERVICE, &caller, asked, body).await?;
-        let request = call.request(item_of(&body)?, fields_of(&body)?)?;
-        Ok((call, request))
-    };
-    let (call, request) = caller.counted(read.await)?;
+pub(crate) async fn completions(incoming: Incoming) -> Result<Response, Refused> {
+    let asks = |call: &Call, body| call.request(item_of(&body)?, fields_of(&body)?);
+    let (call, request) = incoming.read(SERVICE, asks).await?;
     let judged = call.judge(request).await?;
     let reward = call.reward(&judged).map_err(Refused::unscored)?;
     let verdict = &*judged.verdict;

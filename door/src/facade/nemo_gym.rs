@@ -10,33 +10,22 @@
 //! the row to the failures file, out of all figures and back to be judged; its schema wants a number beside it, and Gym
 //! writes 0.0. The class counts, not the number. With `unscored=NUMBER` that number is an ordinary reward.
 
-use axum::body::Body;
-use axum::extract::RawQuery;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::params::Params;
-use super::{Call, Service, item, reference};
+use super::{Call, Incoming, Service, item, reference};
 use crate::error::Refused;
-use crate::judging::Caller;
 use crate::score::json;
 
 const SERVICE: Service = Service { route: "POST /verify", trainer_waits: None };
 
-pub(crate) async fn verify(
-    caller: Caller,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Refused> {
-    let asked = (query.as_deref(), &headers);
-    let read = async {
-        let (call, body) = Call::read(SERVICE, &caller, asked, body).await?;
+pub(crate) async fn verify(incoming: Incoming) -> Result<Response, Refused> {
+    let asks = |call: &Call, body| {
         let request = call.request(item_of(&body, &call.params)?, Map::new())?;
-        Ok((call, request, body))
+        Ok((request, body))
     };
-    let (call, request, mut answer) = caller.counted(read.await)?;
+    let (call, (request, mut answer)) = incoming.read(SERVICE, asks).await?;
     let judged = call.judge(request).await?;
     let reward = call.reward(&judged).unwrap_or_else(|reason| {
         answer.insert("_ng_failure_class".to_owned(), "judge_failed".into());

@@ -14,18 +14,14 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::RawQuery;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use jury_grm::domain::{Provenance, Scale, Verdict, VoteRule};
 use serde_json::{Map, Value, json};
 
 use super::params::Params;
-use super::{Call, Judged, Service, item, reference, required};
+use super::{Call, Incoming, Judged, Service, item, reference, required};
 use crate::error::Refused;
-use crate::judging::Caller;
 use crate::score::json;
 
 /// `aiohttp.ClientTimeout(total=180)` in OpenRLHF's agent.py.
@@ -36,21 +32,12 @@ const MAX_QUERIES: usize = 1024;
 /// Queries of one call that are judged at once.
 const AT_ONCE: usize = 64;
 
-pub(crate) async fn get_reward(
-    caller: Caller,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Refused> {
-    let asked = (query.as_deref(), &headers);
-    let read = async {
-        let (call, body) = Call::read(SERVICE, &caller, asked, body).await?;
-        let items = items(&body, &call.params)?;
-        let requests = items.into_iter().map(|item| call.request(item, Map::new()));
-        let requests = requests.collect::<Result<Vec<_>, _>>()?;
-        Ok((call, requests))
+pub(crate) async fn get_reward(incoming: Incoming) -> Result<Response, Refused> {
+    let asks = |call: &Call, body| {
+        let items = items(&body, &call.params)?.into_iter();
+        items.map(|item| call.request(item, Map::new())).collect::<Result<Vec<_>, _>>()
     };
-    let (call, requests) = caller.counted(read.await)?;
+    let (call, requests) = incoming.read(SERVICE, asks).await?;
     let call = &call;
     let judged = stream::iter(requests).map(|request| call.judge(request)).buffered(AT_ONCE);
     let judged: Vec<Judged> = judged.try_collect().await?;
