@@ -1,0 +1,68 @@
+//! The trainers that folders are made for: their rows, their reward functions and their launch files.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use crate::chat::Turn;
+
+/// A trainer that folders are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trainer {
+    /// Hugging Face's TRL.
+    Trl,
+    /// verl.
+    Verl,
+    /// OpenRLHF.
+    OpenRlhf,
+}
+
+// === impl Trainer ===
+
+impl Trainer {
+    /// `reward.py`: the rule, as this trainer calls it.
+    pub(super) fn reward(self) -> &'static str {
+        match self {
+            Trainer::Trl => include_str!("reward_trl.py"),
+            Trainer::Verl => include_str!("reward_verl.py"),
+            Trainer::OpenRlhf => include_str!("reward_openrlhf.py"),
+        }
+    }
+
+    /// The launch file: its name, and its text with blanks between `@`.
+    pub(super) fn launch(self) -> (&'static str, &'static str) {
+        match self {
+            Trainer::Trl => ("train.py", include_str!("trl.py")),
+            Trainer::Verl => ("train.sh", include_str!("verl.sh")),
+            Trainer::OpenRlhf => ("train.sh", include_str!("openrlhf.sh")),
+        }
+    }
+
+    /// A row of data: an item in one order.
+    pub(super) fn row(self, prompt: &[Turn], item: &str, order: &[usize]) -> Value {
+        let truth = || json!({"item": item, "order": order}).to_string();
+        match self {
+            Trainer::Trl => {
+                json!({"prompt": prompt, "item": item, "order": json!(order).to_string()})
+            }
+            Trainer::Verl => json!({
+                "data_source": "jury",
+                "prompt": prompt,
+                "ability": "judging",
+                "reward_model": {"style": "rule", "ground_truth": truth()},
+                "extra_info": {"split": "train"},
+            }),
+            Trainer::OpenRlhf => json!({"messages": prompt, "label": truth()}),
+        }
+    }
+}
+
+impl fmt::Display for Trainer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Trainer::Trl => "TRL",
+            Trainer::Verl => "verl",
+            Trainer::OpenRlhf => "OpenRLHF",
+        })
+    }
+}
