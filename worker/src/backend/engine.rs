@@ -7,13 +7,14 @@
 //! ```
 //!
 //! * `tokenising`: prompts to tokens, beside the model; `in_order`: its threads;
-//! * `thread`: the loop; `group`: one group inside it; `caller`: who waits for a group;
+//! * `config`: how it is loaded, what it says of itself; `thread`: the loop; `group`: one group inside it; `caller`: who waits for a group;
 //! * `translate`: our words to the engine's and back, pure.
 //!
 //! When the thread dies, every group inside it fails, the mailbox closes and [`Backend::death`] tells why. When the engine's
 //! card is lost, every group inside fails, too, [`Backend::absence`] tells why, and the model is loaded anew.
 
 mod caller;
+mod config;
 mod group;
 mod in_order;
 #[cfg(test)]
@@ -23,7 +24,7 @@ mod tokenising;
 mod translate;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 #[cfg(test)]
 use std::sync::mpsc::SyncSender;
 use std::sync::mpsc::{self, Receiver};
@@ -31,20 +32,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jury_engine::{
-    Adapter, AdapterId, Counters, DeviceKind, Engine, EngineConfig, LoadError, ModelInfo, Tokenizer,
+    Adapter, AdapterId, Counters, DeviceKind, Engine, LoadError, ModelInfo, Tokenizer,
 };
-use jury_grm::domain::{Reproducible, limits};
 use jury_proto::convert::{AdaptedModel, Capabilities, SampleGroup, WorkerRole};
 use tokio::sync::watch;
 
 use super::model_thread::{Revival, Turn, refuse_for};
 use super::occupancy::Occupancy;
 use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load, model_thread};
-use crate::models::{ResolvedModel, combined_digest};
+use crate::models::combined_digest;
 use caller::Caller;
 use thread::{Message, ModelThread};
 use tokenising::{CountsTokens, NewGroup, Tokenising};
 
+pub use config::{AdapterConfig, EngineBackendConfig};
 pub use translate::prompt as engine_prompt;
 
 /// Groups that may be tokenised, or wait for it, and that may wait between two steps. Each has a seat, so that both
@@ -53,33 +54,6 @@ const MAILBOX_GROUPS: usize = 1024;
 
 /// What a caller without a seat is told to wait: about the time that a few samples of a small model take.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
-
-/// How to load and feed an engine.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EngineBackendConfig {
-    /// The model.
-    pub path: PathBuf,
-    /// Its name, by which requests ask for it.
-    pub name: String,
-    /// SHA-256 of its file, hex.
-    pub digest: String,
-    /// Adapters over it, each served as a model of its own.
-    pub adapters: Vec<AdapterConfig>,
-    /// Device, threads, sequences and memory.
-    pub engine: EngineConfig,
-    /// Samples that may wait for a place in the batch; a group that would make it more is told `Busy`. A group that finds the
-    /// engine idle is always taken.
-    pub max_queued_samples: usize,
-}
-
-/// An adapter to serve.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AdapterConfig {
-    /// The name by which requests ask for it.
-    pub name: String,
-    /// A GGUF file, or a folder as PEFT writes it.
-    pub path: PathBuf,
-}
 
 /// An engine on its own thread.
 pub struct EngineBackend {
@@ -95,22 +69,6 @@ pub struct EngineBackend {
     counters: Arc<Mutex<Counters>>,
     death: watch::Receiver<Option<Arc<str>>>,
     absence: watch::Receiver<Option<Arc<str>>>,
-}
-
-// === impl EngineBackendConfig ===
-
-impl EngineBackendConfig {
-    /// The defaults for a model: all of this machine's CPUs, and two of the largest requests may wait.
-    pub fn new(model: ResolvedModel) -> Self {
-        Self {
-            path: model.path,
-            name: model.name,
-            digest: model.digest,
-            adapters: Vec::new(),
-            engine: EngineConfig::default(),
-            max_queued_samples: 2 * limits::MAX_K as usize,
-        }
-    }
 }
 
 // === impl EngineBackend ===
@@ -135,41 +93,29 @@ impl EngineBackend {
             return Err(LoadError::Unsupported { path: config.path, why: why.to_owned() });
         }
         let (mut adapters, mut adapted_models) = (HashMap::new(), Vec::new());
-        for AdapterConfig { name, path } in config.adapters {
-            let (id, model_digest) = load_adapter(&mut engine, &path, &config.digest)?;
+        for AdapterConfig { name, path } in &config.adapters {
+            let (id, model_digest) = load_adapter(&mut engine, path, &config.digest)?;
             adapters.insert(model_digest.clone(), id);
-            adapted_models.push(AdaptedModel { name, model_digest });
+            adapted_models.push(AdaptedModel { name: name.clone(), model_digest });
         }
-        let capacity = engine.max_sequences();
+        let capabilities = Capabilities {
+            seeds: true,
+            distributions: true,
+            hidden_states: true,
+            cancel: true,
+            token_prompts: true,
+            many_per_call: true,
+            log_probabilities: true,
+            constrained_output: true,
+            batch_invariant: engine.is_bitwise(),
+        };
+        let digest = config.digest.clone();
         let info = BackendInfo {
-            role: WorkerRole::Grm,
-            model: config.name,
-            model_digest: config.digest,
-            method_version: jury_grm::method_version(),
-            numerics: engine.numerics().to_owned(),
-            context_tokens: u32::try_from(engine.context()).unwrap_or(u32::MAX),
-            reproducible: match engine.is_bitwise() {
-                true => Reproducible::Bitwise,
-                false => Reproducible::None,
-            },
-            capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
-            capabilities: Capabilities {
-                seeds: true,
-                distributions: true,
-                hidden_states: true,
-                cancel: true,
-                token_prompts: true,
-                many_per_call: true,
-                log_probabilities: true,
-                constrained_output: true,
-                batch_invariant: engine.is_bitwise(),
-            },
-            room_tokens: u32::try_from(engine.room_tokens()).ok(),
-            state_width: Some(engine.model().embedding_length),
             adapters: adapted_models,
+            ..config.info(&engine, WorkerRole::Grm, digest, capabilities)
         };
         let model = engine.model().clone();
-        let occupancy = Arc::new(Occupancy::new(capacity, config.max_queued_samples));
+        let occupancy = Arc::new(Occupancy::new(engine.max_sequences(), config.max_queued_samples));
         let counters = Arc::new(Mutex::new(engine.counters()));
         let (mailbox, messages) = mpsc::sync_channel(MAILBOX_GROUPS);
         let no_thread = |error| LoadError::Device(format!("no thread for the model: {error}"));

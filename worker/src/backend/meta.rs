@@ -25,7 +25,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, ready};
 use jury_engine::head::HeadError;
 use jury_engine::{Counters, DeviceKind, Engine, KvRoom, LoadError, Tokenizer};
-use jury_grm::domain::{FailureKind, Reproducible};
+use jury_grm::domain::FailureKind;
 use jury_proto::convert::{Capabilities, RankRequest, Ranked, SampleGroup, WorkerRole};
 use jury_proto::{ErrorCode, JuryError};
 use tokio::sync::{oneshot, watch};
@@ -102,35 +102,16 @@ impl MetaBackend {
         config.engine.kv_room = KvRoom::OneContext;
         let engine = Engine::load(&config.path, &config.engine)?;
         let (scorer, model_digest) = Scorer::of(&engine, &config, head)?;
-        let capacity = engine.max_sequences();
-        let info = BackendInfo {
-            role: WorkerRole::Meta,
-            model: config.name,
-            model_digest,
-            method_version: jury_grm::method_version(),
-            numerics: engine.numerics().to_owned(),
-            context_tokens: u32::try_from(engine.context()).unwrap_or(u32::MAX),
-            reproducible: match engine.is_bitwise() {
-                true => Reproducible::Bitwise,
-                false => Reproducible::None,
-            },
-            capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
-            capabilities: Capabilities {
-                cancel: true,
-                token_prompts: true,
-                ..Capabilities::default()
-            },
-            room_tokens: u32::try_from(engine.room_tokens()).ok(),
-            state_width: Some(engine.model().embedding_length),
-            adapters: Vec::new(),
-        };
+        let capabilities =
+            Capabilities { cancel: true, token_prompts: true, ..Capabilities::default() };
+        let info = config.info(&engine, WorkerRole::Meta, model_digest, capabilities);
         let counters = Arc::new(Mutex::new(engine.counters()));
         let tokenizer = engine.tokenizer();
         let (mailbox, jobs) = mpsc::sync_channel(MAILBOX_CALLS);
         let (absent, absence) = watch::channel(None);
         let revival = Revival::of(&engine, &config.path, &config.engine, absent);
         let model_counters = counters.clone();
-        let device = engine.device();
+        let (device, capacity) = (engine.device(), engine.max_sequences());
         let live = move || thread::live(engine, &scorer, jobs, &model_counters, &revival);
         let thread = model_thread::spawn(live)
             .map_err(|error| LoadError::Device(format!("no thread for the model: {error}")))?;
