@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jury_client::{Client, ClientConfig, FleetStatus, TenantStatus, WorkerStatus};
-use jury_coordinator::admission::DEFAULT_TENANT;
+use jury_coordinator::tenants::DEFAULT_TENANT;
 use jury_grm::domain::json_line;
 use jury_terminal::exit::{Exit, Failed, OrExit};
 use jury_terminal::page::columns;

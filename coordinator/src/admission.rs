@@ -25,14 +25,14 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-pub use cost::{Prompted, Ratio, Work};
-pub use demand::{Awaited, Awaiting, Demand, DemandMetrics};
+pub use cost::Work;
+pub use demand::{Awaited, Demand, DemandMetrics};
 pub use forecast::{Ask, Drawn, Forecast, Outlook, Rates};
 pub use overloaded::Overloaded;
 pub use queue::{Grant, Offer, Queue};
-pub use room::{Held, NoRoom, Room};
+pub use room::{Held, Room};
 pub use share::{DEFAULT_TENANT, Share};
-pub use turns::{Size, Ticket, Turns};
+pub use turns::{Size, Ticket};
 
 /// Grants permits from one bounded queue a model.
 #[derive(Debug, Clone)]

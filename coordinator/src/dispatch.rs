@@ -28,12 +28,12 @@ use jury_grm::domain::{Sample, SampleSpec, Settings};
 use jury_grm::prompt::Message;
 use tokio::time::Instant;
 
-pub use assign::{Assignment, Assignments, MIN_CHUNK, assign};
+pub use assign::{Assignment, assign};
 pub(crate) use call::is_refusal;
 pub use drawing::Drawing;
 pub use hedging::HedgeBudget;
 pub(crate) use waking::{Needs, Wake, Waking};
-pub use workbench::{Attempt, CallId, Refused, Tally, Waiting, Workbench};
+pub use workbench::{Attempt, CallId, Tally, Waiting, Workbench};
 
 use crate::admission::Drawn;
 use crate::fleet::WorkerClass;

@@ -34,7 +34,6 @@ pub use health::{Evidence, Health};
 pub use metrics::DirectoryMetrics;
 pub use reservation::Reservation;
 pub use roster::{Candidate, Roster, WorkerRef};
-pub use stall::{STALLED_AFTER, StallWatch};
 
 /// How long a worker that turned a call away gets no other, however it answers probes: what stands before it lets those through.
 const TURNED_AWAY_FOR: Duration = Duration::from_secs(30);

@@ -8,23 +8,23 @@
 //!
 //! `pipeline` alone knows every stage and tells the story on one screen; a stage never imports
 //! a later one. `coordinator` is the handle: what requests share, its start and its end. Decisions are
-//! pure: [`admission::Queue`], [`dispatch::Workbench`], [`dispatch::assign`] and everything of `jury-grm`; what awaits is a thin driver around them.
+//! pure: `admission::Queue`, `dispatch::Workbench`, `dispatch::assign` and everything of `jury-grm`; what awaits is a thin driver around them.
 
-pub mod admission;
-pub mod answer;
-pub mod config;
+mod admission;
+mod answer;
+mod config;
 mod coordinator;
 mod decide;
-pub mod dispatch;
-pub mod fleet;
-pub mod idempotency;
+mod dispatch;
+mod fleet;
+mod idempotency;
 mod metrics;
 pub mod observe;
 mod pipeline;
 pub mod progress;
 mod rank;
 mod render;
-pub mod run;
+mod run;
 mod service;
 pub mod tenants;
 

@@ -30,6 +30,7 @@ pub(crate) use follow::follow;
 pub use quota::{Account, Amount, Charge, OverQuota, Quota, Quotas};
 pub use token::{DIGEST_PREFIX, NoRandomness, TokenDigest, new_token};
 
+pub use crate::admission::DEFAULT_TENANT;
 use crate::admission::Share;
 use salt::Salts;
 

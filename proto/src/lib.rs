@@ -6,7 +6,7 @@
 //! Protobuf becomes domain once, at the edge, by the `TryFrom` impls of [`convert`]; nothing past
 //! a `service.rs` sees a [`v1`] message.
 
-pub mod codec;
+mod codec;
 pub mod convert;
 pub mod error;
 mod stream;

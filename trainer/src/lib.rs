@@ -18,15 +18,15 @@
 
 pub mod adapter;
 pub mod chat;
-pub mod checkpoint;
-pub mod durable;
+mod checkpoint;
+mod durable;
 pub mod error;
 pub mod export;
 pub mod meta;
 pub mod model;
 pub mod optimiser;
 mod order;
-pub mod plot;
+mod plot;
 pub mod report;
 pub mod rft;
 pub mod rl;

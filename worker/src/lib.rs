@@ -14,6 +14,6 @@ pub mod backend;
 pub mod heads;
 pub mod metrics;
 pub mod models;
-pub mod reading;
+mod reading;
 pub mod run;
-pub mod service;
+mod service;

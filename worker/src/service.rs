@@ -28,7 +28,7 @@ use crate::backend::{Backend, GroupEvents};
 use crate::heads::Heads;
 use crate::metrics::WorkerMetrics;
 
-pub use gate::{Gate, Unfinished};
+pub use gate::Gate;
 use listen::Listener;
 use ranking::Ranking;
 use stream::Call;

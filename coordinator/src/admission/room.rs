@@ -74,7 +74,8 @@ impl Room {
     }
 
     /// Bytes taken now.
-    pub fn n_taken(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn n_taken(&self) -> usize {
         self.taken.lock().n_bytes
     }
 }

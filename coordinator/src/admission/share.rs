@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// Name of the one tenant that there is where nobody told of any.
+/// Name of the only tenant of a coordinator without a file of tenants.
 pub const DEFAULT_TENANT: &str = "default";
 
 /// On whose behalf a request is judged, and what that tenant may take.

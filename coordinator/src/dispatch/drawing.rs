@@ -1,6 +1,8 @@
 //! One job while it is drawn: when to call which worker, when to wait, and when to stop.
 
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -6,34 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jury_coordinator::{Config, Coordinator};
-use jury_fabric::connector::Connector;
-use jury_fabric::directory::{InProcess, Registration, WorkerRole};
-use jury_fabric::transport::{Channel, HealthHandle, Listener, ServerConfig, in_process};
+use jury_fabric::transport::{Channel, Listener, ServerConfig, in_process};
 use jury_grm::domain::{Item, Query, ScoreRequest, Verdict};
 use jury_proto::v1::WorkerState;
 use jury_proto::v1::reward_service_client::RewardServiceClient;
 use jury_proto::{JuryError, v1};
 use jury_worker::backend::Backend;
 use jury_worker::heads::Heads;
-use jury_worker::metrics::WorkerMetrics;
-use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Scripted workers without a coordinator; end when dropped.
-pub struct Workers {
-    /// Where they are found.
-    pub directory: InProcess,
-    /// How they are reached.
-    pub connector: Connector,
-    /// What the directory was told of each.
-    pub registrations: Vec<Registration>,
-    /// Ends one worker, by id.
-    pub leave: HashMap<String, CancellationToken>,
-    /// Ends them all.
-    pub stop: CancellationToken,
-    stop_when_dropped: DropGuard,
-}
+use crate::workers::Workers;
 
 /// A cluster in memory; ends when dropped.
 pub struct Cluster {
@@ -54,51 +37,6 @@ pub fn request(k: u32) -> ScoreRequest {
     request.budget_ms = NonZeroU64::new(10_000);
     request.include_samples = true;
     request
-}
-
-impl Workers {
-    /// Starts to serve `workers`, each by its id.
-    pub fn start<B: Backend + Clone>(grace: Duration, workers: &[(&str, B)]) -> Self {
-        Self::start_with_heads(grace, workers, |_| Heads::default())
-    }
-
-    /// The same, each with its heads.
-    pub fn start_with_heads<B: Backend + Clone>(
-        grace: Duration,
-        workers: &[(&str, B)],
-        heads: impl Fn(&str) -> Heads,
-    ) -> Self {
-        let stop = CancellationToken::new();
-        let (directory, connector) = (InProcess::new(), Connector::new());
-        let mut leave = HashMap::new();
-        let mut registrations = Vec::new();
-        for (worker_id, backend) in workers {
-            let (address, incoming) = connector.open(worker_id);
-            let worker = Worker {
-                config: WorkerConfig {
-                    worker_id: (*worker_id).to_owned(),
-                    advertised_address: address.clone(),
-                    grace,
-                },
-                backend: Arc::new(backend.clone()),
-                heads: heads(worker_id),
-                // The directory is told by us alone, as one that is away when a worker leaves.
-                announce: Announce::Nowhere,
-                health: HealthHandle::new(&[SERVICE_NAME]),
-                metrics: WorkerMetrics::unregistered(),
-            };
-            let listener = Listener::InProcess(incoming);
-            registrations.push(registration(worker_id, address));
-            let ends = stop.child_token();
-            leave.insert((*worker_id).to_owned(), ends.clone());
-            tokio::spawn(jury_worker::run::run(worker, listener, ends));
-        }
-        for registration in &registrations {
-            directory.add(registration.clone());
-        }
-        let stop_when_dropped = stop.clone().drop_guard();
-        Self { directory, connector, registrations, leave, stop, stop_when_dropped }
-    }
 }
 
 impl Cluster {
@@ -217,21 +155,5 @@ impl Cluster {
         let mut client = RewardServiceClient::new(self.channel());
         let answer = client.score(v1::ScoreRequest::from(request)).await?.into_inner();
         answer.verdict.expect("the contract says so").try_into()
-    }
-}
-
-/// What the directory knows of a worker; the rest is asked of the worker.
-fn registration(worker_id: &str, address: String) -> Registration {
-    Registration {
-        worker_id: worker_id.to_owned(),
-        address,
-        model: String::new(),
-        model_digest: String::new(),
-        numerics: String::new(),
-        method_version: String::new(),
-        roles: vec![WorkerRole::Grm],
-        capacity: 0,
-        version: String::new(),
-        incarnation: String::new(),
     }
 }

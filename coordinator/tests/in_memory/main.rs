@@ -2,7 +2,6 @@
 
 mod batch;
 mod cluster;
-mod drawing;
 mod forecast;
 mod hedging;
 mod meta;
@@ -14,6 +13,7 @@ mod scaling;
 mod tenants;
 mod turned_away;
 mod voting;
+mod workers;
 
 use std::num::NonZeroU64;
 use std::time::Duration;

@@ -17,7 +17,8 @@ use jury_worker::backend::scripted::{Act, Ending, ScriptedBackend};
 use tokio::time::{Instant, sleep};
 
 use self::control::{Control, Demand, Settings};
-use crate::cluster::{Cluster, Workers, request};
+use crate::cluster::{Cluster, request};
+use crate::workers::Workers;
 
 const MINUTE: u32 = 60;
 /// Samples that a worker draws at once.

@@ -16,7 +16,8 @@ use jury_worker::backend::scripted::ScriptedBackend;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::cluster::{Cluster, Workers, request};
+use crate::cluster::{Cluster, request};
+use crate::workers::Workers;
 
 /// A proxy before a worker.
 #[derive(Clone)]

@@ -214,8 +214,8 @@ fn a_worker_that_answers_while_its_model_hangs_is_left_alone_until_it_moves() {
         roster.class_for(None).is_ok()
     };
     assert!(answers(std::time::Duration::ZERO, 7));
-    assert!(!answers(super::super::STALLED_AFTER, 7));
-    assert!(answers(super::super::STALLED_AFTER, 8));
+    assert!(!answers(crate::fleet::stall::STALLED_AFTER, 7));
+    assert!(answers(crate::fleet::stall::STALLED_AFTER, 8));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use jury_grm::domain::{FailureKind, Outcome, Sample};
 use super::*;
 use crate::backend::BackendEvent;
 use crate::backend::scripted::example_group;
-use crate::models::{ModelStore, entry};
+use crate::models::{ModelStore, ResolvedModel, entry};
 
 /// Few enough that the tests take seconds.
 const MAX_TOKENS: u32 = 12;

@@ -1,17 +1,22 @@
 //! The driver between workbench and workers, read sample by sample.
 
+#[path = "../../../tests/in_memory/workers.rs"]
+#[expect(dead_code, reason = "the integration tests end workers one by one")]
+mod workers;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jury_coordinator::dispatch::{Drawing, Drew, HedgeBudget, Job};
-use jury_coordinator::fleet::Fleet;
 use jury_grm::domain::{FailureKind, Sample};
 use jury_proto::convert::SampleGroup;
 use jury_worker::backend::scripted::{Act, Ending, ScriptedBackend, example_group};
 use tokio::time::Instant;
 
-use crate::cluster::Workers;
+use super::Drawing;
+use crate::dispatch::{Drew, HedgeBudget, Job};
+use crate::fleet::Fleet;
+use workers::Workers;
 
 const BUDGET: Duration = Duration::from_secs(10);
 
