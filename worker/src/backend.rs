@@ -12,6 +12,7 @@
 //! dies. A group's time left reaches the backend as a cancel does. Not promised: any order between samples, and any
 //! `Progress` at all. A backend whose role is `meta` draws nothing, and ranks trajectories instead ([`Backend::rank`]).
 
+pub(crate) mod availability;
 pub mod cancel;
 pub mod engine;
 pub mod events;
@@ -21,8 +22,6 @@ mod occupancy;
 pub mod openai;
 pub mod scripted;
 
-use std::sync::Arc;
-
 use futures::future::{BoxFuture, ready};
 use jury_grm::domain::Reproducible;
 use jury_proto::convert::{
@@ -31,6 +30,7 @@ use jury_proto::convert::{
 use jury_proto::{ErrorCode, JuryError};
 use tokio::sync::watch;
 
+pub use availability::Availability;
 pub use cancel::{CancelRequests, Cancelled, GroupHandle};
 pub use events::{BackendEvent, EventReceiver, GroupEvents};
 
@@ -53,14 +53,8 @@ pub trait Backend: Send + Sync + 'static {
         Box::pin(ready(Err(JuryError::new(ErrorCode::WrongModel, message))))
     }
 
-    /// Becomes `Some(why)` when the backend has died. A dead backend fails every group at once.
-    fn death(&self) -> watch::Receiver<Option<Arc<str>>>;
-
-    /// `Some(why)` while the backend fails every group at once, and means to come back, as one does whose card was lost or whose
-    /// upstream is down. The worker leaves the fleet meanwhile.
-    fn absence(&self) -> watch::Receiver<Option<Arc<str>>> {
-        watch::channel(None).1
-    }
+    /// Whether it accepts work, now and from now on.
+    fn availability(&self) -> watch::Receiver<Availability>;
 }
 
 /// What a backend serves.

@@ -5,11 +5,11 @@
 //!   -> NOT_SERVING -> withdraw -> admit nobody -> drain within grace -> cut, and say who is left -> stop serving
 //! ```
 //!
-//! A worker whose backend died goes the same way and ends with an error, so that whoever started it starts it anew. One whose
-//! backend is absent for a while, as with a lost card, leaves the fleet, and joins it again when the backend is back:
+//! A worker whose backend is dead goes the same way and ends with an error, so that its supervisor restarts it. One whose
+//! backend is away, as with a lost card, leaves the fleet, and joins it again when the backend is back:
 //!
 //! ```text
-//! absent -> admit nobody -> NOT_SERVING -> withdraw -> ... back -> admit -> announce -> SERVING
+//! away -> admit nobody -> NOT_SERVING -> withdraw -> ... back -> admit -> announce -> SERVING
 //! ```
 
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use jury_fabric::transport::{
 };
 use jury_proto::convert::{self, WorkerInfo};
 use jury_proto::v1::sampling_service_server::SamplingServiceServer;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::backend::Backend;
+use crate::backend::availability::{not_away, not_up};
+use crate::backend::{Availability, Backend};
 use crate::heads::Heads;
 use crate::metrics::WorkerMetrics;
 use crate::service::{Gate, Sampling};
@@ -88,12 +88,11 @@ pub enum WorkerError {
     BackendDied(Arc<str>),
 }
 
-/// Why a worker no longer serves.
+/// Why a worker stops accepting work.
 enum Event {
-    /// It was asked to end, or its backend died.
-    End(Result<(), WorkerError>),
-    /// Its backend means to come back.
-    Absent(Arc<str>),
+    Shutdown,
+    /// Its backend is no longer up.
+    Backend(Availability),
     ServerEnded(Result<Result<(), ServeError>, tokio::task::JoinError>),
 }
 
@@ -135,19 +134,18 @@ pub async fn run(
         "worker serves"
     );
 
-    let mut absence = backend.absence();
+    let mut availability = backend.availability();
     let end = loop {
         health.set_serving();
         let announced = Announced::begin(announce.clone(), registration(&info, &config));
         let event = tokio::select! {
             // Whoever ends all of it may close the way to us as well.
             biased;
-            () = shutdown.cancelled() => Event::End(Ok(())),
-            why = died(backend.as_ref()) => Event::End(Err(WorkerError::BackendDied(why))),
-            why = absent(&mut absence) => Event::Absent(why),
+            () = shutdown.cancelled() => Event::Shutdown,
+            now = not_up(&mut availability) => Event::Backend(now),
             ended = &mut server => Event::ServerEnded(ended),
         };
-        if let Event::Absent(why) = &event {
+        if let Event::Backend(Availability::Away(why)) = &event {
             gate.close();
             metrics.left();
             tracing::warn!(
@@ -159,18 +157,22 @@ pub async fn run(
         health.set_not_serving();
         announced.withdraw().await;
         match event {
-            Event::End(end) => break end,
+            Event::Shutdown => break Ok(()),
+            Event::Backend(Availability::Dead(why)) => break Err(WorkerError::BackendDied(why)),
             Event::ServerEnded(ended) => {
                 gate.cut();
                 return Err(server_ended(ended));
             }
-            Event::Absent(_) => {}
+            Event::Backend(Availability::Away(_) | Availability::Up) => {}
         }
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break Ok(()),
-            why = died(backend.as_ref()) => break Err(WorkerError::BackendDied(why)),
-            () = back(&mut absence) => {}
+            now = not_away(&mut availability) => {
+                if let Availability::Dead(why) = now {
+                    break Err(WorkerError::BackendDied(why));
+                }
+            }
             ended = &mut server => {
                 gate.cut();
                 return Err(server_ended(ended));
@@ -218,32 +220,6 @@ fn role_told(role: convert::WorkerRole) -> WorkerRole {
     match role {
         convert::WorkerRole::Grm => WorkerRole::Grm,
         convert::WorkerRole::Meta => WorkerRole::Meta,
-    }
-}
-
-/// Waits until the backend has died, which one that ends well never does.
-async fn died(backend: &dyn Backend) -> Arc<str> {
-    let mut death = backend.death();
-    let why = death.wait_for(Option::is_some).await.map(|why| why.clone().unwrap_or_default());
-    match why {
-        Ok(why) => why,
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// Waits until the backend is absent, which most never are.
-async fn absent(absence: &mut watch::Receiver<Option<Arc<str>>>) -> Arc<str> {
-    let why = absence.wait_for(Option::is_some).await.map(|why| why.clone().unwrap_or_default());
-    match why {
-        Ok(why) => why,
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// Waits until the backend is back; one that died never is.
-async fn back(absence: &mut watch::Receiver<Option<Arc<str>>>) {
-    if absence.wait_for(Option::is_none).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

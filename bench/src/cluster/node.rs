@@ -17,7 +17,7 @@ use jury_fabric::transport::{HealthHandle, Listener};
 use jury_grm::domain::Reproducible;
 use jury_proto::convert::{Capabilities, SampleGroup, WorkerRole};
 use jury_terminal::exit::{Exit, Failed, OrExit};
-use jury_worker::backend::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
+use jury_worker::backend::{Availability, Backend, BackendInfo, GroupEvents, GroupHandle, Load};
 use jury_worker::heads::Heads;
 use jury_worker::metrics::WorkerMetrics;
 use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
@@ -69,7 +69,7 @@ struct Node {
     drawing: Arc<AtomicU32>,
     /// Ends so far, told as the model's steps.
     steps: Arc<AtomicU64>,
-    death: watch::Sender<Option<Arc<str>>>,
+    availability: watch::Sender<Availability>,
 }
 
 /// When what is there already is done.
@@ -164,7 +164,7 @@ impl Node {
             schedule: Mutex::default(),
             drawing: Arc::default(),
             steps: Arc::default(),
-            death: watch::Sender::new(None),
+            availability: watch::Sender::new(Availability::Up),
         }
     }
 
@@ -237,8 +237,8 @@ impl Backend for Node {
         handle
     }
 
-    fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
-        self.death.subscribe()
+    fn availability(&self) -> watch::Receiver<Availability> {
+        self.availability.subscribe()
     }
 }
 

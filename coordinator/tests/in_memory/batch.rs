@@ -9,7 +9,7 @@ use jury_client::{Client, ClientConfig, InFlight, enough_budget};
 use jury_grm::domain::{ReasonCode, ScoreRequest, Status, Verdict};
 use jury_proto::convert::SampleGroup;
 use jury_worker::backend::scripted::{Ending, ScriptedBackend};
-use jury_worker::backend::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
+use jury_worker::backend::{Availability, Backend, BackendInfo, GroupEvents, GroupHandle, Load};
 use tokio::sync::{Mutex, watch};
 
 use crate::cluster::{Cluster, request};
@@ -52,8 +52,8 @@ impl Backend for SlowBackend {
         handle
     }
 
-    fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
-        self.scripted.death()
+    fn availability(&self) -> watch::Receiver<Availability> {
+        self.scripted.availability()
     }
 }
 

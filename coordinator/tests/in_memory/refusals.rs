@@ -8,7 +8,7 @@ use jury_coordinator::Config;
 use jury_grm::domain::{ReasonCode, Status, Verdict};
 use jury_proto::convert::{SampleGroup, TooLarge};
 use jury_worker::backend::scripted::{Act, Ending, GroupAct, ScriptedBackend};
-use jury_worker::backend::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
+use jury_worker::backend::{Availability, Backend, BackendInfo, GroupEvents, GroupHandle, Load};
 use tokio::sync::watch;
 
 use crate::cluster::{Cluster, request};
@@ -132,8 +132,8 @@ impl Backend for Changeable {
         self.scripted.start(group, events)
     }
 
-    fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
-        self.scripted.death()
+    fn availability(&self) -> watch::Receiver<Availability> {
+        self.scripted.availability()
     }
 }
 

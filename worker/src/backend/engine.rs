@@ -10,8 +10,9 @@
 //! * `config`: how it is loaded, what it says of itself; `thread`: the loop; `group`: one group inside it; `caller`: who waits for a group;
 //! * `translate`: our words to the engine's and back, pure.
 //!
-//! When the thread dies, every group inside it fails, the mailbox closes and [`Backend::death`] tells why. When the engine's
-//! card is lost, every group inside fails, too, [`Backend::absence`] tells why, and the model is loaded anew.
+//! When the thread dies, every group inside it fails, the mailbox closes, and the backend is [`Availability::Dead`]. When
+//! the engine's card is lost, every group inside fails as well, and the backend is [`Availability::Away`] until the model
+//! has been loaded again.
 
 mod caller;
 mod config;
@@ -39,7 +40,7 @@ use tokio::sync::watch;
 
 use super::model_thread::{Revival, Turn, refuse_for};
 use super::occupancy::Occupancy;
-use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load, model_thread};
+use super::{Availability, Backend, BackendInfo, GroupEvents, GroupHandle, Load, model_thread};
 use crate::models::combined_digest;
 use caller::Caller;
 use thread::{Message, ModelThread};
@@ -67,8 +68,7 @@ pub struct EngineBackend {
     device: DeviceKind,
     occupancy: Arc<Occupancy>,
     counters: Arc<Mutex<Counters>>,
-    death: watch::Receiver<Option<Arc<str>>>,
-    absence: watch::Receiver<Option<Arc<str>>>,
+    availability: watch::Receiver<Availability>,
 }
 
 // === impl EngineBackend ===
@@ -122,12 +122,12 @@ impl EngineBackend {
         let (tokenizer, context) = (text(engine.tokenizer()), engine.context());
         let tokenising = tokenising::start(tokenizer, context, mailbox.clone(), MAILBOX_GROUPS)
             .map_err(no_thread)?;
-        let (absent, absence) = watch::channel(None);
-        let revival = Revival::of(&engine, &config.path, &config.engine, absent);
+        let (set_availability, availability) = watch::channel(Availability::Up);
+        let revival = Revival::of(&engine, &config.path, &config.engine, set_availability.clone());
         let model_counters = counters.clone();
         let device = engine.device();
         let live = move || live(engine, messages, &model_counters, &revival);
-        let death = model_thread::spawn(live).map_err(no_thread)?.death;
+        model_thread::spawn(set_availability, live).map_err(no_thread)?;
         Ok(Self {
             info,
             model,
@@ -138,8 +138,7 @@ impl EngineBackend {
             device,
             occupancy,
             counters,
-            death,
-            absence,
+            availability,
         })
     }
 
@@ -224,12 +223,13 @@ impl Backend for EngineBackend {
 
     fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle {
         let (handle, cancels) = GroupHandle::new(&group);
-        if self.absence.borrow().is_some() {
-            events.busy(RETRY_AFTER);
-            return handle;
-        }
-        if self.death.borrow().is_some() {
-            return handle; // dropping the events fails every sample
+        match *self.availability.borrow() {
+            Availability::Up => {}
+            Availability::Away(_) => {
+                events.busy(RETRY_AFTER);
+                return handle;
+            }
+            Availability::Dead(_) => return handle, // dropping the events fails every sample
         }
         self.sweep();
         let Some(seats) = self.occupancy.seat(group.samples.len()) else {
@@ -244,11 +244,7 @@ impl Backend for EngineBackend {
         handle
     }
 
-    fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
-        self.death.clone()
-    }
-
-    fn absence(&self) -> watch::Receiver<Option<Arc<str>>> {
-        self.absence.clone()
+    fn availability(&self) -> watch::Receiver<Availability> {
+        self.availability.clone()
     }
 }

@@ -34,7 +34,7 @@ use tokio::time::Instant;
 use super::engine::EngineBackendConfig;
 use super::model_thread::{Revival, Thread};
 use super::occupancy::Occupancy;
-use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load, model_thread};
+use super::{Availability, Backend, BackendInfo, GroupEvents, GroupHandle, Load, model_thread};
 use job::Job;
 use scorer::Scorer;
 pub use states::{ReadState, StateReader};
@@ -54,7 +54,7 @@ pub struct MetaBackend {
     counters: Arc<Mutex<Counters>>,
     device: DeviceKind,
     thread: Thread,
-    absence: watch::Receiver<Option<Arc<str>>>,
+    availability: watch::Receiver<Availability>,
 }
 
 /// A model that cannot be a Meta RM.
@@ -108,15 +108,15 @@ impl MetaBackend {
         let counters = Arc::new(Mutex::new(engine.counters()));
         let tokenizer = engine.tokenizer();
         let (mailbox, jobs) = mpsc::sync_channel(MAILBOX_CALLS);
-        let (absent, absence) = watch::channel(None);
-        let revival = Revival::of(&engine, &config.path, &config.engine, absent);
+        let (set_availability, availability) = watch::channel(Availability::Up);
+        let revival = Revival::of(&engine, &config.path, &config.engine, set_availability.clone());
         let model_counters = counters.clone();
         let (device, capacity) = (engine.device(), engine.max_sequences());
         let live = move || thread::live(engine, &scorer, jobs, &model_counters, &revival);
-        let thread = model_thread::spawn(live)
+        let thread = model_thread::spawn(set_availability, live)
             .map_err(|error| LoadError::Device(format!("no thread for the model: {error}")))?;
         let occupancy = Arc::new(Occupancy::new(capacity, config.max_queued_samples));
-        Ok(Self { info, tokenizer, mailbox, occupancy, counters, device, thread, absence })
+        Ok(Self { info, tokenizer, mailbox, occupancy, counters, device, thread, availability })
     }
 
     /// What it computes on: with [`DeviceKind::Auto`], what was taken.
@@ -155,7 +155,7 @@ impl Backend for MetaBackend {
     fn rank(&self, request: RankRequest) -> BoxFuture<'static, Result<Vec<Ranked>, JuryError>> {
         let remaining = request.remaining_ms.map(Duration::from_millis);
         let deadline = remaining.and_then(|remaining| Instant::now().checked_add(remaining));
-        if self.absence.borrow().is_some() {
+        if !self.availability.borrow().is_up() {
             return Box::pin(ready(Err(stopped())));
         }
         let seats = self.occupancy.seat(request.trajectories.len());
@@ -180,12 +180,8 @@ impl Backend for MetaBackend {
         })
     }
 
-    fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
-        self.thread.death.clone()
-    }
-
-    fn absence(&self) -> watch::Receiver<Option<Arc<str>>> {
-        self.absence.clone()
+    fn availability(&self) -> watch::Receiver<Availability> {
+        self.availability.clone()
     }
 }
 

@@ -1,7 +1,7 @@
-//! The thread that a model lives on: what tells that it died, and how it gets another engine when its card is lost.
+//! The thread that a model lives on: how its death is reported, and how it gets another engine when its card is lost.
 //!
 //! ```text
-//! turn -> More ... -> Lost(why): the engine is dropped -> absent -> wait, load, wait longer, load ... -> back
+//! turn -> More ... -> Lost(why): the engine is dropped -> away -> wait, load, wait longer, load ... -> up
 //!                  -> Done       a panic: dead
 //! ```
 
@@ -16,6 +16,8 @@ use std::{io, thread};
 use jury_engine::{Engine, EngineConfig};
 use jury_fabric::backoff::bound;
 use tokio::sync::watch;
+
+use super::Availability;
 
 /// The wait before the first try to load an engine anew: the driver needs a moment to notice what was lost.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -38,8 +40,6 @@ pub(super) enum Turn {
 /// The thread of a model.
 pub(super) struct Thread {
     handle: thread::JoinHandle<()>,
-    /// Why it died, after all that it held has been dropped.
-    pub(super) death: watch::Receiver<Option<Arc<str>>>,
 }
 
 /// Loads an engine anew whose card was lost.
@@ -49,21 +49,23 @@ pub(super) struct Revival {
     /// be another model's.
     config: EngineConfig,
     numerics: String,
-    absence: watch::Sender<Option<Arc<str>>>,
+    availability: watch::Sender<Availability>,
 }
 
-/// Runs `model` on a thread of its own.
-pub(super) fn spawn(model: impl FnOnce() + Send + 'static) -> io::Result<Thread> {
-    let (told, death) = watch::channel(None);
+/// Runs `model` on its own thread. A panic makes the backend dead, after all that the thread held has been dropped.
+pub(super) fn spawn(
+    availability: watch::Sender<Availability>,
+    model: impl FnOnce() + Send + 'static,
+) -> io::Result<Thread> {
     let handle = thread::Builder::new().name("jury-model".to_owned()).spawn(move || {
         // The state is used no more after a panic: it is dropped, which fails whatever was inside.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(model)) {
             let why: Arc<str> = panic_text(panic.as_ref()).into();
             tracing::error!(why = &*why, "model thread panicked");
-            told.send_replace(Some(why));
+            availability.send_replace(Availability::Dead(why));
         }
     })?;
-    Ok(Thread { handle, death })
+    Ok(Thread { handle })
 }
 
 /// Refuses whoever comes within `wait`. False when nobody can come any more.
@@ -93,7 +95,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 impl Thread {
     /// Waits for its end, which whoever feeds it brings about: then all that it held has been dropped.
     pub(super) fn join(self) {
-        // How it ended, its death tells.
+        // The backend's availability says how it ended.
         drop(self.handle.join());
     }
 }
@@ -101,12 +103,12 @@ impl Thread {
 // === impl Revival ===
 
 impl Revival {
-    /// For this engine, as it was loaded; `absence` is told while there is none.
+    /// For this engine, as it was loaded. `availability` is away while there is none.
     pub(super) fn of(
         engine: &Engine,
         path: &Path,
         config: &EngineConfig,
-        absence: watch::Sender<Option<Arc<str>>>,
+        availability: watch::Sender<Availability>,
     ) -> Self {
         let config = EngineConfig {
             device: engine.device(),
@@ -114,12 +116,12 @@ impl Revival {
             kv_budget_bytes: Some(engine.room_tokens() as u64 * engine.model().kv_bytes_per_token),
             ..config.clone()
         };
-        Self { path: path.to_owned(), config, numerics: engine.numerics().to_owned(), absence }
+        Self { path: path.to_owned(), config, numerics: engine.numerics().to_owned(), availability }
     }
 
-    /// The engine is lost: the backend is absent from now on.
+    /// The engine is lost: the backend is away from now on.
     pub(super) fn leave(&self, why: &str) {
-        self.absence.send_replace(Some(why.into()));
+        self.availability.send_replace(Availability::Away(why.into()));
         tracing::error!(device = %self.config.device, why, "the card is lost; the model will be loaded anew");
     }
 
@@ -138,7 +140,7 @@ impl Revival {
             match self.load() {
                 Ok(engine) => {
                     tracing::info!(device = engine.device_name(), "the model is loaded anew");
-                    self.absence.send_replace(None);
+                    self.availability.send_replace(Availability::Up);
                     return Some(engine);
                 }
                 Err(why) => {

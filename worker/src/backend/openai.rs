@@ -42,11 +42,12 @@ use std::time::Duration;
 
 use jury_grm::domain::{FailureKind, limits};
 use jury_proto::convert::{Capabilities, SampleGroup, WorkerRole};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::DropGuard;
 
 use super::occupancy::Occupancy;
-use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
-use connect::{Reached, Trouble, info, reach, watch_over};
+use super::{Availability, Backend, BackendInfo, GroupEvents, GroupHandle, Load};
+use connect::{Reached, info, reach, watch_over};
 use monitor::Seen;
 use upstream::Upstream;
 
@@ -69,7 +70,7 @@ pub struct OpenAiBackend {
     upstream: Arc<Upstream>,
     occupancy: Arc<Occupancy>,
     seen: Arc<Seen>,
-    death: Trouble,
+    _watching: DropGuard,
 }
 
 // === impl OpenAiBackend ===
@@ -94,7 +95,7 @@ impl OpenAiBackend {
             constrained_output: able.constrained_output,
             ..info.capabilities
         };
-        let (seen, death) = watch_over(&config, &http, &found);
+        let (seen, watching) = watch_over(&config, &http, &found);
         let upstream = Arc::new(Upstream {
             http,
             flavour: found.flavour,
@@ -118,7 +119,7 @@ impl OpenAiBackend {
             "upstream found"
         );
         let occupancy = Arc::new(Occupancy::new(info.capacity as usize, MAX_QUEUED));
-        Ok(Self { info, upstream, occupancy, seen, death })
+        Ok(Self { info, upstream, occupancy, seen, _watching: watching })
     }
 }
 
@@ -133,12 +134,13 @@ impl Backend for OpenAiBackend {
 
     fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle {
         let (handle, cancels) = GroupHandle::new(&group);
-        if self.death.borrow().is_some() {
-            return handle; // dropping the events fails every sample
-        }
-        if let Some(why) = self.seen.down() {
-            events.fail_all(FailureKind::Worker, &why);
-            return handle;
+        match self.seen.availability() {
+            Availability::Up => {}
+            Availability::Away(why) => {
+                events.fail_all(FailureKind::Worker, &why);
+                return handle;
+            }
+            Availability::Dead(_) => return handle, // dropping the events fails every sample
         }
         match self.occupancy.seat(group.samples.len()) {
             Some(seats) => {
@@ -150,11 +152,7 @@ impl Backend for OpenAiBackend {
         handle
     }
 
-    fn death(&self) -> Trouble {
-        self.death.clone()
-    }
-
-    fn absence(&self) -> Trouble {
-        self.seen.absence()
+    fn availability(&self) -> watch::Receiver<Availability> {
+        self.seen.watch_availability()
     }
 }

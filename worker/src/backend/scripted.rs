@@ -26,7 +26,7 @@ use tokio::sync::watch;
 pub use act::{Act, Ending, Gate, GroupAct, RankAct, scripted_score, scripted_state};
 
 use super::occupancy::Occupancy;
-use super::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
+use super::{Availability, Backend, BackendInfo, GroupEvents, GroupHandle, Load};
 use run::{Journal, Running};
 
 type GroupScript = dyn Fn(&SampleGroup) -> GroupAct + Send + Sync;
@@ -60,7 +60,7 @@ pub struct ScriptedBackend {
 pub struct ScriptHandle {
     /// What has happened so far.
     journal: watch::Sender<Journal>,
-    death: watch::Sender<Option<Arc<str>>>,
+    availability: watch::Sender<Availability>,
     /// Serialises `start` with `die`.
     alive: Arc<Mutex<()>>,
 }
@@ -164,7 +164,7 @@ impl ScriptedBackend {
             occupancy: seats(CAPACITY),
             handle: ScriptHandle {
                 journal: watch::Sender::new(Journal::default()),
-                death: watch::Sender::new(None),
+                availability: watch::Sender::new(Availability::Up),
                 alive: Arc::new(Mutex::new(())),
             },
         }
@@ -243,7 +243,7 @@ impl Backend for ScriptedBackend {
     fn start(&self, group: SampleGroup, events: GroupEvents) -> GroupHandle {
         let (group_handle, cancels) = GroupHandle::new(&group);
         let _alive = self.handle.lock();
-        if self.handle.death.borrow().is_some() {
+        if self.handle.availability.borrow().is_dead() {
             return group_handle; // dropping `events` fails every sample
         }
         self.handle.journal.send_modify(|journal| journal.groups.push(group.clone()));
@@ -286,8 +286,8 @@ impl Backend for ScriptedBackend {
         }
     }
 
-    fn death(&self) -> watch::Receiver<Option<Arc<str>>> {
-        self.handle.death.subscribe()
+    fn availability(&self) -> watch::Receiver<Availability> {
+        self.handle.availability.subscribe()
     }
 }
 
@@ -364,7 +364,7 @@ impl ScriptHandle {
     /// Kills the backend: every sample being drawn fails, and so does every later group.
     pub fn die(&self, why: &str) {
         let _alive = self.lock();
-        self.death.send_replace(Some(why.into()));
+        self.availability.send_replace(Availability::Dead(why.into()));
     }
 
     async fn wait(&self, until: impl FnMut(&Journal) -> bool) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jury_grm::domain::{FailureKind, Readout};
 use jury_worker::backend::openai::OpenAiBackend;
-use jury_worker::backend::{Backend, BackendEvent};
+use jury_worker::backend::{Availability, Backend, BackendEvent};
 use serde_json::json;
 
 use crate::server::{Asked, Reply, Server};
@@ -125,18 +125,19 @@ async fn three_failures_in_a_row_make_a_server_one_that_is_away_until_it_is_back
         watched.fails().await;
     }
     let asked = watched.server.asked_for_texts().len();
-    let absence = backend.absence();
+    let availability = backend.availability();
     for _ in 0..2 {
         let why = refusal(&backend).await.expect("nothing is drawn");
         assert!(why.starts_with("the upstream is down: "), "{why}");
-        assert_eq!(absence.borrow().as_deref(), Some(&*why), "the worker leaves the fleet");
+        let away = Availability::Away(why.into());
+        assert_eq!(*availability.borrow(), away, "the worker leaves the fleet");
         watched.fails().await;
     }
     assert_eq!(watched.server.asked_for_texts().len(), asked, "nothing is sent there");
     watched.now(|state| state.is_healthy = true);
     watched.look("/metrics").await;
     assert_eq!(refusal(&backend).await, None);
-    assert_eq!((absence.borrow().as_deref(), backend.death().borrow().as_deref()), (None, None));
+    assert_eq!(*availability.borrow(), Availability::Up);
 }
 
 #[tokio::test]
@@ -151,9 +152,10 @@ async fn a_server_that_comes_back_as_another_ends_the_worker() {
         watched.fails().await;
         watched.now(|state| (state.models, state.build, state.is_healthy) = (models, build, true));
         watched.look(last).await;
-        let mut death = backend.death();
-        let why = death.wait_for(Option::is_some).await.expect("the backend is there").clone();
-        assert!(why.expect("it was waited for").contains("another model, version or mode"));
+        let mut availability = backend.availability();
+        let dead = availability.wait_for(Availability::is_dead).await;
+        let dead = format!("{:?}", *dead.expect("the backend is there"));
+        assert!(dead.contains("another model, version or mode"), "{dead}");
         let events = draw(&backend, group(1, Readout::Free)).await;
         assert!(samples(&events).is_empty(), "{events:?}");
         assert!(watched.server.asked_for_texts().is_empty());
@@ -171,7 +173,7 @@ async fn a_server_that_does_not_tell_what_it_serves_is_not_back() {
     watched.now(|state| (state.is_healthy, state.models) = (true, "<html>"));
     watched.look("/v1/models").await;
     assert!(refusal(&backend).await.is_some());
-    assert_eq!(*backend.death().borrow(), None, "that tells nothing of another");
+    assert!(!backend.availability().borrow().is_dead(), "that says nothing of another");
     watched.now(|state| state.models = "");
     watched.look("/metrics").await;
     assert_eq!(refusal(&backend).await, None);
@@ -210,12 +212,12 @@ async fn samples_that_a_server_lost_as_it_died_are_told_as_failed_once_the_worke
         })
         .await;
     let backend = connect(&server.url).await;
-    let absence = backend.absence();
+    let availability = backend.availability();
     is_dead.store(true, std::sync::atomic::Ordering::Relaxed);
     let (_handle, mut events) = crate::start(&backend, group(3, Readout::Free));
     for _ in 0..3 {
         let event = events.recv().await.expect("each sample is told");
         assert!(matches!(event, BackendEvent::Failed { .. }), "{event:?}");
-        assert!(absence.borrow().is_some(), "whoever draws it anew does not come back here");
+        assert!(!availability.borrow().is_up(), "a retry does not come back here");
     }
 }

@@ -159,9 +159,9 @@ async fn a_groups_prompt_is_prefilled_once() {
     let before = backend.counters();
     let samples = samples_of(&backend, group(4, 4)).await;
     // The last event leaves the thread before the step's counters do; the thread's death orders them.
-    let mut death = backend.death();
+    let mut availability = backend.availability();
     backend.die();
-    death.wait_for(Option::is_some).await.unwrap();
+    availability.wait_for(Availability::is_dead).await.unwrap();
     let after = backend.counters();
     assert_eq!(after.prefills - before.prefills, 1);
     let prompt_tokens = u64::from(samples[0].prompt_tokens);
@@ -282,9 +282,9 @@ async fn the_death_of_the_thread_reaches_every_caller_and_is_told() {
     let _handle = backend.start(group.clone(), events);
     assert!(matches!(receiver.recv().await, Some(BackendEvent::Accepted { .. })));
     backend.die();
-    let mut death = backend.death();
-    let why = death.wait_for(Option::is_some).await.unwrap().clone().unwrap();
-    assert_eq!(&*why, "asked to die");
+    let mut availability = backend.availability();
+    let dead = availability.wait_for(Availability::is_dead).await.unwrap().clone();
+    assert_eq!(dead, Availability::Dead("asked to die".into()));
     for received in [receiver_rest(receiver).await, events_of(&backend, group).await] {
         let failed: Vec<_> = received
             .iter()

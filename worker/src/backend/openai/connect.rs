@@ -7,8 +7,8 @@ use jury_engine::Tokenizer;
 use jury_fabric::backoff::Backoff;
 use jury_grm::domain::Reproducible;
 use jury_proto::convert::{Capabilities, WorkerRole};
-use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::config::{ConnectError, OpenAiConfig};
 use super::discover::{self, Found, Refusal};
@@ -106,17 +106,14 @@ pub(super) fn info(
     })
 }
 
-/// `Some(why)` once nothing can be drawn any more, or while nothing can.
-pub(super) type Trouble = watch::Receiver<Option<Arc<str>>>;
-
-/// Watches an upstream until the receiver is dropped.
+/// Watches an upstream until the guard is dropped.
 pub(super) fn watch_over(
     config: &OpenAiConfig,
     http: &Http,
     found: &Found,
-) -> (Arc<Seen>, Trouble) {
+) -> (Arc<Seen>, DropGuard) {
     let seen = Arc::new(Seen::new());
-    let (die, death) = watch::channel(None);
+    let stop = CancellationToken::new();
     let watched = Watched {
         http: http.clone(),
         told_flavour: config.flavour,
@@ -124,6 +121,6 @@ pub(super) fn watch_over(
         model: found.model.clone(),
         identity: found.identity(),
     };
-    tokio::spawn(monitor::run(watched, seen.clone(), die));
-    (seen, death)
+    tokio::spawn(stop.clone().run_until_cancelled_owned(monitor::run(watched, seen.clone())));
+    (seen, stop.drop_guard())
 }

@@ -23,12 +23,13 @@ use jury_grm::domain::{Failure, FailureKind, Role};
 use jury_grm::prompt::{Message, Span, Trust};
 use jury_proto::convert::{RankRequest, Ranked, SampleGroup, WorkerRole};
 use jury_proto::{ErrorCode, JuryError};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::DropGuard;
 
 use super::MAX_QUEUED;
 use super::config::{ConnectError, OpenAiConfig};
-use super::connect::{Reached, Trouble, info, reach, watch_over};
+use super::connect::{Reached, info, reach, watch_over};
 use super::error::UpstreamError;
 use super::http::Http;
 use super::monitor::Seen;
@@ -36,7 +37,7 @@ use super::prompt::Prompt;
 use super::upstream::tries;
 use crate::backend::meta::{busy, stopped, tokenise};
 use crate::backend::occupancy::{Occupancy, Seats};
-use crate::backend::{Backend, BackendInfo, GroupEvents, GroupHandle, Load};
+use crate::backend::{Availability, Backend, BackendInfo, GroupEvents, GroupHandle, Load};
 use endpoint::{Endpoint, Scored};
 
 /// A Meta RM behind a server.
@@ -45,7 +46,7 @@ pub struct OpenAiMeta {
     ranker: Arc<Ranker>,
     occupancy: Arc<Occupancy>,
     seen: Arc<Seen>,
-    death: Trouble,
+    _watching: DropGuard,
 }
 
 /// What every call shares.
@@ -88,7 +89,7 @@ impl OpenAiMeta {
             endpoint = endpoint.path(),
             "upstream found"
         );
-        let (seen, death) = watch_over(&config, &http, &found);
+        let (seen, watching) = watch_over(&config, &http, &found);
         let ranker = Arc::new(Ranker {
             http,
             endpoint,
@@ -99,7 +100,7 @@ impl OpenAiMeta {
             progress: AtomicU64::new(0),
         });
         let occupancy = Arc::new(Occupancy::new(info.capacity as usize, MAX_QUEUED));
-        Ok(Self { info, ranker, occupancy, seen, death })
+        Ok(Self { info, ranker, occupancy, seen, _watching: watching })
     }
 }
 
@@ -119,11 +120,13 @@ impl Backend for OpenAiMeta {
     }
 
     fn rank(&self, request: RankRequest) -> BoxFuture<'static, Result<Vec<Ranked>, JuryError>> {
-        if let Some(why) = self.death.borrow().clone() {
-            return ready(Err(JuryError::new(ErrorCode::Internal, &*why))).boxed();
-        }
-        if let Some(why) = self.seen.down() {
-            return ready(Err(JuryError::new(ErrorCode::Unreachable, &*why))).boxed();
+        let refused = match self.seen.availability() {
+            Availability::Up => None,
+            Availability::Away(why) => Some((ErrorCode::Unreachable, why)),
+            Availability::Dead(why) => Some((ErrorCode::Internal, why)),
+        };
+        if let Some((code, why)) = refused {
+            return ready(Err(JuryError::new(code, &*why))).boxed();
         }
         let remaining = request.remaining_ms.map(Duration::from_millis);
         let deadline = remaining.and_then(|remaining| Instant::now().checked_add(remaining));
@@ -135,12 +138,8 @@ impl Backend for OpenAiMeta {
         })
     }
 
-    fn death(&self) -> Trouble {
-        self.death.clone()
-    }
-
-    fn absence(&self) -> Trouble {
-        self.seen.absence()
+    fn availability(&self) -> watch::Receiver<Availability> {
+        self.seen.watch_availability()
     }
 }
 

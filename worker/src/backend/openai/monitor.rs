@@ -13,8 +13,8 @@ use super::discover;
 use super::error::UpstreamError;
 use super::flavour::Flavour;
 use super::http::Http;
-use crate::backend::Load;
 use crate::backend::occupancy::Occupancy;
+use crate::backend::{Availability, Load};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(2);
@@ -42,8 +42,8 @@ pub(super) struct Watched {
 /// What the last look saw.
 #[derive(Debug)]
 pub(super) struct Seen {
-    /// `Some(why)` while it does not answer.
-    down: watch::Sender<Option<Arc<str>>>,
+    /// Away while it does not answer, dead once it serves something else.
+    availability: watch::Sender<Availability>,
     /// Somebody has reason to think that it is.
     suspected: Notify,
     /// Grows whenever it is known again whether it is.
@@ -67,18 +67,19 @@ impl Seen {
     /// Nobody has looked.
     pub(super) fn new() -> Self {
         let (suspected, waiting, work) = Default::default();
-        let (down, settled) = (watch::Sender::new(None), watch::Sender::new(0));
-        Self { down, suspected, settled, waiting, work }
+        let availability = watch::Sender::new(Availability::Up);
+        let settled = watch::Sender::new(0);
+        Self { availability, suspected, settled, waiting, work }
     }
 
-    /// `Some(why)` while it does not answer.
-    pub(super) fn absence(&self) -> watch::Receiver<Option<Arc<str>>> {
-        self.down.subscribe()
+    /// Whether it accepts work, from now on.
+    pub(super) fn watch_availability(&self) -> watch::Receiver<Availability> {
+        self.availability.subscribe()
     }
 
-    /// Why it takes nothing now.
-    pub(super) fn down(&self) -> Option<Arc<str>> {
-        self.down.borrow().clone()
+    /// Whether it accepts work now.
+    pub(super) fn availability(&self) -> Availability {
+        self.availability.borrow().clone()
     }
 
     /// Has it looked at, and waits until it is known whether it is down. A sample that it lost is told as failed after that: whoever
@@ -112,16 +113,11 @@ impl Seen {
     }
 }
 
-/// Looks until the backend is dropped, which closes `death`.
-pub(super) async fn run(
-    upstream: Watched,
-    seen: Arc<Seen>,
-    death: watch::Sender<Option<Arc<str>>>,
-) {
+/// Looks until it has come back as another.
+pub(super) async fn run(upstream: Watched, seen: Arc<Seen>) {
     let mut failures = 0;
     loop {
         tokio::select! {
-            () = death.closed() => return,
             () = tokio::time::sleep(if failures == 0 { EVERY } else { WHILE_FAILING }) => {}
             () = seen.suspected.notified(), if failures == 0 => {}
         }
@@ -132,7 +128,7 @@ pub(super) async fn run(
                 Ok(true) => Ok(()),
                 Ok(false) => {
                     let why = "the upstream came back with another model, version or mode; start the worker anew";
-                    death.send_replace(Some(why.into()));
+                    seen.availability.send_replace(Availability::Dead(why.into()));
                     seen.tell_settled();
                     return;
                 }
@@ -142,16 +138,16 @@ pub(super) async fn run(
         match health {
             Ok(()) => {
                 failures = 0;
-                seen.down.send_if_modified(|down| down.take().is_some());
+                seen.availability.send_if_modified(|now| !std::mem::take(now).is_up());
                 seen.tell_settled();
                 look(&upstream, &seen).await;
             }
             Err(error) => {
                 failures += 1;
                 if failures >= FAILURES {
-                    if seen.down().is_none() {
+                    if seen.availability().is_up() {
                         let why = format!("the upstream is down: {error}");
-                        seen.down.send_replace(Some(why.into()));
+                        seen.availability.send_replace(Availability::Away(why.into()));
                     }
                     seen.tell_settled();
                 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::act::{PROMPT_TOKENS, scripted_state};
 use super::{Act, Gate, ScriptHandle};
-use crate::backend::{CancelRequests, Cancelled, GroupEvents};
+use crate::backend::{Availability, CancelRequests, Cancelled, GroupEvents};
 
 /// What has happened to a backend so far, and which gates are open.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ impl Running {
     /// Draws until every sample has ended, the caller is gone, or the backend died.
     pub(super) async fn run(mut self, cancels: CancelRequests) {
         let mut journal = self.handle.journal.subscribe();
-        let mut death = self.handle.death.subscribe();
+        let mut availability = self.handle.availability.subscribe();
         self.events.accepted(PROMPT_TOKENS, 0);
         for (spec, act) in &self.pending {
             for &tokens in &act.progress {
@@ -88,7 +88,7 @@ impl Running {
             }
             tokio::select! {
                 biased;
-                _ = death.wait_for(Option::is_some) => return,
+                _ = availability.wait_for(Availability::is_dead) => return,
                 cancelled = cancels.next() => self.cancel(&cancelled),
                 () = self.events.closed() => self.cancel(&Cancelled::Group),
                 _ = journal.changed() => {}
