@@ -1,18 +1,18 @@
-//! Low-rank adapters (LoRA): small matrices that change a loaded model's projections, and are swapped while it stays.
+//! Low-rank adapters (LoRA): small matrices that change a loaded model's projections and can be swapped at run time.
 //!
 //! ```text
 //! Adapter::read(path)                  a PEFT folder (peft.rs) or a GGUF adapter (gguf.rs)
 //! Adapter::new(order, parts)           matrices in memory, as a trainer has them
 //!   -> Engine::load_adapter            checked against the model (fit.rs), packed for the kernels -> AdapterId
-//!   -> Engine::submit_adapted          a group drawn with it; groups of other adapters and of none run beside it
-//!   -> Engine::unload_adapter          its cached prompts are forgotten; groups under way keep it to their end
+//!   -> Engine::submit_adapted          queues a group that uses it; groups with other adapters or none run beside it
+//!   -> Engine::unload_adapter          drops its cached prompts; running groups keep it until they end
 //! ```
 //!
-//! An adapted projection computes `W x + scale * B (A x)`, the second part in floats from floats. A row's bits depend
-//! on its own adapter and input alone; with B of zeros they are the model's own.
+//! An adapted projection computes `W x + scale * B (A x)`; the second term is computed in floats from floats. A row's
+//! bits depend only on its own adapter and input; where B is all zeros, they equal those of the unadapted model.
 //!
-//! A training loop draws with its current weights like this, and never loads the model again. (Matrices that were trained on
-//! [`crate::floats`] have the rows of Hugging Face, whatever the files are.)
+//! A training loop samples with its current weights like this, without ever reloading the model. (Matrices trained on
+//! [`crate::floats`] use Hugging Face's row order, whatever the file format.)
 //!
 //! ```no_run
 //! # use jury_engine::{Adapter, Engine, EngineConfig, Group, LowRank, RowOrder};
@@ -36,10 +36,11 @@
 //! # }
 //! ```
 //!
-//! NOT here: DoRA, adapters of embeddings, heads, norms and biases, of experts, and of latent attention's queries and
-//! keys; each is refused by name. Nor are base weights replaced at run time: they are packed (and most of them quantised)
-//! at load into memory that steps read without locks. Training all weights would need a packer from floats to the type of
-//! each matrix, a place in `Weights` for the new panels, and an empty prefix cache; until then, load the engine again.
+//! NOT supported: DoRA, and adapters of embeddings, heads, norms, biases, experts, or the queries and keys of latent
+//! attention. Each is rejected with an error that names it. Base weights cannot be replaced at run time either: at load
+//! they are packed (and most of them quantised) into memory that steps read without locks. Training all weights would
+//! need a packer from floats to each matrix's type, a place in `Weights` for the new panels, and an empty prefix cache;
+//! until then, load the engine again.
 
 mod fit;
 mod gguf;
@@ -55,16 +56,16 @@ use crate::hf::tensor_name;
 use crate::model::Architecture;
 pub(crate) use fit::{fit, in_order};
 
-/// A greater rank than any that pays; bounds sizes that a file may ask for.
+/// Larger than any useful rank; bounds the sizes that a file may ask for.
 const MOST_RANK: usize = 4096;
 
 /// An adapter before it is fitted to a model: for each adapted projection, its two matrices.
 #[derive(Debug, Clone)]
 pub struct Adapter {
     order: RowOrder,
-    /// Family of the model it was made for, as GGUF names it, where it says so.
+    /// Family of the model that it was made for, in GGUF's naming, if known.
     architecture: Option<String>,
-    /// The model it was made for, where it says so.
+    /// The model that it was made for, if known.
     base: Option<String>,
     /// By GGUF's name of the projection: `blk.3.attn_q`.
     parts: BTreeMap<String, LowRank>,
@@ -80,7 +81,7 @@ pub struct LowRank {
     pub inputs: usize,
     /// Rows of B: the projection's outputs.
     pub outputs: usize,
-    /// What the product is multiplied by: mostly alpha / rank.
+    /// Factor of the product: usually alpha / rank.
     pub scale: f32,
     /// Rank x inputs, row by row.
     pub a: Vec<f32>,
@@ -88,8 +89,8 @@ pub struct LowRank {
     pub b: Vec<f32>,
 }
 
-/// The order of the rows of B for queries and keys: GGUF files of the llama family have them in another order than
-/// Hugging Face's folders. For other families it makes no difference. A fitted adapter is turned to its model's order.
+/// Row order of B for queries and keys: GGUF files of the llama family order these rows differently from Hugging Face's
+/// folders. For other families the two are the same. Fitting an adapter converts it to its model's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowOrder {
     /// As PEFT writes them, for models in Hugging Face's folders.
@@ -98,18 +99,18 @@ pub enum RowOrder {
     Gguf,
 }
 
-/// Names an adapter that an engine has loaded, for as long as the engine lives. A number is never used again.
+/// Identifies a loaded adapter. Ids are never reused during the life of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AdapterId(pub(crate) u64);
 
 // === impl Adapter ===
 
 impl Adapter {
-    /// Reads an adapter: a GGUF file, a folder as PEFT writes it (`adapter_config.json` and `adapter_model.safetensors`), or
-    /// the safetensors file in such a folder.
+    /// Reads an adapter: a GGUF file, a folder in PEFT's format (`adapter_config.json` and
+    /// `adapter_model.safetensors`), or the safetensors file in such a folder.
     ///
     /// # Errors
-    /// Files that are missing, foreign or corrupt, or that ask for what the engine does not have.
+    /// The files are missing, not an adapter, or corrupt, or need something that the engine does not support.
     pub fn read(path: &Path) -> Result<Adapter, LoadError> {
         let extension = path.extension().and_then(|extension| extension.to_str());
         match extension {
@@ -124,18 +125,18 @@ impl Adapter {
         }
     }
 
-    /// Whether this is an adapter and no model, by the little that tells them apart; it may be damaged.
+    /// Whether `path` looks like an adapter rather than a model. Only names and headers are checked; it may be damaged.
     pub fn is_at(path: &Path) -> bool {
         path.join(peft::CONFIG).is_file()
             || path.file_name().is_some_and(|name| name == peft::WEIGHTS)
             || path.is_file() && gguf::is_adapter(path)
     }
 
-    /// An adapter of matrices in memory. Names are GGUF's (`blk.0.attn_q`) or Hugging Face's
-    /// (`model.layers.0.self_attn.q_proj`), each projection once.
+    /// Makes an adapter from matrices in memory. Names are GGUF's (`blk.0.attn_q`) or Hugging Face's
+    /// (`model.layers.0.self_attn.q_proj`); each projection may appear once.
     ///
     /// # Errors
-    /// No parts, names of no projection, sizes that contradict each other, and values that are not finite.
+    /// There are no parts, a name belongs to no projection, sizes contradict each other, or a value is not finite.
     pub fn new(
         order: RowOrder,
         parts: impl IntoIterator<Item = (String, LowRank)>,
@@ -156,13 +157,13 @@ impl Adapter {
         Ok(Adapter { order, architecture: None, base: None, parts: named, digest })
     }
 
-    /// 64 hexadecimal digits: a hash of all matrices, their scales and names, and the order of rows. How the files are
-    /// called and laid out makes no difference.
+    /// 64 hexadecimal digits: a hash of all matrices with their scales and names, and of the row order. File names and
+    /// layout do not matter.
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// The model it was made for, as its makers wrote it.
+    /// The model it was made for, as named by its authors.
     pub fn base(&self) -> Option<&str> {
         self.base.as_deref()
     }
@@ -182,7 +183,7 @@ impl Adapter {
         self.parts.iter().map(|(name, part)| (name.as_str(), part))
     }
 
-    /// Numbers in all its matrices.
+    /// Number of values in all its matrices.
     pub fn parameters(&self) -> u64 {
         self.parts.values().map(|part| (part.a.len() + part.b.len()) as u64).sum()
     }
@@ -231,10 +232,10 @@ impl LowRank {
 fn projection(name: &str) -> Option<String> {
     if let Some(rest) = name.strip_prefix("blk.") {
         let (layer, kind) = rest.split_once('.')?;
-        // One name for each: `blk.03.attn_q` would be another than `blk.3.attn_q`.
+        // Only the canonical spelling: `blk.03.attn_q` would otherwise be a second name for `blk.3.attn_q`.
         return Some(format!("blk.{}.{kind}", layer.parse::<usize>().ok()?));
     }
-    // Names of projections are those of every family.
+    // Projections have the same names in every family.
     let canonical = tensor_name(Architecture::Llama, &format!("{name}.weight"))?;
     let canonical = canonical.strip_suffix(".weight")?;
     canonical.starts_with("blk.").then(|| canonical.to_owned())

@@ -1,4 +1,5 @@
-//! Who computes a step: this process's own kernels, an NVIDIA card, or a candle device. All take the same batches and pages.
+//! Where a step is computed: this process's own kernels, an NVIDIA card, or a candle device. All take the same batches
+//! and pages.
 
 use crate::config::{DeviceKind, EngineConfig};
 use crate::cuda::CardModel;
@@ -14,12 +15,12 @@ use crate::outputs::Outputs;
 use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::thread_pool::ThreadPool;
 
-/// Changes whenever the same model and prompt would give other bits. All kernel levels give equal bits (a test
-/// holds that), so the class does not name them.
+/// Changes whenever the same model and prompt would give different bits. All kernel levels give equal bits (there is a
+/// test for that), so the class does not include the level.
 const OWN_NUMERICS: &str = "cpu-a8g32-kv8-v5";
-/// Cache that is useful at all, in bytes; the default budget is never smaller.
+/// The smallest useful cache, in bytes; the default budget is never below it.
 const LEAST_DEFAULT_BUDGET_BYTES: u64 = 256 << 20;
-/// Default budget on a candle GPU, whose free memory is not known here.
+/// Default budget on a candle GPU, whose free memory cannot be queried here.
 #[cfg(feature = "candle")]
 const DEFAULT_GPU_BUDGET_BYTES: u64 = 2 << 30;
 
@@ -35,7 +36,7 @@ pub(crate) enum Compute {
     Device(Box<DeviceModel>),
 }
 
-/// Bytes for keys and values in this process's memory that the configuration grants.
+/// Bytes of this process's memory that the configuration allows for keys and values.
 pub(crate) fn host_budget_bytes(config: &EngineConfig) -> u64 {
     let default = || (machine::available_memory_bytes() / 4).max(LEAST_DEFAULT_BUDGET_BYTES);
     config.kv_budget_bytes.unwrap_or_else(default)
@@ -44,7 +45,7 @@ pub(crate) fn host_budget_bytes(config: &EngineConfig) -> u64 {
 // === impl Compute ===
 
 impl Compute {
-    /// Loads the weights to where they are used.
+    /// Loads the weights onto the device that uses them.
     pub(crate) fn load(
         config: &EngineConfig,
         files: &ModelFiles,
@@ -67,7 +68,7 @@ impl Compute {
         }
     }
 
-    /// Loads to the first card; where there is none, or it cannot run the model, to this process's memory.
+    /// Loads onto the first card; if there is none, or it cannot run the model, into this process's memory.
     fn load_anywhere(
         config: &EngineConfig,
         files: &ModelFiles,
@@ -87,7 +88,7 @@ impl Compute {
         Compute::load(&cpu, files, shape, level)
     }
 
-    /// The store that hands out pages, with their memory where this process computes itself.
+    /// The store that hands out pages. It owns their memory when this process computes.
     pub(crate) fn store(&self, shape: &Shape, config: &EngineConfig) -> KvStore {
         match self {
             Compute::Own { .. } => KvStore::new(shape, host_budget_bytes(config)),
@@ -103,7 +104,7 @@ impl Compute {
         }
     }
 
-    /// Where it computes: never [`DeviceKind::Auto`].
+    /// The device in use: never [`DeviceKind::Auto`].
     pub(crate) fn device(&self) -> DeviceKind {
         match self {
             Compute::Own { .. } => DeviceKind::Cpu,
@@ -113,7 +114,7 @@ impl Compute {
         }
     }
 
-    /// The same in words: a card with its name, the CPU with the kernels' instruction set.
+    /// The device in words: a card's name, or the CPU with the kernels' instruction set.
     pub(crate) fn device_name(&self, level: SimdLevel) -> String {
         match self {
             Compute::Own { .. } => format!("cpu ({})", level.name()),
@@ -134,7 +135,7 @@ impl Compute {
         }
     }
 
-    /// Whether bits depend on nothing but prompt, settings and seed.
+    /// Whether bits depend only on prompt, settings and seed.
     pub(crate) fn is_bitwise(&self) -> bool {
         match self {
             Compute::Own { .. } => true,
@@ -144,12 +145,12 @@ impl Compute {
         }
     }
 
-    /// Whether steps of few rows have room for drafts at no cost, and drafts leave no trace.
+    /// Whether drafting is possible: steps of few rows have spare capacity, and drafts do not change the output bits.
     pub(crate) fn drafts(&self) -> bool {
         matches!(self, Compute::Own { .. })
     }
 
-    /// Memory that one token's keys and values take.
+    /// Bytes that one token's keys and values take.
     pub(crate) fn kv_bytes_per_token(&self, shape: &Shape) -> u64 {
         match self {
             Compute::Own { .. } => crate::model::kv_bytes_per_token(shape),
@@ -159,7 +160,7 @@ impl Compute {
         }
     }
 
-    /// What has been taken of a card's memory.
+    /// Memory taken on the card.
     pub(crate) fn card_memory(&self) -> Option<crate::cuda::CardMemory> {
         match self {
             Compute::Card(model) => Some(model.memory()),
@@ -167,17 +168,18 @@ impl Compute {
         }
     }
 
-    /// Whether rows may have adapters.
+    /// Whether rows may use adapters.
     pub(crate) fn takes_adapters(&self) -> bool {
         matches!(self, Compute::Own { .. })
     }
 
-    /// Whether a step may be launched before the one before it has been read.
+    /// Whether a step may be launched before the previous one has been read.
     pub(crate) fn runs_ahead(&self) -> bool {
         matches!(self, Compute::Card(_))
     }
 
-    /// Computes the batch, or begins to: stores its keys and values, leaves the logits. On a card up to two steps may be under way.
+    /// Computes the batch, or starts to: stores its keys and values and leaves the logits. On a card up to two steps
+    /// may be in progress.
     pub(crate) fn launch(
         &mut self,
         pool: &mut ThreadPool,
@@ -193,8 +195,9 @@ impl Compute {
         }
     }
 
-    /// Whether what a token is embedded as holds numbers alone. Else no sample may come of it: keys and values are kept as
-    /// codes, and no code says that there was no number. Elsewhere they are floats, and every later row is no number either.
+    /// Whether a token's embedding contains only finite numbers. If not, no sample may be generated from it: the cache
+    /// stores keys and values as codes, which cannot represent NaN. On other devices they are floats, and NaN
+    /// propagates to every later row.
     pub(crate) fn embeds(&mut self, shape: &Shape, token: u32) -> bool {
         match self {
             Compute::Own { weights, .. } => {
@@ -204,14 +207,14 @@ impl Compute {
         }
     }
 
-    /// Waits for the oldest step under way: what is asked from now on is of it.
+    /// Waits for the oldest step in progress: later queries are about that step.
     pub(crate) fn land(&mut self) {
         if let Compute::Card(model) = self {
             model.land();
         }
     }
 
-    /// Why nothing can be computed any more.
+    /// Why nothing can be computed any more, if so.
     pub(crate) fn lost(&self) -> Option<String> {
         match self {
             Compute::Card(model) => model.lost().map(ToString::to_string),
@@ -219,7 +222,7 @@ impl Compute {
         }
     }
 
-    /// The tokens that the last batch's questions drew, one for each question; `None` where the caller draws.
+    /// The tokens drawn for the last batch's questions, one for each; `None` if the caller draws.
     pub(crate) fn tokens(&self) -> Option<&[Option<u32>]> {
         match self {
             Compute::Card(model) => Some(model.tokens()),
@@ -227,7 +230,8 @@ impl Compute {
         }
     }
 
-    /// The logits of the last batch in this process's memory, [`Forward::logits_stride`] a row, for the rows that wanted them, in order.
+    /// Logits of the last batch in this process's memory, in order, for the rows that wanted them; a row has
+    /// [`Forward::logits_stride`] values.
     pub(crate) fn logits(&self) -> &[f32] {
         match self {
             Compute::Own { forward, .. } => forward.logits(),
@@ -237,7 +241,7 @@ impl Compute {
         }
     }
 
-    /// What the last batch gave for a row, numbered among those that wanted their logits.
+    /// Outputs of one row of the last batch. `row` counts only the rows whose logits were wanted.
     pub(crate) fn outputs(&mut self, shape: &Shape, row: usize) -> Outputs<'_> {
         let (stride, width) = (Forward::logits_stride(shape), shape.width);
         let (logits, hidden) = match self {

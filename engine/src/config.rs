@@ -1,40 +1,40 @@
-//! What the caller may decide about an engine; every default lives here.
+//! Engine settings; every default is defined here.
 
 /// Where the model's arithmetic happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceKind {
-    /// The first NVIDIA card, if there is one that the model fits and the kernels know, else the CPU.
+    /// The first NVIDIA card if there is one, the model fits on it and the kernels support it; otherwise the CPU.
     Auto,
     /// This process's own CPU kernels.
     #[default]
     Cpu,
-    /// candle's CPU code (cargo feature `candle`): slow, the reference for what GPUs compute.
+    /// candle's CPU code (cargo feature `candle`): slow; the reference for GPU results.
     CandleCpu,
-    /// An NVIDIA card by its ordinal. Its libraries are opened at run time.
+    /// An NVIDIA card by its ordinal. CUDA libraries are loaded at run time.
     Cuda(usize),
     /// An Apple GPU by its ordinal (cargo feature `metal`).
     Metal(usize),
 }
 
-/// How weights are kept on an NVIDIA card.
+/// How weights are stored on an NVIDIA card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CardWeights {
-    /// In bfloat16.
+    /// bfloat16.
     #[default]
     Bfloat16,
-    /// In 8 bits, with a scale for every 128 inputs of an output: half the memory, and about half the time of a step of few samples. The
-    /// embedding table stays in bfloat16.
+    /// 8 bits, with one scale for every 128 inputs of an output: half the memory, and about half the time of a step of
+    /// few samples. The embedding table stays in bfloat16.
     Int8,
 }
 
-/// How much of a card keys and values take.
+/// How much of a card's memory keys and values take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KvRoom {
-    /// All that is left when the model is there.
+    /// All memory that is free once the model is loaded.
     #[default]
     All,
-    /// What the longest context takes, and the prompts of two steps: enough where samples end with their prompt, as those of a Meta RM do.
-    /// The rest is left to who is loaded afterwards.
+    /// Enough for the longest context plus the prompts of two steps. This suffices when samples end with their prompt,
+    /// as those of a Meta RM do, and leaves the rest to models loaded afterwards.
     OneContext,
 }
 
@@ -43,34 +43,36 @@ pub enum KvRoom {
 pub struct EngineConfig {
     /// Where to compute.
     pub device: DeviceKind,
-    /// How weights are kept on a card; elsewhere they stay as the file has them.
+    /// How weights are stored on a card; other devices use the file's types.
     pub card_weights: CardWeights,
-    /// Threads that compute; `None` means as many as affinity and cgroup allow.
+    /// Compute threads; `None` means as many as affinity and cgroup allow.
     pub threads: Option<usize>,
-    /// Whether attention on a card reads what samples share once for all of them; else once for each, for measurements. Bits stay the same.
+    /// Whether attention on a card reads the tokens that samples share once for all of them, rather than once for each
+    /// (for measurements). The results are bit-identical.
     pub card_shares: bool,
     /// Upper bound of the context, in tokens; `None` means what the model was trained for.
     pub context_limit: Option<usize>,
-    /// Samples that decode at once; more wait until one of them ends. `None` means what suits the device that is taken:
-    /// 256 on an NVIDIA card, else 32.
+    /// Samples that decode at once; others wait until one of them ends. `None` means the device's default: 256 on an
+    /// NVIDIA card, otherwise 32.
     pub max_sequences: Option<usize>,
-    /// Most prompt tokens computed in one step. Beside decoding samples the engine takes fewer by itself, see
-    /// [`crate::Engine::step`]. `None` means what suits the device: 2048 on an NVIDIA card, else 256.
+    /// Most prompt tokens computed in one step. While samples decode, the engine takes fewer, see
+    /// [`crate::Engine::step`]. `None` means the device's default: 2048 on an NVIDIA card, otherwise 256.
     pub prefill_chunk: Option<usize>,
-    /// Memory for keys and values, in bytes; `None` means a quarter of the available memory, or what an
-    /// NVIDIA card has left.
+    /// Memory for keys and values, in bytes; `None` means a quarter of the available memory, or all that is left on an
+    /// NVIDIA card.
     pub kv_budget_bytes: Option<u64>,
-    /// How much of an NVIDIA card keys and values take, within the budget. Elsewhere it makes no difference.
+    /// How much of an NVIDIA card keys and values take, within the budget. Ignored on other devices.
     pub kv_room: KvRoom,
-    /// Whether a step of few samples also computes drafts of their next tokens, from what stands before. What they say
-    /// does not change by it, only how soon; candle devices never draft.
+    /// Whether steps of few samples also compute drafts of their next tokens, looked up in the preceding text. Drafts
+    /// make samples finish sooner and do not change them; candle devices never draft.
     pub drafts: bool,
 }
 
-/// Samples that decode at once: a card's step takes hardly longer with as many, and a CPU's step does.
+/// Samples that decode at once: a card's step hardly slows down with this many, a CPU's does.
 const CARD_SEQUENCES: usize = 256;
 const CPU_SEQUENCES: usize = 32;
-/// Prompt tokens of a step: where a card's products are near its limit, and a CPU's caches still hold their rows.
+/// Prompt tokens per step: large enough for a card's products to run near its limit, whereas a CPU's caches must still
+/// hold the rows.
 const CARD_PREFILL_CHUNK: usize = 2048;
 const CPU_PREFILL_CHUNK: usize = 256;
 
@@ -83,7 +85,7 @@ impl DeviceKind {
 }
 
 impl std::fmt::Display for CardWeights {
-    /// As `--card-weights` takes it.
+    /// Formats as `--card-weights` accepts it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             CardWeights::Bfloat16 => "bf16",
@@ -93,7 +95,7 @@ impl std::fmt::Display for CardWeights {
 }
 
 impl std::fmt::Display for DeviceKind {
-    /// As `--device` takes it.
+    /// Formats as `--device` accepts it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             DeviceKind::Auto => f.write_str("auto"),
@@ -108,22 +110,23 @@ impl std::fmt::Display for DeviceKind {
 // === impl EngineConfig ===
 
 impl EngineConfig {
-    /// Tokens that a prompt and its longest sample may have together, with a model that was trained for so many.
+    /// Limit in tokens for a prompt plus its longest sample, for a model trained with a context of `trained` tokens.
     pub(crate) fn context_of(&self, trained: usize) -> usize {
         self.context_limit.map_or(trained, |limit| limit.min(trained))
     }
 
-    /// Samples that decode at once on this device, which is one that was taken: never [`DeviceKind::Auto`].
+    /// Samples that decode at once on `device`, which must not be [`DeviceKind::Auto`].
     pub(crate) fn sequences_on(&self, device: DeviceKind) -> usize {
         let default = if device.is_card() { CARD_SEQUENCES } else { CPU_SEQUENCES };
         self.max_sequences.unwrap_or(default).max(1)
     }
 
-    /// Most tokens whose keys and values a card keeps, with a model that was trained for so many; `None`: as many as find room.
+    /// Most tokens whose keys and values a card stores, for a model trained with a context of `trained` tokens; `None`:
+    /// as many as fit.
     pub(crate) fn card_tokens(&self, trained: usize) -> Option<usize> {
         match self.kv_room {
             KvRoom::All => None,
-            // One step may be under way while the next one is launched.
+            // One step may be in progress while the next one is launched.
             KvRoom::OneContext => {
                 let step = self.prefill_chunk_on(DeviceKind::Cuda(0));
                 Some(self.context_of(trained) + 2 * step)

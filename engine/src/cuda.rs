@@ -1,29 +1,31 @@
-//! A model on an NVIDIA card: the same batches, pages and read-outs as the own CPU kernels', in bfloat16.
+//! A model on an NVIDIA card: the same batches, pages and read-outs as the CPU kernels, computed in bfloat16.
 //!
 //! ```text
 //! sizes.rs       what follows from a model's shape, and what the kernels can run (pure)
-//! memory.rs      how much goes where (pure)
+//! memory.rs      memory budget (pure)
 //! weights.rs     files -> the card
-//! load.rs        all of it in its order
-//! tables.rs      batch -> what kernels are told: rows, slots, attention tasks, parts (pure)
+//! load.rs        the order of loading
+//! tables.rs      batch -> kernel arguments: rows, slots, attention tasks, parts (pure)
 //! layout.rs      tables -> one block of bytes, padded so that recorded steps repeat (pure)
-//! products.rs    the model's matrix products, an algorithm a role
+//! products.rs    the model's matrix products, one algorithm per role
 //! buffers.rs     activations
-//! experts.rs     those of experts, where a model has any
+//! experts.rs     activations of experts, if the model has any
 //! step.rs        the forward pass as launches
-//! recorded.rs    the same, recorded, for steps that come again
+//! recorded.rs    the same, recorded as graphs for steps that repeat
 //! answers.rs     draws and questions, answered on the card
 //! ```
 //!
-//! Rows of prompts and rows that samples generate are computed by products of their own (see [`jury_kernels::cuda::Role`]), attention is cut
-//! at positions that depend on a sample alone, and everything else treats each row by itself: a row's bits do not depend on the
-//! rows beside it. Shared tokens are read once for all samples of a group, for many groups in one launch, and merged with each
-//! sample's own by log-sum-exp (Juravsky et al., "Hydragen", 2024; Ye et al., "FlashInfer", 2025: cascade attention).
+//! Prompt rows and generated rows use separate matrix products (see [`jury_kernels::cuda::Role`]), attention is split
+//! at positions that depend on one sample alone, and everything else treats each row by itself. A row's bits therefore
+//! do not depend on the rows beside it. Shared tokens are read once for all samples of a group, for many groups in one
+//! launch, and merged with each sample's own by log-sum-exp (Juravsky et al., "Hydragen", 2024; Ye et al.,
+//! "FlashInfer", 2025: cascade attention).
 //!
-//! The card computes one step while the engine reads the one before (see `engine/flight.rs`): tokens that were drawn go from step to step on the
-//! card.
+//! The card computes one step while the engine reads the previous one (see `engine/flight.rs`); drawn tokens pass from
+//! step to step on the card.
 //!
-//! A card that fails once is lost: whoever decodes on it ends with an error, and the engine has to be loaded anew.
+//! After the first failure a card counts as lost: every sample on it ends with an error, and the engine must be loaded
+//! again.
 
 mod answers;
 mod buffers;
@@ -59,11 +61,11 @@ pub use jury_kernels::cuda::{
     open_libraries, opened_file,
 };
 
-/// Whether a card can be looked at. A machine with NVIDIA's driver where something is wrong says so in the log.
+/// Whether there is a usable card. If NVIDIA's driver is installed but something is wrong, logs a warning.
 pub fn has_card() -> bool {
     match cards() {
         Ok(cards) => !cards.is_empty(),
-        // Most machines have none. Who names a folder expects one.
+        // Most machines have no driver, so this is not worth a warning. If the folder is set, a card is expected.
         Err(why @ CudaError::Library { name: DRIVER, .. })
             if std::env::var_os(LIBRARIES_VARIABLE).is_none() =>
         {
@@ -89,24 +91,24 @@ pub(crate) struct CardModel {
     weights: Weights,
     /// Layers x slots x key heads x head size.
     keys: Buffer<Bf16>,
-    /// The same; empty where keys are values, too.
+    /// The same layout; empty if the keys also serve as values.
     values: Buffer<Bf16>,
     pages: usize,
     buffers: Buffers,
     cut: Cut,
     memory: CardMemory,
-    /// Steps are launched in these by turns: one may be under way while the other one is read.
+    /// Steps are launched in these alternately: one may be in progress while the other is read.
     lanes: [Lane; 2],
-    /// Lanes whose steps are under way, the older first.
+    /// Lanes with a step in progress, the oldest first.
     under_way: VecDeque<usize>,
-    /// The lane of the step that is read.
+    /// The lane of the step that is being read.
     landed: usize,
-    /// Steps by lane and what they are padded to; `None` after the first time, which is not recorded.
+    /// Recorded steps by lane and padded size; `None` after the first run, which is not recorded.
     graphs: HashMap<(usize, Extent), Option<Graph>>,
     lost: Option<CudaError>,
 }
 
-/// What an engine has taken of a card's memory, in bytes; the context and compiled kernels come on top.
+/// Memory that an engine has taken on a card, in bytes, without the CUDA context and compiled kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CardMemory {
     /// Weights.
@@ -117,7 +119,7 @@ pub struct CardMemory {
     pub buffer_bytes: u64,
 }
 
-/// What a step has to itself until it has been read.
+/// What belongs to one step until it has been read.
 #[derive(Debug, Default)]
 struct Lane {
     block: Block,
@@ -132,7 +134,7 @@ impl CardModel {
         self.card.facts()
     }
 
-    /// Names the card, the library and the kernels' version: equal ones give equal bits.
+    /// Names the card, the library and the kernels' version: equal values mean equal bits.
     pub(crate) fn numerics(&self) -> &str {
         &self.numerics
     }
@@ -142,12 +144,12 @@ impl CardModel {
         self.algorithms.are_invariant()
     }
 
-    /// What it has taken of the card's memory.
+    /// Memory taken on the card.
     pub(crate) fn memory(&self) -> CardMemory {
         self.memory
     }
 
-    /// Pages of keys and values that it has.
+    /// Number of pages for keys and values.
     pub(crate) fn pages(&self) -> usize {
         self.pages
     }
@@ -157,12 +159,13 @@ impl CardModel {
         2 * self.shape.kv_floats_per_token() as u64
     }
 
-    /// Why it computes nothing any more.
+    /// Why the card is lost, if it is.
     pub(crate) fn lost(&self) -> Option<&CudaError> {
         self.lost.as_ref()
     }
 
-    /// Starts to compute the batch: to store its keys and values, and to answer its questions. The other lane's step may be under way.
+    /// Starts computing the batch: storing its keys and values and answering its questions. The other lane's step may
+    /// still be in progress.
     pub(crate) fn launch(&mut self, batch: &Batch) {
         let lane = 1 - self.under_way.back().unwrap_or(&self.landed);
         self.under_way.push_back(lane);
@@ -174,7 +177,7 @@ impl CardModel {
         }
     }
 
-    /// Waits for the older of the steps under way: from now on all is asked of it.
+    /// Waits for the oldest step in progress: later queries are about that step.
     pub(crate) fn land(&mut self) {
         let Some(lane) = self.under_way.pop_front() else { return };
         if self.lost.is_none()
@@ -185,17 +188,17 @@ impl CardModel {
         self.landed = lane;
     }
 
-    /// The drawn tokens, one for each question of the step; `None` where the logits hold no number or nothing was drawn.
+    /// The drawn tokens, one for each question of the step; `None` if the logits contain NaN or nothing was drawn.
     pub(crate) fn tokens(&self) -> &[Option<u32>] {
         self.lanes[self.landed].answers.tokens()
     }
 
-    /// What the sets of a question weigh, if it was asked of this row; not numbers where the logits are none.
+    /// Probability masses of the question's sets, if it was asked of this row; NaN if the logits are.
     pub(crate) fn masses(&self, row: usize, question: &Arc<Question>) -> Option<&[f64]> {
         self.lanes[self.landed].answers.masses(row, question)
     }
 
-    /// A row's logits, padded with minus infinity. Not numbers when the card is lost.
+    /// A row's logits, padded with minus infinity. NaN if the card is lost.
     pub(crate) fn logits(&mut self, row: usize) -> &[f32] {
         let (stride, outputs) = (sizes::padded_outputs(&self.shape), self.shape.outputs);
         let from = &self.buffers.outputs[self.landed].logits;
@@ -203,7 +206,7 @@ impl CardModel {
         answers.fetch_logits(from, row, stride, outputs, &mut self.lost)
     }
 
-    /// A row's hidden state. Not numbers when the card is lost.
+    /// A row's hidden state. NaN if the card is lost.
     pub(crate) fn hidden(&mut self, row: usize) -> &[f32] {
         let width = self.shape.width;
         let from = &self.buffers.outputs[self.landed].hidden_states;
@@ -215,7 +218,8 @@ impl CardModel {
         self.lost = Some(error);
     }
 
-    /// Has one step done: what the batch says goes to the card, and its answers come back when they are waited for.
+    /// Launches one step: copies the batch to the card and queues the copy of its answers, which arrive once waited
+    /// for.
     fn try_launch(&mut self, lane: usize, batch: &Batch) -> Result<(), CudaError> {
         self.card.bind()?;
         let tables = Tables::of(batch, self.cut);
@@ -238,7 +242,7 @@ impl CardModel {
 
 impl Drop for CardModel {
     fn drop(&mut self) {
-        // A step may be under way, and recorded ones name kernels and buffers.
+        // A step may still be in progress, and recorded steps refer to kernels and buffers.
         let _ = self.card.bind().and_then(|()| self.card.synchronise());
         self.graphs.clear();
     }

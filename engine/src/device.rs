@@ -1,15 +1,15 @@
-//! A model on a candle device: Metal, or candle's CPU code as the reference that tests can run.
+//! A model on a candle device: Metal, or candle's CPU code, the reference in tests.
 //!
 //! ```text
 //! Batch -> embedding rows (host) -> layers of [q k v, rotation, scatter into slots, attention, gate up down] -> logits
 //!                                             (projections.rs)                     (attention.rs)  (feed.rs)
 //! ```
 //!
-//! Rows, clusters, pages and slots are those of the own kernels: a group's shared keys and values are gathered once
-//! and multiplied with all its samples' queries at once. Everything between the quantised products is f32.
+//! Rows, clusters, pages and slots are those of the CPU kernels: a group's shared keys and values are gathered once and
+//! multiplied with the queries of all its samples together. Everything between the quantised products is f32.
 //!
-//! NOT promised: equal bits. Products may round differently with the number of rows beside one's own. A device that
-//! fails once is lost: its logits are not numbers from then on, which ends every sample with an error.
+//! NOT guaranteed: equal bits. Products may round differently depending on how many rows are computed together. After
+//! the first failure a device counts as lost: its logits are NaN from then on, which ends every sample with an error.
 
 mod attention;
 mod feed;
@@ -43,10 +43,10 @@ pub(crate) struct DeviceModel {
     lost: bool,
 }
 
-/// What all layers need to know of a batch.
+/// What all layers need to know about a batch.
 struct Pass {
     turns: Turns,
-    /// Of layers that see a window, where they differ.
+    /// For layers with an attention window, where the angles differ.
     local_turns: Option<Turns>,
     /// Where every row's keys and values go: rows x 1.
     slots: Tensor,

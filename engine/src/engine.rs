@@ -1,8 +1,8 @@
 //! The engine: owns model, queue, sequences and cache, and turns steps into events.
 //!
 //! ```text
-//! step: describe -> plan -> sequences and groups come and go -> draw -> forward pass -> draw -> speculate -> events
-//!                           (admission.rs)                        (batch.rs, flight.rs)       (speculative.rs)
+//! step: describe -> plan -> admit and retire groups and samples -> draw -> forward pass -> draw -> speculate -> events
+//!                           (admission.rs)                         (batch.rs, flight.rs)       (speculative.rs)
 //! ```
 
 mod adapters;
@@ -41,78 +41,96 @@ use flight::Flight;
 use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::thread_pool::ThreadPool;
 
-/// A loaded model with the samples that it is generating. Owned by one thread; every method returns without waiting
-/// for anything but its own arithmetic.
+/// A loaded model and the samples it is generating. Owned by one thread; no method waits for anything except its own
+/// arithmetic.
 #[derive(Debug)]
 pub struct Engine {
+    /// What callers may know about the model.
     info: ModelInfo,
+    /// See [`Engine::numerics`].
     numerics: String,
+    /// Never [`DeviceKind::Auto`].
     device: DeviceKind,
+    /// The device in words, see [`Engine::device_name`].
     device_name: String,
+    /// Sizes and settings of the model's layers.
     shape: Shape,
+    /// Set for scalar reward models only.
     scalar_head: Option<ScalarHead>,
-    /// Shared with the tokenizers that were asked for.
+    /// Shared with all [`Tokenizer`]s that were handed out.
     tokens: Arc<Tokens>,
+    /// Instruction set of the CPU kernels.
     level: SimdLevel,
+    /// Threads of the CPU kernels.
     pool: ThreadPool,
+    /// The weights, and the device that computes with them.
     compute: Compute,
+    /// Hands out pages of keys and values.
     store: KvStore,
+    /// The prompts whose keys and values are stored.
     tree: PrefixTree,
+    /// Limit of prompt and sample together, in tokens.
     context: usize,
+    /// Samples that decode at once, at least 1.
     max_sequences: usize,
+    /// Most prompt tokens of a step, at least 1.
     prefill_chunk: usize,
-    /// Whether few samples draft their next tokens.
+    /// Whether steps of few samples draft their next tokens.
     drafts: bool,
-    /// Groups that are not done, by age.
+    /// Unfinished groups, oldest first.
     groups: VecDeque<GroupState>,
+    /// Samples that decode.
     sequences: Vec<Sequence>,
-    /// The step that is computed while this one's texts are looked at.
+    /// The step that is being computed while the texts of the previous one are processed.
     flight: Option<Flight>,
-    /// Pages promised to groups and sequences, but not taken yet.
+    /// Pages reserved for groups and sequences but not yet taken.
     reserved_pages: usize,
+    /// Cancellations to apply at the next step; `None` means the whole group.
     cancels: Vec<(GroupId, Option<usize>)>,
+    /// The next [`GroupId`].
     next_group: u64,
-    /// Tokens that start with a byte, as far as anyone asked.
+    /// Tokens by their first byte, for the bytes asked for so far.
     starting_with: HashMap<u8, Arc<Vec<u32>>>,
     counters: Counters,
     /// Loaded adapters.
     adapters: HashMap<AdapterId, Arc<Adapted>>,
+    /// The next [`AdapterId`].
     next_adapter: u64,
 }
 
-/// A group that is not done.
+/// An unfinished group.
 #[derive(Debug)]
 struct GroupState {
     id: GroupId,
     prompt: Vec<u32>,
-    /// Whether all its tokens are embedded as numbers; else nothing that is computed of it is one.
+    /// Whether the embeddings of all its tokens are finite; if not, its results would be NaN.
     is_embedded: bool,
-    /// What changes the weights for all its rows, prompt and samples alike.
+    /// Changes the weights for all its rows, prompt and samples alike.
     adapter: Option<(AdapterId, Arc<Adapted>)>,
-    /// With which prompts it may share what is computed.
+    /// Limits the prompts that it may share computed tokens with.
     realm: Realm,
     stage: Stage,
-    /// Samples that are no sequences yet.
+    /// Samples that are not sequences yet.
     waiting: VecDeque<Waiting>,
-    /// Samples that have one.
+    /// Number of its samples that decode.
     live: usize,
-    /// The prompt's place in the cache.
+    /// The prompt's path in the prefix cache.
     path: prefix::Path,
-    /// Nodes of the path that were there before.
+    /// Nodes of the path that were already in the cache.
     shared_nodes: usize,
-    /// Tokens of the prompt that were there before.
+    /// Tokens of the prompt that were already in the cache.
     cached_tokens: usize,
-    /// Pages of the prompt that are reserved, but not taken yet.
+    /// Pages of the prompt that are reserved but not yet taken.
     prompt_pages_left: usize,
     /// Pages that its longest sample may need.
     sequence_pages: usize,
-    /// Tokens that a sample may add in its first step, at most.
+    /// Most tokens that a sample may add in its first step.
     first_tokens: usize,
-    /// Whether the room for one sample, which every started group keeps, is unused.
+    /// Whether the room for one sample, which every started group reserves, is unused.
     base_free: bool,
-    /// After the prompt.
+    /// Logits after the prompt.
     logits: Vec<f32>,
-    /// The state that gave them.
+    /// The hidden state that gave those logits.
     last_hidden: Vec<f32>,
 }
 
@@ -126,11 +144,11 @@ enum Stage {
 // === impl Engine ===
 
 impl Engine {
-    /// Loads a model, a GGUF file or a folder as Hugging Face publishes them, and makes its compute threads.
+    /// Loads a model (a GGUF file, or a folder as published on Hugging Face) and starts its compute threads.
     ///
     /// # Errors
-    /// A file that is missing, foreign, corrupt or of a family that the engine cannot run, or a device that is not
-    /// here.
+    /// The file is missing, not a model, corrupt, or of a family that the engine cannot run; or the device does not
+    /// exist on this machine.
     pub fn load(path: &Path, config: &EngineConfig) -> Result<Engine, LoadError> {
         let files = ModelFiles::open(path)?;
         let shape = Shape::read(&files)?;
@@ -172,10 +190,10 @@ impl Engine {
                 "the tokenizer has tokens that the model does not know: prompts with one are refused"
             );
         }
-        // Such files were cut otherwise by earlier versions.
+        // Earlier versions split such files differently.
         let cut = if info.pre_tokenizer == DEFAULT_PRE_TOKENIZER { "-pre2" } else { "" };
         let numerics = format!("{}{cut}", compute.numerics());
-        // Elsewhere a row's bits depend on its batch mates: drafts would leave a trace.
+        // On other devices a row's bits depend on its batch, so drafts would change the samples.
         let drafts = config.drafts && compute.drafts();
         Ok(Engine {
             info,
@@ -212,40 +230,40 @@ impl Engine {
         &self.info
     }
 
-    /// What makes a score of a hidden state, where the model is a scalar reward model. Its groups draw nothing: their
-    /// samples are [`crate::SampleSpec::state_alone`].
+    /// Turns a hidden state into a score, if the model is a scalar reward model. Groups of such a model draw nothing:
+    /// their samples are [`crate::SampleSpec::state_alone`].
     pub fn scalar_head(&self) -> Option<&ScalarHead> {
         self.scalar_head.as_ref()
     }
 
-    /// The numerics class: engines with equal model file and equal class give equal bits.
+    /// The numerics class: engines with the same model file and the same class give equal bits.
     pub fn numerics(&self) -> &str {
         &self.numerics
     }
 
-    /// Whether equal prompt, settings and seed give equal bits whatever else runs. False on candle devices, and on cards whose library has no
-    /// such products: there a row may be rounded differently with the number of rows beside it.
+    /// Whether equal prompt, settings and seed give equal bits whatever else runs. False on candle devices, and on
+    /// cards whose library lacks suitable products: there rounding may depend on the number of rows computed together.
     pub fn is_bitwise(&self) -> bool {
         self.compute.is_bitwise()
     }
 
-    /// Why the engine computes nothing any more: its card is lost. Every sample has ended with [`crate::SampleError::Lost`]; drop the engine and
-    /// load it anew.
+    /// Why the engine has stopped computing: its card is lost. Every sample has ended with
+    /// [`crate::SampleError::Lost`]; drop the engine and load it again.
     pub fn lost(&self) -> Option<String> {
         self.compute.lost()
     }
 
-    /// What the engine has taken of its card's memory; `None` where it has no card.
+    /// Memory that the engine has taken on its card; `None` without a card.
     pub fn card_memory(&self) -> Option<crate::cuda::CardMemory> {
         self.compute.card_memory()
     }
 
-    /// What it computes on: with [`DeviceKind::Auto`], what was taken.
+    /// The device in use; with [`DeviceKind::Auto`], the one that was chosen.
     pub fn device(&self) -> DeviceKind {
         self.device
     }
 
-    /// The same in words: a card with its name, the CPU with the kernels' instruction set.
+    /// The device in words: a card's name, or the CPU with the kernels' instruction set.
     pub fn device_name(&self) -> &str {
         &self.device_name
     }
@@ -260,25 +278,25 @@ impl Engine {
         self.level.name()
     }
 
-    /// Tokens that a prompt and its longest sample may have together.
+    /// Limit in tokens for a prompt plus its longest sample.
     pub fn context(&self) -> usize {
         self.context
     }
 
-    /// Tokens that the KV cache holds, in whole pages.
+    /// Tokens that the KV cache can hold, counted in whole pages.
     pub fn room_tokens(&self) -> usize {
         self.store.most_pages() * PAGE_TOKENS
     }
 
-    /// This model's tokenizer, for other threads: tokenising takes no part of the engine's time there.
+    /// This model's tokenizer, for use on other threads, so that tokenising takes none of the engine's time.
     pub fn tokenizer(&self) -> Tokenizer {
         Tokenizer::sharing(self.tokens.clone())
     }
 
-    /// Renders the model's chat template and the start of its answer, and tokenises them.
+    /// Renders the model's chat template, including the start of its answer, and tokenises the result.
     ///
     /// # Errors
-    /// An empty prompt, or a conversation that the template refuses.
+    /// The prompt is empty, or the template rejects the conversation.
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, PromptError> {
         self.tokens.encode_prompt(prompt, Turn::ModelSpeaks)
     }
@@ -286,12 +304,12 @@ impl Engine {
     /// Queues a group. Its samples join the batch as others end.
     ///
     /// # Errors
-    /// A group that can never run: too long, too large, or with meaningless settings.
+    /// The group can never run: it is too long, too large, or has invalid settings.
     pub fn submit(&mut self, group: Group) -> Result<GroupId, SubmitError> {
         self.enqueue(group, None)
     }
 
-    /// Queues a group of a loaded adapter. Groups of any adapters, and of none, are computed together.
+    /// Queues a group that uses a loaded adapter. Groups with any adapter, or none, are computed together.
     ///
     /// # Errors
     /// As [`Engine::submit`], and an adapter that is not loaded.
@@ -304,7 +322,7 @@ impl Engine {
         self.enqueue(group, Some((adapter, loaded)))
     }
 
-    /// Ends a sample; its place in the batch is free at the next step, which reports it as `Finished` with `Cancelled`.
+    /// Ends a sample. The next step frees its slot in the batch and reports it as `Finished` with `Cancelled`.
     /// Unknown and finished samples are ignored.
     pub fn cancel(&mut self, group: GroupId, sample: usize) {
         self.cancels.push((group, Some(sample)));
@@ -315,9 +333,9 @@ impl Engine {
         self.cancels.push((group, None));
     }
 
-    /// Computes a chunk of waiting prompts and one token of every decoding sample, and appends what happened. Beside
-    /// decoding samples the chunk is smaller: four prompt tokens for each of them, but at least 64, and never more than
-    /// [`EngineConfig::prefill_chunk`].
+    /// Computes a chunk of waiting prompts and one token of every decoding sample, and appends what happened to
+    /// `events`. While samples decode, the chunk is smaller: four prompt tokens for each of them, but at least 64, and
+    /// never more than [`EngineConfig::prefill_chunk`].
     pub fn step(&mut self, events: &mut Vec<Event>) {
         self.counters.steps += u64::from(!self.is_idle());
         self.apply_cancels(events);
@@ -329,36 +347,37 @@ impl Engine {
         self.speculate();
     }
 
-    /// True when nothing waits and nothing decodes: `step` would do nothing.
+    /// Whether nothing waits and nothing decodes, so that `step` would do nothing.
     pub fn is_idle(&self) -> bool {
         self.groups.is_empty() && self.cancels.is_empty() && self.flight.is_none()
     }
 
-    /// What the engine has done since it was loaded.
+    /// Counters since the engine was loaded.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// Forgets all stored prompts that no group uses, so that measurements start cold.
+    /// Drops all cached prompts that no group uses, so that measurements start cold.
     pub fn flush_prefix_cache(&mut self) {
         while let Some(page) = self.tree.evict() {
             self.store.give_back(page);
         }
     }
 
-    /// The logits of the token after a prompt: one for each token of the vocabulary. For tests and measurements;
-    /// computes alone, beside the queue.
+    /// The logits of the token after a prompt, one for each token of the vocabulary. For tests and measurements.
     ///
-    /// # Errors
-    /// A prompt that can never run.
+    /// Call it on an idle engine: it steps the engine until the prompt is computed, and discards the events of other
+    /// groups.
+    ///
+    /// # Errors The prompt can never run, or the card is lost.
     pub fn logits_after(&mut self, prompt: &[u32]) -> Result<Vec<f32>, SubmitError> {
         self.probe(prompt, None)
     }
 
-    /// The same with an adapter.
+    /// As [`Engine::logits_after`], with an adapter.
     ///
     /// # Errors
-    /// A prompt that can never run, or an adapter that is not loaded.
+    /// The prompt can never run, the adapter is not loaded, or the card is lost.
     pub fn logits_after_adapted(
         &mut self,
         prompt: &[u32],
@@ -369,11 +388,11 @@ impl Engine {
     }
 }
 
-/// Reads a model's facts without loading its weights, in well under a second: what cannot run is known before a file
-/// is hashed. Not looked at: the numbers of the weights.
+/// Reads a model's facts without loading its weights, in well under a second, so that a model that cannot run is
+/// rejected before its file is hashed. The values of the weights are not read.
 ///
 /// # Errors
-/// As [`Engine::load`], but for weights that are damaged.
+/// As [`Engine::load`], except that damaged weights go unnoticed.
 pub fn inspect(path: &Path) -> Result<ModelInfo, LoadError> {
     let files = ModelFiles::open(path)?;
     let shape = Shape::read(&files)?;
@@ -387,7 +406,7 @@ pub fn inspect(path: &Path) -> Result<ModelInfo, LoadError> {
 /// All files of a model's weights: one, the parts of a split GGUF file, or the shards of a folder.
 ///
 /// # Errors
-/// Files that are missing, foreign or corrupt.
+/// Files are missing, not a model, or corrupt.
 pub fn weight_files(path: &Path) -> Result<Vec<PathBuf>, LoadError> {
     Ok(ModelFiles::open(path)?.paths())
 }

@@ -1,4 +1,4 @@
-//! The engine's error types, one for each thing a caller can ask.
+//! The engine's error types, one for each kind of call.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ pub enum LoadError {
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The file is not a model file at all.
@@ -22,19 +22,19 @@ pub enum LoadError {
         /// What was found instead.
         why: String,
     },
-    /// The file ends before everything that its header lists, as after a download that was cut off.
+    /// The file ends before the data that its header lists, for example after an interrupted download.
     #[error(
         "{path} is truncated: it needs at least {needed_bytes} bytes, it has {file_bytes} (download it again)"
     )]
     Truncated {
         /// The file.
         path: PathBuf,
-        /// Up to the furthest end of a tensor, or, where the header itself is cut off, of what was being read.
+        /// Up to the furthest end of a tensor, or, if the header itself is truncated, of what was being read.
         needed_bytes: u64,
         /// Its size.
         file_bytes: u64,
     },
-    /// The file is the first part of a split one, and others are not beside it.
+    /// The file is the first part of a split model, and other parts are missing beside it.
     #[error(
         "{path} is part 1 of {count}, and {} missing: put every part beside it",
         listed(missing)
@@ -44,7 +44,7 @@ pub enum LoadError {
         path: PathBuf,
         /// Number of all parts.
         count: usize,
-        /// Where the others ought to be; not empty.
+        /// The expected paths of the missing parts; not empty.
         missing: Vec<PathBuf>,
     },
     /// The file contradicts itself.
@@ -52,18 +52,18 @@ pub enum LoadError {
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What contradicts what.
+        /// What is contradictory.
         why: String,
     },
-    /// The file is sound, but asks for something that this engine does not have.
+    /// The file is valid, but needs something that this engine does not support.
     #[error("{path} is not supported: {why}")]
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// What it asks for.
+        /// What it needs.
         why: String,
     },
-    /// An adapter is sound, but not for this model.
+    /// An adapter is valid, but not for this model.
     #[error("{path} does not go with the model: {source}")]
     Adapter {
         /// The adapter's file or folder.
@@ -71,12 +71,12 @@ pub enum LoadError {
         /// Why not.
         source: AdapterError,
     },
-    /// The configuration and this machine do not fit.
+    /// The configuration does not fit this machine.
     #[error("cannot run here: {0}")]
     Device(String),
 }
 
-/// An adapter does not make sense, or does not fit the model.
+/// An adapter is invalid, or does not fit the model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdapterError {
@@ -96,7 +96,7 @@ pub enum AdapterError {
     Invalid {
         /// The projection.
         name: String,
-        /// What contradicts what.
+        /// What is contradictory.
         why: String,
     },
     /// A part that the engine cannot compute with this model.
@@ -107,7 +107,7 @@ pub enum AdapterError {
         /// Why, and what to do.
         why: String,
     },
-    /// Sizes of another model.
+    /// Its sizes are those of another model.
     #[error(
         "{tensor} is {} x {}, but this model needs {} x {}: it was made for another one",
         found[0], found[1], expected[0], expected[1]
@@ -117,18 +117,18 @@ pub enum AdapterError {
         tensor: String,
         /// Rows and columns that the model needs.
         expected: [usize; 2],
-        /// Those of the adapter.
+        /// Rows and columns that the adapter has.
         found: [usize; 2],
     },
     /// It was made for another family of models.
     #[error("the adapter was made for a model of family {made_for}, this one is {model}")]
     OtherFamily {
-        /// The adapter's, as GGUF names it.
+        /// The adapter's family, as GGUF names it.
         made_for: String,
-        /// The model's.
+        /// The model's family.
         model: &'static str,
     },
-    /// The engine's device computes no adapters.
+    /// The engine's device does not support adapters.
     #[error(
         "adapters run on the engine's own CPU kernels only, not on {device}: merge the adapter into the weights \
          (jury train merge), or leave the device out"
@@ -152,10 +152,10 @@ pub enum PromptError {
     /// No messages.
     #[error("a prompt needs at least one message")]
     Empty,
-    /// The model's chat template refused the conversation.
+    /// The model's chat template rejected the conversation.
     #[error("the model's chat template refused the conversation: {0}")]
     Template(String),
-    /// The chat template dropped or doubled a message.
+    /// The chat template dropped or duplicated a message.
     #[error("the model's chat template shows message {index} {times} times instead of once")]
     MessageLost {
         /// Index of the message in the prompt.
@@ -168,7 +168,7 @@ pub enum PromptError {
     Tokenizer(String),
 }
 
-/// A group cannot be accepted.
+/// A group was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
@@ -181,30 +181,30 @@ pub enum SubmitError {
         prompt_tokens: usize,
         /// The engine's context.
         context: usize,
-        /// Tokens that would have to go.
+        /// Tokens over the limit.
         over_by: usize,
     },
-    /// Even alone, a sample would not fit the KV cache.
+    /// A single sample would not fit in the KV cache, even alone.
     #[error(
         "the prompt and one sample need {needed_tokens} tokens of KV cache, which holds {room_tokens}; \
          give it more memory, or ask for a shorter prompt"
     )]
     TooLarge {
-        /// For the prompt and one sample of its longest, in whole pages.
+        /// For the prompt and one sample of the greatest length, in whole pages.
         needed_tokens: usize,
-        /// What the KV cache holds, see [`crate::Engine::room_tokens`].
+        /// Capacity of the KV cache, see [`crate::Engine::room_tokens`].
         room_tokens: usize,
     },
-    /// The adapter that the group names.
+    /// The adapter that the group uses is invalid.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
-    /// The engine's card is lost: the engine has to be loaded anew.
+    /// The engine's card is lost: the engine must be loaded again.
     #[error("the card is lost: {why}")]
     Lost {
-        /// What the card said.
+        /// The card's error.
         why: String,
     },
-    /// A field has no meaning.
+    /// A field is invalid.
     #[error("{field}: {why}")]
     Invalid {
         /// Which field.
@@ -218,30 +218,30 @@ pub enum SubmitError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SampleError {
-    /// The model's output is not a number.
+    /// The model's output is NaN.
     #[error("the model's output is not a number after {tokens} tokens")]
     NotANumber {
-        /// Free tokens generated before.
+        /// Free tokens generated before it.
         tokens: usize,
     },
-    /// The engine's card was lost while the sample waited or decoded. Nothing is wrong with the sample.
+    /// The engine's card was lost while the sample waited or decoded. The sample itself is fine.
     #[error("the card is lost: {why}")]
     Lost {
-        /// What the card said.
+        /// The card's error.
         why: String,
     },
-    /// The opening that the caller gave is longer than the room the context left.
+    /// The caller's opening text does not fit in the context that is left.
     #[error("the read-out text of {tokens} tokens does not fit the context")]
     ReadoutTooLong {
         /// Its length.
         tokens: usize,
     },
-    /// The engine failed; the message is for its developers.
+    /// An internal error of the engine; the message is for its developers.
     #[error("engine failure: {0}")]
     Internal(String),
 }
 
-/// Missing files in words: the first few of them.
+/// Lists the first few missing files in words.
 fn listed(missing: &[PathBuf]) -> String {
     const NAMED: usize = 3;
     let names: Vec<String> =

@@ -1,11 +1,11 @@
-//! What the engine tells its caller while it works.
+//! What the engine reports while it works.
 
 use serde::Serialize;
 
 use crate::error::SampleError;
 use crate::request::GroupId;
 
-/// Something that happened in a step. Events of one sample come in order.
+/// Something that happened in a step. Events of one sample are in order.
 #[derive(Debug)]
 pub enum Event {
     /// The group's prompt is in the cache; its samples may now decode.
@@ -14,10 +14,10 @@ pub enum Event {
         group: GroupId,
         /// Length of the prompt.
         prompt_tokens: usize,
-        /// Tokens of it that an earlier group had already computed.
+        /// Tokens of it that an earlier group had already computed and cached.
         cached_tokens: usize,
     },
-    /// A sample has grown (told every 16 tokens).
+    /// A sample has grown (reported every 16 tokens).
     Progress {
         /// Which group.
         group: GroupId,
@@ -26,7 +26,7 @@ pub enum Event {
         /// Free tokens generated so far.
         tokens: usize,
     },
-    /// A sample ended, or was cancelled; its place in the batch is free.
+    /// A sample ended or was cancelled; its slot in the batch is free.
     Finished {
         /// Which group.
         group: GroupId,
@@ -35,7 +35,7 @@ pub enum Event {
         /// What it generated.
         output: SampleOutput,
     },
-    /// A sample could not be finished; its place in the batch is free.
+    /// A sample failed; its slot in the batch is free.
     Failed {
         /// Which group.
         group: GroupId,
@@ -51,23 +51,23 @@ pub enum Event {
 pub struct SampleOutput {
     /// Free text, opening and read-out text, in this order.
     pub text: String,
-    /// The free text's tokens as they were drawn, the end token left out. With `end` they are what a policy gradient is taken
-    /// of: where a text ends was drawn, too.
+    /// The free text's tokens as drawn, without the end token. Together with `end` they are what a policy gradient
+    /// applies to, since where a text ends was drawn as well.
     pub tokens: Vec<u32>,
-    /// The end token, which is no text; `None` unless it ended the free text.
+    /// The end token, which has no text; `None` unless it ended the free text.
     pub end: Option<u32>,
     /// Length of the free text within `text`.
     pub free_text_bytes: usize,
-    /// Tokens that the model chose: free tokens (the end token included) and those of the read-out choices.
+    /// Tokens chosen by the model: free tokens (including the end token) and those of the read-out choices.
     pub generated_tokens: usize,
     /// Why the free text ended.
     pub finish: Finish,
-    /// The choices read, when a read-out was asked for and the sample was not cancelled.
+    /// The choices read, if a read-out was requested and the sample was not cancelled.
     pub readout: Option<ReadoutOutput>,
-    /// The hidden state behind all of `text`, when it was asked for and the sample was not cancelled: the residual stream
-    /// after the last norm, [`crate::ModelInfo::embedding_length`] numbers, whose product with the head gives the logits of
-    /// whatever would follow. It is that of the last token of the read-out's closing text; without a read-out, of
-    /// the last free token (the end token left out); with neither, of the prompt's last token.
+    /// The hidden state after all of `text`, if it was requested and the sample was not cancelled: the residual stream
+    /// after the last norm, [`crate::ModelInfo::embedding_length`] numbers, whose product with the head gives the
+    /// logits of the next token. It belongs to the last token of the read-out's closing text; without a read-out, to
+    /// the last free token (not the end token); with neither, to the prompt's last token.
     pub last_hidden: Option<Vec<f32>>,
 }
 
@@ -75,35 +75,36 @@ pub struct SampleOutput {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finish {
-    /// The watch said so.
+    /// The [`crate::Watch`] stopped it.
     Stopped,
     /// The model wrote its end token.
     EndOfText,
     /// `max_tokens` was reached.
     Limit,
-    /// The caller cancelled the sample; `text` is what there was.
+    /// The caller cancelled the sample; `text` is what had been generated.
     Cancelled,
 }
 
 /// The result of a guided read-out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadoutOutput {
-    /// For each slot, the index of its choice: drawn (`Sampled`) or most probable (`Expected`, ties to the lowest index).
+    /// For each slot, the index of its choice: drawn (`Sampled`) or most probable (`Expected`, ties go to the lowest
+    /// index).
     pub choices: Vec<usize>,
-    /// Slots x choices: probability at temperature 1, before top-p, renormalised over the legal strings of the
-    /// slot, given the choices taken before it.
+    /// Slots x choices: probability at temperature 1, before top-p, renormalised over the slot's legal strings, given
+    /// the choices already taken.
     pub distributions: Vec<Vec<f64>>,
-    /// The least probability, over the slots, that the model itself gave to the set of legal strings. A string's
-    /// probability is the product of its tokens', times that of its terminator where another choice continues it.
+    /// The lowest probability, over the slots, that the model itself gave to the set of legal strings; 0 to 1. A
+    /// string's probability is the product of its tokens', times that of its terminator if another choice continues it.
     pub mass: f64,
     /// The free text was cut at `max_tokens` rather than ended by the watch or the model.
     pub forced: bool,
 }
 
-/// What the engine has done since it was loaded; every value only grows.
+/// Totals since the engine was loaded; values never decrease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counters {
-    /// Steps that had anything to do. While samples wait or decode it grows with every step.
+    /// Steps that had something to do. While samples wait or decode it grows with every step.
     pub steps: u64,
     /// Groups whose prompt became ready.
     pub prefills: u64,
@@ -117,13 +118,13 @@ pub struct Counters {
     pub decode_steps: u64,
     /// Free tokens decoded.
     pub decode_tokens: u64,
-    /// Drafts of free tokens that were computed.
+    /// Drafted free tokens that were computed.
     pub drafted_tokens: u64,
-    /// Those that were accepted: free tokens that cost no step of their own.
+    /// Drafted tokens that were accepted: free tokens that needed no step of their own.
     pub accepted_tokens: u64,
     /// Tokens computed after free texts: for read-outs (fixed text, branches and choices) and for hidden states.
     pub readout_tokens: u64,
-    /// Samples finished, cancelled ones included.
+    /// Samples finished, including cancelled ones.
     pub finished_samples: u64,
     /// Samples cancelled.
     pub cancelled_samples: u64,

@@ -1,7 +1,7 @@
-//! A model's files: one GGUF file, or a folder as Hugging Face publishes them.
+//! A model's files: one GGUF file, or a folder as published on Hugging Face.
 //!
-//! Tensors have GGUF's names and dimensions in both. Their contents are as the files have them: rows of queries and
-//! keys may be in another order (the shape's rotation says which), and Gemma's norms in folders lack their 1
+//! Both use GGUF's tensor names and dimensions. The contents are as stored in the files: rows of queries and keys may
+//! be ordered differently (the shape's rotation says how), and Gemma's norms in folders lack their offset of 1
 //! ([`ModelFiles::norm_offset`]).
 
 use std::borrow::Cow;
@@ -24,7 +24,7 @@ pub(crate) enum ModelFiles {
 // === impl ModelFiles ===
 
 impl ModelFiles {
-    /// Reads everything but the tensors' bytes. A folder is read as Hugging Face's, anything else as GGUF.
+    /// Reads everything except the tensors' bytes. A folder is read in Hugging Face's format, anything else as GGUF.
     pub(crate) fn open(path: &Path) -> Result<ModelFiles, LoadError> {
         if path.is_dir() {
             HfFolder::open(path).map(ModelFiles::Folder)
@@ -45,7 +45,7 @@ impl ModelFiles {
         self.tensors().contains_key(name)
     }
 
-    /// The entry of a tensor that must be there with these dimensions.
+    /// The entry of a required tensor, which must have these dimensions.
     pub(crate) fn tensor(
         &self,
         name: &str,
@@ -61,7 +61,7 @@ impl ModelFiles {
         Ok(info)
     }
 
-    /// A tensor's name as the files have it.
+    /// A tensor's name in the files.
     fn own_name<'a>(&self, name: &'a str) -> Cow<'a, str> {
         match self {
             ModelFiles::Gguf(_) => name.into(),
@@ -69,7 +69,7 @@ impl ModelFiles {
         }
     }
 
-    /// A tensor's sizes in the order of the files.
+    /// A tensor's sizes in the files' order.
     fn own_sizes(&self, sizes: &[usize]) -> Vec<usize> {
         match self {
             ModelFiles::Gguf(_) => sizes.to_vec(),
@@ -85,7 +85,7 @@ impl ModelFiles {
         }
     }
 
-    /// A part of a tensor's raw blocks: `bytes` counts from the tensor's first, and lies within it.
+    /// Part of a tensor's raw blocks: `bytes` is relative to the tensor's start and must be within it.
     pub(crate) fn read_part(
         &self,
         info: &TensorInfo,
@@ -95,7 +95,7 @@ impl ModelFiles {
         self.read(&TensorInfo { offset, bytes: len, ..info.clone() })
     }
 
-    /// What has to be added to the weights of norms.
+    /// Offset to add to the weights of norms.
     pub(crate) fn norm_offset(&self) -> f32 {
         match self {
             ModelFiles::Gguf(_) => 0.0,
@@ -104,7 +104,7 @@ impl ModelFiles {
         }
     }
 
-    /// The name that its makers gave the model; empty when the files have none.
+    /// The model's name as given by its authors; empty if the files have none.
     pub(crate) fn model_name(&self) -> Result<String, LoadError> {
         match self {
             ModelFiles::Gguf(file) => {
@@ -139,7 +139,8 @@ impl ModelFiles {
         }
     }
 
-    /// Whether this is a scalar reward model: its head gives one number instead of one a token.
+    /// Whether this is a scalar reward model: its head gives a single number instead of one per token of the
+    /// vocabulary.
     pub(crate) fn is_scalar(&self) -> bool {
         match self {
             ModelFiles::Gguf(_) => false,
@@ -147,7 +148,7 @@ impl ModelFiles {
         }
     }
 
-    /// The tensor that the last state is multiplied with. Without one of its own, a model uses its embedding table.
+    /// Name of the output head's tensor. Models without a separate head use their embedding table.
     pub(crate) fn head(&self) -> &'static str {
         if self.is_scalar() {
             return "score.weight";
@@ -155,7 +156,7 @@ impl ModelFiles {
         if self.has("output.weight") { "output.weight" } else { "token_embd.weight" }
     }
 
-    /// An error that names these files as contradicting themselves.
+    /// An error that reports these files as corrupt.
     pub(crate) fn corrupt(&self, why: impl Into<String>) -> LoadError {
         match self {
             ModelFiles::Gguf(file) => file.corrupt(why),
@@ -163,7 +164,7 @@ impl ModelFiles {
         }
     }
 
-    /// An error that names these files as asking for something unknown.
+    /// An error that reports these files as unsupported.
     pub(crate) fn unsupported(&self, why: impl Into<String>) -> LoadError {
         match self {
             ModelFiles::Gguf(file) => file.unsupported(why),

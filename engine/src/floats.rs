@@ -1,9 +1,9 @@
-//! A model's sizes and weights as floats, for what computes with them outside the engine: training.
+//! A model's sizes and weights as floats, for computation outside the engine: training.
 //!
-//! Whatever the files are, tensors come as transformers has them: row-major `[outputs, inputs]`, rows of queries and
-//! keys ordered so that a rotation pairs an element with the one half a head further, norms ready to multiply with.
+//! Whatever the file format, tensors have the layout of transformers: row-major `[outputs, inputs]`, rows of queries
+//! and keys ordered so that rotation pairs element i with element i + head size / 2, and norms with their offset added.
 //!
-//! NOT here: experts and latent attention (DeepSeek V2), scalar reward models.
+//! NOT supported: experts, latent attention (DeepSeek V2), scalar reward models.
 
 use std::path::Path;
 
@@ -40,27 +40,27 @@ pub struct Sizes {
     pub hidden: usize,
     /// Rows of the embedding table.
     pub vocabulary: usize,
-    /// Tokens that the model was trained for.
+    /// Context that the model was trained with, in tokens.
     pub context_length: usize,
-    /// Added to mean squares in norms.
+    /// Added to the mean square in norms.
     pub norm_epsilon: f64,
-    /// Whether the gate goes through GELU (by tanh) instead of SiLU.
+    /// Whether the gate uses GELU (tanh form) instead of SiLU.
     pub is_gelu: bool,
-    /// Embeddings are multiplied by it.
+    /// Factor of the embeddings.
     pub embedding_scale: f64,
-    /// Scores of attention are multiplied by it, before the cap.
+    /// Factor of the attention scores, applied before the cap.
     pub attention_scale: f64,
     /// Scores become `cap * tanh(score / cap)`.
     pub attention_softcap: Option<f64>,
-    /// So do logits.
+    /// The same for logits.
     pub logit_softcap: Option<f64>,
-    /// For every layer, how many of the newest tokens a token sees, itself included; `None` for all.
+    /// For every layer, how many of the newest tokens a token attends to, including itself; `None` for all.
     pub windows: Vec<Option<usize>>,
-    /// Angle by which a position turns each pair of a head, in layers that see all tokens.
+    /// Angle, in radians per position, by which each pair of a head is rotated, in layers that see all tokens.
     pub rope_frequencies: Vec<f64>,
-    /// The same in layers that see a window, where it differs.
+    /// The same for layers with a window, if it differs.
     pub local_rope_frequencies: Option<Vec<f64>>,
-    /// Sines and cosines are multiplied by it, but for the local ones.
+    /// Factor of sines and cosines, except the local ones.
     pub rope_magnitude: f64,
     /// Whether the head is the embedding table.
     pub is_tied: bool,
@@ -69,10 +69,10 @@ pub struct Sizes {
 // === impl FloatModel ===
 
 impl FloatModel {
-    /// Opens a GGUF file or a folder of safetensors; nothing but headers is read.
+    /// Opens a GGUF file or a folder of safetensors; only headers are read.
     ///
     /// # Errors
-    /// Files that are missing, foreign or corrupt, and models that cannot be trained here.
+    /// Files are missing, not a model, or corrupt, or the model cannot be trained here.
     pub fn open(path: &Path) -> Result<FloatModel, LoadError> {
         let files = ModelFiles::open(path)?;
         let shape = Shape::read(&files)?;
@@ -100,7 +100,7 @@ impl FloatModel {
     /// A matrix by its GGUF name, such as `blk.0.attn_q.weight`: `outputs` rows of `inputs`.
     ///
     /// # Errors
-    /// A tensor that is missing, of other sizes or damaged.
+    /// The tensor is missing, has other sizes, or is damaged.
     pub fn matrix(&self, name: &str, inputs: usize, outputs: usize) -> Result<Vec<f32>, LoadError> {
         let floats = self.reader().floats(name, &[inputs, outputs])?;
         if !floats.iter().all(|float| float.is_finite()) {
@@ -109,19 +109,19 @@ impl FloatModel {
         Ok(self.in_halves(name, inputs, floats))
     }
 
-    /// A vector that may be missing, as biases are.
+    /// A vector that may be absent, like a bias.
     ///
     /// # Errors
-    /// A tensor of another size or damaged.
+    /// The tensor has another size or is damaged.
     pub fn bias(&self, name: &str, size: usize) -> Result<Option<Vec<f32>>, LoadError> {
         let floats = self.reader().maybe_vector(name, size)?;
         Ok(floats.map(|floats| self.in_halves(name, 1, floats)))
     }
 
-    /// The weights of a norm by its GGUF name; `None` where the family has no such norm.
+    /// The weights of a norm by its GGUF name; `None` if the family has no such norm.
     ///
     /// # Errors
-    /// A tensor that is missing, of another size or damaged.
+    /// The tensor is missing, has another size, or is damaged.
     pub fn norm(&self, name: &str) -> Result<Option<Vec<f32>>, LoadError> {
         let reader = self.reader();
         if name.ends_with("attn_q_norm.weight") || name.ends_with("attn_k_norm.weight") {
@@ -133,7 +133,8 @@ impl FloatModel {
         }
     }
 
-    /// What transformers stores less than it multiplies with: 1 for Gemma's norms, 0 for others'.
+    /// Amount by which transformers' stored norm weights are below those multiplied with: 1 for Gemma, 0 for other
+    /// families.
     pub fn stored_norm_offset(&self) -> f32 {
         if self.shape.architecture.is_gemma() { 1.0 } else { 0.0 }
     }
@@ -142,7 +143,7 @@ impl FloatModel {
         Reader::new(&self.files, &self.shape)
     }
 
-    /// Llama's GGUF files pair neighbours: their rows of queries and keys are put into transformers' order.
+    /// Llama's GGUF files rotate adjacent pairs: this reorders their rows of queries and keys to transformers' order.
     fn in_halves(&self, name: &str, row: usize, floats: Vec<f32>) -> Vec<f32> {
         let is_turned = name.contains("attn_q.") || name.contains("attn_k.");
         if !is_turned || self.shape.rope.pairs == RopePairs::Halves {

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! open  --header.rs-->  metadata, table of tensors  (types.rs: weight types by name)
-//!       --split.rs--->  the files beside a first part, with the rest of the tensors
-//! read  ------------->  a tensor's blocks           (blocks.rs: what they mean)
+//!       --split.rs--->  the other parts of a split file, with the remaining tensors
+//! read  ------------->  a tensor's blocks           (blocks.rs: their encoding)
 //! ```
 //!
-//! Every length in the file is checked against what is left of the file before memory is reserved, so a
-//! truncated or damaged file gives a [`LoadError`] and never a panic or a huge allocation. (candle's own reader
-//! allocates what the file says, therefore it is not used here.) A file that ends early is told by the furthest end of
-//! all its tensors, so that its error says how much is missing. Not told apart: a file that was cut off, and one whose
-//! lengths are damaged so that it seems to be.
+//! Every length in the file is checked against the rest of the file before memory is reserved, so a truncated or
+//! damaged file gives a [`LoadError`] and never a panic or a huge allocation. (candle's own reader allocates what the
+//! file says, so it is not used here.) A file that ends early is detected by the furthest end of all its tensors, so
+//! the error can say how much is missing. A truncated file cannot be told from one whose lengths are damaged so that it
+//! appears truncated.
 
 mod header;
 mod metadata;
@@ -33,7 +33,7 @@ use header::{Header, MetadataLayout};
 /// An open model: one GGUF file, or the parts of one that was split.
 #[derive(Debug)]
 pub(crate) struct GgufFile {
-    /// In their order; the first has the metadata.
+    /// In order; the first has the metadata.
     parts: Vec<Part>,
     pub(crate) metadata: Metadata,
     /// Of all parts.
@@ -42,7 +42,7 @@ pub(crate) struct GgufFile {
     layout: MetadataLayout,
 }
 
-/// Metadata as it is in the file.
+/// Metadata, byte for byte as in the file.
 #[derive(Debug)]
 pub(crate) struct RawMetadata {
     /// Number of entries.
@@ -62,7 +62,8 @@ struct Part {
 // === impl GgufFile ===
 
 impl GgufFile {
-    /// Reads everything but the tensors' bytes. Of a split file the first part's path finds the others.
+    /// Reads everything except the tensors' bytes. For a split file, `path` is the first part and the others are found
+    /// from it.
     pub(crate) fn open(path: &Path) -> Result<GgufFile, LoadError> {
         let (first, Header { metadata, mut tensors, layout }) = Part::open(path)?;
         let further = split::further_parts(path, &metadata)?;
@@ -92,29 +93,29 @@ impl GgufFile {
         self.parts[info.shard].read(info.offset, info.bytes)
     }
 
-    /// The first part's metadata, to be copied.
+    /// The first part's metadata, for copying.
     pub(crate) fn raw_metadata(&self) -> Result<RawMetadata, LoadError> {
         let MetadataLayout { entries, start, end, alignment } = self.layout;
         let bytes = self.parts[0].read(start, end - start)?;
         Ok(RawMetadata { entries, bytes, alignment })
     }
 
-    /// All parts, in their order.
+    /// All parts, in order.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         self.parts.iter().map(|part| part.path.clone()).collect()
     }
 
-    /// Size of all parts, in bytes.
+    /// Total size of all parts, in bytes.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 
-    /// An error that names this file as contradicting itself.
+    /// An error that reports this file as corrupt.
     pub(crate) fn corrupt(&self, why: impl Into<String>) -> LoadError {
         self.parts[0].corrupt(why)
     }
 
-    /// An error that names this file as asking for something unknown.
+    /// An error that reports this file as unsupported.
     pub(crate) fn unsupported(&self, why: impl Into<String>) -> LoadError {
         LoadError::Unsupported { path: self.parts[0].path.clone(), why: why.into() }
     }

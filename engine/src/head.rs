@@ -1,13 +1,13 @@
-//! A trained head on a model's hidden state: one number for a sample, the logit that it is right.
+//! A trained head on a model's hidden state: one number per sample, the logit that the sample is right.
 //!
 //! ```text
 //! state (width) -> (x - mean) / deviation -> network -> raw logit -> slope x raw + intercept -> score
 //!                                            linear, or one inner layer with ReLU
 //! ```
 //!
-//! A score is computed in f64, every sum from the first input to the last, so that equal states give equal bits on every
-//! machine. Reads and writes `head.safetensors` (`file.rs`); knows no device. A scalar reward model brings a head of its own
-//! (`scalar.rs`).
+//! A score is computed in f64, and every sum runs from the first input to the last, so equal states give equal bits on
+//! every machine. Reads and writes `head.safetensors` (`file.rs`); independent of any device. A scalar reward model has
+//! its own head (`scalar.rs`).
 
 mod error;
 mod file;
@@ -22,81 +22,81 @@ use serde::{Deserialize, Serialize};
 pub use error::HeadError;
 pub use scalar::ScalarHead;
 
-/// Most numbers of a state that a head may read.
+/// Largest width of a state that a head may read.
 pub const MAX_WIDTH: usize = 1 << 16;
-/// Most numbers of an inner layer.
+/// Largest inner layer.
 pub const MAX_INNER: usize = 4096;
 /// Longest name.
 const MAX_NAME_BYTES: usize = 64;
 
-/// What a head is.
+/// Describes a head.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeadCard {
-    /// The name by which requests ask for it: 1 to 64 letters, digits, `.`, `_` or `-`.
+    /// The name that requests use: 1 to 64 letters, digits, `.`, `_` or `-`.
     pub name: String,
-    /// SHA-256 of the model whose states it was trained on, hex. It reads no other's.
+    /// SHA-256 (hex) of the model whose states it was trained on. It accepts states of that model only.
     pub model_digest: String,
-    /// Digest of the samples that it was trained on, hex. Absent: not told.
+    /// Digest (hex) of the samples that it was trained on, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_digest: Option<String>,
-    /// Where in a conversation the states stand that it was trained on. It reads no others.
+    /// Where in a conversation its training states were taken. It accepts states from there only.
     #[serde(default, skip_serializing_if = "StatePlace::is_default")]
     pub place: StatePlace,
 }
 
-/// Where the state stands that a head reads.
+/// Where in a conversation a head's state is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StatePlace {
-    /// At the closing brace of a sample's score line, as the judging model draws it.
+    /// At the closing brace of a sample's score line, while the judging model draws it.
     #[default]
     ScoreLine,
-    /// At the last token of prompt and sample, as a Meta RM of its own reads them.
+    /// At the last token of prompt and sample, as read by a separate Meta RM.
     EndOfTurn,
 }
 
-/// What turns a standardised state into a raw logit.
+/// Maps a standardised state to a raw logit.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Network {
     /// A weighted sum.
     Linear {
-        /// One a number of the state.
+        /// One per number of the state.
         weights: Vec<f32>,
         /// Added to the sum.
         bias: f32,
     },
     /// One inner layer with ReLU, then a weighted sum.
     Mlp {
-        /// Inner x width, row by row.
+        /// Inner x width, row-major.
         inner_weights: Vec<f32>,
-        /// One an inner number.
+        /// One per inner unit.
         inner_bias: Vec<f32>,
-        /// One an inner number.
+        /// One per inner unit.
         weights: Vec<f32>,
         /// Added to the sum.
         bias: f32,
     },
 }
 
-/// How states are brought to mean 0 and deviation 1.
+/// Brings states to mean 0 and deviation 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standardisation {
-    /// Of each number of the state.
+    /// One per number of the state.
     pub mean: Vec<f32>,
-    /// Of each number of the state, above 0.
+    /// One per number of the state; above 0.
     pub deviation: Vec<f32>,
 }
 
-/// How a raw logit becomes one whose sigmoid is a probability (Platt scaling).
+/// Maps a raw logit to one whose sigmoid is a probability (Platt scaling).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
-    /// Above 0: calibrating never changes a ranking.
+    /// Above 0, so that calibration never changes a ranking.
     pub slope: f32,
     /// Added last.
     pub intercept: f32,
 }
 
-/// A head, sound in itself.
+/// A validated head.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Head {
     card: HeadCard,
@@ -145,7 +145,7 @@ impl Network {
         }
     }
 
-    /// Numbers of its state, if its parts agree.
+    /// Width of the states it reads, or an error if its parts disagree.
     fn width(&self) -> Result<usize, HeadError> {
         match self {
             Network::Linear { weights, .. } => Ok(weights.len()),
@@ -178,10 +178,10 @@ impl Network {
 
 // === impl Head ===
 
-/// Whether requests can ask for a head by this name.
+/// Checks that requests can use this name for a head.
 ///
 /// # Errors
-/// What the name must have.
+/// What the name must look like.
 pub fn check_name(name: &str) -> Result<(), String> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(is_word) {
@@ -191,11 +191,11 @@ pub fn check_name(name: &str) -> Result<(), String> {
 }
 
 impl Head {
-    /// A head of these parts.
+    /// Makes a head from its parts.
     ///
     /// # Errors
-    /// [`HeadError::Unsound`] when parts do not fit each other, a number is not finite, a deviation or the slope is not
-    /// above 0, or the name cannot be asked for.
+    /// [`HeadError::Unsound`] if the parts do not fit together, a number is not finite, a deviation or the slope is not
+    /// above 0, or the name is invalid.
     pub fn new(
         card: HeadCard,
         standardisation: Standardisation,
@@ -207,20 +207,20 @@ impl Head {
         Ok(head)
     }
 
-    /// What it is.
+    /// The head's description.
     pub fn card(&self) -> &HeadCard {
         &self.card
     }
 
-    /// Numbers of a state that it reads.
+    /// Width of the states that it reads.
     pub fn width(&self) -> usize {
         self.standardisation.mean.len()
     }
 
-    /// The logit that the sample of this state is right; its sigmoid is a probability as far as the calibration holds.
+    /// The logit that this state's sample is right; its sigmoid is a probability as far as the calibration holds.
     ///
     /// # Errors
-    /// A state of another width, or one that holds a number which is not finite.
+    /// The state has another width, or contains a number that is not finite.
     pub fn score(&self, state: &[f32]) -> Result<f64, HeadError> {
         if state.len() != self.width() {
             return Err(HeadError::WrongWidth { reads: self.width(), found: state.len() });
@@ -237,10 +237,10 @@ impl Head {
         if score.is_finite() { Ok(score) } else { Err(HeadError::NotANumber) }
     }
 
-    /// Whether it reads the states of a model at a place.
+    /// Checks that this head can read a model's states from a place.
     ///
     /// # Errors
-    /// It is bound to another model or place, or reads states of another width than `width`, where that is known.
+    /// The head is bound to another model or place, or reads states of a width other than `width` (if that is known).
     pub fn reads(
         &self,
         model_digest: &str,
@@ -296,7 +296,7 @@ impl Head {
     }
 }
 
-/// From the first input to the last.
+/// Adds from the first input to the last.
 fn weighted_sum(bias: f32, weights: &[f32], inputs: &[f64]) -> f64 {
     let products = weights.iter().zip(inputs).map(|(&weight, input)| f64::from(weight) * input);
     products.fold(f64::from(bias), |sum, product| sum + product)

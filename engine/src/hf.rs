@@ -1,15 +1,15 @@
-//! Reads a model's folder as Hugging Face publishes them: `config.json`, and weights as safetensors in one or
-//! several files.
+//! Reads a model's folder as published on Hugging Face: `config.json`, and weights as safetensors in one or several
+//! files.
 //!
 //! ```text
 //! config.json                        settings                                          (config.rs)
 //! model.safetensors, or
 //! model.safetensors.index.json  -->  model-00001-of-00002.safetensors ...  mapped      (shards.rs)
 //!                                    names of tensors --> GGUF's                       (names.rs)
-//! tokenizer.json, tokenizer_config.json, chat_template.jinja: their places only
+//! tokenizer.json, tokenizer_config.json, chat_template.jinja: paths only
 //! ```
 //!
-//! NOT read: weights that are quantised (their types are refused), and pickled ones.
+//! NOT supported: quantised weights (their types are rejected) and pickled ones.
 
 mod config;
 mod names;
@@ -28,19 +28,19 @@ use crate::model::Architecture;
 use crate::tensor::TensorInfo;
 use jury_kernels::blocks::BlockType;
 
-/// Of a `config.json`; published ones have some kilobytes.
+/// Limit for `config.json`; published ones have a few kilobytes.
 const MOST_CONFIG_BYTES: u64 = 4 << 20;
-/// Of a `tokenizer_config.json`, which lists all special tokens.
+/// Limit for `tokenizer_config.json`, which lists all special tokens.
 const MOST_TOKENIZER_CONFIG_BYTES: u64 = 64 << 20;
 
-/// How `architectures` ends for models whose head gives labels.
+/// Suffix of an `architectures` entry for models whose head gives labels.
 const CLASSIFIER: &str = "ForSequenceClassification";
-/// How it ends for those that write text.
+/// Suffixes for models that generate text.
 const WRITERS: [&str; 2] = ["ForCausalLM", "ForConditionalGeneration"];
-/// What tensors of heads begin with that make a reward, or a value for training.
+/// Prefixes of the tensors of reward heads and of value heads used in training.
 const REWARD_HEADS: [&str; 3] = ["score.", "v_head.", "value_head."];
 
-/// What `config.json` says.
+/// The contents of `config.json`.
 #[derive(Debug)]
 pub(crate) struct FolderConfig {
     pub(crate) architecture: Architecture,
@@ -68,7 +68,7 @@ pub(crate) struct HfFolder {
 // === impl HfFolder ===
 
 impl HfFolder {
-    /// Reads everything but the tensors' bytes.
+    /// Reads everything except the tensors' bytes.
     pub(crate) fn open(path: &Path) -> Result<HfFolder, LoadError> {
         let FolderConfig { architecture, is_classifier, config } = HfFolder::read_config(path)?;
         let shards = shards::open_all(path)?;
@@ -83,7 +83,7 @@ impl HfFolder {
         };
         for (number, shard) in shards.iter().enumerate() {
             for entry in shard.entries() {
-                // Without it the model would write, which it may not have been trained to.
+                // Without this check the model would generate text, which it may not have been trained for.
                 if !is_classifier && REWARD_HEADS.iter().any(|head| entry.name.starts_with(head)) {
                     return Err(folder.unsupported(format!(
                         "it has a head of its own, {}; reward models are read as *{CLASSIFIER} with one label (score.weight), and a \
@@ -100,7 +100,7 @@ impl HfFolder {
             folder.check_score()?;
             return Ok(folder);
         }
-        // A head that is tied is the embedding table, whatever else a file may have kept.
+        // A tied head is the embedding table, even if the file also contains a head.
         if folder.config.flag_or("tie_word_embeddings", architecture.is_gemma())? {
             folder.tensors.remove("output.weight");
         } else if !folder.tensors.contains_key("output.weight") {
@@ -109,7 +109,7 @@ impl HfFolder {
         Ok(folder)
     }
 
-    /// Reads config.json alone.
+    /// Reads only config.json.
     pub(crate) fn read_config(folder: &Path) -> Result<FolderConfig, LoadError> {
         let whole = Config::read(&folder.join("config.json"), MOST_CONFIG_BYTES)?;
         let kind = whole.text_maybe("model_type")?.unwrap_or_default();
@@ -143,7 +143,7 @@ impl HfFolder {
         self.shards.iter().map(|shard| shard.path().to_owned()).collect()
     }
 
-    /// The folder's name: its makers' name of the model, as a rule.
+    /// The folder's name, usually the name that its authors gave the model.
     pub(crate) fn name(&self) -> String {
         let name = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
         name.file_name().unwrap_or_default().to_string_lossy().into_owned()
@@ -163,7 +163,7 @@ impl HfFolder {
         self.path.join("tokenizer_config.json")
     }
 
-    /// The chat template, where it has a file of its own.
+    /// The chat template, if it has a separate file.
     pub(crate) fn chat_template_path(&self) -> PathBuf {
         self.path.join("chat_template.jinja")
     }
@@ -176,17 +176,17 @@ impl HfFolder {
         Ok(Config::read(&tokenizer, MOST_TOKENIZER_CONFIG_BYTES)?.has("chat_template"))
     }
 
-    /// An error that names this folder as contradicting itself.
+    /// An error that reports this folder as corrupt.
     pub(crate) fn corrupt(&self, why: impl Into<String>) -> LoadError {
         LoadError::Corrupt { path: self.path.clone(), why: why.into() }
     }
 
-    /// An error that names this folder as asking for something unknown.
+    /// An error that reports this folder as unsupported.
     pub(crate) fn unsupported(&self, why: impl Into<String>) -> LoadError {
         LoadError::Unsupported { path: self.path.clone(), why: why.into() }
     }
 
-    /// A classifier must give one number: which of several would be the score?
+    /// A classifier must give exactly one number; with several it is unclear which one is the score.
     fn check_score(&self) -> Result<(), LoadError> {
         match self.tensors.get("score.weight").map(|info| info.dimensions.as_slice()) {
             Some([_, 1]) => Ok(()),
@@ -217,7 +217,7 @@ impl HfFolder {
     }
 }
 
-/// The weights' type, where it is one of floats that the engine reads.
+/// The weights' type, if it is a float type that the engine reads.
 pub(crate) fn block_type(dtype: Dtype) -> Option<BlockType> {
     match dtype {
         Dtype::F32 => Some(BlockType::F32),

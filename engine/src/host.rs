@@ -1,4 +1,4 @@
-//! What this machine offers an engine, without loading a model.
+//! What this machine offers to an engine, without loading a model.
 
 use serde::Serialize;
 
@@ -10,24 +10,24 @@ use jury_kernels::cpu::SimdLevel;
 /// Facts about this machine, as the engine sees them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Host {
-    /// The processor's own name; its architecture where the system tells no more.
+    /// The processor's name, or its architecture if the system does not report a name.
     pub cpu: String,
-    /// The instruction set that the kernels use.
+    /// The instruction set in use by the kernels.
     pub kernels: String,
-    /// Every instruction set of the kernels that this CPU can execute, the fastest last.
+    /// Every instruction set that the kernels and this CPU both support, the fastest last.
     pub available_kernels: Vec<String>,
-    /// Threads that may run at once, by affinity and cgroup: an engine's default.
+    /// Threads that may run at once, by affinity and cgroup: an engine's default number.
     pub threads: usize,
-    /// Memory that can still be had, in bytes.
+    /// Available memory, in bytes.
     pub available_memory_bytes: u64,
-    /// Memory for keys and values that an engine takes when it is told nothing, in bytes.
+    /// An engine's default memory for keys and values, in bytes.
     pub default_kv_budget_bytes: u64,
 }
 
 // === impl Host ===
 
 impl Host {
-    /// Looks at this machine, as it is now.
+    /// Inspects this machine's current state.
     pub fn detect() -> Host {
         Host {
             cpu: cpu_name().unwrap_or_else(|| std::env::consts::ARCH.to_owned()),

@@ -8,7 +8,7 @@ use crate::tokens::Tokens;
 /// A model's facts, from its file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelInfo {
-    /// The name that its makers gave it; empty when the file has none.
+    /// The name given by its authors; empty if the file has none.
     pub name: String,
     /// Family, as the file names it (`llama`, `qwen2` ...).
     pub architecture: String,
@@ -16,7 +16,7 @@ pub struct ModelInfo {
     pub file_type: String,
     /// Number of weights.
     pub parameters: u64,
-    /// Tokens it was trained to attend to.
+    /// Context that it was trained with, in tokens.
     pub context_length: usize,
     /// Size of the vocabulary.
     pub vocabulary: usize,
@@ -28,25 +28,25 @@ pub struct ModelInfo {
     pub heads: usize,
     /// Key and value heads of a layer.
     pub kv_heads: usize,
-    /// How text is cut into words before BPE, by its name in GGUF files; empty where these have none.
+    /// Name in GGUF files of the rule that splits text into words before BPE; empty if the model has none.
     pub pre_tokenizer: String,
-    /// True when the file does not name its pre-tokenizer and `pre_tokenizer` is a guess: tokens may be others than the
-    /// model was trained on.
+    /// True if the file does not name its pre-tokenizer and `pre_tokenizer` is a guess: tokens may differ from those
+    /// that the model was trained on.
     pub pre_tokenizer_is_assumed: bool,
-    /// False when the file has no chat template and ChatML is used instead.
+    /// False if the file has no chat template and ChatML is used instead.
     pub has_chat_template: bool,
-    /// Memory that one token's keys and values take, in bytes.
+    /// Bytes that one token's keys and values take.
     pub kv_bytes_per_token: u64,
     /// Size of all files of weights, in bytes.
     pub file_bytes: u64,
-    /// True for a scalar reward model: it gives a conversation a score ([`crate::Engine::scalar_head`]) and draws no text.
+    /// True for a scalar reward model: it scores a conversation ([`crate::Engine::scalar_head`]) and generates no text.
     pub is_scalar: bool,
 }
 
 // === impl ModelInfo ===
 
 impl ModelInfo {
-    /// Adds what the tokenizer knows.
+    /// Adds what only the tokenizer knows.
     pub(crate) fn with_tokens(mut self, tokens: &Tokens) -> ModelInfo {
         if let Some(named) = tokens.pre_tokenizer() {
             self.pre_tokenizer.clone_from(&named.name);
@@ -55,9 +55,9 @@ impl ModelInfo {
         self
     }
 
-    /// Memory for keys and values, in bytes, of a prompt of `prompt_tokens` that `samples` samples share, each with up
-    /// to `generated_tokens` of its own, decoding at once. Counted in whole pages of 64 tokens, as the engine reserves
-    /// them; without anything in the cache. On candle devices keys and values are floats and take more.
+    /// Memory for keys and values, in bytes, of a shared prompt of `prompt_tokens` tokens and `samples` samples that
+    /// decode at once, each with up to `generated_tokens` of its own. Counted in whole pages of 64 tokens, as the
+    /// engine reserves them, with an empty cache. On candle devices keys and values are floats and take more.
     pub fn kv_bytes_needed(
         &self,
         prompt_tokens: usize,
@@ -74,7 +74,7 @@ impl ModelInfo {
 mod tests {
     use super::*;
 
-    /// Qwen2.5 of 1.5 billion weights, as far as it matters here.
+    /// Qwen2.5 with 1.5 billion weights, as far as it matters here.
     fn qwen() -> ModelInfo {
         ModelInfo {
             name: String::new(),

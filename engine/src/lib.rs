@@ -1,4 +1,4 @@
-//! Language models whose k samples of one prompt share its prefill.
+//! Runs language models, with k samples of one prompt sharing its prefill.
 //!
 //! ```text
 //! Engine::load        a GGUF file, or a folder of safetensors -> tokenizer, chat template, packed weights
@@ -9,16 +9,16 @@
 //! floats              sizes and weights as floats, for training
 //!
 //! Engine::load_adapter, Engine::submit_adapted: low-rank changes of the weights, swapped at run time (adapter)
-//! merge               an adapter added to the weights, as files
+//! merge               adds an adapter to the weights and writes new files
 //!
 //! measure             times groups on an engine    limits   what the machine could do at most    Host   its facts
 //! head                a trained head on hidden states: how good is a sample?
 //! ```
 //!
-//! An [`Engine`] belongs to one thread and is driven by calling [`Engine::step`] until it is idle; its own
-//! compute threads live inside. A sample's bits depend on its prompt, settings and seed alone: not on other
-//! samples, the order of arrival, the size of prefill chunks, cache hits or the number of threads. (With the own CPU
-//! kernels; a candle device promises no equal bits, see [`Engine::is_bitwise`].)
+//! An [`Engine`] belongs to one thread and is driven by calling [`Engine::step`] until it is idle; its compute threads
+//! are internal. A sample's bits depend only on its prompt, settings and seed: not on other samples, the order of
+//! arrival, the size of prefill chunks, cache hits or the number of threads. This holds for the CPU kernels and for
+//! NVIDIA cards whose library supports it, but not for candle devices: see [`Engine::is_bitwise`].
 
 pub mod adapter;
 mod compute;

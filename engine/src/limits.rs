@@ -12,13 +12,13 @@
 //! ```
 //!
 //! where each of the k samples has g tokens of its own after a shared prompt of P, the time cannot be less than
-//! `max(memory / read rate, (weights + attention) / integer rate)`: memory can be read while the processor counts. All
-//! operations are products and additions of 8-bit integers, two a multiply-add. Attention has one multiply-add for each
-//! element of a key and of a value, the least that any engine with 8-bit keys and values needs (this one's weights of values
-//! have two bytes, and so it needs more). Norms, softmax, sampling and writes are left out too, so no engine
+//! `max(memory / read rate, (weights + attention) / integer rate)`: memory can be read while the processor computes.
+//! All operations are products and additions of 8-bit integers, two per multiply-add. Attention has one multiply-add
+//! for each element of a key and of a value, the least that any engine with 8-bit keys and values needs (this one needs
+//! more, since its softmax weights have two bytes). Norms, softmax, sampling and writes are left out too, so no engine
 //! reaches the bound.
 //!
-//! Not promised: a bound for engines that store weights in fewer bits than the file, keys and values in fewer than
+//! The bound does not hold for engines that store weights in fewer bits than the file, or keys and values in fewer than
 //! this one, or that multiply in fewer than 8 bits.
 
 mod measure;
@@ -34,19 +34,19 @@ use crate::files::ModelFiles;
 use crate::model::Shape;
 use crate::tensor::TensorInfo;
 
-/// What this machine can do at most.
+/// The most that this machine can do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Limits {
-    /// Threads that worked at once.
+    /// Threads used by the measurement.
     pub threads: usize,
-    /// The instruction that made the integer products.
+    /// The instruction used for the integer products.
     pub integer_instruction: String,
-    /// 8-bit products and their additions, in 10^9 operations a second (a product and an addition are two).
+    /// 8-bit multiplications and additions, in 10^9 operations per second (a multiply-add counts as two).
     pub integer_gops: f64,
-    /// 32-bit fused multiply-adds, in 10^9 operations a second (each counts two). No bound is made of it: an engine
-    /// that computes in 8 bits needs floats only where the bound leaves work out.
+    /// 32-bit fused multiply-adds, in 10^9 operations per second (each counts as two). The bound does not use it: an
+    /// engine that computes in 8 bits needs floats only for work that the bound leaves out.
     pub float_gflops: f64,
-    /// Reading of memory far larger than the caches, in 10^9 bytes a second.
+    /// Read rate of memory far larger than the caches, in 10^9 bytes per second.
     pub memory_gbps: f64,
 }
 
@@ -57,7 +57,7 @@ pub struct ModelCost {
     pub weight_bytes: u64,
     /// Weights that every token is multiplied with.
     pub layer_weights: u64,
-    /// Weights of the head, for tokens whose logits are wanted.
+    /// Weights of the head, used only for tokens whose logits are wanted.
     pub head_weights: u64,
     /// Layers x query heads x head size.
     pub attention_width: u64,
@@ -68,12 +68,12 @@ pub struct ModelCost {
 /// A piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// A prompt, alone and once; one row of logits at its end.
+    /// A prompt computed once, alone, with one row of logits at its end.
     Prefill {
         /// Its length in tokens.
         prompt: u64,
     },
-    /// One token for each of some samples of one prompt.
+    /// One token for each of several samples of one prompt.
     DecodeStep {
         /// Tokens of the shared prompt.
         prompt: u64,
@@ -87,20 +87,20 @@ pub enum Work {
 /// The least time for a piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Bound {
-    /// Tokens of the work (of the prompt, or one for each sample) by the least time.
+    /// Tokens of the work (of the prompt, or one for each sample) divided by the least time.
     pub tokens_per_second: f64,
-    /// Reading of weights, keys and values.
+    /// Time to read weights, keys and values.
     pub memory_seconds: f64,
-    /// Products with weights.
+    /// Time of the products with weights.
     pub weight_seconds: f64,
-    /// Products with keys and values.
+    /// Time of the products with keys and values.
     pub attention_seconds: f64,
 }
 
 // === impl Limits ===
 
 impl Limits {
-    /// The least time that this machine needs; the formulas stand in the module's header.
+    /// The least time that this machine needs; the module header has the formulas.
     pub fn bound(&self, model: &ModelCost, work: Work) -> Bound {
         let ModelCost { weight_bytes, kv_bytes_per_token, .. } = *model;
         let [layers, head, width] =
@@ -171,7 +171,7 @@ fn stored_bytes(tensor: &TensorInfo) -> u64 {
 // === impl Bound ===
 
 impl Bound {
-    /// What takes longest: `memory` or `arithmetic`.
+    /// The slowest part: `memory` or `arithmetic`.
     pub fn limited_by(&self) -> &'static str {
         let arithmetic = self.weight_seconds + self.attention_seconds;
         if self.memory_seconds >= arithmetic { "memory" } else { "arithmetic" }
@@ -182,7 +182,7 @@ impl Bound {
 mod tests {
     use super::*;
 
-    /// A machine whose limits were measured by other means.
+    /// A machine whose limits were measured in another way.
     fn machine() -> Limits {
         Limits {
             threads: 2,
@@ -201,7 +201,7 @@ mod tests {
             layer_weights,
             head_weights,
             attention_width: 30 * 576,
-            // A byte an element of 3 heads of 64, 4 bytes of scales for each head's key and value.
+            // One byte per element of 3 heads of 64, and 4 bytes of scales for each head's key and value.
             kv_bytes_per_token: 30 * 2 * 3 * (64 + 4),
         }
     }

@@ -1,8 +1,8 @@
-//! What this machine lets the process have.
+//! What this machine makes available to the process.
 
 use std::fs;
 
-/// Assumed when the system does not tell.
+/// Assumed if the system does not report it.
 const UNKNOWN_MEMORY_BYTES: u64 = 4 << 30;
 
 /// Threads that may run at once, by affinity and cgroup.
@@ -10,7 +10,7 @@ pub(crate) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, |threads| threads.get())
 }
 
-/// Memory that can still be had without pushing anyone out, in bytes.
+/// Memory that can be allocated without swapping or evicting other processes, in bytes.
 pub(crate) fn available_memory_bytes() -> u64 {
     let limits = [
         meminfo_available(),
@@ -30,7 +30,7 @@ fn meminfo_available() -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// `None` without a limit ("max" is no number).
+/// `None` if there is no limit ("max" does not parse as a number).
 fn cgroup_left(limit: &str, usage: &str) -> Option<u64> {
     let read = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     Some(read(limit)?.saturating_sub(read(usage)?))

@@ -1,8 +1,8 @@
-//! Times an engine on groups of samples, and proves by its counters what was computed.
+//! Times an engine on groups of samples, and verifies with its counters what was computed.
 //!
-//! The engine must be idle, and is left idle. Nothing is taken from the prefix cache of earlier measurements: it is
-//! flushed first. A measurement whose counters do not show that each group's prompt was prefilled exactly once, and that
-//! the samples of a single group decoded together, is an error, not a number.
+//! The engine must be idle, and is idle afterwards. The prefix cache is flushed first, so nothing is reused from
+//! earlier measurements. If the counters do not show that each group's prompt was prefilled exactly once, and that the
+//! samples of a single group decoded together, the result is an error rather than a number.
 
 mod together;
 
@@ -20,9 +20,9 @@ use crate::request::{Group, NoWatch, SampleSpec, Sampling};
 
 /// Repeated until a prompt is long enough.
 const SENTENCE: &str = "The committee read every answer twice before it wrote down a score. ";
-/// Asks for more than any measurement generates, so that few samples end before their limit.
+/// Asks for more text than any measurement generates, so that few samples end before their limit.
 const REQUEST: &str = "Write a long novel about this, with many chapters, and never stop.";
-/// Tokens of a prompt's end that are kept: the request, and what the chat template puts after it.
+/// Tokens kept from a prompt's end: the request, and what the chat template appends.
 const END_TOKENS: usize = 32;
 
 /// Samples of one prompt.
@@ -32,7 +32,7 @@ pub struct Workload {
     pub prompt: Vec<u32>,
     /// Number of samples, at least 1.
     pub samples: usize,
-    /// Tokens that each sample generates, at least 2; fewer if the model ends its text before.
+    /// Tokens that each sample generates, at least 2; fewer if the model ends its text earlier.
     pub generated: usize,
     /// Seeds of the samples start here.
     pub seed: u64,
@@ -43,35 +43,35 @@ pub struct Workload {
 pub struct Timing {
     /// Prompt tokens computed.
     pub prefill_tokens: u64,
-    /// From submission until the last group's prompt was ready.
+    /// From submission until the last group's prompt was ready, in seconds.
     pub prefill_seconds: f64,
-    /// Tokens decoded in steps of their own: a sample's first comes out of its prompt's logits.
+    /// Tokens decoded in their own steps, without a sample's first, which comes from its prompt's logits.
     pub decode_tokens: u64,
-    /// From then until all samples were done.
+    /// From then until all samples were done, in seconds.
     pub decode_seconds: f64,
-    /// Decoded tokens that could have been, had no sample ended its text early.
+    /// Tokens that would have been decoded if no sample had ended its text early.
     pub decode_tokens_asked: u64,
-    /// Prompt tokens that groups measured together found in each other's: their common beginning.
+    /// Prompt tokens that groups measured together shared with each other: their common beginning.
     pub shared_tokens: u64,
 }
 
-/// Why there is no number.
+/// Why a measurement failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MeasureError {
-    /// The engine had work of its own.
+    /// The engine was not idle.
     #[error("the engine is not idle")]
     Busy,
-    /// The model has no tokens for the text of the prompt.
+    /// The model cannot tokenise the text of the prompt.
     #[error(transparent)]
     Prompt(#[from] PromptError),
-    /// The engine refused a group.
+    /// The engine rejected a group.
     #[error(transparent)]
     Submit(#[from] SubmitError),
     /// A sample failed.
     #[error(transparent)]
     Sample(#[from] SampleError),
-    /// The counters show something else than one prefill a group.
+    /// The counters show something other than one prefill per group.
     #[error(
         "{prefills} prompts of together {computed} computed and {cached} cached tokens were prefilled, \
          {groups} of {asked} tokens were asked for"
@@ -88,7 +88,7 @@ pub enum MeasureError {
         /// Their prompt tokens.
         asked: u64,
     },
-    /// Some samples of a single group waited for a place in the batch or for memory.
+    /// Some samples of a single group waited for a slot in the batch or for memory.
     #[error(
         "{steps} steps decoded samples of {generated} tokens: some waited for a place in the batch or for memory"
     )]
@@ -100,29 +100,29 @@ pub enum MeasureError {
     },
 }
 
-/// A prompt of exactly so many tokens: the middle of a longer one is left out. Prompts of different numbers differ from
-/// their first sentence on.
+/// A prompt of exactly `tokens` tokens: the middle of a longer one is left out. Prompts with different `number`s differ
+/// from their first sentence on.
 ///
 /// # Errors
-/// A model whose tokenizer or template refuses plain text.
+/// The model's tokenizer or template rejects plain text.
 pub fn prompt(engine: &Engine, tokens: usize, number: usize) -> Result<Vec<u32>, PromptError> {
-    // A word is never more than a few of its letters' worth of tokens: this is always long enough.
+    // The sentence has 13 words of at least one token each, so this is always long enough.
     let text = format!("Question {number}. {}{REQUEST}", SENTENCE.repeat(tokens / 8 + 2));
     let message = Message { role: Role::User, spans: vec![Span::untrusted(text)] };
     Ok(without_middle(&engine.encode(&Prompt { messages: vec![message] })?, tokens))
 }
 
-/// So many tokens of a longer prompt: its beginning, and at most [`END_TOKENS`] of its end.
+/// The first tokens of a longer prompt and at most [`END_TOKENS`] of its last, `tokens` in total.
 fn without_middle(prompt: &[u32], tokens: usize) -> Vec<u32> {
     let tokens = tokens.min(prompt.len());
     let end = END_TOKENS.min(tokens / 2);
     [&prompt[..tokens - end], &prompt[prompt.len() - end..]].concat()
 }
 
-/// Runs the workloads together, each a group of its own, from a cold prefix cache.
+/// Runs the workloads together, each as a group, from a cold prefix cache.
 ///
 /// # Errors
-/// See [`MeasureError`]. With a single workload, a single token taken from the cache is an error.
+/// See [`MeasureError`]. For a single workload, any token taken from the cache is an error.
 pub fn run(engine: &mut Engine, workloads: &[Workload]) -> Result<Timing, MeasureError> {
     if !engine.is_idle() {
         return Err(MeasureError::Busy);
@@ -156,8 +156,8 @@ pub fn run(engine: &mut Engine, workloads: &[Workload]) -> Result<Timing, Measur
     check(&before, &after, workloads)?;
     let samples: u64 = workloads.iter().map(|workload| workload.samples as u64).sum();
     let asked: u64 = workloads.iter().map(|work| (work.samples * work.generated) as u64).sum();
-    // Of one group nothing is decoded before its prompt is ready. Of several, early ones decode beside the prefill of
-    // later ones; what they decoded by then belongs to that time.
+    // With one group, nothing is decoded before its prompt is ready. With several, early ones decode while later ones
+    // are prefilled; tokens decoded by then count towards that time.
     let first_tokens = if decoded_before == 0 { samples } else { 0 };
     Ok(Timing {
         prefill_tokens: after.prefill_tokens - before.prefill_tokens,
@@ -189,7 +189,7 @@ fn decoded(after: &Counters, before: &Counters) -> u64 {
     after.decode_tokens - before.decode_tokens
 }
 
-/// The proof: every group's prompt was computed once, but for what groups of one measurement have in common.
+/// Checks that every group's prompt was computed once, except for what groups of one measurement share.
 fn check(before: &Counters, after: &Counters, workloads: &[Workload]) -> Result<(), MeasureError> {
     let groups = workloads.len() as u64;
     let asked: u64 = workloads.iter().map(|workload| workload.prompt.len() as u64).sum();
@@ -212,12 +212,12 @@ fn check(before: &Counters, after: &Counters, workloads: &[Workload]) -> Result<
 // === impl Timing ===
 
 impl Timing {
-    /// Prompt tokens a second.
+    /// Prompt tokens per second.
     pub fn prefill_rate(&self) -> f64 {
         self.prefill_tokens as f64 / self.prefill_seconds
     }
 
-    /// Decoded tokens a second, of all samples together.
+    /// Decoded tokens per second, over all samples.
     pub fn decode_rate(&self) -> f64 {
         self.decode_tokens as f64 / self.decode_seconds
     }

@@ -1,16 +1,16 @@
-//! Adds an adapter to a model's weights, for programs that know no adapters; or puts trained weights in their place.
+//! Adds an adapter to a model's weights, for programs without adapter support; or replaces weights by trained ones.
 //!
 //! ```text
 //! folder of safetensors -> folder.rs -> a folder: adapted matrices in the base's type or another, all else copied
 //! GGUF file             -> gguf.rs   -> a GGUF file: adapted matrices as Q8_0, all else byte for byte
 //! ```
 //!
-//! Sums are floats: `W + scale * B A`, W as it was dequantised, rounded once at the end. One tensor is in memory at a time.
-//! Every matrix that has a name can be merged, those included that the engine cannot adapt while it runs. What is written
-//! gets its name when it is whole.
+//! Sums are computed in floats: `W + scale * B A` with the dequantised W, rounded once at the end. Only one tensor is
+//! in memory at a time. Every named matrix can be merged, including those that the engine cannot adapt at run time.
+//! Output gets its final name only when it is complete.
 //!
-//! NOT here: one form from the other. A GGUF file has no tokenizer that transformers reads, and a folder's tokenizer becomes
-//! GGUF's in llama.cpp's converter alone.
+//! NOT supported: converting between the two formats. A GGUF file contains no tokenizer that transformers can read, and
+//! only llama.cpp's converter turns a folder's tokenizer into GGUF's.
 
 mod folder;
 mod gguf;
@@ -31,7 +31,7 @@ use jury_kernels::cpu::rows::add_scaled;
 /// The type of a merged folder's matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FloatType {
-    /// 16 bits with the range of floats: what models are trained in.
+    /// 16 bits with the exponent range of f32: the type in which models are trained.
     Bf16,
     /// 32 bits.
     F32,
@@ -44,7 +44,7 @@ pub struct Merged {
     pub weights: PathBuf,
     /// Tensors of the model.
     pub tensors: usize,
-    /// Those that were changed.
+    /// Number of tensors that were changed.
     pub changed: usize,
     /// Size of the file, in bytes.
     pub bytes: u64,
@@ -60,29 +60,29 @@ pub enum MergeError {
     /// The adapter is for another model.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
-    /// The other form is asked for, or what is there would be lost.
+    /// The output would have the other format, or would overwrite existing data.
     #[error("{path}: {why}")]
     Refused {
-        /// Where it was to go.
+        /// The output path.
         path: PathBuf,
-        /// Why not, and what to do.
+        /// Why it was rejected, and what to do.
         why: String,
     },
-    /// It could not be written.
+    /// The output could not be written.
     #[error("cannot write {path}: {source}")]
     Write {
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// The operating system's error.
         source: std::io::Error,
     },
 }
 
 /// Merges `adapter` into the model at `base`. A folder becomes a folder, whose matrices have `float_type` (`None`: the
-/// base's); a GGUF file becomes a GGUF file. `progress` is told how many tensors are written, of how many.
+/// base's); a GGUF file becomes a GGUF file. `progress` receives the number of tensors written, and their total.
 ///
 /// # Errors
-/// [`MergeError`]; then nothing is at `out` but what was there, or a folder without weights.
+/// [`MergeError`]; `out` then contains only what was there before, or a folder without weights.
 pub fn merge(
     base: &Path,
     adapter: &Adapter,
@@ -116,8 +116,8 @@ pub fn merge(
     }
 }
 
-/// Writes the folder of safetensors at `base` again, with trained weights: `weights` are whole tensors by transformers'
-/// names, as transformers stores them. Tensors that are not among them stay as they are, and all have the base's types.
+/// Copies the folder of safetensors at `base` with trained weights: `weights` are whole tensors by transformers' names,
+/// stored as transformers does. Other tensors are unchanged, and all keep the base's types.
 ///
 /// # Errors
 /// As [`merge`]; [`MergeError::Refused`] for a GGUF file.
@@ -133,7 +133,7 @@ pub fn replace(
         return Err(MergeError::Refused { path: out.to_owned(), why: why.to_owned() });
     };
     let mut weights = by_gguf_name(weights, &folder)?;
-    // A file of a tied model may have kept a head all the same: it is the table still.
+    // The file of a tied model may still contain a head: it equals the embedding table.
     if let (None, Some(&table)) =
         (folder.tensors.get("output.weight"), weights.get("token_embd.weight"))
     {
@@ -142,7 +142,7 @@ pub fn replace(
     folder::write(&Edits::Weights(weights), &folder, out, None, progress)
 }
 
-/// Weights by the names of the folder's tensors, all of which are there in these sizes.
+/// Weights by the names of the folder's tensors; checks that all exist with these sizes.
 fn by_gguf_name<'a>(
     weights: &'a HashMap<String, Vec<f32>>,
     folder: &HfFolder,
@@ -160,7 +160,7 @@ fn by_gguf_name<'a>(
     weights.iter().map(|(name, floats)| named((name, floats))).collect()
 }
 
-/// What becomes of a folder's tensors.
+/// Changes to a folder's tensors.
 enum Edits<'a> {
     Adapter(Changes<'a>),
     Weights(HashMap<String, &'a [f32]>),
@@ -169,7 +169,7 @@ enum Edits<'a> {
 // === impl Edits ===
 
 impl Edits<'_> {
-    /// Whether the tensor of this name, GGUF's, changes.
+    /// Whether the tensor of this GGUF name changes.
     fn touch(&self, tensor: &str) -> bool {
         match self {
             Edits::Adapter(changes) => changes.of(tensor).is_some(),
@@ -177,7 +177,7 @@ impl Edits<'_> {
         }
     }
 
-    /// Changes it.
+    /// Applies the change.
     fn apply(&self, tensor: &str, floats: &mut [f32]) {
         match self {
             Edits::Adapter(changes) => {
@@ -186,7 +186,7 @@ impl Edits<'_> {
                 }
             }
             Edits::Weights(weights) => {
-                // A head that is not used may have other sizes than the table.
+                // An unused head may have other sizes than the table.
                 let trained = weights.get(tensor).filter(|trained| trained.len() == floats.len());
                 if let Some(trained) = trained {
                     floats.copy_from_slice(trained);
@@ -196,7 +196,7 @@ impl Edits<'_> {
     }
 }
 
-/// What an adapter does to a model's tensors.
+/// An adapter's changes to a model's tensors.
 struct Changes<'a> {
     adapter: &'a Adapter,
     shape: &'a Shape,
@@ -207,7 +207,7 @@ struct Changes<'a> {
 // === impl Changes ===
 
 impl<'a> Changes<'a> {
-    /// Every part has a matrix of its sizes.
+    /// Checks that every part has a matrix of its sizes.
     fn check(&self) -> Result<(), AdapterError> {
         for (name, part) in self.adapter.parts() {
             let info = self.files.tensors().get(&format!("{name}.weight"));
@@ -221,13 +221,13 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    /// The part that changes the tensor of this name, GGUF's.
+    /// The part that changes the tensor of this GGUF name.
     fn of<'name>(&self, tensor: &'name str) -> Option<(&'name str, &'a LowRank)> {
         let name = tensor.strip_suffix(".weight")?;
         Some((name, self.adapter.part(name)?))
     }
 
-    /// Adds a part to its matrix, outputs x inputs.
+    /// Adds a part to its matrix (outputs x inputs).
     fn add(&self, (name, part): (&str, &LowRank), weights: &mut [f32]) {
         let b: Cow<'_, [f32]> = in_order(self.adapter.order(), self.shape, name, part);
         for (row, factors) in weights.chunks_exact_mut(part.inputs).zip(b.chunks_exact(part.rank)) {

@@ -20,13 +20,13 @@ use crate::files::ModelFiles;
 use crate::info::ModelInfo;
 use kv::PageLayout;
 
-/// The facts that callers see, but for those of the tokenizer.
+/// The facts that callers see, except those of the tokenizer.
 pub(crate) fn describe(files: &ModelFiles, shape: &Shape) -> Result<ModelInfo, LoadError> {
     let mut kinds = std::collections::HashMap::new();
     for tensor in files.tensors().values() {
         *kinds.entry(tensor.block_type).or_insert(0) += tensor.elements();
     }
-    // Ties cannot occur between types that matter: the name only breaks them.
+    // Ties do not occur between types that matter; the name only makes the order definite.
     let most_common =
         kinds.into_iter().max_by_key(|&(kind, weights)| (weights, format!("{kind:?}")));
     Ok(ModelInfo {
@@ -49,7 +49,7 @@ pub(crate) fn describe(files: &ModelFiles, shape: &Shape) -> Result<ModelInfo, L
     })
 }
 
-/// Memory that one token's keys and values take.
+/// Bytes that one token's keys and values take.
 pub(crate) fn kv_bytes_per_token(shape: &Shape) -> u64 {
     PageLayout::new(shape).bytes_per_token(shape.layers) as u64
 }

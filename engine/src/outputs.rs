@@ -1,7 +1,7 @@
-//! What a row of a forward pass gives, and what is asked of it.
+//! The outputs of a row of a forward pass, and the questions asked of it.
 //!
-//! In this process's memory logits and hidden states lie ready. On a card they stay there: tokens are drawn and questions
-//! answered by it, and the rest is fetched when somebody asks.
+//! On the CPU, logits and hidden states are in this process's memory. On a card they stay there: the card draws tokens
+//! and answers questions, and anything else is copied on demand.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use crate::readout::Question;
 use crate::request::Sampling;
 use jury_kernels::cpu::SimdLevel;
 
-/// What a sequence will ask of a row, as far as it is known before.
+/// What a sequence will ask of a row, as far as it is known beforehand.
 #[derive(Debug, Clone)]
 pub(crate) enum Ask {
-    /// A token, drawn for this position.
+    /// A token, drawn for this position of the random numbers.
     Token(Sampling, u64),
-    /// What the sets of a read-out weigh.
+    /// The probability masses of a read-out's sets.
     Masses(Arc<Question>),
     /// The hidden state.
     Hidden,
@@ -23,13 +23,13 @@ pub(crate) enum Ask {
 
 /// Where a row's outputs are.
 pub(crate) enum Outputs<'a> {
-    /// Here.
+    /// In this process's memory.
     Host {
         logits: &'a [f32],
         /// After the last norm.
         hidden: &'a [f32],
     },
-    /// On a card: a row among those whose logits were wanted.
+    /// On a card: `row` counts the rows whose logits were wanted.
     Card { model: &'a mut CardModel, row: usize },
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Reader<'a> {
 // === impl Outputs ===
 
 impl Outputs<'_> {
-    /// One logit a token of the vocabulary, padded with minus infinity.
+    /// One logit per token of the vocabulary, padded with minus infinity.
     pub(crate) fn logits(&mut self) -> &[f32] {
         match self {
             Outputs::Host { logits, .. } => logits,
@@ -51,7 +51,7 @@ impl Outputs<'_> {
         }
     }
 
-    /// After the last norm, of the row that gave the logits.
+    /// After the last norm, for the row that gave the logits.
     pub(crate) fn hidden(&mut self) -> &[f32] {
         match self {
             Outputs::Host { hidden, .. } => hidden,
@@ -73,7 +73,7 @@ impl Reader<'_> {
         if let Outputs::Card { model, row } = &self.outputs
             && let Some(masses) = model.masses(*row, question)
         {
-            // A card says with what is no number that the logits are none.
+            // NaN masses from a card mean that the logits are NaN.
             return masses.iter().all(|mass| mass.is_finite()).then(|| masses.to_vec());
         }
         question.masses(self.level, self.outputs.logits(), self.scratch)

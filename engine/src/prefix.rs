@@ -1,24 +1,25 @@
 //! Which prompt tokens are already computed, and in which pages: a tree whose every node is one page.
 //!
-//! A node continues its parent after some number of the parent's tokens, so a prompt that leaves a stored one in
-//! the middle of a page shares that page up to there. Nodes in use are never evicted; unused ones stay until
-//! their page is needed, the least recently used leaf goes first.
+//! A node continues its parent after some number of the parent's tokens, so a prompt that diverges from a stored one in
+//! the middle of a page shares that page up to there. Nodes in use are never evicted; unused ones stay until their page
+//! is needed, and the least recently used leaf goes first.
 //!
-//! What a token's keys and values are depends on the weights, too: prompts of different adapters share nothing. Nor do
-//! prompts of different salts, so that nobody learns from a fast answer what another has sent.
+//! A token's keys and values also depend on the weights, so prompts of different adapters share nothing. Neither do
+//! prompts with different salts, so that response times do not reveal what others have sent.
 
 use std::sync::Arc;
 
 use crate::adapter::AdapterId;
 use crate::model::kv::{PageId, Segment};
 
-/// A node's place in the tree.
+/// A node's index in the tree.
 pub(crate) type NodeId = usize;
 
-/// Whose weights computed a prompt: the model's own, or those with an adapter.
+/// The weights that computed a prompt: the model's own, or those with an adapter.
 pub(crate) type WeightsId = Option<AdapterId>;
 
-/// What a prompt's key begins with, before its tokens: prompts share what they have in common if these are equal.
+/// The first part of a prompt's key, before its tokens: prompts share their common beginning only if their realms are
+/// equal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Realm {
     pub(crate) weights: WeightsId,
@@ -32,9 +33,9 @@ pub(crate) struct PrefixTree {
     nodes: Vec<Option<Node>>,
     vacant: Vec<NodeId>,
     roots: Vec<NodeId>,
-    /// Grows with every use.
+    /// Incremented with every use.
     clock: u64,
-    /// Nodes that nobody uses: pages that can be had.
+    /// Number of unused nodes, whose pages can be evicted.
     idle: usize,
 }
 
@@ -42,17 +43,17 @@ pub(crate) struct PrefixTree {
 struct Node {
     page: PageId,
     realm: Realm,
-    /// What has been computed of it.
+    /// The tokens computed so far.
     tokens: Vec<u32>,
-    /// The node before, and how many of its tokens come before this one's.
+    /// The parent node, and how many of its tokens come before this node's.
     parent: Option<(NodeId, usize)>,
     children: Vec<NodeId>,
     users: usize,
     last_used: u64,
 }
 
-/// A prompt's way through the tree: nodes, and how many of their tokens belong to it. Its nodes are in use until
-/// it is given to [`PrefixTree::release`].
+/// A prompt's path through the tree: nodes, and how many of their tokens belong to it. The nodes are in use until the
+/// path is passed to [`PrefixTree::release`].
 #[derive(Debug, Default)]
 pub(crate) struct Path {
     realm: Realm,
@@ -62,7 +63,7 @@ pub(crate) struct Path {
 // === impl Path ===
 
 impl Path {
-    /// The way of a prompt that shares nothing.
+    /// The path of a prompt that shares nothing yet.
     pub(crate) fn new(realm: &Realm) -> Path {
         Path { realm: realm.clone(), nodes: Vec::new() }
     }
@@ -81,7 +82,7 @@ impl PrefixTree {
         self.idle
     }
 
-    /// The longest stored beginning of `prompt`, now in use.
+    /// The longest stored beginning of `prompt`, now marked as in use.
     pub(crate) fn find(&mut self, realm: &Realm, prompt: &[u32]) -> Path {
         self.clock += 1;
         let path = self.longest(realm, prompt);
@@ -91,7 +92,7 @@ impl PrefixTree {
         path
     }
 
-    /// What [`PrefixTree::find`] would find: its tokens, and its pages that nobody uses now.
+    /// What [`PrefixTree::find`] would return: its number of tokens, and how many of its pages are currently unused.
     pub(crate) fn peek(&self, realm: &Realm, prompt: &[u32]) -> (usize, usize) {
         let path = self.longest(realm, prompt);
         let idle = path.nodes.iter().filter(|&&(node, _)| self.node(node).users == 0).count();
@@ -148,8 +149,8 @@ impl PrefixTree {
         path.nodes.push((id, 0));
     }
 
-    /// Where the path's next token goes: its last page and the slot; `None` when a page must be added first.
-    /// Only pages that this path itself has added can be written.
+    /// Page and slot of the path's next token, in its last page; `None` if a page must be added first. Only pages that
+    /// this path itself has added can be written.
     pub(crate) fn next_slot(
         &self,
         path: &Path,
@@ -183,7 +184,7 @@ impl PrefixTree {
             .collect()
     }
 
-    /// Ends a path's use of its nodes; they stay stored.
+    /// Ends a path's use of its nodes, which stay stored.
     pub(crate) fn release(&mut self, path: Path) {
         self.clock += 1;
         for (node, _) in path.nodes {
@@ -197,12 +198,12 @@ impl PrefixTree {
         }
     }
 
-    /// Forgets the least recently used leaf that nobody uses; its page is free.
+    /// Evicts the least recently used leaf that is not in use, and returns its page.
     pub(crate) fn evict(&mut self) -> Option<PageId> {
         self.evict_where(|_| true)
     }
 
-    /// The same among the prompts of one adapter, or of none.
+    /// As [`PrefixTree::evict`], among the prompts of one adapter, or of none.
     pub(crate) fn evict_of(&mut self, weights: WeightsId) -> Option<PageId> {
         self.evict_where(|node| node.realm.weights == weights)
     }

@@ -10,18 +10,18 @@ pub struct Prompt {
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Who speaks.
+    /// Author of the message.
     pub role: Role,
-    /// What is said, in order.
+    /// The text, in order.
     pub spans: Vec<Span>,
 }
 
-/// Who speaks.
+/// Author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Instructions from the operator.
     System,
-    /// The person.
+    /// The user.
     User,
     /// The model, in an earlier turn.
     Assistant,
@@ -32,23 +32,23 @@ pub enum Role {
 pub struct Span {
     /// The text.
     pub text: String,
-    /// Whether special tokens in it are obeyed.
+    /// Whether special tokens in it are recognised.
     pub trust: Trust,
 }
 
-/// Where a piece of text comes from.
+/// Whether a piece of text may contain special tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
     /// Written by the operator: special tokens are recognised.
     Trusted,
-    /// Written by anyone: every character is just text.
+    /// Written by anyone: every character is plain text.
     Untrusted,
 }
 
 // === impl Role ===
 
 impl Role {
-    /// The name that chat templates know.
+    /// The name that chat templates use.
     pub fn as_str(self) -> &'static str {
         match self {
             Role::System => "system",
@@ -61,12 +61,12 @@ impl Role {
 // === impl Span ===
 
 impl Span {
-    /// Text of the operator.
+    /// Text written by the operator.
     pub fn trusted(text: impl Into<String>) -> Span {
         Span { text: text.into(), trust: Trust::Trusted }
     }
 
-    /// Text of anyone.
+    /// Text written by anyone.
     pub fn untrusted(text: impl Into<String>) -> Span {
         Span { text: text.into(), trust: Trust::Untrusted }
     }

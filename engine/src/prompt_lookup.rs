@@ -1,22 +1,23 @@
-//! Drafts how a text goes on, from what stands before: judges repeat names of principles, headings and quotes word by word.
+//! Drafts a text's next tokens from earlier text: judges repeat names of principles, headings and quotes word for word.
 //!
-//! A draft is checked, not trusted: the engine computes drafted tokens as further rows of a step that would read all weights
-//! for a single one, draws from every row's logits as it would have without, and takes tokens as long as they are those that
-//! were drafted. Rows do not depend on their batch mates and draws are a function of seed and position, so samples are what
-//! they would have been. (Prompt lookup decoding, Saxena 2023; speculative decoding, Leviathan et al. 2023, section 2.)
+//! A draft is checked, not trusted. The engine computes drafted tokens as extra rows of a step that would otherwise
+//! read all weights for a single row, draws from every row's logits as it would have without drafts, and accepts tokens
+//! as long as the drawn one equals the drafted one. Rows do not depend on other rows of the batch, and draws are a
+//! function of seed and position, so samples are exactly what they would have been. (Prompt lookup decoding, Saxena
+//! 2023; speculative decoding, Leviathan et al. 2023, section 2.)
 
-/// Tokens that must have stood there before in the same order, the surest first.
+/// Number of trailing tokens that must have occurred before, in the same order; the more reliable match is tried first.
 const MATCHES: [usize; 2] = [3, 2];
 
-/// Tokens of a draft at most, at first.
+/// Initial maximum length of a draft, in tokens.
 const FIRST_MOST: usize = 2;
-/// And ever.
+/// Maximum length that a draft can grow to, in tokens.
 const LAST_MOST: usize = 8;
 
-/// A sample's draft, and how long the next may be: as long as the last was right.
+/// A sample's draft, and how long the next one may be, which depends on how much of the last one was accepted.
 #[derive(Debug)]
 pub(crate) struct Drafts {
-    /// Tokens that are computed, or will be, and were not drawn yet.
+    /// Drafted tokens that are computed, or will be, and were not drawn yet.
     left: Vec<u32>,
     given: usize,
     most: usize,
@@ -25,24 +26,24 @@ pub(crate) struct Drafts {
 // === impl Drafts ===
 
 impl Drafts {
-    /// How many tokens to draft.
+    /// Maximum length of the next draft.
     pub(crate) fn most(&self) -> usize {
         self.most
     }
 
-    /// How many are not drawn yet.
+    /// Number of drafted tokens that are not drawn yet.
     pub(crate) fn left(&self) -> usize {
         self.left.len()
     }
 
-    /// Takes a new draft; nothing is left of others.
+    /// Stores a new draft; there must be no tokens left of an earlier one.
     pub(crate) fn put(&mut self, tokens: &[u32]) {
         debug_assert!(self.left.is_empty(), "a draft is drawn or given up before the next");
         self.left.extend(tokens);
         self.given = tokens.len();
     }
 
-    /// Whether the token that was drawn is the next of the draft.
+    /// Whether the drawn token is the draft's next one.
     pub(crate) fn take(&mut self, token: u32) -> bool {
         if self.left.first() != Some(&token) {
             if !self.left.is_empty() {
@@ -57,7 +58,7 @@ impl Drafts {
         true
     }
 
-    /// Gives up what is left; tells how many.
+    /// Discards the rest of the draft and returns how many tokens it had.
     pub(crate) fn give_up(&mut self) -> usize {
         std::mem::take(&mut self.left).len()
     }
@@ -69,7 +70,8 @@ impl Default for Drafts {
     }
 }
 
-/// What followed when the text's last tokens stood there before, the latest time: at most `most` tokens, none if they never did.
+/// What followed the latest earlier occurrence of the text's last tokens: at most `most` tokens, none if there was no
+/// such occurrence.
 pub(crate) fn draft(text: &[u32], most: usize) -> &[u32] {
     for length in MATCHES {
         if text.len() <= length {
@@ -93,7 +95,7 @@ mod tests {
     #[test]
     fn the_latest_repetition_counts_and_longer_ones_before_shorter() {
         assert_eq!(draft(&[1, 2, 3, 4, 9, 1, 2, 3, 5, 9, 1, 2, 3], 2), [5, 9]);
-        // Two tokens stood there later, three before.
+        // The match of two tokens is later, but the match of three wins.
         assert_eq!(draft(&[1, 2, 3, 4, 9, 2, 3, 7, 9, 1, 2, 3], 3), [4, 9, 2]);
         assert_eq!(draft(&[2, 3, 7, 9, 1, 2, 3], 9), [7, 9, 1, 2, 3]);
         assert_eq!(draft(&[5, 5, 5, 5], 9), [5]);

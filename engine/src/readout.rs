@@ -1,9 +1,9 @@
-//! Guided read-out: the engine reads choices from the model's own distribution.
+//! Guided read-out: the engine reads choices from the model's probabilities instead of sampling free text.
 //!
-//! A choice may be several tokens and one choice may begin another ("1" and "10"). The choices' tokens form a trie; for every inner
-//! node the model is asked once (the branch's tokens are fed and taken back). A choice's probability is
-//! the product of its tokens', and, where another choice continues it, of the terminator: of all tokens that begin with the first
-//! character of the text that follows a choice.
+//! A choice may have several tokens, and one choice may be the beginning of another ("1" and "10"). The choices' tokens
+//! form a trie, and the model is asked once for every inner node (the branch's tokens are fed and then taken back). A
+//! choice's probability is the product of its tokens', times that of the terminator if another choice continues it. The
+//! terminator is the set of all tokens that begin with the first character of the text after a choice.
 
 use std::sync::Arc;
 
@@ -15,38 +15,39 @@ use crate::tokens::Tokens;
 use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::rows::{exp_scaled, greatest};
 
-/// What a read-out asks of the logits of one of its nodes: what sets of tokens weigh together.
+/// What a read-out asks of the logits at one of its nodes: the total probability of each of several sets of tokens.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Question {
-    /// In the order of the choices that the node leads to: the next token of each, or all that may follow a choice that ends here.
+    /// One for each choice that the node leads to, in the order of the choices: its next token, or the terminator if it
+    /// ends here.
     pub(crate) sets: Vec<Arc<Vec<u32>>>,
 }
 
-/// Tokens of opening text beyond what an empty free text asks for, for which room is kept.
+/// Tokens reserved for the opening text beyond the length of the opening for an empty free text.
 const OPENING_SLACK: usize = 32;
 
-/// A read-out as tokens; the same for all samples that ask for the same.
+/// A read-out as tokens; shared by all samples with an equal read-out.
 #[derive(Debug)]
 pub(crate) struct TokenisedReadout {
-    /// What was asked for, as text.
+    /// The read-out as text.
     asked: Readout,
     choices: Vec<Vec<u32>>,
     /// Inner nodes of the trie, the root first.
     nodes: Vec<Vec<u32>>,
     separator: Vec<u32>,
     closing: Vec<u32>,
-    /// For every node, what is asked in a slot before the last and in the last.
+    /// For every node, the questions for a slot before the last and for the last.
     questions: Vec<[Arc<Question>; 2]>,
-    /// Tokens that the opening may have.
+    /// Most tokens that the opening may have.
     pub(crate) opening_room: usize,
 }
 
-/// A read-out under way.
+/// A read-out in progress.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// Index into `TokenisedReadout::nodes` of the node that the next logits are for.
+    /// Index into `TokenisedReadout::nodes` of the node whose logits come next.
     node: usize,
-    /// Of the current slot: unnormalised probability of each choice.
+    /// Unnormalised probability of each choice of the current slot.
     weights: Vec<f64>,
     text: String,
     /// Tokens of the choices taken.
@@ -54,28 +55,28 @@ pub(crate) struct Run {
     output: ReadoutOutput,
 }
 
-/// What the logits of a node lead to.
+/// What to do after a node's logits.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Take back what was fed since the slot began, then feed these.
+    /// Take back everything fed since the slot began, then feed these tokens.
     Feed {
-        /// A new slot begins after them (else they are a branch to be taken back).
+        /// Whether a new slot begins after them; otherwise they are a branch to be taken back.
         new_slot: bool,
         tokens: Vec<u32>,
     },
     /// All slots are read.
     Done {
-        /// The last choice and the closing text: what the text ends with after what was fed before the slot.
+        /// The last choice and the closing text, which follow everything fed before the slot.
         tokens: Vec<u32>,
     },
-    /// The logits hold no number.
+    /// The logits contain NaN.
     NotANumber,
 }
 
 // === impl TokenisedReadout ===
 
 impl TokenisedReadout {
-    /// `starting_with` gives all tokens that begin with a byte.
+    /// `starting_with` returns all tokens that begin with a byte.
     pub(crate) fn new(
         readout: Readout,
         tokens: &Tokens,
@@ -84,7 +85,7 @@ impl TokenisedReadout {
         let separator = tokens.encode_plain(&readout.separator)?;
         let mut choices = Vec::new();
         for choice in &readout.choices {
-            // As the choice is cut where it follows other text; the first slot follows the opening, which differs.
+            // Tokenised as after other text. The first slot follows the opening instead, which may end differently.
             let joined = tokens.encode_plain(&format!("{}{choice}", readout.separator))?;
             choices.push(match joined.strip_prefix(separator.as_slice()) {
                 Some(rest) if !rest.is_empty() => rest.to_vec(),
@@ -127,14 +128,14 @@ impl TokenisedReadout {
         })
     }
 
-    /// Tokens for which the context must have room.
+    /// Tokens that a read-out may add to the context.
     pub(crate) fn room(&self) -> usize {
         let longest = self.choices.iter().map(Vec::len).max().unwrap_or(0);
         let between = self.separator.len().max(self.closing.len());
         self.opening_room + self.asked.slots * (longest + between)
     }
 
-    /// Starts a read-out; gives the tokens of the opening.
+    /// Starts a read-out; returns the tokens of the opening.
     pub(crate) fn start(
         &self,
         free_text: &str,
@@ -153,7 +154,7 @@ impl TokenisedReadout {
 // === impl Question ===
 
 impl Question {
-    /// What the sets weigh in these logits: sums of probabilities at temperature 1. `None` where the logits hold no number.
+    /// Sums of the sets' probabilities in these logits, at temperature 1. `None` if the logits contain NaN.
     pub(crate) fn masses(
         &self,
         level: SimdLevel,
@@ -176,12 +177,12 @@ impl Question {
 // === impl Run ===
 
 impl Run {
-    /// What is to be asked of the next logits.
+    /// The question for the next logits.
     pub(crate) fn question<'a>(&self, readout: &'a TokenisedReadout) -> &'a Arc<Question> {
         &readout.questions[self.node][usize::from(self.is_last_slot(readout))]
     }
 
-    /// Takes what the sets of [`Run::question`] weigh; `None` where the logits hold no number.
+    /// Takes the masses of [`Run::question`]; `None` stands for logits that contain NaN.
     pub(crate) fn advance(
         &mut self,
         readout: &TokenisedReadout,
@@ -207,7 +208,7 @@ impl Run {
         self.output.choices.len() + 1 == readout.asked.slots
     }
 
-    /// Text of the opening and the choices, tokens of the choices, and the result.
+    /// Returns the text of the opening and the choices, the number of tokens of the choices, and the result.
     pub(crate) fn finish(self) -> (String, usize, ReadoutOutput) {
         (self.text, self.tokens, self.output)
     }

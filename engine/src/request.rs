@@ -1,4 +1,4 @@
-//! What a caller asks for: a group of samples that share one prompt.
+//! Requests to the engine: a group of samples that share one prompt.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,16 +6,16 @@ use std::sync::Arc;
 /// Samples that share one prompt; the prompt is computed and stored once.
 #[derive(Debug)]
 pub struct Group {
-    /// Prompt tokens, as [`crate::Engine::encode`] gives them.
+    /// Prompt tokens, as returned by [`crate::Engine::encode`].
     pub prompt: Vec<u32>,
-    /// One entry for each sample; a sample's index in this list is its name in events.
+    /// One entry per sample; events refer to a sample by its index here.
     pub samples: Vec<SampleSpec>,
-    /// The prompt shares its computed beginning with prompts of an equal salt alone: whoever sends it learns from the time that it takes
-    /// nothing of what groups of other salts hold. Outputs do not depend on it.
+    /// The prompt's computed beginning is shared only with prompts of an equal salt, so that response times reveal
+    /// nothing about groups with other salts. Outputs do not depend on it.
     pub cache_salt: Option<Arc<str>>,
 }
 
-/// Names a submitted group for as long as the engine lives.
+/// Identifies a submitted group. Ids are never reused during the life of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupId(pub(crate) u64);
 
@@ -23,17 +23,17 @@ pub struct GroupId(pub(crate) u64);
 pub struct SampleSpec {
     /// How tokens are drawn.
     pub sampling: Sampling,
-    /// Upper bound of the free text, in tokens; the read-out comes on top.
+    /// Upper bound of the free text, in tokens; the read-out is not counted.
     pub max_tokens: usize,
     /// Decides where the free text ends.
     pub watch: Box<dyn Watch>,
     /// Choices that the engine itself reads after the free text.
     pub readout: Option<Readout>,
-    /// Whether [`crate::SampleOutput::last_hidden`] is wanted, for a head of the caller's. It costs the sample one step, for
-    /// the tokens that end its text. With it, `max_tokens` may be 0 without a read-out: then the state after the prompt is
-    /// all there is.
+    /// Whether to return [`crate::SampleOutput::last_hidden`], for a head outside the engine. It costs the sample one
+    /// step, for the tokens that end its text. With it, `max_tokens` may be 0 without a read-out: the result is then
+    /// just the state after the prompt.
     pub last_hidden: bool,
-    /// Whether the model's end of text is a token like any other, so that every sample draws `max_tokens`: for
+    /// Whether the model's end token is treated like any other, so that every sample draws `max_tokens` tokens: for
     /// measurements.
     pub ignores_end: bool,
 }
@@ -41,30 +41,30 @@ pub struct SampleSpec {
 /// How tokens are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
-    /// 0 is greedy (ties go to the lowest token id).
+    /// At least 0; 0 is greedy (ties go to the lowest token id).
     pub temperature: f32,
-    /// Smallest set of most probable tokens whose probability reaches this; 1 keeps all.
+    /// Keep the smallest set of most probable tokens whose total probability reaches this; 1 keeps all.
     pub top_p: f32,
-    /// The same seed draws the same text, whatever else decodes beside it.
+    /// The same seed draws the same text, whatever else is decoded at the same time.
     pub seed: u64,
 }
 
 /// Decides, after every token, whether the sample's free text has ended.
 pub trait Watch: Send {
-    /// `text` is all free text generated so far (complete characters only).
+    /// `text` is all free text generated so far, complete characters only.
     fn look(&mut self, text: &str) -> Look;
 }
 
 /// What a [`Watch`] decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// Go on decoding.
+    /// Keep decoding.
     Continue,
     /// The free text ends here.
     Stop,
 }
 
-/// A watch that never stops: the text ends by the model's end token or by its limit.
+/// A watch that never stops: the text ends at the model's end token or at its limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoWatch;
 
@@ -74,18 +74,18 @@ impl Watch for NoWatch {
     }
 }
 
-/// Gives the fixed text to append for a given free text.
+/// Returns the fixed text to append to a given free text.
 pub type Opening = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
-/// Guided read-out: when the free text has ended, the engine appends `opening`, then reads `slots`
-/// choices from the model's own distribution, with fixed text between them. Fixed text is appended, never sampled.
+/// Guided read-out: after the free text the engine appends `opening`, then reads `slots` choices from the model's
+/// probabilities, with fixed text between them. Fixed text is appended, never sampled.
 #[derive(Clone)]
 pub struct Readout {
-    /// Given the free text, the text to append before the first slot.
+    /// Given the free text, returns the text to append before the first slot.
     pub opening: Opening,
     /// Number of choices to read; at least 1.
     pub slots: usize,
-    /// The legal strings of a slot, distinct and not empty; one may be the beginning of another.
+    /// The legal strings of a slot, distinct and not empty; one may be a prefix of another.
     pub choices: Vec<String>,
     /// Text between two slots.
     pub separator: String,
@@ -100,14 +100,14 @@ pub struct Readout {
 pub enum ReadoutMode {
     /// Drawn with the sample's temperature and top-p.
     Sampled,
-    /// The most probable choice; the caller takes the mean of the distribution.
+    /// The most probable choice; the caller can compute the mean from the distribution.
     Expected,
 }
 
 // === impl SampleSpec ===
 
 impl SampleSpec {
-    /// A sample without text: the hidden state after its prompt is all there is.
+    /// A sample without text, which returns only the hidden state after its prompt.
     pub fn state_alone() -> SampleSpec {
         SampleSpec {
             sampling: Sampling { temperature: 0.0, top_p: 1.0, seed: 0 },

@@ -1,7 +1,7 @@
 //! Drawing a token from logits.
 //!
-//! Random numbers are a function of (sample seed, position): nothing is carried from draw to draw, so a sample's
-//! draws cannot depend on what else is drawn. Top-p never sorts the vocabulary: `nucleus.rs`.
+//! Random numbers are a function of (sample seed, position) and no state is carried between draws, so a sample's draws
+//! do not depend on other samples. Top-p never sorts the vocabulary: see `nucleus.rs`.
 
 mod nucleus;
 
@@ -11,10 +11,10 @@ use crate::request::Sampling;
 use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::rows::{exp_scaled, greatest};
 
-/// Added to a slot's number to make its position: read-outs never share numbers with free tokens.
+/// Offset from a slot's number to its position, so that read-outs never share random numbers with free tokens.
 const SLOT_POSITIONS: u64 = 1 << 40;
 
-/// The random number in [0, 1) of a sample's position.
+/// The random number in [0, 1) for a sample's position.
 pub(crate) fn uniform(seed: u64, position: u64) -> f64 {
     // Two rounds of splitmix64's finaliser over a Weyl sequence; one round would leave neighbouring seeds visible.
     let mixed = mix(mix(seed ^ 0x6a09_e667_f3bc_c909)
@@ -22,7 +22,7 @@ pub(crate) fn uniform(seed: u64, position: u64) -> f64 {
     (mixed >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// The random number of a read-out's slot.
+/// The random number for a read-out's slot.
 pub(crate) fn slot_uniform(seed: u64, slot: usize) -> f64 {
     uniform(seed, SLOT_POSITIONS + slot as u64)
 }
@@ -35,8 +35,8 @@ fn mix(mut bits: u64) -> u64 {
     bits ^ bits >> 31
 }
 
-/// Draws a token. `logits` has a length that is a multiple of 16, padded with minus infinity; `weights` is scratch.
-/// `None` when the logits hold no number.
+/// Draws a token. The length of `logits` must be a multiple of 16, padded with minus infinity; `weights` is scratch.
+/// `None` if the logits contain NaN.
 pub(crate) fn draw(
     level: SimdLevel,
     logits: &[f32],
@@ -66,7 +66,7 @@ pub(crate) fn draw(
     drawn.map(|token| token as u32).or_else(most_likely)
 }
 
-/// Inverse of the cumulative weights.
+/// Inverts the cumulative weights.
 fn pick(weights: impl Iterator<Item = (usize, f32)> + Clone, random: f64) -> Option<usize> {
     let total: f64 = weights.clone().map(|(_, weight)| f64::from(weight)).sum();
     let mut left = random * total;
@@ -114,8 +114,8 @@ pub(crate) fn draw_choice(probabilities: &[f64], sampling: Sampling, random: f64
     best
 }
 
-/// The choice that a read-out takes in its slot number `slot`: by the sample's seed, temperature and top-p; the most probable at
-/// temperature 0. `probabilities` must hold one at least.
+/// The choice that a read-out takes in slot number `slot`: drawn by the sample's seed, temperature and top-p, or the
+/// most probable one at temperature 0. `probabilities` must not be empty.
 pub fn choose(probabilities: &[f64], sampling: Sampling, slot: usize) -> usize {
     draw_choice(probabilities, sampling, slot_uniform(sampling.seed, slot))
 }

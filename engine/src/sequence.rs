@@ -1,10 +1,10 @@
-//! One decoding sample: its text, its own part of the cache, and what it does with the logits it gets.
+//! One decoding sample: its text, its own part of the cache, and how it handles the logits it gets.
 //!
 //! ```text
 //! free text --(watch, end token or limit)--> opening --> slot, branches --> slot ... --> [last tokens] --> done
 //!     \------------------(no read-out asked for)----------------------------------------/
 //!
-//! [last tokens]  computed only for a hidden state: what was drawn or written last is else never computed
+//! [last tokens]  computed only for a hidden state: otherwise the last token drawn or appended is never computed
 //! ```
 
 use std::collections::VecDeque;
@@ -19,7 +19,7 @@ use crate::readout::{self, TokenisedReadout};
 use crate::request::{GroupId, Look, Sampling, Watch};
 use crate::tokens::{GeneratedText, Tokens};
 
-/// A sample before it decodes.
+/// A sample that is not decoding yet.
 pub(crate) struct Waiting {
     pub(crate) sample: usize,
     pub(crate) sampling: Sampling,
@@ -30,63 +30,63 @@ pub(crate) struct Waiting {
     pub(crate) ignores_end: bool,
 }
 
-/// A sample that decodes.
+/// A sample that is decoding.
 pub(crate) struct Sequence {
     pub(crate) group: GroupId,
     pub(crate) spec: Waiting,
-    /// Whether it runs on the room that its group always keeps.
+    /// Whether it uses the room that its group always reserves for one sample.
     pub(crate) on_base: bool,
-    /// Whether it leaves at the next step.
+    /// Whether it is removed at the next step.
     pub(crate) cancelled: bool,
-    /// Whether all its tokens are embedded as numbers; else nothing that is computed after them is one.
+    /// Whether the embeddings of all its tokens are finite; if not, everything computed after them is NaN.
     pub(crate) is_embedded: bool,
-    /// Tokens to compute next, drafts last; the logits after the last are wanted, and those before each draft.
+    /// Tokens to compute next, drafts last. The logits after the last one are wanted, and those before each draft.
     pub(crate) pending: Vec<u32>,
     pub(crate) cache: OwnCache,
     /// Free tokens drawn so far, the end token included.
     pub(crate) tokens: usize,
-    /// The same tokens, but for an end token.
+    /// The same tokens, without the end token.
     pub(crate) drawn: Vec<u32>,
     /// The end token, once it is drawn.
     end: Option<u32>,
     pub(crate) drafts: Drafts,
-    /// Steps that have rows of it and are not read yet, the older first.
+    /// Steps that compute rows of it and are not read yet, oldest first.
     flights: VecDeque<Rows>,
     text: GeneratedText,
     finish: Finish,
     run: Option<readout::Run>,
     /// Length of the cache where the current slot begins.
     slot_start: usize,
-    /// Whether all text is there, and its last tokens are computed for the hidden state behind them.
+    /// Whether its text is complete and its last tokens are being computed for the hidden state after them.
     closes: bool,
-    /// The hidden state behind the whole text.
+    /// The hidden state after the whole text.
     last_hidden: Option<Vec<f32>>,
 }
 
-/// Keys and values of what a sample generated, after its prompt.
+/// Keys and values of the tokens that a sample generated after its prompt.
 #[derive(Debug, Default)]
 pub(crate) struct OwnCache {
     pub(crate) pages: Vec<PageId>,
     pub(crate) tokens: usize,
 }
 
-/// What a step that is not read yet computes of a sequence.
+/// The rows that an unread step computes for a sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rows {
-    /// Its pending tokens, of which the last one's logits are this question of the step.
+    /// Its pending tokens; the logits of the last one answer this question of the step.
     Pending(usize),
-    /// The token that the step before draws, as yet unknown; its logits are this question.
+    /// The token that the previous step draws, not yet known; its logits answer this question.
     Ahead(usize),
-    /// A token that it does not have after all.
+    /// A token that turned out not to follow.
     Void,
 }
 
-/// What a sequence wants after it got its logits.
+/// What a sequence needs after it got its logits.
 #[derive(Debug)]
 pub(crate) enum Wish {
     /// Compute `pending`.
     Feed,
-    /// Take its next logits of this step: the token was a draft, whose row was computed.
+    /// Read its next logits of this step: the token was a draft, and its row was computed.
     Next,
     /// The sequence has ended.
     Done,
@@ -97,7 +97,7 @@ pub(crate) enum Wish {
 // === impl OwnCache ===
 
 impl OwnCache {
-    /// The page and slot of the next token; `None` when a page must be added first.
+    /// Page and slot of the next token; `None` if a page must be added first.
     pub(crate) fn next_slot(&self) -> Option<(PageId, usize)> {
         let page = self.pages.get(self.tokens / PAGE_TOKENS)?;
         Some((*page, self.tokens % PAGE_TOKENS))
@@ -117,7 +117,7 @@ impl OwnCache {
 // === impl Sequence ===
 
 impl Sequence {
-    /// `text` is empty, and ready for the answer.
+    /// `text` must be empty and prepared for the answer.
     pub(crate) fn new(
         group: GroupId,
         spec: Waiting,
@@ -151,7 +151,7 @@ impl Sequence {
         self.run.is_none() && !self.closes && self.spec.max_tokens > 0
     }
 
-    /// Whether a step that is not read yet computes rows of it.
+    /// Whether an unread step computes rows of it.
     pub(crate) fn is_awaited(&self) -> bool {
         !self.flights.is_empty()
     }
@@ -161,13 +161,13 @@ impl Sequence {
         matches!(self.flights.back(), Some(Rows::Ahead(_)))
     }
 
-    /// Says that a step has been launched with its pending tokens, whose logits are this question of the step.
+    /// Records that a step was launched with its pending tokens, whose logits answer this question of the step.
     pub(crate) fn launch_pending(&mut self, question: usize) {
         self.flights.push_back(Rows::Pending(question));
     }
 
-    /// The question whose answer will be its next token, if a row may be computed for that token before it is known: free text
-    /// goes on after it unless the text ends there, and then the row is of no use.
+    /// The question whose answer will be its next token, if a row may be computed for that token before it is known.
+    /// Free text continues with it unless the text ends there, and then the row is discarded.
     pub(crate) fn next_ahead(&self) -> Option<usize> {
         let &[Rows::Pending(question) | Rows::Ahead(question)] = self.flights.as_slices().0 else {
             return None;
@@ -176,17 +176,18 @@ impl Sequence {
         goes_on.then_some(question)
     }
 
-    /// Says that a step has been launched with a row for its next token.
+    /// Records that a step was launched with a row for its next token.
     pub(crate) fn launch_ahead(&mut self, question: usize) {
         self.flights.push_back(Rows::Ahead(question));
     }
 
-    /// Takes note that the oldest step that it waits for has been read; says whether its answer counts.
+    /// Records that the oldest step it waits for has been read; returns whether that step's answer counts.
     pub(crate) fn land(&mut self) -> bool {
         !matches!(self.flights.pop_front(), None | Some(Rows::Void))
     }
 
-    /// Where the next row was launched ahead, says that its token is now known to be the pending one, or that there is no such token.
+    /// If the next row was launched ahead: records that its token is now known to be the pending one, or that there is
+    /// no such token.
     pub(crate) fn settle(&mut self, goes_on: bool) {
         let is_right = goes_on && self.draws() && self.pending.len() == 1;
         let Some(next) = self.flights.front_mut() else { return };
@@ -203,7 +204,7 @@ impl Sequence {
         self.run.is_some() || self.closes
     }
 
-    /// What it will ask of the logits after its pending tokens, or after those before the last drafts.
+    /// What it will ask of its next logits; `drafts` is the number of drafts, or of tokens in flight, before them.
     pub(crate) fn ask(&self, drafts: usize) -> Ask {
         // Drafts, or the token that is on its way.
         let question = || Some(self.run.as_ref()?.question(self.spec.readout.as_ref()?).clone());
@@ -214,7 +215,7 @@ impl Sequence {
         }
     }
 
-    /// Acts on logits that are not for a free token, with the hidden state behind them.
+    /// Handles logits that are not for a free token, with their hidden state.
     pub(crate) fn take_logits(&mut self, tokens: &Tokens, read: &mut Reader<'_>) -> Wish {
         match self.run {
             _ if !self.is_embedded => Wish::Failed(self.not_a_number()),
@@ -224,7 +225,7 @@ impl Sequence {
         }
     }
 
-    /// Appends drafts of the next tokens to what is computed.
+    /// Appends drafts of the next tokens to the pending ones.
     pub(crate) fn draft(&mut self, tokens: &[u32]) {
         self.pending.extend(tokens);
         self.drafts.put(tokens);
@@ -255,7 +256,7 @@ impl Sequence {
         if is_accepted && !ends {
             return Wish::Next;
         }
-        // What the cache has past the tokens drawn before is written again.
+        // Cache entries after the tokens drawn so far are overwritten.
         self.cache.tokens -= self.drafts.give_up() + usize::from(is_accepted);
         self.pending.push(token);
         if !ends {
@@ -265,7 +266,7 @@ impl Sequence {
         self.end_free_text(tokens, read)
     }
 
-    /// Starts the read-out, if there is one. `pending` holds the last token when it is not in the cache yet.
+    /// Starts the read-out, if there is one. `pending` holds the last token if it is not in the cache yet.
     fn end_free_text(&mut self, tokens: &Tokens, read: &mut Reader<'_>) -> Wish {
         let Some(readout) = self.spec.readout.clone() else {
             self.closes = self.spec.last_hidden;
@@ -286,11 +287,11 @@ impl Sequence {
         self.run = Some(run);
         self.pending.extend(opening);
         self.slot_start = self.cache.tokens + self.pending.len();
-        // With nothing to append, the logits at hand are already the slot's.
+        // With nothing to append, the logits at hand are already those of the slot.
         if self.pending.is_empty() { self.take_slot_logits(read) } else { Wish::Feed }
     }
 
-    /// Keeps the hidden state behind the whole text.
+    /// Stores the hidden state after the whole text.
     fn close(&mut self, read: &mut Reader<'_>) -> Wish {
         let hidden = read.hidden();
         if !hidden.iter().all(|number| number.is_finite()) {
@@ -300,7 +301,7 @@ impl Sequence {
         Wish::Done
     }
 
-    /// Takes the logits of a read-out's node.
+    /// Handles the logits of a read-out's node.
     fn take_slot_logits(&mut self, read: &mut Reader<'_>) -> Wish {
         let (Some(run), Some(readout)) = (&mut self.run, &self.spec.readout) else {
             return Wish::Failed(SampleError::Internal("no read-out is under way".to_owned()));

@@ -1,4 +1,4 @@
-//! Where a tensor lies in a model's files and what it is, whatever the files' format.
+//! Where a tensor is stored in a model's files and what it is, independent of the file format.
 
 use jury_kernels::blocks::BlockType;
 
@@ -8,9 +8,9 @@ pub(crate) struct TensorInfo {
     /// Sizes, the contiguous dimension first: a matrix is [inputs, outputs].
     pub(crate) dimensions: Vec<usize>,
     pub(crate) block_type: BlockType,
-    /// Which of the model's files holds it; 0 where there is one.
+    /// Index of the file that holds it; 0 if there is only one.
     pub(crate) shard: usize,
-    /// From the start of that file.
+    /// In bytes, from the start of that file.
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
 }

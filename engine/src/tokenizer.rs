@@ -8,8 +8,7 @@ use crate::files::ModelFiles;
 use crate::prompt::Prompt;
 use crate::tokens::{Tokens, Turn};
 
-/// Turns prompts into the tokens that [`crate::Engine::encode`] of the same model would give.
-/// Clones share the vocabulary.
+/// Turns prompts into the same tokens as [`crate::Engine::encode`] of that model. Clones share the vocabulary.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     tokens: Arc<Tokens>,
@@ -21,13 +20,13 @@ impl Tokenizer {
     /// Reads the tokenizer of a model, a GGUF file or a folder.
     ///
     /// # Errors
-    /// Files that are missing, foreign or corrupt, or a tokenizer that the engine does not know.
+    /// Files are missing, not a model, or corrupt, or the engine does not support the tokenizer.
     pub fn load(path: &Path) -> Result<Tokenizer, LoadError> {
         let tokens = Tokens::of_files(&ModelFiles::open(path)?)?;
         Ok(Tokenizer::sharing(Arc::new(tokens)))
     }
 
-    /// The tokenizer of a model that is loaded already.
+    /// The tokenizer of a loaded model.
     pub(crate) fn sharing(tokens: Arc<Tokens>) -> Tokenizer {
         Tokenizer { tokens }
     }
@@ -35,13 +34,13 @@ impl Tokenizer {
     /// As [`crate::Engine::encode`].
     ///
     /// # Errors
-    /// An empty prompt, or a conversation that the template refuses.
+    /// The prompt is empty, or the template rejects the conversation.
     pub fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, PromptError> {
         self.tokens.encode_prompt(prompt, Turn::ModelSpeaks)
     }
 
-    /// What the chat template writes after the last message, to begin the model's answer: of some reasoning models also the
-    /// beginning of a thought.
+    /// The text that the chat template appends after the last message to begin the model's answer; for some reasoning
+    /// models this includes the start of a thought.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
@@ -49,7 +48,7 @@ impl Tokenizer {
         self.tokens.answer_opening(prompt)
     }
 
-    /// A conversation as it stands, without the start of a further answer: what a reward model reads.
+    /// A conversation as is, without the start of another answer: the input of a reward model.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
@@ -57,15 +56,15 @@ impl Tokenizer {
         self.tokens.encode_prompt(conversation, Turn::Over)
     }
 
-    /// Tokens of untrusted text that follows other text: no character of it is special.
+    /// Tokens of untrusted text that follows other text; no special tokens are recognised.
     ///
     /// # Errors
-    /// Text that the tokenizer cannot cut.
+    /// The tokenizer cannot split the text.
     pub fn encode_plain(&self, untrusted_text: &str) -> Result<Vec<u32>, PromptError> {
         self.tokens.encode_plain(untrusted_text)
     }
 
-    /// Number of tokens of a piece of untrusted text, alone.
+    /// Number of tokens of a piece of untrusted text on its own.
     pub fn count(&self, untrusted_text: &str) -> usize {
         self.tokens.encode_plain(untrusted_text).map_or(0, |tokens| tokens.len())
     }

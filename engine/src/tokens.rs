@@ -1,4 +1,4 @@
-//! From a prompt's spans to tokens, and from tokens back to text.
+//! Turns a prompt's spans into tokens, and tokens back into text.
 //!
 //! ```text
 //! Prompt --chat template--> template text | content spans ...     (chat.rs)
@@ -6,11 +6,11 @@
 //!        --BPE of each run as one piece--> tokens                  (vocabulary.rs)
 //! ```
 //!
-//! Untrusted text passes neither through the template engine nor through the search for special tokens, so no
-//! character of it can become structure. Text between two special tokens is one piece, however many spans it
-//! came from, so that a span's border leaves no trace in the tokens.
+//! Untrusted text passes neither through the template engine nor through the search for special tokens, so no character
+//! of it can become structure. Text between two special tokens is tokenised as one piece, however many spans it comes
+//! from, so span borders do not affect the tokens.
 //!
-//! A model comes as a GGUF file or as a Hugging Face folder (folder.rs); both give the same [`Tokens`].
+//! A model is a GGUF file or a Hugging Face folder (folder.rs); both give the same [`Tokens`].
 
 mod chat;
 mod folder;
@@ -40,7 +40,7 @@ pub(crate) struct Tokens {
     add_bos: bool,
 }
 
-/// Tokens of a conversation so far.
+/// The tokens of a conversation so far.
 struct Encoding<'a> {
     vocabulary: &'a Vocabulary,
     tokens: Vec<u32>,
@@ -53,7 +53,7 @@ struct Encoding<'a> {
 // === impl Tokens ===
 
 impl Tokens {
-    /// From either.
+    /// From either format.
     pub(crate) fn of_files(files: &ModelFiles) -> Result<Tokens, LoadError> {
         match files {
             ModelFiles::Gguf(file) => Tokens::from_gguf(file),
@@ -61,8 +61,8 @@ impl Tokens {
         }
     }
 
-    /// From a model file. The start token is what the file says, else what its kind of tokenizer adds; that of byte-level ones, only
-    /// where no template writes it.
+    /// From a GGUF file. Whether a start token is added is what the file says, or else the default of its kind of
+    /// tokenizer; byte-level ones add it only if no template writes it.
     pub(crate) fn from_gguf(file: &GgufFile) -> Result<Tokens, LoadError> {
         let vocabulary = Vocabulary::from_gguf(file)?;
         let source = file.metadata.text_maybe("tokenizer.chat_template")?;
@@ -77,8 +77,7 @@ impl Tokens {
         Ok(Tokens { vocabulary, template, add_bos })
     }
 
-    /// From a Hugging Face folder. The start token is what its template writes; without a template, what its
-    /// tokenizer adds.
+    /// From a Hugging Face folder. The start token is written by its template; without a template, by its tokenizer.
     pub(crate) fn from_folder(path: &Path) -> Result<Tokens, LoadError> {
         let folder = TokenizerFolder::read(path)?;
         let vocabulary = Vocabulary::from_folder(&folder)?;
@@ -89,16 +88,16 @@ impl Tokens {
         Ok(Tokens { vocabulary, template, add_bos })
     }
 
-    /// Holds the tokenizer to a model that embeds so many tokens.
+    /// Checks that the model's embedding table covers the tokenizer.
     ///
-    /// # Errors
-    /// What any prompt may hold is beyond them: a token of plain text, or of the template. Others are refused where they occur.
+    /// # Errors A token that any prompt may contain (in plain text, or from the template) is outside the table's
+    /// `embedded` rows. Other tokens are rejected where they occur.
     pub(crate) fn check(&self, embedded: usize) -> Result<(), String> {
         if self.len() <= embedded {
             return Ok(());
         }
         let is_beyond = |token: &u32| *token as usize >= embedded;
-        // A template that refuses so short a conversation is not looked at.
+        // Templates that reject such a short conversation are not checked.
         let spans = vec![Span::untrusted("a")];
         let prompt = Prompt { messages: vec![Message { role: Role::User, spans }] };
         let prompt = self.encode_prompt(&prompt, Turn::ModelSpeaks).unwrap_or_default();
@@ -115,12 +114,12 @@ impl Tokens {
         })
     }
 
-    /// How text is cut into words before BPE, where a GGUF file has a name for it.
+    /// The rule that splits text into words before BPE, if GGUF files have a name for it.
     pub(crate) fn pre_tokenizer(&self) -> Option<&NamedPreTokenizer> {
         self.vocabulary.pre_tokenizer()
     }
 
-    /// What the template writes after the last message, to begin the model's answer.
+    /// The text that the template appends after the last message to begin the model's answer.
     pub(crate) fn answer_opening(&self, prompt: &Prompt) -> Result<String, PromptError> {
         match self.template.pieces(prompt, Turn::ModelSpeaks)?.pop() {
             Some(Piece::Template(text)) => Ok(text),
@@ -162,7 +161,7 @@ impl Tokens {
         Ok(tokens)
     }
 
-    /// An answer's text, to be filled with what follows this prompt.
+    /// An empty text for an answer to this prompt.
     pub(crate) fn answer_to(&self, prompt: &[u32]) -> GeneratedText {
         if self.vocabulary.answer_has_prefix(prompt) {
             GeneratedText::without_first_space()
@@ -171,7 +170,7 @@ impl Tokens {
         }
     }
 
-    /// Tokens of text in which nothing is special, and which follows other text.
+    /// Tokens of text that follows other text, with no special tokens recognised.
     pub(crate) fn encode_plain(&self, text: &str) -> Result<Vec<u32>, PromptError> {
         let mut tokens = Vec::new();
         self.vocabulary.encode_plain(text, Before::Text, &mut tokens)?;
@@ -204,7 +203,7 @@ impl Tokens {
 // === impl Encoding ===
 
 impl Encoding<'_> {
-    /// Special tokens end the run of plain text before them.
+    /// Special tokens end the preceding run of plain text.
     fn add_trusted(&mut self, text: &str) -> Result<(), PromptError> {
         let mut rest = text;
         while let Some((at, length, special)) = self.vocabulary.find_special(rest) {
