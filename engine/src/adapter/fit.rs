@@ -1,4 +1,4 @@
-//! Holds an adapter to a model: every part must name a projection that can be adapted, and have its sizes.
+//! Checks an adapter against a model: every part must name a projection that can be adapted, and have its sizes.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use jury_kernels::cpu::rows::RopePairs;
 // === impl Adapter ===
 
 impl Adapter {
-    /// An adapter that names a family goes with that family.
+    /// If the adapter names a family, it must be the model's.
     pub(crate) fn check_family(&self, shape: &Shape) -> Result<(), AdapterError> {
         let model = shape.architecture.name();
         match self.architecture() {
@@ -26,7 +26,7 @@ impl Adapter {
 // === impl LowRank ===
 
 impl LowRank {
-    /// Both matrices have the sizes of the projection, its inputs and outputs.
+    /// Both matrices must have the sizes of the projection, its inputs and outputs.
     pub(crate) fn check_sizes(
         &self,
         name: &str,
@@ -90,7 +90,7 @@ fn locate(name: &str, shape: &Shape) -> Result<(usize, Projection), AdapterError
     }
 }
 
-/// The rows of B in the model's order; `name` is the projection's, GGUF's.
+/// The rows of B in the model's order; `name` is the projection's GGUF name.
 pub(crate) fn in_order<'a>(
     order: RowOrder,
     shape: &Shape,
@@ -103,7 +103,7 @@ pub(crate) fn in_order<'a>(
         _ => return Cow::Borrowed(&part.b),
     };
     let half = shape.head_size() / 2;
-    // Of a row in a head: the row of the adapter's that belongs there.
+    // Maps a row of a head to the adapter's row that belongs there.
     let from: &dyn Fn(usize) -> usize = match (shape.architecture, order, shape.rope.pairs) {
         (Architecture::Llama, RowOrder::HuggingFace, RopePairs::Neighbours) => {
             &move |at| at % 2 * half + at / 2

@@ -1,4 +1,5 @@
-//! Reads adapters in llama.cpp's form: GGUF files of `general.type` adapter, with `<tensor>.lora_a` and `.lora_b`.
+//! Reads adapters in llama.cpp's format: GGUF files whose `general.type` is adapter, with `<tensor>.lora_a` and
+//! `.lora_b`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,7 +9,7 @@ use crate::error::{AdapterError, LoadError};
 use crate::gguf::GgufFile;
 use crate::tensor::TensorInfo;
 
-/// Whether a file says that it is an adapter.
+/// Whether a file declares itself to be an adapter.
 pub(super) fn is_adapter(path: &Path) -> bool {
     let kind = |file: &GgufFile| file.metadata.text_maybe("general.type").ok()?.map(str::to_owned);
     GgufFile::open(path).ok().as_ref().and_then(kind).is_some_and(|kind| kind == "adapter")
@@ -52,7 +53,7 @@ pub(super) fn read(path: &Path) -> Result<Adapter, LoadError> {
                 "{base}: lora_a has {rank} rows and lora_b {inner} columns, which must be equal"
             )));
         }
-        // As llama.cpp takes an alpha of zero.
+        // llama.cpp treats an alpha of zero like this.
         let scale = if alpha == 0.0 { 1.0 } else { alpha / rank as f32 };
         let (a, b) = (floats(&file, a)?, floats(&file, b)?);
         let name = base.strip_suffix(".weight").unwrap_or(base).to_owned();

@@ -1,7 +1,7 @@
-//! Reads adapters as PEFT writes them: `adapter_config.json` beside `adapter_model.safetensors`.
+//! Reads adapters in PEFT's format: `adapter_config.json` beside `adapter_model.safetensors`.
 //!
-//! What changes the arithmetic and is not known here is refused by the field's name; what only says how the adapter was
-//! trained is not looked at. Ranks are those of the matrices.
+//! Settings that change the arithmetic and are not supported are rejected by field name; settings that only describe
+//! the training are ignored. Ranks are taken from the matrices.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,12 +14,12 @@ use crate::hf::{Config, Entry, Shard, block_type};
 pub(super) const WEIGHTS: &str = "adapter_model.safetensors";
 /// The settings.
 pub(super) const CONFIG: &str = "adapter_config.json";
-/// Published ones have some kilobytes.
+/// Limit; published ones have a few kilobytes.
 const MOST_CONFIG_BYTES: u64 = 4 << 20;
-/// Before the names of the model's own modules.
+/// Prefix of the names of the model's modules.
 const WRAPPER: &str = "base_model.model.";
 
-/// Fields that must be absent, false or empty, and what they ask for.
+/// Fields that must be absent, false or empty, and the feature that each asks for.
 const UNKNOWN: [(&str, &str); 10] = [
     ("use_dora", "DoRA (weight-decomposed adapters)"),
     ("modules_to_save", "whole modules beside the low-rank matrices"),
@@ -32,7 +32,7 @@ const UNKNOWN: [(&str, &str); 10] = [
     ("use_qalora", "QA-LoRA"),
     ("use_bdlora", "block-diagonal LoRA"),
 ];
-/// Beginnings of `init_lora_weights` that change the model's own weights.
+/// Prefixes of `init_lora_weights` values that change the model's own weights.
 const CHANGES_BASE: [&str; 4] = ["pissa", "olora", "loftq", "corda"];
 
 pub(super) fn read(folder: &Path, weights: &Path) -> Result<Adapter, LoadError> {
@@ -86,11 +86,11 @@ pub(super) fn read(folder: &Path, weights: &Path) -> Result<Adapter, LoadError> 
     Ok(Adapter { base, ..adapter })
 }
 
-/// What products are multiplied by.
+/// Factors of the products.
 struct Scaling {
     alpha: f64,
     by_root: bool,
-    /// Of single modules, by the end of their names.
+    /// Of single modules, by suffix of their names.
     alphas: Vec<(String, f64)>,
 }
 
@@ -118,7 +118,7 @@ impl Scaling {
                  (save_pretrained with path_initial_model_for_weight_conversion)"
             )));
         }
-        // Ranks are the matrices', but a scale of its own needs its module's name.
+        // Ranks come from the matrices, but a module's own alpha has to be matched by name.
         let mut alphas = Vec::new();
         if let Some(patterns) = config.object("alpha_pattern")? {
             for key in patterns.keys() {
@@ -148,7 +148,7 @@ impl Scaling {
     }
 }
 
-/// The module of a matrix, and whether it is A (0) or B (1). Some versions put the adapter's name before `weight`.
+/// The module of a matrix, and whether it is A (0) or B (1). Some versions insert the adapter's name before `weight`.
 fn split(name: &str) -> Option<(&str, usize)> {
     let module = name.strip_prefix(WRAPPER).unwrap_or(name).strip_suffix(".weight")?;
     [".lora_A", ".lora_B"].into_iter().enumerate().find_map(|(side, mark)| {

@@ -1,4 +1,4 @@
-//! Adapters from files: what is read, and what is refused by name.
+//! Adapters from files: what is accepted, and what is rejected by name.
 
 use std::collections::HashMap;
 use std::path::Path;

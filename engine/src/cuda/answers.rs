@@ -1,5 +1,6 @@
-//! What a step is asked: sets of tokens are weighed on the card, and what is surely wanted comes back by itself, with the tokens that the
-//! step has drawn. Other logits and hidden states stay there until somebody wants them.
+//! Answers to a step's questions: the card sums the probabilities of sets of tokens, and copies back what will
+//! certainly be needed, together with the drawn tokens. Other logits and hidden states stay on the card until
+//! requested.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,29 +14,29 @@ use crate::outputs::Ask;
 use crate::readout::Question;
 use jury_kernels::cuda::{Buffer, Card, CudaError, Mark, Pinned};
 
-/// What the kernel gives where the logits hold no number.
+/// The kernel's result if the logits contain NaN.
 const NO_TOKEN: u32 = u32::MAX;
 
-/// The answers of a step, on their way or here.
+/// The answers of a step, in transit or arrived.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    /// Where the card writes what sets weigh.
+    /// Where the card writes the probability masses of sets.
     masses: Option<Buffer<f64>>,
-    /// Where answers arrive.
+    /// Where answers arrive in this process's memory.
     pinned: Option<(Pinned, usize)>,
-    /// When they are there.
+    /// Reached when they have arrived.
     mark: Option<Mark>,
     asks: Vec<Ask>,
     arrivals: Arrivals,
     tokens: Vec<Option<u32>>,
     /// By row and question.
     weighed: Vec<(usize, Arc<Question>, Vec<f64>)>,
-    /// The rows' logits and hidden states that have come, and the last ones that were fetched.
+    /// Logits and hidden states of rows that have arrived, and the last ones fetched on demand.
     logits: Vec<(usize, Vec<f32>)>,
     hidden: Vec<(usize, Vec<f32>)>,
 }
 
-/// Where in the pinned memory what arrives, in bytes.
+/// Layout of the pinned memory, in bytes.
 #[derive(Debug, Default)]
 struct Arrivals {
     masses: Range<usize>,
@@ -48,7 +49,7 @@ struct Arrivals {
 // === impl CardModel ===
 
 impl CardModel {
-    /// Has a step's questions answered, and what is surely wanted copied.
+    /// Queues the answers to a step's questions, and copies of what will certainly be needed.
     pub(super) fn answer(
         &mut self,
         lane: usize,
@@ -88,7 +89,7 @@ impl CardModel {
 // === impl Arrivals ===
 
 impl Arrivals {
-    /// Of rows of prompts logits and states are wanted, of samples what they ask.
+    /// Prompt rows need logits and states; rows of samples need what they ask for.
     fn of(batch: &Batch, tables: &Tables, outputs: usize, width: usize) -> Arrivals {
         let mut arrivals = Arrivals::default();
         arrivals.masses = arrivals.take(tables.sets.len() * size_of::<f64>());
@@ -125,7 +126,7 @@ impl Answers {
         };
     }
 
-    /// Waits until the answers are here, and takes them.
+    /// Waits for the answers and stores them.
     pub(super) fn wait(&mut self) -> Result<(), CudaError> {
         if let Some(mark) = self.mark.take() {
             mark.wait()?;
@@ -171,7 +172,7 @@ impl Answers {
         self.weighed.iter().find(is_it).map(|(_, _, masses)| masses.as_slice())
     }
 
-    /// A row's logits, padded with minus infinity to what the own kernels pad to.
+    /// A row's logits, padded with minus infinity to the padded length of the CPU kernels.
     pub(super) fn fetch_logits(
         &mut self,
         from: &Buffer<f32>,
@@ -218,7 +219,7 @@ impl Answers {
     }
 }
 
-/// What has come of a row, or else a copy from the card; not numbers where the card is lost.
+/// What has arrived for a row, or a copy from the card; NaN if the card is lost.
 fn fetch<'a>(
     here: &'a mut Vec<(usize, Vec<f32>)>,
     from: &Buffer<f32>,

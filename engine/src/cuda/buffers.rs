@@ -1,4 +1,4 @@
-//! Activations on the card, kept between steps.
+//! Activations on the card, reused between steps.
 
 use super::experts::ExpertBuffers;
 use super::memory::Capacity;
@@ -13,25 +13,25 @@ pub(crate) struct Buffers {
     capacity: Capacity,
     /// The residual stream: rows x width.
     pub(crate) stream: Buffer<f32>,
-    /// Outputs that are normed before they join the stream; empty in families without such norms.
+    /// Outputs that are normalised before they are added to the stream; empty in families without such norms.
     pub(crate) branch: Buffer<f32>,
     /// Rows x width.
     pub(crate) normed: Buffer<Bf16>,
-    /// Rows x (queries, keys, values), or (queries, latent vector, turned part of the key).
+    /// Rows x (queries, keys, values), or (queries, latent vector, rotated part of the key).
     pub(crate) projected: Buffer<Bf16>,
     /// Rows x queries.
     pub(crate) queries: Buffer<Bf16>,
-    /// Rows x what heads attended to.
+    /// Rows x outputs of the attention heads.
     pub(crate) attended: Buffer<Bf16>,
-    /// Rows x heads' values, of latent attention; else empty.
+    /// Rows x heads' values, for latent attention; otherwise empty.
     pub(crate) expanded: Buffer<Bf16>,
     /// Rows x (gates, ups).
     pub(crate) gate_up: Buffer<Bf16>,
     /// Rows x inner layer.
     pub(crate) hidden: Buffer<Bf16>,
-    /// What experts need; empty where there are none.
+    /// Buffers of experts; empty if there are none.
     pub(crate) experts: ExpertBuffers,
-    /// Parts x attended.
+    /// Parts x attention outputs.
     pub(crate) sums: Buffer<f32>,
     /// Parts x heads x (greatest score, sum of weights).
     pub(crate) stats: Buffer<f32>,
@@ -39,11 +39,11 @@ pub(crate) struct Buffers {
     pub(crate) slots: Buffer<u32>,
     /// Wanted rows x width, after the last norm.
     pub(crate) wanted_normed: Buffer<Bf16>,
-    /// What the two steps give that may be under way.
+    /// Outputs of the two steps that may be in progress.
     pub(crate) outputs: [Outputs; 2],
 }
 
-/// What a step gives.
+/// Outputs of a step.
 #[derive(Debug)]
 pub(crate) struct Outputs {
     /// Wanted rows x width, after the last norm.
@@ -109,12 +109,12 @@ impl Buffers {
         })
     }
 
-    /// Whether a batch has room.
+    /// Whether a batch fits.
     pub(crate) fn fits(&self, tables: &Tables) -> bool {
         self.capacity.with(tables.capacity()) == self.capacity
     }
 
-    /// Makes room for a batch: buffers move. What the step before has given stays.
+    /// Makes room for a batch; this moves buffers. The outputs of the previous step are preserved.
     pub(crate) fn grow(
         &mut self,
         card: &Card,
@@ -131,7 +131,8 @@ impl Buffers {
             slots: more(needed.slots, self.capacity.slots),
         };
         let same_outputs = needed.wanted == self.capacity.wanted;
-        // The former ones go first. Pages have left little room: outputs, the largest, stay where they are if they can.
+        // Old buffers are freed first. The cache's pages leave little memory, so outputs, which are largest, stay in
+        // place if possible.
         let none = || Ok([Outputs::new(card, shape, 0)?, Outputs::new(card, shape, 0)?]);
         let nothing = Capacity { rows: 0, wanted: 0, parts: 0, slots: 0 };
         let former = std::mem::replace(self, Buffers::new(card, shape, &nothing)?).outputs;
@@ -155,7 +156,7 @@ impl Buffers {
         card.synchronise()
     }
 
-    /// Where what joins the stream goes: to the stream itself, or to be normed before.
+    /// Target of an output: the stream itself, or the branch that is normalised first.
     pub(crate) fn joined(&self, shape: &Shape) -> Output<'_> {
         match shape.architecture.has_post_norms() {
             true => Output::Floats(self.branch.view()),
@@ -163,7 +164,7 @@ impl Buffers {
         }
     }
 
-    /// What attention's output is made of.
+    /// Inputs of attention's output projection.
     pub(crate) fn output_inputs(&self) -> View<'_, Bf16> {
         if self.expanded.len() > 0 { self.expanded.view() } else { self.attended.view() }
     }

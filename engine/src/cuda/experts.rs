@@ -1,18 +1,19 @@
-//! What a step's experts need on the card: who goes where, and their rows. Both roles use the same memory, one after the other.
+//! A step's experts on the card: which rows go to which expert, and their activations. Both roles use the same memory,
+//! one after the other.
 
 use std::ops::Range;
 
 use crate::model::Shape;
 use jury_kernels::cuda::{Bf16, Buffer, Card, CudaError, SeatTile, Seats, View, most_seat_tiles};
 
-/// Buffers of experts; empty for models without.
+/// Buffers of experts; empty for models without experts.
 #[derive(Debug)]
 pub(crate) struct ExpertBuffers {
-    /// Rows x experts: the router's.
+    /// Rows x experts: the router's scores.
     pub(crate) scores: Buffer<f32>,
-    /// Rows x used experts: their numbers.
+    /// Rows x used experts: indices of the experts.
     pub(crate) routes: Buffer<u32>,
-    /// Rows x used experts: what their outputs are multiplied by.
+    /// Rows x used experts: factors of their outputs.
     pub(crate) weights: Buffer<f32>,
     rows_of_seats: Buffer<u32>,
     seats_of_routes: Buffer<u32>,
@@ -54,7 +55,7 @@ impl ExpertBuffers {
         })
     }
 
-    /// Bytes for each row of a batch.
+    /// Bytes per row of a batch.
     pub(crate) fn bytes_a_row(shape: &Shape) -> usize {
         let (count, used, hidden) = sizes(shape);
         let seat = 2 * 3 * hidden + 4 * shape.width + 4 * 4 + size_of::<SeatTile>();
@@ -79,7 +80,7 @@ impl ExpertBuffers {
     }
 }
 
-/// Experts, how many of them a row has, and their inner layers.
+/// Number of experts, of experts per row, and the size of their inner layer.
 fn sizes(shape: &Shape) -> (usize, usize, usize) {
     let settings = shape.experts.as_ref();
     settings.map_or((0, 0, 0), |experts| (experts.count, experts.used, experts.hidden))

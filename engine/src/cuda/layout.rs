@@ -1,20 +1,20 @@
 //! A batch's tables as one block of bytes that goes to the card in one copy.
 //!
-//! Steps of decoding samples are padded to a few sizes, so that the same launches, recorded once, serve many of them: rows that
-//! are no rows write to a page of their own, and tasks that are none stand behind the count.
+//! Steps of decoding samples are padded to a few sizes, so that the same launches, recorded once, serve many of them:
+//! padding rows write to a page of their own, and padding tasks lie beyond the task count.
 
 use super::tables::Tables;
 use crate::model::kv::PAGE_TOKENS;
 use jury_kernels::cuda::{Buffer, Card, CudaError, Draw, Parts, Pinned, Question, Task, View};
 
-/// Sections begin at multiples of it.
+/// Alignment of sections, in bytes.
 const ALIGNED: usize = 16;
 
 /// The sizes of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Extent {
     pub(crate) rows: usize,
-    /// Rows that samples generated: the first.
+    /// Rows that samples generated; they come first.
     pub(crate) sample_rows: usize,
     /// Rows whose logits are wanted.
     pub(crate) wanted: usize,
@@ -40,13 +40,13 @@ struct Sections {
     end: usize,
 }
 
-/// The block, here and on the card.
+/// The block, in host memory and on the card.
 #[derive(Debug, Default)]
 pub(crate) struct Block {
     memory: Option<(Pinned, Buffer<u8>)>,
 }
 
-/// What launches of the forward pass read.
+/// Inputs of the forward pass's launches.
 pub(crate) struct StepViews<'a> {
     pub(crate) segment_count: View<'a, u32>,
     pub(crate) task_count: View<'a, u32>,
@@ -61,7 +61,7 @@ pub(crate) struct StepViews<'a> {
     pub(crate) draws: View<'a, Draw>,
 }
 
-/// What the launch that answers questions reads.
+/// Inputs of the launch that answers questions.
 pub(crate) struct AnswerViews<'a> {
     pub(crate) questions: View<'a, Question>,
     pub(crate) sets: View<'a, u32>,
@@ -94,7 +94,7 @@ fn step(size: usize) -> usize {
 // === impl Sections ===
 
 impl Sections {
-    /// Those of a step, and behind them what its answers need.
+    /// Sections of a step, followed by what its answers need.
     fn of(extent: &Extent, tables: &Tables) -> Sections {
         let mut end = 0;
         let mut section = |bytes: usize| {
@@ -124,7 +124,7 @@ impl Sections {
 // === impl Block ===
 
 impl Block {
-    /// Writes a batch's tables, padded to `extent`, and starts to copy them; says whether the block has moved.
+    /// Writes a batch's tables, padded to `extent`, and starts copying them; returns whether the block has moved.
     pub(crate) fn fill(
         &mut self,
         card: &Card,
@@ -148,7 +148,7 @@ impl Block {
         Ok(moves)
     }
 
-    /// What the launches of the step that was written read.
+    /// Inputs of the launches of the step that was written.
     pub(crate) fn step(&self, extent: &Extent) -> Option<StepViews<'_>> {
         let sections = Sections::of(extent, &Tables::default());
         let all = self.memory.as_ref()?.1.view();
@@ -171,7 +171,7 @@ impl Block {
         })
     }
 
-    /// What the launch that answers the step's questions reads.
+    /// Inputs of the launch that answers the step's questions.
     pub(crate) fn answers(&self, extent: &Extent, tables: &Tables) -> Option<AnswerViews<'_>> {
         let sections = Sections::of(extent, tables);
         let all = self.memory.as_ref()?.1.view();
@@ -184,7 +184,7 @@ impl Block {
     }
 }
 
-/// Writes the sections; what is padded becomes a harmless row, segment or part.
+/// Writes the sections; padding becomes a harmless row, segment or part.
 fn write(sections: &Sections, extent: &Extent, tables: &Tables, scratch_page: u32, to: &mut [u8]) {
     let scratch_slot = scratch_page * PAGE_TOKENS as u32;
     let padding = |numbers: &[u32], len: usize, with: u32| {
@@ -204,7 +204,7 @@ fn write(sections: &Sections, extent: &Extent, tables: &Tables, scratch_page: u3
     put(to, sections.tasks, tables.tasks.iter().flat_map(task_words));
     let parts = tables.parts.iter().flat_map(parts_words).collect::<Vec<u32>>();
     put(to, sections.parts, padding(&parts, extent.sample_rows * 6, 0));
-    // Nothing is drawn from rows of prompts, and of padding.
+    // Nothing is drawn from rows of prompts or padding.
     let nothing =
         std::iter::repeat(&Draw { row: 0, temperature: 0.0, top_p: 0.0, kind: 0, random: 0.0 });
     let draws = tables.draws.iter().chain(nothing).take(wanted);

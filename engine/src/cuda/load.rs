@@ -1,4 +1,4 @@
-//! From files to a model on a card.
+//! Loads a model onto a card.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -16,10 +16,11 @@ use jury_kernels::cuda::{Buffer, Card, CudaError, Kernels, Products};
 // === impl CardModel ===
 
 impl CardModel {
-    /// Loads a model to a card, and takes what is left of its memory, or what the configuration grants, for keys and values.
+    /// Loads a model onto a card, and takes the rest of its memory, or what the configuration allows, for keys and
+    /// values.
     ///
     /// # Errors
-    /// Files that are damaged, a model that the kernels do not know, or a card that is not there, too old or too small.
+    /// The files are damaged, the kernels do not support the model, or the card is missing, too old or too small.
     pub(crate) fn load(
         ordinal: usize,
         files: &ModelFiles,
@@ -48,7 +49,7 @@ impl CardModel {
         let free = card.free_bytes().map_err(failed)?;
         let budget = demand.budget(config, shape.context_length);
         let pages = demand.pages(free, budget).map_err(LoadError::Device)?;
-        // One page more: padded rows write there.
+        // One extra page, which padding rows write to.
         let [keys, values] = demand.page_elements.map(|elements| (pages + 1) * elements);
         let keys = Buffer::zeroed(&card, keys, "keys").map_err(failed)?;
         let values = Buffer::zeroed(&card, values, "values").map_err(failed)?;

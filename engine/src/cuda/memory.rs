@@ -1,4 +1,4 @@
-//! How much of a card's memory goes where. Pure.
+//! How a card's memory is divided. Pure.
 
 use super::experts::ExpertBuffers;
 use super::sizes::{
@@ -11,25 +11,26 @@ use crate::model::Shape;
 use crate::model::kv::PAGE_TOKENS;
 use jury_kernels::cuda::EIGHT_GROUP;
 
-/// Memory beside weights, buffers and pages: the context, compiled kernels, recorded steps and the workspace of products.
+/// Memory besides weights, buffers and pages: the context, compiled kernels, recorded steps and the products'
+/// workspace.
 const RESERVE_BYTES: u64 = 768 << 20;
-/// Tokens that a sample's read-out feeds at once, usually.
+/// Tokens that a sample's read-out usually feeds at once.
 const READOUT_ROWS: usize = 2;
 
-/// Numbers of rows that buffers are made for; they grow when a batch needs more.
+/// Numbers of rows that buffers are sized for; they grow if a batch needs more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Capacity {
     /// Rows of a batch.
     pub(crate) rows: usize,
     /// Rows whose logits are wanted.
     pub(crate) wanted: usize,
-    /// Parts of attention that are merged, rows of them.
+    /// Rows of partial attention results to merge.
     pub(crate) parts: usize,
     /// Entries of the lists of slots.
     pub(crate) slots: usize,
 }
 
-/// What a model takes of a card's memory, in bytes.
+/// Memory that a model takes on a card, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Demand {
     pub(crate) weights: u64,
@@ -38,11 +39,11 @@ pub(crate) struct Demand {
     pub(crate) page_elements: [usize; 2],
     /// A page of keys and values.
     pub(crate) page: u64,
-    /// What buffers grow by when a page's tokens are attended to: each range of them leaves a part.
+    /// Growth of the buffers when a page's tokens are attended to: each range of them leaves a part.
     page_parts: u64,
 }
 
-/// What a range of tokens leaves of a row's attention: sums, and two numbers a head.
+/// Size of a row's partial attention result for one range of tokens: sums, and two numbers per head.
 fn part_bytes(shape: &Shape) -> usize {
     4 * (attended(shape) + 2 * shape.heads)
 }
@@ -51,7 +52,7 @@ fn part_bytes(shape: &Shape) -> usize {
 
 impl Capacity {
     pub(crate) fn of(shape: &Shape, config: &EngineConfig) -> Capacity {
-        // Which of them makes no difference.
+        // Any card gives the same result here.
         let card = DeviceKind::Cuda(0);
         let samples = config.sequences_on(card);
         let context = config.context_of(shape.context_length);
@@ -64,7 +65,7 @@ impl Capacity {
         }
     }
 
-    /// Room for all that either has room for.
+    /// The larger of the two, field by field.
     pub(crate) fn with(self, other: Capacity) -> Capacity {
         Capacity {
             rows: self.rows.max(other.rows),
@@ -84,7 +85,7 @@ impl Capacity {
             + expanded(shape)
             + 3 * dense_hidden(shape);
         let row = 2 * bf16 + 4 * (shape.width + branch) + ExpertBuffers::bytes_a_row(shape);
-        // Two steps may be under way: their outputs are kept apart.
+        // Two steps may be in progress, with separate outputs.
         let wanted = 2 * shape.width + 2 * (4 * (shape.width + padded_outputs(shape)) + 4);
         let part = part_bytes(shape);
         let Capacity { rows, wanted: wanted_rows, parts, slots } = *self;
@@ -95,7 +96,7 @@ impl Capacity {
 // === impl Demand ===
 
 impl Demand {
-    /// `has_head` says whether the head has weights of its own, not the embedding table's.
+    /// `has_head` says whether the head has its own weights instead of the embedding table's.
     pub(crate) fn of(
         shape: &Shape,
         capacity: &Capacity,
@@ -107,7 +108,7 @@ impl Demand {
         let kept = kept + (shape.width * head) as u64;
         let kept = match kind {
             CardWeights::Bfloat16 => kept * 2,
-            // A byte each, and a float for every group.
+            // One byte per weight, and a float per group.
             CardWeights::Int8 => kept + kept * 4 / EIGHT_GROUP as u64,
         };
         let rounded = rounded + (shape.width * shape.vocabulary) as u64;
@@ -121,25 +122,27 @@ impl Demand {
             buffers: capacity.bytes(shape) + widened,
             page_elements: elements,
             page: 2 * elements.iter().sum::<usize>() as u64,
-            // Buffers grow by half as much again as is needed.
+            // Buffers grow to one and a half times what is needed.
             page_parts: (part_bytes(shape) * PAGE_TOKENS * 3 / (2 * LEAST_RANGE)) as u64,
         }
     }
 
-    /// Bytes for keys and values that the configuration grants a model that was trained for so many tokens; `None`: whatever is left.
+    /// Bytes that the configuration allows for keys and values of a model trained with a context of `trained` tokens;
+    /// `None`: all that is left.
     pub(crate) fn budget(&self, config: &EngineConfig, trained: usize) -> Option<u64> {
         let tokens = config.card_tokens(trained);
         let wanted = tokens.map(|tokens| tokens.div_ceil(PAGE_TOKENS) as u64 * self.page);
         config.kv_budget_bytes.into_iter().chain(wanted).min()
     }
 
-    /// Says what is missing where so many free bytes are not enough for the model and one page.
+    /// Reports what is missing if `free` bytes are not enough for the model and one page.
     pub(crate) fn check(&self, free: u64) -> Result<(), String> {
         let needed = self.weights + self.buffers + RESERVE_BYTES + self.page;
         if needed <= free {
             return Ok(());
         }
-        // In hundredths, what is needed rounded up and what is free down: so the two never look alike.
+        // In hundredths of a GiB, with needs rounded up and free memory rounded down, so that the two never print the
+        // same.
         let hundredths = |bytes: u64| bytes as f64 * 100.0 / f64::from(1u32 << 30);
         let up = |bytes: u64| hundredths(bytes).ceil() / 100.0;
         Err(format!(
@@ -153,9 +156,9 @@ impl Demand {
         ))
     }
 
-    /// Pages that fit what is free when weights and buffers are there, or the budget, if that is less.
+    /// Number of pages that fit into the memory left after weights and buffers, or into the budget, whichever is less.
     pub(crate) fn pages(&self, free: u64, budget: Option<u64>) -> Result<usize, String> {
-        // One more is for padded rows.
+        // One more is for padding rows.
         let left = free.saturating_sub(RESERVE_BYTES / 2 + self.page);
         let bytes = budget.map_or(left, |budget| budget.min(left));
         let pages = (bytes / self.page).min(left / (self.page + self.page_parts));
@@ -174,7 +177,7 @@ mod tests {
     use super::*;
     use crate::cuda::sizes::tests::deepseek_v2_lite;
 
-    /// What NVIDIA's driver reports of an H100 with 80 GB: 81,559 MiB.
+    /// What NVIDIA's driver reports for an H100 with 80 GB: 81,559 MiB.
     const H100_BYTES: u64 = 81_559 << 20;
 
     /// DeepSeek-GRM-27B: a Gemma 2 of 27B.
@@ -196,7 +199,7 @@ mod tests {
         Shape::of_text(configuration)
     }
 
-    /// With what a worker on a card has.
+    /// With the configuration of a worker on a card.
     fn demand(shape: &Shape, has_head: bool) -> Demand {
         let config = EngineConfig::default();
         Demand::of(shape, &Capacity::of(shape, &config), CardWeights::Bfloat16, has_head)
@@ -216,7 +219,7 @@ mod tests {
     #[test]
     fn the_paper_s_16b_has_room_for_a_million_tokens_of_latent_vectors() {
         let demand = demand(&deepseek_v2_lite("null"), true);
-        // 15.7 billion weights of 2 bytes; 27 layers of 576 elements a token.
+        // 15.7 billion weights of 2 bytes; 27 layers of 576 elements per token.
         assert!((31.3e9..31.5e9).contains(&(demand.weights as f64)), "{demand:?}");
         assert_eq!(demand.page, 64 * 27 * 576 * 2);
         let pages = demand.pages(H100_BYTES - demand.weights - demand.buffers, None).unwrap();

@@ -10,19 +10,20 @@ use jury_kernels::cuda::{
     Role, View,
 };
 
-/// All products of a model. Layers have matrices of equal sizes: the first one's of each kind are tried.
+/// All products of a model. Matrices of one kind have equal sizes in all layers: the first layer's are used for trials.
 #[derive(Debug)]
 pub(crate) struct ModelProducts {
     pub(crate) projections: Product,
     pub(crate) output: Product,
     /// Of layers with one network.
     pub(crate) dense: Option<GatedProducts>,
-    /// Of layers with experts: what scores them, and the network that sees every token.
+    /// For layers with experts: the router, and the network that sees every token.
     pub(crate) router: Option<Product>,
     pub(crate) shared: Option<GatedProducts>,
-    /// For all rows whose logits are wanted: they count as samples'.
+    /// For all rows whose logits are wanted; they count as rows of samples.
     pub(crate) head: Product,
-    /// A matrix of 8 bits in bfloat16, for rows of prompts: there are so many that this costs little. Empty where none has 8 bits.
+    /// Room for an 8-bit matrix expanded to bfloat16, for prompt rows: with so many rows, the conversion costs little.
+    /// Empty if no matrix has 8 bits.
     widened: Buffer<Bf16>,
 }
 
@@ -41,31 +42,31 @@ pub(crate) struct Product {
     prompts: Option<Way>,
 }
 
-/// How rows of a role are multiplied.
+/// How the rows of a role are multiplied.
 #[derive(Debug)]
 enum Way {
     /// By cuBLASLt.
     Library(Algorithms),
-    /// By our own kernel, for weights of 8 bits.
+    /// By our own kernel, for 8-bit weights.
     Own,
-    /// By cuBLASLt, when weights of 8 bits have become bfloat16.
+    /// By cuBLASLt, after converting 8-bit weights to bfloat16.
     Widened(Algorithms),
 }
 
-/// What products are chosen with; what the buffers hold is lost.
+/// What trials of algorithms need; they overwrite the buffers.
 struct Trials<'a> {
     kernels: &'a Kernels,
     products: &'a Products,
     buffers: &'a Buffers,
     widened: &'a Buffer<Bf16>,
-    /// Where what joins the stream goes.
+    /// Target of outputs that are added to the stream.
     joined: Output<'a>,
 }
 
 // === impl ModelProducts ===
 
 impl ModelProducts {
-    /// Chooses them; what the buffers hold is lost.
+    /// Chooses the algorithms; overwrites the buffers.
     pub(crate) fn choose(
         card: &Card,
         kernels: &Kernels,
@@ -216,7 +217,7 @@ impl CardModel {
     }
 }
 
-/// What was chosen for a kind of product that the model has.
+/// The algorithm chosen for a kind of product that the model has.
 pub(super) fn chosen<T>(product: &Option<T>) -> Result<&T, CudaError> {
     product.as_ref().ok_or_else(not_chosen)
 }
@@ -225,7 +226,7 @@ fn not_chosen() -> CudaError {
     CudaError::Unsupported("no algorithm was chosen for a product".to_owned())
 }
 
-/// A matrix of 8 bits in bfloat16, until the next one is widened.
+/// Converts an 8-bit matrix to bfloat16; valid until the next conversion.
 fn widen<'a>(
     kernels: &Kernels,
     matrix: EightMatrix<'_>,

@@ -1,23 +1,23 @@
-//! Steps that come again and again, recorded once for each size and then launched as one.
+//! Repeated steps, recorded once for each size and then launched as one graph.
 
 use super::CardModel;
 use super::layout::Extent;
 use jury_kernels::cuda::{CudaError, Graph};
 
-/// Recorded steps that are kept; when there are more, all are forgotten.
+/// Maximum number of recorded steps; beyond it, all are dropped.
 const MOST_GRAPHS: usize = 128;
 
 // === impl CardModel ===
 
 impl CardModel {
-    /// Recorded steps name buffers that move, and take memory.
+    /// Drops recorded steps: they refer to buffers that move, and they take memory.
     pub(super) fn forget_recorded(&mut self) -> Result<(), CudaError> {
         self.card.synchronise()?;
         self.graphs.clear();
         Ok(())
     }
 
-    /// Launches a forward pass that will come again: recorded from its second time on.
+    /// Launches a forward pass that will be repeated, recording it the second time.
     pub(super) fn pass_recorded(&mut self, lane: usize, extent: Extent) -> Result<(), CudaError> {
         match self.graphs.get(&(lane, extent)) {
             Some(Some(graph)) => graph.launch(),
@@ -29,7 +29,8 @@ impl CardModel {
                         Ok(())
                     }
                     Err(error) => {
-                        // Mostly memory that recorded steps take; a card that is lost says so again.
+                        // Usually the memory for recorded steps ran out; if the card is lost, later calls report that
+                        // again.
                         tracing::warn!(%error, "a step is not recorded; all recorded ones are forgotten");
                         self.forget_recorded()?;
                         self.pass(lane, extent)

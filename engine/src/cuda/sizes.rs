@@ -4,12 +4,13 @@ use crate::config::CardWeights;
 use crate::model::Shape;
 use jury_kernels::cuda::{AttentionSizes, HEAD_SIZES, LATENT_SIZES, MOST_EXPERTS, MOST_USED};
 
-/// Sizes of matrices are multiples of it: 16 bytes of bfloat16.
+/// Alignment of matrix sizes, in elements: 16 bytes of bfloat16.
 const ALIGNED: usize = 8;
-/// Sizes of experts' and single heads' matrices, and of all that have 8 bits: inputs that a lane multiplies at once.
+/// Alignment for matrices of experts and single heads, and for all 8-bit ones: the inputs that a lane multiplies at
+/// once.
 const ALIGNED_OWN: usize = 16;
 
-/// Says why the card's kernels cannot run a shape.
+/// Explains why the card's kernels cannot run a shape.
 pub(crate) fn runnable(shape: &Shape, kind: CardWeights) -> Result<(), String> {
     runnable_attention(shape)?;
     let aligned = match kind {
@@ -69,7 +70,7 @@ fn runnable_attention(shape: &Shape) -> Result<(), String> {
     }
 }
 
-/// The attention that the kernels are compiled for.
+/// The attention sizes that the kernels are compiled for.
 pub(crate) fn attention(shape: &Shape) -> AttentionSizes {
     match &shape.latent {
         None => AttentionSizes::Heads(shape.key_size),
@@ -82,7 +83,8 @@ pub(crate) fn padded_outputs(shape: &Shape) -> usize {
     shape.outputs.next_multiple_of(ALIGNED)
 }
 
-/// Columns of a row of queries, keys and values; of latent attention, of queries, latent vector and the key's turned part.
+/// Columns of a row of queries, keys and values; for latent attention, of queries, latent vector and the key's rotated
+/// part.
 pub(crate) fn projected(shape: &Shape) -> usize {
     match &shape.latent {
         None => (shape.heads + 2 * shape.kv_heads) * shape.key_size,
@@ -95,35 +97,35 @@ pub(crate) fn queries(shape: &Shape) -> usize {
     shape.heads * shape.key_size
 }
 
-/// Columns of what a row attended to.
+/// Columns of a row of attention outputs.
 pub(crate) fn attended(shape: &Shape) -> usize {
     shape.heads * shape.value_size
 }
 
-/// The same as heads' values, where attended latent vectors go through a matrix more; else nothing.
+/// The columns of all heads' values if attended latent vectors pass through another matrix; otherwise 0.
 pub(crate) fn expanded(shape: &Shape) -> usize {
     shape.latent.map_or(0, |latent| shape.heads * latent.value_size)
 }
 
-/// Inputs of attention's output.
+/// Inputs of attention's output projection.
 pub(crate) fn output_inputs(shape: &Shape) -> usize {
     if shape.latent.is_some() { expanded(shape) } else { attended(shape) }
 }
 
-/// Of the inner layer of networks that see every token, the largest.
+/// The largest inner layer of the networks that see every token.
 pub(crate) fn dense_hidden(shape: &Shape) -> usize {
     let Some(experts) = &shape.experts else { return shape.hidden };
     let dense = if experts.dense_layers > 0 { shape.hidden } else { 0 };
     dense.max(experts.shared * experts.hidden)
 }
 
-/// Weights of the largest matrix that rows of prompts meet whole.
+/// Weights of the largest matrix that is multiplied as a whole with rows of prompts.
 pub(crate) fn largest_matrix(shape: &Shape) -> usize {
     let rows = [projected(shape), output_inputs(shape), 2 * dense_hidden(shape)];
     shape.width * rows.into_iter().fold(0, usize::max)
 }
 
-/// Weights of all layers' matrices: those that are kept as was asked for, and those that are always in bfloat16.
+/// Weights of all layers' matrices: those stored in the requested type, and those that are always in bfloat16.
 pub(crate) fn layer_weights(shape: &Shape) -> [u64; 2] {
     let attention = shape.width * (projected(shape) + output_inputs(shape));
     let ups = shape
@@ -147,7 +149,7 @@ pub(crate) fn layer_weights(shape: &Shape) -> [u64; 2] {
 pub(super) mod tests {
     use super::*;
 
-    /// DeepSeek-V2-Lite, which DeepSeek-GRM-16B is made of; `queries` is the rank of its queries' two matrices.
+    /// DeepSeek-V2-Lite, the base of DeepSeek-GRM-16B; `queries` is the rank of its queries' two matrices.
     pub(crate) fn deepseek_v2_lite(queries: &str) -> Shape {
         Shape::of_text(&format!(
             r#"{{"model_type": "deepseek_v2", "hidden_size": 2048, "intermediate_size": 10944,

@@ -1,9 +1,9 @@
-//! The forward pass, as launches.
+//! The forward pass as a sequence of launches.
 //!
 //! ```text
 //! slots of pages; embedding; norm
-//! layers of attention.rs [q k v -> bias, head norms, rotation, store -> attention -> parts merged -> output + stream, norm]
-//!           feed.rs      [gate and up -> activation -> down + stream, norm], or experts'
+//! layers of attention.rs [q k v -> bias, head norms, rotation, store -> attention -> merge parts -> output + stream, norm]
+//!           feed.rs      [gate and up -> activation -> down + stream, norm], or experts
 //! wanted rows: norm -> head -> logits -> drawn tokens
 //! ```
 
@@ -16,7 +16,7 @@ use super::layout::{Extent, StepViews};
 use super::sizes::padded_outputs;
 use jury_kernels::cuda::{Buffer, CudaError, Output};
 
-/// The norm that follows what joins the stream.
+/// The norm that follows an addition to the stream.
 type Next<'a> = Option<&'a Buffer<f32>>;
 
 // === impl CardModel ===
@@ -30,7 +30,7 @@ impl CardModel {
         let slots = buffers.slots.view();
         kernels.expand_slots(views.segments, views.segment_count, slots)?;
         let (stream, scale) = (buffers.stream.view(), shape.embedding_scale);
-        // What the other lane's step draws is there when this one begins.
+        // The tokens drawn by the other lane's step are available when this one begins.
         let drawn = buffers.outputs[1 - lane].tokens.view();
         let tokens = [views.tokens, drawn];
         kernels.embed(tokens, self.weights.embeddings(), stream, shape.width, scale)?;
@@ -46,7 +46,7 @@ impl CardModel {
         self.head(&views, &buffers.outputs[lane])
     }
 
-    /// Norms the stream for what comes next; before that, the branch joins it where it is normed by itself.
+    /// Normalises the stream for the next part; first, a separately normalised branch is added to it.
     fn join(&self, rows: usize, branch_norm: Next<'_>, next: Next<'_>) -> Result<(), CudaError> {
         let (buffers, epsilon) = (&self.buffers, self.shape.norm_epsilon);
         let (stream, normed) = (buffers.stream.view(), buffers.normed.view());
@@ -61,7 +61,7 @@ impl CardModel {
         }
     }
 
-    /// The logits of the wanted rows, and the tokens that are drawn from them.
+    /// Computes the logits of the wanted rows, and draws tokens from them.
     fn head(&self, views: &StepViews<'_>, outputs: &Outputs) -> Result<(), CudaError> {
         let wanted = views.wanted.len();
         if wanted == 0 {

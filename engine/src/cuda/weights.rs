@@ -1,6 +1,7 @@
-//! From files to the card: matrices as bfloat16, norms and biases as floats.
+//! Loads weights from files onto the card: matrices as bfloat16 or, if requested, as 8 bits; norms and biases as
+//! floats.
 //!
-//! Or matrices as 8 bits, where that is asked for. Matrices that have the same inputs are one on the card: queries, keys and values; gates and ups.
+//! Matrices with the same inputs are joined into one on the card: queries, keys and values; gates and ups.
 
 mod attention;
 mod convert;
@@ -28,11 +29,11 @@ pub(crate) struct Weights {
     table: Weight,
     pub(crate) layers: Vec<Layer>,
     pub(crate) output_norm: Buffer<f32>,
-    /// Padded outputs x width; `None` where it is the table.
+    /// Padded outputs x width; `None` if it is the table.
     head: Option<Weight>,
-    /// For every position cosine and sine of each pair.
+    /// Cosine and sine of each pair, for every position.
     pub(crate) turns: Buffer<f32>,
-    /// The same in layers that see a window, where they differ.
+    /// The same for layers with a window, if they differ.
     pub(crate) local_turns: Option<Buffer<f32>>,
 }
 
@@ -96,7 +97,7 @@ impl Weights {
         })
     }
 
-    /// Whether the head has weights of its own: a table without rows for padding may be the head itself.
+    /// Whether the head has its own weights: a table that needs no padding rows can serve as the head.
     pub(crate) fn has_head(files: &ModelFiles, shape: &Shape) -> bool {
         files.head() != "token_embd.weight" || padded_outputs(shape) != shape.vocabulary
     }
@@ -115,7 +116,7 @@ impl Weights {
         }
     }
 
-    /// What the last state is multiplied with.
+    /// The matrix that the last state is multiplied with.
     pub(crate) fn head(&self) -> &Weight {
         self.head.as_ref().unwrap_or(&self.table)
     }
@@ -144,7 +145,7 @@ impl Layer {
     }
 }
 
-/// The card's products have no biases but those of queries, keys and values.
+/// The card's products support biases only for queries, keys and values.
 fn refuse_biases(reader: &Reader<'_>, layer: usize, parts: &[&str]) -> Result<(), LoadError> {
     let biases = parts.iter().map(|part| format!("blk.{layer}.{part}.bias"));
     match biases.into_iter().find(|bias| reader.files.has(bias)) {

@@ -1,13 +1,13 @@
 //! Keys and values on a device, and attention of one cluster's rows to them.
 //!
 //! ```text
-//! store: slots x (key heads x key or value size); slot = page * 64 + place in the page
-//! scores: [all rows x shared tokens : one product a key head] [row x its own tokens, padded] + mask -> softmax
+//! store: slots x (key heads x key or value size); slot = page * 64 + index in the page
+//! scores: [all rows x shared tokens: one product per key head] [row x its own tokens, padded] + mask -> softmax
 //! ```
 //!
-//! Tokens of a cluster are numbered as in its sequences: shared first, own ones after. The mask hides what lies
-//! after a row's position, and with it the padding; where layers see a window, another mask hides what lies before it.
-//! Indices and masks are made once a batch for all layers.
+//! Tokens of a cluster are numbered as in its sequences: shared ones first, then own ones. The mask hides the tokens
+//! after a row's position, and with them the padding; in layers with a window, another mask also hides those before it.
+//! Indices and masks are made once per batch for all layers.
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +21,7 @@ use crate::model::kv::{PAGE_TOKENS, Segment};
 #[derive(Debug)]
 pub(super) struct LayerStore {
     keys: Tensor,
-    /// `None` where a value is the beginning of its key.
+    /// `None` if a value is the beginning of its key.
     values: Option<Tensor>,
 }
 
@@ -31,38 +31,38 @@ pub(super) struct ClusterPlan {
     rows: usize,
     /// Slots of the shared tokens.
     shared: Tensor,
-    /// For every row the slots of its own tokens, as many as the longest has; `None` where nobody has any.
+    /// For every row the slots of its own tokens, padded to the longest; `None` if no row has any.
     own: Option<Tensor>,
-    /// 1 x (rows x queries a key head) x (shared and own tokens): 0, or minus infinity where nothing may be seen.
+    /// 1 x (rows x queries per key head) x (shared and own tokens): 0, or minus infinity for hidden tokens.
     mask: Tensor,
-    /// The same for layers that see a window.
+    /// The same for layers with a window.
     window_mask: Option<Tensor>,
 }
 
-/// How a layer's queries meet its keys.
+/// How a layer's scores are computed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scoring {
     pub(super) kv_heads: usize,
     pub(super) key_size: usize,
     pub(super) value_size: usize,
-    /// Scores are multiplied by it.
+    /// Factor of the scores.
     pub(super) scale: f64,
-    /// Then they become `cap * tanh(score / cap)`.
+    /// Then scores become `cap * tanh(score / cap)`.
     pub(super) softcap: Option<f64>,
-    /// Whether the layer sees a window only.
+    /// Whether the layer has a window.
     pub(super) in_window: bool,
 }
 
 // === impl LayerStore ===
 
 impl LayerStore {
-    /// `values` is `None` where a value is the beginning of its key.
+    /// `values` is `None` if a value is the beginning of its key.
     pub(super) fn new(keys: usize, values: Option<usize>, device: &Device) -> Result<LayerStore> {
         let empty = |elements| Tensor::zeros((PAGE_TOKENS, elements), DType::F32, device);
         Ok(LayerStore { keys: empty(keys)?, values: values.map(empty).transpose()? })
     }
 
-    /// Makes room for at least `slots`, in doublings.
+    /// Makes room for at least `slots`, by doubling.
     pub(super) fn grow(&mut self, slots: usize) -> Result<()> {
         let now = self.keys.dim(0)?;
         if slots > now {
@@ -75,7 +75,7 @@ impl LayerStore {
         Ok(())
     }
 
-    /// Writes rows of keys, and of values if they are stored; `slots` has a row's slot.
+    /// Writes rows of keys, and of values if they are stored; `slots` has each row's slot.
     pub(super) fn put(&self, slots: &Tensor, keys: &Tensor, values: Option<&Tensor>) -> Result<()> {
         let put = |part: &Tensor, rows: &Tensor| {
             let everywhere = slots.broadcast_as(rows.shape())?.contiguous()?;
@@ -89,7 +89,7 @@ impl LayerStore {
 // === impl ClusterPlan ===
 
 impl ClusterPlan {
-    /// `positions` are those of the batch's rows, `window` the tokens that a row sees in some layers.
+    /// `positions` are those of the batch's rows, `window` the number of tokens that a row sees in some layers.
     pub(super) fn new(
         cluster: &Cluster,
         positions: &[usize],
@@ -137,7 +137,7 @@ impl ClusterPlan {
         })
     }
 
-    /// What this cluster's rows attend to: rows x (heads x value size). `queries` are the whole batch's.
+    /// Attention outputs of this cluster's rows: rows x (heads x value size). `queries` are the whole batch's.
     pub(super) fn attend(
         &self,
         store: &LayerStore,
@@ -185,7 +185,7 @@ impl ClusterPlan {
             + own.reshape((rows, heads * value_size))?
     }
 
-    /// Scores become probabilities of what may be seen.
+    /// Turns scores into probabilities of the visible tokens.
     fn softmax(&self, scores: Tensor, scoring: &Scoring) -> Result<Tensor> {
         let capped = match scoring.softcap {
             None => scores,

@@ -1,4 +1,4 @@
-//! Feed-forward networks, and experts: the router's choice is made in host memory.
+//! Feed-forward networks and experts; the router's choice is made in host memory.
 
 use candle_core::quantized::QMatMul;
 use candle_core::{Module, Result, Tensor};
@@ -40,7 +40,7 @@ impl Gated {
     }
 }
 
-/// For every expert the rows that chose it, and what its outputs are multiplied by.
+/// For every expert, the rows that chose it and the factors of its outputs.
 fn choose(
     settings: &Experts,
     router: &QMatMul,

@@ -1,4 +1,4 @@
-//! From normed rows to queries, keys and values; for latent attention in absorbed form.
+//! From normalised rows to queries, keys and values; for latent attention in absorbed form.
 
 use candle_core::{Module, Result, Tensor};
 
@@ -8,13 +8,13 @@ use super::weights::{Attention, LatentAttention, LatentQuery, Layer, Linear};
 use crate::model::Shape;
 use crate::model::shape::Latent;
 
-/// What meets in attention.
+/// Inputs of attention.
 pub(super) struct Projected {
     /// Rows x heads x key size.
     pub(super) queries: Tensor,
     /// Rows x (key heads x key size).
     pub(super) keys: Tensor,
-    /// Rows x (key heads x value size); `None` where a value is the beginning of its key.
+    /// Rows x (key heads x value size); `None` if a value is the beginning of its key.
     pub(super) values: Option<Tensor>,
 }
 
@@ -73,7 +73,7 @@ impl LatentAttention {
         })
     }
 
-    /// Takes every head's values out of what it attended to: rows x (heads x value size).
+    /// Extracts every head's values from its attention outputs: rows x (heads x value size).
     pub(super) fn expand(&self, attended: &Tensor) -> Result<Tensor> {
         let (heads, rank, _) = self.value_up.dims3()?;
         let by_head = attended.reshape(((), heads, rank))?.transpose(0, 1)?.contiguous()?;

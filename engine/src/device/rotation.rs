@@ -1,4 +1,4 @@
-//! Rotation of heads to their rows' positions.
+//! Rotates heads by their rows' positions.
 
 use candle_core::{Device, Result, Tensor};
 
@@ -33,7 +33,7 @@ impl Turns {
         })
     }
 
-    /// Turns the first elements of all heads (rows x heads x head size), as many as there are pairs for.
+    /// Rotates the first elements of all heads (rows x heads x head size), as many as there are pairs for.
     pub(super) fn rotate(&self, pairs: RopePairs, heads: &Tensor) -> Result<Tensor> {
         let (rows, count, all) = heads.dims3()?;
         let size = 2 * self.cosines.dim(2)?;

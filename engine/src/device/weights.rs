@@ -20,7 +20,7 @@ use loader::Loader;
 /// All weights of a model.
 #[derive(Debug)]
 pub(super) struct Weights {
-    /// The embedding table, in host memory: a batch's rows are read and moved.
+    /// The embedding table, in host memory: only a batch's rows are read and copied to the device.
     table: Vec<u8>,
     table_type: BlockType,
     width: usize,
@@ -28,7 +28,7 @@ pub(super) struct Weights {
     pub(super) output_norm: Tensor,
     pub(super) head: QMatMul,
     pub(super) rope_frequencies: Vec<f64>,
-    /// The same in layers that see a window, where they differ.
+    /// The same for layers with a window, if they differ.
     pub(super) local_rope_frequencies: Option<Vec<f64>>,
     embedding_scale: f64,
 }

@@ -1,4 +1,4 @@
-//! Adapters come and go while the model stays.
+//! Loads and unloads adapters at run time.
 
 use std::sync::Arc;
 
@@ -10,11 +10,12 @@ use crate::model::adapted::Adapted;
 // === impl Engine ===
 
 impl Engine {
-    /// Fits an adapter to the model and packs it for the kernels; the model stays as it is. It takes effect for groups
-    /// that name it ([`Engine::submit_adapted`]). Memory: four bytes a number, ranks rounded up to 16.
+    /// Fits an adapter to the model and packs it for the kernels; the model itself is unchanged. It applies to groups
+    /// submitted with it ([`Engine::submit_adapted`]). Takes four bytes of memory per number, with ranks rounded up to
+    /// 16.
     ///
-    /// # Errors
-    /// An adapter for another model or of projections that cannot be adapted, and a device that computes none.
+    /// # Errors The adapter is for another model or adapts unsupported projections, or the device does not support
+    /// adapters.
     pub fn load_adapter(&mut self, adapter: &Adapter) -> Result<AdapterId, AdapterError> {
         if !self.compute.takes_adapters() {
             return Err(AdapterError::Device { device: self.compute.numerics().to_owned() });
@@ -27,11 +28,10 @@ impl Engine {
         Ok(id)
     }
 
-    /// Forgets an adapter and the prompts that were computed with it. Groups under way keep it to their end; no new ones
-    /// can name it.
+    /// Unloads an adapter and drops the prompts computed with it. Running groups keep it until they end; new ones
+    /// cannot use it.
     ///
-    /// # Errors
-    /// An adapter that is not loaded.
+    /// # Errors The adapter is not loaded.
     pub fn unload_adapter(&mut self, id: AdapterId) -> Result<(), AdapterError> {
         self.adapters.remove(&id).ok_or(AdapterError::NotLoaded { id: id.0 })?;
         while let Some(page) = self.tree.evict_of(Some(id)) {

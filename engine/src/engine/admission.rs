@@ -1,4 +1,4 @@
-//! Carries out who comes and who goes; `plan` has decided, and counted the pages.
+//! Applies a plan's arrivals and departures; `plan` has already decided them and counted the pages.
 
 use super::describe::sharable;
 use super::draw::Draw;
@@ -14,7 +14,7 @@ use crate::tokens::GeneratedText;
 // === impl Engine ===
 
 impl Engine {
-    /// Ends cancelled samples that wait; marks those that have a sequence, for the plan.
+    /// Ends cancelled samples that wait; marks those with a sequence, for the plan.
     pub(super) fn apply_cancels(&mut self, events: &mut Vec<Event>) {
         for (id, sample) in std::mem::take(&mut self.cancels) {
             let hit = |other: usize| sample.is_none_or(|sample| sample == other);
@@ -36,7 +36,7 @@ impl Engine {
         }
     }
 
-    /// Lets sequences and groups go and come, and makes room; gives the sequences that need their first logits.
+    /// Removes and adds sequences and groups, and evicts pages; returns the sequences that need their first logits.
     pub(super) fn admit(&mut self, plan: &StepPlan, events: &mut Vec<Event>) -> Vec<Draw> {
         for &sequence in plan.leave.iter().rev() {
             let event = self.end_sequence(sequence, None, true);
@@ -66,9 +66,9 @@ impl Engine {
         }
     }
 
-    /// Index of a group that is not done.
+    /// Index of an unfinished group.
     pub(super) fn position(&self, id: GroupId) -> Option<usize> {
-        // Ids grow with age, and the oldest group comes first.
+        // Ids grow with age, and the oldest group is first.
         self.groups.binary_search_by_key(&id, |group| group.id).ok()
     }
 

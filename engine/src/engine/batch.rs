@@ -17,7 +17,7 @@ use crate::request::{Group, NoWatch, SampleSpec, Sampling};
 // === impl GroupState ===
 
 impl GroupState {
-    /// Says of the batch's rows from `first` on, which are the group's, whose they are.
+    /// Records that the batch's rows from `first` on, which are the group's, use its adapter.
     fn mark(&self, first: usize, batch: &mut Batch) {
         if let Some((_, adapter)) = &self.adapter {
             let rows = first..batch.rows.len();
@@ -29,8 +29,8 @@ impl GroupState {
 // === impl Engine ===
 
 impl Engine {
-    /// Rows for all pending tokens of sequences, and for tokens that are on their way; gives who gets which logits, and whether free
-    /// tokens are among them.
+    /// Adds rows for all pending tokens of sequences, and for tokens in flight; returns who gets which logits, and
+    /// whether free tokens are among them.
     pub(super) fn add_sequences(&mut self, batch: &mut Batch) -> (Vec<Draw>, bool) {
         let mut draws = Vec::new();
         let mut decodes = false;
@@ -72,7 +72,8 @@ impl Engine {
         (draws, decodes)
     }
 
-    /// Rows for the pending tokens of a sequence; gives what it will ask, once for the last and each draft.
+    /// Adds rows for the pending tokens of a sequence; returns what it will ask, once for the last token and once for
+    /// each draft.
     fn add_sequence(&mut self, sequence: usize, start: usize, batch: &mut Batch) -> Vec<Ask> {
         let pending = std::mem::take(&mut self.sequences[sequence].pending);
         let drafts = self.sequences[sequence].drafts.left();
@@ -96,7 +97,7 @@ impl Engine {
         asks
     }
 
-    /// A row for the token that the step before draws of a sequence, if there may be one.
+    /// Adds a row for the token that the previous step draws for a sequence, if there may be one.
     fn add_ahead(&mut self, sequence: usize, start: usize, batch: &mut Batch) -> Vec<Ask> {
         let Some(question) = self.sequences[sequence].next_ahead() else { return Vec::new() };
         let (page, slot) = self.next_slot(sequence);
@@ -109,7 +110,7 @@ impl Engine {
         vec![ask]
     }
 
-    /// Where a sequence's next token goes.
+    /// Page and slot of a sequence's next token.
     fn next_slot(&mut self, sequence: usize) -> (PageId, usize) {
         if let Some(place) = self.sequences[sequence].cache.next_slot() {
             return place;
@@ -119,7 +120,7 @@ impl Engine {
         (page, 0)
     }
 
-    /// Rows for a chunk of a prompt.
+    /// Adds rows for a chunk of a prompt.
     pub(super) fn add_prompt(&mut self, chunk: Chunk, batch: &mut Batch) {
         let Some(index) = self.position(chunk.group) else { return };
         let first = batch.rows.len();
@@ -172,7 +173,7 @@ impl Engine {
             if let Some(why) = self.lost() {
                 return Err(SubmitError::Lost { why });
             }
-            // A prompt that got ready in this step has no sequence yet: its only sample joins in the next.
+            // A prompt that became ready in this step has no sequence yet: its only sample joins in the next.
             if let Some(group) = self.groups.iter().find(|group| group.id == id)
                 && group.stage == Stage::Ready
             {

@@ -1,11 +1,11 @@
-//! The engine as the plan sees it.
+//! Describes the engine's state for the plan.
 
 use super::plan::{GroupView, Limits, Pages, PromptView, SequenceView, State};
 use super::{Engine, GroupState, Stage};
 use crate::model::kv::PAGE_TOKENS;
 use crate::prefix::{Realm, common};
 
-/// Queued groups that a step looks at; each is compared with the cache and with those before it.
+/// Queued groups that a step considers; each is compared with the cache and with the groups before it.
 const LOOK_AHEAD: usize = 16;
 
 // === impl Engine ===
@@ -13,7 +13,7 @@ const LOOK_AHEAD: usize = 16;
 impl Engine {
     pub(super) fn describe(&self) -> State {
         let mut groups = Vec::new();
-        // Prompts that older groups compute, or will.
+        // Prompts that older groups compute or will compute.
         let mut older: Vec<(&Realm, &[u32])> = Vec::new();
         let mut queued = 0;
         let mut indices = std::collections::HashMap::new();
@@ -41,7 +41,7 @@ impl Engine {
         let sequences = self.sequences.iter().map(|sequence| SequenceView {
             group: indices[&sequence.group],
             tokens: sequence.cache.tokens,
-            // One whose last token is on its way may get a row for the next.
+            // A sequence whose last token is in flight may get a row for the next one.
             pending: sequence.pending.len().max(usize::from(sequence.is_awaited())),
             pages: sequence.cache.pages.len(),
             on_base: sequence.on_base,
@@ -79,7 +79,8 @@ impl Engine {
     }
 }
 
-/// What of a prompt may come from the cache: its last token is computed in any case, for its logits are wanted.
+/// The part of a prompt that may come from the cache: all but its last token, which is always computed because its
+/// logits are needed.
 pub(super) fn sharable(prompt: &[u32]) -> &[u32] {
     &prompt[..prompt.len() - 1]
 }

@@ -1,4 +1,4 @@
-//! What sequences do with their logits: they draw, read out, and end.
+//! What sequences do with their logits: draw, read out, and end.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -21,14 +21,14 @@ pub(super) struct Draw {
     pub(super) sequence: usize,
     /// Index of the group, or of the row of logits.
     pub(super) source: usize,
-    /// Drafts of the sequence before this row: it counts if all of them are accepted.
+    /// Drafts of the sequence before this row: the row counts only if all of them are accepted.
     pub(super) drafts: usize,
 }
 
 // === impl Engine ===
 
 impl Engine {
-    /// Gives every sequence of `draws` its logits: draws in parallel, then lets the sequences act in order.
+    /// Gives every sequence of `draws` its logits: tokens are drawn in parallel, then the sequences act in order.
     pub(super) fn draw(&mut self, draws: &[Draw], from_groups: bool, events: &mut Vec<Event>) {
         let tokens = match self.compute.tokens() {
             Some(tokens) if !from_groups => {
@@ -87,7 +87,7 @@ impl Engine {
         events.extend(told.into_iter().rev());
     }
 
-    /// Frees a sequence; later sequences move up.
+    /// Removes a sequence; later ones move up.
     pub(super) fn end_sequence(
         &mut self,
         index: usize,
@@ -105,7 +105,7 @@ impl Engine {
             self.reserved_pages -= state.sequence_pages - sequence.cache.pages.len();
             state.live -= 1;
             if sequence.on_base && !state.waiting.is_empty() {
-                // Its pages have just come back, so the room is there.
+                // Its pages were just returned, so there is room.
                 self.reserved_pages += state.sequence_pages;
                 state.base_free = true;
             }
@@ -116,7 +116,7 @@ impl Engine {
         }
     }
 
-    /// Draws free tokens, the sequences shared out among the threads; `None` where a sequence does not draw.
+    /// Draws free tokens, with the sequences divided among the threads; `None` for a sequence that does not draw.
     fn draw_tokens(&mut self, draws: &[Draw], from_groups: bool) -> Vec<Option<u32>> {
         if draws.is_empty() {
             return Vec::new();

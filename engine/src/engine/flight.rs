@@ -1,9 +1,9 @@
-//! A step's forward pass, from its launch to what comes of it.
+//! A step's forward pass, from launch to results.
 //!
-//! The own kernels compute a step while they are called. A card computes by itself: there the next step is launched before this
-//! one has been read, so that it never waits for texts to be looked at. A sample whose token is on its way gets a row for it at
-//! once; if its text ends with that token, the row is void. Prompts and read-outs come a step later than they could. What is
-//! drawn stays the same: a row's bits do not depend on when it is computed.
+//! CPU kernels compute a step during the call. A card computes asynchronously: the next step is launched before the
+//! previous one has been read, so the card never waits while texts are processed. A sample whose token is in flight
+//! gets a row for it immediately; if its text ends with that token, the row is discarded. Prompts and read-outs start
+//! one step later than they could. The samples are unchanged: a row's bits do not depend on when it is computed.
 
 use super::draw::Draw;
 use super::plan::Chunk;
@@ -16,13 +16,13 @@ use crate::request::GroupId;
 /// A step that has been launched.
 #[derive(Debug)]
 pub(super) struct Flight {
-    /// Who gets the logits of the step's questions, in their order.
+    /// Who gets the logits of the step's questions, in order.
     asked: Vec<Asked>,
-    /// Groups whose prompts it completes, in the order of their rows, which follow.
+    /// Groups whose prompts this step completes, in the order of their rows, which come after the questions' rows.
     complete: Vec<GroupId>,
 }
 
-/// A question, and whose it is.
+/// A question and the sequence that asked it.
 #[derive(Debug)]
 struct Asked {
     group: GroupId,
@@ -33,7 +33,8 @@ struct Asked {
 // === impl Engine ===
 
 impl Engine {
-    /// Launches the planned chunks of prompts and what the sequences have pending; lets the sequences act on the step that is done.
+    /// Launches the planned chunks of prompts and the sequences' pending tokens; then lets the sequences act on the
+    /// step that has completed.
     pub(super) fn compute(&mut self, prefill: &[Chunk], events: &mut Vec<Event>) {
         let launched = self.launch(prefill);
         let done = match self.compute.runs_ahead() {
@@ -70,7 +71,7 @@ impl Engine {
         Some(Flight { asked: asked.collect(), complete })
     }
 
-    /// Takes a step's outputs.
+    /// Handles a step's outputs.
     fn land(&mut self, flight: &Flight, events: &mut Vec<Event>) {
         self.compute.land();
         if self.fail_if_lost(events) {
@@ -82,18 +83,18 @@ impl Engine {
             let is_it = |sequence: &crate::sequence::Sequence| {
                 sequence.group == asked.group && sequence.spec.sample == asked.sample
             };
-            // Some have left since.
+            // Some have ended since.
             let Some(sequence) = self.sequences.iter().position(is_it) else { continue };
             if asked.drafts > 0 || self.sequences[sequence].land() {
                 draws.push(Draw { sequence, source, drafts: asked.drafts });
             }
         }
         self.draw(&draws, false, events);
-        // Logits that were asked for may have been lost on the way.
+        // Requested logits may have been lost in transit.
         self.fail_if_lost(events);
     }
 
-    /// Ends every sample with an error if the card is lost: none of them becomes an output.
+    /// Ends every sample with an error if the card is lost; none of them gets an output.
     fn fail_if_lost(&mut self, events: &mut Vec<Event>) -> bool {
         let Some(why) = self.compute.lost() else { return false };
         self.flight = None;
@@ -113,7 +114,7 @@ impl Engine {
         true
     }
 
-    /// Keeps the logits of prompts that are complete.
+    /// Stores the logits of completed prompts.
     fn finish_prompts(&mut self, flight: &Flight, events: &mut Vec<Event>) {
         for (row, &id) in (flight.asked.len()..).zip(&flight.complete) {
             // Its samples may all have been cancelled since.

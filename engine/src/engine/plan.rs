@@ -1,21 +1,21 @@
-//! What one step does, as a pure function of a description of the engine.
+//! Plans one step, as a pure function of a description of the engine.
 //!
 //! ```text
 //! cancelled sequences leave -> groups without samples are dropped
 //!   -> samples of ready prompts join, oldest group first
-//!   -> the chunk is shared out: prompts under way, oldest first, then new ones, first come first served
-//!   -> as many pages are evicted as the step takes beyond the free ones
+//!   -> the chunk is divided: running prompts, oldest first, then new ones, first come first served
+//!   -> pages are evicted, as many as the step needs beyond the free ones
 //! ```
 //!
-//! Pages are reserved before they are used: a started group holds room for its prompt and for one sample, every further
-//! sequence reserves its own. So whatever has started can finish, and nothing waits for pages in a circle. A queued group
-//! that finds no room holds back all that are younger; a started one always advances. So every group gets its turn.
+//! Pages are reserved before they are used: a started group holds room for its prompt and one sample, and every further
+//! sequence reserves its own. So whatever has started can finish, and there is no deadlock over pages. A queued group
+//! without room holds back all younger ones; a started one always advances. So every group gets its turn.
 //!
-//! A queued group whose beginning an older prompt is just computing waits for it, and lets others pass: it finds in the
-//! cache what it would else compute a second time. It waits for older groups only, hence not for ever.
+//! A queued group waits if an older group is computing the beginning of its prompt, and lets others pass: it will find
+//! in the cache what it would otherwise compute again. It waits for older groups only, so not forever.
 //!
-//! NOT promised: how many rows a step has. A joining sample's first rows are known only after its first draw, a read-out
-//! appends all of a fixed text at once.
+//! NOT guaranteed: the number of rows of a step. A joining sample's first rows are known only after its first draw, and
+//! a read-out appends a whole fixed text at once.
 
 mod state;
 #[cfg(test)]
@@ -26,46 +26,48 @@ pub(super) use state::{GroupView, Limits, Pages, PromptView, SequenceView, State
 use crate::model::kv::PAGE_TOKENS;
 use crate::request::GroupId;
 
-/// Prompt tokens in a step beside few sequences: below, a step's time is that of reading the weights, so fewer tokens would
-/// not make it shorter.
+/// Minimum prompt tokens of a step with few sequences: below this, a step takes as long as reading the weights, and
+/// fewer tokens would not shorten it.
 const LEAST_CHUNK_BESIDE_LANES: usize = 64;
-/// Prompt tokens in a step for every sequence that decodes in it: a step becomes about five times as long as without.
+/// Prompt tokens in a step for every sequence that decodes in it: such a step takes about five times as long as one
+/// without.
 const CHUNK_PER_LANE: usize = 4;
-/// A queued group waits for an older one that is computing its beginning when that saves so many tokens. Below, a lost
-/// step costs more.
+/// A queued group waits for an older one that is computing its beginning if that saves at least this many tokens. Below
+/// it, a lost step costs more.
 const WORTH_WAITING_TOKENS: usize = 16;
 
-/// What the step does, in the order of the fields.
+/// What the step does; fields are in order of execution.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StepPlan {
-    /// Sequences that end at once, indices into `State::sequences`, ascending. They are not computed.
+    /// Sequences that end now: indices into `State::sequences`, ascending. They are not computed.
     pub(super) leave: Vec<usize>,
     /// Groups that have no sample left.
     pub(super) drop: Vec<GroupId>,
-    /// Groups whose next waiting sample gets a sequence, once for every sequence.
+    /// Groups whose next waiting sample gets a sequence, one entry per sequence.
     pub(super) join: Vec<Join>,
-    /// Groups whose prompt is begun.
+    /// Groups whose prompts are started.
     pub(super) start: Vec<Start>,
-    /// Stored prompt pages to forget, the least recently used first.
+    /// Number of stored prompt pages to evict, least recently used first.
     pub(super) evict: usize,
-    /// Prompt tokens to compute, at most one entry a group, the oldest first.
+    /// Prompt tokens to compute, at most one entry per group, oldest first.
     pub(super) prefill: Vec<Chunk>,
-    /// Sequences whose pending tokens are computed, indices into `State::sequences`, ascending. The joining ones follow.
+    /// Sequences whose pending tokens are computed: indices into `State::sequences`, ascending, without the joining
+    /// ones, which come after them.
     pub(super) decode: Vec<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Join {
     pub(super) group: GroupId,
-    /// On the room that the group keeps (else its pages are reserved now).
+    /// Uses the room reserved by the group (otherwise its pages are reserved now).
     pub(super) on_base: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Start {
     pub(super) group: GroupId,
-    /// Whether it takes what the cache has of it. False when it fits only without: cached beginnings may be cut into
-    /// wasteful pieces.
+    /// Whether it uses its cached tokens. False if it fits only without them: cached beginnings may occupy pages
+    /// wastefully.
     pub(super) from_cache: bool,
 }
 
@@ -92,9 +94,9 @@ pub(super) fn plan(state: &State) -> StepPlan {
     planner.plan
 }
 
-/// Most prompt tokens of a step in which so many sequences decode. Without sequences nobody waits for the step's end, and a
-/// large chunk reads the weights once for many tokens. Beside sequences the chunk follows their number: prompts slow
-/// decoding down by a bounded factor, and the more samples decode, the more rows a step has anyway.
+/// Most prompt tokens of a step in which `sequences` sequences decode. Without sequences nothing waits for the end of
+/// the step, and a large chunk reads the weights once for many tokens. With sequences the chunk follows their number:
+/// prompts slow decoding down by a bounded factor, and the more samples decode, the more rows a step has anyway.
 pub(super) fn chunk_beside(sequences: usize, prefill_chunk: usize) -> usize {
     match sequences {
         0 => prefill_chunk,
@@ -107,7 +109,7 @@ struct Planner {
     limits: Limits,
     pages: Pages,
     groups: Vec<GroupView>,
-    /// Pages that the step's rows take, at most.
+    /// Most pages that the step's rows take.
     taken: usize,
     plan: StepPlan,
 }
@@ -133,7 +135,7 @@ impl Planner {
                 && sequence.on_base
                 && group.waiting > 0
             {
-                // Its pages have just come back, so the room is there.
+                // Its pages were just returned, so there is room.
                 *base_free = true;
                 self.pages.reserved += group.sequence_pages;
             }
@@ -144,7 +146,8 @@ impl Planner {
                 continue;
             }
             self.plan.drop.push(group.id);
-            // The pages of its prompt become idle, but not yet to this plan: a group that starts now may find them.
+            // The pages of its prompt become idle, but are not counted yet: a group that starts in this step may reuse
+            // them.
             if let PromptView::Started { tokens_left, room, base_free, .. } = group.prompt {
                 self.pages.reserved -= pages_of(tokens_left, room);
                 self.pages.reserved -= if base_free { group.sequence_pages } else { 0 };
@@ -154,7 +157,7 @@ impl Planner {
         self.groups.retain(|group| live.next().unwrap_or(false) || group.waiting > 0);
     }
 
-    /// Sequences for samples whose prompt is ready, the oldest groups first.
+    /// Adds sequences for samples whose prompt is ready, oldest groups first.
     fn join(&mut self) {
         for group in &mut self.groups {
             let PromptView::Started { ready: true, base_free, .. } = &mut group.prompt else {
@@ -177,7 +180,7 @@ impl Planner {
         }
     }
 
-    /// Shares the chunk out.
+    /// Divides the chunk among prompts.
     fn prefill(&mut self) {
         let sequences = self.plan.decode.len() + self.plan.join.len();
         let mut chunk = chunk_beside(sequences, self.limits.prefill_chunk);
@@ -223,7 +226,7 @@ impl Planner {
         }
     }
 
-    /// Gives a prompt what is left of the chunk, as far as it needs it.
+    /// Assigns the rest of the chunk to a prompt, as far as it needs it.
     fn compute(&mut self, index: usize, tokens_left: usize, room: usize, chunk: &mut usize) {
         let tokens = tokens_left.min(*chunk);
         if tokens > 0 {
@@ -234,7 +237,7 @@ impl Planner {
     }
 }
 
-/// Pages to take for so many more tokens, when the last page has room for some.
+/// Pages needed for `tokens` more tokens if the last page has room for `room` of them.
 fn pages_of(tokens: usize, room: usize) -> usize {
     tokens.saturating_sub(room).div_ceil(PAGE_TOKENS)
 }

@@ -1,4 +1,4 @@
-//! Drafts for few samples, where further rows of a step cost little.
+//! Drafts for few samples, when extra rows of a step cost little.
 
 use super::{Engine, GroupState, Stage};
 use crate::prompt_lookup::draft;
@@ -7,8 +7,9 @@ use jury_kernels::cpu::TILE_ROWS;
 // === impl Engine ===
 
 impl Engine {
-    /// Lets sequences draft while all rows of the next step fit one tile of the kernels, which reads the weights once for all of
-    /// them. Nobody drafts while others wait for a place in the batch or a prompt: then a step has rows enough.
+    /// Lets sequences draft as long as all rows of the next step fit one tile of the kernels, which reads the weights
+    /// once for all of them. No sequence drafts while others wait for a slot in the batch or for a prompt: then a step
+    /// has enough rows.
     pub(super) fn speculate(&mut self) {
         let is_busy = |group: &GroupState| group.stage != Stage::Ready || !group.waiting.is_empty();
         let each = TILE_ROWS / self.sequences.len().max(1);
@@ -23,7 +24,7 @@ impl Engine {
             if !sequence.draws() || sequence.pending.len() != 1 {
                 continue;
             }
-            // The room of a sample ends at its limit.
+            // A sample's room ends at its token limit.
             let room = sequence.spec.max_tokens - sequence.tokens - 1;
             let most = (each - 1).min(room).min(sequence.drafts.most());
             let text = [group.prompt.as_slice(), &sequence.drawn].concat();

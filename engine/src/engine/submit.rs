@@ -1,4 +1,4 @@
-//! What is checked before a group is queued.
+//! Checks on a group before it is queued.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Engine {
             let ready = self.prepare(sample, spec)?;
             longest = longest
                 .max(ready.max_tokens + ready.readout.as_ref().map_or(0, |readout| readout.room()));
-            // A sample's first draw may end its free text: then the opening follows at once.
+            // A sample's first draw may end its free text; the opening then follows at once.
             let opening = ready.readout.as_ref().map_or(0, |readout| readout.opening_room);
             first_tokens = first_tokens.max(ready.max_tokens.min(1) + opening);
             waiting.push_back(ready);

@@ -1,6 +1,6 @@
 //! A GGUF file's header: metadata, and the table of tensors.
 //!
-//! Every length is checked against what is left of the file before memory is reserved.
+//! Every length is checked against the rest of the file before memory is reserved.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,16 +14,16 @@ use super::types;
 use crate::error::LoadError;
 use crate::tensor::TensorInfo;
 
-/// Tensors have at most this many dimensions in the format.
+/// The format's maximum number of dimensions.
 const MAX_DIMENSIONS: u32 = 4;
 /// The format's default alignment of tensor data, in bytes.
 const DEFAULT_ALIGNMENT: u64 = 32;
 /// Versions of the format that can be read.
 const VERSIONS: [u32; 2] = [2, 3];
-/// Least bytes that a metadata entry or a tensor entry takes; bounds the counts in the header.
+/// Minimum size of a metadata entry or a tensor entry; bounds the counts in the header.
 const LEAST_ENTRY_BYTES: u64 = 12;
 
-/// What a file says of itself.
+/// A file's header.
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) metadata: Metadata,
@@ -32,7 +32,7 @@ pub(super) struct Header {
     pub(super) layout: MetadataLayout,
 }
 
-/// Where the metadata lies in the file.
+/// Position of the metadata in the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MetadataLayout {
     pub(super) entries: u64,
@@ -54,7 +54,7 @@ impl Header {
     }
 }
 
-/// The header's bytes, with what is left of them.
+/// The header's bytes, and how many are left.
 struct Source<'a> {
     reader: BufReader<&'a File>,
     position: u64,
@@ -153,7 +153,8 @@ impl Source<'_> {
         Ok((name, TensorInfo { dimensions, block_type, shard: 0, offset, bytes }))
     }
 
-    /// Makes offsets absolute and checks that every tensor lies inside the file, and that all have room there.
+    /// Makes offsets absolute and checks that every tensor is inside the file, and that the file has room for all of
+    /// them together.
     fn place(
         &self,
         tensors: &mut HashMap<String, TensorInfo>,
@@ -165,7 +166,7 @@ impl Source<'_> {
         if furthest_end > self.file_bytes {
             return Err(self.truncated(furthest_end));
         }
-        // Else a small file could ask for any amount of memory: tensor after tensor of the same bytes.
+        // Otherwise a small file could claim any amount of memory, with many tensors over the same bytes.
         let all = tensors.values().fold(0, |all: u64, info| all.saturating_add(info.bytes));
         if all > self.file_bytes - data_start {
             return Err(self.corrupt("its tensors overlap"));
@@ -217,7 +218,7 @@ impl Source<'_> {
         Ok(Value::Numbers(numbers))
     }
 
-    /// A text; bytes that are not UTF-8 are replaced, as other readers of the format do.
+    /// A string; bytes that are not UTF-8 are replaced, as other readers of the format do.
     fn text(&mut self) -> Result<String, LoadError> {
         let length = self.count("bytes of text", 1)?;
         let mut bytes = vec![0; length as usize];
@@ -228,7 +229,7 @@ impl Source<'_> {
         })
     }
 
-    /// A count of things of at least `least_bytes` each, which must fit what is left of the file.
+    /// A count of items of at least `least_bytes` each, which must fit in the rest of the file.
     fn count(&mut self, what: &str, least_bytes: u64) -> Result<u64, LoadError> {
         let count = self.u64()?;
         let end = count.checked_mul(least_bytes).and_then(|least| least.checked_add(self.position));

@@ -31,7 +31,7 @@ impl Metadata {
         Metadata { path, values }
     }
 
-    /// A size or count that must be there.
+    /// A required size or count.
     pub(crate) fn size(&self, key: &str) -> Result<usize, LoadError> {
         Ok(self.unsigned(key)?.ok_or_else(|| self.missing(key))? as usize)
     }
@@ -41,7 +41,7 @@ impl Metadata {
         Ok(self.unsigned(key)?.unwrap_or(default))
     }
 
-    /// A size or count that may be absent.
+    /// An optional size or count.
     pub(crate) fn unsigned(&self, key: &str) -> Result<Option<u64>, LoadError> {
         match self.values.get(key) {
             None => Ok(None),
@@ -51,7 +51,7 @@ impl Metadata {
         }
     }
 
-    /// A real number that must be there.
+    /// A required real number.
     pub(crate) fn float(&self, key: &str) -> Result<f64, LoadError> {
         self.float_or(key, f64::NAN)
             .and_then(|number| if number.is_nan() { Err(self.missing(key)) } else { Ok(number) })
@@ -62,7 +62,7 @@ impl Metadata {
         Ok(self.float_maybe(key)?.unwrap_or(default))
     }
 
-    /// A real number that may be absent.
+    /// An optional real number.
     pub(crate) fn float_maybe(&self, key: &str) -> Result<Option<f64>, LoadError> {
         match self.values.get(key) {
             None => Ok(None),
@@ -80,12 +80,12 @@ impl Metadata {
         }
     }
 
-    /// A text that must be there.
+    /// A required string.
     pub(crate) fn text(&self, key: &str) -> Result<&str, LoadError> {
         self.text_maybe(key)?.ok_or_else(|| self.missing(key))
     }
 
-    /// A text that may be absent.
+    /// An optional string.
     pub(crate) fn text_maybe(&self, key: &str) -> Result<Option<&str>, LoadError> {
         match self.values.get(key) {
             None => Ok(None),
@@ -94,7 +94,7 @@ impl Metadata {
         }
     }
 
-    /// A list of texts that must be there.
+    /// A required list of strings.
     pub(crate) fn texts(&self, key: &str) -> Result<&[String], LoadError> {
         match self.values.get(key) {
             None => Err(self.missing(key)),

@@ -1,29 +1,29 @@
 //! Models whose GGUF file was split: `NAME-00001-of-00003.gguf` and so on, each a GGUF file with some of the tensors.
 //!
-//! The first part has all metadata. Parts find each other by their names, and say in `split.no` and `split.count`
-//! who they are; both must agree.
+//! The first part has all metadata. Parts are found by file name, and `split.no` and `split.count` in each part must
+//! agree with its name.
 
 use std::path::{Path, PathBuf};
 
 use super::metadata::Metadata;
 use crate::error::LoadError;
 
-/// Parts that a model may have; bounds what a damaged file makes us look for.
+/// Maximum number of parts of a model; bounds the files that a damaged one makes us look for.
 const MOST_PARTS: u64 = 4096;
 const ENDING: &str = ".gguf";
 
-/// Where the parts of a model are.
+/// Name and number of one part of a model.
 #[derive(Debug, PartialEq, Eq)]
 struct PartName {
     folder: PathBuf,
-    /// All before `-00001-of-`.
+    /// Everything before `-00001-of-`.
     stem: String,
     /// From 1.
     number: u64,
     count: u64,
 }
 
-/// The parts that a first part asks for beside itself, in order; none when the file is whole.
+/// The other parts that a first part refers to, in order; empty if the file is not split.
 pub(super) fn further_parts(path: &Path, metadata: &Metadata) -> Result<Vec<PathBuf>, LoadError> {
     let count = metadata.unsigned_or("split.count", 1)?;
     if count <= 1 {
@@ -59,7 +59,7 @@ pub(super) fn further_parts(path: &Path, metadata: &Metadata) -> Result<Vec<Path
     Err(LoadError::MissingParts { path: path.to_owned(), count: count as usize, missing })
 }
 
-/// Checks that a further part is the one that its name says.
+/// Checks that a further part is the one that its name claims.
 pub(super) fn check_part(
     path: &Path,
     metadata: &Metadata,

@@ -1,4 +1,4 @@
-//! Split files, and files that are something else.
+//! Split files, and files that are not models.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -128,7 +128,8 @@ fn tensors_that_share_their_bytes_are_refused() {
     write_part(&path, &[], &["a", "b"]);
     assert!(GgufFile::open(&path).is_ok());
     let mut bytes = fs::read(&path).unwrap();
-    // Sixteen floats instead of four: all that there is, and b's in it. Before it: the header, the name, the rank.
+    // Sixteen floats instead of four: this covers the whole file, including b's data. Before it: the header, the name,
+    // the rank.
     let size = 24 + (8 + 1) + 4;
     bytes[size..size + 8].copy_from_slice(&16u64.to_le_bytes());
     fs::write(&path, bytes).unwrap();

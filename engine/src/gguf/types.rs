@@ -1,8 +1,8 @@
-//! The names of GGUF's weight types, so that one that cannot run is called what it is.
+//! The names of GGUF's weight types, for error messages about unsupported ones.
 
 use jury_kernels::blocks::BlockType;
 
-/// Names by code, as llama.cpp gives them; empty where a code was withdrawn.
+/// Names by code, as in llama.cpp; empty for withdrawn codes.
 const NAMES: [&str; 41] = [
     "F32",
     "F16",

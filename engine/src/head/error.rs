@@ -13,10 +13,10 @@ pub enum HeadError {
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The file is larger than any head.
+    /// The file is larger than any valid head.
     #[error("{path} has {bytes} bytes, a head has at most {most}")]
     TooLarge {
         /// The file.
@@ -26,7 +26,7 @@ pub enum HeadError {
         /// The limit.
         most: u64,
     },
-    /// The bytes are no head.
+    /// The bytes are not a head.
     #[error("not a head (safetensors, written by `jury train meta`): {0}")]
     NotAHead(String),
     /// Its parts contradict each other, or are out of range.
@@ -39,18 +39,18 @@ pub enum HeadError {
     WrongModel {
         /// Digest of its model, hex.
         bound_to: String,
-        /// Digest of the model at hand, hex.
+        /// Digest of the model in use, hex.
         served: String,
     },
-    /// It reads the states of another place.
+    /// It reads states taken at another place.
     #[error(
         "the head was trained on states at {trained_at}; here it would read those at {served}. \
          `jury train meta` trains the one, `jury train meta --backbone MODEL` the other"
     )]
     WrongPlace {
-        /// Where the states stood that it was trained on.
+        /// Where its training states were taken.
         trained_at: StatePlace,
-        /// Where those at hand stand.
+        /// Where the given states are taken.
         served: StatePlace,
     },
     /// It reads states of another width.
@@ -58,10 +58,10 @@ pub enum HeadError {
     WrongWidth {
         /// Numbers that it reads.
         reads: usize,
-        /// Numbers of the state at hand.
+        /// Numbers of the given state.
         found: usize,
     },
-    /// The state, or what comes of it, is not finite.
+    /// The state, or the score computed from it, is not finite.
     #[error("the state or its score is not a finite number")]
     NotANumber,
 }

@@ -1,13 +1,13 @@
-//! `head.safetensors`: what `jury train meta` writes and workers read.
+//! `head.safetensors`: written by `jury train meta`, read by workers.
 //!
 //! ```text
 //! metadata  "jury.head": {"format": 1, "name", "model_digest", "data_digest"?, "place"?} as JSON in one string
 //! tensors   mean [width]  deviation [width]  output.weight [width, or inner]  output.bias [1]
 //!           calibration [2]: slope, intercept
-//!           inner.weight [inner, width]  inner.bias [inner]      of an MLP alone
+//!           inner.weight [inner, width]  inner.bias [inner]      for an MLP only
 //! ```
 //!
-//! All numbers are F32. Equal heads give equal bytes.
+//! All numbers are F32. Equal heads give identical bytes.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,11 +20,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{Calibration, Head, HeadCard, HeadError, Network, Standardisation};
 
-/// The only key of the metadata: with several, their order in the file would be chance.
+/// The only key of the metadata: with several, their order in the file would be arbitrary.
 const KEY: &str = "jury.head";
 /// Version of the format.
 const FORMAT: u32 = 1;
-/// An inner layer of 4,096 over states of 16,384 numbers takes 256 MiB.
+/// Limit: an inner layer of 4,096 over states of 16,384 numbers takes 256 MiB.
 const MOST_BYTES: u64 = 257 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -40,7 +40,7 @@ impl Head {
     /// Reads a file.
     ///
     /// # Errors
-    /// A file that cannot be read, is too large, or is no sound head.
+    /// The file cannot be read, is too large, or is not a valid head.
     pub fn load(path: &Path) -> Result<(Head, Vec<u8>), HeadError> {
         let io = |source| HeadError::Io { path: path.to_owned(), source };
         let mut bytes = Vec::new();
@@ -54,10 +54,10 @@ impl Head {
         Ok((Head::from_bytes(&bytes)?, bytes))
     }
 
-    /// Reads the bytes of a file.
+    /// Parses the bytes of a file.
     ///
     /// # Errors
-    /// Bytes that are no sound head.
+    /// The bytes are not a valid head.
     pub fn from_bytes(bytes: &[u8]) -> Result<Head, HeadError> {
         let no_head = |why: String| HeadError::NotAHead(why);
         let (_, header) =
@@ -148,7 +148,7 @@ fn numbers(
     Ok(words.iter().map(|&word| f32::from_le_bytes(word)).collect())
 }
 
-/// A tensor of so many numbers.
+/// A tensor of exactly `N` numbers.
 fn fixed<const N: usize>(tensors: &SafeTensors<'_>, name: &str) -> Result<[f32; N], HeadError> {
     let found = numbers(tensors, name, 1)?;
     let wrong = |found: Vec<f32>| {

@@ -1,13 +1,13 @@
 //! The head of a scalar reward model: one weighted sum of the state at a conversation's last token.
 //!
-//! Published as `*ForSequenceClassification` with one label: a family's model without `lm_head`, and `score.weight`.
+//! Published as `*ForSequenceClassification` with one label: a family's model with `score.weight` instead of `lm_head`.
 
 use super::{HeadError, weighted_sum};
 use crate::error::LoadError;
 use crate::files::ModelFiles;
 use crate::model::{Reader, Shape};
 
-/// The weights of a scalar reward model's score.
+/// The weights of a scalar reward model's head.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScalarHead {
     weights: Vec<f32>,
@@ -16,7 +16,7 @@ pub struct ScalarHead {
 // === impl ScalarHead ===
 
 impl ScalarHead {
-    /// `None` for a model that gives probabilities of tokens.
+    /// `None` for a model that generates tokens.
     pub(crate) fn load(files: &ModelFiles, shape: &Shape) -> Result<Option<ScalarHead>, LoadError> {
         if !files.is_scalar() {
             return Ok(None);
@@ -25,10 +25,11 @@ impl ScalarHead {
         Ok(Some(ScalarHead { weights }))
     }
 
-    /// The model's logit, in f64 from the first number of the state to the last: equal states give equal bits.
+    /// The model's logit, summed in f64 from the first number of the state to the last, so that equal states give equal
+    /// bits.
     ///
     /// # Errors
-    /// A state of another width, or one that holds a number which is not finite.
+    /// The state has another width, or contains a number that is not finite.
     pub fn score(&self, state: &[f32]) -> Result<f64, HeadError> {
         if state.len() != self.weights.len() {
             return Err(HeadError::WrongWidth { reads: self.weights.len(), found: state.len() });

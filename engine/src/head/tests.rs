@@ -1,4 +1,4 @@
-//! What a head scores, and what is refused.
+//! Scores of heads, and what is rejected.
 
 use super::*;
 

@@ -8,14 +8,14 @@ use serde_json::{Map, Value};
 
 use crate::error::LoadError;
 
-/// No size of a model is larger. Sums of sizes and products of two cannot overflow.
+/// Maximum of any size of a model. Sums of sizes and products of two cannot overflow.
 const MOST_SIZE: u64 = 1 << 24;
 
 /// A JSON object of a model's folder, or an object in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     path: PathBuf,
-    /// What the object is called in error messages: empty, or ends with a dot.
+    /// Prefix of the object's fields in error messages: empty, or ends with a dot.
     prefix: String,
     fields: Map<String, Value>,
 }
@@ -59,7 +59,7 @@ impl Config {
         self.value(key).is_some()
     }
 
-    /// Whether the field is there, if only as `null`.
+    /// Whether the field is present, even as `null`.
     pub(crate) fn names(&self, key: &str) -> bool {
         self.fields.contains_key(key)
     }
@@ -69,7 +69,7 @@ impl Config {
         self.fields.keys().map(String::as_str)
     }
 
-    /// A size or count that must be there.
+    /// A required size or count.
     pub(crate) fn size(&self, key: &str) -> Result<usize, LoadError> {
         self.size_maybe(key)?.ok_or_else(|| self.missing(key))
     }
@@ -79,7 +79,7 @@ impl Config {
         Ok(self.size_maybe(key)?.unwrap_or(default))
     }
 
-    /// A size or count that may be absent.
+    /// An optional size or count.
     pub(crate) fn size_maybe(&self, key: &str) -> Result<Option<usize>, LoadError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         let size = value.as_u64().ok_or_else(|| self.mistyped(key))?;
@@ -89,7 +89,7 @@ impl Config {
         Ok(Some(size as usize))
     }
 
-    /// A real number that must be there.
+    /// A required real number.
     pub(crate) fn float(&self, key: &str) -> Result<f64, LoadError> {
         self.float_maybe(key)?.ok_or_else(|| self.missing(key))
     }
@@ -99,7 +99,7 @@ impl Config {
         Ok(self.float_maybe(key)?.unwrap_or(default))
     }
 
-    /// A real number that may be absent.
+    /// An optional real number.
     pub(crate) fn float_maybe(&self, key: &str) -> Result<Option<f64>, LoadError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         value.as_f64().map(Some).ok_or_else(|| self.mistyped(key))
@@ -111,18 +111,18 @@ impl Config {
         value.as_bool().ok_or_else(|| self.mistyped(key))
     }
 
-    /// A text that may be absent.
+    /// An optional string.
     pub(crate) fn text_maybe(&self, key: &str) -> Result<Option<&str>, LoadError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         value.as_str().map(Some).ok_or_else(|| self.mistyped(key))
     }
 
-    /// A text, where the field is one.
+    /// A string, if the field is one.
     pub(crate) fn text_if(&self, key: &str) -> Option<&str> {
         self.value(key)?.as_str()
     }
 
-    /// Whether the field is there with anything but `false` and what is empty.
+    /// Whether the field is present and neither `false` nor empty.
     pub(crate) fn asks_for(&self, key: &str) -> bool {
         self.value(key).is_some_and(|value| match value {
             Value::Bool(flag) => *flag,
@@ -133,7 +133,7 @@ impl Config {
         })
     }
 
-    /// A list of texts that may be absent.
+    /// An optional list of strings.
     pub(crate) fn texts_maybe(&self, key: &str) -> Result<Option<Vec<&str>>, LoadError> {
         let Some(value) = self.value(key) else { return Ok(None) };
         let texts = value.as_array().and_then(|items| items.iter().map(Value::as_str).collect());

@@ -1,18 +1,18 @@
-//! Names of tensors in folders, and what GGUF calls them.
+//! Names of tensors in folders, and their GGUF names.
 //!
 //! One expert of a layer is `blk.0.ffn_gate.7.weight`, as in the first GGUF files of such models; newer ones stack
 //! all experts of a layer in one tensor.
 
 use crate::model::Architecture;
 
-/// Where a text model's tensors may be: alone, or as a part of a model that sees pictures too.
+/// Prefixes of a text model's tensors: on its own, or as part of a vision model.
 const PREFIXES: [&str; 3] = ["language_model.model.", "model.language_model.", "model."];
 const HEADS: [&str; 2] = ["lm_head.weight", "language_model.lm_head.weight"];
 
 /// The head of a classifier.
 const SCORE: &str = "score.weight";
 
-/// Modules of a layer: a folder's name, and GGUF's.
+/// Modules of a layer: the name in folders, and GGUF's.
 const MODULES: [(&str, &str); 20] = [
     ("input_layernorm", "attn_norm"),
     ("self_attn.q_proj", "attn_q"),
@@ -35,7 +35,7 @@ const MODULES: [(&str, &str); 20] = [
     ("mlp.shared_experts.up_proj", "ffn_up_shexp"),
     ("mlp.shared_experts.down_proj", "ffn_down_shexp"),
 ];
-/// The same name means the norm before the feed-forward network, or Gemma's norm after attention.
+/// This name means the norm before the feed-forward network or, for Gemma, the norm after attention.
 const NORMS: [(&str, &str); 1] = [("post_attention_layernorm", "ffn_norm")];
 const POST_NORMS: [(&str, &str); 3] = [
     ("post_attention_layernorm", "post_attention_norm"),
@@ -43,7 +43,7 @@ const POST_NORMS: [(&str, &str); 3] = [
     ("post_feedforward_layernorm", "post_ffw_norm"),
 ];
 
-/// GGUF's name of a tensor; `None` for those that the engine has no use for.
+/// GGUF's name of a tensor; `None` for tensors that the engine does not use.
 pub(crate) fn canonical(architecture: Architecture, name: &str) -> Option<String> {
     if HEADS.contains(&name) {
         return Some("output.weight".to_owned());
@@ -73,8 +73,8 @@ pub(crate) fn canonical(architecture: Architecture, name: &str) -> Option<String
     Some(format!("blk.{layer}.{gguf}.{kind}"))
 }
 
-/// The name in a folder of a tensor that GGUF calls `name`: what a person looks for in the files. A model that sees pictures, too, may
-/// have a word before it.
+/// The name in a folder of the tensor that GGUF calls `name`, for error messages. In a model that also reads pictures
+/// it may have an additional prefix.
 pub(crate) fn published(architecture: Architecture, name: &str) -> String {
     match name {
         "output.weight" => return HEADS[0].to_owned(),

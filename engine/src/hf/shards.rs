@@ -1,8 +1,8 @@
 //! The safetensors files of a folder, mapped into memory.
 //!
-//! Headers are checked by the safetensors crate against the files' lengths: tensors lie inside their file, follow
-//! each other, and have the bytes that their shapes and types ask for. What is said of a file that ends early, or is not
-//! there, is said here, with its figures.
+//! The safetensors crate checks headers against the files' lengths: tensors are inside their file, follow each other,
+//! and have the sizes that their shapes and types require. Errors about truncated or missing files are made here, with
+//! exact numbers.
 
 #![allow(unsafe_code)] // Mapping a file is unsafe; see `Shard::open`.
 
@@ -16,11 +16,11 @@ use safetensors::tensor::{Dtype, Metadata, SafeTensorError, SafeTensors};
 use super::config::Config;
 use crate::error::LoadError;
 
-/// Of an index; the largest published ones have some megabytes.
+/// Limit for an index; the largest published ones have a few megabytes.
 const MOST_INDEX_BYTES: u64 = 256 << 20;
 /// The weights of a model in one file.
 const SINGLE: &str = "model.safetensors";
-/// Says which file has which tensor.
+/// Maps tensors to files.
 const INDEX: &str = "model.safetensors.index.json";
 /// A file starts with the length of its header, a u64.
 const LENGTH_BYTES: usize = 8;
@@ -34,14 +34,14 @@ pub(crate) struct Shard {
     header: Metadata,
 }
 
-/// A tensor as the file describes it.
+/// A tensor's entry in a file's header.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) dtype: Dtype,
     /// The contiguous dimension last.
     pub(crate) shape: Vec<usize>,
-    /// From the start of the file.
+    /// In bytes, from the start of the file.
     pub(crate) offset: usize,
     pub(crate) bytes: usize,
 }
@@ -58,7 +58,7 @@ pub(super) fn open_all(folder: &Path) -> Result<Vec<Shard>, LoadError> {
     let mut names = Vec::new();
     for tensor in map.keys() {
         let name = map.text_maybe(tensor)?.unwrap_or_default();
-        // A name and nothing else: an index must not lead out of its folder.
+        // A bare file name: an index must not point outside its folder.
         if Path::new(name).file_name().is_none_or(|file| file != name) {
             return Err(index.corrupt(format!("{tensor} is in a file called {name:?}")));
         }
@@ -93,8 +93,8 @@ impl Shard {
             return Err(corrupt(path.to_owned(), "not a file"));
         }
         let file = File::open(path).map_err(io)?;
-        // SAFETY: the map is only read, as bytes, and lives as long as loading takes. Changing a model's files
-        // meanwhile is as forbidden as it is for every other program that maps them.
+        // SAFETY: the map is only read, as bytes, and lives no longer than loading. Changing a model's files meanwhile
+        // is forbidden, as for every other program that maps them.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         let (header_bytes, header) =
             SafeTensors::read_metadata(&map).map_err(|error| damaged(path, &map, &error))?;
@@ -121,13 +121,13 @@ impl Shard {
         self.header.tensors().into_iter().map(entry).collect()
     }
 
-    /// Bytes of the file; the range is an [`Entry`]'s.
+    /// Bytes of the file; the range must be an [`Entry`]'s.
     pub(crate) fn bytes(&self, offset: usize, bytes: usize) -> &[u8] {
         &self.map[offset..offset + bytes]
     }
 }
 
-/// What is wrong with a file that the safetensors crate refuses.
+/// Explains what is wrong with a file that the safetensors crate rejects.
 fn damaged(path: &Path, file: &[u8], error: &SafeTensorError) -> LoadError {
     let needed_bytes = match error {
         SafeTensorError::HeaderTooSmall => Some(LENGTH_BYTES as u64),
@@ -148,12 +148,12 @@ fn damaged(path: &Path, file: &[u8], error: &SafeTensorError) -> LoadError {
     }
 }
 
-/// Where the header says that it ends.
+/// Where the header ends, according to its length field.
 fn header_end(file: &[u8]) -> Option<u64> {
     u64::from_le_bytes(*file.first_chunk::<LENGTH_BYTES>()?).checked_add(LENGTH_BYTES as u64)
 }
 
-/// Where a header that is sound says that the last tensor ends.
+/// Where the last tensor ends, according to a valid header.
 fn tensors_end(file: &[u8]) -> Option<u64> {
     let end = header_end(file)?;
     let header = file.get(LENGTH_BYTES..usize::try_from(end).ok()?)?;

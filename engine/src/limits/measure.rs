@@ -1,4 +1,4 @@
-//! Measuring what the machine can do.
+//! Measures what the machine can do.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -8,21 +8,21 @@ use crate::machine;
 use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::peak::{Floats, Integers, Operand, read_all};
 
-/// Time for each window of arithmetic; the best of [`WINDOWS`] counts. Short, so that on a machine with other work one
-/// of them is likely to be undisturbed.
+/// Time for each window of arithmetic; the best of [`WINDOWS`] counts. Short, so that on a busy machine one of them is
+/// likely to be undisturbed.
 const WINDOW: Duration = Duration::from_millis(15);
 /// Windows of arithmetic, and passes over memory.
 const WINDOWS: usize = 16;
-/// Passes between two looks at the clock: some ten microseconds.
+/// Passes between two reads of the clock: some tens of microseconds.
 const PASSES: u64 = 16;
-/// Times that the last cache level fits into the memory that is read.
+/// Size of the memory that is read, in multiples of the last cache level.
 const CACHES: u64 = 4;
-/// Least memory that is read, in bytes, where the cache's size is unknown or small.
+/// Minimum memory to read, in bytes, if the cache's size is unknown or small.
 const LEAST_READ_BYTES: u64 = 256 << 20;
-/// Most memory that is read, in bytes: filling it takes time too.
+/// Maximum memory to read, in bytes: filling it takes time as well.
 const MOST_READ_BYTES: u64 = 1 << 30;
 
-/// Measures for about a second, with so many threads at once. Everything else that runs makes the result smaller.
+/// Measures for about a second, with `threads` threads at once. Any other load on the machine lowers the result.
 pub fn measure(threads: usize) -> Limits {
     let threads = threads.max(1);
     let (integers, floats) = (Integers::detect(), Floats::detect());
@@ -37,7 +37,7 @@ pub fn measure(threads: usize) -> Limits {
     }
 }
 
-/// Operations a second in the best window.
+/// Operations per second in the best window.
 fn arithmetic(threads: usize, work: impl Fn(&Operand) -> u64 + Sync) -> f64 {
     best(threads, |_thread| {
         let operand = Operand::ones();
@@ -53,7 +53,7 @@ fn arithmetic(threads: usize, work: impl Fn(&Operand) -> u64 + Sync) -> f64 {
     })
 }
 
-/// Bytes a second in the best pass.
+/// Bytes per second in the best pass.
 fn memory(threads: usize) -> f64 {
     let level = SimdLevel::detect();
     let room = machine::available_memory_bytes() / 4;
@@ -61,7 +61,7 @@ fn memory(threads: usize) -> f64 {
     let bytes = wanted.clamp(LEAST_READ_BYTES, MOST_READ_BYTES).min(room);
     let words = (bytes as usize / threads / 8).max(1);
     best(threads, |_thread| {
-        // Written by the thread that will read it: on large machines that is the memory next to it.
+        // Written by the thread that will read it, which on NUMA machines places it in that thread's local memory.
         let memory = vec![1_u64; words];
         move || {
             let mut sum = 0;
@@ -72,8 +72,8 @@ fn memory(threads: usize) -> f64 {
     })
 }
 
-/// Lets all threads do the same work [`WINDOWS`] times, always starting together; gives the best sum of their work by
-/// the time until the last was done.
+/// Runs the same work on all threads [`WINDOWS`] times, starting together each time; returns the best ratio of the
+/// summed work to the time until the last thread finished.
 fn best<W: FnMut() -> f64>(threads: usize, prepare: impl Fn(usize) -> W + Sync) -> f64 {
     let barrier = Barrier::new(threads);
     let windows_of = |thread: usize| -> Vec<(Instant, Instant, f64)> {
@@ -90,7 +90,7 @@ fn best<W: FnMut() -> f64>(threads: usize, prepare: impl Fn(usize) -> W + Sync) 
         let spawned: Vec<_> =
             (1..threads).map(|thread| scope.spawn(move || windows_of(thread))).collect();
         let mut all = vec![windows_of(0)];
-        // A thread that panicked leaves the others at the barrier: nothing in it can.
+        // A panicking thread would leave the others waiting at the barrier, but nothing in it can panic.
         all.extend(spawned.into_iter().filter_map(|thread| thread.join().ok()));
         all
     });
@@ -104,7 +104,7 @@ fn best<W: FnMut() -> f64>(threads: usize, prepare: impl Fn(usize) -> W + Sync) 
     (0..WINDOWS).filter_map(rate).fold(0.0, f64::max)
 }
 
-/// Size of the largest cache that the system tells of.
+/// Size of the largest cache that the system reports.
 fn last_cache_bytes() -> Option<u64> {
     let size = |index: u32| {
         let path = format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size");

@@ -1,8 +1,8 @@
-//! Several prompts whose samples decode together from their first token on.
+//! Measures several prompts whose samples decode together from their first token on.
 //!
-//! Groups that are submitted at once get ready one after the other, and early ones decode beside the prefill of later ones, or are
-//! done before the last is ready: their rate would be that of no batch in particular. So the prompts are computed first, alone;
-//! the groups then find them in the cache.
+//! Groups submitted at once become ready one after the other. Early ones would decode while later ones are prefilled,
+//! or finish before the last is ready, so their rate would not be that of any particular batch. Therefore the prompts
+//! are first computed alone, and the groups then find them in the cache.
 
 use std::time::Instant;
 
@@ -12,7 +12,8 @@ use crate::event::{Counters, Event};
 use crate::model::kv::PAGE_TOKENS;
 use crate::request::{Group, SampleSpec};
 
-/// Runs the workloads together: all prompts from a cold cache, then all samples. Of the timing, the time between them is left out.
+/// Runs the workloads together: all prompts from a cold cache, then all samples. The time between the two is not
+/// counted.
 ///
 /// # Errors
 /// See [`MeasureError`].
@@ -59,7 +60,7 @@ pub fn run_together(engine: &mut Engine, workloads: &[Workload]) -> Result<Timin
     let asked: u64 = workloads.iter().map(|work| (work.samples * work.generated) as u64).sum();
     let before = decoded(&ready, &prefilled);
     let after = decoded(&end, &ready);
-    // Where nothing had been decoded, the first tokens come out of the prompts' logits.
+    // If nothing had been decoded yet, the first tokens come from the prompts' logits.
     let samples: u64 = workloads.iter().map(|work| work.samples as u64).sum();
     let first_tokens = if before == 0 { samples } else { 0 };
     Ok(Timing {
@@ -72,7 +73,8 @@ pub fn run_together(engine: &mut Engine, workloads: &[Workload]) -> Result<Timin
     })
 }
 
-/// The proof: prompts were computed once, then found but for their last pages, and no sample waited.
+/// Checks that prompts were computed once, then found in the cache except for their last pages, and that no sample
+/// waited.
 fn check(
     begin: &Counters,
     prefilled: &Counters,

@@ -1,4 +1,4 @@
-//! A merged folder: one file of safetensors, and everything else of the base's folder.
+//! Writes a merged folder: one file of safetensors, and copies of the base folder's other files.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use safetensors::tensor::Dtype;
 
 const WEIGHTS: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
-/// Files of weights in whatever form: what the merged file takes the place of.
+/// Extensions of weight files in any format, which the merged file replaces.
 const WEIGHT_ENDINGS: [&str; 7] =
     [".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".gguf", ".pt", ".pth"];
 /// Headers are padded to it, so that tensors are aligned.
@@ -71,7 +71,7 @@ pub(super) fn write(
     Ok(Merged { weights, tensors: entries.len(), changed, bytes })
 }
 
-/// Makes the folder, or takes an empty one: what is there may be all that somebody has.
+/// Creates the folder, or uses an empty one: existing files might be someone's only copy.
 fn make(out: &Path) -> Result<(), MergeError> {
     let failed = |source| MergeError::Write { path: out.to_owned(), source };
     std::fs::create_dir_all(out).map_err(failed)?;
@@ -82,7 +82,7 @@ fn make(out: &Path) -> Result<(), MergeError> {
     Ok(())
 }
 
-/// Settings, tokenizer, template, licence: whatever lies in the folder and is no weights.
+/// Copies settings, tokenizer, template, licence: everything in the folder except weights.
 fn copy_beside(from: &Path, to: &Path, float_type: Option<FloatType>) -> Result<(), MergeError> {
     let failed = |source| MergeError::Write { path: to.to_owned(), source };
     for entry in std::fs::read_dir(from).map_err(failed)? {
@@ -106,7 +106,7 @@ fn copy_beside(from: &Path, to: &Path, float_type: Option<FloatType>) -> Result<
     Ok(())
 }
 
-/// The settings with another type of weights, under the name that they had for it.
+/// The settings with another weight type, in whichever fields already name one.
 fn with_type(config: &[u8], float_type: FloatType) -> Vec<u8> {
     let Ok(Value::Object(mut config)) = serde_json::from_slice(config) else {
         return config.to_vec();
@@ -125,7 +125,7 @@ fn with_type(config: &[u8], float_type: FloatType) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Floats get the type that is asked for; whatever else is there stays.
+/// Floats get the requested type; other types stay.
 fn stored_type(entry: &Entry, float_type: Option<FloatType>) -> Dtype {
     match float_type {
         Some(FloatType::Bf16) if block_type(entry.dtype).is_some() => Dtype::BF16,

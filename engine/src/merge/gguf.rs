@@ -1,4 +1,4 @@
-//! A merged GGUF file: the base's metadata and tensors byte for byte, but for the adapted matrices.
+//! Writes a merged GGUF file: the base's metadata and tensors byte for byte, except the adapted matrices.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::tensor::TensorInfo;
 use half::f16;
 use jury_kernels::blocks::BlockType;
 
-/// The version of the format that is written; 2, which is read as well, has the same layout.
+/// The version of the format that is written; version 2, which can also be read, has the same layout.
 const VERSION: u32 = 3;
 /// Weights of a Q8_0 block.
 const BLOCK: usize = 32;
@@ -74,13 +74,13 @@ pub(super) fn write(
             }
         }
     }
-    // As llama.cpp writes files: the last tensor is padded as well.
+    // llama.cpp pads the last tensor as well.
     to.pad(raw.alignment)?;
     let bytes = to.finish()?;
     Ok(Merged { weights: out.to_owned(), tensors: tensors.len(), changed, bytes })
 }
 
-/// Q8_0, where rows are whole blocks.
+/// Q8_0, if rows are whole blocks.
 fn merged_type(inputs: usize) -> BlockType {
     if inputs.is_multiple_of(BLOCK) { BlockType::Q8_0 } else { BlockType::F16 }
 }
@@ -92,7 +92,7 @@ fn stored(kind: BlockType, weights: &[f32]) -> Vec<u8> {
     }
 }
 
-/// A block of Q8_0, as llama.cpp rounds: a scale in f16, and codes by the scale before it was rounded.
+/// A Q8_0 block, rounded as in llama.cpp: a scale in f16, and codes computed with the unrounded scale.
 fn block(weights: &[f32]) -> [u8; 2 + BLOCK] {
     let most = weights.iter().fold(0.0f32, |most, weight| most.max(weight.abs()));
     let scale = most / 127.0;

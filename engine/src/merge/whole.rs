@@ -1,4 +1,4 @@
-//! Files that get their name when they are whole.
+//! Files that get their final name only when complete.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::MergeError;
 
-/// A file being written, beside the place that it will have.
+/// A file being written under a temporary name beside its final path.
 pub(super) struct NewFile {
     place: PathBuf,
     partial: PathBuf,
@@ -32,13 +32,13 @@ impl NewFile {
         self.with(|writer| writer.write_all(bytes))
     }
 
-    /// Zeros up to a multiple of `alignment` bytes.
+    /// Appends zeros up to a multiple of `alignment` bytes.
     pub(super) fn pad(&mut self, alignment: u64) -> Result<(), MergeError> {
         let missing = self.written.next_multiple_of(alignment) - self.written;
         self.write(&vec![0; missing as usize])
     }
 
-    /// Everything is on the disk and has its name; tells the size.
+    /// Flushes the file to disk and gives it its final name; returns the size.
     pub(super) fn finish(mut self) -> Result<u64, MergeError> {
         self.with(|writer| {
             writer.flush()?;
@@ -61,7 +61,7 @@ impl NewFile {
 }
 
 impl Drop for NewFile {
-    /// What did not become whole is removed; a write that failed has told why.
+    /// Removes an incomplete file; a failed write has already reported its error.
     fn drop(&mut self) {
         if let Some(writer) = self.writer.take() {
             drop(writer.into_parts());

@@ -1,6 +1,6 @@
-//! The nucleus: the fewest of the heaviest tokens that together have a share of all weight (top-p).
+//! The nucleus (top-p): the fewest of the most probable tokens whose total weight reaches a share of all weight.
 //!
-//! Tokens that cannot belong to it are dropped by a bound first, and of the rest only the heaviest are ordered, a few at
+//! Tokens that cannot belong to it are first dropped by a bound, and only the heaviest of the rest are sorted, a few at
 //! a time.
 
 use jury_kernels::cpu::SimdLevel;
@@ -8,7 +8,7 @@ use jury_kernels::cpu::rows::{SEARCH_BLOCK, blocks_with};
 
 /// The tokens of the nucleus, in ascending order.
 pub(super) fn nucleus(level: SimdLevel, weights: &[f32], top_p: f64, total: f64) -> Vec<usize> {
-    // All tokens below this bound together weigh less than what the nucleus leaves out.
+    // All tokens below this bound together weigh less than the share that the nucleus leaves out.
     let bound = ((1.0 - top_p) * total / weights.len() as f64) as f32;
     let mut blocks = Vec::new();
     blocks_with(level, weights, bound, &mut blocks);
@@ -27,7 +27,7 @@ pub(super) fn nucleus(level: SimdLevel, weights: &[f32], top_p: f64, total: f64)
     kept
 }
 
-/// A token and its weight (zero or more), ordered by weight, then by token from the last to the first.
+/// A token and its non-negative weight, ordered by weight, then by descending token id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate(u64);
 
@@ -35,7 +35,7 @@ struct Candidate(u64);
 
 impl Candidate {
     fn new(token: usize, weight: f32) -> Candidate {
-        // Weights compare as their bits do.
+        // Non-negative floats compare like their bits.
         Candidate(u64::from(weight.to_bits()) << 32 | u64::from(!(token as u32)))
     }
 
@@ -48,7 +48,7 @@ impl Candidate {
     }
 }
 
-/// Brings the heaviest candidates to the front, in order; gives how many of them weigh as much as wanted.
+/// Moves the heaviest candidates to the front, in order; returns how many of them reach the wanted weight.
 fn heaviest(candidates: &mut [Candidate], wanted: f64) -> usize {
     const FIRST: usize = 32;
     let by_weight = |a: &Candidate, b: &Candidate| b.cmp(a);

@@ -13,7 +13,7 @@ use jury_kernels::cuda::{CudaError, MOST_SEATS, Output, Role, Routing, SeatInput
 // === impl CardModel ===
 
 impl CardModel {
-    /// To the normed rows of the next layer, if there is one.
+    /// Up to the normalised rows that enter the next layer, if there is one.
     pub(super) fn feed(
         &self,
         layer: &Layer,
@@ -54,7 +54,7 @@ impl CardModel {
         self.multiply(&products.down, &weights.down, hidden, rows, joined)
     }
 
-    /// Each row's experts, to its row of the stream.
+    /// Adds the outputs of each row's experts to the stream.
     fn feed_experts(&self, weights: &ExpertWeights, extent: Extent) -> Result<(), CudaError> {
         let settings = &weights.settings;
         let (kernels, buffers, shape) = (&self.kernels, &self.buffers, &self.shape);

@@ -5,7 +5,7 @@ use crate::model::attention::SequenceRows;
 use crate::model::forward::Row;
 use crate::request::Sampling;
 
-/// Pages are handed out in order; those of a list of tokens hold `tokens` each at most.
+/// Pages are handed out in order; each page of a list of tokens holds at most `tokens`.
 fn segments(tokens: usize, page_tokens: usize, next_page: &mut u32) -> Vec<Segment> {
     (0..tokens)
         .step_by(page_tokens)
@@ -28,7 +28,7 @@ fn row(position: usize, segments: &[Segment], first: usize) -> Row {
     panic!("position {position} has no slot");
 }
 
-/// A group of samples: its prompt's length, and each sample's own tokens, of which the last so many are computed now.
+/// A group of samples: its prompt's length, and each sample's own tokens, with how many of the last are computed now.
 #[derive(Debug, Clone)]
 struct Samples {
     prompt: usize,
@@ -81,7 +81,7 @@ fn cut(per_kv: usize, shares: bool) -> Cut {
     Cut { per_kv, most_ranges: 16, shares }
 }
 
-/// For every row and head of one key head: the ranges of tokens that it meets, as (begin, end, part).
+/// For every row and head of one key head: the ranges of tokens that it attends to, as (begin, end, part).
 fn met(tables: &Tables, per_kv: usize) -> Vec<Vec<(u32, u32, u32)>> {
     let mut met = vec![Vec::new(); tables.tokens.len() * per_kv];
     for task in &tables.tasks {
@@ -133,7 +133,7 @@ proptest! {
             }
             prop_assert!(next > position, "row {} sees {} tokens only", row, next);
             if row < tables.sample_rows {
-                // The merge finds them in the order of their tokens.
+                // The merge reads them in the order of their tokens.
                 let own = tables.parts[row];
                 let shared = (0..own.shared_count).map(|i| own.shared + i * own.shared_stride);
                 let listed = shared.chain((0..own.own_count).map(|i| own.own + i * own.own_stride));
@@ -210,7 +210,7 @@ fn what_is_asked_stands_beside_its_row() {
     let outs: Vec<(u32, u32)> =
         tables.questions.iter().map(|asked| (asked.row, asked.out)).collect();
     assert_eq!(outs, [(1, 0), (2, 3)]);
-    // Sets that are the same are sent once.
+    // Equal sets are sent once.
     assert_eq!(tables.members, [9, 5, 6, 7]);
     assert_eq!(tables.sets, [[0, 1], [1, 3], [1, 3], [0, 1], [1, 3], [1, 3]]);
 }

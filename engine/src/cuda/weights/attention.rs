@@ -11,22 +11,22 @@ use jury_kernels::cuda::Buffer;
 /// Attention of one layer.
 #[derive(Debug)]
 pub(crate) struct Attention {
-    /// (Queries, keys, values) x width; of latent attention (queries, latent vector, turned part of the key) x width.
+    /// (Queries, keys, values) x width; for latent attention (queries, latent vector, rotated part of the key) x width.
     pub(crate) projections: Weight,
     pub(crate) heads: HeadWeights,
     /// Width x heads' values.
     pub(crate) output: Weight,
 }
 
-/// What lies between the projections and the output.
+/// What comes between the projections and the output.
 #[derive(Debug)]
 pub(crate) enum HeadWeights {
-    /// Keys and values of their own for every head, or for some heads together.
+    /// Separate keys and values for every head, or for groups of heads.
     Own(OwnHeads),
     Latent(LatentWeights),
 }
 
-/// What is added to queries, keys and values, and norms of single heads, where a family has them.
+/// Biases of queries, keys and values, and norms of single heads, if the family has them.
 #[derive(Debug)]
 pub(crate) struct OwnHeads {
     pub(crate) bias: Option<Buffer<f32>>,
@@ -38,11 +38,11 @@ pub(crate) struct OwnHeads {
 #[derive(Debug)]
 pub(crate) struct LatentWeights {
     pub(crate) sizes: Latent,
-    /// Of the latent vector.
+    /// Norm of the latent vector.
     pub(crate) norm: Buffer<f32>,
-    /// For every head: its query's part that is not turned to rank elements.
+    /// For every head: maps its query's unrotated part to rank elements.
     pub(crate) key_up: Stack,
-    /// For every head: its attended latent vector to its values.
+    /// For every head: maps its attended latent vector to its values.
     pub(crate) value_up: Stack,
 }
 
@@ -137,7 +137,7 @@ impl LatentWeights {
             let key_up = upload.rounded(&keys, nope_size, heads * rank)?;
             (key_up, upload.rounded(&values, rank, heads * value_size)?)
         } else {
-            // One matrix makes all heads' keys and values; queries go through the keys' the other way.
+            // One matrix makes all heads' keys and values; queries are multiplied with the transpose of the keys' part.
             let both =
                 TensorRows::matrix(name("attn_kv_b"), rank, heads * (nope_size + value_size));
             let of = |skipped: usize, size: usize| -> Vec<TensorRows> {

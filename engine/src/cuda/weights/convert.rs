@@ -1,11 +1,11 @@
-//! Rows of a tensor as the card keeps them, converted by all threads of the host: a large model has billions of weights.
+//! Converts a tensor's rows to the card's types, on all threads of the host: a large model has billions of weights.
 
 use jury_kernels::blocks::BlockType;
 use jury_kernels::cuda::{Bf16, quantise_eight};
 
 use crate::machine;
 
-/// Rows of one type, as the file has them.
+/// Rows of one type, as stored in the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FileRows<'a> {
     pub(super) kind: BlockType,
@@ -16,7 +16,7 @@ pub(super) struct FileRows<'a> {
 // === impl FileRows ===
 
 impl FileRows<'_> {
-    /// Rounds them to bfloat16, a number of `out` each, and says whether all are finite then.
+    /// Rounds them to bfloat16, one number per element of `out`; returns whether all are finite after rounding.
     pub(super) fn round(self, out: &mut [Bf16]) -> bool {
         self.by_threads(machine::threads(), out, &mut [(); 0], &|row, out, _| {
             out.iter_mut().zip(row).for_each(|(to, &from)| *to = Bf16::from_f32(from));
@@ -24,7 +24,7 @@ impl FileRows<'_> {
         })
     }
 
-    /// Rounds them to 8 bits: a byte for each number, and a scale for every 128 inputs of a row. Says whether all
+    /// Rounds them to 8 bits: one byte per number, and one scale for every 128 inputs of a row. Returns whether all
     /// were finite.
     pub(super) fn quantise(self, bytes: &mut [u8], scales: &mut [f32]) -> bool {
         self.by_threads(machine::threads(), bytes, scales, &|row, bytes, scales| {
@@ -33,7 +33,8 @@ impl FileRows<'_> {
         })
     }
 
-    /// Calls `put` with every row's floats and its equal shares of both outputs. Whether it always said yes.
+    /// Calls `put` with every row's floats and the matching parts of both outputs. Returns whether all calls returned
+    /// true.
     fn by_threads<A: Send, B: Send>(
         self,
         threads: usize,
@@ -69,7 +70,7 @@ impl FileRows<'_> {
                 others.push(scope.spawn(|| convert(part, a, b)));
             }
             let all = convert(bytes, first, second);
-            // A panic there is ours, too.
+            // A panic in another thread becomes ours.
             others.into_iter().fold(all, |all, other| {
                 all & other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             })
@@ -83,7 +84,7 @@ mod tests {
 
     const INPUTS: usize = 12;
 
-    /// Seven rows in f32, as a file has them.
+    /// Seven rows in f32, as stored in a file.
     fn file(odd: Option<f32>) -> (Vec<f32>, Vec<u8>) {
         let mut floats: Vec<f32> = (0..7 * INPUTS).map(|index| index as f32 / 7.0 - 5.3).collect();
         if let (Some(odd), Some(last)) = (odd, floats.last_mut()) {

@@ -23,7 +23,7 @@ pub(crate) struct Gated {
     pub(crate) down: Weight,
 }
 
-/// Networks of which a token meets some.
+/// Networks of which each token uses a few.
 #[derive(Debug)]
 pub(crate) struct ExpertWeights {
     pub(crate) settings: Experts,
@@ -33,7 +33,7 @@ pub(crate) struct ExpertWeights {
     pub(crate) gate_up: Stack,
     /// For every expert width x hidden.
     pub(crate) down: Stack,
-    /// Sees every token.
+    /// Used by every token.
     pub(crate) shared: Option<Gated>,
 }
 

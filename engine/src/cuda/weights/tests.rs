@@ -1,4 +1,4 @@
-//! What a model's files become on a card, which is emulated.
+//! What a model's files become on an emulated card.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::files::ModelFiles;
 use crate::model::Shape;
 use jury_kernels::cuda::{Buffer, Card, Plain};
 
-/// All matrices of a model's layers, as they lie on the card.
+/// All matrices of a model's layers, as stored on the card.
 pub(crate) fn layers_on_a_card(files: &ModelFiles, kind: CardWeights) -> Vec<Vec<u32>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let made = Command::new(root.join("scripts/emulated-cuda")).output().unwrap();

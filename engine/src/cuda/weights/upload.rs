@@ -1,4 +1,4 @@
-//! Tensors on their way to the card, in pieces: the host never holds more than a few of them.
+//! Copies tensors to the card in pieces, so that the host never holds more than a few of them.
 
 use std::ops::Range;
 
@@ -28,7 +28,7 @@ pub(super) struct Upload<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct TensorRows {
     name: String,
-    /// Of the whole tensor, inputs first.
+    /// Sizes of the whole tensor, inputs first.
     dimensions: Vec<usize>,
     rows: Range<usize>,
 }
@@ -79,7 +79,7 @@ impl<'a> Upload<'a> {
         floats.map(|floats| self.floats(&floats)).transpose()
     }
 
-    /// A matrix of `outputs` rows, kept as was asked for: the tensors, one below the other, and zeros below them.
+    /// A matrix of `outputs` rows in the requested type: the tensors one below the other, then zeros.
     pub(super) fn matrix(
         &mut self,
         tensors: &[TensorRows],
@@ -92,7 +92,7 @@ impl<'a> Upload<'a> {
         }
     }
 
-    /// The same of `count` matrices that are multiplied one by one, `outputs` rows in all.
+    /// The same for `count` matrices that are multiplied one by one, with `outputs` rows in total.
     pub(super) fn stack(
         &mut self,
         tensors: &[TensorRows],
@@ -135,7 +135,7 @@ impl<'a> Upload<'a> {
         Ok(Weight::Rounded { weights, outputs, inputs })
     }
 
-    /// Tensors of `inputs` rows each, turned over, one below the other, in bfloat16: `outputs` rows in all.
+    /// Tensors of `inputs` rows each, transposed, one below the other, in bfloat16: `outputs` rows in total.
     pub(super) fn turned(
         &mut self,
         tensors: &[TensorRows],
@@ -166,7 +166,7 @@ impl<'a> Upload<'a> {
         Ok(Weight::Rounded { weights, outputs, inputs })
     }
 
-    /// In 8 bits; each of the `count` matrices has its scales together.
+    /// In 8 bits; the scales of each of the `count` matrices are contiguous.
     fn eight(
         &mut self,
         tensors: &[TensorRows],
@@ -215,7 +215,7 @@ impl<'a> Upload<'a> {
         buffer.map_err(|error| self.failed(&error))
     }
 
-    /// Visits a tensor's rows in pieces, with their type and number of elements; `put` says whether all are finite.
+    /// Visits a tensor's rows in pieces, with their type and number of elements; `put` returns whether all are finite.
     fn each_piece(
         &mut self,
         tensor: &TensorRows,
@@ -237,7 +237,7 @@ impl<'a> Upload<'a> {
         Ok(())
     }
 
-    /// Room for so many floats.
+    /// Room for `elements` floats.
     fn read_to(&mut self, elements: usize) -> &mut [f32] {
         self.floats.resize(elements, 0.0);
         &mut self.floats
@@ -253,7 +253,8 @@ impl<'a> Upload<'a> {
     }
 }
 
-/// Whether bfloat16 numbers, lower bytes first, are all finite. Looks at all of them: without branches that is as fast as memory.
+/// Whether bfloat16 numbers, little-endian, are all finite. It checks all of them: without branches this runs at memory
+/// speed.
 fn are_finite(bytes: &[u8]) -> bool {
     const EXPONENT: u16 = 0x7f80;
     let odd = |&two: &[u8; 2]| u16::from(u16::from_le_bytes(two) & EXPONENT == EXPONENT);

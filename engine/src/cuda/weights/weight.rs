@@ -7,7 +7,7 @@ use jury_kernels::cuda::{Bf16, Buffer, EightMatrix, Matrices, Matrix, Weights};
 pub(crate) enum Weight {
     /// In bfloat16.
     Rounded { weights: Buffer<Bf16>, outputs: usize, inputs: usize },
-    /// In 8 bits, with the scales of all outputs for every 128 inputs; of a [`Stack`], matrix by matrix.
+    /// In 8 bits, with the scales of all outputs for every 128 inputs; for a [`Stack`], matrix by matrix.
     Eight { bytes: Buffer<u8>, scales: Buffer<f32>, outputs: usize, inputs: usize },
 }
 
@@ -18,7 +18,7 @@ pub(crate) struct Stack {
     pub(crate) count: usize,
 }
 
-/// A weight, for a product.
+/// Borrowed weights, for a product.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum WeightView<'a> {
     Rounded(Matrix<'a>),

@@ -1,4 +1,4 @@
-//! Attention of a cluster against sums written out row by row.
+//! Compares a cluster's attention with sums written out row by row.
 
 #![allow(clippy::unwrap_used)] // Tests may.
 
@@ -48,7 +48,7 @@ fn expected(query: &[f32], keys: &[f32], values: &[f32], seen: &[u32]) -> Vec<f3
 fn every_row_sees_the_shared_tokens_and_its_own_up_to_its_position_and_in_its_window() {
     let device = Device::Cpu;
     let shared = vec![Segment { page: 2, tokens: 64 }, Segment { page: 0, tokens: 7 }];
-    // Uneven sequences, one with two rows, in a batch whose first row belongs to somebody else.
+    // Uneven sequences, one with two rows, in a batch whose first row belongs to another cluster.
     let sequence = |rows, page, tokens| SequenceRows { rows, own: vec![Segment { page, tokens }] };
     let sequences = vec![sequence(1..2, 1, 3), sequence(2..4, 3, 11), sequence(4..5, 4, 1)];
     let positions = [0, 71 + 2, 71 + 9, 71 + 10, 71];

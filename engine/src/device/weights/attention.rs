@@ -1,4 +1,4 @@
-//! The matrices of one layer's attention, but for its output.
+//! The matrices of one layer's attention, except its output.
 
 use candle_core::quantized::QMatMul;
 use candle_core::{Result, Tensor};
@@ -86,7 +86,7 @@ impl LatentAttention {
     }
 }
 
-/// The matrices of single heads, stacked in the file as two tensors or interleaved as one.
+/// The matrices of single heads, which files store stacked as two tensors or interleaved as one.
 fn load_up(loader: &Loader<'_>, layer: usize, sizes: Latent) -> Loaded<(Tensor, Tensor)> {
     let Latent { rank, nope_size, value_size, .. } = sizes;
     let name = |part: &str| format!("blk.{layer}.{part}.weight");

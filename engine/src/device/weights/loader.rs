@@ -11,10 +11,10 @@ use crate::files::ModelFiles;
 use crate::model::{Reader, Shape};
 use jury_kernels::blocks::BlockType;
 
-/// What loading gives.
+/// Result of loading.
 pub(super) type Loaded<T> = std::result::Result<T, LoadError>;
 
-/// The tensors of one model, and where they go.
+/// The tensors of one model, and the device they go to.
 pub(super) struct Loader<'a> {
     reader: Reader<'a>,
     pub(super) files: &'a ModelFiles,
@@ -88,7 +88,7 @@ impl<'a> Loader<'a> {
             .map_err(|error| failed(&error))
     }
 
-    /// A tensor as floats; `dimensions` as GGUF has them, the contiguous one first.
+    /// A tensor as floats; `dimensions` in GGUF's order, the contiguous one first.
     pub(super) fn floats(&self, name: &str, dimensions: &[usize]) -> Loaded<Tensor> {
         let floats = self.reader.floats(name, dimensions)?;
         let reversed: Vec<usize> = dimensions.iter().rev().copied().collect();
@@ -112,11 +112,11 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// candle's name of a block type; `None` for floats.
+/// candle's name for a block type; `None` for floats.
 fn quantised(kind: BlockType) -> Option<GgmlDType> {
     Some(match kind {
         BlockType::F32 | BlockType::F16 | BlockType::BF16 => return None,
-        // candle has no products of these.
+        // candle has no products for these.
         BlockType::IQ4_NL | BlockType::IQ4_XS => return None,
         BlockType::Q2_K => GgmlDType::Q2K,
         BlockType::Q3_K => GgmlDType::Q3K,

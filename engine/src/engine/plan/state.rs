@@ -1,24 +1,24 @@
-//! What a plan is made from: the engine as it stands before a step.
+//! The input of a plan: the engine's state before a step.
 
 use crate::request::GroupId;
 
-/// What a step may use.
+/// Limits of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) struct Limits {
-    /// Sequences at once, at least 1.
+    /// Maximum number of sequences, at least 1.
     pub(in crate::engine) max_sequences: usize,
-    /// Prompt tokens in a step, at least 1.
+    /// Maximum prompt tokens in a step, at least 1.
     pub(in crate::engine) prefill_chunk: usize,
 }
 
 /// The store's pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) struct Pages {
-    /// Can be taken at once.
+    /// Free pages.
     pub(in crate::engine) free: usize,
-    /// Hold prompts that nobody uses: can be taken after eviction.
+    /// Pages of prompts that are not in use: available after eviction.
     pub(in crate::engine) idle: usize,
-    /// Of both, promised to groups and sequences, but not taken yet.
+    /// Pages of either kind that are reserved for groups and sequences but not yet taken.
     pub(in crate::engine) reserved: usize,
 }
 
@@ -27,54 +27,54 @@ pub(in crate::engine) struct Pages {
 pub(in crate::engine) struct State {
     pub(in crate::engine) limits: Limits,
     pub(in crate::engine) pages: Pages,
-    /// By age. Of the queued ones, the oldest few are enough.
+    /// Oldest first. Of the queued ones, the oldest few are enough.
     pub(in crate::engine) groups: Vec<GroupView>,
     /// In the order of their joining.
     pub(in crate::engine) sequences: Vec<SequenceView>,
 }
 
-/// A group that is not done.
+/// An unfinished group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) struct GroupView {
     pub(in crate::engine) id: GroupId,
-    /// Samples without a sequence, cancelled ones left out.
+    /// Samples without a sequence, not counting cancelled ones.
     pub(in crate::engine) waiting: usize,
     /// Pages that its longest sample may need.
     pub(in crate::engine) sequence_pages: usize,
-    /// Tokens that a joining sample may add in its first step, at most.
+    /// Most tokens that a joining sample may add in its first step.
     pub(in crate::engine) first_tokens: usize,
     pub(in crate::engine) prompt: PromptView,
 }
 
-/// How far a group's prompt is.
+/// State of a group's prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum PromptView {
     /// Nothing is computed or reserved.
     Queued {
         /// Its length, at least 1.
         tokens: usize,
-        /// Tokens that the cache has; less than `tokens`, because the last one's logits are wanted.
+        /// Tokens found in the cache; less than `tokens`, because the last one's logits are needed.
         cached_tokens: usize,
-        /// Pages of those that nobody uses now.
+        /// Their pages that are not in use.
         cached_idle_pages: usize,
-        /// The longest beginning that an older group, whose prompt is not ready, has in common with it.
+        /// The longest beginning shared with an older group whose prompt is not ready.
         shared_tokens: usize,
     },
     /// Its pages are reserved.
     Started {
         /// Tokens to compute.
         tokens_left: usize,
-        /// Whether its logits are here: samples may join. Where a step is launched before the one before it has been read, they come later than
-        /// the last token goes.
+        /// Whether its logits have been read, so that samples may join. If steps are launched before the previous one
+        /// is read, this happens after its last token was launched.
         ready: bool,
         /// Tokens that its last page has room for.
         room: usize,
-        /// Whether the room for one sample, which every started group keeps, is unused.
+        /// Whether the room for one sample, which every started group reserves, is unused.
         base_free: bool,
     },
 }
 
-/// A sample that decodes.
+/// A decoding sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) struct SequenceView {
     /// Index into `State::groups`.
@@ -85,7 +85,7 @@ pub(in crate::engine) struct SequenceView {
     pub(in crate::engine) pending: usize,
     /// Pages it has taken.
     pub(in crate::engine) pages: usize,
-    /// Whether it runs on the room that its group always keeps.
+    /// Whether it uses the room that its group always reserves.
     pub(in crate::engine) on_base: bool,
     pub(in crate::engine) cancelled: bool,
 }
@@ -93,7 +93,7 @@ pub(in crate::engine) struct SequenceView {
 // === impl Pages ===
 
 impl Pages {
-    /// Pages that can still be promised.
+    /// Pages that can still be reserved.
     pub(super) fn available(self) -> usize {
         (self.free + self.idle).saturating_sub(self.reserved)
     }

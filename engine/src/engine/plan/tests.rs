@@ -1,4 +1,4 @@
-//! The laws of a plan: on arbitrary workloads, carried out on a real prefix tree without a model.
+//! Invariants of plans: arbitrary workloads, run on a real prefix tree without a model.
 
 #![allow(clippy::unwrap_used)] // Tests may.
 
@@ -15,7 +15,7 @@ use workload::{arrivals, limits};
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Every step is checked against the budget, the chunk and the sequences; the workload must come to its end.
+    /// Checks every step against the budget, the chunk and the sequences; the workload must finish.
     #[test]
     fn whatever_fits_is_admitted_and_finished_within_the_budget(
         arrivals in arrivals(),

@@ -1,8 +1,8 @@
-//! The laws of a single step, whatever the workload.
+//! Invariants of a single step, for any workload.
 
 use crate::engine::plan::{State, StepPlan, chunk_beside};
 
-/// Holds a plan to the state that it was made from.
+/// Checks a plan against the state that it was made from.
 pub(super) fn check(state: &State, plan: &StepPlan) {
     let (leaving, decoding): (Vec<usize>, Vec<usize>) =
         (0..state.sequences.len()).partition(|&sequence| state.sequences[sequence].cancelled);

@@ -1,4 +1,4 @@
-//! An engine without a model: carries plans out on a real prefix tree, and checks every step.
+//! An engine without a model: runs plans on a real prefix tree, and checks every step.
 
 use std::collections::VecDeque;
 

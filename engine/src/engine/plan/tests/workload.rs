@@ -1,4 +1,4 @@
-//! Arbitrary workloads: who comes when, and with what.
+//! Arbitrary workloads: when groups arrive, and what they contain.
 
 use proptest::prelude::*;
 
@@ -7,16 +7,16 @@ use crate::engine::plan::Limits;
 /// A group of the workload.
 #[derive(Debug, Clone)]
 pub(super) struct Arrival {
-    /// Steps after the group before it.
+    /// Steps since the previous group.
     pub(super) pause: usize,
     pub(super) prompt: Vec<u32>,
-    /// How much each sample adds in each of its steps.
+    /// Tokens that each sample adds in each of its steps.
     pub(super) samples: Vec<Vec<usize>>,
     /// Steps after the arrival until the first sample is cancelled.
     pub(super) cancel_after: Option<usize>,
 }
 
-/// Prompts of three families that share beginnings of different lengths.
+/// Prompts from three families, with common beginnings of different lengths.
 pub(super) fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
     let feeds = prop::collection::vec(prop_oneof![6 => Just(1_usize), 1 => 2_usize..150], 1..12);
     let prompt = (0_u32..3, 0_usize..200, 1_usize..250, 0_u32..4).prop_map(
