@@ -1,11 +1,11 @@
-//! How far a model's logits are from those of the same weights computed in f32: `accuracy MODEL F32-MODEL TEXT.jsonl
+//! Compares a model's logits with those of the same weights computed in f32: `accuracy MODEL F32-MODEL TEXT.jsonl
 //! [positions] [truth.bin]`.
 //!
-//! The truth is candle on the CPU with the weights of F32-MODEL (`llama-quantize --allow-requantize MODEL F32-MODEL
-//! F32` makes it) and float keys and values; it is slow, so that it is kept in `truth.bin`, and read from there when
-//! it exists. Every line of the text is one sequence, cut
-//! at 384 tokens; every position after the first 16 counts. Prints KL divergence, agreement of the most probable
-//! token, and the mean negative log-likelihood of the text's own tokens, in nats.
+//! The reference is candle on the CPU with the weights of F32-MODEL (made by `llama-quantize --allow-requantize MODEL
+//! F32-MODEL F32`) and float keys and values. It is slow, so its results are stored in `truth.bin` and reused if that
+//! file exists. Every line of the text is one sequence, cut at 384 tokens; every position after the first 16 counts.
+//! Prints KL divergence, agreement of the most probable token, and the mean negative log-likelihood of the text's own
+//! tokens, in nats.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
@@ -15,7 +15,7 @@ use jury_engine::{DeviceKind, Engine, EngineConfig, Message, Prompt, Role, Span}
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Tokens of a sequence at most, and those at its beginning that do not count.
+/// Maximum tokens of a sequence, and how many at its beginning do not count.
 const LONGEST: usize = 384;
 const WARM_UP: usize = 16;
 
@@ -74,7 +74,7 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Token sequences with `positions` counting positions in all.
+/// Token sequences with `positions` counted positions in total.
 fn sequences(engine: &Engine, text: &str, positions: usize) -> Result<Vec<Vec<u32>>, Failure> {
     let mut sequences = Vec::new();
     let mut left = positions;

@@ -1,13 +1,15 @@
-//! What a model makes of token lists, and whether samples are the same under any schedule, on a device of choice:
+//! Computes a model's logits for lists of tokens, or checks that samples are the same under any schedule, on a chosen
+//! device:
 //!
 //! ```text
 //! logits MODEL [--device cpu|cuda:N] --tokens FILE.json --out FILE.safetensors
 //! logits MODEL [--device cpu|cuda:N] --schedules N [--seed S]
 //! ```
 //!
-//! `FILE.json` is a list of lists of tokens; the output's tensor `logits` (float32, lists x vocabulary) has the logits of the token after
-//! each. With `--schedules`, some samples are drawn alone, then N times in another order of arrival, beside others, with other chunks and
-//! cache hits; one JSON line says whether all texts and probabilities had equal bits.
+//! `FILE.json` is a list of lists of tokens. The output's tensor `logits` (float32, lists x vocabulary) has the logits
+//! of the token after each list. With `--schedules`, some samples are drawn alone, then N times in another order of
+//! arrival, beside others, with other chunks and cache hits; one line of JSON says whether all texts and probabilities
+//! were bit-identical.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +22,7 @@ use safetensors::tensor::{Dtype, TensorView};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Samples of a prompt, prompts, and tokens of a sample.
+/// Samples per prompt, prompts, and tokens per sample.
 const SAMPLES: usize = 4;
 const PROMPTS: usize = 6;
 const TOKENS: usize = 24;
@@ -45,7 +47,7 @@ fn main() -> Result<(), Failure> {
         None => DeviceKind::Cpu,
         _ => return Err("--device must be cpu or cuda:N".into()),
     };
-    // Room for other programs on the card, and no time for pages that nobody needs.
+    // Leaves room for other programs on the card, and saves the time to allocate unneeded pages.
     let config = EngineConfig { device, kv_budget_bytes: Some(8 << 30), ..EngineConfig::default() };
     if let Some(schedules) = option("--schedules") {
         let seed = option("--seed").map_or(Ok(0), str::parse)?;
@@ -101,7 +103,7 @@ fn spec(prompt: usize, sample: usize) -> SampleSpec {
         max_tokens: TOKENS,
         watch: Box::new(NoWatch),
         readout: None,
-        // Every bit of the state behind the text is compared.
+        // Every bit of the state after the text is compared.
         last_hidden: true,
         ignores_end: true,
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! slots of pages; embedding; norm
-//! layers of attention.rs [q k v -> bias, head norms, rotation, store -> attention -> merge parts -> output + stream, norm]
+//! layers of attention.rs [q k v -> bias, head norms, rotation, store -> attention -> merge -> output + stream, norm]
 //!           feed.rs      [gate and up -> activation -> down + stream, norm], or experts
 //! wanted rows: norm -> head -> logits -> drawn tokens
 //! ```

@@ -31,9 +31,9 @@ pub(crate) struct Panels {
     /// The rank rounded up to whole registers.
     pub(crate) columns: usize,
     pub(crate) inputs: usize,
-    /// A turned over: inputs x columns, zeros past the rank.
+    /// A transposed: inputs x columns, zeros past the rank.
     pub(crate) a: Vec<f32>,
-    /// For every 32 outputs: B turned over and scaled, rank x 32, zeros past the outputs.
+    /// For every 32 outputs: B transposed and scaled, rank x 32, zeros past the outputs.
     b: Vec<f32>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Panels {
 impl Projection {
     const COUNT: usize = 7;
 
-    /// By its name in GGUF's names of tensors.
+    /// By its name in GGUF's tensor names.
     pub(crate) fn of_name(name: &str) -> Option<Projection> {
         Some(match name {
             "attn_q" => Projection::Query,
@@ -59,7 +59,7 @@ impl Projection {
     /// Inputs and outputs.
     pub(crate) fn sizes(self, shape: &Shape) -> [usize; 2] {
         let Shape { width, heads, kv_heads, key_size, value_size, hidden, .. } = *shape;
-        // The output of latent attention has values of another size than those that are stored.
+        // Latent attention's output projection takes values of another size than the stored ones.
         let attended = heads * shape.latent.map_or(value_size, |latent| latent.value_size);
         match self {
             Projection::Query => [width, heads * key_size],
@@ -71,7 +71,7 @@ impl Projection {
         }
     }
 
-    /// Its place among the projections of the same inputs.
+    /// Its index among the projections with the same inputs.
     pub(crate) fn place(self) -> usize {
         match self {
             Projection::Query | Projection::Output | Projection::Gate | Projection::Down => 0,
@@ -89,7 +89,7 @@ impl Adapted {
         Adapted { layers, width: 0 }
     }
 
-    /// Takes a part whose sizes are the projection's; `b` are the rows of its B in the model's order.
+    /// Adds a part whose sizes are the projection's; `b` are the rows of its B in the model's order.
     pub(crate) fn put(&mut self, layer: usize, projection: Projection, part: &LowRank, b: &[f32]) {
         let LowRank { rank, inputs, outputs, scale, .. } = *part;
         let columns = rank.next_multiple_of(LANES);

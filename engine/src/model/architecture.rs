@@ -1,4 +1,4 @@
-//! The families of models, and what the members of each have in common.
+//! The families of models, and what the members of each share.
 
 /// A family of models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub(crate) enum Architecture {
     Gemma2,
     /// Its text part.
     Gemma3,
-    /// DeepSeek V2, the lite one included.
+    /// DeepSeek V2, including V2-Lite.
     DeepSeek2,
 }
 
@@ -24,7 +24,7 @@ impl Architecture {
             .find(|architecture| architecture.name() == name)
     }
 
-    /// What to say of a file of another family.
+    /// Error message for a file of another family.
     pub(crate) fn refusal(name: &str) -> String {
         format!(
             "architecture {name:?} (general.architecture); known are llama, qwen2, qwen3, gemma2, gemma3 and \
@@ -61,12 +61,13 @@ impl Architecture {
         matches!(self, Architecture::Gemma2 | Architecture::Gemma3)
     }
 
-    /// Whether single heads of queries and keys are normed before rotation.
+    /// Whether each head of queries and keys is normalised before rotation.
     pub(crate) fn has_head_norms(self) -> bool {
         matches!(self, Architecture::Qwen3 | Architecture::Gemma3)
     }
 
-    /// Whether the outputs of attention and feed-forward network are normed before they join the residual stream.
+    /// Whether the outputs of attention and feed-forward network are normalised before they are added to the residual
+    /// stream.
     pub(crate) fn has_post_norms(self) -> bool {
         self.is_gemma()
     }

@@ -1,11 +1,11 @@
-//! Attention of many rows to few stored tokens.
+//! Attention of many rows to stored tokens.
 //!
-//! Rows come in clusters that share the beginning of their sequences: the samples of a group share its prompt,
-//! the rows of a prompt's chunk share everything. A tile is some rows of one cluster times one key head; its
-//! scores against the shared tokens are one product, so shared keys and values are read once for all of them.
+//! Rows come in clusters that share the beginning of their sequences: the samples of a group share its prompt, and the
+//! rows of a prompt's chunk share everything. A tile is some rows of one cluster times one key head; its scores against
+//! the shared tokens are one product, so shared keys and values are read once for all of them.
 //!
-//! A score depends on its query and key alone; a row's scores become weights at once, by absolute position; weighted
-//! values are added as integers. Therefore neither clusters nor pages nor tiles leave a trace in a row's bits.
+//! A score depends on its query and key alone; all scores of a row become weights in one pass, by absolute position;
+//! weighted values are added as integers. Therefore clusters, pages and tiles do not affect a row's bits.
 
 mod parts;
 mod shift;
@@ -18,15 +18,15 @@ pub(crate) use tile::{AttentionLayer, Scratch};
 
 use super::kv::{PAGE_TOKENS, PageLayout, Segment};
 
-/// Query rows of a tile at most (eight full register tiles).
+/// Maximum query rows of a tile (eight full register tiles).
 const TILE_QUERIES: usize = 48;
-/// Floats of a tile's scores at most (half of a core's second-level cache).
+/// Maximum floats of a tile's scores (half of a core's second-level cache).
 const TILE_SCORES: usize = 128 * 1024;
 
 /// Rows whose sequences begin with the same tokens.
 #[derive(Debug, Default)]
 pub(crate) struct Cluster {
-    /// What all sequences see.
+    /// The tokens that all its sequences see.
     pub(crate) shared: Vec<Segment>,
     pub(crate) sequences: Vec<SequenceRows>,
 }
@@ -35,7 +35,7 @@ pub(crate) struct Cluster {
 #[derive(Debug)]
 pub(crate) struct SequenceRows {
     pub(crate) rows: Range<usize>,
-    /// What this sequence alone sees, after the shared part, its own rows included.
+    /// The tokens after the shared part that only this sequence sees, including those of its own rows.
     pub(crate) own: Vec<Segment>,
 }
 
@@ -46,24 +46,24 @@ pub(crate) struct AttentionTile {
     head: usize,
     /// Of the query heads of this key head.
     queries: Range<usize>,
-    /// Rows, and the number of the sequence that they belong to.
+    /// Rows, and the index of the sequence that they belong to.
     spans: Vec<(Range<usize>, usize)>,
 }
 
-/// What attention needs to know of the model.
+/// What attention needs to know about the model.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AttentionShape {
     pub(crate) layout: PageLayout,
     pub(crate) kv_heads: usize,
     pub(crate) heads_per_kv: usize,
-    /// Scores are multiplied by it.
+    /// Factor of the scores.
     pub(crate) scale: f32,
     /// Then they become `cap * tanh(score / cap)`.
     pub(crate) softcap: Option<f32>,
 }
 
-/// Cuts the clusters into tiles of about equal size, with enough of them for all threads. Every row meets every query
-/// head once.
+/// Cuts the clusters into tiles of about equal size, enough of them for all threads. Every row is paired with every
+/// query head exactly once.
 pub(crate) fn tiles(
     shape: &AttentionShape,
     clusters: &[Cluster],
@@ -73,7 +73,7 @@ pub(crate) fn tiles(
     let rows: usize = clusters.iter().flat_map(|c| &c.sequences).map(|s| s.rows.len()).sum();
     let wanted = if threads > 1 { threads * 2 } else { 1 };
     let fair = (rows * shape.kv_heads).div_ceil(wanted).max(2);
-    // With too few key heads, query heads that share one are told apart: keys are read again, by another thread.
+    // With too few key heads, query heads that share one get separate tiles: another thread reads the keys again.
     let queries = if rows * shape.kv_heads < threads { 1 } else { shape.heads_per_kv };
     let mut tiles = Vec::new();
     for (index, cluster) in clusters.iter().enumerate() {

@@ -1,11 +1,11 @@
-//! Memory for keys and values: pages of 64 tokens, counted by their users.
+//! Memory for keys and values: reference-counted pages of 64 tokens.
 //!
 //! ```text
 //! page   = for every layer, for every key head: keys, values, value scales
-//! keys   = two panels of 32 tokens, laid out like a matrix of 8-bit weights whose outputs are the tokens: a code an
-//!          element, an f16 scale for 32 elements of a key
+//! keys   = two panels of 32 tokens, laid out like a matrix of 8-bit weights whose outputs are the tokens: one code per
+//!          element, one f16 scale for 32 elements of a key
 //! values = quads of 4 tokens: for every element 4 neighbouring codes
-//! scales = an f32 for every token's value
+//! scales = one f32 for every token's value
 //! ```
 //!
 //! A token's codes are made from its own key and value alone: they do not depend on what else is stored.
@@ -26,10 +26,10 @@ use jury_kernels::cpu::thread_pool::Phases;
 /// Tokens of a page: two panels of keys.
 pub(crate) const PAGE_TOKENS: usize = 64;
 
-/// A page's place in the store.
+/// A page's index in the store.
 pub(crate) type PageId = u32;
 
-/// The first `tokens` tokens of a page, as a part of some sequence.
+/// The first `tokens` tokens of a page, as part of some sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
     pub(crate) page: PageId,
@@ -43,11 +43,11 @@ pub(crate) struct KvStore {
     pages: Vec<AlignedBytes>,
     free: Vec<PageId>,
     most_pages: usize,
-    /// Of a page, in this store.
+    /// Bytes of a page in this process's memory.
     host_bytes: usize,
 }
 
-/// Where a layer's and head's keys and values lie in a page, in bytes.
+/// Where the keys and values of a layer and head are within a page, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageLayout {
     pub(crate) kv_heads: usize,
@@ -105,20 +105,20 @@ impl PageLayout {
 // === impl KvStore ===
 
 impl KvStore {
-    /// A store of at most `budget_bytes`; pages are made when they are first needed.
+    /// A store of at most `budget_bytes`; pages are allocated when first needed.
     pub(crate) fn new(shape: &Shape, budget_bytes: u64) -> KvStore {
         let page_bytes = PageLayout::new(shape).bytes_per_token(shape.layers) * PAGE_TOKENS;
         KvStore::of_pages(page_bytes, page_bytes, budget_bytes)
     }
 
-    /// A store that hands out pages whose memory, of floats, is on a device.
+    /// A store that hands out only page ids; the memory, of floats, is on a device.
     #[cfg(feature = "candle")]
     pub(crate) fn numbers_only(shape: &Shape, budget_bytes: u64) -> KvStore {
         let page_bytes = shape.kv_floats_per_token() * 4 * PAGE_TOKENS;
         KvStore::of_pages(page_bytes, 0, budget_bytes)
     }
 
-    /// A store that hands out so many pages, whose memory is elsewhere.
+    /// A store that hands out ids of `most_pages` pages, whose memory is elsewhere.
     pub(crate) fn of_count(most_pages: usize) -> KvStore {
         KvStore {
             memory: Arena::default(),
@@ -155,7 +155,7 @@ impl KvStore {
         Some((self.pages.len() - 1) as PageId)
     }
 
-    /// Gives a page back.
+    /// Returns a page.
     pub(crate) fn give_back(&mut self, page: PageId) {
         debug_assert!(!self.free.contains(&page), "page {page} is given back twice");
         self.free.push(page);

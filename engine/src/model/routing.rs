@@ -1,4 +1,4 @@
-//! Which experts a token goes to, and how much each counts.
+//! Which experts a token is sent to, and with what weight.
 
 use super::shape::{ExpertGroups, Experts};
 use jury_kernels::cpu::rows::exp;
@@ -7,12 +7,12 @@ use jury_kernels::cpu::rows::exp;
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Route {
     pub(crate) expert: usize,
-    /// What its output is multiplied by.
+    /// Factor of its output.
     pub(crate) weight: f32,
 }
 
-/// Chooses a token's experts by the router's scores, which become probabilities. `routes` has room for as many as are
-/// used; they are sorted by expert. Of equal experts the first is chosen.
+/// Chooses a token's experts by the router's scores, which it turns into probabilities. `routes` has one entry for each
+/// expert to use; they are sorted by expert. Ties go to the first expert.
 pub(crate) fn route(experts: &Experts, scores: &mut [f32], routes: &mut [Route]) {
     softmax(scores);
     let group_size = experts.groups.map_or(scores.len(), |groups| scores.len() / groups.count);
@@ -39,7 +39,7 @@ pub(crate) fn route(experts: &Experts, scores: &mut [f32], routes: &mut [Route])
     routes.iter_mut().for_each(|route| route.weight *= factor);
 }
 
-/// The first of the greatest that may be taken; the shape's check says that there is one.
+/// Index of the first maximum among the allowed ones; the shape's checks ensure that there is one.
 fn best(numbers: &[f32], may_be_taken: impl Fn(usize) -> bool) -> usize {
     let mut best = None;
     for (index, &number) in numbers.iter().enumerate() {
@@ -51,7 +51,7 @@ fn best(numbers: &[f32], may_be_taken: impl Fn(usize) -> bool) -> usize {
     best.unwrap_or(0)
 }
 
-/// Scores that are not numbers make all probabilities so.
+/// NaN scores make all probabilities NaN.
 fn softmax(scores: &mut [f32]) {
     let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let bad = scores.iter().any(|score| score.is_nan());

@@ -1,6 +1,6 @@
-//! The sizes and settings of a model, from its files, checked against each other.
+//! The sizes and settings of a model, read from its files and checked against each other.
 //!
-//! What the files say is checked for sense here; whether the forward pass can compute it is [`runnable`]'s question.
+//! This checks that the files make sense; [`runnable`] decides whether the forward pass can compute the model.
 
 mod folder;
 mod gguf;
@@ -21,8 +21,8 @@ use crate::hf::Config;
 
 /// Bound on every single size, so that products of sizes cannot overflow.
 const LARGEST: usize = 1 << 24;
-/// Bound on the number of layers: a step is one job of the threads, and that of so many layers has some tens of phases each, of at most
-/// 65,535. Published models have some hundreds at most.
+/// Bound on the number of layers: a step is one job of the threads, with some tens of phases per layer and at most
+/// 65,535 phases. Published models have at most some hundreds of layers.
 const MOST_LAYERS: usize = 1 << 10;
 
 /// Sizes and settings.
@@ -30,7 +30,7 @@ const MOST_LAYERS: usize = 1 << 10;
 pub(crate) struct Shape {
     pub(crate) architecture: Architecture,
     pub(crate) layers: usize,
-    /// Of the residual stream.
+    /// Width of the residual stream.
     pub(crate) width: usize,
     pub(crate) heads: usize,
     /// Heads of keys and values; 1 for latent attention.
@@ -39,22 +39,22 @@ pub(crate) struct Shape {
     pub(crate) key_size: usize,
     /// Elements of one head's value; for latent attention the rank, and the value is the beginning of the key.
     pub(crate) value_size: usize,
-    /// Of the feed-forward network's inner layer; where there are experts, in the dense layers.
+    /// Size of the feed-forward network's inner layer; with experts, in the dense layers.
     pub(crate) hidden: usize,
     pub(crate) vocabulary: usize,
-    /// Numbers that the head gives: one a token of the vocabulary; 1 for a scalar reward model.
+    /// Outputs of the head: one per token of the vocabulary; 1 for a scalar reward model.
     pub(crate) outputs: usize,
     pub(crate) context_length: usize,
     pub(crate) norm_epsilon: f32,
     pub(crate) rope: Rope,
     pub(crate) activation: Activation,
-    /// Embeddings are multiplied by it.
+    /// Factor of the embeddings.
     pub(crate) embedding_scale: f32,
-    /// Scores of attention are multiplied by it, before the cap.
+    /// Factor of the attention scores, applied before the cap.
     pub(crate) attention_scale: f32,
     /// Scores become `cap * tanh(score / cap)`.
     pub(crate) attention_softcap: Option<f32>,
-    /// So do logits.
+    /// The same for logits.
     pub(crate) logit_softcap: Option<f32>,
     pub(crate) window: Option<Window>,
     pub(crate) latent: Option<Latent>,
@@ -83,7 +83,8 @@ impl Shape {
         }
     }
 
-    /// Why this tensor of a layer would be left out: a model without some of its weights computes something else.
+    /// Why this tensor of a layer must not be left out: a model without some of its weights would compute something
+    /// else.
     fn leaves_out(&self, name: &str) -> Option<String> {
         let (layer, part) = name.strip_prefix("blk.")?.split_once('.')?;
         let layer: usize = layer.parse().ok()?;
@@ -127,18 +128,18 @@ impl Shape {
         self.heads / self.kv_heads
     }
 
-    /// Keys and values of one token in all layers.
+    /// Floats of one token's keys and values in all layers.
     pub(crate) fn kv_floats_per_token(&self) -> usize {
         self.layers * self.stored().iter().sum::<usize>()
     }
 
-    /// Elements of a token's key and of its value in one layer. A latent vector is both.
+    /// Elements of a token's key and of its value in one layer. A latent vector serves as both.
     pub(crate) fn stored(&self) -> [usize; 2] {
         let values = if self.latent.is_some() { 0 } else { self.value_size };
         [self.kv_heads * self.key_size, self.kv_heads * values]
     }
 
-    /// How many of the newest tokens a token of this layer sees, itself included; `None` for all.
+    /// How many of the newest tokens a token sees in this layer, including itself; `None` for all.
     pub(crate) fn window(&self, layer: usize) -> Option<usize> {
         let window = self.window.as_ref()?;
         window.layers[layer].then_some(window.tokens)
@@ -193,7 +194,7 @@ impl Shape {
     }
 }
 
-/// As the own kernels have always computed it: in f32.
+/// Computed in f32, as the CPU kernels have always done.
 fn one_by_root(size: f64) -> f32 {
     1.0 / (size as f32).sqrt()
 }

@@ -1,5 +1,5 @@
-//! Models small enough to be written by a test, as GGUF files and as folders; and what published ones say of
-//! themselves.
+//! Models small enough to be written by a test, as GGUF files and as folders, and the configurations of published
+//! models.
 
 mod damaged;
 mod latent;

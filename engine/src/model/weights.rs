@@ -30,9 +30,9 @@ pub(crate) struct Weights {
     pub(crate) output_norm: Vec<f32>,
     pub(crate) head: PackedMatrix,
     pub(crate) input_scales: InputScales,
-    /// Position-dependent rotation: the angle a position turns each pair by.
+    /// The angle by which each pair is rotated per position.
     pub(crate) rope_frequencies: Vec<f64>,
-    /// The same in layers that see a window, where they differ.
+    /// The same for layers with a window, if they differ.
     pub(crate) local_rope_frequencies: Option<Vec<f64>>,
 }
 
@@ -44,11 +44,11 @@ pub(crate) struct Layer {
     /// Norms of single heads before rotation.
     pub(crate) query_norm: Option<Vec<f32>>,
     pub(crate) key_norm: Option<Vec<f32>>,
-    /// Norm of what attention adds to the residual stream.
+    /// Norm of attention's output, before it is added to the residual stream.
     pub(crate) post_attention_norm: Option<Vec<f32>>,
     pub(crate) feed_norm: Vec<f32>,
     pub(crate) feed: Feed,
-    /// Norm of what the feed-forward network adds to the residual stream.
+    /// Norm of the feed-forward network's output, before it is added to the residual stream.
     pub(crate) post_feed_norm: Option<Vec<f32>>,
 }
 
@@ -59,14 +59,14 @@ pub(crate) struct Linear {
     pub(crate) bias: Option<Vec<f32>>,
 }
 
-/// The embedding table, as it is in the file: single rows are read on demand.
+/// The embedding table in the file's type: single rows are read on demand.
 #[derive(Debug)]
 pub(crate) struct Embedding {
     kind: BlockType,
     bytes: Vec<u8>,
     row_bytes: usize,
     width: usize,
-    /// Whether rows hold numbers alone, as far as anyone asked.
+    /// Whether rows are finite, for the tokens asked for so far.
     finite: HashMap<u32, bool>,
 }
 
@@ -79,8 +79,8 @@ impl Embedding {
         self.kind.read_floats(&self.bytes[at..at + self.row_bytes], out);
     }
 
-    /// Whether a token's row, times the scale of embeddings, holds numbers alone. Published tables have rows of tokens that nobody uses:
-    /// only those that are used are looked at, once.
+    /// Whether a token's row, multiplied by the embedding scale, is finite. Published tables have rows for tokens that
+    /// are never used, so only the rows in use are checked, once each.
     pub(crate) fn is_finite(&mut self, token: u32, scale: f32) -> bool {
         if let Some(&known) = self.finite.get(&token) {
             return known;
@@ -100,7 +100,7 @@ impl Weights {
         Weights::read(&Reader::new(files, shape))
     }
 
-    /// Whether all tensors are there, and of the right sizes; none is read.
+    /// Checks that all tensors exist with the right sizes, without reading any.
     pub(crate) fn check(files: &ModelFiles, shape: &Shape) -> Result<(), LoadError> {
         Weights::read(&Reader::of_sizes(files, shape)).map(drop)
     }

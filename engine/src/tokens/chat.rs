@@ -1,7 +1,7 @@
 //! The model's chat template, rendered around placeholders.
 //!
-//! The template never sees what the messages say: each content is an opaque placeholder, and the rendered text is
-//! cut at the placeholders afterwards. (A template that trims or inspects content therefore leaves it as it is.)
+//! The template never sees the messages' contents: each is replaced by an opaque placeholder, and the rendered text is
+//! cut at the placeholders afterwards. (A template that trims or inspects content therefore leaves it unchanged.)
 
 use minijinja::value::Kwargs;
 use minijinja::{Environment, Error, ErrorKind, context};
@@ -11,9 +11,9 @@ use super::vocabulary::Vocabulary;
 use crate::error::PromptError;
 use crate::prompt::Prompt;
 
-/// Used when the model has no template.
+/// Used if the model has no template.
 const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
-/// Surround a placeholder's number; private characters that no template writes.
+/// Surrounds a placeholder's number; private-use characters that no template writes.
 const OPEN: char = '\u{f5a1}';
 const CLOSE: char = '\u{f5a2}';
 /// Bound on a template's work, so that a hostile file cannot hang the engine.
@@ -27,7 +27,7 @@ pub(crate) struct ChatTemplate {
     eos: String,
 }
 
-/// Who is next after the last message.
+/// Who speaks after the last message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// The model: the start of its answer follows.
@@ -36,7 +36,7 @@ pub(crate) enum Turn {
     Over,
 }
 
-/// A stretch of the rendered conversation.
+/// A piece of the rendered conversation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
     /// Text that the template wrote.
@@ -54,8 +54,8 @@ struct TemplateMessage {
 // === impl ChatTemplate ===
 
 impl ChatTemplate {
-    /// The model's own template, or ChatML without one: its marks are plain text then, unless the vocabulary has
-    /// them.
+    /// The model's own template, or ChatML if it has none; ChatML's markers are plain text unless the vocabulary has
+    /// them as tokens.
     pub(crate) fn load(
         source: Option<&str>,
         vocabulary: &Vocabulary,
@@ -67,7 +67,7 @@ impl ChatTemplate {
 
     fn new(source: &str, bos: String, eos: String) -> Result<ChatTemplate, Error> {
         let mut environment = Environment::new();
-        // As Hugging Face renders templates.
+        // Hugging Face renders templates with this setting.
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
         environment.set_fuel(Some(FUEL));
@@ -76,7 +76,7 @@ impl ChatTemplate {
         environment.add_function("raise_exception", |message: String| -> Result<String, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         });
-        // The same prompt must give the same tokens on any day, so templates are told a fixed one.
+        // The same prompt must give the same tokens on any day, so templates get a fixed date.
         environment.add_function("strftime_now", |_format: String| "2025-01-01".to_owned());
         environment.add_filter("tojson", |value: minijinja::Value, _: Kwargs| {
             serde_json::to_string(&value)
@@ -86,7 +86,7 @@ impl ChatTemplate {
         Ok(ChatTemplate { environment, bos, eos })
     }
 
-    /// The conversation, and the start of the model's answer if it is next, in order.
+    /// The conversation in order, followed by the start of the model's answer if the model speaks next.
     pub(crate) fn pieces(&self, prompt: &Prompt, turn: Turn) -> Result<Vec<Piece>, PromptError> {
         if prompt.messages.is_empty() {
             return Err(PromptError::Empty);

@@ -1,7 +1,7 @@
-//! The tokenizer's files in a Hugging Face folder, as they are; what they mean is said where they are used.
+//! The tokenizer's files in a Hugging Face folder, parsed but not interpreted.
 //!
-//! tokenizer.json must be there. Of tokenizer_config.json, generation_config.json and config.json what is missing
-//! counts as not said. chat_template.jinja goes before the template in tokenizer_config.json.
+//! tokenizer.json is required. tokenizer_config.json, generation_config.json and config.json are optional, and so are
+//! their fields. chat_template.jinja takes precedence over the template in tokenizer_config.json.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::error::LoadError;
 
-/// What the folder says of tokens and conversations.
+/// What the folder contains about tokens and conversations.
 #[derive(Debug)]
 pub(super) struct TokenizerFolder {
-    /// tokenizer.json, which errors name.
+    /// Path of tokenizer.json, for errors.
     path: PathBuf,
     pub(super) tokenizer: TokenizerFile,
     pub(super) config: TokenizerConfig,
@@ -41,7 +41,7 @@ pub(super) struct TokenizerFile {
     pub(super) model: Value,
 }
 
-/// A token that is found before text is cut.
+/// A token that is searched for before text is split.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct AddedToken {
     pub(super) id: u32,
@@ -72,7 +72,7 @@ pub(super) struct BpeModel {
     pub(super) ignore_merges: bool,
 }
 
-/// Two tokens that become one; older files write them as one text.
+/// Two tokens that merge into one; older files write them as one string.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Merge {
@@ -150,7 +150,7 @@ impl TokenizerFolder {
         Ok(TokenizerFolder { path, tokenizer, config, ends, template })
     }
 
-    /// Whether the tokenizer puts the start token before a text.
+    /// Whether the tokenizer adds the start token before a text.
     pub(super) fn adds_bos(&self) -> bool {
         self.config.add_bos_token.unwrap_or_else(|| {
             let bos = self.config.bos_token.as_ref().map(NamedToken::text);
@@ -158,12 +158,12 @@ impl TokenizerFolder {
         })
     }
 
-    /// An error that names tokenizer.json as contradicting itself.
+    /// An error that reports tokenizer.json as corrupt.
     pub(super) fn corrupt(&self, why: impl Into<String>) -> LoadError {
         LoadError::Corrupt { path: self.path.clone(), why: why.into() }
     }
 
-    /// An error that names tokenizer.json as asking for something unknown.
+    /// An error that reports tokenizer.json as unsupported.
     pub(super) fn unsupported(&self, why: impl Into<String>) -> LoadError {
         LoadError::Unsupported { path: self.path.clone(), why: why.into() }
     }
@@ -172,7 +172,7 @@ impl TokenizerFolder {
 // === impl Merge ===
 
 impl Merge {
-    /// `None` when it is not two texts.
+    /// `None` if it is not two strings.
     pub(super) fn pair(&self) -> Option<(&str, &str)> {
         match self {
             Merge::Pair(left, right) => Some((left, right)),
@@ -205,7 +205,7 @@ impl Templates {
     }
 }
 
-/// Whether a post-processor, or one of those that it is made of, puts this token before a text.
+/// Whether a post-processor, or one of its parts, adds this token before a text.
 fn puts_first(post_processor: &Value, token: &str) -> bool {
     let first = &post_processor["single"][0]["SpecialToken"]["id"];
     let parts = post_processor["processors"].as_array();
@@ -213,7 +213,7 @@ fn puts_first(post_processor: &Value, token: &str) -> bool {
         || parts.is_some_and(|parts| parts.iter().any(|part| puts_first(part, token)))
 }
 
-/// A file's text; `None` when there is no such file.
+/// A file's contents; `None` if the file does not exist.
 fn read(path: &Path) -> Result<Option<String>, LoadError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),

@@ -1,4 +1,4 @@
-//! Whole conversations, from folders and from files.
+//! Whole conversations, from folders and from GGUF files.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ fn fixture(family: &str) -> Tokens {
     Tokens::from_folder(&folder).unwrap()
 }
 
-/// A model of Llama 2's kind with a template.
+/// A model like Llama 2, with a template.
 fn file(template: Option<&'static str>) -> Tokens {
     let mut entries = sentence_piece_entries();
     entries.extend(template.map(|template| ("tokenizer.chat_template", Entry::Text(template))));
@@ -154,7 +154,7 @@ fn a_folder_without_a_template_starts_with_what_its_tokenizer_adds() {
     assert!(!starts_with_bos(json!({"bos_token": "<bos>"})));
 }
 
-/// Llama 3's base models are such folders.
+/// Llama 3's base models have such folders.
 #[test]
 fn what_a_tokenizer_adds_is_found_among_several_post_processors() {
     let adds = |post_processor: Value| {
@@ -182,7 +182,7 @@ fn what_a_tokenizer_adds_is_found_among_several_post_processors() {
     assert!(!adds(several(&[&byte_level])));
 }
 
-/// A byte-level file of a few tokens, with what is said besides.
+/// A byte-level file with a few tokens and the given metadata.
 fn byte_level(pre: &'static str, said: Vec<(&'static str, Entry)>) -> Tokens {
     let texts = ["<s>", "t", "h", "e", "<", ">", "|", "\u{10a}"].map(str::to_owned);
     let mut entries = vec![

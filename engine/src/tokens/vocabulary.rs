@@ -1,14 +1,14 @@
-//! A model's vocabulary: what its tokens are, and how text is cut into them.
+//! A model's vocabulary: its tokens, and how text is split into them.
 //!
 //! ```text
-//! gguf.rs, folder.rs      read one from a file     --special.rs says which tokens are structure, which are text
-//! byte_level.rs           cuts as GPT-2's family does, with the `tokenizers` crate
-//! pre_tokenizer.rs        how byte-level models cut text into words before that, by name
-//! sentence_piece.rs       cuts by scores, as SentencePiece and llama.cpp do
+//! gguf.rs, folder.rs      read one from a file     --special.rs decides which tokens are structure, which are text
+//! byte_level.rs           splits like GPT-2's family, with the `tokenizers` crate
+//! pre_tokenizer.rs        how byte-level models split text into words before that, by name
+//! sentence_piece.rs       splits by scores, like SentencePiece and llama.cpp
 //! ```
 //!
-//! Text that is cut here never becomes structure: structure tokens are not among the tokens that a cut can give.
-//! Not promised: equality with tokenizers that find special tokens in any text, where the text has some.
+//! Text that is split here never becomes structure: structure tokens are not among the possible results. Not
+//! guaranteed: equality with tokenizers that recognise special tokens in any text, if the text contains some.
 
 mod byte_level;
 mod folder;
@@ -26,47 +26,47 @@ use special::SpecialTokens;
 pub(crate) use pre_tokenizer::ASSUMED as ASSUMED_PRE_TOKENIZER;
 pub(crate) use special::Special;
 
-/// Tokens, their bytes, and how text is cut into them.
+/// Tokens, their bytes, and how text is split into them.
 #[derive(Debug)]
 pub(crate) struct Vocabulary {
     cutter: Cutter,
     space_prefix: SpacePrefix,
     /// The text that each token stands for; empty for control tokens.
     bytes: Vec<Vec<u8>>,
-    /// Tokens that are structure; found in trusted text alone.
+    /// Tokens that are structure; recognised only in trusted text.
     structure: SpecialTokens,
-    /// Tokens that any text with their characters becomes, before it is cut: runs of blanks, HTML tags.
+    /// Tokens that their characters become in any text, before it is split: runs of blanks, HTML tags.
     whole: SpecialTokens,
-    /// Tokens with which the model ends its answer, in ascending order.
+    /// Tokens that end the model's answer, in ascending order.
     ends: Vec<u32>,
     bos: Option<u32>,
     eos: Option<u32>,
-    /// How text is cut into words, where a GGUF file has a name for it.
+    /// The rule that splits text into words, if GGUF files have a name for it.
     pre_tokenizer: Option<NamedPreTokenizer>,
 }
 
-/// The name of a way to cut text into words before BPE.
+/// The name of a rule that splits text into words before BPE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NamedPreTokenizer {
     pub(crate) name: String,
-    /// The file does not give it.
+    /// Whether the name is an assumption because the file has none.
     pub(crate) is_assumed: bool,
-    /// The start token goes before a text where the file does not say.
+    /// Whether the start token is added before a text if the file does not say.
     pub(crate) adds_bos: bool,
 }
 
-/// How text between special tokens is cut.
+/// How text between special tokens is split.
 #[derive(Debug)]
 enum Cutter {
     Bpe(Box<Tokenizer>),
     SentencePiece(SentencePiece),
 }
 
-/// Where SentencePiece's models put a space that the text does not have.
+/// Where SentencePiece models add a space that is not in the text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct SpacePrefix {
     before: PrefixedRuns,
-    /// A text that starts with a space gets none.
+    /// Not before a text that starts with a space.
     unless_there: bool,
 }
 
@@ -74,13 +74,13 @@ struct SpacePrefix {
 enum PrefixedRuns {
     #[default]
     None,
-    /// Only what the conversation starts with.
+    /// Only at the start of the conversation.
     First,
-    /// Also what follows a special token.
+    /// Also after each special token.
     Every,
 }
 
-/// What stands before a run of text.
+/// What comes before a run of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Before {
     Nothing,
@@ -96,8 +96,8 @@ impl Vocabulary {
         self.bytes.len()
     }
 
-    /// The last token that text may become in which nothing is structure. Unknown of SentencePiece's vocabularies, which come with the
-    /// tables of their models.
+    /// The highest token that plain text can become. Unknown for SentencePiece vocabularies, whose files also contain
+    /// the embedding table.
     pub(crate) fn last_of_text(&self) -> Option<u32> {
         let Cutter::Bpe(tokenizer) = &self.cutter else { return None };
         let cut = tokenizer.get_vocab(false).into_values();
@@ -116,7 +116,7 @@ impl Vocabulary {
         self.ends.binary_search(&token).is_ok()
     }
 
-    /// What a conversation starts with, for models that want it.
+    /// The token that starts a conversation, for models that want one.
     pub(crate) fn bos(&self) -> Option<u32> {
         self.bos
     }
@@ -131,18 +131,18 @@ impl Vocabulary {
         self.eos.and_then(|token| self.structure.text(token)).unwrap_or_default()
     }
 
-    /// The first special token in a text: where, how long, which; the longest of those that start there.
+    /// The first special token in a text, the longest if several start there: position, length, token.
     pub(crate) fn find_special(&self, text: &str) -> Option<(usize, usize, Special)> {
         self.structure.find(text)
     }
 
-    /// Whether an answer that starts with a space, after this prompt, is meant to have none.
+    /// Whether a space at the start of the answer to this prompt is to be dropped.
     pub(crate) fn answer_has_prefix(&self, prompt: &[u32]) -> bool {
         self.space_prefix.before == PrefixedRuns::Every
             && prompt.last().is_none_or(|&token| self.structure.text(token).is_some())
     }
 
-    /// Appends the tokens of a text in which nothing is structure.
+    /// Appends the tokens of plain text.
     pub(crate) fn encode_plain(
         &self,
         text: &str,

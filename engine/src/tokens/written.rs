@@ -27,7 +27,7 @@ pub(crate) enum Entry {
 pub(crate) static SPELLED: LazyLock<HashMap<String, u32>> =
     LazyLock::new(|| (0..).zip(tokens()).map(|(token, (text, ..))| (text, token)).collect());
 
-/// Text, score and kind, as in a SentencePiece model of Llama 2's kind.
+/// Text, score and kind, as in a SentencePiece model like Llama 2's.
 fn tokens() -> Vec<(String, f32, u32)> {
     let joined = [
         "\u{2581}t",
@@ -68,7 +68,7 @@ fn tokens() -> Vec<(String, f32, u32)> {
     tokens
 }
 
-/// A file's tokenizer.
+/// The tokenizer metadata of a file.
 pub(crate) fn sentence_piece_entries() -> Vec<(&'static str, Entry)> {
     let tokens = tokens();
     let texts = tokens.iter().map(|(text, ..)| text.clone()).collect();
@@ -101,7 +101,7 @@ pub(crate) fn write(entries: &[(&str, Entry)]) -> (TempDir, PathBuf) {
 }
 
 impl Entry {
-    /// The format's number of the type, and the value.
+    /// Writes the format's number for the type, and the value.
     fn put(&self, bytes: &mut Vec<u8>) {
         match self {
             Entry::Number(number) => {

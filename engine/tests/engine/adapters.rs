@@ -1,4 +1,4 @@
-//! Adapters: they compute what merged weights compute, leave no trace in others' rows, and come and go.
+//! Adapters give the results of merged weights, do not affect other rows, and can be loaded and unloaded.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ fn an_adapter_computes_what_merged_weights_compute_in_every_family() {
             effect = effect.min(distance(&base, &expected));
         }
         println!("{family}: apart by {apart:.5}, effect of the adapter {effect:.3}");
-        // Keys and values are kept in 8 bits: what rounds otherwise moves by a step.
+        // Keys and values are stored in 8 bits: a different rounding changes a result by a step.
         assert!(apart < 0.02 * effect, "{family}: apart by {apart}, the adapter moves by {effect}");
     }
 }
@@ -70,7 +70,7 @@ fn with_b_of_zeros_the_bits_are_the_models_own() {
     }
 }
 
-/// What a sample wrote, and its last state's bits.
+/// A sample's text, and the bits of its last state.
 type Print = (String, Vec<u32>);
 
 fn prints(engine: &mut Engine, groups: &[(Option<AdapterId>, Group)]) -> Vec<Vec<Print>> {
@@ -108,7 +108,7 @@ fn again(spec: &SampleSpec) -> SampleSpec {
 fn samples_of_mixed_adapters_have_the_bits_of_lonely_ones() {
     for family in FAMILIES {
         let folder = fixture(family);
-        // All prompts begin alike: with the wrong adapter's cache they would differ.
+        // All prompts have the same beginning: with the wrong adapter's cache they would differ.
         let group = |at: u64| {
             let prompt = [prompt(6, 66), prompt(at, 1 + 3 * at as usize)].concat();
             Group {

@@ -1,10 +1,10 @@
-//! Untrusted text stays text, whatever it says.
+//! Untrusted text stays text, whatever it contains.
 
 use jury_engine::{Engine, Message, Prompt, PromptError, Role, Span};
 
 use crate::support::{config, load, user};
 
-/// Control tokens of this model, by the tokens of an empty message.
+/// Control tokens of this model, taken from the tokens of an empty message.
 fn special(engine: &Engine) -> Vec<u32> {
     let trusted = |text: &str| Prompt {
         messages: vec![Message { role: Role::User, spans: vec![Span::trusted(text)] }],
@@ -87,7 +87,7 @@ fn the_chat_template_is_the_model_s_own() {
     let with_system =
         Prompt { messages: vec![message(Role::System, "Be brief."), message(Role::User, "Hi")] };
     let rendered = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
-    // Rendering by hand as one trusted text must give the same tokens as the template.
+    // Rendering by hand as a single trusted text must give the same tokens as the template.
     let hand = Prompt {
         messages: vec![Message { role: Role::User, spans: vec![Span::trusted(rendered)] }],
     };

@@ -1,9 +1,9 @@
-//! The engine on a CUDA card, which is emulated: our own kernels, compiled for this machine's CPU, under the calls that a real
-//! card would get (`kernels/cuda/emulated`).
+//! The engine on an emulated CUDA card: our own kernels, compiled for this machine's CPU, driven by the same calls as a
+//! real card (`kernels/cuda/emulated`).
 //!
-//! Weights, keys and values are bfloat16 there. The fixtures are random models in f32, whose logits deviate by about 7
-//! (Gemma 2: capped at 20); each is held to transformers' logits by the mean KL divergence and by the error of a logit (root
-//! mean square), with half as much again for changes of rounding.
+//! Weights, keys and values are bfloat16 there. The fixtures are random models in f32, whose logits have a deviation of
+//! about 7 (Gemma 2: capped at 20). Each is compared with transformers' logits by mean KL divergence and by the RMS
+//! error of a logit; the limits are one and a half times the measured values, to allow for changes of rounding.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,7 +23,7 @@ use crate::support::{PROMPTS, config, drive, load, load_file, outputs, run, samp
 const CARD: DeviceKind = DeviceKind::Cuda(0);
 const FAMILIES: [&str; 6] = ["llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "deepseek_v2"];
 
-/// The card's configuration; its libraries are compiled and opened before.
+/// The card's configuration; compiles and opens its libraries first.
 fn card_config() -> EngineConfig {
     static OPENED: OnceLock<()> = OnceLock::new();
     OPENED.get_or_init(|| {
@@ -41,7 +41,7 @@ fn prompt(engine: &Engine, tokens: usize) -> Vec<u32> {
     (0..tokens).map(|index| ((index * 7919 + 13) % vocabulary) as u32).collect()
 }
 
-/// Holds a family to transformers; gives mean KL divergence and error of logits.
+/// Compares a family with transformers; returns mean KL divergence and the error of logits.
 fn distance(family: &str) -> (f64, f64) {
     let folder = fixture(family);
     let expected = Expected::read(&folder);
@@ -122,7 +122,7 @@ fn a_real_model_says_what_the_own_kernels_say() {
         let distance = divergence(&truth, &found);
         println!("{text}: KL {distance:.1e}");
         assert!(distance < 0.03, "{text}: {distance}");
-        // Two tokens may be as likely; the own kernels round to 8 bits.
+        // Two tokens may be almost equally likely; the CPU kernels round to 8 bits.
         let (best, ours) = (top_two(&truth)[0], top_two(&found)[0]);
         assert!(truth[ours] > truth[best] - 0.3, "{text}: {ours} instead of {best}");
     }
@@ -148,7 +148,7 @@ fn greedy_samples_take_the_greatest_logit_and_share_one_prefill() {
     for (index, &token) in outputs[0].tokens.iter().enumerate() {
         let logits = engine.logits_after(&text).unwrap();
         let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        // Computed as a prompt's row there, as a sample's here: they may round differently, the choice does not.
+        // Computed as a prompt's row there and as a sample's row here: rounding may differ, but the choice must not.
         assert!(logits[token as usize] > top - 0.1, "token {index} is not the greatest");
         text.push(token);
     }
@@ -159,7 +159,7 @@ fn greedy_samples_take_the_greatest_logit_and_share_one_prefill() {
 fn draws_follow_the_seed_and_not_the_batch() {
     let mut engine = load_file(&fixture("llama"), &card_config());
     let tokens = prompt(&engine, 30);
-    // Random models are very sure of what they say.
+    // Random models make very confident predictions.
     let specs = || (0..8).map(|seed| sample(seed, 5.0, 12)).collect::<Vec<SampleSpec>>();
     let together = run(&mut engine, tokens.clone(), specs());
     let distinct: std::collections::HashSet<_> =
@@ -207,7 +207,7 @@ fn a_card_that_is_not_there_is_told() {
     assert!(error.contains("no CUDA card 7: 1 found"), "{error}");
 }
 
-/// Runs an ignored test of this file in a process of its own, whose card is emulated otherwise.
+/// Runs an ignored test of this file in a separate process, with a differently emulated card.
 fn in_a_process_of_its_own(test: &str, variable: &str, value: &str) {
     let own = std::env::current_exe().unwrap();
     let name = format!("card::{test}");
@@ -257,7 +257,7 @@ fn has_a_small_card() {
         error.contains("GiB of the card's memory") && error.contains("0.06 GiB are free"),
         "{error}"
     );
-    // Left to itself, the engine takes what can run it.
+    // By default, the engine takes a device that can run the model.
     let anywhere = EngineConfig { device: DeviceKind::Auto, ..card_config() };
     assert!(load_file(&fixture("llama"), &anywhere).numerics().starts_with("cpu"));
 }

@@ -8,7 +8,7 @@ use jury_engine::{Engine, LoadError, inspect};
 
 use crate::support::{config, model_path};
 
-/// All metadata and the table of tensors of the test model lie before this.
+/// All metadata and the table of tensors of the test model come before this offset.
 const HEADER_BYTES: usize = 2 << 20;
 
 fn with_file(bytes: &[u8], check: impl FnOnce(&Path)) {
@@ -41,7 +41,7 @@ fn a_truncated_file_says_so_wherever_it_ends() {
             };
             assert_eq!(file_bytes, length as u64);
             assert!((length as u64 + 1..=whole.len() as u64).contains(&needed_bytes), "{error}");
-            // With the whole header, what is needed is known: all of the file.
+            // With the whole header, the needed size is known: the whole file.
             assert!(length < HEADER_BYTES || needed_bytes == whole.len() as u64, "{error}");
         });
     }
@@ -50,7 +50,7 @@ fn a_truncated_file_says_so_wherever_it_ends() {
 #[test]
 fn flipped_bytes_in_the_header_never_panic() {
     let mut header = fs::read(model_path()).unwrap();
-    // The tensors' bytes are not needed to reach every check of the header but the last.
+    // The tensors' bytes are not needed for any check of the header except the last.
     header.truncate(HEADER_BYTES);
     let mut state = 1u64;
     for round in 0..150 {
@@ -73,7 +73,7 @@ fn flipped_bytes_in_the_header_never_panic() {
 fn weights_that_are_no_numbers_are_found_at_load() {
     let mut whole = fs::read(model_path()).unwrap();
     let middle = whole.len() / 2;
-    // Infinite scales in some blocks, whatever their type is.
+    // Infinite scales in some blocks, whatever their type.
     whole[middle..middle + 64].fill(0x7c);
     with_file(&whole, |path| {
         let error = Engine::load(path, &config(1)).expect_err("infinite scales");
@@ -81,7 +81,8 @@ fn weights_that_are_no_numbers_are_found_at_load() {
     });
 }
 
-/// The test model, with `old` as `new` wherever it stands in the metadata: of one length, so that nothing moves.
+/// The test model with `old` replaced by `new` everywhere in the metadata; both have the same length, so that nothing
+/// moves.
 fn renamed(old: &str, new: &str) -> Vec<u8> {
     assert_eq!(old.len(), new.len());
     let mut whole = fs::read(model_path()).unwrap();
@@ -110,7 +111,7 @@ fn a_file_that_names_no_pre_tokenizer_runs_by_a_guess_that_is_told() {
 fn what_cannot_be_loaded_is_refused_by_inspect_in_the_same_words() {
     let mut big_endian = renamed("smollm", "smollm");
     big_endian[4..8].reverse();
-    // The type of a tensor stands behind its name, rank, two sizes.
+    // A tensor's type comes after its name, rank and two sizes.
     let mut mxfp4 = renamed("smollm", "smollm");
     let name = b"blk.0.ffn_up.weight";
     let at = mxfp4[..HEADER_BYTES].windows(name.len()).position(|window| window == name);

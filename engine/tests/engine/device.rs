@@ -1,7 +1,8 @@
-//! The candle device against the own kernels, on candle's CPU code: what the GPUs run but for their products.
+//! Compares the candle device with the CPU kernels, using candle's CPU code: the same code that GPUs run, except for
+//! their products.
 //!
-//! Both quantise activations to 8 bits, each in its own way; see `reference` for how far each is from f32. The
-//! tolerances below hold the distance between the two.
+//! Both quantise activations to 8 bits, each in its own way; see `reference` for their distance from f32. The
+//! tolerances below limit the distance between the two.
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use jury_engine::{
 use crate::distance::{divergence, log_softmax};
 use crate::support::{PROMPTS, config, load, model_path, run, sample, scores, user};
 
-/// Mean KL divergence of next-token distributions, own kernels to candle's, over prompts.
+/// Mean KL divergence of next-token distributions over prompts, from the CPU kernels to candle.
 const MOST_MEAN_DIVERGENCE: f64 = 0.012;
 /// The same for a single prompt.
 const MOST_DIVERGENCE: f64 = 0.03;
@@ -48,7 +49,7 @@ fn the_candle_device_gives_the_own_kernels_distributions_and_greedy_continuation
     assert!(same + 2 >= prompts.len(), "{same} texts of {} are equal", prompts.len());
 }
 
-/// Four samples that decode to different lengths, then read different texts of different lengths.
+/// Four samples of different lengths, whose read-outs have texts of different lengths.
 fn uneven() -> Vec<SampleSpec> {
     let openings =
         [" {", " The scores are, as everybody could have known: {", " {", " Nobody liked {"];
@@ -75,7 +76,7 @@ fn widest_gap(one: &SampleOutput, other: &SampleOutput) -> f64 {
 
 #[test]
 fn samples_of_uneven_lengths_share_one_prefill_and_see_only_their_own_text() {
-    // Three sequences for four samples: the last one joins when the others are several tokens long.
+    // Three sequences for four samples: the last one joins when the others already have several tokens.
     let mut together = load(&EngineConfig { max_sequences: Some(3), ..candle_config() });
     let prompt = together.encode(&user(PROMPTS[2])).unwrap();
     let group = run(&mut together, prompt.clone(), uneven());

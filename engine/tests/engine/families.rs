@@ -1,9 +1,10 @@
-//! Every family against transformers, on the tiny random models of `tests/fixtures` (`make.py` there).
+//! Compares every family with transformers, on the tiny random models of `tests/fixtures` (made by `make.py` there).
 //!
-//! The candle device, whose keys, values and weights are floats here, is held to the logits themselves. The own
-//! kernels keep keys and values in 8 bits and round queries so; random models feel that much more than trained ones.
-//! They are held to the mean KL divergence and to the error of a logit (root mean square), with half as much again for
-//! changes of rounding. Found with AVX-512, where logits deviate by about 7 (Gemma 2: capped at 20):
+//! The candle device, whose keys, values and weights are floats here, must match the logits themselves. The CPU kernels
+//! store keys and values in 8 bits and round queries likewise, which affects random models much more than trained ones.
+//! Their limits are on the mean KL divergence and the RMS error of a logit: one and a half times the measured values,
+//! to allow for changes of rounding. Measured with AVX-512, where logits have a deviation of about 7 (Gemma 2: capped
+//! at 20):
 //!
 //! |             | floats, worst | own, mean KL | own, error |
 //! |-------------|--------------:|-------------:|-----------:|
@@ -22,7 +23,7 @@ use safetensors::SafeTensors;
 use crate::distance::{divergence, log_softmax};
 use crate::support::{config, load_file};
 
-/// Greatest difference of a logit from transformers' in floats.
+/// Greatest difference between a logit and transformers', computed in floats.
 pub const MOST_LOGIT_ERROR: f32 = 1e-3;
 
 /// Tokens, and the logits after each of the last of them.
@@ -55,7 +56,7 @@ impl Expected {
         Expected { sequences, logits: rows.chunks_exact(shown).map(<[_]>::to_vec).collect() }
     }
 
-    /// Visits what an engine makes of every shown position, beside what it should be.
+    /// Visits the engine's logits at every shown position, with the expected ones.
     pub fn each(&self, engine: &mut Engine, mut visit: impl FnMut(&[f32], &[f32])) {
         for (tokens, shown) in self.sequences.iter().zip(&self.logits) {
             let first = tokens.len() - shown.len();
@@ -66,8 +67,8 @@ impl Expected {
     }
 }
 
-/// Holds both paths to the family's logits; `divergence` (mean KL) and `error` (of a logit, root mean square) bound the
-/// own kernels' distance.
+/// Compares both paths with the family's logits; `divergence` (mean KL) and `error` (RMS, of a logit) bound the
+/// distance of the CPU kernels.
 fn hold(family: &str, most_divergence: f64, most_error: f64) {
     let folder = fixture(family);
     let expected = Expected::read(&folder);

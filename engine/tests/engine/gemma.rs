@@ -1,11 +1,12 @@
-//! A real Gemma 3 against llama.cpp: text longer than the window, logits of llama.cpp's own making.
+//! Compares a real Gemma 3 with llama.cpp: a text longer than the window, with logits written by llama.cpp.
 //!
 //! ```text
 //! llama-perplexity -m gemma-3-270m.gguf -f README.md -c 1024 --chunks 1 --kl-divergence-base gemma.logits
 //! JURY_TEST_GEMMA=gemma-3-270m.gguf JURY_TEST_GEMMA_LOGITS=gemma.logits cargo test gemma -- --ignored
 //! ```
 //!
-//! The file holds a text's tokens, and for those of its second half the log-probabilities of the next, in 16 bits.
+//! The file contains a text's tokens and, for those of its second half, the log-probabilities of the next token, in 16
+//! bits.
 
 use std::path::PathBuf;
 
@@ -14,12 +15,12 @@ use crate::support::{config, load_file};
 
 /// Bytes before the tokens.
 const HEADER: usize = 20;
-/// Positions compared: each of so many.
+/// Every 15th position is compared.
 const STRIDE: usize = 15;
-/// KL divergence, mean over the positions: found 0.0056 (both sides round, each in its own way).
+/// Limit of the KL divergence, averaged over positions: measured 0.0056 (both sides round, each in its own way).
 const MOST_DIVERGENCE: f64 = 0.01;
 
-/// What llama.cpp wrote of one text.
+/// What llama.cpp wrote for one text.
 struct Logits {
     tokens: Vec<u32>,
     vocabulary: usize,
@@ -54,7 +55,7 @@ fn named(variable: &str) -> PathBuf {
     std::env::var_os(variable).unwrap_or_else(|| panic!("{variable} names no file")).into()
 }
 
-/// KL divergence over the tokens whose probabilities are written: others stand at e^-16 of the most probable.
+/// KL divergence over the tokens whose probabilities are recorded; others are at e^-16 of the most probable.
 fn divergence_where_known(truth: &[f64], found: &[f64]) -> f64 {
     let known = truth.iter().zip(found).filter(|&(&truth, _)| truth > -16.0);
     let (truth, found): (Vec<f64>, Vec<f64>) = known.unzip();
@@ -66,7 +67,7 @@ fn divergence_where_known(truth: &[f64], found: &[f64]) -> f64 {
 fn gemma3_is_near_llama_cpp_beyond_its_window() {
     let (path, logits) = (named("JURY_TEST_GEMMA"), named("JURY_TEST_GEMMA_LOGITS"));
     let mut logits = Logits::read(&logits);
-    // Its texts begin with the token that begins texts.
+    // llama.cpp's texts begin with the start token.
     logits.tokens[0] = 2;
     let half = logits.tokens.len() / 2;
     let mut engine = load_file(&path, &config(1));

@@ -1,4 +1,4 @@
-//! The hidden state that a head of the caller's gets: the one behind all of a sample's text.
+//! The hidden state that is returned for a head outside the engine: the one after all of a sample's text.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use crate::support::{
     PROMPTS, config, drive, load, load_file, model_path, outputs, run, sample, scores, user,
 };
 
-/// Greatest difference of a logit: the engine rounds the state to 8 bits before the product, for which it is small, and
-/// logits span some twenty.
+/// Greatest difference of a logit: the engine rounds the state to 8 bits before the product. This is small, since
+/// logits span about twenty.
 const MOST_LOGIT_GAP: f32 = 0.7;
 
 fn hidden(seed: u64, max_tokens: usize) -> SampleSpec {
@@ -25,7 +25,7 @@ fn bits(hidden: Option<&Vec<f32>>) -> Vec<u32> {
     hidden.expect("asked for").iter().map(|number| number.to_bits()).collect()
 }
 
-/// The tiny llama in floats on candle, whose states are exact, and the head that it multiplies them with: its embedding.
+/// The tiny llama in floats on candle, whose states are exact, and the matrix of its head: its embedding table.
 fn tiny_in_floats() -> (Engine, Vec<Vec<f32>>) {
     let folder = fixture("llama");
     let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
@@ -102,7 +102,7 @@ fn a_guided_text_s_state_knows_its_last_choice_and_its_closing_brace() {
     };
     let one = read(digits(1, "}"));
     assert!(one.text.ends_with('}'));
-    // Another slot after the same brace asks the model what would follow it.
+    // Another slot after the same brace makes the model predict what would follow it.
     let two = read(digits(2, "}")).readout.unwrap();
     assert_eq!(one.readout.unwrap().choices[0], two.choices[0]);
     let logits = product(&head, &one.last_hidden.unwrap());
@@ -194,7 +194,7 @@ fn a_prompt_s_hidden_state_times_the_head_gives_its_logits() {
     let state = output.last_hidden.unwrap();
     let mut file = File::open(model_path()).unwrap();
     let content = Content::read(&mut file).unwrap();
-    // This model multiplies with its embedding.
+    // This model's head is its embedding table.
     let head = content.tensor(&mut file, "token_embd.weight", &Device::Cpu).unwrap();
     let head: Vec<Vec<f32>> = head.dequantize(&Device::Cpu).unwrap().to_vec2().unwrap();
     let worst = greatest_gap(&product(&head, &state), &logits);

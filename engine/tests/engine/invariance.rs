@@ -1,4 +1,4 @@
-//! The law: a sample's bits depend on its prompt, settings and seed alone.
+//! A sample's bits depend only on its prompt, settings and seed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ fn random(schedule: u64, draw: u64, below: u64) -> u64 {
     (bits >> 32) % below
 }
 
-/// Every probability read goes into the comparison, bit by bit.
+/// Every probability of the read-out is compared, bit by bit.
 fn fingerprint(output: &SampleOutput) -> (String, Vec<u64>) {
     let bits = output.readout.iter().flat_map(|readout| {
         readout.distributions.iter().flatten().map(|p| p.to_bits()).chain([readout.mass.to_bits()])
@@ -30,13 +30,13 @@ fn fingerprint(output: &SampleOutput) -> (String, Vec<u64>) {
     (output.text.clone(), bits.collect())
 }
 
-/// A model on a device, and prompts for it; the first half of them longer than a page, and alike at first.
+/// A model on a device, and prompts for it; the first half of them are longer than a page and have the same beginning.
 pub struct Subject {
     name: &'static str,
     path: PathBuf,
     device: DeviceKind,
     prompts: Vec<Vec<u32>>,
-    /// Free tokens of a sample: at least, and more at most.
+    /// Free tokens of a sample: the minimum, and how many more are possible.
     lengths: (usize, usize),
     /// What the read-out begins with.
     opening: &'static str,
@@ -65,7 +65,7 @@ impl Subject {
         }
     }
 
-    /// A fixture of 128 tokens' context: prompts that leave room for the read-out.
+    /// A fixture with a context of 128 tokens: its prompts leave room for the read-out.
     pub fn tiny(name: &'static str, device: DeviceKind) -> Subject {
         let path = fixture(name);
         let engine = load_file(&path, &EngineConfig { device, ..config(1) });
@@ -173,7 +173,7 @@ pub fn hold(subject: &Subject) {
 
 #[test]
 fn logits_do_not_depend_on_chunks_threads_or_the_cache() {
-    // Long enough for blocks of rows of several threads.
+    // Long enough for several threads to get blocks of rows.
     let text = format!("{} {}", "Some words that fill a page or two. ".repeat(50), PROMPTS[3]);
     let bits = |threads: usize, chunk: usize, warm: Option<usize>| -> Vec<u32> {
         let mut engine = load(&EngineConfig { prefill_chunk: Some(chunk), ..config(threads) });

@@ -1,4 +1,4 @@
-//! Adapters made for the fixtures, fixtures that they are added to, and how far the two are apart.
+//! Adapters made for the fixtures, fixtures with an adapter added to the weights, and the distance between the two.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -59,7 +59,7 @@ pub fn tensors(folder: &Path) -> HashMap<String, Tensor> {
         .collect()
 }
 
-/// An adapter of all a fixture's projections, by Hugging Face's names.
+/// An adapter of all projections of a fixture, with Hugging Face's names.
 pub fn parts(folder: &Path, rank: usize, salt: u64, size: f32) -> BTreeMap<String, LowRank> {
     let mut parts = BTreeMap::new();
     for (name, tensor) in tensors(folder) {
@@ -120,13 +120,13 @@ fn write(path: &Path, tensors: &HashMap<String, Tensor>) {
     serialize_to_file(views, None, path).unwrap();
 }
 
-/// Root of the mean square of differences.
+/// Root mean square of the differences.
 pub fn distance(one: &[f32], other: &[f32]) -> f64 {
     let squares = one.iter().zip(other).map(|(a, b)| f64::from(a - b).powi(2));
     (squares.sum::<f64>() / one.len() as f64).sqrt()
 }
 
-/// Tokens of a vocabulary of at least 200.
+/// Tokens for a vocabulary of at least 200.
 pub fn prompt(salt: u64, length: usize) -> Vec<u32> {
     noise(length, salt, 1.0).into_iter().map(|x| ((x + 1.0) * 99.0) as u32).collect()
 }
@@ -135,7 +135,7 @@ pub fn bits(logits: &[f32]) -> Vec<u32> {
     logits.iter().map(|logit| logit.to_bits()).collect()
 }
 
-/// As llama.cpp orders the rows of llama's queries and keys.
+/// The order in which llama.cpp stores the rows of llama's queries and keys.
 pub fn interleaved(part: &LowRank, head: usize) -> LowRank {
     let rows = (0..part.outputs).flat_map(|row| {
         let (first, at) = (row / head * head, row % head);
@@ -144,7 +144,7 @@ pub fn interleaved(part: &LowRank, head: usize) -> LowRank {
     LowRank { b: rows.collect(), ..part.clone() }
 }
 
-/// How far merged files are from the adapter beside its base, and how far that moves the base.
+/// Distance between merged files and base plus adapter, and how far the adapter moves the base.
 pub fn apart(base: &Path, adapter: &Adapter, merged: &Path, prompt: &[u32]) -> (f64, f64) {
     let mut engine = load_file(base, &config(2));
     let id = engine.load_adapter(adapter).unwrap();

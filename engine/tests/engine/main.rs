@@ -1,7 +1,7 @@
-//! The engine against a real model: SmolLM2-135M-Instruct, Q4_1.
+//! Tests of the engine with a real model: SmolLM2-135M-Instruct, Q4_1.
 //!
-//! The file is named by `JURY_TEST_MODEL`, or lies in the user's cache folder, where `make test` puts it. Ignored tests
-//! need further models of the cache folder, which `make test-models` fetches.
+//! The file is given by `JURY_TEST_MODEL`, or found in the user's cache folder, where `make test` puts it. Ignored
+//! tests need further models in the cache folder, which `make test-models` fetches.
 
 #![allow(clippy::unwrap_used)] // Tests may.
 

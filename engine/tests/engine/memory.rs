@@ -1,6 +1,6 @@
-//! What many samples of a long prompt take: the prompt's keys and values are there once, however many samples it has.
+//! Memory of many samples of a long prompt: the prompt's keys and values are stored once, however many samples it has.
 //!
-//! The peak is the process's, so the test is run alone: `make test-models` gives it a process of its own.
+//! The peak is that of the whole process, so `make test-models` runs this test in a separate process.
 
 use std::fs;
 
@@ -13,12 +13,12 @@ const FILE: &str = "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf";
 const PROMPT_TOKENS: usize = 4096;
 const SAMPLES: usize = 32;
 const GENERATED_TOKENS: usize = 512;
-/// Of everything: weights, keys and values, the program.
+/// Limit for everything: weights, keys and values, the program.
 const MOST_BYTES: u64 = 4 << 30;
-/// Of a process that has loaded nothing.
+/// Limit for a process that has loaded nothing.
 const MOST_BYTES_BEFORE: u64 = 256 << 20;
 
-/// Most memory that this process has had at once, in bytes: the kernel's high-water mark.
+/// The process's peak memory in bytes: the kernel's high-water mark.
 fn peak_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux tells");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
@@ -37,7 +37,7 @@ fn a_prompt_of_4096_tokens_with_32_samples_of_512_fits_4_gib_with_the_weights() 
     let path = cached(FILE, "`make test-models` fetches it");
     let info = inspect(&path).unwrap();
     let kv_bytes = info.kv_bytes_needed(PROMPT_TOKENS, SAMPLES, GENERATED_TOKENS);
-    // Not a page more than that: a sample that found no room would wait, and `run` would not accept it.
+    // Not a page more than needed: a sample without room would wait, and `run` would report that as an error.
     let budget = EngineConfig { kv_budget_bytes: Some(kv_bytes), ..EngineConfig::default() };
     let mut engine = load_file(&path, &budget);
     let loaded = peak_bytes();

@@ -1,4 +1,4 @@
-//! Merged files hold what an adapter computes, and other programs read them.
+//! Merged files give the adapter's results, and other programs can read them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -98,9 +98,9 @@ fn a_merged_gguf_file_computes_what_the_adapter_computes() {
     let prompt = engine.encode(&user("Name three colours of the rainbow.")).unwrap();
     let (apart, effect) = apart(&base, &adapter, &out, &prompt);
     println!("merged in Q8_0: apart by {apart:.4}, effect of the adapter {effect:.3}");
-    // Weights of four bits are rounded anew, to eight.
+    // Four-bit weights are requantised to eight bits.
     assert!(apart < 0.25 * effect, "{apart}, {effect}");
-    // Tokenizer and template came along.
+    // Tokenizer and template were copied.
     let whole = load_file(&out, &config(1));
     assert_eq!(whole.encode(&user("Hello")).unwrap(), engine.encode(&user("Hello")).unwrap());
     assert_eq!(whole.model().name, engine.model().name);
@@ -221,14 +221,14 @@ fn what_cannot_be_merged_is_refused_with_the_way_out_and_leaves_nothing() {
 fn a_full_disk_is_an_error_and_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("merged.gguf");
-    // Everything written to /dev/full meets a full disk.
+    // Everything written to /dev/full fails as on a full disk.
     std::os::unix::fs::symlink("/dev/full", folder.path().join("merged.gguf.partial")).unwrap();
     let error = merged(&model_path(), &of_smollm2(), &out, None).unwrap_err();
     assert!(matches!(error, MergeError::Write { .. }), "{error}");
     assert!(!out.exists());
 }
 
-/// llama.cpp's server over a model, ended with it.
+/// llama.cpp's server for a model; it is stopped when this is dropped.
 struct Server {
     child: std::process::Child,
     address: String,
@@ -253,7 +253,7 @@ impl Server {
         server
     }
 
-    /// The answer's body; empty while nobody listens.
+    /// The body of the response; empty while the server is not listening.
     fn ask(&self, what: &str, body: &str) -> String {
         use std::io::{Read, Write};
         let Ok(mut stream) = std::net::TcpStream::connect(&self.address) else {
@@ -264,7 +264,7 @@ impl Server {
         let request = format!(
             "{what} HTTP/1.1\r\nHost: x\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}"
         );
-        // While it starts, connections break; what came before is the answer.
+        // Connections may break while it starts; whatever arrived before is the response.
         if stream.write_all(request.as_bytes()).is_ok() {
             drop(stream.read_to_end(&mut answer));
         }
@@ -311,7 +311,7 @@ fn llama_cpp_draws_from_a_merged_file_and_with_an_adapter_as_we_do() {
     let own = log_softmax(&engine.logits_after(&prompt).unwrap());
     let whole = load_file(Path::new(&out), &config(2)).logits_after(&prompt).unwrap();
     let whole = log_softmax(&whole);
-    // Both round activations to 8 bits, each in its own way: how far apart that takes the bare model is the measure.
+    // Both round activations to 8 bits, each in its own way: their distance on the bare model is the yardstick.
     let mut most = 1.0;
     for (what, ours, arguments) in [
         ("without", &own, vec!["-m", &base]),

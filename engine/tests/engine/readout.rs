@@ -1,4 +1,4 @@
-//! Guided read-out: shape, distributions against plain logits, and ends.
+//! Guided read-out: its shape, its distributions compared with plain logits, and how it ends.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ fn a_slot_s_distribution_is_that_of_the_plain_logits() {
     let second = softmax(&engine.logits_after(&branch).unwrap());
     let mut expected: Vec<f64> = (1..=9).map(|score| first[digits[score] as usize]).collect();
     expected.push(expected[0] * second[digits[0] as usize]);
-    // A lone "1" must be followed by something that begins with the closing brace.
+    // A lone "1" must be followed by a token that begins with the closing brace.
     let one: f64 = expected[0];
     expected[0] = readout.distributions[0][0] * readout.mass;
     assert!(expected[0] <= one, "the terminator takes a part");
@@ -89,11 +89,11 @@ fn expected_takes_the_most_probable_choice_and_any_branch_leaves_no_trace() {
     let both = vec![guided(1, 8, ReadoutMode::Expected), guided(1, 8, ReadoutMode::Sampled)];
     let outputs = run(&mut engine, prompt.clone(), both);
     let [expected, sampled] = [0, 1].map(|index| outputs[index].readout.clone().unwrap());
-    // The same free text, therefore the same first slot; only the way to choose differs.
+    // The free text is the same, therefore the first slot is as well; only the way of choosing differs.
     assert_eq!(expected.distributions[0], sampled.distributions[0]);
     let top = expected.distributions[0].iter().copied().fold(0.0, f64::max);
     assert_eq!(expected.distributions[0][expected.choices[0]], top);
-    // A read-out in which "10" never was a choice has no branches; the rest of its distribution is the same.
+    // A read-out without "10" as a choice has no branches; the rest of its distribution is the same.
     let mut digits = scores(ReadoutMode::Expected);
     digits.choices = (2..=9).map(|score| score.to_string()).collect();
     let spec = SampleSpec { readout: Some(digits), ..sample(1, 0.5, 8) };
@@ -153,10 +153,10 @@ fn fixed_text_takes_no_step_of_its_own_however_long_it_is() {
         engine.step(&mut events);
         steps += 1;
     }
-    // The prompt; then two slots, each asked for two nodes: the beginning, and what follows a "1".
+    // The prompt; then two slots with two nodes each: the beginning, and what follows a "1".
     assert_eq!(steps, 1 + 2 * 2);
     let computed = engine.counters().readout_tokens as usize;
-    // Tokens at the seams may merge.
+    // Tokens at the joints may merge.
     let fixed = opening + separator;
     assert!(computed.abs_diff(fixed + 3) <= 3, "{computed} tokens for {fixed} of fixed text");
     assert_eq!(outputs(events).len(), 1);

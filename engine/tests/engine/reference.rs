@@ -1,9 +1,9 @@
-//! Against independent implementations on the same file: candle-transformers with its quantised products, and with
-//! the weights dequantised to f32.
+//! Compares with independent implementations on the same file: candle-transformers with its quantised products, and
+//! with the weights dequantised to f32.
 //!
-//! Both quantised implementations round activations to 8 bits, each in its own way, so neither is exact: what is held
-//! is the error of each from f32, over 22 prompts and 6 greedy tokens each. Found with AVX2, of which the tolerances
-//! leave room for other orders of summation:
+//! Both quantised implementations round activations to 8 bits, each in its own way, so neither is exact. The tests
+//! limit the error of each relative to f32, over 22 prompts with 6 greedy tokens each. Measured with AVX2; the
+//! tolerances leave room for other orders of summation:
 //!
 //! |                              | llama, own | candle's | qwen2, own | candle's |
 //! |------------------------------|-----------:|---------:|-----------:|---------:|
@@ -13,10 +13,11 @@
 //! | most that a choice gave away |      0.164 |    0.336 |      0.078 |    0.295 |
 //! | same greedy choice           |      0.962 |    0.970 |      0.977 |    0.992 |
 //!
-//! The share of same choices is not held: it counts the near-ties of the prompts. Engine faults may even raise it: an
-//! epsilon ten times too large in the norms of qwen2 gives 0.992, and a mean KL of 0.00044. Held instead are the cause,
-//! the error of the lead (in nats, of f32's choice over its runner-up), and the consequence: beyond a margin of about
-//! three such errors the choice is always f32's own. Most positions must be led by more than the margin.
+//! The share of equal choices has no limit, because it counts the near-ties of the prompts. Errors in the engine may
+//! even raise it: an epsilon ten times too large in the norms of qwen2 gives 0.992, and a mean KL of 0.00044. The
+//! limits are instead on the cause, the error of the lead (in nats, of f32's choice over its runner-up), and on the
+//! consequence: beyond a margin of about three such errors the choice must be f32's. At most positions the lead must
+//! exceed the margin.
 
 mod candle;
 mod error;
@@ -31,17 +32,17 @@ use error::Error;
 
 /// Greedy tokens compared after each prompt.
 const TOKENS: usize = 6;
-/// Greatest ratio of an own error to candle's. The engine keeps keys and values in 8 bits where candle keeps floats,
-/// and prompts are few: 1.10 was measured for llama, with f32 keys and values it was 0.84.
+/// Greatest ratio of the engine's error to candle's. The engine stores keys and values in 8 bits where candle uses
+/// floats, and there are few prompts: 1.10 was measured for llama; with f32 keys and values it was 0.84.
 const MOST_OF_CANDLES: f64 = 1.2;
 /// Share of positions at which f32 leads by more than the margin.
 const LEAST_CLEAR: f64 = 0.75;
 
-/// What a family of models is held to.
+/// Limits for a family of models.
 struct Tolerance {
     mean_divergence: f64,
     worst_divergence: f64,
-    /// Nats that a greedy choice may give away.
+    /// Nats that a greedy choice may lose.
     margin: f64,
 }
 

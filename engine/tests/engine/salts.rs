@@ -1,4 +1,4 @@
-//! Salts keep prompts apart in the cache, and leave no trace in what is drawn.
+//! Salts separate prompts in the cache, and do not affect the samples.
 
 use jury_engine::{Engine, EngineConfig, Group};
 
@@ -6,7 +6,7 @@ use crate::families::fixture;
 use crate::low_rank::{bits, prompt};
 use crate::support::{config, drive, load_file, outputs, sample};
 
-/// A page and a bit.
+/// A little more than a page.
 const PROMPT_TOKENS: usize = 70;
 
 fn engine() -> Engine {
@@ -23,10 +23,11 @@ fn group(salt: Option<&str>) -> Group {
     Group { prompt, samples: samples.collect(), cache_salt: salt.map(Into::into) }
 }
 
-/// What a sample wrote, and its last state's bits.
+/// A sample's text, and the bits of its last state.
 type Print = (String, Vec<u32>);
 
-/// Draws groups together: prompt tokens that were computed and that were there, and the prints of each group's samples.
+/// Draws groups together; returns the number of prompt tokens computed, the number found in the cache, and the prints
+/// of each group's samples.
 fn draw(engine: &mut Engine, salts: &[Option<&str>]) -> (u64, u64, Vec<Vec<Print>>) {
     let before = engine.counters();
     let ids: Vec<_> = salts.iter().map(|&salt| engine.submit(group(salt)).unwrap()).collect();

@@ -9,8 +9,8 @@ use jury_engine::{
 
 use crate::support::{config, drive, load, outputs, run, sample, user};
 
-/// The first of some prompts whose greedy answer has more than five words and ends by itself within 100 tokens, and that
-/// answer. Which of them do depends on the last bits of the logits, thus on the kernels of the CPU.
+/// The first of several prompts whose greedy answer has more than five words and ends by itself within 100 tokens, and
+/// that answer. Which prompt it is depends on the last bits of the logits, and so on the CPU's kernels.
 fn prompt_with_an_end(engine: &mut Engine) -> (Vec<u32>, String) {
     let texts =
         ["Hello!", "Thank you!", "Who are you?", "Say yes.", "What is the opposite of hot?"];
@@ -85,7 +85,7 @@ fn a_cancelled_sample_frees_its_sequence_at_the_next_step() {
         matches!(event, Event::Finished { sample: 0, output, .. } if output.finish == Finish::Cancelled)
     });
     assert!(cancelled, "{events:?}");
-    // The step after the cancel decoded the second sample and, in the freed sequence, the third twice: from the
+    // The step after the cancellation decoded the second sample and, in the freed sequence, the third twice: from the
     // prompt's logits, and after its first token.
     assert_eq!(engine.counters().decode_tokens - before.decode_tokens, 3);
     engine.cancel_group(group);
@@ -216,7 +216,8 @@ fn a_sample_that_ignores_the_end_draws_all_its_tokens() {
     let outputs = run(&mut engine, prompt, vec![sample(0, 0.0, 100), endless]);
     assert_eq!(outputs[0].finish, Finish::EndOfText);
     assert_eq!((outputs[1].finish, outputs[1].generated_tokens), (Finish::Limit, 100));
-    // The end token is told beside the text's own, of which it is none; written on over, it is one of them.
+    // The end token is reported separately and is not one of the text's tokens; when ends are ignored, it is one of
+    // them.
     let end = outputs[0].end.expect("the token that ended the text");
     assert_eq!(outputs[0].tokens.len() + 1, outputs[0].generated_tokens);
     assert_eq!((outputs[1].end, outputs[1].tokens[outputs[0].tokens.len()]), (None, end));

@@ -1,10 +1,10 @@
-//! Drafts of the next tokens: they save steps, and leave no trace.
+//! Drafts of the next tokens save steps and do not affect the samples.
 
 use jury_engine::{Counters, EngineConfig, ReadoutMode, SampleOutput, SampleSpec};
 
 use crate::support::{config, load, run, sample, scores, user};
 
-/// Samples that repeat what stands before: greedy and drawn, with a read-out and without.
+/// Samples that repeat earlier text: greedy and drawn, with and without a read-out.
 fn specs(count: usize) -> Vec<SampleSpec> {
     let spec = |index: usize| SampleSpec {
         readout: (index % 2 == 1).then(|| scores(ReadoutMode::Sampled)),

@@ -43,7 +43,7 @@ pub fn model_path() -> PathBuf {
     }
 }
 
-/// A model in the user's cache folder; `remedy` says how it gets there.
+/// A model in the user's cache folder; `remedy` tells how to get it there.
 pub fn cached(file: &str, remedy: &str) -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
@@ -100,7 +100,7 @@ pub fn scores(mode: ReadoutMode) -> Readout {
     }
 }
 
-/// Steps until idle; gives all events.
+/// Steps until idle; returns all events.
 pub fn drive(engine: &mut Engine) -> Vec<Event> {
     let mut events = Vec::new();
     let mut steps = 0;
@@ -112,7 +112,7 @@ pub fn drive(engine: &mut Engine) -> Vec<Event> {
     events
 }
 
-/// Finished samples by group and index; panics when one failed.
+/// Finished samples by group and index; panics if one failed.
 pub fn outputs(events: Vec<Event>) -> BTreeMap<(GroupId, usize), SampleOutput> {
     let mut outputs = BTreeMap::new();
     for event in events {

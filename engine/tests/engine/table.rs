@@ -1,4 +1,4 @@
-//! Tokens that the embedding table lacks, and tokens whose row in it is no number.
+//! Tokens missing from the embedding table, and tokens whose row in it is NaN.
 
 use std::fs;
 use std::path::Path;
@@ -77,7 +77,7 @@ fn a_tokenizer_whose_text_or_turns_the_model_does_not_know_is_refused() {
     }
 }
 
-/// An untied model whose table has no number in a token's row.
+/// An untied model whose table has NaN in a token's row.
 fn damaged(token: u32) -> TempDir {
     let folder = copy("qwen2");
     let path = folder.path().join("model.safetensors");
@@ -86,7 +86,7 @@ fn damaged(token: u32) -> TempDir {
     let table = tensors.tensor("model.embed_tokens.weight").unwrap();
     let row_bytes = table.data().len() / VOCABULARY as usize;
     let at = table.data().as_ptr() as usize - bytes.as_ptr() as usize + token as usize * row_bytes;
-    // Both bytes of a bfloat16: not a number.
+    // Both bytes of a bfloat16: NaN.
     bytes[at..at + 2].fill(0xff);
     fs::write(path, bytes).unwrap();
     folder
@@ -148,7 +148,7 @@ fn nothing_comes_of_a_token_that_is_drawn_and_whose_row_is_no_number() {
             .any(|event| matches!(event, Event::Failed { error, .. } if *error == expected)),
         "{events:?}"
     );
-    // As the last token it is never read.
+    // The last token is never fed back.
     let last = jury_engine::SampleSpec { ignores_end: true, ..sample(1, 0.0, at + 1) };
     engine.submit(Group { prompt, samples: vec![last], cache_salt: None }).unwrap();
     let outputs = outputs(drive(&mut engine));

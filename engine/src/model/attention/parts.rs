@@ -1,4 +1,4 @@
-//! What a tile's queries see: segments that all of them share, then those of each sequence.
+//! The tokens that a tile's queries see: segments shared by all of them, then those of each sequence.
 
 use std::ops::Range;
 
@@ -23,12 +23,12 @@ pub(super) struct Part<'a> {
 // === impl Part ===
 
 impl<'a> Part<'a> {
-    /// Starts to fetch the keys that count.
+    /// Starts prefetching the visible keys.
     pub(super) fn prefetch_keys(&self) {
         prefetch(&self.keys[..self.keys.len() * self.tokens.div_ceil(PANEL) * PANEL / PAGE_TOKENS]);
     }
 
-    /// Puts the values' scales in their places, by position.
+    /// Copies the values' scales to their positions.
     pub(super) fn copy_scales(&self, to: &mut [f32]) {
         let scales = self.value_scales.as_chunks().0.iter().take(self.tokens);
         for (to, scale) in to[self.position..].iter_mut().zip(scales) {
@@ -36,12 +36,12 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// The values, as the products take them.
+    /// The values, in the form that the products take.
     pub(super) fn page_values(&self) -> PageValues<'a> {
         PageValues { codes: self.values, tokens: self.tokens, position: self.position }
     }
 
-    /// The values that count.
+    /// The visible values.
     pub(super) fn counted_values(&self) -> &[u8] {
         &self.values[..self.values.len() * self.tokens.next_multiple_of(QUAD) / PAGE_TOKENS]
     }
@@ -56,7 +56,7 @@ impl AttentionLayer<'_> {
     }
 
     /// Visits what the tile's queries see, in ascending position: shared segments for all of them, then each sequence's
-    /// own. Segments before the windows of all rows are left out.
+    /// own. Segments before the windows of all rows are skipped.
     pub(super) fn each_part<'s>(
         &'s self,
         tile: &AttentionTile,
@@ -96,7 +96,7 @@ impl AttentionLayer<'_> {
         self.each_segment(tile, segments, queries, position, tokens, visit);
     }
 
-    /// Visits segments that begin at a position, as far as they hold some of the first `tokens` tokens.
+    /// Visits segments that start at a position, limited to the first `tokens` tokens.
     fn each_segment<'s>(
         &'s self,
         tile: &AttentionTile,

@@ -1,16 +1,16 @@
-//! What keys have in common, taken off before they are quantised.
+//! Removes what keys have in common before they are quantised.
 //!
-//! Models with a bias on their keys (qwen2) have keys that are mostly bias: its great elements would set the step of
-//! their codes. A key's bias is turned with the key, so it depends on the position alone. Every block of 64 positions
-//! has its *shift*, the bias as it is turned at the block's middle; keys are stored without it, and a query's product
-//! with the shift is added to its scores in the block. The sum is what it was, up to rounding.
+//! Models with a bias on their keys (qwen2) have keys that are mostly bias, whose large elements would determine the
+//! step of the codes. A key's bias is rotated with the key, so it depends on the position alone. Every block of 64
+//! positions has a *shift*: the bias rotated to the block's middle. Keys are stored without it, and a query's product
+//! with the shift is added to its scores in the block. The sum is unchanged, up to rounding.
 
 use crate::model::forward::Angles;
 use jury_kernels::cpu::SimdLevel;
 use jury_kernels::cpu::rows::{RopePairs, dot, rotate};
 
-/// Positions that share a shift. Few enough that even quick pairs turn little within; many enough that a product for
-/// each costs nothing beside those with the keys.
+/// Positions that share a shift. Few enough that even fast pairs rotate little within a block; many enough that the
+/// extra product per block costs nothing compared with those of the keys.
 pub(crate) const BLOCK: usize = 64;
 
 /// The shifts of one layer.
@@ -27,19 +27,19 @@ pub(crate) struct KeyShift<'a> {
 // === impl KeyShift ===
 
 impl KeyShift<'_> {
-    /// Positions that the table of angles must reach for keys at `positions` positions.
+    /// Length that the table of angles must have for keys at `positions` positions.
     pub(crate) fn angles_for(positions: usize) -> usize {
         positions.next_multiple_of(BLOCK)
     }
 
-    /// Takes the shift off a rotated key.
+    /// Subtracts the shift from a rotated key.
     pub(crate) fn take_off(&self, head: usize, position: usize, key: &mut [f32]) {
         for (key, shift) in key.iter_mut().zip(self.of_block(head, position / BLOCK)) {
             *key -= shift;
         }
     }
 
-    /// What every block adds to the scores of some queries (each of the key size): queries x blocks.
+    /// What every block adds to the scores of some queries (each of key size): queries x blocks.
     pub(crate) fn products(&self, head: usize, blocks: usize, queries: &[f32], out: &mut Vec<f32>) {
         let shifts: Vec<Vec<f32>> = (0..blocks).map(|block| self.of_block(head, block)).collect();
         out.clear();

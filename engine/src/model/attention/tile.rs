@@ -21,7 +21,7 @@ use jury_kernels::cpu::values::{
 };
 use jury_kernels::cpu::{LANES, PANEL, SimdLevel};
 
-/// Memory of one thread.
+/// Scratch memory of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     /// The scaled queries: queries x key size.
@@ -39,7 +39,7 @@ pub(crate) struct Scratch {
     factors: Vec<f32>,
     /// queries x planes x value size.
     sums: Vec<i32>,
-    /// The same where so many tokens are seen that 32 bits may not hold their sums; else empty.
+    /// The same if there are so many tokens that their sums may not fit in 32 bits; otherwise empty.
     long_sums: Vec<i64>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct AttentionLayer<'a> {
     pub(crate) level: SimdLevel,
     pub(crate) shape: AttentionShape,
     pub(crate) layer: usize,
-    /// How many of the newest tokens a row sees, itself included; `None` for all.
+    /// How many of the newest tokens a row sees, including itself; `None` for all.
     pub(crate) window: Option<usize>,
     /// For models whose keys have a bias.
     pub(crate) shift: Option<KeyShift<'a>>,
@@ -84,7 +84,7 @@ impl AttentionLayer<'_> {
     /// Computes one tile and writes its rows of `out`.
     pub(crate) fn run(&self, tile: &AttentionTile, scratch: &mut Scratch) {
         let tokens = tile.rows().map(|row| self.positions[row]).max().unwrap_or(0) + 1;
-        // Scores come by panels, which may run past a segment.
+        // Scores are computed by panels, which may extend past a segment.
         let stride = tokens.next_multiple_of(LANES) + PANEL;
         let queries = tile.rows().count() * tile.queries.len();
         scratch.make_room(queries, stride, self.shape.layout);
@@ -128,7 +128,7 @@ impl AttentionLayer<'_> {
         quantise(self.level, &scratch.scaled, scratch.queries.all_mut());
     }
 
-    /// Fetches the values meanwhile.
+    /// Meanwhile prefetches the values.
     fn score(&self, part: &Part<'_>, scratch: &mut Scratch, stride: usize) {
         prefetch(part.counted_values());
         let queries = scratch.queries.view();
@@ -142,7 +142,7 @@ impl AttentionLayer<'_> {
         }
     }
 
-    /// Turns all scores to weights.
+    /// Turns all scores into weights.
     fn softmax(&self, tile: &AttentionTile, tokens: usize, scratch: &mut Scratch, stride: usize) {
         let mut query = 0;
         self.each_shared_part(tile, tokens, |part| part.copy_scales(&mut scratch.value_scales));
@@ -191,7 +191,7 @@ impl AttentionLayer<'_> {
         }
     }
 
-    /// Adds up the weighted values: the shared ones for all queries, then each sequence's own.
+    /// Sums the weighted values: the shared ones for all queries, then each sequence's own.
     fn add_values(
         &self,
         tile: &AttentionTile,

@@ -1,13 +1,13 @@
-//! Adapters of rows: `scale * B (A x)` on top of a projection's outputs.
+//! Adapters of rows: adds `scale * B (A x)` to a projection's outputs.
 //!
 //! ```text
 //! inputs of some projections --A of each, strip by strip: a phase--> low: rows x projections x rank
-//! a projection's panel, computed --B's panel, strip by strip--> the same outputs, added to
+//! a projection's computed panel --B's panel, strip by strip--> added to the same outputs
 //! ```
 //!
-//! A strip is some neighbouring rows of one adapter. Sums run in the order of the inputs, whatever rows are beside
-//! (see `kernels/src/cpu/gemm_f32.rs`): a row's bits depend on its own adapter and input alone. A pass without adapters
-//! has none of these phases.
+//! A strip is a few neighbouring rows of one adapter. Sums run in the order of the inputs, whatever other rows there
+//! are (see `kernels/src/cpu/gemm_f32.rs`), so a row's bits depend on its own adapter and input alone. A pass without
+//! adapters has none of these phases.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,21 +19,22 @@ use jury_kernels::cpu::gemm_f32::{Product, product};
 use jury_kernels::cpu::thread_pool::Claim;
 use jury_kernels::cpu::{PANEL, SimdLevel};
 
-/// Phases of a layer: for the inputs of queries, keys and values, of the output, of gate and up, and of down.
+/// Additional phases of a layer: for the inputs of queries, keys and values, of the output, of gate and up, and of
+/// down.
 pub(super) const PHASES: usize = 4;
-/// Projections that have the same inputs, at most.
+/// Maximum number of projections with the same inputs.
 pub(super) const MOST_BESIDE: usize = 3;
-/// Rows of a strip at most: pieces for several threads.
+/// Maximum rows of a strip, so that there are pieces for several threads.
 const STRIP_ROWS: usize = 16;
 
-/// Rows of a batch that one adapter changes.
+/// Rows of a batch that use one adapter.
 #[derive(Debug, Clone)]
 pub(crate) struct AdaptedRows {
     pub(crate) rows: Range<usize>,
     pub(crate) adapter: Arc<Adapted>,
 }
 
-/// Some neighbouring rows of one adapter.
+/// A few neighbouring rows of one adapter.
 #[derive(Debug, Clone)]
 pub(super) struct Strip<'a> {
     rows: Range<usize>,
@@ -48,11 +49,11 @@ pub(super) struct Addition<'b> {
     strips: &'b [Strip<'b>],
     /// Products with A: rows x projections x room for a rank.
     low: &'b [f32],
-    /// Floats from one projection's to the next one's.
+    /// Floats between the starts of two projections.
     width: usize,
 }
 
-/// Strips of all rows of a batch, and of those whose logits are wanted, by their new numbers.
+/// Strips of all rows of a batch, and of those whose logits are wanted, by their new indices.
 pub(super) fn strips<'a>(adapted: &'a [AdaptedRows], wanted: &[usize]) -> [Vec<Strip<'a>>; 2] {
     let (mut all, mut leaving) = (Vec::new(), Vec::new());
     for AdaptedRows { rows, adapter } in adapted {
@@ -70,7 +71,7 @@ fn cut<'a>(rows: Range<usize>, adapter: &'a Adapted, strips: &mut Vec<Strip<'a>>
 }
 
 impl Pass<'_> {
-    /// A phase: multiplies inputs with A of each of the projections that take them.
+    /// One phase: multiplies inputs with A of each of their projections.
     pub(super) fn lower(
         &self,
         layer: usize,
@@ -111,7 +112,7 @@ impl Pass<'_> {
         });
     }
 
-    /// What is added to the outputs of a projection, whose inputs [`Pass::lower`] has multiplied.
+    /// What to add to the outputs of a projection whose inputs [`Pass::lower`] has multiplied.
     pub(super) fn addition<'p>(
         &'p self,
         claim: &'p Claim<'_>,

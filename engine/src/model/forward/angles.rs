@@ -1,6 +1,6 @@
-//! Cosines and sines of all positions met so far, computed once, in double precision.
+//! Cosines and sines of all positions used so far, computed once, in double precision.
 
-/// A table of angles, grown as positions come.
+/// A table of angles that grows with the positions used.
 #[derive(Debug, Default)]
 pub(crate) struct Angles {
     /// Positions x pairs.
@@ -11,8 +11,8 @@ pub(crate) struct Angles {
 // === impl Angles ===
 
 impl Angles {
-    /// Makes the table long enough. `frequencies` are one for each pair; cosines and sines are multiplied by
-    /// `magnitude`. Both are the same in every call.
+    /// Makes the table long enough. There is one frequency per pair; cosines and sines are multiplied by `magnitude`.
+    /// Both must be the same in every call.
     pub(crate) fn extend(&mut self, frequencies: &[f64], magnitude: f64, positions: usize) {
         self.pairs = frequencies.len();
         for position in self.turns.len() / self.pairs..positions {
@@ -23,7 +23,7 @@ impl Angles {
         }
     }
 
-    /// Of one position, a turn for each pair.
+    /// Cosine and sine of each pair at one position.
     pub(crate) fn at(&self, position: usize) -> &[[f32; 2]] {
         &self.turns[position * self.pairs..][..self.pairs]
     }

@@ -1,6 +1,6 @@
 //! The attention of a layer: queries, keys and values, their rotation and storage, attention, and its output.
 //!
-//! Latent attention makes its queries, keys and values in its own way: `latent.rs`.
+//! Latent attention computes its queries, keys and values differently: `latent.rs`.
 
 use super::branch::Joining;
 use super::buffers::SharedInputs;
@@ -27,14 +27,14 @@ struct Projections<'b> {
 // === impl Layer ===
 
 impl Layer {
-    /// What its attention leaves to be done.
+    /// What its attention leaves to be added to the stream.
     pub(super) fn after_attention(&self) -> Joining<'_> {
         self.post_attention_norm.as_deref().map_or(Joining::Done, Joining::Normed)
     }
 }
 
 impl Pass<'_> {
-    /// `before` is what the last layer left to be done.
+    /// `before` is what the previous layer left to be added.
     pub(super) fn attend(
         &self,
         index: usize,
@@ -104,7 +104,7 @@ impl Pass<'_> {
         });
     }
 
-    /// Turns a row's queries and keys to its position, and puts keys and values into its page.
+    /// Rotates a row's queries and keys by its position, and stores keys and values in its page.
     fn rotate_and_store(&self, claim: &Claim<'_>, index: usize, layer: &Layer, row: usize) {
         let shape = self.shape;
         let (key_size, value_size) = (shape.key_size, shape.value_size);
@@ -127,7 +127,7 @@ impl Pass<'_> {
         }
     }
 
-    /// What a layer's keys have in common, if they have a bias.
+    /// The common part of a layer's keys, if they have a bias.
     fn key_shift(&self, index: usize) -> Option<KeyShift<'_>> {
         let layer = &self.weights.layers[index];
         let Attention::Heads { key, .. } = &layer.attention else { return None };
@@ -141,7 +141,7 @@ impl Pass<'_> {
         })
     }
 
-    /// Where a row's key and value of a head go.
+    /// Where the key and value of one head of a row are stored.
     pub(super) fn slot<'p>(
         &'p self,
         claim: &'p Claim<'_>,
@@ -154,12 +154,12 @@ impl Pass<'_> {
         Slot { page, layout: self.attention.layout, layer, head, slot: place.slot }
     }
 
-    /// Queries meet keys and values.
+    /// Computes attention over stored keys and values.
     fn score(&self, index: usize, walk: &mut Walk<'_>) {
         let scratch = &mut walk.scratch.attention;
         let is_last = index + 1 == self.shape.layers;
         walk.thread.run(self.tiles.len(), |claim, tile| {
-            // After the last layer's keys and values are stored, other rows are of no use.
+            // Once the last layer's keys and values are stored, other rows are not needed.
             if is_last && !self.tiles[tile].rows().any(|row| self.batch.rows[row].wants_logits) {
                 return;
             }
@@ -180,9 +180,9 @@ impl Pass<'_> {
         });
     }
 
-    /// Moves the rows whose logits are wanted to the front, and leaves the others.
+    /// Moves the rows whose logits are wanted to the front, and drops the others.
     fn leave_rows(&self, walk: &mut Walk<'_>) {
-        // A row moves to the place of one before it.
+        // Rows only move forward, to the place of an earlier row.
         let moves = self.wanted.iter().enumerate().map(|(to, &from)| (from, to));
         let moves = moves.filter(|(from, to)| from != to);
         walk.thread.run(1, |claim, _| {
@@ -217,7 +217,7 @@ impl Pass<'_> {
         });
     }
 
-    /// Norms a single head, or another part of a row, in place.
+    /// Normalises a single head, or another part of a row, in place.
     pub(super) fn norm_head(&self, weight: Option<&[f32]>, head: &mut [f32]) {
         if let Some(weight) = weight {
             let before = head.to_vec();

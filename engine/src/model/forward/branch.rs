@@ -1,7 +1,7 @@
-//! How the outputs of attention and feed-forward networks join the residual stream.
+//! How the outputs of attention and feed-forward networks are added to the residual stream.
 //!
-//! Most are added where they are computed. Where a row's whole output is needed first, the row is added to the stream by
-//! whoever norms it next, so that it costs no phase of its own.
+//! Most are added where they are computed. If a row's whole output is needed first, the row is added to the stream when
+//! it is next normalised, so that this needs no extra phase.
 
 use super::Pass;
 use super::linear::{PanelScratch, Piece};
@@ -9,19 +9,19 @@ use jury_kernels::cpu::packed::Input;
 use jury_kernels::cpu::rows::rms_norm;
 use jury_kernels::cpu::thread_pool::Claim;
 
-/// What a branch leaves to be done to a row before its next norm.
+/// What remains to be done for a row of a branch before its next norm.
 #[derive(Clone, Copy)]
 pub(super) enum Joining<'a> {
-    /// Its outputs are in the stream.
+    /// Nothing: its outputs are in the stream.
     Done,
-    /// The norm of its outputs, with these weights, is to be added.
+    /// Normalise its outputs with these weights and add them.
     Normed(&'a [f32]),
-    /// Outputs of the row's experts are to be weighted and added.
+    /// Weight the outputs of the row's experts and add them.
     Routed,
 }
 
 impl Pass<'_> {
-    /// One panel of a branch's last product: added to the stream, or kept until the row is whole.
+    /// Handles one panel of a branch's last product: adds it to the stream, or stores it until the row is complete.
     pub(super) fn join(
         &self,
         claim: &Claim<'_>,
@@ -36,7 +36,8 @@ impl Pass<'_> {
         }
     }
 
-    /// Completes what the last branch left of a row, then norms and quantises it as the same row of the inputs.
+    /// Completes what the last branch left of a row, then normalises it and quantises it into the same row of the
+    /// inputs.
     pub(super) fn normalise(
         &self,
         claim: &Claim<'_>,
@@ -51,7 +52,7 @@ impl Pass<'_> {
                 Joining::Done => {}
                 Joining::Normed(weight) => {
                     let branch = self.branch.read(claim, row..row + 1);
-                    // The inputs' row serves as scratch: it is overwritten next.
+                    // The inputs' row serves as scratch memory: it is overwritten next.
                     rms_norm(self.level, branch, weight, epsilon, normed);
                     for (to, &value) in stream.iter_mut().zip(&*normed) {
                         *to += value;

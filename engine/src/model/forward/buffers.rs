@@ -1,4 +1,4 @@
-//! Rows of floats between the products, with their codes for the products that take codes.
+//! Rows of floats between products, with their codes for products that take codes.
 
 use std::ops::Range;
 
@@ -16,17 +16,17 @@ pub(in crate::model) struct Inputs {
     codes: QuantRows,
 }
 
-/// The same, while threads fill them together.
+/// The same, while several threads fill them.
 pub(crate) struct SharedInputs<'a> {
     pub(super) floats: SharedRows<'a, f32>,
     pub(super) codes: SharedCodes<'a>,
 }
 
-/// Some columns of some rows, to be written; first column and length are multiples of 32. When all columns of a row are
-/// written, it is still to be completed.
+/// Some columns of some rows, to be written; first column and length are multiples of 32. After all columns of a row
+/// are written, the row must still be completed.
 pub(crate) struct InputsBlock<'a> {
     floats: Block<'a, f32>,
-    /// None where whole rows are quantised together.
+    /// `None` if whole rows are quantised together.
     codes: Option<CodesBlock<'a>>,
 }
 
@@ -68,8 +68,8 @@ impl SharedInputs<'_> {
         self.codes.write_row(claim, level, row, floats);
     }
 
-    /// Makes a row ready for a product whose floats were all written in earlier phases, if more is to be done than column by
-    /// column.
+    /// Prepares a row whose floats were all written in earlier phases for a product, if that requires more than can be
+    /// done column by column.
     pub(super) fn complete(&self, claim: &Claim<'_>, level: SimdLevel, row: usize) {
         if self.codes.has_superblocks() {
             self.codes.write_row(claim, level, row, self.row(claim, row));
@@ -88,8 +88,9 @@ impl SharedInputs<'_> {
         InputsBlock { floats: self.floats.block(claim, rows, columns), codes }
     }
 
-    /// Quantises 32 columns of some rows, from `column` (a multiple of 32) and `first_row` on, and keeps the floats as
-    /// well if a product wants them. `floats` are rows x 32. When all are written, groups are still to be joined.
+    /// Quantises 32 columns of some rows, starting at `column` (a multiple of 32) and `first_row`, and stores the
+    /// floats as well if a product needs them. `floats` are rows x 32. After all are written, groups must still be
+    /// joined.
     pub(super) fn put(
         &self,
         claim: &Claim<'_>,
@@ -121,7 +122,7 @@ impl SharedInputs<'_> {
         }
     }
 
-    /// Puts rows in the places of others, one after the other: pairs of from and to.
+    /// Moves rows to the places of others, in order: pairs of from and to.
     pub(super) fn move_rows(
         &self,
         claim: &Claim<'_>,
@@ -136,7 +137,7 @@ impl SharedInputs<'_> {
         self.floats.read(claim, row..row + 1)
     }
 
-    /// Some rows, for a product. They were written, and their groups joined, in earlier phases.
+    /// Some rows, for a product. They must have been written, and their groups joined, in earlier phases.
     pub(super) fn rows<'p>(&'p self, claim: &'p Claim<'_>, rows: Range<usize>) -> Input<'p> {
         self.codes.input(claim, rows, &self.floats)
     }
@@ -145,7 +146,7 @@ impl SharedInputs<'_> {
 // === impl InputsBlock ===
 
 impl InputsBlock<'_> {
-    /// Lets `write` fill the block's row of this number, from 0.
+    /// Lets `write` fill the block's row with this index.
     pub(crate) fn write(&mut self, level: SimdLevel, index: usize, write: impl FnOnce(&mut [f32])) {
         let floats = self.floats.row(index);
         write(floats);

@@ -1,4 +1,4 @@
-//! Both ends of a pass: tokens become rows of the residual stream, wanted rows become logits.
+//! The two ends of a pass: tokens become rows of the residual stream, wanted rows become logits.
 
 use super::branch::Joining;
 use super::linear::{Piece, copy};
@@ -18,7 +18,7 @@ impl Pass<'_> {
         });
     }
 
-    /// `joining` is what the last layer leaves to be done.
+    /// `joining` is what the last layer left to be added.
     pub(super) fn head(&self, joining: Joining<'_>, walk: &mut Walk<'_>) {
         let head = &self.weights.head;
         let wanted = self.wanted.len();
@@ -26,7 +26,7 @@ impl Pass<'_> {
             self.normalise(claim, row, joining, &self.weights.output_norm);
         });
         let scratch = &mut walk.scratch.panel;
-        // The chunk of a prompt that goes on wants none.
+        // The chunk of an unfinished prompt wants none.
         let panels = if self.wanted.is_empty() { 0 } else { head.panels() };
         walk.thread.run_with_next(panels, |claim, panel, next| {
             let input = self.normed.rows(claim, 0..wanted);

@@ -1,12 +1,12 @@
-//! Experts: a router sends every row to some of a layer's feed-forward networks, and one may see all rows.
+//! Experts: a router sends every row to some of a layer's feed-forward networks; another one may be shared by all rows.
 //!
 //! ```text
 //! x -> router -> scores -> every row's experts -> rows sorted by expert
-//!   -> for every expert that has rows: gate and up, down, as products of its rows
+//!   -> for every expert with rows: gate and up, down, as products of its rows
 //! ```
 //!
-//! A row in the order of experts is a seat. Which seats there are depends on the batch, what is computed in them does
-//! not; and a row adds up its seats in the order of its experts, so its batch mates leave no trace.
+//! A seat is a row's place in the order of experts. Which seats exist depends on the batch, but what is computed in
+//! them does not; and a row sums its seats in the order of its experts, so other rows of the batch do not affect it.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ use jury_kernels::cpu::rows::add_scaled;
 use jury_kernels::cpu::shared::{Rows, SharedRows};
 use jury_kernels::cpu::thread_pool::{Claim, Phases};
 
-/// Phases of a layer's experts, from normed inputs on.
+/// Phases of a layer's experts, starting from normalised inputs.
 pub(super) const PHASES: usize = 8;
 
 /// Buffers of experts; empty for other models.
@@ -39,17 +39,17 @@ pub(super) struct ExpertBuffers {
     shared_hidden: Inputs,
 }
 
-/// The same, while threads fill them together.
+/// The same, while several threads fill them.
 pub(super) struct SharedExperts<'a> {
     /// Rows x experts.
     scores: SharedRows<'a, f32>,
     /// Rows x used experts.
     routes: SharedRows<'a, Route>,
-    /// Of every route: its seat.
+    /// The seat of every route.
     seats: SharedRows<'a, usize>,
-    /// Of every seat: its row.
+    /// The row of every seat.
     rows: SharedRows<'a, usize>,
-    /// The experts that have rows, one a row, and room for more.
+    /// The experts that have rows, one per row of the buffer, with spare room.
     busy: SharedRows<'a, Busy>,
     /// Seats x width.
     inputs: SharedInputs<'a>,
@@ -57,7 +57,7 @@ pub(super) struct SharedExperts<'a> {
     hidden: SharedInputs<'a>,
     /// Seats x width.
     outputs: SharedRows<'a, f32>,
-    /// Rows x inner layer of the expert that sees all rows.
+    /// Rows x inner layer of the shared expert.
     shared_hidden: SharedInputs<'a>,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct SharedExperts<'a> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Busy {
     expert: usize,
-    /// The first one, and the one after the last.
+    /// The first seat, and one past the last.
     seats: [usize; 2],
 }
 
@@ -101,9 +101,9 @@ impl ExpertBuffers {
     }
 }
 
-// Numbers of pieces depend on the batch's size alone: threads that come late must know them.
+// The number of pieces depends on the batch's size alone: threads that arrive late must know it.
 impl Pass<'_> {
-    /// Finds every row's experts and seats, and begins with the expert that sees all rows.
+    /// Finds every row's experts and seats, and starts on the shared expert.
     pub(super) fn route_to(
         &self,
         router: &PackedMatrix,
@@ -162,7 +162,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Computes all seats, and adds the outputs of the expert that sees all rows.
+    /// Computes all seats, and adds the shared expert's outputs.
     pub(super) fn experts(&self, experts: &[Gated], shared: Option<&Gated>, walk: &mut Walk<'_>) {
         let (buffers, rows) = (&self.experts, walk.rows);
         let used = self.shape.experts.as_ref().map_or(0, |settings| settings.used);
@@ -201,14 +201,14 @@ impl Pass<'_> {
         });
     }
 
-    /// The expert of this number among those that have rows, with its seats.
+    /// The expert with this index among those that have rows, and its seats.
     fn busy(&self, claim: &Claim<'_>, number: usize) -> Option<(usize, Range<usize>)> {
         let Busy { expert, seats: [start, end] } =
             self.experts.busy.read(claim, number..number + 1)[0];
         (start < end).then_some((expert, start..end))
     }
 
-    /// Adds what a row's experts made of it to its row of the stream.
+    /// Adds the outputs of a row's experts to its row of the stream.
     pub(super) fn add_routed(&self, claim: &Claim<'_>, row: usize, stream: &mut [f32]) {
         let buffers = &self.experts;
         let routes = buffers.routes.read(claim, row..row + 1);

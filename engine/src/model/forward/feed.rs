@@ -14,14 +14,14 @@ use jury_kernels::cpu::activations::{gelu_times, silu_times};
 use jury_kernels::cpu::packed::{Input, PackedMatrix};
 use jury_kernels::cpu::thread_pool::Claim;
 
-/// One panel of a network's inner layer: of its gate, and of the matrix beside it.
+/// One panel of a network's inner layer: of its gate, and of the matching up matrix.
 #[derive(Clone, Copy)]
 pub(super) struct GatedPanel<'b> {
     pub(super) gated: &'b Gated,
     pub(super) panel: usize,
-    /// What is fetched meanwhile, with the gate and with the other.
+    /// What to prefetch while computing the gate and the other.
     pub(super) prefetch: [&'b [u8]; 2],
-    /// Where the outputs go: the row of the first input.
+    /// First row of the outputs: the row of the first input.
     pub(super) first_row: usize,
     /// What adapters add to the gate's outputs, and to the other's.
     pub(super) additions: [Option<Addition<'b>>; 2],
@@ -30,7 +30,7 @@ pub(super) struct GatedPanel<'b> {
 // === impl GatedPanel ===
 
 impl<'b> GatedPanel<'b> {
-    /// Of a network that no adapter changes.
+    /// For a network without adapters.
     pub(super) fn plain(gated: &'b Gated, panel: usize, first_row: usize) -> GatedPanel<'b> {
         GatedPanel { gated, panel, prefetch: [&[], &[]], first_row, additions: [None, None] }
     }
@@ -39,7 +39,7 @@ impl<'b> GatedPanel<'b> {
 // === impl Layer ===
 
 impl Layer {
-    /// What its feed-forward part leaves to be done.
+    /// What its feed-forward part leaves to be added to the stream.
     pub(super) fn after_feed(&self) -> Joining<'_> {
         match (&self.feed, &self.post_feed_norm) {
             (Feed::Experts { .. }, _) => Joining::Routed,
@@ -50,7 +50,7 @@ impl Layer {
 }
 
 impl Pass<'_> {
-    /// `then` is the matrix that comes after this layer.
+    /// `then` is the first matrix after this layer.
     pub(super) fn feed(&self, index: usize, then: &PackedMatrix, walk: &mut Walk<'_>) {
         let layer = &self.weights.layers[index];
         walk.thread.run_in_chunks(walk.rows, self.row_chunk, |claim, row| {
@@ -119,7 +119,7 @@ impl Pass<'_> {
             Activation::Silu => silu_times(self.level, gate, up),
             Activation::GeluTanh => gelu_times(self.level, gate, up),
         }
-        // An adapter of the next product takes floats.
+        // An adapter of the next product needs floats.
         let keep_floats = gated.down.takes_floats() || self.adapts();
         hidden.put(claim, self.level, [first_row, column], gate, keep_floats);
     }

@@ -1,18 +1,18 @@
-//! How a product is cut into the pieces of a phase.
+//! How a product is divided into the pieces of a phase.
 
 use std::ops::Range;
 
 use jury_kernels::cpu::packed::PackedMatrix;
 use jury_kernels::cpu::thread_pool::ThreadIndex;
 
-/// Rows that a block has at least: a panel is made ready for each block anew.
+/// Minimum rows of a block: a panel is prepared again for each block.
 const LEAST_ROWS: usize = 128;
 
-/// The pieces of a product: all panels, and with very many rows all panels of each block of rows.
+/// The pieces of a product: all panels or, with very many rows, all panels of each block of rows.
 ///
-/// There is a block for each thread, and so each thread's range of pieces is its block. A thread then finds in its own
-/// cache the rows that it wrote in the phase before; with panels of all rows, most would have to come from other cores,
-/// which on CPUs of several core complexes is a long way.
+/// There is a block for each thread, so each thread's range of pieces is its block. A thread then finds in its own
+/// cache the rows that it wrote in the previous phase; with panels of all rows, most would have to come from other
+/// cores, which is slow on CPUs with several core complexes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Grid {
     rows: usize,
@@ -40,8 +40,8 @@ impl Grid {
         (rows, panel)
     }
 
-    /// What a thread should fetch while it computes a panel of `matrix`: the panel of its next piece, or else the panel
-    /// that it will get first of the matrix after this.
+    /// What a thread should prefetch while it computes a panel of `matrix`: the panel of its next piece, or else its
+    /// first panel of the next matrix.
     pub(super) fn prefetch<'b>(
         self,
         matrix: &'b PackedMatrix,

@@ -1,13 +1,13 @@
-//! Latent attention (MLA): a token's key and value are one vector, which all heads share.
+//! Latent attention (MLA): a token's key and value are one vector, shared by all heads.
 //!
 //! ```text
-//! x -> query (through two matrices, where there are two) -> for every head: plain part, rotated part
-//! x -> latent vector, normed, and the key's rotated part -> page
+//! x -> query (through one matrix or two) -> for every head: plain part, rotated part
+//! x -> latent vector, normalised, and the key's rotated part -> page
 //! plain part --key_up of the head--> as long as the latent vector; with the rotated part, a query of one key head
 //! attended latent vector --value_up of the head--> the head's columns of the output's inputs
 //! ```
 //!
-//! Matrices of single heads take their rows from inputs that are sorted by head: row `head * rows + row`.
+//! Matrices of single heads take their rows from inputs sorted by head: row `head * rows + row`.
 
 use std::ops::Range;
 
@@ -24,7 +24,7 @@ use jury_kernels::cpu::shared::{Rows, SharedRows};
 use jury_kernels::cpu::thread_pool::{Claim, Phases};
 use jury_kernels::cpu::{GROUP, PANEL};
 
-/// Phases of a layer's latent attention, from its normed inputs to those of its output, at most.
+/// Maximum phases of a layer's latent attention, from its normalised inputs to the inputs of its output.
 pub(super) const PHASES: usize = 8;
 
 /// Buffers of latent attention; empty for other models.
@@ -37,7 +37,7 @@ pub(super) struct LatentBuffers {
     expanded: Inputs,
 }
 
-/// The same, while threads fill them together.
+/// The same, while several threads fill them.
 pub(super) struct SharedLatent<'a> {
     /// Queries between their two matrices: rows x query rank.
     low_rank: SharedInputs<'a>,
@@ -120,7 +120,7 @@ impl Pass<'_> {
         });
     }
 
-    /// Takes every head's values out of what it attended to.
+    /// Extracts every head's values from its attention output.
     pub(super) fn expand(&self, attention: &LatentAttention, walk: &mut Walk<'_>) {
         let (Latent { rank, value_size, .. }, rows) = (attention.sizes, walk.rows);
         walk.thread.run_in_chunks(rows, self.row_chunk, |claim, row| {
@@ -156,7 +156,8 @@ impl Pass<'_> {
         });
     }
 
-    /// A row's plain parts go to the inputs of `key_up`; the others are turned and go where they belong in queries.
+    /// Copies a row's plain parts to the inputs of `key_up`; rotates the other parts and writes them to their places in
+    /// the queries.
     fn split_queries(&self, claim: &Claim<'_>, index: usize, sizes: &Latent, row: usize) {
         let angles = self.angles(index).at(self.positions[row]);
         let Latent { rank, rope_size, nope_size, .. } = *sizes;
@@ -173,7 +174,7 @@ impl Pass<'_> {
         }
     }
 
-    /// A row's key: its latent vector, normed, and the rotated part. Its value: the latent vector.
+    /// Stores a row's key (its normalised latent vector, and the rotated part) and its value (the latent vector).
     fn store_latent(
         &self,
         claim: &Claim<'_>,

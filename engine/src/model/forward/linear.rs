@@ -1,4 +1,4 @@
-//! Matrix products by panels, as the pieces of a phase compute them.
+//! Matrix products by panels: the pieces of a phase.
 
 use std::ops::Range;
 
@@ -19,13 +19,13 @@ pub(super) struct Piece<'b> {
     /// What adapters add.
     pub(super) addition: Option<Addition<'b>>,
     pub(super) panel: usize,
-    /// The row of the outputs that the first input's go to.
+    /// The output row of the first input.
     pub(super) first_row: usize,
-    /// What the thread will want next: fetched into the cache meanwhile.
+    /// What the thread will need next, prefetched into the cache meanwhile.
     pub(super) prefetch: &'b [u8],
 }
 
-/// A thread's memory for the product of a panel.
+/// A thread's scratch memory for the product of a panel.
 #[derive(Debug, Default)]
 pub(super) struct PanelScratch {
     workspace: Workspace,
@@ -48,7 +48,7 @@ impl PanelScratch {
         &self.out
     }
 
-    /// The same, to memory of the caller's.
+    /// The same, into memory of the caller.
     pub(super) fn compute_to(
         &mut self,
         level: SimdLevel,
@@ -94,14 +94,14 @@ impl Pass<'_> {
         self.batch.rows.len()
     }
 
-    /// A phase that completes rows whose floats several pieces wrote, where products want that.
+    /// A phase that completes rows whose floats were written by several pieces, if products need that.
     pub(super) fn complete(&self, inputs: &SharedInputs<'_>, rows: usize, walk: &mut Walk<'_>) {
         self.each_joined_row(inputs, rows, walk, |claim, row| {
             inputs.complete(claim, self.level, row);
         });
     }
 
-    /// The same for rows of which only codes are kept.
+    /// The same for rows of which only codes are stored.
     pub(super) fn join_groups(&self, inputs: &SharedInputs<'_>, rows: usize, walk: &mut Walk<'_>) {
         self.each_joined_row(inputs, rows, walk, |claim, row| {
             inputs.codes.join_groups(claim, self.level, row);
@@ -121,7 +121,8 @@ impl Pass<'_> {
         }
     }
 
-    /// Computes a panel and visits every row's outputs, without the bias: its number among the inputs' rows, and they.
+    /// Computes a panel and visits every row's outputs, without the bias: the row's index among the inputs, and the
+    /// outputs.
     pub(super) fn outputs(
         &self,
         piece: Piece<'_>,
@@ -179,7 +180,7 @@ impl Pass<'_> {
     }
 }
 
-/// The place of a panel's outputs. It begins to come here, to be written when they are computed.
+/// The place of a panel's outputs. Starts prefetching it, to be written once they are computed.
 fn fetch_block<'p>(
     claim: &'p Claim<'_>,
     out: &'p SharedRows<'_, f32>,
@@ -192,13 +193,13 @@ fn fetch_block<'p>(
     out.block(claim, piece.first_row..piece.first_row + rows, piece.columns())
 }
 
-/// Of how many rows outputs are fetched before they are computed: of more they would not stay in the cache.
+/// Number of rows whose outputs are prefetched before they are computed: more would not stay in the cache.
 pub(super) fn rows_to_fetch(rows: usize) -> usize {
     const MOST: usize = 64;
     if rows <= MOST { rows } else { 0 }
 }
 
-/// Copies a panel's outputs, without a call where it is a whole panel.
+/// Copies a panel's outputs, without a function call if the panel is whole.
 pub(super) fn copy(outputs: &[f32], to: &mut [f32]) {
     match (outputs.as_chunks::<PANEL>(), to.as_chunks_mut::<PANEL>()) {
         (([outputs], []), ([to], [])) => *to = *outputs,

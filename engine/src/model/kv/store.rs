@@ -1,4 +1,4 @@
-//! Writing one token's key and value into its slot of a page.
+//! Writes one token's key and value into its slot of a page.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -10,23 +10,23 @@ use jury_kernels::cpu::rows::{encode, greatest_magnitude};
 use jury_kernels::cpu::values::QUAD;
 use jury_kernels::cpu::{GROUP, PANEL, SimdLevel};
 
-/// Added to a key's codes, so that they are unsigned like those of weights.
+/// Offset of a key's codes, so that they are unsigned like those of weights.
 pub(super) const KEY_OFFSET: u8 = 128;
 /// The greatest magnitude of a code.
 const STEPS: f32 = 127.0;
 
-/// Where a token's key or value goes.
+/// Where a token's key or value is written.
 #[derive(Clone, Copy)]
 pub(crate) struct Slot<'a> {
     pub(crate) page: &'a [AtomicU8],
     pub(crate) layout: PageLayout,
     pub(crate) layer: usize,
     pub(crate) head: usize,
-    /// Of the page's tokens.
+    /// Index of the token in its page.
     pub(crate) slot: usize,
 }
 
-/// Stores a key of one head, which is transformed on the way (see `hadamard.rs`).
+/// Stores a key of one head, after transforming it (see `hadamard.rs`).
 pub(crate) fn store_key(level: SimdLevel, to: Slot<'_>, key: &mut [f32]) {
     hadamard(level, key);
     let Slot { page, layout, slot, .. } = to;
@@ -47,7 +47,7 @@ pub(crate) fn store_key(level: SimdLevel, to: Slot<'_>, key: &mut [f32]) {
     }
 }
 
-/// Stores a value of one head, which is transformed on the way.
+/// Stores a value of one head, after transforming it.
 pub(crate) fn store_value(level: SimdLevel, to: Slot<'_>, value: &mut [f32]) {
     hadamard(level, value);
     let Slot { page, layout, slot, .. } = to;
@@ -73,7 +73,7 @@ fn store<const N: usize>(page: &[AtomicU8], at: usize, bytes: [u8; N]) {
     }
 }
 
-/// The greatest finite magnitude, if there is an infinite one.
+/// The greatest finite magnitude, for values that contain an infinity.
 fn greatest(level: SimdLevel, values: &[f32]) -> f32 {
     greatest_magnitude(level, values).min(f32::MAX)
 }

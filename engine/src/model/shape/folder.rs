@@ -1,4 +1,4 @@
-//! A shape from a folder's `config.json`. Defaults are those of each family's configuration in transformers.
+//! A shape from a folder's `config.json`. Defaults are those of the families' configurations in transformers.
 
 mod rotation;
 
@@ -8,11 +8,11 @@ use crate::hf::Config;
 use crate::model::Architecture;
 use rotation::{attention_scale, rope};
 
-/// Kinds of layers, as configurations call them.
+/// Kinds of layers, as named in configurations.
 const WINDOW_LAYER: &str = "sliding_attention";
 const FULL_LAYER: &str = "full_attention";
 
-/// What a family assumes where a configuration is silent.
+/// A family's defaults for missing settings.
 struct Defaults {
     vocabulary: Option<usize>,
     heads: Option<usize>,
@@ -47,7 +47,7 @@ pub(super) fn read(architecture: Architecture, config: &Config) -> Result<Shape,
     };
     let gemma = architecture.is_gemma();
     let cap = |key: &str, usual: Option<f64>| -> Result<Option<f32>, LoadError> {
-        // `null` switches a cap off, absence means the family's.
+        // `null` disables a cap; a missing field means the family's default.
         Ok(if config.names(key) { config.float_maybe(key)? } else { usual }.map(|cap| cap as f32))
     };
     let gemma2 = architecture == Architecture::Gemma2;

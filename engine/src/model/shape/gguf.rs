@@ -10,7 +10,7 @@ use crate::gguf::GgufFile;
 use crate::model::Architecture;
 use jury_kernels::cpu::rows::RopePairs;
 
-/// Gemma's, where a file does not say.
+/// Gemma 2's default.
 const GEMMA2_WINDOW: u64 = 4096;
 const GEMMA2_PERIOD: usize = 2;
 const GEMMA3_PERIOD: usize = 6;
@@ -97,7 +97,7 @@ impl Reader<'_> {
         self.file.metadata.float_or(&self.key(name), default)
     }
 
-    /// A cap, which one family always has.
+    /// A cap, which one family has by default.
     fn cap(&self, name: &str, of: Architecture, usual: f64) -> Result<Option<f32>, LoadError> {
         let default = if self.architecture == of { usual } else { 0.0 };
         Ok(Some(self.float_or(name, default)? as f32).filter(|&cap| cap != 0.0))
@@ -105,7 +105,7 @@ impl Reader<'_> {
 
     fn rope(&self, default_size: usize) -> Result<Rope, LoadError> {
         let pairs = match self.architecture {
-            // Files of these families have their rows of queries and keys in this order.
+            // In GGUF files of these families, rows of queries and keys are in this order.
             Architecture::Llama | Architecture::DeepSeek2 => RopePairs::Neighbours,
             _ => RopePairs::Halves,
         };
@@ -122,8 +122,8 @@ impl Reader<'_> {
         })
     }
 
-    /// The factor of linear scaling has two names, of which files of 2023 have the older. A factor without a type scales linearly, and
-    /// one of 0 not at all.
+    /// The factor of linear scaling has two names; files from 2023 use the older one. A factor without a type means
+    /// linear scaling, and a factor of 0 means none.
     fn scaling(&self) -> Result<RopeScaling, LoadError> {
         let metadata = &self.file.metadata;
         let (named, older) = (self.key("rope.scaling.factor"), self.key("rope.scale_linear"));
@@ -140,7 +140,7 @@ impl Reader<'_> {
             "yarn" => {
                 let (factor, context_length) = (factor()?, self.size("context_length")?);
                 let weight_in_scores = self.float_or("rope.scaling.yarn_log_multiplier", 0.0)?;
-                // DeepSeek's weights of queries and keys and of the scores are equal, others' first one is 1.
+                // DeepSeek has the same weight for queries and keys as for scores; for other families the first is 1.
                 let usual = match self.architecture {
                     Architecture::DeepSeek2 if weight_in_scores != 0.0 => 1.0,
                     _ => yarn_magnitude(factor, 1.0) / yarn_magnitude(factor, weight_in_scores),
@@ -169,12 +169,12 @@ impl Reader<'_> {
         if let Some(latent) = latent {
             let plain = one_by_root((latent.nope_size + latent.rope_size) as f64);
             let factor = self.float_or("rope.scaling.factor", 1.0)?;
-            // A tenth of the weight, for the writer of these files multiplied it in.
+            // The file contains a tenth of the weight: the converter multiplied it by 0.1.
             let weight = 10.0 * self.float_or("rope.scaling.yarn_log_multiplier", 0.0)?;
             let magnitude = yarn_magnitude(factor, weight) as f32;
             return Ok(plain * magnitude * magnitude);
         }
-        // The files do not say that the largest Gemmas divide by the width of a head in the residual stream.
+        // The files do not record that the largest Gemma models divide by the residual stream's width per head.
         let largest = matches!(
             (self.architecture, layers),
             (Architecture::Gemma2, 46) | (Architecture::Gemma3, 62)
@@ -209,7 +209,7 @@ impl Reader<'_> {
         if self.architecture != Architecture::DeepSeek2 {
             return Ok(None);
         }
-        // Newer files give the sizes of the absorbed form, and these beside them.
+        // Newer files contain the sizes of the absorbed form as well as these.
         let mla = |name: &str| -> Result<usize, LoadError> {
             let key = self.key(&format!("attention.{name}_mla"));
             match self.file.metadata.unsigned(&key)? {

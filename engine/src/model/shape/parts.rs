@@ -2,12 +2,12 @@
 
 use super::LARGEST;
 
-/// What the gate of a feed-forward network goes through.
+/// The activation of a feed-forward network's gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activation {
     /// `x * sigmoid(x)`.
     Silu,
-    /// GELU, with its error function approximated by tanh.
+    /// GELU, with the tanh approximation of its error function.
     GeluTanh,
 }
 
@@ -16,42 +16,43 @@ pub(crate) enum Activation {
 pub(crate) struct Window {
     /// Tokens that such a layer sees: the token itself and the `tokens - 1` before it.
     pub(crate) tokens: usize,
-    /// For every layer, whether it is one of them.
+    /// For every layer, whether it has the window.
     pub(crate) layers: Vec<bool>,
 }
 
 /// Latent attention (MLA), with the matrices that expand keys and values absorbed into queries and outputs.
 ///
-/// A token's key is its latent vector, normed, and after it the rotated part, which all heads share; its value is the
-/// latent vector. A query head's first part goes through `key_up` to become as long as the latent vector.
+/// A token's key is its normalised latent vector followed by the rotated part, shared by all heads; its value is the
+/// latent vector. The first part of a query head is multiplied by `key_up`, which makes it as long as the latent
+/// vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Latent {
     /// Elements of the latent vector.
     pub(crate) rank: usize,
-    /// Elements of a query head that are rotated: its last.
+    /// Rotated elements of a query head: its last ones.
     pub(crate) rope_size: usize,
-    /// Elements of a query head that are not: its first.
+    /// Unrotated elements of a query head: its first ones.
     pub(crate) nope_size: usize,
-    /// Elements that `value_up` makes of a head's attended latent vector.
+    /// Elements that `value_up` produces from a head's attended latent vector.
     pub(crate) value_size: usize,
-    /// Elements between the two matrices that queries go through, where there are two.
+    /// Elements between the queries' two matrices, if there are two.
     pub(crate) query_rank: Option<usize>,
 }
 
-/// Feed-forward networks of which a router chooses some for each token.
+/// Feed-forward networks, some of which a router chooses for each token.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Experts {
     /// Experts of a layer.
     pub(crate) count: usize,
-    /// Chosen for a token: those with the highest probabilities (softmax over all of the router's outputs).
+    /// Number chosen for a token: those with the highest probabilities (softmax over all of the router's outputs).
     pub(crate) used: usize,
-    /// Of one expert's inner layer.
+    /// Size of one expert's inner layer.
     pub(crate) hidden: usize,
     /// Shared experts, which see every token and are stored as one network: its inner layer is `shared * hidden`.
     pub(crate) shared: usize,
     /// Leading layers with one dense network instead.
     pub(crate) dense_layers: usize,
-    /// The chosen experts' probabilities are multiplied by it.
+    /// Factor of the chosen experts' probabilities.
     pub(crate) scale: f32,
     /// Whether the chosen experts' probabilities are first divided by their sum.
     pub(crate) normalise: bool,
@@ -59,8 +60,7 @@ pub(crate) struct Experts {
     pub(crate) groups: Option<ExpertGroups>,
 }
 
-/// Neighbouring experts form groups; a token's experts come from the groups that have the highest single
-/// probabilities.
+/// Groups of neighbouring experts; a token's experts come from the groups with the highest single probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ExpertGroups {
     pub(crate) count: usize,
@@ -120,7 +120,7 @@ impl Experts {
         }
         let Some(ExpertGroups { count, used }) = self.groups else { return Ok(()) };
         let fits = (1..=count).contains(&used) && self.count.is_multiple_of(count);
-        // The chosen groups must have the experts that are wanted of them.
+        // The chosen groups must contain enough experts.
         if !fits || self.count / count * used < self.used {
             return Err(format!("{used} of {count} groups of {} experts", self.count));
         }

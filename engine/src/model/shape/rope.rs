@@ -1,4 +1,4 @@
-//! Rotation by position, and how models stretch it over contexts longer than they were first trained for.
+//! Rotation by position (RoPE), and how models stretch it to contexts longer than they were first trained with.
 
 use std::f64::consts::PI;
 
@@ -11,7 +11,7 @@ pub(crate) struct Rope {
     /// Rotated elements of a head: its first; for latent attention, its last.
     pub(crate) size: usize,
     pub(crate) base: f64,
-    /// The base in layers that see a window, where it is another one; these are never scaled.
+    /// The base in layers with a window, if it differs; these layers are never scaled.
     pub(crate) local_base: Option<f64>,
     pub(crate) scaling: RopeScaling,
 }
@@ -20,28 +20,28 @@ pub(crate) struct Rope {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum RopeScaling {
     None,
-    /// All are divided by the factor.
+    /// All frequencies are divided by the factor.
     Linear {
         factor: f64,
     },
-    /// Slow ones are divided by the factor, fast ones stay, and those between are mixed.
+    /// Low frequencies are divided by the factor, high ones are unchanged, and those between are interpolated.
     Llama3 {
         factor: f64,
-        /// A turn is slow if it fits the original context fewer times than this.
+        /// A frequency is low if it makes fewer turns than this over the original context.
         low_turns: f64,
-        /// A turn is fast if it fits the original context more often than this.
+        /// A frequency is high if it makes more turns than this over the original context.
         high_turns: f64,
         original_context: f64,
     },
-    /// As Llama 3's, but mixed along the pairs' numbers.
+    /// As for Llama 3, but interpolated by the index of the pair.
     Yarn {
         factor: f64,
         original_context: f64,
-        /// Pairs that turn more often than this in the original context stay.
+        /// Pairs that make more turns than this over the original context are unchanged.
         fast_turns: f64,
-        /// Pairs that turn less often than this are divided by the factor.
+        /// Pairs that make fewer turns than this over it are divided by the factor.
         slow_turns: f64,
-        /// Sines and cosines are multiplied by it.
+        /// Factor of sines and cosines.
         magnitude: f64,
     },
 }
@@ -49,7 +49,7 @@ pub(crate) enum RopeScaling {
 // === impl Rope ===
 
 impl Rope {
-    /// The angle by which a position turns each pair, in layers that see all tokens.
+    /// The angle by which each pair is rotated per position, in layers without a window.
     pub(crate) fn frequencies(&self) -> Vec<f64> {
         let plain = self.unscaled(self.base);
         match self.scaling {
@@ -79,12 +79,12 @@ impl Rope {
         }
     }
 
-    /// The same in layers that see a window; `None` if it is no different there.
+    /// The same for layers with a window; `None` if it does not differ.
     pub(crate) fn local_frequencies(&self) -> Option<Vec<f64>> {
         self.local_base.map(|base| self.unscaled(base))
     }
 
-    /// Sines and cosines are multiplied by it.
+    /// Factor of sines and cosines.
     pub(crate) fn magnitude(&self) -> f64 {
         match self.scaling {
             RopeScaling::Yarn { magnitude, .. } => magnitude,
@@ -118,19 +118,19 @@ impl Rope {
             .collect()
     }
 
-    /// The number (not a whole one) of the pair that turns so often in a context.
+    /// The (fractional) index of the pair that makes this many turns in a context.
     fn pair_that_turns(&self, turns: f64, context: f64) -> f64 {
         let pairs = self.size as f64 / 2.0;
         pairs * libm::log(context / (turns * 2.0 * PI)) / libm::log(self.base)
     }
 }
 
-/// Between a frequency (1) and its scaled one (0).
+/// Interpolates between the scaled frequency (0) and the original one (1).
 fn mix(frequency: f64, factor: f64, kept: f64) -> f64 {
     frequency / factor * (1.0 - kept) + frequency * kept
 }
 
-/// What YaRN's authors found for the magnitude of queries and keys, with a model's own weight of it.
+/// The magnitude that YaRN's authors found for queries and keys, with a model's own weight for it.
 pub(super) fn yarn_magnitude(factor: f64, weight: f64) -> f64 {
     if factor <= 1.0 { 1.0 } else { 0.1 * weight * libm::log(factor) + 1.0 }
 }

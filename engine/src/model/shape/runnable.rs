@@ -1,9 +1,9 @@
-//! What the kernels ask of a model's sizes.
+//! Requirements of the kernels on a model's sizes.
 
 use super::Shape;
 use jury_kernels::cpu::GROUP;
 
-/// Says why the forward pass cannot run a shape.
+/// Explains why the forward pass cannot run a shape, if so.
 pub(crate) fn runnable(shape: &Shape) -> Result<(), String> {
     let mut sizes = vec![
         ("key size", shape.key_size),

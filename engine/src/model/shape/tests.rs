@@ -100,7 +100,7 @@ fn gemma_3_turns_faster_where_it_sees_a_window() {
 
 #[test]
 fn gemma_3_scales_only_the_layers_that_see_everything() {
-    // The text part of gemma-3-4b says no more than this.
+    // The configuration of gemma-3-4b's text part contains no more than this.
     let text = r#"{"hidden_size": 2560, "intermediate_size": 10240, "model_type": "gemma3_text",
         "num_hidden_layers": 34, "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
         "sliding_window": 1024}"#;
@@ -204,8 +204,8 @@ fn deepseek_puts_yarns_magnitude_into_the_scores() {
     assert_eq!(shape.rope.magnitude(), 1.0, "both weights are equal");
     let magnitude = 0.1 * 0.707 * 40f64.ln() + 1.0;
     assert!(close(f64::from(shape.attention_scale), magnitude * magnitude / 192f64.sqrt()));
-    // Pairs 0 to 10 stay, pairs from 23 on are 40 times slower: floor and ceiling of
-    // 32 ln(4096 / (turns * 2 pi)) / ln 10000 for 32 turns and 1 turn.
+    // Pairs 0 to 10 are unchanged, pairs from 23 on are 40 times slower: floor and ceiling of 32 ln(4096 / (turns * 2
+    // pi)) / ln 10000 for 32 turns and 1 turn.
     let plain = Rope { scaling: RopeScaling::None, ..shape.rope.clone() }.frequencies();
     let scaled = shape.rope.frequencies();
     assert_eq!((scaled[10], scaled[23]), (plain[10], plain[23] / 40.0));

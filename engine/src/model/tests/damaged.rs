@@ -1,4 +1,4 @@
-//! Damaged and hostile folders give typed errors that name what is wrong, never a panic or a huge allocation.
+//! Damaged and hostile folders give typed errors that name the problem, never a panic or a huge allocation.
 
 use std::fs;
 
@@ -30,7 +30,7 @@ fn assert_unsupported(folder: &Folder, named: &str) {
     assert!(error.to_string().contains(named), "{error} does not name {named}");
 }
 
-/// The model with a change, in f32.
+/// The model after a change, in f32.
 fn changed(change: impl FnOnce(&mut Written)) -> Folder {
     let mut model = qwen3();
     change(&mut model);
@@ -135,7 +135,7 @@ fn weights_that_are_no_numbers_are_found() {
             model.tensors[number].values[5] = f32::NAN;
             name.clone_from(&model.tensors[number].gguf);
         });
-        // Rows of the table are read on demand; it is checked where it is the head too.
+        // Rows of the table are read on demand, so it is checked only if it is also the head.
         if name != "token_embd.weight" {
             assert_corrupt(&folder, &name);
         }
@@ -190,7 +190,7 @@ fn flipped_bytes_in_the_header_never_panic() {
         fs::write(folder.file(WEIGHTS), &damaged).unwrap();
         refused += usize::from(load(&folder).is_err());
     }
-    // Padding, and names of nothing that is needed, may change without harm.
+    // Padding, and names that nothing needs, may change without harm.
     assert!(refused > 250, "{refused} of 300 were refused");
 }
 

@@ -1,4 +1,4 @@
-//! Latent attention and experts are the same in every form that files have them in.
+//! Latent attention and experts are the same in every file format.
 
 use safetensors::tensor::Dtype;
 
@@ -90,7 +90,8 @@ impl Written {
         self
     }
 
-    /// As newer GGUF files have them: a layer's experts in one tensor, keys' and values' matrices apart, keys' turned.
+    /// As in newer GGUF files: one tensor for a layer's experts, separate matrices for keys and values, the keys'
+    /// transposed.
     fn in_newer_gguf(mut self) -> Written {
         for part in ["gate", "up", "down"] {
             let name = |tensor: &Tensor| {

@@ -1,4 +1,4 @@
-//! Everything that a loaded model consists of, as floats, to be compared.
+//! All parts of a loaded model as floats, for comparison.
 
 use super::written::VOCABULARY;
 use crate::files::ModelFiles;
@@ -9,7 +9,7 @@ use jury_kernels::cpu::packed::{Input, PackedMatrix};
 use jury_kernels::cpu::quantise::ScaleKind;
 use jury_kernels::cpu::{PANEL, SimdLevel};
 
-/// Everything of a model's weights, as floats.
+/// All weights of a model, as floats.
 type Listing = Vec<(String, Vec<f32>)>;
 
 /// A packed matrix as rows of outputs.

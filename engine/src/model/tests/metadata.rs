@@ -1,4 +1,4 @@
-//! Published GGUF files and published folders of one model give one shape.
+//! A model's published GGUF file and its published folder give the same shape.
 
 use std::path::Path;
 
@@ -98,7 +98,7 @@ fn deepseek_v2_lite() {
         ],
     );
     let folder = of_configuration(DEEPSEEK_V2_LITE);
-    // The file has the weight of the magnitude as a tenth, in f32.
+    // The file has a tenth of the magnitude's weight, in f32.
     assert!((gguf.attention_scale / folder.attention_scale - 1.0).abs() < 1e-6);
     assert_eq!(Shape { attention_scale: folder.attention_scale, ..gguf }, folder);
 }

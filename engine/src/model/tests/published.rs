@@ -1,4 +1,4 @@
-//! Configurations of published models, as their folders have them.
+//! Configurations of published models, as in their folders.
 
 pub(in crate::model) const LLAMA_3_1_8B: &str = r#"{
     "architectures": ["LlamaForCausalLM"], "attention_bias": false, "bos_token_id": 128000,

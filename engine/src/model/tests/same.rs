@@ -1,4 +1,4 @@
-//! A model is the same whichever form its files have.
+//! A model is the same in either file format.
 
 use safetensors::tensor::Dtype;
 
@@ -69,7 +69,7 @@ fn the_facts_of_a_folder_are_those_of_the_file() {
     assert!(describe(&folder.open(), &shape).unwrap().has_chat_template);
 }
 
-/// As `convert_hf_to_gguf` orders the rows of llama's queries and keys.
+/// The order in which `convert_hf_to_gguf` writes the rows of llama's queries and keys.
 fn interleaved(tensor: &Tensor, heads: usize) -> (Vec<usize>, Vec<f32>) {
     let width = tensor.shape.get(1).copied().unwrap_or(1);
     let size = tensor.shape[0] / heads;
@@ -178,8 +178,7 @@ fn gemmas_norms_lack_their_one_in_folders_alone() {
     assert!(local[1] > weights.rope_frequencies[1]);
 }
 
-/// What training computes with: transformers' tensors, whichever form the files have. Equal sizes and tensors give equal
-/// logits.
+/// The input of training: transformers' tensors, from either file format. Equal sizes and tensors give equal logits.
 #[test]
 fn floats_are_those_of_transformers_out_of_a_gguf_file_too() {
     let biased = llama()

@@ -1,4 +1,4 @@
-//! Files that end early, as after a download that was cut off: the error says so, and how much is missing.
+//! Truncated files, as after an interrupted download: the error says so, and how much is missing.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::gguf::GgufFile;
 
 const WEIGHTS: &str = "model.safetensors";
 
-/// The bytes that the error says are needed.
+/// The number of bytes that the error says are needed.
 fn needed(error: &LoadError, length: usize) -> usize {
     let LoadError::Truncated { needed_bytes, file_bytes, .. } = *error else {
         panic!("{length}: {error}");
@@ -20,7 +20,7 @@ fn needed(error: &LoadError, length: usize) -> usize {
     needed_bytes as usize
 }
 
-/// A GGUF file, and where its tensors start: every one fills its place there, without a gap.
+/// A GGUF file, and where its tensors start: every tensor fills its place there, without a gap.
 fn gguf() -> (Vec<u8>, usize) {
     let model = qwen3();
     let whole = model.gguf_bytes();

@@ -1,4 +1,5 @@
-//! Writes one small model in both forms. Contents are exact in bf16 and f16, norms of Gemma's with their 1 too.
+//! Writes one small model in both formats. Contents are exact in bf16 and f16, including Gemma's norms with their
+//! offset of 1.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ pub(in crate::model) const VOCABULARY: usize = 48;
 pub(in crate::model) struct Written {
     /// `config.json`.
     pub(in crate::model) config: String,
-    /// GGUF's metadata, but for the tokens.
+    /// GGUF's metadata, without the tokens.
     pub(in crate::model) metadata: Vec<(String, Meta)>,
     pub(in crate::model) tensors: Vec<Tensor>,
     /// Number of GGUF's tokens.
@@ -31,7 +32,7 @@ pub(in crate::model) struct Tensor {
     /// The contiguous dimension last.
     pub(in crate::model) shape: Vec<usize>,
     pub(in crate::model) values: Vec<f32>,
-    /// Of GGUF, where they differ.
+    /// The version in GGUF, if it differs.
     pub(in crate::model) in_gguf: Option<(Vec<usize>, Vec<f32>)>,
 }
 
@@ -121,7 +122,7 @@ impl Written {
         )
     }
 
-    /// Changes what GGUF has of the tensors whose GGUF name ends so.
+    /// Changes the GGUF version of the tensors whose GGUF name ends with this.
     pub(in crate::model) fn in_gguf(
         mut self,
         ending: &str,
@@ -165,7 +166,7 @@ impl Written {
         folder
     }
 
-    /// The GGUF file. Its last byte is the last of a tensor's.
+    /// The GGUF file. Its last byte is the last byte of a tensor.
     pub(in crate::model) fn gguf_bytes(&self) -> Vec<u8> {
         let mut out = b"GGUF\x03\0\0\0".to_vec();
         let number = |out: &mut Vec<u8>, number: usize| out.extend((number as u64).to_le_bytes());
@@ -217,7 +218,7 @@ impl Written {
 
 impl Tensor {
     fn new(folder: &str, gguf: &str, shape: &[usize]) -> Tensor {
-        // Thirty-seconds from -2 to 2, other ones for every name.
+        // Multiples of 1/32 from -2 to 2, different for every name.
         let mut state = folder.bytes().fold(17u64, |sum, byte| sum * 31 % 65_521 + u64::from(byte));
         let values = (0..shape.iter().product()).map(|_| {
             state = state

@@ -9,7 +9,7 @@ use jury_kernels::cpu::packed::PackedMatrix;
 /// Attention of one layer.
 #[derive(Debug)]
 pub(crate) enum Attention {
-    /// Keys and values of their own for every head, or for some heads together.
+    /// Separate keys and values for every head, or for groups of heads.
     Heads { query: Linear, key: Linear, value: Linear, output: PackedMatrix },
     /// One latent vector for all heads.
     Latent(LatentAttention),
@@ -22,16 +22,16 @@ pub(crate) struct LatentAttention {
     pub(crate) query: LatentQuery,
     /// Width to rank + rotated elements: a token's latent vector, before its norm, and the key's rotated part.
     pub(crate) down: PackedMatrix,
-    /// Of the latent vector.
+    /// Norm of the latent vector.
     pub(crate) norm: Vec<f32>,
-    /// For every head: its query's part that is not rotated to rank elements.
+    /// For every head: maps its query's unrotated part to rank elements.
     pub(crate) key_up: Vec<PackedMatrix>,
-    /// For every head: its attended latent vector to value elements.
+    /// For every head: maps its attended latent vector to value elements.
     pub(crate) value_up: Vec<PackedMatrix>,
     pub(crate) output: PackedMatrix,
 }
 
-/// The queries of latent attention: for every head, elements that are not rotated, then those that are.
+/// The queries of latent attention: for every head, the unrotated elements, then the rotated ones.
 #[derive(Debug)]
 pub(crate) enum LatentQuery {
     Full(PackedMatrix),
@@ -41,7 +41,7 @@ pub(crate) enum LatentQuery {
 // === impl Attention ===
 
 impl Attention {
-    /// The matrix that a token meets first.
+    /// The first matrix that a token is multiplied with.
     pub(crate) fn first_matrix(&self) -> &PackedMatrix {
         match self {
             Attention::Heads { query, .. } => &query.matrix,
@@ -107,8 +107,9 @@ fn load_latent(
     })
 }
 
-/// Cuts the matrix that expands latent vectors to all heads' keys and values. Keys' parts are turned over, because
-/// queries go through them the other way; as no packed type can be turned over without rounding, they become f32.
+/// Splits the matrix that expands latent vectors to all heads' keys and values. The keys' parts are transposed, because
+/// queries are multiplied with them in the other direction; no packed type can be transposed without rounding, so they
+/// become f32.
 fn split_up(
     reader: &Reader<'_>,
     name: &str,

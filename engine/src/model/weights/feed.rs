@@ -14,7 +14,7 @@ pub(crate) enum Feed {
         /// Width to one score for each expert.
         router: PackedMatrix,
         experts: Vec<Gated>,
-        /// Sees every token.
+        /// Used by every token.
         shared: Option<Gated>,
     },
 }
@@ -30,7 +30,7 @@ pub(crate) struct Gated {
 // === impl Feed ===
 
 impl Feed {
-    /// The matrix that a token meets first.
+    /// The first matrix that a token is multiplied with.
     pub(crate) fn first_matrix(&self) -> &PackedMatrix {
         match self {
             Feed::Dense(gated) => &gated.gate,

@@ -16,7 +16,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) files: &'a ModelFiles,
     pub(crate) shape: &'a Shape,
     memory: Arena,
-    /// Whether tensors are read, or only looked for: then all that is read is empty.
+    /// Whether tensors are read, or only checked; in the latter case all results are empty.
     reads: bool,
 }
 
@@ -27,7 +27,7 @@ impl<'a> Reader<'a> {
         Reader { files, shape, memory: Arena::default(), reads: true }
     }
 
-    /// One that looks whether tensors are there, and of the right sizes, and reads none.
+    /// A reader that only checks that tensors exist with the right sizes.
     pub(super) fn of_sizes(files: &'a ModelFiles, shape: &'a Shape) -> Reader<'a> {
         Reader { reads: false, ..Reader::new(files, shape) }
     }
@@ -64,13 +64,13 @@ impl<'a> Reader<'a> {
         Ok(weights)
     }
 
-    /// The norm of single heads, which a family has or has not.
+    /// The norm of single heads, if the family has it.
     pub(crate) fn head_norm(&self, name: &str) -> Result<Option<Vec<f32>>, LoadError> {
         let has_norm = self.shape.architecture.has_head_norms();
         has_norm.then(|| self.norm(name, self.shape.head_size())).transpose()
     }
 
-    /// The norm of an output, which a family has or has not.
+    /// The norm of an output, if the family has it.
     pub(crate) fn post_norm(&self, name: &str) -> Result<Option<Vec<f32>>, LoadError> {
         let has_norm = self.shape.architecture.has_post_norms();
         has_norm.then(|| self.norm(name, self.shape.width)).transpose()

@@ -1,10 +1,10 @@
-//! Which scales a pass's inputs have: K-quants want powers of two.
+//! Which kinds of scales a pass's inputs have: K-quants require powers of two.
 
 use super::{Attention, Feed, LatentQuery, Layer};
 use jury_kernels::cpu::packed::PackedMatrix;
 use jury_kernels::cpu::quantise::ScaleKind;
 
-/// The kind of each buffer of inputs, for the matrices of all layers.
+/// The kind for each buffer of inputs, given the matrices of all layers.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct InputScales {
     pub(crate) normed: ScaleKind,
@@ -13,7 +13,7 @@ pub(crate) struct InputScales {
     pub(crate) expert_inputs: ScaleKind,
     pub(crate) expert_hidden: ScaleKind,
     pub(crate) shared_hidden: ScaleKind,
-    /// Of latent attention.
+    /// For latent attention.
     pub(crate) low_rank: ScaleKind,
     pub(crate) plain: ScaleKind,
     pub(crate) by_head: ScaleKind,

@@ -1,4 +1,4 @@
-//! Byte-level BPE from a GGUF file's tokens and merges, and the bytes that its tokens stand for.
+//! Byte-level BPE from a GGUF file's tokens and merges, and the bytes of its tokens.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use super::pre_tokenizer::PreTokenizer;
 use crate::error::LoadError;
 use crate::gguf::GgufFile;
 
-/// A cutter that cannot give the tokens of `structure`.
+/// A tokenizer that cannot produce the tokens of `structure`.
 pub(super) fn tokenizer(
     file: &GgufFile,
     texts: &[String],
@@ -52,12 +52,12 @@ pub(super) fn tokenizer(
     Ok(tokenizer)
 }
 
-/// Whether a merge neither takes nor makes structure.
+/// Whether a merge neither uses nor produces structure.
 pub(super) fn is_plain_merge(left: &str, right: &str, is_structure: impl Fn(&str) -> bool) -> bool {
     !(is_structure(left) || is_structure(right) || is_structure(&format!("{left}{right}")))
 }
 
-/// Byte-level BPE writes every byte as a printable character; this is the way back.
+/// Inverts byte-level BPE's mapping of every byte to a printable character.
 pub(super) fn byte_of_character() -> HashMap<char, u8> {
     let printable = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let mut next = 256;
@@ -74,7 +74,7 @@ pub(super) fn byte_of_character() -> HashMap<char, u8> {
         .collect()
 }
 
-/// The bytes of a token's text; a text that is not written so is taken as it is.
+/// The bytes of a token's text; text that is not in that encoding is taken unchanged.
 pub(super) fn plain_bytes(text: &str, byte_of: &HashMap<char, u8>) -> Vec<u8> {
     let mapped: Option<Vec<u8>> =
         text.chars().map(|character| byte_of.get(&character).copied()).collect();

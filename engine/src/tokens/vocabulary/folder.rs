@@ -1,8 +1,8 @@
 //! A vocabulary from a Hugging Face folder's tokenizer.json.
 //!
-//! Its added tokens are left out of the cutter, which would find them in any text; so are merges that would make
-//! one of them. What its normalizer or pre-tokenizer puts before a text is taken out too, since text is cut in
-//! runs, of which only some are at a start.
+//! Its added tokens are removed from the tokenizer, which would recognise them in any text, and so are merges that
+//! would produce them. What its normalizer or pre-tokenizer adds before a text is removed as well, since text is split
+//! in runs, only some of which are at a start.
 
 use std::collections::HashSet;
 
@@ -19,13 +19,13 @@ use super::{Cutter, PrefixedRuns, SpacePrefix, Vocabulary, sentence_piece};
 use crate::error::LoadError;
 use crate::tokens::folder::{AddedToken, BpeModel, NamedToken, TokenizerFolder};
 
-/// Tokens that a vocabulary may have; bounds what a damaged file makes us reserve.
+/// Maximum tokens of a vocabulary; bounds the memory that a damaged file makes us reserve.
 const MAX_TOKENS: u32 = 1 << 24;
 
 // === impl Vocabulary ===
 
 impl Vocabulary {
-    /// From tokenizer.json and what the files beside it say of special tokens.
+    /// From tokenizer.json, and the information about special tokens in the files beside it.
     pub(crate) fn from_folder(folder: &TokenizerFolder) -> Result<Vocabulary, LoadError> {
         let model = read_model(folder)?;
         let added = &folder.tokenizer.added_tokens;
@@ -47,7 +47,7 @@ impl Vocabulary {
             .filter(|token| !is_whole(token))
             .map(|token| (token.content.clone(), Special::from(token)))
             .collect();
-        // Tokens with a role that the file does not list as added.
+        // Tokens that have a role but are not in the file's list of added tokens.
         let unlisted =
             model.vocab.iter().filter(|&(text, &token)| has_role(token) || is_always_control(text));
         structure.extend(unlisted.map(|(text, &token)| (text.clone(), Special::new(token))));
@@ -99,7 +99,7 @@ impl From<&AddedToken> for Special {
 
 fn read_model(folder: &TokenizerFolder) -> Result<BpeModel, LoadError> {
     let model = &folder.tokenizer.model;
-    // Old files do not say the kind; only BPE has merges.
+    // Old files do not state the type; only BPE has merges.
     let kind = model.get("type").and_then(Value::as_str);
     let kind = kind.or_else(|| model.get("merges").map(|_| "BPE")).unwrap_or("unnamed");
     if kind != "BPE" {
@@ -151,7 +151,7 @@ fn token_bytes(
     Ok(bytes)
 }
 
-/// The cutter, which cannot give the tokens of `structure`, and where it would have put spaces.
+/// The tokenizer, which cannot produce the tokens of `structure`, and where it would have added spaces.
 fn build_tokenizer(
     folder: &TokenizerFolder,
     model: &BpeModel,
@@ -207,7 +207,8 @@ fn read_part<T: DeserializeOwned>(
         .map_err(|error| folder.unsupported(format!("{name} of tokenizer.json: {error}")))
 }
 
-/// A normalizer or pre-tokenizer that puts nothing before a text; what it put goes to `prefix`.
+/// A copy of a normalizer or pre-tokenizer that adds nothing before a text; records in `prefix` what it would have
+/// added.
 fn without_prefix(part: &Value, prefix: &mut SpacePrefix) -> Value {
     let mut part = part.clone();
     match part.get("type").and_then(Value::as_str) {
@@ -247,7 +248,7 @@ fn without_prefix(part: &Value, prefix: &mut SpacePrefix) -> Value {
     part
 }
 
-/// Puts a pattern of the same matches in place of one whose time grows with the square of the text.
+/// Replaces a pattern that takes time quadratic in the length of the text by one with the same matches.
 fn look_once_for_trailing_blanks(part: &mut Value) {
     if let Some(Value::Array(parts)) = part.get_mut("pretokenizers") {
         parts.iter_mut().for_each(look_once_for_trailing_blanks);
@@ -259,7 +260,7 @@ fn look_once_for_trailing_blanks(part: &mut Value) {
     }
 }
 
-/// Whether a part of tokenizer.json has a part of this type in it.
+/// Whether a part of tokenizer.json contains a part of this type.
 fn mentions(part: &Value, kind: &str) -> bool {
     match part {
         Value::Object(fields) => {

@@ -1,13 +1,13 @@
-//! SentencePiece's BPE: the neighbours that join to the token of the highest score do so first, from the left when
-//! scores are equal; characters that no token has become bytes.
+//! SentencePiece's BPE: the neighbours whose merged token has the highest score are merged first, the leftmost if
+//! scores are equal; characters without a token become bytes.
 //!
-//! This is not done by the `tokenizers` crate, although its merges can be derived from scores: it orders pairs, not
-//! positions, so that among pairs that make the same token the leftmost does not always come first, and a pair
-//! whose halves are no tokens has no place in it.
+//! The `tokenizers` crate cannot do this, although merges can be derived from scores: it orders pairs, not positions,
+//! so that among pairs that make the same token the leftmost is not always merged first; and it cannot represent a pair
+//! whose halves are not tokens.
 
 use std::collections::{BinaryHeap, HashMap};
 
-/// Stands for a space in tokens.
+/// Represents a space in tokens.
 pub(super) const SPACE: char = '\u{2581}';
 /// No neighbour.
 const NONE: usize = usize::MAX;
@@ -18,7 +18,7 @@ pub(super) struct SentencePiece {
     pieces: HashMap<String, Piece>,
     /// Tokens of single bytes.
     bytes: Box<[Option<u32>; 256]>,
-    /// For bytes that have no token; without it they are dropped.
+    /// Used for bytes that have no token; without it they are dropped.
     unknown: Option<u32>,
 }
 
@@ -29,23 +29,23 @@ pub(super) struct Piece {
     pub(super) score: f32,
 }
 
-/// A stretch of the text in the chain of those that are left.
+/// A piece of the text in the linked list of remaining pieces.
 #[derive(Debug, Clone, Copy)]
 struct Symbol {
     start: usize,
-    /// Equal to `start` once it was joined to the one before.
+    /// Equal to `start` once it was merged into the previous one.
     end: usize,
     previous: usize,
     next: usize,
 }
 
-/// Two neighbours that can be joined.
+/// Two neighbours that can be merged.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Join {
     score: f32,
     left: usize,
     right: usize,
-    /// Of both together, in bytes; when it is another by now, one of them has changed.
+    /// Length of both together, in bytes; if it no longer matches, one of them has changed.
     length: usize,
 }
 
@@ -60,7 +60,7 @@ impl SentencePiece {
         SentencePiece { pieces, bytes, unknown }
     }
 
-    /// Appends the tokens of a text, with a space before it if `prefix` says so.
+    /// Appends the tokens of a text, adding a space before it if `prefix` is true.
     pub(super) fn cut(&self, text: &str, prefix: bool, tokens: &mut Vec<u32>) {
         let mut escaped = String::with_capacity(text.len() + 3);
         if prefix {
@@ -145,7 +145,7 @@ impl PartialOrd for Join {
     }
 }
 
-/// The byte of a token that is written `<0xNN>`.
+/// The byte of a token written as `<0xNN>`.
 pub(super) fn byte_of(text: &str) -> Option<u8> {
     let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
     let is_hexadecimal = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());

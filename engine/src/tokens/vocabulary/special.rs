@@ -1,10 +1,10 @@
-//! Tokens that are found in text as they are written, before anything is cut; and which of them are structure.
+//! Tokens that are recognised in text literally, before it is split; and which of them are structure.
 
 use std::collections::HashMap;
 
 use super::sentence_piece::SPACE;
 
-/// Tags that some vocabularies hold as one token each, and that are text to a chat model.
+/// Tags that are single tokens in some vocabularies, and plain text to a chat model.
 const HTML_ELEMENTS: [&str; 41] = [
     "a",
     "b",
@@ -49,7 +49,7 @@ const HTML_ELEMENTS: [&str; 41] = [
     "ul",
 ];
 
-/// Control tokens that some files list as ordinary ones.
+/// Control tokens that some files list as ordinary tokens.
 const ALWAYS_CONTROL: [&str; 10] = [
     "<start_of_turn>",
     "<end_of_turn>",
@@ -68,24 +68,24 @@ const ALWAYS_CONTROL: [&str; 10] = [
 pub(super) struct SpecialTokens {
     by_text: HashMap<String, Special>,
     texts: HashMap<u32, String>,
-    /// Lengths in bytes of the texts that start with a byte, the longest first.
+    /// For each first byte, the lengths in bytes of the texts that start with it, longest first.
     lengths: HashMap<u8, Vec<usize>>,
 }
 
-/// A token that is written out in text.
+/// A token that is recognised literally.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Special {
     pub(crate) token: u32,
-    /// It takes the blanks before it.
+    /// Whether it absorbs the blanks before it.
     pub(crate) strips_before: bool,
-    /// It takes the blanks after it.
+    /// Whether it absorbs the blanks after it.
     pub(crate) strips_after: bool,
 }
 
 // === impl SpecialTokens ===
 
 impl SpecialTokens {
-    /// Of equal texts the first counts; empty ones do not.
+    /// The first of several equal texts is used; empty ones are ignored.
     pub(super) fn new(tokens: impl IntoIterator<Item = (String, Special)>) -> SpecialTokens {
         let mut specials = SpecialTokens::default();
         for (text, special) in tokens {
@@ -108,12 +108,12 @@ impl SpecialTokens {
         self.texts.get(&token).map(String::as_str)
     }
 
-    /// All of them, in no order.
+    /// All of them, in no particular order.
     pub(super) fn tokens(&self) -> impl Iterator<Item = u32> {
         self.texts.keys().copied()
     }
 
-    /// The first in a text: where, how long, which; the longest of those that start there.
+    /// The first one in a text, the longest if several start there: position, length, token.
     pub(super) fn find(&self, text: &str) -> Option<(usize, usize, Special)> {
         text.bytes().enumerate().find_map(|(at, first)| {
             self.lengths.get(&first)?.iter().find_map(|&length| {
@@ -132,8 +132,8 @@ impl Special {
     }
 }
 
-/// Whether a token that the file calls user-defined, and gives no role, is ordinary text all the same. Everything
-/// else of that kind is taken for structure: `<think>` and `<start_of_image>` must not come from untrusted text.
+/// Whether a token that the file calls user-defined, without a role, is nevertheless ordinary text. All others of that
+/// kind count as structure: `<think>` and `<start_of_image>` must not come from untrusted text.
 pub(super) fn is_ordinary_text(text: &str) -> bool {
     let blank = text.chars().all(|character| character.is_whitespace() || character == SPACE);
     let tag = text.strip_prefix('<').and_then(|text| text.strip_suffix('>'));
@@ -141,7 +141,7 @@ pub(super) fn is_ordinary_text(text: &str) -> bool {
     blank || element.is_some_and(|name| HTML_ELEMENTS.contains(&name))
 }
 
-/// Whether a token is structure whatever the file calls it.
+/// Whether a token is structure regardless of its kind in the file.
 pub(super) fn is_always_control(text: &str) -> bool {
     ALWAYS_CONTROL.contains(&text)
 }

@@ -1,4 +1,4 @@
-//! candle-transformers' models, as they stand in the file and with every weight as f32.
+//! candle-transformers' models, with the file's weights and with every weight as f32.
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -9,7 +9,7 @@ use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Result, Tensor};
 use candle_transformers::models::{quantized_llama, quantized_qwen2};
 
-/// Tokens from a position on, to the logits after the last; position 0 begins a new text.
+/// Maps tokens from a position on to the logits after the last one; position 0 starts a new text.
 pub type Forward = Box<dyn FnMut(&Tensor, usize) -> Result<Tensor>>;
 
 /// Builds a family's model from an opened file.
@@ -25,7 +25,7 @@ pub fn qwen2(content: Content, file: &mut File) -> Result<Forward> {
     Ok(Box::new(move |tokens, position| model.forward(tokens, position)))
 }
 
-/// One text at a time, of which only new tokens are computed.
+/// One text at a time; only new tokens are computed.
 pub struct Candle {
     forward: Forward,
     seen: usize,
@@ -36,7 +36,7 @@ impl Candle {
         Self::open(&mut File::open(path).unwrap(), build)
     }
 
-    /// The same file with every weight as f32; on disk, as one more copy in memory would be large.
+    /// The same file with every weight as f32; on disk, because another copy in memory would be large.
     pub fn exact(path: &Path, build: Build) -> Self {
         let mut file = File::open(path).unwrap();
         let content = Content::read(&mut file).unwrap();
@@ -66,7 +66,7 @@ impl Candle {
         Self { forward: build(content, file).unwrap(), seen: 0 }
     }
 
-    /// Begins another text.
+    /// Starts another text.
     pub fn restart(&mut self) {
         self.seen = 0;
     }

@@ -1,4 +1,4 @@
-//! What rounding did to an implementation's next-token distributions, against those of exact weights.
+//! The effect of rounding on an implementation's next-token distributions, relative to exact weights.
 
 use std::fmt;
 
@@ -6,11 +6,11 @@ use crate::distance::{divergence, top_two};
 
 struct Position {
     divergence: f64,
-    /// The truth's: log-probability of its choice over that of its runner-up.
+    /// In the reference: log-probability of its choice minus that of its runner-up.
     lead: f64,
-    /// What the implementation makes of that lead, less the truth's.
+    /// The implementation's value of that lead minus the reference's.
     lead_error: f64,
-    /// What the implementation's choice gives away, in nats of the truth; 0 for the same choice.
+    /// What the implementation's choice loses, in nats of the reference; 0 for the same choice.
     loss: f64,
 }
 
@@ -48,7 +48,7 @@ impl Error {
         self.worst(|position| position.loss)
     }
 
-    /// Share of positions at which the truth leads by more.
+    /// Share of positions where the reference's lead is larger.
     pub fn share_led_by(&self, margin: f64) -> f64 {
         self.mean(|position| f64::from(u8::from(position.lead > margin)))
     }

@@ -1,4 +1,4 @@
-//! One query that attends to as many tokens as there may be.
+//! One query that attends to the greatest possible number of tokens.
 
 use super::*;
 use crate::model::attention::{SequenceRows, tiles};
@@ -8,7 +8,7 @@ use jury_kernels::cpu::thread_pool::Phases;
 
 const SIZE: usize = 32;
 
-/// The result over so many tokens, whose keys are equal and whose values are ones. All of them are one page.
+/// The result over `tokens` tokens with equal keys and values of one. All of them are the same page.
 fn attended(tokens: usize) -> Vec<f32> {
     let (level, layout) =
         (SimdLevel::detect(), PageLayout { kv_heads: 1, key_size: SIZE, value_size: SIZE });

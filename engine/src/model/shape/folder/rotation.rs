@@ -1,4 +1,4 @@
-//! Rotation and the scale of scores, which some families stretch together.
+//! Settings of rotation, and the scale of attention scores, which some families stretch together.
 
 use super::{FULL_LAYER, WINDOW_LAYER};
 use crate::error::LoadError;
@@ -16,7 +16,7 @@ pub(super) fn rope(
 ) -> Result<Rope, LoadError> {
     let whole = config.object("rope_parameters")?;
     let global = global(config, whole.as_ref())?;
-    // What the newer fields leave out may stand in the older ones.
+    // Settings missing from the newer fields may be in the older ones.
     let newer = |part: Option<&Config>, key: &str| part.map_or(Ok(None), |it| it.float_maybe(key));
     let base = match newer(global.as_ref().filter(|_| whole.is_some()), "rope_theta")? {
         Some(base) => base,
@@ -43,8 +43,8 @@ pub(super) fn rope(
     Ok(Rope { pairs, size: (size as f64 * part) as usize, base, local_base, scaling })
 }
 
-/// What says how the layers that see everything are scaled: the newer `rope_parameters`, one for all layers or one for each kind, or the
-/// older `rope_scaling`. Where both are there, as after an edit by hand, they must say the same.
+/// The scaling of layers without a window: the newer `rope_parameters`, one for all layers or one for each kind, or the
+/// older `rope_scaling`. If both are present, for example after an edit by hand, they must agree.
 fn global(config: &Config, whole: Option<&Config>) -> Result<Option<Config>, LoadError> {
     let older = config.object("rope_scaling")?;
     let Some(whole) = whole else { return Ok(older) };

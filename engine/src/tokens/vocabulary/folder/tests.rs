@@ -1,5 +1,5 @@
-//! Against the `tokenizers` library with the same tokenizer.json, in which special tokens are found in any text:
-//! its tokens were recorded.
+//! Compares with recorded tokens of the `tokenizers` library for the same tokenizer.json, which recognises special
+//! tokens in any text.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ fn cut(vocabulary: &Vocabulary, text: &str, before: Before) -> Vec<u32> {
     tokens
 }
 
-/// A tokenizer of Llama 2's kind: 3 special tokens, 256 bytes, a few pieces.
+/// A tokenizer like Llama 2's: 3 special tokens, 256 bytes, a few pieces.
 fn small() -> Value {
     let mut texts: Vec<String> = ["<unk>", "<s>", "</s>"].map(str::to_owned).into();
     let added: Vec<Value> = (0..)
@@ -117,7 +117,7 @@ fn a_space_is_put_where_the_file_says() {
         small_with(|tokenizer| tokenizer["pre_tokenizer"] = metaspace("first")),
         small_with(|tokenizer| tokenizer["pre_tokenizer"] = metaspace("never")),
     ];
-    // At the start, after a special token, in a text; and a text with a space after a special token.
+    // At the start, after a special token, within a text; and a text with a space after a special token.
     let with_space: [&[u32]; 4] = [&[268], &[268], &[260, 267], &[259, 270]];
     let expected: [[&[u32]; 4]; 4] = [
         with_space,
@@ -134,7 +134,7 @@ fn a_space_is_put_where_the_file_says() {
     }
 }
 
-/// With the pattern as it is written, this takes most of an hour.
+/// With the original pattern, this takes most of an hour.
 #[test]
 fn a_million_blanks_are_cut_at_once_by_a_folder_that_looks_for_trailing_ones() {
     let split = json!({"type": "Split", "pattern": {"Regex": "\\s+$"}, "behavior": "Isolated", "invert": false});

@@ -1,4 +1,4 @@
-//! Against llama.cpp: its `llama-tokenize --no-parse-special --no-bos` (11434) cut the same texts with the same files.
+//! Compares with llama.cpp: `llama-tokenize --no-parse-special --no-bos` (11434) on the same texts and files.
 
 use std::path::Path;
 
@@ -169,7 +169,7 @@ fn tokens_of_gemma_are_those_of_llama_cpp() {
         assert_eq!(cut(&vocabulary, text), expected, "{text:?}");
         let bytes: Vec<u8> =
             expected.iter().flat_map(|&token| vocabulary.bytes(token)).copied().collect();
-        // A token cannot tell a space from the character that stands for it.
+        // A token cannot distinguish a space from the character that stands for it.
         assert_eq!(String::from_utf8(bytes).unwrap(), text.replace('\u{2581}', " "));
     }
 }
@@ -185,7 +185,7 @@ fn tokens_give_back_the_text_that_they_were_cut_from() {
     }
 }
 
-/// Here llama.cpp gives the end token, since it joins "</" and "s>" to any token that is written so.
+/// Here llama.cpp produces the end token, because it merges "</" and "s>" into any token with that text.
 #[test]
 fn joining_pieces_never_makes_structure() {
     let vocabulary = small(|_| {}).unwrap();

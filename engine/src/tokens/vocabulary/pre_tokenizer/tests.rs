@@ -1,5 +1,5 @@
-//! Against llama.cpp's tokens of hostile texts, recorded by tests/fixtures/pre_tokenizers.py, with the vocabulary of
-//! the test model.
+//! Compares with llama.cpp's tokens of hostile texts, recorded by tests/fixtures/pre_tokenizers.py with the test
+//! model's vocabulary.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ struct Recorded {
     tokens: BTreeMap<String, Vec<Vec<u32>>>,
 }
 
-/// The test model, as the tests of whole engines find it.
+/// The test model, found as by the engine's integration tests.
 fn model() -> GgufFile {
     let path = std::env::var_os("JURY_TEST_MODEL").map(PathBuf::from).unwrap_or_else(|| {
         let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
@@ -37,7 +37,7 @@ fn cut(vocabulary: &Vocabulary, text: &str) -> Vec<u32> {
     tokens
 }
 
-/// The published tokenizers compose letters and marks first, which llama.cpp does not.
+/// The published tokenizers compose letters and marks first; llama.cpp does not.
 fn differs_on_purpose(pre_tokenizer: &PreTokenizer, text: &str) -> bool {
     pre_tokenizer.normalises && text.starts_with("e\u{301}a\u{300}")
 }
@@ -90,7 +90,7 @@ fn trailing_blanks_are_those_of_the_pattern_as_it_is_written() {
     }
 }
 
-/// With the pattern as it is written, this takes most of an hour.
+/// With the original pattern, this takes most of an hour.
 #[test]
 fn a_million_blanks_before_a_digit_are_cut_at_once() {
     let text = format!("{}1", " ".repeat(1_000_000));

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Tokens 0 to 255 are bytes; the texts follow, each with its score.
+/// Tokens 0 to 255 are bytes; the given texts follow, each with its score.
 fn vocabulary(texts: &[(&str, f32)]) -> SentencePiece {
     let mut bytes = Box::new([None; 256]);
     for (token, byte) in (0..).zip(bytes.iter_mut()) {
@@ -21,7 +21,7 @@ fn cut(pieces: &SentencePiece, text: &str, prefix: bool) -> Vec<u32> {
     tokens
 }
 
-/// The rule, word for word: join the best neighbours, the leftmost of equals, until none can be joined.
+/// The rule, word for word: merge the best neighbours, the leftmost of equals, until none can be merged.
 fn cut_slowly(pieces: &SentencePiece, text: &str) -> Vec<u32> {
     let mut symbols: Vec<String> = text.chars().map(String::from).collect();
     loop {
@@ -77,7 +77,7 @@ fn byte_tokens_are_known_by_their_form() {
 }
 
 proptest! {
-    /// Scores are few, so that many are equal.
+    /// There are few different scores, so that many are equal.
     #[test]
     fn cutting_fast_is_cutting_by_the_rule(
         text in "[abc\u{e9}]{0,24}",
