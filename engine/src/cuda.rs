@@ -188,12 +188,14 @@ impl CardModel {
         self.landed = lane;
     }
 
-    /// The drawn tokens, one for each question of the step; `None` if the logits contain NaN or nothing was drawn.
+    /// The drawn tokens, one for each question of the step; `None` if the greatest logit is not finite or nothing
+    /// was drawn.
     pub(crate) fn tokens(&self) -> &[Option<u32>] {
         self.lanes[self.landed].answers.tokens()
     }
 
-    /// Probability masses of the question's sets, if it was asked of this row; NaN if the logits are.
+    /// Probability masses of the question's sets, if it was asked of this row; NaN if the greatest logit is not
+    /// finite.
     pub(crate) fn masses(&self, row: usize, question: &Arc<Question>) -> Option<&[f64]> {
         self.lanes[self.landed].answers.masses(row, question)
     }

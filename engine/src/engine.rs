@@ -103,7 +103,7 @@ pub struct Engine {
 struct GroupState {
     id: GroupId,
     prompt: Vec<u32>,
-    /// Whether the embeddings of all its tokens are finite; if not, its results would be NaN.
+    /// Whether the embeddings of all its tokens are finite; if not, neither are its results.
     is_embedded: bool,
     /// Changes the weights for all its rows, prompt and samples alike.
     adapter: Option<(AdapterId, Arc<Adapted>)>,
@@ -369,7 +369,8 @@ impl Engine {
     /// Call it on an idle engine: it steps the engine until the prompt is computed, and discards the events of other
     /// groups.
     ///
-    /// # Errors The prompt can never run, or the card is lost.
+    /// # Errors
+    /// The prompt can never run, or the card is lost.
     pub fn logits_after(&mut self, prompt: &[u32]) -> Result<Vec<f32>, SubmitError> {
         self.probe(prompt, None)
     }

@@ -218,7 +218,7 @@ pub enum SubmitError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SampleError {
-    /// The model's output is NaN.
+    /// The model's output is not a finite number.
     #[error("the model's output is not a number after {tokens} tokens")]
     NotANumber {
         /// Free tokens generated before it.

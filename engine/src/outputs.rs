@@ -73,7 +73,7 @@ impl Reader<'_> {
         if let Outputs::Card { model, row } = &self.outputs
             && let Some(masses) = model.masses(*row, question)
         {
-            // NaN masses from a card mean that the logits are NaN.
+            // A card reports logits that are not finite with masses that are not.
             return masses.iter().all(|mass| mass.is_finite()).then(|| masses.to_vec());
         }
         question.masses(self.level, self.outputs.logits(), self.scratch)

@@ -69,7 +69,7 @@ pub(crate) enum Next {
         /// The last choice and the closing text, which follow everything fed before the slot.
         tokens: Vec<u32>,
     },
-    /// The logits contain NaN.
+    /// The greatest logit is not finite.
     NotANumber,
 }
 
@@ -154,7 +154,8 @@ impl TokenisedReadout {
 // === impl Question ===
 
 impl Question {
-    /// Sums of the sets' probabilities in these logits, at temperature 1. `None` if the logits contain NaN.
+    /// Sums of the sets' probabilities in these logits, at temperature 1. `None` if the greatest logit is not
+    /// finite.
     pub(crate) fn masses(
         &self,
         level: SimdLevel,
@@ -182,7 +183,7 @@ impl Run {
         &readout.questions[self.node][usize::from(self.is_last_slot(readout))]
     }
 
-    /// Takes the masses of [`Run::question`]; `None` stands for logits that contain NaN.
+    /// Takes the masses of [`Run::question`]; `None` stands for logits that are not finite.
     pub(crate) fn advance(
         &mut self,
         readout: &TokenisedReadout,

@@ -36,7 +36,7 @@ fn mix(mut bits: u64) -> u64 {
 }
 
 /// Draws a token. The length of `logits` must be a multiple of 16, padded with minus infinity; `weights` is scratch.
-/// `None` if the logits contain NaN.
+/// `None` if the greatest logit is not finite.
 pub(crate) fn draw(
     level: SimdLevel,
     logits: &[f32],

@@ -38,7 +38,7 @@ pub(crate) struct Sequence {
     pub(crate) on_base: bool,
     /// Whether it is removed at the next step.
     pub(crate) cancelled: bool,
-    /// Whether the embeddings of all its tokens are finite; if not, everything computed after them is NaN.
+    /// Whether the embeddings of all its tokens are finite; if not, nothing computed after them is.
     pub(crate) is_embedded: bool,
     /// Tokens to compute next, drafts last. The logits after the last one are wanted, and those before each draft.
     pub(crate) pending: Vec<u32>,

@@ -90,8 +90,9 @@ impl Tokens {
 
     /// Checks that the model's embedding table covers the tokenizer.
     ///
-    /// # Errors A token that any prompt may contain (in plain text, or from the template) is outside the table's
-    /// `embedded` rows. Other tokens are rejected where they occur.
+    /// # Errors
+    /// A token that any prompt may contain (in plain text, or from the template) is outside the table's `embedded`
+    /// rows. Other tokens are rejected where they occur.
     pub(crate) fn check(&self, embedded: usize) -> Result<(), String> {
         if self.len() <= embedded {
             return Ok(());

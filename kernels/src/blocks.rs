@@ -1,9 +1,9 @@
-//! The weight types of GGUF and how to read their blocks exactly.
+//! The weight types of GGUF, and how to read their blocks exactly.
 //!
-//! Quantised types become groups of integer codes: `weight = scale * (code - offset) + min`, with one `scale` and
-//! one `min` (zero for types without) a group of 16 or 32 neighbouring inputs. The types of 256 weights a block
-//! store `scale = factor * integer` and `min = min_factor * integer`. Nothing is rounded: these products have at
-//! most 11 + 7 significant bits, which f32 holds. (Two narrow types are rounded as codes: narrow.rs.)
+//! Quantised types become groups of integer codes: `weight = scale * (code - offset) + min`, with one `scale` and one
+//! `min` (zero for types without one) per group of 16 or 32 neighbouring inputs. The types with 256 weights per block
+//! store `scale = factor * integer` and `min = min_factor * integer`. Nothing is rounded: these products have at most
+//! 11 + 7 significant bits, which fit in an f32. (Only two narrow types have rounded codes: narrow.rs.)
 
 mod narrow;
 #[cfg(test)]
@@ -41,13 +41,13 @@ pub enum BlockType {
     Q5_K,
     /// Superblocks of 256: 6 bits, 8-bit scales for 16.
     Q6_K,
-    /// Blocks of 32: 4 bits, which choose of 16 values.
+    /// Blocks of 32: 4-bit indices into a table of 16 values.
     IQ4_NL,
     /// Superblocks of 256: as IQ4_NL, with 6-bit scales for 32.
     IQ4_XS,
 }
 
-/// How a quantised type's codes are to be read.
+/// How a quantised type's codes are interpreted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CodeShape {
     /// Neighbouring inputs that share a scale: 16 or 32.
@@ -64,20 +64,20 @@ pub struct CodeShape {
 
 /// One row of codes, the destination of [`BlockType::read_codes`].
 pub struct CodeRow<'a> {
-    /// One a weight, unsigned.
+    /// One per weight, unsigned.
     pub codes: &'a mut [u8],
-    /// One a group.
+    /// One per group.
     pub scales: &'a mut [f32],
-    /// One a group.
+    /// One per group.
     pub mins: &'a mut [f32],
-    /// One a block, for factored types: of the scales, and of the mins.
+    /// One per block, for factored types: the factor of the scales, and that of the mins.
     pub factors: &'a mut [(f32, f32)],
 }
 
 // === impl BlockType ===
 
 impl BlockType {
-    /// The type with that number in GGUF's table of tensors; `None` if it is unknown here.
+    /// The type with this number in GGUF's table of tensors; `None` if it is not supported.
     pub fn from_code(code: u32) -> Option<BlockType> {
         Some(match code {
             0 => BlockType::F32,
@@ -149,7 +149,7 @@ impl BlockType {
         Some(CodeShape { group, offset, has_min, bits, factored })
     }
 
-    /// Reads a row of a quantised type. `bytes` holds exactly the row's blocks.
+    /// Reads a row of a quantised type. `bytes` must hold exactly the row's blocks.
     pub fn read_codes(self, bytes: &[u8], row: &mut CodeRow<'_>) {
         let (weights, block_bytes) = self.block();
         let group = self.code_shape().map_or(32, |shape| shape.group);

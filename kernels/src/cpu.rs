@@ -1,24 +1,24 @@
-//! The arithmetic on the CPU: one portable definition, and faster ways to the same bits.
+//! The arithmetic on the CPU: one portable definition, and faster implementations that give the same bits.
 //!
 //! ```text
 //! gemm.rs           integer products of packed weights, or keys, with quantised activations
 //! values.rs         integer sums of values, weighted by attention
 //! softmax.rs        attention scores to integer weights
 //! hadamard.rs       spreads outliers before quantisation
-//! memory.rs         where weights, keys and values lie
-//! prefetch.rs       asks for memory before its use
+//! memory.rs         memory for weights, keys and values
+//! prefetch.rs       prefetches memory before its use
 //! gemm_f32.rs       products of float weights
 //! rows.rs           norms, rotation, quantisation of rows
 //! activations.rs    SiLU, GELU, soft caps
 //! packed.rs         weights as panels of 32 outputs
 //! thread_pool.rs    threads that share one job
-//! shared.rs         buffers that threads fill together; disjoint.rs: what they are made of
-//! peak.rs           loops that show what the CPU can do at most
+//! shared.rs         buffers that threads fill together; disjoint.rs: the slices below them
+//! peak.rs           loops that measure the most that the CPU can do
 //! ```
 //!
-//! Every float result has one order of operations, written down in the portable functions and followed by all
-//! others, with fused multiply-adds where the definition says `mul_add`. It depends neither on the number of
-//! rows computed together nor on the threads. All levels therefore give equal bits; a test holds that.
+//! Every float result has one order of operations, defined by the portable functions and followed by all others, with
+//! fused multiply-adds where the definition says `mul_add`. It does not depend on the number of rows computed together
+//! or on the threads. All levels therefore give equal bits, which a test checks.
 
 pub mod activations;
 mod disjoint;
@@ -38,15 +38,16 @@ pub mod values;
 
 /// Outputs that are computed together: two registers of sixteen (BLIS calls it NR).
 pub const PANEL: usize = 32;
-/// Rows that are computed together, at most (BLIS calls it MR).
+/// Maximum rows that are computed together (BLIS calls it MR).
 pub const TILE_ROWS: usize = 6;
 /// Inputs whose quantised activations share a scale.
 pub const GROUP: usize = 32;
 /// Lanes of every float reduction.
 pub const LANES: usize = 16;
 
-/// Instruction sets that the kernels know, chosen once at run time. Outside this package only [`SimdLevel::Portable`] can be
-/// written down; the others come from [`SimdLevel::detect`] and [`SimdLevel::available`], so a level that is there can be executed.
+/// Instruction sets that the kernels support, chosen once at run time. Outside this package only
+/// [`SimdLevel::Portable`] can be constructed; the others come from [`SimdLevel::detect`] and [`SimdLevel::available`],
+/// so a level in hand can always be executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SimdLevel {
     /// Plain Rust.
@@ -111,7 +112,7 @@ impl SimdLevel {
         levels
     }
 
-    /// Name for people.
+    /// Name for display.
     pub fn name(self) -> &'static str {
         match self {
             SimdLevel::Portable => "portable",
@@ -127,9 +128,9 @@ impl SimdLevel {
     }
 }
 
-/// Runs a portable, always inlined function compiled for the level's instructions. The bits are those of the
-/// portable function: Rust neither reorders float operations nor fuses them by itself. On other architectures
-/// the baseline is what there is: AArch64 always has NEON.
+/// Runs a portable, always inlined function compiled for the level's instructions. The bits are those of the portable
+/// function: Rust neither reorders nor fuses float operations by itself. On other architectures the baseline is used:
+/// AArch64 always has NEON.
 macro_rules! at_level {
     ($level:expr, $body:path, ( $($name:ident : $type:ty),* $(,)? )) => {{
         #[cfg(target_arch = "x86_64")]

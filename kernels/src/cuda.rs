@@ -1,5 +1,5 @@
-//! The arithmetic on an NVIDIA card. Nothing of CUDA is needed to build it: the driver and cuBLASLt are opened at run
-//! time, and the kernels (`../cuda/*.cu`) come as committed PTX, which the driver compiles for the card.
+//! The arithmetic on an NVIDIA card. Building it does not require CUDA: the driver and cuBLASLt are opened at run time,
+//! and the kernels (`../cuda/*.cu`) are included as committed PTX, which the driver compiles for the card.
 //!
 //! ```text
 //! library.rs   finds and opens the libraries
@@ -9,17 +9,17 @@
 //! kernels.rs   one safe launch for each kernel
 //! shapes.rs    how many blocks of how many threads (pure)
 //! products.rs  matrix products by cuBLASLt: operands, descriptions, and trials of its algorithms
-//! eight.rs     weights of 8 bits, for a product of our own (pure)
-//! choice.rs    which of its algorithms, so that a row's bits do not depend on the rows beside it (pure)
-//! probe.rs     rows that show whether two algorithms add in the same order (pure)
+//! eight.rs     8-bit weights, for our own product (pure)
+//! choice.rs    chooses algorithms so that a row's bits do not depend on the rows beside it (pure)
+//! probe.rs     rows that reveal whether two algorithms add in the same order (pure)
 //! graph.rs     recorded launches
 //! measure.rs   how fast a card copies and multiplies
 //! ```
 //!
-//! All of it runs in tests without a card, on emulated libraries (`scripts/emulated-cuda`).
+//! In tests all of it runs without a card, on emulated libraries (`scripts/emulated-cuda`).
 //!
-//! Safety: views carry lengths, and launches check them; what indices *on the card* point to (tokens, pages, tasks) is the
-//! caller's word. A wrong one reaches the card's memory alone, never this process's.
+//! Safety: views carry lengths, and launches check them; the caller is responsible for indices *on the card* (tokens,
+//! pages, tasks). A wrong index reaches only the card's memory, never this process's.
 
 mod card;
 mod choice;
@@ -53,5 +53,5 @@ pub use memory::{Bf16, Buffer, Pinned, Plain, View};
 pub use products::{Algorithms, EightMatrix, Matrices, Matrix, Output, Products, Strided, Weights};
 pub use shapes::TASK_QUERIES;
 
-/// Changes whenever a kernel's bits do.
+/// Must change whenever a kernel's bits do.
 pub const KERNELS_VERSION: u32 = 3;

@@ -1,4 +1,4 @@
-//! The arithmetic of language models, one module for each kind of device; it knows nothing of models and files.
+//! The arithmetic of language models, one module per kind of device; independent of models and files.
 //!
 //! ```text
 //! blocks   the weight types of GGUF: how their blocks are read
@@ -6,7 +6,7 @@
 //! cuda     kernels (../cuda) and matrix products on an NVIDIA card, whose libraries are opened at run time
 //! ```
 //!
-//! `unsafe` code and assembly stand in this package and nowhere else, memory-mapped files aside.
+//! `unsafe` code and assembly are confined to this package, except for memory-mapping files.
 
 pub mod blocks;
 pub mod cpu;

@@ -14,7 +14,7 @@ use crate::outputs::Ask;
 use crate::readout::Question;
 use jury_kernels::cuda::{Buffer, Card, CudaError, Mark, Pinned};
 
-/// The kernel's result if the logits contain NaN.
+/// The kernel's result if the greatest logit is not finite.
 const NO_TOKEN: u32 = u32::MAX;
 
 /// The answers of a step, in transit or arrived.

@@ -14,8 +14,8 @@ impl Engine {
     /// submitted with it ([`Engine::submit_adapted`]). Takes four bytes of memory per number, with ranks rounded up to
     /// 16.
     ///
-    /// # Errors The adapter is for another model or adapts unsupported projections, or the device does not support
-    /// adapters.
+    /// # Errors
+    /// The adapter is for another model or adapts unsupported projections, or the device does not support adapters.
     pub fn load_adapter(&mut self, adapter: &Adapter) -> Result<AdapterId, AdapterError> {
         if !self.compute.takes_adapters() {
             return Err(AdapterError::Device { device: self.compute.numerics().to_owned() });
@@ -31,7 +31,8 @@ impl Engine {
     /// Unloads an adapter and drops the prompts computed with it. Running groups keep it until they end; new ones
     /// cannot use it.
     ///
-    /// # Errors The adapter is not loaded.
+    /// # Errors
+    /// The adapter is not loaded.
     pub fn unload_adapter(&mut self, id: AdapterId) -> Result<(), AdapterError> {
         self.adapters.remove(&id).ok_or(AdapterError::NotLoaded { id: id.0 })?;
         while let Some(page) = self.tree.evict_of(Some(id)) {

@@ -1,31 +1,32 @@
-//! Types of two to four bits whose codes take the form of a wider type, which the kernels have.
+//! Types of two to four bits, whose codes are converted to a wider type that the kernels support.
 //!
 //! ```text
-//! type     form    bits a weight, file and memory   error against the file's weights
-//! Q3_K     Q6_K      3.4    6.6                      none
-//! IQ4_NL   Q8_0      4.5    8.5                      none
-//! IQ4_XS   Q8_0      4.25   8.5                      scales are rounded to f16: one part in 2,048 at most
-//! Q2_K     Q8_0      2.6    8.5                      half a step of 1/127 of the largest of 32 weights, and as above
+//! type     form    bits per weight, file and memory   error relative to the file's weights
+//! Q3_K     Q6_K      3.4    6.6                        none
+//! IQ4_NL   Q8_0      4.5    8.5                        none
+//! IQ4_XS   Q8_0      4.25   8.5                        scales are rounded to f16: at most one part in 2,048
+//! Q2_K     Q8_0      2.6    8.5                        half a step of 1/127 of the largest of 32 weights, and as above
 //! ```
 //!
-//! Weights that are wanted as floats (embeddings) have no error.
+//! Weights read as floats (embeddings) have no error.
 
 use half::f16;
 
 use super::half_at;
 
-/// What the codes of the IQ4 types mean.
+/// The values of the IQ4 types' codes.
 const IQ4_VALUES: [i8; 16] =
     [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
-/// Of Q8_0's codes, which are stored without a sign.
+/// Offset of Q8_0's codes, which are stored unsigned.
 const Q8_OFFSET: i16 = 128;
-/// Largest code without its offset.
+/// Largest code after subtracting the offset.
 const LARGEST_CODE: f32 = 127.0;
 
-/// In Q6_K's form: codes with an offset of 32, and 16 integer scales. Gives the factor.
+/// Converts to Q6_K's form: codes with an offset of 32, and 16 integer scales. Returns the factor.
 ///
-/// The kernels round sums of products with codes to a step that is fine beside codes of six bits, and coarse beside
-/// codes of -4 to 3. These are therefore multiplied by up to 8, and the factor divided, as far as it stays exact.
+/// The kernels round sums of products with codes to a step that is fine for six-bit codes but coarse for codes from -4
+/// to 3. Codes are therefore multiplied by up to 8, and the factor divided by the same, as long as the factor stays
+/// exact.
 pub(super) fn read_q3_k(block: &[u8], codes: &mut [u8], scales: &mut [f32]) -> f32 {
     let (high_bits, low_bits, packed_scales) = (&block[..32], &block[32..96], &block[96..108]);
     let (factor, multiple) = spread(half_at(block, 108));
@@ -42,7 +43,7 @@ pub(super) fn read_q3_k(block: &[u8], codes: &mut [u8], scales: &mut [f32]) -> f
     factor
 }
 
-/// A factor divided by the largest power of two, up to 8, that leaves an f16; and that power.
+/// A factor divided by the largest power of two, up to 8, for which the quotient is still an f16; and that power.
 fn spread(factor: f32) -> (f32, u8) {
     let exact = |multiple: &u8| {
         let part = factor / f32::from(*multiple);
@@ -75,7 +76,7 @@ pub(super) fn iq4_xs_floats(block: &[u8], floats: &mut [f32]) {
     }
 }
 
-/// Weights of groups of 16 with a min each, which no form of the kernels has, rounded to codes of 8 bits.
+/// Weights in groups of 16 with a min each, which the kernels do not support, rounded to 8-bit codes.
 pub(super) fn read_q2_k(block: &[u8], codes: &mut [u8], scales: &mut [f32]) {
     let mut floats = [0.0; 256];
     q2_k_floats(block, &mut floats);
@@ -89,7 +90,7 @@ pub(super) fn read_q2_k(block: &[u8], codes: &mut [u8], scales: &mut [f32]) {
             *code = (step as i16 + Q8_OFFSET) as u8;
         }
     }
-    // The largest of no numbers is none: a damaged block must not look sound.
+    // The maximum ignores NaN, but a damaged block must not look valid.
     if !floats.iter().all(|float| float.is_finite()) {
         scales[0] = f32::NAN;
     }
@@ -125,7 +126,7 @@ fn iq4_xs_scale(block: &[u8], group: usize) -> f32 {
     half_at(block, 0) * (f32::from(low | high << 4) - 32.0)
 }
 
-/// As the kernels store it.
+/// Rounded as the kernels store it.
 fn rounded(scale: f32) -> f32 {
     f16::from_f32(scale).to_f32()
 }

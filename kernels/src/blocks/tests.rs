@@ -1,4 +1,4 @@
-//! Against llama.cpp, as weight_types.py recorded it.
+//! Compares with llama.cpp's results, recorded by weight_types.py.
 
 use std::collections::BTreeMap;
 

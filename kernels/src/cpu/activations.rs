@@ -1,22 +1,22 @@
-//! Activation functions, element by element.
+//! Element-wise activation functions.
 
 #![allow(unsafe_code)] // `at_level!` calls functions whose features were detected.
 
 use super::rows::exp;
 use super::{LANES, SimdLevel, at_level};
 
-/// Replaces `gate` by `silu(gate) * up`. Lengths are equal and multiples of 16.
+/// Replaces `gate` by `silu(gate) * up`. Lengths must be equal, and multiples of 16.
 pub fn silu_times(level: SimdLevel, gate: &mut [f32], up: &[f32]) {
     at_level!(level, silu_times_body, (gate: &mut [f32], up: &[f32]));
 }
 
-/// Replaces `gate` by `gelu(gate) * up`, where GELU has its error function approximated by tanh. Lengths are equal and
-/// multiples of 16.
+/// Replaces `gate` by `gelu(gate) * up`, with the tanh approximation of GELU's error function. Lengths must be equal,
+/// and multiples of 16.
 pub fn gelu_times(level: SimdLevel, gate: &mut [f32], up: &[f32]) {
     at_level!(level, gelu_times_body, (gate: &mut [f32], up: &[f32]));
 }
 
-/// Replaces every x by `cap * tanh(x / cap)`, to about 1e-7 of the cap. What is no number stays none.
+/// Replaces every x by `cap * tanh(x / cap)`, to about 1e-7 of the cap. NaN stays NaN.
 pub fn soft_cap(level: SimdLevel, x: &mut [f32], cap: f32) {
     at_level!(level, soft_cap_body, (x: &mut [f32], cap: f32));
 }
@@ -49,7 +49,7 @@ fn gelu_times_body(gate: &mut [f32], up: &[f32]) {
 fn soft_cap_body(x: &mut [f32], cap: f32) {
     let twice = 2.0 / cap;
     for x in x {
-        // tanh u = 1 - 2 / (exp(2 u) + 1); `exp` makes numbers of what is none.
+        // tanh u = 1 - 2 / (exp(2 u) + 1); `exp` turns NaN into a number.
         let capped = cap * (1.0 - 2.0 / (exp(*x * twice) + 1.0));
         *x = if x.is_nan() { f32::NAN } else { capped };
     }

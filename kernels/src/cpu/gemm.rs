@@ -1,15 +1,15 @@
 //! Products of packed integer weights with quantised activations.
 //!
 //! ```text
-//! panel -> chunks of up to 8 groups of 32 inputs, made ready once for all rows       chunk.rs
-//!       -> tiles of up to six rows: integer sums, scaled and added to the outputs    portable.rs, avx512.rs ...
+//! panel -> chunks of up to 8 groups of 32 inputs, prepared once for all rows       chunk.rs
+//!       -> tiles of up to six rows: integer sums, scaled and added to the outputs  portable.rs, avx512.rs ...
 //! ```
 //!
-//! For every group of 32 inputs the integer products are summed exactly; then `sum * (weight scale * activation
-//! scale)` is added to the output's float by one fused multiply-add, groups in ascending order. Types with a min add
-//! `min * (activation scale * sum of codes)` next. K-quants are added up in integers for 256 inputs: superblock.rs.
+//! For every group of 32 inputs the integer products are summed exactly; then the output's float gets
+//! `sum * (weight scale * activation scale)` by one fused multiply-add, groups in ascending order. Types with a min
+//! then add `min * (activation scale * sum of codes)`. K-quants are summed in integers over 256 inputs: superblock.rs.
 
-/// Calls a function for one to six rows, with their number as a constant.
+/// Calls a function for one to six rows, with the number of rows as a constant.
 macro_rules! with_rows {
     ($rows:expr, |$count:ident| $call:expr) => {
         with_rows!($rows, $count, $call, 1 2 3 4 5 6)
@@ -27,7 +27,7 @@ macro_rules! with_rows {
     };
 }
 
-/// Calls a level's function of that name.
+/// Calls a level's function of this name.
 macro_rules! at {
     ($level:expr, $function:ident($($argument:expr),*)) => {
         match $level {
@@ -75,7 +75,7 @@ use super::prefetch::Prefetcher;
 use super::quantise::ScaleKind;
 use super::{GROUP, PANEL, SimdLevel, TILE_ROWS};
 
-/// Where the rows of a product go: 32 floats each, `stride` floats from one to the next.
+/// Output rows of a product: 32 floats each, `stride` floats apart.
 #[derive(Debug)]
 pub struct Outputs<'a> {
     /// Row-major: row `r` starts at `r * stride`.
@@ -93,15 +93,15 @@ pub struct PanelGemm<'a> {
     pub panel: &'a [u8],
     /// Quantised activations.
     pub rows: QuantView<'a>,
-    /// What will be wanted soon; it is prefetched into the second-level cache meanwhile.
+    /// Data needed soon, to be prefetched into the second-level cache meanwhile.
     pub prefetch: &'a [u8],
 }
 
-/// Rows that meet a chunk.
+/// The rows to be multiplied with a chunk.
 struct Work<'a, 'b> {
     rows: QuantView<'a>,
     out: Outputs<'b>,
-    /// Takes a step with every group of every tile, or with every superblock of chunks made ready.
+    /// Advances by one step with every group of every tile, or with every superblock of prepared chunks.
     prefetch: &'b mut Prefetcher<'a>,
 }
 
@@ -120,12 +120,13 @@ impl PanelGemm<'_> {
     /// Computes the outputs of all rows.
     ///
     /// # Panics
-    /// The panel has another length than its format says, rows lack codes, groups or superblocks, or the outputs do not fit.
+    /// The panel's length differs from what its format requires, rows lack codes, groups or superblocks, or the outputs
+    /// are too short.
     pub fn compute(self, level: SimdLevel, workspace: &mut Workspace, out: Outputs<'_>) {
         let PanelGemm { format, panel, rows, prefetch } = self;
         assert!(matches!(format.bits, 4 | 5 | 6 | 8), "codes have 4, 5, 6 or 8 bits");
         assert_eq!(panel.len(), format.panel_bytes(rows.inputs), "bytes of a panel");
-        // The last row may end with its panel; that all rows are inside the slice is checked with the work.
+        // The last row may end with its panel; the work checks that all rows are inside the slice.
         assert!(
             out.stride >= PANEL && (rows.count < 2 || out.stride <= out.floats.len()),
             "outputs' stride"
@@ -167,7 +168,7 @@ impl PanelGemm<'_> {
 // === impl Work ===
 
 impl Work<'_, '_> {
-    /// All accesses of the kernels are inside the slices.
+    /// Checks that all accesses of the kernels are inside the slices.
     fn check(&self, chunk: &Chunk<'_>) {
         let (rows, groups) = (self.rows.count, chunk.groups.len());
         assert!(rows > 0 && groups > 0 && chunk.groups.end <= self.rows.inputs / GROUP);
@@ -193,7 +194,7 @@ impl Work<'_, '_> {
         assert!(self.out.floats.len() >= (rows - 1) * self.out.stride + PANEL);
     }
 
-    /// The rows of each tile: as equal as possible, 8 are 4 + 4.
+    /// The rows of each tile, as equal as possible: 8 become 4 + 4.
     fn tiles(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let rows = self.rows.count;
         let tiles = rows.div_ceil(TILE_ROWS);

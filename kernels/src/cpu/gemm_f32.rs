@@ -1,8 +1,8 @@
 //! Small float products: attention scores, weighted sums of values, matrices of float weights.
 //!
-//! `c[row][column] (+)= sum over inner of a[row][inner] * b[inner][column]`, one fused multiply-add after the other
-//! in ascending `inner`, starting from zero or from what `c` holds. Cutting `inner` into pieces, or rows into
-//! tiles, therefore changes no bit.
+//! `c[row][column] (+)= sum over inner of a[row][inner] * b[inner][column]`, as a sequence of fused multiply-adds in
+//! ascending `inner`, starting from zero or from the contents of `c`. Splitting `inner` into pieces, or rows into
+//! tiles, therefore does not change a bit.
 
 #![allow(unsafe_code)] // `at_level!` calls functions whose features were detected.
 
@@ -16,23 +16,23 @@ use super::{LANES, SimdLevel, TILE_ROWS, at_level};
 pub struct Product<'a> {
     /// Rows x inner.
     pub a: &'a [f32],
-    /// From one row of `a` to the next.
+    /// Distance between rows of `a`.
     pub a_stride: usize,
     /// Inner x columns.
     pub b: &'a [f32],
-    /// From one row of `b` to the next.
+    /// Distance between rows of `b`.
     pub b_stride: usize,
     /// Rows x columns.
     pub c: &'a mut [f32],
-    /// From one row of `c` to the next.
+    /// Distance between rows of `c`.
     pub c_stride: usize,
-    /// Of `a` and `c`.
+    /// Rows of `a` and `c`.
     pub rows: usize,
-    /// What sums run over.
+    /// Terms of each sum.
     pub inner: usize,
-    /// A multiple of 16.
+    /// Columns of `b` and `c`, a multiple of 16.
     pub columns: usize,
-    /// Whether `c` is added to (else overwritten).
+    /// Whether to add to `c` rather than overwrite it.
     pub accumulate: bool,
 }
 
@@ -49,7 +49,7 @@ pub fn product(level: SimdLevel, product: Product<'_>) {
 // === impl Product ===
 
 impl Product<'_> {
-    /// All accesses of the kernels are inside the slices.
+    /// Checks that all accesses of the kernels are inside the slices.
     fn check(&self) {
         let last =
             |rows: usize, stride: usize, width: usize| rows.saturating_sub(1) * stride + width;

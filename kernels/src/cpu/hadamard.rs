@@ -1,8 +1,8 @@
 //! The Walsh-Hadamard transform, which spreads outliers evenly before a vector is quantised.
 //!
-//! Products of two transformed vectors are those of the vectors themselves, times the block length; twice
-//! transformed, a vector comes back times the block length. Keys and queries are compared in the transformed basis,
-//! values are stored in it: one great element no longer sets the step for its whole group. (Rotation of keys and
+//! The product of two transformed vectors is that of the vectors themselves times the block length; transforming a
+//! vector twice multiplies it by the block length. Keys and queries are compared in the transformed basis, and values
+//! are stored in it, so a single large element no longer determines the step of its whole group. (Rotation of keys and
 //! values before quantisation: QuaRot, Ashkboos et al. 2024.)
 
 #![allow(unsafe_code)] // `at_level!` calls functions whose features were detected.
@@ -12,7 +12,7 @@ mod avx512;
 
 use super::{LANES, SimdLevel, at_level};
 
-/// Elements of a block at most.
+/// Maximum elements of a block.
 const LONGEST: usize = 256;
 
 /// Elements that are transformed together, in vectors of `size` elements (a multiple of 16): a power of two.

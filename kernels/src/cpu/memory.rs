@@ -1,6 +1,6 @@
 //! Memory for what every step reads: weights, keys and values. It starts on cache lines, so that a vector load never
-//! straddles two, and lies in huge pages where the system gives them: with small ones a core that streams hundreds of
-//! megabytes waits for address translations as well as for the bytes.
+//! straddles two, and uses huge pages where the system provides them: with small ones, a core that streams hundreds of
+//! megabytes waits for address translation as well as for the data.
 
 #![allow(unsafe_code)] // Hands out disjoint parts of mapped memory.
 
@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const LINE: usize = 64;
 /// Bytes of a huge page, on most systems.
 const HUGE: usize = 2 << 20;
-/// Bytes of a block at least. What is not used of the last one is never touched, and so costs nothing. Under the address
-/// sanitizer every part has a block of its own, whose ends are watched.
+/// Minimum bytes of a block. The unused part of the last one is never touched, and so costs nothing. Under the address
+/// sanitizer every part has a separate block, whose ends are watched.
 const BLOCK: usize = if cfg!(asan) { 0 } else { 32 * HUGE };
 
 #[cfg(not(asan))]
@@ -25,7 +25,7 @@ type Block = Vec<Line>;
 #[repr(C, align(64))]
 struct Line([u8; LINE]);
 
-/// Cuts memory from large blocks, because most matrices are smaller than a huge page.
+/// Allocates from large blocks, because most matrices are smaller than a huge page.
 #[derive(Debug, Default)]
 pub struct Arena {
     last: Mutex<Option<Rest>>,
@@ -35,12 +35,12 @@ pub struct Arena {
 #[derive(Debug)]
 pub struct AlignedBytes {
     start: NonNull<u8>,
-    /// Whole lines.
+    /// Rounded up to whole cache lines.
     length: usize,
     _block: Arc<Block>,
 }
 
-/// What nobody has of a block.
+/// The unallocated part of a block.
 #[derive(Debug)]
 struct Rest {
     block: Arc<Block>,
@@ -52,14 +52,14 @@ struct Rest {
 unsafe impl Send for AlignedBytes {}
 // SAFETY: as above.
 unsafe impl Sync for AlignedBytes {}
-// SAFETY: as above; the rest of a block is read and written by nobody.
+// SAFETY: as above; nothing reads or writes the rest of a block.
 unsafe impl Send for Rest {}
 
 // === impl Arena ===
 
 impl Arena {
-    /// Zeros; the length is rounded up to whole lines. A system without that much memory ends the process, as it does
-    /// when a `Vec` grows.
+    /// Allocates zeros; the length is rounded up to whole cache lines. If the system does not have the memory, the
+    /// process ends, as when a `Vec` grows.
     pub fn zeroed(&self, bytes: usize) -> AlignedBytes {
         let length = bytes.next_multiple_of(LINE);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,17 +76,17 @@ impl Arena {
 // === impl Rest ===
 
 impl Rest {
-    /// A new block of at least that many bytes, of which nobody has any.
+    /// A new block of at least this many bytes, all unallocated.
     #[cfg(not(asan))]
     fn map(bytes: usize) -> Rest {
         use std::alloc::{Layout, handle_alloc_error};
 
         let bytes = bytes.next_multiple_of(HUGE);
-        // Room to begin on a huge page.
+        // Leaves room to start on a huge page.
         let Ok(mut block) = Block::map_anon(bytes + HUGE) else {
             handle_alloc_error(Layout::from_size_align(bytes, LINE).unwrap_or(Layout::new::<u8>()));
         };
-        // Not every system has them, and none has to give them.
+        // Not every system has huge pages, and none has to provide them.
         #[cfg(target_os = "linux")]
         let _ = block.advise(memmap2::Advice::HugePage);
         let before = block.as_ptr().align_offset(HUGE);
@@ -120,7 +120,7 @@ impl AlignedBytes {
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 
-    /// All bytes, to write.
+    /// All bytes, for writing.
     #[inline]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: as in `as_slice`; the borrow of `self` is unique.
@@ -134,7 +134,7 @@ impl AlignedBytes {
         unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.length / 4) }
     }
 
-    /// The bytes as floats in native order, to write.
+    /// The bytes as floats in native order, for writing.
     #[inline]
     pub fn as_mut_floats(&mut self) -> &mut [f32] {
         // SAFETY: as in `as_floats`; the borrow of `self` is unique.

@@ -1,7 +1,7 @@
-//! Weight matrices repacked at load into panels of 32 outputs, in the order in which the kernels read them.
+//! Weight matrices, repacked at load into panels of 32 outputs in the order in which the kernels read them.
 //!
 //! ```text
-//! format.rs   panels of codes: 4, 5, 6 or 8 bits each, as many as the file has
+//! format.rs   panels of codes: 4, 5, 6 or 8 bits each, as in the file
 //! pack.rs     from the file's blocks to panels; floats become panels with 32 floats for every input
 //! ```
 //!
@@ -49,7 +49,7 @@ pub struct Input<'a> {
 // === impl PackedMatrix ===
 
 impl PackedMatrix {
-    /// Packs rows of GGUF blocks. `None` when a scale is not finite: the file is damaged.
+    /// Packs rows of GGUF blocks. `None` if a scale is not finite, which means that the file is damaged.
     pub fn new(
         memory: &Arena,
         kind: BlockType,
@@ -64,13 +64,13 @@ impl PackedMatrix {
         Some(PackedMatrix { outputs, inputs, storage })
     }
 
-    /// Whether its inputs are floats, not codes.
+    /// Whether its inputs are floats rather than codes.
     #[inline]
     pub fn takes_floats(&self) -> bool {
         matches!(self.storage, Storage::Floats { .. })
     }
 
-    /// The scales that its inputs' groups must have.
+    /// The kind of scales that its inputs' groups must have.
     #[inline]
     pub fn input_scales(&self) -> ScaleKind {
         match &self.storage {
@@ -85,8 +85,8 @@ impl PackedMatrix {
         self.outputs.div_ceil(PANEL)
     }
 
-    /// Computes one panel's outputs for all rows: `out` is rows x 32. What comes next, `prefetch`, is brought into the cache
-    /// meanwhile.
+    /// Computes one panel's outputs for all rows: `out` is rows x 32. Meanwhile `prefetch`, the data needed next, is
+    /// brought into the cache.
     pub fn panel(
         &self,
         level: SimdLevel,
@@ -125,7 +125,7 @@ impl PackedMatrix {
         }
     }
 
-    /// A panel as it is stored, to be prefetched.
+    /// A panel's stored bytes, for prefetching.
     #[inline]
     pub fn panel_bytes(&self, panel: usize) -> &[u8] {
         let (panels, bytes) = match &self.storage {

@@ -1,9 +1,9 @@
-//! Loops that do nothing but one kind of work, to find out how much of it this CPU can do.
+//! Loops that do only one kind of work, to find out how much of it this CPU can do.
 //!
-//! The instruction is chosen by what the CPU has, as the kernels choose theirs: `vpdpbusd` on 64 or 32 bytes,
-//! `vpmaddubsw` with `vpmaddwd`, `sdot`, or plain Rust that the compiler vectorises for the target's baseline. As in a kernel,
-//! one operand comes from the first cache level and the other from registers, and enough sums run side by side to hide
-//! each other's latency. Not promised: that no code could be faster, where the instruction is plain Rust.
+//! The instruction is chosen by the CPU's features, like those of the kernels: `vpdpbusd` on 64 or 32 bytes,
+//! `vpmaddubsw` with `vpmaddwd`, `sdot`, or portable Rust that the compiler vectorises for the target's baseline. As in
+//! a kernel, one operand comes from the first-level cache and the other from registers, and enough independent sums run
+//! to hide each other's latency. Not guaranteed: that no code could be faster, if the instruction is portable Rust.
 
 #![allow(unsafe_code)] // Intrinsics whose features were detected.
 
@@ -16,10 +16,10 @@ use std::hint::black_box;
 
 use super::{SimdLevel, at_level};
 
-/// Bytes of the operand in memory: well inside the first cache level.
+/// Bytes of the operand in memory: well within the first-level cache.
 const OPERAND_BYTES: usize = 4096;
 
-/// The fastest way to 8-bit products on this CPU.
+/// The fastest way to compute 8-bit products on this CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Integers {
     /// `vpdpbusd` on 64 bytes.
@@ -38,11 +38,11 @@ pub enum Integers {
     #[cfg(target_arch = "aarch64")]
     #[non_exhaustive]
     Neon,
-    /// Plain Rust.
+    /// Portable Rust.
     Portable,
 }
 
-/// The fastest way to fused multiply-adds of 32-bit floats on this CPU.
+/// The fastest way to compute fused multiply-adds of 32-bit floats on this CPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Floats {
     /// 16 floats at once.
@@ -57,11 +57,11 @@ pub enum Floats {
     #[cfg(target_arch = "aarch64")]
     #[non_exhaustive]
     Neon,
-    /// Plain Rust.
+    /// Portable Rust.
     Portable,
 }
 
-/// What the loops multiply.
+/// The operand of the loops.
 #[derive(Debug, Clone)]
 #[repr(align(64))]
 pub struct Operand([u8; OPERAND_BYTES]);
@@ -69,7 +69,7 @@ pub struct Operand([u8; OPERAND_BYTES]);
 // === impl Integers ===
 
 impl Integers {
-    /// The fastest way of this CPU.
+    /// The fastest way on this CPU.
     pub fn detect() -> Integers {
         #[cfg(target_arch = "x86_64")]
         {
@@ -90,7 +90,7 @@ impl Integers {
         Integers::Portable
     }
 
-    /// Name of the instruction, for people.
+    /// Name of the instruction, for display.
     pub fn name(self) -> &'static str {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -105,7 +105,7 @@ impl Integers {
         }
     }
 
-    /// Multiplies and adds; gives the number of operations done (a product and its addition are two).
+    /// Multiplies and adds; returns the number of operations done (a multiply-add counts as two).
     pub fn work(self, operand: &Operand, passes: u64) -> u64 {
         match self {
             // SAFETY: the features were detected.
@@ -128,7 +128,7 @@ impl Integers {
 // === impl Floats ===
 
 impl Floats {
-    /// The fastest way of this CPU.
+    /// The fastest way on this CPU.
     pub fn detect() -> Floats {
         #[cfg(target_arch = "x86_64")]
         {
@@ -146,7 +146,7 @@ impl Floats {
         Floats::Portable
     }
 
-    /// Multiplies and adds; gives the number of operations done (a product and its addition are two).
+    /// Multiplies and adds; returns the number of operations done (a multiply-add counts as two).
     pub fn work(self, operand: &Operand, passes: u64) -> u64 {
         match self {
             // SAFETY: the features were detected.
@@ -166,13 +166,13 @@ impl Floats {
 // === impl Operand ===
 
 impl Operand {
-    /// Bytes that are sound codes, and whose groups of four are sound, tiny floats.
+    /// Bytes that are valid codes, and whose groups of four are valid, tiny floats.
     pub fn ones() -> Operand {
         Operand(black_box([1; OPERAND_BYTES]))
     }
 }
 
-/// Adds up all words: the fastest way to read memory once.
+/// Sums all words: the fastest way to read memory once.
 pub fn read_all(level: SimdLevel, words: &[u64], sum: &mut u64) {
     at_level!(level, read_all_body, (words: &[u64], sum: &mut u64));
 }
@@ -199,7 +199,7 @@ fn portable_integers(operand: &Operand, passes: u64) -> u64 {
                 sums[lane] += i32::from(codes[lane]) * i32::from(with[lane]);
             }
         }
-        // Far from an overflow of the sums, and never the same loop twice.
+        // Keeps sums far from overflow, and keeps the compiler from merging the loops.
         sums = black_box([0; 16]);
     }
     black_box(sums);
@@ -215,7 +215,8 @@ fn portable_floats(operand: &Operand, passes: u64) -> u64 {
             for sums in &mut sums {
                 for lane in 0..16 {
                     let float = f32::from_le_bytes(floats[lane]);
-                    // Two instructions: without the target's own, a fused one is a call of hundreds.
+                    // Two instructions: if the target has no fused one, `mul_add` is a function call that takes
+                    // hundreds.
                     sums[lane] += float * with[lane];
                 }
             }

@@ -1,14 +1,14 @@
-//! Asking for memory before it is needed.
+//! Prefetching of memory before it is needed.
 
 #![allow(unsafe_code)] // The instructions are reached through assembly.
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use std::arch::asm;
 
-/// Bytes that come at once.
+/// Bytes that are fetched at once.
 const CACHE_LINE: usize = 64;
 
-/// Bytes that are asked for little by little, in as many steps as other work has.
+/// Bytes to be prefetched gradually, spread over the steps of other work.
 pub struct Prefetcher<'a> {
     left: &'a [u8],
     bytes_a_step: usize,
@@ -17,7 +17,7 @@ pub struct Prefetcher<'a> {
 // === impl Prefetcher ===
 
 impl<'a> Prefetcher<'a> {
-    /// Asks for `bytes` in `steps` steps.
+    /// Prefetches `bytes` over `steps` steps.
     #[inline]
     pub fn new(bytes: &'a [u8], steps: usize) -> Prefetcher<'a> {
         if bytes.is_empty() {
@@ -27,7 +27,7 @@ impl<'a> Prefetcher<'a> {
         Prefetcher { left: bytes, bytes_a_step: lines.div_ceil(steps.max(1)) * CACHE_LINE }
     }
 
-    /// Asks for the next part, if any is left.
+    /// Prefetches the next part, if any is left.
     #[inline]
     pub fn step(&mut self) {
         let (part, left) = self.left.split_at(self.bytes_a_step.min(self.left.len()));
@@ -35,9 +35,9 @@ impl<'a> Prefetcher<'a> {
         prefetch(part);
     }
 
-    /// A step of so many lines that the caller asks for among its own instructions, which spreads them best: where they
-    /// begin, and how far they are apart (not at all once everything was asked for). What a step has beyond is asked for
-    /// here.
+    /// A step of which the caller prefetches `lines` lines itself, between its own instructions, which spreads them
+    /// best. Returns where they start, and their distance (0 once everything was prefetched). The rest of the step is
+    /// prefetched here.
     #[inline]
     pub fn hand_out(&mut self, lines: usize) -> (*const u8, usize) {
         let start = self.left.as_ptr();
@@ -56,13 +56,13 @@ impl<'a> Prefetcher<'a> {
     }
 }
 
-/// Starts to bring memory that will be written into the first-level cache, and to take it away from other cores. Only the
-/// address counts.
+/// Starts bringing memory that will be written into the first-level cache, which takes it from other cores' caches.
+/// Only the address matters.
 #[inline]
 pub fn prefetch_write<T>(start: *const T, length: usize) {
     for at in (0..length * size_of::<T>()).step_by(CACHE_LINE) {
         let line = start.addr() + at;
-        // SAFETY: asking for a line writes nothing and cannot fault; CPUs that cannot be asked do nothing.
+        // SAFETY: prefetching a line writes nothing and cannot fault; CPUs without the instruction do nothing.
         unsafe {
             #[cfg(target_arch = "x86_64")]
             asm!("prefetchw byte ptr [{}]", in(reg) line, options(nostack, preserves_flags, nomem));
@@ -74,7 +74,7 @@ pub fn prefetch_write<T>(start: *const T, length: usize) {
     }
 }
 
-/// Starts to bring the bytes into the second-level cache; does not wait for them.
+/// Starts bringing the bytes into the second-level cache; does not wait for them.
 #[inline]
 pub fn prefetch(bytes: &[u8]) {
     for line in bytes.chunks(CACHE_LINE) {

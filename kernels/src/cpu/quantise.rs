@@ -1,6 +1,6 @@
-//! Activations rounded to 8-bit codes, one scale for 32 elements.
+//! Rounds activations to 8-bit codes, with one scale for 32 elements.
 //!
-//! Scales are rounded up to numbers that spare the kernels multiplications ([`ScaleKind`]).
+//! Scales are rounded up to numbers that save multiplications in the kernels ([`ScaleKind`]).
 
 #![allow(unsafe_code)] // Calls functions whose features were detected.
 
@@ -11,10 +11,10 @@ use super::gemm::{Group, QuantRow, SUPERBLOCK};
 use super::rows::ROUND;
 use super::{GROUP, SimdLevel, at_level};
 
-/// Groups whose greatest magnitude is not above this count as zeros: the inverse of their scale would be infinite.
+/// Groups whose greatest magnitude is at most this count as zeros: the inverse of their scale would be infinite.
 const TINIEST: f32 = 1e-36;
 
-/// Bits of a short scale's mantissa behind the leading one.
+/// Bits of a short scale's mantissa after the leading one.
 pub(super) const MANTISSA_BITS: u32 = 4;
 
 /// The sign of a float.
@@ -23,22 +23,22 @@ const SIGN: u32 = 1 << 31;
 /// Which scales groups may have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ScaleKind {
-    /// All floats.
+    /// Any float.
     Exact,
     /// 1, 1 1/16 ... 1 15/16 times a power of two, for kernels that read products of scales from a table. Codes lose a
     /// thirtieth of a bit on average.
     #[default]
     Short,
-    /// Powers of two, or (in superblocks that are quantised as a whole) powers of two times one short number, for kernels
-    /// that add up superblocks in integers. Codes lose half a bit on average, of a whole superblock's greatest group only a
-    /// thirtieth.
+    /// Powers of two or, in superblocks that are quantised as a whole, powers of two times one short number, for
+    /// kernels that sum superblocks in integers. Codes lose half a bit on average; for whole superblocks, the greatest
+    /// group loses only a thirtieth.
     Power,
 }
 
 // === impl ScaleKind ===
 
 impl ScaleKind {
-    /// What suits all products that take an input, of what each of them wants.
+    /// The kind that suits all products of an input, given what each of them requires.
     pub fn for_all(wanted: impl IntoIterator<Item = ScaleKind>) -> ScaleKind {
         let mut wanted = wanted.into_iter();
         if wanted.any(|kind| kind == ScaleKind::Power) {
@@ -48,7 +48,7 @@ impl ScaleKind {
         }
     }
 
-    /// The bits of a float that are zeros in scales of this kind.
+    /// The bits of a float that are zero in scales of this kind.
     fn unused_bits(self) -> u32 {
         let mantissa_bits = match self {
             ScaleKind::Exact => 23,
@@ -59,8 +59,9 @@ impl ScaleKind {
     }
 }
 
-/// Rounds a row to 8-bit codes, one scale for 32 elements: the least one of the row's kind by which the greatest
-/// magnitude is at most 127 steps. Ties go to even. A group with an element that is no number gets such a scale.
+/// Rounds a row to 8-bit codes, with one scale for 32 elements: the smallest of the row's kind for which the greatest
+/// magnitude is at most 127 steps. Ties go to even. A group with an element that is not finite gets a
+/// scale that is not finite.
 pub fn quantise(level: SimdLevel, x: &[f32], row: QuantRow<'_>) {
     assert!(row.codes.len() == x.len() && row.groups.len() * GROUP == x.len());
     match level {
@@ -71,7 +72,7 @@ pub fn quantise(level: SimdLevel, x: &[f32], row: QuantRow<'_>) {
     }
 }
 
-/// The same for whole superblocks: the greatest scale is a short one, the others are it times powers of two.
+/// The same for whole superblocks: the greatest scale is a short one, and the others are that one times powers of two.
 pub fn quantise_superblocks(level: SimdLevel, x: &[f32], row: QuantRow<'_>) {
     assert!(row.codes.len() == x.len() && row.groups.len() * GROUP == x.len());
     assert!(x.len().is_multiple_of(SUPERBLOCK));
@@ -83,8 +84,8 @@ pub fn quantise_superblocks(level: SimdLevel, x: &[f32], row: QuantRow<'_>) {
     }
 }
 
-/// A group's scale and the inverse that makes codes, from the bits of its greatest magnitude. (Magnitudes compare as
-/// their bits do, and what is no number is the greatest.) The scale's mantissa is this one where bits are unused.
+/// A group's scale, and the inverse that makes codes, from the bits of its greatest magnitude. (Magnitudes compare like
+/// their bits, and NaN is the greatest.) In its unused bits, the scale's mantissa equals `mantissa`.
 #[inline(always)]
 fn scale_of(greatest: u32, unused: u32, mantissa: u32) -> [f32; 2] {
     let step = f32::from_bits(greatest) / 127.0;

@@ -1,6 +1,6 @@
-//! What is done to single rows: norms, exponentials, rotation.
+//! Operations on single rows: norms, exponentials, rotation.
 //!
-//! Sums run in sixteen lanes (element i in lane i mod 16), the lanes are then added pairwise: 8 apart, 4, 2, 1.
+//! Sums use sixteen lanes (element i in lane i mod 16), which are then added pairwise: 8 apart, 4, 2, 1.
 
 #![allow(unsafe_code)] // `at_level!` calls functions whose features were detected.
 
@@ -8,16 +8,16 @@ use super::{LANES, SimdLevel, at_level};
 
 /// Adding and subtracting 1.5 * 2^23 rounds to an integer.
 pub(super) const ROUND: f32 = 12_582_912.0;
-/// Below this, exponentials would be subnormal: they are zero.
+/// Exponentials below this would be subnormal; they become zero.
 pub(super) const EXP_LOWEST: f32 = -87.3;
-/// ln 2 in two parts, the first with few bits: its products with whole numbers are exact.
+/// ln 2 in two parts; the first has few bits, so that its products with integers are exact.
 pub(super) const LN2_HIGH: f32 = 0.693_359_4;
 pub(super) const LN2_LOW: f32 = -2.121_944_4e-4;
-/// `e^r` is about `1 + r + r * r * p(r)` for r within half of ln 2; of p, the highest power first.
+/// `e^r` is about `1 + r + r * r * p(r)` for r within half of ln 2; coefficients of p, highest power first.
 pub(super) const EXP_POLYNOMIAL: [f32; 6] =
     [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 0.166_666_66, 0.5];
 
-/// Elements that [`blocks_with`] looks at together.
+/// Elements that [`blocks_with`] checks together.
 pub const SEARCH_BLOCK: usize = 64;
 
 /// `out = x / rms(x) * weight`.
@@ -30,7 +30,7 @@ pub fn add_scaled(level: SimdLevel, x: &[f32], factor: f32, to: &mut [f32]) {
     at_level!(level, add_scaled_body, (x: &[f32], factor: f32, to: &mut [f32]));
 }
 
-/// `out = exp((x - shift) * factor)`, and the sum of all by lanes. Lengths are equal and multiples of 16.
+/// `out = exp((x - shift) * factor)`, and the sum of all by lanes. Lengths must be equal, and multiples of 16.
 pub fn exp_scaled(
     level: SimdLevel,
     x: &[f32],
@@ -42,12 +42,12 @@ pub fn exp_scaled(
     at_level!(level, exp_scaled_body, (x: &[f32], shift: f32, factor: f32, out: &mut [f32], sum: &mut f32));
 }
 
-/// The greatest element, or minus infinity. The length is a multiple of 16. Not a number if one is not.
+/// The greatest element, or minus infinity. The length must be a multiple of 16. NaN if any element is.
 pub fn greatest(level: SimdLevel, x: &[f32], out: &mut f32) {
     at_level!(level, greatest_body, (x: &[f32], out: &mut f32));
 }
 
-/// Appends the numbers of the blocks of [`SEARCH_BLOCK`] elements that hold one of at least `bound`.
+/// Appends the indices of the blocks of [`SEARCH_BLOCK`] elements that contain one of at least `bound`.
 pub fn blocks_with(level: SimdLevel, x: &[f32], bound: f32, blocks: &mut Vec<usize>) {
     at_level!(level, blocks_with_body, (x: &[f32], bound: f32, blocks: &mut Vec<usize>));
 }
@@ -61,7 +61,7 @@ pub enum RopePairs {
     Halves,
 }
 
-/// Rotates the first elements of a head; `angles` holds cosine and sine for each pair.
+/// Rotates the first elements of a head; `angles` has cosine and sine of each pair.
 pub fn rotate(level: SimdLevel, pairs: RopePairs, head: &mut [f32], angles: &[[f32; 2]]) {
     match pairs {
         RopePairs::Neighbours => {
@@ -74,7 +74,7 @@ pub fn rotate(level: SimdLevel, pairs: RopePairs, head: &mut [f32], angles: &[[f
     }
 }
 
-/// The product of two vectors, whose length is a multiple of 16.
+/// The dot product of two vectors, whose length must be a multiple of 16.
 pub fn dot(level: SimdLevel, x: &[f32], y: &[f32]) -> f32 {
     let mut product = 0.0;
     let to = &mut product;
@@ -82,7 +82,7 @@ pub fn dot(level: SimdLevel, x: &[f32], y: &[f32]) -> f32 {
     product
 }
 
-/// The greatest magnitude; elements that are no numbers do not count.
+/// The greatest magnitude; NaN elements are ignored.
 pub fn greatest_magnitude(level: SimdLevel, x: &[f32]) -> f32 {
     let mut greatest = 0.0;
     let to = &mut greatest;
@@ -90,7 +90,7 @@ pub fn greatest_magnitude(level: SimdLevel, x: &[f32]) -> f32 {
     greatest
 }
 
-/// `codes = x * inverse`, rounded (ties to even) and kept within 127 steps; what is no number becomes some code.
+/// `codes = x * inverse`, rounded (ties to even) and clamped to 127 steps; NaN becomes an unspecified code.
 pub fn encode(level: SimdLevel, x: &[f32], inverse: f32, codes: &mut [i8]) {
     at_level!(level, encode_body, (x: &[f32], inverse: f32, codes: &mut [i8]));
 }
@@ -143,7 +143,7 @@ fn greatest_magnitude_body(x: &[f32], greatest: &mut f32) {
 #[inline(always)]
 fn blocks_with_body(x: &[f32], bound: f32, blocks: &mut Vec<usize>) {
     for (block, x) in x.chunks(SEARCH_BLOCK).enumerate() {
-        // Without an early end, which would keep the compiler from comparing many at once.
+        // Without an early exit, which would prevent vectorisation.
         let found: u32 = x.iter().map(|&x| u32::from(x >= bound)).sum();
         if found > 0 {
             blocks.push(block);
@@ -199,7 +199,7 @@ fn add_scaled_body(x: &[f32], factor: f32, to: &mut [f32]) {
 /// e^x to about one unit in the last place; 0 below -87.3, and for minus infinity.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    // Above, results are not wanted.
+    // Larger arguments are clamped; their results are not needed.
     const HIGHEST: f32 = 88.3;
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
     let inside = if x < EXP_LOWEST { EXP_LOWEST } else { x };

@@ -1,4 +1,4 @@
-//! From a row of attention scores to integer weights of the values.
+//! Turns a row of attention scores into integer weights of the values.
 //!
 //! ```text
 //! probability = exp(score - greatest score) / sum       (sum: 16 lanes by position, then pairwise)
@@ -6,7 +6,7 @@
 //! result      = integer sum * factor                    (factor: what `softmax` returns)
 //! ```
 //!
-//! A token whose share is below 1 / 131,070 of the greatest weighs nothing.
+//! A token whose share is below 1 / 131,070 of the greatest gets weight 0.
 
 #![allow(unsafe_code)] // Calls functions whose features were detected.
 
@@ -19,9 +19,9 @@ use super::{LANES, SimdLevel, at_level};
 /// The greatest weight.
 const HIGHEST: f32 = 65_535.0;
 
-/// Rows that see the same tokens, on their way from scores to weights.
+/// Rows that see the same tokens, to be turned from scores into weights.
 pub struct SoftmaxRows<'a> {
-    /// Scores, a row every `stride`; padding and masked tokens are minus infinity. Overwritten.
+    /// Scores, `stride` apart per row; padding and masked tokens are minus infinity. Overwritten.
     pub scores: &'a mut [f32],
     /// `value = scale * code`, by position; zero or more. As many as a row has scores, a multiple of 16.
     pub value_scales: &'a [f32],
@@ -29,13 +29,13 @@ pub struct SoftmaxRows<'a> {
     pub high: &'a mut [u8],
     /// The low bytes of the weights, laid out like the scores.
     pub low: &'a mut [u8],
-    /// From one row to the next, of scores and weights.
+    /// Distance between rows, of scores and weights.
     pub stride: usize,
-    /// What makes a row's sums of weighted codes the attention's result; not a number if one of its scores is none.
+    /// Factors that turn a row's sums of weighted codes into attention's result; NaN if any of its scores is.
     pub factors: &'a mut [f32],
 }
 
-/// Turns the scores of as many rows as there are factors to weights.
+/// Turns scores into weights, for as many rows as there are factors.
 pub fn softmax(level: SimdLevel, rows: SoftmaxRows<'_>) {
     rows.check();
     match level {
@@ -73,7 +73,7 @@ fn softmax_row(scores: &mut [f32], scales: &[f32], high: &mut [u8], low: &mut [u
     let mut greatest = 0.0;
     greatest_body(scores, &mut greatest);
     let mut sums = [0.0f32; LANES];
-    // Products are not negative: they compare as their bits do, and what is no number is the greatest.
+    // Products are not negative, so they compare like their bits, and NaN is the greatest.
     let mut top = [0u32; LANES];
     for (scores, scales) in scores.chunks_exact_mut(LANES).zip(scales.chunks_exact(LANES)) {
         for lane in 0..LANES {
@@ -86,8 +86,8 @@ fn softmax_row(scores: &mut [f32], scales: &[f32], high: &mut [u8], low: &mut [u
     let top = f32::from_bits(top.into_iter().fold(0, u32::max));
     let inverse = if top > 0.0 { HIGHEST / top } else { 0.0 };
     for ((&mut score, high), low) in scores.iter_mut().zip(high).zip(low) {
-        // Adding 2^23 leaves the rounded integer in the low bits. Minimum first: rounding of `inverse` may carry
-        // the greatest past the last code.
+        // Adding 2^23 leaves the rounded integer in the low bits. The minimum comes first: the rounding of `inverse`
+        // may push the greatest past the last code.
         let scaled = score * inverse;
         let scaled = if scaled < HIGHEST { scaled } else { HIGHEST };
         let code = (scaled + 8_388_608.0).to_bits();

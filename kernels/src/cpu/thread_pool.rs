@@ -1,16 +1,16 @@
-//! Threads that work on one job together, and wait for each other inside it.
+//! Threads that work on one job together and wait for each other within it.
 //!
 //! ```text
-//! phase.rs     pieces of work, claimed by whoever comes
-//! phases.rs    the phases of a job, in order, and the proof that a piece of one is being done
-//! results.rs   what pieces find out
+//! phase.rs     pieces of work, claimed by whichever thread is free
+//! phases.rs    the phases of a job, in order, and the proof that a piece of one is in progress
+//! results.rs   results of pieces
 //! ```
 //!
 //! A job is one closure that every thread runs with its own number. Work is claimed piece by piece, and
-//! `PoolThread::run` returns when all pieces of a phase are done, *not* when all threads have come by: a thread that the
-//! system has put aside holds up nobody, unless it was put aside in the middle of a piece. (With barriers among
-//! threads, two threads on a busy machine were four times slower than one.) Threads spin while a job is likely to come
-//! within microseconds and sleep otherwise: idle spinning takes a fifth of the machine from whoever else has work.
+//! `PoolThread::run` returns when all pieces of a phase are done, *not* when all threads have arrived: a thread that
+//! the system has descheduled delays the others only if it was in the middle of a piece. (With barriers between
+//! threads, two threads on a busy machine were four times slower than one.) Threads spin while a job is likely to
+//! arrive within microseconds and sleep otherwise: idle spinning would take a fifth of the machine from other work.
 
 #![allow(unsafe_code)] // Lends a borrowed closure to threads that are waited for.
 
@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 
-/// Rounds of spinning before a waiting thread gives its time slice away (a few microseconds).
+/// Rounds of spinning before a waiting thread yields its time slice (a few microseconds).
 const SPINS_BEFORE_YIELD: usize = 4_000;
 /// Rounds, each with a yield, before an idle thread sleeps (about the pause between two steps).
 const YIELDS_BEFORE_SLEEP: usize = 200;
@@ -42,11 +42,11 @@ pub struct ThreadPool {
 #[derive(Debug)]
 struct Shared {
     threads: usize,
-    /// Grows by one a job; threads wait for it.
+    /// Incremented with every job; threads wait for it.
     job_number: AtomicUsize,
     job: Mutex<Job>,
     wake: Condvar,
-    /// Threads that are running the current job; grows under the lock of `job` only.
+    /// Threads that are running the current job; incremented only under the lock of `job`.
     inside: AtomicUsize,
 }
 
@@ -75,7 +75,7 @@ impl std::fmt::Debug for Pointer {
 // === impl ThreadPool ===
 
 impl ThreadPool {
-    /// Makes `threads - 1` threads; they sleep until the first job.
+    /// Starts `threads - 1` threads, which sleep until the first job.
     pub fn new(threads: usize) -> std::io::Result<ThreadPool> {
         let threads = threads.max(1);
         let shared = Arc::new(Shared {
@@ -99,15 +99,15 @@ impl ThreadPool {
         self.shared.threads
     }
 
-    /// Runs the job (it is told its thread's number) and returns when no thread runs it any more. A thread that comes
-    /// too late does not run it at all: every piece of work must be claimed.
+    /// Runs the job (its argument is the thread's number) and returns when no thread runs it any more. A thread that
+    /// arrives too late does not run it at all, so every piece of work must be claimed.
     pub fn run(&mut self, job: &(dyn Fn(usize) + Sync)) {
         if self.handles.is_empty() {
             job(0);
             return;
         }
         // SAFETY: only the lifetime changes. Threads use the pointer while they are counted in `inside`, and this
-        // function does not return before the job is withdrawn and nobody is inside; a panic ends the process.
+        // function does not return before the job is withdrawn and no thread is inside; a panic ends the process.
         let pointer: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(job) };
         let guard = AbortOnPanic;
         self.shared.announce(Job::Run(Pointer(pointer)));
@@ -119,7 +119,7 @@ impl ThreadPool {
 }
 
 impl ThreadPool {
-    /// The same for a job whose threads have something of their own each. There are as many of them as threads.
+    /// The same for a job with separate data for each thread; `own` has one entry per thread.
     pub fn run_with<S: Send>(&mut self, own: &mut [S], job: impl Fn(usize, &mut S) + Sync) {
         let own: Vec<Mutex<&mut S>> = own.iter_mut().map(Mutex::new).collect();
         self.run(&|number| {
@@ -132,13 +132,13 @@ impl Drop for ThreadPool {
     fn drop(&mut self) {
         self.shared.announce(Job::Quit);
         for handle in self.handles.drain(..) {
-            // A thread that panicked has already told its story.
+            // A thread that panicked has already reported it.
             let _ = handle.join();
         }
     }
 }
 
-/// Spins, then yields, until something is true.
+/// Spins, then yields, until a condition is true.
 fn wait_until(is_true: impl Fn() -> bool) {
     let mut spins = 0;
     while !is_true() {
@@ -207,7 +207,7 @@ impl Shared {
     }
 }
 
-/// A thread that panics would leave the others waiting for ever, and unwinding would free what they use.
+/// A panicking thread would leave the others waiting forever, and unwinding would free what they use.
 struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
@@ -228,7 +228,7 @@ mod tests {
             let counts: Vec<AtomicUsize> = (0..pieces).map(|_| AtomicUsize::new(0)).collect();
             let phase = Phase::default();
             pool.run(&|number| {
-                // As if there were more threads, who have been put aside.
+                // As if there were more threads, which have been descheduled.
                 phase.parallel_for(ThreadIndex { number, count }).run(pieces, |piece| {
                     counts[piece].fetch_add(1, Ordering::Relaxed);
                 });

@@ -1,10 +1,10 @@
 //! Weighted sums of stored values: 16-bit weights times 8-bit values, exactly.
 //!
-//! Weights come as two planes of bytes, `weight = 256 * high + low`, and each plane has its own sums. Integer sums
-//! have no order: however tokens are cut into pages, and rows into tiles, the result is the same.
+//! Weights come as two planes of bytes, `weight = 256 * high + low`, and each plane has its own sums. Integer sums do
+//! not depend on their order: however tokens are divided into pages, and rows into tiles, the result is the same.
 //!
-//! Values lie in quads: for every 4 tokens, each element's 4 bytes are neighbours. With at most 65,536 tokens no sum
-//! leaves 32 bits (255 * 127 * 65,536 < 2^31); those of more are carried over to 64 bits in time.
+//! Values are stored in quads: for every 4 tokens, each element's 4 bytes are adjacent. With at most 65,536 tokens no
+//! sum exceeds 32 bits (255 * 127 * 65,536 < 2^31); with more tokens, sums are carried over to 64 bits in time.
 
 #![allow(unsafe_code)] // Calls functions whose features were detected.
 
@@ -17,21 +17,21 @@ mod neon;
 
 use super::{LANES, SimdLevel, TILE_ROWS, at_level};
 
-/// Tokens whose bytes are neighbours.
+/// Tokens whose bytes are adjacent.
 pub const QUAD: usize = 4;
 
-/// Tokens whose sums are sure to fit 32 bits.
+/// Number of tokens whose sums always fit in 32 bits.
 pub const MOST_SUMMED: usize = 65_536;
 
-/// What some pages contribute to the sums of some rows, which see all of them.
+/// The contribution of some pages to the sums of some rows, which see all of them.
 #[derive(Debug)]
 pub struct WeightedValues<'a> {
-    /// The pages, whose values are added.
+    /// The pages whose values are added.
     pub pages: &'a [PageValues<'a>],
     /// Elements of a value, a multiple of 16.
     pub size: usize,
-    /// The high and the low bytes of the weights, by position, a row every `stride`. Three bytes past a page's tokens can
-    /// be read.
+    /// The high and the low bytes of the weights, by position; rows are `stride` apart. Three bytes past a page's
+    /// tokens must be readable.
     pub weights: [&'a [u8]; 2],
     /// Bytes from one row of weights to the next.
     pub stride: usize,
@@ -46,9 +46,9 @@ pub struct WeightedValues<'a> {
 pub struct PageValues<'a> {
     /// Quads of tokens x elements x 4 signed bytes.
     pub codes: &'a [u8],
-    /// Tokens that count, from the page's first on.
+    /// Number of tokens that count, starting with the page's first.
     pub tokens: usize,
-    /// The first one's place in a row of weights.
+    /// Position of the first one in a row of weights.
     pub position: usize,
 }
 
@@ -66,7 +66,8 @@ pub fn add_weighted(level: SimdLevel, mut work: WeightedValues<'_>) {
     }
 }
 
-/// The same for sums of any number of tokens: `work.sums` is 0 before and after, and what has been added is in `sums`.
+/// The same for sums over any number of tokens: `work.sums` must be 0 and is 0 afterwards, and the results are added to
+/// `sums`.
 pub fn add_weighted_long(level: SimdLevel, work: WeightedValues<'_>, sums: &mut [i64]) {
     let WeightedValues { mut pages, size, weights, stride, rows, sums: narrow } = work;
     let longest = pages.iter().map(|page| page.tokens).max().unwrap_or(0).max(1);
@@ -82,13 +83,13 @@ pub fn add_weighted_long(level: SimdLevel, work: WeightedValues<'_>, sums: &mut 
     }
 }
 
-/// The sums of one row, `high` and `low` plane, as numbers: `(256 * high + low) * factor`.
+/// The sums of one row, `high` and `low` plane, as floats: `(256 * high + low) * factor`.
 pub fn finish(level: SimdLevel, sums: &[i32], factor: f32, out: &mut [f32]) {
     let (high, low) = sums.split_at(out.len());
     at_level!(level, finish_body, (high: &[i32], low: &[i32], factor: f32, out: &mut [f32]));
 }
 
-/// The same of [`add_weighted_long`]; sums that fit 32 bits give the bits that [`finish`] gives.
+/// The same for [`add_weighted_long`]; sums that fit in 32 bits give the same bits as [`finish`].
 pub fn finish_long(level: SimdLevel, sums: &[i64], factor: f32, out: &mut [f32]) {
     let (high, low) = sums.split_at(out.len());
     at_level!(level, finish_long_body, (high: &[i64], low: &[i64], factor: f32, out: &mut [f32]));
@@ -111,7 +112,7 @@ fn finish_body(high: &[i32], low: &[i32], factor: f32, out: &mut [f32]) {
 // === impl WeightedValues ===
 
 impl WeightedValues<'_> {
-    /// All accesses of the kernels are inside the slices.
+    /// Checks that all accesses of the kernels are inside the slices.
     fn check(&self) {
         assert!(self.size.is_multiple_of(LANES), "elements come in whole registers");
         assert!(self.sums.len() >= self.rows * 2 * self.size);
@@ -128,7 +129,7 @@ impl WeightedValues<'_> {
         self.pages.iter().for_each(|page| add(self, page));
     }
 
-    /// The weights of a row's quad of a page in a plane; tokens that do not count weigh nothing.
+    /// The weights of a row's quad of a page in a plane; 0 for tokens that do not count.
     fn quad(&self, page: &PageValues<'_>, plane: usize, row: usize, quad: usize) -> [u8; QUAD] {
         let at = row * self.stride + page.position + quad * QUAD;
         let mut bytes = [0; QUAD];
@@ -138,7 +139,7 @@ impl WeightedValues<'_> {
     }
 }
 
-/// Rows computed together, at most.
+/// Maximum rows computed together.
 const ROWS: usize = TILE_ROWS;
 
 fn portable(work: &mut WeightedValues<'_>, page: &PageValues<'_>) {
@@ -205,7 +206,7 @@ mod tests {
         let (rows, tokens, size, stride) = (8, 70, 48, 76);
         let values: Vec<u8> = (0..72 * size).map(|i| ((i * 7919) >> 3) as u8).collect();
         let low: Vec<u8> = (0..rows * stride).map(|i| ((i * 104_729) >> 5) as u8).collect();
-        // Bytes past a row's tokens do not count; a single one of the last row does, on the second page.
+        // Bytes past a row's tokens do not count. The only one that does is in the last row, on the second page.
         let mut high: Vec<u8> =
             (0..rows * stride).map(|i| u8::from(i % stride >= tokens)).collect();
         for counted in [0, 3] {

@@ -1,4 +1,4 @@
-//! A card: its facts, and the one stream that all of an engine's work goes through.
+//! A card: its facts, and the single stream for all of an engine's work.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use cudarc::driver::{CudaContext, CudaEvent, CudaStream, result};
 
 use super::{CudaError, open_libraries};
 
-/// Compute capability that the PTX is made for.
+/// Minimum compute capability (major), for which the PTX is made.
 const LEAST_MAJOR: i32 = 8;
 
-/// What is known of a card without using it.
+/// What is known about a card without using it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CardFacts {
-    /// Its number, from 0, as CUDA counts.
+    /// CUDA's device number, from 0.
     pub ordinal: usize,
-    /// As NVIDIA calls it.
+    /// NVIDIA's name.
     pub name: String,
     /// Compute capability: major and minor.
     pub capability: (i32, i32),
@@ -23,27 +23,27 @@ pub struct CardFacts {
     pub multiprocessors: usize,
     /// Bytes of its memory.
     pub memory_bytes: u64,
-    /// Bytes of shared memory that one block may have.
+    /// Maximum shared memory of one block, in bytes.
     pub shared_bytes: usize,
-    /// CUDA's version that the driver knows: 1000 times the major plus 10 times the minor.
+    /// The CUDA version that the driver supports: 1000 times the major plus 10 times the minor version.
     pub driver: i32,
 }
 
-/// A card in use. One stream; calls return before the work is done, until something is read back.
+/// A card in use, with one stream. Calls return before the work is done, except those that read something back.
 #[derive(Debug, Clone)]
 pub struct Card {
     facts: CardFacts,
     pub(super) stream: Arc<CudaStream>,
 }
 
-/// A place in a card's work.
+/// A point in a card's work (a CUDA event).
 #[derive(Debug)]
 pub struct Mark(CudaEvent);
 
-/// All cards of this machine; none where CUDA's libraries are not here.
+/// All cards of this machine; empty if CUDA's libraries are not installed.
 ///
 /// # Errors
-/// A driver that is here and fails.
+/// The driver is installed but fails.
 pub fn cards() -> Result<Vec<CardFacts>, CudaError> {
     open_libraries(None)?;
     (0..count()?).map(CardFacts::read).collect()
@@ -61,7 +61,7 @@ fn count() -> Result<usize, CudaError> {
 // === impl CardFacts ===
 
 impl CardFacts {
-    /// Asks the driver, which needs no context for it: cards that others use are not disturbed.
+    /// Asks the driver, without creating a context, so that other users of the card are not disturbed.
     #[allow(unsafe_code)]
     fn read(ordinal: usize) -> Result<CardFacts, CudaError> {
         let failed = || CudaError::driver("asking for a card's facts");
@@ -106,7 +106,7 @@ impl Card {
     /// Opens a card.
     ///
     /// # Errors
-    /// Libraries that are missing, no such card, or one that is too old.
+    /// Libraries are missing, the card does not exist, or it is too old.
     pub fn open(ordinal: usize) -> Result<Card, CudaError> {
         open_libraries(None)?;
         let found = count()?;
@@ -128,25 +128,26 @@ impl Card {
         Ok(Card { facts, stream })
     }
 
-    /// What is known of it.
+    /// The card's facts.
     pub fn facts(&self) -> &CardFacts {
         &self.facts
     }
 
-    /// Bytes of its memory that are free.
+    /// Free bytes of its memory.
     ///
     /// # Errors
-    /// A card that is lost.
+    /// The card is lost.
     pub fn free_bytes(&self) -> Result<u64, CudaError> {
         let info = self.stream.context().mem_get_info();
         let (free, _) = info.map_err(CudaError::driver("asking for free memory"))?;
         Ok(free as u64)
     }
 
-    /// Makes the calling thread one that works on this card: whoever calls anything else here must have done so, and opening a card does it.
+    /// Binds the card's context to the calling thread. A thread must do this before anything else here; opening a card
+    /// includes it.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     pub fn bind(&self) -> Result<(), CudaError> {
         self.stream.context().bind_to_thread().map_err(CudaError::driver("choosing the card"))
     }
@@ -154,7 +155,7 @@ impl Card {
     /// Marks the end of all work so far.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     pub fn mark(&self) -> Result<Mark, CudaError> {
         self.stream.record_event(None).map(Mark).map_err(CudaError::driver("marking work"))
     }
@@ -162,7 +163,7 @@ impl Card {
     /// Waits until all work is done.
     ///
     /// # Errors
-    /// Work that failed: from then on the card is lost to this process.
+    /// The work failed: from then on the card is lost to this process.
     pub fn synchronise(&self) -> Result<(), CudaError> {
         self.stream.synchronize().map_err(CudaError::driver("waiting for the card"))
     }
@@ -174,7 +175,7 @@ impl Mark {
     /// Waits until all work before the mark is done.
     ///
     /// # Errors
-    /// Work that failed: from then on the card is lost to this process.
+    /// The work failed: from then on the card is lost to this process.
     pub fn wait(&self) -> Result<(), CudaError> {
         self.0.synchronize().map_err(CudaError::driver("waiting for the card"))
     }

@@ -1,17 +1,18 @@
-//! Which of cuBLASLt's algorithms computes a product, so that a row's bits do not depend on the rows beside it.
+//! Chooses cuBLASLt's algorithm for a product, so that a row's bits do not depend on the rows beside it.
 //!
-//! An algorithm adds up a row's products in an order of its own; those without a split of the inner dimension often have
-//! the same one. For every number of rows the library's first proposal is taken that gives the bits of the *reference*,
-//! its proposal for the usual number of rows. This depends on card and library alone, never on timing: two workers with the
-//! same card and library choose alike. (Thinking Machines, "Defeating Nondeterminism in LLM Inference", 2025, names the problem.)
+//! Every algorithm adds a row's products in its own order; those that do not split the inner dimension often use the
+//! same one. For every number of rows, this takes the library's first proposal that gives the bits of the *reference*,
+//! which is its proposal for the usual number of rows. The choice depends on card and library alone, never on timing:
+//! two workers with the same card and library choose alike. (Thinking Machines, "Defeating Nondeterminism in LLM
+//! Inference", 2025, describes the problem.)
 
-/// Numbers of rows of generated tokens for which an algorithm is chosen; the last holds for more.
+/// Numbers of rows of generated tokens for which an algorithm is chosen; the last is also used for more.
 const SAMPLE_ROWS: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 /// The same for rows of prompts.
 const PROMPT_ROWS: [usize; 6] = [64, 256, 512, 1024, 2048, 4096];
-/// Which of [`SAMPLE_ROWS`] the reference is proposed for: 64 rows.
+/// Index into [`SAMPLE_ROWS`] of the number of rows for the reference: 64 rows.
 const SAMPLE_REFERENCE: usize = 6;
-/// Which of [`PROMPT_ROWS`]: 1024 rows.
+/// Index into [`PROMPT_ROWS`]: 1024 rows.
 const PROMPT_REFERENCE: usize = 3;
 
 /// What rows are computed for. Rows of one role share their algorithms.
@@ -19,34 +20,34 @@ const PROMPT_REFERENCE: usize = 3;
 pub enum Role {
     /// Tokens of prompts, hundreds at once.
     Prompt,
-    /// Tokens that samples generate, one a sample.
+    /// Generated tokens, one per sample.
     Sample,
 }
 
-/// Rows that algorithms are tried with.
+/// Number of rows used in trials.
 pub(super) const PROBES: usize = 24;
 
-/// For each number of rows, which of the proposals is taken.
+/// The algorithm chosen for each number of rows.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Choice<A> {
-    /// Numbers of rows, ascending; the last holds for more.
+    /// Numbers of rows, ascending; the last is also used for more.
     pub(super) steps: Vec<usize>,
-    /// One for each.
+    /// One for each step.
     pub(super) algorithms: Vec<A>,
     /// Whether all give a row the same bits.
     pub(super) is_invariant: bool,
 }
 
-/// What the choice is made from: proposals, and the bits that they give.
+/// The input of a choice: proposals, and the bits of their results.
 pub(super) trait Proposals {
     type Algorithm: Clone;
     type Error;
 
-    /// The library's proposals for so many rows, best first; at least one.
+    /// The library's proposals for `rows` rows, best first; at least one.
     fn proposals(&mut self, rows: usize) -> Result<Vec<Self::Algorithm>, Self::Error>;
 
-    /// What an algorithm gives for each of the [`PROBES`], as one of `rows` rows: a fingerprint of its bits. `None` where it cannot
-    /// compute so many rows.
+    /// The result of an algorithm for each of the [`PROBES`], computed as one of `rows` rows: a fingerprint of its
+    /// bits. `None` if it cannot compute that many rows.
     fn bits(
         &mut self,
         algorithm: &Self::Algorithm,
@@ -72,7 +73,7 @@ impl Role {
         }
     }
 
-    /// The numbers of rows that are chosen for, where there is room for `most`.
+    /// The numbers of rows to choose algorithms for, with room for `most`.
     fn steps(self, most: usize) -> Vec<usize> {
         let fitting: Vec<usize> =
             self.rows().iter().copied().filter(|&rows| rows <= most).collect();
@@ -83,14 +84,14 @@ impl Role {
 // === impl Choice ===
 
 impl<A> Choice<A> {
-    /// The algorithm for a number of rows: that of the first step that is not smaller, or the last.
+    /// The algorithm for a number of rows: that of the first step that is large enough, or the last.
     pub(super) fn of(&self, rows: usize) -> &A {
         let step = self.steps.iter().position(|&step| step >= rows);
         &self.algorithms[step.unwrap_or(self.steps.len() - 1)]
     }
 }
 
-/// Which probes are computed together among `rows` rows, and at which of them: as far apart as they can be.
+/// Which probes are computed together among `rows` rows, and in which of them: spread as evenly as possible.
 pub(super) fn passes(rows: usize) -> impl Iterator<Item = Vec<(usize, usize)>> {
     let together = rows.clamp(1, PROBES);
     let place = move |probe: usize| (probe, probe % together * rows / together);
@@ -99,7 +100,7 @@ pub(super) fn passes(rows: usize) -> impl Iterator<Item = Vec<(usize, usize)>> {
         .map(move |first| (first..PROBES.min(first + together)).map(place).collect())
 }
 
-/// Chooses the algorithms of a role, where there is room for `most` rows.
+/// Chooses the algorithms of a role, with room for `most` rows.
 pub(super) fn choose<P: Proposals>(
     role: Role,
     most: usize,
@@ -108,7 +109,7 @@ pub(super) fn choose<P: Proposals>(
     let steps = role.steps(most);
     let most = steps[steps.len() - 1];
     let mut reference = None;
-    // Whatever there is room for: engines with smaller buffers have the same.
+    // Independent of the room, so that engines with smaller buffers use the same reference.
     for candidate in from.proposals(role.rows()[role.reference()])? {
         if let Some(bits) = from.bits(&candidate, most)? {
             reference = Some((candidate, bits));
@@ -116,7 +117,7 @@ pub(super) fn choose<P: Proposals>(
         }
     }
     let Some((reference, expected)) = reference else {
-        // Nothing computes all numbers of rows: each gets its own.
+        // No algorithm can compute all numbers of rows: each number gets its own.
         let first = |rows: &usize| from.proposals(*rows).map(|mut found| found.swap_remove(0));
         let algorithms = steps.iter().map(first).collect::<Result<_, _>>()?;
         return Ok(Choice { steps, algorithms, is_invariant: false });
@@ -140,7 +141,7 @@ pub(super) fn choose<P: Proposals>(
     Ok(Choice { steps, algorithms, is_invariant })
 }
 
-/// Whether an algorithm gives these bits for the fewest and the most rows that it would compute.
+/// Whether an algorithm gives these bits for the smallest and the largest number of rows that it would be used for.
 fn gives<P: Proposals>(
     from: &mut P,
     algorithm: &P::Algorithm,
@@ -188,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_first_proposal_with_the_reference_s_bits_is_taken() {
-        // The best for few rows adds in another order.
+        // The best algorithm for few rows adds in another order.
         let found = choice(Role::Sample, |rows| match rows {
             1..=4 => vec![(7, 4), (1, 8), (1, 9)],
             _ => vec![(1, 9000), (7, 9000)],
@@ -209,7 +210,7 @@ mod tests {
                 Ok(vec![1, 2])
             }
 
-            // The first one splits its sums where there are up to 3 rows.
+            // The first one splits its sums for up to 3 rows.
             fn bits(&mut self, &algorithm: &u64, rows: usize) -> Result<Option<Vec<u64>>, ()> {
                 let splits = algorithm == 1 && rows == 3;
                 Ok(Some(vec![u64::from(splits); PROBES]))

@@ -1,4 +1,4 @@
-//! Weights of 8 bits, as `product8.cu` reads them: signed bytes, and a scale for every 128 inputs of an output. Pure.
+//! 8-bit weights in the layout of `product8.cu`: signed bytes, and one scale for every 128 inputs of an output. Pure.
 
 /// Inputs that share a scale.
 pub const EIGHT_GROUP: usize = 128;
@@ -6,14 +6,14 @@ pub const EIGHT_GROUP: usize = 128;
 /// The greatest magnitude of a byte.
 const STEPS: f32 = 127.0;
 
-/// Rounds a matrix's row to bytes, to the nearest: one for each input, and a scale for every [`EIGHT_GROUP`] of them. In
-/// each four bytes the middle two have changed places. A row has a multiple of 4 inputs.
+/// Rounds one row of a matrix to bytes (to nearest): one byte per input, and one scale per [`EIGHT_GROUP`] inputs. In
+/// each four bytes the middle two are swapped. The row's length must be a multiple of 4.
 pub fn quantise_eight(row: &[f32], bytes: &mut [u8], scales: &mut [f32]) {
     let groups = row.chunks(EIGHT_GROUP).zip(bytes.chunks_mut(EIGHT_GROUP));
     for ((group, bytes), scale) in groups.zip(scales) {
         let greatest = group.iter().fold(0.0f32, |greatest, weight| greatest.max(weight.abs()));
         let step = greatest / STEPS;
-        // A smaller one has no inverse; such weights are zeros.
+        // A smaller scale has no finite inverse; such weights become zeros.
         let inverse;
         (*scale, inverse) = if step >= f32::MIN_POSITIVE { (step, 1.0 / step) } else { (0.0, 0.0) };
         let code = |weight: f32| ((weight * inverse).round() as i8).cast_unsigned();

@@ -1,4 +1,4 @@
-//! What can go wrong on a card.
+//! Errors of the card's library calls.
 
 use cudarc::driver::DriverError;
 
@@ -7,7 +7,7 @@ use super::products::Refused;
 /// Why a card cannot be used, or no longer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CudaError {
-    /// A library that is not here.
+    /// A library is not installed.
     #[error("{name} is not found: {advice}")]
     Library {
         /// The library's name.
@@ -15,37 +15,37 @@ pub enum CudaError {
         /// What to do about it.
         advice: String,
     },
-    /// No card of this number.
+    /// There is no card with this number.
     #[error("there is no CUDA card {ordinal}: {found} found")]
     NoCard {
-        /// The number that was asked for.
+        /// The requested number.
         ordinal: usize,
         /// How many there are.
         found: usize,
     },
-    /// A card that the kernels do not run on.
+    /// The kernels do not support this card.
     #[error(
         "{card} has compute capability {major}.{minor}, the kernels need 8.0 or newer (Ampere)"
     )]
     TooOld {
         /// The card's name.
         card: String,
-        /// Of its compute capability.
+        /// Major version of its compute capability.
         major: i32,
-        /// Of its compute capability.
+        /// Minor version of its compute capability.
         minor: i32,
     },
-    /// Memory that is not there.
+    /// There is not enough memory.
     #[error("out of memory on the card: {needed} bytes wanted for {what}, {free} bytes free")]
     Memory {
         /// What the memory is for.
         what: String,
-        /// Bytes that were asked for.
+        /// Bytes requested.
         needed: u64,
         /// Bytes that are free.
         free: u64,
     },
-    /// A call of the driver that failed.
+    /// A call of the driver failed.
     #[error("{doing}: {name}")]
     Driver {
         /// What was being done.
@@ -53,7 +53,7 @@ pub enum CudaError {
         /// CUDA's name of the error.
         name: String,
     },
-    /// A product that cuBLASLt refused.
+    /// cuBLASLt rejected a product.
     #[error("product of {outputs} x {inputs} with {rows} rows: {status}")]
     Product {
         /// Rows of the weights.
@@ -65,7 +65,7 @@ pub enum CudaError {
         /// cuBLASLt's name of the error.
         status: String,
     },
-    /// What the kernels, or this card, cannot do.
+    /// Something that the kernels, or this card, do not support.
     #[error("{0}")]
     Unsupported(String),
 }

@@ -1,22 +1,22 @@
-//! Recorded launches: a step of many kernels that costs one.
+//! Recorded launches: a step of many kernels for the cost of a single launch.
 
 use cudarc::driver::CudaGraph;
 use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
 
 use super::{Card, CudaError};
 
-/// Launches with their arguments, to be repeated. The buffers that they name must live as long.
+/// Launches with their arguments, to be repeated. The buffers that they refer to must outlive it.
 pub struct Graph(CudaGraph);
 
-// SAFETY: used by one thread at a time, as `&mut self` of whoever owns it says.
+// SAFETY: used by one thread at a time, which ownership ensures.
 #[allow(unsafe_code)]
 unsafe impl Send for Graph {}
 
 impl Graph {
-    /// Records what `launch` launches, without running it.
+    /// Records the launches of `launch` without running them.
     ///
     /// # Errors
-    /// What `launch` fails with, or a lost card.
+    /// `launch` fails, or the card is lost.
     pub fn record(
         card: &Card,
         launch: impl FnOnce() -> Result<(), CudaError>,
@@ -33,10 +33,10 @@ impl Graph {
         }
     }
 
-    /// Launches all of it.
+    /// Launches the whole recording.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     pub fn launch(&self) -> Result<(), CudaError> {
         self.0.launch().map_err(CudaError::driver("launching a recorded step"))
     }

@@ -1,6 +1,7 @@
-//! One safe launch for each kernel. What they compute stands in their sources (`../../cuda/*.cu`).
+//! One safe launch for each kernel. What they compute is described in their sources (`../../cuda/*.cu`).
 //!
-//! Of every launch the error is a lost card.
+//! Shapes are row-major, the last dimension contiguous. Every launch fails if the card is lost, and panics if a view
+//! whose length it checks is too short.
 
 #![allow(unsafe_code)]
 
@@ -35,7 +36,7 @@ pub use structs::{
 
 pub use super::shapes::{AttentionSizes, HEAD_SIZES, LATENT_SIZES};
 
-/// Shared memory that a block has without asking.
+/// Shared memory that a block has by default.
 const USUAL_SHARED_BYTES: u32 = 48 << 10;
 
 /// All kernels, compiled for one card.
@@ -47,7 +48,7 @@ pub struct Kernels {
     join_norm: CudaFunction,
     gather_norm: CudaFunction,
     expand_slots: CudaFunction,
-    /// The model's kind and size of heads, which the next two are for.
+    /// Kind and size of the model's heads, for which the next two are compiled.
     sizes: AttentionSizes,
     /// `rotate_store` or `latent_store`.
     store: CudaFunction,
@@ -79,11 +80,11 @@ use arguments;
 // === impl Kernels ===
 
 impl Kernels {
-    /// Compiles the kernels for a card, and attention for a model's heads.
+    /// Compiles the kernels for a card, and those of attention for a model's heads.
     ///
     /// # Errors
-    /// Sizes that the kernels do not have ([`HEAD_SIZES`], [`LATENT_SIZES`]), a card whose blocks have too little shared memory, or a driver that does
-    /// not take the PTX.
+    /// The kernels do not support the sizes ([`HEAD_SIZES`], [`LATENT_SIZES`]), the card's blocks have too little
+    /// shared memory, or the driver rejects the PTX.
     pub fn load(card: &Card, sizes: AttentionSizes) -> Result<Kernels, CudaError> {
         if !sizes.is_known() {
             return Err(CudaError::Unsupported(match sizes {
@@ -160,8 +161,8 @@ impl Kernels {
         if x == 0 || y == 0 {
             return Ok(());
         }
-        // SAFETY: the arguments are those of the kernel (the emulated driver checks their sizes against the PTX) and live until the call has copied
-        // them; lengths were checked above.
+        // SAFETY: the arguments are those of the kernel (the emulated driver checks their sizes against the PTX) and
+        // live until the call has copied them; lengths were checked above.
         let launched = unsafe {
             result::launch_kernel(
                 function.cu_function(),
@@ -176,7 +177,7 @@ impl Kernels {
     }
 }
 
-/// Lets a kernel's blocks have so many bytes of shared memory.
+/// Allows a kernel's blocks to use `bytes` of shared memory.
 fn allow_shared(function: &CudaFunction, bytes: u32) -> Result<(), CudaError> {
     if bytes <= USUAL_SHARED_BYTES {
         return Ok(());
@@ -186,7 +187,7 @@ fn allow_shared(function: &CudaFunction, bytes: u32) -> Result<(), CudaError> {
     allowed.map_err(CudaError::driver("compiling the kernels"))
 }
 
-/// Holds a view's length to what a kernel touches of it.
+/// Checks that a view is as long as the kernel's accesses require.
 fn check(what: &str, len: usize, needed: usize) {
     assert!(len >= needed, "{what}: {len} elements instead of {needed}");
 }

@@ -1,8 +1,8 @@
-//! Finds the driver and cuBLASLt and opens them. The driver is found by its name from then on; cuBLASLt's functions are taken from the
-//! very library that was opened (`products/calls.rs`).
+//! Finds and opens the driver and cuBLASLt. Once open, the driver is found by name; cuBLASLt's functions are taken from
+//! the library that was opened (`products/calls.rs`).
 //!
-//! The driver belongs to the system. cuBLASLt comes with a CUDA toolkit or, far more often, with a Python environment that has
-//! PyTorch (`nvidia/cublas/lib` or `nvidia/cu13/lib` among its packages).
+//! The driver belongs to the system. cuBLASLt comes with a CUDA toolkit or, far more often, with a Python environment
+//! that has PyTorch (`nvidia/cublas/lib` or `nvidia/cu13/lib` among its packages).
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -12,26 +12,26 @@ use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use super::CudaError;
 use super::card::driver_version;
 
-/// Names a folder whose CUDA libraries are taken before any other.
+/// Environment variable with a folder of CUDA libraries that takes precedence over all others.
 pub const LIBRARIES_VARIABLE: &str = "JURY_CUDA_LIBRARIES";
 
-/// What an error calls the driver: a machine without it has no card.
+/// The driver's name in errors: a machine without it has no card.
 pub const DRIVER: &str = "the CUDA driver (libcuda.so.1)";
 
 const DRIVER_FILES: [&str; 2] = ["libcuda.so", "libcuda.so.1"];
 const PRODUCTS: [&str; 3] = ["libcublasLt.so", "libcublasLt.so.13", "libcublasLt.so.12"];
-/// For drivers before CUDA 13, under which its libraries do not run.
+/// For drivers before CUDA 13, which cannot run CUDA 13's libraries.
 const FORMER_PRODUCTS: [&str; 2] = ["libcublasLt.so.12", "libcublasLt.so"];
 
 static PRODUCTS_LIBRARY: OnceLock<&'static Library> = OnceLock::new();
 static OPENED: OnceLock<Result<(), CudaError>> = OnceLock::new();
 
-/// Opens the libraries, once for the whole process; later calls give the first one's result. `folder` is looked into first, then
-/// the folder that [`LIBRARIES_VARIABLE`] names, the system's, toolkits' and those of Python environments: the active one, and
-/// those whose Python is found by PATH.
+/// Opens the libraries, once for the whole process; later calls return the first call's result. Searches `folder`
+/// first, then the folder in [`LIBRARIES_VARIABLE`], and those of the system, of toolkits and of Python environments:
+/// the active one, and those whose Python is on PATH.
 ///
 /// # Errors
-/// A library that is nowhere.
+/// A library is not found.
 pub fn open_libraries(folder: Option<&Path>) -> Result<(), CudaError> {
     OPENED.get_or_init(|| open_all(folder)).clone()
 }
@@ -41,8 +41,8 @@ pub(super) fn products_library() -> Option<&'static Library> {
     PRODUCTS_LIBRARY.get().copied()
 }
 
-/// Where an opened library's file is: the first file that this process has mapped whose name begins so, as `libcuda.so`. `None`
-/// where the system does not tell.
+/// Path of an opened library: the first file mapped by this process whose name starts with `name`, such as
+/// `libcuda.so`. `None` if the system does not report it.
 pub fn opened_file(name: &str) -> Option<PathBuf> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     mapped(&maps, name)
@@ -83,13 +83,13 @@ fn open_all(folder: Option<&Path>) -> Result<(), CudaError> {
     Ok(())
 }
 
-/// Opens the first of these libraries that is there: in the folders, or where the system looks. It stays open.
+/// Opens the first of these libraries that exists, in the folders or in the system's search path. It stays open.
 #[allow(unsafe_code)]
 fn open(names: &[&str], folders: &[PathBuf]) -> Option<&'static Library> {
     let in_folders = folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
     let paths = in_folders.filter(|path| path.is_file()).chain(names.iter().map(PathBuf::from));
     for path in paths {
-        // SAFETY: NVIDIA's libraries, or our emulated ones, run no code at load that this process could not bear.
+        // SAFETY: NVIDIA's libraries, and our emulated ones, run no code at load that is unsafe for this process.
         if let Ok(library) = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) } {
             return Some(Box::leak(Box::new(library)));
         }
@@ -97,7 +97,7 @@ fn open(names: &[&str], folders: &[PathBuf]) -> Option<&'static Library> {
     None
 }
 
-/// Where toolkits and Python environments have cuBLASLt.
+/// Folders where toolkits and Python environments have cuBLASLt.
 fn toolkits() -> Vec<PathBuf> {
     let mut folders = Vec::new();
     for variable in ["CUDA_HOME", "CUDA_PATH"] {
@@ -113,7 +113,8 @@ fn toolkits() -> Vec<PathBuf> {
     folders
 }
 
-/// The Python environment that programs of this folder belong to: images put one on PATH and leave VIRTUAL_ENV out.
+/// The Python environment that a folder of programs belongs to: container images often put one on PATH without setting
+/// VIRTUAL_ENV.
 fn environment_of(programs: &Path) -> Option<PathBuf> {
     let home = programs.parent()?;
     let is_one = programs.join("python3").exists() && home.join("pyvenv.cfg").is_file();

@@ -1,5 +1,5 @@
-//! What a card can do at most: how fast it copies its memory, and how fast it multiplies. For people, who compare a model's speed
-//! with it; nothing is decided by it.
+//! Measures the most that a card can do: how fast it copies its memory, and how fast it multiplies. Only for people who
+//! compare a model's speed with it; nothing is decided by it.
 
 #![allow(unsafe_code)]
 
@@ -9,44 +9,45 @@ use cudarc::driver::result;
 
 use super::{Bf16, Buffer, Card, CudaError, Matrix, Output, Products, Role};
 
-/// A copy to see how long larger ones take.
+/// A small copy, to estimate how long larger ones take.
 const SMALL_COPY: usize = 1 << 20;
-/// Copies that tell a card's rate, largest first: far beyond any cache.
+/// Bytes of the copies that measure a card's rate, largest first: far beyond any cache.
 const COPIES: [usize; 4] = [1 << 30, 1 << 28, 1 << 26, 1 << 24];
-/// A copy that would take more seconds is left to smaller ones.
+/// A copy that would take more seconds is skipped in favour of a smaller one.
 const LONGEST_COPY: f64 = 0.02;
-/// Rows and columns of a product to see how long larger ones take: on a card some microseconds.
+/// Rows and columns of a small product, to estimate how long larger ones take: some microseconds on a real card.
 const SMALL_PRODUCT: usize = 256;
-/// Where it takes more seconds, no larger one is tried.
+/// If it takes more seconds than this, no larger one is tried.
 const LONGEST_SMALL_PRODUCT: f64 = 0.002;
-/// Products that tell a card's rate, largest first.
+/// Rows and columns of the products that measure a card's rate, largest first.
 const PRODUCTS: [usize; 4] = [8192, 4096, 2048, 1024];
-/// Seconds that each rate is measured.
+/// Seconds for which each rate is measured.
 const MEASURED: f64 = 0.25;
-/// Runs that are enough, however short.
+/// Maximum number of runs, however short.
 const MOST_RUNS: f64 = 200.0;
-/// Share of the free memory that a measurement takes at most: an engine may be about to take the rest.
+/// A measurement takes at most 1/4 of the free memory: an engine may be about to take the rest.
 const SHARE: u64 = 4;
-/// Elements of the pattern that matrices are filled with. Not zeros: a card computes those faster, for they cost less power.
+/// Elements of the pattern that fills the matrices. Not zeros: a card multiplies those faster, because they need less
+/// power.
 const PATTERN: usize = 1 << 16;
 
-/// What a card can do at most.
+/// The most that a card can do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CardLimits {
-    /// Bytes of its memory that nobody had taken before.
+    /// Bytes of its memory that were free before the measurement.
     pub free_bytes: u64,
-    /// Copies from its memory to its memory, in 10^9 bytes read and written a second.
+    /// Copies within its memory, in 10^9 bytes read and written per second.
     pub copy_gbps: f64,
-    /// Products of bfloat16 matrices with sums in f32, in 10^12 operations a second (a product and an addition are two).
+    /// Products of bfloat16 matrices with sums in f32, in 10^12 operations per second (a multiply-add counts as two).
     pub product_tflops: f64,
     /// Rows and columns of these matrices.
     pub product_size: usize,
 }
 
-/// Measures a card for about a second. One that is slow, as an emulated card is, gets tiny sizes.
+/// Measures a card for about a second. A slow card, such as an emulated one, gets tiny sizes.
 ///
 /// # Errors
-/// A card that is not there, too old, full or lost.
+/// The card is missing, too old, full or lost.
 pub fn measure(ordinal: usize) -> Result<CardLimits, CudaError> {
     let card = Card::open(ordinal)?;
     let free_bytes = card.free_bytes()?;
@@ -64,7 +65,7 @@ fn copy_rate(card: &Card, room: u64) -> Result<f64, CudaError> {
     Ok((2 * bytes) as f64 / copy(card, bytes)? / 1e9)
 }
 
-/// Seconds that a copy takes.
+/// Seconds per copy.
 fn copy(card: &Card, bytes: usize) -> Result<f64, CudaError> {
     let from: Buffer<u8> = Buffer::zeroed(card, bytes, "a copy that is measured")?;
     let to: Buffer<u8> = Buffer::zeroed(card, bytes, "a copy that is measured")?;
@@ -88,7 +89,7 @@ fn product_rate(card: &Card, room: u64) -> Result<(usize, f64), CudaError> {
     Ok((size, 2.0 * (size as f64).powi(3) / time / 1e12))
 }
 
-/// Seconds that a product of square matrices takes.
+/// Seconds per product of square matrices.
 fn product(card: &Card, products: &Products, size: usize) -> Result<f64, CudaError> {
     let [weights, rows, out] = [(); 3].map(|()| matrix(card, size));
     let (weights, rows, out) = (weights?, rows?, out?);
@@ -112,7 +113,7 @@ fn matrix(card: &Card, size: usize) -> Result<Buffer<Bf16>, CudaError> {
     Ok(buffer)
 }
 
-/// Seconds that `launch` takes on the card: the mean of several, after one that is not counted.
+/// Seconds that `launch` takes on the card: the mean of several runs, after one that is not counted.
 fn time(card: &Card, launch: impl Fn() -> Result<(), CudaError>) -> Result<f64, CudaError> {
     let timed = |runs: u32| {
         let started = Instant::now();

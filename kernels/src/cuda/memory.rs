@@ -14,13 +14,13 @@ use super::{Card, CudaError};
 pub use pinned::Pinned;
 pub use view::View;
 
-/// A bfloat16, by its bits.
+/// A bfloat16, stored as its bits.
 pub type Bf16 = half::bf16;
 
-/// What a buffer may hold: plain numbers and structs of them, for which all bits mean something.
+/// Element types of buffers: plain numbers and structs of them, for which every bit pattern is valid.
 ///
 /// # Safety
-/// `Copy`, without padding that matters, and every pattern of bits is a value.
+/// The type is `Copy`, has no padding that matters, and every bit pattern is a value.
 pub unsafe trait Plain: Copy + Send + 'static {}
 
 // SAFETY: numbers.
@@ -42,10 +42,10 @@ pub struct Buffer<T> {
 // === impl Buffer ===
 
 impl<T: Plain> Buffer<T> {
-    /// Takes memory, which holds anything. `what` is for the error.
+    /// Allocates memory with unspecified contents. `what` is for the error message.
     ///
     /// # Errors
-    /// Memory that is not there, or a lost card.
+    /// There is not enough memory, or the card is lost.
     pub fn new(card: &Card, len: usize, what: &str) -> Result<Buffer<T>, CudaError> {
         let bytes = size_of::<T>() * len.max(1);
         card.bind()?;
@@ -60,7 +60,7 @@ impl<T: Plain> Buffer<T> {
         Ok(Buffer { card: card.clone(), pointer, len, kind: PhantomData })
     }
 
-    /// The same, holding zeros.
+    /// As [`Buffer::new`], filled with zeros.
     ///
     /// # Errors
     /// As [`Buffer::new`].
@@ -77,7 +77,7 @@ impl<T: Plain> Buffer<T> {
         Ok(buffer)
     }
 
-    /// A buffer that holds these.
+    /// A buffer with these elements.
     ///
     /// # Errors
     /// As [`Buffer::new`].
@@ -87,13 +87,13 @@ impl<T: Plain> Buffer<T> {
         Ok(buffer)
     }
 
-    /// Elements.
+    /// Number of elements.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Bytes.
+    /// Size in bytes.
     pub fn bytes(&self) -> usize {
         self.len * size_of::<T>()
     }
@@ -106,7 +106,7 @@ impl<T: Plain> Buffer<T> {
     /// Some of it.
     ///
     /// # Panics
-    /// Where the range leaves the buffer.
+    /// The range is outside the buffer.
     pub fn slice(&self, range: Range<usize>) -> View<'_, T> {
         self.view().slice(range)
     }
@@ -114,10 +114,10 @@ impl<T: Plain> Buffer<T> {
     /// Copies elements to the card and waits until they are there.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     ///
     /// # Panics
-    /// Where they leave the buffer.
+    /// The range is outside the buffer.
     pub fn write(&self, at: usize, elements: &[T]) -> Result<(), CudaError> {
         write(&self.card, self.slice(at..at + elements.len()), elements)
     }
@@ -125,10 +125,10 @@ impl<T: Plain> Buffer<T> {
     /// Copies another buffer's elements to the beginning of this one.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     ///
     /// # Panics
-    /// Where there are more of them.
+    /// The other buffer is longer.
     pub fn copy_from(&self, other: &Buffer<T>) -> Result<(), CudaError> {
         assert!(other.len <= self.len, "{} elements for {}", other.len, self.len);
         if other.len == 0 {
@@ -140,13 +140,14 @@ impl<T: Plain> Buffer<T> {
             .map_err(CudaError::driver("copying on the card"))
     }
 
-    /// Starts to copy elements to pinned memory, from its byte `to` on; they are there when work that is marked afterwards is done.
+    /// Starts copying elements to pinned memory, to its byte `to` and following; they have arrived once work marked
+    /// after this call is done.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     ///
     /// # Panics
-    /// Where they leave either.
+    /// The range is outside either of them.
     pub fn read_pinned(
         &self,
         range: Range<usize>,
@@ -159,7 +160,7 @@ impl<T: Plain> Buffer<T> {
         if bytes == 0 {
             return Ok(());
         }
-        // SAFETY: both have as many bytes; who reads the pinned memory waits for a mark first.
+        // SAFETY: both have as many bytes; readers of the pinned memory wait for a mark first.
         unsafe {
             let to = std::slice::from_raw_parts_mut(pinned.pointer.add(to), bytes);
             result::memcpy_dtoh_async(to, view.pointer, self.card.stream.cu_stream())
@@ -167,20 +168,20 @@ impl<T: Plain> Buffer<T> {
         .map_err(CudaError::driver("copying from the card"))
     }
 
-    /// Copies elements from the card, when all work before is done.
+    /// Copies elements from the card, after all earlier work is done.
     ///
     /// # Errors
-    /// Work that failed, or a lost card.
+    /// Earlier work failed, or the card is lost.
     ///
     /// # Panics
-    /// Where they leave the buffer.
+    /// The range is outside the buffer.
     pub fn read(&self, at: usize, elements: &mut [T]) -> Result<(), CudaError> {
         let view = self.slice(at..at + elements.len());
         if elements.is_empty() {
             return Ok(());
         }
         let stream = self.card.stream.cu_stream();
-        // SAFETY: the view has as many elements, every pattern of bits is one, and the stream is waited for.
+        // SAFETY: the view has as many elements, every bit pattern is valid, and the stream is waited for.
         unsafe { result::memcpy_dtoh_async(elements, view.pointer, stream) }
             .map_err(CudaError::driver("copying from the card"))?;
         self.card.synchronise()
@@ -188,13 +189,13 @@ impl<T: Plain> Buffer<T> {
 }
 
 impl Buffer<Bf16> {
-    /// Copies elements that are given by their bytes, lower first, to the card and waits until they are there.
+    /// Copies elements given as little-endian bytes to the card and waits until they are there.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     ///
     /// # Panics
-    /// Where they leave the buffer.
+    /// The range is outside the buffer.
     pub fn write_bytes(&self, at: usize, bytes: &[u8]) -> Result<(), CudaError> {
         let view = self.slice(at..at + bytes.len() / size_of::<Bf16>());
         let bytes = &bytes[..view.len * size_of::<Bf16>()];
@@ -203,13 +204,14 @@ impl Buffer<Bf16> {
 }
 
 impl Buffer<u8> {
-    /// Copies the beginning of pinned memory to the beginning of the buffer; it must not be written to before the card is done.
+    /// Copies the first `bytes` of pinned memory to the beginning of the buffer. The pinned memory must not be written
+    /// to before the card is done.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     ///
     /// # Panics
-    /// Where it is longer than either.
+    /// `bytes` exceeds either length.
     pub fn write_pinned(&self, from: &Pinned, bytes: usize) -> Result<(), CudaError> {
         assert!(bytes <= self.len && bytes <= from.bytes, "{bytes} bytes are copied");
         if bytes == 0 {
@@ -226,7 +228,7 @@ impl Buffer<u8> {
 
 impl<T> Drop for Buffer<T> {
     fn drop(&mut self) {
-        // A card that is lost has freed it already.
+        // A lost card has already freed it.
         if self.card.bind().is_ok() {
             // SAFETY: taken in `new`, freed here alone.
             let _ = unsafe { result::free_sync(self.pointer) };
@@ -234,7 +236,7 @@ impl<T> Drop for Buffer<T> {
     }
 }
 
-/// Copies a view's bytes from the card, when all work before is done.
+/// Copies a view's bytes from the card, after all earlier work is done.
 pub(super) fn read_bytes<T: Plain>(card: &Card, view: View<'_, T>) -> Result<Vec<u8>, CudaError> {
     let mut bytes = vec![0u8; view.len * size_of::<T>()];
     if bytes.is_empty() {
@@ -247,7 +249,7 @@ pub(super) fn read_bytes<T: Plain>(card: &Card, view: View<'_, T>) -> Result<Vec
     Ok(bytes)
 }
 
-/// Copies as many elements as the view has to the card, and waits until they are there.
+/// Copies elements to the card, as many as the view has, and waits until they are there.
 pub(super) fn write<T: Plain>(
     card: &Card,
     view: View<'_, T>,

@@ -1,19 +1,19 @@
-//! Rows to try algorithms with: for one output each, the products nearly cancel, so that what is left shows the order in which
-//! they were added, even when it is rounded to bfloat16. Pure.
+//! Rows for trials of algorithms: for one output each, the products nearly cancel, so the remainder shows the order in
+//! which they were added, even after rounding to bfloat16. Pure.
 
 use half::bf16;
 
-/// Numbers that bring a sum near 0, one after the other: each leaves a 256th of what it found.
+/// Number of elements that are set, one after the other, to bring the sum near 0: each reduces it to a 256th.
 const CORRECTIONS: usize = 3;
-/// Powers of 2 that numbers range over.
+/// Number of powers of 2 that the numbers span.
 const MAGNITUDES: u64 = 16;
 
-/// A row of inputs whose product with these weights is about as small as what rounding adds to it.
+/// A row of inputs whose product with these weights is about as small as its rounding errors.
 pub(super) fn cancelling_row(seed: usize, weights: &[bf16]) -> Vec<bf16> {
     let mut row: Vec<bf16> = (0..weights.len()).map(|column| number(seed, column)).collect();
     let spread = (weights.len() / (CORRECTIONS + 1)).max(1);
     for correction in 1..=CORRECTIONS {
-        // The greatest weight of a stretch of its own.
+        // The largest weight of a separate section.
         let stretch = spread * correction..weights.len().min(spread * (correction + 1));
         let weigh = |&column: &usize| weights[column].to_f32().abs();
         let Some(column) = stretch.max_by(|a, b| weigh(a).total_cmp(&weigh(b))) else { break };
@@ -30,7 +30,8 @@ pub(super) fn cancelling_row(seed: usize, weights: &[bf16]) -> Vec<bf16> {
     row
 }
 
-/// A number between -1 and 1, of any of [`MAGNITUDES`]: sums of numbers of one magnitude are often exact, in any order.
+/// A number between -1 and 1 with one of [`MAGNITUDES`] exponents: sums of numbers of equal magnitude are often exact
+/// in any order.
 fn number(row: usize, column: usize) -> bf16 {
     let mixed = ((row * 0x9e37_79b9 + column + 1) as u64).wrapping_mul(0xd6e8_feb8_6659_fd93);
     let exponent = (mixed >> 20) % MAGNITUDES;

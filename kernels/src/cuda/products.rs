@@ -1,6 +1,6 @@
 //! Matrix products by cuBLASLt: rows of bfloat16 times a matrix of weights, `out[row][output] = x[row] . w[output]`.
 //!
-//! To the library, whose matrices lie column by column, the weights are a transposed matrix (inputs x outputs), the rows a
+//! The library's matrices are column-major: for it, the weights are a transposed matrix (inputs x outputs), the rows a
 //! matrix (inputs x rows), and the outputs a matrix (outputs x rows). Sums are f32.
 
 #![allow(unsafe_code)]
@@ -23,10 +23,10 @@ pub(super) use operands::check_aligned;
 pub use operands::{EightMatrix, Matrices, Matrix, Output, Strided, Weights};
 use trial::Trial;
 
-/// Memory that algorithms may use, in bytes: what NVIDIA advises for Hopper.
+/// Workspace for algorithms, in bytes: NVIDIA's recommendation for Hopper.
 const WORKSPACE_BYTES: usize = 32 << 20;
 
-/// The library, in use on one card.
+/// The library, used on one card.
 pub struct Products {
     card: Card,
     calls: &'static Calls,
@@ -60,7 +60,7 @@ impl Products {
     /// Opens the library.
     ///
     /// # Errors
-    /// A library that fails, or no memory for its workspace.
+    /// The library fails, or there is no memory for its workspace.
     pub fn new(card: &Card) -> Result<Products, CudaError> {
         card.bind()?;
         let failed = || CudaError::product(0, 0, 0);
@@ -72,16 +72,16 @@ impl Products {
         Ok(Products { card: card.clone(), calls, handle, workspace })
     }
 
-    /// cuBLASLt's version, as it gives it.
+    /// cuBLASLt's version number.
     pub fn version(&self) -> usize {
         self.calls.version()
     }
 
-    /// Chooses the algorithms of a role for products of this kind: of these sizes, to this kind of output, with as many rows as `rows` and `out`
-    /// have room for. They are tried with the matrix's weights; `rows` and `out` are written to.
+    /// Chooses a role's algorithms for products of these sizes with this kind of output, for as many rows as fit in
+    /// `rows` and `out`. Trials use the given matrix's weights and overwrite `rows` and `out`.
     ///
     /// # Errors
-    /// A library that has no algorithm, or a lost card.
+    /// The library has no algorithm, or the card is lost. A library that has no algorithm, or a lost card.
     pub fn choose(
         &self,
         role: Role,
@@ -93,7 +93,7 @@ impl Products {
         let most = (rows.len() / inputs).min(out.len() / outputs);
         let mut probes = Vec::new();
         for probe in 0..PROBES {
-            // Outputs all over the matrix.
+            // Outputs spread over the whole matrix.
             let output = (probe * outputs / PROBES + probe) % outputs;
             let of_output = matrix.weights.slice(output * inputs..(output + 1) * inputs);
             let bits = read_bytes(&self.card, of_output)?;
@@ -103,7 +103,7 @@ impl Products {
         let mut trial = Trial { products: self, matrix, rows, out, probes, splits: true };
         let mut choice = choose(role, most, &mut trial)?;
         if !choice.is_invariant {
-            // Sums that are split, and how often, depend on the number of rows.
+            // Whether and how often sums are split depends on the number of rows.
             trial.splits = false;
             choice = choose(role, most, &mut trial).unwrap_or(choice);
         }
@@ -116,10 +116,10 @@ impl Products {
     /// Computes the product of the first `rows` of `x`.
     ///
     /// # Errors
-    /// A product that the library refuses, or a lost card.
+    /// The library rejects the product, or the card is lost.
     ///
     /// # Panics
-    /// Where a view is too short.
+    /// A view is too short.
     pub fn multiply(
         &self,
         algorithms: &Algorithms,
@@ -134,7 +134,8 @@ impl Products {
         let choice = &algorithms.choice;
         let run = |algorithm| self.run(algorithm, matrix, x, rows, out);
         let done = run(choice.of(rows)).or_else(|refused| {
-            // It was tried with another number of rows. All of them give the same bits, if any do.
+            // It was tried with another number of rows. If the choice is invariant, any of the algorithms gives the
+            // same bits.
             let others = choice.algorithms.iter().filter(|_| refused.concerns_the_algorithm());
             others.map(run).find_map(Result::ok).ok_or(refused)
         });
@@ -155,7 +156,7 @@ impl Products {
         assert!(out.len() >= rows * outputs, "{rows} rows of {outputs}");
         let layouts = Layouts::new(matrix, rows, &out)?;
         let (alpha, beta) = (1.0f32, if matches!(out, Output::Added(_)) { 1.0f32 } else { 0.0 });
-        // SAFETY: the layouts say what the views hold, their lengths are checked, and the workspace is as large as said.
+        // SAFETY: the layouts describe the views, whose lengths are checked, and the workspace has the stated size.
         let status = unsafe {
             (self.calls.multiply)(
                 self.handle.0,

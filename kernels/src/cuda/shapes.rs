@@ -1,18 +1,18 @@
-//! How kernels are launched: blocks, threads and shared memory. Pure; each kernel's source says what it expects.
+//! Launch shapes of kernels: blocks, threads and shared memory. Pure; each kernel's source says what it expects.
 
 use super::Role;
 
-/// Threads of blocks that have a row each.
+/// Threads of blocks that handle one row each.
 const ROW_THREADS: u32 = 256;
 /// Threads of blocks that read a row's logits.
 const LOGITS_THREADS: u32 = 512;
-/// Elements that one thread of `gate` makes.
+/// Elements that one thread of `gate` computes.
 const GATE_EACH: u32 = 8;
-/// Elements that one thread of `widen8` makes.
+/// Elements that one thread of `widen8` computes.
 const WIDEN_EACH: usize = 16;
-/// Heads that a block of `rotate_store` has, one a warp.
+/// Heads of a block of `rotate_store`, one per warp.
 const HEADS_A_BLOCK: u32 = 4;
-/// Blocks of `soft_cap` at most; they stride.
+/// Maximum blocks of `soft_cap`, which loop over the rest.
 const MOST_CAP_BLOCKS: u32 = 1024;
 
 /// Outputs and rows of a block of `product8`, and its shared memory.
@@ -36,7 +36,7 @@ pub const HEAD_SIZES: [usize; 5] = [32, 64, 96, 128, 256];
 /// Ranks and rotated elements that latent attention is compiled for.
 pub const LATENT_SIZES: [(usize, usize); 2] = [(512, 64), (32, 32)];
 
-/// Threads of a block of latent attention; its tokens a tile, and tiles in shared memory.
+/// Threads of a block of latent attention; its tokens per tile, and tiles in shared memory.
 const LATENT_THREADS: u32 = 256;
 const LATENT_TILE: usize = 16;
 const LATENT_STAGES: usize = 4;
@@ -44,9 +44,9 @@ const LATENT_STAGES: usize = 4;
 /// What attention is compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttentionSizes {
-    /// Heads of as many elements, one of [`HEAD_SIZES`].
+    /// Heads with this many elements, one of [`HEAD_SIZES`].
     Heads(usize),
-    /// One latent key a token, of which `rope` elements are rotated; one of [`LATENT_SIZES`].
+    /// One latent key per token, of which `rope` elements are rotated; one of [`LATENT_SIZES`].
     Latent {
         /// Elements of the latent vector.
         rank: usize,
@@ -69,60 +69,60 @@ pub(super) struct LaunchShape {
 // === impl LaunchShape ===
 
 impl LaunchShape {
-    /// A block a row.
+    /// One block per row.
     pub(super) fn rows(rows: u32) -> LaunchShape {
         LaunchShape { grid: (rows, 1), threads: ROW_THREADS, shared: 0 }
     }
 
-    /// A block a row of logits.
+    /// One block per row of logits.
     pub(super) fn logits(rows: u32) -> LaunchShape {
         LaunchShape { threads: LOGITS_THREADS, ..LaunchShape::rows(rows) }
     }
 
-    /// A warp a head of a row.
+    /// One warp per head of a row.
     pub(super) fn heads(rows: u32, heads: u32) -> LaunchShape {
         LaunchShape { grid: (rows, heads.div_ceil(HEADS_A_BLOCK)), threads: 128, shared: 0 }
     }
 
-    /// A block a segment of a page.
+    /// One block per segment of a page.
     pub(super) fn segments(segments: u32) -> LaunchShape {
         LaunchShape { grid: (segments, 1), threads: 64, shared: 0 }
     }
 
-    /// A block a task and key head.
+    /// One block per task and key head.
     pub(super) fn tasks(tasks: u32, kv_heads: u32, head_size: usize) -> LaunchShape {
         LaunchShape { grid: (tasks, kv_heads), threads: 128, shared: attention_bytes(head_size) }
     }
 
-    /// A block a task.
+    /// One block per task.
     pub(super) fn latent_tasks(tasks: u32, key_size: usize) -> LaunchShape {
         LaunchShape { grid: (tasks, 1), threads: LATENT_THREADS, shared: latent_bytes(key_size) }
     }
 
-    /// A block a row and head.
+    /// One block per row and head.
     pub(super) fn merges(rows: u32, heads: u32, head_size: u32) -> LaunchShape {
         LaunchShape { grid: (rows, heads), threads: head_size, shared: 0 }
     }
 
-    /// Some blocks a row.
+    /// Several blocks per row.
     pub(super) fn gates(rows: u32, hidden: u32) -> LaunchShape {
         let pieces = hidden.div_ceil(ROW_THREADS * GATE_EACH);
         LaunchShape { grid: (rows, pieces), threads: ROW_THREADS, shared: 0 }
     }
 
-    /// A block 32 outputs and 64 rows.
+    /// One block per 32 outputs and 64 rows.
     pub(super) fn eights(rows: usize, outputs: usize) -> LaunchShape {
         let grid = (rows.div_ceil(EIGHT_ROWS) as u32, outputs.div_ceil(EIGHT_OUTPUTS) as u32);
         LaunchShape { grid, threads: 256, shared: EIGHT_SHARED }
     }
 
-    /// Some blocks an output.
+    /// Several blocks per output.
     pub(super) fn widened(outputs: usize, inputs: usize) -> LaunchShape {
         let pieces = inputs.div_ceil(ROW_THREADS as usize * WIDEN_EACH) as u32;
         LaunchShape { grid: (outputs as u32, pieces), threads: ROW_THREADS, shared: 0 }
     }
 
-    /// A warp a row.
+    /// One warp per row.
     pub(super) fn routes(rows: usize) -> LaunchShape {
         LaunchShape { grid: (rows.div_ceil(4) as u32, 1), threads: 128, shared: 0 }
     }
@@ -132,19 +132,19 @@ impl LaunchShape {
         LaunchShape { grid: (1, 1), threads: 1024, shared: 0 }
     }
 
-    /// Some blocks a row; a thread has four numbers.
+    /// Several blocks per row; a thread handles four numbers.
     pub(super) fn routed(rows: usize, width: usize) -> LaunchShape {
         let pieces = width.div_ceil(4 * ROW_THREADS as usize) as u32;
         LaunchShape { grid: (rows as u32, pieces), threads: ROW_THREADS, shared: 0 }
     }
 
-    /// A block some outputs of a tile of seats.
+    /// One block per some outputs of a tile of seats.
     pub(super) fn experts(role: Role, is_eight: bool, tiles: usize, outputs: usize) -> LaunchShape {
         let (each, threads, shared) = grouped(role, is_eight);
         LaunchShape { grid: (outputs.div_ceil(each) as u32, tiles as u32), threads, shared }
     }
 
-    /// A block some outputs of a head and 64 rows.
+    /// One block per some outputs of a head and 64 rows.
     pub(super) fn head_products(
         role: Role,
         is_eight: bool,
@@ -156,7 +156,7 @@ impl LaunchShape {
         LaunchShape { grid: (grid.0 as u32, grid.1 as u32), threads, shared }
     }
 
-    /// Blocks that share numbers out.
+    /// Blocks that divide `count` numbers among themselves.
     pub(super) fn numbers(count: usize) -> LaunchShape {
         let blocks = count.div_ceil(ROW_THREADS as usize).clamp(1, MOST_CAP_BLOCKS as usize);
         LaunchShape { grid: (blocks as u32, 1), threads: ROW_THREADS, shared: 0 }
@@ -183,7 +183,8 @@ pub(super) fn attention_bytes(head_size: usize) -> u32 {
     (2 * 2 * tile) as u32
 }
 
-/// Shared memory of a block of latent attention: tiles of keys in bfloat16, and twice each warp's scores of a tile for 16 queries in f32.
+/// Shared memory of a block of latent attention: tiles of keys in bfloat16, and twice each warp's scores of a tile for
+/// 16 queries in f32.
 pub(super) fn latent_bytes(key_size: usize) -> u32 {
     let keys = LATENT_STAGES * LATENT_TILE * key_size * size_of::<half::bf16>();
     let scores = 2 * (LATENT_THREADS as usize / 32) * 16 * LATENT_TILE * size_of::<f32>();
@@ -193,7 +194,7 @@ pub(super) fn latent_bytes(key_size: usize) -> u32 {
 // === impl AttentionSizes ===
 
 impl AttentionSizes {
-    /// Whether the kernels have these.
+    /// Whether the kernels support these sizes.
     pub fn is_known(self) -> bool {
         match self {
             AttentionSizes::Heads(size) => HEAD_SIZES.contains(&size),
@@ -232,7 +233,7 @@ mod tests {
 
     #[test]
     fn attention_fits_the_shared_memory_of_the_oldest_cards() {
-        // 99 KiB: what compute capabilities 8.6 and 8.9 have.
+        // 99 KiB is the limit of compute capabilities 8.6 and 8.9.
         assert!(HEAD_SIZES.iter().all(|&size| attention_bytes(size) <= 99 << 10));
         assert!(LATENT_SIZES.iter().all(|&(rank, rope)| latent_bytes(rank + rope) <= 99 << 10));
     }

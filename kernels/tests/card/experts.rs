@@ -72,7 +72,7 @@ impl Layer {
         (found, chosen)
     }
 
-    /// A row of the same, in f64, with the inner layer rounded as the card rounds it.
+    /// The expected result of one row, in f64, with the inner layer rounded as on the card.
     fn expected(&self, x: &[f32], scores: &[f32]) -> (Vec<f64>, Vec<u32>) {
         let sum: f64 = scores.iter().map(|&score| f64::from(score).exp()).sum();
         let mut best: Vec<usize> = (0..EXPERTS).collect();
@@ -100,10 +100,10 @@ impl Layer {
 fn a_layer_adds_what_its_rows_experts_make_of_them() {
     let rows = 75;
     let x: Vec<f32> = numbers(3, rows * WIDTH).iter().map(|number| number / 4.0).collect();
-    // The first expert is everybody's: more than fit into one tile.
+    // Every row uses the first expert: more seats than fit in one tile.
     let mut scores = numbers(4, rows * EXPERTS);
     scores.iter_mut().step_by(EXPERTS).for_each(|score| *score = 2.0);
-    // The last is nobody's.
+    // No row uses the last.
     scores.iter_mut().skip(EXPERTS - 1).step_by(EXPERTS).for_each(|score| *score = -2.0);
     for (is_eight, role) in
         [(false, Role::Sample), (false, Role::Prompt), (true, Role::Sample), (true, Role::Prompt)]
@@ -117,7 +117,7 @@ fn a_layer_adds_what_its_rows_experts_make_of_them() {
             let (expected, routes) = layer.expected(my_x, my_scores);
             assert_eq!(chosen[row * USED..(row + 1) * USED], routes, "row {row}");
             for (found, expected) in mine.iter().zip(&expected) {
-                // What an inner layer that is rounded the other way changes.
+                // The effect of rounding an inner value in the other direction.
                 assert!((f64::from(*found) - expected).abs() < 0.02, "{found} for {expected}");
             }
             if row % 9 == 0 {

@@ -11,7 +11,7 @@ fn heads_have_matrices_of_their_own() {
     let (heads, rows, inputs, outputs) = (2, 67, 32, 40);
     let card = card();
     let kernels = Kernels::load(&card, AttentionSizes::Heads(32)).unwrap();
-    // Parts of rows, as latent attention has them: something else lies behind each vector.
+    // Parts of rows, as in latent attention: each vector is followed by something else.
     let (stride, step) = (heads * (inputs + 16) + 8, inputs + 16);
     let (out_stride, out_step) = (heads * (outputs + 8), outputs + 8);
     let x = numbers(5, rows * stride);

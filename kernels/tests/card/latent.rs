@@ -1,4 +1,4 @@
-//! Latent attention on a card, which is emulated: launches as an engine makes them, from projected rows to attended ones.
+//! Latent attention on an emulated card: the launches that an engine makes, from projected rows to attended ones.
 
 use jury_kernels::cuda::{
     AttentionSizes, Bf16, Buffer, Card, CudaError, Heads, Kernels, LATENT_SIZES, LatentAttention,
@@ -9,7 +9,7 @@ use crate::{card, matrices};
 
 const HEADS: usize = 5;
 const NOPE: usize = 32;
-/// Tokens that two rows share, in their slots; each has one of its own after them.
+/// Tokens that two rows share, in their slots; each row has one token of its own after them.
 const SHARED: usize = 21;
 const ROWS: usize = 2;
 const SLOTS: usize = SHARED + ROWS;
@@ -26,7 +26,7 @@ struct Layer {
     heads: LatentHeads,
     /// Rows of (projected queries, latent vector, rotated part).
     product: Vec<Bf16>,
-    /// The plain parts of queries, which another kernel makes, in their places; the rest is 0.
+    /// The plain parts of queries, which another kernel computes, in their places; the rest is 0.
     plain: Vec<Bf16>,
     keys: Vec<Bf16>,
     norm: Vec<f32>,
@@ -154,7 +154,7 @@ impl Layer {
         part.chunks_exact(2).zip(turns).flat_map(turn).collect()
     }
 
-    /// The same in doubles: the rows' keys, and what each row's heads attend to.
+    /// Expected results in f64: the rows' keys, and the attention outputs of each row's heads.
     fn expected(&self) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
         let LatentHeads { rank, rope, nope, .. } = self.heads;
         let (key_size, projected) = (self.heads.key_size(), self.heads.projected());

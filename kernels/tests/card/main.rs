@@ -1,4 +1,4 @@
-//! Launches on an emulated card (`scripts/emulated-cuda`), against sums in f64.
+//! Launches on an emulated card (`scripts/emulated-cuda`), compared with sums in f64.
 
 #![allow(clippy::unwrap_used)] // Tests may.
 
@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 
 use jury_kernels::cuda::{Card, open_libraries};
 
-/// The emulated card; its libraries are compiled and opened before.
+/// The emulated card; compiles and opens its libraries first.
 fn card() -> Card {
     static OPENED: OnceLock<()> = OnceLock::new();
     OPENED.get_or_init(|| {

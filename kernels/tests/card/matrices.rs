@@ -3,7 +3,7 @@
 use half::bf16;
 use jury_kernels::cuda::{Buffer, Card, EIGHT_GROUP, Matrices, Weights, quantise_eight};
 
-/// Numbers between -1 and 1, which bfloat16 has exactly.
+/// Numbers between -1 and 1 that are exact in bfloat16.
 pub(crate) fn numbers(seed: usize, count: usize) -> Vec<f32> {
     let number = |index: usize| {
         let mixed = ((seed << 32) + index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -16,7 +16,7 @@ pub(crate) fn rounded(numbers: &[f32]) -> Vec<bf16> {
     numbers.iter().copied().map(bf16::from_f32).collect()
 }
 
-/// Matrices on the card, and what they are in fact.
+/// Matrices on the card, and their exact values.
 pub(crate) struct Stored {
     count: usize,
     outputs: usize,

@@ -1,4 +1,4 @@
-//! The integer tile on registers of 32 bytes, for each of their ways to multiply bytes.
+//! The integer tile on 32-byte registers, generic over the way to multiply bytes.
 //!
 //! ```text
 //! avx2.rs            vpmaddubsw
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A register holds the codes of 8 outputs and 4 inputs. All functions here are inlined into their callers, which
-//! bring the instructions.
+//! enable the instructions.
 
 #![allow(unsafe_code)] // Intrinsics on raw pointers into slices whose lengths are checked on entry.
 
@@ -34,7 +34,7 @@ const QUADS: usize = 4;
 
 /// A way to multiply weight codes with activation codes.
 pub(super) trait Dot {
-    /// Whether a weight code `c` counts as `c - 128`; otherwise as it is.
+    /// Whether a weight code `c` means `c - 128`; otherwise it is used unchanged.
     const SIGNED: bool;
     /// Quads after which running sums must be flushed: 1, 2 or 4.
     const RUN: usize;
@@ -42,20 +42,20 @@ pub(super) trait Dot {
     /// Adds the products of 32 weight codes with 32 activation codes to running sums.
     ///
     /// # Safety
-    /// The CPU has the instructions.
+    /// The CPU must support the instructions.
     unsafe fn add(running: __m256i, weights: __m256i, codes: __m256i) -> __m256i;
 
     /// Adds running sums to 8 totals of 32 bits.
     ///
     /// # Safety
-    /// The CPU has the instructions.
+    /// The CPU must support the instructions.
     unsafe fn flush(total: __m256i, running: __m256i) -> __m256i;
 }
 
 /// See [`super::portable::add`].
 ///
 /// # Safety
-/// The CPU has AVX2, FMA and the instructions of `D`, and the caller is compiled for them.
+/// The CPU must support AVX2, FMA and the instructions of `D`, and the caller must be compiled for them.
 #[inline(always)]
 pub(super) unsafe fn add<D: Dot>(
     chunk: &Chunk<'_>,
@@ -71,7 +71,7 @@ pub(super) unsafe fn add<D: Dot>(
 }
 
 /// # Safety
-/// As [`add`]; the work was checked and has the rows `first .. first + R`.
+/// As [`add`]; the work must be checked and contain the rows `first .. first + R`.
 #[inline(always)]
 unsafe fn add_tile<D: Dot, const R: usize>(
     chunk: &Chunk<'_>,
@@ -140,7 +140,8 @@ unsafe fn add_tile<D: Dot, const R: usize>(
 /// Adds the products of half a group's codes to totals.
 ///
 /// # Safety
-/// Four lines of weights can be read from `weights` on, 16 codes of every row, `stride` apart; instructions as [`add`].
+/// Four lines of weights must be readable from `weights`, and 16 codes of every row, `stride` apart; instructions as
+/// [`add`].
 #[inline(always)]
 unsafe fn add_half<D: Dot, const R: usize>(
     totals: &mut [__m256i; R],
@@ -169,11 +170,11 @@ unsafe fn add_half<D: Dot, const R: usize>(
 }
 
 /// # Safety
-/// 32 bytes can be read; instructions as [`add`].
+/// 32 bytes must be readable; instructions as [`add`].
 #[inline(always)]
 unsafe fn load(from: *const u8) -> __m256i {
-    // SAFETY: the caller's promise. This load is of the kind that the dev profile does not check in front of every one:
-    // `loadu` and `read_unaligned` compare addresses there, which takes longer than the arithmetic.
+    // SAFETY: the caller's promise. `lddqu` is used because the dev profile does not check this kind of load every
+    // time: `loadu` and `read_unaligned` compare addresses there, which takes longer than the arithmetic.
     unsafe { _mm256_lddqu_si256(from.cast::<__m256i>()) }
 }
 

@@ -1,8 +1,8 @@
-//! The integer tile with AVX2, exact.
+//! The exact integer tile with AVX2.
 //!
-//! `vpmaddubsw` adds two products of an unsigned with a signed byte in 16 bits and saturates past 32,767. Small weight
-//! codes leave room for further products there; codes of 8 bits are multiplied as magnitudes that carry their sign over
-//! to the activation: at most 2 * 128 * 127. Activation codes are never -128, whose negative is no byte.
+//! `vpmaddubsw` adds two products of an unsigned and a signed byte in 16 bits and saturates above 32,767. Small weight
+//! codes leave room for further products; 8-bit codes are multiplied as magnitudes whose sign is transferred to the
+//! activation: at most 2 * 128 * 127. Activation codes are never -128, which has no negative in a byte.
 
 #![allow(unsafe_code)] // Intrinsics whose features were detected.
 
@@ -15,10 +15,10 @@ use super::Work;
 use super::avx::{self, Dot};
 use super::chunk::{Chunk, GroupScales, SuperblockScales};
 
-/// Weight codes below 128, of which `RUN` quads fit sums of 16 bits.
+/// Weight codes below 128; the sums of `RUN` quads fit in 16 bits.
 struct Small<const RUN: usize>;
 
-/// Weight codes of 8 bits with an offset of 128.
+/// 8-bit weight codes with an offset of 128.
 struct Signed;
 
 /// See [`super::portable::add`].
@@ -47,7 +47,7 @@ pub(super) fn add_superblock(chunk: &Chunk<'_>, scales: &SuperblockScales<'_>, w
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn with_avx2<D: Dot>(chunk: &Chunk<'_>, scales: &GroupScales<'_>, work: Work<'_, '_>) {
-    // SAFETY: both ways to multiply need no more than AVX2.
+    // SAFETY: both ways to multiply need only AVX2.
     unsafe { avx::add::<D>(chunk, scales, work) }
 }
 

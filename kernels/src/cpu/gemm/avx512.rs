@@ -2,11 +2,11 @@
 //! codes (signed) and adds groups of four exactly.
 //!
 //! ```text
-//! gemv.rs    up to 8 or 18 rows, straight from the panel
-//! gemm.rs   more of them, from chunks made ready by ready.rs
-//! superblocks.rs both for K-quants' superblocks
-//! blocks.rs      what blocks hold, in registers
-//! instructions.rs  texts of assembly for the tiles of many rows
+//! gemv.rs         up to 8 or 18 rows, directly from the panel
+//! gemm.rs         more rows, from chunks prepared by ready.rs
+//! superblocks.rs  both for K-quants' superblocks
+//! blocks.rs       loads the contents of blocks into registers
+//! instructions.rs assembly text for tiles of many rows
 //! ```
 
 #![allow(unsafe_code)] // Intrinsics on raw pointers into slices whose lengths are checked on entry.
@@ -32,12 +32,12 @@ use crate::cpu::TILE_ROWS;
 use crate::cpu::packed::Format;
 use crate::cpu::quantise::ScaleKind;
 
-/// Whether the work of a product is too small for it to pay that chunks are made ready: that of few tiles.
+/// Whether a product is too small for preparing chunks to pay off: one of few tiles.
 pub(super) fn is_for_gemv(rows: usize, format: Format) -> bool {
     rows <= if format.is_factored() { 2 * superblocks::MOST_ROWS } else { 3 * TILE_ROWS }
 }
 
-/// Whether there is so much of it that the scales' variants pay.
+/// Whether a product is large enough for the scales' variants to pay off.
 pub(super) fn pays_variants(rows: &QuantView<'_>, format: Format) -> bool {
     rows.count >= 10 * TILE_ROWS && rows.scales != ScaleKind::Exact && !format.is_factored()
 }

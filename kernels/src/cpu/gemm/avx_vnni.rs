@@ -1,8 +1,8 @@
-//! The integer tile with `vpdpbusd` on 32 bytes: weight codes (unsigned) times activation codes (signed), groups of
-//! four added exactly.
+//! The integer tile with `vpdpbusd` on 32 bytes: weight codes (unsigned) times activation codes (signed), summed
+//! exactly in groups of four.
 //!
-//! CPUs without AVX-512 have the instruction in the older encoding (AVX-VNNI), others perhaps only in the newer one
-//! (AVX-512 VL with VNNI). Both compute the same.
+//! CPUs without AVX-512 have the instruction in the AVX-VNNI encoding, others perhaps only in the AVX-512 one (AVX-512
+//! VL with VNNI). Both compute the same.
 
 #![allow(unsafe_code)] // Intrinsics whose features were detected.
 
@@ -18,7 +18,7 @@ struct Vex;
 /// The encoding of AVX-512.
 struct Evex;
 
-/// A function of all levels, with whichever encoding there is.
+/// A function of this level, with whichever encoding the CPU supports.
 macro_rules! with_either {
     ($add:ident($scales:ty)) => {
         /// See [`super::portable`].

@@ -1,4 +1,4 @@
-//! Some groups of a panel, made ready for the kernels: codes as bytes, scales and mins as floats, or as integers for a
+//! Prepares some groups of a panel for the kernels: codes as bytes, scales and mins as floats, or as integers for a
 //! superblock.
 //!
 //! This is done once for all rows of a product, in memory that stays in the first-level cache.
@@ -14,11 +14,11 @@ use crate::cpu::packed::{BLOCK_CODES, Format, Scales};
 use crate::cpu::quantise::MANTISSA_BITS;
 use crate::cpu::{PANEL, SimdLevel, at_level};
 
-/// Groups of a chunk at most: with variants and some rows they fit the first-level cache.
+/// Maximum groups of a chunk: with variants and some rows they fit in the first-level cache.
 const MOST_GROUPS: usize = 8;
 const _: () = assert!(SUPERBLOCK_GROUPS == MOST_GROUPS, "a superblock is a chunk");
 
-/// Cuts the groups of a panel into chunks. A superblock is one.
+/// Divides the groups of a panel into chunks. A superblock is one chunk.
 pub(super) fn chunks(format: Format, groups: usize) -> impl Iterator<Item = Range<usize>> {
     let chunks = groups.div_ceil(MOST_GROUPS);
     assert!(!format.is_factored() || groups.is_multiple_of(SUPERBLOCK_GROUPS));
@@ -30,18 +30,18 @@ pub(super) const MANTISSAS: usize = 1 << MANTISSA_BITS;
 
 /// One number for each output.
 pub(super) type Numbers = [f32; PANEL];
-/// Two for each output, of parts whose sums are packed together.
+/// Two numbers for each output, of parts whose sums are packed together.
 pub(super) type Pairs = [[i16; 2]; PANEL];
 
 /// Some groups of a panel.
 pub(super) struct Chunk<'a> {
     pub(super) groups: Range<usize>,
-    /// For every group, for every 4 inputs, 32 outputs x 4 codes; `stride` bytes from a group to the next. Nibbles have
-    /// the second half of the group in their upper bits.
+    /// For every group, for every 4 inputs, 32 outputs x 4 codes; groups are `stride` bytes apart. Nibbles have the
+    /// second half of the group in their upper bits.
     pub(super) codes: &'a [u8],
     pub(super) are_nibbles: bool,
     pub(super) stride: usize,
-    /// The panel from the next chunk's codes on.
+    /// The rest of the panel, starting with the next chunk's codes.
     pub(super) following: &'a [u8],
     /// Bits of a code.
     pub(super) bits: u8,
@@ -50,7 +50,7 @@ pub(super) struct Chunk<'a> {
     pub(super) scaling: Scaling<'a>,
 }
 
-/// What codes are to be multiplied by, and what is to be added.
+/// Factors of the codes, and terms to be added.
 pub(super) enum Scaling<'a> {
     Groups(GroupScales<'a>),
     /// The chunk is a superblock.
@@ -59,24 +59,24 @@ pub(super) enum Scaling<'a> {
 
 /// Floats for every group.
 pub(super) struct GroupScales<'a> {
-    /// One a group; empty if variants were asked for.
+    /// One per group; empty if variants were requested.
     pub(super) scales: &'a [Numbers],
-    /// The same times all mantissas that activations' scales can have, in ascending order. Empty if not asked for.
+    /// The scales times each mantissa that an activation's scale can have, in ascending order. Empty unless requested.
     pub(super) variants: &'a [[Numbers; MANTISSAS]],
-    /// One a group; empty for types without.
+    /// One per group; empty for types without mins.
     pub(super) mins: &'a [Numbers],
 }
 
-/// Integers for every part, and floats for all.
+/// Integers for every part, and floats for all parts.
 #[derive(Clone, Copy)]
 pub(super) struct SuperblockScales<'a> {
-    /// For every two parts: halves of a group, if there are as many as groups, or else groups.
+    /// For every two parts: halves of a group, if there are as many entries as groups, or else groups.
     pub(super) scales: &'a [Pairs],
-    /// For every two groups; empty for types without.
+    /// For every two groups; empty for types without mins.
     pub(super) mins: &'a [Pairs],
-    /// What sums times scales count in, but for the scale of the activations.
+    /// The unit of sums times scales, without the activations' scale.
     pub(super) factors: &'a Numbers,
-    /// The same of mins, negated.
+    /// The same for mins, negated.
     pub(super) min_factors: &'a Numbers,
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Source<'a> {
     pub(super) inputs: usize,
     /// One of [`chunks`].
     pub(super) groups: Range<usize>,
-    /// Whether variants are wanted instead of scales: only with AVX-512, and not for superblocks.
+    /// Whether variants are requested instead of scales: only with AVX-512, and not for superblocks.
     pub(super) with_variants: bool,
 }
 
@@ -127,7 +127,7 @@ impl Default for Workspace {
 }
 
 impl Workspace {
-    /// Makes groups of a panel ready.
+    /// Prepares groups of a panel.
     pub(super) fn ready<'a>(&'a mut self, level: SimdLevel, source: &Source<'a>) -> Chunk<'a> {
         let to = &mut *self.0;
         match level {
@@ -187,8 +187,8 @@ impl Places {
 // === impl Source ===
 
 impl<'a> Source<'a> {
-    /// Whether AVX-512 makes nibbles bytes once for all rows, instead of in every tile. With mins beside variants they
-    /// would crowd each other out of the first-level cache.
+    /// Whether AVX-512 expands nibbles to bytes once for all rows, instead of in every tile. Together with mins and
+    /// variants they would not fit in the first-level cache.
     pub(super) fn expands_nibbles(&self) -> bool {
         self.with_variants && self.format.scales == Scales::Half
     }

@@ -1,8 +1,8 @@
-//! The integer tile with NEON: `sdot` multiplies 16 weight codes with activation codes, both signed, and adds groups of
+//! The integer tile with NEON: `sdot` multiplies 16 weight codes with activation codes, both signed, and sums groups of
 //! four exactly.
 //!
-//! Weight codes below 128 are signed bytes as they are. Codes of 8 bits have an offset of 128: with their top bit
-//! flipped they are signed bytes, and the offset is off.
+//! Weight codes below 128 are valid signed bytes. 8-bit codes have an offset of 128: flipping their top bit turns them
+//! into signed bytes and removes the offset.
 
 #![allow(unsafe_code)] // Intrinsics on raw pointers into slices whose lengths are checked on entry.
 
@@ -37,7 +37,7 @@ pub(super) fn add(chunk: &Chunk<'_>, scales: &GroupScales<'_>, mut work: Work<'_
 }
 
 /// # Safety
-/// The CPU has the features; the work was checked and has the rows `first .. first + R`.
+/// The CPU must support the features; the work must be checked and contain the rows `first .. first + R`.
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn add_tile<const R: usize>(
     chunk: &Chunk<'_>,
@@ -103,7 +103,7 @@ unsafe fn add_tile<const R: usize>(
 /// Adds the products of half a group's codes to totals. Weight codes are signed bytes once they are `flipped`.
 ///
 /// # Safety
-/// Four lines of weights can be read from `weights` on, and 16 codes of every row, `stride` apart.
+/// Four lines of weights must be readable from `weights`, and 16 codes of every row, `stride` apart.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn add_half<const R: usize>(
@@ -157,11 +157,11 @@ fn dot<const QUAD: u8>(sums: int32x4_t, weights: int8x16_t, codes: int8x16_t) ->
     sums
 }
 
-// Loads here are of the kinds that the dev profile does not check in front of every one: `vld1q_u8` and
-// `read_unaligned` compare addresses there.
+// Loads here are of kinds that the dev profile does not check every time: `vld1q_u8` and `read_unaligned` compare
+// addresses there.
 
 /// # Safety
-/// 16 bytes can be read.
+/// 16 bytes must be readable.
 #[inline]
 #[target_feature(enable = "neon")]
 unsafe fn load(from: *const u8) -> uint8x16_t {

@@ -1,4 +1,4 @@
-//! The definition of the integer tile, in plain Rust.
+//! The definition of the integer tile, in portable Rust.
 
 use std::ops::Range;
 
@@ -82,7 +82,7 @@ fn scaled_sums(
     total
 }
 
-/// A row's outputs, as they are before the chunk.
+/// A row's outputs before the chunk is added.
 fn start<'b>(chunk: &Chunk<'_>, work: &'b mut Work<'_, '_>, row: usize) -> &'b mut [f32; PANEL] {
     let floats = work.out.row(row);
     if chunk.groups.start == 0 {

@@ -10,33 +10,33 @@ use crate::cpu::shared::Access;
 pub struct QuantRows {
     /// Inputs of a row, a multiple of 32.
     pub inputs: usize,
-    /// Those of all groups.
+    /// Kind of all groups' scales.
     pub scales: ScaleKind,
     /// rows x inputs, from -127 to 127.
     pub codes: Vec<i8>,
     /// rows x groups of 32.
     pub groups: Vec<Group>,
-    /// Made of the groups, rows x 256 inputs; none if their scales are of another kind.
+    /// Computed from the groups, rows x 256 inputs; empty if the scales are of another kind.
     pub superblocks: Vec<Superblock>,
     pub(super) access: Access,
 }
 
-/// What the kernels know of a row's group of 32 codes.
+/// The kernels' data about a group of 32 codes of a row.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[repr(C)]
 pub struct Group {
-    /// What one step of a code stands for.
+    /// The value of one step of a code.
     pub scale: f32,
     /// The scale times the sum of all codes.
     pub scaled_sum: f32,
-    /// Sums of the codes of both halves.
+    /// Sums of the codes of each half.
     pub sums: [i32; 2],
 }
 
 // === impl Group ===
 
 impl Group {
-    /// From the scale and the sums of the codes of both halves.
+    /// From the scale and the sums of the codes of each half.
     pub fn new(scale: f32, sums: [i32; 2]) -> Group {
         Group { scale, scaled_sum: scale * (sums[0] + sums[1]) as f32, sums }
     }
@@ -62,7 +62,7 @@ pub struct QuantView<'a> {
 // === impl QuantRows ===
 
 impl QuantRows {
-    /// Makes room; contents are unspecified. Scales for superblocks are for rows of whole ones.
+    /// Makes room; contents are unspecified. Scale kinds for superblocks require rows of whole superblocks.
     pub fn resize(&mut self, rows: usize, inputs: usize, scales: ScaleKind) {
         (self.inputs, self.scales) = (inputs, scales);
         self.codes.resize(rows * inputs, 0);
@@ -91,14 +91,14 @@ pub struct QuantRow<'a> {
     pub scales: ScaleKind,
     /// From -127 to 127.
     pub codes: &'a mut [i8],
-    /// One for 32 codes.
+    /// One per 32 codes.
     pub groups: &'a mut [Group],
 }
 
 // === impl QuantRow ===
 
 impl QuantRow<'_> {
-    /// Makes the only group this one.
+    /// Writes the only group.
     pub fn set(self, codes: &[i8; GROUP], group: Group) {
         self.codes.copy_from_slice(codes);
         self.groups.copy_from_slice(&[group]);

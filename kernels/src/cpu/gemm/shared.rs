@@ -36,8 +36,8 @@ pub struct CodesBlock<'p> {
 
 // === impl SharedCodes ===
 
-// Functions panic if the claim is of another job, if the phase uses the rows in another way, and where rows or columns are
-// outside. Whatever they return ends with the claim, and so before the phase does.
+// Functions panic if the claim belongs to another job, if the phase uses the rows in another way, or if rows or columns
+// are out of range. Whatever they return ends with the claim, and so before the phase does.
 impl<'a> SharedCodes<'a> {
     /// Borrows the rows for the threads of a job.
     pub fn new(rows: &'a mut QuantRows, phases: &'a Phases) -> SharedCodes<'a> {
@@ -60,17 +60,17 @@ impl<'a> SharedCodes<'a> {
         self.scales
     }
 
-    /// Whether groups are to be joined to superblocks before a product takes the rows.
+    /// Whether groups must be joined to superblocks before a product takes the rows.
     #[inline]
     pub fn has_superblocks(&self) -> bool {
         self.scales == ScaleKind::Power
     }
 
-    /// Quantises a whole row, which is then ready for a product. A phase writes it once.
+    /// Quantises a whole row, which is then ready for a product. A phase may write each row once.
     pub fn write_row(&self, claim: &Claim<'_>, level: SimdLevel, row: usize, floats: &[f32]) {
         claim.assert_of(self.phases);
         self.access.hold_row(claim, row);
-        // SAFETY: this phase hands out rows only, this one here.
+        // SAFETY: this phase hands out only rows, and this one only here.
         unsafe {
             if self.has_superblocks() {
                 quantise_superblocks(level, floats, self.part(row, 0..self.inputs));
@@ -81,15 +81,15 @@ impl<'a> SharedCodes<'a> {
         }
     }
 
-    /// Makes a row's superblocks, once all its groups were written in an earlier phase.
+    /// Computes a row's superblocks, once all its groups were written in an earlier phase.
     pub fn join_groups(&self, claim: &Claim<'_>, level: SimdLevel, row: usize) {
         claim.assert_of(self.phases);
         self.access.hold_row(claim, row);
-        // SAFETY: this phase hands out rows only, this one here.
+        // SAFETY: this phase hands out only rows, and this one only here.
         unsafe { self.join(level, row) };
     }
 
-    /// Columns of some rows to write, their first and their number multiples of 32. A phase hands them out once.
+    /// Columns of some rows for writing; first column and number are multiples of 32. A phase hands them out once.
     #[inline]
     pub fn block<'p>(
         &'p self,
@@ -104,8 +104,8 @@ impl<'a> SharedCodes<'a> {
         CodesBlock { shared: self, first_row, rows, columns }
     }
 
-    /// Puts rows in the places of others, one after the other: pairs of from and to. Their groups are not joined yet. The only
-    /// piece of its phase that touches the rows.
+    /// Moves rows to the places of others, in order: pairs of from and to. Their groups must not be joined yet. Must be
+    /// the only piece of its phase that touches the rows.
     pub fn move_rows(&self, claim: &Claim<'_>, moves: impl Iterator<Item = (usize, usize)>) {
         claim.assert_of(self.phases);
         self.access.enter(claim, Mode::Whole);
@@ -121,7 +121,7 @@ impl<'a> SharedCodes<'a> {
         }
     }
 
-    /// Some rows as input of a product; `floats` holds the same rows.
+    /// Some rows as inputs of a product; `floats` holds the same rows.
     #[inline]
     pub fn input<'p>(
         &self,
@@ -137,7 +137,7 @@ impl<'a> SharedCodes<'a> {
         let (inputs, groups) = (self.inputs, self.inputs / GROUP);
         let blocks = self.scales.superblocks(inputs);
         let every = |width: usize| rows.start * width..rows.end * width;
-        // SAFETY: nobody writes in this phase; the slices end before the phase does.
+        // SAFETY: nothing is written in this phase; the slices end before the phase does.
         unsafe {
             Input {
                 rows: rows.len(),
@@ -154,7 +154,7 @@ impl<'a> SharedCodes<'a> {
         }
     }
 
-    /// Starts to bring the place of some columns of a row here, away from other cores.
+    /// Starts prefetching the place of some columns of a row for writing, which takes it from other cores' caches.
     #[inline]
     pub fn prefetch_write(&self, row: usize, columns: Range<usize>) {
         let at = row * self.inputs;
@@ -166,7 +166,7 @@ impl<'a> SharedCodes<'a> {
     /// The place of columns of a row.
     ///
     /// # Safety
-    /// Nobody else uses them while the part lives.
+    /// Nothing else may use them while the part lives.
     #[inline]
     unsafe fn part(&self, row: usize, columns: Range<usize>) -> QuantRow<'_> {
         let at = row * self.inputs;
@@ -182,7 +182,7 @@ impl<'a> SharedCodes<'a> {
     }
 
     /// # Safety
-    /// Nobody else uses the row meanwhile.
+    /// Nothing else may use the row meanwhile.
     unsafe fn join(&self, level: SimdLevel, row: usize) {
         let span = |width: usize| row * width..(row + 1) * width;
         // SAFETY: the caller's promise.
@@ -197,11 +197,11 @@ impl<'a> SharedCodes<'a> {
 // === impl CodesBlock ===
 
 impl CodesBlock<'_> {
-    /// The place of the columns of the block's row of this number, from 0.
+    /// The place of the columns of the block's row with this index.
     #[inline]
     pub fn row(&mut self, index: usize) -> QuantRow<'_> {
         assert!(index < self.rows, "row {index} of a block of {}", self.rows);
-        // SAFETY: the block is nobody else's, and this borrow of it is unique.
+        // SAFETY: the block belongs to this value alone, and this borrow of it is unique.
         unsafe { self.shared.part(self.first_row + index, self.columns.clone()) }
     }
 }

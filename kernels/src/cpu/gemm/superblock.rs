@@ -1,18 +1,18 @@
-//! What the kernels know of a row's superblock: 256 inputs whose products with K-quants are added up in integers.
+//! The kernels' data about a row's superblock: 256 inputs whose products with K-quants are summed in integers.
 //!
-//! The weights of a superblock have integer scales (one for 32 or 16 inputs) and share a float factor. Where the scales of
-//! the row's groups differ by powers of two, a group's integer sum is brought to the step of the greatest one by a shift, and
-//! so all of a superblock is one integer:
+//! The weights of a superblock have integer scales (one for 32 or 16 inputs) and share a float factor. If the scales of
+//! the row's groups differ by powers of two, a shift converts a group's integer sum to the step of the greatest one,
+//! and the whole superblock becomes one integer:
 //!
 //! ```text
 //! integer = sum over parts of  weight scale * ((sum of weight code * code + start) >> shift)
 //! output += (factor * integer + min factor * sum over groups of (min * sum of codes)) * greatest scale
 //! ```
 //!
-//! Shifted sums have at most 16 bits: `vpdpwssd` then multiplies two of them by their weight scales at once, where a
-//! conversion to floats takes a multiplication for each (on Zen 4 every multiplication takes the place of a `vpdpbusd`).
-//! Two bits more than fit are shifted out, a tenth of what the codes' own rounding adds; of two parts that are packed
-//! together one rounds ties up, the other one down, so that they do not lean to one side.
+//! Shifted sums have at most 16 bits, so `vpdpwssd` can multiply two of them by their weight scales at once, whereas
+//! converting to floats takes one multiplication for each (on Zen 4 every multiplication takes the slot of a
+//! `vpdpbusd`). Two bits more than fit are shifted out, which adds a tenth of the codes' own rounding error. Of two
+//! parts that are packed together, one rounds ties up and the other down, so that there is no bias.
 
 #![allow(unsafe_code)] // `at_level!` calls functions whose features were detected.
 
@@ -27,17 +27,18 @@ pub(super) const GROUPS: usize = SUPERBLOCK / GROUP;
 
 /// Bits by which a sum of products may exceed 16: 32 codes of five bits (or 16 of six, signed) times 127.
 const EXCESS_BITS: u32 = 2;
-/// With more, a sum of 18 bits has none left.
+/// With a larger shift, nothing is left of an 18-bit sum.
 const MOST_SHIFT: u32 = 16;
-/// By how many powers of two a group's scale is taken to be below the greatest one, at most.
+/// Maximum powers of two by which a group's scale may be below the greatest one; smaller scales count as this far
+/// below.
 const MOST_BELOW: u32 = MOST_SHIFT - EXCESS_BITS;
-/// The unit of a superblock's integers: so many times the greatest scale.
+/// The unit of a superblock's integers, as a multiple of the greatest scale.
 pub(super) const STEP: f32 = (1 << EXCESS_BITS) as f32;
-/// Sums of codes have 13 bits: 16 hold eighths.
+/// Sums of codes have 13 bits, so 16 bits can hold eighths.
 const SUM_STEPS: i32 = 8;
-/// Their unit: so many times the greatest scale.
+/// The unit of sums of codes, as a multiple of the greatest scale.
 pub(super) const SUM_STEP: f32 = 1.0 / SUM_STEPS as f32;
-/// What types with a scale for 16 inputs subtract from their codes.
+/// Offset of the codes of types with a scale for 16 inputs.
 pub(super) const SIXTEENS_OFFSET: i32 = 32;
 
 /// A superblock of a row.
@@ -58,24 +59,25 @@ pub struct Superblock {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 #[repr(C)]
 pub struct Parts {
-    /// By how much the first one's sum is shifted to the right.
+    /// Bits by which the first one's sum is shifted to the right.
     pub right: u32,
-    /// The second one's to the left, to have the same in the upper half.
+    /// Bits by which the second one's is shifted to the left, for the same effect in the upper half.
     pub left: u32,
-    /// What their sums start with: what rounds them, and takes an offset off.
+    /// Initial values of their sums: the rounding term, and minus the offset's contribution.
     pub starts: [i32; 2],
 }
 
 // === impl Superblock ===
 
 impl Superblock {
-    /// From the groups, whose scales differ by powers of two. A scale that is no finite number makes this one so too.
+    /// From the groups, whose scales must differ by powers of two. A scale that is not finite makes this one not
+    /// finite.
     #[inline(always)]
     fn new(groups: &[Group; GROUPS]) -> Superblock {
-        // Field by field, so that compilers make one instruction of eight.
+        // Field by field, so that compilers use one instruction for eight of them.
         let magnitudes = groups.each_ref().map(|group| group.scale.abs().to_bits());
         let [low, high] = [0, 1].map(|half| groups.each_ref().map(|group| group.sums[half]));
-        // Magnitudes compare as their bits do, and what is no number is the greatest.
+        // Magnitudes compare like their bits, and NaN is the greatest.
         let greatest = magnitudes.into_iter().fold(0, u32::max);
         let below = magnitudes.map(|bits| ((greatest >> 23) - (bits >> 23)).min(MOST_BELOW));
         let shifts = below.map(|below| below + EXCESS_BITS);
@@ -109,7 +111,7 @@ impl Superblock {
         first & 0xffff | second << 16
     }
 
-    /// Its parts by twos, for weights with so many pairs of scales.
+    /// Its parts in pairs, for weights with this many pairs of scales.
     pub(super) fn parts(&self, pairs: usize) -> &[Parts] {
         if pairs == GROUPS { &self.halves } else { &self.groups }
     }
@@ -118,7 +120,7 @@ impl Superblock {
 // === impl ScaleKind ===
 
 impl ScaleKind {
-    /// The superblocks of a row: none where its groups' scales cannot be joined.
+    /// Number of a row's superblocks: 0 if its groups' scales cannot be joined.
     #[inline]
     pub(super) fn superblocks(self, inputs: usize) -> usize {
         if self == ScaleKind::Power { inputs / SUPERBLOCK } else { 0 }
@@ -128,13 +130,13 @@ impl ScaleKind {
 // === impl Parts ===
 
 impl Parts {
-    /// By how much each one's sum is shifted to the right.
+    /// Bits by which each one's sum is shifted to the right.
     pub(super) fn shifts(&self) -> [u32; 2] {
         [self.right, MOST_SHIFT - self.left]
     }
 }
 
-/// Makes a row's superblocks from its groups.
+/// Computes a row's superblocks from its groups.
 pub(super) fn join_groups(level: SimdLevel, groups: &[Group], blocks: &mut [Superblock]) {
     at_level!(level, join_groups_body, (groups: &[Group], blocks: &mut [Superblock]));
 }

@@ -116,7 +116,7 @@ fn packed_products_are_those_of_the_weights_in_the_file() {
                     size += (value * f64::from(weight)).abs();
                 }
                 let error = (sum - f64::from(found[row * matrix.panels() * PANEL + output])).abs();
-                // Superblocks round what 16 bits do not hold.
+                // Superblocks round off what does not fit in 16 bits.
                 let most = if matrix.input_scales() == ScaleKind::Power { 4e-4 } else { 1e-5 };
                 assert!(error <= size * most, "{kind:?} output {output}: {error} of {size}");
             }
@@ -124,7 +124,7 @@ fn packed_products_are_those_of_the_weights_in_the_file() {
     }
 }
 
-/// Blocks whose integers are the greatest ones, and rows at all limits.
+/// Blocks with the greatest possible integers, and rows at all limits.
 #[test]
 fn superblocks_hold_the_greatest_numbers_at_every_level() {
     let (inputs, outputs) = (512, PANEL);
@@ -146,7 +146,7 @@ fn superblocks_hold_the_greatest_numbers_at_every_level() {
                 for (row, floats) in floats.chunks_exact(inputs).enumerate() {
                     let terms = floats.iter().zip(&row_weights);
                     let sum: f64 = terms.map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
-                    // What is rounded is in steps of the greatest code of a superblock.
+                    // Rounding is in steps of the greatest code of a superblock.
                     let greatest =
                         row_weights.iter().fold(0.0f32, |all, weight| all.max(weight.abs()));
                     let size = f64::from(greatest) * 127.0 * inputs as f64;
@@ -163,7 +163,8 @@ fn superblocks_hold_the_greatest_numbers_at_every_level() {
     }
 }
 
-/// Rows of the greatest codes of either sign, with groups of zeros, and of groups that differ by many powers of two.
+/// Rows with the greatest codes of either sign, with groups of zeros, and with groups that differ by many powers of
+/// two.
 fn rows_at_limits(rows: usize, inputs: usize) -> (Vec<f32>, QuantRows) {
     let number = |at: usize| {
         let (row, group) = (at / inputs, at % inputs / GROUP);
@@ -221,7 +222,7 @@ fn what_does_not_fit_panics_at_every_level() {
             let mut rows = QuantRows::default();
             rows.resize(count, INPUTS, ScaleKind::Power);
             let panel = vec![0; format.panel_bytes(INPUTS) - panel];
-            // The last row ends with its panel: what a larger stride would add is not there.
+            // The last row ends with its panel: the padding of a larger stride does not exist there.
             let mut out = vec![0.0; (count - 1) * STRIDE + PANEL - floats];
             let mut view = rows.view();
             view.codes = &view.codes[codes..];

@@ -31,7 +31,7 @@ pub(super) fn product(mut product: Product<'_>) {
 }
 
 /// # Safety
-/// AVX-512F is there; `row + R <= rows`, and the product is checked.
+/// The CPU must support AVX-512F; `row + R <= rows`, and the product must be checked.
 #[target_feature(enable = "avx512f")]
 unsafe fn row_tile<const R: usize>(product: &mut Product<'_>, row: usize) {
     let mut column = 0;
@@ -57,7 +57,8 @@ unsafe fn row_tile<const R: usize>(product: &mut Product<'_>, row: usize) {
 }
 
 /// # Safety
-/// AVX-512F is there; rows `row .. row + R` and columns `column .. column + 16 * V` are inside the checked product.
+/// The CPU must support AVX-512F; rows `row .. row + R` and columns `column .. column + 16 * V` must be inside the
+/// checked product.
 #[target_feature(enable = "avx512f")]
 unsafe fn tile<const R: usize, const V: usize>(
     product: &mut Product<'_>,

@@ -1,4 +1,4 @@
-//! The transform with AVX-512: 16 elements a register.
+//! The transform with AVX-512: 16 elements per register.
 
 use std::arch::x86_64::{
     __m512, _mm512_add_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_permute_ps, _mm512_set_ps,
@@ -7,10 +7,10 @@ use std::arch::x86_64::{
 
 use crate::cpu::LANES;
 
-/// See [`super::hadamard_body`], whose bits it gives: a product with 1 or -1 is exact.
+/// As [`super::hadamard_body`], with the same bits: a product with 1 or -1 is exact.
 ///
 /// # Safety
-/// AVX-512 is there; the length of `x` is a multiple of `length`, that of 16.
+/// The CPU must support AVX-512; the length of `x` must be a multiple of `length`, which must be a multiple of 16.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn hadamard(x: &mut [f32], length: usize) {
     for block in x.chunks_exact_mut(length) {
@@ -29,7 +29,7 @@ pub(super) unsafe fn hadamard(x: &mut [f32], length: usize) {
 }
 
 /// # Safety
-/// AVX-512 is there; the block fills `N` registers, a power of two.
+/// The CPU must support AVX-512; the block must fill `N` registers, a power of two.
 #[target_feature(enable = "avx512f")]
 unsafe fn whole<const N: usize>(block: &mut [f32]) {
     let at = block.as_mut_ptr();

@@ -1,4 +1,4 @@
-//! How a panel of codes is laid out.
+//! The layout of a panel of codes.
 //!
 //! ```text
 //! panel   = header, block, block ...          one block for every 32 inputs
@@ -7,9 +7,9 @@
 //! codes   = in the order of the kernels: for every 4 inputs, 32 outputs x 4 codes. 8 bits: 1,024 bytes.
 //!           4, 5, 6 bits: 512 bytes with the lowest four bits of a code of the block's first and second half, then
 //!           128 or 256 bytes with the upper bits of a code of each eighth or quarter, lowest first
-//! scales  = 32 f16, then 32 f16 mins if there are any; factored: 32 pairs of bytes. Where a scale covers 16 inputs, they
-//!           are the scales of both halves. Otherwise an even block has the scales of itself and the next one, and
-//!           that one the mins of both
+//! scales  = 32 f16, then 32 f16 mins if there are any; factored: 32 pairs of bytes. If a scale covers 16 inputs, they
+//!           are the scales of both halves. Otherwise an even block has the scales of itself and of the next block, and
+//!           the next block has the mins of both
 //! ```
 
 use crate::blocks::CodeShape;
@@ -78,7 +78,7 @@ impl Format {
         }
     }
 
-    /// Bytes of a panel of so many inputs.
+    /// Bytes of a panel with `inputs` inputs.
     #[inline]
     pub fn panel_bytes(self, inputs: usize) -> usize {
         self.header_bytes(inputs) + inputs / GROUP * self.block_bytes()
@@ -90,7 +90,7 @@ impl Format {
         matches!(self.scales, Scales::Factored | Scales::Sixteens)
     }
 
-    /// Puts an output's codes of a group into its block.
+    /// Writes an output's codes of a group into its block.
     pub(super) fn put_codes(self, codes: &[u8], column: usize, packed: &mut [u8]) {
         for (input, &code) in codes.iter().enumerate() {
             let at = input / 4 * PANEL * 4 + column * 4 + input % 4;

@@ -1,4 +1,4 @@
-//! From rows of GGUF blocks to panels. Nothing is rounded on the way.
+//! Converts rows of GGUF blocks to panels. Nothing is rounded.
 
 use half::f16;
 

@@ -9,7 +9,7 @@ use std::hint::black_box;
 
 use super::{OPERAND_BYTES, Operand};
 
-/// Products of one loaded register: enough to hide a latency of four at two, or three, a cycle.
+/// Products per loaded register: enough to hide a latency of four at two or three per cycle.
 const SUMS: usize = 12;
 /// Registers of the other factor.
 const FACTORS: usize = 3;

@@ -11,7 +11,7 @@ use std::hint::black_box;
 
 use super::{OPERAND_BYTES, Operand};
 
-/// Products of one loaded register: enough to hide a latency of five at two a cycle.
+/// Products per loaded register: enough to hide a latency of five at two per cycle.
 const SUMS: usize = 12;
 /// Registers of the other factor.
 const FACTORS: usize = 3;

@@ -14,13 +14,13 @@ use super::{ROUND, SIGN, scale_of};
 use crate::cpu::gemm::{Group, QuantRow, SUPERBLOCK};
 use crate::cpu::{GROUP, LANES};
 
-/// From so many groups on, a block takes no longer than one after the other.
+/// From this number of groups on, a block takes no longer than groups one by one.
 const LEAST_TOGETHER: usize = 8;
 
 /// See [`super::quantise_superblocks`].
 ///
 /// # Safety
-/// AVX-512 VNNI is there, the row's slices fit `x`, which is whole superblocks.
+/// The CPU must support AVX-512 VNNI, and the row's slices must fit `x`, which must be whole superblocks.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn quantise_superblocks(x: &[f32], row: QuantRow<'_>) {
     const { assert!(LANES * GROUP == 2 * SUPERBLOCK && LEAST_TOGETHER * GROUP == SUPERBLOCK) };
@@ -35,7 +35,7 @@ pub(super) unsafe fn quantise_superblocks(x: &[f32], row: QuantRow<'_>) {
 /// See [`super::quantise`].
 ///
 /// # Safety
-/// AVX-512 VNNI is there, and the row's slices fit `x`.
+/// The CPU must support AVX-512 VNNI, and the row's slices must fit `x`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn quantise(x: &[f32], row: QuantRow<'_>) {
     let QuantRow { codes, groups, scales } = row;
@@ -78,14 +78,14 @@ unsafe fn one_by_one(x: &[f32], row: QuantRow<'_>) {
             _mm_storeu_si128(codes.cast(), first);
             _mm_storeu_si128(codes.add(16).cast(), second);
         }
-        // Codes are bytes from 0 to 255 when their top bit is flipped: 128 too much each.
+        // With the top bit flipped, codes are bytes from 0 to 255, each too large by 128.
         let bytes = _mm256_xor_si256(_mm256_set_m128i(second, first), flip);
         let eights = _mm256_sad_epu8(bytes, _mm256_setzero_si256());
         let [low, high] = [_mm256_castsi256_si128(eights), _mm256_extracti128_si256::<1>(eights)];
         let halves = [low, high].map(|half| {
             _mm_cvtsi128_si32(_mm_add_epi64(half, _mm_unpackhi_epi64(half, half))) - 16 * 128
         });
-        // SAFETY: as above, one of them a group.
+        // SAFETY: as above, one per group.
         unsafe { *groups.get_unchecked_mut(group) = Group::new(scale, halves) };
     }
 }

@@ -1,4 +1,4 @@
-//! Who may touch what of a buffer in a phase.
+//! Which accesses to a buffer a phase allows.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::cpu::PANEL;
 use crate::cpu::thread_pool::Claim;
 
-/// Rows whose holds share a word, in its lower bits; the phase is above.
+/// Rows whose holds share a word, in its lower bits; the upper bits have the phase.
 const WORD_ROWS: usize = 48;
 
 /// How a buffer is used in a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// By everybody, all of it.
+    /// Everything is read, by any piece.
     Read,
     /// Every row is written by one piece.
     Rows,
@@ -24,23 +24,23 @@ pub(crate) enum Mode {
     Whole,
 }
 
-/// What was handed out of a buffer. Holds end with their phase: a later phase's number is another.
+/// The parts of a buffer that were handed out. Holds end with their phase, since a later phase has another number.
 ///
-/// All orderings are relaxed. Who holds what is decided by the order of changes of a single atomic; data passes from phase to
-/// phase, and phases are ordered by the count of their finished pieces.
+/// All orderings are relaxed. The modification order of a single atomic decides who holds what; data passes only from
+/// phase to phase, and phases are ordered by the count of their finished pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Access {
     /// The newest phase that touched the buffer, and its mode.
     mode: AtomicU64,
     rows: Vec<RowHold>,
-    /// For every panel of columns, its words of rows: the newest phase, and a bit for every row that it holds.
+    /// For every panel of columns, its words of rows: the newest phase, and a bit for every row that is held.
     blocks: Vec<AtomicU64>,
     columns: usize,
-    /// Words of a panel.
+    /// Words per panel.
     words: usize,
 }
 
-/// The newest phase that holds a row. Rows are often claimed by different threads: each has its own cache line.
+/// The newest phase that holds a row. Rows are often claimed by different threads, so each has its own cache line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct RowHold(AtomicU32);
@@ -48,7 +48,7 @@ struct RowHold(AtomicU32);
 // === impl Access ===
 
 impl Access {
-    /// Forgets all holds, for a new job on so many rows and columns.
+    /// Clears all holds, for a new job with this many rows and columns.
     pub(crate) fn reset(&mut self, rows: usize, columns: usize) {
         self.mode = AtomicU64::new(0);
         (self.columns, self.words) = (columns, rows.div_ceil(WORD_ROWS));
@@ -58,10 +58,10 @@ impl Access {
         self.blocks.resize_with(columns.div_ceil(PANEL) * self.words, AtomicU64::default);
     }
 
-    /// Agrees on how the buffer is used in the claim's phase.
+    /// Registers how the claim's phase uses the buffer.
     ///
     /// # Panics
-    /// The phase uses it in another way, or a second piece wants the whole.
+    /// The phase already uses it in another way, or a second piece wants the whole.
     #[inline]
     pub(crate) fn enter(&self, claim: &Claim<'_>, mode: Mode) {
         let phase = u64::from(claim.phase());
@@ -69,7 +69,7 @@ impl Access {
         let mut found = self.mode.load(Ordering::Relaxed);
         while found != wanted || mode == Mode::Whole {
             assert!(found >> 8 != phase, "a phase uses a buffer in two ways, or as a whole twice");
-            // Nobody is in another phase: this one's claim is alive.
+            // No thread can be in another phase, because this phase's claim is alive.
             let (swap, order) = (wanted, Ordering::Relaxed);
             match self.mode.compare_exchange(found, swap, order, order) {
                 Ok(_) => return,
@@ -81,7 +81,7 @@ impl Access {
     /// Holds a row until the phase ends.
     ///
     /// # Panics
-    /// It is held already, or there is no such row.
+    /// It is held already, or the row does not exist.
     #[inline]
     pub(crate) fn hold_row(&self, claim: &Claim<'_>, row: usize) {
         self.enter(claim, Mode::Rows);
@@ -90,7 +90,8 @@ impl Access {
         assert!(before != phase, "row {row} is handed out twice in a phase");
     }
 
-    /// Holds columns of some rows until the phase ends, by panels of 32 columns: what begins in a panel has all of it.
+    /// Holds columns of some rows until the phase ends, by panels of 32 columns: a block that starts in a panel holds
+    /// the whole panel.
     ///
     /// # Panics
     /// Some are held already, or outside the buffer.

@@ -8,8 +8,8 @@ use super::access::{Access, Mode};
 use crate::cpu::disjoint::Disjoint;
 use crate::cpu::thread_pool::{Claim, Phases};
 
-/// Pages whose tokens are written by different threads. Bytes of different tokens lie side by side, so there are no slices to
-/// hand out: bytes are stored one by one, as atomics, which costs what plain stores of bytes cost.
+/// Pages whose tokens are written by different threads. Bytes of different tokens are interleaved, so there are no
+/// slices to hand out: bytes are stored one by one, as atomics, which cost the same as plain byte stores.
 #[derive(Debug)]
 pub struct SharedPages<'a> {
     phases: &'a Phases,
@@ -19,14 +19,14 @@ pub struct SharedPages<'a> {
 
 // === impl SharedPages ===
 
-// Functions panic if the claim is of another job, if there is no such page, and if a phase both writes and reads.
+// Functions panic if the claim belongs to another job, if the page does not exist, or if a phase both writes and reads.
 impl<'a> SharedPages<'a> {
     /// Borrows the pages for the threads of a job.
     pub fn new(phases: &'a Phases, pages: impl Iterator<Item = &'a mut [u8]>) -> SharedPages<'a> {
         SharedPages { phases, access: Access::default(), pages: pages.map(Disjoint::new).collect() }
     }
 
-    /// A page to write, in a phase that reads none.
+    /// A page for writing, in a phase that reads none.
     #[inline]
     pub fn write<'p>(&self, claim: &'p Claim<'_>, page: usize) -> &'p [AtomicU8]
     where
@@ -34,11 +34,11 @@ impl<'a> SharedPages<'a> {
     {
         claim.assert_of(self.phases);
         self.access.enter(claim, Mode::Bytes);
-        // SAFETY: all that this phase hands out are atomics, which end before it does.
+        // SAFETY: this phase hands out only atomics, which end before it does.
         unsafe { self.pages[page].atomic_bytes() }
     }
 
-    /// A page to read, in a phase that writes none.
+    /// A page for reading, in a phase that writes none.
     #[inline]
     pub fn read<'p>(&self, claim: &'p Claim<'_>, page: usize) -> &'p [u8]
     where
@@ -47,7 +47,7 @@ impl<'a> SharedPages<'a> {
         claim.assert_of(self.phases);
         self.access.enter(claim, Mode::Read);
         let page = &self.pages[page];
-        // SAFETY: nobody writes in this phase; the slice ends before it does.
+        // SAFETY: nothing is written in this phase; the slice ends before it does.
         unsafe { page.read(0..page.len()) }
     }
 }

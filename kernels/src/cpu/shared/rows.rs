@@ -69,15 +69,15 @@ impl<T: Copy + Default> Rows<T> {
 
 // === impl SharedRows ===
 
-// Functions panic if the claim is of another job, if the phase uses the rows in another way, and where rows or columns are
-// outside. Whatever they return ends with the claim, and so before the phase does.
+// Functions panic if the claim belongs to another job, if the phase uses the rows in another way, or if rows or columns
+// are out of range. Whatever they return ends with the claim, and so before the phase does.
 impl<'a, T> SharedRows<'a, T> {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// A row to write; a phase hands it out once.
+    /// A row for writing; a phase hands it out once.
     #[allow(clippy::mut_from_ref)] // `Access` keeps others away.
     #[inline]
     pub fn row<'p>(&self, claim: &'p Claim<'_>, row: usize) -> &'p mut [T]
@@ -86,11 +86,11 @@ impl<'a, T> SharedRows<'a, T> {
     {
         claim.assert_of(self.phases);
         self.access.hold_row(claim, row);
-        // SAFETY: this phase hands out rows only, this one here; its slice ends before the phase does.
+        // SAFETY: this phase hands out only rows, and this one only here; its slice ends before the phase does.
         unsafe { self.elements.part(row * self.width..(row + 1) * self.width) }
     }
 
-    /// Columns of some rows to write; a phase hands them out once, by panels of 32 columns.
+    /// Columns of some rows for writing; a phase hands them out once, by panels of 32 columns.
     #[inline]
     pub fn block<'p>(
         &self,
@@ -112,7 +112,7 @@ impl<'a, T> SharedRows<'a, T> {
         }
     }
 
-    /// All rows, to the only piece of the phase that touches them.
+    /// All rows, for the only piece of the phase that touches them.
     #[allow(clippy::mut_from_ref)] // `Access` keeps others away.
     pub fn whole<'p>(&self, claim: &'p Claim<'_>) -> &'p mut [T]
     where
@@ -124,8 +124,8 @@ impl<'a, T> SharedRows<'a, T> {
         unsafe { self.elements.part(0..self.rows * self.width) }
     }
 
-    /// Puts rows in the places of others, one after the other: pairs of from and to. The only piece of its phase that touches
-    /// the rows.
+    /// Moves rows to the places of others, in order: pairs of from and to. Must be the only piece of its phase that
+    /// touches the rows.
     pub fn move_rows(&self, claim: &Claim<'_>, moves: impl Iterator<Item = (usize, usize)>)
     where
         T: Copy,
@@ -136,7 +136,7 @@ impl<'a, T> SharedRows<'a, T> {
         }
     }
 
-    /// Some rows to read, in a phase that writes none.
+    /// Some rows for reading, in a phase that writes none.
     #[inline]
     pub fn read<'p>(&self, claim: &'p Claim<'_>, rows: Range<usize>) -> &'p [T]
     where
@@ -144,11 +144,11 @@ impl<'a, T> SharedRows<'a, T> {
     {
         claim.assert_of(self.phases);
         self.access.enter(claim, Mode::Read);
-        // SAFETY: nobody writes in this phase; the slice ends before the phase does.
+        // SAFETY: nothing is written in this phase; the slice ends before the phase does.
         unsafe { self.elements.read(rows.start * self.width..rows.end * self.width) }
     }
 
-    /// Starts to bring columns of a row that will be written here, away from other cores.
+    /// Starts prefetching columns of a row for writing, which takes them from other cores' caches.
     #[inline]
     pub fn prefetch_write(&self, row: usize, columns: &Range<usize>) {
         let at = row * self.width;
@@ -159,12 +159,12 @@ impl<'a, T> SharedRows<'a, T> {
 // === impl Block ===
 
 impl<T> Block<'_, T> {
-    /// The columns of the block's row of this number, from 0.
+    /// The columns of the block's row with this index.
     #[inline]
     pub fn row(&mut self, index: usize) -> &mut [T] {
         assert!(index < self.rows, "row {index} of a block of {}", self.rows);
-        // SAFETY: the block is inside the rows and nobody else's; its rows do not overlap, because it has no more columns
-        // than they are apart.
+        // SAFETY: the block is inside the rows and belongs to this value alone; its rows do not overlap, because it has
+        // at most `stride` columns.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(index * self.stride), self.columns) }
     }
 }
@@ -173,7 +173,7 @@ impl<T> Block<'_, T> {
 mod tests {
     use super::*;
 
-    /// What one thread does in the phases of a job on 100 rows of 64.
+    /// Runs the job in one thread, over the phases of a job on 100 rows of 64.
     fn run(job: impl FnOnce(&SharedRows<'_, f32>, &mut crate::cpu::thread_pool::PoolThread<'_>)) {
         let (mut rows, mut phases) = (Rows::default(), Phases::default());
         rows.resize(100, 64);
@@ -181,7 +181,7 @@ mod tests {
         job(&rows.share(&phases), &mut phases.thread(0));
     }
 
-    /// Whether the two panic when they are done in one phase, by different pieces.
+    /// Whether the two panic if different pieces do them in one phase.
     fn clash(
         one: impl Fn(&SharedRows<'_, f32>, &Claim<'_>),
         other: impl Fn(&SharedRows<'_, f32>, &Claim<'_>),

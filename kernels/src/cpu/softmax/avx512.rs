@@ -1,4 +1,4 @@
-//! Weights of attention with AVX-512, 16 tokens a register.
+//! Weights of attention with AVX-512, 16 tokens per register.
 
 use std::arch::x86_64::{
     __m512, _CMP_NLT_UQ, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps,
@@ -13,13 +13,13 @@ use std::arch::x86_64::{
 use super::{HIGHEST, LANES, SoftmaxRows};
 use crate::cpu::rows::{EXP_LOWEST, EXP_POLYNOMIAL, LN2_HIGH, LN2_LOW, ROUND};
 
-/// Rows computed side by side: one alone would wait for its own sums and greatest elements.
+/// Rows computed side by side: a single one would wait for its own sums and maxima.
 const ROWS: usize = 3;
 
-/// See [`super::softmax_body`], whose bits it gives.
+/// As [`super::softmax_body`], with the same bits.
 ///
 /// # Safety
-/// AVX-512 is there, and the work was checked.
+/// The CPU must support AVX-512, and the work must be checked.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 pub(super) unsafe fn softmax(mut work: SoftmaxRows<'_>) {
     let mut first = 0;
@@ -38,7 +38,7 @@ pub(super) unsafe fn softmax(mut work: SoftmaxRows<'_>) {
 }
 
 /// # Safety
-/// As above; rows `first .. first + R` are part of the work.
+/// As above; rows `first .. first + R` must be part of the work.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 unsafe fn weigh_rows<const R: usize>(work: &mut SoftmaxRows<'_>, first: usize) {
     let (length, stride) = (work.value_scales.len(), work.stride);
@@ -68,7 +68,7 @@ unsafe fn weigh_rows<const R: usize>(work: &mut SoftmaxRows<'_>, first: usize) {
             for (row, &inverse) in inverses.iter().enumerate() {
                 let at = row * stride + at;
                 let scaled = _mm512_mul_ps(_mm512_loadu_ps(scores.add(at)), inverse);
-                // What is no number gives the second operand.
+                // For NaN, the instruction returns the second operand.
                 let code = _mm512_add_ps(_mm512_min_ps(scaled, highest), round);
                 let code = _mm512_castps_si512(code);
                 let upper = _mm512_cvtepi32_epi8(_mm512_srli_epi32::<8>(code));
@@ -82,10 +82,10 @@ unsafe fn weigh_rows<const R: usize>(work: &mut SoftmaxRows<'_>, first: usize) {
     }
 }
 
-/// The greatest score of each row. One that is no number does not count: it leaves its trace in the row's sum.
+/// The greatest score of each row. NaN scores are ignored here; they show up in the row's sum.
 ///
 /// # Safety
-/// There are `R` rows of scores, `stride` apart.
+/// There must be `R` rows of scores, `stride` apart.
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn greatest<const R: usize>(
@@ -98,7 +98,7 @@ unsafe fn greatest<const R: usize>(
         for (row, greatest) in greatest.iter_mut().enumerate() {
             // SAFETY: the caller's promise.
             let scores = unsafe { _mm512_loadu_ps(scores.add(row * stride + at)) };
-            // What is no number gives the second operand.
+            // For NaN, the instruction returns the second operand.
             *greatest = _mm512_max_ps(scores, *greatest);
         }
     }
@@ -117,13 +117,13 @@ fn sum(lanes: __m512) -> f32 {
     _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
 }
 
-/// See [`crate::cpu::rows::exp`]; for numbers that are not positive.
+/// See [`crate::cpu::rows::exp`]; for numbers up to 0.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn exp(x: __m512) -> __m512 {
     let lowest = _mm512_set1_ps(EXP_LOWEST);
     let round = _mm512_set1_ps(ROUND);
-    // What is no number comes second, and stays.
+    // NaN is the second operand, and so is preserved.
     let inside = _mm512_max_ps(lowest, x);
     let shifted = _mm512_fmadd_ps(inside, _mm512_set1_ps(std::f32::consts::LOG2_E), round);
     let n = _mm512_sub_ps(shifted, round);

@@ -1,29 +1,30 @@
-//! A phase of a job: work that the threads of a pool share out among themselves.
+//! A phase of a job: work that the threads of a pool divide among themselves.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::wait_until;
 
-/// Ranges of a phase at most: as many as fit a cache line beside the counts.
+/// Maximum ranges of a phase: as many as fit in a cache line beside the counts.
 const RANGES: usize = 7;
-/// One piece claimed from the front of a range, and from its back.
+/// Increments for one piece claimed from the front of a range, and from its back.
 const FROM_FRONT: u64 = 1;
 const FROM_BACK: u64 = 1 << 32;
 
-/// Work that is claimed piece by piece; used once. A cache line of its own keeps phases from disturbing each other.
+/// Work that is claimed piece by piece; used once. Each phase has its own cache line, so that phases do not disturb
+/// each other.
 ///
-/// Each thread has a range of neighbouring pieces, which it takes from the front; threads that are through with theirs
-/// take from the back of others'. So neighbouring pieces, whose results may share cache lines, mostly have one writer,
-/// and whoever works on a part of a matrix or a row works on the same part in the next phase.
+/// Each thread has a range of neighbouring pieces, which it claims from the front; threads that have finished their own
+/// claim from the back of others' ranges. So neighbouring pieces, whose results may share cache lines, mostly have one
+/// writer, and a thread that works on a part of a matrix or a row works on the same part in the next phase.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(crate) struct Phase {
-    /// What was claimed of each range: from the front (low half) and from the back (high half).
+    /// Pieces claimed from each range: from the front (low half) and from the back (high half).
     claimed: [AtomicU64; RANGES],
     /// Pieces that are finished.
     done: AtomicU32,
-    /// The number of pieces and one, once a thread has told it.
+    /// The number of pieces plus one, once a thread has set it.
     told: AtomicU32,
 }
 
@@ -34,12 +35,12 @@ pub(crate) struct ParallelFor<'a> {
     thread: ThreadIndex,
 }
 
-/// Which of the threads that run a job: number `number` of `count`.
+/// One of the threads that run a job: number `number` of `count`.
 #[derive(Debug, Clone, Copy)]
 pub struct ThreadIndex {
     /// This thread's number, below `count`.
     pub number: usize,
-    /// Of all threads.
+    /// Number of threads.
     pub count: usize,
 }
 
@@ -53,7 +54,7 @@ impl ThreadIndex {
         pieces * (self.number % ranges) / ranges
     }
 
-    /// Ranges of a phase; with many threads, some share one.
+    /// Number of ranges of a phase; with many threads, some share one.
     fn ranges(self) -> usize {
         self.count.min(RANGES)
     }
@@ -72,18 +73,18 @@ impl Phase {
 // === impl ParallelFor ===
 
 impl ParallelFor<'_> {
-    /// Claims and does pieces `0 .. pieces` until none is left, then waits for those that others claimed. What is written in
-    /// the phase is visible after it.
+    /// Claims and does pieces `0 .. pieces` until none is left, then waits for those that others claimed. What is
+    /// written in the phase is visible after it.
     ///
     /// # Panics
-    /// Another thread has given another number of pieces.
+    /// Another thread has passed a different number of pieces.
     #[cfg(test)]
     pub(crate) fn run(self, pieces: usize, mut work: impl FnMut(usize)) {
         self.run_with_next(pieces, |piece, _next| work(piece));
     }
 
-    /// The same for work that likes to know which piece the thread does next in its range (to fetch its data
-    /// meanwhile). The range's next piece may still be taken by another.
+    /// The same for work that can use the index of the piece that the thread does next in its range (to prefetch its
+    /// data meanwhile). Another thread may still take that piece.
     pub(crate) fn run_with_next(self, pieces: usize, mut work: impl FnMut(usize, Option<usize>)) {
         self.tell(pieces);
         let (own, mut finished) = (self.range(self.own(), pieces), 0);
@@ -121,7 +122,7 @@ impl ParallelFor<'_> {
         pieces * number / ranges..pieces * (number + 1) / ranges
     }
 
-    /// A piece of the thread's own range, or else of another.
+    /// Claims a piece of the thread's own range, or else of another.
     #[inline]
     fn claim(self, pieces: usize) -> Option<usize> {
         let (own, ranges) = (self.own(), self.thread.ranges());
@@ -135,7 +136,7 @@ impl ParallelFor<'_> {
         let (range, claimed) = (self.range(number, pieces), &self.phase.claimed[number]);
         let halves = |claimed: u64| [claimed % FROM_BACK, claimed / FROM_BACK].map(|n| n as usize);
         let is_left = |[front, back]: [usize; 2]| front + back < range.len();
-        // Looking first keeps threads that only pass by from taking the line away.
+        // Reading first keeps threads that find nothing from taking the cache line away.
         if !is_left(halves(claimed.load(Ordering::Relaxed))) {
             return None;
         }

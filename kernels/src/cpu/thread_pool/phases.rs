@@ -17,21 +17,21 @@ pub struct PoolThread<'a> {
     next: usize,
 }
 
-/// The proof that a piece of a phase is being done. While it is there, the phase is not over: all earlier ones are, and no
-/// later one has begun.
+/// The proof that a piece of a phase is in progress. While it exists, the phase is not over: all earlier phases are,
+/// and no later one has begun.
 ///
-/// It is lent for the time of the piece, and cannot be copied.
+/// It is lent for the duration of the piece, and cannot be copied.
 #[derive(Debug)]
 pub struct Claim<'a> {
     phases: &'a Phases,
-    /// Of the phase, from 1.
+    /// Number of the phase, from 1.
     number: u16,
 }
 
 // === impl Phases ===
 
 impl Phases {
-    /// So many fresh phases, for a job of so many threads.
+    /// Starts over with `phases` new phases, for a job of `threads` threads.
     ///
     /// # Panics
     /// There are more than 65,535.
@@ -42,7 +42,7 @@ impl Phases {
         self.threads = threads.max(1);
     }
 
-    /// The thread of this number, before the first phase.
+    /// The thread with this number, before the first phase.
     pub fn thread(&self, number: usize) -> PoolThread<'_> {
         let index = ThreadIndex { number, count: self.threads };
         PoolThread { phases: self, index, next: 0 }
@@ -52,17 +52,18 @@ impl Phases {
 // === impl PoolThread ===
 
 impl PoolThread<'_> {
-    /// Which of the threads it is.
+    /// Index of the thread.
     #[inline]
     pub fn index(&self) -> ThreadIndex {
         self.index
     }
 
-    /// The next phase: claims and does pieces `0 .. pieces` until none is left, then waits for those that others claimed.
-    /// What is written in the phase is visible after it. A thread that comes when the phase is over does nothing in it.
+    /// Runs the next phase: claims and does pieces `0 .. pieces` until none is left, then waits for those that others
+    /// claimed. What is written in the phase is visible after it. A thread that arrives after the phase is over does
+    /// nothing in it.
     ///
     /// # Panics
-    /// Another thread has given this phase another number of pieces, or there are no phases left.
+    /// Another thread has passed a different number of pieces for this phase, or there are no phases left.
     pub fn run(&mut self, pieces: usize, mut work: impl FnMut(&Claim<'_>, usize)) {
         self.run_with_next(pieces, |claim, piece, _next| work(claim, piece));
     }
@@ -79,20 +80,20 @@ impl PoolThread<'_> {
         });
     }
 
-    /// The same for work that likes to know which piece the thread does next in its range (to fetch its data
-    /// meanwhile). The range's next piece may still be taken by another.
+    /// The same for work that can use the index of the piece that the thread does next in its range (to prefetch its
+    /// data meanwhile). Another thread may still take that piece.
     pub fn run_with_next(
         &mut self,
         pieces: usize,
         mut work: impl FnMut(&Claim<'_>, usize, Option<usize>),
     ) {
         let phase = self.phases.phases.get(self.next).expect("a job has as many phases as it said");
-        // Fits: `restart` has made sure.
+        // It fits: `restart` has checked that.
         let claim = Claim { phases: self.phases, number: self.next as u16 + 1 };
         phase.parallel_for(self.index).run_with_next(pieces, |piece, next| {
             work(&claim, piece, next);
         });
-        // Last: who was thrown out of a piece by a panic stays in its phase.
+        // Incremented last, so that a thread that leaves a piece by a panic stays in its phase.
         self.next += 1;
     }
 }
@@ -106,7 +107,7 @@ impl Claim<'_> {
         self.number
     }
 
-    /// Panics unless the claim is one of these phases'.
+    /// Panics unless the claim belongs to one of these phases.
     #[inline]
     pub(crate) fn assert_of(&self, phases: &Phases) {
         assert!(std::ptr::eq(self.phases, phases), "a claim of another job");

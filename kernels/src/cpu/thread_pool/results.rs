@@ -1,4 +1,4 @@
-//! What the pieces of a job find out.
+//! Results of the pieces of a job.
 
 use std::sync::Mutex;
 
@@ -9,7 +9,7 @@ pub struct Results<T>(Vec<Mutex<Option<T>>>);
 // === impl Results ===
 
 impl<T> Results<T> {
-    /// Room for the results of so many pieces.
+    /// Room for the results of `pieces` pieces.
     pub fn new(pieces: usize) -> Results<T> {
         Results((0..pieces).map(|_| Mutex::new(None)).collect())
     }

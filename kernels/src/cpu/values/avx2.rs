@@ -1,4 +1,4 @@
-//! Weighted sums with AVX2: bytes are widened to 16 bits, even and odd tokens apart, and `vpmaddwd` adds pairs of
+//! Weighted sums with AVX2: bytes are widened to 16 bits, even and odd tokens separately, and `vpmaddwd` adds pairs of
 //! products exactly.
 
 use std::arch::x86_64::{

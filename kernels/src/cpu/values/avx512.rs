@@ -9,7 +9,7 @@ use std::arch::x86_64::{
 use super::{PageValues, QUAD, ROWS, WeightedValues};
 use crate::cpu::LANES;
 
-/// Pages that are added up in registers before sums are stored: a bit each tells which have high bytes.
+/// Pages that are summed in registers before sums are stored: a bit per page says whether it has high bytes.
 const PAGES: usize = u64::BITS as usize;
 
 /// See [`super::add_weighted`].
@@ -39,17 +39,17 @@ pub(super) fn add_weighted(work: &mut WeightedValues<'_>) {
 struct Rows<'a> {
     first: usize,
     count: usize,
-    /// What they see, up to [`PAGES`].
+    /// The pages that they see, up to [`PAGES`].
     pages: &'a [PageValues<'a>],
-    /// Those of the pages, from the lowest bit on, where one of the rows has a weight with a high byte.
+    /// The pages, from the lowest bit on, where one of the rows has a weight with a high byte.
     high_pages: u64,
 }
 
-/// Whether some rows have weights with high bytes on a page. Where one token of another page has nearly all weight, they
-/// have none.
+/// Whether some rows have weights with high bytes on a page. If one token of another page has nearly all the weight,
+/// they have none.
 ///
 /// # Safety
-/// AVX-512 is there, and page and rows are part of checked work.
+/// The CPU must support AVX-512, and page and rows must be part of checked work.
 #[target_feature(enable = "avx512f,avx512bw")]
 unsafe fn have_high_bytes(
     work: &WeightedValues<'_>,
@@ -73,7 +73,7 @@ unsafe fn have_high_bytes(
 }
 
 /// # Safety
-/// AVX-512 VNNI is there; the rows are inside checked work.
+/// The CPU must support AVX-512 VNNI; the rows must be inside checked work.
 unsafe fn add_rows(work: &mut WeightedValues<'_>, rows: &Rows<'_>) {
     let mut element = 0;
     while element < work.size {
@@ -109,7 +109,8 @@ unsafe fn by_count<const V: usize>(work: &mut WeightedValues<'_>, rows: &Rows<'_
 /// Adds the weighted values of all pages. Sums stay in registers from page to page.
 ///
 /// # Safety
-/// AVX-512 VNNI is there; there are `R` rows; they and elements `element .. element + 16 * V` are inside checked work.
+/// The CPU must support AVX-512 VNNI; there must be `R` rows; they and elements `element .. element + 16 * V` must be
+/// inside checked work.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn tile<const R: usize, const V: usize>(
     work: &mut WeightedValues<'_>,
@@ -175,7 +176,7 @@ unsafe fn tile<const R: usize, const V: usize>(
 /// Neighbouring sums.
 ///
 /// # Safety
-/// AVX-512 is there, and the sums can be read.
+/// The CPU must support AVX-512, and the sums must be readable.
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn load<const V: usize>(sums: *const i32) -> [__m512i; V] {
@@ -186,7 +187,7 @@ unsafe fn load<const V: usize>(sums: *const i32) -> [__m512i; V] {
 /// The values of a quad of tokens.
 ///
 /// # Safety
-/// AVX-512 is there, and the quad can be read.
+/// The CPU must support AVX-512, and the quad must be readable.
 #[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn lines<const V: usize>(values: *const u8, size: usize, quad: usize) -> [__m512i; V] {

@@ -1,5 +1,5 @@
-//! Weighted sums with NEON: `sdot` multiplies 16 value bytes with a quad of weights, both signed, and adds groups of four
-//! exactly. Weights are unsigned: `weight - 128` is multiplied, and 128 times the sum of the values added.
+//! Weighted sums with NEON: `sdot` multiplies 16 value bytes with a quad of weights, both signed, and sums groups of
+//! four exactly. Weights are unsigned, so `weight - 128` is multiplied and 128 times the sum of the values is added.
 
 use std::arch::aarch64::{
     int8x16_t, int32x4_t, vaddq_s32, vdupq_n_s8, vdupq_n_s32, vdupq_n_u8, vdupq_n_u32, veorq_u8,
@@ -11,7 +11,7 @@ use super::{PageValues, QUAD, ROWS, WeightedValues};
 
 /// Elements of a register.
 const WIDTH: usize = 4;
-/// Registers of values that are computed together: 4 x 6 sums at most, of 32 registers.
+/// Registers of values that are computed together: at most 4 x 6 sums, of 32 registers.
 const TOGETHER: usize = 2;
 
 /// See [`super::add_weighted`].
@@ -38,7 +38,8 @@ pub(super) fn add_weighted(work: &mut WeightedValues<'_>, page: &PageValues<'_>)
 }
 
 /// # Safety
-/// The CPU has the features; rows `row .. row + R` and elements `element .. element + 8` are inside checked work.
+/// The CPU must support the features; rows `row .. row + R` and elements `element .. element + 8` must be inside
+/// checked work.
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn tile<const R: usize>(
     work: &mut WeightedValues<'_>,

@@ -1,4 +1,4 @@
-//! Launches that answer what is asked of logits.
+//! Launches that answer questions about logits.
 
 use super::{Draw, Kernels, LaunchShape, Question, arguments, check};
 use crate::cuda::{CudaError, View};
@@ -6,10 +6,15 @@ use crate::cuda::{CudaError, View};
 // === impl Kernels ===
 
 impl Kernels {
-    /// Draws a token for each entry of `draws`, from rows of `outputs` logits that lie `stride` apart.
+    /// Draws a token for each entry of `draws` (the row of logits is in the entry): `tokens` (one per entry) get token
+    /// ids, or `u32::MAX` if the greatest logit is not finite. Entries that draw nothing leave theirs unchanged.
+    /// `logits` are rows x `stride`, of which the first `outputs` count.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
+    ///
+    /// # Panics
+    /// `tokens` is shorter than `draws`.
     pub fn draw(
         &self,
         logits: View<'_, f32>,
@@ -26,10 +31,13 @@ impl Kernels {
         )
     }
 
-    /// What sets of tokens weigh: for each question the probabilities of its sets, at temperature 1.
+    /// Total probability of sets of tokens, at temperature 1: for each question one number in `out` per set, starting
+    /// at [`Question::out`]. `logits` are rows x `stride`, of which the first `outputs` count; `sets` are pairs of
+    /// (first member, members), which refer to the tokens in `members`. NaN if the logits contain NaN or their greatest
+    /// is not finite.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     pub fn masses(
         &self,
         logits: View<'_, f32>,

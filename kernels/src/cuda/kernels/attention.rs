@@ -1,4 +1,4 @@
-//! Launches of attention, and of what lies before and after it.
+//! Launches of attention, and of the steps before and after it.
 
 use super::{
     Attention, AttentionSizes, Heads, Kernels, LaunchShape, Parts, Rotation, Task, arguments, check,
@@ -8,10 +8,16 @@ use crate::cuda::{Bf16, CudaError, View};
 // === impl Kernels ===
 
 impl Kernels {
-    /// Bias, head norms and rotation of rows of (queries, keys, values); keys and values go to their slots.
+    /// Adds biases, normalises heads and rotates them, for `qkv`: rows x (heads + 2 key heads) x head size, one row per
+    /// entry of `positions`. Queries go to `queries` (rows x heads x head size), keys and values to the row's slot of
+    /// `keys` and `values` (slots x key heads x head size, of one layer). A row whose entry in `slots` is `0xffff_ffff`
+    /// stores no keys and values.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
+    ///
+    /// # Panics
+    /// The kernels were loaded for another head size, or a view of rows, a bias or a norm is too short.
     pub fn rotate_store(
         &self,
         heads: Heads,
@@ -61,10 +67,12 @@ impl Kernels {
         )
     }
 
-    /// Writes out the slots of segments of pages: triples of page, tokens and place in `slots`, as many as `count` says.
+    /// Expands segments of pages to lists of slots. `segments` are triples of (page, tokens, index in `slots`), of
+    /// which the number in `count` (one element, on the card) is used. Every token gets one entry of `slots`:
+    /// `page * 64 + token`.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     pub fn expand_slots(
         &self,
         segments: View<'_, u32>,
@@ -78,10 +86,16 @@ impl Kernels {
         )
     }
 
-    /// Attention of the tasks' rows, as many as `count` says: to `out`, or in parts to `sums` and `stats`.
+    /// Computes attention for the rows of the first `count` (one element, on the card) of `tasks`. The rows of tasks
+    /// with [`Task::WHOLE`] go to `out` (rows x heads x head size); those of other tasks to `sums` (parts x heads x
+    /// head size) and `stats` (parts x heads x 2: greatest score, sum of weights), for [`Kernels::merge_parts`].
+    /// [`Attention`] has the shapes of the inputs.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
+    ///
+    /// # Panics
+    /// The kernels were loaded for another head size. Other lengths are not checked.
     pub fn attend(
         &self,
         heads: Heads,
@@ -118,10 +132,14 @@ impl Kernels {
         )
     }
 
-    /// Merges the parts of rows, one entry a row.
+    /// Merges the parts of rows by log-sum-exp: `sums` (parts x heads x head size) and `stats` (parts x heads x 2) to
+    /// `out` (rows x heads x head size), one entry of `parts` per row. A row that saw no token becomes zeros.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
+    ///
+    /// # Panics
+    /// `out` is too short.
     pub fn merge_parts(
         &self,
         heads: Heads,

@@ -1,4 +1,4 @@
-//! Launches around a layer's experts: which rows go to which, and what their outputs add to the stream.
+//! Launches of a layer's experts: which rows go to which expert, and adding their outputs to the stream.
 
 use super::{Kernels, LaunchShape, Routing, Seats, arguments, check};
 use crate::cuda::{CudaError, View};
@@ -6,15 +6,16 @@ use crate::cuda::{CudaError, View};
 // === impl Kernels ===
 
 impl Kernels {
-    /// Chooses each row's experts by the router's scores (rows x experts), which become probabilities (softmax over all). The most probable
-    /// are chosen, of equal ones the first, and sorted by number: to `experts` and `weights` (rows x used). Scores that are not numbers choose
-    /// the first experts, and weights that are not numbers.
+    /// Chooses each row's experts by the router's scores (rows x experts), which become probabilities (softmax over
+    /// all). The most probable ones are chosen (the first of equal ones) and written, sorted by number, to `experts`
+    /// and `weights` (rows x used). NaN scores choose the first experts, with NaN weights.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     ///
     /// # Panics
-    /// Where a view is too short, there are more than 256 experts or more than 16 are used, or groups do not divide the experts.
+    /// A view is too short, there are more than 256 experts, more than 16 are used, or the groups do not divide the
+    /// experts evenly.
     pub fn route(
         &self,
         routing: Routing,
@@ -51,14 +52,14 @@ impl Kernels {
         )
     }
 
-    /// Gives the routes of a role's rows their seats: `routes` (rows x used) are the numbers of experts, below `experts`, no expert twice in a row. All
-    /// views of `seats` are written.
+    /// Assigns seats to the routes of a role's rows: `routes` (rows x used) are numbers of experts below `experts`, all
+    /// different within a row. Writes all views of `seats`.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     ///
     /// # Panics
-    /// Where a view is too short, or there are more than 256 experts or 65536 seats.
+    /// A view is too short, or there are more than 256 experts or 65536 seats.
     pub fn assign_seats(
         &self,
         experts: usize,
@@ -85,14 +86,14 @@ impl Kernels {
         )
     }
 
-    /// Adds to each row of `stream` (rows x width) what its experts made of it: the outputs (seats x width) of its seats, in the order of its
-    /// routes, times their `weights` (rows x used). `width` is a multiple of 4.
+    /// Adds the outputs of each row's experts to its row of `stream` (rows x width): the outputs (seats x width) of its
+    /// seats, in the order of its routes, times their `weights` (rows x used). `width` must be a multiple of 4.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     ///
     /// # Panics
-    /// Where a view is too short.
+    /// A view is too short.
     pub fn add_routed(
         &self,
         seats: &Seats<'_>,

@@ -1,4 +1,4 @@
-//! Products of rows with one of many matrices: by head, or by expert.
+//! Products of rows with one of several matrices: by head, or by expert.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::cuda::{CudaError, Matrices, Output, Role, Strided, Weights, most_seat
 /// The kernels of one such product.
 #[derive(Debug)]
 pub(super) struct GroupedProduct {
-    /// For samples, then for prompts; of each for weights of 16 bits, then of 8.
+    /// For samples, then for prompts; for each of them for 16-bit weights, then for 8-bit ones.
     by_role: [[CudaFunction; 2]; 2],
 }
 
 // === impl GroupedProduct ===
 
 impl GroupedProduct {
-    /// Finds the kernels of a module by what their names begin with.
+    /// Finds the kernels of a module by the prefix of their names.
     pub(super) fn load(module: &Arc<CudaModule>, name: &str) -> Result<GroupedProduct, CudaError> {
         let load = |role: Role, is_eight: bool| {
             let rows = if role == Role::Sample { "few" } else { "many" };
@@ -42,15 +42,15 @@ impl GroupedProduct {
 // === impl Kernels ===
 
 impl Kernels {
-    /// Multiplies each head's vectors with its matrix: `out[r][m] = weights[m] . x[r][m]` for `rows` rows and all matrices. A vector of `x` has as
-    /// many elements as a matrix has inputs, one of `out` as many as it has outputs. In a role, what a row gets depends on nothing of the rows
-    /// beside it.
+    /// Multiplies each head's vectors with its matrix: `out[r][m] = weights[m] . x[r][m]` for `rows` rows and all
+    /// matrices. A vector of `x` has as many elements as a matrix has inputs, one of `out` as many as it has outputs.
+    /// Within a role, a row's result does not depend on the rows beside it.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     ///
     /// # Panics
-    /// Where a view is too short or does not begin at a multiple of 16 bytes, or sizes are not multiples as they should be.
+    /// A view is too short or not aligned to 16 bytes, or sizes are not the required multiples.
     pub fn multiply_heads(
         &self,
         role: Role,
@@ -88,14 +88,14 @@ impl Kernels {
         )
     }
 
-    /// Multiplies each seat's inputs with its expert's matrix, to `out` (seats x outputs). In a role, what a seat gets depends on nothing of the
-    /// seats beside it. `Role::Sample` is for few seats an expert, `Role::Prompt` for many.
+    /// Multiplies each seat's inputs with its expert's matrix, into `out` (seats x outputs). Within a role, a seat's
+    /// result does not depend on the seats beside it. `Role::Sample` suits few seats per expert, `Role::Prompt` many.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     ///
     /// # Panics
-    /// Where a view is too short or does not begin at a multiple of 16 bytes, or inputs are no multiple of 16.
+    /// A view is too short or not aligned to 16 bytes, or the number of inputs is not a multiple of 16.
     pub fn multiply_experts(
         &self,
         role: Role,
@@ -147,7 +147,7 @@ impl Kernels {
     }
 }
 
-/// The weights, and their scales where they have some.
+/// Pointers to the weights and to their scales, if there are any.
 fn pointers(weights: Weights<'_>) -> (u64, u64) {
     match weights {
         Weights::Rounded(view) => (view.pointer, 0),

@@ -1,4 +1,5 @@
-//! Launches of latent attention (MLA), whose heads share one key a token: its first `rank` elements are the value, too.
+//! Launches of latent attention (MLA), whose heads share one key per token; the key's first `rank` elements are also
+//! the value.
 
 use super::{
     AttentionSizes, Kernels, LatentAttention, LatentHeads, LatentRotation, LaunchShape, Rows, Task,
@@ -9,17 +10,18 @@ use crate::cuda::{Bf16, CudaError, View};
 // === impl Kernels ===
 
 impl Kernels {
-    /// Turns each query's rotated part, which goes to the end of its head in `queries` (rows x heads x key size); the plain part is of another
-    /// kernel. The latent vector, normed, and the key's rotated part, turned, go to the row's slot of `keys` (slots x key size, of one layer).
+    /// Rotates each query's rotated part and writes it to the end of its head in `queries` (rows x heads x key size);
+    /// another kernel writes the plain part. The normalised latent vector and the key's rotated part, after rotation,
+    /// go to the row's slot of `keys` (slots x key size, of one layer).
     ///
-    /// `projected` has rows of heads x (plain part, rotated part), `down` of (latent vector, rotated part); they may be parts of one matrix. A row whose
-    /// slot is `0xffff_ffff` stores no key.
+    /// `projected` has rows of heads x (plain part, rotated part), `down` has rows of (latent vector, rotated part);
+    /// they may be parts of one matrix. A row whose slot is `0xffff_ffff` stores no key.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     ///
     /// # Panics
-    /// Sizes or strides that are odd, a rank above 512, or kernels that were loaded for other sizes.
+    /// Sizes or strides are odd, the rank is above 512, or the kernels were loaded for other sizes.
     pub fn latent_store(
         &self,
         heads: LatentHeads,
@@ -67,14 +69,15 @@ impl Kernels {
         )
     }
 
-    /// Attention of the tasks' rows, as many as `count` says: to `out` (rows x heads x rank), or in parts to `sums` (parts x heads x rank) and
-    /// `stats` (parts x heads x 2), which [`Kernels::merge_parts`] merges for heads of [`LatentHeads::attended`].
+    /// Computes attention for the rows of the first `count` (one element, on the card) of `tasks`: to `out` (rows x
+    /// heads x rank), or in parts to `sums` (parts x heads x rank) and `stats` (parts x heads x 2), which
+    /// [`Kernels::merge_parts`] merges for heads of [`LatentHeads::attended`].
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     ///
     /// # Panics
-    /// Kernels that were loaded for other sizes.
+    /// The kernels were loaded for other sizes.
     pub fn attend_latent(
         &self,
         heads: LatentHeads,

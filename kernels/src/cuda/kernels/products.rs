@@ -1,4 +1,4 @@
-//! Products of our own.
+//! Launches of our own matrix products.
 
 use super::{Kernels, LaunchShape, arguments, check};
 use crate::cuda::{Bf16, CudaError, EIGHT_GROUP, EightMatrix, Output, View};
@@ -6,10 +6,14 @@ use crate::cuda::{Bf16, CudaError, EIGHT_GROUP, EightMatrix, Output, View};
 // === impl Kernels ===
 
 impl Kernels {
-    /// Multiplies the first `rows` of `x` with weights of 8 bits. A row's bits do not depend on the rows beside it.
+    /// Multiplies the first `rows` of `x` (rows x inputs) with 8-bit weights, into `out` (rows x outputs). A row's bits
+    /// do not depend on the rows beside it.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
+    ///
+    /// # Panics
+    /// A view is too short.
     pub fn multiply_eight(
         &self,
         matrix: EightMatrix<'_>,
@@ -35,13 +39,13 @@ impl Kernels {
         )
     }
 
-    /// Writes a matrix of 8 bits to `out` in bfloat16.
+    /// Converts an 8-bit matrix to bfloat16, into `out` (outputs x inputs).
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     ///
     /// # Panics
-    /// Where a view is too short.
+    /// A view is too short.
     pub fn widen_eight(
         &self,
         matrix: EightMatrix<'_>,

@@ -1,4 +1,4 @@
-//! Launches that treat each row by itself: embeddings, norms, gates and logits' cap.
+//! Launches that treat each row by itself: embeddings, norms, gates and the soft cap of logits.
 
 use super::{Kernels, LaunchShape, arguments, check};
 use crate::cuda::{Bf16, CudaError, View};
@@ -6,11 +6,14 @@ use crate::cuda::{Bf16, CudaError, View};
 // === impl Kernels ===
 
 impl Kernels {
-    /// The rows' embeddings: `stream` (rows x width) becomes `scale` times the table's rows. A token with its highest bit set is the
-    /// number of one among `drawn`.
+    /// Writes the rows' embeddings to `stream` (rows x width): `scale` times the tokens' rows of `table` (vocabulary x
+    /// width). A token whose highest bit is set is an index into `drawn` (the other bits).
     ///
     /// # Errors
-    /// A lost card; so for all launches.
+    /// The card is lost.
+    ///
+    /// # Panics
+    /// `stream` is too short.
     pub fn embed(
         &self,
         [tokens, drawn]: [View<'_, u32>; 2],
@@ -29,10 +32,13 @@ impl Kernels {
         )
     }
 
-    /// `out` (rows x width) becomes the normed stream; `weight` says how wide it is.
+    /// Normalises the rows of `stream` (rows x width) into `out` (rows x width); the length of `weight` is the width.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
+    ///
+    /// # Panics
+    /// A view is too short.
     pub fn norm(
         &self,
         rows: usize,
@@ -52,10 +58,14 @@ impl Kernels {
         )
     }
 
-    /// Adds a normed branch to the stream; the next norm of it goes to `out`, where there is one: its weights and place.
+    /// Adds a normalised branch to the stream (both rows x width); the length of `branch_weight` is the width. If
+    /// `next` is given (weights and output), also writes the next norm of the sum there (rows x width).
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
+    ///
+    /// # Panics
+    /// A view is too short.
     pub fn join_norm(
         &self,
         rows: usize,
@@ -85,10 +95,14 @@ impl Kernels {
         )
     }
 
-    /// Norms the stream's rows that `wanted` lists, to `out` and as floats to `hidden`.
+    /// Normalises the rows of the stream (rows x width) that `wanted` lists, into `out` and, as floats, into `hidden`
+    /// (both wanted rows x width); the length of `weight` is the width.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
+    ///
+    /// # Panics
+    /// `out` or `hidden` is too short.
     pub fn gather_norm(
         &self,
         stream: View<'_, f32>,
@@ -110,10 +124,14 @@ impl Kernels {
         )
     }
 
-    /// Activates gates and multiplies them with ups: rows of (gates, ups) become rows of `hidden` numbers.
+    /// Applies the activation to gates and multiplies them with ups: `gate_up` is rows x (`hidden` gates, `hidden`
+    /// ups), `out` is rows x `hidden`; `hidden` must be a multiple of 8.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
+    ///
+    /// # Panics
+    /// A view is too short.
     pub fn gate(
         &self,
         rows: usize,
@@ -132,10 +150,10 @@ impl Kernels {
         )
     }
 
-    /// Every number becomes `cap * tanh(number / cap)`.
+    /// Replaces every number by `cap * tanh(number / cap)`.
     ///
     /// # Errors
-    /// A lost card.
+    /// The card is lost.
     pub fn soft_cap(&self, numbers: View<'_, f32>, cap: f32) -> Result<(), CudaError> {
         let count = numbers.len() as u64;
         self.launch(

@@ -1,5 +1,5 @@
-//! Which rows go to which experts. An expert's row is a seat: seats are sorted by expert, then by row, and tiles are up to 64 seats
-//! of one expert.
+//! Which rows go to which experts. A seat is a row of an expert: seats are sorted by expert, then by row, and a tile is
+//! up to 64 seats of one expert.
 
 #![allow(unsafe_code)]
 
@@ -7,13 +7,13 @@ use super::check;
 use crate::cuda::memory::Plain;
 use crate::cuda::{Bf16, View};
 
-/// Seats of a tile at most.
+/// Maximum seats of a tile.
 const TILE_SEATS: usize = 64;
-/// Experts of a layer at most.
+/// Maximum experts of a layer.
 pub const MOST_EXPERTS: usize = 256;
-/// Experts of a row at most.
+/// Maximum experts of a row.
 pub const MOST_USED: usize = 16;
-/// Seats of a launch at most.
+/// Maximum seats of a launch.
 pub const MOST_SEATS: usize = 1 << 16;
 
 /// How a router's scores become routes.
@@ -23,15 +23,16 @@ pub struct Routing {
     pub experts: usize,
     /// Experts of a row: up to 16.
     pub used: usize,
-    /// Equal groups of experts, and how many of them, those with the best single experts, a row's experts come from.
+    /// Number of equal groups of experts, and how many of them a row's experts come from: those with the best single
+    /// experts.
     pub groups: Option<(usize, usize)>,
     /// Whether a row's weights are divided by their sum.
     pub normalise: bool,
-    /// Weights are multiplied by it.
+    /// Factor of the weights.
     pub scale: f32,
 }
 
-/// Seats of one expert, up to 64 that follow each other.
+/// Up to 64 consecutive seats of one expert.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SeatTile {
@@ -43,16 +44,16 @@ pub struct SeatTile {
     pub end: u32,
 }
 
-/// The seats of a role's rows. Rows are counted from the role's first one on.
+/// The seats of a role's rows. Rows are numbered from the role's first one.
 #[derive(Debug, Clone, Copy)]
 pub struct Seats<'a> {
     /// Rows of the role.
     pub rows: usize,
     /// Experts of a row. There are rows x used seats, up to 65536.
     pub used: usize,
-    /// Of each seat, its row.
+    /// The row of each seat.
     pub rows_of_seats: View<'a, u32>,
-    /// Rows x used: of each route, its seat.
+    /// Rows x used: the seat of each route.
     pub seats_of_routes: View<'a, u32>,
     /// Room for [`most_seat_tiles`].
     pub tiles: View<'a, SeatTile>,
@@ -60,10 +61,10 @@ pub struct Seats<'a> {
     pub tile_count: View<'a, u32>,
 }
 
-/// What experts multiply.
+/// Inputs of the experts' products.
 #[derive(Debug, Clone, Copy)]
 pub enum SeatInputs<'a> {
-    /// Rows x inputs: a seat takes its row's.
+    /// Rows x inputs: a seat uses its row's.
     OfRows(View<'a, Bf16>),
     /// Seats x inputs.
     OfSeats(View<'a, Bf16>),
@@ -75,7 +76,7 @@ unsafe impl Plain for SeatTile {}
 // === impl Routing ===
 
 impl Routing {
-    /// Holds the numbers to each other.
+    /// Checks that the numbers are consistent.
     pub(super) fn check(&self) {
         let Routing { experts, used, groups, .. } = *self;
         assert!(experts <= MOST_EXPERTS && used <= MOST_USED, "{used} of {experts} experts");
@@ -91,12 +92,12 @@ impl Routing {
 // === impl Seats ===
 
 impl Seats<'_> {
-    /// Seats, and routes.
+    /// Number of seats, which is also that of routes.
     pub fn count(&self) -> usize {
         self.rows * self.used
     }
 
-    /// Holds the lengths of views to what so many experts take.
+    /// Checks that the views are long enough for `experts` experts.
     pub(super) fn check(&self, experts: usize) {
         let count = self.count();
         assert!(count <= MOST_SEATS && experts <= MOST_EXPERTS, "{count} seats, {experts} experts");
@@ -107,9 +108,9 @@ impl Seats<'_> {
     }
 }
 
-/// The most tiles that so many seats of so many experts make.
+/// Maximum tiles for `seats` seats of `experts` experts.
 pub fn most_seat_tiles(seats: usize, experts: usize) -> usize {
-    // An expert with n > 0 seats has (n - 1) / 64 + 1.
+    // An expert with n > 0 seats has (n - 1) / 64 + 1 tiles.
     let busy = experts.min(seats);
     (seats - busy) / TILE_SEATS + busy
 }
@@ -124,7 +125,7 @@ mod tests {
         let tiles = |counts: &[usize]| counts.iter().map(|n| n.div_ceil(TILE_SEATS)).sum::<usize>();
         for seats in 0..400 {
             for experts in 1..6 {
-                // All but one expert have one seat more than fills tiles.
+                // All experts but one have one seat more than whole tiles.
                 for full in 0..4 {
                     let each = full * TILE_SEATS + 1;
                     let mut counts = vec![0; experts];

@@ -1,4 +1,4 @@
-//! What kernels are told: structs as their sources have them, and views that belong together.
+//! Arguments of kernels: structs laid out as in the kernels' sources, and groups of views.
 
 #![allow(unsafe_code)]
 
@@ -16,7 +16,8 @@ pub struct Heads {
     pub head_size: usize,
 }
 
-/// Sizes of latent attention (MLA). A key is (latent vector, rotated part), one for all heads, and its first `rank` elements are the value.
+/// Sizes of latent attention (MLA). A key is (latent vector, rotated part), shared by all heads, and its first `rank`
+/// elements are the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LatentHeads {
     /// Heads of queries.
@@ -29,120 +30,121 @@ pub struct LatentHeads {
     pub nope: usize,
 }
 
-/// Rows of one matrix that lie `stride` elements apart.
+/// Rows of one matrix, `stride` elements apart.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
-    /// Begins with the first row's first element.
+    /// Starts at the first row's first element.
     pub view: View<'a, Bf16>,
-    /// From one row to the next.
+    /// Elements from one row to the next.
     pub stride: usize,
 }
 
-/// How queries and keys are made of a product's outputs.
+/// How queries and keys are computed from a product's outputs.
 #[derive(Debug, Clone, Copy)]
 pub struct Rotation<'a> {
-    /// Added to queries, keys and values.
+    /// Added to queries, keys and values: (heads + 2 key heads) x head size.
     pub bias: Option<View<'a, f32>>,
-    /// Weights of a query head's norm.
+    /// Weights of the norm of a query head: head size.
     pub query_norm: Option<View<'a, f32>>,
-    /// Weights of a key head's norm.
+    /// Weights of the norm of a key head: head size.
     pub key_norm: Option<View<'a, f32>>,
-    /// For every position `turned` numbers: cosine and sine of each pair.
+    /// Positions x `turned`: cosine and sine of each pair.
     pub turns: View<'a, f32>,
-    /// Elements of a head that are turned: its first.
+    /// Elements of a head that are rotated: its first ones.
     pub turned: usize,
-    /// Whether neighbours are pairs; else those half of `turned` apart.
+    /// Whether pairs are neighbours; otherwise their elements are half of `turned` apart.
     pub neighbours: bool,
-    /// Of the norms.
+    /// Epsilon of the norms.
     pub epsilon: f32,
 }
 
-/// How a latent vector and the rotated parts become keys and queries.
+/// How keys and queries are computed from a latent vector and the rotated parts.
 #[derive(Debug, Clone, Copy)]
 pub struct LatentRotation<'a> {
     /// Weights of the latent vector's norm: rank.
     pub norm: View<'a, f32>,
-    /// For every position `rope` numbers: cosine and sine of each pair.
+    /// Positions x `rope`: cosine and sine of each pair.
     pub turns: View<'a, f32>,
-    /// Whether neighbours are pairs; else those half of `rope` apart.
+    /// Whether pairs are neighbours; otherwise their elements are half of `rope` apart.
     pub neighbours: bool,
-    /// Of the norm.
+    /// Epsilon of the norm.
     pub epsilon: f32,
 }
 
-/// What attention reads.
+/// Inputs of attention.
 #[derive(Debug, Clone, Copy)]
 pub struct Attention<'a> {
     /// Rows x heads x head size.
     pub queries: View<'a, Bf16>,
     /// Slots x key heads x head size, of one layer.
     pub keys: View<'a, Bf16>,
-    /// The same of values.
+    /// The values, in the same layout.
     pub values: View<'a, Bf16>,
-    /// Lists of slots that tasks point into.
+    /// Lists of slots that tasks refer to.
     pub slots: View<'a, u32>,
-    /// Of the batch's rows.
+    /// Positions of the batch's rows.
     pub positions: View<'a, u32>,
-    /// Scores are multiplied by it.
+    /// Factor of the scores; above 0.
     pub scale: f32,
-    /// Then capped; 0: not.
+    /// Cap of the scores, applied after the factor; 0: none.
     pub softcap: f32,
-    /// Tokens that a row sees; 0: all.
+    /// Tokens that a row sees, including its own; 0: all.
     pub window: u32,
 }
 
-/// What latent attention reads.
+/// Inputs of latent attention.
 #[derive(Debug, Clone, Copy)]
 pub struct LatentAttention<'a> {
     /// Rows x heads x (rank + rope).
     pub queries: View<'a, Bf16>,
     /// Slots x (rank + rope), of one layer.
     pub keys: View<'a, Bf16>,
-    /// Lists of slots that tasks point into.
+    /// Lists of slots that tasks refer to.
     pub slots: View<'a, u32>,
-    /// Of the batch's rows.
+    /// Positions of the batch's rows.
     pub positions: View<'a, u32>,
-    /// Scores are multiplied by it.
+    /// Factor of the scores.
     pub scale: f32,
 }
 
-/// A block's attention, for every key head: up to 64 queries of neighbouring rows, and a range of tokens that all of them may see.
+/// A unit of attention, computed for every key head: up to 64 queries of neighbouring rows, and a range of tokens that
+/// all of them may see.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Task {
-    /// Of the rows that share the tokens.
+    /// The first of the rows that share the tokens.
     pub first_row: u32,
-    /// Rows that share the tokens.
+    /// Number of rows that share the tokens.
     pub rows: u32,
-    /// Queries are numbered by row, then by head among those of the key head.
+    /// The first query. Queries are numbered by row, then by head among those of the key head.
     pub first_query: u32,
-    /// Where the list of slots begins.
+    /// Index where the list of slots begins.
     pub slots_at: u32,
-    /// The token that the list begins with.
+    /// Position of the list's first token.
     pub first_token: u32,
     /// The first token of the range.
     pub begin: u32,
     /// One past the last.
     pub end: u32,
-    /// The first row's place among the parts; [`Task::WHOLE`]: this is all that the rows see.
+    /// Index of the first row's part; [`Task::WHOLE`] if the range is all that the rows see.
     pub partial: u32,
 }
 
-/// The parts that a row's attention is merged of.
+/// The parts from which a row's attention is merged.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Parts {
-    /// Its part of the first range of shared tokens.
+    /// Index of its part of the first range of shared tokens.
     pub shared: u32,
-    /// From one range's part to the next's.
+    /// Distance between the parts of consecutive ranges.
     pub shared_stride: u32,
-    /// Ranges of shared tokens.
+    /// Number of ranges of shared tokens.
     pub shared_count: u32,
-    /// The same for tokens of its own.
+    /// The same for the row's own tokens.
     pub own: u32,
-    /// From one range's part to the next's.
+    /// Distance between the parts of consecutive ranges.
     pub own_stride: u32,
-    /// Ranges of tokens of its own.
+    /// Number of ranges of own tokens.
     pub own_count: u32,
 }
 
@@ -154,11 +156,11 @@ pub struct Draw {
     pub row: u32,
     /// 0 is greedy.
     pub temperature: f32,
-    /// Share of the probability that is kept.
+    /// Probability that the nucleus must reach.
     pub top_p: f32,
-    /// 1: drawn; 0: nothing is.
+    /// 1: draw a token; 0: draw nothing.
     pub kind: u32,
-    /// In [0, 1).
+    /// The random number, in [0, 1).
     pub random: f64,
 }
 
@@ -168,11 +170,11 @@ pub struct Draw {
 pub struct Question {
     /// The row of logits.
     pub row: u32,
-    /// The first set, among pairs of (first member, members).
+    /// Index of the first set among the pairs of (first member, members).
     pub first_set: u32,
-    /// Sets.
+    /// Number of sets.
     pub sets: u32,
-    /// Where the first set's answer goes.
+    /// Index of the first set's answer in the output.
     pub out: u32,
 }
 
@@ -188,7 +190,7 @@ unsafe impl Plain for Question {}
 // === impl Task ===
 
 impl Task {
-    /// Says that a task's rows see nothing else.
+    /// Marks a task whose rows see no other tokens.
     pub const WHOLE: u32 = u32::MAX;
 }
 
@@ -233,7 +235,7 @@ impl LatentHeads {
         self.heads * (self.nope + self.rope)
     }
 
-    /// The heads that attention gives.
+    /// The heads of attention's output.
     pub fn attended(&self) -> Heads {
         Heads { heads: self.heads, kv_heads: 1, head_size: self.rank }
     }
@@ -242,7 +244,7 @@ impl LatentHeads {
 // === impl Rows ===
 
 impl Rows<'_> {
-    /// Holds the view to `rows` rows of `width` elements.
+    /// Checks that the view holds `rows` rows of `width` elements.
     pub(super) fn check(&self, what: &str, rows: usize, width: usize) {
         if let Some(before) = rows.checked_sub(1) {
             super::check(what, self.view.len(), before * self.stride + width);

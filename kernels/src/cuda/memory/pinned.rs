@@ -1,10 +1,10 @@
-//! Memory of the host.
+//! Pinned memory of the host.
 
 use cudarc::driver::result;
 
 use crate::cuda::{Card, CudaError};
 
-/// Memory of the host that the card copies from and to without a detour.
+/// Host memory that the card can copy from and to directly.
 #[derive(Debug)]
 pub struct Pinned {
     pub(super) pointer: *mut u8,
@@ -18,10 +18,10 @@ unsafe impl Send for Pinned {}
 // === impl Pinned ===
 
 impl Pinned {
-    /// Takes pinned memory, zeroed.
+    /// Allocates pinned memory, zeroed.
     ///
     /// # Errors
-    /// Memory that is not there, or a lost card.
+    /// There is not enough memory, or the card is lost.
     pub fn new(card: &Card, bytes: usize) -> Result<Pinned, CudaError> {
         let failed = || CudaError::driver("taking pinned memory");
         card.bind()?;

@@ -1,4 +1,4 @@
-//! What kernels are given of a buffer.
+//! Views of buffers: the arguments of kernels.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -18,7 +18,7 @@ pub struct View<'a, T> {
 // === impl View ===
 
 impl<'a, T: Plain> View<'a, T> {
-    /// Elements.
+    /// Number of elements.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.len
@@ -27,17 +27,17 @@ impl<'a, T: Plain> View<'a, T> {
     /// Some of it.
     ///
     /// # Panics
-    /// Where the range leaves the view.
+    /// The range is outside the view.
     pub fn slice(&self, range: Range<usize>) -> View<'a, T> {
         assert!(range.start <= range.end && range.end <= self.len, "{range:?} of {}", self.len);
         let pointer = self.pointer + (range.start * size_of::<T>()) as u64;
         View { pointer, len: range.len(), kind: PhantomData }
     }
 
-    /// The same bytes as elements of another kind.
+    /// The same bytes as elements of another type.
     ///
     /// # Panics
-    /// Where they do not fit or do not begin at a multiple of their size.
+    /// They do not fit, or are not aligned to the type's size.
     pub fn cast<U: Plain>(&self, len: usize) -> View<'a, U> {
         assert!(size_of::<U>() * len <= size_of::<T>() * self.len, "{len} elements do not fit");
         assert!(self.pointer.is_multiple_of(align_of::<U>() as u64), "not aligned");

@@ -1,6 +1,7 @@
-//! The functions of cuBLASLt that we call, of the very library that was opened: asked for by name, the system might give another one.
+//! The functions of cuBLASLt that we call, taken from the library that was opened: looked up by name, the system might
+//! return another one.
 //!
-//! Numbers and layouts are those of `cublasLt.h`, versions 12 and 13.
+//! Constants and struct layouts are those of `cublasLt.h`, versions 12 and 13.
 
 #![allow(unsafe_code)]
 
@@ -9,30 +10,30 @@ use std::sync::OnceLock;
 
 use crate::cuda::library::products_library;
 
-/// cuBLASLt's number of a success, and of two refusals that concern one product alone.
+/// cuBLASLt's status of success, and of two failures that concern a single product.
 const SUCCESS: u32 = 0;
 const INVALID_VALUE: u32 = 7;
 const NOT_SUPPORTED: u32 = 15;
 
-/// Kinds of numbers.
+/// Types of numbers.
 pub(super) const FLOAT32: u32 = 0;
 pub(super) const BFLOAT16: u32 = 14;
-/// Products of which all sums are f32.
+/// Products with all sums in f32.
 pub(super) const SUMS_FLOAT32: u32 = 68;
 
-/// Something that belongs to the library.
+/// An opaque object of the library.
 pub(super) type Handle = *mut c_void;
 
-/// A refusal, by cuBLASLt's number.
+/// A failure, by cuBLASLt's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cuda) struct Refused(u32);
 
-/// An algorithm, as the library describes it to itself.
+/// An algorithm, opaque to us.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cuda) struct Algorithm([u64; 8]);
 
-/// A proposal of the library's.
+/// A proposal by the library.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Proposal {
@@ -88,7 +89,7 @@ calls! {
 // === impl Calls ===
 
 impl Calls {
-    /// Those of the library that was opened.
+    /// The functions of the library that was opened.
     pub(super) fn get() -> Result<&'static Calls, Refused> {
         static CALLS: OnceLock<Option<Calls>> = OnceLock::new();
         CALLS.get_or_init(Calls::load).as_ref().ok_or(Refused(NOT_SUPPORTED))
@@ -100,7 +101,7 @@ impl Calls {
         unsafe { (self.version)() }
     }
 
-    /// What a function makes that puts a handle where it is told to.
+    /// The handle that a function creates and writes to its argument.
     pub(super) fn made(create: impl FnOnce(*mut Handle) -> u32) -> Result<Handle, Refused> {
         let mut handle = std::ptr::null_mut();
         check(create(&raw mut handle))?;
@@ -111,12 +112,12 @@ impl Calls {
 // === impl Refused ===
 
 impl Refused {
-    /// Nothing that the library can compute.
+    /// A product that the library cannot compute.
     pub(super) fn unsupported() -> Refused {
         Refused(NOT_SUPPORTED)
     }
 
-    /// Whether another algorithm may do.
+    /// Whether another algorithm may succeed.
     pub(super) fn concerns_the_algorithm(self) -> bool {
         matches!(self.0, INVALID_VALUE | NOT_SUPPORTED)
     }

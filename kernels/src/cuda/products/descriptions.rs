@@ -1,23 +1,23 @@
-//! The library's descriptions of a product and of what algorithms may ask for.
+//! The library's descriptions of a product, and of the requirements that algorithms may have.
 
 #![allow(unsafe_code)]
 
 use super::calls::{BFLOAT16, Calls, FLOAT32, Handle, Refused, SUMS_FLOAT32, check};
 use super::{Matrix, Output, WORKSPACE_BYTES};
 
-/// Bytes that a row begins at a multiple of.
+/// Alignment of rows, in bytes.
 const ROW_ALIGNMENT: u32 = 16;
-/// cuBLASLt's masks of how parts of sums may be added up: in no way, or as floats. Its default allows the outputs' own type, too, which
-/// would add up bfloat16.
+/// cuBLASLt's masks for how partial sums may be added: not at all, or as floats. Its default also allows the output
+/// type, which would add in bfloat16.
 const NO_REDUCTIONS: u32 = 0;
 const FLOAT_REDUCTIONS: u32 = 2;
-/// Whether the first matrix is transposed, and cuBLAS's word for that it is.
+/// The attribute for transposing the first matrix, and its value for yes.
 const TRANSPOSES_FIRST: u32 = 3;
 const TRANSPOSED: i32 = 1;
-/// Of preferences.
+/// Attributes of preferences.
 const MOST_WORKSPACE: u32 = 1;
 const REDUCTIONS: u32 = 3;
-/// Of the second matrix, of what is added to, and of the outputs.
+/// Of the second matrix, of the added matrix, and of the outputs.
 const LEAST_ALIGNMENTS: [u32; 3] = [6, 7, 8];
 
 /// The library's descriptions of one product.
@@ -81,7 +81,7 @@ impl Drop for Layouts {
     }
 }
 
-/// What algorithms may ask for.
+/// The requirements that algorithms may have.
 pub(super) struct Preference {
     calls: &'static Calls,
     pub(super) handle: Handle,
@@ -98,7 +98,7 @@ impl Preference {
         let preference = Preference { calls, handle };
         preference.set(MOST_WORKSPACE, &WORKSPACE_BYTES)?;
         preference.set(REDUCTIONS, if splits { &FLOAT_REDUCTIONS } else { &NO_REDUCTIONS })?;
-        // Rows of prompts begin after those of samples, wherever that is.
+        // Rows of prompts start after those of samples, at any row.
         for alignment in LEAST_ALIGNMENTS {
             preference.set(alignment, &ROW_ALIGNMENT)?;
         }
@@ -107,7 +107,7 @@ impl Preference {
 
     fn set<T>(&self, attribute: u32, value: &T) -> Result<(), Refused> {
         let from = std::ptr::from_ref(value).cast();
-        // SAFETY: the preference exists, and callers give what the attribute is: a size, or a u32.
+        // SAFETY: the preference exists, and callers pass the attribute's type: a size, or a u32.
         check(unsafe { (self.calls.set_preference)(self.handle, attribute, from, size_of::<T>()) })
     }
 }

@@ -1,4 +1,4 @@
-//! What is multiplied, and where products go.
+//! Operands and outputs of products.
 
 use super::calls::{BFLOAT16, FLOAT32};
 use crate::cuda::{Bf16, EIGHT_GROUP, View};
@@ -14,7 +14,8 @@ pub struct Matrix<'a> {
     pub inputs: usize,
 }
 
-/// A matrix of weights of 8 bits: bytes as [`crate::cuda::quantise_eight`] makes them, and for every 128 inputs the scales of all outputs.
+/// A matrix of 8-bit weights: bytes as written by [`crate::cuda::quantise_eight`], and the scales of all outputs for
+/// every 128 inputs.
 #[derive(Debug, Clone, Copy)]
 pub struct EightMatrix<'a> {
     /// The bytes.
@@ -32,7 +33,7 @@ pub struct EightMatrix<'a> {
 pub struct Matrices<'a> {
     /// The weights of all.
     pub weights: Weights<'a>,
-    /// Matrices.
+    /// Number of matrices.
     pub count: usize,
     /// Rows of a matrix.
     pub outputs: usize,
@@ -47,25 +48,25 @@ pub enum Weights<'a> {
     Rounded(View<'a, Bf16>),
     /// In 8 bits.
     Eight {
-        /// Bytes as [`crate::cuda::quantise_eight`] makes them: count x outputs x inputs.
+        /// Bytes as written by [`crate::cuda::quantise_eight`]: count x outputs x inputs.
         bytes: View<'a, u8>,
-        /// For every 128 inputs of a matrix the scales of its outputs: count x ceil(inputs / 128) x outputs.
+        /// The scales of a matrix's outputs for every 128 inputs: count x ceil(inputs / 128) x outputs.
         scales: View<'a, f32>,
     },
 }
 
-/// A vector for each of some rows and each of some matrices: that of row r and matrix m begins at `r * stride + m * step`.
+/// A vector for each row and each matrix: that of row r and matrix m starts at `r * stride + m * step`.
 #[derive(Debug, Clone, Copy)]
 pub struct Strided<'a> {
-    /// Begins with the first row's vector for the first matrix.
+    /// Starts at the first row's vector for the first matrix.
     pub view: View<'a, Bf16>,
-    /// Elements from a row to the next: a multiple of 8.
+    /// Elements from one row to the next: a multiple of 8.
     pub stride: usize,
-    /// Elements from a matrix's vector to the next one's: a multiple of 8.
+    /// Elements from one matrix's vector to the next: a multiple of 8.
     pub step: usize,
 }
 
-/// Where a product goes.
+/// Output of a product.
 #[derive(Debug, Clone, Copy)]
 pub enum Output<'a> {
     /// Rounded to bfloat16.
@@ -79,7 +80,7 @@ pub enum Output<'a> {
 // === impl Matrices ===
 
 impl Matrices<'_> {
-    /// Holds the lengths of views to what these sizes take.
+    /// Checks the lengths of views against the sizes.
     pub(in crate::cuda) fn check(&self) {
         let Matrices { weights, count, outputs, inputs } = *self;
         assert!(inputs.is_multiple_of(16), "{inputs} inputs are no multiple of 16");
@@ -102,7 +103,7 @@ impl Matrices<'_> {
 // === impl Strided ===
 
 impl Strided<'_> {
-    /// Holds the view's length to vectors of `len` elements.
+    /// Checks the view's length for vectors of `len` elements.
     pub(in crate::cuda) fn check(&self, rows: usize, count: usize, len: usize) {
         let Strided { view, stride, step } = *self;
         assert!(
@@ -121,10 +122,10 @@ impl Strided<'_> {
 // === impl Output ===
 
 impl<'a> Output<'a> {
-    /// What follows the first elements.
+    /// The output without its first `elements`.
     ///
     /// # Panics
-    /// Where there are fewer.
+    /// It has fewer.
     pub fn after(self, elements: usize) -> Output<'a> {
         match self {
             Output::Rounded(view) => Output::Rounded(view.slice(elements..view.len())),
@@ -147,7 +148,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Elements.
+    /// Number of elements.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         match self {

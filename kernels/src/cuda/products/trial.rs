@@ -1,4 +1,4 @@
-//! Products to tell algorithms apart with.
+//! Trial products that distinguish algorithms.
 
 #![allow(unsafe_code)]
 
@@ -9,10 +9,10 @@ use crate::cuda::choice::{Proposals, passes};
 use crate::cuda::memory::{read_bytes, write};
 use crate::cuda::{Bf16, CudaError, View};
 
-/// Proposals that are looked at for each number of rows.
+/// Maximum proposals considered for each number of rows.
 const PROPOSALS: usize = 8;
 
-/// Products to try algorithms with.
+/// Trial products of algorithms.
 pub(super) struct Trial<'a> {
     pub(super) products: &'a Products,
     pub(super) matrix: Matrix<'a>,
@@ -43,7 +43,9 @@ impl Proposals for Trial<'_> {
     fn bits(&mut self, algorithm: &Algorithm, rows: usize) -> Result<Option<Vec<u64>>, CudaError> {
         let Matrix { inputs, outputs, .. } = self.matrix;
         let (card, out) = (&self.products.card, self.out);
-        // What is added to begins alike, half of it not with zeros: some algorithms begin with it, others end.
+        // The floats that a product is added to always start out the same, half of them not zero: some algorithms start
+        // with them, others add them last.
+        // last.
         let before: Vec<f32> = (0..outputs)
             .map(|output| if output % 2 == 0 { 0.0 } else { (output as f32).sin() })
             .collect();
@@ -85,7 +87,8 @@ fn propose(
     let mut found: Vec<Proposal> = Vec::with_capacity(PROPOSALS);
     let mut count = 0;
     let calls = Calls::get()?;
-    // SAFETY: all descriptions exist, and there is room for as many proposals as are asked for; as many as it says are written.
+    // SAFETY: all descriptions exist, and there is room for as many proposals as are requested; the library writes as
+    // many as it reports.
     let asked = unsafe {
         let status = (calls.propose)(
             handle.0,

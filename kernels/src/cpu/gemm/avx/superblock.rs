@@ -1,4 +1,4 @@
-//! The tile of a superblock, on registers of 32 bytes.
+//! The tile of a superblock on 32-byte registers.
 
 #![allow(unsafe_code)] // Intrinsics on raw pointers into slices whose lengths are checked on entry.
 
@@ -21,7 +21,7 @@ const UPPER_HALVES: i32 = 0xAA;
 /// See [`super::super::portable::add_superblock`].
 ///
 /// # Safety
-/// The CPU has AVX2, FMA and the instructions of `D`, and the caller is compiled for them.
+/// The CPU must support AVX2, FMA and the instructions of `D`, and the caller must be compiled for them.
 #[inline(always)]
 pub(in crate::cpu::gemm) unsafe fn add<D: Dot>(
     chunk: &Chunk<'_>,
@@ -37,7 +37,7 @@ pub(in crate::cpu::gemm) unsafe fn add<D: Dot>(
 }
 
 /// # Safety
-/// As [`add`]; the work was checked and has the rows `first .. first + R`.
+/// As [`add`]; the work must be checked and contain the rows `first .. first + R`.
 #[inline(always)]
 unsafe fn add_tile<D: Dot, const R: usize>(
     chunk: &Chunk<'_>,

@@ -1,4 +1,4 @@
-//! What a block holds, in registers of AVX-512.
+//! The contents of a block in AVX-512 registers.
 
 use std::arch::x86_64::{
     __m512, __m512i, _mm256_loadu_si256, _mm512_and_si512, _mm512_cvtepi8_epi16,
@@ -12,15 +12,16 @@ use crate::cpu::packed::BLOCK_CODES;
 /// Registers of a block's codes.
 const REGISTERS: usize = BLOCK_CODES / 64;
 
-/// A register of codes with four lower and `UPPER` upper bits, as bytes. With a constant register, shifts are so too.
+/// A register of codes with four lower and `UPPER` upper bits, as bytes. With a constant register, the shifts are
+/// constant as well.
 ///
 /// # Safety
-/// A block can be read, and the register is one of its [`REGISTERS`] (16).
+/// A block must be readable, and the register must be one of its [`REGISTERS`] (16).
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) unsafe fn code<const UPPER: usize>(block: *const u8, register: usize) -> __m512i {
     let low_bits = _mm512_set1_epi8(15);
-    // SAFETY: registers of lower bits are half as many as those of codes, upper ones follow.
+    // SAFETY: there are half as many registers of lower bits as of codes; the upper bits follow.
     unsafe {
         let read = |at: usize| _mm512_loadu_si512(block.add(at * 64).cast());
         let low = read(register % (REGISTERS / 2));
@@ -38,7 +39,7 @@ pub(super) unsafe fn code<const UPPER: usize>(block: *const u8, register: usize)
     }
 }
 
-/// Brings one bit of every byte to bit 4, and the next ones after it; others are to be masked out.
+/// Moves one bit of every byte to bit 4, with the next ones above it; the others must be masked out.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn to_bit_4(bytes: __m512i, from: usize) -> __m512i {
@@ -62,7 +63,7 @@ pub(super) fn halves(from: &[u8]) -> [__m512; 2] {
     [0, 32].map(|at| _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(from.as_ptr().add(at).cast()) }))
 }
 
-/// Pairs of bytes as integers of 16 bits.
+/// Pairs of bytes as 16-bit integers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) fn pairs<const SIGNED: bool>(from: &[u8]) -> [__m512i; 2] {

@@ -1,11 +1,12 @@
-//! Tiles for many rows, from chunks made ready.
+//! Tiles for many rows, from prepared chunks.
 //!
-//! On some CPUs (Zen 4) a multiplication of floats takes the place of a `vpdpbusd`. So with very many rows scales are
-//! not multiplied: an activation's scale is one of sixteen mantissas times a power of two, the weights' scales times its
-//! mantissa are read from the chunk's variants, and `vscalefps` applies the power. Neither rounds where the product
-//! would not, so the bits are the same.
+//! On some CPUs (Zen 4) a float multiplication takes the execution slot of a `vpdpbusd`. With very many rows, scales
+//! are therefore not multiplied: an activation's scale is one of sixteen mantissas times a power of two, the weights'
+//! scales times that mantissa are read from the chunk's variants, and `vscalefps` applies the power. Neither rounds
+//! where the product would not, so the bits are the same.
 //!
-//! In assembly, since compilers order this loop in a way that costs a sixth of it (instructions.rs). The registers:
+//! This is written in assembly, because compilers order the loop in a way that makes it a sixth slower
+//! (instructions.rs). The registers:
 //!
 //! ```text
 //! zmm0 .. 11    integer sums, two of a row        zmm24, 25   weight codes, or mins
@@ -23,7 +24,7 @@ use crate::cpu::gemm::{Group, Work};
 use crate::cpu::quantise::MANTISSA_BITS;
 use crate::cpu::{GROUP, TILE_ROWS};
 
-/// Adds a chunk's part to the outputs of a range of rows, so many at a time.
+/// Adds a chunk's part to the outputs of a range of rows, a fixed number at a time.
 type AddRows = unsafe fn(&Chunk<'_>, &GroupScales<'_>, &mut Work<'_, '_>, Range<usize>);
 
 /// See [`crate::cpu::gemm::portable::add`].
@@ -49,7 +50,7 @@ pub(in crate::cpu::gemm) fn add(
     }
 }
 
-/// Rows as tiles that are as equal as possible, 8 are 4 + 4: how many at a time, and which.
+/// Splits rows into tiles that are as equal as possible (8 become 4 + 4): the number of rows at a time, and the rows.
 pub(super) fn equal_tiles(rows: usize, most: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
     let tiles = rows.div_ceil(most);
     let (fewer, larger_tiles) = (rows / tiles, rows % tiles);
@@ -58,11 +59,11 @@ pub(super) fn equal_tiles(rows: usize, most: usize) -> impl Iterator<Item = (usi
     both.into_iter().filter(|(_, rows)| !rows.is_empty())
 }
 
-/// A function for so many rows at a time.
+/// A function for this many rows at a time.
 macro_rules! add_rows {
     ($rows:tt, $codes:tt, $scale:ident, $kind:tt) => {{
         /// # Safety
-        /// The CPU has the features, and the work was checked.
+        /// The CPU must support the features, and the work must be checked.
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
         unsafe fn add_rows(
             chunk: &Chunk<'_>,
@@ -94,19 +95,19 @@ macro_rules! add_rows {
                         Some(mins) => mins.as_ptr().addr().cast_signed(),
                         None => -(chunk.offset as isize),
                     };
-                    // SAFETY: the caller's promise. The instructions read what is named here, the weights' 1,024 bytes,
-                    // 32 codes and a `Group` of each row, scales (or variants) and a min of 32 floats,
-                    // and write registers that are named as outputs.
+                    // SAFETY: the caller's promise. The instructions read only what is named here (the weights' 1,024
+                    // bytes, 32 codes and a `Group` of each row, scales or variants, and a min of 32 floats), and write
+                    // only registers that are declared as outputs.
                     unsafe {
                         asm!(
                             instructions!($rows, $codes, $scale, $kind),
-                            // Strides that few rows do not need.
+                            // Strides that are unused with few rows.
                             "/* {codes_stride} {three_codes} {five_codes} */",
                             "/* {group_stride} {three_groups} {five_groups} */",
-                            // What only one way to scale, or only types with an offset, need.
+                            // Needed for only one of the ways to scale, or only for types with an offset.
                             "/* {temporary} {below_mantissa} {last_mantissa} */",
                             weights = in(reg) chunk.codes.as_ptr().add(index * chunk.stride),
-                            // Only fetched; after the last group it may be past the panel.
+                            // Only prefetched; after the last group it may be past the panel.
                             next = in(reg) chunk.codes.as_ptr().wrapping_add((index + 1) * chunk.stride),
                             codes = in(reg) rows.codes.as_ptr().add(group * GROUP),
                             codes_stride = in(reg) inputs,

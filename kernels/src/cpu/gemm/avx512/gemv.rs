@@ -1,4 +1,4 @@
-//! Tiles for few rows, straight from the panel: what is made of its weights is kept nowhere.
+//! Tiles for few rows, directly from the panel: unpacked weights are not stored anywhere.
 
 use std::arch::x86_64::{
     __m512, __m512i, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_si512,
@@ -36,7 +36,7 @@ fn by_rows<const BITS: u8, const MINS: bool>(format: Format, panel: &[u8], mut w
 }
 
 /// # Safety
-/// The CPU has the features.
+/// The CPU must support the features.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,f16c,fma")]
 unsafe fn compute<const R: usize, const BITS: u8, const MINS: bool>(
     format: Format,

@@ -1,12 +1,12 @@
-//! The instructions for one group of inputs and some rows, put together from texts by macros.
+//! The instructions for one group of inputs and some rows, assembled from text by macros.
 //!
-//! A row is `(codes, group, sums, totals, row)`: the addresses of its codes and of its `Group` (or `Parts`), open for an
-//! offset, its registers of integer sums and of floats (or of a superblock's integers), for the first and the last 16
-//! outputs each, and its number.
+//! A row is `(codes, group, sums, totals, row)`: the addresses of its codes and of its `Group` (or `Parts`), without
+//! closing bracket so that an offset can follow; its registers of integer sums and of floats (or of a superblock's
+//! integers), for the first and the last 16 outputs each; and its index.
 //!
 //! ```text
 //! instructions!
-//!   begin_group! begin_zero!                  sums begin with what the offset takes off
+//!   begin_group! begin_zero!                  sums start with minus the offset's contribution
 //!   group! half! nibbles!                     quads of inputs: load!, multiply! for every row
 //!   add_sums! by_variant! by_product!         sums times scales are added to floats
 //!   add_min!
@@ -35,7 +35,7 @@ macro_rules! rows {
     ))};
 }
 
-/// Sums begin with what the offset takes off the codes of a whole group.
+/// Starts sums with what the offset subtracts from the codes of a whole group.
 #[rustfmt::skip]
 macro_rules! begin_group {
     (($codes:tt, $group:tt, $sums:tt, $floats:tt, $row:tt)) => {
@@ -94,8 +94,8 @@ macro_rules! group {
     };
 }
 
-/// A line of nibbles: a quad of inputs in their lower bits, and one of the second half in the upper ones. Read once,
-/// since registers of 64 bytes take a turn of both ports that read.
+/// A line of nibbles: a quad of inputs in their lower bits, and one of the second half in the upper bits. Loaded once,
+/// because loads of 64-byte registers occupy both load ports for a cycle.
 #[rustfmt::skip]
 macro_rules! nibbles {
     ($rows:tt, $line:tt) => {
@@ -113,8 +113,8 @@ macro_rules! nibbles {
     };
 }
 
-/// Reads a line of weights, and brings the same line of the next group's into the first-level cache: the first tile
-/// would wait for it.
+/// Loads a line of weights, and prefetches the same line of the next group into the first-level cache, since the first
+/// tile would otherwise wait for it.
 #[rustfmt::skip]
 macro_rules! load {
     ($line:tt) => {
@@ -138,8 +138,8 @@ macro_rules! multiply {
     };
 }
 
-/// Adds a row's sums to its floats. The scale's mantissa says which variant of the weights' scales, and its exponent the
-/// power of two.
+/// Adds a row's sums to its floats. The scale's mantissa selects the variant of the weights' scales, and its exponent
+/// is the power of two.
 #[rustfmt::skip]
 macro_rules! by_variant {
     (($codes:tt, $group:tt, ($first:tt, $last:tt), ($first_to:tt, $last_to:tt), $row:tt)) => {
@@ -159,7 +159,7 @@ macro_rules! by_variant {
     };
 }
 
-/// The same by a multiplication of both scales; those of the weights are read.
+/// The same by multiplying both scales; those of the weights are loaded.
 #[rustfmt::skip]
 macro_rules! by_product {
     (($codes:tt, $group:tt, ($first:tt, $last:tt), ($first_to:tt, $last_to:tt), $row:tt)) => {

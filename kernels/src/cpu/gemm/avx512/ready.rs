@@ -1,4 +1,4 @@
-//! A chunk made ready with AVX-512.
+//! Prepares a chunk with AVX-512.
 
 use std::arch::x86_64::{
     __m512, __m512i, _mm512_add_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_storeu_si512,
@@ -14,7 +14,7 @@ use crate::cpu::packed::{BLOCK_CODES, Scales};
 /// See [`crate::cpu::gemm::chunk::Workspace::ready`].
 ///
 /// # Safety
-/// AVX-512 is there.
+/// The CPU must support AVX-512.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
 pub(in crate::cpu::gemm) unsafe fn ready(source: &Source<'_>, to: &mut Places) {
     let Source { format, .. } = *source;
@@ -31,7 +31,7 @@ pub(in crate::cpu::gemm) unsafe fn ready(source: &Source<'_>, to: &mut Places) {
             if !source.with_variants {
                 return store(&scales, &mut to.scales[at]);
             }
-            // Exact: scales of weights have at most 18 significant bits. Sums do not take the place of products.
+            // Exact: scales of weights have at most 18 significant bits. Additions leave the units that multiply free.
             let step = _mm512_set1_ps(1.0 / MANTISSAS as f32);
             let steps = scales.map(|scale| _mm512_mul_ps(scale, step));
             let mut scales = scales;
@@ -71,7 +71,7 @@ fn put_pairs(pairs: [__m512i; 2], to: &mut Pairs) {
     }
 }
 
-/// Codes of four lower and `UPPER` upper bits as bytes.
+/// Expands codes of four lower and `UPPER` upper bits to bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn expand<const UPPER: usize>(packed: &[u8], codes: &mut [u8]) {
@@ -87,6 +87,6 @@ fn expand<const UPPER: usize>(packed: &[u8], codes: &mut [u8]) {
             )*
         };
     }
-    // By hand, so that every register's shifts are constant.
+    // Unrolled by hand, so that every register's shifts are constant.
     each!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
 }

@@ -1,13 +1,13 @@
-//! Superblocks of K-quants: all that is multiplied is integers, until the end.
+//! Superblocks of K-quants: everything is multiplied in integers until the end.
 //!
 //! ```text
-//! gemv.rs      up to 8 rows, straight from the panel
-//! gemm.rs     more of them, from chunks made ready
-//! instructions.rs  their texts of assembly
+//! gemv.rs          up to 8 rows, directly from the panel
+//! gemm.rs          more rows, from prepared chunks
+//! instructions.rs  their assembly text
 //! ```
 //!
-//! Two parts' sums, shifted to 16 bits, share a register: the first ones in its lower halves, the second ones in the upper
-//! ones, as their weight scales do. `vpdpwssd` multiplies both and adds them up.
+//! The sums of two parts, shifted to 16 bits, share a register: the first in the lower halves, the second in the upper
+//! ones, and so do their weight scales. `vpdpwssd` multiplies both and adds them up.
 
 #[macro_use]
 mod instructions;
@@ -30,7 +30,7 @@ use crate::cpu::gemm::superblock::{GROUPS, Superblock};
 /// Pairs of groups.
 const GROUP_PAIRS: usize = GROUPS / 2;
 
-/// The floats of a superblock's weights, and the mins of its pairs of groups, if there are any.
+/// The float factors of a superblock's weights, and the mins of its pairs of groups, if there are any.
 struct Factors<'a> {
     factors: [__m512; 2],
     mins: Option<(&'a [[__m512i; 2]; GROUP_PAIRS], [__m512; 2])>,
@@ -39,7 +39,7 @@ struct Factors<'a> {
 // === impl Factors ===
 
 impl Factors<'_> {
-    /// Adds a superblock's integers to a row's outputs; the first one sets them.
+    /// Adds a superblock's integers to a row's outputs; the first superblock sets them.
     #[inline]
     #[target_feature(enable = "avx512f,avx512vnni,fma")]
     fn add(

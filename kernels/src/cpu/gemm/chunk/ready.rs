@@ -1,4 +1,4 @@
-//! How a chunk is made ready, in plain Rust.
+//! Prepares a chunk, in portable Rust.
 
 use super::{MOST_GROUPS, Numbers, Pairs, Places, Source};
 use crate::cpu::PANEL;
@@ -74,7 +74,7 @@ fn high_bits<const BITS: usize>(packed: &[u8], codes: &mut [u8]) {
 /// Finite f16 numbers as floats.
 #[inline(always)]
 fn halves(packed: &[u8], to: &mut Numbers) {
-    // 2^112: the exponents' biases differ by as much. Numbers below f16's normal ones come out right, too.
+    // 2^112 is the difference of the exponents' biases. Subnormal f16 numbers come out right as well.
     const SCALE: f32 = f32::from_bits((127 + 112) << 23);
     for (to, half) in to.iter_mut().zip(packed.chunks_exact(2)) {
         let bits = u32::from(u16::from_le_bytes([half[0], half[1]]));

@@ -28,7 +28,7 @@ pub(in crate::cpu::gemm) fn add(
 }
 
 /// # Safety
-/// The CPU has the features; the work was checked and has the rows `first .. first + R`.
+/// The CPU must support the features; the work must be checked and contain the rows `first .. first + R`.
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn add_tile<const R: usize>(
     chunk: &Chunk<'_>,
@@ -49,7 +49,7 @@ unsafe fn add_tile<const R: usize>(
                 let (pair, second) = (part / 2, part % 2);
                 let facts: [_; R] = std::array::from_fn(|row| superblock(row).parts(pairs)[pair]);
                 let mut sums = facts.map(|facts| vdupq_n_s32(facts.starts[second]));
-                // Halves of groups that belong to it, counted through the superblock.
+                // The halves of groups that belong to the part, counted from the start of the superblock.
                 let halves = 2 * GROUPS / (pairs * 2);
                 for half in part * halves..(part + 1) * halves {
                     let line = half % 2 * 4 * PANEL * 4 + register * 16;

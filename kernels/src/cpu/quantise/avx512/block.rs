@@ -1,4 +1,4 @@
-//! Up to 16 groups at once: what there is one of for each group is a lane.
+//! Up to 16 groups at once: values that exist once per group are lanes.
 
 use std::arch::x86_64::{
     __m512, __m512i, _CMP_GT_OQ, _mm_storeu_si128, _mm512_add_epi32, _mm512_and_si512,
@@ -22,12 +22,13 @@ const QUADS: usize = LANES / QUAD;
 /// See [`super::quantise`], and, if scales are `SHARED` by superblocks, [`super::quantise_superblocks`].
 ///
 /// # Safety
-/// AVX-512 VNNI is there, the row's slices fit `x`, and there are 1 to 16 groups, of whole superblocks if they share.
+/// The CPU must support AVX-512 VNNI, the row's slices must fit `x`, and there must be 1 to 16 groups, of whole
+/// superblocks if scales are shared.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn quantise<const SHARED: bool>(x: &[f32], row: QuantRow<'_>) {
     let QuantRow { codes, groups, scales: kind } = row;
     let count = groups.len();
-    // SAFETY: groups past the last are the last once more.
+    // SAFETY: groups past the last one repeat the last.
     let load = |group: usize, half: usize| unsafe {
         _mm512_loadu_ps(x.as_ptr().add(group.min(count - 1) * GROUP + half * LANES))
     };
@@ -51,7 +52,7 @@ pub(super) unsafe fn quantise<const SHARED: bool>(x: &[f32], row: QuantRow<'_>) 
     // SAFETY: as many lanes.
     unsafe { _mm512_storeu_ps(inverses.as_mut_ptr(), inverse) };
     let (round, lowest_byte) = (_mm512_set1_ps(ROUND), _mm512_set1_epi32(1));
-    // Stores a group's codes; gives lanes whose sums are those of its halves.
+    // Stores a group's codes; returns lanes whose sums are those of its halves.
     let mut encode = |group: usize| -> [__m512i; 2] {
         let inverse = _mm512_set1_ps(inverses[group]);
         [0, 1].map(|half| {
@@ -105,7 +106,7 @@ fn scales(greatest: __m512i, kind: ScaleKind, mantissas: __m512i) -> [__m512; 2]
     [scale, _mm512_maskz_div_ps(counts, _mm512_set1_ps(1.0), scale)]
 }
 
-/// For each lane the mantissa of its superblock's greatest scale, a short one: eight lanes are a superblock.
+/// For each lane, the mantissa of its superblock's greatest scale (a short one): eight lanes are a superblock.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn shared_mantissas(greatest: __m512i) -> __m512i {
@@ -126,8 +127,8 @@ fn is_finite(bits: __m512i) -> u16 {
     _mm512_cmplt_epu32_mask(bits, infinity)
 }
 
-/// Greatest lanes, or sums of lanes, of four groups: in every quarter of the register one of each, which the quarters
-/// still have to join.
+/// Greatest lanes, or sums of lanes, of four groups: every quarter of the register has a partial result of each, and
+/// the quarters must still be combined.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn of_quad<const GREATEST: bool>([a, b, c, d]: [__m512i; QUAD]) -> __m512i {
@@ -138,7 +139,7 @@ fn of_quad<const GREATEST: bool>([a, b, c, d]: [__m512i; QUAD]) -> __m512i {
     joined::<GREATEST>(_mm512_unpacklo_epi64(x, y), _mm512_unpackhi_epi64(x, y))
 }
 
-/// Joins the quarters of four such registers: a lane for each group.
+/// Combines the quarters of four such registers: one lane per group.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn of_quads<const GREATEST: bool>([a, b, c, d]: [__m512i; QUADS]) -> __m512i {

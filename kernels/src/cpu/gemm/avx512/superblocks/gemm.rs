@@ -1,4 +1,4 @@
-//! Tiles of superblocks for many rows, in assembly as those of groups are (`../gemm.rs`). The registers:
+//! Tiles of superblocks for many rows, in assembly like those of groups (`../gemm.rs`). The registers:
 //!
 //! ```text
 //! zmm0 .. 7     integer sums of a part, two of a row   zmm24, 25   weight codes, or scales
@@ -20,15 +20,15 @@ use crate::cpu::gemm::superblock::{GROUPS, Parts, Superblock};
 use crate::cpu::packed::BLOCK_CODES;
 use crate::cpu::{GROUP, PANEL};
 
-/// Rows that are computed together, at most: with six, each of them takes longer.
+/// Maximum rows that are computed together: with six, each takes longer.
 pub(in crate::cpu::gemm::avx512) const MOST_ROWS: usize = 4;
 /// The lower 16 bits of every 32.
 const LOWER_HALVES: u32 = 0x5555_5555;
 
-/// What the instructions for a superblock prefetch.
+/// Lines that the instructions for a superblock prefetch.
 const PREFETCH_LINES: usize = 16;
 
-/// Adds a superblock's part to the outputs of a range of rows, so many at a time.
+/// Adds a superblock's part to the outputs of a range of rows, a fixed number at a time.
 type AddRows = unsafe fn(&Chunk<'_>, &SuperblockScales<'_>, &mut Work<'_, '_>, Range<usize>);
 
 /// See [`crate::cpu::gemm::portable::add_superblock`].
@@ -48,7 +48,7 @@ pub(in crate::cpu::gemm) fn add(
     }
 }
 
-/// From a part's weights to the next one's. Nibbles stay in the panel's blocks, with the scales between them.
+/// Bytes from a part's weights to the next part's. Nibbles stay in the panel's blocks, with the scales between them.
 macro_rules! part_bytes {
     (nibbles) => {
         BLOCK_CODES / 2 + 2 * PANEL
@@ -70,8 +70,8 @@ macro_rules! part_inputs {
     };
 }
 
-/// What the first tile brings into the first-level cache: the next part, or where all were made ready, what the next
-/// superblock's are made of.
+/// What the first tile prefetches into the first-level cache: the next part or, if all parts were prepared, the source
+/// of the next superblock's.
 macro_rules! next_codes {
     (nibbles, $chunk:ident) => {
         $chunk.codes.as_ptr().wrapping_add(part_bytes!(nibbles))
@@ -81,11 +81,11 @@ macro_rules! next_codes {
     };
 }
 
-/// A function for so many rows at a time. Parts are halves of groups, or groups of bytes or nibbles.
+/// A function for this many rows at a time. Parts are halves of groups, or groups of bytes or nibbles.
 macro_rules! add_rows {
     ($rows:tt, $part:tt) => {{
         /// # Safety
-        /// The CPU has the features, and the work was checked.
+        /// The CPU must support the features, and the work must be checked.
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,fma")]
         unsafe fn add_rows(
             chunk: &Chunk<'_>,
@@ -112,17 +112,18 @@ macro_rules! add_rows {
                 let pairs = scales.scales.len();
                 let parts: *const Parts = block.parts(pairs).as_ptr();
                 let (prefetch, line) = work.prefetch.hand_out(PREFETCH_LINES);
-                // SAFETY: the caller's promise. The instructions read what is named here: the superblock's weights, 256 codes
-                // of each row, its parts, and scales; they write registers that are named as outputs.
+                // SAFETY: the caller's promise. The instructions read only what is named here (the superblock's
+                // weights, 256 codes of each row, its parts, and scales), and write only registers that are declared as
+                // outputs.
                 unsafe {
                     let weights = chunk.codes.as_ptr();
                     asm!(
                         superblock!($rows, $part),
-                        // Strides that few rows do not need.
+                        // Strides that are unused with few rows.
                         "/* {codes_stride} {three_codes} */",
                         "/* {group_stride} {three_groups} */",
                         weights = inout(reg) weights => _,
-                        // Only fetched; it may go past the panel.
+                        // Only prefetched; it may be past the panel.
                         next = inout(reg) next_codes!($part, chunk) => _,
                         codes = inout(reg) rows.codes.as_ptr().add(first_group * GROUP) => _,
                         codes_stride = in(reg) inputs,

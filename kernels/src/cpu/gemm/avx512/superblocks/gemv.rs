@@ -1,4 +1,4 @@
-//! Tiles of superblocks for few rows, straight from the panel.
+//! Tiles of superblocks for few rows, directly from the panel.
 
 use std::arch::x86_64::{
     __m512i, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_mask_blend_epi16, _mm512_set1_epi32,
@@ -14,7 +14,7 @@ use crate::cpu::{GROUP, PANEL, TILE_ROWS};
 
 /// The upper 16 bits of every 32.
 const UPPER_HALVES: u32 = 0xAAAA_AAAA;
-/// Registers that half a group's codes take, each for 16 outputs.
+/// Registers for the codes of half a group, each for 16 outputs.
 const HALF_GROUP: usize = 8;
 
 /// Computes the outputs of all rows.
@@ -28,7 +28,7 @@ pub(in crate::cpu::gemm::avx512) fn gemv(format: Format, panel: &[u8], mut work:
 }
 
 /// # Safety
-/// The CPU has the features.
+/// The CPU must support the features.
 unsafe fn tile<const R: usize>(
     format: Format,
     panel: &[u8],
@@ -46,10 +46,10 @@ unsafe fn tile<const R: usize>(
     }
 }
 
-/// Codes have `UPPER` bits beside the lower four; where parts are `HALVES` of groups, there are no mins.
+/// Codes have `UPPER` bits besides the lower four; if parts are `HALVES` of groups, there are no mins.
 ///
 /// # Safety
-/// The CPU has the features.
+/// The CPU must support the features.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,f16c,fma")]
 unsafe fn compute<const R: usize, const UPPER: usize, const HALVES: bool>(
     format: Format,
@@ -138,7 +138,7 @@ unsafe fn compute<const R: usize, const UPPER: usize, const HALVES: bool>(
 /// Adds the products of half a group's inputs.
 ///
 /// # Safety
-/// A block can be read, and half a group's codes of every row, `stride` apart.
+/// A block must be readable, and half a group's codes of every row, `stride` apart.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn multiply_half<const R: usize, const UPPER: usize, const HALF: usize>(

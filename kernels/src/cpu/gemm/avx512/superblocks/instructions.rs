@@ -1,15 +1,16 @@
-//! The instructions for a superblock and some rows, put together from texts by macros, with those of
+//! The instructions for a superblock and some rows, assembled from text by macros, together with those of
 //! `../instructions.rs` for rows and quads of inputs.
 //!
 //! ```text
 //! superblock!
 //!   first_part! second_part!    of two parts whose sums are packed together
-//!     begin_part!               sums begin with what rounds them
+//!     begin_part!               sums start with the rounding term
 //!     part!                     a group or half of one
 //!     keep_part! join_parts!    shifted sums times scales are added to integers
 //! ```
 
-/// All instructions for the first of two parts of a superblock: their sums are shifted to the right, and kept.
+/// All instructions for the first of two parts of a superblock: its sums are shifted to the right and held in
+/// registers.
 #[rustfmt::skip]
 macro_rules! first_part {
     ($rows:tt, $codes:tt) => {
@@ -21,7 +22,7 @@ macro_rules! first_part {
     };
 }
 
-/// The same for the second one: its sums are shifted to the left and packed with the first ones', and both are
+/// The same for the second one: its sums are shifted to the left and packed with those of the first, and both are
 /// multiplied by their scales.
 #[rustfmt::skip]
 macro_rules! second_part {
@@ -42,13 +43,13 @@ macro_rules! part {
     ($rows:tt, $codes:tt) => { concat!(ask_ahead!(), group!($rows, $codes), ask_ahead!()) };
 }
 
-/// Brings a line into the second-level cache: 16 of them a superblock.
+/// Prefetches a line into the second-level cache: 16 lines per superblock.
 #[rustfmt::skip]
 macro_rules! ask_ahead {
     () => { "prefetcht1 byte ptr [{prefetch}]\nadd {prefetch}, {line}\n" };
 }
 
-/// Sums begin with what is at `$at`.
+/// Starts sums with the values at `$at`.
 #[rustfmt::skip]
 macro_rules! begin_part {
     (($codes:tt, $group:tt, ($first:tt, $last:tt), $floats:tt, $row:tt), $at:tt) => {
@@ -59,7 +60,7 @@ macro_rules! begin_part {
     };
 }
 
-/// The registers in which a row's sums of a first part wait for the second one's.
+/// The registers that hold a row's sums of a first part until the second one's are ready.
 #[rustfmt::skip]
 macro_rules! kept {
     (0, first) => { "zmm8" };
@@ -98,7 +99,7 @@ macro_rules! join_parts {
     };
 }
 
-/// All instructions for a superblock: both parts, pair after pair.
+/// All instructions for a superblock: both parts of each pair, pair after pair.
 #[rustfmt::skip]
 macro_rules! superblock {
     ($rows:tt, $codes:tt) => {
