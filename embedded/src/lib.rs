@@ -1,7 +1,8 @@
-//! A whole cluster inside this process: a coordinator, one worker and perhaps a Meta RM, over in-process pipes.
+//! A whole cluster inside this process: a coordinator, one worker and optionally a Meta RM, connected by in-process
+//! pipes.
 //!
-//! For commands, benchmarks and whatever else wants verdicts without serving them: the same servers and clients as
-//! between machines, without a socket.
+//! For commands, benchmarks and other code that needs verdicts without running servers. It uses the same servers and
+//! clients as a cluster across machines, without sockets.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,36 +18,37 @@ use jury_worker::run::{Announce, SERVICE_NAME, Worker, WorkerConfig};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Id of the worker of an embedded cluster that draws.
+/// Id of the embedded worker that draws samples.
 const EMBEDDED_WORKER: &str = "embedded";
-/// Id of the one that ranks.
+/// Id of the embedded worker that ranks them.
 const EMBEDDED_META: &str = "embedded-meta";
 
-/// How long calls wait for the workers that were started: they come, however busy the machine is.
+/// How long calls wait for the workers that were started. They always arrive, however busy the machine is.
 const WORKER_WAIT: Duration = Duration::from_secs(60);
 
-/// How an embedded coordinator judges: as any other, with a budget for a CPU.
+/// The usual coordinator configuration, with a budget suited to a CPU.
 pub fn default_config() -> Config {
     Config { default_budget: Config::EMBEDDED_BUDGET, ..Config::default() }
 }
 
-/// A coordinator and its workers inside this process. Ends when dropped.
+/// A coordinator and its workers inside this process. Stops when dropped.
 pub struct Embedded {
-    /// Dropped first: workers must know that they end before the way to them closes, which would look like a fault.
+    /// Dropped first: workers must learn that they are stopping before their connection closes, which would look like
+    /// a fault.
     _stop_when_dropped: DropGuard,
     coordinator: Coordinator,
     directory: InProcess,
     connector: Connector,
     metrics: WorkerMetrics,
     stop: CancellationToken,
-    /// Who was started.
+    /// Ids of the workers that were started.
     workers: Mutex<Vec<&'static str>>,
 }
 
 // === impl Embedded ===
 
 impl Embedded {
-    /// Starts the cluster over a loaded model, whose samples `heads` can rank. Must run inside a tokio runtime.
+    /// Starts the cluster for a loaded model, whose samples `heads` can rank. Must run inside a tokio runtime.
     ///
     /// # Errors
     /// [`ConfigError`] for a setting that cannot work.
@@ -59,7 +61,7 @@ impl Embedded {
         Self::start_with_meta(backend, heads, None, config, registry)
     }
 
-    /// The same with a second backend, whose role is `meta`: requests ask for it by its model's name.
+    /// Same, with a second backend in the role `meta`. Requests select it by its model's name.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -80,7 +82,7 @@ impl Embedded {
         Ok(cluster)
     }
 
-    /// Starts the coordinator alone, for a model that is still to be loaded. Must run inside a tokio runtime.
+    /// Starts only the coordinator, for a model that is loaded later. Must run inside a tokio runtime.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -95,7 +97,7 @@ impl Embedded {
         Ok(Self { _stop_when_dropped, coordinator, directory, connector, metrics, stop, workers })
     }
 
-    /// Lets the worker join that draws, once.
+    /// Adds the worker that draws samples. Call it once.
     pub fn join(&self, backend: Arc<dyn Backend>, heads: Heads) {
         self.start_worker(EMBEDDED_WORKER, backend, heads, self.metrics.clone());
     }
@@ -113,7 +115,7 @@ impl Embedded {
             config: WorkerConfig {
                 worker_id: worker_id.to_owned(),
                 advertised_address: address,
-                // The coordinator in front of it drains; what is left then is wanted by nobody.
+                // The coordinator in front of the worker drains; nobody is waiting for what is left after that.
                 grace: Duration::ZERO,
             },
             backend,
@@ -135,13 +137,13 @@ impl Embedded {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The coordinator, to be served elsewhere.
+    /// The coordinator, for serving it elsewhere.
     pub fn coordinator(&self) -> Coordinator {
         self.coordinator.clone()
     }
 
-    /// Serves the coordinator inside this process, and gives the way to it. Calls wait until the workers that were started are known: who came
-    /// before a Meta RM would find nobody to rank.
+    /// Serves the coordinator inside this process and returns a channel to it. Calls wait until the started workers
+    /// are known: an earlier call would find no Meta RM to rank its samples.
     pub fn serve_in_process(&self) -> Channel {
         let (channel, incoming) = in_process();
         let (coordinator, stop) = (self.coordinator.clone(), self.stop.child_token());

@@ -1,17 +1,17 @@
 //! When to try again: exponential waits with full jitter.
 //!
-//! Clients of one server that fails lose it at the same moment; without jitter they would all come
-//! back at the same moment, too. Chance is an argument, so that the law can be tested.
+//! When a server fails, all its clients lose it at the same moment; without jitter they would all come back at the
+//! same moment too. The random number is an argument, so that the schedule can be tested.
 
 use std::time::Duration;
 
-/// The bound that doubles: `first`, twice that after one failure, four times that after two, never more than
+/// The doubling bound: `first`, then twice that after one failure, four times that after two, and never more than
 /// `longest`.
 pub fn bound(first: Duration, longest: Duration, failures: u32) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(failures)).min(longest)
 }
 
-/// The waits of one series of failures.
+/// The waits during one series of failures.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     /// Upper bound of the first wait.
@@ -25,20 +25,20 @@ pub struct Backoff {
 // === impl Backoff ===
 
 impl Backoff {
-    /// Waits of up to `first`, twice that, four times that ... and never more than `longest`.
+    /// Waits of up to `first`, then twice that, four times that, and so on, never more than `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, failures: 0 }
     }
 
-    /// The wait after one more failure: evenly spread between zero and the bound. `chance` is a
-    /// number in [0, 1), by rights random.
+    /// The wait after one more failure, uniform between zero and the bound. `chance` is a number in [0, 1), normally
+    /// random.
     pub fn next_wait(&mut self, chance: f64) -> Duration {
         let bound = bound(self.first, self.longest, self.failures);
         self.failures = self.failures.saturating_add(1);
         bound.mul_f64(chance.clamp(0.0, 1.0))
     }
 
-    /// A success: the next failure waits as the first one did.
+    /// Records a success: the next failure waits as long as the first one did.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

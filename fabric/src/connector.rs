@@ -6,8 +6,8 @@
 //! in-process:NAME ──────────────> a pipe in memory ──────────┴──> Channel
 //! ```
 //!
-//! Connections are opened by the first call and opened anew by the next one after they broke. Without a
-//! [`ClientTls`] of its own, a connector trusts whom this machine trusts.
+//! The first call opens a connection, and the next call after a break opens a new one. A connector without its own
+//! [`ClientTls`] trusts the authorities that this machine trusts.
 
 mod address;
 mod dial;
@@ -28,14 +28,14 @@ pub(crate) use address::parse;
 pub use address::{AddressError, AddressProblem, check_callable};
 pub(crate) use dial::addresses as addresses_of;
 
-/// A peer that does not complete TCP, and TLS where that is spoken, within this time is not there.
+/// A peer that does not complete TCP (and TLS, if used) within this time counts as absent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection is pinged this often, idle or not, so that a lost node is seen without traffic.
+/// Every connection is pinged this often, idle or not, so that a lost node is noticed without traffic.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
-/// A ping unanswered for this long ends the connection and every call on it.
+/// An unanswered ping ends the connection and every call on it after this time.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection may take, and when a silent one is given up.
+/// How long connecting may take, and when a silent connection is given up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) connect: Duration,
@@ -46,16 +46,17 @@ pub(crate) struct Limits {
 const LIMITS: Limits =
     Limits { connect: CONNECT_TIMEOUT, ping_interval: PING_INTERVAL, ping_timeout: PING_TIMEOUT };
 
-/// What the address of a server inside this process begins with.
+/// Prefix of the address of a server inside this process.
 const IN_PROCESS: &str = "in-process:";
 
 /// Turns addresses into channels. Clones share the servers inside this process.
 #[derive(Debug, Clone, Default)]
 pub struct Connector {
-    /// The channel to every server that was opened inside this process, by name. They stay: a
-    /// caller may still hold the address of a server that has ended, and is told so by its calls.
+    /// The channel to every server that was opened inside this process, by name. Entries are never removed: a caller
+    /// may still hold the address of a server that has stopped, and learns that from its failed calls.
     in_process: Arc<Mutex<BTreeMap<String, Channel>>>,
-    /// For `https`. Where none was given, the first such address sets it: whom this machine trusts, and no certificate of our own.
+    /// For `https`. If none was given, the first such address sets it to the machine's trusted authorities without a
+    /// client certificate.
     tls: Arc<OnceLock<ClientTls>>,
 }
 
@@ -67,25 +68,26 @@ impl Connector {
         Self::default()
     }
 
-    /// Speaks TLS with servers at `https` addresses as `tls` says.
+    /// Uses `tls` for servers at `https` addresses.
     pub fn with_tls(tls: ClientTls) -> Self {
         Self { tls: Arc::new(OnceLock::from(tls)), ..Self::default() }
     }
 
-    /// A channel to `address`, written `https://host:port`, `http://host:port`, `host:port` (no TLS) or, for what
-    /// [`Connector::open`] opened, `in-process:NAME`.
+    /// Returns a channel to `address`, written `https://host:port`, `http://host:port`, `host:port` (no TLS) or, for
+    /// a server opened with [`Connector::open`], `in-process:NAME`.
     ///
-    /// Nothing is connected yet: the first call does that, within 5 seconds, and fails with
-    /// UNAVAILABLE when nobody listens. A connection whose peer falls silent is given up after 20
-    /// seconds. Must be called inside a tokio runtime.
+    /// Nothing is connected yet. The first call connects, within 5 seconds, and fails with UNAVAILABLE if nothing
+    /// listens there. A connection whose peer falls silent is given up after 20 seconds. Must be called inside a
+    /// tokio runtime.
     ///
     /// # Errors
-    /// [`AddressError`] when the text is malformed, or this machine trusts nobody; never because the server is away.
+    /// [`AddressError`] if the text is malformed or this machine trusts no authority; never because the server is
+    /// away.
     pub fn connect(&self, address: &str) -> Result<Channel, AddressError> {
         self.connect_within(address, LIMITS)
     }
 
-    /// The same with other limits.
+    /// Same, with other limits.
     pub(crate) fn connect_within(
         &self,
         address: &str,
@@ -112,8 +114,8 @@ impl Connector {
             .connect_with_connector_lazy(service_fn(move |uri| dial::dial(uri, tls.clone()))))
     }
 
-    /// Opens a server inside this process, in place of any other of the same name: its address,
-    /// and the connections that channels to it will open. Must be called inside a tokio runtime.
+    /// Opens a server inside this process, replacing any other of the same name. Returns its address, and the
+    /// connections that channels to it will open. Must be called inside a tokio runtime.
     pub fn open(&self, name: &str) -> (String, InProcessIncoming) {
         let (channel, incoming) = in_process();
         let mut pipes = self.in_process.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,12 +1,12 @@
-//! The time that a caller waits, from the `grpc-timeout` header. What budget follows from it is
-//! `jury_grm::budget_ms`.
+//! The time that a caller will wait, from the `grpc-timeout` header. `jury_grm::budget_ms` derives the budget from
+//! it.
 
 use std::time::Duration;
 
 use tonic::metadata::MetadataMap;
 
-/// The time the caller will wait, from its `grpc-timeout`. `None`: absent or malformed, which the
-/// gRPC specification treats alike.
+/// The time that the caller will wait, from its `grpc-timeout`. `None` if absent or malformed; the gRPC specification
+/// treats both alike.
 pub fn of_call(metadata: &MetadataMap) -> Option<Duration> {
     parse(metadata.get("grpc-timeout")?.to_str().ok()?)
 }

@@ -1,4 +1,4 @@
-//! Which workers there are: a stream of updates, wherever it comes from.
+//! Which workers exist: a stream of updates, whatever its source.
 //!
 //! ```text
 //! worker ── Etcd::register ──> etcd ────── Etcd::watch ──┐
@@ -7,9 +7,8 @@
 //! the same process ──────────────────── InProcess::watch ┘
 //! ```
 //!
-//! A directory tells who says that it exists, not who answers: dialling is the
-//! [`Connector`](crate::connector::Connector)'s, and whether a worker can be reached is its
-//! caller's to find out.
+//! A directory reports which workers are registered, not which ones respond. Dialling is the job of the
+//! [`Connector`](crate::connector::Connector), and finding out whether a worker can be reached is up to the caller.
 
 mod differences;
 mod etcd;
@@ -26,16 +25,16 @@ pub use fixed::Fixed;
 pub use in_process::InProcess;
 pub use kubernetes::{Kubernetes, KubernetesConfig, KubernetesError, NotAService, ServiceName};
 
-/// A worker, as it tells of itself. Its JSON is the value in etcd.
+/// A worker, as it describes itself. Its JSON is the value in etcd.
 ///
-/// Where only the address is known (a fixed list), the other texts are empty: the worker itself
-/// answers `GetInfo`. Readers ignore fields that they do not know, and take a missing one for
-/// empty: workers and coordinators of neighbouring versions share one etcd.
+/// If only the address is known (a fixed list), the other texts are empty, and the worker itself answers `GetInfo`.
+/// Readers ignore unknown fields and read a missing one as empty, because workers and coordinators of neighbouring
+/// versions share one etcd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
     /// Unique in the cluster.
     pub worker_id: String,
-    /// Where it listens, for [`Connector::connect`](crate::connector::Connector::connect).
+    /// Where it listens, as accepted by [`Connector::connect`](crate::connector::Connector::connect).
     pub address: String,
     /// Name of its model.
     #[serde(default)]
@@ -43,7 +42,7 @@ pub struct Registration {
     /// SHA-256 of the model's file, hex.
     #[serde(default)]
     pub model_digest: String,
-    /// Class of arithmetic; equal classes give equal bits.
+    /// Numerics class; equal classes give equal bits.
     #[serde(default)]
     pub numerics: String,
     /// Version of parser and guide.
@@ -52,14 +51,14 @@ pub struct Registration {
     /// What it is used for.
     #[serde(default)]
     pub roles: Vec<WorkerRole>,
-    /// Samples that it can draw at once; 0 is unknown.
+    /// Number of samples that it can draw at once; 0 means unknown.
     #[serde(default)]
     pub capacity: u32,
-    /// Version of Jury that it runs.
+    /// The version of Jury that it runs.
     #[serde(default)]
     pub version: String,
-    /// Tells a worker from another that was there before, under the same id and address: the uid of its pod. Empty where
-    /// ids are not used again.
+    /// Distinguishes a worker from an earlier one with the same id and address: the uid of its pod. Empty if ids are
+    /// never reused.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub incarnation: String,
 }
@@ -80,32 +79,32 @@ pub enum WorkerRole {
 /// A change of the fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Update {
-    /// These are all the workers there are; forget any other.
+    /// These are all the workers; forget any other.
     Reset(Vec<Registration>),
-    /// A new worker, or new facts about one of the same id.
+    /// A new worker, or changed facts about a known id.
     Added(Registration),
     /// The worker of this id is gone.
     Removed(String),
 }
 
-/// Where workers are found.
+/// A source of workers.
 pub trait Directory: Send + Sync {
-    /// `"fixed"`, `"in-process"`, `"etcd"` or `"kubernetes"`, for people.
+    /// `"fixed"`, `"in-process"`, `"etcd"` or `"kubernetes"`, for display.
     fn kind(&self) -> &'static str;
 
-    /// False while updates cannot arrive, so that the fleet told so far may be out of date.
+    /// False while updates cannot arrive, so that the fleet reported so far may be out of date.
     fn is_connected(&self) -> bool;
 
-    /// The fleet from now on: first a [`Update::Reset`] (as soon as the directory is reached), then
-    /// its changes. Does not end while the directory lives; errors become silence and a later
-    /// Reset. Must be called inside a tokio runtime.
+    /// The fleet from now on: first an [`Update::Reset`] (as soon as the directory is reached), then its changes. The
+    /// stream does not end while the directory lives; an error shows only as silence and a later Reset. Must be
+    /// called inside a tokio runtime.
     fn watch(&self) -> BoxStream<'static, Update>;
 }
 
 // === impl Registration ===
 
 impl Registration {
-    /// A worker of which only the address is known; the address is its id.
+    /// A worker of which only the address is known. The address becomes its id.
     pub fn at(address: impl Into<String>) -> Self {
         let address = address.into();
         Self {

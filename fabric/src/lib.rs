@@ -1,13 +1,13 @@
 //! How Jury's parts find and talk to each other.
 //!
-//! * [`directory`]: which workers there are, from etcd, a fixed list or this process;
+//! * [`directory`]: which workers exist, from etcd, Kubernetes, a fixed list or this process;
 //! * [`connector`]: from an address to a channel, over TCP or memory;
-//! * [`transport`]: servers; health, reflection, drain; [`tls`]: certificates that follow their files;
+//! * [`transport`]: servers; health, reflection, drain; [`tls`]: certificates that are reloaded when their files change;
 //! * [`trace`] and [`deadline`]: what travels with a call;
-//! * [`telemetry`]: logs and metrics; [`shutdown`]: signals; [`backoff`]: when to try again;
+//! * [`telemetry`]: logs and metrics; [`shutdown`]: signals; [`backoff`]: when to retry;
 //! * [`secret`]: texts that are never shown.
 //!
-//! Nothing here knows what is being called: prompts, samples and verdicts are other crates' matter.
+//! Nothing here depends on what is being called: prompts, samples and verdicts belong to other crates.
 
 pub mod backoff;
 pub mod connector;

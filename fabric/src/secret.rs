@@ -1,19 +1,19 @@
 //! Secrets: texts that must not reach a log, a core dump or an error message.
 //!
-//! A [`SecretString`] has a redacted `Debug`, no `Display` and no `Serialize`, and is overwritten when it is
-//! dropped. Reading it takes [`ExposeSecret::expose_secret`], so that a search finds every place that does.
+//! A [`SecretString`] has a redacted `Debug`, no `Display` and no `Serialize`, and is overwritten when dropped.
+//! Reading it takes [`ExposeSecret::expose_secret`], so that a text search finds every place that does.
 //!
-//! An option that takes a secret wants `hide_env_values = true`: clap's help shows what the variable holds otherwise.
+//! An option that takes a secret needs `hide_env_values = true`: otherwise clap's help shows the variable's value.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use secrecy::{ExposeSecret, SecretString};
 
-/// Largest file of a secret, in bytes. Tokens and passwords are far below it; a larger file is another one.
+/// Largest secret file, in bytes. Tokens and passwords are far smaller; a larger file is the wrong file.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 
-/// Why a file holds no secret that can be used. Never tells what is in it.
+/// Why a file does not hold a usable secret. Never reveals the contents.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each says what it is")]
 pub enum SecretError {
@@ -29,10 +29,10 @@ pub enum SecretError {
     NotText(PathBuf),
 }
 
-/// Reads the secret that is the one line of a file, without the end of that line.
+/// Reads a secret from a file of one line, without the line ending.
 ///
 /// # Errors
-/// [`SecretError`], which names the file and not what is in it.
+/// [`SecretError`], which names the file but not its contents.
 pub fn read_secret(path: &Path) -> Result<SecretString, SecretError> {
     let unreadable = |source| SecretError::Unreadable { path: path.to_owned(), source };
     let bytes = std::fs::metadata(path).map_err(unreadable)?.len();

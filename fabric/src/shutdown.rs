@@ -1,7 +1,6 @@
 //! When to stop: SIGTERM and SIGINT.
 //!
-//! The first signal asks for a drain. The second one means it: whoever holds the process ends at
-//! once, whatever still runs.
+//! The first signal asks for a drain. On the second, the process ends at once, whatever is still running.
 
 use std::io;
 
@@ -9,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-/// What the operator has asked for so far.
+/// What the operator has requested so far.
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     /// Cancelled by the first signal: stop taking work, finish what runs.
@@ -18,11 +17,11 @@ pub struct Shutdown {
     pub cut: CancellationToken,
 }
 
-/// Listens for SIGTERM and SIGINT from now on; they no longer end the process by themselves. Must
-/// be called inside a tokio runtime.
+/// Listens for SIGTERM and SIGINT from now on; they no longer end the process by themselves. Must be called inside a
+/// tokio runtime.
 ///
 /// # Errors
-/// When the system refuses a signal handler.
+/// If the system does not allow a signal handler.
 pub fn on_signals() -> io::Result<Shutdown> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -1,7 +1,6 @@
-//! What a running part tells its operator: logs on stderr, figures on `/metrics`, spans to a collector.
+//! What a running process reports to its operator: logs on stderr, metrics on `/metrics`, spans to a collector.
 //!
-//! No prompt, response or critique goes into a log, a label or an attribute from here, nor should one from
-//! elsewhere.
+//! This module puts no prompt, response or critique into a log, a label or an attribute, and no other code should.
 
 mod lines;
 mod logs;

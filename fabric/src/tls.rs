@@ -1,4 +1,4 @@
-//! TLS, by rustls: from files in PEM to configurations that follow the files.
+//! TLS with rustls: from PEM files to configurations that follow the files.
 //!
 //! ```text
 //! ServerTlsFiles ─> ServerTls ── one configuration a handshake ──> transport (gRPC, HTTP, metrics)
@@ -6,11 +6,12 @@
 //!        ^ looked at every few seconds: a change that can be used is used by the next handshake
 //! ```
 //!
-//! Calls in flight stay on the connection that they have, whose certificate was checked when it was opened: a
-//! certificate that is replaced, or expires, ends nothing. Files that cannot be used (half written, a key of another
-//! certificate) change nothing: the last good ones stay, the log says so once, and `jury_tls_reload_failing` counts them.
+//! Calls in flight stay on their connection, whose certificate was checked when it was opened: replacing a
+//! certificate, or its expiry, interrupts nothing. Files that cannot be used (half written, a key of another
+//! certificate) change nothing: the last good ones stay in use, the log says so once, and `jury_tls_reload_failing`
+//! counts them.
 //!
-//! Not promised: revocation lists. A client certificate counts until it expires or its authority is replaced.
+//! Not supported: revocation lists. A client certificate is valid until it expires or its authority is replaced.
 
 mod client;
 mod metrics;
@@ -34,10 +35,10 @@ pub(crate) use server::Protocol;
 pub use server::{ServerTls, ServerTlsFiles};
 pub(crate) use told::{by_client, by_server};
 
-/// How often files are looked at. A replaced Kubernetes secret takes a minute to arrive; seconds more do no harm.
+/// How often files are checked. A replaced Kubernetes secret takes a minute to arrive; a few more seconds do no harm.
 pub const RELOAD_EVERY: Duration = Duration::from_secs(5);
 
-/// Why files cannot be used for TLS. Never tells what is in a key.
+/// Why files cannot be used for TLS. Never reveals what is in a key.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each says what it is")]
 pub enum TlsError {
@@ -59,7 +60,7 @@ pub enum TlsError {
     NoRoots,
 }
 
-/// The arithmetic of TLS: ring, named here so that no process-wide default is needed.
+/// The cryptography provider: ring, named here so that no process-wide default is needed.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

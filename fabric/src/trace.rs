@@ -6,13 +6,13 @@
 //!                                         └── outgoing() ──> metadata of the next call
 //! ```
 //!
-//! A *traced* span is OpenTelemetry's: it has a context and is exported. What is written beside a log line is a span
-//! of its own, so that neither carries the other's fields. Spans of incoming calls always exist, since the trace
-//! has to go on; all others exist only while they are exported.
+//! A *traced* span is OpenTelemetry's: it has a context and is exported. The span written beside a log line is a
+//! separate one, so that neither carries the other's fields. Spans of incoming calls always exist, because the trace
+//! has to be propagated; all others exist only while they are exported.
 //!
-//! All of this takes the subscriber of [`crate::telemetry::start`], or another with a `Registry` at its root and
-//! the layer of `tracing-opentelemetry`. Without one nothing is sent, and the server starts the trace. A malformed
-//! header is ignored, as the standard asks. Not carried: baggage.
+//! All of this requires the subscriber of [`crate::telemetry::start`], or another one with a `Registry` at its root
+//! and the layer of `tracing-opentelemetry`. Without it nothing is sent, and the server starts the trace. A malformed
+//! header is ignored, as the standard requires. Baggage is not propagated.
 
 mod metadata;
 
@@ -25,7 +25,7 @@ use tracing::{Metadata, Span};
 use tracing_opentelemetry::{OpenTelemetrySpanExt, get_otel_context};
 use tracing_subscriber::Registry;
 
-/// The target of traced spans that exist in any case: they carry the trace on.
+/// The target of traced spans that always exist: they propagate the trace.
 const CALL_TARGET: &str = "jury_fabric::trace::call";
 /// The target of traced spans that exist only while they are exported.
 const DETAIL_TARGET: &str = "jury_fabric::trace::detail";
@@ -37,16 +37,16 @@ pub(crate) fn is_traced(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && (is_of_call(metadata) || metadata.target() == DETAIL_TARGET)
 }
 
-/// True for a traced span that exists in any case.
+/// True for a traced span that always exists.
 pub(crate) fn is_of_call(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && metadata.target() == CALL_TARGET
 }
 
-/// A place in a trace, for what goes on elsewhere: on another thread, after the call's span was left.
+/// A position in a trace, for work that continues elsewhere: on another thread, or after the call's span was left.
 #[derive(Debug, Clone, Default)]
 pub struct Place(Context);
 
-/// The span of a call that came in: a child of the caller's, or the root of a new trace.
+/// The span of an incoming call: a child of the caller's span, or the root of a new trace.
 ///
 /// `rpc` is the call's full name, `package.Service/Method`. The span has the fields `rpc` (the method), `trace_id`
 /// and `span_id`, and `request_id`, empty, to `record` later.
@@ -62,7 +62,7 @@ pub fn server_span(rpc: &'static str, metadata: &MetadataMap) -> Span {
     placed_span(&traced, rpc.rsplit('/').next().unwrap_or(rpc), metadata)
 }
 
-/// The same for a call over plain HTTP; `route` is its method and path.
+/// Same, for a call over plain HTTP; `route` is its method and path.
 pub fn http_span(route: &'static str, headers: &http::HeaderMap) -> Span {
     let traced = tracing::info_span!(
         target: CALL_TARGET,
@@ -75,8 +75,8 @@ pub fn http_span(route: &'static str, headers: &http::HeaderMap) -> Span {
     placed_span(&traced, route, &MetadataMap::from_headers(headers.clone()))
 }
 
-/// The span of a call that goes out, for [`Place::of`]; it lasts until it is dropped. Never entered: log lines are
-/// not its matter.
+/// The span of an outgoing call, for [`Place::of`]; it lasts until it is dropped. It is never entered, so it does not
+/// appear on log lines.
 pub fn client_span(rpc: &'static str) -> Span {
     let traced = tracing::info_span!(
         target: DETAIL_TARGET,
@@ -91,7 +91,7 @@ pub fn client_span(rpc: &'static str) -> Span {
     traced
 }
 
-/// The span of one request among those that its call may bring.
+/// The span of one request, of which a call may bring several.
 pub fn request_span(request_id: &str, item_id: &str) -> Span {
     let traced = tracing::info_span!(target: DETAIL_TARGET, "request", request_id, item_id);
     if traced.is_disabled() {
@@ -101,7 +101,7 @@ pub fn request_span(request_id: &str, item_id: &str) -> Span {
     tracing::info_span!(target: LOG_TARGET, parent: &traced, "request", request_id, item_id)
 }
 
-/// A request that carries the current span's place in its trace, if it has one.
+/// A request that carries the current span's trace context, if there is one.
 pub fn outgoing<T>(message: T) -> Request<T> {
     Place(current()).outgoing(message)
 }
@@ -109,18 +109,18 @@ pub fn outgoing<T>(message: T) -> Request<T> {
 // === impl Place ===
 
 impl Place {
-    /// Of the current span, or of the nearest one around it that is traced.
+    /// The place of the current span, or of the nearest traced span around it.
     pub fn current() -> Self {
         Self(current())
     }
 
-    /// Of `span`; where that is not traced, the current one's.
+    /// The place of `span`; if that is not traced, the current span's.
     pub fn of(span: &Span) -> Self {
         let context = span.context();
         if context.span().span_context().is_valid() { Self(context) } else { Self::current() }
     }
 
-    /// A request that carries this place, if it is one.
+    /// A request that carries this place's trace context, if there is one.
     pub fn outgoing<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         metadata::inject(&self.0, request.metadata_mut());
@@ -145,7 +145,7 @@ impl Place {
 
 // === private ===
 
-/// The span beside log lines of a call whose traced span has just been made; gives that its place.
+/// Creates the span for the log lines of a call whose traced span was just made, and sets the traced span's context.
 fn placed_span(traced: &Span, rpc: &'static str, metadata: &MetadataMap) -> Span {
     place(traced, extract(metadata));
     let context = traced.context();
@@ -161,7 +161,7 @@ fn placed_span(traced: &Span, rpc: &'static str, metadata: &MetadataMap) -> Span
     )
 }
 
-/// The context that a call brings; an empty one when it brings none, or a malformed one.
+/// The context of an incoming call; empty if it has none or a malformed one.
 fn extract(metadata: &MetadataMap) -> Context {
     metadata::extract(metadata)
 }
@@ -175,7 +175,7 @@ fn current() -> Context {
     found.flatten().unwrap_or_default()
 }
 
-/// Gives a new span its place. What cannot be placed is not traced at all.
+/// Sets a new span's parent. A span for which that fails is not traced at all.
 fn place(traced: &Span, parent: Context) {
     drop(traced.set_parent(parent));
 }

@@ -1,4 +1,4 @@
-//! How calls travel: gRPC over TCP between processes, over memory inside one.
+//! How calls travel: gRPC over TCP between processes, over memory inside one process.
 //!
 //! ```text
 //! client ── Connector::connect ── TCP, TLS ─┐
@@ -6,10 +6,10 @@
 //! client ── in_process() ──────── memory ───┘     + grpc.health.v1 + reflection
 //! ```
 //!
-//! Both ways carry the same bytes, so a test in memory says something about the network.
+//! Both transports carry the same bytes, so a test in memory is also evidence about the network.
 //!
-//! Not promised here: retries (the client's and the dispatcher's duty, by error code), the choice
-//! between several servers, tokens.
+//! Out of scope: retries (left to the client and the dispatcher, by error code), choosing between several servers,
+//! and tokens.
 
 mod calls;
 mod health;
@@ -32,6 +32,6 @@ pub use tonic::transport::Channel;
 
 /// Largest gRPC message, in bytes: an item of 4 MiB, escaped and rendered, with room to spare.
 ///
-/// tonic keeps this limit in the generated service, so whoever builds one sets it there:
+/// tonic keeps this limit in the generated service, so it is set when a service is built:
 /// `XServer::new(..).max_decoding_message_size(MAX_MESSAGE_BYTES)`, and the same for clients.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 20;

@@ -1,4 +1,4 @@
-//! Alone in its file: a signal concerns the whole process.
+//! The only test in this file: a signal affects the whole process.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

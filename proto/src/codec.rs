@@ -1,6 +1,6 @@
-//! Protobuf on the wire, with one change to tonic's codec: bytes that are not the message they
-//! claim to be (text that is not UTF-8, a truncated field) are the sender's fault, so they answer
-//! INVALID_ARGUMENT and name the field, where tonic would answer INTERNAL.
+//! tonic's Protobuf codec with one change: bytes that are not the message they claim to be (text that is not UTF-8, a
+//! truncated field) are the sender's fault, so they are answered with INVALID_ARGUMENT and the name of the field,
+//! where tonic would answer INTERNAL.
 
 use prost::Message;
 use tonic::codec::{Codec, DecodeBuf, Decoder};

@@ -1,7 +1,7 @@
-//! Protobuf to domain and back, once, at the edge.
+//! Conversions between protobuf and domain types, made once, at the edge.
 //!
-//! Reading is `TryFrom`: a message from the wire may lack anything, and the error names the field.
-//! Writing is `From`: a domain value always has a wire form.
+//! Reading is `TryFrom`: a message from the wire may lack anything, and the error names the field. Writing is `From`:
+//! a domain value always has a wire form.
 
 mod enums;
 mod error;
@@ -25,7 +25,7 @@ pub use worker::{AdaptedModel, Capabilities, Head, WorkerInfo, WorkerRole};
 
 use crate::error::JuryError;
 
-/// The value of a field that must be there.
+/// The value of a required field.
 fn required<T>(field: &'static str, value: Option<T>) -> Result<T, JuryError> {
     value.ok_or_else(|| JuryError::invalid(field, "is missing"))
 }

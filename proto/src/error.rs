@@ -1,8 +1,8 @@
-//! One small set of error codes, and their form on the wire.
+//! One small set of error codes, and how they are sent.
 //!
-//! An error is INVALID_ARGUMENT or ALREADY_EXISTS or ... on the wire, with google.rpc details:
-//! `ErrorInfo` always (reason = the code's name, domain = `jury.v1`), `BadRequest` for a field,
-//! `RetryInfo` for a delay. [`JuryError`] survives the round trip.
+//! On the wire, an error is a status such as INVALID_ARGUMENT or ALREADY_EXISTS with google.rpc details: always
+//! `ErrorInfo` (reason = the code's name, domain = `jury.v1`), `BadRequest` for a field, and `RetryInfo` for a delay.
+//! [`JuryError`] survives the round trip.
 
 use std::time::Duration;
 
@@ -15,33 +15,33 @@ const ERROR_DOMAIN: &str = "jury.v1";
 /// What kind of error, for machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
-    /// The request is malformed; sending it again cannot help.
+    /// The request is malformed; sending it again does not help.
     InvalidArgument,
-    /// Another payload was sent under the same request id.
+    /// A different payload was sent under the same request id.
     RequestIdReused,
     /// Queues are full, or the budget cannot be met at this load; try again after the delay.
     Overloaded,
     /// The tenant has used up a quota; try again after the delay.
     OverQuota,
-    /// No token, or one that is nobody's.
+    /// No token, or an unknown one.
     Unauthenticated,
-    /// A worker serves another model, numerics class or method version than was asked for.
+    /// A worker serves a different model, numerics class or method version than requested.
     WrongModel,
-    /// The part is going down; try another, or again later.
+    /// The server is shutting down; try another, or again later.
     ShuttingDown,
     /// The other side cannot be reached.
     Unreachable,
-    /// Somebody else answers there: another part of Jury, or none at all.
+    /// Something else answers there: another part of Jury, or a different service.
     WrongService,
     /// The call's own deadline ended first.
     DeadlineExceeded,
-    /// The caller went away.
+    /// The caller cancelled the call.
     Cancelled,
-    /// A bug of ours.
+    /// An internal bug.
     Internal,
 }
 
-/// An error that crosses the wire whole.
+/// An error that crosses the wire unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct JuryError {
@@ -51,7 +51,7 @@ pub struct JuryError {
     pub message: String,
     /// Path of the malformed field.
     pub field: Option<String>,
-    /// Time to wait before trying again.
+    /// Time to wait before retrying.
     pub retry_delay: Option<Duration>,
 }
 
@@ -108,13 +108,13 @@ impl ErrorCode {
         }
     }
 
-    /// True when the same request may succeed a little later, or elsewhere.
+    /// True if the same request may succeed a little later, or elsewhere.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Overloaded | Self::OverQuota | Self::ShuttingDown | Self::Unreachable)
     }
 
-    /// True when a worker caused it, so that it may count against that worker's health. The
-    /// caller's own mistakes never do; nor does [`Self::Unauthenticated`], which no worker says of itself and time does not mend.
+    /// True if a worker caused it, so that it may count against that worker's health. The caller's own mistakes never
+    /// do; nor does [`Self::Unauthenticated`], which no worker reports about itself and which time does not fix.
     pub fn is_worker_fault(self) -> bool {
         matches!(
             self,
@@ -122,13 +122,13 @@ impl ErrorCode {
         )
     }
 
-    /// The code of that name, as [`Self::name`] gives it.
+    /// The code with that name, as [`Self::name`] returns it.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|code| code.name() == name)
     }
 
-    /// The nearest code to what somebody else's status says. A part of Jury names its own bugs, so a status that tells of one
-    /// without a name is of another service, or made of what another protocol said.
+    /// The nearest code for a status from elsewhere. Jury's servers name their own bugs, so an internal error without
+    /// such a name comes from another service, or was derived from another protocol's answer.
     pub fn from_grpc(code: Code) -> Self {
         match code {
             Code::InvalidArgument | Code::OutOfRange => Self::InvalidArgument,
@@ -163,7 +163,7 @@ impl JuryError {
         }
     }
 
-    /// No room now.
+    /// There is no room at the moment.
     pub fn overloaded(message: impl Into<String>, retry_delay: Duration) -> Self {
         Self { retry_delay: Some(retry_delay), ..Self::new(ErrorCode::Overloaded, message) }
     }
@@ -199,11 +199,11 @@ impl From<Status> for JuryError {
             .and_then(|info| ErrorCode::from_name(&info.reason));
         let violation = details.bad_request().and_then(|bad| bad.field_violations.first());
         let code = named.unwrap_or_else(|| local_code(&status));
-        // Of a connection that failed the first cause says it all: the others are layers of the transport.
+        // For a failed connection the first cause says it all: the others are layers of the transport.
         let first =
             std::iter::successors(std::error::Error::source(&status), |e| e.source()).last();
         let cause = first.filter(|_| code == ErrorCode::Unreachable).map(ToString::to_string);
-        // Some say nothing but their code.
+        // Some errors have only a code and no message.
         let said = || match status.message() {
             "" => status.code().description().to_owned(),
             said => said.to_owned(),
@@ -217,9 +217,9 @@ impl From<Status> for JuryError {
     }
 }
 
-/// The code of a status that no Jury part sent. One made on this side has a local source: tonic
-/// calls a broken connection Unknown, Internal or Cancelled, but what it means is that the other
-/// side cannot be reached, unless it is tonic's own timer.
+/// The code of a status that no part of Jury sent. A status created on this side has a local source: tonic reports a
+/// broken connection as Unknown, Internal or Cancelled, although the real meaning is that the other side cannot be
+/// reached, unless tonic's own timer created it.
 fn local_code(status: &Status) -> ErrorCode {
     let sources = std::iter::successors(std::error::Error::source(status), |e| e.source());
     let mut is_local = false;

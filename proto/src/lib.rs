@@ -1,10 +1,9 @@
 //! The `jury.v1` contracts: generated code, conversions to domain types, and error codes.
 //!
-//! The `.proto` files stand in `proto/jury/v1`; the code generated from them is committed under
-//! `src/gen` (`make proto` writes it anew, a test holds it equal), so building needs no protoc.
+//! The `.proto` files are in `proto/jury/v1`. The code generated from them is committed under `src/gen`, so building
+//! needs no protoc; `make proto` regenerates it, and a test checks that it is up to date.
 //!
-//! Protobuf becomes domain once, at the edge, by the `TryFrom` impls of [`convert`]; nothing past
-//! a `service.rs` sees a [`v1`] message.
+//! Protobuf becomes domain types once, at the edge, through the `TryFrom` impls of [`convert`].
 
 mod codec;
 pub mod convert;
@@ -22,8 +21,8 @@ pub mod v1 {
     pub use crate::stream::ScoreStreamRequest;
 }
 
-/// Most items of one stream that a client leaves unanswered, and that a coordinator judges at once: an item that nobody has read yet
-/// would spend its budget unseen.
+/// Maximum number of items of one stream that a client leaves unanswered and that a coordinator judges at once: an
+/// item that nobody has read yet would spend its budget unnoticed.
 pub const MOST_IN_FLIGHT: usize = 1024;
 
 /// The encoded descriptors of `jury.v1`, for gRPC reflection.

@@ -1,8 +1,8 @@
-//! One item of a `ScoreStream`, its request still in bytes.
+//! One item of a `ScoreStream`, with its request still encoded.
 //!
-//! tonic ends a stream whose message cannot be decoded, with everything in flight. A message inside
-//! a message and bytes look alike on the wire, so the outer one is decoded first, and a request
-//! that is no request is an error of its own item.
+//! tonic ends a stream if one of its messages cannot be decoded, and everything in flight is lost. An embedded message
+//! and a bytes field look the same on the wire, so only the outer message is decoded first, and a malformed request
+//! becomes an error of its own item.
 
 use bytes::Bytes;
 use prost::Message;
@@ -19,7 +19,7 @@ pub struct ScoreStreamRequest {
     /// A `jury.v1.ScoreRequest`, not yet decoded.
     #[prost(bytes = "bytes", optional, tag = "2")]
     pub request: Option<Bytes>,
-    /// Whether progress of this item is told.
+    /// Whether to report progress of this item.
     #[prost(bool, tag = "3")]
     pub with_progress: bool,
 }
@@ -32,10 +32,10 @@ impl ScoreStreamRequest {
         Self { sequence, request: Some(request.encode_to_vec().into()), with_progress: false }
     }
 
-    /// The request.
+    /// Decodes the request.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT when it is missing, or when its bytes are no `ScoreRequest`.
+    /// INVALID_ARGUMENT if it is missing, or if its bytes are not a `ScoreRequest`.
     pub fn decode_request(&self) -> Result<v1::ScoreRequest, JuryError> {
         let bytes = self.request.clone();
         let bytes = bytes.ok_or_else(|| JuryError::invalid("request", "is missing"))?;
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn text_that_is_not_utf_8_is_an_error_of_its_item_and_the_sequence_is_still_read() {
-        // Field 2 (model), two bytes that are no UTF-8.
+        // Field 2 (model), two bytes that are not UTF-8.
         let broken = Bytes::from_static(&[0x12, 0x02, 0xff, 0xfe]);
         let sent = ScoreStreamRequest { sequence: 9, request: Some(broken), with_progress: false }
             .encode_to_vec();

@@ -1,4 +1,4 @@
-//! What the commands of Jury share towards the person at the terminal.
+//! Terminal output and input shared by Jury's commands.
 //!
 //! ```text
 //! exit     how a command ends                 meter    progress on stderr

@@ -1,4 +1,4 @@
-//! The model that a command was asked for, and how it is loaded.
+//! The model that a command uses, and how it is loaded.
 //!
 //! ```text
 //! args     the options that name it           failed   exit codes of what does not load
@@ -27,26 +27,25 @@ use self::failed::meta_failed;
 pub use self::failed::{load_failed, model_failed};
 pub use self::folders::{cache_folder, store, tools_folder};
 
-/// The model that runs when none is named: the smallest of the catalogue whose critiques make
-/// sense to a reader.
+/// The model used if none is named: the smallest of the catalogue whose critiques make sense to a reader.
 pub const DEFAULT_MODEL: &str = "qwen2.5-coder-1.5b";
 
-/// Which model, from where, and how it runs.
+/// Which model, where it comes from, and how it runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
-    /// As it was asked for.
+    /// The name as given by the user.
     pub name: String,
-    /// Adapters over it; their names differ.
+    /// Adapters on top of it, with distinct names.
     pub adapters: Vec<AdapterConfig>,
-    /// Threads of the engine; `None`: what this machine lets us use.
+    /// Threads of the engine; `None`: as many as this machine allows.
     pub threads: Option<usize>,
-    /// Where to compute.
+    /// The device to compute on.
     pub device: DeviceKind,
-    /// How weights are kept on a card.
+    /// How weights are stored on a GPU.
     pub card_weights: CardWeights,
-    /// Whether few samples draft their next tokens.
+    /// Whether to draft tokens when there are few samples.
     pub drafts: bool,
-    /// The folder of model files; needed only for what is fetched.
+    /// The folder of model files; needed only for fetched models.
     pub cache: Option<PathBuf>,
 }
 
@@ -64,7 +63,7 @@ impl TryFrom<ModelArgs> for ModelConfig {
     }
 }
 
-/// Requests ask for adapters by name.
+/// Names must differ because requests select adapters by name.
 fn refuse_equal_names(adapters: &[AdapterConfig]) -> Result<(), Refused> {
     let mut names = std::collections::HashSet::new();
     match adapters.iter().find(|adapter| !names.insert(&adapter.name)) {
@@ -77,7 +76,7 @@ fn refuse_equal_names(adapters: &[AdapterConfig]) -> Result<(), Refused> {
     }
 }
 
-/// Before anything is loaded: a device that this program was built without, or that computes no adapters.
+/// Checks, before anything is loaded, that this program supports the device and that the device supports adapters.
 fn refuse_device(device: DeviceKind, has_adapters: bool) -> Result<(), Refused> {
     let problem = match device {
         DeviceKind::Metal(_) if !cfg!(feature = "metal") => {
@@ -93,7 +92,7 @@ fn refuse_device(device: DeviceKind, has_adapters: bool) -> Result<(), Refused> 
     Err(Refused::new("--device", problem))
 }
 
-/// Before a model is fetched for it: a card that is not here.
+/// Checks, before a model is fetched, that the GPU is present.
 fn find_card(device: DeviceKind) -> Result<(), Failed> {
     let DeviceKind::Cuda(ordinal) = device else { return Ok(()) };
     let why = match jury_engine::cuda::cards() {
@@ -107,7 +106,7 @@ fn find_card(device: DeviceKind) -> Result<(), Failed> {
     Err(Failed::new(Exit::Unavailable, Refused::new("--device", problem)))
 }
 
-/// Before a model is fetched and loaded for them: adapters that cannot be read.
+/// Checks, before a model is fetched and loaded, that the adapters can be read.
 fn read_adapters(adapters: &[AdapterConfig]) -> Result<(), Failed> {
     let read = |adapter: &AdapterConfig| Adapter::read(&adapter.path).map(drop);
     adapters.iter().try_for_each(read).map_err(|error| {
@@ -116,7 +115,7 @@ fn read_adapters(adapters: &[AdapterConfig]) -> Result<(), Failed> {
     })
 }
 
-/// Where a model with these adapters is to compute: they run on the CPU alone.
+/// The device for a model with these adapters, which run only on the CPU.
 fn device_for(device: DeviceKind, adapters: &[AdapterConfig]) -> DeviceKind {
     match device {
         DeviceKind::Auto if !adapters.is_empty() => DeviceKind::Cpu,
@@ -127,18 +126,18 @@ fn device_for(device: DeviceKind, adapters: &[AdapterConfig]) -> DeviceKind {
 // === impl ModelConfig ===
 
 impl ModelConfig {
-    /// Finds, fetches if need be, and loads the model. Blocks: the caller has nothing else to do.
+    /// Finds the model, fetches it if necessary, and loads it. Blocking.
     ///
     /// # Errors
-    /// A card, an adapter or a model that is not there, or does not load.
+    /// If a GPU, an adapter or the model is missing or does not load.
     pub fn load(&self, meter: &Meter) -> Result<Arc<EngineBackend>, Failed> {
         self.load_as(meter, |config| EngineBackend::load(config).map(Arc::new).map_err(load_failed))
     }
 
-    /// The same for a model that ranks trajectories: a scalar reward model, or any with a head's file.
+    /// Same, for a model that ranks trajectories: a scalar reward model, or any model with a head's file.
     ///
     /// # Errors
-    /// The same, and a head that is not there or was trained on another model.
+    /// As above, or if the head is missing or was trained on another model.
     pub fn load_meta(
         &self,
         meter: &Meter,
@@ -149,10 +148,10 @@ impl ModelConfig {
         })
     }
 
-    /// The same for a model whose states are read, for a head to learn from.
+    /// Same, for a model whose hidden states are read to train a head.
     ///
     /// # Errors
-    /// A model that is not there, or does not load.
+    /// If the model is missing or does not load.
     pub fn load_reader(&self, meter: &Meter) -> Result<StateReader, Failed> {
         self.load_as(meter, |config| StateReader::load(config).map_err(load_failed))
     }

@@ -9,23 +9,23 @@ use crate::exit::{Exit, Failed};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{flag}: {problem}")]
 pub struct Refused {
-    /// The option, as it is typed.
+    /// The option, as written on the command line.
     pub flag: String,
-    /// What is wrong, with the limit or the way out.
+    /// What is wrong, with the limit or how to fix it.
     pub problem: String,
-    /// How the command ends.
+    /// The exit code of the command.
     pub exit: Exit,
 }
 
 // === impl Refused ===
 
 impl Refused {
-    /// `flag` as it is typed, and what is wrong with it.
+    /// `flag` as written on the command line, and what is wrong with it.
     pub fn new(flag: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { flag: flag.into(), problem: problem.into(), exit: Exit::Usage }
     }
 
-    /// `flag` names a file that cannot be used. One that cannot be read is no mistake in the command line.
+    /// `flag` names a file that cannot be used. An unreadable file is not a usage error.
     pub fn file(flag: impl Into<String>, error: impl Into<anyhow::Error>) -> Self {
         let error = error.into();
         let is_io = |cause: &(dyn Error + 'static)| cause.is::<io::Error>();

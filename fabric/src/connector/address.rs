@@ -12,7 +12,7 @@ pub struct AddressError {
     pub problem: AddressProblem,
 }
 
-/// What is wrong with an address, and the way out.
+/// What is wrong with an address, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "each says what it is")]
 pub enum AddressProblem {
@@ -51,10 +51,10 @@ pub(crate) fn parse(address: &str) -> Result<Uri, AddressError> {
     read(address.trim()).map_err(|problem| AddressError { address: address.to_owned(), problem })
 }
 
-/// Checks an address that others are told to call.
+/// Checks an address that is advertised for others to call.
 ///
 /// # Errors
-/// [`AddressError`] when it is malformed, or stands for every interface of a machine.
+/// [`AddressError`] if it is malformed, or means every interface of a machine.
 pub fn check_callable(address: &str) -> Result<(), AddressError> {
     let uri = parse(address)?;
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
@@ -99,7 +99,7 @@ fn read(address: &str) -> Result<Uri, AddressProblem> {
     let uri =
         format!("{scheme}://{host}:{port}/").parse().map_err(|_| AddressProblem::Characters)?;
     let written: &Uri = &uri;
-    // A host in brackets is no name: the URI takes whatever stands there.
+    // A host in brackets is not a name: the URI parser accepts anything between them.
     let in_brackets = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let is_host = match in_brackets {
         Some(ip) => ip.parse::<std::net::Ipv6Addr>().is_ok(),
@@ -108,7 +108,7 @@ fn read(address: &str) -> Result<Uri, AddressProblem> {
     if is_host { Ok(uri) } else { Err(AddressProblem::Characters) }
 }
 
-/// Host and port; an IPv6 address counts as a host in brackets only.
+/// Splits host and port. An IPv6 address is recognised as a host only in brackets.
 fn split_port(text: &str) -> Result<(&str, Option<&str>), AddressProblem> {
     let ends_at = if text.starts_with('[') { text.find(']').map_or(0, |at| at + 1) } else { 0 };
     if ends_at == 0 && text.matches(':').count() > 1 {
@@ -120,8 +120,8 @@ fn split_port(text: &str) -> Result<(&str, Option<&str>), AddressProblem> {
     }
 }
 
-/// What somebody who wrote `::1:7497` means: the last group is the port. Where the whole is an
-/// address and nothing tells a port from it, the port is named as missing.
+/// What somebody who wrote `::1:7497` probably means: the last group is the port. If the whole text is an address and
+/// nothing separates a port from it, the port is reported as missing.
 fn with_brackets(text: &str) -> String {
     match text.rsplit_once(':') {
         Some((ip, port)) if ip.parse::<std::net::Ipv6Addr>().is_ok() => format!("[{ip}]:{port}"),

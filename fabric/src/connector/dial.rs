@@ -1,5 +1,4 @@
-//! From the host and port of an address to a connection: every address of a name is tried, in
-//! the resolver's order.
+//! Connects to the host and port of an address, trying every address of a name in the resolver's order.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,10 +11,10 @@ use super::greeting::greet;
 use super::wire::Wire;
 use crate::tls::ClientTls;
 
-/// Connects to the first address of the host that takes the connection, and speaks TLS over it where `tls` is given.
+/// Connects to the first address of the host that accepts the connection, with TLS on top if `tls` is given.
 ///
 /// # Errors
-/// The last address's error, that the name has none, or why there is no TLS. The caller bounds the time.
+/// The last address's error, the name's lack of addresses, or why TLS failed. The caller limits the time.
 pub(super) async fn dial(uri: Uri, tls: Option<ClientTls>) -> io::Result<TokioIo<Wire>> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let port = uri.port_u16().unwrap_or(80);
@@ -38,7 +37,8 @@ pub(super) async fn dial(uri: Uri, tls: Option<ClientTls>) -> io::Result<TokioIo
     Err(error)
 }
 
-/// Every address of a host. `localhost` is both loopback addresses (RFC 6761), even where the hosts file knows only one.
+/// Every address of a host. `localhost` means both loopback addresses (RFC 6761), even if the hosts file lists only
+/// one.
 pub(crate) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if host.eq_ignore_ascii_case("localhost") {
         return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);

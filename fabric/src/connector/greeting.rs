@@ -1,16 +1,18 @@
-//! HTTP/2's first words over TLS, and whether the server lets its client in.
+//! The start of HTTP/2 over TLS, and whether the server accepts its client.
 //!
 //! ```text
 //! client ── handshake, its certificate, PREFACE ──> server
 //! client <── SETTINGS, or the alert of a refusal ── server
 //! ```
 //!
-//! In TLS 1.3 the client's side of the handshake is over before the server has judged the client's certificate: a refusal comes
-//! in place of the server's first words. hyper would keep it to itself and tell the call that waits that its connection was closed.
-//! So a connection counts as one when the server has spoken, and a refusal is an error of connecting.
+//! In TLS 1.3 the client's side of the handshake finishes before the server has checked the client's certificate, so
+//! a refusal arrives in place of the server's first bytes. hyper would keep that to itself and report to the waiting
+//! call that its connection was closed. So a connection counts as established only once the server has sent
+//! something, and a refusal is reported as a connection error.
 //!
-//! A server may speak at once, as ours do, or wait for the client's first words (RFC 9113, section 3.4): they are said here, and
-//! what hyper says of them is dropped. One that waits for still more is waited for no longer than [`PATIENCE`].
+//! A server may send first, as ours do, or wait for the client's preface (RFC 9113, section 3.4). So the preface is
+//! sent here, and hyper's own copy of it is dropped. A server that waits for still more is given no longer than
+//! [`PATIENCE`].
 
 use std::io;
 use std::pin::Pin;
@@ -23,25 +25,26 @@ use tokio_rustls::client::TlsStream;
 
 use crate::tls::by_server;
 
-/// What every client of HTTP/2 says first.
+/// The first bytes that every HTTP/2 client sends.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// A server that says nothing for this time gets what else the client has to say. Less than any limit for connecting.
+/// After this much silence from the server, the rest of the client's opening is sent anyway. Shorter than any
+/// connection limit.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A connection over TLS on which [`PREFACE`] was said.
+/// A TLS connection on which [`PREFACE`] has been sent.
 pub(super) struct Greeted {
     stream: TlsStream<TcpStream>,
-    /// Bytes of [`PREFACE`] that hyper has not yet tried to say.
+    /// Bytes of [`PREFACE`] that hyper has not yet tried to send.
     n_to_drop: usize,
 }
 
-/// Says the first words, and waits until the server lets the client in.
+/// Sends the preface, and waits until the server accepts the client.
 ///
 /// # Errors
-/// Why it does not.
+/// Why the server refused.
 pub(super) async fn greet(mut stream: TlsStream<TcpStream>) -> io::Result<Greeted> {
     let said = say(&mut stream, PREFACE).await;
-    // Where it could not be said, the server has closed the connection, and what it said before that tells why.
+    // If it could not be sent, the server has closed the connection, and what it sent before that says why.
     let has_spoken = async { stream.fill_buf().await.map(|words| !words.is_empty()) };
     match tokio::time::timeout(PATIENCE, has_spoken).await {
         Ok(Ok(false)) => Err(io::Error::new(

@@ -1,4 +1,4 @@
-//! What leads from one fleet to another: pure, for every directory that lists and watches.
+//! The difference between two fleets: pure, for every directory that lists and watches.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::{Registration, Update};
 /// Workers by id.
 pub(super) type Fleet = BTreeMap<String, Registration>;
 
-/// The updates that make `new` of `old`; none where they are equal.
+/// The updates that turn `old` into `new`; empty if they are equal.
 pub(super) fn differences(old: &Fleet, new: &Fleet) -> Vec<Update> {
     let gone = old.keys().filter(|id| !new.contains_key(*id));
     let removed = gone.map(|id| Update::Removed(id.clone()));

@@ -1,4 +1,4 @@
-//! The fleet in etcd: workers put themselves there under a lease, coordinators watch.
+//! The fleet in etcd: workers register themselves under a lease, coordinators watch.
 //!
 //! ```text
 //! /jury/v1/<cluster>/workers/<worker_id> = Registration as JSON, under the worker's lease
@@ -11,12 +11,12 @@
 //!                   └───── watch broken, cancelled or compacted
 //! ```
 //!
-//! While etcd is away both sides keep trying, with jitter; a watcher is told nothing, so it goes on
-//! with the fleet that it knows. A worker that vanished without a word is removed when its lease
-//! ends. Each session talks to one endpoint, and the next one to the next.
+//! While etcd is away, both sides keep retrying, with jitter. A watcher receives no updates meanwhile, so it
+//! continues with the fleet that it knows. A worker that vanishes without deregistering is removed when its lease
+//! ends. Each session talks to one endpoint, and the next session to the next endpoint.
 //!
-//! Not promised: that two workers under one id are both seen. The later one takes the place, and
-//! the earlier says so in its log and takes it back when the later one's lease ends.
+//! Not guaranteed: that two workers with the same id are both seen. The later one takes over the key. The earlier one
+//! logs that, and takes the key back when the later one's lease ends.
 
 mod connection;
 mod follow;
@@ -41,12 +41,12 @@ use connection::Sessions;
 
 pub use register::RegistrationHandle;
 
-/// Updates that may wait for a slow watcher; past them, etcd's own stream waits.
+/// Updates that may wait for a slow watcher; beyond that, etcd's own stream waits.
 const UPDATES_WAITING: usize = 64;
 
-/// Shortest lease: etcd rounds anything shorter up to its election timeout and a half.
+/// Shortest lease: etcd rounds anything shorter up to one and a half election timeouts.
 const MIN_LEASE_TTL: Duration = Duration::from_secs(2);
-/// Longest lease: a dead worker must not stay in the fleet for the day.
+/// Longest lease: a dead worker must not stay in the fleet for hours.
 const MAX_LEASE_TTL: Duration = Duration::from_secs(3600);
 
 /// Which etcd, and how to use it.
@@ -58,11 +58,11 @@ pub struct EtcdConfig {
     pub cluster: String,
     /// Time after which a worker that no longer renews is removed, in whole seconds, 2 s to 1 h.
     pub lease_ttl: Duration,
-    /// How often a watcher lists all workers anew, in case the watch has lost a change.
+    /// How often a watcher lists all workers again, in case the watch has lost a change.
     pub relist_every: Duration,
-    /// For members at `https` addresses; `None`: whom this machine trusts.
+    /// For members at `https` addresses. `None`: the authorities that this machine trusts.
     pub tls: Option<ClientTls>,
-    /// Who to be in etcd, where it asks.
+    /// The user to log in as, if etcd requires one.
     pub user: Option<EtcdUser>,
 }
 
@@ -75,7 +75,7 @@ pub struct EtcdUser {
     pub password: SecretString,
 }
 
-/// Why a configuration of etcd is refused.
+/// Why an etcd configuration is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EtcdConfigError {
     /// No endpoint was given.
@@ -84,7 +84,7 @@ pub enum EtcdConfigError {
     /// An endpoint is malformed.
     #[error(transparent)]
     Endpoint(#[from] AddressError),
-    /// The cluster's name cannot be a part of a key.
+    /// The cluster's name cannot be part of a key.
     #[error("cluster name {0:?} must be 1 to 64 letters, digits, dots, dashes or underscores")]
     Cluster(String),
     /// The lease is too short or too long.
@@ -98,7 +98,7 @@ pub struct Etcd {
     shared: Arc<Shared>,
 }
 
-/// What the tasks of one [`Etcd`] share.
+/// State shared by the tasks of one [`Etcd`].
 #[derive(Debug)]
 struct Shared {
     sessions: Sessions,
@@ -129,7 +129,7 @@ impl EtcdConfig {
 // === impl Etcd ===
 
 impl Etcd {
-    /// Checks the configuration; talks to nobody yet.
+    /// Checks the configuration. Does not connect yet.
     ///
     /// # Errors
     /// [`EtcdConfigError`]; never because etcd is away.
@@ -162,8 +162,8 @@ impl Etcd {
 
     /// Registers a worker, and keeps it registered until the handle is withdrawn or dropped.
     ///
-    /// Returns at once: while etcd is away, the registration keeps trying and says so in the log.
-    /// Must be called inside a tokio runtime.
+    /// Returns at once: while etcd is away, registration is retried in the background and the log says so. Must be called
+    /// inside a tokio runtime.
     pub fn register(&self, worker: Registration) -> RegistrationHandle {
         RegistrationHandle::start(Arc::clone(&self.shared), worker)
     }

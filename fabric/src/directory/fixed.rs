@@ -1,4 +1,4 @@
-//! A fleet that the operator wrote down: `--worker http://host:port`, as often as there are workers.
+//! A fleet given by the operator: `--worker http://host:port`, once for each worker.
 
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -15,8 +15,7 @@ pub struct Fixed {
 // === impl Fixed ===
 
 impl Fixed {
-    /// The workers at `addresses`, each `http://host:port` or `host:port`; one given twice counts
-    /// once.
+    /// The workers at `addresses`, each `http://host:port` or `host:port`. Duplicates count once.
     ///
     /// # Errors
     /// [`AddressError`] for the first malformed address.
@@ -24,7 +23,7 @@ impl Fixed {
         let mut workers: Vec<Registration> = Vec::new();
         for address in addresses {
             let uri = connector::parse(address.as_ref())?;
-            // One spelling for each, so that the same worker written in two ways is one.
+            // Normalises each address, so that one worker written in two ways counts once.
             let worker = Registration::at(uri.to_string().trim_end_matches('/'));
             if !workers.contains(&worker) {
                 workers.push(worker);

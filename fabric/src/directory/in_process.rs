@@ -12,7 +12,7 @@ use super::{Directory, Registration, Update};
 /// Embedded workers, which may come and go. Clones share one fleet.
 #[derive(Debug, Clone)]
 pub struct InProcess {
-    /// Who is there, by id.
+    /// The current workers, by id.
     fleet: Arc<watch::Sender<BTreeMap<String, Registration>>>,
 }
 
@@ -25,7 +25,7 @@ impl InProcess {
         Self { fleet: Arc::new(fleet) }
     }
 
-    /// Adds a worker, in place of any other of the same id.
+    /// Adds a worker, replacing any other with the same id.
     pub fn add(&self, worker: Registration) {
         self.fleet.send_modify(|fleet| {
             fleet.insert(worker.worker_id.clone(), worker);
@@ -58,11 +58,11 @@ impl Directory for InProcess {
     fn watch(&self) -> BoxStream<'static, Update> {
         let mut fleet = self.fleet.subscribe();
         fleet.mark_changed();
-        // Every change is told as a Reset: fleets inside one process are small, and a watcher that
-        // comes late has nothing to catch up with.
+        // Every change is sent as a Reset: fleets inside one process are small, and a late watcher has nothing to
+        // catch up with.
         stream::unfold(fleet, |mut fleet| async move {
             if fleet.changed().await.is_err() {
-                // The directory is gone, and with it whoever could add a worker.
+                // The directory is gone, and with it any way to add a worker.
                 return std::future::pending().await;
             }
             let all = fleet.borrow_and_update().values().cloned().collect();

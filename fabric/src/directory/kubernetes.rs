@@ -7,13 +7,14 @@
 //!                   └───── 410 Gone: the server has forgotten v
 //! ```
 //!
-//! A slice holds addresses and no facts: what a worker serves it tells itself, as one of a fixed list does. A pod is in the fleet
-//! while it is ready; one that is asked to end is not ready any more, and so leaves the fleet as by a withdrawn registration.
+//! A slice holds addresses and nothing else; as with a fixed list, the worker itself reports what it serves. A pod is
+//! in the fleet while it is ready. A terminating pod is no longer ready, so it leaves the fleet just as a worker that
+//! deregisters does.
 //!
-//! While the API server is away nothing is told, so a watcher goes on with the fleet that it knows.
+//! While the API server is away, watchers receive no updates and continue with the fleet that they know.
 //!
-//! Not promised: that two containers under one pod are told apart. A worker that restarts inside its pod is the same
-//! worker, found again by its coordinators' probes.
+//! Not guaranteed: that two containers of one pod are told apart. A worker that restarts inside its pod counts as the
+//! same worker, and the coordinators' probes find it again.
 
 mod access;
 mod follow;
@@ -35,7 +36,7 @@ use super::{Directory, Update};
 pub use access::KubernetesError;
 use slices::Wanted;
 
-/// Updates that may wait for a slow watcher; past them, the API server's own stream waits.
+/// Updates that may wait for a slow watcher; beyond that, the API server's own stream waits.
 const UPDATES_WAITING: usize = 64;
 
 /// Which service, and how the API server is reached.
@@ -43,11 +44,12 @@ const UPDATES_WAITING: usize = 64;
 pub struct KubernetesConfig {
     /// The headless service of the workers.
     pub service: ServiceName,
-    /// Name of its port for gRPC. A service with one port needs none of that name.
+    /// Name of its gRPC port. Ignored if the service has only one port.
     pub port: String,
-    /// Whether workers are called over TLS, where the port's `appProtocol` says nothing.
+    /// Whether workers are called over TLS if the port's `appProtocol` does not say.
     pub tls: bool,
-    /// How the API server is reached from outside of a cluster. `None`: as a pod, else by `KUBECONFIG` or `~/.kube/config`.
+    /// Kubeconfig file for reaching the API server from outside the cluster. `None`: as a pod, else by `KUBECONFIG`
+    /// or `~/.kube/config`.
     pub kubeconfig: Option<PathBuf>,
 }
 
@@ -58,7 +60,7 @@ pub struct ServiceName {
     namespace: Option<String>,
 }
 
-/// A text that is no name of a service.
+/// A text that is not the name of a service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "write NAME or NAME.NAMESPACE, each of lower-case letters, digits and dashes: jury-workers.judges"
@@ -71,7 +73,7 @@ pub struct Kubernetes {
     shared: Arc<Shared>,
 }
 
-/// What the tasks of one [`Kubernetes`] share.
+/// State shared by the tasks of one [`Kubernetes`].
 struct Shared {
     slices: Api<EndpointSlice>,
     wanted: Wanted,
@@ -82,7 +84,7 @@ struct Shared {
 // === impl Kubernetes ===
 
 impl Kubernetes {
-    /// Finds out how the API server is reached; talks to nobody yet. Must be called inside a tokio runtime.
+    /// Determines how the API server is reached. Does not connect yet. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// [`KubernetesError`]; never because the server is away.
@@ -128,7 +130,7 @@ impl FromStr for ServiceName {
     }
 }
 
-/// Whether Kubernetes takes this for a name (RFC 1123).
+/// Whether Kubernetes accepts this as a name (RFC 1123).
 fn is_label(text: &str) -> bool {
     let is_legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&text.len())

@@ -1,5 +1,5 @@
-//! The way to a server that a directory is in: one log line for each change between reached and lost, and the waits
-//! between attempts.
+//! The connection to the server behind a directory: one log line for each change between reached and lost, and the
+//! waits between attempts.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use tracing::{info, warn};
 
 use crate::backoff::Backoff;
 
-/// Bounds of the waits between sessions: a lease of ten seconds survives an etcd that comes back.
+/// Bounds of the waits between sessions. A ten-second lease survives an etcd that comes back.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Tells the log when a server is reached and when it is lost, once each, and spaces the attempts.
+/// Logs once when a server is reached and once when it is lost, and spaces the attempts.
 pub(super) struct Link {
-    /// What the log calls the server.
+    /// Name of the server in the log.
     server: &'static str,
     /// What depends on it, for the log.
     purpose: &'static str,
-    /// What the log was told last; `None` before the first attempt has ended.
+    /// What was last logged; `None` before the first attempt has ended.
     told: Option<bool>,
     backoff: Backoff,
 }
@@ -30,7 +30,7 @@ impl Link {
         Self { server, purpose, told: None, backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT) }
     }
 
-    /// A session works.
+    /// Records that a session works.
     pub(super) fn reached(&mut self) {
         self.backoff.reset();
         if self.told != Some(true) {
@@ -39,7 +39,7 @@ impl Link {
         self.told = Some(true);
     }
 
-    /// A session has ended; returns when to try the next.
+    /// Records that a session has ended, and waits until the next attempt is due.
     pub(super) async fn wait_after(&mut self, trouble: &(impl Display + Sync)) {
         let (server, purpose) = (self.server, self.purpose);
         match self.told {

@@ -1,10 +1,10 @@
-//! Log lines on their way out: no thread but one waits for whoever reads them.
+//! Writes log lines to stderr: only one thread ever waits for the reader of stderr.
 //!
 //! ```text
 //! log line -> queue of [`QUEUED_LINES`] -> a thread of its own -> stderr
 //! ```
 //!
-//! A full queue drops the lines that come, and counts them.
+//! When the queue is full, new lines are dropped and counted.
 
 use std::io::Write;
 use std::sync::OnceLock;
@@ -15,15 +15,15 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 /// Lines that may wait for stderr: some MiB.
 const QUEUED_LINES: usize = 16_384;
 
-/// How long the end of the process waits for a queue that is full.
+/// How long the end of the process waits for a full queue.
 const FINISHING: Duration = Duration::from_secs(1);
-/// Between two looks at it.
+/// Time between two checks of the queue.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Of this process, whose stderr is one.
+/// Per process, because stderr is.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// The way out, and the thread at its end.
+/// The queue of log lines, and the thread that writes them.
 #[derive(Debug)]
 pub(super) struct Lines {
     writer: NonBlocking,
@@ -55,19 +55,19 @@ impl Lines {
         self.writer.clone()
     }
 
-    /// Waits until what is queued has been written, for up to a second.
+    /// Waits until the queued lines have been written, for up to a second.
     pub(super) fn finish(mut self) {
         let gives_up = Instant::now() + FINISHING;
         while self.is_full() {
             if Instant::now() >= gives_up {
-                // Nobody reads. The guard would say so on stdout, which belongs to results.
+                // Nobody reads stderr. The guard would report that on stdout, which belongs to results.
                 return std::mem::forget(self.guard);
             }
             std::thread::sleep(PAUSE);
         }
     }
 
-    /// True when the queue has no place for one more line, which is empty.
+    /// Whether the queue has no room for one more line. Checks by sending an empty one.
     fn is_full(&mut self) -> bool {
         let counter = self.writer.error_counter();
         let before = counter.dropped_lines();
@@ -84,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes a line for each message, and waits for the next one.
+    /// Writes one line per message, then waits for the next message.
     struct Gated {
         may_write: Receiver<()>,
         written: Arc<Mutex<Vec<u8>>>,

@@ -9,12 +9,12 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::trace;
 
-/// How a log line looks.
+/// Log format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line, for machines.
+    /// One JSON object per line, for machines.
     Json,
 }
 
@@ -33,8 +33,8 @@ where
         LogFormat::Text => lines.with_ansi(false).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
     };
-    // A span that fails the line filter is still written as context of lines that pass it:
-    // the trace id belongs on every line.
+    // A span that fails the filter for lines is still written as context of lines that pass it: every line should
+    // have the trace id.
     let of_calls =
         filter_fn(|metadata| metadata.is_span() && metadata.target() == trace::LOG_TARGET)
             .with_max_level_hint(LevelFilter::INFO);

@@ -42,7 +42,7 @@ impl Collector for Losses {
 mod tests {
     use super::*;
 
-    /// The counts are the process's: other tests lose something meanwhile.
+    /// The counts are per process: other tests may add to them meanwhile.
     #[test]
     fn both_losses_are_told_as_counts() {
         let mut registry = Registry::default();

@@ -1,4 +1,4 @@
-//! Figures for Prometheus.
+//! Metrics for Prometheus.
 
 use std::fmt::{Debug, Error as FormatError};
 use std::io;
@@ -17,17 +17,17 @@ use tracing::error;
 
 use crate::transport::HealthHandle;
 
-/// Upper bounds for the time that something took, in seconds: a critique on a CPU takes minutes.
+/// Upper bounds of latency buckets, in seconds: a critique on a CPU takes minutes.
 pub const LATENCY_BUCKETS_SECONDS: [f64; 16] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
 ];
 
-/// The type that Prometheus asks for; its own parsers accept nothing vaguer.
+/// The content type that Prometheus asks for; its own parsers accept nothing less specific.
 const OPENMETRICS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// A scrape that hangs must not hold up the end of the process.
+/// A hanging scrape must not delay the end of the process.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
-/// What the handlers read.
+/// The state that the handlers read.
 #[derive(Clone)]
 struct Sources {
     registry: Arc<Registry>,
@@ -87,7 +87,7 @@ async fn healthz(State(sources): State<Sources>) -> (StatusCode, &'static str) {
     }
 }
 
-/// Whoever takes no work may be well, and is not to be killed for it.
+/// A server that takes no work may still be healthy, and must not be killed for that.
 async fn livez() -> &'static str {
     "alive\n"
 }

@@ -1,11 +1,11 @@
-//! Spans to a collector, over OTLP.
+//! Exports spans to a collector, over OTLP.
 //!
 //! ```text
 //! span ends -> queue (bounded; a full one drops) -> batches, on a thread of their own -> collector
 //! ```
 //!
-//! A request never waits for any of this. A batch that the collector does not take within [`EXPORT_LIMIT`] is lost:
-//! that is told once when it begins and once when it is over, with the number of spans lost.
+//! A request never waits for any of this. A batch that the collector does not accept within [`EXPORT_LIMIT`] is lost.
+//! An outage is logged once when it begins and once when it is over, with the number of spans lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -28,17 +28,17 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::connector::{AddressError, Connector};
 use crate::trace;
 
-/// Time that the collector has to take a batch.
+/// Time that the collector has to accept a batch.
 const EXPORT_LIMIT: Duration = Duration::from_secs(10);
-/// Time to send at the end what is left.
+/// Time for sending the remaining spans at the end of the process.
 const FINISH_LIMIT: Duration = Duration::from_secs(2);
-/// What the SDK calls a service without a name.
+/// The SDK's name for a service without one.
 const UNKNOWN_SERVICE: &str = "unknown_service";
 
 /// Spans lost in this process.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// Where spans go, and in whose name.
+/// Where spans go, and under which service name.
 #[derive(Debug, Clone)]
 pub struct Collector {
     address: String,
@@ -46,20 +46,20 @@ pub struct Collector {
     service: String,
 }
 
-/// The spans of this process.
+/// The span export of this process.
 #[derive(Debug)]
 pub(super) struct Spans {
     provider: SdkTracerProvider,
     exports: bool,
 }
 
-/// An exporter that never takes long and tells of failures once.
+/// An exporter that never takes long and logs failures once.
 #[derive(Debug)]
 struct Watched<E> {
     exporter: Arc<E>,
     runtime: Handle,
     address: String,
-    /// Spans lost since the collector last took some; 0 while it does.
+    /// Spans lost since the collector last accepted any; 0 while it does.
     lost: AtomicU64,
 }
 
@@ -71,12 +71,12 @@ pub(super) fn lost_spans() -> u64 {
 // === impl Collector ===
 
 impl Collector {
-    /// The collector at `address`, `http://host:port` of its OTLP/gRPC receiver, or `https://host:port` as `connector` speaks TLS.
-    /// `service` is the name under which spans are shown, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` give another.
-    /// Nothing is connected yet. Must be called inside a tokio runtime.
+    /// The collector at `address`: `http://host:port` of its OTLP/gRPC receiver, or `https://host:port`, with the TLS
+    /// settings of `connector`. Spans are shown under the name `service`, unless `OTEL_SERVICE_NAME` or
+    /// `OTEL_RESOURCE_ATTRIBUTES` set another one. Nothing is connected yet. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// [`AddressError`] when the address is malformed; never because nobody is there.
+    /// [`AddressError`] if the address is malformed; never because the collector is away.
     pub fn new(connector: &Connector, address: &str, service: &str) -> Result<Self, AddressError> {
         let channel = connector.connect(address)?;
         Ok(Self { address: address.to_owned(), channel, service: service.to_owned() })
@@ -86,7 +86,7 @@ impl Collector {
 // === impl Spans ===
 
 impl Spans {
-    /// Exports to `collector`; without one spans only carry the trace on.
+    /// Exports to `collector`. Without one, spans only propagate the trace.
     pub(super) fn start(collector: Option<Collector>) -> Self {
         let Some(collector) = collector else {
             let provider = SdkTracerProvider::builder().build();
@@ -118,18 +118,18 @@ impl Spans {
 
     pub(super) fn finish(self) {
         if self.exports {
-            // What goes wrong has been told by the exporter.
+            // The exporter has already logged any failure.
             drop(self.provider.shutdown_with_timeout(FINISH_LIMIT));
         }
     }
 }
 
-/// The traced spans; those beyond calls that came in only where they are exported.
+/// The layer for traced spans. Spans other than those of incoming calls exist only if they are exported.
 pub(crate) fn trace_layer<S>(provider: &SdkTracerProvider, exports: bool) -> impl Layer<S> + use<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    // No events: a log line belongs in the log. No timings and threads: they cost something at every poll.
+    // No events: log lines belong in the log. No timings and threads: they cost something at every poll.
     let which = if exports { trace::is_traced } else { trace::is_of_call };
     tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("jury"))
@@ -147,7 +147,7 @@ impl<E: SpanExporter + 'static> SpanExporter for Watched<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len() as u64;
         let exporter = Arc::clone(&self.exporter);
-        // The thread of the batches knows no timers.
+        // The exporter's thread has no timers.
         let sending = self.runtime.spawn(async move {
             let sent = tokio::time::timeout(EXPORT_LIMIT, exporter.export(batch)).await;
             sent.unwrap_or(Err(OTelSdkError::Timeout(EXPORT_LIMIT)))
@@ -192,7 +192,7 @@ impl<E> Watched<E> {
 
 // === private ===
 
-/// What is said of every span. The standard variables win over the name that we know.
+/// Attributes of every span. The standard variables take precedence over the given name.
 fn resource(service: &str) -> Resource {
     let standard = Resource::builder().build();
     let name = standard.get(&Key::from_static_str("service.name"));
@@ -209,7 +209,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers what it is told to; a `None` never.
+    /// Returns scripted answers; `None` never answers.
     #[derive(Debug)]
     struct Scripted(Mutex<Vec<Option<OTelSdkResult>>>);
 

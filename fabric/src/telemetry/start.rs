@@ -11,7 +11,7 @@ use super::otlp::{Collector, Spans, trace_layer};
 /// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
-    /// How a line looks.
+    /// Format of a line.
     pub format: LogFormat,
     /// A level, or levels by module: `warn,jury_coordinator=debug`.
     pub filter: String,
@@ -44,11 +44,11 @@ pub struct Telemetry {
     lines: Lines,
 }
 
-/// Starts the logs of this process, once, and with a `collector` the export of its spans. Must be called inside a
-/// tokio runtime that lives until [`Telemetry::finish`].
+/// Starts the logs of this process and, with a `collector`, the export of its spans. May be called once. Must be
+/// called inside a tokio runtime that lives until [`Telemetry::finish`].
 ///
 /// # Errors
-/// [`TelemetryError`] when the filter is malformed or telemetry was started before.
+/// [`TelemetryError`] if the filter is malformed or telemetry was already started.
 pub fn start(logs: LogConfig, collector: Option<Collector>) -> Result<Telemetry, TelemetryError> {
     let LogConfig { format, filter } = logs;
     let parsed = EnvFilter::builder().parse(&filter);
@@ -67,9 +67,9 @@ pub fn start(logs: LogConfig, collector: Option<Collector>) -> Result<Telemetry,
 // === impl Telemetry ===
 
 impl Telemetry {
-    /// Sends the spans that have ended and writes the lines that were logged. Blocks while a collector or whoever
-    /// reads stderr takes them, for up to 2 seconds and 1; the runtime must still run, and this must be none of its
-    /// threads.
+    /// Sends the spans that have ended and writes the queued log lines. Blocks for up to 2 seconds on the collector
+    /// and up to 1 on the reader of stderr. The runtime must still be running, and this must not be called from one
+    /// of its threads.
     pub fn finish(self) {
         self.spans.finish();
         self.lines.finish();

@@ -1,4 +1,4 @@
-//! The client's side: whom it trusts, by which name, and what it shows.
+//! The client's side: which authorities it trusts, which name it expects, and which certificate it presents.
 
 use std::fmt;
 use std::io;
@@ -18,27 +18,27 @@ use super::pem::{self, Contents};
 use super::reload::Reloading;
 use super::{RELOAD_EVERY, TlsError, by_server, provider};
 
-/// Where a client's certificates are.
+/// A client's certificate files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientTlsFiles {
-    /// Authorities that servers must have their certificates from, PEM. `None`: those that this machine trusts.
+    /// Authorities that servers' certificates must come from, PEM. `None`: those that this machine trusts.
     pub ca: Option<PathBuf>,
-    /// What is shown to servers that ask for a certificate.
+    /// The certificate to present to servers that ask for one.
     pub identity: Option<Identity>,
-    /// The name that servers' certificates must be for, where it is not the address's host.
+    /// The name expected in servers' certificates, if it is not the address's host.
     pub server_name: Option<String>,
 }
 
-/// A certificate of a client.
+/// A client certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The certificate and the chain after it, PEM.
+    /// The certificate followed by its chain, PEM.
     pub certificate: PathBuf,
     /// Its private key, PEM, without a password.
     pub key: PathBuf,
 }
 
-/// What a client needs for TLS, kept as its files are. Clones share it.
+/// A client's TLS configuration, kept up to date with its files. Clones share it.
 #[derive(Clone)]
 pub struct ClientTls {
     config: Reloading<ClientConfig>,
@@ -48,7 +48,7 @@ pub struct ClientTls {
 // === impl ClientTls ===
 
 impl ClientTls {
-    /// Reads the files, and looks every few seconds whether they changed. Must be called inside a tokio runtime.
+    /// Reads the files, and checks every few seconds whether they changed. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// [`TlsError`] names the file that cannot be used.
@@ -56,7 +56,7 @@ impl ClientTls {
         Self::open_with(files, RELOAD_EVERY)
     }
 
-    /// The same, looking as often as told.
+    /// Same, with the given interval between checks.
     ///
     /// # Errors
     /// [`TlsError`] names the file that cannot be used.
@@ -64,7 +64,7 @@ impl ClientTls {
         let server_name = files.server_name.clone().map(server_name).transpose()?;
         let identity = files.identity.iter().flat_map(|of| [&of.certificate, &of.key]);
         let paths = files.ca.iter().chain(identity).cloned().collect();
-        // Read once: an update of the machine's authorities wants a restart.
+        // Read once: a change of the machine's authorities takes effect after a restart.
         let system = if files.ca.is_none() { Some(system_roots()?) } else { None };
         let config = Reloading::open(paths, every, move |files: &[Contents]| {
             let (roots, identity) = match &system {
@@ -80,13 +80,13 @@ impl ClientTls {
         Ok(Self { config, server_name })
     }
 
-    /// The configuration as the files are now, for a client that opens connections by itself. The same files give the same
-    /// `Arc`. Names no server: [`ClientTlsFiles::server_name`] is for our own connections.
+    /// The configuration for the files' current contents, for a client that opens its own connections. The same
+    /// contents give the same `Arc`. Names no server: [`ClientTlsFiles::server_name`] applies to our own connections.
     pub fn current(&self) -> Arc<ClientConfig> {
         self.config.current()
     }
 
-    /// Speaks TLS over a connection to `host`, a name or an IP address.
+    /// Performs the TLS handshake over a connection to `host`, a name or an IP address.
     pub(crate) async fn handshake(
         &self,
         host: &str,

@@ -1,5 +1,5 @@
-//! What operators see of TLS: reloads, handshakes that came to nothing, and when the certificate expires. Of the whole process, for
-//! it has one set of files.
+//! TLS metrics for operators: reloads, failed handshakes, and the certificate's expiry. They cover the whole process,
+//! which has one set of files.
 
 use std::fmt::Error as FormatError;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -23,7 +23,8 @@ struct Tls {
 }
 
 /// Adds `jury_tls_reloads_total`, `jury_tls_reload_failures_total`, `jury_tls_reload_failing`,
-/// `jury_tls_handshakes_refused_total` and, of what is served, `jury_tls_certificate_expiry_timestamp_seconds`.
+/// `jury_tls_handshakes_refused_total` and, for a served certificate,
+/// `jury_tls_certificate_expiry_timestamp_seconds`.
 pub fn register_tls(registry: &mut Registry, served: Option<ServerTls>) {
     registry.register_collector(Box::new(Tls { served }));
 }
@@ -44,7 +45,7 @@ pub(super) fn recovered() {
     FAILING.fetch_sub(1, Relaxed);
 }
 
-/// A client of a server of ours did not get through its handshake.
+/// Counts a client of one of our servers that failed its handshake.
 pub(crate) fn refused_handshake() {
     REFUSED.fetch_add(1, Relaxed);
 }

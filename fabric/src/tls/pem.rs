@@ -1,4 +1,4 @@
-//! From the bytes of PEM files to what rustls takes.
+//! From the bytes of PEM files to the types of rustls.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rustls::sign::CertifiedKey;
 
 use super::{TlsError, provider};
 
-/// A file as it was read.
+/// A file as read.
 pub(super) struct Contents {
     pub(super) path: PathBuf,
     pub(super) bytes: Vec<u8>,

@@ -1,7 +1,7 @@
-//! Something made of files, made anew when they change.
+//! A value built from files, rebuilt when they change.
 //!
-//! Files are compared by what is in them: a Kubernetes secret is a symbolic link that is swapped, other tools write
-//! in place, and a clock's ticks may be too coarse for both.
+//! Files are compared by content: a Kubernetes secret is a symbolic link that is swapped, other tools write in place,
+//! and file timestamps may be too coarse for both.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::pem::Contents;
 use super::{TlsError, metrics};
 
-/// The latest `T` that could be made. Clones share it.
+/// The latest `T` that could be built. Clones share it.
 pub(super) struct Reloading<T>(Arc<Shared<T>>);
 
 type Make<T> = dyn Fn(&[Contents]) -> Result<T, TlsError> + Send + Sync;
@@ -26,19 +26,19 @@ struct Shared<T> {
     looks: Mutex<Looks>,
 }
 
-/// What earlier looks have found.
+/// What earlier checks have found.
 struct Looks {
     /// Digest of the files that were last tried.
     tried: u64,
-    /// What was told of them, if they could not be used.
+    /// The problem that was reported for them, if they could not be used.
     trouble: Option<String>,
 }
 
 // === impl Reloading ===
 
 impl<T: Send + Sync + 'static> Reloading<T> {
-    /// Makes it of `files`, in their order, and looks at them again every `every` as long as a clone lives. Without
-    /// files nothing is looked at. With them, must be called inside a tokio runtime.
+    /// Builds the value from `files`, in their order, and checks them every `every` as long as a clone lives. Without
+    /// files nothing is checked. With files, must be called inside a tokio runtime.
     pub(super) fn open(
         files: Vec<PathBuf>,
         every: Duration,
@@ -70,7 +70,7 @@ impl<T> Clone for Reloading<T> {
 // === impl Shared ===
 
 impl<T> Shared<T> {
-    /// Reads the files once, and takes what they hold if it is new and can be used.
+    /// Reads the files once, and uses their contents if they are new and valid.
     fn look(&self) {
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
         let made = match read(&self.files) {
@@ -83,7 +83,7 @@ impl<T> Shared<T> {
                 (self.make)(&contents)
             }
             Err(error) => {
-                // Whatever comes next is new.
+                // Any next contents count as new.
                 looks.tried = 0;
                 Err(error)
             }
@@ -128,7 +128,7 @@ async fn watch<T: Send + Sync + 'static>(shared: Weak<Shared<T>>, every: Duratio
     loop {
         looks.tick().await;
         let Some(shared) = shared.upgrade() else { return };
-        // A volume may hang; then this task hangs, and no other.
+        // A volume may hang; then only this task hangs.
         drop(tokio::task::spawn_blocking(move || shared.look()).await);
     }
 }
@@ -141,7 +141,7 @@ fn read(files: &[PathBuf]) -> Result<Vec<Contents>, TlsError> {
     files.iter().map(read).collect()
 }
 
-/// Tells contents apart; no key is kept for that.
+/// Distinguishes contents without keeping a copy of a key.
 fn digest(contents: &[Contents]) -> u64 {
     let mut hasher = DefaultHasher::new();
     contents.iter().for_each(|file| file.bytes.hash(&mut hasher));
@@ -152,7 +152,7 @@ fn digest(contents: &[Contents]) -> u64 {
 mod tests {
     use super::*;
 
-    /// A number in a file; looked at by hand.
+    /// Reads a number from a file; the test triggers the checks itself.
     fn number(path: &std::path::Path) -> Result<Reloading<u32>, TlsError> {
         Reloading::open(vec![path.to_owned()], Duration::from_secs(3600), |files| {
             let text = String::from_utf8_lossy(&files[0].bytes);

@@ -1,4 +1,4 @@
-//! The server's side: its certificate, and whose clients it lets in.
+//! The server's side: its certificate, and which clients it accepts.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,25 +13,26 @@ use super::pem::{self, Contents};
 use super::reload::Reloading;
 use super::{RELOAD_EVERY, TlsError, provider, validity};
 
-/// Where a server's certificates are.
+/// A server's certificate files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerTlsFiles {
-    /// The certificate and the chain after it, PEM.
+    /// The certificate followed by its chain, PEM.
     pub certificate: PathBuf,
     /// Its private key, PEM, without a password.
     pub key: PathBuf,
-    /// Authorities of clients, PEM; only a client with a certificate of one of them is let in. `None`: anyone is.
+    /// Authorities of clients, PEM: only clients with a certificate from one of them are accepted. `None`: every
+    /// client is.
     pub client_ca: Option<PathBuf>,
 }
 
-/// What a server needs for TLS, kept as its files are. Clones share it.
+/// A server's TLS configuration, kept up to date with its files. Clones share it.
 #[derive(Clone)]
 pub struct ServerTls {
     configs: Reloading<Configs>,
     demands_certificates: bool,
 }
 
-/// What is spoken over a connection.
+/// The protocol spoken over a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     /// HTTP/2.
@@ -40,7 +41,7 @@ pub(crate) enum Protocol {
     Http,
 }
 
-/// One configuration for each [`Protocol`], for clients with a certificate and for any.
+/// One configuration for each [`Protocol`], for clients with a certificate and for any client.
 struct Configs {
     grpc: Arc<ServerConfig>,
     http: Arc<ServerConfig>,
@@ -51,7 +52,7 @@ struct Configs {
 // === impl ServerTls ===
 
 impl ServerTls {
-    /// Reads the files, and looks every few seconds whether they changed. Must be called inside a tokio runtime.
+    /// Reads the files, and checks every few seconds whether they changed. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// [`TlsError`] names the file that cannot be used.
@@ -59,7 +60,7 @@ impl ServerTls {
         Self::open_with(files, RELOAD_EVERY)
     }
 
-    /// The same, looking as often as told.
+    /// Same, with the given interval between checks.
     ///
     /// # Errors
     /// [`TlsError`] names the file that cannot be used.
@@ -70,12 +71,13 @@ impl ServerTls {
         Ok(Self { configs, demands_certificates: files.client_ca.is_some() })
     }
 
-    /// The same certificate, for a listener that lets in clients without one: probes and scrapers seldom have any.
+    /// The same certificate, for a listener that also accepts clients without one: probes and scrapers seldom have
+    /// one.
     pub fn for_anyone(&self) -> Self {
         Self { demands_certificates: false, ..self.clone() }
     }
 
-    /// When the certificate that is served now expires, in seconds of Unix time; `None` where that cannot be read.
+    /// Expiry of the certificate currently served, in seconds of Unix time; `None` if it cannot be read.
     pub fn not_after(&self) -> Option<i64> {
         self.configs.current().not_after
     }
@@ -83,7 +85,7 @@ impl ServerTls {
     pub(crate) fn config(&self, protocol: Protocol) -> Arc<ServerConfig> {
         let configs = self.configs.current();
         match (protocol, self.demands_certificates) {
-            // Without a client CA these are for anyone as well.
+            // Without a client CA these accept any client as well.
             (Protocol::Grpc, _) => Arc::clone(&configs.grpc),
             (Protocol::Http, true) => Arc::clone(&configs.http),
             (Protocol::Http, false) => Arc::clone(&configs.http_for_anyone),
@@ -101,7 +103,7 @@ impl fmt::Debug for ServerTls {
 // === impl Configs ===
 
 impl Configs {
-    /// Of certificate, key and perhaps the clients' authorities.
+    /// Builds them from the certificate, its key and optionally the clients' authorities.
     fn of(files: &[Contents]) -> Result<Self, TlsError> {
         let identity = pem::identity(&files[0], &files[1])?;
         let client_ca = files.get(2);

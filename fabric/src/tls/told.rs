@@ -1,4 +1,4 @@
-//! What a failed handshake means, in words with a way out. rustls says what it saw; people want to know what to do.
+//! Explains a failed handshake and how to fix it. rustls reports what it saw; people want to know what to do.
 
 use std::io;
 

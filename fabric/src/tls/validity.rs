@@ -1,17 +1,17 @@
-//! When a certificate expires. Read from its DER (RFC 5280, 4.1) after rustls has taken it, for rustls does not tell; what is not
-//! understood is not told. Pure.
+//! When a certificate expires. Read from its DER (RFC 5280, 4.1) after rustls has accepted it, because rustls does
+//! not expose it. Anything that is not understood yields `None`. Pure.
 //!
 //! ```text
 //! Certificate { tbs { [0] version?, serial, signature, issuer, validity { notBefore, notAfter }, ..
 //! ```
 //!
-//! A parser of everything else in a certificate would be ten crates more.
+//! A full certificate parser would add ten crates.
 
 const INTEGER: u8 = 0x02;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
-/// Explicitly tagged: the version, which the first kind of certificates leaves out.
+/// Explicitly tagged: the version, which version 1 certificates omit.
 const VERSION: u8 = 0xa0;
 
 const SECONDS_A_DAY: i64 = 86_400;
@@ -22,7 +22,7 @@ struct Element<'a> {
     content: &'a [u8],
 }
 
-/// The end of a certificate's time, in seconds of Unix time.
+/// The end of a certificate's validity, in seconds of Unix time.
 pub(super) fn not_after(certificate: &[u8]) -> Option<i64> {
     let certificate = expect(&mut &*certificate, SEQUENCE)?;
     let mut rest = expect(&mut &*certificate, SEQUENCE)?;
@@ -41,12 +41,12 @@ fn expect<'a>(rest: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
     next(rest).filter(|element| element.tag == tag).map(|element| element.content)
 }
 
-/// Takes the value at the beginning of `rest`.
+/// Takes the next value from `rest`.
 fn next<'a>(rest: &mut &'a [u8]) -> Option<Element<'a>> {
     let (&[tag, first], mut behind) = rest.split_first_chunk()?;
     let length = match first {
         short @ ..=0x7f => usize::from(short),
-        // The low bits tell how many bytes the length has; no certificate needs more than four.
+        // The low bits give the number of length bytes; no certificate needs more than four.
         long @ 0x81..=0x84 => {
             let (bytes, after) = behind.split_at_checked(usize::from(long & 0x7f))?;
             behind = after;
@@ -86,14 +86,14 @@ fn unix_time(time: &Element<'_>) -> Option<i64> {
     Some(days_since_1970(year, month, day) * SECONDS_A_DAY + seconds)
 }
 
-/// Of the Gregorian calendar.
+/// In the Gregorian calendar.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    // Years that begin in March have their leap day at the end.
+    // With years that begin in March, the leap day is the last day.
     let year = if month <= 2 { year - 1 } else { year };
     let month = (month + 9) % 12;
     let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     let days_before_month = (153 * month + 2) / 5;
-    // 719468 days lie between the first of March of the year 0 and 1970.
+    // 719468 days between the first of March of the year 0 and 1970.
     365 * year + leap_days + days_before_month + day - 1 - 719_468
 }
 
@@ -148,7 +148,7 @@ mod tests {
             for byte in [0, 0x30, 0x7f, 0x80, 0x84, 0xff] {
                 let mut damaged = whole.clone();
                 damaged[at] = byte;
-                // No panic, and no time that four digits of a year cannot tell.
+                // No panic, and no time beyond a four-digit year.
                 let told = not_after(&damaged);
                 assert!(told.is_none_or(|time| time > -63_000_000_000 && time < 254_000_000_000));
             }

@@ -1,4 +1,4 @@
-//! The headers of a trace in a call's metadata, as OpenTelemetry's propagator reads and writes them.
+//! Trace headers in a call's metadata, as OpenTelemetry's propagator reads and writes them.
 
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
@@ -8,13 +8,13 @@ use tonic::metadata::{MetadataKey, MetadataMap};
 struct Incoming<'a>(&'a MetadataMap);
 struct Outgoing<'a>(&'a mut MetadataMap);
 
-/// The context that a call brings; empty when it brings none, or a malformed one.
+/// The context of an incoming call; empty if it has none or a malformed one.
 pub(super) fn extract(metadata: &MetadataMap) -> Context {
-    // Not the thread's context: a call from elsewhere has no other parent.
+    // Not the thread's context: an incoming call has no other parent.
     TraceContextPropagator::new().extract_with_context(&Context::new(), &Incoming(metadata))
 }
 
-/// Writes a valid context into a call's metadata, in place of any other.
+/// Writes a valid context into a call's metadata, replacing any other.
 pub(super) fn inject(context: &Context, metadata: &mut MetadataMap) {
     TraceContextPropagator::new().inject_context(context, &mut Outgoing(metadata));
 }
@@ -31,7 +31,7 @@ impl Extractor for Incoming<'_> {
 
 impl Injector for Outgoing<'_> {
     fn set(&mut self, key: &str, value: String) {
-        // An empty `tracestate` says nothing.
+        // An empty `tracestate` means nothing.
         if value.is_empty() {
             return;
         }

@@ -23,7 +23,7 @@ fn header<T>(request: &Request<T>, name: &str) -> Option<String> {
     request.metadata().get(name).map(|value| value.to_str().unwrap().to_owned())
 }
 
-/// `traceparent` of a call that is made while a call with `metadata` is served.
+/// The `traceparent` of a call that is made while serving a call with `metadata`.
 fn passed_on(metadata: &MetadataMap) -> Option<String> {
     let sent = server_span("p.S/M", metadata)
         .in_scope(|| tracing::info_span!("inner").in_scope(|| outgoing(())));

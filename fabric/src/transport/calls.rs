@@ -1,7 +1,7 @@
-//! Which calls run: what a shutdown waits for.
+//! Counts running calls, for which a shutdown waits.
 //!
-//! A connection says little about that: a client may be connected and silent. A call of gRPC runs from its
-//! request until the end of its answer; one of HTTP begins once its body is whole, since only then is there work.
+//! Counting connections would not do: a client may be connected and idle. A gRPC call runs from its request until the
+//! end of its answer; an HTTP call begins once its body is complete, because only then is there work.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -14,22 +14,22 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::watch;
 use tower::{Layer, Service};
 
-/// The number of calls that run. Clones share it; as a layer, it counts what passes.
+/// The number of running calls. Clones share it; used as a layer, it counts the calls that pass through.
 #[derive(Debug, Clone)]
 pub(super) struct Calls(Arc<watch::Sender<usize>>);
 
-/// The service underneath, every call counted.
+/// The wrapped service, with every call counted.
 #[derive(Debug, Clone)]
 pub(super) struct Counted<S> {
     inner: S,
     calls: Calls,
 }
 
-/// One call that runs, until it is dropped.
+/// One running call, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Running(Arc<watch::Sender<usize>>);
 
-/// The answer of a call, which holds what counts the call.
+/// The body of an answer, together with the guard that counts its call.
 pub(super) struct Holding<B, H> {
     inner: B,
     _held: H,
@@ -38,7 +38,7 @@ pub(super) struct Holding<B, H> {
 // === impl Calls ===
 
 impl Calls {
-    /// None runs.
+    /// With no calls running.
     pub(super) fn new() -> Self {
         Self(Arc::new(watch::Sender::new(0)))
     }
@@ -47,9 +47,9 @@ impl Calls {
         *self.0.borrow()
     }
 
-    /// Waits until none runs.
+    /// Waits until no call is running.
     pub(super) async fn none(&self) {
-        // It fails only when the sender is gone, which is this one.
+        // This fails only if the sender is gone, and the sender is `self`.
         drop(self.0.subscribe().wait_for(|running| *running == 0).await);
     }
 

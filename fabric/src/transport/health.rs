@@ -1,8 +1,8 @@
-//! `grpc.health.v1`: whether this part takes new work.
+//! `grpc.health.v1`: whether this server takes new work.
 //!
-//! One state for the whole server and each of its services: a part of Jury has one job. Starts as
-//! NOT_SERVING. `Watch` streams end when the server drains, so that a watching load balancer does
-//! not hold up a shutdown.
+//! The whole server and each of its services share one state, because each of Jury's servers has one job. It starts
+//! as NOT_SERVING. `Watch` streams end when the server drains, so that a watching load balancer does not hold up a
+//! shutdown.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,33 +21,33 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct State {
     serving: bool,
-    /// True once the server drains; no state follows.
+    /// True once the server drains; no further state follows.
     closed: bool,
 }
 
-/// Sets what `grpc.health.v1` and `/healthz` tell. Clones share one state.
+/// Sets the answer of `grpc.health.v1` and `/healthz`. Clones share one state.
 #[derive(Debug, Clone)]
 pub struct HealthHandle {
     state: Arc<watch::Sender<State>>,
-    /// Full names of the services that may be asked about, next to "".
+    /// Full names of the services that may be asked about, in addition to "".
     services: Arc<[String]>,
 }
 
-/// Nobody said whether it is serving.
+/// There was no answer to the health check.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
-    /// There was none in time.
+    /// None arrived in time.
     #[error("nothing within {0:?}")]
     Late(Duration),
-    /// It could not be asked, or does not know the question.
+    /// The server could not be asked, or does not offer the health service.
     #[error("{0}")]
     Refused(String),
 }
 
-/// Asks whoever serves on `channel` whether new work is welcome there.
+/// Asks the server on `channel` whether it takes new work.
 ///
 /// # Errors
-/// [`NoAnswer`] when nobody says within `patience`.
+/// [`NoAnswer`] if none arrives within `patience`.
 pub async fn is_serving(channel: Channel, patience: Duration) -> Result<bool, NoAnswer> {
     let request = HealthCheckRequest { service: String::new() };
     let mut client = HealthClient::new(channel);
@@ -58,7 +58,7 @@ pub async fn is_serving(channel: Channel, patience: Duration) -> Result<bool, No
     }
 }
 
-/// The service over a handle's state.
+/// The gRPC service over a handle's state.
 pub(super) struct HealthService(HealthHandle);
 
 // === impl HealthHandle ===
@@ -72,27 +72,27 @@ impl HealthHandle {
         Self { state: Arc::new(state), services }
     }
 
-    /// From now on new work is welcome.
+    /// From now on the server takes new work.
     pub fn set_serving(&self) {
         self.set(true);
     }
 
-    /// From now on new work should go elsewhere; calls that still come are served.
+    /// From now on new work should go elsewhere; calls that still arrive are served.
     pub fn set_not_serving(&self) {
         self.set(false);
     }
 
-    /// Whether new work is welcome.
+    /// Whether the server takes new work.
     pub fn is_serving(&self) -> bool {
         self.state.borrow().serving
     }
 
-    /// Full names of the services that may be asked about, next to "".
+    /// Full names of the services that may be asked about, in addition to "".
     pub(super) fn services(&self) -> &[String] {
         &self.services
     }
 
-    /// NOT_SERVING for good, and the end of every `Watch`.
+    /// Sets NOT_SERVING for good, and ends every `Watch`.
     pub(super) fn close(&self) {
         self.state.send_replace(State { serving: false, closed: true });
     }
@@ -142,7 +142,7 @@ impl Health for HealthService {
         let state = self.0.state.subscribe();
         let answers = stream::unfold((state, None), move |(mut state, last_told)| async move {
             let serving = next_state(&mut state, last_told).await?;
-            // As the protocol wants it: a watch of an unknown service stays, it may still come.
+            // The protocol requires that a watch of an unknown service stays open: the service may still appear.
             let status = if known { status_of(serving) } else { ServingStatus::ServiceUnknown };
             Some((Ok(HealthCheckResponse { status: status.into() }), (state, Some(serving))))
         });
@@ -156,7 +156,7 @@ fn status_of(serving: bool) -> ServingStatus {
     if serving { ServingStatus::Serving } else { ServingStatus::NotServing }
 }
 
-/// Waits for a state that the watcher has not been told; `None` when no more will come.
+/// Waits for a state that was not sent to this watcher yet; `None` if no more will follow.
 async fn next_state(state: &mut watch::Receiver<State>, last_told: Option<bool>) -> Option<bool> {
     loop {
         let now = *state.borrow_and_update();

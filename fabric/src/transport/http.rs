@@ -1,4 +1,4 @@
-//! Serves HTTP until told to stop, as [`super::serve`] does gRPC.
+//! Serves HTTP until told to stop, like [`super::serve`] for gRPC.
 //!
 //! ```text
 //! accept ... -> shutdown -> no new connections, idle ones are closed
@@ -7,8 +7,8 @@
 //!                        -> the grace is over: whatever is left is cut
 //! ```
 //!
-//! A call runs once its body has arrived whole: a client that has sent half a head or half a body is owed
-//! nothing, and holds nothing up.
+//! A call runs once its body has arrived completely. A client that has sent half a head or half a body is not served,
+//! and does not hold up the shutdown.
 
 use std::fmt::Debug;
 use std::io;
@@ -40,18 +40,18 @@ struct SeverableListener<L> {
     open: Connections,
 }
 
-/// The body of a request, whose end begins its call.
+/// The body of a request; its call begins when the body ends.
 struct Arriving {
     inner: Body,
     calls: Calls,
     call: Call,
 }
 
-/// Serves `routes` on `listener`, of TCP or of TLS, until `shutdown` is cancelled and running calls have ended, or
-/// `grace` has.
+/// Serves `routes` on `listener`, over TCP or TLS, until `shutdown` is cancelled and running calls have ended, or the
+/// `grace` period has.
 ///
 /// # Errors
-/// When the listener fails. That calls had to be cut is no error: it is logged.
+/// If the listener fails. Cut calls are not an error: they are logged.
 pub async fn serve_http<L>(
     routes: Router,
     listener: L,

@@ -13,20 +13,19 @@ use tower::service_fn;
 
 /// Bytes that one side may write before the other reads: a few HTTP/2 frames.
 const PIPE_BYTES: usize = 256 << 10;
-/// Connections waiting to be accepted. A channel opens one at a time, so this is ample.
+/// Connections that may wait to be accepted. A channel opens one at a time, so this is ample.
 const BACKLOG: usize = 16;
 
-/// The server's side of [`in_process`]: a stream of connections that ends with the last clone of
-/// the channel.
+/// The server's side of [`in_process`]: a stream of connections that ends with the last clone of the channel.
 #[derive(Debug)]
 pub struct InProcessIncoming {
     connections: mpsc::Receiver<DuplexStream>,
 }
 
-/// A channel and the connections that it opens. Must be called inside a tokio runtime.
+/// A channel, and the connections that it opens. Must be called inside a tokio runtime.
 ///
-/// Calls made before the server accepts wait for it. When the server's side is dropped, calls
-/// answer UNAVAILABLE, as they do over TCP.
+/// Calls made before the server accepts wait for it. Once the server's side is dropped, calls fail with UNAVAILABLE, as
+/// they do over TCP.
 pub fn in_process() -> (Channel, InProcessIncoming) {
     let (connect, connections) = mpsc::channel(BACKLOG);
     let connector = service_fn(move |_: http::Uri| {
@@ -39,7 +38,7 @@ pub fn in_process() -> (Channel, InProcessIncoming) {
             Ok::<_, io::Error>(TokioIo::new(client_side))
         }
     });
-    // The connector ignores the address; it shows up as the authority of the calls.
+    // The connector ignores the address; it only appears as the authority of the calls.
     let endpoint = Endpoint::from_static("http://in-process");
     (endpoint.connect_with_connector_lazy(connector), InProcessIncoming { connections })
 }

@@ -16,13 +16,13 @@ use crate::tls::ServerTls;
 /// Where a server takes its connections from.
 #[derive(Debug)]
 pub enum Listener {
-    /// The network.
+    /// TCP.
     Tcp(TcpListener),
-    /// The network, at each address of a name.
+    /// TCP, at each address of a name.
     Several(Vec<TcpListener>),
-    /// The network, over TLS, at each address of a name.
+    /// TCP with TLS, at each address of a name.
     Secure(Vec<TcpListener>, ServerTls),
-    /// The same process.
+    /// Connections inside this process.
     InProcess(InProcessIncoming),
 }
 
@@ -33,7 +33,7 @@ pub struct ListenAddress {
     port: u16,
 }
 
-/// A text that is no address to listen on.
+/// A text that is not an address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "write HOST:PORT, like 127.0.0.1:7480, localhost:7480 or [::1]:7480; 0.0.0.0 is every IPv4 address, port 0 any free port"
@@ -52,13 +52,13 @@ pub enum BindError {
         /// The address asked for.
         address: SocketAddr,
     },
-    /// The address belongs to no network interface of this machine.
+    /// The address does not belong to any network interface of this machine.
     #[error("cannot listen on {address}: this machine has no such address; try 0.0.0.0 for all")]
     NotOurs {
         /// The address asked for.
         address: SocketAddr,
     },
-    /// The operating system refuses for another reason, such as a port below 1024.
+    /// The operating system refuses for another reason, for example a port below 1024.
     #[error("cannot listen on {address}")]
     Refused {
         /// The address asked for.
@@ -66,7 +66,7 @@ pub enum BindError {
         /// What the system says.
         source: io::Error,
     },
-    /// The host is a name that nobody knows.
+    /// The host name cannot be resolved.
     #[error("cannot listen on {address}: the name has no address")]
     Unknown {
         /// The address asked for.
@@ -76,15 +76,15 @@ pub enum BindError {
     },
 }
 
-/// Times that a free port is looked for which is free at every address of a name.
+/// Attempts to find a free port that is free at every address of a name.
 const PORT_TRIES: usize = 16;
-/// A process out of file descriptors tries again after this time.
+/// A process that has run out of file descriptors waits this long before it accepts again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Listens on `address`; port 0 takes any free one (`local_addr` tells which).
+/// Listens on `address`. Port 0 takes any free one; `local_addr` returns it.
 ///
 /// # Errors
-/// [`BindError`], with the address and the way out.
+/// [`BindError`], with the address and how to fix it.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse { address },
@@ -93,11 +93,11 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     })
 }
 
-/// Listens on every address of a name, at one port; at least one listener comes back. Addresses that this machine does
-/// not have are left out, as long as there is another.
+/// Listens on every address of a name, at one port. Returns at least one listener. Addresses that this machine does
+/// not have are skipped, as long as another one remains.
 ///
 /// # Errors
-/// [`BindError`], with the address and the way out.
+/// [`BindError`], with the address and how to fix it.
 pub async fn bind_all(address: &ListenAddress) -> Result<Vec<TcpListener>, BindError> {
     let unknown = |source| BindError::Unknown { address: address.clone(), source };
     let addresses = addresses_of(&address.host, address.port).await.map_err(unknown)?;
@@ -106,7 +106,7 @@ pub async fn bind_all(address: &ListenAddress) -> Result<Vec<TcpListener>, BindE
     }
     for _ in 1..PORT_TRIES {
         match bind_each(&addresses).await {
-            // The port that the first address was given is taken at another.
+            // The port chosen at the first address is taken at another one.
             Err(BindError::InUse { .. }) if address.port == 0 => {}
             bound => return bound,
         }
@@ -114,7 +114,7 @@ pub async fn bind_all(address: &ListenAddress) -> Result<Vec<TcpListener>, BindE
     bind_each(&addresses).await
 }
 
-/// What a failed `accept` calls for before the next: nothing where one client's connection broke, else a log line and a pause.
+/// Handles a failed `accept`: nothing if one client's connection broke, otherwise a log line and a pause.
 pub(super) async fn after_failed_accept(error: io::Error) {
     use io::ErrorKind as E;
     if matches!(error.kind(), E::ConnectionAborted | E::ConnectionReset | E::Interrupted) {
@@ -156,7 +156,7 @@ impl FromStr for ListenAddress {
         let (host, port) = text.rsplit_once(':').ok_or(NotAListenAddress)?;
         let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-        // Digits and dots alone are an IPv4 address that was misspelt.
+        // Digits and dots alone are a misspelt IPv4 address.
         let is_name =
             host.bytes().all(is_of_a_name) && host.bytes().any(|b| b.is_ascii_alphabetic());
         match port.parse() {
@@ -193,7 +193,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_of_another_machine_is_told_from_a_port_in_use() {
-        // 192.0.2.0/24 is reserved for documentation: no machine has it.
+        // 192.0.2.0/24 is reserved for documentation, so no machine has it.
         let error = bind(SocketAddr::from(([192, 0, 2, 1], 0))).await.unwrap_err();
         assert!(matches!(error, BindError::NotOurs { .. }), "{error}");
         let error = bind_all(&"192.0.2.1:0".parse().unwrap()).await.unwrap_err();

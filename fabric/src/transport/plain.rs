@@ -1,4 +1,5 @@
-//! What a client hears that speaks without TLS at a port that wants it: in its own protocol, what to write instead.
+//! The answer to a client that does not use TLS on a port that requires it: in the client's own protocol, what to
+//! write instead.
 
 use std::io;
 use std::time::Duration;
@@ -11,11 +12,11 @@ use crate::tls::Protocol;
 const ADVICE: &str = "this port speaks TLS; write https:// for it";
 /// HTTP/2's code REFUSED_STREAM: nothing was done, so the same call may be made elsewhere.
 const REFUSED_STREAM: u32 = 7;
-/// An empty SETTINGS frame, which HTTP/2 wants first.
+/// An empty SETTINGS frame, which HTTP/2 requires first.
 const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
 const GOAWAY: u8 = 7;
-/// A connection that is closed before all that came was read is reset, and the answer with it. This is read at most,
-/// and for this long.
+/// Closing a connection with unread input resets it, and the answer is lost. So up to this much is read, for up to
+/// this long.
 const MOST_READ: u64 = 64 << 10;
 const READ_LIMIT: Duration = Duration::from_secs(5);
 
@@ -30,7 +31,7 @@ pub(super) async fn answer(mut tcp: TcpStream, protocol: Protocol) -> io::Result
     let mut rest = tcp.take(MOST_READ);
     let mut nowhere = tokio::io::sink();
     let drained = tokio::io::copy(&mut rest, &mut nowhere);
-    // Whether the client ends it or the time does is the same to us.
+    // It does not matter whether the client or the time limit ends it.
     drop(tokio::time::timeout(READ_LIMIT, drained).await);
     Ok(())
 }

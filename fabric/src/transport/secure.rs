@@ -1,11 +1,11 @@
-//! Connections over TLS: every handshake beside the others, none of them for long.
+//! TLS connections: handshakes run concurrently, and each has a time limit.
 //!
 //! ```text
 //! accept ─> first byte ── a TLS handshake ──> at most HANDSHAKE_LIMIT ─> a connection to serve
 //!                     └── anything else ────> an answer that says what to write, and the end
 //! ```
 //!
-//! A client that connects and stays silent holds up nobody: it has a task of its own until its time is over.
+//! A client that connects and stays silent holds up nobody: it has its own task until its time is up.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,9 +29,9 @@ use crate::tls::{Protocol, ServerTls, by_client, refused_handshake};
 
 /// Time that a client has for its handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
-/// Time that a refused client has to read why.
+/// Time that a refused client has to read the reason.
 const READ_OUT_LIMIT: Duration = Duration::from_secs(1);
-/// Most handshakes at once; more clients wait in the system's queue.
+/// Most concurrent handshakes; further clients wait in the system's queue.
 const MOST_HANDSHAKES: usize = 1024;
 /// Connections that may wait for the server.
 const BACKLOG: usize = 16;
@@ -176,7 +176,7 @@ async fn accept_all(
                     let ready = ready.clone();
                     handshakes.spawn(async move {
                         match handshake(tcp, acceptor, protocol).await {
-                            // Nobody takes it when the server ends.
+                            // Sending fails when the server is stopping.
                             Ok(stream) => drop(ready.send(SecureConnection { stream, peer }).await),
                             Err(error) => {
                                 refused_handshake();
@@ -220,8 +220,8 @@ async fn handshake(
     }
 }
 
-/// Lets a client that was refused read why. It may be talking already, and a socket that is closed with bytes unread is reset:
-/// the alert, sent last, is lost.
+/// Lets a refused client read the reason. It may already be sending, and closing a socket with unread bytes resets
+/// it, which would lose the alert sent last.
 async fn read_out(mut tcp: TcpStream) {
     if tcp.shutdown().await.is_err() {
         return;

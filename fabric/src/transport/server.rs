@@ -7,11 +7,10 @@
 //!                        -> the grace is over: whatever is left is cut, and counted in the log
 //! ```
 //!
-//! A client that is connected and silent, be it in the middle of HTTP/2's preface, holds nothing up:
-//! only calls do.
+//! A client that is connected and silent, even in the middle of HTTP/2's preface, holds up nothing: only calls do.
 //!
-//! Before it cancels `shutdown`, the caller sets NOT_SERVING, leaves the registry and closes its
-//! admission; the server does none of that.
+//! Before it cancels `shutdown`, the caller sets NOT_SERVING, leaves the directory and closes its admission; the
+//! server does none of that.
 
 use std::io;
 use std::time::Duration;
@@ -37,11 +36,11 @@ use super::{HealthHandle, Listener, TlsListener};
 pub struct ServerConfig {
     /// Time that running calls have to finish once the shutdown begins.
     pub grace: Duration,
-    /// Age at which a connection is asked to close, its running calls finishing first, so that
-    /// balancers which pin connections spread anew. Each connection's own age is up to a fifth more or less, so that
-    /// clients that came together do not leave together. `None`: connections live as long as they like.
+    /// Age at which a connection is asked to close after its running calls have finished, so that load balancers that
+    /// pin connections redistribute them. Each connection's own limit is up to a fifth more or less, so that clients
+    /// that came together do not leave together. `None`: no limit.
     pub max_connection_age: Option<Duration>,
-    /// Most calls at once on one connection; more wait at the client.
+    /// Most concurrent calls on one connection; further ones wait at the client.
     pub max_calls_per_connection: u32,
     /// Whether `grpcurl` may list the services.
     pub reflection: bool,
@@ -53,14 +52,14 @@ pub enum ServeError {
     /// The listener is broken.
     #[error("the listener is broken: {0}")]
     Listener(#[from] io::Error),
-    /// The descriptors compiled into the program cannot be read: a bug of ours.
+    /// The descriptors compiled into the program cannot be read: an internal bug.
     #[error("gRPC reflection cannot start: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
 
 /// An idle or silent connection is pinged this often.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
-/// A ping unanswered for this long ends the connection: its client has vanished.
+/// An unanswered ping ends the connection after this time: its client has vanished.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 // === impl ServerConfig ===
@@ -76,13 +75,13 @@ impl Default for ServerConfig {
     }
 }
 
-/// Serves `routes`, health and reflection on `listener` until `shutdown` is cancelled and running
-/// calls have ended, or `config.grace` has.
+/// Serves `routes`, health and reflection on `listener` until `shutdown` is cancelled and running calls have ended,
+/// or the `config.grace` period has.
 ///
 /// An in-process server also ends when its channel is gone.
 ///
 /// # Errors
-/// [`ServeError`]. That calls had to be cut is none: it is logged.
+/// [`ServeError`]. Cut calls are not an error: they are logged.
 pub async fn serve(
     routes: Routes,
     health: HealthHandle,
@@ -160,8 +159,8 @@ async fn run<Io>(
     server.await;
 }
 
-/// Serves every connection by a server of its own, since tonic knows one age for all connections of a server: those of
-/// clients that came together would all be asked to leave together. Ends when there are no more connections, or after
+/// Runs one server for each connection, because tonic applies one age limit to all connections of a server: clients
+/// that came together would all be asked to leave together. Ends when there are no more connections, or after
 /// `shutdown`, once the open ones have ended.
 async fn serve_each<Io>(
     routes: Routes,
@@ -173,7 +172,7 @@ async fn serve_each<Io>(
 ) where
     Io: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    // Cancelled as well where the last channel of an in-process server is gone.
+    // Also cancelled when the last channel of an in-process server is gone.
     let stop = shutdown.child_token();
     let mut servers = JoinSet::new();
     {
@@ -186,12 +185,14 @@ async fn serve_each<Io>(
                     Some(Err(error)) => after_failed_accept(error).await,
                     Some(Ok(io)) => {
                         let (io, closed) = Severable::new(io, open);
-                        // A server whose stream of connections ends drains: it must not, while this one is open.
+                        // A server drains when its stream of connections ends, which must not happen while this one
+                        // is open.
                         let only = stream::once(async { Ok::<_, io::Error>(io) });
                         let then = stream::once(closed.cancelled_owned()).filter_map(|()| async { None });
                         let mut builder = builder(config);
                         if let Some(age) = config.max_connection_age {
-                            // No age grace: with one, tonic 0.14 cuts the connection without asking it to close first.
+                            // No grace for the age: with one, tonic 0.14 cuts the connection without asking it to
+                            // close first.
                             builder = builder.max_connection_age(spread(age, rand::random()));
                         }
                         let server = builder
@@ -206,7 +207,7 @@ async fn serve_each<Io>(
         }
     }
     stop.cancel();
-    // A server fails only when its stream of connections does, and each has one connection that is there.
+    // A server fails only when its stream of connections does, and each has one connection that is already open.
     while servers.join_next().await.is_some() {}
 }
 
@@ -222,8 +223,8 @@ fn spread(age: Duration, chance: f64) -> Duration {
     age.mul_f64(0.8 + 0.4 * chance)
 }
 
-/// Lists what this server serves, not all that the contracts know. Both versions of the protocol:
-/// older tools know only v1alpha.
+/// Lists only what this server serves, not every service in the contracts. Supports both versions of the protocol,
+/// because older tools know only v1alpha.
 fn with_reflection(routes: Routes, services: &[String]) -> Result<Routes, ServeError> {
     let builder = || {
         let listed = tonic_reflection::server::Builder::configure()

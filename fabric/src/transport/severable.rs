@@ -1,7 +1,7 @@
-//! A connection that can be cut from outside, and that tells when it was written to.
+//! A connection that can be cut from outside, and that counts writes.
 //!
-//! tonic moves every accepted connection into a task of its own and keeps no handle to it, so
-//! dropping the server does not end running calls. Reading and writing failing does.
+//! tonic moves every accepted connection into its own task and keeps no handle to it, so dropping the server does not
+//! end running calls. Failing reads and writes does.
 
 use std::future::Future;
 use std::io;
@@ -14,41 +14,41 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
-/// What all connections of a server share.
+/// State shared by all connections of a server.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Connections {
     cut: CancellationToken,
-    /// The count of holders, less this one, is the count of connections.
+    /// The number of connections is the number of holders minus this one.
     open: Arc<()>,
     /// Writes so far.
     writes: Arc<AtomicU64>,
 }
 
-/// `inner`, until the token is cancelled; then every read and write fails.
+/// Wraps `inner` until the token is cancelled; then every read and write fails.
 pub(super) struct Severable<Io> {
     inner: Io,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Held while the connection lives.
     _open: Arc<()>,
     writes: Arc<AtomicU64>,
-    /// Tells that it has ended.
+    /// Signals that it has ended.
     _closed: DropGuard,
 }
 
 // === impl Connections ===
 
 impl Connections {
-    /// How many are open.
+    /// The number of open connections.
     pub(super) fn open(&self) -> usize {
         Arc::strong_count(&self.open) - 1
     }
 
-    /// Writes so far, to all of them; one that changes tells that an answer is still on its way.
+    /// Number of writes so far on all of them. While it changes, an answer is still being sent.
     pub(super) fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
     }
 
-    /// Ends them all.
+    /// Cuts them all.
     pub(super) fn cut(&self) {
         self.cut.cancel();
     }
@@ -57,7 +57,7 @@ impl Connections {
 // === impl Severable ===
 
 impl<Io> Severable<Io> {
-    /// The connection, and what is cancelled when it is dropped.
+    /// The connection, and a token that is cancelled when it is dropped.
     pub(super) fn new(inner: Io, connections: &Connections) -> (Self, CancellationToken) {
         let closed = CancellationToken::new();
         let severable = Self {
@@ -76,7 +76,7 @@ impl<Io> Severable<Io> {
         }
     }
 
-    /// Fails once cut; otherwise arranges that the task is woken by the cut.
+    /// Fails once cut; otherwise registers the task to be woken by the cut.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         match self.cut.as_mut().poll(context) {
             Poll::Ready(()) => {

@@ -1,4 +1,4 @@
-//! A way to etcd that can be made to hold back what the client sends, at a chosen moment.
+//! A proxy in front of etcd that can hold back what the client sends, from a chosen moment.
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,14 +11,14 @@ pub struct HoldingProxy {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum State {
-    /// Until etcd's first answer that has a worker in it.
+    /// Until etcd's first answer that contains a worker.
     Waiting,
     Holding,
     Released,
 }
 
 impl HoldingProxy {
-    /// Holds the client's bytes back from the moment that a list of workers passes.
+    /// Holds back the client's bytes from the moment that a list of workers passes.
     pub async fn before(upstream: (&'static str, u16)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -1,7 +1,8 @@
-//! The laws of directories, held by the one inside a process: all but that of the outage, since no server is behind it.
+//! The laws of directories, applied to the in-process one: all except the outage, because there is no server behind
+//! it.
 //!
-//! A fixed list has no stage. What it promises is that nobody comes and nobody goes, and each of these laws begins with
-//! somebody who does; its own tests hold it to that.
+//! A fixed list has no stage. Its promise is that nothing is added or removed, and each of these laws begins with an
+//! addition; its own tests check it.
 
 use jury_fabric::directory::{Directory, InProcess, Registration};
 

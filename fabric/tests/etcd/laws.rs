@@ -1,20 +1,20 @@
-//! What every directory promises its watchers, whatever it is made of.
+//! What every directory promises its watchers, whatever its source.
 
 use jury_fabric::directory::Directory;
 
 use super::watcher::Watcher;
 
-/// A directory with whoever changes it.
+/// A directory together with the means to change it.
 pub trait Stage {
     fn directory(&self) -> &dyn Directory;
-    /// A worker comes.
+    /// Adds a worker.
     async fn add(&mut self, id: &str);
-    /// A worker goes.
+    /// Removes a worker.
     async fn remove(&mut self, id: &str);
-    /// A worker ends, and another comes under the same id.
+    /// Ends a worker and starts another one with the same id.
     async fn restart(&mut self, id: &str);
-    /// The server behind the directory is away, and comes back without the history of before. Meanwhile `gone` went and
-    /// `came` came.
+    /// The server behind the directory goes away, and comes back without its earlier history. Meanwhile `gone` has
+    /// left and `came` has joined.
     async fn outage(&mut self, gone: &str, came: &str);
 }
 
@@ -70,7 +70,7 @@ pub async fn an_outage_leaves_the_fleet_as_it_was_and_no_ghosts_after_it(mut sta
     watcher.until(&["a", "later", "newcomer"]).await;
 }
 
-/// Makes a test of each law for a stage.
+/// Generates a test of each law for a stage.
 #[macro_export]
 macro_rules! laws {
     ($stage:expr; $($law:ident),+ $(,)?) => {

@@ -1,4 +1,4 @@
-//! The directory against a real etcd, and against what happens to one.
+//! The directory against a real etcd, and against its failures.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -24,7 +24,7 @@ use watcher::{Watcher, eventually, patiently};
 const PREFIX: &str = "/jury/v1/test/workers/";
 
 fn directory_at(endpoints: Vec<String>) -> Etcd {
-    // The shortest lease: nothing here waits longer than for one to end.
+    // The shortest lease: the longest wait in these tests is for one to end.
     let lease_ttl = Duration::from_secs(2);
     Etcd::new(&EtcdConfig { lease_ttl, ..EtcdConfig::new(endpoints, "test") }).unwrap()
 }
@@ -210,7 +210,7 @@ async fn a_restarted_worker_is_not_removed_by_the_end_of_its_former_lease() {
     let mut watcher = Watcher::start(&directory);
     watcher.until(&["a"]).await;
     etcd.client().await.lease_revoke(former_lease).await.unwrap();
-    // A change made after the former lease's end is told after it.
+    // A change made after the end of the former lease is reported after it.
     let _b = directory.register(worker("b"));
     assert_eq!(watcher.next().await, Update::Added(worker("b")));
 }
@@ -243,7 +243,7 @@ async fn a_watch_that_etcd_has_compacted_away_starts_over_and_leaves_no_ghosts()
     let mut watcher = Watcher::start(&directory);
     watcher.until(&["a", "ghost"]).await;
 
-    // The list has come through; the watch that continues it is still on its way.
+    // The list has arrived; the request for the watch that continues it is still being held.
     patiently("hold", proxy.wait_until_holding()).await;
     client.delete(format!("{PREFIX}ghost"), None).await.unwrap();
     let value = serde_json::to_vec(&worker("newcomer")).unwrap();
@@ -265,7 +265,7 @@ async fn a_list_made_now_and_then_repairs_what_the_watch_has_not_told() {
     let directory = Etcd::new(&config).unwrap();
     let mut watcher = Watcher::start(&directory);
     watcher.until_reset().await;
-    // Lists and watch run beside each other here: every change is told, and told once.
+    // Lists and watch run concurrently here: every change is reported exactly once.
     let mut handles = Vec::new();
     for n in 0..20 {
         handles.push(directory.register(worker(&format!("w{n:02}"))));

@@ -1,4 +1,4 @@
-//! A real etcd of a test's own: free ports, a folder that vanishes, SIGKILL at will.
+//! A real etcd for one test: free ports, a temporary folder, SIGKILL at will.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -19,7 +19,7 @@ pub struct PrivateEtcd {
     tls: Option<Tls>,
 }
 
-/// How an etcd speaks TLS: its own certificate, and whose clients it lets in.
+/// TLS settings of an etcd: its own certificate, and which clients it accepts.
 pub struct Tls {
     pub server: Signed,
     pub client_ca: PathBuf,
@@ -41,7 +41,7 @@ impl PrivateEtcd {
         etcd
     }
 
-    /// Its address is known, but nobody listens there.
+    /// Its address is known, but nothing listens there.
     pub fn not_yet_started() -> Self {
         Self {
             data: tempfile::tempdir().unwrap(),
@@ -69,12 +69,12 @@ impl PrivateEtcd {
         }
     }
 
-    /// Forgets everything; for an etcd that does not run.
+    /// Deletes all data; for an etcd that is not running.
     pub fn lose_data(&mut self) {
         self.data = tempfile::tempdir().unwrap();
     }
 
-    /// Runs on the same port over the same data, and returns when it is ready.
+    /// Runs on the same port with the same data, and returns when it is ready.
     pub fn restart(&mut self) {
         self.kill();
         let client_url = self.endpoint();
@@ -107,16 +107,16 @@ impl PrivateEtcd {
             ready
         });
         assert!(is_ready, "etcd ended before it was ready:\n{}", log.join("\n"));
-        // An unread pipe would stop etcd once it is full.
+        // An unread pipe would block etcd once it is full.
         std::thread::spawn(move || lines.for_each(drop));
     }
 
-    /// A client for what operators and accidents do.
+    /// A client for simulating operators and accidents.
     pub async fn client(&self) -> Client {
         Client::connect([self.endpoint()], None).await.unwrap()
     }
 
-    /// The same over a connector.
+    /// Same, over a connector.
     pub async fn client_over(
         &self,
         connector: &Connector,

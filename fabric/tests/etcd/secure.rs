@@ -1,4 +1,4 @@
-//! An etcd that wants TLS, certificates and a user.
+//! An etcd that requires TLS, certificates and a user.
 
 use etcd_client::Permission;
 use jury_fabric::connector::Connector;
@@ -50,7 +50,7 @@ async fn a_worker_registers_in_an_etcd_that_wants_tls_certificates_and_a_user() 
     assert!(refused.has_nothing_to_tell() && unseen.has_nothing_to_tell(), "who is let in is told");
 }
 
-/// Makes a user of Jury that may write Jury's keys and no others, and turns authentication on.
+/// Creates a user for Jury that may write only Jury's keys, and turns authentication on.
 async fn with_users(etcd: &PrivateEtcd, connector: &Connector) {
     let mut client = etcd.client_over(connector, None).await;
     client.role_add("root").await.unwrap();

@@ -1,4 +1,4 @@
-//! The laws of directories, held by etcd.
+//! The laws of directories, applied to etcd.
 
 use etcd_client::CompactionOptions;
 use jury_fabric::directory::{Directory, Etcd, Registration};

@@ -1,4 +1,4 @@
-//! A watcher that folds updates into a fleet, as a coordinator does.
+//! A watcher that applies updates to a fleet, as a coordinator does.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use jury_fabric::directory::{Directory, Registration, Update};
 
-/// Longer than any lease and backoff of these tests, on a machine with other things to do.
+/// Longer than any lease and backoff in these tests, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Watcher {
@@ -21,7 +21,7 @@ impl Watcher {
         Self { updates: directory.watch(), fleet: BTreeMap::new(), n_resets: 0 }
     }
 
-    /// The next update, already folded in.
+    /// The next update, already applied.
     pub async fn next(&mut self) -> Update {
         let update = patiently("an update", self.updates.next()).await.expect("the watch goes on");
         match update.clone() {
@@ -39,14 +39,14 @@ impl Watcher {
         update
     }
 
-    /// Reads updates until exactly these workers are there.
+    /// Reads updates until the fleet is exactly these workers.
     pub async fn until(&mut self, worker_ids: &[&str]) {
         while self.ids() != worker_ids {
             self.next().await;
         }
     }
 
-    /// Reads updates until the fleet was told as a whole once more.
+    /// Reads updates until the whole fleet was sent once more.
     pub async fn until_reset(&mut self) {
         let before = self.n_resets;
         while self.n_resets == before {
@@ -67,7 +67,7 @@ pub async fn patiently<T>(what: &str, event: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, event).await.unwrap_or_else(|_| panic!("no {what} in time"))
 }
 
-/// Looks again and again: for what has no event to wait for.
+/// Polls, for conditions without an event to wait for.
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let looking = async {
         let mut looks = tokio::time::interval(Duration::from_millis(20));

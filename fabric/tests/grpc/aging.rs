@@ -1,4 +1,4 @@
-//! Connections that are asked to close at some age.
+//! Connections that are asked to close at a certain age.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use super::{Server, bind_any, check, score};
 
 const AGE: Duration = Duration::from_millis(20);
-/// HTTP/2's first words, with settings that say nothing.
+/// The HTTP/2 preface, with empty settings.
 const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-/// The type of the frame that asks a client to leave.
+/// The frame type that asks a client to leave.
 const GOAWAY: u8 = 7;
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn calls_on_connections_that_age_end_well() {
     while began.elapsed() < 10 * AGE {
         match check(&channel, "").await {
             Ok(_) => n_answered += 1,
-            // One that was about to be sent when its connection closed: safe to send again, and clients do.
+            // A call that was about to be sent when its connection closed: it is safe to retry, and clients do.
             Err(status) => {
                 let error = JuryError::from(status);
                 assert_eq!(error.code, ErrorCode::Unreachable, "{error}");

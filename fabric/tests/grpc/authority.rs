@@ -1,4 +1,4 @@
-//! Certificates for tests, of an authority made on the spot.
+//! Certificates for tests, from an authority created on the spot.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -8,7 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
 
-/// An authority, and a folder for what it signs.
+/// An authority, and a folder for the certificates that it signs.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: PathBuf,
@@ -40,7 +40,7 @@ impl Authority {
         self.sign_until(name, hosts, 4000)
     }
 
-    /// The same, valid until the start of `year`.
+    /// Same, valid until the start of `year`.
     pub fn sign_until(&self, name: &str, hosts: &[&str], year: i32) -> Signed {
         let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
         let mut params = CertificateParams::new(hosts).unwrap();

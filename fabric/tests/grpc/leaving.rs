@@ -1,7 +1,7 @@
 //! A server that is asked to stop while clients are connected and silent, over real sockets.
 //!
-//! Time is paused once everybody is connected, so the grace is passed over at once if it is waited
-//! for, and seen on the clock.
+//! Time is paused once all clients are connected: if the server waits for the grace period, it passes at once and shows
+//! on the clock.
 
 use std::net::SocketAddr;
 
@@ -22,7 +22,7 @@ async fn start() -> (SocketAddr, Server) {
     (address, Server::start(Listener::Tcp(listener)))
 }
 
-/// A client that sends `bytes` and nothing more; accepted when this returns.
+/// A client that sends only `bytes`; it has been accepted when this returns.
 async fn silent(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut connection = TcpStream::connect(address).await.unwrap();
     connection.write_all(bytes).await.unwrap();
@@ -31,7 +31,7 @@ async fn silent(address: SocketAddr, bytes: &[u8]) -> TcpStream {
         connection.read_exact(&mut frame).await.unwrap();
         assert_eq!(frame[3], 4, "the server's own SETTINGS");
     }
-    // Connections are accepted in order: once a later one is served, this one is there.
+    // Connections are accepted in order: once a later one is served, this one has been accepted.
     let channel = Connector::new().connect(&address.to_string()).unwrap();
     check(&channel, "").await.unwrap();
     connection

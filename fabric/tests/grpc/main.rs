@@ -42,7 +42,7 @@ use probe::{Probe, SERVICE};
 
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A running server and everything that a test does to it.
+/// A running server, and the handles that a test uses to control it.
 struct Server {
     probe: Probe,
     health: HealthHandle,
@@ -80,7 +80,7 @@ fn request(item_id: &str) -> ScoreRequest {
     ScoreRequest { item: Some(item), ..ScoreRequest::default() }
 }
 
-/// A call of `score` in a task of its own; its answer is the item's id.
+/// Calls `score` in its own task; the answer is the item's id.
 fn score(channel: &Channel, item_id: &str) -> JoinHandle<Result<String, tonic::Status>> {
     let mut client = RewardServiceClient::new(channel.clone());
     let request = request(item_id);
@@ -183,8 +183,8 @@ async fn a_running_call_finishes_within_the_grace() {
     let running = score(&channel, "x");
     server.probe.arrivals.recv().await.unwrap();
     server.shutdown.cancel();
-    // The server has seen the shutdown once it refuses what is new. tonic says CANCELLED for a call
-    // that was never sent because its connection is closing, UNAVAILABLE for one without any.
+    // The server has seen the shutdown once it refuses new calls. tonic reports CANCELLED for a call that was never
+    // sent because its connection is closing, and UNAVAILABLE for one without a connection.
     let refusal = score(&channel, "late").await.unwrap().unwrap_err();
     assert!(matches!(refusal.code(), Code::Cancelled | Code::Unavailable), "{refusal:?}");
     server.probe.answers.add_permits(1);
@@ -213,7 +213,7 @@ async fn a_call_that_outlives_the_grace_is_cut() {
 #[tokio::test]
 async fn text_that_is_not_utf8_is_the_callers_mistake() {
     let (channel, server) = Server::in_process();
-    // ScoreRequest { model (field 2): two bytes that are no UTF-8 }.
+    // ScoreRequest { model (field 2): two bytes that are not UTF-8 }.
     let message = vec![0x12, 0x02, 0xff, 0xfe];
     let error = raw::call(channel, "/jury.v1.RewardService/Score", message).await.unwrap_err();
     assert_eq!(error.code(), Code::InvalidArgument, "{error}");
@@ -264,7 +264,7 @@ async fn a_channel_finds_a_server_that_starts_later_and_one_that_restarts() {
     }
 }
 
-/// Status line and all the rest of the answer to `GET path`.
+/// Status line and the rest of the answer to `GET path`.
 async fn get(address: SocketAddr, path: &str) -> String {
     let mut connection = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: jury\r\nConnection: close\r\n\r\n");

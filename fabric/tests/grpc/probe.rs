@@ -1,4 +1,4 @@
-//! A RewardService that tells the test what arrives, and answers when the test lets it.
+//! A RewardService that passes arriving calls to the test, and answers when the test lets it.
 
 use std::sync::Arc;
 

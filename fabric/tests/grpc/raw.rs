@@ -1,4 +1,4 @@
-//! Calls whose messages are any bytes at all.
+//! Calls whose messages are arbitrary bytes.
 
 use bytes::{Buf, BufMut};
 use tonic::Status;

@@ -1,4 +1,5 @@
-//! TLS between a client and a server: who is let in, what the others are told, and certificates that are replaced.
+//! TLS between a client and a server: which clients are accepted, what the others are told, and certificates that are
+//! replaced.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,10 +24,10 @@ use tonic::Status;
 use super::authority::{Authority, Signed};
 use super::{Server, bind_any, check, get, score};
 
-/// Files are looked at this often here.
+/// How often these tests check files.
 const OFTEN: Duration = Duration::from_millis(10);
 
-/// Two authorities that do not know each other, and their files.
+/// Two authorities that do not trust each other, and their files.
 struct Two {
     folder: TempDir,
     ours: Authority,
@@ -70,7 +71,7 @@ fn channel(files: &ClientTlsFiles, address: &str) -> Channel {
     Connector::with_tls(tls).connect(address).unwrap()
 }
 
-/// What a person would read of a failed call.
+/// What a person would read about a failed call.
 fn story(status: &Status) -> String {
     let first = std::error::Error::source(status);
     let causes = std::iter::successors(first, |cause| cause.source());
@@ -157,7 +158,7 @@ async fn who_speaks_tls_to_nobody_or_none_to_a_server_of_it_is_told() {
     server.end().await;
 }
 
-/// HTTP/2's first words, and the type of the frame that follows them.
+/// The HTTP/2 preface, and the type of the frame that follows it.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: u8 = 4;
 
@@ -229,7 +230,7 @@ async fn certificates_are_replaced_without_a_dropped_call() {
     check(&channel(&trusting(&two.ours.ca), &address), "").await.unwrap();
     assert_eq!(expiry(), "2493072000", "of what is served, not of what cannot be");
 
-    // From 2050 on certificates tell their time in another form.
+    // From 2050 on, certificates use another time format.
     put(&two.theirs.sign_until("second", &["127.0.0.1"], 2051));
     while check(&channel(&trusting(&two.theirs.ca), &address), "").await.is_err() {
         tokio::time::sleep(OFTEN).await;

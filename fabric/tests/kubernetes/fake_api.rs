@@ -1,5 +1,5 @@
-//! A fake of Kubernetes' API server, as far as EndpointSlices go: the real wire format over real HTTP, with whatever can happen to
-//! a client of it. What it answers follows "API concepts" of Kubernetes' reference.
+//! A fake Kubernetes API server, limited to EndpointSlices: the real wire format over real HTTP, with everything that
+//! can happen to a client. Its answers follow "API concepts" of Kubernetes' reference.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(dead_code, reason = "no test does all that can happen")]
@@ -25,10 +25,10 @@ use tokio_stream::wrappers::BroadcastStream;
 
 pub const NAMESPACE: &str = "judges";
 pub const SERVICE: &str = "workers";
-/// Slices of one answer, whatever more the client would take: the server's right.
+/// Slices per page, even if the client would accept more; servers may do that.
 const PAGE: usize = 2;
 
-/// The server, which can be stopped and started anew at its address.
+/// The server, which can be stopped and restarted at its address.
 pub struct FakeApi {
     address: SocketAddr,
     cluster: Arc<Mutex<Cluster>>,
@@ -36,22 +36,22 @@ pub struct FakeApi {
     folder: TempDir,
 }
 
-/// What is in the cluster, and what its server does to clients.
+/// The contents of the cluster, and how its server treats clients.
 struct Cluster {
     version: u64,
     /// By name.
     slices: BTreeMap<String, Value>,
     /// Every change since `forgotten`: its version, and its event.
     history: Vec<(u64, Value)>,
-    /// A watch from before this version is answered 410.
+    /// A watch from an earlier version is answered with 410.
     forgotten: u64,
-    /// Whether that 410 is the answer's status, or an event of a stream that begins well: servers do either.
+    /// Whether that 410 is the answer's status, or an event in a stream that begins successfully: servers do either.
     gone_is_status: bool,
-    /// Whether the next page of a list is refused, since its token is too old.
+    /// Whether the next page of a list is refused because its token is too old.
     next_page_expired: bool,
     /// The token that clients must bring.
     token: String,
-    /// What happens to open watches; `None` ends them.
+    /// Events for open watches; `None` ends them.
     watches: broadcast::Sender<Option<Value>>,
     requests: Vec<String>,
 }
@@ -79,7 +79,7 @@ impl FakeApi {
         api
     }
 
-    /// The file by which a client finds this server.
+    /// The kubeconfig with which a client finds this server.
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
     }
@@ -101,14 +101,14 @@ impl FakeApi {
         .to_string()
     }
 
-    /// Every connection ends, and nobody listens.
+    /// Ends every connection and stops listening.
     pub fn stop(&mut self) {
         self.runtime.take().expect("it runs").shutdown_background();
     }
 
     /// Listens again, at the same address.
     pub fn start_again(&mut self) {
-        // The last runtime ends beside us, and its listener with it.
+        // The previous runtime shuts down concurrently, and its listener with it.
         let listener = loop {
             match TcpListener::bind(self.address) {
                 Ok(listener) => break listener,
@@ -134,13 +134,13 @@ impl FakeApi {
         self.cluster.lock().unwrap()
     }
 
-    /// A slice of the service with this endpoint alone, named after its pod.
+    /// A slice of the service with only this endpoint, named after its pod.
     pub fn put_pod(&self, pod: &str, uid: &str, ready: bool) {
         let number = pod.bytes().map(u32::from).sum::<u32>() % 250;
         self.put_pod_at(pod, uid, ready, (&format!("10.0.0.{number}"), 7481));
     }
 
-    /// The same, with its address and port.
+    /// Same, with its address and port.
     pub fn put_pod_at(&self, pod: &str, uid: &str, ready: bool, (ip, port): (&str, u16)) {
         let endpoint = json!({
             "addresses": [ip],
@@ -175,12 +175,12 @@ impl FakeApi {
         cluster.change("DELETED", slice.expect("it is there"));
     }
 
-    /// Something else of the cluster changes, of which these watches are told nothing.
+    /// Changes something else in the cluster, which these watches do not receive.
     pub fn change_something_else(&self) {
         self.cluster().version += 100;
     }
 
-    /// A bookmark for open watches, of now.
+    /// Sends a bookmark of the current version to open watches.
     pub fn bookmark(&self) {
         let cluster = self.cluster();
         let object = json!({
@@ -199,12 +199,12 @@ impl FakeApi {
         cluster.gone_is_status = gone_is_status;
     }
 
-    /// Tells open watches that their history is forgotten.
+    /// Reports to open watches that their history is forgotten.
     pub fn gone_mid_watch(&self) {
         self.cluster().to_watches(Some(json!({"type": "ERROR", "object": gone()})));
     }
 
-    /// Ends open watches as the server does after their time.
+    /// Ends open watches, as the server does when their time is up.
     pub fn end_watches(&self) {
         self.cluster().to_watches(None);
     }
@@ -213,18 +213,18 @@ impl FakeApi {
         self.cluster().next_page_expired = true;
     }
 
-    /// From now on another token counts; clients find it in their file.
+    /// From now on another token is valid; clients find it in their file.
     pub fn rotate_token(&self, token: &str) {
         std::fs::write(self.token_file(), token).unwrap();
         self.cluster().token = token.to_owned();
     }
 
-    /// From now on no token of clients counts.
+    /// From now on no token is valid.
     pub fn forbid(&self) {
         self.cluster().token = "nobody's".to_owned();
     }
 
-    /// What was asked so far: `list`, `page` or `watch VERSION`.
+    /// The requests so far: `list`, `page` or `watch VERSION`.
     pub fn requests(&self) -> Vec<String> {
         self.cluster().requests.clone()
     }
@@ -254,7 +254,7 @@ impl Cluster {
     }
 
     fn to_watches(&self, event: Option<Value>) {
-        // Nobody may be watching.
+        // There may be no watchers.
         drop(self.watches.send(event));
     }
 

@@ -1,4 +1,4 @@
-//! The directory in Kubernetes, against a fake API server that speaks the real wire format, and against what happens to one.
+//! The directory in Kubernetes, against a fake API server that speaks the real wire format, and against its failures.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -193,7 +193,7 @@ async fn a_bookmark_keeps_the_place_of_a_watch_that_has_nothing_to_tell() {
     watched(&cluster, 1).await;
     cluster.api.change_something_else();
     cluster.api.bookmark();
-    // The bookmark has been read once what follows it has.
+    // Once the following event has been read, the bookmark has been read as well.
     cluster.add("b").await;
     watcher.until(&["a", "b"]).await;
     cluster.api.change_something_else();

@@ -1,11 +1,11 @@
-//! Enumerations: a closed domain enum against an open wire enum.
+//! Enumerations: closed domain enums and open wire enums.
 
 use jury_grm::domain;
 
 use crate::error::JuryError;
 use crate::v1;
 
-/// Writes both directions of an enumeration whose unknown values have a stated reading.
+/// Generates both directions for an enumeration with a defined reading of unknown values.
 macro_rules! lenient_enum {
     ($domain:ty, $wire:ty, otherwise $fallback:ident, { $($variant:ident <=> $pb:ident),+ $(,)? }) => {
         impl From<$domain> for $wire {
@@ -66,7 +66,7 @@ impl From<domain::Issue> for v1::Issue {
     }
 }
 
-/// An issue that this version does not know is dropped: it was never fatal.
+/// An issue that this version does not know is dropped, because it was never fatal.
 pub(super) fn issue_from_pb(issue: v1::Issue) -> Option<domain::Issue> {
     match issue {
         v1::Issue::BoxOutsideScores => Some(domain::Issue::BoxOutsideScores),
@@ -94,7 +94,7 @@ impl From<domain::Role> for v1::Role {
 impl TryFrom<v1::Role> for domain::Role {
     type Error = JuryError;
 
-    /// A turn without a speaker is refused: guessing would change the prompt.
+    /// A turn without a role is rejected: guessing would change the prompt.
     fn try_from(role: v1::Role) -> Result<Self, JuryError> {
         match role {
             v1::Role::System => Ok(Self::System),

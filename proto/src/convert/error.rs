@@ -1,4 +1,4 @@
-//! Errors of single items inside a stream, which carry what a status would.
+//! Errors of single items in a stream, with the same content as a status.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ impl From<JuryError> for v1::ScoreError {
 }
 
 impl From<v1::ScoreError> for JuryError {
-    /// A name that this version does not know is read by its gRPC code.
+    /// If this version does not know the name, the gRPC code decides.
     fn from(error: v1::ScoreError) -> Self {
         let by_code = || ErrorCode::from_grpc(Code::from_i32(error.grpc_code));
         Self {

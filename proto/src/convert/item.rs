@@ -64,7 +64,7 @@ impl TryFrom<v1::Turn> for Turn {
 /// One user turn and a plain text are the same query; both read as [`Query::Text`].
 fn query_from_turns(turns: Vec<Turn>) -> Query {
     match <[Turn; 1]>::try_from(turns) {
-        // A blank turn of a conversation is what the caller sent; a blank text is a mistake.
+        // A blank turn of a conversation was sent that way by the caller; a blank text is a mistake.
         Ok([Turn { role: Role::User, content }]) if !content.trim().is_empty() => {
             Query::Text(content)
         }

@@ -1,4 +1,4 @@
-//! How far a request is.
+//! Progress of a request.
 
 use jury_grm::domain::Progress;
 

@@ -1,4 +1,4 @@
-//! What coordinator and Meta RM say to each other.
+//! Messages between coordinator and Meta RM.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::required;
 use crate::error::JuryError;
 use crate::v1;
 
-/// Trajectories of one prompt, and what the worker must be to rank them.
+/// Trajectories of one prompt, and what is required of the worker that ranks them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RankRequest {
     /// Digest of the Meta RM, hex.
@@ -18,17 +18,17 @@ pub struct RankRequest {
     pub numerics: String,
     /// The prompt that the samples were drawn from.
     pub messages: Vec<Message>,
-    /// At least one, with indices that differ.
+    /// At least one, with distinct indices.
     pub trajectories: Vec<Trajectory>,
     /// The request's id, for logs.
     pub request_id: String,
-    /// Milliseconds until nobody waits for the scores any more; `None`: unknown.
+    /// Milliseconds until nobody is waiting for the scores any more; `None`: unknown.
     pub remaining_ms: Option<u64>,
-    /// What is kept of the prompt is used again for calls of an equal salt alone.
+    /// Cached state of the prompt is reused only by calls with the same salt.
     pub cache_salt: Option<String>,
 }
 
-/// What one sample said.
+/// The text of one sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trajectory {
     /// Index of the sample.
@@ -37,14 +37,15 @@ pub struct Trajectory {
     pub text: String,
 }
 
-/// What became of one trajectory.
+/// The result for one trajectory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ranked {
     /// Index of the sample.
     pub index: u32,
     /// The Meta RM's logit, a finite number; or why there is none.
     pub outcome: Result<f64, Failure>,
-    /// Whether special tokens in the prompt or in the trajectory were neutralised, since the worker's upstream takes text alone.
+    /// Whether special tokens in the prompt or in the trajectory were neutralised because the worker's upstream takes
+    /// only text.
     pub neutralised: bool,
 }
 

@@ -29,7 +29,7 @@ impl From<ScoreRequest> for v1::ScoreRequest {
 impl TryFrom<v1::ScoreRequest> for ScoreRequest {
     type Error = JuryError;
 
-    /// Reads and validates: what comes out is within every limit.
+    /// Reads and validates: the result is within every limit.
     fn try_from(request: v1::ScoreRequest) -> Result<Self, JuryError> {
         let budget_ms = request
             .budget_ms

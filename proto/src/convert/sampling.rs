@@ -1,4 +1,4 @@
-//! What a coordinator asks of a worker: groups of samples, and why one is turned down.
+//! What a coordinator asks of a worker: groups of samples, and why one is rejected.
 
 use jury_grm::domain::{SampleSpec, Settings};
 use jury_grm::prompt::{Message, Span, Trust};
@@ -7,7 +7,7 @@ use super::{index_to_pb, required};
 use crate::error::JuryError;
 use crate::v1;
 
-/// Samples that share one rendered prompt, and what the worker must be to draw them.
+/// Samples that share one rendered prompt, and what is required of the worker that draws them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SampleGroup {
     /// Digest of the model that must draw them, hex.
@@ -24,22 +24,22 @@ pub struct SampleGroup {
     pub settings: Settings,
     /// The request's id, for logs.
     pub request_id: String,
-    /// Milliseconds until nobody waits for these samples any more; `None`: unknown.
+    /// Milliseconds until nobody is waiting for these samples any more; `None`: unknown.
     pub remaining_ms: Option<u64>,
-    /// Digest of the head that scores each sample, hex; `None`: none does.
+    /// Digest of the head that scores each sample, hex; `None` if none does.
     pub head_digest: Option<String>,
     /// Whether samples carry their hidden states.
     pub hidden_states: bool,
-    /// What is kept of the prompt is used again for groups of an equal salt alone.
+    /// Cached state of the prompt is reused only by groups with the same salt.
     pub cache_salt: Option<String>,
 }
 
-/// A prompt that is longer than the model's context, with its figures.
+/// A prompt that is longer than the model's context, with the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong {
     /// Tokens of the prompt.
     pub prompt_tokens: u32,
-    /// Tokens that the prompt may have, the critique's limit already taken off.
+    /// Tokens that the prompt may have, after subtracting the limit of the critique.
     pub limit_tokens: u32,
     /// Tokens over the limit.
     pub over_by: u32,
@@ -52,7 +52,7 @@ pub struct TooLong {
 /// A group that fits the model's context but not one worker's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLarge {
-    /// Tokens of KV cache that one sample of the group needs, its prompt included.
+    /// Tokens of KV cache that one sample of the group needs, including its prompt.
     pub needed_tokens: u32,
     /// Tokens that the worker's KV cache holds.
     pub room_tokens: u32,
@@ -61,7 +61,7 @@ pub struct TooLarge {
 // === impl SampleGroup ===
 
 impl SampleGroup {
-    /// The caller's indices shown by every sample of the group.
+    /// The caller's indices of the responses that every sample of the group shows.
     pub fn order(&self) -> &[usize] {
         self.samples.first().map_or(&[], |spec| &spec.order)
     }

@@ -1,4 +1,4 @@
-//! A domain value that goes over the wire comes back as it was.
+//! A domain value survives the round trip over the wire.
 
 use jury_grm::domain::*;
 use jury_grm::prompt::{Message, Span, Trust};

@@ -122,7 +122,7 @@ impl From<v1::Reason> for Reason {
     }
 }
 
-/// Writes both directions of a message whose fields are the domain's, name for name.
+/// Generates both directions for a message that has the same field names as the domain type.
 macro_rules! same_fields {
     ($domain:ident, $wire:ty, { $($field:ident),+ $(,)? }) => {
         impl From<$domain> for $wire {

@@ -1,4 +1,4 @@
-//! What a worker says of itself.
+//! What a worker reports about itself.
 
 use jury_grm::domain::Reproducible;
 
@@ -13,7 +13,7 @@ pub enum WorkerRole {
     Meta,
 }
 
-/// What a backend can do. Whatever is not told is taken as absent.
+/// What a backend can do. Whatever is not reported counts as absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capabilities {
     /// A sample's seed decides its draws.
@@ -22,17 +22,17 @@ pub struct Capabilities {
     pub distributions: bool,
     /// Hidden states can be read, so a head on them can rank samples.
     pub hidden_states: bool,
-    /// Cancelled samples stop within a decode step.
+    /// Cancelled samples stop within one decode step.
     pub cancel: bool,
-    /// Prompts are tokenised by Jury, special tokens in trusted text only.
+    /// Jury tokenises the prompts itself, with special tokens only in trusted text.
     pub token_prompts: bool,
-    /// One call draws several samples of one prompt.
+    /// One call can draw several samples of one prompt.
     pub many_per_call: bool,
-    /// The log-probabilities of tokens are told.
+    /// Log-probabilities of tokens are reported.
     pub log_probabilities: bool,
-    /// Text can be held to a grammar.
+    /// Text can be constrained by a grammar.
     pub constrained_output: bool,
-    /// It runs in a mode in which a sample does not depend on its batch, by its own word.
+    /// It runs in a mode in which a sample does not depend on its batch, according to the backend itself.
     pub batch_invariant: bool,
 }
 
@@ -45,7 +45,7 @@ pub struct Head {
     pub digest: String,
 }
 
-/// A model that a worker serves beside its own: the same weights with an adapter.
+/// A model that a worker serves in addition to its own: the same weights with an adapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdaptedModel {
     /// The name by which requests ask for it.
@@ -63,13 +63,13 @@ pub struct WorkerInfo {
     pub model: String,
     /// SHA-256 of the model's file, hex.
     pub model_digest: String,
-    /// Class of arithmetic.
+    /// Numerics class.
     pub numerics: String,
     /// Version of parser and guide.
     pub method_version: String,
-    /// Most tokens of prompt and generation together.
+    /// Maximum number of tokens, prompt and generation together.
     pub context_tokens: u32,
-    /// What a repeat of a sample may rely on.
+    /// What repeating a sample guarantees.
     pub reproducible: Reproducible,
     /// Version of Jury.
     pub version: String,
@@ -79,11 +79,11 @@ pub struct WorkerInfo {
     pub roles: Vec<WorkerRole>,
     /// What its backend can do.
     pub capabilities: Capabilities,
-    /// Tokens that its KV cache holds; `None`: not told.
+    /// Tokens that its KV cache holds; `None` if not reported.
     pub room_tokens: Option<u32>,
-    /// Heads that rank samples as they are drawn, those of its own model.
+    /// Heads that rank samples as they are drawn; they belong to its own model.
     pub heads: Vec<Head>,
-    /// Models that it serves beside its own.
+    /// Models that it serves in addition to its own.
     pub adapters: Vec<AdaptedModel>,
 }
 
@@ -98,7 +98,7 @@ impl From<WorkerRole> for v1::WorkerRole {
     }
 }
 
-/// Roles that this version knows; a worker that tells none draws samples.
+/// Roles that this version knows; a worker that reports none draws samples.
 fn roles_from_pb(roles: impl Iterator<Item = v1::WorkerRole>) -> Vec<WorkerRole> {
     let known = roles.filter_map(|role| match role {
         v1::WorkerRole::Grm => Some(WorkerRole::Grm),
@@ -202,7 +202,7 @@ impl From<v1::GetInfoResponse> for WorkerInfo {
 }
 
 impl From<WorkerInfo> for v1::GetInfoResponse {
-    /// The load but for its capacity is the worker's to add.
+    /// Of the load, only the capacity is known here; the worker adds the rest.
     fn from(info: WorkerInfo) -> Self {
         Self {
             worker_id: info.worker_id,

@@ -1,4 +1,4 @@
-//! The way to etcd: one endpoint a session, and a limit on every request.
+//! Connections to etcd: one endpoint per session, and a time limit for every request.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,14 +10,14 @@ use super::EtcdUser;
 use crate::connector::{AddressError, Connector, Limits};
 use crate::secret::ExposeSecret;
 
-/// etcd answers in milliseconds; a member that takes this long is asked no more.
+/// etcd answers in milliseconds; a member that takes this long is given up.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 const LIMITS: Limits = Limits {
-    // A member that does not accept within this time is not there.
+    // A member that does not accept within this time counts as absent.
     connect: Duration::from_secs(2),
-    // etcd refuses pings more frequent than every five seconds.
+    // etcd rejects pings more frequent than every five seconds.
     ping_interval: Duration::from_secs(10),
-    // A watch whose member answers no ping for this long is broken.
+    // A watch whose member leaves a ping unanswered for this long is broken.
     ping_timeout: Duration::from_secs(5),
 };
 
@@ -27,7 +27,7 @@ pub(super) enum Trouble {
     /// A request failed.
     #[error("{}", first_cause(.0))]
     Etcd(#[from] etcd_client::Error),
-    /// There is no way to a member.
+    /// A member cannot be called at its address.
     #[error(transparent)]
     Address(#[from] AddressError),
     /// A request was not answered in time.
@@ -44,7 +44,7 @@ pub(super) enum Trouble {
     WentBack,
 }
 
-/// What is at the bottom of an error; a status alone would print its layers one inside the other.
+/// The root cause of an error. Printing the status alone would nest its layers.
 fn first_cause(error: &etcd_client::Error) -> String {
     let etcd_client::Error::GRpcStatus(status) = error else { return error.to_string() };
     let first = std::error::Error::source(status);
@@ -54,12 +54,12 @@ fn first_cause(error: &etcd_client::Error) -> String {
 
 /// Opens sessions, each with the next endpoint.
 ///
-/// tonic's own balancing would keep a dead endpoint in its rotation for good.
+/// tonic's own load balancing would keep a dead endpoint in its rotation forever.
 #[derive(Debug)]
 pub(super) struct Sessions {
     /// Never empty.
     endpoints: Vec<String>,
-    /// Which one is next, modulo their number.
+    /// Index of the next one, modulo their number.
     next: AtomicUsize,
     connector: Connector,
     user: Option<EtcdUser>,
@@ -80,7 +80,7 @@ impl Sessions {
 
     pub(super) async fn open(&self) -> Result<Client, Trouble> {
         let index = self.next.fetch_add(1, Ordering::Relaxed) % self.endpoints.len();
-        // A member cut off from the others must say so instead of serving stale silence.
+        // A member that is cut off from the others must report an error instead of a silent, stale watch.
         let mut options = ConnectOptions::new().with_require_leader(true);
         if let Some(user) = &self.user {
             options = options.with_user(&user.name, user.password.expose_secret());
@@ -91,7 +91,7 @@ impl Sessions {
     }
 }
 
-/// Gives a request its limit; `what` completes "etcd did not ...".
+/// Applies the time limit to a request; `what` completes "etcd did not ...".
 pub(super) async fn within<T>(
     what: &'static str,
     request: impl Future<Output = Result<T, etcd_client::Error>>,

@@ -1,4 +1,4 @@
-//! A watcher's task: list, tell, watch, and from the top when anything breaks.
+//! A watcher's task: list, send updates, watch, and start over when anything breaks.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::connection::{Trouble, within};
 use super::view::{Change, View, WentBack, read_worker};
 use super::{Registration, Shared, Update};
 
-/// Follows the fleet until nobody reads `updates`.
+/// Follows the fleet until the receiver of `updates` is gone.
 pub(super) async fn follow(shared: Arc<Shared>, updates: mpsc::Sender<Update>) {
     let mut link = Link::new("etcd", "directory");
     let forever = async {
@@ -76,7 +76,7 @@ async fn session(
 #[derive(Clone, Copy, PartialEq)]
 enum Unreadable {
     Warn,
-    /// An earlier list, or the watch, has warned of it.
+    /// An earlier list, or the watch, has already logged a warning.
     WasTold,
 }
 
@@ -127,7 +127,7 @@ fn worker_id_of(entry: &KeyValue, prefix: &str) -> String {
     String::from_utf8_lossy(id).into_owned()
 }
 
-/// A closed channel is seen by [`follow`], which then ends this task.
+/// [`follow`] notices a closed channel and then ends this task.
 async fn tell(updates: &mpsc::Sender<Update>, update: Update) {
     drop(updates.send(update).await);
 }

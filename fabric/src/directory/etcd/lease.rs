@@ -1,28 +1,28 @@
-//! When to renew a lease, and whether the key under it is still the worker's own: pure.
+//! When to renew a lease, and whether the key under it still belongs to the worker: pure.
 
 use std::time::Duration;
 
-/// Shortest wait between two renewals: an etcd that grants no time must not be asked in a loop.
+/// Shortest wait between two renewals: an etcd that grants no time must not be called in a tight loop.
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
 
-/// What stands under a worker's key.
+/// What is stored under a worker's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyState {
     /// The worker's own value under its own lease.
     Held,
-    /// Nothing, or something that the worker should write over.
+    /// Nothing, or something that the worker should overwrite.
     Missing,
-    /// Another worker has put itself there under a lease of its own.
+    /// Another worker has registered there under its own lease.
     TakenOver,
 }
 
-/// Time until the next renewal: half of what remains of the lease, less up to a fifth of that, so
-/// that workers which started together do not renew together. `chance` is a number in [0, 1).
+/// Time until the next renewal: half of the lease's remaining time, minus up to a fifth of that, so that workers
+/// which started together do not renew together. `chance` is a number in [0, 1).
 pub(super) fn renew_after(remaining: Duration, chance: f64) -> Duration {
     (remaining / 2).mul_f64(1.0 - 0.2 * chance.clamp(0.0, 1.0)).max(SHORTEST_WAIT)
 }
 
-/// Judges what was found under the worker's key: its value and the lease that holds it.
+/// Classifies what was found under the worker's key: its value and the lease that holds it.
 pub(super) fn judge_key(
     found: Option<(&[u8], i64)>,
     own_value: &[u8],

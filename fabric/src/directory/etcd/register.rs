@@ -1,4 +1,4 @@
-//! A worker's task: to be in the directory, whatever becomes of leases and of etcd.
+//! A worker's task: stay in the directory, whatever happens to leases and to etcd.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use super::connection::{Trouble, within};
 use super::lease::{KeyState, judge_key, renew_after};
 use super::{Registration, Shared};
 
-/// A registration in force. Dropped without [`RegistrationHandle::withdraw`], it is renewed no
-/// more and ends with its lease.
+/// A registration in force. If it is dropped without [`RegistrationHandle::withdraw`], renewal stops and the
+/// registration ends with its lease.
 #[derive(Debug)]
 pub struct RegistrationHandle {
     withdraw: CancellationToken,
@@ -24,7 +24,7 @@ pub struct RegistrationHandle {
     task: Option<JoinHandle<()>>,
 }
 
-/// What one worker keeps in etcd.
+/// What one worker stores in etcd.
 struct Entry {
     worker_id: String,
     key: String,
@@ -33,15 +33,15 @@ struct Entry {
     registered: watch::Sender<bool>,
 }
 
-/// A lease of ours, kept over sessions: etcd may be away for less than its time.
+/// Our lease, which outlives sessions: etcd may be away for less than its time.
 #[derive(Debug, Clone, Copy)]
 struct Lease {
     id: i64,
-    /// Whether our key was put under it.
+    /// Whether our key was stored under it.
     has_key: bool,
 }
 
-/// Why a lease is renewed no more.
+/// Why a lease is no longer renewed.
 enum LeaseEnd {
     /// etcd does not know it: expired or revoked.
     Lost,
@@ -65,23 +65,23 @@ impl RegistrationHandle {
         Self { withdraw, registered: is_registered, task: Some(task) }
     }
 
-    /// Whether the worker was in the directory when it last looked.
+    /// Whether the worker was in the directory at the last check.
     pub fn is_registered(&self) -> bool {
         *self.registered.borrow()
     }
 
     /// Waits until the worker is in the directory.
     pub async fn wait_registered(&mut self) {
-        // An error means that the task is gone, which only `withdraw` and `drop` bring about.
+        // An error means that the task is gone, which only `withdraw` and `drop` cause.
         drop(self.registered.wait_for(|registered| *registered).await);
     }
 
-    /// Leaves the directory, and returns when that has happened or, with etcd away, after a few
-    /// seconds; the lease's end then does it.
+    /// Leaves the directory. Returns when that is done or, if etcd is away, after a few seconds; the end of the lease
+    /// then removes the worker.
     pub async fn withdraw(mut self) {
         self.withdraw.cancel();
         if let Some(task) = self.task.take() {
-            // The task never panics; if it did, the lease would end all the same.
+            // The task never panics; even if it did, the lease would still end.
             drop(task.await);
         }
     }
@@ -123,7 +123,7 @@ async fn keep_registered(shared: Arc<Shared>, entry: Entry, withdraw: Cancellati
     }
 }
 
-/// Registers, and stays registered under one lease after the other, until the connection breaks.
+/// Registers and stays registered, under one lease after another, until the connection breaks.
 async fn session(
     shared: &Shared,
     entry: &Entry,
@@ -187,7 +187,7 @@ async fn renew_until_lost(
     }
 }
 
-/// Looks at the own key and puts it where it is missing.
+/// Checks the worker's key and writes it if it is missing.
 async fn hold_key(
     client: &mut Client,
     entry: &Entry,
@@ -201,8 +201,8 @@ async fn hold_key(
             return Ok(state);
         }
     }
-    // The first put under a lease takes the place of whoever is there: most likely our own former
-    // lease, or the process that this one replaces.
+    // The first put under a lease overwrites any existing key: most likely it is under our own former lease, or
+    // belongs to the process that this one replaces.
     let under_lease = Some(PutOptions::new().with_lease(lease.id));
     let put = client.put(entry.key.as_str(), entry.value.clone(), under_lease);
     within("store the registration", put).await?;
@@ -210,7 +210,7 @@ async fn hold_key(
     Ok(KeyState::Held)
 }
 
-/// Tells handle and log, the log only of changes.
+/// Updates the handle, and logs changes only.
 fn tell_key_state(entry: &Entry, told: &mut Option<KeyState>, now: KeyState) {
     entry.registered.send_replace(now == KeyState::Held);
     if *told == Some(now) {
@@ -230,7 +230,7 @@ async fn grant(client: &mut Client, ttl: Duration) -> Result<Lease, Trouble> {
     Ok(Lease { id: granted.id(), has_key: false })
 }
 
-/// The time that the lease now has, or `None`: it is lost.
+/// The lease's new time to live, or `None` if it is lost.
 async fn renew(
     keeper: &mut LeaseKeeper,
     replies: &mut LeaseKeepAliveStream,

@@ -1,16 +1,16 @@
-//! What a watcher knows of the fleet: pure, so that its laws can be tested.
+//! What a watcher knows of the fleet: pure, so that its rules can be tested.
 //!
-//! A list and a watch overlap: a list made while the watch runs may already contain changes that
-//! the watch has yet to deliver. Every change has a revision; one at or before the last list's is
-//! old news, and applying it would bring back the dead.
+//! A list and a watch overlap: a list made while the watch runs may already contain changes that the watch has yet to
+//! deliver. Every change has a revision. One at or before the last list's revision is already known, and applying it
+//! would bring removed workers back.
 
 use super::super::differences::{Fleet, differences};
 use super::{Registration, Update};
 
-/// The workers, by id, as of a revision of etcd.
+/// The workers, by id, at some etcd revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct View {
-    /// Everything up to this revision is contained.
+    /// Every change up to this revision is included.
     revision: i64,
     fleet: Fleet,
 }
@@ -20,9 +20,9 @@ pub(super) struct View {
 pub(super) struct Change {
     /// The revision that made it.
     pub(super) revision: i64,
-    /// The id in the key.
+    /// The worker id from the key.
     pub(super) worker_id: String,
-    /// The worker, or `None`: the key is gone, or its value cannot be read.
+    /// The worker; `None` if the key is gone or its value cannot be read.
     pub(super) worker: Option<Registration>,
 }
 
@@ -52,12 +52,12 @@ impl View {
         self.revision + 1
     }
 
-    /// The whole fleet, for a watcher that knows nothing or may know ghosts.
+    /// The whole fleet, for a watcher that has nothing yet or may hold removed workers.
     pub(super) fn as_reset(&self) -> Update {
         Update::Reset(self.fleet.values().cloned().collect())
     }
 
-    /// Takes in a change of the watch; what it means for the watcher, if anything.
+    /// Applies a change from the watch. Returns the resulting update for the watcher, if any.
     pub(super) fn apply(&mut self, change: Change) -> Option<Update> {
         if change.revision <= self.revision {
             return None;
@@ -75,7 +75,7 @@ impl View {
         }
     }
 
-    /// Takes in a newer list; the updates that lead to it.
+    /// Applies a newer list. Returns the updates that lead to it.
     pub(super) fn replace(&mut self, newer: Self) -> Result<Vec<Update>, WentBack> {
         if newer.revision < self.revision {
             return Err(WentBack);

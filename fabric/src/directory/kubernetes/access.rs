@@ -1,4 +1,4 @@
-//! How the API server is reached: as a pod of the cluster, or as a person outside of it.
+//! Access to the API server: as a pod of the cluster, or with a kubeconfig from outside.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Api, Client, Config};
 
-/// A server that does not accept within this time is not there.
+/// A server that does not accept within this time counts as absent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why the API server cannot be asked.
+/// Why the API server cannot be reached.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each says what it is")]
 pub enum KubernetesError {
@@ -25,14 +25,14 @@ pub enum KubernetesError {
     Client(#[source] Box<kube::Error>),
 }
 
-/// The slices of a namespace; without one, of our own: the pod's, or the kubeconfig's.
+/// The slices of a namespace. Without one, the current namespace: the pod's, or the kubeconfig's.
 pub(super) async fn slices(
     kubeconfig: Option<&Path>,
     namespace: Option<&str>,
 ) -> Result<Api<EndpointSlice>, KubernetesError> {
     let mut config = config(kubeconfig).await?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    // Whoever follows a watch spaces its own attempts.
+    // The follower of a watch spaces its own attempts.
     config.default_retry = false;
     let namespace = namespace.unwrap_or(&config.default_namespace).to_owned();
     let client =

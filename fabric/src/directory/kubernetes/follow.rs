@@ -1,7 +1,8 @@
-//! A watcher's task: list, tell, watch, and on from where it was; from the top when the server has forgotten that.
+//! A watcher's task: list, send updates, watch, and resume where the last watch ended; start over if the server has
+//! forgotten that version.
 //!
-//! kube's own watcher is not used: of the runtime's version 5 a 410 that answers the start of a watch is tried again for
-//! ever, and it does not tell when the server is there again but has nothing to say.
+//! kube's own watcher is not used. In version 5 of the runtime it retries forever when the start of a watch is answered
+//! with 410, and it does not report a server that is back but has nothing to send.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -22,19 +23,20 @@ use super::super::link::Link;
 use super::slices::View;
 use super::{Shared, Update};
 
-/// A list, or the beginning of a watch, that takes longer counts as failed.
+/// A list, or the start of a watch, that takes longer counts as failed.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// The server ends a watch after this time, and the next one goes on. A connection that died in silence is seen so.
+/// The server ends a watch after this time, and the next one continues it. This exposes a connection that died
+/// silently.
 const WATCH_SECONDS: u32 = 120;
-/// The same, with time for the end to arrive.
+/// The same, plus time for the end to arrive.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
-/// A watch that the server ends sooner has met a fault; a pause is made before the next.
+/// If the server ends a watch sooner, something is wrong: pause before the next one.
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
-/// Slices of one answer to a list; more come with the next.
+/// Slices per page of a list.
 const PAGE: u32 = 100;
-/// "Gone": the server has forgotten the version asked for.
+/// "Gone": the server has forgotten the requested version.
 const GONE: u16 = 410;
-/// "Forbidden": there is a role missing.
+/// "Forbidden": a role is missing.
 const FORBIDDEN: u16 = 403;
 
 /// Why a session with the API server ended.
@@ -60,7 +62,7 @@ enum Trouble {
     NoVersion,
 }
 
-/// Follows the fleet until nobody reads `updates`.
+/// Follows the fleet until the receiver of `updates` is gone.
 pub(super) async fn follow(shared: Arc<Shared>, updates: mpsc::Sender<Update>) {
     let mut link = Link::new("kubernetes", "directory");
     let mut view = None;
@@ -83,7 +85,7 @@ pub(super) async fn follow(shared: Arc<Shared>, updates: mpsc::Sender<Update>) {
 
 // === private ===
 
-/// A list, unless there is one already, and one watch after the other that continues it, until one breaks.
+/// Lists unless there is a list already, then watches again and again from there until something breaks.
 async fn session(
     shared: &Shared,
     view: &mut Option<View>,
@@ -145,7 +147,7 @@ fn taken_in(view: &mut View, event: WatchEvent<EndpointSlice>) -> Result<Vec<Upd
     }
 }
 
-/// A closed channel is seen by [`follow`], which then ends this task.
+/// [`follow`] notices a closed channel and then ends this task.
 async fn tell(updates: &mpsc::Sender<Update>, update: Update) {
     drop(updates.send(update).await);
 }
@@ -154,7 +156,7 @@ async fn in_time<T>(limit: Duration, answer: impl Future<Output = T>) -> Result<
     tokio::time::timeout(limit, answer).await.map_err(|_| Trouble::Silent)
 }
 
-/// What is at the bottom of an error; the others are layers of the client.
+/// The root cause of an error; the others are layers of the client.
 fn first_cause(error: &kube::Error) -> &dyn Error {
     let mut cause: &dyn Error = error;
     while let Some(deeper) = cause.source() {
@@ -166,7 +168,7 @@ fn first_cause(error: &kube::Error) -> &dyn Error {
 // === impl Trouble ===
 
 impl Trouble {
-    /// Whether the next watch may go on where this one was: nothing was said against it.
+    /// Whether the next watch may resume where this one ended, because it ended without an error.
     fn keeps_place(&self) -> bool {
         matches!(self, Self::Connection(_) | Self::Silent | Self::Ended)
     }

@@ -8,24 +8,24 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointPort, EndpointSlice};
 use super::super::differences::{Fleet, differences};
 use super::super::{Registration, Update};
 
-/// What is looked for.
+/// Which endpoints to select.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     /// Name of the service.
     pub(super) service: String,
     /// Name of its port.
     pub(super) port: String,
-    /// Whether workers are called over TLS, where the port says nothing.
+    /// Whether workers are called over TLS if the port does not say.
     pub(super) tls: bool,
 }
 
-/// What a watcher knows: the service's slices, and the workers in them.
+/// What a watcher knows: the slices of the service, and the workers in them.
 #[derive(Debug)]
 pub(super) struct View {
     wanted: Wanted,
-    /// From where a watch goes on.
+    /// The version from which a watch resumes.
     pub(super) version: String,
-    /// By their own name.
+    /// By slice name.
     slices: BTreeMap<String, EndpointSlice>,
     fleet: Fleet,
 }
@@ -38,7 +38,7 @@ impl Wanted {
         format!("kubernetes.io/service-name={}", self.service)
     }
 
-    /// The address of an endpoint, if it is one that can be called.
+    /// The address of an endpoint, if it can be called.
     fn address(&self, endpoint: &Endpoint, ports: &[EndpointPort]) -> Option<String> {
         let named = ports.iter().find(|port| port.name.as_deref() == Some(&self.port));
         let port = match (named, ports) {
@@ -53,7 +53,7 @@ impl Wanted {
             _ if self.tls => "https",
             _ => "http",
         };
-        // Addresses of one endpoint are interchangeable; the first counts.
+        // Addresses of one endpoint are interchangeable; the first is used.
         match endpoint.addresses.first()?.parse().ok()? {
             IpAddr::V4(ip) => Some(format!("{scheme}://{ip}:{number}")),
             IpAddr::V6(ip) => Some(format!("{scheme}://[{ip}]:{number}")),
@@ -61,7 +61,7 @@ impl Wanted {
     }
 
     fn worker(&self, endpoint: &Endpoint, ports: &[EndpointPort]) -> Option<Registration> {
-        // One that says nothing is ready, by Kubernetes' own rule.
+        // An endpoint without that condition is ready, by Kubernetes' own rule.
         let is_ready = endpoint.conditions.as_ref().and_then(|conditions| conditions.ready);
         if is_ready == Some(false) {
             return None;
@@ -78,8 +78,8 @@ impl Wanted {
         Some(worker)
     }
 
-    /// The workers in `slices`, by id. An endpoint may stand in several: while Kubernetes moves it between slices, and
-    /// once for each family of addresses. IPv4 counts first.
+    /// The workers in `slices`, by id. An endpoint may appear in several slices: while Kubernetes moves it, and once
+    /// for each address family. IPv4 takes precedence.
     fn fleet<'a>(&self, slices: impl Iterator<Item = &'a EndpointSlice>) -> Fleet {
         let mut slices: Vec<&EndpointSlice> = slices.collect();
         slices.sort_by_key(|slice| slice.address_type != "IPv4");
@@ -97,7 +97,7 @@ impl Wanted {
 // === impl View ===
 
 impl View {
-    /// The slices of a list, and the version that it is of.
+    /// The slices of a list, and the list's version.
     pub(super) fn new(wanted: Wanted, version: String, listed: Vec<EndpointSlice>) -> Self {
         let named = listed.into_iter().map(|slice| (name(&slice), slice));
         let slices: BTreeMap<String, EndpointSlice> = named.collect();
@@ -110,14 +110,14 @@ impl View {
         Update::Reset(self.fleet.values().cloned().collect())
     }
 
-    /// A slice is there, or has changed.
+    /// Adds a slice, or replaces a changed one.
     pub(super) fn put(&mut self, slice: EndpointSlice) -> Vec<Update> {
         self.advance(&slice);
         self.slices.insert(name(&slice), slice);
         self.refresh()
     }
 
-    /// A slice is gone.
+    /// Removes a slice.
     pub(super) fn remove(&mut self, slice: &EndpointSlice) -> Vec<Update> {
         self.advance(slice);
         self.slices.remove(&name(slice));
