@@ -1,4 +1,5 @@
-//! `jury bench autoscale`: whether the chart's autoscaling oscillates, by simulation: seconds are steps, nothing waits for a clock.
+//! `jury bench autoscale`: simulates whether the chart's autoscaling oscillates. One step is one second, and nothing
+//! waits for a clock.
 //!
 //! ```text
 //! load        samples that are asked for, second by second
@@ -7,7 +8,7 @@
 //! plot        what came of it, as an SVG
 //! ```
 //!
-//! Not simulated: a sample that takes longer than another, a scrape that fails, a node that has no GPU.
+//! Not simulated: samples of different durations, failed scrapes, nodes without a GPU.
 
 mod control;
 mod fleet;
@@ -22,48 +23,49 @@ use super::Run;
 use super::args::BenchAutoscaleArgs;
 use super::output::{Output, deliver};
 
-/// One run's load: how many samples are asked for in each second, and what differs from the arguments.
+/// The load of one run: how many samples are requested in each second, and how the run differs from the arguments.
 struct Load {
     name: &'static str,
     of_second: fn(u32) -> u32,
-    /// Seconds that a sample takes at least.
+    /// Minimum seconds per sample.
     sample_seconds: u32,
-    /// Workers stay so long at least.
+    /// Minimum time that workers stay.
     scale_in_seconds: u32,
 }
 
-/// What a second looked like.
+/// The state in one second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Second {
-    /// Samples that run and that wait.
+    /// Running and waiting samples.
     pub demand: u32,
-    /// Samples that wait alone.
+    /// Waiting samples only.
     pub waiting: u32,
     /// Workers that the loop wants.
     pub wanted: u32,
-    /// Workers that draw.
+    /// Workers that draw samples.
     pub ready: u32,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Outcome {
     /// The load's name.
     pub load: &'static str,
-    /// Most workers that were wanted.
+    /// The largest number of workers wanted.
     pub most_workers: u32,
-    /// Times that the loop turned: from more workers to fewer, or back.
+    /// How often the loop changed direction, from more workers to fewer or back.
     pub turns: usize,
-    /// Most samples that waited at once.
+    /// The largest number of samples waiting at once.
     pub most_waiting: u32,
-    /// Workers that were paid for and did not draw for want of samples, as a share of the time of all.
+    /// Share of the paid worker time that was spent idle because there were no samples to draw.
     pub idle_share: f64,
 }
 
 const MINUTE: u32 = 60;
 const SECONDS: u32 = 90 * MINUTE;
 
-/// Loads as trainings make them, in samples a second. A worker of the defaults draws 1.2 of them.
+/// Loads as training runs produce them, in samples per second. A worker with the default settings draws 1.2 per
+/// second.
 const LOADS: [Load; 6] = [
     Load { name: "bursts", of_second: bursts, sample_seconds: 0, scale_in_seconds: 0 },
     Load {
@@ -106,7 +108,7 @@ fn rise_and_fall(second: u32) -> u32 {
     (second / 300).min((SECONDS - second) / 300)
 }
 
-/// Simulates every load and prints what came of it.
+/// Simulates every load and prints the results.
 pub fn run(args: &BenchAutoscaleArgs, run: &Run) -> Result<Exit, Failed> {
     let svg = Output::check("--svg", args.svg.as_deref())?;
     let fleet = FleetSettings {
@@ -141,7 +143,7 @@ pub fn run(args: &BenchAutoscaleArgs, run: &Run) -> Result<Exit, Failed> {
     Ok(Exit::Done)
 }
 
-/// Second by second: load, fleet, loop.
+/// One second at a time: load, fleet, loop.
 fn simulate(
     load: impl Fn(u32) -> u32,
     n_seconds: u32,
@@ -178,7 +180,7 @@ fn outcome(load: &'static str, seconds: &[Second], fleet: FleetSettings) -> Outc
     }
 }
 
-/// Times that the number of workers wanted went from growing to shrinking, or back.
+/// How often the number of wanted workers went from growing to shrinking, or back.
 fn turns(seconds: &[Second]) -> usize {
     let changes = seconds.windows(2).map(|pair| pair[1].wanted.cmp(&pair[0].wanted));
     let moves: Vec<_> = changes.filter(|change| change.is_ne()).collect();

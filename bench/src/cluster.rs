@@ -1,4 +1,4 @@
-//! `jury bench cluster`: what the coordinator itself costs.
+//! `jury bench cluster`: the cost of the coordinator itself.
 //!
 //! ```text
 //! config  what is measured                  node         a worker that behaves like a GPU node
@@ -6,10 +6,10 @@
 //! report  a table, or JSON                      fleet        where the workers run: here, or in processes of their own
 //! ```
 //!
-//! The coordinator is a process of its own, so that its CPU time is known; requests come from this process, where the
-//! simulated workers listen too unless `--processes` says otherwise. Everything goes over loopback sockets, as between machines. Where workers answer at
-//! once, all that is left of a request's latency is Jury; where they take the time of a GPU, samples a second against
-//! their number tell how much of the fleet is used.
+//! The coordinator runs in its own process, so that its CPU time is known. Requests come from this process, which
+//! also runs the simulated workers unless `--processes` says otherwise. All traffic uses loopback sockets, as between
+//! machines. When workers answer at once, the remaining latency of a request is Jury's own. When they take as long as
+//! a GPU, samples per second compared with the number of workers show how much of the fleet is used.
 
 mod config;
 mod coordinator;
@@ -57,7 +57,7 @@ pub fn run(args: BenchClusterArgs, run: &Run) -> Result<Exit, Failed> {
     Ok(Exit::Done)
 }
 
-/// One point, from a fresh fleet: nothing is left over from another one.
+/// Measures one point with a fresh fleet, so that nothing is left over from another point.
 fn measure(config: &Config, point: &Point, run: &Run) -> Result<Measured, Failed> {
     let fleet = Fleet::start(point, config.processes, config.seed, run)?;
     let coordinator = CoordinatorProcess::start(&run.programs, &fleet.addresses)?;

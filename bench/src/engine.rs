@@ -1,4 +1,4 @@
-//! `jury bench engine`: ours and llama.cpp's, round by round in one run.
+//! `jury bench engine`: our engine and llama.cpp, alternating in one run.
 //!
 //! ```text
 //! for each model, prompt length and number of generated tokens:

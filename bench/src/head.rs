@@ -1,42 +1,42 @@
-//! What every report begins with: who measured, when, on which machine, and how busy it was.
+//! The head of every report: which version measured, when, on which machine, and how busy it was.
 
 use jury_engine::Host;
 use serde::Serialize;
 
 use super::load::Load;
 
-/// When a report ended, and on what.
+/// When and on which machine a report was made.
 #[derive(Debug, Clone, Serialize)]
 pub struct Head {
-    /// When it ended, UTC.
+    /// When the run ended, UTC.
     pub date: String,
     pub version: &'static str,
     pub host: Host,
     pub load: Load,
-    /// False of a run that was cut short: what is last is of fewer rounds, or not there.
+    /// False if the run was cut short: the last measurements have fewer rounds, or are missing.
     pub complete: bool,
 }
 
 // === impl Head ===
 
 impl Head {
-    /// Of a run that has begun.
+    /// The head of a run that has just begun.
     pub fn new(host: Host, load: Load) -> Self {
         Self { date: now(), version: env!("CARGO_PKG_VERSION"), host, load, complete: false }
     }
 
-    /// The same run, as far as it is now.
+    /// The head of the same run at this moment.
     pub fn until_now(&self, complete: bool) -> Self {
         Self { date: now(), load: self.load.until_now(), complete, ..self.clone() }
     }
 
-    /// For people: who measured, and when.
+    /// For display: which version measured, and when.
     pub fn line(&self) -> String {
         format!("{}, jury {}, {} kernels", self.date, self.version, self.host.kernels)
     }
 }
 
-/// Now, to the second, in UTC.
+/// The current time in UTC, to the second.
 fn now() -> String {
     humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
 }
@@ -45,7 +45,7 @@ fn now() -> String {
 pub mod tests {
     use super::*;
 
-    /// Of a run that is over, on no machine that exists.
+    /// An example: a finished run on an imaginary machine.
     pub fn example() -> Head {
         Head {
             date: "2030-01-01T00:00:00Z".to_owned(),

@@ -1,21 +1,21 @@
-//! `jury bench`: how fast engine and coordinator are on this machine.
+//! `jury bench`: measures how fast the engine and the coordinator are on this machine.
 //!
 //! ```text
-//! engine    ours and llama.cpp's, alternately      peer     llama-batched-bench: its settings, its answers
-//! verdicts  the whole way, ours and llama-server's
-//! scaling   time against k, prompt, requests       plot     as an SVG
+//! engine    our engine and llama.cpp, alternating     peer     llama-batched-bench: its settings, its answers
+//! verdicts  end to end, ours and llama-server's
+//! scaling   time by k, prompt length, requests        plot     as an SVG
 //! cluster   the coordinator over simulated workers
-//! autoscale the loop of KEDA and HPA, simulated      sizing   workers that a training step needs
+//! autoscale the loop of KEDA and HPA, simulated       sizing   workers that a training step needs
 //! upstream  our worker in front of a server, and that server's own n = k
-//! models    names to files                         spread   median, least, greatest
-//! programs  those of others, and their end         load     what else the machine does
-//! waits     for the runtime, until a signal comes
-//! output    files of results                       so_far   what a run that is cut short leaves
+//! models    names to files                            spread   median, least, greatest
+//! programs  child processes, and their end            load     other load on the machine
+//! waits     for the runtime, until a signal arrives
+//! output    result files                              so_far   the results when a run is cut short
 //! table     a table for a terminal or a document
-//! head      what every report begins with
+//! head      the head of every report
 //! ```
 //!
-//! Nothing here is part of what serves; the measuring itself is `jury_engine::measure`.
+//! No server uses this crate. The measuring itself is in `jury_engine::measure`.
 
 mod args;
 mod autoscale;
@@ -53,7 +53,7 @@ pub use self::programs::{installed, version};
 use self::so_far::SoFar;
 use self::waits::Waits;
 
-/// What every measurement is given.
+/// Shared context of every measurement.
 struct Run {
     programs: Programs,
     waits: Waits,
@@ -61,8 +61,8 @@ struct Run {
     so_far: SoFar,
 }
 
-/// Measures until all is measured or a signal asks to end. No program that was started outlives it. Rounds that were
-/// finished are printed whatever ends it.
+/// Measures until everything is measured or a signal arrives. No child process outlives it. Finished rounds are
+/// printed however it ends.
 pub async fn run(args: BenchArgs) -> Result<Exit, Failed> {
     let signals = on_signals().or_exit(Exit::Internal)?;
     let run = Arc::new(Run {
@@ -92,14 +92,14 @@ pub async fn run(args: BenchArgs) -> Result<Exit, Failed> {
     run.waits.end().await;
     run.meter.clear();
     if let Some(page) = run.so_far.take() {
-        // What cut it short matters more than a stdout that nobody reads.
+        // The reason why the run was cut short matters more than a broken stdout.
         drop(print(&page));
         eprintln!("jury: the run was cut short; above is what was finished, no file was written");
     }
     ended
 }
 
-/// The device that was asked for; what auto takes is found out.
+/// The requested device, with auto resolved.
 fn device(args: &MeasuringArgs) -> DeviceKind {
     match args.device {
         DeviceKind::Auto if has_card() => DeviceKind::Cuda(0),
@@ -108,7 +108,7 @@ fn device(args: &MeasuringArgs) -> DeviceKind {
     }
 }
 
-/// The number of threads that was asked for, else what this machine lets us use.
+/// The requested number of threads, or as many as this machine allows.
 fn threads(args: &MeasuringArgs) -> usize {
     args.threads.unwrap_or_else(|| Host::detect().threads)
 }

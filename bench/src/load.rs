@@ -1,4 +1,4 @@
-//! How busy the machine is with what is not ours. Linux tells, others do not.
+//! How busy the machine is with other work. Available on Linux only.
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use serde::Serialize;
 
 use super::spread::counted;
 
-/// Processes that ran or wanted to, a minute's mean.
+/// Mean number of running or runnable processes over a minute.
 const LOAD_AVERAGE: &str = "/proc/loadavg";
-/// Above this part of the cores, what is measured is another's work too.
+/// Above this share of the cores, the measurement includes other work.
 const QUIET: f64 = 0.5;
 
-/// What a busy machine does to the results of sides that take turns.
+/// The effect of a busy machine on sides that alternate.
 pub const TURNS_TAKEN: &str = "ratios still hold, since the sides take turns, but rates do not";
 
-/// The load average around a run; at its end our own threads are in it.
+/// The load average around a run; at the end it includes our own threads.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Load {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,8 +27,8 @@ pub struct Load {
 // === impl Load ===
 
 impl Load {
-    /// Looks at the beginning of a run, and warns of a machine that has other work. `consequence` is what that does to the
-    /// results.
+    /// Reads the load at the beginning of a run, and warns if the machine has other work. `consequence` is what that
+    /// does to the results.
     pub fn at_start(meter: &Meter, cores: usize, consequence: &str) -> Self {
         let start = average();
         if let Some(warning) = start.and_then(|load| warning(load, cores, consequence)) {
@@ -37,12 +37,12 @@ impl Load {
         Self { start, end: None }
     }
 
-    /// With what it is now.
+    /// The same, with the current load.
     pub fn until_now(self) -> Self {
         Self { end: average(), ..self }
     }
 
-    /// A line of a report's head, where the system told something.
+    /// A line for a report's head, if the system reports the load.
     pub fn line(&self) -> Option<String> {
         self.start.or(self.end).map(|_| self.to_string())
     }
@@ -63,7 +63,7 @@ fn average() -> Option<f64> {
     parse(&std::fs::read_to_string(LOAD_AVERAGE).ok()?)
 }
 
-/// The first number is that of the last minute.
+/// The first number is for the last minute.
 fn parse(text: &str) -> Option<f64> {
     text.split_whitespace().next()?.parse().ok()
 }

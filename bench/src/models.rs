@@ -1,4 +1,4 @@
-//! Which file a benchmark's model is.
+//! Which file a benchmark's model is in.
 
 use std::path::PathBuf;
 
@@ -9,16 +9,16 @@ use jury_terminal::exit::{Exit, Failed};
 use jury_terminal::meter::Meter;
 use jury_terminal::model::model_failed;
 
-/// Files that `scripts/llama-cpp` makes of a model of the catalogue, in the folder of models: name and file.
+/// Files that `scripts/llama-cpp` makes from models of the catalogue, in the model folder: name and file.
 const MADE: [(&str, &str); 2] = [
     ("smollm2-135m-q8_0", "SmolLM2-135M-Instruct.Q8_0.gguf"),
     ("smollm2-135m-q4_0", "SmolLM2-135M-Instruct.Q4_0.gguf"),
 ];
 
-/// A model that is measured.
+/// A model to measure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BenchModel {
-    /// As it was asked for.
+    /// The name as given by the user.
     pub name: String,
     pub path: PathBuf,
 }
@@ -26,7 +26,7 @@ pub struct BenchModel {
 // === impl BenchModel ===
 
 impl BenchModel {
-    /// Finds the model that `flag` names, and fetches it if need be.
+    /// Finds the model that `flag` names, and fetches it if necessary.
     pub fn find(flag: &str, name: &str, store: &ModelStore, meter: &Meter) -> Result<Self, Failed> {
         if let Some((_, file)) = MADE.iter().find(|(made, _)| *made == name) {
             let path = store.directory().map_err(model_failed)?.join(file);
@@ -48,7 +48,7 @@ impl BenchModel {
 
 // === private ===
 
-/// Unlike everywhere else, models that `scripts/llama-cpp` makes have names here too.
+/// Unlike everywhere else, models that `scripts/llama-cpp` makes also have names here.
 fn not_a_model(flag: &str, error: ModelError) -> Failed {
     let ModelError::Unknown { name } = error else {
         return with_flag(flag, model_failed(error));

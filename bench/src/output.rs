@@ -1,4 +1,4 @@
-//! A file of results. Whether it can be written is found out before hours are spent on measuring.
+//! Result files. They are checked for writability before hours are spent on measuring.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Run;
 
-/// A file that could be written when the run began.
+/// A file that was writable when the run began.
 #[derive(Debug)]
 pub struct Output {
     /// The option that named it.
@@ -32,7 +32,8 @@ pub enum OutputError {
 // === impl Output ===
 
 impl Output {
-    /// Makes sure that the file of an option can be written. What it holds stays, and none is left where none was.
+    /// Checks that the file of an option can be written. Existing content stays, and no file is left behind if there
+    /// was none.
     pub fn check(flag: &'static str, path: Option<&Path>) -> Result<Option<Self>, Failed> {
         let Some(path) = path else { return Ok(None) };
         probe(flag, path).or_exit(Exit::CannotWrite)?;
@@ -45,8 +46,7 @@ impl Output {
     }
 }
 
-/// Prints the results, then writes them to the file. A file that cannot be written any more takes nothing from stdout, nor
-/// a stdout that nobody reads from the file.
+/// Prints the results, then writes them to the file. If one of the two fails, the other still gets them.
 pub fn deliver(
     run: &Run,
     page: &str,
@@ -62,7 +62,7 @@ pub fn deliver(
     printed
 }
 
-/// A report for a machine.
+/// A report as JSON.
 pub fn json_page(report: &impl Serialize) -> Result<String, Failed> {
     Ok(serde_json::to_string_pretty(report).or_exit(Exit::Internal)? + "\n")
 }
@@ -75,7 +75,7 @@ fn probe(flag: &'static str, path: &Path) -> Result<(), OutputError> {
         Ok(file) if file.is_dir() => {
             return Err(OutputError::IsFolder { flag, path: path.to_owned() });
         }
-        // To open a pipe would wait for its reader.
+        // Opening a pipe would block until it has a reader.
         Ok(file) if !file.is_file() => return Ok(()),
         _ => {}
     }

@@ -1,7 +1,7 @@
-//! llama.cpp's `llama-batched-bench`: how it is asked, and what it answers.
+//! llama.cpp's `llama-batched-bench`: how it is run, and how its output is read.
 //!
-//! It is given what it does best with: the prompt shared by the samples (`-pps`) in one buffer of keys and values
-//! (`-kvu`), with and without flash attention. It draws no tokens, so its decoding is a little cheaper than a real one.
+//! It runs with its best settings: the prompt shared by the samples (`-pps`) in one KV buffer (`-kvu`), with and
+//! without flash attention. It draws no tokens, so its decoding is a little cheaper than real decoding.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -12,22 +12,22 @@ use serde::{Deserialize, Serialize};
 
 use super::programs::{Found, LastLines, Programs};
 
-/// How often it is asked before we give up.
+/// How often it is run before we give up.
 const TRIES: usize = 3;
 const PROGRAM: &str = "llama-batched-bench";
-/// Its context is a multiple of this anyway.
+/// Its context is always a multiple of this.
 const CONTEXT_STEP: usize = 256;
 
-/// A `llama-batched-bench` that runs.
+/// A `llama-batched-bench` that works.
 #[derive(Debug, Clone)]
 pub struct Peer {
     program: PathBuf,
     programs: Programs,
-    /// What it says about itself.
+    /// Its version, as it reports it.
     pub version: String,
 }
 
-/// Which of its settings; the others are always the same.
+/// One of its settings; the others never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Setting {
@@ -37,33 +37,33 @@ pub enum Setting {
     FlashAttention,
 }
 
-/// What it is asked for at once.
+/// One run of the program.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Question<'a> {
     pub model: &'a Path,
     pub threads: usize,
     pub prompt: usize,
     pub generated: usize,
-    /// Numbers of samples, one after the other.
+    /// Numbers of samples, measured one after another.
     pub k: &'a [usize],
     pub setting: Setting,
 }
 
-/// What it measured for one number of samples.
+/// The measurement for one number of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Answer {
     /// Number of samples.
     #[serde(rename = "pl")]
     pub k: usize,
-    /// Prompt tokens a second.
+    /// Prompt tokens per second.
     #[serde(rename = "speed_pp")]
     pub prefill_rate: f64,
-    /// Decoded tokens a second, of all samples together.
+    /// Decoded tokens per second, of all samples together.
     #[serde(rename = "speed_tg")]
     pub decode_rate: f64,
 }
 
-/// What one line of its answer holds besides, to check that it did what was asked.
+/// Other fields of an output line, for checking that it did what was requested.
 #[derive(Debug, Deserialize)]
 struct Line {
     pp: usize,
@@ -76,7 +76,8 @@ struct Line {
 // === impl Peer ===
 
 impl Peer {
-    /// The program that was named; else the one that `scripts/llama-cpp` installed into `tools`; else the one in PATH.
+    /// The named program; otherwise the one that `scripts/llama-cpp` installed into `tools`; otherwise the one in
+    /// PATH.
     pub fn find(
         named: Option<PathBuf>,
         tools: Option<&Path>,
@@ -86,7 +87,7 @@ impl Peer {
         Ok(Self { program, programs, version })
     }
 
-    /// Runs it; the answers stand in the order of the question's numbers.
+    /// Runs it. The answers are in the order of the question's numbers.
     pub fn ask(&self, question: &Question<'_>) -> Result<Vec<Answer>, Failed> {
         let named = || self.program.display().to_string();
         for _ in 0..TRIES {
@@ -97,7 +98,7 @@ impl Peer {
                 .or_exit(Exit::Unavailable)?;
             let found =
                 answers(question, &output).with_context(named).or_exit(Exit::Unavailable)?;
-            // A thread of its own writes its lines; now and then it ends before the last one is out.
+            // A separate thread writes its lines; occasionally the program ends before the last one is out.
             if found.len() == question.k.len() {
                 return Ok(found);
             }
@@ -113,7 +114,7 @@ impl Peer {
 impl Setting {
     pub const ALL: [Self; 2] = [Self::Plain, Self::FlashAttention];
 
-    /// As it is typed.
+    /// As written on the command line.
     pub fn describe(self) -> &'static str {
         match self {
             Self::Plain => "-fa off",
@@ -159,7 +160,7 @@ fn answers(question: &Question<'_>, output: &Output) -> anyhow::Result<Vec<Answe
     parse(&String::from_utf8_lossy(&output.stdout), question)
 }
 
-/// Reads what it prints: one JSON object a measurement, among lines of other kinds.
+/// Reads its output: one JSON object per measurement, among other lines.
 fn parse(text: &str, question: &Question<'_>) -> anyhow::Result<Vec<Answer>> {
     let mut answers = Vec::new();
     for line in text.lines().filter(|line| line.trim_start().starts_with('{')) {

@@ -1,6 +1,6 @@
-//! The curves of `jury bench scaling` as an SVG: one panel a curve, both axes logarithmic.
+//! The curves of `jury bench scaling` as an SVG: one panel per curve, both axes logarithmic.
 //!
-//! Text is written as text; whoever shows the picture draws it with a font of its own.
+//! Text is stored as text, so the viewer chooses the font.
 
 use anyhow::anyhow;
 use plotters::prelude::*;
@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use super::scaling::{Curve, Measured};
 
 const SIZE: (u32, u32) = (1_200, 420);
-/// Space around an axis's range, as a factor: points do not sit on the frame.
+/// Space around an axis's range, as a factor, so that points are not on the frame.
 const MARGIN: f64 = 1.25;
 const TOTAL: RGBColor = RGBColor(0x1f, 0x4e, 0x79);
 const PREFILL: RGBColor = RGBColor(0xc0, 0x50, 0x20);
@@ -80,7 +80,7 @@ fn draw(panel: &Panel<'_>, model: &str, curve: &Curve) -> anyhow::Result<()> {
         .map_err(drawing)
 }
 
-/// All values and a little more. Never empty, never 0: its scale is logarithmic.
+/// The range of all values plus a margin. Never empty and never 0, because the scale is logarithmic.
 fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     let positive = values.filter(|&value| value > 0.0);
     let (least, most) = positive
@@ -88,7 +88,7 @@ fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     if least > most { 1.0..10.0 } else { least / MARGIN..most * MARGIN }
 }
 
-/// 1, 2 and 5 times powers of ten, as far as they are in the range.
+/// 1, 2 and 5 times powers of ten, within the range.
 fn round_numbers(range: &std::ops::Range<f64>) -> Vec<f64> {
     let decades = -9..9;
     decades
@@ -97,7 +97,7 @@ fn round_numbers(range: &std::ops::Range<f64>) -> Vec<f64> {
         .collect()
 }
 
-/// As few digits as a round number needs.
+/// With as few digits as a round number needs.
 fn number(value: f64) -> String {
     format!("{}", (value * 1e9).round() / 1e9)
 }

@@ -1,8 +1,8 @@
-//! Programs of others that are measured beside ours. None outlives this process, however it ends: a task of the runtime
-//! owns each of them and kills it when this process ends, fails, or is asked to end by Ctrl-C or SIGTERM; should it be
-//! killed itself, `guard` kills them.
+//! Other programs that are measured beside ours. None outlives this process, however it ends: a task of the runtime
+//! owns each of them and kills it when this process ends, fails, or is stopped by Ctrl-C or SIGTERM. If this process
+//! is killed itself, `guard` kills them.
 //!
-//! Not promised: the end of what a program has started in its turn.
+//! Not guaranteed: the end of processes that a program has started itself.
 
 mod guard;
 
@@ -24,22 +24,22 @@ use tokio_util::task::TaskTracker;
 
 use self::guard::Guard;
 
-/// Lines of a program's stderr that are told when it fails.
+/// Lines of a program's stderr that are shown when it fails.
 const LAST_LINES: usize = 8;
-/// How long a program that failed us is given to end by itself, so that its last words are read.
+/// How long a failed program may take to exit by itself, so that its last output is read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// All programs of a run; a cheap handle. Its blocking methods are for threads outside the runtime's own.
+/// All programs of a run; a cheap handle. Its blocking methods must be called from threads outside the runtime.
 #[derive(Debug, Clone)]
 pub struct Programs {
     runtime: Handle,
     /// Cancelled when every program has to end.
     stop: CancellationToken,
-    /// Counts those that run.
+    /// Counts the running programs.
     running: TaskTracker,
 }
 
-/// A program that runs beside us until this is dropped; the drop waits for its end.
+/// A program that runs beside us until this is dropped. Dropping waits for its end.
 #[derive(Debug)]
 pub struct Running {
     runtime: Handle,
@@ -49,7 +49,7 @@ pub struct Running {
     pid: u32,
 }
 
-/// How a program ended that was to go on.
+/// How a program ended that should have continued.
 #[derive(Debug, Default)]
 pub struct Ending {
     /// `None` if it had to be killed.
@@ -57,15 +57,15 @@ pub struct Ending {
     last_lines: LastLines,
 }
 
-/// What a program wrote last.
+/// The last lines that a program wrote.
 #[derive(Debug, Default)]
 pub struct LastLines(VecDeque<String>);
 
-/// A program that answers.
+/// A program that was found and works.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     pub program: PathBuf,
-    /// What it says about itself.
+    /// Its version, as it reports it.
     pub version: String,
 }
 
@@ -75,7 +75,7 @@ pub fn installed(tools: &Path, name: &str) -> Option<PathBuf> {
     program.is_file().then_some(program)
 }
 
-/// The line with a program's version, else nothing known.
+/// The line with a program's version, or a text for unknown.
 pub fn version(text: &str) -> String {
     let line = text.lines().find_map(|line| line.trim().strip_prefix("version:"));
     line.map_or_else(|| "of an unknown version".to_owned(), |line| line.trim().to_owned())
@@ -89,7 +89,7 @@ impl Programs {
         Self { runtime: Handle::current(), stop, running: TaskTracker::new() }
     }
 
-    /// The program of llama.cpp that was named; else the one that `scripts/llama-cpp` installed into `tools`; else the
+    /// The named llama.cpp program; otherwise the one that `scripts/llama-cpp` installed into `tools`; otherwise the
     /// one in PATH.
     pub fn find_llama_cpp(
         &self,
@@ -115,7 +115,7 @@ impl Programs {
     /// Runs a program to its end.
     ///
     /// # Errors
-    /// When it cannot be started, or was ended because this process has to.
+    /// If it cannot be started, or was ended because this process has to end.
     pub fn output(&self, program: &Path, arguments: &[String]) -> io::Result<Output> {
         let work = async {
             let mut command = command(program, arguments);
@@ -131,10 +131,10 @@ impl Programs {
         self.runtime.block_on(self.running.track_future(work))
     }
 
-    /// Starts a program that goes on beside us; `on_line` is given what it writes to stderr.
+    /// Starts a program that keeps running beside us; `on_line` receives what it writes to stderr.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub fn start(
         &self,
         program: &Path,
@@ -159,7 +159,7 @@ impl Programs {
                 status = until_end => status,
             };
             if status.is_none() {
-                // One that has ended meanwhile cannot be killed, and need not be.
+                // If it has already ended, it cannot and need not be killed.
                 drop(child.kill().await);
             }
             guard.end().await;
@@ -169,7 +169,7 @@ impl Programs {
         Ok(Running { runtime, stop, running, task: Some(task), pid })
     }
 
-    /// Ends all programs and waits until they have.
+    /// Ends all programs and waits until they have ended.
     pub async fn end(&self) {
         self.stop.cancel();
         self.running.close();
@@ -185,10 +185,10 @@ impl Running {
         self.pid
     }
 
-    /// Waits a little for its end, for whoever has seen that something is wrong with it; then ends it.
+    /// Waits briefly for it to exit after something went wrong, then kills it.
     pub fn ending(mut self) -> Ending {
         let Some(mut task) = self.task.take() else { return Ending::default() };
-        // Counted before it looks, so that the runtime and its timers are there, or are not asked for one.
+        // Counted before the check, so that the runtime and its timers either still exist or are not used.
         let _counted = self.running.token();
         let ended = self.runtime.block_on(async {
             if self.stop.is_cancelled() {
@@ -218,7 +218,7 @@ impl Drop for Running {
 // === impl Ending ===
 
 impl Ending {
-    /// For the person who has to find out why.
+    /// A description for troubleshooting.
     pub fn describe(&self) -> String {
         let how = match self.status {
             Some(status) => format!("it ended ({status})"),
@@ -231,7 +231,7 @@ impl Ending {
 // === impl LastLines ===
 
 impl LastLines {
-    /// Of a text that is complete.
+    /// The last lines of a complete text.
     pub fn of(text: &[u8]) -> Self {
         let mut last_lines = Self::default();
         for line in String::from_utf8_lossy(text).lines() {
@@ -250,7 +250,7 @@ impl LastLines {
         self.0.push_back(line);
     }
 
-    /// To be put after what went wrong; empty if nothing was written.
+    /// A suffix for an error message; empty if nothing was written.
     pub fn describe(&self) -> String {
         if self.0.is_empty() {
             return String::new();
@@ -275,7 +275,7 @@ fn spawn(command: &mut Command) -> io::Result<(Child, Guard)> {
     Ok((child, guard))
 }
 
-/// Reads to the end, whatever bytes a line has.
+/// Reads to the end, whatever bytes a line contains.
 async fn read(stderr: ChildStderr, last_lines: &mut LastLines, mut on_line: impl FnMut(&str)) {
     let mut lines = BufReader::new(stderr).split(b'\n');
     while let Ok(Some(line)) = lines.next_segment().await {

@@ -1,8 +1,8 @@
-//! `jury bench scaling`: time against the number of samples, the prompt's length and the requests in flight.
+//! `jury bench scaling`: time by number of samples, prompt length and requests in flight.
 //!
-//! Each curve changes one of the three, the others stay at their usual value; every point is one measurement from a
-//! cold cache, from submission to the last sample's end. Requests have prompts of their own, and share nothing but the
-//! chat template's beginning.
+//! Each curve varies one of the three while the others keep their usual value. Every point is one measurement from a
+//! cold cache, from submission to the end of the last sample. Each request has a different prompt; only the beginning
+//! of the chat template is shared.
 
 mod report;
 
@@ -24,12 +24,12 @@ use super::plot::plot;
 use super::{Run, device, threads};
 use crate::args::BenchScalingArgs;
 
-/// Sequences of the engine: as many samples as decode at once, over all requests.
+/// Sequences of the engine: the number of samples that decode at once, over all requests.
 const SEQUENCES: usize = 64;
-/// Room for keys and values beyond those of a prompt or a sample, in tokens: more than a page that is not full.
+/// Extra KV cache tokens per prompt or sample: more than one partially filled page.
 const SLACK_TOKENS: usize = 128;
 
-/// What is measured.
+/// One measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Point {
     samples: usize,
@@ -60,7 +60,7 @@ pub fn run(args: &BenchScalingArgs, run: &Run) -> Result<Exit, Failed> {
     Ok(Exit::Done)
 }
 
-/// Fills the report's curves, point by point.
+/// Fills the report's curves, one point at a time.
 fn measure(
     model: &BenchModel,
     device: DeviceKind,
@@ -120,7 +120,7 @@ fn measure_point(engine: &mut Engine, point: &Point, value: usize) -> Result<Mea
     })
 }
 
-/// What grows.
+/// The quantity that grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Against {
     Samples,

@@ -8,60 +8,60 @@
 //! workers        = the larger of the two
 //! ```
 //!
-//! A worker's decode rate is of all its samples together; one sample has its part of it. So a step is never shorter than one sample,
-//! however many workers there are.
+//! A worker's decode rate is the total over all its samples, and one sample gets its part of it. So a step never
+//! takes less time than one sample, however many workers there are.
 
 use serde::Serialize;
 
-/// What a training step asks, and what a worker does.
+/// The requirements of a training step, and the performance of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Ask {
-    /// Queries of a step, each with its responses judged together.
+    /// Queries per step, each with responses that are judged together.
     pub groups: u32,
-    /// Samples of a group.
+    /// Samples per group.
     pub k: u32,
-    /// Prompts of a group: different orders of its responses.
+    /// Prompts per group: different orders of its responses.
     pub orders: u32,
-    /// Tokens of a prompt.
+    /// Tokens per prompt.
     pub prompt_tokens: u32,
-    /// Tokens that a sample generates.
+    /// Tokens generated per sample.
     pub critique_tokens: u32,
-    /// Seconds that all rewards of a step may take; above 0.
+    /// Seconds within which a step needs all its rewards; above 0.
     pub step_seconds: f64,
     /// Samples that a worker draws at once; at least 1.
     pub places: u32,
-    /// Tokens a second that a worker generates with all places taken; above 0.
+    /// Tokens per second that a worker generates with all slots in use; above 0.
     pub decode_rate: f64,
-    /// Prompt tokens a second that a worker computes; above 0.
+    /// Prompt tokens per second that a worker computes; above 0.
     pub prefill_rate: f64,
-    /// Share of work beyond this that there shall be room for: lost workers, second attempts, longer samples. 0 or more.
+    /// Spare capacity, as a share of the work: for lost workers, retries and longer samples. 0 or more.
     pub spare: f64,
 }
 
-/// How many workers that takes, and why.
+/// How many workers are needed, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Sizing {
-    /// Samples of a step.
+    /// Samples per step.
     pub samples: u64,
-    /// Tokens that a step generates.
+    /// Tokens generated per step.
     pub generated_tokens: u64,
-    /// Prompt tokens that a step computes.
+    /// Prompt tokens computed per step.
     pub prompt_tokens: u64,
-    /// Seconds that one worker would take for all of it.
+    /// Seconds that one worker would need for all of it.
     pub worker_seconds: f64,
-    /// Seconds that one sample takes on a full worker.
+    /// Seconds per sample on a full worker.
     pub sample_seconds: f64,
     /// Workers that do the work in time.
     pub by_work: u64,
-    /// Workers that have places enough for the rounds that fit.
+    /// Workers with enough slots for the rounds that fit into a step.
     pub by_rounds: u64,
     /// Workers needed: the larger of the two.
     pub workers: u64,
-    /// Samples that may run at once on so many workers, for `autoscaling` and `--queue-limit`.
+    /// Samples that may run at once on that many workers, for `autoscaling` and `--queue-limit`.
     pub places: u64,
 }
 
-/// No number of workers does it.
+/// No number of workers is enough.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error(
     "--step: one sample takes {sample_seconds:.1} s on a full worker, more than the {step_seconds:.1} s of a step; allow more time, ask \
@@ -88,10 +88,10 @@ impl Ask {
     };
 }
 
-/// Calculates; see the module.
+/// Computes the sizing; see the module documentation.
 ///
 /// # Errors
-/// [`TooShort`] when a step is shorter than one sample.
+/// [`TooShort`] if a step is shorter than one sample.
 pub fn sizing(ask: Ask) -> Result<Sizing, TooShort> {
     let samples = u64::from(ask.groups) * u64::from(ask.k);
     let generated_tokens = samples * u64::from(ask.critique_tokens);
@@ -137,7 +137,7 @@ mod tests {
         );
         // 512,000 / 3,200 + 384,000 / 20,000
         assert!((sizing.worker_seconds - 179.2).abs() < 1e-9);
-        // 500 tokens at 50 a second
+        // 500 tokens at 50 per second
         assert!((sizing.sample_seconds - 10.0).abs() < 1e-9);
         assert_eq!(
             (sizing.by_work, sizing.by_rounds, sizing.workers, sizing.places),

@@ -1,20 +1,20 @@
-//! What would be printed if the run ended now: it does when a signal comes or a program fails.
+//! What is printed if the run ends now, because of a signal or a failed program.
 
 use std::sync::{Mutex, PoisonError};
 
-/// The page of what is finished; shared by the thread that measures and the one that waits for signals.
+/// The page with the finished results, shared by the measuring thread and the one that waits for signals.
 #[derive(Debug, Default)]
 pub struct SoFar(Mutex<Option<String>>);
 
 // === impl SoFar ===
 
 impl SoFar {
-    /// One more round is finished.
+    /// Sets the page after another finished round.
     pub fn set(&self, page: String) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(page);
     }
 
-    /// The page, for whoever prints it; nobody else gets it.
+    /// Takes the page for printing; later callers get `None`.
     pub fn take(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

@@ -1,21 +1,21 @@
-//! What several measurements of one thing say together.
+//! Statistics of repeated measurements.
 
 use serde::Serialize;
 
-/// Values of one thing, one a round.
+/// Values of one quantity, one per round.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Spread {
-    /// Half of the values are not greater.
+    /// The median.
     pub median: f64,
-    /// The least.
+    /// The smallest value.
     pub min: f64,
-    /// The greatest.
+    /// The largest value.
     pub max: f64,
-    /// All of them, in the order of the rounds.
+    /// All values, in the order of the rounds.
     pub values: Vec<f64>,
 }
 
-/// The middle value, or the mean of the two in the middle; `None` of nothing.
+/// The middle value, or the mean of the two in the middle; `None` if there are none.
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -27,8 +27,8 @@ pub fn median(values: &[f64]) -> Option<f64> {
     Some((lower + sorted[middle]) / 2.0)
 }
 
-/// The median of the ratios, round by round. A machine that drifts does so for both sides of a round, so this moves
-/// less than the ratio of the medians. `None` unless both have the same rounds.
+/// The median of the per-round ratios. A machine that drifts does so for both sides of a round, so this varies less
+/// than the ratio of the medians. `None` unless both sides have the same rounds.
 pub fn paired_ratio(ours: &[f64], theirs: &[f64]) -> Option<f64> {
     if ours.len() != theirs.len() {
         return None;
@@ -37,7 +37,7 @@ pub fn paired_ratio(ours: &[f64], theirs: &[f64]) -> Option<f64> {
     median(&ratios)
 }
 
-/// What the numbers of a table are, where so many sides took turns in so many rounds.
+/// Explains the numbers of a table, with this many sides that alternated over this many rounds.
 pub fn caption(rounds: usize, sides: usize) -> String {
     match (rounds, sides) {
         (1, _) => "one round".to_owned(),
@@ -46,7 +46,7 @@ pub fn caption(rounds: usize, sides: usize) -> String {
     }
 }
 
-/// A number with the name of what is counted.
+/// A number with a noun in the singular or plural.
 pub fn counted(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
@@ -55,7 +55,7 @@ pub fn counted(number: usize, what: &str) -> String {
 // === impl Spread ===
 
 impl Spread {
-    /// `None` of nothing.
+    /// `None` if there are no values.
     pub fn of(values: &[f64]) -> Option<Self> {
         let median = median(values)?;
         let min = values.iter().copied().fold(f64::INFINITY, f64::min);
@@ -63,7 +63,7 @@ impl Spread {
         Some(Self { median, min, max, values: values.to_vec() })
     }
 
-    /// For a table; numbers below ten have so many decimals, others none. A single value has no range.
+    /// For a table: numbers below ten get `small_decimals` decimals, others none. A single value has no range.
     pub fn shown(&self, small_decimals: usize) -> String {
         let Self { median, min, max, values } = self;
         let decimals = if *median < 10.0 { small_decimals } else { 0 };

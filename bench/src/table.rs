@@ -1,8 +1,8 @@
-//! Results as one table, with lines above and below it: for a terminal, or for a document.
+//! Results as one table, with lines above and below it, for a terminal or a document.
 
 use jury_terminal::page::columns;
 
-/// A table of so many columns.
+/// A table with `COLUMNS` columns.
 pub struct Table<const COLUMNS: usize> {
     pub above: Vec<String>,
     pub headings: [&'static str; COLUMNS],
@@ -13,14 +13,14 @@ pub struct Table<const COLUMNS: usize> {
 // === impl Table ===
 
 impl<const COLUMNS: usize> Table<COLUMNS> {
-    /// For a terminal.
+    /// As plain text for a terminal.
     pub fn page(self) -> String {
         let mut rows = vec![self.headings.map(String::from)];
         rows.extend(self.rows);
         lines(&self.above) + &columns(&rows) + &lines(&self.below)
     }
 
-    /// For a document.
+    /// As Markdown for a document.
     pub fn markdown(self) -> String {
         let row = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let headings = row(&self.headings.map(String::from));

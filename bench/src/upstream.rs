@@ -1,5 +1,5 @@
-//! `jury bench upstream`: k samples of one prompt drawn by our worker in front of a server, and by the server's own `n = k`
-//! call, round by round in one run.
+//! `jury bench upstream`: compares k samples of one prompt drawn by our worker in front of a server with the server's
+//! own `n = k` call, alternating in one run.
 //!
 //! ```text
 //! rounds   worker, own | own, worker | ...      a prompt of its own each: the server has computed none of it, but for the
@@ -8,8 +8,9 @@
 //! report   table, Markdown, JSON
 //! ```
 //!
-//! Both get the same tokens, settings and limit. The server counts for both, in its metrics: what it generated, and the prompt
-//! tokens that it computed. Left out of the worker's side are gRPC and the coordinator, which `jury bench cluster` measures.
+//! Both get the same tokens, settings and limit. The server's own metrics provide the counts for both: generated
+//! tokens and computed prompt tokens. The worker's side excludes gRPC and the coordinator, which `jury bench cluster`
+//! measures.
 
 mod counted;
 mod own;
@@ -41,10 +42,10 @@ use crate::args::BenchUpstreamArgs;
 const ROUNDS: usize = 5;
 const TOKENS: u32 = 128;
 const QUICK_TOKENS: u32 = 16;
-/// Longest silence of the server: machines that are measured may be slow.
+/// Longest silence of the server: the measured machine may be slow.
 const STALL: Duration = Duration::from_secs(600);
 
-/// Both ways to the same server.
+/// Both ways to use the same server.
 struct Sides {
     worker: OpenAiBackend,
     own: Own,
@@ -85,7 +86,7 @@ fn measure(
     let numerics = sides.worker.info().numerics;
     let mut report = Report::new(Head::new(host, load), args, numerics, &sides.settings);
     meter.runs(2 * (rounds + 1) as u64);
-    // Unmeasured: connections are opened, and the beginning that all prompts share is computed.
+    // Not measured: opens connections and computes the beginning that all prompts share.
     for number in 0..=rounds {
         let order = match number % 2 {
             0 => [Side::Worker, Side::Own],
@@ -128,7 +129,7 @@ fn config(args: &BenchUpstreamArgs) -> OpenAiConfig {
 
 impl Sides {
     fn draw(&self, side: Side, number: usize) -> Result<Drawn, Failed> {
-        // A prompt that neither side has shown before.
+        // A prompt that neither side has used before.
         let name = format!("{}-{number}-{:08x}", side.name(), rand::random::<u32>());
         let group = prompt::group(&name, self.k, &self.settings).or_exit(Exit::Internal)?;
         let tokens = prompt::tokens(&group, &self.tokenizer).or_exit(Exit::Internal)?;
@@ -152,7 +153,7 @@ impl Sides {
         })
     }
 
-    /// The time to the first sample's end; returns with the last.
+    /// Returns the time to the end of the first sample, after the last one has ended.
     fn by_worker(&self, group: SampleGroup, started: Instant) -> Result<Duration, Failed> {
         let (events, mut receiver) = GroupEvents::channel(&group);
         self.waits.wait(async {

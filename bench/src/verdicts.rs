@@ -1,5 +1,5 @@
-//! `jury bench verdicts`: verdicts a minute, the whole way from items to rewards: ours and the same loop over
-//! llama-server, round by round in one run.
+//! `jury bench verdicts`: verdicts per minute, end to end from items to rewards. Compares ours with the same loop
+//! over llama-server, alternating in one run.
 //!
 //! ```text
 //! try      one or two items with settings of the peer; the fastest is kept
@@ -10,8 +10,8 @@
 //! round    what a round found             report   table, Markdown, JSON
 //! ```
 //!
-//! Both sides are given the same tokens, seeds, token limit and temperature, let the model write its scores freely, and
-//! read them with the same parser, which also tells both when a sample has its scores and need not go on.
+//! Both sides use the same tokens, seeds, token limit and temperature. In both, the model writes its scores freely,
+//! the same parser reads them, and the same parser decides when a sample has its scores and can stop.
 
 mod config;
 mod draws;
@@ -45,10 +45,10 @@ use super::models::BenchModel;
 use super::output::{Output, deliver};
 use crate::args::BenchVerdictsArgs;
 
-/// Items with which the peer's settings are tried.
+/// Number of items for trying the peer's settings.
 const TRIED_ITEMS: usize = 2;
 
-/// One that judges, as it is asked to.
+/// One side, with its settings.
 enum Judge<'a> {
     Ours(Ours<'a>),
     Peer(&'a Peer<'a>, Setting),
@@ -119,7 +119,7 @@ fn measure(config: &Config, items: &[Item], run: &Run) -> Result<Report, Failed>
     let mut sides: Vec<(Who, Vec<Round>)> =
         judges.iter().map(|judge| (judge.who(), Vec::new())).collect();
     for round in 0..config.rounds {
-        // A seed a round: the same samples again would measure the same luck again.
+        // A different seed for each round: repeating the same samples would repeat the same luck.
         let seed = round as u64 % limits::MAX_SEED;
         for place in order(round, judges.len()) {
             let (who, rounds) = &mut sides[place];
@@ -132,7 +132,7 @@ fn measure(config: &Config, items: &[Item], run: &Run) -> Result<Report, Failed>
     Ok(Report::new(&frame, true, &sides))
 }
 
-/// Who judges when in a round: a machine that drifts favours nobody.
+/// The order of the sides within a round; it alternates so that a drifting machine favours neither side.
 fn order(round: usize, sides: usize) -> Vec<usize> {
     match round % 2 {
         0 => (0..sides).collect(),
@@ -140,7 +140,7 @@ fn order(round: usize, sides: usize) -> Vec<usize> {
     }
 }
 
-/// The setting with which the peer judges most in a minute.
+/// The peer setting with the most verdicts per minute.
 fn best_setting(
     peer: &Peer<'_>,
     trials: &mut Trials,

@@ -1,8 +1,8 @@
-//! Waits for the runtime's work by the thread that measures.
+//! Waiting for the runtime's work on the measuring thread.
 //!
-//! That thread outlives the wait of `jury bench` for it: a signal ends the run while it is in the middle of something. It must
-//! not be inside the runtime when that is shut down, for whatever has a timer panics there. So the run's end waits until
-//! nobody waits here, and whoever comes later is refused.
+//! That thread outlives `jury bench`, which stops waiting for it when a signal ends the run midway. It must not be
+//! inside the runtime while the runtime shuts down, because anything with a timer panics then. So the end of the run
+//! waits until no thread waits here, and later calls are rejected.
 
 use std::future::Future;
 
@@ -12,13 +12,13 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// A cheap handle. Its [`wait`](Self::wait) is for threads outside the runtime's own.
+/// A cheap handle. Its [`wait`](Self::wait) must be called from threads outside the runtime.
 #[derive(Debug, Clone)]
 pub struct Waits {
     runtime: Handle,
     /// Cancelled when the run has to end.
     stop: CancellationToken,
-    /// Counts those that wait.
+    /// Counts the waiting threads.
     waiting: TaskTracker,
 }
 
@@ -33,9 +33,9 @@ impl Waits {
     /// Waits for `work`.
     ///
     /// # Errors
-    /// When the run has to end before; `work` is dropped then.
+    /// If the run has to end first; `work` is dropped then.
     pub fn wait<T>(&self, work: impl Future<Output = T>) -> Result<T, Failed> {
-        // Counted before it looks, so that the end either waits for it or has been seen by it.
+        // Counted before the check, so that the end of the run either waits for it or was already noticed here.
         let _counted = self.waiting.token();
         self.runtime.block_on(async {
             tokio::select! {
@@ -48,7 +48,7 @@ impl Waits {
         })
     }
 
-    /// Ends all waits and returns when nobody waits any more.
+    /// Ends all waits and returns when no thread waits any more.
     pub async fn end(&self) {
         self.stop.cancel();
         self.waiting.close();
@@ -75,7 +75,7 @@ mod tests {
         Waits::until(CancellationToken::new())
     }
 
-    /// What has a timer panics where the runtime is shut down, as an upstream's client did after SIGTERM.
+    /// Anything with a timer panics when the runtime is shut down, as an upstream's client once did after SIGTERM.
     #[test]
     fn a_run_that_ends_takes_nobody_with_it_who_waits_for_a_timer() {
         let runtime = runtime();

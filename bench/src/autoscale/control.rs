@@ -1,4 +1,4 @@
-//! KEDA and the HorizontalPodAutoscaler as a state machine, set as the chart sets them: pure.
+//! KEDA and the HorizontalPodAutoscaler as a state machine, configured as in the chart: pure.
 //!
 //! ```text
 //! KEDA   0 <-> 1     up as soon as anything is asked for; down when nothing was for the cooldown
@@ -8,59 +8,60 @@
 //!                    down: the highest wish of the window, at most a tenth (or 1) fewer a minute
 //! ```
 //!
-//! What is measured comes by Prometheus, and is older than now.
+//! The measured values come from Prometheus, so they lag behind the present.
 
 use std::collections::VecDeque;
 
-/// How the loop is set; the chart's defaults.
+/// Settings of the loop; by default those of the chart.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
-    /// Fewest workers.
+    /// Minimum number of workers.
     pub least: u32,
-    /// Most workers.
+    /// Maximum number of workers.
     pub most: u32,
-    /// Samples that one worker is there for.
+    /// Samples per worker that the loop aims for.
     pub samples_per_worker: u32,
-    /// Seconds that a request shall wait at most.
+    /// Maximum seconds that a request should wait.
     pub backlog_seconds: u32,
-    /// Seconds between looks.
+    /// Seconds between evaluations.
     pub polling_seconds: u32,
-    /// Age of what is measured, seconds.
+    /// Age of the measured values, in seconds.
     pub metric_age_seconds: u32,
-    /// Workers leave when fewer were wanted for so long.
+    /// Workers leave after fewer were wanted for this many seconds.
     pub scale_in_seconds: u32,
-    /// The last worker leaves when nothing was asked for so long.
+    /// The last worker leaves after nothing was requested for this many seconds.
     pub cooldown_seconds: u32,
 }
 
-/// What coordinators tell of one model at one moment.
+/// What coordinators report about one model at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Demand {
-    /// Samples that run: `jury_admitted_samples`.
+    /// Running samples: `jury_admitted_samples`.
     pub admitted_samples: u32,
-    /// Samples that wait: `jury_queued_samples`.
+    /// Waiting samples: `jury_queued_samples`.
     pub queued_samples: u32,
-    /// How long one place would be busy with those: `jury_queued_work_seconds`; 0 before a sample's length is known.
+    /// How long one slot would be busy with the waiting samples: `jury_queued_work_seconds`; 0 before the length of a
+    /// sample is known.
     pub queued_work_seconds: u32,
 }
 
-/// The loop between two looks.
+/// The state of the loop between two evaluations.
 #[derive(Debug)]
 pub struct Control {
     settings: Settings,
     workers: u32,
-    /// What was measured, the oldest first.
+    /// Measured values, oldest first.
     measured: VecDeque<Demand>,
-    /// (second, wish) of the window.
+    /// (second, wish) within the window.
     wishes: VecDeque<(u32, u32)>,
-    /// (second, workers before) of changes in the last minute.
+    /// (second, workers before) for the changes of the last minute.
     before: VecDeque<(u32, u32)>,
     last_active: Option<u32>,
 }
 
-/// The HPA leaves things alone within this share of its target.
+/// The HPA changes nothing within this share of its target.
 const TOLERANCE: f64 = 0.1;
-/// Policies count changes within so many seconds.
+/// Policies count changes within this many seconds.
 const POLICY_SECONDS: u32 = 60;
 
 // === impl Settings ===
@@ -83,12 +84,12 @@ impl Default for Settings {
 // === impl Demand ===
 
 impl Demand {
-    /// What the trigger `samples` reads: a place for each sample now.
+    /// The value of the trigger `samples`: one slot for each sample now.
     pub fn samples(self) -> u32 {
         self.admitted_samples + self.queued_samples
     }
 
-    /// What the trigger `wait` reads: places so that nobody waits longer than `backlog_seconds`.
+    /// The value of the trigger `wait`: enough slots that nobody waits longer than `backlog_seconds`.
     fn places(self, backlog_seconds: u32) -> f64 {
         let waiting = f64::from(self.queued_work_seconds) / f64::from(backlog_seconds);
         f64::from(self.admitted_samples) + waiting
@@ -98,7 +99,7 @@ impl Demand {
 // === impl Control ===
 
 impl Control {
-    /// Begins with the fewest workers.
+    /// Starts with the minimum number of workers.
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
@@ -110,7 +111,7 @@ impl Control {
         }
     }
 
-    /// A second went by with this `demand`; returns how many workers there shall be.
+    /// Advances by one second with this `demand`. Returns how many workers there should be.
     pub fn step(&mut self, second: u32, demand: Demand) -> u32 {
         self.measured.push_back(demand);
         if self.measured.len() > self.settings.metric_age_seconds as usize + 1 {
@@ -153,7 +154,7 @@ impl Control {
         }
     }
 
-    /// What the demand alone asks for: the most that a trigger does.
+    /// The wish from the demand alone: the larger of the two triggers.
     fn wish(&self, demand: Demand) -> u32 {
         let samples = f64::from(demand.samples());
         self.wish_of(samples).max(self.wish_of(demand.places(self.settings.backlog_seconds)))

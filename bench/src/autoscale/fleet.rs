@@ -4,31 +4,31 @@ use std::collections::VecDeque;
 
 use super::control::Demand;
 
-/// What all workers are like.
+/// Properties shared by all workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FleetSettings {
     /// Samples that a worker draws at once.
     pub capacity: u32,
-    /// Seconds that a sample takes.
+    /// Seconds per sample.
     pub sample_seconds: u32,
-    /// Seconds from the wish for a worker to its first sample.
+    /// Seconds from the request for a worker to its first sample.
     pub start_seconds: u32,
 }
 
-/// A coordinator admits so many samples for each place, so that a worker always has its next group at hand.
+/// A coordinator admits this many samples per slot, so that a worker always has its next group ready.
 const ADMITTED_PER_PLACE: u32 = 2;
 
-/// The fleet at one second.
+/// The fleet in one second.
 #[derive(Debug)]
 pub struct Fleet {
     settings: FleetSettings,
     waiting: u32,
-    /// (second of its end, samples) that run, in order.
+    /// (second of its end, samples) of running samples, in order.
     running: VecDeque<(u32, u32)>,
     n_running: u32,
-    /// A sample has ended: how long one takes is known.
+    /// Whether a sample has ended, so that the length of a sample is known.
     has_ended: bool,
-    /// Seconds at which workers under way will be ready, in order.
+    /// Seconds at which starting workers will be ready, in order.
     starting: VecDeque<u32>,
     ready: u32,
 }
@@ -36,7 +36,7 @@ pub struct Fleet {
 // === impl Fleet ===
 
 impl Fleet {
-    /// Nobody is there, nothing is asked.
+    /// Starts with no workers and no demand.
     pub fn new(settings: FleetSettings) -> Self {
         Self {
             settings,
@@ -49,12 +49,12 @@ impl Fleet {
         }
     }
 
-    /// More samples are asked for.
+    /// Requests more samples.
     pub fn ask(&mut self, n_samples: u32) {
         self.waiting += n_samples;
     }
 
-    /// A second begins: samples end, workers are ready, samples begin.
+    /// Begins a second: samples end, workers become ready, samples begin.
     pub fn step(&mut self, second: u32) {
         while self.running.front().is_some_and(|(end, _)| *end <= second) {
             self.n_running -= self.running.pop_front().map_or(0, |(_, n)| n);
@@ -64,7 +64,7 @@ impl Fleet {
             self.starting.pop_front();
             self.ready += 1;
         }
-        // Samples of workers that drain run on beyond the places of those that are left.
+        // Samples of draining workers keep running in addition to the slots of the remaining workers.
         let places = (self.ready * self.settings.capacity).saturating_sub(self.n_running);
         let begun = places.min(self.waiting);
         if begun > 0 {
@@ -74,7 +74,7 @@ impl Fleet {
         }
     }
 
-    /// So many workers shall be there: those who have just been started are given up first.
+    /// Sets the wanted number of workers. The most recently started ones are given up first.
     pub fn scale(&mut self, second: u32, wanted: u32) {
         while self.n_workers() < wanted {
             self.starting.push_back(second + self.settings.start_seconds);
@@ -86,10 +86,10 @@ impl Fleet {
         }
     }
 
-    /// What a coordinator would tell of it.
+    /// What a coordinator would report about the fleet.
     pub fn demand(&self) -> Demand {
         let a_sample = if self.has_ended { self.settings.sample_seconds } else { 0 };
-        // Those that drain are none of its places.
+        // Draining workers do not count as slots.
         let at_hand = (ADMITTED_PER_PLACE * self.ready * self.settings.capacity)
             .saturating_sub(self.n_running)
             .min(self.waiting);
@@ -101,12 +101,12 @@ impl Fleet {
         }
     }
 
-    /// Samples that wait.
+    /// Waiting samples.
     pub fn waiting(&self) -> u32 {
         self.waiting
     }
 
-    /// Workers that take samples.
+    /// Workers that accept samples.
     pub fn ready(&self) -> u32 {
         self.ready
     }

@@ -1,4 +1,4 @@
-//! Workers needed, wanted and ready over time as an SVG, one panel a load.
+//! Workers needed, wanted and ready over time as an SVG, one panel per load.
 
 use anyhow::anyhow;
 use plotters::prelude::*;
@@ -7,7 +7,7 @@ use super::control::Settings;
 use super::{Outcome, Second};
 
 const SIZE: (u32, u32) = (1_200, 760);
-/// Panels side by side.
+/// Panels per row.
 const COLUMNS: usize = 3;
 const NEEDED: RGBColor = RGBColor(0xb0, 0xb0, 0xb0);
 const WANTED: RGBColor = RGBColor(0xc0, 0x50, 0x20);
@@ -38,7 +38,7 @@ fn draw(
     settings: Settings,
 ) -> anyhow::Result<()> {
     let minutes = seconds.len() as f64 / 60.0;
-    // Room for the legend above the highest curve.
+    // Leaves room for the legend above the highest curve.
     let most = f64::from(outcome.most_workers.max(1)) * 1.4;
     let mut chart = ChartBuilder::on(panel)
         .caption(outcome.load, ("sans-serif", 16))

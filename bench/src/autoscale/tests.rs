@@ -7,10 +7,10 @@ fn wanted(seconds: &[Second]) -> Vec<u32> {
     seconds.iter().map(|second| second.wanted).collect()
 }
 
-/// Samples as long as these are counted by their wait, too.
+/// Samples this long are also scaled by their waiting time.
 const LONG_SAMPLES: FleetSettings = FleetSettings { sample_seconds: 60, ..FLEET };
 
-/// A constant load of `rate` samples a second needs so many workers.
+/// Number of workers needed for a constant load of `rate` samples per second.
 fn needed(rate: u32, fleet: FleetSettings) -> u32 {
     (rate * fleet.sample_seconds).div_ceil(Settings::default().samples_per_worker)
 }
@@ -52,7 +52,7 @@ fn each_step_is_followed_by_growth_and_at_most_one_return_to_rest() {
         let seconds = simulate(load, 5 * HOUR, fleet, settings);
         let (first, rest) = seconds.split_at(HOUR as usize);
         let (during, after) = rest.split_at(2 * HOUR as usize);
-        // The slow start leaves a backlog, which needs more workers than the load; then they leave, once.
+        // The slow start leaves a backlog, which needs more workers than the load; afterwards they leave, once.
         assert!(turns(first) <= 1 && turns(during) <= 1, "{low} to {high}");
         assert_eq!(turns(after), 0, "{high} to {low}");
         assert!(wanted(after).is_sorted_by(|earlier, later| earlier >= later));
@@ -88,7 +88,8 @@ fn long_samples_that_wait_want_more_workers_than_their_number_alone() {
         let mut control = Control::new(Settings { least: 10, ..Settings::default() });
         (0..=600).map(|second| control.step(second, demand)).last().expect("seconds went by")
     };
-    // 240 that run and 240 that wait: 20 workers; at 60 s each, what waits needs twice its places to be done in 30 s.
+    // 240 running and 240 waiting: 20 workers. At 60 s each, the waiting ones need twice their number of slots to
+    // finish within 30 s.
     assert_eq!([of(0), of(20), of(60)].map(wanted), [20, 20, 30]);
 }
 

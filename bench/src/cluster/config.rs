@@ -1,4 +1,4 @@
-//! What is measured, and at which points.
+//! What to measure, and at which points.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,43 +8,43 @@ use serde::Serialize;
 use super::node::Pace;
 use crate::args::BenchClusterArgs;
 
-/// Workers where it is the coordinator that is measured, not the fleet.
+/// Number of workers when the coordinator is measured, not the fleet.
 const FEW_WORKERS: usize = 4;
-/// Samples of a request where they are not what grows.
+/// Samples per request when k does not vary.
 const USUAL_K: u32 = 8;
-/// Requests at once that keep the coordinator busy.
+/// Concurrent requests that keep the coordinator busy.
 const BUSY: usize = 64;
-/// Samples at once where k grows: enough to keep the coordinator busy, whatever k is.
+/// Concurrent samples when k varies: enough to keep the coordinator busy for every k.
 const BUSY_SAMPLES: usize = 512;
-/// Groups that each worker of a paced fleet has at hand beyond those that it draws, as a factor.
+/// Groups that each worker of a paced fleet has queued beyond those that it draws, as a factor.
 const AHEAD: usize = 2;
 
 /// A whole run.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub rounds: usize,
-    /// Seed of everything that is drawn: token counts, failures, texts.
+    /// Seed of everything random: token counts, failures, texts.
     pub seed: u64,
     pub responses: usize,
     pub response_bytes: usize,
-    /// Processes over which simulated workers are spread; 0: they run in this one.
+    /// Processes over which simulated workers are spread; 0: they run in this process.
     pub processes: usize,
     pub points: Vec<Point>,
 }
 
-/// What a point tells.
+/// What a point measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
-    /// Latency that is Jury's own: one request at a time, instant workers.
+    /// Jury's own latency: one request at a time, instant workers.
     Overhead,
-    /// The coordinator's rate and CPU time: many requests, instant workers.
+    /// The coordinator's throughput and CPU time: many requests, instant workers.
     Throughput,
-    /// Cost against samples of a request.
+    /// Cost by samples per request.
     Samples,
-    /// Cost against requests in flight.
+    /// Cost by requests in flight.
     InFlight,
-    /// Use of a fleet of GPU-like workers.
+    /// Utilisation of a fleet of GPU-like workers.
     Efficiency,
 }
 
@@ -56,9 +56,9 @@ pub struct Point {
     pub k: u32,
     pub in_flight: usize,
     pub pace: Pace,
-    /// Time before the window that counts.
+    /// Time before the measured window.
     pub warm_up: Duration,
-    /// The window that counts.
+    /// The measured window.
     pub window: Duration,
 }
 
@@ -94,7 +94,7 @@ impl From<BenchClusterArgs> for Config {
             failures: args.failures,
             capacity: args.capacity,
         };
-        // Two generations of samples: one to fill the places, one to spread their ends.
+        // Two generations of samples: one to fill the slots, one to spread their ends.
         let generation = Duration::from_secs_f64(f64::from(tokens) / args.decode_rate);
         let paced = |workers: usize| Point {
             purpose: Purpose::Efficiency,

@@ -1,4 +1,4 @@
-//! The coordinator under measurement: a process of its own.
+//! The coordinator under measurement, in its own process.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -13,11 +13,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::programs::{Programs, Running};
 
-/// How long it may take to listen.
+/// How long it may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Pause between two looks at its fleet.
+/// Pause between two checks of its fleet.
 const LOOK: Duration = Duration::from_millis(20);
-/// Ticks a second of the times in `/proc/PID/stat`: 100 on every Linux, whatever the kernel's own timer does.
+/// Ticks per second in `/proc/PID/stat`: 100 on every Linux, whatever the kernel's own timer does.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A coordinator that serves until this is dropped.
@@ -29,7 +29,7 @@ pub struct CoordinatorProcess {
 // === impl CoordinatorProcess ===
 
 impl CoordinatorProcess {
-    /// Starts this very program as a coordinator of `workers`. Blocks until it listens.
+    /// Starts this program as a coordinator of `workers`. Blocks until it listens.
     pub fn start(programs: &Programs, workers: &[String]) -> Result<Self, Failed> {
         let program = std::env::current_exe().or_exit(Exit::Internal)?;
         let mut arguments: Vec<String> =
@@ -48,7 +48,7 @@ impl CoordinatorProcess {
                 }
                 if let Some(address) = listening(line) {
                     is_found = true;
-                    // Whoever waited has given up.
+                    // The receiver has given up waiting.
                     drop(found.send(address));
                 }
             })
@@ -62,13 +62,13 @@ impl CoordinatorProcess {
         Ok(Self { running, endpoint: format!("http://{address}") })
     }
 
-    /// A client with a connection of its own.
+    /// A client with its own connection.
     pub fn client(&self) -> anyhow::Result<Client> {
         let config = ClientConfig { retry: RetryPolicy::NEVER, ..ClientConfig::default() };
         Ok(Client::new(Connector::new().connect(&self.endpoint)?, config))
     }
 
-    /// Waits until `n` workers can be given samples.
+    /// Waits until `n` workers can receive samples.
     pub async fn ready(&self, n: usize, patience: Duration) -> anyhow::Result<()> {
         let client = self.client()?;
         let all_there = async {
@@ -86,7 +86,7 @@ impl CoordinatorProcess {
         }
     }
 
-    /// CPU seconds that it has used so far, all threads, user and system.
+    /// CPU seconds used so far, all threads, user and system.
     pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
         let path = format!("/proc/{}/stat", self.running.pid());
         let stat = std::fs::read_to_string(Path::new(&path))
@@ -97,14 +97,14 @@ impl CoordinatorProcess {
 
 // === private ===
 
-/// The address in the line of log that tells it.
+/// The address, if this log line contains it.
 fn listening(line: &str) -> Option<String> {
     let event: Value = serde_json::from_str(line).ok()?;
     let told = |key: &str| event.get(key).or_else(|| event.get("fields")?.get(key))?.as_str();
     (told("message") == Some("listening")).then(|| told("address").map(str::to_owned))?
 }
 
-/// Fields 14 and 15, counted after the name, which may hold anything.
+/// Fields 14 and 15, counted after the name, which may contain anything.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_whitespace().skip(11);

@@ -1,6 +1,6 @@
 //! Where simulated nodes run: in this process, or in several others of this program (`jury bench nodes`).
 //!
-//! A process says the address of each node in a line of its stderr, `node http://127.0.0.1:port`.
+//! A process reports the address of each node as a line on stderr, `node http://127.0.0.1:port`.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::programs::Running;
 
 /// How long a process may take to start its nodes.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What an address stands behind.
+/// Prefix of an address.
 const MARK: &str = "node ";
 
-/// Nodes that listen; they end when this is dropped.
+/// Listening nodes. They stop when this is dropped.
 pub struct Fleet {
     /// `http://127.0.0.1:port` of each.
     pub addresses: Vec<String>,
@@ -30,7 +30,7 @@ pub struct Fleet {
 // === impl Fleet ===
 
 impl Fleet {
-    /// Starts the nodes of a point, spread evenly over `processes` of their own; 0: here.
+    /// Starts the nodes of a point, spread evenly over `processes` child processes; 0: in this process.
     pub fn start(point: &Point, processes: usize, seed: u64, run: &Run) -> Result<Self, Failed> {
         if processes == 0 {
             let nodes = Nodes::start(0..point.workers, &point.pace, seed);
@@ -51,7 +51,7 @@ impl Fleet {
             let found = found.clone();
             run.programs.start(&program, &arguments, move |line| {
                 if let Some(address) = line.strip_prefix(MARK) {
-                    // Whoever waited has given up.
+                    // The receiver has given up waiting.
                     drop(found.send(address.to_owned()));
                 }
             })
@@ -70,13 +70,13 @@ impl Fleet {
     }
 }
 
-/// Nodes of each process, by their numbers; none has none.
+/// The range of nodes for each process; no process is left without a node.
 fn shares(nodes: usize, processes: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     let processes = processes.min(nodes);
     (0..processes).map(move |at| at * nodes / processes..(at + 1) * nodes / processes)
 }
 
-/// `jury bench nodes`: serves until it is ended.
+/// `jury bench nodes`: serves until it is stopped.
 pub fn serve(args: &BenchNodesArgs, run: &Run) -> Result<Exit, Failed> {
     let pace = serde_json::from_str(&args.pace).context("--pace").or_exit(Exit::Usage)?;
     let nodes = args.first..args.first + args.count;

@@ -1,4 +1,4 @@
-//! Requests in a closed loop: as many are under way as asked, and each answer makes room for the next.
+//! Requests in a closed loop: a fixed number is in flight, and each answer starts the next request.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,27 +12,27 @@ use tokio::task::JoinSet;
 use super::config::{Config, Point};
 use super::coordinator::CoordinatorProcess;
 
-/// Connections to the coordinator, as from several trainer processes.
+/// Connections to the coordinator, as if from several trainer processes.
 const CONNECTIONS: usize = 4;
 
 /// Bytes of a query.
 const QUERY_BYTES: usize = 400;
 
-/// What one point showed in its window.
+/// The measurement of one point in its window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
     pub samples_per_second: f64,
-    /// CPU time of the coordinator a sample, in microseconds.
+    /// CPU time of the coordinator per sample, in microseconds.
     pub cpu_us_per_sample: f64,
-    /// Latency of a request, in milliseconds; half of them were faster.
+    /// Median latency of a request, in milliseconds.
     pub p50_ms: f64,
-    /// 99 of 100 were faster.
+    /// 99th percentile, in milliseconds.
     pub p99_ms: f64,
-    /// Requests without a whole verdict.
+    /// Requests without a complete verdict.
     pub not_whole: u64,
 }
 
-/// Makes requests.
+/// Generates requests.
 pub struct Generator {
     k: u32,
     in_flight: usize,
@@ -43,13 +43,13 @@ pub struct Generator {
     response_bytes: usize,
 }
 
-/// What the loops have seen.
+/// What the loops have recorded.
 #[derive(Default)]
 struct Seen {
     samples: AtomicU64,
     not_whole: AtomicU64,
     next_request: AtomicU64,
-    /// Of requests that ended in the window, in seconds.
+    /// Latencies of requests that ended in the window, in seconds.
     latencies: Mutex<Vec<f64>>,
     counts: AtomicBool,
     ends: AtomicBool,
@@ -70,7 +70,7 @@ impl Generator {
         }
     }
 
-    /// Runs until the window is over, then drops what is under way.
+    /// Runs until the window is over, then drops the requests in flight.
     pub async fn measure(&self, coordinator: &CoordinatorProcess) -> anyhow::Result<Measured> {
         let seen = Arc::new(Seen::default());
         let template = Arc::new(self.request());
@@ -127,7 +127,7 @@ impl Generator {
     }
 }
 
-/// Asks again and again, each time something else.
+/// Sends one request after another, each with a different item.
 async fn ask(client: Client, template: Arc<ScoreRequest>, seen: Arc<Seen>) -> anyhow::Result<()> {
     while !seen.ends.load(Ordering::Relaxed) {
         let mut request = (*template).clone();
@@ -150,7 +150,7 @@ async fn ask(client: Client, template: Arc<ScoreRequest>, seen: Arc<Seen>) -> an
     Ok(())
 }
 
-/// Of sorted values; 0 of nothing.
+/// Quantile of sorted values; 0 if there are none.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = (sorted.len() as f64 * share) as usize;
     sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or(0.0)

@@ -1,8 +1,8 @@
-//! A worker that behaves like a GPU node: groups are prefilled one after the other, samples decode side by side in its
-//! places, their lengths vary, and some fail. What it says is made up; when it says it, is not.
+//! A worker that behaves like a GPU node: groups are prefilled one after another, samples decode in parallel in its
+//! slots, their lengths vary, and some fail. The texts are made up; the timing is realistic.
 //!
-//! Ends are computed when a group arrives, so that a node costs a timer an end and no task a sample. Not simulated: that
-//! a place becomes free early when its sample is cancelled.
+//! Ends are computed when a group arrives, so that a node needs one timer per end and no task per sample. Not simulated:
+//! a slot that becomes free early when its sample is cancelled.
 
 mod drawing;
 
@@ -31,21 +31,21 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::drawing::{Drawing, End, Seats};
 
-/// Bytes of text a token, as English has about.
+/// Bytes of text per token, roughly as in English.
 const BYTES_PER_TOKEN: usize = 4;
-/// Samples that an instant node has room for: more than any point has in flight.
+/// Slots of an instant node: more samples than any point has in flight.
 const INSTANT_CAPACITY: u32 = 4096;
 
 /// How fast a node is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pace {
-    /// Prompt tokens a second, one group at a time; `None`: at once.
+    /// Prompt tokens per second, one group at a time; `None`: instant.
     pub prefill_rate: Option<f64>,
-    /// Generated tokens a second of each sample; `None`: at once.
+    /// Generated tokens per second of each sample; `None`: instant.
     pub decode_rate: Option<f64>,
-    /// Mean tokens of a sample.
+    /// Mean tokens per sample.
     pub tokens: u32,
-    /// Lengths vary by this share to both sides, 0 to 1.
+    /// Lengths vary by this share in both directions, 0 to 1.
     pub jitter: f64,
     /// Share of samples that the node fails, 0 to 1.
     pub failures: f64,
@@ -53,7 +53,7 @@ pub struct Pace {
     pub capacity: u32,
 }
 
-/// Nodes that listen; they end when this is dropped.
+/// Listening nodes. They stop when this is dropped.
 pub struct Nodes {
     /// `http://127.0.0.1:port` of each.
     pub addresses: Vec<String>,
@@ -65,26 +65,26 @@ struct Node {
     pace: Pace,
     seed: u64,
     schedule: Mutex<Schedule>,
-    /// Samples begun and not ended.
+    /// Samples that have begun and not ended.
     drawing: Arc<AtomicU32>,
-    /// Ends so far, told as the model's steps.
+    /// Number of ends so far, reported as the model's steps.
     steps: Arc<AtomicU64>,
     availability: watch::Sender<Availability>,
 }
 
-/// When what is there already is done.
+/// When the queued work will be done.
 #[derive(Default)]
 struct Schedule {
-    /// When the last prompt is prefilled.
+    /// When the last prompt will be prefilled.
     prefilled: Option<Instant>,
-    /// When each place is free again; places that were never used are missing.
+    /// When each slot becomes free; slots that were never used are missing.
     places: BinaryHeap<Reverse<Instant>>,
 }
 
 // === impl Pace ===
 
 impl Pace {
-    /// Everything at once.
+    /// Does everything at once.
     pub fn instant(tokens: u32) -> Self {
         Self {
             prefill_rate: None,
@@ -100,7 +100,7 @@ impl Pace {
 // === impl Nodes ===
 
 impl Nodes {
-    /// Starts the nodes of these numbers, all of one class, on ports of loopback.
+    /// Starts the nodes with these numbers, all in one numerics class, on loopback ports.
     pub async fn start(numbers: Range<usize>, pace: &Pace, seed: u64) -> Result<Self, Failed> {
         let stop = CancellationToken::new();
         let mut addresses = Vec::with_capacity(numbers.len());
@@ -168,7 +168,7 @@ impl Node {
         }
     }
 
-    /// The ends of a group that arrives now, the earliest first.
+    /// The ends of a group that arrives now, earliest first.
     fn schedule(&self, group: &SampleGroup, prompt_tokens: u32) -> Vec<End> {
         let now = Instant::now();
         let seconds =
@@ -275,7 +275,7 @@ mod tests {
     async fn what_finds_no_lane_waits_for_one() {
         let node = Node::new(pace(2), 0);
         assert_eq!(seconds(&node, &example_group(4)), [2.0, 2.0, 3.0, 3.0]);
-        // The next prompt is read while the places are busy.
+        // The next prompt is prefilled while the slots are busy.
         assert_eq!(seconds(&node, &example_group(2)), [4.0, 4.0]);
     }
 

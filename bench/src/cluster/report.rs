@@ -1,4 +1,4 @@
-//! What was measured, as a table for people and as JSON.
+//! The measurements, as a table and as JSON.
 
 use std::collections::BTreeMap;
 
@@ -24,14 +24,14 @@ pub struct Report {
     rows: Vec<Row>,
 }
 
-/// One point in all rounds.
+/// One point over all rounds.
 #[derive(Debug)]
 struct Row {
     point: Point,
     rounds: Vec<Measured>,
 }
 
-/// What a machine reads. The first figures are the coordinator's own, from the points of that purpose.
+/// The JSON output. The first numbers are the coordinator's own, from the points with that purpose.
 #[derive(Debug, Serialize)]
 struct Json<'a> {
     #[serde(flatten)]
@@ -40,7 +40,7 @@ struct Json<'a> {
     cpu_us_per_sample: Option<f64>,
     overhead_p50_ms: Option<f64>,
     overhead_p99_ms: Option<f64>,
-    /// Samples a second of a worker, as a share of what a worker alone does, by number of workers.
+    /// Samples per second and worker, as a share of the rate of a single worker, by number of workers.
     efficiency: BTreeMap<usize, f64>,
     points: Vec<JsonPoint<'a>>,
 }
@@ -56,7 +56,7 @@ struct JsonPoint<'a> {
     cpu_us_per_sample: Option<Spread>,
     p50_ms: Option<Spread>,
     p99_ms: Option<Spread>,
-    /// Requests without a whole verdict, all rounds together.
+    /// Requests without a complete verdict, over all rounds.
     not_whole: u64,
 }
 
@@ -68,18 +68,18 @@ impl Report {
         Self { head, rounds: 0, rows: config.points.iter().map(row).collect() }
     }
 
-    /// What point `number` showed in this round.
+    /// Adds the measurement of point `number` in this round.
     pub fn add(&mut self, number: usize, measured: &Measured) {
         self.rows[number].rounds.push(measured.clone());
         self.rounds = self.rows[number].rounds.len();
     }
 
-    /// For a terminal, or for a machine.
+    /// The table for a terminal, or JSON.
     pub fn page(&self, json: bool) -> Result<String, Failed> {
         if json { json_page(&self.json()) } else { Ok(self.table().page()) }
     }
 
-    /// For a document.
+    /// The table as Markdown.
     pub fn markdown(&self) -> String {
         self.table().markdown()
     }
@@ -141,7 +141,7 @@ impl Report {
         lines
     }
 
-    /// Rates of a worker beside that of the smallest fleet.
+    /// Rates per worker relative to that of the smallest fleet.
     fn efficiency(&self) -> BTreeMap<usize, f64> {
         let rates: BTreeMap<usize, f64> = self
             .rows

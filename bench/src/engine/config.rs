@@ -12,11 +12,11 @@ use crate::{device, threads};
 
 const MODELS: [&str; 4] =
     ["smollm2-135m-q8_0", "smollm2-135m-q4_0", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"];
-/// For a quick look: the model that the tests need anyway.
+/// For a quick check: the model that the tests need anyway.
 const QUICK_MODELS: [&str; 1] = ["smollm2-135m"];
 const ROUNDS: usize = 4;
 
-/// What is measured, with what.
+/// What to measure, and with which programs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     pub models: Vec<String>,
@@ -24,18 +24,18 @@ pub struct Config {
     pub k: Vec<usize>,
     pub prompts: Vec<usize>,
     pub generated: Vec<usize>,
-    /// Prompts at once.
+    /// Concurrent prompts.
     pub groups: usize,
-    /// Whether attention shares, for each way that is measured.
+    /// Whether attention shares the prompt; one entry for each variant to measure.
     pub sharing: &'static [bool],
     pub rounds: usize,
     pub threads: usize,
     pub device: DeviceKind,
-    /// How weights are kept on a card.
+    /// How weights are stored on a GPU.
     pub card_weights: CardWeights,
-    /// The peer, if there is to be one, and its program, if that was named.
+    /// The peer, if it is to be measured, and its program, if one was named.
     pub peer: Option<Option<PathBuf>>,
-    /// Where models are kept.
+    /// The folder of models.
     pub cache: PathBuf,
     pub markdown: Option<PathBuf>,
     pub json: bool,
@@ -89,7 +89,7 @@ impl TryFrom<BenchEngineArgs> for Config {
     }
 }
 
-/// The numbers that were asked for, or those that stand for none; ascending, each once.
+/// The requested numbers, or the defaults if there are none; ascending and unique.
 fn numbers(asked: Vec<usize>, default: &[usize]) -> Vec<usize> {
     let mut numbers = if asked.is_empty() { default.to_vec() } else { asked };
     numbers.sort_unstable();
@@ -100,7 +100,7 @@ fn numbers(asked: Vec<usize>, default: &[usize]) -> Vec<usize> {
 // === impl Config ===
 
 impl Config {
-    /// About how many runs it takes, for a progress bar: the peer may need one setting or two a round.
+    /// Approximate number of runs, for a progress bar: the peer may need one or two settings per round.
     pub fn runs(&self, with_peer: bool) -> u64 {
         let places =
             self.models.len() * self.sharing.len() * self.prompts.len() * self.generated.len();

@@ -1,4 +1,4 @@
-//! What was measured, as a table for people, as Markdown and as JSON.
+//! The measurements, as a table, as Markdown and as JSON.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use crate::output::json_page;
 use crate::peer::Setting;
 use crate::spread::{Spread, caption, counted, paired_ratio};
 
-/// Below this part of the tokens asked for, a row says how many there were.
+/// If less than this share of the requested tokens was decoded, the row shows the share.
 const COMPLETE: f64 = 0.995;
 const HEADINGS: [&str; 7] = ["MODEL", "PROMPT", "WHAT", "OURS", "LLAMA.CPP", "RATIO", "OF LIMIT"];
 /// Without a peer.
@@ -28,63 +28,63 @@ pub struct Report {
     #[serde(flatten)]
     pub head: Head,
     pub limits: Limits,
-    /// Where ours computed, as --device takes it.
+    /// The device that our engine used, as written for --device.
     pub device: String,
-    /// How its weights were kept there, as --card-weights takes it; `None` without a card.
+    /// How its weights were stored there, as written for --card-weights; `None` without a GPU.
     pub card_weights: Option<String>,
-    /// What the last model took of its card's memory; `None` without a card.
+    /// GPU memory used by the last model; `None` without a GPU.
     pub memory: Option<Memory>,
     pub peer: Option<PeerFacts>,
     pub rounds: usize,
     pub rows: Vec<Row>,
 }
 
-/// What a model takes of a card's memory.
+/// GPU memory used by a model.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Memory {
     pub weights_bytes: u64,
-    /// Pages of keys and values.
+    /// KV cache pages.
     pub kv_bytes: u64,
     pub buffer_bytes: u64,
 }
 
-/// Who is measured beside ours.
+/// The peer measured beside our engine.
 #[derive(Debug, Clone, Serialize)]
 pub struct PeerFacts {
-    /// What it says about itself.
+    /// Its version, as it reports it.
     pub version: String,
 }
 
-/// One cell: ours, the peer's, and what the machine could do.
+/// One cell: our rate, the peer's, and the machine's limit.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
     pub model: String,
     pub prompt_tokens: usize,
-    /// Number of samples; none for a prefill.
+    /// Number of samples; `None` for a prefill.
     pub k: Option<usize>,
-    /// Tokens that each sample generates; none for a prefill.
+    /// Tokens that each sample generates; `None` for a prefill.
     pub generated: Option<usize>,
-    /// Prompts at once, each with its samples.
+    /// Concurrent prompts, each with its samples.
     pub groups: usize,
-    /// Whether attention read what samples share once for all of them.
+    /// Whether attention read the shared part once for all samples.
     pub sharing: bool,
-    /// Tokens a second, of all samples together.
+    /// Tokens per second, of all samples together.
     pub ours: Spread,
     pub peer: Option<Spread>,
     pub peer_setting: Option<Setting>,
-    /// Ours to the peer's: the median of the rounds' ratios.
+    /// Our rate divided by the peer's: the median of the rounds' ratios.
     pub ratio: Option<f64>,
-    /// Of the machine as it was measured in this run; `None` on a card, and of several prompts at once.
+    /// The machine's limit as measured in this run; `None` on a GPU, and for several concurrent prompts.
     pub bound: Option<Bound>,
     pub share_of_bound: Option<f64>,
-    /// Decoded part of the tokens asked for, where samples ended early.
+    /// Decoded share of the requested tokens, if samples ended early.
     pub completeness: Option<f64>,
 }
 
 // === impl Row ===
 
 impl Row {
-    /// `decode` is the number of samples and what each generates. `None` of a series without values.
+    /// `decode` is the number of samples and the tokens that each generates. `None` if the series has no values.
     pub fn new(
         model: &BenchModel,
         prompt_tokens: usize,
@@ -146,7 +146,7 @@ impl Row {
 // === impl Report ===
 
 impl Report {
-    /// For a terminal, or for a machine.
+    /// The table for a terminal, or JSON.
     pub fn page(&self, json: bool) -> Result<String, Failed> {
         if json { json_page(self) } else { Ok(self.table()) }
     }
@@ -155,7 +155,7 @@ impl Report {
         format!("{}\n{}", self.preamble().join("\n"), columns(&self.cells()))
     }
 
-    /// For a document.
+    /// The table as Markdown.
     pub fn markdown(&self) -> String {
         let mut text = String::new();
         for line in self.preamble() {

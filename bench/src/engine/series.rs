@@ -1,21 +1,21 @@
-//! The values of a cell, one a round and side, and the peer's best setting for it.
+//! The values of a cell, one per round and side, and the peer's best setting for it.
 
 use crate::peer::{Answer, Setting};
 use crate::spread::median;
 
-/// What was measured for one cell, in tokens a second.
+/// The measurements of one cell, in tokens per second.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Series {
     pub ours: Vec<f64>,
     pub theirs: Vec<f64>,
-    /// The setting that `theirs` were measured with; of a prefill, the last.
+    /// The setting that `theirs` were measured with; for a prefill, the last one.
     pub setting: Option<Setting>,
-    /// Tokens that we decoded, and those that were asked for: samples may end early.
+    /// Tokens that we decoded, and tokens requested: samples may end early.
     pub decoded: u64,
     pub asked: u64,
 }
 
-/// The peer's better setting for each cell of a place.
+/// The peer's best setting for each cell with one prompt length.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Best {
     pub prefill: Setting,
@@ -35,7 +35,7 @@ impl Series {
         self.setting = Some(setting);
     }
 
-    /// Several values of one round count as one, their median.
+    /// Several values of one round count as one: their median.
     pub fn add_ours_of_round(&mut self, rates: &[f64]) {
         self.ours.extend(median(rates));
     }
@@ -51,8 +51,8 @@ impl Series {
         self.asked += asked;
     }
 
-    /// Part of the tokens asked for that was decoded: below 1 where samples ended early, and later steps were
-    /// therefore smaller than the peer's.
+    /// Decoded share of the requested tokens. Below 1 if samples ended early, in which case the later steps were
+    /// smaller than the peer's.
     pub fn completeness(&self) -> Option<f64> {
         (self.asked > 0).then(|| self.decoded as f64 / self.asked as f64)
     }
@@ -61,7 +61,8 @@ impl Series {
 // === impl Best ===
 
 impl Best {
-    /// Chooses among what was tried; all answers are about the same numbers of samples. `None` of nothing.
+    /// Chooses among the settings that were tried; all answers are for the same numbers of samples. `None` if nothing
+    /// was tried.
     pub fn of(tried: &[(Setting, Vec<Answer>)]) -> Option<Self> {
         let fastest = |rate: &dyn Fn(&[Answer]) -> Option<f64>| {
             let rates =
@@ -79,12 +80,12 @@ impl Best {
         Some(Self { prefill, decodes: (0..cells).map(decode).collect::<Option<_>>()? })
     }
 
-    /// The setting for the decoding of one number of samples, by its place.
+    /// The setting for decoding one number of samples, by its index.
     pub fn decode(&self, index: usize) -> Option<Setting> {
         self.decodes.get(index).copied()
     }
 
-    /// The numbers of samples that this setting decodes best.
+    /// The numbers of samples for which this setting decodes fastest.
     pub fn numbers_for(&self, setting: Setting, k: &[usize]) -> Vec<usize> {
         let pairs = k.iter().zip(&self.decodes);
         pairs.filter(|(_, best)| **best == setting).map(|(&k, _)| k).collect()

@@ -1,4 +1,4 @@
-//! One model: loaded, and measured round by round beside the peer.
+//! One model: loaded, and measured in rounds beside the peer.
 
 use jury_engine::limits::{Limits, ModelCost, Work};
 use jury_engine::measure::{MeasureError, Workload, prompt, run as time, run_together};
@@ -13,7 +13,7 @@ use super::series::{Best, Series};
 use crate::models::BenchModel;
 use crate::peer::{Answer, Peer, Question, Setting};
 
-/// Room for keys and values beyond those of a prompt or a sample, in tokens: more than a page that is not full.
+/// Extra KV cache tokens per prompt or sample: more than one partially filled page.
 const SLACK_TOKENS: usize = 128;
 
 /// A model that is being measured.
@@ -25,13 +25,13 @@ pub struct Subject<'a> {
     meter: &'a Meter,
     engine: Engine,
     cost: ModelCost,
-    /// Whether attention shares.
+    /// Whether attention shares the prompt.
     shares: bool,
     /// Seeds of the next samples.
     seed: u64,
 }
 
-/// What was measured with samples of one length.
+/// Measurements with samples of one length.
 struct Decoding {
     generated: usize,
     /// One for each number of samples.
@@ -58,7 +58,7 @@ impl<'a> Subject<'a> {
             card_weights: config.card_weights,
             card_shares: shares,
             max_sequences: Some(config.groups * config.most_samples()),
-            // The peer has none, and the text of a measurement does not tell how many a real one would accept.
+            // The peer has no drafts, and the text of a measurement does not show how many a real text would accept.
             drafts: false,
             kv_budget_bytes: (config.device == DeviceKind::Cpu)
                 .then_some(cost.kv_bytes_per_token * (longest + SLACK_TOKENS) as u64),
@@ -68,7 +68,7 @@ impl<'a> Subject<'a> {
         Ok(Self { model, config, limits, peer, meter, engine, cost, shares, seed: 0 })
     }
 
-    /// What the model took of its card's memory.
+    /// GPU memory used by the model.
     pub fn memory(&self) -> Option<Memory> {
         self.engine.card_memory().map(|memory| Memory {
             weights_bytes: memory.weight_bytes,
@@ -77,8 +77,8 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// Everything with prompts of this length: a row for the prefill, and one for each decoding. `after_round` is given
-    /// those that there are.
+    /// Measures everything with prompts of this length: one row for the prefill, and one for each decoding.
+    /// `after_round` receives the rows so far.
     pub fn measure(
         &mut self,
         prompt_tokens: usize,
@@ -128,7 +128,7 @@ impl<'a> Subject<'a> {
         rows
     }
 
-    /// Runs everything once without counting it; gives the peer's better setting for each cell.
+    /// Runs everything once without counting it. Returns the peer's best setting for each cell.
     fn warm_up(&mut self, tokens: &[Vec<u32>], generated: usize) -> Result<Option<Best>, Failed> {
         let (mut prefill, mut decodes) =
             (Series::default(), vec![Series::default(); self.config.k.len()]);
@@ -144,7 +144,7 @@ impl<'a> Subject<'a> {
         Ok(Best::of(&tried))
     }
 
-    /// One round of ours: every number of samples, each from a cold cache.
+    /// One round of our engine: every number of samples, each from a cold cache.
     fn ours(
         &mut self,
         tokens: &[Vec<u32>],
@@ -180,7 +180,7 @@ impl<'a> Subject<'a> {
         Ok(())
     }
 
-    /// One round of the peer: each cell with the setting that is best for it.
+    /// One round of the peer: each cell with its best setting.
     fn theirs(
         &self,
         peer: &Peer,
@@ -193,7 +193,7 @@ impl<'a> Subject<'a> {
         for setting in Setting::ALL {
             let mut numbers = best.numbers_for(setting, &self.config.k);
             if numbers.is_empty() && best.prefill == setting {
-                // It is run for its prefill alone, beside the cheapest decoding.
+                // Runs only for its prefill, with the cheapest decoding.
                 numbers.extend(self.config.k.first());
             }
             if numbers.is_empty() {
@@ -254,7 +254,7 @@ impl<'a> Subject<'a> {
             .map(|row| self.placed(row))
     }
 
-    /// Says of a row how it was measured; the limits are those of this machine's processors, with one prompt.
+    /// Adds how a row was measured. The limits apply to this machine's CPU and a single prompt.
     fn placed(&self, row: Row) -> Row {
         let (groups, sharing) = (self.config.groups, self.shares);
         let is_bound = self.config.device == DeviceKind::Cpu && groups == 1;
@@ -264,7 +264,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// A measurement that proves nothing is a failure of ours, and one that cannot be made is the caller's.
+/// A measurement without a meaningful result is an internal error; one that cannot be made is the caller's.
 fn not_measured(error: MeasureError, what: &str) -> Failed {
     let exit = match &error {
         MeasureError::Submit(_) => Exit::Usage,

@@ -1,12 +1,12 @@
-//! A shell that waits for the end of this process and then kills a program. It reads from a pipe of which we hold the other
-//! end and never write: reading ends when we do, be it by SIGKILL.
+//! A shell that waits for the end of this process and then kills a program. It reads from a pipe whose other end we
+//! hold and never write to: the read ends when this process ends, even by SIGKILL.
 
 use std::io;
 use std::process::Stdio;
 
 use tokio::process::{Child, Command};
 
-/// What would end the shell before us, it leaves to us.
+/// The shell ignores signals that could end it before us.
 const SCRIPT: &str = "trap '' HUP INT TERM; read -r _; kill -9 \"$1\"";
 
 /// Watches over one program.
@@ -19,7 +19,7 @@ pub struct Guard {
 // === impl Guard ===
 
 impl Guard {
-    /// Of the program with this process id. Must be called inside a tokio runtime.
+    /// Guards the program with this process id. Must be called inside a tokio runtime.
     pub fn of(pid: u32) -> io::Result<Self> {
         let shell = Command::new("sh")
             .args(["-c", SCRIPT, "guard", &pid.to_string()])
@@ -31,7 +31,7 @@ impl Guard {
         Ok(Self { shell })
     }
 
-    /// For a program that has ended: its process id may soon be another's.
+    /// Call this when a program has ended: its process id may soon belong to another process.
     pub async fn end(mut self) {
         drop(self.shell.kill().await);
     }

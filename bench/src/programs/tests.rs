@@ -2,14 +2,14 @@ use std::sync::mpsc;
 
 use super::*;
 
-/// Says its process id and goes on for as long as nobody ends it.
+/// Prints its process id and runs until it is killed.
 const ENDLESS: &str = "echo $$ >&2; exec sleep 1000";
 
 fn endless() -> Vec<String> {
     ["-c", ENDLESS].map(str::to_owned).to_vec()
 }
 
-/// Starts a program that says a few lines, one of them no text, and ends.
+/// Starts a program that prints a few lines, one of them not valid text, and exits.
 fn start_talker(programs: &Programs) -> Running {
     let talk = r"printf '%s\n' 1 2 3 4 5 6 7 8 9 >&2; printf '\377 lost\n' >&2; exit 3";
     let arguments = ["-c", talk].map(str::to_owned);
@@ -21,7 +21,7 @@ fn is_alive(pid: &str) -> bool {
     status.is_ok_and(|status| !status.contains(") Z "))
 }
 
-/// Starts an endless program; gives it and its process id.
+/// Starts an endless program. Returns it and its process id.
 fn start(programs: &Programs) -> (Running, String) {
     let (said, pid) = mpsc::sync_channel(1);
     let on_line = move |line: &str| drop(said.try_send(line.to_owned()));

@@ -1,4 +1,4 @@
-//! What was measured, as a table for people and as JSON; the plot draws the curves.
+//! The measurements, as a table and as JSON; `plot` draws the curves.
 
 use jury_terminal::exit::Failed;
 use jury_terminal::page::columns;
@@ -18,14 +18,14 @@ pub struct Report {
     pub curves: Vec<Curve>,
 }
 
-/// One quantity that grows while the others stay.
+/// One quantity that grows while the others stay constant.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Curve {
-    /// What grows: `samples`, `prompt tokens` or `requests`.
+    /// The quantity that grows: `samples`, `prompt tokens` or `requests`.
     pub against: &'static str,
-    /// What stays, for people.
+    /// The constant quantities, for display.
     pub fixed: String,
-    /// Ascending.
+    /// In ascending order.
     pub points: Vec<Measured>,
 }
 
@@ -34,27 +34,27 @@ pub struct Curve {
 pub struct Measured {
     /// The quantity that grows.
     pub value: usize,
-    /// From submission to the last sample's end.
+    /// From submission to the end of the last sample.
     pub seconds: f64,
-    /// Part of it until all prompts were ready.
+    /// The part of it until all prompts were ready.
     pub prefill_seconds: f64,
     /// Prompt tokens computed.
     pub prefill_tokens: u64,
-    /// Prompt tokens that requests found in each other's.
+    /// Prompt tokens that requests shared with each other.
     pub shared_tokens: u64,
 }
 
 // === impl Report ===
 
 impl Report {
-    /// One more point of the last curve.
+    /// Adds a point to the last curve.
     pub fn add(&mut self, point: Measured) {
         if let Some(curve) = self.curves.last_mut() {
             curve.points.push(point);
         }
     }
 
-    /// For a terminal, or for a machine.
+    /// The table for a terminal, or JSON.
     pub fn page(&self, json: bool) -> Result<String, Failed> {
         if json {
             return json_page(self);

@@ -1,9 +1,9 @@
-//! What a server has counted of its own work, read from its metrics. Pure.
+//! A server's counts of its own work, read from its metrics. Pure.
 
 use jury_worker::backend::openai::metric;
 
-/// Names by which servers count: generated tokens, prompt tokens, and those of them that they did not have to compute, where
-/// the second counts these, too.
+/// Metric names of the known servers: generated tokens, prompt tokens, and the prompt tokens that were not computed,
+/// if the second name includes them.
 const NAMES: [(&str, &str, Option<&str>); 3] = [
     ("llamacpp:tokens_predicted_total", "llamacpp:prompt_tokens_total", None),
     (
@@ -18,7 +18,7 @@ const NAMES: [(&str, &str, Option<&str>); 3] = [
     ),
 ];
 
-/// Tokens since the server's start.
+/// Tokens since the start of the server.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Counts {
     pub generated: f64,
@@ -29,7 +29,7 @@ pub struct Counts {
 // === impl Counts ===
 
 impl Counts {
-    /// `None` where the page has none of them.
+    /// `None` if the page has none of them.
     pub fn read(page: &str) -> Option<Self> {
         NAMES.iter().find_map(|&(generated, prompt, cached)| {
             let cached = cached.and_then(|cached| metric(page, cached)).unwrap_or(0.0);
@@ -38,7 +38,7 @@ impl Counts {
         })
     }
 
-    /// Those between two looks.
+    /// The difference between two readings.
     pub fn since(self, before: Self) -> Self {
         Self {
             generated: self.generated - before.generated,

@@ -1,4 +1,4 @@
-//! The server's own way to k samples: one request with `n = k`.
+//! The server's own way to draw k samples: one request with `n = k`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// A call that takes longer is given up.
 const CALL_ENDS_WITHIN: Duration = Duration::from_secs(600);
 
-/// A server that is asked directly.
+/// A server that is called directly.
 pub struct Own {
     agent: ureq::Agent,
     root: String,
@@ -23,13 +23,13 @@ impl Own {
     pub fn new(url: &str, model: &str) -> Self {
         let root = url.trim_end_matches('/');
         let root = root.strip_suffix("/v1").unwrap_or(root).trim_end_matches('/').to_owned();
-        // What is measured is the server, not a proxy.
+        // The server is measured, not a proxy.
         let limits = ureq::Agent::config_builder().timeout_global(Some(CALL_ENDS_WITHIN));
         let agent = limits.proxy(None).build().new_agent();
         Self { agent, root, model: model.to_owned() }
     }
 
-    /// Returns when all samples are there.
+    /// Returns when all samples are complete.
     pub fn draw(&self, tokens: &[u32], k: u32, settings: &Settings) -> anyhow::Result<()> {
         let body = json!({
             "model": self.model, "prompt": tokens, "n": k, "seed": 1, "max_tokens": settings.max_critique_tokens,
@@ -53,7 +53,7 @@ impl Own {
         }
     }
 
-    /// The page of its counts.
+    /// The server's metrics page.
     pub fn metrics(&self) -> anyhow::Result<String> {
         let url = format!("{}/metrics", self.root);
         let mut page = self.agent.get(&url).call().with_context(|| url.clone())?;

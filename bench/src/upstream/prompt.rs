@@ -1,4 +1,4 @@
-//! The prompt of a round: the built-in template over an item of its own.
+//! The prompt of a round: the built-in template with a new item.
 
 use jury_engine::Tokenizer;
 use jury_grm::domain::{Item, SampleSpec, ScoreRequest, Settings};
@@ -9,7 +9,7 @@ use jury_worker::backend::engine::engine_prompt;
 
 use crate::verdicts::warm_up_item;
 
-/// k samples of one order of an item that nobody has judged: `name` is the beginning of its query.
+/// k samples of one order of a new item; its query begins with `name`.
 pub fn group(name: &str, k: u32, settings: &Settings) -> anyhow::Result<SampleGroup> {
     let settings = Settings { k, ..settings.clone() };
     let item = Item {
@@ -28,7 +28,7 @@ pub fn group(name: &str, k: u32, settings: &Settings) -> anyhow::Result<SampleGr
     let samples =
         specs.into_iter().map(|spec| SampleSpec { order: order.clone(), ..spec }).collect();
     Ok(SampleGroup {
-        // Nobody checks them but the service, which is left out.
+        // Only the service checks them, and it is not used here.
         model_digest: String::new(),
         numerics: String::new(),
         method_version: jury_grm::method_version(),
@@ -43,7 +43,7 @@ pub fn group(name: &str, k: u32, settings: &Settings) -> anyhow::Result<SampleGr
     })
 }
 
-/// The same prompt as the worker sends it.
+/// The same prompt, as the worker sends it.
 pub fn tokens(group: &SampleGroup, tokenizer: &Tokenizer) -> anyhow::Result<Vec<u32>> {
     Ok(tokenizer.encode(&engine_prompt(&group.messages))?)
 }

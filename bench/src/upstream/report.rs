@@ -1,4 +1,4 @@
-//! What was measured, as a table for people, as Markdown and as JSON.
+//! The measurements, as a table, as Markdown and as JSON.
 
 use jury_grm::domain::Settings;
 use jury_terminal::exit::Failed;
@@ -13,7 +13,7 @@ use crate::table::Table;
 const HEADINGS: [&str; 5] =
     ["WHO", "LAST SAMPLE, S", "FIRST SAMPLE, S", "TOKENS GENERATED", "PROMPT TOKENS COMPUTED"];
 
-/// Who draws.
+/// Which side draws the samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     Worker,
@@ -23,9 +23,9 @@ pub enum Side {
 /// One side in one round.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Drawn {
-    /// To the end of the first sample.
+    /// Seconds to the end of the first sample.
     pub first_seconds: f64,
-    /// To the end of the last.
+    /// Seconds to the end of the last sample.
     pub last_seconds: f64,
     pub generated_tokens: f64,
     pub computed_prompt_tokens: f64,
@@ -50,12 +50,12 @@ struct Json<'a> {
     upstream: &'a str,
     k: u32,
     max_tokens: u32,
-    /// Rounds that were finished.
+    /// Finished rounds.
     rounds: usize,
     prompt_tokens: Option<Spread>,
     worker: JsonSide,
     own: JsonSide,
-    /// The worker's time to the last sample to the server's own: the median of the rounds' ratios.
+    /// The worker's time to the last sample divided by the server's own: the median of the rounds' ratios.
     ratio: Option<f64>,
 }
 
@@ -98,17 +98,17 @@ impl Report {
         }
     }
 
-    /// The same run, as far as it is now.
+    /// The report of the same run at this moment.
     pub fn until_now(&self, complete: bool) -> Self {
         Self { head: self.head.until_now(complete), ..self.clone() }
     }
 
-    /// For a terminal, or for a machine.
+    /// The table for a terminal, or JSON.
     pub fn page(&self, json: bool) -> Result<String, Failed> {
         if json { json_page(&self.json()) } else { Ok(self.table().page()) }
     }
 
-    /// For a document.
+    /// The table as Markdown.
     pub fn markdown(&self) -> String {
         self.table().markdown()
     }

@@ -12,33 +12,34 @@ use crate::args::{BenchVerdictsArgs, DraftsArg};
 use crate::{device, threads};
 
 const ROUNDS: usize = 3;
-/// Tokens of a sample in a quick look.
+/// Tokens per sample in a quick check.
 const QUICK_TOKENS: u32 = 16;
-/// Tokens of a sample that is not measured.
+/// Tokens per unmeasured sample.
 const WARM_UP_TOKENS: u32 = 4;
-/// Most samples in flight of which ours drafts: the rows of a step still fit one tile of its kernels.
+/// Our engine drafts for at most this many samples in flight: the rows of a step still fit into one tile of its
+/// kernels.
 const FEW_SAMPLES: usize = 3;
 
-/// What is measured, with what.
+/// What to measure, and with which programs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     pub items: PathBuf,
     pub model: String,
     pub settings: Settings,
-    /// First items of the file that are judged; `None` judges all.
+    /// Number of items to judge, from the start of the file; `None` judges all.
     pub limit: Option<usize>,
     /// Items in flight, on both sides.
     pub at_once: usize,
     pub rounds: usize,
     pub threads: usize,
     pub device: DeviceKind,
-    /// Whether few samples of ours draft their next tokens.
+    /// Whether our engine drafts tokens when there are few samples.
     pub drafts: DraftsArg,
-    /// Whether the peer's settings are tried, else it has one.
+    /// Whether to try several settings of the peer; otherwise it has one.
     pub tries_settings: bool,
-    /// The peer, if there is to be one, and its program, if that was named.
+    /// The peer, if it is to be measured, and its program, if one was named.
     pub peer: Option<Option<PathBuf>>,
-    /// Where models are kept.
+    /// The folder of models.
     pub cache: PathBuf,
     pub markdown: Option<PathBuf>,
     pub json: bool,
@@ -83,7 +84,7 @@ impl TryFrom<BenchVerdictsArgs> for Config {
 // === impl Config ===
 
 impl Config {
-    /// Whether ours drafts, for each side of ours that is measured.
+    /// One entry for each side of ours to measure: whether it drafts.
     pub fn sides_of_ours(&self) -> &'static [bool] {
         match self.drafts {
             DraftsArg::On => &[true],
@@ -92,28 +93,28 @@ impl Config {
         }
     }
 
-    /// Samples in flight: the peer has a slot for each.
+    /// Samples in flight; the peer has a slot for each.
     pub fn in_flight(&self) -> usize {
         self.settings.k as usize * self.at_once
     }
 
-    /// True where ours drafts from the first token to the last; of more samples, it does when few are left.
+    /// True if ours drafts from the first token to the last. With more samples, it drafts once few are left.
     pub fn few_in_flight(&self) -> bool {
         self.in_flight() <= FEW_SAMPLES
     }
 
-    /// The request to judge an item, the same for both sides.
+    /// The request to judge an item, equal for both sides.
     pub fn request(&self, item: Item, seed: u64) -> ScoreRequest {
         ScoreRequest {
             settings: self.settings.clone(),
             seed,
-            // A verdict that is cut off measures nothing.
+            // A verdict that is cut off would be useless for the measurement.
             budget_ms: NonZeroU64::new(limits::MAX_BUDGET_MS),
             ..ScoreRequest::new(item)
         }
     }
 
-    /// The same request with a few tokens a sample.
+    /// The same request with only a few tokens per sample.
     pub fn short(&self, mut request: ScoreRequest) -> ScoreRequest {
         let tokens = &mut request.settings.max_critique_tokens;
         *tokens = (*tokens).min(WARM_UP_TOKENS);
@@ -121,8 +122,8 @@ impl Config {
     }
 }
 
-/// Judged before the measured ones: memory is touched, and the prompt's fixed beginning is cached, as it is while
-/// serving.
+/// Judged before the measured items, so that memory has been touched and the fixed beginning of the prompt is cached,
+/// as in a running server.
 pub fn warm_up_item() -> Item {
     Item {
         id: "warm-up".to_owned(),

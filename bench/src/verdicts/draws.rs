@@ -1,17 +1,17 @@
-//! What llama-server streams for one request, to the texts of its samples. Pure.
+//! From what llama-server streams for one request to the texts of its samples. Pure.
 
 use anyhow::{Context, anyhow};
 use jury_grm::domain::{Finish, Scale};
 use jury_grm::parse::{ScoreBoxWatch, ScoreShape};
 use serde::Deserialize;
 
-/// Samples of one request, as far as they have come.
+/// Samples of one request, as far as they have arrived.
 #[derive(Debug)]
 pub struct Draws {
     draws: Vec<Draw>,
-    /// Tokens that the server must have seen as the prompt.
+    /// Number of prompt tokens that the server must report.
     prompt_tokens: u64,
-    /// Tokens that came for samples that had their scores.
+    /// Tokens that arrived for samples that already had their scores.
     surplus_tokens: u64,
 }
 
@@ -20,7 +20,7 @@ pub struct Draws {
 pub struct Draw {
     pub text: String,
     pub tokens: u32,
-    /// `None` while it goes on.
+    /// `None` while it is running.
     pub finish: Option<Finish>,
     watch: ScoreBoxWatch,
 }
@@ -28,7 +28,7 @@ pub struct Draw {
 /// One event of the stream.
 #[derive(Debug, Deserialize)]
 struct Event {
-    /// Which sample of the request.
+    /// The index of the sample within the request.
     #[serde(default)]
     index: usize,
     #[serde(default)]
@@ -43,7 +43,7 @@ struct Event {
 // === impl Draws ===
 
 impl Draws {
-    /// So many samples of a prompt of so many tokens that shows so many responses.
+    /// Expects this many samples of a prompt with this many tokens, which shows `n_shown` responses.
     pub fn new(samples: usize, prompt_tokens: usize, n_shown: usize, scale: Scale) -> Self {
         let draw = |_| Draw {
             text: String::new(),
@@ -58,13 +58,13 @@ impl Draws {
         }
     }
 
-    /// Takes in a line of the stream.
+    /// Reads one line of the stream.
     ///
     /// # Errors
-    /// An error that the server tells of, or a line that is none of its events.
+    /// An error reported by the server, or a line that is not one of its events.
     pub fn record(&mut self, line: &str) -> anyhow::Result<()> {
         let Some(data) = line.strip_prefix("data:") else {
-            // A colon alone is a comment, by which the server keeps a connection alive.
+            // A line that begins with a colon is a comment that keeps the connection alive.
             if line.trim().is_empty() || line.starts_with(':') {
                 return Ok(());
             }
@@ -78,7 +78,7 @@ impl Draws {
         }
         let draw = self.draws.get_mut(event.index).context("a sample that nobody asked for")?;
         if draw.finish.is_some() {
-            // It has its scores, while others of its request go on. The last event repeats the count.
+            // This sample has its scores while others of its request continue. The last event repeats the count.
             self.surplus_tokens += u64::from(!event.content.is_empty());
             return Ok(());
         }
@@ -93,12 +93,12 @@ impl Draws {
         Ok(())
     }
 
-    /// True when no sample needs to go on.
+    /// True when every sample can stop.
     pub fn is_complete(&self) -> bool {
         self.draws.iter().all(|draw| draw.finish.is_some())
     }
 
-    /// Tokens that were generated for nothing, so far.
+    /// Unnecessarily generated tokens so far.
     pub fn surplus_tokens(&self) -> u64 {
         self.surplus_tokens
     }

@@ -1,4 +1,4 @@
-//! Our side: the embedded cluster of `jury score --items`, asked through its client.
+//! Our side: the embedded cluster of `jury score --items`, called through its client.
 
 use std::time::Instant;
 
@@ -19,11 +19,11 @@ use crate::models::BenchModel;
 use crate::waits::Waits;
 use prometheus_client::registry::Registry;
 
-/// Ours.
+/// Our side.
 pub struct Ours<'a> {
     pub model: &'a BenchModel,
     pub config: &'a Config,
-    /// Whether few samples draft their next tokens.
+    /// Whether to draft tokens when there are few samples.
     pub drafts: bool,
     pub waits: &'a Waits,
 }
@@ -31,7 +31,7 @@ pub struct Ours<'a> {
 // === impl Ours ===
 
 impl Ours<'_> {
-    /// Loads the model, judges an item unmeasured and all of these measured.
+    /// Loads the model, judges one unmeasured item, then all of these items, measured.
     pub fn judge(&self, items: &[Item], seed: u64, meter: &Meter) -> Result<Round, Failed> {
         let model = ModelConfig {
             name: self.model.path.display().to_string(),
@@ -86,7 +86,7 @@ impl Ours<'_> {
     }
 }
 
-/// Why a sample was not drawn to its end, if so: a round with such a sample measures nothing.
+/// Why a sample was not drawn to its end, if so. A round with such a sample is not a valid measurement.
 fn not_judged(sample: &jury_grm::domain::Sample) -> Option<String> {
     sample.failure().filter(|failure| !failure.kind.is_parse()).map(ToString::to_string)
 }

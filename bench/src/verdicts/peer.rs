@@ -1,7 +1,8 @@
 //! The peer: the same loop over llama-server.
 //!
-//! Plan, prompts, tokens, parser and vote are ours, so the server's work is that of our engine alone. An item's k samples
-//! are sent at once. A connection is closed as soon as its samples have their scores, which ends their slots.
+//! Plan, prompts, tokens, parser and vote are ours, so the server does only the work of our engine. An item's k
+//! samples are sent at once. A connection is closed as soon as its samples have their scores, which frees their
+//! slots.
 //!
 //! ```text
 //! setting   how it is started and asked     completion   one request     trials   which setting is the best
@@ -40,7 +41,7 @@ const PROGRAM: &str = "llama-server";
 /// A slot's context is a multiple of this.
 const CONTEXT_STEP: usize = 256;
 
-/// Its program and what it is asked.
+/// The peer's program and its settings.
 pub struct Peer<'a> {
     pub found: Found,
     programs: &'a Programs,
@@ -53,7 +54,7 @@ pub struct Peer<'a> {
     context: usize,
 }
 
-/// An item's samples by index, and the rewards that they vote for.
+/// An item's samples by index, and the rewards from their vote.
 struct Judged {
     drawn: Drawn,
     rewards: Vec<Option<f64>>,
@@ -62,7 +63,7 @@ struct Judged {
 // === impl Peer ===
 
 impl<'a> Peer<'a> {
-    /// Finds the program, and how much context these items need.
+    /// Finds the program, and determines how much context these items need.
     pub fn find(
         named: Option<PathBuf>,
         tools: Option<&Path>,
@@ -72,7 +73,7 @@ impl<'a> Peer<'a> {
         items: &[Item],
     ) -> Result<Self, Failed> {
         let found = programs.find_llama_cpp(PROGRAM, named, tools)?;
-        // It is on this machine: no proxy leads to it. Statuses stay errors.
+        // The server is on this machine, so no proxy is used. Error statuses stay errors.
         let agent = ureq::Agent::config_builder().proxy(None).build().new_agent();
         let mut peer = Self {
             found,
@@ -90,13 +91,13 @@ impl<'a> Peer<'a> {
             let prompts = peer.prompts(&request).or_exit(Exit::Internal)?;
             longest = prompts.values().map(Vec::len).max().unwrap_or(0).max(longest);
         }
-        // Another seed shows the responses in another order, which may take some more tokens.
+        // Another seed shows the responses in another order, which may take a few more tokens.
         let room = longest + config.settings.max_critique_tokens as usize + CONTEXT_STEP;
         peer.context = room.next_multiple_of(CONTEXT_STEP);
         Ok(peer)
     }
 
-    /// Starts the server, judges an item unmeasured and all of these measured.
+    /// Starts the server, judges one unmeasured item, then all of these items, measured.
     pub fn judge(&self, setting: Setting, items: &[Item], seed: u64) -> Result<Round, Failed> {
         let arguments = setting.arguments(self.config, self.model, self.context);
         let server = Server::start(self.programs, &self.found.program, &arguments, &self.agent)?;
@@ -109,7 +110,7 @@ impl<'a> Peer<'a> {
         judged.map_err(|error| server.failed(&error))
     }
 
-    /// So many at once as is planned. The first error of each of them ends it.
+    /// Judges as many items at once as planned. Each of the parallel loops ends at its first error.
     fn judge_all(
         &self,
         address: &str,
@@ -169,7 +170,7 @@ impl<'a> Peer<'a> {
             drawn.surplus_tokens += of_request.surplus_tokens;
         }
         drawn.samples.sort_by_key(|sample| sample.spec.index);
-        // Too few valid samples give no rewards, as in the coordinator.
+        // As in the coordinator, too few valid samples give no rewards.
         let ballot = if Counts::of(&drawn.samples, 0).valid >= request.effective_min_samples() {
             vote(&samples_plan.duplicate_of, &drawn.samples, Rule::Mean)
         } else {
@@ -179,7 +180,7 @@ impl<'a> Peer<'a> {
         Ok(Judged { drawn, rewards })
     }
 
-    /// The tokens of every order, as the embedded judge would make them.
+    /// The tokens of every order, as the embedded judge would produce them.
     fn prompts(&self, request: &ScoreRequest) -> anyhow::Result<BTreeMap<Vec<usize>, Vec<u32>>> {
         let mut prompts = BTreeMap::new();
         for spec in plan(request).samples {

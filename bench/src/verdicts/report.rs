@@ -1,4 +1,4 @@
-//! What was measured, as a table for people, as Markdown and as JSON.
+//! The measurements, as a table, as Markdown and as JSON.
 
 mod side;
 #[cfg(test)]
@@ -38,24 +38,24 @@ pub struct Report {
     pub model: String,
     pub items: usize,
     pub at_once: usize,
-    /// Those that were finished.
+    /// Finished rounds.
     pub rounds: usize,
     pub settings: Settings,
     pub ours: Option<Side>,
-    /// Where ours was measured in both ways.
+    /// Present if ours was measured both ways.
     pub ours_without_drafts: Option<Side>,
-    /// Ours with drafts to ours without, as `ratio`.
+    /// Ours with drafts divided by ours without, computed like `ratio`.
     pub drafts_ratio: Option<f64>,
     pub peer: Option<Side>,
     pub peer_version: Option<String>,
     pub peer_setting: Option<Setting>,
-    /// How many settings were tried, of which `peer_setting` was the fastest; 0 if it was given.
+    /// How many settings were tried; `peer_setting` was the fastest. 0 if the setting was given.
     pub peer_settings_tried: Option<usize>,
-    /// Ours to the peer's in verdicts a minute: the median of the rounds' ratios.
+    /// Our verdicts per minute divided by the peer's: the median of the rounds' ratios.
     pub ratio: Option<f64>,
 }
 
-/// What stays the same over a run.
+/// What stays constant during a run.
 pub struct Frame<'a> {
     pub config: &'a Config,
     pub model: &'a str,
@@ -64,14 +64,14 @@ pub struct Frame<'a> {
     pub peer: Option<PeerFacts>,
 }
 
-/// Who is measured beside ours.
+/// The peer measured beside ours.
 pub struct PeerFacts {
     pub version: String,
     pub setting: Setting,
     pub tried: usize,
 }
 
-/// One that judges.
+/// One of the sides.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Who {
     Ours { drafts: bool },
@@ -81,7 +81,7 @@ pub enum Who {
 // === impl Who ===
 
 impl Who {
-    /// For people.
+    /// For display.
     pub fn describe(self) -> String {
         match self {
             Self::Ours { drafts: true } => "jury".to_owned(),
@@ -94,7 +94,7 @@ impl Who {
 // === impl Report ===
 
 impl Report {
-    /// Of whole rounds: all sides have as many.
+    /// From complete rounds: all sides have equally many.
     pub fn new(frame: &Frame<'_>, complete: bool, sides: &[(Who, Vec<Round>)]) -> Self {
         let side = |wanted: fn(Who) -> bool| {
             let found = sides.iter().filter(move |(who, _)| wanted(*who));
@@ -128,7 +128,7 @@ impl Report {
         }
     }
 
-    /// For a terminal, or for a machine.
+    /// The table for a terminal, or JSON.
     pub fn page(&self, json: bool) -> Result<String, Failed> {
         if json { json_page(self) } else { Ok(self.table()) }
     }
@@ -143,7 +143,7 @@ impl Report {
         text
     }
 
-    /// For a document.
+    /// The table as Markdown.
     pub fn markdown(&self) -> String {
         let mut text = String::new();
         for line in self.preamble().into_iter().chain(self.ratios()) {
@@ -176,7 +176,7 @@ impl Report {
         of_drafts.into_iter().chain(to_peer).collect()
     }
 
-    /// What the peer did for nothing: it cannot end one sample of a request alone.
+    /// The peer's unnecessary work: it cannot end a single sample of a request.
     fn surplus(&self) -> Option<String> {
         let share = self.peer.as_ref()?.surplus_share * 100.0;
         let peer = match share > 0.0 {

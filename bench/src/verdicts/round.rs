@@ -1,4 +1,4 @@
-//! What one side did in one round.
+//! The results of one side in one round.
 
 use jury_engine::Counters;
 use jury_grm::domain::Sample;
@@ -7,7 +7,7 @@ use serde::Serialize;
 /// All items judged once by one side.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Round {
-    /// From the first item's start to the last one's verdict.
+    /// From the start of the first item to the verdict of the last.
     pub seconds: f64,
     pub verdicts: u64,
     /// Verdicts in which every response has a reward.
@@ -17,13 +17,14 @@ pub struct Round {
     pub read_samples: u64,
     /// Tokens that the samples generated.
     pub generated_tokens: u64,
-    /// Tokens that the peer generated besides, for samples that had their scores while others of their request went on.
+    /// Tokens that the peer also generated for samples that already had their scores, while others of their request
+    /// continued.
     pub surplus_tokens: u64,
-    /// Of a side that drafts and tells.
+    /// For a side that drafts and reports it.
     pub drafts: Option<Drafts>,
 }
 
-/// Tokens that were drafted, and those of them that were drawn then.
+/// Drafted tokens, and the ones of them that were then drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Drafts {
     pub drafted_tokens: u64,
@@ -33,7 +34,7 @@ pub struct Drafts {
 // === impl Drafts ===
 
 impl Drafts {
-    /// Those between two looks at an engine's counters.
+    /// The difference between two readings of an engine's counters.
     pub fn between(before: &Counters, after: &Counters) -> Self {
         Self {
             drafted_tokens: after.drafted_tokens - before.drafted_tokens,

@@ -1,4 +1,4 @@
-//! llama-server: its process, from start to end.
+//! llama-server as a process, from start to end.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -9,12 +9,12 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 
 use crate::programs::{Programs, Running};
 
-/// What stands before its address in its log.
+/// The text before its address in its log.
 const LISTENING: &str = "listening on http://";
-/// Between two looks whether its model is loaded: nothing else tells.
+/// Interval for polling whether its model is loaded; there is no event for it.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A llama-server that is ready. Ends when dropped.
+/// A llama-server that is ready. Stops when dropped.
 pub struct Server {
     /// Host and port.
     pub address: String,
@@ -41,7 +41,7 @@ impl Server {
             .start(program, arguments, on_line)
             .with_context(|| program.display().to_string())
             .or_exit(Exit::Unavailable)?;
-        // Without an address it has ended.
+        // If there is no address, it has ended.
         let address = address.recv().unwrap_or_default();
         let server = Self { address, running };
         match server.wait(agent) {
@@ -50,7 +50,7 @@ impl Server {
         }
     }
 
-    /// An error in talking to it, with how it ended and what it wrote last.
+    /// An error from communicating with it, with its exit status and last output.
     pub fn failed(self, error: &anyhow::Error) -> Failed {
         let ending = self.running.ending().describe();
         Failed::new(Exit::Unavailable, anyhow!("llama-server: {error:#}; {ending}"))

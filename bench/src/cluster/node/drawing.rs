@@ -1,4 +1,4 @@
-//! One group while a node draws it: what is said at each sample's end, and what it takes back when it is cancelled.
+//! One group while a node draws it: the text of each sample at its end, and what is released when it is cancelled.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use super::BYTES_PER_TOKEN;
 /// Tokens between two progress events of a sample.
 const PROGRESS_TOKENS: u32 = 64;
 
-/// One group while it is drawn.
+/// A group that is being drawn.
 pub(super) struct Drawing {
     pub(super) ends: Vec<End>,
     pub(super) settings: Settings,
@@ -32,7 +32,7 @@ pub(super) struct End {
     pub(super) fails: bool,
 }
 
-/// Samples of one group among those that a node draws; given back as they end.
+/// Samples of one group that count as being drawn on a node; released as they end.
 pub(super) struct Seats {
     drawing: Arc<AtomicU32>,
     held: u32,
@@ -106,7 +106,7 @@ impl Drop for Seats {
     }
 }
 
-/// A sample as large as a real one, with scores by its seed.
+/// A sample of realistic size, with scores derived from its seed.
 fn sample(end: End, settings: &Settings, prompt_tokens: u32) -> Sample {
     let scale = settings.scale;
     let choices = (scale.max - scale.min + 1) as usize;

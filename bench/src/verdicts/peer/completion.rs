@@ -1,4 +1,4 @@
-//! One request to llama-server, for one sample or for several of one prompt.
+//! One request to llama-server, for one sample or for several samples of one prompt.
 
 use std::io::{BufRead, BufReader};
 
@@ -9,22 +9,22 @@ use serde::Serialize;
 
 use crate::verdicts::draws::{Draw, Draws};
 
-/// Samples that are one request: those of one order, or a single one.
+/// The samples of one request: all of one order, or a single one.
 pub struct Completion<'a> {
     /// At least one.
     pub specs: Vec<&'a SampleSpec>,
     pub prompt: &'a [u32],
 }
 
-/// What came back.
+/// The result of a request.
 #[derive(Debug, Default)]
 pub struct Drawn {
     pub samples: Vec<Sample>,
-    /// Tokens that the server went on to generate for samples that had their scores.
+    /// Tokens that the server generated for samples that already had their scores.
     pub surplus_tokens: u64,
 }
 
-/// The body of a request. Samplers other than those of ours are off.
+/// The body of a request. Samplers that our engine does not have are off.
 #[derive(Serialize)]
 struct Body<'a> {
     prompt: &'a [u32],
@@ -32,7 +32,7 @@ struct Body<'a> {
     n_cmpl: usize,
     temperature: f64,
     top_p: f64,
-    /// In this order, as in ours.
+    /// In the same order as in our engine.
     samplers: [&'static str; 2],
     seed: u32,
     cache_prompt: bool,
@@ -42,7 +42,7 @@ struct Body<'a> {
 // === impl Completion ===
 
 impl Completion<'_> {
-    /// Sends it and reads until its samples need not go on.
+    /// Sends the request and reads until its samples can stop.
     pub fn draw(
         &self,
         agent: &ureq::Agent,
@@ -57,7 +57,7 @@ impl Completion<'_> {
             temperature: settings.temperature,
             top_p: settings.top_p,
             samplers: ["temperature", "top_p"],
-            // It has 32 bits for it; the samples of a request count on from there.
+            // The server's seed has 32 bits; the samples of a request count up from it.
             seed: spec.seed as u32,
             cache_prompt: true,
             stream: true,

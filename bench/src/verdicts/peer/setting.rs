@@ -1,4 +1,4 @@
-//! How llama-server is started and asked: what may differ, and what is always the same.
+//! How llama-server is started and called: what varies, and what never changes.
 
 use std::path::Path;
 
@@ -6,38 +6,39 @@ use serde::Serialize;
 
 use crate::verdicts::config::Config;
 
-/// Least piece of a cached prompt that is used at another place, in tokens.
+/// Smallest part of a cached prompt that is reused at another position, in tokens.
 const REUSE_TOKENS: usize = 64;
 
-/// Which of its settings; the others are always the same.
+/// One of its settings; the others never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Setting {
-    /// `-fa on`, else `off`.
+    /// `-fa on`, otherwise `off`.
     pub flash_attention: bool,
-    /// `-kvu`, one buffer of keys and values for all slots, else one for each.
+    /// `-kvu`: one KV buffer for all slots, otherwise one for each slot.
     pub unified: bool,
-    /// `n_cmpl`: the samples that share a prompt are one request, whose prompt is read once; else each is a request.
+    /// `n_cmpl`: samples that share a prompt are one request, whose prompt is read once; otherwise each sample is a
+    /// request.
     pub grouped: bool,
     pub drafts: Drafting,
 }
 
-/// Whether it drafts the next tokens of a sample from what stands before, as ours does.
+/// Whether it drafts the next tokens of a sample from the preceding text, as ours does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Drafting {
     Off,
-    /// `--spec-type ngram-simple` as it is: up to 48 tokens after 12 that stood there before.
+    /// `--spec-type ngram-simple` with its defaults: up to 48 tokens after a match of 12.
     Ngram,
-    /// The same with the sizes of ours: up to 8 tokens after 3.
+    /// The same with our sizes: up to 8 tokens after a match of 3.
     ShortNgram,
 }
 
 // === impl Setting ===
 
 impl Setting {
-    /// What most often was the fastest.
+    /// The setting that is most often the fastest.
     pub const USUAL: Self = Self::grouped(true, true);
-    /// Each in turn.
+    /// Each one in turn.
     pub const GROUPED: [Self; 4] = [
         Self::grouped(false, false),
         Self::grouped(true, false),
@@ -49,12 +50,12 @@ impl Setting {
         Self { flash_attention, unified, grouped: true, drafts: Drafting::Off }
     }
 
-    /// A sample that has its scores ends at once, but each reads the prompt anew: most often slower by far.
+    /// A sample that has its scores ends at once, but each sample reads the prompt again: usually much slower.
     pub fn ungrouped(self) -> Self {
         Self { grouped: false, ..self }
     }
 
-    /// As it is typed, nearly.
+    /// Nearly as written on the command line.
     pub fn describe(self) -> String {
         let grouped = if self.grouped { ", n_cmpl" } else { "" };
         let drafts = match self.drafts {
@@ -73,14 +74,14 @@ impl Setting {
         if self.unified { "-kvu" } else { "-no-kvu" }
     }
 
-    /// The server's command line. A slot has a context of so many tokens.
+    /// The server's command line. `slot_context` is the context of one slot, in tokens.
     pub fn arguments(self, config: &Config, model: &Path, slot_context: usize) -> Vec<String> {
         let slots = config.in_flight();
         let threads = config.threads.to_string();
         let options = [
             ("-m", model.display().to_string()),
             ("--host", "127.0.0.1".to_owned()),
-            // Any that is free; its log tells which.
+            // Any free port; the log contains it.
             ("--port", "0".to_owned()),
             ("-np", slots.to_string()),
             ("-c", (slots * slot_context).to_string()),

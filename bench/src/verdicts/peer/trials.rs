@@ -1,4 +1,4 @@
-//! Which of the peer's settings are tried, and which is kept: the fastest. Pure.
+//! Which of the peer's settings are tried, and which one is used: the fastest. Pure.
 //!
 //! ```text
 //! attention and buffers ─> a request for each sample ─> its own drafts
@@ -9,18 +9,18 @@
 use super::setting::{Drafting, Setting};
 use crate::verdicts::config::Config;
 
-/// What was tried so far, and what is next.
+/// The trials so far, and the next one.
 #[derive(Debug)]
 pub struct Trials {
     stages: Vec<Stage>,
-    /// What is left of the present stage.
+    /// The rest of the current stage.
     left: Vec<Setting>,
-    /// The fastest so far, and its rate; before the first trial, what stands for all without one.
+    /// The fastest so far and its rate; before the first trial, the default setting.
     best: (Setting, f64),
     tried: usize,
 }
 
-/// Settings that are compared with the best of those before.
+/// Settings that are compared with the best of the earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Ungrouped,
@@ -32,7 +32,7 @@ enum Stage {
 impl Trials {
     pub fn new(config: &Config) -> Self {
         let several = config.settings.k > 1;
-        // A single sample has nobody to share a request with.
+        // A single sample has no other sample to share a request with.
         let as_asked = |setting: Setting| if several { setting } else { setting.ungrouped() };
         let mut trials = Self {
             stages: Vec::new(),
@@ -49,14 +49,14 @@ impl Trials {
         trials
     }
 
-    /// How many there are in all.
+    /// The total number of trials.
     pub fn count(&self) -> usize {
         let of_stages: usize =
             self.stages.iter().map(|stage| stage.settings(self.best.0).len()).sum();
         self.tried + self.left.len() + of_stages
     }
 
-    /// What to try next; none when all is known.
+    /// The next setting to try; `None` when done.
     pub fn next(&mut self) -> Option<Setting> {
         if self.left.is_empty() && !self.stages.is_empty() {
             self.left = self.stages.remove(0).settings(self.best.0);
@@ -64,7 +64,7 @@ impl Trials {
         if self.left.is_empty() { None } else { Some(self.left.remove(0)) }
     }
 
-    /// What came of a trial, in verdicts a minute.
+    /// Records the result of a trial, in verdicts per minute.
     pub fn record(&mut self, setting: Setting, rate: f64) {
         self.tried += 1;
         if rate > self.best.1 {
@@ -101,7 +101,7 @@ mod tests {
         Trials::new(&Config::try_from(*args).unwrap())
     }
 
-    /// Tries all with these rates; gives what was tried, and what is kept.
+    /// Runs all trials with these rates. Returns the settings that were tried, and the chosen one.
     fn run(mut trials: Trials, rate: fn(Setting) -> f64) -> (Vec<Setting>, Setting) {
         let planned = trials.count();
         let mut tried = Vec::new();

@@ -1,4 +1,4 @@
-//! What one side did in all rounds.
+//! The results of one side over all rounds.
 
 use serde::Serialize;
 
@@ -16,21 +16,23 @@ pub struct Side {
     #[serde(skip)]
     who: Who,
     pub verdicts_per_minute: Spread,
-    /// Generated tokens, of all samples together; the time includes the prompts.
+    /// Generated tokens per second, of all samples together; the time includes the prompts.
     pub tokens_per_second: Spread,
-    /// Mean over all rounds. The sides draw different samples: lengths may differ.
+    /// Mean over all rounds. The sides draw different samples, so lengths may differ.
     pub tokens_per_sample: f64,
-    /// Tokens generated for samples that had their scores, which count nowhere else, to those that count.
+    /// Tokens generated for samples that already had their scores, which are counted nowhere else, divided by the
+    /// counted tokens.
     pub surplus_share: f64,
-    /// Part of the samples whose text gave scores, over all rounds.
+    /// Share of the samples whose text gave scores, over all rounds.
     pub read_share: f64,
-    /// Part of the verdicts in which every response has a reward, over all rounds.
+    /// Share of the verdicts in which every response has a reward, over all rounds.
     pub rewarded_share: f64,
-    /// Whether few samples draft their next tokens.
+    /// Whether drafting is on when there are few samples.
     pub drafts: bool,
-    /// Over all rounds; absent without drafts, and of the peer, which does not tell of samples that it is made to end.
+    /// Over all rounds. Absent without drafts and for the peer, which reports nothing for samples that are ended
+    /// early.
     pub drafted_tokens: Option<u64>,
-    /// Those of them that were drawn then.
+    /// The drafted tokens that were then drawn.
     pub accepted_tokens: Option<u64>,
     pub rounds: Vec<Round>,
 }
@@ -38,7 +40,7 @@ pub struct Side {
 // === impl Side ===
 
 impl Side {
-    /// `None` without rounds.
+    /// `None` if there are no rounds.
     pub fn of(who: Who, rounds: Vec<Round>) -> Option<Self> {
         let sum = |count: fn(&Round) -> u64| rounds.iter().map(count).sum::<u64>() as f64;
         let rates: Vec<f64> = rounds.iter().map(Round::verdicts_per_minute).collect();

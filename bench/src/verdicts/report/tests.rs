@@ -38,7 +38,7 @@ fn report(peer: Option<PeerFacts>, complete: bool, sides: &[(Who, Vec<Round>)]) 
     Report { head: Head { complete: report.head.complete, ..example() }, ..report }
 }
 
-/// Ours in both ways and the peer, in two rounds.
+/// Ours both ways and the peer, in two rounds.
 fn everything() -> Report {
     let setting = Setting { drafts: Drafting::ShortNgram, ..Setting::USUAL };
     let peer = PeerFacts { version: "1.2".to_owned(), setting, tried: 7 };
