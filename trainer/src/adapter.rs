@@ -1,4 +1,4 @@
-//! What was learned, as PEFT has it: a folder of `adapter_config.json` and `adapter_model.safetensors`.
+//! A learned adapter in PEFT's format: a folder with `adapter_config.json` and `adapter_model.safetensors`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,15 +12,15 @@ use crate::durable;
 use crate::error::TuneError;
 use crate::model::{Model, Parameter, Tuning};
 
-/// How PEFT's names begin.
+/// Prefix of PEFT's tensor names.
 const PREFIX: &str = "base_model.model.";
 /// The file of the tensors.
 pub const WEIGHTS: &str = "adapter_model.safetensors";
 /// The file of the settings.
 pub const CONFIG: &str = "adapter_config.json";
 
-/// Writes a model's adapter into `folder`, which is made. `base` is the name of the model that it belongs to. Gives the
-/// path of the tensors.
+/// Writes a model's adapter into `folder`, which is created. `base` is the name of the model that it belongs to.
+/// Returns the path of the tensors.
 ///
 /// # Errors
 /// [`TuneError::Setting`] for a model without adapter, [`TuneError::Write`].
@@ -58,8 +58,8 @@ pub fn write(model: &Model, base: &str, folder: &Path) -> Result<PathBuf, TuneEr
 /// Sets a model's adapter to the one in `folder`.
 ///
 /// # Errors
-/// [`TuneError::Load`] for files that are missing or damaged, [`TuneError::Foreign`] for an adapter of another model, rank,
-/// scale or choice of matrices.
+/// [`TuneError::Load`] for files that are missing or damaged, [`TuneError::Foreign`] for an adapter with another
+/// model, rank, scale or choice of matrices.
 pub fn read(model: &Model, folder: &Path) -> Result<(), TuneError> {
     let foreign = |why: String| TuneError::foreign(&folder.join(WEIGHTS), why);
     let Tuning::Lora(lora) = model.tuning() else {
@@ -100,7 +100,7 @@ pub fn read(model: &Model, folder: &Path) -> Result<(), TuneError> {
     Ok(())
 }
 
-/// A model's adapter as the engine takes it.
+/// A model's adapter in the form that the engine accepts.
 ///
 /// # Errors
 /// [`TuneError::Setting`] for a model without one.

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::TuneError;
 use crate::model::Sequence;
 
-/// One conversation in the form that TRL, LLaMA-Factory and axolotl read: a line of JSON.
+/// One conversation in the format of TRL, LLaMA-Factory and axolotl: one line of JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
-    /// Oldest first; the last one is the assistant's, and is learned.
+    /// Oldest first; the last one is the assistant's, and is trained on.
     pub messages: Vec<Turn>,
 }
 
@@ -20,11 +20,11 @@ pub struct Conversation {
 pub struct Turn {
     /// system, user or assistant.
     pub role: String,
-    /// What is said.
+    /// The text of the turn.
     pub content: String,
 }
 
-/// The prompt that a judge reads, without a hint.
+/// The prompt for a judge, without a hint.
 ///
 /// # Errors
 /// A template that fails on this item.
@@ -37,7 +37,7 @@ pub fn prompt(
     template.render(&PromptInput { item, order, scale, variant: Variant::Plain })
 }
 
-/// A rendered prompt in the engine's words.
+/// A rendered prompt as the engine's type.
 pub fn engine_prompt(rendered: &RenderedPrompt) -> Prompt {
     use jury_grm::domain::Role as Speaker;
     let span = |span: &jury_grm::prompt::Span| Span {
@@ -72,7 +72,7 @@ pub fn conversation(rendered: &RenderedPrompt, answer: &str) -> Conversation {
     Conversation { messages }
 }
 
-/// The tokens of a prompt and its answer, with what the model's template writes behind an answer.
+/// The tokens of a prompt and its answer, followed by what the model's template writes after an answer.
 ///
 /// # Errors
 /// [`TuneError::Setting`] for a template under which an answer does not continue its prompt.
@@ -115,7 +115,7 @@ impl Conversation {
         }
     }
 
-    /// Its tokens; all text in it is text alone.
+    /// The conversation's tokens; nothing in its text becomes a special token.
     ///
     /// # Errors
     /// As [`sequence`].

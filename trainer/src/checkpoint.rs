@@ -1,6 +1,7 @@
-//! Where a run stands, in one file: parameters, AdamW's moments, and what the run says of itself.
+//! The state of a run in one file: parameters, AdamW's moments, and the run's own state.
 //!
-//! Written whole or not at all. Equal runs write equal bytes: a run that was ended and went on is the run that was not.
+//! Written completely or not at all. Equal runs write equal bytes, and a run that was interrupted and resumed equals one
+//! that was not.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -20,17 +21,17 @@ use crate::error::TuneError;
 use crate::model::Model;
 use crate::optimiser::AdamW;
 
-/// The key of the run's own words in the file's metadata.
+/// The key of the run's own state in the file's metadata.
 const STATE: &str = "jury";
-/// Headers of safetensors are no longer.
+/// Upper bound of safetensors headers.
 const MOST_HEADER_BYTES: u64 = 100_000_000;
-/// Headers of safetensors are padded to it.
+/// Alignment to which safetensors headers are padded.
 const ALIGNMENT: usize = 8;
 
-/// Writes a checkpoint; `state` is whatever else the run needs to go on.
+/// Writes a checkpoint; `state` is whatever else the run needs to continue.
 ///
 /// # Errors
-/// [`TuneError::Write`]; the checkpoint before still stands then.
+/// [`TuneError::Write`]; the previous checkpoint is intact in that case.
 pub fn save(
     path: &Path,
     model: &Model,
@@ -52,11 +53,11 @@ pub fn save(
     write_safetensors(path, tensors, &BTreeMap::from([(STATE, state)]))
 }
 
-/// Sets model and optimiser to a checkpoint, and gives the run's state; `None` without a file. `steps` tells the steps
-/// of a state, or why it is of another run, before anything is set.
+/// Restores model and optimiser from a checkpoint, and returns the run's state; `None` if there is no file. Before
+/// anything is restored, `steps` returns the number of steps of a state, or why it belongs to another run.
 ///
 /// # Errors
-/// [`TuneError::Foreign`] for a file that is damaged or of another model, and what `steps` says.
+/// [`TuneError::Foreign`] for a file that is damaged or of another model, and any error of `steps`.
 pub fn load<S: DeserializeOwned>(
     path: &Path,
     model: &Model,
@@ -96,7 +97,7 @@ pub fn load<S: DeserializeOwned>(
     Ok(Some(state))
 }
 
-/// The run's state alone, which is a few bytes of a file of many; `None` without a file.
+/// Only the run's state, a few bytes of a large file; `None` if there is no file.
 ///
 /// # Errors
 /// As [`load`].
@@ -138,7 +139,7 @@ impl Named<'_> {
     }
 }
 
-/// Writes f32 tensors by their names, one at a time: of all weights and moments there is no second copy in memory.
+/// Writes f32 tensors by name, one at a time, so that weights and moments are never copied as a whole in memory.
 pub(crate) fn write_safetensors(
     path: &Path,
     mut tensors: Vec<Named<'_>>,

@@ -1,4 +1,4 @@
-//! Files of the trainer: whole or not there ([`jury_eval::whole_file`]), with errors that name them.
+//! Files of the trainer, written completely or not at all ([`jury_eval::whole_file`]), with errors that name them.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +8,7 @@ use jury_eval::whole_file;
 
 use crate::error::TuneError;
 
-/// Puts `bytes` in the place of `path`. After an error the old file is as it was.
+/// Replaces the file at `path` with `bytes`. After an error the old file is unchanged.
 ///
 /// # Errors
 /// [`TuneError::Write`] with the file that could not be written.
@@ -16,7 +16,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), TuneError> {
     whole_file::write(path, bytes).map_err(|source| TuneError::write(path, source))
 }
 
-/// The same for what `writer` writes into the file that it is lent.
+/// Same, with the content that `writer` writes into the file passed to it.
 ///
 /// # Errors
 /// As [`replace`].
@@ -36,7 +36,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checkpoint");
         replace(&path, b"one").unwrap();
-        // Everything written to /dev/full meets a full disk.
+        // Everything written to /dev/full fails as on a full disk.
         std::os::unix::fs::symlink("/dev/full", folder.path().join("checkpoint.partial")).unwrap();
         let error = replace(&path, b"two").unwrap_err();
         assert_eq!(error.to_string(), format!("cannot write {}", path.display()));

@@ -8,20 +8,20 @@ use jury_eval::asked::AskError;
 use jury_eval::picture::PictureError;
 use jury_eval::trajectories::TrajectoryError;
 
-/// A model cannot be tuned, or what was learned cannot be kept.
+/// A model cannot be tuned, or the result cannot be stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TuneError {
     /// The model's files.
     #[error(transparent)]
     Load(#[from] LoadError),
-    /// Trained weights that no folder could be made of.
+    /// A folder cannot be made from the trained weights.
     #[error(transparent)]
     Folder(#[from] MergeError),
     /// The arithmetic failed.
     #[error("the model could not be computed: {0}")]
     Compute(#[from] candle_core::Error),
-    /// A text that the model's template refuses.
+    /// A text that the model's template rejects.
     #[error(transparent)]
     Prompt(#[from] PromptError),
     /// A setting that cannot work.
@@ -29,13 +29,13 @@ pub enum TuneError {
     Setting {
         /// Its name.
         field: &'static str,
-        /// The limit, and the way out.
+        /// The limit, and how to fix it.
         why: String,
     },
     /// There is nothing to learn from.
     #[error("{0}")]
     NoData(String),
-    /// A loss or a gradient is no number any more.
+    /// A loss or a gradient is no longer a number.
     #[error("step {step}: the {what} is not a finite number; lower the learning rate")]
     Diverged {
         /// From 0.
@@ -43,7 +43,7 @@ pub enum TuneError {
         /// Which number.
         what: &'static str,
     },
-    /// Samples of other prompts than are learned.
+    /// The samples belong to other prompts than those to train on.
     #[error(transparent)]
     Asked(#[from] AskError),
     /// Curves that cannot be drawn.
@@ -65,7 +65,7 @@ pub enum TuneError {
     Foreign {
         /// The file.
         path: PathBuf,
-        /// What does not fit, and the way out.
+        /// What does not fit, and how to fix it.
         why: String,
     },
     /// A file could not be read.
@@ -73,7 +73,7 @@ pub enum TuneError {
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file or a folder could not be written.
@@ -81,7 +81,7 @@ pub enum TuneError {
     Write {
         /// The file or the folder.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: std::io::Error,
     },
 }

@@ -1,9 +1,9 @@
-//! Folders that other trainers run: data in their form, the rule as their reward function, a launch file with the paper's
-//! numbers.
+//! Folders for other trainers: data in their format, the rule as their reward function, and a launch file with the
+//! paper's numbers.
 //!
-//! A row is an item in one order. Among items with equally many responses, the best one takes each position in turn. A row
-//! carries its item and order as JSON, from which `jury.outcome_reward` renders the same prompt, to know which scores
-//! in the answer are quoted from the item.
+//! A row is an item in one order. Over the items with equally many responses, the best response takes each position
+//! in turn. A row contains its item and order as JSON. From these, `jury.outcome_reward` renders the same prompt, so
+//! that it knows which scores in the answer are quoted from the item.
 
 mod rows;
 mod trainer;
@@ -23,9 +23,9 @@ use crate::error::TuneError;
 /// Numbers of the launch file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExportConfig {
-    /// The model that is trained, as the trainer finds it.
+    /// The model to train, as the trainer finds it.
     pub model: String,
-    /// Samples of a group.
+    /// Samples per group.
     pub group: u32,
     /// Weight of the KL in the loss.
     pub beta: f64,
@@ -42,19 +42,19 @@ pub struct ExportConfig {
 pub struct Exported {
     /// Rows of data.
     pub rows: usize,
-    /// Ids of items that nothing can be learned from.
+    /// Ids of items that cannot be trained on.
     pub unfit: Vec<String>,
 }
 
-/// The paper's steps, and groups of a step.
+/// The paper's number of steps, and groups per step.
 const STEPS: usize = 900;
 const GROUPS: usize = 128;
 
-/// Writes the folder, which is made.
+/// Writes the folder, which is created.
 ///
 /// # Errors
-/// [`TuneError::Setting`] for a name of a model that no launch file can hold, [`TuneError::Foreign`] for a folder that holds
-/// files of an export with other contents, [`TuneError::Write`].
+/// [`TuneError::Setting`] for a model name that cannot be written into a launch file, [`TuneError::Foreign`] for a
+/// folder with export files of other content, [`TuneError::Write`].
 pub fn export(
     trainer: Trainer,
     items: &[Item],
@@ -101,7 +101,8 @@ pub fn export(
     Ok(exported)
 }
 
-/// Refuses a folder whose files this export would not write so: somebody has edited them, or they are of another export.
+/// Rejects a folder whose files differ from what this export would write: they were edited, or belong to another
+/// export.
 fn refuse_others(folder: &Path, files: &[(&str, String)]) -> Result<(), TuneError> {
     for name in ["data.jsonl", "reward.py", "train.py", "train.sh"] {
         let path = folder.join(name);

@@ -1,17 +1,17 @@
-//! Trains what Jury judges with: Self-Principled Critique Tuning for judges, and heads that rank their samples.
+//! Trains Jury's models: judges by Self-Principled Critique Tuning, and heads that rank their samples.
 //!
 //! ```text
-//! rft       drawn samples -> rejection -> what is learned from         (pure)
+//! rft       drawn samples -> rejection -> training data                    (pure)
 //! chat      item and order -> messages, messages -> sequences of tokens
 //! rl        groups drawn with the current weights -> rewards by rule -> steps, resumable to the same bytes (GRPO)
 //! sft       sequences -> steps of fine-tuning, resumable to the same bytes
 //! model     a language model whose loss has gradients: LoRA or full weights
 //! optimiser AdamW, schedule, clipping        checkpoint  parameters and moments in one file
-//! order     passes over what is learned from
-//! export    folders that other trainers run
-//! plot      curves over steps           report      what a run leaves for people
-//! adapter   what was learned, as PEFT has it weights     all weights, as a folder of safetensors
-//! durable   files that are whole or not there
+//! order     passes over the training data
+//! export    folders for other trainers
+//! plot      curves over steps                report      what a run leaves for people
+//! adapter   the learned adapter, PEFT format weights     all weights, as a folder of safetensors
+//! durable   files written completely or not at all
 //!
 //! meta      a head that ranks a judge's samples, from their hidden states
 //! ```

@@ -10,9 +10,9 @@
 //!      -> the head, a report, a model card with pictures                    card.rs, plot.rs
 //! ```
 //!
-//! The method is that of the paper (section 3.2: a pointwise scalar model, binary cross-entropy, label 1 for a correct sample) on
-//! states that the judging model has anyway. Nothing here reads a clock or a machine's own `exp`: equal rows and
-//! settings give equal bytes.
+//! The method is the paper's (section 3.2: a pointwise scalar model, binary cross-entropy, label 1 for a correct
+//! sample), applied to hidden states that the judging model computes anyway. The code reads no clock and does not use
+//! the machine's own `exp`: equal rows and settings give equal bytes.
 
 mod adamw;
 mod auc;
@@ -45,9 +45,10 @@ use fit::Fitted;
 pub struct LabelledState {
     /// The item that was judged.
     pub item: String,
-    /// Key of its query, normalised: rows of one key never stand in two parts.
+    /// Key of its query, normalised: rows with the same key are never in two parts.
     pub query: String,
-    /// A hidden state behind the sample: the judging model's own, or that of another model which read it ([`StatePlace`]).
+    /// A hidden state for the sample: the judging model's own, or that of another model that read it
+    /// ([`StatePlace`]).
     pub state: Vec<f32>,
     /// Whether the sample was correct: the true best strictly highest, or the score equal to the label.
     pub correct: bool,
@@ -60,62 +61,62 @@ pub struct MetaConfig {
     pub name: String,
     /// SHA-256 of the model whose states the rows are, hex.
     pub model_digest: String,
-    /// Where these states stand.
+    /// The position of these states.
     pub place: StatePlace,
-    /// Numbers of an inner layer; 0: none, the head is linear.
+    /// Size of the inner layer; 0 for none, which makes the head linear.
     pub inner: usize,
-    /// Decides the split, the first weights, the order of the rows and the bootstrap.
+    /// Determines the split, the initial weights, the order of the rows and the bootstrap.
     pub seed: u64,
-    /// How queries are shared out.
+    /// How queries are split.
     pub shares: Shares,
     /// Step size of AdamW.
     pub learning_rate: f64,
     /// Decoupled weight decay of AdamW; biases do not decay.
     pub weight_decay: f64,
-    /// Rows of one step.
+    /// Rows per step.
     pub batch: usize,
-    /// Most passes over the training rows.
+    /// Maximum number of passes over the training rows.
     pub max_epochs: usize,
-    /// Passes without a lower validation loss after which training ends.
+    /// Training ends after this many passes without a lower validation loss.
     pub patience: usize,
-    /// How the rows were drawn, for the card; `None`: nothing is told.
+    /// How the rows were drawn, for the model card; `None` if unknown.
     pub sampling: Option<Sampling>,
 }
 
-/// How the samples behind rows were drawn. Nothing of it changes the head.
+/// How the samples behind the rows were drawn. It does not influence the head.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
     /// The judge that drew them.
     pub judge: String,
     /// The files of its items.
     pub items: Vec<String>,
-    /// Which of their items.
+    /// Which part of those items.
     pub part: String,
-    /// Decides which queries are of which part, and which items a limit leaves.
+    /// Determines which queries are in which part, and which items remain under a limit.
     pub split_seed: u64,
-    /// Samples an item.
+    /// Samples per item.
     pub k: u32,
     /// Softmax temperature.
     pub temperature: f64,
     /// Longest critique.
     pub max_critique_tokens: u32,
-    /// Of every request.
+    /// Seed of every request.
     pub seed: u64,
 }
 
-/// A trained head, and how good it is.
+/// A trained head, and how well it performs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainedMeta {
     /// The head, calibrated.
     pub head: Head,
-    /// How good it is.
+    /// How well it performs.
     pub report: MetaReport,
 }
 
 // === impl MetaConfig ===
 
 impl MetaConfig {
-    /// A linear head with settings that suit some thousand rows.
+    /// A linear head, with settings that suit a few thousand rows.
     pub fn new(name: impl Into<String>, model_digest: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -134,10 +135,10 @@ impl MetaConfig {
     }
 }
 
-/// Trains a head on `rows`, and tells `on_epoch` each pass's losses as it ends.
+/// Trains a head on `rows`, and passes the losses of each epoch to `on_epoch` when it ends.
 ///
 /// # Errors
-/// [`TrainError`] for rows that nothing can be learned from, and for settings that make no head.
+/// [`TrainError`] for rows that nothing can be learned from, and for invalid settings.
 pub fn train(
     rows: &[LabelledState],
     config: &MetaConfig,
@@ -192,7 +193,7 @@ pub fn train(
     Ok(TrainedMeta { head, report })
 }
 
-/// Digest of rows, hex: of every label, key and bit of a state, in their order.
+/// Digest of rows, hex: of every label, key and bit of a state, in order.
 pub fn data_digest(rows: &[LabelledState]) -> String {
     let mut hasher = blake3::Hasher::new();
     for LabelledState { item, query, state, correct } in rows {
@@ -210,8 +211,9 @@ pub fn data_digest(rows: &[LabelledState]) -> String {
 // === impl TrainedMeta ===
 
 impl TrainedMeta {
-    /// Writes the head to `path`, and beside it its card, `<path>.md`, with the pictures that it shows: `<path>.loss` and
-    /// `<path>.reliability`, each as `.svg` and `.png`. A file is there whole or not at all.
+    /// Writes the head to `path`. Next to it, writes its card, `<path>.md`, with the pictures that the card shows:
+    /// `<path>.loss` and `<path>.reliability`, each as `.svg` and `.png`. Each file is written completely or not at
+    /// all.
     ///
     /// # Errors
     /// [`TrainError::Io`] with the file that could not be written, [`TrainError::Picture`].

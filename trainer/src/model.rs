@@ -6,11 +6,12 @@
 //! loss   -> gradient of the head's part -> for each layer from the last: its graph, its part of the gradient, dropped
 //! ```
 //!
-//! A sequence whose graphs would take more than 2 GiB is computed with one layer's graph in memory at a time, whatever the
-//! number of layers, at the price of a second forward pass (activation checkpointing). Both ways give equal bits. Families: llama, qwen2, qwen3, gemma2, gemma3. With [`Tuning::Lora`] the model's own weights do not
-//! learn, and no gradient of them is computed.
+//! A sequence whose graphs would take more than 2 GiB is computed with only one layer's graph in memory at a time, at
+//! the price of a second forward pass (activation checkpointing). Both ways give equal bits. Families: llama, qwen2,
+//! qwen3, gemma2, gemma3. With [`Tuning::Lora`] the model's own weights are frozen, and no gradients are computed for
+//! them.
 //!
-//! Sums are taken in one order: equal weights and sequences give equal bits on one machine.
+//! Sums are computed in a fixed order: equal weights and sequences give equal bits on one machine.
 
 mod layer;
 mod linear;
@@ -32,10 +33,10 @@ use load::Loader;
 pub use lora::LoraConfig;
 use ops::{TargetLogProb, entropies};
 
-/// Graphs of a sequence that take less than this are kept from the forward pass.
+/// The graphs of a sequence are kept from the forward pass if they take less than this.
 const KEPT_GRAPH_BYTES: usize = 2 << 30;
 
-/// What learns.
+/// What is trained.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Tuning {
     /// Low-rank additions to some matrices.
@@ -44,16 +45,16 @@ pub enum Tuning {
     Full,
 }
 
-/// A tensor that learns.
+/// A trainable tensor.
 #[derive(Debug)]
 pub struct Parameter {
-    /// Transformers' name; for LoRA with `lora_A` or `lora_B` in it.
+    /// Transformers' name; for LoRA it contains `lora_A` or `lora_B`.
     pub name: String,
     /// Its values.
     pub var: Var,
 }
 
-/// A sequence, and where the part begins whose tokens are predicted.
+/// A sequence, and where the part to predict begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {
     /// Prompt and completion.
@@ -66,18 +67,18 @@ pub struct Sequence {
 #[derive(Debug, Clone)]
 pub struct Gradients(Vec<Option<Tensor>>);
 
-/// What a pass tells of a completion.
+/// The result of a pass over a completion.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Passed {
     /// The loss, for passes that had one.
     pub loss: f64,
-    /// Per token of the completion, the logarithm of its probability.
+    /// Log-probability of each token of the completion.
     pub log_probs: Vec<f32>,
-    /// Per token, the entropy of the distribution that it came from, in nats.
+    /// For each token, the entropy of the distribution that it was drawn from, in nats.
     pub entropies: Vec<f32>,
 }
 
-/// A model with parameters that learn.
+/// A model with trainable parameters.
 #[derive(Debug)]
 pub struct Model {
     sizes: Sizes,
@@ -88,14 +89,14 @@ pub struct Model {
     output_norm: Tensor,
     head: Linear,
     parameters: Vec<Parameter>,
-    /// Parameters of the embedding; of each layer; of norm and head.
+    /// Indices of the parameters of the embedding, then of each layer, then of norm and head.
     sections: Vec<Vec<usize>>,
 }
 
 // === impl Gradients ===
 
 impl Gradients {
-    /// The gradient of parameter `index`; `None` where it is 0.
+    /// The gradient of parameter `index`; `None` if it is 0.
     pub fn of(&self, index: usize) -> Option<&Tensor> {
         self.0.get(index)?.as_ref()
     }
@@ -114,8 +115,8 @@ impl Gradients {
 // === impl Model ===
 
 impl Model {
-    /// Reads a GGUF file (dequantised) or a folder of safetensors, and makes ready what learns. `seed` decides where
-    /// adapters start.
+    /// Reads a GGUF file (dequantised) or a folder of safetensors, and prepares the trainable parameters. `seed`
+    /// determines the initial adapters.
     ///
     /// # Errors
     /// [`TuneError::Load`] for files that cannot be read or trained, [`TuneError::Setting`] for LoRA settings.
@@ -166,17 +167,17 @@ impl Model {
         &self.sizes
     }
 
-    /// What learns.
+    /// What is trained.
     pub fn tuning(&self) -> &Tuning {
         &self.tuning
     }
 
-    /// The tensors that learn, in a fixed order.
+    /// The trainable tensors, in a fixed order.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
 
-    /// The adapted matrices by transformers' names, with their two parameters; none where all weights learn.
+    /// The adapted matrices by transformers' names, with their two parameters; none if all weights are trained.
     pub fn adapted(&self) -> impl Iterator<Item = (&str, &Var, &Var)> {
         // They come in pairs, `down` before `up`.
         let pairs = self.parameters.as_chunks::<2>().0.iter();
@@ -186,12 +187,12 @@ impl Model {
         })
     }
 
-    /// What transformers stores less than a norm multiplies with.
+    /// What transformers subtracts from a norm's factor before it stores it.
     pub fn stored_norm_offset(&self) -> f32 {
         self.stored_norm_offset
     }
 
-    /// A gradient of nothing.
+    /// An empty gradient.
     pub fn no_gradients(&self) -> Gradients {
         Gradients(vec![None; self.parameters.len()])
     }
@@ -205,7 +206,7 @@ impl Model {
         self.parameters.iter().map(copy).collect()
     }
 
-    /// Sets all parameters, as [`Model::values`] gave them.
+    /// Sets all parameters to values from [`Model::values`].
     ///
     /// # Errors
     /// [`TuneError::Compute`] for tensors of other shapes.
@@ -219,7 +220,7 @@ impl Model {
     /// Computes a sequence without gradients.
     ///
     /// # Errors
-    /// [`TuneError::Setting`] for a sequence that the model cannot take.
+    /// [`TuneError::Setting`] for a sequence that the model cannot process.
     pub fn pass(&self, sequence: &Sequence) -> Result<Passed, TuneError> {
         self.check(sequence)?;
         let rotation = Rotation::new(&self.sizes, sequence.tokens.len())?;
@@ -231,10 +232,11 @@ impl Model {
         Ok(Passed { loss: 0.0, log_probs: log_probs.to_vec1()?, entropies })
     }
 
-    /// Computes a sequence and adds the gradient of `loss` (a scalar of the completion's log-probabilities) to `sum`.
+    /// Computes a sequence and adds the gradient of `loss` (a scalar function of the completion's log-probabilities)
+    /// to `sum`.
     ///
     /// # Errors
-    /// As [`Model::pass`], and what `loss` returns.
+    /// As [`Model::pass`], and errors from `loss`.
     pub fn learn(
         &self,
         sequence: &Sequence,
@@ -277,7 +279,8 @@ impl Model {
                 Some(output) => output,
                 None => layer.forward(&self.sizes, &rotation, input.as_tensor())?,
             };
-            // Its gradient with respect to the layer is the layer's, times the slope behind it.
+            // The gradient of this product with respect to the layer's parameters is the layer's, times the slope of
+            // what follows.
             let along = (output * &slope)?.sum_all()?;
             slope = self.section(index + 1, &along, input.as_tensor(), sum)?;
         }
@@ -289,7 +292,7 @@ impl Model {
         Ok(passed)
     }
 
-    /// About how much the graphs of all layers hold of so many tokens.
+    /// Approximate memory of all layers' graphs for this many tokens.
     fn graph_bytes(&self, tokens: usize) -> usize {
         let Sizes { width, hidden, heads, layers, .. } = self.sizes;
         let of_token = 16 * width + 6 * hidden + 3 * heads * tokens;
@@ -302,7 +305,7 @@ impl Model {
         Ok((rows * self.sizes.embedding_scale)?)
     }
 
-    /// Log-probabilities of the completion's tokens, and entropies.
+    /// Log-probabilities of the completion's tokens, and their entropies.
     fn finish(&self, last: &Tensor, sequence: &Sequence) -> Result<(Tensor, Vec<f32>), TuneError> {
         let Sequence { tokens, start } = sequence;
         let rows = last.narrow(0, start - 1, tokens.len() - start)?;
@@ -315,7 +318,7 @@ impl Model {
         Ok((logits.apply_op1(TargetLogProb(tokens[*start..].to_vec()))?, entropies))
     }
 
-    /// Adds one section's part of the gradient; gives the slope of its input.
+    /// Adds one section's part of the gradient; returns the slope of its input.
     fn section(
         &self,
         section: usize,

@@ -1,4 +1,4 @@
-//! AdamW (Loshchilov and Hutter, 2019) with warm-up and cosine, and gradients clipped by their norm.
+//! AdamW (Loshchilov and Hutter, 2019) with warm-up and cosine schedule, and gradients clipped by norm.
 
 use candle_core::{Device, Tensor};
 
@@ -12,15 +12,15 @@ const EPSILON: f64 = 1e-8;
 /// Settings.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct OptimiserConfig {
-    /// Step size at its highest.
+    /// Peak learning rate.
     pub learning_rate: f64,
-    /// Steps over which it grows from 0, in a line.
+    /// Steps over which it grows linearly from 0.
     pub warmup: u64,
-    /// Steps in all: after the warm-up it falls to a tenth by a cosine. `None`: it stays.
+    /// Total number of steps: after the warm-up the rate falls to a tenth along a cosine. `None`: it stays constant.
     pub cosine_steps: Option<u64>,
-    /// Decoupled decay of matrices.
+    /// Decoupled weight decay, applied to matrices.
     pub weight_decay: f64,
-    /// Longest gradient (L2, over all parameters); longer ones are shortened.
+    /// Maximum gradient norm (L2, over all parameters); larger gradients are scaled down.
     pub clip: f64,
 }
 
@@ -37,16 +37,16 @@ pub struct AdamW {
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stepped {
-    /// Length of the gradient before clipping.
+    /// Gradient norm before clipping.
     pub gradient_norm: f64,
-    /// The step size used.
+    /// The learning rate used.
     pub learning_rate: f64,
 }
 
 // === impl OptimiserConfig ===
 
 impl OptimiserConfig {
-    /// The step size of step `step` (from 0).
+    /// The learning rate of step `step` (from 0).
     pub fn rate(&self, step: u64) -> f64 {
         if step < self.warmup {
             return self.learning_rate * (step + 1) as f64 / self.warmup as f64;
@@ -58,7 +58,7 @@ impl OptimiserConfig {
     }
 
     /// # Errors
-    /// [`TuneError::Setting`] for numbers that make no sense.
+    /// [`TuneError::Setting`] for invalid numbers.
     pub fn check(&self) -> Result<(), TuneError> {
         if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
             return Err(TuneError::setting("learning rate", "must be above 0"));
@@ -76,7 +76,7 @@ impl OptimiserConfig {
 // === impl AdamW ===
 
 impl AdamW {
-    /// A fresh one for a model's parameters.
+    /// A new state for a model's parameters.
     pub fn new(model: &Model, config: OptimiserConfig) -> AdamW {
         let zeros = || -> Vec<Vec<f32>> {
             let size = |parameter: &crate::model::Parameter| parameter.var.elem_count();
@@ -93,7 +93,7 @@ impl AdamW {
     /// One step against `gradients / divisor`.
     ///
     /// # Errors
-    /// [`TuneError::Diverged`] for gradients that are no numbers; nothing has changed then.
+    /// [`TuneError::Diverged`] for gradients that are not numbers; in that case nothing has changed.
     pub fn step(
         &mut self,
         model: &Model,

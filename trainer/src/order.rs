@@ -1,10 +1,10 @@
-//! In which order things are learned from: all of them once a pass, each pass shuffled anew.
+//! The order of the training data: every element once per pass, reshuffled for each pass.
 
 use std::ops::Range;
 
 use jury_grm::random::SplitMix64;
 
-/// Which of `n` things stand at `places` of the endless list of passes. `purpose` keeps this list apart from others of the
+/// The elements of `n` at `places` of the endless list of passes. `purpose` separates this list from others with the
 /// same seed.
 pub(crate) fn at(places: Range<usize>, n: usize, seed: u64, purpose: &str) -> Vec<usize> {
     let mut shuffled: Option<(usize, Vec<usize>)> = None;

@@ -9,17 +9,17 @@ const PANEL: (u32, u32) = (520, 300);
 const COLUMNS: usize = 2;
 const LINE: RGBColor = RGBColor(0x1f, 0x77, 0xb4);
 const SMOOTH: RGBColor = RGBColor(0xd6, 0x27, 0x28);
-/// Steps over which the second line is the mean.
+/// Window of the moving average in the second line, in steps.
 const SMOOTH_STEPS: usize = 10;
 
-/// Curves with one x axis: steps.
+/// Curves that share the x axis: steps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curves(pub Vec<Curve>);
 
 /// One panel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
-    /// What is drawn, with its unit.
+    /// The quantity, with its unit.
     pub title: String,
     /// Step and value.
     pub points: Vec<(f64, f64)>,
@@ -28,7 +28,7 @@ pub struct Curve {
 // === impl Curve ===
 
 impl Curve {
-    /// A curve of values whose steps follow `of`.
+    /// A curve of (step, value) points; values that are not finite are dropped.
     pub fn new(title: &str, points: impl Iterator<Item = (f64, f64)>) -> Curve {
         let points = points.filter(|(_, value)| value.is_finite()).collect();
         Curve { title: title.to_owned(), points }
@@ -83,7 +83,7 @@ impl Picture for Curves {
     }
 }
 
-/// With three digits; what rounds to 0 has no sign.
+/// With three decimals; a value that rounds to 0 has no sign.
 fn thousandths(value: f64) -> String {
     format!("{:.3}", (value * 1000.0).round() / 1000.0 + 0.0)
 }

@@ -1,4 +1,4 @@
-//! What a run leaves for people: `report.json`, and its curves as pictures.
+//! The results of a run for people: `report.json`, and its curves as pictures.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use crate::durable::replace;
 use crate::error::TuneError;
 use crate::plot::Curves;
 
-/// Writes `report.json`, `curves` as `name.svg` and `name.png`.
+/// Writes `report.json`, and `curves` as `name.svg` and `name.png`.
 ///
 /// # Errors
-/// A picture cannot be drawn or a file not be written.
+/// If a picture cannot be drawn or a file cannot be written.
 pub fn write(
     folder: &Path,
     report: &impl Serialize,

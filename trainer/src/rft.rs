@@ -1,14 +1,15 @@
-//! Rejective fine-tuning's choice (paper, section 3.2): which drawn samples are learned from, and why the others are not.
+//! The selection of rejective fine-tuning (paper, section 3.2): which drawn samples are trained on, and why the
+//! others are not.
 //!
 //! ```text
-//! an item's n unhinted samples    all right: the item is too easy, they all go      else: the right ones stay
-//! its hinted sample               stays if it is right
+//! an item's n unhinted samples    all right: the item is too easy, all are dropped      else: the right ones are kept
+//! its hinted sample               kept if it is right
 //! ```
 //!
-//! `batches` says what is drawn, `sift` gives every sample its fate, `kept` makes data of those that stay.
+//! `batches` says what to draw, `sift` decides the fate of every sample, `kept` turns the kept samples into data.
 //!
-//! A sample without scores of its own is not right. Beside the paper: a critique that was cut off at its token limit
-//! teaches to stop in the middle, so such samples go, too, unless they are wanted.
+//! A sample without scores of its own is not right. In addition to the paper's rules: a critique that was cut off at its
+//! token limit teaches the model to stop mid-critique, so such samples are dropped as well, unless they are wanted.
 
 mod batches;
 mod kept;
@@ -25,34 +26,34 @@ pub use batches::{Batch, batches};
 pub use kept::{Drawn, Kept, KeptSample, keep};
 pub use table::Table;
 
-/// What was drawn for one item.
+/// The samples of one item.
 #[derive(Debug, Clone, Copy)]
 pub struct Draws<'a> {
-    /// What was judged.
+    /// The judged item.
     pub item: &'a Item,
-    /// What is known of it.
+    /// Its known answer.
     pub truth: Truth,
     /// The scale of the scores: 0..1 for single responses.
     pub scale: Scale,
     /// Samples without a hint, in index order.
     pub unhinted: &'a [Sample],
-    /// Samples that were told which response is best.
+    /// Samples whose prompt revealed the best response.
     pub hinted: &'a [Sample],
 }
 
-/// The rules that the paper leaves open.
+/// Rules that the paper leaves open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// Unhinted samples an item; with fewer, nothing tells that it is too easy.
+    /// Unhinted samples per item; with fewer, an item cannot be called too easy.
     pub n: usize,
-    /// Whether samples whose critique was cut off at its limit stay.
+    /// Whether to keep samples whose critique was cut off at its limit.
     pub keeps_cut: bool,
 }
 
 /// What became of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fate {
-    /// It is learned from.
+    /// It is trained on.
     Kept,
     /// Its scores are wrong: the best response is not strictly highest, or the label is missed.
     Wrong,
@@ -64,9 +65,10 @@ pub enum Fate {
     CutOff,
     /// Its prompt is too long for the context.
     TooLong,
-    /// It has scores, but its panel did not show the best response beside another: nothing tells how well it judged.
+    /// It has scores, but its panel did not show the best response beside another one, so its judgement cannot be
+    /// checked.
     NoComparison,
-    /// It was never drawn: a budget or a worker ended it.
+    /// It was never drawn: the budget ran out, or a worker failed.
     NotDrawn,
 }
 
@@ -75,7 +77,7 @@ pub enum Fate {
 pub struct Sifted<'a> {
     /// The sample.
     pub sample: &'a Sample,
-    /// Whether it was told which response is best.
+    /// Whether its prompt revealed the best response.
     pub is_hinted: bool,
     /// What became of it.
     pub fate: Fate,
@@ -84,7 +86,7 @@ pub struct Sifted<'a> {
 // === impl Fate ===
 
 impl Fate {
-    /// All, in the order of the table's columns.
+    /// All fates, in the order of the table's columns.
     pub const ALL: [Fate; 8] = [
         Fate::Kept,
         Fate::Wrong,
@@ -96,7 +98,7 @@ impl Fate {
         Fate::NotDrawn,
     ];
 
-    /// As the table says it.
+    /// The name in the table.
     pub fn words(self) -> &'static str {
         match self {
             Fate::Kept => "kept",
@@ -111,7 +113,7 @@ impl Fate {
     }
 }
 
-/// Why an item cannot be learned from at all; `None` for those that can.
+/// Why an item cannot be trained on at all; `None` if it can.
 pub fn unfit(item: &Item) -> Option<&'static str> {
     match truth::of(item) {
         Some(Truth::Single(label)) if label != 0.0 && label != 1.0 => {
@@ -126,7 +128,7 @@ pub fn unfit(item: &Item) -> Option<&'static str> {
     }
 }
 
-/// The items that something can be learned from, and the ids of the others by why they cannot.
+/// The items that can be trained on, and the ids of the others by reason.
 pub fn learnable(items: Vec<Item>) -> (Vec<Item>, BTreeMap<&'static str, Vec<String>>) {
     let mut left_out: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
     let mut learnable = Vec::with_capacity(items.len());
@@ -139,7 +141,7 @@ pub fn learnable(items: Vec<Item>) -> (Vec<Item>, BTreeMap<&'static str, Vec<Str
     (learnable, left_out)
 }
 
-/// Gives every sample of an item its fate: the unhinted ones first, in their order.
+/// Decides the fate of every sample of an item: the unhinted ones first, in their order.
 pub fn sift<'a>(draws: &Draws<'a>, rules: Rules) -> Vec<Sifted<'a>> {
     let duplicate_of = duplicate_of(&draws.item.responses);
     let by_itself = |sample: &Sample| own_fate(draws, &duplicate_of, sample);
@@ -164,7 +166,7 @@ pub fn sift<'a>(draws: &Draws<'a>, rules: Rules) -> Vec<Sifted<'a>> {
     unhinted.chain(hinted).collect()
 }
 
-/// What a sample is alone: kept, wrong or without scores.
+/// The fate of a sample on its own: kept, wrong or without scores.
 fn own_fate(draws: &Draws<'_>, duplicate_of: &[usize], sample: &Sample) -> Fate {
     if let Some(failure) = sample.failure() {
         return match failure.kind {

@@ -1,4 +1,5 @@
-//! Rule-based online reinforcement learning (GRPO; paper, section 3.3): a judge draws groups, rules reward them.
+//! Rule-based online reinforcement learning (GRPO; paper, section 3.3): a judge draws groups, and a rule rewards
+//! them.
 //!
 //! ```text
 //! step number, seed -> tasks -> groups drawn with the current weights        (sampler.rs: the engine, adapter swapped)
@@ -6,12 +7,13 @@
 //!                            -> gradient of -advantage * ratio + beta * KL, a sequence at a time -> AdamW
 //! ```
 //!
-//! One update a batch, so that the ratio to the drawing policy is 1 and needs no clipping. KL to the start model is
-//! estimated per token by k3, `exp(ref - now) - (ref - now) - 1` (Schulman 2020), in the loss. A loss is the mean over a
-//! sequence's tokens, the end token that the model wrote included, then over sequences. A group whose rewards are all equal
-//! has no advantage and no gradient: it is left out, its KL too, and counted.
+//! There is one update per batch, so the ratio to the policy that drew the samples is 1 and needs no clipping. The KL
+//! to the start model is estimated per token by k3, `exp(ref - now) - (ref - now) - 1` (Schulman 2020), and is part
+//! of the loss. The loss is the mean over a sequence's tokens, including the end token if the model wrote one, then
+//! over sequences. A group whose rewards are all equal has no advantage and no gradient: it is skipped, including its
+//! KL, and counted.
 //!
-//! A step is a function of weights, moments and its number: a run that was killed and goes on is the run that was not.
+//! A step depends only on weights, moments and its number: a run that was killed and resumed equals one that was not.
 
 mod easy;
 mod grpo;
@@ -42,70 +44,71 @@ use crate::sft::seven_digits;
 use grpo::Learned;
 use state::State;
 
-/// What a step learns from, part of what a run is: it changes where the same settings come to other steps.
+/// What a step learns from. It is part of a run's identity, and changes whenever the same settings lead to different
+/// steps.
 const LAW: &str = "end tokens are learned";
 
-/// What is drawn for, and what rewards it.
+/// The tasks to draw samples for, and the rule that rewards them.
 pub trait Environment {
     /// Number of tasks.
     fn n_tasks(&self) -> usize;
     /// A group's members: the prompt of each (equal ones are computed once).
     fn prompts(&self, task: usize) -> Vec<&[u32]>;
-    /// What decides where member `member`'s text ends.
+    /// Decides where the text of member `member` ends.
     fn watch(&self, task: usize, member: usize) -> Box<dyn jury_engine::Watch>;
     /// The rule.
     fn reward(&self, task: usize, member: usize, drawn: &Drawn) -> Reward;
 }
 
-/// What a rule says of a text.
+/// What a rule says about a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Reward {
     /// +1 or -1.
     pub value: f64,
-    /// Whether it could be read at all.
+    /// Whether the text could be parsed at all.
     pub is_readable: bool,
 }
 
 /// Settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RlConfig {
-    /// Decides the order of tasks and every draw.
+    /// Determines the order of tasks and every draw.
     pub seed: u64,
-    /// Steps in all.
+    /// Total number of steps.
     pub steps: u64,
-    /// Groups of one step.
+    /// Groups per step.
     pub groups: usize,
     /// Weight of the KL to the start model.
     pub beta: f64,
-    /// Steps between two measurements on held-out tasks.
+    /// Steps between two evaluations on held-out tasks.
     pub evaluate_every: u64,
     /// Steps between two checkpoints.
     pub checkpoint_every: u64,
-    /// AdamW; without `cosine_steps` the rate stays, as the paper's does.
+    /// AdamW; without `cosine_steps` the rate stays constant, as in the paper.
     pub optimiser: OptimiserConfig,
 }
 
-/// Where a run keeps itself.
+/// Where a run stores its files.
 #[derive(Debug, Clone, Copy)]
 pub struct Places<'a> {
-    /// The checkpoint.
+    /// The checkpoint file.
     pub checkpoint: &'a Path,
     /// The folder of the best adapter so far.
     pub best: &'a Path,
     /// The name of the model that the adapter belongs to.
     pub base: &'a str,
-    /// The start model, its adapter and how it draws, in words that differ where these do; part of what the run is.
+    /// Describes the start model, its adapter and how it draws; texts differ if these do. Part of the run's identity.
     pub start: &'a str,
 }
 
-/// How a run ended.
+/// The state of a run when it stopped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RlRun {
-    /// Every step, those before a resumption included.
+    /// Every step, including those before a resumption.
     pub history: Vec<RlStep>,
-    /// The measurements on held-out tasks; the first is the start model's.
+    /// The evaluations on held-out tasks; the first is of the start model.
     pub held_out: Vec<HeldOut>,
-    /// Whether all steps are done; else the same call goes on.
+    /// Whether all steps are done; otherwise the same call continues the run.
     pub is_complete: bool,
 }
 
@@ -126,24 +129,24 @@ impl RlConfig {
     }
 }
 
-/// A run after one of its steps.
+/// The state of a run after one of its steps.
 #[derive(Debug, Clone, Copy)]
 pub struct SoFar<'a> {
-    /// Every step; the last is the one that is told.
+    /// Every step; the last one is the one being reported.
     pub history: &'a [RlStep],
-    /// The measurements on held-out tasks.
+    /// The evaluations on held-out tasks.
     pub held_out: &'a [HeldOut],
-    /// Whether the last of them is of this step.
+    /// Whether the last of them belongs to this step.
     pub is_measured: bool,
     /// Whether a checkpoint is written now.
     pub is_kept: bool,
 }
 
-/// Trains `model`, whose weights now are the start and the reference. `on_step` is told each step, and may end the run
-/// after it, with a checkpoint.
+/// Trains `model`, whose current weights are the start and the reference. `on_step` is called after each step and may
+/// end the run there, with a checkpoint.
 ///
 /// # Errors
-/// [`TuneError::Foreign`] for a checkpoint of another run, and what drawing, computing and writing gives.
+/// [`TuneError::Foreign`] for a checkpoint of another run, and errors of drawing, computing and writing.
 pub fn reinforce(
     model: &Model,
     sampler: &mut impl Sampler,
@@ -159,7 +162,7 @@ pub fn reinforce(
     }
     let reference = model.values()?;
     let mut optimiser = AdamW::new(model, config.optimiser.clone());
-    // The number of steps decides nothing, so that a run can be made longer.
+    // The number of steps influences nothing else, so a run can be extended.
     let settings = serde_json::to_string(&RlConfig { steps: 0, ..config.clone() });
     let words = format!("{} {} {LAW}", places.start, settings.unwrap_or_default());
     let run = digest(tasks, &words);
@@ -192,7 +195,7 @@ pub fn reinforce(
         if measures {
             measure(model, sampler, held_out, config, step + 1, &mut state, places)?;
         }
-        // A measurement may have written a better adapter: the checkpoint must know of it.
+        // An evaluation may have written a better adapter, which the checkpoint must record.
         let is_kept = is_last || measures || (step + 1).is_multiple_of(config.checkpoint_every);
         let (history, measured) = (&state.history, &state.held_out);
         let so_far = SoFar { history, held_out: measured, is_measured: measures, is_kept };
@@ -208,7 +211,7 @@ pub fn reinforce(
     Ok(RlRun { history: state.history, held_out: state.held_out, is_complete })
 }
 
-/// One step's groups, rewards and gradient.
+/// The groups, rewards and gradient of one step.
 fn step(
     model: &Model,
     sampler: &mut impl Sampler,
@@ -226,7 +229,7 @@ fn step(
     grpo::learn(model, reference, &prompts, &groups, config.beta, step)
 }
 
-/// A sample for every member of each task's group, drawn at `step`; or `n` samples, of its members in turn.
+/// Draws one sample for every member of each task's group at `step`; or `n` samples, cycling through its members.
 fn draw(
     sampler: &mut impl Sampler,
     tasks: &impl Environment,
@@ -260,7 +263,7 @@ fn draw(
     Ok(chosen.iter().map(of_task).collect())
 }
 
-/// Measures the current weights on held-out tasks, and keeps the adapter if it is the best so far.
+/// Evaluates the current weights on held-out tasks, and stores the adapter if it is the best so far.
 fn measure(
     model: &Model,
     sampler: &mut impl Sampler,
@@ -272,7 +275,7 @@ fn measure(
 ) -> Result<(), TuneError> {
     sampler.take_weights(model)?;
     let all: Vec<usize> = (0..held_out.n_tasks()).collect();
-    // The same seeds each time: only the weights differ.
+    // The same seeds each time, so that only the weights differ.
     let drawn = draw(sampler, held_out, &all, None, config.seed, u64::MAX - 1)?;
     let rewards: Vec<Reward> = drawn.into_iter().flatten().map(|(_, reward)| reward).collect();
     let n = rewards.len().max(1) as f64;

@@ -4,8 +4,8 @@
 //! epoch's order (seed, epoch) -> batch -> gradients, one sequence at a time -> clip -> AdamW -> every so often a checkpoint
 //! ```
 //!
-//! The loss is the mean over a batch's completion tokens. A step is a function of parameters, moments and its number, so
-//! a run that goes on from a checkpoint is the run that was never ended.
+//! The loss is the mean over a batch's completion tokens. A step depends only on parameters, moments and its number,
+//! so a run that is resumed from a checkpoint equals one that was never interrupted.
 
 mod report;
 
@@ -25,11 +25,11 @@ use crate::order;
 /// Settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SftConfig {
-    /// Decides the order of sequences.
+    /// Determines the order of sequences.
     pub seed: u64,
     /// Passes over all sequences.
     pub epochs: usize,
-    /// Sequences of one step.
+    /// Sequences per step.
     pub batch: usize,
     /// Steps between two checkpoints.
     pub checkpoint_every: u64,
@@ -37,33 +37,33 @@ pub struct SftConfig {
     pub optimiser: OptimiserConfig,
 }
 
-/// What a step told. Numbers have seven digits, so that files keep them.
+/// The results of a step. Numbers are rounded to seven digits, so that files preserve them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SftStep {
     /// From 1.
     pub step: u64,
-    /// Of the run.
+    /// Total number of steps of the run.
     pub steps: u64,
-    /// Mean negative log-probability of a completion's token, in nats.
+    /// Mean negative log-probability per completion token, in nats.
     pub loss: f64,
-    /// The step size used.
+    /// The learning rate used.
     pub learning_rate: f64,
-    /// Length of the gradient before clipping.
+    /// Gradient norm before clipping.
     pub gradient_norm: f64,
     /// Completion tokens of the batch.
     pub tokens: usize,
 }
 
-/// How a run ended.
+/// The state of a run when it stopped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SftRun {
-    /// Every step, those before a resumption included.
+    /// Every step, including those before a resumption.
     pub history: Vec<SftStep>,
-    /// Whether all steps are done; else the same call goes on.
+    /// Whether all steps are done; otherwise the same call continues the run.
     pub is_complete: bool,
 }
 
-/// What a checkpoint says beside numbers.
+/// The content of a checkpoint besides tensors.
 #[derive(Debug, Serialize, Deserialize)]
 struct State {
     /// Digest of settings and sequences.
@@ -86,13 +86,13 @@ impl State {
 // === impl SftConfig ===
 
 impl SftConfig {
-    /// Steps of a run over so many sequences.
+    /// Number of steps of a run over this many sequences.
     pub fn steps(&self, n_sequences: usize) -> u64 {
         (n_sequences * self.epochs).div_ceil(self.batch.max(1)) as u64
     }
 
     /// # Errors
-    /// [`TuneError::Setting`] for numbers that make no sense.
+    /// [`TuneError::Setting`] for invalid numbers.
     pub fn check(&self) -> Result<(), TuneError> {
         if self.epochs == 0 || self.batch == 0 || self.checkpoint_every == 0 {
             return Err(TuneError::setting("epochs, batch, checkpoints", "must be at least 1"));
@@ -101,7 +101,8 @@ impl SftConfig {
     }
 }
 
-/// Refuses a `checkpoint` of another run than [`fine_tune`] would go on with: before anything is written or loaded.
+/// Rejects a `checkpoint` of another run than the one that [`fine_tune`] would continue, before anything is written
+/// or loaded.
 ///
 /// # Errors
 /// As [`fine_tune`] for its checkpoint.
@@ -115,11 +116,11 @@ pub fn check_checkpoint(
     state.map_or(Ok(()), |state| state.is_of(&digest(base, sequences, config), checkpoint))
 }
 
-/// Fine-tunes `model` on `sequences`. Goes on from `checkpoint` if there is one; `base` names the model that it started
-/// from. `on_step` is told each step, and may end the run after it, with a checkpoint.
+/// Fine-tunes `model` on `sequences`. Resumes from `checkpoint` if there is one; `base` names the model that it
+/// started from. `on_step` is called after each step and may end the run there, with a checkpoint.
 ///
 /// # Errors
-/// [`TuneError::Foreign`] for a checkpoint of another run, and what computing and writing gives.
+/// [`TuneError::Foreign`] for a checkpoint of another run, and errors of computing and writing.
 pub fn fine_tune(
     model: &Model,
     base: &str,
@@ -197,7 +198,7 @@ fn digest(base: &str, sequences: &[Sequence], config: &SftConfig) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// Seven digits of a number: short decimals survive every reader of JSON.
+/// Rounds a number to seven digits: short decimals survive every JSON parser.
 pub(crate) fn seven_digits(number: f64) -> f64 {
     format!("{number:.6e}").parse().unwrap_or(number)
 }

@@ -1,7 +1,8 @@
-//! All weights that were learned, as a folder that transformers and Jury load: the base's folder with other numbers.
+//! All trained weights, as a folder that transformers and Jury can load: a copy of the base's folder with other
+//! numbers.
 //!
-//! NOT here: GGUF files. They have no tokenizer that transformers reads, and their quantised weights are too coarse for
-//! the small steps that a checkpoint's floats took.
+//! GGUF files are not supported: they have no tokenizer that transformers reads, and their quantised weights are too
+//! coarse for the small steps in the checkpoint's floats.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,11 +12,11 @@ use jury_engine::merge::{Merged, replace};
 use crate::error::TuneError;
 use crate::model::{Model, Parameter, Tuning};
 
-/// Writes a model's weights into `folder`, with whatever lies beside the weights in `base`, the folder that it was loaded
-/// from. What is at `folder` is replaced when the new one is whole.
+/// Writes a model's weights into `folder`, together with the other files of `base`, the folder that it was loaded
+/// from. An existing `folder` is replaced once the new one is complete.
 ///
 /// # Errors
-/// [`TuneError::Setting`] for a model of which only an adapter learned, [`TuneError::Folder`], [`TuneError::Write`].
+/// [`TuneError::Setting`] for a model with only an adapter trained, [`TuneError::Folder`], [`TuneError::Write`].
 pub fn write(
     model: &Model,
     base: &Path,
@@ -37,7 +38,7 @@ pub fn write(
     Ok(Merged { weights: folder.join(name), ..merged })
 }
 
-/// A parameter as transformers stores it.
+/// A parameter in the form that transformers stores.
 fn stored(model: &Model, parameter: &Parameter) -> Result<(String, Vec<f32>), TuneError> {
     let mut values = parameter.var.flatten_all()?.to_vec1::<f32>()?;
     if parameter.name.ends_with("norm.weight") {
@@ -47,7 +48,7 @@ fn stored(model: &Model, parameter: &Parameter) -> Result<(String, Vec<f32>), Tu
     Ok((parameter.name.clone(), values))
 }
 
-/// Beside the folder, so that it can be renamed.
+/// Next to the folder, so that it can be renamed.
 fn partial(folder: &Path) -> PathBuf {
     let mut name = folder.as_os_str().to_owned();
     name.push(".partial");
@@ -72,7 +73,7 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/tests/fixtures").join(family)
     }
 
-    /// Moves every weight by a sine of its own.
+    /// Moves every weight by a different sine.
     fn stir(model: &Model) {
         for (number, parameter) in model.parameters().iter().enumerate() {
             let size = parameter.var.elem_count();
@@ -97,7 +98,7 @@ mod tests {
             let folder = outside.path().join("model");
             let model = Model::load(&fixture(family), Tuning::Full, 0).unwrap();
             stir(&model);
-            // Whatever an earlier run left is replaced.
+            // Anything left by an earlier run is replaced.
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(folder.join("stale"), b"").unwrap();
             let mut told = 0;
@@ -121,7 +122,7 @@ mod tests {
                     0.0
                 };
                 for (was, is) in floats(was).into_iter().zip(floats(is)) {
-                    // Half a step of bf16 where the base is in it, and what 1 loses for Gemma's norms.
+                    // Half a step of bf16 if the base uses it, plus what adding 1 loses for Gemma's norms.
                     let bound = most * (was - offset).abs() + 2.5e-7 * offset;
                     assert!((was - is).abs() <= bound, "{family}: {was} {is}");
                 }
@@ -141,7 +142,7 @@ mod tests {
     fn weights_of_another_model_and_adapters_are_refused() {
         let outside = tempfile::tempdir().unwrap();
         let folder = outside.path().join("model");
-        // It has biases, and a head of its own.
+        // It has biases, and a separate head.
         let model = Model::load(&fixture("qwen2"), Tuning::Full, 0).unwrap();
         let error = write(&model, &fixture("llama"), &folder, &mut |_, _| {}).unwrap_err();
         assert!(error.to_string().contains("elements, the trained one"), "{error}");

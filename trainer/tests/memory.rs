@@ -1,4 +1,5 @@
-//! What a step of training takes of memory, with a real model: `make test-models`. One test a process, since its peak is.
+//! Memory that a training step takes with a real model: `make test-models`. One test per process, because the peak is
+//! per process.
 
 #![allow(clippy::unwrap_used)] // Tests may.
 
@@ -9,11 +10,11 @@ use jury_trainer::model::{LoraConfig, Model, Sequence, Tuning};
 use jury_trainer::optimiser::OptimiserConfig;
 use jury_trainer::sft::{SftConfig, fine_tune};
 
-/// Tokens of the sequence, and of them those that are learned.
+/// Tokens of the sequence, and how many of them are trained on.
 const TOKENS: usize = 1500;
 const COMPLETION: usize = 300;
 
-/// Bytes that this process has held at most.
+/// Peak memory of this process in bytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -21,7 +22,7 @@ fn peak() -> u64 {
     kilobytes << 10
 }
 
-/// The peak of loading and of a whole step, checkpoint included.
+/// The peak of loading and one whole step, including the checkpoint.
 fn peak_of_a_step(tuning: Tuning) -> f64 {
     let model: PathBuf =
         std::env::var_os("JURY_TRAINING_MODEL").expect("make test-models names it").into();

@@ -1,4 +1,4 @@
-//! Training on states whose truth is known.
+//! Training on states with a known truth.
 
 #![allow(clippy::unwrap_used)] // Tests may.
 
@@ -19,7 +19,7 @@ fn noise(seed: u64, place: u64) -> f32 {
     ((bits ^ (bits >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
 }
 
-/// Samples whose label is what `truth` makes of their state, but for one in fifty.
+/// Samples labelled by `truth` from their state, except for one in fifty.
 fn rows(truth: impl Fn(&[f32]) -> bool) -> Vec<LabelledState> {
     let row = |query: u64, sample: u64| {
         let seed = query * SAMPLES + sample;
@@ -50,12 +50,12 @@ fn along_a_line(state: &[f32]) -> bool {
     state.iter().zip([2.0, -1.0, 1.0]).map(|(x, weight)| (x - 50.0) * weight).sum::<f32>() > 0.0
 }
 
-/// Nothing that a weighted sum can tell.
+/// Not separable by a weighted sum.
 fn by_distance(state: &[f32]) -> bool {
     (state[0] - 50.0).abs() > 1.5
 }
 
-/// Nothing that the state tells.
+/// Not determined by the state at all.
 fn by_nothing(state: &[f32]) -> bool {
     noise(u64::from(state[0].to_bits()), 77) > 0.0
 }
@@ -140,7 +140,7 @@ fn rows_that_teach_nothing_are_refused_with_the_reason() {
     assert!(error.to_string().contains("no name"), "{error}");
 }
 
-/// The head that knows: the first number of a state is the label.
+/// A perfect head: the first number of a state is the label.
 fn oracle() -> Head {
     let card = HeadCard {
         name: "oracle".to_owned(),
@@ -153,8 +153,9 @@ fn oracle() -> Head {
     Head::new(card, standardisation, network, Calibration::NONE).unwrap()
 }
 
-/// Three items whose first response is best. Of the four samples of each, two are right by a little (7 and 4), two wrong by
-/// far (1 and 9). A plain vote gives means of 4 and 6.5, and picks wrongly; the two that the head ranks highest give 7 and 4.
+/// Three items whose first response is best. Of the four samples of each, two are right by a small margin (7 and 4),
+/// two wrong by a large one (1 and 9). A plain vote gives means of 4 and 6.5, and picks the wrong response; the two
+/// samples that the head ranks highest give 7 and 4.
 #[test]
 fn a_head_as_good_as_an_oracle_lifts_accuracy_from_none_to_all() {
     let head = oracle();

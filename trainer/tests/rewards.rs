@@ -1,4 +1,4 @@
-//! The rule of `jury train rl` and the function that other trainers call say the same of thousands of texts.
+//! The rule of `jury train rl` and the function that other trainers call agree on thousands of texts.
 
 #![allow(clippy::unwrap_used)] // Tests may.
 
@@ -34,7 +34,7 @@ fn what_rl_rewards_is_what_other_trainers_reward() {
     }
     assert_eq!(seen.values().sum::<usize>(), N_TEXTS);
     assert!(distinct.len() > N_TEXTS / 2, "{}", distinct.len());
-    // Each answer of the rule is given often.
+    // Each outcome of the rule occurs often.
     for answer in [(true, true), (true, false), (false, false)] {
         assert!(seen[&answer] > N_TEXTS / 10, "{seen:?}");
     }

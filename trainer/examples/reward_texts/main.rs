@@ -1,5 +1,5 @@
-//! Prints texts with what `jury train rl` rewards them with, a line of JSON each: what the Python client's
-//! `jury.outcome_reward` is held to (client/python/tests/test_reward.py).
+//! Prints texts with their rewards in `jury train rl`, one JSON object per line. The Python client's
+//! `jury.outcome_reward` is tested against them (client/python/tests/test_reward.py).
 
 mod texts;
 

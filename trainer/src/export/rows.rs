@@ -6,18 +6,18 @@ use jury_eval::truth::{self, Truth};
 use jury_grm::domain::{Item, Scale, ScoreRequest};
 use jury_grm::plan::{duplicate_of, plan};
 
-/// Where the best response stands, in turn: by number of responses, items so far.
+/// The next position of the best response, as a running count: number of responses to items so far.
 #[derive(Debug, Default)]
 pub(super) struct Places(BTreeMap<usize, usize>);
 
 // === impl Places ===
 
 impl Places {
-    /// The order of serving's whose best response stands in the next place.
+    /// Of the orders that serving would use, the one with the best response in the next position.
     pub(super) fn next_order(&mut self, item: &Item) -> Vec<usize> {
         let mut request = ScoreRequest::new(item.clone());
         request.settings.k = u32::try_from(item.responses.len()).unwrap_or(1);
-        // A panel without the best response would be punished whatever was written of it.
+        // A panel without the best response would be penalised whatever the judge writes about it.
         request.settings.max_panel = u32::MAX;
         let mut orders = plan(&request).samples.into_iter().map(|spec| spec.order);
         let first = orders.next().unwrap_or_default();
@@ -29,7 +29,7 @@ impl Places {
     }
 }
 
-/// The item with its best response by name, and the scale of its scores.
+/// The item with its best response given explicitly, and the scale of its scores.
 pub(super) fn with_truth(item: &Item) -> Option<(Item, Scale)> {
     if crate::rft::unfit(item).is_some() {
         return None;

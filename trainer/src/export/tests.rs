@@ -45,7 +45,7 @@ fn a_folder_holds_data_rule_and_launch_file_without_a_blank_left() {
             let row: Value = serde_json::from_str(line).unwrap();
             let prompt = row.get("prompt").unwrap_or(&row["messages"]);
             assert!(prompt[0]["content"].as_str().unwrap().contains("Responses to be Scored"));
-            // Neither prompt tells the best: only what the rule reads does.
+            // Neither prompt reveals the best response; only the input of the rule does.
             assert!(!prompt.to_string().contains("best response is"));
         }
     }
@@ -73,7 +73,7 @@ fn the_best_response_stands_in_every_place_equally_often() {
         .into_iter()
         .flat_map(|(n, times)| (0..n).map(move |place| ((n, Some(place)), times)));
     assert_eq!(found, expected.collect());
-    // A copy is shown once, and what is shown of a single response is that.
+    // A copy is shown once, and a single response is shown as such.
     let twice = Item { responses: vec!["a".into(), "b".into(), "a".into()], ..item(7, 3) };
     assert_eq!(places.next_order(&Item { best: Some(0), ..twice }).len(), 2);
     assert_eq!(places.next_order(&Item { best: None, ..item(0, 1) }), [0]);

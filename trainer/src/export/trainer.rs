@@ -1,4 +1,4 @@
-//! The trainers that folders are made for: their rows, their reward functions and their launch files.
+//! The supported trainers: their rows, reward functions and launch files.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub enum Trainer {
 // === impl Trainer ===
 
 impl Trainer {
-    /// `reward.py`: the rule, as this trainer calls it.
+    /// `reward.py`: the rule in the form that this trainer calls.
     pub(super) fn reward(self) -> &'static str {
         match self {
             Trainer::Trl => include_str!("reward_trl.py"),
@@ -29,7 +29,7 @@ impl Trainer {
         }
     }
 
-    /// The launch file: its name, and its text with blanks between `@`.
+    /// The launch file: its name, and its text with placeholders between `@`.
     pub(super) fn launch(self) -> (&'static str, &'static str) {
         match self {
             Trainer::Trl => ("train.py", include_str!("trl.py")),

@@ -11,7 +11,7 @@ pub(super) struct AdamW {
     weight_decay: f64,
     first: Vec<f64>,
     second: Vec<f64>,
-    /// Powers of the decays.
+    /// Powers of the decay factors.
     first_power: f64,
     second_power: f64,
 }
@@ -24,7 +24,7 @@ impl AdamW {
         Self { learning_rate, weight_decay, first, second, first_power: 1.0, second_power: 1.0 }
     }
 
-    /// One step against `gradient`; only what `decays` says decays.
+    /// One step against `gradient`; weight decay applies only where `decays` says so.
     pub(super) fn step(
         &mut self,
         numbers: &mut [f64],

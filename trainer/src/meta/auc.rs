@@ -1,5 +1,5 @@
-//! How well a head ranks: areas under the ROC curve, with intervals that resample whole queries, since the samples of one
-//! query are alike.
+//! How well a head ranks: areas under the ROC curve. Their intervals resample whole queries, because the samples of
+//! one query are similar.
 
 use std::collections::BTreeMap;
 
@@ -22,19 +22,20 @@ pub struct AucInterval {
 // === impl AucInterval ===
 
 impl AucInterval {
-    /// Whether the interval lies above 0.5.
+    /// Whether the whole interval is above 0.5.
     pub fn is_above_chance(&self) -> bool {
         self.low > 0.5
     }
 
-    /// The whole range where nothing can be resampled, as with a single query.
+    /// The whole range if nothing can be resampled, for example with a single query.
     fn new(auc: f64, interval: Option<Interval>) -> Self {
         let [low, high] = interval.unwrap_or([0.0, 1.0]);
         Self { auc, low, high }
     }
 }
 
-/// Over all rows, which have both kinds: whether a sample is right, and also whether its item is easy.
+/// Over all rows, which must include correct and wrong ones. It measures not only whether a sample is right but also
+/// whether its item is easy.
 pub(super) fn interval(rows: &[&LabelledState], scores: &[f64], seed: u64) -> AucInterval {
     let scored = rows
         .iter()
@@ -46,8 +47,8 @@ pub(super) fn interval(rows: &[&LabelledState], scores: &[f64], seed: u64) -> Au
     }
 }
 
-/// The mean over items with rows of both kinds of the AUC among their own rows: what ranking the samples of one item rests
-/// on. `None` where no item has both.
+/// The mean over items, each with correct and wrong rows, of the AUC among the item's own rows. The quality of
+/// ranking the samples of one item depends on this. `None` if no item has both kinds.
 pub(super) fn interval_within_item(
     rows: &[&LabelledState],
     scores: &[f64],
@@ -72,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_samples_of_one_query_do_not_pass_for_many() {
-        // Whether a row is right and how it scores are both the query's doing.
+        // Both the correctness of a row and its score are determined by its query.
         let rows: Vec<LabelledState> = (0..10)
             .flat_map(|query| (0..50).map(move |_| row(&query.to_string(), query % 2 == 0)))
             .collect();

@@ -5,7 +5,7 @@ use super::{EpochLoss, MetaConfig, MetaReport, PartReport, Sampling};
 // === impl MetaReport ===
 
 impl MetaReport {
-    /// The card as Markdown, of a head whose file is named `file`; its pictures stand beside that file.
+    /// The card as Markdown, for a head in a file named `file`; its pictures are next to that file.
     pub fn to_markdown(&self, file: &str) -> String {
         let MetaConfig { name, model_digest, place, inner, seed, shares, .. } = &self.config;
         let kind = match inner {

@@ -1,4 +1,4 @@
-//! Why no head can be trained.
+//! Why a head cannot be trained.
 
 use std::path::PathBuf;
 
@@ -7,20 +7,20 @@ use jury_eval::picture::PictureError;
 
 use super::Part;
 
-/// No single model judged what a head is to learn from.
+/// The samples to learn from were not all judged by a single model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JudgeError {
     /// No item has a judge.
     #[error("no item was judged; the same command goes on")]
     None,
-    /// This item's is another than the first one's.
+    /// This item's judge differs from the first one's.
     #[error(
         "item {0:?} was judged by another model than the first; a head reads the states of one: name it with --model"
     )]
     Several(String),
 }
 
-/// No head can be trained, or it cannot be written.
+/// A head cannot be trained, or cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -34,9 +34,9 @@ pub enum TrainError {
     WrongWidth {
         /// From 0.
         row: usize,
-        /// Numbers that it has.
+        /// Length of the row's state.
         found: usize,
-        /// Numbers of the first row.
+        /// Length of the first row's state.
         expected: usize,
     },
     /// A state that is damaged.
@@ -45,7 +45,7 @@ pub enum TrainError {
         /// From 0.
         row: usize,
     },
-    /// A part of the rows holds only correct samples, or only wrong ones.
+    /// A part contains only correct samples, or only wrong ones.
     #[error(
         "the {part} part has {rows} rows and not both correct and wrong ones; give more items, of middling difficulty"
     )]
@@ -63,7 +63,7 @@ pub enum TrainError {
         /// The limit.
         why: String,
     },
-    /// The head is unsound, as with a name that nobody can ask for.
+    /// The head is invalid, for example because of a name that cannot be requested.
     #[error(transparent)]
     Head(#[from] HeadError),
     /// A picture of the training could not be drawn.
@@ -74,7 +74,7 @@ pub enum TrainError {
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: std::io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! Passes over the training rows until the validation loss has stopped falling.
+//! Passes over the training rows until the validation loss stops falling.
 
 use jury_engine::head::{Network, Standardisation};
 
@@ -17,11 +17,11 @@ pub(super) struct Fitted {
     pub(super) best_epoch: usize,
 }
 
-/// Standardised rows, with what each weighs.
+/// Standardised rows with their weights.
 struct Examples {
     inputs: Vec<Vec<f32>>,
     correct: Vec<bool>,
-    /// Of correct and of wrong rows: each kind weighs half of all.
+    /// Weights of correct and of wrong rows: each kind has half of the total weight.
     weights: [f64; 2],
 }
 
@@ -85,7 +85,7 @@ impl Examples {
         self.weights[usize::from(!self.correct[row])]
     }
 
-    /// Of the mean loss of some rows.
+    /// Gradient of the mean loss over some rows.
     fn gradient(&self, fitting: &Fitting, rows: &[usize]) -> Vec<f64> {
         let mut gradient = vec![0.0; fitting.numbers.len()];
         for &row in rows {
@@ -97,7 +97,7 @@ impl Examples {
         gradient
     }
 
-    /// Binary cross-entropy in nats, both kinds weighing the same: ln 2 without any knowledge.
+    /// Binary cross-entropy in nats, with equal weight for both kinds: ln 2 for an uninformed head.
     fn loss(&self, fitting: &Fitting) -> f64 {
         let of_row = |row: usize| {
             let logit = fitting.output(&self.inputs[row]);
@@ -111,7 +111,7 @@ pub(super) fn sigmoid(logit: f64) -> f64 {
     1.0 / (1.0 + libm::exp(-logit))
 }
 
-/// -ln of the probability that the logit gives to what is true.
+/// -ln of the probability that the logit assigns to the truth.
 pub(super) fn cross_entropy(logit: f64, correct: bool) -> f64 {
     let against = if correct { -logit } else { logit };
     against.max(0.0) + libm::log1p(libm::exp(-against.abs()))

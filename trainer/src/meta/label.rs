@@ -10,7 +10,7 @@ use jury_grm::plan::duplicate_of;
 use super::{JudgeError, LabelledState};
 
 /// One row for each of an item's `samples` that has a hidden state and is known to be right or wrong
-/// ([`truth::is_correct`]) on the `scale` that they were scored on.
+/// ([`truth::is_correct`]) on the `scale` of its scores.
 pub fn label(item: &Item, scale: Scale, samples: &[Sample]) -> Vec<LabelledState> {
     let Some(truth) = truth::of(item) else { return Vec::new() };
     let (query, duplicate_of) = (query_key(item).to_string(), duplicate_of(&item.responses));
@@ -22,7 +22,7 @@ pub fn label(item: &Item, scale: Scale, samples: &[Sample]) -> Vec<LabelledState
     samples.iter().filter_map(row).collect()
 }
 
-/// The same of all items that were judged. A verdict of another item under an item's id is none of its.
+/// Same, for all judged items. A verdict for another item with the same id is ignored.
 pub fn label_all(items: &[Item], verdicts: &[Verdict]) -> Vec<LabelledState> {
     let mut by_id = HashMap::<&str, Vec<&Verdict>>::new();
     verdicts.iter().for_each(|of| by_id.entry(&*of.item_id).or_default().push(of));
@@ -36,7 +36,7 @@ pub fn label_all(items: &[Item], verdicts: &[Verdict]) -> Vec<LabelledState> {
     items.iter().flat_map(of_item).collect()
 }
 
-/// Digest of the model that judged all items: a head reads the states of one.
+/// Digest of the model that judged all items: a head reads the states of a single model.
 ///
 /// # Errors
 /// [`JudgeError`]: no model judged any, or several did.

@@ -1,4 +1,4 @@
-//! The network while it is fitted: one list of numbers, its output and its gradient.
+//! The network while it is being fitted: one list of numbers, its output and its gradient.
 
 use jury_engine::head::Network;
 
@@ -17,7 +17,8 @@ pub(super) struct Fitting {
 // === impl Fitting ===
 
 impl Fitting {
-    /// A linear network starts at 0, an inner layer with uniform weights of variance 2 / inputs (He et al., 2015).
+    /// A linear network starts at 0; an inner layer starts with uniform weights of variance 2 / inputs (He et al.,
+    /// 2015).
     pub(super) fn new(width: usize, inner: usize, seed: u64) -> Self {
         let numbers = match inner {
             0 => vec![0.0; width + 1],
@@ -78,7 +79,7 @@ impl Fitting {
         rest[self.inner] += slope;
     }
 
-    /// As a head holds it.
+    /// The network in the form that a head stores.
     pub(super) fn to_network(&self) -> Network {
         let round = |numbers: &[f64]| numbers.iter().map(|&number| number as f32).collect();
         match self.layers() {
@@ -118,14 +119,14 @@ struct Layers<'a> {
 // === impl Layers ===
 
 impl Layers<'_> {
-    /// An inner number, after ReLU.
+    /// An activation of the inner layer, after ReLU.
     fn inner(&self, index: usize, inputs: &[f32]) -> f64 {
         let weights = &self.inner_weights[index * self.width..][..self.width];
         (dot(weights, inputs) + self.inner_biases[index]).max(0.0)
     }
 }
 
-/// In eight strands, which a compiler turns into vectors; the order of the sums is fixed all the same.
+/// Uses eight accumulators, which a compiler turns into vectors; the order of the sums is still fixed.
 fn dot(weights: &[f64], inputs: &[f32]) -> f64 {
     let mut strands = [0.0; 8];
     let (weights, weights_left) = weights.as_chunks::<8>();

@@ -1,12 +1,12 @@
-//! From logits to probabilities (Platt, 1999), and how far those are off.
+//! From logits to probabilities (Platt, 1999), and how accurate those are.
 
 use jury_engine::head::Calibration;
 
 use super::fit::{cross_entropy, sigmoid};
 use super::report::ReliabilityBin;
 
-/// The least slope: logits that rank the wrong way, or not at all, become probabilities that hardly differ, but keep their
-/// order, for a calibration must not turn a ranking round on what may be chance.
+/// Smallest slope. Logits that rank the wrong way, or not at all, become probabilities that hardly differ but keep
+/// their order: a calibration must not reverse a ranking because of what may be chance.
 const LEAST_SLOPE: f64 = 1e-3;
 const MOST_STEPS: usize = 100;
 const BINS: usize = 10;
@@ -27,7 +27,7 @@ pub(super) fn calibrate(logits: &[f64], correct: &[bool]) -> Calibration {
     Calibration { slope: slope as f32, intercept: intercept as f32 }
 }
 
-/// `fixed` keeps the slope.
+/// With `fixed`, the slope is constant.
 fn newton(logits: &[f64], targets: &[f64], fixed: Option<f64>) -> (f64, f64) {
     let loss = |slope: f64, intercept: f64| -> f64 {
         let each = logits.iter().zip(targets).map(|(&logit, &target)| {
@@ -39,7 +39,7 @@ fn newton(logits: &[f64], targets: &[f64], fixed: Option<f64>) -> (f64, f64) {
     let (mut slope, mut intercept) = (fixed.unwrap_or(1.0), 0.0);
     let mut current = loss(slope, intercept);
     for _ in 0..MOST_STEPS {
-        // A little is added to the diagonal, so that it can always be inverted.
+        // A small constant is added to the diagonal so that the matrix can always be inverted.
         let (mut gs, mut gi) = (0.0, 0.0);
         let (mut hss, mut hsi, mut hii) = (1e-12, 0.0, 1e-12);
         for (&logit, &target) in logits.iter().zip(targets) {
@@ -69,7 +69,7 @@ fn newton(logits: &[f64], targets: &[f64], fixed: Option<f64>) -> (f64, f64) {
     (slope, intercept)
 }
 
-/// How probabilities hold, over ten equal bins of probability; bins without rows are left out.
+/// Reliability of probabilities in ten equally wide bins; empty bins are omitted.
 pub(super) fn reliability(logits: &[f64], correct: &[bool]) -> Vec<ReliabilityBin> {
     let mut bins = [(0.0, 0_usize, 0_usize); BINS];
     for (&logit, &correct) in logits.iter().zip(correct) {
@@ -88,8 +88,8 @@ pub(super) fn reliability(logits: &[f64], correct: &[bool]) -> Vec<ReliabilityBi
     filled.map(bin).collect()
 }
 
-/// Expected calibration error: the mean distance between probability and share of correct rows over the bins, each
-/// weighing its rows. 0..=1.
+/// Expected calibration error: the mean over the bins, weighted by rows, of the distance between probability and
+/// share of correct rows. 0..=1.
 pub(super) fn expected_error(bins: &[ReliabilityBin]) -> f64 {
     let rows: usize = bins.iter().map(|bin| bin.rows).sum();
     let distance = |bin: &ReliabilityBin| bin.rows as f64 * (bin.probability - bin.correct).abs();
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use jury_grm::random::SplitMix64;
 
-    /// Logits that are `scale` times too large, with labels drawn from the true ones.
+    /// Logits that are `scale` times too large, with labels drawn according to the true ones.
     fn drawn(scale: f64, shift: f64) -> (Vec<f64>, Vec<bool>) {
         let mut random = SplitMix64::for_purpose(3, "platt");
         let row = |_| {

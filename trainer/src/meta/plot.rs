@@ -1,4 +1,4 @@
-//! The pictures of a training: losses by pass, and how probabilities hold.
+//! The pictures of a training: losses by pass, and the reliability of the probabilities.
 
 use std::f64::consts::LN_2;
 
@@ -16,10 +16,10 @@ const QUIET: RGBColor = RGBColor(0x77, 0x77, 0x77);
 /// Radius of the dot of a bin that holds all rows, in pixels.
 const LARGEST_DOT: f64 = 18.0;
 
-/// Training and validation loss by pass; the dot is the pass that was kept.
+/// Training and validation loss by pass; the dot marks the pass whose weights were used.
 pub(super) struct Losses<'a>(pub(super) &'a MetaReport);
 
-/// The share of correct rows against their probability; a calibrated head's dots lie on the diagonal.
+/// The share of correct rows by predicted probability; for a calibrated head the dots lie on the diagonal.
 pub(super) struct Reliability<'a>(pub(super) &'a MetaReport);
 
 impl Picture for Losses<'_> {
@@ -106,7 +106,7 @@ impl Picture for Reliability<'_> {
         let line = reliability.iter().map(at);
         chart.draw_series(LineSeries::new(line, TRAINING.stroke_width(1)))?;
         let rows: usize = reliability.iter().map(|bin| bin.rows).sum();
-        // Its area is the share of the rows.
+        // The dot's area is proportional to the share of the rows.
         let radius = |bin: &ReliabilityBin| {
             3.0 + LARGEST_DOT * (bin.rows as f64 / rows.max(1) as f64).sqrt()
         };

@@ -1,4 +1,4 @@
-//! How a training went.
+//! The report of a training.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::{AucInterval, LabelledState, MetaConfig};
 
-/// Losses after a pass: binary cross-entropy in nats, both kinds of rows weighing the same, so ln 2 = 0.693 without any
-/// knowledge.
+/// Losses after a pass: binary cross-entropy in nats, with equal weight for both kinds of rows, so an uninformed head
+/// has ln 2 = 0.693.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct EpochLoss {
     /// From 1.
@@ -18,7 +18,7 @@ pub struct EpochLoss {
     pub validation: f64,
 }
 
-/// What a part holds.
+/// The contents of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PartReport {
     /// Rows.
@@ -29,42 +29,41 @@ pub struct PartReport {
     pub queries: usize,
 }
 
-/// Rows whose probabilities are near each other: of a head that is calibrated, the share of correct ones is their
-/// probability.
+/// Rows with similar probabilities. For a calibrated head, the share of correct ones equals their probability.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ReliabilityBin {
     /// Their mean probability, 0..=1.
     pub probability: f64,
     /// The share of correct ones, 0..=1.
     pub correct: f64,
-    /// How many, at least 1.
+    /// Number of rows, at least 1.
     pub rows: usize,
 }
 
-/// How a training went, and how good its head is.
+/// How a training went, and how well its head performs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetaReport {
-    /// What was asked for.
+    /// The settings.
     pub config: MetaConfig,
-    /// Numbers of a state.
+    /// Length of a state.
     pub width: usize,
     /// Digest of all rows, hex.
     pub data_digest: String,
-    /// Rows that weights were fitted to.
+    /// Rows that the weights were fitted to.
     pub train: PartReport,
-    /// Rows that told when to stop, and calibrated.
+    /// Rows that decided when to stop, and were used for calibration.
     pub validation: PartReport,
-    /// Rows that only measured.
+    /// Rows used for measurement only.
     pub test: PartReport,
     /// On the test rows.
     pub auc: AucInterval,
-    /// On the test rows, among the samples of each query; `None` where no query has correct and wrong ones.
+    /// On the test rows, among the samples of each query; `None` if no query has both correct and wrong ones.
     pub auc_within_item: Option<AucInterval>,
-    /// How the probabilities hold on the test rows, ascending.
+    /// Reliability of the probabilities on the test rows, ascending.
     pub reliability: Vec<ReliabilityBin>,
     /// Expected calibration error on the test rows, 0..=1.
     pub calibration_error: f64,
-    /// The pass whose weights the head has, from 1.
+    /// The pass whose weights the head has, counted from 1.
     pub best_epoch: usize,
     /// Losses of every pass.
     pub curve: Vec<EpochLoss>,
@@ -79,7 +78,7 @@ impl PartReport {
         Self { rows: rows.len(), correct, queries: queries.len() }
     }
 
-    /// Whether it cannot tell correct rows from wrong ones.
+    /// Whether the part has only correct or only wrong rows.
     pub(super) fn is_of_one_kind(&self) -> bool {
         self.correct == 0 || self.correct == self.rows
     }
@@ -88,7 +87,7 @@ impl PartReport {
 // === impl MetaReport ===
 
 impl MetaReport {
-    /// What the test rows say, in a sentence or two.
+    /// What the test rows show, in a sentence or two.
     pub fn finding(&self) -> String {
         let AucInterval { auc, low, high } = self.auc;
         let figures = format!("AUC {auc:.3} (95 % interval {low:.3} to {high:.3})");

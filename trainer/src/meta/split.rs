@@ -1,4 +1,4 @@
-//! Which rows are trained on, and which tell how well that went. All rows of one query go to one part.
+//! Splits rows into those for training and those for evaluation. All rows of one query are in the same part.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,13 +8,13 @@ use std::fmt;
 pub enum Part {
     /// Weights are fitted to them.
     Train,
-    /// They tell when to stop, and calibrate.
+    /// For deciding when to stop, and for calibration.
     Validation,
-    /// They tell how good the head is, and nothing else.
+    /// Only for measuring how good the head is.
     Test,
 }
 
-/// Shares of the queries; the rest is trained on.
+/// Shares of the queries; the rest is for training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shares {
     /// Above 0.
@@ -43,8 +43,8 @@ impl Default for Shares {
     }
 }
 
-/// The part of each row, by the key of its query. Queries are put in the order of a seeded hash, so that neither the order
-/// of the rows nor their number decides where a query goes.
+/// The part of each row, by the key of its query. Queries are ordered by a seeded hash, so that neither the order nor
+/// the number of rows determines where a query goes.
 pub fn split<'a>(
     queries: impl Iterator<Item = &'a str> + Clone,
     shares: Shares,

@@ -4,10 +4,10 @@ use jury_engine::head::Standardisation;
 
 use super::LabelledState;
 
-/// Below this share of its mean's size a deviation is rounding, and the number is left as it is.
+/// A deviation below this share of the mean's magnitude is rounding error, and the number is left unchanged.
 const LEAST_SPREAD: f64 = 1e-6;
 
-/// Of at least one row.
+/// Computed from at least one row.
 pub(super) fn of(rows: &[&LabelledState]) -> Standardisation {
     let n = rows.len() as f64;
     let width = rows.first().map_or(0, |row| row.state.len());
@@ -34,7 +34,7 @@ pub(super) fn of(rows: &[&LabelledState]) -> Standardisation {
     }
 }
 
-/// A row as the network reads it; rounded to f32, to take half the memory.
+/// A row as the network reads it, rounded to f32 to halve the memory.
 pub(super) fn apply(standardisation: &Standardisation, state: &[f32]) -> Vec<f32> {
     let Standardisation { mean, deviation } = standardisation;
     let each = state.iter().zip(mean.iter().zip(deviation));

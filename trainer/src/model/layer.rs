@@ -27,7 +27,7 @@ pub(super) struct Layer {
     pub(super) up: Linear,
     pub(super) down: Linear,
     pub(super) post_feed_norm: Option<Tensor>,
-    /// How many of the newest tokens a token sees.
+    /// How many of the newest tokens a token can attend to.
     pub(super) window: Option<usize>,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Turns {
 #[derive(Debug)]
 pub(super) struct Rotation {
     all: Turns,
-    /// Of layers that see a window, where it differs.
+    /// For layers with a sliding window, if different.
     local: Option<Turns>,
 }
 
@@ -88,7 +88,7 @@ impl Turns {
 // === impl Layer ===
 
 impl Layer {
-    /// Positions x width to the same.
+    /// Input and output: positions x width.
     pub(super) fn forward(&self, sizes: &Sizes, rotation: &Rotation, x: &Tensor) -> Result<Tensor> {
         let epsilon = sizes.norm_epsilon;
         let attended = self.attend(sizes, rotation, &norm(x, &self.attention_norm, epsilon)?)?;

@@ -1,4 +1,4 @@
-//! A matrix that may learn, alone or by a low-rank addition.
+//! A matrix that may be trained, directly or through a low-rank addition.
 
 use candle_core::{Result, Tensor};
 
@@ -34,7 +34,7 @@ pub(super) struct Adapter {
 // === impl Linear ===
 
 impl Linear {
-    /// Rows x inputs to rows x outputs.
+    /// From rows x inputs to rows x outputs.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = x.contiguous()?;
         let mut y = match &self.weight {

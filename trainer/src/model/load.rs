@@ -1,4 +1,4 @@
-//! From a model's files to tensors, some of which learn.
+//! From a model's files to tensors, some of which are trainable.
 
 use candle_core::{Device, Tensor, Var};
 use jury_engine::floats::FloatModel;
@@ -9,7 +9,7 @@ use super::linear::{Adapter, Linear, Weight};
 use super::{LoraConfig, Parameter, Tuning};
 use crate::error::TuneError;
 
-/// Reads weights and notes those that learn.
+/// Reads weights and collects the trainable ones.
 pub(super) struct Loader<'a> {
     pub(super) files: &'a FloatModel,
     pub(super) tuning: &'a Tuning,
@@ -70,7 +70,7 @@ impl<'a> Loader<'a> {
         needed(self.norm("output_norm.weight", "model.norm.weight")?)
     }
 
-    /// A table or a head, which no adapter joins.
+    /// An embedding table or an output head, which never gets an adapter.
     pub(super) fn table(&mut self, gguf: &str, name: &str) -> Result<Weight, TuneError> {
         let sizes = self.files.sizes();
         let shape = (sizes.vocabulary, sizes.width);
@@ -118,7 +118,7 @@ impl<'a> Loader<'a> {
         Ok(Linear { weight, bias, adapter })
     }
 
-    /// An adapter that changes nothing yet: `down` as PEFT starts it (uniform up to one by the root of the inputs), `up` 0.
+    /// An adapter that changes nothing yet: `down` initialised as in PEFT (uniform up to 1 / sqrt(inputs)), `up` 0.
     fn adapter(
         &mut self,
         lora: &LoraConfig,

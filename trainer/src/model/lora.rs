@@ -1,4 +1,4 @@
-//! Which matrices get low-rank additions, and how large ones.
+//! Which matrices get low-rank additions, and of what size.
 
 use crate::error::TuneError;
 
@@ -9,7 +9,7 @@ pub struct LoraConfig {
     pub rank: usize,
     /// The addition is multiplied by alpha / rank.
     pub alpha: f64,
-    /// Which matrices, by transformers' names: [`LoraConfig::TARGETS`] or some of them.
+    /// Which matrices, by transformers' names: [`LoraConfig::TARGETS`] or a subset.
     pub targets: Vec<String>,
 }
 
@@ -26,7 +26,7 @@ impl LoraConfig {
         LoraConfig { rank: 16, alpha: 32.0, targets }
     }
 
-    /// What the addition is multiplied by.
+    /// The factor of the addition.
     pub fn scale(&self) -> f64 {
         self.alpha / self.rank as f64
     }
@@ -36,7 +36,7 @@ impl LoraConfig {
     }
 
     /// # Errors
-    /// [`TuneError::Setting`] for numbers that make no sense, and for matrices that are none.
+    /// [`TuneError::Setting`] for invalid numbers and unknown matrices.
     pub fn check(&self) -> Result<(), TuneError> {
         if self.rank == 0 || self.rank > 1024 {
             return Err(TuneError::setting("lora rank", "must be 1 to 1024"));

@@ -1,24 +1,25 @@
-//! Operations that candle's autograd lacks on the CPU: each with its gradient, in parallel over rows, in one order of sums.
+//! Operations that candle's autograd lacks on the CPU, each with its gradient, parallel over rows, with a fixed order
+//! of sums.
 
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Storage, Tensor, bail};
 use rayon::prelude::*;
 
-/// `x W^T` for weights that do not learn: no gradient of W is computed, which would cost as much as that of x.
+/// `x W^T` for frozen weights: the gradient of W, which would cost as much as that of x, is not computed.
 pub(super) struct FrozenProduct(pub(super) Tensor);
 
-/// Softmax over the columns that a row may see. Input: .. x (queries a group x positions) x positions; row r stands
-/// at position r modulo the number of columns.
+/// Softmax over the columns that a row may attend to. Input: .. x (queries per group x positions) x positions; row r
+/// is at position r modulo the number of columns.
 pub(super) struct CausalSoftmax {
-    /// Scores are multiplied by it first.
+    /// Factor applied to the scores first.
     pub(super) scale: f32,
-    /// How many of the newest positions a row sees.
+    /// How many of the newest positions a row can attend to.
     pub(super) window: Option<usize>,
 }
 
-/// The logarithm of the probability of each row's target. Input: rows x vocabulary; output: rows.
+/// The log-probability of each row's target. Input: rows x vocabulary; output: rows.
 pub(super) struct TargetLogProb(pub(super) Vec<u32>);
 
-/// Lends a tensor's floats.
+/// Gives access to a tensor's floats.
 pub(super) fn with_floats<R>(tensor: &Tensor, use_them: impl FnOnce(&[f32]) -> R) -> Result<R> {
     let tensor = tensor.contiguous()?;
     let (storage, layout) = tensor.storage_and_layout();
@@ -28,7 +29,7 @@ pub(super) fn with_floats<R>(tensor: &Tensor, use_them: impl FnOnce(&[f32]) -> R
     }
 }
 
-/// Per row of rows x columns, the entropy of its softmax, in nats.
+/// The entropy of the softmax of each row, in nats. Input: rows x columns.
 pub(super) fn entropies(logits: &Tensor) -> Result<Vec<f32>> {
     let columns = logits.dim(1)?;
     with_floats(logits, |logits| {
@@ -79,7 +80,7 @@ impl CustomOp1 for FrozenProduct {
 // === impl CausalSoftmax ===
 
 impl CausalSoftmax {
-    /// The columns that a row sees.
+    /// The columns that a row can attend to.
     fn seen(&self, row: usize, columns: usize) -> std::ops::Range<usize> {
         let end = row % columns + 1;
         self.window.map_or(0, |window| end.saturating_sub(window))..end

@@ -1,4 +1,5 @@
-//! The tiny random models of the engine's fixtures: log-probabilities as transformers', gradients as finite differences.
+//! The tiny random models of the engine's fixtures: log-probabilities compared with transformers', gradients with
+//! finite differences.
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +39,7 @@ fn lora() -> Tuning {
     Tuning::Lora(LoraConfig { rank: 4, alpha: 8.0, ..LoraConfig::all_matrices() })
 }
 
-/// Adapters whose `up` is not 0, so that both halves have gradients.
+/// Sets adapters so that `up` is not 0 and both matrices have gradients.
 fn stir(model: &Model) {
     for (number, parameter) in model.parameters().iter().enumerate() {
         let size = parameter.var.elem_count();
@@ -67,7 +68,7 @@ fn log_probabilities_are_those_of_transformers() {
 #[derive(serde::Deserialize)]
 struct TorchGradients {
     loss: f64,
-    /// By name: the gradient's length, and its product with sines.
+    /// By name: the norm of the gradient, and its product with sines.
     gradients: std::collections::BTreeMap<String, [f64; 2]>,
 }
 
@@ -101,7 +102,7 @@ fn gradients_are_those_of_pytorch() {
     }
 }
 
-/// The derivative along `direction` of parameter `index`, by differences of the loss.
+/// The derivative along `direction` of parameter `index`, by finite differences of the loss.
 fn by_differences(model: &Model, sequence: &Sequence, index: usize, direction: &Tensor) -> f64 {
     let var = &model.parameters()[index].var;
     let before = var.as_tensor().detach().copy().unwrap();
@@ -129,7 +130,7 @@ fn gradients_are_differences_of_the_loss_for_adapters_and_for_all_weights() {
             for index in (0..model.parameters().len()).step_by(3) {
                 let name = &model.parameters()[index].name;
                 let slope = gradients.of(index).unwrap_or_else(|| panic!("{family}: {name}"));
-                // Along the gradient itself the derivative is its length.
+                // Along the gradient itself, the derivative is the gradient's norm.
                 let length = slope.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
                 let length = f64::from(length).sqrt();
                 if length < 1e-3 {

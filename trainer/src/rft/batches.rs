@@ -1,4 +1,4 @@
-//! What is drawn for rejective fine-tuning (paper, section 3.2): three batches.
+//! What to draw for rejective fine-tuning (paper, section 3.2): three batches.
 
 use jury_eval::truth::{self, Truth};
 use jury_grm::domain::{Item, Scale, ScoreRequest};
@@ -8,14 +8,14 @@ use jury_grm::domain::{Item, Scale, ScoreRequest};
 pub struct Batch {
     /// `pairs`, `hinted` or `singles`.
     pub name: &'static str,
-    /// Whatever is in them.
+    /// The items.
     pub items: Vec<Item>,
-    /// The request of each, but for the item.
+    /// The request for each item, except for the item itself.
     pub request: ScoreRequest,
 }
 
-/// The batches that have any of the `items`: those with several responses without a hint and with one, and single responses on
-/// the scale 0..1. `request` has the settings of unhinted samples.
+/// The non-empty batches for `items`: items with several responses, once without and once with a hint, and single
+/// responses on the scale 0..1. `request` has the settings of unhinted samples.
 pub fn batches(request: &ScoreRequest, items: &[Item]) -> Vec<Batch> {
     let request = ScoreRequest { min_samples: Some(1), ..request.clone() };
     let mut hinted = ScoreRequest { hinted: true, ..request.clone() };
@@ -23,7 +23,7 @@ pub fn batches(request: &ScoreRequest, items: &[Item]) -> Vec<Batch> {
     let mut single = request.clone();
     single.settings.scale = Scale::BINARY;
     let several = || items.iter().filter(|item| item.responses.len() > 1);
-    // A hint needs the best response by name, where labels tell it.
+    // A hint needs the best response given explicitly, even if it follows from labels.
     let named = several().filter_map(|item| match truth::of(item)? {
         Truth::Best(best) => Some(Item { best: Some(best), ..item.clone() }),
         Truth::Single(_) | Truth::Graded => None,

@@ -1,4 +1,4 @@
-//! From samples to what is learned, in the forms that others read.
+//! From samples to training data, in the formats of other tools.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::chat::{self, Conversation};
 use crate::durable::replace;
 use crate::error::TuneError;
 
-/// LLaMA-Factory's words for `sft.jsonl`.
+/// LLaMA-Factory's description of `sft.jsonl`.
 const DATASET_INFO: &str = r#"{
   "jury_rft": {
     "file_name": "sft.jsonl",
@@ -34,46 +34,46 @@ const DATASET_INFO: &str = r#"{
 }
 "#;
 
-/// What was drawn, by item.
+/// The drawn samples, by item.
 #[derive(Debug, Clone, Default)]
 pub struct Drawn {
     /// Of items with several responses, without a hint.
     pub pairs: BTreeMap<String, Verdict>,
-    /// The same items, with the best response told.
+    /// Of the same items, with the best response revealed.
     pub hinted: BTreeMap<String, Verdict>,
     /// Of single responses.
     pub singles: BTreeMap<String, Verdict>,
 }
 
-/// What is learned.
+/// The training data.
 #[derive(Debug, Default)]
 pub struct Kept {
-    /// Samples that stay.
+    /// The kept samples.
     pub samples: Vec<KeptSample>,
-    /// General conversations among them.
+    /// General conversations mixed in.
     pub mixed: Vec<Conversation>,
-    /// What became of every sample.
+    /// The fate of every sample.
     pub table: Table,
-    /// The samples without and with a hint, as they were drawn.
+    /// The samples without and with a hint, as drawn.
     rows: [Vec<Trajectory>; 2],
 }
 
-/// A sample that stays.
+/// A kept sample.
 #[derive(Debug)]
 pub struct KeptSample {
-    /// For people: its item and number.
+    /// For display: its item and number.
     pub name: String,
     /// The prompt without a hint.
     pub prompt: jury_engine::Prompt,
-    /// The trajectory, which is learned.
+    /// The trajectory to train on.
     pub answer: String,
     conversation: Conversation,
 }
 
-/// Gives every sample its fate.
+/// Decides the fate of every sample.
 ///
 /// # Errors
-/// Samples that saw other prompts than `template` writes, and a template that fails on an item.
+/// If samples saw other prompts than `template` produces, or the template fails on an item.
 pub fn keep(
     items: &[Item],
     drawn: &Drawn,
@@ -141,8 +141,8 @@ fn row(item: &Item, sample: &Sample, verdict: &Verdict) -> Trajectory {
 // === impl Kept ===
 
 impl Kept {
-    /// Mixes in as many of the `general` conversations as make up `share`, 0 to below 1, chosen by the seed. `Err` with the number
-    /// that was wanted where there are fewer: then all are in.
+    /// Mixes in enough of the `general` conversations that they make up `share`, 0 to below 1, chosen by the seed. If
+    /// there are too few, mixes in all of them and returns `Err` with the number that was wanted.
     pub fn mix(
         &mut self,
         mut general: Vec<Conversation>,
@@ -160,7 +160,7 @@ impl Kept {
     /// Writes `table.md`, `sft.jsonl` with `dataset_info.json`, `kept.parquet` and `kept-hinted.parquet`.
     ///
     /// # Errors
-    /// A file cannot be written.
+    /// If a file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<(), TuneError> {
         replace(&folder.join("table.md"), self.table.to_markdown().as_bytes())?;
         let judged = self.samples.iter().map(|sample| &sample.conversation);

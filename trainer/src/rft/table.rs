@@ -1,4 +1,4 @@
-//! What was kept and why the rest was not, by category.
+//! What was kept and why the rest was dropped, by category.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,7 +14,7 @@ pub struct Table {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Row {
     items: usize,
-    /// Of items from which anything is kept.
+    /// Items from which at least one sample was kept.
     items_kept: usize,
     hinted_kept: usize,
     fates: BTreeMap<Fate, usize>,
@@ -34,12 +34,12 @@ impl Table {
         }
     }
 
-    /// Samples of one fate, over all categories.
+    /// Number of samples with one fate, over all categories.
     pub fn total(&self, fate: Fate) -> usize {
         self.rows.values().filter_map(|row| row.fates.get(&fate)).sum()
     }
 
-    /// The table as Markdown, the sum last.
+    /// The table as Markdown, with the sum in the last row.
     pub fn to_markdown(&self) -> String {
         let mut text = String::from("| category | items | with any kept |");
         Fate::ALL.iter().for_each(|fate| {

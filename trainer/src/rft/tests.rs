@@ -52,14 +52,14 @@ fn each_rule_of_the_paper_on_pairs() {
             vec![Kept, Kept, Unreadable, Unreadable],
         ),
         (vec![wrong(), wrong(), wrong()], vec![right()], vec![Wrong, Wrong, Wrong, Kept]),
-        // Two right ones of three planned tell not that the item is too easy.
+        // Two right ones out of three planned samples do not show that the item is too easy.
         (vec![right(), right()], vec![], vec![Kept, Kept]),
         (
             vec![failed(FailureKind::TooLong), failed(FailureKind::TimedOut), right()],
             vec![],
             vec![TooLong, NotDrawn, Kept],
         ),
-        // What was cut off counts as right, but is not learned from.
+        // A sample that was cut off counts as right, but is not trained on.
         (
             vec![scored(&[8.0, 3.0], true), wrong(), right()],
             vec![scored(&[8.0, 3.0], true)],
@@ -105,7 +105,8 @@ fn items_that_tell_nothing_are_named() {
     assert_eq!(unfit(&two), None);
 }
 
-/// A context that holds one response of several at a time makes panels of one, in which any score is the highest.
+/// A context that fits only one of several responses at a time makes panels of one, in which any score is the
+/// highest.
 #[test]
 fn a_sample_that_showed_the_best_alone_is_neither_right_nor_wrong() {
     let triple = item(3, Some(0), None);

@@ -1,4 +1,4 @@
-//! Which tasks the start model gets right already (paper, section 3.3): they teach nothing.
+//! Which tasks the start model already solves (paper, section 3.3): they teach nothing.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use super::{Environment, Sampler, digest, draw};
 use crate::durable::replace;
 use crate::error::TuneError;
 
-/// What is known of tasks in their order, as far as they were tried; a file of it goes on where it stopped.
+/// Results for the tasks tried so far, in order; the file can be continued where it stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Easy {
-    /// Digest of the tasks and of the start.
+    /// Digest of the tasks and the start model.
     run: String,
     /// By task.
     pub is_easy: Vec<bool>,
@@ -20,8 +20,8 @@ pub struct Easy {
 // === impl Easy ===
 
 impl Easy {
-    /// What the file at `path` knows of these tasks for this `start`, in words that differ where the start does; nothing if it is of
-    /// others or not there.
+    /// Reads the results at `path` for these tasks and this `start`, a text that differs if the start model does.
+    /// Empty if the file is for others or does not exist.
     pub fn read(path: &Path, tasks: &impl Environment, start: &str) -> Easy {
         let run = digest(tasks, start);
         let read: Option<Easy> =
@@ -35,11 +35,11 @@ impl Easy {
         self.is_easy.len() >= tasks.n_tasks()
     }
 
-    /// Tries the next task: it is easy if all of `n` samples are right. The sampler has the start's weights. Keeps what is known at
-    /// `path`.
+    /// Tries the next task, which is easy if all of `n` samples are right. The sampler must have the start model's
+    /// weights. Stores the results at `path`.
     ///
     /// # Errors
-    /// Those of drawing and of writing.
+    /// As for drawing and writing.
     pub fn try_next(
         &mut self,
         sampler: &mut impl Sampler,

@@ -1,4 +1,4 @@
-//! From groups with rewards to a gradient.
+//! From rewarded groups to a gradient.
 
 use candle_core::{Device, Tensor};
 
@@ -16,13 +16,13 @@ pub(super) struct Learned {
     pub(super) n_sequences: usize,
 }
 
-/// Per member `(r - mean) / std` (of the group itself, not of a population it stands for); `None` for rewards that are all
-/// equal.
+/// `(r - mean) / std` for each member, with the standard deviation of the group itself, not an estimate for a
+/// population; `None` if all rewards are equal.
 pub fn advantages(rewards: &[f64]) -> Option<Vec<f64>> {
     let n = rewards.len() as f64;
     let mean = rewards.iter().sum::<f64>() / n;
     let variance = rewards.iter().map(|reward| (reward - mean).powi(2)).sum::<f64>() / n;
-    // Rewards are +1 and -1: a spread is never tiny.
+    // Rewards are +1 and -1, so a nonzero variance is never tiny.
     (variance > 1e-12)
         .then(|| rewards.iter().map(|reward| (reward - mean) / variance.sqrt()).collect())
 }
@@ -33,7 +33,7 @@ pub fn k3(now: f64, reference: f64) -> f64 {
     difference.exp() - difference - 1.0
 }
 
-/// A member that carries gradient.
+/// A member that contributes to the gradient.
 struct Member {
     sequence: Sequence,
     advantage: f64,
@@ -41,7 +41,8 @@ struct Member {
     reference: Vec<f32>,
 }
 
-/// The gradient of all groups. Samples without a token, not even an end token, cannot be learned from and count as drawn alone.
+/// The gradient of all groups. Samples without any token, not even an end token, cannot be learned from and only
+/// count as drawn.
 pub(super) fn learn(
     model: &Model,
     reference: &[Tensor],
@@ -107,7 +108,8 @@ pub(super) fn learn(
     Ok(Learned { told, gradients, n_sequences: members.len() })
 }
 
-/// `mean over tokens of (-advantage * ratio + beta * k3)`; the ratio to the drawing policy is 1, its gradient is not 0.
+/// `mean over tokens of (-advantage * ratio + beta * k3)`; the ratio to the drawing policy is 1, but its gradient is
+/// not 0.
 fn loss(
     log_probs: &Tensor,
     reference: &[f32],

@@ -1,4 +1,4 @@
-//! Judging as an environment: items, the prompts of balanced orders, and the rule that rewards.
+//! Judging as an environment: items, prompts in balanced orders, and the rule for rewards.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use super::{Drawn, Environment, Reward};
 use crate::chat;
 use crate::error::TuneError;
 
-/// Items as tasks: a group's members show the responses in the orders that serving plans.
+/// Items as tasks: the members of a group show the responses in the orders that serving would use.
 #[derive(Debug, Default)]
 pub struct Judging {
     tasks: Vec<Task>,
@@ -43,34 +43,35 @@ impl Watch for EndsAtBox {
     }
 }
 
-/// Items as tasks, for a run.
+/// The tasks of a run.
 #[derive(Debug, Default)]
 pub struct Tasks {
-    /// What is learned from.
+    /// Tasks to train on.
     pub learned: Vec<Task>,
-    /// What the policy is measured on.
+    /// Tasks to evaluate the policy on.
     pub held_out: Vec<Task>,
     /// Ids of items whose prompts are too long.
     pub too_long: Vec<String>,
 }
 
-/// What is made of items.
+/// How items become tasks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tasking {
-    /// Samples of a group.
+    /// Samples per group.
     pub group: u32,
-    /// Tokens of the longest prompt.
+    /// Maximum number of prompt tokens.
     pub max_prompt_tokens: usize,
-    /// Share of the queries that are held out, 0..=1.
+    /// Share of the queries to hold out, 0..=1.
     pub held_out_share: f64,
-    /// Decides which. Another one than that of the split of train and test, or all held-out queries would be of one side of it.
+    /// Determines which. Must differ from the seed of the split into train and test; otherwise all held-out queries
+    /// would be on one side of it.
     pub seed: u64,
 }
 
 // === impl Tasking ===
 
 impl Tasking {
-    /// Makes tasks of items; those that nothing tells the best response of are left out.
+    /// Turns items into tasks. Items whose best response is unknown are skipped.
     ///
     /// # Errors
     /// As [`Task::new`].
@@ -100,10 +101,10 @@ impl Tasking {
 // === impl Task ===
 
 impl Task {
-    /// An item with a group of `group` members; `None` where nothing tells which response is best.
+    /// An item with a group of `group` members; `None` if its best response is unknown.
     ///
     /// # Errors
-    /// A prompt that cannot be rendered or cut into tokens.
+    /// If a prompt cannot be rendered or tokenised.
     pub fn new(
         item: &Item,
         group: u32,
@@ -115,7 +116,7 @@ impl Task {
         let mut request = ScoreRequest::new(item.clone());
         request.settings.k = group;
         request.settings.scale = scale;
-        // A panel without the best response would be punished whatever was written of it.
+        // A panel without the best response would be penalised whatever the judge writes about it.
         request.settings.max_panel = u32::MAX;
         let mut prompts: HashMap<Vec<usize>, (Vec<u32>, ScoreShape)> = HashMap::new();
         let mut members = Vec::new();
@@ -141,12 +142,12 @@ impl Task {
         &self.item.id
     }
 
-    /// The responses of each member as its prompt shows them.
+    /// The responses in the order that each member's prompt shows them.
     pub fn orders(&self) -> impl Iterator<Item = &[usize]> {
         self.members.iter().map(|member| member.spec.order.as_slice())
     }
 
-    /// Tokens of its longest prompt.
+    /// Number of tokens of its longest prompt.
     pub fn longest_prompt(&self) -> usize {
         self.members.iter().map(|member| member.prompt.len()).max().unwrap_or(0)
     }
@@ -160,7 +161,7 @@ impl Judging {
         Judging { tasks }
     }
 
-    /// Leaves out tasks: `is_left_out` has a word on each.
+    /// Removes tasks; `is_left_out` has one entry for each.
     pub fn without(self, is_left_out: &[bool]) -> Judging {
         let tasks = self.tasks.into_iter().zip(is_left_out);
         Judging {

@@ -5,29 +5,29 @@ use serde::Serialize;
 use super::{HeldOut, RlStep};
 use crate::plot::{Curve, Curves};
 
-/// What `report.json` holds.
+/// The content of `report.json`.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct RlReport<'a> {
     /// Name of the start model.
     pub model: &'a str,
-    /// Of its files, hex.
+    /// Digest of its files, hex.
     pub model_digest: &'a str,
-    /// Where its adapter was; null for a fresh one.
+    /// The path of its adapter; null for a new one.
     pub init: Option<&'a str>,
     /// Weight of the KL to the start.
     pub beta: f64,
-    /// How that is estimated.
+    /// How that KL is estimated.
     pub kl_estimator: &'static str,
     /// Every step.
     pub history: &'a [RlStep],
-    /// The measurements on held-out tasks.
+    /// The evaluations on held-out tasks.
     pub held_out: &'a [HeldOut],
 }
 
 // === impl RlReport ===
 
 impl RlReport<'_> {
-    /// Reward, KL, entropy, length, unreadable samples, groups without spread and held-out tasks over steps.
+    /// Reward, KL, entropy, length, unreadable samples, groups with equal rewards and held-out tasks over steps.
     pub fn curves(&self) -> Curves {
         let steps = || self.history.iter();
         let at = |step: &RlStep, value: f64| (step.step as f64, value);

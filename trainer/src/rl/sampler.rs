@@ -1,4 +1,4 @@
-//! Who draws: the engine, with the adapter as it is now. The model stays loaded; only the adapter is swapped.
+//! Draws samples with the engine and the current adapter. The model stays loaded; only the adapter is replaced.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::model::Model;
 
 /// One sample to draw.
 pub struct DrawRequest {
-    /// Prompt tokens; requests with equal ones share its computation.
+    /// Prompt tokens; requests with equal ones share the computation.
     pub prompt: Vec<u32>,
     /// Below 2^53.
     pub seed: u64,
@@ -21,13 +21,13 @@ pub struct DrawRequest {
     pub watch: Box<dyn Watch>,
 }
 
-/// What was drawn.
+/// The drawn sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drawn {
-    /// The tokens that were drawn, where the model ended its text with its end token: that it ended there was drawn, too, and is
-    /// learned.
+    /// The drawn tokens. If the model ended its text with its end token, that token is included: it was drawn as
+    /// well, and is trained on.
     pub tokens: Vec<u32>,
-    /// The same as text, of which an end token is none.
+    /// The same as text, without the end token.
     pub text: String,
     /// What ended it.
     pub finish: Finish,
@@ -35,16 +35,16 @@ pub struct Drawn {
 
 /// Draws from a policy.
 pub trait Sampler {
-    /// From here on, draws come from these weights.
+    /// From now on, samples are drawn with these weights.
     ///
     /// # Errors
-    /// Weights that cannot be drawn from.
+    /// If the weights cannot be used for drawing.
     fn take_weights(&mut self, model: &Model) -> Result<(), TuneError>;
 
-    /// One result a request, in their order.
+    /// Returns one result per request, in order.
     ///
     /// # Errors
-    /// Requests that cannot be drawn.
+    /// If a request cannot be drawn.
     fn draw(&mut self, requests: Vec<DrawRequest>) -> Result<Vec<Drawn>, TuneError>;
 }
 
@@ -60,7 +60,8 @@ pub struct EngineSampler {
 // === impl EngineSampler ===
 
 impl EngineSampler {
-    /// Draws at `temperature` and top-p 1 (at temperature 1 from the policy whose gradient is taken), `max_tokens` at most.
+    /// Draws with `temperature` and top-p 1 (at temperature 1, from the policy whose gradient is computed), up to
+    /// `max_tokens` tokens.
     pub fn new(engine: Engine, temperature: f64, max_tokens: usize) -> EngineSampler {
         EngineSampler { engine, adapter: None, temperature: temperature as f32, max_tokens }
     }
@@ -91,7 +92,7 @@ impl Sampler for EngineSampler {
 
     fn draw(&mut self, requests: Vec<DrawRequest>) -> Result<Vec<Drawn>, TuneError> {
         let n = requests.len();
-        // Members of equal prompts form one group; `places` says where each of its samples belongs.
+        // Members with equal prompts form one group; `places` says which request each of its samples belongs to.
         let mut groups: Vec<(Vec<u32>, Vec<usize>, Vec<SampleSpec>)> = Vec::new();
         for (place, DrawRequest { prompt, seed, watch }) in requests.into_iter().enumerate() {
             let spec = self.spec(seed, watch);

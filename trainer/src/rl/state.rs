@@ -1,23 +1,23 @@
-//! What a run tells, and keeps beside its numbers.
+//! What a run reports, and what it stores besides its tensors.
 
 use serde::{Deserialize, Serialize};
 
 use super::Environment;
 
-/// What a step told. Numbers have seven digits, so that files keep them.
+/// The results of a step. Numbers are rounded to seven digits, so that files preserve them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RlStep {
     /// From 1.
     pub step: u64,
     /// Mean over all samples, -1 to 1.
     pub reward: f64,
-    /// Mean over the tokens that were learned from, k3, nats; `None`: nothing was.
+    /// Mean over the tokens that were trained on, k3, in nats; `None` if there were none.
     pub kl: Option<f64>,
-    /// Of the policy, mean over the same tokens, nats.
+    /// Entropy of the policy, mean over the same tokens, in nats.
     pub entropy: Option<f64>,
-    /// Mean tokens of a sample, an end token included.
+    /// Mean number of tokens per sample, including an end token.
     pub length: f64,
-    /// Samples whose scores could not be read.
+    /// Samples whose scores could not be parsed.
     pub unreadable: usize,
     /// Samples drawn.
     pub samples: usize,
@@ -25,18 +25,18 @@ pub struct RlStep {
     pub groups: usize,
     /// Groups whose rewards were all equal.
     pub without_spread: usize,
-    /// Before clipping; 0 where nothing was learned.
+    /// Before clipping; 0 if nothing was trained on.
     pub gradient_norm: f64,
 }
 
-/// A measurement on held-out tasks.
+/// An evaluation on held-out tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeldOut {
-    /// After how many steps.
+    /// The number of steps before it.
     pub step: u64,
     /// Share of samples with reward +1.
     pub correct: f64,
-    /// Share of samples whose scores could be read.
+    /// Share of samples whose scores could be parsed.
     pub readable: f64,
 }
 
@@ -45,7 +45,7 @@ pub struct HeldOut {
 pub(super) struct State {
     /// Digest of settings and tasks.
     pub(super) run: String,
-    /// Updates that AdamW made: steps without any spread make none.
+    /// Number of AdamW updates: a step in which every group has equal rewards makes none.
     pub(super) updates: u64,
     pub(super) history: Vec<RlStep>,
     pub(super) held_out: Vec<HeldOut>,
@@ -63,7 +63,7 @@ impl State {
     }
 }
 
-/// Digest of tasks, and of words for whatever else decides what comes of them; hex.
+/// Digest of the tasks, and of text that describes everything else that determines the results; hex.
 pub fn digest(tasks: &impl Environment, words: &str) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("jury rl run");
     hasher.update(&(words.len() as u64).to_le_bytes());

@@ -7,7 +7,7 @@ use jury_engine::{Engine, EngineConfig, NoWatch};
 use super::*;
 use crate::model::{LoraConfig, Tuning};
 
-/// Two prompts; every member draws one token, and an even one is right. The best policy has reward 1.
+/// Two prompts. Every member draws one token, and an even one is right. The best policy has reward 1.
 struct EvenTokens {
     prompts: [Vec<u32>; 2],
     group: usize,
@@ -43,7 +43,7 @@ fn model() -> Model {
 
 fn sampler() -> EngineSampler {
     let config = EngineConfig { threads: Some(1), ..EngineConfig::default() };
-    // Hot, since the random model is all but sure of its tokens.
+    // A high temperature, because the random model is almost certain of its tokens.
     EngineSampler::new(Engine::load(&fixture(), &config).unwrap(), 4.0, 1)
 }
 
@@ -137,7 +137,7 @@ fn a_run_that_was_ended_is_the_one_that_was_not() {
     }
 }
 
-/// What was drawn and learned since the last checkpoint is lost, and comes again.
+/// What was drawn and learned since the last checkpoint is lost, and is repeated.
 #[test]
 fn a_run_that_died_between_checkpoints_is_the_one_that_did_not() {
     let folder = tempfile::tempdir().unwrap();
@@ -181,11 +181,11 @@ fn k3_is_0_where_nothing_changed_and_never_below() {
     }
 }
 
-/// That a text ends where it does was drawn, too: without the end token, a policy that ends before its scores would be told to
-/// write all that it wrote less often, and to end as often as before.
+/// The end of a text was drawn as well. Without the end token, a policy that ends before its scores would be trained
+/// to write everything that it wrote less often, but to end just as often as before.
 #[test]
 fn the_token_that_ended_a_text_is_learned_from_and_is_no_text() {
-    // Whatever is structure ends a text: the fixture's tokens of chats, and its unused ones.
+    // Any structural token ends a text: the fixture's chat tokens, and its unused ones.
     let is_end = |token: &u32| *token <= 2 || *token >= 266;
     let config = EngineConfig { threads: Some(1), ..EngineConfig::default() };
     let engine = Engine::load(&fixture(), &config).unwrap();
@@ -206,7 +206,7 @@ fn the_token_that_ended_a_text_is_learned_from_and_is_no_text() {
     assert!((4..60).contains(&n_ended), "{n_ended}");
 }
 
-/// A text that ended at once has a gradient of its own, and the KL reads its one token.
+/// A text that ended at once has its own gradient, and the KL uses its one token.
 #[test]
 fn an_empty_text_that_the_model_ended_is_learned_from() {
     let (model, tasks) = (model(), tasks());
@@ -225,7 +225,7 @@ fn an_empty_text_that_the_model_ended_is_learned_from() {
     assert_eq!((ended.told.length, nothing.told.length), (1.5, 1.0));
 }
 
-/// Counts what is asked of it; so many texts are right, and those after them wrong.
+/// Counts the draws; the first `n_right` texts are right, later ones wrong.
 struct Counting {
     seeds: Vec<u64>,
     n_right: usize,

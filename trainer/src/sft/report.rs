@@ -5,20 +5,20 @@ use serde::Serialize;
 use super::SftStep;
 use crate::plot::{Curve, Curves};
 
-/// What `report.json` holds.
+/// The content of `report.json`.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct SftReport<'a> {
     /// Name of the start model.
     pub model: &'a str,
-    /// Of its files, hex.
+    /// Digest of its files, hex.
     pub model_digest: &'a str,
-    /// Samples that rejection left.
+    /// Samples kept after rejection.
     pub kept_samples: usize,
     /// General conversations mixed in.
     pub mixed_conversations: usize,
-    /// Both, but for those that are too long.
+    /// The sum of both, without those that are too long.
     pub learned_conversations: usize,
-    /// What became of every sample, as Markdown.
+    /// The fate of every sample, as Markdown.
     pub table: &'a str,
     /// Every step.
     pub history: &'a [SftStep],

@@ -1,4 +1,5 @@
-//! On a tiny random model: it learns, a run that was ended is the one that was not, and an adapter comes back.
+//! On a tiny random model: it learns, an interrupted run equals an uninterrupted one, and an adapter can be read
+//! back.
 
 use std::path::PathBuf;
 
@@ -55,7 +56,7 @@ fn it_learns_and_a_run_that_was_ended_is_the_one_that_was_not() {
     assert_eq!(whole.history.len(), 10);
     let (first, last) = (whole.history[0].loss, whole.history[9].loss);
     assert!(last < 0.5 * first, "{first} to {last}");
-    // Ended after step 4, which is no multiple of 3; a fresh process each time.
+    // Interrupted after step 4, which is not a multiple of 3; with a new process each time.
     assert!(!go(&model(), "parts", 4).is_complete);
     assert!(!go(&model(), "parts", 4).is_complete);
     let parts = go(&model(), "parts", u64::MAX);
@@ -121,7 +122,7 @@ fn an_adapter_comes_back_from_its_folder_and_one_of_another_rank_is_refused() {
     let other = Model::load(&fixture(), other, 1).unwrap();
     let error = adapter::read(&other, folder.path()).unwrap_err().to_string();
     assert!(error.contains("another model or rank"), "{error}");
-    // With half the alpha the same numbers are another adapter.
+    // With half the alpha, the same numbers are a different adapter.
     let other = Tuning::Lora(LoraConfig { rank: 4, alpha: 4.0, ..LoraConfig::all_matrices() });
     let other = Model::load(&fixture(), other, 1).unwrap();
     let error = adapter::read(&other, folder.path()).unwrap_err().to_string();
@@ -136,7 +137,7 @@ fn a_checkpoint_that_meets_a_full_disk_leaves_the_one_before_and_the_run_goes_on
     let go = |checkpoint: &Path| {
         fine_tune(&model(), "llama", &sequences(), &config(), checkpoint, |step| {
             if step.step == 6 && checkpoint == path.as_path() {
-                // From here on everything that is written meets a full disk.
+                // From here on everything that is written fails as on a full disk.
                 let partial = folder.path().join("checkpoint.partial");
                 std::os::unix::fs::symlink("/dev/full", partial).unwrap();
             }
@@ -148,7 +149,7 @@ fn a_checkpoint_that_meets_a_full_disk_leaves_the_one_before_and_the_run_goes_on
     let error = go(&path).unwrap_err();
     let TuneError::Write { path: named, source } = &error else { panic!("{error:?}") };
     assert_eq!((named, source.kind()), (&path, std::io::ErrorKind::StorageFull));
-    // What stands there is step 3's, so going on begins with step 4, now that there is room.
+    // The file is from step 3, so once there is room again, the run resumes with step 4.
     let mut steps = Vec::new();
     fine_tune(&model(), "llama", &sequences(), &config(), &path, |step| {
         steps.push(step.step);
