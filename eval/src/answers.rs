@@ -1,5 +1,5 @@
-//! What a model that reads said of items. What it says of one is a line of its file at once, so that nothing is computed twice,
-//! whatever ends a run.
+//! Answers of models about items. Each answer is written as a line of its file at once, so that nothing is computed
+//! twice, however a run ends.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -12,19 +12,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::asked::Asked;
 
-/// Digits of a digest in a file's name.
+/// Digits of a digest in a file name.
 const NAME_DIGITS: usize = 12;
 
-/// What a model says of one item: a line of its file.
+/// A model's answers about one item: one line of its file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answers<T> {
     /// The item.
     pub item_id: String,
-    /// Digest of what was asked, hex.
+    /// Digest of the question, hex.
     pub asked: String,
-    /// By index; null where it could not say one.
+    /// By index; null if there is none.
     pub answers: Vec<Option<T>>,
-    /// Why the first that is null is.
+    /// The reason for the first null.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// Tokens computed.
@@ -33,21 +33,21 @@ pub struct Answers<T> {
     pub ms: u64,
 }
 
-/// The answers that there are, by item, and the file that has them.
+/// The answers so far, by item, and their file.
 #[derive(Debug)]
 pub struct AnswerFile<T> {
     file: File,
     by_item: HashMap<String, Answers<T>>,
 }
 
-/// The file in `folder` of what the model of this `digest` says for a `purpose`, computed in this `numerics` class: with 8-bit
-/// weights on a card, say, it may say something else.
+/// The file in `folder` for the answers of the model with this `digest` for a `purpose`, computed in this `numerics`
+/// class: the answers may depend on it, for example with 8-bit weights on a GPU.
 pub fn path(folder: &Path, purpose: &str, (digest, numerics): (&str, &str)) -> PathBuf {
     let digits = digest.get(..NAME_DIGITS).unwrap_or(digest);
     folder.join(format!("{purpose}-{digits}-{numerics}.jsonl"))
 }
 
-/// How many of the items have something without an answer, and the first of them by its id.
+/// The number of items with a missing answer, and the first of them by id.
 pub fn incomplete<T>(by_item: &HashMap<String, Answers<T>>) -> Option<(usize, &Answers<T>)> {
     let with = || by_item.values().filter(|answers| answers.problem.is_some());
     let first = with().min_by(|a, b| a.item_id.cmp(&b.item_id))?;
@@ -57,7 +57,7 @@ pub fn incomplete<T>(by_item: &HashMap<String, Answers<T>>) -> Option<(usize, &A
 // === impl Answers ===
 
 impl<T> Answers<T> {
-    /// None yet, to what is asked.
+    /// An empty record of answers to this question.
     pub fn to(asked: &Asked) -> Self {
         Self {
             item_id: asked.item_id.clone(),
@@ -69,7 +69,7 @@ impl<T> Answers<T> {
         }
     }
 
-    /// Takes the answer to one turn, or why there is none.
+    /// Records the answer to one turn, or why there is none.
     pub fn put(&mut self, index: u32, outcome: Result<T, impl ToString>) {
         match (outcome, self.answers.get_mut(index as usize)) {
             (Ok(answer), Some(place)) => *place = Some(answer),
@@ -84,10 +84,11 @@ impl<T> Answers<T> {
 // === impl AnswerFile ===
 
 impl<T: Serialize + DeserializeOwned> AnswerFile<T> {
-    /// Opens the file for more lines. A last line without its end was cut off while it was written, and goes.
+    /// Opens the file for appending. A last line without a line end was cut off while it was being written, and is
+    /// removed.
     ///
     /// # Errors
-    /// The file cannot be read or made, or has lines that are no answers.
+    /// If the file cannot be read or created, or contains lines that are not answers.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let mut file = options.create(true).read(true).write(true).truncate(false).open(path)?;
@@ -109,22 +110,22 @@ impl<T: Serialize + DeserializeOwned> AnswerFile<T> {
         Ok(Self { file, by_item })
     }
 
-    /// Whether it has answers to just this.
+    /// Whether it has answers to exactly this question.
     pub fn has(&self, asked: &Asked) -> bool {
         self.by_item.get(&asked.item_id).is_some_and(|answers| answers.asked == asked.digest())
     }
 
-    /// Adds a line.
+    /// Appends a line.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// If the file cannot be written.
     pub fn put(&mut self, answers: Answers<T>) -> io::Result<()> {
         self.file.write_all(json_line(&answers)?.as_bytes())?;
         self.by_item.insert(answers.item_id.clone(), answers);
         Ok(())
     }
 
-    /// All that it has, by item.
+    /// All answers, by item.
     pub fn into_answers(self) -> HashMap<String, Answers<T>> {
         self.by_item
     }

@@ -1,4 +1,4 @@
-//! What models that read texts are asked about items: turns of an assistant, each after a prompt.
+//! Questions to models that read texts, about items: assistant turns, each after a prompt.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use jury_grm::domain::{Item, Sample, Turn, Verdict};
 use jury_grm::prompt::{Message, PromptInput, Span, Template, TemplateError, Trust, Variant};
 use jury_grm::{method_digest, trajectory};
 
-/// What is asked about one item.
+/// A question about one item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asked {
     /// The item.
     pub item_id: String,
-    /// Prompts, and what was said after each. The indices of all are `0..n`, each once.
+    /// Prompts, each with its assistant turns. The indices over all of them are `0..n`, each once.
     pub said: Vec<(Vec<Message>, Vec<Said>)>,
 }
 
@@ -20,14 +20,14 @@ pub struct Asked {
 pub struct Said {
     /// Its number within the item.
     pub index: u32,
-    /// What it says.
+    /// Its text.
     pub text: String,
 }
 
-/// Why the prompts that samples saw cannot be written again.
+/// Why the prompts that samples saw cannot be rendered again.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// They were other prompts.
+    /// The samples saw other prompts.
     #[error(
         "item {0:?} was judged with another template or an older method; name its --template, or judge it anew"
     )]
@@ -40,10 +40,10 @@ pub enum AskError {
 // === impl Asked ===
 
 impl Asked {
-    /// The samples with scores, numbered in their order, under the prompts that they saw: what a Meta RM reads.
+    /// The samples with scores, numbered in order, under the prompts that they saw: the input of a Meta RM.
     ///
     /// # Errors
-    /// [`AskError`]: the samples saw other prompts than `template` writes.
+    /// [`AskError`] if the samples saw other prompts than `template` produces.
     pub fn of_samples(
         item: &Item,
         verdict: &Verdict,
@@ -67,7 +67,7 @@ impl Asked {
         Ok(Asked { item_id: item.id.clone(), said })
     }
 
-    /// The conversation as it is, and each response as the assistant's next turn: what a scalar reward model reads.
+    /// The conversation, with each response as the assistant's next turn: the input of a scalar reward model.
     pub fn of_responses(item: &Item) -> Asked {
         let message = |turn: Turn| {
             let span = Span { text: turn.content.into(), trust: Trust::Untrusted, response: None };
@@ -79,12 +79,12 @@ impl Asked {
         Asked { item_id: item.id.clone(), said: vec![(messages, said)] }
     }
 
-    /// Turns over all prompts.
+    /// Number of turns over all prompts.
     pub fn n_said(&self) -> usize {
         self.said.iter().map(|(_, said)| said.len()).sum()
     }
 
-    /// Of every text, each with its length, hex: other samples of an item are another question.
+    /// Digest over all texts and their lengths, hex: other samples of an item are another question.
     pub fn digest(&self) -> String {
         let mut bytes = Vec::new();
         let mut put = |text: &str| {
@@ -101,7 +101,7 @@ impl Asked {
     }
 }
 
-/// Whether the samples of a verdict saw what `template` writes.
+/// Checks that the samples of a verdict saw the prompts that `template` produces.
 ///
 /// # Errors
 /// [`AskError::OtherMethod`].
@@ -112,7 +112,7 @@ pub fn same_method(verdict: &Verdict, template: &Template) -> Result<(), AskErro
     }
 }
 
-/// The samples of a verdict that [`Asked::of_samples`] numbers, in its order.
+/// The samples of a verdict that [`Asked::of_samples`] numbers, in the same order.
 pub fn asked_samples(verdict: &mut Verdict) -> impl Iterator<Item = &mut Sample> {
     verdict.samples.iter_mut().flatten().filter(|sample| sample.scores().is_some())
 }

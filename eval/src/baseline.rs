@@ -1,4 +1,4 @@
-//! Judges that read nothing: what a number of the curve must be held against.
+//! Judges that ignore the content: the results to compare the curve with.
 
 use jury_grm::domain::Item;
 use jury_grm::plan::duplicate_of;
@@ -10,14 +10,14 @@ use crate::credit::{self, Credit};
 pub enum Baseline {
     /// Any response.
     Random,
-    /// The one with most characters.
+    /// The one with the most characters.
     Longest,
-    /// The one with fewest.
+    /// The one with the fewest.
     Shortest,
 }
 
 impl Baseline {
-    /// All of them.
+    /// All rules.
     pub const ALL: [Self; 3] = [Self::Random, Self::Longest, Self::Shortest];
 
     /// Its name in reports.
@@ -29,7 +29,7 @@ impl Baseline {
         }
     }
 
-    /// Its credit on one item. A guess has no strict winner; its strict credit is that of the guess.
+    /// Its credit on one item. A guess has no strict winner, so its strict credit equals that with random ties.
     pub fn credit(self, item: &Item, best: usize) -> Credit {
         let length = |text: &String| text.chars().count() as f64;
         let rewards: Vec<Option<f64>> = item

@@ -1,4 +1,4 @@
-//! Which of the items are judged: a part of the queries, and no more than are wanted.
+//! Selects the items to judge: a part of the queries, up to a limit.
 
 use std::collections::BTreeMap;
 
@@ -7,29 +7,30 @@ use jury_grm::random::SplitMix64;
 
 use crate::split::{Part, part, query_key};
 
-/// What is wanted of items.
+/// The selection criteria.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Choice {
     /// The part of the queries; `None`: all.
     pub part: Option<Part>,
-    /// Share of the queries that are for training, 0..=1.
+    /// Share of the queries for training, 0..=1.
     pub train_share: f64,
-    /// Splits, and draws where there are more than wanted.
+    /// Seed of the split, and of the selection if there are more items than the limit.
     pub seed: u64,
-    /// Most items; `None`: all.
+    /// Maximum number of items; `None`: all.
     pub limit: Option<usize>,
 }
 
 // === impl Choice ===
 
 impl Choice {
-    /// Whether the item is of the part.
+    /// Whether the item belongs to the selected part.
     pub fn wants(&self, item: &Item) -> bool {
         let of = part(query_key(item), self.seed, self.train_share);
         self.part.is_none_or(|wanted| wanted == of)
     }
 
-    /// The part that is wanted; past the limit, as many of each file as of the others, drawn by the seed.
+    /// The items of the selected part. If they exceed the limit, takes equally many from each file, chosen by the
+    /// seed.
     pub fn of(&self, files: Vec<Vec<Item>>) -> Vec<Item> {
         let wanted = |items: Vec<Item>| items.into_iter().filter(|item| self.wants(item)).collect();
         let mut files: Vec<Vec<Item>> = files.into_iter().map(wanted).collect();
@@ -41,7 +42,7 @@ impl Choice {
         for items in &mut files {
             random.shuffle(items);
         }
-        // One of each in turn, so that a small file is not drowned by a large one.
+        // Takes one from each file in turn, so that a small file is not outnumbered by a large one.
         let mut chosen = BTreeMap::<usize, Vec<Item>>::new();
         let mut turns: Vec<_> = files.into_iter().map(Vec::into_iter).enumerate().collect();
         let mut n_chosen = 0;

@@ -1,5 +1,5 @@
-//! Reports beside each other: a small model with more samples against a larger one with fewer
-//! (paper, figure of inference-time against training-time scaling).
+//! Compares reports: for example a small model with more samples and a larger one with fewer (paper, figure of
+//! inference-time against training-time scaling).
 
 mod plot;
 
@@ -12,7 +12,7 @@ use crate::report::{Cell, Report};
 
 pub use plot::{png, svg};
 
-/// One point of one report, with what it takes an item.
+/// One point of one report, with its cost per item.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     /// The report's file.
@@ -21,15 +21,16 @@ pub struct Row {
     pub model: Option<String>,
     /// How it judged: a method, or `scalar`.
     pub method: String,
-    /// Samples; a scalar model draws none.
+    /// Number of samples; `None` for a scalar model, which draws none.
     pub k: Option<usize>,
     /// The point.
     pub cell: Cell,
-    /// Tokens read an item: of its prompts, once, and what a Meta RM of its own read to rank; of a scalar model all.
+    /// Tokens read per item: its prompts, counted once, plus what a separate Meta RM read for ranking; for a scalar
+    /// model, all tokens.
     pub read_tokens: f64,
-    /// Generated tokens an item: the share k / (samples drawn) of all. A scalar model writes none.
+    /// Tokens generated per item: the share k / (samples drawn) of all. A scalar model generates none.
     pub generated_tokens: f64,
-    /// Seconds an item, in the same share. An estimate: k samples are not k requests.
+    /// Seconds per item, by the same share. An estimate, because k samples are not k requests.
     pub seconds: f64,
 }
 
@@ -73,18 +74,18 @@ pub fn rows(reports: &[(String, Report)]) -> Vec<Row> {
 // === impl Row ===
 
 impl Row {
-    /// The accuracy, of single responses the ROC-AUC.
+    /// The accuracy; for single responses the ROC-AUC.
     pub fn accuracy(&self) -> Option<f64> {
         self.cell.accuracy.or(self.cell.auc)
     }
 
-    /// Tokens an item, read and written.
+    /// Tokens per item, read and generated.
     pub fn tokens(&self) -> f64 {
         self.read_tokens + self.generated_tokens
     }
 }
 
-/// The rows as a Markdown table. Reports on different items are told apart: their figures do not compare.
+/// The rows as a Markdown table. Reports on different items are marked, because their numbers are not comparable.
 pub fn table(reports: &[(String, Report)], rows: &[Row]) -> String {
     let mut out = String::new();
     let mut measured: Vec<(&str, usize)> =

@@ -1,6 +1,6 @@
-//! What rewards earn against the truth.
+//! Credit of rewards against the truth.
 
-/// One item's result under one way to judge, averaged over its draws.
+/// The result of one method on one item, averaged over its draws.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Credit {
     /// Share of draws in which the best response was *strictly* highest (paper, section 3.2). 0..=1.
@@ -9,8 +9,9 @@ pub struct Credit {
     pub random_ties: f64,
 }
 
-/// The credit of one draw. A response without a reward ranks below all that have one; without any
-/// reward the pick is a guess. Identical responses are one: `duplicate_of[i]` is the lowest index of response i's text.
+/// The credit of one draw. A response without a reward ranks below all that have one; without any reward the pick is
+/// a guess. Identical responses count as one: `duplicate_of[i]` is the lowest index of a response with the same text
+/// as response i.
 pub fn of(rewards: &[Option<f64>], duplicate_of: &[usize], best: usize) -> Credit {
     let value = |reward: &Option<f64>| reward.unwrap_or(f64::NEG_INFINITY);
     let highest = rewards.iter().map(value).fold(f64::NEG_INFINITY, f64::max);
@@ -25,7 +26,7 @@ pub fn of(rewards: &[Option<f64>], duplicate_of: &[usize], best: usize) -> Credi
     Credit { strict: f64::from(u8::from(is_strict)), random_ties: 1.0 / n_highest as f64 }
 }
 
-/// The mean of several draws of one item; nothing drawn earns nothing.
+/// The mean over several draws of one item; 0 if there are none.
 pub fn mean(credits: impl IntoIterator<Item = Credit>) -> Credit {
     let (mut sum, mut n) = (Credit::default(), 0_u32);
     for credit in credits {

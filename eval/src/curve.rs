@@ -12,44 +12,44 @@ use crate::method::Method;
 use crate::stats::{Clusters, Interval, Row, auc_of_clusters};
 use crate::truth::Truth;
 
-/// Resampling and drawing have seeds of their own, so that one more method changes no other's figures.
+/// Separate seeds for resampling and drawing, so that adding a method does not change the numbers of the others.
 const BOOTSTRAP_SEED: u64 = 0x6A75_7279;
 
-/// What is computed.
+/// What to compute.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CurveConfig {
-    /// Numbers of samples.
+    /// The values of k.
     pub ks: Vec<usize>,
-    /// Ways to judge.
+    /// The methods.
     pub methods: Vec<Method>,
-    /// Subsets of each k that an item's result is averaged over.
+    /// Subsets per k over which an item's result is averaged.
     pub n_draws: usize,
     /// Seed of the subsets.
     pub seed: u64,
 }
 
-/// One method at one k, item by item.
+/// One method at one k, with the result of each item.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Point {
-    /// By place of the item: its credit. Items with several responses.
+    /// Credits by index of the item, for items with several responses.
     pub credits: BTreeMap<usize, Credit>,
-    /// By place of the item: its rewards over the draws. Items with a single response that has one.
+    /// Rewards over the draws by index of the item, for items with a single response that has a reward.
     pub singles: BTreeMap<usize, Rewards>,
-    /// By place of the item: the samples of each of its draws.
+    /// Number of samples of each draw, by index of the item.
     pub n_samples: BTreeMap<usize, u64>,
 }
 
-/// The rewards of a single response, each with its share of the draws; draws without one have none.
+/// The rewards of a single response, each with its share of the draws; draws without a reward contribute none.
 pub type Rewards = Vec<(f64, f64)>;
 
 /// All points of the curve. A method whose samples lack what it needs (meta scores, distributions, a greedy
 /// sample) on an item has no result for it.
 pub type Points = BTreeMap<(Method, usize), Point>;
 
-/// What a point amounts to.
+/// Summary of a point.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Summary {
-    /// Mean strict credit; `None` without items of several responses.
+    /// Mean strict credit; `None` if no item has several responses.
     pub accuracy: Option<f64>,
     /// Its 95 % interval, clustered by query.
     pub interval: Option<Interval>,
@@ -62,8 +62,8 @@ pub struct Summary {
 // === impl CurveConfig ===
 
 impl CurveConfig {
-    /// The methods that read what some sample has: one that ranks needs a meta score somewhere, for items whose samples all
-    /// failed lack nothing.
+    /// The methods whose inputs are present in some sample. A ranking method needs only one meta score anywhere,
+    /// because items whose samples all failed do not count as lacking one.
     pub(crate) fn methods_for(&self, items: &[Judged]) -> Vec<Method> {
         let samples = || items.iter().flat_map(|judged| &judged.samples);
         let has_meta = samples().any(|sample| sample.meta_score.is_some());
@@ -76,7 +76,7 @@ impl CurveConfig {
         self.methods.iter().copied().filter(applies).collect()
     }
 
-    /// The numbers of samples at which a method is measured.
+    /// The values of k at which a method is measured.
     pub(crate) fn ks_of(&self, method: Method) -> &[usize] {
         if method == Method::Greedy { &[1] } else { &self.ks }
     }
@@ -98,7 +98,7 @@ pub fn points(items: &[Judged], config: &CurveConfig) -> Points {
     points
 }
 
-/// What a point amounts to, over the items that `is_wanted`.
+/// The summary of a point over the items that `is_wanted` selects.
 pub fn summary(items: &[Judged], point: &Point, is_wanted: impl Fn(&Judged) -> bool) -> Summary {
     let wanted = |place: usize| Some(&items[place]).filter(|judged| is_wanted(judged));
     let clusters = |of: fn(&Credit) -> f64| {
@@ -107,8 +107,8 @@ pub fn summary(items: &[Judged], point: &Point, is_wanted: impl Fn(&Judged) -> b
     };
     let strict = clusters(|credit| credit.strict);
     let middles = Middles::of(items);
-    // Draws of two items know nothing of each other, so each draw of a good one is held against each of a bad one: the mean
-    // of the draws' areas, with less noise.
+    // Draws of two items are independent, so each draw of a good one is compared with each draw of a bad one: this
+    // gives the mean of the draws' areas, with less noise.
     let singles = point.singles.iter().flat_map(|(place, rewards)| {
         let judged = wanted(*place)?;
         let good = middles.is_good(judged)?;
@@ -123,7 +123,7 @@ pub fn summary(items: &[Judged], point: &Point, is_wanted: impl Fn(&Judged) -> b
     }
 }
 
-/// The difference in strict credit of two points, on the items that both have.
+/// The difference in strict credit of two points, over the items that both have.
 pub fn paired(items: &[Judged], one: &Point, other: &Point) -> Option<crate::stats::Paired> {
     let both = one.credits.iter().filter_map(|(place, credit)| {
         let other = other.credits.get(place)?;
@@ -132,7 +132,7 @@ pub fn paired(items: &[Judged], one: &Point, other: &Point) -> Option<crate::sta
     Clusters::new(both).paired(BOOTSTRAP_SEED)
 }
 
-/// What a judge that reads nothing earns on the same items.
+/// The result of a content-blind baseline on the same items.
 pub fn baseline(items: &[Judged], baseline: Baseline) -> Point {
     let credit = |(place, judged): (usize, &Judged)| match judged.truth {
         Truth::Best(best) => Some((place, baseline.credit(judged.item(), best))),
@@ -143,7 +143,7 @@ pub fn baseline(items: &[Judged], baseline: Baseline) -> Point {
 
 // === private ===
 
-/// The samples that `method` reads, or nothing when they lack what it needs.
+/// The samples that `method` reads, or `None` if they lack what it needs.
 pub(crate) fn samples_of(judged: &Judged, method: Method) -> Option<Vec<Sample>> {
     let samples = match method {
         Method::Greedy => judged.greedy.as_ref()?,
@@ -156,14 +156,15 @@ pub(crate) fn samples_of(judged: &Judged, method: Method) -> Option<Vec<Sample>>
     (!lacks_meta && !lacks_distributions).then(|| method.prepare(samples, judged.lowest_score))
 }
 
-/// The samples that a draw has when `k` of `samples` are asked for: as many as show each response. What was drawn greedily is read
-/// whole.
+/// The size of a draw when `k` of `samples` are requested: at least enough to show each response. Greedy samples are
+/// always used completely.
 fn size_of_draw(judged: &Judged, method: Method, samples: &[Sample], k: usize) -> usize {
     let size = if method == Method::Greedy { samples.len() } else { judged.orders.at_least(k) };
     size.min(samples.len())
 }
 
-/// The rewards of the item at `place` under each draw of `k` of the prepared `samples`. Every method sees the same draws.
+/// The rewards of the item at index `place` under each draw of `k` of the prepared `samples`. Every method uses the
+/// same draws.
 pub(crate) fn rewards_by_draw<'a>(
     judged: &'a Judged,
     place: usize,
@@ -214,8 +215,8 @@ fn add(
     point.n_samples.insert(place, size_of_draw(judged, method, samples, k) as u64);
 }
 
-/// Halfway between the lowest and the highest label of single responses: labels are 0 or 1, or a scale. Each source has its own
-/// scale; where all labels of a source are the same, what is halfway between those of all sources.
+/// The midpoint between the lowest and the highest label of single responses, because labels may be 0 and 1 or on a
+/// scale. Each source has its own scale; if all labels of a source are equal, the midpoint over all sources is used.
 struct Middles<'a> {
     of_source: BTreeMap<Option<&'a str>, Range>,
     of_all: Range,
@@ -241,7 +242,7 @@ impl<'a> Middles<'a> {
         middles
     }
 
-    /// Whether a single response is a good one.
+    /// Whether a single response is good.
     fn is_good(&self, judged: &Judged) -> Option<bool> {
         let Truth::Single(label) = judged.truth else { return None };
         let of_source = self.of_source.get(&judged.item().source.as_deref());

@@ -1,26 +1,26 @@
-//! Subsets of an item's samples: what a smaller k would have drawn.
+//! Subsets of an item's samples: what a run with a smaller k would have drawn.
 //!
-//! Orders cycle by index, so samples `i*n .. (i+1)*n` show each response once in every place. A
-//! subset is made of such whole *order blocks*, drawn without replacement; only its last block may be cut short, and then
-//! it is a run of neighbours as the first samples of a plan would be. A curve over k is then free
-//! of luck in the draw and of unbalanced places.
+//! Orders cycle by index, so samples `i*n .. (i+1)*n` show each response once in every position. A subset consists of such
+//! whole *order blocks*, drawn without replacement. Only its last block may be cut short; it is then a contiguous run, like
+//! the first samples of a plan. A curve over k is therefore free of luck in the draw and of unbalanced positions.
 
 use std::collections::BTreeSet;
 
 use jury_grm::domain::Sample;
 use jury_grm::random::SplitMix64;
 
-/// After how many samples of an item each response was shown.
+/// How many samples of an item it takes to show each response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Orders {
-    /// Samples in an order block, at least 1.
+    /// Samples per order block, at least 1.
     pub block: usize,
-    /// Samples that show each response once: 1, or with panels a block. Fewer are no vote on the item, so none are drawn.
+    /// Samples that show each response once: 1, or with panels a block. Fewer are not a vote on the item, so fewer
+    /// are never drawn.
     pub round: usize,
 }
 
-/// Subsets of `k` of the samples `0..n_samples`, indices ascending; of a round where k is less. There are `n_draws`, or the only
-/// one when k takes all.
+/// Subsets of `k` of the samples `0..n_samples`, with ascending indices; of a whole round if k is smaller. Returns
+/// `n_draws` subsets, or the only one if k takes all samples.
 pub fn subsets(
     n_samples: usize,
     k: usize,
@@ -39,7 +39,7 @@ pub fn subsets(
 // === impl Orders ===
 
 impl Orders {
-    /// As the samples of an item tell.
+    /// Derived from the samples of an item.
     pub fn of(samples: &[Sample]) -> Self {
         let shown = || samples.iter().map(|sample| &sample.spec.order);
         let n_shown = shown().flatten().collect::<BTreeSet<_>>().len();
@@ -54,7 +54,7 @@ impl Orders {
         }
     }
 
-    /// Samples that are drawn when `k` are asked for, as a plan draws them.
+    /// Samples that a plan draws when `k` are requested.
     pub fn at_least(self, k: usize) -> usize {
         k.max(self.round)
     }
@@ -65,7 +65,7 @@ fn subset(n_samples: usize, k: usize, orders: Orders, random: &mut SplitMix64) -
     let n_blocks = n_samples.div_ceil(block);
     let mut blocks: Vec<usize> = (0..n_blocks).collect();
     random.shuffle(&mut blocks);
-    // A round that was cut short does not show each response: a whole one goes before it.
+    // A round that was cut short does not show each response, so a whole one must precede it.
     if round > 1 && n_blocks > 1 && (blocks[0] + 1) * block > n_samples {
         blocks.swap(0, 1);
     }
@@ -76,7 +76,7 @@ fn subset(n_samples: usize, k: usize, orders: Orders, random: &mut SplitMix64) -
         if wanted >= samples.len() {
             chosen.extend(samples);
         } else {
-            // Any place in the block may come first.
+            // Any position in the block may come first.
             let start = random.below(samples.len());
             chosen.extend((0..wanted).map(|step| samples[(start + step) % samples.len()]));
         }
@@ -111,7 +111,7 @@ mod tests {
             let samples: Vec<Sample> = plan.samples.iter().map(|spec| Sample::failed(spec.clone(), FailureKind::NoBox, "")).collect();
             let orders = Orders::of(&samples);
             prop_assert_eq!(orders.block, plan.block as usize);
-            // Each subset shows each response, as the plan of its k does.
+            // Each subset shows each response, like the plan for its k.
             for subset in subsets(samples.len(), 1, orders, 5, seed) {
                 let shown = subset.iter().flat_map(|at| &samples[*at].spec.order);
                 prop_assert_eq!(shown.collect::<BTreeSet<_>>().len(), n);

@@ -1,4 +1,4 @@
-//! Fewer samples out of many: the plan of n samples is the start of the plan of more.
+//! Takes fewer samples out of many: the plan of n samples is the start of the plan of more.
 
 use std::collections::HashMap;
 
@@ -6,9 +6,8 @@ use jury_grm::domain::{Usage, Verdict};
 
 use crate::draws::Orders;
 
-/// Leaves the first `n` samples of a verdict, as a run that asked for no more would have drawn them: with panels at least a round. Its
-/// tokens are those that they take.
-/// What was voted, and how long it took, stays that of all.
+/// Keeps the first `n` samples of a verdict, as if a run had requested no more (with panels, at least one round).
+/// Adjusts its token counts to them. The votes and the time remain those of all samples.
 pub fn first(verdict: &mut Verdict, n: usize) {
     let Some(samples) = &mut verdict.samples else { return };
     let asked = Orders::of(samples).at_least(n);
@@ -16,7 +15,7 @@ pub fn first(verdict: &mut Verdict, n: usize) {
         return;
     }
     samples.truncate(asked);
-    // Samples of one order share a prefill.
+    // Samples with the same order share a prefill.
     let prompts: HashMap<&[usize], u64> =
         samples.iter().map(|s| (&*s.spec.order, u64::from(s.prompt_tokens))).collect();
     verdict.usage = Usage {

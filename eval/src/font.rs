@@ -1,4 +1,4 @@
-//! The one font that pictures are drawn with: a machine may have none.
+//! The one built-in font for pictures, because a machine may have none.
 
 /// The name under which plotters finds it.
 pub const FONT: &str = "sans-serif";
@@ -8,10 +8,10 @@ pub const FONT: &str = "sans-serif";
 #[error("the font that is built in cannot be read")]
 pub struct NoFont;
 
-/// Lets plotters know the font. Needed before anything is drawn, as an SVG too: text is measured.
+/// Registers the font with plotters. Required before anything is drawn, even as SVG, because text is measured.
 ///
 /// # Errors
-/// [`NoFont`], which a test excludes.
+/// [`NoFont`], which a test rules out.
 pub fn register() -> Result<(), NoFont> {
     let bytes = epaint_default_fonts::UBUNTU_LIGHT;
     plotters::style::register_font(FONT, plotters::style::FontStyle::Normal, bytes)

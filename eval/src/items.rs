@@ -1,4 +1,4 @@
-//! The items of an evaluation: from files of any format, each whose truth is known, under an id of its own.
+//! The items of an evaluation, read from files of any format; each item has a known truth and a unique id.
 
 mod ids;
 mod read;
@@ -13,27 +13,27 @@ use self::ids::Ids;
 use crate::published::{Format, FormatError, RecordsError};
 use crate::truth;
 
-/// What files hold.
+/// The content of the files.
 #[derive(Debug, Default)]
 pub struct ItemsRead {
-    /// The items, by file.
+    /// The items of each file.
     pub files: Vec<Vec<Item>>,
-    /// What is none, what repeats an id and what is beyond a limit, in the order of the files.
+    /// Invalid items, repeated ids and items beyond a limit, in the order of the files.
     pub bad: Vec<BadItem>,
-    /// Ids of items that tell neither a best response nor a label above all others.
+    /// Ids of items with neither a best response nor a label above all others.
     pub without_truth: Vec<String>,
-    /// Ids of items of several responses that are all one text, of which none is best.
+    /// Ids of items whose responses all have the same text, so that none is best.
     pub one_text: Vec<String>,
 }
 
-/// What a line or a record should have been an item, and is not one that can be judged.
+/// A line or record that is not an item, or not one that can be judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadItem {
     /// Its file.
     pub file: PathBuf,
     /// `line 3` or `record 3`.
     pub place: String,
-    /// Why.
+    /// What is wrong with it.
     pub problem: String,
 }
 
@@ -51,22 +51,22 @@ pub struct UnreadableItems {
 /// What is wrong with a file of items.
 #[derive(Debug, thiserror::Error)]
 pub enum FileProblem {
-    /// Its format.
+    /// Its format is unknown.
     #[error(transparent)]
     Format(#[from] FormatError),
-    /// Its records.
+    /// Its records cannot be read.
     #[error(transparent)]
     Records(#[from] RecordsError),
-    /// Its lines.
+    /// Its lines cannot be read.
     #[error(transparent)]
     Lines(#[from] ItemsError),
 }
 
-/// Reads the items of all files. `format` is what they hold; `None` tells it from the fields of each first record. An item whose
-/// `request` would be refused is a bad one.
+/// Reads the items of all files. `format` is their format; `None` detects it from the fields of the first record of
+/// each file. An item whose `request` would be rejected counts as bad.
 ///
 /// # Errors
-/// [`UnreadableItems`] names the first file that cannot be read.
+/// [`UnreadableItems`] with the first file that cannot be read.
 pub fn read(
     paths: &[PathBuf],
     format: Option<Format>,
@@ -102,7 +102,7 @@ fn read_file(
             Vec::new()
         });
         for mut item in found {
-            // A bad item takes no id; and the file's name before an id may make that too long.
+            // A bad item does not use up its id; and prefixing the file's name may make an id too long.
             let settled = within_limits(request, &item)
                 .and_then(|()| ids.settle(&mut item, &place))
                 .and_then(|()| within_limits(request, &item));
@@ -121,7 +121,7 @@ fn read_file(
     Ok(items)
 }
 
-/// What a batch would refuse, told while the caller's line is known.
+/// Checks what a batch would reject, while the caller's line is still known.
 fn within_limits(request: &ScoreRequest, item: &Item) -> Result<(), String> {
     let request = ScoreRequest { item: item.clone(), ..request.clone() };
     request.validate().map_err(|error| BadLine::Refused(error).to_string())
@@ -134,7 +134,7 @@ fn stem(path: &Path) -> String {
 // === impl FileProblem ===
 
 impl FileProblem {
-    /// Whether the file could not be read at all, whatever it holds.
+    /// Whether the file could not be read at all, regardless of its content.
     pub fn is_io(&self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! Items beside what their judge said.
+//! Items together with their judgements.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,54 +10,56 @@ use crate::split::{QueryKey, query_key};
 use crate::trajectories::{DrawnBy, Trajectory};
 use crate::truth::{self, Truth};
 
-/// One item, its truth, and all that was drawn for it.
+/// One item, its truth, and everything that was drawn for it.
 #[derive(Debug, Clone)]
 pub struct Judged {
-    /// What was asked: item, settings and seed, from which the plan follows.
+    /// The request: item, settings and seed, which determine the plan.
     pub request: ScoreRequest,
-    /// What it is clustered by.
+    /// The key by which it is clustered.
     pub key: QueryKey,
-    /// What rewards are held against.
+    /// The truth to compare rewards with.
     pub truth: Truth,
-    /// Per response, the lowest index with the same text.
+    /// For each response, the lowest index with the same text.
     pub duplicate_of: Vec<usize>,
-    /// The samples in index order, those without scores included.
+    /// The samples in index order, including those without scores.
     pub samples: Vec<Sample>,
     /// The greedy sample, if one was drawn.
     pub greedy: Option<Vec<Sample>>,
     /// The lowest legal score.
     pub lowest_score: f64,
-    /// After how many samples each response was shown.
+    /// How many samples it takes to show each response.
     pub orders: Orders,
-    /// What it took.
+    /// The cost of the verdict.
     pub cost: Cost,
-    /// Who drew the samples.
+    /// Which model drew the samples, and how.
     pub drawn_by: DrawnBy,
 }
 
-/// What a verdict took.
+/// The cost of a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cost {
     /// Tokens of its distinct prompts.
     pub prompt_tokens: u64,
     /// Tokens generated.
     pub generated_tokens: u64,
-    /// From the request's arrival to its answer, in milliseconds; waiting included.
+    /// From the request's arrival to its answer, in milliseconds; includes waiting.
     pub total_ms: u64,
 }
 
 /// Items that cannot be measured, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct LeftOut {
-    /// Nothing tells which response is best.
+    /// The best response is unknown.
     pub without_truth: usize,
     /// Not judged yet.
     pub not_judged: usize,
-    /// Judged, but workers, budget or context left samples undrawn: no fault of the method that is measured.
+    /// Judged, but some samples were not drawn because of workers, budget or context, which is not a fault of the
+    /// measured method.
     pub not_drawn: usize,
 }
 
-/// Joins items and verdicts by id; the verdict of another item under the same id is none. `greedy` may lack any item.
+/// Joins items and verdicts by id, ignoring verdicts of another item with the same id. `greedy` may be missing for
+/// any item.
 pub fn join(
     items: Vec<Item>,
     verdicts: Vec<Verdict>,
@@ -104,16 +106,17 @@ pub fn join(
     (judged, left_out)
 }
 
-/// Ids of verdicts that are of no item at hand.
+/// Ids of verdicts that belong to none of the items.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Strangers {
-    /// Of items under whose id something else was judged, and nothing of theirs.
+    /// Ids of items for which the only verdicts are of another item with the same id.
     pub of_others: Vec<String>,
-    /// That no item has.
+    /// Ids that no item has.
     pub unknown: Vec<String>,
 }
 
-/// The verdicts that are of `items` ([`Verdict::is_of`]), the last where there are several of one; and the others.
+/// The verdicts that belong to `items` ([`Verdict::is_of`]), the last one if an item has several; and the ids of the
+/// others.
 pub fn of_items(items: &[Item], verdicts: Vec<Verdict>) -> (Vec<Verdict>, Strangers) {
     let by_id: HashMap<&str, &Item> = items.iter().map(|item| (&*item.id, item)).collect();
     let mut last = HashMap::new();
@@ -148,7 +151,7 @@ fn by_id(verdicts: Vec<Verdict>) -> HashMap<String, Vec<Verdict>> {
     by_id
 }
 
-/// The verdict of an item; the last, as before, where there are several.
+/// The verdict of an item; if there are several, the last one, as above.
 fn take_of(verdicts: &mut HashMap<String, Vec<Verdict>>, item: &Item) -> Option<Verdict> {
     let same_id = verdicts.remove(&item.id)?;
     same_id.into_iter().rev().find(|verdict| verdict.is_of(item))
@@ -170,8 +173,8 @@ impl Judged {
     }
 }
 
-/// The samples of a verdict as rows of a file; none if the verdict was asked for none. Of an item that does not tell which
-/// response is best, no sample is right or wrong.
+/// The samples of a verdict as rows of a file; empty if the verdict was requested without samples. If the best
+/// response of the item is unknown, no sample counts as right or wrong.
 pub fn trajectories(item: &Item, verdict: &Verdict) -> Vec<Trajectory> {
     let (truth, key) = (truth::of(item), query_key(item));
     let (drawn_by, duplicate_of) = (drawn_by(verdict), duplicate_of(&item.responses));
@@ -185,7 +188,7 @@ pub fn trajectories(item: &Item, verdict: &Verdict) -> Vec<Trajectory> {
     rows.collect()
 }
 
-/// A row that does not say yet whether it is right.
+/// A row whose correctness is not set yet.
 fn row(item: &Item, key: &QueryKey, sample: Sample, drawn_by: DrawnBy) -> Trajectory {
     Trajectory {
         item_id: item.id.clone(),
@@ -198,7 +201,7 @@ fn row(item: &Item, key: &QueryKey, sample: Sample, drawn_by: DrawnBy) -> Trajec
     }
 }
 
-/// The request whose plan was drawn: with the panels that the model's context forced, if it did.
+/// The request whose plan was drawn: including the panels that the model's context may have forced.
 fn request(item: Item, verdict: &Verdict) -> ScoreRequest {
     let asked = &verdict.provenance.settings;
     let settings = Settings {
@@ -209,7 +212,7 @@ fn request(item: Item, verdict: &Verdict) -> ScoreRequest {
     ScoreRequest { settings, seed: verdict.provenance.seed, ..ScoreRequest::new(item) }
 }
 
-/// Who drew a verdict's samples.
+/// Which model drew a verdict's samples, and how.
 pub fn drawn_by(verdict: &Verdict) -> DrawnBy {
     let provenance = &verdict.provenance;
     DrawnBy {
@@ -222,8 +225,8 @@ pub fn drawn_by(verdict: &Verdict) -> DrawnBy {
     }
 }
 
-/// True when every planned sample came to its own end: what is missing then is the model's own doing. Whether a Meta RM
-/// was there does not count, since other methods need none.
+/// True if every planned sample ran to its own end, so that anything missing is due to the model itself. The Meta RM
+/// does not count, because other methods do not need one.
 fn is_drawn(verdict: &Verdict) -> bool {
     let counts = &verdict.counts;
     let undrawn = counts.too_long + counts.timed_out + counts.failed + counts.not_needed;

@@ -1,24 +1,27 @@
-//! How accuracy grows with k: many votes from few samples, with the statistics to tell them apart.
+//! How accuracy grows with k: many votes from few samples, with the statistics to compare them.
 //!
 //! ```text
-//! files -> items                items, of Jury's own form or of published sets (published); choice   which of them
+//! files -> items                Jury's own format or published sets (published); choice   which of them
 //! items + verdicts (k samples each)
 //!    |
 //! judged       an item, its truth, its samples     truth, split     first   fewer samples out of many
 //!    |
 //! draws        subsets of samples, in whole order blocks
 //! method       a subset -> rewards                 credit   rewards + truth -> right or wrong
-//!    |
+//!    |                                             baseline judges that ignore the content
 //! curve        accuracy by method and k            stats    intervals, paired tests, AUC
-//!    |
-//! report       JSON, Markdown, SVG and PNG               weakness   what the judge loses on
+//!    |                                             stopping every stop rule on the same samples
+//! report       JSON, Markdown, SVG and PNG         weakness what the judge loses on
+//! compare      reports side by side                picture  SVG and PNG    font  the built-in font
+//!
+//! asked        items and samples -> questions to other models
+//! answers      their answers, resumable            scalar   scalar reward models on the same items
+//! trajectories samples as Parquet                  markdown untrusted text inside Markdown
+//! whole_file   files written completely or not at all
 //! ```
 //!
-//! asked        items and samples -> what other models are asked     answers   what they said, resumable
-//!
-//! Samples are drawn once, at the largest k; every smaller k and every other rule is computed from
-//! them. Nothing but `items`, `published` (its readers), `answers`, `trajectories` and
-//! `whole_file` touches a file.
+//! Samples are drawn once, at the largest k; every smaller k and every other rule is computed from them. Only `items`,
+//! `published` (its readers), `answers`, `trajectories` and `whole_file` access files.
 
 pub mod answers;
 pub mod asked;
@@ -46,7 +49,7 @@ pub mod truth;
 pub mod weakness;
 pub mod whole_file;
 
-/// Digest of bytes, hex: what a report is told apart by.
+/// Digest of bytes, hex, for telling reports apart.
 pub fn digest(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }

@@ -1,6 +1,6 @@
-//! Text of others inside Markdown: it is shown as it is, and changes nothing around it.
+//! Escapes text for Markdown, so that it is shown literally and does not affect its surroundings.
 
-/// A text for one cell of a table, or one line: no line ends, and no sign that Markdown or HTML reads.
+/// Escapes a text for one table cell, or one line: without line breaks and characters special to Markdown or HTML.
 pub fn cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for sign in text.chars() {
@@ -13,21 +13,21 @@ pub fn cell(text: &str) -> String {
                 out.push('\\');
                 out.push(sign);
             }
-            // Links are made of bare addresses by some readers.
+            // Some Markdown renderers turn bare addresses into links.
             ':' => out.push_str("&#58;"),
             '@' => out.push_str("&#64;"),
             sign if sign.is_control() || is_line_end(sign) || is_direction(sign) => out.push(' '),
             sign => out.push(sign),
         }
     }
-    // A list or a heading begins a line.
+    // A list or a heading starts at the beginning of a line.
     let trimmed = out.trim();
     let begins = trimmed.starts_with(['-', '+', '='])
         || trimmed.starts_with(|sign: char| sign.is_ascii_digit());
     if begins { format!("\u{200b}{trimmed}") } else { trimmed.to_owned() }
 }
 
-/// The first `most` characters of a text, as [`cell`] writes them.
+/// The first `most` characters of a text, escaped as by [`cell`].
 pub fn excerpt(text: &str, most: usize) -> String {
     let mut signs = text.chars();
     let start: String = signs.by_ref().take(most).collect();
@@ -39,7 +39,7 @@ fn is_line_end(sign: char) -> bool {
     matches!(sign, '\u{2028}' | '\u{2029}')
 }
 
-/// Signs that turn the direction of what follows.
+/// Characters that change the direction of the following text.
 fn is_direction(sign: char) -> bool {
     matches!(sign, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -6,11 +6,11 @@ use jury_grm::domain::{Outcome, Sample, Scores};
 use jury_grm::vote::{Calibration, Rule, rewards_of};
 use serde::{Deserialize, Serialize};
 
-/// A way to judge.
+/// A method of judging.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// One sample at temperature 0, drawn apart from the others.
+    /// One sample at temperature 0, drawn separately from the others.
     Greedy,
     /// The mean of the drawn scores.
     Vote,
@@ -22,14 +22,14 @@ pub enum Method {
     MetaExpected,
     /// The mean of the drawn scores, weighted by meta scores taken as log odds. Those of a head are calibrated.
     Weighted,
-    /// The share of samples whose own best it is.
+    /// The share of samples that score it highest.
     Majority,
 }
 
 // === impl Method ===
 
 impl Method {
-    /// All of them.
+    /// All methods.
     pub const ALL: [Self; 7] = [
         Self::Greedy,
         Self::Vote,
@@ -63,17 +63,17 @@ impl Method {
         matches!(self, Self::Expected | Self::MetaExpected)
     }
 
-    /// The samples as this method reads them; what it does not look at is left out. `lowest` is the lowest legal score.
+    /// The samples as this method reads them, without the data that it ignores. `lowest` is the lowest legal score.
     pub fn prepare(self, samples: &[Sample], lowest: f64) -> Vec<Sample> {
         samples.iter().map(|sample| self.read(sample, lowest)).collect()
     }
 
-    /// Rewards of prepared samples, when `k` were asked for.
+    /// Rewards of prepared samples, when `k` were requested.
     pub fn rewards(self, duplicate_of: &[usize], samples: &[Sample], k: usize) -> Vec<Option<f64>> {
         rewards_of(duplicate_of, samples, self.rule(k))
     }
 
-    /// How it votes when `k` samples are asked for: with a Meta RM, the best half.
+    /// How it votes when `k` samples are requested: with a Meta RM, the best half.
     pub fn rule(self, k: usize) -> Rule {
         match self {
             Self::Greedy | Self::Vote | Self::Expected => Rule::Mean,
@@ -132,7 +132,7 @@ impl std::fmt::Display for Method {
     }
 }
 
-/// The mean of a distribution over the scores from `lowest` up.
+/// The mean of a distribution over the scores from `lowest` upwards.
 fn mean(distribution: &[f64], lowest: f64) -> f64 {
     distribution.iter().zip(0u32..).map(|(share, step)| share * (lowest + f64::from(step))).sum()
 }

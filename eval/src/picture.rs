@@ -26,11 +26,11 @@ pub trait Picture {
     /// Draws it on a white area of that size.
     ///
     /// # Errors
-    /// The plotting library's.
+    /// Errors of the plotting library.
     fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> Drawn<B>;
 }
 
-/// How drawing on a backend ends.
+/// The result of drawing on a backend.
 pub type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
 
 /// Why a picture cannot be drawn.
@@ -38,10 +38,10 @@ pub type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::Error
 #[error("the picture cannot be drawn: {0}")]
 pub struct PictureError(String);
 
-/// The picture as SVG. Its text is text: the viewer draws it.
+/// The picture as SVG. Its text is stored as text, and rendered by the viewer.
 ///
 /// # Errors
-/// [`PictureError`] when the plotting library fails.
+/// [`PictureError`] if the plotting library fails.
 pub fn svg(picture: &impl Picture) -> Result<String, PictureError> {
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, picture.size()).into_drawing_area();
@@ -53,7 +53,7 @@ pub fn svg(picture: &impl Picture) -> Result<String, PictureError> {
 /// The picture as the bytes of a PNG.
 ///
 /// # Errors
-/// [`PictureError`] when the plotting library fails.
+/// [`PictureError`] if the plotting library fails.
 pub fn png(picture: &impl Picture) -> Result<Vec<u8>, PictureError> {
     let (width, height) = picture.size();
     let mut pixels = vec![0; width as usize * height as usize * 3];
@@ -68,7 +68,7 @@ pub fn png(picture: &impl Picture) -> Result<Vec<u8>, PictureError> {
     Ok(bytes)
 }
 
-/// Lowest and highest of what is drawn.
+/// Minimum and maximum of the values.
 pub(crate) fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values.fold(None, |range, value| match range {
         None => Some((value, value)),

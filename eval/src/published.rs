@@ -1,12 +1,13 @@
-//! Published sets of preferences: their files as items, and the figures that their authors report.
+//! Published preference sets: their files as items, and the figures that their authors report.
 //!
 //! ```text
 //! file (JSON, JSON lines, Parquet) -> records -> set by its fields -> items     records, detect, read
 //! items + rewards -> the set's own figures, by method and k                      figures, curve
 //! ```
 //!
-//! The fields are those of the sets' data cards and of their authors' evaluation code. An item keeps its set as `source` and
-//! its subset as `category`, which is all that the figures need: items written by hand with the same ones get them too.
+//! The fields are documented in the sets' data cards and in their authors' evaluation code. An item keeps its set as
+//! `source` and its subset as `category`, and the figures need nothing else: hand-written items with the same values
+//! get them too.
 
 mod curve;
 mod detect;
@@ -25,7 +26,7 @@ pub use records::{Record, RecordsError, records};
 /// A published set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Set {
-    /// RewardBench (Lambert et al., 2024), with its prior sets.
+    /// RewardBench (Lambert et al., 2024), including its prior sets.
     RewardBench,
     /// RewardBench 2 (Malik et al., 2025).
     RewardBench2,
@@ -46,7 +47,7 @@ pub enum Set {
 // === impl Set ===
 
 impl Set {
-    /// All of them.
+    /// All sets.
     pub const ALL: [Self; 8] = [
         Self::RewardBench,
         Self::RewardBench2,
@@ -72,13 +73,13 @@ impl Set {
         }
     }
 
-    /// The set that an item is of.
+    /// The set that an item belongs to.
     pub fn of(item: &Item) -> Option<Self> {
         let source = item.source.as_deref()?;
         Self::ALL.into_iter().find(|set| set.name() == source)
     }
 
-    /// What its authors report and [`figures`] does not.
+    /// Figures that its authors report and [`figures`] does not compute.
     pub fn not_computed(self) -> &'static str {
         match self {
             Self::RewardBench | Self::RewardBench2 | Self::RmBench | Self::LlmBar => "",
@@ -97,7 +98,7 @@ impl Set {
     }
 }
 
-/// Whether an item has several right responses which its set's figures read one by one, so that no single one is best:
+/// Whether an item has several right responses that its set's figures use one by one, so that no single one is best:
 /// RewardBench 2's Ties, and RM-Bench.
 pub fn is_graded(item: &Item) -> bool {
     let is_one = match Set::of(item) {

@@ -1,4 +1,4 @@
-//! What an evaluation found, in one value: `jury eval` writes it as JSON, draws it and sets it as tables from it.
+//! The results of an evaluation in one value: `jury eval` writes it as JSON, and creates plots and tables from it.
 
 mod build;
 mod markdown;
@@ -21,32 +21,32 @@ pub use markdown::markdown;
 pub use plot::{png, svg};
 pub use tradeoff::{tradeoff_png, tradeoff_svg};
 
-/// Version of the shape. Readers refuse another.
+/// Version of the JSON format. Readers reject any other.
 pub const FORMAT: u32 = 1;
 
-/// What an evaluation found.
+/// The results of an evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// [`FORMAT`].
     pub format: u32,
-    /// Who judged what.
+    /// What was judged, and by which model.
     pub about: About,
-    /// Items that are measured.
+    /// Number of items measured.
     pub n_items: usize,
-    /// Distinct queries among them: the units of all intervals.
+    /// Distinct queries among them: the units of resampling for all intervals.
     pub n_queries: usize,
-    /// Items that are not.
+    /// Items that are not measured.
     pub left_out: LeftOut,
     /// Accuracy by method and number of samples.
     pub curve: BTreeMap<Method, BTreeMap<usize, Cell>>,
     /// Scalar reward models on the same items, by name.
     #[serde(default)]
     pub scalars: BTreeMap<String, ScalarReport>,
-    /// Judges that read nothing, on the same items.
+    /// Judges that ignore the content, on the same items.
     pub baselines: BTreeMap<String, Cell>,
-    /// Comparisons on the same items; the first was named in advance, the others are exploratory.
+    /// Comparisons on the same items. The first was chosen in advance, the others are exploratory.
     pub comparisons: Vec<Comparison>,
-    /// The curve's largest k by source and category.
+    /// The results at the curve's largest k, by source and category.
     pub categories: BTreeMap<String, Category>,
     /// The same by number of responses: `single responses`, `pairs` and `best of n`.
     #[serde(default)]
@@ -54,18 +54,19 @@ pub struct Report {
     /// The figures that the authors of published sets report, by set.
     #[serde(default)]
     pub published: BTreeMap<String, SetReport>,
-    /// Stop rules, replayed on the samples as they were drawn: under a plain vote, and under that of the best half by meta score.
+    /// Stop rules, replayed on the recorded samples: under a plain vote, and under the vote of the best half by meta
+    /// score.
     #[serde(default)]
     pub stopping: Vec<Stopped>,
-    /// How far the judge prefers places, by place shown: mean score minus the mean over all places.
+    /// Position bias of the judge, by position shown: mean score minus the mean over all positions.
     pub position_bias: Vec<f64>,
     /// Share of samples whose own text gave no scores.
     pub parse_failed: f64,
-    /// Means an item, of all samples drawn.
+    /// Means per item, over all samples drawn.
     pub cost: CostAnItem,
 }
 
-/// Who judged what.
+/// What was judged, and by which model.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct About {
     /// The file of items.
@@ -76,7 +77,8 @@ pub struct About {
     pub model: Option<String>,
     /// Digest of its file.
     pub model_digest: Option<String>,
-    /// The numerics classes of the samples, in alphabetical order: one, unless the evaluation went on elsewhere.
+    /// The numerics classes of the samples, in alphabetical order: one, unless the evaluation was continued on
+    /// another machine.
     #[serde(default)]
     pub numerics: Vec<String>,
     /// Digest of template, parser and guide.
@@ -92,7 +94,7 @@ pub struct About {
 /// One point of the curve.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
-    /// Share of items whose best response is strictly highest; null without items of several responses.
+    /// Share of items whose best response is strictly highest; null if no item has several responses.
     pub accuracy: Option<f64>,
     /// Its 95 % interval by a bootstrap of queries.
     pub interval: Option<Interval>,
@@ -102,38 +104,38 @@ pub struct Cell {
     pub auc: Option<f64>,
     /// Its 95 % interval.
     pub auc_interval: Option<Interval>,
-    /// Items behind it.
+    /// Number of items that it is based on.
     pub n_items: usize,
-    /// Samples behind it: k for each item, or as many as show each of its responses.
+    /// Number of samples that it is based on: k for each item, or as many as it takes to show each of its responses.
     pub n_samples: u64,
 }
 
 /// Two points of the curve on the same items.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// The first, like `meta@8`.
+    /// The first point, for example `meta@8`.
     pub one: String,
-    /// The second.
+    /// The second point.
     pub other: String,
-    /// Named before anything was measured.
+    /// Whether it was chosen before anything was measured.
     pub is_planned: bool,
-    /// What came out.
+    /// The result.
     pub paired: Paired,
 }
 
-/// Items that have something in common.
+/// A group of items with a common property.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Category {
-    /// Items of it.
+    /// Number of items.
     pub n_items: usize,
     /// Strict accuracy by method.
     pub accuracy: BTreeMap<Method, Option<f64>>,
-    /// By method, as a point of the curve: with intervals, and for single responses with the ROC-AUC.
+    /// By method, in the form of a point of the curve: with intervals, and for single responses with the ROC-AUC.
     #[serde(default)]
     pub cells: BTreeMap<Method, Cell>,
 }
 
-/// What an item took.
+/// The cost of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct CostAnItem {
     /// Samples drawn.
@@ -142,9 +144,9 @@ pub struct CostAnItem {
     pub prompt_tokens: f64,
     /// Tokens generated.
     pub generated_tokens: f64,
-    /// Seconds from request to answer, items beside each other included.
+    /// Seconds from request to answer, while other items were judged concurrently.
     pub seconds: f64,
-    /// Tokens that a Meta RM of its own computed, where it ranked after the samples were drawn.
+    /// Tokens that a separate Meta RM computed, if it ranked after the samples were drawn.
     #[serde(default)]
     pub rank_tokens: f64,
     /// Seconds that it took.
@@ -155,8 +157,8 @@ pub struct CostAnItem {
 // === impl Report ===
 
 impl Report {
-    /// What an item takes under `method` with `k` samples, or as many as show each response: its share of all samples. An
-    /// estimate, since k samples are not k requests; prompts count whole.
+    /// The cost of an item under `method` with `k` samples, or as many as it takes to show each response: their share
+    /// of all samples. An estimate, because k samples are not k requests; prompts count fully.
     pub fn cost_at(&self, method: Method, k: usize) -> CostAnItem {
         let cell = self.curve.get(&method).and_then(|by_k| by_k.get(&k));
         let measured = cell.filter(|cell| cell.n_items > 0 && cell.n_samples > 0);

@@ -1,4 +1,4 @@
-//! Scalar reward models on the same items: one score a response, from one pass and without a text.
+//! Scalar reward models on the same items: one score per response, from a single pass and without generated text.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,18 +11,18 @@ use crate::published::{Answered, Figure, Set, figures};
 use crate::report::Cell;
 use crate::truth::Truth;
 
-/// What a scalar reward model said.
+/// The results of a scalar reward model.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Scalar {
     /// Its name in reports.
     pub name: String,
     /// Digest of its files, hex.
     pub model_digest: String,
-    /// By item, one score a response; `None` where it could not say one, as past its context.
+    /// By item, one score per response; `None` if there is none, for example because its context is too short.
     pub rewards: HashMap<String, Vec<Option<f64>>>,
-    /// Tokens computed an item.
+    /// Tokens computed per item.
     pub tokens: f64,
-    /// Seconds an item.
+    /// Seconds per item.
     pub seconds: f64,
 }
 
@@ -35,16 +35,16 @@ pub struct ScalarReport {
     pub cell: Cell,
     /// The figures of published sets, by set.
     pub published: BTreeMap<String, Vec<Figure>>,
-    /// Tokens computed an item.
+    /// Tokens computed per item.
     pub tokens: f64,
-    /// Seconds an item.
+    /// Seconds per item.
     pub seconds: f64,
 }
 
 // === impl Scalar ===
 
 impl Scalar {
-    /// Its results, item by item. Responses without a score rank below all others.
+    /// Its results for each item. Responses without a score rank below all others.
     pub fn point(&self, items: &[Judged]) -> Point {
         let mut point = Point::default();
         for (place, judged) in items.iter().enumerate() {

@@ -1,22 +1,23 @@
-//! Train and test, split by query: no query, exact or normalised, stands in both.
+//! Train and test, split by query: no query, exact or normalised, is in both.
 
 use jury_grm::domain::Item;
 
-/// What a query is taken for when items are split and intervals are clustered: items with equal
-/// keys are never independent.
+/// Identifies a query when items are split and intervals are clustered: items with equal keys are never treated as
+/// independent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueryKey([u8; 16]);
 
 /// Which part of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// What a Meta RM is trained on.
+    /// For training a Meta RM.
     Train,
-    /// What is measured.
+    /// For measuring.
     Test,
 }
 
-/// The key of an item's whole conversation: letters and digits in lower case, everything else is a break, whoever speaks.
+/// The key of an item's whole conversation: letters and digits in lower case; everything else separates words; roles
+/// are ignored.
 pub fn query_key(item: &Item) -> QueryKey {
     let mut hasher = blake3::Hasher::new();
     for turn in item.query.turns() {
@@ -35,15 +36,15 @@ pub fn query_key(item: &Item) -> QueryKey {
     QueryKey(key)
 }
 
-/// The part that a query belongs to: a function of key and seed alone, so that files can be split one by one.
-/// `train_share` is 0..=1.
+/// The part that a query belongs to. It depends only on key and seed, so files can be split one by one. `train_share`
+/// is 0..=1.
 pub fn part(key: QueryKey, seed: u64, train_share: f64) -> Part {
     let mut hasher = blake3::Hasher::new_derive_key("jury eval split");
     hasher.update(&seed.to_le_bytes());
     hasher.update(&key.0);
     let mut head = [0; 8];
     head.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-    // 53 bits make every number of [0, 1) exact.
+    // 53 bits represent the resulting numbers in [0, 1) exactly.
     let at = (u64::from_le_bytes(head) >> 11) as f64 / (1_u64 << 53) as f64;
     if at < train_share { Part::Train } else { Part::Test }
 }

@@ -1,5 +1,4 @@
-//! Statistics that can bear a claim: everything is resampled by query, since items of one query
-//! are not independent.
+//! Statistics that support claims: everything is resampled by query, because items of one query are not independent.
 
 mod auc;
 mod bootstrap;

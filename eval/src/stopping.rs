@@ -1,4 +1,4 @@
-//! What every stop rule would have made of the recorded samples: the same draws for all of them.
+//! Replays every stop rule on the recorded samples: the same draws for all rules.
 
 use jury_grm::domain::{Sample, ScoreRequest, StopRule, Voting};
 use jury_grm::plan::plan;
@@ -24,8 +24,8 @@ pub const RULES: [StopRule; 8] = [
     StopRule::Width(3.0),
 ];
 
-/// Those under the vote of the best half by meta score: a request refuses the others there, since they count on votes that weigh
-/// the same.
+/// The rules for the vote of the best half by meta score. Requests reject the others with it, because they require
+/// votes of equal weight.
 pub const RULES_OF_RANKED: [StopRule; 2] = [StopRule::Never, StopRule::Lossless];
 
 /// One rule over all items.
@@ -38,34 +38,34 @@ pub struct Stopped {
     pub method: Method,
     /// Share of the planned samples that were not needed.
     pub saved: f64,
-    /// Share of items whose pick is another than that of all samples.
+    /// Share of items whose pick differs from that of all samples.
     pub other_pick: f64,
-    /// Strict accuracy of the picks; null without items of several responses.
+    /// Strict accuracy of the picks; null if no item has several responses.
     pub accuracy: Option<f64>,
-    /// Mean absolute difference of the rewards from those of all samples, in points of the scale.
+    /// Mean absolute difference between the rewards and those of all samples, in points of the scale.
     pub reward_error: f64,
-    /// Mean difference of the pick's reward from that of all samples: what stopping adds to it.
+    /// Mean difference between the pick's reward and that from all samples: the bias caused by stopping.
     pub bias_of_pick: f64,
-    /// Items behind it.
+    /// Number of items that it is based on.
     pub n_items: usize,
 }
 
-/// Replays every rule over the samples as they were drawn: under a plain vote, and under that of the best half by meta score
-/// over the items whose samples have one.
+/// Replays every rule on the recorded samples: under a plain vote, and, for the items whose samples have a meta
+/// score, under the vote of the best half by meta score.
 pub fn compare(items: &[Judged]) -> Vec<Stopped> {
     let all: Vec<&Judged> = items.iter().collect();
     let is_ranked = |judged: &&Judged| samples_of(judged, Method::Meta).is_some();
     let ranked: Vec<&Judged> = items.iter().filter(is_ranked).collect();
     let has_meta = |judged: &&Judged| judged.samples.iter().any(|one| one.meta_score.is_some());
     let plain = RULES.iter().map(|rule| stopped(*rule, Method::Vote, &all));
-    // Items whose samples all failed lack nothing, but tell nothing alone.
+    // Items whose samples all failed do not count as lacking meta scores, but alone they show nothing.
     let rules_of_ranked: &[StopRule] =
         if ranked.iter().any(has_meta) { &RULES_OF_RANKED } else { &[] };
     let ranked = rules_of_ranked.iter().map(|rule| stopped(*rule, Method::Meta, &ranked));
     plain.chain(ranked).collect()
 }
 
-/// What reports before Meta ranking replayed.
+/// The method that reports replayed before Meta ranking existed.
 fn plain() -> Method {
     Method::Vote
 }
@@ -120,7 +120,7 @@ fn stopped(rule: StopRule, method: Method, items: &[&Judged]) -> Stopped {
 // === impl Stopped ===
 
 impl Stopped {
-    /// The rule as options write it, and how the samples voted unless that was a plain vote.
+    /// The rule as written in options, and how the samples voted unless it was a plain vote.
     pub fn name(&self) -> String {
         match self.method {
             Method::Vote => name(self.rule),
@@ -160,7 +160,8 @@ mod tests {
         let close = [(5.0, 6.0, 0.0), (6.0, 5.0, 0.0), (5.0, 6.0, 0.0), (7.0, 5.0, 0.0)];
         let all = compare(&[of_k("clear", &clear), of_k("close", &close)]);
         let lossless = found(&all, StopRule::Lossless, Method::Vote);
-        // The clear one leads by 9 a sample: after 6 of 8 the last two cannot turn it. The close one needs all 4.
+        // The clear one leads by 9 per sample: after 6 of 8, the last two cannot reverse it. The close one needs all
+        // 4.
         assert_eq!(lossless.saved, 2.0 / 12.0);
         assert_eq!(lossless.other_pick, 0.0);
         let never = found(&all, StopRule::Never, Method::Vote);
@@ -169,8 +170,9 @@ mod tests {
 
     #[test]
     fn with_meta_ranking_lossless_is_replayed_under_the_vote_of_the_best_half() {
-        // Of eight the best four vote. After six, the two to come may push out the two lowest of them: the two that stay lead by
-        // 9 each, and the two that come may take back just that. With a k of 12, the best six vote, and four that stay lead by 36.
+        // Of eight samples the best four vote. After six, the next two may push out the two lowest of them: the two
+        // that stay lead by 9 each, and the two new ones may take back exactly that. With a k of 12, the best six
+        // vote, and the four that stay lead by 36.
         let eight = [(10.0, 1.0, 1.0); 8];
         let twelve = [(10.0, 1.0, 1.0); 12];
         let lossless = |samples: &[(f64, f64, f64)]| {

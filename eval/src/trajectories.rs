@@ -1,4 +1,4 @@
-//! Samples as Parquet, one a row: for training, for voting again without drawing, and for pandas, polars or duckdb.
+//! Samples as Parquet, one per row: for training, for voting again without drawing, and for pandas, polars or duckdb.
 //!
 //! `docs/evaluation.md` describes the columns. Lists are Parquet's three-level lists, so every reader sees lists.
 
@@ -14,53 +14,53 @@ use jury_grm::domain::Sample;
 pub use read::read;
 pub use write::write;
 
-/// One sample, and what it was drawn for.
+/// One sample, and the item it was drawn for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trajectory {
     /// The item's id.
     pub item_id: String,
-    /// What the item is clustered by, hex.
+    /// The key by which the item is clustered, hex.
     pub query_key: String,
-    /// Where the item came from.
+    /// Source of the item.
     pub source: Option<String>,
     /// Its category.
     pub category: Option<String>,
-    /// The sample. Its failure keeps kind and detail.
+    /// The sample, with the kind and detail of a failure.
     pub sample: Sample,
-    /// Whether its scores are right (paper, section 3.2): the best response strictly highest, or a single one's label
-    /// hit. `None`: nothing tells.
+    /// Whether its scores are right (paper, section 3.2): the best response strictly highest, or the label of a
+    /// single one matched. `None` if unknown.
     pub is_correct: Option<bool>,
-    /// Who drew it.
+    /// Which model drew it, and how.
     pub drawn_by: DrawnBy,
 }
 
-/// Who drew a sample, and how.
+/// Which model drew a sample, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DrawnBy {
     /// The judging model.
     pub model: String,
     /// Digest of its file, hex.
     pub model_digest: String,
-    /// Class of arithmetic.
+    /// Numerics class.
     pub numerics: String,
     /// Digest of template, parser and guide.
     pub method_digest: String,
     /// The settings in force, as JSON.
     pub settings: String,
-    /// Digest of the Meta RM that gave the meta score, hex; `None`: nobody ranked.
+    /// Digest of the Meta RM that gave the meta score, hex; `None` if the sample was not ranked.
     pub meta_digest: Option<String>,
 }
 
 /// Why a file of trajectories cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum TrajectoryError {
-    /// The file.
+    /// The file cannot be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Its Parquet.
+    /// Its Parquet data is invalid.
     #[error("Parquet: {0}")]
     Parquet(#[from] parquet::errors::ParquetError),
-    /// It lacks a column, or has it with another type.
+    /// A column is missing or has another type.
     #[error("no file of trajectories: column {column} {problem}")]
     Column {
         /// Which.

@@ -1,24 +1,25 @@
-//! What is known of an item: which response is best, or how good a single one is.
+//! What is known about an item: which response is best, or how good a single one is.
 
 use jury_grm::correct::{best_by_label, is_correct_ranking, is_correct_single, is_one_text};
 use jury_grm::domain::{Item, Sample, Scale};
 
 use crate::published::is_graded;
 
-/// What a judge's rewards are held against.
+/// The truth to compare a judge's rewards with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Truth {
     /// The index of the best response of several.
     Best(usize),
-    /// A single response's quality; above the middle of its source's labels it is good.
+    /// Quality of a single response; it is good if above the middle of its source's labels.
     Single(f64),
-    /// Several right responses, which only the figures of its published set read.
+    /// Several right responses, used only by the figures of its published set.
     Graded,
 }
 
-/// What `item` tells: `best`, else the response with the highest label when it is the only one, its copies aside;
-/// of a single response its label; [`Truth::Graded`] where a published set has several right ones. `None`: nothing to hold
-/// rewards against, and several responses that are all one text, which any judge would rank right or none.
+/// The truth of `item`: `best`; otherwise the response with the highest label if it is unique apart from copies; for
+/// a single response, its label; [`Truth::Graded`] if a published set has several right ones. `None` if there is
+/// nothing to compare rewards with, and for several responses with the same text, for which every judge would be
+/// either right or wrong.
 pub fn of(item: &Item) -> Option<Truth> {
     let labels = item.labels.as_deref().unwrap_or_default();
     if item.responses.len() == 1 {
@@ -36,11 +37,12 @@ pub fn of(item: &Item) -> Option<Truth> {
     }
 }
 
-/// Whether a sample alone is right (paper, section 3.2): the best response strictly highest, or the label hit. `None`
-/// without scores, and of a panel that did not show the best beside another: it tells nothing of how well its sample judged. A single
-/// response is right or wrong on the scale 0..1 alone, on which its label is a score.
+/// Whether a sample on its own is right (paper, section 3.2): the best response strictly highest, or the label
+/// matched. `None` without scores, and for a panel that did not show the best response beside another one, since it
+/// does not show how well its sample judged. A single response is right or wrong only on the scale 0..1, on which its
+/// label is a score.
 ///
-/// `duplicate_of[i]` is the lowest index of a response identical to response i, under which it is shown.
+/// `duplicate_of[i]` is the lowest index of a response identical to response i; it is shown under that index.
 pub fn is_correct(
     truth: Truth,
     duplicate_of: &[usize],

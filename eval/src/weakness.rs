@@ -1,5 +1,6 @@
-//! What a judge loses on: its wrong samples by the themes of the principles that it wrote, and by category. Or what a model under test
-//! loses on, whose response stands at one place of every item: the samples that score another response higher.
+//! What a judge loses on: its wrong samples, by themes of the principles that it wrote and by category. Or what a
+//! model under test loses on, whose response has the same index in every item: the samples that score another
+//! response higher.
 //!
 //! ```text
 //! trajectories + items -> samples that are known to be lost or not
@@ -9,8 +10,8 @@
 //!      -> JSON, Markdown                                  markdown
 //! ```
 //!
-//! A theme is what the judge chose to look at, so a high loss rate is no proof that looking at it misleads: hard items call
-//! for other principles than easy ones.
+//! A theme is what the judge chose to look at. A high loss rate does not prove that looking at it misleads, because
+//! hard items call for other principles than easy ones.
 
 mod markdown;
 mod themes;
@@ -28,44 +29,45 @@ use crate::truth::{self, Truth};
 pub use markdown::markdown;
 pub use themes::themes;
 
-/// Examples of a group.
+/// Examples per group.
 const N_WORST: usize = 3;
 
-/// Resampling has a seed of its own, so that a report is the same every time.
+/// A separate seed for resampling, so that a report is the same every time.
 const BOOTSTRAP_SEED: u64 = 0x7765_616B;
 
-/// Who loses.
+/// Whose losses are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
-    /// The judge, where it does not score the best response strictly highest, or hit the label of a single one.
+    /// The judge: it loses where it does not score the best response strictly highest, or does not match the label of
+    /// a single one.
     Judge,
-    /// The model that wrote the response of this index, from 0, where the judge scores another one strictly higher. What is
-    /// best need not be known.
+    /// The model that wrote the response with this index, from 0: it loses where the judge scores another response
+    /// strictly higher. The best response need not be known.
     Response(usize),
 }
 
 /// What a judge or a model under test loses on.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Weakness {
-    /// The judge; of several, the first.
+    /// The judge; if there are several, the first.
     pub model: String,
-    /// Who loses.
+    /// Whose losses are counted.
     pub subject: Subject,
-    /// Samples that are known to be lost or not.
+    /// Samples that are known to be lost or not lost.
     pub n_samples: usize,
-    /// Their queries.
+    /// Number of their queries.
     pub n_queries: usize,
-    /// Samples of which nothing tells: without scores, on items without a known best, or without the response asked about beside
-    /// another one.
+    /// Samples with unknown outcome: without scores, for items without a known best response, or without the
+    /// subject's response beside another one.
     pub n_unknown: usize,
     /// Samples that name no principle.
     pub n_without_principles: usize,
-    /// Share of the samples that are lost; `None` without samples.
+    /// Share of lost samples; `None` without samples.
     pub loss: Option<f64>,
     /// Its 95 % interval by query.
     pub interval: Option<Interval>,
-    /// Samples and queries that a group needs to be listed.
+    /// Minimum samples and queries for a group to be listed.
     pub least: Least,
     /// By themes of principles, highest lift first.
     pub themes: Vec<Group>,
@@ -73,7 +75,7 @@ pub struct Weakness {
     pub categories: Vec<Group>,
 }
 
-/// What a group needs to be listed.
+/// The minimum for a group to be listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Least {
     /// Samples.
@@ -82,43 +84,45 @@ pub struct Least {
     pub queries: usize,
 }
 
-/// Samples that have something in common.
+/// Samples with a common property.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Group {
     /// The theme or category.
     pub name: String,
     /// Samples.
     pub n_samples: usize,
-    /// Their queries.
+    /// Number of their queries.
     pub n_queries: usize,
-    /// Share of them that are lost, 0..=1.
+    /// Share of lost samples, 0..=1.
     pub loss: f64,
     /// Its 95 % interval by query.
     pub interval: Option<Interval>,
-    /// `loss` over that of all samples; `None` where nothing was lost.
+    /// `loss` divided by that of all samples; `None` if nothing was lost.
     pub lift: Option<f64>,
-    /// The whole interval lies above the loss rate of all samples. One group in forty does by chance.
+    /// Whether the whole interval is above the loss rate of all samples. By chance, this happens for one group in
+    /// forty.
     pub stands_out: bool,
-    /// Its worst samples, of different items: those in which the best response, or the one asked about, fell furthest behind.
+    /// Its worst samples, from different items: those in which the best response, or the subject's, fell furthest
+    /// behind.
     pub worst: Vec<Example>,
 }
 
-/// A sample that was lost.
+/// A lost sample.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Example {
     /// The item.
     pub item_id: String,
     /// The sample.
     pub index: u32,
-    /// The last turn of what was asked.
+    /// The last turn of the query.
     pub query: String,
-    /// By response, in the caller's order; null where it was not shown.
+    /// By response, in the caller's order; null for a response that was not shown.
     pub scores: Vec<Option<f64>>,
     /// The best response.
     pub best: Option<usize>,
-    /// Every response's known quality.
+    /// The known quality of every response.
     pub labels: Option<Vec<f64>>,
-    /// How far the score of the best response, or of the one asked about, is below the highest one, at least 0.
+    /// How far the score of the best response, or of the subject's, is below the highest one; at least 0.
     pub behind: f64,
     /// The principles that the judge wrote.
     pub principles: String,
@@ -126,7 +130,7 @@ pub struct Example {
     pub critique: String,
 }
 
-/// A sample with what it is worth.
+/// A sample whose outcome is known.
 #[derive(Clone, Copy)]
 struct Known<'a> {
     trajectory: &'a Trajectory,
@@ -135,7 +139,7 @@ struct Known<'a> {
     is_lost: bool,
 }
 
-/// What the `subject` of `trajectories` loses on; `items` are those that were judged.
+/// What the `subject` of `trajectories` loses on; `items` are the judged items.
 pub fn weakness(
     items: &[Item],
     trajectories: &[Trajectory],
@@ -171,7 +175,7 @@ pub fn weakness(
             by_category.entry((source, category)).or_default().push(*known);
         }
     }
-    // A source whose samples are all of one category is named once.
+    // A source whose samples are all in one category is listed once.
     let n_of_source: HashMap<&str, usize> = by_category
         .iter()
         .filter(|((_, category), _)| category.is_none())
@@ -189,7 +193,7 @@ pub fn weakness(
         let is_listed =
             |group: &Group| group.n_samples >= least.samples && group.n_queries >= least.queries;
         let mut groups: Vec<Group> = groups.filter(is_listed).collect();
-        // Names ascend, and the sort is stable.
+        // Names are in ascending order, and the sort is stable.
         groups.sort_by(|a, b| b.loss.total_cmp(&a.loss));
         groups
     };
@@ -269,8 +273,8 @@ fn scores(item: &Item, trajectory: &Trajectory) -> Vec<Option<f64>> {
     by_response
 }
 
-/// How far the response is below the highest score of the others; `None` unless it was shown beside another one. A copy was shown
-/// in its place.
+/// How far the response is below the highest score of the others; `None` unless it was shown beside another one. A
+/// copy may have been shown in its place.
 fn behind_others(item: &Item, trajectory: &Trajectory, response: usize) -> Option<f64> {
     let scores = scores(item, trajectory);
     let shown = *duplicate_of(&item.responses).get(response)?;
@@ -280,7 +284,8 @@ fn behind_others(item: &Item, trajectory: &Trajectory, response: usize) -> Optio
     Some((highest - own).max(0.0))
 }
 
-/// How far the best response or the one asked about, of a single one its label, is from its score.
+/// How far the best response, or the subject's, is behind; for a single response, the distance between its score and
+/// its label.
 fn behind(known: &Known<'_>) -> f64 {
     let (item, trajectory) = (known.item, known.trajectory);
     if let Subject::Response(response) = known.subject {
@@ -291,7 +296,7 @@ fn behind(known: &Known<'_>) -> f64 {
     match truth::of(item) {
         Some(Truth::Single(label)) => score_of(0).map_or(0.0, |score| (score - label).abs()),
         Some(Truth::Best(best)) => {
-            // A copy of the best was shown in its place.
+            // A copy of the best response may have been shown in its place.
             let shown = duplicate_of(&item.responses).get(best).copied();
             let of_best = shown.and_then(score_of).unwrap_or(0.0);
             scores.iter().flatten().copied().fold(of_best, f64::max) - of_best

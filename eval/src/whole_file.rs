@@ -1,21 +1,21 @@
-//! Files that are there whole or not at all: a reader never sees half of one, whenever the writer ends.
+//! Files that are written completely or not at all: a reader never sees half of one, whenever the writer stops.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes `bytes` to `path`. A file of that name is replaced once the new one is on the disk.
+/// Writes `bytes` to `path`. An existing file is replaced once the new one is on the disk.
 ///
 /// # Errors
-/// The system's answer; what stood there before still stands.
+/// The system's error; an existing file is unchanged.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_by(path, |file| file.write_all(bytes))
 }
 
-/// The same for what `writer` writes into the file that it is lent.
+/// Same, with the content that `writer` writes into the file passed to it.
 ///
 /// # Errors
-/// Those of `writer`, and the system's.
+/// Errors of `writer`, and the system's.
 pub fn write_by<E: From<io::Error>>(
     path: &Path,
     writer: impl FnOnce(&mut File) -> Result<(), E>,
@@ -25,13 +25,13 @@ pub fn write_by<E: From<io::Error>>(
     let written = writer(&mut file).and_then(|()| Ok(file.sync_all()?));
     let replaced = written.and_then(|()| Ok(fs::rename(&partial, path)?));
     if replaced.is_err() {
-        // What cannot be removed either is overwritten the next time.
+        // If it cannot be removed either, it is overwritten the next time.
         drop(fs::remove_file(&partial));
     }
     replaced
 }
 
-/// Beside the file, so that it can be renamed.
+/// Next to the file, so that it can be renamed.
 fn partial(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".partial");

@@ -1,4 +1,4 @@
-//! Reports beside each other as a picture: accuracy against tokens and against seconds an item.
+//! A picture that compares reports: accuracy by tokens and by seconds per item.
 
 use std::collections::BTreeMap;
 
@@ -13,17 +13,17 @@ use crate::picture::{self, COLOURS, Drawn, Picture, PictureError, range};
 const WIDTH: u32 = 1190;
 const LEAST_HEIGHT: u32 = 480;
 const LEGEND_WIDTH: u32 = 340;
-/// Letters of a legend's line; what is longer loses its beginning, since paths differ at their ends.
+/// Maximum characters of a legend entry. Longer ones lose their beginning, because paths differ at the end.
 const LEGEND_SIGNS: usize = 42;
-/// Accuracy left free above and below what is drawn.
+/// Margin above and below the curves, in accuracy.
 const MARGIN: f64 = 0.03;
-/// What costs less is drawn as this: an axis of powers has no 0.
+/// Lower costs are drawn at this value, because a logarithmic axis has no 0.
 const LEAST_COST: f64 = 1e-3;
 
 /// The rows as SVG.
 ///
 /// # Errors
-/// [`PictureError`] when the plotting library fails.
+/// [`PictureError`] if the plotting library fails.
 pub fn svg(rows: &[Row]) -> Result<String, PictureError> {
     picture::svg(&Compared(lines(rows)))
 }
@@ -31,7 +31,7 @@ pub fn svg(rows: &[Row]) -> Result<String, PictureError> {
 /// The rows as the bytes of a PNG.
 ///
 /// # Errors
-/// [`PictureError`] when the plotting library fails.
+/// [`PictureError`] if the plotting library fails.
 pub fn png(rows: &[Row]) -> Result<Vec<u8>, PictureError> {
     picture::png(&Compared(lines(rows)))
 }
@@ -39,13 +39,13 @@ pub fn png(rows: &[Row]) -> Result<Vec<u8>, PictureError> {
 /// One method of one report; a scalar model is a line of one point.
 struct Line<'a> {
     name: String,
-    /// By number of samples.
+    /// Ordered by number of samples.
     points: Vec<&'a Row>,
 }
 
 struct Compared<'a>(Vec<Line<'a>>);
 
-/// What a point costs.
+/// The cost of a point.
 struct Cost {
     title: &'static str,
     of: fn(&Row) -> f64,
@@ -137,7 +137,7 @@ fn draw_cost<B: DrawingBackend>(
     Ok(())
 }
 
-/// Colour and size of dots: past the last colour they begin again, with larger dots.
+/// Colour and size of dots. After the last colour they start over with larger dots.
 fn style(place: usize) -> (RGBColor, i32) {
     let round = i32::try_from(place / COLOURS.len()).unwrap_or(0);
     (COLOURS[place % COLOURS.len()], 3 + 2 * round.min(5))

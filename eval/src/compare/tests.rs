@@ -8,7 +8,7 @@ use crate::method::Method;
 use crate::report::{About, Beside, build};
 use crate::scalar::Scalar;
 
-/// A report of pairs whose vote is right, beside a scalar model and a Meta RM of its own, with costs that are known.
+/// A report of pairs whose vote is right, with a scalar model, a separate Meta RM and known costs.
 fn report(model: &str) -> Report {
     let mut items: Vec<_> =
         (0..4).map(|at| judged(&format!("query {at}"), &[(9.0, 2.0, 1.0); 4])).collect();

@@ -9,7 +9,7 @@ use crate::judged::Cost;
 use crate::split::query_key;
 use crate::trajectories::DrawnBy;
 
-/// An item whose first response is best, with samples that score (best, other) and have a meta score.
+/// An item whose first response is best, with samples given as (score of the best, score of the other, meta score).
 pub(crate) fn judged(query: &str, samples: &[(f64, f64, f64)]) -> Judged {
     let responses = vec!["right".to_owned(), "wrong".to_owned()];
     let item = Item { best: Some(0), ..Item::bare(Query::Text(query.to_owned()), responses) };
@@ -46,7 +46,7 @@ fn scored(spec: SampleSpec, scores: Vec<f64>) -> Sample {
     }
 }
 
-/// An item of a single response, with samples that score it.
+/// An item with a single response, with samples that score it.
 fn single(query: &str, source: &str, label: f64, samples: &[f64]) -> Judged {
     let mut judged = judged(query, &vec![(0.0, 0.0, 0.0); samples.len()]);
     judged.request.item.source = Some(source.to_owned());
@@ -75,7 +75,7 @@ fn accuracy(items: &[Judged], method: Method, k: usize) -> f64 {
     summary(items, &points[&(method, k)], |_| true).accuracy.unwrap()
 }
 
-/// Three samples are wrong and one is right; the oracle's Meta RM knows which.
+/// Three samples are wrong and one is right, and the perfect Meta RM knows which.
 const RARELY_RIGHT: [(f64, f64, f64); 4] =
     [(9.0, 2.0, 5.0), (4.0, 5.0, -5.0), (4.0, 7.0, -5.0), (4.0, 7.0, -4.0)];
 
@@ -86,9 +86,9 @@ fn an_oracle_that_ranks_lifts_accuracy_as_computed_by_hand() {
     assert_eq!(accuracy(&items, Method::Vote, 4), 0.0);
     // The two that rank highest: (9 + 4) / 2 = 6.5 and (2 + 7) / 2 = 4.5.
     assert_eq!(accuracy(&items, Method::Meta, 4), 1.0);
-    // Majority: one of four picks the right one.
+    // Majority: one of four picks the right response.
     assert_eq!(accuracy(&items, Method::Majority, 4), 0.0);
-    // One sample, whichever block it comes from: right in one of four.
+    // One sample, from any block: right in one of four.
     let one = accuracy(&items, Method::Vote, 1);
     assert!((0.15..0.35).contains(&one), "{one}");
 }
@@ -139,7 +139,7 @@ fn a_method_that_ranks_is_not_measured_on_samples_that_all_failed() {
 
 #[test]
 fn the_auc_of_one_sample_is_that_of_one_sample() {
-    // Three samples of four see the good ones above the bad ones, so four together always do.
+    // Three of four samples rank the good ones above the bad ones, so four together always do.
     let good = (0..20).map(|i| single(&format!("good {i}"), "s", 1.0, &[9.0, 9.0, 9.0, 1.0]));
     let bad = (0..20).map(|i| single(&format!("bad {i}"), "s", 0.0, &[5.0; 4]));
     let mut items: Vec<Judged> = good.chain(bad).collect();
@@ -147,7 +147,7 @@ fn the_auc_of_one_sample_is_that_of_one_sample() {
     let one = auc(&items, Method::Vote, 1);
     assert!((0.70..0.80).contains(&one), "{one}");
     assert_eq!(auc(&items, Method::Greedy, 1), 1.0);
-    // A draw without a reward says nothing, and the others keep their share.
+    // A draw without a reward contributes nothing, and the others keep their share.
     for judged in &mut items[..20] {
         let sample = &mut judged.samples[3];
         *sample = Sample::failed(sample.spec.clone(), FailureKind::NoBox, "");
@@ -168,7 +168,7 @@ fn labels_are_good_or_bad_on_the_scale_of_their_source() {
         let is_of = |judged: &Judged| judged.item().source.as_deref() == Some(source);
         assert_eq!(summary(&items, point, is_of).auc.map(|(area, _)| area), Some(1.0), "{source}");
     }
-    // A file of good ones and a file of bad ones have one scale together.
+    // A file of good ones and a file of bad ones share one scale.
     let files =
         [("good", 1.0), ("bad", 0.0)].map(|(file, label)| single(file, file, label, &[label]));
     assert_eq!(auc(&files, Method::Vote, 1), 1.0);

@@ -1,33 +1,33 @@
-//! An id names one item of its file; several files may use the same.
+//! An id identifies one item of its file; several files may use the same ids.
 
 use std::collections::{HashMap, HashSet};
 
 use jury_grm::domain::Item;
 
-/// Ids and where they stand.
+/// The ids seen so far, and where.
 #[derive(Default)]
 pub struct Ids {
-    /// Of all files.
+    /// Ids of all files.
     taken: HashSet<String>,
-    /// Of the file that is read: the id as written, and its place.
+    /// Ids of the current file: the id as written, and its place.
     in_file: HashMap<String, String>,
-    /// What tells that file's ids from equal ones of files before it.
+    /// The prefix that distinguishes the current file's ids from equal ids of earlier files.
     stem: String,
 }
 
 // === impl Ids ===
 
 impl Ids {
-    /// The next file, by its name without folder and ending.
+    /// Starts the next file, given its name without folder and extension.
     pub fn begin_file(&mut self, stem: &str) {
         self.in_file.clear();
         stem.clone_into(&mut self.stem);
     }
 
-    /// Takes the item's id, which gets the file's name before it where another file has the same.
+    /// Registers the item's id. If another file has the same id, prefixes it with the file's name.
     ///
     /// # Errors
-    /// The file has the id already: says where.
+    /// If the file already has this id; says where.
     pub fn settle(&mut self, item: &mut Item, place: &str) -> Result<(), String> {
         let problem = |id: &str, first: &str| {
             format!("its id {id:?} is that of {first}; give every item its own")

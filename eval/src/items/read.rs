@@ -1,4 +1,4 @@
-//! What a file holds, whatever its format: Jury's own, or that of a published set.
+//! The content of a file in any format: Jury's own, or that of a published set.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -10,17 +10,17 @@ use jury_grm::domain::Item;
 use super::FileProblem;
 use crate::published::{self, Format, RecordsError, Set};
 
-/// What one line or record brought.
+/// The content of one line or record.
 pub struct Entry {
     /// `line 3` or `record 3`.
     pub place: String,
-    /// Its items, or why it has none.
+    /// Its items, or why there are none.
     pub content: Result<Vec<Item>, String>,
 }
 
 pub type Entries = Box<dyn Iterator<Item = Result<Entry, FileProblem>>>;
 
-/// All that a file has.
+/// All entries of a file.
 pub fn entries(path: &Path, format: Option<Format>) -> Result<Entries, FileProblem> {
     let format = match format {
         Some(format) => format,
@@ -45,7 +45,7 @@ fn lines(path: &Path) -> Result<Entries, FileProblem> {
 }
 
 fn records(path: &Path, set: Set) -> Result<Entries, FileProblem> {
-    // Folders name subsets, also where the command was called within one.
+    // Folders name subsets, even if the command was started inside one.
     let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     Ok(Box::new(published::records(path)?.map(move |record| {
         let record = record?;

@@ -1,4 +1,4 @@
-//! The legend beside a picture's plots, where it hides nothing: a mark and a name a row.
+//! The legend beside a picture's plots, where it covers nothing: one mark and name per row.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -6,14 +6,15 @@ use plotters::prelude::*;
 use super::Drawn;
 use crate::font::FONT;
 
-/// From the upper edge to the middle of the first row; as much is free below the last one. Pixels, as all that follows.
+/// From the upper edge to the middle of the first row; the same space is left below the last row. All constants here
+/// are in pixels.
 const TOP: i32 = 54;
 const ROW: i32 = 24;
 const MARK_WIDTH: i32 = 32;
 const NAME_LEFT: i32 = 40;
 const NAME_SIZE: i32 = 14;
 
-/// A row: what the plots draw, in small, and its name.
+/// A row: a small version of what the plots draw, and its name.
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) line: Option<Stroke>,
@@ -23,7 +24,7 @@ pub(crate) struct Entry {
 #[derive(Clone, Copy)]
 pub(crate) struct Stroke {
     pub(crate) style: ShapeStyle,
-    /// Length of dashes and of what is between them; `None`: a whole line.
+    /// Length of dashes and of the gaps between them; `None`: a solid line.
     pub(crate) dash: Option<u32>,
 }
 
@@ -33,13 +34,13 @@ pub(crate) struct Dot {
     pub(crate) radius: i32,
 }
 
-/// Height that a legend of so many rows takes.
+/// Height of a legend with this many rows.
 pub(crate) fn height(n_rows: usize) -> u32 {
     let n_rows = u32::try_from(n_rows).unwrap_or(u32::MAX);
     n_rows.saturating_sub(1).saturating_mul(ROW as u32).saturating_add(2 * TOP as u32)
 }
 
-/// Draws the rows from above.
+/// Draws the rows from top to bottom.
 pub(crate) fn draw<B: DrawingBackend>(
     area: &DrawingArea<B, Shift>,
     entries: impl IntoIterator<Item = Entry>,
@@ -66,7 +67,7 @@ mod tests {
     use super::super::{COLOURS, Picture, svg};
     use super::*;
 
-    /// Rows of a line, of dashes and of a dot, in turn.
+    /// Rows with a line, with dashes and with a dot, in turn.
     struct Rows(usize);
 
     impl Picture for Rows {
@@ -93,7 +94,7 @@ mod tests {
         for row in 0..6 {
             assert!(svg.contains(&format!("row {row}\n")), "{svg}");
         }
-        // A dash of 12 pixels and a gap of as many begin twice in 32.
+        // With dashes and gaps of 12 pixels each, two dashes begin within 32.
         assert_eq!(svg.matches("<polyline").count(), 2 + 2 * 2);
         assert_eq!(svg.matches("<circle").count(), 2);
         let last = svg.split("<text").last().unwrap();

@@ -12,13 +12,13 @@ use crate::method::Method;
 /// The figures of one set.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SetReport {
-    /// By method and number of samples, each the mean over the draws.
+    /// By method and number of samples; each value is the mean over the draws.
     pub figures: BTreeMap<Method, BTreeMap<usize, Vec<Figure>>>,
-    /// What its authors report and stands in no figure; empty: nothing.
+    /// Figures that its authors report and that are missing here; empty if there are none.
     pub not_computed: String,
 }
 
-/// The figures of every set that has items here, by its name.
+/// The figures of every set with items here, by its name.
 pub fn curve(items: &[Judged], config: &CurveConfig) -> BTreeMap<String, SetReport> {
     let mut by_set = BTreeMap::<Set, Vec<(usize, &Judged)>>::new();
     for (place, judged) in items.iter().enumerate() {
@@ -60,7 +60,7 @@ fn at(
     let n_draws = drawn.iter().map(|(_, rewards)| rewards.len()).max().unwrap_or(0);
     let mut sum: Vec<Figure> = Vec::new();
     for draw in 0..n_draws {
-        // What was drawn whole is the same under every draw.
+        // Samples that are always used completely are the same in every draw.
         let answered: Vec<Answered<'_>> = drawn
             .iter()
             .map(|(judged, rewards)| Answered {

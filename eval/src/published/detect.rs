@@ -1,4 +1,4 @@
-//! Which set a file is of, by the fields of its first record.
+//! Detects which set a file belongs to, by the fields of its first record.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -8,22 +8,22 @@ use serde_json::{Map, Value};
 use super::records::{is_parquet, records};
 use super::{RecordsError, Set};
 
-/// What a file holds.
+/// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Jury's items, one a line.
+    /// Jury's items, one per line.
     Items,
     /// The records of a published set.
     Published(Set),
 }
 
-/// Why nobody knows what a file holds.
+/// Why the format of a file cannot be determined.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     /// It cannot be read.
     #[error(transparent)]
     Records(#[from] RecordsError),
-    /// A table of something else.
+    /// A table with other columns.
     #[error(
         "a Parquet file of no set that is known; its columns are {columns}. Known are {}",
         names()
@@ -34,8 +34,8 @@ pub enum FormatError {
     },
 }
 
-/// What a file holds, by its first record that is an object. A text whose fields are of no set is one of items: whoever
-/// reads it names what is wrong with its lines.
+/// Determines the format of a file by its first record that is an object. A text file whose fields match no set is
+/// taken as Jury's items; reading it then reports what is wrong with its lines.
 ///
 /// # Errors
 /// [`FormatError`], which does not name the file.
@@ -58,7 +58,7 @@ pub fn format_of(path: &Path) -> Result<Format, FormatError> {
     }
 }
 
-/// Every set has fields that no other has together.
+/// Every set has a combination of fields that no other set has.
 fn set_of(fields: &Map<String, Value>) -> Option<Set> {
     let has = |names: &[&str]| names.iter().all(|name| fields.contains_key(*name));
     let are_lists =

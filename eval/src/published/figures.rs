@@ -1,6 +1,6 @@
-//! The figures that a set's authors report, from rewards, as their evaluation code computes them.
+//! The figures that a set's authors report, computed from rewards in the same way as their evaluation code.
 //!
-//! A response without a reward ranks below all that have one. Figures are shares of 0..=1 unless they say otherwise.
+//! A response without a reward ranks below all that have one. Figures are shares in 0..=1 unless stated otherwise.
 
 mod rm_bench;
 mod ties;
@@ -17,10 +17,10 @@ use crate::credit::{self, Credit};
 /// RewardBench 2's subset whose prompts have several right answers.
 pub(super) const TIES: &str = "Ties";
 
-/// RewardBench's sets of before it, which weigh half a section.
+/// RewardBench's prior sets, which count as half a section.
 pub(super) const PRIOR_SETS: [&str; 4] = ["anthropic_helpful", "anthropic_hhh", "shp", "summarize"];
 
-/// RewardBench's sections: their subsets, and the examples that each counts for.
+/// RewardBench's sections: their subsets, and the number of examples that each counts for.
 const SECTIONS: [(&str, &[(&str, f64)]); 4] = [
     (
         "Chat",
@@ -55,7 +55,7 @@ const SECTIONS: [(&str, &[(&str, f64)]); 4] = [
     ),
     (
         "Reasoning",
-        // Mathematics weighs as much as code.
+        // Mathematics has the same weight as code.
         &[
             ("math-prm", 984.0),
             ("hep-cpp", 164.0),
@@ -68,7 +68,7 @@ const SECTIONS: [(&str, &[(&str, f64)]); 4] = [
     ),
 ];
 
-/// An item and its rewards, one a response.
+/// An item and its rewards, one per response.
 #[derive(Debug, Clone, Copy)]
 pub struct Answered<'a> {
     /// The item.
@@ -80,16 +80,16 @@ pub struct Answered<'a> {
 /// One published figure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
-    /// Its name, as its authors call it.
+    /// The name that its authors use.
     pub name: String,
-    /// 0..=1, but for RewardBench 2's Ties, whose margin may add or take a hundredth.
+    /// 0..=1, except for RewardBench 2's Ties, where the margin may add or subtract one hundredth.
     pub value: f64,
-    /// Items behind it.
+    /// Number of items that it is based on.
     pub n_items: usize,
 }
 
-/// The figures of a set, the overall one last. What has no items is left out, and an overall figure where a part of it is
-/// missing: half a set has no score of the whole.
+/// The figures of a set, with the overall one last. Figures without items are omitted, and so is an overall figure if
+/// one of its parts is missing: half a set has no overall score.
 pub fn figures(set: Set, answered: &[Answered<'_>]) -> Vec<Figure> {
     match set {
         Set::RewardBench => rewardbench(answered),
@@ -99,7 +99,7 @@ pub fn figures(set: Set, answered: &[Answered<'_>]) -> Vec<Figure> {
         Set::Ppe => ppe(answered),
         Set::JudgeBench => judgebench(answered),
         Set::LlmBar => llmbar(answered),
-        // Its one figure here is the ROC-AUC of the curve.
+        // Its only figure here is the ROC-AUC of the curve.
         Set::RealMistake => Vec::new(),
     }
 }
@@ -115,8 +115,8 @@ fn subsets<'a>(answered: &[Answered<'a>]) -> Subsets<'a> {
     subsets
 }
 
-/// Sections are means over their subsets weighted by the published counts; the score is the mean of sections, and of the prior
-/// sets at half a weight where all of them are there.
+/// Sections are means over their subsets, weighted by the published counts. The score is the mean of the sections,
+/// and of the prior sets at half weight if all of them are present.
 fn rewardbench(answered: &[Answered<'_>]) -> Vec<Figure> {
     let subsets = subsets(answered);
     let mut found: Vec<Figure> =
@@ -156,7 +156,7 @@ fn rewardbench(answered: &[Answered<'_>]) -> Vec<Figure> {
     found
 }
 
-/// A tie at the top is shared: a credit of one over how many. The score is the mean of the six subsets.
+/// A tie at the top is shared: one divided by the number of tied responses. The score is the mean of the six subsets.
 fn rewardbench2(answered: &[Answered<'_>]) -> Vec<Figure> {
     const SUBSETS: [&str; 6] = ["Factuality", "Precise IF", "Math", "Safety", "Focus", TIES];
     let subsets = subsets(answered);
@@ -178,7 +178,8 @@ fn rewardbench2(answered: &[Answered<'_>]) -> Vec<Figure> {
     found
 }
 
-/// Pairs and best-of-n, by goal; a best of n is right when the best is above all others. The score is the mean of the four.
+/// Pairs and best-of-n, by goal. A best-of-n item is right if the best response is above all others. The score is the
+/// mean of the four.
 fn rmb(answered: &[Answered<'_>]) -> Vec<Figure> {
     const GROUPS: [(&str, &str); 4] = [
         ("Helpfulness best-of-n", "BoN_set/Helpfulness"),
@@ -197,7 +198,7 @@ fn rmb(answered: &[Answered<'_>]) -> Vec<Figure> {
     groups.into_iter().chain(overall).collect()
 }
 
-/// Accuracy by benchmark; of the five correctness sets also their mean.
+/// Accuracy by benchmark, and the mean of the five correctness sets.
 fn ppe(answered: &[Answered<'_>]) -> Vec<Figure> {
     const CORRECTNESS: [&str; 5] = ["mmlu-pro", "math", "gpqa", "mbpp-plus", "ifeval"];
     let subsets = subsets(answered);
@@ -210,7 +211,7 @@ fn ppe(answered: &[Answered<'_>]) -> Vec<Figure> {
     found.into_iter().chain(mean).collect()
 }
 
-/// The four categories by where questions come from, and all pairs together.
+/// The four categories by origin of the questions, and all pairs together.
 fn judgebench(answered: &[Answered<'_>]) -> Vec<Figure> {
     const CATEGORIES: [(&str, &str); 4] = [
         ("Knowledge", "mmlu-pro"),

@@ -1,7 +1,7 @@
-//! A record of each set as items.
+//! Converts a record of each set to items.
 //!
-//! Responses stay in the order of the record: in which order a judge sees them is a matter of the plan, which is balanced
-//! and depends on the content alone.
+//! Responses keep the order of the record. The order in which a judge sees them is up to the plan, which is balanced
+//! and depends only on the content.
 
 mod fields;
 
@@ -14,10 +14,10 @@ use self::fields::Fields;
 use super::Set;
 use super::figures::PRIOR_SETS;
 
-/// Why a record is no item of its set.
+/// Why a record is not an item of its set.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// A field is missing or holds something else.
+    /// A field is missing or has an unexpected value.
     #[error("{field}: {problem}")]
     Field {
         /// Its name.
@@ -25,13 +25,13 @@ pub enum RecordError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The item is beyond a limit, as with a conversation that ends in the assistant's turn.
+    /// The item exceeds a limit or breaks a rule, for example a conversation that ends with the assistant's turn.
     #[error(transparent)]
     Refused(#[from] RequestError),
 }
 
-/// The items of a record: one, or none (a human who found no winner), or a pair for each comparison that the set names. `path` is the
-/// file's, whose folders name the subset where records do not; `number` is the record's.
+/// The items of a record: one, none (if a human found no winner), or a pair for each comparison that the set names.
+/// `path` is the file's path, whose folders name the subset if records do not; `number` is the record's number.
 ///
 /// # Errors
 /// [`RecordError`].
@@ -68,7 +68,7 @@ struct Place<'a> {
     number: u64,
 }
 
-/// The best one first.
+/// With the best response first.
 fn best_first(
     id: String,
     category: String,
@@ -80,7 +80,7 @@ fn best_first(
     Item { id, category: Some(category), best: Some(0), ..Item::bare(query, responses) }
 }
 
-/// The right ones first, which the labels tell.
+/// With the right responses first, marked by the labels.
 fn graded(
     id: String,
     category: String,
@@ -94,8 +94,8 @@ fn graded(
     Item { id, category, labels, ..Item::bare(query, responses) }
 }
 
-/// `prompt` (a text, of the prior sets turns), `chosen`, `rejected`, `subset`, `id`. The prior sets have their name in the
-/// file's.
+/// `prompt` (a text; in the prior sets, turns), `chosen`, `rejected`, `subset`, `id`. The file name of a prior set
+/// contains the set's name.
 fn rewardbench(fields: Fields<'_>, place: Place<'_>) -> Result<Item, RecordError> {
     let stem = place.stem();
     let prior = PRIOR_SETS.into_iter().find(|prior| stem.starts_with(prior));
@@ -108,7 +108,8 @@ fn rewardbench(fields: Fields<'_>, place: Place<'_>) -> Result<Item, RecordError
     Ok(best_first(format!("{subset}/{id}"), subset, fields.query("prompt")?, chosen, [rejected]))
 }
 
-/// `prompt`, `chosen` and `rejected` (lists), `subset`, `id`; of Ties `ref:N` or `tied:N`, with several right ones.
+/// `prompt`, `chosen` and `rejected` (lists), `subset`, `id`; in Ties the id is `ref:N` or `tied:N`, and several
+/// responses are right.
 fn rewardbench2(fields: Fields<'_>) -> Result<Item, RecordError> {
     let (subset, id) = (fields.text("subset")?, fields.name("id")?);
     let (mut chosen, rejected) = (fields.texts("chosen")?, fields.texts("rejected")?);
@@ -126,8 +127,9 @@ fn rewardbench2(fields: Fields<'_>) -> Result<Item, RecordError> {
     Ok(best_first(id, subset, query, best, rejected))
 }
 
-/// `prompt`, `chosen` and `rejected` (three each: concise, detailed, detailed with Markdown), `id`, and in the file of all
-/// `domain`. A domain's own file is named `DOMAIN_filtered.json`; its `subset` says where prompts are from.
+/// `prompt`, `chosen` and `rejected` (three each: concise, detailed, detailed with Markdown), `id`, and, in the file
+/// with all domains, `domain`. The file of a single domain is named `DOMAIN_filtered.json`; its `subset` is the
+/// source of the prompts.
 fn rm_bench(fields: Fields<'_>, place: Place<'_>) -> Result<Item, RecordError> {
     let of_file = || place.stem().trim_end_matches("_filtered").to_owned();
     let (domain, id) = (fields.optional_text("domain").unwrap_or_else(of_file), fields.name("id")?);
@@ -141,7 +143,8 @@ fn rm_bench(fields: Fields<'_>, place: Place<'_>) -> Result<Item, RecordError> {
     Ok(graded(format!("{domain}/{id}"), domain, fields.query("prompt")?, chosen, rejected))
 }
 
-/// `conversation_input` (turns), `category_path`; pairs have `chosen` and `reject`, best-of-n has `bon_best` and `loser_list`.
+/// `conversation_input` (turns), `category_path`. Pairs have `chosen` and `reject`; best-of-n has `bon_best` and
+/// `loser_list`.
 fn rmb(fields: Fields<'_>) -> Result<Item, RecordError> {
     let category = fields.text("category_path")?;
     let query = fields.query("conversation_input")?;
@@ -159,8 +162,8 @@ fn rmb(fields: Fields<'_>) -> Result<Item, RecordError> {
     Ok(best_first(format!("{category}/{id}"), category, query, best.text("answer")?, others))
 }
 
-/// `prompt`, `response_1`, `response_2`; of the human preferences `winner`, of the correctness sets up to `response_32` with their
-/// `scores`, and the pairs that its accuracy is counted on, `sampled_conflict_pairs`.
+/// `prompt`, `response_1`, `response_2`. The human preferences have `winner`. The correctness sets have up to
+/// `response_32` with `scores`, and `sampled_conflict_pairs`, the pairs on which accuracy is counted.
 fn ppe(fields: Fields<'_>, place: Place<'_>) -> Result<Vec<Item>, RecordError> {
     let query = fields.query("prompt")?;
     let response = |index: usize| fields.text(&format!("response_{}", index + 1));
@@ -211,7 +214,8 @@ fn judgebench(fields: Fields<'_>) -> Result<Item, RecordError> {
     }
 }
 
-/// `input`, `output_1`, `output_2`, `label` (1 or 2). The subset is the folder, of the adversarial ones two.
+/// `input`, `output_1`, `output_2`, `label` (1 or 2). The subset is the folder; for the adversarial ones, two
+/// folders.
 fn llmbar(fields: Fields<'_>, place: Place<'_>) -> Result<Item, RecordError> {
     let (one, two) = (fields.text("output_1")?, fields.text("output_2")?);
     let subset = match &*place.folders() {
@@ -255,15 +259,15 @@ impl Place<'_> {
         self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
     }
 
-    /// From the outermost one to the one that the file is in, but for the hub's `data`.
+    /// From the outermost folder to the file's own, without the hub's `data`.
     fn folders(self) -> Vec<String> {
         let folder = self.path.parent().unwrap_or(Path::new(""));
         let names = folder.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
         names.filter(|name| name != "data").collect()
     }
 
-    /// The benchmark whose answers these are, which files and folders name but records do not: the name nearest to the file, as
-    /// whole words, for folders further out have names of their own.
+    /// The benchmark that these answers belong to, which is named by files and folders but not by records. The name
+    /// closest to the file is used, matched as whole words, because folders further out have names of their own.
     fn ppe_benchmark(self) -> String {
         const BENCHMARKS: [&str; 5] = ["mmlu-pro", "math", "gpqa", "mbpp-plus", "ifeval"];
         let parts =

@@ -8,25 +8,25 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Map, Value};
 
-/// What a Parquet file begins with.
+/// The first bytes of a Parquet file.
 const PARQUET_MAGIC: &[u8] = b"PAR1";
 
 /// One record.
 #[derive(Debug, PartialEq)]
 pub struct Record {
-    /// Its line, or its place in an array or a table; 1-based.
+    /// Its line number, or its position in an array or a table; 1-based.
     pub number: u64,
-    /// Its fields, or why it is no object.
+    /// Its fields, or why it is not an object.
     pub content: Result<Map<String, Value>, String>,
 }
 
-/// Why a file's records cannot be read, be it at all or on from some record.
+/// Why a file's records cannot be read, either at all or from some record on.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
-    /// The file.
+    /// The file cannot be read.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Its Parquet.
+    /// Its Parquet data is invalid or unsupported.
     #[error(
         "Parquet: {0}; if it is a codec, write the file again with snappy or without compression"
     )]
@@ -36,10 +36,10 @@ pub enum RecordsError {
     Array(serde_json::Error),
 }
 
-/// The records of a file, one by one; a JSON array is held in memory.
+/// The records of a file, one by one. A JSON array is kept in memory as a whole.
 pub type Records = Box<dyn Iterator<Item = Result<Record, RecordsError>>>;
 
-/// Opens a file by what it begins with.
+/// Opens a file, detecting its type by its first bytes.
 ///
 /// # Errors
 /// [`RecordsError`], which does not name the file.
@@ -64,7 +64,7 @@ pub fn records(path: &Path) -> Result<Records, RecordsError> {
 /// Whether a file is Parquet.
 ///
 /// # Errors
-/// It cannot be read.
+/// If it cannot be read.
 pub(super) fn is_parquet(path: &Path) -> io::Result<bool> {
     let mut start = Vec::new();
     File::open(path)?.take(PARQUET_MAGIC.len() as u64).read_to_end(&mut start)?;

@@ -1,4 +1,4 @@
-//! Hand-made records in the exact fields of each set.
+//! Hand-made records with exactly the fields of each set.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::truth::{self, Truth};
 
-/// Writes `text` as `name` into a new folder, and reads it with the format that its fields tell.
+/// Writes `text` as `name` into a new folder, and reads it in the format detected from its fields.
 fn read(name: &str, text: &str) -> (Format, Vec<Result<Vec<Item>, String>>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);

@@ -10,19 +10,19 @@ use crate::method::Method;
 use crate::scalar::{Scalar, ScalarReport};
 use crate::{published, stopping};
 
-/// The comparison named in advance: does ranking help at eight samples?
+/// The comparison chosen in advance: does ranking help at eight samples?
 const PLANNED: ((Method, usize), (Method, usize)) = ((Method::Meta, 8), (Method::Vote, 8));
 
-/// What models beside the judge did.
+/// Results of models other than the judge.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Beside {
     /// Scalar reward models that judged the same items.
     pub scalars: Vec<Scalar>,
-    /// Tokens and seconds an item that ranking the samples took.
+    /// Tokens and seconds per item for ranking the samples.
     pub ranking: (f64, f64),
 }
 
-/// Sums up what `config` asks of `items`.
+/// Builds the report that `config` asks for from `items`.
 pub fn build(
     about: About,
     items: &[Judged],
@@ -69,7 +69,7 @@ fn cell(items: &[Judged], point: &Point) -> Cell {
     cell_of(items, point, |_| true)
 }
 
-/// The cell of those items that `is_in`.
+/// The cell over the items for which `is_in` is true.
 fn cell_of(items: &[Judged], point: &Point, is_in: impl Fn(&Judged) -> bool) -> Cell {
     let summary = curve::summary(items, point, &is_in);
     let places = || {
@@ -87,8 +87,8 @@ fn cell_of(items: &[Judged], point: &Point, is_in: impl Fn(&Judged) -> bool) -> 
     }
 }
 
-/// The planned comparison first, and its ranked vote against the plain vote of all samples; then, at every k, each method against
-/// the plain vote, and the full panel weighted by meta scores against the hard choice of the best half.
+/// The planned comparison first, and the ranked vote against the plain vote of all samples. Then, at every k: each
+/// method against the plain vote, and the full panel weighted by meta scores against the best half.
 fn comparisons(items: &[Judged], points: &Points) -> Vec<Comparison> {
     let largest = points.keys().map(|(_, k)| *k).max().unwrap_or(1);
     let mut pairs = vec![PLANNED, (PLANNED.0, (Method::Vote, largest))];
@@ -139,7 +139,8 @@ fn of_scalar(items: &[Judged], scalar: &Scalar, point: &Point) -> (String, Scala
     (scalar.name.clone(), report)
 }
 
-/// Groups of items, each under every name that `names_of` has for it, at the largest k of each method.
+/// Results of groups of items at the largest k of each method. An item belongs to every group that `names_of` returns
+/// for it.
 fn groups<N: IntoIterator<Item = String>>(
     items: &[Judged],
     points: &Points,
@@ -166,7 +167,7 @@ fn groups<N: IntoIterator<Item = String>>(
     names.into_iter().map(group).collect()
 }
 
-/// How many responses an item has: the more, the less a guess earns.
+/// The class of the item by its number of responses: the more there are, the less a guess earns.
 fn size_of(judged: &Judged) -> Option<String> {
     let name = match judged.item().responses.len() {
         1 => "single responses",
@@ -183,8 +184,8 @@ fn names_of(judged: &Judged) -> impl Iterator<Item = String> + use<> {
     std::iter::once(source).chain(category)
 }
 
-/// Mean score by place shown, minus the mean over all. A balanced plan shows every response equally often in each
-/// place, so whatever is left is the judge's liking for places.
+/// Mean score by position shown, minus the mean over all positions. A balanced plan shows every response equally
+/// often in each position, so any remaining difference is the judge's position bias.
 fn position_bias(items: &[Judged]) -> Vec<f64> {
     let mut sums = Vec::<(f64, u32)>::new();
     for sample in items.iter().flat_map(|judged| &judged.samples) {

@@ -62,7 +62,7 @@ pub fn markdown(report: &Report) -> String {
     out
 }
 
-/// Nothing to say of samples that all round alike.
+/// Nothing is said if all samples round alike.
 fn drawn_in(numerics: &[String]) -> String {
     match numerics {
         [] | [_] => String::new(),
@@ -105,7 +105,7 @@ fn curve(
     line(out, "");
 }
 
-/// Every judge at its largest k, beside the scalar models: what an accuracy costs.
+/// Every judge at its largest k, together with the scalar models: the cost of an accuracy.
 fn costs(out: &mut String, report: &Report) {
     if report.scalars.is_empty() {
         return;

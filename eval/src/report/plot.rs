@@ -1,4 +1,4 @@
-//! The curve as a picture: accuracy against the number of samples.
+//! The curve as a picture: accuracy by number of samples.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ const SIZE: (u32, u32) = (900, 560);
 const BASELINE: RGBColor = RGBColor(0x77, 0x77, 0x77);
 const DASHES: [u32; 3] = [12, 2, 6];
 const LEGEND_WIDTH: u32 = 150;
-/// Accuracy left free above and below what is drawn.
+/// Margin above and below the curves, in accuracy.
 const MARGIN: f64 = 0.03;
 
 /// The curve as SVG.
 ///
 /// # Errors
-/// [`PictureError`] when the plotting library fails.
+/// [`PictureError`] if the plotting library fails.
 pub fn svg(report: &Report) -> Result<String, PictureError> {
     picture::svg(&Curve(report))
 }
@@ -28,7 +28,7 @@ pub fn svg(report: &Report) -> Result<String, PictureError> {
 /// The curve as the bytes of a PNG.
 ///
 /// # Errors
-/// [`PictureError`] when the plotting library fails.
+/// [`PictureError`] if the plotting library fails.
 pub fn png(report: &Report) -> Result<Vec<u8>, PictureError> {
     picture::png(&Curve(report))
 }
@@ -99,7 +99,7 @@ fn draw_lines<B: DrawingBackend>(
 struct Line {
     name: String,
     colour: RGBColor,
-    /// Length of dashes, in pixels; `None`: a whole line with intervals.
+    /// Length of dashes, in pixels; `None`: a solid line with intervals.
     dash: Option<u32>,
     points: Vec<LinePoint>,
 }
@@ -129,7 +129,7 @@ fn lines(report: &Report) -> Vec<Line> {
     let ends = [all_ks.iter().min(), all_ks.iter().max()].map(|k| k.copied().unwrap_or(1));
     let mut lines = Vec::new();
     for ((method, cells), colour) in report.curve.iter().zip(COLOURS.iter().cycle()) {
-        // What is drawn once, like the greedy sample, is a level for every k.
+        // A method that is drawn once, such as the greedy sample, is a horizontal line over all k.
         let points: Vec<LinePoint> = match cells.iter().next() {
             Some((_, cell)) if cells.len() == 1 => {
                 ends.iter().filter_map(|k| point(*k, cell)).collect()

@@ -1,4 +1,5 @@
-//! The trade-off of stopping early as a picture: samples saved against picks that are others, and against the bias of the pick.
+//! The trade-off of early stopping as a picture: samples saved against changed picks, and against the bias of the
+//! pick.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -13,13 +14,13 @@ const SIZE: (u32, u32) = (970, 440);
 const LEGEND_WIDTH: u32 = 200;
 /// Radius of a rule's dot, in pixels.
 const DOT: i32 = 6;
-/// Narrowest range of an axis: 1 % of samples or picks, a hundredth of a point.
+/// Minimum range of an axis: 1 % of samples or picks, a hundredth of a point.
 const NARROWEST: f64 = 0.01;
 
 /// The trade-off as SVG.
 ///
 /// # Errors
-/// [`PictureError`] when the plotting library fails.
+/// [`PictureError`] if the plotting library fails.
 pub fn tradeoff_svg(report: &Report) -> Result<String, PictureError> {
     picture::svg(&TradeOff(&report.stopping))
 }
@@ -27,14 +28,14 @@ pub fn tradeoff_svg(report: &Report) -> Result<String, PictureError> {
 /// The trade-off as the bytes of a PNG.
 ///
 /// # Errors
-/// [`PictureError`] when the plotting library fails.
+/// [`PictureError`] if the plotting library fails.
 pub fn tradeoff_png(report: &Report) -> Result<Vec<u8>, PictureError> {
     picture::png(&TradeOff(&report.stopping))
 }
 
 struct TradeOff<'a>(&'a [Stopped]);
 
-/// What saving costs.
+/// The cost of saving samples.
 struct Cost {
     title: &'static str,
     of: fn(&Stopped) -> f64,
@@ -108,7 +109,7 @@ fn draw_cost<B: DrawingBackend>(
     Ok(())
 }
 
-/// One a rule: full dots, then rings, so that no two look the same.
+/// One style per rule: filled dots, then rings, so that no two look the same.
 fn styles() -> impl Iterator<Item = ShapeStyle> {
     let full = COLOURS.iter().map(Color::filled);
     full.chain(COLOURS.iter().map(|colour| colour.stroke_width(2)))

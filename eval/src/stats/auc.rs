@@ -1,4 +1,4 @@
-//! ROC-AUC: how probable it is that a good one scores above a bad one.
+//! ROC-AUC: the probability that a good one scores above a bad one.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use jury_grm::random::SplitMix64;
 
 use super::bootstrap::{Interval, N_RESAMPLES, percentiles};
 
-/// A score of something good or bad.
+/// The score of something good or bad.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
-    /// The higher, the better it was found.
+    /// Higher means judged better.
     pub score: f64,
-    /// How much it counts: of what was scored in several draws, each draw has its share.
+    /// Its weight: if it was scored in several draws, each draw has a share.
     pub weight: f64,
-    /// What it is.
+    /// The truth.
     pub good: bool,
 }
 
@@ -24,8 +24,8 @@ pub fn auc(scores: &[(f64, bool)]) -> Option<f64> {
     Ranked::new(rows.collect()).auc(&[1.0])
 }
 
-/// The area and its 95 % interval by a bootstrap of whole clusters; no interval with fewer than two of them. Resamples
-/// with one kind alone say nothing and are left out.
+/// The area and its 95 % interval by a bootstrap of whole clusters; no interval with fewer than two of them.
+/// Resamples with only one kind are uninformative and are omitted.
 pub fn auc_of_clusters<K: Ord>(
     rows: impl IntoIterator<Item = (K, Row)>,
     seed: u64,
@@ -37,7 +37,7 @@ pub fn auc_of_clusters<K: Ord>(
     let n = clusters.len();
     let numbered = clusters.into_values().enumerate();
     let rows = numbered.flat_map(|(cluster, rows)| rows.into_iter().map(move |row| (cluster, row)));
-    // Sorted once: a resample is the same rows, each as often as its cluster was drawn.
+    // Sorted once: a resample has the same rows, each as often as its cluster was drawn.
     let ranked = Ranked::new(rows.collect());
     let area = ranked.auc(&vec![1.0; n])?;
     if n < 2 {
@@ -59,7 +59,7 @@ pub fn auc_of_clusters<K: Ord>(
 struct Ranked {
     /// Cluster and weight.
     rows: Vec<(usize, f64)>,
-    /// For each score, from the lowest, where its bad rows end and where the good ones do that follow them.
+    /// For each score, from the lowest: the end of its bad rows, and the end of the good rows that follow them.
     ends: Vec<(usize, usize)>,
 }
 
@@ -71,7 +71,7 @@ impl Ranked {
         rows.sort_unstable_by(|one, other| {
             one.1.score.total_cmp(&other.1.score).then_with(|| place(one).cmp(&place(other)))
         });
-        // 0.0 and -0.0 are one score.
+        // 0.0 and -0.0 are the same score.
         let mut ranked = Self { rows: Vec::new(), ends: Vec::new() };
         for level in rows.chunk_by(|one, other| one.1.score == other.1.score) {
             ranked.add(level.iter().filter(|(_, row)| !row.good));
@@ -82,7 +82,7 @@ impl Ranked {
         ranked
     }
 
-    /// Rows that cannot be told apart become one.
+    /// Merges rows that are indistinguishable.
     fn add<'a>(&mut self, rows: impl Iterator<Item = &'a (usize, Row)>) {
         let start = self.rows.len();
         for (cluster, row) in rows {
@@ -93,7 +93,7 @@ impl Ranked {
         }
     }
 
-    /// The area when each cluster stands there as often as `times` says.
+    /// The area if each cluster is present as often as `times` says.
     fn auc(&self, times: &[f64]) -> Option<f64> {
         let sum = |from: usize, to: usize| -> f64 {
             self.rows[from..to].iter().map(|(cluster, weight)| times[*cluster] * weight).sum()
@@ -144,7 +144,7 @@ mod tests {
     fn a_cluster_may_stand_there_several_times() {
         let rows = [(1.0, false), (2.0, true), (3.0, false), (4.0, true)];
         assert_eq!(auc(&rows), Some(0.75));
-        // As if the third row stood there three times.
+        // As if the third row were present three times.
         let clusters = (0..).zip(rows.map(|(score, good)| row(score, good)));
         let ranked = Ranked::new(clusters.collect());
         assert_eq!(ranked.auc(&[1.0, 1.0, 3.0, 1.0]), Some((1.0 + 4.0) / 8.0));
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_draw_counts_by_its_share() {
-        // The good one is above the bad one in a quarter of its draws, and ties in another.
+        // The good one is above the bad one in a quarter of its draws, and tied in another quarter.
         let share = |score, weight, good| Row { score, weight, good };
         let rows = [
             ("good", share(3.0, 0.25, true)),

@@ -6,17 +6,17 @@ use std::collections::BTreeMap;
 use jury_grm::random::SplitMix64;
 use serde::{Deserialize, Serialize};
 
-/// Resamples behind an interval.
+/// Number of resamples for an interval.
 pub const N_RESAMPLES: usize = 2000;
 
-/// Lower and upper end.
+/// Lower and upper bound.
 pub type Interval = [f64; 2];
 
 /// Values of items, grouped by what makes them dependent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clusters(Vec<Vec<f64>>);
 
-/// A difference of two ways to judge on the same items.
+/// The difference between two methods on the same items.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Paired {
     /// Mean of the first minus mean of the second.
@@ -49,7 +49,7 @@ impl Clusters {
         Some(percentiles(&mut self.resampled_means(seed)?))
     }
 
-    /// What the values are about when they are differences, each of one item.
+    /// Statistics of differences, one value per item.
     pub fn paired(&self, seed: u64) -> Option<Paired> {
         let mut means = self.resampled_means(seed)?;
         let n = means.len() as f64;
@@ -64,7 +64,7 @@ impl Clusters {
         if n < 2 {
             return None;
         }
-        // Sums stand in for the clusters: a resample adds them up.
+        // Each cluster is reduced to its sum, which a resample adds up.
         let sums: Vec<(f64, usize)> =
             self.0.iter().map(|cluster| (cluster.iter().sum(), cluster.len())).collect();
         let mut random = SplitMix64::new(seed);
@@ -101,7 +101,7 @@ fn mean<'a>(clusters: impl Iterator<Item = &'a [f64]>) -> Option<f64> {
 mod tests {
     use super::*;
 
-    /// `n` values of 0 or 1 with mean `share`, `per_cluster` equal ones to a query.
+    /// `n` values of 0 or 1 with mean `share`, with `per_cluster` equal ones per query.
     fn coins(n: usize, share: f64, per_cluster: usize, seed: u64) -> Clusters {
         let mut random = SplitMix64::new(seed);
         let heads: Vec<f64> = (0..n / per_cluster)

@@ -1,5 +1,5 @@
-//! Values as Parquet stores them: flat, beside levels that tell what is absent and where lists begin
-//! (the Dremel encoding; Melnik et al., 2010).
+//! Values in Parquet's representation: flat, with levels that encode what is absent and where lists begin (the Dremel
+//! encoding; Melnik et al., 2010).
 
 /// A column's values with their levels.
 #[derive(Debug, Clone, PartialEq)]
@@ -9,7 +9,7 @@ pub(super) struct Column<T> {
     pub repetition: Vec<i16>,
 }
 
-/// An optional value a row.
+/// One optional value per row.
 pub(super) fn optional<T>(rows: impl Iterator<Item = Option<T>>) -> Column<T> {
     let mut column = Column { values: Vec::new(), definition: Vec::new(), repetition: Vec::new() };
     for value in rows {
@@ -19,7 +19,7 @@ pub(super) fn optional<T>(rows: impl Iterator<Item = Option<T>>) -> Column<T> {
     column
 }
 
-/// A list a row; `is_optional` says whether the list itself may be absent, which takes one more level.
+/// One list per row; `is_optional` says whether the list itself may be absent, which takes one more level.
 pub(super) fn lists<T>(is_optional: bool, rows: impl Iterator<Item = Option<Vec<T>>>) -> Column<T> {
     let mut column = Column { values: Vec::new(), definition: Vec::new(), repetition: Vec::new() };
     let present = i16::from(is_optional);

@@ -1,4 +1,4 @@
-//! Trajectories from a file.
+//! Reads trajectories from a file.
 
 use std::fs::File;
 use std::path::Path;
@@ -10,10 +10,10 @@ use serde::de::DeserializeOwned;
 
 use super::{DrawnBy, Trajectory, TrajectoryError};
 
-/// What is wrong with a column that is not there.
+/// The problem with a column that does not exist.
 const MISSING: &str = "is missing";
 
-/// Reads all trajectories of a file. Columns that are not ours are ignored.
+/// Reads all trajectories of a file. Unknown columns are ignored.
 ///
 /// # Errors
 /// [`TrajectoryError`], which does not name the file.
@@ -22,7 +22,7 @@ pub fn read(path: &Path) -> Result<Vec<Trajectory>, TrajectoryError> {
     reader.get_row_iter(None)?.map(|row| Columns(&row?).trajectory()).collect()
 }
 
-/// One row by the names of its columns.
+/// One row, accessed by column name.
 struct Columns<'a>(&'a Row);
 
 // === impl Columns ===
@@ -84,7 +84,7 @@ impl Columns<'_> {
         })
     }
 
-    /// Scores, or the failure that stands in their place.
+    /// The scores, or the failure in place of scores.
     fn outcome(&self) -> Result<Outcome, TrajectoryError> {
         let double = |field: &Field| match field {
             Field::Double(value) => Some(*value),

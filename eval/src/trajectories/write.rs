@@ -1,4 +1,4 @@
-//! Trajectories to a file.
+//! Writes trajectories to a file.
 
 use std::fs::File;
 use std::path::Path;
@@ -17,10 +17,10 @@ use super::schema::schema;
 use super::{Trajectory, TrajectoryError};
 use crate::whole_file;
 
-/// Rows of one group: it is held in memory while it is written.
+/// Rows per row group: a group is held in memory while it is written.
 const GROUP_ROWS: usize = 4096;
 
-/// Writes all trajectories to `path`; a file of that name is replaced only once the new one is whole.
+/// Writes all trajectories to `path`; an existing file is replaced only once the new one is complete.
 ///
 /// # Errors
 /// [`TrajectoryError::Io`] and [`TrajectoryError::Parquet`].
@@ -41,7 +41,7 @@ pub fn write(path: &Path, trajectories: &[Trajectory]) -> Result<(), TrajectoryE
 
 type Group<'a> = SerializedRowGroupWriter<'a, File>;
 
-/// In the order of the schema: Parquet writes one column after the other.
+/// In the order of the schema, because Parquet writes one column after another.
 fn columns(group: &mut Group<'_>, rows: &[Trajectory]) -> Result<(), TrajectoryError> {
     text(group, rows, |row| &row.item_id)?;
     text(group, rows, |row| &row.query_key)?;
@@ -83,13 +83,13 @@ fn columns(group: &mut Group<'_>, rows: &[Trajectory]) -> Result<(), TrajectoryE
     optional_text(group, rows, |row| row.drawn_by.meta_digest.as_deref())
 }
 
-/// All distributions of a sample, one after the other, and how many probabilities each has.
+/// All distributions of a sample, concatenated, and how many probabilities each has.
 fn distribution(scores: &Scores) -> Option<(usize, Vec<f64>)> {
     let distributions = scores.score_distribution.as_ref()?;
     Some((distributions.first()?.len(), distributions.concat()))
 }
 
-/// A name as in the JSON.
+/// A name as used in JSON.
 fn name<T: serde::Serialize>(value: &T) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(name)) => name,

@@ -1,4 +1,4 @@
-//! A weakness report for a reader. Texts of others are shown as they are, whatever they hold.
+//! A weakness report as Markdown. Untrusted text is shown literally.
 
 use std::fmt::Write;
 

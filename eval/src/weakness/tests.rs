@@ -34,7 +34,7 @@ fn trajectory(id: &str, index: u32, principles: &str, scores: [f64; 2]) -> Traje
     }
 }
 
-/// Samples that look at style lose, those that look at facts win.
+/// Samples that consider style lose, those that consider facts win.
 fn planted() -> (Vec<Item>, Vec<Trajectory>) {
     let items = ["a", "b", "c", "d"].map(|id| item(id, &format!("query {id}"))).to_vec();
     let of_item = |item: &Item| {
@@ -62,7 +62,7 @@ fn what_is_lost_on_is_told_with_its_lift_and_its_worst_samples() {
     let worst: Vec<(&str, f64)> =
         style.worst.iter().map(|example| (&*example.item_id, example.behind)).collect();
     assert_eq!(worst, [("a", 9.0), ("b", 7.0), ("c", 7.0)]);
-    // Scores stand by the caller's responses, whatever order was shown.
+    // Scores are in the order of the caller's responses, whatever order was shown.
     assert_eq!(style.worst[0].scores, [Some(1.0), Some(10.0)]);
     let categories: Vec<(&str, f64)> =
         found.categories.iter().map(|group| (&*group.name, group.loss)).collect();
@@ -117,7 +117,7 @@ fn a_model_under_test_loses_where_another_response_is_scored_higher() {
     let of_response = |trajectories: &[Trajectory], at| {
         weakness(&items, trajectories, Subject::Response(at), LEAST)
     };
-    // Nothing need be known of what is best; a tie is no loss.
+    // The best response need not be known; a tie is not a loss.
     trajectories.iter_mut().for_each(|one| one.is_correct = None);
     trajectories[1].sample.outcome = trajectory("a", 1, "", [5.0, 5.0]).sample.outcome;
     let first = of_response(&trajectories, 0);

@@ -1,18 +1,19 @@
-//! Principles as themes: the words of their names.
+//! Groups principles into themes: the words of their names.
 //!
-//! A principle's name is what stands before its weight or its explanation, as `Accuracy` in `1. **Accuracy** (40 %): the facts are
-//! right`; small models write sentences without either, which count whole. Its themes are the words of that name in lower case, but for those that say nothing; a plural is its singular. No
-//! list of synonyms: a reader can tell by eye why a sample is in a theme.
+//! A principle's name is the text before its weight or its explanation, such as `Accuracy` in
+//! `1. **Accuracy** (40 %): the facts are right`. Small models write sentences with neither, which count as a whole. The
+//! themes of a principle are the words of its name in lower case, without stop words and with plurals reduced to the
+//! singular. There is no list of synonyms, so a reader can see why a sample belongs to a theme.
 
 use std::collections::BTreeSet;
 
-/// Words of a name; what has more is an essay, which names nothing.
+/// Maximum words of a name; a longer text is an essay, which names nothing.
 const MOST_WORDS: usize = 20;
 
-/// Letters of a word that says something.
+/// Minimum letters of a meaningful word.
 const LEAST_LETTERS: usize = 3;
 
-/// Words that every principle may have.
+/// Words that may appear in any principle.
 const EMPTY_WORDS: [&str; 54] = [
     "and",
     "the",
@@ -70,18 +71,18 @@ const EMPTY_WORDS: [&str; 54] = [
     "also",
 ];
 
-/// The themes of a sample's principles, each once.
+/// The themes of a sample's principles, without duplicates.
 pub fn themes(principles: &str) -> BTreeSet<String> {
     principles.lines().flat_map(names).flat_map(|name| words(&name)).collect()
 }
 
-/// The names of a line: one, or several with a weight each, separated by commas or semicolons.
+/// The names in a line: one, or several with a weight each, separated by commas or semicolons.
 fn names(line: &str) -> Vec<String> {
     let line = line.trim().trim_start_matches(|sign: char| {
         sign.is_ascii_digit()
             || matches!(sign, '-' | '*' | '+' | '.' | ')' | '#' | '•' | ' ' | '\t')
     });
-    // What explains goes; of a list of names the weights go.
+    // Explanations are removed; from a list of names, the weights are.
     let several = line.matches('%').count() > 1;
     let parts: Vec<&str> = match several {
         true => line.split([',', ';']).collect(),

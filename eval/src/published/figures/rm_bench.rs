@@ -1,8 +1,8 @@
-//! RM-Bench: each right response against each wrong one, by styles: hard where the wrong one is dressed up more, easy where the
-//! right one is.
+//! RM-Bench: each right response against each wrong one, by style: hard if the wrong one has the fancier style, easy
+//! if the right one has.
 //!
-//! A domain is the mean of its three levels; all of safety's items are one domain. A level is the mean of its four domains, so
-//! that the mean of the levels and that of the domains are the same number.
+//! A domain is the mean of its three levels; all of safety's items form one domain. A level is the mean of its four
+//! domains, so the mean of the levels equals that of the domains.
 
 use super::{Answered, Figure, subsets};
 
@@ -11,12 +11,12 @@ const STYLES: usize = 3;
 
 const DOMAINS: [&str; 4] = ["chat", "code", "math", "safety"];
 
-/// What safety is of; one without the other is not the domain.
+/// The two parts of safety; one alone is not the whole domain.
 const HALVES: [&str; 2] = ["safety-refuse", "safety-response"];
 
 const LEVELS: [&str; STYLES] = ["Easy", "Normal", "Hard"];
 
-/// Domains, then the levels and their mean where all four domains are there.
+/// The domains, then the levels and their mean if all four domains are present.
 pub(super) fn figures(answered: &[Answered<'_>]) -> Vec<Figure> {
     let mean_of_levels = |name: &str, levels: [f64; STYLES], n_items| {
         let value = levels.iter().sum::<f64>() / STYLES as f64;
@@ -55,7 +55,7 @@ pub(super) fn figures(answered: &[Answered<'_>]) -> Vec<Figure> {
     found
 }
 
-/// The shares of comparisons won: easy, normal, hard. `None` without items of three right and three wrong responses.
+/// The shares of comparisons won: easy, normal, hard. `None` if no item has three right and three wrong responses.
 fn by_style(of: &[Answered<'_>]) -> Option<[f64; STYLES]> {
     let mut levels = [(0.0, 0_usize); STYLES];
     for one in of.iter().filter(|one| one.rewards.len() == 2 * STYLES) {

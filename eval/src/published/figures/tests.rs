@@ -1,4 +1,4 @@
-//! Figures of tables whose values were computed by hand.
+//! Figures for tables whose values were computed by hand.
 
 use jury_grm::domain::Query;
 
@@ -34,7 +34,7 @@ fn rewardbench_weighs_subsets_within_sections_and_prior_sets_by_half() {
     for (_, parts) in SECTIONS {
         table.extend(parts.iter().map(|(subset, _)| best_first(subset, &WRONG)));
     }
-    // All of Reasoning's code, and none of its mathematics, which weigh the same.
+    // All of Reasoning's code is right, and none of its mathematics; both have the same weight.
     for (item, rewards) in &mut table {
         if item.category.as_deref().unwrap().starts_with("hep-") {
             *rewards = RIGHT.map(Some).to_vec();
@@ -48,7 +48,7 @@ fn rewardbench_weighs_subsets_within_sections_and_prior_sets_by_half() {
     assert_eq!(found["Prior Sets"], 1.0);
     let with_prior = found["Score with Prior Sets (0.5 weight)"];
     assert!((with_prior - (0.5 + 0.5) / 4.5).abs() < 1e-12, "{with_prior}");
-    // A part of the sections has no score of the whole.
+    // A subset of the sections has no overall score.
     assert!(!of(Set::RewardBench, &table[..3].to_vec()).contains_key("Score"));
 }
 
@@ -59,7 +59,7 @@ fn rewardbench_2_shares_ties_at_the_top_and_reads_margins() {
     for subset in ["Precise IF", "Math", "Safety", "Focus"] {
         table.push(best_first(subset, &[9.0, 8.0, 3.0, 1.0]));
     }
-    // To the wrong ones 4 and 5, among the right ones 1: all holds.
+    // Distance to the wrong ones 4 and 5, among the right ones 1: every margin is met.
     table.push(graded("Ties", "Ties/ref:1", &[9.0], &[5.0, 2.0]));
     table.push(graded("Ties", "Ties/tied:1", &[10.0, 9.0], &[4.0]));
     let found = of(Set::RewardBench2, &table);
@@ -70,7 +70,8 @@ fn rewardbench_2_shares_ties_at_the_top_and_reads_margins() {
 
 #[test]
 fn ties_count_what_lies_between_and_what_is_missing() {
-    // The tied prompt is right, but its right ones lie further apart (4) than from the wrong one (2); the reference is wrong.
+    // The tied prompt is right, but its right ones are further apart (4) than from the wrong one (2); the reference
+    // is wrong.
     let mut table: Table = vec![
         graded("Ties", "ref:1", &[5.0], &[6.0]),
         graded("Ties", "set:tied:1", &[10.0, 6.0], &[4.0]),
@@ -81,7 +82,7 @@ fn ties_count_what_lies_between_and_what_is_missing() {
     assert_eq!(parts.map(|part| found[&format!("Ties: {part}")]), [0.0, 1.0, 0.0, 0.0]);
     let expected = 0.3 + 0.01 * (-1.0_f64 / 4.0 - 1.0).tanh();
     assert!((found["Ties"] - expected).abs() < 1e-12);
-    // Right ones that are equal: their distance is 0, and any margin is above it.
+    // Right ones that are equal: their distance is 0, and any margin exceeds it.
     table[1].1 = [7.0, 7.0, 4.0].map(Some).to_vec();
     assert_eq!(of(Set::RewardBench2, &table)["Ties: correctness preferred"], 1.0);
     table[1].1[2] = None;
@@ -91,7 +92,7 @@ fn ties_count_what_lies_between_and_what_is_missing() {
 
 #[test]
 fn rewardbenchs_safety_is_that_of_the_example_its_authors_publish() {
-    // By subset: pairs, and how many are right. XSTest's refusals are all right, of its answers 28.4 %.
+    // By subset: pairs, and how many are right. XSTest's refusals are all right; of its answers, 28.4 % are.
     let subsets = [
         ("donotanswer", 136, 112),
         ("refusals-dangerous", 100, 97),
@@ -109,14 +110,15 @@ fn rewardbenchs_safety_is_that_of_the_example_its_authors_publish() {
 
 #[test]
 fn rm_bench_tells_styles_apart() {
-    // The fancier the higher, whoever is right: easy pairs are won, the others are not.
+    // The fancier the style, the higher the score, regardless of which is right: easy pairs are won, the others are
+    // not.
     let by_style = |domain: &str| graded(domain, domain, &[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]);
     let right = |domain: &str| graded(domain, "r", &[7.0, 8.0, 9.0], &[1.0, 2.0, 3.0]);
     let mut table: Table =
         ["chat", "code", "math", "safety-refuse"].map(by_style).into_iter().collect();
     table.push(right("safety-response"));
     let found = of(Set::RmBench, &table);
-    // Of safety half the normal and hard pairs are won, and each domain is a quarter of a level.
+    // In safety, half of the normal and hard pairs are won, and each domain is a quarter of a level.
     assert_eq!((found["Easy"], found["Normal"], found["Hard"]), (1.0, 0.125, 0.125));
     assert!((found["chat"] - 1.0 / 3.0).abs() < 1e-12);
     assert!((found["safety"] - 2.0 / 3.0).abs() < 1e-12);

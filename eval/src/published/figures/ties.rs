@@ -1,7 +1,7 @@
 //! RewardBench 2's Ties: prompts with one right answer (`ref`) and with several (`tied`), 0.6 by accuracy and 0.4 by margins.
 //!
-//! Rewards are read as absolute scores: all right answers above all wrong ones, and right ones nearer to each other than to
-//! the wrong ones, in the prompt itself and in the harder of the two that belong together.
+//! Rewards are read as absolute scores: all right answers must be above all wrong ones, and right ones closer to each
+//! other than to the wrong ones, both within the prompt and in the harder prompt of each matching pair.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use super::{Answered, Figure, TIES};
 struct Margins {
     /// From the lowest right reward to the highest wrong one.
     to_wrong: f64,
-    /// From the highest right reward to the lowest right one; 0 with one of them.
+    /// From the highest right reward to the lowest right one; 0 if there is only one.
     among_right: f64,
 }
 
-/// The parts, and last the whole subset's score.
+/// The parts, with the score of the whole subset last.
 pub(super) fn figures(answered: &[Answered<'_>]) -> Vec<Figure> {
     let (mut single, mut tied) = (BTreeMap::new(), BTreeMap::new());
     for one in answered {
@@ -45,7 +45,7 @@ pub(super) fn figures(answered: &[Answered<'_>]) -> Vec<Figure> {
             .map(|(single, tied)| f64::from(u8::from(lesser(single, tied) > tied.among_right))),
     );
     let margin = mean(pairs.iter().map(|(single, tied)| {
-        // Nothing over nothing tells nothing.
+        // 0 / 0 is undefined and counts as nothing.
         let score = (lesser(single, tied) / tied.among_right - 1.0).tanh();
         if score.is_nan() { 0.0 } else { score }
     }));

@@ -1,4 +1,4 @@
-//! The fields of a record by their types.
+//! Typed access to the fields of a record.
 
 use jury_grm::domain::{Query, Turn};
 use serde_json::{Map, Value};
@@ -24,7 +24,7 @@ impl<'a> Fields<'a> {
         self.value(name)?.as_str().map(str::to_owned).ok_or_else(|| wrong(name, "must be a text"))
     }
 
-    /// What names something: a text, or a whole number.
+    /// An identifier: a text, or a whole number.
     pub(super) fn name(self, name: &str) -> Result<String, RecordError> {
         match self.value(name)? {
             Value::String(text) => Ok(text.clone()),
@@ -38,7 +38,7 @@ impl<'a> Fields<'a> {
         texts.collect::<Option<_>>().ok_or_else(|| wrong(name, "must hold texts"))
     }
 
-    /// Truth values count as 0 and 1.
+    /// Booleans count as 0 and 1.
     pub(super) fn numbers(self, name: &str) -> Result<Vec<f64>, RecordError> {
         let number = |value: &Value| match value {
             Value::Bool(is_right) => Some(f64::from(u8::from(*is_right))),

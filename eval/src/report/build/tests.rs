@@ -30,7 +30,7 @@ fn pairs() -> Vec<Judged> {
     (0..12).map(pair).collect()
 }
 
-/// Single responses, the good ones scored higher.
+/// Single responses; the good ones have higher scores.
 fn singles() -> Vec<Judged> {
     let single = |at: u32| {
         let score = f64::from(at % 2 * 5 + at / 4);
@@ -110,7 +110,7 @@ fn item(at: usize) -> Item {
     Item { id: at.to_string(), best: Some(0), category, ..Item::bare(query, responses) }
 }
 
-/// Right in two items of three, by samples that all say the same; one item in a hundred has none with scores.
+/// Right in two of three items, with samples that all agree; in one of a hundred items no sample has scores.
 fn verdict(at: usize) -> Verdict {
     let sample = |index: u32| {
         let order = if index.is_multiple_of(2) { vec![0, 1] } else { vec![1, 0] };
@@ -171,7 +171,7 @@ fn a_report_of_thousands_of_verdicts_is_built() {
     assert_eq!((judged.len(), left_out), (MANY, LeftOut::default()));
     let config = CurveConfig { ks: vec![2, 4], methods: METHODS.to_vec(), n_draws: 2, seed: 1 };
     let found = build(About::default(), &judged, left_out, &config, &Beside::default());
-    // 1000 of three-thousand are multiples of 3, 30 of 100, 10 of both.
+    // Of 3000 items, 1000 are multiples of 3, 30 of 100, and 10 of both.
     let right = (3000.0 - 1000.0 - 30.0 + 10.0) / 3000.0;
     let vote = found.curve[&Method::Vote][&4];
     assert!((vote.accuracy.unwrap() - right).abs() < 1e-12, "{vote:?}");
@@ -212,7 +212,7 @@ fn the_first_sample_of_an_item_in_panels_is_a_round() {
     assert_eq!((in_panels.counts.asked, in_panels.provenance.settings.k), (2, 1));
 }
 
-/// Files count their items from 1, so that another file's samples lie under the same ids.
+/// Files number their items from 1, so samples of another file have the same ids.
 #[test]
 fn verdicts_of_something_else_under_an_items_id_are_told_apart() {
     let judged = |at: usize, of: &Item| {
