@@ -1,5 +1,6 @@
-// Keeps a page up to date: after each event the page is fetched anew, and what changed is put in the place of what was.
-// What a person has opened, selected or focused stays as it is. Without this file the page works by being loaded again.
+// Keeps a page up to date: after each event the page is fetched again, and the parts that changed are replaced.
+// Elements that a person has opened, selected or focused stay as they are. Without this file the page still works, by
+// reloading it.
 "use strict";
 
 (() => {
@@ -19,7 +20,7 @@
     return element.contains(document.activeElement) || isSelected;
   };
 
-  // Elements with a key are units: each is replaced whole, and only where it differs.
+  // Elements with a key are units: each is replaced as a whole, and only if it differs.
   const renew = (fresh) => {
     const keyed = (root) => root.querySelectorAll("[data-key]");
     const old = new Map([...keyed(document)].map((element) => [element.dataset.key, element]));
@@ -40,7 +41,7 @@
     }
   };
 
-  // At the place that it has in the fresh list.
+  // At the position that it has in the new list.
   const insert = (into, element, parent) => {
     const after = [...parent.children].slice([...parent.children].indexOf(element) + 1);
     const next = after.map((other) => document.getElementById(other.id)).find((other) => other && other.parentElement === into);
@@ -56,7 +57,7 @@
     isStale = false;
     try {
       const response = await fetch(location.href, { credentials: "same-origin" });
-      // A request that is over has become a verdict, or is gone.
+      // A finished request has become a verdict, or is gone.
       if (response.redirected || !response.ok) {
         events.close();
         if (response.redirected) location.replace(response.url);

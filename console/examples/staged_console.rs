@@ -1,5 +1,6 @@
-//! A console over a scripted worker, staged for `make console-test`: verdicts of every kind, hostile text, sixty-four responses, and a
-//! request that stays in flight. What is shown went through a real coordinator; what the judge says is made up.
+//! A console over a scripted worker, prepared for `make console-test`: verdicts of every kind, hostile text,
+//! sixty-four responses, and a request that stays in flight. Everything shown went through a real coordinator; the
+//! judge's texts are made up.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use jury_worker::heads::Heads;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
-/// Numbers of responses by which the script tells the staged requests apart.
+/// Numbers of responses by which the script distinguishes the prepared requests.
 const HOSTILE: usize = 3;
 const IN_FLIGHT: usize = 4;
 const UNREADABLE: usize = 5;
@@ -40,7 +41,7 @@ async fn main() {
     serve(coordinator, board, Reach::Plain, listener).await.expect("it is served");
 }
 
-/// Sends every request; the one that stays in flight is not waited for.
+/// Sends every request, without waiting for the one that stays in flight.
 async fn stage(coordinator: &Coordinator) {
     let mut pending = request("planets", "Name a planet with rings.", planets());
     pending.budget_ms = NonZeroU64::new(DAY_MS);
@@ -88,7 +89,7 @@ fn proof(nth: usize) -> String {
     format!("Attempt {nth}. {repeated}So 2 is prime.")
 }
 
-/// What must stay text: markup, marks that turn text around, a word without an end.
+/// Text that must remain text: markup, marks that change text direction, a word without an end.
 fn hostile() -> Vec<String> {
     vec![
         "<script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">\
@@ -111,7 +112,7 @@ fn act(spec: &SampleSpec) -> Act {
     }
 }
 
-/// A trajectory in the template's shape, whose scores mostly follow the response and now and then do not.
+/// A trajectory in the template's format, whose scores usually follow the response and sometimes do not.
 fn trajectory(spec: &SampleSpec) -> String {
     let noise = spec.seed % 7;
     let score = |response: &usize| {
@@ -121,7 +122,7 @@ fn trajectory(spec: &SampleSpec) -> String {
             (_, response) => 9 - (response * 5) % 8,
         };
         let swing = (noise + *response as u64) % 3;
-        // One sample in seven is taken in by the friendly wish.
+        // One sample in seven follows the friendly injected request.
         let taken_in = spec.order.len() == 2 && noise == 0;
         let score = if taken_in { 10 - quality } else { quality + 1 - swing as usize };
         score.clamp(1, 10).to_string()

@@ -1,4 +1,4 @@
-//! The three files beside the pages, inside the binary.
+//! The three static files of the pages, embedded in the binary.
 
 use axum::http::header;
 use axum::response::IntoResponse;

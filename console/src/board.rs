@@ -1,13 +1,13 @@
-//! What the page knows: an observer of the coordinator, in memory.
+//! What the console knows: an observer of the coordinator, in memory.
 //!
 //! ```text
 //! coordinator ── Seen ──> Board: running (requests in flight)  ──> pages, for the tenant that asks
 //!                                shelves (one a tenant: figures of the last verdicts, texts of fewer)
 //! ```
 //!
-//! Texts of a request in flight are in the coordinator's memory anyway and go with it; those of a verdict are kept only
-//! as far as [`Limits`] say. Nothing is written anywhere. Readers get copies or shared parts and never hold the lock
-//! while they write a page; a reader that is slow misses steps, which the next look makes up for.
+//! Texts of a request in flight are in the coordinator's memory anyway and are released with it; those of a verdict
+//! are kept only within [`Limits`]. Nothing is written to disk. Readers get copies or shared parts and never hold the
+//! lock while they render a page. A slow reader misses steps, and catches up with its next read.
 
 mod running;
 mod shelf;
@@ -25,23 +25,23 @@ use tokio::sync::watch;
 pub use running::{Running, Slot};
 pub use shelf::{Case, Figures, Shelf};
 
-/// What may be kept of verdicts, for each tenant.
+/// How much of each tenant's verdicts may be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Verdicts whose texts are kept; 0 keeps none.
+    /// Number of verdicts whose texts are kept; 0 keeps none.
     pub verdicts: usize,
-    /// Bytes of all these texts; the oldest go first.
+    /// Total bytes of these texts; the oldest are dropped first.
     pub bytes: usize,
 }
 
-/// What the page knows.
+/// What the console knows.
 #[derive(Debug)]
 pub struct Board {
     limits: Limits,
-    /// Whose verdicts may be kept.
+    /// Determines whose verdicts may be kept.
     tenants: Tenants,
     state: Mutex<State>,
-    /// Bumped whenever something happens.
+    /// Incremented on every event.
     changed: watch::Sender<u64>,
 }
 
@@ -51,7 +51,7 @@ struct State {
     shelves: HashMap<Arc<str>, Shelf>,
 }
 
-/// What has become of a request.
+/// The state of a request.
 #[derive(Debug)]
 pub enum Found {
     /// It is in flight.
@@ -63,10 +63,10 @@ pub enum Found {
 // === impl Limits ===
 
 impl Limits {
-    /// Most bytes of texts kept for one tenant.
+    /// Maximum bytes of texts kept for one tenant.
     pub const BYTES: usize = 64 << 20;
 
-    /// Texts of so many verdicts.
+    /// Keeps the texts of this many verdicts.
     pub fn of(verdicts: usize) -> Self {
         Self { verdicts, bytes: Self::BYTES }
     }
@@ -75,36 +75,36 @@ impl Limits {
 // === impl Board ===
 
 impl Board {
-    /// An empty one, for the tenants of the coordinator.
+    /// An empty board, for the tenants of the coordinator.
     pub fn new(limits: Limits, tenants: Tenants) -> Self {
         Self { limits, tenants, state: Mutex::default(), changed: watch::channel(0).0 }
     }
 
-    /// What is kept.
+    /// The limits of what is kept.
     pub fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Tells whenever something happens.
+    /// Notifies on every event.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// The requests of `tenant` that are in flight, the oldest first: the first `most` of them, and how many there are.
+    /// The `tenant`'s requests in flight, oldest first: the first `most` of them, and their total number.
     pub fn running(&self, tenant: &str, most: usize) -> (Vec<Running>, usize) {
         let state = self.state.lock();
         let of_tenant = || state.running.values().filter(|running| &*running.tenant == tenant);
         (of_tenant().take(most).cloned().collect(), of_tenant().count())
     }
 
-    /// The last verdicts of `tenant`, the newest first, and whether each can be opened.
+    /// The last verdicts of `tenant`, newest first, and whether each can be opened.
     pub fn recent(&self, tenant: &str) -> Vec<(Arc<Figures>, bool)> {
         let mut state = self.state.lock();
         state.forget_strangers(&self.tenants);
         state.shelves.get(tenant).map(Shelf::newest_first).unwrap_or_default()
     }
 
-    /// A request, if it is one of `tenant` and still known.
+    /// A request, if it belongs to `tenant` and is still known.
     pub fn find(&self, tenant: &str, number: RequestNumber) -> Option<Found> {
         let mut state = self.state.lock();
         state.forget_strangers(&self.tenants);
@@ -116,19 +116,19 @@ impl Board {
         Some(Found::Judged(figures, case))
     }
 
-    /// How often something happened to a request in flight; `None` once it is over, or where it is not one of `tenant`.
+    /// How many events a request in flight has had; `None` once it is over, or if it does not belong to `tenant`.
     pub fn revision(&self, tenant: &str, number: RequestNumber) -> Option<u64> {
         let state = self.state.lock();
         let running = state.running.get(&number)?;
         (&*running.tenant == tenant).then_some(running.revision)
     }
 
-    /// A verdict takes the place of its request.
+    /// Replaces a request by its verdict.
     fn judged(&self, number: RequestNumber, verdict: &Verdict) {
         let Some(running) = self.state.lock().running.remove(&number) else { return };
         let Running { tenant, request, .. } = running;
         let figures = Figures::of(number, &request, verdict, SystemTime::now());
-        // Outside the lock: it copies texts.
+        // Outside the lock, because it copies texts.
         let case = (self.limits.verdicts > 0).then(|| Case::of(request, verdict));
         let mut state = self.state.lock();
         let shelf = state.shelves.entry(tenant).or_insert_with(|| Shelf::new(self.limits));
@@ -140,7 +140,7 @@ impl Board {
 // === impl State ===
 
 impl State {
-    /// The file of tenants may have changed: nothing stays of one that is no longer in it, or whose texts may not be kept any more.
+    /// Removes everything kept of tenants that are no longer in the tenants file, or whose texts may no longer be kept.
     fn forget_strangers(&mut self, tenants: &Tenants) {
         self.shelves.retain(|name, _| tenants.keep_texts_of(name));
     }

@@ -1,7 +1,7 @@
-//! Headers of every answer, and which host may be asked for.
+//! Headers of every answer, and which host names are accepted.
 //!
-//! Without TLS and tenants whoever reaches the address may look. A page elsewhere must not be able to, by a name of its own that it
-//! lets point here (DNS rebinding): only addresses and `localhost` are answered.
+//! Without TLS and tenants, anyone who can reach the address may look. A page elsewhere must not be able to, through a
+//! host name of its own that resolves to this address (DNS rebinding): only addresses and `localhost` are answered.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::Console;
 
-/// Nothing but our own files, and no script in a page.
+/// Only our own files, and no inline scripts.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -22,7 +22,7 @@ const HEADERS: [(HeaderName, &str); 8] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "no-referrer"),
-    // Texts of tenants: in no cache, and gone when the tab is.
+    // Texts of tenants must not be cached, and are gone when the tab is closed.
     (header::CACHE_CONTROL, "no-store"),
     (header::VARY, "cookie, authorization"),
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
@@ -32,19 +32,19 @@ const HEADERS: [(HeaderName, &str); 8] = [
 /// How the console is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// Over TCP as it is.
+    /// Over plain TCP.
     Plain,
-    /// Over TLS: a certificate holds the name, and cookies are sent no other way.
+    /// Over TLS: the certificate vouches for the name, and cookies are sent only over TLS.
     Tls,
 }
 
-/// Answers for known hosts only, and puts the headers on every answer.
+/// Answers only for known hosts, and adds the headers to every answer.
 pub(crate) async fn guard(
     State(console): State<Console>,
     request: Request,
     next: Next,
 ) -> Response {
-    // A name that somebody lets point here brings no session and no certificate.
+    // A foreign name that resolves to this address has no session cookie and no certificate.
     let any_name = console.is_secure() || console.coordinator.wants_tokens();
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let mut response = match host {
@@ -65,7 +65,7 @@ fn refused() -> Response {
     (StatusCode::MISDIRECTED_REQUEST, text).into_response()
 }
 
-/// Whether a `Host` header names an address, or this machine.
+/// Whether a `Host` header is an address, or names this machine.
 fn is_own(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let host = authority.host();

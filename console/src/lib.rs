@@ -1,18 +1,18 @@
-//! A page to look at: the fleet, requests in flight with their samples as they come, and verdicts opened up.
+//! The web console: the fleet, requests in flight with their samples as they arrive, and verdicts in detail.
 //!
 //! ```text
-//! board    what is known: an observer of the coordinator       viewer   who looks, and what that one may see
-//! opened   a request opened up, as figures                     chart    these figures drawn, as inline SVG
-//! pages    the pages, written on the server                    live     "look again", as server-sent events
-//! text     hostile text, shown as what it is                   guard    headers of every answer, and who may be asked
+//! board    what is known: an observer of the coordinator       viewer   who is looking, and what they may see
+//! opened   the details of a request, as numbers                chart    these numbers drawn, as inline SVG
+//! pages    the pages, rendered on the server                   live     update notices, as server-sent events
+//! text     hostile text, made visible                          guard    headers of every answer, and accepted hosts
 //! ```
 //!
-//! People look at it to trust, or to distrust, a reward. Responses and critiques are written by models that may be
-//! trained against that reward, so all text is hostile: it is escaped where markup is written (maud), characters that are
-//! not seen are shown, and a strict Content-Security-Policy stands behind it. There is no state in the page: without script it
-//! works by being loaded again.
+//! People use it to decide whether to trust a reward. Responses and critiques are written by models that may be trained
+//! against that reward, so all text is treated as hostile: it is escaped when markup is written (maud), invisible
+//! characters are made visible, and a strict Content-Security-Policy backs this up. The page has no state: without
+//! JavaScript it works by reloading.
 //!
-//! Not promised: a record. What is shown is in memory, and bounded.
+//! Not guaranteed: a permanent record. Everything shown is in memory, and bounded.
 
 mod assets;
 pub mod board;
@@ -41,10 +41,10 @@ use sessions::Sessions;
 pub use board::{Board, Limits};
 pub use guard::Reach;
 
-/// Pages that may be kept up to date at once; one more has to be loaded again by hand.
+/// Maximum number of pages that are kept up to date at once; further ones have to be reloaded by hand.
 const MAX_LIVE_PAGES: usize = 64;
 
-/// What handlers need.
+/// The state of the handlers.
 #[derive(Clone)]
 pub(crate) struct Console {
     coordinator: Coordinator,
@@ -54,10 +54,11 @@ pub(crate) struct Console {
     live_pages: Arc<Semaphore>,
 }
 
-/// Serves the pages on `listener`, of TCP or of TLS, until this is dropped. `board` must be the observer of `coordinator`.
+/// Serves the pages on `listener`, over TCP or TLS, until this is dropped. `board` must be the observer of
+/// `coordinator`.
 ///
 /// # Errors
-/// When the listener fails.
+/// If the listener fails.
 pub async fn serve<L>(
     coordinator: Coordinator,
     board: Arc<Board>,
@@ -95,7 +96,7 @@ pub fn router(coordinator: Coordinator, board: Arc<Board>, reach: Reach) -> Rout
 // === impl Console ===
 
 impl Console {
-    /// Whether it is reached over TLS alone.
+    /// Whether it is reached only over TLS.
     fn is_secure(&self) -> bool {
         self.reach == Reach::Tls
     }

@@ -1,7 +1,7 @@
-//! "Look again": events without content, after which the page asks for itself anew.
+//! Update notices: events without content, after which the page fetches itself again.
 //!
-//! An event says that something happened since the one before, however much. Nothing is queued: a page that is slow, or a
-//! connection that is, makes up for all it missed with its next look.
+//! An event says that something happened since the last one, however much it was. Nothing is queued: a slow page or
+//! connection catches up with its next fetch.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -19,21 +19,22 @@ use tokio::time::{sleep, timeout};
 use crate::Console;
 use crate::viewer::Viewer;
 
-/// Events follow each other no faster: a person reads no faster either.
+/// Minimum time between events: nobody reads faster than that.
 const PAUSE: Duration = Duration::from_millis(700);
-/// Workers' loads change without a request's doing; the overview looks at them at least so often.
+/// Workers' loads change independently of requests; the overview checks them at least this often.
 const FLEET_LOOK: Duration = Duration::from_secs(4);
-/// Proxies close what is silent for a minute.
+/// Proxies close connections that are silent for a minute.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// One page that is kept up to date.
 struct Watching {
     console: Console,
     viewer: Viewer,
-    /// The request whose page it is; none for the overview.
+    /// The request that the page shows; `None` for the overview.
     number: Option<RequestNumber>,
     changes: watch::Receiver<u64>,
-    /// What was seen of the request; nothing yet, as something may have happened since the page was written.
+    /// The revision that was last seen; `None` at first, because something may have happened since the page was
+    /// rendered.
     revision: Option<u64>,
     is_over: bool,
     _place: OwnedSemaphorePermit,
@@ -86,7 +87,7 @@ fn events(watching: Watching) -> impl Stream<Item = Result<Event, Infallible>> {
 // === impl Watching ===
 
 impl Watching {
-    /// Until there is something new to see.
+    /// Waits until there is something new.
     async fn wait(&mut self) {
         let Some(number) = self.number else {
             sleep(PAUSE).await;
@@ -94,10 +95,10 @@ impl Watching {
             return;
         };
         loop {
-            // Before each look, since what changed may be another request.
+            // Before each check, because the change may concern another request.
             sleep(PAUSE).await;
             let revision = self.console.board.revision(self.viewer.tenant(), number);
-            // A request that is over is looked at once more, and then its page is another.
+            // A finished request gets one last update, after which its page is a different one.
             self.is_over = revision.is_none();
             if self.is_over || revision != self.revision {
                 self.revision = revision;

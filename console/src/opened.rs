@@ -1,20 +1,20 @@
-//! A request opened up, in flight or judged: what pages show of it, as figures. Pure.
+//! The details of a request, in flight or judged: what pages show of it, as numbers. Pure.
 
 use jury_grm::domain::{Item, Sample, SampleSpec, Scale, Settings, Verdict};
 use jury_grm::plan::duplicate_of;
 
 use crate::board::{Case, Running};
 
-/// A request opened up.
+/// The details of a request.
 #[derive(Debug)]
 pub(crate) struct Opened<'a> {
     pub(crate) item: &'a Item,
     pub(crate) settings: &'a Settings,
-    /// Per response, the lowest index with the same bytes.
+    /// For each response, the lowest index with the same bytes.
     pub(crate) duplicate_of: Vec<usize>,
     /// The planned samples, by index.
     pub(crate) places: Vec<Place<'a>>,
-    /// Once there is one.
+    /// The verdict, once there is one.
     pub(crate) verdict: Option<&'a Verdict>,
 }
 
@@ -22,27 +22,27 @@ pub(crate) struct Opened<'a> {
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
     pub(crate) spec: &'a SampleSpec,
-    /// Once it has ended.
+    /// The sample, once it has ended.
     pub(crate) sample: Option<&'a Sample>,
     pub(crate) voice: Voice,
 }
 
-/// Whether a sample is heard in the verdict.
+/// Whether and how a sample counts in the verdict.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Voice {
-    /// It is being drawn, or waits.
+    /// It is being drawn, or is waiting.
     Pending,
-    /// It has scores, and the votes are not counted yet.
+    /// It has scores, but the votes are not counted yet.
     Uncounted,
-    /// It voted; its weight, where weights differ.
+    /// It voted; with its weight, if weights differ.
     Voted(Option<f64>),
-    /// It has scores, and did not vote.
+    /// It has scores, but did not vote.
     Silent,
     /// It has no scores.
     Without,
 }
 
-/// One sample's score of one response.
+/// The score that one sample gave to one response.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Point {
     pub(crate) sample: u32,
@@ -50,23 +50,23 @@ pub(crate) struct Point {
     pub(crate) voice: Voice,
 }
 
-/// How the scores of a response are spread over the legal ones.
+/// The distribution of a response's scores over the legal ones.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Spread {
-    /// Per legal score, lowest first: its share; they add up to 1.
+    /// The share of each legal score, lowest first; the sum is 1.
     pub(crate) shares: Vec<f64>,
-    /// Whether these are the probabilities that the model gave, and not a count of whole scores.
+    /// Whether these are probabilities from the model, rather than counts of whole scores.
     pub(crate) is_read: bool,
 }
 
-/// What a sample says of the pick.
+/// How a sample relates to the pick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ballot {
-    /// Its own best is the pick.
+    /// The pick is its best response.
     Agrees,
-    /// The pick shares its own best.
+    /// The pick is tied for its best response.
     Ties,
-    /// Its own best is another.
+    /// Its best response is another one.
     Differs,
     /// It was not shown the pick.
     NotShown,
@@ -77,7 +77,7 @@ pub(crate) enum Ballot {
 // === impl Opened ===
 
 impl<'a> Opened<'a> {
-    /// One in flight.
+    /// For a request in flight.
     pub(crate) fn running(running: &'a Running) -> Self {
         let place = |slot: &'a crate::board::Slot| {
             let sample = slot.sample.as_deref();
@@ -97,7 +97,7 @@ impl<'a> Opened<'a> {
         }
     }
 
-    /// One that is judged.
+    /// For a judged request.
     pub(crate) fn judged(case: &'a Case) -> Self {
         let verdict = &case.verdict;
         let place = |sample: &'a Sample| {
@@ -133,7 +133,7 @@ impl<'a> Opened<'a> {
         self.verdict.is_some_and(|verdict| verdict.pick == Some(response))
     }
 
-    /// The scores that samples gave a response, by index of the sample.
+    /// The scores that samples gave to a response, by sample index.
     pub(crate) fn points(&self, response: usize) -> Vec<Point> {
         let point = |place: &Place<'_>| {
             let score = place.score(self.duplicate_of[response])?;
@@ -142,7 +142,7 @@ impl<'a> Opened<'a> {
         self.places.iter().filter_map(point).collect()
     }
 
-    /// How the scores of a response are spread, over the samples that are heard; `None` without any.
+    /// The distribution of a response's scores over the samples that count; `None` if there are none.
     pub(crate) fn spread(&self, response: usize) -> Option<Spread> {
         let distinct = self.duplicate_of[response];
         let heard = || self.places.iter().filter(|place| place.voice.is_heard());
@@ -165,7 +165,7 @@ impl<'a> Opened<'a> {
         Some(Spread { shares, is_read: false })
     }
 
-    /// What a sample says of the pick.
+    /// How a sample relates to the pick.
     pub(crate) fn ballot(&self, place: &Place<'_>) -> Ballot {
         let Some(pick) = self.verdict.and_then(|verdict| verdict.pick) else { return Ballot::None };
         if !matches!(place.voice, Voice::Voted(_)) {
@@ -196,7 +196,7 @@ impl Place<'_> {
         self.sample?.scores()?.scores.get(at).copied()
     }
 
-    /// The probabilities of each legal score of a distinct response, where they were read.
+    /// The probability of each legal score for a distinct response, if available.
     pub(crate) fn distribution(&self, distinct: usize) -> Option<&[f64]> {
         let at = self.spec.order.iter().position(|shown| *shown == distinct)?;
         self.sample?.scores()?.score_distribution.as_ref()?.get(at).map(Vec::as_slice)
@@ -214,7 +214,7 @@ impl Place<'_> {
 // === impl Voice ===
 
 impl Voice {
-    /// Whether it counts in what is drawn.
+    /// Whether it counts in the charts.
     pub(crate) fn is_heard(self) -> bool {
         matches!(self, Self::Uncounted | Self::Voted(_))
     }

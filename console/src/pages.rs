@@ -1,4 +1,4 @@
-//! The pages, written on the server.
+//! The pages, rendered on the server.
 
 pub(crate) mod missing;
 pub(crate) mod overview;
@@ -20,20 +20,20 @@ use maud::{DOCTYPE, Markup, html};
 
 use crate::text;
 
-/// What every page has around its content.
+/// The frame of every page.
 pub(crate) struct Shell<'a> {
-    /// What the page is, without the name of the program.
+    /// The title of the page, without the name of the program.
     pub(crate) title: String,
-    /// Where it hears that it should look again; none for a page that does not change.
+    /// The path of its update notices; `None` for a page that does not change.
     pub(crate) live: Option<String>,
-    /// Whose requests are shown, where there are several tenants.
+    /// The tenant whose requests are shown, if there are several tenants.
     pub(crate) tenant: Option<&'a str>,
 }
 
 // === impl Shell ===
 
 impl Shell<'_> {
-    /// The whole page around `content`.
+    /// The whole page with `content`.
     pub(crate) fn around(&self, content: &Markup) -> Markup {
         html! {
             (DOCTYPE)
@@ -82,13 +82,13 @@ fn stamp(at: SystemTime) -> String {
     humantime::format_rfc3339_seconds(at).to_string()
 }
 
-/// A time as people and programs read it.
+/// A time for people and for programs.
 fn time(at: SystemTime) -> Markup {
     let stamp = stamp(at);
     html! { time datetime=(stamp) title=(stamp) { (clock(at)) } }
 }
 
-/// What an item is called.
+/// The display name of an item.
 fn name_of(item_id: &str, request_id: &str) -> String {
     match (item_id, request_id) {
         ("", request_id) => format!("request {request_id}"),

@@ -1,6 +1,7 @@
-//! Sessions of people who have shown a token: in memory, bounded, and gone with the process.
+//! Sessions of people who have signed in with a token: in memory, bounded, and gone with the process.
 //!
-//! The token itself is shown once and in no cookie. A session is looked up by the digest of its secret, as tokens are.
+//! The token itself is sent only once and never stored in a cookie. A session is looked up by the digest of its
+//! secret, as tokens are.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,13 +12,13 @@ use jury_fabric::secret::ExposeSecret;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// A working day; then the token is shown again.
+/// A working day; after that, the token is needed again.
 const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
-/// One more ends the oldest.
+/// A further session ends the oldest one.
 const MAX_SESSIONS: usize = 1024;
 const COOKIE: &str = "jury-console";
 
-/// Everybody who has shown a token.
+/// Everybody who has signed in.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions(Mutex<HashMap<TokenDigest, Session>>);
 
@@ -30,10 +31,10 @@ struct Session {
 // === impl Sessions ===
 
 impl Sessions {
-    /// Begins one, and gives the cookie that it is known by. `is_secure`: over TLS alone.
+    /// Starts a session, and returns its cookie. `is_secure`: send it only over TLS.
     ///
     /// # Errors
-    /// [`NoRandomness`] where the system has none to give.
+    /// [`NoRandomness`] if the system has none to give.
     pub(crate) fn begin(&self, tenant: Tenant, is_secure: bool) -> Result<String, NoRandomness> {
         let secret = new_token()?;
         let mut sessions = self.0.lock();
@@ -48,7 +49,7 @@ impl Sessions {
         Ok(cookie(secret, LIFETIME, is_secure))
     }
 
-    /// The tenant of the session that a call's cookie names.
+    /// The tenant of the session in a call's cookie.
     pub(crate) fn of(&self, headers: &HeaderMap) -> Option<Tenant> {
         let digest = TokenDigest::of(secret(headers)?);
         let sessions = self.0.lock();
@@ -56,7 +57,7 @@ impl Sessions {
         (session.since.elapsed() < LIFETIME).then(|| session.tenant.clone())
     }
 
-    /// Ends the session, and gives the cookie that takes its place.
+    /// Ends the session, and returns the cookie that replaces its cookie.
     pub(crate) fn end(&self, headers: &HeaderMap, is_secure: bool) -> String {
         if let Some(secret) = secret(headers) {
             self.0.lock().remove(&TokenDigest::of(secret));
@@ -65,7 +66,7 @@ impl Sessions {
     }
 }
 
-/// Seen by no script, sent by no other site.
+/// Not readable by scripts, and not sent by other sites.
 fn cookie(secret: &str, lifetime: Duration, is_secure: bool) -> String {
     let secure = if is_secure { "; Secure" } else { "" };
     let seconds = lifetime.as_secs();

@@ -1,12 +1,12 @@
-//! Hostile text, shown as what it is.
+//! Hostile text, made visible.
 //!
-//! Markup is escaped by maud wherever text is put into a page. This is about what escaping does not touch: characters that
-//! are not seen, or that turn others around. They are written out by their number, so that a response cannot look
-//! different to a person than it was to the judge.
+//! maud escapes markup wherever text is put into a page. This module handles what escaping does not: characters that are
+//! invisible, or that change the direction of others. They are written out by their code point, so that a response cannot
+//! look different to a person than to the judge.
 
 use maud::{Markup, html};
 
-/// A text as it is, its lines kept, every unseen character written out.
+/// A text with its line breaks, with every invisible character written out.
 pub(crate) fn text(text: &str) -> Markup {
     html! {
         @for piece in pieces(text) {
@@ -18,7 +18,7 @@ pub(crate) fn text(text: &str) -> Markup {
     }
 }
 
-/// A text in one line, for titles and names.
+/// A text on one line, for titles and names.
 pub(crate) fn line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for piece in pieces(text) {
@@ -42,7 +42,7 @@ fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let first = rest.chars().next()?;
-        // One end of line, however it is written.
+        // One line break, however it is encoded.
         if rest.starts_with("\r\n") {
             rest = &rest[2..];
             return Some(Piece::Plain("\n"));
@@ -58,9 +58,9 @@ fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
     })
 }
 
-/// Whether a character shows nothing itself and is no part of how a script is written: controls, marks that turn text
-/// around, spaces of no width, letters that are blank, tags and the selectors behind them, in which whole texts can be hidden.
-/// Joiners and the sixteen common selectors stay, since scripts and emoji need them.
+/// Whether a character is invisible and not needed for writing a script: controls, direction marks, zero-width
+/// spaces, blank letters, tags, and the variation selectors after them, in which whole texts can be hidden. Joiners
+/// and the sixteen common selectors are not included, because scripts and emoji need them.
 fn is_unseen(c: char) -> bool {
     if c == '\n' || c == '\t' {
         return false;

@@ -1,8 +1,8 @@
-//! Who looks, and what that one may see.
+//! Who is looking, and what they may see.
 //!
-//! Without a file of tenants everybody is the one tenant. With one, a person shows a token once, in a form, and has a session
-//! from then on; a program sends `Authorization: Bearer TOKEN` with each call, as to the other doors. Whose token was taken away
-//! sees nothing any more, from the next look on.
+//! Without a tenants file everybody is the single tenant. With one, a person submits a token once, in a form, and has a
+//! session from then on; a program sends `Authorization: Bearer TOKEN` with each call, as for the other servers. Once a
+//! token is revoked, its user sees nothing any more, from the next request on.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -13,20 +13,21 @@ use jury_coordinator::tenants::Tenant;
 use crate::Console;
 use crate::pages::sign_in;
 
-/// Whoever looks, once it is known on whose behalf. The fleet is shown to each, requests and verdicts to their own tenant.
+/// The viewer, once their tenant is known. Everyone sees the fleet, but only their own tenant's requests and
+/// verdicts.
 #[derive(Debug, Clone)]
 pub(crate) struct Viewer {
     tenant: Tenant,
-    /// Whether there may be others.
+    /// Whether there may be other tenants.
     has_token: bool,
 }
 
 /// Why nothing is shown.
 #[derive(Debug)]
 pub(crate) enum Turned {
-    /// No token was shown yet.
+    /// No token was submitted yet.
     ToForm,
-    /// It is nobody's.
+    /// The token is unknown.
     Away {
         /// A sentence for a person.
         why: String,
@@ -36,7 +37,7 @@ pub(crate) enum Turned {
 // === impl Viewer ===
 
 impl Viewer {
-    /// Somebody that a token speaks for.
+    /// A viewer with a token.
     #[cfg(test)]
     pub(crate) fn with_token() -> Self {
         Self { tenant: Tenant::in_process(), has_token: true }
@@ -47,7 +48,7 @@ impl Viewer {
         self.tenant.name()
     }
 
-    /// Its name, where there are others.
+    /// Its name, if there are other tenants.
     pub(crate) fn shown_name(&self) -> Option<&str> {
         self.has_token.then(|| self.tenant())
     }

@@ -1,4 +1,4 @@
-//! Figures and states in the words that people read.
+//! Numbers and states in words for people.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(crate) fn reward(reward: Option<f64>) -> String {
     reward.map_or_else(|| "none".to_owned(), |reward| format!("{reward:.2}"))
 }
 
-/// A score: whole ones as they are, means with one digit.
+/// A score: whole ones without decimals, means with one.
 pub(crate) fn score(score: f64) -> String {
     if score.fract() == 0.0 { format!("{score:.0}") } else { format!("{score:.1}") }
 }
@@ -24,7 +24,7 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{:.0} %", 100.0 * share)
 }
 
-/// A count with its thousands apart.
+/// A count with thousands separators.
 pub(crate) fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut apart = String::new();
@@ -37,7 +37,7 @@ pub(crate) fn thousands(n: u64) -> String {
     apart
 }
 
-/// A time that something took.
+/// A duration.
 pub(crate) fn took(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     match duration.as_millis() {

@@ -1,4 +1,4 @@
-//! A request in flight, with its samples as they come.
+//! A request in flight, with its samples as they arrive.
 
 use std::sync::Arc;
 
@@ -9,42 +9,42 @@ use tokio::time::Instant;
 /// A request in flight.
 #[derive(Debug, Clone)]
 pub struct Running {
-    /// Which one.
+    /// Its number.
     pub number: RequestNumber,
-    /// On whose behalf.
+    /// The tenant that sent it.
     pub tenant: Arc<str>,
-    /// What was asked.
+    /// The request.
     pub request: Arc<ScoreRequest>,
-    /// When it came.
+    /// When it arrived.
     pub since: Instant,
-    /// How far it is.
+    /// Its progress.
     pub progress: Progress,
     /// The planned samples, by index.
     pub slots: Vec<Slot>,
-    /// How often something happened.
+    /// Number of events so far.
     pub revision: u64,
 }
 
-/// The place of one planned sample.
+/// The state of one planned sample.
 #[derive(Debug, Clone)]
 pub struct Slot {
     /// Which sample.
     pub spec: SampleSpec,
-    /// What came of it, once it has ended.
+    /// The result, once it has ended.
     pub sample: Option<Arc<Sample>>,
 }
 
 // === impl Running ===
 
 impl Running {
-    /// A request that has just come.
+    /// A request that has just arrived.
     pub fn new(number: RequestNumber, tenant: Arc<str>, request: Arc<ScoreRequest>) -> Self {
         let progress = Progress::waiting(request.settings.k);
         let since = Instant::now();
         Self { number, tenant, request, since, progress, slots: Vec::new(), revision: 0 }
     }
 
-    /// Something happened to it.
+    /// Records an event.
     pub fn record(&mut self, seen: &Seen<'_>) {
         self.revision += 1;
         match seen {
@@ -70,7 +70,7 @@ impl Slot {
     }
 }
 
-/// A sample without what no page shows.
+/// A copy of a sample without the data that no page shows.
 pub(super) fn without_state(sample: &Sample) -> Sample {
     Sample {
         spec: sample.spec.clone(),

@@ -1,4 +1,4 @@
-//! The last verdicts of one tenant: figures of many, texts of as many as may be kept.
+//! The last verdicts of one tenant: numbers for many, and texts for as many as may be kept.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use jury_grm::domain::{
 use super::Limits;
 use super::running::without_state;
 
-/// Verdicts whose figures are kept, where no more may keep their texts.
+/// Number of verdicts whose numbers are kept, unless even more may keep their texts.
 const RECENT: usize = 100;
-/// What a sample takes beside its texts, about.
+/// Approximate size of a sample in addition to its texts.
 const SAMPLE_BYTES: usize = 512;
 
-/// The figures of a verdict: no text of the request, nor of a sample.
+/// The numbers of a verdict, without any text of the request or of a sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figures {
-    /// Which request.
+    /// The request's number.
     pub number: RequestNumber,
     /// Its id.
     pub request_id: String,
@@ -40,13 +40,13 @@ pub struct Figures {
     pub agreement: Option<f64>,
     /// Probability of the same pick, 0..=1.
     pub confidence: Option<f64>,
-    /// What became of the samples.
+    /// The results of the samples, counted.
     pub counts: Counts,
     /// Time from arrival to answer, in milliseconds.
     pub total_ms: u64,
-    /// Lowest and highest reward that there can be.
+    /// Lowest and highest possible reward.
     pub range: (f64, f64),
-    /// Why the first response without a reward has none.
+    /// The reason why the first response without a reward has none.
     pub reason: Option<Reason>,
 }
 
@@ -63,7 +63,7 @@ pub struct Case {
 #[derive(Debug)]
 pub struct Shelf {
     limits: Limits,
-    /// The oldest first.
+    /// Oldest first.
     entries: VecDeque<Entry>,
     n_cases: usize,
     n_bytes: usize,
@@ -78,7 +78,7 @@ struct Entry {
 // === impl Figures ===
 
 impl Figures {
-    /// The figures of a verdict that was answered now.
+    /// The numbers of a verdict that is answered now.
     pub fn of(
         number: RequestNumber,
         request: &ScoreRequest,
@@ -107,7 +107,7 @@ impl Figures {
 // === impl Case ===
 
 impl Case {
-    /// What people look at of a verdict.
+    /// The parts of a verdict that people look at.
     pub fn of(request: Arc<ScoreRequest>, verdict: &Verdict) -> Self {
         let item =
             Arc::try_unwrap(request).map_or_else(|shared| shared.item.clone(), |own| own.item);
@@ -121,7 +121,7 @@ impl Case {
         self.verdict.samples.as_deref().unwrap_or_default()
     }
 
-    /// What it takes in memory, about.
+    /// Approximate size in memory.
     pub fn n_bytes(&self) -> usize {
         let of_sample = |sample: &Sample| {
             let probabilities =
@@ -167,13 +167,13 @@ fn range_of(verdict: &Verdict) -> (f64, f64) {
 // === impl Shelf ===
 
 impl Shelf {
-    /// An empty one.
+    /// An empty shelf.
     pub fn new(limits: Limits) -> Self {
         Self { limits, entries: VecDeque::new(), n_cases: 0, n_bytes: 0 }
     }
 
-    /// Puts a verdict in front. Texts beyond the limits are forgotten, the oldest first; a verdict that is larger than
-    /// the limit by itself keeps its figures alone.
+    /// Adds a verdict as the newest. Texts beyond the limits are dropped, oldest first; a verdict that exceeds the
+    /// limit on its own keeps only its numbers.
     pub fn put(&mut self, figures: Figures, case: Option<Case>) {
         let case = case.map(|case| {
             let n_bytes = case.n_bytes();
@@ -188,13 +188,13 @@ impl Shelf {
         self.forget();
     }
 
-    /// The figures of all, the newest first, and whether each has its texts.
+    /// All numbers, newest first, and whether each verdict still has its texts.
     pub fn newest_first(&self) -> Vec<(Arc<Figures>, bool)> {
         let line = |entry: &Entry| (Arc::clone(&entry.figures), entry.case.is_some());
         self.entries.iter().rev().map(line).collect()
     }
 
-    /// One of them.
+    /// Finds one of them.
     pub fn find(&self, number: RequestNumber) -> Option<(Arc<Figures>, Option<Arc<Case>>)> {
         let entry = self.entries.iter().find(|entry| entry.figures.number == number)?;
         Some((Arc::clone(&entry.figures), entry.case.as_ref().map(|(case, _)| Arc::clone(case))))

@@ -1,4 +1,4 @@
-//! How busy a worker is: running of capacity.
+//! How busy a worker is: running samples and capacity.
 
 use maud::{Markup, html};
 
@@ -6,7 +6,7 @@ use super::n;
 
 const WIDTH: f64 = 88.0;
 
-/// A bar of samples that run, as a part of what can run at once.
+/// A bar that shows running samples as a share of those that can run at once.
 pub(crate) fn load(running: u32, capacity: u32) -> Markup {
     let share = if capacity == 0 { 0.0 } else { f64::from(running) / f64::from(capacity) };
     let filled = WIDTH * share.clamp(0.0, 1.0);

@@ -7,7 +7,7 @@ use super::n;
 const WIDTH: f64 = 120.0;
 const EDGE: f64 = 5.0;
 
-/// A mark for each reward between `low` and `high`; the pick's is a disc.
+/// A mark for each reward between `low` and `high`; the pick has a disc.
 pub(crate) fn rewards(
     rewards: &[Option<f64>],
     pick: Option<usize>,

@@ -15,10 +15,11 @@ const RADIUS: f64 = 3.6;
 /// Room for dots above the axis.
 const HEIGHT: f64 = 46.0;
 const AXIS: f64 = 52.0;
-/// Dots that would lie on each other are stacked: a column is this wide.
+/// Overlapping dots are stacked: this is the width of a column.
 const COLUMN: f64 = 2.0 * RADIUS + 0.6;
 
-/// A dot a sample: filled where it votes, hollow where it does not. `reward` is drawn where it lies on the scale of scores.
+/// One dot per sample: filled if it votes, hollow if it does not. `reward` is drawn if it is within the scale of
+/// scores.
 pub(crate) fn scores(
     points: &[Point],
     scale: Scale,
@@ -47,7 +48,7 @@ pub(crate) fn scores(
     }
 }
 
-/// Where each dot lies, and whether it is heard.
+/// The position of each dot, and whether its sample counts.
 fn stacked(points: &[Point], scale: Scale) -> Vec<(f64, f64, bool)> {
     let mut columns: BTreeMap<i64, Vec<(f64, bool)>> = BTreeMap::new();
     for point in points {
@@ -57,7 +58,7 @@ fn stacked(points: &[Point], scale: Scale) -> Vec<(f64, f64, bool)> {
     }
     let mut dots = Vec::with_capacity(points.len());
     for mut column in columns.into_values() {
-        // Who is heard lies at the bottom, however many others there are.
+        // Samples that count are at the bottom, however many others there are.
         column.sort_by_key(|(_, is_heard)| !is_heard);
         let room = HEIGHT - 2.0 * RADIUS;
         let step = (room / (column.len().max(2) - 1) as f64).min(2.0 * RADIUS + 0.8);
@@ -68,7 +69,7 @@ fn stacked(points: &[Point], scale: Scale) -> Vec<(f64, f64, bool)> {
     dots
 }
 
-/// The scores that are written at the axis: all of a short scale, every so many of a long one.
+/// The labelled scores of the axis: all of a short scale, every nth of a long one.
 fn ticks(scale: Scale) -> impl Iterator<Item = i32> {
     let step = ((scale.max - scale.min).max(1) + 9) / 10;
     (scale.min..=scale.max).filter(move |tick| (tick - scale.min) % step == 0)

@@ -8,7 +8,7 @@ use crate::opened::Voice;
 const CELL: f64 = 11.0;
 const PER_ROW: usize = 32;
 
-/// A filled disc for a sample with scores, a cross for one without, a ring for one that is still to come.
+/// A filled disc for a sample with scores, a cross for one without, a ring for a pending one.
 pub(crate) fn slots(voices: &[Voice]) -> Markup {
     let n_columns = voices.len().clamp(1, PER_ROW);
     let n_rows = voices.len().div_ceil(PER_ROW).max(1);

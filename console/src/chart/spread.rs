@@ -1,4 +1,4 @@
-//! How scores are spread over the legal ones: a bar for each.
+//! The distribution of scores over the legal ones: one bar for each.
 
 use jury_grm::domain::Scale;
 use maud::{Markup, html};
@@ -7,7 +7,7 @@ use super::n;
 use crate::opened::Spread;
 use crate::words;
 
-/// The spread of a response's scores.
+/// The distribution of a response's scores.
 pub(crate) fn spread(spread: &Spread, scale: Scale, response: usize) -> Markup {
     let kind =
         if spread.is_read { "Probability of each score" } else { "How often each score was given" };
@@ -54,7 +54,7 @@ fn bars(
     }
 }
 
-/// The shares that matter, in words.
+/// The significant shares, in words.
 fn listed(shares: &[f64], scale: Scale) -> String {
     let worth_saying =
         std::iter::zip(scale.min..=scale.max, shares).filter(|(_, share)| **share >= 0.005);

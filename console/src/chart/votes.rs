@@ -1,4 +1,4 @@
-//! Agreement: what each sample says of the pick, in index order.
+//! Agreement: how each sample relates to the pick, in index order.
 
 use maud::{Markup, html};
 
@@ -27,7 +27,7 @@ pub(crate) fn votes(ballots: &[Ballot]) -> Markup {
     }
 }
 
-/// One square, as the key to what is drawn.
+/// One square, for the legend of the chart.
 pub(crate) fn key(ballot: Ballot) -> Markup {
     html! { svg.votes width="18" height="18" viewBox="0 0 18 18" aria-hidden="true" { (cell(ballot, 0.0, 0.0)) } }
 }

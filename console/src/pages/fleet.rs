@@ -1,4 +1,4 @@
-//! The workers: health, load, class.
+//! The workers: health, load, numerics class.
 
 use jury_client::{FleetStatus, WorkerStatus};
 use maud::{Markup, html};
@@ -93,7 +93,7 @@ fn row(worker: &WorkerStatus) -> Markup {
     }
 }
 
-/// A state by shape and word.
+/// A state, shown by shape and word.
 fn state(state: &str) -> Markup {
     let (class, mark) = match state {
         "ready" => ("good", "●"),

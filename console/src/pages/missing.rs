@@ -1,4 +1,4 @@
-//! Pages that are not there.
+//! Pages that do not exist.
 
 use axum::http::StatusCode;
 use maud::{Markup, html};
@@ -10,7 +10,7 @@ pub(crate) async fn no_such_page() -> (StatusCode, Markup) {
     (StatusCode::NOT_FOUND, page("No such page", &why))
 }
 
-/// A request or verdict that is not there, or is not this viewer's: both look the same.
+/// A request or verdict that does not exist, or does not belong to this viewer: both look the same.
 pub(crate) fn unknown(number: u64) -> (StatusCode, Markup) {
     let why = html! {
         p { "Request " (number) " is not in flight, and no verdict of it is known. It may have been answered from an earlier \

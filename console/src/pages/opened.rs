@@ -1,4 +1,4 @@
-//! What the pages of a request in flight and of a verdict share: query, scores, responses.
+//! Parts shared by the pages of a request in flight and of a verdict: query, scores, responses.
 
 use jury_grm::domain::{Item, Role, VoteRule};
 use maud::{Markup, html};
@@ -8,12 +8,12 @@ use crate::opened::Opened;
 use crate::text::{line, text};
 use crate::words;
 
-/// A query that is shorter is shown without being asked for.
+/// A shorter query is expanded by default.
 const SHORT_QUERY_BYTES: usize = 600;
-/// What is shown of a response beside its scores.
+/// Length of the excerpt of a response beside its scores.
 const EXCERPT_CHARS: usize = 120;
 
-/// The conversation, and what the judge was given beside it.
+/// The conversation, and the judge's other inputs.
 pub(super) fn query(item: &Item) -> Markup {
     let turns = item.query.turns();
     let n_bytes: usize = turns.iter().map(|turn| turn.content.len()).sum();
@@ -58,7 +58,7 @@ fn list(texts: &[String]) -> Markup {
     html! { ol { @for one in texts { li { (words_of_others(one)) } } } }
 }
 
-/// Text of whoever asks, or of a model.
+/// Text from a caller or from a model.
 pub(super) fn words_of_others(others: &str) -> Markup {
     html! {
         @if others.is_empty() { p.muted { "(empty)" } } @else { div.said dir="auto" { (text(others)) } }
@@ -114,7 +114,7 @@ fn score_row(opened: &Opened<'_>, response: usize, is_share: bool) -> Markup {
     }
 }
 
-/// The beginning of a response, to know it again.
+/// The beginning of a response, for recognising it.
 fn excerpt(said: &str) -> String {
     let start: String = said.chars().take(EXCERPT_CHARS).collect();
     let more = if start.len() < said.len() { "…" } else { "" };

@@ -27,7 +27,7 @@ pub(crate) async fn show(State(console): State<Console>, viewer: Viewer) -> Mark
     })
 }
 
-/// The four figures that tell whether anything needs a person.
+/// The four numbers that show whether something needs attention.
 fn figures(status: &FleetStatus) -> Markup {
     let n_ready = status.workers.iter().filter(|worker| worker.is_ready()).count();
     let ready = status.workers.iter().filter(|worker| worker.is_ready());

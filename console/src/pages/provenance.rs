@@ -1,4 +1,4 @@
-//! Everything needed to draw the same samples again, and what it took.
+//! Everything needed to draw the same samples again, and the cost.
 
 use std::time::Duration;
 

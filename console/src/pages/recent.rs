@@ -1,4 +1,4 @@
-//! The last verdicts, a line each.
+//! The last verdicts, one per line.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +96,7 @@ fn rewards(figures: &Figures) -> Markup {
     }
 }
 
-/// Few rewards one by one, of many the pick's and the range of the others.
+/// A few rewards are listed one by one; of many, the pick's reward and the range of the others.
 fn listed(figures: &Figures) -> String {
     let rewards = &figures.rewards;
     if rewards.len() <= 4 {

@@ -1,4 +1,4 @@
-//! `/requests/N`: a request in flight, its samples as they come.
+//! `/requests/N`: a request in flight, with its samples as they arrive.
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};

@@ -1,4 +1,4 @@
-//! The requests in flight, a line each.
+//! The requests in flight, one per line.
 
 use maud::{Markup, html};
 
@@ -9,10 +9,10 @@ use crate::opened::{Opened, Voice};
 use crate::text::line;
 use crate::words;
 
-/// More lines than this help nobody; the rest is counted.
+/// More lines than this are not useful; the rest is only counted.
 pub(super) const MOST: usize = 50;
 
-/// The oldest requests in flight, of `n_in_flight`.
+/// The oldest requests in flight, out of `n_in_flight`.
 pub(super) fn section(in_flight: &[Running], n_in_flight: usize) -> Markup {
     html! {
         section aria-labelledby="in-flight" {

@@ -1,4 +1,4 @@
-//! Every sample: its scores in the caller's order in one table, and each opened on demand.
+//! Every sample: its scores in the caller's order in one table, and the details of each on demand.
 
 use jury_grm::domain::{Sample, Scores};
 use maud::{Markup, html};
@@ -73,7 +73,7 @@ fn matrix(opened: &Opened<'_>, has_meta: bool) -> Markup {
     }
 }
 
-/// Whether a sample is heard, or why it has no scores.
+/// Whether a sample counts, or why it has no scores.
 fn said_of(place: &Place<'_>) -> String {
     let failure =
         place.sample.and_then(Sample::failure).map(|failure| words::failure(failure.kind));
@@ -113,7 +113,7 @@ fn why_silent(opened: &Opened<'_>, sample: &Sample) -> String {
     }
 }
 
-/// Few scores one by one, of many the sample's own best.
+/// A few scores are listed one by one; of many, only the sample's own best.
 fn scores_in_short(opened: &Opened<'_>, place: &Place<'_>) -> String {
     let n_responses = opened.item.responses.len();
     let said = |response: usize| {
@@ -127,7 +127,7 @@ fn scores_in_short(opened: &Opened<'_>, place: &Place<'_>) -> String {
     if best.is_empty() { String::new() } else { format!("best {}", best.join("   ")) }
 }
 
-/// What the sample was shown, in its order, and what it made of it.
+/// The responses in the order that the sample saw them, with its scores.
 fn score_table(opened: &Opened<'_>, place: &Place<'_>, scores: &Scores) -> Markup {
     let order = &place.spec.order;
     let is_read = scores.score_distribution.is_some();

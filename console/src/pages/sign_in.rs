@@ -11,7 +11,7 @@ use crate::Console;
 use crate::text::line;
 
 pub(crate) const PATH: &str = "/sign-in";
-/// Far more than a token takes.
+/// Far more than a token needs.
 const MAX_FORM_BYTES: usize = 4096;
 
 pub(crate) async fn ask(State(console): State<Console>) -> Response {
@@ -57,12 +57,13 @@ pub(crate) async fn end(State(console): State<Console>, headers: HeaderMap) -> R
     with_cookie(Redirect::to(PATH).into_response(), &cookie)
 }
 
-/// The form once more, and why.
+/// The form again, with the reason.
 pub(crate) fn refused(why: &str) -> (StatusCode, Markup) {
     (StatusCode::UNAUTHORIZED, page(Some(why)))
 }
 
-/// Whether a form was sent from a page of ours, as far as the browser tells; what is no browser holds nobody's cookie.
+/// Whether a form was sent from one of our pages, as far as the browser reports it. A client that is not a browser
+/// cannot misuse somebody's cookie.
 fn is_our_own(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     site.is_none_or(|site| site == b"same-origin" || site == b"none")

@@ -1,4 +1,5 @@
-//! Whatever a response, a critique, an id or a worker says, a page has the elements and attributes of a page with tame text.
+//! Whatever a response, a critique, an id or a worker contains, a page has the same elements and attributes as a page
+//! with harmless text.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,7 +15,7 @@ use crate::board::{Case, Figures, Limits, Running};
 use crate::pages::{fleet, recent, request, running, verdict};
 use crate::viewer::Viewer;
 
-/// Everything that others write.
+/// All text that comes from outside.
 #[derive(Debug, Clone)]
 struct Written {
     id: String,
@@ -24,7 +25,7 @@ struct Written {
     name: String,
 }
 
-/// Markup, marks and ends of lines, in any mixture with any text.
+/// Markup, marks and line ends, mixed with arbitrary text.
 fn hostile() -> impl Strategy<Value = String> {
     let pieces = prop_oneof![
         Just("<script>alert(1)</script>".to_owned()),
@@ -47,9 +48,9 @@ fn written() -> impl Strategy<Value = Written> {
     )
 }
 
-/// The same shape, in tame words.
+/// The same structure with harmless words.
 fn tame(written: &Written) -> Written {
-    // Where what is shown depends on how long a text is, it is as long.
+    // Where the page depends on the length of a text, the length is the same.
     let [first, second] = &written.responses;
     let second = if first == second { "first" } else { "second" };
     Written {
@@ -153,7 +154,7 @@ fn fleet_of(written: &Written) -> FleetStatus {
     FleetStatus { directory: name(), workers: vec![worker], ..FleetStatus::default() }
 }
 
-/// Every page and part that shows what others write.
+/// Every page and part that shows text from outside.
 fn pages(written: &Written) -> Vec<Markup> {
     let (number, request) = (RequestNumber(1), Arc::new(asked(written)));
     let viewer = Viewer::with_token();
@@ -175,7 +176,7 @@ fn pages(written: &Written) -> Vec<Markup> {
     ]
 }
 
-/// Names of elements and of their attributes, in order; what shows an unseen character counts as text.
+/// Names of elements and of their attributes, in order; the marker of an invisible character counts as text.
 fn structure(page: Markup) -> Vec<String> {
     let page = Html::parse_document(&page.into_string());
     let nodes = page.tree.root().descendants().filter_map(|node| match node.value() {

@@ -1,4 +1,4 @@
-//! `/verdicts/N`: one verdict opened up.
+//! `/verdicts/N`: one verdict in detail.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(crate) async fn show(
     }
 }
 
-/// A verdict's page; without its texts it shows the figures alone.
+/// A verdict's page; without its texts it shows only the numbers.
 pub(crate) fn page(figures: &Figures, case: Option<&Arc<Case>>, viewer: &Viewer) -> Markup {
     let name = name_of(&figures.item_id, &figures.request_id);
     let outcome = match figures.pick {
@@ -63,7 +63,7 @@ pub(crate) fn page(figures: &Figures, case: Option<&Arc<Case>>, viewer: &Viewer)
     })
 }
 
-/// A status by word and mark.
+/// A status, shown by word and mark.
 pub(super) fn status(status: Status) -> Markup {
     let (class, mark) = match status {
         Status::Ok => ("good", "●"),
@@ -110,7 +110,7 @@ fn summary(figures: &Figures) -> Markup {
     }
 }
 
-/// A share, where there is one.
+/// A share, if there is one.
 fn share(name: &str, value: Option<f64>, of: &str) -> Markup {
     value.map_or_else(|| figure(name, "none", ""), |share| figure(name, &words::percent(share), of))
 }
@@ -119,7 +119,7 @@ fn figure(name: &str, value: &str, of: &str) -> Markup {
     html! { div { dt { (name) } dd { strong { (value) } " " span { (of) } } } }
 }
 
-/// What became of the samples that did not vote.
+/// What happened to the samples that did not vote.
 fn missing_samples(counts: Counts) -> Option<String> {
     let parts = [
         (counts.valid.saturating_sub(counts.voted), "valid but not among the voters"),
@@ -137,7 +137,7 @@ fn missing_samples(counts: Counts) -> Option<String> {
     (!said.is_empty()).then(|| format!("Of {} samples: {said}.", counts.asked))
 }
 
-/// What each sample says of the pick.
+/// How each sample relates to the pick.
 fn agreement(opened: &Opened<'_>) -> Markup {
     let Some(verdict) = opened.verdict else { return html! {} };
     let ballots: Vec<Ballot> = opened.places.iter().map(|place| opened.ballot(place)).collect();

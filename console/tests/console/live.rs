@@ -1,4 +1,4 @@
-//! "Look again".
+//! Update notices.
 
 use axum::body::Body;
 use axum::http::Request;

@@ -1,4 +1,4 @@
-//! The console over a real coordinator with a scripted worker: what is shown, to whom, and that text stays text.
+//! The console over a real coordinator with a scripted worker: what is shown to whom, and that text remains text.
 
 #![allow(clippy::unwrap_used, reason = "clippy sees tests, but not what they share")]
 

@@ -1,4 +1,4 @@
-//! What the pages say.
+//! The content of the pages.
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -7,7 +7,7 @@ use jury_worker::backend::scripted::{Act, Ending, ScriptedBackend};
 
 use crate::site::{Site, request};
 
-/// The first half of the samples ends at once, the rest when the test says so.
+/// The first half of the samples ends at once, the rest when the test allows it.
 fn half_held() -> ScriptedBackend {
     ScriptedBackend::new().on_sample(|spec, _| match spec.index < 2 {
         true => Act::now(Ending::Scores(vec![9.0, 3.0])),
@@ -54,7 +54,7 @@ async fn a_request_in_flight_shows_the_samples_that_have_ended() {
 
 #[tokio::test]
 async fn a_verdict_opens_up_with_every_sample_in_the_callers_order() {
-    // Sample 1 is shown the responses the other way round.
+    // Sample 1 is shown the responses in reverse order.
     let by_place = |spec: &jury_grm::domain::SampleSpec, _: &_| {
         let score = |response: &usize| if *response == 1 { 9.0 } else { 4.0 };
         Act::now(Ending::Scores(spec.order.iter().map(score).collect()))
@@ -124,7 +124,7 @@ async fn every_answer_forbids_script_in_pages_and_other_hosts() {
     }
 }
 
-/// Texts go with the request whose caller leaves.
+/// When the caller cancels a request, its texts are removed.
 #[tokio::test]
 async fn a_request_whose_caller_left_is_gone() {
     let site = Site::open(ScriptedBackend::new().on_sample(|_, _| Act::hangs()), 8).await;

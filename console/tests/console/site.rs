@@ -17,14 +17,14 @@ use prometheus_client::registry::Registry;
 use scraper::{Html, Selector};
 use tower::ServiceExt;
 
-/// Ends when dropped.
+/// Stops when dropped.
 pub struct Site {
     cluster: Embedded,
-    /// One for all calls: it holds the sessions.
+    /// One router for all calls, because it holds the sessions.
     router: Router,
 }
 
-/// An answer, read whole.
+/// A complete answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -32,7 +32,7 @@ pub struct Answer {
     pub text: String,
 }
 
-/// A request over these responses, with everything else as it is by default but for four samples.
+/// A request with these responses; everything else has its default, except for four samples.
 pub fn request(query: &str, responses: &[&str]) -> ScoreRequest {
     let responses = responses.iter().map(|&text| text.to_owned()).collect();
     let item = Item::bare(Query::Text(query.to_owned()), responses);
@@ -51,7 +51,7 @@ impl Site {
         site
     }
 
-    /// For these tenants.
+    /// Starts it for these tenants.
     pub fn start(backend: ScriptedBackend, keep: usize, tenants: Tenants) -> Self {
         let board = Arc::new(Board::new(Limits::of(keep), tenants.clone()));
         let config = Config { observer: Some(board.clone()), tenants, ..default_config() };
@@ -82,7 +82,7 @@ impl Site {
         Answer { status: parts.status, headers: parts.headers, text }
     }
 
-    /// A page that must be there.
+    /// A page that must exist.
     pub async fn page(&self, path: &str) -> Page {
         let answer = self.get(path).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}");
@@ -90,7 +90,7 @@ impl Site {
     }
 }
 
-/// A page as a browser reads it.
+/// A page as parsed by a browser.
 pub struct Page(pub Html);
 
 impl Page {

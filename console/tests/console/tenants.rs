@@ -1,4 +1,4 @@
-//! A tenant sees its own requests and verdicts, and nobody sees any without a token.
+//! A tenant sees its own requests and verdicts, and without a token nobody sees any.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::site::{Answer, Site, request};
 const TOKENS: [(&str, &str); 3] =
     [("maths", "token-of-maths"), ("search", "token-of-search"), ("secret", "token-of-secret")];
 
-/// A tenant as the file has it.
+/// A tenant's entry in the file.
 fn entry((name, token): (&str, &str), keep_texts: bool) -> String {
     let digest = TokenDigest::of(token);
     format!(
@@ -21,7 +21,7 @@ fn entry((name, token): (&str, &str), keep_texts: bool) -> String {
     )
 }
 
-/// One verdict of each tenant, in the order of [`TOKENS`]; the last one's texts may not be kept.
+/// One verdict for each tenant, in the order of [`TOKENS`]; the last tenant's texts may not be kept.
 async fn judged_for_each() -> (Site, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tenants.toml");
@@ -42,17 +42,17 @@ async fn get_as(site: &Site, (name, value): (&str, &str), path: &str) -> Answer 
     site.send(Request::get(path).header(name, value).body(Body::empty()).unwrap()).await
 }
 
-/// Writes the file of tenants anew, and waits until whoever shows `shown` is answered otherwise than before.
+/// Rewrites the tenants file, and waits until a caller with the token `shown` gets a different answer than before.
 async fn rewrite(site: &Site, folder: &tempfile::TempDir, file: &str, shown: (&str, &str)) {
     let before = get_as(site, shown, "/").await.status;
     std::fs::write(folder.path().join("tenants.toml"), file).unwrap();
-    // Time is paused: the coordinator's next look at the file is not waited for, but gone to.
+    // Time is paused: it advances to the coordinator's next check of the file instead of waiting.
     while get_as(site, shown, "/").await.status == before {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-/// Sends the form, and gives the answer.
+/// Sends the form, and returns the answer.
 async fn sign_in(site: &Site, token: &str, from: &str) -> Answer {
     let form = Request::post("/sign-in").header("sec-fetch-site", from);
     site.send(form.body(Body::from(format!("token={token}"))).unwrap()).await

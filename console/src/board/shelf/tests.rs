@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A case whose critique has so many bytes.
+/// A case whose critique has this many bytes.
 fn case(n_bytes: usize) -> Case {
     let spec = SampleSpec { index: 0, seed: 0, order: vec![0] };
     let sample =
@@ -47,7 +47,7 @@ proptest! {
             prop_assert_eq!((n_cases, n_bytes), (shelf.n_cases, shelf.n_bytes));
             prop_assert!(n_cases <= verdicts && n_bytes <= bytes);
         }
-        // Of those that fit at all, the newest are there, without a gap.
+        // Of the cases that fit at all, the newest ones are kept, without a gap.
         let fits = |size: usize| case(size).n_bytes() <= bytes;
         let newest_first = shelf.newest_first();
         let fitting = std::iter::zip(&newest_first, sizes.iter().rev()).filter(|(_, size)| fits(**size));
