@@ -1,35 +1,34 @@
-# Every habit of this repository, by name. `make` alone lists them.
+# Every routine task of this repository, by name. `make` alone lists them.
 #
-# There is one set of artefacts for the demo and the tests: the dev profile, in which every
-# dependency and the engine are optimised. A release build would be no faster where it counts, and
-# would compile all crates a second time.
+# The demo and the tests share one set of artefacts: the dev profile, in which every dependency and the engine are
+# optimised. A release build would be no faster where it counts, and would compile all crates a second time.
 
 CARGO ?= cargo
-# Not `cargo run`, which would leave the tests' features out and compile candle, the engine and nine more crates again.
+# Not `cargo run`, which would omit the tests' features and compile candle, the engine and nine more crates again.
 JURY = $${CARGO_TARGET_DIR:-target}/debug/jury
-# Every package, with the features that tests need: cargo counts those in as soon as one target may use them, here an
-# example. Lint and tests count them in anyway, so each crate is compiled once, and checked once for lints and docs.
+# Every package, with the features that tests need: cargo enables those as soon as one target may use them, here an
+# example. Lint and tests enable them anyway, so each crate is compiled once, and checked once for lints and docs.
 TARGETS = --workspace --lib --bins --example queue_memory --example reward_texts
 BUILD = $(CARGO) build $(TARGETS)
 DEMO_MODEL ?= qwen2.5-coder-1.5b
 TEST_MODEL = smollm2-135m
-# One more of each family that the engine knows, too large to fetch for every test.
+# One more of each family that the engine supports, too large to fetch for every test.
 REFERENCE_MODELS = qwen2.5-coder-0.5b
-# The one whose memory is measured.
+# The model whose memory is measured.
 MEMORY_MODEL = qwen2.5-coder-1.5b
 # The version of PEFT whose adapters are merged.
 PEFT = 0.21.2
 FUZZ_SECONDS ?= 600
-# What `make bench-verdicts` judges.
+# The items that `make bench-verdicts` judges.
 ITEMS ?= examples/items.jsonl
-# Tests of kernels and engine alone, for another target: what is not ours is compiled fast, not to be fast.
+# Tests of kernels and engine only, for another target: dependencies are optimised for compile time, not for speed.
 KERNELS_TEST = $(CARGO) test -p jury-kernels --config 'profile.dev.package."*".opt-level=0'
 ENGINE_TEST = $(CARGO) test -p jury-engine --config 'profile.dev.package."*".opt-level=0'
 ASAN = RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address --cfg asan'
 ASAN_CONFIG = --config 'profile.dev.package.jury-engine.opt-level=1' \
 	--config 'profile.dev.package.jury-kernels.opt-level=1' \
 	--target "$$(rustc -vV | sed -n 's/^host: //p')"
-# A release build lies where cargo puts it.
+# A release build is where cargo puts it.
 RELEASE = $${CARGO_TARGET_DIR:-target}/release/jury
 
 .DEFAULT_GOAL := help
@@ -73,14 +72,14 @@ upstream-tests: build ## Test workers in front of real servers: llama-server, co
 	JURY_TEST_MODEL="$$model" JURY_ETCD="$$(scripts/etcd)" \
 		$(CARGO) test --workspace --test upstream --test cluster -- --ignored --nocapture --test-threads 1
 
-merge-tests: build ## Hold merged models to PEFT, transformers and llama.cpp: 6 GB of packages
+merge-tests: build ## Compare merged models with PEFT, transformers and llama.cpp: 6 GB of packages
 	$(JURY) models fetch $(TEST_MODEL)
 	trainers="$$(scripts/trainer-env)" && "$$trainers/bin/python" -m pip install --quiet --no-deps peft==$(PEFT) && \
 		"$$trainers/bin/python" engine/tests/peers/merge.py $(JURY)
 	peer="$$(scripts/llama-cpp)" && JURY_LLAMA_SERVER="$$peer/llama-server" LD_LIBRARY_PATH="$$peer" \
 		$(CARGO) test --workspace --test engine -- --ignored --nocapture merge::
 
-test-aarch64: requirements ## Test the kernels for ARM in an emulator
+test-aarch64: requirements ## Test the ARM kernels in an emulator
 	@command -v qemu-aarch64-static >/dev/null && command -v aarch64-linux-gnu-gcc >/dev/null || { \
 		echo 'needs the packages qemu-user-static, gcc-aarch64-linux-gnu, libc6-dev-arm64-cross'; exit 1; }
 	rustup target add aarch64-unknown-linux-gnu
@@ -88,16 +87,16 @@ test-aarch64: requirements ## Test the kernels for ARM in an emulator
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER='qemu-aarch64-static -L /usr/aarch64-linux-gnu' \
 	$(KERNELS_TEST) --lib --target aarch64-unknown-linux-gnu
 
-# The PTX is committed, so this is for those who change a kernel.
+# The PTX is committed, so only those who change a kernel need this.
 cuda: ## Compile kernels/cuda to PTX with nvcc from Python packages; no GPU needed
 	scripts/cuda
 
 cuda-test: requirements ## Test the CUDA kernels in emulation, on this machine's CPU
 	scripts/cuda --test
 
-# Left out are the tests of candle's code with a real model, which is unoptimised here and takes long, and those of
-# the tokenizer: what they reach of our `unsafe` code, the others reach too.
-asan: build ## Test kernels and engine with the address sanitizer
+# Excluded are the tests of candle's code with a real model, which is unoptimised here and slow, and those of the
+# tokenizer: the `unsafe` code that they reach is covered by the other tests.
+asan: build ## Run the tests of kernels and engine under the address sanitizer
 	$(JURY) models fetch $(TEST_MODEL)
 	$(ASAN) $(KERNELS_TEST) $(ASAN_CONFIG) --lib
 	$(ASAN) $(ENGINE_TEST) $(ASAN_CONFIG) --lib
@@ -114,10 +113,10 @@ fmt: ## Format the code
 doc: requirements ## Build the documentation; a broken link is an error
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(TARGETS) --no-deps
 
-console-test: requirements ## Look at the console in a real browser: chromium, and playwright-core from npm
+console-test: requirements ## Check the console in a real browser: Chromium, and playwright-core from npm
 	@scripts/console-test
 
-python-tests: build ## Test the Python client: types, and calls to a real judge (PYTEST= more options)
+python-tests: build ## Test the Python client: types, and calls to a real judge (PYTEST= for more options)
 	$(JURY) models fetch $(TEST_MODEL)
 	env="$$(scripts/python-env)" && . "$$env/bin/activate" && cd client/python && \
 		maturin develop --quiet && mypy && pytest $(PYTEST)
@@ -138,10 +137,10 @@ image: ## Build an image with docker, podman or buildah (IMAGE=, CUDA=1, BINARY=
 	scripts/image
 
 # Helm and validators come from Python packages, promtool from Debian's prometheus.
-deploy-test: build ## Check everything under deploy/ (PARTS= names some: scripts/deploy-test lists them)
+deploy-test: build ## Check everything under deploy/ (PARTS= selects some; scripts/deploy-test lists them)
 	scripts/deploy-test $(PARTS)
 
-fuzz: requirements ## Fuzz parser and guide, FUZZ_SECONDS each
+fuzz: requirements ## Fuzz parser and guide for FUZZ_SECONDS each
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
 	cd grm && for target in fuzz/fuzz_targets/*.rs; do \
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run "$$(basename "$$target" .rs)" -- \
@@ -150,12 +149,12 @@ fuzz: requirements ## Fuzz parser and guide, FUZZ_SECONDS each
 
 bench: bench-engine ## Same as bench-engine
 
-bench-engine: requirements ## Measure the engine against llama.cpp (BENCH= more options, as --quick)
+bench-engine: requirements ## Measure the engine against llama.cpp (BENCH= for more options, such as --quick)
 	$(CARGO) build --release --bin jury
 	$(RELEASE) models fetch $(TEST_MODEL)
 	peer="$$(scripts/llama-cpp)" && $(RELEASE) bench engine --peer "$$peer/llama-batched-bench" $(BENCH)
 
-bench-verdicts: requirements ## Measure verdicts a minute beside llama-server (ITEMS=file.jsonl, BENCH= as above)
+bench-verdicts: requirements ## Measure verdicts per minute against llama-server (ITEMS=file.jsonl, BENCH= as above)
 	$(CARGO) build --release --bin jury
 	$(RELEASE) models fetch $(TEST_MODEL)
 	peer="$$(scripts/llama-cpp)" && \
@@ -165,12 +164,12 @@ bench-cluster: requirements ## Measure the coordinator over simulated GPU worker
 	$(CARGO) build --release --bin jury
 	$(RELEASE) bench cluster $(BENCH)
 
-bench-scaling: requirements ## Measure time against samples, prompt and requests (BENCH= as above, or --svg FILE)
+bench-scaling: requirements ## Measure time by number of samples, prompt length and requests (BENCH= as above, or --svg FILE)
 	$(CARGO) build --release --bin jury
 	$(RELEASE) models fetch $(TEST_MODEL)
 	$(RELEASE) bench scaling $(BENCH)
 
-proto: requirements ## Generate the code of the contracts anew, and lint them where npx is there
+proto: requirements ## Regenerate the code of the contracts, and lint them if npx is available
 	JURY_UPDATE_PROTO=1 $(CARGO) test -p jury-proto --test generated
 	@if command -v npx >/dev/null; then npx --yes @bufbuild/buf lint proto; \
 	else echo 'buf lint was left out: it needs npx'; fi

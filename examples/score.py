@@ -21,7 +21,7 @@ item = types_pb2.Item(
 )
 request = reward_pb2.ScoreRequest(item=item, settings=types_pb2.Settings(k=4), budget_ms=60_000)
 
-# A proxy of the environment reaches other machines, not this one.
+# A proxy from the environment is for other machines, not this one.
 is_loopback = endpoint.startswith(("127.", "localhost:", "[::1]:"))
 options = [("grpc.enable_http_proxy", 0)] if is_loopback else []
 with grpc.insecure_channel(endpoint, options) as channel:
@@ -32,6 +32,6 @@ with grpc.insecure_channel(endpoint, options) as channel:
 
 print(reward_pb2.VerdictStatus.Name(verdict.status))
 for index, reward in enumerate(verdict.rewards):
-    # A reward that is not there is absent, never 0.
+    # A missing reward is absent, never 0.
     value = f"{reward.value:.2f}" if reward.HasField("value") else f"none: {reward.reason.detail}"
     print(f"responses[{index}]: {value}")

@@ -1,7 +1,7 @@
-# etcd as Debian has it, for compose.yaml; ETCD_IMAGE names another one, with etcd and etcdctl on its path.
+# Debian's etcd, for compose.yaml. ETCD_IMAGE names another image, which must have etcd and etcdctl on its path.
 ARG BASE=debian:trixie-slim
 FROM ${BASE}
-# Versions are those of the base.
+# The versions are those of the base.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends etcd-client etcd-server \

@@ -1,6 +1,6 @@
-"""A fake API server that knows one thing: the EndpointSlice of the workers' service, listed and watched as the real one has it, over TLS, for
-the token of the coordinators' service account. It stands for the endpoint controller too: whoever is told to be ready is in the slice. No
-pagination, no bookmarks, no 410; the tests of fabric/ have those."""
+"""A fake API server that knows only the EndpointSlice of the workers' service. It lists and watches it like the real
+one, over TLS, for the token of the coordinators' service account. It also plays the endpoint controller: the pods
+reported as ready are in the slice. There is no pagination, no bookmarks and no 410; the tests of fabric/ cover those."""
 
 import http.server
 import json
@@ -16,7 +16,7 @@ class ApiServer:
 
     def __init__(self, address: str, namespace: str, service: str, folder: pathlib.Path):
         self.folder, self.token = folder, secrets.token_urlsafe(32)
-        # Calls with another token, or none.
+        # Calls with another token, or without one.
         self.turned_away = 0
         self.namespace, self.service = namespace, service
         self.changed = threading.Condition()
@@ -38,24 +38,24 @@ class ApiServer:
         self.server.daemon_threads = True
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
-        # The handshake is made where a call is read, in its own thread.
+        # The handshake is done when a call is read, in the call's own thread.
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def service_account(self, folder: pathlib.Path):
-        """What the kubelet mounts into a pod that has a token."""
+        """The files that the kubelet mounts into a pod with a token."""
         folder.mkdir()
         (folder / "token").write_text(self.token)
         (folder / "ca.crt").write_text((self.folder / "ca.crt").read_text())
         (folder / "namespace").write_text(self.namespace)
 
     def environment(self) -> dict[str, str]:
-        """What the kubelet tells every pod."""
+        """The variables that the kubelet sets for every pod."""
         host, port = self.server.server_address
         return {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": str(port), "KUBERNETES_SERVICE_PORT_HTTPS": str(port)}
 
     def publish(self, pods: list[tuple[str, str]]):
-        """These pods (name, address) are ready, and no others."""
+        """Sets the ready pods to exactly these (name, address)."""
         with self.changed:
             self.version += 1
             self.slice = self.of(pods)

@@ -1,4 +1,4 @@
-"""Renders the chart, and reads what came out."""
+"""Renders the chart, and reads the result."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ class Refused(Exception):
 
 
 def helm(*arguments: str) -> str:
-    """What helm prints."""
+    """The output of helm."""
     done = subprocess.run(
         [os.environ.get("JURY_HELM", "helm"), *arguments], capture_output=True, text=True, check=False
     )
@@ -36,7 +36,8 @@ def values_files() -> list[pathlib.Path]:
 
 
 def render(values: pathlib.Path | dict, *more: pathlib.Path, only: str | None = None) -> list[dict]:
-    """The objects, in the order in which helm prints them; later files go before earlier ones, `only` names one template."""
+    """The objects, in helm's output order; later files take precedence over earlier ones, `only` selects one
+    template."""
     if isinstance(values, dict):
         with written(values) as file:
             return render(file, only=only)
@@ -46,7 +47,7 @@ def render(values: pathlib.Path | dict, *more: pathlib.Path, only: str | None = 
 
 
 def notes(values: dict) -> str:
-    """What helm says when it has installed the chart; nothing is asked of a cluster."""
+    """The notes that helm prints after an installation; no cluster is used."""
     with written(values) as file:
         text = helm("install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--dry-run=client", f"--values={file}")
     return text.split("\nNOTES:\n", 1)[1]
@@ -57,18 +58,18 @@ def written(values: dict):
     """A file with these values."""
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "values.yaml"
-        # As JSON, which is YAML: PyYAML would write the text 1e3 so that helm reads a number.
+        # As JSON, which is YAML: PyYAML would write the text 1e3 in a form that helm reads as a number.
         file.write_text(json.dumps(values))
         yield file
 
 
 def interpolated(texts: list[str]) -> list[str]:
-    """Texts of compose.yaml, with what their variables are when nobody sets them."""
+    """The strings of compose.yaml, with the defaults of their variables."""
     return [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", one) for one in texts]
 
 
 def pod_templates(document: dict):
-    """(name, pod template) of all pods that an object makes."""
+    """(name, pod template) of all pods that an object creates."""
     kind, name = document["kind"], document["metadata"]["name"]
     if kind == "Pod":
         yield name, document

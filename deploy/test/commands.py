@@ -1,5 +1,5 @@
-"""Every command line of ours, in the chart's manifests and in compose.yaml, is one that the binary knows, and so is every variable of
-units and manifests. usage: commands.py JURY"""
+"""Checks that the binary knows every one of our command lines, in the chart's manifests and in compose.yaml, and
+every variable of units and manifests. usage: commands.py JURY"""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ def of_chart():
             for name, template in chart.pod_templates(document):
                 for container, _ in chart.containers(template):
                     if "command" not in container:
-                        # Others are the pod's own, for its arguments, or a proxy's.
+                        # Others are the pod's own, used in its arguments, or for a proxy.
                         env = {one["name"] for one in container.get("env", []) if one["name"].startswith("JURY_")}
                         yield f"{values.name}: {name}", container["args"], env
 
@@ -43,7 +43,7 @@ def of_units():
         if beyond := [one for one, value in set_to.items() if one.endswith("LISTEN") and not value.startswith("127.0.0.1:")]:
             raise SystemExit(f"systemd: {file} is open to other machines at {beyond}, without TLS or tenants")
         yield f"systemd: {file}", [part], set(set_to)
-    # Named, with or without a comment before them.
+    # Variable names, whether commented out or not.
     tls = set(re.findall(r"\b(JURY_[A-Z_]+)=", (DEPLOY / "systemd/tls.conf").read_text()))
     yield "systemd: tls.conf", ["coordinator"], tls
     yield "systemd: tls.conf", ["worker"], tls - {"JURY_TENANTS"}
@@ -63,7 +63,7 @@ def main() -> int:
         if key in seen:
             continue
         seen.add(key)
-        # Options are read before help is asked for: an unknown one is refused.
+        # Options are parsed before help is shown, so an unknown one is rejected.
         done = subprocess.run([jury, *arguments, "--help"], capture_output=True, text=True, check=False)
         if done.returncode:
             failures.append(f"{where}: {done.stderr.strip().splitlines()[0]}")

@@ -1,6 +1,7 @@
-"""compose.yaml as processes: command lines and environment of etcd, the coordinator and both workers, each in a network namespace that has its
-service's name. Both workers must register, an item must be judged, and Prometheus must find its targets. Images, volumes and limits are not played.
-Root is needed, for network namespaces. usage: compose.py JURY ETCD MODEL_CACHE"""
+"""Runs compose.yaml as processes: the command lines and environment of etcd, the coordinator and both workers, each
+in a network namespace with its service's name. Both workers must register, an item must be judged, and Prometheus
+must find its targets. Images, volumes and limits are not simulated.
+Root is needed for network namespaces. usage: compose.py JURY ETCD MODEL_CACHE"""
 
 import json
 import subprocess

@@ -1,6 +1,6 @@
-"""Checks custom resources. KEDA, the Prometheus operator and cert-manager: by typed models that packages generate from their
-CRDs; a field that a model does not know is an error. LeaderWorkerSet has no such package: its shape is checked by the few
-fields that the chart uses, and its pod templates as pods."""
+"""Checks custom resources. Those of KEDA, the Prometheus operator and cert-manager are checked with typed models that
+packages generate from their CRDs; a field that a model does not know is an error. LeaderWorkerSet has no such
+package: only the few fields that the chart uses are checked, and its pod templates as pods."""
 
 from pydantic import ValidationError
 
@@ -15,15 +15,15 @@ MODELS = {
     "Certificate": cert_manager.Certificate,
 }
 
-# Known to KEDA from 2.17 on; the models are of 2.16.
+# KEDA knows these from 2.17 on; the models are of 2.16.
 NEWER = {"ScaledObject.spec.fallback.behavior"}
 
-# What the chart may say of a LeaderWorkerSet (leaderworkerset.x-k8s.io/v1).
+# The fields of a LeaderWorkerSet (leaderworkerset.x-k8s.io/v1) that the chart may use.
 GROUP_FIELDS = {"size", "restartPolicy", "leaderTemplate", "workerTemplate"}
 
 
 def problems(document: dict) -> list[str]:
-    """What is wrong with a custom resource."""
+    """The errors of a custom resource."""
     kind = document["kind"]
     if kind == "LeaderWorkerSet":
         return list(_group(document["spec"]))
@@ -38,7 +38,7 @@ def problems(document: dict) -> list[str]:
 
 
 def _lost(written, known, at):
-    """Fields that the model dropped, since it does not know them."""
+    """Fields that the model dropped because it does not know them."""
     if isinstance(written, dict) and isinstance(known, dict):
         for key, value in written.items():
             if key not in known and f"{at}.{key}" in NEWER:

@@ -1,5 +1,7 @@
-"""Compares what dashboards and rules ask for with what the binary really tells: a coordinator and a worker are started, and every
-metric and every label value of a query must be among their figures; docs/operations.md must explain every figure and have a runbook for every alert, and no others. usage: dashboards.py JURY MODEL"""
+"""Compares the queries of dashboards and rules with the metrics that the binary really exports. A coordinator and a
+worker are started, and every metric and label value in a query must be among their metrics. docs/operations.md must
+explain every metric and have a runbook for every alert, and no others.
+usage: dashboards.py JURY MODEL"""
 
 import json
 import re
@@ -13,9 +15,9 @@ import chart
 from processes import Processes, free_ports
 
 FILES = chart.CHART / "files"
-# Added by Prometheus, the PodMonitors or recording rules; not by us.
+# Added by Prometheus, the PodMonitors or recording rules, not by us.
 OUTSIDE = {"namespace", "pod", "instance", "pool", "job"}
-# Labels whose values are told from the start.
+# Labels whose values are all exported from the start.
 CLOSED = ("outcome", "answer")
 NAMES = re.compile(r"\bjury_[a-z_]+\b")
 SELECTOR = re.compile(r"\b(jury_[a-z_]+)\{([^}]*)\}")
@@ -40,7 +42,7 @@ def queries():
 
 
 def exported(texts: list[str]) -> dict[str, dict[str, set[str]]]:
-    """Of every series' name, its labels and their values."""
+    """For the name of every series, its labels and their values."""
     series: dict[str, dict[str, set[str]]] = {}
     for line in "\n".join(texts).splitlines():
         if match := re.match(r"(jury_\w+)(?:\{(.*)\})? ", line):
@@ -66,7 +68,7 @@ def problems(query: str, series: dict[str, dict[str, set[str]]]):
 
 
 def undocumented(texts: list[str], series: dict[str, dict[str, set[str]]]):
-    """Where docs/operations.md and what is told, or the rules, do not know each other: figures, values of their labels, runbooks."""
+    """Mismatches between docs/operations.md and the exported metrics or the rules: metrics, label values, runbooks."""
     docs = (chart.ROOT / "docs/operations.md").read_text()
     told = {line.split()[2] for text in texts for line in text.splitlines() if line.startswith("# TYPE jury_")}
     table = docs.split("## Every figure\n", 1)[1].split("\n## ", 1)[0]
@@ -87,7 +89,7 @@ def undocumented(texts: list[str], series: dict[str, dict[str, set[str]]]):
 
 
 def real_figures(jury: str, model: str) -> list[str]:
-    """What a coordinator and a worker tell, after one item."""
+    """The metrics of a coordinator and a worker after one item."""
     grpc, door, coordinator, worker = free_ports(4)
     with Processes() as processes:
         processes.start("worker", [jury, "worker", "--model", model, f"--listen=127.0.0.1:{door}", f"--metrics-listen=127.0.0.1:{worker}"])

@@ -1,5 +1,5 @@
-"""Lints and renders the chart with every file of ci/, and checks each object: against the API's schemas, strictly; custom
-resources by `custom`; pods by `policies`; what objects say of each other by `references`."""
+"""Lints and renders the chart with every file of ci/, and checks each object: strictly against the API's schemas;
+custom resources with `custom`; pods with `policies`; references between objects with `references`."""
 
 import re
 import sys
@@ -35,14 +35,14 @@ def main() -> int:
 
 
 def examples() -> list[str]:
-    """The first two values files that docs/operations.md shows are those that were rendered."""
+    """The first two values files shown in docs/operations.md are among the rendered ones."""
     shown = re.findall(r"^```yaml\n(.*?)^```$", (chart.ROOT / "docs/operations.md").read_text(), re.DOTALL | re.MULTILINE)
     pairs = zip(shown, ("autoscaling.yaml", "minimal.yaml"), strict=False)
     return [f"docs/operations.md shows another {name}" for text, name in pairs if text != (chart.CHART / "ci" / name).read_text()]
 
 
 def servers() -> list[str]:
-    """vLLM is of the version that `make upstream-tests` runs."""
+    """The version of vLLM is the one that `make upstream-tests` runs."""
     tested = re.search(r"^version=(.*)$", (chart.ROOT / "scripts/vllm").read_text(), re.MULTILINE)[1]
     image = yaml.safe_load((chart.CHART / "values.yaml").read_text())["poolDefaults"]["vllm"]["image"]
     return [] if image.endswith(f":v{tested}") else [f"poolDefaults.vllm.image is {image}, and {tested} was tested"]

@@ -1,4 +1,5 @@
-"""Spoils rendered objects, one field at a time: each must be noticed, or `manifests` and `references` check less than they say."""
+"""Corrupts rendered objects, one field at a time. Each change must be detected, or `manifests` and `references` check
+less than they claim."""
 
 import copy
 import functools
@@ -11,7 +12,8 @@ import references
 
 
 def spoil(document: dict, path: str, value) -> dict:
-    """The object with `value` at `path` (a.b.0.c, a point in a name behind a backslash); None removes what is there."""
+    """The object with `value` at `path` (a.b.0.c, with a dot in a name escaped by a backslash); None removes the
+    field."""
     spoilt = copy.deepcopy(document)
     steps = [step.replace("\\.", ".") for step in re.split(r"(?<!\\)\.", path)]
     *way, last = [int(step) if step.isdigit() else step for step in steps]
@@ -82,7 +84,7 @@ MUTANTS = [
 
 
 def problems(documents: list[dict], at: int) -> list[str]:
-    """Of one object, and of what all of them say of each other."""
+    """Errors of single objects, and of references between them."""
     return [*manifests.problems(documents[at]), *references.problems(documents)]
 
 

@@ -1,5 +1,6 @@
-"""Pods as processes: the chart's own command lines, environment, user and probes, taken from rendered manifests; each in a network
-namespace with an address of its own. Mount paths are replaced by folders; images, limits and read-only roots are not played."""
+"""Runs pods as processes: the chart's own command lines, environment, user and probes, taken from rendered manifests;
+each in a network namespace with its own address. Mount paths are replaced by folders; images, limits and read-only
+roots are not simulated."""
 
 import contextlib
 import os
@@ -27,7 +28,7 @@ def run(*command: str) -> str:
 
 
 class Network:
-    """A bridge, a namespace a pod, names by a hosts file; all gone at the end."""
+    """A bridge, one namespace per pod, and names through a hosts file; all removed at the end."""
 
     def __init__(self):
         self.names: dict[str, str] = {}
@@ -42,7 +43,7 @@ class Network:
         return self
 
     def __exit__(self, *_):
-        # A namespace takes its end of a link along some time later, or never: the other end is removed first.
+        # A namespace releases its end of a link some time later, or never, so the other end is removed first.
         for line in run("ip", "-o", "link", "show", "type", "veth").splitlines():
             link = line.split()[1].split("@")[0]
             if re.fullmatch(r"jury\d+", link):
@@ -76,14 +77,15 @@ class Network:
     def write_names(self):
         text = "127.0.0.1 localhost\n" + "".join(f"{address} {host}\n" for host, address in self.names.items())
         for namespace in self.namespaces:
-            # In place, since it is mounted, and at no moment empty: whoever starts beside us looks localhost up.
+            # In place, because the file is mounted, and never empty: processes that start concurrently look up
+            # localhost.
             hosts = os.open(f"/etc/netns/{namespace}/hosts", os.O_WRONLY | os.O_CREAT, 0o644)
             os.pwrite(hosts, text.encode(), 0)
             os.ftruncate(hosts, len(text))
             os.close(hosts)
 
     def balance(self, namespace: str, port: int, addresses: list[str]):
-        """What kube-proxy does in `namespace`: connections to the service go to its endpoints in turn."""
+        """Plays kube-proxy in `namespace`: connections to the service go to its endpoints in turn."""
         turns = ", ".join(f"{index} : {address}" for index, address in enumerate(addresses))
         rules = f"""
             table ip service
@@ -98,7 +100,7 @@ class Network:
 
 
 def mounted(container: dict, arguments: list[str], folders: dict[str, str], pod: str) -> list[str]:
-    """Arguments with folders in the places of mount paths."""
+    """Arguments with mount paths replaced by folders."""
     for mount in container.get("volumeMounts", []):
         if folder := folders.get(mount["name"]):
             path = re.compile(rf"(^|=){re.escape(mount['mountPath'])}(?=/|$)")
@@ -107,8 +109,8 @@ def mounted(container: dict, arguments: list[str], folders: dict[str, str], pod:
 
 
 class Pod:
-    """One pod's main container. `given` are the variables that the kubelet tells every pod; `folders` has its mounts by name, and as
-    SERVICE_ACCOUNT those files, for pods that have a token."""
+    """One pod's main container. `given` are the variables that the kubelet sets for every pod. `folders` has its
+    mounts by name, and under SERVICE_ACCOUNT those files, for pods with a token."""
 
     def __init__(
         self, name: str, template: dict, network: Network, processes: Processes, programs: dict[str, str], folders: dict[str, str], given: dict[str, str]
@@ -141,14 +143,15 @@ class Pod:
         return ["ip", "netns", "exec", self.namespace, *self.with_token(), *as_user, *clean, self.programs[program], *arguments]
 
     def with_token(self) -> list[str]:
-        """Mounts the service account's files where the kubelet does, for this pod alone: ip gives each command a mount namespace of its own."""
+        """Mounts the service account's files where the kubelet does, only for this pod: ip gives each command its own
+        mount namespace."""
         if SERVICE_ACCOUNT not in self.folders or not self.spec["automountServiceAccountToken"]:
             return []
         script = f'mount -t tmpfs tmpfs /run && mkdir -p {SERVICE_ACCOUNT} && mount --bind "$1" {SERVICE_ACCOUNT} && shift && exec "$@"'
         return ["sh", "-c", script, "sh", self.folders[SERVICE_ACCOUNT]]
 
     def passes(self, probe: str) -> bool:
-        """What the kubelet would find."""
+        """The result of the kubelet's probe."""
         asked = self.container[probe]
         patience = asked.get("timeoutSeconds", 1) * 10  # this machine is slow; the verdict is the same
         with contextlib.suppress(Exception):
@@ -159,7 +162,7 @@ class Pod:
                 return answer.status == health_pb2.HealthCheckResponse.SERVING
             port = next(p["containerPort"] for p in self.container["ports"] if p["name"] == asked["httpGet"]["port"])
             url = f"{asked['httpGet'].get('scheme', 'HTTP').lower()}://{self.address}:{port}{asked['httpGet']['path']}"
-            # The kubelet verifies no certificate either.
+            # The kubelet does not verify certificates either.
             with urllib.request.urlopen(url, timeout=patience, context=ssl._create_unverified_context()) as answer:
                 return 200 <= answer.status < 400
         return False
@@ -178,7 +181,7 @@ class Pod:
         self.process.wait()
 
     def leave(self) -> float:
-        """preStop, SIGTERM, and at most the grace period: seconds that it took. Being killed is an error."""
+        """preStop, SIGTERM, and at most the grace period. Returns the seconds taken. Being killed is an error."""
         begun = time.monotonic()
         hook = self.container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
         time.sleep(hook)

@@ -1,15 +1,15 @@
-"""What every pod of the chart must keep to, whoever wrote its values; and who may reach them."""
+"""Rules that every pod of the chart must obey, whatever the values; and network access to the pods."""
 
 import re
 
 from chart import containers, pod_templates
 
-# A process that starts on a busy node is not killed before.
+# A process that starts on a busy node must not be killed before this time.
 SECONDS_TO_START = 60
 
 
 def problems(document: dict) -> list[str]:
-    """Policies that the object, or its pods, break."""
+    """Policies that the object or its pods violate."""
     return [*_network(document), *_rollout(document)] + [
         f"{name}: {problem}"
         for name, template in pod_templates(document)
@@ -18,7 +18,7 @@ def problems(document: dict) -> list[str]:
 
 
 def _network(document):
-    """Nobody is let in from everywhere, or out to any port of everywhere."""
+    """No rule allows traffic from everywhere, or to any port of everywhere."""
     if document["kind"] == "NetworkPolicy":
         for index, rule in enumerate(document["spec"].get("ingress", [])):
             if not rule.get("from"):
@@ -29,7 +29,7 @@ def _network(document):
 
 
 def _rollout(document):
-    """A rollout is not told as failed while a pod takes the time to leave and to start that it is given."""
+    """A rollout is not reported as failed while a pod uses the time that it has for leaving and starting."""
     if document["kind"] == "Deployment":
         spec = document["spec"]
         pod = spec["template"]["spec"]
@@ -61,7 +61,7 @@ def _pod(template, hooked):
     for container, role in containers(template):
         for problem in _container(container):
             yield f"container {container['name']} {problem}"
-        # Parts of a server on further nodes serve nobody by themselves, and a hook ends by itself.
+        # Parts of a server on further nodes do not serve by themselves, and a hook ends by itself.
         serves = role != "first" and not hooked and "ports" in container
         if serves:
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
@@ -88,7 +88,7 @@ def _container(container):
 
 
 def _probes(container):
-    """Each asks the process itself: it is alive, and ready, without its directory."""
+    """The probes ask the process itself: it is alive, and ready, without its directory."""
     own = {value for one in container.get("ports", []) for value in (one["name"], one["containerPort"])}
     for name in ("startupProbe", "livenessProbe", "readinessProbe"):
         probe = container.get(name, {})
@@ -97,7 +97,7 @@ def _probes(container):
         port = probe.get("grpc", {}).get("port") or probe.get("httpGet", {}).get("port")
         if port not in own:
             yield f"container {container['name']}: its {name} asks port {port}, which is not its own"
-    # /health of vLLM tells whether its engine is broken; what ours tells there is whether it takes work.
+    # vLLM's /health reports whether its engine is broken; that of our servers reports whether they take work.
     alive = container.get("livenessProbe", {})
     if "grpc" in alive or alive.get("httpGet", {}).get("path") == "/healthz":
         yield f"container {container['name']}: its livenessProbe asks whether it takes work, and kills one that is to wait"
@@ -107,7 +107,7 @@ def _probes(container):
 
 
 def _grace(spec):
-    """The pod's grace must hold preStop and what the process asks for itself."""
+    """The pod's grace period must cover preStop and the process's own grace."""
     for container in spec["containers"]:
         asked = [a for a in container.get("args", []) if a.startswith("--grace=")]
         if not asked:

@@ -8,12 +8,12 @@ import subprocess
 import tempfile
 import time
 
-# A machine that compiles beside us is slow.
+# A machine that compiles at the same time is slow.
 PATIENCE_SECONDS = 300
 
 
 class Processes:
-    """Processes by name, each with a file of what it says: kept when something went wrong."""
+    """Processes by name, each with an output file that is kept if something went wrong."""
 
     def __init__(self):
         self.running: dict[str, subprocess.Popen] = {}
@@ -53,7 +53,7 @@ class Processes:
 
 
 def free_ports(n: int) -> list[int]:
-    """Ports that nobody listens on now."""
+    """Ports on which nothing listens at the moment."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(n)]
         return [one.getsockname()[1] for one in sockets]

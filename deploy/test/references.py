@@ -1,4 +1,4 @@
-"""What objects of one release say of each other: selectors must select, and names and ports must be met."""
+"""References between the objects of one release: selectors must select something, and names and ports must exist."""
 
 import re
 
@@ -6,7 +6,7 @@ import chart
 
 
 def problems(documents: list[dict]):
-    """References that lead nowhere."""
+    """References without a target."""
     labels = [t["metadata"]["labels"] for d in documents for _, t in chart.pod_templates(d)]
     made = {(d["kind"], d["metadata"]["name"]) for d in documents}
     names = {name for d in documents if d["kind"] == "Certificate" for name in d["spec"]["dnsNames"]}
@@ -24,7 +24,8 @@ def problems(documents: list[dict]):
 
 
 def unguarded(documents: list[dict]):
-    """Pods that serve, and that a drained node may take without a PodDisruptionBudget, or with two, which the eviction API refuses."""
+    """Serving pods that a node drain may evict without a PodDisruptionBudget, or with two, which the eviction API
+    rejects."""
     budgets = [d["spec"]["selector"]["matchLabels"].items() for d in documents if d["kind"] == "PodDisruptionBudget"]
     served = [(name, t["metadata"]["labels"]) for d in documents if d["kind"] != "Pod" for name, t in chart.pod_templates(d)]
     for name, labels in served if budgets else []:
@@ -33,7 +34,7 @@ def unguarded(documents: list[dict]):
 
 
 def selected_by(document: dict) -> dict | None:
-    """The labels by which an object means pods."""
+    """The labels by which an object selects pods."""
     kind, spec = document["kind"], document.get("spec", {})
     if kind == "Service":
         return spec.get("selector")
@@ -63,7 +64,7 @@ def ports_of(documents: list[dict], selector: dict) -> set:
 
 
 def meant(document: dict):
-    """(kind, name) of objects that an object means."""
+    """(kind, name) of objects that an object refers to."""
     kind, spec = document["kind"], document.get("spec", {})
     if kind in ("ScaledObject", "HorizontalPodAutoscaler"):
         yield spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"]
@@ -79,7 +80,7 @@ def meant(document: dict):
 
 
 def of_pod(document: dict, template: dict, names: set[str]):
-    """What a pod's containers mean: volumes, and `names` in certificates where there are any."""
+    """What a pod's containers refer to: volumes, and `names` in certificates if there are any."""
     volumes = {volume["name"] for volume in template["spec"].get("volumes", [])}
     volumes |= {claim["metadata"]["name"] for claim in document.get("spec", {}).get("volumeClaimTemplates", [])}
     for container, _ in chart.containers(template):
@@ -92,7 +93,7 @@ def of_pod(document: dict, template: dict, names: set[str]):
 
 
 def of_vllm(args: dict[str, list[str]]):
-    """What a worker and the vLLM beside it, by their arguments, say of one another."""
+    """References between a worker and the vLLM beside it, in their arguments."""
     if not {"worker", "vllm"} <= args.keys():
         return
     asked = option(args["worker"], "upstream-model") or option(args["worker"], "model")
@@ -107,6 +108,6 @@ def option(args: list[str], name: str) -> str | None:
 
 
 def called_by_name(container: dict) -> set[str]:
-    """Names inside the cluster that must be in a certificate for this container's calls over TLS."""
+    """Names inside the cluster that must be in a certificate for this container's TLS calls."""
     text = " ".join(container.get("args", []))
     return {*re.findall(r"https://([\w.-]+\.svc)\b", text), *re.findall(r"--tls-server-name=(\S+)", text)}

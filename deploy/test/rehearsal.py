@@ -1,9 +1,11 @@
-"""The dress rehearsal: the chart's pods as processes with addresses of their own. Three members of etcd, two coordinators behind a
-service that takes turns, four workers. While two callers ask without a pause: one of each is killed, then all of them are replaced in
-the order in which a rollout does it. Every request must be answered with rewards, and the same item with the same ones.
+"""The dress rehearsal: runs the chart's pods as processes with their own addresses. There are three members of etcd,
+two coordinators behind a service that alternates between them, and four workers. While two callers send requests
+without a pause, one of each kind of pod is killed, then all of them are replaced in the order of a rollout. Every
+request must be answered with rewards, and the same item with the same rewards.
 
-Root is needed, for network namespaces. usage: rehearsal.py JURY ETCD MODEL_FILE [secure|kubernetes]
-secure: with certificates at every listener, etcd's included, callers' certificates, and tenants with tokens. kubernetes: no etcd, workers found through a fake API server by the coordinators' service account, and a model in a claim."""
+Root is needed for network namespaces. usage: rehearsal.py JURY ETCD MODEL_FILE [secure|kubernetes]
+secure: certificates at every listener, including etcd's, client certificates, and tenants with tokens.
+kubernetes: no etcd; the coordinators' service account finds workers through a fake API server; a model in a claim."""
 
 import contextlib
 import json
@@ -22,7 +24,7 @@ from processes import Processes
 
 PLAIN = chart.ROOT / "deploy/test/rehearsal.yaml"
 OVERLAYS = {kind: chart.ROOT / f"deploy/test/rehearsal-{kind}.yaml" for kind in ("secure", "kubernetes")}
-# Its digest is in rehearsal-secure.yaml: a token of this test alone.
+# Its digest is in rehearsal-secure.yaml: a token only for this test.
 TOKEN = "a-token-of-the-dress-rehearsal-alone"
 ITEMS = [
     {"query": "What is the capital of France?", "responses": ["The capital of France is Paris.", "It is Lyon."]},
@@ -31,7 +33,7 @@ ITEMS = [
 
 
 class Cluster:
-    """All pods, and who of the coordinators is behind the service."""
+    """All pods, and which coordinators are behind the service."""
 
     def __init__(self, network, processes, programs, folders, kind: str, api: ApiServer | None):
         self.network, self.processes, self.programs, self.folders, self.api = network, processes, programs, folders, api
@@ -79,7 +81,7 @@ class Cluster:
         self.publish()
 
     def publish(self):
-        """The services' endpoints: coordinators and workers that are ready, and do not leave."""
+        """The services' endpoints: coordinators and workers that are ready and are not leaving."""
         self.network.balance(self.caller, self.port, [pod.address for pod in self.coordinators])
         if self.api:
             self.api.publish([(pod.name, pod.address) for pod in self.workers])
@@ -94,7 +96,7 @@ class Cluster:
 
 
 class Callers:
-    """Ask without a pause; keep every answer."""
+    """Sends requests without a pause, and keeps every answer."""
 
     def __init__(self, cluster: Cluster, n: int):
         self.cluster, self.answers, self.stop = cluster, [], threading.Event()
@@ -121,7 +123,7 @@ class Callers:
             thread.join()
 
     def wait_for_more(self, n: int):
-        """Until `n` more answers are there than now."""
+        """Waits for `n` more answers than now."""
         target = len(self.answers) + n
         while len(self.answers) < target and not self.stop.is_set():
             time.sleep(0.2)
@@ -149,7 +151,7 @@ def kill_one_of_each(cluster: Cluster, callers: Callers):
 
 
 def roll_out(cluster: Cluster, callers: Callers, pods: list[Pod], template: str):
-    """A Deployment with maxSurge 1 and maxUnavailable 0: one comes, then one leaves, until all are new."""
+    """A Deployment with maxSurge 1 and maxUnavailable 0: one pod is added, then one leaves, until all are new."""
     strategy = cluster.objects["Deployment", template]["spec"]["strategy"]["rollingUpdate"]
     if strategy != {"maxSurge": 1, "maxUnavailable": 0}:
         raise RuntimeError(f"this rehearses another rollout than {strategy}")

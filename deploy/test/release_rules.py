@@ -1,5 +1,5 @@
-"""Tests the alerts and recorded rules that the chart makes for one release (release_rules_test.yaml) with promtool; what KEDA asks is what is
-recorded."""
+"""Tests the alerts and recording rules that the chart creates for one release (release_rules_test.yaml) with
+promtool, and checks that KEDA's queries are among the recording rules."""
 
 import pathlib
 import shutil

@@ -1,4 +1,5 @@
-"""What the dress rehearsal does with certificates: makes them as a Secret has them, tries to get in without one, renews them."""
+"""The certificates of the dress rehearsal: creates them in the form of a Secret, tries to connect without one, renews
+them."""
 
 import os
 import pathlib
@@ -15,7 +16,7 @@ ELLIPTIC = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 
 
 def certificates(folder: pathlib.Path, names: str):
-    """An authority, and one certificate for these names, as a Secret has them."""
+    """An authority, and one certificate for these names, in the form of a Secret."""
     folder.mkdir()
     (folder / "extensions").write_text(f"subjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\nbasicConstraints=CA:FALSE\n")
     run("openssl", "req", "-x509", *ELLIPTIC, "-days", "2", "-subj", "/CN=rehearsal", "-keyout", f"{folder}/ca.key", "-out", f"{folder}/ca.crt")
@@ -24,7 +25,7 @@ def certificates(folder: pathlib.Path, names: str):
 
 
 def sign(folder: pathlib.Path):
-    """A new certificate of the same authority, for the same key, in place of the last one."""
+    """A new certificate from the same authority, for the same key, replacing the last one."""
     new = folder / "tls.crt.new"
     run("openssl", "x509", "-req", "-in", f"{folder}/tls.csr", "-CA", f"{folder}/ca.crt", "-CAkey", f"{folder}/ca.key", "-CAcreateserial", "-days", "2",
         "-extfile", f"{folder}/extensions", "-out", str(new))
@@ -32,7 +33,8 @@ def sign(folder: pathlib.Path):
 
 
 def named_in_notes(*files: pathlib.Path) -> str:
-    """The names that helm says a certificate of one's own must have; later files go before earlier ones."""
+    """The names that helm's notes require in a user-provided certificate; later files take precedence over earlier
+    ones."""
     values = {}
     for file in files:
         values |= yaml.safe_load(file.read_text())
@@ -41,7 +43,7 @@ def named_in_notes(*files: pathlib.Path) -> str:
 
 
 def refusals(cluster) -> list[str]:
-    """Callers that must not get in: without a certificate, at etcd as well, and without a token."""
+    """Callers that must be rejected: without a certificate, also at etcd, and without a token."""
     tls = cluster.folders["tls"]
     wrong = [f"{member.name} does not let in who has a certificate" for member in cluster.members if not healthy(member, tls, shown=True)]
     wrong += [f"{member.name} lets in who has no certificate" for member in cluster.members if healthy(member, tls, shown=False)]
@@ -52,7 +54,7 @@ def refusals(cluster) -> list[str]:
 
 
 def healthy(member: Pod, tls: str, shown: bool) -> bool:
-    """Whether a member of etcd tells a caller at its port for clients that it is well."""
+    """Whether a member of etcd reports on its client port that it is healthy."""
     context = of_caller(tls) if shown else ssl.create_default_context(cafile=f"{tls}/ca.crt")
     host = f"{member.name}.jury-etcd.{chart.NAMESPACE}.svc"
     try:
@@ -64,7 +66,7 @@ def healthy(member: Pod, tls: str, shown: bool) -> bool:
 
 
 def renew(cluster) -> int:
-    """Waits until every pod serves a new certificate; how many there are."""
+    """Waits until every pod serves a new certificate; returns how many pods there are."""
     folder = pathlib.Path(cluster.folders["tls"])
     sign(folder)
     new = ssl.PEM_cert_to_DER_cert((folder / "tls.crt").read_text())
@@ -75,7 +77,7 @@ def renew(cluster) -> int:
 
 
 def served(pod: Pod, tls: str) -> bytes:
-    """The certificate at the pod's first port."""
+    """The certificate served on the pod's first port."""
     context = of_caller(tls)
     context.check_hostname = False  # it is called by its address
     with socket.create_connection((pod.address, pod.container["ports"][0]["containerPort"])) as tcp, context.wrap_socket(tcp) as connection:

@@ -1,5 +1,5 @@
-"""Runs the chart's helm-unittest suites (deploy/helm/jury/tests/*_test.yaml) where that plugin cannot be had: the same files, the
-assertions that they use, nothing more. With the plugin: helm unittest deploy/helm/jury."""
+"""Runs the chart's helm-unittest suites (deploy/helm/jury/tests/*_test.yaml) where that plugin is not available.
+Supports only the assertions that these files use. With the plugin: helm unittest deploy/helm/jury."""
 
 import re
 import sys
@@ -24,7 +24,7 @@ def main() -> int:
 
 
 def run(suite: dict, test: dict) -> list[str]:
-    """What is wrong with a test; nothing when it holds."""
+    """The problem with a test; empty if it passes."""
     values = {}
     for file in test.get("values", suite.get("values", [])):
         merge(values, yaml.safe_load((chart.CHART / "tests" / file).read_text()))
@@ -69,7 +69,7 @@ def select(documents: list[dict], assertion: dict) -> list[dict]:
 
 
 def check(name: str, wanted: dict, document: dict) -> str | None:
-    """Why an assertion does not hold of a document."""
+    """Why an assertion fails for a document."""
     found = look(document, wanted.get("path", ""))
     holds = {
         "equal": lambda: found == [wanted["value"]],
@@ -88,7 +88,7 @@ def check(name: str, wanted: dict, document: dict) -> str | None:
 
 
 def check_text(assertion: dict, text: str) -> str | None:
-    """Why an assertion does not hold of a text."""
+    """Why an assertion fails for a text."""
     name, wanted = next(iter(assertion.items()))
     holds = {"matchRegexRaw": lambda found: found, "notMatchRegexRaw": lambda found: not found}
     if name not in holds:
@@ -97,7 +97,7 @@ def check_text(assertion: dict, text: str) -> str | None:
 
 
 def look(value, path: str) -> list:
-    """What lies at a path like spec.containers[0].args or metadata.labels["a.b/c"]; empty when nothing does."""
+    """The value at a path such as spec.containers[0].args or metadata.labels["a.b/c"]; empty if there is none."""
     for quoted, index, plain in re.findall(r'\["([^"]+)"\]|\[(\d+)\]|([^.\[\]]+)', path):
         try:
             value = value[int(index)] if index else value[quoted or plain]

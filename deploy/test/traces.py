@@ -1,5 +1,6 @@
-"""Sends one score through a coordinator and a worker whose spans go to a receiver that others wrote (rotel), and looks at what that tells: one
-trace, from the caller through the coordinator to each sample of the worker. usage: traces.py JURY ROTEL MODEL"""
+"""Sends one score through a coordinator and a worker whose spans go to an independent receiver (rotel), and checks
+the result: one trace, from the caller through the coordinator to each sample of the worker. usage: traces.py JURY
+ROTEL MODEL"""
 
 import re
 import subprocess
@@ -11,7 +12,7 @@ from processes import Processes, free_ports
 K = 2
 ITEM = '{"query": "What is the capital of France?", "responses": ["The capital of France is Paris.", "It is Lyon."]}'
 WORDS = ("France", "Paris", "Lyon")
-# (service, span, kind) from the root down, and how many of the last.
+# (service, span, kind) from the root down, and how many there are of the last.
 EXPECTED = [
     ("jury-score", "jury.v1.RewardService/ScoreWithProgress", "CLIENT"),
     ("jury-coordinator", "jury.v1.RewardService/ScoreWithProgress", "SERVER"),
@@ -36,7 +37,7 @@ class Span:
 
 
 def received(text: str) -> list[Span]:
-    """The spans that the receiver told, in its words for people."""
+    """The spans in the receiver's human-readable output."""
     spans, service, at = [], "", None
     for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines():
         if line.startswith("ResourceSpans"):
@@ -54,14 +55,14 @@ def received(text: str) -> list[Span]:
 
 
 def tree(spans: list[Span], parent: str = "", depth: int = 0):
-    """(depth, span) of a parent's children and theirs."""
+    """(depth, span) of all descendants of a parent."""
     for span in sorted((one for one in spans if one.told["Parent ID"] == parent), key=lambda one: int(one.told["Start time"])):
         yield depth, span
         yield from tree(spans, span.told["ID"], depth + 1)
 
 
 def judged(processes: Processes, jury: str, rotel: str, model: str) -> str:
-    """What the receiver has told after one item."""
+    """The receiver's output after one item."""
     grpc, http, worker, coordinator = free_ports(4)
     receiver = [rotel, "start", "--exporter", "blackhole", "--debug-log", "traces", "--debug-log-verbosity", "detailed"]
     receiver += ["--otlp-grpc-endpoint", f"127.0.0.1:{grpc}", "--otlp-http-endpoint", f"127.0.0.1:{http}"]
@@ -78,7 +79,7 @@ def judged(processes: Processes, jury: str, rotel: str, model: str) -> str:
         processes.wait_for(lambda port=port: subprocess.run([jury, "health", f"--endpoint=http://127.0.0.1:{port}"], check=True, capture_output=True), f"port {port}")
     score = [jury, "score", "-", f"--endpoint=http://127.0.0.1:{coordinator}", f"-k={K}", "--max-critique-tokens=8", "--budget=300s", "--json", to]
     subprocess.run(score, input=ITEM, text=True, check=True, capture_output=True)
-    # What is left is sent when they end.
+    # The remaining spans are sent when the processes end.
     for part in parts:
         part.terminate()
         part.wait()

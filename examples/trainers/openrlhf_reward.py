@@ -1,4 +1,4 @@
-"""The reward of OpenRLHF: `--reward.remote_url examples/trainers/openrlhf_reward.py`."""
+"""The reward for OpenRLHF: `--reward.remote_url examples/trainers/openrlhf_reward.py`."""
 
 from jury.trainers.openrlhf import make_reward_func
 

@@ -1,4 +1,4 @@
-"""The reward of slime: `--group-rm --custom-rm-path slime_reward.reward`, with this folder on PYTHONPATH."""
+"""The reward for slime: `--group-rm --custom-rm-path slime_reward.reward`, with this folder on PYTHONPATH."""
 
 from jury.trainers.slime import group_reward_function
 

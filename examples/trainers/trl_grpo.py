@@ -13,7 +13,8 @@ from trl import GRPOConfig, GRPOTrainer
 from jury.trainers.trl import reward_function
 
 model, dataset = sys.argv[1:3]
-# The candidates of a prompt are judged as one item: with 8 of them, 8 samples show each in every place once.
+# The candidates of a prompt are judged as one item: with 8 candidates, 8 samples show each of them in every position
+# once.
 reward = reward_function("127.0.0.1:7480", k=8, budget=120)
 trainer = GRPOTrainer(
     model,

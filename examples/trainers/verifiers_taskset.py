@@ -9,7 +9,7 @@ from jury.trainers.verifiers import Scorer
 
 __all__ = ["JudgedTaskset"]
 
-# The timeout is that of verifiers.toml: the judge answers before it ends.
+# The same timeout as in verifiers.toml: the judge answers before it expires.
 score = Scorer("127.0.0.1:7480", reference="answer", timeout=180, budget=60, k=4)
 
 

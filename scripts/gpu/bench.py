@@ -1,11 +1,11 @@
-"""`jury bench engine` on the random model; with and without attention that shares prefixes; with weights of 8 bits."""
+"""`jury bench engine` on the random model: with and without prefix-sharing attention, and with 8-bit weights."""
 
 from calls import Missed, call, json_of
 from memory import Sampler
 
 
 def run(check):
-    """k samples of one prompt, and then of several prompts at once."""
+    """k samples of one prompt, then of several concurrent prompts."""
     sizes, found = check.sizes, {}
     check.results["bench"] = found
     one = ["--k", ",".join(map(str, sizes["k"])), "--prompt", sizes["prompt"]]
@@ -34,7 +34,7 @@ def sharing(check):
 
 
 def eight(check):
-    """With weights of 8 bits: one prompt's samples, and its prefill."""
+    """With 8-bit weights: one prompt's samples, and its prefill."""
     sizes = check.sizes
     few, most = sizes["k"][0], sizes["k"][-1]
     options = ["--k", f"{few},{most}", "--prompt", sizes["prompt"], "--card-weights", "int8"]
@@ -45,7 +45,7 @@ def eight(check):
 
 
 def measure(check, options):
-    """The report, and the memory that it took."""
+    """The report, and the memory used."""
     command = [check.jury, "bench", "engine", "--models", check.model_folder, "--no-peer", "--json"]
     command += ["--generated", check.sizes["generated"], "--rounds", check.sizes["rounds"], *options]
     command += ["--device", check.device]
@@ -60,7 +60,7 @@ def measure(check, options):
 
 
 def rate(report, k, groups=1, sharing=None):
-    """Tokens a second: median, least and greatest of the rounds."""
+    """Tokens per second: median, minimum and maximum of the rounds."""
     for row in report["rows"]:
         same = row["k"] == k and row.get("groups", 1) == groups
         if same and (sharing is None or row.get("sharing") is sharing):

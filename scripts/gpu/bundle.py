@@ -1,4 +1,4 @@
-"""What pack.py made, unpacked: the programs, and a real model that may have come in several parts."""
+"""Unpacks the output of pack.py: the programs, and optionally a real model, possibly in several parts."""
 
 import hashlib
 import lzma
@@ -7,12 +7,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-# Where `scripts/gpu-check --stage` puts parts that come ahead of the rest.
+# Where `scripts/gpu-check --stage` puts the parts that arrive before the last one.
 STAGED = Path("/tmp/jury-gpu-check")
 
 
 def unpack(binary, work):
-    """Paths of jury, of the logits example, and of the model or None."""
+    """Paths of jury, the logits example, and the model or None."""
     folder = binary.parent
     programs = may_run(work)
     jury = plain(binary, programs)
@@ -24,14 +24,14 @@ def unpack(binary, work):
 
 
 def may_run(work):
-    """A folder for programs: the given one, or one beside the system's others where programs of that may not run."""
+    """A folder for programs: the given one, or a system folder if programs may not run from the given one."""
     if not os.statvfs(work).f_flag & os.ST_NOEXEC:
         return work
     return Path(tempfile.mkdtemp(prefix="gpu-check-programs."))
 
 
 def plain(path, folder):
-    """The program itself: as it is, or out of its .xz."""
+    """The program itself: unchanged, or decompressed from its .xz."""
     if path.suffix != ".xz":
         return path.resolve()
     out = folder / path.stem
@@ -42,7 +42,8 @@ def plain(path, folder):
 
 
 def model(folder, work):
-    """Whole beside the binary, or out of the parts here and staged. None where one is missing, or none came."""
+    """The whole model next to the binary, or assembled from the parts here and the staged ones. None if a part or all
+    of it is missing."""
     whole = sorted(folder.glob("*.gguf"))
     if whole:
         return whole[0].resolve()

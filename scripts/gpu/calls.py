@@ -1,4 +1,4 @@
-"""Calls of other programs, each with a limit of its own, and what is said of a step that did not work."""
+"""Runs other programs, each with a time limit, and describes failed steps."""
 
 import json
 import os
@@ -8,11 +8,11 @@ import time
 
 
 class Missed(Exception):
-    """A step found out why it has no figure."""
+    """A step has found out why it has no result."""
 
 
 def call(command, seconds, log, env=None, echo=False):
-    """What the program printed. Its stderr, and all of it if it fails, is in the log."""
+    """The program's output. Its stderr, and all of the output if it fails, goes to the log."""
     command = [str(word) for word in command]
     with open(log, "ab") as errors:
         errors.write(f"\n$ {' '.join(command)}\n".encode())
@@ -40,7 +40,7 @@ def call(command, seconds, log, env=None, echo=False):
 
 
 def stop(child):
-    """The child and its own children."""
+    """The child process and its descendants."""
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -49,7 +49,7 @@ def stop(child):
 
 
 def tail(log, start=0, lines=6):
-    """The end of what a log has from a byte on, as one line."""
+    """The end of a log from a byte offset on, as one line."""
     text = log.read_bytes()[start:].decode(errors="replace").strip().splitlines()
     return " | ".join(line.strip() for line in text[-lines:])[-1500:] or "it said nothing"
 

@@ -1,4 +1,4 @@
-"""The steps of scripts/gpu-check, in the order of their worth. Its header says how to call it."""
+"""The steps of scripts/gpu-check, most important first. See the header of that script for usage."""
 
 import argparse
 import json
@@ -40,7 +40,7 @@ class Check:
         self.root, self.args, self.device, self.shape = ROOT, args, args.device, args.shape
         self.sizes = TINY if args.shape.startswith("tiny") else QUICK if args.quick else FULL
         self.until = self.step_until = time.monotonic() + args.budget
-        # Who gives more time in all, gives it to each step.
+        # A larger total budget enlarges each step's limit as well.
         self.stretch = max(1.0, args.budget / BUDGET)
         self.out = Path(args.out)
         self.out.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ class Check:
             self.results["peer"] = json.loads(told.read_text())
 
     def left(self, most):
-        """Seconds that a call may take: of its own, of its step's, and of all."""
+        """Seconds that a call may take: the minimum of its own limit, its step's and the total."""
         return min(most * self.stretch, min(self.step_until, self.until) - time.monotonic())
 
     def peer(self):
@@ -72,9 +72,9 @@ class Check:
         print("  " + json.dumps({name: told[name] for name in told if any(word in name for word in words)}), flush=True)
 
 
-# What each does, and the most seconds that it may take.
+# What each step does, and its limit in seconds.
 STEPS = {
-    # The driver compiles the kernels in its first call, and keeps them.
+    # The driver compiles the kernels in its first call, and caches them.
     "fixtures": (fixtures.run, 100),
     "model": (Check.peer, 150),
     "logits": (logits.compare, 70),
@@ -89,7 +89,7 @@ STEPS = {
 
 
 def roomy(size):
-    """A folder in memory where it has room: gigabytes of weights are written and read there at once."""
+    """A folder in memory if there is room: gigabytes of weights are written and read there quickly."""
     memory = Path("/dev/shm")
     fits = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > size
     return tempfile.mkdtemp(prefix="gpu-check.", dir=memory if fits else None)
@@ -111,7 +111,7 @@ def arguments():
 
 
 def beside(*command):
-    """A program that runs beside the steps, silently; None where there is no such program."""
+    """A program that runs silently beside the steps; None if there is no such program."""
     try:
         return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     except OSError:
@@ -119,12 +119,12 @@ def beside(*command):
 
 
 def find_products(work):
-    """Names the folder of the cuBLASLt that came with torch, where nobody names another: not every toolkit has it."""
+    """Sets the folder of the cuBLASLt that came with torch, unless another is named: not every toolkit has it."""
     found = [path for entry in sys.path for path in Path(entry).glob("nvidia/*/lib/libcublasLt.so.*")]
     if not found or "JURY_CUDA_LIBRARIES" in os.environ:
         return
     library = max(found, key=lambda path: path.name)
-    # It is looked for by its name without a version, too, which a toolkit's would have before it.
+    # It is also searched by its unversioned name, for which a toolkit's copy would take precedence.
     named = work / "libraries" / "libcublasLt.so"
     named.parent.mkdir(exist_ok=True)
     named.unlink(missing_ok=True)
@@ -136,7 +136,7 @@ def find_products(work):
 
 
 def facts(check, folder):
-    """When, what, where."""
+    """When, what and where."""
 
     def said(*command):
         try:
@@ -165,12 +165,12 @@ def main():
     check = Check(args)
     if args.device.startswith("cuda"):
         find_products(check.work)
-    # The driver keeps the kernels that it compiled from one program to the next, wherever the home folder is.
+    # Makes the driver keep its compiled kernels from one program to the next, wherever the home folder is.
     os.environ.setdefault("CUDA_CACHE_PATH", str(check.work / "compiled"))
     helpers = [
-        # Reads their files from the disk meanwhile.
+        # Meanwhile, reads their files from the disk.
         beside(sys.executable, "-c", "import torch, transformers"),
-        # A driver that nobody uses starts anew with each program, in a second or more.
+        # An unused driver is initialised again by each program, which takes a second or more.
         beside("nvidia-smi", "--query-gpu=name", "--format=csv", "--loop=2"),
     ]
     try:

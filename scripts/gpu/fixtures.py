@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from calls import Missed, call
 from logits import divergence
 
-# The mean KL of transformers' logits in bf16 to those in float32 on these fixtures: 5.24.0 with torch 2.15.0 on a CPU.
+# Mean KL between transformers' logits in bf16 and in float32 on these fixtures: 5.24.0 with torch 2.15.0 on a CPU.
 BF16 = {
     "llama": 1.9e-3, "qwen2": 1.7e-3, "qwen3": 1.3e-3, "gemma2": 1.1e-4, "gemma3_text": 1.9e-5, "deepseek_v2": 3.8e-3,
 }

@@ -1,4 +1,4 @@
-"""Step 6: a real model behind `jury up`, asked by `jury score`: the card's verdicts, again, and the CPU's."""
+"""Step 6: a real model behind `jury up`, called by `jury score`: verdicts of the GPU, repeated, and of the CPU."""
 
 import contextlib
 import json
@@ -8,9 +8,9 @@ import time
 
 from calls import Missed, call, stop, tail
 
-# Short and without chance, so that card and CPU see the same text: their rewards then differ by rounding alone.
+# Short and deterministic, so that GPU and CPU see the same text: their rewards then differ only by rounding.
 ALIKE = ["-k", 2, "--temperature", 0, "--max-critique-tokens", 8]
-# Picks may differ where the CPU's two best rewards are so near each other.
+# Picks may differ if the CPU's two best rewards are this close.
 NEAR = 0.1
 CPU_ITEMS = 3
 
@@ -19,7 +19,7 @@ def run(check):
     if not check.real_model:
         raise Missed("no real model was brought along")
     lines = (check.root / "examples/items.jsonl").read_text().splitlines()[: check.sizes["items"]]
-    # Another item, so that the first calls warm everything but the cache of the others' prompts.
+    # A different item, so that the first calls warm up everything except the cache of the other prompts.
     other = json.dumps(json.loads((check.root / "examples/capital.json").read_text()))
     files = {"all": lines, "back": lines[::-1], "other": [other], "few": lines[:CPU_ITEMS]}
     for name, chosen in files.items():
@@ -37,7 +37,7 @@ def run(check):
     print(f"  {found['a_minute']:.1f} verdicts a minute at k = {samples[1]}; again, in another order: "
           f"{'equal' if found['equal'] else 'NOT equal'}, {found['reproducible']}", flush=True)
     with serve(check, "cpu") as endpoint:
-        # Before the rest: nothing of these prompts is cached yet, as nothing was on the card.
+        # Before the rest: nothing of these prompts is cached yet, just as on the GPU.
         score(check, endpoint, "other", ALIKE)
         _, seconds = score(check, endpoint, "few", samples)
         found["cpu_a_minute"] = min(CPU_ITEMS, len(lines)) * 60 / seconds
@@ -68,7 +68,7 @@ def margin(rewards):
 
 @contextlib.contextmanager
 def serve(check, device):
-    """The address of a `jury up` on this device, once somebody listens there."""
+    """The address of a `jury up` on this device, once it listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -92,7 +92,7 @@ def serve(check, device):
 
 
 def score(check, endpoint, name, options=()):
-    """Verdicts by item, without what may differ between two runs, and the seconds they took."""
+    """Verdicts by item, without the fields that may differ between two runs, and the seconds they took."""
     out = check.work / f"{name}.verdicts.jsonl"
     out.unlink(missing_ok=True)
     command = [check.jury, "score", "--items", check.work / f"{name}.jsonl", "--endpoint", endpoint, "--out", out]

@@ -1,4 +1,4 @@
-"""What the device itself does: a copy, and all matrix products of one step of a shape, through torch."""
+"""The limits of the device itself, through torch: a copy, and all matrix products of one step of a shape."""
 
 import statistics
 import time
@@ -9,14 +9,15 @@ from shapes import product_bytes, products
 
 
 def copy_bandwidth(device, size, rounds=10):
-    """Bytes a second, those read and those written."""
+    """Bytes per second, read plus written."""
     source = torch.empty(size, dtype=torch.uint8, device=device).random_(0, 256)
     target = torch.empty_like(source)
     return 2 * size / timed(device, lambda: target.copy_(source), rounds)
 
 
 def step_seconds(shape, device, rows, whole_head=True, rounds=10):
-    """One step's products for so many rows, each layer with weights of its own; on a card in one CUDA graph. Experts have equal shares."""
+    """The products of one step with this many rows, with separate weights for each layer; on a GPU as one CUDA graph.
+    Experts have equal shares."""
     dtype = torch.bfloat16
     generator = torch.Generator(device).manual_seed(rows)
 
@@ -24,7 +25,7 @@ def step_seconds(shape, device, rows, whole_head=True, rounds=10):
         return torch.randn(size, generator=generator, device=device, dtype=dtype)
 
     *kinds, head = products(shape, rows)
-    # A prefill wants the logits of its last row alone.
+    # A prefill needs the logits of its last row only.
     last = (random(rows if whole_head else 1, head.inputs), random(head.outputs, head.inputs))
     works = []
     for kind in kinds:
@@ -61,7 +62,7 @@ def captured(step):
 
 
 def timed(device, work, rounds):
-    """Seconds, the median of the rounds after three that do not count."""
+    """Seconds: the median of the rounds, after three warm-up rounds."""
     on_card = device.startswith("cuda")
     seconds = []
     for number in range(rounds + 3):

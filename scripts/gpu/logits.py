@@ -1,4 +1,4 @@
-"""Steps 2 and 3: the random model's logits beside transformers' in bf16, and samples under random schedules."""
+"""Steps 2 and 3: the random model's logits compared with transformers' in bf16, and samples under random schedules."""
 
 import json
 
@@ -9,13 +9,14 @@ from calls import Missed, call, json_of
 from shapes import SHAPES
 from texts import beginnings
 
-# Ours may be so much farther from float32 than transformers in bf16 is, and agree so much less often on the best token.
+# Ours may be further from float32 than transformers in bf16 by this factor, and agree on the best token less often by
+# this share.
 WORSE, FEWER = 1.25, 0.02
 SEED = 11
 
 
 def divergence(right, ours):
-    """KL(right || ours) over the lists, and the share of them with the same best token."""
+    """KL(right || ours) over the lists, and the share with the same best token."""
     if not numpy.isfinite(ours).all():
         raise Missed("some logits are not finite")
     p, q = log_softmax(right), log_softmax(ours)
@@ -54,7 +55,7 @@ def compare(check):
 
 
 def schedules(check):
-    """Step 3: on the random model, which takes long to load anew for each, and more of them on the real one."""
+    """Step 3: on the random model, which takes long to load each time, and with more schedules on the real one."""
     found = check.results["schedules"] = {}
     models = {"random": (check.model_folder, check.sizes["schedules"])}
     if check.real_model:

@@ -1,4 +1,4 @@
-"""The card's memory in use, looked at ten times a second by nvidia-smi while something runs."""
+"""GPU memory in use while something runs, sampled ten times per second with nvidia-smi."""
 
 import subprocess
 import threading
@@ -7,7 +7,7 @@ MIB = 1 << 20
 
 
 class Sampler:
-    """`idle` and `peak` in bytes; None where there is no nvidia-smi, or no card."""
+    """`idle` and `peak` in bytes; None without nvidia-smi or without a GPU."""
 
     def __init__(self, device):
         self.device, self.idle, self.peak, self.child = device, None, None, None
@@ -38,5 +38,5 @@ class Sampler:
 
     @property
     def used(self):
-        """What came to what was there before."""
+        """The increase over the earlier use."""
         return None if self.peak is None else self.peak - self.idle

@@ -1,4 +1,4 @@
-"""A model of a real shape with random weights: filled on the device, written as a folder that engines read."""
+"""A model of a real shape with random weights: filled on the device, and written as a folder that engines read."""
 
 import json
 import mmap
@@ -9,9 +9,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 SEED = 20251127
-# Its tokens, and as many without a meaning as the model has more.
+# The tokenizer's tokens, plus unused ones up to the model's vocabulary size.
 TOKENIZER = Path(__file__).resolve().parents[2] / "engine/tests/fixtures/qwen2"
-# Standard deviation of the logits: of 150,000 of them, a few then hold most of the mass, as in a trained model.
+# Standard deviation of the logits: with 150,000 of them, a few then have most of the probability mass, as in a
+# trained model.
 LOGITS = 4.5
 
 
@@ -27,7 +28,7 @@ def make(shape, device, dtype=torch.bfloat16):
 
 
 def fill(name, weight, generator, shape):
-    """Attention is not uniform, every branch adds about as much as there is, and logits are far apart."""
+    """Attention is not uniform, every branch adds about as much as is already there, and logits are far apart."""
     noise = torch.randn(weight.shape, generator=generator, device=weight.device, dtype=weight.dtype)
     inputs = weight.shape[-1] ** 0.5
     if "norm" in name:
@@ -44,7 +45,7 @@ def fill(name, weight, generator, shape):
 
 
 def published(model):
-    """Names and weights as models are published: experts one by one, gates and ups apart."""
+    """Names and weights in the layout of published models: experts one by one, gate and up projections separate."""
     for name, weight in model.named_parameters():
         experts, found, kind = name.partition(".experts.")
         if not found or weight.dim() != 3:
@@ -57,7 +58,7 @@ def published(model):
 
 
 def write(model, shape, folder):
-    """As published models lie on a disk: config.json, model.safetensors, and a tokenizer's files."""
+    """In the file layout of published models: config.json, model.safetensors, and a tokenizer's files."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("tokenizer_config.json", "generation_config.json"):
         (folder / name).write_bytes((TOKENIZER / name).read_bytes())
@@ -79,7 +80,7 @@ def write(model, shape, folder):
         file.write(struct.pack("<Q", len(text)) + text)
         file.truncate(start + at)
         file.flush()
-        # From the device's memory into the file's, without a copy between: 15 GB would be long on the way.
+        # From the device's memory directly into the file's, without an intermediate copy: 15 GB would take too long.
         with mmap.mmap(file.fileno(), start + at) as memory:
             for name, weight in weights.items():
                 first, _ = header[name]["data_offsets"]

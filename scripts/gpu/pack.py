@@ -29,7 +29,7 @@ def program(path, out):
 
 
 def smaller(model, quantise, folder):
-    """Four bits for every weight."""
+    """Quantises every weight to four bits."""
     out = Path(folder) / "model.gguf"
     command = [quantise, "--pure", "--allow-requantize", model, out, "Q4_0"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -72,7 +72,7 @@ def main():
 
 
 def cut(packed, last, most):
-    """First what has room beside the programs, then whole folders."""
+    """First whatever fits beside the programs, then whole folders."""
     room = max(most - sum(file.stat().st_size for file in last.iterdir()), 0)
     rest = packed[room:]
     return [packed[:room], *(rest[at : at + most] for at in range(0, len(rest), most))]

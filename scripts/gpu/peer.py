@@ -21,7 +21,7 @@ from texts import cuts, texts
 
 
 def logits(model, device, sizes, shape):
-    """After each beginning, in the order of texts.beginnings."""
+    """Logits after each beginning, in the order of texts.beginnings."""
     rows = []
     with torch.no_grad():
         for text in texts(sizes, shape["vocab_size"]):
@@ -32,7 +32,7 @@ def logits(model, device, sizes, shape):
 
 
 def generate(model, device, sizes, k, shape):
-    """Tokens a second of k samples of one prompt: all, and those after each sample's first."""
+    """Tokens per second for k samples of one prompt: all tokens, and those after each sample's first."""
     prompt = torch.randint(shape["vocab_size"], (1, sizes["prompt"]), generator=torch.Generator().manual_seed(k))
     prompt = prompt.to(device)
 

@@ -1,4 +1,4 @@
-"""The end: a table as text, the same as Markdown for docs/gpu.md, and everything as JSON."""
+"""The final report: a table as text, the same as Markdown for docs/gpu.md, and everything as JSON."""
 
 import json
 
@@ -7,7 +7,7 @@ from targets import proofs, targets
 
 
 def write(results, out, wanted):
-    """Prints and writes it all. True where nothing that was wanted is missed."""
+    """Prints and writes the report. True if every target was met."""
     sizes = results["sizes"]
     judged = [(target, *target.judge(results)) for target in targets(sizes) if target.step in wanted]
     proved = [proof for proof in proofs(results) if proof[1] in wanted]
@@ -59,7 +59,7 @@ def heading(results):
 
 
 def figures(results):
-    """Tokens a second behind the shares."""
+    """Tokens per second behind the ratios."""
     bench, peer = results.get("bench", {}), results.get("peer", {})
     limits, generate = peer.get("limits"), peer.get("generate", {})
     sizes = results["sizes"]
@@ -80,7 +80,7 @@ def figures(results):
 
 
 def beside(results):
-    """What else belongs beside the figures, one line each."""
+    """Additional facts, one line each."""
     lines, shape, sizes = [], SHAPES[results["shape"]], results["sizes"]
     peer, judge, sharing = results.get("peer", {}), results.get("judge", {}), results.get("sharing")
     if "limits" in peer:

@@ -1,16 +1,17 @@
-"""NVIDIA's compute-sanitizer over small models on the card, where it is installed: accesses out of bounds, and races."""
+"""Runs small models on the GPU under NVIDIA's compute-sanitizer, if installed: accesses out of bounds, and races."""
 
 import shutil
 from pathlib import Path
 
 from calls import Missed, call
 
-# Heads of their own with windows and soft caps; a latent vector and experts.
+# Models with their own head size, windows and soft caps; and with a latent vector and experts.
 FAMILIES = ("gemma2", "deepseek_v2")
 TOOLS = ("memcheck", "racecheck")
-# Its exit status where it found something.
+# Its exit status if it found something.
 FOUND = 86
-# Our kernels. NVIDIA's library is not ours to check, has proposals that it refuses, and would take minutes.
+# Our kernels only. NVIDIA's library is not ours to check, proposes algorithms that it then rejects, and would take
+# minutes.
 OURS = "add_routed|assign_seats|attend|draw|embed|expand_slots|gate|gather_norm|join_norm|latent_store|masses|merge_parts"
 OURS += "|multiply_|norm|product8|rotate_store|route|soft_cap|widen8"
 
@@ -41,6 +42,6 @@ def told(right):
 
 
 def sanitizer():
-    """Of the path, or of a toolkit that is not in it."""
+    """From PATH, or from a toolkit outside of it."""
     toolkits = sorted(Path("/usr/local").glob("cuda*/bin/compute-sanitizer"), reverse=True)
     return shutil.which("compute-sanitizer") or next(iter(toolkits), None)

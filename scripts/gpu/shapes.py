@@ -14,7 +14,7 @@ DEEPSEEK_V2 = dict(
     routed_scaling_factor=1.0, scoring_func="softmax", topk_method="greedy", n_group=1, topk_group=1,
     rms_norm_eps=1e-6, rope_theta=10000.0, tie_word_embeddings=False, torch_dtype="bfloat16",
 )
-# As their config.json says, on the hub.
+# From their config.json on the hub.
 SHAPES = {
     "qwen2.5-7b": QWEN2 | dict(
         hidden_size=3584, intermediate_size=18944, num_hidden_layers=28, num_attention_heads=28, num_key_value_heads=4,
@@ -30,14 +30,14 @@ SHAPES = {
         torch_dtype="bfloat16", hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32,
         num_key_value_heads=8, head_dim=128, vocab_size=128256,
     ),
-    # DeepSeek-GRM-16B is made of it. Its 40 times longer context is left out: what is measured is shorter.
+    # The base of DeepSeek-GRM-16B. That model's 40 times longer context is ignored: the measured one is shorter.
     "deepseek-v2-lite": DEEPSEEK_V2 | dict(
         hidden_size=2048, intermediate_size=10944, num_hidden_layers=27, num_attention_heads=16, num_key_value_heads=16,
         kv_lora_rank=512, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128, n_routed_experts=64,
         n_shared_experts=2, num_experts_per_tok=6, moe_intermediate_size=1408, max_position_embeddings=4096,
         vocab_size=102400,
     ),
-    # To try the script itself, on any machine.
+    # For trying the script itself, on any machine.
     "tiny": QWEN2 | dict(
         hidden_size=128, intermediate_size=384, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
         vocab_size=512,
@@ -53,13 +53,14 @@ SHAPES = {
 
 @dataclass
 class Products:
-    """Products of one kind in a step: `layers` layers multiply `matrices` matrices, of outputs x inputs, by some rows each."""
+    """Products of one kind in a step: `layers` layers multiply `matrices` matrices, of outputs x inputs, by some rows
+    each."""
 
     inputs: int
     outputs: int
     layers: int
     matrices: int = 1
-    # Of a step's rows, those that a matrix meets.
+    # Of the rows of a step, those that each matrix processes.
     share: float = 1.0
 
     @property
@@ -75,7 +76,8 @@ def head_size(shape):
 
 
 def products(shape, rows=None):
-    """Those of a step of so many rows; without a number, of one that meets every weight. The last is the head's."""
+    """The products of a step with this many rows; without a number, of a step that uses every weight. The last is the
+    head's."""
     width, layers = shape["hidden_size"], shape["num_hidden_layers"]
     heads, inner = shape["num_attention_heads"], shape["intermediate_size"]
     head = Products(width, shape["vocab_size"], 1)
@@ -88,7 +90,7 @@ def products(shape, rows=None):
     rank, rope, value = shape["kv_lora_rank"], shape["qk_rope_head_dim"], shape["v_head_dim"]
     plain, dense = shape["qk_nope_head_dim"], shape["first_k_dense_replace"]
     count, used = shape["n_routed_experts"], shape["num_experts_per_tok"]
-    # Routes that fall as they like leave experts without a row where rows are few.
+    # With random routing, some experts get no row if there are few rows.
     busy = count if rows is None else max(used, round(count * (1 - (1 - used / count) ** rows)))
     one = shape["moe_intermediate_size"]
     return [
@@ -101,19 +103,19 @@ def products(shape, rows=None):
 
 
 def gated(width, inner, layers, matrices=1, share=1.0):
-    """Of feed-forward networks."""
+    """Products of feed-forward networks."""
     return [
         Products(width, 2 * inner, layers, matrices, share), Products(inner, width, layers, matrices, share),
     ]
 
 
 def product_bytes(shape, rows=None):
-    """What a step reads of weights, in bf16."""
+    """Bytes of weights that a step reads, in bf16."""
     return sum(kind.weights for kind in products(shape, rows)) * BF16
 
 
 def kv_bytes(shape):
-    """Keys and values of one token, in bf16; of latent attention one vector for both."""
+    """Bytes of keys and values per token, in bf16; with latent attention, one vector for both."""
     layers = shape["num_hidden_layers"]
     if "kv_lora_rank" in shape:
         return layers * (shape["kv_lora_rank"] + shape["qk_rope_head_dim"]) * BF16
@@ -121,7 +123,8 @@ def kv_bytes(shape):
 
 
 def least_gain(shape, k, groups, prompt, generated):
-    """By the bytes of a decode step alone: without sharing, over with. On average half of the text is generated."""
+    """Expected gain by the bytes of a decode step alone: without sharing divided by with sharing. On average half of
+    the text is generated."""
     weights, token = product_bytes(shape, k * groups), kv_bytes(shape)
     own = k * groups * generated / 2 * token
     return (weights + own + k * groups * prompt * token) / (weights + own + groups * prompt * token)

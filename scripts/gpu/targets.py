@@ -1,4 +1,4 @@
-"""What was promised, and what was found: pure functions of the results of the steps."""
+"""Targets and results: pure functions of the results of the steps."""
 
 from dataclasses import dataclass
 from typing import Callable, Optional
@@ -6,7 +6,7 @@ from typing import Callable, Optional
 
 @dataclass
 class Target:
-    """`step` is whose failure explains a figure that is not there."""
+    """`step` is the step whose failure explains a missing number."""
 
     what: str
     must: float
@@ -34,14 +34,14 @@ class Target:
 
 
 def decode(k):
-    """Ours over all matrix products of a step, both in tokens a second."""
+    """Our rate divided by that of all matrix products of a step, both in tokens per second."""
     def share(results):
         return results["bench"][str(k)]["median"] * results["peer"]["limits"]["steps"][str(k)] / k
     return share
 
 
 def eight(k):
-    """Tokens a second with weights of 8 bits, over those in bf16."""
+    """Tokens per second with 8-bit weights, divided by those in bf16."""
     def gain(results):
         return results["eight"][str(k)]["median"] / results["bench"][str(k)]["median"]
     return gain

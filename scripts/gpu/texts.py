@@ -1,4 +1,4 @@
-"""Random texts, as tokens, and the beginnings of them whose next token is looked at."""
+"""Random texts, as tokens, and the beginnings whose next token is examined."""
 
 import random
 
@@ -6,7 +6,7 @@ SEED = 7
 
 
 def texts(sizes, vocabulary):
-    """So many texts of lengths spread evenly, of tokens that come as they like."""
+    """This many random texts, with evenly spread lengths."""
     chance = random.Random(SEED)
     first, last, many = sizes["shortest"], sizes["longest"], sizes["texts"]
     lengths = [first + (last - first) * number // max(many - 1, 1) for number in range(many)]
@@ -14,11 +14,11 @@ def texts(sizes, vocabulary):
 
 
 def cuts(sizes, text):
-    """Lengths of the beginnings of one text, the whole of it included."""
+    """Lengths of the beginnings of one text, including the whole text."""
     first, many = sizes["shortest"], sizes["cuts"]
     return sorted({first + (len(text) - first) * (number + 1) // many for number in range(many)})
 
 
 def beginnings(sizes, vocabulary):
-    """All of them, text by text."""
+    """The beginnings of all texts, one text after another."""
     return [text[:cut] for text in texts(sizes, vocabulary) for cut in cuts(sizes, text)]

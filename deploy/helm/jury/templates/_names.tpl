@@ -12,7 +12,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* (dict "root" $ "component" "coordinator"): what a selector selects by; never changes. */}}
+{{/* (dict "root" $ "component" "coordinator"): the labels for selectors; they never change. */}}
 {{- define "jury.selector" -}}
 app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | quote }}
 app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
@@ -33,7 +33,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 {{- end -}}
 
-{{/* Of pods: nothing that changes with the chart's version, or a new chart alone would restart every worker. */}}
+{{/* Labels of pods. They must not depend on the chart's version: otherwise a new chart alone would restart every worker. */}}
 {{- define "jury.podLabels" -}}
 {{ include "jury.selector" . }}
 app.kubernetes.io/part-of: jury
@@ -60,9 +60,9 @@ app.kubernetes.io/part-of: jury
 {{- if .Values.priorityClass.name -}}{{ .Values.priorityClass.name }}{{- else if .Values.priorityClass.create -}}{{ include "jury.fullname" . }}{{- end -}}
 {{- end -}}
 {{- define "jury.ownEtcd" -}}{{ if and (eq .Values.directory.kind "etcd") (not .Values.directory.etcd.endpoints) }}yes{{ end }}{{- end -}}
-{{/* The chart's own etcd speaks TLS where the rest does, with the same certificate. */}}
+{{/* The chart's own etcd uses TLS if the rest does, with the same certificate. */}}
 {{- define "jury.ownEtcdTls" -}}{{ if and (include "jury.ownEtcd" .) .Values.tls.enabled }}yes{{ end }}{{- end -}}
-{{/* Names of its members, a line each. */}}
+{{/* Names of its members, one per line. */}}
 {{- define "jury.etcdMembers" -}}
 {{- $name := include "jury.etcdName" . -}}
 {{- range $i := until (int .Values.directory.etcd.replicas) }}

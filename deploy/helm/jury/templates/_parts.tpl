@@ -1,4 +1,4 @@
-{{/* Parts of pods that several have. */}}
+{{/* Parts that several kinds of pods share. */}}
 
 {{- define "jury.podSecurity" -}}
 runAsNonRoot: true
@@ -16,7 +16,7 @@ runAsNonRoot: true
 capabilities: { drop: [ALL] }
 {{- end -}}
 
-{{/* (dict "root" $ "selector" text): pods of one kind on different nodes and zones, where that can be had. */}}
+{{/* (dict "root" $ "selector" text): spreads pods of one kind over nodes and zones, if possible. */}}
 {{- define "jury.spread" -}}
 {{- if .root.Values.topologySpread.enabled }}
 topologySpreadConstraints:
@@ -40,7 +40,7 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* What every process of ours is told by its environment. */}}
+{{/* Environment variables of all our processes. */}}
 {{- define "jury.env" -}}
 - name: JURY_LOG
   value: {{ .Values.log.filter | quote }}
@@ -56,8 +56,8 @@ imagePullSecrets:
   valueFrom: { fieldRef: { fieldPath: status.podIP } }
 {{- end -}}
 
-{{/* (dict "root" $ "port" "grpc"): asks whether a process takes work. The kubelet's gRPC probe speaks no TLS, so with TLS
-the same answer is read from /healthz. Neither looks at the directory: a process is ready without it. */}}
+{{/* (dict "root" $ "port" "grpc"): checks whether a process takes work. The kubelet's gRPC probe does not support TLS, so
+with TLS the same answer is read from /healthz. Neither depends on the directory: a process is ready without it. */}}
 {{- define "jury.probe" -}}
 {{- if .root.Values.tls.enabled -}}
 httpGet: { path: /healthz, port: metrics, scheme: HTTPS }
@@ -66,12 +66,13 @@ grpc: { port: {{ .port }}, service: {{ .service }} }
 {{- end -}}
 {{- end -}}
 
-{{/* Asks whether a process answers at all. One that takes no work may be well: a worker that loads its model anew after its card was lost. */}}
+{{/* Checks whether a process answers at all. One that takes no work may be healthy, such as a worker that reloads its
+model after losing its GPU. */}}
 {{- define "jury.liveness" -}}
 httpGet: { path: /livez, port: metrics, scheme: {{ include "jury.scheme" . | upper }} }
 {{- end -}}
 
-{{/* What a serving process is told of its certificate, and whom it lets in. (dict "root" $ "mutual" bool) */}}
+{{/* Options of a serving process for its certificate and for the clients that it accepts. (dict "root" $ "mutual" bool) */}}
 {{- define "jury.serveTlsArgs" -}}
 {{- if .root.Values.tls.enabled }}
 - --tls-cert=/etc/jury/tls/tls.crt
@@ -144,7 +145,7 @@ httpGet: { path: /livez, port: metrics, scheme: {{ include "jury.scheme" . | upp
 {{- end }}
 {{- end -}}
 
-{{/* Nothing where it is 0, which API servers before 1.33 refuse. */}}
+{{/* Omitted if 0, which API servers before 1.33 reject. */}}
 {{- define "jury.preStop" -}}
 {{- with int .Values.preStopSeconds }}
 lifecycle:
@@ -152,10 +153,10 @@ lifecycle:
 {{- end }}
 {{- end -}}
 
-{{/* (dict "root" $ "grace" seconds): preStop, what the process asks for, and time to end. */}}
+{{/* (dict "root" $ "grace" seconds): the sum of preStop, the process's own grace, and time to exit. */}}
 {{- define "jury.leaveSeconds" -}}{{ add .root.Values.preStopSeconds .grace 15 }}{{- end -}}
 {{- define "jury.coordinatorGrace" -}}{{ int .Values.coordinator.longestBudgetSeconds }}{{- end -}}
-{{/* Seconds until a pod of this pool serves: fetching, as long as loading at most, the server beside it, loading. */}}
+{{/* Seconds until a pod of this pool serves: fetching (at most as long as loading), the server beside it, loading. */}}
 {{- define "jury.startSeconds" -}}
 {{- $load := int .startupSeconds -}}
 {{- add $load (ternary $load 0 (eq (include "jury.fetches" .) "yes")) (ternary (int .vllm.startupSeconds) 0 (eq .backend "vllm")) -}}

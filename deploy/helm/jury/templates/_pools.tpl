@@ -1,4 +1,4 @@
-{{/* A pool with its defaults, as YAML; refused where fields contradict each other. */}}
+{{/* A pool with its defaults, as YAML; fails if fields contradict each other. */}}
 {{- define "jury.pool" -}}
 {{- $pool := mergeOverwrite (deepCopy .root.Values.poolDefaults) (deepCopy .pool) -}}
 {{- $at := printf "pool %q" $pool.name -}}
@@ -51,8 +51,8 @@
 {{- toYaml $pool -}}
 {{- end -}}
 
-{{/* The name by which requests ask for a pool's model, as its workers tell it: in the embedded engine the catalogue's, else a GGUF file's
-without its ending, or the folder's, which has none: the point in Qwen2.5-0.5B. */}}
+{{/* The model name that requests use for a pool, as reported by its workers. With the embedded engine: the name in the catalogue, or that
+of a GGUF file without its extension, or that of a folder, which has no extension (the dot in Qwen2.5-0.5B is part of the name). */}}
 {{- define "jury.modelName" -}}
 {{- $file := trimSuffix "/" .model -}}
 {{- if .modelName -}}
@@ -68,12 +68,12 @@ without its ending, or the folder's, which has none: the point in Qwen2.5-0.5B. 
 {{- end -}}
 {{- end -}}
 
-{{/* Names that `jury models fetch` knows: no path, no other server's model. */}}
+{{/* Names that `jury models fetch` accepts, so neither a path nor another server's model. */}}
 {{- define "jury.fetches" -}}
 {{- if and .fetch (eq .backend "engine") (not (hasPrefix "/" .model)) -}}yes{{- end -}}
 {{- end -}}
 
-{{/* (dict "root" $ "pool" pool): the pod of a worker, leader of a group where a server spans nodes. */}}
+{{/* (dict "root" $ "pool" pool): the pod of a worker; the leader of a group if a server spans nodes. */}}
 {{- define "jury.workerPod" -}}
 {{- $root := .root -}}
 {{- $pool := .pool -}}
@@ -94,7 +94,7 @@ spec:
   {{- with include "jury.priorityClassName" $root }}
   priorityClassName: {{ . | quote }}
   {{- end }}
-  # {{ int $root.Values.preStopSeconds }} s in which nobody sends new work, {{ $grace }} s for the longest sample, 15 s to end.
+  # {{ int $root.Values.preStopSeconds }} s in which no new work is sent to it, {{ $grace }} s for the longest sample, 15 s to exit.
   terminationGracePeriodSeconds: {{ include "jury.leaveSeconds" (dict "root" $root "grace" $grace) }}
   securityContext:
     {{- include "jury.podSecurity" $root | nindent 4 }}
@@ -223,7 +223,7 @@ spec:
   {{- include "jury.placement" . | nindent 2 }}
 {{- end -}}
 
-{{/* The secret with the certificates for a pool's upstream; empty: none. */}}
+{{/* The secret with the certificates for a pool's upstream; empty if there is none. */}}
 {{- define "jury.upstreamSecret" -}}
 {{- if eq .backend "upstream" -}}{{ .upstream.tlsSecret }}{{- end -}}
 {{- end -}}
@@ -241,7 +241,7 @@ spec:
 {{- define "jury.workerVolumes" -}}
 volumes:
   - name: tmp
-    # vLLM compiles into it.
+    # vLLM writes compiled code here.
     emptyDir: { sizeLimit: {{ ternary "8Gi" "1Gi" (eq .pool.backend "vllm") }} }
   {{- if ne .pool.backend "upstream" }}
   - name: models

@@ -1,4 +1,4 @@
-{{/* What the schema cannot see: values that do nothing, or contradict each other. What one pool says is in jury.pool. */}}
+{{/* Checks beyond the schema: values that have no effect, or contradict each other. Checks of a single pool are in jury.pool. */}}
 {{- define "jury.refusals" -}}
 {{- include "jury.tlsRefusals" . -}}
 {{- include "jury.etcdRefusals" . -}}
@@ -22,7 +22,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What a pool itself sets and its backend does not read; poolDefaults may be for other pools. */}}
+{{/* Values set by the pool itself that its backend does not read; poolDefaults may be meant for other pools. */}}
 {{- define "jury.idleFields" -}}
 {{- $backend := default .root.Values.poolDefaults.backend .pool.backend -}}
 {{- $idle := list -}}

@@ -1,6 +1,6 @@
-{{/* (dict "root" $ "pool" pool "leader" bool): vLLM. Beside the worker it is an init container that goes on
-(restartPolicy: Always): it is up before the worker, and ends after it, so that a leaving worker can finish its samples.
-On the further nodes of a group it is the pod's only container. */}}
+{{/* (dict "root" $ "pool" pool "leader" bool): vLLM. Beside the worker it is an init container that keeps running
+(restartPolicy: Always): it starts before the worker and ends after it, so that a leaving worker can finish its samples.
+On the further nodes of a group it is the only container of the pod. */}}
 {{- define "jury.vllm" -}}
 {{- $pool := .pool -}}
 {{- $nodes := int $pool.vllm.nodes -}}
@@ -39,7 +39,7 @@ On the further nodes of a group it is the pod's only container. */}}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   env:
-    # The user has no name in the image; torch asks for one.
+    # The user has no name in the image, but torch asks for one.
     - { name: USER, value: jury }
     - { name: HOME, value: /tmp }
     - { name: TORCHINDUCTOR_CACHE_DIR, value: /tmp/inductor }
@@ -65,7 +65,7 @@ On the further nodes of a group it is the pod's only container. */}}
     periodSeconds: 10
     timeoutSeconds: 5
     failureThreshold: {{ divf $pool.vllm.startupSeconds 10 | ceil | int }}
-  # A server that hangs is started anew; the worker refuses groups meanwhile.
+  # A hanging server is restarted; meanwhile the worker rejects groups.
   livenessProbe:
     httpGet: { path: /health, port: openai }
     periodSeconds: 10
