@@ -1,4 +1,4 @@
-//! `jury bench`: one file per command.
+//! `jury bench`, a file a command.
 
 mod autoscale;
 mod cluster;
@@ -19,9 +19,9 @@ pub use self::scaling::BenchScalingArgs;
 pub use self::upstream::BenchUpstreamArgs;
 pub use self::verdicts::{BenchVerdictsArgs, DraftsArg};
 
-/// Upper bound of every size of a measurement, so that products of sizes cannot overflow.
+/// Most of whatever sizes a measurement, so that products of sizes cannot overflow.
 const LARGEST: usize = 1 << 20;
-/// Maximum number of rounds of a measurement.
+/// Most rounds of a measurement.
 const MOST_ROUNDS: usize = 1_000;
 
 /// What is measured.
@@ -83,13 +83,13 @@ pub mod tests {
         bench: BenchArgs,
     }
 
-    /// Parses the part of a command line after `jury`.
+    /// What stands after `jury` on a command line that is right.
     pub fn command(line: &str) -> BenchCommand {
         let words = line.split_whitespace().skip_while(|word| *word != "bench");
         Program::try_parse_from(words).unwrap().bench.command
     }
 
-    /// The part of the `--quick` help of a benchmark that lists the equivalent options.
+    /// What `--quick` of a benchmark says that it is the same as.
     pub fn quick_as_typed(name: &str) -> String {
         let program = Program::command();
         let bench = program.find_subcommand(name).unwrap();

@@ -2,10 +2,10 @@
 //! waits for a clock.
 //!
 //! ```text
-//! load        samples that are asked for, second by second
-//!   -> fleet    workers that start slowly, draw, drain       -> demand: samples that run and that wait
-//!   -> loop     KEDA and the HPA, as the chart sets them     -> workers wanted
-//! plot        what came of it, as an SVG
+//! load        requested samples, second by second
+//!   -> fleet    workers that start slowly, draw, drain       -> demand: running and waiting samples
+//!   -> loop     KEDA and the HPA, configured as in the chart -> workers wanted
+//! plot        the result, as an SVG
 //! ```
 //!
 //! Not simulated: samples of different durations, failed scrapes, nodes without a GPU.

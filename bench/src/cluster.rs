@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! config  what is measured                  node         a worker that behaves like a GPU node
-//! load    requests, as many as asked        coordinator  a process of its own, and its CPU time
-//! report  a table, or JSON                      fleet        where the workers run: here, or in processes of their own
+//! load    requests, a fixed number at once  coordinator  a separate process, and its CPU time
+//! report  a table, or JSON                  fleet        where the workers run: here, or in separate processes
 //! ```
 //!
 //! The coordinator runs in its own process, so that its CPU time is known. Requests come from this process, which

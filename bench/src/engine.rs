@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! for each model, prompt length and number of generated tokens:
-//!   warm-up   ours once; the peer with each of its settings, the better one is kept for each cell
-//!   rounds    ours, peer | peer, ours | ours, peer ...        a value a cell and side in each
+//!   warm-up   ours once; the peer with each of its settings, the better one is used for each cell
+//!   rounds    ours, peer | peer, ours | ours, peer ...        one value per cell and side in each
 //! config      from the arguments         subject  one model                    series   the values of a round
 //! report      table, Markdown, JSON
 //! ```

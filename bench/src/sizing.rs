@@ -4,7 +4,7 @@
 //! samples        = groups x k
 //! worker seconds = samples x critique tokens / decode rate + groups x orders x prompt tokens / prefill rate
 //! by work        = ceil(worker seconds x (1 + spare) / step)
-//! by rounds      = ceil(samples / places of a worker / rounds that fit in a step)
+//! by rounds      = ceil(samples / slots of a worker / rounds that fit in a step)
 //! workers        = the larger of the two
 //! ```
 //!

@@ -2,9 +2,9 @@
 //! over llama-server, alternating in one run.
 //!
 //! ```text
-//! try      one or two items with settings of the peer; the fastest is kept
-//! rounds   ours, peer | peer, ours | ...      each starts anew, judges one item unmeasured, then all of them;
-//!                                             ours may be there twice, with drafts and without
+//! try      one or two items with settings of the peer; the fastest is used
+//! rounds   ours, peer | peer, ours | ...      each starts afresh, judges one unmeasured item, then all of them;
+//!                                             ours may appear twice, with drafts and without
 //! config   from the arguments    ours     the embedded cluster of `jury score --items`
 //! peer     the loop over llama-server     server   its process      draws   what it streams -> texts
 //! round    what a round found             report   table, Markdown, JSON

@@ -1,4 +1,4 @@
-//! What the process reports to the shell when it ends.
+//! What the process tells the shell when it ends.
 
 use std::process::ExitCode;
 
@@ -6,30 +6,30 @@ use jury_client::ClientError;
 use jury_grm::domain::{ReasonCode, Status, Verdict};
 use jury_proto::ErrorCode;
 
-/// How a command ended: a code from sysexits.h if there is one.
+/// How a command ended, as a number of sysexits.h where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Done. Includes a PARTIAL verdict: it has rewards, and says what is missing.
+    /// Done. A PARTIAL verdict counts: it has rewards, and says what is missing.
     Done,
-    /// Judged, but without a reward that waiting could bring; the verdict says why.
+    /// Judged, but without a reward that waiting could bring: the verdict says why.
     Unscored,
     /// EX_USAGE: the command line or the request is malformed.
     Usage,
-    /// EX_DATAERR: a file's content is wrong, either a line of a batch (the others ran) or a model.
+    /// EX_DATAERR: a file's content is wrong, be it a line of a batch (the others ran) or a model.
     BadData,
-    /// EX_NOINPUT: an input file is missing.
+    /// EX_NOINPUT: a file to read is not there.
     NoInput,
-    /// EX_UNAVAILABLE: no worker, nothing listening at the endpoint, or the address to listen on is taken.
+    /// EX_UNAVAILABLE: no worker, nobody at the endpoint, or the address to listen on is taken.
     Unavailable,
-    /// EX_SOFTWARE: an internal bug.
+    /// EX_SOFTWARE: a bug of ours.
     Internal,
     /// EX_CANTCREAT or EX_IOERR: the output cannot be written.
     CannotWrite,
-    /// EX_TEMPFAIL: overloaded, over quota, or the budget was too short; the same command may work later.
+    /// EX_TEMPFAIL: overloaded, over quota, or the budget was too short; the same again may work.
     TryAgain,
-    /// EX_NOPERM: no token, or an unknown one.
+    /// EX_NOPERM: no token, or one that the service does not know.
     NoPermission,
-    /// Stopped by Ctrl-C; finished results have been written.
+    /// Ended by Ctrl-C; what was finished is written.
     Interrupted,
 }
 
@@ -53,9 +53,9 @@ Exit codes:
 /// Why a command could not do its work.
 #[derive(Debug)]
 pub struct Failed {
-    /// The exit code for the shell.
+    /// What the shell is told.
     pub exit: Exit,
-    /// The message for the user.
+    /// What the person is told.
     pub error: anyhow::Error,
 }
 
@@ -79,7 +79,7 @@ impl Exit {
         }
     }
 
-    /// The exit code of a command that received `verdict`.
+    /// How a command ends that was given `verdict`.
     pub fn of_verdict(verdict: &Verdict) -> Self {
         if verdict.status != Status::Unscored {
             return Self::Done;
@@ -105,7 +105,7 @@ impl Exit {
         }
     }
 
-    /// The exit code of a command whose call failed with `code`.
+    /// How a command ends whose call failed with `code`.
     pub fn of_code(code: ErrorCode) -> Self {
         match code {
             ErrorCode::InvalidArgument | ErrorCode::RequestIdReused => Self::Usage,
@@ -132,12 +132,12 @@ impl From<Exit> for ExitCode {
 // === impl Failed ===
 
 impl Failed {
-    /// Exits with `exit`, and prints `error` with its causes.
+    /// Ends with `exit`, and says `error` with its causes.
     pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
         Self { exit, error: error.into() }
     }
 
-    /// The error and its causes on one line. A cause is omitted if the text before it already ends with it.
+    /// The error and its causes in one line. A cause that the words before it end with is not said again.
     pub fn message(&self) -> String {
         let causes = self.error.chain().map(ToString::to_string);
         let join = |said: String, cause: String| match said.ends_with(&cause) {
@@ -154,9 +154,9 @@ impl From<ClientError> for Failed {
     }
 }
 
-/// Gives an error its exit code at the place where the code is known.
+/// Gives an error the exit code that its place in the code knows.
 pub trait OrExit<T> {
-    /// Turns an error into a failure with `exit`.
+    /// Ends with `exit` unless this is fine.
     fn or_exit(self, exit: Exit) -> Result<T, Failed>;
 }
 

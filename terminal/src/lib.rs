@@ -1,4 +1,4 @@
-//! Terminal output and input shared by Jury's commands.
+//! What the commands of Jury share towards the person at the terminal.
 //!
 //! ```text
 //! exit     how a command ends                 meter    progress on stderr

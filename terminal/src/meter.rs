@@ -1,5 +1,5 @@
-//! Progress on stderr: a live line on a terminal, plain lines elsewhere, nothing if quiet. A server process writes
-//! them as log lines, so that its log has one format.
+//! Progress on stderr: a live line on a terminal, single lines elsewhere, nothing when asked. Where something serves, the
+//! lines are log lines, so that a log has one form.
 
 use std::io::IsTerminal;
 use std::sync::Mutex;
@@ -10,23 +10,23 @@ use jury_grm::domain::{Phase as JudgingPhase, Progress as Judging};
 use jury_worker::models::{Phase as FetchPhase, Progress as FetchProgress};
 use tracing::info;
 
-/// How often the live line is redrawn while nothing happens, so that its clock advances.
+/// How often a live line is drawn while nothing happens, so that its clock goes on.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Shortest time between two lines about a batch when there is no live line.
+/// Shortest time between two lines about a batch, where there is no live line.
 const BETWEEN_LINES: Duration = Duration::from_secs(20);
 
-/// Shows how far the work is.
+/// Tells a person how far the work is.
 pub struct Meter {
     show: Show,
     bar: ProgressBar,
-    /// The last line printed, if every change is printed as its own line.
+    /// What was said last, where every change is a line of its own.
     said: Mutex<String>,
-    /// When the number of finished items was last printed, if it is printed as lines.
+    /// When the items that are done were told last, where each telling is a line.
     last_told: Mutex<Instant>,
 }
 
-/// How progress is shown.
+/// What is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Show {
     Live,
@@ -48,7 +48,7 @@ impl Meter {
         Self::showing(show)
     }
 
-    /// For a server process: draws on a terminal, and logs elsewhere.
+    /// Of a process that serves: draws on a terminal, and logs elsewhere.
     pub fn serving() -> Self {
         let is_terminal = std::io::stderr().is_terminal();
         Self::showing(if is_terminal { Show::Live } else { Show::Logged })
@@ -67,14 +67,14 @@ impl Meter {
         Self { show, bar, said: Mutex::default(), last_told: Mutex::new(Instant::now()) }
     }
 
-    /// Starts a stage of unknown length.
+    /// A new stretch of work of unknown length.
     pub fn stage(&self, message: &str) {
         self.bar.set_style(style("{spinner} {msg} ({elapsed})"));
         self.bar.unset_length();
         self.say(message);
     }
 
-    /// Starts a batch, shown with its number of items and the estimated remaining time.
+    /// Items of a batch, with the time they still need.
     pub fn items(&self, total: Option<u64>) {
         self.bar.set_message("");
         self.bar.set_position(0);
@@ -87,23 +87,23 @@ impl Meter {
         self.bar.set_length(total);
     }
 
-    /// Starts a known number of measurements.
+    /// A known number of measurements.
     pub fn runs(&self, total: u64) {
         self.bar.set_style(style("{bar:30} {pos} of {len} runs, {elapsed}, {eta} left: {msg}"));
         self.bar.set_length(total);
     }
 
-    /// Names the measurement that starts now.
+    /// The measurement that starts now.
     pub fn run(&self, message: &str) {
         self.say(message);
     }
 
-    /// One measurement is done.
+    /// One measurement is over.
     pub fn run_done(&self) {
         self.bar.inc(1);
     }
 
-    /// One more item is done.
+    /// One more item.
     pub fn item_done(&self) {
         self.bar.inc(1);
         let mut last_told = self.last_told.lock().expect("nothing panics while it holds this lock");
@@ -116,7 +116,7 @@ impl Meter {
         }
     }
 
-    /// Shows how far the samples of one item are.
+    /// How far the samples of one item are.
     pub fn judging(&self, progress: Judging) {
         let Judging { phase, samples_done, samples_asked, generated_tokens } = progress;
         match phase {
@@ -138,7 +138,7 @@ impl Meter {
         }
     }
 
-    /// Prints a line that stays, independent of the live line; also when quiet.
+    /// A line that stays, whatever is drawn; also when quiet.
     pub fn print(&self, line: &str) {
         match self.show {
             Show::Logged => info!("{line}"),
@@ -146,7 +146,7 @@ impl Meter {
         }
     }
 
-    /// Removes the live line.
+    /// Takes the live line away.
     pub fn clear(&self) {
         self.bar.disable_steady_tick();
         self.bar.finish_and_clear();

@@ -1,4 +1,4 @@
-//! The model that a command uses, and how it is loaded.
+//! The model that a command was asked for, and how it is loaded.
 //!
 //! ```text
 //! args     the options that name it           failed   exit codes of what does not load
@@ -27,25 +27,26 @@ use self::failed::meta_failed;
 pub use self::failed::{load_failed, model_failed};
 pub use self::folders::{cache_folder, store, tools_folder};
 
-/// The model used if none is named: the smallest of the catalogue whose critiques make sense to a reader.
+/// The model that runs when none is named: the smallest of the catalogue whose critiques make
+/// sense to a reader.
 pub const DEFAULT_MODEL: &str = "qwen2.5-coder-1.5b";
 
-/// Which model, where it comes from, and how it runs.
+/// Which model, from where, and how it runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
-    /// The name as given by the user.
+    /// As it was asked for.
     pub name: String,
-    /// Adapters on top of it, with distinct names.
+    /// Adapters over it; their names differ.
     pub adapters: Vec<AdapterConfig>,
-    /// Threads of the engine; `None`: as many as this machine allows.
+    /// Threads of the engine; `None`: what this machine lets us use.
     pub threads: Option<usize>,
-    /// The device to compute on.
+    /// Where to compute.
     pub device: DeviceKind,
-    /// How weights are stored on a GPU.
+    /// How weights are kept on a card.
     pub card_weights: CardWeights,
-    /// Whether to draft tokens when there are few samples.
+    /// Whether few samples draft their next tokens.
     pub drafts: bool,
-    /// The folder of model files; needed only for fetched models.
+    /// The folder of model files; needed only for what is fetched.
     pub cache: Option<PathBuf>,
 }
 
@@ -63,7 +64,7 @@ impl TryFrom<ModelArgs> for ModelConfig {
     }
 }
 
-/// Names must differ because requests select adapters by name.
+/// Requests ask for adapters by name.
 fn refuse_equal_names(adapters: &[AdapterConfig]) -> Result<(), Refused> {
     let mut names = std::collections::HashSet::new();
     match adapters.iter().find(|adapter| !names.insert(&adapter.name)) {
@@ -76,7 +77,7 @@ fn refuse_equal_names(adapters: &[AdapterConfig]) -> Result<(), Refused> {
     }
 }
 
-/// Checks, before anything is loaded, that this program supports the device and that the device supports adapters.
+/// Before anything is loaded: a device that this program was built without, or that computes no adapters.
 fn refuse_device(device: DeviceKind, has_adapters: bool) -> Result<(), Refused> {
     let problem = match device {
         DeviceKind::Metal(_) if !cfg!(feature = "metal") => {
@@ -92,7 +93,7 @@ fn refuse_device(device: DeviceKind, has_adapters: bool) -> Result<(), Refused> 
     Err(Refused::new("--device", problem))
 }
 
-/// Checks, before a model is fetched, that the GPU is present.
+/// Before a model is fetched for it: a card that is not here.
 fn find_card(device: DeviceKind) -> Result<(), Failed> {
     let DeviceKind::Cuda(ordinal) = device else { return Ok(()) };
     let why = match jury_engine::cuda::cards() {
@@ -106,7 +107,7 @@ fn find_card(device: DeviceKind) -> Result<(), Failed> {
     Err(Failed::new(Exit::Unavailable, Refused::new("--device", problem)))
 }
 
-/// Checks, before a model is fetched and loaded, that the adapters can be read.
+/// Before a model is fetched and loaded for them: adapters that cannot be read.
 fn read_adapters(adapters: &[AdapterConfig]) -> Result<(), Failed> {
     let read = |adapter: &AdapterConfig| Adapter::read(&adapter.path).map(drop);
     adapters.iter().try_for_each(read).map_err(|error| {
@@ -115,7 +116,7 @@ fn read_adapters(adapters: &[AdapterConfig]) -> Result<(), Failed> {
     })
 }
 
-/// The device for a model with these adapters, which run only on the CPU.
+/// Where a model with these adapters is to compute: they run on the CPU alone.
 fn device_for(device: DeviceKind, adapters: &[AdapterConfig]) -> DeviceKind {
     match device {
         DeviceKind::Auto if !adapters.is_empty() => DeviceKind::Cpu,
@@ -126,18 +127,18 @@ fn device_for(device: DeviceKind, adapters: &[AdapterConfig]) -> DeviceKind {
 // === impl ModelConfig ===
 
 impl ModelConfig {
-    /// Finds the model, fetches it if necessary, and loads it. Blocking.
+    /// Finds, fetches if need be, and loads the model. Blocks: the caller has nothing else to do.
     ///
     /// # Errors
-    /// If a GPU, an adapter or the model is missing or does not load.
+    /// A card, an adapter or a model that is not there, or does not load.
     pub fn load(&self, meter: &Meter) -> Result<Arc<EngineBackend>, Failed> {
         self.load_as(meter, |config| EngineBackend::load(config).map(Arc::new).map_err(load_failed))
     }
 
-    /// Same, for a model that ranks trajectories: a scalar reward model, or any model with a head's file.
+    /// The same for a model that ranks trajectories: a scalar reward model, or any with a head's file.
     ///
     /// # Errors
-    /// As above, or if the head is missing or was trained on another model.
+    /// The same, and a head that is not there or was trained on another model.
     pub fn load_meta(
         &self,
         meter: &Meter,
@@ -148,10 +149,10 @@ impl ModelConfig {
         })
     }
 
-    /// Same, for a model whose hidden states are read to train a head.
+    /// The same for a model whose states are read, for a head to learn from.
     ///
     /// # Errors
-    /// If the model is missing or does not load.
+    /// A model that is not there, or does not load.
     pub fn load_reader(&self, meter: &Meter) -> Result<StateReader, Failed> {
         self.load_as(meter, |config| StateReader::load(config).map_err(load_failed))
     }

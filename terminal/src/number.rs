@@ -1,4 +1,4 @@
-//! Parses numbers from the command line. An error names the limits and an example.
+//! Numbers as they are typed. What is none, or out of its range, is told the limits and an example.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -10,7 +10,7 @@ use jury_grm::domain::limits;
 /// More than any machine has.
 pub const MOST_THREADS: usize = 4_096;
 
-/// Reads a whole number; `example` shows how to write its option.
+/// Reads a whole number; `example` shows how its option is typed.
 pub fn whole<T>(
     range: RangeInclusive<T>,
     example: &'static str,
@@ -27,7 +27,7 @@ where
     }
 }
 
-/// Reads a number that `fits`; `limits` describes the range.
+/// Reads a number that `fits`; `limits` says which do.
 pub fn real(
     fits: fn(f64) -> bool,
     limits: &'static str,
@@ -39,19 +39,19 @@ pub fn real(
     }
 }
 
-/// Reads a duration, a number with its unit.
+/// Reads a time, a number with its unit.
 ///
 /// # Errors
-/// If it is not a duration, with an example.
+/// What is no time, with an example.
 pub fn time(typed: &str) -> Result<Duration, String> {
     let why = |_| "must be a time with its unit, like 90s, 5m or 500ms".to_owned();
     humantime::parse_duration(typed.trim()).map_err(why)
 }
 
-/// Reads the budget of a request.
+/// Reads a budget, which a request may have.
 ///
 /// # Errors
-/// If it is not a valid budget, with the limits and an example.
+/// What is none, with the limits and an example.
 pub fn budget(typed: &str) -> Result<Duration, String> {
     let most = Duration::from_millis(limits::MAX_BUDGET_MS);
     let is_budget = |time: &Duration| (Duration::from_millis(1)..=most).contains(time);
@@ -61,31 +61,31 @@ pub fn budget(typed: &str) -> Result<Duration, String> {
         .ok_or_else(|| "must be a time from 1ms to 24h with its unit, like 90s or 5m".to_owned())
 }
 
-/// Reads the number of engine threads.
+/// Reads the threads of the engine.
 ///
 /// # Errors
-/// If it is not valid, with the limits and an example.
+/// What is none, with the limits and an example.
 pub fn threads(typed: &str) -> Result<usize, String> {
     whole(1..=MOST_THREADS, "--threads 2")(typed)
 }
 
-/// Reads a seed, of a request or of any other random draw.
+/// Reads the seed of a request, or of whatever draws.
 ///
 /// # Errors
-/// If it is not valid, with the limits and an example.
+/// What is none, with the limits and an example.
 pub fn seed(typed: &str) -> Result<u64, String> {
     whole(0..=limits::MAX_SEED, "--seed 7")(typed)
 }
 
-/// Reads the maximum length of a critique, in tokens.
+/// Reads the length of the longest critique, in tokens.
 ///
 /// # Errors
-/// If it is not valid, with the limits and an example.
+/// What is none, with the limits and an example.
 pub fn critique_tokens(typed: &str) -> Result<u32, String> {
     whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 512")(typed)
 }
 
-/// Reads a share, 0 to 1; `example` shows how to write its option.
+/// Reads a share, 0 to 1; `example` shows how its option is typed.
 pub fn share(
     example: &'static str,
 ) -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'static {

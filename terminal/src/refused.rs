@@ -9,23 +9,23 @@ use crate::exit::{Exit, Failed};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{flag}: {problem}")]
 pub struct Refused {
-    /// The option, as written on the command line.
+    /// The option, as it is typed.
     pub flag: String,
-    /// What is wrong, with the limit or how to fix it.
+    /// What is wrong, with the limit or the way out.
     pub problem: String,
-    /// The exit code of the command.
+    /// How the command ends.
     pub exit: Exit,
 }
 
 // === impl Refused ===
 
 impl Refused {
-    /// `flag` as written on the command line, and what is wrong with it.
+    /// `flag` as it is typed, and what is wrong with it.
     pub fn new(flag: impl Into<String>, problem: impl Into<String>) -> Self {
         Self { flag: flag.into(), problem: problem.into(), exit: Exit::Usage }
     }
 
-    /// `flag` names a file that cannot be used. An unreadable file is not a usage error.
+    /// `flag` names a file that cannot be used. One that cannot be read is no mistake in the command line.
     pub fn file(flag: impl Into<String>, error: impl Into<anyhow::Error>) -> Self {
         let error = error.into();
         let is_io = |cause: &(dyn Error + 'static)| cause.is::<io::Error>();

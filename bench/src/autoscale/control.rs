@@ -1,11 +1,11 @@
 //! KEDA and the HorizontalPodAutoscaler as a state machine, configured as in the chart: pure.
 //!
 //! ```text
-//! KEDA   0 <-> 1     up as soon as anything is asked for; down when nothing was for the cooldown
-//! HPA    1 <-> most  ceil(demand / samples a worker), unless that is within a tenth of what there is; the larger wish of
-//!                    both triggers: samples now, and places so that nobody waits longer than the backlog
-//!                    up: at once, at most twice as many (or 4 more) a minute
-//!                    down: the highest wish of the window, at most a tenth (or 1) fewer a minute
+//! KEDA   0 <-> 1     up as soon as anything is requested; down when nothing was for the cooldown
+//! HPA    1 <-> most  ceil(demand / samples per worker), unless within a tenth of the current number; the larger wish of
+//!                    both triggers: samples now, and slots so that nobody waits longer than the backlog
+//!                    up: at once, at most twice as many (or 4 more) per minute
+//!                    down: the highest wish of the window, at most a tenth (or 1) fewer per minute
 //! ```
 //!
 //! The measured values come from Prometheus, so they lag behind the present.

@@ -7,7 +7,7 @@
 //!                   ^   └ lease lost, key gone: from the top, never an exit                   │
 //!                   └─────────────────────────────────────────────────────────────────────────┘
 //! coordinator:  list at revision r ─> Reset ─> watch from r + 1 ─> Added, Removed
-//!                   ^      now and then list again and tell what differs
+//!                   ^      now and then list again and send the differences
 //!                   └───── watch broken, cancelled or compacted
 //! ```
 //!

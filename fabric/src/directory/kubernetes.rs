@@ -3,7 +3,7 @@
 //! ```text
 //! pod ready ─> EndpointSlice of the service ─> API server
 //! coordinator:  list at version v ─> Reset ─> watch from v ─> Added, Removed
-//!                   ^                          └ bookmarks move v; a watch that ended goes on from there
+//!                   ^                          └ bookmarks move v; the next watch resumes from there
 //!                   └───── 410 Gone: the server has forgotten v
 //! ```
 //!

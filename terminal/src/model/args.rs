@@ -63,10 +63,10 @@ pub struct CacheArgs {
 // === impl CardArgs ===
 
 impl CardArgs {
-    /// Rejects an option that would have no effect.
+    /// Refuses what would be done nowhere.
     ///
     /// # Errors
-    /// If GPU weights are chosen but no GPU is used.
+    /// Weights of a card's own kind where none computes.
     pub fn refuse_without_a_card(&self, device: DeviceKind) -> Result<(), Refused> {
         match (device, self.card_weights) {
             (DeviceKind::Cpu | DeviceKind::Metal(_), Some(CardWeights::Int8)) => {
@@ -81,13 +81,13 @@ impl CardArgs {
     }
 }
 
-/// Reads `NAME=PATH`, or only a path, whose file or folder name becomes the name.
+/// Reads `NAME=PATH`, or a path alone, whose file's or folder's name it gets.
 ///
 /// # Errors
 /// What is missing.
 pub fn adapter(text: &str) -> Result<AdapterConfig, String> {
     let (name, path) = match text.split_once('=') {
-        // A path may contain an equals sign, a name contains no slash.
+        // A path may have the sign in it, a name has no slash.
         Some((name, path)) if !name.contains('/') => (name.to_owned(), path),
         _ => (adapter_name(Path::new(text)), text),
     };
@@ -97,7 +97,7 @@ pub fn adapter(text: &str) -> Result<AdapterConfig, String> {
     Ok(AdapterConfig { name, path: adapter_at(Path::new(path)) })
 }
 
-/// The path of the adapter: `path` itself, or inside it if it is the folder of `jury train rft` or `rl`.
+/// Where the adapter is that `path` names: there, or inside, when that is the folder of `jury train rft` or `rl`.
 pub fn adapter_at(path: &Path) -> PathBuf {
     let inside = path.join("adapter");
     let is_a_model = path.join("config.json").is_file();
@@ -105,7 +105,7 @@ pub fn adapter_at(path: &Path) -> PathBuf {
     if is_inside { inside } else { path.to_owned() }
 }
 
-/// Reads how weights are stored on a GPU.
+/// Reads how weights are kept on a card.
 fn card_weights(text: &str) -> Result<CardWeights, String> {
     match text {
         "bf16" => Ok(CardWeights::Bfloat16),
@@ -117,7 +117,7 @@ fn card_weights(text: &str) -> Result<CardWeights, String> {
 /// Reads a device: its name, and for a GPU its ordinal (0 when left out).
 ///
 /// # Errors
-/// The devices that exist.
+/// Which there are.
 pub fn device(text: &str) -> Result<DeviceKind, String> {
     let (name, ordinal) = text.split_once(':').map_or((text, None), |(name, n)| (name, Some(n)));
     let unknown = || "must be auto, cpu, cuda:N or metal:N".to_owned();

@@ -1,4 +1,4 @@
-//! Exit codes for models that are not found or do not load.
+//! Exit codes of models that are not found, or do not load.
 
 use jury_engine::LoadError;
 use jury_engine::head::HeadError;
@@ -7,7 +7,7 @@ use jury_worker::models::ModelError;
 
 use crate::exit::{Exit, Failed};
 
-/// Maps a model's error to its exit code.
+/// Gives a model's error its exit code.
 pub fn model_failed(error: ModelError) -> Failed {
     let exit = match error {
         ModelError::NotLoadable(error) => return load_failed(error),
@@ -24,7 +24,7 @@ pub fn model_failed(error: ModelError) -> Failed {
     Failed::new(exit, error)
 }
 
-/// Maps the error of a model that does not load to its exit code.
+/// Gives the error of a model that does not load its exit code.
 pub fn load_failed(error: LoadError) -> Failed {
     let exit = match &error {
         LoadError::Io { .. } => Exit::NoInput,
@@ -34,7 +34,7 @@ pub fn load_failed(error: LoadError) -> Failed {
     Failed::new(exit, error)
 }
 
-/// Maps the error of a model that cannot rank to its exit code.
+/// Gives the error of a model that cannot rank its exit code.
 pub(super) fn meta_failed(error: MetaError) -> Failed {
     let exit = match error {
         MetaError::Load(error) => return load_failed(error),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::chat::Turn;
 
-/// A trainer that folders are made for.
+/// A supported trainer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trainer {
     /// Hugging Face's TRL.
