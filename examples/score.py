@@ -4,8 +4,9 @@
     python -m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=. proto/jury/v1/*.proto
     PYTHONPATH=. python examples/score.py 127.0.0.1:7480
 
-For other languages to copy; in Python, jury-client is shorter. Not for an environment that has jury-client: the stubs lie in a
-folder `jury` without an `__init__.py`, and Python prefers the package of that name wherever it is.
+A template for other languages; in Python, jury-client is shorter. Do not run it in an environment with jury-client
+installed: the stubs are in a folder `jury` without an `__init__.py`, and Python prefers the package of that name
+wherever it is.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The reward of AReaL. With this folder on PYTHONPATH:
+"""The reward for AReaL. With this folder on PYTHONPATH:
 
     trainer.train(
         workflow="areal.workflow.rlvr.RLVRWorkflow",
@@ -9,7 +9,7 @@
         },
     )
 
-AReaL's workflow waits 15 seconds for a reward, so critiques must be short; the budget lies below that.
+AReaL's workflow waits 15 seconds for a reward, so critiques must be short; the budget is shorter than that.
 """
 
 from jury.trainers.areal import RewardFunction

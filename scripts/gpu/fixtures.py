@@ -1,7 +1,7 @@
 """Step 1: the kernels against the CPU path and against transformers, on the committed fixtures.
 
-A fixture has the logits after each of the last tokens of its sequences, from transformers in float32. The card rounds
-activations to bf16, so it may differ as much as transformers in bf16 does.
+A fixture has the logits after each of the last tokens of its sequences, from transformers in float32. The GPU rounds
+activations to bf16, so it may differ from them as much as transformers in bf16 does.
 """
 
 import json

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Packs what scripts/gpu-check needs on a machine that nothing but a few files reaches.
+"""Packs what scripts/gpu-check needs on a machine to which only a few files can be copied.
 
     scripts/gpu/pack.py --jury target/release/jury --logits target/release/examples/logits --model FILE.gguf .gpu
 
-Programs are stripped, everything is compressed (xz), and put into .gpu/1, .gpu/2 .. of at most --at-most MiB each. All
-but the last are staged there first (`scripts/gpu-check --stage .gpu/1`); the last has the programs, for `--binary
-.gpu/2/jury.xz`. The folder should be one that git does not see: `echo /.gpu/ >>.git/info/exclude`.
+Programs are stripped, everything is compressed (xz) and put into .gpu/1, .gpu/2 .. of at most --at-most MiB each. All
+parts but the last are staged there first (`scripts/gpu-check --stage .gpu/1`); the last contains the programs, for
+`--binary .gpu/2/jury.xz`. The folder should be ignored by git: `echo /.gpu/ >>.git/info/exclude`.
 """
 
 import argparse

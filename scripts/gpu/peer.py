@@ -1,9 +1,9 @@
-"""The side of torch and transformers: makes the model, and tells what it gives and how fast it is.
+"""The torch and transformers side: makes the model, and measures its output and its speed.
 
     peer.py FOLDER RESULTS SHAPE DEVICE SIZES    the model's folder, where results go, a name, cpu or cuda:N, JSON
 
-Writes RESULTS/peer.json anew after each part, and the logits into RESULTS/logits.safetensors: what was done before an
-end that came too early, counts.
+Rewrites RESULTS/peer.json after each part, and writes the logits into RESULTS/logits.safetensors, so that finished
+parts count even if it is stopped early.
 """
 
 import json

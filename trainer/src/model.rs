@@ -6,10 +6,10 @@
 //! loss   -> gradient of the head's part -> for each layer from the last: its graph, its part of the gradient, dropped
 //! ```
 //!
-//! A sequence whose graphs would take more than 2 GiB is computed with only one layer's graph in memory at a time, at
-//! the price of a second forward pass (activation checkpointing). Both ways give equal bits. Families: llama, qwen2,
-//! qwen3, gemma2, gemma3. With [`Tuning::Lora`] the model's own weights are frozen, and no gradients are computed for
-//! them.
+//! A sequence whose graphs would take more than 2 GiB is computed with only one layer's graph in memory at a time,
+//! whatever the number of layers, at the price of a second forward pass (activation checkpointing). Both ways give
+//! equal bits. Families: llama, qwen2, qwen3, gemma2, gemma3. With [`Tuning::Lora`] the model's own weights are
+//! frozen, and no gradients are computed for them.
 //!
 //! Sums are computed in a fixed order: equal weights and sequences give equal bits on one machine.
 

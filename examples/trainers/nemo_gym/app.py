@@ -1,4 +1,4 @@
-"""A resources server of NeMo-Gym that judges over gRPC: resources_servers/jury/app.py. Needs jury-client beside NeMo-Gym."""
+"""A resources server of NeMo-Gym that judges over gRPC: resources_servers/jury/app.py. Needs jury-client in addition to NeMo-Gym."""
 
 from jury.trainers.nemo_gym import JuryServer
 

@@ -1,4 +1,4 @@
-"""A resources server of NeMo-Gym that asks a coordinator's `/verify`: resources_servers/jury/http_app.py. Needs nothing of ours."""
+"""A resources server of NeMo-Gym that calls a coordinator's `/verify`: resources_servers/jury/http_app.py. Needs no package of ours."""
 
 import aiohttp
 from fastapi.responses import JSONResponse
