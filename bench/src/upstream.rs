@@ -2,7 +2,7 @@
 //! own `n = k` call, alternating in one run.
 //!
 //! ```text
-//! rounds   worker, own | own, worker | ...      a different prompt each time: the server has computed none of it, except
+//! rounds   worker, own | own, worker | ...      a different prompt each time: the server has computed only
 //!                                               the beginning that all prompts share
 //! prompt   the group, and its tokens    own      one request for all      counted   the server's own counts
 //! report   table, Markdown, JSON

@@ -1,8 +1,8 @@
 //! Hostile text, made visible.
 //!
-//! maud escapes markup wherever text is put into a page. This module handles what escaping does not: characters that are
-//! invisible, or that change the direction of others. They are written out by their code point, so that a response cannot
-//! look different to a person than to the judge.
+//! maud escapes markup wherever text is put into a page. This module handles what escaping does not: characters that
+//! are invisible, or that change the direction of others. They are written out by their code point, so that a
+//! response cannot look different to a person than to the judge.
 
 use maud::{Markup, html};
 

@@ -1,8 +1,9 @@
 //! Subsets of an item's samples: what a run with a smaller k would have drawn.
 //!
-//! Orders cycle by index, so samples `i*n .. (i+1)*n` show each response once in every position. A subset consists of such
-//! whole *order blocks*, drawn without replacement. Only its last block may be cut short; it is then a contiguous run, like
-//! the first samples of a plan. A curve over k is therefore free of luck in the draw and of unbalanced positions.
+//! Orders cycle by index, so samples `i*n .. (i+1)*n` show each response once in every position. A subset consists of
+//! such whole *order blocks*, drawn without replacement. Only its last block may be cut short; it is then a
+//! contiguous run, like the first samples of a plan. A curve over k is therefore free of luck in the draw and of
+//! unbalanced positions.
 
 use std::collections::BTreeSet;
 

@@ -2,7 +2,7 @@
 //!
 //! * [`directory`]: which workers exist, from etcd, Kubernetes, a fixed list or this process;
 //! * [`connector`]: from an address to a channel, over TCP or memory;
-//! * [`transport`]: servers; health, reflection, drain; [`tls`]: certificates that are reloaded when their files change;
+//! * [`transport`]: servers; health, reflection, drain; [`tls`]: certificates, reloaded when their files change;
 //! * [`trace`] and [`deadline`]: what travels with a call;
 //! * [`telemetry`]: logs and metrics; [`shutdown`]: signals; [`backoff`]: when to retry;
 //! * [`secret`]: texts that are never shown.

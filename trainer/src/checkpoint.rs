@@ -1,7 +1,7 @@
 //! The state of a run in one file: parameters, AdamW's moments, and the run's own state.
 //!
-//! Written completely or not at all. Equal runs write equal bytes, and a run that was interrupted and resumed equals one
-//! that was not.
+//! Written completely or not at all. Equal runs write equal bytes, and a run that was interrupted and resumed equals
+//! one that was not.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -8,8 +8,9 @@
 //!
 //! `batches` says what to draw, `sift` decides the fate of every sample, `kept` turns the kept samples into data.
 //!
-//! A sample without scores of its own is not right. In addition to the paper's rules: a critique that was cut off at its
-//! token limit teaches the model to stop mid-critique, so such samples are dropped as well, unless they are wanted.
+//! A sample without scores of its own is not right. In addition to the paper's rules: a critique that was cut off at
+//! its token limit teaches the model to stop mid-critique, so such samples are dropped as well, unless they are
+//! wanted.
 
 mod batches;
 mod kept;

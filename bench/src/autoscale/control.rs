@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! KEDA   0 <-> 1     up as soon as anything is requested; down when nothing was for the cooldown
-//! HPA    1 <-> most  ceil(demand / samples per worker), unless within a tenth of the current number; the larger wish of
-//!                    both triggers: samples now, and slots so that nobody waits longer than the backlog
+//! HPA    1 <-> most  ceil(demand / samples per worker), unless within a tenth of the current number; the larger of
+//!                    both wishes: samples now, and slots so that nobody waits longer than the backlog
 //!                    up: at once, at most twice as many (or 4 more) per minute
 //!                    down: the highest wish of the window, at most a tenth (or 1) fewer per minute
 //! ```

@@ -1,8 +1,8 @@
 //! A worker that behaves like a GPU node: groups are prefilled one after another, samples decode in parallel in its
 //! slots, their lengths vary, and some fail. The texts are made up; the timing is realistic.
 //!
-//! Ends are computed when a group arrives, so that a node needs one timer per end and no task per sample. Not simulated:
-//! a slot that becomes free early when its sample is cancelled.
+//! Ends are computed when a group arrives, so that a node needs one timer per end and no task per sample. Not
+//! simulated: a slot that becomes free early when its sample is cancelled.
 
 mod drawing;
 

@@ -1,9 +1,9 @@
 //! Groups principles into themes: the words of their names.
 //!
-//! A principle's name is the text before its weight or its explanation, such as `Accuracy` in
-//! `1. **Accuracy** (40 %): the facts are right`. Small models write sentences with neither, which count as a whole. The
-//! themes of a principle are the words of its name in lower case, without stop words and with plurals reduced to the
-//! singular. There is no list of synonyms, so a reader can see why a sample belongs to a theme.
+//! A principle's name is the text before its weight or its explanation, such as `Accuracy` in `1. **Accuracy** (40
+//! %): the facts are right`. Small models write sentences with neither, which count as a whole. The themes of a
+//! principle are the words of its name in lower case, without stop words and with plurals reduced to the singular.
+//! There is no list of synonyms, so a reader can see why a sample belongs to a theme.
 
 use std::collections::BTreeSet;
 

@@ -162,8 +162,8 @@ impl Etcd {
 
     /// Registers a worker, and keeps it registered until the handle is withdrawn or dropped.
     ///
-    /// Returns at once: while etcd is away, registration is retried in the background and the log says so. Must be called
-    /// inside a tokio runtime.
+    /// Returns at once: while etcd is away, registration is retried in the background and the log says so. Must be
+    /// called inside a tokio runtime.
     pub fn register(&self, worker: Registration) -> RegistrationHandle {
         RegistrationHandle::start(Arc::clone(&self.shared), worker)
     }
