@@ -1,11 +1,15 @@
 //! One request for rewards, and what makes it malformed.
 
+mod validate;
+
 use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 
 use super::json::{self, JsonError, keys, null_as_default, object_or_default};
 use super::{Item, Settings, Voting};
+pub(super) use validate::{require, require_name};
+use validate::{validate_item, validate_settings};
 
 /// The limits that a request is held to, one home for all of them.
 pub mod limits {
@@ -13,8 +17,10 @@ pub mod limits {
     pub const MAX_K: u32 = 256;
     /// Most responses of one item: the largest GRPO group that Jury promises to judge.
     pub const MAX_RESPONSES: usize = 64;
-    /// Most bytes of query, responses, reference and criteria together.
+    /// Most bytes of query, responses, reference, criteria and principles together.
     pub const MAX_ITEM_BYTES: usize = 4 << 20;
+    /// Highest score of a scale.
+    pub const MAX_SCORE: i32 = 100;
     /// Longest critique, in tokens.
     pub const MAX_CRITIQUE_TOKENS: u32 = 16_384;
     /// Seeds stay below 2^53 so that every JSON reader keeps them exactly.
@@ -167,111 +173,5 @@ fn item<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Item, D::Er
     json::object(deserializer, "an item, one object with \"query\" and \"responses\"")
 }
 
-pub(super) fn require(
-    holds: bool,
-    field: &'static str,
-    problem: impl FnOnce() -> String,
-) -> Result<(), RequestError> {
-    if holds { Ok(()) } else { Err(RequestError { field, problem: problem() }) }
-}
-
-/// A name that is given is no longer than any has to be: errors and metrics repeat it.
-pub(super) fn require_name(field: &'static str, name: Option<&str>) -> Result<(), RequestError> {
-    let bytes = name.map_or(0, str::len);
-    require(bytes <= limits::MAX_NAME_BYTES, field, || {
-        format!("must be at most {} bytes, has {bytes}", limits::MAX_NAME_BYTES)
-    })
-}
-
-fn require_few(field: &'static str, list: Option<&Vec<String>>) -> Result<(), RequestError> {
-    let n = list.map_or(0, Vec::len);
-    require(n <= limits::MAX_CRITERIA, field, || {
-        format!("at most {} of them, has {n}", limits::MAX_CRITERIA)
-    })
-}
-
-fn validate_item(item: &Item) -> Result<(), RequestError> {
-    let n_responses = item.responses.len();
-    require(item.id.len() <= limits::MAX_ID_BYTES, "item.id", || {
-        format!("must be at most {} bytes, has {}", limits::MAX_ID_BYTES, item.id.len())
-    })?;
-    if let super::Query::Text(text) = &item.query {
-        require(!text.trim().is_empty(), "item.query", || {
-            "is empty; say what the responses answer".to_owned()
-        })?;
-    }
-    require_name("item.source", item.source.as_deref())?;
-    require_name("item.category", item.category.as_deref())?;
-    require_few("item.criteria", item.criteria.as_ref())?;
-    require_few("item.principles", item.principles.as_ref())?;
-    if let super::Query::Turns(turns) = &item.query {
-        let n_turns = turns.len();
-        require(n_turns <= limits::MAX_TURNS, "item.query", || {
-            format!("at most {} turns, has {n_turns}", limits::MAX_TURNS)
-        })?;
-        let is_asked =
-            |turn: &super::Turn| matches!(turn.role, super::Role::User | super::Role::Tool);
-        require(turns.last().is_some_and(is_asked), "item.query", || {
-            "a conversation must end in a turn of the user or of a tool, which the responses answer"
-                .to_owned()
-        })?;
-    }
-    require(n_responses >= 1, "item.responses", || {
-        "is empty; give at least 1 response".to_owned()
-    })?;
-    require(n_responses <= limits::MAX_RESPONSES, "item.responses", || {
-        format!("at most {} responses, has {n_responses}", limits::MAX_RESPONSES)
-    })?;
-    let bytes = item.text_bytes();
-    require(bytes <= limits::MAX_ITEM_BYTES, "item", || {
-        format!("at most {} bytes of text, has {bytes}", limits::MAX_ITEM_BYTES)
-    })?;
-    if let Some(best) = item.best {
-        require(best < n_responses, "item.best", || {
-            format!("must be an index below {n_responses}, is {best}")
-        })?;
-    }
-    if let Some(labels) = &item.labels {
-        require(labels.len() == n_responses, "item.labels", || {
-            format!("must have one label for each of {n_responses} responses, has {}", labels.len())
-        })?;
-        let no_number = labels.iter().position(|label| !label.is_finite());
-        require(no_number.is_none(), "item.labels", || {
-            let at = no_number.unwrap_or_default();
-            format!("must be finite numbers, labels[{at}] is {}", labels[at])
-        })?;
-    }
-    Ok(())
-}
-
-fn validate_settings(settings: &Settings) -> Result<(), RequestError> {
-    let Settings { k, temperature, top_p, max_critique_tokens, .. } = *settings;
-    require((1..=limits::MAX_K).contains(&k), "settings.k", || {
-        format!("must be between 1 and {}, is {k}", limits::MAX_K)
-    })?;
-    require((0.0..=2.0).contains(&temperature), "settings.temperature", || {
-        format!("must be between 0 and 2, is {temperature}")
-    })?;
-    require(top_p > 0.0 && top_p <= 1.0, "settings.top_p", || {
-        format!("must be above 0 and at most 1, is {top_p}")
-    })?;
-    let critique_range = 1..=limits::MAX_CRITIQUE_TOKENS;
-    require(critique_range.contains(&max_critique_tokens), "settings.max_critique_tokens", || {
-        format!("must be between 1 and {}, is {max_critique_tokens}", limits::MAX_CRITIQUE_TOKENS)
-    })?;
-    require((0.0..=1.0).contains(&settings.min_readout_mass), "settings.min_readout_mass", || {
-        format!("must be between 0 and 1, is {}", settings.min_readout_mass)
-    })?;
-    let scale = settings.scale;
-    require(scale.min < scale.max && scale.min >= 0 && scale.max <= 100, "settings.scale", || {
-        format!("must be 0 <= min < max <= 100, is {}..{}", scale.min, scale.max)
-    })?;
-    let max_panel = settings.max_panel as usize;
-    require((2..=limits::MAX_RESPONSES).contains(&max_panel), "settings.max_panel", || {
-        format!("must be between 2 and {}, is {max_panel}", limits::MAX_RESPONSES)
-    })
-}
-
 #[cfg(test)]
-#[path = "request/tests.rs"]
 mod tests;

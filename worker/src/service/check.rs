@@ -8,9 +8,6 @@ use jury_proto::{ErrorCode, JuryError};
 
 use crate::backend::BackendInfo;
 
-/// Highest score of a scale, as requests allow it: bounds the choices of a read-out.
-const MAX_SCORE: i32 = 100;
-
 /// Longest salt, in bytes: a worker keeps it with every prompt.
 const MAX_SALT_BYTES: usize = 128;
 
@@ -23,8 +20,6 @@ const MAX_TRAJECTORIES: usize = 2 * limits::MAX_K as usize;
 /// # Errors
 /// `InvalidArgument` with the field and its limit.
 pub(super) fn shape(group: &SampleGroup) -> Result<(), JuryError> {
-    let settings = &group.settings;
-    let scale = settings.scale;
     let indices: BTreeSet<u32> = group.samples.iter().map(|spec| spec.index).collect();
     let max_samples = limits::MAX_K as usize;
     require(group.samples.len() <= max_samples, "start.samples", || {
@@ -39,25 +34,10 @@ pub(super) fn shape(group: &SampleGroup) -> Result<(), JuryError> {
     require(!group.messages.is_empty(), "start.messages", || {
         "is empty; give at least 1 message".to_owned()
     })?;
-    require((0.0..=2.0).contains(&settings.temperature), "start.settings.temperature", || {
-        format!("must be between 0 and 2, is {}", settings.temperature)
-    })?;
-    require(settings.top_p > 0.0 && settings.top_p <= 1.0, "start.settings.top_p", || {
-        format!("must be above 0 and at most 1, is {}", settings.top_p)
-    })?;
-    require(
-        (1..=limits::MAX_CRITIQUE_TOKENS).contains(&settings.max_critique_tokens),
-        "start.settings.max_critique_tokens",
-        || {
-            let (max, is) = (limits::MAX_CRITIQUE_TOKENS, settings.max_critique_tokens);
-            format!("must be between 1 and {max}, is {is}")
-        },
-    )?;
-    require(
-        (0..scale.max).contains(&scale.min) && scale.max <= MAX_SCORE,
-        "start.settings.scale",
-        || format!("must be 0 <= min < max <= {MAX_SCORE}, is {}..{}", scale.min, scale.max),
-    )?;
+    group
+        .settings
+        .validate_sampling()
+        .map_err(|error| JuryError::invalid(format!("start.{}", error.field), error.problem))?;
     salt("start.cache_salt", group.cache_salt.as_deref())
 }
 
@@ -176,6 +156,8 @@ mod tests {
         assert_eq!(refused(|g| g.settings.max_critique_tokens = 0), none);
         assert_eq!(refused(|g| g.settings.scale.max = i32::MAX), field("settings.scale"));
         assert_eq!(refused(|g| g.settings.scale.min = i32::MIN), field("settings.scale"));
+        let mass = field("settings.min_readout_mass");
+        assert_eq!(refused(|g| g.settings.min_readout_mass = 2.0), mass);
         assert_eq!(refused(|g| g.cache_salt = Some("s".repeat(129))), field("cache_salt"));
     }
 
