@@ -216,11 +216,14 @@ fn in_force(voting: &Voting, k: u32, rule: VoteRule) -> Voting {
 
 /// Why a response that fits no prompt has no reward, where the others have one.
 fn why_too_long(told: &Overflow) -> Reason {
-    // What the context leaves for a prompt differs by panel, and who answers first is chance.
+    // What the context leaves for a prompt differs by panel, and who answers first is chance. A server that takes text counts
+    // no response; then the prompt had this one alone.
+    let what = match (told.longest_response_tokens, told.prompt_tokens) {
+        (0, prompt) => format!("a prompt with this response alone has at least {prompt} tokens"),
+        (response, _) => format!("the response has {response} tokens"),
+    };
     let detail = format!(
-        "the response has {} tokens, and fits no prompt that the model's context leaves room for; it was left out of the \
-         others' prompts",
-        told.longest_response_tokens
+        "{what}, and fits no prompt that the model's context leaves room for; it was left out of the others' prompts"
     );
     Reason { code: ReasonCode::TooLong, detail }
 }

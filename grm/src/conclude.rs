@@ -23,8 +23,9 @@ pub enum Ranked {
 }
 
 /// Rewards need `min_samples` valid samples. They are whole when every sample came to its own end, or was not needed,
-/// and ranking was done as asked. Without rewards the reason is the cause that a caller can do most about: length, then
-/// memory, then the budget, then workers, then what the server behind one rejects, then the model's own text.
+/// and ranking was done as asked. Without rewards the reason is the cause that a caller can do most about: length, if every
+/// sample was too long, then memory, then the budget, then workers, then what the server behind one rejects, then the model's
+/// own text. Where only some were too long, the others may yet bring rewards, so their cause goes first.
 pub fn conclude(samples: &[Sample], min_samples: u32, ranked: Ranked) -> Conclusion {
     let counts = Counts::of(samples, 0);
     let Counts { asked, valid, too_long, timed_out, failed, .. } = counts;
@@ -45,8 +46,9 @@ pub fn conclude(samples: &[Sample], min_samples: u32, ranked: Ranked) -> Conclus
             None => figures,
         }
     };
-    let (code, detail) = if let Some(too_long) = detail_of(|kind| kind == FailureKind::TooLong) {
-        (ReasonCode::TooLong, too_long)
+    let why_too_long = detail_of(|kind| kind == FailureKind::TooLong);
+    let (code, detail) = if let Some(why) = why_too_long.clone().filter(|_| too_long == asked) {
+        (ReasonCode::TooLong, why)
     } else if let Some(too_large) = detail_of(|kind| kind == FailureKind::TooLarge) {
         (ReasonCode::TooLarge, too_large)
     } else if timed_out > 0 {
@@ -55,8 +57,12 @@ pub fn conclude(samples: &[Sample], min_samples: u32, ranked: Ranked) -> Conclus
         (ReasonCode::WorkerFailed, with_figures(Some(lost)))
     } else if let Some(rejected) = detail_of(|kind| kind == FailureKind::Rejected) {
         (ReasonCode::Rejected, with_figures(Some(rejected)))
+    } else if let Some(unreadable) = detail_of(FailureKind::is_parse) {
+        (ReasonCode::ParseFailed, with_figures(Some(unreadable)))
+    } else if let Some(why) = why_too_long {
+        (ReasonCode::TooLong, with_figures(Some(why)))
     } else {
-        (ReasonCode::ParseFailed, with_figures(detail_of(FailureKind::is_parse)))
+        (ReasonCode::ParseFailed, with_figures(None))
     };
     Conclusion::Unscored(Reason { code, detail })
 }
@@ -145,10 +151,7 @@ mod tests {
     #[test]
     fn the_reason_is_the_cause_that_a_caller_can_do_most_about() {
         use FailureKind::{NoBox, Rejected, TimedOut, TooLarge, TooLong, Worker};
-        assert_eq!(
-            reason(&[Some(NoBox), Some(Worker), Some(TimedOut), Some(TooLarge), Some(TooLong)]),
-            ReasonCode::TooLong
-        );
+        assert_eq!(reason(&[Some(TooLong), Some(TooLong)]), ReasonCode::TooLong);
         assert_eq!(
             reason(&[Some(NoBox), Some(Worker), Some(TimedOut), Some(TooLarge)]),
             ReasonCode::TooLarge
@@ -157,6 +160,23 @@ mod tests {
         assert_eq!(reason(&[Some(NoBox), Some(Rejected), Some(Worker)]), ReasonCode::WorkerFailed);
         assert_eq!(reason(&[Some(NoBox), Some(Rejected)]), ReasonCode::Rejected);
         assert_eq!(reason(&[Some(NoBox)]), ReasonCode::ParseFailed);
+    }
+
+    #[test]
+    fn samples_that_are_too_long_hide_no_cause_of_the_others() {
+        use FailureKind::{NoBox, NotNeeded, TimedOut, TooLong, Worker};
+        for (cause, code) in [
+            (TimedOut, ReasonCode::Budget),
+            (Worker, ReasonCode::WorkerFailed),
+            (NoBox, ReasonCode::ParseFailed),
+            (NotNeeded, ReasonCode::TooLong),
+        ] {
+            assert_eq!(reason(&[Some(TooLong), Some(cause), Some(TooLong)]), code, "{cause:?}");
+        }
+        let some = samples(&[None, Some(TooLong)]);
+        let Conclusion::Unscored(reason) = conclude(&some, 2, Ranked::AsAsked) else { panic!() };
+        assert_eq!(reason.code, ReasonCode::TooLong);
+        assert_eq!(reason.detail, "1 of 2 samples are valid, 2 are needed; TooLong");
     }
 
     proptest! {

@@ -240,8 +240,9 @@ async fn a_majority_needs_samples_that_compare() {
     assert!(reason.detail.contains("showed it alone"), "{}", reason.detail);
 }
 
-/// Takes prompts of at most 1000 tokens: 100, 10 for each response shown, and `long` for the one with index 1.
-fn short_of_a_thousand(long: u32) -> ScriptedBackend {
+/// Takes prompts of at most 1000 tokens: 100, 10 for each response shown, and `long` for the one with index 1. A server that takes
+/// text does not count those of a response.
+fn short_of_a_thousand(long: u32, takes_text: bool) -> ScriptedBackend {
     clear_judge().on_group(move |group: &SampleGroup| {
         let tokens = |&response: &usize| if response == 1 { long } else { 10 };
         let shown = &group.samples[0].order;
@@ -258,20 +259,24 @@ fn short_of_a_thousand(long: u32) -> ScriptedBackend {
             longest_response_tokens: longest.as_ref().map_or(0, tokens),
         })
     })
+        let longest = longest.filter(|_| !takes_text);
 }
 
 #[tokio::test]
 async fn a_response_that_fits_no_prompt_costs_the_others_nothing() {
-    // The second is known to be too long only when it is tried alone.
-    for long in [5000, 910] {
-        let cluster = Cluster::start(&[("w", short_of_a_thousand(long))]).await;
+    // The second is known to be too long only when it is tried alone; so is each where only prompts are counted.
+    for (long, takes_text) in [(5000, false), (910, false), (5000, true), (910, true)] {
+        let cluster = Cluster::start(&[("w", short_of_a_thousand(long, takes_text))]).await;
         let mut request = of_responses(4, 6);
         request.item.responses[1] = "x".repeat(6000);
         let verdict = cluster.score(request).await.unwrap();
         assert_eq!(verdict.status, Status::Ok, "{:?}", verdict.reasons);
         assert_eq!((verdict.counts.asked, verdict.counts.valid), (6, 6));
         assert_eq!(verdict.provenance.forced_panel, None);
-        assert_eq!(verdict.reasons[1].as_ref().unwrap().code, ReasonCode::TooLong);
+        let reason = verdict.reasons[1].as_ref().unwrap();
+        assert_eq!(reason.code, ReasonCode::TooLong);
+        let tokens = if takes_text { long + 100 } else { long };
+        assert!(reason.detail.contains(&format!("{tokens} tokens")), "{}", reason.detail);
         let has_reward: Vec<bool> = verdict.rewards.iter().map(Option::is_some).collect();
         assert_eq!(has_reward, [true, false, true, true], "{long}");
         let samples = verdict.samples.unwrap();

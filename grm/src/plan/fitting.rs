@@ -16,15 +16,15 @@ pub struct Fitting {
 }
 
 /// What is known of a prompt that does not fit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Overflow {
     /// Its tokens.
     pub prompt_tokens: u32,
     /// Tokens that it may have.
     pub limit_tokens: u32,
-    /// The caller's index of the longest response that it shows.
+    /// The caller's index of the longest response that it shows, if it is known.
     pub longest_response: Option<usize>,
-    /// Tokens of that response.
+    /// Tokens of that response; 0 if they are not known.
     pub longest_response_tokens: u32,
 }
 
@@ -43,7 +43,7 @@ pub fn refit(
     told: &Overflow,
 ) -> Option<Fitting> {
     let shown = shown(&plan.duplicate_of, current);
-    if is_full_without(order, told) {
+    if is_full_without(request, order, told) {
         return None;
     }
     if let Some(longest) = hopeless(order, told) {
@@ -76,14 +76,23 @@ const AROUND_RESPONSE: usize = 56;
 
 /// The longest response, if it is sure not to fit even alone: it was tried alone, or has more tokens than a prompt may have.
 fn hopeless(order: &[usize], told: &Overflow) -> Option<usize> {
-    let is_sure = order.len() == 1 || told.longest_response_tokens > told.limit_tokens;
+    // A server that takes text does not say which response is the longest; of one there is no doubt.
+    if let [alone] = order {
+        return Some(*alone);
+    }
+    let is_sure = told.longest_response_tokens > told.limit_tokens;
     told.longest_response.filter(|longest| is_sure && order.contains(longest))
 }
 
-/// True where the prompt would be too long without any response, as one that shows a single response tells.
-fn is_full_without(order: &[usize], told: &Overflow) -> bool {
-    let frame = told.prompt_tokens.saturating_sub(told.longest_response_tokens);
-    order.len() == 1 && told.longest_response.is_some() && frame >= told.limit_tokens
+/// True if the prompt would be too long without any response. Only a prompt with a single response shows that.
+fn is_full_without(request: &ScoreRequest, order: &[usize], told: &Overflow) -> bool {
+    let &[alone] = order else { return false };
+    // Where nobody has counted the response's tokens, it has at most one a byte.
+    let at_most = match told.longest_response {
+        Some(_) => told.longest_response_tokens,
+        None => u32::try_from(request.item.responses[alone].len()).unwrap_or(u32::MAX),
+    };
+    told.prompt_tokens.saturating_sub(at_most) >= told.limit_tokens
 }
 
 /// Bytes of responses, with what is around them.
@@ -164,6 +173,22 @@ mod tests {
 
     /// Goes on until everything fits or nothing can; `turn` chooses which sample's answer is heard first.
     fn settle(request: &ScoreRequest, limit: usize, turn: usize) -> (Fitting, Plan) {
+        settle_with(request, limit, turn, |told| told)
+    }
+
+    /// The same with a server that takes text: it counts the prompt, and not the responses.
+    fn settle_on_text(request: &ScoreRequest, limit: usize, turn: usize) -> (Fitting, Plan) {
+        let of_text =
+            |told| Overflow { longest_response: None, longest_response_tokens: 0, ..told };
+        settle_with(request, limit, turn, of_text)
+    }
+
+    fn settle_with(
+        request: &ScoreRequest,
+        limit: usize,
+        turn: usize,
+        tell: impl Fn(Overflow) -> Overflow,
+    ) -> (Fitting, Plan) {
         let mut fitting = Fitting::default();
         loop {
             let plan = plan_fitting(request, &fitting);
@@ -172,7 +197,7 @@ mod tests {
             samples.rotate_left(turn);
             let told = samples
                 .iter()
-                .find_map(|spec| Some((overflow(request, &spec.order, limit)?, &spec.order)));
+                .find_map(|spec| Some((tell(overflow(request, &spec.order, limit)?), &spec.order)));
             match told.and_then(|(told, order)| refit(request, &fitting, (&plan, order), &told)) {
                 Some(next) => fitting = next,
                 None => return (fitting, plan),
@@ -219,6 +244,21 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_too_long_is_set_apart_though_nobody_counts_its_tokens() {
+        let long = request(&[120, 5000, 80, 100], 4, 8);
+        let (fitting, planned) = settle_on_text(&long, 1000, 0);
+        assert_eq!((fitting.panel, fitting.apart.keys().collect::<Vec<_>>()), (None, vec![&1]));
+        assert_eq!(planned.samples, settle(&long, 1000, 0).1.samples);
+        assert_eq!(fitting.apart[&1].prompt_tokens as usize, FRAME + MARKERS + 5000);
+    }
+
+    #[test]
+    fn a_prompt_that_is_full_without_responses_is_known_by_its_bytes_where_nobody_counts_theirs() {
+        let (fitting, _) = settle_on_text(&request(&[10, 20, 30], 4, 8), FRAME, 0);
+        assert!(fitting.apart.is_empty(), "{fitting:?}");
+    }
+
+    #[test]
     fn where_nothing_fits_nothing_is_tried() {
         for (lengths, limit) in [(&[5000][..], 4096), (&[10], FRAME), (&[10, 20], FRAME)] {
             let (fitting, plan) = settle(&request(lengths, 4, 8), limit, 0);
@@ -240,9 +280,10 @@ mod tests {
         #[test]
         fn all_that_fit_alone_are_judged_and_whoever_is_heard_first_changes_nothing(
             lengths in prop::collection::vec(prop_oneof![4 => 1usize..900, 1 => 850usize..2000], 2..20),
-            k in 1u32..12, max_panel in 2u32..20, turn in 0usize..64,
+            k in 1u32..12, max_panel in 2u32..20, turn in 0usize..64, takes_text in any::<bool>(),
         ) {
             let request = request(&lengths, k, max_panel);
+            let settle = if takes_text { settle_on_text } else { settle };
             let (fitting, settled) = settle(&request, 1000, 0);
             let (other, _) = settle(&request, 1000, turn);
             let apart = |fitting: &Fitting| fitting.apart.keys().copied().collect::<Vec<_>>();
