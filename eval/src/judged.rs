@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use jury_grm::domain::{Item, Sample, ScoreRequest, Settings, Verdict};
-use jury_grm::plan::duplicate_of;
+use jury_grm::plan::{Fitting, Overflow, Plan, duplicate_of, plan_fitting};
 
 use crate::draws::Orders;
 use crate::split::{QueryKey, query_key};
@@ -161,6 +161,18 @@ impl Judged {
     /// The item.
     pub fn item(&self) -> &Item {
         &self.request.item
+    }
+
+    /// The plan of `request`, which has this item, as it was drawn: a response that no sample shows fitted no prompt.
+    pub(crate) fn plan(&self, request: &ScoreRequest) -> Plan {
+        let is_shown = |response: &usize| {
+            self.samples.iter().any(|sample| sample.spec.order.contains(response))
+        };
+        let distinct = (0..self.duplicate_of.len())
+            .filter(|&response| self.duplicate_of[response] == response);
+        let not_shown = distinct.filter(|response| !is_shown(response));
+        let apart = not_shown.map(|response| (response, Overflow::default())).collect();
+        plan_fitting(request, &Fitting { panel: None, apart })
     }
 
     /// Its samples as rows of a file.

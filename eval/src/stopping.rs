@@ -1,7 +1,6 @@
 //! Replays every stop rule on the recorded samples: the same draws for all rules.
 
 use jury_grm::domain::{Sample, ScoreRequest, StopRule, Voting};
-use jury_grm::plan::plan;
 use jury_grm::stop::{Stopping, replay};
 use jury_grm::vote::vote;
 use serde::{Deserialize, Serialize};
@@ -77,7 +76,7 @@ fn stopped(rule: StopRule, method: Method, items: &[&Judged]) -> Stopped {
     for judged in items {
         let voting = Voting { stop: rule, ..Voting::default() };
         let request = ScoreRequest { voting, ..judged.request.clone() };
-        let plan = plan(&request);
+        let plan = judged.plan(&request);
         let votes = method.rule(plan.samples.len());
         let stopping = Stopping::new(&request, &plan, votes);
         let replayed = replay(&judged.samples, &stopping);
@@ -166,6 +165,20 @@ mod tests {
         assert_eq!(lossless.other_pick, 0.0);
         let never = found(&all, StopRule::Never, Method::Vote);
         assert_eq!((never.saved, never.other_pick, never.reward_error), (0.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn a_response_that_fitted_no_prompt_changes_nothing_for_the_others() {
+        let item = of_k("q", &[(9.0, 2.0, 0.0); 32]);
+        let mut beside_long = item.clone();
+        beside_long.request.item.responses.push("too long".to_owned());
+        beside_long.duplicate_of.push(2);
+        let (alone, beside_long) = (compare(&[item]), compare(&[beside_long]));
+        for rule in [StopRule::Lossless, StopRule::Confidence(0.95), StopRule::Width(3.0)] {
+            let saved = |all: &[Stopped]| found(all, rule, Method::Vote).saved;
+            assert!(saved(&alone) > 0.0, "{rule:?}");
+            assert_eq!(saved(&beside_long), saved(&alone), "{rule:?}");
+        }
     }
 
     #[test]

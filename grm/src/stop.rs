@@ -17,6 +17,8 @@ mod confidence;
 mod lossless;
 mod width;
 
+use std::collections::BTreeSet;
+
 use crate::domain::{Sample, Scale, ScoreRequest, StopRule, StoppedBy};
 use crate::plan::Plan;
 use crate::vote::Rule;
@@ -33,6 +35,8 @@ pub struct Stopping {
     /// Fewest valid samples; `None`: half of the prefix.
     min_samples: Option<u32>,
     plan: Plan,
+    /// Responses that samples show, in ascending order.
+    shown: Vec<usize>,
 }
 
 /// A stop rule has fired.
@@ -77,7 +81,10 @@ impl Stopping {
         let values =
             if rule == Rule::Majority { (0.0, 1.0) } else { (f64::from(min), f64::from(max)) };
         let (stop, min_samples) = (request.voting.stop, request.min_samples);
-        Self { stop, rule, values, min_samples, plan: plan.clone() }
+        let orders = plan.samples.iter().map(|spec| &spec.order);
+        let shown: BTreeSet<usize> = orders.flatten().copied().collect();
+        let shown = shown.into_iter().collect();
+        Self { stop, rule, values, min_samples, plan: plan.clone(), shown }
     }
 
     /// Whether the rule fires after `prefix`, the first samples of the plan in index order.
@@ -118,10 +125,9 @@ impl Stopping {
         self.values.1 - self.values.0
     }
 
-    /// Responses that are shown.
-    fn distinct(&self) -> impl Iterator<Item = usize> + '_ {
-        let duplicate_of = &self.plan.duplicate_of;
-        (0..duplicate_of.len()).filter(|&response| duplicate_of[response] == response)
+    /// Responses that are shown: neither copies of others nor those that fit no prompt.
+    fn shown(&self) -> impl Iterator<Item = usize> + '_ {
+        self.shown.iter().copied()
     }
 }
 

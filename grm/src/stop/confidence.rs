@@ -25,22 +25,22 @@ const MARGIN: f64 = 1e-9;
 pub(super) fn fires(stopping: &Stopping, prefix: &[Sample], level: f64) -> bool {
     let plan = &stopping.plan;
     let rule = stopping.rule.in_force(prefix);
-    let n_distinct = stopping.distinct().count();
+    let n_shown = stopping.shown().count();
     // Rounds of panels deal anew: nobody is compared in every sample.
-    let shows_all = plan.samples.iter().all(|spec| spec.order.len() == n_distinct);
-    if n_distinct < 2 || !shows_all {
+    let shows_all = plan.samples.iter().all(|spec| spec.order.len() == n_shown);
+    if n_shown < 2 || !shows_all {
         return false;
     }
     let seen = votes(&plan.duplicate_of, prefix, rule);
     let Some(pick) = highest(rewards(&plan.duplicate_of, &seen, unit(rule)).into_iter()) else {
         return false;
     };
-    let threshold = (n_distinct - 1) as f64 / (1.0 - level);
+    let threshold = (n_shown - 1) as f64 / (1.0 - level);
     let test = |rival: usize| {
         let differences = differences(stopping, prefix, &seen, unit(rule), pick, rival);
         is_rejected(stopping, &differences, threshold)
     };
-    stopping.distinct().filter(|&response| response != pick).all(test)
+    stopping.shown().filter(|&response| response != pick).all(test)
 }
 
 /// By how much the pick leads in each sample, within plus and minus the range. A sample without scores counts 0, or, where a

@@ -22,7 +22,7 @@ pub(super) fn fires(stopping: &Stopping, prefix: &[Sample]) -> bool {
         return false;
     };
     // A single response has no pick to be sure of.
-    if stopping.distinct().nth(1).is_none() {
+    if stopping.shown().nth(1).is_none() {
         return false;
     }
     let left = Left::after(stopping, prefix);
@@ -96,7 +96,7 @@ fn is_kept(
         let has_reward = tally.of(rival).1 > 0.0 || more(rival) > 0.0;
         !has_reward || lowest - end(rival, max) > MARGIN * (max - min)
     };
-    tally.of(pick).1 > 0.0 && stopping.distinct().all(|rival| rival == pick || is_behind(rival))
+    tally.of(pick).1 > 0.0 && stopping.shown().all(|rival| rival == pick || is_behind(rival))
 }
 
 /// The highest probability among the valid samples.

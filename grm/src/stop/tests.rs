@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::{
     FailureKind, Finish, Item, Outcome, Query, SampleSpec, Scores, Settings, Voting,
 };
-use crate::plan::plan;
+use crate::plan::{Fitting, Overflow, plan, plan_fitting};
 use crate::random::SplitMix64;
 use crate::vote::{Calibration, highest, rewards, unit, vote, votes};
 
@@ -163,6 +163,30 @@ fn confidence_needs_fewer_samples_than_certainty() {
     assert_eq!((needed(StopRule::Lossless, 6.0), needed(confident, 6.0)), (20, 8));
     assert_eq!((needed(StopRule::Lossless, 2.0), needed(confident, 2.0)), (28, 16));
     assert_eq!(needed(confident, 0.0), 32);
+}
+
+#[test]
+fn a_response_that_fits_no_prompt_changes_no_stop_of_the_others() {
+    let told = Overflow {
+        prompt_tokens: 9000,
+        limit_tokens: 4000,
+        longest_response: Some(1),
+        longest_response_tokens: 8000,
+    };
+    let fitting = Fitting { apart: [(1, told)].into(), ..Fitting::default() };
+    for stop in [StopRule::Lossless, StopRule::Confidence(0.95), StopRule::Width(3.0)] {
+        let without = Setup::plain(2, 32, stop, Rule::Mean);
+        let alone = without.stop(&all_alike(&without, &[9.0, 2.0])).unwrap();
+        let mut setup = Setup::plain(3, 32, stop, Rule::Mean);
+        setup.plan = plan_fitting(&setup.request, &fitting);
+        let stopped = setup.stop(&all_alike(&setup, &[9.0, f64::NAN, 2.0]));
+        assert_eq!(stopped, Some(alone), "{stop:?}");
+    }
+    // One response is left, and a single one has no pick.
+    let setup = Setup::plain(2, 8, StopRule::Lossless, Rule::Mean);
+    let plan = plan_fitting(&setup.request, &fitting);
+    let setup = Setup { plan, ..setup };
+    assert_eq!(setup.stop(&all_alike(&setup, &[9.0, f64::NAN])), None);
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(super) fn fires(stopping: &Stopping, prefix: &[Sample], width: f64) -> bool 
     let guard = (stopping.range() / 9.0).powi(2);
     let is_narrow =
         |response: usize| interval(&values[response], guard).is_some_and(|is| is <= width);
-    stopping.distinct().all(is_narrow)
+    stopping.shown().all(is_narrow)
 }
 
 /// Width of the 95 % interval of the mean; none of fewer than two values.
