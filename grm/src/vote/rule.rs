@@ -21,6 +21,8 @@ pub enum Rule {
 /// From the logit of a Meta RM to the probability that a sample is right: 1 / (1 + exp(-(slope x logit + intercept)))
 /// (Platt, 1999: Probabilistic outputs for support vector machines).
 ///
+/// `exp` and `log1p` are the crate libm's: those of the standard library come from the system, and round by processor and version.
+///
 /// The default takes the logit as it is: a Meta RM trained by cross-entropy gives log odds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
@@ -69,12 +71,12 @@ impl Calibration {
     pub fn ln_probability(self, logit: f64) -> f64 {
         let log_odds = self.slope * logit + self.intercept;
         // ln(1 / (1 + exp(-x))) without overflow.
-        log_odds.min(0.0) - (-log_odds.abs()).exp().ln_1p()
+        log_odds.min(0.0) - libm::log1p(libm::exp(-log_odds.abs()))
     }
 
     /// The probability that a sample with this logit is right, 0..=1.
     pub fn probability(self, logit: f64) -> f64 {
-        self.ln_probability(logit).exp()
+        libm::exp(self.ln_probability(logit))
     }
 }
 
@@ -108,5 +110,19 @@ mod tests {
         assert_eq!(plain.ln_probability(-1e6), -1e6);
         let fitted = Calibration { slope: 0.5, intercept: -1.0 };
         assert_eq!(fitted.probability(2.0), 0.5);
+    }
+
+    /// The C library of Debian 12 gives other last bits for these logits.
+    #[test]
+    fn a_calibration_has_the_same_bits_on_every_machine() {
+        let plain = Calibration::default();
+        for (logit, bits) in [
+            (2.484375, 0xbfb4_805c_166b_b2ad_u64),
+            (3.0625, 0xbfa7_6747_48bc_2a12),
+            (3.984375, 0xbf92_e022_5fd6_c896),
+        ] {
+            assert_eq!(plain.ln_probability(logit).to_bits(), bits, "{logit}");
+        }
+        assert_eq!(plain.probability(2.484375).to_bits(), 0x3fed_8989_6df3_9b8d);
     }
 }

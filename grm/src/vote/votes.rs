@@ -64,7 +64,7 @@ pub(crate) fn votes<'a>(
             let ln = |meta: f64| calibration.ln_probability(meta);
             let heaviest =
                 votes.iter().map(|(_, meta)| ln(*meta)).fold(f64::NEG_INFINITY, f64::max);
-            votes.iter_mut().for_each(|(vote, meta)| vote.weight = (ln(*meta) - heaviest).exp());
+            votes.iter_mut().for_each(|(vote, meta)| vote.weight = libm::exp(ln(*meta) - heaviest));
         }
     }
     votes.sort_by_key(|(vote, _)| vote.index);
