@@ -168,6 +168,11 @@ impl Fleet {
         self.roster().meta_class(model)
     }
 
+    /// The class that serves `model` with a head of this name; see [`Roster::class_with_head`].
+    pub fn class_with_head(&self, model: &str, head: &str) -> Option<WorkerClass> {
+        self.roster().class_with_head(model, head)
+    }
+
     /// Digest of the head that workers of `class` have under this name.
     pub fn head(&self, class: &WorkerClass, name: &str) -> Option<String> {
         self.roster().head(class, name)

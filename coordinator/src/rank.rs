@@ -42,16 +42,16 @@ pub(crate) enum Ranking {
 // === impl Ranking ===
 
 impl Ranking {
-    /// Who can rank what `class` draws, as `voting` asks. A worker that has just been started is given `patience` to tell what
-    /// it serves.
+    /// Who ranks, as `voting` asks, and the class that draws: `class`, or one of the same model whose workers have the head. A worker
+    /// that has just been started is given `patience` to report what it serves.
     pub(crate) async fn find(
         voting: &Voting,
-        class: &WorkerClass,
+        class: WorkerClass,
         fleet: &Fleet,
         patience: Duration,
-    ) -> Self {
+    ) -> (WorkerClass, Self) {
         match Self::of(voting, class, fleet) {
-            Self::Unavailable { .. } => {
+            (class, Self::Unavailable { .. }) => {
                 fleet.wait_until_known(&[], patience).await;
                 Self::of(voting, class, fleet)
             }
@@ -59,19 +59,21 @@ impl Ranking {
         }
     }
 
-    fn of(voting: &Voting, class: &WorkerClass, fleet: &Fleet) -> Self {
-        let Some(name) = &voting.meta else { return Self::None };
-        if let Some(digest) = fleet.head(class, name) {
-            return Self::Head { digest };
+    fn of(voting: &Voting, class: WorkerClass, fleet: &Fleet) -> (WorkerClass, Self) {
+        let Some(name) = &voting.meta else { return (class, Self::None) };
+        if let Some(with_head) = fleet.class_with_head(&class.model, name)
+            && let Some(digest) = fleet.head(&with_head, name)
+        {
+            return (with_head, Self::Head { digest });
         }
-        if let Some(class) = fleet.meta_class(name) {
-            return Self::Model { class, why: None };
+        if let Some(meta) = fleet.meta_class(name) {
+            return (class, Self::Model { class: meta, why: None });
         }
         let model = &class.model;
         let why = format!(
             "no worker with the role meta serves {name:?}, and no worker of model {model:?} has a head of that name"
         );
-        Self::Unavailable { why }
+        (class, Self::Unavailable { why })
     }
 
     /// The head that workers must score samples with.

@@ -40,7 +40,7 @@ impl Coordinator {
     ) -> Result<Settled, JuryError> {
         let Inner { config, fleet, admission, .. } = &*self.inner;
         let patience = deadline.saturating_duration_since(Instant::now()).min(config.worker_wait);
-        let ranking = Ranking::find(&request.voting, &class, fleet, patience).await;
+        let (class, ranking) = Ranking::find(&request.voting, class, fleet, patience).await;
         let (mut fitting, mut effort) = (Fitting::default(), Effort::default());
         loop {
             let plan = plan_fitting(request, &fitting);

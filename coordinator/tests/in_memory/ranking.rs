@@ -60,6 +60,26 @@ async fn where_some_workers_have_the_head_they_draw_the_request() {
 }
 
 #[tokio::test]
+async fn workers_that_have_the_head_draw_the_request_though_others_are_of_a_larger_class() {
+    let card = backend().with_info(|info| {
+        info.numerics = "card".to_owned();
+        info.capacity *= 8;
+    });
+    let unranked = card.handle();
+    let cluster = Cluster::start_with_heads(&[("a", backend()), ("b", card)], |id| match id {
+        "a" => heads(),
+        _ => Heads::default(),
+    })
+    .await;
+    let found = cluster.score(ranked(8)).await.unwrap();
+    assert_eq!((found.status, found.meta_unavailable), (Status::Ok, None));
+    assert_eq!(found.provenance.numerics, Some(backend().info().numerics));
+    assert!(unranked.groups().is_empty(), "it cannot rank");
+    let plain = cluster.score(request(8)).await.unwrap();
+    assert_eq!(plain.provenance.numerics.as_deref(), Some("card"));
+}
+
+#[tokio::test]
 async fn a_head_that_goes_away_leaves_a_plain_vote_that_says_so() {
     let held = backend().on_sample(|_, _| Act::held(Ending::BySeed));
     let (ranker, handle) = (held.clone(), held.handle());

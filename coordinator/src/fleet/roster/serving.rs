@@ -26,9 +26,7 @@ impl Roster {
     }
 
     fn class_in(&self, role: WorkerRole, model: Option<&str>) -> Result<WorkerClass, NoClass> {
-        let ready = self.workers.values().filter(|worker| worker.health.is_ready());
-        let infos = ready.filter_map(|worker| worker.info.as_ref());
-        let serving: Vec<&WorkerInfo> = infos.filter(|info| info.roles.contains(&role)).collect();
+        let serving: Vec<&WorkerInfo> = self.serving(role).collect();
         if serving.is_empty() {
             return Err(NoClass::NoWorker { known: self.left_out() });
         }
@@ -47,21 +45,29 @@ impl Roster {
             None if serves.len() > 1 => return Err(NoClass::Ambiguous { serves }),
             None => serves.remove(0),
         };
-        let mut capacities: BTreeMap<(&str, &str), (u32, &WorkerInfo)> = BTreeMap::new();
         let with_models =
             serving.into_iter().flat_map(|info| info.models().map(move |model| (info, model)));
-        for (info, (_, digest)) in with_models.filter(|(_, (name, _))| *name == model) {
-            let key = (digest, info.numerics.as_str());
-            let (capacity, _) = capacities.entry(key).or_insert((0_u32, info));
-            *capacity = capacity.saturating_add(info.capacity.max(1));
-        }
-        // Of equals `max_by_key` takes the last, so the order is reversed to take the first.
-        let ((digest, _), (_, info)) = capacities
-            .into_iter()
-            .rev()
-            .max_by_key(|(_, (capacity, _))| *capacity)
-            .expect("a served model has a worker");
-        Ok(WorkerClass::of(info, role, (&model, digest)))
+        let of_model = with_models.filter(|(_, (name, _))| *name == model);
+        let class = largest(role, &model, of_model.map(|(info, (_, digest))| (info, digest)));
+        Ok(class.expect("a served model has a worker"))
+    }
+
+    /// The class that serves `model` and can rank what it draws: chosen as for [`Self::class_for`] among the workers that have a head
+    /// of this name. `None` if none has.
+    pub fn class_with_head(&self, model: &str, head: &str) -> Option<WorkerClass> {
+        // A head reads the states of the worker's own model, not of its adapters.
+        let has_head = |info: &&WorkerInfo| {
+            info.model == model && info.heads.iter().any(|own| own.name == head)
+        };
+        let with_head = self.serving(WorkerRole::Grm).filter(has_head);
+        largest(WorkerRole::Grm, model, with_head.map(|info| (info, &*info.model_digest)))
+    }
+
+    /// What the ready workers with this role say of themselves.
+    fn serving(&self, role: WorkerRole) -> impl Iterator<Item = &WorkerInfo> {
+        let ready = self.workers.values().filter(|worker| worker.health.is_ready());
+        let infos = ready.filter_map(|worker| worker.info.as_ref());
+        infos.filter(move |info| info.roles.contains(&role))
     }
 
     /// Digest of the head that ready workers of `class` have under this name; the lowest one, should they differ.
@@ -122,4 +128,21 @@ impl Roster {
         };
         self.workers.iter().map(why).collect()
     }
+}
+
+/// The class with the most capacity among workers that serve `model`, each with the model's digest; the first by name, if they are equal.
+fn largest<'a>(
+    role: WorkerRole,
+    model: &str,
+    serving: impl Iterator<Item = (&'a WorkerInfo, &'a str)>,
+) -> Option<WorkerClass> {
+    let mut capacities: BTreeMap<(&str, &str), (u32, &WorkerInfo)> = BTreeMap::new();
+    for (info, digest) in serving {
+        let key = (digest, info.numerics.as_str());
+        let (capacity, _) = capacities.entry(key).or_insert((0_u32, info));
+        *capacity = capacity.saturating_add(info.capacity.max(1));
+    }
+    // Of equals `max_by_key` takes the last, so the order is reversed to take the first.
+    let largest = capacities.into_iter().rev().max_by_key(|(_, (capacity, _))| *capacity);
+    largest.map(|((digest, _), (_, info))| WorkerClass::of(info, role, (model, digest)))
 }

@@ -79,6 +79,23 @@ fn a_head_is_found_by_its_name_among_the_workers_of_its_class() {
 }
 
 #[test]
+fn a_class_that_has_the_head_goes_before_a_larger_one_without() {
+    let mut roster = roster(&[("a", "m", "cpu-1"), ("b", "m", "cuda-1"), ("c", "m", "cpu-2")]);
+    let with_head = |numerics: &str, name: &str| WorkerInfo {
+        heads: vec![Head { name: name.to_owned(), digest: "d".to_owned() }],
+        ..info("m", numerics, 8)
+    };
+    tell(&mut roster, "b", info("m", "cuda-1", 256));
+    assert_eq!(roster.class_for(Some("m")).unwrap().numerics, "cuda-1");
+    assert_eq!(roster.class_with_head("m", "correct"), None);
+    tell(&mut roster, "a", with_head("cpu-1", "correct"));
+    tell(&mut roster, "c", with_head("cpu-2", "helpful"));
+    let of = |head| roster.class_with_head("m", head).unwrap().numerics;
+    assert_eq!((of("correct"), of("helpful")), ("cpu-1".to_owned(), "cpu-2".to_owned()));
+    assert_eq!(roster.class_with_head("other", "correct"), None);
+}
+
+#[test]
 fn a_worker_serves_its_adapters_as_models_of_their_own() {
     let adapted = |name: &str| AdaptedModel {
         name: name.to_owned(),
