@@ -81,7 +81,7 @@ pub(crate) enum Refusal {
 pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
     let Facts { request, plan, rule, method_digest, queued, total, end } = facts;
     let k = count(plan.samples.len());
-    let (mut ranked, mut forced) = (Ok(None), Fitting::default());
+    let (mut ranked, mut ranked_by, mut forced) = (Ok(None), None, Fitting::default());
     let (class, samples, effort, escaped_markers, stopped_by, conclusion) = match end {
         End::Refused(refusal) => {
             let (kind, reason) = refusal.explain();
@@ -101,6 +101,7 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
             };
             let n_wanted = stop.map_or(k, |stop| stop.prefix);
             (ranked, forced) = (ranking.result(&samples), fitting);
+            ranked_by = ranking.model().filter(|_| ranked.is_ok()).cloned();
             let was_ranked = if ranked.is_ok() { Ranked::AsAsked } else { Ranked::Unavailable };
             let n_needed = min_samples(request.min_samples, n_wanted);
             let conclusion = conclude(&samples, n_needed, was_ranked);
@@ -151,12 +152,15 @@ pub(crate) fn answer(facts: Facts<'_>) -> Verdict {
             numerics: class.as_ref().map(|class| class.numerics.clone()),
             method_digest,
             meta_digest: ranked.ok().flatten(),
+            meta_numerics: ranked_by.as_ref().map(|meta| meta.numerics.clone()),
             seed: request.seed,
             settings: request.settings.clone(),
             voting: in_force(&request.voting, k, ballot.rule.kind()),
+            min_samples: request.min_samples,
+            hinted: request.hinted,
             forced_panel: forced.panel,
             escaped_markers,
-            reproducible: class.map_or(Reproducible::None, |class| class.reproducible),
+            reproducible: reproducible(class.as_ref(), ranked_by.as_ref()),
             item_digest: Some(item_digest(&request.item)),
             version: crate::VERSION.to_owned(),
         },
@@ -212,6 +216,12 @@ fn in_force(voting: &Voting, k: u32, rule: VoteRule) -> Voting {
     let effective = voting.effective(k);
     let k_meta = effective.k_meta.filter(|_| rule == VoteRule::Top);
     Voting { rule: Some(rule), k_meta, ..effective }
+}
+
+/// What a repeat may rely on: scores come from `judge`, and which of them count from the model that ranked.
+fn reproducible(judge: Option<&WorkerClass>, ranked_by: Option<&WorkerClass>) -> Reproducible {
+    let judge = judge.map_or(Reproducible::None, |class| class.reproducible);
+    ranked_by.map_or(judge, |meta| judge.with(meta.reproducible))
 }
 
 /// Why a response that fits no prompt has no reward, where the others have one.

@@ -234,6 +234,7 @@ pub fn drawn_by(verdict: &Verdict) -> DrawnBy {
         method_digest: provenance.method_digest.clone(),
         settings: serde_json::to_string(&provenance.settings).unwrap_or_default(),
         meta_digest: provenance.meta_digest.clone(),
+        meta_numerics: provenance.meta_numerics.clone(),
     }
 }
 

@@ -49,6 +49,8 @@ pub struct DrawnBy {
     pub settings: String,
     /// Digest of the Meta RM that gave the meta score, hex; `None` if the sample was not ranked.
     pub meta_digest: Option<String>,
+    /// Its class of arithmetic, where it is a model of its own.
+    pub meta_numerics: Option<String>,
 }
 
 /// Why a file of trajectories cannot be read or written.

@@ -94,6 +94,7 @@ pub fn by_head(head: &Head, digest: &str, verdicts: &mut [Verdict]) -> Result<Ra
             sample.meta_score = Some(head.score(state).context("--meta").or_exit(Exit::Usage)?);
         }
         verdict.provenance.meta_digest = Some(digest.to_owned());
+        verdict.provenance.meta_numerics = None;
     }
     Ok(Ranked { digest: digest.to_owned(), cost: (0.0, 0.0) })
 }
@@ -121,6 +122,7 @@ pub async fn by_model(
             sample.meta_score = *score;
         }
         verdict.provenance.meta_digest = Some(model.digest.clone());
+        verdict.provenance.meta_numerics = Some(model.numerics.clone());
     }
     let n = verdicts.len().max(1) as f64;
     let cost = (tokens as f64 / n, ms as f64 / n / 1000.0);

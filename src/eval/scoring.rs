@@ -22,7 +22,7 @@ pub struct ScalarModel {
     pub name: String,
     /// Of its files, hex.
     pub digest: String,
-    numerics: String,
+    pub numerics: String,
 }
 
 // === impl ScalarModel ===

@@ -80,6 +80,12 @@ class Provenance:
     """Most responses shown in one sample, where the model's context forced fewer than ``max_panel``."""
     item_digest: str | None = None
     """Digest of what was judged of the item, hex; ``None`` where the coordinator is too old to tell."""
+    meta_numerics: str | None = None
+    """Class of arithmetic of the model that ranked; ``None`` for a head, whose class is ``numerics``."""
+    min_samples: int | None = None
+    """Fewest valid samples, as asked for."""
+    hinted: bool = False
+    """Whether prompts named the best response."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ TYPES = {
     "method_digest": TEXT,
     "settings": TEXT,
     "meta_digest": TEXT,
+    "meta_numerics": TEXT,
 }
 
 
@@ -75,7 +76,7 @@ def test_polars_reads_samples_with_their_types_and_lists(tmp_path: Path, tiny_mo
     assert found["source"].to_list() == [None, None, "colours", "colours"]
     # Nothing tells whether a sample of an item without a label is right.
     assert found["is_correct"].is_null().to_list() == [False, False, True, True]
-    for nobody in ("category", "failure", "meta_score", "meta_digest", "hidden_state"):
+    for nobody in ("category", "failure", "meta_score", "meta_digest", "meta_numerics", "hidden_state"):
         assert found[nobody].is_null().all(), nobody
     assert json.loads(found["settings"][0])["k"] == 2
 

@@ -22,11 +22,14 @@ pub(super) fn section(verdict: &Verdict) -> Markup {
                 (fact("Numerics", &or_none(&from.numerics)))
                 (code("Method digest", &line(&from.method_digest)))
                 @if from.meta_digest.is_some() { (code("Meta RM's digest", &or_none(&from.meta_digest))) }
+                @if from.meta_numerics.is_some() { (fact("Meta RM's numerics", &or_none(&from.meta_numerics))) }
                 (fact("Reproducible", words::reproducible(from.reproducible)))
                 (fact("Seed", &from.seed.to_string()))
                 (fact("Samples", &format!("k {}, temperature {}, top-p {}, at most {} tokens of critique", settings.k, settings.temperature, settings.top_p, settings.max_critique_tokens)))
                 (fact("Read-out", &format!("{}, scores {} to {}", words::readout(settings.readout), settings.scale.min, settings.scale.max)))
                 (fact("Vote", &words::rule(&from.voting)))
+                @if from.hinted { (fact("Hint", "prompts named the best response")) }
+                @if let Some(n) = from.min_samples { (fact("Fewest samples", &n.to_string())) }
                 (fact("Stop", &format!("{}; {}", words::stop_rule(from.voting.stop), words::stopped_by(verdict.stopped_by))))
                 @if let Some(panel) = from.forced_panel { (fact("Panels", &format!("the context forced panels of {panel} responses"))) }
                 @if from.escaped_markers > 0 { (fact("Escaped markers", &format!("{} lines of the responses looked like the template's own and were escaped", from.escaped_markers))) }

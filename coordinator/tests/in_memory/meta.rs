@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
-use jury_grm::domain::{Failure, FailureKind, Issue, Sample, ScoreRequest, Status, VoteRule};
+use jury_grm::domain::{
+    Failure, FailureKind, Issue, Reproducible, Sample, ScoreRequest, Status, VoteRule,
+};
 use jury_grm::trajectory;
 use jury_proto::{ErrorCode, JuryError};
 use jury_worker::backend::Backend;
@@ -40,6 +42,34 @@ async fn the_samples_that_the_model_ranks_highest_vote() {
     let mut best: Vec<u32> = samples[..4].iter().map(|sample| sample.spec.index).collect();
     best.sort_unstable();
     assert_eq!(verdict.voters, best);
+}
+
+/// Which samples vote depends on the Meta RM's bits as much as on the judge's.
+#[tokio::test]
+async fn a_verdict_is_as_reproducible_as_the_model_that_ranked_and_names_its_numerics() {
+    let upstream = || {
+        meta().with_info(|info| {
+            info.reproducible = Reproducible::None;
+            info.numerics = "upstream".to_owned();
+        })
+    };
+    let provenance = async |workers: &[(&str, ScriptedBackend)], request| {
+        Cluster::start(workers).await.score(request).await.unwrap().provenance
+    };
+    let grm = ScriptedBackend::new;
+    let found = provenance(&[("grm", grm()), ("meta", upstream())], ranked(4)).await;
+    assert_eq!(found.reproducible, Reproducible::None);
+    assert_eq!(found.meta_numerics.as_deref(), Some("upstream"));
+    let found = provenance(&[("grm", grm()), ("meta", meta())], ranked(4)).await;
+    assert_eq!(found.reproducible, Reproducible::Bitwise);
+    assert_eq!(found.meta_numerics, Some(meta().info().numerics));
+    // One that ranked nothing had no part in it.
+    let failed = Failure { kind: FailureKind::Worker, detail: "not a number".to_owned() };
+    let failing = upstream().on_rank(move |_| RankAct::Fail(failed.clone()));
+    let found = provenance(&[("grm", grm()), ("meta", failing)], ranked(4)).await;
+    assert_eq!((found.reproducible, found.meta_numerics), (Reproducible::Bitwise, None));
+    let found = provenance(&[("grm", grm()), ("meta", upstream())], request(4)).await;
+    assert_eq!((found.reproducible, found.meta_numerics), (Reproducible::Bitwise, None));
 }
 
 #[tokio::test]

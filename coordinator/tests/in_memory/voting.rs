@@ -227,6 +227,17 @@ async fn responses_too_long_for_one_prompt_are_judged_in_panels() {
 }
 
 #[tokio::test]
+async fn a_verdict_says_what_else_its_samples_and_voters_depended_on() {
+    let cluster = Cluster::start(&[("w", clear_judge())]).await;
+    let plain = cluster.score(of_responses(2, 4)).await.unwrap().provenance;
+    assert_eq!((plain.min_samples, plain.hinted), (None, false));
+    let mut request = of_responses(2, 4);
+    (request.min_samples, request.hinted, request.item.best) = (Some(3), true, Some(0));
+    let hinted = cluster.score(request).await.unwrap().provenance;
+    assert_eq!((hinted.min_samples, hinted.hinted), (Some(3), true));
+}
+
+#[tokio::test]
 async fn a_majority_needs_samples_that_compare() {
     let cluster = Cluster::start(&[("w", short_of_room(110))]).await;
     let mut request = of_responses(3, 6);
@@ -248,6 +259,7 @@ fn short_of_a_thousand(long: u32, takes_text: bool) -> ScriptedBackend {
         let shown = &group.samples[0].order;
         let prompt_tokens = 100 + shown.iter().map(tokens).sum::<u32>();
         let longest = shown.iter().max_by_key(|&response| tokens(response)).copied();
+        let longest = longest.filter(|_| !takes_text);
         if prompt_tokens <= 1000 {
             return GroupAct::Draw;
         }
@@ -259,7 +271,6 @@ fn short_of_a_thousand(long: u32, takes_text: bool) -> ScriptedBackend {
             longest_response_tokens: longest.as_ref().map_or(0, tokens),
         })
     })
-        let longest = longest.filter(|_| !takes_text);
 }
 
 #[tokio::test]

@@ -75,13 +75,18 @@ impl Columns<'_> {
                 numerics: self.text("numerics")?,
                 method_digest: self.text("method_digest")?,
                 settings: self.text("settings")?,
-                // Older files lack it.
-                meta_digest: match self.optional_text("meta_digest") {
-                    Err(TrajectoryError::Column { problem, .. }) if problem == MISSING => None,
-                    found => found?,
-                },
+                meta_digest: self.text_of_later("meta_digest")?,
+                meta_numerics: self.text_of_later("meta_numerics")?,
             },
         })
+    }
+
+    /// A text in a column that older files lack.
+    fn text_of_later(&self, column: &'static str) -> Result<Option<String>, TrajectoryError> {
+        match self.optional_text(column) {
+            Err(TrajectoryError::Column { problem, .. }) if problem == MISSING => Ok(None),
+            found => found,
+        }
     }
 
     /// The scores, or the failure in place of scores.

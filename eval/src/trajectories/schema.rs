@@ -36,6 +36,7 @@ message trajectory {
   required binary method_digest (STRING);
   required binary settings (STRING);
   optional binary meta_digest (STRING);
+  optional binary meta_numerics (STRING);
 }
 ";
 

@@ -28,6 +28,7 @@ fn trajectory(index: u32, outcome: Option<Scores>) -> Trajectory {
             model: "m".to_owned(),
             settings: "{}".to_owned(),
             meta_digest: (index == 0).then(|| "ab12".to_owned()),
+            meta_numerics: (index == 0).then(|| "cpu".to_owned()),
             ..DrawnBy::default()
         },
     }

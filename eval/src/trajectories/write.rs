@@ -80,7 +80,8 @@ fn columns(group: &mut Group<'_>, rows: &[Trajectory]) -> Result<(), TrajectoryE
     text(group, rows, |row| &row.drawn_by.numerics)?;
     text(group, rows, |row| &row.drawn_by.method_digest)?;
     text(group, rows, |row| &row.drawn_by.settings)?;
-    optional_text(group, rows, |row| row.drawn_by.meta_digest.as_deref())
+    optional_text(group, rows, |row| row.drawn_by.meta_digest.as_deref())?;
+    optional_text(group, rows, |row| row.drawn_by.meta_numerics.as_deref())
 }
 
 /// All distributions of a sample, concatenated, and how many probabilities each has.

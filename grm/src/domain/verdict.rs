@@ -169,6 +169,10 @@ pub struct Provenance {
     pub method_digest: String,
     /// Digest of the Meta RM that ranked, if one did.
     pub meta_digest: Option<String>,
+    /// Class of arithmetic of the model that ranked. `None`: a head did, whose class is that of the judge, or none ranked, or the version
+    /// did not write it.
+    #[serde(default)]
+    pub meta_numerics: Option<String>,
     /// The request's seed.
     pub seed: u64,
     /// The settings in force.
@@ -176,13 +180,20 @@ pub struct Provenance {
     /// How the samples voted, every default that took part written out.
     #[serde(default)]
     pub voting: Voting,
+    /// Fewest valid samples, as asked for; `None`: the default, or the version did not write it. A stop rule fires after no prefix
+    /// that has fewer.
+    #[serde(default)]
+    pub min_samples: Option<u32>,
+    /// Whether prompts named the best response.
+    #[serde(default)]
+    pub hinted: bool,
     /// Most responses shown in one sample, where the model's context forced fewer than
     /// `settings.max_panel`. `counts.asked` may then be above `settings.k`, so that each is shown.
     #[serde(default)]
     pub forced_panel: Option<u32>,
     /// Marker lines inside untrusted text that were escaped.
     pub escaped_markers: u32,
-    /// What a repeat of this request may rely on.
+    /// What a repeat of this request may rely on: of the judge and the Meta RM that ranked, the one that promises less.
     pub reproducible: Reproducible,
     /// Digest of what was judged of the item ([`item_digest`]), hex. `None` in a verdict of a version
     /// that did not write it.
@@ -233,6 +244,20 @@ impl Verdict {
     pub fn is_of(&self, item: &Item) -> bool {
         let digest = self.provenance.item_digest.as_ref();
         self.item_id == item.id && digest.is_none_or(|digest| *digest == item_digest(item))
+    }
+}
+
+// === impl Reproducible ===
+
+impl Reproducible {
+    /// What a result that both went into may rely on.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::None, _) | (_, Self::None) => Self::None,
+            (Self::Seeded, _) | (_, Self::Seeded) => Self::Seeded,
+            (Self::Bitwise, Self::Bitwise) => Self::Bitwise,
+        }
     }
 }
 
