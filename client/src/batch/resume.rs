@@ -8,8 +8,8 @@
 //! made with other settings or another seed       the file is refused: one file, one way to judge
 //! ```
 //!
-//! Not promised: that the budget, `min_samples` and the presence of samples were the same; they do
-//! not change what a valid sample says.
+//! Not promised: that the budget, the presence of samples and, without a stop rule, `min_samples` were the same; they do
+//! not change the rewards of a verdict that is whole.
 
 mod mixed;
 
@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use jury_grm::digest::item_digest;
-use jury_grm::domain::{Item, Reason, ReasonCode, Status};
+use jury_grm::domain::{Counts, Item, Reason, ReasonCode, Status};
 use serde::Deserialize;
 
 use self::mixed::PastProvenance;
@@ -98,6 +98,8 @@ struct Past {
     status: Option<Status>,
     #[serde(default)]
     reasons: Vec<Option<Reason>>,
+    #[serde(default)]
+    counts: Option<Counts>,
     #[serde(default)]
     provenance: PastProvenance,
 }
@@ -190,12 +192,14 @@ impl PastVerdicts {
                 .map_err(|problem| ResumeError::NotAVerdict { line, problem })?;
             let again = past.may_pass() || (which_again == Again::Partial && past.is_partial());
             let asked = asked.filter(|_| !again);
-            let differences = asked.map_or_else(Vec::new, |asked| asked.differ(&past.provenance));
+            let differ = |asked: &Asked| asked.differ(&past.provenance, past.n_planned());
+            let differences = asked.map_or_else(Vec::new, differ);
             if !differences.is_empty() {
                 return Err(ResumeError::Mixed { line, differences: differences.join(", ") });
             }
-            if read.judged_by.is_none() && !again {
-                read.judged_by = past.provenance.judged_by();
+            if !again {
+                let judged_by = past.provenance.judged_by();
+                read.judged_by = JudgedBy::first(read.judged_by.take(), judged_by);
             }
             let item = past.provenance.item_digest;
             read.lines.push(PastLine { id: past.item_id, range, item, again });
@@ -207,6 +211,11 @@ impl PastVerdicts {
 // === impl Past ===
 
 impl Past {
+    /// Samples that were planned, without spare ones.
+    fn n_planned(&self) -> Option<u32> {
+        self.counts.map(|counts| counts.asked.saturating_sub(counts.spare))
+    }
+
     /// True for a missing reward that the same request may bring another time, what a person may have mended meanwhile included.
     fn may_pass(&self) -> bool {
         let may_pass = |code: ReasonCode| code.may_pass() || code == ReasonCode::Rejected;

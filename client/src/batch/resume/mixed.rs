@@ -1,7 +1,7 @@
 //! How a verdict was made, held against how the next ones are to be made.
 
-use jury_grm::domain::{Provenance, ScoreRequest};
-use serde::{Deserialize, Serialize};
+use jury_grm::domain::{Provenance, ScoreRequest, Voting};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::ServedJudge;
@@ -12,8 +12,10 @@ pub struct Asked {
     seed: u64,
     /// The settings as JSON, field by field.
     settings: serde_json::Map<String, Value>,
-    /// How samples vote, with every default written out, as JSON.
-    voting: serde_json::Map<String, Value>,
+    voting: Voting,
+    k: u32,
+    min_samples: Option<u32>,
+    hinted: bool,
     /// Only where the request names it.
     model: Option<String>,
 }
@@ -24,6 +26,8 @@ pub struct JudgedBy {
     model: String,
     model_digest: String,
     method_digest: String,
+    /// Of the first verdict that a Meta RM ranked.
+    meta_digest: Option<String>,
     /// Classes may follow each other in a file: they round in other ways, and are one judge all the same.
     pub(in crate::batch) numerics: Option<String>,
 }
@@ -40,6 +44,8 @@ pub(super) struct PastProvenance {
     #[serde(default)]
     method_digest: String,
     #[serde(default)]
+    meta_digest: Option<String>,
+    #[serde(default)]
     pub(super) item_digest: Option<String>,
     #[serde(default)]
     seed: Option<u64>,
@@ -47,6 +53,11 @@ pub(super) struct PastProvenance {
     settings: serde_json::Map<String, Value>,
     #[serde(default)]
     voting: serde_json::Map<String, Value>,
+    /// The outer one is `None` where it was not written.
+    #[serde(default, deserialize_with = "written")]
+    min_samples: Option<Option<u32>>,
+    #[serde(default)]
+    hinted: Option<bool>,
 }
 
 /// Digits of a digest that a person is shown.
@@ -60,17 +71,20 @@ fn short(digest: &str) -> String {
 
 impl Asked {
     pub fn of(request: &ScoreRequest) -> Self {
-        let voting = request.voting.effective(request.settings.k);
         Self {
             seed: request.seed,
             settings: fields(&request.settings),
-            voting: fields(&voting),
+            voting: request.voting.clone(),
+            k: request.settings.k,
+            min_samples: request.min_samples,
+            hinted: request.hinted,
             model: request.model.clone(),
         }
     }
 
-    /// Every field in which a verdict was made in another way, with both values.
-    pub(super) fn differ(&self, past: &PastProvenance) -> Vec<String> {
+    /// Every field in which a verdict was made in another way, with both values. Panels may have raised its k to `n_planned` samples;
+    /// the default of `k_meta` follows that.
+    pub(super) fn differ(&self, past: &PastProvenance, n_planned: Option<u32>) -> Vec<String> {
         let mut differences = Vec::new();
         if let Some(seed) = past.seed
             && seed != self.seed
@@ -84,7 +98,7 @@ impl Asked {
                 differences.push(format!("{field} was {then}, is {now}"));
             }
         }
-        for (field, now) in &self.voting {
+        for (field, now) in &fields(&self.voting.effective(n_planned.unwrap_or(self.k))) {
             // Where the Meta RM was away, another rule had to do.
             let stood_in = past.stood_in() && (field == "rule" || field == "k_meta");
             if let Some(then) = past.voting.get(field).filter(|_| !stood_in)
@@ -93,6 +107,20 @@ impl Asked {
                 differences.push(format!("{field} was {then}, is {now}"));
             }
         }
+        // It decides which prefix of the samples a stop rule fires after.
+        if let Some(then) = past.min_samples.filter(|_| past.may_stop())
+            && then != self.min_samples
+        {
+            let text =
+                |n: Option<u32>| n.map_or_else(|| "the default".to_owned(), |n| n.to_string());
+            let (then, now) = (text(then), text(self.min_samples));
+            differences.push(format!("min_samples was {then}, is {now}"));
+        }
+        if let Some(then) = past.hinted
+            && then != self.hinted
+        {
+            differences.push(format!("hinted was {then}, is {}", self.hinted));
+        }
         if let (Some(then), Some(now)) = (&past.model, &self.model)
             && then != now
         {
@@ -100,6 +128,11 @@ impl Asked {
         }
         differences
     }
+}
+
+/// Tells null from absent.
+fn written<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<u32>>, D::Error> {
+    Option::deserialize(value).map(Some)
 }
 
 /// A struct as JSON, field by field.
@@ -113,6 +146,13 @@ fn fields(of: &impl Serialize) -> serde_json::Map<String, Value> {
 // === impl JudgedBy ===
 
 impl JudgedBy {
+    /// Of two verdicts, the first says who judges, and the first that was ranked who ranks.
+    pub(in crate::batch) fn first(before: Option<Self>, next: Option<Self>) -> Option<Self> {
+        let Some(before) = before else { return next };
+        let meta_digest = before.meta_digest.or_else(|| next?.meta_digest);
+        Some(Self { meta_digest, ..before })
+    }
+
     /// What a verdict of another judge differs in; `None` when it is the same, or nobody judged.
     pub fn differ(&self, provenance: &Provenance) -> Option<String> {
         let (model, digest) = (provenance.model.as_ref()?, provenance.model_digest.as_ref()?);
@@ -122,6 +162,12 @@ impl JudgedBy {
         if provenance.method_digest != self.method_digest {
             let (was, is) = (short(&self.method_digest), short(&provenance.method_digest));
             return Some(format!("the method (template, parser, guide) was {was}, is {is}"));
+        }
+        // Where the Meta RM was away, there is no digest.
+        if let (Some(then), Some(now)) = (&self.meta_digest, &provenance.meta_digest)
+            && then != now
+        {
+            return Some(format!("the Meta RM was {}, is {}", short(then), short(now)));
         }
         None
     }
@@ -148,11 +194,17 @@ impl PastProvenance {
         is_there("meta") && self.voting.get("rule").is_some_and(|rule| rule == "mean")
     }
 
+    /// True when a stop rule could end the drawing.
+    fn may_stop(&self) -> bool {
+        self.voting.get("stop").is_some_and(|stop| stop != "never")
+    }
+
     pub(super) fn judged_by(&self) -> Option<JudgedBy> {
         Some(JudgedBy {
             model: self.model.clone()?,
             model_digest: self.model_digest.clone()?,
             method_digest: self.method_digest.clone(),
+            meta_digest: self.meta_digest.clone(),
             numerics: self.numerics.clone(),
         })
     }

@@ -75,6 +75,63 @@ fn a_file_judged_in_another_way_is_refused_with_every_difference() {
 }
 
 #[test]
+fn where_panels_raised_k_the_default_of_k_meta_is_no_difference() {
+    let mut request = ScoreRequest {
+        seed: 7,
+        ..ScoreRequest::new(Item::bare(Query::Text("q".to_owned()), vec!["r".to_owned()]))
+    };
+    request.settings.k = 2;
+    request.voting.meta = Some("h".to_owned());
+    let mut ranked = verdict("a");
+    ranked.counts.asked = 6;
+    ranked.counts.spare = 1;
+    ranked.provenance.settings.k = 2;
+    ranked.provenance.voting = request.voting.effective(5);
+    assert_eq!(ranked.provenance.voting.k_meta, Some(2));
+    let line = json_line(&ranked).unwrap();
+    assert!(read_as(&line, &request).is_ok());
+    request.voting.k_meta = Some(1);
+    let told = read_as(&line, &request).unwrap_err().to_string();
+    assert!(told.ends_with("k_meta was 2, is 1"), "{told}");
+}
+
+#[test]
+fn min_samples_matter_where_a_rule_stops_and_hints_always() {
+    use jury_grm::domain::StopRule;
+    let item = Item::bare(Query::Text("q".to_owned()), vec!["r".to_owned()]);
+    let mut request = ScoreRequest { seed: 7, ..ScoreRequest::new(item) };
+    request.settings.k = 1;
+    request.min_samples = Some(1);
+    let mut past = verdict("a");
+    assert!(read_as(&json_line(&past).unwrap(), &request).is_ok());
+    (past.provenance.voting.stop, request.voting.stop) = (StopRule::Lossless, StopRule::Lossless);
+    let line = json_line(&past).unwrap();
+    let told = read_as(&line, &request).unwrap_err().to_string();
+    assert!(told.ends_with("min_samples was the default, is 1"), "{told}");
+    let of_older = line.replace("\"min_samples\":null,", "");
+    assert_ne!(of_older, line);
+    assert!(read_as(&of_older, &request).is_ok(), "an older version did not write it");
+
+    request.min_samples = None;
+    past.provenance.hinted = true;
+    let told = read_as(&json_line(&past).unwrap(), &request).unwrap_err().to_string();
+    assert!(told.ends_with("hinted was true, is false"), "{told}");
+}
+
+#[test]
+fn another_meta_rm_is_told_by_its_digest() {
+    let (unranked, mut ranked) = (verdict("a"), verdict("b"));
+    ranked.provenance.meta_digest = Some("0123456789abcdef".to_owned());
+    let lines = [json_line(&unranked).unwrap(), json_line(&ranked).unwrap()].concat();
+    let before = read(&lines).unwrap().judged_by.unwrap();
+    assert_eq!(before.differ(&ranked.provenance), None);
+    assert_eq!(before.differ(&unranked.provenance), None, "it was away");
+    ranked.provenance.meta_digest = Some("fedcba9876543210".to_owned());
+    let told = before.differ(&ranked.provenance).unwrap();
+    assert_eq!(told, "the Meta RM was 01234567, is fedcba98");
+}
+
+#[test]
 fn another_judge_is_told_by_its_digest() {
     let mut verdict = verdict("a");
     let before = read(&json_line(&verdict).unwrap()).unwrap().judged_by.unwrap();

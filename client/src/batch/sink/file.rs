@@ -223,7 +223,7 @@ impl VerdictFile {
         }
         to_retry.retain(|id| !finished.contains_key(id));
         self.finished = Finished::new(finished, to_retry.len());
-        Ok(of_file.judged_by.or(of_journal.judged_by))
+        Ok(JudgedBy::first(of_file.judged_by, of_journal.judged_by))
     }
 
     /// Puts every line in its place that nobody placed, in the order in which they stand.
