@@ -218,7 +218,7 @@ fn in_force(voting: &Voting, k: u32, rule: VoteRule) -> Voting {
     Voting { rule: Some(rule), k_meta, ..effective }
 }
 
-/// What a repeat may rely on: scores come from `judge`, and which of them count from the model that ranked.
+/// What a repeat may rely on: the scores come from `judge`, and the model that ranked decides which of them count.
 fn reproducible(judge: Option<&WorkerClass>, ranked_by: Option<&WorkerClass>) -> Reproducible {
     let judge = judge.map_or(Reproducible::None, |class| class.reproducible);
     ranked_by.map_or(judge, |meta| judge.with(meta.reproducible))
@@ -226,8 +226,8 @@ fn reproducible(judge: Option<&WorkerClass>, ranked_by: Option<&WorkerClass>) ->
 
 /// Why a response that fits no prompt has no reward, where the others have one.
 fn why_too_long(told: &Overflow) -> Reason {
-    // What the context leaves for a prompt differs by panel, and who answers first is chance. A server that takes text counts
-    // no response; then the prompt had this one alone.
+    // What the context leaves for a prompt differs by panel, and who answers first is chance. A server that takes text does not
+    // count responses; there the prompt held this one alone.
     let what = match (told.longest_response_tokens, told.prompt_tokens) {
         (0, prompt) => format!("a prompt with this response alone has at least {prompt} tokens"),
         (response, _) => format!("the response has {response} tokens"),

@@ -25,7 +25,7 @@ pub enum Ranked {
 /// Rewards need `min_samples` valid samples. They are whole when every sample came to its own end, or was not needed,
 /// and ranking was done as asked. Without rewards the reason is the cause that a caller can do most about: length, if every
 /// sample was too long, then memory, then the budget, then workers, then what the server behind one rejects, then the model's
-/// own text. Where only some were too long, the others may yet bring rewards, so their cause goes first.
+/// own text. If only some were too long, the others may still give rewards on another try, so their cause takes precedence.
 pub fn conclude(samples: &[Sample], min_samples: u32, ranked: Ranked) -> Conclusion {
     let counts = Counts::of(samples, 0);
     let Counts { asked, valid, too_long, timed_out, failed, .. } = counts;
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_that_are_too_long_hide_no_cause_of_the_others() {
+    fn samples_that_are_too_long_do_not_hide_the_cause_of_the_others() {
         use FailureKind::{NoBox, NotNeeded, TimedOut, TooLong, Worker};
         for (cause, code) in [
             (TimedOut, ReasonCode::Budget),

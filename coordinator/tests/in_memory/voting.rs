@@ -275,7 +275,7 @@ fn short_of_a_thousand(long: u32, takes_text: bool) -> ScriptedBackend {
 
 #[tokio::test]
 async fn a_response_that_fits_no_prompt_costs_the_others_nothing() {
-    // The second is known to be too long only when it is tried alone; so is each where only prompts are counted.
+    // With 910 tokens the second is known to be too long only once it is tried alone; a server that takes text always needs that.
     for (long, takes_text) in [(5000, false), (910, false), (5000, true), (910, true)] {
         let cluster = Cluster::start(&[("w", short_of_a_thousand(long, takes_text))]).await;
         let mut request = of_responses(4, 6);

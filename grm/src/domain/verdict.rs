@@ -169,8 +169,8 @@ pub struct Provenance {
     pub method_digest: String,
     /// Digest of the Meta RM that ranked, if one did.
     pub meta_digest: Option<String>,
-    /// Class of arithmetic of the model that ranked. `None`: a head did, whose class is that of the judge, or none ranked, or the version
-    /// did not write it.
+    /// Class of arithmetic of the model that ranked. `None`: a head ranked, which has the judge's class; or none did; or the
+    /// version did not write it.
     #[serde(default)]
     pub meta_numerics: Option<String>,
     /// The request's seed.
@@ -180,8 +180,8 @@ pub struct Provenance {
     /// How the samples voted, every default that took part written out.
     #[serde(default)]
     pub voting: Voting,
-    /// Fewest valid samples, as asked for; `None`: the default, or the version did not write it. A stop rule fires after no prefix
-    /// that has fewer.
+    /// Fewest valid samples, as asked for; `None`: the default, or the version did not write it. A stop rule never fires
+    /// after a prefix with fewer.
     #[serde(default)]
     pub min_samples: Option<u32>,
     /// Whether prompts named the best response.
@@ -193,7 +193,7 @@ pub struct Provenance {
     pub forced_panel: Option<u32>,
     /// Marker lines inside untrusted text that were escaped.
     pub escaped_markers: u32,
-    /// What a repeat of this request may rely on: of the judge and the Meta RM that ranked, the one that promises less.
+    /// What a repeat of this request may rely on: the weaker promise of the judge and the Meta RM that ranked.
     pub reproducible: Reproducible,
     /// Digest of what was judged of the item ([`item_digest`]), hex. `None` in a verdict of a version
     /// that did not write it.
@@ -250,7 +250,7 @@ impl Verdict {
 // === impl Reproducible ===
 
 impl Reproducible {
-    /// What a result that both went into may rely on.
+    /// The weaker of both, for a result that depends on both.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
         match (self, other) {

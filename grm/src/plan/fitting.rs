@@ -76,7 +76,7 @@ const AROUND_RESPONSE: usize = 56;
 
 /// The longest response, if it is sure not to fit even alone: it was tried alone, or has more tokens than a prompt may have.
 fn hopeless(order: &[usize], told: &Overflow) -> Option<usize> {
-    // A server that takes text does not say which response is the longest; of one there is no doubt.
+    // If there is only one, it is the longest, even if the server did not report it.
     if let [alone] = order {
         return Some(*alone);
     }
@@ -87,7 +87,7 @@ fn hopeless(order: &[usize], told: &Overflow) -> Option<usize> {
 /// True if the prompt would be too long without any response. Only a prompt with a single response shows that.
 fn is_full_without(request: &ScoreRequest, order: &[usize], told: &Overflow) -> bool {
     let &[alone] = order else { return false };
-    // Where nobody has counted the response's tokens, it has at most one a byte.
+    // If its tokens were not counted: at most one per byte.
     let at_most = match told.longest_response {
         Some(_) => told.longest_response_tokens,
         None => u32::try_from(request.item.responses[alone].len()).unwrap_or(u32::MAX),
@@ -176,7 +176,7 @@ mod tests {
         settle_with(request, limit, turn, |told| told)
     }
 
-    /// The same with a server that takes text: it counts the prompt, and not the responses.
+    /// The same with a server that takes text: it counts the tokens of the prompt, not of its responses.
     fn settle_on_text(request: &ScoreRequest, limit: usize, turn: usize) -> (Fitting, Plan) {
         let of_text =
             |told| Overflow { longest_response: None, longest_response_tokens: 0, ..told };
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_too_long_is_set_apart_though_nobody_counts_its_tokens() {
+    fn one_that_is_too_long_is_set_apart_even_if_its_tokens_are_not_counted() {
         let long = request(&[120, 5000, 80, 100], 4, 8);
         let (fitting, planned) = settle_on_text(&long, 1000, 0);
         assert_eq!((fitting.panel, fitting.apart.keys().collect::<Vec<_>>()), (None, vec![&1]));
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_that_is_full_without_responses_is_known_by_its_bytes_where_nobody_counts_theirs() {
+    fn without_counts_the_bytes_of_a_response_show_that_the_prompt_is_full_without_it() {
         let (fitting, _) = settle_on_text(&request(&[10, 20, 30], 4, 8), FRAME, 0);
         assert!(fitting.apart.is_empty(), "{fitting:?}");
     }

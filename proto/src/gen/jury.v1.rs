@@ -945,7 +945,7 @@ pub struct Provenance {
     /// Marker lines inside untrusted text that were escaped.
     #[prost(uint32, tag = "8")]
     pub escaped_markers: u32,
-    /// What a repeat of this request may rely on: of the judge and the Meta RM that ranked, the one that promises less.
+    /// What a repeat of this request may rely on: the weaker promise of the judge and the Meta RM that ranked.
     #[prost(enumeration = "Reproducible", tag = "9")]
     pub reproducible: i32,
     /// Version of Jury.
@@ -961,15 +961,15 @@ pub struct Provenance {
     /// Digest of what was judged of the item, hex: query, responses, reference, criteria and principles. Absent: the service is too old to tell.
     #[prost(string, optional, tag = "13")]
     pub item_digest: ::core::option::Option<::prost::alloc::string::String>,
-    /// Class of arithmetic of the model that ranked. Absent: a head did, whose class is that of the judge, or none ranked, or the
-    /// service is too old to tell.
+    /// Class of arithmetic of the model that ranked. Absent: a head ranked, which has the judge's class; or none did; or the service is
+    /// too old to send it.
     #[prost(string, optional, tag = "14")]
     pub meta_numerics: ::core::option::Option<::prost::alloc::string::String>,
     /// Whether prompts named the best response.
     #[prost(bool, tag = "15")]
     pub hinted: bool,
-    /// Fewest valid samples, as asked for. A stop rule fires after no prefix that has fewer. Absent: the default, or the service is
-    /// too old to tell.
+    /// Fewest valid samples, as asked for. A stop rule never fires after a prefix with fewer. Absent: the default, or the service is
+    /// too old to send it.
     #[prost(uint32, optional, tag = "16")]
     pub min_samples: ::core::option::Option<u32>,
 }

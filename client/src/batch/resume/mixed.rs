@@ -107,7 +107,7 @@ impl Asked {
                 differences.push(format!("{field} was {then}, is {now}"));
             }
         }
-        // It decides which prefix of the samples a stop rule fires after.
+        // It decides after which prefix of the samples a stop rule fires.
         if let Some(then) = past.min_samples.filter(|_| past.may_stop())
             && then != self.min_samples
         {
@@ -130,7 +130,7 @@ impl Asked {
     }
 }
 
-/// Tells null from absent.
+/// Distinguishes null from absent.
 fn written<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<u32>>, D::Error> {
     Option::deserialize(value).map(Some)
 }
@@ -146,7 +146,7 @@ fn fields(of: &impl Serialize) -> serde_json::Map<String, Value> {
 // === impl JudgedBy ===
 
 impl JudgedBy {
-    /// Of two verdicts, the first says who judges, and the first that was ranked who ranks.
+    /// The judge of the earlier of two verdicts, with the Meta RM of the first one that was ranked.
     pub(in crate::batch) fn first(before: Option<Self>, next: Option<Self>) -> Option<Self> {
         let Some(before) = before else { return next };
         let meta_digest = before.meta_digest.or_else(|| next?.meta_digest);
@@ -163,7 +163,7 @@ impl JudgedBy {
             let (was, is) = (short(&self.method_digest), short(&provenance.method_digest));
             return Some(format!("the method (template, parser, guide) was {was}, is {is}"));
         }
-        // Where the Meta RM was away, there is no digest.
+        // A verdict that could not be ranked has no digest.
         if let (Some(then), Some(now)) = (&self.meta_digest, &provenance.meta_digest)
             && then != now
         {

@@ -96,7 +96,7 @@ fn where_panels_raised_k_the_default_of_k_meta_is_no_difference() {
 }
 
 #[test]
-fn min_samples_matter_where_a_rule_stops_and_hints_always() {
+fn min_samples_matter_with_a_stop_rule_and_hints_always() {
     use jury_grm::domain::StopRule;
     let item = Item::bare(Query::Text("q".to_owned()), vec!["r".to_owned()]);
     let mut request = ScoreRequest { seed: 7, ..ScoreRequest::new(item) };
@@ -119,7 +119,7 @@ fn min_samples_matter_where_a_rule_stops_and_hints_always() {
 }
 
 #[test]
-fn another_meta_rm_is_told_by_its_digest() {
+fn another_meta_rm_is_detected_by_its_digest() {
     let (unranked, mut ranked) = (verdict("a"), verdict("b"));
     ranked.provenance.meta_digest = Some("0123456789abcdef".to_owned());
     let lines = [json_line(&unranked).unwrap(), json_line(&ranked).unwrap()].concat();

@@ -63,7 +63,7 @@ impl Roster {
         largest(WorkerRole::Grm, model, with_head.map(|info| (info, &*info.model_digest)))
     }
 
-    /// What the ready workers with this role say of themselves.
+    /// The ready workers with this role.
     fn serving(&self, role: WorkerRole) -> impl Iterator<Item = &WorkerInfo> {
         let ready = self.workers.values().filter(|worker| worker.health.is_ready());
         let infos = ready.filter_map(|worker| worker.info.as_ref());
