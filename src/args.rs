@@ -1,5 +1,5 @@
-//! The command line. Every option, its environment variable and its help; what they mean together
-//! is decided where they become a config (`TryFrom`), and nowhere else.
+//! The command line: every option, its environment variable and its help. What options mean together is decided only
+//! where they become a config (`TryFrom`).
 
 mod doctor;
 mod draw;
@@ -51,7 +51,7 @@ pub use self::upstream::{BackendArg, UpstreamArgs};
 pub use jury_terminal::Refused;
 pub use jury_terminal::model::{CacheArgs, CardArgs, DEFAULT_MODEL, ModelArgs};
 
-/// Rewards from a generative judge: k critiques in parallel, one vote.
+/// Rewards from a generative judge: k critiques in parallel, one vote
 #[derive(Debug, Parser)]
 #[command(name = "jury", version, after_help = exit::TABLE, max_term_width = 100)]
 #[command(propagate_version = true, arg_required_else_help = true)]
@@ -66,53 +66,53 @@ pub struct Args {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Logs")]
 pub struct LogArgs {
-    /// What to log: a level, or a filter like `info,jury_worker=debug` [default: info for up,
-    /// coordinator and worker, else warn]
+    /// What to log: a level, or a filter like `info,jury_worker=debug` [default: info for up, coordinator and worker; warn
+    /// for other commands]
     #[arg(long, global = true, env = "JURY_LOG", value_name = "FILTER")]
     pub log: Option<String>,
-    /// How a line of log looks
+    /// Log format
     #[arg(long, global = true, env = "JURY_LOG_FORMAT", value_enum, default_value_t = LogFormatArg::Text)]
     pub log_format: LogFormatArg,
 }
 
-/// How a line of log looks.
+/// Log format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormatArg {
-    /// For people
+    /// Human-readable text
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Judge the responses of an item, or of many, and print the rewards
+    /// Judge the responses of one item or of a batch, and print the rewards
     Score(Box<ScoreArgs>),
-    /// Measure a judge on items whose best response is known: how accuracy grows with k
+    /// Evaluate a judge on items whose best response is known: how accuracy grows with k
     Eval(Box<EvalArgs>),
-    /// Train a judge, or a Meta RM that ranks its samples
+    /// Train a judge, or a Meta RM that ranks a judge's samples
     Train(TrainArgs),
-    /// Serve coordinator and worker in one process
+    /// Run a coordinator and a worker in one process
     Up(UpArgs),
-    /// Serve a coordinator that spreads samples over workers
+    /// Run a coordinator, which distributes samples over workers
     Coordinator(CoordinatorArgs),
-    /// Serve a model's samples to coordinators
+    /// Run a worker, which draws a model's samples for coordinators
     Worker(WorkerArgs),
     /// List, fetch and inspect models
     Models(ModelsArgs),
     /// Show a coordinator's fleet and load
     Status(StatusArgs),
-    /// Make tokens, and check a file of tenants
+    /// Create tokens and check a tenants file
     Tenants(TenantsArgs),
-    /// Ask whether a coordinator or a worker takes work: for health checks of containers
+    /// Check whether a coordinator or worker accepts work (for container health checks)
     Health(HealthArgs),
     /// Calculate how many workers a training step needs
     Plan(PlanArgs),
-    /// Tell what this machine offers, and what would bite
+    /// Check this machine's CPU, GPUs, memory and tools, and warn about likely problems
     Doctor(DoctorArgs),
-    /// Measure the engine, against its limits and its peer
+    /// Benchmark Jury against the hardware's limits and against other servers
     Bench(BenchArgs),
-    /// Print the completions of a shell
+    /// Print a shell completion script
     Completions(CompletionsArgs),
 }
 
@@ -121,7 +121,7 @@ pub enum Command {
     after_help = "Examples:\n  jury health\n  # a worker\n  jury health --endpoint http://127.0.0.1:7481"
 )]
 pub struct HealthArgs {
-    /// The coordinator or worker to ask
+    /// Address of the coordinator or worker to check
     #[arg(
         long,
         env = "JURY_ENDPOINT",
@@ -129,7 +129,7 @@ pub struct HealthArgs {
         default_value = "http://127.0.0.1:7480"
     )]
     pub endpoint: String,
-    /// How long an answer may take
+    /// How long to wait for an answer, like 4s or 500ms
     #[arg(long, value_name = "TIME", default_value = "4s", value_parser = jury_terminal::number::time)]
     pub timeout: std::time::Duration,
     #[command(flatten)]
@@ -141,7 +141,7 @@ pub struct HealthArgs {
     after_help = "Examples:\n  jury status --endpoint http://127.0.0.1:7480\n  jury status --endpoint https://judge:7480 --tls-ca ca.pem"
 )]
 pub struct StatusArgs {
-    /// The coordinator to ask
+    /// Address of the coordinator, http:// or https://
     #[arg(
         long,
         env = "JURY_ENDPOINT",
@@ -163,12 +163,12 @@ pub struct StatusArgs {
     after_help = "Example:\n  jury completions bash > ~/.local/share/bash-completion/completions/jury"
 )]
 pub struct CompletionsArgs {
-    /// The shell
+    /// The shell to complete for
     pub shell: Shell,
 }
 
-/// What clap found wrong, in the way in which we say everything else. Its usage line is left out:
-/// it shows options as required that an environment variable has set.
+/// Clap's error in the style of our other messages, without its usage line, which lists options as required even if an
+/// environment variable has set them.
 pub fn refusal(error: &clap::Error) -> String {
     let said = error.render().to_string();
     let problem = said.split("\n\nUsage:").next().unwrap_or_default();
@@ -180,17 +180,17 @@ pub fn refusal(error: &clap::Error) -> String {
 // === impl Command ===
 
 impl Command {
-    /// What is logged unless --log says so: more of what runs until it is told to stop.
+    /// The default of --log: more for commands that run until they are stopped.
     pub fn default_log(&self) -> &'static str {
         match self {
             Self::Up(_) | Self::Coordinator(_) | Self::Worker(_) => "info",
-            // Simulated workers leave in the middle of what they draw.
+            // Simulated workers leave while they are drawing samples.
             Self::Bench(_) => "warn,jury_worker::run=error",
             _ => "warn",
         }
     }
 
-    /// Where the command's spans go, and what its service is called there; `None` where it has none.
+    /// Where the command's spans go, and its service name there; `None` if it exports none.
     pub fn traces(&self) -> Option<(&TraceArgs, &'static str)> {
         match self {
             Self::Score(args) => Some((&args.traces, "jury-score")),

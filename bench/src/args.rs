@@ -1,4 +1,4 @@
-//! `jury bench`, a file a command.
+//! `jury bench`, one file per command.
 
 mod autoscale;
 mod cluster;
@@ -19,7 +19,7 @@ pub use self::scaling::BenchScalingArgs;
 pub use self::upstream::BenchUpstreamArgs;
 pub use self::verdicts::{BenchVerdictsArgs, DraftsArg};
 
-/// Most of whatever sizes a measurement, so that products of sizes cannot overflow.
+/// Upper limit of every size of a measurement, so that products of sizes cannot overflow.
 const LARGEST: usize = 1 << 20;
 /// Most rounds of a measurement.
 const MOST_ROUNDS: usize = 1_000;
@@ -36,31 +36,32 @@ pub struct BenchArgs {
 /// One measurement.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
-    /// Measure the engine and llama.cpp alternately: prefill and decoding, tokens a second
+    /// Measure the engine and llama.cpp alternately: prefill and decoding, in tokens per second
     Engine(BenchEngineArgs),
-    /// Measure verdicts a minute, from items to rewards, ours and over llama-server alternately
+    /// Measure verdicts per minute, from items to rewards, with Jury's engine and with llama-server alternately
     Verdicts(Box<BenchVerdictsArgs>),
-    /// Measure time against samples, prompt length and requests in flight, and plot it
+    /// Measure and plot time against samples, prompt length and requests in flight
     Scaling(BenchScalingArgs),
-    /// Measure the coordinator over simulated GPU workers: its CPU time a sample, samples a second, latency, efficiency
+    /// Measure the coordinator with simulated GPU workers: CPU time per sample, samples per second, latency, efficiency
     Cluster(BenchClusterArgs),
     /// Simulated workers for `jury bench cluster --processes`
     #[command(hide = true)]
     Nodes(BenchNodesArgs),
-    /// Simulate the autoscaling of the Helm chart over bursts, a step, and a rise and fall, with long samples, too: whether it oscillates
+    /// Simulate the Helm chart's autoscaling under bursts, a step, and a rise and fall, also with long samples, to see
+    /// whether it oscillates
     Autoscale(BenchAutoscaleArgs),
-    /// Measure our worker in front of a server beside the server's own n = k call, alternately
+    /// Measure a Jury worker in front of a server, and the server's own n = k call, alternately
     Upstream(BenchUpstreamArgs),
 }
 
 /// What all measurements share.
 #[derive(Debug, Clone, clap::Args)]
 pub struct MeasuringArgs {
-    /// Threads [default: what this machine lets us use]
+    /// Threads, 1 to 4096 [default: all CPUs available to this process]
     #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true,
         value_parser = threads)]
     pub threads: Option<usize>,
-    /// Where the engine computes: auto (the first NVIDIA card, else the CPU), cpu, cuda:N, or metal:N where jury was built with it
+    /// Device of the engine: auto (the first NVIDIA GPU, else the CPU), cpu, cuda:N, or metal:N if jury was built with Metal
     #[arg(long, env = "JURY_DEVICE", value_name = "DEVICE", default_value = "auto", value_parser = device)]
     pub device: DeviceKind,
     /// Print JSON instead of a table
@@ -83,19 +84,19 @@ pub mod tests {
         bench: BenchArgs,
     }
 
-    /// What stands after `jury` on a command line that is right.
+    /// What follows `jury` on a valid command line.
     pub fn command(line: &str) -> BenchCommand {
         let words = line.split_whitespace().skip_while(|word| *word != "bench");
         Program::try_parse_from(words).unwrap().bench.command
     }
 
-    /// What `--quick` of a benchmark says that it is the same as.
+    /// The options that `--quick` of a benchmark claims to be the same as.
     pub fn quick_as_typed(name: &str) -> String {
         let program = Program::command();
         let bench = program.find_subcommand(name).unwrap();
         let quick = bench.get_arguments().find(|argument| argument.get_id() == "quick").unwrap();
         let help = quick.get_help().unwrap().to_string();
-        let same = help.split("same as ").nth(1).unwrap();
-        same.split(" where").next().unwrap().to_owned()
+        let same = help.split("Same as ").nth(1).unwrap();
+        same.split(" unless").next().unwrap().to_owned()
     }
 }

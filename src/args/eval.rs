@@ -12,24 +12,24 @@ use jury_terminal::number::{seed, whole};
 use super::{DrawArgs, JudgeArgs};
 
 const EXAMPLES: &str = "\
-Every item is judged once, with as many samples as the largest k; smaller ones are votes over parts of them. All of it \
-lies in the folder of --out, and the same command goes on where it stopped, whatever stopped it. docs/evaluation.md tells \
-how to read the report.
+Every item is judged once, with as many samples as the largest k; results for smaller k are votes over subsets of them. \
+All results are stored in the folder of --out; repeat the command to resume an interrupted run. docs/evaluation.md \
+explains how to read the report.
 
 Examples:
   jury eval pairs.jsonl --k 1,2,4,8 --json report.json
   jury eval a.jsonl b.jsonl --limit 200 --endpoint http://127.0.0.1:7480
-  # the report anew, nothing is drawn
+  # write the report again without drawing samples
   jury eval pairs.jsonl --out pairs.eval --replay
-  # a published set, with its figures
+  # a published benchmark, with its own metrics
   jury eval reward-bench-2/data/test-00000-of-00001.parquet --k 4,8
-  # what a tuned judge writes unguided
+  # a tuned judge without guided score lines
   jury eval pairs.jsonl --readout free --adapter rft
-  # beside a scalar reward model
+  # compare with a scalar reward model
   jury eval pairs.jsonl --baseline model:./Skywork-Reward-V2-Qwen3-0.6B
-  # two reports on the same items
+  # compare two reports on the same items
   jury eval compare small.json large.json
-  # what the judge loses on
+  # show where the judge is wrong
   jury eval report pairs.eval";
 
 #[derive(Debug, Clone, clap::Args)]
@@ -43,9 +43,9 @@ pub struct EvalArgs {
 
 #[derive(Debug, Clone, Subcommand)]
 pub enum EvalCommand {
-    /// Set two reports beside each other: two models, or few samples against many
+    /// Compare two or more reports: different models, or few samples against many
     Compare(CompareArgs),
-    /// Tell what the judge or a model under test loses on: principles and categories, with examples
+    /// Show where the judge is wrong, or where a model under test loses: by principle and category, with examples
     Report(WeaknessArgs),
 }
 
@@ -55,96 +55,97 @@ Examples:
   jury eval compare small.json large.json
   jury eval compare small.json large.json --picture compared.svg")]
 pub struct CompareArgs {
-    /// Reports, as --json writes them
+    /// Reports written by `jury eval --json`
     #[arg(value_name = "REPORT.json", num_args = 2.., required = true)]
     pub reports: Vec<PathBuf>,
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
-    /// Draw accuracy against tokens and seconds an item, to a file that ends in .svg or .png
+    /// Plot accuracy against tokens and seconds per item, to a file that ends in .svg or .png
     #[arg(long, value_name = "FILE.svg")]
     pub picture: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
-A theme is a word in the names of the principles that the judge wrote. docs/evaluation.md tells how to read it.
+A theme is a word in the names of the principles that the judge wrote. docs/evaluation.md explains how to read the report.
 
 Examples:
   jury eval report pairs.eval
-  # what the model of the second responses loses on
+  # where the model that wrote the second responses loses
   jury eval report pairs.eval --response 1
   jury eval report pairs.eval --json --out weakness.json")]
 pub struct WeaknessArgs {
-    /// The folder of an evaluation, with its samples.parquet
+    /// Folder of an evaluation, with its samples.parquet
     #[arg(value_name = "FOLDER")]
     pub folder: PathBuf,
-    /// Tell what a model under test loses on in place of the judge: the one whose response has this index in every item, from 0
+    /// Report on a model under test instead of the judge: the model whose response has this index in every item, from 0
     #[arg(long, value_name = "INDEX")]
     pub response: Option<usize>,
-    /// Samples that a theme or category needs to be listed
+    /// Fewest samples of a theme or category to list it
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub min_samples: usize,
-    /// Queries that it needs
+    /// Fewest queries of a theme or category to list it
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub min_queries: usize,
-    /// JSON instead of Markdown
+    /// Write JSON instead of Markdown
     #[arg(long)]
     pub json: bool,
-    /// Write it to this file instead of stdout
+    /// Write the report to this file instead of stdout
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct EvalRunArgs {
-    /// Files of items, one a line, judged as one set; best, or the highest of labels, is what rewards are held against. Or
-    /// files of published sets, as JSON, JSON lines or Parquet
+    /// Files with one item per line, judged as one set; the correct response is `best`, or the one with the highest of
+    /// `labels`. Or files of published benchmarks, as JSON, JSON lines or Parquet
     #[arg(value_name = "ITEMS.jsonl", required = true)]
     pub items: Vec<PathBuf>,
-    /// What the files hold: items, rewardbench, rewardbench2, rm-bench, rmb, ppe, judgebench, llmbar or realmistake
-    /// [default: told by the fields]
+    /// Format of the files: items, rewardbench, rewardbench2, rm-bench, rmb, ppe, judgebench, llmbar or realmistake
+    /// [default: detected from the fields]
     #[arg(long, value_name = "FORMAT", help_heading = "Items")]
     pub format: Option<Format>,
 
-    /// Numbers of samples, comma-separated; the largest is drawn
+    /// Numbers of samples, comma-separated, each 1 to 256; the largest is drawn
     #[arg(short, long = "k", value_name = "K,..", value_delimiter = ',', default_value = "1,2,4,8",
         value_parser = whole(1..=limits::MAX_K, "--k 1,2,4,8"))]
     pub ks: Vec<u32>,
-    /// Ways to judge, comma-separated: greedy, vote, expected, majority; with a Meta RM meta, meta_expected, weighted
+    /// Methods, comma-separated: greedy, vote, expected, majority; with a Meta RM also meta, meta_expected, weighted
     /// [default: all that apply]
     #[arg(long, value_name = "METHOD,..", value_delimiter = ',')]
     pub methods: Vec<Method>,
-    /// Subsets of the samples behind each point
+    /// Random subsets of the samples per point of the curve, 1 to 10000
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub draws: u32,
 
     #[command(flatten)]
     pub choice: ChoiceArgs,
-    /// Refuse files with a line or record that is no item, has an id once more or is beyond a limit, instead of naming it and
-    /// going on
+    /// Reject files with a line or record that is not a valid item, repeats an id or exceeds a limit, instead of reporting
+    /// and skipping it
     #[arg(long, help_heading = "Items")]
     pub strict: bool,
 
     #[command(flatten)]
     pub judge: JudgeArgs,
-    /// Who ranks the samples: head:FILE, a head on the judging model; model:FOLDER, a scalar reward model; or
-    /// model:MODEL,head:FILE, a head on a model of its own. All rank what is in the folder of --out, before they were
-    /// trained too. With --endpoint also the name of a Meta RM of the fleet. none: nobody ranks
-    #[arg(long, env = "JURY_META", value_name = "META", help_heading = "Who judges")]
+    /// The Meta RM that ranks the samples: head:FILE, a head on the judging model; model:FOLDER, a scalar reward model; or
+    /// model:MODEL,head:FILE, a head on another model. Samples already in --out are ranked as well, even if drawn before the
+    /// Meta RM was trained. With --endpoint, also the name of a Meta RM that the fleet serves. none: no ranking [default:
+    /// none]
+    #[arg(long, env = "JURY_META", value_name = "META", help_heading = "Judge")]
     pub meta: Option<String>,
-    /// A scalar reward model that judges the same items beside the judge, each response by one pass: model:FOLDER of a
-    /// *ForSequenceClassification with one label. May be given several times
-    #[arg(long = "baseline", value_name = "MODEL", help_heading = "Who judges")]
+    /// A scalar reward model to compare with on the same items, with one forward pass per response: model:FOLDER of a
+    /// *ForSequenceClassification with one label. May be repeated
+    #[arg(long = "baseline", value_name = "MODEL", help_heading = "Judge")]
     pub baselines: Vec<String>,
 
-    /// How scores are read: guided makes every critique end in scores and keeps their distribution; free takes what the
-    /// model writes by itself, tells how much of it parses, and leaves out the expected methods
+    /// How scores are read: guided makes every critique end with scores and keeps their distribution; free parses whatever
+    /// the model writes, reports how much of it could be parsed, and leaves out the methods expected and meta_expected
     #[arg(long, value_enum, default_value_t = DrawnReadout::Guided, help_heading = "Sampling")]
     pub readout: DrawnReadout,
     #[command(flatten)]
     pub draw: DrawArgs,
-    /// Seed of every request, below 2^53
+    /// Seed of every request, 0 to 2^53 - 1
     #[arg(
         long,
         value_name = "N",
@@ -154,46 +155,46 @@ pub struct EvalRunArgs {
         help_heading = "Sampling",
     )]
     pub seed: u64,
-    /// Keep the hidden states that `jury train meta` learns from
+    /// Store the hidden states, which `jury train meta` is trained on
     #[arg(long, help_heading = "Sampling")]
     pub hidden_states: bool,
 
-    /// The folder of this evaluation [default: the first file's name with .eval]
+    /// Folder of this evaluation [default: the first file's name with the extension .eval]
     #[arg(long, value_name = "DIR", help_heading = "Output")]
     pub out: Option<PathBuf>,
-    /// Write the report here too, as JSON; - is stdout
+    /// Also write the report to this file as JSON; - is stdout
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub json: Option<PathBuf>,
-    /// Draw nothing: report on what the folder of --out has
+    /// Draw no samples: report on those in the folder of --out
     #[arg(long, help_heading = "Output")]
     pub replay: bool,
-    /// With --replay: report on the first N samples of each item alone, what a run with that many would have drawn, in the folder
-    /// first-N of --out
+    /// With --replay: report on only the first N samples of each item, those that a run with k = N would have drawn, in the
+    /// folder first-N of --out
     #[arg(long, value_name = "N", requires = "replay", help_heading = "Output",
         value_parser = whole(1..=limits::MAX_K, "--first 8"))]
     pub first: Option<u32>,
-    /// No progress on stderr
+    /// Do not print progress on stderr
     #[arg(short, long, help_heading = "Output")]
     pub quiet: bool,
 }
 
-/// How the scores of samples that are kept are read.
+/// How the scores of samples are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DrawnReadout {
-    /// The engine writes the score line and samples each score
+    /// The engine writes the score line and samples each score from the legal ones
     Guided,
-    /// The model writes its own score box
+    /// The model writes the score box itself; it is parsed
     Free,
 }
 
 /// Which part of the items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PartArg {
-    /// Every item
+    /// All items
     All,
-    /// What a Meta RM may be trained on
+    /// The training part
     Train,
-    /// What nothing was trained on
+    /// The held-out part
     Test,
 }
 
@@ -201,17 +202,16 @@ pub enum PartArg {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Items")]
 pub struct ChoiceArgs {
-    /// At most so many items, drawn evenly over the files by --split-seed
+    /// Most items, chosen at random by --split-seed, evenly over the files [default: all]
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// The part that is judged or learned from: one learns from train and measures on test. Queries are split, so that no
-    /// query stands in both
+    /// Part of the items to use: train on train, evaluate on test. The split is by query, so that no query is in both parts
     #[arg(long, value_enum, default_value_t = PartArg::All)]
     pub part: PartArg,
-    /// Share of the queries that are for training
+    /// Share of the queries in the training part, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
     pub train_share: f64,
-    /// Seed of the split and of --limit
+    /// Seed of the split and of --limit, 0 to 2^53 - 1
     #[arg(
         long,
         value_name = "N",

@@ -9,19 +9,20 @@ use jury_fabric::directory::ServiceName;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Fleet")]
 pub struct KubernetesArgs {
-    /// Where workers are found, if several of --kubernetes-service, --worker and --etcd are set by variables [default: the
-    /// first of them that is]
+    /// Which one to use if environment variables set several of --kubernetes-service, --worker and --etcd [default: the
+    /// first of them that is set, in this order]
     #[arg(long, env = "JURY_DIRECTORY", value_name = "WHERE", value_enum)]
     pub directory: Option<DirectoryArg>,
-    /// Find workers as the ready pods of this headless service, through the API server; needs get, list and watch of
-    /// endpointslices [default namespace: our own]
+    /// Discover workers as the ready pods of this headless service, through the API server; needs the permissions get, list
+    /// and watch on endpointslices [default namespace: the coordinator's own]
     #[arg(long, env = "JURY_KUBERNETES_SERVICE", value_name = "NAME[.NAMESPACE]")]
     pub kubernetes_service: Option<ServiceName>,
-    /// Name of the service's port for gRPC; one with a single port needs none of that name. Over TLS where its
-    /// appProtocol is https, or says nothing and there is a --tls-ca or a --tls-cert
+    /// Name of the service's gRPC port; ignored if the service has only one port. TLS is used if the port's appProtocol is
+    /// https, or if it is unset and --tls-ca or --tls-cert is given
     #[arg(long, env = "JURY_KUBERNETES_PORT", value_name = "NAME", default_value = "grpc")]
     pub kubernetes_port: String,
-    /// How the API server is reached from outside of the cluster [default: as a pod, else by KUBECONFIG or ~/.kube/config]
+    /// Kubeconfig for reaching the API server from outside the cluster [default: the pod's service account; outside a pod,
+    /// KUBECONFIG or ~/.kube/config]
     #[arg(long, env = "JURY_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 }
@@ -38,7 +39,7 @@ pub enum DirectoryArg {
 }
 
 impl DirectoryArg {
-    /// The option without which it finds nobody.
+    /// The option that it needs.
     pub fn option(self) -> &'static str {
         match self {
             Self::Kubernetes => "--kubernetes-service",

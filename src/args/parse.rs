@@ -1,8 +1,7 @@
-//! From the words of a command line to [`Args`], where clap alone would not tell what was typed from what the
-//! environment says.
+//! From the words of a command line to [`Args`]: beyond clap, it distinguishes typed options from environment variables.
 //!
-//! A variable that is empty counts as unset. One that does not go with an option that was typed gives way to it: only two
-//! options that were both typed can be a mistake.
+//! An empty variable counts as unset. A variable that conflicts with a typed option is ignored: only two typed options can
+//! be a mistake.
 
 use std::ffi::OsString;
 
@@ -18,7 +17,7 @@ use super::{
 /// Reads a command line, the program's name first.
 ///
 /// # Errors
-/// What clap says, help and version included.
+/// Clap's error, help and version included.
 pub fn parse<W>(words: impl IntoIterator<Item = W>) -> Result<Args, Error>
 where
     W: Into<OsString> + Clone,
@@ -47,7 +46,7 @@ where
 
 // === private ===
 
-/// Who judges for a command; `None` for one that has nothing judged.
+/// The judge options of a command; `None` if it has none.
 fn judge(command: &mut Command) -> Option<&mut JudgeArgs> {
     match command {
         Command::Score(args) => Some(&mut args.judge),
@@ -61,7 +60,7 @@ fn judge(command: &mut Command) -> Option<&mut JudgeArgs> {
     }
 }
 
-/// Drops the variables that say nothing of a judge at an endpoint, or nothing of one in this process.
+/// Drops the variables that do not apply to a judge at an endpoint, or to one in this process.
 fn settle_judge(judge: &mut JudgeArgs, is_variable: impl Fn(&str) -> bool) -> Result<(), String> {
     settle_tls(judge.endpoint.as_deref(), &mut judge.tls, &is_variable);
     let is_embedded = judge.endpoint.is_none();
@@ -73,14 +72,14 @@ fn settle_judge(judge: &mut JudgeArgs, is_variable: impl Fn(&str) -> bool) -> Re
     settle_token(&mut judge.token, is_variable)
 }
 
-/// Leaves one token: the one that was typed; of two variables the token itself, not its file.
+/// Leaves one token: the typed one; of two variables, the token itself, not its file.
 fn settle_token(args: &mut TokenArgs, is_variable: impl Fn(&str) -> bool) -> Result<(), String> {
     if args.token.is_none() || args.token_file.is_none() {
         return Ok(());
     }
     match (is_variable("token"), is_variable("token_file")) {
         (false, false) => {
-            return Err("--token and --token-file exclude each other: name one".to_owned());
+            return Err("--token and --token-file cannot be used together".to_owned());
         }
         (true, false) => args.token = None,
         (_, true) => args.token_file = None,
@@ -88,7 +87,7 @@ fn settle_token(args: &mut TokenArgs, is_variable: impl Fn(&str) -> bool) -> Res
     Ok(())
 }
 
-/// Drops the variables of certificates where nobody is called over TLS.
+/// Drops the certificate variables if the endpoint is not called over TLS.
 fn settle_tls(endpoint: Option<&str>, tls: &mut ClientTlsArgs, is_variable: impl Fn(&str) -> bool) {
     let is_plain = !endpoint.is_some_and(|endpoint| endpoint.trim().starts_with("https://"));
     forget(is_plain && is_variable("tls_ca"), &mut tls.trust.tls_ca);
@@ -103,8 +102,8 @@ fn forget<T>(is_needless: bool, option: &mut Option<T>) {
     }
 }
 
-/// Leaves a coordinator with the one fleet that it was told of: of those that were typed there may be one, which counts
-/// more than those from the environment; of these --directory's, else the first.
+/// Leaves a coordinator with one fleet. At most one may be typed, and it takes precedence over those from the environment;
+/// of those, --directory's counts, else the first.
 fn settle_fleet(
     args: &mut CoordinatorArgs,
     is_variable: impl Fn(&str) -> bool,
@@ -126,18 +125,18 @@ fn settle_fleet(
     let chosen = match (args.kubernetes.directory, &of(&typed)[..]) {
         (None, [first, second, ..]) => {
             let (first, second) = (first.option(), second.option());
-            return Err(format!("{first} and {second} exclude each other: name the one fleet"));
+            return Err(format!("{first} and {second} cannot be used together; choose one fleet"));
         }
         (Some(asked), [typed]) if asked != *typed && !is_variable("directory") => {
             let (asked, typed) = (asked.option(), typed.option());
-            return Err(format!("--directory wants {asked} and not {typed}: name the one fleet"));
+            return Err(format!("--directory selects {asked}, not {typed}; choose one fleet"));
         }
         (_, [typed]) => *typed,
         (Some(asked), _) if of(&named).contains(&asked) => asked,
-        (Some(asked), _) => return Err(format!("--directory wants {}; name it", asked.option())),
+        (Some(asked), _) => return Err(format!("--directory needs {}", asked.option())),
         (None, []) => match of(&named).first() {
             Some(first) => *first,
-            // clap has refused that before.
+            // Rejected by clap before.
             None => return Ok(()),
         },
     };
@@ -154,7 +153,7 @@ fn settle_fleet(
     Ok(())
 }
 
-/// What was given to the subcommand at the end of the line.
+/// The matches of the last subcommand on the line.
 fn innermost(matches: &ArgMatches) -> &ArgMatches {
     matches.subcommand().map_or(matches, |(_, of_subcommand)| innermost(of_subcommand))
 }

@@ -11,17 +11,16 @@ use jury_terminal::number::{critique_tokens, seed, time, whole};
 use super::{JudgeArgs, TraceArgs};
 
 const EXAMPLES: &str = "\
-The verdict's JSON is annotated in docs/verdict.md, templates are explained in docs/templates.md, votes and stop rules in \
-docs/voting.md.
+See docs/verdict.md for the verdict's JSON, docs/templates.md for templates, and docs/voting.md for votes and stop rules.
 
 Examples:
-  # one item here, with a small model
+  # judge one item in this process, with the default model
   jury score examples/capital.json
-  # the verdict as JSON, more samples
+  # more samples, and the verdict as JSON
   jury score item.json --json -k 16 --seed 7
-  # up to 32 samples, fewer once the pick is safe
+  # up to 32 samples, fewer if the pick is certain before
   jury score item.json -k 32 --stop lossless
-  # by a running cluster
+  # let a running cluster judge
   jury score item.json --endpoint http://127.0.0.1:7480
   jury score --items items.jsonl --out verdicts.jsonl --resume
   jury score --items items.jsonl --out verdicts.jsonl --record samples.parquet";
@@ -30,19 +29,19 @@ Examples:
 #[command(after_help = EXAMPLES)]
 #[command(group(ArgGroup::new("input").required(true).args(["item", "items"])))]
 pub struct ScoreArgs {
-    /// A file with one item as JSON ({"query", "responses", ..}); - reads stdin
+    /// File with one item as JSON ({"query", "responses", ..}); - reads stdin
     #[arg(value_name = "ITEM.json")]
     pub item: Option<PathBuf>,
-    /// A file with one item a line; - reads stdin. Prints one verdict a line. Ids must differ; an
-    /// item without one takes the name of its line, line-N
+    /// File with one item per line; - reads stdin. Prints one verdict per line. Ids must be unique; an item without an id
+    /// is called line-N after its line
     #[arg(long, value_name = "FILE.jsonl")]
     pub items: Option<PathBuf>,
 
     #[command(flatten)]
     pub judge: JudgeArgs,
 
-    /// Samples to draw, 1 to 256; best a multiple of the number of responses (even for pairs), so that each
-    /// stands in every place equally often: a judge prefers places [default: 8]
+    /// Samples to draw, 1 to 256; preferably a multiple of the number of responses, so that each appears in every position
+    /// equally often (judges have position bias) [default: 8]
     #[arg(short, long, env = "JURY_K", value_name = "N",
         allow_negative_numbers = true, value_parser = whole(1..=limits::MAX_K, "-k 8"),
         help_heading = "Sampling")]
@@ -56,7 +55,7 @@ pub struct ScoreArgs {
         help_heading = "Sampling"
     )]
     pub temperature: Option<f64>,
-    /// Nucleus mass, above 0 and at most 1 [default: 1]
+    /// Nucleus sampling: probability mass to sample from, above 0 and at most 1 [default: 1]
     #[arg(
         long,
         env = "JURY_TOP_P",
@@ -65,7 +64,7 @@ pub struct ScoreArgs {
         help_heading = "Sampling"
     )]
     pub top_p: Option<f64>,
-    /// Longest critique, 1 to 16384 tokens [default: 512]
+    /// Most tokens of a critique, 1 to 16384 [default: 512]
     #[arg(long, env = "JURY_MAX_CRITIQUE_TOKENS", value_name = "N",
         allow_negative_numbers = true, value_parser = critique_tokens,
         help_heading = "Sampling")]
@@ -73,8 +72,8 @@ pub struct ScoreArgs {
     /// How scores are read [default: expected]
     #[arg(long, env = "JURY_READOUT", value_enum, help_heading = "Sampling")]
     pub readout: Option<ReadoutArg>,
-    /// A guided sample fails when its model gave less than this probability to the legal scores,
-    /// 0 to 1 [default: 0.01]
+    /// A guided sample (--readout sampled or expected) fails if the model gives the legal scores less than this
+    /// probability, 0 to 1 [default: 0.01]
     #[arg(
         long,
         env = "JURY_MIN_READOUT_MASS",
@@ -83,7 +82,7 @@ pub struct ScoreArgs {
         help_heading = "Sampling"
     )]
     pub min_readout_mass: Option<f64>,
-    /// The legal scores, lowest and highest [default: 1..10]
+    /// Lowest and highest legal score, whole numbers from 0 to 100 [default: 1..10]
     #[arg(
         long,
         env = "JURY_SCALE",
@@ -101,7 +100,7 @@ pub struct ScoreArgs {
         help_heading = "Sampling"
     )]
     pub max_panel: Option<u32>,
-    /// Seed of the request, below 2^53; the same seed gives the same verdict
+    /// Seed of the request, 0 to 2^53 - 1; the same seed gives the same verdict
     #[arg(
         long,
         env = "JURY_SEED",
@@ -113,36 +112,36 @@ pub struct ScoreArgs {
     )]
     pub seed: u64,
 
-    /// How the samples vote [default: top with a Meta RM, else mean]
+    /// How the samples vote [default: top with a Meta RM, mean without]
     #[arg(long, env = "JURY_VOTE", value_enum, value_name = "RULE", help_heading = "Voting")]
     pub vote: Option<VoteArg>,
-    /// The Meta RM that ranks the samples: head:FILE, a head on the judging model; model:FOLDER, a scalar reward model;
-    /// or model:MODEL,head:FILE, a head on a model of its own; with --endpoint, the name of one that the workers have
-    /// (`jury status`); none: nobody ranks. Where it cannot rank, all valid samples vote and the verdict is PARTIAL
+    /// The Meta RM that ranks the samples: head:FILE, a head on the judging model; model:FOLDER, a scalar reward model; or
+    /// model:MODEL,head:FILE, a head on another model. With --endpoint: the name of a Meta RM that the workers serve (see
+    /// `jury status`). none: no ranking. If the Meta RM is unavailable, all valid samples vote and the verdict is PARTIAL
     /// [default: none]
     #[arg(long, env = "JURY_META", value_name = "META", help_heading = "Voting")]
     pub meta: Option<String>,
-    /// With a Meta RM, samples that vote, best first, 1 to k [default: half of k]
+    /// With --vote top: how many of the highest-ranked samples vote, 1 to k [default: k / 2 rounded down, at least 1]
     #[arg(long, env = "JURY_K_META", value_name = "N",
         allow_negative_numbers = true, value_parser = whole(1..=limits::MAX_K, "--k-meta 4"),
         help_heading = "Voting")]
     pub k_meta: Option<u32>,
-    /// When to stop before all k samples are drawn, asked whenever each response stood in each place
-    /// equally often: never; lossless: no outcome of the rest can change the pick; confidence=0.95:
-    /// the pick of all k is known with this probability; width=0.3: the 95 % interval of every
-    /// reward is at most this wide [default: never]
+    /// When to stop before all k samples are drawn; checked each time every response has been shown in every position
+    /// equally often. never; lossless: no outcome of the remaining samples can change the pick; confidence=0.95: the pick of
+    /// all k samples is known with this probability, above 0.5 and below 1; width=0.3: the 95 % interval of every reward is
+    /// at most this wide, in points of the scale [default: never]
     #[arg(long, env = "JURY_STOP", value_name = "RULE", help_heading = "Voting")]
     pub stop: Option<StopArg>,
-    /// Spare samples, 0 to k: one takes the place of each sample whose text gave no scores [default: 0]
+    /// Spare samples, 0 to k; each replaces a sample whose text has no readable scores [default: 0]
     #[arg(long, env = "JURY_REFILL", value_name = "N",
         allow_negative_numbers = true, value_parser = whole(0..=limits::MAX_K, "--refill 2"),
         help_heading = "Voting")]
     pub refill: Option<u32>,
 
-    /// Time until the answer, like 90s or 5m [default: 60s, embedded 5m]
+    /// Time budget of each item, like 90s or 5m, 1ms to 24h [default: 60s with --endpoint, else 5m]
     #[arg(long, env = "JURY_BUDGET", value_name = "TIME", value_parser = time, help_heading = "Answer")]
     pub budget: Option<Duration>,
-    /// Fewest valid samples worth a verdict, 1 to k [default: half of k]
+    /// Fewest valid samples that a reward needs, 1 to k [default: k / 2, rounded up]
     #[arg(
         long,
         env = "JURY_MIN_SAMPLES",
@@ -151,41 +150,40 @@ pub struct ScoreArgs {
         help_heading = "Answer"
     )]
     pub min_samples: Option<u32>,
-    /// Put the samples into the JSON of the verdict
+    /// Include the samples in the verdict's JSON
     #[arg(long, help_heading = "Answer")]
     pub samples: bool,
-    /// With --samples, put the hidden states in, too, on which a head is trained
+    /// With --samples: also include the hidden states, which heads are trained on
     #[arg(long, requires = "samples", help_heading = "Answer")]
     pub hidden_states: bool,
-    /// Write every sample as a row of this Parquet file, for pandas, polars or duckdb; docs/evaluation.md names the
-    /// columns. A batch needs --out, whose verdicts then hold their samples, and an --items file; the rows are written
-    /// when it ends, on Ctrl-C, too
+    /// Write every sample as a row of this Parquet file, for pandas, polars or duckdb; docs/evaluation.md lists the columns.
+    /// A batch also needs --out, whose verdicts then include their samples, and --items from a file; its rows are written
+    /// when the batch ends or is interrupted
     #[arg(long, value_name = "FILE.parquet", help_heading = "Answer")]
     pub record: Option<PathBuf>,
     /// Print the verdict as one JSON object
     #[arg(long, help_heading = "Answer")]
     pub json: bool,
-    /// No progress on stderr
+    /// Do not print progress on stderr
     #[arg(short, long, help_heading = "Answer")]
     pub quiet: bool,
 
-    /// Write the verdicts to this file instead of stdout; needs --items
+    /// Write the verdicts of --items to this file instead of stdout
     #[arg(long, value_name = "FILE", help_heading = "Batches")]
     pub out: Option<PathBuf>,
-    /// Go on with --out: skip the items whose verdicts it has, and judge those again that are
-    /// UNSCORED for a reason that may pass (budget, no_worker, unknown_model, worker_failed, too_large, rejected).
-    /// New verdicts take their place in the order of the items. A file made with other settings, seed, model or
-    /// template is refused
+    /// Continue --out: skip items that already have a verdict, and retry those that are UNSCORED for a reason that a retry
+    /// may fix (budget, no_worker, unknown_model, worker_failed, too_large, rejected). New verdicts are inserted in the
+    /// order of the items. A file made with other settings, another seed, model or template is rejected
     #[arg(long, requires = "out", help_heading = "Batches")]
     pub resume: bool,
-    /// With --resume, go on though the file's verdicts were made in another way
+    /// With --resume: continue even if the file's verdicts were made with other settings, seed, model or template
     #[arg(long, requires = "resume", help_heading = "Batches")]
     pub allow_mixed: bool,
-    /// Write verdicts as they are ready instead of in the order of the items
+    /// Write verdicts as they become ready instead of in the order of the items
     #[arg(long, help_heading = "Batches")]
     pub unordered: bool,
-    /// Items judged at once, 1 to 1024 [default: as many as the fleet draws without one spending
-    /// its budget behind others, embedded at most 2]
+    /// Items judged at once, 1 to 1024 [default: with --endpoint as many as the fleet can handle without items using up
+    /// their budgets in a queue, at most 256; else at most 2]
     #[arg(
         long,
         env = "JURY_CONCURRENCY",
@@ -201,24 +199,24 @@ pub struct ScoreArgs {
 /// How scores are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReadoutArg {
-    /// The model writes its own score box, which is parsed
+    /// The model writes the score box itself; it is parsed
     Free,
-    /// The engine writes the score line and samples each score from the legal ones
+    /// Guided: the engine writes the score line and samples each score from the legal ones
     Sampled,
-    /// The engine writes the score line; each score is the mean of its distribution
+    /// Guided: the engine writes the score line; each score is the mean of its distribution over the legal ones
     Expected,
 }
 
 /// How samples vote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum VoteArg {
-    /// A reward is the mean of the scores of all valid samples
+    /// A reward is the mean score over all valid samples
     Mean,
-    /// The same, of the --k-meta samples that the Meta RM ranks highest
+    /// A reward is the mean score over the --k-meta samples that the Meta RM ranks highest
     Top,
-    /// A reward is the share of the samples whose own best it is, 0 to 1
+    /// A reward is the share of samples that score the response highest, 0 to 1
     Majority,
-    /// The mean weighted by the probability, after the Meta RM, that a sample is right
+    /// A reward is the mean score, each sample weighted by the Meta RM's probability that it is right
     Weighted,
 }
 
@@ -260,14 +258,14 @@ impl FromStr for StopArg {
         let (rule, number) = text.split_once('=').unzip();
         let number = || {
             let number = number.unwrap_or_default();
-            number.trim().parse::<f64>().map_err(|_| format!("{known}; {number:?} is no number"))
+            number.trim().parse::<f64>().map_err(|_| format!("{known}; {number:?} is not a number"))
         };
         match rule.unwrap_or(text).trim() {
             "never" => Ok(Self(StopRule::Never)),
             "lossless" => Ok(Self(StopRule::Lossless)),
             "confidence" => Ok(Self(StopRule::Confidence(number()?))),
             "width" => Ok(Self(StopRule::Width(number()?))),
-            other => Err(format!("{known}; {other:?} is none of them")),
+            other => Err(format!("{known}, not {other:?}")),
         }
     }
 }

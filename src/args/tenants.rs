@@ -8,30 +8,30 @@ use clap::Subcommand;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Tenants")]
 pub struct TenantsFileArgs {
-    /// Ask every caller for a token, and share the fleet between the tenants of this file (TOML; see `jury tenants`).
-    /// A change of the file is in force within a second or two; a broken one is logged, and the last good one stays.
-    /// Without it nobody needs a token
+    /// Require a token from every caller, and share the fleet between the tenants of this file (TOML; see `jury tenants`).
+    /// Changes to the file take effect within two seconds; a malformed file is logged, and the last valid one stays in
+    /// effect. Without this option no token is needed
     #[arg(long = "tenants", env = "JURY_TENANTS", value_name = "FILE")]
     pub file: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A file of tenants has a table for each; docs/security.md has every key.
+A tenants file has one table per tenant; docs/security.md describes every key.
 
 Examples:
-  # a token for somebody, and its digest for the file
+  # a token for a caller, and its digest for the file
   jury tenants new-token
-  # what the file says, or what is wrong with it
+  # validate the file and show what it says
   jury tenants check tenants.toml
   jury coordinator --tenants tenants.toml --etcd http://127.0.0.1:2379
 
-A file of tenants:
+A tenants file:
   [[tenant]]
   name = \"search\"
-  # of one token or more: the file holds no token
+  # one or more; the file never contains a token
   token_digests = [\"sha256:...\"]
-  # its share of tokens while others wait, too
+  # its share of tokens while other tenants are waiting
   weight = 2
   # also requests_per_minute, tokens_per_minute
   samples_per_minute = 5000")]
@@ -42,17 +42,17 @@ pub struct TenantsArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum TenantsCommand {
-    /// Make a token, and the digest of it that belongs into the file of tenants
+    /// Create a token, and print it with its digest for the tenants file
     #[command(after_help = "Example:\n  jury tenants new-token --json")]
     NewToken {
         /// Print one JSON object instead of two lines
         #[arg(long)]
         json: bool,
     },
-    /// Read a file of tenants as a coordinator would, and print what it says
+    /// Validate a tenants file as a coordinator would, and print what it says
     #[command(after_help = "Example:\n  jury tenants check tenants.toml")]
     Check {
-        /// The file
+        /// The tenants file
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// Print one JSON object instead of a table

@@ -1,4 +1,4 @@
-//! Certificates: of what serves, and of what calls.
+//! Certificates of servers and of clients.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,21 +6,21 @@ use std::time::Duration;
 use clap::ValueEnum;
 use jury_fabric::secret::SecretString;
 
-/// How a serving part proves who it is, and whom it lets in.
+/// How a server proves its identity, and which clients it accepts.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "TLS")]
 pub struct ServeTlsArgs {
-    /// Serve TLS at every listener, with this certificate: PEM, the chain after it. Files may be replaced while this
-    /// runs: the next connection sees the new ones. A coordinator shows it to its workers, too
+    /// Serve TLS at every listener with this certificate: PEM, followed by its chain. Replaced files take effect on the next
+    /// connection. A coordinator also presents it to its workers
     #[arg(long, env = "JURY_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
     /// The certificate's private key: PEM, without a password
     #[arg(long, env = "JURY_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
-    /// Let in only those who show a certificate of this authority (mutual TLS) at --listen, --http and --console-listen
+    /// Mutual TLS: accept only clients with a certificate signed by this CA (PEM) at --listen, --http and --console-listen
     #[arg(long, env = "JURY_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
-    /// Who may read the metrics, where there is a certificate
+    /// Who may read the metrics if --tls-cert is given
     #[arg(
         long,
         env = "JURY_TLS_METRICS",
@@ -31,27 +31,26 @@ pub struct ServeTlsArgs {
     pub tls_metrics: MetricsTlsArg,
 }
 
-/// How the metrics are served where there is a certificate.
+/// How the metrics are served if there is a certificate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum MetricsTlsArg {
-    /// Over TLS, to those without a certificate as well: probes and Prometheus seldom have one
+    /// Over TLS, also without a client certificate, which probes and Prometheus seldom have
     #[default]
     Anyone,
-    /// Over TLS, to those with a certificate of --tls-client-ca
+    /// Over TLS, only with a client certificate signed by --tls-client-ca
     Clients,
     /// Without TLS
     Plain,
 }
 
-/// Whom a part trusts that it calls.
+/// Which servers a caller trusts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "TLS")]
 pub struct TrustArgs {
-    /// The authority whose certificates those called at https:// addresses must have, PEM [default: those that this
-    /// machine trusts]
+    /// CA certificate (PEM) that https:// servers must be signed by [default: the system's trusted CAs]
     #[arg(long, env = "JURY_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
-    /// The name that their certificates must be for, where it is not the address's host, as for addresses of pods
+    /// Host name expected in the server's certificate, if it differs from the address (for example, when calling pods by IP)
     #[arg(long, env = "JURY_TLS_SERVER_NAME", value_name = "NAME")]
     pub tls_server_name: Option<String>,
 }
@@ -62,7 +61,7 @@ pub struct TrustArgs {
 pub struct ClientTlsArgs {
     #[command(flatten)]
     pub trust: TrustArgs,
-    /// The certificate to show where the coordinator wants one (mutual TLS): PEM, the chain after it
+    /// Client certificate, for a coordinator that requires one (mutual TLS): PEM, followed by its chain
     #[arg(long, env = "JURY_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
     /// The certificate's private key: PEM, without a password
@@ -74,8 +73,8 @@ pub struct ClientTlsArgs {
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Serving")]
 pub struct ConnectionArgs {
-    /// Ask gRPC connections of about this age (a fifth more or less) to close, once their calls have ended, so that
-    /// a balancer which sends a connection's calls to one server spreads them anew [default: never]
+    /// Close gRPC connections of about this age (plus or minus a fifth) once their calls have ended, so that a load balancer
+    /// that balances connections, not calls, can redistribute them [default: never]
     #[arg(long, env = "JURY_CONNECTION_MAX_AGE", value_name = "TIME", value_parser = jury_terminal::number::time)]
     pub connection_max_age: Option<Duration>,
 }
@@ -84,23 +83,23 @@ pub struct ConnectionArgs {
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Fleet")]
 pub struct EtcdAccessArgs {
-    /// The authority whose certificates etcd's members at https:// addresses must have, PEM [default: those that this
-    /// machine trusts]
+    /// CA certificate (PEM) that etcd's https:// members must be signed by [default: the system's trusted CAs]
     #[arg(long, env = "JURY_ETCD_CA", value_name = "FILE")]
     pub etcd_ca: Option<PathBuf>,
-    /// The certificate to show to etcd, where it wants one: PEM, the chain after it
+    /// Client certificate, if etcd requires one: PEM, followed by its chain
     #[arg(long, env = "JURY_ETCD_CERT", value_name = "FILE")]
     pub etcd_cert: Option<PathBuf>,
     /// The certificate's private key: PEM, without a password
     #[arg(long, env = "JURY_ETCD_KEY", value_name = "FILE")]
     pub etcd_key: Option<PathBuf>,
-    /// The user to be in etcd. Its role needs readwrite on the prefix /jury/v1/, a coordinator's read
+    /// etcd user. Its role needs readwrite on the prefix /jury/v1/ for workers, read for coordinators
     #[arg(long, env = "JURY_ETCD_USER", value_name = "NAME")]
     pub etcd_user: Option<String>,
-    /// The user's password. Everybody on a machine sees its command lines: use the variable, or a file
+    /// Password of --etcd-user. Other users of the machine can see command lines: prefer the environment variable or
+    /// --etcd-password-file
     #[arg(long, env = "JURY_ETCD_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
     pub etcd_password: Option<SecretString>,
-    /// A file whose one line is the user's password
+    /// File with the password of --etcd-user as its only line
     #[arg(long, env = "JURY_ETCD_PASSWORD_FILE", value_name = "FILE")]
     pub etcd_password_file: Option<PathBuf>,
 }

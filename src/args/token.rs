@@ -1,4 +1,4 @@
-//! The token by which a coordinator knows who calls.
+//! The token that identifies a caller to a coordinator.
 
 use std::path::PathBuf;
 
@@ -10,14 +10,14 @@ use jury_terminal::Refused;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Tenants")]
 pub struct TokenArgs {
-    /// The token of your tenant, where the coordinator at --endpoint has tenants. Everybody on a machine sees its
-    /// command lines: use the variable, or a file
+    /// Your tenant's token, if the coordinator at --endpoint requires one. Other users of the machine can see command lines:
+    /// prefer the environment variable or --token-file
     #[arg(long, env = "JURY_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub token: Option<SecretString>,
-    /// A file whose one line is the token
+    /// File with the token as its only line
     #[arg(long, env = "JURY_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Send the token over plain http to other machines, too: for networks that nobody else can read
+    /// Allow sending the token to other machines over plain http://; only for networks where nobody can eavesdrop
     #[arg(long, env = "JURY_ALLOW_TOKEN_WITHOUT_TLS")]
     pub allow_token_without_tls: bool,
 }
@@ -25,10 +25,10 @@ pub struct TokenArgs {
 // === impl TokenArgs ===
 
 impl TokenArgs {
-    /// The token to show to `endpoint`.
+    /// The token to present to `endpoint`.
     ///
     /// # Errors
-    /// When the file holds none, or the way there is open and that is not allowed.
+    /// When the file has no token, or the connection is not encrypted and that is not allowed.
     pub fn for_endpoint(&self, endpoint: &str) -> Result<Option<Token>, Refused> {
         let (flag, secret) = match (&self.token, &self.token_file) {
             (Some(token), _) => ("--token", token.clone()),

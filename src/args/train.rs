@@ -18,19 +18,21 @@ pub use self::export::{TrainExportArgs, TrainerArg};
 pub use self::rft::{TrainRftArgs, TuningArgs};
 pub use self::rl::TrainRlArgs;
 
-/// Numbers of an inner layer. With the widest states its weights are some GiB, and samples to learn so many from are not at hand.
+/// Most numbers of an inner layer: with the widest states its weights already take some GiB, more than there are samples to
+/// train on.
 const MOST_INNER: usize = 65_536;
 
 const EXAMPLES: &str = "\
-Samples are drawn with their hidden states and labelled: correct where the best response is strictly highest. A head \
-learns to tell correct samples from wrong ones; docs/meta-rm.md says how. The same command goes on where it stopped.
+Samples are drawn with their hidden states and labelled: a sample is correct if it scores the best response strictly \
+highest. A head is trained to tell correct samples from wrong ones; docs/meta-rm.md describes how. Repeat the command to \
+resume an interrupted run.
 
 Examples:
   jury train meta --items pairs.jsonl --part train --model smollm2-135m \\
     --out head.safetensors
   jury eval pairs.jsonl --part test --model smollm2-135m \\
     --meta head:head.safetensors
-  # a head on the states of another model, and a worker that ranks with it
+  # a head on another model's states, and a worker that ranks with it
   jury train meta --items pairs.jsonl --part train --model qwen2.5-coder-0.5b \\
     --backbone smollm2-135m --out apart.safetensors
   jury worker --role meta --model smollm2-135m --head apart.safetensors";
@@ -48,29 +50,29 @@ pub struct TrainArgs {
 pub enum TrainCommand {
     /// Train a Meta RM: a head on the judging model's hidden states that ranks its samples
     Meta(Box<TrainMetaArgs>),
-    /// Add an adapter to its model's weights, for programs that know no adapters
+    /// Merge an adapter into its model's weights, for programs that do not support adapters
     Merge(TrainMergeArgs),
-    /// Rejective fine-tuning: draw samples, keep the right ones, tune the judge on them
+    /// Rejective fine-tuning: draw samples, keep the correct ones, and tune the judge on them
     Rft(Box<TrainRftArgs>),
-    /// Rule-based online RL: rewards by whether the best response got the highest score
+    /// Rule-based online RL: a sample is rewarded if it gives the best response the highest score
     Rl(Box<TrainRlArgs>),
-    /// Write a folder that TRL, verl or OpenRLHF runs: data, rule and launch file for training at scale
+    /// Write a folder for training at scale with TRL, verl or OpenRLHF: data, reward function and launch file
     Export(TrainExportArgs),
 }
 
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TrainMetaArgs {
-    /// Files of items whose best response is known, one a line
+    /// Files with items whose best response is known, one item per line
     #[arg(long, value_name = "FILE.jsonl", required = true, num_args = 1..)]
     pub items: Vec<PathBuf>,
-    /// Where the head goes; its model card goes beside it, with .md
+    /// File to write the head to; its model card is written next to it, with the extension .md
     #[arg(long, value_name = "FILE.safetensors")]
     pub out: PathBuf,
-    /// The name by which requests ask for the head [default: the file's]
+    /// Name by which requests ask for the head [default: the file's name without extension]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// No progress on stderr
+    /// Do not print progress on stderr
     #[arg(short, long)]
     pub quiet: bool,
 
@@ -79,11 +81,11 @@ pub struct TrainMetaArgs {
 
     #[command(flatten)]
     pub judge: JudgeArgs,
-    /// Another model whose states the head reads, instead of the judge's own: it reads prompt and sample once more, as a Meta
-    /// RM of its own does. Any that --model takes
+    /// Train the head on another model's hidden states instead of the judge's: that model reads prompt and sample again, as
+    /// it does when it serves as a separate Meta RM. Takes the same values as --model
     #[arg(long, value_name = "MODEL", help_heading = "Training")]
     pub backbone: Option<String>,
-    /// Samples an item
+    /// Samples per item, 1 to 256
     #[arg(
         short,
         long,
@@ -95,18 +97,19 @@ pub struct TrainMetaArgs {
     pub k: u32,
     #[command(flatten)]
     pub draw: DrawArgs,
-    /// The folder of the samples, as `jury eval --hidden-states` makes it [default: --out with .samples]
+    /// Folder of the samples, in the format of `jury eval --hidden-states` [default: --out with the extension .samples]
     #[arg(long, value_name = "DIR", help_heading = "Sampling")]
     pub samples: Option<PathBuf>,
-    /// More folders of samples on the same items, by other judges, as of the stage before: an evaluation's, or one of
-    /// `jury train rft`. Nothing is drawn there. With --backbone, whose states are of one model whoever judged
+    /// Further folders with samples of the same items by other judges, such as an earlier training stage: the folder of an
+    /// evaluation or of `jury train rft`. No samples are drawn there. Needs --backbone, so that all states come from one
+    /// model
     #[arg(long, value_name = "DIR", requires = "backbone", help_heading = "Sampling")]
     pub more_samples: Vec<PathBuf>,
-    /// Draw nothing: learn from what the folder of --samples has
+    /// Draw no samples: train on those in the folder of --samples
     #[arg(long, help_heading = "Sampling")]
     pub replay: bool,
 
-    /// Numbers of an inner layer; 0: none, the head is linear
+    /// Width of an inner layer, 0 to 65536; 0: no inner layer, the head is linear
     #[arg(
         long,
         value_name = "N",
@@ -116,7 +119,7 @@ pub struct TrainMetaArgs {
         help_heading = "Training",
     )]
     pub inner: usize,
-    /// Seed of samples, parts, weights and order
+    /// Seed of samples, parts, initial weights and order, 0 to 2^53 - 1
     #[arg(
         long,
         value_name = "N",

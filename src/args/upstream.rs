@@ -1,4 +1,4 @@
-//! Options of a worker that fronts another server, and what they mean together.
+//! Options of a worker in front of another inference server, and what they mean together.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use jury_worker::backend::openai::{Flavour, OpenAiConfig};
 
 use super::Refused;
 
-/// Who draws.
+/// What draws the samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum BackendArg {
     /// The embedded engine
@@ -18,7 +18,7 @@ pub enum BackendArg {
     Openai,
 }
 
-/// What kind of server it is.
+/// The kind of server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum UpstreamServerArg {
     /// llama.cpp's llama-server
@@ -31,43 +31,43 @@ pub enum UpstreamServerArg {
     TensorrtLlm,
 }
 
-/// How another server is used.
+/// How the upstream server is used.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Upstream (--backend openai)")]
 pub struct UpstreamArgs {
-    /// Who draws
+    /// What draws the samples
     #[arg(long, env = "JURY_BACKEND", value_enum, default_value_t = BackendArg::Engine)]
     pub backend: BackendArg,
-    /// Address of the server, with or without /v1; --model is then the name of its model
+    /// Address of the server, with or without /v1; --model is then the model's name at the server
     #[arg(long, env = "JURY_UPSTREAM_URL", value_name = "URL")]
     pub url: Option<String>,
-    /// The model's name at the server, where requests ask Jury for it by another [default: --model]
+    /// The model's name at the server, if it differs from the name that requests use [default: --model]
     #[arg(long, env = "JURY_UPSTREAM_MODEL", value_name = "NAME")]
     pub upstream_model: Option<String>,
-    /// What kind of server it is, where a gateway before it hides that [default: what it tells, or what answers as it does]
+    /// Kind of the server, if a gateway in front of it hides that [default: detected from the server's responses]
     #[arg(long, env = "JURY_UPSTREAM_SERVER", value_enum, value_name = "KIND")]
     pub upstream_server: Option<UpstreamServerArg>,
-    /// A GGUF file, or a folder as Hugging Face publishes it, with the tokenizer of the server's model: prompts are
-    /// sent as tokens, so no text can forge a special token. Without it they are sent as text, specials neutralised
+    /// GGUF file or Hugging Face model folder with the tokenizer of the server's model. Prompts are then sent as tokens, so
+    /// that no text can forge a special token; without it, they are sent as text with special tokens neutralised
     #[arg(long, env = "JURY_UPSTREAM_TOKENIZER", value_name = "PATH")]
     pub tokenizer: Option<PathBuf>,
-    /// SHA-256 of the model, hex, where you know better than the server tells [default: a digest of what it tells]
+    /// SHA-256 of the model (hex), if you know it [default: a digest of what the server reports about itself]
     #[arg(long, env = "JURY_UPSTREAM_MODEL_DIGEST", value_name = "HEX")]
     pub model_digest: Option<String>,
-    /// Most tokens of prompt and generation together [default: what the server tells]
+    /// Most tokens of prompt and generation together, at least 1 [default: as reported by the server]
     #[arg(long, env = "JURY_UPSTREAM_CONTEXT_TOKENS", value_name = "N")]
     pub context_tokens: Option<u32>,
-    /// Samples drawn there at once [default: what the server tells, else 32]
+    /// Samples that the server draws at once, at least 1 [default: as reported by the server, else 32]
     #[arg(long, env = "JURY_UPSTREAM_CAPACITY", value_name = "N")]
     pub capacity: Option<u32>,
-    /// Tokens that a thinking model may think, beside max_critique_tokens; 0: thoughts count as critique
+    /// Most thinking tokens of a reasoning model, in addition to max_critique_tokens; 0: thoughts count as critique
     #[arg(long, env = "JURY_UPSTREAM_MAX_THINKING_TOKENS", value_name = "N", default_value_t = 0)]
     pub max_thinking_tokens: u32,
-    /// The server's own chat template begins answers with `<think>`, and the server leaves thoughts in the text: they
-    /// begin in one, and hold no scores. With --tokenizer, its template tells
+    /// Set this if the server's chat template starts answers inside `<think>` and the server does not strip thoughts, which
+    /// contain no scores; with --tokenizer, this is detected from its template
     #[arg(long, env = "JURY_UPSTREAM_OPENS_THOUGHT", conflicts_with = "tokenizer")]
     pub opens_thought: bool,
-    /// Longest silence of the server before a sample fails
+    /// How long the server may be silent before a sample fails
     #[arg(
         long,
         env = "JURY_UPSTREAM_STALL",
@@ -76,14 +76,13 @@ pub struct UpstreamArgs {
         value_parser = jury_terminal::number::time,
     )]
     pub upstream_stall: Duration,
-    /// Sent to the server as a bearer token; prefer the environment variable, which no process list shows
+    /// Bearer token to send to the server. Other users of the machine can see command lines: prefer the environment variable
     #[arg(long, env = "JURY_UPSTREAM_API_KEY", value_name = "KEY", hide_env_values = true)]
     pub api_key: Option<ApiKey>,
-    /// The authority whose certificate the server at an https:// address must have, PEM [default: those that this machine
-    /// trusts]
+    /// CA certificate (PEM) that an https:// server must be signed by [default: the system's trusted CAs]
     #[arg(long, env = "JURY_UPSTREAM_CA", value_name = "FILE")]
     pub upstream_ca: Option<PathBuf>,
-    /// The certificate to show to the server, where it wants one: PEM, the chain after it
+    /// Client certificate, if the server requires one: PEM, followed by its chain
     #[arg(long, env = "JURY_UPSTREAM_CERT", value_name = "FILE")]
     pub upstream_cert: Option<PathBuf>,
     /// The certificate's private key: PEM, without a password
@@ -91,7 +90,7 @@ pub struct UpstreamArgs {
     pub upstream_key: Option<PathBuf>,
 }
 
-/// A secret: no log shows it.
+/// A secret, never logged.
 #[derive(Clone)]
 pub struct ApiKey(String);
 
@@ -125,15 +124,15 @@ impl std::fmt::Debug for ApiKey {
 // === impl UpstreamArgs ===
 
 impl UpstreamArgs {
-    /// The upstream that was asked for; `None`: the embedded engine.
+    /// The configured upstream; `None`: the embedded engine.
     pub fn config(self, model: &ModelArgs) -> Result<Option<OpenAiConfig>, Refused> {
         let url = match (self.backend, self.url) {
             (BackendArg::Engine, None) => return Ok(None),
             (BackendArg::Engine, Some(_)) => {
-                return Err(Refused::new("--url", "belongs to --backend openai; add that"));
+                return Err(Refused::new("--url", "needs --backend openai"));
             }
             (BackendArg::Openai, None) => {
-                let problem = "is missing; --backend openai needs the server's address, like http://127.0.0.1:8000";
+                let problem = "is required with --backend openai: the server's address, like http://127.0.0.1:8000";
                 return Err(Refused::new("--url", problem));
             }
             (BackendArg::Openai, Some(url)) => url,
@@ -141,12 +140,12 @@ impl UpstreamArgs {
         if model.threads.is_some() {
             return Err(Refused::new(
                 "--threads",
-                "is for the embedded engine; the server has its own option",
+                "applies to the embedded engine only; set the server's own option",
             ));
         }
         if !model.adapters.is_empty() {
-            let problem = "is for the embedded engine; vLLM and SGLang load adapters themselves (vLLM: --lora-modules \
-                           NAME=PATH), and --model names one";
+            let problem = "applies to the embedded engine only; vLLM and SGLang load adapters themselves (vLLM: --lora-modules \
+                           NAME=PATH), and --model selects one";
             return Err(Refused::new("--adapter", problem));
         }
         at_least_1("--capacity", self.capacity)?;
@@ -163,7 +162,7 @@ impl UpstreamArgs {
         Ok(Some(OpenAiConfig {
             url,
             api_key: self.api_key.map(|key| key.0),
-            // From files, which are read later.
+            // From files that are read later.
             tls: None,
             model: model.model.clone(),
             upstream_model: self.upstream_model,

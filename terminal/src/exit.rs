@@ -1,4 +1,4 @@
-//! What the process tells the shell when it ends.
+//! Exit codes of the process.
 
 use std::process::ExitCode;
 
@@ -11,51 +11,52 @@ use jury_proto::ErrorCode;
 pub enum Exit {
     /// Done. A PARTIAL verdict counts: it has rewards, and says what is missing.
     Done,
-    /// Judged, but without a reward that waiting could bring: the verdict says why.
+    /// Judged, but UNSCORED for a reason that a retry would not fix; the verdict says why.
     Unscored,
     /// EX_USAGE: the command line or the request is malformed.
     Usage,
-    /// EX_DATAERR: a file's content is wrong, be it a line of a batch (the others ran) or a model.
+    /// EX_DATAERR: the content of a file is invalid: a line of a batch (the others were judged), or a model.
     BadData,
-    /// EX_NOINPUT: a file to read is not there.
+    /// EX_NOINPUT: an input file does not exist or cannot be read.
     NoInput,
-    /// EX_UNAVAILABLE: no worker, nobody at the endpoint, or the address to listen on is taken.
+    /// EX_UNAVAILABLE: no worker, no server at the endpoint, or the listen address is in use.
     Unavailable,
-    /// EX_SOFTWARE: a bug of ours.
+    /// EX_SOFTWARE: a bug in Jury.
     Internal,
     /// EX_CANTCREAT or EX_IOERR: the output cannot be written.
     CannotWrite,
-    /// EX_TEMPFAIL: overloaded, over quota, or the budget was too short; the same again may work.
+    /// EX_TEMPFAIL: overloaded, over quota, or the budget was too short; a retry may succeed.
     TryAgain,
-    /// EX_NOPERM: no token, or one that the service does not know.
+    /// EX_NOPERM: the token is missing or unknown.
     NoPermission,
-    /// Ended by Ctrl-C; what was finished is written.
+    /// Interrupted by Ctrl-C; finished results are written.
     Interrupted,
 }
 
 /// The part of `jury --help` about exit codes.
 pub const TABLE: &str = "\
 Exit codes:
-  0    done (a PARTIAL verdict has rewards, and counts as done)
-  3    UNSCORED for good: the prompt is too long, or too few scores were readable
-  64   the command line or the request is malformed; the message names the field and the limit
-  65   bad data: lines of a batch that are no items (the others ran), or a model file that is none
-  66   a file to read is not there
-  69   unavailable: nobody at the endpoint, an address in use, UNSCORED for want of a worker or
-       its model, or what doctor calls broken
-  70   internal error, please report it
+  0    success (a PARTIAL verdict has rewards and counts as success)
+  3    UNSCORED, and a retry will not help: the prompt is too long, or too few scores are readable
+  64   invalid command line or request; the message names the field and the limit
+  65   bad data: some lines of a batch are not valid items (the others were judged), or a model file
+       is invalid
+  66   an input file does not exist or cannot be read
+  69   unavailable: no server at the endpoint, a listen address in use, UNSCORED for lack of a worker
+       or its model, or a problem that `jury doctor` reports as broken
+  70   internal error; please report it
   74   the output cannot be written
   75   overloaded, over quota, or UNSCORED because the budget was too short: try again
-  77   no token, or one that the service does not know
-  130  interrupted; finished verdicts of a batch are written, --resume goes on; finished rounds of a
-       bench are printed";
+  77   missing or unknown token
+  130  interrupted: finished verdicts of a batch are written (continue with --resume), finished rounds
+       of a benchmark are printed";
 
 /// Why a command could not do its work.
 #[derive(Debug)]
 pub struct Failed {
-    /// What the shell is told.
+    /// The exit code.
     pub exit: Exit,
-    /// What the person is told.
+    /// The error that is printed.
     pub error: anyhow::Error,
 }
 
@@ -79,7 +80,7 @@ impl Exit {
         }
     }
 
-    /// How a command ends that was given `verdict`.
+    /// The exit code for `verdict`.
     pub fn of_verdict(verdict: &Verdict) -> Self {
         if verdict.status != Status::Unscored {
             return Self::Done;
@@ -105,7 +106,7 @@ impl Exit {
         }
     }
 
-    /// How a command ends whose call failed with `code`.
+    /// The exit code for a call that failed with `code`.
     pub fn of_code(code: ErrorCode) -> Self {
         match code {
             ErrorCode::InvalidArgument | ErrorCode::RequestIdReused => Self::Usage,
@@ -132,12 +133,12 @@ impl From<Exit> for ExitCode {
 // === impl Failed ===
 
 impl Failed {
-    /// Ends with `exit`, and says `error` with its causes.
+    /// Exits with `exit`, after printing `error` with its causes.
     pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
         Self { exit, error: error.into() }
     }
 
-    /// The error and its causes in one line. A cause that the words before it end with is not said again.
+    /// The error and its causes in one line. A cause that the text before it already ends with is not repeated.
     pub fn message(&self) -> String {
         let causes = self.error.chain().map(ToString::to_string);
         let join = |said: String, cause: String| match said.ends_with(&cause) {
@@ -154,9 +155,9 @@ impl From<ClientError> for Failed {
     }
 }
 
-/// Gives an error the exit code that its place in the code knows.
+/// Attaches an exit code to an error.
 pub trait OrExit<T> {
-    /// Ends with `exit` unless this is fine.
+    /// Turns an error into a [`Failed`] with this exit code.
     fn or_exit(self, exit: Exit) -> Result<T, Failed>;
 }
 

@@ -1,9 +1,9 @@
-//! What the commands of Jury share towards the person at the terminal.
+//! Terminal output and options shared by Jury's commands.
 //!
 //! ```text
-//! exit     how a command ends                 meter    progress on stderr
-//! refused  an option that does not fit        number   numbers as they are typed
-//! model    the options that name a model      page     text on stdout
+//! exit     exit codes                         meter    progress on stderr
+//! refused  a rejected option                  number   parsing of numbers
+//! model    options that select a model        page     text on stdout
 //! ```
 
 pub mod exit;

@@ -1,5 +1,5 @@
-//! Progress on stderr: a live line on a terminal, single lines elsewhere, nothing when asked. Where something serves, the
-//! lines are log lines, so that a log has one form.
+//! Progress on stderr: a live line on a terminal, single lines elsewhere, nothing with --quiet. In a server process the
+//! lines are log lines, so that its log has one format.
 
 use std::io::IsTerminal;
 use std::sync::Mutex;
@@ -10,19 +10,19 @@ use jury_grm::domain::{Phase as JudgingPhase, Progress as Judging};
 use jury_worker::models::{Phase as FetchPhase, Progress as FetchProgress};
 use tracing::info;
 
-/// How often a live line is drawn while nothing happens, so that its clock goes on.
+/// How often a live line is redrawn while nothing happens, so that its clock keeps running.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Shortest time between two lines about a batch, where there is no live line.
+/// Shortest time between two lines about a batch if there is no live line.
 const BETWEEN_LINES: Duration = Duration::from_secs(20);
 
-/// Tells a person how far the work is.
+/// Shows progress to a person.
 pub struct Meter {
     show: Show,
     bar: ProgressBar,
-    /// What was said last, where every change is a line of its own.
+    /// The last message, if every change is printed as a separate line.
     said: Mutex<String>,
-    /// When the items that are done were told last, where each telling is a line.
+    /// When the number of finished items was last printed.
     last_told: Mutex<Instant>,
 }
 
@@ -48,7 +48,7 @@ impl Meter {
         Self::showing(show)
     }
 
-    /// Of a process that serves: draws on a terminal, and logs elsewhere.
+    /// For a server process: draws on a terminal, and logs elsewhere.
     pub fn serving() -> Self {
         let is_terminal = std::io::stderr().is_terminal();
         Self::showing(if is_terminal { Show::Live } else { Show::Logged })
@@ -67,14 +67,14 @@ impl Meter {
         Self { show, bar, said: Mutex::default(), last_told: Mutex::new(Instant::now()) }
     }
 
-    /// A new stretch of work of unknown length.
+    /// Starts a stage of unknown length.
     pub fn stage(&self, message: &str) {
         self.bar.set_style(style("{spinner} {msg} ({elapsed})"));
         self.bar.unset_length();
         self.say(message);
     }
 
-    /// Items of a batch, with the time they still need.
+    /// Starts a batch of items, with an estimate of the time left.
     pub fn items(&self, total: Option<u64>) {
         self.bar.set_message("");
         self.bar.set_position(0);
@@ -87,23 +87,23 @@ impl Meter {
         self.bar.set_length(total);
     }
 
-    /// A known number of measurements.
+    /// Starts a known number of measurements.
     pub fn runs(&self, total: u64) {
         self.bar.set_style(style("{bar:30} {pos} of {len} runs, {elapsed}, {eta} left: {msg}"));
         self.bar.set_length(total);
     }
 
-    /// The measurement that starts now.
+    /// Describes the measurement that starts now.
     pub fn run(&self, message: &str) {
         self.say(message);
     }
 
-    /// One measurement is over.
+    /// One measurement is finished.
     pub fn run_done(&self) {
         self.bar.inc(1);
     }
 
-    /// One more item.
+    /// One more item is finished.
     pub fn item_done(&self) {
         self.bar.inc(1);
         let mut last_told = self.last_told.lock().expect("nothing panics while it holds this lock");
@@ -116,7 +116,7 @@ impl Meter {
         }
     }
 
-    /// How far the samples of one item are.
+    /// Shows the progress of one item's samples.
     pub fn judging(&self, progress: Judging) {
         let Judging { phase, samples_done, samples_asked, generated_tokens } = progress;
         match phase {
@@ -138,7 +138,7 @@ impl Meter {
         }
     }
 
-    /// A line that stays, whatever is drawn; also when quiet.
+    /// Prints a permanent line above the live one; also with --quiet.
     pub fn print(&self, line: &str) {
         match self.show {
             Show::Logged => info!("{line}"),
@@ -146,7 +146,7 @@ impl Meter {
         }
     }
 
-    /// Takes the live line away.
+    /// Removes the live line.
     pub fn clear(&self) {
         self.bar.disable_steady_tick();
         self.bar.finish_and_clear();

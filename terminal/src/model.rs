@@ -1,8 +1,8 @@
-//! The model that a command was asked for, and how it is loaded.
+//! The model of a command, and how it is loaded.
 //!
 //! ```text
-//! args     the options that name it           failed   exit codes of what does not load
-//! folders  where its file is kept
+//! args     the options that select it         failed   exit codes if it does not load
+//! folders  where its file is stored
 //! ```
 
 mod args;
@@ -27,26 +27,25 @@ use self::failed::meta_failed;
 pub use self::failed::{load_failed, model_failed};
 pub use self::folders::{cache_folder, store, tools_folder};
 
-/// The model that runs when none is named: the smallest of the catalogue whose critiques make
-/// sense to a reader.
+/// The default model: the smallest of the catalogue whose critiques make sense to a reader.
 pub const DEFAULT_MODEL: &str = "qwen2.5-coder-1.5b";
 
 /// Which model, from where, and how it runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelConfig {
-    /// As it was asked for.
+    /// As given to --model.
     pub name: String,
-    /// Adapters over it; their names differ.
+    /// Its adapters, with unique names.
     pub adapters: Vec<AdapterConfig>,
-    /// Threads of the engine; `None`: what this machine lets us use.
+    /// Threads of the engine; `None`: all CPUs available to this process.
     pub threads: Option<usize>,
     /// Where to compute.
     pub device: DeviceKind,
-    /// How weights are kept on a card.
+    /// Data type of weights on a GPU.
     pub card_weights: CardWeights,
-    /// Whether few samples draft their next tokens.
+    /// Whether the engine drafts next tokens while few samples decode.
     pub drafts: bool,
-    /// The folder of model files; needed only for what is fetched.
+    /// The folder of model files; needed only for downloads.
     pub cache: Option<PathBuf>,
 }
 
@@ -64,28 +63,30 @@ impl TryFrom<ModelArgs> for ModelConfig {
     }
 }
 
-/// Requests ask for adapters by name.
+/// Rejects adapters with equal names, since requests select them by name.
 fn refuse_equal_names(adapters: &[AdapterConfig]) -> Result<(), Refused> {
     let mut names = std::collections::HashSet::new();
     match adapters.iter().find(|adapter| !names.insert(&adapter.name)) {
         None => Ok(()),
         Some(twice) => {
             let name = &twice.name;
-            let problem = format!("two are called {name:?}; name them apart: --adapter NAME=PATH");
+            let problem = format!(
+                "two adapters are called {name:?}; give them different names: --adapter NAME=PATH"
+            );
             Err(Refused::new("--adapter", problem))
         }
     }
 }
 
-/// Before anything is loaded: a device that this program was built without, or that computes no adapters.
+/// Rejects, before anything is loaded, a device that this program was built without or that does not support adapters.
 fn refuse_device(device: DeviceKind, has_adapters: bool) -> Result<(), Refused> {
     let problem = match device {
         DeviceKind::Metal(_) if !cfg!(feature = "metal") => {
-            "this jury was built without metal; build it with `cargo install --locked --path . --features metal`"
+            "this jury was built without Metal; build it with `cargo install --locked --path . --features metal`"
                 .to_owned()
         }
         DeviceKind::Cuda(_) | DeviceKind::Metal(_) if has_adapters => format!(
-            "adapters run on the CPU alone, not on {device}; merge the adapter into the weights (jury train merge), or take \
+            "adapters run only on the CPU, not on {device}; merge the adapter into the weights (jury train merge), or use \
              --device cpu"
         ),
         _ => return Ok(()),
@@ -93,21 +94,21 @@ fn refuse_device(device: DeviceKind, has_adapters: bool) -> Result<(), Refused> 
     Err(Refused::new("--device", problem))
 }
 
-/// Before a model is fetched for it: a card that is not here.
+/// Rejects, before a model is fetched for it, a GPU that does not exist.
 fn find_card(device: DeviceKind) -> Result<(), Failed> {
     let DeviceKind::Cuda(ordinal) = device else { return Ok(()) };
     let why = match jury_engine::cuda::cards() {
         Ok(cards) if ordinal < cards.len() => return Ok(()),
-        Ok(cards) => format!("there is no card {ordinal}, {} found", cards.len()),
+        Ok(cards) => format!("GPU {ordinal} does not exist, {} found", cards.len()),
         Err(why) => why.to_string(),
     };
     let problem = format!(
-        "{device}: {why}; `jury doctor` tells what is here, --device auto takes it, cpu needs no card"
+        "{device}: {why}; `jury doctor` lists the GPUs of this machine; --device auto uses one if there is one, cpu needs none"
     );
     Err(Failed::new(Exit::Unavailable, Refused::new("--device", problem)))
 }
 
-/// Before a model is fetched and loaded for them: adapters that cannot be read.
+/// Rejects adapters that cannot be read, before a model is fetched and loaded for them.
 fn read_adapters(adapters: &[AdapterConfig]) -> Result<(), Failed> {
     let read = |adapter: &AdapterConfig| Adapter::read(&adapter.path).map(drop);
     adapters.iter().try_for_each(read).map_err(|error| {
@@ -116,7 +117,7 @@ fn read_adapters(adapters: &[AdapterConfig]) -> Result<(), Failed> {
     })
 }
 
-/// Where a model with these adapters is to compute: they run on the CPU alone.
+/// The device for a model with these adapters, which run only on the CPU.
 fn device_for(device: DeviceKind, adapters: &[AdapterConfig]) -> DeviceKind {
     match device {
         DeviceKind::Auto if !adapters.is_empty() => DeviceKind::Cpu,
@@ -127,10 +128,10 @@ fn device_for(device: DeviceKind, adapters: &[AdapterConfig]) -> DeviceKind {
 // === impl ModelConfig ===
 
 impl ModelConfig {
-    /// Finds, fetches if need be, and loads the model. Blocks: the caller has nothing else to do.
+    /// Finds the model, downloads it if necessary, and loads it. Blocks.
     ///
     /// # Errors
-    /// A card, an adapter or a model that is not there, or does not load.
+    /// A GPU, an adapter or a model that does not exist or does not load.
     pub fn load(&self, meter: &Meter) -> Result<Arc<EngineBackend>, Failed> {
         self.load_as(meter, |config| EngineBackend::load(config).map(Arc::new).map_err(load_failed))
     }
@@ -138,7 +139,7 @@ impl ModelConfig {
     /// The same for a model that ranks trajectories: a scalar reward model, or any with a head's file.
     ///
     /// # Errors
-    /// The same, and a head that is not there or was trained on another model.
+    /// The same, and a head that does not exist or was trained on another model.
     pub fn load_meta(
         &self,
         meter: &Meter,
@@ -149,10 +150,10 @@ impl ModelConfig {
         })
     }
 
-    /// The same for a model whose states are read, for a head to learn from.
+    /// The same for a model whose hidden states a head is trained on.
     ///
     /// # Errors
-    /// A model that is not there, or does not load.
+    /// A model that does not exist or does not load.
     pub fn load_reader(&self, meter: &Meter) -> Result<StateReader, Failed> {
         self.load_as(meter, |config| StateReader::load(config).map_err(load_failed))
     }
@@ -172,8 +173,9 @@ impl ModelConfig {
             let mut config = EngineBackendConfig::new(model);
             if let Some(same) = self.adapters.iter().find(|adapter| adapter.name == config.name) {
                 let name = &same.name;
-                let problem =
-                    format!("{name:?} is the model's own name; name it apart: --adapter NAME=PATH");
+                let problem = format!(
+                    "{name:?} is the name of the model itself; give the adapter another: --adapter NAME=PATH"
+                );
                 return Err(Failed::new(Exit::Usage, Refused::new("--adapter", problem)));
             }
             config.adapters.clone_from(&self.adapters);

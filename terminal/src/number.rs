@@ -1,4 +1,4 @@
-//! Numbers as they are typed. What is none, or out of its range, is told the limits and an example.
+//! Parsing of numbers. An error message names the limits and an example.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -27,7 +27,7 @@ where
     }
 }
 
-/// Reads a number that `fits`; `limits` says which do.
+/// Reads a number for which `fits` is true; `limits` describes these numbers in the error message.
 pub fn real(
     fits: fn(f64) -> bool,
     limits: &'static str,
@@ -39,26 +39,25 @@ pub fn real(
     }
 }
 
-/// Reads a time, a number with its unit.
+/// Reads a duration: a number with its unit.
 ///
 /// # Errors
-/// What is no time, with an example.
+/// A text that is not a duration; the message has an example.
 pub fn time(typed: &str) -> Result<Duration, String> {
-    let why = |_| "must be a time with its unit, like 90s, 5m or 500ms".to_owned();
+    let why = |_| "must be a duration with its unit, like 90s, 5m or 500ms".to_owned();
     humantime::parse_duration(typed.trim()).map_err(why)
 }
 
-/// Reads a budget, which a request may have.
+/// Reads the budget of a request, 1 ms to 24 h.
 ///
 /// # Errors
 /// What is none, with the limits and an example.
 pub fn budget(typed: &str) -> Result<Duration, String> {
     let most = Duration::from_millis(limits::MAX_BUDGET_MS);
     let is_budget = |time: &Duration| (Duration::from_millis(1)..=most).contains(time);
-    time(typed)
-        .ok()
-        .filter(is_budget)
-        .ok_or_else(|| "must be a time from 1ms to 24h with its unit, like 90s or 5m".to_owned())
+    time(typed).ok().filter(is_budget).ok_or_else(|| {
+        "must be a duration from 1ms to 24h with its unit, like 90s or 5m".to_owned()
+    })
 }
 
 /// Reads the threads of the engine.
@@ -69,7 +68,7 @@ pub fn threads(typed: &str) -> Result<usize, String> {
     whole(1..=MOST_THREADS, "--threads 2")(typed)
 }
 
-/// Reads the seed of a request, or of whatever draws.
+/// Reads a seed, 0 to 2^53 - 1.
 ///
 /// # Errors
 /// What is none, with the limits and an example.
@@ -77,7 +76,7 @@ pub fn seed(typed: &str) -> Result<u64, String> {
     whole(0..=limits::MAX_SEED, "--seed 7")(typed)
 }
 
-/// Reads the length of the longest critique, in tokens.
+/// Reads the most tokens of a critique.
 ///
 /// # Errors
 /// What is none, with the limits and an example.
@@ -112,7 +111,7 @@ mod tests {
         for typed in ["1", "", "fast", "-5s"] {
             assert_eq!(
                 time(typed).unwrap_err(),
-                "must be a time with its unit, like 90s, 5m or 500ms"
+                "must be a duration with its unit, like 90s, 5m or 500ms"
             );
         }
     }

@@ -5,12 +5,15 @@ use std::io::{self, Write};
 use crate::exit::{Exit, Failed, OrExit};
 
 /// Writes a result to stdout.
+///
+/// # Errors
+/// When stdout cannot be written.
 pub fn print(text: &str) -> Result<(), Failed> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).or_exit(Exit::CannotWrite)
 }
 
-/// Rows in aligned columns.
+/// Formats rows in aligned columns.
 pub fn columns(rows: &[impl AsRef<[String]>]) -> String {
     let mut widths = Vec::new();
     for row in rows {

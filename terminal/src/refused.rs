@@ -1,4 +1,4 @@
-//! An option that does not fit.
+//! A rejected option.
 
 use std::error::Error;
 use std::io;
@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failed};
 pub struct Refused {
     /// The option, as it is typed.
     pub flag: String,
-    /// What is wrong, with the limit or the way out.
+    /// What is wrong, with the limit or how to fix it.
     pub problem: String,
     /// How the command ends.
     pub exit: Exit,

@@ -9,8 +9,9 @@ use jury_terminal::number::{seed, whole};
 use crate::args::ChoiceArgs;
 
 const EXAMPLES: &str = "\
-The folder holds the items as prompts in the trainer's form, the rule as its reward function, and a launch file with the \
-paper's numbers. It needs the Python package of client/python beside the trainer. docs/training.md says what it takes.
+The folder contains the items as prompts in the trainer's format, the rule as a reward function, and a launch file with \
+the paper's hyperparameters. It needs the Python package from client/python installed with the trainer. docs/training.md \
+describes what it takes.
 
 Examples:
   jury train export --to trl --items pairs.jsonl --out trl-run \\
@@ -21,21 +22,21 @@ Examples:
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TrainExportArgs {
-    /// The trainer
+    /// The trainer to write for
     #[arg(long, value_enum, value_name = "TRAINER")]
     pub to: TrainerArg,
-    /// Files of items whose best response is known, one a line; single responses with a label of 0 or 1
+    /// Files with items whose best response is known, one item per line; items with a single response need a label of 0 or 1
     #[arg(long, value_name = "FILE.jsonl", required = true, num_args = 1..)]
     pub items: Vec<PathBuf>,
-    /// The model that is trained, as the trainer finds it: a name on the hub or a folder
+    /// The model to train, as the trainer finds it: a name on the Hugging Face Hub, or a folder
     #[arg(long, value_name = "MODEL")]
     pub model: String,
-    /// The folder to write
+    /// Folder to write
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     #[command(flatten)]
     pub choice: ChoiceArgs,
-    /// Samples of a group
+    /// Samples per group, 2 to 256
     #[arg(
         long,
         value_name = "N",
@@ -44,13 +45,13 @@ pub struct TrainExportArgs {
         help_heading = "Numbers",
     )]
     pub group: u32,
-    /// Weight of the KL: 0.08 in the paper's model of 27B, 0.002 in that of 16B
+    /// Weight of the KL penalty, at least 0: 0.08 for the paper's 27B model, 0.002 for its 16B model
     #[arg(long, value_name = "X", default_value_t = 0.08, help_heading = "Numbers")]
     pub beta: f64,
-    /// Longest prompt in tokens
+    /// Most tokens of a prompt
     #[arg(long, value_name = "N", default_value_t = 4096, help_heading = "Numbers")]
     pub max_prompt_tokens: usize,
-    /// Longest critique in tokens
+    /// Most tokens of a critique, 1 to 16384
     #[arg(
         long,
         value_name = "N",
@@ -59,7 +60,7 @@ pub struct TrainExportArgs {
         help_heading = "Numbers",
     )]
     pub max_critique_tokens: u32,
-    /// The trainer's seed
+    /// The trainer's seed, 0 to 2^53 - 1
     #[arg(
         long,
         value_name = "N",
@@ -71,7 +72,7 @@ pub struct TrainExportArgs {
     pub seed: u64,
 }
 
-/// Trainers that folders are made for.
+/// Supported trainers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TrainerArg {
     /// TRL 1.16, GRPOTrainer

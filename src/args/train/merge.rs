@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use crate::args::CacheArgs;
 
 const EXAMPLES: &str = "\
-A folder of safetensors becomes a folder, with the tokenizer and whatever else lies in it; a GGUF file becomes a GGUF \
-file, whose adapted matrices are Q8_0. transformers, vLLM and llama.cpp load them as any model. docs/adapters.md says when \
-to merge, and when to serve with --adapter instead.
+A folder of safetensors is merged into a new folder, with the tokenizer and all other files; a GGUF file is merged into a \
+GGUF file with its adapted matrices in Q8_0. transformers, vLLM and llama.cpp load the result like any model. \
+docs/adapters.md explains when to merge, and when to serve with --adapter instead.
 
 Examples:
   jury train merge --model ./Qwen2.5-0.5B-Instruct --adapter rft/ --out judge/
@@ -16,25 +16,25 @@ Examples:
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TrainMergeArgs {
-    /// The model that the adapter was trained on: a model of the catalogue, a GGUF file, a folder of
-    /// safetensors, or hub:OWNER/REPO/FILE
+    /// Model that the adapter was trained on: a model of the catalogue, a GGUF file, a folder of safetensors, or
+    /// hub:OWNER/REPO/FILE
     #[arg(long, env = "JURY_MODEL", value_name = "MODEL")]
     pub model: String,
-    /// The adapter: a folder as PEFT writes it, that of `jury train rft` or `rl`, or a GGUF adapter
+    /// The adapter: a PEFT folder, the --out folder of `jury train rft` or `rl`, or a GGUF adapter
     #[arg(long, env = "JURY_ADAPTER", value_name = "PATH")]
     pub adapter: PathBuf,
-    /// Where the merged model goes: a new folder, or a file that ends in .gguf
+    /// Where to write the merged model: a new folder, or a file that ends in .gguf
     #[arg(long, value_name = "DIR|FILE.gguf")]
     pub out: PathBuf,
-    /// Type of a folder's matrices [default: the model's own]
+    /// Data type of a merged folder's matrices [default: the model's own]
     #[arg(long, value_enum, value_name = "TYPE")]
     pub dtype: Option<DtypeArg>,
     #[command(flatten)]
     pub cache: CacheArgs,
-    /// Print JSON instead of a sentence
+    /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,
-    /// No progress on stderr
+    /// Do not print progress on stderr
     #[arg(short, long)]
     pub quiet: bool,
 }
@@ -42,8 +42,8 @@ pub struct TrainMergeArgs {
 /// Type of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum DtypeArg {
-    /// 16 bits with the range of floats
+    /// 16-bit bfloat16, with the range of f32
     Bf16,
-    /// 32 bits
+    /// 32-bit floats
     F32,
 }

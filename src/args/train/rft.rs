@@ -9,9 +9,9 @@ use crate::args::{ChoiceArgs, DrawArgs, DrawnReadout, JudgeArgs};
 
 const EXAMPLES: &str = "\
 Rejective fine-tuning, the cold start of Self-Principled Critique Tuning: every item is judged by a few samples without a \
-hint and one that is told the best response. Wrong samples go, items that are too easy go, and the model is tuned on what \
-is left, as a LoRA adapter or with all its weights. The same command goes on where it stopped, whatever stopped it. \
-docs/training.md says how long it takes, and how the data goes to other trainers.
+hint and by one that is given the best response. Wrong samples and items that are too easy are dropped, and the model is \
+tuned on the rest, as a LoRA adapter or with all its weights. Repeat the command to resume an interrupted run. \
+docs/training.md describes how long it takes and how to use the data with other trainers.
 
 Examples:
   jury train rft --items pairs.jsonl --part train --model smollm2-135m --out rft
@@ -19,7 +19,7 @@ Examples:
   # all weights instead of an adapter
   jury train rft --items pairs.jsonl --model ./SmolLM2-135M-Instruct \\
     --out rft-full --full-weights
-  # drawn by a running cluster
+  # let a running cluster draw the samples
   jury train rft --items pairs.jsonl --endpoint http://127.0.0.1:7480 \\
     --out rft --data-only";
 
@@ -33,19 +33,19 @@ pub(super) fn above_0(
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TrainRftArgs {
-    /// Files of items whose best response is known, one a line; single responses with a label of 0 or 1
+    /// Files with items whose best response is known, one item per line; items with a single response need a label of 0 or 1
     #[arg(long, value_name = "FILE.jsonl", required = true, num_args = 1..)]
     pub items: Vec<PathBuf>,
-    /// The folder of this run: samples, table, data, checkpoint, adapter or model
+    /// Folder of this run: samples, table, data, checkpoint, and adapter or model
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Draw, reject and write the data; tune nothing
+    /// Stop after drawing, rejecting and writing the data; do not tune
     #[arg(long, conflicts_with = "sft_only")]
     pub data_only: bool,
-    /// Draw nothing: tune on what the folder has
+    /// Draw no samples: tune on those in the folder of --out
     #[arg(long)]
     pub sft_only: bool,
-    /// No progress on stderr
+    /// Do not print progress on stderr
     #[arg(short, long)]
     pub quiet: bool,
 
@@ -54,7 +54,7 @@ pub struct TrainRftArgs {
 
     #[command(flatten)]
     pub judge: JudgeArgs,
-    /// Samples an item without a hint
+    /// Samples per item without a hint, 1 to 256
     #[arg(
         short,
         long,
@@ -64,37 +64,37 @@ pub struct TrainRftArgs {
         help_heading = "Sampling",
     )]
     pub n: u32,
-    /// How scores are read: guided makes every critique end in scores, as a model needs that cannot keep the form yet;
-    /// free takes what the model writes by itself, as the paper does
+    /// How scores are read: guided makes every critique end with scores, for models that cannot follow the format yet; free
+    /// parses whatever the model writes, as the paper does
     #[arg(long, value_enum, default_value_t = DrawnReadout::Guided, help_heading = "Sampling")]
     pub readout: DrawnReadout,
     #[command(flatten)]
     pub draw: DrawArgs,
-    /// Keep right samples whose critique was cut off at that length; they teach to stop in the middle
+    /// Keep correct samples whose critique hit --max-critique-tokens (they teach the model to stop mid-critique)
     #[arg(long, help_heading = "Sampling")]
     pub keep_cut: bool,
 
-    /// General instruction data to mix in, a conversation a line: {"messages": [{"role", "content"}, ..]}
+    /// General instruction data to mix in, one conversation per line: {"messages": [{"role", "content"}, ..]}
     #[arg(long, value_name = "FILE.jsonl", requires = "mix_share", help_heading = "Data")]
     pub mix: Option<PathBuf>,
-    /// Its share of all conversations, 0 to 0.95
+    /// Share of the --mix conversations among all conversations, 0 to 0.95
     #[arg(long, value_name = "SHARE", requires = "mix", help_heading = "Data")]
     pub mix_share: Option<f64>,
-    /// Longest conversation that is learned from, in tokens; longer ones are left out and counted
+    /// Most tokens of a conversation to train on; longer ones are left out and counted
     #[arg(long, value_name = "N", default_value_t = 2048, help_heading = "Data")]
     pub max_tokens: usize,
 
-    /// Tune all weights instead of an adapter, and write a model: a folder of safetensors, as the tuned one must be. Takes
-    /// about 20 bytes of memory a weight instead of 4, and 12 on the disk for the checkpoint
+    /// Tune all weights instead of an adapter, and write a model folder of safetensors; the tuned model must be one as well.
+    /// Takes about 20 bytes of memory per weight instead of 4, and 12 bytes of disk per weight for the checkpoint
     #[arg(long, conflicts_with_all = ["rank", "alpha", "targets", "data_only"], help_heading = "Tuning")]
     pub full_weights: bool,
-    /// The model that is tuned, when --endpoint or --model name who draws: a model of the catalogue, a GGUF file or a
+    /// The model to tune, if it is not the one that draws (--endpoint or --model): a model of the catalogue, a GGUF file or a
     /// folder of safetensors [default: --model]
     #[arg(long, value_name = "MODEL", help_heading = "Tuning")]
     pub base: Option<String>,
     #[command(flatten)]
     pub tuning: TuningArgs,
-    /// Passes over the data
+    /// Passes over the data, at least 1
     #[arg(
         long,
         value_name = "N",
@@ -104,7 +104,7 @@ pub struct TrainRftArgs {
         help_heading = "Tuning",
     )]
     pub epochs: usize,
-    /// Conversations of one step
+    /// Conversations per step, at least 1
     #[arg(
         long,
         value_name = "N",
@@ -114,7 +114,7 @@ pub struct TrainRftArgs {
         help_heading = "Tuning",
     )]
     pub batch: usize,
-    /// Step size at its highest [default: 2e-4 for an adapter, 1e-5 for all weights]
+    /// Peak learning rate, above 0 [default: 2e-4 for an adapter, 1e-5 for all weights]
     #[arg(
         long,
         value_name = "RATE",
@@ -123,7 +123,7 @@ pub struct TrainRftArgs {
         help_heading = "Tuning",
     )]
     pub learning_rate: Option<f64>,
-    /// Seed of samples, of the adapter's start and of the order of the data
+    /// Seed of the samples, the adapter's initial weights and the order of the data, 0 to 2^53 - 1
     #[arg(
         long,
         value_name = "N",
@@ -135,11 +135,11 @@ pub struct TrainRftArgs {
     pub seed: u64,
 }
 
-/// What learns, and in which steps.
+/// What is tuned, and in which steps.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Tuning")]
 pub struct TuningArgs {
-    /// Rank of the adapter
+    /// Rank of the adapter, 1 to 1024
     #[arg(
         long,
         value_name = "N",
@@ -148,7 +148,7 @@ pub struct TuningArgs {
         value_parser = whole(1..=1024_usize, "--rank 16"),
     )]
     pub rank: usize,
-    /// The adapter's output is multiplied by alpha / rank
+    /// LoRA alpha, above 0: the adapter's output is multiplied by alpha / rank
     #[arg(
         long,
         value_name = "X",
@@ -157,13 +157,13 @@ pub struct TuningArgs {
         value_parser = above_0("--alpha 32"),
     )]
     pub alpha: f64,
-    /// Matrices that get an adapter, comma-separated [default: all of a layer]
+    /// Matrices to adapt, comma-separated, like q_proj,v_proj [default: all matrices of a layer]
     #[arg(long, value_name = "NAME,..", value_delimiter = ',')]
     pub targets: Vec<String>,
-    /// Steps over which the step size grows from 0
+    /// Warm-up: steps over which the learning rate grows from 0
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub warmup: u64,
-    /// Decay of weights
+    /// Weight decay, at least 0
     #[arg(
         long,
         value_name = "X",
@@ -172,7 +172,7 @@ pub struct TuningArgs {
         value_parser = real(|x| x.is_finite() && x >= 0.0, "of at least 0", "--weight-decay 0.01"),
     )]
     pub weight_decay: f64,
-    /// Longest gradient (L2); longer ones are shortened
+    /// Gradient clipping: largest L2 norm of the gradient, above 0
     #[arg(
         long,
         value_name = "X",
@@ -181,7 +181,7 @@ pub struct TuningArgs {
         value_parser = above_0("--clip 1"),
     )]
     pub clip: f64,
-    /// Steps between two checkpoints
+    /// Steps between checkpoints, at least 1
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     pub checkpoint_every: u64,
 }

@@ -12,10 +12,10 @@ use super::rft::above_0;
 use crate::args::{CacheArgs, ChoiceArgs, JudgeArgs};
 
 const EXAMPLES: &str = "\
-Rule-based online reinforcement learning (GRPO): a judge draws groups of critiques with its current weights and is \
-rewarded +1 where the best response got strictly the highest score, else -1. It starts from an adapter, mostly that of \
-`jury train rft`, and runs on the CPU. The same command goes on where it stopped, whatever stopped it; a larger --steps \
-makes a finished run longer. docs/training.md says how long it takes.
+Rule-based online reinforcement learning (GRPO): the judge draws groups of critiques with its current weights; a critique \
+is rewarded with +1 if it scores the best response strictly highest, else with -1. Training starts from an adapter, \
+usually that of `jury train rft`, and runs on the CPU. Repeat the command to resume an interrupted run; a larger --steps \
+extends a finished run. docs/training.md describes how long it takes.
 
 Examples:
   jury train rl --items pairs.jsonl --part train --model smollm2-135m \\
@@ -26,35 +26,35 @@ Examples:
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TrainRlArgs {
-    /// Files of items whose best response is known, one a line; single responses with a label of 0 or 1
+    /// Files with items whose best response is known, one item per line; items with a single response need a label of 0 or 1
     #[arg(long, value_name = "FILE.jsonl", required = true, num_args = 1..)]
     pub items: Vec<PathBuf>,
-    /// The folder of `jury train rft`, or of a PEFT adapter with this --rank and these --targets. Without it, the model
-    /// itself is the start: give what `jury train rft --full-weights` wrote as --model
+    /// Adapter to start from: the --out folder of `jury train rft`, or a PEFT adapter with the same --rank and --targets.
+    /// Without it, training starts from --model itself, for example the model written by `jury train rft --full-weights`
     #[arg(long, value_name = "DIR")]
     pub init: Option<PathBuf>,
-    /// The folder of this run: checkpoint, curves, the last adapter and the best
+    /// Folder of this run: checkpoint, curves, the last adapter and the best one
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// No progress on stderr
+    /// Do not print progress on stderr
     #[arg(short, long)]
     pub quiet: bool,
 
     #[command(flatten)]
     pub choice: ChoiceArgs,
-    /// Share of these queries that is held out to measure on and to choose the best weights by
+    /// Share of the queries held out for evaluation and for choosing the best weights, 0 to 0.9
     #[arg(long, value_name = "SHARE", default_value_t = 0.1, help_heading = "Items")]
     pub held_out_share: f64,
-    /// Keep items that the start model gets right in all of three samples; they teach nothing
+    /// Keep items that the initial model judges correctly in three of three samples (the model learns nothing from them)
     #[arg(long, help_heading = "Items")]
     pub keep_easy: bool,
-    /// Longest prompt in tokens; items with longer ones are left out and counted
+    /// Most tokens of a prompt; items with longer prompts are left out and counted
     #[arg(long, value_name = "N", default_value_t = 1024, help_heading = "Items")]
     pub max_prompt_tokens: usize,
 
     #[command(flatten)]
     pub policy: PolicyArgs,
-    /// Samples of a group
+    /// Samples per group, 2 to 256
     #[arg(
         long,
         value_name = "N",
@@ -63,25 +63,26 @@ pub struct TrainRlArgs {
         help_heading = "Sampling",
     )]
     pub group: u32,
-    /// Groups of a step
+    /// Groups per step
     #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Sampling")]
     pub groups: usize,
-    /// Softmax temperature, above 0; at 1 samples come from the policy whose gradient is taken
+    /// Softmax temperature, above 0; at 1, samples are drawn from the same policy that the gradient is taken of
     #[arg(long, value_name = "T", default_value_t = 1.0, help_heading = "Sampling")]
     pub temperature: f64,
-    /// Longest critique in tokens
+    /// Most tokens of a critique, 1 to 16384
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = critique_tokens, help_heading = "Sampling")]
     pub max_critique_tokens: u32,
 
-    /// As `jury train rft` has it; RL tunes an adapter alone, and says so
+    /// An option of `jury train rft`, rejected with an explanation: RL tunes only adapters
     #[arg(long, hide = true)]
     pub full_weights: bool,
     #[command(flatten)]
     pub tuning: TuningArgs,
-    /// Steps in all
+    /// Total number of steps
     #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Tuning")]
     pub steps: u64,
-    /// Weight of the KL to the start in the loss: 0.08 in the paper's larger model, 0.002 in its smaller one
+    /// Weight in the loss of the KL divergence from the initial model, at least 0: 0.08 for the paper's larger model, 0.002
+    /// for its smaller one
     #[arg(
         long,
         value_name = "X",
@@ -91,7 +92,7 @@ pub struct TrainRlArgs {
         help_heading = "Tuning",
     )]
     pub beta: f64,
-    /// Step size
+    /// Learning rate, above 0
     #[arg(
         long,
         value_name = "RATE",
@@ -101,7 +102,7 @@ pub struct TrainRlArgs {
         help_heading = "Tuning",
     )]
     pub learning_rate: f64,
-    /// Steps between two measurements on held-out items
+    /// Steps between evaluations on the held-out items, at least 1
     #[arg(
         long,
         value_name = "N",
@@ -110,7 +111,7 @@ pub struct TrainRlArgs {
         help_heading = "Tuning",
     )]
     pub evaluate_every: u64,
-    /// Seed of draws and of the order of items
+    /// Seed of the samples and of the order of items, 0 to 2^53 - 1
     #[arg(
         long,
         value_name = "N",
@@ -122,23 +123,23 @@ pub struct TrainRlArgs {
     pub seed: u64,
 }
 
-/// The model that draws with its current weights and learns: in this process, on the CPU.
+/// The model that draws samples with its current weights and is trained: in this process, on the CPU.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Model")]
 pub struct PolicyArgs {
-    /// The model that draws and learns: one of the catalogue (`jury models list`), a GGUF file, a folder of safetensors, or
+    /// The model to train: a model of the catalogue (`jury models list`), a GGUF file, a folder of safetensors, or
     /// hub:OWNER/REPO/FILE [default: qwen2.5-coder-1.5b]
     #[arg(long, env = "JURY_MODEL", value_name = "MODEL")]
     pub model: Option<String>,
-    /// Threads of the engine [default: what this machine lets us use]
+    /// Threads of the engine, 1 to 4096 [default: all CPUs available to this process]
     #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true, value_parser = threads)]
     pub threads: Option<usize>,
-    /// As `jury train rft` has it; RL draws on the CPU alone, and says so
+    /// An option of `jury train rft`; other devices than the CPU are rejected with an explanation
     #[arg(long, hide = true, value_name = "DEVICE", value_parser = device)]
     pub device: Option<DeviceKind>,
     #[command(flatten)]
     pub cache: CacheArgs,
-    /// A prompt template that takes the place of the built-in one
+    /// Prompt template to use instead of the built-in one
     #[arg(long, env = "JURY_TEMPLATE", value_name = "FILE")]
     pub template: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! The options that name a model, and what they hold.
+//! The options that select a model.
 
 use std::path::{Path, PathBuf};
 
@@ -9,17 +9,17 @@ use super::DEFAULT_MODEL;
 use crate::Refused;
 use crate::number::threads;
 
-/// Which model, and how it runs.
+/// The model, and how it runs.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// A model of the catalogue (`jury models list`), a GGUF file, a folder of
-    /// safetensors as Hugging Face publishes it, or hub:OWNER/REPO/FILE
+    /// A model of the catalogue (`jury models list`), a GGUF file, a Hugging Face folder of safetensors, or
+    /// hub:OWNER/REPO/FILE
     #[arg(long, env = "JURY_MODEL", value_name = "MODEL", default_value = DEFAULT_MODEL)]
     pub model: String,
-    /// An adapter (LoRA) over the model: a GGUF adapter, or a folder as PEFT writes it. Requests ask for
-    /// it by its name [default: the file's or folder's], and for the model itself by the model's. Once for each: all share
-    /// one engine, and their samples are drawn together
+    /// Adapter (LoRA) for the model: a GGUF adapter or a PEFT folder. Requests select it by NAME [default: the name of the
+    /// file or folder], and the unadapted model by the model's name. May be repeated: all adapters share one engine, and
+    /// their samples are drawn in the same batches
     #[arg(
         long = "adapter",
         env = "JURY_ADAPTERS",
@@ -28,34 +28,34 @@ pub struct ModelArgs {
         value_parser = adapter,
     )]
     pub adapters: Vec<AdapterConfig>,
-    /// Threads of the engine [default: what this machine lets us use]
+    /// Threads of the engine, 1 to 4096 [default: all CPUs available to this process]
     #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true, value_parser = threads)]
     pub threads: Option<usize>,
-    /// Where to compute: auto (the first NVIDIA card that can run the model, else the CPU), cpu, cuda:N, or metal:N where
-    /// jury was built with it
+    /// Device: auto (the first NVIDIA GPU if it can run the model, else the CPU), cpu, cuda:N, or metal:N if jury was built
+    /// with Metal
     #[arg(long, env = "JURY_DEVICE", value_name = "DEVICE", default_value = "auto", value_parser = device)]
     pub device: DeviceKind,
-    /// How a card is used.
+    /// How a GPU is used.
     #[command(flatten)]
     pub card: CardArgs,
-    /// Where its file is kept.
+    /// Where its file is stored.
     #[command(flatten)]
     pub cache: CacheArgs,
 }
 
-/// How a card is used.
+/// How a GPU is used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, clap::Args)]
 pub struct CardArgs {
-    /// How weights are kept on an NVIDIA card: bf16, or int8, which takes half the memory and, where few samples
-    /// decode, about half the time of a step. On the CPU they stay as the file has them [default: bf16]
+    /// Data type of the weights on an NVIDIA GPU: bf16, or int8, which takes half the memory and, with few samples decoding
+    /// at once, about half the time per step. On the CPU, weights stay as they are in the file [default: bf16]
     #[arg(long, env = "JURY_CARD_WEIGHTS", value_name = "TYPE", value_parser = card_weights)]
     pub card_weights: Option<CardWeights>,
 }
 
-/// Where model files are kept.
+/// Where model files are stored.
 #[derive(Debug, Clone, Default, PartialEq, clap::Args)]
 pub struct CacheArgs {
-    /// The folder of model files [default: jury/models in the user's cache folder]
+    /// Folder for downloaded models [default: jury/models in the user's cache folder]
     #[arg(long, env = "JURY_MODEL_CACHE", value_name = "FOLDER")]
     pub model_cache: Option<PathBuf>,
 }
@@ -63,16 +63,15 @@ pub struct CacheArgs {
 // === impl CardArgs ===
 
 impl CardArgs {
-    /// Refuses what would be done nowhere.
+    /// Rejects an option that would have no effect.
     ///
     /// # Errors
-    /// Weights of a card's own kind where none computes.
+    /// A GPU's data type of weights on a device that is not an NVIDIA GPU.
     pub fn refuse_without_a_card(&self, device: DeviceKind) -> Result<(), Refused> {
         match (device, self.card_weights) {
             (DeviceKind::Cpu | DeviceKind::Metal(_), Some(CardWeights::Int8)) => {
                 let problem = format!(
-                    "8 bits are for NVIDIA cards, and --device is {device}, which keeps weights as the file has them: leave \
-                     it out"
+                    "int8 is for NVIDIA GPUs; --device {device} keeps weights as they are in the file: omit the option"
                 );
                 Err(Refused::new("--card-weights", problem))
             }
@@ -81,10 +80,10 @@ impl CardArgs {
     }
 }
 
-/// Reads `NAME=PATH`, or a path alone, whose file's or folder's name it gets.
+/// Reads `NAME=PATH`, or only a path; the name is then that of the file or folder.
 ///
 /// # Errors
-/// What is missing.
+/// An empty name or path.
 pub fn adapter(text: &str) -> Result<AdapterConfig, String> {
     let (name, path) = match text.split_once('=') {
         // A path may have the sign in it, a name has no slash.
@@ -97,7 +96,7 @@ pub fn adapter(text: &str) -> Result<AdapterConfig, String> {
     Ok(AdapterConfig { name, path: adapter_at(Path::new(path)) })
 }
 
-/// Where the adapter is that `path` names: there, or inside, when that is the folder of `jury train rft` or `rl`.
+/// The adapter's own path: `path`, or the folder inside it if `path` is that of `jury train rft` or `rl`.
 pub fn adapter_at(path: &Path) -> PathBuf {
     let inside = path.join("adapter");
     let is_a_model = path.join("config.json").is_file();
@@ -105,7 +104,7 @@ pub fn adapter_at(path: &Path) -> PathBuf {
     if is_inside { inside } else { path.to_owned() }
 }
 
-/// Reads how weights are kept on a card.
+/// Reads the data type of weights on a GPU.
 fn card_weights(text: &str) -> Result<CardWeights, String> {
     match text {
         "bf16" => Ok(CardWeights::Bfloat16),
@@ -114,10 +113,10 @@ fn card_weights(text: &str) -> Result<CardWeights, String> {
     }
 }
 
-/// Reads a device: its name, and for a GPU its ordinal (0 when left out).
+/// Reads a device: its name, and for a GPU its ordinal (0 if omitted).
 ///
 /// # Errors
-/// Which there are.
+/// An unknown device; the message lists the known ones.
 pub fn device(text: &str) -> Result<DeviceKind, String> {
     let (name, ordinal) = text.split_once(':').map_or((text, None), |(name, n)| (name, Some(n)));
     let unknown = || "must be auto, cpu, cuda:N or metal:N".to_owned();
@@ -152,7 +151,7 @@ mod tests {
     fn weights_of_8_bits_are_refused_where_no_card_computes() {
         let eight = CardArgs { card_weights: Some(CardWeights::Int8) };
         let refused = eight.refuse_without_a_card(DeviceKind::Cpu).unwrap_err();
-        assert!(refused.to_string().starts_with("--card-weights: 8 bits are for"), "{refused}");
+        assert!(refused.to_string().starts_with("--card-weights: int8 is for"), "{refused}");
         assert!(CardArgs::default().refuse_without_a_card(DeviceKind::Cpu).is_ok());
         for device in [DeviceKind::Auto, DeviceKind::Cuda(1)] {
             assert!(eight.refuse_without_a_card(device).is_ok());

@@ -1,4 +1,4 @@
-//! Exit codes of models that are not found, or do not load.
+//! Exit codes for models that are not found or do not load.
 
 use jury_engine::LoadError;
 use jury_engine::head::HeadError;
@@ -7,12 +7,12 @@ use jury_worker::models::ModelError;
 
 use crate::exit::{Exit, Failed};
 
-/// Gives a model's error its exit code.
+/// Attaches the exit code to a model's error.
 pub fn model_failed(error: ModelError) -> Failed {
     let exit = match error {
         ModelError::NotLoadable(error) => return load_failed(error),
         ModelError::Unknown { .. } => {
-            let help = "`jury models list` tells what each is good for";
+            let help = "`jury models list` describes each of them";
             return Failed::new(Exit::Usage, anyhow::anyhow!("{error}; {help}"));
         }
         ModelError::MalformedHubReference { .. } | ModelError::NoFolder => Exit::Usage,
@@ -24,7 +24,7 @@ pub fn model_failed(error: ModelError) -> Failed {
     Failed::new(exit, error)
 }
 
-/// Gives the error of a model that does not load its exit code.
+/// Attaches the exit code to the error of a model that does not load.
 pub fn load_failed(error: LoadError) -> Failed {
     let exit = match &error {
         LoadError::Io { .. } => Exit::NoInput,
@@ -34,7 +34,7 @@ pub fn load_failed(error: LoadError) -> Failed {
     Failed::new(exit, error)
 }
 
-/// Gives the error of a model that cannot rank its exit code.
+/// Attaches the exit code to the error of a model that cannot rank.
 pub(super) fn meta_failed(error: MetaError) -> Failed {
     let exit = match error {
         MetaError::Load(error) => return load_failed(error),

@@ -1,4 +1,4 @@
-//! Where model files and programs are kept.
+//! Where model files and programs are stored.
 
 use std::path::PathBuf;
 
@@ -12,18 +12,18 @@ pub fn store(folder: Option<PathBuf>) -> ModelStore {
     folder.map_or_else(ModelStore::without_folder, ModelStore::new)
 }
 
-/// The folder of model files: the one named, else the user's own.
+/// The folder of model files: the given one, else the user's own.
 ///
 /// # Errors
-/// A user without a home, who named none.
+/// No folder is given, and the user has no home directory.
 pub fn cache_folder(cache: &CacheArgs) -> Result<PathBuf, Refused> {
-    cache
-        .folder()
-        .ok_or_else(|| Refused::new("--model-cache", "this user has no home; name a folder"))
+    cache.folder().ok_or_else(|| {
+        Refused::new("--model-cache", "the user has no home directory; give a folder")
+    })
 }
 
-/// Where `scripts/llama-cpp` and `scripts/etcd` install programs: in the user's own cache folder, wherever model files
-/// are kept.
+/// Where `scripts/llama-cpp` and `scripts/etcd` install programs: in the user's cache folder, wherever model files are
+/// stored.
 pub fn tools_folder() -> Option<PathBuf> {
     ModelStore::default_directory()?.parent().map(|folder| folder.join("tools"))
 }
@@ -31,7 +31,7 @@ pub fn tools_folder() -> Option<PathBuf> {
 // === impl CacheArgs ===
 
 impl CacheArgs {
-    /// The folder of model files: the one named, else the user's own; `None` for a user without a home.
+    /// The folder of model files: the given one, else the user's own; `None` if the user has no home directory.
     pub fn folder(&self) -> Option<PathBuf> {
         self.model_cache.clone().or_else(ModelStore::default_directory)
     }
