@@ -66,8 +66,8 @@ pub struct Args {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Logs")]
 pub struct LogArgs {
-    /// What to log: a level, or a filter like `info,jury_worker=debug` [default: info for up, coordinator and worker; warn
-    /// for other commands]
+    /// What to log: a level, or a filter like `info,jury_worker=debug` [default: info for up, coordinator and worker;
+    /// warn for other commands]
     #[arg(long, global = true, env = "JURY_LOG", value_name = "FILTER")]
     pub log: Option<String>,
     /// Log format

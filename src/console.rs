@@ -1,4 +1,4 @@
-//! The console: a page beside gRPC, where it is asked for.
+//! The web console, if --console-listen is given.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::args::ConsoleArgs;
 use crate::serving::keep_serving;
 use crate::tls::Listening;
 
-/// The sockets of the console, and what it knows; none where it is not asked for.
+/// The sockets and the state of the console; `None` without --console-listen.
 pub struct ConsoleSocket(Option<Parts>);
 
 struct Parts {
@@ -30,7 +30,7 @@ struct Parts {
 // === impl ConsoleSocket ===
 
 impl ConsoleSocket {
-    /// Takes the address, or says at once that it is in use.
+    /// Binds the address; fails at once if it is in use.
     pub async fn bind(
         args: &ConsoleArgs,
         tls: &Listening,
@@ -43,13 +43,13 @@ impl ConsoleSocket {
         Ok(Self(Some(Parts { listeners, tls: tls.main.clone(), board })))
     }
 
-    /// Who looks on while requests are judged.
+    /// The observer of requests while they are judged.
     pub fn observer(&self) -> Option<Arc<dyn Observer>> {
         let board: Arc<dyn Observer> = Arc::clone(&self.0.as_ref()?.board) as _;
         Some(board)
     }
 
-    /// Serves the page until the process ends, through the drain: it is when an operator looks.
+    /// Serves the page until the process ends, also during the drain, when operators need it.
     pub fn serve(self, coordinator: &Coordinator) -> Result<(), Failed> {
         let Some(Parts { listeners, tls, board }) = self.0 else { return Ok(()) };
         for listener in listeners {
@@ -75,17 +75,17 @@ impl ConsoleSocket {
     }
 }
 
-/// The console can be reached from elsewhere: what stands between others and the texts.
+/// Warns that the console can be reached from other machines without TLS or without tokens.
 fn warn_of_others(address: SocketAddr, wants_tokens: bool, has_tls: bool) {
     match (wants_tokens, has_tls) {
         (false, _) => warn!(
             %address,
-            "whoever reaches the console sees every request and verdict: name tenants (--tenants), or listen on a loopback \
-             address and forward the port"
+            "anyone who can reach the console sees every request and verdict: set --tenants, or listen on a loopback address and \
+             forward the port"
         ),
         (true, false) => warn!(
             %address,
-            "tokens and texts travel to the console as they are: serve it over TLS (--tls-cert), or forward the port"
+            "tokens and texts are sent to and from the console unencrypted: serve it over TLS (--tls-cert), or forward the port"
         ),
         (true, true) => {}
     }

@@ -45,7 +45,7 @@ pub async fn run(args: CoordinatorArgs) -> Result<Exit, Failed> {
     until_cut(door.serve_beside(served, coordinator, &args.serve, &shutdown), &shutdown).await
 }
 
-/// Where workers are found; the command line has left one way.
+/// Where workers are found; the command line leaves only one way.
 async fn directory(args: &CoordinatorArgs) -> Result<Arc<dyn Directory>, Failed> {
     if let Some(service) = &args.kubernetes.kubernetes_service {
         let tls = args.serve.tls.tls_cert.is_some() || args.trust.tls_ca.is_some();
@@ -64,7 +64,7 @@ async fn directory(args: &CoordinatorArgs) -> Result<Arc<dyn Directory>, Failed>
     Ok(Arc::new(Fixed::new(&args.worker).context("--worker").or_exit(Exit::Usage)?))
 }
 
-/// How a coordinator judges, and for whom; `default_budget` is what none was named.
+/// The coordinator's configuration; `default_budget` applies if the option is not given.
 pub fn judging_config(
     args: &JudgingArgs,
     tenants: &TenantsFileArgs,
@@ -113,10 +113,7 @@ fn etcd_user(args: &EtcdAccessArgs) -> Result<Option<EtcdUser>, Failed> {
     let refused = |flag: &str, problem: &str| Err(Refused::new(flag, problem)).or_exit(Exit::Usage);
     let password = match (&args.etcd_password, &args.etcd_password_file) {
         (Some(_), Some(_)) => {
-            return refused(
-                "--etcd-password-file",
-                "there is a password besides; name one of them",
-            );
+            return refused("--etcd-password-file", "cannot be used together with --etcd-password");
         }
         (Some(password), None) => Some(password.clone()),
         (None, Some(path)) => {
@@ -129,8 +126,8 @@ fn etcd_user(args: &EtcdAccessArgs) -> Result<Option<EtcdUser>, Failed> {
         (Some(name), Some(password)) => Ok(Some(EtcdUser { name, password })),
         (Some(_), None) => refused(
             "--etcd-user",
-            "a user has a password: set JURY_ETCD_PASSWORD, or name its file",
+            "needs a password: set JURY_ETCD_PASSWORD or --etcd-password-file",
         ),
-        (None, Some(_)) => refused("--etcd-password", "name the user that it is of: --etcd-user"),
+        (None, Some(_)) => refused("--etcd-password", "needs a user: set --etcd-user"),
     }
 }

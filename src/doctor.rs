@@ -1,13 +1,13 @@
-//! `jury doctor`: what this machine offers, and what would bite.
+//! `jury doctor`: what this machine offers, and likely problems.
 //!
 //! ```text
-//! facts     looked up: CPU, memory, cards, models, Python, etcd, limits     cuda, huge_pages, llama_cpp   three of them
+//! facts     looked up: CPU, memory, GPUs, models, Python, etcd, limits      cuda, huge_pages, llama_cpp   three of them
 //! findings  facts -> warnings and what is broken. Pure
 //! page      facts and findings, for a person
 //! ```
 //!
-//! A warning is something that works, but badly; broken is what was configured and cannot work. Only that changes the
-//! exit code.
+//! A warning is about something that works badly; broken is something that is configured and cannot work. Only the
+//! latter changes the exit code.
 
 mod cuda;
 mod facts;
@@ -26,7 +26,7 @@ use self::findings::Findings;
 use crate::args::DoctorArgs;
 use crate::score::print;
 
-/// What is printed as JSON.
+/// The JSON output.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     #[serde(flatten)]

@@ -3,10 +3,10 @@
 //! ```text
 //! config   arguments -> what to do
 //! items    files -> the items of this evaluation, fixed in its folder
-//! batch    every item judged once, resumable (jury score's)
-//! scalar   scalar reward models on the same items         scoring: such a model at work
-//! rank     meta scores of a head, from the hidden states that were kept, or of such a model
-//! states   the states that a head of such a model learns from      answers: what a model said, resumable
+//! batch    every item judged once, resumable (of jury score)
+//! scalar   scalar reward models on the same items         scoring: inference with such a model
+//! rank     meta scores of a head, from stored hidden states, or of such a model
+//! states   the states that a head of such a model is trained on    answers: outputs of a model, resumable
 //! files    the folder: verdicts in, reports out
 //! ```
 
@@ -66,7 +66,7 @@ pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
     let ended = || signals.drain.is_cancelled();
     let interrupted = || {
         meter.clear();
-        meter.print("jury: interrupted; the same command goes on from here");
+        meter.print("jury: interrupted; repeat the command to continue");
         Ok(Exit::Interrupted)
     };
     let Some(scalars) = scalar::baselines(&config, &items, &folder, ended, &meter).await? else {
@@ -101,17 +101,17 @@ pub async fn run(args: EvalArgs) -> Result<Exit, Failed> {
     Ok(exit)
 }
 
-/// The items of an evaluation, and the folder of what was drawn for them.
+/// The items of an evaluation, and the folder of their samples.
 pub struct Drawn {
     pub items: Vec<Item>,
     pub folder: Folder,
-    /// How the judging ended: some items may have no verdict.
+    /// The exit code of the judging: some items may have no verdict.
     pub exit: Exit,
-    /// What is written to the folder's file of what is left out.
+    /// What is written to left-out.jsonl in the folder.
     pub left_out: LeftOut,
 }
 
-/// Settles the items and judges those that are not judged yet; `None` after Ctrl-C.
+/// Chooses the items and judges those that are not judged yet; `None` after Ctrl-C.
 pub async fn draw(config: &EvalConfig, meter: &Meter) -> Result<Option<Drawn>, Failed> {
     let folder = Folder::at(&config.out);
     let mut left_out = LeftOut::default();
@@ -119,7 +119,7 @@ pub async fn draw(config: &EvalConfig, meter: &Meter) -> Result<Option<Drawn>, F
     left_out.write(folder.path())?;
     if items.is_empty() {
         let problem = anyhow!(
-            "nothing to judge: no item tells which of its responses is best, or --part and --limit leave none"
+            "nothing to judge: no item has a known best response, or --part and --limit leave no items"
         );
         return Err(Failed::new(Exit::BadData, problem));
     }
@@ -128,7 +128,7 @@ pub async fn draw(config: &EvalConfig, meter: &Meter) -> Result<Option<Drawn>, F
         false => judge_batches(&config.batches(&folder), meter).await?,
     };
     if exit == Exit::Interrupted {
-        meter.print("jury: interrupted; the same command goes on from here");
+        meter.print("jury: interrupted; repeat the command to continue");
         return Ok(None);
     }
     Ok(Some(Drawn { items, folder, exit, left_out }))
@@ -154,7 +154,7 @@ fn report(
     build(about, judged, left_out, &curve, beside)
 }
 
-/// Who judged, as the first verdict that a model made tells it.
+/// The judge, taken from the first verdict that has a model.
 fn about(
     config: &EvalConfig,
     folder: &Folder,
@@ -184,8 +184,8 @@ fn about(
 fn nothing_to_measure(left_out: judged::LeftOut) -> Failed {
     let judged::LeftOut { not_judged, not_drawn, .. } = left_out;
     let problem = anyhow!(
-        "nothing to measure: {not_judged} items are not judged (the same command judges them), {not_drawn} were cut \
-         off by the budget, by workers or by the context: the same command with a longer --budget judges them again"
+        "nothing to evaluate: {not_judged} items are not judged yet (repeat the command to judge them), {not_drawn} were cut off \
+         by the budget, by lost workers or by the context (repeat the command with a longer --budget to retry them)"
     );
     Failed::new(Exit::TryAgain, problem)
 }

@@ -1,4 +1,4 @@
-//! The heads that a command was asked to serve.
+//! The heads that a command serves.
 
 use jury_engine::head::HeadError;
 use jury_terminal::exit::{Exit, Failed};
@@ -7,7 +7,7 @@ use jury_worker::heads::{Heads, HeadsError};
 
 use crate::args::HeadArgs;
 
-/// Loads them for a model that is loaded.
+/// Loads the heads for a loaded model.
 pub fn heads(args: &HeadArgs, backend: &dyn Backend) -> Result<Heads, Failed> {
     Heads::load(&args.files, &backend.info()).map_err(|error| {
         let exit = match &error {

@@ -1,4 +1,4 @@
-//! `jury health`: what a container's health check asks.
+//! `jury health`, for health checks of containers.
 
 use jury_fabric::transport::is_serving;
 use jury_terminal::exit::{Exit, Failed, OrExit};
@@ -16,7 +16,7 @@ pub async fn run(args: HealthArgs) -> Result<Exit, Failed> {
             Ok(Exit::Done)
         }
         Ok(false) => {
-            let error = anyhow::anyhow!("{} takes no new work", args.endpoint);
+            let error = anyhow::anyhow!("{} does not accept new work", args.endpoint);
             Err(Failed::new(Exit::Unavailable, error))
         }
         Err(status) => {

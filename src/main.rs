@@ -1,11 +1,11 @@
-//! The `jury` binary: one subcommand a file, no logic of the method.
+//! The `jury` binary: one file per subcommand, no logic of the method.
 //!
 //! ```text
 //! args     the command line
 //! score    one item or a batch, for a person or a machine
 //! eval     how accuracy grows with k
-//! train    a Meta RM
-//! up, coordinator, worker     what serves
+//! train    judges (rft, rl), Meta RMs, merging of adapters, export to other trainers
+//! up, coordinator, worker     servers
 //! models, status, tenants, health, plan, completions, doctor
 //! ```
 
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     let args = match args::parse(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => {
-            // Help and version are answers; anything else is a mistake.
+            // Help and version are no errors.
             if error.use_stderr()
                 && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
             {
@@ -88,12 +88,12 @@ fn run(args: Args) -> Result<Exit, Failed> {
         }
     });
     telemetry.finish();
-    // An embedded engine may be in the middle of a step that nobody waits for any more.
+    // An embedded engine may be in the middle of a step whose result is no longer needed.
     runtime.shutdown_background();
     ended
 }
 
-/// True when whoever read our output has gone: `jury score .. | head` is no failure.
+/// True if the reader of our output is gone: `jury score .. | head` is not a failure.
 fn is_broken_pipe(failed: &Failed) -> bool {
     let cause = failed.error.root_cause().downcast_ref::<std::io::Error>();
     cause.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)

@@ -28,14 +28,16 @@ pub fn run(args: ModelsArgs) -> Result<Exit, Failed> {
     Ok(Exit::Done)
 }
 
-/// Fetches what is not here. Nothing says what a file of the caller's own ought to be, so its path alone is given.
+/// Fetches a model that is not here. For a local file there is no expected digest, so only its path is printed.
 fn fetch(cache: &CacheArgs, model: &str, json: bool) -> Result<String, Failed> {
     if let ModelRef::Path(path) = ModelRef::parse(model).map_err(model_failed)? {
         if !path.exists() {
             return Err(model_failed(ModelError::NoSuchFile { path }));
         }
-        eprintln!("jury: {model} is here: nothing to fetch, and no sha256 to hold it to");
-        // Its digest takes long, and nobody asked for it.
+        eprintln!(
+            "jury: {model} is a local file or folder: nothing to fetch, and no SHA-256 to verify it against"
+        );
+        // Its digest takes long to compute, and is not printed.
         if !json {
             return Ok(format!("{}\n", path.display()));
         }
@@ -71,7 +73,7 @@ fn list(models: &[ListedModel], json: bool) -> Result<String, Failed> {
             .collect();
         return json_line(&models).or_exit(Exit::Internal);
     }
-    let mut rows = vec![["MODEL", "SIZE", "HERE", "LICENCE", "ABOUT"].map(String::from)];
+    let mut rows = vec![["MODEL", "SIZE", "CACHED", "LICENCE", "ABOUT"].map(String::from)];
     rows.extend(models.iter().map(|model| {
         let entry = model.entry;
         let here = if model.is_cached { "yes" } else { "no" };
@@ -97,26 +99,29 @@ fn inspect(model: &ResolvedModel, json: bool) -> Result<String, Failed> {
         ("", _) => "none".to_owned(),
         (name, false) => name.to_owned(),
         (name, true) => format!(
-            "{name}: a guess, since the file does not name one (tokenizer.ggml.pre); tokens may be others than the \
+            "{name}: a guess, since the file does not name one (tokenizer.ggml.pre); tokens may differ from those that the \
              model was trained on"
         ),
     };
-    let template = if info.has_chat_template { "in the file" } else { "none, ChatML is used" };
+    let template = if info.has_chat_template { "in the file" } else { "none; ChatML is used" };
     let rows = [
         ["name", &model.name],
-        ["made as", &info.name],
+        ["original name", &info.name],
         ["file", &format!("{} ({})", model.path.display(), megabytes(info.file_bytes))],
         ["sha256", &model.digest],
         ["family", &format!("{}, {} weights", info.architecture, info.file_type)],
         ["size", &format!("{:.0} million weights", info.parameters as f64 / 1e6)],
         [
             "context",
-            &format!("{} tokens, {} bytes each", info.context_length, info.kv_bytes_per_token),
+            &format!(
+                "{} tokens, {} bytes of keys and values per token",
+                info.context_length, info.kv_bytes_per_token
+            ),
         ],
         [
             "shape",
             &format!(
-                "{} layers of {}, {} heads over {}, {} words",
+                "{} layers of width {}, {} heads, {} key-value heads, vocabulary of {}",
                 info.layers, info.embedding_length, info.heads, info.kv_heads, info.vocabulary
             ),
         ],
@@ -146,8 +151,8 @@ fn inspect_adapter(path: &Path, json: bool) -> Result<String, Failed> {
         ["kind", "low-rank adapter (LoRA); serve it with --adapter"],
         ["path", &path.display().to_string()],
         ["digest", adapter.digest()],
-        ["made for", adapter.base().unwrap_or("it does not say")],
-        ["family", adapter.architecture().unwrap_or("any with these sizes")],
+        ["made for", adapter.base().unwrap_or("not stated")],
+        ["family", adapter.architecture().unwrap_or("any with matching sizes")],
         [
             "rank",
             &format!(

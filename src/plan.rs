@@ -47,22 +47,24 @@ fn page(ask: Ask, sizing: Sizing) -> String {
         [
             "generated",
             &format!("{} tokens", sizing.generated_tokens),
-            &format!("{critique_tokens} a sample, {decode_rate} a second and worker"),
+            &format!(
+                "{critique_tokens} per sample; each worker generates {decode_rate} per second"
+            ),
         ],
         [
             "prompts",
             &format!("{} tokens", sizing.prompt_tokens),
-            &format!("one for each order, {prefill_rate} a second and worker"),
+            &format!("one prompt per order; each worker processes {prefill_rate} per second"),
         ],
-        ["one worker", &format!("{:.1} s", sizing.worker_seconds), "for all of it"],
+        ["one worker", &format!("{:.1} s", sizing.worker_seconds), "for the whole step"],
         ["one sample", &format!("{:.1} s", sizing.sample_seconds), "on a full worker"],
         [
             "by work",
             &sizing.by_work.to_string(),
-            &format!("{:.0} % more than that, in {step_seconds} s", 100.0 * spare),
+            &format!("workers for {:.0} % more than that, in {step_seconds} s", 100.0 * spare),
         ],
-        ["by rounds", &sizing.by_rounds.to_string(), &format!("{places} places each")],
-        ["workers", &sizing.workers.to_string(), &format!("{} samples at once", sizing.places)],
+        ["by rounds", &sizing.by_rounds.to_string(), &format!("workers with {places} slots each")],
+        ["workers", &sizing.workers.to_string(), &format!("{} slots in total", sizing.places)],
     ];
     columns(&rows.map(|row| row.map(str::to_owned)))
 }

@@ -1,8 +1,8 @@
 //! `jury score`: items in, verdicts out.
 //!
 //! ```text
-//! config   arguments -> what to do           judge    who judges: here, or at an endpoint
-//! batch    many items, one a line            render   one verdict, for a person
+//! config   arguments -> what to do           judge    the judge: in this process, or at an endpoint
+//! batch    many items, one per line          render   one verdict, for a person
 //! record   samples as Parquet
 //! ```
 
@@ -34,7 +34,7 @@ use self::render::{MAX_WIDTH, Page, Paint, render};
 use crate::args::ScoreArgs;
 pub use jury_terminal::page::print;
 
-/// Columns where the output is no terminal.
+/// Columns if the output is not a terminal.
 const DEFAULT_WIDTH: usize = 80;
 
 pub async fn run(args: ScoreArgs) -> Result<Exit, Failed> {
@@ -44,7 +44,7 @@ pub async fn run(args: ScoreArgs) -> Result<Exit, Failed> {
         Input::Many(_) => {
             let exit = batch::run(&config, &mut None, &meter).await?;
             if exit == Exit::Interrupted && config.output.out.is_some() {
-                meter.print("jury: interrupted; the same command with --resume goes on from here");
+                meter.print("jury: interrupted; repeat the command with --resume to continue");
             }
             Ok(exit)
         }
@@ -52,8 +52,8 @@ pub async fn run(args: ScoreArgs) -> Result<Exit, Failed> {
     }
 }
 
-/// Judges batches one after the other with one judge, and ends as the first that did not end well; one that is
-/// interrupted is the last.
+/// Judges batches one after the other with one judge. Returns the exit of the first batch that did not succeed; stops
+/// after an interrupted one.
 pub async fn judge_batches(batches: &[ScoreConfig], meter: &Meter) -> Result<Exit, Failed> {
     let (mut judges, mut worst) = (None, Exit::Done);
     for config in batches {
@@ -66,7 +66,7 @@ pub async fn judge_batches(batches: &[ScoreConfig], meter: &Meter) -> Result<Exi
     Ok(worst)
 }
 
-/// Adds to a call's error where the call went, and what to look after when nobody is there.
+/// Adds the endpoint to a call's error, and what to check if nothing answers there.
 pub fn at_endpoint(error: ClientError, endpoint: &str) -> Failed {
     let code = error.code;
     let failed = Failed::from(error);
@@ -76,7 +76,7 @@ pub fn at_endpoint(error: ClientError, endpoint: &str) -> Failed {
             "no answer from {endpoint}: {said}; is `jury up` or `jury coordinator` running there?"
         ),
         ErrorCode::WrongService => anyhow!(
-            "no Jury coordinator answers at {endpoint} (a worker? another protocol?): {said}; is the port that of its --listen?"
+            "no Jury coordinator at {endpoint} (a worker? another protocol?): {said}; is this the port of the coordinator's --listen?"
         ),
         _ => failed.error.context(endpoint.to_owned()),
     };
@@ -86,7 +86,7 @@ pub fn at_endpoint(error: ClientError, endpoint: &str) -> Failed {
 async fn score_one(config: &ScoreConfig, source: &Source, meter: &Meter) -> Result<Exit, Failed> {
     let mut request = config.request.clone();
     request.item = read_item(source, meter)?;
-    // Before a model is loaded for it.
+    // Before a model is loaded.
     request.validate().with_context(|| source.name()).or_exit(Exit::Usage)?;
     let item = request.item.clone();
 
@@ -96,7 +96,7 @@ async fn score_one(config: &ScoreConfig, source: &Source, meter: &Meter) -> Resu
         biased;
         () = signals.drain.cancelled() => {
             meter.clear();
-            meter.print("jury: interrupted, no verdict");
+            meter.print("jury: interrupted: no verdict");
             return Ok(Exit::Interrupted);
         }
         verdict = judges.score(request, meter) => verdict,
@@ -138,11 +138,13 @@ fn read_item(source: &Source, meter: &Meter) -> Result<Item, Failed> {
     Ok(item)
 }
 
-/// Says which way out there is for a file that holds several items.
+/// Adds a hint about --items if the file has several items.
 fn not_an_item(error: JsonError, name: &str) -> anyhow::Error {
     let hint = match &error {
-        JsonError::MoreFollows { .. } => Some("one item a line? Then: --items"),
-        JsonError::NotAnObject { .. } => Some("many items go one a line into a file for --items"),
+        JsonError::MoreFollows { .. } => Some("for a file with one item per line, use --items"),
+        JsonError::NotAnObject { .. } => {
+            Some("for several items, put one per line into a file and use --items")
+        }
         _ => None,
     };
     match hint {
@@ -156,14 +158,14 @@ fn unknown_key(key: &str) -> String {
         None => String::new(),
         Some(KeyHint::Like(known)) => format!("; did you mean {known:?}?"),
         Some(KeyHint::OfRequest(known)) => match config::option_of(known) {
-            Some(option) => format!("; for all items it is set with {option}"),
-            None => "; it belongs to requests, beside the item".to_owned(),
+            Some(option) => format!("; to set it for all items, use {option}"),
+            None => "; it is a key of requests, not of items".to_owned(),
         },
     };
-    format!("jury: warning: nobody looks at the key {key:?} of an item{hint}")
+    format!("jury: warning: unknown item key {key:?} is ignored{hint}")
 }
 
-/// What stdout is. `NO_COLOR` is a convention of all programs, not a setting of ours.
+/// The page for stdout. `NO_COLOR` is a convention of all programs, not a setting of Jury.
 fn page() -> Page {
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let colours = io::stdout().is_terminal() && !no_color;
@@ -179,18 +181,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_nobody_looks_at_is_told_with_the_way_to_what_was_meant() {
+    fn an_unknown_key_is_reported_with_a_hint_at_what_was_meant() {
         for (key, hint) in [
             ("respones", r#"; did you mean "responses"?"#),
-            ("seed", "; for all items it is set with --seed"),
-            ("min_samples", "; for all items it is set with --min-samples"),
-            ("rule", "; for all items it is set with --vote"),
-            ("settings", "; for all items it is set with --temperature and its like"),
-            ("max_tokens", "; for all items it is set with --max-critique-tokens"),
-            ("hinted", "; it belongs to requests, beside the item"),
+            ("seed", "; to set it for all items, use --seed"),
+            ("min_samples", "; to set it for all items, use --min-samples"),
+            ("rule", "; to set it for all items, use --vote"),
+            ("settings", "; to set it for all items, use --temperature and similar options"),
+            ("max_tokens", "; to set it for all items, use --max-critique-tokens"),
+            ("hinted", "; it is a key of requests, not of items"),
             ("colour", ""),
         ] {
-            let told = format!("jury: warning: nobody looks at the key {key:?} of an item{hint}");
+            let told = format!("jury: warning: unknown item key {key:?} is ignored{hint}");
             assert_eq!(unknown_key(key), told);
         }
     }

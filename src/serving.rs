@@ -1,4 +1,4 @@
-//! What every serving command shares: listeners, metrics, signals, the end.
+//! What all server commands share: listeners, metrics, signals, shutdown.
 
 mod stdin;
 
@@ -26,7 +26,7 @@ use self::stdin::StdinWatch;
 use crate::args::{ConnectionArgs, HttpArgs, ServeArgs};
 use crate::tls::Listening;
 
-/// The sockets of a part, taken before anything that takes long.
+/// The sockets of a server, bound before anything that takes long.
 pub struct Sockets {
     grpc: Vec<TcpListener>,
     metrics: Vec<TcpListener>,
@@ -34,13 +34,13 @@ pub struct Sockets {
     stdin: Option<StdinWatch>,
 }
 
-/// The sockets of the door; none where it is not asked for.
+/// The sockets of the HTTP server; none without --http.
 pub struct DoorSocket(Vec<TcpListener>, Option<ServerTls>);
 
 // === impl Sockets ===
 
 impl Sockets {
-    /// Takes the addresses, or says at once that they are in use.
+    /// Binds the addresses; fails at once if one is in use.
     pub async fn bind(listen: &ListenAddress, args: &ServeArgs) -> Result<Self, Failed> {
         let tls = Listening::open(&args.tls)?;
         let stdin = args.stop_with_stdin.then(StdinWatch::start);
@@ -54,7 +54,7 @@ impl Sockets {
         Ok(Self { grpc, metrics, tls, stdin })
     }
 
-    /// The first address that gRPC is served on, its port known.
+    /// The first address that gRPC is served on, with its actual port.
     pub fn address(&self) -> Result<SocketAddr, Failed> {
         let first = self.grpc.first().context("nothing is listened on").or_exit(Exit::Internal)?;
         first.local_addr().or_exit(Exit::Internal)
@@ -68,13 +68,12 @@ impl Sockets {
         }
     }
 
-    /// How the listeners speak.
+    /// TLS of the listeners.
     pub fn tls(&self) -> &Listening {
         &self.tls
     }
 
-    /// Says where we listen, and serves the metrics until the end; `health` is what `/healthz`
-    /// answers.
+    /// Logs the addresses, and serves the metrics until the process ends; `health` is what `/healthz` returns.
     pub fn announce(
         &mut self,
         registry: Registry,
@@ -86,12 +85,12 @@ impl Sockets {
         Ok(())
     }
 
-    /// Where gRPC is served, ports known.
+    /// The addresses that gRPC is served on, with their actual ports.
     pub fn addresses(&self) -> Result<Vec<SocketAddr>, Failed> {
         self.grpc.iter().map(|listener| listener.local_addr().or_exit(Exit::Internal)).collect()
     }
 
-    /// Serves the metrics until the end, before anything else is served.
+    /// Serves the metrics until the process ends, before anything else is served.
     pub fn serve_metrics(
         &mut self,
         mut registry: Registry,
@@ -104,7 +103,7 @@ impl Sockets {
         for listener in self.metrics.drain(..) {
             let address = listener.local_addr().or_exit(Exit::Internal)?;
             info!(%address, "metrics listening");
-            // Served through the drain: it is when an operator looks.
+            // Served during the drain as well, when operators need them.
             let (registry, health, cut) = (registry.clone(), health.clone(), shutdown.cut.clone());
             match self.tls.metrics.clone() {
                 None => keep_serving("metrics", serve_metrics(listener, registry, health, cut)),
@@ -124,7 +123,7 @@ impl Sockets {
 // === impl DoorSocket ===
 
 impl DoorSocket {
-    /// Takes the address, or says at once that it is in use.
+    /// Binds the address; fails at once if it is in use.
     pub async fn bind(args: &HttpArgs, tls: &Listening) -> Result<Self, Failed> {
         let tls = tls.main.clone();
         let Some(address) = &args.http else { return Ok(Self(Vec::new(), tls)) };
@@ -132,12 +131,12 @@ impl DoorSocket {
         Ok(Self(bound, tls))
     }
 
-    /// Where it is served, ports known.
+    /// The addresses that it is served on, with their actual ports.
     pub fn addresses(&self) -> Result<Vec<SocketAddr>, Failed> {
         self.0.iter().map(|listener| listener.local_addr().or_exit(Exit::Internal)).collect()
     }
 
-    /// Serves gRPC by `grpc` and the door, until both have ended.
+    /// Serves gRPC with `grpc`, and HTTP, until both have ended.
     pub async fn serve_beside(
         self,
         grpc: impl Future<Output = Result<(), ServeError>>,
@@ -163,21 +162,21 @@ impl DoorSocket {
     }
 }
 
-/// Says that calls are served at `addresses`.
+/// Logs that calls are served at `addresses`.
 pub fn say_listening(addresses: &[SocketAddr]) {
     for address in addresses {
         info!(%address, "listening");
     }
 }
 
-/// The same of the door.
+/// The same for HTTP.
 pub fn say_http_listening(addresses: &[SocketAddr]) {
     for address in addresses {
         info!(%address, "HTTP listening");
     }
 }
 
-/// Serves pages beside everything else, which goes on without them; `what` is their name for the log.
+/// Serves pages in the background; if they fail, everything else continues. `what` is their name in the log.
 pub fn keep_serving(
     what: &'static str,
     served: impl Future<Output = io::Result<()>> + Send + 'static,
@@ -189,7 +188,7 @@ pub fn keep_serving(
     });
 }
 
-/// Serving until the drain begins: the health of a part that keeps none of its own.
+/// A health state that is serving until the drain begins, for servers without their own.
 pub fn until_drain(shutdown: &Shutdown) -> HealthHandle {
     let health = HealthHandle::new(&[]);
     health.set_serving();
@@ -201,13 +200,13 @@ pub fn until_drain(shutdown: &Shutdown) -> HealthHandle {
     health
 }
 
-/// How a server ends, and its connections.
+/// Shutdown and connection settings of a server.
 pub fn server_config(args: &ServeArgs, connections: &ConnectionArgs) -> ServerConfig {
     let max_connection_age = connections.connection_max_age;
     ServerConfig { grace: args.grace, max_connection_age, ..ServerConfig::default() }
 }
 
-/// Runs `served` to its end, or until a second signal wants the end now.
+/// Runs `served` to its end, or until a second signal demands an immediate stop.
 pub async fn until_cut<E: Into<anyhow::Error>>(
     served: impl Future<Output = Result<(), E>>,
     shutdown: &Shutdown,

@@ -30,11 +30,12 @@ pub async fn run(args: StatusArgs) -> Result<Exit, Failed> {
 
 fn table(status: &FleetStatus) -> String {
     let mut text = String::new();
-    let connected = if status.directory_connected { "" } else { " (away: the last known fleet)" };
+    let connected =
+        if status.directory_connected { "" } else { " (disconnected: the last known fleet)" };
     let _ = writeln!(text, "jury {}, workers from {}{connected}", status.version, status.directory);
     let _ = writeln!(
         text,
-        "requests: {} running, {} of {} places in the queue taken",
+        "requests: {} running, {} waiting (at most {} per model)",
         status.requests_running, status.requests_queued, status.queue_limit
     );
     text.push_str(&tenants(status));
@@ -71,7 +72,7 @@ fn table(status: &FleetStatus) -> String {
     text
 }
 
-/// A line a tenant, where there are others than the one that needs no token.
+/// One line per tenant, if there are others than the default tenant, which needs no token.
 fn tenants(status: &FleetStatus) -> String {
     let is_default = |tenant: &TenantStatus| tenant.name == DEFAULT_TENANT;
     if status.tenants.iter().all(is_default) {
@@ -86,25 +87,24 @@ fn tenants(status: &FleetStatus) -> String {
     status.tenants.iter().map(line).collect()
 }
 
-/// What backends can do, a line for all workers that can do the same.
+/// Capabilities of backends, one line for all workers with the same ones.
 fn capabilities(status: &FleetStatus) -> String {
-    let mut workers_by_ability: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut workers_by_capabilities: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for worker in &status.workers {
         let Some(capabilities) = &worker.capabilities else { continue };
-        let can = match &capabilities[..] {
-            [] => "nothing beyond drawing samples".to_owned(),
+        let capabilities = match &capabilities[..] {
+            [] => "none beyond drawing samples".to_owned(),
             names => names.join(", "),
         };
-        workers_by_ability.entry(can).or_default().push(&worker.worker_id);
+        workers_by_capabilities.entry(capabilities).or_default().push(&worker.worker_id);
     }
-    let line = |(can, ids): (String, Vec<&str>)| match are_all(&ids, status) {
-        true => paragraph(&format!("all can do: {can}")),
-        false => paragraph(&format!("{} can do: {can}", ids.join(", "))),
+    let line = |(capabilities, ids): (String, Vec<&str>)| {
+        paragraph(&format!("capabilities of {}: {capabilities}", names(&ids, status)))
     };
-    workers_by_ability.into_iter().map(line).collect()
+    workers_by_capabilities.into_iter().map(line).collect()
 }
 
-/// Models beside the workers' own, a line for each.
+/// Adapters, one line each.
 fn adapters(status: &FleetStatus) -> String {
     let mut workers_by_model: BTreeMap<(&str, &str, &str), Vec<&str>> = BTreeMap::new();
     for worker in &status.workers {
@@ -115,12 +115,15 @@ fn adapters(status: &FleetStatus) -> String {
     }
     let line = |((name, digest, base), ids): ((&str, &str, &str), Vec<&str>)| {
         let digest: String = digest.chars().take(8).collect();
-        paragraph(&format!("{} serves model {name} ({digest}) over {base}", ids.join(", ")))
+        paragraph(&format!(
+            "model {name} ({digest}), an adapter of {base}: {}",
+            names(&ids, status)
+        ))
     };
     workers_by_model.into_iter().map(line).collect()
 }
 
-/// Who can rank by what, a line for each head.
+/// Heads, one line each.
 fn heads(status: &FleetStatus) -> String {
     let mut workers_by_head: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for worker in &status.workers {
@@ -131,33 +134,31 @@ fn heads(status: &FleetStatus) -> String {
     }
     let line = |((name, digest), ids): ((&str, &str), Vec<&str>)| {
         let digest: String = digest.chars().take(8).collect();
-        match are_all(&ids, status) {
-            true => paragraph(&format!("all rank samples by head {name} ({digest})")),
-            false => {
-                paragraph(&format!("{} ranks samples by head {name} ({digest})", ids.join(", ")))
-            }
-        }
+        paragraph(&format!("head {name} ({digest}): {}", names(&ids, status)))
     };
     workers_by_head.into_iter().map(line).collect()
 }
 
-/// Who ranks and draws nothing.
+/// Workers that rank samples and draw none.
 fn meta_rms(status: &FleetStatus) -> String {
     let ranks =
         status.workers.iter().filter(|worker| worker.roles.iter().any(|role| role == "meta"));
     let line = |worker: &WorkerStatus| {
         let WorkerStatus { worker_id, model, .. } = worker;
-        paragraph(&format!("{worker_id} ranks samples as the Meta RM {model}, and draws none"))
+        paragraph(&format!("Meta RM {model}: {worker_id}, which draws no samples"))
     };
     ranks.map(line).collect()
 }
 
-/// True when `ids` are all the workers.
-fn are_all(ids: &[&str], status: &FleetStatus) -> bool {
-    ids.len() > 1 && ids.len() == status.workers.len()
+/// The workers' ids, or that they are all of the fleet.
+fn names(ids: &[&str], status: &FleetStatus) -> String {
+    match ids.len() > 1 && ids.len() == status.workers.len() {
+        true => "all workers".to_owned(),
+        false => ids.join(", "),
+    }
 }
 
-/// Text in lines that a terminal shows whole.
+/// Wraps text to the width of a terminal.
 fn paragraph(text: &str) -> String {
     let options = textwrap::Options::new(MAX_COLUMNS).subsequent_indent("  ");
     textwrap::fill(text, options) + "\n"
@@ -223,8 +224,8 @@ mod tests {
             tenants: vec![tenant("search", 2, 1, 0), tenant("maths", 1, 0, 2)],
         };
         insta::assert_snapshot!(table(&status), @r"
-        jury 0.1.0, workers from etcd (away: the last known fleet)
-        requests: 1 running, 2 of 1024 places in the queue taken
+        jury 0.1.0, workers from etcd (disconnected: the last known fleet)
+        requests: 1 running, 2 waiting (at most 1024 per model)
         tenant search: 1 running, 0 waiting, weight 2
         tenant maths: 0 running, 2 waiting, weight 1
         WORKER  MODEL         DIGEST    SAMPLES  STATE    ADDRESS
@@ -233,9 +234,9 @@ mod tests {
         m1      metarm        fedcba98  0 of 32  ready    http://10.0.0.5:7481
         w2 is refused: its method version is 1, this coordinator's is 2; samples of two versions never share
           a vote, run the same version of Jury on both
-        w1 can do: seeds, distributions
-        w1 ranks samples by head meta-1 (abcdef01)
-        m1 ranks samples as the Meta RM metarm, and draws none
+        capabilities of w1: seeds, distributions
+        head meta-1 (abcdef01): w1
+        Meta RM metarm: m1, which draws no samples
         ");
         assert!(table(&status).lines().all(|line| line.chars().count() <= MAX_COLUMNS));
     }

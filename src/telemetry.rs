@@ -1,4 +1,4 @@
-//! Logs and spans, as the command line and OpenTelemetry's own variables ask for them.
+//! Logs and spans, configured by the command line and by OpenTelemetry's own variables.
 
 use std::path::PathBuf;
 
@@ -22,11 +22,11 @@ const DISABLED: &str = "OTEL_SDK_DISABLED";
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Endpoint {
     Nowhere,
-    /// The user of this command said so.
+    /// Set by an option of this command.
     Asked(String),
-    /// A variable for all programs says so: what we cannot do about it is no reason not to start.
+    /// Set by a variable for all programs: an error there does not keep the command from starting.
     Standard(String),
-    /// It says so, with a protocol that we do not speak.
+    /// The same, with a protocol that is not supported.
     Foreign {
         protocol: String,
     },
@@ -55,7 +55,7 @@ pub fn start(args: &Args) -> Result<Telemetry, Failed> {
     Ok(telemetry)
 }
 
-/// What is asked for on the command line, else what the standard variables say.
+/// The endpoint of the command line, else that of the standard variables.
 fn endpoint(asked: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> Endpoint {
     if let Some(asked) = asked {
         return Endpoint::Asked(asked.to_owned());
@@ -69,7 +69,7 @@ fn endpoint(asked: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> E
     }
 }
 
-/// Whom the collector's certificate must be from, and what is shown to it, by OpenTelemetry's own variables.
+/// The CA of the collector's certificate, and the client certificate, from OpenTelemetry's own variables.
 fn tls_files(variable: impl Fn(&str) -> Option<String>) -> ClientTlsFiles {
     let file = |what: &str| {
         let of = |signal: &str| variable(&format!("OTEL_EXPORTER_OTLP_{signal}{what}"));
@@ -80,13 +80,13 @@ fn tls_files(variable: impl Fn(&str) -> Option<String>) -> ClientTlsFiles {
     ClientTlsFiles { ca: file("CERTIFICATE"), identity, server_name: None }
 }
 
-/// The collector, if there is one, or what stands in its way without being a mistake of the user's.
+/// The collector, if there is one, or a warning if a standard variable cannot be used.
 fn collector(
     endpoint: Endpoint,
     tls: &ClientTlsFiles,
     service: &str,
 ) -> Result<(Option<Collector>, Option<String>), Failed> {
-    // What was asked for by none of our options keeps no command from starting.
+    // Only an error in one of our own options keeps a command from starting.
     let connector = || match tls == &ClientTlsFiles::default() {
         true => Ok(Connector::new()),
         false => ClientTls::open(tls).map(Connector::with_tls).context(CERTIFICATE),
@@ -106,7 +106,7 @@ fn collector(
             }
         }
         Endpoint::Foreign { protocol } => {
-            let way_out = "jury speaks grpc: name a receiver of it with --otlp-endpoint";
+            let way_out = "jury exports only over grpc: set --otlp-endpoint to a grpc receiver";
             Ok((None, Some(format!("{PROTOCOL} is {protocol}; {way_out}"))))
         }
     }

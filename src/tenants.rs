@@ -1,4 +1,4 @@
-//! `jury tenants`, and the tenants of what serves.
+//! `jury tenants`, and the tenants of servers.
 
 use std::num::NonZeroU64;
 
@@ -35,7 +35,7 @@ pub fn run(args: &TenantsArgs) -> Result<Exit, Failed> {
     Ok(Exit::Done)
 }
 
-/// Who may call, by the options.
+/// The tenants given by the options.
 pub fn tenants(args: &TenantsFileArgs) -> Result<Tenants, Failed> {
     let Some(file) = &args.file else { return Ok(Tenants::open()) };
     Tenants::load(file).map_err(|error| {
@@ -51,7 +51,7 @@ pub fn tenants(args: &TenantsFileArgs) -> Result<Tenants, Failed> {
 
 fn made(as_json: bool) -> Result<String, Failed> {
     let token = new_token().or_exit(Exit::Internal)?;
-    // The one place that shows a token: whoever runs this asked for it, and nobody can see it again.
+    // The only place that prints a token: the caller asked for it, and it cannot be shown again.
     let token = token.expose_secret();
     let digest = TokenDigest::of(token).to_string();
     if as_json {
@@ -59,7 +59,7 @@ fn made(as_json: bool) -> Result<String, Failed> {
     }
     Ok(format!(
         "token   {token}\ndigest  {digest}\n\
-         The token is for whoever calls, and is not shown again; the digest goes into token_digests.\n"
+         Give the token to the caller: it is not shown again. Add the digest to token_digests in the tenants file.\n"
     ))
 }
 
@@ -76,7 +76,7 @@ fn table(tenants: &[TenantConfig], warnings: &[String]) -> String {
         "STATUS",
     ];
     let quota =
-        |limit: Option<NonZeroU64>| limit.map_or_else(|| "any".to_owned(), |n| n.to_string());
+        |limit: Option<NonZeroU64>| limit.map_or_else(|| "no limit".to_owned(), |n| n.to_string());
     let row = |tenant: &TenantConfig| {
         [
             tenant.name.clone(),
@@ -87,7 +87,7 @@ fn table(tenants: &[TenantConfig], warnings: &[String]) -> String {
             quota(tenant.quotas.samples),
             quota(tenant.quotas.tokens),
             if tenant.keep_texts { "may be kept" } else { "not kept" }.to_owned(),
-            if tenant.operator { "of all" } else { "its own" }.to_owned(),
+            if tenant.operator { "all tenants" } else { "own" }.to_owned(),
         ]
     };
     let rows: Vec<_> =

@@ -1,4 +1,4 @@
-//! Certificates, from options to what serves and connects: the only home of their rules.
+//! Certificates: from options to servers and connectors. The rules about these options are defined only here.
 
 use std::path::PathBuf;
 
@@ -12,10 +12,10 @@ use crate::args::{
     UpstreamArgs,
 };
 
-/// How the listeners of a part speak.
+/// TLS of a server's listeners.
 #[derive(Debug, Clone)]
 pub struct Listening {
-    /// gRPC and the door; `None`: without TLS.
+    /// gRPC and HTTP; `None`: without TLS.
     pub main: Option<ServerTls>,
     pub metrics: Option<ServerTls>,
 }
@@ -36,26 +36,26 @@ impl Listening {
         Ok(Self { main: Some(main), metrics })
     }
 
-    /// What the addresses of gRPC and the door begin with.
+    /// Scheme of the addresses of gRPC and HTTP.
     pub fn scheme(&self) -> &'static str {
         if self.main.is_some() { "https" } else { "http" }
     }
 }
 
-/// What calls a coordinator at `endpoint`. Must be called inside the runtime.
+/// The connector for calls to the coordinator at `endpoint`. Must be called inside the runtime.
 pub fn connector_to(endpoint: &str, args: &ClientTlsArgs) -> Result<Connector, Failed> {
     let files = client_files(args).or_exit(Exit::Usage)?;
     if files == ClientTlsFiles::default() {
         return Ok(Connector::new());
     }
     if !endpoint.trim().starts_with("https://") {
-        let problem = format!("{endpoint} is called without TLS; write https:// for it");
+        let problem = format!("certificates need an https:// address, is {endpoint}");
         return Err(Refused::new("--endpoint", problem)).or_exit(Exit::Usage);
     }
     open(&files)
 }
 
-/// What calls workers. Must be called inside the runtime.
+/// The connector for calls to workers. Must be called inside the runtime.
 pub fn connector_to_workers(serve: &ServeTlsArgs, trust: &TrustArgs) -> Result<Connector, Failed> {
     let served = server_files(serve).or_exit(Exit::Usage)?;
     let identity = served.map(|of| Identity { certificate: of.certificate, key: of.key });
@@ -63,7 +63,7 @@ pub fn connector_to_workers(serve: &ServeTlsArgs, trust: &TrustArgs) -> Result<C
     if files == ClientTlsFiles::default() { Ok(Connector::new()) } else { open(&files) }
 }
 
-/// How etcd is reached over TLS; `None`: as this machine trusts. Must be called inside the runtime.
+/// TLS for calls to etcd; `None`: with the system's trusted CAs. Must be called inside the runtime.
 pub fn etcd_tls(args: &EtcdArgs) -> Result<Option<ClientTls>, Failed> {
     let access = &args.access;
     let identity = identity("--etcd", &access.etcd_cert, &access.etcd_key).or_exit(Exit::Usage)?;
@@ -71,7 +71,7 @@ pub fn etcd_tls(args: &EtcdArgs) -> Result<Option<ClientTls>, Failed> {
     open_for("--etcd", "--etcd", args.etcd.iter().map(String::as_str), &files)
 }
 
-/// How an upstream is reached over TLS; `None`: as this machine trusts. Must be called inside the runtime.
+/// TLS for calls to an upstream; `None`: with the system's trusted CAs. Must be called inside the runtime.
 pub fn upstream_tls(args: &UpstreamArgs) -> Result<Option<ClientTls>, Failed> {
     if args.backend == BackendArg::Engine {
         return Ok(None);
@@ -84,7 +84,8 @@ pub fn upstream_tls(args: &UpstreamArgs) -> Result<Option<ClientTls>, Failed> {
 
 // === private ===
 
-/// What calls `addresses`, which `option` has named; the files are those of `options` ("--etcd": --etcd-ca and its like).
+/// TLS for calls to `addresses`, given by `option`; the files are those of `options` ("--etcd": --etcd-ca, --etcd-cert,
+/// ..).
 fn open_for<'a>(
     option: &'static str,
     options: &str,
@@ -95,7 +96,7 @@ fn open_for<'a>(
         return Ok(None);
     }
     if let Some(plain) = addresses.find(|address| !address.trim().starts_with("https://")) {
-        let problem = format!("{plain} is called without TLS; write https:// for it");
+        let problem = format!("certificates need an https:// address, is {plain}");
         return Err(Refused::new(option, problem)).or_exit(Exit::Usage);
     }
     let file = if files.ca.is_some() { "ca" } else { "cert" };
@@ -117,12 +118,12 @@ fn server_files(args: &ServeTlsArgs) -> Result<Option<ServerTlsFiles>, Refused> 
             None => Ok(None),
             Some(_) => Err(Refused::new(
                 "--tls-client-ca",
-                "clients show a certificate to a server that has one; name it with --tls-cert",
+                "needs TLS: set --tls-cert and --tls-key as well",
             )),
         };
     };
     if args.tls_metrics == MetricsTlsArg::Clients && client_ca.is_none() {
-        let problem = "\"clients\" are those with a certificate of --tls-client-ca; name it";
+        let problem = "\"clients\" needs --tls-client-ca, which defines the clients";
         return Err(Refused::new("--tls-metrics", problem));
     }
     Ok(Some(ServerTlsFiles { certificate, key, client_ca }))
@@ -138,7 +139,7 @@ fn trusted(args: &TrustArgs) -> ClientTlsFiles {
     ClientTlsFiles { ca: args.tls_ca.clone(), identity: None, server_name }
 }
 
-/// The certificate and the key that `options` ("--tls", "--etcd") name.
+/// The certificate and the key given by `options` ("--tls", "--etcd").
 fn identity(
     options: &str,
     certificate: &Option<PathBuf>,
@@ -147,12 +148,13 @@ fn identity(
     match (certificate.clone(), key.clone()) {
         (None, None) => Ok(None),
         (Some(certificate), Some(key)) => Ok(Some(Identity { certificate, key })),
-        (Some(_), None) => {
-            Err(Refused::new(format!("{options}-key"), "a certificate needs its key; name it"))
-        }
+        (Some(_), None) => Err(Refused::new(
+            format!("{options}-key"),
+            "is missing: a certificate needs its private key",
+        )),
         (None, Some(_)) => Err(Refused::new(
             format!("{options}-cert"),
-            "a key needs its certificate; name it as well",
+            "is missing: a private key needs its certificate",
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! `jury train`: a judge by rejective fine-tuning (rft) and reinforcement learning (rl); a Meta RM.
+//! `jury train`: judges by rejective fine-tuning (rft) and reinforcement learning (rl); Meta RMs.
 
 mod export;
 mod merge;

@@ -1,4 +1,5 @@
-//! `jury up`: coordinator and worker in one process. Calls that come while the model loads wait for it within their budgets.
+//! `jury up`: coordinator and worker in one process. Calls that arrive while the model loads wait for it within their
+//! budgets.
 
 use jury_coordinator::Config;
 use jury_embedded::Embedded;
@@ -55,7 +56,7 @@ pub async fn run(args: UpArgs) -> Result<Exit, Failed> {
     served.await
 }
 
-/// Loads the model on a thread of its own, so that calls are let in meanwhile.
+/// Loads the model on its own thread, so that calls are accepted meanwhile.
 async fn load_and_join(
     model: ModelConfig,
     head_files: HeadArgs,
@@ -73,14 +74,14 @@ async fn load_and_join(
     Ok(())
 }
 
-/// By which requests ask for the model, and for what is over it.
+/// The names by which requests select the model and its adapters.
 fn names(model: &ModelConfig) -> Result<Vec<String>, Failed> {
     let own = ModelRef::parse(&model.name).map_err(model_failed)?.name();
     let adapters = model.adapters.iter().map(|adapter| adapter.name.clone());
     Ok([own].into_iter().chain(adapters).collect())
 }
 
-/// Ready, unless the end has begun.
+/// Marks the process ready, unless it is already shutting down.
 fn serving(health: &HealthHandle, shutdown: &Shutdown) {
     if !shutdown.drain.is_cancelled() {
         health.set_serving();

@@ -43,11 +43,11 @@ pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
     let shutdown = on_signals().or_exit(Exit::Internal)?;
     let backend = match (args.role, upstream) {
         (RoleArg::Meta, None) if !model.adapters.is_empty() => {
-            let problem = "a Meta RM takes none yet; merge it into the weights (jury train merge)";
+            let problem = "is not supported with --role meta; merge the adapter into the weights (jury train merge)";
             return Err(Refused::new("--adapter", problem)).or_exit(Exit::Usage);
         }
         (role, None) => embedded(role, &model, &args.heads)?,
-        // It may not be up yet: a signal ends the wait.
+        // The upstream may not be up yet; a signal ends the wait.
         (role, Some(upstream)) => tokio::select! {
             connected = fronted(role, upstream, &args.heads) => connected?,
             () = shutdown.drain.cancelled() => return Ok(Exit::Done),
@@ -77,7 +77,7 @@ pub async fn run(args: WorkerArgs) -> Result<Exit, Failed> {
     until_cut(served, &shutdown).await
 }
 
-/// The model in this process, as the role wants it.
+/// Loads the model into this process, for the role.
 fn embedded(
     role: RoleArg,
     model: &ModelConfig,
@@ -95,7 +95,7 @@ fn embedded(
     Ok(backend)
 }
 
-/// A model behind another server, as the role wants it.
+/// Connects to a model behind another server, for the role.
 async fn fronted(
     role: RoleArg,
     upstream: OpenAiConfig,
@@ -105,14 +105,13 @@ async fn fronted(
         return Ok(Arc::new(OpenAiBackend::connect(upstream).await.map_err(refused)?));
     }
     if !heads.files.is_empty() {
-        let problem =
-            "reads states, which no server tells; the server's model must bring its own score";
+        let problem = "needs hidden states, which servers do not return; the server's model must have its own score";
         return Err(Refused::new("--head", problem)).or_exit(Exit::Usage);
     }
     Ok(Arc::new(OpenAiMeta::connect(upstream).await.map_err(refused)?))
 }
 
-/// Gives an upstream's error its exit code.
+/// Attaches the exit code to an upstream's error.
 fn refused(error: ConnectError) -> Failed {
     match error {
         ConnectError::Tokenizer(error) => load_failed(error),
@@ -123,19 +122,19 @@ fn refused(error: ConnectError) -> Failed {
     }
 }
 
-/// A Meta RM has one score.
+/// The only head: a Meta RM has one score.
 fn only_head(args: &HeadArgs) -> Result<Option<&Path>, Refused> {
     match args.files.as_slice() {
         [] => Ok(None),
         [file] => Ok(Some(file)),
         _ => Err(Refused::new(
             "--head",
-            "a worker with --role meta takes one, for it gives one score",
+            "--role meta takes only one head, since a Meta RM has one score",
         )),
     }
 }
 
-/// The address that coordinators are told to call.
+/// The address at which coordinators call this worker.
 fn advertised(
     asked: Option<String>,
     scheme: &str,
@@ -149,8 +148,8 @@ fn advertised(
         },
         None if announces && listened.ip().is_unspecified() => {
             let problem = format!(
-                "nobody can call {}; with --etcd, name the address at which coordinators reach \
-                 this worker, like {scheme}://10.0.0.5:{}",
+                "{} is not an address that can be called; with --etcd, give the address at which coordinators reach this \
+                 worker, like {scheme}://10.0.0.5:{}",
                 listened.ip(),
                 listened.port()
             );
@@ -160,8 +159,7 @@ fn advertised(
     }
 }
 
-/// Of this process alone: a worker that starts anew is another one, and the old one's samples are
-/// drawn again.
+/// Unique to this process: a restarted worker counts as another one, and the samples of the old one are drawn again.
 fn random_id() -> String {
     format!("worker-{:08x}", rand::random::<u32>())
 }

@@ -61,7 +61,8 @@ pub struct MeasuringArgs {
     #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true,
         value_parser = threads)]
     pub threads: Option<usize>,
-    /// Device of the engine: auto (the first NVIDIA GPU, else the CPU), cpu, cuda:N, or metal:N if jury was built with Metal
+    /// Device of the engine: auto (the first NVIDIA GPU, else the CPU), cpu, cuda:N, or metal:N if jury was built with
+    /// Metal
     #[arg(long, env = "JURY_DEVICE", value_name = "DEVICE", default_value = "auto", value_parser = device)]
     pub device: DeviceKind,
     /// Print JSON instead of a table

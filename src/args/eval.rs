@@ -121,17 +121,17 @@ pub struct EvalRunArgs {
 
     #[command(flatten)]
     pub choice: ChoiceArgs,
-    /// Reject files with a line or record that is not a valid item, repeats an id or exceeds a limit, instead of reporting
-    /// and skipping it
+    /// Reject files with a line or record that is not a valid item, repeats an id or exceeds a limit, instead of
+    /// reporting and skipping it
     #[arg(long, help_heading = "Items")]
     pub strict: bool,
 
     #[command(flatten)]
     pub judge: JudgeArgs,
-    /// The Meta RM that ranks the samples: head:FILE, a head on the judging model; model:FOLDER, a scalar reward model; or
-    /// model:MODEL,head:FILE, a head on another model. Samples already in --out are ranked as well, even if drawn before the
-    /// Meta RM was trained. With --endpoint, also the name of a Meta RM that the fleet serves. none: no ranking [default:
-    /// none]
+    /// The Meta RM that ranks the samples: head:FILE, a head on the judging model; model:FOLDER, a scalar reward model;
+    /// or model:MODEL,head:FILE, a head on another model. Samples already in --out are ranked as well, even if drawn
+    /// before the Meta RM was trained. With --endpoint, also the name of a Meta RM that the fleet serves. none: no
+    /// ranking [default: none]
     #[arg(long, env = "JURY_META", value_name = "META", help_heading = "Judge")]
     pub meta: Option<String>,
     /// A scalar reward model to compare with on the same items, with one forward pass per response: model:FOLDER of a
@@ -139,8 +139,9 @@ pub struct EvalRunArgs {
     #[arg(long = "baseline", value_name = "MODEL", help_heading = "Judge")]
     pub baselines: Vec<String>,
 
-    /// How scores are read: guided makes every critique end with scores and keeps their distribution; free parses whatever
-    /// the model writes, reports how much of it could be parsed, and leaves out the methods expected and meta_expected
+    /// How scores are read: guided makes every critique end with scores and keeps their distribution; free parses
+    /// whatever the model writes, reports how much of it could be parsed, and leaves out the methods expected and
+    /// meta_expected
     #[arg(long, value_enum, default_value_t = DrawnReadout::Guided, help_heading = "Sampling")]
     pub readout: DrawnReadout,
     #[command(flatten)]
@@ -168,8 +169,8 @@ pub struct EvalRunArgs {
     /// Draw no samples: report on those in the folder of --out
     #[arg(long, help_heading = "Output")]
     pub replay: bool,
-    /// With --replay: report on only the first N samples of each item, those that a run with k = N would have drawn, in the
-    /// folder first-N of --out
+    /// With --replay: report on only the first N samples of each item, those that a run with k = N would have drawn, in
+    /// the folder first-N of --out
     #[arg(long, value_name = "N", requires = "replay", help_heading = "Output",
         value_parser = whole(1..=limits::MAX_K, "--first 8"))]
     pub first: Option<u32>,
@@ -205,7 +206,8 @@ pub struct ChoiceArgs {
     /// Most items, chosen at random by --split-seed, evenly over the files [default: all]
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Part of the items to use: train on train, evaluate on test. The split is by query, so that no query is in both parts
+    /// Part of the items to use: train on train, evaluate on test. The split is by query, so that no query is in both
+    /// parts
     #[arg(long, value_enum, default_value_t = PartArg::All)]
     pub part: PartArg,
     /// Share of the queries in the training part, 0 to 1

@@ -13,16 +13,16 @@ pub struct KubernetesArgs {
     /// first of them that is set, in this order]
     #[arg(long, env = "JURY_DIRECTORY", value_name = "WHERE", value_enum)]
     pub directory: Option<DirectoryArg>,
-    /// Discover workers as the ready pods of this headless service, through the API server; needs the permissions get, list
-    /// and watch on endpointslices [default namespace: the coordinator's own]
+    /// Discover workers as the ready pods of this headless service, through the API server; needs the permissions get,
+    /// list and watch on endpointslices [default namespace: the coordinator's own]
     #[arg(long, env = "JURY_KUBERNETES_SERVICE", value_name = "NAME[.NAMESPACE]")]
     pub kubernetes_service: Option<ServiceName>,
-    /// Name of the service's gRPC port; ignored if the service has only one port. TLS is used if the port's appProtocol is
-    /// https, or if it is unset and --tls-ca or --tls-cert is given
+    /// Name of the service's gRPC port; ignored if the service has only one port. TLS is used if the port's appProtocol
+    /// is https, or if it is unset and --tls-ca or --tls-cert is given
     #[arg(long, env = "JURY_KUBERNETES_PORT", value_name = "NAME", default_value = "grpc")]
     pub kubernetes_port: String,
-    /// Kubeconfig for reaching the API server from outside the cluster [default: the pod's service account; outside a pod,
-    /// KUBECONFIG or ~/.kube/config]
+    /// Kubeconfig for reaching the API server from outside the cluster [default: the pod's service account; outside a
+    /// pod, KUBECONFIG or ~/.kube/config]
     #[arg(long, env = "JURY_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 }

@@ -35,8 +35,8 @@ pub enum ModelsCommand {
     /// Show a model's architecture, size, digest and context length, or what an adapter changes
     #[command(after_help = "Example:\n  jury models inspect qwen2.5-coder-1.5b --json")]
     Inspect {
-        /// A model of the catalogue, a GGUF file, a folder of safetensors, hub:OWNER/REPO/FILE, or an adapter: a GGUF file
-        /// or a PEFT folder
+        /// A model of the catalogue, a GGUF file, a folder of safetensors, hub:OWNER/REPO/FILE, or an adapter: a GGUF
+        /// file or a PEFT folder
         #[arg(value_name = "MODEL")]
         model: String,
         /// Print JSON instead of a table

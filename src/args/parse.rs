@@ -1,7 +1,8 @@
-//! From the words of a command line to [`Args`]: beyond clap, it distinguishes typed options from environment variables.
+//! From the words of a command line to [`Args`]: beyond clap, it distinguishes typed options from environment
+//! variables.
 //!
-//! An empty variable counts as unset. A variable that conflicts with a typed option is ignored: only two typed options can
-//! be a mistake.
+//! An empty variable counts as unset. A variable that conflicts with a typed option is ignored: only two typed options
+//! can be a mistake.
 
 use std::ffi::OsString;
 
@@ -102,8 +103,8 @@ fn forget<T>(is_needless: bool, option: &mut Option<T>) {
     }
 }
 
-/// Leaves a coordinator with one fleet. At most one may be typed, and it takes precedence over those from the environment;
-/// of those, --directory's counts, else the first.
+/// Leaves a coordinator with one fleet. At most one may be typed, and it takes precedence over those from the
+/// environment; of those, --directory's counts, else the first.
 fn settle_fleet(
     args: &mut CoordinatorArgs,
     is_variable: impl Fn(&str) -> bool,

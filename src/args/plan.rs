@@ -24,8 +24,8 @@ pub struct PlanArgs {
     #[arg(short, long, value_name = "N", default_value_t = 8, allow_negative_numbers = true,
         value_parser = whole(1..=limits::MAX_K, "-k 8"))]
     pub k: u32,
-    /// Orders in which a query's responses are shown, 1 to 256: the number of prompts per query. 2 for two responses; for
-    /// more, the number of responses in a panel
+    /// Orders in which a query's responses are shown, 1 to 256: the number of prompts per query. 2 for two responses;
+    /// for more, the number of responses in a panel
     #[arg(long, value_name = "N", default_value_t = 2, allow_negative_numbers = true,
         value_parser = whole(1..=limits::MAX_K, "--orders 2"))]
     pub orders: u32,
@@ -33,7 +33,8 @@ pub struct PlanArgs {
     #[arg(long, value_name = "N", default_value_t = 1_500, allow_negative_numbers = true,
         value_parser = whole(1..=MOST, "--prompt-tokens 1500"))]
     pub prompt_tokens: u32,
-    /// Tokens that a sample generates; on a running fleet: jury_worker_generated_tokens_total / jury_worker_samples_total
+    /// Tokens that a sample generates; on a running fleet: jury_worker_generated_tokens_total /
+    /// jury_worker_samples_total
     #[arg(long, value_name = "N", default_value_t = 500, allow_negative_numbers = true,
         value_parser = whole(1..=MOST, "--critique-tokens 500"))]
     pub critique_tokens: u32,

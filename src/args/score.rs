@@ -32,16 +32,16 @@ pub struct ScoreArgs {
     /// File with one item as JSON ({"query", "responses", ..}); - reads stdin
     #[arg(value_name = "ITEM.json")]
     pub item: Option<PathBuf>,
-    /// File with one item per line; - reads stdin. Prints one verdict per line. Ids must be unique; an item without an id
-    /// is called line-N after its line
+    /// File with one item per line; - reads stdin. Prints one verdict per line. Ids must be unique; an item without an
+    /// id is called line-N after its line
     #[arg(long, value_name = "FILE.jsonl")]
     pub items: Option<PathBuf>,
 
     #[command(flatten)]
     pub judge: JudgeArgs,
 
-    /// Samples to draw, 1 to 256; preferably a multiple of the number of responses, so that each appears in every position
-    /// equally often (judges have position bias) [default: 8]
+    /// Samples to draw, 1 to 256; preferably a multiple of the number of responses, so that each appears in every
+    /// position equally often (judges have position bias) [default: 8]
     #[arg(short, long, env = "JURY_K", value_name = "N",
         allow_negative_numbers = true, value_parser = whole(1..=limits::MAX_K, "-k 8"),
         help_heading = "Sampling")]
@@ -115,10 +115,10 @@ pub struct ScoreArgs {
     /// How the samples vote [default: top with a Meta RM, mean without]
     #[arg(long, env = "JURY_VOTE", value_enum, value_name = "RULE", help_heading = "Voting")]
     pub vote: Option<VoteArg>,
-    /// The Meta RM that ranks the samples: head:FILE, a head on the judging model; model:FOLDER, a scalar reward model; or
-    /// model:MODEL,head:FILE, a head on another model. With --endpoint: the name of a Meta RM that the workers serve (see
-    /// `jury status`). none: no ranking. If the Meta RM is unavailable, all valid samples vote and the verdict is PARTIAL
-    /// [default: none]
+    /// The Meta RM that ranks the samples: head:FILE, a head on the judging model; model:FOLDER, a scalar reward model;
+    /// or model:MODEL,head:FILE, a head on another model. With --endpoint: the name of a Meta RM that the workers serve
+    /// (see `jury status`). none: no ranking. If the Meta RM is unavailable, all valid samples vote and the verdict is
+    /// PARTIAL [default: none]
     #[arg(long, env = "JURY_META", value_name = "META", help_heading = "Voting")]
     pub meta: Option<String>,
     /// With --vote top: how many of the highest-ranked samples vote, 1 to k [default: k / 2 rounded down, at least 1]
@@ -127,9 +127,9 @@ pub struct ScoreArgs {
         help_heading = "Voting")]
     pub k_meta: Option<u32>,
     /// When to stop before all k samples are drawn; checked each time every response has been shown in every position
-    /// equally often. never; lossless: no outcome of the remaining samples can change the pick; confidence=0.95: the pick of
-    /// all k samples is known with this probability, above 0.5 and below 1; width=0.3: the 95 % interval of every reward is
-    /// at most this wide, in points of the scale [default: never]
+    /// equally often. never; lossless: no outcome of the remaining samples can change the pick; confidence=0.95: the
+    /// pick of all k samples is known with this probability, above 0.5 and below 1; width=0.3: the 95 % interval of
+    /// every reward is at most this wide, in points of the scale [default: never]
     #[arg(long, env = "JURY_STOP", value_name = "RULE", help_heading = "Voting")]
     pub stop: Option<StopArg>,
     /// Spare samples, 0 to k; each replaces a sample whose text has no readable scores [default: 0]
@@ -156,9 +156,9 @@ pub struct ScoreArgs {
     /// With --samples: also include the hidden states, which heads are trained on
     #[arg(long, requires = "samples", help_heading = "Answer")]
     pub hidden_states: bool,
-    /// Write every sample as a row of this Parquet file, for pandas, polars or duckdb; docs/evaluation.md lists the columns.
-    /// A batch also needs --out, whose verdicts then include their samples, and --items from a file; its rows are written
-    /// when the batch ends or is interrupted
+    /// Write every sample as a row of this Parquet file, for pandas, polars or duckdb; docs/evaluation.md lists the
+    /// columns. A batch also needs --out, whose verdicts then include their samples, and --items from a file; its rows
+    /// are written when the batch ends or is interrupted
     #[arg(long, value_name = "FILE.parquet", help_heading = "Answer")]
     pub record: Option<PathBuf>,
     /// Print the verdict as one JSON object
@@ -171,9 +171,9 @@ pub struct ScoreArgs {
     /// Write the verdicts of --items to this file instead of stdout
     #[arg(long, value_name = "FILE", help_heading = "Batches")]
     pub out: Option<PathBuf>,
-    /// Continue --out: skip items that already have a verdict, and retry those that are UNSCORED for a reason that a retry
-    /// may fix (budget, no_worker, unknown_model, worker_failed, too_large, rejected). New verdicts are inserted in the
-    /// order of the items. A file made with other settings, another seed, model or template is rejected
+    /// Continue --out: skip items that already have a verdict, and retry those that are UNSCORED for a reason that a
+    /// retry may fix (budget, no_worker, unknown_model, worker_failed, too_large, rejected). New verdicts are inserted
+    /// in the order of the items. A file made with other settings, another seed, model or template is rejected
     #[arg(long, requires = "out", help_heading = "Batches")]
     pub resume: bool,
     /// With --resume: continue even if the file's verdicts were made with other settings, seed, model or template

@@ -64,12 +64,12 @@ pub struct HttpArgs {
 #[command(next_help_heading = "Console")]
 pub struct ConsoleArgs {
     /// Serve a web console at http://ADDRESS/: the fleet, requests in flight with their samples, and recent verdicts.
-    /// Without --tenants, anyone who can reach it sees every request: keep it on a loopback address and forward the port.
-    /// Port 0 picks a free port
+    /// Without --tenants, anyone who can reach it sees every request: keep it on a loopback address and forward the
+    /// port. Port 0 picks a free port
     #[arg(long, env = "JURY_CONSOLE_LISTEN", value_name = "ADDRESS")]
     pub console_listen: Option<ListenAddress>,
-    /// Keep the texts of each tenant's last N verdicts in memory (at most 64 MiB per tenant), so that the console can show
-    /// their responses and every sample's critique; 0 keeps none
+    /// Keep the texts of each tenant's last N verdicts in memory (at most 64 MiB per tenant), so that the console can
+    /// show their responses and every sample's critique; 0 keeps none
     #[arg(long, env = "JURY_KEEP_VERDICTS", value_name = "N", default_value_t = 0)]
     pub keep_verdicts: usize,
 }
@@ -106,7 +106,8 @@ pub struct JudgingArgs {
         value_parser = number::whole(1..=1_000_000_usize, "--queue-limit 1024"),
     )]
     pub queue_limit: usize,
-    /// Hedging: most second attempts at samples that lag behind on a slow worker, as a share of all samples, 0 (off) to 1
+    /// Hedging: most second attempts at samples that lag behind on a slow worker, as a share of all samples, 0 (off) to
+    /// 1
     #[arg(
         long,
         env = "JURY_HEDGE_BUDGET",
@@ -134,8 +135,8 @@ pub struct JudgingArgs {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Model")]
 pub struct HeadArgs {
-    /// A head that ranks samples; requests ask for it with --meta, by the name stored in the file. A head that was trained
-    /// on another model's states is rejected. May be repeated
+    /// A head that ranks samples; requests ask for it with --meta, by the name stored in the file. A head that was
+    /// trained on another model's states is rejected. May be repeated
     #[arg(long = "head", env = "JURY_HEADS", value_name = "FILE", value_delimiter = ',')]
     pub files: Vec<PathBuf>,
 }

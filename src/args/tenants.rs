@@ -8,9 +8,9 @@ use clap::Subcommand;
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Tenants")]
 pub struct TenantsFileArgs {
-    /// Require a token from every caller, and share the fleet between the tenants of this file (TOML; see `jury tenants`).
-    /// Changes to the file take effect within two seconds; a malformed file is logged, and the last valid one stays in
-    /// effect. Without this option no token is needed
+    /// Require a token from every caller, and share the fleet between the tenants of this file (TOML; see `jury
+    /// tenants`). Changes to the file take effect within two seconds; a malformed file is logged, and the last valid
+    /// one stays in effect. Without this option no token is needed
     #[arg(long = "tenants", env = "JURY_TENANTS", value_name = "FILE")]
     pub file: Option<PathBuf>,
 }

@@ -10,14 +10,15 @@ use jury_fabric::secret::SecretString;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "TLS")]
 pub struct ServeTlsArgs {
-    /// Serve TLS at every listener with this certificate: PEM, followed by its chain. Replaced files take effect on the next
-    /// connection. A coordinator also presents it to its workers
+    /// Serve TLS at every listener with this certificate: PEM, followed by its chain. Replaced files take effect on the
+    /// next connection. A coordinator also presents it to its workers
     #[arg(long, env = "JURY_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
     /// The certificate's private key: PEM, without a password
     #[arg(long, env = "JURY_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
-    /// Mutual TLS: accept only clients with a certificate signed by this CA (PEM) at --listen, --http and --console-listen
+    /// Mutual TLS: accept only clients with a certificate signed by this CA (PEM) at --listen, --http and
+    /// --console-listen
     #[arg(long, env = "JURY_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
     /// Who may read the metrics if --tls-cert is given
@@ -50,7 +51,8 @@ pub struct TrustArgs {
     /// CA certificate (PEM) that https:// servers must be signed by [default: the system's trusted CAs]
     #[arg(long, env = "JURY_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
-    /// Host name expected in the server's certificate, if it differs from the address (for example, when calling pods by IP)
+    /// Host name expected in the server's certificate, if it differs from the address (for example, when calling pods
+    /// by IP)
     #[arg(long, env = "JURY_TLS_SERVER_NAME", value_name = "NAME")]
     pub tls_server_name: Option<String>,
 }
@@ -73,8 +75,8 @@ pub struct ClientTlsArgs {
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Serving")]
 pub struct ConnectionArgs {
-    /// Close gRPC connections of about this age (plus or minus a fifth) once their calls have ended, so that a load balancer
-    /// that balances connections, not calls, can redistribute them [default: never]
+    /// Close gRPC connections of about this age (plus or minus a fifth) once their calls have ended, so that a load
+    /// balancer that balances connections, not calls, can redistribute them [default: never]
     #[arg(long, env = "JURY_CONNECTION_MAX_AGE", value_name = "TIME", value_parser = jury_terminal::number::time)]
     pub connection_max_age: Option<Duration>,
 }

@@ -10,8 +10,8 @@ use jury_terminal::Refused;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Tenants")]
 pub struct TokenArgs {
-    /// Your tenant's token, if the coordinator at --endpoint requires one. Other users of the machine can see command lines:
-    /// prefer the environment variable or --token-file
+    /// Your tenant's token, if the coordinator at --endpoint requires one. Other users of the machine can see command
+    /// lines: prefer the environment variable or --token-file
     #[arg(long, env = "JURY_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub token: Option<SecretString>,
     /// File with the token as its only line

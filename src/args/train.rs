@@ -18,8 +18,8 @@ pub use self::export::{TrainExportArgs, TrainerArg};
 pub use self::rft::{TrainRftArgs, TuningArgs};
 pub use self::rl::TrainRlArgs;
 
-/// Most numbers of an inner layer: with the widest states its weights already take some GiB, more than there are samples to
-/// train on.
+/// Most numbers of an inner layer: with the widest states its weights already take some GiB, more than there are
+/// samples to train on.
 const MOST_INNER: usize = 65_536;
 
 const EXAMPLES: &str = "\
@@ -81,8 +81,8 @@ pub struct TrainMetaArgs {
 
     #[command(flatten)]
     pub judge: JudgeArgs,
-    /// Train the head on another model's hidden states instead of the judge's: that model reads prompt and sample again, as
-    /// it does when it serves as a separate Meta RM. Takes the same values as --model
+    /// Train the head on another model's hidden states instead of the judge's: that model reads prompt and sample
+    /// again, as it does when it serves as a separate Meta RM. Takes the same values as --model
     #[arg(long, value_name = "MODEL", help_heading = "Training")]
     pub backbone: Option<String>,
     /// Samples per item, 1 to 256
@@ -100,9 +100,9 @@ pub struct TrainMetaArgs {
     /// Folder of the samples, in the format of `jury eval --hidden-states` [default: --out with the extension .samples]
     #[arg(long, value_name = "DIR", help_heading = "Sampling")]
     pub samples: Option<PathBuf>,
-    /// Further folders with samples of the same items by other judges, such as an earlier training stage: the folder of an
-    /// evaluation or of `jury train rft`. No samples are drawn there. Needs --backbone, so that all states come from one
-    /// model
+    /// Further folders with samples of the same items by other judges, such as an earlier training stage: the folder of
+    /// an evaluation or of `jury train rft`. No samples are drawn there. Needs --backbone, so that all states come from
+    /// one model
     #[arg(long, value_name = "DIR", requires = "backbone", help_heading = "Sampling")]
     pub more_samples: Vec<PathBuf>,
     /// Draw no samples: train on those in the folder of --samples

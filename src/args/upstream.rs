@@ -47,8 +47,9 @@ pub struct UpstreamArgs {
     /// Kind of the server, if a gateway in front of it hides that [default: detected from the server's responses]
     #[arg(long, env = "JURY_UPSTREAM_SERVER", value_enum, value_name = "KIND")]
     pub upstream_server: Option<UpstreamServerArg>,
-    /// GGUF file or Hugging Face model folder with the tokenizer of the server's model. Prompts are then sent as tokens, so
-    /// that no text can forge a special token; without it, they are sent as text with special tokens neutralised
+    /// GGUF file or Hugging Face model folder with the tokenizer of the server's model. Prompts are then sent as
+    /// tokens, so that no text can forge a special token; without it, they are sent as text with special tokens
+    /// neutralised
     #[arg(long, env = "JURY_UPSTREAM_TOKENIZER", value_name = "PATH")]
     pub tokenizer: Option<PathBuf>,
     /// SHA-256 of the model (hex), if you know it [default: a digest of what the server reports about itself]
@@ -63,8 +64,8 @@ pub struct UpstreamArgs {
     /// Most thinking tokens of a reasoning model, in addition to max_critique_tokens; 0: thoughts count as critique
     #[arg(long, env = "JURY_UPSTREAM_MAX_THINKING_TOKENS", value_name = "N", default_value_t = 0)]
     pub max_thinking_tokens: u32,
-    /// Set this if the server's chat template starts answers inside `<think>` and the server does not strip thoughts, which
-    /// contain no scores; with --tokenizer, this is detected from its template
+    /// Set this if the server's chat template starts answers inside `<think>` and the server does not strip thoughts,
+    /// which contain no scores; with --tokenizer, this is detected from its template
     #[arg(long, env = "JURY_UPSTREAM_OPENS_THOUGHT", conflicts_with = "tokenizer")]
     pub opens_thought: bool,
     /// How long the server may be silent before a sample fails
@@ -76,7 +77,8 @@ pub struct UpstreamArgs {
         value_parser = jury_terminal::number::time,
     )]
     pub upstream_stall: Duration,
-    /// Bearer token to send to the server. Other users of the machine can see command lines: prefer the environment variable
+    /// Bearer token to send to the server. Other users of the machine can see command lines: prefer the environment
+    /// variable
     #[arg(long, env = "JURY_UPSTREAM_API_KEY", value_name = "KEY", hide_env_values = true)]
     pub api_key: Option<ApiKey>,
     /// CA certificate (PEM) that an https:// server must be signed by [default: the system's trusted CAs]

@@ -1,46 +1,46 @@
-//! NVIDIA cards: the libraries that they need, what there is, and how fast it is.
+//! NVIDIA GPUs: the libraries that they need, the GPUs themselves, and their speed.
 
 use jury_engine::cuda::{self, CardError, CardFacts, CardLimits, DRIVER};
 use serde::Serialize;
 
 use super::facts::Answer;
 
-/// What a machine's cards and their libraries say.
+/// The GPUs of a machine and their libraries.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Cuda {
-    /// The driver: its file, or that there is none, as on every machine without a card.
+    /// The driver: its file, or that it is not found, as on every machine without an NVIDIA GPU.
     pub driver: Answer,
-    /// cuBLASLt: its file, or how to get it. `None` without a driver: nobody has looked.
+    /// cuBLASLt: its file, or how to install it. `None` without a driver: not checked.
     pub products: Option<Answer>,
     pub cards: Vec<Card>,
-    /// Why the cards cannot be looked at, although the libraries are here.
+    /// Why the GPUs cannot be queried although the libraries are installed.
     pub failure: Option<String>,
 }
 
-/// One card.
+/// One GPU.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Card {
-    /// As --device takes it.
+    /// The value for --device.
     pub device: String,
     pub name: String,
     pub memory_bytes: u64,
     /// Compute capability.
     pub capability: String,
     pub multiprocessors: usize,
-    /// The newest CUDA that its driver knows.
+    /// The newest CUDA version that its driver supports.
     pub driver_cuda: String,
-    /// What it can do at most; `None`: why nothing can be computed on it is in `failure`.
+    /// Its measured limits; `None` if it cannot be used, for the reason in `failure`.
     pub limits: Option<Limits>,
     pub failure: Option<String>,
 }
 
-/// What a card can do at most.
+/// The measured limits of a GPU.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Limits {
     pub free_bytes: u64,
-    /// Bytes read and written a second by a copy, in 10^9.
+    /// Bytes read and written by a copy per second, in 10^9.
     pub copy_gbps: f64,
-    /// Operations a second of a product in bfloat16, in 10^12.
+    /// Operations per second of a product in bfloat16, in 10^12.
     pub product_tflops: f64,
     /// Rows and columns of its matrices.
     pub product_size: usize,
@@ -49,7 +49,7 @@ pub struct Limits {
 // === impl Cuda ===
 
 impl Cuda {
-    /// Looks, and measures each card for about a second.
+    /// Looks for GPUs, and measures each for about a second.
     pub fn look() -> Self {
         let file = |name: &str| {
             let file = cuda::opened_file(name).map(|file| file.display().to_string());
@@ -76,12 +76,12 @@ impl Cuda {
         }
     }
 
-    /// Whether there is NVIDIA's driver, so that a card is to be expected.
+    /// Whether the NVIDIA driver is installed, so that a GPU is to be expected.
     pub fn has_driver(&self) -> bool {
         matches!(self.driver, Answer::Works(_))
     }
 
-    /// The card that `--device auto` tries: the first, if it computes.
+    /// The GPU that `--device auto` uses: the first, if it can be used.
     pub fn taken(&self) -> Option<&Card> {
         self.cards.first().filter(|card| card.failure.is_none())
     }

@@ -1,4 +1,4 @@
-//! What there is on this machine.
+//! Facts about this machine.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use super::llama_cpp::{self, LlamaCppProgram};
 use crate::args::{DoctorArgs, EtcdArgs, Refused};
 use crate::coordinator::etcd;
 
-/// Within this time an etcd that can be used tells who is in the fleet.
+/// A working etcd reports the fleet within this time.
 const ETCD_PATIENCE: Duration = Duration::from_secs(3);
 /// The Python whose pip fetches mirrored models.
 const PYTHON: &str = "python3";
@@ -30,7 +30,7 @@ const PYTHON: &str = "python3";
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Facts {
     pub version: &'static str,
-    /// Compiled without optimisation of our own crates; the engine has it always.
+    /// Whether Jury's crates are compiled without optimisation; the engine is always optimised.
     pub debug_build: bool,
     #[serde(flatten)]
     pub host: Host,
@@ -38,14 +38,14 @@ pub struct Facts {
     pub gpu_features: Vec<&'static str>,
     pub cuda: Cuda,
     pub cache: Cache,
-    /// What `python3` and its pip say, or why they say nothing.
+    /// What `python3` and its pip print, or why they fail.
     pub python: Answer,
     pub pip: Answer,
-    /// The programs that `jury bench` measures beside ours.
+    /// The programs that `jury bench` compares with.
     pub llama_cpp: Vec<LlamaCppProgram>,
-    /// None where the system does not tell.
+    /// None if the system does not report it.
     pub huge_pages: Option<HugePages>,
-    /// None without a configured etcd.
+    /// None if etcd is not configured.
     pub etcd: Option<Answer>,
     /// The self-benchmark.
     pub limits: Limits,
@@ -55,7 +55,7 @@ pub struct Facts {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Cache {
     pub folder: PathBuf,
-    /// Why nothing can be put there.
+    /// Why the folder cannot be written.
     pub not_writable: Option<String>,
     pub models: Vec<CachedModel>,
 }
@@ -67,17 +67,17 @@ pub struct CachedModel {
     pub bytes: u64,
     /// Its name in the catalogue.
     pub name: Option<&'static str>,
-    /// The catalogue's size; another one means that the file is incomplete or changed.
+    /// The size in the catalogue; a different one means that the file is incomplete or changed.
     pub expected_bytes: Option<u64>,
 }
 
-/// What someone else answered.
+/// The answer of another program.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// It works, and this is what it says.
+    /// It works; its output.
     Works(String),
-    /// It does not, for this reason.
+    /// It does not work; the reason.
     Fails(String),
 }
 
@@ -97,7 +97,7 @@ impl Facts {
             meter.stage("asking etcd");
             Some(ask_etcd(&args.etcd).await?)
         };
-        meter.stage("looking for cards");
+        meter.stage("looking for GPUs");
         let cuda = tokio::task::block_in_place(Cuda::look);
         meter.stage("measuring for a second");
         let host = Host::detect();
@@ -137,7 +137,7 @@ impl Cache {
 // === impl CachedModel ===
 
 impl CachedModel {
-    /// `None` of what is no model file.
+    /// `None` if it is not a model file.
     fn of(path: &Path) -> Option<Self> {
         if path.extension()? != "gguf" {
             return None;
@@ -149,7 +149,7 @@ impl CachedModel {
         Some(Self { file, bytes, name, expected_bytes: entry.map(|entry| entry.bytes) })
     }
 
-    /// True when the catalogue knows the file, and it has another size.
+    /// True if the file is in the catalogue with a different size.
     pub fn is_damaged(&self) -> bool {
         self.expected_bytes.is_some_and(|expected| expected != self.bytes)
     }
@@ -157,12 +157,12 @@ impl CachedModel {
 
 // === private ===
 
-/// The GPUs that this program was built for.
+/// The kinds of GPUs, besides NVIDIA's, that this program was built for.
 fn gpu_features() -> Vec<&'static str> {
     if cfg!(feature = "metal") { vec!["metal"] } else { Vec::new() }
 }
 
-/// Puts a file into the folder and takes it away; where the folder is not there yet, into the nearest one that is.
+/// Creates and removes a file in the folder, or in its nearest existing parent.
 fn probe(folder: &Path) -> std::io::Result<()> {
     let is_there = |folder: &&Path| folder.is_dir();
     let Some(nearest) = folder.ancestors().find(is_there) else {

@@ -1,19 +1,19 @@
-//! What the facts mean for someone who wants to judge with this machine.
+//! What the facts mean for judging with this machine.
 
 use serde::Serialize;
 
 use super::facts::{Answer, Facts};
 use super::huge_pages::{HugePages, SWITCH};
 
-/// Below this, the default model and its keys and values do not fit: 1.1 GB of weights, packed anew, and a cache.
+/// Below this, the default model does not fit: 1.1 GB of weights, repacked, and a cache of keys and values.
 const LITTLE_MEMORY_BYTES: u64 = 2_500_000_000;
 
-/// What would bite.
+/// Likely problems.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Findings {
-    /// Works, but badly.
+    /// What works badly.
     pub warnings: Vec<String>,
-    /// Was configured, and cannot work.
+    /// What is configured and cannot work.
     pub broken: Vec<String>,
 }
 
@@ -28,58 +28,60 @@ impl Findings {
 fn warnings(facts: &Facts) -> Vec<String> {
     let mut found = Vec::new();
     if facts.host.threads == 1 {
-        found.push("one thread only: samples decode at a fraction of the usual speed".to_owned());
+        found.push(
+            "only one thread is available: samples decode at a fraction of the usual speed"
+                .to_owned(),
+        );
     }
     if facts.host.kernels == "portable" {
         found.push(
-            "the portable kernels are in use (on x86-64: no AVX2): many times slower than a \
-             current CPU"
+            "the portable kernels are in use (on x86-64: no AVX2), many times slower than on a current CPU"
                 .to_owned(),
         );
     }
     let memory = facts.host.available_memory_bytes;
     if memory < LITTLE_MEMORY_BYTES {
         found.push(format!(
-            "{:.1} GB of memory are left, the default model wants {:.1}: take a smaller one",
+            "{:.1} GB of memory are available, but the default model needs {:.1} GB: use a smaller one",
             memory as f64 / 1e9,
             LITTLE_MEMORY_BYTES as f64 / 1e9
         ));
     }
     if let Some(Answer::Fails(why)) = &facts.cuda.products {
-        found.push(format!("NVIDIA's driver is here, but no card is used: {why}"));
+        found.push(format!("the NVIDIA driver is installed, but no GPU can be used: {why}"));
     }
     if let Some(why) = &facts.cuda.failure {
-        found.push(format!("NVIDIA's driver is here, but its cards cannot be looked at: {why}"));
+        found
+            .push(format!("the NVIDIA driver is installed, but its GPUs cannot be queried: {why}"));
     }
     for card in &facts.cuda.cards {
         if let Some(why) = &card.failure {
-            found.push(format!("{} ({}) computes nothing: {why}", card.device, card.name));
+            found.push(format!("{} ({}) cannot be used: {why}", card.device, card.name));
         }
     }
     if facts.huge_pages == Some(HugePages::Never) {
         found.push(format!(
-            "huge pages are never given, so weights are read through 4 KiB pages; `echo madvise | sudo tee {SWITCH}` lets \
-             the engine have them"
+            "huge pages are disabled, so weights are read through 4 KiB pages; to enable them for the engine: `echo madvise | sudo \
+             tee {SWITCH}`"
         ));
     }
     if facts.debug_build {
         found.push(
-            "a debug build: the engine is optimised in it, but for measurements use `cargo build \
-             --release`"
+            "this is a debug build: the engine is optimised, but for measurements use `cargo build --release`"
                 .to_owned(),
         );
     }
     for (what, answer) in [("python3", &facts.python), ("its pip", &facts.pip)] {
         if let Answer::Fails(why) = answer {
             found.push(format!(
-                "{what} cannot be run ({why}): models come from the hub alone, not from the mirror"
+                "{what} cannot be run ({why}): models can be fetched only from the hub, not from the mirror"
             ));
             break;
         }
     }
     for model in facts.cache.models.iter().filter(|model| model.is_damaged()) {
         found.push(format!(
-            "{} is not the file of the catalogue: {} bytes instead of {}; it will be fetched anew",
+            "{} is not the file of the catalogue: {} bytes instead of {}; it will be fetched again",
             model.file,
             model.bytes,
             model.expected_bytes.unwrap_or_default()
@@ -91,7 +93,7 @@ fn warnings(facts: &Facts) -> Vec<String> {
 fn broken(facts: &Facts) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(why) = &facts.cache.not_writable {
-        found.push(format!("no model can be put into {}: {why}", facts.cache.folder.display()));
+        found.push(format!("models cannot be stored in {}: {why}", facts.cache.folder.display()));
     }
     if let Some(Answer::Fails(why)) = &facts.etcd {
         found.push(format!("etcd: {why}"));
@@ -109,7 +111,7 @@ pub mod tests {
     use crate::doctor::facts::{Cache, CachedModel};
     use crate::doctor::llama_cpp::{LlamaCppProgram, Place};
 
-    /// A machine on which nothing bites.
+    /// A machine without problems.
     pub fn sound() -> Facts {
         let model = CachedModel {
             file: "a.gguf".to_owned(),
@@ -151,7 +153,7 @@ pub mod tests {
         }
     }
 
-    /// A card on which nothing bites.
+    /// A GPU without problems.
     pub fn with_a_card() -> Cuda {
         let card = Card {
             device: "cuda:0".to_owned(),
@@ -196,7 +198,7 @@ pub mod tests {
                 let why = "cuBLASLt is not found: pip install nvidia-cublas".to_owned();
                 facts.cuda = Cuda { products: Some(Answer::Fails(why)), ..with_a_card() };
             }),
-            ("looked at", |facts| facts.cuda.failure = Some("CUDA_ERROR_UNKNOWN".to_owned())),
+            ("queried", |facts| facts.cuda.failure = Some("CUDA_ERROR_UNKNOWN".to_owned())),
             ("cuda:0 (NVIDIA H100", |facts| {
                 facts.cuda = with_a_card();
                 facts.cuda.cards[0].failure = Some("it is full".to_owned());
@@ -207,7 +209,7 @@ pub mod tests {
             ("4 KiB pages", |facts| facts.huge_pages = Some(HugePages::Never)),
             ("debug build", |facts| facts.debug_build = true),
             ("mirror", |facts| facts.pip = Answer::Fails("No module named pip".to_owned())),
-            ("fetched anew", |facts| facts.cache.models[0].bytes = 7),
+            ("fetched again", |facts| facts.cache.models[0].bytes = 7),
         ];
         for (word, change) in changes {
             let mut facts = sound();

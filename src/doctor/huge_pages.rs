@@ -1,26 +1,26 @@
-//! Whether Linux gives huge pages to whoever asks for them, as the engine does for weights, keys and values.
+//! Whether Linux provides huge pages, which the engine requests for weights, keys and values.
 
 use serde::Serialize;
 
-/// Where Linux tells, with brackets around what holds.
+/// The setting of Linux, with brackets around the current value.
 pub const SWITCH: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
-/// To whom huge pages are given.
+/// The setting of transparent huge pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HugePages {
-    /// To everyone.
+    /// For all memory.
     Always,
-    /// To whoever asks: as good for us.
+    /// For memory that requests them: sufficient for the engine.
     Madvise,
-    /// To nobody.
+    /// Disabled.
     Never,
 }
 
 // === impl HugePages ===
 
 impl HugePages {
-    /// `None` where the system does not tell.
+    /// `None` if the system does not report it.
     pub fn look() -> Option<Self> {
         Self::parse(&std::fs::read_to_string(SWITCH).ok()?)
     }
@@ -37,9 +37,9 @@ impl HugePages {
 
     pub fn describe(self) -> &'static str {
         match self {
-            Self::Always => "always given",
-            Self::Madvise => "given on request, which the engine makes",
-            Self::Never => "never given",
+            Self::Always => "always enabled",
+            Self::Madvise => "enabled on request (the engine requests them)",
+            Self::Never => "disabled",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! llama.cpp: the peer of `jury bench`, which alone needs it.
+//! llama.cpp, which only `jury bench` needs.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,21 +7,21 @@ use serde::Serialize;
 
 use jury_bench::{installed, version};
 
-/// The programs that are asked, and by which benchmark.
+/// The programs that benchmarks compare with.
 const PROGRAMS: [&str; 2] = ["llama-batched-bench", "llama-server"];
 
 /// One of its programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LlamaCppProgram {
     pub name: &'static str,
-    /// None where it cannot be run.
+    /// None if it cannot be run.
     pub found: Option<Place>,
 }
 
 /// Where a program is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
-    /// The folder that `scripts/llama-cpp` made; else the program is in PATH.
+    /// The folder made by `scripts/llama-cpp`; `None`: the program is in PATH.
     pub folder: Option<PathBuf>,
     /// What it says about itself.
     pub version: String,
@@ -37,7 +37,7 @@ pub fn look(tools: Option<&Path>) -> Vec<LlamaCppProgram> {
 pub fn describe(programs: &[LlamaCppProgram]) -> String {
     let missing: Vec<_> = programs.iter().filter(|program| program.found.is_none()).collect();
     if missing.len() == programs.len() {
-        return "not installed; scripts/llama-cpp installs it, only `jury bench` needs it"
+        return "not installed; scripts/llama-cpp installs it (only `jury bench` needs it)"
             .to_owned();
     }
     let mut lines = Vec::new();

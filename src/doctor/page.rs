@@ -28,7 +28,7 @@ pub fn page(facts: &Facts, findings: &Findings) -> String {
         (
             "memory",
             format!(
-                "{} available, {} of it for keys and values by default",
+                "{} available, of which {} are used for keys and values by default",
                 gigabytes(host.available_memory_bytes),
                 gigabytes(host.default_kv_budget_bytes)
             ),
@@ -36,10 +36,13 @@ pub fn page(facts: &Facts, findings: &Findings) -> String {
     ];
     rows.extend(cards(&facts.cuda));
     if !facts.gpu_features.is_empty() {
-        rows.push(("gpu", format!("{} is compiled in", facts.gpu_features.join(", "))));
+        rows.push((
+            "other GPUs",
+            format!("compiled with support for {}", facts.gpu_features.join(", ")),
+        ));
     }
     rows.extend([
-        ("models in", facts.cache.folder.display().to_string()),
+        ("model cache", facts.cache.folder.display().to_string()),
         ("models", models),
         ("python", answer(&facts.python)),
         ("pip", answer(&facts.pip)),
@@ -67,24 +70,24 @@ pub fn page(facts: &Facts, findings: &Findings) -> String {
     text
 }
 
-/// Cards with what they can do, and the libraries that they need.
+/// The GPUs, their performance, and the libraries that they need.
 fn cards(cuda: &Cuda) -> Vec<(&'static str, String)> {
     if !cuda.has_driver() {
         let (Answer::Works(why) | Answer::Fails(why)) = &cuda.driver;
-        return vec![("cards", format!("none: {why}"))];
+        return vec![("NVIDIA GPUs", format!("none: {why}"))];
     }
-    let products = cuda.products.as_ref().map_or_else(|| "not looked for".to_owned(), answer);
+    let products = cuda.products.as_ref().map_or_else(|| "not checked".to_owned(), answer);
     let mut rows = vec![("cuda driver", answer(&cuda.driver)), ("cublasLt", products)];
     for card in &cuda.cards {
         let told = format!(
-            "{}, {}, compute capability {}, {} multiprocessors, CUDA {} by its driver",
+            "{}, {}, compute capability {}, {} multiprocessors, driver for CUDA {}",
             card.name,
             gigabytes(card.memory_bytes),
             card.capability,
             card.multiprocessors,
             card.driver_cuda
         );
-        rows.push(("card", format!("{}: {told}", card.device)));
+        rows.push(("GPU", format!("{}: {told}", card.device)));
         if let Some(limits) = &card.limits {
             let size = limits.product_size;
             let told = format!(
@@ -98,7 +101,7 @@ fn cards(cuda: &Cuda) -> Vec<(&'static str, String)> {
     }
     let taken = cuda.taken().map_or_else(
         || "the CPU".to_owned(),
-        |card| format!("{} for a model that it knows and that fits, else the CPU", card.device),
+        |card| format!("{} for models that it supports and that fit, else the CPU", card.device),
     );
     rows.push(("--device auto", taken));
     rows
@@ -137,8 +140,8 @@ mod tests {
         kernels         avx512vnni (of portable, avx2, avx512vnni)
         threads         8
         memory          16.0 GB available, 4.0 GB of it for keys and values by default
-        cards           none: the CUDA driver is not found
-        models in       /cache
+        NVIDIA GPUs     none: the CUDA driver is not found
+        model cache     /cache
         models          a (98 MB)
         python          Python 3.11.2
         pip             pip 23.0

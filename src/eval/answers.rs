@@ -1,4 +1,4 @@
-//! A model at work on all that it is asked, and what it could not read.
+//! The outputs of a model for all items, and what it could not process.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,7 +13,8 @@ use jury_terminal::meter::Meter;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Answers to all that is asked, by item; `None` once `ended` says so. What the file at `path` has is not computed again.
+/// Answers for all of `asked`, by item; `None` if `ended` returns true. Answers in the file at `path` are not computed
+/// again.
 pub async fn answer_all<T: Serialize + DeserializeOwned>(
     path: &Path,
     asked: &[Asked],
@@ -39,15 +40,17 @@ pub async fn answer_all<T: Serialize + DeserializeOwned>(
     Ok(Some(file.into_answers()))
 }
 
-/// Tells how many items have something without an answer, and why the first.
+/// Reports how many items have missing answers, and why for the first.
 pub fn tell_problem<T>(name: &str, by_item: &HashMap<String, Answers<T>>, meter: &Meter) {
     if let Some((n, first)) = incomplete(by_item) {
         let (id, why) = (&first.item_id, first.problem.as_deref().unwrap_or_default());
-        meter.print(&format!("jury: {name} could not read all of {n} items, as {id:?}: {why}"));
+        meter.print(&format!(
+            "jury: {name} could not process parts of {n} items, for example {id:?}: {why}"
+        ));
     }
 }
 
-/// As workers are asked.
+/// In the form that workers take.
 pub fn trajectories(said: &[Said]) -> Vec<Trajectory> {
     let said = said.iter();
     said.map(|said| Trajectory { index: said.index, text: said.text.clone() }).collect()

@@ -1,4 +1,4 @@
-//! `jury eval compare`: reports beside each other, by accuracy and by what it took.
+//! `jury eval compare`: compares reports by accuracy and cost.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use jury_terminal::exit::{Exit, Failed, OrExit};
 use super::files::write;
 use crate::args::{CompareArgs, Refused};
 
-/// Forms of a picture.
+/// Formats of a picture.
 #[derive(Debug, Clone, Copy)]
 enum Form {
     Svg,
@@ -45,12 +45,12 @@ pub fn run(args: &CompareArgs) -> Result<Exit, Failed> {
     Ok(Exit::Done)
 }
 
-/// As the file's name ends.
+/// The format given by the file's extension.
 fn form_of(path: &Path) -> Result<Form, Refused> {
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("svg") => Ok(Form::Svg),
         Some("png") => Ok(Form::Png),
-        _ => Err(Refused::new("--picture", "name a file that ends in .svg or .png")),
+        _ => Err(Refused::new("--picture", "must end in .svg or .png")),
     }
 }
 
@@ -58,10 +58,11 @@ fn read(path: &Path) -> Result<Report, Failed> {
     let name = || path.display().to_string();
     let text = fs::read_to_string(path).with_context(name).or_exit(Exit::NoInput)?;
     let report: Report = serde_json::from_str(&text)
-        .with_context(|| format!("{} is no report of jury eval", path.display()))
+        .with_context(|| format!("{} is not a report of jury eval", path.display()))
         .or_exit(Exit::BadData)?;
     if report.format != FORMAT {
-        let problem = anyhow!("{}: format {}, this version reads {FORMAT}", name(), report.format);
+        let problem =
+            anyhow!("{}: is in format {}, this version reads {FORMAT}", name(), report.format);
         return Err(Failed::new(Exit::BadData, problem));
     }
     Ok(report)

@@ -1,4 +1,4 @@
-//! `jury eval`: arguments to config, the only home of its defaults and cross-option rules.
+//! `jury eval`: arguments to config. Its defaults and the rules across options are defined only here.
 
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -25,14 +25,14 @@ use crate::score::{
     Input, Judge, Output, ScoreConfig, Source, in_flight, placeholder, refused_field,
 };
 
-/// An item has all its samples drawn, maybe on a small machine: nobody waits for it alone.
+/// Long enough to draw all samples of an item on a small machine: nothing waits for a single item.
 const BUDGET: Duration = Duration::from_secs(600);
 
 /// What `jury eval` does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EvalConfig {
     pub items: Vec<PathBuf>,
-    /// What the files hold; `None`: their fields tell.
+    /// Format of the files; `None`: detected from their fields.
     pub format: Option<Format>,
     /// Ascending, each once.
     pub ks: Vec<usize>,
@@ -52,7 +52,7 @@ pub struct EvalConfig {
     pub out: PathBuf,
     pub json: Option<PathBuf>,
     pub replay: bool,
-    /// Reports on so many samples of each item alone.
+    /// Reports on only this many samples of each item.
     pub first: Option<usize>,
     pub quiet: bool,
 }
@@ -61,7 +61,7 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
     type Error = Refused;
 
     fn try_from(mut args: EvalRunArgs) -> Result<Self, Refused> {
-        // As of `jury score`: nobody ranks.
+        // As in `jury score`: no ranking.
         args.meta = args.meta.filter(|meta| meta != "none");
         let mut ks: Vec<usize> = args.ks.iter().map(|k| *k as usize).collect();
         ks.sort_unstable();
@@ -75,7 +75,7 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
             && args.meta.is_none()
             && !args.replay
         {
-            let problem = format!("{method} ranks samples; name who ranks with --meta");
+            let problem = format!("{method} needs a Meta RM; set --meta");
             return Err(Refused::new("--methods", problem));
         }
         let meta = args.meta.as_deref();
@@ -89,12 +89,12 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
                 _ => None,
             };
         if meta.is_some() && ranker.is_none() && args.judge.endpoint.is_none() && !args.replay {
-            let problem = "write head:FILE or model:MODEL, or with --endpoint the name of a Meta RM of the fleet";
+            let problem = "must be head:FILE or model:MODEL, or with --endpoint the name of a Meta RM of the fleet";
             return Err(Refused::new("--meta", problem));
         }
         let baseline = |named: &String| match named.strip_prefix("model:") {
             Some(model) => model_beside("--baseline", &args.judge, model),
-            None => Err(Refused::new("--baseline", format!("write model:FOLDER, not {named:?}"))),
+            None => Err(Refused::new("--baseline", format!("must be model:FOLDER, is {named:?}"))),
         };
         let baselines = args.baselines.iter().map(baseline).collect::<Result<_, _>>()?;
         let request = request(&args, ranker.as_ref(), ks.last().copied().unwrap_or(1))?;
@@ -122,8 +122,8 @@ impl TryFrom<EvalRunArgs> for EvalConfig {
     }
 }
 
-/// A model beside the judge, with the judge's cache and threads. A judge's card is full of its keys and values: beside it a model
-/// computes where there is room.
+/// A second model next to the judge, with the judge's cache folder and threads. The judge's GPU is full of its keys and
+/// values, so the second model uses whatever device has room.
 pub fn model_beside(
     flag: &'static str,
     judge: &JudgeArgs,
@@ -144,7 +144,7 @@ pub fn model_beside(
     args.try_into()
 }
 
-/// What is asked for every item.
+/// The request for every item.
 fn request(args: &EvalRunArgs, ranker: Option<&Ranker>, k: usize) -> Result<ScoreRequest, Refused> {
     let has_head = matches!(ranker, Some(Ranker::Head { .. }));
     let default = Settings::default();
@@ -162,7 +162,7 @@ fn request(args: &EvalRunArgs, ranker: Option<&Ranker>, k: usize) -> Result<Scor
     let request = ScoreRequest {
         settings,
         voting: Voting {
-            // What ranks here ranks afterwards.
+            // A Meta RM in this process ranks afterwards.
             meta: args.meta.clone().filter(|_| ranker.is_none()),
             ..Voting::default()
         },
@@ -180,7 +180,7 @@ fn request(args: &EvalRunArgs, ranker: Option<&Ranker>, k: usize) -> Result<Scor
 // === impl EvalConfig ===
 
 impl EvalConfig {
-    /// What is judged: every item with its samples, and with the greedy one if it is wanted.
+    /// The batches to judge: every item with its samples, and with the greedy sample if it is needed.
     pub fn batches(&self, folder: &Folder) -> Vec<ScoreConfig> {
         let mut batches = vec![self.batch(folder, &folder.verdicts_path(), self.request.clone())];
         if self.methods.is_empty() || self.methods.contains(&Method::Greedy) {
@@ -202,7 +202,7 @@ impl EvalConfig {
         }
     }
 
-    /// True when stdout is for a person.
+    /// True if stdout is for a person.
     pub fn prints_tables(&self) -> bool {
         self.json.as_deref().is_none_or(|path| path.as_os_str() != "-")
     }
@@ -223,7 +223,7 @@ impl EvalConfig {
                 json: false,
                 quiet: self.quiet,
                 out: Some(out.to_owned()),
-                // With a longer budget, say, more of them come out whole.
+                // With a longer budget, for example, more of them are complete.
                 onto: Onto::SameWhole,
                 unordered: false,
                 in_flight: self.in_flight,
@@ -254,7 +254,7 @@ mod tests {
             assert_eq!(none, config(endpoint));
         }
         let needed = config("--meta none --methods meta").unwrap_err();
-        assert!(needed.contains("name who ranks with --meta"), "{needed}");
+        assert!(needed.contains("needs a Meta RM; set --meta"), "{needed}");
         assert!(config("--meta m").unwrap_err().contains("head:FILE"));
     }
 }

@@ -1,14 +1,14 @@
 //! The folder of an evaluation.
 //!
 //! ```text
-//! items.jsonl      what is judged; fixed by the first run     report.json  report.md
+//! items.jsonl      the items; fixed by the first run          report.json  report.md
 //! verdicts.jsonl   every item with all its samples            curve.svg    curve.png
 //! greedy.jsonl     every item with its greedy sample          samples.parquet
-//! left-out.jsonl   what is no item, or tells no best
+//! left-out.jsonl   lines that are not items, and items without a known best response
 //! stopping.svg     stopping.png: samples saved by stopping early, and what it costs
 //! scalar-*.jsonl   every item with the scores of a baseline   meta-*.jsonl   every item with its samples' meta scores
-//! first-8/         reports on the first eight samples alone, and their meta-*.jsonl
-//! states-*.jsonl   every item with the states that a model of its own has behind its samples
+//! first-8/         reports on only the first eight samples, and their meta-*.jsonl
+//! states-*.jsonl   every item with a separate model's hidden states of its samples
 //! ```
 
 use std::fs;
@@ -31,14 +31,14 @@ pub struct Folder(PathBuf);
 // === impl Folder ===
 
 impl Folder {
-    /// Makes the folder unless it is there.
+    /// Creates the folder unless it exists.
     pub fn open(path: &Path) -> Result<Self, Failed> {
         let folder = Self::at(path);
         folder.make()?;
         Ok(folder)
     }
 
-    /// Makes it unless it is there.
+    /// Creates the folder unless it exists.
     pub fn make(&self) -> Result<(), Failed> {
         let made = fs::create_dir_all(&self.0);
         made.with_context(|| self.0.display().to_string()).or_exit(Exit::CannotWrite)
@@ -49,7 +49,7 @@ impl Folder {
         &self.0
     }
 
-    /// The folder at `path`, which may still have to be made.
+    /// The folder at `path`, which need not exist yet.
     pub fn at(path: &Path) -> Self {
         Self(path.to_owned())
     }
@@ -70,7 +70,7 @@ impl Folder {
         self.0.join("greedy.jsonl")
     }
 
-    /// Writes the items, or holds them to those that are there.
+    /// Writes the items, or checks that they are the existing ones.
     pub fn settle_items(&self, text: &str) -> Result<(), Failed> {
         let path = self.items_path();
         match fs::read_to_string(&path) {
@@ -78,8 +78,8 @@ impl Folder {
             Ok(_) => {
                 let folder = self.0.display();
                 let problem = anyhow!(
-                    "--out: {folder} holds an evaluation of other items (other files, --part, --limit or \
-                     --split-seed); name another folder"
+                    "--out: {folder} has an evaluation of other items (other files, --part, --limit or --split-seed); use another \
+                     folder"
                 );
                 Err(Failed::new(Exit::Usage, problem))
             }
@@ -114,7 +114,7 @@ impl Folder {
         verdicts_of(&self.greedy_path())
     }
 
-    /// Writes the report in every form, and the samples for other programs.
+    /// Writes the report in every format, and the samples for other programs.
     pub fn write_report(&self, report: &Report, judged: &[Judged]) -> Result<(), Failed> {
         write_json(&self.0.join("report.json"), report)?;
         write(&self.0.join("report.md"), markdown(report).as_bytes())?;

@@ -1,4 +1,4 @@
-//! The items of an evaluation: read once, fixed in its folder, so that going on judges the same ones.
+//! The items of an evaluation: read once and stored in its folder, so that a resumed run judges the same ones.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -13,8 +13,8 @@ use super::config::EvalConfig;
 use super::files::Folder;
 use super::left_out::LeftOut;
 
-/// The items to judge, written to the folder when it has none. A folder with others is refused: its verdicts would be
-/// about something else.
+/// The items to judge, written to the folder if it has none. A folder with other items is rejected, since its verdicts
+/// are about those.
 pub fn settle(
     config: &EvalConfig,
     folder: &Folder,
@@ -23,7 +23,7 @@ pub fn settle(
 ) -> Result<Vec<Item>, Failed> {
     let items = chosen(config, left_out, meter)?;
     let text = items_text(&items)?;
-    // Only now, or a mistyped name would leave a folder behind.
+    // Only now, so that a mistyped file name leaves no folder behind.
     folder.make()?;
     folder.settle_items(&text)?;
     Ok(items)
@@ -38,8 +38,8 @@ pub fn chosen(
     Ok(config.choice.of(read_all(config, left_out, meter)?))
 }
 
-/// Every item whose truth is known, by file. Bad ones are named and left out, as a batch does it, or refuse the file where the config
-/// is strict.
+/// Every item with a known best response, by file. Invalid ones are reported and left out, as in a batch, or reject the
+/// file if the config is strict.
 fn read_all(
     config: &EvalConfig,
     left_out: &mut LeftOut,
@@ -57,20 +57,20 @@ fn read_all(
         }
         left_out.tell_one(meter, "items", place, problem);
     }
-    let why = "no best, and no label above all others";
+    let why = "no `best`, and no single highest label";
     left_out.tell(meter, "items", why, read.without_truth);
-    left_out.tell(meter, "items", "all responses are one text", read.one_text);
+    left_out.tell(meter, "items", "all responses are identical", read.one_text);
     Ok(read.files)
 }
 
-/// Refuses a file that is named twice: each of its items would count as two.
+/// Rejects a file that is given twice: each of its items would count twice.
 fn refuse_twice(files: &[PathBuf]) -> Result<(), Failed> {
     let mut seen = HashSet::new();
-    // What is not there is told by whoever reads it.
+    // A missing file is reported when it is read.
     let twice = files.iter().find(|file| file.canonicalize().is_ok_and(|real| !seen.insert(real)));
     twice.map_or(Ok(()), |file| {
         let problem =
-            anyhow!("{} is named twice; each of its items would count as two", file.display());
+            anyhow!("{} is given twice; each of its items would count twice", file.display());
         Err(Failed::new(Exit::Usage, problem))
     })
 }

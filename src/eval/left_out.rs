@@ -1,4 +1,4 @@
-//! What is not judged or learned from: told with the first names, and in a file with all of them.
+//! What is left out of judging or training: a message with the first names, and a file with all of them.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::files::write;
 
-/// Names that are told; the file has all.
+/// Names in a message; the file has all.
 const SHOWN: usize = 5;
 
 /// Everything that was left out so far.
@@ -22,7 +22,7 @@ pub struct LeftOut(Vec<Line>);
 struct Line {
     /// `items` or `conversations`.
     what: &'static str,
-    /// The id; of what has none its file and line.
+    /// The id, or file and line if there is none.
     id: String,
     why: String,
 }
@@ -33,24 +33,24 @@ impl LeftOut {
     /// The file in the folder of a run.
     pub const FILE: &str = "left-out.jsonl";
 
-    /// Tells how many are left out, why, and the first names.
+    /// Reports how many are left out, why, and the first names.
     pub fn tell(&mut self, meter: &Meter, what: &'static str, why: &str, ids: Vec<String>) {
         let n = ids.len();
         if n > 0 {
             let more = if n > SHOWN { ", .." } else { "" };
             let first = ids[..n.min(SHOWN)].join(", ");
-            meter.print(&format!("jury: {n} {what} are left out: {why}: {first}{more}"));
+            meter.print(&format!("jury: {n} {what} left out: {why}: {first}{more}"));
         }
         self.0.extend(ids.into_iter().map(|id| Line { what, id, why: why.to_owned() }));
     }
 
-    /// Tells of one alone.
+    /// Reports a single one.
     pub fn tell_one(&mut self, meter: &Meter, what: &'static str, id: String, why: String) {
         meter.print(&format!("jury: {id}: {why}; left out"));
         self.0.push(Line { what, id, why });
     }
 
-    /// Takes the verdicts that are of `items`, and tells of the others.
+    /// Returns the verdicts of `items`, and reports the others.
     pub fn verdicts_of(
         &mut self,
         meter: &Meter,
@@ -60,14 +60,14 @@ impl LeftOut {
     ) -> Vec<Verdict> {
         let (kept, Strangers { of_others, unknown }) = of_items(items, verdicts);
         let place = folder.display();
-        let why = format!("{place} has samples of something else under their ids");
+        let why = format!("the samples in {place} under their ids are of different items");
         self.tell(meter, "items", &why, of_others);
-        let why = format!("{place} has samples of them, and they are not among the items");
+        let why = format!("{place} has samples of them, but they are not among the items");
         self.tell(meter, "items", &why, unknown);
         kept
     }
 
-    /// Writes all names; an older file goes where there are none.
+    /// Writes all names; without any, empties an older file.
     pub fn write(&self, folder: &Path) -> Result<(), Failed> {
         let path = folder.join(Self::FILE);
         if self.0.is_empty() && !path.exists() {

@@ -1,5 +1,5 @@
-//! `--meta head:FILE` and `--meta model:MODEL`: samples that are there are ranked, so that a Meta RM which is trained later
-//! ranks them without drawing anew.
+//! `--meta head:FILE` and `--meta model:MODEL`: existing samples are ranked, so that a Meta RM that is trained later
+//! ranks them without drawing again.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,17 +17,17 @@ use super::files::Folder;
 use super::scoring::ScalarModel;
 use crate::args::Refused;
 
-/// Who ranks.
+/// The Meta RM.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ranker {
-    /// A head on the judging model's hidden states, which were kept.
+    /// A head on the judging model's stored hidden states.
     Head {
         head: Box<Head>,
-        /// Of its file, hex.
+        /// Digest of its file, hex.
         digest: String,
     },
-    /// A model of its own, which reads the prompt and what the sample said: a scalar reward model, or any with the file of a
-    /// head that was trained on it.
+    /// A separate model, which reads the prompt and the sample: a scalar reward model, or any with the file of a head
+    /// that was trained on it.
     Model(ModelConfig, Option<PathBuf>),
 }
 
@@ -35,15 +35,15 @@ pub enum Ranker {
 pub struct Run<'a> {
     pub items: &'a [Item],
     pub folder: &'a Folder,
-    /// What its prompts were rendered with.
+    /// The template of its prompts.
     pub template: Template,
 }
 
-/// Who ranked, and what it took.
+/// The Meta RM that ranked, and its cost.
 pub struct Ranked {
-    /// Of the Meta RM, hex.
+    /// Digest of the Meta RM, hex.
     pub digest: String,
-    /// Tokens and seconds an item; a head takes none.
+    /// Tokens and seconds per item; 0 for a head.
     pub cost: (f64, f64),
 }
 
@@ -60,7 +60,7 @@ impl Ranker {
 // === impl Run ===
 
 impl Run<'_> {
-    /// What a model of its own is asked: of every item the samples with scores, under the prompts that they saw.
+    /// The input of a separate model: the samples with scores of every item, under their prompts.
     pub fn questions(&self, verdicts: &[Verdict]) -> Result<Vec<Asked>, Failed> {
         let by_id: HashMap<&str, &Item> = self.items.iter().map(|item| (&*item.id, item)).collect();
         let known =
@@ -86,8 +86,7 @@ pub fn by_head(head: &Head, digest: &str, verdicts: &mut [Verdict]) -> Result<Ra
             }
             let Some(state) = &sample.hidden_state else {
                 let problem = anyhow!(
-                    "--meta: the samples in --out were drawn without hidden states; name another folder, or start it \
-                     with --hidden-states"
+                    "--meta: the samples in --out were drawn without hidden states; use another folder, drawn with --hidden-states"
                 );
                 return Err(Failed::new(Exit::Usage, problem));
             };
@@ -99,8 +98,8 @@ pub fn by_head(head: &Head, digest: &str, verdicts: &mut [Verdict]) -> Result<Ra
     Ok(Ranked { digest: digest.to_owned(), cost: (0.0, 0.0) })
 }
 
-/// The same by a model of its own, with the method's input: the prompt of the sample's order, and the sample as the assistant's
-/// turn. `None` after Ctrl-C.
+/// The same by a separate model. Its input is that of the method: the prompt in the sample's order, and the sample as
+/// the assistant's turn. `None` after Ctrl-C.
 pub async fn by_model(
     (config, head): (&ModelConfig, Option<&Path>),
     run: &Run<'_>,

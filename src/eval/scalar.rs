@@ -1,4 +1,4 @@
-//! `--baseline model:FOLDER`: scalar reward models judge the same items, each response for itself.
+//! `--baseline model:FOLDER`: scalar reward models score the same items, one response at a time.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use super::config::EvalConfig;
 use super::files::Folder;
 use super::scoring::ScalarModel;
 
-/// What every baseline says of the items; `None` after Ctrl-C.
+/// The scores of every baseline; `None` after Ctrl-C.
 pub async fn baselines(
     config: &EvalConfig,
     items: &[Item],

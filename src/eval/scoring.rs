@@ -1,4 +1,4 @@
-//! A scalar reward model at work.
+//! Inference with a scalar reward model.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ use super::answers::{answer_all, tell_problem, trajectories};
 pub struct ScalarModel {
     backend: Arc<MetaBackend>,
     pub name: String,
-    /// Of its files, hex.
+    /// Digest of its files, hex.
     pub digest: String,
     pub numerics: String,
 }
@@ -28,7 +28,7 @@ pub struct ScalarModel {
 // === impl ScalarModel ===
 
 impl ScalarModel {
-    /// The model's own score, or that of a `head` which was trained on it.
+    /// Loads the model with its own score, or with a `head` that was trained on it.
     pub fn load(config: &ModelConfig, head: Option<&Path>, meter: &Meter) -> Result<Self, Failed> {
         let backend = config.load_meta(meter, head)?;
         let info = backend.info();
@@ -36,7 +36,7 @@ impl ScalarModel {
         Ok(Self { backend, name, digest, numerics })
     }
 
-    /// Scores for all that is asked, by item, kept in `folder` for a `purpose`; `None` once `ended` says so.
+    /// Scores for all of `asked`, by item, stored in `folder` for a `purpose`; `None` if `ended` returns true.
     pub async fn score_all(
         &self,
         (folder, purpose): (&Path, &str),
@@ -56,7 +56,7 @@ impl ScalarModel {
     async fn score(&self, item: &Asked) -> Result<Answers<f64>, Failed> {
         let before = self.backend.counters().prefill_tokens;
         let mut answers = Answers::to(item);
-        // As many at once as it has seats for: one beyond them would be refused.
+        // As many at once as it has slots for: one more would be rejected.
         let most = self.backend.info().capacity.max(1) as usize;
         for (messages, said) in &item.said {
             for said in said.chunks(most) {

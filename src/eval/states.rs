@@ -1,4 +1,4 @@
-//! `jury train meta --backbone MODEL`: the states that a model of its own has behind samples, for a head to learn from.
+//! `jury train meta --backbone MODEL`: a separate model's hidden states of samples, which a head is trained on.
 
 use jury_eval::answers::{self, Answers};
 use jury_eval::asked::Asked;
@@ -10,7 +10,7 @@ use jury_worker::backend::meta::StateReader;
 use super::answers::{answer_all, tell_problem, trajectories};
 use super::rank::Run;
 
-/// Gives every sample with scores the state that the model has behind it, in place of the judge's own. False after Ctrl-C.
+/// Replaces the judge's hidden state of every sample with scores by the model's. False after Ctrl-C.
 pub async fn by_backbone(
     reader: &mut StateReader,
     run: &Run<'_>,

@@ -1,4 +1,4 @@
-//! `jury eval report`: what a judge or a model under test loses on, from the samples of an evaluation.
+//! `jury eval report`: where a judge is wrong or a model under test loses, from the samples of an evaluation.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub fn run(args: &WeaknessArgs) -> Result<Exit, Failed> {
     let subject = args.response.map_or(Subject::Judge, Subject::Response);
     let found = weakness(&items, &trajectories, subject, least);
     if found.n_samples == 0 && args.response.is_some() {
-        let problem = "no item was judged with a response of this index beside another one";
+        let problem = "no item was judged with a response of this index and another one";
         return Err(Failed::new(Exit::BadData, anyhow!("--response: {problem}")));
     }
     let text = match args.json {
@@ -42,6 +42,6 @@ fn unreadable(path: &Path, error: TrajectoryError) -> Failed {
         _ => Exit::BadData,
     };
     let name = path.display();
-    let hint = "is it the folder of an evaluation that has reported?";
+    let hint = "is this the folder of an evaluation that has written its report?";
     Failed::new(exit, anyhow::Error::from(error).context(format!("{name}; {hint}")))
 }

@@ -1,7 +1,7 @@
-//! `jury score --items`: one item a line in, one verdict a line out, and a person told how it goes.
+//! `jury score --items`: one item per line in, one verdict per line out, with progress for a person.
 //!
-//! A line that is no item is named on stderr and the others run. Ctrl-C writes what is finished, and --resume goes on
-//! from there. Reading, judging and writing are [`jury_client::batch`]'s.
+//! An invalid line is reported on stderr, and the others are judged. On Ctrl-C, finished verdicts are written; --resume
+//! continues from there. [`jury_client::batch`] reads, judges and writes.
 
 mod tally;
 
@@ -22,14 +22,14 @@ use super::config::{ScoreConfig, Source};
 use super::judge::Judges;
 use super::record::{self, Recorded};
 
-/// Judges the items of a batch. `judges` is opened here unless it is, once nothing can be refused any more.
+/// Judges the items of a batch. Opens `judges` if it is not open yet, after all checks.
 pub async fn run(
     config: &ScoreConfig,
     judges: &mut Option<Judges>,
     meter: &Meter,
 ) -> Result<Exit, Failed> {
     let source = config.input.source();
-    // Everything that can be refused, before a model is loaded.
+    // All checks, before a model is loaded.
     check(source)?;
     let total = count_items(source)?;
     let reader = open(source)?;
@@ -37,7 +37,7 @@ pub async fn run(
     let (mut sink, finished) = open_sink(config)?;
     if finished.n_to_retry() > 0 && !config.output.quiet {
         let n = finished.n_to_retry();
-        meter.print(&format!("jury: {n} items whose verdicts were not whole are judged again"));
+        meter.print(&format!("jury: retrying {n} items with incomplete verdicts"));
     }
 
     let judges = match judges {
@@ -48,7 +48,7 @@ pub async fn run(
     if let Some(line) = hold(judges, config, &sink, &mut tally).await? {
         meter.print(&line);
     }
-    // From here on Ctrl-C ends the batch in order; before, there was nothing to lose.
+    // From here on Ctrl-C ends the batch in order; before, nothing could be lost.
     let signals = on_signals().or_exit(Exit::Internal)?;
     meter.items(total);
     let events = batch::score(judges.client(), config.request.clone(), finished, reader).fuse();
@@ -95,14 +95,14 @@ pub async fn run(
     }
 }
 
-/// Writes the samples of every verdict that is there, if they are asked for.
+/// Writes the samples of every verdict, if --record is given.
 fn write_record(config: &ScoreConfig, meter: &Meter) -> Result<(), Failed> {
     let output = &config.output;
     let (Some(path), Some(out)) = (&output.record, &output.out) else { return Ok(()) };
     let Source::File(items) = config.input.source() else { return Ok(()) };
     let Recorded { n_rows, n_without, n_changed } = record::batch(path, items, out)?;
     if !output.quiet {
-        meter.print(&format!("jury: {n_rows} samples in {}", path.display()));
+        meter.print(&format!("jury: {n_rows} samples written to {}", path.display()));
     }
     if n_changed > 0 {
         meter.print(&format!(
@@ -113,7 +113,7 @@ fn write_record(config: &ScoreConfig, meter: &Meter) -> Result<(), Failed> {
     if n_without > 0 {
         let out = out.display();
         meter.print(&format!(
-            "jury: warning: {n_without} verdicts of {out} were made without --samples or --record, and have no rows"
+            "jury: warning: {n_without} verdicts in {out} were made without --samples or --record, and have no rows"
         ));
     }
     Ok(())
@@ -122,14 +122,14 @@ fn write_record(config: &ScoreConfig, meter: &Meter) -> Result<(), Failed> {
 enum Ended {
     AllRead,
     Interrupted,
-    /// Nobody is there to judge the rest, or not the one who judged before.
+    /// Nothing can judge the rest, or only another judge than before.
     Failed(Failed),
 }
 
 // === private ===
 
-/// Holds those who are there to who judged before; gives back what a person is told of them. Where they do not tell who they are, their
-/// first verdict will.
+/// Checks that the fleet's judges are those of the earlier run; returns a note for the user. If the fleet does not
+/// report its judges, the first verdict is checked instead.
 async fn hold(
     judges: &Judges,
     config: &ScoreConfig,
@@ -145,17 +145,18 @@ async fn hold(
 fn check(source: &Source) -> Result<(), Failed> {
     let Source::File(path) = source else { return Ok(()) };
     batch::check_items(path).map_err(|error| match error {
-        // A likely mistake, with another way out than for a batch.
+        // A likely mistake, with a different fix than for a batch.
         ItemsError::OneItem => {
             let name = source.name();
-            let problem = anyhow!("--items: {name} is one item and no batch; leave --items out");
+            let problem =
+                anyhow!("--items: {name} is a single item, not one item per line; omit --items");
             Failed::new(Exit::Usage, problem)
         }
         error => not_read(&named(source), &error),
     })
 }
 
-/// Items of a file that can be read twice; nobody knows how many stdin has.
+/// The number of items in a file; unknown for stdin.
 fn count_items(source: &Source) -> Result<Option<u64>, Failed> {
     let Source::File(path) = source else { return Ok(None) };
     batch::count_items(path).with_context(|| named(source)).or_exit(Exit::NoInput)
@@ -171,7 +172,7 @@ fn open(source: &Source) -> Result<Box<dyn BufRead + Send>, Failed> {
     }
 }
 
-/// A batch in a message, by the option that named it.
+/// The name of a batch in messages, with its option.
 fn named(source: &Source) -> String {
     format!("--items: {}", source.name())
 }
@@ -187,37 +188,37 @@ fn open_sink(config: &ScoreConfig) -> Result<(Sink, Finished), Failed> {
     Sink::file(path, onto, &config.request, ordered).map_err(|error| not_written(error, onto))
 }
 
-/// An exit code for what happened to the output, and the option that is a way out.
+/// Adds the exit code to an output error, and the options that fix it.
 fn not_written(error: SinkError, onto: Onto) -> Failed {
-    // An evaluation's folder goes on by itself, and has samples of one judge and one kind.
+    // The folder of an evaluation resumes without an option, and has samples of one judge and one kind.
     let is_folder = onto == Onto::SameWhole;
     let (exit, option, way_out) = match &error {
         SinkError::Io { .. } => return Failed::new(Exit::CannotWrite, error),
         SinkError::OtherJudge { .. } if is_folder => {
-            (Exit::Usage, "", "ask the same judge, or name another folder")
+            (Exit::Usage, "", "use the same judge, or another folder")
         }
         SinkError::Resume { problem: ResumeError::Mixed { .. }, .. } if is_folder => {
-            (Exit::Usage, "", "ask for the same, or name another folder")
+            (Exit::Usage, "", "use the same settings, or another folder")
         }
         SinkError::Resume { problem: ResumeError::NotAVerdict { .. }, .. } if is_folder => {
-            (Exit::BadData, "", "name another folder")
+            (Exit::BadData, "", "use another folder")
         }
         SinkError::NotEmpty { .. } => {
-            (Exit::Usage, "--out: ", "add --resume to go on with it, or name another file")
+            (Exit::Usage, "--out: ", "add --resume to continue it, or use another file")
         }
         SinkError::InUse { .. } => {
-            (Exit::Usage, "--out: ", "wait for its end, or name another file")
+            (Exit::Usage, "--out: ", "wait for it to end, or use another file")
         }
         SinkError::OtherJudge { .. } => {
-            let way_out = "ask the same judge, name another file, or add --allow-mixed";
+            let way_out = "use the same judge, another file, or --allow-mixed";
             (Exit::Usage, "--resume: ", way_out)
         }
         SinkError::Resume { problem, .. } => match problem {
             ResumeError::NotAVerdict { .. } => {
-                (Exit::BadData, "", "name another file, or leave --resume out")
+                (Exit::BadData, "", "use another file, or omit --resume")
             }
             ResumeError::Mixed { .. } => {
-                (Exit::Usage, "", "ask for the same, name another file, or add --allow-mixed")
+                (Exit::Usage, "", "use the same settings, another file, or --allow-mixed")
             }
             ResumeError::Io(_) => return Failed::new(Exit::NoInput, error),
         },
@@ -225,19 +226,19 @@ fn not_written(error: SinkError, onto: Onto) -> Failed {
     Failed::new(exit, anyhow!("{option}{error}; {way_out}"))
 }
 
-/// Why a batch ends that no worker draws for.
+/// The error that ends a batch if there are no workers.
 fn no_worker(n_in_a_row: usize, onto: Onto) -> Failed {
-    let goes_on = match onto {
-        Onto::SameWhole => "the same command goes on",
-        _ => "go on with --resume",
+    let resume = match onto {
+        Onto::SameWhole => "repeat the command to continue",
+        _ => "continue with --resume",
     };
     let problem = anyhow!(
-        "{n_in_a_row} items in a row met no worker; start one (`jury worker`), then {goes_on}"
+        "no worker for {n_in_a_row} items in a row; start one (`jury worker`), then {resume}"
     );
     Failed::new(Exit::Unavailable, problem)
 }
 
-/// The client has tried again already; every other item would fare the same.
+/// An error after all retries of the client, which every other item would meet as well.
 fn nobody_there(event: &Event) -> Option<&ClientError> {
     let Event::Failed(_, error) = event else { return None };
     let is_away = matches!(
@@ -247,7 +248,7 @@ fn nobody_there(event: &Event) -> Option<&ClientError> {
     is_away.then_some(error)
 }
 
-/// Items that cannot be read, or not be read on.
+/// The error for items that cannot be read.
 fn not_read(source: &str, error: &ItemsError) -> Failed {
     let exit = match error {
         ItemsError::Io(_) => Exit::NoInput,

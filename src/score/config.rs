@@ -1,4 +1,4 @@
-//! `jury score`: arguments to config, the only home of its defaults and cross-option rules.
+//! `jury score`: arguments to config. Its defaults and the rules across options are defined only here.
 
 mod judge;
 
@@ -16,9 +16,9 @@ use super::meta::{Meta, ServedMeta};
 use crate::args::{Refused, ScoreArgs};
 pub use judge::Judge;
 
-/// One judged while the next one's prompt is at hand: more would only lie beside each other in one engine.
+/// One item is judged while the next one is ready: more would only compete for one engine.
 const EMBEDDED_MOST: usize = 2;
-/// Budget where a cluster judges.
+/// Budget if a cluster judges.
 const ENDPOINT_BUDGET: Duration = Duration::from_secs(60);
 
 /// What `jury score` does.
@@ -26,12 +26,12 @@ const ENDPOINT_BUDGET: Duration = Duration::from_secs(60);
 pub struct ScoreConfig {
     pub input: Input,
     pub judge: Judge,
-    /// The request to make of every item; its own item is a placeholder.
+    /// The request for every item; its own item is a placeholder.
     pub request: ScoreRequest,
     pub output: Output,
 }
 
-/// What is judged.
+/// The items to judge.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     One(Source),
@@ -52,7 +52,7 @@ pub struct Output {
     pub quiet: bool,
     /// Whether the JSON of a verdict holds its samples.
     pub samples: bool,
-    /// Where samples go as Parquet.
+    /// The Parquet file for samples.
     pub record: Option<PathBuf>,
     /// Batches only; `None` is stdout.
     pub out: Option<PathBuf>,
@@ -69,7 +69,9 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
         let input = match (&args.item, &args.items) {
             (Some(item), _) => Input::One(Source::from_path(item.clone())),
             (None, Some(items)) => Input::Many(Source::from_path(items.clone())),
-            (None, None) => return Err(Refused::new("ITEM", "give an item, or --items")),
+            (None, None) => {
+                return Err(Refused::new("ITEM", "give a file with an item, or --items"));
+            }
         };
         let is_batch = matches!(input, Input::Many(_));
         if !is_batch {
@@ -103,9 +105,9 @@ impl TryFrom<ScoreArgs> for ScoreConfig {
     }
 }
 
-/// clap drops `requires = "items"` where an item excludes --items, so it is held here.
+/// Clap ignores `requires = "items"` if an item excludes --items, so it is checked here.
 fn refuse_batch_options(args: &ScoreArgs) -> Result<(), Refused> {
-    let needs_items = "needs --items; the verdict of a single item goes to stdout";
+    let needs_items = "needs --items; the verdict of a single item is printed to stdout";
     let batch_options = [
         ("--out", args.out.is_some()),
         ("--resume", args.resume),
@@ -118,17 +120,17 @@ fn refuse_batch_options(args: &ScoreArgs) -> Result<(), Refused> {
     }
 }
 
-/// A batch's samples are read from its verdicts, and its items once more, when it has ended.
+/// The samples of a batch are read from its verdicts, and its items are read again, when it has ended.
 fn can_be_recorded(args: &ScoreArgs, source: &Source) -> Result<(), Refused> {
     let problem = match (&args.out, source) {
-        (None, _) => "needs --out for a batch: the samples are read from its verdicts in the end",
-        (_, Source::Stdin) => "needs a file of --items: it is read again in the end",
+        (None, _) => "needs --out for a batch: the samples are read from its verdicts at the end",
+        (_, Source::Stdin) => "needs --items from a file: it is read again at the end",
         _ => return Ok(()),
     };
     Err(Refused::new("--record", problem))
 }
 
-/// Items judged at once, when `concurrency` are asked for.
+/// Items judged at once, given `--concurrency`.
 pub fn in_flight(concurrency: Option<usize>, is_embedded: bool) -> Result<InFlight, Refused> {
     match concurrency {
         Some(n) if !(1..=MOST_IN_FLIGHT).contains(&n) => {
@@ -174,7 +176,7 @@ fn request(
         seed: args.seed,
         min_samples: args.min_samples,
         budget_ms: Some(budget_ms),
-        // A person is shown a sample in any case.
+        // A person is always shown a sample.
         include_samples: args.samples || args.record.is_some() || for_a_person,
         include_hidden_states: args.hidden_states,
         ..ScoreRequest::new(placeholder())
@@ -209,17 +211,17 @@ pub fn placeholder() -> Item {
     }
 }
 
-/// A field of the request by the name of its option.
+/// An error about a field of the request, under the name of its option.
 pub fn refused_field(error: RequestError) -> Refused {
     Refused::new(flag(error.field), error.problem)
 }
 
-/// The options that set this key of a request for every item; `None` where there are none.
+/// The options that set this key of a request for every item; `None` if there are none.
 pub fn option_of(key: &str) -> Option<String> {
     match key {
         "item" | "hinted" | "request_id" => None,
-        "settings" => Some("--temperature and its like".to_owned()),
-        "voting" => Some("--vote and its like".to_owned()),
+        "settings" => Some("--temperature and similar options".to_owned()),
+        "voting" => Some("--vote and similar options".to_owned()),
         "include_samples" => Some("--samples".to_owned()),
         "include_hidden_states" => Some("--hidden-states".to_owned()),
         key => Some(flag(key)),
@@ -249,7 +251,7 @@ impl ScoreConfig {
 // === impl Input ===
 
 impl Input {
-    /// Where it is read from.
+    /// Where the items are read from.
     pub fn source(&self) -> &Source {
         match self {
             Self::One(source) | Self::Many(source) => source,
@@ -264,7 +266,7 @@ impl Source {
         if path.as_os_str() == "-" { Self::Stdin } else { Self::File(path) }
     }
 
-    /// How messages call it.
+    /// The name in messages.
     pub fn name(&self) -> String {
         match self {
             Self::Stdin => "stdin".to_owned(),

@@ -1,5 +1,4 @@
-//! Who judges: a cluster at an endpoint, or one embedded in this process. Both are asked through
-//! the same client.
+//! The judge: a cluster at an endpoint, or one embedded in this process. Both are called through the same client.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,10 +22,10 @@ use crate::heads::heads;
 use crate::tls::connector_to;
 use prometheus_client::registry::Registry;
 
-/// Time past the budget for an embedded answer: the engine may leave us little of the CPU.
+/// Time past the budget for an embedded answer: the engine may leave this thread little CPU time.
 const EMBEDDED_GRACE: Duration = Duration::from_secs(30);
 
-/// Those who judge.
+/// A running judge.
 pub enum Judges {
     Embedded { client: Client, _cluster: Embedded },
     Endpoint { client: Client, endpoint: String },
@@ -71,9 +70,9 @@ impl Judges {
         Self::open_for(judge, InFlight::Fixed(1), RetryPolicy::default(), meter)
     }
 
-    /// The same, for a batch that has `output.in_flight` items judged at once.
+    /// The same, for a batch with `output.in_flight` items judged at once.
     pub fn open_for_batch(judge: &Judge, output: &Output, meter: &Meter) -> Result<Self, Failed> {
-        // Nobody waits for one of its items: a coordinator that is away for a while costs time, and no item.
+        // A batch can wait: a coordinator that is unreachable for a while delays items, but none fails.
         let retry = RetryPolicy { renews_budgets: true, ..RetryPolicy::default() };
         Self::open_for(judge, output.in_flight, retry, meter)
     }
@@ -103,7 +102,7 @@ impl Judges {
         }
     }
 
-    /// Judges one item, and shows how far it is.
+    /// Judges one item, and shows its progress.
     pub async fn score(&self, request: ScoreRequest, meter: &Meter) -> Result<Verdict, Failed> {
         let client = match self {
             Self::Embedded { client, .. } => client,
@@ -116,14 +115,14 @@ impl Judges {
         judged.map_err(|error| self.failed(error))
     }
 
-    /// The client through which they are asked.
+    /// The client for calls to the judge.
     pub fn client(&self) -> &Client {
         match self {
             Self::Embedded { client, .. } | Self::Endpoint { client, .. } => client,
         }
     }
 
-    /// Says where a call went that failed.
+    /// Adds the endpoint to the error of a failed call.
     pub fn failed(&self, error: ClientError) -> Failed {
         match self {
             Self::Embedded { .. } => error.into(),

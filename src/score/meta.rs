@@ -1,4 +1,4 @@
-//! `--meta`: who ranks, and what is then served in this process.
+//! `--meta`: the Meta RM, and what this process serves for it.
 
 use std::path::{Path, PathBuf};
 
@@ -7,25 +7,25 @@ use jury_worker::models::ModelRef;
 
 use crate::args::{Refused, ScoreArgs};
 
-/// Who ranks.
+/// The Meta RM.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Meta {
-    /// The name by which the request asks.
+    /// Its name in requests.
     pub name: Option<String>,
-    /// What to serve.
+    /// What this process serves.
     pub served: Option<ServedMeta>,
 }
 
-/// What ranks in this process.
+/// A Meta RM in this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServedMeta {
     /// A head on the judging model: its file.
     Head(PathBuf),
-    /// A model of its own, as `--model` would name it, and the head that was trained on it unless it brings a score.
+    /// A separate model, as `--model` takes it, and the head that was trained on it unless the model has its own score.
     Model { model: String, head: Option<PathBuf> },
 }
 
-/// Reads what stands behind `model:`: a model, or `MODEL,head:FILE`.
+/// Parses what follows `model:`: a model, or `MODEL,head:FILE`.
 pub fn meta_model(text: &str) -> (&str, Option<PathBuf>) {
     match text.split_once(",head:") {
         Some((model, head)) => (model, Some(PathBuf::from(head))),
@@ -36,7 +36,7 @@ pub fn meta_model(text: &str) -> (&str, Option<PathBuf>) {
 // === impl Meta ===
 
 impl Meta {
-    /// Reads a head's name from its file: requests ask by names alone.
+    /// Reads a head's name from its file, since requests use names only.
     pub fn of(args: &ScoreArgs) -> Result<Self, Refused> {
         let asked = args.meta.as_deref().filter(|asked| *asked != "none");
         let Some(asked) = asked else { return Ok(Self::default()) };
@@ -45,8 +45,8 @@ impl Meta {
         if let Some(model) = asked.strip_prefix("model:") {
             if !is_embedded {
                 return Err(refused(
-                    "with --endpoint a Meta RM has a worker of its own; start one with `jury worker --role meta`, and \
-                     write its model's name here"
+                    "with --endpoint, a Meta RM needs its own worker: start one with `jury worker --role meta`, and give its model's \
+                     name here"
                         .to_owned(),
                 ));
             }
@@ -57,12 +57,12 @@ impl Meta {
         }
         match asked.strip_prefix("head:").map(Path::new) {
             None if is_embedded => Err(refused(format!(
-                "what ranks is served in this process; write head:FILE or model:MODEL, not {asked:?}"
+                "without --endpoint, must be head:FILE or model:MODEL, is {asked:?}"
             ))),
             None => Ok(Self { name: Some(asked.to_owned()), served: None }),
             Some(_) if !is_embedded => Err(refused(
-                "with --endpoint workers have their own heads; start one with `jury worker --head FILE`, and \
-                 write the head's name here"
+                "with --endpoint, the workers have their own heads: start one with `jury worker --head FILE`, and give the \
+                 head's name here"
                     .to_owned(),
             )),
             Some(file) => {

@@ -1,7 +1,8 @@
-//! A judge and a Meta RM of its own in one process, maybe on one card.
+//! A judge and a separate Meta RM in one process, possibly on one GPU.
 //!
-//! A judge takes all that is left of its card for keys and values, a Meta RM no more than it needs: so the Meta RM is loaded first. Where
-//! it leaves the judge no room, the judge comes first all the same, since most of what is computed is its.
+//! A judge takes all remaining memory of its GPU for keys and values, a Meta RM only what it needs, so the Meta RM is
+//! loaded first. If that leaves no room for the judge, the judge takes precedence after all, since it does most of the
+//! work.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use jury_worker::backend::Backend;
 use jury_worker::backend::engine::EngineBackend;
 use jury_worker::backend::meta::MetaBackend;
 
-/// Loads both. With `--device auto` each computes on the card where there is room, else on the CPU.
+/// Loads both. With `--device auto`, each uses the GPU if it has room, else the CPU.
 pub fn load_pair(
     judge: &ModelConfig,
     (meta, head): (&ModelConfig, Option<&Path>),
@@ -25,11 +26,13 @@ pub fn load_pair(
     let draws = judge.load(meter).map_err(|failed| beside(failed, &ranks))?;
     let is_displaced =
         draws.device() == DeviceKind::Cpu && matches!(ranks.device(), DeviceKind::Cuda(_));
-    // Adapters keep a judge on the CPU, whoever else is on the card.
+    // A judge with adapters stays on the CPU, whatever else is on the GPU.
     if !is_displaced || !judge.adapters.is_empty() {
         return Ok((draws, ranks));
     }
-    tracing::info!("the card has no room for the judge beside its Meta RM: the judge goes first");
+    tracing::info!(
+        "the GPU has no room for both the judge and its Meta RM: loading the judge first"
+    );
     drop(draws);
     if let Some(alone) = Arc::into_inner(ranks) {
         alone.end();
@@ -38,13 +41,13 @@ pub fn load_pair(
     Ok((draws, meta.load_meta(meter, head)?))
 }
 
-/// Adds to the error of a judge who found no room on its card who else is there.
+/// Mentions the Meta RM on the same GPU in the error of a judge that has no room there.
 fn beside(failed: Failed, ranks: &MetaBackend) -> Failed {
     match ranks.device() {
         DeviceKind::Cuda(_) if failed.exit == Exit::Unavailable => {
             let name = ranks.info().model;
             let error = anyhow!(
-                "{:#}; the Meta RM {name} is on the same card: --device auto puts one of the two on the CPU",
+                "{:#}; the Meta RM {name} is on the same GPU: --device auto puts one of the two on the CPU",
                 failed.error
             );
             Failed { error, ..failed }

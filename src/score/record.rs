@@ -12,13 +12,13 @@ use jury_eval::trajectories::{Trajectory, write};
 use jury_grm::domain::{Item, Verdict};
 use jury_terminal::exit::{Exit, Failed, OrExit};
 
-/// What a batch's file got.
+/// What was written for a batch.
 pub struct Recorded {
     /// Samples.
     pub n_rows: usize,
-    /// Verdicts without any: they were asked for none, before the batch went on with them.
+    /// Verdicts without samples, from an earlier run that did not ask for them.
     pub n_without: usize,
-    /// Items whose verdicts are of what they were before they changed.
+    /// Items that changed after they were judged.
     pub n_changed: usize,
 }
 
@@ -38,7 +38,7 @@ pub fn batch(path: &Path, items: &Path, verdicts: &Path) -> Result<Recorded, Fai
     let file = File::open(items).with_context(named).or_exit(Exit::NoInput)?;
     let (mut rows, mut n_without, mut n_changed) = (Vec::new(), 0, 0);
     for line in Lines::new(BufReader::new(file)) {
-        // A line that is no item has no verdict either, and was told.
+        // A line that is not an item has no verdict, and was already reported.
         let Ok(named) = line.with_context(named).or_exit(Exit::NoInput)?.content else { continue };
         let Some(verdicts) = by_id.get(&*named.item.id) else { continue };
         let Some(verdict) = verdicts.iter().find(|verdict| verdict.is_of(&named.item)) else {

@@ -24,7 +24,7 @@ pub struct Page {
 pub const MAX_WIDTH: usize = 100;
 /// Most lines of one sample's principles, and of its critique.
 const MAX_TEXT_LINES: usize = 12;
-/// Lines of text start here.
+/// Indentation of text.
 const INDENT: &str = "  ";
 
 /// The whole answer to one item.
@@ -40,7 +40,7 @@ pub fn render(item: &Item, verdict: &Verdict, page: Page) -> String {
     let is_small = verdict.provenance.model.as_deref().is_some_and(|model| entry(model).is_some());
     if is_small && verdict.status != Status::Unscored {
         let said =
-            "Models of this size show how Jury works; their rewards are not worth training on.";
+            "Models of this size only demonstrate how Jury works; do not train on their rewards.";
         text.push('\n');
         text.push_str(&page.paint.dim(&wrapped(said, page.width, "")));
     }
@@ -50,21 +50,22 @@ pub fn render(item: &Item, verdict: &Verdict, page: Page) -> String {
 fn headline(text: &mut String, verdict: &Verdict, page: Page) {
     let paint = page.paint;
     let said = match (verdict.status, verdict.pick) {
-        (Status::Unscored, _) => paint.red("UNSCORED: there is no reward"),
+        (Status::Unscored, _) => paint.red("UNSCORED: no rewards"),
         (_, Some(pick)) => paint.bold(&format!("responses[{pick}] is best")),
-        (_, None) => paint.bold("Rewarded"),
+        (_, None) => paint.bold("Rewards"),
     };
     write_line(text, &said);
     let counts = verdict.counts;
     if counts.too_long + counts.timed_out + counts.failed > 0 && verdict.status == Status::Partial {
         let said = format!(
-            "PARTIAL: not every sample came to its end; {} of {} are valid",
+            "PARTIAL: some samples did not finish; {} of {} are valid",
             counts.valid, counts.asked
         );
         write_line(text, &paint.yellow(&said));
     }
     if let Some(why) = &verdict.meta_unavailable {
-        let said = format!("PARTIAL: nobody ranked the samples, so that all vote: {why}");
+        let said =
+            format!("PARTIAL: the Meta RM was unavailable, so all valid samples voted: {why}");
         text.push_str(&paint.yellow(&wrapped(&said, page.width, "")));
     }
     if let Some(why) = why_stopped(verdict) {
@@ -72,7 +73,7 @@ fn headline(text: &mut String, verdict: &Verdict, page: Page) {
         write_line(text, &format!("stopped after {n_drawn} of {}: {why}", counts.asked));
     }
     if let Some(agreement) = verdict.agreement {
-        // One sample cannot tell how sure it is.
+        // One sample has no confidence.
         let confidence = verdict.confidence.map_or_else(|| "-".to_owned(), percent);
         let said =
             format!("agreement {} of the samples, confidence {confidence}", percent(agreement));
@@ -87,7 +88,7 @@ fn headline(text: &mut String, verdict: &Verdict, page: Page) {
     text.push('\n');
 }
 
-/// What made further samples superfluous.
+/// Why no further samples were needed.
 fn why_stopped(verdict: &Verdict) -> Option<String> {
     let asked = verdict.counts.asked;
     match (verdict.stopped_by, verdict.provenance.voting.stop) {
@@ -102,7 +103,7 @@ fn why_stopped(verdict: &Verdict) -> Option<String> {
     }
 }
 
-/// How the samples voted, unless each has its say.
+/// How the samples voted, unless it was by the plain mean.
 fn vote(verdict: &Verdict) -> Option<String> {
     let voting = &verdict.provenance.voting;
     match voting.rule {
@@ -110,9 +111,9 @@ fn vote(verdict: &Verdict) -> Option<String> {
         Some(VoteRule::Top) => {
             Some(format!("the {} with the highest meta scores", verdict.counts.voted))
         }
-        Some(VoteRule::Majority) => {
-            Some("majority: a reward is the share of the samples whose best it is".to_owned())
-        }
+        Some(VoteRule::Majority) => Some(
+            "majority: a reward is the share of samples that score the response highest".to_owned(),
+        ),
         Some(VoteRule::Weighted) => Some("weighted by meta scores".to_owned()),
     }
 }
@@ -133,13 +134,13 @@ fn rewards(text: &mut String, item: &Item, verdict: &Verdict, page: Page) {
         };
         let place = format!("[{index}]");
         let _ = writeln!(text, "{INDENT}{mark} {place:>4} {figure}  {preview}");
-        // Neighbours without reward for one reason share its line.
+        // Neighbours without reward for the same reason share its line.
         let reason_of = |index: usize| verdict.reasons.get(index).and_then(Option::as_ref);
         if let Some(reason) = reason_of(index)
             && reason_of(index + 1) != Some(reason)
         {
             let way_out = match reason.code {
-                ReasonCode::Budget => "; a longer --budget, a smaller -k or a smaller model helps",
+                ReasonCode::Budget => "; try a longer --budget, a smaller -k or a smaller model",
                 _ => "",
             };
             let because = format!("because {}{way_out}", reason.detail);
@@ -156,7 +157,7 @@ fn figures(text: &mut String, verdict: &Verdict, page: Page) {
     for (n, what) in [
         (counts.forced, "forced at the token limit"),
         (counts.parse_failed, "without readable scores"),
-        (counts.too_long, "with a prompt that does not fit"),
+        (counts.too_long, "with a prompt that is too long"),
         (counts.timed_out, "cut off by the budget"),
         (
             counts.failed,
@@ -164,8 +165,8 @@ fn figures(text: &mut String, verdict: &Verdict, page: Page) {
         ),
         (counts.not_needed, "not needed"),
         (counts.spare, "of them spare"),
-        (counts.neutralised, "from prompts whose special tokens were neutralised"),
-        (verdict.run.reissued, "drawn again after a worker was lost"),
+        (counts.neutralised, "from prompts with neutralised special tokens"),
+        (verdict.run.reissued, "retried after a worker was lost"),
     ] {
         if n > 0 {
             let _ = write!(samples, ", {n} {what}");
@@ -174,23 +175,23 @@ fn figures(text: &mut String, verdict: &Verdict, page: Page) {
     let sampling_seconds = run.total_ms.saturating_sub(run.queue_ms) as f64 / 1000.0;
     let mut tokens = if usage == Usage::default() {
         match run.workers.is_empty() {
-            true => "none: nothing was drawn".to_owned(),
-            false => "none counted: no sample was finished".to_owned(),
+            true => "none: no sample was drawn".to_owned(),
+            false => "none counted: no sample finished".to_owned(),
         }
     } else {
         format!("{} prompt, {} generated", usage.prompt_tokens, usage.generated_tokens)
     };
     if sampling_seconds > 0.0 && usage.generated_tokens > 0 {
         let rate = usage.generated_tokens as f64 / sampling_seconds;
-        let _ = write!(tokens, " ({rate:.1} a second, prompt included in the time)");
+        let _ = write!(tokens, " ({rate:.1} per second, including the time for the prompt)");
     }
     let time = format!(
-        "{:.1} s, {:.1} s of it waiting",
+        "{:.1} s, of which {:.1} s waiting",
         run.total_ms as f64 / 1000.0,
         run.queue_ms as f64 / 1000.0
     );
     let panels = verdict.provenance.forced_panel.map(|panel| {
-        format!("at most {panel} responses in one prompt, for the length of the model's context")
+        format!("at most {panel} responses per prompt, to fit into the model's context")
     });
     let lines = [
         ("samples", Some(samples)),
@@ -208,7 +209,7 @@ fn figures(text: &mut String, verdict: &Verdict, page: Page) {
 
 fn model(verdict: &Verdict) -> String {
     let provenance = &verdict.provenance;
-    let Some(model) = &provenance.model else { return "none judged".to_owned() };
+    let Some(model) = &provenance.model else { return "none".to_owned() };
     let digest: String =
         provenance.model_digest.iter().flat_map(|digest| digest.chars().take(8)).collect();
     let readout = match provenance.settings.readout {
@@ -217,7 +218,7 @@ fn model(verdict: &Verdict) -> String {
         Readout::Expected => "expected",
     };
     format!(
-        "{model} ({digest}), k {}, {readout} read-out, seed {}",
+        "{model} ({digest}), k {}, {readout} readout, seed {}",
         provenance.settings.k, provenance.seed
     )
 }
@@ -229,7 +230,7 @@ fn critique(text: &mut String, sample: &Sample, page: Page) {
     scores.sort_by_key(|(response, _)| **response);
     let by_response: Vec<String> = scores
         .iter()
-        .map(|(response, score)| format!("responses[{response}] gets {}", rounded(**score)))
+        .map(|(response, score)| format!("responses[{response}] scores {}", rounded(**score)))
         .collect();
     let title = format!(
         "The sample closest to the verdict (samples[{}]: {})",
@@ -242,7 +243,7 @@ fn critique(text: &mut String, sample: &Sample, page: Page) {
         let shown: Vec<String> = std::iter::zip(1.., &sample.spec.order)
             .map(|(place, response)| format!("its Response {place} is responses[{response}]"))
             .collect();
-        let said = format!("It was shown another order: {}.", shown.join(", "));
+        let said = format!("It saw the responses in a different order: {}.", shown.join(", "));
         text.push_str(&paint.yellow(&wrapped(&said, page.width, INDENT)));
     }
     for (name, content) in [("Principles", &sample.principles), ("Critique", &sample.critique)] {
@@ -261,7 +262,7 @@ fn cut(text: &str) -> String {
         return text.to_owned();
     }
     let shown: String = text.split_inclusive('\n').take(MAX_TEXT_LINES).collect();
-    format!("{shown}{INDENT}… {n_left_out} more lines; --json --samples has them all\n")
+    format!("{shown}{INDENT}… {n_left_out} more lines; --json --samples prints them all\n")
 }
 
 fn write_line(text: &mut String, line: &str) {

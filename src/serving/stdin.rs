@@ -1,5 +1,5 @@
-//! The end of stdin as a reason to stop: whoever started this process holds the other end, and lets go of it however it
-//! ends.
+//! Stops when stdin closes: the program that started this process holds the other end, which closes however that
+//! program ends.
 
 use std::io::{self, Read};
 use std::process;
@@ -9,14 +9,14 @@ use std::thread;
 use jury_fabric::shutdown::Shutdown;
 use tracing::info;
 
-/// Waits for the end of stdin. Until it knows how to stop in order, the process ends at once.
+/// Waits for the end of stdin. Before [`StdinWatch::serving`] the process then exits at once.
 #[derive(Debug, Clone)]
 pub struct StdinWatch(Arc<Mutex<Option<Shutdown>>>);
 
 // === impl StdinWatch ===
 
 impl StdinWatch {
-    /// Begins to read stdin; what is in it is ignored.
+    /// Starts to read stdin; its content is ignored.
     pub fn start() -> Self {
         let watch = Self(Arc::default());
         let ended = watch.clone();
@@ -27,7 +27,7 @@ impl StdinWatch {
         watch
     }
 
-    /// From now on, the end of stdin asks for a drain.
+    /// From now on, the end of stdin starts a drain.
     pub fn serving(&self, shutdown: &Shutdown) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(shutdown.clone());
     }
@@ -35,10 +35,10 @@ impl StdinWatch {
     fn stop(&self) {
         match &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(shutdown) => {
-                info!("stdin has ended: asked to stop");
+                info!("stdin closed: stopping");
                 shutdown.drain.cancel();
             }
-            // Nothing is served yet, so nobody waits for an answer.
+            // Nothing is served yet, so no caller is waiting.
             None => process::exit(0),
         }
     }

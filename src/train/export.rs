@@ -1,4 +1,5 @@
-//! `jury train export`: items to a folder that another trainer runs, and beside them `left-out.jsonl`: what is not, and why.
+//! `jury train export`: writes items to a folder for another trainer, with `left-out.jsonl`: what was left out, and
+//! why.
 
 use anyhow::anyhow;
 use jury_terminal::exit::{Exit, Failed};
@@ -39,7 +40,7 @@ pub fn run(args: &TrainExportArgs) -> Result<Exit, Failed> {
     meter.clear();
     let out = args.out.display();
     crate::score::print(&format!(
-        "{} items for {trainer}: {out}. Its launch file says how to start.\n",
+        "{} items for {trainer} written to {out}. The launch file there describes how to start.\n",
         exported.rows
     ))?;
     Ok(Exit::Done)

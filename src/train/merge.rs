@@ -1,4 +1,4 @@
-//! `jury train merge`: an adapter added to its model's weights, for programs that know no adapters.
+//! `jury train merge`: merges an adapter into its model's weights, for programs that do not support adapters.
 
 use jury_engine::Adapter;
 use jury_engine::merge::{FloatType, MergeError, merge};

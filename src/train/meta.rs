@@ -1,4 +1,4 @@
-//! `jury train meta`: labelled samples, with a state behind each, to a head that ranks.
+//! `jury train meta`: trains a head that ranks samples, on labelled samples with hidden states.
 
 use std::collections::HashMap;
 use std::iter;
@@ -22,10 +22,10 @@ pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
     let backbone = args.backbone.as_deref();
     let backbone = backbone.map(|model| model_beside("--backbone", &args.judge, model));
     let backbone = backbone.transpose().or_exit(Exit::Usage)?;
-    // Drawing takes long, and its own folder would be made above one that is not there.
+    // Drawing takes long, and would create missing parent folders for its own folder.
     let beside = args.out.parent().filter(|folder| !folder.as_os_str().is_empty());
     if let Some(missing) = beside.filter(|folder| !folder.is_dir()) {
-        let problem = anyhow!("--out: {} is no folder", missing.display());
+        let problem = anyhow!("--out: the folder {} does not exist", missing.display());
         return Err(Failed::new(Exit::CannotWrite, problem));
     }
     check_name(&args)?;
@@ -38,13 +38,13 @@ pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
     left_out.write(folder.path())?;
     if args.replay && verdicts.is_empty() {
         let problem = anyhow!(
-            "--replay: {} has no samples, and a replay draws none; leave it out, or name another folder with --samples",
+            "--replay: {} has no samples, and --replay draws none; omit it, or give another folder with --samples",
             folder.verdicts_path().display()
         );
         return Err(Failed::new(Exit::NoInput, problem));
     }
-    // With the judge's own states, before another model's take their place. A replay leaves those of an evaluation, which may be
-    // ranked.
+    // With the judge's own states, before they are replaced by another model's. --replay leaves the samples of an
+    // evaluation, which may be ranked.
     if !(args.replay && folder.samples_path().exists()) {
         folder.write_samples(&samples(&items, &verdicts))?;
     }
@@ -68,7 +68,7 @@ pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
                 let run = Run { items: &items, folder, template: config.template()? };
                 if !by_backbone(&mut reader, &run, verdicts, ended, &meter).await? {
                     meter.clear();
-                    meter.print("jury: interrupted; the same command goes on from here");
+                    meter.print("jury: interrupted; repeat the command to continue");
                     return Ok(Exit::Interrupted);
                 }
             }
@@ -79,8 +79,8 @@ pub async fn run(args: TrainMetaArgs) -> Result<Exit, Failed> {
     rows.extend(more.iter().flat_map(|(verdicts, _)| label_all(&items, verdicts)));
     if rows.is_empty() {
         let problem = anyhow!(
-            "no sample has a hidden state and compares the best response with another: --samples was drawn without \
-             states (`jury eval --hidden-states`), by workers that cannot tell them, or in panels of one"
+            "no sample has a hidden state and compares the best response with another: the samples were drawn without hidden \
+             states (see `jury eval --hidden-states`), by workers that do not support them, or in panels of one response"
         );
         return Err(Failed::new(Exit::BadData, problem));
     }
@@ -109,7 +109,7 @@ fn no_judge(error: JudgeError) -> Failed {
     Failed::new(exit, error)
 }
 
-/// The same drawing as an evaluation's, with the judge's hidden states unless another model's are read.
+/// Draws as an evaluation does, with the judge's hidden states unless another model's are used.
 fn samples_of(args: &TrainMetaArgs) -> EvalRunArgs {
     EvalRunArgs {
         ks: vec![args.k],
@@ -129,7 +129,7 @@ fn samples(items: &[Item], verdicts: &[Verdict]) -> Vec<Trajectory> {
     judged.flat_map(|(item, verdict)| trajectories(item, verdict)).collect()
 }
 
-/// How the samples were drawn: by the verdicts themselves, since a replay's options need not be those of the drawing.
+/// How the samples were drawn, according to the verdicts, since the options of --replay may differ.
 fn sampling(args: &TrainMetaArgs, verdicts: &[Verdict]) -> Option<Sampling> {
     let provenance = &verdicts.first()?.provenance;
     let by_model = verdicts.iter().find_map(|verdict| verdict.provenance.model.clone());
@@ -163,14 +163,14 @@ fn name(args: &TrainMetaArgs) -> String {
     args.name.clone().or_else(stem).unwrap_or_else(|| "head".to_owned())
 }
 
-/// Refuses a head's name that no request could ask by.
+/// Rejects a name of a head that requests could not use.
 fn check_name(args: &TrainMetaArgs) -> Result<(), Refused> {
     let name = name(args);
     head::check_name(&name).map_err(|why| match &args.name {
         Some(_) => Refused::new("--name", format!("{why}, is {name:?}")),
         None => Refused::new(
             "--out",
-            format!("the file's name is the head's, and {why}, is {name:?}; or add --name"),
+            format!("the file's name is also the head's, which {why}, is {name:?}; rename it, or add --name"),
         ),
     })
 }
@@ -184,7 +184,7 @@ fn said(args: &TrainMetaArgs, trained: &TrainedMeta, n_rows: usize, card: &str) 
         ),
     };
     format!(
-        "{n_rows} labelled samples. {}\n{out} is the head, {card} its card with pictures.\nUse it: {used}\n",
+        "{n_rows} labelled samples. {}\n{out} is the head, {card} its model card with plots.\nUse it: {used}\n",
         trained.report.finding(),
     )
 }

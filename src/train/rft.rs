@@ -1,12 +1,13 @@
-//! `jury train rft`: samples, rejection, data, fine-tuning; each can be run alone, and all go on where they stopped.
+//! `jury train rft`: samples, rejection, data, fine-tuning. Each can be run separately, and all resume where they
+//! stopped.
 //!
 //! ```text
-//! items.jsonl                       what is learned from; fixed by the first run
+//! items.jsonl                       the items; fixed by the first run
 //! pairs.jsonl hinted.jsonl singles.jsonl        items of each batch      <- draw
 //! pairs.verdicts.jsonl ..                       their samples
-//! table.md kept.parquet kept-hinted.parquet     what was kept            <- keep
-//! sft.jsonl dataset_info.json                   what is learned, with the mix
-//! left-out.jsonl                                what is not, and why
+//! table.md kept.parquet kept-hinted.parquet     kept samples             <- keep
+//! sft.jsonl dataset_info.json                   the training data, with the mix
+//! left-out.jsonl                                what is left out, and why
 //! checkpoint.safetensors loss.svg report.json adapter/ or model/         <- learn
 //! ```
 
@@ -21,12 +22,12 @@ use self::learn::Learning;
 use crate::args::TrainRftArgs;
 use crate::eval::LeftOut;
 
-/// What has the model, inside a run's folder, where all weights were tuned.
+/// Subfolder of a run for the model, if all weights were tuned.
 pub const MODEL_FOLDER: &str = "model";
 
 pub async fn run(args: TrainRftArgs) -> Result<Exit, Failed> {
     let meter = Meter::new(args.quiet);
-    // Drawing takes hours: what is wrong with the rest is said before.
+    // Drawing takes hours: everything else is checked before.
     let mut left_out = LeftOut::default();
     let general = keep::general(&args, &mut left_out, &meter)?;
     let learning = match args.data_only {
@@ -41,7 +42,7 @@ pub async fn run(args: TrainRftArgs) -> Result<Exit, Failed> {
         keep::write(&args, &kept)?;
         return Ok(samples.exit);
     };
-    // What is refused leaves the data of the run that was before.
+    // If this is rejected, the data of the previous run stay.
     let sequences = learning.sequences(&args, &kept, &mut left_out, &meter)?;
     keep::write(&args, &kept)?;
     left_out.write(&args.out)?;

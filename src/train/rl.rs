@@ -1,10 +1,10 @@
 //! `jury train rl`: online GRPO from an adapter.
 //!
 //! ```text
-//! items.jsonl             what is learned from; fixed by the first run     easy.json      what the start gets right
-//! checkpoint.safetensors  where the run stands                            report.json    every step
+//! items.jsonl             the items; fixed by the first run               easy.json      what the initial model gets right
+//! checkpoint.safetensors  the state of the run                            report.json    every step
 //! curves.svg, .png        reward, KL, entropy, length, unreadable, groups without spread, held-out items
-//! left-out.jsonl          items that no task is made of, and why
+//! left-out.jsonl          items that are not used, and why
 //! adapter/  best/         the last weights, and the best on held-out items
 //! ```
 
@@ -33,7 +33,7 @@ use super::tune::{self, Base, tune_failed};
 use crate::args::{DrawArgs, EvalRunArgs, TrainRlArgs};
 use crate::eval::{EvalConfig, Folder, LeftOut, items};
 
-/// Samples by which items are found too easy, as the paper has it.
+/// Samples that decide whether an item is too easy, as in the paper.
 const EASY_SAMPLES: usize = 3;
 
 pub fn run(args: &TrainRlArgs) -> Result<Exit, Failed> {
@@ -89,7 +89,7 @@ fn train(
     let mut unwritten = None;
     let run = reinforce(model, sampler, tasks, held_out, &config, places, |so_far| {
         meter.stage(&step_line(so_far, args.steps));
-        // A run takes hours: its curves are there while it goes on.
+        // A run takes hours: its curves are written while it runs.
         if so_far.is_kept {
             unwritten = report(args, base, so_far.history, so_far.held_out).err();
         }
@@ -110,7 +110,7 @@ fn train(
     Ok(Exit::Done)
 }
 
-/// What the run starts from, in words that differ where weights do.
+/// Identifies the initial weights and the settings of drawing.
 fn start(args: &TrainRlArgs, base: &Base) -> Result<String, Failed> {
     let init = match &args.init {
         None => format!("seed {}", args.seed),
@@ -125,7 +125,7 @@ fn start(args: &TrainRlArgs, base: &Base) -> Result<String, Failed> {
     Ok(format!("{digest} {lora:?} {init} {temperature} {longest}"))
 }
 
-/// Items as tasks, and those held out; what cannot be a task is counted and named.
+/// Training tasks and held-out tasks; items that cannot be tasks are reported.
 fn environments(
     args: &TrainRlArgs,
     base: &Base,
@@ -137,7 +137,7 @@ fn environments(
     let items = items::settle(&config, &folder, &mut left_out, meter)?;
     let n_items = items.len();
     let template = tune::template(args.policy.template.as_deref())?;
-    // A prompt leaves room for the critique.
+    // Leave room for the critique.
     let room = base.context.saturating_sub(args.max_critique_tokens as usize);
     let most = args.max_prompt_tokens.min(room);
     let tasking = Tasking {
@@ -150,19 +150,22 @@ fn environments(
     let tasks = tasking.tasks(&items, &template, &base.tokenizer);
     let Tasks { learned, held_out, too_long } = tasks.map_err(tune_failed)?;
     let why = format!(
-        "prompts of more than {most} tokens, by --max-prompt-tokens or by the model's context without \
+        "prompts of more than {most} tokens, the limit of --max-prompt-tokens or of the model's context minus \
          --max-critique-tokens"
     );
     left_out.tell(meter, "items", &why, too_long);
     left_out.write(&args.out)?;
     if learned.is_empty() {
-        let problem = anyhow!("nothing to learn from: of {n_items} items none is left");
+        let problem = anyhow!(
+            "nothing to train on: none of {n_items} items is left; left-out.jsonl lists the reasons"
+        );
         return Err(Failed::new(Exit::BadData, problem));
     }
     Ok((Judging::new(learned), Judging::new(held_out)))
 }
 
-/// Leaves out what the start model gets right in three of three samples; `None` after Ctrl-C. What is known is kept.
+/// Leaves out items that the initial model gets right in three of three samples; `None` after Ctrl-C. Results are
+/// stored.
 fn without_easy(
     args: &TrainRlArgs,
     start: &str,
@@ -185,11 +188,11 @@ fn without_easy(
         let tried = easy.try_next(sampler, &tasks, (EASY_SAMPLES, args.seed), &path);
         tried.map_err(tune_failed)?;
         let n_tried = easy.is_easy.len();
-        meter.stage(&format!("what is too easy: {n_tried} of {n_tasks} items"));
+        meter.stage(&format!("looking for items that are too easy: {n_tried} of {n_tasks}"));
     }
     let n_easy = easy.is_easy.iter().filter(|is_easy| **is_easy).count();
     meter.print(&format!(
-        "jury: {n_easy} of {n_tasks} items are left out: the start gets them right in {EASY_SAMPLES} of {EASY_SAMPLES} samples"
+        "jury: {n_easy} of {n_tasks} items left out: the initial model judges them correctly in {EASY_SAMPLES} of {EASY_SAMPLES} samples"
     ));
     Ok(Some(tasks.without(&easy.is_easy)))
 }
@@ -213,7 +216,7 @@ fn report(
     report::write(&args.out, &report, "curves", &report.curves()).map_err(tune_failed)
 }
 
-/// The choice of items is an evaluation's.
+/// Items are chosen as for an evaluation.
 fn samples_of(args: &TrainRlArgs) -> EvalRunArgs {
     EvalRunArgs {
         ks: vec![args.group],

@@ -1,4 +1,4 @@
-//! What rejective fine-tuning and reinforcement learning share: the model that learns, and files beside it.
+//! Code shared by rejective fine-tuning and reinforcement learning: the model to train, and its files.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -20,20 +20,20 @@ use super::merge::merge_failed;
 use crate::args::{CacheArgs, DEFAULT_MODEL, TuningArgs};
 use crate::eval::LeftOut;
 
-/// The model that learns, on disk.
+/// The model to train, on disk.
 pub struct Base {
     pub name: String,
     pub path: PathBuf,
     pub digest: String,
     pub tokenizer: Tokenizer,
-    /// Tokens of its context.
+    /// Context length in tokens.
     pub context: usize,
 }
 
 // === impl Base ===
 
 impl Base {
-    /// Finds it, fetching it if need be; refuses one whose prompts nothing ends.
+    /// Finds the model, and downloads it if necessary; rejects one without a chat template.
     pub fn find(model: Option<&str>, cache: &CacheArgs, meter: &Meter) -> Result<Self, Failed> {
         let name = model.unwrap_or(DEFAULT_MODEL).to_owned();
         let reference = ModelRef::parse(&name).map_err(model_failed)?;
@@ -43,8 +43,8 @@ impl Base {
         let info = inspect(&model.path).map_err(load_failed)?;
         if !info.has_chat_template {
             let problem = anyhow!(
-                "{name} has no chat template, so nothing says where a prompt ends and an answer begins; take an \
-                 instruct model, or put a chat_template.jinja into its folder"
+                "{name} has no chat template, which separates the prompt from the answer; use an instruct model, or put a \
+                 chat_template.jinja into its folder"
             );
             return Err(Failed::new(Exit::BadData, problem));
         }
@@ -58,7 +58,7 @@ impl Base {
         })
     }
 
-    /// Loads its weights; an adapter is a fresh one.
+    /// Loads its weights; an adapter is initialised.
     pub fn load(&self, tuning: Tuning, seed: u64, meter: &Meter) -> Result<Model, Failed> {
         meter.stage(&format!("loading {} to tune it", self.name));
         tokio::task::block_in_place(|| Model::load(&self.path, tuning, seed)).map_err(tune_failed)
@@ -83,12 +83,12 @@ pub fn optimiser(tuning: &TuningArgs, learning_rate: f64) -> OptimiserConfig {
     }
 }
 
-/// The template of prompts: from a file, or the built-in one.
+/// The prompt template: from a file, or the built-in one.
 pub fn template(file: Option<&Path>) -> Result<Template, Failed> {
     file.map_or_else(|| Ok(Template::builtin()), crate::coordinator::template)
 }
 
-/// The items that something can be learned from; the others are counted and named.
+/// The items that can be trained on; the others are reported.
 pub fn learnable(all: Vec<Item>, left_out: &mut LeftOut, meter: &Meter) -> Vec<Item> {
     let (learnable, others) = jury_trainer::rft::learnable(all);
     for (why, ids) in others {
@@ -97,7 +97,7 @@ pub fn learnable(all: Vec<Item>, left_out: &mut LeftOut, meter: &Meter) -> Vec<I
     learnable
 }
 
-/// Ends a run behind the step in which Ctrl-C came.
+/// Ends a run after the step in which Ctrl-C was pressed.
 pub fn go_on(signals: &Shutdown) -> ControlFlow<()> {
     match signals.drain.is_cancelled() {
         true => ControlFlow::Break(()),
@@ -106,9 +106,7 @@ pub fn go_on(signals: &Shutdown) -> ControlFlow<()> {
 }
 
 pub fn interrupted(meter: &Meter, steps: usize) -> Exit {
-    meter.print(&format!(
-        "jury: interrupted after step {steps}; the same command goes on from here"
-    ));
+    meter.print(&format!("jury: interrupted after step {steps}; repeat the command to continue"));
     Exit::Interrupted
 }
 

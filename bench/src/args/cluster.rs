@@ -17,7 +17,8 @@ Examples:
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchClusterArgs {
-    /// Numbers of simulated GPU workers to measure the efficiency of, comma-separated, each 1 to 256 [default: 1,4,16,64,256]
+    /// Numbers of simulated GPU workers to measure the efficiency of, comma-separated, each 1 to 256 [default:
+    /// 1,4,16,64,256]
     #[arg(long, value_name = "N,..", value_delimiter = ',', allow_negative_numbers = true,
         value_parser = whole(1..=256usize, "--workers 1,64"))]
     pub workers: Vec<usize>,
@@ -80,8 +81,8 @@ pub struct BenchClusterArgs {
     /// Also write the table to this file as Markdown
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
-    /// Only check that it works, within a minute. Same as --workers 1,8,64 --k 1,32,256 --in-flight 1,256 --seconds 1 --tokens
-    /// 100 --rounds 1 unless these are given
+    /// Only check that it works, within a minute. Same as --workers 1,8,64 --k 1,32,256 --in-flight 1,256 --seconds 1
+    /// --tokens 100 --rounds 1 unless these are given
     #[arg(long)]
     pub quick: bool,
     /// Print JSON instead of a table

@@ -19,8 +19,8 @@ Examples:
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchEngineArgs {
-    /// Models, comma-separated: models of the catalogue, GGUF files, hub:OWNER/REPO/FILE, or files made by scripts/llama-cpp
-    /// [default: smollm2-135m-q8_0,smollm2-135m-q4_0,qwen2.5-coder-0.5b,qwen2.5-coder-1.5b]
+    /// Models, comma-separated: models of the catalogue, GGUF files, hub:OWNER/REPO/FILE, or files made by
+    /// scripts/llama-cpp [default: smollm2-135m-q8_0,smollm2-135m-q4_0,qwen2.5-coder-0.5b,qwen2.5-coder-1.5b]
     #[arg(long, value_name = "MODELS", value_delimiter = ',')]
     pub models: Vec<String>,
     /// Numbers of samples per prompt, comma-separated [default: 1,8,32]
@@ -31,13 +31,13 @@ pub struct BenchEngineArgs {
     #[arg(long, value_name = "N,..", value_delimiter = ',', allow_negative_numbers = true,
         value_parser = whole(1..=LARGEST, "--prompt 512,1500"))]
     pub prompt: Vec<usize>,
-    /// Numbers of tokens that each sample generates, comma-separated, at least 2 (the first one comes out of the prompt)
-    /// [default: 64,250]
+    /// Numbers of tokens that each sample generates, comma-separated, at least 2 (the first one comes out of the
+    /// prompt) [default: 64,250]
     #[arg(long, value_name = "N,..", value_delimiter = ',', allow_negative_numbers = true,
         value_parser = whole(2..=LARGEST, "--generated 64,250"))]
     pub generated: Vec<usize>,
-    /// Prompts at once, 1 to 256, each with its --k samples, all decoding together; with more than one, only Jury's engine is
-    /// measured
+    /// Prompts at once, 1 to 256, each with its --k samples, all decoding together; with more than one, only Jury's
+    /// engine is measured
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true,
         value_parser = whole(1..=256usize, "--groups 8"))]
     pub groups: usize,
@@ -51,8 +51,8 @@ pub struct BenchEngineArgs {
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = whole(1..=MOST_ROUNDS, "--rounds 4"))]
     pub rounds: Option<usize>,
-    /// llama.cpp's llama-batched-bench as the peer, run with the same number of threads; when the engine uses a GPU, it is
-    /// measured only if this option is given [default: the one installed by scripts/llama-cpp, else the one in PATH]
+    /// llama.cpp's llama-batched-bench as the peer, run with the same number of threads; when the engine uses a GPU, it
+    /// is measured only if this option is given [default: the one installed by scripts/llama-cpp, else the one in PATH]
     #[arg(long, env = "JURY_LLAMA_BATCHED_BENCH", value_name = "PROGRAM")]
     pub peer: Option<PathBuf>,
     /// Measure only Jury's engine
@@ -61,8 +61,8 @@ pub struct BenchEngineArgs {
     /// Also write the table to this file as Markdown
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
-    /// Only check that it works, within a minute; the figures mean little. Same as --models smollm2-135m --k 1,4 --prompt 128
-    /// --generated 8 --rounds 1 unless these are given
+    /// Only check that it works, within a minute; the figures mean little. Same as --models smollm2-135m --k 1,4
+    /// --prompt 128 --generated 8 --rounds 1 unless these are given
     #[arg(long)]
     pub quick: bool,
     #[command(flatten)]

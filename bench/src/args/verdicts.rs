@@ -26,7 +26,8 @@ pub struct BenchVerdictsArgs {
     /// File with one item as JSON per line
     #[arg(long, value_name = "FILE.jsonl")]
     pub items: PathBuf,
-    /// A model of the catalogue (`jury models list`), a GGUF file, hub:OWNER/REPO/FILE, or a file made by scripts/llama-cpp
+    /// A model of the catalogue (`jury models list`), a GGUF file, hub:OWNER/REPO/FILE, or a file made by
+    /// scripts/llama-cpp
     #[arg(long, env = "JURY_MODEL", value_name = "MODEL", default_value = "smollm2-135m")]
     pub model: String,
     /// Samples per item, 1 to 256
@@ -61,8 +62,8 @@ pub struct BenchVerdictsArgs {
     /// Whether Jury's engine drafts next tokens while few samples decode; their text is the same either way
     #[arg(long, value_enum, default_value_t = DraftsArg::On)]
     pub drafts: DraftsArg,
-    /// llama.cpp's llama-server as the peer, run with the same number of threads; when the engine uses a GPU, it is measured
-    /// only if this option is given [default: the one installed by scripts/llama-cpp, else the one in PATH]
+    /// llama.cpp's llama-server as the peer, run with the same number of threads; when the engine uses a GPU, it is
+    /// measured only if this option is given [default: the one installed by scripts/llama-cpp, else the one in PATH]
     #[arg(long, env = "JURY_LLAMA_SERVER", value_name = "PROGRAM")]
     pub peer: Option<PathBuf>,
     /// Measure only Jury's engine
@@ -71,8 +72,8 @@ pub struct BenchVerdictsArgs {
     /// Also write the table to this file as Markdown
     #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
-    /// Only check that it works, within a minute; the figures mean little. Same as --limit 1 --max-tokens 16 --rounds 1 unless
-    /// these are given; -k is unchanged, and llama-server runs with one setting instead of the best of several
+    /// Only check that it works, within a minute; the figures mean little. Same as --limit 1 --max-tokens 16 --rounds 1
+    /// unless these are given; -k is unchanged, and llama-server runs with one setting instead of the best of several
     #[arg(long)]
     pub quick: bool,
     #[command(flatten)]

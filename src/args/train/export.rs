@@ -25,7 +25,8 @@ pub struct TrainExportArgs {
     /// The trainer to write for
     #[arg(long, value_enum, value_name = "TRAINER")]
     pub to: TrainerArg,
-    /// Files with items whose best response is known, one item per line; items with a single response need a label of 0 or 1
+    /// Files with items whose best response is known, one item per line; items with a single response need a label of 0
+    /// or 1
     #[arg(long, value_name = "FILE.jsonl", required = true, num_args = 1..)]
     pub items: Vec<PathBuf>,
     /// The model to train, as the trainer finds it: a name on the Hugging Face Hub, or a folder

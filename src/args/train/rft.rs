@@ -33,7 +33,8 @@ pub(super) fn above_0(
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TrainRftArgs {
-    /// Files with items whose best response is known, one item per line; items with a single response need a label of 0 or 1
+    /// Files with items whose best response is known, one item per line; items with a single response need a label of 0
+    /// or 1
     #[arg(long, value_name = "FILE.jsonl", required = true, num_args = 1..)]
     pub items: Vec<PathBuf>,
     /// Folder of this run: samples, table, data, checkpoint, and adapter or model
@@ -64,8 +65,8 @@ pub struct TrainRftArgs {
         help_heading = "Sampling",
     )]
     pub n: u32,
-    /// How scores are read: guided makes every critique end with scores, for models that cannot follow the format yet; free
-    /// parses whatever the model writes, as the paper does
+    /// How scores are read: guided makes every critique end with scores, for models that cannot follow the format yet;
+    /// free parses whatever the model writes, as the paper does
     #[arg(long, value_enum, default_value_t = DrawnReadout::Guided, help_heading = "Sampling")]
     pub readout: DrawnReadout,
     #[command(flatten)]
@@ -84,12 +85,12 @@ pub struct TrainRftArgs {
     #[arg(long, value_name = "N", default_value_t = 2048, help_heading = "Data")]
     pub max_tokens: usize,
 
-    /// Tune all weights instead of an adapter, and write a model folder of safetensors; the tuned model must be one as well.
-    /// Takes about 20 bytes of memory per weight instead of 4, and 12 bytes of disk per weight for the checkpoint
+    /// Tune all weights instead of an adapter, and write a model folder of safetensors; the tuned model must be one as
+    /// well. Takes about 20 bytes of memory per weight instead of 4, and 12 bytes of disk per weight for the checkpoint
     #[arg(long, conflicts_with_all = ["rank", "alpha", "targets", "data_only"], help_heading = "Tuning")]
     pub full_weights: bool,
-    /// The model to tune, if it is not the one that draws (--endpoint or --model): a model of the catalogue, a GGUF file or a
-    /// folder of safetensors [default: --model]
+    /// The model to tune, if it is not the one that draws (--endpoint or --model): a model of the catalogue, a GGUF
+    /// file or a folder of safetensors [default: --model]
     #[arg(long, value_name = "MODEL", help_heading = "Tuning")]
     pub base: Option<String>,
     #[command(flatten)]

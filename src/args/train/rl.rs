@@ -26,11 +26,13 @@ Examples:
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct TrainRlArgs {
-    /// Files with items whose best response is known, one item per line; items with a single response need a label of 0 or 1
+    /// Files with items whose best response is known, one item per line; items with a single response need a label of 0
+    /// or 1
     #[arg(long, value_name = "FILE.jsonl", required = true, num_args = 1..)]
     pub items: Vec<PathBuf>,
-    /// Adapter to start from: the --out folder of `jury train rft`, or a PEFT adapter with the same --rank and --targets.
-    /// Without it, training starts from --model itself, for example the model written by `jury train rft --full-weights`
+    /// Adapter to start from: the --out folder of `jury train rft`, or a PEFT adapter with the same --rank and
+    /// --targets. Without it, training starts from --model itself, for example the model written by `jury train rft
+    /// --full-weights`
     #[arg(long, value_name = "DIR")]
     pub init: Option<PathBuf>,
     /// Folder of this run: checkpoint, curves, the last adapter and the best one
@@ -45,7 +47,8 @@ pub struct TrainRlArgs {
     /// Share of the queries held out for evaluation and for choosing the best weights, 0 to 0.9
     #[arg(long, value_name = "SHARE", default_value_t = 0.1, help_heading = "Items")]
     pub held_out_share: f64,
-    /// Keep items that the initial model judges correctly in three of three samples (the model learns nothing from them)
+    /// Keep items that the initial model judges correctly in three of three samples (the model learns nothing from
+    /// them)
     #[arg(long, help_heading = "Items")]
     pub keep_easy: bool,
     /// Most tokens of a prompt; items with longer prompts are left out and counted
@@ -81,8 +84,8 @@ pub struct TrainRlArgs {
     /// Total number of steps
     #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Tuning")]
     pub steps: u64,
-    /// Weight in the loss of the KL divergence from the initial model, at least 0: 0.08 for the paper's larger model, 0.002
-    /// for its smaller one
+    /// Weight in the loss of the KL divergence from the initial model, at least 0: 0.08 for the paper's larger model,
+    /// 0.002 for its smaller one
     #[arg(
         long,
         value_name = "X",

@@ -1,4 +1,4 @@
-//! What became of the lines of a batch, in words and figures for a person. Pure: others print them.
+//! The outcomes of a batch's lines, as messages and counts for a person. Pure: callers print them.
 
 use std::collections::HashSet;
 use std::fmt::Display;
@@ -13,42 +13,42 @@ use jury_terminal::exit::{Exit, Failed};
 use super::not_read;
 use crate::score::unknown_key;
 
-/// Each waits seconds for a worker: after so many that met none, the others would do the same.
+/// Items without a worker after which a batch ends: each waits seconds for one, and the next ones would as well.
 const NO_WORKER_IN_A_ROW: usize = 3;
 
-/// Counts lines by what became of them.
+/// Counts lines by outcome.
 #[derive(Debug)]
 pub struct Tally {
     /// Name of the batch, for messages.
     source: String,
-    /// Items that are asked for and not answered yet.
+    /// Items in flight.
     n_open: u64,
     n_judged: u64,
     n_partial: u64,
-    /// How the items without reward would have ended on their own.
+    /// Exit codes that the items without reward would have had as single items.
     unscored: Vec<Exit>,
     n_bad: u64,
     n_known: u64,
-    /// Items that are judged again, since they have changed.
+    /// Items judged again because they have changed.
     n_changed: u64,
     n_failed: u64,
-    /// The budget that every request has.
+    /// The budget of every request.
     budget: Duration,
-    /// The budget that would have been enough for all.
+    /// The budget that would have sufficed for all items.
     enough: Option<Duration>,
-    /// Items without reward that would have one with a worker or with time.
+    /// Items without reward for lack of a worker or time.
     n_passing: u64,
-    /// Items in a row that met no worker.
+    /// Items in a row without a worker.
     n_no_worker: usize,
-    /// Reasons of missing rewards that a person was told of.
+    /// Reasons of missing rewards that were already reported.
     reasons_told: HashSet<ReasonCode>,
-    /// How the first item that failed would have ended on its own.
+    /// The exit code of the first failed item.
     failed: Option<Exit>,
-    /// The numerics class of the verdicts so far, those of an earlier run among them; `None`: there are none.
+    /// The numerics class of the verdicts so far, including those of an earlier run; `None`: no verdicts yet.
     numerics: Option<String>,
-    /// A person was told that there are two.
+    /// Whether a second class was already reported.
     numerics_told: bool,
-    /// The reading of the batch broke off.
+    /// The error that ended the reading of the batch.
     broke_off: Option<ItemsError>,
     keys_named: HashSet<String>,
 }
@@ -56,7 +56,7 @@ pub struct Tally {
 // === impl Tally ===
 
 impl Tally {
-    /// Of a batch that goes on with verdicts of the class `numerics`.
+    /// A tally for a batch that continues with verdicts of the class `numerics`.
     pub fn new(source: String, budget: Duration, numerics: Option<&str>) -> Self {
         Self {
             source,
@@ -81,14 +81,14 @@ impl Tally {
         }
     }
 
-    /// Counts an event; gives back what a person is told of it.
+    /// Counts an event; returns a message for the user.
     pub fn record(&mut self, event: Event) -> Option<String> {
         match event {
             Event::Bad { line, problem } => {
                 self.n_bad += 1;
                 Some(self.told_of(line, problem))
             }
-            // Each key is warned of once.
+            // One warning per key.
             Event::UnknownKey { key, .. } => {
                 let warning = unknown_key(&key);
                 self.keys_named.insert(key).then_some(warning)
@@ -101,7 +101,7 @@ impl Tally {
                 self.n_known += 1;
                 None
             }
-            // The first is told at once, all of them at the end.
+            // The first is reported at once, all of them at the end.
             Event::Changed(place, id) => {
                 self.n_changed += 1;
                 let told = || {
@@ -145,19 +145,19 @@ impl Tally {
             .or_else(|| self.draws_in(numerics?))
     }
 
-    /// How many items in a row met no worker, where the next ones would fare the same.
+    /// The number of items in a row without a worker, if it is large enough to end the batch.
     pub fn nobody_draws(&self) -> Option<usize> {
         (self.n_no_worker >= NO_WORKER_IN_A_ROW).then_some(self.n_no_worker)
     }
 
-    /// Those who are there draw in these classes: tells that none of them is an earlier run's.
+    /// Returns a note if none of the fleet's numerics classes is that of the earlier run.
     pub fn meets(&mut self, classes: &[&str]) -> Option<String> {
         let before = self.numerics.as_deref()?;
         let other = classes.first().filter(|_| !classes.contains(&before))?;
         self.draws_in(other)
     }
 
-    /// Samples are drawn in this numerics class: tells once that others were drawn in another.
+    /// Records a numerics class; returns a note once if earlier samples were drawn in another.
     fn draws_in(&mut self, numerics: &str) -> Option<String> {
         let before = self.numerics.get_or_insert_with(|| numerics.to_owned());
         if before == numerics || self.numerics_told {
@@ -165,13 +165,13 @@ impl Tally {
         }
         self.numerics_told = true;
         Some(format!(
-            "jury: note: {}: samples are drawn in numerics class {numerics}, and were in {before}: it rounds in another \
-             way, so an item judged by both may have two rewards",
+            "jury: note: {}: samples are now drawn in numerics class {numerics}, and were drawn in {before}, which rounds \
+             differently: an item judged in both may get two different rewards",
             self.source
         ))
     }
 
-    /// Tells of the first item that has no reward for one reason.
+    /// Reports the first item that has no reward for a reason.
     fn without_reward(&mut self, line: u64, verdict: &Verdict) -> Option<String> {
         let unscored = verdict.status == Status::Unscored;
         let reason = verdict.reasons.iter().flatten().next().filter(|_| unscored)?;
@@ -179,7 +179,7 @@ impl Tally {
         is_new.then(|| self.told_of(line, format!("no reward: {}", reason.detail)))
     }
 
-    /// Tells of an item without reward whose budget was too short which one would have been enough.
+    /// Reports the budget that would have sufficed for an item whose budget was too short.
     fn out_of_time(&mut self, line: u64, verdict: &Verdict) -> Option<String> {
         let mut reasons = verdict.reasons.iter().flatten();
         if !reasons.any(|reason| reason.code == ReasonCode::Budget) {
@@ -190,7 +190,7 @@ impl Tally {
         let (valid, asked) = (verdict.counts.valid, verdict.counts.asked);
         let (budget, enough) = (format_duration(self.budget), format_duration(enough));
         let told = format!(
-            "{valid} of {asked} samples came within {budget}; --budget '{enough}' would have been enough"
+            "only {valid} of {asked} samples finished within {budget}; --budget '{enough}' would have sufficed"
         );
         Some(self.told_of(line, told))
     }
@@ -205,13 +205,13 @@ impl Tally {
         format!("jury: {}: line {line}: {what}", self.source)
     }
 
-    /// One line for a person.
+    /// A one-line summary.
     pub fn summary(&self) -> String {
         let n_unscored = self.unscored.len() as u64;
         let parts = [
             (n_unscored, "of them without reward"),
             (self.n_partial, "of them partial"),
-            (self.n_changed, "of them again after a change"),
+            (self.n_changed, "of them again because they changed"),
             (self.n_bad, if self.n_bad == 1 { "bad line" } else { "bad lines" }),
             (self.n_failed, "failed"),
             (self.n_known, "judged before"),
@@ -220,15 +220,15 @@ impl Tally {
         let told = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(", {n} {what}"));
         let told = told.collect::<String>();
         let mut way_out = self.enough.map_or_else(String::new, |enough| {
-            format!("; --budget '{}' would have been enough for all", format_duration(enough))
+            format!("; --budget '{}' would have sufficed for all", format_duration(enough))
         });
         if self.n_passing > 0 {
-            way_out += "; what lacked a worker or time is judged again where the batch is resumed";
+            way_out += "; resume the batch to retry items that lacked a worker or time";
         }
         format!("jury: {}: {} judged{told}{way_out}", self.source, self.n_judged)
     }
 
-    /// How the whole batch ends: what failed counts first, then bad lines, then missing rewards.
+    /// The exit code of the batch: failed items take precedence, then bad lines, then missing rewards.
     pub fn exit(&mut self) -> Result<Exit, Failed> {
         if let Some(error) = self.broke_off.take() {
             return Err(not_read(&self.source, &error));

@@ -1,4 +1,4 @@
-//! Who judges: a model in this process, or a cluster at an endpoint.
+//! The judge: a model in this process, or a cluster at an endpoint.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use jury_terminal::model::ModelConfig;
 use super::ServedMeta;
 use crate::args::{ClientTlsArgs, DEFAULT_MODEL, JudgeArgs, ModelArgs, Refused};
 
-/// Who judges.
+/// The judge.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Judge {
     /// A coordinator and a worker inside this process.
@@ -23,7 +23,7 @@ pub enum Judge {
     Endpoint {
         address: String,
         tls: ClientTlsArgs,
-        /// On whose behalf it is called, if it asks.
+        /// The caller's token, if the coordinator requires one.
         token: Option<Token>,
     },
 }
@@ -34,12 +34,11 @@ impl TryFrom<JudgeArgs> for Judge {
     fn try_from(args: JudgeArgs) -> Result<Self, Refused> {
         let Some(endpoint) = args.endpoint else {
             if args.tls != ClientTlsArgs::default() {
-                let problem = "certificates are for an --endpoint; name it, or leave them out";
-                return Err(Refused::new("--tls-ca and its like", problem));
+                let problem = "needs --endpoint";
+                return Err(Refused::new(tls_option(&args.tls), problem));
             }
             if args.token.token.is_some() || args.token.token_file.is_some() {
-                let problem = "a token is for an --endpoint; name it, or leave it out";
-                return Err(Refused::new("--token", problem));
+                return Err(Refused::new("--token", "needs --endpoint"));
             }
             let model = ModelArgs {
                 model: args.model.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
@@ -53,28 +52,36 @@ impl TryFrom<JudgeArgs> for Judge {
             return Ok(Self::Embedded { model, template, meta: None });
         };
         if args.template.is_some() {
-            let problem =
-                "with --endpoint the coordinator's own template counts; start it with --template";
+            let problem = "not with --endpoint, where the coordinator uses its own template: start it with --template";
             return Err(Refused::new("--template", problem));
         }
         if args.adapter.is_some() {
-            let problem =
-                "with --endpoint the workers have their adapters; name one's model with --model";
+            let problem = "not with --endpoint, where the workers have their own adapters: select one with --model";
             return Err(Refused::new("--adapter", problem));
         }
         if args.threads.is_some() {
-            let problem = "with --endpoint the workers have their own threads; leave it out";
+            let problem = "not with --endpoint, where it is an option of the workers";
             return Err(Refused::new("--threads", problem));
         }
         if args.device.is_some() {
-            let problem = "with --endpoint the workers have their own devices; leave it out";
+            let problem = "not with --endpoint, where it is an option of the workers";
             return Err(Refused::new("--device", problem));
         }
         if args.card.card_weights.is_some() {
-            let problem = "with --endpoint the workers keep their own weights; leave it out";
+            let problem = "not with --endpoint, where it is an option of the workers";
             return Err(Refused::new("--card-weights", problem));
         }
         let token = args.token.for_endpoint(&endpoint)?;
         Ok(Self::Endpoint { address: endpoint, tls: args.tls, token })
     }
+}
+
+/// The first TLS option that was given.
+fn tls_option(tls: &ClientTlsArgs) -> &'static str {
+    let options = [
+        ("--tls-ca", tls.trust.tls_ca.is_some()),
+        ("--tls-server-name", tls.trust.tls_server_name.is_some()),
+        ("--tls-cert", tls.tls_cert.is_some()),
+    ];
+    options.iter().find(|(_, is_given)| *is_given).map_or("--tls-key", |(option, _)| option)
 }

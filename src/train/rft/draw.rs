@@ -15,15 +15,15 @@ use crate::eval::{EvalConfig, Folder, LeftOut, items, write};
 use crate::score::{ScoreConfig, judge_batches};
 use crate::train::tune;
 
-/// Items and what was drawn for them.
+/// Items and their samples.
 pub struct Samples {
     pub items: Vec<Item>,
     pub drawn: Drawn,
-    /// How the drawing ended.
+    /// The exit code of the drawing.
     pub exit: Exit,
 }
 
-/// Settles the items and draws what is not drawn yet; `None` after Ctrl-C.
+/// Chooses the items and draws the samples that are missing; `None` after Ctrl-C.
 pub async fn draw(
     args: &TrainRftArgs,
     left_out: &mut LeftOut,
@@ -36,8 +36,8 @@ pub async fn draw(
     left_out.write(&args.out)?;
     if items.is_empty() {
         let problem = anyhow!(
-            "nothing to learn from: no item has a best response, labels with one highest, or as a single response a \
-             label of 0 or 1; or --part and --limit leave none"
+            "nothing to train on: no item has `best`, a single highest label, or for a single response a label of 0 or 1; or \
+             --part and --limit leave no items"
         );
         return Err(Failed::new(Exit::BadData, problem));
     }
@@ -47,7 +47,7 @@ pub async fn draw(
         let configs = configs(args, &config, &batches)?;
         exit = judge_batches(&configs, meter).await?;
         if exit == Exit::Interrupted {
-            meter.print("jury: interrupted; the same command goes on from here");
+            meter.print("jury: interrupted; repeat the command to continue");
             return Ok(None);
         }
     }
@@ -60,7 +60,7 @@ pub async fn draw(
             batches.iter().filter(|batch| batch.name == name).flat_map(|batch| &batch.items);
         let items: BTreeMap<&str, &Item> = items.map(|item| (&*item.id, item)).collect();
         let verdicts = read_verdicts(&path).or_exit(Exit::BadData)?.into_iter();
-        // An item that has changed since has no verdict.
+        // The verdict of an item that has changed since is ignored.
         let of_items = verdicts
             .filter(|verdict| items.get(&*verdict.item_id).is_some_and(|item| verdict.is_of(item)));
         Ok(of_items.map(|verdict| (verdict.item_id.clone(), verdict)).collect())
@@ -70,16 +70,16 @@ pub async fn draw(
         verdict.counts.asked > 0 && verdict.counts.too_long == verdict.counts.asked
     });
     let too_long = too_long.map(|verdict| verdict.item_id.clone()).collect();
-    left_out.tell(meter, "items", "their prompts do not fit into the model's context", too_long);
+    left_out.tell(meter, "items", "the prompt does not fit into the model's context", too_long);
     let alone = pairs.values().filter(|verdict| compares_nothing(verdict));
     let alone = alone.map(|verdict| verdict.item_id.clone()).collect();
-    let why = "every sample showed one response alone, since the model's context holds no two, and is neither right nor wrong";
+    let why = "every sample shows only one response, since two do not fit into the model's context, and is neither correct nor wrong";
     left_out.tell(meter, "items", why, alone);
     left_out.write(&args.out)?;
     Ok(Some(Samples { items, drawn: Drawn { pairs, hinted, singles }, exit }))
 }
 
-/// Whether samples of several responses have scores, and none put one response beside another.
+/// Whether an item with several responses has scored samples, but none that compares two responses.
 fn compares_nothing(verdict: &Verdict) -> bool {
     let samples = verdict.samples.iter().flatten();
     let mut scored = samples.filter(|sample| sample.scores().is_some()).peekable();
@@ -103,11 +103,11 @@ fn verdicts_path(args: &TrainRftArgs, name: &str) -> PathBuf {
     args.out.join(format!("{name}.verdicts.jsonl"))
 }
 
-/// The same drawing as an evaluation's.
+/// Draws as an evaluation does.
 fn samples_of(args: &TrainRftArgs) -> EvalRunArgs {
     let mut judge = args.judge.clone();
     if judge.endpoint.is_some() {
-        judge.template = None; // it tells what the coordinator's is; what was drawn is held to it
+        judge.template = None; // it only says what the coordinator's template is; samples are checked against it
     }
     EvalRunArgs {
         ks: vec![args.n],

@@ -1,4 +1,4 @@
-//! From samples to what is learned: rejection, its table, and the data in the forms that others read.
+//! From samples to training data: rejection, its table, and the data in formats for other programs.
 
 use anyhow::{Context, anyhow};
 use jury_terminal::exit::{Exit, Failed, OrExit};
@@ -11,7 +11,7 @@ use crate::args::TrainRftArgs;
 use crate::eval::LeftOut;
 use crate::train::tune::{self, tune_failed};
 
-/// Gives every sample its fate.
+/// Decides for every sample whether it is kept.
 pub fn sift(
     args: &TrainRftArgs,
     samples: &Samples,
@@ -25,17 +25,17 @@ pub fn sift(
     let has = general.len();
     if let Err(wanted) = kept.mix(general, args.mix_share.unwrap_or(0.0), args.seed) {
         meter.print(&format!(
-            "jury: --mix has {has} conversations, the share asked for is {wanted}; all are mixed in"
+            "jury: --mix-share needs {wanted} conversations, but --mix has only {has}; all are mixed in"
         ));
     }
     Ok(kept)
 }
 
-/// Writes table and data.
+/// Writes the table and the data.
 pub fn write(args: &TrainRftArgs, kept: &Kept) -> Result<(), Failed> {
     kept.write(&args.out).map_err(tune_failed)?;
     let said = format!(
-        "{}\n{} samples are kept, {} conversations mixed in: {}\n",
+        "{}\n{} samples kept, {} conversations mixed in: {}\n",
         kept.table.to_markdown(),
         kept.samples.len(),
         kept.mixed.len(),
@@ -44,7 +44,7 @@ pub fn write(args: &TrainRftArgs, kept: &Kept) -> Result<(), Failed> {
     crate::score::print(&said)
 }
 
-/// All general conversations that there are to mix in.
+/// All conversations of --mix.
 pub fn general(
     args: &TrainRftArgs,
     left_out: &mut LeftOut,

@@ -1,4 +1,4 @@
-//! The fine-tuning: conversations to an adapter or to other weights, with a checkpoint that the same command goes on from.
+//! The fine-tuning: from conversations to an adapter or new weights, with a checkpoint to resume from.
 
 use std::path::PathBuf;
 
@@ -16,12 +16,12 @@ use crate::args::TrainRftArgs;
 use crate::eval::LeftOut;
 use crate::train::tune::{self, Base, tune_failed};
 
-/// Step sizes where none is asked for: what adapters are commonly trained with, and an order of magnitude less for all
-/// weights, near the 5e-6 of the paper's larger batches.
+/// Default learning rates: the usual one for adapters, and an order of magnitude less for all weights, near the 5e-6 of
+/// the paper's larger batches.
 const ADAPTER_RATE: f64 = 2e-4;
 const FULL_RATE: f64 = 1e-5;
 
-/// What is tuned, and how.
+/// The model to tune, and the settings.
 pub struct Learning {
     base: Base,
     tuning: Tuning,
@@ -52,8 +52,8 @@ impl Learning {
         let base = Base::find(model, &args.judge.cache, meter)?;
         if args.full_weights && !base.path.is_dir() {
             let problem = anyhow!(
-                "--full-weights: {} is a GGUF file, which has no tokenizer to write beside weights; give the folder of \
-                 safetensors that it was made of with --base or --model, or leave --full-weights out for an adapter",
+                "--full-weights: {} is a GGUF file, which has no tokenizer to write next to the weights; give the folder of \
+                 safetensors that it was made from with --base or --model, or omit --full-weights to train an adapter",
                 base.name
             );
             return Err(Failed::new(Exit::Usage, problem));
@@ -61,8 +61,8 @@ impl Learning {
         Ok(Self { base, tuning, config })
     }
 
-    /// What was kept as tokens; what is too long is left out. Refused where the folder's checkpoint is of another run, whose
-    /// data are still there.
+    /// The kept samples as tokens; those that are too long are left out. Fails if the folder's checkpoint is of another
+    /// run, whose data are then still there.
     pub fn sequences(
         &self,
         args: &TrainRftArgs,
@@ -76,7 +76,7 @@ impl Learning {
         Ok(sequences)
     }
 
-    /// An adapter of other settings starts from other tensors: they are part of what the run is.
+    /// Identifies the initial weights: an adapter with other settings starts from other tensors.
     fn start(&self, args: &TrainRftArgs) -> String {
         match &self.tuning {
             Tuning::Lora(lora) => format!("{} {lora:?} {}", self.base.digest, args.seed),
@@ -91,7 +91,7 @@ impl Learning {
         kept: &Kept,
         sequences: &[Sequence],
     ) -> Result<Exit, Failed> {
-        // Drawing has ended the other one's line.
+        // The live line of the other meter ended with the drawing.
         let meter = Meter::new(args.quiet);
         let Self { base, tuning, config } = self;
         let model = base.load(tuning.clone(), args.seed, &meter)?;
@@ -100,7 +100,7 @@ impl Learning {
         let run = tokio::task::block_in_place(|| {
             fine_tune(&model, &start, sequences, config, &checkpoint, |step| {
                 let (at, of, loss) = (step.step, step.steps, step.loss);
-                meter.stage(&format!("step {at} of {of}: loss {loss:.4} a token"));
+                meter.stage(&format!("step {at} of {of}: loss {loss:.4} per token"));
                 tune::go_on(&signals)
             })
         });
@@ -114,7 +114,7 @@ impl Learning {
         let losses = run.history.first().zip(run.history.last());
         let (from, to) = losses.map_or((0.0, 0.0), |(first, last)| (first.loss, last.loss));
         crate::score::print(&format!(
-            "{} steps over {} conversations, loss {from:.3} to {to:.3} a token. {} is {what}.\n",
+            "{} steps over {} conversations, loss from {from:.3} to {to:.3} per token. {} is {what}.\n",
             run.history.len(),
             sequences.len(),
             folder.display()
@@ -122,7 +122,7 @@ impl Learning {
         Ok(Exit::Done)
     }
 
-    /// Writes what was learned; where, and what it is.
+    /// Writes the adapter or the model; returns where and what it is.
     fn write(
         &self,
         args: &TrainRftArgs,
@@ -133,7 +133,7 @@ impl Learning {
             Tuning::Lora(_) => {
                 let folder = args.out.join("adapter");
                 adapter::write(model, &self.base.name, &folder).map_err(tune_failed)?;
-                Ok((folder, "the adapter, in PEFT's form"))
+                Ok((folder, "the adapter, in PEFT's format"))
             }
             Tuning::Full => {
                 let folder = args.out.join(MODEL_FOLDER);
@@ -142,7 +142,7 @@ impl Learning {
                 })
                 .map_err(tune_failed)?;
                 meter.clear();
-                Ok((folder, "the model, as jury score --model and transformers load it"))
+                Ok((folder, "the model, for jury score --model and transformers"))
             }
         }
     }
@@ -152,7 +152,7 @@ fn checkpoint(args: &TrainRftArgs) -> PathBuf {
     args.out.join("checkpoint.safetensors")
 }
 
-/// The conversations as tokens; those that are too long are left out by name.
+/// The conversations as tokens; those that are too long are left out and reported.
 fn sequences(
     args: &TrainRftArgs,
     base: &Base,
@@ -176,7 +176,8 @@ fn sequences(
             sequences.push(sequence);
         }
     }
-    let why = format!("more than {most} tokens, by --max-tokens or by the model's context");
+    let why =
+        format!("more than {most} tokens, the limit of --max-tokens or of the model's context");
     left_out.tell(meter, "conversations", &why, too_long);
     Ok(sequences)
 }

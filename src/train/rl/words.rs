@@ -1,10 +1,10 @@
-//! What a person is told of a run.
+//! Messages about a run.
 
 use std::path::Path;
 
 use jury_trainer::rl::{HeldOut, RlRun, RlStep, SoFar};
 
-/// A step.
+/// The line of a step.
 pub fn step_line(so_far: SoFar<'_>, of: u64) -> String {
     let Some(step) = so_far.history.last() else { return String::new() };
     let nats = |value: Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:.3}"));
@@ -22,12 +22,12 @@ pub fn step_line(so_far: SoFar<'_>, of: u64) -> String {
     );
     if let Some(held_out) = so_far.held_out.last().filter(|_| so_far.is_measured) {
         let HeldOut { correct, readable, .. } = held_out;
-        line += &format!("; held out: {correct:.3} right, {readable:.3} readable");
+        line += &format!("; held out: {correct:.3} correct, {readable:.3} readable");
     }
     line
 }
 
-/// A run that is done.
+/// The summary of a finished run.
 pub fn said(run: &RlRun, last: &Path, best: &Path) -> String {
     let (steps, n) = (&run.history, run.history.len().min(10));
     let mean = |steps: &[RlStep]| {
@@ -35,13 +35,13 @@ pub fn said(run: &RlRun, last: &Path, best: &Path) -> String {
     };
     let (first, newest) = (mean(&steps[..n]), mean(&steps[steps.len() - n..]));
     let mut said = format!(
-        "{} steps. Mean reward of the first {n}: {first:+.3}, of the last {n}: {newest:+.3}.\n{} is the last adapter.\n",
+        "{} steps. Mean reward of the first {n} steps: {first:+.3}, of the last {n}: {newest:+.3}.\n{} is the last adapter.\n",
         steps.len(),
         last.display()
     );
     if let (Some(start), Some(end)) = (run.held_out.first(), run.held_out.last()) {
         said += &format!(
-            "Held-out samples that are right: {:.3} to {:.3}; {} is the adapter that had most of them.\n",
+            "Correct held-out samples: from {:.3} to {:.3}; {} is the adapter with the most.\n",
             start.correct,
             end.correct,
             best.display()

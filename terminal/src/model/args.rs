@@ -17,9 +17,9 @@ pub struct ModelArgs {
     /// hub:OWNER/REPO/FILE
     #[arg(long, env = "JURY_MODEL", value_name = "MODEL", default_value = DEFAULT_MODEL)]
     pub model: String,
-    /// Adapter (LoRA) for the model: a GGUF adapter or a PEFT folder. Requests select it by NAME [default: the name of the
-    /// file or folder], and the unadapted model by the model's name. May be repeated: all adapters share one engine, and
-    /// their samples are drawn in the same batches
+    /// Adapter (LoRA) for the model: a GGUF adapter or a PEFT folder. Requests select it by NAME [default: the name of
+    /// the file or folder], and the unadapted model by the model's name. May be repeated: all adapters share one
+    /// engine, and their samples are drawn in the same batches
     #[arg(
         long = "adapter",
         env = "JURY_ADAPTERS",
@@ -31,8 +31,8 @@ pub struct ModelArgs {
     /// Threads of the engine, 1 to 4096 [default: all CPUs available to this process]
     #[arg(long, env = "JURY_THREADS", value_name = "N", allow_negative_numbers = true, value_parser = threads)]
     pub threads: Option<usize>,
-    /// Device: auto (the first NVIDIA GPU if it can run the model, else the CPU), cpu, cuda:N, or metal:N if jury was built
-    /// with Metal
+    /// Device: auto (the first NVIDIA GPU if it can run the model, else the CPU), cpu, cuda:N, or metal:N if jury was
+    /// built with Metal
     #[arg(long, env = "JURY_DEVICE", value_name = "DEVICE", default_value = "auto", value_parser = device)]
     pub device: DeviceKind,
     /// How a GPU is used.
@@ -46,8 +46,8 @@ pub struct ModelArgs {
 /// How a GPU is used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, clap::Args)]
 pub struct CardArgs {
-    /// Data type of the weights on an NVIDIA GPU: bf16, or int8, which takes half the memory and, with few samples decoding
-    /// at once, about half the time per step. On the CPU, weights stay as they are in the file [default: bf16]
+    /// Data type of the weights on an NVIDIA GPU: bf16, or int8, which takes half the memory and, with few samples
+    /// decoding at once, about half the time per step. On the CPU, weights stay as they are in the file [default: bf16]
     #[arg(long, env = "JURY_CARD_WEIGHTS", value_name = "TYPE", value_parser = card_weights)]
     pub card_weights: Option<CardWeights>,
 }

@@ -116,7 +116,7 @@ fn the_first_item_without_reward_tells_the_reason_and_the_summary_the_way_out() 
         [1, 2].map(|line| tally.record(Event::Judged(place(line), Box::new(verdict.clone()))));
     let first = "jury: items.jsonl: line 1: no reward: no worker of this model is ready";
     assert_eq!(told, [Some(first.to_owned()), None], "the second has the same reason");
-    assert!(tally.summary().contains("2 of them without reward; what lacked a worker"));
+    assert!(tally.summary().contains("2 of them without reward; resume the batch to retry items"));
 }
 
 #[test]
@@ -140,5 +140,9 @@ fn an_item_that_has_changed_is_told_by_its_line_and_all_of_them_in_the_summary()
     let told = [1, 2].map(|line| tally.record(Event::Changed(place(line), format!("line-{line}"))));
     let first = "jury: items.jsonl: line 1: item \"line-1\" has changed since it was judged, and is judged again";
     assert_eq!(told, [Some(first.to_owned()), None]);
-    assert!(tally.summary().contains("2 of them again after a change"), "{}", tally.summary());
+    assert!(
+        tally.summary().contains("2 of them again because they changed"),
+        "{}",
+        tally.summary()
+    );
 }
