@@ -76,7 +76,7 @@ pub fn at_endpoint(error: ClientError, endpoint: &str) -> Failed {
             "no answer from {endpoint}: {said}; is `jury up` or `jury coordinator` running there?"
         ),
         ErrorCode::WrongService => anyhow!(
-            "no Jury coordinator at {endpoint} (a worker? another protocol?): {said}; is this the port of the coordinator's --listen?"
+            "no Jury coordinator answers at {endpoint} (a worker? another protocol?): {said}; is this the port of the coordinator's --listen?"
         ),
         _ => failed.error.context(endpoint.to_owned()),
     };

@@ -55,7 +55,7 @@ Examples:
   jury eval compare small.json large.json
   jury eval compare small.json large.json --picture compared.svg")]
 pub struct CompareArgs {
-    /// Reports written by `jury eval --json`
+    /// Reports of `jury eval`: files written with --json, or report.json of an evaluation's folder
     #[arg(value_name = "REPORT.json", num_args = 2.., required = true)]
     pub reports: Vec<PathBuf>,
     /// Print one JSON object instead of a table
@@ -146,7 +146,7 @@ pub struct EvalRunArgs {
     pub readout: DrawnReadout,
     #[command(flatten)]
     pub draw: DrawArgs,
-    /// Seed of every request, 0 to 2^53 - 1
+    /// Seed of every request, below 2^53
     #[arg(
         long,
         value_name = "N",
@@ -213,7 +213,7 @@ pub struct ChoiceArgs {
     /// Share of the queries in the training part, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.5)]
     pub train_share: f64,
-    /// Seed of the split and of --limit, 0 to 2^53 - 1
+    /// Seed of the split and of --limit, below 2^53
     #[arg(
         long,
         value_name = "N",

@@ -194,10 +194,10 @@ mod tests {
             assert_eq!(fleet(line), Ok(Some(directory)), "{line}");
         }
         for (line, told) in [
-            ("--etcd e:1 --worker w:1", "--worker and --etcd exclude each other"),
-            ("--etcd e:1 --kubernetes-service w", "--kubernetes-service and --etcd exclude"),
-            ("--directory kubernetes --etcd e:1", "wants --kubernetes-service and not --etcd"),
-            ("--directory fixed --etcd e:1 --kubernetes-service w", "wants --worker"),
+            ("--etcd e:1 --worker w:1", "--worker and --etcd cannot be used together"),
+            ("--etcd e:1 --kubernetes-service w", "--kubernetes-service and --etcd cannot be used"),
+            ("--directory kubernetes --etcd e:1", "selects --kubernetes-service, not --etcd"),
+            ("--directory fixed --etcd e:1 --kubernetes-service w", "needs --worker"),
             ("--kubernetes-service Not_A_Name", "NAME.NAMESPACE"),
             ("--listen 127.0.0.1:0", "--kubernetes-service"),
         ] {

@@ -100,7 +100,7 @@ pub struct ScoreArgs {
         help_heading = "Sampling"
     )]
     pub max_panel: Option<u32>,
-    /// Seed of the request, 0 to 2^53 - 1; the same seed gives the same verdict
+    /// Seed of the request, below 2^53; the same seed gives the same verdict
     #[arg(
         long,
         env = "JURY_SEED",

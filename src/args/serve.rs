@@ -117,7 +117,8 @@ pub struct JudgingArgs {
         value_parser = number::real(|share| (0.0..=1.0).contains(&share), "from 0 (off) to 1", "--hedge-budget 0.05"),
     )]
     pub hedge_budget: f64,
-    /// Most text of all waiting requests together, in MiB; further requests are rejected with RESOURCE_EXHAUSTED
+    /// Most text of all waiting requests together, in MiB, 4 to 1048576; further requests are rejected with
+    /// RESOURCE_EXHAUSTED
     #[arg(
         long,
         env = "JURY_QUEUE_MIB",

@@ -119,7 +119,8 @@ pub struct TrainMetaArgs {
         help_heading = "Training",
     )]
     pub inner: usize,
-    /// Seed of samples, parts, initial weights and order, 0 to 2^53 - 1
+    /// Seed of the samples, of the split into parts for fitting, validation and test, of the initial weights and of the order,
+    /// below 2^53
     #[arg(
         long,
         value_name = "N",

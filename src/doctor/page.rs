@@ -139,19 +139,19 @@ mod tests {
         cpu             A CPU
         kernels         avx512vnni (of portable, avx2, avx512vnni)
         threads         8
-        memory          16.0 GB available, 4.0 GB of it for keys and values by default
+        memory          16.0 GB available, of which 4.0 GB are used for keys and values by default
         NVIDIA GPUs     none: the CUDA driver is not found
         model cache     /cache
         models          a (98 MB)
         python          Python 3.11.2
         pip             pip 23.0
         llama.cpp       1.2 in /tools/llama-cpp/bin
-        huge pages      given on request, which the engine makes
+        huge pages      enabled on request (the engine requests them)
         etcd            fails: http://127.0.0.1:1 did not answer
         8-bit products  1420 Gop/s on 8 threads (an instruction)
         float products  321 Gflop/s
         memory reads    29.0 GB/s
-        warning: a debug build: the engine is optimised in it, but for measurements use `cargo build --release`
+        warning: this is a debug build: the engine is optimised, but for measurements use `cargo build --release`
         broken: etcd: http://127.0.0.1:1 did not answer
         ");
     }
@@ -166,9 +166,9 @@ mod tests {
         insta::assert_snapshot!(told.join("\n"), @r"
         cuda driver     /lib/libcuda.so.1
         cublasLt        /lib/libcublasLt.so.13
-        card            cuda:0: NVIDIA H100 80GB HBM3, 85.5 GB, compute capability 9.0, 132 multiprocessors, CUDA 13.0 by its driver
+        GPU             cuda:0: NVIDIA H100 80GB HBM3, 85.5 GB, compute capability 9.0, 132 multiprocessors, driver for CUDA 13.0
                         84.9 GB free, copies 3010 GB/s, products 749.5 Tflop/s (bf16, 8192 x 8192 x 8192)
-        --device auto   cuda:0 for a model that it knows and that fits, else the CPU
+        --device auto   cuda:0 for models that it supports and that fit, else the CPU
         ");
     }
 }

@@ -39,17 +39,17 @@ Exit codes:
   0    success (a PARTIAL verdict has rewards and counts as success)
   3    UNSCORED, and a retry will not help: the prompt is too long, or too few scores are readable
   64   invalid command line or request; the message names the field and the limit
-  65   bad data: some lines of a batch are not valid items (the others were judged), or a model file
-       is invalid
+  65   bad data: some lines of a batch are not valid items (the others were judged), or a
+       model file is invalid
   66   an input file does not exist or cannot be read
-  69   unavailable: no server at the endpoint, a listen address in use, UNSCORED for lack of a worker
-       or its model, or a problem that `jury doctor` reports as broken
+  69   unavailable: no server at the endpoint, a listen address in use, UNSCORED for lack of
+       a worker or its model, or a problem that `jury doctor` reports as broken
   70   internal error; please report it
   74   the output cannot be written
   75   overloaded, over quota, or UNSCORED because the budget was too short: try again
   77   missing or unknown token
-  130  interrupted: finished verdicts of a batch are written (continue with --resume), finished rounds
-       of a benchmark are printed";
+  130  interrupted: finished verdicts of a batch are written (continue with --resume), and
+       finished rounds of a benchmark are printed";
 
 /// Why a command could not do its work.
 #[derive(Debug)]

@@ -66,7 +66,7 @@ fn one_worker_serves_two_adapters_and_their_model_and_the_same_after_it_was_kill
     let mut first = worker();
     let (mut coordinator, endpoint) = sandbox.coordinator(1);
     let status = jury(&["status", "--endpoint", &endpoint]);
-    assert!(status.stdout.contains("w serves model gentle ("), "{}", status.stdout);
+    assert!(status.stdout.contains("model gentle ("), "{}", status.stdout);
 
     let item = sandbox.item();
     let of = |name: &str| score(&item, &["--endpoint", &endpoint, "--model", name]);
@@ -155,11 +155,15 @@ fn adapters_that_cannot_be_served_are_refused_with_the_way_out() {
     );
     refused(&[&worker[..], &[&model, "--adapter", "/nowhere.gguf"]].concat(), 66, "/nowhere.gguf");
     let twice = format!("{adapter},{adapter}");
-    refused(&[&worker[..], &[&model, "--adapter", &twice]].concat(), 64, "two are called \"mine\"");
+    refused(
+        &[&worker[..], &[&model, "--adapter", &twice]].concat(),
+        64,
+        "two adapters are called \"mine\"",
+    );
     refused(
         &["score", item, "--endpoint", "http://127.0.0.1:1", "--adapter", adapter],
         64,
-        "name one's model with --model",
+        "select one with --model",
     );
     refused(
         &[&worker[..], &[&model, "--role", "meta", "--adapter", adapter]].concat(),

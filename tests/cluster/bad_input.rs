@@ -80,7 +80,7 @@ fn a_file_that_an_option_names_and_that_is_not_there_is_told_once_by_that_option
     let replay = ["--out", out.to_str().unwrap(), "--samples", samples, "--replay"];
     let learn = [&["train", "meta", "--items", &items], &replay[..]].concat();
     refuses(&learn, 66, &["--replay", "--samples"]);
-    refuses(&["eval", &items, &items, "--model", &model_path()], 64, &["named twice"]);
+    refuses(&["eval", &items, &items, "--model", &model_path()], 64, &["given twice"]);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn what_is_no_coordinator_is_told_as_such_and_a_batch_without_workers_stops() {
     let out = out.to_str().unwrap();
     let batch = ["score", "--items", &items, "--out", out, "--concurrency", "1"];
     let endpoint = ["--endpoint", &grpc];
-    let says = ["3 items in a row met no worker", "--resume"];
+    let says = ["no worker for 3 items in a row", "--resume"];
     refuses(&[&batch[..], &endpoint].concat(), 69, &says);
     assert_eq!(std::fs::read_to_string(out).unwrap().lines().count(), 3);
 }

@@ -102,7 +102,9 @@ fn an_item_that_has_changed_is_judged_again_on_resume_and_the_others_are_not() {
     let stderr = String::from_utf8_lossy(&ended.stderr);
     assert!(stderr.contains("line 1: item") && stderr.contains("has changed since"), "{stderr}");
     assert!(
-        stderr.contains("1 judged, 1 of them again after a change, 1 bad line, 5 judged before"),
+        stderr.contains(
+            "1 judged, 1 of them again because they changed, 1 bad line, 5 judged before"
+        ),
         "{stderr}"
     );
     let after = batch.stable_verdicts("out.jsonl");

@@ -108,10 +108,10 @@ fn a_head_on_a_model_of_its_own_is_trained_resumed_and_ranks_what_was_drawn() {
     let n_others = 2 * QUERIES.len() - 1;
     for why in [
         format!(
-            "{n_others} items are left out: {other} has samples of something else under their ids"
+            "{n_others} items left out: the samples in {other} under their ids are of different items"
         ),
         format!(
-            "1 items are left out: {other} has samples of them, and they are not among the items: elsewhere"
+            "1 items left out: {other} has samples of them, but they are not among the items: elsewhere"
         ),
     ] {
         assert!(told.contains(&why), "{why}: {told}");

@@ -73,7 +73,7 @@ fn a_head_ranks_the_samples_of_its_model_embedded_as_served_and_refuses_another(
     let served = score(&item, &["--endpoint", &endpoint, "--meta", "untrained"]);
     assert_eq!(stable_bytes(&served), stable_bytes(&embedded));
     let status = jury(&["status", "--endpoint", &endpoint]);
-    assert!(status.stdout.contains("ranks samples by head untrained"), "{}", status.stdout);
+    assert!(status.stdout.contains("head untrained ("), "{}", status.stdout);
     assert_eq!(up.terminate(), Some(0));
 
     let refused =
@@ -98,7 +98,7 @@ fn a_meta_rm_of_its_own_ranks_what_another_worker_draws() {
     let (_coordinator, endpoint) = sandbox.coordinator(2);
 
     let status = jury(&["status", "--endpoint", &endpoint]);
-    assert!(status.stdout.contains("meta ranks samples as the Meta RM"), "{}", status.stdout);
+    assert!(status.stdout.contains(": meta, which draws no samples"), "{}", status.stdout);
     let name = text(&plain["provenance"], "model");
     let verdict = score(&sandbox.item(), &["--endpoint", &endpoint, "--meta", name]);
     assert_eq!(verdict["status"], "OK", "{verdict}");

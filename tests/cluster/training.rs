@@ -162,12 +162,12 @@ fn items_whose_labels_name_no_best_are_counted_and_named() {
         [line("equal-1", [1.0, 1.0]), line("equal-2", [0.0, 0.0]), more.to_owned()].join("\n")
     };
     let model = tiny::model(folder.path(), "llama");
-    let told = "2 items are left out: no best, and no label above all others: equal-1, equal-2";
+    let told = "2 items left out: no `best`, and no single highest label: equal-1, equal-2";
     let items = path("equal.jsonl");
     fs::write(&items, lines("")).unwrap();
     for stage in ["rft", "rl"] {
         let command = ["train", stage, "--items", &items, "--model", &model, "--out", &path(stage)];
-        refuses(&command, 65, &[told, "nothing to learn from"]);
+        refuses(&command, 65, &[told, "nothing to train on"]);
     }
     // The file has the names that are not told.
     let many: Vec<String> = (0..9).map(|at| line(&format!("many-{at}"), [1.0, 1.0])).collect();
@@ -175,7 +175,7 @@ fn items_whose_labels_name_no_best_are_counted_and_named() {
     for stage in ["rft", "rl"] {
         let out = path(&format!("{stage}-many"));
         let command = ["train", stage, "--items", &items, "--model", &model, "--out", &out];
-        refuses(&command, 65, &["9 items are left out", "line 10"]);
+        refuses(&command, 65, &["9 items left out", "line 10"]);
         let left_out = fs::read_to_string(Path::new(&out).join("left-out.jsonl")).unwrap();
         assert!(left_out.contains("many-8") && left_out.contains("line 10"), "{left_out}");
         assert_eq!(left_out.lines().count(), 10);

@@ -43,14 +43,14 @@ pub struct TrainExportArgs {
         value_name = "N",
         default_value_t = 4,
         value_parser = whole(2..=limits::MAX_K, "--group 4"),
-        help_heading = "Numbers",
+        help_heading = "Hyperparameters",
     )]
     pub group: u32,
     /// Weight of the KL penalty, at least 0: 0.08 for the paper's 27B model, 0.002 for its 16B model
-    #[arg(long, value_name = "X", default_value_t = 0.08, help_heading = "Numbers")]
+    #[arg(long, value_name = "X", default_value_t = 0.08, help_heading = "Hyperparameters")]
     pub beta: f64,
     /// Most tokens of a prompt
-    #[arg(long, value_name = "N", default_value_t = 4096, help_heading = "Numbers")]
+    #[arg(long, value_name = "N", default_value_t = 4096, help_heading = "Hyperparameters")]
     pub max_prompt_tokens: usize,
     /// Most tokens of a critique, 1 to 16384
     #[arg(
@@ -58,17 +58,17 @@ pub struct TrainExportArgs {
         value_name = "N",
         default_value_t = 1024,
         value_parser = whole(1..=limits::MAX_CRITIQUE_TOKENS, "--max-critique-tokens 1024"),
-        help_heading = "Numbers",
+        help_heading = "Hyperparameters",
     )]
     pub max_critique_tokens: u32,
-    /// The trainer's seed, 0 to 2^53 - 1
+    /// The trainer's seed, below 2^53
     #[arg(
         long,
         value_name = "N",
         default_value_t = 0,
         allow_negative_numbers = true,
         value_parser = seed,
-        help_heading = "Numbers",
+        help_heading = "Hyperparameters",
     )]
     pub seed: u64,
 }

@@ -124,7 +124,7 @@ pub struct TrainRftArgs {
         help_heading = "Tuning",
     )]
     pub learning_rate: Option<f64>,
-    /// Seed of the samples, the adapter's initial weights and the order of the data, 0 to 2^53 - 1
+    /// Seed of the samples, the adapter's initial weights and the order of the data, below 2^53
     #[arg(
         long,
         value_name = "N",

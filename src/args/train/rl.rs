@@ -114,7 +114,7 @@ pub struct TrainRlArgs {
         help_heading = "Tuning",
     )]
     pub evaluate_every: u64,
-    /// Seed of the samples and of the order of items, 0 to 2^53 - 1
+    /// Seed of the samples and of the order of items, below 2^53
     #[arg(
         long,
         value_name = "N",

@@ -83,14 +83,14 @@ fn a_verdict_reads_like_this() {
          [1]   3.00  (empty)
 
       samples  2 asked, 2 valid, 2 voted
-      tokens   600 prompt, 180 generated (18.0 a second, prompt included in the time)
-      time     10.5 s, 0.5 s of it waiting
-      model    smollm2-135m (01234567), k 2, expected read-out, seed 7
+      tokens   600 prompt, 180 generated (18.0 per second, including the time for the prompt)
+      time     10.5 s, of which 0.5 s waiting
+      model    smollm2-135m (01234567), k 2, expected readout, seed 7
 
     The sample closest to the verdict (samples[1]: responses[0]
-    gets 8, responses[1] gets 3)
-      It was shown another order: its Response 1 is
-      responses[1], its Response 2 is responses[0].
+    scores 8, responses[1] scores 3)
+      It saw the responses in a different order: its Response 1
+      is responses[1], its Response 2 is responses[0].
     Principles
       1. Accuracy: the facts hold.
       2. Brevity.
@@ -98,8 +98,8 @@ fn a_verdict_reads_like_this() {
       The one names the capital; the other names a city that is
       larger but is not the seat of government.
 
-    Models of this size show how Jury works; their rewards are
-    not worth training on.
+    Models of this size only demonstrate how Jury works; do not
+    train on their rewards.
     ");
 }
 
@@ -123,9 +123,9 @@ fn a_verdict_without_rewards_says_why_once() {
                      over the limit of 8096
 
       samples  0 asked, 0 valid, 0 voted
-      tokens   600 prompt, 180 generated (18.0 a second, prompt included in the time)
-      time     10.5 s, 0.5 s of it waiting
-      model    smollm2-135m (01234567), k 0, expected read-out, seed 7
+      tokens   600 prompt, 180 generated (18.0 per second, including the time for the prompt)
+      time     10.5 s, of which 0.5 s waiting
+      model    smollm2-135m (01234567), k 0, expected readout, seed 7
     ");
 }
 

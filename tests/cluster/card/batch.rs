@@ -36,7 +36,7 @@ fn a_batch_says_that_it_goes_on_in_another_numerics_class_and_refuses_another_mo
 
     let eight = ["--resume", "--model", &judge, "--device", "cuda:0", "--card-weights", "int8"];
     let done = run(&eight);
-    let note = "samples are drawn in numerics class cuda-int8-";
+    let note = "samples are now drawn in numerics class cuda-int8-";
     assert!(done.stderr.contains(note), "nothing is left to judge: {}", done.stderr);
     assert_eq!(verdicts(), before);
 

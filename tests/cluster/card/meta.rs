@@ -55,7 +55,7 @@ fn a_judge_and_its_meta_rm_share_a_card_and_the_judge_goes_first_where_one_alone
     let on_the_card = [&["score", item, "--device", "cuda:0"][..], &models].concat();
     let refused = ended(jury_on_a_card(&[("JURY_EMULATED_MEMORY", &scarce)]), &on_the_card);
     assert_eq!(refused.code, Some(69), "{}", refused.stderr);
-    for words in ["are free", "the Meta RM gemma2_reward is on the same card", "--device auto"] {
+    for words in ["are free", "the Meta RM gemma2_reward is on the same GPU", "--device auto"] {
         assert!(refused.stderr.contains(words), "{}", refused.stderr);
     }
 }
