@@ -1,8 +1,8 @@
 //! Peak memory with the prompts of the largest legal request, and with a queue full of such requests. Run it on Linux:
 //! `cargo run --release --example queue_memory -p jury-coordinator`.
 //!
-//! No worker is there, so every request waits as long as it may; nobody is answered. Requests are
-//! made in the process itself: what gRPC holds while a message arrives or leaves is not measured.
+//! There is no worker, so every request waits as long as it may, and none is answered. Requests are made in this
+//! process: the memory that gRPC holds while a message is received or sent is not measured.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     loop {
         let coordinator = coordinator.clone();
         requests.spawn(async move { coordinator.score(largest(n_waiting)).await });
-        // Only a refused request ends.
+        // A request ends only if it is rejected.
         let ended = tokio::time::timeout(Duration::from_millis(100), requests.join_next()).await;
         match ended {
             Err(_) => n_waiting += 1,
@@ -76,7 +76,7 @@ fn print_prompts() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// As many samples, responses and bytes as a request may have, unlike any other.
+/// A request with as many samples, responses and bytes as allowed, and different from any other.
 fn largest(number: usize) -> ScoreRequest {
     let query = format!("{number:032}");
     let n_bytes = (limits::MAX_ITEM_BYTES - query.len()) / limits::MAX_RESPONSES;
@@ -90,7 +90,7 @@ fn largest(number: usize) -> ScoreRequest {
     request
 }
 
-/// The most memory that this process has had.
+/// Peak memory of this process.
 fn peak_mib() -> Result<u64, Box<dyn std::error::Error>> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).ok_or("no VmHWM")?;

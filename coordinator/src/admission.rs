@@ -1,14 +1,15 @@
-//! Who may start now, who waits, who is refused.
+//! Decides which requests start now, which wait, and which are rejected.
 //!
-//! Each model has a queue of its own, so that a busy large one does not hold up a small one. Requests are
-//! admitted while the *samples* of those running stay within what the model's workers can draw (times a factor), so
-//! that workers are busy and queues stay here, where they are bounded: in requests for each model, and in bytes
-//! for all of them. Whose turn it is goes by *tokens*: tenants that wait get them in proportion to their weights
-//! ([`Turns`]), and within a tenant it is first come, first served. A request's tokens are an estimate ([`Work`]), put
-//! right when it has ended. Where samples are known to take so long that the budget would end first, a request is
-//! refused at once ([`Rates::outlook`]). What waits holds its request alone; nothing is planned or rendered for it.
+//! Each model has its own queue, so that a busy large model does not hold up a small one. Requests are admitted while
+//! the *samples* of the running requests stay within what the model's workers can draw (times a factor). Workers stay
+//! busy, and requests queue here, where queues are bounded: by a number of requests per model, and by a number of
+//! bytes over all models. Turns are taken by *tokens*: waiting tenants get tokens in proportion to their weights
+//! ([`Turns`]); within a tenant, the order is first come, first served. A request's tokens are an estimate ([`Work`]),
+//! corrected when the request has ended. If samples are known to take so long that the budget would run out first, the
+//! request is rejected at once ([`Rates::outlook`]). A waiting request holds only its own memory; nothing is planned
+//! or rendered for it yet.
 //!
-//! Not promised: that what runs makes room for others. Turns are taken between requests.
+//! Not promised: preemption. A running request never makes room for another; turns change only between requests.
 
 mod cost;
 mod demand;
@@ -34,7 +35,7 @@ pub use room::{Held, Room};
 pub use share::{DEFAULT_TENANT, Share};
 pub use turns::{Size, Ticket};
 
-/// Grants permits from one bounded queue a model.
+/// Grants permits from one bounded queue per model.
 #[derive(Debug, Clone)]
 pub struct Admission {
     queue_limit: usize,
@@ -43,27 +44,27 @@ pub struct Admission {
     awaited: Awaited,
 }
 
-/// The right to run. Travels with the request and is given back on drop.
+/// The right to run. Travels with the request; dropping it returns it.
 #[derive(Debug)]
 pub struct Permit {
     admission: Admission,
     model: Arc<str>,
-    /// Taken when the permit is dropped.
+    /// `Some` until the permit is dropped.
     grant: Option<Grant>,
     /// Tokens that the request took, once known.
     spent: Option<u64>,
 }
 
-/// What admission is doing now.
+/// What admission is doing now: counts of running and waiting requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AdmissionLoad {
     /// Requests with a permit.
     pub running: usize,
-    /// Requests that wait.
+    /// Waiting requests.
     pub waiting: usize,
 }
 
-/// One model's queue and whoever waits in it.
+/// One model's queue and its waiters.
 #[derive(Debug)]
 struct Line {
     queue: Queue,
@@ -71,7 +72,7 @@ struct Line {
     waiters: HashMap<Ticket, oneshot::Sender<Permit>>,
 }
 
-/// Leaves the queue when its request goes away while it waits.
+/// Leaves the queue if its request goes away while waiting.
 struct Waiting<'a> {
     admission: &'a Admission,
     model: &'a Arc<str>,
@@ -82,8 +83,8 @@ struct Waiting<'a> {
 // === impl Admission ===
 
 impl Admission {
-    /// Empty queues for at most `queue_limit` waiting requests of each model, and for at most
-    /// `queue_bytes` of text in all of them.
+    /// Empty queues for at most `queue_limit` waiting requests per model, and at most `queue_bytes` of text over all
+    /// models.
     pub fn new(queue_limit: usize, queue_bytes: usize) -> Self {
         Self {
             queue_limit,
@@ -93,17 +94,17 @@ impl Admission {
         }
     }
 
-    /// The same, for models whose workers may all be away for a while.
+    /// The same, for models that may have no workers for a while.
     pub fn awaiting<'a>(self, models: impl IntoIterator<Item = &'a str>) -> Self {
         Self { awaited: Awaited::new(models), ..self }
     }
 
-    /// Who waits for a first worker.
+    /// Samples that wait for a first worker.
     pub fn awaited(&self) -> &Awaited {
         &self.awaited
     }
 
-    /// What is asked of every model now.
+    /// Current demand, by model.
     pub fn demand(&self) -> BTreeMap<Arc<str>, Demand> {
         let mut demand = BTreeMap::<Arc<str>, Demand>::new();
         for (model, line) in self.lines().iter() {
@@ -115,10 +116,10 @@ impl Admission {
         demand
     }
 
-    /// Takes room for a request of `n_bytes` of text until it is granted or answered.
+    /// Reserves room for a request of `n_bytes` of text until it is granted or answered.
     ///
     /// # Errors
-    /// [`Overloaded`] when all waiting requests together, or those of its tenant, would pass the limit.
+    /// [`Overloaded`] when the texts of all waiting requests, or of the tenant's, would exceed the limit.
     pub fn hold(&self, share: &Share, n_bytes: usize) -> Result<Held, Overloaded> {
         self.room
             .take(share, n_bytes)
@@ -133,10 +134,10 @@ impl Admission {
             .map_or_else(|| Rates::default().tokens_of(work), |line| line.rates.tokens_of(work))
     }
 
-    /// Waits for a permit for a request of `size` to `model`; `held` is given back with the permit.
+    /// Waits for a permit for a request of `size` to `model`; `held` is released once the permit is granted.
     ///
     /// # Errors
-    /// [`Overloaded`] at once, when the model's queue is full, or the tenant's part of it.
+    /// [`Overloaded`], at once, when the model's queue or the tenant's part of it is full.
     pub async fn admit(
         &self,
         share: &Share,
@@ -167,8 +168,8 @@ impl Admission {
         Ok(permit)
     }
 
-    /// What becomes of a request for `model` that asks now. While nothing of the model runs every
-    /// request may try: otherwise a fleet that was slow once would never be seen to be quick again.
+    /// The outlook for a request for `model` that arrives now. While no request of the model is running, every request
+    /// may try; otherwise a fleet that was slow once would never be seen to be fast again.
     pub fn outlook(&self, share: &Share, model: &str, ask: Ask) -> Outlook {
         let lines = self.lines();
         match lines.get(model) {
@@ -179,15 +180,15 @@ impl Admission {
         }
     }
 
-    /// Samples of `model` were drawn.
+    /// Records samples of `model` that were drawn.
     pub fn record_drawn(&self, model: &str, drawn: Drawn) {
         if let Some(line) = self.lines().get_mut(model) {
             line.rates.record(drawn);
         }
     }
 
-    /// Tells how many samples of each model may run at once from now on. Of a model that is not
-    /// named nobody is known that draws it.
+    /// Sets how many samples of each model may run at once from now on. A model that is not in `n_samples` has no
+    /// known worker.
     pub fn set_capacities(&self, n_samples: &HashMap<String, u32>) {
         let mut granted = Vec::new();
         {
@@ -209,7 +210,7 @@ impl Admission {
         }
     }
 
-    /// What is running and waiting, of every tenant that has anything.
+    /// Running and waiting requests of every tenant that has any.
     pub fn load_by_tenant(&self) -> BTreeMap<Arc<str>, AdmissionLoad> {
         let mut loads = BTreeMap::<Arc<str>, AdmissionLoad>::new();
         for line in self.lines().values() {
@@ -223,7 +224,7 @@ impl Admission {
         loads
     }
 
-    /// What is running and waiting.
+    /// Running and waiting requests over all models and tenants.
     pub fn load(&self) -> AdmissionLoad {
         let lines = self.lines();
         lines.values().fold(AdmissionLoad::default(), |load, line| AdmissionLoad {
@@ -241,7 +242,7 @@ impl Admission {
             };
             let permit = self.permit(model, grant);
             if let Some(waiter) = waiter {
-                // A waiter that has just left gives the permit back by dropping it.
+                // If the waiter has just left, dropping the permit returns it.
                 drop(waiter.send(permit));
             }
         }
@@ -282,7 +283,7 @@ impl Line {
 // === impl Permit ===
 
 impl Permit {
-    /// The request took `tokens`: what its tenant was charged is put right.
+    /// The request took `tokens`: the charge to its tenant is corrected.
     pub fn settle(&mut self, tokens: u64) {
         self.spent = Some(tokens);
     }

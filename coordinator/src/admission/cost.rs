@@ -1,13 +1,14 @@
-//! What a request is expected to take, in tokens: pure.
+//! The expected cost of a request, in tokens. Pure.
 //!
 //! ```text
-//! tokens = distinct prompts x (text shown + template) x tokens a byte     prefill
-//!        + k x tokens a sample, at most max_critique_tokens               decode
+//! tokens = distinct prompts x (text shown + template) x tokens per byte     prefill
+//!        + k x tokens per sample, at most max_critique_tokens               decode
 //! ```
 //!
-//! The coordinator has no tokenizer. Tokens a byte are learned from what workers tell of prompts that they accept, and
-//! tokens a sample from what they drew, both by model; before anything is known, a byte is a quarter of a token and a
-//! sample takes all that it may. Left out: samples drawn again, spare ones, and a Meta RM of its own.
+//! The coordinator has no tokenizer. It learns tokens per byte from the prompt lengths that workers report on
+//! accepting a prompt, and tokens per sample from the samples they drew, both per model. Before anything is known, a
+//! byte counts as a quarter of a token, and a sample as `max_critique_tokens`. Not included: retried samples, spare
+//! samples, and the work of a separate Meta RM.
 
 use jury_grm::domain::ScoreRequest;
 use jury_grm::plan::{Extent, extent};
@@ -15,29 +16,29 @@ use jury_grm::plan::{Extent, extent};
 /// Prompts that workers have accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Prompted {
-    /// Bytes of them all.
+    /// Their bytes, in total.
     pub bytes: u64,
-    /// Tokens of them all.
+    /// Their tokens, in total.
     pub tokens: u64,
 }
 
-/// What there is to do for a request.
+/// The work that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Work {
     /// Bytes of all distinct prompts.
     pub prompt_bytes: u64,
     /// Samples.
     pub samples: u32,
-    /// Most tokens of a sample's critique.
+    /// Most tokens per critique.
     pub max_tokens: u32,
 }
 
-/// Tokens a byte before any are known: English in most tokenizers.
+/// Tokens per byte before any are known: English in most tokenizers.
 const UNKNOWN_TOKENS_A_BYTE: f64 = 0.25;
-/// Bytes after which half of the weight of earlier prompts is gone: some hundred prompts of 16 KiB.
+/// Bytes after which earlier prompts have lost half of their weight: a few hundred prompts of 16 KiB.
 const HALF_LIFE_BYTES: f64 = (4 << 20) as f64;
 
-/// Tokens a byte, as learned. Older prompts count less.
+/// Tokens per byte, as learned. Older prompts count less.
 #[derive(Debug, Clone, Default)]
 pub struct Ratio {
     bytes: f64,
@@ -52,7 +53,7 @@ impl Work {
         let Extent { n_prompts, n_samples, n_shown, shown_bytes, panel } = extent(request);
         let responses: usize = request.item.responses.iter().map(String::len).sum();
         let around = request.item.text_bytes() - responses;
-        // Of panels each shows its part of the responses; a duplicate is shown by none.
+        // Each panel shows only its part of the responses; no panel shows a duplicate.
         let shown = (shown_bytes * u64::from(panel)).div_ceil(u64::from(n_shown.max(1)));
         let a_prompt = around as u64 + template_bytes as u64 + shown;
         Self {
@@ -62,7 +63,7 @@ impl Work {
         }
     }
 
-    /// Its tokens, where a byte is worth `ratio` and a sample has `sample_tokens`, if that is known.
+    /// The expected tokens, at `ratio` tokens per byte and `sample_tokens` per sample, if known.
     pub fn tokens(&self, ratio: &Ratio, sample_tokens: Option<f64>) -> u64 {
         let most = f64::from(self.max_tokens);
         let decode = f64::from(self.samples) * sample_tokens.unwrap_or(most).min(most);
@@ -73,9 +74,9 @@ impl Work {
 // === impl Ratio ===
 
 impl Ratio {
-    /// Takes in prompts that were tokenised.
+    /// Records prompts that were tokenised.
     pub fn record(&mut self, prompted: Prompted) {
-        // A worker that does not tell tokens teaches nothing.
+        // A worker that does not report tokens teaches nothing.
         if prompted.bytes == 0 || prompted.tokens == 0 {
             return;
         }
@@ -84,7 +85,7 @@ impl Ratio {
         self.tokens = self.tokens * kept + prompted.tokens as f64;
     }
 
-    /// Tokens that a byte of prompt is expected to be.
+    /// Expected tokens per byte of a prompt.
     pub fn tokens_a_byte(&self) -> f64 {
         if self.bytes > 0.0 { self.tokens / self.bytes } else { UNKNOWN_TOKENS_A_BYTE }
     }

@@ -1,4 +1,4 @@
-//! What is asked of each model, for whoever decides how many workers it has.
+//! Demand per model, for autoscalers and operators that decide how many workers a model gets.
 //!
 //! ```text
 //! jury_admitted_samples       samples of requests that run
@@ -7,8 +7,8 @@
 //! jury_backlog_seconds        the same over all places: about how long a request that comes now waits
 //! ```
 //!
-//! None of them depends on how many workers there are, the last one aside. Models whose workers may all be away are told from
-//! the start: an autoscaler must see a zero before it sees a one. No other name that a request makes up is told.
+//! Only the last one depends on the number of workers. Models that may be scaled to zero are exported from the start:
+//! an autoscaler must see a zero before it sees a one. No other model name that a request makes up is exported.
 
 use std::collections::BTreeMap;
 use std::fmt::Error as FormatError;
@@ -23,20 +23,21 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Admission;
 
-/// What is asked of one model now.
+/// Current demand for one model.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Demand {
-    /// Samples of requests that run.
+    /// Samples of running requests.
     pub admitted_samples: u64,
-    /// Samples of requests that wait.
+    /// Samples of waiting requests.
     pub queued_samples: u64,
-    /// How long a sample takes; unknown before enough were seen.
+    /// How long a sample takes; `None` before enough were seen.
     pub a_sample: Option<Duration>,
     /// Samples that may run at once; at least 1.
     pub places: u32,
 }
 
-/// Samples that wait for a first worker, by model. Clones share one state; holds the names it was made with, and no other.
+/// Samples that wait for a first worker, by model. Clones share one state. It holds the model names it was created
+/// with, and no others.
 #[derive(Debug, Clone, Default)]
 pub struct Awaited {
     n_samples: Arc<Mutex<BTreeMap<Arc<str>, u64>>>,
@@ -50,19 +51,19 @@ pub struct Awaiting {
     samples: u32,
 }
 
-/// Tells the demand when it is asked for.
+/// Exports the demand when metrics are collected.
 #[derive(Debug)]
 pub struct DemandMetrics(pub Admission);
 
 // === impl Demand ===
 
 impl Demand {
-    /// How long one place would be busy with what waits; zero as long as nobody knows.
+    /// How long one place would be busy with the waiting samples; zero while the time per sample is unknown.
     pub fn queued_work(&self) -> Duration {
         self.a_sample.unwrap_or_default().mul_f64(self.queued_samples as f64)
     }
 
-    /// About how long a request that comes now waits.
+    /// About how long a request that arrives now would wait.
     pub fn backlog(&self) -> Duration {
         self.queued_work() / self.places.max(1)
     }
@@ -71,14 +72,14 @@ impl Demand {
 // === impl Awaited ===
 
 impl Awaited {
-    /// Nobody waits yet for any of `models`.
+    /// Nothing waits yet for any of `models`.
     pub fn new<'a>(models: impl IntoIterator<Item = &'a str>) -> Self {
         let n_samples = models.into_iter().map(|model| (model.into(), 0)).collect();
         Self { n_samples: Arc::new(Mutex::new(n_samples)) }
     }
 
-    /// A request of `samples` waits for a worker of `model`, or of the first model where it names none; `None` for a model that is
-    /// not awaited.
+    /// A request of `samples` waits for a worker of `model`, or of the first awaited model if it names none. `None` if
+    /// the model is not awaited.
     pub fn wait(&self, model: Option<&str>, samples: u32) -> Option<Awaiting> {
         let mut n_samples = self.n_samples.lock();
         let model = match model {
@@ -91,7 +92,7 @@ impl Awaited {
         Some(Awaiting { awaited: self.clone(), model, samples })
     }
 
-    /// Samples that wait, of every awaited model.
+    /// Waiting samples of every awaited model.
     pub(super) fn n_samples(&self) -> BTreeMap<Arc<str>, u64> {
         self.n_samples.lock().clone()
     }

@@ -1,40 +1,40 @@
-//! Whether a request can be answered within its budget, by how long samples of its model took
-//! lately: pure.
+//! Whether a request can be answered within its budget, estimated from how long samples of its model took lately.
+//! Pure.
 //!
 //! ```text
-//! expected = waiting samples / places x seconds a sample        behind others
-//!          + ceil(min_samples / places) x seconds a sample      its own
+//! expected = waiting samples / places x seconds per sample        behind others
+//!          + ceil(min_samples / places) x seconds per sample      its own
 //! ```
 //!
-//! An expectation, and a hopeful one: what runs already counts as done, prompts cost nothing, and
-//! places are those that admission grants, more than workers have. Nothing is refused before
-//! enough samples were seen, or unless twice the time that is left is expected to be too short.
+//! The estimate is optimistic: running samples count as done, prompts cost nothing, and places are those that
+//! admission grants, which are more than the workers have. A request is rejected only after enough samples have been
+//! seen, and only if it is expected to take more than twice the time it has left.
 
 use std::time::Duration;
 
 use super::cost::{Prompted, Ratio, Work};
 
-/// Samples after which half of the weight of what was seen before is gone.
+/// Samples after which earlier samples have lost half of their weight.
 const HALF_LIFE: f64 = 256.0;
-/// Samples that must have been seen before anything is expected.
+/// Samples that must have been seen before anything is forecast.
 const ENOUGH_SEEN: f64 = 16.0;
-/// How many times longer than its budget a refused request is expected to take.
+/// A request is rejected if its forecast exceeds its remaining time by this factor.
 const UNSURE: u32 = 2;
 
-/// Samples that came to their own end.
+/// Samples that ran to their own end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Drawn {
-    /// How many.
+    /// Number of samples.
     pub samples: u32,
-    /// Tokens of them all.
+    /// Their tokens, in total.
     pub tokens: u64,
-    /// Their times added up, each from when its worker accepted it to its end.
+    /// Their times added up, each from when its worker accepted it until its end.
     pub time: Duration,
     /// Prompts that workers accepted for them.
     pub prompted: Prompted,
 }
 
-/// How long samples of one model took lately. Older ones count less.
+/// How long samples of one model took lately. Older samples count less.
 #[derive(Debug, Clone, Default)]
 pub struct Rates {
     samples: f64,
@@ -50,13 +50,13 @@ pub struct Ask {
     pub samples: u32,
     /// Fewest samples that make a verdict.
     pub min_samples: u32,
-    /// Most tokens of a sample's critique.
+    /// Most tokens per critique.
     pub max_tokens: u32,
     /// Time left for the answer.
     pub left: Duration,
 }
 
-/// What a model's line looks like to whoever joins it.
+/// A model's queue as seen by a request that joins it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
     /// Samples that may run at once.
@@ -68,18 +68,18 @@ pub struct Line {
 /// How long a request is expected to take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forecast {
-    /// Behind others.
+    /// Time behind other requests.
     pub wait: Duration,
-    /// Until `min_samples` of its own are drawn.
+    /// Time until `min_samples` of its own are drawn.
     pub draw: Duration,
 }
 
-/// What becomes of a request by its forecast.
+/// What the forecast means for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outlook {
-    /// It may be answered in time, or nobody knows.
+    /// It may be answered in time, or nothing is known.
     Open,
-    /// It could be answered in time if less were waiting.
+    /// It could be answered in time if fewer samples were waiting.
     Crowded(Forecast),
     /// Its budget is too short for its own samples.
     Hopeless(Forecast),
@@ -88,7 +88,7 @@ pub enum Outlook {
 // === impl Rates ===
 
 impl Rates {
-    /// Takes in samples that were drawn.
+    /// Records samples that were drawn.
     pub fn record(&mut self, drawn: Drawn) {
         let n = f64::from(drawn.samples);
         let kept = 0.5_f64.powf(n / HALF_LIFE);
@@ -104,8 +104,7 @@ impl Rates {
         work.tokens(&self.ratio, sample_tokens)
     }
 
-    /// The time that a sample of at most `max_tokens` is expected to take; `None` before enough
-    /// were seen.
+    /// The expected time of a sample of at most `max_tokens`; `None` before enough samples were seen.
     pub fn of_sample(&self, max_tokens: u32) -> Option<Duration> {
         if self.samples < ENOUGH_SEEN {
             return None;
@@ -114,7 +113,7 @@ impl Rates {
         Duration::try_from_secs_f64(self.seconds / self.samples * shorter).ok()
     }
 
-    /// What becomes of a request that joins `line` now.
+    /// The outlook for a request that joins `line` now.
     pub fn outlook(&self, ask: Ask, line: Line) -> Outlook {
         let Some(a_sample) = self.of_sample(ask.max_tokens) else { return Outlook::Open };
         let places = line.places.max(1);

@@ -1,14 +1,14 @@
-//! What whoever is refused is told: what is full, by which option, and when to try again.
+//! The error for a rejected request: what is full, which option sets the limit, and when to retry.
 
 use std::time::Duration;
 
 use super::forecast::Forecast;
 use super::room::NoRoom;
 
-/// A full queue drains by one request in about this time; a client that is told so spreads its
-/// tries with jitter of its own.
+/// A full queue drains by about one request in this time; clients add their own jitter to it, which spreads their
+/// retries.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
-/// A longer wait is not known well enough to be told.
+/// Longer waits are not known well enough to be reported.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Too much waits already.
@@ -24,7 +24,7 @@ pub struct Overloaded {
 // === impl Overloaded ===
 
 impl Overloaded {
-    /// The texts that wait leave no room for `n_bytes` more of `tenant`.
+    /// The waiting texts leave no room for `n_bytes` more of `tenant`.
     pub(super) fn room(no_room: NoRoom, tenant: &str, n_bytes: usize) -> Self {
         let NoRoom { n_taken, limit, of_tenant } = no_room;
         let (whose, option) = match of_tenant {
@@ -37,7 +37,7 @@ impl Overloaded {
         Self { problem, retry_after: RETRY_AFTER }
     }
 
-    /// As many requests for `model` wait as may: of `tenant`, where one is named, or of all.
+    /// The queue of `model` is full: `waiting` requests wait, of `tenant` if given, otherwise of all tenants.
     pub(super) fn queue(waiting: usize, tenant: Option<&str>, model: &str) -> Self {
         let (whose, option) = match tenant {
             Some(tenant) => (format!(" of tenant {tenant:?}"), "queue_share of --queue-limit"),
@@ -49,7 +49,7 @@ impl Overloaded {
         Self { problem, retry_after: RETRY_AFTER }
     }
 
-    /// Too much waits for a budget.
+    /// Too many samples wait for a request with this budget.
     pub(crate) fn crowded(forecast: Forecast, budget: Duration) -> Self {
         let Forecast { wait, draw } = forecast;
         let problem = format!(

@@ -1,8 +1,8 @@
-//! One model's admission queue as a state machine: it knows tickets, tenants and sizes, no time, no tasks.
+//! One model's admission queue as a state machine: it knows tickets, tenants and sizes, but no time and no tasks.
 //!
-//! Two things are counted. *Samples* say what fits: requests run while theirs stay within what workers draw at once.
-//! *Tokens* say whose turn it is ([`Turns`]). Whoever's turn it is waits for room and nobody overtakes it, so that small
-//! requests never starve a large one; as soon as there is room somebody runs.
+//! It counts two things. *Samples* decide what fits: requests run while their samples stay within what workers draw at
+//! once. *Tokens* decide whose turn it is ([`Turns`]). The request whose turn it is waits for room, and nothing
+//! overtakes it, so small requests never starve a large one. Whenever the next request fits, it runs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,15 +11,14 @@ use super::forecast::Line;
 use super::share::Share;
 use super::turns::{Size, Ticket, Turns};
 
-/// Samples that may always run: a fleet that is not known yet must not block the first requests,
-/// which wait for it elsewhere.
+/// Samples that may always run: an unknown fleet must not block the first requests, which wait for it elsewhere.
 const LEAST_CAPACITY: u32 = 64;
 
-/// A request that runs: given back by value, so once at most.
+/// A running request. It is given back by value, so at most once.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "what runs has to be released"]
 pub struct Grant {
-    /// On whose behalf.
+    /// The tenant of the request.
     pub tenant: Arc<str>,
     /// The ticket under which it waited, if it did.
     pub ticket: Option<Ticket>,
@@ -27,29 +26,29 @@ pub struct Grant {
     pub size: Size,
 }
 
-/// What becomes of a request that asks to start.
+/// The answer to a request that asks to start.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Offer {
     /// It runs.
     Granted(Grant),
     /// It waits.
     Queued(Ticket),
-    /// It is refused: as many wait as may.
+    /// It is rejected: the queue is full.
     Full {
-        /// Requests that wait: of its tenant, or of all.
+        /// Waiting requests: of its tenant, or of all.
         waiting: usize,
-        /// Whether the tenant's own part of the queue is full, and not the whole.
+        /// Whether the tenant's own part of the queue is full, rather than the whole queue.
         of_tenant: bool,
     },
 }
 
-/// Fair between tenants, first come, first served within one; all within a number of samples.
+/// Fair between tenants; first come, first served within a tenant; bounded by a number of running samples.
 #[derive(Debug)]
 pub struct Queue {
     capacity_samples: u32,
     running_samples: u32,
     n_running: usize,
-    /// Requests that run, of every tenant that has any.
+    /// Running requests of every tenant that has any.
     running_by_tenant: HashMap<Arc<str>, usize>,
     turns: Turns,
     queue_limit: usize,
@@ -90,7 +89,7 @@ impl Queue {
         Offer::Queued(ticket)
     }
 
-    /// A running request ended; `spent` is how many tokens it took, if that is known. Returns who runs now.
+    /// A running request ended; `spent` is how many tokens it took, if known. Returns the requests that may run now.
     pub fn release(&mut self, grant: Grant, spent: Option<u64>) -> Vec<Grant> {
         let Grant { tenant, size, .. } = grant;
         self.running_samples -= size.samples;
@@ -107,20 +106,20 @@ impl Queue {
         self.admit_waiting()
     }
 
-    /// A waiting request goes away; one that was granted already is not here any more. Returns who runs now: it may
-    /// have been too large for the room that there is.
+    /// A waiting request goes away; a request that was granted already is no longer here. Returns the requests that
+    /// may run now: the one that left may have been too large for the available room.
     pub fn leave(&mut self, tenant: &Arc<str>, ticket: Ticket) -> Vec<Grant> {
         self.turns.leave(tenant, ticket);
         self.admit_waiting()
     }
 
-    /// The fleet can draw `n_samples` at once from now on. Returns who runs now.
+    /// The fleet can draw `n_samples` at once from now on. Returns the requests that may run now.
     pub fn set_capacity(&mut self, n_samples: u32) -> Vec<Grant> {
         self.capacity_samples = n_samples.max(LEAST_CAPACITY);
         self.admit_waiting()
     }
 
-    /// The line as a request of `n_samples` sees it that joins now.
+    /// The queue as seen by a request of `n_samples` that joins now.
     pub fn line_for(&self, share: &Share, n_samples: u32) -> Line {
         let ahead = match self.turns.n_waiting() {
             0 => 0,
@@ -132,22 +131,22 @@ impl Queue {
         }
     }
 
-    /// Requests that run.
+    /// Running requests.
     pub fn n_running(&self) -> usize {
         self.n_running
     }
 
-    /// Requests that wait.
+    /// Waiting requests.
     pub fn n_waiting(&self) -> usize {
         self.turns.n_waiting()
     }
 
-    /// Samples of requests that run.
+    /// Samples of running requests.
     pub fn running_samples(&self) -> u32 {
         self.running_samples
     }
 
-    /// Samples of requests that wait.
+    /// Samples of waiting requests.
     pub fn waiting_samples(&self) -> u64 {
         self.turns.n_samples()
     }
@@ -157,12 +156,12 @@ impl Queue {
         self.capacity_samples
     }
 
-    /// Requests that run, of every tenant that has any.
+    /// Running requests of every tenant that has any.
     pub fn running_by_tenant(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
         self.running_by_tenant.iter().map(|(tenant, n)| (tenant, *n))
     }
 
-    /// Requests that wait, of every tenant that has any.
+    /// Waiting requests of every tenant that has any.
     pub fn waiting_by_tenant(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
         self.turns.by_tenant()
     }

@@ -1,4 +1,4 @@
-//! Room for the texts of requests that wait.
+//! Room for the texts of waiting requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,18 +8,18 @@ use parking_lot::Mutex;
 
 use super::share::Share;
 
-/// What a request takes beside its text, at the most: ids, settings, and its task. Without it
-/// any number of tiny requests could wait.
+/// The most memory that a request takes beside its text: ids, settings, and its task. Without it, any number of tiny
+/// requests could wait.
 pub const BYTES_A_REQUEST: usize = 4 << 10;
 
-/// A number of bytes, and how many of them are taken, by whom. Clones share it.
+/// A limited number of bytes, and how many of them each tenant has taken. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Room {
     limit: usize,
     taken: Arc<Mutex<Taken>>,
 }
 
-/// Room that is taken; given back on drop.
+/// Room that is taken; dropping it returns it.
 #[derive(Debug)]
 pub struct Held {
     n_bytes: usize,
@@ -30,11 +30,11 @@ pub struct Held {
 /// Why there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoRoom {
-    /// Bytes taken: of the tenant, or of all.
+    /// Bytes taken: by the tenant, or by all.
     pub n_taken: usize,
-    /// Bytes that may be.
+    /// Limit in bytes.
     pub limit: usize,
-    /// Whether it is the tenant's own part that is full.
+    /// Whether the tenant's own part is full, rather than the whole.
     pub of_tenant: bool,
 }
 
@@ -52,10 +52,11 @@ impl Room {
         Self { limit, taken: Arc::default() }
     }
 
-    /// Takes room for a request with `n_bytes` of text. A tenant's part always holds one item of the largest size.
+    /// Takes room for a request with `n_bytes` of text. A tenant's part is always large enough for one item of the
+    /// largest size.
     ///
     /// # Errors
-    /// [`NoRoom`] when there is not enough.
+    /// [`NoRoom`] if there is not enough.
     pub fn take(&self, share: &Share, n_bytes: usize) -> Result<Held, NoRoom> {
         let n_bytes = n_bytes.saturating_add(BYTES_A_REQUEST);
         let of_tenant = share.of(self.limit).max(limits::MAX_ITEM_BYTES + BYTES_A_REQUEST);

@@ -5,21 +5,21 @@ use std::sync::Arc;
 /// Name of the only tenant of a coordinator without a file of tenants.
 pub const DEFAULT_TENANT: &str = "default";
 
-/// On whose behalf a request is judged, and what that tenant may take.
+/// The tenant a request is judged for, and what it may take.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Share {
     /// The tenant's name.
     pub tenant: Arc<str>,
-    /// Tokens in proportion to it go to tenants that wait; at least 1.
+    /// Waiting tenants get tokens in proportion to their weights; at least 1.
     pub weight: u32,
-    /// Part of the queue's places, and of the room for waiting texts, that the tenant may take; above 0, at most 1.
+    /// Part of the queue, and of the room for waiting texts, that the tenant may take; above 0, at most 1.
     pub queue_share: f64,
 }
 
 // === impl Share ===
 
 impl Share {
-    /// The tenant's part of `whole`, one at the least.
+    /// The tenant's part of `whole`, at least one.
     pub fn of(&self, whole: usize) -> usize {
         ((whole as f64 * self.queue_share) as usize).clamp(1, whole.max(1))
     }
@@ -31,7 +31,7 @@ impl Share {
 }
 
 impl Default for Share {
-    /// Everything, for the one tenant that there is.
+    /// Everything, for the default tenant.
     fn default() -> Self {
         Self { tenant: DEFAULT_TENANT.into(), weight: 1, queue_share: 1.0 }
     }

@@ -7,7 +7,7 @@ fn only() -> Share {
     Share::default()
 }
 
-/// A request that waits in a task of its own, and is in the queue already.
+/// A request that waits in its own task, and is already in the queue.
 async fn waiting(
     admission: &Admission,
     model: &'static str,

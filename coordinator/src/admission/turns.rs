@@ -1,4 +1,4 @@
-//! Whose turn it is among tenants that wait: deficit round robin (Shreedhar and Varghese, 1995), pure.
+//! Whose turn it is among waiting tenants: deficit round robin (Shreedhar and Varghese, 1995), pure.
 //!
 //! ```text
 //! a tenant's turn:  its credit grows by QUANTUM x weight; requests go while the credit covers their tokens
@@ -6,30 +6,30 @@
 //! nothing waits:    the credit is forgotten: nobody saves up while away
 //! ```
 //!
-//! Tenants with a backlog get tokens in proportion to their weights, whatever the sizes of their requests. Inside a
-//! tenant it is first come, first served. A request's tokens are an estimate; [`Turns::settle`] puts right what it
-//! was wrong by, as long as the tenant still waits.
+//! Tenants with a backlog get tokens in proportion to their weights, whatever the sizes of their requests. Within a
+//! tenant, the order is first come, first served. A request's tokens are an estimate; [`Turns::settle`] corrects the
+//! error, as long as the tenant still has requests waiting.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Tokens of credit for a round, at weight 1. Smaller than most requests, so that turns change often; how often
-/// costs nothing, since rounds in which nobody goes are skipped.
+/// Tokens of credit per round, at weight 1. Smaller than most requests, so that turns change often; small rounds cost
+/// nothing, since rounds in which no request goes are skipped.
 pub const QUANTUM: i64 = 4096;
 
-/// No request is taken for larger: credits stay far from what a number holds.
+/// Larger requests count as this many tokens, so that credits cannot overflow.
 const MOST_TOKENS: u64 = 1 << 40;
 
-/// Names a waiting request.
+/// Identifies a waiting request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub(super) u64);
 
-/// What a request takes.
+/// The size of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// Samples: what workers draw at once is counted in them.
+    /// Samples: the unit of what workers draw at once.
     pub samples: u32,
-    /// Tokens, estimated: what tenants are charged.
+    /// Tokens, estimated: the unit that tenants are charged in.
     pub tokens: u64,
 }
 
@@ -37,9 +37,9 @@ pub struct Size {
 #[derive(Debug, Default)]
 pub struct Turns {
     backlogs: HashMap<Arc<str>, Backlog>,
-    /// Every tenant with a backlog; the first has its turn.
+    /// Every tenant with a backlog; it is the first one's turn.
     ring: VecDeque<Arc<str>>,
-    /// Whether the first has got the credit of its turn.
+    /// Whether the first has been given the credit of its turn.
     is_credited: bool,
     n_waiting: usize,
 }
@@ -55,7 +55,7 @@ struct Backlog {
 // === impl Turns ===
 
 impl Turns {
-    /// A request of `tenant` waits from now on.
+    /// A request of `tenant` starts to wait.
     pub fn push(&mut self, tenant: &Arc<str>, weight: u32, ticket: Ticket, size: Size) {
         let backlog = self.backlogs.entry(Arc::clone(tenant)).or_insert_with(|| {
             self.ring.push_back(Arc::clone(tenant));
@@ -67,7 +67,7 @@ impl Turns {
         self.n_waiting += 1;
     }
 
-    /// Who goes next; the same until it is popped or leaves.
+    /// The request that goes next; the same until it is popped or leaves.
     pub fn upcoming(&mut self) -> Option<Size> {
         let mut n_passed = 0;
         loop {
@@ -92,7 +92,7 @@ impl Turns {
         }
     }
 
-    /// Takes out who goes next.
+    /// Takes out the request that goes next.
     pub fn pop(&mut self) -> Option<(Arc<str>, Ticket, Size)> {
         self.upcoming()?;
         let tenant = Arc::clone(self.ring.front()?);
@@ -103,7 +103,7 @@ impl Turns {
         Some((tenant, ticket, size))
     }
 
-    /// A request goes away; nothing happens if it is not here any more.
+    /// A request goes away; does nothing if it is no longer here.
     pub fn leave(&mut self, tenant: &Arc<str>, ticket: Ticket) {
         let Some(backlog) = self.backlogs.get_mut(tenant) else { return };
         let place = backlog.waiting.iter().position(|(waiting, _)| *waiting == ticket);
@@ -119,28 +119,28 @@ impl Turns {
         }
     }
 
-    /// Samples of all requests that wait.
+    /// Samples of all waiting requests.
     pub fn n_samples(&self) -> u64 {
         self.backlogs.values().map(|backlog| backlog.samples).sum()
     }
 
-    /// Requests that wait.
+    /// Waiting requests.
     pub fn n_waiting(&self) -> usize {
         self.n_waiting
     }
 
-    /// Requests of one tenant that wait.
+    /// Waiting requests of one tenant.
     pub fn n_waiting_of(&self, tenant: &str) -> usize {
         self.backlogs.get(tenant).map_or(0, |backlog| backlog.waiting.len())
     }
 
-    /// Every tenant that waits, with its number of requests.
+    /// Every waiting tenant, with its number of requests.
     pub fn by_tenant(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
         self.backlogs.iter().map(|(tenant, backlog)| (tenant, backlog.waiting.len()))
     }
 
-    /// Samples expected to go before those of a request that joins now: all that its tenant has waiting, and of
-    /// every other tenant what has its turn meanwhile. Samples stand for tokens here.
+    /// Samples expected to go before those of a request that joins now: all that its own tenant has waiting, and what
+    /// every other tenant sends in the meantime. Samples stand for tokens here.
     pub fn samples_ahead(&self, tenant: &str, weight: u32, n_samples: u32) -> u64 {
         let own = self.backlogs.get(tenant).map_or(0, |backlog| backlog.samples);
         let until_served = own + u64::from(n_samples);
@@ -152,14 +152,14 @@ impl Turns {
         own + meanwhile.sum::<u64>()
     }
 
-    /// Everybody is given the credit of all the rounds in which nobody could go.
+    /// Gives everybody the credit of all the rounds in which no request could go.
     fn skip_rounds(&mut self) {
         let rounds_missing = |backlog: &Backlog| {
             let missing =
                 backlog.waiting.front().map_or(0, |(_, size)| cost(*size)) - backlog.credit;
             missing.max(0).div_euclid(backlog.quantum())
         };
-        // A round less than the first of them needs; the rest is as ever.
+        // One round less than the first tenant to go needs; that last round then runs as usual.
         let rounds = self.backlogs.values().map(rounds_missing).min().unwrap_or(0) - 1;
         if rounds > 0 {
             for backlog in self.backlogs.values_mut() {
@@ -168,7 +168,7 @@ impl Turns {
         }
     }
 
-    /// One request of `tenant` waits no more.
+    /// One request of `tenant` no longer waits.
     fn forget(&mut self, tenant: &Arc<str>, size: Size) {
         self.n_waiting -= 1;
         let Some(backlog) = self.backlogs.get_mut(tenant) else { return };

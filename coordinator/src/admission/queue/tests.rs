@@ -103,7 +103,7 @@ proptest! {
             let now = queue.release(ended, None);
             waiting -= now.len();
             running.extend(now);
-            // Work conserving: somebody runs as long as somebody waits, and whoever is next does not fit.
+            // Work conserving: while requests wait, some request is running and the next one does not fit.
             prop_assert!(queue.n_waiting() == 0 || !running.is_empty());
             let fits = queue.turns.upcoming().is_some_and(|next| queue.fits(next));
             prop_assert!(!fits);

@@ -10,7 +10,8 @@ fn size(tokens: u64) -> Size {
     Size { samples: 1, tokens }
 }
 
-/// Tenants that always have something waiting, each with its weight and the sizes of its requests, over and over.
+/// Tenants that always have a request waiting, each with its weight and the sizes of its requests, repeated over and
+/// over.
 struct Backlogged {
     turns: Turns,
     tenants: Vec<(u32, Vec<u64>)>,
@@ -37,7 +38,7 @@ impl Backlogged {
         self.next_ticket += 1;
     }
 
-    /// Whose request went, and its tokens; another takes its place.
+    /// The tenant whose request went, and the request's tokens; another request takes its place.
     fn step(&mut self) -> (usize, u64) {
         let (tenant, _, size) = self.turns.pop().unwrap();
         let tenant: usize = tenant[1..].parse().unwrap();
@@ -132,7 +133,7 @@ proptest! {
 
 #[test]
 fn what_an_estimate_was_wrong_by_is_put_right_in_later_turns() {
-    // Both are taken for equal, and one spends four times as much.
+    // Both are estimated alike, but one spends four times as much.
     let mut backlogged = Backlogged::new(vec![(1, vec![1000]), (1, vec![1000])]);
     let mut spent = [0, 0];
     for _ in 0..1000 {
