@@ -6,11 +6,10 @@
 //!                             +-- hedging: stragglers ---+  +-- not_needed (ranking, stopping)
 //! ```
 //!
-//! A [`Drawing`] is a stream: whoever reads it gets each sample when it ends, and may say that
-//! the rest is not needed. It ends when every sample has: drawn, too long, out of time, or given
-//! up because no worker of the class has been there for a while. Calls are polled by the reader
-//! itself, so they run inside the request's span, and dropping the drawing drops them, which frees
-//! the workers within a decode step.
+//! A [`Drawing`] is a stream: its reader gets each sample when it ends, and may declare the rest not needed. It ends
+//! when every sample has: drawn, too long, out of time, or given up because the class has had no worker for a while.
+//! The reader itself polls the calls, so they run inside the request's span, and dropping the drawing drops them,
+//! which frees the workers within a decode step.
 
 mod assign;
 mod call;
@@ -38,7 +37,7 @@ pub use workbench::{Attempt, CallId, Tally, Waiting, Workbench};
 use crate::admission::Drawn;
 use crate::fleet::WorkerClass;
 
-/// What to draw.
+/// A drawing job: the planned samples and how to draw them.
 #[derive(Debug)]
 pub struct Job {
     /// Every planned sample, by index.
@@ -47,23 +46,23 @@ pub struct Job {
     pub prompts: BTreeMap<Vec<usize>, Arc<[Message]>>,
     /// How samples are drawn.
     pub settings: Settings,
-    /// Digest of the head that scores each sample; `None`: none does.
+    /// Digest of the head that scores each sample; `None` if no head does.
     pub head_digest: Option<String>,
     /// Whether samples carry their hidden states.
     pub hidden_states: bool,
-    /// Keeps its prompts apart from those of others in the caches of workers.
+    /// Separates its prompts from those of other tenants in the workers' caches.
     pub cache_salt: Option<String>,
-    /// Who may draw them.
+    /// The workers that may draw them.
     pub class: WorkerClass,
     /// For logs.
     pub request_id: String,
     /// When the answer is due.
     pub deadline: Instant,
-    /// Times that a sample is drawn anew.
+    /// How often a sample may be reissued.
     pub max_reissues: u32,
-    /// How long to go on without any worker of the class.
+    /// How long to continue without any worker of the class.
     pub worker_wait: Duration,
-    /// What may be drawn a second time, shared by all jobs.
+    /// The budget for second attempts, shared by all jobs.
     pub hedge_budget: HedgeBudget,
 }
 
@@ -72,18 +71,18 @@ pub struct Job {
 pub enum Drew {
     /// A planned sample ended, drawn or not. Each comes exactly once, in any order.
     Sample(Sample),
-    /// Something moved; [`Drawing::progress`] tells how far it is.
+    /// Something moved; [`Drawing::progress`] has the details.
     Progress,
 }
 
-/// What is known beside the samples once they are drawn.
+/// What is known about a drawing besides its samples.
 #[derive(Debug, Clone, Default)]
 pub struct Effort {
     /// Re-issues, hedges and waste.
     pub tally: Tally,
-    /// Prompt tokens that workers did not have to prefill.
+    /// Prompt tokens that workers took from their caches instead of prefilling them.
     pub cached_tokens: u64,
-    /// Samples that came to their own end, and how long they took.
+    /// Samples that ran to their own end, and how long they took.
     pub drawn: Drawn,
     /// Ids of the workers that delivered samples.
     pub workers: BTreeSet<String>,
@@ -92,7 +91,7 @@ pub struct Effort {
 // === impl Effort ===
 
 impl Effort {
-    /// Takes in what another drawing for the same verdict took.
+    /// Adds the effort of another drawing for the same verdict.
     pub fn add(&mut self, other: Self) {
         let Self { tally, cached_tokens, drawn, workers } = other;
         self.tally.reissued += tally.reissued;

@@ -1,19 +1,19 @@
 //! Which waiting samples go to which worker, as a pure function.
 //!
-//! Samples of one order share a prompt, so they stay together: a group is cut only as far as
-//! there are free workers to share it, and never below [`MIN_CHUNK`]: a worker draws k samples for
-//! little more than the price of one, and pays the prefill anew. A chunk goes to the less loaded
-//! of two workers drawn by `pick` (power of two choices), to free ones first.
+//! Samples of one order share a prompt, so they stay together. A group is cut only as far as there are free workers to
+//! share it, and never below [`MIN_CHUNK`]: a worker draws k samples for little more than the cost of one, and every
+//! cut costs another prefill. A chunk goes to the less loaded of two workers drawn by `pick` (power of two choices),
+//! free workers first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Waiting;
 use crate::fleet::{Candidate, WorkerRef};
 
-/// Fewest samples worth a prefill of their own while the order has more.
+/// Fewest samples worth their own prefill while the order has more.
 pub const MIN_CHUNK: usize = 4;
 
-/// One call to make.
+/// A call to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
     /// Who draws.
@@ -22,20 +22,20 @@ pub struct Assignment {
     pub indices: Vec<u32>,
 }
 
-/// What to do about the waiting samples. Those that are in neither list go on waiting.
+/// What to do about the waiting samples. Samples in neither list keep waiting.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Assignments {
     /// Calls to make.
     pub calls: Vec<Assignment>,
-    /// Samples that fit the memory of no worker that there is.
+    /// Samples that fit into no present worker's memory.
     pub too_large: Vec<u32>,
 }
 
-/// Assigns every waiting sample for which there is a candidate that `may_ask` lets through.
+/// Assigns every waiting sample for which there is a candidate that `may_ask` allows.
 ///
-/// A worker that failed a sample gets it again only where no other may be asked; one whose memory it
-/// does not fit never does. `pick(n)` draws a number below `n`; workers are interchangeable, so
-/// what it draws never changes a verdict.
+/// A worker that failed a sample gets it again only if no other worker may be asked; a worker whose memory it does not
+/// fit never does. `pick(n)` draws a number below `n`; workers are interchangeable, so its choice never changes a
+/// verdict.
 pub fn assign<'a>(
     waiting: impl Iterator<Item = Waiting<'a>>,
     candidates: &[Candidate],
@@ -67,7 +67,7 @@ pub fn assign<'a>(
         if askable.is_empty() {
             continue;
         }
-        // Without a free worker every cut costs a prefill and brings nothing.
+        // Without a free worker, a cut costs a prefill and gains nothing.
         let chunk_size = if n_free == 0 { indices.len() } else { chunk_size };
         for chunk in indices.chunks(chunk_size) {
             let chosen = choose(&places, &askable, key.failed_on, &mut pick);
@@ -79,7 +79,7 @@ pub fn assign<'a>(
     assignments
 }
 
-/// Samples with the same prompt and the same past.
+/// Samples with the same prompt and the same history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct GroupKey<'a> {
     order: &'a [usize],
@@ -88,7 +88,7 @@ struct GroupKey<'a> {
     needed_tokens: u32,
 }
 
-/// A candidate with what it was given meanwhile.
+/// A candidate and the load assigned to it so far.
 #[derive(Debug)]
 struct Place<'a> {
     worker: &'a WorkerRef,
@@ -136,7 +136,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Untried workers before those that failed the sample, free ones before full ones.
+/// Workers that have not failed the sample come first, then free ones before full ones.
 fn choose(
     places: &[Place<'_>],
     askable: &[usize],

@@ -1,5 +1,5 @@
-//! One call to one worker: a group goes out, its events come back in domain terms, and samples
-//! that nobody wants any more are cancelled by message while it lasts.
+//! One call to one worker: sends a group, returns its events in domain terms, and meanwhile cancels, by message,
+//! samples that are no longer wanted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,18 +24,18 @@ use super::CallId;
 /// What a call asks for.
 #[derive(Debug)]
 pub(super) struct Order {
-    /// The group, but for its prompt.
+    /// The group, without its prompt.
     pub(super) group: SampleGroup,
-    /// The prompt, shared by all calls of its order; put in when the call is sent.
+    /// The prompt, shared by all calls of its order; added to the group when the call is sent.
     pub(super) prompt: Arc<[Message]>,
 }
 
-/// What a call tells.
+/// An event of a call.
 #[derive(Debug)]
 pub(super) enum CallEvent {
-    /// A message of the worker.
+    /// A message from the worker.
     Message {
-        /// What it says; none when this version does not know it.
+        /// Its content; `None` if this version does not know it.
         told: Option<Told>,
         /// The worker's load.
         load: Option<v1::Load>,
@@ -44,10 +44,10 @@ pub(super) enum CallEvent {
     Ended(CallEnd),
 }
 
-/// What a worker says.
+/// The content of a worker's message.
 #[derive(Debug)]
 pub(super) enum Told {
-    /// The prompt fits, and drawing has begun.
+    /// The prompt fits, and drawing has started.
     Accepted {
         /// Tokens of the prompt.
         prompt_tokens: u32,
@@ -60,16 +60,16 @@ pub(super) enum Told {
     TooLarge(TooLarge),
     /// The worker has no room now.
     Busy(Duration),
-    /// How far a sample is.
+    /// Progress of a sample.
     Progress {
         /// Its index.
         index: u32,
         /// Tokens so far.
         tokens: u32,
     },
-    /// A sample came to its end.
+    /// A sample ran to its own end.
     Finished(Box<Sample>),
-    /// The worker gave a sample up.
+    /// The worker gave up on a sample.
     Failed {
         /// Its index.
         index: u32,
@@ -83,13 +83,13 @@ pub(super) enum Told {
 pub(super) enum CallEnd {
     /// The worker closed the stream.
     Complete,
-    /// The worker never let it in: nothing has started.
+    /// The worker never accepted it: nothing has started.
     Refused(JuryError),
     /// It broke.
     Broken(JuryError),
 }
 
-/// The way to cancel samples of an open call.
+/// Cancels samples of an open call.
 #[derive(Debug)]
 pub(super) struct Canceller(mpsc::Sender<v1::SampleRequest>);
 
@@ -115,7 +115,7 @@ struct Opening {
     cancels: mpsc::Receiver<v1::SampleRequest>,
 }
 
-/// A call that is made when its events are first asked for, inside the span of whoever asks.
+/// Opens a call when its events are first polled, inside the caller's span.
 pub(super) fn open(
     call: CallId,
     worker_id: Arc<str>,
@@ -124,7 +124,7 @@ pub(super) fn open(
 ) -> (Canceller, CallEvents) {
     let client = SamplingServiceClient::new(channel)
         .max_decoding_message_size(jury_fabric::transport::MAX_MESSAGE_BYTES);
-    // An attempt is cancelled once at most, so there is always room.
+    // An attempt is cancelled at most once, so there is always room.
     let (requests, cancels) = mpsc::channel(order.group.samples.len().max(1));
     let opening = State::Opening(Box::new(Opening { worker_id, client, order, cancels }));
     let events = stream::unfold(opening, move |state| async move {
@@ -137,7 +137,7 @@ pub(super) fn open(
 // === impl Canceller ===
 
 impl Canceller {
-    /// Tells the worker that nobody wants these samples. A call that has ended needs no telling.
+    /// Tells the worker that these samples are no longer wanted. Does nothing if the call has ended.
     pub(super) fn cancel(&self, indices: Vec<u32>) {
         let message = sample_request::Message::Cancel(v1::CancelSamples { indices });
         drop(self.0.try_send(v1::SampleRequest { message: Some(message) }));
@@ -178,7 +178,7 @@ async fn advance(state: State) -> Option<(CallEvent, State)> {
     Some((CallEvent::Ended(end), State::Over))
 }
 
-/// The message that begins a call. It has a copy of the prompt's text: until here, calls share it.
+/// The first message of a call. It copies the prompt's text, which calls share until here.
 fn start(order: Order) -> v1::SampleRequest {
     let group = SampleGroup { messages: order.prompt.to_vec(), ..order.group };
     v1::SampleRequest { message: Some(sample_request::Message::Start(group.into())) }
@@ -187,7 +187,7 @@ fn start(order: Order) -> v1::SampleRequest {
 fn read(response: v1::SampleResponse) -> Result<CallEvent, JuryError> {
     use sample_response::Event;
     let told = match response.event {
-        // An event that this version does not know is ignored, as the contract says.
+        // An unknown event is ignored, as the contract says.
         None => None,
         Some(Event::Accepted(accepted)) => Some(Told::Accepted {
             prompt_tokens: accepted.prompt_tokens,
@@ -210,7 +210,7 @@ fn read(response: v1::SampleResponse) -> Result<CallEvent, JuryError> {
     Ok(CallEvent::Message { told, load: response.load })
 }
 
-/// A sentence with the figures.
+/// A sentence with the numbers.
 pub(super) fn describe(too_long: TooLong) -> String {
     let TooLong { prompt_tokens, limit_tokens, over_by, .. } = too_long;
     let mut detail = format!(
@@ -223,8 +223,7 @@ pub(super) fn describe(too_long: TooLong) -> String {
     detail
 }
 
-/// True for an error by which a worker says that it does not take the call, as opposed to one
-/// that came over it while it drew.
+/// True if the error means that the worker did not accept the call, rather than that it failed while drawing.
 pub(crate) fn is_refusal(error: &JuryError) -> bool {
     matches!(
         error.code,

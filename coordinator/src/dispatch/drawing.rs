@@ -31,13 +31,13 @@ pub struct Drawing {
     waking: Waking,
     effort: Effort,
     has_prefilled: bool,
-    /// Of the sample with the lowest index among those whose prompt is too long.
+    /// The sample with the lowest index among those whose prompt is too long.
     too_long: Option<(u32, TooLong)>,
-    /// Who turned a call away last, and why.
+    /// The last worker that refused a call, and why.
     last_refusal: Option<String>,
-    /// Of the samples that finished.
+    /// Pace of the finished samples.
     pace: Pace,
-    /// When to look for stragglers; none before anything is typical.
+    /// When to look for stragglers next; `None` before a typical pace is known.
     next_look: Option<Instant>,
 }
 
@@ -48,16 +48,16 @@ struct OpenCall {
     canceller: Canceller,
     /// Bytes of the group's prompt.
     prompt_bytes: u64,
-    /// When the worker said that drawing has begun.
+    /// When the worker reported that drawing has started.
     accepted: Option<Instant>,
-    /// The worker has turned the group down; the end of the stream is no loss.
+    /// The worker has refused the group, so the end of the stream loses nothing.
     is_turned_down: bool,
 }
 
 // === impl Drawing ===
 
 impl Drawing {
-    /// Begins to draw `job`; nothing is sent before the first [`Self::next`].
+    /// Starts to draw `job`; nothing is sent before the first [`Self::next`].
     pub fn new(job: Job, fleet: Fleet) -> Self {
         let workbench = Workbench::new(job.specs.clone(), job.max_reissues);
         job.hedge_budget.record_planned(workbench.n_planned());
@@ -88,7 +88,7 @@ impl Drawing {
                 return None;
             }
             if self.workbench.has_waiting() && self.waking.take_try() {
-                // What fails together is offered together, not in a call for each sample.
+                // Samples that fail together are reassigned together, rather than in one call per sample.
                 self.drain();
                 if self.workbench.has_waiting() {
                     self.issue_waiting();
@@ -111,31 +111,32 @@ impl Drawing {
         }
     }
 
-    /// Draws another sample, too. Its index must follow on those of the job, and its order be one that the job has a
-    /// prompt for.
+    /// Draws another sample as well. Its index must be the next after those of the job, and the job must have a prompt
+    /// for its order.
     pub fn add(&mut self, spec: SampleSpec) {
         self.workbench.add(spec);
         self.waking.try_again();
     }
 
-    /// The first sample, by index, whose prompt is longer than the model's context, and what a worker told of it.
+    /// The sample with the lowest index whose prompt is longer than the model's context, and what a worker reported
+    /// about it.
     pub fn too_long(&self) -> Option<(u32, TooLong)> {
         self.too_long
     }
 
-    /// The verdict is decided: whatever has not ended ends as not needed, and workers are told.
+    /// The verdict is decided: samples that have not ended end as not needed, and workers are told to stop.
     pub fn stop(&mut self) {
         let all = 0..self.workbench.n_planned();
         self.not_needed(all);
     }
 
-    /// The verdict does not need these samples any more.
+    /// The verdict no longer needs these samples.
     pub fn not_needed(&mut self, indices: impl IntoIterator<Item = u32>) {
         self.workbench.record_not_needed(indices);
         self.send_cancels();
     }
 
-    /// How far the job is.
+    /// Progress of the job.
     pub fn progress(&self) -> Progress {
         let generated_tokens = self.workbench.tokens();
         let phase = match (self.calls.is_empty(), self.has_prefilled || generated_tokens > 0) {
@@ -151,7 +152,7 @@ impl Drawing {
         }
     }
 
-    /// What it took, all of it for nothing; ends every call that is still open.
+    /// The effort, all of it counted as waste; ends every open call.
     pub fn abandon(self) -> Effort {
         let tokens = self.workbench.tokens();
         let mut effort = self.into_effort();
@@ -159,12 +160,12 @@ impl Drawing {
         effort
     }
 
-    /// What is known beside the samples; ends every call that is still open.
+    /// The effort; ends every open call.
     pub fn into_effort(self) -> Effort {
         Effort { tally: self.workbench.tally(), ..self.effort }
     }
 
-    /// Opens a call for everything that waits, as far as there are workers for it.
+    /// Opens calls for the waiting samples, as far as there are workers for them.
     fn issue_waiting(&mut self) {
         let now = Instant::now();
         if now >= self.job.deadline {
@@ -181,7 +182,7 @@ impl Drawing {
         for Assignment { worker, indices } in assignments.calls {
             let n_samples = u32::try_from(indices.len()).expect("k is below the request's limit");
             let Some(reservation) = self.fleet.reserve(&worker, n_samples) else {
-                // Gone since the list was made; the fleet tells when that changes.
+                // Gone since the list was made; the fleet signals when that changes.
                 self.waking.patience.record_refused(&worker, now);
                 continue;
             };
@@ -193,13 +194,13 @@ impl Drawing {
         }
     }
 
-    /// Lets free workers draw what lags behind at others.
+    /// Lets free workers draw samples that lag behind at other workers.
     fn hedge_stragglers(&mut self, now: Instant) {
         let typical = self.pace.typical(self.workbench.n_planned());
-        // A spare sample may have made less than half of them finished; the next that finishes sets another time.
+        // A spare sample may have pushed the finished share below half; the next one to finish sets another time.
         self.next_look = typical.map(|typical| now + typical.look_interval());
         let Some(typical) = typical else { return };
-        // What waits comes first, and what cannot end in time is not begun.
+        // Waiting samples come first, and an attempt that cannot end in time is not started.
         if self.workbench.has_waiting() || now + typical.took > self.job.deadline {
             return;
         }
@@ -236,8 +237,8 @@ impl Drawing {
         self.events.push(events);
     }
 
-    /// Who can draw: those with the head that ranks, and once none of them is left all of the class. A sample without a rank
-    /// is worth more than none.
+    /// Candidate workers: those with the head that ranks; if none of them is left, all of the class. An unranked
+    /// sample is better than none.
     fn candidates(&self) -> Vec<Candidate> {
         let all = self.fleet.candidates(&self.job.class);
         let ranks = |candidate: &Candidate| self.head_at(&candidate.worker).is_some();
@@ -296,7 +297,7 @@ impl Drawing {
         }
     }
 
-    /// Takes in what workers have sent and nobody has read yet: it counts.
+    /// Records what workers have sent but has not been read yet, so that it counts.
     fn drain(&mut self) {
         loop {
             let received = tokio::task::coop::unconstrained(self.events.next()).now_or_never();
@@ -305,7 +306,7 @@ impl Drawing {
         }
     }
 
-    /// Tells workers what nobody wants any more, one message a call.
+    /// Tells workers which samples are no longer wanted, in one message per call.
     fn send_cancels(&mut self) {
         let mut by_call: BTreeMap<CallId, Vec<u32>> = BTreeMap::new();
         while let Some((call, index)) = self.workbench.pop_cancel() {

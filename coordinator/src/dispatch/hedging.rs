@@ -1,11 +1,9 @@
-//! Which samples are drawn a second time beside a slow first attempt: pure, the clock is an
-//! argument.
+//! Which samples get a second attempt beside a slow first one. Pure; the clock is an argument.
 //!
-//! A straggler is told by its token rate, against the finished samples of its own job, which are of
-//! the same class and of prompts as long: long samples are no stragglers, slow ones are. Nothing
-//! is hedged before half of the job has finished, while a sample waits, or on a worker that is
-//! full; and all jobs together stay within a [`HedgeBudget`]. The second attempt draws the same
-//! sample, so it never changes a verdict, only when it comes.
+//! A straggler is recognised by its token rate, compared with the finished samples of its own job, which are of the
+//! same class and have prompts of the same length: a long sample is not a straggler, a slow one is. Nothing is hedged
+//! before half of the job has finished, while a sample waits, or on a full worker; and all jobs together stay within a
+//! [`HedgeBudget`]. The second attempt draws the same sample, so it never changes a verdict, only when it arrives.
 
 mod budget;
 
@@ -16,8 +14,8 @@ pub use budget::HedgeBudget;
 use super::{Assignment, Attempt, Waiting};
 use crate::fleet::{Candidate, WorkerRef};
 
-/// How many times slower than its peers a straggler is. At a third of their rate, once it has taken
-/// as long as they did in all, it needs twice that time again: a second attempt needs it once.
+/// How many times slower than its peers a straggler is. At a third of their rate, after the time that they took in
+/// all, it needs twice that time again; a second attempt needs it once.
 const SLOWER: u32 = 3;
 /// A sample that ends within this time is not worth a second attempt.
 const LEAST_WAIT: Duration = Duration::from_millis(100);
@@ -29,19 +27,19 @@ pub struct Pace {
     took: Vec<Duration>,
 }
 
-/// What a finished sample of the job is like: medians, from the call to the end.
+/// A typical finished sample of the job: medians, from the call to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Typical {
     /// Tokens generated.
     pub tokens: u32,
-    /// From issue to end, the prefill included.
+    /// From issue to end, including the prefill.
     pub took: Duration,
 }
 
-/// A sample that one worker is at.
+/// A sample that exactly one worker is drawing.
 #[derive(Debug, Clone, Copy)]
 pub struct Underway<'a> {
-    /// Which sample, and who may draw it.
+    /// The sample, and which workers may draw it.
     pub sample: Waiting<'a>,
     /// The only attempt at it.
     pub attempt: &'a Attempt,
@@ -50,13 +48,13 @@ pub struct Underway<'a> {
 // === impl Pace ===
 
 impl Pace {
-    /// A sample came to its own end.
+    /// Records a sample that ran to its own end.
     pub fn record(&mut self, tokens: u32, took: Duration) {
         self.tokens.push(tokens);
         self.took.push(took);
     }
 
-    /// What is typical; `None` until half of the `n_planned` samples have finished.
+    /// The typical sample; `None` until half of the `n_planned` samples have finished.
     pub fn typical(&self, n_planned: u32) -> Option<Typical> {
         let n_finished = self.tokens.len();
         if n_finished == 0 || 2 * n_finished < n_planned as usize {
@@ -69,14 +67,14 @@ impl Pace {
 // === impl Typical ===
 
 impl Typical {
-    /// How long to wait between two looks for stragglers.
+    /// How long to wait between two checks for stragglers.
     pub fn look_interval(&self) -> Duration {
         (self.took / 4).max(LEAST_WAIT)
     }
 
-    /// True for an attempt that is too slow. Its rate counts from its first tokens, so that one which
-    /// waited for a place on its worker is not blamed for that. One without tokens may be of a
-    /// worker that tells none, so it is given more time.
+    /// True for an attempt that is too slow. Its rate counts from its first tokens, so that an attempt which waited
+    /// for a place on its worker is not blamed for that. An attempt without tokens may be at a worker that reports
+    /// none, so it is given more time.
     pub fn is_straggler(&self, attempt: &Attempt, now: Instant) -> bool {
         let wait = self.took.max(LEAST_WAIT);
         let Some(since) = attempt.decoding_since else {
@@ -89,9 +87,9 @@ impl Typical {
     }
 }
 
-/// The second attempts worth making now: each straggler of `underway` goes to a free worker that
-/// `may_ask` lets through, has not failed the sample, and has memory for it; to the least loaded
-/// first. Calls hold samples of one order. What finds no such worker is left out.
+/// The second attempts worth making now. Each straggler of `underway` goes to the least loaded free worker that
+/// `may_ask` allows, that has not failed the sample, and that has memory for it. Each call holds samples of one order.
+/// Stragglers without such a worker are left out.
 pub fn hedges<'a>(
     underway: impl Iterator<Item = Underway<'a>>,
     typical: Typical,
@@ -108,7 +106,7 @@ pub fn hedges<'a>(
         }
         let may_draw = |place: &&mut Place<'_>| place.may_draw(&sample, attempt);
         let by_share = |a: &&mut Place<'_>, b: &&mut Place<'_>| a.share().total_cmp(&b.share());
-        // A call of this order spares the prefill, so its worker comes first.
+        // A call of this order saves the prefill, so its worker comes first.
         let of_order = calls.iter_mut().find(|(order, call)| {
             *order == sample.spec.order
                 && places.iter_mut().any(|p| *p.worker == call.worker && may_draw(&p))
@@ -134,7 +132,7 @@ pub fn hedges<'a>(
     calls.into_iter().map(|(_, call)| call).collect()
 }
 
-/// A candidate with what it is given meanwhile.
+/// A candidate and the load assigned to it so far.
 struct Place<'a> {
     worker: &'a WorkerRef,
     load: u32,
@@ -163,7 +161,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The upper median of values, of which there is at least one.
+/// The upper median of `values`, which must not be empty.
 fn median<T: Ord + Copy>(values: &[T]) -> T {
     let mut values = values.to_vec();
     let middle = values.len() / 2;

@@ -1,5 +1,4 @@
-//! Which workers one request leaves alone, and how long it goes on without any: pure, the clock
-//! is an argument.
+//! Which workers a request leaves alone, and how long it continues without any. Pure; the clock is an argument.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,27 +8,27 @@ use tokio::time::Instant;
 
 use crate::fleet::{Candidate, WorkerRef};
 
-/// First pause after a refusal; it doubles with each further one of the same worker.
+/// First pause after a refusal; it doubles with each further refusal by the same worker.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// Longest pause that a busy worker gets.
+/// Longest pause for a busy worker.
 const LONGEST_BUSY: Duration = Duration::from_secs(60);
 /// Longest pause after a refusal.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What a request remembers of workers that did not take its calls.
+/// What a request remembers about workers that did not accept its calls.
 #[derive(Debug)]
 pub(crate) struct Patience {
-    /// How long to go on when nobody takes a call.
+    /// How long to continue when no worker accepts a call.
     worker_wait: Duration,
     left_alone: HashMap<WorkerRef, LeftAlone>,
-    /// Since when nobody has taken a call or asked for patience.
+    /// Since when no worker has accepted a call or asked for a pause.
     alone_since: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct LeftAlone {
     until: Instant,
-    /// Refusals in a row; a busy worker has none.
+    /// Consecutive refusals; 0 for a busy worker.
     refusals: u32,
     is_busy: bool,
 }
@@ -46,7 +45,7 @@ impl Patience {
         self.left_alone.get(worker).is_none_or(|alone| alone.until <= now)
     }
 
-    /// The worker has no room for `pause`, as it says; it is believed up to a limit.
+    /// The worker reports that it has no room for `pause`; longer pauses are cut to a limit.
     pub(crate) fn record_busy(&mut self, worker: &WorkerRef, now: Instant, pause: Duration) {
         let until = now + pause.min(LONGEST_BUSY);
         let alone = LeftAlone { until, refusals: 0, is_busy: true };
@@ -54,7 +53,7 @@ impl Patience {
         self.alone_since = None;
     }
 
-    /// The worker turned a call away; the more often, the longer it is left alone.
+    /// The worker refused a call; the more often it does, the longer it is left alone.
     pub(crate) fn record_refused(&mut self, worker: &WorkerRef, now: Instant) {
         let before = self.left_alone.get(worker).map_or(0, |alone| alone.refusals);
         let pause = backoff::bound(FIRST_PAUSE, LONGEST_PAUSE, before);
@@ -62,7 +61,8 @@ impl Patience {
         self.left_alone.insert(worker.clone(), alone);
     }
 
-    /// The worker took a call, whatever became of it. The pause that it asked for lasts: it may have said so of a later call.
+    /// The worker accepted a call, whatever became of it. A pause that it asked for still holds: it may have referred
+    /// to a later call.
     pub(crate) fn record_taken(&mut self, worker: &WorkerRef) {
         if self.left_alone.get(worker).is_some_and(|alone| !alone.is_busy) {
             self.left_alone.remove(worker);
@@ -70,25 +70,25 @@ impl Patience {
         self.alone_since = None;
     }
 
-    /// No call is open: patience runs from here, unless a worker has only asked for some.
+    /// No call is open: patience runs from here, unless a worker is merely busy.
     pub(crate) fn record_nobody(&mut self, now: Instant) {
         let is_waited_for = self.left_alone.values().any(|alone| alone.is_busy);
         self.alone_since = if is_waited_for { None } else { self.alone_since.or(Some(now)) };
     }
 
-    /// Busy workers that went away are not waited for.
+    /// Stops waiting for busy workers that went away.
     pub(crate) fn forget_absent(&mut self, candidates: &[Candidate], now: Instant) {
         let is_there = |worker: &WorkerRef| candidates.iter().any(|c| c.worker == *worker);
         self.left_alone
             .retain(|worker, alone| !alone.is_busy || (alone.until > now && is_there(worker)));
     }
 
-    /// When to stop hoping for a worker, should no call be open till then.
+    /// When to give up on finding a worker if no call is opened until then.
     pub(crate) fn ends_at(&self) -> Option<Instant> {
         self.alone_since.map(|since| since + self.worker_wait)
     }
 
-    /// When the first of the workers that were left alone at `last_try` may be asked again; it may be past.
+    /// When the first of the workers that were left alone at `last_try` may be asked again; may be in the past.
     pub(crate) fn next_retry(&self, last_try: Instant) -> Option<Instant> {
         self.left_alone.values().map(|alone| alone.until).filter(|until| *until > last_try).min()
     }

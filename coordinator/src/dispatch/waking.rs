@@ -1,5 +1,6 @@
-//! When a driver of calls looks again: at its deadline, once a worker may be asked again, when the fleet changes, or when the
-//! patience with an absent fleet ends. The decisions are [`Patience`]'s; here are the timer and the fleet's signal.
+//! When a driver of calls wakes up: at its deadline, when a worker may be asked again, when the fleet changes, or when
+//! its patience with an absent fleet ends. [`Patience`] makes the decisions; this module has the timer and the fleet's
+//! signal.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -16,11 +17,11 @@ pub(crate) struct Waking {
     deadline: Instant,
     pub(crate) patience: Patience,
     fleet_changes: watch::Receiver<u64>,
-    /// True when what waits may find a worker that it did not find before.
+    /// True if waiting samples may now find a worker that they did not find before.
     is_worth_a_try: bool,
-    /// When what waits was last offered: workers whose pauses have ended since are owed another offer.
+    /// When waiting samples were last offered: a worker whose pause has ended since then must be offered them again.
     last_try: Instant,
-    /// One timer for whatever is due next.
+    /// One timer for the next event that is due.
     timer: Pin<Box<Sleep>>,
 }
 
@@ -31,7 +32,7 @@ pub(crate) struct Needs {
     pub(crate) is_idle: bool,
     /// Something waits for a worker.
     pub(crate) has_waiting: bool,
-    /// Another time to look.
+    /// Another time to wake up.
     pub(crate) look: Option<Instant>,
 }
 
@@ -42,9 +43,9 @@ pub(crate) enum Wake {
     Deadline,
     /// No call is open, and patience with the fleet has ended.
     Hopeless,
-    /// What waits is worth a try now.
+    /// It is worth offering the waiting samples again.
     Again,
-    /// The fleet is followed no more: the coordinator goes down.
+    /// The fleet is no longer followed: the coordinator is shutting down.
     GoingDown,
 }
 
@@ -62,12 +63,12 @@ impl Waking {
         }
     }
 
-    /// What waits may find a worker now.
+    /// Waiting samples may find a worker now.
     pub(crate) fn try_again(&mut self) {
         self.is_worth_a_try = true;
     }
 
-    /// True once for each reason to try.
+    /// Returns true once per reason to try.
     pub(crate) fn take_try(&mut self) -> bool {
         let is_worth_a_try = std::mem::take(&mut self.is_worth_a_try);
         if is_worth_a_try {
@@ -122,7 +123,7 @@ mod tests {
     const PAUSE: Duration = Duration::from_millis(200);
     const NEEDS: Needs = Needs { is_idle: false, has_waiting: true, look: None };
 
-    /// Something waits for the only worker, which has asked for a pause; it was offered just now.
+    /// A sample waits for the only worker, which has just been offered it and has asked for a pause.
     fn waiting() -> (Waking, watch::Sender<u64>) {
         let (fleet, fleet_changes) = watch::channel(0);
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -153,7 +154,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pause_that_ended_while_an_event_was_handled_is_not_forgotten() {
         let (mut waking, _fleet) = waiting();
-        // The timer was armed, an event came first, and handling it took longer than the rest of the pause.
+        // The timer was armed, then an event came, and handling it took longer than the rest of the pause.
         let event = tokio::time::timeout(PAUSE / 2, waking.next(NEEDS)).await;
         assert!(event.is_err());
         tokio::time::advance(PAUSE).await;

@@ -9,11 +9,10 @@
 //!        (the last attempt)
 //! ```
 //!
-//! The first attempt that finishes counts; the other is cancelled, and what it generated is waste.
-//! Only an attempt that started can be lost: a worker that refuses costs nothing. Knows neither
-//! channels nor the clock: the driver tells it what happened and when, and collects what ended
-//! ([`Workbench::pop_ended`]) and what to cancel ([`Workbench::pop_cancel`]). No event costs more
-//! than O(log k).
+//! The first attempt that finishes counts; the other is cancelled, and its tokens are waste. Only an attempt that
+//! started can be lost: a refusal costs nothing. The workbench knows neither channels nor the clock: the driver
+//! reports what happened and when, and collects what ended ([`Workbench::pop_ended`]) and what to cancel
+//! ([`Workbench::pop_cancel`]). Every event costs at most O(log k).
 
 mod books;
 mod slot;
@@ -30,7 +29,7 @@ use crate::fleet::WorkerRef;
 use books::Call;
 use slot::Slot;
 
-/// Names a call to a worker: one group on one stream.
+/// Identifies a call to a worker: one group on one stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
 
@@ -39,7 +38,7 @@ pub struct CallId(pub u64);
 pub struct Workbench {
     /// By sample index.
     slots: Vec<Slot>,
-    /// Indices that wait for a worker.
+    /// Indices of waiting samples.
     waiting: BTreeSet<u32>,
     /// Open calls.
     calls: HashMap<CallId, Call>,
@@ -49,13 +48,13 @@ pub struct Workbench {
     /// Tokens of ended samples and of attempts under way.
     tokens: u64,
     tally: Tally,
-    /// Ended samples that nobody has collected yet.
+    /// Ended samples that have not been collected yet.
     ended: VecDeque<Sample>,
-    /// Attempts whose worker has yet to be told that nobody wants them.
+    /// Cancelled attempts whose worker has yet to be told.
     cancels: VecDeque<(CallId, u32)>,
 }
 
-/// What happened beside the results; all of it is reported under `run`.
+/// Counts of what happened besides the results; reported under `run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {
     /// Samples drawn again after an attempt was lost.
@@ -66,13 +65,13 @@ pub struct Tally {
     pub wasted_tokens: u64,
 }
 
-/// Why a result is refused.
+/// Why a result is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The sample already has a result.
     #[error("sample {0} already has a result")]
     Duplicate(u32),
-    /// The result is not of a sample that this call was given.
+    /// The sample was not given to this call.
     #[error("sample {0} was not asked of this worker with this seed and order")]
     Foreign(u32),
 }
@@ -80,7 +79,7 @@ pub enum Refused {
 // === impl Workbench ===
 
 impl Workbench {
-    /// A workbench with every planned sample waiting. `specs[i].index` must be `i`.
+    /// A workbench where every planned sample waits. `specs[i].index` must be `i`.
     pub fn new(specs: Vec<SampleSpec>, max_reissues: u32) -> Self {
         debug_assert!(specs.iter().zip(0..).all(|(spec, index)| spec.index == index));
         Self {
@@ -97,14 +96,14 @@ impl Workbench {
         }
     }
 
-    /// Another sample is planned, and waits. Its index must follow on those planned before.
+    /// Adds a planned sample, which waits. Its index must be the next after those planned before.
     pub fn add(&mut self, spec: SampleSpec) {
         debug_assert_eq!(spec.index, self.n_planned());
         self.waiting.insert(spec.index);
         self.slots.push(Slot::new(spec));
     }
 
-    /// Samples that wait for a worker, in index order.
+    /// Waiting samples, in index order.
     pub fn waiting(&self) -> impl Iterator<Item = Waiting<'_>> {
         self.waiting.iter().map(|&index| self.slots[index as usize].waiting())
     }
@@ -119,12 +118,12 @@ impl Workbench {
         self.slots.get(index as usize).map(|slot| &slot.spec)
     }
 
-    /// Attempts at a sample that are under way.
+    /// Attempts under way for a sample.
     pub fn attempts(&self, index: u32) -> &[Attempt] {
         self.slots.get(index as usize).map_or(&[], |slot| &slot.attempts)
     }
 
-    /// Samples that one worker is at, by index.
+    /// Samples that exactly one worker is drawing, in index order.
     pub fn underway(&self) -> impl Iterator<Item = Underway<'_>> {
         self.slots.iter().filter_map(|slot| match &slot.attempts[..] {
             [attempt] => Some(Underway { sample: slot.waiting(), attempt }),
@@ -132,15 +131,15 @@ impl Workbench {
         })
     }
 
-    /// Hands waiting samples to `worker` in one call. Indices that do not wait are left out.
+    /// Gives waiting samples to `worker` in one call. Indices that do not wait are left out.
     pub fn issue(&mut self, worker: &WorkerRef, indices: &[u32], now: Instant) -> CallId {
         let waiting = indices.iter().copied().filter(|index| self.waiting.contains(index));
         let given: BTreeSet<u32> = waiting.collect();
         self.open(worker, given, now)
     }
 
-    /// Lets `worker` try samples that another worker is at, in one call. Left out are samples
-    /// that nobody is at, that have two attempts already, or whose attempt is this worker's own.
+    /// Gives samples that another worker is drawing to `worker` as well, in one call. Samples that have no attempt,
+    /// have two already, or have one by this worker are left out.
     pub fn hedge(&mut self, worker: &WorkerRef, indices: &[u32], now: Instant) -> CallId {
         let can_be_hedged = |&index: &u32| match self.attempts(index) {
             [only] => only.worker != *worker,
@@ -151,12 +150,12 @@ impl Workbench {
         self.open(worker, given, now)
     }
 
-    /// The samples that a call still owes, in index order.
+    /// The samples that a call still has to deliver, in index order.
     pub fn owed(&self, call: CallId) -> impl Iterator<Item = u32> + '_ {
         self.calls.get(&call).into_iter().flat_map(|call| call.owed.iter().copied())
     }
 
-    /// How many tokens an attempt has so far.
+    /// Records how many tokens an attempt has so far.
     pub fn record_progress(&mut self, call: CallId, index: u32, tokens: u32, now: Instant) {
         let Some(open) = self.calls.get_mut(&call) else { return };
         if open.owed.contains(&index) {
@@ -167,11 +166,10 @@ impl Workbench {
         }
     }
 
-    /// An attempt came to its own end, scored or not: the sample ends, and any other attempt at
-    /// it is cancelled.
+    /// An attempt ran to its own end, scored or not: the sample ends, and any other attempt at it is cancelled.
     ///
     /// # Errors
-    /// [`Refused`] when it does not count; its tokens are waste.
+    /// [`Refused`] if the result does not count; its tokens are waste.
     pub fn record_finished(&mut self, call: CallId, sample: Sample) -> Result<(), Refused> {
         let index = sample.spec.index;
         let slot = self.slots.get(index as usize);
@@ -182,16 +180,16 @@ impl Workbench {
             let refused = if is_ended { Refused::Duplicate } else { Refused::Foreign };
             return Err(refused(index));
         }
-        // What this attempt reported on the way is part of what it generated in the end.
+        // The tokens that this attempt reported earlier are included in its final count.
         self.remove_attempt(call, index);
         self.tokens += u64::from(sample.generated_tokens);
         self.end(sample);
         Ok(())
     }
 
-    /// A worker gave an attempt up. With another attempt under way that one decides; otherwise
-    /// the sample waits again, or ends with this failure when its re-issues are used up. What is
-    /// too long here is too long everywhere, and what is out of time is so, too.
+    /// A worker gave up on an attempt. If another attempt is under way, that one decides. Otherwise the sample waits
+    /// again, or, once its reissues are used up, ends with this failure. A prompt that is too long for one worker is
+    /// too long for all, and a sample that is out of time stays so; neither is reissued.
     pub fn record_failed(&mut self, call: CallId, index: u32, kind: FailureKind, detail: &str) {
         let Some(attempt) = self.remove_attempt(call, index) else { return };
         self.waste(attempt.tokens);
@@ -211,8 +209,7 @@ impl Workbench {
         }
     }
 
-    /// A call broke after it had started: whatever it still owes was lost with its worker.
-    /// Returns those indices.
+    /// A call broke after it had started: the samples that it still owed were lost. Returns their indices.
     pub fn record_lost(&mut self, call: CallId, detail: &str) -> Vec<u32> {
         let owed: Vec<u32> = self.owed(call).collect();
         for &index in &owed {
@@ -222,20 +219,19 @@ impl Workbench {
         owed
     }
 
-    /// The worker did not take the call (it is busy, going down, out of reach, serves something
-    /// else): its samples wait again, and nobody is to blame.
+    /// The worker did not accept the call (it is busy, shutting down, unreachable, or serves something else): the
+    /// samples wait again, and no loss is counted.
     pub fn record_refused(&mut self, call: CallId) {
         self.take_back(call, |_, _| ());
         self.calls.remove(&call);
     }
 
-    /// The group needs `needed_tokens` of KV cache, more than this worker has: its samples wait
-    /// for a larger one.
+    /// The group needs `needed_tokens` of KV cache, more than this worker has: its samples wait for a larger one.
     pub fn record_too_large(&mut self, call: CallId, needed_tokens: u32) {
         self.take_back(call, |slot, worker| slot.too_large_for(worker, needed_tokens));
     }
 
-    /// No worker that there is has room for this waiting sample.
+    /// No present worker has room for this waiting sample.
     pub fn record_too_large_everywhere(&mut self, index: u32) {
         if self.waiting.contains(&index) {
             let detail = self.slots[index as usize].describe_too_large();
@@ -243,8 +239,8 @@ impl Workbench {
         }
     }
 
-    /// The verdict no longer needs these samples: those that have not ended end so, and attempts
-    /// at them are cancelled.
+    /// The verdict no longer needs these samples: those that have not ended end as not needed, and attempts at them
+    /// are cancelled.
     pub fn record_not_needed(&mut self, indices: impl IntoIterator<Item = u32>) {
         let detail = "the verdict was decided without it";
         for index in indices {
@@ -254,7 +250,7 @@ impl Workbench {
         }
     }
 
-    /// Ends whatever has not ended as `kind`, and cancels every attempt.
+    /// Ends every sample that has not ended as `kind`, and cancels every attempt.
     pub fn give_up(&mut self, kind: FailureKind, detail: &str) {
         for index in 0..self.n_planned() {
             if !self.slots[index as usize].is_ended {
@@ -263,13 +259,12 @@ impl Workbench {
         }
     }
 
-    /// The next sample that ended and was not collected yet. Every planned sample comes out
-    /// here exactly once.
+    /// The next ended sample that has not been collected yet. Every planned sample is returned exactly once.
     pub fn pop_ended(&mut self) -> Option<Sample> {
         self.ended.pop_front()
     }
 
-    /// The next attempt whose worker must be told that nobody wants it.
+    /// The next cancelled attempt whose worker must be told.
     pub fn pop_cancel(&mut self) -> Option<(CallId, u32)> {
         self.cancels.pop_front()
     }
@@ -294,7 +289,7 @@ impl Workbench {
         self.tokens
     }
 
-    /// What happened beside the results so far.
+    /// Counts so far of what happened besides the results.
     pub fn tally(&self) -> Tally {
         self.tally
     }

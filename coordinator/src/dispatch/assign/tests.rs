@@ -31,7 +31,7 @@ fn loaded(loads: &[u32]) -> Vec<Candidate> {
         .collect()
 }
 
-/// What is remembered of the past of every sample.
+/// The history of every sample.
 #[derive(Default)]
 struct Past {
     failed_on: BTreeSet<WorkerRef>,

@@ -1,4 +1,4 @@
-//! What the events of calls do to a drawing.
+//! How the events of calls change a drawing.
 
 use jury_grm::domain::{FailureKind, Reproducible, Sample};
 use jury_proto::JuryError;
@@ -119,9 +119,9 @@ impl Drawing {
         }
     }
 
-    /// A sample finished; once enough of them have, stragglers are looked for.
+    /// Records a finished sample; once enough have finished, stragglers are looked for.
     fn record_pace(&mut self, tokens: u32, started: Instant) {
-        // Where a repeat promises nothing, the shorter of two different samples would win.
+        // If a repeat may differ, the shorter of two different samples would win.
         let can_be_repeated = self.job.class.reproducible != Reproducible::None;
         if !can_be_repeated || !self.job.hedge_budget.is_on() {
             return;

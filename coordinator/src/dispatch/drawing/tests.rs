@@ -20,7 +20,7 @@ use workers::Workers;
 
 const BUDGET: Duration = Duration::from_secs(10);
 
-/// Begins to draw `k` samples of one order, and reads until `n_calls` workers have begun.
+/// Starts to draw `k` samples of one order, and reads until `n_calls` workers have started.
 async fn begun(workers: &Workers, k: u32, n_calls: usize) -> Drawing {
     let directory = Arc::new(workers.directory.clone());
     let fleet = Fleet::start(directory, workers.connector.clone());
@@ -80,7 +80,7 @@ async fn samples_that_had_arrived_at_the_deadline_count() {
         handle.release(index);
     }
     handle.wait_for_ends(3).await;
-    // Nobody reads until the budget is over.
+    // The drawing is not polled until the budget is over.
     tokio::time::sleep(BUDGET + Duration::from_secs(1)).await;
     let samples = rest(&mut drawing).await;
     assert_eq!(kinds(&samples), [None, Some(FailureKind::TimedOut), None, None]);

@@ -1,20 +1,20 @@
-//! How many second attempts all jobs together may make.
+//! A limit on the second attempts of all jobs together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Second attempts that quiet times may save up. Without a limit, a day of them would pay for an
-/// hour in which every sample is drawn twice.
+/// Second attempts that quiet times may save up. Without a limit, a quiet day would pay for an hour in which every
+/// sample is drawn twice.
 const MOST_SAVED: u64 = 64;
-/// Parts of a second attempt that are counted.
+/// Units in which a second attempt is counted.
 const PARTS: u64 = 1_000_000;
 
-/// A share of the samples planned, to be spent on second attempts. Clones share it.
+/// A share of the planned samples, to be spent on second attempts. Clones share it.
 ///
-/// However it is used, what was spent is at most the share of what was planned.
+/// However it is used, the number spent never exceeds that share of the number planned.
 #[derive(Debug, Clone)]
 pub struct HedgeBudget {
-    /// What a planned sample adds, in parts.
+    /// Units that a planned sample adds.
     parts_a_sample: u64,
     saved: Arc<AtomicU64>,
 }
@@ -22,7 +22,7 @@ pub struct HedgeBudget {
 // === impl HedgeBudget ===
 
 impl HedgeBudget {
-    /// `share` second attempts a planned sample, 0 to 1; 0 turns hedging off.
+    /// `share` second attempts per planned sample, 0 to 1; 0 turns hedging off.
     pub fn new(share: f64) -> Self {
         let parts_a_sample = (share.clamp(0.0, 1.0) * PARTS as f64) as u64;
         Self { parts_a_sample, saved: Arc::default() }
@@ -33,15 +33,15 @@ impl HedgeBudget {
         self.parts_a_sample > 0
     }
 
-    /// A job planned so many samples.
+    /// Records that a job planned `n_samples`.
     pub fn record_planned(&self, n_samples: u32) {
         let more = u64::from(n_samples) * self.parts_a_sample;
         let saved = |saved: u64| Some(saved.saturating_add(more).min(MOST_SAVED * PARTS));
         let _ = self.saved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, saved);
     }
 
-    /// Spends `n` second attempts, or none: a verdict waits for its last sample, so that hedging
-    /// a part of the stragglers would bring it no sooner. True when they were spent.
+    /// Spends `n` second attempts, or none: a verdict waits for its last sample, so hedging only some of the
+    /// stragglers would not bring it sooner. Returns true if they were spent.
     pub fn spend(&self, n: usize) -> bool {
         let parts = u64::try_from(n).ok().and_then(|n| n.checked_mul(PARTS));
         let less = |saved: u64| saved.checked_sub(parts?);

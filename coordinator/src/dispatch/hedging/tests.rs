@@ -163,7 +163,7 @@ proptest! {
             let given = given.get(&*candidate.worker.id).copied().unwrap_or(0);
             prop_assert!(given == 0 || candidate.load + given <= candidate.capacity);
         }
-        // Whoever was left out found every place taken.
+        // A straggler is left out only if every place is taken.
         let n_stragglers = samples.iter()
             .filter(|s| TYPICAL.is_straggler(&s.attempt, now)).count();
         let n_free: u32 = loads.iter().map(|load| 8_u32.saturating_sub(*load)).sum();

@@ -20,7 +20,7 @@ fn there(ids: &[&str]) -> Vec<Candidate> {
     ids.iter().map(candidate).collect()
 }
 
-/// How long a worker is left alone by its next refusal at `now`.
+/// How long the worker is left alone if it refuses again at `now`.
 fn refuse(patience: &mut Patience, now: Instant) -> Duration {
     patience.record_refused(&worker("a"), now);
     patience.next_retry(now).expect("it is left alone") - now
@@ -134,7 +134,7 @@ proptest! {
             let ids = pauses.iter().map(|(id, _)| worker(&id.to_string()));
             ids.filter(|worker| !patience.may_ask(worker, at)).collect::<std::collections::BTreeSet<_>>().len()
         };
-        // Each retry that is due frees one more, and nobody is left without one.
+        // Each due retry frees one more worker, and none is left without a retry.
         while let Some(next) = patience.next_retry(at) {
             let before = is_left_alone(&patience, at);
             prop_assert!(is_left_alone(&patience, next) < before);

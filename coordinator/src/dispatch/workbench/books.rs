@@ -1,5 +1,5 @@
-//! The books behind the workbench's transitions: which call owes which attempt, and what was
-//! generated for nothing. Whatever starts, ends or is taken back goes through here.
+//! The bookkeeping behind the workbench's transitions: which call owes which attempt, and which tokens were wasted.
+//! Everything that starts, ends or is taken back passes through here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -16,8 +16,7 @@ pub(super) struct Call {
     pub(super) worker: WorkerRef,
     /// Attempts that have not ended.
     pub(super) owed: BTreeSet<u32>,
-    /// Cancelled attempts that the worker may still report on, with the tokens already counted
-    /// as waste.
+    /// Cancelled attempts that the worker may still report on, with the tokens already counted as waste.
     pub(super) cancelled: BTreeMap<u32, u32>,
 }
 
@@ -52,7 +51,7 @@ impl Workbench {
         self.calls.get(&call).is_some_and(|call| call.owed.contains(&index))
     }
 
-    /// Takes an attempt off the books, its tokens included; they are the caller's to account for.
+    /// Takes an attempt, with its tokens, off the books; the caller must account for the tokens.
     pub(super) fn remove_attempt(&mut self, call: CallId, index: u32) -> Option<Attempt> {
         if !self.calls.get_mut(&call)?.owed.remove(&index) {
             return None;
@@ -62,7 +61,7 @@ impl Workbench {
         Some(attempt)
     }
 
-    /// Takes back whatever a call owes without blaming anybody; `note` what is learnt of a slot.
+    /// Takes back everything that a call owes, without counting a loss; `note` records what was learned about a slot.
     pub(super) fn take_back(&mut self, call: CallId, note: impl Fn(&mut Slot, &WorkerRef)) {
         let Some(worker) = self.calls.get(&call).map(|call| call.worker.clone()) else { return };
         let owed: Vec<u32> = self.owed(call).collect();
@@ -83,7 +82,7 @@ impl Workbench {
         self.end(Sample::failed(self.slots[index as usize].spec.clone(), kind, detail));
     }
 
-    /// The one way to an end: attempts that are left are cancelled.
+    /// The only way for a sample to end: remaining attempts are cancelled.
     pub(super) fn end(&mut self, sample: Sample) {
         let index = sample.spec.index;
         self.waiting.remove(&index);
@@ -102,7 +101,7 @@ impl Workbench {
         self.ended.push_back(sample);
     }
 
-    /// A result that nobody asked for, or not any more.
+    /// A result that was never requested, or is no longer wanted.
     pub(super) fn waste_unasked(&mut self, call: CallId, index: u32, generated_tokens: u32) {
         let open = self.calls.get_mut(&call);
         let counted = open.and_then(|open| open.cancelled.remove(&index)).unwrap_or(0);

@@ -13,7 +13,7 @@ use crate::fleet::WorkerRef;
 pub struct Attempt {
     /// The call that it belongs to.
     pub call: CallId,
-    /// Who tries.
+    /// The worker.
     pub worker: WorkerRef,
     /// When the call was issued.
     pub started: Instant,
@@ -23,16 +23,16 @@ pub struct Attempt {
     pub tokens: u32,
 }
 
-/// A sample that waits for a worker, and what is known about who may draw it.
+/// A waiting sample, and what is known about which workers may draw it.
 #[derive(Debug, Clone, Copy)]
 pub struct Waiting<'a> {
-    /// Which sample.
+    /// The sample.
     pub spec: &'a SampleSpec,
-    /// Workers that failed it; tried again only when no other is left.
+    /// Workers that failed it; tried again only if no other is left.
     pub failed_on: &'a BTreeSet<WorkerRef>,
     /// Workers whose memory it does not fit; never tried again.
     pub too_large_for: &'a BTreeSet<WorkerRef>,
-    /// Tokens of KV cache that it needs; 0 until a worker has told.
+    /// Tokens of KV cache that it needs; 0 until a worker has reported it.
     pub needed_tokens: u32,
 }
 
@@ -40,7 +40,7 @@ pub struct Waiting<'a> {
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) spec: SampleSpec,
-    /// Under way: none, one, or a second one beside the first.
+    /// Attempts under way: none, one, or two when hedged.
     pub(super) attempts: Vec<Attempt>,
     pub(super) is_ended: bool,
     /// Attempts that started and were lost.
@@ -86,7 +86,7 @@ impl Slot {
         )
     }
 
-    /// Takes in an attempt's token count; returns by how much it grew.
+    /// Updates an attempt's token count; returns by how much it grew.
     pub(super) fn progress(&mut self, call: CallId, tokens: u32, now: Instant) -> u64 {
         let Some(attempt) = self.attempts.iter_mut().find(|attempt| attempt.call == call) else {
             return 0;

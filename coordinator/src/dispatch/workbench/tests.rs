@@ -205,7 +205,7 @@ fn what_is_not_needed_ends_so_and_its_attempts_are_cancelled() {
     assert_eq!(workbench.tally().wasted_tokens, 5);
 }
 
-/// What may happen next; numbers choose among what there is.
+/// What may happen next; the numbers select one of the available options.
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Issue { worker: u8, most: usize },
@@ -239,7 +239,7 @@ fn event(k: u32) -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Tokens that an attempt is known to have generated, kept apart from the workbench.
+/// Tokens that an attempt is known to have generated, tracked separately from the workbench.
 type Generated = BTreeMap<(CallId, u32), u32>;
 
 fn apply(workbench: &mut Workbench, calls: &mut Vec<CallId>, known: &mut Generated, event: Event) {
@@ -307,7 +307,7 @@ proptest! {
                     apply(&mut workbench, &mut calls, &mut known, event);
                 }
             }
-            // Whatever is left is drawn without further trouble.
+            // The rest is drawn without further trouble.
             for call in calls {
                 workbench.record_refused(call);
             }
@@ -333,7 +333,7 @@ proptest! {
         let mut ends = Vec::new();
         for event in events {
             apply(&mut workbench, &mut calls, &mut known, event);
-            // Every sample waits, or is attempted once or twice, or has ended.
+            // Every sample waits, or has one or two attempts, or has ended.
             let waits = waiting(&workbench);
             for index in 0..workbench.n_planned() {
                 let n_attempts = workbench.attempts(index).len();
@@ -342,7 +342,7 @@ proptest! {
                 prop_assert_eq!(states.iter().filter(|state| **state).count(), 1);
                 prop_assert!(n_attempts <= 2);
             }
-            // What is owed is what is attempted.
+            // Every owed sample is attempted, and the reverse.
             let owed: usize = calls.iter().map(|&call| workbench.owed(call).count()).sum();
             let attempts: usize = (0..workbench.n_planned()).map(|index| workbench.attempts(index).len()).sum();
             prop_assert_eq!(owed, attempts);
@@ -355,12 +355,12 @@ proptest! {
         ends.sort_by_key(|sample| sample.spec.index);
         let ended_specs: Vec<_> = ends.iter().map(|sample| sample.spec.clone()).collect();
         prop_assert_eq!(ended_specs, specs(workbench.n_planned()));
-        // Whatever was generated is of a sample that counts, or it is waste.
+        // Every generated token belongs to a sample that counts, or is waste.
         let useful: u64 = ends.iter().map(|sample| u64::from(sample.generated_tokens)).sum();
         prop_assert_eq!(workbench.tokens(), useful);
         let wasted: u64 = known.values().map(|&tokens| u64::from(tokens)).sum();
         prop_assert_eq!(workbench.tally().wasted_tokens, wasted);
-        // Nobody is left working for nothing without having been told.
+        // Every attempt that is no longer wanted has been cancelled.
         let told: BTreeSet<_> = cancels(&mut workbench).into_iter().collect();
         let cancelled = workbench.calls.iter().flat_map(|(&call, open)| {
             open.cancelled.keys().map(move |&index| (call, index))
